@@ -1,0 +1,36 @@
+import type { z } from 'zod';
+import { variables } from './variables.ts';
+
+type Variables = typeof variables;
+export type VariableName = keyof Variables;
+/** The typed value of one environment variable. */
+export type Value<Name extends VariableName> = z.output<Variables[Name]>;
+export type Config<Name extends VariableName> = { readonly [Key in Name]: Value<Key> };
+
+/** An environment variable with a value we can't use. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/**
+ * Reads the named variables from `env`. An empty variable counts as unset.
+ * @throws ConfigError that names each wrong variable
+ */
+export function readConfig<Name extends VariableName>(
+  names: readonly Name[],
+  env: NodeJS.ProcessEnv = process.env,
+): Config<Name> {
+  const problems: string[] = [];
+  const entries = names.map((name) => {
+    const parsed = variables[name].safeParse(env[name] === '' ? undefined : env[name]);
+    if (!parsed.success) problems.push(`${name} ${parsed.error.issues.map(describe).join(', ')}`);
+    return [name, parsed.data];
+  });
+  if (problems.length > 0) throw new ConfigError(problems.join('; '));
+  return Object.fromEntries(entries);
+}
+
+// The value itself is left out: a variable may hold a secret.
+function describe(issue: z.core.$ZodIssue): string {
+  return issue.message.replace(/^Invalid input: /, 'is invalid: ');
+}

@@ -1,0 +1,61 @@
+import { z } from 'zod';
+
+const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const number = (min: number, max: number) => z.coerce.number().min(min).max(max);
+const port = integer(0, 65_535);
+const optional = z.string().min(1).optional();
+
+/** Every environment variable the product reads: its form, its default, what it is for. One table, here alone. */
+export const variables = {
+  KAFKA_BOOTSTRAP_SERVERS: z
+    .string()
+    .regex(/^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$/, 'must be host:port[,host:port...]')
+    .default('localhost:9092')
+    .describe('Kafka brokers, `host:port[,host:port...]`'),
+  KAFKA_AUTH: z
+    .enum(['none', 'tls', 'iam'])
+    .default('none')
+    .describe('`none` plain text, `tls` TLS alone, `iam` TLS and MSK IAM (SASL/OAUTHBEARER)'),
+  KAFKA_TOPIC: z.string().min(1).default('video-frames').describe('topic of frames'),
+  KAFKA_DETECTIONS_TOPIC: z.string().min(1).default('detections').describe('topic of frames with detections'),
+  KAFKA_GROUP_ID: z
+    .string()
+    .min(1)
+    .default('frame-consumer-group')
+    .describe('consumer group of detect; that of annotate has `-annotate` after it'),
+  INFERENCE_BACKEND: z
+    .enum(['http', 'sagemaker'])
+    .default('http')
+    .describe('`http` calls INFERENCE_SERVICE_URL, `sagemaker` SAGEMAKER_ENDPOINT_NAME'),
+  INFERENCE_SERVICE_URL: z
+    .url()
+    .default('http://inference-service:8000')
+    .describe('base URL of the inference server'),
+  INFERENCE_TIMEOUT_SECONDS: number(0.1, 900).default(60).describe('longest wait for one inference call'),
+  INFERENCE_CONFIDENCE_THRESHOLD: number(0, 1)
+    .default(0.5)
+    .describe('detections below it are left out, 0..1'),
+  SAGEMAKER_ENDPOINT_NAME: optional.describe('name of the SageMaker endpoint'),
+  S3_BUCKET: z.string().min(3).default('video-pipeline-output').describe('bucket for everything stored'),
+  S3_PREFIX: z
+    .string()
+    .regex(/^[^/].*[^/]$|^[^/]$/, 'must not begin or end with a slash')
+    .default('annotated')
+    .describe('first folder of annotated frames'),
+  AWS_REGION: z.string().min(1).default('us-east-1').describe('AWS region'),
+  AWS_ENDPOINT_URL: z.url().optional().describe('an S3 API other than AWS, such as MinIO or S3Proxy'),
+  BATCH_SIZE: integer(1, 10_000).default(25).describe('records in one Lambda invocation, at most'),
+  BATCH_TIMEOUT_SECONDS: number(0, 300).default(5).describe('longest wait for a batch to fill'),
+  FRAME_RATE: number(0.01, 240).default(10).describe('frames a second that ingest samples from each stream'),
+  MAX_FRAME_BYTES: integer(1_000, 5_000_000)
+    .default(160_000)
+    .describe('largest JPEG, so that 25 of them fit into one Lambda event of 6 MB'),
+  JPEG_QUALITY: integer(1, 100).default(85).describe('JPEG quality to begin with, 1..100'),
+  LOG_LEVEL: z
+    .enum(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT'])
+    .default('INFO')
+    .describe('least severe log line written'),
+  PORT: port.default(8000).describe('port of the model server'),
+  HEALTH_PORT: port.default(8090).describe('port of the ingest host for /health and /metrics'),
+  HOST: z.string().min(1).default('127.0.0.1').describe('address that servers listen on'),
+} as const;

@@ -1,0 +1,44 @@
+/** One object a model saw, in pixels of the frame it was seen in. */
+export interface Detection {
+  /** Index into the model's class list, 0-based. */
+  class_id: number;
+  class_name: string;
+  /** 0..1 */
+  confidence: number;
+  /** `[x1, y1, x2, y2]` in pixels, origin top left, `x1 <= x2`, `y1 <= y2`. */
+  bbox: [number, number, number, number];
+}
+
+/** One sampled picture of one camera, as ingest publishes it. */
+export interface Frame {
+  streamId: string;
+  /** 0-based, counts per ingest session; a dropped frame leaves a gap. */
+  frameNumber: number;
+  /** Id of the ingest run that numbered the frame. */
+  session: string;
+  /** When the frame was captured, epoch milliseconds. */
+  capturedAt: number;
+  /** Pixels. */
+  width: number;
+  /** Pixels. */
+  height: number;
+  jpeg: Buffer;
+}
+
+/** A frame and what was seen in it. */
+export interface DetectedFrame extends Frame {
+  detections: Detection[];
+  /** Name of the model that saw it. */
+  model: string;
+}
+
+/** The longest stream id, in characters. It becomes part of S3 keys, metrics and logs. */
+const MAX_STREAM_ID_LENGTH = 128;
+
+/**
+ * Whether `id` may name a stream: letters, digits, `.`, `_` and `-`, not starting with a punctuation mark.
+ * Nothing else, since the id becomes a folder in S3 and a label in metrics.
+ */
+export function isStreamId(id: string): boolean {
+  return id.length <= MAX_STREAM_ID_LENGTH && /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(id);
+}

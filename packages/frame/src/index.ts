@@ -1,0 +1,4 @@
+export * from './frame.ts';
+export * from './kafka-record.ts';
+export * from './lambda-event.ts';
+export * from './s3-keys.ts';

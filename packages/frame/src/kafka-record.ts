@@ -1,0 +1,157 @@
+import { type DetectedFrame, type Detection, type Frame, isStreamId } from './frame.ts';
+
+/** A Kafka record as kafkajs takes it: key, value and UTF-8 headers. */
+export interface EncodedRecord {
+  key: string;
+  value: Buffer;
+  headers: Record<string, string>;
+}
+
+type HeaderValue = Buffer | string | (Buffer | string)[] | undefined;
+
+/** A Kafka record as kafkajs, or {@link fromLambdaRecord}, gives it. */
+export interface ReceivedRecord {
+  key: Buffer | string | null;
+  value: Buffer | null;
+  headers?: Record<string, HeaderValue> | undefined;
+}
+
+/** A record that is not a frame. Delivering it again cannot help: it belongs into `failed/`. */
+export class InvalidRecordError extends Error {
+  override readonly name = 'InvalidRecordError';
+  /** The header (or `key`, `value`) that is wrong. */
+  readonly field: string;
+
+  constructor(field: string, problem: string, options?: ErrorOptions) {
+    super(`record ${field === 'key' || field === 'value' ? field : `header '${field}'`} ${problem}`, options);
+    this.field = field;
+  }
+}
+
+/** The largest side a JPEG can have, in pixels (ITU-T T.81, B.2.2). */
+const MAX_SIDE = 65_535;
+/** The latest time a JavaScript Date can hold, epoch milliseconds. */
+const MAX_TIME = 8.64e15;
+const MAX_HEADER_BYTES = 1024;
+const MAX_DETECTIONS_BYTES = 512 * 1024;
+
+/** @returns the record for the topic `video-frames`. */
+export function encodeFrame(frame: Frame): EncodedRecord {
+  return {
+    key: frame.streamId,
+    value: frame.jpeg,
+    headers: {
+      stream_id: frame.streamId,
+      frame_number: String(frame.frameNumber),
+      session: frame.session,
+      captured_at: String(frame.capturedAt),
+      width: String(frame.width),
+      height: String(frame.height),
+    },
+  };
+}
+
+/** @returns the record for the topic `detections`. */
+export function encodeDetectedFrame(frame: DetectedFrame): EncodedRecord {
+  const record = encodeFrame(frame);
+  record.headers.detections = JSON.stringify(frame.detections);
+  record.headers.model = frame.model;
+  return record;
+}
+
+/**
+ * Reads a record of `video-frames`.
+ * @throws InvalidRecordError naming the header that is missing or malformed
+ */
+export function decodeFrame(record: ReceivedRecord): Frame {
+  const streamId = text(record, 'stream_id');
+  if (!isStreamId(streamId)) {
+    throw new InvalidRecordError('stream_id', `is not a stream id: ${quote(streamId)}`);
+  }
+  if (record.key !== null && record.key.toString() !== streamId) {
+    throw new InvalidRecordError('key', `${quote(record.key.toString())} is not the stream id '${streamId}'`);
+  }
+  if (record.value === null || record.value.length === 0) {
+    throw new InvalidRecordError('value', 'is empty: no JPEG');
+  }
+  return {
+    streamId,
+    frameNumber: integer(record, 'frame_number', 0, Number.MAX_SAFE_INTEGER),
+    session: text(record, 'session'),
+    capturedAt: integer(record, 'captured_at', 0, MAX_TIME),
+    width: integer(record, 'width', 1, MAX_SIDE),
+    height: integer(record, 'height', 1, MAX_SIDE),
+    jpeg: record.value,
+  };
+}
+
+/**
+ * Reads a record of `detections`.
+ * @throws InvalidRecordError naming the header that is missing or malformed
+ */
+export function decodeDetectedFrame(record: ReceivedRecord): DetectedFrame {
+  const frame = decodeFrame(record);
+  return { ...frame, detections: detections(record), model: text(record, 'model') };
+}
+
+function detections(record: ReceivedRecord): Detection[] {
+  const json = text(record, 'detections', MAX_DETECTIONS_BYTES);
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(json);
+  } catch (cause) {
+    throw new InvalidRecordError('detections', 'is not JSON', { cause });
+  }
+  if (!Array.isArray(parsed)) throw new InvalidRecordError('detections', 'is not a JSON array');
+  const wrong = parsed.findIndex((item) => !isDetection(item));
+  if (wrong >= 0) throw new InvalidRecordError('detections', `item ${wrong} is not a detection`);
+  return parsed;
+}
+
+/** Whether `value` has a detection's shape and ranges. */
+export function isDetection(value: unknown): value is Detection {
+  if (typeof value !== 'object' || value === null) return false;
+  const { class_id, class_name, confidence, bbox } = value as Partial<Detection>;
+  return (
+    Number.isInteger(class_id) &&
+    typeof class_name === 'string' &&
+    typeof confidence === 'number' &&
+    confidence >= 0 &&
+    confidence <= 1 &&
+    Array.isArray(bbox) &&
+    bbox.length === 4 &&
+    bbox.every((side) => Number.isFinite(side)) &&
+    bbox[0] <= bbox[2] &&
+    bbox[1] <= bbox[3]
+  );
+}
+
+function text(record: ReceivedRecord, name: string, maxBytes = MAX_HEADER_BYTES): string {
+  const headers = record.headers ?? {};
+  const value = Object.hasOwn(headers, name) ? headers[name] : undefined;
+  if (value === undefined) throw new InvalidRecordError(name, 'is missing');
+  if (Array.isArray(value)) throw new InvalidRecordError(name, `is there ${value.length} times`);
+  const bytes = Buffer.from(value);
+  if (bytes.length === 0) throw new InvalidRecordError(name, 'is empty');
+  if (bytes.length > maxBytes)
+    throw new InvalidRecordError(name, `has ${bytes.length} bytes, over ${maxBytes}`);
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new InvalidRecordError(name, 'is not UTF-8', { cause });
+  }
+}
+
+function integer(record: ReceivedRecord, name: string, min: number, max: number): number {
+  const digits = text(record, name);
+  const value = Number(digits);
+  if (!/^\d+$/.test(digits) || value < min || value > max) {
+    throw new InvalidRecordError(name, `is not an integer from ${min} to ${max}: ${quote(digits)}`);
+  }
+  return value;
+}
+
+/** Shows text of unknown origin in an error: short, on one line, control characters escaped. */
+function quote(value: string): string {
+  return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
+}

@@ -1,0 +1,52 @@
+import type { MSKEvent, MSKRecord } from 'aws-lambda';
+import type { ReceivedRecord } from './kafka-record.ts';
+
+export type { MSKEvent, MSKRecord } from 'aws-lambda';
+
+/**
+ * A record as a Lambda behind an Amazon MSK event-source mapping receives it: key and value in base64, header
+ * values as arrays of byte numbers.
+ * @see https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html
+ */
+export function toLambdaRecord(
+  position: { topic: string; partition: number; offset: string; timestamp: number },
+  record: ReceivedRecord,
+): MSKRecord {
+  return {
+    ...position,
+    offset: Number(position.offset),
+    timestampType: 'CREATE_TIME',
+    key: record.key === null ? '' : Buffer.from(record.key).toString('base64'),
+    value: record.value?.toString('base64') ?? '',
+    headers: Object.entries(record.headers ?? {}).flatMap(([name, value]) =>
+      [value].flat().map((one) => ({ [name]: [...Buffer.from(one ?? '')] })),
+    ),
+  };
+}
+
+/** The inverse of {@link toLambdaRecord}: the record as it lay in Kafka. */
+export function fromLambdaRecord(record: MSKRecord): ReceivedRecord {
+  const headers: Record<string, Buffer | Buffer[]> = Object.create(null);
+  for (const header of record.headers) {
+    for (const [name, bytes] of Object.entries(header)) {
+      const value = Buffer.from(bytes);
+      const before = headers[name];
+      headers[name] = before === undefined ? value : [before, value].flat();
+    }
+  }
+  return {
+    key: record.key ? Buffer.from(record.key, 'base64') : null,
+    value: record.value ? Buffer.from(record.value, 'base64') : null,
+    headers,
+  };
+}
+
+/** All records of an event: partition by partition, in offset order. */
+export function recordsOf(event: MSKEvent): MSKRecord[] {
+  return Object.values(event.records).flat();
+}
+
+/** `topic-partition-offset`, the name of a record in errors, logs and `failed/`. */
+export function positionOf(record: Pick<MSKRecord, 'topic' | 'partition' | 'offset'>): string {
+  return `${record.topic}-${record.partition}-${record.offset}`;
+}

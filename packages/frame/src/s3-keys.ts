@@ -1,0 +1,34 @@
+import type { Frame } from './frame.ts';
+
+/** Hive-style date and hour in UTC, so that Athena prunes by them: `date=2026-11-25/hour=07`. */
+function hourFolder(epochMs: number): string {
+  const iso = new Date(epochMs).toISOString();
+  const time = iso.indexOf('T');
+  return `date=${iso.slice(0, time)}/hour=${iso.slice(time + 1, time + 3)}`;
+}
+
+/** Key of an annotated frame. The same frame always has the same key: delivered again, it overwrites itself. */
+export function annotatedKey(
+  prefix: string,
+  frame: Pick<Frame, 'streamId' | 'capturedAt' | 'frameNumber'>,
+): string {
+  const name = `${frame.capturedAt}-${frame.frameNumber}.jpg`;
+  return `${prefix}/${frame.streamId}/${hourFolder(frame.capturedAt)}/${name}`;
+}
+
+/** Key of the NDJSON with one stream's detections of one batch; `first` is that stream's first record in it. */
+export function detectionsKey(
+  frame: Pick<Frame, 'streamId' | 'capturedAt'>,
+  first: { topic: string; partition: number; offset: number },
+): string {
+  const name = `${first.topic}-${first.partition}-${first.offset}.ndjson`;
+  return `detections/${frame.streamId}/${hourFolder(frame.capturedAt)}/${name}`;
+}
+
+/** Key of a record that a stage could not process. */
+export function failedKey(
+  stage: string,
+  record: { topic: string; partition: number; offset: number },
+): string {
+  return `failed/${stage}/${record.topic}-${record.partition}-${record.offset}`;
+}

@@ -1,0 +1,55 @@
+import { type Config, readConfig } from '@video-pipeline/config';
+import { generateAuthToken } from 'aws-msk-iam-sasl-signer-js';
+import { Kafka, type KafkaConfig, logLevel, Partitioners, type Producer } from 'kafkajs';
+
+/** Variables that say where Kafka is and how to talk to it. */
+export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;
+export type KafkaSettings = Config<(typeof KAFKA_VARIABLES)[number]>;
+
+/** What kafkajs has to say, as a logger of ours takes it. */
+export interface KafkaLog {
+  warn(message: string, extra: Record<string, unknown>): void;
+  error(message: string, extra: Record<string, unknown>): void;
+}
+
+/** A kafkajs client for the brokers that the environment names. Nothing is sent before it is used. */
+export function connectKafka(
+  clientId: string,
+  log: KafkaLog,
+  settings: KafkaSettings = readConfig(KAFKA_VARIABLES),
+  overrides: Partial<KafkaConfig> = {},
+): Kafka {
+  return new Kafka({
+    clientId,
+    brokers: settings.KAFKA_BOOTSTRAP_SERVERS.split(','),
+    ...security(settings),
+    logLevel: logLevel.WARN,
+    logCreator: () => (entry) => {
+      const { message, timestamp: _timestamp, ...extra } = entry.log;
+      const write = entry.level === logLevel.ERROR ? 'error' : 'warn';
+      log[write](`kafka: ${message}`, { kafka: extra });
+    },
+    ...overrides,
+  });
+}
+
+function security({ KAFKA_AUTH, AWS_REGION }: KafkaSettings): Partial<KafkaConfig> {
+  if (KAFKA_AUTH === 'none') return {};
+  if (KAFKA_AUTH === 'tls') return { ssl: true };
+  const oauthBearerProvider = async () => ({
+    value: (await generateAuthToken({ region: AWS_REGION })).token,
+  });
+  return { ssl: true, sasl: { mechanism: 'oauthbearer', oauthBearerProvider } };
+}
+
+/**
+ * A producer that puts records of one key on one partition, as every other Kafka client does (murmur2), with at
+ * most one request in flight so that a retry can't change their order.
+ */
+export function orderedProducer(kafka: Kafka): Producer {
+  return kafka.producer({
+    createPartitioner: Partitioners.DefaultPartitioner,
+    maxInFlightRequests: 1,
+    allowAutoTopicCreation: false,
+  });
+}

@@ -1,0 +1,3 @@
+export * from './connect.ts';
+export * from './lag.ts';
+export * from './topics.ts';

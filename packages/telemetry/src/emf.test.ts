@@ -1,0 +1,27 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import { emitMetrics, NAMESPACE, parseMetrics } from './emf.ts';
+
+const lines: string[] = [];
+vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+  lines.push(...String(text).trim().split('\n'));
+  return true;
+});
+afterEach(() => void lines.splice(0));
+
+test('what is emitted is read back, every value of it, over as many documents as CloudWatch needs', () => {
+  const latencies = Array.from({ length: 230 }, (_, index) => index);
+  emitMetrics('annotate', 'yard', { FramesAnnotated: 230, CaptureToStored: latencies });
+
+  const read = lines.map((line) => parseMetrics(line));
+  expect(read.every((one) => one?.service === 'annotate' && one.stream === 'yard')).toBe(true);
+  expect(read.flatMap((one) => one?.values.CaptureToStored ?? [])).toEqual(latencies);
+  expect(read.flatMap((one) => one?.values.FramesAnnotated ?? [])).toEqual([230]);
+  expect(JSON.parse(lines[0] ?? '')._aws.CloudWatchMetrics[0].Namespace).toBe(NAMESPACE);
+});
+
+test.each(['', 'plain text', '{"level":"INFO"}', '{"CloudWatchMetrics" broken'])(
+  '%j is no metric',
+  (line) => {
+    expect(parseMetrics(line)).toBeUndefined();
+  },
+);

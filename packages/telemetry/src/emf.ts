@@ -1,0 +1,87 @@
+import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
+
+/** Namespace of every metric in CloudWatch. */
+export const NAMESPACE = 'VideoPipeline';
+
+/** Every metric that a stage writes, with its unit. Dimensions: `service` (the stage) and `stream`. */
+export const metricUnits = {
+  /** Frames sampled from the camera. */
+  FramesCaptured: MetricUnit.Count,
+  /** Frames that Kafka acknowledged. */
+  FramesPublished: MetricUnit.Count,
+  /** Frames that ingest let go, since the camera can't wait. */
+  FramesDropped: MetricUnit.Count,
+  /** Times a stream was opened again. */
+  Reconnects: MetricUnit.Count,
+  /** Frames with detections acknowledged by Kafka. */
+  FramesDetected: MetricUnit.Count,
+  /** Objects seen. */
+  Detections: MetricUnit.Count,
+  /** One inference call, for all frames of the stream's batch. */
+  InferenceTime: MetricUnit.Milliseconds,
+  /** Frames stored in S3. */
+  FramesAnnotated: MetricUnit.Count,
+  /** From capture to stored object, one value a frame. */
+  CaptureToStored: MetricUnit.Milliseconds,
+  /** Records moved to `failed/`. */
+  FramesFailed: MetricUnit.Count,
+  /** Records in one invocation. */
+  BatchRecords: MetricUnit.Count,
+} as const;
+
+export type MetricName = keyof typeof metricUnits;
+export type MetricValues = Partial<Record<MetricName, number | number[]>>;
+
+// CloudWatch takes at most 100 values of one metric in a document; at 100 Powertools writes it out by itself.
+const MAX_VALUES = 99;
+
+/**
+ * Writes metrics of one stream as CloudWatch embedded metric format, one JSON line on stdout.
+ * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+ */
+export function emitMetrics(service: string, stream: string, values: MetricValues): void {
+  let rest: [MetricName, number[]][] = Object.entries(values).map(([name, value]) => [
+    name as MetricName,
+    [value].flat(),
+  ]);
+  while (rest.length > 0) {
+    writeDocument(service, stream, rest);
+    rest = rest
+      .filter(([, list]) => list.length > MAX_VALUES)
+      .map(([name, list]) => [name, list.slice(MAX_VALUES)]);
+  }
+}
+
+function writeDocument(service: string, stream: string, values: [MetricName, number[]][]): void {
+  const metrics = new Metrics({ namespace: NAMESPACE, serviceName: service });
+  metrics.addDimension('stream', stream);
+  for (const [name, list] of values) {
+    for (const value of list.slice(0, MAX_VALUES)) metrics.addMetric(name, metricUnits[name], value);
+  }
+  metrics.publishStoredMetrics();
+}
+
+export interface MetricsLine {
+  service: string;
+  stream: string;
+  values: Partial<Record<MetricName, number[]>>;
+}
+
+/** Reads one line of {@link emitMetrics}; `undefined` when the line is anything else. */
+export function parseMetrics(line: string): MetricsLine | undefined {
+  if (!line.startsWith('{') || !line.includes('"CloudWatchMetrics"')) return undefined;
+  let document: Record<string, unknown>;
+  try {
+    document = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  const { service, stream } = document;
+  if (typeof service !== 'string' || typeof stream !== 'string') return undefined;
+  const values: MetricsLine['values'] = {};
+  for (const name of Object.keys(metricUnits) as MetricName[]) {
+    const value = document[name];
+    if (value !== undefined) values[name] = [value].flat().filter((one) => typeof one === 'number');
+  }
+  return { service, stream, values };
+}

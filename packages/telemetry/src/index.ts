@@ -1,0 +1,2 @@
+export * from './emf.ts';
+export * from './logger.ts';
