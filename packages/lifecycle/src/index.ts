@@ -1,0 +1,58 @@
+/** How every process of ours starts, says that it is ready, and stops. */
+
+/** Longest time a process takes to finish its work once told to stop, milliseconds. */
+const GRACE_MS = 4_000;
+
+/**
+ * Stops the process once: on SIGTERM, SIGINT, or when the parent that opened an IPC channel is gone, however it
+ * went, so that no orphan stays behind. Exits 0 after `stop`; exits 1 when `stop` fails or takes over `graceMs`.
+ * @returns the same stop, for a process that ends by itself
+ */
+export function onShutdown(
+  stop: () => Promise<void>,
+  log: { error(message: string, error: Error): void },
+  graceMs = GRACE_MS,
+): () => Promise<void> {
+  let stopping: Promise<void> | undefined;
+  const once = () => {
+    stopping ??= finish(stop, log, graceMs);
+    return stopping;
+  };
+  process.once('SIGTERM', once);
+  process.once('SIGINT', once);
+  // A second signal would otherwise kill the process in the middle of its stop.
+  process.on('SIGTERM', () => {});
+  process.on('SIGINT', () => {});
+  process.once('disconnect', once);
+  return once;
+}
+
+async function finish(
+  stop: () => Promise<void>,
+  log: { error(message: string, error: Error): void },
+  graceMs: number,
+): Promise<void> {
+  const timer = setTimeout(() => {
+    log.error('stop took too long', new Error(`not stopped after ${graceMs} ms`));
+    process.exit(1);
+  }, graceMs);
+  timer.unref();
+  try {
+    await stop();
+    process.exit(0);
+  } catch (error) {
+    log.error('stop failed', error instanceof Error ? error : new Error(String(error)));
+    process.exit(1);
+  }
+}
+
+/** Tells the parent, if it listens, that the process does its work now, and where (`url` of what it serves). */
+export function reportReady(info: { url?: string } = {}): void {
+  process.send?.({ ready: info });
+}
+
+/** Ends the process with one line a person can act on: for an error found before the work began. */
+export function exitWithError(error: unknown): never {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+}
