@@ -1,0 +1,70 @@
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '..');
+const SCOPE = '@video-pipeline/';
+
+/** Room folder -> names of the rooms it may import, as CONTRIBUTING.md's table says. */
+function roomTable(): Map<string, string[]> {
+  const rows = readFileSync(join(root, 'CONTRIBUTING.md'), 'utf8').matchAll(
+    /^\| `([\w/-]+)` \|.*\| ([\w, -]+) \|$/gm,
+  );
+  return new Map([...rows].map(([, room = '', may = '']) => [room, may.match(/[a-z-]*[a-z]/g) ?? []]));
+}
+
+const rooms = roomTable();
+const workspaces = globSync('{packages/*,functions,ingest-host,model}/package.json', { cwd: root }).map(
+  dirname,
+);
+
+test('CONTRIBUTING.md names every room', () => {
+  expect([...rooms.keys()].sort()).toEqual(workspaces.sort());
+});
+
+test.each([...rooms])('%s imports only what CONTRIBUTING.md allows', (room, allowed) => {
+  const sources = globSync(`${room}/**/*.ts`, { cwd: root, exclude: ['**/node_modules/**', '**/*.test.ts'] });
+  expect(sources.length).toBeGreaterThan(0);
+  const wrong = sources.flatMap((file) =>
+    importsOf(file)
+      .filter((name) => !isAllowed(name, file, room, allowed))
+      .map((name) => `${file} imports ${name}`),
+  );
+  expect(wrong).toEqual([]);
+});
+
+test.each([...rooms])('%s/package.json depends on what the room imports, and on nothing else', (room) => {
+  const manifest = JSON.parse(readFileSync(join(root, room, 'package.json'), 'utf8'));
+  const sources = globSync(`${room}/**/*.ts`, { cwd: root, exclude: ['**/node_modules/**'] });
+  const used = new Set(sources.flatMap(importsOf).filter(isPackage).map(packageOf));
+  const declared = Object.keys(manifest.dependencies ?? {}).filter((name) => !name.startsWith('@types/'));
+  expect({ unused: declared.filter((name) => !used.has(name)) }).toEqual({ unused: [] });
+  const shared = ['vitest', 'fast-check', '@tensorflow/tfjs', 'aws-lambda', 'fauxqs', `${SCOPE}assets`];
+  const undeclared = [...used].filter((name) => !declared.includes(name) && !shared.includes(name));
+  expect({ undeclared }).toEqual({ undeclared: [] });
+});
+
+function importsOf(file: string): string[] {
+  const code = readFileSync(join(root, file), 'utf8');
+  const statements = code.matchAll(
+    /^(?:import|export)\b[^;'"]*?\bfrom '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)/gm,
+  );
+  return [...statements].map((match) => match.slice(1).find(Boolean) ?? '');
+}
+
+function isAllowed(name: string, file: string, room: string, allowed: string[]): boolean {
+  if (name.startsWith('.'))
+    return !relative(join(root, room), resolve(root, dirname(file), name)).startsWith('..');
+  return !name.startsWith(SCOPE) || allowed.includes(name.slice(SCOPE.length));
+}
+
+function isPackage(name: string): boolean {
+  return !name.startsWith('.') && !name.startsWith('node:');
+}
+
+function packageOf(name: string): string {
+  return name
+    .split('/')
+    .slice(0, name.startsWith('@') ? 2 : 1)
+    .join('/');
+}
