@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest';
+import { ConfigError, readConfig, type VariableName } from './config.ts';
+import { variables } from './variables.ts';
+
+const names = Object.keys(variables) as VariableName[];
+
+test('an empty environment gives every default', () => {
+  const config = readConfig(names, {});
+  expect(config.KAFKA_TOPIC).toBe('video-frames');
+  expect(config.BATCH_SIZE).toBe(25);
+  expect(config.BATCH_TIMEOUT_SECONDS).toBe(5);
+  expect(config.INFERENCE_CONFIDENCE_THRESHOLD).toBe(0.5);
+  expect(config.AWS_ENDPOINT_URL).toBeUndefined();
+});
+
+test('an empty variable counts as unset', () => {
+  expect(readConfig(['BATCH_SIZE'], { BATCH_SIZE: '' }).BATCH_SIZE).toBe(25);
+});
+
+test.each<[VariableName, string]>([
+  ['KAFKA_BOOTSTRAP_SERVERS', 'user:secret-7@broker'],
+  ['KAFKA_AUTH', 'secret-7'],
+  ['INFERENCE_SERVICE_URL', 'secret-7'],
+  ['BATCH_SIZE', 'secret-7'],
+  ['BATCH_SIZE', '2.5'],
+  ['BATCH_SIZE', '0'],
+  ['INFERENCE_CONFIDENCE_THRESHOLD', '1.01'],
+  ['S3_PREFIX', '/secret-7'],
+  ['LOG_LEVEL', 'secret-7'],
+])('%s=%s is refused: the error names the variable and keeps the value to itself', (name, value) => {
+  const read = () => readConfig([name], { [name]: value });
+  expect(read).toThrow(ConfigError);
+  expect(read).toThrow(new RegExp(`^${name} `));
+  expect(read).not.toThrow(/secret-7|2\.5|1\.01/);
+});
+
+test('one error names every wrong variable', () => {
+  expect(() => readConfig(['BATCH_SIZE', 'FRAME_RATE'], { BATCH_SIZE: 'x', FRAME_RATE: 'y' })).toThrow(
+    /BATCH_SIZE .*; FRAME_RATE /,
+  );
+});
+
+test('every variable says what it is for', () => {
+  for (const name of names) expect(variables[name].description, name).toBeTruthy();
+});

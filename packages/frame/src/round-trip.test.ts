@@ -1,0 +1,170 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { DetectedFrame, Detection, Frame } from './frame.ts';
+import {
+  decodeDetectedFrame,
+  decodeFrame,
+  type EncodedRecord,
+  encodeDetectedFrame,
+  encodeFrame,
+  InvalidRecordError,
+  type ReceivedRecord,
+} from './kafka-record.ts';
+import { fromLambdaRecord, type MSKRecord, toLambdaRecord } from './lambda-event.ts';
+
+const side = fc.integer({ min: 1, max: 65_535 });
+const streamId = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
+
+const anyFrame: fc.Arbitrary<Frame> = fc.record({
+  streamId,
+  frameNumber: fc.maxSafeNat(),
+  session: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }),
+  capturedAt: fc.nat({ max: 8.64e15 }),
+  width: side,
+  height: side,
+  jpeg: fc.uint8Array({ minLength: 1, maxLength: 400 }).map((bytes) => Buffer.from(bytes)),
+});
+
+const pixel = fc.double({ min: 0, max: 65_535, noNaN: true }).map((value) => value || 0);
+const detection: fc.Arbitrary<Detection> = fc
+  .record({
+    class_id: fc.nat(),
+    class_name: fc.string({ unit: 'grapheme', maxLength: 20 }),
+    confidence: fc.double({ min: 0, max: 1, noNaN: true }).map((value) => value || 0),
+    corners: fc.tuple(pixel, pixel, pixel, pixel),
+  })
+  .map(({ corners: [a, b, c, d], ...rest }) => ({
+    ...rest,
+    bbox: [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)],
+  }));
+
+const anyDetectedFrame: fc.Arbitrary<DetectedFrame> = fc
+  .tuple(anyFrame, fc.array(detection, { maxLength: 12 }), fc.string({ minLength: 1, maxLength: 40 }))
+  .map(([frame, detections, model]) => ({ ...frame, detections, model }));
+
+/** Kafka gives every header back as bytes, and leaves the order of headers to itself. */
+function throughKafka(record: EncodedRecord): ReceivedRecord {
+  const headers = Object.entries(record.headers)
+    .reverse()
+    .map(([name, value]) => [name, Buffer.from(value)]);
+  return {
+    key: Buffer.from(record.key),
+    value: Buffer.from(record.value),
+    headers: Object.fromEntries(headers),
+  };
+}
+
+function throughLambda(record: ReceivedRecord): ReceivedRecord {
+  const event = toLambdaRecord({ topic: 'video-frames', partition: 2, offset: '7', timestamp: 0 }, record);
+  return fromLambdaRecord(JSON.parse(JSON.stringify(event)) as MSKRecord);
+}
+
+test('a frame comes through Kafka and a Lambda event as it was, bytes included', () => {
+  fc.assert(
+    fc.property(anyFrame, (frame) => {
+      expect(decodeFrame(throughLambda(throughKafka(encodeFrame(frame))))).toEqual(frame);
+    }),
+  );
+});
+
+test('so does a frame with detections', () => {
+  fc.assert(
+    fc.property(anyDetectedFrame, (frame) => {
+      expect(decodeDetectedFrame(throughLambda(throughKafka(encodeDetectedFrame(frame))))).toEqual(frame);
+    }),
+  );
+});
+
+const good: DetectedFrame = {
+  streamId: 'gate',
+  frameNumber: 3,
+  session: 's1',
+  capturedAt: 1_764_000_000_000,
+  width: 1280,
+  height: 720,
+  jpeg: Buffer.from([0xff, 0xd8, 0xff, 0xd9]),
+  detections: [{ class_id: 0, class_name: 'person', confidence: 0.9, bbox: [1, 2, 3, 4] }],
+  model: 'nanodet',
+};
+
+function withHeader(name: string, value: Buffer | string | (Buffer | string)[] | undefined): ReceivedRecord {
+  const record = throughKafka(encodeDetectedFrame(good));
+  return { ...record, headers: { ...record.headers, [name]: value } };
+}
+
+/** The field that a record is refused for, or the frame if it isn't. Nothing but InvalidRecordError may be thrown. */
+function refusal(record: ReceivedRecord): unknown {
+  try {
+    return decodeDetectedFrame(record);
+  } catch (error) {
+    expect(error).toBeInstanceOf(InvalidRecordError);
+    expect(String(error)).toContain((error as InvalidRecordError).field);
+    return (error as InvalidRecordError).field;
+  }
+}
+
+const fields = Object.keys(encodeDetectedFrame(good).headers);
+const numbers = ['frame_number', 'captured_at', 'width', 'height'];
+const notUtf8 = Buffer.from([0x67, 0xff, 0xfe]);
+
+const hostile: [string, string, ReceivedRecord][] = [
+  ...fields.flatMap((name): [string, string, ReceivedRecord][] => [
+    [name, 'missing', withHeader(name, undefined)],
+    [name, 'doubled', withHeader(name, [Buffer.from('1'), Buffer.from('1')])],
+    [name, 'empty', withHeader(name, Buffer.alloc(0))],
+    [name, 'not UTF-8', withHeader(name, notUtf8)],
+    [name, 'huge', withHeader(name, Buffer.alloc(600 * 1024, '1'))],
+  ]),
+  ...numbers.flatMap((name) =>
+    ['-1', '1.5', '1e3', ' 1', '0x10', 'NaN', '9'.repeat(30), '٣'].map(
+      (value): [string, string, ReceivedRecord] => [name, value, withHeader(name, value)],
+    ),
+  ),
+  ...['../etc', '..', '.', '/abs', 'a/b', 'a b', '-x', 'a\0', 'a\n', 'ä', 'x'.repeat(129)].map(
+    (value): [string, string, ReceivedRecord] => ['stream_id', value, withHeader('stream_id', value)],
+  ),
+  ['width', '0', withHeader('width', '0')],
+  ['height', '65536', withHeader('height', '65536')],
+  ...['{', '{}', 'null', '[null]', '[1]', '[{"bbox":[4,3,2,1]}]', '[{"__proto__":{"class_id":0}}]'].map(
+    (value): [string, string, ReceivedRecord] => ['detections', value, withHeader('detections', value)],
+  ),
+  ['key', 'of another stream', { ...withHeader('model', 'm'), key: Buffer.from('other') }],
+  ['value', 'null', { ...withHeader('model', 'm'), value: null }],
+  ['value', 'empty', { ...withHeader('model', 'm'), value: Buffer.alloc(0) }],
+];
+
+test.each(hostile)('%s that is %j is refused by name', (field, _what, record) => {
+  expect(refusal(record)).toBe(field);
+  expect(refusal(throughLambda(record))).toBe(field);
+});
+
+test('headers named after what every object has are no headers of ours', () => {
+  const record = throughKafka(encodeDetectedFrame(good));
+  const headers = Object.fromEntries([...Object.entries(record.headers ?? {}), ['constructor', 'x']]);
+  Object.defineProperty(headers, '__proto__', { value: Buffer.from('x'), enumerable: true });
+  expect(refusal({ ...record, headers })).toEqual(good);
+  expect(refusal(throughLambda({ ...record, headers }))).toEqual(good);
+  expect(refusal({ ...record, headers: undefined })).toBe('stream_id');
+});
+
+test('whatever a record holds, it decodes to a frame or is refused with InvalidRecordError', () => {
+  const bytes = fc.uint8Array({ maxLength: 30 }).map((array) => Buffer.from(array));
+  const value = fc.oneof(bytes, fc.string(), fc.array(bytes), fc.constant(undefined));
+  const name = fc.oneof(fc.constantFrom(...fields, '__proto__', 'constructor'), fc.string());
+  const record = fc.record({
+    key: fc.oneof(bytes, fc.constantFrom(null, Buffer.from('gate'))),
+    value: fc.oneof(bytes, fc.constant(null)),
+    headers: fc.dictionary(name, value),
+  });
+  fc.assert(
+    fc.property(record, fc.subarray(fields), (received, kept) => {
+      const valid = throughKafka(encodeDetectedFrame(good)).headers ?? {};
+      const headers = {
+        ...Object.fromEntries(kept.map((field) => [field, valid[field]])),
+        ...received.headers,
+      };
+      refusal({ ...received, headers });
+      refusal(throughLambda({ ...received, headers }));
+    }),
+  );
+});

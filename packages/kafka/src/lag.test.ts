@@ -1,0 +1,33 @@
+import type { Admin } from 'kafkajs';
+import { expect, test } from 'vitest';
+import { consumerLag } from './lag.ts';
+
+/** Offsets as kafkajs's admin states them: text, and -1 for a group that never committed. */
+function adminWith(ends: [high: string, low: string][], committed: string[]): Admin {
+  return {
+    fetchTopicOffsets: async () =>
+      ends.map(([high, low], partition) => ({ partition, offset: high, high, low })),
+    fetchOffsets: async () => [
+      {
+        topic: 't',
+        partitions: committed.map((offset, partition) => ({ partition, offset, metadata: null })),
+      },
+    ],
+  } as unknown as Admin;
+}
+
+test('the lag is what lies between the committed offset and the end', async () => {
+  const admin = adminWith([['100', '0']], ['60']);
+  expect(await consumerLag(admin, 'g', 't')).toEqual([{ partition: 0, committed: 60, end: 100, lag: 40 }]);
+});
+
+test('a group that never committed, or whose records have expired, lags from the oldest record on', async () => {
+  const admin = adminWith(
+    [
+      ['100', '10'],
+      ['100', '90'],
+    ],
+    ['-1', '20'],
+  );
+  expect((await consumerLag(admin, 'g', 't')).map((one) => one.lag)).toEqual([90, 10]);
+});
