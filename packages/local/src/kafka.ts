@@ -1,0 +1,146 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { connectKafka } from '@video-pipeline/kafka';
+import { freePort, type LocalServer, StartError, startGuarded } from './guarded.ts';
+import { installJava, type JavaProgram } from './java.ts';
+
+const KAFKA: JavaProgram = {
+  name: 'Apache Kafka 4.1.0',
+  folder: 'kafka-4.1.0',
+  artifacts: ['org.apache.kafka:kafka_2.13:4.1.0', 'org.apache.logging.log4j:log4j-slf4j-impl:2.24.3'],
+};
+
+/** One node that holds a few streams: a small heap, one collector thread, few background threads. */
+const JVM = [
+  '-Xms64m',
+  '-Xmx512m',
+  '-XX:+UseSerialGC',
+  '-XX:TieredStopAtLevel=1',
+  '-Djava.awt.headless=true',
+];
+
+export interface KafkaServer extends LocalServer {
+  /** `127.0.0.1:<port>` */
+  bootstrap: string;
+}
+
+/**
+ * Starts Apache Kafka, one KRaft node on 127.0.0.1, on the data that lies under `<dataDir>/kafka`.
+ * @param options.port 0 or left out: a free one
+ * @throws JavaError, StartError
+ */
+export async function startKafka(options: {
+  dataDir: string;
+  port?: number | undefined;
+  note?: (line: string) => void;
+}): Promise<KafkaServer> {
+  const classPath = await installJava(KAFKA, options.note);
+  const folder = join(options.dataDir, 'kafka');
+  await mkdir(folder, { recursive: true });
+  const port = options.port || (await freePort());
+  const properties = join(folder, 'server.properties');
+  await writeFile(properties, serverProperties(join(folder, 'log'), port, await freePort()));
+  const log4j = join(folder, 'log4j2.properties');
+  await writeFile(log4j, logProperties(join(folder, 'kafka.log')));
+  const java = [...JVM, `-Dlog4j2.configurationFile=${log4j}`, '-cp', classPath];
+  if (!existsSync(join(folder, 'log', 'meta.properties'))) await format(java, properties);
+  const bootstrap = `127.0.0.1:${port}`;
+  const server = await startGuarded({
+    name: 'Kafka',
+    command: ['java', ...java, 'kafka.Kafka', properties],
+    pidFile: join(folder, 'pid'),
+    logFile: join(folder, 'kafka.log'),
+    isReady: () => answers(bootstrap),
+  });
+  return { bootstrap, ...server };
+}
+
+/** Whether a broker at `bootstrap` answers. */
+export async function answers(bootstrap: string): Promise<boolean> {
+  const silent = { warn() {}, error() {} };
+  const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
+  const admin = connectKafka('probe', silent, settings, { retry: { retries: 0 } }).admin();
+  try {
+    await admin.connect();
+    return (await admin.describeCluster()).brokers.length > 0;
+  } catch {
+    return false;
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+async function format(java: readonly string[], properties: string): Promise<void> {
+  const clusterId = randomBytes(16).toString('base64url');
+  const args = [
+    ...java,
+    'kafka.tools.StorageTool',
+    'format',
+    '--cluster-id',
+    clusterId,
+    '--config',
+    properties,
+  ];
+  try {
+    await promisify(execFile)('java', args);
+  } catch (cause) {
+    throw new StartError(`Kafka can't format ${properties}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function serverProperties(logDir: string, port: number, controllerPort: number): string {
+  return Object.entries({
+    'process.roles': 'broker,controller',
+    'node.id': 1,
+    'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
+    'controller.listener.names': 'CONTROLLER',
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'log.dirs': logDir,
+    'auto.create.topics.enable': false,
+    // A send of 25 frames is one batch.
+    'message.max.bytes': 8 * 1024 * 1024,
+    // Bounded: the frames have their lasting place in S3.
+    'log.retention.bytes': 1024 ** 3,
+    'log.retention.hours': 24,
+    'log.segment.bytes': 128 * 1024 ** 2,
+    'offsets.topic.replication.factor': 1,
+    'offsets.topic.num.partitions': 4,
+    'transaction.state.log.replication.factor': 1,
+    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.num.partitions': 1,
+    'share.coordinator.state.topic.replication.factor': 1,
+    'share.coordinator.state.topic.min.isr': 1,
+    'group.initial.rebalance.delay.ms': 0,
+    'num.network.threads': 2,
+    'num.io.threads': 2,
+    'background.threads': 2,
+    'num.replica.fetchers': 1,
+    'log.cleaner.dedupe.buffer.size': 16 * 1024 ** 2,
+  })
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join('');
+}
+
+function logProperties(file: string): string {
+  return `rootLogger.level=warn
+rootLogger.appenderRefs=file
+rootLogger.appenderRef.file.ref=file
+appenders=file
+appender.file.type=RollingFile
+appender.file.name=file
+appender.file.fileName=${file}
+appender.file.filePattern=${file}.%i
+appender.file.layout.type=PatternLayout
+appender.file.layout.pattern=%d{ISO8601} %p %m (%c)%n
+appender.file.policies.type=Policies
+appender.file.policies.size.type=SizeBasedTriggeringPolicy
+appender.file.policies.size.size=5MB
+appender.file.strategy.type=DefaultRolloverStrategy
+appender.file.strategy.max=1
+`;
+}

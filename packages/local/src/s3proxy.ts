@@ -1,0 +1,107 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { freePort, type LocalServer, startGuarded } from './guarded.ts';
+import { installJava, type JavaProgram } from './java.ts';
+
+const S3PROXY: JavaProgram = {
+  name: 'S3Proxy 2.6.0',
+  folder: 's3proxy-2.6.0',
+  artifacts: ['org.gaul:s3proxy:2.6.0'],
+};
+
+const JVM = ['-Xms32m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
+
+export interface S3Server extends LocalServer {
+  /** `http://127.0.0.1:<port>` */
+  url: string;
+  /** Folder in which each bucket is a folder and each object a file. */
+  folder: string;
+}
+
+/**
+ * Starts S3Proxy on 127.0.0.1: a real S3 API whose objects are plain files, `<dataDir>/s3/<bucket>/<key>`.
+ * It takes any credentials.
+ * @param options.port 0 or left out: a free one
+ * @throws JavaError, StartError
+ */
+export async function startS3Proxy(options: {
+  dataDir: string;
+  port?: number | undefined;
+  note?: (line: string) => void;
+}): Promise<S3Server> {
+  const classPath = await installJava(S3PROXY, options.note);
+  const folder = join(options.dataDir, 's3');
+  const own = join(options.dataDir, 's3proxy');
+  await mkdir(folder, { recursive: true });
+  await mkdir(own, { recursive: true });
+  const url = `http://127.0.0.1:${options.port || (await freePort())}`;
+  const properties = join(own, 's3proxy.properties');
+  await writeFile(properties, serverProperties(url, folder));
+  const logback = join(own, 'logback.xml');
+  await writeFile(logback, logConfiguration(join(own, 's3proxy.log')));
+  const java = [...JVM, `-Dlogback.configurationFile=${logback}`, '-cp', classPath];
+  const server = await startGuarded({
+    name: 'S3Proxy',
+    command: ['java', ...java, 'org.gaul.s3proxy.Main', '--properties', properties],
+    pidFile: join(own, 'pid'),
+    logFile: join(own, 's3proxy.log'),
+    isReady: () =>
+      fetch(url).then(
+        (response) => response.ok,
+        () => false,
+      ),
+  });
+  return { url, folder, ...server };
+}
+
+function serverProperties(endpoint: string, folder: string): string {
+  return `s3proxy.endpoint=${endpoint}
+s3proxy.authorization=none
+s3proxy.ignore-unknown-headers=true
+jclouds.provider=filesystem-nio2
+jclouds.identity=local
+jclouds.credential=local
+jclouds.filesystem.basedir=${folder}
+`;
+}
+
+function logConfiguration(file: string): string {
+  return `<configuration>
+  <appender name="file" class="ch.qos.logback.core.rolling.RollingFileAppender">
+    <file>${file}</file>
+    <rollingPolicy class="ch.qos.logback.core.rolling.FixedWindowRollingPolicy">
+      <fileNamePattern>${file}.%i</fileNamePattern><minIndex>1</minIndex><maxIndex>1</maxIndex>
+    </rollingPolicy>
+    <triggeringPolicy class="ch.qos.logback.core.rolling.SizeBasedTriggeringPolicy"><maxFileSize>5MB</maxFileSize></triggeringPolicy>
+    <encoder><pattern>%d %level %msg \\(%logger\\)%n</pattern></encoder>
+  </appender>
+  <root level="WARN"><appender-ref ref="file"/></root>
+</configuration>
+`;
+}
+
+/** Credentials for an S3 API of our own, which asks for none but whose requests must be signed. */
+export const LOCAL_CREDENTIALS = { AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
+
+/** A client for the S3 API at `endpoint`; with the environment's credentials, or none to speak of. */
+export function connectS3(endpoint: string, env: NodeJS.ProcessEnv = process.env): S3Client {
+  const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = LOCAL_CREDENTIALS;
+  return new S3Client({
+    endpoint,
+    forcePathStyle: true,
+    region: env.AWS_REGION || 'us-east-1',
+    ...(env.AWS_ACCESS_KEY_ID || env.AWS_PROFILE
+      ? {}
+      : { credentials: { accessKeyId: AWS_ACCESS_KEY_ID, secretAccessKey: AWS_SECRET_ACCESS_KEY } }),
+  });
+}
+
+/** Creates the bucket unless it is there. */
+export async function ensureBucket(s3: S3Client, bucket: string): Promise<void> {
+  try {
+    await s3.send(new HeadBucketCommand({ Bucket: bucket }));
+  } catch {
+    await s3.send(new CreateBucketCommand({ Bucket: bucket }));
+  }
+}
