@@ -1,0 +1,50 @@
+import { type Detection, isDetection } from '@video-pipeline/frame';
+import { DetectorError, type FrameResult } from './detector.ts';
+
+/** An answer of the inference server that can't be trusted. */
+export function badAnswer(problem: string, cause?: unknown): DetectorError {
+  return new DetectorError(`the inference server's answer ${problem}`, { cause });
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw badAnswer('is not JSON', cause);
+  }
+}
+
+/**
+ * Reads what the server says of one frame.
+ * @param item where in the answer it stands, for the error
+ * @throws DetectorError when it is neither a result nor an error
+ */
+export function parseResult(value: unknown, model: string, threshold: number, item: string): FrameResult {
+  if (!isRecord(value)) throw badAnswer(`${item} is no object`);
+  if (typeof value.error === 'string') return { model, error: value.error };
+  const { width, height, detections } = value;
+  if (!isSide(width) || !isSide(height)) throw badAnswer(`${item} has no width and height`);
+  if (!Array.isArray(detections) || !detections.every(isDetection)) {
+    throw badAnswer(`${item} has something else than detections`);
+  }
+  const sure = detections.filter(({ confidence }) => confidence >= threshold);
+  return { model, width, height, detections: sure.flatMap((one) => clip(one, width, height)) };
+}
+
+function isSide(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) > 0;
+}
+
+/** The part of a box that lies in the picture; none for a box that lies outside of it. */
+function clip(detection: Detection, width: number, height: number): Detection[] {
+  const { class_id, class_name, confidence, bbox } = detection;
+  const x = (value: number) => Math.min(Math.max(value, 0), width);
+  const y = (value: number) => Math.min(Math.max(value, 0), height);
+  const clipped: Detection['bbox'] = [x(bbox[0]), y(bbox[1]), x(bbox[2]), y(bbox[3])];
+  if (clipped[0] >= clipped[2] || clipped[1] >= clipped[3]) return [];
+  return [{ class_id, class_name, confidence, bbox: clipped }];
+}

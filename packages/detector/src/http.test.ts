@@ -1,0 +1,217 @@
+import type { Detection, Frame } from '@video-pipeline/frame';
+import { afterEach, describe, expect, test } from 'vitest';
+import { DetectorError } from './detector.ts';
+import { type FakeAnswer, type ReceivedCall, readBinaryRequest, startFakeServer } from './fake-server.ts';
+import { createHttpDetector } from './http.ts';
+
+const frame = (frameNumber: number, streamId = 'gate', session = 's'): Frame => ({
+  streamId,
+  frameNumber,
+  session,
+  capturedAt: 0,
+  width: 100,
+  height: 50,
+  jpeg: Buffer.from(`jpeg ${streamId} ${session} ${frameNumber}`),
+});
+const frames = [frame(0), frame(1), frame(7, 'yard')];
+
+const person = (bbox: Detection['bbox'], confidence = 0.9): Detection => ({
+  class_id: 0,
+  class_name: 'person',
+  confidence,
+  bbox,
+});
+
+let close: (() => Promise<unknown>) | undefined;
+afterEach(() => close?.());
+
+async function detectorOn(answer: (call: ReceivedCall) => FakeAnswer | Promise<FakeAnswer>, more = {}) {
+  const server = await startFakeServer(answer);
+  close = server.close;
+  const detector = createHttpDetector({ url: server.url, timeoutMs: 2000, threshold: 0.5, ...more });
+  return { server, detector, paths: () => server.calls.map(({ path }) => path) };
+}
+
+const health = { body: { status: 'healthy', model: 'nano det' } };
+const INFER = '/v2/models/nano%20det/infer';
+const oip = (...items: unknown[]) => ({
+  body: {
+    model_name: 'nano det',
+    outputs: [
+      {
+        name: 'detections',
+        datatype: 'BYTES',
+        shape: [items.length],
+        data: items.map((item) => JSON.stringify(item)),
+      },
+    ],
+  },
+});
+const seen = (...detections: Detection[]) => ({ width: 100, height: 50, detections });
+
+describe('a server that speaks the Open Inference Protocol', () => {
+  test('gets every JPEG as it is, and the threshold; its answers come back in order', async () => {
+    const { server, detector, paths } = await detectorOn(({ path }) =>
+      path === '/health' ? health : oip(seen(person([1, 2, 3, 4])), { error: 'not a JPEG' }, seen()),
+    );
+    expect(await detector.detect(frames)).toEqual([
+      { model: 'nano det', ...seen(person([1, 2, 3, 4])) },
+      { model: 'nano det', error: 'not a JPEG' },
+      { model: 'nano det', ...seen() },
+    ]);
+    await detector.detect(frames);
+    expect(paths()).toEqual(['/health', INFER, INFER]);
+    const call = server.calls[1] as ReceivedCall;
+    const { header, jpegs } = readBinaryRequest(
+      call,
+      Number(call.headers['inference-header-content-length']),
+    );
+    expect(jpegs).toEqual(frames.map(({ jpeg }) => jpeg));
+    expect(header).toEqual({
+      inputs: [
+        {
+          name: 'image',
+          shape: [3],
+          datatype: 'BYTES',
+          parameters: { binary_data_size: jpegs.reduce((sum, jpeg) => sum + 4 + jpeg.length, 0) },
+        },
+      ],
+      parameters: { threshold: 0.5 },
+    });
+  });
+
+  test('boxes are cut to the picture, those outside of it and unsure ones left out', async () => {
+    const { detector } = await detectorOn(({ path }) =>
+      path === '/health'
+        ? health
+        : oip(seen(person([-5, -5, 120, 60]), person([100, 0, 130, 9]), person([0, 0, 9, 9], 0.49))),
+    );
+    expect(await detector.detect([frame(0)])).toEqual([
+      { model: 'nano det', ...seen(person([0, 0, 100, 50])) },
+    ]);
+  });
+
+  test('after another model took the place, its name is asked again', async () => {
+    let name = 'old';
+    const { detector, paths } = await detectorOn(({ path }) => {
+      if (path === '/health') return { body: { model: name } };
+      return path === `/v2/models/${name}/infer` ? oip(seen()) : { status: 404 };
+    });
+    await detector.detect([frame(0)]);
+    name = 'new';
+    await detector.detect([frame(1)]);
+    expect(paths()).toEqual([
+      '/health',
+      '/v2/models/old/infer',
+      '/v2/models/old/infer',
+      '/health',
+      '/v2/models/new/infer',
+    ]);
+  });
+});
+
+describe('a server that speaks /predict alone', () => {
+  /** Answers as the contract says; the box's left edge tells which frame it looked at. */
+  const predict = ({ body }: ReceivedCall): FakeAnswer => {
+    const { stream_id, frames } = JSON.parse(body.toString());
+    const results = frames.map(
+      ({ frame_number, frame_data }: { frame_number: number; frame_data: string }) => ({
+        frame_number,
+        ...seen(person([Buffer.from(frame_data, 'base64').length, 0, 90, 9])),
+      }),
+    );
+    return { body: { stream_id, model: 'own', results } };
+  };
+
+  test.each([
+    ['names a model in /health', health],
+    ['has no /health', { status: 404 }],
+    ['has another /health', { body: 'OK' }],
+  ])('and %s is asked stream by stream, and remembered', async (_what, answer) => {
+    const { detector, paths } = await detectorOn((call) => {
+      if (call.path === '/predict') return predict(call);
+      return call.path === '/health' ? answer : { status: 405 };
+    });
+    const mixed = [frame(0), frame(3, 'yard-2'), frame(0, 'gate', 'restarted'), frame(1)];
+    const expected = mixed.map(({ jpeg }) => ({ model: 'own', ...seen(person([jpeg.length, 0, 90, 9])) }));
+    expect(await detector.detect(mixed)).toEqual(expected);
+    const before = paths().length;
+    expect(await detector.detect(mixed)).toEqual(expected);
+    expect(paths().slice(before)).toEqual(['/predict', '/predict']);
+  });
+
+  test.each([
+    ['results in another order', [1, 0]],
+    ['a result too few', [0]],
+    ['a result too many', [0, 1, 1]],
+    ['the result of another frame', [0, 2]],
+  ])('%s are never taken for the right ones', async (_what, numbers) => {
+    const { detector } = await detectorOn(({ path }) =>
+      path === '/predict'
+        ? { body: { model: 'own', results: numbers.map((frame_number) => ({ frame_number, ...seen() })) } }
+        : { status: 404 },
+    );
+    await expect(detector.detect([frame(0), frame(1)])).rejects.toThrow(DetectorError);
+  });
+});
+
+describe('no answer that can be trusted is an error that time can cure', () => {
+  const results: [string, FakeAnswer][] = [
+    ['500', { status: 500, body: 'out of memory' }],
+    ['a broken connection', { reset: true }],
+    ['no JSON', { body: '<html>' }],
+    ['an empty object', { body: {} }],
+    ['no outputs', { body: { model_name: 'm' } }],
+    ['one result for two frames', oip(seen())],
+    ['three results for two frames', oip(seen(), seen(), seen())],
+    ['a result that is no object', oip(seen(), null)],
+    ['a result without size', oip(seen(), { detections: [] })],
+    ['a result without detections', oip(seen(), { width: 1, height: 1 })],
+    ['a box with three sides', oip(seen(), seen(person([1, 2, 3] as never)))],
+    ['a confidence over 1', oip(seen(), seen(person([1, 2, 3, 4], 1.1)))],
+    [
+      'text in the place of numbers',
+      { body: { ...oip(seen()).body, outputs: [{ name: 'detections', data: [1, 2] }] } },
+    ],
+  ];
+
+  test.each(results)('%s', async (_what, answer) => {
+    const { detector } = await detectorOn(({ path }) => (path === '/health' ? health : answer));
+    const failed = detector.detect([frame(0), frame(1)]);
+    await expect(failed).rejects.toThrow(DetectorError);
+    await expect(failed).rejects.toMatchObject({ status: answer.status });
+  });
+
+  test('a server that knows neither way, a server that comes back', async () => {
+    let status = 404;
+    const { detector } = await detectorOn(({ path }) =>
+      status === 404 ? { status } : path === '/health' ? health : oip(seen()),
+    );
+    await expect(detector.detect([frame(0)])).rejects.toMatchObject({ name: 'DetectorError', status: 404 });
+    status = 200;
+    await expect(detector.detect([frame(0)])).resolves.toHaveLength(1);
+  });
+
+  test('a server that takes too long', async () => {
+    const never = new Promise<FakeAnswer>(() => {});
+    const { detector } = await detectorOn(({ path }) => (path === '/health' ? health : never), {
+      timeoutMs: 50,
+    });
+    await expect(detector.detect([frame(0)])).rejects.toThrow(/no answer from .*infer.*(timeout|aborted)/i);
+  });
+
+  test('an answer without end', async () => {
+    const { detector } = await detectorOn(
+      ({ path }) => (path === '/health' ? health : oip('x'.repeat(5000))),
+      {
+        maxAnswerBytes: 1000,
+      },
+    );
+    await expect(detector.detect([frame(0)])).rejects.toThrow(DetectorError);
+  });
+
+  test('nobody listens', async () => {
+    const detector = createHttpDetector({ url: 'http://127.0.0.1:1', timeoutMs: 1000, threshold: 0.5 });
+    await expect(detector.detect([frame(0)])).rejects.toThrow(/127\.0\.0\.1:1.*ECONNREFUSED/);
+  });
+});

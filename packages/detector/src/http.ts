@@ -1,0 +1,115 @@
+import type { Frame } from '@video-pipeline/frame';
+import { Agent, request } from 'undici';
+import { isRecord } from './answer.ts';
+import { type Detector, DetectorError, type FrameResult } from './detector.ts';
+import { decodeAnswer, encodeRequest } from './open-inference.ts';
+import { byStream, decodePredict, encodePredict } from './predict.ts';
+
+export interface HttpDetectorOptions {
+  /** Base URL of the inference server. */
+  url: string;
+  /** Longest wait for one answer, milliseconds. */
+  timeoutMs: number;
+  /** Least confidence of a detection, 0..1. */
+  threshold: number;
+  /** Longest answer read, bytes. */
+  maxAnswerBytes?: number;
+}
+
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+/** A server answers so where it does not know the path. */
+const NOT_THERE = new Set([404, 405]);
+
+/**
+ * Asks an inference server over HTTP: by the Open Inference Protocol v2 where the server speaks it, by `POST /predict`
+ * where it does not. Connections are kept open.
+ */
+export function createHttpDetector(options: HttpDetectorOptions): Detector {
+  const { threshold } = options;
+  const call = caller(options);
+  // What was learnt of the server; asked again when it answers that a path is not there.
+  let model: string | undefined;
+  let speaksPredictAlone = false;
+
+  async function infer(name: string, frames: readonly Frame[]): Promise<FrameResult[] | undefined> {
+    const { headerLength, body } = encodeRequest(frames, threshold);
+    const headers = {
+      'content-type': 'application/octet-stream',
+      'inference-header-content-length': String(headerLength),
+    };
+    const json = await call(`v2/models/${encodeURIComponent(name)}/infer`, { headers, body });
+    return json === undefined ? undefined : decodeAnswer(json, frames, threshold);
+  }
+
+  async function predict(frames: readonly Frame[]): Promise<FrameResult[]> {
+    const results: FrameResult[] = new Array(frames.length);
+    const headers = { 'content-type': 'application/json' };
+    for (const stream of byStream(frames)) {
+      const json = await call('predict', { headers, body: encodePredict(stream) });
+      if (json === undefined) {
+        speaksPredictAlone = false;
+        throw new DetectorError(`${options.url} knows neither /v2/models nor /predict`, { status: 404 });
+      }
+      for (const [index, result] of decodePredict(json, stream.frames, threshold).entries()) {
+        results[stream.positions[index] ?? index] = result;
+      }
+    }
+    return results;
+  }
+
+  return {
+    async detect(frames) {
+      for (const again of speaksPredictAlone ? [] : [false, true]) {
+        if (again || model === undefined) model = modelName(await call('health'));
+        if (model === undefined) break;
+        const results = await infer(model, frames);
+        if (results) return results;
+      }
+      speaksPredictAlone = true;
+      return predict(frames);
+    },
+  };
+}
+
+/** The model that `GET /health` names, if it does. */
+function modelName(health: string | undefined): string | undefined {
+  try {
+    const answer: unknown = JSON.parse(health ?? '');
+    return isRecord(answer) && typeof answer.model === 'string' && answer.model ? answer.model : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+interface Post {
+  headers: Record<string, string>;
+  body: Buffer | string;
+}
+
+/** @returns a call that gives the answer's text, or `undefined` when the server has no such path. */
+function caller({ url, timeoutMs, maxAnswerBytes = MAX_ANSWER_BYTES }: HttpDetectorOptions) {
+  const base = url.endsWith('/') ? url : `${url}/`;
+  // The signal bounds the whole call; the agent's own limits would cut a longer one.
+  const dispatcher = new Agent({ headersTimeout: 0, bodyTimeout: 0, maxResponseSize: maxAnswerBytes });
+
+  return async (path: string, post?: Post): Promise<string | undefined> => {
+    const target = new URL(path, base);
+    const signal = AbortSignal.timeout(timeoutMs);
+    const { status, text } = await request(target, {
+      dispatcher,
+      signal,
+      method: post ? 'POST' : 'GET',
+      ...post,
+    })
+      .then(async ({ statusCode, body }) => ({ status: statusCode, text: await body.text() }))
+      .catch((cause) => {
+        const reason = cause instanceof Error ? cause.message || cause.name : String(cause);
+        throw new DetectorError(`no answer from ${target}: ${reason}`, { cause });
+      });
+    if (NOT_THERE.has(status)) return undefined;
+    if (status !== 200) {
+      throw new DetectorError(`${target} answered ${status}: ${text.slice(0, 200)}`, { status });
+    }
+    return text;
+  };
+}

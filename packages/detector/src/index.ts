@@ -1,0 +1,37 @@
+import { type Config, ConfigError, readConfig } from '@video-pipeline/config';
+import type { Detector } from './detector.ts';
+import { createHttpDetector } from './http.ts';
+import { createSageMakerDetector } from './sagemaker.ts';
+
+export * from './detector.ts';
+export * from './http.ts';
+export * from './sagemaker.ts';
+
+/** Variables that say where inference happens. */
+export const DETECTOR_VARIABLES = [
+  'INFERENCE_BACKEND',
+  'INFERENCE_SERVICE_URL',
+  'INFERENCE_TIMEOUT_SECONDS',
+  'INFERENCE_CONFIDENCE_THRESHOLD',
+  'SAGEMAKER_ENDPOINT_NAME',
+  'AWS_REGION',
+] as const;
+
+/**
+ * The detector that the environment names. Nothing is sent before it is used.
+ * @throws ConfigError when the SageMaker endpoint has no name
+ */
+export function createDetector(
+  config: Config<(typeof DETECTOR_VARIABLES)[number]> = readConfig(DETECTOR_VARIABLES),
+): Detector {
+  const timeoutMs = config.INFERENCE_TIMEOUT_SECONDS * 1000;
+  const threshold = config.INFERENCE_CONFIDENCE_THRESHOLD;
+  if (config.INFERENCE_BACKEND === 'http') {
+    return createHttpDetector({ url: config.INFERENCE_SERVICE_URL, timeoutMs, threshold });
+  }
+  const endpointName = config.SAGEMAKER_ENDPOINT_NAME;
+  if (!endpointName) {
+    throw new ConfigError('SAGEMAKER_ENDPOINT_NAME is needed when INFERENCE_BACKEND is sagemaker');
+  }
+  return createSageMakerDetector({ endpointName, region: config.AWS_REGION, timeoutMs, threshold });
+}

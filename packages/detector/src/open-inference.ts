@@ -1,0 +1,60 @@
+import type { Frame } from '@video-pipeline/frame';
+import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
+import type { FrameResult } from './detector.ts';
+
+/** One request body: `headerLength` bytes of JSON, then the JPEGs, each after its length in 4 bytes little-endian. */
+export interface BinaryRequest {
+  headerLength: number;
+  body: Buffer;
+}
+
+/**
+ * An inference request of the Open Inference Protocol v2 with the binary tensor extension, which spares base64: one
+ * input `image` of datatype BYTES, shape `[frames]`.
+ * @param threshold least confidence, 0..1
+ * @see https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
+ */
+export function encodeRequest(frames: readonly Frame[], threshold: number): BinaryRequest {
+  const elements = frames.flatMap(({ jpeg }) => {
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(jpeg.length);
+    return [length, jpeg];
+  });
+  const size = elements.reduce((sum, element) => sum + element.length, 0);
+  const header = Buffer.from(
+    JSON.stringify({
+      inputs: [
+        {
+          name: 'image',
+          shape: [frames.length],
+          datatype: 'BYTES',
+          parameters: { binary_data_size: size },
+        },
+      ],
+      parameters: { threshold },
+    }),
+  );
+  return { headerLength: header.length, body: Buffer.concat([header, ...elements]) };
+}
+
+/**
+ * Reads the answer: an output `detections` of datatype BYTES, one JSON text a frame, each
+ * `{"width","height","detections"}` or `{"error"}`.
+ * @throws DetectorError when it isn't that, or isn't for so many frames
+ */
+export function decodeAnswer(json: string, frames: readonly Frame[], threshold: number): FrameResult[] {
+  const answer = parseJson(json);
+  if (!isRecord(answer) || typeof answer.model_name !== 'string') throw badAnswer('has no model_name');
+  const model = answer.model_name;
+  const outputs = Array.isArray(answer.outputs) ? answer.outputs : [];
+  const output = outputs.find((one) => isRecord(one) && one.name === 'detections');
+  if (!Array.isArray(output?.data)) throw badAnswer("has no output 'detections'");
+  const data: unknown[] = output.data;
+  if (data.length !== frames.length) {
+    throw badAnswer(`is for ${data.length} frames, ${frames.length} were asked`);
+  }
+  return data.map((text, index) => {
+    if (typeof text !== 'string') throw badAnswer(`item ${index} is not text`);
+    return parseResult(parseJson(text), model, threshold, `item ${index}`);
+  });
+}

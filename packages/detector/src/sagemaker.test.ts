@@ -1,0 +1,49 @@
+import { ConfigError, readConfig } from '@video-pipeline/config';
+import type { Frame } from '@video-pipeline/frame';
+import { expect, test } from 'vitest';
+import { createDetector, createSageMakerDetector, DETECTOR_VARIABLES, DetectorError } from './index.ts';
+
+const frame: Frame = {
+  streamId: 'gate',
+  frameNumber: 0,
+  session: 's',
+  capturedAt: 0,
+  width: 10,
+  height: 10,
+  jpeg: Buffer.from('jpeg'),
+};
+const options = { endpointName: 'cameras', region: 'us-east-1', timeoutMs: 1000, threshold: 0.4 };
+
+test('the endpoint gets the JPEGs after a JSON header of the length that the content type states', async () => {
+  let input: { EndpointName?: string; ContentType?: string; Body?: Buffer } = {};
+  const result = { width: 10, height: 10, detections: [] };
+  const answer = { model_name: 'm', outputs: [{ name: 'detections', data: [JSON.stringify(result)] }] };
+  const client = {
+    send: async (command: { input: typeof input }) => {
+      input = command.input;
+      return { Body: new TextEncoder().encode(JSON.stringify(answer)) };
+    },
+  };
+  const detector = createSageMakerDetector({ ...options, client: client as never });
+  expect(await detector.detect([frame])).toEqual([{ model: 'm', ...result }]);
+  expect(input.EndpointName).toBe('cameras');
+  const size = Number(input.ContentType?.match(/json-header-size=(\d+)$/)?.[1]);
+  expect(JSON.parse(String(input.Body?.subarray(0, size)))).toMatchObject({ parameters: { threshold: 0.4 } });
+  expect(input.Body?.subarray(size + 4)).toEqual(frame.jpeg);
+});
+
+test('its failure is an error that time can cure, with the status', async () => {
+  const cause = Object.assign(new Error('throttled'), { $metadata: { httpStatusCode: 429 } });
+  const detector = createSageMakerDetector({
+    ...options,
+    client: { send: () => Promise.reject(cause) } as never,
+  });
+  const failed = detector.detect([frame]);
+  await expect(failed).rejects.toThrow(DetectorError);
+  await expect(failed).rejects.toMatchObject({ status: 429, message: expect.stringContaining('cameras') });
+});
+
+test('an endpoint without a name is a configuration error', () => {
+  const config = readConfig(DETECTOR_VARIABLES, { INFERENCE_BACKEND: 'sagemaker' });
+  expect(() => createDetector(config)).toThrow(ConfigError);
+});

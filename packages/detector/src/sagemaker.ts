@@ -1,0 +1,43 @@
+import { InvokeEndpointCommand, SageMakerRuntimeClient } from '@aws-sdk/client-sagemaker-runtime';
+import { type Detector, DetectorError } from './detector.ts';
+import { decodeAnswer, encodeRequest } from './open-inference.ts';
+
+export interface SageMakerDetectorOptions {
+  endpointName: string;
+  region: string;
+  /** Longest wait for one answer, milliseconds. */
+  timeoutMs: number;
+  /** Least confidence of a detection, 0..1. */
+  threshold: number;
+  client?: Pick<SageMakerRuntimeClient, 'send'>;
+}
+
+/**
+ * Asks a SageMaker endpoint, with the same binary body as over HTTP and the content type that Triton's SageMaker
+ * containers take. A Lambda event holds at most 6 MB, so that the body stays under the endpoint's limit.
+ * @see https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+ */
+export function createSageMakerDetector(options: SageMakerDetectorOptions): Detector {
+  const { endpointName, region, timeoutMs, threshold } = options;
+  const client = options.client ?? new SageMakerRuntimeClient({ region });
+  return {
+    async detect(frames) {
+      const { headerLength, body } = encodeRequest(frames, threshold);
+      const command = new InvokeEndpointCommand({
+        EndpointName: endpointName,
+        ContentType: `application/vnd.sagemaker-triton.binary+json;json-header-size=${headerLength}`,
+        Accept: 'application/json',
+        Body: body,
+      });
+      const answer = await client
+        .send(command, { abortSignal: AbortSignal.timeout(timeoutMs) })
+        .catch((cause) => {
+          throw new DetectorError(`SageMaker endpoint '${endpointName}' failed: ${cause.message}`, {
+            cause,
+            status: cause.$metadata?.httpStatusCode,
+          });
+        });
+      return decodeAnswer(Buffer.from(answer.Body).toString(), frames, threshold);
+    },
+  };
+}
