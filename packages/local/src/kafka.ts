@@ -5,8 +5,9 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { connectKafka } from '@video-pipeline/kafka';
-import { freePort, type LocalServer, StartError, startGuarded } from './guarded.ts';
+import { startGuarded } from './guarded.ts';
 import { installJava, type JavaProgram } from './java.ts';
+import { freePort, type LocalServer, StartError } from './processes.ts';
 
 const KAFKA: JavaProgram = {
   name: 'Apache Kafka 4.1.0',
@@ -45,15 +46,15 @@ export async function startKafka(options: {
   const properties = join(folder, 'server.properties');
   await writeFile(properties, serverProperties(join(folder, 'log'), port, await freePort()));
   const log4j = join(folder, 'log4j2.properties');
-  await writeFile(log4j, logProperties(join(folder, 'kafka.log')));
+  await writeFile(log4j, logProperties(join(options.dataDir, 'logs', 'kafka.log')));
   const java = [...JVM, `-Dlog4j2.configurationFile=${log4j}`, '-cp', classPath];
   if (!existsSync(join(folder, 'log', 'meta.properties'))) await format(java, properties);
   const bootstrap = `127.0.0.1:${port}`;
   const server = await startGuarded({
     name: 'Kafka',
     command: ['java', ...java, 'kafka.Kafka', properties],
-    pidFile: join(folder, 'pid'),
-    logFile: join(folder, 'kafka.log'),
+    pidFile: join(options.dataDir, 'run', 'kafka.pid'),
+    logFile: join(options.dataDir, 'logs', 'kafka.log'),
     isReady: () => answers(bootstrap),
   });
   return { bootstrap, ...server };

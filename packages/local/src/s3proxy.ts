@@ -1,8 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
-import { freePort, type LocalServer, startGuarded } from './guarded.ts';
+import { startGuarded } from './guarded.ts';
 import { installJava, type JavaProgram } from './java.ts';
+import { freePort, type LocalServer } from './processes.ts';
 
 const S3PROXY: JavaProgram = {
   name: 'S3Proxy 2.6.0',
@@ -39,13 +40,13 @@ export async function startS3Proxy(options: {
   const properties = join(own, 's3proxy.properties');
   await writeFile(properties, serverProperties(url, folder));
   const logback = join(own, 'logback.xml');
-  await writeFile(logback, logConfiguration(join(own, 's3proxy.log')));
+  await writeFile(logback, logConfiguration(join(options.dataDir, 'logs', 's3proxy.log')));
   const java = [...JVM, `-Dlogback.configurationFile=${logback}`, '-cp', classPath];
   const server = await startGuarded({
     name: 'S3Proxy',
     command: ['java', ...java, 'org.gaul.s3proxy.Main', '--properties', properties],
-    pidFile: join(own, 'pid'),
-    logFile: join(own, 's3proxy.log'),
+    pidFile: join(options.dataDir, 'run', 's3proxy.pid'),
+    logFile: join(options.dataDir, 'logs', 's3proxy.log'),
     isReady: () =>
       fetch(url).then(
         (response) => response.ok,

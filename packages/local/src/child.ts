@@ -1,0 +1,92 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorIn, LogFile } from './log.ts';
+import { endLeftover, type LocalServer, StartError } from './processes.ts';
+
+/** A process of ours: it reports ready over the IPC channel, and ends when that closes. */
+export interface ChildProgram {
+  name: string;
+  script: string;
+  args?: readonly string[];
+  env?: NodeJS.ProcessEnv;
+  pidFile: string;
+  logFile: string;
+  /** Takes each line of stdout. */
+  onLine?: (line: string) => void;
+  timeoutMs?: number;
+}
+
+/** A child, and what it said of an error last. */
+export interface Child extends LocalServer {
+  lastError(): string;
+}
+
+const KEPT_LINES = 50;
+
+/**
+ * Starts a Node process of ours.
+ * @throws StartError when it ends before it is ready, or is not ready after `timeoutMs`
+ */
+export async function startChild(program: ChildProgram): Promise<Child> {
+  const { name, pidFile, logFile, timeoutMs = 120_000 } = program;
+  await Promise.all([logFile, pidFile].map((file) => mkdir(dirname(file), { recursive: true })));
+  await endLeftover(pidFile);
+  const child = fork(program.script, program.args ?? [], {
+    // A group of its own, so that Ctrl-C in the terminal reaches only us.
+    detached: true,
+    env: { ...process.env, ...program.env },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  await writeFile(pidFile, String(child.pid));
+  const lines: string[] = [];
+  const log = new LogFile(logFile);
+  const keep = (line: string) => {
+    log.write(line);
+    lines.push(line);
+    if (lines.length > KEPT_LINES) lines.shift();
+  };
+  for (const output of [child.stdout, child.stderr]) {
+    if (!output) continue;
+    createInterface({ input: output, crlfDelay: Number.POSITIVE_INFINITY }).on('line', (line) => {
+      keep(line);
+      if (output === child.stdout) program.onLine?.(line);
+    });
+  }
+  // 'close', not 'exit': by then its last lines have been read.
+  const exited = once(child, 'close').then(([code, signal]) => {
+    log.close();
+    return String(signal ?? code);
+  });
+  const kill = async () => {
+    child.kill('SIGKILL');
+    await exited;
+  };
+  const abandoned = new AbortController();
+  const problem = await Promise.race([
+    readyMessage(child),
+    exited.then((how) => `ended (${how})`),
+    sleep(timeoutMs, `was not ready after ${timeoutMs / 1000} s`, { signal: abandoned.signal }),
+  ]);
+  abandoned.abort();
+  if (problem) {
+    await kill();
+    throw new StartError(`${name} ${problem}: ${errorIn(lines)}; see ${logFile}`);
+  }
+  const stop = async () => {
+    child.kill('SIGTERM');
+    await exited;
+  };
+  return { pid: child.pid ?? Number.NaN, exited, stop, kill, lastError: () => errorIn(lines) };
+}
+
+async function readyMessage(child: NodeJS.EventEmitter): Promise<undefined> {
+  return new Promise((resolve) => {
+    child.on('message', (message: { ready?: unknown }) => {
+      if (message.ready) resolve(undefined);
+    });
+  });
+}

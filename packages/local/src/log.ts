@@ -1,0 +1,59 @@
+import { closeSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
+
+const MAX_BYTES = 5_000_000;
+
+/** A log file that stays bounded: at `maxBytes` it becomes `<path>.1`, over the one before, and begins anew. */
+export class LogFile {
+  readonly #path: string;
+  readonly #maxBytes: number;
+  #fd: number;
+  #bytes: number;
+
+  constructor(path: string, maxBytes = MAX_BYTES) {
+    this.#path = path;
+    this.#maxBytes = maxBytes;
+    this.#fd = openSync(path, 'a');
+    this.#bytes = statSync(path).size;
+  }
+
+  write(line: string): void {
+    if (this.#bytes >= this.#maxBytes) this.#rotate();
+    this.#bytes += writeSync(this.#fd, `${line}\n`);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #rotate(): void {
+    closeSync(this.#fd);
+    renameSync(this.#path, `${this.#path}.1`);
+    this.#fd = openSync(this.#path, 'a');
+    this.#bytes = 0;
+  }
+}
+
+/** What a process said last of what went wrong, on one line: the last line that tells of an error, or the last. */
+export function errorIn(lines: readonly string[]): string {
+  const said = lines.map(readable).filter((line) => line !== '');
+  return (
+    said.findLast((line) => /error|exception|fatal|can't|cannot/i.test(line)) ??
+    said.at(-1) ??
+    'it said nothing'
+  );
+}
+
+// A line of our logger is JSON; a stack's own lines say nothing to the person at the screen.
+function readable(line: string): string {
+  const text = line.trim();
+  if (text.startsWith('at ') || text.startsWith('Node.js v') || text.includes('"CloudWatchMetrics"'))
+    return '';
+  if (!text.startsWith('{')) return text;
+  try {
+    const { level, message, error } = JSON.parse(text);
+    if (!message) return text;
+    return `${level === 'ERROR' ? 'error: ' : ''}${message}${error?.message ? `: ${error.message}` : ''}`;
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,136 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+/** A process of ours that serves, and that ends when this process does, however that went. */
+export interface LocalServer {
+  pid: number;
+  /** Resolves when the process has ended, with its exit code or signal. */
+  exited: Promise<string>;
+  /** Ends it in order; forces it when that takes too long. */
+  stop(): Promise<void>;
+  /** Ends it at once, as a crash would. */
+  kill(): Promise<void>;
+}
+
+/** Something that did not start, with what it said. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}
+
+/** Names of the files that a stack keeps under its data folder while it runs. */
+export const PID_SUFFIX = '.pid';
+
+/** The process id in a pid file, if it is there. */
+export function readPid(pidFile: string): number | undefined {
+  if (!existsSync(pidFile)) return undefined;
+  return Number.parseInt(readFileSync(pidFile, 'utf8'), 10) || undefined;
+}
+
+/** Sends a signal; `false` when there is no such process. Signal 0 only asks. */
+export function signalProcess(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** The process that wrote `pidFile`, if it still runs: one that began later has only been given its number. */
+export async function ownerOf(pidFile: string): Promise<number | undefined> {
+  const pid = readPid(pidFile);
+  if (!pid) return undefined;
+  const began = await startTime(pid);
+  const written = await stat(pidFile).catch(() => undefined);
+  return began !== undefined && written && began <= written.mtimeMs + PS_SLACK_MS ? pid : undefined;
+}
+
+/** `ps` gives whole seconds, counted from a boot time that is rounded too. */
+const PS_SLACK_MS = 2_000;
+
+async function startTime(pid: number): Promise<number | undefined> {
+  try {
+    const env = { ...process.env, LC_ALL: 'C' };
+    const { stdout } = await promisify(execFile)('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], { env });
+    const [, state = 'Z', date = ''] = /^\s*(\S+)\s+(.*)$/.exec(stdout) ?? [];
+    return state.startsWith('Z') ? undefined : Date.parse(date.trim());
+  } catch {
+    return undefined;
+  }
+}
+
+/** Ends the process that wrote `pidFile`, if it still runs. */
+export async function endLeftover(pidFile: string): Promise<void> {
+  const pid = await ownerOf(pidFile);
+  if (pid) {
+    signalProcess(pid, 'SIGTERM');
+    for (let tenths = 40; tenths > 0 && signalProcess(pid, 0); tenths--) await sleep(100);
+    signalProcess(pid, 'SIGKILL');
+    while (await ownerOf(pidFile)) await sleep(20);
+  }
+  await rm(pidFile, { force: true });
+}
+
+/** Ends every process that an earlier run left behind in `runDir`. */
+export async function endLeftovers(runDir: string): Promise<void> {
+  const names = (await readdir(runDir)).filter((name) => name.endsWith(PID_SUFFIX) && name !== LOCK);
+  await Promise.all(names.map((name) => endLeftover(join(runDir, name))));
+}
+
+const LOCK = `supervisor${PID_SUFFIX}`;
+
+/** The supervisor that runs on `runDir` now, if one does. */
+export function supervisorOf(runDir: string): Promise<number | undefined> {
+  return ownerOf(join(runDir, LOCK));
+}
+
+/**
+ * Makes this process the only supervisor on `runDir`.
+ * @returns what gives it up again
+ * @throws StartError when another runs
+ */
+export async function lock(runDir: string): Promise<() => Promise<void>> {
+  await mkdir(runDir, { recursive: true });
+  const file = join(runDir, LOCK);
+  try {
+    await writeFile(file, String(process.pid), { flag: 'wx' });
+  } catch {
+    const owner = await ownerOf(file);
+    if (owner && owner !== process.pid) {
+      throw new StartError(
+        `process ${owner} already runs on ${runDir}: stop it, or choose another folder with --data-dir`,
+      );
+    }
+    await rm(file, { force: true });
+    await writeFile(file, String(process.pid), { flag: 'wx' });
+  }
+  return () => rm(file, { force: true });
+}
+
+/** A port of 127.0.0.1 that nobody listens on at the moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Whether nobody listens on `port` of 127.0.0.1. */
+export async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    server.close();
+  }
+}

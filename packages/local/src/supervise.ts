@@ -1,0 +1,120 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { LocalServer } from './processes.ts';
+
+export type ServiceState = 'running' | 'restarting' | 'finished' | 'stopped';
+
+/** A process that is kept running until it is told to stop. */
+export interface Service {
+  readonly name: string;
+  readonly state: ServiceState;
+  /** Of the process that runs now. */
+  readonly pid: number | undefined;
+  readonly restarts: number;
+  /** Resolves when it ended by itself, its work done. */
+  readonly finished: Promise<void>;
+  stop(): Promise<void>;
+  kill(): Promise<void>;
+}
+
+export interface SuperviseOptions {
+  name: string;
+  launch: () => Promise<LocalServer & { lastError?: () => string }>;
+  /** Takes a line for the person at the screen. */
+  note: (line: string) => void;
+  onStart?: (pid: number) => void;
+  /** Whether exit code 0 means that its work is done. Else it is started again. */
+  mayFinish?: boolean;
+  firstDelayMs?: number;
+}
+
+const MAX_DELAY_MS = 30_000;
+/** A process that ran this long has recovered: the next delay is the first again. */
+const RECOVERED_MS = 60_000;
+
+/**
+ * Starts a process, and starts it again, ever more slowly, whenever it ends unasked.
+ * @throws what `launch` throws the first time
+ */
+export async function supervise(options: SuperviseOptions): Promise<Service> {
+  const service = new Supervised(options);
+  await service.begin();
+  return service;
+}
+
+class Supervised implements Service {
+  readonly #options: SuperviseOptions;
+  readonly #stopping = new AbortController();
+  readonly #finish = Promise.withResolvers<void>();
+  #server: Awaited<ReturnType<SuperviseOptions['launch']>> | undefined;
+  #watching: Promise<void> = Promise.resolve();
+  state: ServiceState = 'running';
+  restarts = 0;
+
+  constructor(options: SuperviseOptions) {
+    this.#options = options;
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+
+  get pid(): number | undefined {
+    return this.#server?.pid;
+  }
+
+  get finished(): Promise<void> {
+    return this.#finish.promise;
+  }
+
+  async begin(): Promise<void> {
+    await this.#launch();
+    this.#watching = this.#watch();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#server?.stop();
+    await this.#watching;
+  }
+
+  async kill(): Promise<void> {
+    this.#stopping.abort();
+    await this.#server?.kill();
+    await this.#watching;
+  }
+
+  async #launch(): Promise<void> {
+    this.#server = await this.#options.launch();
+    this.state = 'running';
+    this.#options.onStart?.(this.#server.pid);
+  }
+
+  async #watch(): Promise<void> {
+    const { signal } = this.#stopping;
+    const { name, note, mayFinish, firstDelayMs = 500 } = this.#options;
+    let delay = firstDelayMs;
+    while (!signal.aborted) {
+      const began = Date.now();
+      const how = (await this.#server?.exited) ?? 'failed to start';
+      if (signal.aborted) break;
+      if (how === '0' && mayFinish && this.#server) {
+        this.state = 'finished';
+        this.#finish.resolve();
+        return;
+      }
+      this.state = 'restarting';
+      const said = this.#server?.lastError?.();
+      this.#server = undefined;
+      if (Date.now() - began > RECOVERED_MS) delay = firstDelayMs;
+      note(`${name} ended (${how}), starting it again in ${delay / 1000} s${said ? `: ${said}` : ''}`);
+      await sleep(delay, undefined, { signal }).catch(() => {});
+      delay = Math.min(delay * 2, MAX_DELAY_MS);
+      if (signal.aborted) break;
+      this.restarts++;
+      await this.#launch().catch((error) => note(error.message));
+      // Told to stop meanwhile: what stop() could not see yet ends here.
+      if (signal.aborted) await this.#server?.stop();
+    }
+    this.state = 'stopped';
+  }
+}
