@@ -1,0 +1,154 @@
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { Authenticator } from './auth.ts';
+import type { Clip } from './clip.ts';
+import { Player } from './player.ts';
+import {
+  chooseTransport,
+  formatResponse,
+  MalformedRequestError,
+  RequestReader,
+  type RtspRequest,
+  type RtspResponse,
+} from './rtsp-message.ts';
+import { describeClip, TRACK } from './sdp.ts';
+import { acceptTransport, interleavedOutlet, type UdpPair, udpOutlet } from './session.ts';
+
+/** What all connections of one server share. */
+export interface Shared {
+  /** By the first part of the URL's path. */
+  clips: ReadonlyMap<string, Clip>;
+  udp: UdpPair;
+  authenticator: Authenticator | undefined;
+  /** A client that is not heard of for so long is let go. */
+  sessionTimeoutSeconds: number;
+}
+
+const METHODS = 'OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, TEARDOWN';
+
+/**
+ * Serves one RTSP connection with at most one session, as RTSP clients use it. The session ends with its
+ * connection, or when the client is silent for the session timeout.
+ */
+export class Connection {
+  readonly #socket: Socket;
+  readonly #shared: Shared;
+  readonly #reader = new RequestReader();
+  #session: { id: string; player: Player } | undefined;
+  #playing = false;
+  #timeout: NodeJS.Timeout;
+
+  constructor(socket: Socket, shared: Shared) {
+    this.#socket = socket;
+    this.#shared = shared;
+    socket.setNoDelay(true);
+    socket.on('data', (bytes) => this.#receive(bytes));
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.#end());
+    this.#timeout = setTimeout(() => socket.destroy(), shared.sessionTimeoutSeconds * 1000);
+  }
+
+  #receive(bytes: Buffer): void {
+    this.#timeout.refresh();
+    try {
+      for (const request of this.#reader.push(bytes)) {
+        this.#socket.write(formatResponse(this.#answer(request), request.headers.cseq));
+        if (request.method === 'TEARDOWN') this.#teardown();
+      }
+    } catch (error) {
+      if (!(error instanceof MalformedRequestError)) throw error;
+      this.#teardown();
+      this.#socket.end(formatResponse({ status: 400, headers: { Connection: 'close' } }));
+      this.#socket.removeAllListeners('data').resume();
+    }
+  }
+
+  #answer(request: RtspRequest): RtspResponse {
+    const { authenticator } = this.#shared;
+    if (request.method === 'OPTIONS') return { status: 200, headers: { Public: METHODS } };
+    if (authenticator && !authenticator.accepts(request)) {
+      return { status: 401, headers: { 'WWW-Authenticate': authenticator.challenges } };
+    }
+    switch (request.method) {
+      case 'DESCRIBE':
+        return this.#describe(request);
+      case 'SETUP':
+        return this.#setup(request);
+      case 'PLAY':
+        return this.#withSession(request, () => this.#play(request));
+      case 'TEARDOWN':
+      case 'GET_PARAMETER':
+      case 'SET_PARAMETER':
+        return this.#withSession(request, () => ({ status: 200, headers: this.#sessionHeader() }));
+      case 'PAUSE':
+        return { status: 455, headers: { Allow: METHODS } };
+      default:
+        return { status: 501, headers: { Public: METHODS } };
+    }
+  }
+
+  #describe(request: RtspRequest): RtspResponse {
+    const camera = cameraOf(request.url);
+    const clip = this.#shared.clips.get(camera);
+    if (!clip) return { status: 404 };
+    const base = `${request.url.replace(/\/$/, '')}/`;
+    const body = describeClip(camera, this.#socket.localAddress ?? '0.0.0.0', clip);
+    return { status: 200, headers: { 'Content-Type': 'application/sdp', 'Content-Base': base }, body };
+  }
+
+  #setup(request: RtspRequest): RtspResponse {
+    const { clips, udp } = this.#shared;
+    const clip = clips.get(cameraOf(request.url));
+    if (!clip) return { status: 404 };
+    if (this.#session) return { status: 455 };
+    const transport = chooseTransport(request.headers.transport ?? '', 0);
+    if (!transport) return { status: 461 };
+    const outlet =
+      transport.kind === 'tcp'
+        ? interleavedOutlet(this.#socket, transport.channels)
+        : udpOutlet(udp, this.#socket.remoteAddress ?? '127.0.0.1', transport.ports);
+    const player = new Player(clip, outlet);
+    this.#session = { id: randomUUID().replaceAll('-', ''), player };
+    const accepted = acceptTransport(transport, udp, player.rtp.ssrc);
+    return { status: 200, headers: { ...this.#sessionHeader(), Transport: accepted } };
+  }
+
+  #play(request: RtspRequest): RtspResponse {
+    const player = this.#session?.player;
+    if (!player) return { status: 454 };
+    const url = request.url.replace(/\/$/, '').replace(new RegExp(`/${TRACK}$`), '');
+    const info = `url=${url}/${TRACK};seq=${player.rtp.sequence};rtptime=${player.firstTimestamp}`;
+    // After the answer: with TCP both go down the same connection.
+    if (!this.#playing) setImmediate(() => this.#session?.player === player && player.start());
+    this.#playing = true;
+    return { status: 200, headers: { ...this.#sessionHeader(), Range: 'npt=0.000-', 'RTP-Info': info } };
+  }
+
+  #withSession({ headers }: RtspRequest, answer: () => RtspResponse): RtspResponse {
+    const named = headers.session?.split(';')[0];
+    // Without a session a client may still ask whether we are there (RFC 2326, 10.8).
+    if (named === undefined && !this.#session) return { status: headers.cseq ? 200 : 400 };
+    return named === this.#session?.id ? answer() : { status: 454 };
+  }
+
+  #sessionHeader(): Record<string, string> {
+    const timeout = this.#shared.sessionTimeoutSeconds;
+    return this.#session ? { Session: `${this.#session.id};timeout=${timeout}` } : {};
+  }
+
+  #teardown(): void {
+    this.#session?.player.stop();
+    this.#session = undefined;
+    this.#playing = false;
+  }
+
+  #end(): void {
+    clearTimeout(this.#timeout);
+    this.#teardown();
+  }
+}
+
+/** `yard` of `rtsp://host:8554/yard/trackID=0?x=y`; '' when the URL names no camera. */
+function cameraOf(url: string): string {
+  return /^rtsps?:\/\/[^/]+\/([^/?]+)/i.exec(url)?.[1] ?? '';
+}

@@ -1,0 +1,87 @@
+import { randomInt } from 'node:crypto';
+import { CLOCK_RATE, type Clip } from './clip.ts';
+import { packetize, type RtpState, senderReport } from './rtp.ts';
+
+/** Where a player's packets go. */
+export interface Outlet {
+  sendRtp(packets: Buffer[]): void;
+  sendRtcp(packet: Buffer): void;
+  /** Whether the client keeps up. While it doesn't, pictures are left out until the next key frame. */
+  ready(): boolean;
+}
+
+const REPORT_INTERVAL_MS = 5_000;
+const TICKS_PER_MS = CLOCK_RATE / 1000;
+
+/** Plays a clip to one client in real time, from its first key frame, round after round, on one running clock. */
+export class Player {
+  readonly rtp: RtpState = { ssrc: randomInt(2 ** 32), sequence: randomInt(2 ** 16), packets: 0, octets: 0 };
+  /** RTP timestamp of the first picture. */
+  readonly firstTimestamp = randomInt(2 ** 32);
+  readonly #clip: Clip;
+  readonly #outlet: Outlet;
+  #timer: NodeJS.Timeout | undefined;
+  #startedAt = 0;
+  #reportedAt = 0;
+  #index = 0;
+  #round = 0;
+  #waitingForKeyframe = false;
+
+  constructor(clip: Clip, outlet: Outlet) {
+    this.#clip = clip;
+    this.#outlet = outlet;
+  }
+
+  start(): void {
+    this.#startedAt = performance.timeOrigin + performance.now();
+    this.#send();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** Sends what is due, and sleeps until the next picture is. */
+  #send(): void {
+    let wait = this.#untilNext();
+    for (; wait <= 0; wait = this.#untilNext()) this.#sendNext();
+    this.#timer = setTimeout(() => this.#send(), wait);
+  }
+
+  #untilNext(): number {
+    return this.#startedAt + this.#ticks('dts') / TICKS_PER_MS - (performance.timeOrigin + performance.now());
+  }
+
+  /** Time of the next picture since the start of the first round, ticks. */
+  #ticks(time: 'dts' | 'pts'): number {
+    const { units, duration } = this.#clip;
+    return (units[this.#index]?.[time] ?? 0) - (units[0]?.[time] ?? 0) + this.#round * duration;
+  }
+
+  #sendNext(): void {
+    const unit = this.#clip.units[this.#index];
+    const timestamp = this.firstTimestamp + this.#ticks('pts');
+    this.#waitingForKeyframe = !this.#outlet.ready() || (this.#waitingForKeyframe && !unit?.keyframe);
+    if (unit && !this.#waitingForKeyframe) {
+      this.#report();
+      const sets = unit.keyframe ? [this.#clip.sps, this.#clip.pps] : [];
+      this.#outlet.sendRtp(packetize([...sets, ...unit.nals], timestamp % 2 ** 32, this.rtp));
+    }
+    this.#index += 1;
+    if (this.#index === this.#clip.units.length) {
+      this.#index = 0;
+      this.#round += 1;
+    }
+  }
+
+  // A picture is captured before it is sent: by the reordering delay, since B-frames are sent after the picture they precede.
+  #report(): void {
+    const now = performance.timeOrigin + performance.now();
+    if (now - this.#reportedAt < REPORT_INTERVAL_MS) return;
+    this.#reportedAt = now;
+    const first = this.#clip.units[0];
+    const delay = this.#clip.reorderDelay - (first ? first.pts - first.dts : 0);
+    const ticks = (now - this.#startedAt) * TICKS_PER_MS + delay;
+    this.#outlet.sendRtcp(senderReport(now, Math.round(this.firstTimestamp + ticks) % 2 ** 32, this.rtp));
+  }
+}

@@ -1,0 +1,84 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { createAuthenticator } from './auth.ts';
+import { loadClip } from './clip.ts';
+import { Connection, type Shared } from './connection.ts';
+import type { UdpPair } from './session.ts';
+
+export interface CameraOptions {
+  /** Path of an H.264 video file by camera id: the camera plays at `rtsp://host:port/id`. */
+  clips: Readonly<Record<string, string>>;
+  /** Default 127.0.0.1. */
+  host?: string;
+  /** 0, the default, takes a free one. */
+  port?: number;
+  /** `name:password` that clients must give; without it anyone may watch. */
+  user?: string;
+  /** Default 60. */
+  sessionTimeoutSeconds?: number;
+  /** Connections at a time. Default 100. */
+  maxClients?: number;
+}
+
+export interface Cameras {
+  /** `rtsp://host:port`, without credentials. */
+  url: string;
+  /** Drops every client, as a camera whose power is cut. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts cameras that play video files in a loop, in real time, over RTSP 1.0 (RFC 2326) by TCP and UDP.
+ * @throws ClipError for a file that is no H.264 video; the error of node:net when the port is taken
+ */
+export async function startCameras(options: CameraOptions): Promise<Cameras> {
+  const { host = '127.0.0.1', port = 0, user, sessionTimeoutSeconds = 60, maxClients = 100 } = options;
+  const clips = new Map<string, Awaited<ReturnType<typeof loadClip>>>();
+  for (const [id, path] of Object.entries(options.clips)) clips.set(id, await loadClip(path));
+  const udp = await bindUdpPair(host);
+  const authenticator = user === undefined ? undefined : createAuthenticator(user);
+  const shared: Shared = { clips, udp, authenticator, sessionTimeoutSeconds };
+
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    new Connection(socket, shared);
+  });
+  server.maxConnections = maxClients;
+  server.listen(port, host);
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    closeUdpPair(udp);
+    throw error;
+  }
+  const address = server.address() as AddressInfo;
+  return {
+    url: `rtsp://${host.includes(':') ? `[${host}]` : host}:${address.port}`,
+    async close() {
+      const closed = once(server, 'close');
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      closeUdpPair(udp);
+      await closed;
+    },
+  };
+}
+
+async function bindUdpPair(host: string): Promise<UdpPair> {
+  const type = host.includes(':') ? 'udp6' : 'udp4';
+  const pair = { rtp: createSocket(type), rtcp: createSocket(type) };
+  for (const socket of [pair.rtp, pair.rtcp]) {
+    socket.on('error', () => {});
+    socket.bind(0, host);
+    await once(socket, 'listening');
+  }
+  return pair;
+}
+
+function closeUdpPair({ rtp, rtcp }: UdpPair): void {
+  rtp.close();
+  rtcp.close();
+}
