@@ -50,6 +50,17 @@ export const variables = {
   MAX_FRAME_BYTES: integer(1_000, 5_000_000)
     .default(160_000)
     .describe('largest JPEG, so that 25 of them fit into one Lambda event of 6 MB'),
+  STREAMS: optional.describe('cameras, as YAML or JSON: a list of `{id, url, ...}`'),
+  STREAMS_FILE: optional.describe('file with the same list; read again on SIGHUP and when it changes'),
+  BUFFER_SECONDS: number(0.1, 600)
+    .default(10)
+    .describe('newest seconds of each stream that ingest keeps while Kafka is away'),
+  STALL_SECONDS: number(0.5, 3_600)
+    .default(10)
+    .describe('a camera without a picture for so long is opened again'),
+  MAX_FRAMES: integer(1, Number.MAX_SAFE_INTEGER)
+    .optional()
+    .describe('ingest ends by itself once it has published so many frames'),
   JPEG_QUALITY: integer(1, 100).default(85).describe('JPEG quality to begin with, 1..100'),
   LOG_LEVEL: z
     .enum(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT'])
@@ -58,4 +69,18 @@ export const variables = {
   PORT: port.default(8000).describe('port of the model server'),
   HEALTH_PORT: port.default(8090).describe('port of the ingest host for /health and /metrics'),
   HOST: z.string().min(1).default('127.0.0.1').describe('address that servers listen on'),
+  CONSOLE_PORT: port.default(8080).describe('port of the console'),
+  CONSOLE_TOKEN: optional.describe(
+    'what a browser must show before the console lets it in; needed unless HOST is loopback',
+  ),
+  DEPLOY_CIDRS: z
+    .string()
+    .regex(/^[\d.]+\/\d+(,[\d.]+\/\d+)*$/, 'must be CIDR blocks, separated by commas')
+    .transform((list) => list.split(','))
+    .optional()
+    .describe('deploying: addresses that may reach the Kubernetes API or the tunnel, `a.b.c.d/n[,...]`'),
+  MODEL_IMAGE: optional.describe('deploying: image of the model server that is built already'),
+  INGEST_IMAGE: optional.describe('deploying: image of the ingest host that is built already'),
+  ALARM_EMAIL: z.email().optional().describe('deploying: who is told of alarms'),
+  CAMERAS_FILE: optional.describe('deploying: YAML file of the cameras to ingest'),
 } as const;

@@ -1,0 +1,113 @@
+import type { Detection } from '@video-pipeline/frame';
+
+/** What the console's server sends and its page reads, as JSON. Times are epoch milliseconds, sizes pixels. */
+
+/** What is known of one frame, without its picture. */
+export interface FrameFacts {
+  stream_id: string;
+  frame_number: number;
+  session: string;
+  captured_at: number;
+  width: number;
+  height: number;
+  model: string;
+  detections: Detection[];
+}
+
+/** A frame of the stream as it happens. */
+export interface LiveFrame extends FrameFacts {
+  /** Frames a second of its stream, over the last seconds. */
+  fps: number;
+}
+
+/** Whether something the console reads from can be reached. */
+export interface DependencyHealth {
+  ok: boolean;
+  /** Since when it is so; 0 while nothing is known yet. */
+  since: number;
+  error?: string;
+}
+
+export interface Health {
+  /** The server's clock, so that a page on another machine shows true ages. */
+  now: number;
+  kafka: DependencyHealth;
+  s3: DependencyHealth;
+  /** Records in `failed/`, all stages. */
+  failed: number;
+}
+
+/** Detections by class, in bins of equal length. */
+export interface Timeline {
+  from: number;
+  bin_ms: number;
+  bins: number;
+  /** Class name -> detections in each bin. */
+  classes: Record<string, number[]>;
+}
+
+/** `stopped`: records wait and none is finished. `behind`: what waits takes over 10 s at the rate of arrival. */
+export type StageState = 'unknown' | 'idle' | 'ok' | 'behind' | 'stopped';
+
+export interface Percentiles {
+  p50: number;
+  p95: number;
+}
+
+/** One stage of the pipeline, now. */
+export interface StageSample {
+  time: number;
+  /** Frames a second it finishes; `null` when Kafka can't be asked. */
+  rate: number | null;
+  /** Records that wait for it; `null` when nobody counts them. */
+  lag: number | null;
+  /** From capture to this stage's output, milliseconds; `null` when nothing came of late. */
+  latency: Percentiles | null;
+}
+
+export interface StageFlow {
+  name: 'ingest' | 'detect' | 'annotate';
+  state: StageState;
+  /** Records it moved to `failed/`. */
+  failed: number;
+  /** Oldest first, the last is now. */
+  samples: StageSample[];
+}
+
+export interface Flow {
+  topics: { frames: string; detections: string };
+  bucket: string;
+  stages: StageFlow[];
+}
+
+export interface SearchResult {
+  /** Newest first. */
+  frames: FrameFacts[];
+  /** Where the next page goes on; absent when everything in the range was read. */
+  cursor?: string;
+  /** How far back the archive has been read. */
+  searched_to: number;
+}
+
+export interface FailedEntry {
+  key: string;
+  stage: string;
+  reason: string;
+  /** ISO 8601. */
+  time: string;
+  /** Where the record lay in Kafka, `topic-partition-offset`. */
+  position: string;
+  /** Length of the record's value. */
+  bytes: number;
+}
+
+export interface FailedPage {
+  entries: FailedEntry[];
+  cursor?: string;
+}
+
+/** What can be chosen from in forms. */
+export interface Names {
+  streams: string[];
+  classes: string[];
+}

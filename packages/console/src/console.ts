@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { readConfig } from '@video-pipeline/config';
+import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
+import { STORAGE_VARIABLES } from '@video-pipeline/storage';
+import type { Logger } from '@video-pipeline/telemetry';
+import { createAccess, isLoopback } from './access.ts';
+import { Archive } from './archive.ts';
+import { openBucket } from './bucket.ts';
+import { followDetections } from './detections-feed.ts';
+import { Events } from './events.ts';
+import { redrive } from './failed.ts';
+import { guardOf } from './guard.ts';
+import { createRoutes } from './http.ts';
+import { LiveFrames } from './live.ts';
+import { Monitor } from './monitor.ts';
+import { loadPage } from './page-files.ts';
+import { consoleRoutes } from './routes.ts';
+
+/** Variables that the console reads. */
+export const CONSOLE_VARIABLES = [
+  ...KAFKA_VARIABLES,
+  ...STORAGE_VARIABLES,
+  'KAFKA_TOPIC',
+  'KAFKA_DETECTIONS_TOPIC',
+  'KAFKA_GROUP_ID',
+  'S3_PREFIX',
+] as const;
+
+/** A console that other machines could reach without a token. */
+export class AccessError extends Error {
+  override readonly name = 'AccessError';
+}
+
+export interface ConsoleServer {
+  url: string;
+  close(): Promise<void>;
+}
+
+/**
+ * Serves the console. It is up before Kafka and S3 are, and stays up when they go; the page then says so.
+ * @param options.port 0: a free one
+ * @param options.host an address that isn't loopback needs a token
+ * @throws AccessError, ConfigError
+ */
+export async function startConsole(options: {
+  port: number;
+  host: string;
+  token?: string | undefined;
+  log: Logger;
+  env?: NodeJS.ProcessEnv;
+}): Promise<ConsoleServer> {
+  const { port, host, token, log } = options;
+  if (!isLoopback(host) && !token) {
+    throw new AccessError(`others can reach ${host}: give --token or CONSOLE_TOKEN, or leave --host out`);
+  }
+  const config = readConfig(CONSOLE_VARIABLES, options.env);
+  const kafka = connectKafka('console', log, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
+  const bucket = openBucket(config);
+  const live = new LiveFrames();
+  const monitor = new Monitor({ kafka, bucket, live, config });
+  const stopFeed = followDetections({
+    kafka,
+    topic: config.KAFKA_DETECTIONS_TOPIC,
+    groupId: `${config.KAFKA_GROUP_ID}-console-${randomUUID()}`,
+    onFrame: (frame, detectedAt) => live.add(frame, detectedAt),
+    onError: (error) => log.warn('detections can not be followed', error),
+  });
+  const producer = orderedProducer(kafka);
+  const events = new Events(live, () => monitor.health());
+  const page = loadPage();
+  const access = createAccess(token);
+  const routes = consoleRoutes({
+    page,
+    access,
+    live,
+    archive: new Archive(bucket),
+    bucket,
+    events,
+    prefix: config.S3_PREFIX,
+    flow: () => monitor.flow(),
+    redrive: async (key) => {
+      await redrive(key, {
+        bucket,
+        topics: [config.KAFKA_TOPIC, config.KAFKA_DETECTIONS_TOPIC],
+        async publish(topic, message) {
+          await producer.connect();
+          await producer.send({ topic, messages: [message] });
+        },
+      });
+      log.info('put a failed record back', { key });
+    },
+  });
+  const server = createRoutes(routes, guardOf(access, page), (error, path) =>
+    log.error(`can't answer ${path}`, error),
+  );
+  server.listen(port, host);
+  await once(server, 'listening');
+  const { port: bound } = server.address() as AddressInfo;
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
+    async close() {
+      events.close();
+      server.close();
+      server.closeAllConnections();
+      await Promise.allSettled([stopFeed(), monitor.close(), producer.disconnect()]);
+      bucket.close();
+    },
+  };
+}

@@ -1,0 +1,88 @@
+import type { ServerResponse } from 'node:http';
+import type { Health } from './api.ts';
+import type { LiveFrames } from './live.ts';
+
+const FLUSH_MS = 100;
+const HEALTH_MS = 2_000;
+const MAX_CLIENTS = 100;
+
+interface Client {
+  response: ServerResponse;
+  stream: string | undefined;
+  /** Newest frame of each stream that the client has not been told of, as JSON. */
+  pending: Map<string, string>;
+  isBlocked: boolean;
+}
+
+/**
+ * Tells browsers of new frames and of the pipeline's health through server-sent events. A browser that reads slowly
+ * is told of fewer frames, always the newest: nothing queues up for it, and nobody else waits for it.
+ */
+export class Events {
+  readonly #clients = new Set<Client>();
+  readonly #live: LiveFrames;
+  readonly #health: () => Health;
+  readonly #timers: NodeJS.Timeout[];
+  readonly #unsubscribe: () => void;
+
+  constructor(live: LiveFrames, health: () => Health) {
+    this.#live = live;
+    this.#health = health;
+    this.#unsubscribe = live.subscribe((streamId, json) => this.#note(streamId, json));
+    this.#timers = [
+      setInterval(() => this.#flushAll(), FLUSH_MS),
+      setInterval(() => this.#sendHealth(), HEALTH_MS),
+    ];
+  }
+
+  get isFull(): boolean {
+    return this.#clients.size >= MAX_CLIENTS;
+  }
+
+  /** Takes the response over. @param stream the one stream to tell of; left out: all */
+  connect(response: ServerResponse, stream?: string): void {
+    response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+    const newest = this.#live.newest().filter((frame) => stream === undefined || frame.stream_id === stream);
+    const pending = new Map(newest.map((frame) => [frame.stream_id, JSON.stringify(frame)]));
+    const client: Client = { response, stream, pending, isBlocked: false };
+    this.#clients.add(client);
+    response.on('drain', () => {
+      client.isBlocked = false;
+    });
+    response.on('close', () => this.#clients.delete(client));
+    write(client, 'health', JSON.stringify(this.#health()));
+    flush(client);
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    for (const timer of this.#timers) clearInterval(timer);
+    for (const { response } of this.#clients) response.end();
+  }
+
+  #note(streamId: string, json: string): void {
+    for (const { stream, pending } of this.#clients) {
+      if (stream === undefined || stream === streamId) pending.set(streamId, json);
+    }
+  }
+
+  #flushAll(): void {
+    for (const client of this.#clients) flush(client);
+  }
+
+  #sendHealth(): void {
+    if (this.#clients.size === 0) return;
+    const health = JSON.stringify(this.#health());
+    for (const client of this.#clients) if (!client.isBlocked) write(client, 'health', health);
+  }
+}
+
+function flush(client: Client): void {
+  if (client.isBlocked || client.pending.size === 0) return;
+  write(client, 'frames', `[${[...client.pending.values()].join(',')}]`);
+  client.pending.clear();
+}
+
+function write(client: Client, event: string, data: string): void {
+  client.isBlocked = !client.response.write(`event: ${event}\ndata: ${data}\n\n`);
+}

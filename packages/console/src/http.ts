@@ -1,0 +1,127 @@
+import {
+  createServer,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+
+/** What a route answers with. */
+export interface Reply {
+  status?: number;
+  type: string;
+  body: Buffer | string;
+  headers?: OutgoingHttpHeaders;
+}
+
+export interface RouteRequest {
+  /** Named groups of the route's path. */
+  params: Record<string, string>;
+  query: URLSearchParams;
+  request: IncomingMessage;
+  response: ServerResponse;
+}
+
+export interface Route {
+  method: 'GET' | 'POST';
+  path: RegExp;
+  /** `undefined` when it has taken the response over. */
+  handle: (request: RouteRequest) => Promise<Reply | undefined> | Reply | undefined;
+}
+
+/** A request that gets an answer of 4xx. */
+export class HttpError extends Error {
+  override readonly name = 'HttpError';
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** A client that takes nothing for so long is let go. */
+const STALLED_MS = 30_000;
+const MAX_CONNECTIONS = 512;
+const MAX_BODY_BYTES = 4_096;
+
+const SECURITY_HEADERS = {
+  // Pictures are drawn from blobs; nothing comes from, or goes to, another host.
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+  'cross-origin-opener-policy': 'same-origin',
+};
+
+export function json(value: unknown, status = 200): Reply {
+  return {
+    status,
+    type: 'application/json; charset=utf-8',
+    body: JSON.stringify(value),
+    headers: { 'cache-control': 'no-store' },
+  };
+}
+
+/**
+ * A server of these routes.
+ * @param guard throws an HttpError, or answers in the route's place, when a request may not go on
+ */
+export function createRoutes(
+  routes: readonly Route[],
+  guard: (request: IncomingMessage, path: string) => Reply | undefined,
+  onError: (error: Error, path: string) => void,
+): Server {
+  const server = createServer(async (request, response) => {
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
+    const url = new URL(request.url ?? '/', 'http://console');
+    try {
+      const reply = guard(request, url.pathname) ?? (await dispatch(routes, url, request, response));
+      if (reply) send(response, reply);
+    } catch (error) {
+      const status = error instanceof HttpError ? error.status : 502;
+      if (status >= 500) onError(error as Error, url.pathname);
+      send(response, json({ error: (error as Error).message }, status));
+    }
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  server.setTimeout(STALLED_MS);
+  return server;
+}
+
+async function dispatch(
+  routes: readonly Route[],
+  url: URL,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<Reply | undefined> {
+  const method = request.method === 'HEAD' ? 'GET' : request.method;
+  let isPathKnown = false;
+  for (const route of routes) {
+    const match = route.path.exec(url.pathname);
+    if (!match) continue;
+    isPathKnown = true;
+    if (route.method !== method) continue;
+    return route.handle({ params: { ...match.groups }, query: url.searchParams, request, response });
+  }
+  throw isPathKnown ? new HttpError(405, 'method not allowed') : new HttpError(404, 'not found');
+}
+
+function send(response: ServerResponse, { status = 200, type, body, headers }: Reply): void {
+  if (response.headersSent || response.destroyed) return;
+  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body), ...headers });
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}
+
+/** @throws HttpError when the body is over 4 KiB */
+export async function readBody(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request) {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES) throw new HttpError(413, `body is over ${MAX_BODY_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

@@ -1,0 +1,127 @@
+import type { DetectedFrame } from '@video-pipeline/frame';
+import type { FrameFacts, LiveFrame, Percentiles, Timeline } from './api.ts';
+import { FrameCache } from './frame-cache.ts';
+import { percentiles } from './percentiles.ts';
+import { ClassCounts } from './timeline.ts';
+
+const MAX_STREAMS = 256;
+/** Pictures held for stepping back: about ten seconds of 16 streams at 10 fps and 80 KB. */
+const MAX_PICTURE_BYTES = 128 * 1024 ** 2;
+const FPS_WINDOW_MS = 5_000;
+const LATENCY_WINDOW_MS = 30_000;
+const MAX_LATENCIES = 8_192;
+
+/** Called for each frame as it arrives, with its {@link LiveFrame} already as JSON. */
+export type FrameListener = (streamId: string, json: string) => void;
+
+/** The streams as they happen, in bounded memory: recent frames, counts by class, latency of detection. */
+export class LiveFrames {
+  readonly #cache: FrameCache;
+  readonly #counts = new Map<string, ClassCounts>();
+  /** Stream id -> arrival times of the last seconds. */
+  readonly #arrivals = new Map<string, number[]>();
+  readonly #listeners = new Set<FrameListener>();
+  #latencies: { at: number; ms: number }[] = [];
+
+  constructor(maxPictureBytes = MAX_PICTURE_BYTES, maxStreams = MAX_STREAMS) {
+    this.#cache = new FrameCache(maxPictureBytes, maxStreams);
+  }
+
+  /** @param detectedAt when the detections were published, epoch ms */
+  add(frame: DetectedFrame, detectedAt: number, now = Date.now()): void {
+    this.#cache.add(frame);
+    this.#countClasses(frame);
+    this.#latencies.push({ at: now, ms: detectedAt - frame.capturedAt });
+    if (this.#latencies.length > MAX_LATENCIES) this.#latencies.splice(0, MAX_LATENCIES / 2);
+    const arrivals = this.#arrivals.get(frame.streamId) ?? [];
+    arrivals.push(now);
+    this.#arrivals.set(frame.streamId, arrivals);
+    if (this.#listeners.size === 0) return;
+    const json = JSON.stringify(this.#live(frame, now));
+    for (const listener of this.#listeners) listener(frame.streamId, json);
+  }
+
+  /** Each stream's newest frame. */
+  newest(now = Date.now()): LiveFrame[] {
+    return this.streams().flatMap((streamId) => {
+      const frame = this.#cache.of(streamId).at(-1);
+      return frame ? [this.#live(frame, now)] : [];
+    });
+  }
+
+  /** What is still known of a stream's last frames, oldest first. */
+  recent(streamId: string): FrameFacts[] {
+    return this.#cache.of(streamId).map(factsOf);
+  }
+
+  frame(streamId: string, id: string): DetectedFrame | undefined {
+    return this.#cache.get(streamId, id);
+  }
+
+  streams(): string[] {
+    return this.#cache.streams().sort();
+  }
+
+  /** Names of the classes seen in the last hours. */
+  classes(): string[] {
+    const now = Date.now();
+    const names = [...this.#counts.values()].flatMap((counts) => Object.keys(counts.query(now, 360).classes));
+    return [...new Set(names)].sort();
+  }
+
+  timeline(streamId: string, minutes: number, now = Date.now()): Timeline {
+    return (this.#counts.get(streamId) ?? new ClassCounts()).query(now, minutes);
+  }
+
+  /** From capture to published detections, over the last 30 s; `null` when none came. */
+  latency(now = Date.now()): Percentiles | null {
+    this.#latencies = this.#latencies.filter(({ at }) => at > now - LATENCY_WINDOW_MS);
+    return percentiles(this.#latencies.map(({ ms }) => ms));
+  }
+
+  /** @returns a function that ends the subscription */
+  subscribe(listener: FrameListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #live(frame: DetectedFrame, now: number): LiveFrame {
+    const arrivals = this.#arrivals.get(frame.streamId) ?? [];
+    const old = arrivals.findIndex((at) => at > now - FPS_WINDOW_MS);
+    arrivals.splice(0, old < 0 ? arrivals.length : old);
+    // Frames arrive a batch at a time: over a shorter span than the window a batch would look like a burst.
+    return { ...factsOf(frame), fps: arrivals.length / (FPS_WINDOW_MS / 1000) };
+  }
+
+  #countClasses(frame: DetectedFrame): void {
+    let counts = this.#counts.get(frame.streamId);
+    if (!counts) {
+      counts = new ClassCounts();
+      this.#counts.set(frame.streamId, counts);
+      this.#forgetStreams();
+    }
+    counts.add(frame.capturedAt, frame.detections);
+  }
+
+  // What the cache has forgotten is forgotten here too, or ids made up without end would fill the memory.
+  #forgetStreams(): void {
+    const known = new Set(this.#cache.streams());
+    for (const map of [this.#counts, this.#arrivals]) {
+      for (const streamId of map.keys()) if (!known.has(streamId)) map.delete(streamId);
+    }
+  }
+}
+
+/** @returns the frame without its picture, as the page and the archive write it */
+export function factsOf(frame: DetectedFrame): FrameFacts {
+  return {
+    stream_id: frame.streamId,
+    frame_number: frame.frameNumber,
+    session: frame.session,
+    captured_at: frame.capturedAt,
+    width: frame.width,
+    height: frame.height,
+    model: frame.model,
+    detections: frame.detections,
+  };
+}

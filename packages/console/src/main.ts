@@ -1,0 +1,48 @@
+import { parseArgs } from 'node:util';
+import { readConfig } from '@video-pipeline/config';
+import { exitWithError, onShutdown, reportReady } from '@video-pipeline/lifecycle';
+import { createLogger } from '@video-pipeline/telemetry';
+import { startConsole } from './console.ts';
+
+const HELP = `The live console: streams, flow, search.
+
+  node packages/console/src/main.ts [--port <port>] [--host <address>] [--token <token>]
+
+  --port   CONSOLE_PORT, 8080; 0: a free one
+  --host   HOST, 127.0.0.1: only this machine; another address needs a token
+  --token  CONSOLE_TOKEN; who opens the page must give it. The variable keeps it out of lists of processes
+`;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      port: { type: 'string' },
+      host: { type: 'string' },
+      token: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const { port, host, token } = values;
+  const config = readConfig(['CONSOLE_PORT', 'HOST', 'CONSOLE_TOKEN'], {
+    ...process.env,
+    ...(port === undefined ? {} : { CONSOLE_PORT: port }),
+    ...(host === undefined ? {} : { HOST: host }),
+    ...(token === undefined ? {} : { CONSOLE_TOKEN: token }),
+  });
+  const log = createLogger('console');
+  const server = await startConsole({
+    port: config.CONSOLE_PORT,
+    host: config.HOST,
+    token: config.CONSOLE_TOKEN,
+    log,
+  });
+  onShutdown(() => server.close(), log);
+  log.info(`console at ${server.url}`);
+  reportReady({ url: server.url });
+}
+
+await main().catch(exitWithError);

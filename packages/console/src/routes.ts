@@ -1,0 +1,163 @@
+import { annotatedKey, isStreamId } from '@video-pipeline/frame';
+import { type Access, isFromOwnPage } from './access.ts';
+import type { Flow, Names } from './api.ts';
+import type { Archive, Query } from './archive.ts';
+import type { Bucket } from './bucket.ts';
+import { CursorError } from './cursor.ts';
+import type { Events } from './events.ts';
+import { failedPage, RedriveError } from './failed.ts';
+import { HttpError, json, type Reply, type Route, type RouteRequest, readBody } from './http.ts';
+import { factsOf, type LiveFrames } from './live.ts';
+
+const STREAM = '(?<stream>[^/]+)';
+const FRAME = '(?<time>\\d{1,16})-(?<number>\\d{1,16})';
+const DAY_MS = 86_400_000;
+
+export interface RoutesOptions {
+  page: Map<string, Reply>;
+  access: Access;
+  live: LiveFrames;
+  archive: Archive;
+  bucket: Bucket;
+  events: Events;
+  /** First folder of annotated frames. */
+  prefix: string;
+  flow: () => Flow;
+  redrive: (key: string) => Promise<void>;
+}
+
+/** Everything the console's server answers, page and API. */
+export function consoleRoutes(options: RoutesOptions): Route[] {
+  const { page, live, events, flow } = options;
+  const get = (path: string, handle: Route['handle']): Route => ({
+    method: 'GET',
+    path: new RegExp(`^${path}$`),
+    handle,
+  });
+  return [
+    get('/', (request) => pageFile(page, 'index.html', request)),
+    get('/page/(?<name>[a-z-]+\\.[a-z]+)', (request) => pageFile(page, request.params.name ?? '', request)),
+    get('/health', () => json({ status: 'healthy' })),
+    get('/api/live', ({ query, response }) => {
+      if (events.isFull) throw new HttpError(503, 'too many browsers');
+      const stream = query.get('stream');
+      events.connect(response, stream === null ? undefined : streamId(stream));
+      return undefined;
+    }),
+    get('/api/flow', () => json(flow())),
+    get('/api/names', () => names(options)),
+    get('/api/search', ({ query }) => search(options, query)),
+    get(`/api/streams/${STREAM}/frames`, ({ params }) => json(live.recent(streamId(params.stream)))),
+    get(`/api/streams/${STREAM}/timeline`, ({ params, query }) =>
+      json(live.timeline(streamId(params.stream), number(query, 'minutes', 15, 1, 360))),
+    ),
+    get(`/api/streams/${STREAM}/frames/${FRAME}\\.jpg`, ({ params }) => plainPicture(options, params)),
+    get(`/api/streams/${STREAM}/frames/${FRAME}\\.json`, ({ params }) => frameFacts(options, params)),
+    get(`/api/streams/${STREAM}/annotated/${FRAME}\\.jpg`, ({ params }) => annotatedPicture(options, params)),
+    get('/api/failed', async ({ query }) =>
+      json(await failedPage(options.bucket, query.get('cursor') ?? undefined)),
+    ),
+    { method: 'POST', path: /^\/login$/, handle: (request) => login(options, request) },
+    { method: 'POST', path: /^\/api\/failed\/redrive$/, handle: (request) => redriveEntry(options, request) },
+  ];
+}
+
+function pageFile(page: Map<string, Reply>, name: string, { request }: RouteRequest): Reply {
+  const file = page.get(name);
+  if (!file) throw new HttpError(404, 'not found');
+  const isFresh = request.headers['if-none-match'] === file.headers?.etag;
+  return isFresh ? { ...file, status: 304, body: '' } : file;
+}
+
+async function login({ access }: RoutesOptions, { request }: RouteRequest): Promise<Reply> {
+  const token = new URLSearchParams(await readBody(request)).get('token') ?? '';
+  const cookie = access.login(token);
+  if (!cookie) throw new HttpError(401, 'this is not the token');
+  return { status: 303, type: 'text/plain', body: '', headers: { location: '/', 'set-cookie': cookie } };
+}
+
+async function names({ live, archive }: RoutesOptions): Promise<Reply> {
+  // The live names stay of use while S3 is away.
+  const stored = await archive.streams().catch(() => []);
+  const streams = [...new Set([...live.streams(), ...stored])].sort();
+  return json({ streams, classes: live.classes() } satisfies Names);
+}
+
+async function search({ archive }: RoutesOptions, query: URLSearchParams): Promise<Reply> {
+  const to = number(query, 'to', Date.now() + 1, 0, 8.64e15);
+  const stream = query.get('stream') || undefined;
+  const asked: Query = {
+    stream: stream === undefined ? undefined : streamId(stream),
+    class: query.get('class') || undefined,
+    confidence: number(query, 'confidence', 0, 0, 1),
+    from: number(query, 'from', Math.max(0, to - DAY_MS), 0, 8.64e15),
+    to,
+    cursor: query.get('cursor') ?? undefined,
+  };
+  try {
+    return json(await archive.search(asked));
+  } catch (error) {
+    if (error instanceof CursorError) throw new HttpError(400, error.message);
+    throw error;
+  }
+}
+
+type FrameParams = Record<string, string>;
+
+function plainPicture({ live }: RoutesOptions, params: FrameParams): Reply {
+  const frame = live.frame(streamId(params.stream), `${params.time}-${params.number}`);
+  if (!frame) throw new HttpError(404, 'this frame is no longer held');
+  return { type: 'image/jpeg', body: frame.jpeg, headers: { 'cache-control': 'no-store' } };
+}
+
+async function frameFacts({ live, archive }: RoutesOptions, params: FrameParams): Promise<Reply> {
+  const stream = streamId(params.stream);
+  const held = live.frame(stream, `${params.time}-${params.number}`);
+  const facts = held ? factsOf(held) : await archive.find(stream, Number(params.time), Number(params.number));
+  if (!facts) throw new HttpError(404, 'no such frame');
+  return json(facts);
+}
+
+async function annotatedPicture({ bucket, prefix }: RoutesOptions, params: FrameParams): Promise<Reply> {
+  const capturedAt = Number(params.time);
+  if (capturedAt > 8.64e15) throw new HttpError(404, 'no such frame');
+  const frame = { streamId: streamId(params.stream), capturedAt, frameNumber: Number(params.number) };
+  const body = await bucket.get(annotatedKey(prefix, frame));
+  if (!body) throw new HttpError(404, 'not annotated yet, or its picture has expired');
+  return { type: 'image/jpeg', body, headers: { 'cache-control': 'private, max-age=3600' } };
+}
+
+async function redriveEntry({ redrive }: RoutesOptions, { request }: RouteRequest): Promise<Reply> {
+  if (!isFromOwnPage(request)) throw new HttpError(403, 'only the console itself may do this');
+  const key = parseKey(await readBody(request));
+  try {
+    await redrive(key);
+    return json({ key });
+  } catch (error) {
+    if (error instanceof RedriveError) throw new HttpError(409, error.message);
+    throw error;
+  }
+}
+
+function parseKey(body: string): string {
+  try {
+    const { key } = JSON.parse(body);
+    if (typeof key === 'string') return key;
+  } catch {
+    // told below
+  }
+  throw new HttpError(400, 'body must be {"key": "failed/..."}');
+}
+
+function streamId(value: string | undefined): string {
+  if (value === undefined || !isStreamId(value)) throw new HttpError(400, 'not a stream id');
+  return value;
+}
+
+function number(query: URLSearchParams, name: string, fallback: number, min: number, max: number): number {
+  const value = query.get(name);
+  if (value === null || value === '') return fallback;
+  const parsed = Number(value);
+  if (!(parsed >= min && parsed <= max)) throw new HttpError(400, `${name} must be from ${min} to ${max}`);
+  return parsed;
+}
