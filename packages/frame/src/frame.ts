@@ -7,6 +7,8 @@ export interface Detection {
   confidence: number;
   /** `[x1, y1, x2, y2]` in pixels, origin top left, `x1 <= x2`, `y1 <= y2`. */
   bbox: [number, number, number, number];
+  /** The object's track in its stream, of at most 64 characters, once tracking knows it. */
+  track_id?: string;
 }
 
 /** One sampled picture of one camera, as ingest publishes it. */
@@ -14,7 +16,7 @@ export interface Frame {
   streamId: string;
   /** 0-based, counts per ingest session; a dropped frame leaves a gap. */
   frameNumber: number;
-  /** Id of the ingest run that numbered the frame. */
+  /** Id of the ingest run that numbered the frame, of the form of a stream id. */
   session: string;
   /** When the frame was captured, epoch milliseconds. */
   capturedAt: number;

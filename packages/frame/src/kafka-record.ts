@@ -33,6 +33,7 @@ const MAX_SIDE = 65_535;
 /** The latest time a JavaScript Date can hold, epoch milliseconds. */
 const MAX_TIME = 8.64e15;
 const MAX_HEADER_BYTES = 1024;
+const MAX_TRACK_ID_LENGTH = 64;
 const MAX_DETECTIONS_BYTES = 512 * 1024;
 
 /** @returns the record for the topic `video-frames`. */
@@ -64,10 +65,7 @@ export function encodeDetectedFrame(frame: DetectedFrame): EncodedRecord {
  * @throws InvalidRecordError naming the header that is missing or malformed
  */
 export function decodeFrame(record: ReceivedRecord): Frame {
-  const streamId = text(record, 'stream_id');
-  if (!isStreamId(streamId)) {
-    throw new InvalidRecordError('stream_id', `is not a stream id: ${quote(streamId)}`);
-  }
+  const streamId = id(record, 'stream_id');
   if (record.key !== null && record.key.toString() !== streamId) {
     throw new InvalidRecordError('key', `${quote(record.key.toString())} is not the stream id '${streamId}'`);
   }
@@ -77,7 +75,7 @@ export function decodeFrame(record: ReceivedRecord): Frame {
   return {
     streamId,
     frameNumber: integer(record, 'frame_number', 0, Number.MAX_SAFE_INTEGER),
-    session: text(record, 'session'),
+    session: id(record, 'session'),
     capturedAt: integer(record, 'captured_at', 0, MAX_TIME),
     width: integer(record, 'width', 1, MAX_SIDE),
     height: integer(record, 'height', 1, MAX_SIDE),
@@ -111,7 +109,7 @@ function detections(record: ReceivedRecord): Detection[] {
 /** Whether `value` has a detection's shape and ranges. */
 export function isDetection(value: unknown): value is Detection {
   if (typeof value !== 'object' || value === null) return false;
-  const { class_id, class_name, confidence, bbox } = value as Partial<Detection>;
+  const { class_id, class_name, confidence, bbox, track_id } = value as Partial<Detection>;
   return (
     Number.isInteger(class_id) &&
     typeof class_name === 'string' &&
@@ -122,8 +120,13 @@ export function isDetection(value: unknown): value is Detection {
     bbox.length === 4 &&
     bbox.every((side) => Number.isFinite(side)) &&
     bbox[0] <= bbox[2] &&
-    bbox[1] <= bbox[3]
+    bbox[1] <= bbox[3] &&
+    (track_id === undefined || isTrackId(track_id))
   );
+}
+
+function isTrackId(value: unknown): boolean {
+  return typeof value === 'string' && value.length > 0 && value.length <= MAX_TRACK_ID_LENGTH;
 }
 
 function text(record: ReceivedRecord, name: string, maxBytes = MAX_HEADER_BYTES): string {
@@ -140,6 +143,13 @@ function text(record: ReceivedRecord, name: string, maxBytes = MAX_HEADER_BYTES)
   } catch (cause) {
     throw new InvalidRecordError(name, 'is not UTF-8', { cause });
   }
+}
+
+// A session's id has the form of a stream's: it too becomes part of what is stored.
+function id(record: ReceivedRecord, name: 'stream_id' | 'session'): string {
+  const value = text(record, name);
+  if (!isStreamId(value)) throw new InvalidRecordError(name, `is not an id: ${quote(value)}`);
+  return value;
 }
 
 function integer(record: ReceivedRecord, name: string, min: number, max: number): number {

@@ -13,12 +13,12 @@ import {
 import { fromLambdaRecord, type MSKRecord, toLambdaRecord } from './lambda-event.ts';
 
 const side = fc.integer({ min: 1, max: 65_535 });
-const streamId = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
+const id = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
 
 const anyFrame: fc.Arbitrary<Frame> = fc.record({
-  streamId,
+  streamId: id,
   frameNumber: fc.maxSafeNat(),
-  session: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }),
+  session: id,
   capturedAt: fc.nat({ max: 8.64e15 }),
   width: side,
   height: side,
@@ -120,8 +120,10 @@ const hostile: [string, string, ReceivedRecord][] = [
       (value): [string, string, ReceivedRecord] => [name, value, withHeader(name, value)],
     ),
   ),
-  ...['../etc', '..', '.', '/abs', 'a/b', 'a b', '-x', 'a\0', 'a\n', 'ä', 'x'.repeat(129)].map(
-    (value): [string, string, ReceivedRecord] => ['stream_id', value, withHeader('stream_id', value)],
+  ...['stream_id', 'session'].flatMap((name) =>
+    ['../etc', '..', '.', '/abs', 'a/b', 'a b', '-x', 'a\0', 'a\n', 'ä', 'x'.repeat(129)].map(
+      (value): [string, string, ReceivedRecord] => [name, value, withHeader(name, value)],
+    ),
   ),
   ['width', '0', withHeader('width', '0')],
   ['height', '65536', withHeader('height', '65536')],
