@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -57,8 +57,9 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     });
   }
   // 'close', not 'exit': by then its last lines have been read.
-  const exited = once(child, 'close').then(([code, signal]) => {
+  const exited = once(child, 'close').then(async ([code, signal]) => {
     log.close();
+    await rm(pidFile, { force: true });
     return String(signal ?? code);
   });
   const kill = async () => {

@@ -65,7 +65,7 @@ async function spawnGuard({ command, pidFile, logFile }: GuardedProgram): Promis
     detached: true,
     stdio: ['pipe', log.fd, log.fd],
   });
-  guard.stdin.on('error', () => {});
+  guard.stdin?.on('error', () => {});
   await log.close();
   return guard;
 }

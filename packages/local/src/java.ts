@@ -93,6 +93,8 @@ async function runMaven(
   const maven = spawn('mvn', [...args, `-DoutputDirectory=${outputDirectory}`, '-DincludeScope=runtime'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
+  const end = () => maven.kill();
+  process.once('exit', end);
   const started = once(maven, 'spawn');
   const closed = once(maven, 'close');
   closed.catch(() => {});
@@ -113,6 +115,7 @@ async function runMaven(
     if (line.startsWith('[ERROR]')) problem ||= line.slice('[ERROR] '.length);
   }
   const [code] = await closed;
+  process.off('exit', end);
   if (code !== 0) {
     throw new JavaError(
       `Maven can't install ${name}; check the network and the mirrors in ~/.m2/settings.xml: ${problem}`,

@@ -57,8 +57,8 @@ async function startTime(pid: number): Promise<number | undefined> {
   try {
     const env = { ...process.env, LC_ALL: 'C' };
     const { stdout } = await promisify(execFile)('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], { env });
-    const [, state = 'Z', date = ''] = /^\s*(\S+)\s+(.*)$/.exec(stdout) ?? [];
-    return state.startsWith('Z') ? undefined : Date.parse(date.trim());
+    const [, state = 'Z', date = ''] = /^(\S+)\s+(.*)$/.exec(stdout.trim()) ?? [];
+    return state.startsWith('Z') ? undefined : Date.parse(date);
   } catch {
     return undefined;
   }

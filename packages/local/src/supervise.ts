@@ -73,7 +73,7 @@ class Supervised implements Service {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#server?.stop();
+    await this.#endCurrent();
     await this.#watching;
   }
 
@@ -81,6 +81,10 @@ class Supervised implements Service {
     this.#stopping.abort();
     await this.#server?.kill();
     await this.#watching;
+  }
+
+  async #endCurrent(): Promise<void> {
+    await this.#server?.stop();
   }
 
   async #launch(): Promise<void> {
@@ -91,30 +95,36 @@ class Supervised implements Service {
 
   async #watch(): Promise<void> {
     const { signal } = this.#stopping;
-    const { name, note, mayFinish, firstDelayMs = 500 } = this.#options;
+    const { note, mayFinish, firstDelayMs = 500 } = this.#options;
     let delay = firstDelayMs;
-    while (!signal.aborted) {
+    while (true) {
       const began = Date.now();
-      const how = (await this.#server?.exited) ?? 'failed to start';
+      const how = await this.#server?.exited;
       if (signal.aborted) break;
-      if (how === '0' && mayFinish && this.#server) {
+      if (how === '0' && mayFinish) {
         this.state = 'finished';
         this.#finish.resolve();
         return;
       }
-      this.state = 'restarting';
-      const said = this.#server?.lastError?.();
-      this.#server = undefined;
       if (Date.now() - began > RECOVERED_MS) delay = firstDelayMs;
-      note(`${name} ended (${how}), starting it again in ${delay / 1000} s${said ? `: ${said}` : ''}`);
+      note(this.#obituary(how, delay));
+      this.state = 'restarting';
+      this.#server = undefined;
       await sleep(delay, undefined, { signal }).catch(() => {});
-      delay = Math.min(delay * 2, MAX_DELAY_MS);
       if (signal.aborted) break;
+      delay = Math.min(delay * 2, MAX_DELAY_MS);
       this.restarts++;
       await this.#launch().catch((error) => note(error.message));
       // Told to stop meanwhile: what stop() could not see yet ends here.
-      if (signal.aborted) await this.#server?.stop();
+      if (signal.aborted) await this.#endCurrent();
     }
     this.state = 'stopped';
+  }
+
+  #obituary(how: string | undefined, delay: number): string {
+    const { name } = this.#options;
+    if (how === undefined) return `${name} failed to start, trying again in ${delay / 1000} s`;
+    const said = this.#server?.lastError?.();
+    return `${name} ended (${how}), starting it again in ${delay / 1000} s${said ? `: ${said}` : ''}`;
   }
 }

@@ -1,0 +1,117 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { startChild } from './child.ts';
+import { StartError, signalProcess } from './processes.ts';
+import { supervise } from './supervise.ts';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'child-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const READY = 'process.send({ ready: {} }); process.on("disconnect", () => process.exit());';
+
+async function program(code: string) {
+  const script = join(folder, 'program.cjs');
+  await writeFile(script, code);
+  return { name: 'it', script, pidFile: join(folder, 'it.pid'), logFile: join(folder, 'it.log') };
+}
+
+describe('a child process', () => {
+  it('is up once it says so; its lines are kept and given on', async () => {
+    const lines: string[] = [];
+    const child = await startChild({
+      ...(await program(`console.log('one'); console.error('two'); ${READY}`)),
+      onLine: (line) => lines.push(line),
+    });
+    expect(signalProcess(child.pid, 0)).toBe(true);
+    await child.stop();
+    expect(await child.exited).toBe('SIGTERM');
+    expect(signalProcess(child.pid, 0)).toBe(false);
+    expect(lines).toEqual(['one']);
+    expect((await readFile(join(folder, 'it.log'), 'utf8')).split('\n').sort()).toEqual(['', 'one', 'two']);
+    expect(existsSync(join(folder, 'it.pid'))).toBe(false);
+  });
+
+  it('that ends before it is ready gives its error', async () => {
+    const code = `console.error('MODEL: must be an ONNX file'); process.exitCode = 1;`;
+    const started = startChild(await program(code));
+    await expect(started).rejects.toThrow(StartError);
+    await expect(started).rejects.toThrow('it ended (1): MODEL: must be an ONNX file');
+  });
+
+  it('that never gets ready is ended', async () => {
+    const started = startChild({ ...(await program('setInterval(() => {}, 1000)')), timeoutMs: 300 });
+    await expect(started).rejects.toThrow('was not ready after 0.3 s');
+  });
+
+  it('left by an earlier run is ended before the next starts', async () => {
+    const code = await program(READY);
+    const first = await startChild(code);
+    const second = await startChild(code);
+    expect(signalProcess(first.pid, 0)).toBe(false);
+    await second.stop();
+  });
+});
+
+describe('supervision', () => {
+  it('starts again what ended unasked, and says what it said', async () => {
+    const notes: string[] = [];
+    const pids: number[] = [];
+    const code = await program(`console.log('frame 3: corrupt'); ${READY}`);
+    const service = await supervise({
+      name: 'it',
+      launch: () => startChild(code),
+      note: (line) => notes.push(line),
+      onStart: (pid) => pids.push(pid),
+      firstDelayMs: 10,
+    });
+    signalProcess(service.pid ?? 0, 'SIGKILL');
+    while (pids.length < 2) await sleep(10);
+    expect(notes).toEqual(['it ended (SIGKILL), starting it again in 0.01 s: frame 3: corrupt']);
+    expect(service).toMatchObject({ restarts: 1, state: 'running' });
+    await service.stop();
+    expect(service.state).toBe('stopped');
+    expect(pids.some((pid) => signalProcess(pid, 0))).toBe(false);
+  });
+
+  it('keeps trying, ever more slowly, what does not come up again', async () => {
+    const notes: string[] = [];
+    const code = await program(READY);
+    const service = await supervise({
+      name: 'it',
+      launch: () => startChild(code),
+      note: (line) => notes.push(line.replace(/: .*/, '')),
+      firstDelayMs: 20,
+    });
+    await writeFile(code.script, 'process.exit(7)');
+    signalProcess(service.pid ?? 0, 'SIGKILL');
+    while (notes.length < 5) await sleep(10);
+    await service.stop();
+    expect(notes.slice(0, 5)).toEqual([
+      'it ended (SIGKILL), starting it again in 0.02 s',
+      'it ended (7)',
+      'it failed to start, trying again in 0.04 s',
+      'it ended (7)',
+      'it failed to start, trying again in 0.08 s',
+    ]);
+  });
+
+  it('lets finish what may', async () => {
+    const code = await program('process.send({ ready: {} }); setTimeout(() => process.exit(0), 50);');
+    const service = await supervise({
+      name: 'it',
+      launch: () => startChild(code),
+      note: (line) => expect.unreachable(line),
+      mayFinish: true,
+    });
+    await service.finished;
+    expect(service.state).toBe('finished');
+    await service.stop();
+  });
+});

@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest';
+import { Counts } from './counts.ts';
+
+// As emitMetrics writes it; parseMetrics reads it in packages/telemetry.
+function line(stream: string, values: Record<string, number | number[]>): string {
+  return JSON.stringify({ _aws: { CloudWatchMetrics: [] }, service: 'x', stream, ...values });
+}
+
+describe('Counts', () => {
+  it('adds up each stream by what the stages say', () => {
+    const counts = new Counts();
+    counts.add(line('yard', { FramesCaptured: 5, FramesPublished: 4, FramesDropped: 1, Reconnects: 1 }));
+    counts.add(line('yard', { FramesDetected: 4 }));
+    counts.add(line('yard', { FramesAnnotated: 3, FramesFailed: 1, CaptureToStored: [10, 20, 30] }));
+    counts.add(line('door', { FramesCaptured: 2 }));
+    counts.add('something else');
+    expect(Object.keys(counts.streams())).toEqual(['door', 'yard']);
+    expect(counts.streams().yard).toMatchObject({
+      captured: 5,
+      published: 4,
+      dropped: 1,
+      detected: 4,
+      annotated: 3,
+      failed: 1,
+      reconnects: 1,
+      latency: { p50: 20, p95: 30, p99: 30 },
+    });
+    expect(counts.total()).toEqual({
+      captured: 7,
+      published: 4,
+      dropped: 1,
+      detected: 4,
+      annotated: 3,
+      failed: 1,
+    });
+  });
+
+  it('gives the rate of the last ten seconds', () => {
+    const counts = new Counts();
+    counts.add(line('yard', { FramesAnnotated: 1000 }), 0);
+    counts.add(line('yard', { FramesAnnotated: 50 }), 12_000);
+    expect(counts.streams(15_000).yard?.fps).toBe(5);
+    expect(counts.streams(30_000).yard?.fps).toBe(0);
+  });
+
+  it('has no latency before the first stored frame, and none left after a reset', () => {
+    const counts = new Counts();
+    expect(counts.latency()).toEqual({ p50: null, p95: null, p99: null });
+    counts.add(line('yard', { CaptureToStored: 0 }));
+    expect(counts.latency().p50).toBe(1);
+    counts.reset();
+    expect(counts.latency().p50).toBeNull();
+    expect(counts.streams()).toEqual({});
+  });
+});

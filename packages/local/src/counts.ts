@@ -1,0 +1,135 @@
+import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { type MetricName, parseMetrics } from '@video-pipeline/telemetry';
+
+/** Frames of one stream, by what became of them. */
+export interface StreamCounts {
+  captured: number;
+  published: number;
+  dropped: number;
+  detected: number;
+  annotated: number;
+  failed: number;
+}
+
+/** Milliseconds from capture to stored object; `null` before the first one. */
+export interface Latency {
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+}
+
+export interface StreamView extends StreamCounts {
+  reconnects: number;
+  /** Frames annotated a second, over the last seconds. */
+  fps: number;
+  latency: Latency;
+}
+
+const COUNTED = {
+  FramesCaptured: 'captured',
+  FramesPublished: 'published',
+  FramesDropped: 'dropped',
+  FramesDetected: 'detected',
+  FramesAnnotated: 'annotated',
+  FramesFailed: 'failed',
+  Reconnects: 'reconnects',
+} as const satisfies Partial<Record<MetricName, keyof StreamCounts | 'reconnects'>>;
+
+const FPS_WINDOW_MS = 10_000;
+
+interface Stream {
+  counts: StreamCounts & { reconnects: number };
+  latency: RecordableHistogram;
+  since: number;
+  /** When how many frames were annotated, for the rate. */
+  recent: { at: number; frames: number }[];
+}
+
+/** Adds up what the stages say of themselves, stream by stream. */
+export class Counts {
+  readonly #streams = new Map<string, Stream>();
+  #latency = createHistogram();
+
+  /** Takes a line of a stage's stdout; ignores it unless it is a metrics line. */
+  add(line: string, now = Date.now()): void {
+    const metrics = parseMetrics(line);
+    if (!metrics) return;
+    const stream = this.#stream(metrics.stream, now);
+    for (const [name, field] of Object.entries(COUNTED)) {
+      const values = metrics.values[name as MetricName];
+      if (values) stream.counts[field] += values.reduce((sum, value) => sum + value, 0);
+    }
+    const annotated = metrics.values.FramesAnnotated?.reduce((sum, value) => sum + value, 0);
+    if (annotated) stream.recent.push({ at: now, frames: annotated });
+    for (const ms of metrics.values.CaptureToStored ?? []) {
+      // The histogram takes whole numbers from 1 on.
+      stream.latency.record(Math.max(1, Math.round(ms)));
+      this.#latency.record(Math.max(1, Math.round(ms)));
+    }
+  }
+
+  /** Begins anew: what came before belongs to an earlier run. */
+  reset(): void {
+    this.#streams.clear();
+    this.#latency = createHistogram();
+  }
+
+  streams(now = Date.now()): Record<string, StreamView> {
+    const byName = [...this.#streams].sort(([a], [b]) => a.localeCompare(b));
+    return Object.fromEntries(
+      byName.map(([id, stream]) => [
+        id,
+        { ...stream.counts, fps: rate(stream, now), latency: percentiles(stream.latency) },
+      ]),
+    );
+  }
+
+  total(): StreamCounts {
+    const total: StreamCounts = {
+      captured: 0,
+      published: 0,
+      dropped: 0,
+      detected: 0,
+      annotated: 0,
+      failed: 0,
+    };
+    for (const { counts } of this.#streams.values()) {
+      for (const field of Object.keys(total) as (keyof StreamCounts)[]) total[field] += counts[field];
+    }
+    return total;
+  }
+
+  latency(): Latency {
+    return percentiles(this.#latency);
+  }
+
+  #stream(id: string, since: number): Stream {
+    let stream = this.#streams.get(id);
+    if (!stream) {
+      const counts = {
+        captured: 0,
+        published: 0,
+        dropped: 0,
+        detected: 0,
+        annotated: 0,
+        failed: 0,
+        reconnects: 0,
+      };
+      stream = { counts, latency: createHistogram(), since, recent: [] };
+      this.#streams.set(id, stream);
+    }
+    return stream;
+  }
+}
+
+function rate(stream: Stream, now: number): number {
+  stream.recent = stream.recent.filter(({ at }) => at > now - FPS_WINDOW_MS);
+  const frames = stream.recent.reduce((sum, one) => sum + one.frames, 0);
+  const seconds = Math.min(FPS_WINDOW_MS, Math.max(1_000, now - stream.since)) / 1_000;
+  return Math.round((frames / seconds) * 10) / 10;
+}
+
+function percentiles(histogram: RecordableHistogram): Latency {
+  const at = (percent: number) => (histogram.count === 0 ? null : histogram.percentile(percent));
+  return { p50: at(50), p95: at(95), p99: at(99) };
+}

@@ -1,0 +1,69 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readConfig } from '@video-pipeline/config';
+import { answers } from './kafka.ts';
+import { StartError } from './processes.ts';
+import { connectS3, ensureBucket } from './s3proxy.ts';
+
+/** What the user already runs, by the variables that name it; the rest is ours to start. */
+export interface Given {
+  kafka?: string;
+  s3?: string;
+  inference?: string;
+}
+
+const REACH_MS = 5_000;
+
+/**
+ * Reads which servers the user names, and looks whether each answers.
+ * @throws ConfigError; StartError naming the variable whose server doesn't answer
+ */
+export async function givenServers(note: (line: string) => void): Promise<Given> {
+  const config = readConfig([
+    'KAFKA_BOOTSTRAP_SERVERS',
+    'AWS_ENDPOINT_URL',
+    'INFERENCE_SERVICE_URL',
+    'S3_BUCKET',
+  ]);
+  const given: Given = {};
+  if (process.env.KAFKA_BOOTSTRAP_SERVERS) {
+    const kafka = config.KAFKA_BOOTSTRAP_SERVERS;
+    note(`using the Kafka at ${kafka}`);
+    await reach('KAFKA_BOOTSTRAP_SERVERS', kafka, () => answers(kafka));
+    given.kafka = kafka;
+  }
+  if (config.AWS_ENDPOINT_URL) {
+    const s3 = config.AWS_ENDPOINT_URL;
+    note(`using the S3 API at ${s3}`);
+    await reach('AWS_ENDPOINT_URL', s3, async () => {
+      await ensureBucket(connectS3(s3), config.S3_BUCKET);
+      return true;
+    });
+    given.s3 = s3;
+  }
+  if (process.env.INFERENCE_SERVICE_URL) {
+    const inference = config.INFERENCE_SERVICE_URL;
+    note(`using the inference server at ${inference}`);
+    const health = `${inference.replace(/\/$/, '')}/health`;
+    await reach('INFERENCE_SERVICE_URL', inference, async () => (await fetch(health)).ok);
+    given.inference = inference;
+  }
+  return given;
+}
+
+async function reach(variable: string, where: string, ask: () => Promise<boolean>): Promise<void> {
+  let cause: unknown;
+  const timer = new AbortController();
+  const answer = await Promise.race([
+    ask().catch((error) => {
+      cause = error;
+      return false;
+    }),
+    sleep(REACH_MS, false, { signal: timer.signal }),
+  ]);
+  timer.abort();
+  if (answer) return;
+  const reason = cause instanceof Error ? ` (${cause.message})` : '';
+  throw new StartError(`nothing answers at ${variable}=${where}${reason}: start it, or unset ${variable}`, {
+    cause,
+  });
+}

@@ -1,0 +1,98 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { startGuarded } from './guarded.ts';
+import { lock, ownerOf, readPid, signalProcess } from './processes.ts';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'guarded-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const program = (code: string) => ({
+  name: 'it',
+  command: [process.execPath, '-e', code] as [string, ...string[]],
+  pidFile: join(folder, 'run', 'it.pid'),
+  logFile: join(folder, 'it.log'),
+  isReady: async () => existsSync(join(folder, 'ready')),
+});
+const READY = () => `require('fs').writeFileSync(${JSON.stringify(join(folder, 'ready'))}, '');`;
+const FOREVER = 'setInterval(() => {}, 1000);';
+
+async function goneWithin(pid: number, ms: number): Promise<boolean> {
+  for (const end = Date.now() + ms; Date.now() < end; await sleep(20)) {
+    if (!signalProcess(pid, 0)) return true;
+  }
+  return false;
+}
+
+describe('a guarded program', () => {
+  it('is ended with SIGTERM', async () => {
+    const onTerm = `process.on('SIGTERM', () => process.exit(3));`;
+    const server = await startGuarded(program(`${onTerm} ${READY()} ${FOREVER}`));
+    expect(readPid(join(folder, 'run', 'it.pid'))).toBe(server.pid);
+    await server.stop();
+    expect(await server.exited).toBe('3');
+    expect(signalProcess(server.pid, 0)).toBe(false);
+    expect(existsSync(join(folder, 'run', 'it.pid'))).toBe(false);
+  });
+
+  it('is killed when it does not heed that', async () => {
+    const server = await startGuarded(program(`process.on('SIGTERM', () => {}); ${READY()} ${FOREVER}`));
+    const began = Date.now();
+    await server.stop();
+    expect(Date.now() - began).toBeLessThan(4_500);
+    expect(signalProcess(server.pid, 0)).toBe(false);
+  });
+
+  it('ends when its parent is killed with -9', async () => {
+    const script = join(folder, 'parent.ts');
+    const { isReady: _, ...plain } = program(`${READY()} ${FOREVER}`);
+    await writeFile(
+      script,
+      `import { startGuarded } from ${JSON.stringify(join(import.meta.dirname, 'guarded.ts'))};
+       const server = await startGuarded({ ...${JSON.stringify(plain)}, isReady: async () => true });
+       setTimeout(() => console.log(server.pid), 300);
+       setInterval(() => {}, 1000);`,
+    );
+    const parent = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const [text] = await once(parent.stdout, 'data');
+    const pid = Number(text);
+    expect(signalProcess(pid, 0)).toBe(true);
+    parent.kill('SIGKILL');
+    expect(await goneWithin(pid, 3_000)).toBe(true);
+  });
+
+  it('that ends at once gives what it said', async () => {
+    const started = startGuarded(program(`console.error('ERROR port 9092 is taken'); process.exit(1);`));
+    await expect(started).rejects.toThrow('it ended (1): ERROR port 9092 is taken');
+  });
+});
+
+describe('a pid file', () => {
+  it('whose number a later process got names nobody', async () => {
+    const file = join(folder, 'it.pid');
+    await writeFile(file, String(process.pid));
+    expect(await ownerOf(file)).toBe(process.pid);
+    await utimes(file, 0, 0);
+    expect(await ownerOf(file)).toBeUndefined();
+  });
+
+  it('lets one supervisor run at a time', async () => {
+    const other = spawn(process.execPath, ['-e', FOREVER], { stdio: 'ignore' });
+    await writeFile(join(folder, 'supervisor.pid'), String(other.pid));
+    await expect(lock(folder)).rejects.toThrow(`process ${other.pid} already runs on ${folder}`);
+    other.kill('SIGKILL');
+    await once(other, 'exit');
+    const release = await lock(folder);
+    expect(readPid(join(folder, 'supervisor.pid'))).toBe(process.pid);
+    await release();
+    expect(existsSync(join(folder, 'supervisor.pid'))).toBe(false);
+  });
+});

@@ -1,0 +1,95 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startChild } from './child.ts';
+import type { LocalServer } from './processes.ts';
+import { type Service, supervise } from './supervise.ts';
+
+/** The root of the repository: our processes are started by their path in it. */
+export const ROOT = join(import.meta.dirname, '../../..');
+
+export interface LauncherHooks {
+  /** Takes a line for the person at the screen. */
+  note: (line: string) => void;
+  /** Takes each line that a process of ours writes to stdout. */
+  onLine: (line: string) => void;
+  /** Takes the process id of a service each time it is started. */
+  onStart: (name: string, pid: number) => void;
+}
+
+/** What a Node process of ours is started with. */
+export interface Inputs {
+  args?: readonly string[];
+  env?: NodeJS.ProcessEnv;
+}
+
+/** Whatever still runs so long after the stop began is killed. */
+const STOP_MS = 4_500;
+/** The order of the stop, so that nothing loses what it talks to while it finishes; and until when each may take, ms. */
+const STOP_ORDER: readonly [until: number, names: readonly string[]][] = [
+  [1_500, ['ingest', 'cameras']],
+  [3_200, ['detect', 'annotate']],
+  [3_400, ['model']],
+  [STOP_MS, ['kafka', 's3proxy']],
+];
+
+/** Starts the services of a stack, keeps them running, and stops them in order. */
+export class Launcher {
+  readonly services: Service[] = [];
+  readonly #dataDir: string;
+  readonly #hooks: LauncherHooks;
+
+  constructor(dataDir: string, hooks: LauncherHooks) {
+    this.#dataDir = dataDir;
+    this.#hooks = hooks;
+  }
+
+  /** @throws what `launch` throws the first time */
+  async run(name: string, launch: () => Promise<LocalServer>): Promise<Service> {
+    const { note, onStart } = this.#hooks;
+    const service = await supervise({
+      name,
+      launch,
+      note,
+      onStart: (pid) => onStart(name, pid),
+      mayFinish: name === 'ingest',
+    });
+    this.services.push(service);
+    note(`${name} is up`);
+    return service;
+  }
+
+  /**
+   * Runs a Node process of ours.
+   * @param inputs asked anew at each start
+   * @throws StartError
+   */
+  node(name: string, script: string, inputs: () => Inputs | Promise<Inputs>): Promise<Service> {
+    return this.run(name, async () =>
+      startChild({
+        name,
+        script: join(ROOT, script),
+        ...(await inputs()),
+        pidFile: join(this.#dataDir, 'run', `${name}.pid`),
+        logFile: join(this.#dataDir, 'logs', `${name}.log`),
+        onLine: this.#hooks.onLine,
+      }),
+    );
+  }
+
+  /** Ends everything within {@link STOP_MS} and a little: in order, and then by force. */
+  async stop(): Promise<void> {
+    const began = Date.now();
+    for (const [until, names] of STOP_ORDER) {
+      const those = this.services.filter(({ name }) => names.includes(name));
+      await within(until - (Date.now() - began), Promise.all(those.map((service) => service.stop())));
+    }
+    await Promise.all(this.services.map((service) => service.kill()));
+  }
+}
+
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const timer = new AbortController();
+  const patience = sleep(Math.max(0, ms), undefined, { signal: timer.signal }).catch(() => {});
+  await Promise.race([work, patience]);
+  timer.abort();
+}

@@ -1,0 +1,115 @@
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { exitWithError } from '@video-pipeline/lifecycle';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { lock, StartError } from './processes.ts';
+import { Screen, summaryLines } from './screen.ts';
+import { runSession, stateFile } from './session.ts';
+import { parseSources } from './sources.ts';
+import type { StackOptions } from './stack.ts';
+
+interface Options {
+  source?: string[];
+  frames?: number;
+  json?: boolean;
+  model?: string;
+  frameRate?: number;
+  ports: 'default' | 'auto';
+  dataDir: string;
+  color: boolean;
+}
+
+// npm starts scripts in the repository's root: a relative path means the folder the person was in.
+const DIRECTORY = process.env.INIT_CWD ?? process.cwd();
+const ROOT = resolve(import.meta.dirname, '../../..');
+
+const program = new Command('npm start --')
+  .description(
+    'Run the whole pipeline on this machine: cameras, Kafka, detection, annotation, S3. ' +
+      'Ctrl-C stops it; started again, it goes on where it was.',
+  )
+  .option(
+    '--source <[name=]url|file>',
+    'an RTSP URL, a video file (played once), or file?loop; repeatable; replaces the demo cameras',
+    (value: string, before: string[] = []) => [...before, value],
+  )
+  .option('--frames <n>', 'publish exactly n frames, and end when they are annotated', positiveInteger)
+  .option(
+    '--frame-rate <fps>',
+    'frames a second sampled from each stream (default: FRAME_RATE, or 10)',
+    positive,
+  )
+  .option('--model <file.onnx>', 'a YOLOv8 or YOLO11 export instead of the default model')
+  .addOption(
+    new Option('--ports <which>', 'the usual ports, or any free ones')
+      .choices(['default', 'auto'])
+      .default('default'),
+  )
+  .option('--data-dir <folder>', 'where everything is written', join(ROOT, '.data'))
+  .option('--json', 'print the summary as one JSON object on stdout, progress on stderr')
+  .option('--no-color', 'no colours')
+  .addHelpText(
+    'after',
+    `
+Kafka, S3 or an inference server that you run already are used instead of ours when these name them:
+KAFKA_BOOTSTRAP_SERVERS, AWS_ENDPOINT_URL, INFERENCE_SERVICE_URL. Logs lie in <data-dir>/logs.`,
+  )
+  .action(run);
+
+await program.parseAsync().catch(exitWithError);
+
+async function run(options: Options): Promise<void> {
+  if (!options.color) process.env.NO_COLOR = '1';
+  const stackOptions = checked(options);
+  const runDir = join(stackOptions.dataDir, 'run');
+  const release = await lock(runDir);
+  const screen = new Screen(options.json ? process.stderr : process.stdout);
+  const hooks = {
+    note: (line: string) => screen.note(line),
+    show: screen.show.bind(screen),
+  };
+  try {
+    await mkdir(join(stackOptions.dataDir, 'logs'), { recursive: true });
+    const summary = await runSession(stackOptions, hooks, stopSignal());
+    const text = options.json ? JSON.stringify(summary) : summaryLines(summary).join('\n');
+    process.stdout.write(`${text}\n`);
+  } finally {
+    await rm(stateFile(stackOptions.dataDir), { force: true });
+    await release();
+  }
+}
+
+function checked(options: Options): StackOptions {
+  const { source, model, frames, frameRate } = options;
+  const modelPath = model && resolve(DIRECTORY, model);
+  if (modelPath && !existsSync(modelPath)) throw new StartError(`--model: there is no file ${modelPath}`);
+  return {
+    dataDir: resolve(DIRECTORY, options.dataDir),
+    autoPorts: options.ports === 'auto',
+    sources: source && parseSources(source, DIRECTORY),
+    model: modelPath,
+    frameRate,
+    frames,
+  };
+}
+
+/** Aborts at the first SIGINT, SIGTERM or SIGHUP. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => stop.abort());
+  return stop.signal;
+}
+
+function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new InvalidArgumentError('must be a whole number from 1 on.');
+  return value;
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 240)) throw new InvalidArgumentError('must be over 0, and 240 at most.');
+  return value;
+}

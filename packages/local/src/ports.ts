@@ -1,0 +1,40 @@
+import { readConfig } from '@video-pipeline/config';
+import { freePort, isFree, StartError } from './processes.ts';
+
+/** What of ours listens, on which port, and what to do where that is taken. */
+const LISTENERS = {
+  kafka: { name: 'Kafka', port: () => 9092, instead: 'set KAFKA_BOOTSTRAP_SERVERS to use the Kafka there' },
+  s3: { name: 'S3Proxy', port: () => 9000, instead: 'set AWS_ENDPOINT_URL to use the S3 API there' },
+  cameras: { name: 'the demo cameras', port: () => 8554, instead: 'name your own cameras with --source' },
+  model: {
+    name: 'the model server',
+    port: () => readConfig(['PORT']).PORT,
+    instead: 'set INFERENCE_SERVICE_URL to use the server there',
+  },
+  health: {
+    name: "the ingest host's health",
+    port: () => readConfig(['HEALTH_PORT']).HEALTH_PORT,
+    instead: 'set HEALTH_PORT to another',
+  },
+} as const;
+
+export type Listener = keyof typeof LISTENERS;
+export type Ports = Record<Listener, number>;
+
+/**
+ * The port of each listener: its usual one, or with `auto` any that is free.
+ * @param needed which will be started; the usual port of the others is not looked at
+ * @throws StartError naming a port that is taken
+ */
+export async function choosePorts(needed: Record<Listener, boolean>, auto: boolean): Promise<Ports> {
+  const ports = {} as Ports;
+  for (const listener of Object.keys(LISTENERS) as Listener[]) {
+    const { name, port, instead } = LISTENERS[listener];
+    ports[listener] = auto ? await freePort() : port();
+    if (auto || !needed[listener] || (await isFree(ports[listener]))) continue;
+    throw new StartError(
+      `port ${ports[listener]}, meant for ${name}, is taken: ${instead}, or start with --ports auto`,
+    );
+  }
+  return ports;
+}

@@ -1,0 +1,145 @@
+import { styleText } from 'node:util';
+import type { State, Summary } from './session.ts';
+
+type Style = Parameters<typeof styleText>[0];
+
+const PLAIN_MS = 5_000;
+const HEADER = [
+  'stream',
+  'captured',
+  'dropped',
+  'detected',
+  'annotated',
+  'failed',
+  'waiting',
+  'fps',
+  'p50',
+  'p95',
+];
+
+/** What the person sees: on a terminal a table rewritten in place, elsewhere lines now and then. */
+export class Screen {
+  readonly #out: NodeJS.WriteStream;
+  #lines: string[] = [];
+  #shownAt = 0;
+
+  constructor(out: NodeJS.WriteStream) {
+    this.#out = out;
+    if (out.isTTY) out.on('resize', () => this.#redraw(this.#lines));
+  }
+
+  /** Says one thing, above the table. */
+  note(line: string): void {
+    this.#clear();
+    this.#out.write(`${line}\n`);
+    this.#draw();
+  }
+
+  show(state: State): void {
+    const lines = tableLines(state, (style, text) => styleText(style, text, { stream: this.#out }));
+    if (this.#out.isTTY) {
+      this.#redraw(lines);
+    } else if (Date.now() - this.#shownAt >= PLAIN_MS) {
+      this.#shownAt = Date.now();
+      this.#out.write(`${lines.join('\n')}\n`);
+    }
+  }
+
+  #redraw(lines: string[]): void {
+    this.#clear();
+    this.#lines = lines;
+    this.#draw();
+  }
+
+  // A line that wraps takes more than one row: the table is cut to the terminal, at each size it has.
+  #draw(): void {
+    const { columns = 80, rows = 24 } = this.#out;
+    this.#lines = this.#lines.slice(0, Math.max(1, rows - 1));
+    for (const line of this.#lines) this.#out.write(`${cut(line, columns)}\n`);
+  }
+
+  #clear(): void {
+    if (this.#lines.length === 0) return;
+    this.#out.moveCursor(0, -this.#lines.length);
+    this.#out.cursorTo(0);
+    this.#out.clearScreenDown();
+  }
+}
+
+/** The state as lines of text. */
+export function tableLines(state: State, paint: (style: Style, text: string) => string): string[] {
+  const rows = Object.entries(state.streams).map(([id, one]) => [
+    id,
+    ...[one.captured, one.dropped, one.detected, one.annotated, one.failed].map(String),
+    String(Math.max(0, one.published - one.annotated - one.failed)),
+    one.fps.toFixed(1),
+    duration(one.latency.p50),
+    duration(one.latency.p95),
+  ]);
+  const [header = '', ...body] = aligned([HEADER, ...rows]);
+  const services = Object.entries(state.services).filter(([, { state }]) => state === 'restarting');
+  const lag = state.lag
+    ? `lag: detect ${state.lag.detect}, annotate ${state.lag.annotate}`
+    : paint('red', 'Kafka does not answer');
+  const seconds = Math.round((state.updated_at - state.started_at) / 1000);
+  return [
+    paint('bold', header),
+    ...body,
+    `${clock(seconds)}  ${lag}  frames: ${state.endpoints.output}`,
+    ...services.map(([name]) => paint('red', `${name} is down, starting it again`)),
+  ];
+}
+
+/** The summary for a person. */
+export function summaryLines(summary: Summary): string[] {
+  const { p50, p95, p99 } = summary.latency_ms;
+  const frames = Object.entries(summary.frames).map(([id, one]) => [id, ...Object.values(one).map(String)]);
+  const processes = Object.entries(summary.processes).map(([name, usage]) => [
+    name,
+    usage.cpu_seconds.toFixed(1),
+    `${Math.round(usage.peak_rss_bytes / 2 ** 20)} MiB`,
+  ]);
+  return [
+    ...aligned([['stream', ...Object.keys(summary.frames.total ?? {})], ...frames]),
+    '',
+    ...aligned([['process', 'CPU s', 'peak memory'], ...processes]),
+    '',
+    `${summary.fps} frames/s over ${summary.duration_seconds} s; capture to stored object: ` +
+      `p50 ${duration(p50)}, p95 ${duration(p95)}, p99 ${duration(p99)}`,
+    `annotated frames: ${summary.output}`,
+  ];
+}
+
+function aligned(rows: readonly string[][]): string[] {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows.map((row) =>
+    row
+      .map((cell, column) =>
+        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
+      )
+      .join('  '),
+  );
+}
+
+function duration(ms: number | null): string {
+  if (ms === null) return '-';
+  return ms < 1_000 ? `${ms} ms` : `${(ms / 1_000).toFixed(1)} s`;
+}
+
+function clock(seconds: number): string {
+  const two = (value: number) => String(Math.floor(value)).padStart(2, '0');
+  return `${two(seconds / 3600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
+}
+
+/** The first `columns` characters that are seen, escape sequences whole and not counted. */
+function cut(line: string, columns: number): string {
+  let seen = 0;
+  let result = '';
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
+  for (const [token] of line.matchAll(/\x1b\[[0-9;]*m|./gu)) {
+    const isEscape = token.startsWith('\x1b');
+    if (!isEscape && seen++ >= columns) continue;
+    result += token;
+  }
+  return result;
+}

@@ -1,0 +1,210 @@
+import { rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Consumer } from './backlog.ts';
+import { Counts, type Latency, type StreamCounts, type StreamView } from './counts.ts';
+import { StartError } from './processes.ts';
+import { type Endpoints, type Stack, type StackOptions, startStack } from './stack.ts';
+import type { ServiceState } from './supervise.ts';
+import { type Usage, UsageMeter } from './usage.ts';
+
+/** What a finished run prints, with `--json` as it is. */
+export interface Summary {
+  /** Frames of this run by stream, and all of them as `total`. */
+  frames: Record<string, StreamCounts>;
+  /** Annotated frames a second, from the start of ingest to the end. */
+  fps: number;
+  latency_ms: Latency;
+  processes: Record<string, Usage>;
+  duration_seconds: number;
+  /** Where the annotated frames lie. */
+  output: string;
+}
+
+/** How the pipeline stands, as `run/state.json` holds it while a supervisor runs. */
+export interface State {
+  pid: number;
+  /** Epoch milliseconds. */
+  started_at: number;
+  updated_at: number;
+  endpoints: Endpoints;
+  services: Record<string, { state: ServiceState; pid?: number; restarts: number }>;
+  streams: Record<string, StreamView>;
+  /** Records each stage has yet to finish; `null` while Kafka doesn't answer. */
+  lag: Record<Consumer, number> | null;
+  latency_ms: Latency;
+}
+
+/** A run that can't reach its end, with the stage at fault. */
+export class StallError extends Error {
+  override readonly name = 'StallError';
+}
+
+export interface SessionHooks {
+  note: (line: string) => void;
+  /** Takes how the pipeline stands, once a second. */
+  show: (state: State) => void;
+}
+
+const TICK_MS = 1_000;
+const STALL_MS = 60_000;
+
+/**
+ * Runs the pipeline until its work is done, or `signal` aborts: with `frames` until so many are annotated (or in
+ * `failed/`), with nothing but video files until all of them are, else for ever.
+ * @throws what {@link startStack} throws; StallError
+ */
+export async function runSession(
+  options: StackOptions,
+  hooks: SessionHooks,
+  signal: AbortSignal,
+): Promise<Summary> {
+  const session = new Session(options, hooks);
+  return session.run(signal);
+}
+
+class Session {
+  readonly #options: StackOptions;
+  readonly #hooks: SessionHooks;
+  readonly #counts = new Counts();
+  readonly #usage = new UsageMeter();
+  #startedAt = Date.now();
+  #lag: State['lag'] = null;
+
+  constructor(options: StackOptions, hooks: SessionHooks) {
+    this.#options = options;
+    this.#hooks = hooks;
+    this.#usage.track('supervisor', process.pid);
+  }
+
+  async run(signal: AbortSignal): Promise<Summary> {
+    const starting = startStack(this.#options, {
+      note: this.#hooks.note,
+      onLine: (line) => this.#counts.add(line),
+      onStart: (name, pid) => this.#usage.track(name, pid),
+    });
+    const stack = await Promise.race([starting, aborted(signal)]);
+    // Nothing to stop in order yet: whatever has begun ends with this process.
+    if (!stack) throw new StartError('stopped before it had started');
+    const ended = new AbortController();
+    const until = AbortSignal.any([signal, ended.signal]);
+    try {
+      await Promise.race([this.#work(stack, until), this.#watch(stack, until)]);
+      await this.#usage.sample();
+    } finally {
+      ended.abort();
+      this.#hooks.note('stopping');
+      await stack.stop();
+    }
+    return this.#summary(stack);
+  }
+
+  async #work(stack: Stack, signal: AbortSignal): Promise<void> {
+    const { frames, sources } = this.#options;
+    const finite = frames !== undefined || (sources?.every((source) => source.finite) ?? false);
+    if (finite) await this.#finishBacklog(stack, signal);
+    if (signal.aborted) return;
+    this.#counts.reset();
+    this.#startedAt = Date.now();
+    const ingest = await stack.startIngest();
+    this.#hooks.note(`annotated frames: ${stack.endpoints.output}`);
+    if (!finite) return aborted(signal);
+    await Promise.race([ingest.finished, aborted(signal)]);
+    await stack.backlog.drained(signal);
+  }
+
+  // What an earlier run left in Kafka must not count as frames of this one.
+  async #finishBacklog(stack: Stack, signal: AbortSignal): Promise<void> {
+    const { detect, annotate } = await stack.backlog.lag();
+    if (detect + annotate === 0) return;
+    this.#hooks.note(`finishing ${detect + annotate} frames that an earlier run left`);
+    await stack.backlog.drained(signal);
+    await sleep(TICK_MS / 2); // their last metrics are on the way
+  }
+
+  async #watch(stack: Stack, signal: AbortSignal): Promise<void> {
+    let progress = '';
+    let progressAt = Date.now();
+    while (!signal.aborted) {
+      await this.#usage.sample();
+      this.#lag = await stack.backlog.lag().catch(() => null);
+      const state = this.#state(stack);
+      this.#hooks.show(state);
+      await saveState(this.#options.dataDir, state);
+      const now = JSON.stringify([this.#counts.total(), this.#lag]);
+      if (now !== progress) progressAt = Date.now();
+      progress = now;
+      if (Date.now() - progressAt > STALL_MS && this.#mustEnd()) throw new StallError(this.#stalled(stack));
+      await sleep(TICK_MS, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  #mustEnd(): boolean {
+    return this.#options.frames !== undefined || !!this.#options.sources?.every((source) => source.finite);
+  }
+
+  #stalled(stack: Stack): string {
+    let stage = 'ingest';
+    if (!this.#lag) stage = 'kafka';
+    else if (this.#lag.annotate > 0) stage = 'annotate';
+    else if (this.#lag.detect > 0) stage = 'detect';
+    const down = stack.services.filter(({ state }) => state === 'restarting').map(({ name }) => name);
+    const also = down.length > 0 ? `; not running: ${down.join(', ')}` : '';
+    const log = join(this.#options.dataDir, 'logs', `${stage}.log`);
+    return `no progress for ${STALL_MS / 1000} s in ${stage}${also}; see ${log}`;
+  }
+
+  #state(stack: Stack): State {
+    return {
+      pid: process.pid,
+      started_at: this.#startedAt,
+      updated_at: Date.now(),
+      endpoints: stack.endpoints,
+      services: Object.fromEntries(
+        stack.services.map(({ name, state, pid, restarts }) => [
+          name,
+          { state, ...(pid ? { pid } : {}), restarts },
+        ]),
+      ),
+      streams: this.#counts.streams(),
+      lag: this.#lag,
+      latency_ms: this.#counts.latency(),
+    };
+  }
+
+  #summary(stack: Stack): Summary {
+    const duration = (Date.now() - this.#startedAt) / 1000;
+    const streams = Object.entries(this.#counts.streams()).map(([id, view]) => {
+      const { fps: _fps, latency: _latency, reconnects: _reconnects, ...counts } = view;
+      return [id, counts] as const;
+    });
+    const total = this.#counts.total();
+    return {
+      frames: { ...Object.fromEntries(streams), total },
+      fps: Math.round((total.annotated / duration) * 100) / 100,
+      latency_ms: this.#counts.latency(),
+      processes: this.#usage.report(),
+      duration_seconds: Math.round(duration * 100) / 100,
+      output: stack.endpoints.output,
+    };
+  }
+}
+
+/** The file that tells how a supervisor's pipeline stands. */
+export function stateFile(dataDir: string): string {
+  return join(dataDir, 'run', 'state.json');
+}
+
+// Renamed into its place, so that nobody reads half of it.
+async function saveState(dataDir: string, state: State): Promise<void> {
+  const file = stateFile(dataDir);
+  await writeFile(`${file}.new`, JSON.stringify(state));
+  await rename(`${file}.new`, file);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

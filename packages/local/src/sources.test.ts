@@ -1,0 +1,77 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isStreamId } from '@video-pipeline/frame';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseSources, redact, SourceError } from './sources.ts';
+
+describe('--source', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'sources-'));
+    for (const name of ['front door.mp4', 'a=b.mp4', '_.mkv']) writeFileSync(join(folder, name), '');
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const parse = (...values: string[]) => parseSources(values, folder);
+
+  it('names a camera by host and path, without its credentials', () => {
+    expect(parse('rtsp://user:secret@10.0.0.7:554/live/main?channel=1')).toEqual([
+      {
+        id: '10.0.0.7-554-live-main',
+        url: 'rtsp://user:secret@10.0.0.7:554/live/main?channel=1',
+        finite: false,
+      },
+    ]);
+  });
+
+  it('takes a name of the user', () => {
+    expect(parse('yard=rtsp://10.0.0.7/?a=b')[0]).toMatchObject({ id: 'yard', url: 'rtsp://10.0.0.7/?a=b' });
+  });
+
+  it('plays a file once, or in a loop', () => {
+    const path = join(folder, 'front door.mp4');
+    expect(parse('front door.mp4', 'again=front door.mp4?loop')).toEqual([
+      { id: 'front-door', url: path, finite: true },
+      { id: 'again', url: `${path}?loop`, finite: false },
+    ]);
+  });
+
+  it('knows a file whose name has an equals sign', () => {
+    expect(parse('a=b.mp4')[0]).toMatchObject({ id: 'a-b', url: join(folder, 'a=b.mp4') });
+  });
+
+  it('tells streams of the same name apart', () => {
+    expect(parse('rtsp://h/x', 'rtsp://u:p@h/x', '_.mkv').map(({ id }) => id)).toEqual([
+      'h-x',
+      'h-x-2',
+      'stream',
+    ]);
+    expect(() => parse('x=rtsp://a/', 'x=rtsp://b/')).toThrow("two streams are named 'x'");
+  });
+
+  it.each([
+    ['none.mp4', 'there is no file'],
+    ['ftp://user:secret@h/x', 'must be an rtsp:// URL'],
+    ['rtsp://user:secret@:bad:/x', 'is not a URL'],
+  ])('refuses %s and shows no secret', (value, message) => {
+    expect(() => parse(value)).toThrow(SourceError);
+    expect(() => parse(value)).toThrow(message);
+    expect(() => parse(value)).not.toThrow('secret');
+  });
+
+  it('makes a valid stream id of any URL', () => {
+    fc.assert(
+      fc.property(fc.webUrl(), (url) => {
+        const [source] = parse(url.replace(/^https?/, 'rtsp'));
+        expect(isStreamId(source?.id ?? '')).toBe(true);
+      }),
+    );
+  });
+
+  it('shows a URL without credentials and query', () => {
+    expect(redact('rtsp://user:p@ss@h/x?token=1')).toBe('rtsp://***@h/x?***');
+    expect(redact('/videos/a.mp4')).toBe('/videos/a.mp4');
+  });
+});

@@ -1,0 +1,78 @@
+import { existsSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
+import { isStreamId } from '@video-pipeline/frame';
+
+/** One stream that ingest reads. */
+export interface Source {
+  id: string;
+  /** An RTSP URL, or the path of a video file: played once, or with `?loop` after it again and again in real time. */
+  url: string;
+  /** Whether it ends by itself. */
+  finite: boolean;
+}
+
+/** A `--source` we can't use. The message never shows a password. */
+export class SourceError extends Error {
+  override readonly name = 'SourceError';
+}
+
+/**
+ * Reads the values of `--source`: `[name=]<rtsp url | video file>[?loop]`.
+ * @param directory what a relative path is relative to
+ * @throws SourceError
+ */
+export function parseSources(values: readonly string[], directory: string): Source[] {
+  const taken = new Set<string>();
+  return values.map((value) => {
+    const { name, url } = splitName(value, directory);
+    const source = /^[a-z][a-z0-9+.-]*:\/\//i.test(url) ? remote(url) : file(url, directory);
+    const id = name ?? unique(source.id, taken);
+    if (taken.has(id)) throw new SourceError(`--source: two streams are named '${id}'`);
+    taken.add(id);
+    return { ...source, id };
+  });
+}
+
+// `yard=rtsp://...` names the stream; `a=b.mp4` may also be a file of that name.
+function splitName(value: string, directory: string): { name?: string; url: string } {
+  const at = value.indexOf('=');
+  const name = value.slice(0, at);
+  if (at < 1 || !isStreamId(name) || existsSync(resolve(directory, value))) return { url: value };
+  return { name, url: value.slice(at + 1) };
+}
+
+function remote(url: string): Source {
+  if (!URL.canParse(url)) throw new SourceError(`--source ${redact(url)}: is not a URL`);
+  const { protocol, host, pathname } = new URL(url);
+  if (!['rtsp:', 'rtsps:'].includes(protocol)) {
+    throw new SourceError(`--source ${redact(url)}: must be an rtsp:// URL or a video file`);
+  }
+  return { id: toStreamId(`${host}${pathname}`), url, finite: false };
+}
+
+function file(value: string, directory: string): Source {
+  const loops = value.endsWith('?loop');
+  const path = resolve(directory, loops ? value.slice(0, -'?loop'.length) : value);
+  if (!existsSync(path)) throw new SourceError(`--source ${value}: there is no file ${path}`);
+  const id = toStreamId(basename(path).replace(/\.[^.]+$/, ''));
+  return { id, url: loops ? `${path}?loop` : path, finite: !loops };
+}
+
+function toStreamId(text: string): string {
+  const id = text
+    .replace(/[^A-Za-z0-9._-]+/g, '-')
+    .replace(/^[^A-Za-z0-9]+|[-.]+$/g, '')
+    .slice(0, 100);
+  return id || 'stream';
+}
+
+function unique(id: string, taken: ReadonlySet<string>): string {
+  let candidate = id;
+  for (let n = 2; taken.has(candidate); n++) candidate = `${id}-${n}`;
+  return candidate;
+}
+
+/** A URL as it may be shown: without what stands before the host, and without its query. */
+export function redact(url: string): string {
+  return url.replace(/\/\/.*@/, '//***@').replace(/(:\/\/[^?]*)\?.*$/, '$1?***');
+}

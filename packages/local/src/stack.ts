@@ -1,0 +1,209 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { CLIPS, fetchAsset } from '@video-pipeline/assets';
+import { readConfig } from '@video-pipeline/config';
+import { Backlog, type Consumer } from './backlog.ts';
+import { type Given, givenServers } from './given.ts';
+import { startKafka } from './kafka.ts';
+import { Launcher, type LauncherHooks, ROOT } from './launcher.ts';
+import { errorIn } from './log.ts';
+import { choosePorts, type Ports } from './ports.ts';
+import { endLeftovers, StartError } from './processes.ts';
+import { connectS3, ensureBucket, LOCAL_CREDENTIALS, startS3Proxy } from './s3proxy.ts';
+import { parseSources, type Source } from './sources.ts';
+import type { Service } from './supervise.ts';
+
+export interface StackOptions {
+  /** Everything written lies under it. */
+  dataDir: string;
+  /** Any free port instead of the usual ones. */
+  autoPorts: boolean;
+  /** Left out: three demo cameras. */
+  sources?: Source[] | undefined;
+  /** An ONNX file other than the default model. */
+  model?: string | undefined;
+  frameRate?: number | undefined;
+  /** Publish so many frames, then end. */
+  frames?: number | undefined;
+}
+
+/** Where the parts of the stack are. */
+export interface Endpoints {
+  kafka: string;
+  s3: string;
+  inference: string;
+  health: string;
+  /** Where annotated frames lie: a folder, or a bucket's address. */
+  output: string;
+}
+
+/** The pipeline on one machine. Ingest is started apart, so that a backlog can be finished first. */
+export interface Stack {
+  endpoints: Endpoints;
+  sources: readonly Source[];
+  services: readonly Service[];
+  backlog: Backlog;
+  startIngest(): Promise<Service>;
+  stop(): Promise<void>;
+}
+
+interface Context {
+  options: StackOptions;
+  given: Given;
+  ports: Ports;
+  launcher: Launcher;
+  note: (line: string) => void;
+}
+
+/**
+ * Starts all but ingest.
+ * @throws StartError, JavaError, AssetError, ConfigError; nothing runs then any more
+ */
+export async function startStack(options: StackOptions, hooks: LauncherHooks): Promise<Stack> {
+  const { note } = hooks;
+  await endLeftovers(join(options.dataDir, 'run'));
+  const given = await givenServers(note);
+  const ports = await choosePorts(
+    {
+      kafka: !given.kafka,
+      s3: !given.s3,
+      model: !given.inference,
+      cameras: !options.sources,
+      health: true,
+    },
+    options.autoPorts,
+  );
+  const launcher = new Launcher(options.dataDir, hooks);
+  const context = { options, given, ports, launcher, note };
+  try {
+    const [kafka, s3, inference, sources] = await all([
+      runKafka(context),
+      runS3(context),
+      runModel(context),
+      runCameras(context),
+    ]);
+    const backlog = new Backlog(kafka);
+    await backlog.createTopics();
+    const env = { ...s3.env, KAFKA_BOOTSTRAP_SERVERS: kafka, INFERENCE_SERVICE_URL: inference };
+    await all([runWorker(context, 'detect', backlog, env), runWorker(context, 'annotate', backlog, env)]);
+    return {
+      endpoints: {
+        kafka,
+        inference,
+        s3: s3.url,
+        output: s3.output,
+        health: `http://127.0.0.1:${ports.health}`,
+      },
+      sources,
+      services: launcher.services,
+      backlog,
+      startIngest: async () => runIngest(context, sources, backlog, env),
+      async stop() {
+        await backlog.close();
+        await launcher.stop();
+      },
+    };
+  } catch (error) {
+    await launcher.stop();
+    throw error;
+  }
+}
+
+async function runKafka({ options: { dataDir }, given, ports, launcher, note }: Context): Promise<string> {
+  if (given.kafka) return given.kafka;
+  await launcher.run('kafka', () => startKafka({ dataDir, port: ports.kafka, note }));
+  return `127.0.0.1:${ports.kafka}`;
+}
+
+async function runS3({ options: { dataDir }, given, ports, launcher, note }: Context) {
+  const { S3_BUCKET, S3_PREFIX } = readConfig(['S3_BUCKET', 'S3_PREFIX']);
+  if (given.s3) {
+    const output = `${given.s3.replace(/\/$/, '')}/${S3_BUCKET}/${S3_PREFIX}`;
+    return { url: given.s3, output, env: {} };
+  }
+  await launcher.run('s3proxy', () => startS3Proxy({ dataDir, port: ports.s3, note }));
+  const url = `http://127.0.0.1:${ports.s3}`;
+  await ensureBucket(connectS3(url), S3_BUCKET);
+  return {
+    url,
+    output: join(dataDir, 's3', S3_BUCKET, S3_PREFIX),
+    env: {
+      AWS_ENDPOINT_URL: url,
+      ...LOCAL_CREDENTIALS,
+      AWS_PROFILE: undefined,
+      AWS_SESSION_TOKEN: undefined,
+    },
+  };
+}
+
+async function runModel({ options: { model }, given, ports, launcher, note }: Context): Promise<string> {
+  if (given.inference) {
+    if (model) throw new StartError('--model has no effect while INFERENCE_SERVICE_URL is set: unset one');
+    return given.inference;
+  }
+  if (!model) await buildModel(note);
+  const args = ['--port', String(ports.model), ...(model ? ['--model', model] : [])];
+  await launcher.node('model', 'model/src/main.ts', () => ({ args }));
+  return `http://127.0.0.1:${ports.model}`;
+}
+
+// It builds nothing when the model is there.
+async function buildModel(note: (line: string) => void): Promise<void> {
+  const building = promisify(execFile)(process.execPath, [join(ROOT, 'model/src/nanodet/build.ts')]);
+  building.child.stderr?.on('data', (text) => note(String(text).trim()));
+  try {
+    await building;
+  } catch (cause) {
+    const said = (cause as { stderr?: string }).stderr ?? '';
+    throw new StartError(`the default model can't be built: ${errorIn(said.split('\n'))}`, { cause });
+  }
+}
+
+async function runCameras({ options, ports, launcher, note }: Context): Promise<Source[]> {
+  if (options.sources) return options.sources;
+  const clips = parseSources(await fetchAsset(CLIPS, note), '/');
+  const args = ['--port', String(ports.cameras), ...clips.map(({ id, url }) => `${id}=${url}`)];
+  await launcher.node('cameras', 'packages/camera/src/main.ts', () => ({ args }));
+  return clips.map(({ id }) => ({ id, url: `rtsp://127.0.0.1:${ports.cameras}/${id}`, finite: false }));
+}
+
+function runWorker(
+  { launcher }: Context,
+  name: Consumer,
+  backlog: Backlog,
+  env: NodeJS.ProcessEnv,
+): Promise<Service> {
+  const { topic, group } = backlog.consumers[name];
+  const args = ['--handler', join(ROOT, `functions/src/${name}.ts`), '--topic', topic, '--group', group];
+  return launcher.node(name, 'packages/event-source/src/main.ts', () => ({ args, env }));
+}
+
+async function runIngest(
+  { options: { frames, frameRate }, ports, launcher }: Context,
+  sources: readonly Source[],
+  backlog: Backlog,
+  env: NodeJS.ProcessEnv,
+): Promise<Service> {
+  const before = await backlog.published('detect');
+  const own = {
+    ...env,
+    STREAMS: JSON.stringify(sources.map(({ id, url }) => ({ id, url }))),
+    HEALTH_PORT: String(ports.health),
+    ...(frameRate ? { FRAME_RATE: String(frameRate) } : {}),
+  };
+  return launcher.node('ingest', 'ingest-host/src/main.ts', async () => {
+    if (!frames) return { env: own };
+    // Started again after a crash, it owes only the rest.
+    const rest = frames + before - (await backlog.published('detect'));
+    return { env: { ...own, MAX_FRAMES: String(rest) } };
+  });
+}
+
+type AwaitedAll<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> };
+
+/** Waits for all, and then throws the first error: what still starts must be there before it can be stopped. */
+async function all<T extends readonly unknown[] | []>(work: T): Promise<AwaitedAll<T>> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
+}

@@ -1,0 +1,90 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+
+/** What a service took since it was first started, its restarts summed. */
+export interface Usage {
+  cpu_seconds: number;
+  /** The largest resident set of any one of its processes. */
+  peak_rss_bytes: number;
+}
+
+interface Tracked {
+  pid: number;
+  earlierCpuSeconds: number;
+  current: Usage;
+  peakRssBytes: number;
+}
+
+/** Samples CPU time and memory of processes by name. A process that has ended counts with its last sample. */
+export class UsageMeter {
+  readonly #tracked = new Map<string, Tracked>();
+
+  /** From now on `pid` is the process of `name`. */
+  track(name: string, pid: number): void {
+    const before = this.#tracked.get(name);
+    this.#tracked.set(name, {
+      pid,
+      earlierCpuSeconds: before ? before.earlierCpuSeconds + before.current.cpu_seconds : 0,
+      current: { cpu_seconds: 0, peak_rss_bytes: 0 },
+      peakRssBytes: before?.peakRssBytes ?? 0,
+    });
+  }
+
+  async sample(): Promise<void> {
+    await Promise.all(
+      [...this.#tracked.values()].map(async (tracked) => {
+        const usage = await usageOf(tracked.pid);
+        if (!usage) return;
+        tracked.current = usage;
+        tracked.peakRssBytes = Math.max(tracked.peakRssBytes, usage.peak_rss_bytes);
+      }),
+    );
+  }
+
+  report(): Record<string, Usage> {
+    return Object.fromEntries(
+      [...this.#tracked].map(([name, { earlierCpuSeconds, current, peakRssBytes }]) => [
+        name,
+        {
+          cpu_seconds: Math.round((earlierCpuSeconds + current.cpu_seconds) * 100) / 100,
+          peak_rss_bytes: peakRssBytes,
+        },
+      ]),
+    );
+  }
+}
+
+/** CPU time and memory of a process; `undefined` when it has ended. */
+export async function usageOf(pid: number): Promise<Usage | undefined> {
+  try {
+    return process.platform === 'linux' ? await fromProc(pid) : await fromPs(pid);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Clock ticks a second in /proc, the same on every Linux (`USER_HZ`). */
+const USER_HZ = 100;
+
+/** @see https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
+async function fromProc(pid: number): Promise<Usage> {
+  const [stat, status] = await Promise.all(
+    ['stat', 'status'].map((name) => readFile(`/proc/${pid}/${name}`, 'utf8')),
+  );
+  // The command stands in parentheses and may hold anything; utime and stime are fields 14 and 15, it is the 2nd.
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? [];
+  const peakKib = Number(/^VmHWM:\s+(\d+) kB/m.exec(status ?? '')?.[1] ?? 0);
+  return {
+    cpu_seconds: (Number(fields[11]) + Number(fields[12])) / USER_HZ,
+    peak_rss_bytes: peakKib * 1024,
+  };
+}
+
+async function fromPs(pid: number): Promise<Usage> {
+  const { stdout } = await promisify(execFile)('ps', ['-o', 'time=,rss=', '-p', String(pid)]);
+  const [time = '', rss] = stdout.trim().split(/\s+/);
+  // [[hours:]minutes:]seconds
+  const cpu_seconds = time.split(':').reduce((sum, part) => sum * 60 + Number(part), 0);
+  return { cpu_seconds, peak_rss_bytes: Number(rss) * 1024 };
+}
