@@ -1,0 +1,47 @@
+import { exitWithError } from '@video-pipeline/lifecycle';
+import { Command } from 'commander';
+import { type AuditReport, audit, isClean } from './audit.ts';
+import { connectEnvironment } from './connect.ts';
+
+/** Frames shown of each list on a terminal; `--json` shows all. */
+const SHOWN = 10;
+
+await new Command('audit')
+  .description('account for every frame in Kafka: annotated in S3, or in failed/; exit 1 when one is not')
+  .option('--pixels', 'also compare every stored picture with its frame', false)
+  .option('--json', 'print the whole report as one JSON object', false)
+  .addHelpText(
+    'after',
+    '\nReads KAFKA_BOOTSTRAP_SERVERS, S3_BUCKET, AWS_ENDPOINT_URL ... as the pipeline does.',
+  )
+  .action(async ({ pixels, json }) => {
+    const { config, bucket, kafka } = connectEnvironment('audit');
+    const report = await audit({
+      kafka,
+      bucket,
+      framesTopic: config.KAFKA_TOPIC,
+      detectionsTopic: config.KAFKA_DETECTIONS_TOPIC,
+      s3Prefix: config.S3_PREFIX,
+      pixels,
+    });
+    bucket.close();
+    console.log(json ? JSON.stringify(report) : describe(report));
+    process.exitCode = isClean(report) ? 0 : 1;
+  })
+  .parseAsync()
+  .catch(exitWithError);
+
+function describe(report: AuditReport): string {
+  const lines = [
+    `${report.published} frames in Kafka: ${report.annotated} annotated, ${report.failed} in failed/`,
+  ];
+  for (const [name, list] of Object.entries(report)) {
+    if (!Array.isArray(list) || list.length === 0) continue;
+    const more = list.length > SHOWN ? ` and ${list.length - SHOWN} more` : '';
+    lines.push(`${list.length} ${name}: ${list.slice(0, SHOWN).join(', ')}${more}`);
+  }
+  return [
+    ...lines,
+    isClean(report) ? 'every frame is accounted for' : 'NOT every frame is accounted for',
+  ].join('\n');
+}

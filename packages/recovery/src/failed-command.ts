@@ -1,0 +1,86 @@
+import { orderedProducer } from '@video-pipeline/kafka';
+import { exitWithError } from '@video-pipeline/lifecycle';
+import { Command, InvalidArgumentError } from 'commander';
+import type { Bucket } from './bucket.ts';
+import { connectEnvironment } from './connect.ts';
+import { type FailedEntry, type FailedFilter, listFailed, readFailed, redrive, streamOf } from './failed.ts';
+
+const program = new Command('failed').description(
+  'what could not be processed: look at it, put it back, delete it',
+);
+
+selection('list', 'list the records in failed/ with their reasons').action((filter) =>
+  withBucket(async (bucket) => {
+    for await (const entry of listFailed(bucket, filter))
+      console.log(filter.json ? JSON.stringify(entry) : line(entry));
+  }),
+);
+
+program
+  .command('show <key>')
+  .description('print one failed record whole')
+  .action((key) =>
+    withBucket(async (bucket) => console.log(JSON.stringify(await readFailed(bucket, key), undefined, 2))),
+  );
+
+selection('redrive', 'put records back on their topic, and then delete them from failed/')
+  .option('--yes', 'do it; without, only say what would be done', false)
+  .action((options) =>
+    withBucket(async (bucket) => {
+      const producer = orderedProducer(connectEnvironment('failed').kafka);
+      if (options.yes) await producer.connect();
+      await each(bucket, options, 'redriven', (entry) => redrive(bucket, producer, entry));
+      if (options.yes) await producer.disconnect();
+    }),
+  );
+
+selection('purge', 'delete records from failed/ for good')
+  .option('--yes', 'do it; without, only say what would be done', false)
+  .action((options) =>
+    withBucket((bucket) => each(bucket, options, 'deleted', (entry) => bucket.remove([entry.key]))),
+  );
+
+await program.parseAsync().catch(exitWithError);
+
+function selection(name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .option('--stage <stage>', 'only of this stage: detect or annotate')
+    .option('--stream <id>', 'only of this stream')
+    .option('--reason <text>', 'only where the reason holds this text')
+    .option('--from <time>', 'only failed at this time or later, ISO 8601', time)
+    .option('--to <time>', 'only failed before this time, ISO 8601', time)
+    .option('--json', 'one JSON object a line', false);
+}
+
+function time(text: string): Date {
+  const date = new Date(text);
+  if (Number.isNaN(date.getTime())) throw new InvalidArgumentError('not a time such as 2026-11-25T07:30:00Z');
+  return date;
+}
+
+async function each(
+  bucket: Bucket,
+  options: FailedFilter & { yes: boolean; json: boolean },
+  done: string,
+  act: (entry: FailedEntry) => Promise<void>,
+): Promise<void> {
+  let count = 0;
+  for await (const entry of listFailed(bucket, options)) {
+    if (options.yes) await act(entry);
+    console.log(options.json ? JSON.stringify({ key: entry.key, done: options.yes }) : line(entry));
+    count++;
+  }
+  const summary = options.yes ? `${count} ${done}` : `${count} would be ${done}; add --yes to do it`;
+  process.stderr.write(`${summary}\n`);
+}
+
+function line({ key, time: at, reason, record }: FailedEntry): string {
+  return `${at}  ${key}  ${JSON.stringify(streamOf(record)).slice(1, 61)}  ${reason}`;
+}
+
+async function withBucket(use: (bucket: Bucket) => Promise<void>): Promise<void> {
+  const { bucket } = connectEnvironment('failed');
+  await use(bucket).finally(() => bucket.close());
+}

@@ -1,0 +1,4 @@
+export * from './audit.ts';
+export * from './bucket.ts';
+export * from './failed.ts';
+export * from './read-topic.ts';

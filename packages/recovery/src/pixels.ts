@@ -1,0 +1,53 @@
+import type { Detection } from '@video-pipeline/frame';
+import sharp from 'sharp';
+
+/** Side of the small pictures that are compared: coarse enough to see past a second JPEG encoding. */
+const SIDE = 32;
+/** Difference of two cells, 0..255, that encoding a picture twice doesn't reach. */
+const TOLERANCE = 6;
+/** Share of the cells that may differ more all the same: next to what was drawn. */
+const MAY_DIFFER = 0.02;
+
+/**
+ * Whether `annotated` is the picture `frame` with something drawn on it: cells of a coarse grid that no box or label
+ * touches must look the same. Two pictures of a still scene can't be told apart.
+ */
+export async function samePicture(
+  frame: Buffer,
+  annotated: Buffer,
+  detections: Detection[],
+): Promise<boolean> {
+  const [before, after] = await Promise.all([coarse(frame), coarse(annotated)]);
+  if (before.width !== after.width || before.height !== after.height) return false;
+  const isFree = before.cells.map((_, cell) => !detections.some((one) => touches(one, cell, before)));
+  const compared = before.cells.filter((_, cell) => isFree[cell]).length;
+  const different = before.cells.filter(
+    (value, cell) => isFree[cell] && Math.abs(value - (after.cells[cell] ?? 0)) > TOLERANCE,
+  ).length;
+  return different <= compared * MAY_DIFFER;
+}
+
+interface Coarse {
+  width: number;
+  height: number;
+  /** Brightness of SIDE x SIDE cells, row by row. */
+  cells: number[];
+}
+
+async function coarse(jpeg: Buffer): Promise<Coarse> {
+  const picture = sharp(jpeg);
+  const { width = 0, height = 0 } = await picture.metadata();
+  const cells = await picture.greyscale().resize(SIDE, SIDE, { fit: 'fill' }).raw().toBuffer();
+  return { width, height, cells: [...cells] };
+}
+
+/** Whether a cell lies on the edge of a box or where its label may be, one cell around included. */
+function touches({ bbox }: Detection, cell: number, { width, height }: Coarse): boolean {
+  const [x, y] = [cell % SIDE, Math.floor(cell / SIDE)];
+  const [x1, y1, x2, y2] = bbox.map(
+    (side, axis) => (side / (axis % 2 ? height : width)) * SIDE,
+  ) as typeof bbox;
+  const isInside = x > x1 && x < x2 - 2 && y > y1 + 2 && y < y2 - 2;
+  const isAround = x > x1 - 2 && x < x2 + 1 && y > y1 - 4 && y < y2 + 1;
+  return isAround && !isInside;
+}

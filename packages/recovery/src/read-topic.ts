@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto';
+import type { ReceivedRecord } from '@video-pipeline/frame';
+import type { Kafka } from 'kafkajs';
+
+export interface PlacedRecord extends ReceivedRecord {
+  topic: string;
+  partition: number;
+  offset: number;
+  /** Epoch milliseconds. */
+  timestamp: number;
+}
+
+/**
+ * Reads a topic from its oldest record to what was its newest at the time of the call, each partition in order, as a
+ * consumer group of its own that is deleted afterwards.
+ * @param topic one that doesn't exist counts as empty
+ */
+export async function readTopic(
+  kafka: Kafka,
+  topic: string,
+  visit: (record: PlacedRecord) => void | Promise<void>,
+): Promise<void> {
+  const admin = kafka.admin();
+  await admin.connect();
+  const groupId = `read-${randomUUID()}`;
+  try {
+    if (!(await admin.listTopics()).includes(topic)) return;
+    const ends = new Map<number, number>();
+    for (const { partition, low, high } of await admin.fetchTopicOffsets(topic)) {
+      if (Number(high) > Number(low)) ends.set(partition, Number(high));
+    }
+    if (ends.size === 0) return;
+    await readTo(kafka, topic, groupId, ends, visit);
+    await admin.deleteGroups([groupId]);
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+async function readTo(
+  kafka: Kafka,
+  topic: string,
+  groupId: string,
+  ends: Map<number, number>,
+  visit: (record: PlacedRecord) => void | Promise<void>,
+): Promise<void> {
+  const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 100 });
+  await consumer.connect();
+  try {
+    await consumer.subscribe({ topic, fromBeginning: true });
+    await new Promise<void>((resolve, reject) => {
+      // kafkajs starts again by itself after a fault that time cures.
+      consumer.on(consumer.events.CRASH, ({ payload }) => {
+        if (!payload.restart) reject(payload.error);
+      });
+      const reading = consumer.run({
+        autoCommit: false,
+        eachBatch: async ({ batch, heartbeat }) => {
+          const end = ends.get(batch.partition);
+          if (end === undefined) return;
+          for (const message of batch.messages) {
+            const offset = Number(message.offset);
+            if (offset >= end) break;
+            await visit({
+              topic,
+              partition: batch.partition,
+              offset,
+              timestamp: Number(message.timestamp),
+              key: message.key,
+              value: message.value,
+              headers: message.headers,
+            });
+            await heartbeat();
+          }
+          if (Number(batch.lastOffset()) + 1 >= end) ends.delete(batch.partition);
+          if (ends.size === 0) resolve();
+        },
+      });
+      reading.catch(reject);
+    });
+  } finally {
+    await consumer.disconnect();
+  }
+}

@@ -1,0 +1,272 @@
+// How fast the pipeline takes 720p frames with YOLOv8n 640, beside bare onnxruntime in the same run.
+//   npm run bench -- [--frames 500] [--source kafka|file|both] [--json]
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs, promisify } from 'node:util';
+import { cacheDir } from '@video-pipeline/assets';
+import { encodeFrame } from '@video-pipeline/frame';
+import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
+import { type KafkaServer, startKafka } from '@video-pipeline/local';
+import { parseMetrics } from '@video-pipeline/telemetry';
+import { footage720p, jpegs720p } from './footage.ts';
+import { cpuMs, type Measured, quantile, start } from './processes.ts';
+import { buildYolov8n } from './yolov8n.ts';
+
+const { values: options } = parseArgs({
+  options: {
+    frames: { type: 'string', default: '500' },
+    source: { type: 'string', default: 'both' },
+    threads: { type: 'string', default: '2' },
+    threshold: { type: 'string', default: '0.5' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const FRAMES = Number(options.frames);
+const STREAMS = ['bench-a', 'bench-b', 'bench-c', 'bench-d'];
+const root = resolve(import.meta.dirname, '../..');
+const note = (line: string) => void process.stderr.write(`${line}\n`);
+
+interface Bound {
+  ms: number;
+  fps: number;
+  cpuMs: number;
+}
+
+interface Run {
+  source: string;
+  fps: number;
+  seconds: number;
+  /** CPU milliseconds a frame, by process. */
+  cpu: Record<string, number>;
+  inferenceMs: { p50: number; p95: number };
+}
+
+const model = join(cacheDir(), 'bench', 'yolov8n-random.onnx');
+if (!existsSync(model)) await buildYolov8n(model);
+const dataDir = await mkdtemp(join(tmpdir(), 'bench-'));
+const stoppers: (() => Promise<void>)[] = [() => rm(dataDir, { recursive: true, force: true })];
+process.once('SIGINT', () => void stopAll().then(() => process.exit(130)));
+try {
+  const result = await measure();
+  console.log(options.json ? JSON.stringify(result) : report(result));
+} finally {
+  await stopAll();
+}
+
+async function stopAll(): Promise<void> {
+  for (const stop of stoppers.splice(0).reverse()) await stop();
+}
+
+async function measure(): Promise<{ bounds: Bound[]; runs: Run[] }> {
+  const jpegs = await jpegs720p(50);
+  const bounds = [await bound()];
+  const kafka = await startKafka({ dataDir, note });
+  stoppers.push(() => kafka.stop());
+  const env: Record<string, string> = {
+    KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
+    AWS_ACCESS_KEY_ID: 'bench',
+    AWS_SECRET_ACCESS_KEY: 'bench',
+    INFERENCE_CONFIDENCE_THRESHOLD: options.threshold,
+    PORT: '0',
+  };
+  const s3 = await keep(start('s3', [join(root, 'test/bench/s3-server.ts')], env));
+  const server = await keep(
+    start('model', [join(root, 'model/src/main.ts'), '--model', model, '--threads', options.threads], env),
+  );
+  Object.assign(env, { AWS_ENDPOINT_URL: s3.url, INFERENCE_SERVICE_URL: server.url });
+  const parts: Parts = { kafka, servers: [s3, server], env };
+  const runs: Run[] = [];
+  // The first, short run warms the virtual machines; its figures are thrown away.
+  await fromKafka(parts, jpegs, 100, 'warm');
+  if (options.source !== 'file') runs.push(await fromKafka(parts, jpegs, FRAMES, 'kafka'));
+  if (options.source !== 'kafka') runs.push(await fromFile(parts, FRAMES));
+  bounds.push(await bound());
+  return { bounds, runs };
+}
+
+interface Parts {
+  kafka: KafkaServer;
+  servers: Measured[];
+  env: Record<string, string>;
+}
+
+async function keep(starting: Promise<Measured>): Promise<Measured> {
+  const one = await starting;
+  stoppers.push(() => one.stop());
+  return one;
+}
+
+async function bound(): Promise<Bound> {
+  const args = [join(root, 'test/bench/bound.ts'), model, options.threads, '100'];
+  return JSON.parse((await promisify(execFile)(process.execPath, args)).stdout);
+}
+
+/** Frames already wait in Kafka when detect and annotate start: what a backlog is worked off at. */
+async function fromKafka(parts: Parts, jpegs: Buffer[], frames: number, run: string): Promise<Run> {
+  const topics = await makeTopics(parts, run);
+  await publish(parts, topics.frames, jpegs, frames);
+  note(`${run}: ${frames} frames wait in Kafka`);
+  return drain(parts, topics, frames, run, []);
+}
+
+/** The ingest host reads a file as fast as the rest takes it. */
+async function fromFile(parts: Parts, frames: number): Promise<Run> {
+  const topics = await makeTopics(parts, 'file');
+  const streams = [{ id: 'bench-file', url: await footage720p() }];
+  const ingest = () =>
+    start('ingest', [join(root, 'ingest-host/src/main.ts')], {
+      ...parts.env,
+      STREAMS: JSON.stringify(streams),
+      FRAME_RATE: '25',
+      MAX_FRAMES: String(frames),
+      KAFKA_TOPIC: topics.frames,
+      HEALTH_PORT: '0',
+    });
+  return drain(parts, topics, frames, 'file', [ingest]);
+}
+
+interface Topics {
+  frames: string;
+  detections: string;
+}
+
+async function makeTopics(parts: Parts, run: string): Promise<Topics> {
+  const topics = { frames: `frames-${run}`, detections: `detections-${run}` };
+  const admin = client(parts).admin();
+  await admin.connect();
+  await ensureTopics(
+    admin,
+    Object.values(topics).map((topic) => ({ topic, partitions: 4 })),
+  );
+  await admin.disconnect();
+  return topics;
+}
+
+function client(parts: Parts) {
+  return connectKafka('bench', console, {
+    KAFKA_BOOTSTRAP_SERVERS: parts.kafka.bootstrap,
+    KAFKA_AUTH: 'none',
+    AWS_REGION: 'us-east-1',
+  });
+}
+
+async function publish(parts: Parts, topic: string, jpegs: Buffer[], frames: number): Promise<void> {
+  const producer = orderedProducer(client(parts));
+  await producer.connect();
+  const now = Date.now();
+  for (let first = 0; first < frames; first += STREAMS.length) {
+    const messages = STREAMS.slice(0, frames - first).map((streamId, index) =>
+      encodeFrame({
+        streamId,
+        frameNumber: first / STREAMS.length,
+        session: 'bench',
+        capturedAt: now + first,
+        width: 1280,
+        height: 720,
+        jpeg: jpegs[(first + index) % jpegs.length] ?? Buffer.alloc(0),
+      }),
+    );
+    await producer.send({ topic, messages, acks: -1 });
+  }
+  await producer.disconnect();
+}
+
+/** Starts detect, annotate and `more`; measures from then until `frames` frames lie in S3. */
+async function drain(
+  parts: Parts,
+  topics: Topics,
+  frames: number,
+  run: string,
+  more: (() => Promise<Measured>)[],
+): Promise<Run> {
+  const env = { ...parts.env, KAFKA_TOPIC: topics.frames, KAFKA_DETECTIONS_TOPIC: topics.detections };
+  const main = join(root, 'packages/event-source/src/main.ts');
+  const worker = (name: string, topic: string) => () =>
+    start(
+      name,
+      [
+        main,
+        '--handler',
+        join(root, `functions/src/${name}.ts`),
+        '--topic',
+        topic,
+        '--group',
+        `${run}-${name}`,
+      ],
+      env,
+    );
+  const cpuBefore = new Map(
+    [...parts.servers, ...kafkaProcess(parts)].map((one) => [one.name, cpuMs(one.pid)]),
+  );
+  const began = performance.now();
+  const workers = await Promise.all(
+    [worker('annotate', topics.detections), worker('detect', topics.frames), ...more].map((begin) => begin()),
+  );
+  try {
+    const inference = await untilStored(workers, frames);
+    const seconds = (performance.now() - began) / 1000;
+    const all = [...workers, ...parts.servers, ...kafkaProcess(parts)];
+    const spent = all.map(({ name, pid }) => [name, (cpuMs(pid) - (cpuBefore.get(name) ?? 0)) / frames]);
+    return {
+      source: run,
+      seconds,
+      fps: frames / seconds,
+      cpu: Object.fromEntries(spent),
+      inferenceMs: { p50: quantile(inference, 0.5), p95: quantile(inference, 0.95) },
+    };
+  } finally {
+    await Promise.all(workers.map((one) => one.stop()));
+  }
+}
+
+function kafkaProcess(parts: Parts): { name: string; pid: number }[] {
+  return [{ name: 'kafka', pid: parts.kafka.pid }];
+}
+
+/** @returns milliseconds of each inference call */
+function untilStored(workers: Measured[], frames: number): Promise<number[]> {
+  return new Promise((resolve, reject) => {
+    let stored = 0;
+    const inference: number[] = [];
+    const watchdog = setTimeout(
+      () => reject(new Error(`only ${stored} of ${frames} frames stored`)),
+      300_000,
+    );
+    for (const worker of workers) {
+      worker.onLine((line) => {
+        const values = parseMetrics(line)?.values;
+        inference.push(...(values?.InferenceTime ?? []));
+        if (values?.FramesFailed) reject(new Error(`frames failed: ${line}`));
+        for (const count of values?.FramesAnnotated ?? []) stored += count;
+        if (stored < frames) return;
+        clearTimeout(watchdog);
+        resolve(inference);
+      });
+    }
+  });
+}
+
+function report({ bounds, runs }: { bounds: Bound[]; runs: Run[] }): string {
+  const best = bounds.reduce((a, b) => (a.fps > b.fps ? a : b));
+  const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}, node ${process.version}`;
+  const lines = [
+    `machine      ${machine}`,
+    `bound        ${best.fps.toFixed(1)} frames/s: bare onnxruntime, YOLOv8n 640x384, ${options.threads} threads, ` +
+      `${best.cpuMs.toFixed(1)} CPU ms a frame (before and after: ${bounds.map((one) => one.fps.toFixed(1)).join(', ')})`,
+  ];
+  for (const run of runs) {
+    const outside =
+      ['detect', 'annotate', 'model'].reduce((sum, name) => sum + (run.cpu[name] ?? 0), 0) - best.cpuMs;
+    lines.push(
+      `from ${run.source.padEnd(8)}${run.fps.toFixed(1)} frames/s (${((100 * run.fps) / best.fps).toFixed(0)} % of the bound), ` +
+        `${run.seconds.toFixed(1)} s; one inference call p50 ${run.inferenceMs.p50.toFixed(0)} p95 ${run.inferenceMs.p95.toFixed(0)} ms`,
+      `  CPU ms a frame: ${Object.entries(run.cpu)
+        .map(([name, ms]) => `${name} ${ms.toFixed(1)}`)
+        .join(', ')}; detect, annotate and model outside inference ${outside.toFixed(1)}`,
+    );
+  }
+  return lines.join('\n');
+}

@@ -1,0 +1,69 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+
+/** A process of ours under measurement. */
+export interface Measured {
+  name: string;
+  pid: number;
+  /** What it serves, from its ready message. */
+  url: string;
+  /** Calls back for each line of its stdout. */
+  onLine(callback: (line: string) => void): void;
+  stop(): Promise<void>;
+}
+
+/** Starts `node <args>` and waits until it reports ready over its IPC channel. */
+export async function start(
+  name: string,
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<Measured> {
+  const child = spawn(process.execPath, args, {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
+  const lines = createInterface({ input: child.stdout ?? process.stdin });
+  const last: string[] = [];
+  lines.on('line', (line) => void last.splice(0, last.length > 3 ? 1 : 0, line));
+  const url = await ready(child).catch((error) => {
+    throw new Error(`${name}: ${error.message} ${last.join(' | ')}`);
+  });
+  return {
+    name,
+    pid: child.pid ?? Number.NaN,
+    url,
+    onLine: (callback) => void lines.on('line', callback),
+    stop: () =>
+      new Promise((resolve) => {
+        if (child.exitCode !== null || child.signalCode !== null) return resolve();
+        child.once('exit', () => resolve());
+        child.kill('SIGTERM');
+      }),
+  };
+}
+
+function ready(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    child.on('message', (message: { ready?: { url?: string } }) => {
+      if (message.ready) resolve(message.ready.url ?? '');
+    });
+    child.once('exit', (code) => reject(new Error(`ended with ${code} before it was ready`)));
+  });
+}
+
+/** Clock ticks a second in /proc; 100 on every Linux that Node runs on. */
+const TICKS = 100;
+
+/** CPU milliseconds a process has used so far, all its threads, user and system. Linux only. */
+export function cpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS;
+}
+
+/** Value at `share` (0..1) of the sorted values. */
+export function quantile(values: number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
