@@ -1,0 +1,45 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { assign } from './assignment.ts';
+
+const LIMIT = 0.8;
+/** The least sum by trying everything, where staying apart costs the limit. */
+function leastSum(costs: number[][], row = 0, taken = 0): number {
+  const line = costs[row];
+  if (!line) return 0;
+  const apart = LIMIT + leastSum(costs, row + 1, taken);
+  return line.reduce((least, cost, column) => {
+    if (cost > LIMIT || taken & (1 << column)) return least;
+    return Math.min(least, cost + leastSum(costs, row + 1, taken | (1 << column)));
+  }, apart);
+}
+
+const matrix = fc
+  .tuple(fc.integer({ min: 0, max: 6 }), fc.integer({ min: 0, max: 6 }))
+  .chain(([rows, columns]) => {
+    const cost = fc.oneof(
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      fc.constantFrom(0, 0.25, 0.5, LIMIT, 1),
+    );
+    return fc.array(fc.array(cost, { minLength: columns, maxLength: columns }), {
+      minLength: rows,
+      maxLength: rows,
+    });
+  });
+
+test('no choice of pairs costs less, no column is taken twice, none over the limit', () => {
+  fc.assert(
+    fc.property(matrix, (costs) => {
+      const columns = costs[0]?.length ?? 0;
+      const chosen = [...assign(Float64Array.from(costs.flat()), costs.length, columns, LIMIT)];
+      const pairs = chosen.flatMap((column, row) =>
+        column < 0 ? [] : [{ column, cost: costs[row]?.[column] ?? Infinity }],
+      );
+      expect(new Set(pairs.map(({ column }) => column)).size).toBe(pairs.length);
+      expect(pairs.every(({ cost }) => cost <= LIMIT)).toBe(true);
+      const sum = pairs.reduce((total, { cost }) => total + cost, (costs.length - pairs.length) * LIMIT);
+      expect(sum).toBeCloseTo(leastSum(costs), 2);
+    }),
+    { numRuns: 500 },
+  );
+});

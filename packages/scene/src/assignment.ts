@@ -1,0 +1,112 @@
+/**
+ * Pairs rows with columns so that the sum of the costs is least, where a pair may also stay apart at `limit`: a pair
+ * that costs more than `limit` is never made. Shortest augmenting paths, O(rows^2 * columns): Jonker and Volgenant,
+ * 'A shortest augmenting path algorithm for dense and sparse linear assignment problems', 1987, in the rectangular
+ * form of Crouse, 'On implementing 2D rectangular assignment algorithms', 2016.
+ * @param costs row by row, `rows * columns` numbers, none NaN
+ * @returns the column of each row, -1 where it has none
+ */
+export function assign(costs: Float64Array, rows: number, columns: number, limit: number): Int32Array {
+  if (rows > columns) return invert(assign(transpose(costs, rows, columns), columns, rows, limit), rows);
+  // Beyond the limit all pairs are equally bad: the best sum then makes as few of them as it can.
+  const capped = costs.map((cost) => Math.min(cost, limit + 1e-4));
+  const columnOf = solve(capped, rows, columns);
+  return columnOf.map((column, row) => ((costs[row * columns + column] ?? Infinity) <= limit ? column : -1));
+}
+
+/** The whole assignment of `rows <= columns`. */
+function solve(costs: Float64Array, rows: number, columns: number): Int32Array {
+  const columnOf = new Int32Array(rows).fill(-1);
+  const rowOf = new Int32Array(columns).fill(-1);
+  const rowPrice = new Float64Array(rows);
+  const columnPrice = new Float64Array(columns);
+  const pathCost = new Float64Array(columns);
+  const previousRow = new Int32Array(columns);
+  const done = new Uint8Array(columns);
+
+  for (let start = 0; start < rows; start++) {
+    pathCost.fill(Infinity);
+    done.fill(0);
+    let row = start;
+    let sink = -1;
+    let reached = 0;
+    while (sink < 0) {
+      let nearest = -1;
+      let least = Infinity;
+      for (let column = 0; column < columns; column++) {
+        if (done[column]) continue;
+        const cost =
+          reached + num(costs, row * columns + column) - num(rowPrice, row) - num(columnPrice, column);
+        if (cost < num(pathCost, column)) {
+          pathCost[column] = cost;
+          previousRow[column] = row;
+        }
+        const path = num(pathCost, column);
+        // Among equals a free column ends the search.
+        if (path < least || (path === least && num(rowOf, column) < 0 && num(rowOf, nearest) >= 0)) {
+          least = path;
+          nearest = column;
+        }
+      }
+      reached = least;
+      done[nearest] = 1;
+      if (num(rowOf, nearest) < 0) sink = nearest;
+      else row = num(rowOf, nearest);
+    }
+    raisePrices(start, reached, { done, pathCost, rowOf, rowPrice, columnPrice });
+    augment(start, sink, { previousRow, rowOf, columnOf });
+  }
+  return columnOf;
+}
+
+interface Search {
+  done: Uint8Array;
+  pathCost: Float64Array;
+  rowOf: Int32Array;
+  rowPrice: Float64Array;
+  columnPrice: Float64Array;
+}
+
+/** Keeps the reduced costs non-negative, and zero along what is assigned. */
+function raisePrices(start: number, reached: number, search: Search): void {
+  const { done, pathCost, rowOf, rowPrice, columnPrice } = search;
+  rowPrice[start] = num(rowPrice, start) + reached;
+  for (let column = 0; column < done.length; column++) {
+    if (!done[column]) continue;
+    const slack = reached - num(pathCost, column);
+    columnPrice[column] = num(columnPrice, column) - slack;
+    const row = num(rowOf, column);
+    if (row >= 0) rowPrice[row] = num(rowPrice, row) + slack;
+  }
+}
+
+/** Turns the path found around: each row on it takes the column by which it was reached. */
+function augment(
+  start: number,
+  sink: number,
+  pairs: { previousRow: Int32Array; rowOf: Int32Array; columnOf: Int32Array },
+): void {
+  let column = sink;
+  let row = -1;
+  while (row !== start) {
+    row = num(pairs.previousRow, column);
+    pairs.rowOf[column] = row;
+    const before = num(pairs.columnOf, row);
+    pairs.columnOf[row] = column;
+    column = before;
+  }
+}
+
+function num(numbers: Float64Array | Int32Array, index: number): number {
+  return numbers[index] as number;
+}
+
+function transpose(costs: Float64Array, rows: number, columns: number): Float64Array {
+  return costs.map((_, index) => num(costs, (index % rows) * columns + Math.floor(index / rows)));
+}
+
+function invert(rowOf: Int32Array, rows: number): Int32Array {
+  const columnOf = new Int32Array(rows).fill(-1);
+  for (const [column, row] of rowOf.entries()) if (row >= 0) columnOf[row] = column;
+  return columnOf;
+}

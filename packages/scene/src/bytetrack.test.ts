@@ -1,0 +1,110 @@
+import type { Detection } from '@video-pipeline/frame';
+import { expect, test } from 'vitest';
+import { scenes } from '../../../test/bench/scenes.ts';
+import { ByteTracker, DEFAULT_TRACKER } from './bytetrack.ts';
+
+const START = 1_800_000_000_000;
+const seen = (x: number, confidence = 0.9, class_name = 'person'): Detection => ({
+  class_id: 0,
+  class_name,
+  confidence,
+  bbox: [x, 100, x + 50, 200],
+});
+/** Tracks frames 100 ms apart. @returns the ids of each frame */
+function track(frames: Detection[][], tracker = new ByteTracker(DEFAULT_TRACKER)) {
+  return frames.map(
+    (detections, index) => tracker.update({ capturedAt: START + 100 * index, detections }).ids,
+  );
+}
+
+test('an object keeps its id through gaps and weak boxes, and another never takes it', () => {
+  const ids = track([
+    [seen(0)],
+    [seen(10)],
+    [],
+    [seen(30, 0.15)],
+    [],
+    [seen(50)],
+    [seen(60), seen(400)],
+    [seen(70), seen(400)],
+  ]);
+  const id = ids[0]?.[0];
+  expect(id).toBe(`${START.toString(36)}-0`);
+  expect(ids.slice(0, 6)).toEqual([[id], [id], [], [undefined], [], [id]]);
+  expect(ids[6]).toEqual([id, undefined]);
+  expect(ids[7]?.[0]).toBe(id);
+  expect(ids[7]?.[1]).toBe(`${(START + 600).toString(36)}-1`);
+});
+
+test('a weak box keeps a track alive and never begins one', () => {
+  expect(track([[seen(0)], [seen(5, 0.2)], [seen(10)]]).flat()).toEqual(
+    Array(3).fill(`${START.toString(36)}-0`),
+  );
+  expect(track([[seen(0, 0.4)], [seen(0, 0.4)], [seen(0, 0.4)]]).flat()).toEqual(Array(3).fill(undefined));
+});
+
+test('an object that was away for too long is another one', () => {
+  const tracker = new ByteTracker(DEFAULT_TRACKER);
+  const at = (ms: number) => tracker.update({ capturedAt: START + ms, detections: [seen(0)] });
+  const first = at(0).ids[0];
+  expect(at(2_000).ids).toEqual([first]);
+  const later = at(4_001);
+  expect(later.ids).toEqual([undefined]);
+  expect(later.ended.map(({ id }) => id)).toEqual([first]);
+  expect(at(4_100).ids[0]).not.toBe(first);
+});
+
+test('boxes of different classes in one place are different objects', () => {
+  const ids = track(Array.from({ length: 3 }, () => [seen(0), seen(0, 0.8, 'bicycle')]));
+  expect(new Set(ids.flat()).size).toBe(2);
+});
+
+test('a frame that is not newer than the last changes nothing', () => {
+  const tracker = new ByteTracker(DEFAULT_TRACKER);
+  track([[seen(0)], [seen(10)], [seen(20)]], tracker);
+  const before = JSON.stringify(tracker.state);
+  for (const capturedAt of [START, START + 150, START + 200]) {
+    expect(tracker.update({ capturedAt, detections: [seen(300)] })).toEqual({
+      ids: [undefined],
+      ended: [],
+      late: true,
+    });
+  }
+  expect(JSON.stringify(tracker.state)).toBe(before);
+});
+
+test('a camera whose clock was set back begins again', () => {
+  const tracker = new ByteTracker(DEFAULT_TRACKER);
+  track([[seen(0)], [seen(10)]], tracker);
+  const back = tracker.update({ capturedAt: START - 3_600_000, detections: [seen(20)] });
+  expect(back.late).toBe(false);
+  expect(back.ended).toHaveLength(1);
+});
+
+test('from a state carried over as JSON it goes on as if nothing had happened, at any frame', () => {
+  const scene = scenes(7).find(({ name }) => name === 'noisy-10');
+  const frames = scene?.frames.slice(0, 60).map(({ detections }) => detections) ?? [];
+  const whole = track(frames);
+  expect(new Set(whole.flat()).size).toBeGreaterThan(8);
+  let tracker = new ByteTracker(DEFAULT_TRACKER);
+  const restarted = frames.map((detections, index) => {
+    tracker = new ByteTracker(DEFAULT_TRACKER, JSON.parse(JSON.stringify(tracker.state)));
+    return tracker.update({ capturedAt: START + 100 * index, detections }).ids;
+  });
+  expect(restarted).toEqual(whole);
+});
+
+test('hostile boxes leave the state finite', () => {
+  const tracker = new ByteTracker(DEFAULT_TRACKER);
+  const bbox: Detection['bbox'][] = [
+    [0, 0, 0, 0],
+    [5, 5, 5, 5],
+    [-1e12, -1e12, 1e12, 1e12],
+    [0, 0, 65_535, 1],
+  ];
+  track(
+    Array.from({ length: 20 }, () => bbox.map((one) => ({ ...seen(0), bbox: one }))),
+    tracker,
+  );
+  expect(JSON.stringify(tracker.state)).not.toContain('null');
+});

@@ -1,0 +1,131 @@
+import { z } from 'zod';
+import { DEFAULT_TRACKER } from './bytetrack.ts';
+import type { Filters } from './filters.ts';
+import { type Zone, zoneProblem } from './zones.ts';
+
+const share = z.number().min(0).max(1);
+const seconds = (fallback: number, max = 86_400) => z.number().min(0).max(max).default(fallback);
+/** Names of zones, lines and rules become part of event ids, and of file names. */
+const name = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be letters, digits, . _ or -')
+  .refine((text) => !(text in {}), 'is a reserved word');
+const point = z.tuple([share, share]);
+const classes = z.array(z.string().min(1)).min(1).optional();
+const debounce = seconds(0.5, 3600).describe('how long a change must last before it counts');
+
+const zone = z
+  .strictObject({
+    polygon: z.array(point).max(200),
+    holes: z.array(z.array(point).max(200)).max(20).default([]),
+    membership: z.enum(['bottom_centre', 'overlap']).default('bottom_centre'),
+    min_overlap: z.number().gt(0).max(1).default(0.5),
+    debounce_seconds: debounce,
+  })
+  .superRefine(({ polygon, holes }, context) => {
+    const problem = zoneProblem(polygon, holes);
+    if (problem) context.addIssue({ code: 'custom', message: problem, path: ['polygon'] });
+  });
+
+const line = z
+  .strictObject({ from: point, to: point, debounce_seconds: debounce })
+  .refine(({ from, to }) => Math.hypot(to[0] - from[0], to[1] - from[1]) > 1e-6, {
+    message: 'has no length',
+    path: ['to'],
+  });
+
+const rule = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('entered_zone'), name, zone: name, classes }),
+  z.strictObject({ type: z.literal('left_zone'), name, zone: name, classes }),
+  z.strictObject({
+    type: z.literal('stayed_longer'),
+    name,
+    zone: name,
+    seconds: z.number().positive().max(86_400),
+    classes,
+  }),
+  z.strictObject({
+    type: z.literal('line_crossed'),
+    name,
+    line: name,
+    direction: z.enum(['left', 'right', 'any']).default('any'),
+    classes,
+  }),
+  z.strictObject({
+    type: z.literal('count_over'),
+    name,
+    zone: name.optional(),
+    count: z.number().int().min(0).max(10_000),
+    classes,
+  }),
+]);
+
+/**
+ * What a stream's section `scene` in the streams file may hold; the package's README explains each field. Absent
+ * fields have defaults that change nothing.
+ */
+export const sceneConfigSchema = z
+  .strictObject({
+    filters: z
+      .strictObject({
+        classes,
+        confidence: z.record(z.string(), share).default({}),
+        min_area: share.default(0),
+        max_area: share.default(1),
+        include: z.array(name).default([]),
+        exclude: z.array(name).default([]),
+      })
+      .prefault({}),
+    zones: z.record(name, zone).default({}),
+    lines: z.record(name, line).default({}),
+    tracks: z
+      .strictObject({
+        high_confidence: share.default(DEFAULT_TRACKER.high_confidence),
+        low_confidence: share.default(DEFAULT_TRACKER.low_confidence),
+        new_confidence: share.default(DEFAULT_TRACKER.new_confidence),
+        lost_seconds: seconds(DEFAULT_TRACKER.lost_seconds, 600),
+      })
+      .optional(),
+    events: z.array(rule).default([]),
+  })
+  .superRefine((scene, context) => {
+    const known = (kind: 'zones' | 'lines', wanted: string | undefined, path: (string | number)[]) => {
+      if (wanted === undefined || Object.hasOwn(scene[kind], wanted)) return;
+      context.addIssue({ code: 'custom', message: `names '${wanted}', which is not under ${kind}`, path });
+    };
+    for (const side of ['include', 'exclude'] as const) {
+      for (const [index, one] of scene.filters[side].entries()) known('zones', one, ['filters', side, index]);
+    }
+    const names = scene.events.map((one) => one.name);
+    for (const [index, one] of scene.events.entries()) {
+      if ('zone' in one) known('zones', one.zone, ['events', index, 'zone']);
+      if ('line' in one) known('lines', one.line, ['events', index, 'line']);
+      if (names.indexOf(one.name) < index) {
+        context.addIssue({ code: 'custom', message: 'is used twice', path: ['events', index, 'name'] });
+      }
+    }
+    const { min_area, max_area } = scene.filters;
+    if (min_area > max_area) {
+      context.addIssue({ code: 'custom', message: 'is over max_area', path: ['filters', 'min_area'] });
+    }
+  });
+
+export type SceneConfig = z.output<typeof sceneConfigSchema>;
+export type Rule = SceneConfig['events'][number];
+
+/** Whether a stream's detections must be tracked. */
+export function tracksObjects(config: SceneConfig): boolean {
+  return config.tracks !== undefined || config.events.length > 0;
+}
+
+/** The filters with their zones looked up. @param allowedClasses for streams that don't say it themselves */
+export function filtersOf(config: SceneConfig, allowedClasses?: readonly string[]): Filters {
+  const zones = (names: string[]) => names.flatMap((one): Zone[] => config.zones[one] ?? []);
+  const { include, exclude, ...rest } = config.filters;
+  return {
+    ...rest,
+    classes: rest.classes ?? allowedClasses,
+    include: zones(include),
+    exclude: zones(exclude),
+  };
+}

@@ -1,0 +1,35 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+
+/** One thing that happened in front of a camera, as it stands on the topic `events`: one JSON object a record. */
+export const sceneEventSchema = z.object({
+  /** The same thing always has the same id, however often its frames are delivered. 32 hexadecimal digits. */
+  event_id: z.string().regex(/^[0-9a-f]{32}$/),
+  type: z.enum(['entered_zone', 'left_zone', 'stayed_longer', 'line_crossed', 'count_over']),
+  /** Name of the rule that found it. */
+  rule: z.string(),
+  stream_id: z.string(),
+  /** When it happened: capture time of the frame, epoch milliseconds. */
+  at: z.number().int(),
+  /** Who did it; absent for `count_over`. */
+  track_id: z.string().optional(),
+  class_name: z.string().optional(),
+  /** Where, unless it is the whole picture. */
+  zone: z.string().optional(),
+  line: z.string().optional(),
+  /** To which hand of somebody walking along the line, from its first point to its second. */
+  direction: z.enum(['left', 'right']).optional(),
+  /** How long the object had stayed, seconds. */
+  seconds: z.number().optional(),
+  /** How many objects there were. */
+  count: z.number().int().optional(),
+  /** S3 keys of the annotated frames that prove it, the oldest first. */
+  frames: z.array(z.string()).min(1),
+});
+export type SceneEvent = z.infer<typeof sceneEventSchema>;
+
+/** An event's id: 128 bits of SHA-256 over what makes it that event. */
+export function eventId(streamId: string, rule: string, at: number, trackId = ''): string {
+  const text = JSON.stringify([streamId, rule, at, trackId]);
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}

@@ -1,0 +1,113 @@
+/** `npm run bench:track`: our tracker beside those of `supervision` and `trackers`, on the same boxes. */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { cacheDir } from '@video-pipeline/assets';
+import { ByteTracker, DEFAULT_TRACKER } from '@video-pipeline/scene';
+import { type SyntheticScene, scenes } from './scenes.ts';
+
+const PEERS = ['supervision==0.27.0', 'trackers==2.6.1', 'motmetrics==1.4.0'];
+const SEEDS = [1, 2];
+const run = promisify(execFile);
+
+interface Score {
+  idf1: number;
+  mota: number;
+  switches: number;
+  /** CPU milliseconds a frame. */
+  ms: number | null;
+}
+
+/** A Python with the peers and the field's evaluator, made on first use. @returns its path */
+async function python(): Promise<string> {
+  const folder = join(cacheDir(), `bench-track-${PEERS.join('-').replaceAll('==', '-')}`);
+  const path = join(folder, 'bin/python');
+  if (existsSync(join(folder, 'complete'))) return path;
+  console.error(`installing ${PEERS.join(', ')}`);
+  await run('python3', ['-m', 'venv', '--clear', folder]);
+  await run(path, ['-m', 'pip', 'install', '--quiet', ...PEERS]);
+  await writeFile(join(folder, 'complete'), '');
+  return path;
+}
+
+/** One line in the form of the MOT Challenge. */
+function motLine(frame: number, id: number, [x1, y1, x2, y2]: readonly number[], confidence = 1): string {
+  return [frame, id, ...[x1, y1, Number(x2) - Number(x1), Number(y2) - Number(y1)], confidence].join(',');
+}
+
+/** Tracks a scene. @returns lines in MOT form, and CPU milliseconds a frame */
+function track(scene: SyntheticScene): { lines: string[]; ms: number } {
+  const tracker = new ByteTracker(DEFAULT_TRACKER);
+  const begin = process.cpuUsage();
+  const tracked = scene.frames.map(({ detections }, index) =>
+    tracker.update({ capturedAt: Math.round((1000 * index) / scene.fps), detections }),
+  );
+  const { user, system } = process.cpuUsage(begin);
+  const numbers = new Map<string, number>();
+  const lines = scene.frames.flatMap(({ detections }, frame) =>
+    detections.flatMap(({ bbox }, index) => {
+      const id = tracked[frame]?.ids[index];
+      if (id === undefined) return [];
+      if (!numbers.has(id)) numbers.set(id, numbers.size + 1);
+      return [motLine(frame + 1, numbers.get(id) ?? 0, bbox)];
+    }),
+  );
+  return { lines, ms: (user + system) / 1000 / scene.frames.length };
+}
+
+async function writeScene(folder: string, scene: SyntheticScene, ours: string[]): Promise<void> {
+  await mkdir(folder);
+  const files = {
+    'gt.txt': scene.frames.flatMap(({ truth }, frame) =>
+      truth.map(({ id, box }) => motLine(frame + 1, id, box)),
+    ),
+    'det.txt': scene.frames.flatMap(({ detections }, frame) =>
+      detections.map(({ bbox, confidence }) => motLine(frame + 1, -1, bbox, confidence)),
+    ),
+    'ours.txt': ours,
+    'scene.json': [JSON.stringify({ fps: scene.fps, frames: scene.frames.length })],
+  };
+  for (const [name, lines] of Object.entries(files)) await writeFile(join(folder, name), lines.join('\n'));
+}
+
+function report(scores: Record<string, Record<string, Score>>): void {
+  console.log(
+    '| tracker | IDF1 | MOTA | switches | CPU ms a frame, crowd of 50 |\n| --- | --- | --- | --- | --- |',
+  );
+  for (const [name, { OVERALL: overall, ...byScene }] of Object.entries(scores)) {
+    const crowd = Object.entries(byScene).flatMap(([scene, { ms }]) =>
+      scene.includes('crowd') && ms !== null ? [ms] : [],
+    );
+    const ms = crowd.reduce((sum, one) => sum + one, 0) / crowd.length;
+    console.log(
+      `| ${name} | ${overall?.idf1.toFixed(4)} | ${overall?.mota.toFixed(4)} | ${overall?.switches} | ${ms.toFixed(3)} |`,
+    );
+  }
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'bench-track-'));
+try {
+  const cpu = new Map<string, number>();
+  for (const seed of SEEDS) {
+    for (const scene of scenes(seed)) {
+      const name = `${scene.name}-${seed}`;
+      track(scene); // warm
+      const { lines, ms } = track(scene);
+      cpu.set(name, ms);
+      await writeScene(join(folder, name), scene, lines);
+    }
+  }
+  await writeFile(join(folder, 'settings.json'), JSON.stringify(DEFAULT_TRACKER));
+  const { stdout } = await run(await python(), [join(import.meta.dirname, 'peers/track.py'), folder], {
+    maxBuffer: 1e8,
+  });
+  const scores: Record<string, Record<string, Score>> = JSON.parse(stdout);
+  for (const [name, score] of Object.entries(scores.ours ?? {})) score.ms = cpu.get(name) ?? null;
+  if (process.argv.includes('--json')) console.log(JSON.stringify(scores));
+  else report(scores);
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
