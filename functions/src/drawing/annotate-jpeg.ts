@@ -1,0 +1,95 @@
+import type { Detection, Frame } from '@video-pipeline/frame';
+import sharp from 'sharp';
+import { classColour, readableOn } from './colour.ts';
+import { type Glyphs, loadGlyphs } from './glyphs.ts';
+import {
+  drawText,
+  fillRectangle,
+  type Pixels,
+  type Rectangle,
+  strokeRectangle,
+  textWidth,
+} from './pixels.ts';
+
+/** A JPEG that can't be drawn on, however often it is tried. */
+export class PictureError extends Error {
+  override readonly name = 'PictureError';
+}
+
+/** Pictures are worked on side by side already; more threads for one would only cost. */
+sharp.concurrency(1);
+/** No picture comes twice. */
+sharp.cache(false);
+
+const QUALITY = 85;
+/** What every JPEG begins with: start of image, and the next marker's first byte (ITU-T T.81, B.1.1.3). */
+const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
+
+/**
+ * Draws a box and a label for every detection.
+ * @param frame a JPEG and the size it says it has, pixels
+ * @returns a JPEG of the same size, quality 85, 4:2:0, without metadata
+ * @throws PictureError when it is no JPEG, broken, or not of that size
+ */
+export async function annotateJpeg(
+  frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
+  detections: readonly Detection[],
+): Promise<Buffer> {
+  const pixels = await decode(frame);
+  const glyphs = await loadGlyphs(textSize(pixels));
+  // The surest last, so that its label is on top.
+  const order = detections.toSorted((one, other) => one.confidence - other.confidence);
+  for (const detection of order) drawDetection(pixels, detection, glyphs);
+  const { data, width, height } = pixels;
+  return sharp(data, { raw: { width, height, channels: 3 } })
+    .jpeg({ quality: QUALITY, chromaSubsampling: '4:2:0', optimiseCoding: false })
+    .toBuffer();
+}
+
+async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): Promise<Pixels> {
+  if (!jpeg.subarray(0, JPEG_START.length).equals(JPEG_START)) throw new PictureError('is not a JPEG');
+  // The limit keeps a small file that unpacks to a huge picture out of memory.
+  const { data, info } = await sharp(jpeg, { limitInputPixels: width * height })
+    .toColourspace('srgb')
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+    .catch((cause) => {
+      throw new PictureError(`can't be decoded: ${cause.message}`, { cause });
+    });
+  if (info.width !== width || info.height !== height) {
+    throw new PictureError(`is ${info.width}x${info.height} pixels, its record says ${width}x${height}`);
+  }
+  return { data, width, height };
+}
+
+function drawDetection(pixels: Pixels, detection: Detection, glyphs: Glyphs): void {
+  const [x1, y1, x2, y2] = detection.bbox;
+  const box = { left: Math.floor(x1), top: Math.floor(y1), right: Math.ceil(x2), bottom: Math.ceil(y2) };
+  const colour = classColour(detection.class_id);
+  strokeRectangle(pixels, box, lineWidth(pixels), colour);
+  const text = `${detection.class_name} ${detection.confidence.toFixed(2)}`;
+  const label = labelPlace(box, textWidth(text, glyphs), glyphs.height, pixels);
+  fillRectangle(pixels, label, colour);
+  drawText(pixels, text, label.left + PADDING, label.top, glyphs, readableOn(colour));
+}
+
+/** Room left and right of a label's text, pixels. */
+const PADDING = 3;
+
+/** On top of the box, or in it where there is no room above; always inside the picture. */
+function labelPlace(box: Rectangle, textWidth: number, height: number, picture: Pixels): Rectangle {
+  const width = textWidth + 2 * PADDING;
+  const left = Math.max(0, Math.min(box.left, picture.width - width));
+  const above = box.top - height;
+  const top = Math.max(0, Math.min(above >= 0 ? above : box.top, picture.height - height));
+  return { left, top, right: left + width, bottom: top + height };
+}
+
+function lineWidth({ width, height }: Pixels): number {
+  return Math.max(2, Math.round(Math.min(width, height) / 300));
+}
+
+function textSize({ width, height }: Pixels): number {
+  return Math.max(11, Math.round(Math.min(width, height) / 40));
+}

@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest';
+import { type Colour, classColour, readableOn } from './colour.ts';
+
+test('classes near each other look different, and each always the same', () => {
+  const colours = Array.from({ length: 10 }, (_, classId) => classColour(classId));
+  for (const [index, one] of colours.entries()) {
+    expect(classColour(index)).toEqual(one);
+    for (const other of colours.slice(index + 1)) {
+      expect(Math.max(...one.map((part, at) => Math.abs(part - (other[at] ?? 0))))).toBeGreaterThan(25);
+    }
+  }
+});
+
+test('every class has a colour, whatever its number', () => {
+  for (const classId of [0, 79, 999, 2 ** 31]) {
+    for (const part of classColour(classId)) expect(part >= 0 && part <= 255).toBe(true);
+  }
+});
+
+test.each<[string, Colour, Colour]>([
+  ['yellow', [255, 230, 0], [0, 0, 0]],
+  ['blue', [20, 20, 230], [255, 255, 255]],
+  ['white', [255, 255, 255], [0, 0, 0]],
+  ['black', [0, 0, 0], [255, 255, 255]],
+])('text on %s', (_name, background, text) => {
+  expect(readableOn(background)).toEqual(text);
+});

@@ -1,0 +1,70 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { type Font, parse } from 'opentype.js/dist/opentype.mjs';
+import sharp from 'sharp';
+
+/** The characters of a font at one size, drawn once. */
+export interface Glyphs {
+  /** Of every character, pixels. */
+  height: number;
+  /** Coverage of all characters side by side, 0..255, `stride` bytes a row. */
+  coverage: Buffer;
+  stride: number;
+  /** Where a character begins in a row of `coverage`, and how wide it is, pixels. */
+  cells: ReadonlyMap<string, { x: number; width: number }>;
+}
+
+/** B612 was drawn for the screens of airliners. The package holds the Latin letters of ISO 8859-1. */
+const FONT = '@fontsource/b612/files/b612-latin-700-normal.woff';
+/** Stands for a character that the font does not have. */
+export const UNKNOWN = '?';
+
+const bySize = new Map<number, Promise<Glyphs>>();
+let font: Promise<Font> | undefined;
+
+/**
+ * The glyphs of the label font, rendered at first use. Neither system fonts nor fontconfig are needed: Lambda has none.
+ * @param size height of the em square, pixels
+ */
+export function loadGlyphs(size: number): Promise<Glyphs> {
+  let glyphs = bySize.get(size);
+  if (!glyphs) {
+    font ??= loadFont();
+    glyphs = font.then((loaded) => render(loaded, size));
+    bySize.set(size, glyphs);
+  }
+  return glyphs;
+}
+
+async function loadFont(): Promise<Font> {
+  const bytes = await readFile(fileURLToPath(import.meta.resolve(FONT)));
+  return parse(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+}
+
+/** Draws every printable character that the font has into one row, as one SVG of outlines. */
+async function render(font: Font, size: number): Promise<Glyphs> {
+  const scale = size / font.unitsPerEm;
+  const baseline = Math.ceil(font.ascender * scale);
+  const height = baseline + Math.ceil(-font.descender * scale);
+  const cells = new Map<string, { x: number; width: number }>();
+  const outlines: string[] = [];
+  let x = 0;
+  for (const char of printable()) {
+    const glyph = font.charToGlyph(char);
+    if (glyph.index === 0) continue;
+    const width = Math.ceil((glyph.advanceWidth ?? 0) * scale);
+    outlines.push(glyph.getPath(x, baseline, size).toPathData(2));
+    cells.set(char, { x, width });
+    x += width;
+  }
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${x}" height="${height}"><path d="${outlines.join('')}"/></svg>`;
+  const coverage = await sharp(Buffer.from(svg)).extractChannel('alpha').raw().toBuffer();
+  return { height, coverage, stride: x, cells };
+}
+
+/** The printable characters of ISO 8859-1. */
+function printable(): string[] {
+  const range = (from: number, to: number) =>
+    Array.from({ length: to - from + 1 }, (_, index) => from + index);
+  return [...range(0x20, 0x7e), ...range(0xa0, 0xff)].map((code) => String.fromCharCode(code));
+}

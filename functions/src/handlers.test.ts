@@ -1,0 +1,250 @@
+import { type Detector, DetectorError, type FrameResult } from '@video-pipeline/detector';
+import {
+  type DetectedFrame,
+  type EncodedRecord,
+  encodeDetectedFrame,
+  encodeFrame,
+  type MSKEvent,
+  type MSKRecord,
+  positionOf,
+  toLambdaRecord,
+} from '@video-pipeline/frame';
+import { createQuarantine, type FailedRecord, type Store, type StoredObject } from '@video-pipeline/storage';
+import { parseMetrics } from '@video-pipeline/telemetry';
+import sharp from 'sharp';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { createAnnotate } from './annotate.ts';
+import { createDetect } from './detect.ts';
+import { createPublish } from './publish.ts';
+
+const metrics: ReturnType<typeof parseMetrics>[] = [];
+vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+  for (const line of String(text).trim().split('\n')) metrics.push(parseMetrics(line));
+  return true;
+});
+beforeEach(() => void metrics.splice(0));
+
+/** The last value that was emitted. */
+const metric = (
+  service: string,
+  stream: string,
+  name: 'FramesDetected' | 'FramesFailed' | 'CaptureToStored' | 'Detections',
+) =>
+  metrics.findLast((one) => one?.service === service && one.stream === stream && one.values[name])?.values[
+    name
+  ];
+
+const [width, height] = [64, 48];
+const jpeg = await sharp({ create: { width, height, channels: 3, background: 'grey' } })
+  .jpeg()
+  .toBuffer();
+const person = { class_id: 0, class_name: 'person', confidence: 0.9, bbox: [1, 2, 30, 40] as const };
+
+const frame = (streamId: string, frameNumber: number): DetectedFrame => ({
+  streamId,
+  frameNumber,
+  session: 's1',
+  capturedAt: Date.UTC(2026, 10, 25, 7, 0, 0, frameNumber),
+  width,
+  height,
+  jpeg,
+  detections: [{ ...person, bbox: [...person.bbox] }],
+  model: 'm',
+});
+
+/** Records as MSK's mapping delivers them: partition by partition, from offset 100 on. */
+function eventOf(topic: string, partitions: EncodedRecord[][]): MSKEvent {
+  const records: Record<string, MSKRecord[]> = {};
+  for (const [partition, list] of partitions.entries()) {
+    records[`${topic}-${partition}`] = list.map((record, index) =>
+      toLambdaRecord({ topic, partition, offset: String(100 + index), timestamp: 0 }, record),
+    );
+  }
+  return { eventSource: 'aws:kafka', eventSourceArn: 'arn', bootstrapServers: 'b:1', records };
+}
+
+function memoryStore(failing?: RegExp) {
+  const objects = new Map<string, StoredObject>();
+  const store: Store = {
+    async put(object) {
+      if (failing?.test(object.key)) throw new Error('503 Slow Down');
+      objects.set(object.key, object);
+    },
+  };
+  return { store, objects };
+}
+
+const logger = { warn: vi.fn() };
+const broken = { key: 'gate', value: jpeg, headers: { stream_id: '../gate' } };
+
+describe('detect', () => {
+  const seeing = (result: (index: number) => FrameResult): Detector => ({
+    detect: async (frames) => frames.map((_frame, index) => result(index)),
+  });
+  const good: FrameResult = { model: 'm', width, height, detections: frame('gate', 0).detections };
+
+  function setUp(detector: Detector, failing?: RegExp) {
+    const { store, objects } = memoryStore(failing);
+    const published: DetectedFrame[] = [];
+    const publish = async (frames: readonly DetectedFrame[]) => void published.push(...frames);
+    const handler = createDetect({
+      detector,
+      publish,
+      quarantine: createQuarantine(store, 'detect'),
+      logger,
+    });
+    return { handler, published, objects };
+  }
+
+  test('publishes every frame with what was seen in it, partition by partition in order', async () => {
+    const { handler, published, objects } = setUp(seeing(() => good));
+    const partitions = [[frame('gate', 0), frame('gate', 1)], [frame('yard', 5)]];
+    await handler(
+      eventOf(
+        'video-frames',
+        partitions.map((list) => list.map(encodeFrame)),
+      ),
+    );
+    expect(published).toEqual(partitions.flat());
+    expect(objects.size).toBe(0);
+    expect(metric('detect', 'gate', 'FramesDetected')).toEqual([2]);
+    expect(metric('detect', 'yard', 'Detections')).toEqual([1]);
+  });
+
+  test('a record that is no frame, a frame that fails, a frame of another size go to failed/, the others on', async () => {
+    const results: FrameResult[] = [good, { model: 'm', error: 'not a JPEG' }, { ...good, width: 32 }];
+    const { handler, published, objects } = setUp(seeing((index) => results[index] ?? good));
+    const records = [0, 1, 2, 3].map((number) => encodeFrame(frame('gate', number)));
+    const event = eventOf('video-frames', [[broken, ...records]]);
+    await handler(event);
+    expect(published.map(({ frameNumber }) => frameNumber)).toEqual([0, 3]);
+    const failed = [...objects.values()].map(({ body }) => JSON.parse(String(body)) as FailedRecord);
+    expect([...objects.keys()]).toEqual(
+      [0, 2, 3].map((index) => `failed/detect/video-frames-0-${100 + index}`),
+    );
+    expect(failed.map(({ reason }) => reason)).toEqual([
+      expect.stringContaining("header 'stream_id'"),
+      'not a JPEG',
+      `the JPEG is 32x${height} pixels, its record says ${width}x${height}`,
+    ]);
+    expect(failed[0]).toMatchObject({ stage: 'detect', record: event.records['video-frames-0']?.[0] });
+    expect(metric('detect', 'gate', 'FramesFailed')).toEqual([3]);
+  });
+
+  test.each<[string, Detector, RegExp | undefined]>([
+    ['the detector is away', { detect: () => Promise.reject(new DetectorError('away')) }, undefined],
+    ['the detector forgets a frame', { detect: async () => [] }, undefined],
+    ['failed/ can not be written', seeing(() => ({ model: 'm', error: 'x' })), /^failed/],
+  ])('the batch fails when %s', async (_what, detector, failing) => {
+    const { handler } = setUp(detector, failing);
+    await expect(handler(eventOf('video-frames', [[encodeFrame(frame('gate', 0))]]))).rejects.toThrow();
+  });
+
+  test('an event with nothing usable asks no detector', async () => {
+    const detect = vi.fn();
+    const { handler, objects } = setUp({ detect });
+    await handler(eventOf('video-frames', [[broken]]));
+    expect(detect).not.toHaveBeenCalled();
+    expect(objects.size).toBe(1);
+  });
+});
+
+describe('publish', () => {
+  test('one send for all, waiting for every replica; connects again where that failed', async () => {
+    const connect = vi.fn(async () => {});
+    connect.mockRejectedValueOnce(new Error('no broker'));
+    const send = vi.fn(async () => []);
+    const publish = createPublish({ connect, send }, 'detections');
+    await publish([]);
+    expect(connect).not.toHaveBeenCalled();
+    await expect(publish([frame('gate', 0)])).rejects.toThrow('no broker');
+    await publish([frame('gate', 0), frame('yard', 1)]);
+    await publish([frame('gate', 1)]);
+    expect(connect).toHaveBeenCalledTimes(2);
+    expect(send).toHaveBeenCalledTimes(2);
+    const messages = [frame('gate', 0), frame('yard', 1)].map(encodeDetectedFrame);
+    expect(send).toHaveBeenNthCalledWith(1, { topic: 'detections', acks: -1, messages });
+  });
+});
+
+describe('annotate', () => {
+  function setUp(failing?: RegExp) {
+    const { store, objects } = memoryStore(failing);
+    const quarantine = createQuarantine(store, 'annotate');
+    return { objects, handler: createAnnotate({ store, prefix: 'annotated', quarantine, logger }) };
+  }
+  const hour = 'date=2026-11-25/hour=07';
+  const keyOf = ({ streamId, frameNumber, capturedAt }: DetectedFrame) =>
+    `annotated/${streamId}/${hour}/${capturedAt}-${frameNumber}.jpg`;
+
+  test('stores one JPEG a frame and one NDJSON a stream', async () => {
+    const { handler, objects } = setUp();
+    const gate = [frame('gate', 0), frame('gate', 1)];
+    const yard = frame('yard', 5);
+    const event = eventOf('detections', [gate.map(encodeDetectedFrame), [encodeDetectedFrame(yard)]]);
+    await handler(event);
+    const lines = `detections/gate/${hour}/detections-0-100.ndjson`;
+    expect([...objects.keys()].sort()).toEqual(
+      [...gate.map(keyOf), keyOf(yard), lines, `detections/yard/${hour}/detections-1-100.ndjson`].sort(),
+    );
+    const stored = objects.get(keyOf(yard));
+    expect(stored).toMatchObject({
+      contentType: 'image/jpeg',
+      metadata: { stream_id: 'yard', frame_number: '5', session: 's1', captured_at: String(yard.capturedAt) },
+    });
+    expect(await sharp(stored?.body as Buffer).metadata()).toMatchObject({ format: 'jpeg', width, height });
+    const read = String(objects.get(lines)?.body)
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(read).toEqual(
+      gate.map((one) => ({
+        stream_id: 'gate',
+        frame_number: one.frameNumber,
+        session: 's1',
+        captured_at: one.capturedAt,
+        width,
+        height,
+        model: 'm',
+        detections: one.detections,
+        annotated_key: keyOf(one),
+      })),
+    );
+    expect(metric('annotate', 'gate', 'CaptureToStored')).toHaveLength(2);
+  });
+
+  test('a batch delivered again overwrites itself', async () => {
+    const { handler, objects } = setUp();
+    const event = eventOf('detections', [[encodeDetectedFrame(frame('gate', 0))]]);
+    await handler(event);
+    const before = [...objects.keys()];
+    await handler(event);
+    expect([...objects.keys()]).toEqual(before);
+  });
+
+  test('a broken JPEG goes to failed/ and not into the NDJSON; the others are stored', async () => {
+    const { handler, objects } = setUp();
+    const frames = [frame('gate', 0), { ...frame('gate', 1), jpeg: jpeg.subarray(0, 100) }, frame('gate', 2)];
+    const event = eventOf('detections', [frames.map(encodeDetectedFrame)]);
+    await handler(event);
+    const record = event.records['detections-0']?.[1] as MSKRecord;
+    const failed = JSON.parse(String(objects.get(`failed/annotate/${positionOf(record)}`)?.body));
+    expect(failed).toMatchObject({
+      stage: 'annotate',
+      record,
+      reason: expect.stringMatching(/^the JPEG can't be decoded/),
+    });
+    const lines = String(objects.get(`detections/gate/${hour}/detections-0-100.ndjson`)?.body)
+      .trim()
+      .split('\n');
+    expect(lines.map((line) => JSON.parse(line).frame_number)).toEqual([0, 2]);
+    expect(metric('annotate', 'gate', 'FramesFailed')).toEqual([1]);
+  });
+
+  test.each([/\.jpg$/, /\.ndjson$/])('the batch fails when %s can not be stored', async (failing) => {
+    const { handler } = setUp(failing);
+    await expect(handler(eventOf('detections', [[encodeDetectedFrame(frame('gate', 0))]]))).rejects.toThrow(
+      '503',
+    );
+  });
+});

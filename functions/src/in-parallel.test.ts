@@ -1,0 +1,34 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { inParallel } from './in-parallel.ts';
+
+test("results keep the items' order, no more than the limit is in work", async () => {
+  let inWork = 0;
+  let most = 0;
+  const results = await inParallel([5, 1, 3, 2, 4], 2, async (item) => {
+    most = Math.max(most, ++inWork);
+    await sleep(item * 3);
+    inWork--;
+    return item * 10;
+  });
+  expect(results).toEqual([50, 10, 30, 20, 40]);
+  expect(most).toBe(2);
+});
+
+test('after an error nothing more begins, and it is thrown once what had begun has ended', async () => {
+  const begun: number[] = [];
+  const ended: number[] = [];
+  const failed = inParallel([1, 2, 3, 4], 2, async (item) => {
+    begun.push(item);
+    if (item === 1) throw new Error('first');
+    await sleep(10);
+    ended.push(item);
+  });
+  await expect(failed).rejects.toThrow('first');
+  expect(begun).toEqual([1, 2]);
+  expect(ended).toEqual([2]);
+});
+
+test('nothing to do', async () => {
+  expect(await inParallel([], 4, async () => 1)).toEqual([]);
+});

@@ -1,0 +1,29 @@
+/**
+ * Works on the items side by side, at most `limit` at a time, begun in order.
+ * @returns the results, in the items' order
+ * @throws the first error, once what had begun has ended; nothing is begun after it
+ */
+export async function inParallel<Item, Result>(
+  items: readonly Item[],
+  limit: number,
+  work: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = new Array(items.length);
+  const rest = items.entries();
+  let failed = false;
+  const worker = async () => {
+    for (const [index, item] of rest) {
+      if (failed) return;
+      try {
+        results[index] = await work(item);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const ended = await Promise.allSettled(Array.from({ length: Math.min(limit, items.length) }, worker));
+  const broken = ended.find((one) => one.status === 'rejected');
+  if (broken) throw broken.reason;
+  return results;
+}
