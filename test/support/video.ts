@@ -8,16 +8,7 @@ import {
   AVIO_FLAG_WRITE,
   type FFEncoderCodec,
 } from 'node-av/constants';
-import {
-  Codec,
-  CodecContext,
-  Dictionary,
-  FormatContext,
-  Frame,
-  IOContext,
-  Packet,
-  Rational,
-} from 'node-av/lib';
+import { Codec, CodecContext, FormatContext, Frame, IOContext, Packet, Rational } from 'node-av/lib';
 
 export interface VideoOptions {
   codec?: 'libx264' | 'libx265' | 'mjpeg';

@@ -67,6 +67,28 @@ export const variables = {
     .default('INFO')
     .describe('least severe log line written'),
   PORT: port.default(8000).describe('port of the model server'),
+  MODEL_PATH: optional.describe('model server: the ONNX file; NanoDet-g without it'),
+  INFERENCE_DEVICE: z
+    .enum(['auto', 'cpu', 'cuda', 'tensorrt'])
+    .default('auto')
+    .describe('model server: where it runs; `auto` is CUDA where it works and the CPU otherwise'),
+  INFERENCE_THREADS: integer(0, 1024).default(0).describe('model server: threads on a CPU, 0 for one a core'),
+  MAX_BODY_BYTES: integer(1_000, 1_000_000_000)
+    .default(32_000_000)
+    .describe('model server: largest body of a request'),
+  MAX_REQUEST_FRAMES: integer(1, 10_000).default(128).describe('model server: most frames of one request'),
+  MAX_CONCURRENT_REQUESTS: integer(1, 10_000)
+    .default(64)
+    .describe('model server: most requests at the same time; more get 429'),
+  MAX_QUEUED_FRAMES: integer(1, 100_000)
+    .default(512)
+    .describe('model server: most frames that wait; a request over it gets 429'),
+  MAX_FRAME_PIXELS: integer(1, 1_000_000_000)
+    .default(50_000_000)
+    .describe('model server: most pixels of one frame'),
+  SHUTDOWN_GRACE_SECONDS: number(0, 3600)
+    .default(4)
+    .describe('model server: longest time it takes to finish its work once told to stop'),
   HEALTH_PORT: port.default(8090).describe('port of the ingest host for /health and /metrics'),
   HOST: z.string().min(1).default('127.0.0.1').describe('address that servers listen on'),
   CONSOLE_PORT: port.default(8080).describe('port of the console'),

@@ -1,0 +1,121 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { StreamStats } from './stats.ts';
+
+/** Prometheus metrics of the ingest host, read from the streams' counters when they are asked for. */
+export class IngestMetrics {
+  readonly registry = new Registry();
+  readonly #publish = new Histogram({
+    name: 'ingest_publish_seconds',
+    help: 'time until Kafka acknowledged a send',
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [this.registry],
+  });
+  readonly #latency = new Histogram({
+    name: 'ingest_capture_to_publish_seconds',
+    help: 'from capture until Kafka acknowledged the frame',
+    labelNames: ['stream'],
+    buckets: [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers: [this.registry],
+  });
+
+  constructor(stats: ReadonlyMap<string, StreamStats>) {
+    this.#counter('ingest_frames_captured_total', 'frames sampled', stats, (one) => one.captured);
+    this.#counter(
+      'ingest_frames_published_total',
+      'frames acknowledged by Kafka',
+      stats,
+      (one) => one.published,
+    );
+    this.#counter('ingest_frames_dropped_total', 'frames let go', stats, (one) => one.dropped);
+    this.#counter(
+      'ingest_reconnects_total',
+      'times a stream was opened again',
+      stats,
+      (one) => one.reconnects,
+    );
+    this.#counter(
+      'ingest_bytes_published_total',
+      'JPEG bytes acknowledged by Kafka',
+      stats,
+      (one) => one.bytes,
+    );
+    new Gauge({
+      name: 'ingest_stream_up',
+      help: '1 while frames flow',
+      labelNames: ['stream'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [stream, { state }] of stats) this.set({ stream }, state === 'flowing' ? 1 : 0);
+      },
+    });
+  }
+
+  /** Records one acknowledged send. */
+  observe(frames: { streamId: string; capturedAt: number }[], milliseconds: number): void {
+    this.#publish.observe(milliseconds / 1000);
+    const now = Date.now();
+    for (const { streamId, capturedAt } of frames) {
+      this.#latency.observe({ stream: streamId }, (now - capturedAt) / 1000);
+    }
+  }
+
+  #counter(
+    name: string,
+    help: string,
+    stats: ReadonlyMap<string, StreamStats>,
+    read: (one: StreamStats) => number,
+  ): void {
+    new Counter({
+      name,
+      help,
+      labelNames: ['stream'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [stream, one] of stats) this.inc({ stream }, read(one));
+      },
+    });
+  }
+}
+
+export interface HealthServer {
+  url: string;
+  close(): Promise<void>;
+}
+
+/**
+ * Serves `GET /health`, 200 while at least one stream flows, else 503, with each stream's state; and `GET /metrics`
+ * for Prometheus.
+ */
+export async function startHealthServer(
+  address: { host: string; port: number },
+  stats: ReadonlyMap<string, StreamStats>,
+  registry: Registry,
+): Promise<HealthServer> {
+  const server = createServer(async (request, response) => {
+    const path = request.url?.split('?')[0];
+    if (path === '/health') {
+      const flowing = [...stats.values()].some(({ state }) => state === 'flowing');
+      const body = { status: flowing ? 'healthy' : 'unhealthy', streams: Object.fromEntries(stats) };
+      response
+        .writeHead(flowing ? 200 : 503, { 'content-type': 'application/json' })
+        .end(JSON.stringify(body));
+    } else if (path === '/metrics') {
+      response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics());
+    } else response.writeHead(404).end();
+  });
+  server.listen(address.port, address.host);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${port}`,
+    async close() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}

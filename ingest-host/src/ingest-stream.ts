@@ -1,0 +1,164 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Frame } from '@video-pipeline/frame';
+import { CaptureClock } from './clock.ts';
+import { fileOf, loopInRealTime } from './file-source.ts';
+import { JpegEncoder, JpegError } from './jpeg.ts';
+import type { FrameLimit } from './limit.ts';
+import type { Publisher } from './publisher.ts';
+import { redact } from './redact.ts';
+import { Sampler } from './sampler.ts';
+import { type Picture, SourceError, VideoSource } from './source.ts';
+import type { StreamStats } from './stats.ts';
+import type { StreamSpec } from './streams.ts';
+import { Watchdog } from './watchdog.ts';
+
+export interface StreamContext {
+  publisher: Pick<Publisher, 'offer' | 'put'>;
+  limit: FrameLimit;
+  stats: StreamStats;
+  log: {
+    info(message: string, extra: Record<string, unknown>): void;
+    warn(message: string, extra: Record<string, unknown>): void;
+  };
+  session: string;
+  maxFrameBytes: number;
+  /** A source without a picture for so long is opened again, seconds. */
+  stallSeconds: number;
+}
+
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 10_000;
+/** Wait after an error that only a person can mend, such as a wrong password: cameras lock out who tries too often. */
+const PERMANENT_RETRY_MS = 30_000;
+
+/** Reads one stream until `stop`, or until its file ends: decode, sample, JPEG, publish; opens it again when it fails. */
+export class IngestStream {
+  readonly spec: StreamSpec;
+  readonly #context: StreamContext;
+  readonly #abort = new AbortController();
+  readonly #clock = new CaptureClock();
+  #frameNumber = 0;
+  #finished: Promise<void> | undefined;
+
+  constructor(spec: StreamSpec, context: StreamContext) {
+    this.spec = spec;
+    this.#context = context;
+  }
+
+  /** @returns once the stream is stopped or ended; never throws because of the camera */
+  run(): Promise<void> {
+    this.#finished ??= this.#run();
+    return this.#finished;
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await this.#finished;
+  }
+
+  async #run(): Promise<void> {
+    const { stats, log } = this.#context;
+    for (let failures = 0; !this.#abort.signal.aborted; ) {
+      const before = stats.captured;
+      const error = await this.#readOnce();
+      if (error === undefined || this.#abort.signal.aborted) break;
+      failures = stats.captured > before ? 1 : failures + 1;
+      const wait = retryDelay(failures, error.permanent);
+      stats.state = 'waiting';
+      stats.lastError = error.message;
+      stats.reconnects += 1;
+      log.warn('stream broke off', { stream: this.spec.id, error: error.message, retryMs: wait });
+      await delay(wait, undefined, { signal: this.#abort.signal }).catch(() => {});
+    }
+    stats.state = 'ended';
+  }
+
+  /** @returns why the source broke off; `undefined` when it came to its end */
+  async #readOnce(): Promise<SourceError | undefined> {
+    const { stats, stallSeconds, maxFrameBytes } = this.#context;
+    const { spec } = this;
+    const stall = new Watchdog(stallSeconds * 1000);
+    const signal = AbortSignal.any([this.#abort.signal, stall.signal]);
+    const encoder = new JpegEncoder(maxFrameBytes, spec.quality);
+    let source: VideoSource | undefined;
+    try {
+      stats.state = 'connecting';
+      const file = fileOf(spec.url);
+      const options = { transport: spec.transport, timeoutSeconds: stallSeconds };
+      source = await VideoSource.open(file?.path ?? spec.url, options, signal);
+      const opened = source;
+      signal.addEventListener('abort', () => opened.interrupt());
+      const pictures = file?.loop ? loopInRealTime(source, signal) : source.pictures();
+      await this.#readPictures(pictures, !file || file.loop, encoder, stall);
+      if (file) return undefined;
+      return new SourceError('the camera ended the stream');
+    } catch (error) {
+      if (stall.signal.aborted) return new SourceError(`no picture for ${stallSeconds} s`);
+      if (error instanceof SourceError) return error;
+      return new SourceError(redact(error instanceof Error ? error.message : String(error)));
+    } finally {
+      stall.stop();
+      await source?.close();
+      encoder.close();
+    }
+  }
+
+  async #readPictures(
+    pictures: AsyncIterable<Picture>,
+    live: boolean,
+    encoder: JpegEncoder,
+    watchdog: Watchdog,
+  ) {
+    const { stats, limit, publisher, log } = this.#context;
+    const sampler = new Sampler(this.spec.frameRate);
+    for await (const picture of pictures) {
+      watchdog.feed();
+      if (this.#abort.signal.aborted) return;
+      if (!sampler.keep(picture.time)) continue;
+      if (!limit.take()) {
+        if (live) continue;
+        return;
+      }
+      if (stats.state !== 'flowing') log.info('stream flows', { stream: this.spec.id, ...sizeOf(picture) });
+      stats.state = 'flowing';
+      const frame = await this.#capture(picture, encoder);
+      if (!frame) limit.dropped(1);
+      else if (live) publisher.offer(frame);
+      else {
+        await publisher.put(frame);
+        // A full pipeline is no reason to think that the file stalls.
+        watchdog.feed();
+      }
+    }
+  }
+
+  /** Numbers the picture and makes a frame of it; a picture that can't be one leaves its number as a gap, and is counted. */
+  async #capture(picture: Picture, encoder: JpegEncoder): Promise<Frame | undefined> {
+    const { stats, log, session } = this.#context;
+    const arrival = Date.now();
+    if (picture.wallClock !== undefined) this.#clock.report(picture.time * 1000, picture.wallClock);
+    const capturedAt = this.#clock.capturedAt(picture.time * 1000, arrival);
+    const frameNumber = this.#frameNumber++;
+    stats.captured += 1;
+    stats.lastFrameAt = arrival;
+    try {
+      const jpeg = await encoder.encode(picture.frame);
+      return { streamId: this.spec.id, frameNumber, session, capturedAt, ...jpeg };
+    } catch (error) {
+      if (!(error instanceof JpegError)) throw error;
+      stats.dropped += 1;
+      log.warn('picture left out', { stream: this.spec.id, frameNumber, error: error.message });
+      return undefined;
+    }
+  }
+}
+
+function sizeOf({ frame }: Picture): { width: number; height: number } {
+  return { width: frame.width, height: frame.height };
+}
+
+/** Doubles from half a second to ten, with jitter, so that cameras behind one switch don't all come back at once. */
+function retryDelay(failures: number, permanent: boolean): number {
+  const base = permanent ? PERMANENT_RETRY_MS : Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1));
+  return Math.round(base * (0.75 + Math.random() * 0.5));
+}

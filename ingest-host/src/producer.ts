@@ -1,0 +1,32 @@
+import { exitWithError } from '@video-pipeline/lifecycle';
+import { Command } from 'commander';
+import { runIngest } from './run.ts';
+
+interface Options {
+  rtspUrl: string;
+  kafkaBootstrap?: string;
+  kafkaTopic?: string;
+  streamId: string;
+  frameRate?: string;
+}
+
+/** One camera from the command line: the same program as the ingest host, configured by options. */
+const command = new Command('producer')
+  .description('Samples one camera and publishes its frames to Kafka.')
+  .requiredOption('--rtsp-url <url>', 'camera, or a video file')
+  .option('--kafka-bootstrap <host:port>', 'brokers (KAFKA_BOOTSTRAP_SERVERS)')
+  .option('--kafka-topic <name>', 'topic of frames (KAFKA_TOPIC)')
+  .option('--stream-id <id>', 'name of the stream', 'stream')
+  .option('--frame-rate <number>', 'frames a second (FRAME_RATE)')
+  .action(async ({ rtspUrl, kafkaBootstrap, kafkaTopic, streamId, frameRate }: Options) => {
+    const options = {
+      STREAMS: JSON.stringify([{ id: streamId, url: rtspUrl }]),
+      KAFKA_BOOTSTRAP_SERVERS: kafkaBootstrap,
+      KAFKA_TOPIC: kafkaTopic,
+      FRAME_RATE: frameRate,
+    };
+    for (const [name, value] of Object.entries(options)) if (value !== undefined) process.env[name] = value;
+    await runIngest();
+  });
+
+await command.parseAsync().catch(exitWithError);

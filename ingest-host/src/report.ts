@@ -1,0 +1,23 @@
+import { emitMetrics } from '@video-pipeline/telemetry';
+import type { StreamStats } from './stats.ts';
+
+const COUNTS = [
+  ['FramesCaptured', 'captured'],
+  ['FramesPublished', 'published'],
+  ['FramesDropped', 'dropped'],
+  ['Reconnects', 'reconnects'],
+] as const;
+
+/** Writes what changed since the last call as metrics; a stream where nothing happened is left out. */
+export function metricsReporter(stats: ReadonlyMap<string, StreamStats>): () => void {
+  const reported = new Map<string, StreamStats>();
+  return () => {
+    for (const [stream, now] of stats) {
+      const before = reported.get(stream);
+      const changes = COUNTS.map(([metric, count]) => [metric, now[count] - (before?.[count] ?? 0)] as const);
+      reported.set(stream, { ...now });
+      if (changes.some(([, change]) => change > 0))
+        emitMetrics('ingest', stream, Object.fromEntries(changes));
+    }
+  };
+}

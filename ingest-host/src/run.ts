@@ -1,0 +1,94 @@
+import { readFileSync } from 'node:fs';
+import { ConfigError, readConfig } from '@video-pipeline/config';
+import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
+import { onShutdown, reportReady } from '@video-pipeline/lifecycle';
+import { createLogger } from '@video-pipeline/telemetry';
+import { AV_LOG_QUIET } from 'node-av/constants';
+import { Log } from 'node-av/lib';
+import { IngestMetrics, startHealthServer } from './health.ts';
+import { Ingest } from './ingest.ts';
+import { kafkaSend } from './kafka-send.ts';
+import { metricsReporter } from './report.ts';
+import { parseStreams, type StreamSpec, StreamsError } from './streams.ts';
+
+const VARIABLES = [
+  'KAFKA_TOPIC',
+  'STREAMS',
+  'STREAMS_FILE',
+  'FRAME_RATE',
+  'JPEG_QUALITY',
+  'MAX_FRAME_BYTES',
+  'BUFFER_SECONDS',
+  'STALL_SECONDS',
+  'MAX_FRAMES',
+  'HEALTH_PORT',
+  'HOST',
+] as const;
+
+/** Longest wait for Kafka to take what is queued when the process is told to stop, milliseconds. */
+const FLUSH_MS = 3_000;
+/** Each camera being read holds one thread of libuv's pool; decoding and encoding need some, and so does DNS. */
+const MIN_THREADS = 32;
+
+/**
+ * Runs the ingest host as the environment says, until its streams end or the process is told to stop.
+ * @throws ConfigError, StreamsError
+ */
+export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<void> {
+  const config = readConfig(VARIABLES, env);
+  const specs = readStreams(config);
+  // Read by libuv when its first task is queued, that is after this line.
+  process.env.UV_THREADPOOL_SIZE ??= String(Math.max(MIN_THREADS, specs.length + 16));
+  // FFmpeg writes URLs, passwords included, and says nothing that its error codes don't.
+  Log.setLevel(AV_LOG_QUIET);
+
+  const log = createLogger('ingest');
+  const producer = orderedProducer(connectKafka('ingest', log));
+  const ingest = new Ingest(kafkaSend(producer, config.KAFKA_TOPIC), {
+    maxFrameBytes: config.MAX_FRAME_BYTES,
+    bufferSeconds: config.BUFFER_SECONDS,
+    stallSeconds: config.STALL_SECONDS,
+    ...(config.MAX_FRAMES === undefined ? {} : { maxFrames: config.MAX_FRAMES }),
+    log,
+    onPublished: (frames, milliseconds) => metrics.observe(frames, milliseconds),
+  });
+  const metrics = new IngestMetrics(ingest.stats);
+  const health = await startHealthServer(
+    { host: config.HOST, port: config.HEALTH_PORT },
+    ingest.stats,
+    metrics.registry,
+  );
+  const report = metricsReporter(ingest.stats);
+  const timer = setInterval(report, 1000);
+
+  const shutdown = onShutdown(async () => {
+    await ingest.stop(FLUSH_MS);
+    clearInterval(timer);
+    report();
+    await health.close();
+    // A broker that is away must not hold the process.
+    await Promise.race([producer.disconnect(), new Promise((resolve) => setTimeout(resolve, 500))]);
+  }, log);
+  reportReady({ url: health.url });
+  await ingest.run(specs);
+  await shutdown();
+}
+
+/** @throws ConfigError when no streams are named, StreamsError for a wrong one */
+function readStreams(config: {
+  STREAMS?: string | undefined;
+  STREAMS_FILE?: string | undefined;
+  FRAME_RATE: number;
+  JPEG_QUALITY: number;
+}): StreamSpec[] {
+  const defaults = { frameRate: config.FRAME_RATE, quality: config.JPEG_QUALITY };
+  if (config.STREAMS !== undefined) return parseStreams(config.STREAMS, defaults, 'STREAMS');
+  if (config.STREAMS_FILE === undefined)
+    throw new ConfigError('STREAMS or STREAMS_FILE must name the cameras');
+  try {
+    return parseStreams(readFileSync(config.STREAMS_FILE, 'utf8'), defaults, config.STREAMS_FILE);
+  } catch (cause) {
+    if (cause instanceof StreamsError) throw cause;
+    throw new ConfigError(`STREAMS_FILE: can't read '${config.STREAMS_FILE}'`, { cause });
+  }
+}

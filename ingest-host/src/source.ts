@@ -1,0 +1,203 @@
+import {
+  AV_CODEC_FLAG_OUTPUT_CORRUPT,
+  AV_CODEC_ID_NONE,
+  AV_NOPTS_VALUE,
+  AV_PKT_DATA_PRFT,
+  AVDISCARD_ALL,
+  AVMEDIA_TYPE_VIDEO,
+  AVSEEK_FLAG_BACKWARD,
+} from 'node-av/constants';
+import {
+  Codec,
+  CodecContext,
+  Dictionary,
+  FFmpegError,
+  FormatContext,
+  Frame,
+  Packet,
+  type Stream,
+} from 'node-av/lib';
+
+/** A decoded picture. `frame` belongs to the source and is overwritten by the next one. */
+export interface Picture {
+  frame: Frame;
+  /** Presentation time, seconds, on the source's own clock. */
+  time: number;
+  /** What the camera's RTCP sender report says of `time`, epoch milliseconds; absent without one. */
+  wallClock?: number;
+}
+
+/** A source that can't be opened, read or decoded. The message holds no credentials. */
+export class SourceError extends Error {
+  override readonly name = 'SourceError';
+  /** Whether only a person can mend it: trying again soon is no use. */
+  readonly permanent: boolean;
+
+  constructor(message: string, permanent = false) {
+    super(message);
+    this.permanent = permanent;
+  }
+}
+
+export interface SourceOptions {
+  transport: 'tcp' | 'udp';
+  /** Longest wait for a packet, seconds. */
+  timeoutSeconds: number;
+}
+
+/** FFmpeg error codes of HTTP and RTSP statuses 401, 403, 404 (libavutil/error.h). */
+const PERMANENT = new Map([
+  [errorTag(0xf8, '401'), 'authentication failed (401): check user and password'],
+  [errorTag(0xf8, '403'), 'access denied (403)'],
+  [errorTag(0xf8, '404'), 'no such stream on the camera (404)'],
+]);
+
+/** One opened camera or file: packets read and pictures decoded by FFmpeg, on threads of libuv's pool. */
+export class VideoSource {
+  readonly #input = new FormatContext();
+  readonly #packet = new Packet();
+  readonly #frame = new Frame();
+  #decoder: CodecContext | undefined;
+  #closed = false;
+
+  private constructor() {
+    this.#packet.alloc();
+    this.#frame.alloc();
+  }
+
+  /**
+   * @param url anything FFmpeg reads: rtsp, http, srt, rtmp, a path
+   * @throws SourceError
+   */
+  static async open(url: string, options: SourceOptions, signal?: AbortSignal): Promise<VideoSource> {
+    const source = new VideoSource();
+    const interrupt = () => source.interrupt();
+    signal?.addEventListener('abort', interrupt);
+    try {
+      await source.#open(url, options);
+      return source;
+    } catch (error) {
+      await source.close();
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', interrupt);
+    }
+  }
+
+  async #open(url: string, options: SourceOptions): Promise<void> {
+    check(await this.#input.openInput(url, null, Dictionary.fromObject(inputOptions(url, options))), 'open');
+    let stream = this.#videoStream();
+    // Reading ahead to learn the codec costs a camera's first second; an SDP or a file header has named it already.
+    if (!stream || stream.codecpar.codecId === AV_CODEC_ID_NONE) {
+      check(await this.#input.findStreamInfo(), 'probe');
+      stream = this.#videoStream();
+    }
+    if (!stream) throw new SourceError('no video in it', true);
+    for (const other of this.#input.streams) if (other.index !== stream.index) other.discard = AVDISCARD_ALL;
+    this.#decoder = await openDecoder(stream);
+  }
+
+  #videoStream(): Stream | undefined {
+    return this.#input.streams.find((one) => one.codecpar.codecType === AVMEDIA_TYPE_VIDEO);
+  }
+
+  /** Makes a read in progress, and every later one, fail at once. May be called at any time. */
+  interrupt(): void {
+    if (!this.#closed) this.#input.interrupt();
+  }
+
+  /**
+   * All pictures, in presentation order, until the source ends.
+   * @throws SourceError when it breaks off
+   */
+  async *pictures(): AsyncGenerator<Picture, void> {
+    const stream = this.#videoStream();
+    const decoder = this.#decoder;
+    if (!stream || !decoder) return;
+    const seconds = stream.timeBase.num / stream.timeBase.den;
+    let offset: number | undefined;
+    for (;;) {
+      const code = await this.#input.readFrame(this.#packet);
+      const ended = code < 0;
+      if (ended && !new FFmpegError(code).isEOF) throw failure(code, 'read');
+      if (!ended && this.#packet.streamIndex !== stream.index) {
+        this.#packet.unref();
+        continue;
+      }
+      if (!ended) offset = wallClockOffset(this.#packet, seconds) ?? offset;
+      // A damaged packet fails here; the next key frame mends the picture.
+      await decoder.sendPacket(ended ? null : this.#packet);
+      this.#packet.unref();
+      while (decoder.receiveFrameSync(this.#frame) >= 0) {
+        const time = Number(this.#frame.bestEffortTimestamp) * seconds;
+        yield {
+          frame: this.#frame,
+          time,
+          ...(offset === undefined ? {} : { wallClock: offset + time * 1000 }),
+        };
+      }
+      if (ended) return;
+    }
+  }
+
+  /** Plays again from the start (files only). */
+  async rewind(): Promise<void> {
+    check(await this.#input.seekFrame(-1, 0n, AVSEEK_FLAG_BACKWARD), 'rewind');
+    this.#decoder?.flushBuffers();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#input.closeInput();
+    this.#decoder?.freeContext();
+    this.#packet.free();
+    this.#frame.free();
+  }
+}
+
+/** Options of FFmpeg's demuxers and protocols; those that a protocol doesn't know it ignores. */
+function inputOptions(url: string, { transport, timeoutSeconds }: SourceOptions): Record<string, string> {
+  const microseconds = String(Math.round(timeoutSeconds * 1e6));
+  if (/^rtsps?:/i.test(url)) {
+    return { rtsp_transport: transport, timeout: microseconds, allowed_media_types: 'video' };
+  }
+  return /^[a-z]{2,}:/i.test(url) && !url.startsWith('file:') ? { rw_timeout: microseconds } : {};
+}
+
+async function openDecoder(stream: Stream): Promise<CodecContext> {
+  const codec = Codec.findDecoder(stream.codecpar.codecId);
+  if (!codec) throw new SourceError(`no decoder for codec ${stream.codecpar.codecId}`, true);
+  const decoder = new CodecContext();
+  decoder.allocContext3(codec);
+  check(decoder.parametersToContext(stream.codecpar), 'decoder');
+  decoder.pktTimebase = stream.timeBase;
+  // Threads inside one decoder cost more CPU and delay a picture; there are many cameras to share the cores.
+  decoder.threadCount = 1;
+  // Grey or smeared pictures, before the first key frame or after a loss, help nobody.
+  decoder.clearFlags(AV_CODEC_FLAG_OUTPUT_CORRUPT);
+  check(await decoder.open2(codec), 'decoder');
+  return decoder;
+}
+
+/** Wall clock minus presentation time, milliseconds, from the sender report that FFmpeg attached (AVProducerReferenceTime). */
+function wallClockOffset(packet: Packet, seconds: number): number | undefined {
+  if (packet.pts === AV_NOPTS_VALUE) return undefined;
+  const data = packet.getSideData(AV_PKT_DATA_PRFT);
+  if (data === null) return undefined;
+  return Number(data.readBigInt64LE(0)) / 1000 - Number(packet.pts) * seconds * 1000;
+}
+
+function check(code: number, step: string): void {
+  if (code < 0) throw failure(code, step);
+}
+
+function failure(code: number, step: string): SourceError {
+  const reason = PERMANENT.get(code);
+  return new SourceError(`${step}: ${reason ?? FFmpegError.strerror(code)}`, reason !== undefined);
+}
+
+/** FFERRTAG of libavutil/error.h. */
+function errorTag(first: number, rest: string): number {
+  return -Buffer.from([first, ...Buffer.from(rest)]).readUInt32LE(0);
+}
