@@ -1,0 +1,229 @@
+import type { Detection } from '@video-pipeline/frame';
+import { Batcher } from './batcher.ts';
+import { FairQueue } from './fair-queue.ts';
+import type { Candidate } from './heads/index.ts';
+import type { InferencePool } from './inference-pool.ts';
+import { letterbox, toPicture } from './letterbox.ts';
+import type { ModelFile } from './model-file.ts';
+import { decodePicture, frameBytes, layOut, type Picture, PictureError } from './picture.ts';
+
+/** What was seen in one picture, or why nothing could be. `width` and `height` in pixels. */
+export type PictureResult = { width: number; height: number; detections: Detection[] } | { error: string };
+
+export interface DetectRequest {
+  pictures: readonly Uint8Array[];
+  /** 0..1 */
+  threshold: number;
+  /** Who asks: clients are served in turn. */
+  client: string;
+  /** Ends the request: pictures that are not begun then never are. */
+  signal: AbortSignal;
+}
+
+export interface DetectorOptions {
+  model: ModelFile;
+  pool: InferencePool;
+  /** Most pictures the runtime gets at once. */
+  batchSize: number;
+  /** Longest wait for a batch to fill, milliseconds. */
+  batchDelayMs: number;
+  /** Most pictures that wait; a request that would exceed it is refused. */
+  maxQueue: number;
+  /** Most pixels of one picture. */
+  maxPixels: number;
+  /** Called after each step of each picture. */
+  observe(step: 'queue' | 'picture' | 'batch' | 'inference' | 'head', seconds: number): void;
+  /** Called with the size of each batch. */
+  observeBatch(size: number): void;
+}
+
+/** More pictures wait than the queue may hold; try again later. */
+export class OverloadedError extends Error {
+  override readonly name = 'OverloadedError';
+}
+
+interface Job {
+  bytes: Uint8Array;
+  request: DetectRequest;
+  since: number;
+  result: PromiseWithResolvers<PictureResult>;
+}
+
+interface Prepared {
+  picture: Picture;
+  threshold: number;
+}
+
+/** From encoded pictures to detections: decodes the next pictures while the runtime works on those before. */
+export class Detector {
+  readonly model: ModelFile;
+  readonly #options: DetectorOptions;
+  readonly #batcher: Batcher<Prepared, Candidate[]>;
+  readonly #queue = new FairQueue<Job>();
+  readonly #maxInFlight: number;
+  /** Memory for batches, given back by the runtime. */
+  #free: Uint8Array[] = [];
+  #inFlight = 0;
+
+  constructor(options: DetectorOptions) {
+    this.model = options.model;
+    this.#options = options;
+    // Two batches a thread: it takes the second at once, without waiting for this thread to notice.
+    const concurrency = 2 * options.pool.size;
+    this.#maxInFlight = (concurrency + 1) * options.batchSize + 1;
+    this.#batcher = new Batcher({
+      maxSize: options.batchSize,
+      maxDelayMs: options.batchDelayMs,
+      concurrency,
+      keyOf: ({ picture: { box } }) => `${box.inputWidth}x${box.inputHeight}`,
+      run: (items) => this.#infer(items),
+    });
+  }
+
+  /** Pictures that wait to be begun. */
+  get queued(): number {
+    return this.#queue.size;
+  }
+
+  /**
+   * @returns one result a picture, in their order
+   * @throws OverloadedError when too many wait already, `signal.reason` once the signal ends the request,
+   *   InferenceError when the runtime fails
+   */
+  async detect(request: DetectRequest): Promise<PictureResult[]> {
+    request.signal.throwIfAborted();
+    if (this.#queue.size + request.pictures.length > this.#options.maxQueue) {
+      throw new OverloadedError(
+        `${this.#queue.size} pictures wait already and the queue holds ${this.#options.maxQueue}`,
+      );
+    }
+    const since = performance.now();
+    const results = request.pictures.map((bytes) => {
+      const result = Promise.withResolvers<PictureResult>();
+      this.#queue.push(request.client, { bytes, request, since, result });
+      return result.promise;
+    });
+    this.#startNext();
+    return Promise.race([Promise.all(results), whenAborted(request.signal)]);
+  }
+
+  /**
+   * Has every thread run the model once.
+   * @throws InferenceError when it can't
+   */
+  async warmUp(): Promise<void> {
+    const box = letterbox(16, 9, this.model.inputSize);
+    const size = this.model.batchSize ?? 1;
+    await Promise.all(
+      Array.from({ length: this.#options.pool.size }, () =>
+        this.#options.pool.run({
+          frames: new Uint8Array(size * frameBytes(box)),
+          dims: [size, box.inputHeight, box.inputWidth, 3],
+          thresholds: [1],
+        }),
+      ),
+    );
+  }
+
+  get isHealthy(): boolean {
+    return this.#options.pool.isHealthy;
+  }
+
+  /** Ends the threads; what still waits fails. */
+  close(): Promise<void> {
+    return this.#options.pool.close();
+  }
+
+  #startNext(): void {
+    while (this.#inFlight < this.#maxInFlight) {
+      const job = this.#queue.shift();
+      if (!job) return;
+      if (job.request.signal.aborted) {
+        job.result.reject(job.request.signal.reason);
+        continue;
+      }
+      this.#observe('queue', job.since);
+      this.#inFlight++;
+      this.#work(job)
+        .then(job.result.resolve, job.result.reject)
+        .finally(() => {
+          this.#inFlight--;
+          this.#startNext();
+        });
+    }
+  }
+
+  async #work({ bytes, request }: Job): Promise<PictureResult> {
+    const started = performance.now();
+    let picture: Picture;
+    try {
+      picture = await decodePicture(bytes, this.model.inputSize, this.#options.maxPixels);
+    } catch (error) {
+      if (error instanceof PictureError) return { error: error.message };
+      throw error;
+    }
+    const decoded = this.#observe('picture', started);
+    request.signal.throwIfAborted();
+    const candidates = await this.#batcher.add({ picture, threshold: request.threshold });
+    this.#observe('batch', decoded);
+    const detections = candidates.map((candidate) => this.#toDetection(candidate, picture));
+    return { width: picture.width, height: picture.height, detections };
+  }
+
+  async #infer(items: Prepared[]): Promise<Candidate[][]> {
+    const [first] = items;
+    if (!first) return [];
+    const { box } = first.picture;
+    // A model fixed to a batch size gets its full batch; what lies in the rest does not matter.
+    const size = this.model.batchSize ?? items.length;
+    const frames = this.#takeFrames(size * frameBytes(box));
+    layOut(
+      items.map(({ picture }) => picture),
+      frames,
+    );
+    const result = await this.#options.pool.run({
+      frames,
+      dims: [size, box.inputHeight, box.inputWidth, 3],
+      thresholds: items.map(({ threshold }) => threshold),
+    });
+    this.#free.push(result.frames);
+    this.#options.observeBatch(items.length);
+    this.#options.observe('inference', result.milliseconds.inference / 1000);
+    this.#options.observe('head', result.milliseconds.decoding / 1000);
+    return result.candidates;
+  }
+
+  #takeFrames(bytes: number): Uint8Array {
+    const free = this.#free.pop();
+    // One of another size is left to the garbage collector: cameras rarely change theirs.
+    return free && free.length >= bytes ? free : new Uint8Array(bytes);
+  }
+
+  #toDetection({ classId, score, box }: Candidate, picture: Picture): Detection {
+    const bbox = toPicture(box, picture.box, picture.width, picture.height);
+    return {
+      class_id: classId,
+      class_name: this.model.classNames[classId] ?? `class ${classId}`,
+      confidence: round(score, 4),
+      bbox: bbox.map((side) => round(side, 2)) as Detection['bbox'],
+    };
+  }
+
+  #observe(step: 'queue' | 'picture' | 'batch', since: number): number {
+    const now = performance.now();
+    this.#options.observe(step, (now - since) / 1000);
+    return now;
+  }
+}
+
+/** Rejects once `signal` is aborted. */
+function whenAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}
+
+function round(value: number, digits: number): number {
+  return Math.round(value * 10 ** digits) / 10 ** digits;
+}

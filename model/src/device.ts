@@ -1,0 +1,62 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { InferenceError, InferencePool, type WorkerSetup } from './inference-pool.ts';
+
+/** Where a model may run; `auto` is CUDA where it works and the CPU otherwise. */
+export const devices = ['auto', 'cpu', 'cuda', 'tensorrt'] as const;
+export type Device = (typeof devices)[number];
+
+/** How a device is best used. */
+export interface DeviceUse {
+  device: Exclude<Device, 'auto'>;
+  pool: InferencePool;
+  /** Pictures that the runtime gets at once. */
+  batchSize: number;
+  /** Longest wait for a batch to fill, milliseconds. */
+  batchDelayMs: number;
+}
+
+// On a CPU, a batch takes as long as its pictures one by one, and threads of one picture each do more together than
+// one picture split among them (README, "What was measured"). A GPU wants batches, and a second thread that prepares
+// one while the first one's runs.
+const GPU_THREADS = 2;
+const GPU_BATCH = { batchSize: 25, batchDelayMs: 2 };
+
+/**
+ * Loads the model where `device` says.
+ * @param cpuThreads inference threads on a CPU; 0 means one a core
+ * @throws InferenceError when it can't be loaded there; `auto` falls back to the CPU first
+ */
+export async function startOn(
+  device: Device,
+  setup: Omit<WorkerSetup, 'providers'>,
+  cpuThreads: number,
+): Promise<DeviceUse> {
+  if (device === 'auto') {
+    const onCpu = () => startOn('cpu', setup, cpuThreads);
+    return hasCuda() ? startOn('cuda', setup, cpuThreads).catch(onCpu) : onCpu();
+  }
+  if (device === 'cpu') {
+    const pool = await InferencePool.start(
+      { ...setup, providers: ['cpu'] },
+      cpuThreads || availableParallelism(),
+    );
+    return { device, pool, batchSize: 1, batchDelayMs: 0 };
+  }
+  const providers = device === 'tensorrt' ? ['tensorrt', 'cuda', 'cpu'] : ['cuda', 'cpu'];
+  try {
+    const pool = await InferencePool.start({ ...setup, providers }, GPU_THREADS);
+    return { device, pool, ...GPU_BATCH };
+  } catch (cause) {
+    throw new InferenceError(`device ${device} is not to be had: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Whether onnxruntime's CUDA provider is installed; asking the runtime itself for it would print an error. */
+function hasCuda(): boolean {
+  const entry = createRequire(import.meta.url).resolve('onnxruntime-node');
+  const folder = join(dirname(entry), '../bin/napi-v6', process.platform, process.arch);
+  return existsSync(join(folder, 'libonnxruntime_providers_cuda.so'));
+}

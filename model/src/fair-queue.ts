@@ -1,0 +1,29 @@
+/** A queue that serves its clients in turn, each one's items in their order: a client with many can't starve others. */
+export class FairQueue<Item> {
+  /** By client, the one whose turn is next first; a client without items is not there. */
+  readonly #items = new Map<string, Item[]>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  push(client: string, item: Item): void {
+    const items = this.#items.get(client);
+    if (items) items.push(item);
+    else this.#items.set(client, [item]);
+    this.#size++;
+  }
+
+  /** @returns the next item, `undefined` when there is none */
+  shift(): Item | undefined {
+    const [next] = this.#items;
+    if (!next) return undefined;
+    const [client, items] = next;
+    const item = items.shift();
+    this.#items.delete(client);
+    if (items.length > 0) this.#items.set(client, items);
+    this.#size--;
+    return item;
+  }
+}

@@ -1,0 +1,39 @@
+import type { Candidate } from './head.ts';
+
+export interface SuppressionOptions {
+  /** Of two boxes that overlap more (intersection over union, 0..1) the one with the lower score goes. */
+  iou: number;
+  /** Boxes of different classes suppress each other too. */
+  classAgnostic: boolean;
+  /** Most objects in a picture. */
+  maxDetections: number;
+}
+
+/** More candidates than this are not looked at: suppression takes quadratic time (Ultralytics' `max_nms`). */
+const MAX_CANDIDATES = 30_000;
+
+/** Greedy non-maximum suppression. @returns what remains, best score first */
+export function suppress(candidates: readonly Candidate[], options: SuppressionOptions): Candidate[] {
+  const kept: Candidate[] = [];
+  for (const candidate of candidates.toSorted((a, b) => b.score - a.score).slice(0, MAX_CANDIDATES)) {
+    const isCovered = kept.some(
+      (other) =>
+        (options.classAgnostic || other.classId === candidate.classId) &&
+        intersectionOverUnion(other.box, candidate.box) > options.iou,
+    );
+    if (!isCovered) kept.push(candidate);
+    if (kept.length === options.maxDetections) break;
+  }
+  return kept;
+}
+
+/** @returns 0..1; 0 where both boxes are empty */
+export function intersectionOverUnion(a: Candidate['box'], b: Candidate['box']): number {
+  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
+  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
+  if (width <= 0 || height <= 0) return 0;
+  const intersection = width * height;
+  return intersection / (area(a) + area(b) - intersection);
+}
+
+const area = (box: Candidate['box']) => (box[2] - box[0]) * (box[3] - box[1]);

@@ -1,0 +1,132 @@
+import { Worker } from 'node:worker_threads';
+import type { Candidate, HeadName, SuppressionOptions } from './heads/index.ts';
+
+export interface WorkerSetup {
+  onnx: Uint8Array;
+  head: HeadName;
+  /** onnxruntime's execution providers, the preferred one first. */
+  providers: string[];
+  suppression: SuppressionOptions;
+}
+
+export interface WorkerJob {
+  id: number;
+  /** uint8 `[N, H, W, 3]`; may be longer than `dims` say. */
+  frames: Uint8Array;
+  dims: readonly [number, number, number, 3];
+  /** One a frame, 0..1. */
+  thresholds: readonly number[];
+}
+
+export type WorkerReply =
+  | { ready: true }
+  | {
+      id: number;
+      candidates: Candidate[][];
+      frames: Uint8Array;
+      milliseconds: { inference: number; decoding: number };
+    }
+  | { id: number; error: string; frames: Uint8Array };
+
+/** What one batch gave. */
+export interface InferenceResult {
+  /** One list a frame, in pixels of the model's input. */
+  candidates: Candidate[][];
+  /** The memory that the frames lay in, free again. */
+  frames: Uint8Array;
+  milliseconds: { inference: number; decoding: number };
+}
+
+/** The runtime refused a batch, or its thread ended. */
+export class InferenceError extends Error {
+  override readonly name = 'InferenceError';
+}
+
+interface Member {
+  worker: Worker;
+  pending: Map<number, PromiseWithResolvers<InferenceResult>>;
+}
+
+/** Threads that hold a session each. */
+export class InferencePool {
+  readonly #members: Member[];
+  #nextId = 0;
+  #isClosing = false;
+
+  private constructor(members: Member[]) {
+    this.#members = members;
+    for (const member of members) this.#listen(member);
+  }
+
+  /**
+   * Starts `size` threads and waits until each has loaded the model.
+   * @throws InferenceError when the runtime can't load it
+   */
+  static async start(setup: WorkerSetup, size: number): Promise<InferencePool> {
+    const workers = Array.from(
+      { length: size },
+      () => new Worker(new URL('./inference-worker.ts', import.meta.url), { workerData: setup }),
+    );
+    try {
+      await Promise.all(workers.map(loaded));
+    } catch (cause) {
+      await Promise.all(workers.map((worker) => worker.terminate()));
+      throw new InferenceError(`the runtime can't load the model: ${(cause as Error).message}`, { cause });
+    }
+    return new InferencePool(workers.map((worker) => ({ worker, pending: new Map() })));
+  }
+
+  get size(): number {
+    return this.#members.length;
+  }
+
+  /** Whether every thread is alive. */
+  get isHealthy(): boolean {
+    return !this.#isClosing && this.#members.every(({ worker }) => worker.threadId !== -1);
+  }
+
+  /**
+   * Runs one batch on the thread with the fewest waiting. `job.frames` is given away.
+   * @throws InferenceError
+   */
+  run(job: Omit<WorkerJob, 'id'>): Promise<InferenceResult> {
+    const [member] = this.#members.toSorted((a, b) => a.pending.size - b.pending.size);
+    if (!member || !this.isHealthy)
+      return Promise.reject(new InferenceError('the inference threads have ended'));
+    const id = this.#nextId++;
+    const result = Promise.withResolvers<InferenceResult>();
+    member.pending.set(id, result);
+    member.worker.postMessage({ ...job, id }, [job.frames.buffer as ArrayBuffer]);
+    return result.promise;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    await Promise.all(this.#members.map(({ worker }) => worker.terminate()));
+  }
+
+  #listen({ worker, pending }: Member): void {
+    worker.on('message', (reply: Exclude<WorkerReply, { ready: true }>) => {
+      const result = pending.get(reply.id);
+      pending.delete(reply.id);
+      if ('error' in reply) result?.reject(new InferenceError(reply.error));
+      else result?.resolve(reply);
+    });
+    const fail = (reason: string) => {
+      for (const { reject } of pending.values()) reject(new InferenceError(reason));
+      pending.clear();
+    };
+    worker.on('error', (error) => fail(`an inference thread failed: ${error.message}`));
+    worker.on('exit', (code) => fail(`an inference thread ended with code ${code}`));
+  }
+}
+
+function loaded(worker: Worker): Promise<void> {
+  return new Promise((resolve, reject) => {
+    worker.once('message', () => {
+      worker.off('error', reject);
+      resolve();
+    });
+    worker.once('error', reject);
+  });
+}

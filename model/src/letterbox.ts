@@ -1,0 +1,54 @@
+/** Where a picture lies inside the model's input after letterboxing. Pixels, but `scale` (input over picture). */
+export interface Letterbox {
+  /** Size of the model's input. */
+  inputWidth: number;
+  inputHeight: number;
+  /** Size of the scaled picture within it. */
+  width: number;
+  height: number;
+  /** Grey bars left and above. */
+  left: number;
+  top: number;
+  scale: number;
+}
+
+/** Size of the model's input: fixed, or the longest side of a rectangle whose sides are multiples of `stride`. */
+export type InputSize =
+  | { kind: 'fixed'; width: number; height: number }
+  | { kind: 'rectangle'; longest: number; stride: number };
+
+/**
+ * Fits a picture into the model's input, its shape kept, centred. With a size that may vary, bars fill up to the
+ * next multiple of the stride only: 1280 x 720 becomes 640 x 384, not 640 x 640.
+ * The rounding is that of Ultralytics' `LetterBox` (`ultralytics/data/augment.py`, `auto=True`, `scaleup=True`).
+ */
+export function letterbox(pictureWidth: number, pictureHeight: number, size: InputSize): Letterbox {
+  const [boundWidth, boundHeight] =
+    size.kind === 'fixed' ? [size.width, size.height] : [size.longest, size.longest];
+  const scale = Math.min(boundWidth / pictureWidth, boundHeight / pictureHeight);
+  const width = Math.min(boundWidth, Math.max(1, Math.round(pictureWidth * scale)));
+  const height = Math.min(boundHeight, Math.max(1, Math.round(pictureHeight * scale)));
+  const inputWidth = size.kind === 'fixed' ? size.width : roundUp(width, size.stride);
+  const inputHeight = size.kind === 'fixed' ? size.height : roundUp(height, size.stride);
+  const left = Math.round((inputWidth - width) / 2 - 0.1);
+  const top = Math.round((inputHeight - height) / 2 - 0.1);
+  return { inputWidth, inputHeight, width, height, left, top, scale };
+}
+
+/** Takes a box `[x1, y1, x2, y2]` in pixels of the model's input back to the picture, cut at its edges. */
+export function toPicture(
+  box: readonly [number, number, number, number],
+  { left, top, scale }: Letterbox,
+  pictureWidth: number,
+  pictureHeight: number,
+): [number, number, number, number] {
+  return [
+    clamp((box[0] - left) / scale, pictureWidth),
+    clamp((box[1] - top) / scale, pictureHeight),
+    clamp((box[2] - left) / scale, pictureWidth),
+    clamp((box[3] - top) / scale, pictureHeight),
+  ];
+}
+
+const roundUp = (value: number, multiple: number) => Math.ceil(value / multiple) * multiple;
+const clamp = (value: number, max: number) => Math.min(Math.max(value, 0), max);

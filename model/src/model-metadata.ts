@@ -1,0 +1,43 @@
+/** What the exporter wrote into the model's file, as far as we use it. */
+export interface ModelMetadata {
+  task?: string;
+  /** Class names by id. */
+  names?: string[];
+  /** Sides of the input are multiples of it, pixels. */
+  stride?: number;
+  /** `[height, width]`, pixels. */
+  imgsz?: [number, number];
+  /** Overlap for non-maximum suppression that the model's authors use, 0..1. */
+  iou?: number;
+}
+
+/**
+ * Reads the metadata that Ultralytics writes into its exports, as texts of Python literals.
+ * @see https://github.com/ultralytics/ultralytics/blob/main/ultralytics/engine/exporter.py
+ */
+export function readMetadata(properties: readonly { key: string; value: string }[]): ModelMetadata {
+  const texts = new Map(properties.map(({ key, value }) => [key, value]));
+  const metadata: ModelMetadata = {};
+  const task = texts.get('task');
+  if (task) metadata.task = task;
+  const names = parseNames(texts.get('names') ?? '');
+  if (names.length > 0) metadata.names = names;
+  const stride = Number(texts.get('stride'));
+  if (Number.isInteger(stride) && stride > 0) metadata.stride = stride;
+  const [height, width] = (texts.get('imgsz') ?? '').match(/\d+/g)?.map(Number) ?? [];
+  if (height && width) metadata.imgsz = [height, width];
+  const iou = Number(texts.get('iou'));
+  if (iou > 0 && iou <= 1) metadata.iou = iou;
+  return metadata;
+}
+
+/** `{0: 'person', 1: "it's"}` -> `['person', "it's"]` */
+function parseNames(text: string): string[] {
+  const names: string[] = [];
+  for (const [, id, single, double] of text.matchAll(
+    /(\d+):\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")/g,
+  )) {
+    names[Number(id)] = (single ?? double ?? '').replace(/\\(.)/g, '$1');
+  }
+  return Array.from(names, (name, id) => name ?? `class ${id}`);
+}

@@ -1,0 +1,84 @@
+import sharp from 'sharp';
+import { type InputSize, type Letterbox, letterbox } from './letterbox.ts';
+
+/** The grey of letterbox bars that YOLO models are trained with. */
+const BAR = 114;
+
+// libvips' own threads and cache only get in the way: frames are decoded side by side, each once.
+sharp.concurrency(1);
+sharp.cache(false);
+// Pictures come from strangers: no loader but these is open to them.
+sharp.block({ operation: ['VipsForeignLoad'] });
+sharp.unblock({ operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadWebp'] });
+
+/** A picture that can't be decoded; says why. */
+export class PictureError extends Error {
+  override readonly name = 'PictureError';
+}
+
+/** A picture, decoded and scaled, ready to be laid into the model's input. */
+export interface Picture {
+  /** Size of the picture as it came (upright), pixels. */
+  width: number;
+  height: number;
+  box: Letterbox;
+  /** RGB bytes, `box.height` rows of `box.width`. */
+  rgb: Uint8Array;
+}
+
+/**
+ * Decodes a JPEG (or PNG, WebP), upright by its EXIF orientation, scaled to fit the model's input. Runs on libuv's
+ * threads, not on the calling one.
+ * @param maxPixels pictures with more are refused before they are decoded
+ * @throws PictureError
+ */
+export async function decodePicture(bytes: Uint8Array, size: InputSize, maxPixels: number): Promise<Picture> {
+  try {
+    const image = sharp(bytes, { limitInputPixels: maxPixels, failOn: 'truncated' });
+    const { autoOrient } = await image.metadata();
+    const { width, height } = autoOrient;
+    const box = letterbox(width, height, size);
+    const { data, info } = await image
+      .autoOrient()
+      .resize(box.width, box.height, { fit: 'fill', kernel: 'linear' })
+      .toColourspace('srgb')
+      .flatten({ background: { r: BAR, g: BAR, b: BAR } })
+      .raw()
+      .toBuffer({ resolveWithObject: true });
+    if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`);
+    return { width, height, box, rgb: data };
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message.trim() : String(cause);
+    throw new PictureError(`not a picture that can be decoded: ${reason}`, { cause });
+  }
+}
+
+/**
+ * Lays pictures of one input size into `frames`, uint8 `[N, inputHeight, inputWidth, 3]`, bars included.
+ * @param frames at least {@link framesBytes} long; what it held before does not matter
+ */
+export function layOut(pictures: readonly Pick<Picture, 'box' | 'rgb'>[], frames: Uint8Array): void {
+  let at = 0;
+  for (const { box, rgb } of pictures) {
+    const row = box.inputWidth * 3;
+    const frame = frames.subarray(at, at + box.inputHeight * row);
+    at += frame.length;
+    if (box.width === box.inputWidth) {
+      frame.fill(BAR, 0, box.top * row);
+      frame.set(rgb, box.top * row);
+      frame.fill(BAR, (box.top + box.height) * row);
+      continue;
+    }
+    frame.fill(BAR);
+    const rowBytes = box.width * 3;
+    for (let y = 0; y < box.height; y++) {
+      const source = rgb.subarray(y * rowBytes, (y + 1) * rowBytes);
+      frame.set(source, (box.top + y) * row + box.left * 3);
+    }
+  }
+}
+
+/** Bytes of one frame of the model's input. */
+export function frameBytes(box: Letterbox): number {
+  return box.inputWidth * box.inputHeight * 3;
+}

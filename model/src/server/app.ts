@@ -1,0 +1,67 @@
+import type { Logger } from '@video-pipeline/telemetry';
+import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
+import { describeError, RequestError } from './errors.ts';
+import { addOpenInference } from './open-inference.ts';
+import { addPredict } from './predict.ts';
+import { addSageMaker } from './sagemaker.ts';
+import { detectorFor, type Service } from './service.ts';
+
+/** Seconds after which a client that was turned away should ask again. */
+const RETRY_AFTER_SECONDS = 1;
+
+/** The HTTP server, not listening yet. */
+export async function createApp(service: Service, logger: Logger): Promise<FastifyInstance> {
+  const app = fastify({
+    bodyLimit: service.limits.maxBodyBytes,
+    forceCloseConnections: 'idle',
+  });
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const answer = describeError(error, request);
+    if (answer.status >= 500) logger.error(`${request.method} ${request.url} failed`, error);
+    if (answer.status === 429) reply.header('retry-after', String(RETRY_AFTER_SECONDS));
+    reply.status(answer.status).send({ error: answer.error, limit: answer.limit });
+  });
+  app.setNotFoundHandler((request) => {
+    throw new RequestError(404, `there is no ${request.method} ${request.url}`);
+  });
+  limitRequests(app, service.limits.maxRequests);
+  measureRequests(app, service);
+  addHealth(app, service);
+  addPredict(app, service);
+  addSageMaker(app, service);
+  await addOpenInference(app, service);
+  return app;
+}
+
+function addHealth(app: FastifyInstance, service: Service): void {
+  app.get('/health', (_request, reply) => {
+    const { name, version } = detectorFor(service).model;
+    const isReady = service.isReady();
+    reply.status(isReady ? 200 : 503);
+    return { status: isReady ? 'healthy' : 'unavailable', model: name, version, device: service.device };
+  });
+  app.get('/metrics', async (_request, reply) => {
+    const { registry } = service.metrics;
+    reply.type(registry.contentType);
+    return registry.metrics();
+  });
+}
+
+function limitRequests(app: FastifyInstance, maxRequests: number): void {
+  let running = 0;
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.method !== 'POST') return;
+    if (running >= maxRequests) {
+      throw new RequestError(429, `${running} requests are being served`, 'MAX_CONCURRENT_REQUESTS');
+    }
+    running++;
+    reply.raw.once('close', () => running--);
+  });
+}
+
+function measureRequests(app: FastifyInstance, service: Service): void {
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none';
+    service.metrics.requests.observe({ route, status: reply.statusCode }, reply.elapsedTime / 1000);
+  });
+}

@@ -1,0 +1,55 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { DetectorOptions } from '../detector.ts';
+
+/** What the server counts, for Prometheus. */
+export function createMetrics(queued: () => number) {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const steps = new Histogram({
+    name: 'inference_step_seconds',
+    help: 'Time of one step: queue, picture (decode and letterbox), batch (wait and run), inference, head',
+    labelNames: ['step'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers,
+  });
+  const batches = new Histogram({
+    name: 'inference_batch_size',
+    help: 'Frames that the runtime got at once',
+    buckets: [1, 2, 4, 8, 16, 25, 32, 64],
+    registers,
+  });
+  const requests = new Histogram({
+    name: 'inference_request_seconds',
+    help: 'Time of one request by route and status',
+    labelNames: ['route', 'status'],
+    registers,
+  });
+  const frames = new Counter({
+    name: 'inference_frames_total',
+    help: 'Frames answered: with detections, or with an error of their own',
+    labelNames: ['result'],
+    registers,
+  });
+  const info = new Gauge({
+    name: 'inference_model_info',
+    help: 'Always 1; which model runs where',
+    labelNames: ['model', 'version', 'device'],
+    registers,
+  });
+  new Gauge({
+    name: 'inference_queued_frames',
+    help: 'Frames that wait to be begun',
+    registers,
+    collect() {
+      this.set(queued());
+    },
+  });
+  const observers: Pick<DetectorOptions, 'observe' | 'observeBatch'> = {
+    observe: (step, seconds) => steps.observe({ step }, seconds),
+    observeBatch: (size) => batches.observe(size),
+  };
+  return { registry, requests, frames, info, observers };
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;

@@ -1,0 +1,85 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { RequestError } from './errors.ts';
+import { INPUT_NAME, OUTPUT_NAME, readInferRequest } from './open-inference-codec.ts';
+import { detect, detectorFor, type Service } from './service.ts';
+
+/** Header that says how many bytes of the body are JSON; the rest is binary. */
+const HEADER_LENGTH = 'inference-header-content-length';
+
+type ModelRoute = { Params: { model: string } };
+
+/**
+ * The Open Inference Protocol v2: health, metadata and inference.
+ * @see https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+ */
+export async function addOpenInference(app: FastifyInstance, service: Service): Promise<void> {
+  await app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+    scope.get('/v2', () => ({
+      name: 'video-pipeline-model',
+      version: '0.1.0',
+      extensions: ['binary_tensor_data'],
+    }));
+    scope.get('/v2/health/live', () => ({ live: true }));
+    scope.get('/v2/health/ready', (_request, reply) => ready(service, reply));
+    scope.get<ModelRoute>('/v2/models/:model', ({ params }) => describeModel(service, params.model));
+    scope.get<ModelRoute>('/v2/models/:model/ready', ({ params }, reply) => {
+      detectorFor(service, params.model);
+      return ready(service, reply);
+    });
+    scope.post<ModelRoute>('/v2/models/:model/infer', (request, reply) => {
+      const length = request.headers[HEADER_LENGTH];
+      const headerLength = length === undefined ? undefined : Number(length);
+      return infer(service, request, reply, headerLength, request.params.model);
+    });
+  });
+}
+
+/**
+ * Answers one inference request whose body is in `request.body` as bytes.
+ * @param headerLength bytes of it that are JSON
+ * @param model name of the model; the default one without it
+ */
+export async function infer(
+  service: Service,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  headerLength: number | undefined,
+  model?: string,
+): Promise<object> {
+  const detector = detectorFor(service, model);
+  if (!Buffer.isBuffer(request.body)) throw new RequestError(400, 'the body is empty');
+  const { id, pictures, threshold } = readInferRequest(request.body, headerLength);
+  const results = await detect(service, detector, { request, reply }, pictures, threshold);
+  return {
+    id,
+    model_name: detector.model.name,
+    model_version: detector.model.version,
+    outputs: [
+      {
+        name: OUTPUT_NAME,
+        datatype: 'BYTES',
+        shape: [results.length],
+        data: results.map((result) => JSON.stringify(result)),
+      },
+    ],
+  };
+}
+
+function ready(service: Service, reply: FastifyReply): object {
+  const isReady = service.isReady();
+  if (!isReady) reply.status(503);
+  return { ready: isReady };
+}
+
+function describeModel(service: Service, name: string): object {
+  const { model } = detectorFor(service, name);
+  return {
+    name: model.name,
+    versions: [model.version],
+    platform: 'onnxruntime_onnx',
+    inputs: [{ name: INPUT_NAME, datatype: 'BYTES', shape: [-1] }],
+    outputs: [{ name: OUTPUT_NAME, datatype: 'BYTES', shape: [-1] }],
+  };
+}

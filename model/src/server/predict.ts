@@ -1,0 +1,61 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { detect, detectorFor, type Service } from './service.ts';
+
+export interface PredictRequest {
+  stream_id: string;
+  frames: { frame_number: number; frame_data: string }[];
+  model?: string;
+  threshold?: number;
+}
+
+export const predictBody = {
+  type: 'object',
+  required: ['stream_id', 'frames'],
+  properties: {
+    stream_id: { type: 'string' },
+    model: { type: 'string', description: 'name of a model; the default one without it' },
+    threshold: { type: 'number', minimum: 0, maximum: 1, description: 'detections under it are left out' },
+    frames: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['frame_number', 'frame_data'],
+        properties: {
+          frame_number: { type: 'integer', minimum: 0 },
+          frame_data: { type: 'string', description: 'a JPEG (or PNG, WebP) in base64' },
+        },
+      },
+    },
+  },
+} as const;
+
+/** `POST /predict` */
+export function addPredict(app: FastifyInstance, service: Service): void {
+  app.post<{ Body: PredictRequest }>('/predict', { schema: { body: predictBody } }, (request, reply) =>
+    predict(service, request, reply),
+  );
+}
+
+/** Answers in the frames' order; a frame that is no picture gets an `error` in its place. */
+export async function predict(
+  service: Service,
+  request: FastifyRequest<{ Body: PredictRequest }>,
+  reply: FastifyReply,
+): Promise<object> {
+  const { stream_id, frames, model, threshold } = request.body;
+  const detector = detectorFor(service, model);
+  const pictures = frames.map(({ frame_data }) => fromBase64(frame_data));
+  const results = await detect(service, detector, { request, reply }, pictures, threshold);
+  return {
+    stream_id,
+    model: detector.model.name,
+    results: results.map((result, index) => ({ frame_number: frames[index]?.frame_number, ...result })),
+  };
+}
+
+/** @returns no bytes, and so no picture, when `text` is not base64: Node would skip what it can't read */
+function fromBase64(text: string): Buffer {
+  const bytes = Buffer.from(text, 'base64');
+  const digits = text.endsWith('==') ? text.length - 2 : text.endsWith('=') ? text.length - 1 : text.length;
+  return bytes.length === Math.floor((digits * 3) / 4) ? bytes : Buffer.alloc(0);
+}

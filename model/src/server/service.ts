@@ -1,0 +1,77 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Detector, PictureResult } from '../detector.ts';
+import { RequestError } from './errors.ts';
+import type { Metrics } from './metrics.ts';
+
+/** What every route works with. */
+export interface Service {
+  /** By model name, the default one first. */
+  detectors: ReadonlyMap<string, Detector>;
+  /** Where the models run. */
+  device: string;
+  /** Detections under it are left out where a request says nothing, 0..1. */
+  threshold: number;
+  limits: Limits;
+  metrics: Metrics;
+  /** False before the models have run once, and from the moment the server is told to stop. */
+  isReady(): boolean;
+}
+
+export interface Limits {
+  /** Largest body of a request, bytes. */
+  maxBodyBytes: number;
+  /** Most frames of one request. */
+  maxFrames: number;
+  /** Most requests at the same time. */
+  maxRequests: number;
+}
+
+/** Header with the longest time a client waits for its answer, milliseconds. */
+const TIMEOUT_HEADER = 'x-request-timeout-ms';
+
+/** @throws RequestError 404 when no model is called `name`; without a name the default model is meant */
+export function detectorFor(service: Service, name?: string): Detector {
+  const detector = name === undefined ? service.detectors.values().next().value : service.detectors.get(name);
+  if (detector) return detector;
+  throw new RequestError(404, `no model '${name}'; there are: ${[...service.detectors.keys()].join(', ')}`);
+}
+
+/**
+ * Runs the pictures of one request, until its deadline or until its client is gone.
+ * @throws RequestError 400 naming the limit when there are too many
+ */
+export async function detect(
+  service: Service,
+  detector: Detector,
+  http: { request: FastifyRequest; reply: FastifyReply },
+  pictures: readonly Uint8Array[],
+  threshold = service.threshold,
+): Promise<PictureResult[]> {
+  const { maxFrames } = service.limits;
+  if (pictures.length > maxFrames) {
+    throw new RequestError(
+      400,
+      `${pictures.length} frames in a request, over ${maxFrames}`,
+      'MAX_REQUEST_FRAMES',
+    );
+  }
+  const signal = endOf(http.request, http.reply);
+  const results = await detector.detect({ pictures, threshold, client: http.request.ip, signal });
+  for (const result of results)
+    service.metrics.frames.inc({ result: 'error' in result ? 'error' : 'detected' });
+  return results;
+}
+
+function endOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) gone.abort(new RequestError(499, 'the client has gone'));
+  });
+  const header = request.headers[TIMEOUT_HEADER];
+  if (header === undefined) return gone.signal;
+  const timeout = Number(header);
+  if (!(timeout > 0 && timeout < 2 ** 31)) {
+    throw new RequestError(400, `${TIMEOUT_HEADER} must be a number of milliseconds`);
+  }
+  return AbortSignal.any([gone.signal, AbortSignal.timeout(timeout)]);
+}
