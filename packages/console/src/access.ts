@@ -43,7 +43,9 @@ export function createAccess(token: string | undefined): Access {
       return cookie !== undefined && isEqual(cookie, expected);
     },
     login: (given) =>
-      isEqual(digest(given), expected) ? `${COOKIE}=${expected}; Path=/; HttpOnly; SameSite=Strict` : undefined,
+      isEqual(digest(given), expected)
+        ? `${COOKIE}=${expected}; Path=/; HttpOnly; SameSite=Strict`
+        : undefined,
   };
 }
 

@@ -120,12 +120,14 @@ export class Archive {
       const current = prefix.slice(prefix.indexOf('/date=') + 1) >= now;
       return current ? this.#listNow(prefix) : this.#listPast(prefix);
     });
-    return (await Promise.all(lists))
-      .flat()
-      // Stored before the range began, it can hold nothing captured in it.
-      .filter((object) => object.key.endsWith('.ndjson') && object.stored >= query.from - CLOCK_SLACK_MS)
-      .filter((object) => !cursor || afterCursor(object, cursor))
-      .sort((a, b) => b.stored - a.stored || (a.key < b.key ? 1 : -1));
+    return (
+      (await Promise.all(lists))
+        .flat()
+        // Stored before the range began, it can hold nothing captured in it.
+        .filter((object) => object.key.endsWith('.ndjson') && object.stored >= query.from - CLOCK_SLACK_MS)
+        .filter((object) => !cursor || afterCursor(object, cursor))
+        .sort((a, b) => b.stored - a.stored || (a.key < b.key ? 1 : -1))
+    );
   }
 
   async #text({ key, etag }: ListedObject): Promise<string> {

@@ -39,7 +39,10 @@ export function openBucket(settings: StorageSettings): Bucket {
   const client = new S3Client({ ...s3Config(settings), maxAttempts: 2 });
   const Bucket = settings.S3_BUCKET;
 
-  async function page(prefix: string, { after, limit = 1000 }: { after?: string | undefined; limit?: number } = {}) {
+  async function page(
+    prefix: string,
+    { after, limit = 1000 }: { after?: string | undefined; limit?: number } = {},
+  ) {
     const command = new ListObjectsV2Command({ Bucket, Prefix: prefix, StartAfter: after, MaxKeys: limit });
     const { Contents = [], IsTruncated } = await client.send(command);
     const objects = Contents.map(({ Key = '', LastModified, ETag = '' }) => ({
@@ -72,7 +75,8 @@ export function openBucket(settings: StorageSettings): Bucket {
           ContinuationToken: token,
         });
         const answer = await client.send(command);
-        for (const { Prefix = '' } of answer.CommonPrefixes ?? []) names.push(Prefix.slice(prefix.length, -1));
+        for (const { Prefix = '' } of answer.CommonPrefixes ?? [])
+          names.push(Prefix.slice(prefix.length, -1));
         token = answer.NextContinuationToken;
         if (!token) return names;
       }

@@ -5,12 +5,14 @@ import type { LiveFrames } from './live.ts';
 const FLUSH_MS = 100;
 const HEALTH_MS = 2_000;
 const MAX_CLIENTS = 100;
+/** Frames arrive a batch at a time, and the page plays them one by one: two batches of one stream. */
+const MAX_PENDING = 50;
 
 interface Client {
   response: ServerResponse;
   stream: string | undefined;
-  /** Newest frame of each stream that the client has not been told of, as JSON. */
-  pending: Map<string, string>;
+  /** Newest frames of each stream that the client has not been told of, as JSON, oldest first. */
+  pending: Map<string, string[]>;
   isBlocked: boolean;
 }
 
@@ -43,7 +45,7 @@ export class Events {
   connect(response: ServerResponse, stream?: string): void {
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
     const newest = this.#live.newest().filter((frame) => stream === undefined || frame.stream_id === stream);
-    const pending = new Map(newest.map((frame) => [frame.stream_id, JSON.stringify(frame)]));
+    const pending = new Map(newest.map((frame) => [frame.stream_id, [JSON.stringify(frame)]]));
     const client: Client = { response, stream, pending, isBlocked: false };
     this.#clients.add(client);
     response.on('drain', () => {
@@ -62,7 +64,11 @@ export class Events {
 
   #note(streamId: string, json: string): void {
     for (const { stream, pending } of this.#clients) {
-      if (stream === undefined || stream === streamId) pending.set(streamId, json);
+      if (stream !== undefined && stream !== streamId) continue;
+      const frames = pending.get(streamId) ?? [];
+      frames.push(json);
+      if (frames.length > MAX_PENDING) frames.shift();
+      pending.set(streamId, frames);
     }
   }
 
@@ -79,7 +85,7 @@ export class Events {
 
 function flush(client: Client): void {
   if (client.isBlocked || client.pending.size === 0) return;
-  write(client, 'frames', `[${[...client.pending.values()].join(',')}]`);
+  write(client, 'frames', `[${[...client.pending.values()].flat().join(',')}]`);
   client.pending.clear();
 }
 

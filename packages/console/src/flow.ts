@@ -44,7 +44,11 @@ async function topicOffsets(admin: Admin, group: string, topic: string): Promise
   const partitions = await consumerLag(admin, group, topic);
   const sum = (pick: (one: (typeof partitions)[number]) => number) =>
     partitions.reduce((total, one) => total + pick(one), 0);
-  return { written: sum((one) => one.end), finished: sum((one) => one.committed), lag: sum((one) => one.lag) };
+  return {
+    written: sum((one) => one.end),
+    finished: sum((one) => one.committed),
+    lag: sum((one) => one.lag),
+  };
 }
 
 /** Makes rates and states out of offsets read every two seconds; keeps the last ten minutes. */
@@ -69,7 +73,11 @@ export class FlowHistory {
       const seconds = (offsets.time - offsetsBefore.time) / 1000;
       return Math.max(0, (pick(offsets) - pick(offsetsBefore)) / seconds);
     };
-    const lag = { ingest: null, detect: offsets?.frames.lag ?? null, annotate: offsets?.detections.lag ?? null };
+    const lag = {
+      ingest: null,
+      detect: offsets?.frames.lag ?? null,
+      annotate: offsets?.detections.lag ?? null,
+    };
     const rates = {
       ingest: rate((of) => of.frames.written),
       detect: rate((of) => of.frames.finished),

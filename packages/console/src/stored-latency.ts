@@ -1,5 +1,5 @@
-import type { Percentiles } from './api.ts';
 import { annotatedKey } from '@video-pipeline/frame';
+import type { Percentiles } from './api.ts';
 import type { Bucket } from './bucket.ts';
 import { percentiles } from './percentiles.ts';
 

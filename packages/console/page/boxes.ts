@@ -1,0 +1,56 @@
+import type { Detection } from '@video-pipeline/frame';
+
+/** Which detections to show, and how. */
+export interface BoxFilter {
+  boxes: boolean;
+  labels: boolean;
+  /** 0..1 */
+  confidence: number;
+  hidden: ReadonlySet<string>;
+}
+
+export const SHOW_ALL: BoxFilter = { boxes: true, labels: true, confidence: 0, hidden: new Set() };
+
+/** The same colour for a class as the annotated pictures have. */
+export function classColour(classId: number): string {
+  return `hsl(${(classId * 137.508) % 360} 85% 50%)`;
+}
+
+/** Detections that pass the filter. */
+export function visible(detections: readonly Detection[], filter: BoxFilter): Detection[] {
+  return detections.filter(
+    ({ class_name, confidence }) => confidence >= filter.confidence && !filter.hidden.has(class_name),
+  );
+}
+
+/** Draws boxes and labels over a picture. @param scale pixels of the canvas for one of the frame */
+export function drawBoxes(
+  context: CanvasRenderingContext2D,
+  detections: readonly Detection[],
+  filter: BoxFilter,
+  scale: number,
+): void {
+  const { width, height } = context.canvas;
+  const line = Math.max(2, Math.round(Math.min(width, height) / 300));
+  const textHeight = Math.max(12, Math.round(Math.min(width, height) / 32));
+  context.font = `600 ${textHeight}px system-ui, sans-serif`;
+  context.textBaseline = 'middle';
+  for (const detection of visible(detections, filter)) {
+    const [x1, y1, x2, y2] = detection.bbox.map((side) => side * scale) as [number, number, number, number];
+    context.strokeStyle = classColour(detection.class_id);
+    context.lineWidth = line;
+    if (filter.boxes) context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    if (!filter.labels) continue;
+    const text = `${detection.class_name} ${detection.confidence.toFixed(2)}`;
+    const wide = context.measureText(text).width + textHeight;
+    const tall = textHeight * 1.4;
+    const left = Math.max(0, Math.min(x1, width - wide));
+    const top = y1 >= tall ? y1 - tall : y1;
+    context.fillStyle = 'rgb(0 0 0 / 0.75)';
+    context.fillRect(left, top, wide, tall);
+    context.fillStyle = context.strokeStyle;
+    context.fillRect(left, top, textHeight / 4, tall);
+    context.fillStyle = '#fff';
+    context.fillText(text, left + textHeight / 2, top + tall / 2);
+  }
+}

@@ -1,0 +1,49 @@
+type Child = Node | string;
+
+/** Creates an element. What is not a property of it is set as an attribute; text is never read as HTML. */
+export function h<Tag extends keyof HTMLElementTagNameMap>(
+  tag: Tag,
+  properties: Record<string, unknown> = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[Tag] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined) continue;
+    if (name in element) Object.assign(element, { [name]: value });
+    else element.setAttribute(name, String(value));
+  }
+  element.append(...children);
+  return element;
+}
+
+/** Sets text only where it differs, so that what did not change is not laid out, or read aloud, again. */
+export function setText(element: Element, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** The JSON that the server has at `path`. @throws Error with the server's own words */
+export async function getJson<Value>(path: string, options: RequestInit = {}): Promise<Value> {
+  const response = await fetch(path, options);
+  const body = await response.json();
+  if (!response.ok) throw new Error(body.error ?? response.statusText);
+  return body;
+}
+
+/** Runs `task` now and every `ms` after it has ended, failing or not. @returns stops it */
+export function repeat(task: () => Promise<void> | void, ms: number): () => void {
+  let timer = 0;
+  let stopped = false;
+  const next = async () => {
+    try {
+      if (!document.hidden) await task();
+    } catch {
+      // The line of outages says what is wrong; the next round tries again.
+    }
+    if (!stopped) timer = window.setTimeout(next, ms);
+  };
+  next();
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
+}

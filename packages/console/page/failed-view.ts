@@ -1,0 +1,64 @@
+import type { FailedEntry, FailedPage } from '../src/api.ts';
+import { getJson, h, setText } from './dom.ts';
+
+/** Records that a stage could not process, each with why, and a way to try again. @returns ends the view */
+export function failedView(root: HTMLElement): () => void {
+  const status = h('p', { role: 'status', className: 'dim' });
+  const body = h('tbody');
+  const head = ['Stage', 'Record', 'Reason', 'Since', ''].map((text) => h('th', { scope: 'col' }, text));
+  const table = h('table', { hidden: true }, h('thead', {}, h('tr', {}, ...head)), body);
+  const more = h('button', { type: 'button', hidden: true }, 'More');
+  root.append(
+    h('h1', {}, 'Failed'),
+    h(
+      'p',
+      { className: 'dim' },
+      'Putting a record back sends it through its topic again, once the cause is gone.',
+    ),
+    status,
+    table,
+    h('p', {}, more),
+  );
+  const load = async (cursor?: string) => {
+    try {
+      const query = cursor ? `?${new URLSearchParams({ cursor })}` : '';
+      const page = await getJson<FailedPage>(`/api/failed${query}`);
+      body.append(...page.entries.map((entry) => row(entry, status)));
+      table.hidden = body.childElementCount === 0;
+      more.hidden = page.cursor === undefined;
+      more.onclick = () => load(page.cursor);
+      setText(status, table.hidden ? 'Nothing has failed.' : '');
+    } catch (error) {
+      setText(status, (error as Error).message);
+    }
+  };
+  load();
+  return () => {};
+}
+
+function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
+  const again = h('button', { type: 'button', ariaLabel: `Put ${entry.position} back` }, 'Put back');
+  const cells = [
+    entry.stage,
+    `${entry.position} (${entry.bytes.toLocaleString('en')} bytes)`,
+    entry.reason,
+    entry.time,
+  ];
+  const element = h('tr', {}, ...cells.map((text) => h('td', {}, text)), h('td', {}, again));
+  again.onclick = async () => {
+    again.disabled = true;
+    try {
+      await getJson('/api/failed/redrive', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ key: entry.key }),
+      });
+      element.remove();
+      setText(status, `${entry.position} is back on its topic.`);
+    } catch (error) {
+      again.disabled = false;
+      setText(status, `${entry.position}: ${(error as Error).message}`);
+    }
+  };
+  return element;
+}

@@ -1,0 +1,70 @@
+import type { Detection } from '@video-pipeline/frame';
+import { type BoxFilter, classColour } from './boxes.ts';
+import { h, setText } from './dom.ts';
+
+/** Controls of what is drawn; changes `filter` and calls `changed`. */
+export function filterPanel(
+  filter: BoxFilter & { hidden: Set<string> },
+  changed: () => void,
+): { element: HTMLElement; addClasses: (detections: readonly Detection[]) => void } {
+  const shown = h('output', { className: 'num' }, '0.00');
+  const slider = h('input', {
+    type: 'range',
+    min: '0',
+    max: '1',
+    step: '0.05',
+    value: '0',
+    id: 'confidence',
+  });
+  slider.oninput = () => {
+    filter.confidence = Number(slider.value);
+    setText(shown, filter.confidence.toFixed(2));
+    changed();
+  };
+  const classes = h('fieldset', { hidden: true }, h('legend', {}, 'Classes'));
+  const known = new Set<string>();
+  const element = h(
+    'div',
+    {},
+    h(
+      'fieldset',
+      {},
+      h('legend', {}, 'Show'),
+      toggle('Boxes', (on) => {
+        filter.boxes = on;
+      }),
+      toggle('Labels', (on) => {
+        filter.labels = on;
+      }),
+      h('label', { for: 'confidence' }, 'Least confidence ', shown, slider),
+    ),
+    classes,
+  );
+  return { element, addClasses };
+
+  function toggle(text: string, set: (on: boolean) => void, ...before: Node[]): HTMLElement {
+    const box = h('input', { type: 'checkbox', checked: true });
+    box.onchange = () => {
+      set(box.checked);
+      changed();
+    };
+    return h('label', {}, box, ...before, ` ${text}`);
+  }
+
+  function addClasses(detections: readonly Detection[]): void {
+    for (const { class_name, class_id } of detections) {
+      if (known.has(class_name)) continue;
+      known.add(class_name);
+      const set = (on: boolean) => (on ? filter.hidden.delete(class_name) : filter.hidden.add(class_name));
+      classes.append(toggle(class_name, set, swatch(class_id)));
+      classes.hidden = false;
+    }
+  }
+}
+
+/** A patch of the class's colour. */
+export function swatch(classId: number): HTMLElement {
+  const element = h('span', { className: 'swatch', ariaHidden: 'true' });
+  element.style.background = classColour(classId);
+  return element;
+}

@@ -1,0 +1,94 @@
+import type { Flow, StageFlow, StageSample, StageState } from '../src/api.ts';
+import { sparkline } from './chart.ts';
+import { getJson, h, repeat, setText } from './dom.ts';
+import { duration, rate } from './format.ts';
+
+const STATES: Record<StageState, string> = {
+  unknown: 'not known',
+  idle: 'idle',
+  ok: 'keeping up',
+  behind: 'falling behind',
+  stopped: 'stopped',
+};
+const WORK: Record<StageFlow['name'], string> = {
+  ingest: 'Cameras to sampled JPEG frames',
+  detect: 'Batches of frames to the model',
+  annotate: 'Boxes drawn, pictures and detections stored',
+};
+
+interface Metric {
+  text: string;
+  of: (sample: StageSample) => number | null;
+  tell: (sample: StageSample) => string;
+}
+
+const RATE: Metric = { text: 'Frames a second', of: ({ rate }) => rate, tell: (sample) => rate(sample.rate) };
+const LAG: Metric = {
+  text: 'Records waiting',
+  of: ({ lag }) => lag,
+  tell: ({ lag }) => (lag === null ? '-' : lag.toLocaleString('en')),
+};
+const LATENCY: Metric = {
+  text: 'Since capture, p50 / p95',
+  of: ({ latency }) => latency?.p95 ?? null,
+  tell: ({ latency }) => (latency ? `${duration(latency.p50)} / ${duration(latency.p95)}` : '-'),
+};
+
+/** The pipeline as a picture, top to bottom. @returns ends the view */
+export function flowView(root: HTMLElement): () => void {
+  const list = h('ol', { className: 'flow' });
+  root.append(h('h1', {}, 'Flow'), list);
+  let stages: Map<string, ReturnType<typeof createStage>> | undefined;
+  return repeat(async () => {
+    const flow = await getJson<Flow>('/api/flow');
+    if (!stages) {
+      stages = new Map(flow.stages.map((stage) => [stage.name, createStage(stage)]));
+      const { frames, detections } = flow.topics;
+      const pipes = [`Kafka topic ${frames}`, `Kafka topic ${detections}`, `S3 bucket ${flow.bucket}`];
+      const items = [...stages.values()].flatMap(({ element }, i) => [
+        element,
+        h('li', { className: 'pipe dim' }, `\u2193 ${pipes[i]}`),
+      ]);
+      list.append(...items);
+    }
+    for (const stage of flow.stages) stages.get(stage.name)?.tell(stage);
+  }, 2_000);
+}
+
+function createStage({ name }: StageFlow): { element: HTMLElement; tell: (stage: StageFlow) => void } {
+  const metrics = name === 'ingest' ? [RATE] : [RATE, LAG, LATENCY];
+  const charts = metrics.map((metric) => {
+    const value = h('span', { className: 'value num' });
+    const canvas = h('canvas', { ariaHidden: 'true' });
+    return {
+      metric,
+      value,
+      canvas,
+      element: h('div', {}, h('div', { className: 'dim' }, metric.text), value, canvas),
+    };
+  });
+  const state = h('span', {});
+  const failed = h('a', { href: '#/failed', hidden: true });
+  const element = h(
+    'li',
+    {},
+    h('div', { className: 'facts' }, h('h2', { className: 'name' }, name), state, failed),
+    h('div', { className: 'dim facts' }, WORK[name]),
+    h('div', { className: 'charts' }, ...charts.map((chart) => chart.element)),
+  );
+  return {
+    element,
+    tell(stage) {
+      element.className = `card stage ${stage.state}`;
+      state.className = `state ${stage.state}`;
+      setText(state, STATES[stage.state]);
+      failed.hidden = stage.failed === 0;
+      setText(failed, `${stage.failed} failed`);
+      const now = stage.samples.at(-1);
+      for (const { metric, value, canvas } of charts) {
+        setText(value, now ? metric.tell(now) : '-');
+        sparkline(canvas, stage.samples.map(metric.of), getComputedStyle(failed).color);
+      }
+    },
+  };
+}

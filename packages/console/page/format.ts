@@ -1,0 +1,35 @@
+/** `3.2 s`, `48 s`, `12 min`, `5 h`, `3 d` */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 100) return `${Math.round(seconds)} s`;
+  if (seconds < 6_000) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
+}
+
+/** Date and time of the reader's own zone, to the tenth of a second. */
+export function dateTime(epochMs: number): string {
+  const date = new Date(epochMs);
+  const two = (value: number) => String(value).padStart(2, '0');
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  return `${day} ${clock(epochMs)}.${Math.floor(date.getMilliseconds() / 100)}`;
+}
+
+/** `17:05:09`, in the reader's zone. */
+export function clock(epochMs: number): string {
+  return new Date(epochMs).toTimeString().slice(0, 8);
+}
+
+/** `2 person, 1 car`; what is there most first. */
+export function summary(detections: readonly { class_name: string }[]): string {
+  const counts = new Map<string, number>();
+  for (const { class_name } of detections) counts.set(class_name, (counts.get(class_name) ?? 0) + 1);
+  const parts = [...counts].sort(([, a], [, b]) => b - a).map(([name, count]) => `${count} ${name}`);
+  return parts.join(', ') || 'nothing';
+}
+
+/** At most three digits that matter: `0.4`, `12.5`, `1,250`. */
+export function rate(value: number | null): string {
+  if (value === null) return '-';
+  return value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString('en');
+}

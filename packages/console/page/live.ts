@@ -1,0 +1,78 @@
+import type { Health, LiveFrame } from '../src/api.ts';
+import { Playout } from './playout.ts';
+
+interface LiveStream {
+  newest: LiveFrame;
+  playout: Playout;
+}
+
+/** What the server tells as it happens. Silent while the page is hidden, so that a forgotten tab costs nothing. */
+export class LiveFeed extends EventTarget {
+  readonly streams = new Map<string, LiveStream>();
+  health: Health | undefined;
+  /** Since when the server has not been heard, epoch ms; `undefined` while it is. */
+  lostSince: number | undefined;
+  #source: EventSource | undefined;
+  #clockOffset = 0;
+
+  constructor() {
+    super();
+    document.addEventListener('visibilitychange', () => (document.hidden ? this.#close() : this.#open()));
+    this.#open();
+  }
+
+  /** The server's clock, epoch ms. */
+  now(): number {
+    return Date.now() + this.#clockOffset;
+  }
+
+  #open(): void {
+    if (this.#source) return;
+    const source = new EventSource('/api/live');
+    source.addEventListener('frames', ({ data }) => this.#takeFrames(JSON.parse(data)));
+    source.addEventListener('health', ({ data }) => this.#takeHealth(JSON.parse(data)));
+    source.addEventListener('error', () => this.#lose());
+    this.#source = source;
+  }
+
+  #close(): void {
+    this.#source?.close();
+    this.#source = undefined;
+  }
+
+  #takeFrames(frames: LiveFrame[]): void {
+    for (const frame of frames) {
+      const stream = this.streams.get(frame.stream_id) ?? { newest: frame, playout: new Playout() };
+      stream.newest = frame;
+      stream.playout.push(frame, Date.now());
+      this.streams.set(frame.stream_id, stream);
+    }
+    this.dispatchEvent(new Event('frames'));
+  }
+
+  #takeHealth(health: Health): void {
+    this.health = health;
+    this.lostSince = undefined;
+    this.#clockOffset = health.now - Date.now();
+    this.dispatchEvent(new Event('health'));
+  }
+
+  // The browser connects again by itself, unless the server answered with an error: then we must.
+  #lose(): void {
+    this.lostSince ??= Date.now();
+    this.dispatchEvent(new Event('health'));
+    if (this.#source?.readyState !== EventSource.CLOSED) return;
+    this.#close();
+    setTimeout(() => {
+      if (!document.hidden) this.#open();
+    }, 2_000);
+  }
+}
+
+export type StreamState = 'live' | 'late' | 'silent';
+
+/** How a stream is, by the age of its newest frame. A batch may well take five seconds to fill. */
+export function streamState(ageMs: number): StreamState {
+  if (ageMs < 10_000) return 'live';
+  return ageMs < 30_000 ? 'late' : 'silent';
+}

@@ -1,0 +1,81 @@
+import type { DependencyHealth } from '../src/api.ts';
+import { h, setText } from './dom.ts';
+import { failedView } from './failed-view.ts';
+import { flowView } from './flow-view.ts';
+import { clock } from './format.ts';
+import { LiveFeed } from './live.ts';
+import { searchView } from './search-view.ts';
+import { streamView } from './stream-view.ts';
+import { wallView } from './wall-view.ts';
+
+const live = new LiveFeed();
+const content = byId('content');
+let endView: (() => void) | undefined;
+
+function byId(id: string): HTMLElement {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`the page has no #${id}`);
+  return element;
+}
+
+/** Shows the view that the address names: `#/`, `#/stream/<id>`, `#/flow`, `#/search?...`, `#/failed`. */
+function route(): void {
+  const [path = '', query = ''] = location.hash.slice(1).split('?');
+  const [, name = '', id = ''] = path.split('/');
+  endView?.();
+  content.replaceChildren();
+  if (name === 'stream' && id) endView = streamView(content, live, decodeURIComponent(id));
+  else if (name === 'flow') endView = flowView(content);
+  else if (name === 'search') endView = searchView(content, new URLSearchParams(query));
+  else if (name === 'failed') endView = failedView(content);
+  else endView = wallView(content, live);
+  document.title = `${content.querySelector('h1')?.textContent ?? ''} - Video pipeline`;
+  for (const link of document.querySelectorAll('nav a')) {
+    const isCurrent = link.getAttribute('href') === `#/${name}`;
+    if (isCurrent) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+}
+
+/** What can't be reached, since when, and how many records failed. */
+function tellHealth(): void {
+  const { health, lostSince } = live;
+  const outages: string[] = [];
+  if (lostSince) outages.push(`The console's server is not answering since ${clock(lostSince)}.`);
+  else if (health) outages.push(...outageOf('Kafka', health.kafka), ...outageOf('S3', health.s3));
+  const lines = byId('outages');
+  const text = outages.join('\n');
+  if (lines.dataset.text !== text) {
+    lines.dataset.text = text;
+    lines.replaceChildren(...outages.map((outage) => h('p', {}, outage)));
+  }
+  const failed = byId('failed-count');
+  failed.hidden = !health?.failed;
+  setText(failed, String(health?.failed ?? 0));
+}
+
+function outageOf(name: string, { ok, since, error }: DependencyHealth): string[] {
+  return ok ? [] : [`${name} can't be reached since ${clock(since)}: ${error}`];
+}
+
+const THEMES = ['auto', 'light', 'dark'];
+
+function setTheme(theme: string): void {
+  document.documentElement.dataset.theme = theme;
+  localStorage.setItem('theme', theme);
+  setText(byId('theme'), `Theme: ${theme}`);
+  byId('theme').ariaLabel = `Theme: ${theme}`;
+}
+
+byId('theme').onclick = () => {
+  const now = document.documentElement.dataset.theme ?? 'auto';
+  setTheme(THEMES[(THEMES.indexOf(now) + 1) % THEMES.length] ?? 'auto');
+};
+setTheme(localStorage.getItem('theme') ?? 'auto');
+live.addEventListener('health', tellHealth);
+addEventListener('hashchange', () => {
+  route();
+  // The skip link's own target is no view.
+  content.focus();
+});
+route();

@@ -1,0 +1,78 @@
+import type { FrameFacts } from '../src/api.ts';
+import { type BoxFilter, drawBoxes, visible } from './boxes.ts';
+import { summary } from './format.ts';
+
+/** `<captured_at>-<frame_number>`, the frame's name in the server's addresses. */
+export function frameId(frame: FrameFacts): string {
+  return `${frame.captured_at}-${frame.frame_number}`;
+}
+
+/** Where the server has something of a frame. */
+export function frameUrl(frame: FrameFacts, what: 'frames' | 'annotated', extension: 'jpg' | 'json'): string {
+  return `/api/streams/${encodeURIComponent(frame.stream_id)}/${what}/${frameId(frame)}.${extension}`;
+}
+
+/**
+ * A canvas that shows frames of one stream with their boxes. It fetches one picture at a time: while one is under way,
+ * only the newest frame asked for is remembered, so that a slow browser shows fewer frames instead of old ones.
+ */
+export class Picture {
+  readonly canvas: HTMLCanvasElement;
+  readonly #filter: () => BoxFilter;
+  readonly #fit: boolean;
+  #shown: { frame: FrameFacts; bitmap: ImageBitmap } | undefined;
+  #wanted: FrameFacts | undefined;
+  #isBusy = false;
+
+  /** @param fit decode no larger than the canvas is shown, for a wall of many */
+  constructor(canvas: HTMLCanvasElement, filter: () => BoxFilter, fit: boolean) {
+    this.canvas = canvas;
+    this.#filter = filter;
+    this.#fit = fit;
+  }
+
+  /** What is on the canvas. */
+  get frame(): FrameFacts | undefined {
+    return this.#shown?.frame;
+  }
+
+  /** Asks for a frame; resolves when nothing is asked for any more. */
+  async show(frame: FrameFacts): Promise<void> {
+    this.#wanted = frame;
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    while (this.#wanted) {
+      const next: FrameFacts = this.#wanted;
+      this.#wanted = undefined;
+      await this.#load(next).catch(() => {});
+    }
+    this.#isBusy = false;
+  }
+
+  /** Draws again what is shown, after the filter has changed. */
+  redraw(): void {
+    if (!this.#shown) return;
+    const { frame, bitmap } = this.#shown;
+    const { canvas } = this;
+    if (canvas.width !== bitmap.width) canvas.width = bitmap.width;
+    if (canvas.height !== bitmap.height) canvas.height = bitmap.height;
+    const context = canvas.getContext('2d');
+    if (!context) return;
+    const filter = this.#filter();
+    context.drawImage(bitmap, 0, 0);
+    drawBoxes(context, frame.detections, filter, bitmap.width / frame.width);
+    canvas.dataset.frame = frameId(frame);
+    canvas.ariaLabel = `${frame.stream_id}: ${summary(visible(frame.detections, filter))}`;
+  }
+
+  async #load(frame: FrameFacts): Promise<void> {
+    const response = await fetch(frameUrl(frame, 'frames', 'jpg'));
+    if (!response.ok) return;
+    const wide = Math.round(this.canvas.clientWidth * devicePixelRatio);
+    const size = this.#fit && wide > 0 && wide < frame.width ? { resizeWidth: wide } : {};
+    const bitmap = await createImageBitmap(await response.blob(), size);
+    this.#shown?.bitmap.close();
+    this.#shown = { frame, bitmap };
+    this.redraw();
+  }
+}

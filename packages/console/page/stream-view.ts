@@ -1,0 +1,173 @@
+import type { FrameFacts } from '../src/api.ts';
+import type { BoxFilter } from './boxes.ts';
+import { visible } from './boxes.ts';
+import { getJson, h, repeat, setText } from './dom.ts';
+import { filterPanel } from './filter-panel.ts';
+import { dateTime, duration, rate } from './format.ts';
+import { type LiveFeed, streamState } from './live.ts';
+import { frameId, frameUrl, Picture } from './picture.ts';
+import { timelinePanel } from './timeline-panel.ts';
+
+/** One stream, live or frame by frame. @returns ends the view */
+export function streamView(root: HTMLElement, live: LiveFeed, streamId: string): () => void {
+  const filter: BoxFilter & { hidden: Set<string> } = {
+    boxes: true,
+    labels: true,
+    confidence: 0,
+    hidden: new Set(),
+  };
+  const canvas = h('canvas', {
+    className: 'screen',
+    role: 'img',
+    width: 1280,
+    height: 720,
+    ariaLabel: streamId,
+  });
+  const picture = new Picture(canvas, () => filter, false);
+  const state = h('span', { className: 'state' });
+  const facts = h('span', { className: 'num dim' });
+  const table = h('tbody');
+  const refresh = () => {
+    picture.redraw();
+    if (picture.frame) tellFrame(picture.frame);
+  };
+  const panel = filterPanel(filter, refresh);
+  const timeline = timelinePanel(streamId);
+  const links = h('span', { className: 'bar' });
+  const player = createPlayer(streamId, show);
+
+  root.append(
+    h('h1', {}, streamId),
+    h(
+      'div',
+      { className: 'stream' },
+      h(
+        'div',
+        { className: 'picture' },
+        canvas,
+        h('div', { className: 'bar' }, player.bar, state, facts),
+        links,
+        timeline.element,
+      ),
+      h('aside', { ariaLabel: 'Filters and detections' }, panel.element, detectionTable(table)),
+    ),
+  );
+
+  async function show(frame: FrameFacts): Promise<void> {
+    panel.addClasses(frame.detections);
+    timeline.addClasses(frame.detections);
+    await picture.show(frame);
+    if (picture.frame) tellFrame(picture.frame);
+  }
+  function tellFrame(frame: FrameFacts): void {
+    const rows = visible(frame.detections, filter).map(({ class_name, confidence, bbox }) =>
+      h(
+        'tr',
+        {},
+        ...[class_name, confidence.toFixed(2), bbox.map(Math.round).join(', ')].map((text) =>
+          h('td', { className: 'num' }, text),
+        ),
+      ),
+    );
+    table.replaceChildren(...rows);
+    links.replaceChildren(...frameLinks(frame));
+  }
+  function tellState(): void {
+    const newest = live.streams.get(streamId)?.newest;
+    const now = live.now();
+    const is = newest ? streamState(now - newest.captured_at) : 'silent';
+    state.className = `state ${is}`;
+    setText(state, is);
+    const { frame } = picture;
+    if (!newest || !frame) return;
+    const fps = rate(is === 'live' ? newest.fps : 0);
+    setText(
+      facts,
+      `${fps} fps, frame ${frame.frame_number}, ${duration(now - frame.captured_at)} ago, ${frame.model}`,
+    );
+  }
+
+  const newest = live.streams.get(streamId)?.newest;
+  if (newest) show(newest);
+  const play = () => {
+    const due = live.streams.get(streamId)?.playout.due(Date.now());
+    if (due && !player.isPaused()) show(due);
+    frameRequest = requestAnimationFrame(play);
+  };
+  let frameRequest = requestAnimationFrame(play);
+  const stops = [repeat(tellState, 250), repeat(timeline.refresh, 5_000)];
+  const onKey = (event: KeyboardEvent) => player.key(event, picture.frame);
+  document.addEventListener('keydown', onKey);
+  return () => {
+    cancelAnimationFrame(frameRequest);
+    document.removeEventListener('keydown', onKey);
+    for (const stop of stops) stop();
+  };
+}
+
+/** Pause, back and forth through the frames that the server still holds. */
+function createPlayer(streamId: string, show: (frame: FrameFacts) => Promise<void>) {
+  let frames: FrameFacts[] | undefined;
+  let at = 0;
+  const pause = h('button', { type: 'button', title: 'Space' }, 'Pause');
+  const back = h('button', { type: 'button', title: 'Left arrow' }, 'Previous frame');
+  const forth = h('button', { type: 'button', title: 'Right arrow' }, 'Next frame');
+  const bar = h('span', { className: 'bar' }, pause, back, forth);
+  let shown: FrameFacts | undefined;
+
+  const halt = async () => {
+    frames = await getJson<FrameFacts[]>(`/api/streams/${encodeURIComponent(streamId)}/frames`);
+    const index = frames.findIndex((frame) => shown && frameId(frame) === frameId(shown));
+    at = index < 0 ? frames.length - 1 : index;
+    setText(pause, 'Back to live');
+  };
+  const toggle = async () => {
+    if (!frames) return halt();
+    frames = undefined;
+    setText(pause, 'Pause');
+  };
+  const step = async (by: number) => {
+    if (!frames) await halt();
+    if (!frames) return;
+    at = Math.max(0, Math.min(frames.length - 1, at + by));
+    const frame = frames[at];
+    if (frame) await show(frame);
+  };
+  pause.onclick = toggle;
+  back.onclick = () => step(-1);
+  forth.onclick = () => step(1);
+  return {
+    bar,
+    isPaused: () => frames !== undefined,
+    key(event: KeyboardEvent, current: FrameFacts | undefined) {
+      shown = current;
+      const { target, key, ctrlKey, metaKey, altKey } = event;
+      if (ctrlKey || metaKey || altKey || (target instanceof Element && target.closest('button, input, a')))
+        return;
+      if (key === ' ') toggle();
+      else if (key === 'ArrowLeft') step(-1);
+      else if (key === 'ArrowRight') step(1);
+      else return;
+      event.preventDefault();
+    },
+  };
+}
+
+/** Links to what is stored of a frame. */
+export function frameLinks(frame: FrameFacts): HTMLElement[] {
+  const name = `${frame.stream_id}-${frameId(frame)}`;
+  const picture = frameUrl(frame, 'annotated', 'jpg');
+  const facts = frameUrl(frame, 'frames', 'json');
+  return [
+    h('span', { className: 'num dim' }, dateTime(frame.captured_at)),
+    h('a', { href: picture, target: '_blank' }, 'Annotated picture'),
+    h('a', { href: picture, download: `${name}.jpg` }, 'Download picture'),
+    h('a', { href: facts, target: '_blank' }, 'JSON'),
+    h('a', { href: facts, download: `${name}.json` }, 'Download JSON'),
+  ];
+}
+
+function detectionTable(body: HTMLElement): HTMLElement {
+  const head = ['Class', 'Confidence', 'Box'].map((text) => h('th', { scope: 'col' }, text));
+  return h('table', { ariaLabel: 'Detections of this frame' }, h('thead', {}, h('tr', {}, ...head)), body);
+}

@@ -1,0 +1,60 @@
+import type { Detection } from '@video-pipeline/frame';
+import type { Timeline } from '../src/api.ts';
+import { drawTimeline } from './chart.ts';
+import { getJson, h } from './dom.ts';
+import { swatch } from './filter-panel.ts';
+import { clock } from './format.ts';
+
+const SPANS = [
+  { minutes: 15, text: '15 minutes' },
+  { minutes: 60, text: '1 hour' },
+  { minutes: 360, text: '6 hours' },
+];
+
+/** What was seen over the last minutes or hours, by class. */
+export function timelinePanel(streamId: string) {
+  const ids = new Map<string, number>();
+  let minutes = 15;
+  const canvas = h('canvas', { className: 'timeline', role: 'img', ariaLabel: 'Detections over time' });
+  const legend = h('div', { className: 'bar num' });
+  const axis = h('div', { className: 'facts dim num' });
+  const buttons = SPANS.map((span) => {
+    const button = h('button', { type: 'button', ariaPressed: String(span.minutes === minutes) }, span.text);
+    button.onclick = () => {
+      minutes = span.minutes;
+      for (const other of buttons) other.ariaPressed = String(other === button);
+      return refresh();
+    };
+    return button;
+  });
+  const element = h(
+    'section',
+    {},
+    h('h2', {}, 'Detections by class'),
+    h('div', { className: 'bar' }, ...buttons),
+    canvas,
+    axis,
+    legend,
+  );
+
+  async function refresh(): Promise<void> {
+    const path = `/api/streams/${encodeURIComponent(streamId)}/timeline?minutes=${minutes}`;
+    const timeline = await getJson<Timeline>(path);
+    drawTimeline(canvas, timeline, ids, getComputedStyle(canvas).color);
+    const totals = Object.entries(timeline.classes).map(([name, counts]) => {
+      const total = counts.reduce((sum, count) => sum + count, 0);
+      return h('span', {}, swatch(ids.get(name) ?? 0), `${name} ${total.toLocaleString('en')}`);
+    });
+    legend.replaceChildren(...totals);
+    canvas.ariaLabel = `Detections since ${clock(timeline.from)}: ${legend.textContent || 'none'}`;
+    const end = timeline.from + timeline.bins * timeline.bin_ms;
+    axis.replaceChildren(h('span', { className: 'name' }, clock(timeline.from)), h('span', {}, clock(end)));
+  }
+  return {
+    element,
+    refresh,
+    addClasses(detections: readonly Detection[]): void {
+      for (const { class_name, class_id } of detections) ids.set(class_name, class_id);
+    },
+  };
+}
