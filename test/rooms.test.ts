@@ -8,7 +8,7 @@ const SCOPE = '@video-pipeline/';
 /** Room folder -> names of the rooms it may import, as CONTRIBUTING.md's table says. */
 function roomTable(): Map<string, string[]> {
   const rows = readFileSync(join(root, 'CONTRIBUTING.md'), 'utf8').matchAll(
-    /^\| `([\w/-]+)` \|.*\| ([\w, -]+) \|$/gm,
+    /^\| `([\w/-]+)` +\|.*\| ([\w, -]+) \|$/gm,
   );
   return new Map([...rows].map(([, room = '', may = '']) => [room, may.match(/[a-z-]*[a-z]/g) ?? []]));
 }
