@@ -102,13 +102,13 @@ describe('supervision', () => {
     ]);
   });
 
-  it('lets finish what may', async () => {
+  it('lets finish what has done its work', async () => {
     const code = await program('process.send({ ready: {} }); setTimeout(() => process.exit(0), 50);');
     const service = await supervise({
       name: 'it',
       launch: () => startChild(code),
       note: (line) => expect.unreachable(line),
-      mayFinish: true,
+      isDone: async () => true,
     });
     await service.finished;
     expect(service.state).toBe('finished');

@@ -44,14 +44,18 @@ export class Launcher {
   }
 
   /** @throws what `launch` throws the first time */
-  async run(name: string, launch: () => Promise<LocalServer>): Promise<Service> {
+  async run(
+    name: string,
+    launch: () => Promise<LocalServer>,
+    isDone?: () => Promise<boolean>,
+  ): Promise<Service> {
     const { note, onStart } = this.#hooks;
     const service = await supervise({
       name,
       launch,
       note,
       onStart: (pid) => onStart(name, pid),
-      mayFinish: name === 'ingest',
+      ...(isDone ? { isDone } : {}),
     });
     this.services.push(service);
     note(`${name} is up`);
@@ -61,10 +65,16 @@ export class Launcher {
   /**
    * Runs a Node process of ours.
    * @param inputs asked anew at each start
+   * @param isDone asked when it ended with exit code 0
    * @throws StartError
    */
-  node(name: string, script: string, inputs: () => Inputs | Promise<Inputs>): Promise<Service> {
-    return this.run(name, async () =>
+  node(
+    name: string,
+    script: string,
+    inputs: () => Inputs | Promise<Inputs>,
+    isDone?: () => Promise<boolean>,
+  ): Promise<Service> {
+    const launch = async () =>
       startChild({
         name,
         script: join(ROOT, script),
@@ -72,8 +82,8 @@ export class Launcher {
         pidFile: join(this.#dataDir, 'run', `${name}.pid`),
         logFile: join(this.#dataDir, 'logs', `${name}.log`),
         onLine: this.#hooks.onLine,
-      }),
-    );
+      });
+    return this.run(name, launch, isDone);
   }
 
   /** Ends everything within {@link STOP_MS} and a little: in order, and then by force. */

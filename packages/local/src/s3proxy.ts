@@ -1,6 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { readConfig } from '@video-pipeline/config';
+import { STORAGE_VARIABLES, s3Config } from '@video-pipeline/storage';
 import { startGuarded } from './guarded.ts';
 import { installJava, type JavaProgram } from './java.ts';
 import { freePort, type LocalServer } from './processes.ts';
@@ -86,13 +88,13 @@ function logConfiguration(file: string): string {
 export const LOCAL_CREDENTIALS = { AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
 
 /** A client for the S3 API at `endpoint`; with the environment's credentials, or none to speak of. */
-export function connectS3(endpoint: string, env: NodeJS.ProcessEnv = process.env): S3Client {
+export function connectS3(endpoint: string): S3Client {
   const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = LOCAL_CREDENTIALS;
+  const settings = { ...readConfig(STORAGE_VARIABLES), AWS_ENDPOINT_URL: endpoint };
+  const hasOwn = process.env.AWS_ACCESS_KEY_ID || process.env.AWS_PROFILE;
   return new S3Client({
-    endpoint,
-    forcePathStyle: true,
-    region: env.AWS_REGION || 'us-east-1',
-    ...(env.AWS_ACCESS_KEY_ID || env.AWS_PROFILE
+    ...s3Config(settings),
+    ...(hasOwn
       ? {}
       : { credentials: { accessKeyId: AWS_ACCESS_KEY_ID, secretAccessKey: AWS_SECRET_ACCESS_KEY } }),
   });

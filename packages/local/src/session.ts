@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Consumer } from './backlog.ts';
 import { Counts, type Latency, type StreamCounts, type StreamView } from './counts.ts';
 import { StartError } from './processes.ts';
+import { endByThemselves } from './sources.ts';
 import { type Endpoints, type Stack, type StackOptions, startStack } from './stack.ts';
 import type { ServiceState } from './supervise.ts';
 import { type Usage, UsageMeter } from './usage.ts';
@@ -100,8 +101,7 @@ class Session {
   }
 
   async #work(stack: Stack, signal: AbortSignal): Promise<void> {
-    const { frames, sources } = this.#options;
-    const finite = frames !== undefined || (sources?.every((source) => source.finite) ?? false);
+    const finite = this.#mustEnd();
     if (finite) await this.#finishBacklog(stack, signal);
     if (signal.aborted) return;
     this.#counts.reset();
@@ -140,7 +140,8 @@ class Session {
   }
 
   #mustEnd(): boolean {
-    return this.#options.frames !== undefined || !!this.#options.sources?.every((source) => source.finite);
+    const { frames, sources } = this.#options;
+    return frames !== undefined || (sources !== undefined && endByThemselves(sources));
   }
 
   #stalled(stack: Stack): string {

@@ -53,7 +53,7 @@ describe('--source', () => {
 
   it.each([
     ['none.mp4', 'there is no file'],
-    ['ftp://user:secret@h/x', 'must be an rtsp:// URL'],
+    ['ftp://user:secret@h/x', 'must be a video file or a URL of rtsp:'],
     ['rtsp://user:secret@:bad:/x', 'is not a URL'],
   ])('refuses %s and shows no secret', (value, message) => {
     expect(() => parse(value)).toThrow(SourceError);

@@ -5,11 +5,14 @@ import { isStreamId } from '@video-pipeline/frame';
 /** One stream that ingest reads. */
 export interface Source {
   id: string;
-  /** An RTSP URL, or the path of a video file: played once, or with `?loop` after it again and again in real time. */
+  /** The URL of a camera, or the path of a video file: played once, or with `?loop` after it again and again in real time. */
   url: string;
   /** Whether it ends by itself. */
   finite: boolean;
 }
+
+/** What ingest reads over a network. */
+const SCHEMES = ['rtsp:', 'rtsps:', 'http:', 'https:', 'srt:', 'rtmp:'];
 
 /** A `--source` we can't use. The message never shows a password. */
 export class SourceError extends Error {
@@ -44,8 +47,8 @@ function splitName(value: string, directory: string): { name?: string; url: stri
 function remote(url: string): Source {
   if (!URL.canParse(url)) throw new SourceError(`--source ${redact(url)}: is not a URL`);
   const { protocol, host, pathname } = new URL(url);
-  if (!['rtsp:', 'rtsps:'].includes(protocol)) {
-    throw new SourceError(`--source ${redact(url)}: must be an rtsp:// URL or a video file`);
+  if (!SCHEMES.includes(protocol)) {
+    throw new SourceError(`--source ${redact(url)}: must be a video file or a URL of ${SCHEMES.join(' ')}`);
   }
   return { id: toStreamId(`${host}${pathname}`), url, finite: false };
 }
@@ -70,6 +73,11 @@ function unique(id: string, taken: ReadonlySet<string>): string {
   let candidate = id;
   for (let n = 2; taken.has(candidate); n++) candidate = `${id}-${n}`;
   return candidate;
+}
+
+/** Whether all sources end by themselves. */
+export function endByThemselves(sources: readonly Source[]): boolean {
+  return sources.every((source) => source.finite);
 }
 
 /** A URL as it may be shown: without what stands before the host, and without its query. */

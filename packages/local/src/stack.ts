@@ -11,7 +11,7 @@ import { errorIn } from './log.ts';
 import { choosePorts, type Ports } from './ports.ts';
 import { endLeftovers, StartError } from './processes.ts';
 import { connectS3, ensureBucket, LOCAL_CREDENTIALS, startS3Proxy } from './s3proxy.ts';
-import { parseSources, type Source } from './sources.ts';
+import { endByThemselves, parseSources, type Source } from './sources.ts';
 import type { Service } from './supervise.ts';
 
 export interface StackOptions {
@@ -186,18 +186,20 @@ async function runIngest(
   env: NodeJS.ProcessEnv,
 ): Promise<Service> {
   const before = await backlog.published('detect');
+  const missing = async () => (frames ?? 0) + before - (await backlog.published('detect'));
   const own = {
     ...env,
     STREAMS: JSON.stringify(sources.map(({ id, url }) => ({ id, url }))),
     HEALTH_PORT: String(ports.health),
     ...(frameRate ? { FRAME_RATE: String(frameRate) } : {}),
   };
-  return launcher.node('ingest', 'ingest-host/src/main.ts', async () => {
-    if (!frames) return { env: own };
+  return launcher.node(
+    'ingest',
+    'ingest-host/src/main.ts',
     // Started again after a crash, it owes only the rest.
-    const rest = frames + before - (await backlog.published('detect'));
-    return { env: { ...own, MAX_FRAMES: String(rest) } };
-  });
+    async () => ({ env: { ...own, ...(frames ? { MAX_FRAMES: String(await missing()) } : {}) } }),
+    async () => (frames ? (await missing()) <= 0 : endByThemselves(sources)),
+  );
 }
 
 type AwaitedAll<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> };

@@ -22,8 +22,8 @@ export interface SuperviseOptions {
   /** Takes a line for the person at the screen. */
   note: (line: string) => void;
   onStart?: (pid: number) => void;
-  /** Whether exit code 0 means that its work is done. Else it is started again. */
-  mayFinish?: boolean;
+  /** Asked when it ended with exit code 0: whether its work is done. Else, or left out, it is started again. */
+  isDone?: () => Promise<boolean>;
   firstDelayMs?: number;
 }
 
@@ -95,13 +95,13 @@ class Supervised implements Service {
 
   async #watch(): Promise<void> {
     const { signal } = this.#stopping;
-    const { note, mayFinish, firstDelayMs = 500 } = this.#options;
+    const { note, isDone, firstDelayMs = 500 } = this.#options;
     let delay = firstDelayMs;
     while (true) {
       const began = Date.now();
       const how = await this.#server?.exited;
       if (signal.aborted) break;
-      if (how === '0' && mayFinish) {
+      if (how === '0' && (await isDone?.())) {
         this.state = 'finished';
         this.#finish.resolve();
         return;

@@ -1,0 +1,63 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type State, stateFile } from '../../packages/local/src/session.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** `npm start`, as a test runs it. */
+export interface StackProcess {
+  child: ChildProcess;
+  /** What the process wrote so far. */
+  output: { stdout: string; stderr: string };
+  exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  /** How the pipeline stands, as the supervisor last told. */
+  state(): Promise<State | undefined>;
+  /** Resolves with the first state that `is` holds for. */
+  until(is: (state: State) => boolean, what: string, timeoutMs?: number): Promise<State>;
+}
+
+/** Starts the supervisor on `dataDir` and any free ports. */
+export function startStackProcess(
+  dataDir: string,
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): StackProcess {
+  const script = [join(ROOT, 'packages/local/src/main.ts'), '--ports', 'auto', '--data-dir', dataDir];
+  const child = spawn(process.execPath, [...script, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, NODE_OPTIONS: '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = { stdout: '', stderr: '' };
+  child.stdout.on('data', (text) => {
+    output.stdout += text;
+  });
+  child.stderr.on('data', (text) => {
+    output.stderr += text;
+  });
+  const exited = once(child, 'close').then(([code, signal]) => ({ code, signal }));
+  const state = async () => {
+    const text = await readFile(stateFile(dataDir), 'utf8').catch(() => undefined);
+    const parsed = text === undefined ? undefined : (JSON.parse(text) as State);
+    return parsed?.pid === child.pid ? parsed : undefined;
+  };
+  const until: StackProcess['until'] = async (is, what, timeoutMs = 60_000) => {
+    for (const end = Date.now() + timeoutMs; Date.now() < end; await sleep(100)) {
+      const now = await state();
+      if (now && is(now)) return now;
+      if (child.exitCode !== null) break;
+    }
+    throw new Error(
+      `never came: ${what}\n${output.stdout}\n${output.stderr}\n${JSON.stringify(await state())}`,
+    );
+  };
+  return { child, output, exited, state, until };
+}
+
+/** Every process of a stack: the supervisor's, and those it supervises. */
+export function pidsOf(state: State): number[] {
+  return [state.pid, ...Object.values(state.services).flatMap(({ pid }) => pid ?? [])];
+}
