@@ -1,0 +1,162 @@
+import type { MSKRecord } from '@video-pipeline/frame';
+
+/** When a batch is closed, whichever comes first. */
+export interface BatchLimits {
+  maxRecords: number;
+  /** After the batch's first record came, milliseconds. */
+  windowMs: number;
+  /** Of JSON, as {@link payloadBytes} counts. */
+  maxBytes: number;
+}
+
+/** Records for one invocation, each partition's in offset order. */
+export interface Batch {
+  records: MSKRecord[];
+  /** Partitions with records in it; none of them goes into another batch before this one is released. */
+  partitions: number[];
+  /** Of JSON. More than the limit only where a single record is. */
+  bytes: number;
+}
+
+interface Buffered {
+  record: MSKRecord;
+  bytes: number;
+  /** When it was added, milliseconds. */
+  since: number;
+}
+
+interface Partition {
+  number: number;
+  queue: Buffered[];
+  bytes: number;
+  /** The lowest offset that is not yet known. */
+  next: number;
+}
+
+/** How many batches of one partition are kept ready beside the one in work. */
+const READY_BATCHES = 2;
+
+/** Size of a record in an event, in bytes of JSON, with the comma after it. */
+export function payloadBytes(record: MSKRecord): number {
+  // Base64 is ASCII: its length need not be counted by writing it out.
+  return Buffer.byteLength(JSON.stringify({ ...record, value: '' })) + record.value.length + 1;
+}
+
+/**
+ * Gathers records into batches as Lambda's poller does. It knows nothing of Kafka, and of time only what it is told.
+ * Where a partition alone fills a batch, the batch is of that partition alone, so that those of others can be worked on
+ * at the same time.
+ */
+export class Batcher {
+  readonly #limits: BatchLimits;
+  readonly #partitions = new Map<number, Partition>();
+  /** Partitions with a batch that is not released, ours or no longer. */
+  readonly #busy = new Set<number>();
+
+  constructor(limits: BatchLimits) {
+    this.#limits = limits;
+  }
+
+  /** Takes on partitions; lets go of all others and of what was buffered of them. Those that stay keep theirs. */
+  assign(partitions: readonly number[]): void {
+    for (const [partition] of this.#partitions) {
+      if (!partitions.includes(partition)) this.#partitions.delete(partition);
+    }
+    for (const partition of partitions) {
+      if (!this.#partitions.has(partition)) this.reset(partition);
+    }
+  }
+
+  /** Forgets what is known of a partition of ours: its offsets may begin anew. */
+  reset(partition: number): void {
+    this.#partitions.set(partition, { number: partition, queue: [], bytes: 0, next: 0 });
+  }
+
+  /** The lowest offset of the partition that was not yet added. */
+  nextOffset(partition: number): number {
+    return this.#partitions.get(partition)?.next ?? 0;
+  }
+
+  /**
+   * Adds a record; one that is known already, as after a rebalance, or of a partition that is not ours, is left out.
+   * @param now milliseconds
+   */
+  add(record: MSKRecord, now: number): void {
+    const partition = this.#partitions.get(record.partition);
+    if (!partition || record.offset < partition.next) return;
+    const bytes = payloadBytes(record);
+    partition.queue.push({ record, bytes, since: now });
+    partition.bytes += bytes;
+    partition.next = record.offset + 1;
+  }
+
+  /**
+   * A batch that is closed, if there is one. Its partitions give no other before it is released.
+   * @param now milliseconds
+   */
+  take(now: number): Batch | undefined {
+    const free = this.#free();
+    const full = free.find((partition) => this.#fillsBatch([partition]));
+    if (full) return this.#cut([full]);
+    const [oldest] = free;
+    const due = oldest && now - sinceOf(oldest) >= this.#limits.windowMs;
+    return due || this.#fillsBatch(free) ? this.#cut(free) : undefined;
+  }
+
+  /** Lets the batch's partitions give the next one. */
+  release(batch: Batch): void {
+    for (const partition of batch.partitions) this.#busy.delete(partition);
+  }
+
+  /** When {@link take} gives a batch even if nothing is added or released before; milliseconds. */
+  dueAt(): number | undefined {
+    const [oldest] = this.#free();
+    return oldest && sinceOf(oldest) + this.#limits.windowMs;
+  }
+
+  /** Whether enough is buffered of the partition, so that no more need be fetched now. */
+  hasEnough(partition: number): boolean {
+    const { queue, bytes } = this.#partitions.get(partition) ?? { queue: [], bytes: 0 };
+    const { maxRecords, maxBytes } = this.#limits;
+    return queue.length >= READY_BATCHES * maxRecords || bytes >= READY_BATCHES * maxBytes;
+  }
+
+  /** Partitions that may give a batch, the one that waits longest first. */
+  #free(): Partition[] {
+    return [...this.#partitions.values()]
+      .filter(({ number, queue }) => queue.length > 0 && !this.#busy.has(number))
+      .sort((one, other) => sinceOf(one) - sinceOf(other));
+  }
+
+  #fillsBatch(partitions: readonly Partition[]): boolean {
+    const records = partitions.reduce((sum, { queue }) => sum + queue.length, 0);
+    const bytes = partitions.reduce((sum, partition) => sum + partition.bytes, 0);
+    return records >= this.#limits.maxRecords || bytes >= this.#limits.maxBytes;
+  }
+
+  /** Fills a batch from the partitions, record by record the one that waits longest. */
+  #cut(partitions: readonly Partition[]): Batch | undefined {
+    const batch: Batch = { records: [], partitions: [], bytes: 0 };
+    while (batch.records.length < this.#limits.maxRecords) {
+      const from = longestWaiting(partitions);
+      const item = from?.queue[0];
+      if (!from || !item) break;
+      if (batch.records.length > 0 && batch.bytes + item.bytes > this.#limits.maxBytes) break;
+      from.queue.shift();
+      from.bytes -= item.bytes;
+      batch.records.push(item.record);
+      batch.bytes += item.bytes;
+      this.#busy.add(from.number);
+    }
+    batch.partitions = [...new Set(batch.records.map(({ partition }) => partition))];
+    return batch.records.length > 0 ? batch : undefined;
+  }
+}
+
+function sinceOf({ queue }: Partition): number {
+  return queue[0]?.since ?? Number.POSITIVE_INFINITY;
+}
+
+function longestWaiting(partitions: readonly Partition[]): Partition | undefined {
+  return partitions.reduce((one, other) => (sinceOf(other) < sinceOf(one) ? other : one));
+}

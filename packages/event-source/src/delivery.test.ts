@@ -1,0 +1,169 @@
+import type { MSKEvent } from '@video-pipeline/frame';
+import type { StoredObject } from '@video-pipeline/storage';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Batch } from './batcher.ts';
+import { backoffMs, type DeliveryOptions, deliver } from './delivery.ts';
+import { toQuarantine, toStore } from './on-failure.ts';
+
+const batch: Batch = {
+  records: [
+    [0, 7],
+    [1, 3],
+    [0, 8],
+  ].map(([partition = 0, offset = 0]) => ({
+    topic: 'frames',
+    partition,
+    offset,
+    timestamp: 1_764_000_000_000 + offset,
+    timestampType: 'CREATE_TIME',
+    key: '',
+    value: '',
+    headers: [],
+  })),
+  partitions: [0, 1],
+  bytes: 500,
+};
+
+const waits: number[] = [];
+beforeEach(() => void waits.splice(0));
+const source = { eventSourceArn: 'arn:aws:kafka:x', bootstrapServers: 'b:9092' };
+
+function optionsOf(
+  handler: DeliveryOptions['handler'],
+  more: Partial<DeliveryOptions> = {},
+): DeliveryOptions {
+  return {
+    handler,
+    functionName: 'detect',
+    source,
+    maxBytes: 1000,
+    onTooLarge: () => Promise.reject(new Error('not expected')),
+    logger: { warn: vi.fn() },
+    signal: new AbortController().signal,
+    wait: async (ms) => void waits.push(ms),
+    ...more,
+  };
+}
+const failing = () => vi.fn((_event: MSKEvent) => Promise.reject(new Error('away')));
+const always = () => true;
+
+test('the handler gets the event that MSK would send, partition by partition', async () => {
+  const handler = vi.fn(async () => {});
+  expect(await deliver(batch, optionsOf(handler), always)).toBe(true);
+  const [first, second, third] = batch.records;
+  expect(handler).toHaveBeenCalledExactlyOnceWith(
+    {
+      eventSource: 'aws:kafka',
+      ...source,
+      records: { 'frames-0': [first, third], 'frames-1': [second] },
+    },
+    { functionName: 'detect', awsRequestId: expect.any(String) },
+  );
+});
+
+test('a batch that fails comes again whole, after waits that grow, until it succeeds', async () => {
+  const handler = failing();
+  for (let times = 0; times < 4; times++) handler.mockRejectedValueOnce(new Error('away'));
+  handler.mockResolvedValueOnce(undefined as never);
+  expect(await deliver(batch, optionsOf(handler), always)).toBe(true);
+  expect(handler).toHaveBeenCalledTimes(5);
+  for (const [event] of handler.mock.calls) expect(event).toEqual(handler.mock.calls[0]?.[0]);
+  expect(waits).toEqual([250, 500, 1000, 2000]);
+});
+
+test('a handler that throws at once is a failure like any other', async () => {
+  let calls = 0;
+  const handler = () => {
+    if (++calls < 2) throw new Error('at once');
+  };
+  expect(await deliver(batch, optionsOf(handler), always)).toBe(true);
+});
+
+test('waits end at ten seconds', () => {
+  expect([1, 2, 3, 6, 7, 50].map(backoffMs)).toEqual([250, 500, 1000, 8000, 10_000, 10_000]);
+});
+
+test('a batch that is not ours any more is given up', async () => {
+  const handler = failing();
+  expect(await deliver(batch, optionsOf(handler), () => handler.mock.calls.length < 3)).toBe(false);
+  expect(handler).toHaveBeenCalledTimes(3);
+});
+
+test('a stop ends the retries', async () => {
+  const stopping = new AbortController();
+  const handler = failing();
+  const wait = async () => stopping.abort();
+  expect(await deliver(batch, optionsOf(handler, { signal: stopping.signal, wait }), always)).toBe(false);
+  expect(handler).toHaveBeenCalledTimes(1);
+});
+
+describe('what can not be processed', () => {
+  function destination(faults = 0) {
+    const objects: StoredObject[] = [];
+    let left = faults;
+    const put = async (object: StoredObject) => {
+      if (left-- > 0) throw new Error('503');
+      objects.push(object);
+    };
+    return { objects, store: { put } };
+  }
+
+  test('goes to the destination after its retries, as Lambda would write it, and counts as done', async () => {
+    const { objects, store } = destination();
+    const handler = failing();
+    const afterRetries = { maxRetries: 2, onFailure: toStore(store, 'dead/letters') };
+    expect(await deliver(batch, optionsOf(handler, { afterRetries }), always)).toBe(true);
+    expect(handler).toHaveBeenCalledTimes(3);
+    expect(objects.map(({ key }) => key)).toEqual(['dead/letters/frames-0-7']);
+    const written = JSON.parse(String(objects[0]?.body));
+    expect(written).toMatchObject({
+      requestContext: {
+        functionArn: 'detect',
+        condition: 'RetryAttemptsExhausted',
+        approximateInvokeCount: 3,
+      },
+      responseContext: { functionError: 'Unhandled' },
+      version: '1.0',
+      KafkaBatchInfo: {
+        batchSize: 3,
+        ...source,
+        payloadSize: Buffer.byteLength(written.payload),
+        recordsInfo: {
+          'frames-0': { firstRecordOffset: '7', lastRecordOffset: '8' },
+          'frames-1': { firstRecordOffset: '3', lastRecordOffset: '3' },
+        },
+      },
+    });
+    expect(JSON.parse(written.payload)).toEqual(handler.mock.calls[0]?.[0]);
+  });
+
+  test('is not done before the destination has it; the handler is not asked again', async () => {
+    const { objects, store } = destination(2);
+    const handler = failing();
+    const afterRetries = { maxRetries: 0, onFailure: toStore(store, '') };
+    expect(await deliver(batch, optionsOf(handler, { afterRetries }), always)).toBe(true);
+    expect(handler).toHaveBeenCalledTimes(1);
+    expect(objects.map(({ key }) => key)).toEqual(['frames-0-7']);
+  });
+
+  test('a record too large for an invocation is put away without one', async () => {
+    const { objects, store } = destination();
+    const handler = vi.fn();
+    const onTooLarge = toStore(store, 'dead');
+    expect(await deliver({ ...batch, bytes: 1001 }, optionsOf(handler, { onTooLarge }), always)).toBe(true);
+    expect(handler).not.toHaveBeenCalled();
+    expect(JSON.parse(String(objects[0]?.body))).toMatchObject({
+      requestContext: { condition: 'MaximumPayloadSizeExceeded', approximateInvokeCount: 0 },
+      responseContext: null,
+    });
+  });
+
+  test('or, without a destination, record by record into quarantine', async () => {
+    const quarantine = vi.fn(async () => {});
+    const onTooLarge = toQuarantine(quarantine);
+    await deliver({ ...batch, bytes: 1001 }, optionsOf(vi.fn(), { onTooLarge }), always);
+    expect(quarantine.mock.calls).toEqual(
+      batch.records.map((record) => [record, 'MaximumPayloadSizeExceeded']),
+    );
+  });
+});

@@ -1,0 +1,181 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { toLambdaRecord } from '@video-pipeline/frame';
+import type { Logger } from '@video-pipeline/telemetry';
+import type { Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka } from 'kafkajs';
+import { type Batch, Batcher } from './batcher.ts';
+import { type DeliveryOptions, deliver } from './delivery.ts';
+
+/** The largest event that a Lambda invocation carries, bytes of JSON. */
+const MAX_PAYLOAD_BYTES = 6 * 1024 * 1024;
+/** What an event is around its records: names, ARN, brokers. */
+const ENVELOPE_BYTES = 1024;
+const MAX_BYTES = MAX_PAYLOAD_BYTES - ENVELOPE_BYTES;
+
+/** How long a stop waits for invocations that run, and then for the group to be left, milliseconds. */
+const STOP_WAIT_MS = 3_000;
+const LEAVE_WAIT_MS = 800;
+
+/**
+ * Short waits, since frames are awaited. After a kill -9 the broker waits for the dead member until `sessionTimeout`,
+ * 6 s being the least that brokers take by default.
+ */
+const CONSUMER = {
+  sessionTimeout: 6_000,
+  heartbeatInterval: 1_500,
+  rebalanceTimeout: 10_000,
+  minBytes: 1,
+  maxWaitTimeInMs: 200,
+  maxBytesPerPartition: 4 * 1024 * 1024,
+  allowAutoTopicCreation: false,
+  retry: { initialRetryTime: 200, maxRetryTime: 3_000, retries: 8 },
+} as const;
+
+export interface EventSourceOptions extends Omit<DeliveryOptions, 'maxBytes' | 'signal' | 'wait'> {
+  kafka: Kafka;
+  topic: string;
+  groupId: string;
+  /** Records in one invocation, at most. */
+  batchSize: number;
+  /** Longest wait for a batch to fill, milliseconds. */
+  windowMs: number;
+  /** Invocations at the same time, at most, each with partitions of its own. */
+  concurrency: number;
+  logger: Pick<Logger, 'warn' | 'info'>;
+  /** Called when the consumer ended for a reason that it can't overcome. */
+  onCrash(error: Error): void;
+}
+
+export interface EventSource {
+  /** Lets what runs finish (3 s at most), commits it and leaves the group. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Reads a topic and invokes a handler with its records in this process, as an Amazon MSK event-source mapping does: same
+ * events, same batches, order per partition, whole-batch retry, offsets committed after success alone.
+ * Resolves once the group is joined.
+ */
+export async function startEventSource(options: EventSourceOptions): Promise<EventSource> {
+  const consumer = options.kafka.consumer({ groupId: options.groupId, ...CONSUMER });
+  const source = new Poller(options, consumer);
+  await consumer.connect();
+  await consumer.subscribe({ topic: options.topic, fromBeginning: true });
+  await source.run();
+  return source;
+}
+
+/** Fetches ahead into the batcher while batches are delivered. */
+class Poller implements EventSource {
+  readonly #options: EventSourceOptions;
+  readonly #consumer: Consumer;
+  readonly #batcher: Batcher;
+  readonly #stopping = new AbortController();
+  readonly #running = new Set<Promise<void>>();
+  /** Makes kafkajs fetch a partition again. */
+  readonly #paused = new Map<number, () => void>();
+  /** Counts for each partition of ours how often it came to us: what was begun before is not ours to commit. */
+  #tenures = new Map<number, number>();
+  #joins = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: EventSourceOptions, consumer: Consumer) {
+    this.#options = options;
+    this.#consumer = consumer;
+    const { batchSize, windowMs } = options;
+    this.#batcher = new Batcher({ maxRecords: batchSize, windowMs, maxBytes: MAX_BYTES });
+  }
+
+  async run(): Promise<void> {
+    const { GROUP_JOIN, CRASH } = this.#consumer.events;
+    const joined = new Promise<void>((resolve) => {
+      this.#consumer.on(GROUP_JOIN, ({ payload }) => {
+        this.#assign(payload);
+        resolve();
+      });
+    });
+    this.#consumer.on(CRASH, ({ payload: { error, restart } }) => {
+      if (!restart && !this.#stopping.signal.aborted) this.#options.onCrash(error);
+    });
+    await this.#consumer.run({ autoCommit: false, eachBatch: async (payload) => this.#receive(payload) });
+    await joined;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    clearTimeout(this.#timer);
+    await Promise.race([Promise.allSettled(this.#running), sleep(STOP_WAIT_MS, undefined, { ref: false })]);
+    await Promise.race([this.#consumer.disconnect(), sleep(LEAVE_WAIT_MS, undefined, { ref: false })]);
+  }
+
+  #assign({ memberAssignment }: ConsumerGroupJoinEvent['payload']): void {
+    const partitions = memberAssignment[this.#options.topic] ?? [];
+    this.#joins++;
+    this.#tenures = new Map(partitions.map((one) => [one, this.#tenures.get(one) ?? this.#joins]));
+    this.#batcher.assign(partitions);
+    this.#resumeFetching();
+    this.#options.logger.info(`${this.#options.groupId} reads ${this.#options.topic}`, { partitions });
+  }
+
+  /** Only buffers, so that kafkajs goes on fetching and sending heartbeats however long the handler takes. */
+  #receive({ batch, pause }: EachBatchPayload): void {
+    const { topic, partition } = batch;
+    const now = Date.now();
+    // A topic that was deleted and created again counts from 0.
+    if (Number(batch.highWatermark) < this.#batcher.nextOffset(partition)) this.#batcher.reset(partition);
+    for (const message of batch.messages) {
+      const position = { topic, partition, offset: message.offset, timestamp: Number(message.timestamp) };
+      this.#batcher.add(toLambdaRecord(position, message), now);
+    }
+    if (this.#batcher.hasEnough(partition)) this.#paused.set(partition, pause());
+    this.#pump();
+  }
+
+  /** Delivers every batch that is closed, as far as may run at once, and comes back when the next one is. */
+  #pump(): void {
+    clearTimeout(this.#timer);
+    if (this.#stopping.signal.aborted) return;
+    while (this.#running.size < this.#options.concurrency) {
+      const batch = this.#batcher.take(Date.now());
+      if (!batch) break;
+      const work = this.#deliver(batch).finally(() => {
+        this.#running.delete(work);
+        this.#pump();
+      });
+      this.#running.add(work);
+    }
+    this.#resumeFetching();
+    const due = this.#batcher.dueAt();
+    if (due !== undefined && this.#running.size < this.#options.concurrency) {
+      this.#timer = setTimeout(() => this.#pump(), Math.max(0, due - Date.now()));
+    }
+  }
+
+  #resumeFetching(): void {
+    for (const [partition, resume] of this.#paused) {
+      if (this.#batcher.hasEnough(partition)) continue;
+      this.#paused.delete(partition);
+      resume();
+    }
+  }
+
+  async #deliver(batch: Batch): Promise<void> {
+    const tenures = this.#tenures;
+    const ours = () => batch.partitions.filter((one) => this.#tenures.get(one) === tenures.get(one));
+    const options = { ...this.#options, maxBytes: MAX_BYTES, signal: this.#stopping.signal };
+    if (await deliver(batch, options, () => ours().length > 0)) await this.#commit(batch, ours());
+    this.#batcher.release(batch);
+  }
+
+  async #commit(batch: Batch, partitions: readonly number[]): Promise<void> {
+    const offsets = partitions.map((partition) => {
+      const last = batch.records.findLast((record) => record.partition === partition);
+      return { topic: this.#options.topic, partition, offset: String((last?.offset ?? -1) + 1) };
+    });
+    try {
+      if (offsets.length > 0) await this.#consumer.commitOffsets(offsets);
+    } catch (error) {
+      // The next commit covers it; should there be none, the records are delivered again.
+      this.#options.logger.warn('offsets not committed', error as Error);
+    }
+  }
+}

@@ -1,0 +1,112 @@
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { type Config, readConfig } from '@video-pipeline/config';
+import { connectKafka, KAFKA_VARIABLES } from '@video-pipeline/kafka';
+import { exitWithError, onShutdown, reportReady } from '@video-pipeline/lifecycle';
+import {
+  createQuarantine,
+  createStore,
+  STORAGE_VARIABLES,
+  type StorageSettings,
+} from '@video-pipeline/storage';
+import { createLogger } from '@video-pipeline/telemetry';
+import { Command, InvalidArgumentError } from 'commander';
+import { type EventSource, type Handler, startEventSource, toQuarantine, toStore } from './index.ts';
+
+interface Options {
+  handler: string;
+  topic: string;
+  group: string;
+  batchSize: number;
+  window: number;
+  concurrency: number;
+  onFailure?: { bucket: string; prefix: string };
+  maxRetries: number;
+}
+
+await main().catch(exitWithError);
+
+async function main(): Promise<void> {
+  const config = readConfig([
+    ...KAFKA_VARIABLES,
+    ...STORAGE_VARIABLES,
+    'BATCH_SIZE',
+    'BATCH_TIMEOUT_SECONDS',
+  ]);
+  const options = readOptions(config);
+  const logger = createLogger('event-source');
+  let source: EventSource | undefined;
+  onShutdown(async () => source?.stop(), logger);
+  source = await startEventSource({
+    kafka: connectKafka(options.group, logger, config),
+    topic: options.topic,
+    groupId: options.group,
+    handler: await loadHandler(options.handler),
+    functionName: options.handler,
+    source: {
+      eventSourceArn: `arn:aws:kafka:${config.AWS_REGION}:000000000000:cluster/local`,
+      bootstrapServers: config.KAFKA_BOOTSTRAP_SERVERS,
+    },
+    batchSize: options.batchSize,
+    windowMs: options.window * 1000,
+    concurrency: options.concurrency,
+    ...onFailure(options, config),
+    logger,
+    onCrash: exitWithError,
+  });
+  reportReady();
+}
+
+function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): Options {
+  return new Command('event-source')
+    .description('Runs a Lambda handler on a Kafka topic as an Amazon MSK event-source mapping does.')
+    .requiredOption('--handler <file>', 'module that exports `handler`')
+    .requiredOption('--topic <name>', 'topic to read')
+    .requiredOption('--group <id>', 'consumer group')
+    .option(
+      '--batch-size <records>',
+      'records in one invocation, at most',
+      number(1, 10_000),
+      defaults.BATCH_SIZE,
+    )
+    .option(
+      '--window <seconds>',
+      'longest wait for a batch to fill',
+      number(0, 300),
+      defaults.BATCH_TIMEOUT_SECONDS,
+    )
+    .option('--concurrency <invocations>', 'invocations at the same time, at most', number(1, 100), 2)
+    .option('--on-failure <s3 url>', 's3://bucket/prefix for batches that fail again and again', s3Url)
+    .option('--max-retries <times>', 'retries before a batch goes there', number(0, 10_000), 10)
+    .parse()
+    .opts<Options>();
+}
+
+/** Where batches go that can't be processed: without a destination, only what is too large goes anywhere. */
+function onFailure({ onFailure: destination, maxRetries }: Options, settings: StorageSettings) {
+  if (!destination) {
+    return { onTooLarge: toQuarantine(createQuarantine(createStore(settings), 'event-source')) };
+  }
+  const put = toStore(createStore({ ...settings, S3_BUCKET: destination.bucket }), destination.prefix);
+  return { onTooLarge: put, afterRetries: { maxRetries, onFailure: put } };
+}
+
+async function loadHandler(file: string): Promise<Handler> {
+  const { handler } = await import(pathToFileURL(resolve(file)).href);
+  if (typeof handler !== 'function') throw new Error(`${file} exports no function 'handler'`);
+  return handler;
+}
+
+function number(min: number, max: number) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (text.trim() && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`must be a number from ${min} to ${max}`);
+  };
+}
+
+function s3Url(text: string): { bucket: string; prefix: string } {
+  const [, bucket, prefix = ''] = text.match(/^s3:\/\/([^/]+)(?:\/(.*?))?\/?$/) ?? [];
+  if (!bucket) throw new InvalidArgumentError('must be s3://bucket/prefix');
+  return { bucket, prefix };
+}

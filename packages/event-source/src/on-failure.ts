@@ -1,0 +1,81 @@
+import { randomUUID } from 'node:crypto';
+import { type MSKEvent, type MSKRecord, positionOf } from '@video-pipeline/frame';
+import type { Quarantine, Store } from '@video-pipeline/storage';
+import type { Batch } from './batcher.ts';
+
+/** Why a batch is put away, in Lambda's words. */
+export type FailureCondition = 'RetryAttemptsExhausted' | 'MaximumPayloadSizeExceeded';
+
+export interface FailedBatch {
+  event: MSKEvent;
+  batch: Batch;
+  condition: FailureCondition;
+  /** How often the handler was invoked with it. */
+  invocations: number;
+  functionName: string;
+}
+
+/** Puts a batch away; the batch counts as done once it resolves. */
+export type OnFailure = (failed: FailedBatch) => Promise<void>;
+
+/**
+ * An S3 on-failure destination: the invocation record that Lambda writes, with the whole event in it.
+ * @see https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure.html
+ */
+export function toStore(store: Store, prefix: string): OnFailure {
+  return async (failed) => {
+    const [first] = failed.batch.records;
+    if (!first) return;
+    await store.put({
+      key: [prefix, positionOf(first)].filter(Boolean).join('/'),
+      body: JSON.stringify(invocationRecord(failed, new Date())),
+      contentType: 'application/json',
+    });
+  };
+}
+
+/** Puts each record of the batch into `failed/` instead. */
+export function toQuarantine(quarantine: Quarantine): OnFailure {
+  return async ({ batch, condition }) => {
+    for (const record of batch.records) await quarantine(record, condition);
+  };
+}
+
+function invocationRecord({ event, batch, condition, invocations, functionName }: FailedBatch, now: Date) {
+  const payload = JSON.stringify(event);
+  return {
+    requestContext: {
+      requestId: randomUUID(),
+      functionArn: functionName,
+      condition,
+      approximateInvokeCount: invocations,
+    },
+    responseContext:
+      condition === 'RetryAttemptsExhausted'
+        ? { statusCode: 200, executedVersion: '$LATEST', functionError: 'Unhandled' }
+        : null,
+    version: '1.0',
+    timestamp: now.toISOString(),
+    KafkaBatchInfo: {
+      batchSize: batch.records.length,
+      eventSourceArn: event.eventSourceArn,
+      bootstrapServers: event.bootstrapServers,
+      payloadSize: Buffer.byteLength(payload),
+      recordsInfo: Object.fromEntries(
+        Object.entries(event.records).map(([name, records]) => [name, recordsInfo(records)]),
+      ),
+    },
+    payload,
+  };
+}
+
+function recordsInfo(records: readonly MSKRecord[]) {
+  const [first, last] = [records.at(0), records.at(-1)];
+  const time = (record: MSKRecord | undefined) => record && new Date(record.timestamp).toISOString();
+  return {
+    firstRecordOffset: String(first?.offset),
+    lastRecordOffset: String(last?.offset),
+    firstRecordTimestamp: time(first),
+    lastRecordTimestamp: time(last),
+  };
+}
