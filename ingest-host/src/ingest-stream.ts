@@ -125,7 +125,7 @@ export class IngestStream {
       if (!frame) limit.dropped(1);
       else if (live) publisher.offer(frame);
       else {
-        await publisher.put(frame);
+        await publisher.put(frame, this.#abort.signal);
         // A full pipeline is no reason to think that the file stalls.
         watchdog.feed();
       }

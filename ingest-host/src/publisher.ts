@@ -50,12 +50,17 @@ export class Publisher {
     this.#running ??= this.#run();
   }
 
-  /** Queues a frame of a stream that can wait: returns when there is room, and drops nothing. */
-  async put(frame: Frame): Promise<void> {
+  /**
+   * Queues a frame of a stream that can wait, and drops nothing for it.
+   * @returns when there is room for the next one, or `signal` says not to wait for it
+   */
+  async put(frame: Frame, signal: AbortSignal): Promise<void> {
     const buffer = this.#bufferOf(frame.streamId, Number.POSITIVE_INFINITY);
     buffer.push(frame);
     this.#running ??= this.#run();
-    while (buffer.length >= this.#options.maxWaiting && !this.#givenUp) await once(this.#changes, 'sent');
+    while (buffer.length >= this.#options.maxWaiting && !signal.aborted) {
+      await once(this.#changes, 'sent', { signal }).catch(() => {});
+    }
   }
 
   /**
@@ -74,7 +79,6 @@ export class Publisher {
     this.#givenUp = true;
     const left = [...this.#inFlight, ...this.#takeAll()];
     if (left.length > 0) this.#events.dropped(left);
-    this.#changes.emit('sent');
   }
 
   #bufferOf(streamId: string, maxMs = this.#options.bufferMs): FrameBuffer {
@@ -107,7 +111,7 @@ export class Publisher {
         return;
       } catch (error) {
         this.#events.failed(error instanceof Error ? error : new Error(String(error)));
-        await delay(this.#options.retryMs, undefined, { ref: false });
+        await delay(this.#options.retryMs);
       }
     }
   }

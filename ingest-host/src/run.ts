@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { ConfigError, readConfig } from '@video-pipeline/config';
-import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
+import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
 import { AV_LOG_QUIET } from 'node-av/constants';
@@ -27,6 +27,8 @@ const VARIABLES = [
 
 /** Longest wait for Kafka to take what is queued when the process is told to stop, milliseconds. */
 const FLUSH_MS = 3_000;
+/** A broker that is back is found again within so many milliseconds. */
+const LONGEST_KAFKA_RETRY_MS = 2_000;
 /** Each camera being read holds one thread of libuv's pool; decoding and encoding need some, and so does DNS. */
 const MIN_THREADS = 32;
 
@@ -43,7 +45,10 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   Log.setLevel(AV_LOG_QUIET);
 
   const log = createLogger('ingest');
-  const producer = orderedProducer(connectKafka('ingest', log));
+  const kafka = connectKafka('ingest', log, readConfig(KAFKA_VARIABLES, env), {
+    retry: { maxRetryTime: LONGEST_KAFKA_RETRY_MS },
+  });
+  const producer = orderedProducer(kafka);
   const ingest = new Ingest(kafkaSend(producer, config.KAFKA_TOPIC), {
     maxFrameBytes: config.MAX_FRAME_BYTES,
     bufferSeconds: config.BUFFER_SECONDS,

@@ -13,7 +13,10 @@ export interface UdpPair {
 }
 
 /** Carries packets inside the RTSP connection, each after `$`, its channel and its length (RFC 2326, 10.12). */
-export function interleavedOutlet(socket: Socket, [rtp, rtcp]: [number, number]): Outlet {
+export function interleavedOutlet(
+  socket: Pick<Socket, 'writableLength' | 'write'>,
+  [rtp, rtcp]: [number, number],
+): Outlet {
   let behind = false;
   return {
     // One write for a whole picture: a write for each packet would cost a system call for each.

@@ -1,0 +1,164 @@
+import {
+  AV_CODEC_ID_MJPEG,
+  AV_PIX_FMT_YUV420P,
+  AV_PIX_FMT_YUVJ420P,
+  AVCOL_RANGE_JPEG,
+  AVCOL_RANGE_MPEG,
+  AVCOL_SPC_BT709,
+  AVCOL_SPC_SMPTE170M,
+  AVCOL_SPC_UNSPECIFIED,
+  type AVColorSpace,
+} from 'node-av/constants';
+import { Codec, CodecContext, Frame, Packet } from 'node-av/lib';
+import { afterEach, expect, test } from 'vitest';
+import { JpegEncoder } from './jpeg.ts';
+
+const encoders: JpegEncoder[] = [];
+afterEach(() => {
+  for (const encoder of encoders.splice(0)) encoder.close();
+});
+
+function createEncoder(maxBytes = 160_000, quality = 85): JpegEncoder {
+  const encoder = new JpegEncoder(maxBytes, quality);
+  encoders.push(encoder);
+  return encoder;
+}
+
+/** A 4:2:0 picture in limited range, as H.264 cameras give it. */
+function picture(
+  width: number,
+  height: number,
+  space: AVColorSpace,
+  luma: (x: number, y: number) => number,
+  cb = 128,
+  cr = 128,
+) {
+  const planes = Buffer.alloc((width * height * 3) / 2, cb);
+  for (let at = 0; at < width * height; at += 1) planes[at] = luma(at % width, Math.floor(at / width));
+  planes.fill(cr, (width * height * 5) / 4);
+  const frame = Frame.fromVideoBuffer(planes, { width, height, format: AV_PIX_FMT_YUV420P });
+  frame.colorRange = AVCOL_RANGE_MPEG;
+  frame.colorSpace = space;
+  return frame;
+}
+
+/** Decoded samples, `[Y, Cb, Cr]` of one pixel. */
+function decode(jpeg: Buffer): { frame: Frame; at(x: number, y: number): number[] } {
+  const decoder = new CodecContext();
+  const codec = Codec.findDecoder(AV_CODEC_ID_MJPEG);
+  decoder.allocContext3(codec);
+  expect(decoder.open2Sync(codec)).toBe(0);
+  const packet = new Packet();
+  packet.alloc();
+  packet.data = jpeg;
+  const frame = new Frame();
+  frame.alloc();
+  expect(decoder.sendPacketSync(packet)).toBe(0);
+  decoder.sendPacketSync(null);
+  expect(decoder.receiveFrameSync(frame)).toBe(0);
+  packet.free();
+  decoder.freeContext();
+  expect([frame.format, frame.colorRange]).toEqual([AV_PIX_FMT_YUVJ420P, AVCOL_RANGE_JPEG]);
+  const { width, height } = frame;
+  const planes = frame.toBuffer();
+  const chroma = (x: number, y: number) => (y >> 1) * (width / 2) + (x >> 1);
+  const at = (x: number, y: number) => [
+    planes[y * width + x] ?? 0,
+    planes[width * height + chroma(x, y)] ?? 0,
+    planes[(width * height * 5) / 4 + chroma(x, y)] ?? 0,
+  ];
+  return { frame, at };
+}
+
+/** RGB of limited-range YCbCr, and full-range BT.601 YCbCr of that: ITU-R BT.709 and BT.601, JFIF (ITU-T T.871). */
+function expected([y = 0, cb = 0, cr = 0]: number[], kr: number, kb: number): number[] {
+  const kg = 1 - kr - kb;
+  const luma = (y - 16) / 219;
+  const [pb, pr] = [(cb - 128) / 224, (cr - 128) / 224];
+  const [r, b] = [luma + 2 * (1 - kr) * pr, luma + 2 * (1 - kb) * pb];
+  const g = (luma - kr * r - kb * b) / kg;
+  const full = 0.299 * r + 0.587 * g + 0.114 * b;
+  return [255 * full, 128 + (255 * (b - full)) / 1.772, 128 + (255 * (r - full)) / 1.402];
+}
+
+const BT709 = [0.2126, 0.0722] as const;
+const BT601 = [0.299, 0.114] as const;
+
+test.each([
+  ['HD tagged BT.709', 1280, 720, AVCOL_SPC_BT709, BT709],
+  ['HD untagged, taken for BT.709', 1280, 720, AVCOL_SPC_UNSPECIFIED, BT709],
+  ['SD untagged, taken for BT.601', 320, 240, AVCOL_SPC_UNSPECIFIED, BT601],
+  ['SD tagged BT.601', 320, 240, AVCOL_SPC_SMPTE170M, BT601],
+  ['SD tagged BT.709', 320, 240, AVCOL_SPC_BT709, BT709],
+] as const)('colours of %s come out as JFIF has them', async (_name, width, height, space, [kr, kb]) => {
+  const encoder = createEncoder();
+  for (const colour of [
+    [16, 128, 128],
+    [235, 128, 128],
+    [120, 90, 170],
+    [90, 160, 110],
+  ]) {
+    const [y = 0, cb = 0, cr = 0] = colour;
+    using frame = picture(width, height, space, () => y, cb, cr);
+    const { jpeg } = await encoder.encode(frame);
+    const decoded = decode(jpeg);
+    using _frame = decoded.frame;
+    const wanted = expected(colour, kr, kb);
+    const off = decoded
+      .at(width / 2, height / 2)
+      .map((value, index) => Math.abs(value - (wanted[index] ?? 0)));
+    expect(Math.max(...off)).toBeLessThanOrEqual(3);
+  }
+});
+
+test('a JPEG says its size and looks like the picture', async () => {
+  using frame = picture(640, 480, AVCOL_SPC_SMPTE170M, (x, y) => 16 + ((x + y) % 220));
+  const { jpeg, width, height } = await createEncoder().encode(frame);
+  const decoded = decode(jpeg);
+  using _frame = decoded.frame;
+  expect([width, height, decoded.frame.width, decoded.frame.height]).toEqual([640, 480, 640, 480]);
+  for (const [x, y] of [
+    [10, 10],
+    [100, 50],
+    [333, 222],
+  ] as const) {
+    const full = (((x + y) % 220) * 255) / 219;
+    expect(Math.abs((decoded.at(x, y)[0] ?? 0) - full)).toBeLessThan(12);
+  }
+});
+
+/** Noise: the worst a JPEG can be asked for. */
+const noise = (x: number, y: number) => 16 + ((((x * 7919 + y * 104_729) ** 2) >>> 3) % 220);
+
+test('noise is kept within the budget by quality, then size, and its header is true', async () => {
+  using frame = picture(1280, 720, AVCOL_SPC_BT709, noise);
+  const encoder = createEncoder(60_000);
+  const { jpeg, width, height } = await encoder.encode(frame);
+  const decoded = decode(jpeg);
+  using _frame = decoded.frame;
+  expect(jpeg.length).toBeLessThanOrEqual(60_000);
+  expect(width).toBeLessThan(1280);
+  expect([decoded.frame.width, decoded.frame.height]).toEqual([width, height]);
+});
+
+test('better quality means more bytes, and the setting follows the picture size', async () => {
+  const sizes: number[] = [];
+  for (const quality of [50, 75, 85, 95]) {
+    using frame = picture(640, 480, AVCOL_SPC_SMPTE170M, noise);
+    sizes.push((await createEncoder(5_000_000, quality).encode(frame)).jpeg.length);
+  }
+  expect(sizes).toEqual([...sizes].sort((one, other) => one - other));
+  expect(new Set(sizes).size).toBe(4);
+});
+
+test('a stream that changes its resolution gets JPEGs of the new one', async () => {
+  const encoder = createEncoder();
+  for (const [width, height] of [
+    [640, 480],
+    [1280, 720],
+    [320, 240],
+  ] as const) {
+    using frame = picture(width, height, AVCOL_SPC_UNSPECIFIED, (x) => 16 + (x % 200));
+    expect(await encoder.encode(frame)).toMatchObject({ width, height });
+  }
+});

@@ -1,0 +1,14 @@
+import { expect, test } from 'vitest';
+import { FrameLimit } from './limit.ts';
+
+test('so many frames are published, and a dropped one is made up for', async () => {
+  const limit = new FrameLimit(3);
+  expect([limit.take(), limit.take(), limit.take(), limit.take()]).toEqual([true, true, true, false]);
+  limit.dropped(1);
+  expect([limit.take(), limit.take()]).toEqual([true, false]);
+  limit.published(2);
+  const soon = Promise.race([limit.reached.then(() => 'reached'), Promise.resolve('not yet')]);
+  expect(await soon).toBe('not yet');
+  limit.published(1);
+  await limit.reached;
+});

@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { Sampler } from './sampler.ts';
+
+function sample(times: number[], rate: number): number[] {
+  const sampler = new Sampler(rate);
+  return times.filter((time) => sampler.keep(time));
+}
+
+const even = (rate: number, seconds: number) =>
+  Array.from(
+    { length: Math.round(rate * seconds) },
+    (_, index) => Math.round((index / rate) * 90_000) / 90_000,
+  );
+
+// Between 1/20 and 1/60 of a second, repeatably.
+function variable(seconds: number): number[] {
+  const times: number[] = [];
+  for (let time = 0, seed = 1; time < seconds; ) {
+    times.push(time);
+    seed = (seed * 16_807) % 2_147_483_647;
+    time += 1 / (20 + (seed % 41));
+  }
+  return times;
+}
+
+const sources = [
+  { name: '5 fps', times: even(5, 600), interval: 1 / 5 },
+  { name: '25 fps', times: even(25, 600), interval: 1 / 25 },
+  { name: '29.97 fps', times: even(30_000 / 1001, 600), interval: 1001 / 30_000 },
+  { name: '50 fps', times: even(50, 600), interval: 1 / 50 },
+  { name: 'a variable rate', times: variable(600), interval: 1 / 20 },
+];
+const cases = sources.flatMap((source) => [1, 2, 10, 15].map((rate) => ({ ...source, rate })));
+
+test.each(cases)('$name at $rate frames a second: even intervals and the right number', (one) => {
+  const kept = sample(one.times, one.rate);
+  // A source can't give more than it has.
+  const rate = Math.min(one.rate, 1 / one.interval);
+  const deviations = kept.slice(1).map((time, index) => Math.abs(time - (kept[index] ?? 0) - 1 / rate));
+  expect(Math.max(...deviations)).toBeLessThanOrEqual(one.interval + 0.003);
+  const measured = (kept.length - 1) / ((kept.at(-1) ?? 0) - (kept[0] ?? 0));
+  expect(Math.abs(measured / rate - 1)).toBeLessThan(0.001);
+});
+
+test('a clock set back, or far ahead, starts the grid anew and loses no time', () => {
+  const before = even(25, 4);
+  const after = even(25, 4).map((time) => time + 1000);
+  expect(sample([...before, ...even(25, 4)], 10)).toHaveLength(80);
+  expect(sample([...before, ...after], 10)).toHaveLength(80);
+});
+
+test('after a gap no frames are made up for it', () => {
+  const times = [...even(25, 2), ...even(25, 2).map((time) => time + 5)];
+  expect(sample(times, 10)).toHaveLength(40);
+});

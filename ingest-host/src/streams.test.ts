@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest';
+import { parseStreams } from './streams.ts';
+
+const defaults = { frameRate: 10, quality: 85 };
+const parse = (text: string) => parseStreams(text, defaults, 'streams.yaml');
+
+test('YAML and JSON give the same streams, with defaults filled in', () => {
+  const yaml =
+    '- id: yard\n  url: rtsp://cam/1\n- id: door\n  url: a.mp4?loop\n  frame_rate: 2\n  transport: udp\n';
+  const json =
+    '[{"id":"yard","url":"rtsp://cam/1"},{"id":"door","url":"a.mp4?loop","frame_rate":2,"transport":"udp"}]';
+  const expected = [
+    { id: 'yard', url: 'rtsp://cam/1', frameRate: 10, quality: 85, transport: 'tcp' },
+    { id: 'door', url: 'a.mp4?loop', frameRate: 2, quality: 85, transport: 'udp' },
+  ];
+  expect(parse(yaml)).toEqual(expected);
+  expect(parse(json)).toEqual(expected);
+});
+
+test.each([
+  ['- id: yard\n  url: x\n- id: "a b"\n  url: y\n', "streams.yaml: line 3: 'id' must be letters"],
+  ['- id: yard\n', "streams.yaml: line 1: 'url' is invalid"],
+  ['- id: yard\n  url: x\n  frame_rate: 0\n', "line 3: 'frame_rate' "],
+  ['- id: yard\n  url: x\n  colour: red\n', 'line 3: Unrecognized key: "colour"'],
+  ['- id: yard\n  url: x\n- id: yard\n  url: y\n', "line 3: id 'yard' is there twice"],
+  ['- id: [\n', 'line 2: not YAML'],
+  ['yard: rtsp://cam/1\n', 'must be a list of streams'],
+  ['- yard\n', 'line 1: is invalid'],
+])('%j is refused with its line and field', (text, message) => {
+  expect(() => parse(text)).toThrow(message);
+});
+
+test('an error never shows a URL', () => {
+  const text = '- id: yard\n  url: [rtsp://admin:secret@cam/1]\n- id: rtsp://admin:secret@cam/2\n  url: x\n';
+  expect(() => parse(text)).toThrow(
+    expect.not.objectContaining({ message: expect.stringContaining('secret') }),
+  );
+});
