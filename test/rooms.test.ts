@@ -47,7 +47,7 @@ test.each([...rooms])('%s/package.json depends on what the room imports, and on 
 function importsOf(file: string): string[] {
   const code = readFileSync(join(root, file), 'utf8');
   const statements = code.matchAll(
-    /^(?:import|export)\b[^;'"]*?\bfrom '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)/gm,
+    /^(?:import|export)\b[^;'"]*?\bfrom '([^']+)'|^import '([^']+)'|\bimport(?:\.meta\.resolve)?\('([^']+)'\)/gm,
   );
   return [...statements].map((match) => match.slice(1).find(Boolean) ?? '');
 }

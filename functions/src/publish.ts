@@ -1,5 +1,5 @@
 import { type DetectedFrame, encodeDetectedFrame } from '@video-pipeline/frame';
-import type { Producer } from 'kafkajs';
+import type { Producer } from '@video-pipeline/kafka';
 
 /** Publishes frames, in order; resolves once every in-sync replica has them. */
 export type Publish = (frames: readonly DetectedFrame[]) => Promise<void>;

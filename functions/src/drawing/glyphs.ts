@@ -14,8 +14,6 @@ export interface Glyphs {
   cells: ReadonlyMap<string, { x: number; width: number }>;
 }
 
-/** B612 was drawn for the screens of airliners. The package holds the Latin letters of ISO 8859-1. */
-const FONT = '@fontsource/b612/files/b612-latin-700-normal.woff';
 /** Stands for a character that the font does not have. */
 export const UNKNOWN = '?';
 
@@ -36,8 +34,10 @@ export function loadGlyphs(size: number): Promise<Glyphs> {
   return glyphs;
 }
 
+// B612 was drawn for the screens of airliners. The file holds the letters of ISO 8859-1.
 async function loadFont(): Promise<Font> {
-  const bytes = await readFile(fileURLToPath(import.meta.resolve(FONT)));
+  const url = import.meta.resolve('@fontsource/b612/files/b612-latin-700-normal.woff');
+  const bytes = await readFile(fileURLToPath(url));
   return parse(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 }
 

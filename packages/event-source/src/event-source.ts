@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toLambdaRecord } from '@video-pipeline/frame';
+import type { Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka } from '@video-pipeline/kafka';
 import type { Logger } from '@video-pipeline/telemetry';
-import type { Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka } from 'kafkajs';
 import { type Batch, Batcher } from './batcher.ts';
 import { type DeliveryOptions, deliver } from './delivery.ts';
 

@@ -1,3 +1,11 @@
+// One room knows kafkajs: the others take its types from here.
+export type {
+  Consumer,
+  ConsumerGroupJoinEvent,
+  EachBatchPayload,
+  Kafka,
+  Producer,
+} from 'kafkajs';
 export * from './connect.ts';
 export * from './lag.ts';
 export * from './topics.ts';
