@@ -55,7 +55,7 @@ function importsOf(file: string): string[] {
 function isAllowed(name: string, file: string, room: string, allowed: string[]): boolean {
   if (name.startsWith('.'))
     return !relative(join(root, room), resolve(root, dirname(file), name)).startsWith('..');
-  return !name.startsWith(SCOPE) || allowed.includes(name.slice(SCOPE.length));
+  return !name.startsWith(SCOPE) || allowed.includes(packageOf(name).slice(SCOPE.length));
 }
 
 function isPackage(name: string): boolean {

@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import {
   annotatedKey,
   type DetectedFrame,
+  type Detection,
   encodeDetectedFrame,
   encodeFrame,
   toLambdaRecord,
 } from '@video-pipeline/frame';
 import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
 import { type KafkaServer, startKafka } from '@video-pipeline/local';
-import { audit, isClean, listFailed, openBucket, readTopic, redrive } from '@video-pipeline/recovery';
+import { audit, isClean, listFailed, openBucket, readTopic, redrive, replay } from '@video-pipeline/recovery';
 import { createQuarantine, createStore } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import type { Kafka, Producer } from 'kafkajs';
@@ -153,4 +154,40 @@ test('a failed record is listed with its reason, put back on its topic as it was
     [...records, ...records].map(({ key, value, headers }) => ({ key, value, headers })),
   );
   expect(await Array.fromAsync(options.bucket.list('failed/'))).toEqual([]);
+});
+
+test('a replay processes the frames of a time range again, into a folder of its own', async () => {
+  const frames = await Promise.all([0, 1, 2, 3, 4].map(frame));
+  const options = await publish('replayed', frames);
+  const seen: Detection = { class_id: 1, class_name: 'cat', confidence: 0.9, bbox: [10, 10, 60, 60] };
+  const before = await Array.fromAsync(options.bucket.list(''));
+  const done = await replay({
+    kafka,
+    framesTopic: options.framesTopic,
+    detector: {
+      detect: async (batch) =>
+        batch.map(({ width, height }) => ({ model: 'other', width, height, detections: [seen] })),
+    },
+    store: createStore(storage()),
+    folder: 'replay/one',
+    s3Prefix: 'annotated',
+    from: frames[1]?.capturedAt ?? 0,
+    to: frames[4]?.capturedAt ?? 0,
+    batchSize: 2,
+    logger: console,
+    progress: () => {},
+  });
+
+  expect(done).toBe(3);
+  const added = (await Array.fromAsync(options.bucket.list(''))).filter((key) => !before.includes(key));
+  const annotated = frames.slice(1, 4).map((one) => `replay/one/${annotatedKey('annotated', one)}`);
+  expect(added.filter((key) => key.endsWith('.jpg')).sort()).toEqual(annotated.sort());
+  const ndjson = await Promise.all(
+    added.filter((key) => key.endsWith('.ndjson')).map(async (key) => String(await options.bucket.read(key))),
+  );
+  const lines = ndjson.join('').trim().split('\n');
+  expect(lines.map((line) => JSON.parse(line))).toMatchObject(
+    [1, 2, 3].map((frame_number) => ({ frame_number, model: 'other', detections: [seen] })),
+  );
+  expect(added.every((key) => key.startsWith('replay/one/'))).toBe(true);
 });

@@ -118,7 +118,8 @@ async function keySet(bucket: Bucket, prefix: string): Promise<Set<string>> {
   return keys;
 }
 
-function idOf({ streamId, session, frameNumber }: Frame): string {
+/** `stream/session/number`: what names a frame wherever it lies. */
+export function idOf({ streamId, session, frameNumber }: Frame): string {
   return `${streamId}/${session}/${frameNumber}`;
 }
 

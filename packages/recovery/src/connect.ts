@@ -4,7 +4,13 @@ import { STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
 import { type Bucket, openBucket } from './bucket.ts';
 
-const NAMES = [...STORAGE_VARIABLES, 'KAFKA_TOPIC', 'KAFKA_DETECTIONS_TOPIC', 'S3_PREFIX'] as const;
+const NAMES = [
+  ...STORAGE_VARIABLES,
+  'KAFKA_TOPIC',
+  'KAFKA_DETECTIONS_TOPIC',
+  'S3_PREFIX',
+  'BATCH_SIZE',
+] as const;
 
 /** Kafka and the bucket that the environment names, for one command. */
 export function connectEnvironment(name: string) {

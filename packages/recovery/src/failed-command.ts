@@ -1,9 +1,10 @@
 import { orderedProducer } from '@video-pipeline/kafka';
 import { exitWithError } from '@video-pipeline/lifecycle';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import type { Bucket } from './bucket.ts';
 import { connectEnvironment } from './connect.ts';
 import { type FailedEntry, type FailedFilter, listFailed, readFailed, redrive, streamOf } from './failed.ts';
+import { parseTime } from './time.ts';
 
 const program = new Command('failed').description(
   'what could not be processed: look at it, put it back, delete it',
@@ -49,15 +50,9 @@ function selection(name: string, description: string): Command {
     .option('--stage <stage>', 'only of this stage: detect or annotate')
     .option('--stream <id>', 'only of this stream')
     .option('--reason <text>', 'only where the reason holds this text')
-    .option('--from <time>', 'only failed at this time or later, ISO 8601', time)
-    .option('--to <time>', 'only failed before this time, ISO 8601', time)
+    .option('--from <time>', 'only failed at this time or later, ISO 8601', parseTime)
+    .option('--to <time>', 'only failed before this time, ISO 8601', parseTime)
     .option('--json', 'one JSON object a line', false);
-}
-
-function time(text: string): Date {
-  const date = new Date(text);
-  if (Number.isNaN(date.getTime())) throw new InvalidArgumentError('not a time such as 2026-11-25T07:30:00Z');
-  return date;
 }
 
 async function each(

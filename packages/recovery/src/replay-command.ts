@@ -1,0 +1,45 @@
+import { createDetector } from '@video-pipeline/detector';
+import { exitWithError } from '@video-pipeline/lifecycle';
+import { createStore } from '@video-pipeline/storage';
+import { createLogger } from '@video-pipeline/telemetry';
+import { Command } from 'commander';
+import { connectEnvironment } from './connect.ts';
+import { replay } from './replay.ts';
+import { parseTime } from './time.ts';
+
+const logger = createLogger('replay');
+
+await new Command('replay')
+  .description(
+    'process frames that Kafka still holds again, with another model say, into a folder of its own in S3',
+  )
+  .requiredOption('--from <time>', 'frames captured at this time or later, ISO 8601', parseTime)
+  .requiredOption('--to <time>', 'frames captured before this time, ISO 8601', parseTime)
+  .option('--stream <id>', 'only of this stream')
+  .option(
+    '--folder <name>',
+    'first folder of what is written',
+    `replay/${new Date().toISOString().replaceAll(':', '-')}`,
+  )
+  .addHelpText('after', '\nThe model is that of INFERENCE_SERVICE_URL. Nothing of the first run is touched.')
+  .action(async ({ from, to, stream, folder }) => {
+    const { config, bucket, kafka } = connectEnvironment('replay');
+    bucket.close();
+    const done = await replay({
+      kafka,
+      framesTopic: config.KAFKA_TOPIC,
+      detector: createDetector(),
+      store: createStore(config),
+      folder,
+      s3Prefix: config.S3_PREFIX,
+      from: from.getTime(),
+      to: to.getTime(),
+      stream,
+      batchSize: config.BATCH_SIZE,
+      logger,
+      progress: (frames) => void process.stderr.write(`\r${frames} frames`),
+    });
+    console.log(`\n${done} frames processed again, in s3://${config.S3_BUCKET}/${folder}/`);
+  })
+  .parseAsync()
+  .catch(exitWithError);
