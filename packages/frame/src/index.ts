@@ -1,3 +1,4 @@
+export * from './checkpoint.ts';
 export * from './frame.ts';
 export * from './kafka-record.ts';
 export * from './lambda-event.ts';

@@ -8,4 +8,5 @@ export type {
 } from 'kafkajs';
 export * from './connect.ts';
 export * from './lag.ts';
+export * from './tail.ts';
 export * from './topics.ts';

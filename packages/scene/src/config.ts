@@ -120,7 +120,7 @@ export function tracksObjects(config: SceneConfig): boolean {
 
 /** The filters with their zones looked up. @param allowedClasses for streams that don't say it themselves */
 export function filtersOf(config: SceneConfig, allowedClasses?: readonly string[]): Filters {
-  const zones = (names: string[]) => names.flatMap((one): Zone[] => config.zones[one] ?? []);
+  const zones = (names: string[]) => names.flatMap((one): Zone | [] => config.zones[one] ?? []);
   const { include, exclude, ...rest } = config.filters;
   return {
     ...rest,

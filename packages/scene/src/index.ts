@@ -3,4 +3,5 @@ export { filtersOf, type Rule, type SceneConfig, sceneConfigSchema, tracksObject
 export { type SceneEvent, sceneEventSchema } from './event.ts';
 export * from './filters.ts';
 export * from './scene.ts';
+export { parseScenes, parseStreamList, StreamsError } from './streams.ts';
 export { inZone, type Point, type Polygon, relativeBox, type Zone, zoneProblem } from './zones.ts';

@@ -1,0 +1,29 @@
+import { type EncodedRecord, InvalidRecordError, type ReceivedRecord } from './kafka-record.ts';
+
+/** What a stage remembered of a stream after some record, carried on the last frame of the stream in a batch. */
+export interface Checkpoint {
+  /** The topic and partition that the stage read, `<topic>-<partition>`. */
+  source: string;
+  /** The stream's records up to this offset of the source are in the state. */
+  offset: number;
+  /** Opaque text. */
+  state: string;
+}
+
+/** Adds a checkpoint to a record. */
+export function addCheckpoint(record: EncodedRecord, { source, offset, state }: Checkpoint): void {
+  Object.assign(record.headers, { checkpoint_at: `${source}:${offset}`, checkpoint: state });
+}
+
+/**
+ * Reads a record's checkpoint; undefined where there is none.
+ * @throws InvalidRecordError when there is only half of one
+ */
+export function checkpointOf({ headers = {} }: ReceivedRecord): Checkpoint | undefined {
+  const { checkpoint_at: at, checkpoint: state } = headers;
+  if (at === undefined && state === undefined) return undefined;
+  const [, source, offset] = /^(.+):(\d+)$/.exec(String(at)) ?? [];
+  if (!source || state === undefined)
+    throw new InvalidRecordError('checkpoint_at', 'or its state is malformed');
+  return { source, offset: Number(offset), state: state.toString() };
+}

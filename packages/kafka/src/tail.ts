@@ -1,0 +1,151 @@
+import { type Cluster, type Kafka, Partitioners } from 'kafkajs';
+
+/** A record as it lies in a partition. */
+export interface TailRecord {
+  offset: number;
+  key: Buffer | null;
+  value: Buffer | null;
+  headers: Record<string, Buffer | undefined>;
+}
+
+/** The end of a partition could not be read; time may cure it. */
+export class TailError extends Error {
+  override readonly name = 'TailError';
+}
+
+/** Reads a topic from its end backwards, without a consumer group: nothing to join, commit or leave behind. */
+export interface Tail {
+  /**
+   * The newest records of the partition on which an {@link orderedProducer} puts `key`, other keys' among them, the
+   * newest first. They are fetched as they are asked for.
+   * @param limit most records
+   * @throws TailError
+   */
+  newest(topic: string, key: string, limit: number): AsyncGenerator<TailRecord, void>;
+  close(): Promise<void>;
+}
+
+/** Records fetched at once: a few batches of 25. */
+const STEP = 64;
+const MAX_FETCH_BYTES = 16 * 1024 * 1024;
+const READ_COMMITTED = 1;
+
+/** A tail reader. Nothing is connected before it is used. */
+export function createTail(kafka: Kafka): Tail {
+  const cluster = clusterOf(kafka);
+  return {
+    async *newest(topic, key, limit) {
+      try {
+        await cluster.connect();
+        await cluster.addTargetTopic(topic);
+        await cluster.refreshMetadataIfNecessary();
+        const partition = partitionOf(cluster, topic, key);
+        const high = await offsetOf(cluster, topic, partition, false);
+        const low = Math.max(await offsetOf(cluster, topic, partition, true), high - limit);
+        for (let end = high; end > low; end -= STEP) {
+          const records = await fetchRange(cluster, topic, partition, Math.max(low, end - STEP), end);
+          yield* records.reverse();
+        }
+      } catch (cause) {
+        // A leader that moved, or a connection that broke, is looked up anew next time.
+        await cluster.disconnect().catch(() => {});
+        throw new TailError(`can't read the end of ${topic} for '${key}': ${(cause as Error).message}`, {
+          cause,
+        });
+      }
+    },
+    close: () => cluster.disconnect(),
+  };
+}
+
+/**
+ * The client's view of the brokers. kafkajs hands it to a consumer's partition assigners, and nowhere else in its
+ * public interface; the consumer itself is never connected.
+ */
+function clusterOf(kafka: Kafka): Cluster {
+  let cluster: Cluster | undefined;
+  kafka.consumer({
+    groupId: 'tail',
+    partitionAssigners: [
+      (config) => {
+        cluster = config.cluster;
+        const unused = async () => [];
+        return {
+          name: 'none',
+          version: 0,
+          assign: unused,
+          protocol: () => ({ name: 'none', metadata: Buffer.alloc(0) }),
+        };
+      },
+    ],
+  });
+  if (!cluster) throw new TailError('this kafkajs hands its partition assigners no cluster');
+  return cluster;
+}
+
+function partitionOf(cluster: Cluster, topic: string, key: string): number {
+  const partitionMetadata = cluster.findTopicPartitionMetadata(topic);
+  if (partitionMetadata.length === 0) throw new TailError(`there is no topic ${topic}`);
+  return Partitioners.DefaultPartitioner()({ topic, partitionMetadata, message: { key, value: null } });
+}
+
+/** Offset of a partition's first record, or that after its last one. */
+async function offsetOf(cluster: Cluster, topic: string, partition: number, first: boolean): Promise<number> {
+  const [answer] = await cluster.fetchTopicsOffset([
+    { topic, partitions: [{ partition }], fromBeginning: first },
+  ]);
+  return Number(answer?.partitions[0]?.offset);
+}
+
+interface FetchedPartition {
+  errorCode: number;
+  messages: {
+    offset: string;
+    key: Buffer | null;
+    value: Buffer | null;
+    headers?: TailRecord['headers'];
+    isControlRecord?: boolean;
+  }[];
+}
+
+/** Records from offset `from` up to before `end`; fewer where offsets are missing. */
+async function fetchRange(
+  cluster: Cluster,
+  topic: string,
+  partition: number,
+  from: number,
+  end: number,
+): Promise<TailRecord[]> {
+  const records: TailRecord[] = [];
+  for (let next = from; next < end; ) {
+    const { errorCode, messages } = await fetchFrom(cluster, topic, partition, next);
+    if (errorCode !== 0) throw new TailError(`the broker answered with error ${errorCode}`);
+    // A broker sends whole batches, which may begin earlier and end later than what was asked for.
+    const fresh = messages.filter(({ offset }) => Number(offset) >= next && Number(offset) < end);
+    for (const { offset, key, value, headers = {}, isControlRecord } of fresh) {
+      if (!isControlRecord) records.push({ offset: Number(offset), key, value, headers });
+    }
+    const last = messages.at(-1);
+    if (!last || Number(last.offset) < next) break;
+    next = Number(last.offset) + 1;
+  }
+  return records;
+}
+
+async function fetchFrom(
+  cluster: Cluster,
+  topic: string,
+  partition: number,
+  offset: number,
+): Promise<FetchedPartition> {
+  const [nodeId = ''] = Object.keys(cluster.findLeaderForPartitions(topic, [partition]));
+  const broker = await cluster.findBroker({ nodeId });
+  const answer: { responses: { partitions: FetchedPartition[] }[] } = await broker.fetch({
+    isolationLevel: READ_COMMITTED,
+    maxWaitTime: 1_000,
+    minBytes: 1,
+    maxBytes: MAX_FETCH_BYTES,
+    topics: [{ topic, partitions: [{ partition, fetchOffset: String(offset), maxBytes: MAX_FETCH_BYTES }] }],
+  });
+  return answer.responses[0]?.partitions[0] ?? { errorCode: 0, messages: [] };
+}

@@ -1,0 +1,82 @@
+import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { type SceneConfig, sceneConfigSchema } from './config.ts';
+
+/** A list of streams that can't be used; says which line and which field. */
+export class StreamsError extends Error {
+  override readonly name = 'StreamsError';
+}
+
+/**
+ * Reads a list of streams, YAML or JSON: `[{id, ...}, ...]`. Errors name fields and never show a value as it stands
+ * there, since that may hold a password.
+ * @param entry the schema of one stream
+ * @param where name of the variable or file, for errors
+ * @throws StreamsError naming line and field of everything that is wrong
+ */
+export function parseStreamList<Entry extends { id: string }>(
+  text: string,
+  entry: z.ZodType<Entry>,
+  where: string,
+): Entry[] {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const [syntax] = document.errors;
+  if (syntax) {
+    throw new StreamsError(`${where}: line ${syntax.linePos?.[0].line ?? 1}: not YAML (${syntax.code})`);
+  }
+  const list = document.contents;
+  if (!isSeq<Node>(list)) throw new StreamsError(`${where}: must be a list of streams: [{id: ..., ...}]`);
+
+  const problems: string[] = [];
+  const entries: Entry[] = [];
+  const note = (node: Node, problem: string) =>
+    problems.push(`line ${lines.linePos(node.range?.[0] ?? 0).line}: ${problem}`);
+  for (const item of list.items) {
+    const { data, error } = entry.safeParse(isMap(item) ? item.toJS(document) : undefined);
+    for (const issue of error?.issues ?? []) note(nodeOf(item, issue), describe(issue));
+    if (!data) continue;
+    if (entries.some(({ id }) => id === data.id)) note(item, `id '${data.id}' is there twice`);
+    entries.push(data);
+  }
+  if (problems.length > 0) throw new StreamsError(`${where}: ${problems.join('; ')}`);
+  return entries;
+}
+
+/** What may stand beside `id` in an entry is the ingest host's business, but for the scene. */
+const streamWithScene = z.looseObject({ id: z.string(), scene: sceneConfigSchema.optional() });
+
+/**
+ * Reads the scenes out of a list of streams.
+ * @returns by stream id; a stream without a scene is not in it
+ * @throws StreamsError
+ */
+export function parseScenes(text: string, where: string): Map<string, SceneConfig> {
+  const streams = parseStreamList(text, streamWithScene, where);
+  return new Map(streams.flatMap(({ id, scene }) => (scene ? [[id, scene] as const] : [])));
+}
+
+/** The innermost node on the way to what is wrong: a key where there is one. */
+function nodeOf(item: Node, issue: z.core.$ZodIssue): Node {
+  const path = issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0]] : issue.path;
+  let node: Node = item;
+  let at: unknown = item;
+  for (const step of path) {
+    if (isMap(at)) {
+      const pair = at.items.find(({ key }) => isScalar(key) && String(key.value) === String(step));
+      if (!isScalar(pair?.key)) break;
+      node = pair.key;
+      at = pair.value;
+    } else if (isSeq<Node>(at)) {
+      at = at.items[Number(step)];
+      if (!isMap(at) && !isSeq(at) && !isScalar(at)) break;
+      node = at;
+    } else break;
+  }
+  return node;
+}
+
+function describe(issue: z.core.$ZodIssue): string {
+  const field = issue.path.length > 0 ? `'${issue.path.join('.')}' ` : '';
+  return `${field}${issue.message.replace(/^Invalid input: /, 'is invalid: ')}`;
+}
