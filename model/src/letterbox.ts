@@ -30,8 +30,8 @@ export function letterbox(pictureWidth: number, pictureHeight: number, size: Inp
   const height = Math.min(boundHeight, Math.max(1, Math.round(pictureHeight * scale)));
   const inputWidth = size.kind === 'fixed' ? size.width : roundUp(width, size.stride);
   const inputHeight = size.kind === 'fixed' ? size.height : roundUp(height, size.stride);
-  const left = Math.round((inputWidth - width) / 2 - 0.1);
-  const top = Math.round((inputHeight - height) / 2 - 0.1);
+  const left = Math.floor((inputWidth - width) / 2);
+  const top = Math.floor((inputHeight - height) / 2);
   return { inputWidth, inputHeight, width, height, left, top, scale };
 }
 

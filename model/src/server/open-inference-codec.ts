@@ -93,28 +93,3 @@ function elements(binary: Buffer, parameters: { binary_data_size?: number } = {}
   }
   return found;
 }
-
-/** @returns the body of a request in binary form, and how many of its bytes are the JSON header */
-export function writeInferRequest(request: InferRequest): { body: Buffer; headerLength: number } {
-  const binary = request.pictures.flatMap((picture) => {
-    const length = Buffer.alloc(4);
-    length.writeUInt32LE(picture.length);
-    return [length, picture];
-  });
-  const size = binary.reduce((sum, part) => sum + part.length, 0);
-  const header = Buffer.from(
-    JSON.stringify({
-      id: request.id,
-      inputs: [
-        {
-          name: INPUT_NAME,
-          shape: [request.pictures.length],
-          datatype: 'BYTES',
-          parameters: { binary_data_size: size },
-        },
-      ],
-      parameters: { threshold: request.threshold },
-    }),
-  );
-  return { body: Buffer.concat([header, ...binary]), headerLength: header.length };
-}

@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { Batcher } from './batcher.ts';
+
+/** A batcher of numbers whose batches last until `finish` is called; a number's result is its double. */
+function start(options: { maxSize: number; maxDelayMs: number; concurrency?: number }) {
+  const batches: { items: number[]; finish(error?: Error): void }[] = [];
+  const batcher = new Batcher<number, number>({
+    concurrency: 1,
+    ...options,
+    keyOf: (item) => (item < 0 ? 'negative' : 'positive'),
+    run: (items) =>
+      new Promise((resolve, reject) => {
+        batches.push({
+          items,
+          finish: (error) => (error ? reject(error) : resolve(items.map((item) => item * 2))),
+        });
+      }),
+  });
+  return { batcher, batches };
+}
+
+test('items that come while a batch runs make the next one, and each gets its own result', async () => {
+  const { batcher, batches } = start({ maxSize: 3, maxDelayMs: 0 });
+  const results = Promise.all([1, 2, 3, 4, 5].map((item) => batcher.add(item)));
+  expect(batches.map(({ items }) => items)).toEqual([[1]]);
+  batches[0]?.finish();
+  await sleep(0);
+  expect(batches[1]?.items).toEqual([2, 3, 4]);
+  batches[1]?.finish();
+  await sleep(0);
+  batches[2]?.finish();
+  expect(await results).toEqual([2, 4, 6, 8, 10]);
+});
+
+test('a batch waits for more, but not longer than its delay', async () => {
+  const { batcher, batches } = start({ maxSize: 3, maxDelayMs: 30 });
+  void batcher.add(1);
+  await sleep(5);
+  void batcher.add(2);
+  expect(batches).toEqual([]);
+  await sleep(60);
+  expect(batches.map(({ items }) => items)).toEqual([[1, 2]]);
+});
+
+test('a full batch does not wait', () => {
+  const { batcher, batches } = start({ maxSize: 2, maxDelayMs: 10_000 });
+  void batcher.add(1);
+  void batcher.add(2);
+  expect(batches.map(({ items }) => items)).toEqual([[1, 2]]);
+});
+
+test('items with different keys never meet, and neither key starves the other', async () => {
+  const { batcher, batches } = start({ maxSize: 2, maxDelayMs: 0 });
+  for (const item of [1, 2, 3, -1, 4, 5]) void batcher.add(item);
+  for (let index = 0; index < 4; index++) {
+    batches[index]?.finish();
+    await sleep(0);
+  }
+  expect(batches.map(({ items }) => items)).toEqual([[1], [2, 3], [-1], [4, 5]]);
+});
+
+test('a failed batch fails its items alone', async () => {
+  const { batcher, batches } = start({ maxSize: 1, maxDelayMs: 0, concurrency: 2 });
+  const [first, second] = [batcher.add(1), batcher.add(2)];
+  const failure = expect(first).rejects.toThrow('broken');
+  batches[0]?.finish(new Error('broken'));
+  batches[1]?.finish();
+  await failure;
+  expect(await second).toBe(4);
+});

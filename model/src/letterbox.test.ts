@@ -1,0 +1,50 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { letterbox, toPicture } from './letterbox.ts';
+
+const rectangle = { kind: 'rectangle', longest: 640, stride: 32 } as const;
+
+// Expected values: ultralytics LetterBox((640, 640), auto=True, stride=32), worked out by hand.
+test.each([
+  [1280, 720, { inputWidth: 640, inputHeight: 384, width: 640, height: 360, left: 0, top: 12, scale: 0.5 }],
+  [720, 1280, { inputWidth: 384, inputHeight: 640, width: 360, height: 640, left: 12, top: 0, scale: 0.5 }],
+  [640, 480, { inputWidth: 640, inputHeight: 480, width: 640, height: 480, left: 0, top: 0, scale: 1 }],
+  [320, 240, { inputWidth: 640, inputHeight: 480, width: 640, height: 480, left: 0, top: 0, scale: 2 }],
+])('%i x %i in a rectangle', (width, height, expected) => {
+  expect(letterbox(width, height, rectangle)).toEqual(expected);
+});
+
+test('a fixed size is filled up with bars on both sides', () => {
+  const box = letterbox(1280, 720, { kind: 'fixed', width: 640, height: 640 });
+  expect(box).toEqual({
+    inputWidth: 640,
+    inputHeight: 640,
+    width: 640,
+    height: 360,
+    left: 0,
+    top: 140,
+    scale: 0.5,
+  });
+});
+
+test('whatever the picture, it fits, and a point goes there and back', () => {
+  const side = fc.integer({ min: 1, max: 9000 });
+  fc.assert(
+    fc.property(side, side, fc.double({ min: 0, max: 1, noNaN: true }), (width, height, share) => {
+      const box = letterbox(width, height, rectangle);
+      expect(box.left + box.width).toBeLessThanOrEqual(box.inputWidth);
+      expect(box.top + box.height).toBeLessThanOrEqual(box.inputHeight);
+      expect([box.inputWidth % 32, box.inputHeight % 32]).toEqual([0, 0]);
+      const x = share * width * box.scale + box.left;
+      const y = share * height * box.scale + box.top;
+      const [backX, backY] = toPicture([x, y, x, y], box, width, height);
+      expect(backX).toBeCloseTo(share * width, 6);
+      expect(backY).toBeCloseTo(share * height, 6);
+    }),
+  );
+});
+
+test('a box is cut at the edges of the picture', () => {
+  const box = letterbox(1280, 720, rectangle);
+  expect(toPicture([-20, 0, 700, 384], box, 1280, 720)).toEqual([0, 0, 1280, 720]);
+});

@@ -1,0 +1,33 @@
+import { expect, test } from 'vitest';
+import { readMetadata } from './model-metadata.ts';
+
+const properties = (texts: Record<string, string>) =>
+  Object.entries(texts).map(([key, value]) => ({ key, value }));
+
+test('what Ultralytics writes', () => {
+  const metadata = readMetadata(
+    properties({
+      task: 'detect',
+      stride: '32',
+      imgsz: '[384, 640]',
+      names: `{0: 'person', 1: "driver's seat", 2: 'it\\'s', 3: 'traffic light'}`,
+      author: 'Ultralytics',
+    }),
+  );
+  expect(metadata).toEqual({
+    task: 'detect',
+    stride: 32,
+    imgsz: [384, 640],
+    names: ['person', "driver's seat", "it's", 'traffic light'],
+  });
+});
+
+test('what is missing or senseless is left out; a class without a name gets one', () => {
+  expect(readMetadata(properties({ stride: 'x', imgsz: '[]', iou: '7', names: '{}' }))).toEqual({});
+  expect(readMetadata(properties({ names: "{1: 'b', 3: 'd'}" })).names).toEqual([
+    'class 0',
+    'b',
+    'class 2',
+    'd',
+  ]);
+});

@@ -1,0 +1,122 @@
+import sharp from 'sharp';
+import { expect, test } from 'vitest';
+import type { InputSize } from './letterbox.ts';
+import { decodePicture, frameBytes, layOut } from './picture.ts';
+
+const size: InputSize = { kind: 'rectangle', longest: 64, stride: 32 };
+const MAX_PIXELS = 50_000_000;
+const RED = { r: 255, g: 0, b: 0 };
+const decode = (bytes: Buffer) => decodePicture(bytes, size, MAX_PIXELS);
+const plain = (width: number, height: number) =>
+  sharp({ create: { width, height, channels: 3, background: RED } });
+
+/** Whether all pixels are about `colour`. */
+function isAll(rgb: Uint8Array, colour: number[], tolerance = 12): boolean {
+  return rgb.every((value, at) => Math.abs(value - (colour[at % 3] ?? 0)) < tolerance);
+}
+
+test.each([
+  ['JPEG', () => plain(128, 72).jpeg()],
+  ['progressive JPEG', () => plain(128, 72).jpeg({ progressive: true })],
+  ['PNG', () => plain(128, 72).png()],
+  ['PNG with transparency', () => plain(128, 72).ensureAlpha().png()],
+  ['WebP', () => plain(128, 72).webp({ lossless: true })],
+])('a red %s becomes red RGB of the input size', async (_name, make) => {
+  const picture = await decode(await make().toBuffer());
+  expect(picture).toMatchObject({ width: 128, height: 72, box: { width: 64, height: 36 } });
+  expect(picture.rgb.length).toBe(64 * 36 * 3);
+  expect(isAll(picture.rgb, [255, 0, 0])).toBe(true);
+});
+
+test('a CMYK JPEG becomes RGB, as near as printing inks come to red', async () => {
+  const picture = await decode(await plain(64, 64).toColourspace('cmyk').jpeg().toBuffer());
+  expect(isAll(picture.rgb, [255, 0, 0], 60)).toBe(true);
+});
+
+test('a grey JPEG gets three channels', async () => {
+  const grey = sharp({ create: { width: 64, height: 64, channels: 3, background: { r: 90, g: 90, b: 90 } } });
+  const picture = await decode(await grey.toColourspace('b-w').jpeg().toBuffer());
+  expect(isAll(picture.rgb, [90, 90, 90])).toBe(true);
+});
+
+test('a picture turned by EXIF is turned upright', async () => {
+  const blueBelow = { input: await plainBlue(128, 32), top: 32, left: 0 };
+  const turned = await plain(128, 64)
+    .composite([blueBelow])
+    .jpeg()
+    .withMetadata({ orientation: 6 })
+    .toBuffer();
+  const picture = await decode(turned);
+  expect(picture).toMatchObject({ width: 64, height: 128, box: { width: 32, height: 64 } });
+  // Turned clockwise by a quarter, what was below is left.
+  const middle = (32 * 32 + 4) * 3;
+  expect(picture.rgb[middle + 2]).toBeGreaterThan(200);
+});
+
+test.each([
+  [1, 1],
+  [7680, 4320],
+  [1, 5000],
+])('%i x %i is decoded', async (width, height) => {
+  const picture = await decode(await plain(width, height).jpeg().toBuffer());
+  expect(picture).toMatchObject({ width, height });
+  expect(picture.rgb.length).toBe(picture.box.width * picture.box.height * 3);
+});
+
+const whole = await sharp(Buffer.from(Array.from({ length: 200 * 200 * 3 }, (_, at) => (at * 7919) & 255)), {
+  raw: { width: 200, height: 200, channels: 3 },
+})
+  .jpeg()
+  .toBuffer();
+
+test.each([
+  ['nothing', Buffer.alloc(0)],
+  ['text', Buffer.from('no picture at all, just text')],
+  ['half a JPEG', whole.subarray(0, whole.length / 2)],
+  ['the head of a JPEG', whole.subarray(0, 300)],
+  [
+    'SVG',
+    Buffer.from(
+      '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>',
+    ),
+  ],
+])('%s is refused', async (_name, bytes) => {
+  await expect(decode(bytes)).rejects.toThrow(/not a picture that can be decoded/);
+});
+
+test('a picture with too many pixels is refused before it is decoded', async () => {
+  const bomb = await plain(4000, 3000).png().toBuffer();
+  await expect(decodePicture(bomb, size, 10_000_000)).rejects.toThrow(/pixel limit/);
+});
+
+test('pictures are laid out one after another between grey bars, whatever the memory held', async () => {
+  const wide = await decode(await plain(128, 72).png().toBuffer());
+  const frames = new Uint8Array(2 * frameBytes(wide.box)).fill(7);
+  layOut([wide, wide], frames);
+  const row = 64 * 3;
+  for (const start of [0, frameBytes(wide.box)]) {
+    expect(wide.box.top).toBe(14);
+    expect(isAll(frames.subarray(start, start + 14 * row), [114, 114, 114])).toBe(true);
+    expect(isAll(frames.subarray(start + 14 * row, start + 50 * row), [255, 0, 0])).toBe(true);
+    expect(isAll(frames.subarray(start + 50 * row, start + 64 * row), [114, 114, 114])).toBe(true);
+  }
+});
+
+test('bars left and right', async () => {
+  const tall = await decode(await plain(72, 128).png().toBuffer());
+  const frames = new Uint8Array(frameBytes(tall.box));
+  layOut([tall], frames);
+  expect(tall.box).toMatchObject({ inputWidth: 64, inputHeight: 64, left: 14 });
+  for (let y = 0; y < 64; y++) {
+    const row = frames.subarray(y * 64 * 3, (y + 1) * 64 * 3);
+    expect(isAll(row.subarray(0, 14 * 3), [114, 114, 114])).toBe(true);
+    expect(isAll(row.subarray(14 * 3, 50 * 3), [255, 0, 0])).toBe(true);
+    expect(isAll(row.subarray(50 * 3), [114, 114, 114])).toBe(true);
+  }
+});
+
+function plainBlue(width: number, height: number): Promise<Buffer> {
+  return sharp({ create: { width, height, channels: 3, background: { r: 0, g: 0, b: 255 } } })
+    .png()
+    .toBuffer();
+}

@@ -1,0 +1,59 @@
+import { expect, test } from 'vitest';
+import { readInferRequest } from './open-inference-codec.ts';
+
+function binary(header: object, elements: Buffer[]) {
+  const json = Buffer.from(JSON.stringify(header));
+  const lengths = elements.map((element) => {
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(element.length);
+    return Buffer.concat([length, element]);
+  });
+  return { body: Buffer.concat([json, ...lengths]), headerLength: json.length };
+}
+
+const input = (shape: number[], size?: number) => ({
+  name: 'image',
+  shape,
+  datatype: 'BYTES',
+  parameters: { binary_data_size: size },
+});
+const pictures = [Buffer.from('first'), Buffer.from('the second')];
+
+test('pictures, id and threshold of a binary request', () => {
+  const { body, headerLength } = binary(
+    { id: '7', inputs: [input([2], 23)], parameters: { threshold: 0.3 } },
+    pictures,
+  );
+  expect(readInferRequest(body, headerLength)).toEqual({ id: '7', threshold: 0.3, pictures });
+});
+
+test('a request without binary data has its pictures in base64', () => {
+  const data = pictures.map((picture) => picture.toString('base64'));
+  const body = Buffer.from(JSON.stringify({ inputs: [{ ...input([2]), data }] }));
+  expect(readInferRequest(body, undefined)).toEqual({ pictures });
+});
+
+test.each([
+  ['a header longer than the body', {}, [], 999, /JSON header/],
+  ['a header that is cut', { inputs: [] }, [], 5, /not a JSON object/],
+  ['no input', { inputs: [] }, [], undefined, /one input/],
+  ['an input of another name', { inputs: [{ ...input([1]), name: 'x' }] }, [], undefined, /one input/],
+  ['another number of pictures', { inputs: [input([3], 23)] }, pictures, undefined, /shape \[3\]/],
+  ['another size', { inputs: [input([2], 24)] }, pictures, undefined, /binary_data_size is 24/],
+  [
+    'a threshold over 1',
+    { inputs: [input([2], 23)], parameters: { threshold: 2 } },
+    pictures,
+    undefined,
+    /0 to 1/,
+  ],
+] as const)('%s is refused', (_name, header, elements, length, message) => {
+  const { body, headerLength } = binary(header, [...elements]);
+  expect(() => readInferRequest(body, length ?? headerLength)).toThrow(message);
+});
+
+test('an element that is longer than what follows is refused', () => {
+  const { body, headerLength } = binary({ inputs: [input([2], 23)] }, pictures);
+  body.writeUInt32LE(1000, headerLength);
+  expect(() => readInferRequest(body, headerLength)).toThrow('element 0 is longer');
+});
