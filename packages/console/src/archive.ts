@@ -1,5 +1,5 @@
 import type { FrameFacts, SearchResult } from './api.ts';
-import type { Bucket, ListedObject } from './bucket.ts';
+import { type ArchiveBucket, isMissing, type ListedObject } from './bucket.ts';
 import { cached, TextCache } from './caches.ts';
 import { afterCursor, type Cursor, decodeCursor, encodeCursor } from './cursor.ts';
 
@@ -29,18 +29,18 @@ const CACHE_CHARACTERS = 64 * 1024 ** 2;
  * first, reads no more objects than fill a page, and keeps what it read, as an object with the same ETag never changes.
  */
 export class Archive {
-  readonly #bucket: Bucket;
+  readonly #bucket: ArchiveBucket;
   readonly #texts = new TextCache(CACHE_CHARACTERS);
   readonly #folders: (prefix: string) => Promise<string[]>;
   readonly #listNow: (prefix: string) => Promise<ListedObject[]>;
   readonly #listPast: (prefix: string) => Promise<ListedObject[]>;
 
-  constructor(bucket: Bucket) {
+  constructor(bucket: ArchiveBucket) {
     this.#bucket = bucket;
     this.#folders = cached((prefix) => bucket.folders(prefix), 5_000);
-    this.#listNow = cached((prefix) => bucket.list(prefix), 2_000);
+    this.#listNow = cached((prefix) => bucket.listAll(prefix), 2_000);
     // A redriven record may still reach an hour that is over.
-    this.#listPast = cached((prefix) => bucket.list(prefix), 60_000);
+    this.#listPast = cached((prefix) => bucket.listAll(prefix), 60_000);
   }
 
   /** Every stream that has detections in the bucket. */
@@ -133,9 +133,19 @@ export class Archive {
   async #text({ key, etag }: ListedObject): Promise<string> {
     const held = this.#texts.get(key, etag);
     if (held !== undefined) return held;
-    const text = (await this.#bucket.get(key))?.toString('utf8') ?? '';
+    const text = await this.#read(key);
     this.#texts.set(key, etag, text);
     return text;
+  }
+
+  // An object may expire between its listing and its reading.
+  async #read(key: string): Promise<string> {
+    try {
+      return (await this.#bucket.read(key)).toString('utf8');
+    } catch (error) {
+      if (isMissing(error)) return '';
+      throw error;
+    }
   }
 }
 

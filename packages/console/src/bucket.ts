@@ -1,10 +1,5 @@
-import {
-  DeleteObjectCommand,
-  GetObjectCommand,
-  ListObjectsV2Command,
-  NoSuchKey,
-  S3Client,
-} from '@aws-sdk/client-s3';
+import { ListObjectsV2Command, NoSuchKey, S3Client } from '@aws-sdk/client-s3';
+import { type Bucket, openBucket } from '@video-pipeline/recovery';
 import { type StorageSettings, s3Config } from '@video-pipeline/storage';
 
 export interface ListedObject {
@@ -20,29 +15,33 @@ export interface ListPage {
   next?: string;
 }
 
-/** Reads of one bucket, and the removal of what was put right. */
-export interface Bucket {
+interface PageOptions {
+  after?: string | undefined;
+  limit?: number;
+}
+
+/** The bucket as a tool that browses it needs it: with times, from any key on, and by folder. */
+export interface ArchiveBucket extends Bucket {
   /** At most 1000 objects of the folder in key order, those after the key `after` only. */
-  page(prefix: string, options?: { after?: string | undefined; limit?: number }): Promise<ListPage>;
+  page(prefix: string, options?: PageOptions): Promise<ListPage>;
   /** All objects of the folder. */
-  list(prefix: string): Promise<ListedObject[]>;
+  listAll(prefix: string): Promise<ListedObject[]>;
   /** Names of the folders directly under `prefix`, without slashes. */
   folders(prefix: string): Promise<string[]>;
-  /** The object's bytes; `undefined` when there is none. */
-  get(key: string): Promise<Buffer | undefined>;
-  remove(key: string): Promise<void>;
-  close(): void;
+}
+
+/** Whether an error says that there is no such object. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof NoSuchKey;
 }
 
 /** The bucket that the settings name. Nothing is sent before it is used. */
-export function openBucket(settings: StorageSettings): Bucket {
+export function openArchiveBucket(settings: StorageSettings): ArchiveBucket {
   const client = new S3Client({ ...s3Config(settings), maxAttempts: 2 });
+  const bucket = openBucket(settings);
   const Bucket = settings.S3_BUCKET;
 
-  async function page(
-    prefix: string,
-    { after, limit = 1000 }: { after?: string | undefined; limit?: number } = {},
-  ) {
+  async function page(prefix: string, { after, limit = 1000 }: PageOptions = {}): Promise<ListPage> {
     const command = new ListObjectsV2Command({ Bucket, Prefix: prefix, StartAfter: after, MaxKeys: limit });
     const { Contents = [], IsTruncated } = await client.send(command);
     const objects = Contents.map(({ Key = '', LastModified, ETag = '' }) => ({
@@ -55,44 +54,38 @@ export function openBucket(settings: StorageSettings): Bucket {
   }
 
   return {
+    ...bucket,
     page,
-    async list(prefix) {
+    async listAll(prefix) {
       const all: ListedObject[] = [];
-      for (let after: string | undefined; ; ) {
+      let after: string | undefined;
+      do {
         const { objects, next } = await page(prefix, { after });
         all.push(...objects);
-        if (!next) return all;
         after = next;
-      }
+      } while (after);
+      return all;
     },
     async folders(prefix) {
       const names: string[] = [];
-      for (let token: string | undefined; ; ) {
+      let ContinuationToken: string | undefined;
+      do {
         const command = new ListObjectsV2Command({
           Bucket,
           Prefix: prefix,
           Delimiter: '/',
-          ContinuationToken: token,
+          ContinuationToken,
         });
         const answer = await client.send(command);
         for (const { Prefix = '' } of answer.CommonPrefixes ?? [])
           names.push(Prefix.slice(prefix.length, -1));
-        token = answer.NextContinuationToken;
-        if (!token) return names;
-      }
+        ContinuationToken = answer.NextContinuationToken;
+      } while (ContinuationToken);
+      return names;
     },
-    async get(key) {
-      try {
-        const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: key }));
-        return Body && Buffer.from(await Body.transformToByteArray());
-      } catch (error) {
-        if (error instanceof NoSuchKey) return undefined;
-        throw error;
-      }
+    close() {
+      client.destroy();
+      bucket.close();
     },
-    async remove(key) {
-      await client.send(new DeleteObjectCommand({ Bucket, Key: key }));
-    },
-    close: () => client.destroy(),
   };
 }

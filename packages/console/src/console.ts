@@ -7,10 +7,10 @@ import { STORAGE_VARIABLES } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import { createAccess, isLoopback } from './access.ts';
 import { Archive } from './archive.ts';
-import { openBucket } from './bucket.ts';
+import { openArchiveBucket } from './bucket.ts';
 import { followDetections } from './detections-feed.ts';
 import { Events } from './events.ts';
-import { redrive } from './failed.ts';
+import { putBack } from './failed.ts';
 import { guardOf } from './guard.ts';
 import { createRoutes } from './http.ts';
 import { LiveFrames } from './live.ts';
@@ -57,7 +57,7 @@ export async function startConsole(options: {
   }
   const config = readConfig(CONSOLE_VARIABLES, options.env);
   const kafka = connectKafka('console', log, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
-  const bucket = openBucket(config);
+  const bucket = openArchiveBucket(config);
   const live = new LiveFrames();
   const monitor = new Monitor({ kafka, bucket, live, config });
   const stopFeed = followDetections({
@@ -81,14 +81,7 @@ export async function startConsole(options: {
     prefix: config.S3_PREFIX,
     flow: () => monitor.flow(),
     redrive: async (key) => {
-      await redrive(key, {
-        bucket,
-        topics: [config.KAFKA_TOPIC, config.KAFKA_DETECTIONS_TOPIC],
-        async publish(topic, message) {
-          await producer.connect();
-          await producer.send({ topic, messages: [message] });
-        },
-      });
+      await putBack(key, bucket, producer, [config.KAFKA_TOPIC, config.KAFKA_DETECTIONS_TOPIC]);
       log.info('put a failed record back', { key });
     },
   });

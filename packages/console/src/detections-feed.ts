@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DetectedFrame, decodeDetectedFrame, InvalidRecordError } from '@video-pipeline/frame';
-import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
+import type { Consumer, EachBatchPayload, Kafka } from '@video-pipeline/kafka';
 
 const RETRY_MS = 1_000;
 /** Further behind than this, a live view jumps to what is newest. */

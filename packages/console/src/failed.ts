@@ -1,8 +1,8 @@
-import { fromLambdaRecord, positionOf } from '@video-pipeline/frame';
-import type { FailedRecord } from '@video-pipeline/storage';
-import type { Message } from 'kafkajs';
+import { positionOf } from '@video-pipeline/frame';
+import type { Producer } from '@video-pipeline/kafka';
+import { FailedEntryError, readFailed, redrive } from '@video-pipeline/recovery';
 import type { FailedEntry, FailedPage } from './api.ts';
-import type { Bucket } from './bucket.ts';
+import { type ArchiveBucket, isMissing } from './bucket.ts';
 
 const PAGE = 20;
 /** `failed/<stage>/<topic>-<partition>-<offset>`; topic names as Kafka allows them. */
@@ -14,20 +14,15 @@ export class RedriveError extends Error {
 }
 
 /** One page of `failed/`, in key order. */
-export async function failedPage(bucket: Bucket, after: string | undefined): Promise<FailedPage> {
+export async function failedPage(bucket: ArchiveBucket, after: string | undefined): Promise<FailedPage> {
   const { objects, next } = await bucket.page('failed/', { after, limit: PAGE });
-  const entries = await Promise.all(
-    objects.map(async ({ key }) => {
-      const body = await bucket.get(key);
-      return body && describe(key, body);
-    }),
-  );
+  const entries = await Promise.all(objects.map(({ key }) => describe(bucket, key)));
   return { entries: entries.filter((entry) => entry !== undefined), ...(next ? { cursor: next } : {}) };
 }
 
 /** How many records each stage put into `failed/`, counted up to the first thousand of each. */
 export async function failedCounts<Stage extends string>(
-  bucket: Bucket,
+  bucket: ArchiveBucket,
   stages: readonly Stage[],
 ): Promise<Map<Stage, number>> {
   const counts = stages.map(async (stage): Promise<[Stage, number]> => {
@@ -38,50 +33,38 @@ export async function failedCounts<Stage extends string>(
 }
 
 /**
- * Puts a failed record back on the topic it came from, unchanged, and then takes it out of `failed/`.
- * @param options.topics those that a record may go to
+ * Puts a failed record back on the topic it came from, and then takes it out of `failed/`.
+ * @param topics those that a record may go to
  * @throws RedriveError when there is no such entry or it holds no record of these topics
  */
-export async function redrive(
+export async function putBack(
   key: string,
-  options: {
-    bucket: Bucket;
-    topics: readonly string[];
-    publish: (topic: string, message: Message) => Promise<void>;
-  },
+  bucket: ArchiveBucket,
+  producer: Producer,
+  topics: readonly string[],
 ): Promise<void> {
   if (!FAILED_KEY.test(key)) throw new RedriveError('not a key of failed/');
-  const body = await options.bucket.get(key);
-  if (!body) throw new RedriveError(`${key} is not there any more`);
-  const { record } = parse(key, body);
-  if (!options.topics.includes(record.topic)) {
-    throw new RedriveError(`${key} came from ${record.topic}, which is not a topic of this pipeline`);
+  const entry = await readFailed(bucket, key).catch((error) => {
+    if (isMissing(error)) throw new RedriveError(`${key} is not there any more`, { cause: error });
+    if (error instanceof FailedEntryError) throw new RedriveError(error.message, { cause: error });
+    throw error;
+  });
+  if (!topics.includes(entry.record.topic)) {
+    throw new RedriveError(`${key} came from ${entry.record.topic}, which is not a topic of this pipeline`);
   }
-  const { key: recordKey, value, headers } = fromLambdaRecord(record);
-  const message: Message = { key: recordKey, value, headers: { ...headers } };
-  await options.publish(record.topic, message);
-  await options.bucket.remove(key);
+  await producer.connect();
+  await redrive(bucket, producer, entry);
 }
 
-function describe(key: string, body: Buffer): FailedEntry {
+/** @returns `undefined` for an entry that has gone since it was listed */
+async function describe(bucket: ArchiveBucket, key: string): Promise<FailedEntry | undefined> {
   try {
-    const { stage, reason, time, record } = parse(key, body);
+    const { stage, reason, time, record } = await readFailed(bucket, key);
     const bytes = Buffer.byteLength(record.value ?? '', 'base64');
     return { key, stage, reason, time, position: positionOf(record), bytes };
   } catch (error) {
-    return { key, stage: '', reason: (error as Error).message, time: '', position: '', bytes: body.length };
+    if (isMissing(error)) return undefined;
+    if (!(error instanceof FailedEntryError)) throw error;
+    return { key, stage: '', reason: error.message, time: '', position: key, bytes: 0 };
   }
-}
-
-function parse(key: string, body: Buffer): FailedRecord {
-  let failed: Partial<FailedRecord> | null;
-  try {
-    failed = JSON.parse(body.toString('utf8'));
-  } catch (cause) {
-    throw new RedriveError(`${key} is not JSON`, { cause });
-  }
-  if (typeof failed?.record?.topic !== 'string' || !Array.isArray(failed.record.headers)) {
-    throw new RedriveError(`${key} holds no record`);
-  }
-  return failed as FailedRecord;
 }

@@ -1,5 +1,5 @@
+import type { Admin } from '@video-pipeline/kafka';
 import { consumerLag } from '@video-pipeline/kafka';
-import type { Admin } from 'kafkajs';
 import type { Flow, Percentiles, StageFlow, StageSample, StageState } from './api.ts';
 
 const SAMPLE_MS = 2_000;

@@ -1,7 +1,7 @@
 import type { Config } from '@video-pipeline/config';
-import type { Admin, Kafka } from 'kafkajs';
+import type { Admin, Kafka } from '@video-pipeline/kafka';
 import type { DependencyHealth, Flow, Health, Percentiles } from './api.ts';
-import type { Bucket } from './bucket.ts';
+import type { ArchiveBucket } from './bucket.ts';
 import { failedCounts } from './failed.ts';
 import { everySample, FlowHistory, type FlowSettings, readOffsets, STAGES, type StageName } from './flow.ts';
 import type { LiveFrames } from './live.ts';
@@ -15,7 +15,7 @@ const WATCHED_MS = 15_000;
 /** Watches Kafka and S3 from outside: rates, lag, latency, failed records, and whether they answer at all. */
 export class Monitor {
   readonly #admin: Admin;
-  readonly #bucket: Bucket;
+  readonly #bucket: ArchiveBucket;
   readonly #live: LiveFrames;
   readonly #settings: FlowSettings & { prefix: string };
   readonly #history: FlowHistory;
@@ -30,7 +30,7 @@ export class Monitor {
 
   constructor(options: {
     kafka: Kafka;
-    bucket: Bucket;
+    bucket: ArchiveBucket;
     live: LiveFrames;
     config: Config<'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'KAFKA_GROUP_ID' | 'S3_BUCKET' | 'S3_PREFIX'>;
   }) {

@@ -2,7 +2,7 @@ import { annotatedKey, isStreamId } from '@video-pipeline/frame';
 import { type Access, isFromOwnPage } from './access.ts';
 import type { Flow, Names } from './api.ts';
 import type { Archive, Query } from './archive.ts';
-import type { Bucket } from './bucket.ts';
+import { type ArchiveBucket, isMissing } from './bucket.ts';
 import { CursorError } from './cursor.ts';
 import type { Events } from './events.ts';
 import { failedPage, RedriveError } from './failed.ts';
@@ -18,7 +18,7 @@ export interface RoutesOptions {
   access: Access;
   live: LiveFrames;
   archive: Archive;
-  bucket: Bucket;
+  bucket: ArchiveBucket;
   events: Events;
   /** First folder of annotated frames. */
   prefix: string;
@@ -122,8 +122,10 @@ async function annotatedPicture({ bucket, prefix }: RoutesOptions, params: Frame
   const capturedAt = Number(params.time);
   if (capturedAt > 8.64e15) throw new HttpError(404, 'no such frame');
   const frame = { streamId: streamId(params.stream), capturedAt, frameNumber: Number(params.number) };
-  const body = await bucket.get(annotatedKey(prefix, frame));
-  if (!body) throw new HttpError(404, 'not annotated yet, or its picture has expired');
+  const body = await bucket.read(annotatedKey(prefix, frame)).catch((error) => {
+    if (isMissing(error)) throw new HttpError(404, 'not annotated yet, or its picture has expired');
+    throw error;
+  });
   return { type: 'image/jpeg', body, headers: { 'cache-control': 'private, max-age=3600' } };
 }
 

@@ -1,6 +1,6 @@
 import { annotatedKey } from '@video-pipeline/frame';
 import type { Percentiles } from './api.ts';
-import type { Bucket } from './bucket.ts';
+import type { ArchiveBucket } from './bucket.ts';
 import { percentiles } from './percentiles.ts';
 
 const WINDOW_MS = 60_000;
@@ -10,7 +10,7 @@ const WINDOW_MS = 60_000;
  * gives in whole seconds rounded down, minus the capture time in its key. Half a second is added to make up for that.
  */
 export async function storedLatency(
-  bucket: Bucket,
+  bucket: ArchiveBucket,
   prefix: string,
   streams: readonly string[],
   now: number,

@@ -1,5 +1,6 @@
 // One room knows kafkajs: the others take its types from here.
 export type {
+  Admin,
   Consumer,
   ConsumerGroupJoinEvent,
   EachBatchPayload,
