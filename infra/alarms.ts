@@ -1,0 +1,126 @@
+import { type MetricName, NAMESPACE } from '@video-pipeline/telemetry';
+import { awsMetric, type Service } from './metrics.ts';
+import { ANNOTATE_GROUP, pipeline } from './settings.ts';
+
+const MINUTE = 60;
+/** A group this far behind is noticed by whoever watches. */
+const MAX_SECONDS_BEHIND = 60;
+/** From capture to stored object, p95. The batch window alone is 5 s, twice. */
+const MAX_CAPTURE_TO_STORED_MS = 30_000;
+
+/** One alarm, in the fields of `aws.cloudwatch.MetricAlarm`, without where it is sent. */
+export interface Alarm {
+  key: string;
+  description: string;
+  threshold: number;
+  comparisonOperator: 'GreaterThanThreshold' | 'LessThanThreshold';
+  evaluationPeriods: number;
+  treatMissingData: 'breaching' | 'notBreaching';
+  metric:
+    | { namespace: string; name: string; dimensions: Record<string, string>; statistic: string }
+    | { query: string };
+}
+
+export interface Watched {
+  clusterName: string;
+  detect: string;
+  annotate: string;
+  endpoint?: string | undefined;
+  streams: string[];
+}
+
+/** Alarms on what users feel: pictures late, a camera silent, frames lost, the model failing. */
+export function alarms(watched: Watched): Alarm[] {
+  return [
+    ...[
+      { key: 'DetectLag', group: pipeline.KAFKA_GROUP_ID, topic: pipeline.KAFKA_TOPIC },
+      { key: 'AnnotateLag', group: ANNOTATE_GROUP, topic: pipeline.KAFKA_DETECTIONS_TOPIC },
+    ].map(({ key, group, topic }) =>
+      above(
+        key,
+        `Group ${group} is over ${MAX_SECONDS_BEHIND} s behind on ${topic}.`,
+        MAX_SECONDS_BEHIND,
+        5,
+        {
+          ...fromAws('AWS/Kafka', 'EstimatedMaxTimeLag', watched.clusterName, group, topic),
+          statistic: 'Maximum',
+        },
+      ),
+    ),
+    ...(['detect', 'annotate'] as const).map((service) =>
+      above(`${title(service)}Failed`, `${title(service)} put frames into failed/${service}/.`, 0, 1, {
+        query: `SELECT SUM(FramesFailed) FROM SCHEMA("${NAMESPACE}", service, stream) WHERE service = '${service}'`,
+      }),
+    ),
+    ...(['detect', 'annotate'] as const).map((service) =>
+      above(`${title(service)}Errors`, `${title(service)} fails again and again; its batches wait.`, 0, 3, {
+        ...fromAws('AWS/Lambda', 'Errors', watched[service]),
+        statistic: 'Sum',
+      }),
+    ),
+    ...(watched.endpoint
+      ? [
+          above('InferenceErrors', 'The SageMaker endpoint answers with errors.', 0, 3, {
+            ...fromAws('AWS/SageMaker', 'Invocation5XXErrors', watched.endpoint, 'main'),
+            statistic: 'Sum',
+          }),
+        ]
+      : []),
+    ...watched.streams.flatMap(streamAlarms),
+  ];
+}
+
+function streamAlarms(stream: string): Alarm[] {
+  return [
+    {
+      key: `Silent-${stream}`,
+      description: `No frame came from camera ${stream} for 3 minutes.`,
+      threshold: 1,
+      comparisonOperator: 'LessThanThreshold',
+      evaluationPeriods: 3,
+      treatMissingData: 'breaching',
+      metric: { ...fromUs('ingest', 'FramesPublished', stream), statistic: 'Sum' },
+    },
+    above(
+      `Late-${stream}`,
+      `Frames of ${stream} take over ${MAX_CAPTURE_TO_STORED_MS / 1000} s from capture to S3 (p95).`,
+      MAX_CAPTURE_TO_STORED_MS,
+      5,
+      { ...fromUs('annotate', 'CaptureToStored', stream), statistic: 'p95' },
+    ),
+  ];
+}
+
+function above(
+  key: string,
+  description: string,
+  threshold: number,
+  evaluationPeriods: number,
+  metric: Alarm['metric'],
+): Alarm {
+  return {
+    key,
+    description,
+    threshold,
+    evaluationPeriods,
+    metric,
+    comparisonOperator: 'GreaterThanThreshold',
+    treatMissingData: 'notBreaching',
+  };
+}
+
+function fromUs(service: Service, name: MetricName, stream: string) {
+  return { namespace: NAMESPACE, name, dimensions: { service, stream } };
+}
+
+function fromAws(...metric: Parameters<typeof awsMetric>) {
+  const [namespace = '', name = '', ...pairs] = awsMetric(...metric);
+  const dimensions: Record<string, string> = {};
+  for (let at = 0; at < pairs.length; at += 2) dimensions[pairs[at] ?? ''] = pairs[at + 1] ?? '';
+  return { namespace, name, dimensions };
+}
+
+const title = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
+
+/** Seconds over which each alarm adds up. */
+export const ALARM_PERIOD = MINUTE;

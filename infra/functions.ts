@@ -1,0 +1,164 @@
+import type { InferenceTarget } from './inference.ts';
+import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
+import { createLogGroup } from './logs.ts';
+import { connect, createGroup, type createNetwork, type Group, reachS3 } from './network.ts';
+import { ANNOTATE_GROUP, KAFKA_IAM_PORT, pipeline } from './settings.ts';
+import type { Lambda, Stage } from './stages.ts';
+import { LOST_BATCHES } from './storage.ts';
+
+type Permissions = sst.aws.FunctionPermissionArgs[];
+
+interface Parts {
+  stage: Stage;
+  network: ReturnType<typeof createNetwork>;
+  kafka: KafkaCluster;
+  store: sst.aws.Bucket;
+}
+
+interface StageFunction {
+  name: 'Detect' | 'Annotate';
+  size: Lambda;
+  topic: string;
+  consumerGroup: string;
+  group: Group;
+  environment: Record<string, $util.Input<string>>;
+  permissions: Permissions;
+  /** Packages that are installed beside the bundle, for the function's platform. */
+  install?: string[];
+}
+
+/** The two Lambda functions of the pipeline, each behind its MSK event-source mapping. */
+export function createFunctions(parts: Parts, inference: InferenceTarget) {
+  const { stage, network, kafka, store } = parts;
+  const detectGroup = createGroup(network.vpc, 'Detect');
+  connect(detectGroup, kafka.group, KAFKA_IAM_PORT);
+  inference.allow(detectGroup);
+  const detect = createFunction(parts, {
+    name: 'Detect',
+    size: stage.functions.detect,
+    topic: pipeline.KAFKA_TOPIC,
+    consumerGroup: pipeline.KAFKA_GROUP_ID,
+    group: detectGroup,
+    environment: {
+      ...kafkaEnvironment(kafka),
+      ...inference.environment,
+      INFERENCE_CONFIDENCE_THRESHOLD: String(pipeline.INFERENCE_CONFIDENCE_THRESHOLD),
+      S3_BUCKET: store.name,
+    },
+    permissions: [
+      ...kafkaPermissions(kafka, {
+        read: [pipeline.KAFKA_TOPIC],
+        groups: [pipeline.KAFKA_GROUP_ID],
+        write: [pipeline.KAFKA_DETECTIONS_TOPIC],
+      }),
+      putObjects(store, 'failed/detect/*'),
+      ...inference.permissions,
+    ],
+  });
+  const annotate = createFunction(parts, {
+    name: 'Annotate',
+    size: stage.functions.annotate,
+    topic: pipeline.KAFKA_DETECTIONS_TOPIC,
+    consumerGroup: ANNOTATE_GROUP,
+    group: createGroup(network.vpc, 'Annotate'),
+    environment: { S3_BUCKET: store.name, S3_PREFIX: pipeline.S3_PREFIX },
+    // Native code, and a font that is read as a file: neither can be bundled.
+    install: ['sharp', '@fontsource/b612'],
+    permissions: [
+      ...kafkaPermissions(kafka, { read: [pipeline.KAFKA_DETECTIONS_TOPIC], groups: [ANNOTATE_GROUP] }),
+      putObjects(store, `${pipeline.S3_PREFIX}/*`, 'detections/*', 'failed/annotate/*'),
+    ],
+  });
+  return { detect, annotate, detectGroup };
+}
+
+/** What a Kafka client of ours reads from its environment. */
+export function kafkaEnvironment(kafka: KafkaCluster) {
+  return {
+    KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrapServers,
+    KAFKA_AUTH: 'iam',
+    KAFKA_TOPIC: pipeline.KAFKA_TOPIC,
+    KAFKA_DETECTIONS_TOPIC: pipeline.KAFKA_DETECTIONS_TOPIC,
+  };
+}
+
+function putObjects(store: sst.aws.Bucket, ...keys: string[]) {
+  return { actions: ['s3:PutObject'], resources: keys.map((key) => $interpolate`${store.arn}/${key}`) };
+}
+
+function createFunction(parts: Parts, spec: StageFunction) {
+  const { stage, network, kafka, store } = parts;
+  const name = spec.name.toLowerCase();
+  reachS3(network, spec.group);
+  const logs = createLogGroup(stage, name);
+  const fn = new sst.aws.Function(spec.name, {
+    handler: `functions/src/${name}.handler`,
+    runtime: 'nodejs24.x',
+    architecture: 'arm64',
+    memory: `${spec.size.memoryMb} MB`,
+    timeout: `${spec.size.timeoutSeconds} seconds`,
+    logging: { logGroup: logs.name, format: 'json' },
+    environment: { LOG_LEVEL: 'INFO', ...spec.environment },
+    permissions: [
+      ...spec.permissions,
+      ...pollerPermissions(kafka, store),
+      { actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [$interpolate`${logs.arn}:*`] },
+    ],
+    // A partition's batches follow one another: more would only idle.
+    concurrency: { reserved: stage.kafka.partitions },
+    nodejs: { install: spec.install ?? [], minify: true },
+    // A live function only passes its events on to the developer's machine, over the public internet.
+    vpc: $dev ? undefined : { securityGroups: [spec.group.id], privateSubnets: network.vpc.privateSubnets },
+    // The managed policies that SST attaches allow every log group; the permissions above are all it needs.
+    transform: { role: { managedPolicyArns: [] } },
+  });
+  createMapping(parts, spec, fn);
+  return { fn, logs };
+}
+
+/** What the mapping's pollers, and Lambda itself on its way into the VPC, do in the function's name. */
+function pollerPermissions(kafka: KafkaCluster, store: sst.aws.Bucket): Permissions {
+  return [
+    {
+      actions: ['kafka:DescribeCluster', 'kafka:DescribeClusterV2', 'kafka:GetBootstrapBrokers'],
+      resources: [kafka.arn],
+    },
+    // AWS knows no narrower resource for these.
+    {
+      actions: [
+        'ec2:CreateNetworkInterface',
+        'ec2:DeleteNetworkInterface',
+        'ec2:DescribeNetworkInterfaces',
+        'ec2:DescribeSecurityGroups',
+        'ec2:DescribeSubnets',
+        'ec2:DescribeVpcs',
+      ],
+      resources: ['*'],
+    },
+    putObjects(store, `${LOST_BATCHES}/*`),
+    { actions: ['s3:ListBucket'], resources: [store.arn] },
+  ];
+}
+
+function createMapping({ stage, kafka, store }: Parts, spec: StageFunction, fn: sst.aws.Function): void {
+  const { pollers } = stage.functions;
+  new aws.lambda.EventSourceMapping(
+    `${spec.name}Mapping`,
+    {
+      functionName: fn.name,
+      eventSourceArn: kafka.arn,
+      topics: [spec.topic],
+      amazonManagedKafkaEventSourceConfig: { consumerGroupId: spec.consumerGroup },
+      startingPosition: 'TRIM_HORIZON',
+      batchSize: pipeline.BATCH_SIZE,
+      maximumBatchingWindowInSeconds: pipeline.BATCH_TIMEOUT_SECONDS,
+      destinationConfig: { onFailure: { destinationArn: store.arn } },
+      ...(pollers && {
+        provisionedPollerConfig: { minimumPollers: pollers.min, maximumPollers: pollers.max },
+        functionResponseTypes: ['ReportBatchItemFailures'],
+        bisectBatchOnFunctionError: true,
+      }),
+    },
+    { dependsOn: [fn, ...kafka.topics] },
+  );
+}

@@ -1,0 +1,44 @@
+import { createEks } from './eks.ts';
+import { createImage } from './images.ts';
+import type { KafkaCluster } from './kafka.ts';
+import type { createNetwork, Group } from './network.ts';
+import { createSageMaker } from './sagemaker.ts';
+import { deployment, pipeline } from './settings.ts';
+import type { Stage } from './stages.ts';
+
+/** Where detect sends frames, whatever serves them. */
+export interface InferenceTarget {
+  environment: Record<string, $util.Input<string>>;
+  permissions: sst.aws.FunctionPermissionArgs[];
+  /** Opens the way from a security group to the backend. */
+  allow: (from: Group) => void;
+  /** What a dashboard can show of it. */
+  metrics: { eksCluster?: $util.Input<string>; endpoint?: $util.Input<string> };
+}
+
+/** The stage's inference backend; in `sst dev` the model server on the developer's machine, so that no GPU is rented. */
+export function createInference(
+  stage: Stage,
+  network: ReturnType<typeof createNetwork>,
+  kafka: KafkaCluster,
+): InferenceTarget {
+  if ($dev) {
+    const url = `http://127.0.0.1:${pipeline.PORT}`;
+    return {
+      environment: { INFERENCE_BACKEND: 'http', INFERENCE_SERVICE_URL: url },
+      permissions: [],
+      allow: () => {},
+      metrics: {},
+    };
+  }
+  const { inference } = stage;
+  const image = createImage({
+    name: 'model',
+    dockerfile: inference.backend === 'sagemaker-serverless' ? 'model/Dockerfile' : 'model/Dockerfile.cuda',
+    platform: 'linux/amd64',
+    prebuilt: deployment().MODEL_IMAGE,
+  });
+  return inference.backend === 'eks'
+    ? createEks({ stage, inference, network, kafka, image })
+    : createSageMaker({ inference, network, image });
+}

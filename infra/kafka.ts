@@ -1,0 +1,175 @@
+import { createLogGroup } from './logs.ts';
+import type { createNetwork } from './network.ts';
+import { connect, createGroup, type Group, reachAws, reachByTunnel, reachS3 } from './network.ts';
+import { KAFKA_IAM_PORT, pipeline } from './settings.ts';
+import type { Stage } from './stages.ts';
+
+/** A record batch of 25 frames at their largest, with room for headers. */
+const MAX_MESSAGE_BYTES = 6 * 1024 * 1024;
+const KAFKA_VERSION = '3.8.x';
+/** Of the brokers' volumes; above it MSK enlarges them. */
+const STORAGE_TARGET_PERCENT = 60;
+
+const PROPERTIES = `auto.create.topics.enable=false
+message.max.bytes=${MAX_MESSAGE_BYTES}`;
+/** Express brokers replicate by themselves and refuse this one. */
+const PROVISIONED_PROPERTIES = `${PROPERTIES}
+replica.fetch.max.bytes=${MAX_MESSAGE_BYTES}`;
+
+export interface KafkaCluster {
+  arn: $util.Output<string>;
+  /** Name in CloudWatch's dimensions. */
+  clusterName: $util.Output<string>;
+  bootstrapServers: $util.Output<string>;
+  group: Group;
+  topics: aws.msk.Topic[];
+}
+
+/** MSK with IAM authentication over TLS alone, and its two topics. */
+export function createKafka(stage: Stage, network: ReturnType<typeof createNetwork>): KafkaCluster {
+  const group = createGroup(network.vpc, 'Kafka');
+  // A mapping's pollers take the cluster's subnets and group: they must reach the brokers, Lambda, STS and S3.
+  connect(group, group, KAFKA_IAM_PORT);
+  reachAws(network, group);
+  reachS3(network, group);
+  reachByTunnel(network, stage, group, KAFKA_IAM_PORT);
+
+  const cluster =
+    stage.kafka.kind === 'serverless' ? serverless(network, group) : brokers(stage, network, group);
+  return { ...cluster, group, topics: createTopics(stage, cluster.arn) };
+}
+
+function serverless(network: ReturnType<typeof createNetwork>, group: Group) {
+  const cluster = new aws.msk.ServerlessCluster('KafkaCluster', {
+    clusterName: `${$app.name}-${$app.stage}`,
+    vpcConfigs: [{ subnetIds: network.vpc.privateSubnets, securityGroupIds: [group.id] }],
+    clientAuthentication: { sasl: { iam: { enabled: true } } },
+  });
+  return {
+    arn: cluster.arn,
+    clusterName: cluster.clusterName,
+    bootstrapServers: cluster.bootstrapBrokersSaslIam,
+  };
+}
+
+function brokers(stage: Stage, network: ReturnType<typeof createNetwork>, group: Group) {
+  const { kafka } = stage;
+  if (kafka.kind === 'serverless') throw new TypeError('a serverless cluster has no brokers');
+  const configuration = new aws.msk.Configuration('KafkaConfiguration', {
+    name: `${$app.name}-${$app.stage}`,
+    kafkaVersions: [KAFKA_VERSION],
+    serverProperties: kafka.kind === 'express' ? PROPERTIES : PROVISIONED_PROPERTIES,
+  });
+  const logs = createLogGroup(stage, 'kafka');
+  const cluster = new aws.msk.Cluster('KafkaCluster', {
+    clusterName: `${$app.name}-${$app.stage}`,
+    kafkaVersion: KAFKA_VERSION,
+    numberOfBrokerNodes: kafka.brokers,
+    brokerNodeGroupInfo: {
+      instanceType: kafka.instance,
+      clientSubnets: network.vpc.privateSubnets,
+      securityGroups: [group.id],
+      // Express brokers bring storage of their own.
+      ...(kafka.kind === 'provisioned' && {
+        storageInfo: { ebsStorageInfo: { volumeSize: kafka.volumeGb } },
+      }),
+    },
+    clientAuthentication: { sasl: { iam: true }, unauthenticated: false },
+    encryptionInfo: { encryptionInTransit: { clientBroker: 'TLS', inCluster: true } },
+    configurationInfo: { arn: configuration.arn, revision: configuration.latestRevision },
+    loggingInfo: { brokerLogs: { cloudwatchLogs: { enabled: true, logGroup: logs.name } } },
+  });
+  if (kafka.kind === 'provisioned') growStorage(cluster, kafka.volumeGb, kafka.maxVolumeGb);
+  return {
+    arn: cluster.arn,
+    clusterName: cluster.clusterName,
+    bootstrapServers: cluster.bootstrapBrokersSaslIam,
+  };
+}
+
+function growStorage(cluster: aws.msk.Cluster, volumeGb: number, maxVolumeGb: number): void {
+  const target = new aws.appautoscaling.Target('KafkaStorage', {
+    serviceNamespace: 'kafka',
+    scalableDimension: 'kafka:broker-storage:VolumeSize',
+    resourceId: cluster.arn,
+    minCapacity: volumeGb,
+    maxCapacity: maxVolumeGb,
+  });
+  new aws.appautoscaling.Policy('KafkaStoragePolicy', {
+    policyType: 'TargetTrackingScaling',
+    serviceNamespace: target.serviceNamespace,
+    scalableDimension: target.scalableDimension,
+    resourceId: target.resourceId,
+    targetTrackingScalingPolicyConfiguration: {
+      predefinedMetricSpecification: { predefinedMetricType: 'KafkaBrokerStorageUtilization' },
+      targetValue: STORAGE_TARGET_PERCENT,
+      // MSK can't make a volume smaller.
+      disableScaleIn: true,
+    },
+  });
+}
+
+function createTopics({ kafka }: Stage, clusterArn: $util.Output<string>): aws.msk.Topic[] {
+  const replicationFactor = kafka.kind === 'provisioned' && kafka.brokers === 2 ? 2 : 3;
+  return [pipeline.KAFKA_TOPIC, pipeline.KAFKA_DETECTIONS_TOPIC].map(
+    (name) =>
+      new aws.msk.Topic(`KafkaTopic-${name}`, {
+        clusterArn,
+        name,
+        partitionCount: kafka.partitions,
+        replicationFactor,
+        configs: JSON.stringify({
+          'max.message.bytes': String(MAX_MESSAGE_BYTES),
+          'retention.ms': String(kafka.retentionHours * 3_600_000),
+          'min.insync.replicas': String(replicationFactor - 1),
+        }),
+      }),
+  );
+}
+
+interface KafkaAccess {
+  /** Topics to consume, as the consumer groups named. */
+  read?: string[];
+  groups?: string[];
+  /** Topics to produce to. */
+  write?: string[];
+}
+
+/** @returns the statements that let a role connect, and consume or produce as named, in MSK's IAM actions. */
+export function kafkaPermissions(
+  cluster: KafkaCluster,
+  access: KafkaAccess,
+): sst.aws.FunctionPermissionArgs[] {
+  const { read = [], groups = [], write = [] } = access;
+  return [
+    kafkaStatement(
+      [cluster.arn],
+      'Connect',
+      ...(read.length > 0 ? ['DescribeClusterDynamicConfiguration'] : []),
+    ),
+    kafkaStatement(
+      read.map((name) => kafkaArn(cluster, 'topic', name)),
+      'DescribeTopic',
+      'ReadData',
+    ),
+    kafkaStatement(
+      groups.map((name) => kafkaArn(cluster, 'group', name)),
+      'DescribeGroup',
+      'AlterGroup',
+    ),
+    kafkaStatement(
+      write.map((name) => kafkaArn(cluster, 'topic', name)),
+      'DescribeTopic',
+      'WriteData',
+    ),
+  ].filter(({ resources }) => resources.length > 0);
+}
+
+export function kafkaStatement(resources: $util.Output<string>[], ...actions: string[]) {
+  return { actions: actions.map((action) => `kafka-cluster:${action}`), resources };
+}
+
+/** arn:...:cluster/name/uuid names the cluster; its topics are arn:...:topic/name/uuid/topic, its groups likewise. */
+export function kafkaArn(cluster: KafkaCluster, kind: 'topic' | 'group', name: string): $util.Output<string> {
+  return cluster.arn.apply((arn) => `${arn.replace(':cluster/', `:${kind}/`)}/${name}`);
+}

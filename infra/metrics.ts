@@ -1,0 +1,48 @@
+import { type MetricName, NAMESPACE } from '@video-pipeline/telemetry';
+
+/**
+ * AWS's own metrics that the dashboard and the alarms name, with their dimensions.
+ * @see https://docs.aws.amazon.com/msk/latest/developerguide/metrics-details.html
+ * @see https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+ * @see https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+ * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-metrics-enhanced-EKS.html
+ */
+export const awsMetrics = {
+  'AWS/Kafka': {
+    dimensions: ['Cluster Name', 'Consumer Group', 'Topic'],
+    names: ['SumOffsetLag', 'MaxOffsetLag', 'EstimatedMaxTimeLag'],
+  },
+  'AWS/Lambda': {
+    dimensions: ['FunctionName'],
+    names: ['Errors', 'Duration', 'Throttles', 'ConcurrentExecutions', 'OffsetLag', 'Invocations'],
+  },
+  'AWS/SageMaker': {
+    dimensions: ['EndpointName', 'VariantName'],
+    names: ['Invocation5XXErrors', 'Invocation4XXErrors', 'ModelLatency', 'Invocations'],
+  },
+  ContainerInsights: {
+    dimensions: ['ClusterName', 'Namespace', 'Service'],
+    names: ['pod_gpu_utilization', 'pod_cpu_utilization', 'service_number_of_running_pods'],
+  },
+} as const;
+
+type AwsNamespace = keyof typeof awsMetrics;
+type AwsMetricName<Namespace extends AwsNamespace> = (typeof awsMetrics)[Namespace]['names'][number];
+
+/** Which stage writes a metric: the value of the dimension `service`. */
+export type Service = 'ingest' | 'detect' | 'annotate';
+
+/** A metric of ours over all streams, as a CloudWatch search expression. */
+export function acrossStreams(service: Service, name: MetricName, statistic: string, period = 60): string {
+  return `SEARCH('{${NAMESPACE},service,stream} MetricName="${name}" service="${service}"', '${statistic}', ${period})`;
+}
+
+/** One of AWS's metrics, as a dashboard's widget names it: namespace, name, dimension, value, ... */
+export function awsMetric<Namespace extends AwsNamespace>(
+  namespace: Namespace,
+  name: AwsMetricName<Namespace>,
+  ...values: string[]
+): string[] {
+  const dimensions: readonly string[] = awsMetrics[namespace].dimensions;
+  return [namespace, name, ...values.flatMap((value, index) => [dimensions[index] ?? '', value])];
+}

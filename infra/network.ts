@@ -1,0 +1,136 @@
+import type { Stage } from './stages.ts';
+
+/** A security group, by the name that rules are called after. */
+export interface Group {
+  name: string;
+  id: $util.Input<string>;
+}
+
+type Network = ReturnType<typeof createNetwork>;
+
+/** AWS APIs that private subnets call. A mapping's pollers sit in Kafka's subnets and need `lambda` and `sts`. */
+const INTERFACE_ENDPOINTS = [
+  'lambda',
+  'sts',
+  'ecr.api',
+  'ecr.dkr',
+  'logs',
+  'secretsmanager',
+  'sagemaker.runtime',
+];
+const HTTPS = 443;
+const SSH = 22;
+const ANYWHERE = '0.0.0.0/0';
+const EVERY_PORT = { protocol: '-1', fromPort: 0, toPort: 0 };
+
+/** VPC with private subnets, the way to AWS's APIs, and security groups that start closed. */
+export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
+  const { zones, nat, tunnel, endpoints } = stage.network;
+  if (tunnel && !deployCidrs) {
+    throw new Error(
+      `DEPLOY_CIDRS is not set: stage '${stage.name}' has a tunnel, which must know who may use it`,
+    );
+  }
+  const vpc = new sst.aws.Vpc('Network', {
+    az: zones,
+    nat,
+    bastion: tunnel,
+    transform: {
+      // Whatever is put into the default group talks to nobody.
+      securityGroup: { ingress: [], egress: [] },
+      natSecurityGroup: (args) => {
+        args.ingress = [
+          { ...EVERY_PORT, cidrBlocks: ['10.0.0.0/16'] },
+          { protocol: 'tcp', fromPort: SSH, toPort: SSH, cidrBlocks: tunnel ? deployCidrs : [] },
+        ];
+        args.egress = [{ protocol: 'tcp', fromPort: HTTPS, toPort: HTTPS, cidrBlocks: [ANYWHERE] }];
+      },
+    },
+  });
+  const region = aws.getRegionOutput().region;
+  const s3 = new aws.ec2.VpcEndpoint('NetworkS3', {
+    vpcId: vpc.id,
+    serviceName: $interpolate`com.amazonaws.${region}.s3`,
+    vpcEndpointType: 'Gateway',
+    routeTableIds: vpc.nodes.privateRouteTables.apply((tables) => tables.map((table) => table.id)),
+  });
+  const endpointGroup = endpoints ? createGroup(vpc, 'Endpoints') : undefined;
+  if (endpointGroup) createEndpoints(vpc, endpointGroup, region);
+  return { vpc, s3PrefixList: s3.prefixListId, endpointGroup };
+}
+
+function createEndpoints(vpc: sst.aws.Vpc, group: Group, region: $util.Output<string>): void {
+  for (const service of INTERFACE_ENDPOINTS) {
+    new aws.ec2.VpcEndpoint(
+      `Network${service.replace(/(^|\.)./g, (start) => start.slice(-1).toUpperCase())}`,
+      {
+        vpcId: vpc.id,
+        serviceName: $interpolate`com.amazonaws.${region}.${service}`,
+        vpcEndpointType: 'Interface',
+        privateDnsEnabled: true,
+        subnetIds: vpc.privateSubnets,
+        securityGroupIds: [group.id],
+      },
+    );
+  }
+}
+
+/** A security group without rules: nobody in, nobody out. {@link connect} opens what is needed. */
+export function createGroup(vpc: sst.aws.Vpc, name: string): Group {
+  const group = new aws.ec2.SecurityGroup(`${name}Group`, {
+    vpcId: vpc.id,
+    description: `${name} of video-pipeline`,
+  });
+  return { name, id: group.id };
+}
+
+/** Lets `from` open TCP connections to `to` on one port: one rule on each side. */
+export function connect(from: Group, to: Group, port: number): void {
+  const rule = { ipProtocol: 'tcp', fromPort: port, toPort: port };
+  const name = `${from.name}To${to.name}${port}`;
+  new aws.vpc.SecurityGroupEgressRule(name, {
+    ...rule,
+    securityGroupId: from.id,
+    referencedSecurityGroupId: to.id,
+  });
+  new aws.vpc.SecurityGroupIngressRule(name, {
+    ...rule,
+    securityGroupId: to.id,
+    referencedSecurityGroupId: from.id,
+  });
+}
+
+/** Lets `from` open TCP connections to addresses outside the VPC. */
+export function connectOut(from: Group, cidr: string, port: number): void {
+  new aws.vpc.SecurityGroupEgressRule(`${from.name}To${cidr.replaceAll(/[./]/g, 'x')}p${port}`, {
+    ipProtocol: 'tcp',
+    fromPort: port,
+    toPort: port,
+    securityGroupId: from.id,
+    cidrIpv4: cidr,
+  });
+}
+
+/** Lets `from` call S3, which stays inside AWS's network by the gateway endpoint. */
+export function reachS3(network: Network, from: Group): void {
+  new aws.vpc.SecurityGroupEgressRule(`${from.name}ToS3`, {
+    ipProtocol: 'tcp',
+    fromPort: HTTPS,
+    toPort: HTTPS,
+    securityGroupId: from.id,
+    prefixListId: network.s3PrefixList,
+  });
+}
+
+/** Lets `from` call the other AWS APIs: by interface endpoints, or, where a stage has none, by the NAT. */
+export function reachAws(network: Network, from: Group): void {
+  if (network.endpointGroup) connect(from, network.endpointGroup, HTTPS);
+  else connectOut(from, ANYWHERE, HTTPS);
+}
+
+/** Lets the bastion of a personal stage reach `to`, for `sst tunnel`. */
+export function reachByTunnel(network: Network, stage: Stage, to: Group, port: number): void {
+  if (!stage.network.tunnel) return;
+  const id = network.vpc.nodes.bastionSecurityGroup.apply((group) => $output(group?.id ?? ''));
+  connect({ name: 'Tunnel', id }, to, port);
+}

@@ -1,0 +1,102 @@
+import { ALARM_PERIOD, type Alarm, alarms } from './alarms.ts';
+import { dashboardBody } from './dashboard.ts';
+import type { createFunctions } from './functions.ts';
+import type { InferenceTarget } from './inference.ts';
+import type { createIngest } from './ingest.ts';
+import type { KafkaCluster } from './kafka.ts';
+import { deployment } from './settings.ts';
+import { LOST_BATCHES } from './storage.ts';
+
+interface Parts {
+  kafka: KafkaCluster;
+  functions: ReturnType<typeof createFunctions>;
+  ingest: ReturnType<typeof createIngest>;
+  inference: InferenceTarget;
+  store: sst.aws.Bucket;
+}
+
+/** Saved queries of Logs Insights: what is asked for first when something is wrong. */
+const QUERIES = {
+  Errors: `fields @timestamp, @log, message, error.name, error.message
+| filter level in ["ERROR", "CRITICAL"]
+| sort @timestamp desc
+| limit 100`,
+  FailedFrames: `fields @timestamp, service, stream, FramesFailed
+| filter FramesFailed > 0
+| stats sum(FramesFailed) as failed by service, stream, bin(5m)`,
+  SlowestStreams: `filter ispresent(CaptureToStored)
+| stats pct(CaptureToStored, 50) as p50, pct(CaptureToStored, 95) as p95 by stream
+| sort p95 desc`,
+};
+
+/** Dashboard, alarms and their topic, saved queries. @returns the dashboard's address */
+export function createObservation({
+  kafka,
+  functions,
+  ingest,
+  inference,
+  store,
+}: Parts): $util.Output<string> {
+  const topic = new sst.aws.SnsTopic('Alarms');
+  const { ALARM_EMAIL } = deployment();
+  if (ALARM_EMAIL) {
+    new aws.sns.TopicSubscription('AlarmsEmail', {
+      topic: topic.arn,
+      protocol: 'email',
+      endpoint: ALARM_EMAIL,
+    });
+  }
+  // A batch that Lambda gave up on is worth a message of its own.
+  store.notify({
+    notifications: [
+      { name: 'LostBatches', topic, events: ['s3:ObjectCreated:*'], filterPrefix: `${LOST_BATCHES}/` },
+    ],
+  });
+  const region = aws.getRegionOutput().region;
+  const names = $resolve({
+    region,
+    clusterName: kafka.clusterName,
+    detect: functions.detect.fn.name,
+    annotate: functions.annotate.fn.name,
+    eksCluster: $output(inference.metrics.eksCluster),
+    endpoint: $output(inference.metrics.endpoint),
+  });
+  const name = `${$app.name}-${$app.stage}`;
+  new aws.cloudwatch.Dashboard('Dashboard', {
+    dashboardName: name,
+    dashboardBody: names.apply((known) => dashboardBody({ ...known, stage: $app.stage })),
+  });
+  names.apply((known) => {
+    for (const alarm of alarms({ ...known, streams: ingest.streams })) createAlarm(alarm, topic.arn);
+  });
+  for (const [title, queryString] of Object.entries(QUERIES)) {
+    new aws.cloudwatch.QueryDefinition(`Query${title}`, {
+      name: `${name}/${title}`,
+      logGroupNames: [functions.detect.logs.name, functions.annotate.logs.name, ...ingest.logGroups],
+      queryString,
+    });
+  }
+  return $interpolate`https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}#dashboards/dashboard/${name}`;
+}
+
+function createAlarm({ key, metric, description, ...rules }: Alarm, topicArn: $util.Output<string>): void {
+  const shared = { ...rules, alarmDescription: description, alarmActions: [topicArn], okActions: [topicArn] };
+  const name = `Alarm-${key}`;
+  if ('query' in metric) {
+    new aws.cloudwatch.MetricAlarm(name, {
+      ...shared,
+      metricQueries: [{ id: 'q', expression: metric.query, period: ALARM_PERIOD, returnData: true }],
+    });
+    return;
+  }
+  const { namespace, name: metricName, dimensions, statistic } = metric;
+  const percentile = statistic.startsWith('p');
+  new aws.cloudwatch.MetricAlarm(name, {
+    ...shared,
+    namespace,
+    metricName,
+    dimensions,
+    period: ALARM_PERIOD,
+    ...(percentile ? { extendedStatistic: statistic } : { statistic }),
+  });
+}

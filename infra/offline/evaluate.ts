@@ -1,0 +1,130 @@
+import { fork } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { ensurePlatform, PLATFORM, ROOT } from './platform.ts';
+
+export interface Evaluation {
+  /** Name of the stage, as `--stage` takes it. */
+  stage: string;
+  /** As `sst dev` evaluates it, not `sst deploy`. */
+  dev?: boolean;
+  /** Variables of the deploying shell. */
+  env?: Record<string, string>;
+}
+
+/** One resource (or component) that the app asks for. */
+export interface Resource {
+  /** Pulumi's type token, such as `aws:lambda/function:Function`. */
+  type: string;
+  name: string;
+  inputs: Record<string, any>;
+  outputs?: Record<string, any>;
+  /** A cloud resource; otherwise a component, which only groups. */
+  custom: boolean;
+  protect: boolean;
+  retainOnDelete: boolean;
+  /** Name of the component it belongs to. */
+  parent: string;
+}
+
+/** A Lambda function's code, bundled as SST bundles it. */
+export interface Build {
+  /** Absolute path of the bundle. */
+  file: string;
+  bytes: number;
+  /** Packages to install beside it. */
+  install: string[];
+  architecture: string;
+}
+
+/** All that one stage asks for. */
+export interface Graph {
+  app: { name: string; removal: string; protect: boolean; providers: Record<string, any> };
+  resources: Resource[];
+  outputs: Record<string, unknown>;
+  /** Bundles of the Lambda functions, by the function's logical name. */
+  builds: Record<string, Build>;
+}
+
+/** The app could not be evaluated. */
+export class EvaluationError extends Error {
+  override readonly name = 'EvaluationError';
+}
+
+/** An evaluation takes a few seconds; one that takes this long never ends. */
+const LIMIT_MS = 90_000;
+
+/** What SST's modules expect to find while they load, before the app is known. */
+const GLOBALS = `
+import { createRequire as topLevelCreateRequire } from 'module';
+const require = topLevelCreateRequire(import.meta.url);
+{
+const { dev, root, work } = JSON.parse(process.env.OFFLINE_EVALUATION);
+Object.assign(globalThis, {
+  $app: {},
+  $dev: dev,
+  $cli: {
+    command: dev ? 'dev' : 'deploy',
+    rpc: '',
+    paths: { home: work, root, work, platform: root + '/.sst/platform' },
+    home: work,
+    state: { version: {} },
+  },
+});
+}`;
+
+const BUNDLE = join(PLATFORM, 'offline.mjs');
+
+/** Lays out the platform and bundles the app for {@link evaluate}: once before any number of evaluations. */
+export async function prepare(note?: (line: string) => void): Promise<void> {
+  await ensurePlatform(note);
+  const esbuild = createRequire(join(PLATFORM, 'package.json'))('esbuild');
+  await esbuild.build({
+    entryPoints: [join(import.meta.dirname, 'program.ts')],
+    outfile: BUNDLE,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'es2022',
+    mainFields: ['module', 'main'],
+    nodePaths: [join(PLATFORM, 'node_modules')],
+    inject: [join(PLATFORM, 'src/shim/run.js')],
+    // Pulumi must be there once, or its mocks are passed by: @pulumi/tls, which brings one of its own, is bundled.
+    external: ['pulumi', 'aws', 'kubernetes', 'docker-build', 'random', 'cloudflare', 'command']
+      .map((name) => `@pulumi/${name}`)
+      .concat('@pulumiverse/*', '@aws-sdk/*', 'esbuild', 'archiver', 'glob', 'undici'),
+    logLevel: 'silent',
+    banner: { js: GLOBALS },
+  });
+}
+
+/**
+ * Evaluates sst.config.ts for one stage without AWS, in a process of its own, since Pulumi and SST keep global state.
+ * @throws EvaluationError with what the app threw
+ */
+export async function evaluate({ stage, dev = false, env = {} }: Evaluation): Promise<Graph> {
+  const work = join(ROOT, '.sst/offline', dev ? `${stage}-dev` : stage);
+  mkdirSync(work, { recursive: true });
+  const child = fork(BUNDLE, {
+    cwd: ROOT,
+    silent: true,
+    timeout: LIMIT_MS,
+    serialization: 'advanced',
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      ...env,
+      OFFLINE_EVALUATION: JSON.stringify({ stage, dev, root: ROOT, work }),
+    },
+  });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (text) => (said += text));
+  return new Promise<Graph>((resolve, reject) => {
+    child.once('message', (graph) => resolve(graph as Graph));
+    child.once('error', reject);
+    child.once('exit', (code) => {
+      reject(new EvaluationError(`stage '${stage}' can't be evaluated (exit ${code}): ${said}`));
+    });
+  });
+}

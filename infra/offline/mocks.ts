@@ -1,0 +1,96 @@
+import type * as pulumi from '@pulumi/pulumi';
+
+/** The account in every ARN that an offline evaluation makes up. */
+export const ACCOUNT = '123456789012';
+const ZONES = ['a', 'b', 'c'];
+
+type Fields = Record<string, any>;
+
+/** What AWS would answer for resources whose answers the program builds on: the rest gets an id and an ARN. */
+const computed: Record<string, (name: string, inputs: Fields) => Fields> = {
+  'aws:msk/cluster:Cluster': (name) => ({
+    bootstrapBrokersSaslIam: `b-1.${name}.kafka.amazonaws.com:9098,b-2.${name}.kafka.amazonaws.com:9098`,
+    currentVersion: 'K3',
+  }),
+  'aws:ec2/vpcEndpoint:VpcEndpoint': (name) => ({ prefixListId: `pl-${name}` }),
+  'aws:eks/cluster:Cluster': (name) => ({
+    endpoint: `https://${name}.eks.amazonaws.com`,
+    certificateAuthority: { data: 'Y2VydGlmaWNhdGU=' },
+    vpcConfig: { clusterSecurityGroupId: `${name}ClusterSecurityGroup` },
+  }),
+  'aws:ecr/repository:Repository': (name, inputs) => ({
+    repositoryUrl: `${ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/${inputs.name ?? name}`,
+  }),
+  'docker-build:index:Image': (name, inputs) => ({
+    digest: 'sha256:0000',
+    ref: `${inputs.tags?.[0] ?? name}@sha256:0000`,
+  }),
+  'kubernetes:core/v1:Service': () => ({
+    status: { loadBalancer: { ingress: [{ hostname: 'inference.elb.amazonaws.com' }] } },
+  }),
+  'random:index/randomBytes:RandomBytes': () => ({ base64: 'AAAA' }),
+};
+
+/** What AWS would answer to a look-up. */
+const lookups: Record<string, (inputs: Fields, region: string) => Fields> = {
+  'aws:index/getCallerIdentity:getCallerIdentity': () => ({ accountId: ACCOUNT }),
+  'aws:index/getPartition:getPartition': () => ({ partition: 'aws', dnsSuffix: 'amazonaws.com' }),
+  'aws:index/getRegion:getRegion': (_, region) => ({ region, name: region, id: region }),
+  'aws:index/getAvailabilityZones:getAvailabilityZones': (_, region) => ({
+    names: ZONES.map((zone) => region + zone),
+  }),
+  'aws:iam/getPolicyDocument:getPolicyDocument': (inputs) => ({ ...inputs, json: policyJson(inputs) }),
+  'aws:ec2/getAmi:getAmi': () => ({ id: 'ami-0' }),
+  'aws:ecr/getAuthorizationToken:getAuthorizationToken': () => ({
+    proxyEndpoint: 'ecr',
+    userName: 'AWS',
+    password: 'token',
+  }),
+};
+
+/** @returns Pulumi mocks under which each resource's id, name and ARN tell which resource it is. */
+export function createMocks(region: string): pulumi.runtime.Mocks {
+  return {
+    newResource({ type, name, inputs, id }) {
+      const service = type.split(':')[1]?.split('/')[0] ?? '';
+      return {
+        id: id || name,
+        state: {
+          arn: arnOf(service, inputs.name ?? inputs.bucket ?? name, region),
+          name,
+          bucket: name,
+          ...inputs,
+          ...computed[type]?.(name, inputs),
+        },
+      };
+    },
+    call({ token, inputs }) {
+      const answer = lookups[token];
+      if (!answer) throw new Error(`no offline answer for ${token}`);
+      return answer(inputs, region);
+    },
+  };
+}
+
+function arnOf(service: string, name: string, region: string): string {
+  if (service === 's3') return `arn:aws:s3:::${name}`;
+  if (service === 'iam') return `arn:aws:iam::${ACCOUNT}:role/${name}`;
+  if (service === 'msk') return `arn:aws:kafka:${region}:${ACCOUNT}:cluster/${name}/uuid`;
+  return `arn:aws:${service}:${region}:${ACCOUNT}:${name}`;
+}
+
+/** The document as AWS's provider writes it: one statement a statement, single values as such. */
+function policyJson({ statements = [] }: Fields): string {
+  const list = (values: unknown[] | undefined) => (values?.length === 1 ? values[0] : values);
+  return JSON.stringify({
+    Version: '2012-10-17',
+    Statement: statements.map((one: Fields) => ({
+      Sid: one.sid,
+      Effect: one.effect ?? 'Allow',
+      Action: list(one.actions),
+      Resource: list(one.resources),
+      Principal: one.principals?.map((principal: Fields) => [principal.type, ...principal.identifiers]),
+      Condition: one.conditions,
+    })),
+  });
+}

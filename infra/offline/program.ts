@@ -1,0 +1,88 @@
+/**
+ * Runs inside `.sst/platform`, bundled by evaluate.ts: evaluates the real sst.config.ts as `sst deploy` (or `sst dev`)
+ * would, with Pulumi's mocks in the place of AWS, and sends the resources that it asked for to the parent process.
+ */
+import * as awsProvider from '@pulumi/aws';
+import * as dockerBuildProvider from '@pulumi/docker-build';
+import * as kubernetesProvider from '@pulumi/kubernetes';
+import * as pulumi from '@pulumi/pulumi';
+import { run } from '../../.sst/platform/src/auto/run.ts';
+import * as components from '../../.sst/platform/src/components/index.ts';
+import config from '../../sst.config.ts';
+import type { Evaluation, Graph, Resource } from './evaluate.ts';
+import { createMocks } from './mocks.ts';
+import { servePlatform } from './rpc.ts';
+
+const { stage, root, work }: Evaluation & { root: string; work: string } = JSON.parse(
+  process.env.OFFLINE_EVALUATION ?? '{}',
+);
+
+Object.assign(globalThis, {
+  sst: components,
+  aws: awsProvider,
+  kubernetes: kubernetesProvider,
+  dockerbuild: dockerBuildProvider,
+});
+
+const app = await config.app({ stage });
+Object.assign(globalThis, {
+  $app: { ...app, removal: app.removal ?? 'retain', protect: app.protect ?? false, stage },
+});
+
+const resources = new Map<string, Resource>();
+const platform = await servePlatform({ root, work });
+await pulumi.runtime.setMocks(createMocks(app.providers?.aws?.region ?? 'us-east-1'), app.name, stage, false);
+record(pulumi.runtime.getMonitor());
+const outputs = await pulumi.runtime.runInPulumiStack(() => run(config.run as pulumi.automation.PulumiFn));
+
+// The program goes on in outputs' callbacks; it is done when nothing is left to happen.
+process.once('beforeExit', () => {
+  const graph: Graph = {
+    app: JSON.parse(JSON.stringify(app)),
+    resources: [...resources.values()].sort((a, b) => (a.type + a.name < b.type + b.name ? -1 : 1)),
+    outputs: strip(outputs) as Record<string, unknown>,
+    builds: platform.builds,
+  };
+  process.send?.(graph, () => process.exit(0));
+});
+
+/** Notes what the program registers, with the options that a mock is not told. */
+function record(monitor: any): void {
+  const registerResource = monitor.registerResource.bind(monitor);
+  monitor.registerResource = (request: any, callback: (error: Error | null, response: any) => void) => {
+    registerResource(request, (error: Error | null, response: any) => {
+      const resource: Resource = {
+        type: request.getType(),
+        name: request.getName(),
+        inputs: request.getObject().toJavaScript(),
+        custom: request.getCustom(),
+        protect: request.getProtect(),
+        retainOnDelete: request.getRetainondelete(),
+        parent: request.getParent().split('::').at(-1) ?? '',
+      };
+      resources.set(`${resource.type} ${resource.name}`, strip(resource) as Resource);
+      callback(error, response);
+    });
+  };
+  const registerOutputs = monitor.registerResourceOutputs.bind(monitor);
+  monitor.registerResourceOutputs = (
+    request: any,
+    callback: (error: Error | null, response: any) => void,
+  ) => {
+    const [type, name] = request.getUrn().split('::').slice(-2);
+    const resource = resources.get(`${type.split('$').at(-1)} ${name}`);
+    if (resource)
+      resource.outputs = strip(request.getOutputs()?.toJavaScript() ?? {}) as Record<string, unknown>;
+    registerOutputs(request, callback);
+  };
+}
+
+/** Pulumi wraps secrets, assets and outputs in marked objects; only what they hold is of interest. */
+function strip(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(strip);
+  if (typeof value !== 'object' || value === null) return value;
+  const fields = value as Record<string, unknown>;
+  if ('4dabf18193072939515e22adb298388d' in fields)
+    return strip(fields.value ?? fields.path ?? fields.text ?? '');
+  return Object.fromEntries(Object.entries(fields).map(([key, one]) => [key, strip(one)]));
+}

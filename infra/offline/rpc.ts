@@ -1,0 +1,81 @@
+import { mkdirSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { dirname, join } from 'node:path';
+import esbuild from 'esbuild';
+import type { Build } from './evaluate.ts';
+
+interface BuildRequest {
+  functionID: string;
+  handler: string;
+  properties: { install?: Record<string, string>; minify?: boolean; architecture: string };
+}
+
+/** What SST's command line answers to its platform: bootstrap facts, and function bundles, which are really built. */
+export async function servePlatform({ root, work }: { root: string; work: string }) {
+  const builds: Record<string, Build> = {};
+  const methods: Record<string, (params: any) => unknown> = {
+    'Provider.Aws.Bootstrap': () => ({
+      asset: 'sst-asset',
+      assetEcrRegistryId: '123456789012',
+      assetEcrUrl: '123456789012.dkr.ecr.us-east-1.amazonaws.com/sst-asset',
+      state: 'sst-state',
+    }),
+    'Provider.Aws.Appsync': () => ({ http: 'appsync-http', realtime: 'appsync-realtime' }),
+    'Runtime.AddTarget': () => true,
+    'Runtime.Build': async (request: BuildRequest) => {
+      const file = await bundle(request, root, join(work, 'artifacts', `${request.functionID}-src`));
+      builds[request.functionID] = {
+        file,
+        bytes: statSync(file).size,
+        install: Object.keys(request.properties.install ?? {}),
+        architecture: request.properties.architecture,
+      };
+      return { handler: `bundle.${request.handler.split('.').at(-1)}`, out: dirname(file), errors: [] };
+    },
+  };
+  const server = createServer(async (request, response) => {
+    const { method, params } = JSON.parse(Buffer.concat(await Array.fromAsync(request)).toString());
+    try {
+      const answer = methods[method];
+      if (!answer) throw new Error(`rpc: can't find method ${method}`);
+      response.end(JSON.stringify({ result: await answer(params[0]) }));
+    } catch (error) {
+      response.end(JSON.stringify({ error: String(error) }));
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  process.env.SST_SERVER = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  server.unref();
+  return { builds };
+}
+
+/** The options of SST's Node runtime, `pkg/runtime/node/build.go` in its repository. */
+async function bundle(request: BuildRequest, root: string, out: string): Promise<string> {
+  const { install = {}, minify = false } = request.properties;
+  const outfile = join(out, 'bundle.mjs');
+  mkdirSync(out, { recursive: true });
+  await esbuild.build({
+    entryPoints: [join(root, request.handler.replace(/\.[^.]+$/, '.ts'))],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'es2022',
+    mainFields: ['module', 'main'],
+    external: ['sharp', 'pg-native', ...Object.keys(install)],
+    keepNames: true,
+    minify,
+    logLevel: 'silent',
+    banner: {
+      js: [
+        "import { createRequire as topLevelCreateRequire } from 'module';",
+        'const require = topLevelCreateRequire(import.meta.url);',
+        "import { fileURLToPath as topLevelFileUrlToPath, URL as topLevelURL } from 'url';",
+        'const __filename = topLevelFileUrlToPath(import.meta.url);',
+        "const __dirname = topLevelFileUrlToPath(new topLevelURL('.', import.meta.url));",
+      ].join('\n'),
+    },
+  });
+  return outfile;
+}

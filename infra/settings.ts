@@ -1,0 +1,29 @@
+import { readConfig } from '@video-pipeline/config';
+
+/** The pipeline's own defaults, from the table that its code reads, so that AWS and one machine can't differ. */
+export const pipeline = readConfig(
+  [
+    'KAFKA_TOPIC',
+    'KAFKA_DETECTIONS_TOPIC',
+    'KAFKA_GROUP_ID',
+    'BATCH_SIZE',
+    'BATCH_TIMEOUT_SECONDS',
+    'FRAME_RATE',
+    'INFERENCE_CONFIDENCE_THRESHOLD',
+    'MAX_FRAME_BYTES',
+    'S3_PREFIX',
+    'PORT',
+    'HEALTH_PORT',
+  ],
+  {},
+);
+
+/** Consumer group of annotate. */
+export const ANNOTATE_GROUP = `${pipeline.KAFKA_GROUP_ID}-annotate`;
+
+/** Port of MSK with IAM authentication, inside the VPC. */
+export const KAFKA_IAM_PORT = 9098;
+
+/** What the deploying shell says: who may come in, and which images it has built already. */
+export const deployment = () =>
+  readConfig(['DEPLOY_CIDRS', 'MODEL_IMAGE', 'INGEST_IMAGE', 'ALARM_EMAIL', 'CAMERAS_FILE']);

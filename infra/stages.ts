@@ -1,0 +1,203 @@
+/** What differs between stages: one row each. Nothing else in infra/ asks for a stage's name. */
+
+interface KafkaStorage {
+  /** Partitions of each topic: the most Lambda invocations at a time, as order within a partition is kept. */
+  partitions: number;
+  retentionHours: number;
+}
+export type Kafka = KafkaStorage &
+  (
+    | {
+        kind: 'provisioned';
+        instance: 'kafka.t3.small' | 'kafka.m7g.large';
+        brokers: 2 | 3 | 6;
+        volumeGb: number;
+        maxVolumeGb: number;
+      }
+    | { kind: 'express'; instance: 'express.m7g.large'; brokers: 3 | 6 }
+    | { kind: 'serverless' }
+  );
+
+export type Inference =
+  | {
+      backend: 'eks';
+      gpu: { families: readonly ('g5' | 'g6')[]; capacity: readonly ('spot' | 'on-demand')[] };
+      /** Pods, one GPU each. With 0 the pods and their nodes go when no frame waits. */
+      replicas: { min: number; max: number };
+      /** When at least one pod stays up although `replicas.min` is 0: cron expressions in a time zone. */
+      hours?: { timezone: string; start: string; end: string };
+      /** `keda`: CPU and the consumer group's lag. `hpa`: CPU alone, for clusters without KEDA. */
+      autoscaler: 'keda' | 'hpa';
+    }
+  | {
+      backend: 'sagemaker';
+      instance: 'ml.g5.xlarge' | 'ml.g6.xlarge';
+      replicas: { min: number; max: number };
+    }
+  | { backend: 'sagemaker-serverless'; memoryMb: 3072 | 4096 | 6144; maxConcurrency: number };
+
+export interface Lambda {
+  memoryMb: number;
+  timeoutSeconds: number;
+}
+
+export interface Stage {
+  name: string;
+  removal: 'remove' | 'retain' | 'retain-all';
+  /** Refuses `sst remove`. */
+  protect: boolean;
+  network: {
+    zones: 2 | 3;
+    nat: 'ec2' | 'managed';
+    /** Interface endpoints for the AWS APIs that private subnets call; without them the calls go through the NAT. */
+    endpoints: boolean;
+    /** A bastion for `sst tunnel`. */
+    tunnel: boolean;
+  };
+  kafka: Kafka;
+  inference: Inference;
+  functions: {
+    detect: Lambda;
+    annotate: Lambda;
+    /** Provisioned pollers, which alone know ReportBatchItemFailures and bisection for Kafka. */
+    pollers?: { min: number; max: number };
+    /** Largest JPEG, where the inference backend takes less than a Lambda event does. */
+    maxFrameBytes?: number;
+  };
+  ingest: {
+    cpu: '0.5 vCPU' | '1 vCPU' | '2 vCPU' | '4 vCPU';
+    memory: `${number} GB`;
+    streamsPerTask: number;
+    capacity: 'fargate' | 'spot';
+    /** Where cameras are. */
+    cameraCidrs: readonly string[];
+    /** A second service plays a looping clip over RTSP. */
+    testCamera: boolean;
+  };
+  store: { versioning: boolean; annotatedDays: number; failedDays: number };
+  logRetention: '1 week' | '1 month' | '1 year';
+  /** What the cost estimate and the sizes above reckon with. */
+  load: { streams: number; frameRate: number; frameKb: number; hoursPerMonth: number };
+  tags: Record<string, string>;
+}
+
+type Row = Omit<Stage, 'name' | 'tags'>;
+
+const production: Row = {
+  removal: 'retain',
+  protect: true,
+  network: { zones: 3, nat: 'managed', endpoints: true, tunnel: false },
+  kafka: {
+    kind: 'provisioned',
+    instance: 'kafka.m7g.large',
+    brokers: 3,
+    volumeGb: 500,
+    maxVolumeGb: 2000,
+    partitions: 24,
+    retentionHours: 6,
+  },
+  inference: {
+    backend: 'eks',
+    gpu: { families: ['g6', 'g5'], capacity: ['on-demand'] },
+    replicas: { min: 2, max: 8 },
+    autoscaler: 'keda',
+  },
+  functions: {
+    detect: { memoryMb: 1024, timeoutSeconds: 120 },
+    annotate: { memoryMb: 1769, timeoutSeconds: 120 },
+    pollers: { min: 2, max: 12 },
+  },
+  ingest: {
+    cpu: '2 vCPU',
+    memory: '4 GB',
+    streamsPerTask: 10,
+    capacity: 'fargate',
+    cameraCidrs: ['10.64.0.0/10'],
+    testCamera: false,
+  },
+  store: { versioning: true, annotatedDays: 30, failedDays: 90 },
+  logRetention: '1 month',
+  load: { streams: 20, frameRate: 10, frameKb: 60, hoursPerMonth: 730 },
+};
+
+const staging: Row = {
+  removal: 'remove',
+  protect: false,
+  network: { zones: 2, nat: 'managed', endpoints: true, tunnel: false },
+  kafka: {
+    kind: 'provisioned',
+    instance: 'kafka.t3.small',
+    brokers: 2,
+    volumeGb: 100,
+    maxVolumeGb: 300,
+    partitions: 6,
+    retentionHours: 4,
+  },
+  inference: {
+    backend: 'eks',
+    gpu: { families: ['g6', 'g5'], capacity: ['spot', 'on-demand'] },
+    replicas: { min: 0, max: 2 },
+    hours: { timezone: 'Etc/UTC', start: '0 7 * * 1-5', end: '0 19 * * 1-5' },
+    autoscaler: 'keda',
+  },
+  functions: {
+    detect: { memoryMb: 1024, timeoutSeconds: 120 },
+    annotate: { memoryMb: 1769, timeoutSeconds: 120 },
+  },
+  ingest: {
+    cpu: '1 vCPU',
+    memory: '2 GB',
+    streamsPerTask: 5,
+    capacity: 'spot',
+    cameraCidrs: [],
+    testCamera: true,
+  },
+  store: { versioning: false, annotatedDays: 30, failedDays: 90 },
+  logRetention: '1 week',
+  load: { streams: 1, frameRate: 10, frameKb: 60, hoursPerMonth: 260 },
+};
+
+/** One developer's stage, or a pull request's: all of it goes with `sst remove`. No GPU, nothing that idles dearly. */
+const personal: Row = {
+  removal: 'remove',
+  protect: false,
+  network: { zones: 2, nat: 'ec2', endpoints: false, tunnel: true },
+  kafka: {
+    kind: 'provisioned',
+    instance: 'kafka.t3.small',
+    brokers: 2,
+    volumeGb: 20,
+    maxVolumeGb: 50,
+    partitions: 2,
+    retentionHours: 2,
+  },
+  inference: { backend: 'sagemaker-serverless', memoryMb: 6144, maxConcurrency: 2 },
+  functions: {
+    detect: { memoryMb: 512, timeoutSeconds: 120 },
+    annotate: { memoryMb: 1769, timeoutSeconds: 120 },
+    // SageMaker serverless takes 4 MB a request; 25 frames of this size and their framing are 3 MB.
+    maxFrameBytes: 120_000,
+  },
+  ingest: {
+    cpu: '0.5 vCPU',
+    memory: '1 GB',
+    streamsPerTask: 5,
+    capacity: 'spot',
+    cameraCidrs: [],
+    testCamera: true,
+  },
+  store: { versioning: false, annotatedDays: 7, failedDays: 30 },
+  logRetention: '1 week',
+  load: { streams: 1, frameRate: 10, frameKb: 60, hoursPerMonth: 40 },
+};
+
+/** `production` and `staging` by name; every other name is a personal stage. */
+export function stageOf(name: string): Stage {
+  const rows: Record<string, Row> = { production, staging };
+  const row = Object.hasOwn(rows, name) ? rows[name] : undefined;
+  return {
+    name,
+    tags: { app: 'video-pipeline', stage: name, environment: row ? name : 'personal', 'managed-by': 'sst' },
+    ...(row ?? personal),
+  };
+}

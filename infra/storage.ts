@@ -1,0 +1,87 @@
+import { pipeline } from './settings.ts';
+import type { Stage } from './stages.ts';
+
+/** Prefix under which a mapping's on-failure destination puts whole batches, fixed by Lambda. */
+export const LOST_BATCHES = 'aws/lambda';
+
+/** The bucket of annotated frames, detections and what failed. */
+export function createStore(stage: Stage) {
+  const { versioning, annotatedDays, failedDays } = stage.store;
+  const store = new sst.aws.Bucket('Store', {
+    versioning,
+    cors: false,
+    enforceHttps: true,
+    lifecycle: [
+      { id: 'annotated', prefix: `${pipeline.S3_PREFIX}/`, expiresIn: `${annotatedDays} days` },
+      { id: 'failed', prefix: 'failed/', expiresIn: `${failedDays} days` },
+      { id: 'lost-batches', prefix: `${LOST_BATCHES}/`, expiresIn: `${failedDays} days` },
+    ],
+    transform: { lifecycle: versioning ? expireOldVersions(annotatedDays) : undefined },
+  });
+  new aws.s3.BucketServerSideEncryptionConfiguration('StoreEncryption', {
+    bucket: store.name,
+    rules: [{ applyServerSideEncryptionByDefault: { sseAlgorithm: 'AES256' }, bucketKeyEnabled: true }],
+  });
+  createDetectionsTable(store.name);
+  return store;
+}
+
+// An expired object of a versioned bucket leaves its versions behind, which cost as much.
+function expireOldVersions(days: number) {
+  return (args: aws.s3.BucketLifecycleConfigurationArgs): undefined => {
+    args.rules = $output(args.rules ?? []).apply((rules) => [
+      ...rules,
+      { id: 'old-versions', status: 'Enabled', noncurrentVersionExpiration: { noncurrentDays: days } },
+    ]);
+  };
+}
+
+/** Athena's view of `detections/<stream>/date=/hour=/*.ndjson`. Partitions are computed, so no crawler runs. */
+function createDetectionsTable(bucket: $util.Output<string>): void {
+  const database = new aws.glue.CatalogDatabase('StoreDatabase', {
+    name: `${$app.name}_${$app.stage}`.replaceAll('-', '_').toLowerCase(),
+  });
+  const location = $interpolate`s3://${bucket}/detections`;
+  new aws.glue.CatalogTable('StoreDetections', {
+    name: 'detections',
+    databaseName: database.name,
+    tableType: 'EXTERNAL_TABLE',
+    parameters: {
+      'projection.enabled': 'true',
+      // Each query names its streams: stream ids are not to be enumerated.
+      'projection.stream.type': 'injected',
+      'projection.date.type': 'date',
+      'projection.date.format': 'yyyy-MM-dd',
+      'projection.date.range': '2026-01-01,NOW',
+      'projection.hour.type': 'integer',
+      'projection.hour.range': '0,23',
+      'projection.hour.digits': '2',
+      'storage.location.template': $interpolate`${location}/\${stream}/date=\${date}/hour=\${hour}/`,
+    },
+    partitionKeys: [
+      { name: 'stream', type: 'string' },
+      { name: 'date', type: 'string' },
+      { name: 'hour', type: 'string' },
+    ],
+    storageDescriptor: {
+      location,
+      inputFormat: 'org.apache.hadoop.mapred.TextInputFormat',
+      outputFormat: 'org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat',
+      serDeInfo: { serializationLibrary: 'org.openx.data.jsonserde.JsonSerDe' },
+      columns: DETECTION_COLUMNS.map(([name, type]) => ({ name, type })),
+    },
+  });
+}
+
+/** Columns of one NDJSON line, with Hive types. */
+const DETECTION_COLUMNS = [
+  ['stream_id', 'string'],
+  ['frame_number', 'bigint'],
+  ['session', 'string'],
+  ['captured_at', 'bigint'],
+  ['width', 'int'],
+  ['height', 'int'],
+  ['model', 'string'],
+  ['detections', 'array<struct<class_id:int,class_name:string,confidence:double,bbox:array<double>>>'],
+  ['annotated_key', 'string'],
+] as const;

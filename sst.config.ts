@@ -1,0 +1,48 @@
+/// <reference path="./.sst/platform/config.d.ts" />
+
+export default $config({
+  async app(input) {
+    const { stageOf } = await import('./infra/stages.ts');
+    const { removal, protect, tags } = stageOf(input.stage);
+    return {
+      name: 'video-pipeline',
+      home: 'aws',
+      removal,
+      protect,
+      providers: {
+        aws: { version: '7.24.0', defaultTags: { tags } },
+        kubernetes: '4.24.1',
+        'docker-build': '0.0.14',
+      },
+    };
+  },
+  async run() {
+    const { stageOf } = await import('./infra/stages.ts');
+    const { deployment } = await import('./infra/settings.ts');
+    const { createNetwork } = await import('./infra/network.ts');
+    const { createKafka } = await import('./infra/kafka.ts');
+    const { createStore } = await import('./infra/storage.ts');
+    const { createInference } = await import('./infra/inference.ts');
+    const { createFunctions } = await import('./infra/functions.ts');
+    const { createIngest } = await import('./infra/ingest.ts');
+    const { createObservation } = await import('./infra/observe.ts');
+    const { createDevCommands } = await import('./infra/dev.ts');
+
+    const stage = stageOf($app.stage);
+    const network = createNetwork(stage, deployment().DEPLOY_CIDRS);
+    const kafka = createKafka(stage, network);
+    const store = createStore(stage);
+    const inference = createInference(stage, network, kafka);
+    const functions = createFunctions({ stage, network, kafka, store }, inference);
+    const ingest = createIngest({ stage, network, kafka });
+    const dashboard = createObservation({ kafka, functions, ingest, inference, store });
+    if ($dev) createDevCommands({ kafka, store });
+
+    return {
+      bucket: store.name,
+      kafka: kafka.bootstrapServers,
+      inference: inference.environment.INFERENCE_SERVICE_URL ?? inference.environment.SAGEMAKER_ENDPOINT_NAME,
+      dashboard,
+    };
+  },
+});
