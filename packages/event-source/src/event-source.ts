@@ -54,12 +54,15 @@ export interface EventSource {
  * Reads a topic and invokes a handler with its records in this process, as an Amazon MSK event-source mapping does: same
  * events, same batches, order per partition, whole-batch retry, offsets committed after success alone.
  * Resolves once the group is joined.
+ * @throws when no broker answers, or the topic is not there
  */
 export async function startEventSource(options: EventSourceOptions): Promise<EventSource> {
   const consumer = options.kafka.consumer({ groupId: options.groupId, ...CONSUMER });
   const source = new Poller(options, consumer);
   await consumer.connect();
-  await consumer.subscribe({ topic: options.topic, fromBeginning: true });
+  await consumer.subscribe({ topic: options.topic, fromBeginning: true }).catch((cause) => {
+    throw new Error(`topic '${options.topic}': ${cause.message}`, { cause });
+  });
   await source.run();
   return source;
 }

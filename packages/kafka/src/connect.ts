@@ -1,6 +1,9 @@
 import { type Config, readConfig } from '@video-pipeline/config';
 import { generateAuthToken } from 'aws-msk-iam-sasl-signer-js';
 import { Kafka, type KafkaConfig, logLevel, Partitioners, type Producer } from 'kafkajs';
+import { calmIdleConnections } from './request-queue.ts';
+
+calmIdleConnections();
 
 /** Variables that say where Kafka is and how to talk to it. */
 export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;

@@ -1,0 +1,195 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
+import { readConfig } from '@video-pipeline/config';
+import { type EncodedRecord, encodeFrame, type Frame } from '@video-pipeline/frame';
+import {
+  connectKafka,
+  consumerLag,
+  ensureTopics,
+  KAFKA_VARIABLES,
+  orderedProducer,
+} from '@video-pipeline/kafka';
+import { startKafka } from '@video-pipeline/local';
+import { s3Config } from '@video-pipeline/storage';
+import { startFauxqs } from 'fauxqs';
+import sharp from 'sharp';
+import {
+  type FakeAnswer,
+  readBinaryRequest,
+  startFakeServer,
+} from '../../packages/detector/src/fake-server.ts';
+
+const MAIN = resolve(import.meta.dirname, '../../packages/event-source/src/main.ts');
+const BUCKET = 'video-pipeline-output';
+export const SIZE = { width: 320, height: 240 };
+export const PERSON = {
+  class_id: 0,
+  class_name: 'person',
+  confidence: 0.9,
+  bbox: [40, 60, 200, 180] as const,
+};
+
+export type Rig = Awaited<ReturnType<typeof startRig>>;
+
+/** Real Kafka and S3 API, an inference server whose faults can be chosen, and the handlers in processes of their own. */
+export async function startRig() {
+  const folder = await mkdtemp(join(tmpdir(), 'handlers-'));
+  const kafkaServer = await startKafka({ dataDir: folder });
+  const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
+  s3.createBucket(BUCKET);
+  const faults: FakeAnswer[] = [];
+  const inference = await startFakeServer((call) => {
+    if (call.path === '/health') return { body: { status: 'healthy', model: 'fake', device: 'cpu' } };
+    const fault = faults.shift();
+    if (fault) return fault;
+    const { jpegs } = readBinaryRequest(call, Number(call.headers['inference-header-content-length']));
+    const data = jpegs.map(() => JSON.stringify({ ...SIZE, detections: [PERSON] }));
+    return { body: { model_name: 'fake', outputs: [{ name: 'detections', datatype: 'BYTES', data }] } };
+  });
+  const environment = {
+    ...process.env,
+    KAFKA_BOOTSTRAP_SERVERS: kafkaServer.bootstrap,
+    INFERENCE_SERVICE_URL: inference.url,
+    AWS_ENDPOINT_URL: `http://127.0.0.1:${s3.port}`,
+    AWS_ACCESS_KEY_ID: 'test',
+    AWS_SECRET_ACCESS_KEY: 'test',
+    S3_BUCKET: BUCKET,
+  };
+  const kafka = connectKafka('test', console, readConfig(KAFKA_VARIABLES, environment));
+  const admin = kafka.admin();
+  const producer = orderedProducer(kafka);
+  await Promise.all([admin.connect(), producer.connect()]);
+  const storage = readConfig(['S3_BUCKET', 'AWS_REGION', 'AWS_ENDPOINT_URL'], environment);
+  const client = new S3Client({
+    ...s3Config(storage),
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+  });
+  const jpeg = await sharp({ create: { ...SIZE, channels: 3, background: 'grey' } })
+    .jpeg()
+    .toBuffer();
+  const children: ChildProcess[] = [];
+
+  const frame = (streamId: string, frameNumber: number): Frame => ({
+    streamId,
+    frameNumber,
+    session: 'test',
+    capturedAt: Date.UTC(2026, 10, 25, 7) + frameNumber * 100,
+    ...SIZE,
+    jpeg,
+  });
+
+  return {
+    faults,
+    frame,
+    kafka,
+
+    async createTopics(topics: string[], partitions = 2) {
+      await ensureTopics(
+        admin,
+        topics.map((topic) => ({ topic, partitions })),
+      );
+    },
+
+    async publish(topic: string, records: EncodedRecord[]) {
+      await producer.send({ topic, acks: -1, messages: records });
+    },
+
+    /** Frames 0..count-1 of every stream, published in sends of ten. @returns the frames */
+    async publishFrames(topic: string, streams: string[], count: number) {
+      const frames = streams.flatMap((id) => Array.from({ length: count }, (_, index) => frame(id, index)));
+      for (let at = 0; at < frames.length; at += 10) {
+        const messages = frames.slice(at, at + 10).map(encodeFrame);
+        await producer.send({ topic, acks: -1, messages });
+      }
+      return frames;
+    },
+
+    /** Runs a handler in a process of its own; resolves once it reads its topic. */
+    async run(stage: 'detect' | 'annotate', topic: string, more: string[] = [], env: NodeJS.ProcessEnv = {}) {
+      const args = [
+        '--handler',
+        `functions/src/${stage}.ts`,
+        '--topic',
+        topic,
+        '--group',
+        `${topic}-${stage}`,
+      ];
+      const child = startSource([...args, '--window', '0.2', ...more], { ...environment, ...env });
+      children.push(child.process);
+      await Promise.race([child.ready, child.ended.then((end) => Promise.reject(new Error(end.output)))]);
+      return child;
+    },
+
+    /** Runs it to its end, for one that can not start. */
+    runToEnd(args: string[], env: NodeJS.ProcessEnv = {}) {
+      const child = startSource(args, { ...environment, ...env });
+      children.push(child.process);
+      return child.ended;
+    },
+
+    async lag(stage: 'detect' | 'annotate', topic: string): Promise<number> {
+      const partitions = await consumerLag(admin, `${topic}-${stage}`, topic);
+      return partitions.reduce((sum, { lag }) => sum + lag, 0);
+    },
+
+    async keys(prefix: string): Promise<string[]> {
+      const keys: string[] = [];
+      let token: string | undefined;
+      do {
+        const page = await client.send(
+          new ListObjectsV2Command({ Bucket: BUCKET, Prefix: prefix, ContinuationToken: token }),
+        );
+        keys.push(...(page.Contents ?? []).map(({ Key = '' }) => Key));
+        token = page.NextContinuationToken;
+      } while (token);
+      return keys.sort();
+    },
+
+    async read(key: string): Promise<Buffer> {
+      const { Body } = await client.send(new GetObjectCommand({ Bucket: BUCKET, Key: key }));
+      return Buffer.from((await Body?.transformToByteArray()) ?? []);
+    },
+
+    /** Ends what this test started; the servers stay. */
+    async endChildren() {
+      for (const child of children.splice(0)) {
+        if (child.exitCode !== null || child.signalCode !== null) continue;
+        child.kill('SIGKILL');
+        await once(child, 'exit');
+      }
+    },
+
+    async stop() {
+      client.destroy();
+      await Promise.all([admin.disconnect(), producer.disconnect()]);
+      await Promise.all([inference.close(), s3.stop(), kafkaServer.stop()]);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Starts the event source's command line. */
+function startSource(args: string[], env: NodeJS.ProcessEnv) {
+  const child = fork(MAIN, args, { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  let output = '';
+  let errors = '';
+  child.stdout?.on('data', (text) => {
+    output += text;
+  });
+  child.stderr?.on('data', (text) => {
+    output += text;
+    errors += text;
+  });
+  const ready = once(child, 'message');
+  const ended = once(child, 'close').then(([code, signal]) => ({
+    code: code as number | null,
+    signal: signal as string | null,
+    output,
+    errors,
+  }));
+  return { process: child, ready, ended };
+}
