@@ -45,17 +45,21 @@ export async function predict(
   const { stream_id, frames, model, threshold } = request.body;
   const detector = detectorFor(service, model);
   const pictures = frames.map(({ frame_data }) => fromBase64(frame_data));
-  const results = await detect(service, detector, { request, reply }, pictures, threshold);
+  const readable = pictures.filter((picture) => picture !== undefined);
+  const results = await detect(service, detector, { request, reply }, readable, threshold);
   return {
     stream_id,
     model: detector.model.name,
-    results: results.map((result, index) => ({ frame_number: frames[index]?.frame_number, ...result })),
+    results: pictures.map((picture, index) => ({
+      frame_number: frames[index]?.frame_number,
+      ...(picture ? results.shift() : { error: 'frame_data is not base64' }),
+    })),
   };
 }
 
-/** @returns no bytes, and so no picture, when `text` is not base64: Node would skip what it can't read */
-function fromBase64(text: string): Buffer {
+/** @returns `undefined` when `text` is not base64; Node alone would skip what it can't read */
+function fromBase64(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64');
   const digits = text.endsWith('==') ? text.length - 2 : text.endsWith('=') ? text.length - 1 : text.length;
-  return bytes.length === Math.floor((digits * 3) / 4) ? bytes : Buffer.alloc(0);
+  return bytes.length === Math.floor((digits * 3) / 4) ? bytes : undefined;
 }

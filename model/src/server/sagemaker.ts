@@ -7,14 +7,16 @@ import type { Service } from './service.ts';
 export const SAGEMAKER_PORT = 8080;
 
 /** Binary Open Inference requests as Triton takes them behind SageMaker, which lets no header of its own through. */
-const BINARY = /^application\/vnd\.sagemaker-triton\.binary\+json;\s*json-header-size=(\d+)$/;
+const BINARY_TYPE = 'application/vnd.sagemaker-triton.binary+json';
+/** Parameter of that type: bytes of the body that are JSON. */
+const HEADER_SIZE = /;\s*json-header-size=(\d+)/;
 
 /**
  * The contract of a SageMaker container: `GET /ping`, `POST /invocations` with `/predict`'s JSON or a binary request.
  * @see https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
  */
 export function addSageMaker(app: FastifyInstance, service: Service): void {
-  app.addContentTypeParser(BINARY, { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  app.addContentTypeParser(BINARY_TYPE, { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.get('/ping', (_request, reply) => {
     reply.status(service.isReady() ? 200 : 503);
     return {};
@@ -23,7 +25,7 @@ export function addSageMaker(app: FastifyInstance, service: Service): void {
     '/invocations',
     { schema: { body: { content: { 'application/json': { schema: predictBody } } } } },
     (request, reply) => {
-      const headerLength = BINARY.exec(request.headers['content-type'] ?? '')?.[1];
+      const headerLength = HEADER_SIZE.exec(request.headers['content-type'] ?? '')?.[1];
       return headerLength
         ? infer(service, request, reply, Number(headerLength))
         : predict(service, request, reply);

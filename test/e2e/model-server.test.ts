@@ -1,0 +1,186 @@
+import type { Detection, Frame } from '@video-pipeline/frame';
+import sharp from 'sharp';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createHttpDetector } from '../../packages/detector/src/http.ts';
+import { encodeRequest } from '../../packages/detector/src/open-inference.ts';
+import { clipFrames } from './model-clips.ts';
+import { type ModelProcess, startModel } from './model-process.ts';
+
+let server: ModelProcess;
+let people: Buffer[];
+let blue: Buffer;
+
+beforeAll(async () => {
+  server = await startModel();
+  const clips = await clipFrames(40, 2, (scaler, frame) => scaler.toJpeg(frame, { quality: 85 }));
+  people = clips.flatMap(({ pictures }) => pictures);
+  const background = { r: 0, g: 0, b: 255 };
+  blue = await sharp({ create: { width: 640, height: 480, channels: 3, background } })
+    .jpeg()
+    .toBuffer();
+});
+afterAll(() => server?.stop());
+
+interface PredictResult {
+  frame_number: number;
+  width?: number;
+  height?: number;
+  detections?: Detection[];
+  error?: string;
+}
+
+function predictBody(pictures: Buffer[], more: object = {}): string {
+  const frames = pictures.map((picture, index) => ({
+    frame_number: index + 10,
+    frame_data: picture.toString('base64'),
+  }));
+  return JSON.stringify({ stream_id: 'yard', frames, ...more });
+}
+
+async function post(path: string, body: string | Buffer, headers: Record<string, string> = {}) {
+  const response = await fetch(new URL(path, server.url), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: typeof body === 'string' ? body : new Uint8Array(body),
+  });
+  return { status: response.status, body: await response.json() };
+}
+
+async function get(path: string) {
+  const response = await fetch(new URL(path, server.url));
+  return { status: response.status, text: await response.text() };
+}
+
+const toFrame = (jpeg: Buffer, frameNumber: number): Frame => ({
+  ...{ streamId: 'yard', session: 'test', capturedAt: 0, width: 1, height: 1 },
+  frameNumber,
+  jpeg,
+});
+
+test('/health says the model and the device', async () => {
+  const { status, text } = await get('/health');
+  expect(status).toBe(200);
+  expect(JSON.parse(text)).toMatchObject({ status: 'healthy', model: 'nanodet-g', device: 'cpu' });
+});
+
+test('a blue picture, as the Python project sends it, has no detections', async () => {
+  const { status, body } = await post('/predict', predictBody([blue]));
+  expect(status).toBe(200);
+  expect(body).toEqual({
+    stream_id: 'yard',
+    model: 'nanodet-g',
+    results: [{ frame_number: 10, width: 640, height: 480, detections: [] }],
+  });
+});
+
+test('people are seen in every clip, in the order of the frames', async () => {
+  const { body } = await post('/predict', predictBody(people, { threshold: 0.4 }));
+  const results: PredictResult[] = body.results;
+  expect(results.map(({ frame_number }) => frame_number)).toEqual([10, 11, 12, 13, 14, 15]);
+  expect(results.map(({ width }) => width)).toEqual([400, 400, 400, 400, 360, 360]);
+  for (const { detections = [], width = 0, height = 0 } of results) {
+    const person = detections.find(({ class_name }) => class_name === 'person');
+    expect(person?.confidence).toBeGreaterThan(0.6);
+    const [left, top, right, bottom] = person?.bbox ?? [0, 0, 0, 0];
+    expect((right - left) * (bottom - top)).toBeGreaterThan(0.1 * width * height);
+    expect([left, top].every((side) => side >= 0) && right <= width && bottom <= height).toBe(true);
+  }
+});
+
+test('a bad frame gets an error in its place, the others their results', async () => {
+  const truncated = people[0]?.subarray(0, 4000) ?? Buffer.alloc(0);
+  const frames = [people[0] ?? blue, truncated, Buffer.alloc(0), people[1] ?? blue];
+  const { status, body } = await post('/predict', predictBody(frames));
+  expect(status).toBe(200);
+  const results: PredictResult[] = body.results;
+  expect(results.map(({ error }) => error !== undefined)).toEqual([false, true, true, false]);
+  expect(results[3]?.detections?.[0]?.class_name).toBe('person');
+});
+
+test('base64 that is none is an error of its frame', async () => {
+  const body = JSON.stringify({ stream_id: 'a', frames: [{ frame_number: 1, frame_data: '!!no base64!!' }] });
+  const answer = await post('/predict', body);
+  expect(answer.body.results).toEqual([{ frame_number: 1, error: expect.stringContaining('base64') }]);
+});
+
+test.each([
+  ['no JSON', '{"stream_id"'],
+  ['no frames', JSON.stringify({ stream_id: 'a' })],
+  ['a frame without data', JSON.stringify({ stream_id: 'a', frames: [{ frame_number: 1 }] })],
+  ['a threshold over 1', JSON.stringify({ stream_id: 'a', frames: [], threshold: 3 })],
+])('%s is refused with 400', async (_name, body) => {
+  const answer = await post('/predict', body);
+  expect(answer.status).toBe(400);
+  expect(answer.body.error).toEqual(expect.any(String));
+});
+
+test('the detector client and /predict see the same', async () => {
+  const detector = createHttpDetector({ url: server.url, timeoutMs: 20_000, threshold: 0.4 });
+  const viaProtocol = await detector.detect(people.map(toFrame));
+  const { body } = await post('/predict', predictBody(people, { threshold: 0.4 }));
+  const viaPredict = (body.results as PredictResult[]).map(({ detections }) => detections);
+  expect(viaProtocol.map((result) => 'detections' in result && result.detections)).toEqual(viaPredict);
+});
+
+test('the Open Inference Protocol describes the server and its model', async () => {
+  expect((await get('/v2/health/live')).status).toBe(200);
+  expect((await get('/v2/health/ready')).status).toBe(200);
+  expect((await get('/v2/models/nanodet-g/ready')).status).toBe(200);
+  expect(JSON.parse((await get('/v2')).text).extensions).toContain('binary_tensor_data');
+  expect(JSON.parse((await get('/v2/models/nanodet-g')).text)).toMatchObject({
+    name: 'nanodet-g',
+    inputs: [{ name: 'image', datatype: 'BYTES', shape: [-1] }],
+    outputs: [{ name: 'detections', datatype: 'BYTES', shape: [-1] }],
+  });
+  const missing = await get('/v2/models/other');
+  expect(missing.status).toBe(404);
+  expect(JSON.parse(missing.text).error).toContain('nanodet-g');
+});
+
+test("SageMaker's contract: ping, JSON and binary invocations", async () => {
+  expect((await get('/ping')).status).toBe(200);
+  const json = await post('/invocations', predictBody([blue]));
+  expect(json.body.results).toHaveLength(1);
+
+  const { headerLength, body } = encodeRequest([toFrame(people[0] ?? blue, 0)], 0.4);
+  const type = `application/vnd.sagemaker-triton.binary+json;json-header-size=${headerLength}`;
+  const binary = await post('/invocations', body, { 'content-type': type });
+  expect(binary.status).toBe(200);
+  expect(JSON.parse(binary.body.outputs[0].data[0]).detections[0].class_name).toBe('person');
+});
+
+test('/metrics counts frames, batches and steps', async () => {
+  await post('/predict', predictBody([blue]));
+  const { text } = await get('/metrics');
+  expect(text).toMatch(/inference_frames_total\{result="detected"\} [1-9]/);
+  expect(text).toMatch(/inference_step_seconds_count\{step="inference"\} [1-9]/);
+  expect(text).toMatch(/inference_model_info\{model="nanodet-g",version="\w+",device="cpu"\} 1/);
+  expect(text).toMatch(/process_resident_memory_bytes \d/);
+});
+
+test('a request whose deadline passes gets 504; the next one its answer', async () => {
+  const many = Array.from({ length: 20 }, () => people).flat();
+  const late = await post('/predict', predictBody(many), { 'x-request-timeout-ms': '20' });
+  expect(late.status).toBe(504);
+  expect((await post('/predict', predictBody([blue]))).status).toBe(200);
+});
+
+test('work of a client that has gone is not begun', async () => {
+  const gone = new AbortController();
+  const many = Array.from({ length: 20 }, () => people).flat();
+  const before = await framesInferred();
+  const request = fetch(new URL('/predict', server.url), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: predictBody(many),
+    signal: gone.signal,
+  });
+  setTimeout(() => gone.abort(), 150);
+  await expect(request).rejects.toThrow();
+  expect((await post('/predict', predictBody([blue]))).status).toBe(200);
+  expect((await framesInferred()) - before).toBeLessThan(many.length);
+});
+
+async function framesInferred(): Promise<number> {
+  return Number(/inference_batch_size_sum (\d+)/.exec((await get('/metrics')).text)?.[1]);
+}
