@@ -34,9 +34,12 @@ export interface Picture {
  */
 export async function decodePicture(bytes: Uint8Array, size: InputSize, maxPixels: number): Promise<Picture> {
   try {
-    const image = sharp(bytes, { limitInputPixels: maxPixels, failOn: 'truncated' });
+    const image = sharp(bytes, { limitInputPixels: false, failOn: 'truncated' });
     const { autoOrient } = await image.metadata();
     const { width, height } = autoOrient;
+    if (width * height > maxPixels) {
+      throw new Error(`${width} x ${height} is over MAX_FRAME_PIXELS (${maxPixels})`);
+    }
     const box = letterbox(width, height, size);
     const { data, info } = await image
       .autoOrient()

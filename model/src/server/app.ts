@@ -24,6 +24,7 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
   app.setNotFoundHandler((request) => {
     throw new RequestError(404, `there is no ${request.method} ${request.url}`);
   });
+  closeConnectionsAtStop(app, service);
   limitRequests(app, service.limits.maxRequests);
   measureRequests(app, service);
   addHealth(app, service);
@@ -44,6 +45,13 @@ function addHealth(app: FastifyInstance, service: Service): void {
     const { registry } = service.metrics;
     reply.type(registry.contentType);
     return registry.metrics();
+  });
+}
+
+// A connection that is busy when the stop begins would otherwise be kept open, and the stop wait for it.
+function closeConnectionsAtStop(app: FastifyInstance, service: Service): void {
+  app.addHook('onSend', async (_request, reply) => {
+    if (!service.isReady()) reply.header('connection', 'close');
   });
 }
 

@@ -38,7 +38,7 @@ export function detectorFor(service: Service, name?: string): Detector {
 
 /**
  * Runs the pictures of one request, until its deadline or until its client is gone.
- * @throws RequestError 400 naming the limit when there are too many
+ * @throws RequestError 413 naming the limit when there are too many
  */
 export async function detect(
   service: Service,
@@ -50,7 +50,7 @@ export async function detect(
   const { maxFrames } = service.limits;
   if (pictures.length > maxFrames) {
     throw new RequestError(
-      400,
+      413,
       `${pictures.length} frames in a request, over ${maxFrames}`,
       'MAX_REQUEST_FRAMES',
     );

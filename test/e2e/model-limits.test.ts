@@ -1,0 +1,113 @@
+import sharp from 'sharp';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type ModelProcess, startModel } from './model-process.ts';
+
+let server: ModelProcess;
+let small: Buffer;
+
+beforeAll(async () => {
+  server = await startModel(['--threads', '1'], {
+    MAX_BODY_BYTES: '200000',
+    MAX_REQUEST_FRAMES: '40',
+    MAX_CONCURRENT_REQUESTS: '3',
+    MAX_QUEUED_FRAMES: '30',
+    MAX_FRAME_PIXELS: '1000000',
+  });
+  small = await picture(320, 240);
+});
+afterAll(() => server?.stop());
+
+function picture(width: number, height: number): Promise<Buffer> {
+  const background = { r: 20, g: 90, b: 30 };
+  return sharp({ create: { width, height, channels: 3, background } })
+    .jpeg()
+    .toBuffer();
+}
+
+async function predict(pictures: Buffer[]) {
+  const frames = pictures.map((jpeg, index) => ({
+    frame_number: index,
+    frame_data: jpeg.toString('base64'),
+  }));
+  const response = await fetch(new URL('/predict', server.url), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ stream_id: 'a', frames }),
+  });
+  const { status, headers } = response;
+  return { status, retryAfter: headers.get('retry-after'), body: await response.json() };
+}
+
+const expectGoodAnswer = async () => {
+  const answer = await predict([small]);
+  expect(answer.status).toBe(200);
+  expect(answer.body.results[0]).toMatchObject({ width: 320, height: 240 });
+};
+
+test('a body over MAX_BODY_BYTES gets 413', async () => {
+  const answer = await predict([Buffer.alloc(200_000)]);
+  expect(answer).toMatchObject({ status: 413, body: { limit: 'MAX_BODY_BYTES' } });
+  await expectGoodAnswer();
+});
+
+test('more frames than MAX_REQUEST_FRAMES get 413', async () => {
+  const answer = await predict(Array.from({ length: 41 }, () => small));
+  expect(answer).toMatchObject({ status: 413, body: { limit: 'MAX_REQUEST_FRAMES' } });
+  expect(answer.body.error).toContain('41');
+  await expectGoodAnswer();
+});
+
+test('a frame over MAX_FRAME_PIXELS gets an error of its own, undecoded', async () => {
+  const { status, body } = await predict([await picture(1200, 1000), small]);
+  expect(status).toBe(200);
+  expect(body.results[0].error).toContain('MAX_FRAME_PIXELS');
+  expect(body.results[1]).toMatchObject({ width: 320, height: 240 });
+});
+
+test('a request that the queue has no room for gets 429 and when to come again', async () => {
+  const answer = await predict(Array.from({ length: 35 }, () => small));
+  expect(answer).toMatchObject({ status: 429, retryAfter: '1', body: { limit: 'MAX_QUEUED_FRAMES' } });
+  await expectGoodAnswer();
+});
+
+test('under overload each request gets its answer or 429, soon', async () => {
+  const began = performance.now();
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, () => predict(Array.from({ length: 10 }, () => small))),
+  );
+  const statuses = answers.map(({ status }) => status);
+  expect(new Set(statuses)).toEqual(new Set([200, 429]));
+  const limits = answers.map(({ body }) => body.limit).filter(Boolean);
+  expect(limits).toContain('MAX_CONCURRENT_REQUESTS');
+  // At most three requests of ten frames are ever under way.
+  expect(performance.now() - began).toBeLessThan(20_000);
+  await expectGoodAnswer();
+});
+
+test('told to stop, it finishes what it has begun, then exits 0', async () => {
+  const own = await startModel(['--threads', '1'], { SHUTDOWN_GRACE_SECONDS: '20' });
+  const frames = Array.from({ length: 20 }, (_, index) => ({
+    frame_number: index,
+    frame_data: small.toString('base64'),
+  }));
+  const request = fetch(new URL('/predict', own.url), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ stream_id: 'a', frames }),
+  });
+  await inferred(own.url, 3);
+  const stopped = own.stop();
+  const response = await request;
+  expect(response.status).toBe(200);
+  expect((await response.json()).results).toHaveLength(20);
+  expect(await stopped).toBe(0);
+  await expect(fetch(new URL('/health', own.url))).rejects.toThrow();
+});
+
+/** Waits until so many frames have been inferred. */
+async function inferred(url: string, count: number): Promise<void> {
+  for (;;) {
+    const text = await (await fetch(new URL('/metrics', url))).text();
+    if (Number(/inference_batch_size_sum (\d+)/.exec(text)?.[1]) >= count) return;
+  }
+}
