@@ -23,7 +23,7 @@ export interface LiveFrame extends FrameFacts {
 /** Whether something the console reads from can be reached. */
 export interface DependencyHealth {
   ok: boolean;
-  /** Since when it is so; 0 while nothing is known yet. */
+  /** Since when it is so. */
   since: number;
   error?: string;
 }

@@ -1,5 +1,5 @@
 import { ListObjectsV2Command, NoSuchKey, S3Client } from '@aws-sdk/client-s3';
-import { type Bucket, openBucket } from '@video-pipeline/recovery';
+import { type Bucket, openBucket } from '@video-pipeline/recovery/bucket';
 import { type StorageSettings, s3Config } from '@video-pipeline/storage';
 
 export interface ListedObject {

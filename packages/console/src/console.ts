@@ -28,6 +28,9 @@ export const CONSOLE_VARIABLES = [
   'S3_PREFIX',
 ] as const;
 
+/** kafkajs tells of every attempt to reach a broker; the monitor tells of an outage when it begins and ends. */
+const SILENT = { warn() {}, error() {} };
+
 /** A console that other machines could reach without a token. */
 export class AccessError extends Error {
   override readonly name = 'AccessError';
@@ -56,16 +59,16 @@ export async function startConsole(options: {
     throw new AccessError(`others can reach ${host}: give --token or CONSOLE_TOKEN, or leave --host out`);
   }
   const config = readConfig(CONSOLE_VARIABLES, options.env);
-  const kafka = connectKafka('console', log, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
+  const kafka = connectKafka('console', SILENT, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
   const bucket = openArchiveBucket(config);
   const live = new LiveFrames();
-  const monitor = new Monitor({ kafka, bucket, live, config });
+  const monitor = new Monitor({ kafka, bucket, live, config, log });
   const stopFeed = followDetections({
     kafka,
     topic: config.KAFKA_DETECTIONS_TOPIC,
     groupId: `${config.KAFKA_GROUP_ID}-console-${randomUUID()}`,
     onFrame: (frame, detectedAt) => live.add(frame, detectedAt),
-    onError: (error) => log.warn('detections can not be followed', error),
+    onError: (error) => log.debug('detections can not be followed', error),
   });
   const producer = orderedProducer(kafka);
   const events = new Events(live, () => monitor.health());

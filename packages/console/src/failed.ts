@@ -1,6 +1,6 @@
 import { positionOf } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
-import { FailedEntryError, readFailed, redrive } from '@video-pipeline/recovery';
+import { FailedEntryError, readFailed, redrive } from '@video-pipeline/recovery/failed';
 import type { FailedEntry, FailedPage } from './api.ts';
 import { type ArchiveBucket, isMissing } from './bucket.ts';
 

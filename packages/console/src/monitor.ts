@@ -1,10 +1,12 @@
 import type { Config } from '@video-pipeline/config';
 import type { Admin, Kafka } from '@video-pipeline/kafka';
-import type { DependencyHealth, Flow, Health, Percentiles } from './api.ts';
+import type { Logger } from '@video-pipeline/telemetry';
+import type { Flow, Health, Percentiles } from './api.ts';
 import type { ArchiveBucket } from './bucket.ts';
 import { failedCounts } from './failed.ts';
 import { everySample, FlowHistory, type FlowSettings, readOffsets, STAGES, type StageName } from './flow.ts';
 import type { LiveFrames } from './live.ts';
+import { Reachability } from './reachability.ts';
 import { storedLatency } from './stored-latency.ts';
 
 const FAILED_EVERY_MS = 10_000;
@@ -17,11 +19,11 @@ export class Monitor {
   readonly #admin: Admin;
   readonly #bucket: ArchiveBucket;
   readonly #live: LiveFrames;
+  readonly #kafka: Reachability;
+  readonly #s3: Reachability;
   readonly #settings: FlowSettings & { prefix: string };
   readonly #history: FlowHistory;
   readonly #stops: (() => Promise<void>)[];
-  #kafka: DependencyHealth = { ok: true, since: 0 };
-  #s3: DependencyHealth = { ok: true, since: 0 };
   #failed = new Map<StageName, number>();
   #stored: Percentiles | null = null;
   #lastFailed = 0;
@@ -32,9 +34,12 @@ export class Monitor {
     kafka: Kafka;
     bucket: ArchiveBucket;
     live: LiveFrames;
+    log: Pick<Logger, 'info' | 'warn'>;
     config: Config<'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'KAFKA_GROUP_ID' | 'S3_BUCKET' | 'S3_PREFIX'>;
   }) {
-    const { kafka, bucket, live, config } = options;
+    const { kafka, bucket, live, config, log } = options;
+    this.#kafka = new Reachability('Kafka', log);
+    this.#s3 = new Reachability('S3', log);
     this.#admin = kafka.admin();
     this.#bucket = bucket;
     this.#live = live;
@@ -52,7 +57,7 @@ export class Monitor {
 
   health(): Health {
     const failed = [...this.#failed.values()].reduce((sum, count) => sum + count, 0);
-    return { now: Date.now(), kafka: this.#kafka, s3: this.#s3, failed };
+    return { now: Date.now(), kafka: this.#kafka.health, s3: this.#s3.health, failed };
   }
 
   flow(): Flow {
@@ -66,24 +71,25 @@ export class Monitor {
   }
 
   async #sampleKafka(): Promise<void> {
-    const offsets = await this.#admin
-      .connect()
-      .then(() => readOffsets(this.#admin, this.#settings))
-      .catch((error: Error) => error);
-    const failure = offsets instanceof Error ? offsets : undefined;
-    this.#kafka = healthAfter(this.#kafka, failure);
     const latency = { detect: this.#live.latency(), annotate: this.#stored };
-    this.#history.add(offsets instanceof Error ? undefined : offsets, latency);
+    try {
+      await this.#admin.connect();
+      this.#history.add(await readOffsets(this.#admin, this.#settings), latency);
+      this.#kafka.succeeded();
+    } catch (error) {
+      this.#history.add(undefined, latency);
+      this.#kafka.failed(error as Error);
+    }
   }
 
   async #sampleBucket(): Promise<void> {
     const now = Date.now();
     const isWatched = now - this.#lastWatched < WATCHED_MS;
     try {
-      if (now - this.#lastFailed >= FAILED_EVERY_MS || !this.#s3.ok) {
+      if (now - this.#lastFailed >= FAILED_EVERY_MS || !this.#s3.health.ok) {
         this.#failed = await failedCounts(this.#bucket, STAGES);
         this.#lastFailed = now;
-        this.#s3 = healthAfter(this.#s3, undefined);
+        this.#s3.succeeded();
       }
       if (isWatched && now - this.#lastStored >= STORED_EVERY_MS) {
         this.#stored = await storedLatency(this.#bucket, this.#settings.prefix, this.#live.streams(), now);
@@ -91,13 +97,7 @@ export class Monitor {
       }
       if (!isWatched) this.#stored = null;
     } catch (error) {
-      this.#s3 = healthAfter(this.#s3, error as Error);
+      this.#s3.failed(error as Error);
     }
   }
-}
-
-function healthAfter(before: DependencyHealth, failure: Error | undefined): DependencyHealth {
-  const ok = failure === undefined;
-  const since = ok === before.ok && before.since > 0 ? before.since : Date.now();
-  return ok ? { ok, since } : { ok, since, error: failure.message };
 }

@@ -1,0 +1,268 @@
+import type {
+  FailedPage,
+  Flow,
+  FrameFacts,
+  Health,
+  Names,
+  SearchResult,
+  Timeline,
+} from '@video-pipeline/console';
+import { failedKey, toLambdaRecord } from '@video-pipeline/frame';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import {
+  annotate,
+  CAT,
+  type ConsoleFixture,
+  clipJpegs,
+  detectedFrame,
+  PERSON,
+  startCameras,
+  startConsoleFixture,
+} from './console-fixture.ts';
+
+let fixture: ConsoleFixture;
+let clips: Buffer[][];
+
+beforeAll(async () => {
+  [fixture, clips] = await Promise.all([startConsoleFixture(), clipJpegs(10)]);
+});
+afterAll(() => fixture?.stop());
+
+const get = (path: string, options: RequestInit = {}) => fetch(`${fixture.url}${path}`, options);
+async function getJson<Value>(path: string): Promise<Value> {
+  const response = await get(path);
+  expect(response.status, path).toBe(200);
+  return response.json();
+}
+const jpeg = () => clips[0]?.[0] ?? Buffer.of();
+
+/** The first server-sent event of a kind that `is` holds for. */
+async function nextEvent<Value>(path: string, kind: string, is: (value: Value) => boolean): Promise<Value> {
+  const response = await get(path);
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of response.body ?? []) {
+    text += decoder.decode(chunk, { stream: true });
+    const blocks = text.split('\n\n');
+    text = blocks.pop() ?? '';
+    for (const block of blocks) {
+      const [, event, data = ''] = /^event: (\w+)\ndata: (.*)$/.exec(block) ?? [];
+      if (event !== kind || !is(JSON.parse(data))) continue;
+      return JSON.parse(data);
+    }
+  }
+  throw new Error(`no event '${kind}'`);
+}
+
+describe('live', () => {
+  test('a frame on the topic is announced, and its picture is the one that was sent', async () => {
+    const announced = nextEvent<FrameFacts[]>(
+      '/api/live?stream=yard',
+      'frames',
+      (frames) => frames.length > 0,
+    );
+    // The console begins at the end of the topic: it has to be there first, so they go on until it is.
+    const cameras = startCameras(fixture.producer, ['yard'], 5, clips);
+    onTestFinished(cameras.stop);
+    const frame = (await announced).at(-1);
+    await cameras.stop();
+    expect(frame).toMatchObject({ stream_id: 'yard', width: 400, height: 300, detections: [PERSON, CAT] });
+    const picture = await get(`/api/streams/yard/frames/${frame?.captured_at}-${frame?.frame_number}.jpg`);
+    expect(picture.headers.get('content-type')).toBe('image/jpeg');
+    expect(clips[0]).toContainEqual(Buffer.from(await picture.arrayBuffer()));
+    const facts = await getJson<FrameFacts>(
+      `/api/streams/yard/frames/${frame?.captured_at}-${frame?.frame_number}.json`,
+    );
+    expect(facts.detections).toEqual([PERSON, CAT]);
+    const recent = await getJson<FrameFacts[]>('/api/streams/yard/frames');
+    expect(recent.map(({ frame_number }) => frame_number)).toContain(frame?.frame_number);
+    const { classes } = await getJson<Timeline>('/api/streams/yard/timeline?minutes=15');
+    expect(classes.person?.reduce((sum, count) => sum + count, 0)).toBe(recent.length);
+    const names = await getJson<Names>('/api/names');
+    expect(names.classes).toEqual(['cat', 'person']);
+    expect(names.streams).toContain('yard');
+  });
+});
+
+test('the flow tells rates, lag, latency and failed records of each stage', async () => {
+  const detect = fixture.client.consumer({ groupId: 'frame-consumer-group' });
+  await detect.connect();
+  await detect.subscribe({ topic: 'video-frames', fromBeginning: true });
+  await detect.run({ autoCommitInterval: 200, eachMessage: async () => {} });
+  onTestFinished(() => detect.disconnect());
+  const cameras = startCameras(fixture.producer, ['gate'], 5, clips);
+  onTestFinished(cameras.stop);
+  await vi.waitFor(
+    async () => {
+      const { stages } = await getJson<Flow>('/api/flow');
+      const [ingest, detect, annotated] = stages.map((stage) => stage.samples.at(-1));
+      expect(ingest?.rate).toBeGreaterThan(2);
+      expect(ingest?.rate).toBeLessThan(8);
+      expect(detect?.rate).toBeGreaterThan(2);
+      expect(detect?.lag).toBeLessThan(5);
+      expect(detect?.latency?.p95).toBeLessThan(3_000);
+      expect(annotated?.lag).toBeGreaterThan(20);
+      expect(stages[1]?.state).toBe('ok');
+      // Nobody commits for annotate, so that its records pile up.
+      expect(stages[2]?.state).toBe('stopped');
+    },
+    { timeout: 30_000, interval: 500 },
+  );
+});
+
+describe('the archive', () => {
+  // Yesterday, two seconds before an hour is full.
+  const start = Math.floor(Date.now() / 3_600_000 - 24) * 3_600_000 - 2_000;
+
+  beforeAll(async () => {
+    const frames = Array.from({ length: 60 }, (_, i) =>
+      detectedFrame('dock', i, start + i * 100, jpeg(), i === 7 ? [CAT] : [PERSON]),
+    );
+    await annotate(fixture.store, frames);
+  });
+
+  const search = (query: string) =>
+    getJson<SearchResult>(`/api/search?from=${start - 1}&to=${start + 3_600_000}&${query}`);
+
+  test('search finds a class above a confidence, and nothing else', async () => {
+    const { frames, cursor } = await search('class=cat&stream=dock');
+    expect(frames.map(({ frame_number }) => frame_number)).toEqual([7]);
+    expect(cursor).toBeUndefined();
+    expect((await search('class=cat&confidence=0.5')).frames).toEqual([]);
+    expect((await search('class=dog')).frames).toEqual([]);
+    expect((await search('stream=nobody')).frames).toEqual([]);
+    // The clock passes the hour within a batch of 25.
+    const late = await getJson<SearchResult>(`/api/search?from=${start + 2_000}&to=${start + 2_300}`);
+    expect(late.frames.map(({ frame_number }) => frame_number)).toEqual([22, 21, 20]);
+  });
+
+  test('pages hold every frame once, newest first', async () => {
+    const numbers: number[] = [];
+    let pages = 0;
+    for (let cursor: string | undefined = ''; cursor !== undefined; pages += 1) {
+      const result: SearchResult = await search(`stream=dock${cursor && `&cursor=${cursor}`}`);
+      expect(result.frames.length).toBeLessThanOrEqual(24);
+      numbers.push(...result.frames.map(({ frame_number }) => frame_number));
+      cursor = result.cursor;
+    }
+    expect(numbers.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 60 }, (_, i) => i));
+    expect(pages).toBeGreaterThanOrEqual(3);
+  });
+
+  test('a stored frame gives its annotated picture and its facts', async () => {
+    const picture = await get(`/api/streams/dock/annotated/${start}-0.jpg`);
+    const bytes = Buffer.from(await picture.arrayBuffer());
+    expect(picture.status).toBe(200);
+    expect(bytes.subarray(0, 2)).toEqual(Buffer.of(0xff, 0xd8));
+    expect(bytes).not.toEqual(jpeg());
+    const facts = await getJson<FrameFacts>(`/api/streams/dock/frames/${start + 700}-7.json`);
+    expect(facts.detections).toEqual([CAT]);
+    expect((await get(`/api/streams/dock/annotated/${start}-99.jpg`)).status).toBe(404);
+    expect((await get(`/api/streams/dock/frames/${start}-99.json`)).status).toBe(404);
+  });
+});
+
+describe('failed records', () => {
+  const record = toLambdaRecord(
+    { topic: 'video-frames', partition: 0, offset: '12345', timestamp: 1 },
+    { key: 'yard', value: Buffer.from('no picture'), headers: { stream_id: 'yard' } },
+  );
+  const key = failedKey('detect', record);
+  const redrive = (body: unknown, headers: Record<string, string> = {}) =>
+    get('/api/failed/redrive', {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json', origin: fixture.url, ...headers },
+    });
+
+  beforeAll(async () => {
+    const failed = { stage: 'detect', reason: 'not a JPEG', time: '2026-11-25T07:00:00Z', record };
+    await fixture.store.put({ key, body: JSON.stringify(failed), contentType: 'application/json' });
+    await fixture.store.put({ key: 'failed/detect/junk-0-1', body: 'junk', contentType: 'text/plain' });
+  });
+
+  test('are listed with their reason', async () => {
+    const { entries } = await getJson<FailedPage>('/api/failed');
+    expect(entries).toContainEqual({
+      key,
+      stage: 'detect',
+      reason: 'not a JPEG',
+      time: '2026-11-25T07:00:00Z',
+      position: 'video-frames-0-12345',
+      bytes: 10,
+    });
+    expect(entries).toHaveLength(2);
+    const health = await nextEvent<Health>('/api/live', 'health', ({ failed }) => failed === 2);
+    expect(health.s3.ok).toBe(true);
+  });
+
+  test('only the console itself may put one back', async () => {
+    expect((await redrive({ key }, { origin: 'https://evil.example' })).status).toBe(403);
+    expect((await redrive({ key }, { 'content-type': 'text/plain' })).status).toBe(403);
+    expect((await redrive({ key: 'failed/../secret' })).status).toBe(409);
+    expect((await redrive({ key: 'failed/detect/none-0-1' })).status).toBe(409);
+    expect((await redrive({ key: 'failed/detect/junk-0-1' })).status).toBe(409);
+    expect((await redrive({ key: 5 })).status).toBe(400);
+    expect((await redrive({ key, filler: 'x'.repeat(5_000) })).status).toBe(413);
+  });
+
+  test('one put back is on its topic again as it was, and gone from the list', async () => {
+    const before = await ends();
+    expect((await redrive({ key })).status).toBe(200);
+    expect((await ends()) - before).toBe(1);
+    const { entries } = await getJson<FailedPage>('/api/failed');
+    expect(entries.map((entry) => entry.key)).toEqual(['failed/detect/junk-0-1']);
+    expect((await redrive({ key })).status).toBe(409);
+  });
+
+  async function ends(): Promise<number> {
+    const partitions = await fixture.admin.fetchTopicOffsets('video-frames');
+    return partitions.reduce((sum, { high }) => sum + Number(high), 0);
+  }
+});
+
+describe('access', () => {
+  test.each([
+    ['/page/../src/main.ts', 404],
+    ['/page/%2e%2e/package.json', 404],
+    ['/page/tsconfig.json', 404],
+    ['/api/streams/..%2f..%2fetc/frames', 400],
+    ['/api/streams/yard/frames/1-x.jpg', 404],
+    ['/api/streams/.hidden/timeline', 400],
+    ['/api/streams/yard/timeline?minutes=1e9', 400],
+    ['/api/search?cursor=rubbish', 400],
+    ['/api/search?confidence=2', 400],
+    ['/api/live?stream=a/b', 400],
+    ['/api/failed/redrive', 405],
+    ['/nowhere', 404],
+  ])('%s is answered with %i', async (path, status) => {
+    expect((await rawGet(path)).status).toBe(status);
+  });
+
+  test('every answer forbids other hosts, and a page that is known is not sent again', async () => {
+    const page = await get('/');
+    expect(page.headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(page.headers.get('x-content-type-options')).toBe('nosniff');
+    const etag = page.headers.get('etag') ?? '';
+    expect((await get('/', { headers: { 'if-none-match': etag } })).status).toBe(304);
+    expect(await page.text()).not.toMatch(/https?:\/\/(?!www\.w3\.org)/);
+  });
+
+  test('another name than localhost is refused, as DNS may point any name here', async () => {
+    expect((await rawGet('/api/flow', 'evil.example')).status).toBe(403);
+  });
+
+  // fetch tidies paths up and sets the host by itself.
+  async function rawGet(path: string, host = new URL(fixture.url).host): Promise<{ status: number }> {
+    const { request } = await import('node:http');
+    return new Promise((resolve, reject) => {
+      const { hostname, port } = new URL(fixture.url);
+      request({ hostname, port, path, headers: { host } }, (response) => {
+        response.resume();
+        resolve({ status: response.statusCode ?? 0 });
+      })
+        .on('error', reject)
+        .end();
+    });
+  }
+});

@@ -1,0 +1,205 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import {
+  type DetectedFrame,
+  type Detection,
+  encodeDetectedFrame,
+  encodeFrame,
+  toLambdaRecord,
+} from '@video-pipeline/frame';
+import { createAnnotate } from '@video-pipeline/functions/annotate';
+import {
+  type Admin,
+  connectKafka,
+  ensureTopics,
+  type Kafka,
+  orderedProducer,
+  type Producer,
+} from '@video-pipeline/kafka';
+import { type KafkaServer, startKafka } from '@video-pipeline/local';
+import { createQuarantine, createStore, type Store } from '@video-pipeline/storage';
+import { type FauxqsServer, startFauxqs } from 'fauxqs';
+import { clipFrames } from './model-clips.ts';
+
+const MAIN = resolve(import.meta.dirname, '../../packages/console/src/main.ts');
+const SILENT = { warn() {}, error() {} };
+export const BUCKET = 'video-pipeline-output';
+export const WIDTH = 400;
+export const HEIGHT = 300;
+
+/** A console in a process of its own, on a real Kafka and an S3 API in memory. */
+export interface ConsoleFixture {
+  url: string;
+  child: ChildProcess;
+  kafka: KafkaServer;
+  client: Kafka;
+  admin: Admin;
+  producer: Producer;
+  s3: FauxqsServer;
+  store: Store;
+  /** Starts Kafka again on its port and data, after `kafka.kill()`. */
+  restartKafka(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** @param env further variables for the console, @param args its arguments besides the port */
+export async function startConsoleFixture(
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Promise<ConsoleFixture> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'console-'));
+  let server = await startKafka({ dataDir });
+  const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
+  s3.createBucket(BUCKET);
+  const storage = {
+    S3_BUCKET: BUCKET,
+    AWS_REGION: 'us-east-1',
+    AWS_ENDPOINT_URL: `http://127.0.0.1:${s3.port}`,
+  };
+  const credentials = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
+  Object.assign(process.env, credentials);
+  const client = connectClient(server.bootstrap);
+  const admin = client.admin();
+  await admin.connect();
+  await ensureTopics(admin, [
+    { topic: 'video-frames', partitions: 4 },
+    { topic: 'detections', partitions: 4 },
+  ]);
+  const producer = orderedProducer(client);
+  await producer.connect();
+  const child = fork(MAIN, ['--port', '0', ...args], {
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+    env: { ...process.env, ...credentials, ...storage, KAFKA_BOOTSTRAP_SERVERS: server.bootstrap, ...env },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const [{ ready }] = await once(child, 'message');
+  return {
+    url: ready.url,
+    child,
+    get kafka() {
+      return server;
+    },
+    client,
+    admin,
+    producer,
+    s3,
+    store: createStore(storage),
+    async restartKafka() {
+      server = await startKafka({ dataDir, port: Number(server.bootstrap.split(':')[1]) });
+    },
+    async stop() {
+      const exited = once(child, 'exit');
+      child.kill();
+      await Promise.all([exited, producer.disconnect(), admin.disconnect()]);
+      await Promise.all([server.stop(), s3.stop()]);
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+function connectClient(bootstrap: string): Kafka {
+  return connectKafka('test', SILENT, {
+    KAFKA_BOOTSTRAP_SERVERS: bootstrap,
+    KAFKA_AUTH: 'none',
+    AWS_REGION: 'us-east-1',
+  });
+}
+
+/** JPEGs of the demo clips, `count` of each, 400x300. */
+export async function clipJpegs(count: number): Promise<Buffer[][]> {
+  const resize = { width: WIDTH, height: HEIGHT };
+  const clips = await clipFrames(5, count, (scaler, frame) => scaler.toJpeg(frame, { resize, quality: 85 }));
+  return clips.map(({ pictures }) => pictures);
+}
+
+export const PERSON: Detection = {
+  class_id: 0,
+  class_name: 'person',
+  confidence: 0.88,
+  bbox: [100, 60, 300, 280],
+};
+export const CAT: Detection = { class_id: 15, class_name: 'cat', confidence: 0.42, bbox: [20, 200, 80, 260] };
+
+/** A frame of a stream with what was seen in it. */
+export function detectedFrame(
+  streamId: string,
+  frameNumber: number,
+  capturedAt: number,
+  jpeg: Buffer,
+  detections: Detection[] = [PERSON, CAT],
+): DetectedFrame {
+  const size = { width: WIDTH, height: HEIGHT };
+  return {
+    streamId,
+    frameNumber,
+    session: 'test',
+    capturedAt,
+    ...size,
+    jpeg,
+    detections,
+    model: 'nanodet-g',
+  };
+}
+
+/** What detect does with a batch: the same records, with detections, on the next topic. */
+export async function publish(producer: Producer, frames: readonly DetectedFrame[]): Promise<void> {
+  await producer.send({ topic: 'video-frames', messages: frames.map(encodeFrame) });
+  await producer.send({ topic: 'detections', messages: frames.map(encodeDetectedFrame) });
+}
+
+/** Has the annotate handler store frames, a batch of 25 at a time. */
+export async function annotate(store: Store, frames: readonly DetectedFrame[]): Promise<void> {
+  const handle = createAnnotate({
+    store,
+    prefix: 'annotated',
+    quarantine: createQuarantine(store, 'annotate'),
+    logger: SILENT,
+  });
+  for (let first = 0; first < frames.length; first += 25) {
+    const records = frames.slice(first, first + 25).map((frame, i) => {
+      const position = {
+        topic: 'detections',
+        partition: 0,
+        offset: String(first + i),
+        timestamp: frame.capturedAt,
+      };
+      return toLambdaRecord(position, encodeDetectedFrame(frame));
+    });
+    await handle({
+      eventSource: 'aws:kafka',
+      eventSourceArn: 'test',
+      bootstrapServers: 'test',
+      records: { 'detections-0': records },
+    });
+  }
+}
+
+/** Cameras that send until stopped: one frame each, `fps` times a second. */
+export function startCameras(
+  producer: Producer,
+  streams: readonly string[],
+  fps: number,
+  clips: readonly Buffer[][],
+): { sent: () => number; stop: () => Promise<void> } {
+  let frameNumber = 0;
+  let sending = Promise.resolve();
+  const timer = setInterval(() => {
+    const now = Date.now();
+    const frames = streams.map((streamId, i) => {
+      const clip = clips[i % clips.length] ?? [];
+      return detectedFrame(streamId, frameNumber, now, clip[frameNumber % clip.length] ?? Buffer.of(0));
+    });
+    frameNumber += 1;
+    sending = sending.then(() => publish(producer, frames)).catch(() => {});
+  }, 1000 / fps);
+  return {
+    sent: () => frameNumber * streams.length,
+    async stop() {
+      clearInterval(timer);
+      await sending;
+    },
+  };
+}
