@@ -2,6 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@video-pipeline/config';
 import { connectKafka, consumerLag, ensureTopics, type PartitionLag } from '@video-pipeline/kafka';
 
+export type { PartitionLag } from '@video-pipeline/kafka';
+
 /** A stage that reads a topic as a consumer group. */
 export type Consumer = 'detect' | 'annotate';
 
@@ -34,13 +36,13 @@ export class Backlog {
 
   /** Records each stage has yet to finish. */
   async lag(): Promise<Record<Consumer, number>> {
-    const [detect, annotate] = await Promise.all([this.#partitions('detect'), this.#partitions('annotate')]);
+    const [detect, annotate] = await Promise.all([this.partitions('detect'), this.partitions('annotate')]);
     return { detect: sum(detect.map(({ lag }) => lag)), annotate: sum(annotate.map(({ lag }) => lag)) };
   }
 
   /** Records ever published for a stage. */
   async published(consumer: Consumer): Promise<number> {
-    return sum((await this.#partitions(consumer)).map(({ end }) => end));
+    return sum((await this.partitions(consumer)).map(({ end }) => end));
   }
 
   /** Resolves when everything published before the call has gone through both stages, or `signal` aborts. */
@@ -50,7 +52,7 @@ export class Backlog {
       let targets: Map<number, number> | undefined;
       while (!signal.aborted) {
         // While Kafka is down there is nothing to do but ask again.
-        const partitions = await this.#partitions(consumer).catch(() => undefined);
+        const partitions = await this.partitions(consumer).catch(() => undefined);
         targets ??= partitions && new Map(partitions.map(({ partition, end }) => [partition, end]));
         if (partitions?.every(({ partition, committed }) => committed >= (targets?.get(partition) ?? 0)))
           break;
@@ -63,7 +65,8 @@ export class Backlog {
     await (await this.#admin?.catch(() => undefined))?.disconnect();
   }
 
-  #partitions(consumer: Consumer): Promise<PartitionLag[]> {
+  /** How far a stage is on each partition of its topic. */
+  partitions(consumer: Consumer): Promise<PartitionLag[]> {
     const { topic, group } = this.consumers[consumer];
     return this.#ask((admin) => consumerLag(admin, group, topic));
   }

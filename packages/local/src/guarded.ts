@@ -38,7 +38,7 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
   try {
     const problem = await Promise.race([
       exited.then((how) => `ended (${how})`),
-      ready(program.isReady, signal),
+      ready(program, signal),
       sleep(timeoutMs, `was not ready after ${timeoutMs / 1000} s`, { signal }),
     ]);
     if (problem) throw new StartError(`${name} ${problem}: ${await lastError(logFile)}; see ${logFile}`);
@@ -70,8 +70,8 @@ async function spawnGuard({ command, pidFile, logFile }: GuardedProgram): Promis
   return guard;
 }
 
-async function ready(isReady: () => Promise<boolean>, signal: AbortSignal): Promise<undefined> {
-  while (!signal.aborted && !(await isReady())) await sleep(50);
+async function ready({ isReady, pidFile }: GuardedProgram, signal: AbortSignal): Promise<undefined> {
+  while (!signal.aborted && !(readPid(pidFile) && (await isReady()))) await sleep(50);
 }
 
 async function lastError(logFile: string): Promise<string> {

@@ -2,7 +2,10 @@ import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { exitWithError } from '@video-pipeline/lifecycle';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
+import { frameRate, positiveInteger } from './cli/numbers.ts';
+import { DIRECTORY } from './cli/running.ts';
+import { ROOT } from './launcher.ts';
 import { lock, StartError } from './processes.ts';
 import { Screen, summaryLines } from './screen.ts';
 import { runSession, stateFile } from './session.ts';
@@ -17,12 +20,9 @@ interface Options {
   frameRate?: number;
   ports: 'default' | 'auto';
   dataDir: string;
+  ingest: boolean;
   color: boolean;
 }
-
-// npm starts scripts in the repository's root: a relative path means the folder the person was in.
-const DIRECTORY = process.env.INIT_CWD ?? process.cwd();
-const ROOT = resolve(import.meta.dirname, '../../..');
 
 const program = new Command('npm start --')
   .description(
@@ -38,7 +38,7 @@ const program = new Command('npm start --')
   .option(
     '--frame-rate <fps>',
     'frames a second sampled from each stream (default: FRAME_RATE, or 10)',
-    positive,
+    frameRate,
   )
   .option('--model <file.onnx>', 'a YOLOv8 or YOLO11 export instead of the default model')
   .addOption(
@@ -46,6 +46,7 @@ const program = new Command('npm start --')
       .choices(['default', 'auto'])
       .default('default'),
   )
+  .option('--no-ingest', "publish nothing: start all the rest, and wait for 'npm run local -- producer'")
   .option('--data-dir <folder>', 'where everything is written', join(ROOT, '.data'))
   .option('--json', 'print the summary as one JSON object on stdout, progress on stderr')
   .option('--no-color', 'no colours')
@@ -91,6 +92,7 @@ function checked(options: Options): StackOptions {
     model: modelPath,
     frameRate,
     frames,
+    ingest: options.ingest,
   };
 }
 
@@ -99,17 +101,4 @@ function stopSignal(): AbortSignal {
   const stop = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => stop.abort());
   return stop.signal;
-}
-
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1)
-    throw new InvalidArgumentError('must be a whole number from 1 on.');
-  return value;
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= 240)) throw new InvalidArgumentError('must be over 0, and 240 at most.');
-  return value;
 }

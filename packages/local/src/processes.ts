@@ -34,6 +34,8 @@ export function readPid(pidFile: string): number | undefined {
 
 /** Sends a signal; `false` when there is no such process. Signal 0 only asks. */
 export function signalProcess(pid: number, signal: NodeJS.Signals | 0): boolean {
+  // Zero and below mean whole groups of processes, ours among them.
+  if (!(pid > 0)) return false;
   try {
     return process.kill(pid, signal);
   } catch (error) {

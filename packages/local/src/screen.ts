@@ -110,7 +110,8 @@ export function summaryLines(summary: Summary): string[] {
   ];
 }
 
-function aligned(rows: readonly string[][]): string[] {
+/** Rows as lines, the first column to the left and the others to the right. */
+export function aligned(rows: readonly string[][]): string[] {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows.map((row) =>
     row

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Consumer } from './backlog.ts';
 import { Counts, type Latency, type StreamCounts, type StreamView } from './counts.ts';
 import { StartError } from './processes.ts';
-import { endByThemselves } from './sources.ts';
+import { endByThemselves, type Source } from './sources.ts';
 import { type Endpoints, type Stack, type StackOptions, startStack } from './stack.ts';
 import type { ServiceState } from './supervise.ts';
 import { type Usage, UsageMeter } from './usage.ts';
@@ -29,6 +29,8 @@ export interface State {
   started_at: number;
   updated_at: number;
   endpoints: Endpoints;
+  /** The demo cameras, where they play. */
+  cameras: Source[];
   services: Record<string, { state: ServiceState; pid?: number; restarts: number }>;
   streams: Record<string, StreamView>;
   /** Records each stage has yet to finish; `null` while Kafka doesn't answer. */
@@ -106,8 +108,9 @@ class Session {
     if (signal.aborted) return;
     this.#counts.reset();
     this.#startedAt = Date.now();
-    const ingest = await stack.startIngest();
     this.#hooks.note(`annotated frames: ${stack.endpoints.output}`);
+    if (!this.#options.ingest) return aborted(signal);
+    const ingest = await stack.startIngest();
     if (!finite) return aborted(signal);
     await Promise.race([ingest.finished, aborted(signal)]);
     await stack.backlog.drained(signal);
@@ -140,7 +143,8 @@ class Session {
   }
 
   #mustEnd(): boolean {
-    const { frames, sources } = this.#options;
+    const { ingest, frames, sources } = this.#options;
+    if (!ingest) return false;
     return frames !== undefined || (sources !== undefined && endByThemselves(sources));
   }
 
@@ -161,6 +165,7 @@ class Session {
       started_at: this.#startedAt,
       updated_at: Date.now(),
       endpoints: stack.endpoints,
+      cameras: this.#options.sources ? [] : [...stack.sources],
       services: Object.fromEntries(
         stack.services.map(({ name, state, pid, restarts }) => [
           name,

@@ -24,6 +24,8 @@ export interface StackOptions {
   /** An ONNX file other than the default model. */
   model?: string | undefined;
   frameRate?: number | undefined;
+  /** Whether frames are published; else the stack waits for somebody who does. */
+  ingest: boolean;
   /** Publish so many frames, then end. */
   frames?: number | undefined;
 }

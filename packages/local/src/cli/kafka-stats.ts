@@ -1,0 +1,62 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command } from 'commander';
+import { Backlog, type Consumer, type PartitionLag } from '../backlog.ts';
+import { aligned } from '../screen.ts';
+import { dataDirOption, serverOf } from './running.ts';
+
+interface TopicStats {
+  topic: string;
+  group: string;
+  partitions: PartitionLag[];
+  /** Records in all. */
+  end: number;
+  lag: number;
+  /** Records a second. */
+  published_per_second: number;
+  consumed_per_second: number;
+}
+
+const INTERVAL_MS = 2_000;
+
+export function kafkaStatsCommand(): Command {
+  return new Command('kafka-stats')
+    .description('topics, partitions, offsets, lag of each consumer group, and rates over two seconds')
+    .addOption(dataDirOption())
+    .option('--json', 'print one JSON object')
+    .action(async ({ dataDir, json }: { dataDir: string; json?: boolean }) => {
+      const backlog = new Backlog(await serverOf('kafka', dataDir));
+      const topics = await Promise.all([statsOf(backlog, 'detect'), statsOf(backlog, 'annotate')]);
+      await backlog.close();
+      console.log(json ? JSON.stringify({ topics }) : topics.flatMap(describe).join('\n'));
+    });
+}
+
+async function statsOf(backlog: Backlog, consumer: Consumer): Promise<TopicStats> {
+  const began = Date.now();
+  const before = await backlog.partitions(consumer);
+  await sleep(INTERVAL_MS);
+  const partitions = await backlog.partitions(consumer);
+  const seconds = (Date.now() - began) / 1000;
+  const total = (list: PartitionLag[], field: 'end' | 'committed' | 'lag') =>
+    list.reduce((sum, partition) => sum + partition[field], 0);
+  const rate = (field: 'end' | 'committed') =>
+    Math.round(((total(partitions, field) - total(before, field)) / seconds) * 10) / 10;
+  return {
+    ...backlog.consumers[consumer],
+    partitions,
+    end: total(partitions, 'end'),
+    lag: total(partitions, 'lag'),
+    published_per_second: rate('end'),
+    consumed_per_second: rate('committed'),
+  };
+}
+
+function describe(stats: TopicStats): string[] {
+  const rows = stats.partitions.map((one) => [one.partition, one.committed, one.end, one.lag].map(String));
+  return [
+    `${stats.topic}: ${stats.end} records, ${stats.published_per_second} a second; group ${stats.group}: ` +
+      `lag ${stats.lag}, ${stats.consumed_per_second} a second`,
+    ...aligned([['partition', 'committed', 'end', 'lag'], ...rows]),
+    '',
+  ];
+}

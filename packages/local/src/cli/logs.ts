@@ -1,0 +1,80 @@
+import { existsSync, statSync, watchFile } from 'node:fs';
+import { open, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { positiveInteger } from './numbers.ts';
+import { dataDirOption, NotRunningError } from './running.ts';
+
+interface Options {
+  dataDir: string;
+  follow?: boolean;
+  lines: number;
+  json?: boolean;
+}
+
+type Print = (service: string, line: string) => void;
+
+const POLL_MS = 200;
+
+export function logsCommand(): Command {
+  return new Command('logs')
+    .description('what the services said, the newest last')
+    .argument('[service]', 'only this one')
+    .option('-f, --follow', 'go on with what they say from now on')
+    .option('-n, --lines <n>', 'so many lines of each', positiveInteger, 20)
+    .addOption(dataDirOption())
+    .option('--json', 'print one JSON object a line: service and line')
+    .action(async (service: string | undefined, options: Options) => {
+      const folder = join(options.dataDir, 'logs');
+      const names = await serviceNames(folder, service);
+      const print = printer(names, options.json);
+      for (const name of names) await printLast(join(folder, `${name}.log`), name, options.lines, print);
+      if (options.follow) for (const name of names) follow(join(folder, `${name}.log`), name, print);
+    });
+}
+
+async function serviceNames(folder: string, only: string | undefined): Promise<string[]> {
+  const files = existsSync(folder) ? await readdir(folder) : [];
+  const names = files.filter((name) => name.endsWith('.log')).map((name) => name.slice(0, -'.log'.length));
+  if (names.length === 0) throw new NotRunningError(`no logs in ${folder}: start with 'npm run local -- up'`);
+  if (!only) return names.sort();
+  if (!names.includes(only)) throw new NotRunningError(`no service '${only}': there are ${names.join(', ')}`);
+  return [only];
+}
+
+function printer(names: readonly string[], json: boolean | undefined): Print {
+  const width = Math.max(...names.map((name) => name.length));
+  if (json) return (service, line) => console.log(JSON.stringify({ service, line }));
+  if (names.length === 1) return (_, line) => console.log(line);
+  return (service, line) => console.log(`${service.padEnd(width)} | ${line}`);
+}
+
+async function printLast(file: string, name: string, count: number, print: Print): Promise<void> {
+  const lines = (await readFile(file, 'utf8')).split('\n').slice(0, -1);
+  for (const line of lines.slice(-count)) print(name, line);
+}
+
+// By polling, as events of the file system differ between systems, and a log is renamed when it is full.
+function follow(file: string, name: string, print: Print): void {
+  let position = statSync(file).size;
+  let rest = '';
+  let reading = Promise.resolve();
+  watchFile(file, { interval: POLL_MS }, ({ size }) => {
+    reading = reading.then(async () => {
+      if (size < position) position = 0;
+      const text = await readFrom(file, position, size);
+      position = size;
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) print(name, line);
+    });
+  });
+}
+
+async function readFrom(file: string, start: number, end: number): Promise<string> {
+  const handle = await open(file).catch(() => undefined);
+  if (!handle) return '';
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(end - start), 0, end - start, start);
+  await handle.close();
+  return buffer.toString('utf8', 0, bytesRead);
+}

@@ -1,0 +1,17 @@
+import { InvalidArgumentError } from 'commander';
+
+/** Reads an option's value. @throws InvalidArgumentError */
+export function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) {
+    throw new InvalidArgumentError('must be a whole number from 1 on.');
+  }
+  return value;
+}
+
+/** Reads frames a second. @throws InvalidArgumentError */
+export function frameRate(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 240)) throw new InvalidArgumentError('must be over 0, and 240 at most.');
+  return value;
+}

@@ -1,0 +1,103 @@
+import { createWriteStream } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { dirname, join, resolve, sep } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { GetObjectCommand, paginateListObjectsV2, type S3Client } from '@aws-sdk/client-s3';
+import { readConfig } from '@video-pipeline/config';
+import { Command } from 'commander';
+import { StartError } from '../processes.ts';
+import { connectS3 } from '../s3proxy.ts';
+import { aligned } from '../screen.ts';
+import { positiveInteger } from './numbers.ts';
+import { DIRECTORY, dataDirOption, serverOf } from './running.ts';
+
+interface StoredObject {
+  key: string;
+  bytes: number;
+  /** ISO 8601, UTC. */
+  modified: string;
+}
+
+interface Options {
+  dataDir: string;
+  prefix?: string;
+  json?: boolean;
+}
+
+export function s3ListCommand(): Command {
+  return new Command('s3-list')
+    .description('the newest objects, and how many there are')
+    .option('-n, --limit <n>', 'so many of them', positiveInteger, 20)
+    .option('--prefix <key>', 'objects whose key begins so (default: S3_PREFIX, or annotated)')
+    .addOption(dataDirOption())
+    .option('--json', 'print one JSON object')
+    .action(async ({ limit, json, ...options }: Options & { limit: number }) => {
+      const { s3, bucket, prefix } = await open(options);
+      const objects = await newestFirst(s3, bucket, prefix);
+      const bytes = objects.reduce((sum, object) => sum + object.bytes, 0);
+      const shown = objects.slice(0, limit);
+      if (json) {
+        console.log(JSON.stringify({ bucket, prefix, count: objects.length, bytes, objects: shown }));
+        return;
+      }
+      const rows = shown.map(({ key, bytes, modified }) => [modified, String(bytes), key]);
+      for (const line of aligned([['modified', 'bytes', 'key'], ...rows])) console.log(line);
+      console.log(`${objects.length} objects, ${bytes} bytes in ${bucket}/${prefix}`);
+    });
+}
+
+export function s3DownloadCommand(): Command {
+  return new Command('s3-download')
+    .description('copy the newest annotated frame, or all of them, into a folder')
+    .option('--all', 'all of them')
+    .option('--to <folder>', 'where to', './download')
+    .option('--prefix <key>', 'objects whose key begins so (default: S3_PREFIX, or annotated)')
+    .addOption(dataDirOption())
+    .option('--json', 'print one JSON object')
+    .action(async ({ all, to, json, ...options }: Options & { all?: boolean; to: string }) => {
+      const { s3, bucket, prefix } = await open(options);
+      const objects = await newestFirst(s3, bucket, prefix);
+      if (objects.length === 0) throw new StartError(`there is nothing in ${bucket}/${prefix} yet`);
+      const folder = resolve(DIRECTORY, to);
+      const files: string[] = [];
+      for (const { key } of all ? objects : objects.slice(0, 1)) {
+        files.push(await download(s3, bucket, key, folder));
+      }
+      console.log(json ? JSON.stringify({ files }) : all ? `${files.length} files in ${folder}` : files[0]);
+    });
+}
+
+async function open({ dataDir, prefix }: Options) {
+  const config = readConfig(['S3_BUCKET', 'S3_PREFIX']);
+  const s3 = connectS3(await serverOf('s3', dataDir));
+  return { s3, bucket: config.S3_BUCKET, prefix: prefix ?? `${config.S3_PREFIX}/` };
+}
+
+async function newestFirst(s3: S3Client, bucket: string, prefix: string): Promise<StoredObject[]> {
+  const objects: StoredObject[] = [];
+  for await (const page of paginateListObjectsV2({ client: s3 }, { Bucket: bucket, Prefix: prefix })) {
+    for (const { Key = '', Size = 0, LastModified } of page.Contents ?? []) {
+      objects.push({ key: Key, bytes: Size, modified: LastModified?.toISOString() ?? '' });
+    }
+  }
+  return objects.sort((a, b) => b.modified.localeCompare(a.modified) || b.key.localeCompare(a.key));
+}
+
+/** Copies one object to `folder/<key>`, whole or not at all. */
+async function download(s3: S3Client, bucket: string, key: string, folder: string): Promise<string> {
+  const file = resolve(folder, key);
+  // A key may hold `..`, and anybody may have written it.
+  if (!file.startsWith(folder + sep))
+    throw new StartError(`the key ${JSON.stringify(key)} leads out of ${folder}`);
+  await mkdir(dirname(file), { recursive: true });
+  const { Body } = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
+  const partial = join(dirname(file), `.${process.pid}.part`);
+  try {
+    await pipeline(Body as Readable, createWriteStream(partial));
+    await rename(partial, file);
+  } finally {
+    await rm(partial, { force: true });
+  }
+  return file;
+}

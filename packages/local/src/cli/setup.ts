@@ -1,0 +1,40 @@
+import { copyFile, mkdir } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { CLIPS, fetchAsset } from '@video-pipeline/assets';
+import { readConfig } from '@video-pipeline/config';
+import { Command } from 'commander';
+import { Backlog } from '../backlog.ts';
+import { connectS3, ensureBucket } from '../s3proxy.ts';
+import { DIRECTORY, dataDirOption, serverOf } from './running.ts';
+
+export function setupCommand(): Command {
+  return new Command('setup')
+    .description(
+      'create the topics and the bucket where they are missing, as docker-compose.yaml does at first',
+    )
+    .option('--clips <folder>', 'also put the demo clips there')
+    .addOption(dataDirOption())
+    .option('--json', 'print one JSON object')
+    .action(async ({ clips, dataDir, json }: { clips?: string; dataDir: string; json?: boolean }) => {
+      const { S3_BUCKET } = readConfig(['S3_BUCKET']);
+      const backlog = new Backlog(await serverOf('kafka', dataDir));
+      await backlog.createTopics();
+      await backlog.close();
+      await ensureBucket(connectS3(await serverOf('s3', dataDir)), S3_BUCKET);
+      const files = clips ? await copyClips(resolve(DIRECTORY, clips)) : [];
+      const topics = Object.values(backlog.consumers).map(({ topic }) => topic);
+      const made = { topics, bucket: S3_BUCKET, clips: files };
+      console.log(json ? JSON.stringify(made) : ['ready:', ...topics, S3_BUCKET, ...files].join(' '));
+    });
+}
+
+async function copyClips(folder: string): Promise<string[]> {
+  await mkdir(folder, { recursive: true });
+  return Promise.all(
+    (await fetchAsset(CLIPS, console.error)).map(async (clip) => {
+      const file = join(folder, basename(clip));
+      await copyFile(clip, file);
+      return file;
+    }),
+  );
+}

@@ -1,0 +1,113 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { CLIPS, fetchAsset } from '@video-pipeline/assets';
+import { readConfig } from '@video-pipeline/config';
+import { type Detection, decodeFrame, type Frame } from '@video-pipeline/frame';
+import { annotateJpeg } from '@video-pipeline/functions';
+import { Ingest } from '@video-pipeline/ingest-host';
+import { Command } from 'commander';
+import { StartError } from '../processes.ts';
+import { aligned } from '../screen.ts';
+import { DIRECTORY, dataDirOption, serverOf } from './running.ts';
+
+/** What `/predict` answers for one frame. */
+type Result =
+  | { frame_number: number; width: number; height: number; detections: Detection[] }
+  | { frame_number: number; error: string };
+
+interface Options {
+  dataDir: string;
+  picture?: string;
+  output: string;
+  json?: boolean;
+}
+
+export function inferenceCommand(): Command {
+  return new Command('test-inference')
+    .description('post a picture to the inference server, show its answer, and save the annotated picture')
+    .option('--picture <file.jpg>', 'a JPEG; left out: the first frame of a demo clip')
+    .option('--output <file.jpg>', 'where the annotated picture goes', 'test-inference.jpg')
+    .addOption(dataDirOption())
+    .option('--json', 'print one JSON object')
+    .action(async ({ dataDir, picture, output, json }: Options) => {
+      const server = await serverOf('inference', dataDir);
+      const jpeg = picture ? await readFile(resolve(DIRECTORY, picture)) : (await firstFrame()).jpeg;
+      const began = performance.now();
+      const { model, result } = await predict(server, jpeg);
+      const milliseconds = Math.round(performance.now() - began);
+      if ('error' in result) throw new StartError(`${server} can't use the picture: ${result.error}`);
+      const file = resolve(DIRECTORY, output);
+      await writeFile(file, await annotateJpeg({ jpeg, ...result }, result.detections));
+      const answer = { model, milliseconds, ...result, annotated: file };
+      console.log(json ? JSON.stringify(answer) : describe(answer));
+    });
+}
+
+/** The first frame of a demo clip, made just as ingest makes it. */
+async function firstFrame(): Promise<Frame> {
+  const [url = ''] = await fetchAsset(CLIPS, console.error);
+  const { MAX_FRAME_BYTES, JPEG_QUALITY, FRAME_RATE } = readConfig([
+    'MAX_FRAME_BYTES',
+    'JPEG_QUALITY',
+    'FRAME_RATE',
+  ]);
+  const frames: Frame[] = [];
+  const ingest = new Ingest(
+    async (records) => {
+      for (const { key, value, headers } of records)
+        frames.push(decodeFrame({ key: Buffer.from(key), value, headers }));
+    },
+    {
+      maxFrameBytes: MAX_FRAME_BYTES,
+      bufferSeconds: 1,
+      stallSeconds: 10,
+      maxFrames: 1,
+      log: { info() {}, warn: console.error, error: console.error },
+    },
+  );
+  await ingest.run([{ id: 'clip', url, frameRate: FRAME_RATE, quality: JPEG_QUALITY, transport: 'tcp' }]);
+  const [frame] = frames;
+  if (!frame) throw new StartError(`${url} gave no frame`);
+  return frame;
+}
+
+async function predict(server: string, jpeg: Buffer): Promise<{ model: string; result: Result }> {
+  const body = {
+    stream_id: 'test-inference',
+    frames: [{ frame_number: 0, frame_data: jpeg.toString('base64') }],
+  };
+  let response: Response;
+  try {
+    response = await fetch(new URL('/predict', server), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+  } catch (cause) {
+    throw new StartError(`no inference server answers at ${server}`, { cause });
+  }
+  if (!response.ok) throw new StartError(`${server} answers ${response.status}: ${await response.text()}`);
+  const { model, results } = (await response.json()) as { model: string; results: [Result] };
+  return { model, result: results[0] };
+}
+
+function describe(answer: {
+  model: string;
+  milliseconds: number;
+  width: number;
+  height: number;
+  detections: Detection[];
+  annotated: string;
+}): string {
+  const { model, milliseconds, width, height, detections, annotated } = answer;
+  const rows = detections.map(({ class_name, confidence, bbox }) => [
+    class_name,
+    confidence.toFixed(2),
+    bbox.map((side) => side.toFixed(0)).join(' '),
+  ]);
+  return [
+    `${model}: ${detections.length} objects in ${width}x${height}, ${milliseconds} ms`,
+    ...aligned([['class', 'confidence', 'box'], ...rows]),
+    `annotated picture: ${annotated}`,
+  ].join('\n');
+}

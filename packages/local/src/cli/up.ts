@@ -1,0 +1,80 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command } from 'commander';
+import { ROOT } from '../launcher.ts';
+import { errorIn } from '../log.ts';
+import { StartError, signalProcess, supervisorOf } from '../processes.ts';
+import type { State } from '../session.ts';
+import { dataDirOption, runningState } from './running.ts';
+
+/** The first start installs Kafka, S3Proxy and the model. */
+const UP_MS = 600_000;
+/** A stop takes 5 s at most. */
+const DOWN_MS = 15_000;
+
+interface Options {
+  dataDir: string;
+  json?: boolean;
+}
+
+export function upCommand(): Command {
+  return new Command('up')
+    .description("start the pipeline in the background, as 'npm start' does, and wait until it runs")
+    .argument('[options...]', "options of 'npm start', such as --source, --model or --no-ingest")
+    .allowUnknownOption()
+    .addOption(dataDirOption())
+    .option('--json', 'print one JSON object')
+    .action(async (args: string[], { dataDir, json }: Options) => {
+      const state = (await runningState(dataDir)) ?? (await start(dataDir, args));
+      console.log(json ? JSON.stringify(state) : describe(state));
+    });
+}
+
+async function start(dataDir: string, args: string[]): Promise<State> {
+  const logFile = join(dataDir, 'logs', 'supervisor.log');
+  await mkdir(join(dataDir, 'logs'), { recursive: true });
+  const log = await open(logFile, 'w');
+  const script = join(ROOT, 'packages/local/src/main.ts');
+  const child = spawn(process.execPath, [...process.execArgv, script, '--data-dir', dataDir, ...args], {
+    detached: true,
+    stdio: ['ignore', log.fd, log.fd],
+  });
+  await log.close();
+  child.unref();
+  const exited = once(child, 'exit').then(() => true);
+  for (const end = Date.now() + UP_MS; Date.now() < end; ) {
+    if (await Promise.race([exited, sleep(200, false)])) break;
+    const state = await runningState(dataDir);
+    if (state) return state;
+  }
+  const said = errorIn((await readFile(logFile, 'utf8')).split('\n'));
+  throw new StartError(`the pipeline did not start: ${said}; see ${logFile}`);
+}
+
+function describe({ pid, endpoints }: State): string {
+  const rows = Object.entries(endpoints).map(([name, where]) => `  ${name.padEnd(10)} ${where}`);
+  return [`the pipeline runs (process ${pid}); 'npm run local -- down' stops it`, ...rows].join('\n');
+}
+
+export function downCommand(): Command {
+  return new Command('down')
+    .description('stop the pipeline and wait until it has ended; its data stays')
+    .addOption(dataDirOption())
+    .option('--json', 'print one JSON object')
+    .action(async ({ dataDir, json }: Options) => {
+      const pid = await supervisorOf(join(dataDir, 'run'));
+      if (pid) await stop(pid);
+      const said = pid ? 'stopped' : `nothing ran on ${dataDir}`;
+      console.log(json ? JSON.stringify({ stopped: pid ?? null }) : said);
+    });
+}
+
+async function stop(pid: number): Promise<void> {
+  signalProcess(pid, 'SIGTERM');
+  for (const end = Date.now() + DOWN_MS; signalProcess(pid, 0); await sleep(50)) {
+    if (Date.now() > end) throw new StartError(`process ${pid} has not ended after ${DOWN_MS / 1000} s`);
+  }
+}
