@@ -1,15 +1,18 @@
 import { readConfig } from '@video-pipeline/config';
 import { createDetector, type Detector, DetectorError, type FrameResult } from '@video-pipeline/detector';
 import { type DetectedFrame, decodeFrame, type Frame, type MSKEvent } from '@video-pipeline/frame';
-import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
+import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka';
 import { createQuarantine, createStore } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
-import { createPublish, type Publish } from './publish.ts';
+import { createPublish, createSend, type Publish } from './publish.ts';
 import { byStream, decodeRecords, type FailureDependencies, type Received, setAside } from './records.ts';
+import { createScenes, readScenes, SCENE_VARIABLES, type Scenes } from './scenes.ts';
 
 export interface DetectDependencies extends FailureDependencies {
   detector: Detector;
   publish: Publish;
+  /** Filters, tracks and events; without it, frames are published as the detector saw them. */
+  scenes?: Scenes | undefined;
 }
 
 /**
@@ -17,7 +20,7 @@ export interface DetectDependencies extends FailureDependencies {
  * A frame that can't be looked at is put into quarantine; any other fault fails the batch, to be delivered again.
  */
 export function createDetect(dependencies: DetectDependencies) {
-  const { detector, publish } = dependencies;
+  const { detector, publish, scenes } = dependencies;
   return async (event: MSKEvent): Promise<void> => {
     const { received, failures } = decodeRecords(event, decodeFrame);
     const started = performance.now();
@@ -30,11 +33,16 @@ export function createDetect(dependencies: DetectDependencies) {
       if (typeof seen === 'string') failures.push({ record, reason: seen });
       else detected.push({ record, frame: seen });
     }
+    const { frames, events } = scenes
+      ? await scenes.understand(event, detected)
+      : { frames: detected, events: [] };
     await Promise.all([
-      publish(detected.map(({ frame }) => frame)),
+      publish(frames.map(({ frame }) => frame)),
       setAside('detect', failures, dependencies),
     ]);
-    report(detected, inferenceMs);
+    // Only now, so that whoever reads an event finds its frames on their way.
+    await scenes?.tell(events);
+    report(frames, inferenceMs);
   };
 }
 
@@ -60,12 +68,27 @@ function report(detected: readonly Received<DetectedFrame>[], inferenceMs: numbe
 }
 
 const logger = createLogger('detect');
-const { KAFKA_DETECTIONS_TOPIC } = readConfig(['KAFKA_DETECTIONS_TOPIC']);
+const config = readConfig(['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC', 'S3_PREFIX', ...SCENE_VARIABLES]);
+const kafka = connectKafka('detect', logger);
+const send = createSend(orderedProducer(kafka));
+const configs = readScenes(config);
+const hasScenes = configs.size > 0 || config.ALLOWED_CLASSES !== undefined;
 
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
 export const handler = createDetect({
   detector: createDetector(),
-  publish: createPublish(orderedProducer(connectKafka('detect', logger)), KAFKA_DETECTIONS_TOPIC),
+  publish: createPublish(send, config.KAFKA_DETECTIONS_TOPIC),
+  scenes: hasScenes
+    ? createScenes({
+        configs,
+        allowedClasses: config.ALLOWED_CLASSES,
+        prefix: config.S3_PREFIX,
+        detectionsTopic: config.KAFKA_DETECTIONS_TOPIC,
+        eventsTopic: config.KAFKA_EVENTS_TOPIC,
+        tail: createTail(kafka),
+        send,
+      })
+    : undefined,
   quarantine: createQuarantine(createStore(), 'detect'),
   logger,
 });

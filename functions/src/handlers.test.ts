@@ -15,7 +15,7 @@ import sharp from 'sharp';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { createAnnotate } from './annotate.ts';
 import { createDetect } from './detect.ts';
-import { createPublish } from './publish.ts';
+import { createPublish, createSend } from './publish.ts';
 
 const metrics: ReturnType<typeof parseMetrics>[] = [];
 vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
@@ -154,7 +154,7 @@ describe('publish', () => {
     const connect = vi.fn(async () => {});
     connect.mockRejectedValueOnce(new Error('no broker'));
     const send = vi.fn(async () => []);
-    const publish = createPublish({ connect, send }, 'detections');
+    const publish = createPublish(createSend({ connect, send }), 'detections');
     await publish([]);
     expect(connect).not.toHaveBeenCalled();
     await expect(publish([frame('gate', 0)])).rejects.toThrow('no broker');

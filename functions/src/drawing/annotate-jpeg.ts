@@ -1,6 +1,6 @@
 import type { Detection, Frame } from '@video-pipeline/frame';
 import sharp from 'sharp';
-import { classColour, readableOn } from './colour.ts';
+import { classColour, readableOn, trackColour } from './colour.ts';
 import { type Glyphs, loadGlyphs } from './glyphs.ts';
 import {
   drawText,
@@ -66,9 +66,10 @@ async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'h
 function drawDetection(pixels: Pixels, detection: Detection, glyphs: Glyphs): void {
   const [x1, y1, x2, y2] = detection.bbox;
   const box = { left: Math.floor(x1), top: Math.floor(y1), right: Math.ceil(x2), bottom: Math.ceil(y2) };
-  const colour = classColour(detection.class_id);
+  const { class_id, class_name, confidence, track_id } = detection;
+  const colour = track_id === undefined ? classColour(class_id) : trackColour(track_id);
   strokeRectangle(pixels, box, lineWidth(pixels), colour);
-  const text = `${detection.class_name} ${detection.confidence.toFixed(2)}`;
+  const text = `${class_name} ${confidence.toFixed(2)}${track_id === undefined ? '' : ` ${track_id}`}`;
   const label = labelPlace(box, textWidth(text, glyphs), glyphs.height, pixels);
   fillRectangle(pixels, label, colour);
   drawText(pixels, text, label.left + PADDING, label.top, glyphs, readableOn(colour));

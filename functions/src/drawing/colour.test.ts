@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type Colour, classColour, readableOn } from './colour.ts';
+import { type Colour, classColour, readableOn, trackColour } from './colour.ts';
 
 test('classes near each other look different, and each always the same', () => {
   const colours = Array.from({ length: 10 }, (_, classId) => classColour(classId));
@@ -24,4 +24,11 @@ test.each<[string, Colour, Colour]>([
   ['black', [0, 0, 0], [255, 255, 255]],
 ])('text on %s', (_name, background, text) => {
   expect(readableOn(background)).toEqual(text);
+});
+
+test('a track keeps its colour, and most tracks differ', () => {
+  const ids = Array.from({ length: 20 }, (_, index) => `mjx0f2a8-${index}`);
+  const colours = ids.map((id) => trackColour(id).join());
+  expect(ids.map((id) => trackColour(id).join())).toEqual(colours);
+  expect(new Set(colours).size).toBeGreaterThan(15);
 });

@@ -14,6 +14,14 @@ export function classColour(classId: number): Colour {
   return fromHsl((classId * GOLDEN_ANGLE) % 360, SATURATION, LIGHTNESS);
 }
 
+/** The colour of a track: always the same one, unrelated to that of the next track. */
+export function trackColour(trackId: string): Colour {
+  // FNV-1a, 32 bits: Fowler, Noll and Vo.
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(trackId)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return fromHsl(hash % 360, SATURATION, LIGHTNESS);
+}
+
 /** Black or white, whichever is easier to read on `background`. */
 export function readableOn(background: Colour): Colour {
   const luminance = relativeLuminance(background);

@@ -18,6 +18,7 @@ export const variables = {
     .describe('`none` plain text, `tls` TLS alone, `iam` TLS and MSK IAM (SASL/OAUTHBEARER)'),
   KAFKA_TOPIC: z.string().min(1).default('video-frames').describe('topic of frames'),
   KAFKA_DETECTIONS_TOPIC: z.string().min(1).default('detections').describe('topic of frames with detections'),
+  KAFKA_EVENTS_TOPIC: z.string().min(1).default('events').describe('topic of what happened in the scenes'),
   KAFKA_GROUP_ID: z
     .string()
     .min(1)
@@ -35,6 +36,13 @@ export const variables = {
   INFERENCE_CONFIDENCE_THRESHOLD: number(0, 1)
     .default(0.5)
     .describe('detections below it are left out, 0..1'),
+  ALLOWED_CLASSES: z
+    .string()
+    .min(1)
+    .transform((list) => list.split(',').map((name) => name.trim()))
+    .pipe(z.array(z.string().min(1, 'has an empty name')))
+    .optional()
+    .describe('class names to keep, `person,car`, on streams whose scene names none; without it all'),
   SAGEMAKER_ENDPOINT_NAME: optional.describe('name of the SageMaker endpoint'),
   S3_BUCKET: z.string().min(3).default('video-pipeline-output').describe('bucket for everything stored'),
   S3_PREFIX: z

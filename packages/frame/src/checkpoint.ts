@@ -1,4 +1,4 @@
-import { type EncodedRecord, InvalidRecordError, type ReceivedRecord } from './kafka-record.ts';
+import type { EncodedRecord, ReceivedRecord } from './kafka-record.ts';
 
 /** What a stage remembered of a stream after some record, carried on the last frame of the stream in a batch. */
 export interface Checkpoint {
@@ -15,15 +15,10 @@ export function addCheckpoint(record: EncodedRecord, { source, offset, state }: 
   Object.assign(record.headers, { checkpoint_at: `${source}:${offset}`, checkpoint: state });
 }
 
-/**
- * Reads a record's checkpoint; undefined where there is none.
- * @throws InvalidRecordError when there is only half of one
- */
+/** Reads a record's checkpoint; undefined where there is none, or a malformed one. */
 export function checkpointOf({ headers = {} }: ReceivedRecord): Checkpoint | undefined {
   const { checkpoint_at: at, checkpoint: state } = headers;
-  if (at === undefined && state === undefined) return undefined;
   const [, source, offset] = /^(.+):(\d+)$/.exec(String(at)) ?? [];
-  if (!source || state === undefined)
-    throw new InvalidRecordError('checkpoint_at', 'or its state is malformed');
+  if (!source || state === undefined) return undefined;
   return { source, offset: Number(offset), state: state.toString() };
 }

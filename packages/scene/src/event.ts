@@ -28,6 +28,15 @@ export const sceneEventSchema = z.object({
 });
 export type SceneEvent = z.infer<typeof sceneEventSchema>;
 
+/** Reads a record's value; undefined when it is no event. */
+export function parseSceneEvent(value: Buffer | string | null): SceneEvent | undefined {
+  try {
+    return sceneEventSchema.safeParse(JSON.parse(String(value))).data;
+  } catch {
+    return undefined;
+  }
+}
+
 /** An event's id: 128 bits of SHA-256 over what makes it that event. */
 export function eventId(streamId: string, rule: string, at: number, trackId = ''): string {
   const text = JSON.stringify([streamId, rule, at, trackId]);

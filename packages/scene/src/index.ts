@@ -1,6 +1,6 @@
 export * from './bytetrack.ts';
 export { filtersOf, type Rule, type SceneConfig, sceneConfigSchema, tracksObjects } from './config.ts';
-export { type SceneEvent, sceneEventSchema } from './event.ts';
+export { parseSceneEvent, type SceneEvent, sceneEventSchema } from './event.ts';
 export * from './filters.ts';
 export * from './scene.ts';
 export { parseScenes, parseStreamList, StreamsError } from './streams.ts';

@@ -17,6 +17,13 @@ export const metricUnits = {
   FramesDetected: MetricUnit.Count,
   /** Objects seen. */
   Detections: MetricUnit.Count,
+  /** Detections left out, by the filter that they failed. */
+  FilteredByClass: MetricUnit.Count,
+  FilteredByConfidence: MetricUnit.Count,
+  FilteredByArea: MetricUnit.Count,
+  FilteredByZone: MetricUnit.Count,
+  /** Events published. */
+  Events: MetricUnit.Count,
   /** One inference call, for all frames of the stream's batch. */
   InferenceTime: MetricUnit.Milliseconds,
   /** Frames stored in S3. */

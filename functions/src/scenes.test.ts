@@ -1,0 +1,278 @@
+import {
+  addCheckpoint,
+  type DetectedFrame,
+  type Detection,
+  encodeDetectedFrame,
+  encodeFrame,
+  type MSKEvent,
+  toLambdaRecord,
+} from '@video-pipeline/frame';
+import type { Tail, TailRecord } from '@video-pipeline/kafka';
+import { type SceneConfig, type SceneEvent, sceneConfigSchema } from '@video-pipeline/scene';
+import fc from 'fast-check';
+import { beforeEach, expect, test, vi } from 'vitest';
+import { createDetect } from './detect.ts';
+import type { PublishedFrame } from './publish.ts';
+import { createScenes } from './scenes.ts';
+
+const write = vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
+beforeEach(() => void write.mockClear());
+
+const config = sceneConfigSchema.parse({
+  zones: {
+    yard: {
+      polygon: [
+        [0.5, 0],
+        [1, 0],
+        [1, 1],
+        [0.5, 1],
+      ],
+    },
+  },
+  lines: { gate: { from: [0.5, 1], to: [0.5, 0] } },
+  events: [
+    { type: 'entered_zone', name: 'in', zone: 'yard' },
+    { type: 'left_zone', name: 'out', zone: 'yard' },
+    { type: 'stayed_longer', name: 'loiter', zone: 'yard', seconds: 1 },
+    { type: 'line_crossed', name: 'through', line: 'gate' },
+    { type: 'count_over', name: 'crowd', zone: 'yard', count: 1 },
+  ],
+});
+const STREAMS = ['gate', 'yard'];
+const START = Date.UTC(2026, 10, 25, 7);
+
+/** Two people cross the picture, there and back, at different times. */
+function seenAt(frameNumber: number): Detection[] {
+  const swing = (shift: number) => 500 + 300 * Math.sin((2 * Math.PI * (frameNumber + shift)) / 60);
+  return [swing(0), swing(15)].map((x, lane) => ({
+    class_id: 0,
+    class_name: 'person',
+    confidence: 0.9,
+    bbox: [x - 60, 100 + 400 * lane, x + 60, 400 + 400 * lane],
+  }));
+}
+
+/** Records of `video-frames`, two streams on one partition. */
+const source = Array.from({ length: 160 }, (_, offset) => {
+  const frameNumber = Math.floor(offset / 2);
+  const frame = {
+    streamId: STREAMS[offset % 2] ?? '',
+    frameNumber,
+    session: 's',
+    capturedAt: START + 100 * frameNumber,
+    width: 1000,
+    height: 1000,
+    jpeg: Buffer.from('x'),
+  };
+  return toLambdaRecord(
+    { topic: 'video-frames', partition: 0, offset: String(offset), timestamp: 0 },
+    {
+      ...encodeFrame(frame),
+    },
+  );
+});
+const eventOf = (from: number, end: number): MSKEvent => ({
+  eventSource: 'aws:kafka',
+  eventSourceArn: '',
+  bootstrapServers: '',
+  records: { 'video-frames-0': source.slice(from, end) },
+});
+
+/** What Kafka holds, whatever becomes of the processes. */
+class Topics {
+  readonly frames: PublishedFrame[] = [];
+  readonly events: SceneEvent[] = [];
+  readonly tail: Tail = {
+    newest: (topic, _key, limit) =>
+      newest(topic === 'events' ? this.#eventRecords() : this.#frameRecords(), limit),
+    close: async () => {},
+  };
+
+  #eventRecords(): TailRecord[] {
+    return this.events.map((event, offset) => ({
+      offset,
+      key: Buffer.from(event.stream_id),
+      value: Buffer.from(JSON.stringify(event)),
+      headers: {},
+    }));
+  }
+
+  #frameRecords(): TailRecord[] {
+    return this.frames.map((frame, offset) => {
+      const record = encodeDetectedFrame(frame);
+      if (frame.checkpoint) addCheckpoint(record, frame.checkpoint);
+      const headers = Object.fromEntries(
+        Object.entries(record.headers).map(([name, text]) => [name, Buffer.from(text)]),
+      );
+      return { offset, key: Buffer.from(record.key), value: record.value, headers };
+    });
+  }
+}
+
+async function* newest(records: TailRecord[], limit: number): AsyncGenerator<TailRecord, void> {
+  yield* records.toReversed().slice(0, limit);
+}
+
+/** Where a process dies, or a broker goes away: before or after the frames, or the events, were written. */
+type Fault = 'none' | 'before frames' | 'after frames' | 'before events' | 'after events';
+
+/** One process that runs the function. */
+function startProcess(
+  topics: Topics,
+  configs = new Map(STREAMS.map((id): [string, SceneConfig] => [id, config])),
+) {
+  let fault: Fault = 'none';
+  const fail = (when: Fault) => {
+    if (fault === when) throw new Error(when);
+  };
+  const scenes = createScenes({
+    configs,
+    allowedClasses: undefined,
+    prefix: 'annotated',
+    detectionsTopic: 'detections',
+    eventsTopic: 'events',
+    tail: topics.tail,
+    send: async (_topic, messages) => {
+      fail('before events');
+      topics.events.push(...messages.map(({ value }) => JSON.parse(String(value))));
+      fail('after events');
+    },
+  });
+  const handler = createDetect({
+    detector: {
+      detect: async (frames) =>
+        frames.map(({ frameNumber }) => ({
+          model: 'm',
+          width: 1000,
+          height: 1000,
+          detections: seenAt(frameNumber),
+        })),
+    },
+    publish: async (frames) => {
+      fail('before frames');
+      topics.frames.push(...frames);
+      fail('after frames');
+    },
+    scenes,
+    quarantine: async () => {},
+    logger: { warn() {} },
+  });
+  return async (event: MSKEvent, next: Fault = 'none') => {
+    fault = next;
+    await handler(event);
+  };
+}
+
+/** What reaches a reader who takes the newest of each frame, as S3 does. */
+const idsByFrame = (frames: readonly DetectedFrame[]) =>
+  new Map(
+    frames.map((frame) => [
+      `${frame.streamId} ${frame.frameNumber}`,
+      frame.detections.map(({ track_id }) => track_id).join(),
+    ]),
+  );
+
+async function undisturbed(): Promise<Topics> {
+  const topics = new Topics();
+  const invoke = startProcess(topics);
+  for (let from = 0; from < source.length; from += 25) await invoke(eventOf(from, from + 25));
+  return topics;
+}
+const byId = (events: readonly SceneEvent[]) => events.toSorted((a, b) => (a.event_id < b.event_id ? -1 : 1));
+
+test('what is to be expected: all kinds of events, of both streams, and ids on the frames', async () => {
+  const { events, frames } = await undisturbed();
+  expect(new Set(events.map(({ type, stream_id }) => `${stream_id} ${type}`)).size).toBe(10);
+  expect(new Set(events.map(({ event_id }) => event_id)).size).toBe(events.length);
+  expect([...idsByFrame(frames).values()]).toEqual(
+    Array(160).fill(`${START.toString(36)}-0,${START.toString(36)}-1`),
+  );
+});
+
+const step = fc.record({
+  size: fc.integer({ min: 1, max: 40 }),
+  fault: fc.constantFrom<Fault>(
+    'none',
+    'none',
+    'before frames',
+    'after frames',
+    'before events',
+    'after events',
+  ),
+  twice: fc.boolean(),
+  process: fc.integer({ min: 0, max: 1 }),
+  restart: fc.boolean(),
+});
+
+test('faults, double deliveries, other cuts of the batches, two processes in turn, restarts: once each, the same ids', async () => {
+  const expected = await undisturbed();
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60 }), async (steps) => {
+      const topics = new Topics();
+      const processes = [startProcess(topics), startProcess(topics)];
+      let committed = 0;
+      for (let turn = 0; committed < source.length; turn++) {
+        // Those that ran out of script end without faults.
+        const { size, fault, twice, process, restart } = steps[turn] ?? {
+          size: 25,
+          fault: 'none',
+          twice: false,
+          process: 0,
+          restart: false,
+        };
+        if (restart) processes[process] = startProcess(topics);
+        const event = eventOf(committed, committed + size);
+        const invoke = processes[process];
+        const done = await invoke?.(event, fault).then(
+          () => true,
+          () => false,
+        );
+        if (!done) continue;
+        if (twice) await invoke?.(event);
+        committed += size;
+      }
+      expect(byId(topics.events)).toEqual(byId(expected.events));
+      expect(idsByFrame(topics.frames)).toEqual(idsByFrame(expected.frames));
+    }),
+    { numRuns: 40, interruptAfterTimeLimit: 45_000 },
+  );
+}, 60_000);
+
+test('a stream without a scene is published as it was seen, and reads no topic', async () => {
+  const topics = new Topics();
+  const read = vi.spyOn(topics.tail, 'newest');
+  await startProcess(topics, new Map())(eventOf(0, 10));
+  expect(topics.frames).toHaveLength(10);
+  expect(
+    topics.frames.every(
+      ({ checkpoint, detections }) => !checkpoint && detections.every((one) => !('track_id' in one)),
+    ),
+  ).toBe(true);
+  expect(topics.events).toEqual([]);
+  expect(read).not.toHaveBeenCalled();
+});
+
+test('a redriven record with an old checkpoint does not lead back to it', async () => {
+  const topics = new Topics();
+  await startProcess(topics)(eventOf(0, 25));
+  const old = topics.frames.filter(({ checkpoint }) => checkpoint);
+  await startProcess(topics)(eventOf(25, 50));
+  topics.frames.push(...old);
+  await startProcess(topics)(eventOf(50, 75));
+  const expected = idsByFrame((await undisturbed()).frames);
+  const last = idsByFrame(topics.frames.slice(-25));
+  expect([...last]).toEqual([...last.keys()].map((key) => [key, expected.get(key)]));
+});
+
+test('what was filtered is counted by reason', async () => {
+  const topics = new Topics();
+  const filters = sceneConfigSchema.parse({ filters: { classes: ['person'], min_area: 0.5 } });
+  await startProcess(topics, new Map([['gate', filters]]))(eventOf(0, 10));
+  expect(
+    topics.frames.filter(({ streamId }) => streamId === 'gate').flatMap(({ detections }) => detections),
+  ).toEqual([]);
+  const lines = write.mock.calls.map(([line]) => String(line));
+  expect(lines.some((line) => line.includes('"FilteredByArea":10') && line.includes('"stream":"gate"'))).toBe(
+    true,
+  );
+});

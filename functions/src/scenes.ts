@@ -1,0 +1,194 @@
+import { readFileSync } from 'node:fs';
+import { type Config, ConfigError } from '@video-pipeline/config';
+import { type Checkpoint, checkpointOf, type DetectedFrame, type MSKEvent } from '@video-pipeline/frame';
+import type { Tail } from '@video-pipeline/kafka';
+import {
+  type Filtered,
+  parseSceneEvent,
+  parseScenes,
+  Scene,
+  type SceneConfig,
+  type SceneEvent,
+  sceneConfigSchema,
+} from '@video-pipeline/scene';
+import { emitMetrics } from '@video-pipeline/telemetry';
+import { History, type Span, sourceOf, spansOf } from './history.ts';
+import type { PublishedFrame, Send } from './publish.ts';
+import { byStream, type Received } from './records.ts';
+
+/** What the frames of a batch mean. */
+export interface Understood {
+  frames: Received<PublishedFrame>[];
+  events: SceneEvent[];
+}
+
+/** Filters, tracks and events of all streams, over batches. */
+export interface Scenes {
+  /** Takes the frames of a batch, each stream's in order. The same batch again gives the same. */
+  understand(event: MSKEvent, detected: readonly Received<DetectedFrame>[]): Promise<Understood>;
+  /** Publishes those events that are not on the topic yet; resolves once every in-sync replica has them. */
+  tell(events: readonly SceneEvent[]): Promise<void>;
+}
+
+export interface ScenesDependencies {
+  /** By stream. */
+  configs: ReadonlyMap<string, SceneConfig>;
+  /** For streams that don't say it themselves. */
+  allowedClasses: readonly string[] | undefined;
+  /** First folder of annotated frames. */
+  prefix: string;
+  detectionsTopic: string;
+  eventsTopic: string;
+  tail: Tail;
+  send: Send;
+}
+
+/** How far back a topic is read for what was known of a stream before it came here, records. */
+const LOOK_BACK = 1_000;
+/** A redriven record may carry an old checkpoint; so many records more are looked at for a newer one. */
+const LOOK_FURTHER = 64;
+/** How far back `events` is read for what was told already, records. */
+const LOOK_BACK_EVENTS = 500;
+/** What a stream is that was never seen before. */
+const NO_STATE = '';
+
+/** Nothing to do for a stream that no list names and whose classes are not limited. */
+const PLAIN = sceneConfigSchema.parse({});
+
+export function createScenes(dependencies: ScenesDependencies): Scenes {
+  const { configs, allowedClasses, prefix, eventsTopic, send } = dependencies;
+  const history = new History();
+
+  /** The scene as it was before the span; from memory, or from the topics when the stream was not here before. */
+  async function open(streamId: string, span: Span): Promise<Scene> {
+    const config = configs.get(streamId) ?? PLAIN;
+    const options = { prefix, allowedClasses };
+    const fresh = new Scene(streamId, config, options);
+    if (fresh.state === undefined) return fresh;
+    let state = history.newest(streamId, span.source);
+    if (state === undefined) {
+      state = await lastState(dependencies, streamId, span);
+      history.add(streamId, { source: span.source, offset: span.first - 1, state });
+    }
+    return new Scene(streamId, config, { ...options, state });
+  }
+
+  function watch(scene: Scene, frames: readonly Received<DetectedFrame>[], span: Span): Understood {
+    const removed: Filtered['removed'] = {};
+    const events: SceneEvent[] = [];
+    const understood = frames.map(({ record, frame }): Received<PublishedFrame> => {
+      const seen = scene.update(frame);
+      events.push(...seen.events);
+      for (const [reason, count] of Object.entries(seen.removed) as [keyof typeof removed, number][]) {
+        removed[reason] = (removed[reason] ?? 0) + count;
+      }
+      return { record, frame: { ...frame, detections: seen.detections } };
+    });
+    const last = understood.at(-1);
+    if (!last) return { frames: [], events };
+    if (scene.state !== undefined) {
+      last.frame.checkpoint = { source: span.source, offset: span.last, state: scene.state };
+      history.add(last.frame.streamId, last.frame.checkpoint);
+    }
+    reportFiltered(last.frame.streamId, removed);
+    return { frames: understood, events };
+  }
+
+  return {
+    async understand(event, detected) {
+      const spans = spansOf(event);
+      for (const span of spans.values()) history.enter(span);
+      const streams = [...byStream(detected)];
+      const understood = await Promise.all(
+        streams.map(async ([streamId, frames]) => {
+          const span = spans.get(sourceOf(frames[0]?.record ?? { topic: '', partition: 0 }));
+          if (!span) throw new RangeError(`stream '${streamId}' comes from no partition of the event`);
+          return watch(await open(streamId, span), frames, span);
+        }),
+      );
+      const frames = new Map(understood.flatMap((one) => one.frames.map((frame) => [frame.record, frame])));
+      return {
+        frames: detected.flatMap(({ record }) => frames.get(record) ?? []),
+        events: understood.flatMap(({ events }) => events),
+      };
+    },
+
+    async tell(events) {
+      const streams = [...Map.groupBy(events, ({ stream_id }) => stream_id)];
+      await Promise.all(
+        streams.map(async ([streamId, list]) => {
+          const known = await toldEvents(dependencies, streamId);
+          const fresh = list.filter(({ event_id }) => !known.has(event_id));
+          await send(
+            eventsTopic,
+            fresh.map((one) => ({ key: streamId, value: JSON.stringify(one) })),
+          );
+          if (fresh.length > 0) emitMetrics('detect', streamId, { Events: fresh.length });
+        }),
+      );
+    },
+  };
+}
+
+/** The newest state of the stream on `detections` that knows nothing of the span yet. */
+async function lastState(
+  { tail, detectionsTopic }: ScenesDependencies,
+  streamId: string,
+  { source, first }: Span,
+): Promise<string> {
+  let best: Checkpoint | undefined;
+  let further = LOOK_FURTHER;
+  for await (const record of tail.newest(detectionsTopic, streamId, LOOK_BACK)) {
+    const found = record.key?.toString() === streamId ? checkpointOf(record) : undefined;
+    // Offsets of another partition say nothing here: the newest state is the best there is.
+    const fits = found && (found.source !== source || found.offset < first);
+    if (fits && (!best || (best.source === found.source && best.offset < found.offset))) best = found;
+    if (best && further-- === 0) break;
+  }
+  return best?.state ?? NO_STATE;
+}
+
+/**
+ * Ids of the stream's newest events. The topic alone knows them: an attempt to tell them may have failed after it
+ * succeeded, in this process or another.
+ */
+async function toldEvents({ tail, eventsTopic }: ScenesDependencies, streamId: string): Promise<Set<string>> {
+  const ids = new Set<string>();
+  for await (const { key, value } of tail.newest(eventsTopic, streamId, LOOK_BACK_EVENTS)) {
+    const event = key?.toString() === streamId ? parseSceneEvent(value) : undefined;
+    if (event) ids.add(event.event_id);
+  }
+  return ids;
+}
+
+function reportFiltered(streamId: string, removed: Filtered['removed']): void {
+  if (Object.keys(removed).length === 0) return;
+  emitMetrics('detect', streamId, {
+    FilteredByClass: removed.class ?? 0,
+    FilteredByConfidence: removed.confidence ?? 0,
+    FilteredByArea: removed.area ?? 0,
+    FilteredByZone: removed.zone ?? 0,
+  });
+}
+
+/** Variables that say what the streams' scenes are. */
+export const SCENE_VARIABLES = ['STREAMS', 'STREAMS_FILE', 'ALLOWED_CLASSES'] as const;
+
+/**
+ * The scenes that the environment names.
+ * @throws ConfigError, StreamsError
+ */
+export function readScenes({
+  STREAMS,
+  STREAMS_FILE,
+}: Pick<Config<(typeof SCENE_VARIABLES)[number]>, 'STREAMS' | 'STREAMS_FILE'>): Map<string, SceneConfig> {
+  if (STREAMS !== undefined) return parseScenes(STREAMS, 'STREAMS');
+  if (STREAMS_FILE === undefined) return new Map();
+  let text: string;
+  try {
+    text = readFileSync(STREAMS_FILE, 'utf8');
+  } catch (cause) {
+    throw new ConfigError(`STREAMS_FILE: can't read '${STREAMS_FILE}'`, { cause });
+  }
+  return parseScenes(text, STREAMS_FILE);
+}
