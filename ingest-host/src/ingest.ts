@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Frame } from '@video-pipeline/frame';
+import { AV_LOG_QUIET } from 'node-av/constants';
+import { Log } from 'node-av/lib';
 import { IngestStream, type StreamContext } from './ingest-stream.ts';
 import { FrameLimit } from './limit.ts';
 import { Publisher, type Send } from './publisher.ts';
@@ -32,6 +34,8 @@ export class Ingest {
 
   /** @param send delivers records, in order, acknowledged by all replicas */
   constructor(send: Send, options: IngestOptions) {
+    // FFmpeg writes URLs, passwords included, and says nothing that its error codes don't.
+    Log.setLevel(AV_LOG_QUIET);
     this.#options = options;
     this.#limit = new FrameLimit(options.maxFrames ?? Number.POSITIVE_INFINITY);
     this.#publisher = new Publisher(

@@ -3,8 +3,6 @@ import { ConfigError, readConfig } from '@video-pipeline/config';
 import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
-import { AV_LOG_QUIET } from 'node-av/constants';
-import { Log } from 'node-av/lib';
 import { IngestMetrics, startHealthServer } from './health.ts';
 import { Ingest } from './ingest.ts';
 import { kafkaSend } from './kafka-send.ts';
@@ -41,8 +39,6 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   const specs = readStreams(config);
   // Read by libuv when its first task is queued, that is after this line.
   process.env.UV_THREADPOOL_SIZE ??= String(Math.max(MIN_THREADS, specs.length + 16));
-  // FFmpeg writes URLs, passwords included, and says nothing that its error codes don't.
-  Log.setLevel(AV_LOG_QUIET);
 
   const log = createLogger('ingest');
   const kafka = connectKafka('ingest', log, readConfig(KAFKA_VARIABLES, env), {

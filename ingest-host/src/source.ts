@@ -129,7 +129,10 @@ export class VideoSource {
       await decoder.sendPacket(ended ? null : this.#packet);
       this.#packet.unref();
       while (decoder.receiveFrameSync(this.#frame) >= 0) {
-        const time = Number(this.#frame.bestEffortTimestamp) * seconds;
+        const stamp = this.#frame.bestEffortTimestamp;
+        // FFmpeg has no time for the first picture of an RTSP stream; it can't be placed among the others.
+        if (stamp === AV_NOPTS_VALUE) continue;
+        const time = Number(stamp) * seconds;
         yield {
           frame: this.#frame,
           time,
