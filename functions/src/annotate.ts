@@ -33,7 +33,7 @@ interface Stored extends Received<DetectedFrame> {
 }
 
 /** Frames in work at once: while some are drawn, others are on their way to S3. */
-const IN_WORK = 8;
+const IN_WORK = 4;
 
 /**
  * The Lambda that draws and stores: each frame of `detections` becomes a JPEG with its boxes, each stream of the batch

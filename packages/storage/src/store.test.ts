@@ -1,0 +1,72 @@
+import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import type { MSKRecord } from '@video-pipeline/frame';
+import { type FauxqsServer, startFauxqs } from 'fauxqs';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { createQuarantine } from './quarantine.ts';
+import { createStore, s3Config } from './store.ts';
+
+let server: FauxqsServer;
+const settings = () => ({
+  S3_BUCKET: 'bucket',
+  AWS_REGION: 'us-east-1',
+  AWS_ENDPOINT_URL: `http://127.0.0.1:${server.port}`,
+});
+
+beforeAll(async () => {
+  vi.stubEnv('AWS_ACCESS_KEY_ID', 'test');
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test');
+  server = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
+  server.createBucket('bucket');
+});
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await server?.stop();
+});
+
+async function read(key: string) {
+  const client = new S3Client(s3Config(settings()));
+  const { Body, ContentType, Metadata } = await client.send(
+    new GetObjectCommand({ Bucket: 'bucket', Key: key }),
+  );
+  return { body: await Body?.transformToString(), ContentType, Metadata };
+}
+
+test('an object is stored with its type and metadata, and overwrites the one before', async () => {
+  const store = createStore(settings());
+  await store.put({ key: 'a/b=c/d.txt', body: 'old', contentType: 'text/plain' });
+  await store.put({
+    key: 'a/b=c/d.txt',
+    body: Buffer.from('new'),
+    contentType: 'text/x',
+    metadata: { stream_id: 'gate' },
+  });
+  expect(await read('a/b=c/d.txt')).toEqual({
+    body: 'new',
+    ContentType: 'text/x',
+    Metadata: { stream_id: 'gate' },
+  });
+});
+
+test('a bucket that is not there is an error', async () => {
+  const store = createStore({ ...settings(), S3_BUCKET: 'nowhere' });
+  await expect(store.put({ key: 'x', body: 'x', contentType: 'text/plain' })).rejects.toThrow(/bucket/i);
+});
+
+test('quarantine keeps the whole record, with the reason, the stage and the time', async () => {
+  const record: MSKRecord = {
+    topic: 'video-frames',
+    partition: 2,
+    offset: 17,
+    timestamp: 0,
+    timestampType: 'CREATE_TIME',
+    key: 'Z2F0ZQ==',
+    value: '/9j/',
+    headers: [{ stream_id: [103] }],
+  };
+  await createQuarantine(createStore(settings()), 'detect')(record, 'not a JPEG');
+  const { body, ContentType } = await read('failed/detect/video-frames-2-17');
+  expect(ContentType).toBe('application/json');
+  const { time, ...rest } = JSON.parse(body ?? '');
+  expect(rest).toEqual({ stage: 'detect', reason: 'not a JPEG', record });
+  expect(Math.abs(Date.parse(time) - Date.now())).toBeLessThan(60_000);
+});
