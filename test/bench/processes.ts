@@ -54,12 +54,40 @@ function ready(child: ChildProcess): Promise<string> {
 
 /** Clock ticks a second in /proc; 100 on every Linux that Node runs on. */
 const TICKS = 100;
+const SAMPLE_MS = 100;
 
-/** CPU milliseconds a process has used so far, all its threads, user and system. Linux only. */
-export function cpuMs(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS;
+/** CPU milliseconds a process has used so far, all its threads, user and system; `undefined` once it is gone. */
+function cpuMs(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Meters the CPU time of processes from now on, those that end meanwhile included. Linux only. */
+export function meterCpu(processes: readonly { name: string; pid: number }[]) {
+  const before = new Map(processes.map(({ name, pid }) => [name, cpuMs(pid) ?? 0]));
+  const last = new Map(before);
+  const sample = (all: readonly { name: string; pid: number }[]) => {
+    for (const { name, pid } of all) last.set(name, cpuMs(pid) ?? last.get(name) ?? 0);
+  };
+  let metered = [...processes];
+  const timer = setInterval(() => sample(metered), SAMPLE_MS);
+  return {
+    /** A process that began after the meter: all its time counts. */
+    add(process: { name: string; pid: number }) {
+      metered = [...metered, process];
+    },
+    /** @returns milliseconds by process */
+    stop(): Record<string, number> {
+      clearInterval(timer);
+      sample(metered);
+      return Object.fromEntries([...last].map(([name, ms]) => [name, ms - (before.get(name) ?? 0)]));
+    },
+  };
 }
 
 /** Value at `share` (0..1) of the sorted values. */
