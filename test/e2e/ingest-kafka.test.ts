@@ -1,0 +1,148 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Cameras, startCameras } from '@video-pipeline/camera';
+import { decodeFrame, type Frame } from '@video-pipeline/frame';
+import { connectKafka, ensureTopics } from '@video-pipeline/kafka';
+import { type KafkaServer, startKafka } from '@video-pipeline/local';
+import type { Admin, Consumer, Kafka } from 'kafkajs';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { startIngestProcess } from '../support/ingest-process.ts';
+import { jpegSize } from '../support/jpeg.ts';
+import { evenTimes, makeVideo } from '../support/video.ts';
+
+let folder: string;
+let clip: string;
+let server: KafkaServer;
+let kafka: Kafka;
+let admin: Admin;
+let cameras: Cameras;
+const consumers: Consumer[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ingest-'));
+  clip = await makeVideo(join(folder, 'clip.mp4'), { times: evenTimes(100, 25), gop: 25 });
+  server = await startKafka({ dataDir: folder });
+  const silent = { warn() {}, error() {} };
+  const settings = { KAFKA_BOOTSTRAP_SERVERS: server.bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
+  kafka = connectKafka('test', silent, settings);
+  admin = kafka.admin();
+  await admin.connect();
+  cameras = await startCameras({ clips: { yard: clip, door: clip } });
+});
+afterEach(async () => {
+  for (const consumer of consumers.splice(0)) await consumer.disconnect();
+});
+afterAll(async () => {
+  await cameras?.close();
+  await admin?.disconnect();
+  await server?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const start = (topic: string, streams: object[], env: Record<string, string> = {}) =>
+  startIngestProcess({
+    KAFKA_BOOTSTRAP_SERVERS: server.bootstrap,
+    KAFKA_TOPIC: topic,
+    STREAMS: JSON.stringify(streams),
+    ...env,
+  });
+
+/** Everything that arrives on `topic`, as it arrives. */
+async function consume(topic: string): Promise<{ frames: Frame[]; partitions: Map<string, Set<number>> }> {
+  const consumer = kafka.consumer({ groupId: `test-${topic}` });
+  consumers.push(consumer);
+  await consumer.connect();
+  await consumer.subscribe({ topic, fromBeginning: true });
+  const frames: Frame[] = [];
+  const partitions = new Map<string, Set<number>>();
+  await consumer.run({
+    eachMessage: async ({ message, partition }) => {
+      const frame = decodeFrame(message);
+      frames.push(frame);
+      partitions.set(frame.streamId, (partitions.get(frame.streamId) ?? new Set()).add(partition));
+    },
+  });
+  return { frames, partitions };
+}
+
+const numbersOf = (frames: Frame[], id: string) =>
+  frames.filter(({ streamId }) => streamId === id).map(({ frameNumber }) => frameNumber);
+
+test('exactly MAX_FRAMES frames of two cameras lie in Kafka, each stream in order on one partition, and it exits 0', async () => {
+  await ensureTopics(admin, [{ topic: 'limited', partitions: 4 }]);
+  const streams = ['yard', 'door'].map((id) => ({ id, url: `${cameras.url}/${id}` }));
+  const ingest = start('limited', streams, { MAX_FRAMES: '41' });
+  expect(await ingest.exited).toBe(0);
+  const offsets = await admin.fetchTopicOffsets('limited');
+  expect(offsets.reduce((sum, { high }) => sum + Number(high), 0)).toBe(41);
+  const { frames, partitions } = await consume('limited');
+  await expect.poll(() => frames.length, { timeout: 20_000 }).toBe(41);
+  for (const id of ['yard', 'door']) {
+    const numbers = numbersOf(frames, id);
+    expect(numbers).toEqual(numbers.map((_, index) => index));
+    expect(partitions.get(id)?.size).toBe(1);
+  }
+  for (const { jpeg, width, height } of frames) expect(jpegSize(jpeg)).toEqual({ width, height });
+});
+
+test('a missing topic is named, and published to once it is there; health and metrics tell; SIGTERM ends it in order', async () => {
+  const ingest = start('late', [{ id: 'yard', url: `${cameras.url}/yard` }]);
+  const { url } = await ingest.ready;
+  await expect.poll(ingest.output, { timeout: 30_000 }).toContain("topic 'late' does not exist");
+  const health = await fetch(`${url}/health`);
+  expect([health.status, await health.json()]).toMatchObject([
+    200,
+    { streams: { yard: { state: 'flowing' } } },
+  ]);
+  await ensureTopics(admin, [{ topic: 'late', partitions: 1 }]);
+  const { frames } = await consume('late');
+  await expect.poll(() => frames.length, { timeout: 30_000 }).toBeGreaterThan(20);
+
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  expect(metrics).toMatch(/ingest_frames_published_total\{stream="yard"\} [1-9]/);
+  expect(metrics).toContain('ingest_stream_up{stream="yard"} 1');
+  const started = performance.now();
+  expect(await ingest.stop()).toBe(0);
+  expect(performance.now() - started).toBeLessThan(4_000);
+  const published = [...ingest.output().matchAll(/"FramesPublished":(\d+)/g)];
+  const total = published.reduce((sum, [, count]) => sum + Number(count), 0);
+  await expect.poll(() => frames.length).toBe(total);
+});
+
+test('a file is published whole, as fast as it goes, by the command of the former producer', async () => {
+  await ensureTopics(admin, [{ topic: 'file', partitions: 1 }]);
+  const main = join(import.meta.dirname, '../../ingest-host/src/producer.ts');
+  const options = ['--rtsp-url', clip, '--kafka-bootstrap', server.bootstrap, '--kafka-topic', 'file'];
+  const producer = startIngestProcess({}, main, [...options, '--stream-id', 'gate', '--frame-rate', '25']);
+  expect(await producer.exited).toBe(0);
+  const { frames } = await consume('file');
+  await expect.poll(() => frames.length, { timeout: 20_000 }).toBe(100);
+  expect(numbersOf(frames, 'gate')).toEqual(Array.from({ length: 100 }, (_, index) => index));
+});
+
+test('broker gone and back: bounded, counted, in order, no number twice', async () => {
+  await ensureTopics(admin, [{ topic: 'outage', partitions: 1 }]);
+  const ingest = start('outage', [{ id: 'yard', url: `${cameras.url}/yard` }], { BUFFER_SECONDS: '2' });
+  const count = (name: string) =>
+    [...ingest.output().matchAll(new RegExp(`"${name}":(\\d+)`, 'g'))].reduce(
+      (sum, [, value]) => sum + Number(value),
+      0,
+    );
+  await expect.poll(() => count('FramesPublished'), { timeout: 20_000 }).toBeGreaterThan(5);
+  await admin.disconnect();
+  const { port } = new URL(`kafka://${server.bootstrap}`);
+  await server.kill();
+  await expect.poll(() => count('FramesDropped'), { timeout: 30_000 }).toBeGreaterThan(10);
+  server = await startKafka({ dataDir: folder, port: Number(port) });
+  await admin.connect();
+  const before = count('FramesPublished');
+  await expect.poll(() => count('FramesPublished'), { timeout: 30_000 }).toBeGreaterThan(before + 30);
+  expect(await ingest.stop()).toBe(0);
+
+  const { frames } = await consume('outage');
+  await expect.poll(() => frames.length, { timeout: 20_000 }).toBe(count('FramesPublished'));
+  const numbers = numbersOf(frames, 'yard');
+  expect(numbers).toEqual([...new Set(numbers)].sort((one, other) => one - other));
+  expect((numbers.at(-1) ?? 0) + 1 - numbers.length).toBe(count('FramesDropped'));
+});
