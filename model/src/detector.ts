@@ -61,6 +61,8 @@ export class Detector {
   readonly #batcher: Batcher<Prepared, Candidate[]>;
   readonly #queue = new FairQueue<Job>();
   readonly #maxInFlight: number;
+  readonly #place = (width: number, height: number) =>
+    letterbox(width, height, this.model.inputSize, this.model.fit);
   /** Memory for batches, given back by the runtime. */
   #free: Uint8Array[] = [];
   #inFlight = 0;
@@ -112,7 +114,7 @@ export class Detector {
    * @throws InferenceError when it can't
    */
   async warmUp(): Promise<void> {
-    const box = letterbox(16, 9, this.model.inputSize);
+    const box = this.#place(16, 9);
     const size = this.model.batchSize ?? 1;
     await Promise.all(
       Array.from({ length: this.#options.pool.size }, () =>
@@ -157,7 +159,7 @@ export class Detector {
     const started = performance.now();
     let picture: Picture;
     try {
-      picture = await decodePicture(bytes, this.model.inputSize, this.#options.maxPixels);
+      picture = await decodePicture(bytes, this.#place, this.#options.maxPixels);
     } catch (error) {
       if (error instanceof PictureError) return { error: error.message };
       throw error;

@@ -6,10 +6,44 @@ const rectangle = { kind: 'rectangle', longest: 640, stride: 32 } as const;
 
 // Expected values: ultralytics LetterBox((640, 640), auto=True, stride=32), worked out by hand.
 test.each([
-  [1280, 720, { inputWidth: 640, inputHeight: 384, width: 640, height: 360, left: 0, top: 12, scale: 0.5 }],
-  [720, 1280, { inputWidth: 384, inputHeight: 640, width: 360, height: 640, left: 12, top: 0, scale: 0.5 }],
-  [640, 480, { inputWidth: 640, inputHeight: 480, width: 640, height: 480, left: 0, top: 0, scale: 1 }],
-  [320, 240, { inputWidth: 640, inputHeight: 480, width: 640, height: 480, left: 0, top: 0, scale: 2 }],
+  [
+    1280,
+    720,
+    {
+      inputWidth: 640,
+      inputHeight: 384,
+      width: 640,
+      height: 360,
+      left: 0,
+      top: 12,
+      scaleX: 0.5,
+      scaleY: 0.5,
+    },
+  ],
+  [
+    720,
+    1280,
+    {
+      inputWidth: 384,
+      inputHeight: 640,
+      width: 360,
+      height: 640,
+      left: 12,
+      top: 0,
+      scaleX: 0.5,
+      scaleY: 0.5,
+    },
+  ],
+  [
+    640,
+    480,
+    { inputWidth: 640, inputHeight: 480, width: 640, height: 480, left: 0, top: 0, scaleX: 1, scaleY: 1 },
+  ],
+  [
+    320,
+    240,
+    { inputWidth: 640, inputHeight: 480, width: 640, height: 480, left: 0, top: 0, scaleX: 2, scaleY: 2 },
+  ],
 ])('%i x %i in a rectangle', (width, height, expected) => {
   expect(letterbox(width, height, rectangle)).toEqual(expected);
 });
@@ -23,7 +57,8 @@ test('a fixed size is filled up with bars on both sides', () => {
     height: 360,
     left: 0,
     top: 140,
-    scale: 0.5,
+    scaleX: 0.5,
+    scaleY: 0.5,
   });
 });
 
@@ -35,8 +70,8 @@ test('whatever the picture, it fits, and a point goes there and back', () => {
       expect(box.left + box.width).toBeLessThanOrEqual(box.inputWidth);
       expect(box.top + box.height).toBeLessThanOrEqual(box.inputHeight);
       expect([box.inputWidth % 32, box.inputHeight % 32]).toEqual([0, 0]);
-      const x = share * width * box.scale + box.left;
-      const y = share * height * box.scale + box.top;
+      const x = share * width * box.scaleX + box.left;
+      const y = share * height * box.scaleY + box.top;
       const [backX, backY] = toPicture([x, y, x, y], box, width, height);
       expect(backX).toBeCloseTo(share * width, 6);
       expect(backY).toBeCloseTo(share * height, 6);
@@ -47,4 +82,14 @@ test('whatever the picture, it fits, and a point goes there and back', () => {
 test('a box is cut at the edges of the picture', () => {
   const box = letterbox(1280, 720, rectangle);
   expect(toPicture([-20, 0, 700, 384], box, 1280, 720)).toEqual([0, 0, 1280, 720]);
+});
+
+test('bars may be right and below alone', () => {
+  expect(letterbox(1280, 720, rectangle, 'corner')).toMatchObject({ inputHeight: 384, left: 0, top: 0 });
+});
+
+test('a stretched picture fills the input, and its boxes go back', () => {
+  const box = letterbox(1280, 720, { kind: 'fixed', width: 640, height: 640 }, 'stretch');
+  expect(box).toMatchObject({ width: 640, height: 640, left: 0, top: 0 });
+  expect(toPicture([320, 320, 640, 640], box, 1280, 720)).toEqual([640, 360, 1280, 720]);
 });

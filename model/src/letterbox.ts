@@ -1,4 +1,6 @@
-/** Where a picture lies inside the model's input after letterboxing. Pixels, but `scale` (input over picture). */
+import type { Preprocessing } from './heads/head.ts';
+
+/** Where a picture lies inside the model's input. Pixels, but the scales: input over picture. */
 export interface Letterbox {
   /** Size of the model's input. */
   inputWidth: number;
@@ -9,7 +11,8 @@ export interface Letterbox {
   /** Grey bars left and above. */
   left: number;
   top: number;
-  scale: number;
+  scaleX: number;
+  scaleY: number;
 }
 
 /** Size of the model's input: fixed, or the longest side of a rectangle whose sides are multiples of `stride`. */
@@ -18,35 +21,46 @@ export type InputSize =
   | { kind: 'rectangle'; longest: number; stride: number };
 
 /**
- * Fits a picture into the model's input, its shape kept, centred. With a size that may vary, bars fill up to the
- * next multiple of the stride only: 1280 x 720 becomes 640 x 384, not 640 x 640.
+ * Fits a picture into the model's input, its shape kept unless it is to be stretched. With a size that may vary, bars
+ * fill up to the next multiple of the stride only: 1280 x 720 becomes 640 x 384, not 640 x 640.
  * The rounding is that of Ultralytics' `LetterBox` (`ultralytics/data/augment.py`, `auto=True`, `scaleup=True`).
  */
-export function letterbox(pictureWidth: number, pictureHeight: number, size: InputSize): Letterbox {
+export function letterbox(
+  pictureWidth: number,
+  pictureHeight: number,
+  size: InputSize,
+  fit: Preprocessing['fit'] = 'centre',
+): Letterbox {
   const [boundWidth, boundHeight] =
     size.kind === 'fixed' ? [size.width, size.height] : [size.longest, size.longest];
+  if (fit === 'stretch') return stretched(pictureWidth, pictureHeight, boundWidth, boundHeight);
   const scale = Math.min(boundWidth / pictureWidth, boundHeight / pictureHeight);
   const width = Math.min(boundWidth, Math.max(1, Math.round(pictureWidth * scale)));
   const height = Math.min(boundHeight, Math.max(1, Math.round(pictureHeight * scale)));
   const inputWidth = size.kind === 'fixed' ? size.width : roundUp(width, size.stride);
   const inputHeight = size.kind === 'fixed' ? size.height : roundUp(height, size.stride);
-  const left = Math.floor((inputWidth - width) / 2);
-  const top = Math.floor((inputHeight - height) / 2);
-  return { inputWidth, inputHeight, width, height, left, top, scale };
+  const left = fit === 'corner' ? 0 : Math.floor((inputWidth - width) / 2);
+  const top = fit === 'corner' ? 0 : Math.floor((inputHeight - height) / 2);
+  return { inputWidth, inputHeight, width, height, left, top, scaleX: scale, scaleY: scale };
+}
+
+function stretched(pictureWidth: number, pictureHeight: number, width: number, height: number): Letterbox {
+  const scales = { scaleX: width / pictureWidth, scaleY: height / pictureHeight };
+  return { inputWidth: width, inputHeight: height, width, height, left: 0, top: 0, ...scales };
 }
 
 /** Takes a box `[x1, y1, x2, y2]` in pixels of the model's input back to the picture, cut at its edges. */
 export function toPicture(
   box: readonly [number, number, number, number],
-  { left, top, scale }: Letterbox,
+  { left, top, scaleX, scaleY }: Letterbox,
   pictureWidth: number,
   pictureHeight: number,
 ): [number, number, number, number] {
   return [
-    clamp((box[0] - left) / scale, pictureWidth),
-    clamp((box[1] - top) / scale, pictureHeight),
-    clamp((box[2] - left) / scale, pictureWidth),
-    clamp((box[3] - top) / scale, pictureHeight),
+    clamp((box[0] - left) / scaleX, pictureWidth),
+    clamp((box[1] - top) / scaleY, pictureHeight),
+    clamp((box[2] - left) / scaleX, pictureWidth),
+    clamp((box[3] - top) / scaleY, pictureHeight),
   ];
 }
 

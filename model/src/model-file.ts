@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { type HeadName, heads, type OutputShape, recogniseHead } from './heads/index.ts';
+import { type HeadName, heads, type Preprocessing } from './heads/index.ts';
+import { type OutputShape, recogniseHead } from './heads/recognise.ts';
 import type { InputSize } from './letterbox.ts';
 import { type ModelMetadata, readMetadata } from './model-metadata.ts';
 import { decodeModel, encodeModel, type ModelProto, type ValueInfoProto } from './onnx/schema.ts';
-import { sizeOf, takeUint8Frames, UNIT_RGB } from './onnx/uint8-input.ts';
+import { giveFloat32, imageInput, sizeOf, takeUint8Frames } from './onnx/uint8-input.ts';
 
 /** A file that holds no model we can serve: says which, what is in it, and what would be served. */
 export class UnsupportedModelError extends Error {
@@ -23,6 +24,7 @@ export interface ModelFile {
   onnx: Uint8Array;
   head: HeadName;
   inputSize: InputSize;
+  fit: Preprocessing['fit'];
   /** Batch size the model is fixed to; `undefined` when it takes any. */
   batchSize: number | undefined;
   classNames: readonly string[];
@@ -42,12 +44,15 @@ const DEFAULT_STRIDE = 32;
 export async function readModelFile(path: string, head?: HeadName): Promise<ModelFile> {
   const { bytes, model } = await read(path);
   const metadata = readMetadata(model.metadataProps);
-  const outputs = model.graph.output.map(shapeOf);
-  const family = head ?? recogniseHead(outputs, metadata.names?.length);
-  const input = imageInput(model);
-  if (!family || !input || (metadata.task && metadata.task !== 'detect'))
+  const image = imageInput(model);
+  const input = image && shapeOf(image).shape;
+  const family = head ?? (input && recognise(model, input, metadata));
+  const isDetection = metadata.task === undefined || metadata.task === 'detect';
+  if (!family || input?.length !== 4 || input[1] !== 3 || !isDetection)
     throw unsupported(path, model, metadata);
-  takeUint8Frames(model, UNIT_RGB);
+  const { normalisation, fit } = heads[family].preprocessing;
+  takeUint8Frames(model, normalisation);
+  giveFloat32(model);
   const [batch, , height, width] = input;
   return {
     name: basename(path).replace(/\.onnx$/, ''),
@@ -56,10 +61,17 @@ export async function readModelFile(path: string, head?: HeadName): Promise<Mode
     onnx: encodeModel(model),
     head: family,
     inputSize: inputSizeOf(height, width, metadata),
+    fit,
     batchSize: typeof batch === 'number' ? batch : undefined,
     classNames: metadata.names ?? [],
     metadata,
   };
+}
+
+function recognise(model: ModelProto, input: OutputShape['shape'], metadata: ModelMetadata) {
+  const [, , inputHeight, inputWidth] = input.map((size) => (typeof size === 'number' ? size : undefined));
+  const outputs = model.graph.output.map(shapeOf);
+  return recogniseHead({ outputs, inputWidth, inputHeight, classes: metadata.names?.length });
 }
 
 async function read(path: string): Promise<{ bytes: Uint8Array; model: ModelProto }> {
@@ -73,14 +85,6 @@ async function read(path: string): Promise<{ bytes: Uint8Array; model: ModelProt
   } catch (cause) {
     throw new UnsupportedModelError(`${path} is not an ONNX file: ${(cause as Error).message}`, { cause });
   }
-}
-
-/** @returns the image input's shape `[N, 3, H, W]`, when the model has one */
-function imageInput(model: ModelProto): readonly (number | string)[] | undefined {
-  const initialized = new Set(model.graph.initializer.map(({ name }) => name));
-  const inputs = model.graph.input.filter(({ name }) => !initialized.has(name));
-  const shape = inputs[0] && shapeOf(inputs[0]).shape;
-  return inputs.length === 1 && shape?.length === 4 && shape[1] === 3 ? shape : undefined;
 }
 
 function inputSizeOf(

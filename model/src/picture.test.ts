@@ -1,12 +1,13 @@
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
-import type { InputSize } from './letterbox.ts';
+import { letterbox } from './letterbox.ts';
 import { decodePicture, frameBytes, layOut } from './picture.ts';
 
-const size: InputSize = { kind: 'rectangle', longest: 64, stride: 32 };
+const place = (width: number, height: number) =>
+  letterbox(width, height, { kind: 'rectangle', longest: 64, stride: 32 });
 const MAX_PIXELS = 50_000_000;
 const RED = { r: 255, g: 0, b: 0 };
-const decode = (bytes: Buffer) => decodePicture(bytes, size, MAX_PIXELS);
+const decode = (bytes: Buffer) => decodePicture(bytes, place, MAX_PIXELS);
 const plain = (width: number, height: number) =>
   sharp({ create: { width, height, channels: 3, background: RED } });
 
@@ -86,7 +87,7 @@ test.each([
 
 test('a picture with too many pixels is refused before it is decoded', async () => {
   const bomb = await plain(4000, 3000).png().toBuffer();
-  await expect(decodePicture(bomb, size, 10_000_000)).rejects.toThrow(/MAX_FRAME_PIXELS/);
+  await expect(decodePicture(bomb, place, 10_000_000)).rejects.toThrow(/MAX_FRAME_PIXELS/);
 });
 
 test('pictures are laid out one after another between grey bars, whatever the memory held', async () => {

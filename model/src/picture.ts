@@ -1,5 +1,5 @@
 import sharp from 'sharp';
-import { type InputSize, type Letterbox, letterbox } from './letterbox.ts';
+import type { Letterbox } from './letterbox.ts';
 
 /** The grey of letterbox bars that YOLO models are trained with. */
 const BAR = 114;
@@ -29,10 +29,15 @@ export interface Picture {
 /**
  * Decodes a JPEG (or PNG, WebP), upright by its EXIF orientation, scaled to fit the model's input. Runs on libuv's
  * threads, not on the calling one.
+ * @param place says where a picture of some width and height is to lie in the model's input
  * @param maxPixels pictures with more are refused before they are decoded
  * @throws PictureError
  */
-export async function decodePicture(bytes: Uint8Array, size: InputSize, maxPixels: number): Promise<Picture> {
+export async function decodePicture(
+  bytes: Uint8Array,
+  place: (width: number, height: number) => Letterbox,
+  maxPixels: number,
+): Promise<Picture> {
   try {
     const image = sharp(bytes, { limitInputPixels: false, failOn: 'truncated' });
     const { autoOrient } = await image.metadata();
@@ -40,7 +45,7 @@ export async function decodePicture(bytes: Uint8Array, size: InputSize, maxPixel
     if (width * height > maxPixels) {
       throw new Error(`${width} x ${height} is over MAX_FRAME_PIXELS (${maxPixels})`);
     }
-    const box = letterbox(width, height, size);
+    const box = place(width, height);
     const { data, info } = await image
       .autoOrient()
       .resize(box.width, box.height, { fit: 'fill', kernel: 'linear' })

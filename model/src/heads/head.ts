@@ -22,10 +22,19 @@ export interface DecodeOptions {
   inputHeight: number;
 }
 
+/** How a family's models want their pictures. */
+export interface Preprocessing {
+  /** RGB 0..1; BGR 0..255; or RGB 0..1 normalised by ImageNet's mean and deviation. */
+  normalisation: 'unit' | 'bgr255' | 'imagenet';
+  /** Grey bars around the picture; right and below it alone; or none, its sides stretched. */
+  fit: 'centre' | 'corner' | 'stretch';
+}
+
 /** What turns a family's raw outputs into objects. Pure. */
 export interface Head {
   /** Whether overlapping candidates of one object remain, so that non-maximum suppression must follow. */
   needsSuppression: boolean;
+  preprocessing: Preprocessing;
   /** @returns candidates of the `image`-th picture of the batch */
   decode(outputs: readonly OutputTensor[], image: number, options: DecodeOptions): Candidate[];
 }

@@ -1,4 +1,5 @@
-import type { Candidate, Head } from './head.ts';
+import type { Head } from './head.ts';
+import { corners } from './rows.ts';
 
 /**
  * YOLOv8, YOLO11 and NanoDet-g as converted here: one output `[N, 4 + C, A]`, for each of A anchors cx, cy, w, h in
@@ -7,6 +8,7 @@ import type { Candidate, Head } from './head.ts';
  */
 export const yolov8: Head = {
   needsSuppression: true,
+  preprocessing: { normalisation: 'unit', fit: 'centre' },
   decode([output], image, { threshold }) {
     if (!output) return [];
     const [, rows = 0, anchors = 0] = output.dims;
@@ -14,7 +16,7 @@ export const yolov8: Head = {
     const data = output.data.subarray(start, start + rows * anchors);
     return bestPerAnchor(data, anchors, rows - 4, threshold).map(({ anchor, classId, score }) => {
       const [x, y, w, h] = [0, 1, 2, 3].map((row) => data[row * anchors + anchor] ?? 0) as Four;
-      return { classId, score, box: [x - w / 2, y - h / 2, x + w / 2, y + h / 2] } satisfies Candidate;
+      return { classId, score, box: corners(x, y, w, h) };
     });
   },
 };

@@ -1,23 +1,28 @@
+import type { Preprocessing } from '../heads/head.ts';
 import { GraphBuilder, valueInfo } from './graph-builder.ts';
-import { DataType, type ModelProto } from './schema.ts';
+import { DataType, type ModelProto, type ValueInfoProto } from './schema.ts';
 
 /** Name of the input that {@link takeUint8Frames} adds. */
 export const FRAMES_INPUT = 'frames';
 
-/** How a model wants its pixels; what most exports want is RGB divided by 255. */
-export interface Normalisation {
+interface Scaling {
   /** One factor a channel, in the order of the model's input. */
-  scale: readonly [number, number, number];
+  scale: number[];
   /** Added after scaling, likewise. */
-  offset: readonly [number, number, number];
-  bgr: boolean;
+  offset: number[];
 }
 
-/** RGB 0..1, as Ultralytics' exports take it. */
-export const UNIT_RGB: Normalisation = {
-  scale: [1 / 255, 1 / 255, 1 / 255],
-  offset: [0, 0, 0],
-  bgr: false,
+/** Mean and deviation of ImageNet's pictures, RGB 0..1, as torchvision states them. */
+const IMAGENET_MEAN = [0.485, 0.456, 0.406];
+const IMAGENET_STD = [0.229, 0.224, 0.225];
+
+const scalings: Record<Preprocessing['normalisation'], Scaling> = {
+  unit: { scale: [1 / 255], offset: [0] },
+  bgr255: { scale: [1], offset: [0] },
+  imagenet: {
+    scale: IMAGENET_STD.map((deviation) => 1 / (255 * deviation)),
+    offset: IMAGENET_MEAN.map((mean, channel) => -mean / (IMAGENET_STD[channel] ?? 1)),
+  },
 };
 
 /**
@@ -25,31 +30,50 @@ export const UNIT_RGB: Normalisation = {
  * `[N, H, W, 3]` RGB. A quarter of the bytes travel to the runtime, and no loop in JavaScript touches them.
  * Changes `model`.
  */
-export function takeUint8Frames(model: ModelProto, normalisation: Normalisation): void {
-  const [image] = model.graph.input;
+export function takeUint8Frames(model: ModelProto, normalisation: Preprocessing['normalisation']): void {
+  const image = imageInput(model);
   if (!image) throw new Error('the model has no input');
   const { elemType, shape } = image.type.tensorType;
   const g = new GraphBuilder('frames_');
   let pixels = g.node('Transpose', [FRAMES_INPUT], { perm: [0, 3, 1, 2] });
-  if (normalisation.bgr) pixels = g.node('Gather', [pixels, g.constant([2, 1, 0])], { axis: 1 });
-  pixels = g.node('Cast', [pixels], { to: DataType.float32 });
-  pixels = addScaling(g, pixels, normalisation);
-  if (elemType !== DataType.float32) pixels = g.node('Cast', [pixels], { to: elemType });
+  if (normalisation === 'bgr255') pixels = g.node('Gather', [pixels, g.constant([2, 1, 0])], { axis: 1 });
+  pixels = addScaling(g, g.node('Cast', [pixels], { to: DataType.float32 }), scalings[normalisation]);
+  pixels = g.node('Cast', [pixels], { to: elemType });
   g.nodes.push({ opType: 'Identity', name: 'frames_end', input: [pixels], output: [image.name] });
 
   model.graph.node.unshift(...g.nodes);
   model.graph.initializer.push(...g.initializers);
-  const [batch, , height, width] = shape.dim.map((dim, index) => sizeOf(dim, `frames_${index}`));
-  const frames = valueInfo(FRAMES_INPUT, DataType.uint8, [batch ?? 1, height ?? 1, width ?? 1, 3]);
-  model.graph.input = [frames, ...model.graph.input.slice(1)];
+  const [batch = 1, , height = 1, width = 1] = shape.dim.map((dim, index) => sizeOf(dim, `frames_${index}`));
+  const frames = valueInfo(FRAMES_INPUT, DataType.uint8, [batch, height, width, 3]);
+  model.graph.input = model.graph.input.map((input) => (input === image ? frames : input));
 }
 
-function addScaling(g: GraphBuilder, pixels: string, { scale, offset }: Normalisation): string {
-  const isUniform = scale.every((factor) => factor === scale[0]);
-  const factors = isUniform ? g.scalar(scale[0]) : g.constant(Float32Array.from(scale), [1, 3, 1, 1]);
-  const scaled = scale[0] === 1 && isUniform ? pixels : g.node('Mul', [pixels, factors]);
-  if (offset.every((value) => value === 0)) return scaled;
-  return g.node('Add', [scaled, g.constant(Float32Array.from(offset), [1, 3, 1, 1])]);
+/** Makes all outputs float32, whatever the model computes with, so that heads know one type. Changes `model`. */
+export function giveFloat32(model: ModelProto): void {
+  for (const output of model.graph.output) {
+    const { tensorType } = output.type;
+    if (tensorType.elemType === DataType.float32) continue;
+    const name = `float32_${output.name}`;
+    const cast = new GraphBuilder();
+    cast.node('Cast', [output.name], { to: DataType.float32 });
+    model.graph.node.push(...cast.nodes.map((node) => ({ ...node, name, output: [name] })));
+    output.name = name;
+    tensorType.elemType = DataType.float32;
+  }
+}
+
+/** The only input that is no weight; older exporters declare weights as inputs too. */
+export function imageInput(model: ModelProto): ValueInfoProto | undefined {
+  const weights = new Set(model.graph.initializer.map(({ name }) => name));
+  const inputs = model.graph.input.filter(({ name }) => !weights.has(name));
+  return inputs.length === 1 ? inputs[0] : undefined;
+}
+
+function addScaling(g: GraphBuilder, pixels: string, { scale, offset }: Scaling): string {
+  const perChannel = (values: number[]) => g.constant(Float32Array.from(values), [1, values.length, 1, 1]);
+  const isOne = scale.every((factor) => factor === 1);
+  const scaled = isOne ? pixels : g.node('Mul', [pixels, perChannel(scale)]);
+  return offset.every((value) => value === 0) ? scaled : g.node('Add', [scaled, perChannel(offset)]);
 }
 
 /** @returns a fixed size, or the name of one that varies (`unnamed` where the file names none) */

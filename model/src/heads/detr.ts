@@ -1,0 +1,35 @@
+import type { Candidate, Head, OutputTensor } from './head.ts';
+import { argMax, corners, rowsOf } from './rows.ts';
+
+/**
+ * D-FINE, RT-DETR and others of the DETR family exported with raw outputs: boxes `[N, Q, 4]`, cx, cy, w, h as shares of
+ * the input's sides, and logits `[N, Q, C]`, one sigmoid a class. The best class of a query counts.
+ * @see https://github.com/huggingface/transformers `RTDetrImageProcessor.post_process_object_detection`
+ */
+export const detr: Head = {
+  needsSuppression: false,
+  preprocessing: { normalisation: 'unit', fit: 'stretch' },
+  decode(outputs, image, { threshold, inputWidth, inputHeight }) {
+    const boxes = outputs.find(isBoxes);
+    const logits = outputs.find((output) => output !== boxes);
+    const found: Candidate[] = [];
+    const boxRows = rowsOf(boxes, image);
+    for (const row of rowsOf(logits, image)) {
+      const [x = 0, y = 0, w = 0, h = 0] = boxRows.next().value ?? [];
+      const classId = argMax(row);
+      const score = 1 / (1 + Math.exp(-(row[classId] as number)));
+      if (score < threshold) continue;
+      const box = corners(x * inputWidth, y * inputHeight, w * inputWidth, h * inputHeight);
+      found.push({ classId, score, box });
+    }
+    return found;
+  },
+};
+
+// By its name too, as there may be four classes.
+const isBoxes = ({ name, dims }: OutputTensor, _index: number, all: readonly OutputTensor[]) =>
+  dims.at(-1) === 4 &&
+  (/box|dets/i.test(name) || all.every((one) => one.name === name || one.dims.at(-1) !== 4));
+
+/** RF-DETR: the same outputs, pixels normalised by ImageNet's mean and deviation. */
+export const rfdetr: Head = { ...detr, preprocessing: { normalisation: 'imagenet', fit: 'stretch' } };

@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { type Candidate, type HeadName, heads, type OutputTensor, suppress } from './index.ts';
+import reference from './reference.json' with { type: 'json' };
+
+const { inputWidth, inputHeight, threshold, iou } = reference;
+
+/** Floats of a tensor that model/reference/heads.py wrote. */
+function toTensor({ name, dims, data }: { name: string; dims: number[]; data: string }): OutputTensor {
+  const bytes = new Uint8Array(Buffer.from(data, 'base64'));
+  return { name, dims, data: new Float32Array(bytes.buffer) };
+}
+
+function expectSame(
+  actual: readonly Candidate[],
+  expected: { classId: number; score: number; box: number[] }[],
+) {
+  const sorted = <Item extends { score: number }>(items: readonly Item[]) =>
+    items.toSorted((a, b) => b.score - a.score);
+  expect(actual).toHaveLength(expected.length);
+  for (const [index, one] of sorted(expected).entries()) {
+    const other = sorted(actual)[index];
+    expect(other?.classId).toBe(one.classId);
+    expect(other?.score).toBeCloseTo(one.score, 5);
+    for (const [side, value] of one.box.entries()) expect(other?.box[side]).toBeCloseTo(value, 3);
+  }
+}
+
+for (const { head: name, outputs, candidates, classAware, classAgnostic } of reference.cases) {
+  const head = heads[name as HeadName];
+  const tensors = outputs.map(toTensor);
+  const options = { threshold, inputWidth, inputHeight };
+
+  test.each([0, 1])(`${name} sees in picture %i of a batch what numpy sees`, (image) => {
+    expect(candidates[image]?.length).toBeGreaterThan(5);
+    expectSame(head.decode(tensors, image, options), candidates[image] ?? []);
+  });
+
+  test(`${name}: nothing reaches a threshold over all scores`, () => {
+    expect(head.decode(tensors, 0, { ...options, threshold: 1.1 })).toEqual([]);
+  });
+
+  if (!classAware || !classAgnostic) continue;
+  test(`${name}: suppression keeps what numpy keeps`, () => {
+    const found = head.decode(tensors, 0, options);
+    expect(classAgnostic.length).toBeLessThan(classAware.length);
+    expect(classAware.length).toBeLessThan(found.length);
+    for (const [classAgnosticOption, kept] of [
+      [false, classAware],
+      [true, classAgnostic],
+    ] as const) {
+      const suppression = { iou, classAgnostic: classAgnosticOption, maxDetections: 300 };
+      expectSame(suppress(found, suppression), kept);
+    }
+  });
+}

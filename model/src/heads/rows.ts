@@ -1,0 +1,34 @@
+import type { OutputTensor } from './head.ts';
+
+/**
+ * The rows of an output `[N, rows, columns]` for one picture of the batch.
+ * @param column only rows whose value there reaches `least` are given
+ */
+export function* rowsOf(
+  output: OutputTensor | undefined,
+  image: number,
+  column?: number,
+  least = Number.NEGATIVE_INFINITY,
+): Generator<Float32Array> {
+  if (!output) return;
+  const [, rows = 0, columns = 0] = output.dims;
+  const start = image * rows * columns;
+  for (let at = start; at < start + rows * columns; at += columns) {
+    if (column !== undefined && (output.data[at + column] as number) < least) continue;
+    yield output.data.subarray(at, at + columns);
+  }
+}
+
+/** @returns index of the largest value from `start` on */
+export function argMax(values: Float32Array, start = 0): number {
+  let best = start;
+  for (let index = start + 1; index < values.length; index++) {
+    if ((values[index] as number) > (values[best] as number)) best = index;
+  }
+  return best;
+}
+
+/** @returns corners `[x1, y1, x2, y2]` */
+export function corners(x: number, y: number, w: number, h: number): [number, number, number, number] {
+  return [x - w / 2, y - h / 2, x + w / 2, y + h / 2];
+}

@@ -1,0 +1,41 @@
+import type { Candidate, Head } from './head.ts';
+import { corners, rowsOf } from './rows.ts';
+import { scoreWithObjectness } from './yolov5.ts';
+
+/** Pixels between two cells, in the order that the levels follow each other. */
+export const STRIDES = [8, 16, 32];
+
+/**
+ * YOLOX, exported without decoding: one output `[N, A, 5 + C]`, cell by cell the centre's offset and the logarithm of
+ * the size, both in strides, then objectness and class scores 0..1.
+ * @see https://github.com/Megvii-BaseDetection/YOLOX/blob/main/yolox/utils/demo_utils.py `demo_postprocess`
+ */
+export const yolox: Head = {
+  needsSuppression: true,
+  preprocessing: { normalisation: 'bgr255', fit: 'corner' },
+  decode([output], image, { threshold, inputWidth, inputHeight }) {
+    const found: Candidate[] = [];
+    const rows = rowsOf(output, image);
+    for (const { x, y, stride } of cells(inputWidth, inputHeight)) {
+      const row = rows.next().value;
+      if (!row) break;
+      if ((row[4] as number) < threshold) continue;
+      const best = scoreWithObjectness(row);
+      if (best.score < threshold) continue;
+      const [dx = 0, dy = 0, w = 0, h = 0] = row;
+      const size = [Math.exp(w) * stride, Math.exp(h) * stride] as const;
+      found.push({ ...best, box: corners((x + dx) * stride, (y + dy) * stride, ...size) });
+    }
+    return found;
+  },
+};
+
+function* cells(width: number, height: number) {
+  for (const stride of STRIDES) {
+    const columns = Math.floor(width / stride);
+    const cell = { x: 0, y: 0, stride };
+    for (cell.y = 0; cell.y < Math.floor(height / stride); cell.y++) {
+      for (cell.x = 0; cell.x < columns; cell.x++) yield cell;
+    }
+  }
+}
