@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { readConfig } from '@video-pipeline/config';
@@ -66,7 +65,7 @@ export async function startConsole(options: {
   const stopFeed = followDetections({
     kafka,
     topic: config.KAFKA_DETECTIONS_TOPIC,
-    groupId: `${config.KAFKA_GROUP_ID}-console-${randomUUID()}`,
+    group: `${config.KAFKA_GROUP_ID}-console`,
     onFrame: (frame, detectedAt) => live.add(frame, detectedAt),
     onError: (error) => log.debug('detections can not be followed', error),
   });
