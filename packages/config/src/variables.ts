@@ -44,6 +44,19 @@ export const variables = {
     .optional()
     .describe('class names to keep, `person,car`, on streams whose scene names none; without it all'),
   SAGEMAKER_ENDPOINT_NAME: optional.describe('name of the SageMaker endpoint'),
+  WEBHOOK_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('notify: where events are posted to, signed as standardwebhooks.com says'),
+  WEBHOOK_SECRET: z
+    .string()
+    .regex(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, 'must be whsec_ and 24 to 64 bytes in base64')
+    .optional()
+    .describe('notify: the key of the signature, `whsec_<24 to 64 bytes in base64>`'),
+  WEBHOOK_ATTEMPTS: integer(1, 20)
+    .default(5)
+    .describe('notify: how often an event is posted before it goes to failed/'),
+  EVENT_BUS_NAME: optional.describe('notify: EventBridge bus that events are put on'),
   S3_BUCKET: z.string().min(3).default('video-pipeline-output').describe('bucket for everything stored'),
   S3_PREFIX: z
     .string()
@@ -76,6 +89,7 @@ export const variables = {
     .describe('least severe log line written'),
   PORT: port.default(8000).describe('port of the model server'),
   MODEL_PATH: optional.describe('model server: the ONNX file; NanoDet-g without it'),
+  MODEL_DIR: optional.describe('model server: a folder of ONNX files to serve, its changes taken up'),
   INFERENCE_DEVICE: z
     .enum(['auto', 'cpu', 'cuda', 'tensorrt'])
     .default('auto')

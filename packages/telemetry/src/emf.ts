@@ -24,6 +24,8 @@ export const metricUnits = {
   FilteredByZone: MetricUnit.Count,
   /** Events published. */
   Events: MetricUnit.Count,
+  /** Events that the webhook took. */
+  EventsDelivered: MetricUnit.Count,
   /** One inference call, for all frames of the stream's batch. */
   InferenceTime: MetricUnit.Milliseconds,
   /** Frames stored in S3. */

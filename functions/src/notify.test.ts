@@ -1,0 +1,136 @@
+import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingHttpHeaders } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { type MSKEvent, toLambdaRecord } from '@video-pipeline/frame';
+import { type SceneEvent, sceneEventSchema } from '@video-pipeline/scene';
+import { afterEach, expect, test, vi } from 'vitest';
+import { createBus, createNotify, handler } from './notify.ts';
+import { createWebhook } from './webhook.ts';
+
+vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
+
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+const eventOf = (number: number): SceneEvent => ({
+  event_id: number.toString(16).padStart(32, '0'),
+  type: 'entered_zone',
+  rule: 'in',
+  stream_id: 'yard',
+  at: 1_795_590_000_000 + number,
+  track_id: 'a-0',
+  class_name: 'person',
+  zone: 'lawn',
+  frames: ['annotated/yard/a.jpg'],
+});
+function batchOf(values: string[]): MSKEvent {
+  const records = values.map((value, offset) =>
+    toLambdaRecord(
+      { topic: 'events', partition: 0, offset: String(offset), timestamp: 0 },
+      { key: 'yard', value: Buffer.from(value) },
+    ),
+  );
+  return {
+    eventSource: 'aws:kafka',
+    eventSourceArn: '',
+    bootstrapServers: '',
+    records: { 'events-0': records },
+  };
+}
+
+const closers: (() => unknown)[] = [];
+afterEach(() => Promise.all(closers.splice(0).map((close) => close())));
+
+/** A receiver that gives the statuses in turn, and 204 afterwards; 0 breaks the connection. */
+async function receiver(statuses: number[] = []) {
+  const posts: { headers: IncomingHttpHeaders; body: string }[] = [];
+  const server = createServer(async (request, response) => {
+    posts.push({ headers: request.headers, body: await text(request) });
+    const status = statuses.shift() ?? 204;
+    if (status === 0) request.socket.destroy();
+    else response.writeHead(status, { location: 'http://127.0.0.1:1/' }).end();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closers.push(() => server.close());
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`, posts };
+}
+
+function setUp(url: string, attempts = 5) {
+  const quarantined: { offset: number; reason: string }[] = [];
+  const notify = createNotify({
+    webhook: createWebhook({ url, secret: SECRET, attempts, firstWaitMs: 1 }),
+    quarantine: async ({ offset }, reason) => void quarantined.push({ offset, reason }),
+    logger: { warn() {} },
+  });
+  return { notify, quarantined };
+}
+
+test('an event is posted once, signed, with its id', async () => {
+  const { url, posts } = await receiver();
+  const { notify, quarantined } = setUp(url);
+  await notify(batchOf([JSON.stringify(eventOf(1))]));
+  expect(quarantined).toEqual([]);
+  expect(posts.map(({ body }) => sceneEventSchema.parse(JSON.parse(body)))).toEqual([eventOf(1)]);
+  const { headers, body } = posts[0] ?? { headers: {}, body: '' };
+  expect(headers['webhook-id']).toBe(eventOf(1).event_id);
+  expect(Math.abs(Number(headers['webhook-timestamp']) - Date.now() / 1000)).toBeLessThan(5);
+  const signed = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`;
+  const expected = createHmac('sha256', Buffer.alloc(32, 7)).update(signed).digest('base64');
+  expect(headers['webhook-signature']).toBe(`v1,${expected}`);
+});
+
+test('what time can cure is tried again', async () => {
+  const { url, posts } = await receiver([500, 429, 0]);
+  const { notify, quarantined } = setUp(url);
+  await notify(batchOf([JSON.stringify(eventOf(1))]));
+  expect(posts).toHaveLength(4);
+  expect(quarantined).toEqual([]);
+});
+
+test.each([
+  ['refused for good', [400], 1, /attempt 1: HTTP status 400/],
+  ['redirected', [302], 1, /HTTP status 302/],
+  ['failed too often', [500, 500, 503], 3, /attempt 3: HTTP status 503/],
+])('an event that is %s goes to failed/, the others on', async (_what, statuses, attempts, reason) => {
+  const { url, posts } = await receiver([...statuses]);
+  const { notify, quarantined } = setUp(url, 3);
+  await notify(batchOf([JSON.stringify(eventOf(1))]));
+  await notify(batchOf(['{}', 'no JSON', JSON.stringify(eventOf(2))]));
+  expect(posts).toHaveLength(attempts + 1);
+  expect(quarantined).toEqual([
+    { offset: 0, reason: expect.stringMatching(reason) },
+    { offset: 0, reason: 'is no event' },
+    { offset: 1, reason: 'is no event' },
+  ]);
+});
+
+test('a receiver that is away is named', async () => {
+  const { notify, quarantined } = setUp('http://127.0.0.1:1/', 2);
+  await notify(batchOf([JSON.stringify(eventOf(1))]));
+  expect(quarantined[0]?.reason).toMatch(/attempt 2: /);
+});
+
+test('a bus gets ten events at a time, and one that refuses fails the batch', async () => {
+  const requests: number[] = [];
+  const send = vi.fn(async ({ input }) => {
+    requests.push(input.Entries.length);
+    return { FailedEntryCount: 0 };
+  });
+  const events = Array.from({ length: 12 }, (_, index) => eventOf(index));
+  await createBus({ send }, 'bus')(events);
+  expect(requests).toEqual([10, 2]);
+  expect(send.mock.calls[0]?.[0].input.Entries[0]).toMatchObject({
+    EventBusName: 'bus',
+    Source: 'video-pipeline',
+    DetailType: 'entered_zone',
+    Detail: JSON.stringify(eventOf(0)),
+  });
+  const refusing = async () => ({ FailedEntryCount: 1, Entries: [{}, { ErrorCode: 'ThrottlingException' }] });
+  await expect(createBus({ send: refusing as never }, 'bus')(events)).rejects.toThrow(
+    "bus 'bus' refused 1 of 10 events: ThrottlingException",
+  );
+});
+
+test('without a place to tell, the handler says which variable is missing', async () => {
+  await expect(handler(batchOf([]))).rejects.toThrow('WEBHOOK_URL or EVENT_BUS_NAME');
+});

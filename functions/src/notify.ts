@@ -1,0 +1,110 @@
+import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { ConfigError, readConfig } from '@video-pipeline/config';
+import { fromLambdaRecord, type MSKEvent, type MSKRecord, recordsOf } from '@video-pipeline/frame';
+import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
+import { createQuarantine, createStore } from '@video-pipeline/storage';
+import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
+import { inParallel } from './in-parallel.ts';
+import { type Failure, type FailureDependencies, setAside } from './records.ts';
+import { createWebhook, type Webhook } from './webhook.ts';
+
+/** Puts events on a bus. @throws when not all are on it */
+export type Bus = (events: readonly SceneEvent[]) => Promise<void>;
+
+export interface NotifyDependencies extends FailureDependencies {
+  webhook?: Webhook | undefined;
+  bus?: Bus | undefined;
+}
+
+/** Events posted side by side. */
+const IN_WORK = 8;
+/** Most entries of one PutEvents request. */
+const BUS_ENTRIES = 10;
+
+/**
+ * The Lambda that tells others: each record of `events` goes to the bus and to the webhook. What the webhook doesn't take
+ * is put into quarantine, so that one deaf receiver holds up nobody; a bus that is away fails the batch. An event
+ * delivered again has the same id.
+ */
+export function createNotify(dependencies: NotifyDependencies) {
+  const { webhook, bus } = dependencies;
+  return async (event: MSKEvent): Promise<void> => {
+    const failures: Failure[] = [];
+    const events: { record: MSKRecord; event: SceneEvent }[] = [];
+    for (const record of recordsOf(event)) {
+      const parsed = parseSceneEvent(fromLambdaRecord(record).value);
+      if (parsed) events.push({ record, event: parsed });
+      else failures.push({ record, reason: 'is no event' });
+    }
+    await bus?.(events.map((one) => one.event));
+    if (webhook) {
+      const reasons = await inParallel(events, IN_WORK, (one) => webhook(one.event));
+      for (const [index, { record }] of events.entries()) {
+        const reason = reasons[index];
+        if (reason !== undefined) failures.push({ record, reason });
+      }
+      report(events.filter((_one, index) => reasons[index] === undefined).map((one) => one.event));
+    }
+    await setAside('notify', failures, dependencies);
+  };
+}
+
+function report(delivered: readonly SceneEvent[]): void {
+  for (const [stream, list] of Map.groupBy(delivered, ({ stream_id }) => stream_id)) {
+    emitMetrics('notify', stream, { EventsDelivered: list.length });
+  }
+}
+
+/** Puts events on an EventBridge bus: source `video-pipeline`, detail type the event's type, detail the event. */
+export function createBus(client: Pick<EventBridgeClient, 'send'>, busName: string): Bus {
+  return async (events) => {
+    for (let at = 0; at < events.length; at += BUS_ENTRIES) {
+      const entries = events.slice(at, at + BUS_ENTRIES).map((event) => ({
+        EventBusName: busName,
+        Source: 'video-pipeline',
+        DetailType: event.type,
+        Detail: JSON.stringify(event),
+        Time: new Date(event.at),
+      }));
+      const { FailedEntryCount = 0, Entries } = await client.send(new PutEventsCommand({ Entries: entries }));
+      if (FailedEntryCount === 0) continue;
+      const code = Entries?.find(({ ErrorCode }) => ErrorCode)?.ErrorCode;
+      throw new Error(`bus '${busName}' refused ${FailedEntryCount} of ${entries.length} events: ${code}`);
+    }
+  };
+}
+
+const config = readConfig([
+  'WEBHOOK_URL',
+  'WEBHOOK_SECRET',
+  'WEBHOOK_ATTEMPTS',
+  'EVENT_BUS_NAME',
+  'AWS_REGION',
+]);
+
+function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'bus'> {
+  const {
+    WEBHOOK_URL: url,
+    WEBHOOK_SECRET: secret,
+    WEBHOOK_ATTEMPTS: attempts,
+    EVENT_BUS_NAME: busName,
+  } = config;
+  if (!url && !busName) throw new ConfigError('WEBHOOK_URL or EVENT_BUS_NAME must say where events go');
+  return {
+    webhook: url ? createWebhook({ url, secret, attempts }) : undefined,
+    bus: busName ? createBus(new EventBridgeClient({ region: config.AWS_REGION }), busName) : undefined,
+  };
+}
+
+/** The handler as Lambda runs it, wired from the environment at its first batch. */
+export const handler = (() => {
+  let notify: ReturnType<typeof createNotify> | undefined;
+  return async (event: MSKEvent): Promise<void> => {
+    notify ??= createNotify({
+      ...fromEnvironment(),
+      quarantine: createQuarantine(createStore(), 'notify'),
+      logger: createLogger('notify'),
+    });
+    await notify(event);
+  };
+})();

@@ -1,0 +1,85 @@
+import { createHmac } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { SceneEvent } from '@video-pipeline/scene';
+
+export interface WebhookSettings {
+  /** http(s) URL. */
+  url: string;
+  /** `whsec_` and the key in base64; without it nothing is signed. */
+  secret: string | undefined;
+  /** How often an event is posted at most. */
+  attempts: number;
+  /** First wait between attempts, milliseconds; each further one is twice as long. */
+  firstWaitMs?: number;
+}
+
+/** Posts an event. @returns undefined once it is taken (2xx), or why it is given up */
+export type Webhook = (event: SceneEvent) => Promise<string | undefined>;
+
+const FIRST_WAIT_MS = 500;
+/** Longest wait for an answer. */
+const TIMEOUT_MS = 10_000;
+/** Answers that may be different next time, besides 5xx: timeout, too early, too many requests. */
+const CURABLE = new Set([408, 425, 429]);
+
+/**
+ * Posts events as Standard Webhooks does: the receiver tells a doubled event by `webhook-id`, and an authentic one by
+ * `webhook-signature`. Redirects are not followed: they might lead anywhere.
+ * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+ */
+export function createWebhook({
+  url,
+  secret,
+  attempts,
+  firstWaitMs = FIRST_WAIT_MS,
+}: WebhookSettings): Webhook {
+  return async (event) => {
+    let problem = '';
+    for (let attempt = 1; attempt <= attempts; attempt++) {
+      const answer = await post(url, event, secret);
+      if (answer === undefined) return undefined;
+      problem = `attempt ${attempt}: ${answer.problem}`;
+      if (!answer.curable) break;
+      if (attempt < attempts) await sleep(firstWaitMs * 2 ** (attempt - 1));
+    }
+    return `the webhook did not take it, ${problem}`;
+  };
+}
+
+async function post(
+  url: string,
+  event: SceneEvent,
+  secret: string | undefined,
+): Promise<{ problem: string; curable: boolean } | undefined> {
+  const body = JSON.stringify(event);
+  const timestamp = String(Math.floor(Date.now() / 1000));
+  const signature = secret && { 'webhook-signature': sign(secret, event.event_id, timestamp, body) };
+  const headers = {
+    'content-type': 'application/json',
+    'webhook-id': event.event_id,
+    'webhook-timestamp': timestamp,
+    ...signature,
+  };
+  try {
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const { status, body: answer } = await fetch(url, {
+      method: 'POST',
+      headers,
+      body,
+      redirect: 'manual',
+      signal,
+    });
+    await answer?.cancel();
+    if (status >= 200 && status < 300) return undefined;
+    return { problem: `HTTP status ${status}`, curable: status >= 500 || CURABLE.has(status) };
+  } catch (error) {
+    const { message, cause } = error as Error;
+    return { problem: cause instanceof Error ? cause.message : message, curable: true };
+  }
+}
+
+/** `v1,` and HMAC-SHA256 over `<id>.<timestamp>.<body>`, in base64. @param timestamp epoch seconds */
+export function sign(secret: string, id: string, timestamp: string, body: string): string {
+  const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
+  return `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')}`;
+}
