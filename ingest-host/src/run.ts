@@ -25,8 +25,8 @@ const VARIABLES = [
 
 /** Longest wait for Kafka to take what is queued when the process is told to stop, milliseconds. */
 const FLUSH_MS = 3_000;
-/** A broker that is back is found again within so many milliseconds. */
-const LONGEST_KAFKA_RETRY_MS = 2_000;
+/** Short, since a failed send is tried again anyway: a broker that is back, or a topic, is soon found. */
+const KAFKA_RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 3 };
 /** Each camera being read holds one thread of libuv's pool; decoding and encoding need some, and so does DNS. */
 const MIN_THREADS = 32;
 
@@ -41,9 +41,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   process.env.UV_THREADPOOL_SIZE ??= String(Math.max(MIN_THREADS, specs.length + 16));
 
   const log = createLogger('ingest');
-  const kafka = connectKafka('ingest', log, readConfig(KAFKA_VARIABLES, env), {
-    retry: { maxRetryTime: LONGEST_KAFKA_RETRY_MS },
-  });
+  const kafka = connectKafka('ingest', log, readConfig(KAFKA_VARIABLES, env), { retry: KAFKA_RETRY });
   const producer = orderedProducer(kafka);
   const ingest = new Ingest(kafkaSend(producer, config.KAFKA_TOPIC), {
     maxFrameBytes: config.MAX_FRAME_BYTES,
