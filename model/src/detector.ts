@@ -23,6 +23,10 @@ export interface DetectRequest {
 export interface DetectorOptions {
   model: ModelFile;
   pool: InferencePool;
+  /** Where the pool's threads run the model. */
+  device: string;
+  /** By class name, thresholds over the request's own, 0..1. */
+  classThresholds: ReadonlyMap<string, number>;
   /** Most pictures the runtime gets at once. */
   batchSize: number;
   /** Longest wait for a batch to fill, milliseconds. */
@@ -66,6 +70,8 @@ export class Detector {
   /** Memory for batches, given back by the runtime. */
   #free: Uint8Array[] = [];
   #inFlight = 0;
+  /** Resolved when the last picture is done; a new one when work begins again. */
+  #idle = Promise.withResolvers<void>();
 
   constructor(options: DetectorOptions) {
     this.model = options.model;
@@ -131,9 +137,15 @@ export class Detector {
     return this.#options.pool.isHealthy;
   }
 
-  /** Ends the threads; what still waits fails. */
-  close(): Promise<void> {
-    return this.#options.pool.close();
+  /** Where the model runs. */
+  get device(): string {
+    return this.#options.device;
+  }
+
+  /** Waits until no picture is left, then ends the threads. */
+  async close(): Promise<void> {
+    if (this.#inFlight > 0) await this.#idle.promise;
+    await this.#options.pool.close();
   }
 
   #startNext(): void {
@@ -145,12 +157,13 @@ export class Detector {
         continue;
       }
       this.#observe('queue', job.since);
-      this.#inFlight++;
+      if (this.#inFlight++ === 0) this.#idle = Promise.withResolvers();
       this.#work(job)
         .then(job.result.resolve, job.result.reject)
         .finally(() => {
           this.#inFlight--;
           this.#startNext();
+          if (this.#inFlight === 0) this.#idle.resolve();
         });
     }
   }
@@ -168,7 +181,10 @@ export class Detector {
     request.signal.throwIfAborted();
     const candidates = await this.#batcher.add({ picture, threshold: request.threshold });
     this.#observe('batch', decoded);
-    const detections = candidates.map((candidate) => this.#toDetection(candidate, picture));
+    const { classThresholds } = this.#options;
+    const detections = candidates
+      .map((candidate) => this.#toDetection(candidate, picture))
+      .filter(({ class_name, confidence }) => confidence >= (classThresholds.get(class_name) ?? 0));
     return { width: picture.width, height: picture.height, detections };
   }
 

@@ -2,32 +2,27 @@ import { resolve } from 'node:path';
 import { readConfig } from '@video-pipeline/config';
 import { exitWithError, onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
-import { Command, Option } from 'commander';
-import { Detector } from './detector.ts';
-import { type Device, devices, startOn } from './device.ts';
-import { type HeadName, heads } from './heads/index.ts';
-import { readModelFile } from './model-file.ts';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Detector } from './detector.ts';
+import { devices } from './device.ts';
+import { heads } from './heads/index.ts';
+import { type LoadOptions, loadDetector } from './load-detector.ts';
+import { ModelSet } from './model-set.ts';
 import { buildNanodet, nanodetPath } from './nanodet/build.ts';
 import { createApp } from './server/app.ts';
 import { createMetrics } from './server/metrics.ts';
 import { SAGEMAKER_PORT } from './server/sagemaker.ts';
-import type { Service } from './server/service.ts';
 
-interface Options {
+interface Options extends Omit<LoadOptions, 'detector'> {
   model?: string;
-  head?: HeadName;
-  device: Device;
-  threads: number;
-  batchSize?: number;
-  iou?: number;
-  classAgnostic: boolean;
-  maxDetections: number;
+  modelDir?: string;
+  classThreshold: Map<string, number>;
   host: string;
   port: number;
 }
 
-/** Overlap for non-maximum suppression where the model's file says nothing: Ultralytics' default. */
-const DEFAULT_IOU = 0.7;
+/** How often a folder of models is looked at, milliseconds. Polled, since network file systems tell of no changes. */
+const FOLDER_INTERVAL_MS = 2_000;
 
 const logger = createLogger('model');
 
@@ -41,87 +36,96 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
     'MAX_FRAME_PIXELS',
     'SHUTDOWN_GRACE_SECONDS',
   ]);
-  const path = await modelPath(options.model);
-  const model = await readModelFile(path, options.head);
-  const suppression = {
-    iou: options.iou ?? model.metadata.iou ?? DEFAULT_IOU,
-    classAgnostic: options.classAgnostic,
-    maxDetections: options.maxDetections,
-  };
-  const use = await startOn(
-    options.device,
-    { onnx: model.onnx, head: model.head, suppression },
-    options.threads,
-  );
-
-  let detectors: ReadonlyMap<string, Detector> = new Map();
-  let isReady = false;
-  const metrics = createMetrics(() => [...detectors.values()].reduce((sum, { queued }) => sum + queued, 0));
-  const detector = new Detector({
-    model,
-    pool: use.pool,
-    batchSize: Math.min(options.batchSize ?? use.batchSize, model.batchSize ?? Number.POSITIVE_INFINITY),
-    batchDelayMs: use.batchDelayMs,
-    maxQueue: config.MAX_QUEUED_FRAMES,
-    maxPixels: config.MAX_FRAME_PIXELS,
-    ...metrics.observers,
-  });
-  await detector.warmUp();
-  detectors = new Map([[model.name, detector]]);
-  metrics.info.set({ model: model.name, version: model.version, device: use.device }, 1);
-
-  const service: Service = {
-    detectors,
-    device: use.device,
-    threshold: config.INFERENCE_CONFIDENCE_THRESHOLD,
-    limits: {
-      maxBodyBytes: config.MAX_BODY_BYTES,
-      maxFrames: config.MAX_REQUEST_FRAMES,
-      maxRequests: config.MAX_CONCURRENT_REQUESTS,
+  let models: Pick<ModelSet, 'detectors' | 'close'> = { detectors: new Map(), close: async () => {} };
+  const metrics = createMetrics(() => models.detectors);
+  models = await openModels(options, {
+    ...options,
+    detector: {
+      maxQueue: config.MAX_QUEUED_FRAMES,
+      maxPixels: config.MAX_FRAME_PIXELS,
+      classThresholds: options.classThreshold,
+      ...metrics.observers,
     },
-    metrics,
-    isReady: () => isReady && detector.isHealthy,
-  };
-  const app = await createApp(service, logger);
-  onShutdown(
-    async () => {
-      isReady = false;
-      await app.close();
-      await detector.close();
+  });
+  let isReady = true;
+  const app = await createApp(
+    {
+      detectors: () => models.detectors,
+      threshold: config.INFERENCE_CONFIDENCE_THRESHOLD,
+      limits: {
+        maxBodyBytes: config.MAX_BODY_BYTES,
+        maxFrames: config.MAX_REQUEST_FRAMES,
+        maxRequests: config.MAX_CONCURRENT_REQUESTS,
+      },
+      metrics,
+      isReady: () => isReady && [...models.detectors.values()].every(({ isHealthy }) => isHealthy),
     },
     logger,
-    config.SHUTDOWN_GRACE_SECONDS * 1000,
   );
+  const stop = async () => {
+    isReady = false;
+    await app.close();
+    await models.close();
+  };
+  onShutdown(stop, logger, config.SHUTDOWN_GRACE_SECONDS * 1000);
   // SageMaker starts its containers with the argument `serve` and calls this port.
-  const address = mode === 'serve' ? { host: '0.0.0.0', port: SAGEMAKER_PORT } : options;
-  isReady = true;
-  const url = await app.listen({ host: address.host, port: address.port });
-  logger.info('serving', {
-    url,
-    model: model.name,
-    version: model.version,
-    device: use.device,
-    threads: use.pool.size,
-  });
+  const { host, port } = mode === 'serve' ? { host: '0.0.0.0', port: SAGEMAKER_PORT } : options;
+  const url = await app.listen({ host, port });
+  for (const { model, device } of models.detectors.values()) {
+    logger.info('serving', { url, model: model.name, version: model.version, family: model.head, device });
+  }
   reportReady({ url });
 }
 
-async function modelPath(file: string | undefined): Promise<string> {
-  if (file) return resolve(file);
-  await buildNanodet(nanodetPath(), { note: (line) => logger.info(line) });
-  return nanodetPath();
+async function openModels(
+  options: Options,
+  load: LoadOptions,
+): Promise<Pick<ModelSet, 'detectors' | 'close'>> {
+  if (options.modelDir) {
+    const set = await ModelSet.open(options.modelDir, {
+      load: (path) => loadDetector(path, load),
+      log: logger,
+    });
+    set.watch(FOLDER_INTERVAL_MS);
+    return set;
+  }
+  if (!options.model) await buildNanodet(nanodetPath(), { note: (line) => logger.info(line) });
+  const detector: Detector = await loadDetector(resolve(options.model ?? nanodetPath()), load);
+  return { detectors: new Map([[detector.model.name, detector]]), close: () => detector.close() };
 }
 
-const number = (text: string) => Number(text);
-const config = readConfig(['HOST', 'PORT', 'MODEL_PATH', 'INFERENCE_DEVICE', 'INFERENCE_THREADS']);
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('must be a number');
+  return value;
+}
+
+/** `person=0.6` */
+function classThreshold(text: string, before: Map<string, number>): Map<string, number> {
+  const [, name = '', value = ''] = /^(.+)=(.+)$/.exec(text) ?? [];
+  return new Map(before).set(name, number(value));
+}
+
+const config = readConfig([
+  'HOST',
+  'PORT',
+  'MODEL_PATH',
+  'MODEL_DIR',
+  'INFERENCE_DEVICE',
+  'INFERENCE_THREADS',
+]);
 
 await new Command('model')
   .description(
-    'Object detection over HTTP: /predict, Open Inference Protocol v2, SageMaker. Serves an ONNX file.',
+    'Object detection over HTTP: /predict, Open Inference Protocol v2, SageMaker. Serves ONNX files.',
   )
   .argument('[mode]', '`serve`, as SageMaker says: listen on 0.0.0.0:8080')
   .option('--model <file.onnx>', 'the model; NanoDet-g, built when absent, without it', config.MODEL_PATH)
-  .addOption(new Option('--head <family>', 'family of the model').choices(Object.keys(heads)))
+  .option('--model-dir <folder>', 'serve all models of a folder, and take up its changes', config.MODEL_DIR)
+  .addOption(
+    new Option('--head <family>', 'family of the model, else recognised').choices(Object.keys(heads)),
+  )
+  .option('--names <file>', 'names of the classes, one a line, for a model that does not name them')
   .addOption(
     new Option('--device <device>', 'where it runs').choices(devices).default(config.INFERENCE_DEVICE),
   )
@@ -133,6 +137,12 @@ await new Command('model')
   )
   .option('--iou <overlap>', 'overlap over which the weaker of two boxes is dropped, 0..1', number)
   .option('--class-agnostic', 'boxes of different classes suppress each other too', false)
+  .option(
+    '--class-threshold <name=confidence>',
+    'a class of its own threshold; again for more',
+    classThreshold,
+    new Map(),
+  )
   .option('--max-detections <n>', 'most objects in a frame', number, 300)
   .option('--host <address>', 'address to listen on', config.HOST)
   .option('--port <n>', 'port to listen on', number, config.PORT)

@@ -38,10 +38,10 @@ export class GraphBuilder {
     return name;
   }
 
-  /** Declares tensor `from` an output of the graph, a float32 named `name`. */
-  output(name: string, from: string, shape: readonly Size[]): void {
+  /** Declares tensor `from` an output of the graph, named `name`. */
+  output(name: string, from: string, shape: readonly Size[], type: keyof typeof DataType = 'float32'): void {
     this.nodes.push({ opType: 'Identity', name, input: [from], output: [name] });
-    this.#outputs.push(valueInfo(name, DataType.float32, shape));
+    this.#outputs.push(valueInfo(name, DataType[type], shape));
   }
 
   /** Adds a node with one output. @returns the output's name */

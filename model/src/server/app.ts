@@ -36,10 +36,10 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
 
 function addHealth(app: FastifyInstance, service: Service): void {
   app.get('/health', (_request, reply) => {
-    const { name, version } = detectorFor(service).model;
+    const { model, device } = detectorFor(service);
     const isReady = service.isReady();
     reply.status(isReady ? 200 : 503);
-    return { status: isReady ? 'healthy' : 'unavailable', model: name, version, device: service.device };
+    return { status: isReady ? 'healthy' : 'unavailable', model: model.name, version: model.version, device };
   });
   app.get('/metrics', async (_request, reply) => {
     const { registry } = service.metrics;

@@ -1,8 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { DetectorOptions } from '../detector.ts';
+import type { Detector, DetectorOptions } from '../detector.ts';
 
 /** What the server counts, for Prometheus. */
-export function createMetrics(queued: () => number) {
+export function createMetrics(detectors: () => ReadonlyMap<string, Detector>) {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -31,25 +31,32 @@ export function createMetrics(queued: () => number) {
     labelNames: ['result'],
     registers,
   });
-  const info = new Gauge({
+  new Gauge({
     name: 'inference_model_info',
     help: 'Always 1; which model runs where',
     labelNames: ['model', 'version', 'device'],
     registers,
+    collect() {
+      this.reset();
+      for (const [name, { model, device }] of detectors())
+        this.set({ model: name, version: model.version, device }, 1);
+    },
   });
   new Gauge({
     name: 'inference_queued_frames',
     help: 'Frames that wait to be begun',
+    labelNames: ['model'],
     registers,
     collect() {
-      this.set(queued());
+      this.reset();
+      for (const [model, { queued }] of detectors()) this.set({ model }, queued);
     },
   });
   const observers: Pick<DetectorOptions, 'observe' | 'observeBatch'> = {
     observe: (step, seconds) => steps.observe({ step }, seconds),
     observeBatch: (size) => batches.observe(size),
   };
-  return { registry, requests, frames, info, observers };
+  return { registry, requests, frames, observers };
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;

@@ -5,10 +5,8 @@ import type { Metrics } from './metrics.ts';
 
 /** What every route works with. */
 export interface Service {
-  /** By model name, the default one first. */
-  detectors: ReadonlyMap<string, Detector>;
-  /** Where the models run. */
-  device: string;
+  /** The models now in service by name, the default one first. */
+  detectors(): ReadonlyMap<string, Detector>;
   /** Detections under it are left out where a request says nothing, 0..1. */
   threshold: number;
   limits: Limits;
@@ -31,9 +29,10 @@ const TIMEOUT_HEADER = 'x-request-timeout-ms';
 
 /** @throws RequestError 404 when no model is called `name`; without a name the default model is meant */
 export function detectorFor(service: Service, name?: string): Detector {
-  const detector = name === undefined ? service.detectors.values().next().value : service.detectors.get(name);
+  const detectors = service.detectors();
+  const detector = name === undefined ? detectors.values().next().value : detectors.get(name);
   if (detector) return detector;
-  throw new RequestError(404, `no model '${name}'; there are: ${[...service.detectors.keys()].join(', ')}`);
+  throw new RequestError(404, `no model '${name}'; there are: ${[...detectors.keys()].join(', ')}`);
 }
 
 /**

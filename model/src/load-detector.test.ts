@@ -1,0 +1,108 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type ColourModelOptions, writeColourModel } from '../test/colour-model.ts';
+import type { PictureResult } from './detector.ts';
+import { type LoadOptions, loadDetector } from './load-detector.ts';
+import { GraphBuilder } from './onnx/graph-builder.ts';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'model-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const options: LoadOptions = {
+  device: 'cpu',
+  threads: 1,
+  classAgnostic: false,
+  maxDetections: 300,
+  detector: {
+    maxQueue: 100,
+    maxPixels: 1e6,
+    classThresholds: new Map(),
+    observe() {},
+    observeBatch() {},
+  },
+};
+const [red, green] = await Promise.all(
+  ['#ff0000', '#00ff00'].map((background) =>
+    sharp({ create: { width: 64, height: 64, channels: 3, background } })
+      .png()
+      .toBuffer(),
+  ),
+);
+const pictures = [red, green, red, green, red].map((picture) => picture ?? Buffer.alloc(0));
+
+async function detect(model: ColourModelOptions, more: Partial<LoadOptions> = {}): Promise<PictureResult[]> {
+  const path = await writeColourModel(join(folder, 'colours.onnx'), model);
+  const detector = await loadDetector(path, { ...options, ...more });
+  try {
+    const { signal } = new AbortController();
+    return await detector.detect({ pictures, threshold: 0.5, client: 'test', signal });
+  } finally {
+    await detector.close();
+  }
+}
+
+/** The toy's box, 8 x 6 about (16, 16) of 32 x 32, in the picture of 64 x 64. */
+const seen = (class_name: string, class_id: number) => ({
+  width: 64,
+  height: 64,
+  detections: [{ class_id, class_name, confidence: 1, bbox: [24, 26, 40, 38] }],
+});
+const colours = [seen('red', 0), seen('green', 1), seen('red', 0), seen('green', 1), seen('red', 0)];
+
+test.each([
+  ['any batch and size', {}, {}],
+  ['any batch and size, batches of four', {}, { batchSize: 4 }],
+  ['a fixed size', { shape: ['batch', 3, 32, 32] }, { batchSize: 4 }],
+  ['a fixed batch of one', { shape: [1, 3, 32, 32] }, { batchSize: 4 }],
+  ['a fixed batch of three, the last one not full', { shape: [3, 3, 32, 32] }, { batchSize: 8 }],
+  ['half precision', { type: 'float16' }, { batchSize: 2 }],
+] as const)('a model with %s sees what it is shown, in order', async (_name, model, more) => {
+  expect(await detect(model, more)).toEqual(colours);
+});
+
+test('a class may have a threshold of its own', async () => {
+  const classThresholds = new Map([['green', 1.1]]);
+  const results = await detect({}, { detector: { ...options.detector, classThresholds } });
+  const counts = results.map((result) => ('detections' in result ? result.detections.length : -1));
+  expect(counts).toEqual([1, 0, 1, 0, 1]);
+});
+
+test('names come from a file when the model has none', async () => {
+  const names = join(folder, 'names.txt');
+  await writeFile(names, 'rouge\nvert\nbleu\n');
+  const [first] = await detect({ names: '{}' }, { names, head: 'yolov8' });
+  expect(first).toMatchObject({ detections: [{ class_name: 'rouge' }] });
+});
+
+test('a file that is no model is refused by its name', async () => {
+  const path = join(folder, 'text.onnx');
+  await writeFile(path, 'this is not a model');
+  await expect(loadDetector(path, options)).rejects.toThrow(`${path} is not an ONNX file`);
+  await expect(loadDetector(join(folder, 'absent.onnx'), options)).rejects.toThrow(
+    /can't read model .*absent/,
+  );
+});
+
+test('a model of no known family is refused with its inputs and outputs, and with what is served', async () => {
+  const g = new GraphBuilder();
+  const input = g.input('pixels', 'float32', ['batch', 3, 224, 224]);
+  g.output('classes', g.node('GlobalAveragePool', [input]), ['batch', 3, 1, 1]);
+  const path = join(folder, 'classifier.onnx');
+  await writeFile(path, g.encode('classifier', {}));
+  await expect(loadDetector(path, options)).rejects.toThrow(
+    /pixels \[batch, 3, 224, 224\].*classes \[batch, 3, 1, 1\].*yolov8, yolov5.*--head/,
+  );
+});
+
+test('CUDA where there is none is an error', async () => {
+  const path = await writeColourModel(join(folder, 'colours.onnx'));
+  await expect(loadDetector(path, { ...options, device: 'cuda' })).rejects.toThrow(
+    'device cuda is not to be had',
+  );
+});

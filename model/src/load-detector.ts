@@ -1,0 +1,61 @@
+import { readFile } from 'node:fs/promises';
+import { Detector, type DetectorOptions } from './detector.ts';
+import { type Device, startOn } from './device.ts';
+import type { HeadName } from './heads/index.ts';
+import { readModelFile } from './model-file.ts';
+
+/** How models are loaded and used; the same for all models of a server. */
+export interface LoadOptions {
+  /** Family of the model, when it is not to be recognised. */
+  head?: HeadName;
+  /** File with the classes' names, one a line, for a model that does not name them. */
+  names?: string;
+  device: Device;
+  /** Inference threads on a CPU, 0 for one a core. */
+  threads: number;
+  /** Most pictures the runtime gets at once; what suits the device without it. */
+  batchSize?: number;
+  /** Overlap over which the weaker of two boxes is dropped, 0..1; what the model says without it. */
+  iou?: number;
+  classAgnostic: boolean;
+  maxDetections: number;
+  detector: Pick<DetectorOptions, 'maxQueue' | 'maxPixels' | 'classThresholds' | 'observe' | 'observeBatch'>;
+}
+
+/** Overlap for non-maximum suppression where the model's file says nothing: Ultralytics' default. */
+const DEFAULT_IOU = 0.7;
+
+/**
+ * Loads a model and has every thread run it once.
+ * @throws UnsupportedModelError when the file holds none that can be served, InferenceError when the runtime or the
+ *   device refuses it
+ */
+export async function loadDetector(path: string, options: LoadOptions): Promise<Detector> {
+  const file = await readModelFile(path, options.head);
+  const model = options.names ? { ...file, classNames: await readNames(options.names) } : file;
+  const suppression = {
+    iou: options.iou ?? model.metadata.iou ?? DEFAULT_IOU,
+    classAgnostic: options.classAgnostic,
+    maxDetections: options.maxDetections,
+  };
+  const setup = { onnx: model.onnx, head: model.head, suppression };
+  const use = await startOn(options.device, setup, options.threads);
+  const batchSize = options.batchSize ?? use.batchSize;
+  const detector = new Detector({
+    ...options.detector,
+    ...use,
+    model,
+    batchSize: Math.min(batchSize, model.batchSize ?? batchSize),
+  });
+  try {
+    await detector.warmUp();
+  } catch (error) {
+    await detector.close();
+    throw error;
+  }
+  return detector;
+}
+
+async function readNames(path: string): Promise<string[]> {
+  return (await readFile(path, 'utf8')).trim().split(/\r?\n/);
+}

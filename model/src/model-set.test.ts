@@ -1,0 +1,96 @@
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { writeColourModel } from '../test/colour-model.ts';
+import { loadDetector } from './load-detector.ts';
+import { ModelSet } from './model-set.ts';
+
+let folder: string;
+let set: ModelSet | undefined;
+const errors: string[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'models-'));
+  errors.length = 0;
+});
+afterEach(async () => {
+  await set?.close();
+  await rm(folder, { recursive: true });
+});
+
+const open = async () => {
+  set = await ModelSet.open(folder, {
+    load: (path) =>
+      loadDetector(path, {
+        device: 'cpu',
+        threads: 1,
+        classAgnostic: false,
+        maxDetections: 300,
+        detector: {
+          ...{ maxQueue: 1000, maxPixels: 1e6, classThresholds: new Map() },
+          observe() {},
+          observeBatch() {},
+        },
+      }),
+    log: { info: () => {}, error: (message) => void errors.push(String(message)) },
+  });
+  return set;
+};
+const red = await sharp({ create: { width: 32, height: 32, channels: 3, background: '#ff0000' } })
+  .png()
+  .toBuffer();
+
+function look(models: ModelSet, name: string) {
+  const { signal } = new AbortController();
+  return models.detectors.get(name)?.detect({ pictures: [red], threshold: 0.5, client: 'test', signal });
+}
+
+/** Replaces a model as one should: whole, by a rename. */
+async function replace(name: string, names: string): Promise<void> {
+  await writeColourModel(join(folder, 'new'), { names });
+  await rename(join(folder, 'new'), join(folder, name));
+}
+
+test('all models of a folder are served, each by its name', async () => {
+  await writeColourModel(join(folder, 'b.onnx'));
+  await writeColourModel(join(folder, 'a.onnx'));
+  const models = await open();
+  expect([...models.detectors.keys()]).toEqual(['a', 'b']);
+  expect(await look(models, 'b')).toMatchObject([{ detections: [{ class_name: 'red' }] }]);
+});
+
+test('a changed model takes the place of the old one without a failed request', async () => {
+  await writeColourModel(join(folder, 'a.onnx'));
+  const models = await open();
+  models.watch(10);
+  const seen = new Set<string>();
+  await replace('a.onnx', "{0: 'crimson', 1: 'green', 2: 'blue'}");
+  while (!seen.has('crimson')) {
+    const [result] = (await look(models, 'a')) ?? [];
+    const [detection] = result && 'detections' in result ? result.detections : [];
+    seen.add(detection?.class_name ?? 'nothing');
+  }
+  expect([...seen]).toEqual(['red', 'crimson']);
+  expect(errors).toEqual([]);
+});
+
+test('a model that appears is served, one that goes is not, one that is broken is reported once', async () => {
+  await writeColourModel(join(folder, 'a.onnx'));
+  const models = await open();
+  await writeColourModel(join(folder, 'b.onnx'));
+  await writeFile(join(folder, 'broken.onnx'), 'not a model');
+  await models.rescan();
+  await models.rescan();
+  expect([...models.detectors.keys()]).toEqual(['a', 'b']);
+  expect(errors).toEqual([`can't load ${join(folder, 'broken.onnx')}`]);
+
+  await rm(join(folder, 'a.onnx'));
+  await models.rescan();
+  expect([...models.detectors.keys()]).toEqual(['b']);
+});
+
+test('a folder without a model is an error', async () => {
+  await expect(open()).rejects.toThrow('holds no model');
+});

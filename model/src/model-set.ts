@@ -1,0 +1,115 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from '@video-pipeline/telemetry';
+import type { Detector } from './detector.ts';
+
+export interface ModelSetOptions {
+  /** Loads one file; may reject. */
+  load(path: string): Promise<Detector>;
+  log: Pick<Logger, 'info' | 'error'>;
+}
+
+interface Loaded {
+  /** Size and time of the file; another one means that it has changed. */
+  stamp: string;
+  detector: Detector;
+}
+
+/** The models of a folder, kept as the folder is: a changed file is loaded beside the old one, then takes its place. */
+export class ModelSet {
+  /** By model name, in alphabetic order; the first is the default one. */
+  detectors: ReadonlyMap<string, Detector> = new Map();
+  readonly #folder: string;
+  readonly #options: ModelSetOptions;
+  readonly #loaded = new Map<string, Loaded>();
+  /** Stamps of files that could not be loaded, so that each is tried and reported once. */
+  readonly #failed = new Map<string, string>();
+  readonly #stopped = new AbortController();
+  #watching: Promise<void> = Promise.resolve();
+
+  private constructor(folder: string, options: ModelSetOptions) {
+    this.#folder = folder;
+    this.#options = options;
+  }
+
+  /**
+   * Loads every `*.onnx` of `folder`.
+   * @throws what the first file fails with, or Error when there is none
+   */
+  static async open(folder: string, options: ModelSetOptions): Promise<ModelSet> {
+    const set = new ModelSet(folder, options);
+    for (const [path, stamp] of await set.#files()) await set.#load(path, stamp);
+    if (set.#loaded.size === 0) throw new Error(`${folder} holds no model (*.onnx)`);
+    return set;
+  }
+
+  /** Looks for changes every `everyMs`, until the set is closed. */
+  watch(everyMs: number): void {
+    this.#watching = this.#watch(everyMs).catch((error) => this.#options.log.error('model folder', error));
+  }
+
+  /** Takes up what has changed in the folder. A file that can't be loaded is reported; what it was stays in service. */
+  async rescan(): Promise<void> {
+    const files = await this.#files();
+    for (const [path, stamp] of files) {
+      if (this.#loaded.get(path)?.stamp === stamp || this.#failed.get(path) === stamp) continue;
+      await this.#load(path, stamp).catch((error) => {
+        this.#failed.set(path, stamp);
+        this.#options.log.error(`can't load ${path}`, error);
+      });
+    }
+    for (const [path, { detector }] of this.#loaded) {
+      // The last one stays: a server without a model helps nobody.
+      if (files.has(path) || this.#loaded.size === 1) continue;
+      this.#loaded.delete(path);
+      this.#publish();
+      await detector.close();
+    }
+  }
+
+  /** Waits for work under way, then ends all threads. */
+  async close(): Promise<void> {
+    this.#stopped.abort();
+    await this.#watching;
+    await Promise.all([...this.detectors.values()].map((detector) => detector.close()));
+  }
+
+  async #watch(everyMs: number): Promise<void> {
+    const { signal } = this.#stopped;
+    while (!signal.aborted) {
+      await sleep(everyMs, undefined, { signal }).catch(() => {});
+      if (!signal.aborted) await this.rescan();
+    }
+  }
+
+  async #load(path: string, stamp: string): Promise<void> {
+    const detector = await this.#options.load(path);
+    const before = this.#loaded.get(path)?.detector;
+    this.#loaded.set(path, { stamp, detector });
+    this.#publish();
+    this.#options.log.info('model loaded', {
+      path,
+      version: detector.model.version,
+      replaces: before?.model.version,
+    });
+    await before?.close();
+  }
+
+  #publish(): void {
+    const detectors = [...this.#loaded.values()].map(({ detector }) => detector);
+    detectors.sort((a, b) => a.model.name.localeCompare(b.model.name));
+    this.detectors = new Map(detectors.map((detector) => [detector.model.name, detector]));
+  }
+
+  async #files(): Promise<Map<string, string>> {
+    const names = (await readdir(this.#folder)).filter((name) => name.endsWith('.onnx')).sort();
+    const files = new Map<string, string>();
+    for (const name of names) {
+      const path = join(this.#folder, name);
+      const { size, mtimeMs, ino } = await stat(path);
+      files.set(path, `${size} ${mtimeMs} ${ino}`);
+    }
+    return files;
+  }
+}

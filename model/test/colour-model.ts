@@ -1,0 +1,33 @@
+import { writeFile } from 'node:fs/promises';
+import { GraphBuilder, type Size } from '../src/onnx/graph-builder.ts';
+import { DataType } from '../src/onnx/schema.ts';
+
+export interface ColourModelOptions {
+  /** Shape of the image input. Default: any batch, any size. */
+  shape?: readonly Size[];
+  type?: 'float32' | 'float16';
+  names?: string;
+}
+
+/**
+ * Writes a model in YOLOv8's layout that sees one object, 8 x 6 pixels about (16, 16), whose class is the input's
+ * strongest channel, red, green or blue, and whose score is that channel's mean: what the model was fed is in its answer.
+ */
+export async function writeColourModel(path: string, options: ColourModelOptions = {}): Promise<string> {
+  const { shape = ['batch', 3, 'height', 'width'], type = 'float32' } = options;
+  const { names = "{0: 'red', 1: 'green', 2: 'blue'}" } = options;
+  const g = new GraphBuilder();
+  const images = g.input('images', type, shape);
+  const means = g.node('ReduceMean', [g.node('Cast', [images], { to: DataType.float32 })], {
+    axes: [2, 3],
+    keepdims: 0,
+  });
+  const scores = g.node('Unsqueeze', [means, g.constant([2])]);
+  const batch = g.node('Shape', [images], { start: 0, end: 1 });
+  const boxShape = g.node('Concat', [batch, g.constant([4, 1])], { axis: 0 });
+  const boxes = g.node('Expand', [g.constant(Float32Array.of(16, 16, 8, 6), [1, 4, 1]), boxShape]);
+  const output = g.node('Concat', [boxes, scores], { axis: 1 });
+  g.output('output0', g.node('Cast', [output], { to: DataType[type] }), [shape[0] ?? 1, 7, 1], type);
+  await writeFile(path, g.encode('colours', { task: 'detect', stride: '32', imgsz: '[32, 32]', names }));
+  return path;
+}
