@@ -19,6 +19,7 @@ export default $config({
   async run() {
     const { stageOf } = await import('./infra/stages.ts');
     const { deployment } = await import('./infra/settings.ts');
+    const { readCameras } = await import('./infra/cameras.ts');
     const { createNetwork } = await import('./infra/network.ts');
     const { createKafka } = await import('./infra/kafka.ts');
     const { createStore } = await import('./infra/storage.ts');
@@ -29,12 +30,14 @@ export default $config({
     const { createDevCommands } = await import('./infra/dev.ts');
 
     const stage = stageOf($app.stage);
-    const network = createNetwork(stage, deployment().DEPLOY_CIDRS);
+    const { DEPLOY_CIDRS, CAMERAS_FILE } = deployment();
+    const cameras = CAMERAS_FILE ? readCameras(CAMERAS_FILE) : [];
+    const network = createNetwork(stage, DEPLOY_CIDRS);
     const kafka = createKafka(stage, network);
     const store = createStore(stage);
     const inference = createInference(stage, network, kafka);
-    const functions = createFunctions({ stage, network, kafka, store }, inference);
-    const ingest = createIngest({ stage, network, kafka });
+    const functions = createFunctions({ stage, network, kafka, store }, inference, cameras);
+    const ingest = createIngest({ stage, network, kafka }, cameras);
     const dashboard = createObservation({ kafka, functions, ingest, inference, store });
     if ($dev) createDevCommands({ kafka, store });
 

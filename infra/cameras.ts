@@ -1,43 +1,26 @@
 import { readFileSync } from 'node:fs';
 import { isStreamId } from '@video-pipeline/frame';
-import { parse } from 'yaml';
+import { parseStreamList } from '@video-pipeline/scene';
+import { z } from 'zod';
 
-/** One entry of the ingest host's STREAMS; its other fields (rate, size, ...) are passed on as they are. */
-export interface Camera {
-  id: string;
-  url: string;
-  [setting: string]: unknown;
-}
-
-/** A list of cameras that can't be deployed. */
-export class CamerasError extends Error {
-  override readonly name = 'CamerasError';
-}
+/** One entry of the ingest host's STREAMS; the fields beside these are passed on as they are. */
+const camera = z.looseObject({
+  id: z.string().refine(isStreamId, 'must be a stream id'),
+  url: z.string().min(1),
+  scene: z.unknown().optional(),
+});
+export type Camera = z.output<typeof camera>;
 
 /**
- * Reads the cameras to deploy: a YAML or JSON list of streams, as the ingest host takes it in STREAMS_FILE.
- * @throws CamerasError naming the entry that has no id, no URL, or an id that is there twice; never a URL, which may
- *   hold a password
+ * Reads the cameras to deploy, a list as the ingest host takes it in STREAMS_FILE.
+ * @throws StreamsError naming line and field of everything that is wrong
  */
 export function readCameras(path: string): Camera[] {
-  const document: unknown = parse(readFileSync(path, 'utf8'));
-  if (!Array.isArray(document)) throw new CamerasError(`${path} has no list of streams`);
-  const seen = new Set<string>();
-  for (const [index, item] of document.entries()) {
-    const { id, url } = item ?? {};
-    const where = `${path}: stream ${index + 1}`;
-    if (typeof id !== 'string' || !isStreamId(id)) throw new CamerasError(`${where} has no valid id`);
-    if (seen.has(id)) throw new CamerasError(`${where}: id '${id}' is there twice`);
-    if (typeof url !== 'string' || !URL.canParse(url))
-      throw new CamerasError(`${where} '${id}' has no valid url`);
-    seen.add(id);
-  }
-  return document;
+  return parseStreamList(readFileSync(path, 'utf8'), camera, path);
 }
 
 /** Cuts a list into parts of at most `size`. */
 export function chunk<Item>(list: readonly Item[], size: number): Item[][] {
-  return Array.from({ length: Math.ceil(list.length / size) }, (_, part) =>
-    list.slice(part * size, (part + 1) * size),
-  );
+  const parts = Math.ceil(list.length / size);
+  return Array.from({ length: parts }, (_, part) => list.slice(part * size, (part + 1) * size));
 }

@@ -2,7 +2,7 @@ import type { InferenceTarget } from './inference.ts';
 import { type KafkaCluster, kafkaArn, kafkaStatement } from './kafka.ts';
 import { createKubeconfig } from './kubeconfig.ts';
 import { type KubernetesObject, manifests, NAMESPACE, SERVICE } from './kubernetes.ts';
-import { connect, createGroup, type createNetwork, reachAws } from './network.ts';
+import { connect, createGroup, type createNetwork, reachAws, VPC_CIDR } from './network.ts';
 import { deployment, KAFKA_IAM_PORT, pipeline } from './settings.ts';
 import type { Inference, Stage } from './stages.ts';
 
@@ -17,7 +17,6 @@ interface Parts {
 const KUBERNETES_VERSION = '1.33';
 const KEDA_VERSION = '2.18.0';
 const KEDA_NAMESPACE = 'keda';
-const CLIENT_CIDR = '10.0.0.0/16';
 
 /** An EKS cluster in Auto Mode that runs the model server on GPU nodes behind an internal load balancer. */
 export function createEks({ stage, inference, network, kafka, image }: Parts): InferenceTarget {
@@ -41,7 +40,7 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
       image,
       inference,
       loadBalancerGroup,
-      clientCidr: CLIENT_CIDR,
+      clientCidr: VPC_CIDR,
       kafka: { bootstrapServers, region },
     }),
   );

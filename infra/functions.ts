@@ -1,3 +1,4 @@
+import type { Camera } from './cameras.ts';
 import type { InferenceTarget } from './inference.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
 import { createLogGroup } from './logs.ts';
@@ -28,7 +29,7 @@ interface StageFunction {
 }
 
 /** The two Lambda functions of the pipeline, each behind its MSK event-source mapping. */
-export function createFunctions(parts: Parts, inference: InferenceTarget) {
+export function createFunctions(parts: Parts, inference: InferenceTarget, cameras: Camera[]) {
   const { stage, network, kafka, store } = parts;
   const detectGroup = createGroup(network.vpc, 'Detect');
   connect(detectGroup, kafka.group, KAFKA_IAM_PORT);
@@ -44,12 +45,15 @@ export function createFunctions(parts: Parts, inference: InferenceTarget) {
       ...inference.environment,
       INFERENCE_CONFIDENCE_THRESHOLD: String(pipeline.INFERENCE_CONFIDENCE_THRESHOLD),
       S3_BUCKET: store.name,
+      S3_PREFIX: pipeline.S3_PREFIX,
+      ...scenesEnvironment(cameras),
     },
     permissions: [
       ...kafkaPermissions(kafka, {
-        read: [pipeline.KAFKA_TOPIC],
+        // Tracks go on from the newest of what was detected before.
+        read: [pipeline.KAFKA_TOPIC, pipeline.KAFKA_DETECTIONS_TOPIC],
         groups: [pipeline.KAFKA_GROUP_ID],
-        write: [pipeline.KAFKA_DETECTIONS_TOPIC],
+        write: [pipeline.KAFKA_DETECTIONS_TOPIC, pipeline.KAFKA_EVENTS_TOPIC],
       }),
       putObjects(store, 'failed/detect/*'),
       ...inference.permissions,
@@ -79,7 +83,14 @@ export function kafkaEnvironment(kafka: KafkaCluster) {
     KAFKA_AUTH: 'iam',
     KAFKA_TOPIC: pipeline.KAFKA_TOPIC,
     KAFKA_DETECTIONS_TOPIC: pipeline.KAFKA_DETECTIONS_TOPIC,
+    KAFKA_EVENTS_TOPIC: pipeline.KAFKA_EVENTS_TOPIC,
   };
+}
+
+/** The scenes of the cameras that have one, without the cameras' addresses, which hold passwords. */
+function scenesEnvironment(cameras: Camera[]): { STREAMS?: string } {
+  const scenes = cameras.filter(({ scene }) => scene).map(({ id, scene }) => ({ id, scene }));
+  return scenes.length > 0 ? { STREAMS: JSON.stringify(scenes) } : {};
 }
 
 function putObjects(store: sst.aws.Bucket, ...keys: string[]) {

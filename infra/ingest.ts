@@ -1,4 +1,4 @@
-import { type Camera, chunk, readCameras } from './cameras.ts';
+import { type Camera, chunk } from './cameras.ts';
 import { kafkaEnvironment } from './functions.ts';
 import { createImage } from './images.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
@@ -26,10 +26,10 @@ interface Parts {
 }
 
 /**
- * ECS services that read the cameras of CAMERAS_FILE, `streamsPerTask` of them a task, and publish their frames.
+ * ECS services that read the cameras, `streamsPerTask` of them a task, and publish their frames.
  * @returns ids of the streams, and the names of the log groups
  */
-export function createIngest(parts: Parts) {
+export function createIngest(parts: Parts, cameras: Camera[]) {
   const { stage, network, kafka } = parts;
   const group = createGroup(network.vpc, 'Ingest');
   connect(group, kafka.group, KAFKA_IAM_PORT);
@@ -38,8 +38,7 @@ export function createIngest(parts: Parts) {
   for (const cidr of stage.ingest.cameraCidrs) for (const port of CAMERA_PORTS) connectOut(group, cidr, port);
 
   const cluster = createCluster(network, group);
-  const { CAMERAS_FILE, INGEST_IMAGE } = deployment();
-  const cameras = CAMERAS_FILE ? readCameras(CAMERAS_FILE) : [];
+  const { INGEST_IMAGE } = deployment();
   const test = stage.ingest.testCamera && !$dev ? [createTestCamera(parts, cluster, group)] : [];
   const image = $dev
     ? undefined

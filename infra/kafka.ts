@@ -1,6 +1,6 @@
 import { createLogGroup } from './logs.ts';
 import type { createNetwork } from './network.ts';
-import { connect, createGroup, type Group, reachAws, reachByTunnel, reachS3 } from './network.ts';
+import { acceptTunnel, connect, createGroup, type Group, reachAws, reachS3 } from './network.ts';
 import { KAFKA_IAM_PORT, pipeline } from './settings.ts';
 import type { Stage } from './stages.ts';
 
@@ -25,14 +25,14 @@ export interface KafkaCluster {
   topics: aws.msk.Topic[];
 }
 
-/** MSK with IAM authentication over TLS alone, and its two topics. */
+/** MSK with IAM authentication over TLS alone, and its topics. */
 export function createKafka(stage: Stage, network: ReturnType<typeof createNetwork>): KafkaCluster {
   const group = createGroup(network.vpc, 'Kafka');
   // A mapping's pollers take the cluster's subnets and group: they must reach the brokers, Lambda, STS and S3.
   connect(group, group, KAFKA_IAM_PORT);
   reachAws(network, group);
   reachS3(network, group);
-  reachByTunnel(network, stage, group, KAFKA_IAM_PORT);
+  acceptTunnel(network, stage, group, KAFKA_IAM_PORT);
 
   const cluster =
     stage.kafka.kind === 'serverless' ? serverless(network, group) : brokers(stage, network, group);
@@ -111,7 +111,8 @@ function growStorage(cluster: aws.msk.Cluster, volumeGb: number, maxVolumeGb: nu
 
 function createTopics({ kafka }: Stage, clusterArn: $util.Output<string>): aws.msk.Topic[] {
   const replicationFactor = kafka.kind === 'provisioned' && kafka.brokers === 2 ? 2 : 3;
-  return [pipeline.KAFKA_TOPIC, pipeline.KAFKA_DETECTIONS_TOPIC].map(
+  const { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC } = pipeline;
+  return [KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC].map(
     (name) =>
       new aws.msk.Topic(`KafkaTopic-${name}`, {
         clusterArn,

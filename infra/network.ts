@@ -1,3 +1,4 @@
+import { KAFKA_IAM_PORT } from './settings.ts';
 import type { Stage } from './stages.ts';
 
 /** A security group, by the name that rules are called after. */
@@ -19,6 +20,8 @@ const INTERFACE_ENDPOINTS = [
   'sagemaker.runtime',
 ];
 const HTTPS = 443;
+/** What SST gives every VPC. */
+export const VPC_CIDR = '10.0.0.0/16';
 const SSH = 22;
 const ANYWHERE = '0.0.0.0/0';
 const EVERY_PORT = { protocol: '-1', fromPort: 0, toPort: 0 };
@@ -40,10 +43,13 @@ export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
       securityGroup: { ingress: [], egress: [] },
       natSecurityGroup: (args) => {
         args.ingress = [
-          { ...EVERY_PORT, cidrBlocks: ['10.0.0.0/16'] },
+          { ...EVERY_PORT, cidrBlocks: [VPC_CIDR] },
           { protocol: 'tcp', fromPort: SSH, toPort: SSH, cidrBlocks: tunnel ? deployCidrs : [] },
         ];
-        args.egress = [{ protocol: 'tcp', fromPort: HTTPS, toPort: HTTPS, cidrBlocks: [ANYWHERE] }];
+        args.egress = [
+          { protocol: 'tcp', fromPort: HTTPS, toPort: HTTPS, cidrBlocks: [ANYWHERE] },
+          { protocol: 'tcp', fromPort: KAFKA_IAM_PORT, toPort: KAFKA_IAM_PORT, cidrBlocks: [VPC_CIDR] },
+        ];
       },
     },
   });
@@ -128,9 +134,16 @@ export function reachAws(network: Network, from: Group): void {
   else connectOut(from, ANYWHERE, HTTPS);
 }
 
-/** Lets the bastion of a personal stage reach `to`, for `sst tunnel`. */
-export function reachByTunnel(network: Network, stage: Stage, to: Group, port: number): void {
+/** Lets the bastion of a personal stage in, for `sst tunnel`; its own rules are with the NAT's. */
+export function acceptTunnel(network: Network, stage: Stage, to: Group, port: number): void {
   if (!stage.network.tunnel) return;
-  const id = network.vpc.nodes.bastionSecurityGroup.apply((group) => $output(group?.id ?? ''));
-  connect({ name: 'Tunnel', id }, to, port);
+  new aws.vpc.SecurityGroupIngressRule(`TunnelTo${to.name}${port}`, {
+    ipProtocol: 'tcp',
+    fromPort: port,
+    toPort: port,
+    securityGroupId: to.id,
+    referencedSecurityGroupId: network.vpc.nodes.bastionSecurityGroup.apply((group) =>
+      $output(group?.id ?? ''),
+    ),
+  });
 }

@@ -5,6 +5,7 @@ export const pipeline = readConfig(
   [
     'KAFKA_TOPIC',
     'KAFKA_DETECTIONS_TOPIC',
+    'KAFKA_EVENTS_TOPIC',
     'KAFKA_GROUP_ID',
     'BATCH_SIZE',
     'BATCH_TIMEOUT_SECONDS',

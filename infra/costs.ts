@@ -1,0 +1,135 @@
+import type { Stage } from './stages.ts';
+
+/** List prices in us-east-1, US dollars, as of 2026-11; taxes, transfer between zones and free tiers are left out. */
+const PRICE = {
+  perHour: {
+    'kafka.t3.small': 0.0456,
+    'kafka.m7g.large': 0.204,
+    'express.m7g.large': 0.408,
+    mskServerless: 0.75,
+    mskServerlessPartition: 0.0015,
+    natGateway: 0.045,
+    natInstance: 0.0042,
+    publicAddress: 0.005,
+    interfaceEndpoint: 0.01,
+    eks: 0.1,
+    // One GPU node (xlarge) and Auto Mode's fee of 12 %.
+    gpuNode: 0.8048 * 1.12,
+    gpuNodeSpot: 0.35 + 0.8048 * 0.12,
+    // Two c6g.large for what else the cluster runs.
+    systemNodes: 2 * 0.068 * 1.12,
+    'ml.g5.xlarge': 1.408,
+    'ml.g6.xlarge': 1.1267,
+    networkLoadBalancer: 0.0225,
+    fargateCpuArm: 0.03238,
+    fargateGbArm: 0.00356,
+  },
+  perGbMonth: { broker: 0.1, s3: 0.023 },
+  perGb: { nat: 0.045, logs: 0.5 },
+  perMillion: { s3Put: 5, lambda: 0.2 },
+  lambdaGbSecondArm: 0.0000133334,
+  serverlessInferenceSecond: 0.00012,
+  alarm: 0.1,
+  metric: 0.3,
+};
+
+/** Seconds that a batch of 25 keeps its function or endpoint busy. */
+const BATCH_SECONDS = { detect: 0.6, annotate: 0.5, serverlessInference: 1.5 };
+const SPOT_SHARE = 0.3;
+const INTERFACE_ENDPOINTS = 7;
+const METRICS_PER_STREAM = 12;
+
+export interface Estimate {
+  /** Dollars a month, by what they are paid for. */
+  items: { item: string; usd: number }[];
+  assumptions: string[];
+}
+
+/** What a stage costs in a month, from the same table that its resources are made from. */
+export function estimate(stage: Stage): Estimate {
+  const { load, network, ingest, store } = stage;
+  const hours = load.hoursPerMonth;
+  const frames = load.streams * load.frameRate * 3600 * hours;
+  const batches = frames / 25;
+  const storedGb =
+    Math.min(frames, load.streams * load.frameRate * 86_400 * store.annotatedDays) * load.frameKb * 1e-6;
+  const tasks = Math.ceil(load.streams / ingest.streamsPerTask) + (ingest.testCamera ? 0.5 : 0);
+  const taskHour =
+    Number.parseFloat(ingest.cpu) * PRICE.perHour.fargateCpuArm +
+    Number.parseFloat(ingest.memory) * PRICE.perHour.fargateGbArm;
+  const { detect, annotate } = stage.functions;
+  const lambdaGbSeconds =
+    (batches * (BATCH_SECONDS.detect * detect.memoryMb + BATCH_SECONDS.annotate * annotate.memoryMb)) / 1024;
+  const nat = network.nat === 'managed' ? PRICE.perHour.natGateway : PRICE.perHour.natInstance;
+  const items = [
+    { item: `Kafka (${stage.kafka.kind})`, usd: kafkaCost(stage) },
+    { item: `inference (${stage.inference.backend})`, usd: inferenceCost(stage, batches) },
+    { item: `NAT (${network.nat})`, usd: network.zones * (nat + PRICE.perHour.publicAddress) * hours },
+    {
+      item: 'interface endpoints',
+      usd: network.endpoints
+        ? INTERFACE_ENDPOINTS * network.zones * PRICE.perHour.interfaceEndpoint * hours
+        : 0,
+    },
+    {
+      item: 'ingest (Fargate)',
+      usd: tasks * taskHour * hours * (ingest.capacity === 'spot' ? SPOT_SHARE : 1),
+    },
+    {
+      item: 'Lambda',
+      usd: lambdaGbSeconds * PRICE.lambdaGbSecondArm + (2 * batches * PRICE.perMillion.lambda) / 1e6,
+    },
+    { item: 'S3 requests', usd: (frames * PRICE.perMillion.s3Put) / 1e6 },
+    { item: 'S3 storage', usd: storedGb * PRICE.perGbMonth.s3 },
+    {
+      item: 'CloudWatch',
+      usd:
+        load.streams * (METRICS_PER_STREAM * PRICE.metric + 2 * PRICE.alarm) +
+        (batches * 4e-6 + 1) * PRICE.perGb.logs,
+    },
+  ];
+  return { items: items.filter(({ usd }) => usd > 0), assumptions: assumptions(stage, frames) };
+}
+
+function kafkaCost({ kafka, load }: Stage): number {
+  const hours = load.hoursPerMonth;
+  if (kafka.kind === 'serverless') {
+    return (
+      (PRICE.perHour.mskServerless + 3 * kafka.partitions * PRICE.perHour.mskServerlessPartition) * hours
+    );
+  }
+  const brokers = kafka.brokers * PRICE.perHour[kafka.instance] * hours;
+  const share = hours / 730;
+  return (
+    brokers +
+    (kafka.kind === 'provisioned' ? kafka.brokers * kafka.volumeGb * PRICE.perGbMonth.broker * share : 0)
+  );
+}
+
+function inferenceCost({ inference, load }: Stage, batches: number): number {
+  const hours = load.hoursPerMonth;
+  if (inference.backend === 'sagemaker-serverless') {
+    return batches * BATCH_SECONDS.serverlessInference * PRICE.serverlessInferenceSecond;
+  }
+  if (inference.backend === 'sagemaker')
+    return inference.replicas.min * PRICE.perHour[inference.instance] * hours;
+  const node = inference.gpu.capacity[0] === 'spot' ? PRICE.perHour.gpuNodeSpot : PRICE.perHour.gpuNode;
+  const pods = Math.max(1, inference.replicas.min);
+  return (
+    (pods * node + PRICE.perHour.eks + PRICE.perHour.systemNodes + PRICE.perHour.networkLoadBalancer) * hours
+  );
+}
+
+function assumptions({ load, inference }: Stage, frames: number): string[] {
+  return [
+    'list prices of us-east-1 in 2026-11; no taxes, free tiers, or transfer between zones',
+    `${load.streams} cameras, ${load.frameRate} frames/s of ${load.frameKb} KB, ${load.hoursPerMonth} hours a month: ${(frames / 1e6).toFixed(1)} million frames`,
+    `a batch of 25 takes detect ${BATCH_SECONDS.detect} s and annotate ${BATCH_SECONDS.annotate} s`,
+    ...(inference.backend === 'eks'
+      ? ['the fewest pods (at least one), while the cameras run; two small nodes beside them']
+      : []),
+    ...(inference.backend === 'sagemaker-serverless'
+      ? [`serverless inference takes ${BATCH_SECONDS.serverlessInference} s a batch`]
+      : []),
+  ];
+}

@@ -1,0 +1,17 @@
+import { estimate } from './costs.ts';
+import { stageOf } from './stages.ts';
+
+/** Prints what each stage costs: `npm run costs [-- stage...]`. */
+const names = process.argv.length > 2 ? process.argv.slice(2) : ['production', 'staging', 'personal'];
+for (const name of names) {
+  const stage = stageOf(name);
+  const { items, assumptions } = estimate(stage);
+  const total = items.reduce((sum, { usd }) => sum + usd, 0);
+  const line = (item: string, usd: number) =>
+    console.log(`  ${item.padEnd(36)}${usd.toFixed(0).padStart(7)}`);
+  console.log(`${name}: US dollars a month`);
+  for (const { item, usd } of items) line(item, usd);
+  line('total', total);
+  console.log(`  an hour, with its cameras running: ${(total / stage.load.hoursPerMonth).toFixed(2)}`);
+  for (const assumption of assumptions) console.log(`  - ${assumption}`);
+}

@@ -1,0 +1,126 @@
+import { execFile } from 'node:child_process';
+import { existsSync, globSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { cacheDir } from '@video-pipeline/assets';
+import { variables } from '@video-pipeline/config';
+import { describe, expect, test } from 'vitest';
+import type { Build, Graph } from '../../infra/offline/evaluate.ts';
+import { ROOT } from '../../infra/offline/platform.ts';
+import { stageOf } from '../../infra/stages.ts';
+import { DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
+
+const MAPPING = 'aws:lambda/eventSourceMapping:EventSourceMapping';
+const FUNCTION = 'aws:lambda/function:Function';
+const run = promisify(execFile);
+const MB = 1024 * 1024;
+
+describe.each(DEPLOYED)('the Lambda functions of %s', (deployed) => {
+  test.each([
+    ['Detect', 'video-frames', 'frame-consumer-group'],
+    ['Annotate', 'detections', 'frame-consumer-group-annotate'],
+  ])('%s takes batches of 25 or 5 s from %s as %s', async (name, topic, consumerGroupId) => {
+    const graph = await graphOf(deployed);
+    const { inputs } = one(graph, MAPPING, `${name}Mapping`);
+    expect(inputs).toMatchObject({
+      batchSize: 25,
+      maximumBatchingWindowInSeconds: 5,
+      topics: [topic],
+      amazonManagedKafkaEventSourceConfig: { consumerGroupId },
+      startingPosition: 'TRIM_HORIZON',
+      functionName: one(graph, FUNCTION, `${name}Function`).inputs.name,
+      eventSourceArn: expect.stringContaining(':cluster/'),
+      destinationConfig: { onFailure: { destinationArn: expect.stringMatching(/^arn:aws:s3:::.*store/) } },
+    });
+    const { pollers } = stageOf(EVALUATIONS[deployed].stage).functions;
+    expect(inputs.provisionedPollerConfig).toEqual(
+      pollers && { minimumPollers: pollers.min, maximumPollers: pollers.max },
+    );
+    // Lambda refuses both without provisioned pollers.
+    expect(inputs.bisectBatchOnFunctionError).toBe(pollers ? true : undefined);
+    expect(inputs.functionResponseTypes).toEqual(pollers ? ['ReportBatchItemFailures'] : undefined);
+  });
+
+  test('run within Lambda limits, on arm64 unless live', async () => {
+    for (const { inputs, name } of ofType(await graphOf(deployed), FUNCTION)) {
+      expect(inputs.timeout, name).toBeLessThanOrEqual(14 * 60);
+      expect(inputs.memorySize, name).toBeGreaterThanOrEqual(512);
+      expect(inputs.memorySize, name).toBeLessThanOrEqual(10_240);
+      expect(inputs.architectures).toEqual([deployed === 'dev' ? 'x86_64' : 'arm64']);
+      expect(inputs.runtime).toBe(deployed === 'dev' ? 'provided.al2023' : 'nodejs24.x');
+      expect(inputs.reservedConcurrentExecutions).toBe(stageOf(EVALUATIONS[deployed].stage).kafka.partitions);
+    }
+  });
+
+  test('are given only variables that our code knows, within the 4 KB that Lambda allows', async () => {
+    for (const { inputs, name } of ofType(await graphOf(deployed), FUNCTION)) {
+      const given: Record<string, string> = inputs.environment.variables;
+      const ours = Object.keys(given).filter((key) => !key.startsWith('SST_'));
+      expect(
+        ours.filter((key) => !(key in variables)),
+        name,
+      ).toEqual([]);
+      expect(JSON.stringify(given).length).toBeLessThan(4096);
+    }
+  });
+});
+
+test('detect reaches the inference backend that its stage has', async () => {
+  const environment = async (deployed: (typeof DEPLOYED)[number]) =>
+    one(await graphOf(deployed), FUNCTION, 'DetectFunction').inputs.environment.variables;
+  expect(await environment('production')).toMatchObject({
+    INFERENCE_BACKEND: 'http',
+    INFERENCE_SERVICE_URL: 'http://inference.elb.amazonaws.com:8000',
+  });
+  expect(await environment('personal')).toMatchObject({
+    INFERENCE_BACKEND: 'sagemaker',
+    SAGEMAKER_ENDPOINT_NAME: 'InferenceEndpoint',
+  });
+  expect(await environment('dev')).toMatchObject({ INFERENCE_SERVICE_URL: 'http://127.0.0.1:8000' });
+});
+
+test.each(['Detect', 'Annotate'])('the bundle of %s loads and has its handler', async (name) => {
+  const { file, bytes } = buildOf(await graphOf('production'), name);
+  expect(bytes).toBeLessThan(5 * MB);
+  // As a process of its own, from where the packages that are installed beside it are found.
+  const script = `const { handler } = await import(${JSON.stringify(file)}); console.log(typeof handler);`;
+  const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: dirname(file),
+  });
+  expect(stdout.trim()).toBe('function');
+});
+
+test('the packages beside annotate have their arm64 binary and fit into Lambda', {
+  timeout: 120_000,
+}, async () => {
+  const { install, architecture, bytes } = buildOf(await graphOf('production'), 'Annotate');
+  expect(install).toEqual(['sharp', '@fontsource/b612']);
+  const folder = await installed(install, architecture);
+  expect(
+    existsSync(join(folder, 'node_modules/@img/sharp-linux-arm64/lib/sharp-linux-arm64-0.35.5.node')),
+  ).toBe(true);
+  const files = globSync('node_modules/**/*', { cwd: folder, withFileTypes: true }).filter((one) =>
+    one.isFile(),
+  );
+  const total = files.reduce((sum, one) => sum + statSync(join(one.parentPath, one.name)).size, bytes);
+  expect(total).toBeLessThan(100 * MB);
+});
+
+function buildOf({ builds }: Graph, name: string): Build {
+  const build = builds[name];
+  if (!build) throw new Error(`${name} was not bundled`);
+  return build;
+}
+
+/** Installs packages as SST does for a function's platform, once. Versions are those that functions/package.json pins. */
+async function installed(packages: string[], architecture: string): Promise<string> {
+  const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'functions/package.json'), 'utf8'));
+  const specs = packages.map((name) => `${name}@${dependencies[name]}`);
+  const folder = join(cacheDir(), 'lambda', [architecture, ...specs].join('-').replaceAll('/', '_'));
+  if (existsSync(join(folder, 'node_modules'))) return folder;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'package.json'), '{}');
+  const platform = ['--os=linux', `--cpu=${architecture}`, '--libc=glibc'];
+  await run('npm', ['install', '--force', '--no-audit', '--no-fund', ...platform, ...specs], { cwd: folder });
+  return folder;
+}

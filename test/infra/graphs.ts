@@ -1,0 +1,65 @@
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type Evaluation,
+  evaluate,
+  type Graph,
+  prepare,
+  type Resource,
+} from '../../infra/offline/evaluate.ts';
+import { ROOT } from '../../infra/offline/platform.ts';
+
+/** Every way in which the app is deployed: three stages, `sst dev`, and what is had by option alone. */
+export const EVALUATIONS = {
+  production: { stage: 'production', env: { CAMERAS_FILE: 'test/infra/cameras.yaml' } },
+  staging: { stage: 'staging' },
+  personal: { stage: 'alice' },
+  dev: { stage: 'alice', dev: true },
+} as const satisfies Record<string, Evaluation>;
+export type Deployed = keyof typeof EVALUATIONS;
+export const DEPLOYED = Object.keys(EVALUATIONS) as Deployed[];
+
+/** Addresses that deployments come from, in every evaluation. */
+export const DEPLOY_CIDR = '198.51.100.7/32';
+
+let prepared: Promise<string> | undefined;
+
+/** The resources that a deployment asks for. Kept on disk until any code they are made from changes. */
+export async function graphOf(deployed: Deployed): Promise<Graph> {
+  prepared ??= prepare((line) => process.stderr.write(`${line}\n`)).then(sourcesHash);
+  const file = join(ROOT, '.sst/offline', `${deployed}-${await prepared}.json`);
+  if (!existsSync(file)) {
+    const { stage, ...rest }: Evaluation = EVALUATIONS[deployed];
+    const graph = await evaluate({ stage, ...rest, env: { DEPLOY_CIDRS: DEPLOY_CIDR, ...rest.env } });
+    mkdirSync(join(ROOT, '.sst/offline'), { recursive: true });
+    writeFileSync(file, JSON.stringify(graph));
+  }
+  return JSON.parse(readFileSync(file, 'utf8'));
+}
+
+function sourcesHash(): string {
+  const files = globSync(
+    [
+      'sst.config.ts',
+      'package-lock.json',
+      '{infra,functions/src,packages/*/src}/**/*.ts',
+      'test/infra/cameras.yaml',
+      'test/infra/graphs.ts',
+    ],
+    { cwd: ROOT },
+  );
+  const hash = createHash('sha256');
+  for (const file of files.sort()) hash.update(file).update(readFileSync(join(ROOT, file)));
+  return hash.digest('hex').slice(0, 16);
+}
+
+export const ofType = ({ resources }: Graph, type: string): Resource[] =>
+  resources.filter((resource) => resource.type === type);
+
+/** The one resource of that type and name. */
+export function one(graph: Graph, type: string, name: string): Resource {
+  const found = ofType(graph, type).find((resource) => resource.name === name);
+  if (!found) throw new Error(`no ${type} named ${name}`);
+  return found;
+}

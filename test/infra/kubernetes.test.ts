@@ -1,0 +1,166 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { NodePool } from '@kubernetes-models/karpenter/karpenter.sh/v1/NodePool';
+import { ScaledObject } from '@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObject';
+import { TriggerAuthentication } from '@kubernetes-models/keda/keda.sh/v1alpha1/TriggerAuthentication';
+import { variables } from '@video-pipeline/config';
+import { Deployment } from 'kubernetes-models/apps/v1/Deployment';
+import { HorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler';
+import { NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy';
+import { PodDisruptionBudget } from 'kubernetes-models/policy/v1/PodDisruptionBudget';
+import { ConfigMap } from 'kubernetes-models/v1/ConfigMap';
+import { Namespace } from 'kubernetes-models/v1/Namespace';
+import { Service } from 'kubernetes-models/v1/Service';
+import { ServiceAccount } from 'kubernetes-models/v1/ServiceAccount';
+import { describe, expect, test } from 'vitest';
+import { type KubernetesObject, type Manifests, manifests } from '../../infra/kubernetes.ts';
+import { ROOT } from '../../infra/offline/platform.ts';
+import { type Stage, stageOf } from '../../infra/stages.ts';
+import { graphOf, ofType } from './graphs.ts';
+
+/** Each kind's class, whose `validate` checks against the schema that the API server publishes. */
+const KINDS: Record<string, new (data: never) => { validate(): void }> = {
+  ConfigMap,
+  Deployment,
+  HorizontalPodAutoscaler,
+  Namespace,
+  NetworkPolicy,
+  NodePool,
+  PodDisruptionBudget,
+  ScaledObject,
+  Service,
+  ServiceAccount,
+  TriggerAuthentication,
+};
+
+function validate(object: KubernetesObject): void {
+  const Kind = KINDS[object.kind];
+  if (!Kind) throw new Error(`no schema for ${object.kind}`);
+  new Kind(object as never).validate();
+}
+
+type Eks = Extract<Stage['inference'], { backend: 'eks' }>;
+
+function render(change: Partial<Eks> = {}): KubernetesObject[] {
+  const { inference } = stageOf('production');
+  if (inference.backend !== 'eks') throw new Error('production has no EKS');
+  const input: Manifests = {
+    image: 'registry/model@sha256:0',
+    inference: { ...inference, ...change },
+    loadBalancerGroup: 'sg-1',
+    clientCidr: '10.0.0.0/16',
+    kafka: { bootstrapServers: 'b-1:9098', region: 'us-east-1' },
+  };
+  return manifests(input);
+}
+
+const hours = { timezone: 'Etc/UTC', start: '0 7 * * 1-5', end: '0 19 * * 1-5' };
+const VARIANTS: [string, Partial<Eks>][] = [
+  ['KEDA', {}],
+  ['KEDA with office hours and no pod outside them', { replicas: { min: 0, max: 2 }, hours }],
+  ['a plain HorizontalPodAutoscaler', { autoscaler: 'hpa' }],
+];
+
+describe.each(VARIANTS)('the Kubernetes objects with %s', (_, change) => {
+  const objects = render(change);
+
+  test('are valid by the API schemas', () => {
+    for (const object of objects) expect(() => validate(object), object.kind).not.toThrow();
+  });
+
+  test('leave one autoscaler to own the deployment', () => {
+    const scalers = objects.filter(({ kind }) => ['ScaledObject', 'HorizontalPodAutoscaler'].includes(kind));
+    expect(scalers).toHaveLength(1);
+  });
+});
+
+test('a schema would say no: the validation is real', () => {
+  const [broken] = render().filter(({ kind }) => kind === 'Deployment');
+  expect(() => validate({ ...broken, spec: { replicas: 'two' } } as never)).toThrow();
+  const [scaled] = render().filter(({ kind }) => kind === 'ScaledObject');
+  expect(() => validate({ ...scaled, spec: { triggers: 'none' } } as never)).toThrow();
+});
+
+test('SST applies these very objects to EKS, each once', async () => {
+  for (const deployed of ['production', 'staging'] as const) {
+    const applied = (await graphOf(deployed)).resources
+      .filter(({ type }) => type.startsWith('kubernetes:') && !type.includes('helm'))
+      .map(({ inputs }) => inputs as KubernetesObject);
+    for (const object of applied) expect(() => validate(object), object.kind).not.toThrow();
+    const { inference } = stageOf(deployed);
+    const expected = render(inference as Eks).map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+    expect(applied.map(({ kind, metadata }) => `${kind} ${metadata.name}`).sort()).toEqual(expected.sort());
+  }
+});
+
+describe('the model server and its objects agree', () => {
+  const objects = render();
+  const find = (kind: string, name = 'inference-service') =>
+    objects.find((one) => one.kind === kind && one.metadata.name === name) as any;
+  const pod = find('Deployment').spec.template;
+  const [container] = pod.spec.containers;
+
+  test('on the port, from load balancer to process', () => {
+    const [{ containerPort, name }] = container.ports;
+    expect(find('ConfigMap').data.PORT).toBe(String(containerPort));
+    expect(find('Service').spec.ports[0]).toMatchObject({ port: containerPort, targetPort: name });
+    expect(pod.metadata.annotations['prometheus.io/port']).toBe(String(containerPort));
+    expect(find('NetworkPolicy').spec.ingress[0].ports[0].port).toBe(containerPort);
+  });
+
+  test('on paths that the server has', () => {
+    const server = sourcesOf('model/src');
+    for (const probe of ['startupProbe', 'readinessProbe', 'livenessProbe']) {
+      expect(server).toContain(`'${container[probe].httpGet.path}'`);
+    }
+    expect(server).toContain(`'${pod.metadata.annotations['prometheus.io/path']}'`);
+  });
+
+  test('on variables that it reads, with values that it takes', () => {
+    const server = sourcesOf('model/src') + sourcesOf('packages/telemetry/src');
+    for (const [name, value] of Object.entries(find('ConfigMap').data)) {
+      expect(variables[name as keyof typeof variables].safeParse(value).success, name).toBe(true);
+      expect(server, name).toContain(name);
+    }
+  });
+
+  test('on labels: everything selects the pods', () => {
+    const labels = pod.metadata.labels;
+    for (const selector of [
+      find('Deployment').spec.selector.matchLabels,
+      find('Service').spec.selector,
+      find('PodDisruptionBudget').spec.selector.matchLabels,
+      find('NetworkPolicy').spec.podSelector.matchLabels,
+    ]) {
+      expect(labels).toMatchObject(selector);
+    }
+  });
+
+  test('on the topic and group whose lag counts', () => {
+    const [trigger] = find('ScaledObject').spec.triggers;
+    expect(trigger.metadata).toMatchObject({ consumerGroup: 'frame-consumer-group', topic: 'video-frames' });
+  });
+});
+
+test('ECS gives the ingest host what it reads, and asks the path and port that it serves', async () => {
+  const source =
+    sourcesOf('ingest-host/src') + sourcesOf('packages/kafka/src') + sourcesOf('packages/telemetry/src');
+  for (const { inputs, name } of ofType(
+    await graphOf('production'),
+    'aws:ecs/taskDefinition:TaskDefinition',
+  )) {
+    const [container] = JSON.parse(inputs.containerDefinitions);
+    for (const { name: variable } of [...container.environment, ...container.secrets]) {
+      if (!variable.startsWith('SST_')) expect(Object.keys(variables), name).toContain(variable);
+    }
+    const [, port, path] = container.healthCheck.command.join(' ').match(/127\.0\.0\.1:(\d+)(\/\w+)/) ?? [];
+    const given = container.environment.find((one: { name: string }) => one.name === 'HEALTH_PORT');
+    expect(port).toBe(given.value);
+    expect(source).toContain(`'${path}'`);
+  }
+});
+
+function sourcesOf(folder: string): string {
+  const files = globSync(`${folder}/**/*.ts`, { cwd: ROOT }).filter((file) => !file.endsWith('.test.ts'));
+  return files.map((file) => readFileSync(join(ROOT, file), 'utf8')).join('\n');
+}

@@ -1,0 +1,165 @@
+import { describe, expect, test } from 'vitest';
+import type { Graph } from '../../infra/offline/evaluate.ts';
+import { DEPLOY_CIDR, DEPLOYED, type Deployed, graphOf, ofType } from './graphs.ts';
+
+const EGRESS = 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule';
+const INGRESS = 'aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule';
+
+/** Who may open a connection to whom, on which TCP port; nothing else may. */
+const PAIRS: Record<Deployed, string[]> = {
+  production: [
+    'AnnotateGroup -> S3:443',
+    'DetectGroup -> InferenceGroup:8000',
+    'DetectGroup -> KafkaGroup:9098',
+    'DetectGroup -> S3:443',
+    'InferenceClusterClusterSecurityGroup -> EndpointsGroup:443',
+    'InferenceClusterClusterSecurityGroup -> KafkaGroup:9098',
+    'InferenceGroup -> InferenceClusterClusterSecurityGroup:8000',
+    'IngestGroup -> 10.64.0.0/10:554',
+    'IngestGroup -> 10.64.0.0/10:8554',
+    'IngestGroup -> EndpointsGroup:443',
+    'IngestGroup -> KafkaGroup:9098',
+    'IngestGroup -> S3:443',
+    'KafkaGroup -> EndpointsGroup:443',
+    'KafkaGroup -> KafkaGroup:9098',
+    'KafkaGroup -> S3:443',
+  ],
+  staging: [
+    'AnnotateGroup -> S3:443',
+    'DetectGroup -> InferenceGroup:8000',
+    'DetectGroup -> KafkaGroup:9098',
+    'DetectGroup -> S3:443',
+    'InferenceClusterClusterSecurityGroup -> EndpointsGroup:443',
+    'InferenceClusterClusterSecurityGroup -> KafkaGroup:9098',
+    'InferenceGroup -> InferenceClusterClusterSecurityGroup:8000',
+    'IngestGroup -> EndpointsGroup:443',
+    'IngestGroup -> KafkaGroup:9098',
+    'IngestGroup -> S3:443',
+    'IngestGroup -> TestCameraGroup:8554',
+    'KafkaGroup -> EndpointsGroup:443',
+    'KafkaGroup -> KafkaGroup:9098',
+    'KafkaGroup -> S3:443',
+    'TestCameraGroup -> EndpointsGroup:443',
+    'TestCameraGroup -> S3:443',
+  ],
+  personal: [
+    'AnnotateGroup -> S3:443',
+    'DetectGroup -> 0.0.0.0/0:443',
+    'DetectGroup -> KafkaGroup:9098',
+    'DetectGroup -> S3:443',
+    'IngestGroup -> 0.0.0.0/0:443',
+    'IngestGroup -> KafkaGroup:9098',
+    'IngestGroup -> S3:443',
+    'IngestGroup -> TestCameraGroup:8554',
+    'KafkaGroup -> 0.0.0.0/0:443',
+    'KafkaGroup -> KafkaGroup:9098',
+    'KafkaGroup -> S3:443',
+    'NetworkNatInstanceSecurityGroup -> KafkaGroup:9098',
+    'TestCameraGroup -> 0.0.0.0/0:443',
+    'TestCameraGroup -> S3:443',
+  ],
+  dev: [
+    'AnnotateGroup -> S3:443',
+    'DetectGroup -> KafkaGroup:9098',
+    'DetectGroup -> S3:443',
+    'IngestGroup -> 0.0.0.0/0:443',
+    'IngestGroup -> KafkaGroup:9098',
+    'IngestGroup -> S3:443',
+    'KafkaGroup -> 0.0.0.0/0:443',
+    'KafkaGroup -> KafkaGroup:9098',
+    'KafkaGroup -> S3:443',
+    'NetworkNatInstanceSecurityGroup -> KafkaGroup:9098',
+  ],
+};
+
+/** Groups whose rules are not ours to write: EKS makes its cluster's and lets it out everywhere. */
+const MANAGED = ['InferenceClusterClusterSecurityGroup'];
+
+describe.each(DEPLOYED)('the network of %s', (deployed) => {
+  test('lets the listed pairs talk and no other', async () => {
+    expect(reachable(await graphOf(deployed))).toEqual([...PAIRS[deployed]].sort());
+  });
+
+  test('lets nobody in from anywhere, and out to anywhere only by HTTPS', async () => {
+    const graph = await graphOf(deployed);
+    for (const rule of ofType(graph, INGRESS)) expect(rule.inputs.cidrIpv4, rule.name).toBeUndefined();
+    for (const rule of ofType(graph, EGRESS)) {
+      if (rule.inputs.cidrIpv4 === '0.0.0.0/0')
+        expect(rule.inputs, rule.name).toMatchObject({ fromPort: 443, toPort: 443 });
+    }
+    for (const type of [
+      'aws:ec2/securityGroup:SecurityGroup',
+      'aws:ec2/defaultSecurityGroup:DefaultSecurityGroup',
+    ]) {
+      for (const { name, inputs } of ofType(graph, type)) {
+        const from = (inputs.ingress ?? []).flatMap(
+          (rule: { cidrBlocks?: string[] }) => rule.cidrBlocks ?? [],
+        );
+        expect(
+          from.filter((cidr: string) => ![DEPLOY_CIDR, '10.0.0.0/16'].includes(cidr)),
+          name,
+        ).toEqual([]);
+      }
+    }
+  });
+
+  test('keeps what works in private subnets, with a way to Lambda and STS for the pollers', async () => {
+    const graph = await graphOf(deployed);
+    const isPrivate = (subnets: string[]) =>
+      subnets.every((subnet) => subnet.startsWith('NetworkPrivateSubnet'));
+    for (const { inputs } of ofType(graph, 'aws:lambda/function:Function')) {
+      if (deployed === 'dev') expect(inputs.vpcConfig).toBeUndefined();
+      else expect(isPrivate(inputs.vpcConfig.subnetIds)).toBe(true);
+    }
+    for (const { inputs } of ofType(graph, 'aws:msk/cluster:Cluster')) {
+      expect(isPrivate(inputs.brokerNodeGroupInfo.clientSubnets)).toBe(true);
+    }
+    const endpoints = ofType(graph, 'aws:ec2/vpcEndpoint:VpcEndpoint').map(
+      ({ inputs }) => inputs.serviceName,
+    );
+    const routes = ofType(graph, 'aws:ec2/routeTable:RouteTable')
+      .filter(({ name }) => name.includes('Private'))
+      .map(({ inputs }) =>
+        inputs.routes.some((route: { cidrBlock: string }) => route.cidrBlock === '0.0.0.0/0'),
+      );
+    expect(endpoints).toContain('com.amazonaws.us-east-1.s3');
+    expect(routes.every(Boolean)).toBe(true);
+    if (deployed === 'production' || deployed === 'staging') {
+      expect(endpoints).toEqual(
+        expect.arrayContaining(['com.amazonaws.us-east-1.lambda', 'com.amazonaws.us-east-1.sts']),
+      );
+    }
+  });
+});
+
+/** Every pair for which both sides have a rule: `from -> to:port`. */
+function reachable(graph: Graph): string[] {
+  const inline = ofType(graph, 'aws:ec2/securityGroup:SecurityGroup').flatMap(({ name, inputs }) =>
+    (inputs.egress ?? []).map((rule: { toPort: number }) => `${name} out on ${rule.toPort}`),
+  );
+  const egress = ofType(graph, EGRESS).map(({ inputs }) => ({
+    from: inputs.securityGroupId,
+    to:
+      inputs.referencedSecurityGroupId ??
+      inputs.cidrIpv4 ??
+      (inputs.prefixListId === 'pl-NetworkS3' ? 'S3' : '?'),
+    port: inputs.fromPort,
+    group: Boolean(inputs.referencedSecurityGroupId),
+  }));
+  const accepted = new Set(
+    ofType(graph, INGRESS).map(
+      ({ inputs }) => `${inputs.referencedSecurityGroupId} -> ${inputs.securityGroupId}:${inputs.fromPort}`,
+    ),
+  );
+  const pairs = egress
+    .map(({ from, to, port, group }) => ({ pair: `${from} -> ${to}:${port}`, group }))
+    .filter(({ pair, group }) => !group || accepted.has(pair));
+  // The bastion is the NAT, whose way out SST writes into the group itself.
+  for (const pair of accepted) {
+    const [from = '', , to = ''] = pair.split(' ');
+    if (inline.includes(`${from} out on ${to.split(':')[1]}`)) pairs.push({ pair, group: true });
+  }
+  const unused = [...accepted].filter((pair) => !pairs.some((one) => one.pair === pair));
+  expect(unused.filter((pair) => !MANAGED.some((group) => pair.startsWith(group)))).toEqual([]);
+  return pairs.map(({ pair }) => pair).sort();
+}

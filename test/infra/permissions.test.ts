@@ -1,0 +1,213 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { Graph, Resource } from '../../infra/offline/evaluate.ts';
+import { ROOT } from '../../infra/offline/platform.ts';
+import { DEPLOYED, graphOf, ofType } from './graphs.ts';
+
+interface Statement {
+  Effect: string;
+  Action: string | string[];
+  Resource?: string | string[];
+  Condition?: unknown;
+}
+
+/** What our code, or AWS in its name, does by each role: an action for each call, with what it is done to. */
+const POLLERS = [
+  'ec2:CreateNetworkInterface *',
+  'ec2:DeleteNetworkInterface *',
+  'ec2:DescribeNetworkInterfaces *',
+  'ec2:DescribeSecurityGroups *',
+  'ec2:DescribeSubnets *',
+  'ec2:DescribeVpcs *',
+  'kafka-cluster:Connect cluster',
+  'kafka-cluster:DescribeClusterDynamicConfiguration cluster',
+  'kafka:DescribeCluster cluster',
+  'kafka:DescribeClusterV2 cluster',
+  'kafka:GetBootstrapBrokers cluster',
+  's3:ListBucket store',
+  's3:PutObject store/aws/lambda/*',
+];
+const PULL = [
+  'ecr:BatchCheckLayerAvailability repository/video-pipeline/*',
+  'ecr:BatchGetImage repository/video-pipeline/*',
+  'ecr:GetAuthorizationToken *',
+  'ecr:GetDownloadUrlForLayer repository/video-pipeline/*',
+];
+const logs = (group: string) => [`logs:CreateLogStream ${group}`, `logs:PutLogEvents ${group}`];
+const EXPECTED: [role: RegExp, allowed: string[]][] = [
+  [
+    /^DetectRole$/,
+    [
+      ...POLLERS,
+      ...logs('detect'),
+      'kafka-cluster:DescribeTopic topic/video-frames',
+      'kafka-cluster:ReadData topic/video-frames',
+      'kafka-cluster:ReadData topic/detections',
+      'kafka-cluster:DescribeGroup group/frame-consumer-group',
+      'kafka-cluster:AlterGroup group/frame-consumer-group',
+      'kafka-cluster:DescribeTopic topic/detections',
+      'kafka-cluster:WriteData topic/detections',
+      'kafka-cluster:DescribeTopic topic/events',
+      'kafka-cluster:WriteData topic/events',
+      's3:PutObject store/failed/detect/*',
+    ],
+  ],
+  [
+    /^AnnotateRole$/,
+    [
+      ...POLLERS,
+      ...logs('annotate'),
+      'kafka-cluster:DescribeTopic topic/detections',
+      'kafka-cluster:ReadData topic/detections',
+      'kafka-cluster:DescribeGroup group/frame-consumer-group-annotate',
+      'kafka-cluster:AlterGroup group/frame-consumer-group-annotate',
+      's3:PutObject store/annotated/*',
+      's3:PutObject store/detections/*',
+      's3:PutObject store/failed/annotate/*',
+    ],
+  ],
+  [
+    /^Ingest\dTaskRole$/,
+    [
+      'kafka-cluster:Connect cluster',
+      'kafka-cluster:DescribeTopic topic/video-frames',
+      'kafka-cluster:WriteData topic/video-frames',
+    ],
+  ],
+  [/^Ingest\dExecutionRole$/, [...PULL, ...logs('ingest'), 'secretsmanager:GetSecretValue streams']],
+  [/^TestCameraTaskRole$/, []],
+  [/^TestCameraExecutionRole$/, [...PULL, ...logs('test-camera')]],
+  [
+    /^KedaRole$/,
+    [
+      'kafka-cluster:Connect cluster',
+      'kafka-cluster:DescribeGroup group/frame-consumer-group',
+      'kafka-cluster:DescribeTopic topic/video-frames',
+    ],
+  ],
+  [
+    /^InferenceRole$/,
+    [
+      ...PULL,
+      'cloudwatch:PutMetricData *',
+      'logs:CreateLogGroup endpoints',
+      'logs:CreateLogStream endpoints',
+      'logs:DescribeLogStreams endpoints',
+      'logs:PutLogEvents endpoints',
+    ],
+  ],
+  [/^Inference(Cluster|Node|Insights)Role$/, []],
+  [/^Network.*Role$/, []],
+];
+
+/** Policies that AWS keeps, for roles that AWS's own software takes. */
+const MANAGED: Record<string, string[]> = {
+  InferenceClusterRole: [
+    'AmazonEKSClusterPolicy',
+    'AmazonEKSComputePolicy',
+    'AmazonEKSBlockStoragePolicy',
+    'AmazonEKSLoadBalancingPolicy',
+    'AmazonEKSNetworkingPolicy',
+  ],
+  InferenceNodeRole: ['AmazonEKSWorkerNodeMinimalPolicy', 'AmazonEC2ContainerRegistryPullOnly'],
+  InferenceInsightsRole: ['CloudWatchAgentServerPolicy'],
+  NetworkNatInstanceRole: ['AmazonSSMManagedInstanceCore'],
+};
+
+/** Actions for which AWS knows no resource narrower than `*`. */
+const RESOURCELESS = /^(ec2:(Create|Delete|Describe)\w+|ecr:GetAuthorizationToken|cloudwatch:PutMetricData)$/;
+
+/** What SST's own live bridge needs in `sst dev`, and what only a stage with SageMaker has. */
+const LIVE = ['appsync:* *', 's3:* sst-asset', 's3:* sst-asset/*'];
+const SAGEMAKER = ['sagemaker:InvokeEndpoint InferenceEndpoint'];
+
+describe.each(DEPLOYED)('the roles of %s', (deployed) => {
+  test('allow what the code does, on what it does it to, and nothing else', async () => {
+    const graph = await graphOf(deployed);
+    for (const role of ofType(graph, 'aws:iam/role:Role')) {
+      const [, expected] = EXPECTED.find(([name]) => name.test(role.name)) ?? [];
+      expect(expected, `an expectation for ${role.name}`).toBeDefined();
+      const lambda = /^(Detect|Annotate)Role$/.test(role.name);
+      const extra = [
+        ...(deployed === 'dev' && lambda ? LIVE : []),
+        ...(deployed === 'personal' && role.name === 'DetectRole' ? SAGEMAKER : []),
+      ];
+      expect(allowed(role), role.name).toEqual([...new Set([...(expected ?? []), ...extra])].sort());
+      const managed = (role.inputs.managedPolicyArns ?? []).map((arn: string) => arn.split('/').at(-1));
+      expect(managed, role.name).toEqual(MANAGED[role.name] ?? []);
+    }
+  });
+
+  test('have no wildcard action, and no wildcard resource but where AWS has no other', async () => {
+    for (const { name, statement } of statements(await graphOf(deployed))) {
+      // SST's live bridge, in personal stages alone.
+      if (deployed === 'dev' && [statement.Action].flat().some((action) => /^(appsync|s3):\*$/.test(action)))
+        continue;
+      for (const action of [statement.Action].flat()) {
+        expect(action, name).not.toContain('*');
+        if ([statement.Resource].flat().includes('*')) expect(action, name).toMatch(RESOURCELESS);
+      }
+    }
+  });
+});
+
+test('every AWS command in what runs on AWS is one that the roles above were written for', () => {
+  const sources = globSync('{functions,ingest-host,model,packages/{detector,storage,kafka}}/src/**/*.ts', {
+    cwd: ROOT,
+    exclude: (path) => String(path).endsWith('.test.ts'),
+  });
+  const commands = sources.flatMap((file) => {
+    const code = readFileSync(join(ROOT, file), 'utf8');
+    return [...code.matchAll(/\bnew (\w+)Command\(/g)].map(([, command]) => command);
+  });
+  expect([...new Set(commands)].sort()).toEqual(['InvokeEndpoint', 'PutObject']);
+});
+
+test('no other policy lets anyone in: buckets, topics and secrets deny or name their sender', async () => {
+  for (const deployed of DEPLOYED) {
+    const graph = await graphOf(deployed);
+    const bucket = JSON.parse(ofType(graph, 'aws:s3/bucketPolicy:BucketPolicy')[0]?.inputs.policy ?? '{}');
+    expect(bucket.Statement).toEqual([expect.objectContaining({ Effect: 'Deny', Action: 's3:*' })]);
+    const topic = JSON.parse(ofType(graph, 'aws:sns/topicPolicy:TopicPolicy')[0]?.inputs.policy ?? '{}');
+    expect(topic.Statement.map((one: { Principal: unknown }) => one.Principal)).toEqual([
+      [['Service', 's3.amazonaws.com']],
+    ]);
+  }
+});
+
+function statements(graph: Graph): { name: string; statement: Statement }[] {
+  return ofType(graph, 'aws:iam/role:Role').flatMap((role) =>
+    policies(role).map((statement) => ({ name: role.name, statement })),
+  );
+}
+
+function policies({ inputs }: Resource): Statement[] {
+  const inline: { policy: string }[] = inputs.inlinePolicies ?? [];
+  return inline.flatMap(({ policy }) => JSON.parse(policy).Statement);
+}
+
+/** `action what`, once each. */
+function allowed(role: Resource): string[] {
+  const pairs = policies(role).flatMap(({ Effect, Action, Resource }) => {
+    expect(Effect).toBe('Allow');
+    return [Action]
+      .flat()
+      .flatMap((action) => [Resource].flat().map((arn) => `${action} ${shorten(arn ?? '')}`));
+  });
+  return [...new Set(pairs)].sort();
+}
+
+/** What an ARN names, without account, region and random parts. */
+function shorten(arn: string): string {
+  return arn
+    .replace(/^arn:aws:kafka:.*:(topic|group)\/[^/]+\/[^/]+\//, '$1/')
+    .replace(/^arn:aws:kafka:.*:cluster\/.*/, 'cluster')
+    .replace(/^arn:aws:s3:::video-pipeline-\w+-storebucket-\w+/, 'store')
+    .replace(/^arn:aws:s3:::/, '')
+    .replace(/^arn:aws:ecr:.*:repository/, 'repository')
+    .replace(/^arn:aws:(logs:.*|cloudwatch:.*):\/?video-pipeline\/\w+\/([a-z-]+)\d*(:\*)?$/, '$2')
+    .replace(/^arn:aws:logs:.*\/aws\/sagemaker\/Endpoints\/\*$/, 'endpoints')
+    .replace(/^arn:aws:secretsmanager:.*streams$/, 'streams')
+    .replace(/^arn:aws:sagemaker:.*:/, '');
+}

@@ -1,0 +1,127 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { describe, expect, test } from 'vitest';
+import { estimate } from '../../infra/costs.ts';
+import type { Graph } from '../../infra/offline/evaluate.ts';
+import { ensurePlatform, ROOT } from '../../infra/offline/platform.ts';
+import { stageOf } from '../../infra/stages.ts';
+import { DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
+
+test('sst.config.ts and infra/ pass the type check against the types of SST and its providers', async () => {
+  await ensurePlatform();
+  await promisify(execFile)('npx', ['tsc', '-p', 'infra'], { cwd: ROOT });
+});
+
+test('production protects and retains; every other stage goes without a trace', async () => {
+  const production = await graphOf('production');
+  expect(production.app).toMatchObject({ removal: 'retain', protect: true });
+  const retained = production.resources
+    .filter(({ retainOnDelete }) => retainOnDelete)
+    .map(({ name }) => name);
+  expect(retained).toEqual(expect.arrayContaining(['StoreBucket', 'NetworkVpc']));
+  expect(one(production, 'aws:eks/cluster:Cluster', 'InferenceCluster').inputs.deletionProtection).toBe(true);
+
+  for (const deployed of ['staging', 'personal', 'dev'] as const) {
+    const graph = await graphOf(deployed);
+    expect(graph.app).toMatchObject({ removal: 'remove', protect: false });
+    const kept = graph.resources.filter(({ retainOnDelete, protect }) => retainOnDelete || protect);
+    expect(
+      kept.map(({ name }) => name),
+      deployed,
+    ).toEqual([]);
+    expect(one(graph, 'aws:s3/bucket:Bucket', 'StoreBucket').inputs.forceDestroy).toBe(true);
+    for (const { inputs } of ofType(graph, 'aws:ecr/repository:Repository'))
+      expect(inputs.forceDelete).toBe(true);
+    for (const { inputs } of ofType(graph, 'aws:secretsmanager/secret:Secret')) {
+      expect(inputs.recoveryWindowInDays).toBe(0);
+    }
+  }
+});
+
+describe.each(DEPLOYED)('the store and topics of %s', (deployed) => {
+  test('keep frames and failures as long as the stage says, encrypted, closed to the public', async () => {
+    const graph = await graphOf(deployed);
+    const { annotatedDays, failedDays, versioning } = stageOf(EVALUATIONS[deployed].stage).store;
+    const { rules } = one(
+      graph,
+      'aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration',
+      'StoreLifecycle',
+    ).inputs;
+    const days = Object.fromEntries(
+      rules.map((rule: any) => [
+        rule.filter?.prefix ?? rule.id,
+        (rule.expiration ?? rule.noncurrentVersionExpiration)?.days,
+      ]),
+    );
+    expect(days).toMatchObject({
+      'annotated/': annotatedDays,
+      'failed/': failedDays,
+      'aws/lambda/': failedDays,
+    });
+    expect(rules.some(({ id }: any) => id === 'old-versions')).toBe(versioning);
+    const block = ofType(graph, 'aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock')[0]?.inputs;
+    expect(block).toMatchObject({
+      blockPublicAcls: true,
+      blockPublicPolicy: true,
+      ignorePublicAcls: true,
+      restrictPublicBuckets: true,
+    });
+    expect(
+      ofType(graph, 'aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration'),
+    ).toHaveLength(1);
+  });
+
+  test('hold what the load brings in until it is forgotten, and replicate it', async () => {
+    const graph = await graphOf(deployed);
+    const { kafka, load } = stageOf(EVALUATIONS[deployed].stage);
+    for (const { inputs } of ofType(graph, 'aws:msk/topic:Topic')) {
+      const configs = JSON.parse(inputs.configs);
+      expect(configs['retention.ms']).toBe(String(kafka.retentionHours * 3_600_000));
+      expect(Number(configs['max.message.bytes'])).toBeGreaterThanOrEqual(25 * 160_000);
+      expect(inputs.partitionCount).toBe(kafka.partitions);
+      expect(inputs.replicationFactor).toBeGreaterThanOrEqual(2);
+    }
+    if (kafka.kind !== 'provisioned') return;
+    const replicas = ofType(graph, 'aws:msk/topic:Topic')[0]?.inputs.replicationFactor;
+    // Frames and detections each carry the JPEG.
+    const gb =
+      (2 * load.streams * load.frameRate * load.frameKb * 3600 * kafka.retentionHours * replicas) / 1e6;
+    expect(gb).toBeLessThan(0.6 * kafka.volumeGb * kafka.brokers);
+  });
+
+  test('carry the stage in their tags, as every resource of AWS does', async () => {
+    const graph = await graphOf(deployed);
+    const { stage } = EVALUATIONS[deployed];
+    expect(graph.app.providers.aws.defaultTags.tags).toMatchObject({ app: 'video-pipeline', stage });
+    // Default tags reach what goes by the default provider: nothing may bring one of its own.
+    expect(ofType(graph, 'pulumi:providers:aws')).toEqual([]);
+  });
+});
+
+test('what costs the most is what the table says: an estimate for each stage, with its assumptions', () => {
+  const totals = ['production', 'staging', 'alice'].map((name) => {
+    const { items, assumptions } = estimate(stageOf(name));
+    expect(assumptions.length).toBeGreaterThan(0);
+    for (const { item, usd } of items) expect(usd, item).toBeGreaterThan(0);
+    return items.reduce((sum, { usd }) => sum + usd, 0);
+  });
+  expect(totals).toEqual([...totals].sort((a, b) => b - a));
+});
+
+test.each(DEPLOYED)('%s asks for the resources in its snapshot', async (deployed) => {
+  await expect(compact(await graphOf(deployed))).toMatchFileSnapshot(`snapshots/${deployed}.txt`);
+});
+
+/** One line a resource: its type, its name and what is set, without what is random or only a bundle's hash. */
+function compact({ resources }: Graph): string {
+  const lines = resources
+    .filter(({ type, custom }) => custom && !type.startsWith('sst:'))
+    .map(
+      ({ type, name, inputs }) =>
+        `${type.replace(/^(\w+:[\w.-]+)\/\w+:/, '$1:')} ${name} ${JSON.stringify(inputs)}`,
+    );
+  return `${lines.join('\n')}\n`
+    .replace(/("(?:dashboardBody)":)"(?:[^"\\]|\\.)*"/g, '$1"..."')
+    .replace(/-[a-z]{8}(?=["/\\:*]|$)/gm, '-RANDOM')
+    .replace(/code-[0-9a-f]{64}/g, 'code-HASH');
+}
