@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
-import { type EncodedRecord, encodeFrame, type Frame } from '@video-pipeline/frame';
+import { type Detection, type EncodedRecord, encodeFrame, type Frame } from '@video-pipeline/frame';
 import {
   connectKafka,
   consumerLag,
@@ -33,10 +33,16 @@ export const PERSON = {
   bbox: [40, 60, 200, 180] as const,
 };
 
+type Stage = 'detect' | 'annotate' | 'notify';
 export type Rig = Awaited<ReturnType<typeof startRig>>;
 
-/** Real Kafka and S3 API, an inference server whose faults can be chosen, and the handlers in processes of their own. */
-export async function startRig() {
+/**
+ * Real Kafka and S3 API, an inference server whose faults can be chosen, and the handlers in processes of their own.
+ * @param see what the inference server sees in a JPEG
+ */
+export async function startRig(
+  see: (jpeg: Buffer) => Detection[] = () => [{ ...PERSON, bbox: [...PERSON.bbox] }],
+) {
   const folder = await mkdtemp(join(tmpdir(), 'handlers-'));
   const kafkaServer = await startKafka({ dataDir: folder });
   const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
@@ -47,7 +53,7 @@ export async function startRig() {
     const fault = faults.shift();
     if (fault) return fault;
     const { jpegs } = readBinaryRequest(call, Number(call.headers['inference-header-content-length']));
-    const data = jpegs.map(() => JSON.stringify({ ...SIZE, detections: [PERSON] }));
+    const data = jpegs.map((jpeg) => JSON.stringify({ ...SIZE, detections: see(jpeg) }));
     return { body: { model_name: 'fake', outputs: [{ name: 'detections', datatype: 'BYTES', data }] } };
   });
   const environment = {
@@ -109,7 +115,7 @@ export async function startRig() {
     },
 
     /** Runs a handler in a process of its own; resolves once it reads its topic. */
-    async run(stage: 'detect' | 'annotate', topic: string, more: string[] = [], env: NodeJS.ProcessEnv = {}) {
+    async run(stage: Stage, topic: string, more: string[] = [], env: NodeJS.ProcessEnv = {}) {
       const args = [
         '--handler',
         `functions/src/${stage}.ts`,
@@ -131,7 +137,7 @@ export async function startRig() {
       return child.ended;
     },
 
-    async lag(stage: 'detect' | 'annotate', topic: string): Promise<number> {
+    async lag(stage: Stage, topic: string): Promise<number> {
       const partitions = await consumerLag(admin, `${topic}-${stage}`, topic);
       return partitions.reduce((sum, { lag }) => sum + lag, 0);
     },
