@@ -20,6 +20,7 @@ export function fileOf(url: string): FileSource | undefined {
 export async function* loopInRealTime(
   source: VideoSource,
   signal: AbortSignal,
+  mayWant: (time: number) => boolean,
 ): AsyncGenerator<Picture, void> {
   const started = performance.now();
   let roundStart = 0;
@@ -27,7 +28,7 @@ export async function* loopInRealTime(
     let first: number | undefined;
     let previous = 0;
     let end = 0;
-    for await (const picture of source.pictures()) {
+    for await (const picture of source.pictures((time) => mayWant(roundStart + time - (first ?? time)))) {
       first ??= picture.time;
       const sinceFirst = picture.time - first;
       end = sinceFirst + (sinceFirst - previous);

@@ -88,8 +88,10 @@ export class IngestStream {
       source = await VideoSource.open(file?.path ?? spec.url, options, signal);
       const opened = source;
       signal.addEventListener('abort', () => opened.interrupt());
-      const pictures = file?.loop ? loopInRealTime(source, signal) : source.pictures();
-      await this.#readPictures(pictures, !file || file.loop, encoder, stall);
+      const sampler = new Sampler(spec.frameRate);
+      const mayWant = (time: number) => sampler.mayKeep(time);
+      const pictures = file?.loop ? loopInRealTime(source, signal, mayWant) : source.pictures(mayWant);
+      await this.#readPictures(pictures, sampler, !file || file.loop, encoder, stall);
       if (file) return undefined;
       return new SourceError('the camera ended the stream');
     } catch (error) {
@@ -105,12 +107,12 @@ export class IngestStream {
 
   async #readPictures(
     pictures: AsyncIterable<Picture>,
+    sampler: Sampler,
     live: boolean,
     encoder: JpegEncoder,
     watchdog: Watchdog,
   ) {
     const { stats, limit, publisher, log } = this.#context;
-    const sampler = new Sampler(this.spec.frameRate);
     for await (const picture of pictures) {
       watchdog.feed();
       if (this.#abort.signal.aborted) return;

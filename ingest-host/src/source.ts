@@ -2,8 +2,12 @@ import {
   AV_CODEC_FLAG_OUTPUT_CORRUPT,
   AV_CODEC_ID_NONE,
   AV_NOPTS_VALUE,
+  AV_OPT_TYPE_INT,
   AV_PKT_DATA_PRFT,
   AVDISCARD_ALL,
+  AVDISCARD_DEFAULT,
+  AVDISCARD_NONREF,
+  type AVDiscard,
   AVMEDIA_TYPE_VIDEO,
   AVSEEK_FLAG_BACKWARD,
 } from 'node-av/constants';
@@ -107,15 +111,18 @@ export class VideoSource {
   }
 
   /**
-   * All pictures, in presentation order, until the source ends.
+   * Pictures in presentation order, until the source ends.
+   * @param mayWant asked for each picture before it is decoded, in decoding order, with its time; one that is not
+   * wanted is left out if no other builds on it
    * @throws SourceError when it breaks off
    */
-  async *pictures(): AsyncGenerator<Picture, void> {
+  async *pictures(mayWant: (time: number) => boolean = () => true): AsyncGenerator<Picture, void> {
     const stream = this.#videoStream();
     const decoder = this.#decoder;
     if (!stream || !decoder) return;
     const seconds = stream.timeBase.num / stream.timeBase.den;
     let offset: number | undefined;
+    let skipping: AVDiscard = AVDISCARD_DEFAULT;
     for (;;) {
       const code = await this.#input.readFrame(this.#packet);
       const ended = code < 0;
@@ -125,6 +132,10 @@ export class VideoSource {
         continue;
       }
       if (!ended) offset = wallClockOffset(this.#packet, seconds) ?? offset;
+      const skip =
+        !ended && !mayWant(Number(this.#packet.pts) * seconds) ? AVDISCARD_NONREF : AVDISCARD_DEFAULT;
+      if (skip !== skipping) decoder.setOption('skip_frame', skip, AV_OPT_TYPE_INT);
+      skipping = skip;
       // A damaged packet fails here; the next key frame mends the picture.
       await decoder.sendPacket(ended ? null : this.#packet);
       this.#packet.unref();
