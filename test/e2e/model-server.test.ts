@@ -137,6 +137,17 @@ test('the Open Inference Protocol describes the server and its model', async () 
   expect(JSON.parse(missing.text).error).toContain('nanodet-g');
 });
 
+test('/openapi.json describes every way to infer', async () => {
+  const { openapi, paths } = JSON.parse((await get('/openapi.json')).text);
+  expect(openapi).toMatch(/^3\./);
+  expect(Object.keys(paths)).toEqual(
+    expect.arrayContaining(['/predict', '/invocations', '/v2/models/{model}/infer', '/health', '/metrics']),
+  );
+  expect(Object.keys(paths['/predict'].post.responses)).toEqual(
+    expect.arrayContaining(['200', '413', '429']),
+  );
+});
+
 test("SageMaker's contract: ping, JSON and binary invocations", async () => {
   expect((await get('/ping')).status).toBe(200);
   const json = await post('/invocations', predictBody([blue]));

@@ -2,6 +2,7 @@ import type { Logger } from '@video-pipeline/telemetry';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import { describeError, RequestError } from './errors.ts';
 import { addOpenInference } from './open-inference.ts';
+import { addOpenApi } from './openapi.ts';
 import { addPredict } from './predict.ts';
 import { addSageMaker } from './sagemaker.ts';
 import { detectorFor, type Service } from './service.ts';
@@ -24,6 +25,7 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
   app.setNotFoundHandler((request) => {
     throw new RequestError(404, `there is no ${request.method} ${request.url}`);
   });
+  await addOpenApi(app);
   closeConnectionsAtStop(app, service);
   limitRequests(app, service.limits.maxRequests);
   measureRequests(app, service);
@@ -35,13 +37,13 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
 }
 
 function addHealth(app: FastifyInstance, service: Service): void {
-  app.get('/health', (_request, reply) => {
+  app.get('/health', { schema: { summary: 'Whether the models run, and where' } }, (_request, reply) => {
     const { model, device } = detectorFor(service);
     const isReady = service.isReady();
     reply.status(isReady ? 200 : 503);
     return { status: isReady ? 'healthy' : 'unavailable', model: model.name, version: model.version, device };
   });
-  app.get('/metrics', async (_request, reply) => {
+  app.get('/metrics', { schema: { summary: 'Prometheus metrics' } }, async (_request, reply) => {
     const { registry } = service.metrics;
     reply.type(registry.contentType);
     return registry.metrics();

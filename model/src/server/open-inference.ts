@@ -6,6 +6,17 @@ import { detect, detectorFor, type Service } from './service.ts';
 /** Header that says how many bytes of the body are JSON; the rest is binary. */
 const HEADER_LENGTH = 'inference-header-content-length';
 
+const inferHeaders = {
+  type: 'object',
+  properties: {
+    [HEADER_LENGTH]: {
+      type: 'integer',
+      minimum: 0,
+      description: 'bytes of the body that are JSON; the rest is binary',
+    },
+  },
+};
+
 type ModelRoute = { Params: { model: string } };
 
 /**
@@ -28,11 +39,15 @@ export async function addOpenInference(app: FastifyInstance, service: Service): 
       detectorFor(service, params.model);
       return ready(service, reply);
     });
-    scope.post<ModelRoute>('/v2/models/:model/infer', (request, reply) => {
-      const length = request.headers[HEADER_LENGTH];
-      const headerLength = length === undefined ? undefined : Number(length);
-      return infer(service, request, reply, headerLength, request.params.model);
-    });
+    scope.post<ModelRoute & { Headers: { [HEADER_LENGTH]?: number } }>(
+      '/v2/models/:model/infer',
+      { schema: { summary: 'Open Inference Protocol v2 inference, JSON or binary', headers: inferHeaders } },
+      (request, reply) => {
+        // A number, as the schema says.
+        const headerLength = request.headers[HEADER_LENGTH] as number | undefined;
+        return infer(service, request, reply, headerLength, request.params.model);
+      },
+    );
   });
 }
 

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { errorAnswers, predictAnswer } from './openapi.ts';
 import { detect, detectorFor, type Service } from './service.ts';
 
 export interface PredictRequest {
@@ -31,8 +32,16 @@ export const predictBody = {
 
 /** `POST /predict` */
 export function addPredict(app: FastifyInstance, service: Service): void {
-  app.post<{ Body: PredictRequest }>('/predict', { schema: { body: predictBody } }, (request, reply) =>
-    predict(service, request, reply),
+  app.post<{ Body: PredictRequest }>(
+    '/predict',
+    {
+      schema: {
+        summary: 'Detect objects in frames',
+        body: predictBody,
+        response: { 200: predictAnswer, ...errorAnswers },
+      },
+    },
+    (request, reply) => predict(service, request, reply),
   );
 }
 
