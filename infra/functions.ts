@@ -50,8 +50,8 @@ export function createFunctions(parts: Parts, inference: InferenceTarget, camera
     },
     permissions: [
       ...kafkaPermissions(kafka, {
-        // Tracks go on from the newest of what was detected before.
-        read: [pipeline.KAFKA_TOPIC, pipeline.KAFKA_DETECTIONS_TOPIC],
+        // Tracks go on from the newest of what was detected before, and no event is told twice.
+        read: [pipeline.KAFKA_TOPIC, pipeline.KAFKA_DETECTIONS_TOPIC, pipeline.KAFKA_EVENTS_TOPIC],
         groups: [pipeline.KAFKA_GROUP_ID],
         write: [pipeline.KAFKA_DETECTIONS_TOPIC, pipeline.KAFKA_EVENTS_TOPIC],
       }),

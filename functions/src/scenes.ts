@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { type Config, ConfigError } from '@video-pipeline/config';
+import { type Config, readStreamsText } from '@video-pipeline/config';
 import { type Checkpoint, checkpointOf, type DetectedFrame, type MSKEvent } from '@video-pipeline/frame';
 import type { Tail } from '@video-pipeline/kafka';
 import {
@@ -175,20 +174,10 @@ function reportFiltered(streamId: string, removed: Filtered['removed']): void {
 export const SCENE_VARIABLES = ['STREAMS', 'STREAMS_FILE', 'ALLOWED_CLASSES'] as const;
 
 /**
- * The scenes that the environment names.
+ * The scenes that the environment names, by stream.
  * @throws ConfigError, StreamsError
  */
-export function readScenes({
-  STREAMS,
-  STREAMS_FILE,
-}: Pick<Config<(typeof SCENE_VARIABLES)[number]>, 'STREAMS' | 'STREAMS_FILE'>): Map<string, SceneConfig> {
-  if (STREAMS !== undefined) return parseScenes(STREAMS, 'STREAMS');
-  if (STREAMS_FILE === undefined) return new Map();
-  let text: string;
-  try {
-    text = readFileSync(STREAMS_FILE, 'utf8');
-  } catch (cause) {
-    throw new ConfigError(`STREAMS_FILE: can't read '${STREAMS_FILE}'`, { cause });
-  }
-  return parseScenes(text, STREAMS_FILE);
+export function readScenes(config: Config<'STREAMS' | 'STREAMS_FILE'>): Map<string, SceneConfig> {
+  const streams = readStreamsText(config);
+  return streams ? parseScenes(streams.text, streams.where) : new Map();
 }

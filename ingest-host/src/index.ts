@@ -1,3 +1,3 @@
 export { Ingest, type IngestOptions } from './ingest.ts';
 export type { Send } from './publisher.ts';
-export { parseStreams, type StreamSpec, StreamsError } from './streams.ts';
+export { parseStreams, type StreamSpec } from './streams.ts';

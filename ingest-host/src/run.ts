@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { ConfigError, readConfig } from '@video-pipeline/config';
+import { type Config, ConfigError, readConfig, readStreamsText } from '@video-pipeline/config';
 import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
@@ -7,7 +6,7 @@ import { IngestMetrics, startHealthServer } from './health.ts';
 import { Ingest } from './ingest.ts';
 import { kafkaSend } from './kafka-send.ts';
 import { metricsReporter } from './report.ts';
-import { parseStreams, type StreamSpec, StreamsError } from './streams.ts';
+import { parseStreams, type StreamSpec } from './streams.ts';
 
 const VARIABLES = [
   'KAFKA_TOPIC',
@@ -74,20 +73,11 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
 }
 
 /** @throws ConfigError when no streams are named, StreamsError for a wrong one */
-function readStreams(config: {
-  STREAMS?: string | undefined;
-  STREAMS_FILE?: string | undefined;
-  FRAME_RATE: number;
-  JPEG_QUALITY: number;
-}): StreamSpec[] {
+function readStreams(
+  config: Config<'STREAMS' | 'STREAMS_FILE' | 'FRAME_RATE' | 'JPEG_QUALITY'>,
+): StreamSpec[] {
+  const streams = readStreamsText(config);
+  if (!streams) throw new ConfigError('STREAMS or STREAMS_FILE must name the cameras');
   const defaults = { frameRate: config.FRAME_RATE, quality: config.JPEG_QUALITY };
-  if (config.STREAMS !== undefined) return parseStreams(config.STREAMS, defaults, 'STREAMS');
-  if (config.STREAMS_FILE === undefined)
-    throw new ConfigError('STREAMS or STREAMS_FILE must name the cameras');
-  try {
-    return parseStreams(readFileSync(config.STREAMS_FILE, 'utf8'), defaults, config.STREAMS_FILE);
-  } catch (cause) {
-    if (cause instanceof StreamsError) throw cause;
-    throw new ConfigError(`STREAMS_FILE: can't read '${config.STREAMS_FILE}'`, { cause });
-  }
+  return parseStreams(streams.text, defaults, streams.where);
 }

@@ -22,6 +22,7 @@ test.each([
   ['- id: yard\n', "streams.yaml: line 1: 'url' is invalid"],
   ['- id: yard\n  url: x\n  frame_rate: 0\n', "line 3: 'frame_rate' "],
   ['- id: yard\n  url: x\n  colour: red\n', 'line 3: Unrecognized key: "colour"'],
+  ['- id: yard\n  url: x\n  scene:\n    filters:\n      min_area: 2\n', "line 5: 'scene.filters.min_area' "],
   ['- id: yard\n  url: x\n- id: yard\n  url: y\n', "line 3: id 'yard' is there twice"],
   ['- id: [\n', 'line 2: not YAML'],
   ['yard: rtsp://cam/1\n', 'must be a list of streams'],

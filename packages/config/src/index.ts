@@ -1,2 +1,3 @@
 export * from './config.ts';
+export * from './streams-text.ts';
 export { variables } from './variables.ts';

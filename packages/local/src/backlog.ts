@@ -16,21 +16,30 @@ const POLL_MS = 250;
 /** Looks at Kafka from outside: how far each stage has come. Survives Kafka's restarts. */
 export class Backlog {
   readonly consumers: Record<Consumer, { topic: string; group: string }>;
+  /** What `notify` reads; nothing of ours waits for it. */
+  readonly events: { topic: string; group: string };
   readonly #bootstrap: string;
   #admin: Promise<Admin> | undefined;
 
   /** @param bootstrap `host:port[,host:port...]` */
   constructor(bootstrap: string) {
-    const config = readConfig(['KAFKA_TOPIC', 'KAFKA_DETECTIONS_TOPIC', 'KAFKA_GROUP_ID']);
+    const config = readConfig([
+      'KAFKA_TOPIC',
+      'KAFKA_DETECTIONS_TOPIC',
+      'KAFKA_EVENTS_TOPIC',
+      'KAFKA_GROUP_ID',
+    ]);
     this.#bootstrap = bootstrap;
     this.consumers = {
       detect: { topic: config.KAFKA_TOPIC, group: config.KAFKA_GROUP_ID },
       annotate: { topic: config.KAFKA_DETECTIONS_TOPIC, group: `${config.KAFKA_GROUP_ID}-annotate` },
     };
+    this.events = { topic: config.KAFKA_EVENTS_TOPIC, group: `${config.KAFKA_GROUP_ID}-notify` };
   }
 
   async createTopics(): Promise<void> {
-    const specs = Object.values(this.consumers).map(({ topic }) => ({ topic, partitions: PARTITIONS }));
+    const read = [...Object.values(this.consumers), this.events];
+    const specs = read.map(({ topic }) => ({ topic, partitions: PARTITIONS }));
     await this.#ask((admin) => ensureTopics(admin, specs));
   }
 

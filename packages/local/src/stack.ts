@@ -88,7 +88,12 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
     const backlog = new Backlog(kafka);
     await backlog.createTopics();
     const env = { ...s3.env, KAFKA_BOOTSTRAP_SERVERS: kafka, INFERENCE_SERVICE_URL: inference };
-    await all([runWorker(context, 'detect', backlog, env), runWorker(context, 'annotate', backlog, env)]);
+    const { detect, annotate } = backlog.consumers;
+    await all([
+      runWorker(context, 'detect', detect, env),
+      runWorker(context, 'annotate', annotate, env),
+      ...(listens() ? [runWorker(context, 'notify', backlog.events, env)] : []),
+    ]);
     return {
       endpoints: {
         kafka,
@@ -172,13 +177,18 @@ async function runCameras({ options, ports, launcher, note }: Context): Promise<
 
 function runWorker(
   { launcher }: Context,
-  name: Consumer,
-  backlog: Backlog,
+  name: Consumer | 'notify',
+  { topic, group }: { topic: string; group: string },
   env: NodeJS.ProcessEnv,
 ): Promise<Service> {
-  const { topic, group } = backlog.consumers[name];
   const args = ['--handler', join(ROOT, `functions/src/${name}.ts`), '--topic', topic, '--group', group];
   return launcher.node(name, 'packages/event-source/src/main.ts', () => ({ args, env }));
+}
+
+/** Whether anybody wants to be told of events. */
+function listens(): boolean {
+  const { WEBHOOK_URL, EVENT_BUS_NAME } = readConfig(['WEBHOOK_URL', 'EVENT_BUS_NAME']);
+  return WEBHOOK_URL !== undefined || EVENT_BUS_NAME !== undefined;
 }
 
 async function runIngest(

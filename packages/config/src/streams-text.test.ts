@@ -1,0 +1,25 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { ConfigError } from './config.ts';
+import { readStreamsText } from './streams-text.ts';
+
+test('the variable goes before the file, and a file that is not there is a named error', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'streams-'));
+  const path = join(folder, 'streams.yaml');
+  writeFileSync(path, '- id: yard\n');
+  try {
+    expect(readStreamsText({ STREAMS: '[]', STREAMS_FILE: path })).toEqual({ text: '[]', where: 'STREAMS' });
+    expect(readStreamsText({ STREAMS: undefined, STREAMS_FILE: path })).toEqual({
+      text: '- id: yard\n',
+      where: path,
+    });
+    expect(readStreamsText({ STREAMS: undefined, STREAMS_FILE: undefined })).toBeUndefined();
+    const absent = () => readStreamsText({ STREAMS: undefined, STREAMS_FILE: join(folder, 'absent') });
+    expect(absent).toThrow(ConfigError);
+    expect(absent).toThrow(/^STREAMS_FILE: can't read /);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
