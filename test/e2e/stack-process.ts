@@ -29,13 +29,14 @@ export function startStackProcess(
   const child = spawn(process.execPath, [...script, ...args], {
     cwd: ROOT,
     env: { ...process.env, NODE_OPTIONS: '', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    // With a channel, so that it ends when the test's process does.
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   const output = { stdout: '', stderr: '' };
-  child.stdout.on('data', (text) => {
+  child.stdout?.on('data', (text) => {
     output.stdout += text;
   });
-  child.stderr.on('data', (text) => {
+  child.stderr?.on('data', (text) => {
     output.stderr += text;
   });
   const exited = once(child, 'close').then(([code, signal]) => ({ code, signal }));

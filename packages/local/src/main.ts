@@ -96,9 +96,10 @@ function checked(options: Options): StackOptions {
   };
 }
 
-/** Aborts at the first SIGINT, SIGTERM or SIGHUP. */
+/** Aborts at the first SIGINT, SIGTERM or SIGHUP, or when the parent that opened an IPC channel is gone. */
 function stopSignal(): AbortSignal {
   const stop = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => stop.abort());
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, () => stop.abort());
+  process.channel?.unref(); // to listen is no reason to live on
   return stop.signal;
 }

@@ -1,0 +1,124 @@
+import { glob, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join, relative } from 'node:path';
+import { type Detection, isDetection } from '@video-pipeline/frame';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { signalProcess } from '../../packages/local/src/processes.ts';
+import type { Summary } from '../../packages/local/src/session.ts';
+import { pidsOf, startStackProcess } from './stack-process.ts';
+
+const FRAMES = 300;
+/** The demo clips as they are; each shows a person throughout. */
+const SIZES = { cap12_edit: [400, 300], cap13_edit2: [400, 300], franck: [360, 288] } as Record<
+  string,
+  number[]
+>;
+
+interface SeenFrame {
+  stream_id: string;
+  frame_number: number;
+  session: string;
+  captured_at: number;
+  width: number;
+  height: number;
+  detections: Detection[];
+  annotated_key: string;
+}
+
+describe('npm start -- --frames 300 --json', () => {
+  let dataDir: string;
+  let summary: Summary;
+  let pids: number[];
+  let seen: SeenFrame[];
+
+  beforeAll(async () => {
+    dataDir = await mkdtemp(join(tmpdir(), 'stack-'));
+    const stack = startStackProcess(dataDir, ['--frames', String(FRAMES), '--json'], {
+      INFERENCE_CONFIDENCE_THRESHOLD: '0.4',
+    });
+    pids = pidsOf(await stack.until(({ services }) => 'ingest' in services, 'ingest'));
+    const { code } = await stack.exited;
+    expect(code, stack.output.stderr).toBe(0);
+    summary = JSON.parse(stack.output.stdout);
+    seen = [];
+    for await (const file of glob(join(bucket(), 'detections/**/*.ndjson'))) {
+      const lines = (await readFile(file, 'utf8')).trimEnd().split('\n');
+      seen.push(...lines.map((line) => JSON.parse(line)));
+    }
+  });
+  afterAll(() => rm(dataDir, { recursive: true, force: true }));
+
+  const bucket = () => join(dataDir, 's3/video-pipeline-output');
+
+  it('stores exactly so many frames, each once, at its key', async () => {
+    const keys: string[] = [];
+    for await (const file of glob(join(bucket(), 'annotated/**/*.jpg'))) keys.push(relative(bucket(), file));
+    expect(keys).toHaveLength(FRAMES);
+    expect(keys.toSorted()).toEqual(seen.map(({ annotated_key }) => annotated_key).toSorted());
+    for (const { stream_id, frame_number, captured_at, annotated_key } of seen) {
+      expect(basename(annotated_key)).toBe(`${captured_at}-${frame_number}.jpg`);
+      const [date, hour] = new Date(captured_at).toISOString().split(/[T:]/);
+      expect(annotated_key).toContain(`annotated/${stream_id}/date=${date}/hour=${hour}/`);
+    }
+  });
+
+  it('leaves no gap in the frame numbers of a stream but for counted drops', () => {
+    for (const [id, counts] of Object.entries(summary.frames)) {
+      if (id === 'total') continue;
+      const numbers = seen
+        .filter(({ stream_id }) => stream_id === id)
+        .map(({ frame_number }) => frame_number);
+      expect(new Set(numbers).size).toBe(numbers.length);
+      expect(numbers.length).toBe(counts.annotated);
+      expect(Math.max(...numbers) + 1 - numbers.length).toBeLessThanOrEqual(counts.dropped);
+    }
+  });
+
+  it('stores pictures of the size of the frame', async () => {
+    for (const { stream_id, width, height, annotated_key } of seen) {
+      expect([width, height]).toEqual(SIZES[stream_id]);
+      const picture = sharp(join(bucket(), annotated_key), { failOn: 'warning' });
+      const { info } = await picture.raw().toBuffer({ resolveWithObject: true });
+      expect([info.width, info.height]).toEqual([width, height]);
+    }
+  });
+
+  it('sees the person in every clip', () => {
+    expect(Object.keys(Object.groupBy(seen, ({ stream_id }) => stream_id)).sort()).toEqual(
+      Object.keys(SIZES),
+    );
+    expect(seen.flatMap(({ detections }) => detections).every(isDetection)).toBe(true);
+    const hasPerson = ({ detections }: SeenFrame) =>
+      detections.some(({ class_name }) => class_name === 'person');
+    expect(seen.filter(hasPerson).length / seen.length).toBeGreaterThanOrEqual(0.98);
+    // A hundred frames of a clip are few: those at its beginning alone may be three.
+    for (const frames of Object.values(Object.groupBy(seen, ({ stream_id }) => stream_id))) {
+      expect((frames ?? []).filter(hasPerson).length / (frames ?? []).length).toBeGreaterThanOrEqual(0.95);
+    }
+  });
+
+  it('sums up in one JSON object', () => {
+    expect(summary.frames.total).toMatchObject({
+      published: FRAMES,
+      detected: FRAMES,
+      annotated: FRAMES,
+      failed: 0,
+    });
+    expect(summary.output).toBe(join(bucket(), 'annotated'));
+    expect(summary.latency_ms.p50).toBeGreaterThan(0);
+    expect(summary.latency_ms.p99).toBeGreaterThanOrEqual(summary.latency_ms.p50 ?? 0);
+    expect(summary.fps).toBeCloseTo(FRAMES / summary.duration_seconds, 1);
+    const names = ['annotate', 'cameras', 'detect', 'ingest', 'kafka', 'model', 's3proxy', 'supervisor'];
+    expect(Object.keys(summary.processes).sort()).toEqual(names);
+    for (const usage of Object.values(summary.processes)) {
+      expect(usage.cpu_seconds).toBeGreaterThan(0);
+      expect(usage.peak_rss_bytes).toBeGreaterThan(10_000_000);
+    }
+  });
+
+  it('leaves no process behind', () => {
+    expect(pids.length).toBe(8);
+    expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
+  });
+});
