@@ -35,7 +35,7 @@ async function statsOf(backlog: Backlog, consumer: Consumer): Promise<TopicStats
   const began = Date.now();
   const before = await backlog.partitions(consumer);
   await sleep(INTERVAL_MS);
-  const partitions = await backlog.partitions(consumer);
+  const partitions = (await backlog.partitions(consumer)).sort((a, b) => a.partition - b.partition);
   const seconds = (Date.now() - began) / 1000;
   const total = (list: PartitionLag[], field: 'end' | 'committed' | 'lag') =>
     list.reduce((sum, partition) => sum + partition[field], 0);

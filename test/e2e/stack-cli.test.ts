@@ -1,0 +1,156 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { signalProcess } from '../../packages/local/src/processes.ts';
+
+const MAIN = join(import.meta.dirname, '../../packages/local/src/cli/main.ts');
+
+interface Result {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs `npm run local -- ...`. */
+function local(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Result> {
+  return new Promise((resolve) => {
+    const options = { env: { ...process.env, NODE_OPTIONS: '', ...env }, timeout: 100_000 };
+    const child = execFile(process.execPath, [MAIN, ...args], options, (_, stdout, stderr) =>
+      resolve({ code: child.exitCode ?? -1, stdout, stderr }),
+    );
+  });
+}
+
+describe('npm run local --', () => {
+  let folder: string;
+  const data = () => ['--data-dir', join(folder, 'data')];
+  const json = async (...args: string[]) => JSON.parse((await local([...args, ...data(), '--json'])).stdout);
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'cli-'));
+  });
+  afterAll(async () => {
+    await local(['down', ...data()]);
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it.each([
+    'up',
+    'down',
+    'status',
+    'logs',
+    'producer',
+    'test-inference',
+    's3-list',
+    's3-download',
+    'kafka-stats',
+    'setup',
+  ])('%s has help, with --json', async (command) => {
+    const { code, stdout } = await local([command, '--help']);
+    expect(code).toBe(0);
+    expect(stdout).toContain(`local -- ${command}`);
+    expect(stdout).toContain('--json');
+  });
+
+  it.each(['status', 'producer', 'test-inference', 's3-list', 'kafka-stats'])(
+    '%s says what to do when nothing runs',
+    async (command) => {
+      const { code, stderr } = await local([command, ...data()]);
+      expect(code).toBe(1);
+      expect(stderr).toContain(
+        `nothing runs on ${join(folder, 'data')}: start it with 'npm run local -- up'`,
+      );
+    },
+  );
+
+  it('up starts the stack in the background, once', async () => {
+    const options = ['--ports', 'auto', '--no-ingest'];
+    const first = await local(['up', ...data(), '--json', ...options], { BATCH_TIMEOUT_SECONDS: '1' });
+    expect(first.code, first.stderr).toBe(0);
+    const { pid, services } = JSON.parse(first.stdout);
+    expect(Object.keys(services).sort()).toEqual([
+      'annotate',
+      'cameras',
+      'detect',
+      'kafka',
+      'model',
+      's3proxy',
+    ]);
+    expect(await json('up')).toMatchObject({ pid });
+    expect(await json('status')).toMatchObject({ healthy: true, lag: { detect: 0, annotate: 0 } });
+  });
+
+  it('test-inference finds the person in a demo clip and draws it', async () => {
+    const output = join(folder, 'seen.jpg');
+    const answer = await json('test-inference', '--output', output);
+    expect(answer).toMatchObject({ width: 400, height: 300, annotated: output });
+    expect(answer.detections.map(({ class_name }: { class_name: string }) => class_name)).toContain('person');
+    expect(await sharp(output).metadata()).toMatchObject({ format: 'jpeg', width: 400, height: 300 });
+  });
+
+  it('producer publishes, kafka-stats counts, s3-list and s3-download find', async () => {
+    expect((await local(['producer', '--frames', '12', ...data()])).code).toBe(0);
+    const { topics } = await json('kafka-stats');
+    expect(topics).toMatchObject([
+      { topic: 'video-frames', end: 12, group: 'frame-consumer-group' },
+      { topic: 'detections', group: 'frame-consumer-group-annotate' },
+    ]);
+    let list = await json('s3-list', '--limit', '3');
+    for (let tries = 0; list.count < 12 && tries < 20; tries++) list = await json('s3-list', '--limit', '3');
+    expect(list).toMatchObject({ count: 12, bucket: 'video-pipeline-output', prefix: 'annotated/' });
+    expect(list.objects).toHaveLength(3);
+
+    const newest = await json('s3-download', '--to', join(folder, 'one'));
+    expect(newest.files).toEqual([join(folder, 'one', list.objects[0].key)]);
+    expect((await stat(newest.files[0])).size).toBe(list.objects[0].bytes);
+    expect((await json('s3-download', '--all', '--to', join(folder, 'all'))).files).toHaveLength(12);
+  });
+
+  it('logs shows one service or all, and follows', async () => {
+    const one = await local(['logs', 'model', '-n', '5', ...data()]);
+    expect(one.stdout).toContain('"service":"model"');
+    const all = await local(['logs', '--json', '-n', '1', ...data()]);
+    const names = all.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).service);
+    expect(new Set(names)).toContain('supervisor');
+    expect((await local(['logs', 'nobody', ...data()])).stderr).toMatch(
+      /no service 'nobody': there are annotate/,
+    );
+
+    const follower = spawn(process.execPath, [MAIN, 'logs', 'annotate', '-f', '-n', '1', ...data()]);
+    const [first] = await once(follower.stdout, 'data');
+    expect(String(first)).not.toBe('');
+    await local(['producer', '--frames', '3', ...data()]);
+    const [next] = await once(follower.stdout, 'data');
+    expect(String(next)).toContain('FramesAnnotated');
+    follower.kill();
+    await once(follower, 'exit');
+  });
+
+  it('status fails while something is down', async () => {
+    const { services } = await json('status');
+    signalProcess(services.model.pid, 'SIGKILL');
+    const down = await local(['status', ...data()]);
+    expect(down.code).toBe(1);
+    expect(down.stdout).toMatch(/model\s.*UNHEALTHY/);
+  });
+
+  it('down stops everything and keeps the data', async () => {
+    for (let tries = 0; !(await json('status')).healthy && tries < 20; tries++) await sleep(500);
+    const { services } = await json('status');
+    const pids = Object.values(services).map((service) => (service as { pid: number }).pid);
+    expect((await json('down')).stopped).toBeGreaterThan(0);
+    expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
+    expect(await json('down')).toEqual({ stopped: null });
+    const log = await readFile(join(folder, 'data/logs/supervisor.log'), 'utf8');
+    expect(log).toContain('stopping');
+    expect((await stat(join(folder, 'data/kafka/log'))).isDirectory()).toBe(true);
+  });
+});

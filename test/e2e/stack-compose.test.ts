@@ -1,0 +1,160 @@
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { readConfig, type VariableName, variables } from '@video-pipeline/config';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { type KafkaServer, startKafka } from '../../packages/local/src/kafka.ts';
+import { type S3Server, startS3Proxy } from '../../packages/local/src/s3proxy.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+interface ComposeService {
+  image: string;
+  build?: { context: string; dockerfile: string };
+  user?: string;
+  profiles?: string[];
+  command?: string[];
+  environment?: Record<string, string | number>;
+  ports?: string[];
+  volumes?: string[];
+  depends_on?: Record<string, { condition: string }>;
+  healthcheck?: { test: string[] };
+}
+
+const compose = parse(readFileSync(join(ROOT, 'docker-compose.yaml'), 'utf8'), { merge: true });
+const services = Object.entries(compose.services as Record<string, ComposeService>);
+const ours = services.filter(([, { build }]) => build);
+/** They end by themselves, and others wait for that. */
+const oneShots = new Set(
+  services.flatMap(([, { depends_on = {} }]) =>
+    Object.entries(depends_on).flatMap(([name, { condition }]) =>
+      condition === 'service_completed_successfully' ? [name] : [],
+    ),
+  ),
+);
+/** What the AWS SDK reads, beside our own table. */
+const SDK_VARIABLES = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'];
+/** Images that are not ours, which have a user of their own already. */
+const NOT_ROOT = ['apache/kafka'];
+
+describe('docker-compose.yaml', () => {
+  it('names the whole pipeline', () => {
+    expect(services.map(([name]) => name)).toEqual([
+      'kafka',
+      's3-volume',
+      's3',
+      'setup',
+      'rtsp-server',
+      'streamer',
+      'inference-service',
+      'detect',
+      'annotate',
+      'ingest',
+    ]);
+    const producers = services.filter(([, { profiles }]) => profiles?.includes('with-producer'));
+    expect(producers.map(([name]) => name)).toEqual(['ingest']);
+  });
+
+  it.each(services)('%s pins its image, checks its health and is not root', (name, service) => {
+    expect(service.image).toMatch(service.build ? /:local$/ : /:\d+\.\d+\.\d+(-\w+)?$/);
+    if (!oneShots.has(name)) expect(service.healthcheck?.test.length).toBeGreaterThan(1);
+    if (service.build) {
+      const dockerfile = readFileSync(join(ROOT, service.build.dockerfile), 'utf8');
+      expect(dockerfile).toMatch(/^USER (?!root)\w+$/m);
+    } else if (name !== 's3-volume' && !NOT_ROOT.some((image) => service.image.startsWith(image))) {
+      expect(service.user).toBe('1000:1000');
+    }
+  });
+
+  it.each(ours)('%s sets only variables that exist, to values they take', (_, { environment = {} }) => {
+    const names = Object.keys(environment).filter((name) => !SDK_VARIABLES.includes(name));
+    expect(names.filter((name) => !(name in variables))).toEqual([]);
+    const env = Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, String(value)]));
+    expect(() => readConfig(names as VariableName[], env)).not.toThrow();
+  });
+
+  it.each(ours)('%s starts a script that is in the repository', (_, { build, command }) => {
+    const dockerfile = readFileSync(join(ROOT, build?.dockerfile ?? ''), 'utf8');
+    const words = command ?? dockerfile.match(/[\w./-]+\.ts/g) ?? [];
+    const scripts = words.filter((word) => word.endsWith('.ts'));
+    expect(scripts.length).toBeGreaterThan(0);
+    expect(scripts.filter((script) => !existsSync(join(ROOT, script)))).toEqual([]);
+  });
+
+  it('reaches each server where it listens', () => {
+    const listens = new Set([
+      ...(String(compose.services.kafka.environment.KAFKA_ADVERTISED_LISTENERS).match(/kafka:\d+/g) ?? []),
+      `s3:${new URL(compose.services.s3.environment.S3PROXY_ENDPOINT).port}`,
+      `inference-service:${compose.services['inference-service'].environment.PORT}`,
+      'rtsp-server:8554',
+    ]);
+    const names = services.map(([name]) => name).join('|');
+    const texts = services.flatMap(([, { environment = {}, command = [] }]) => [
+      ...Object.values(environment).map(String),
+      ...command,
+    ]);
+    const reached = texts.flatMap((text) => text.match(new RegExp(`\\b(${names}):\\d+`, 'g')) ?? []);
+    expect(new Set(reached)).toEqual(listens);
+  });
+
+  it('publishes ports on this machine alone, each once', () => {
+    const ports = services.flatMap(([, { ports = [] }]) => ports);
+    expect(ports.filter((port) => !/^127\.0\.0\.1:(\d+):\1$/.test(port))).toEqual([]);
+    expect(new Set(ports).size).toBe(ports.length);
+  });
+
+  it('mounts only volumes that it declares', () => {
+    const mounted = services.flatMap(([, { volumes = [] }]) => volumes.map((volume) => volume.split(':')[0]));
+    expect(new Set(mounted)).toEqual(new Set(Object.keys(compose.volumes)));
+  });
+});
+
+describe("the services' commands", () => {
+  let folder: string;
+  let kafka: KafkaServer;
+  let s3: S3Server;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'compose-'));
+    [kafka, s3] = await Promise.all([startKafka({ dataDir: folder }), startS3Proxy({ dataDir: folder })]);
+  });
+  afterAll(async () => {
+    await Promise.all([kafka.stop(), s3.stop()]);
+    await rm(folder, { recursive: true });
+  });
+
+  const run = (args: string[], env: NodeJS.ProcessEnv = {}) =>
+    promisify(execFile)(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...env } });
+
+  it('setup makes topics, bucket and clips', async () => {
+    const clips = join(folder, 'clips');
+    const { environment, command } = compose.services.setup;
+    const { stdout } = await run(
+      command.map((word: string) => (word === '/clips' ? clips : word)),
+      { ...environment, KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap, AWS_ENDPOINT_URL: s3.url },
+    );
+    expect(stdout).toMatch(/^ready: video-frames detections/);
+    expect(await readdir(s3.folder)).toEqual([environment.S3_BUCKET]);
+    const [, clip] = /:-([\w.]+)/.exec(compose.services.streamer.command.join(' ')) ?? [];
+    expect(await readdir(clips)).toContain(clip);
+  });
+
+  it.each(['detect', 'annotate'])('%s takes its options', async (name) => {
+    const [script, ...options] = compose.services[name].command;
+    const { stdout } = await run([script, '--help']);
+    for (const option of options.filter((word: string) => word.startsWith('--'))) {
+      expect(stdout).toContain(option);
+    }
+  });
+
+  it('the model server has help', async () => {
+    expect((await run(['model/src/main.ts', '--help'])).stdout).toContain('--port');
+  });
+
+  it('ingest names what it lacks', async () => {
+    await expect(run(['ingest-host/src/main.ts'], { STREAMS: '' })).rejects.toThrow('STREAMS');
+  });
+});
