@@ -108,9 +108,11 @@ function connectClient(bootstrap: string): Kafka {
   });
 }
 
-/** JPEGs of the demo clips, `count` of each, 400x300. */
-export async function clipJpegs(count: number): Promise<Buffer[][]> {
-  const resize = { width: WIDTH, height: HEIGHT };
+/** JPEGs of the demo clips, `count` of each. */
+export async function clipJpegs(
+  count: number,
+  resize = { width: WIDTH, height: HEIGHT },
+): Promise<Buffer[][]> {
   const clips = await clipFrames(5, count, (scaler, frame) => scaler.toJpeg(frame, { resize, quality: 85 }));
   return clips.map(({ pictures }) => pictures);
 }

@@ -6,7 +6,7 @@ export function failedView(root: HTMLElement): () => void {
   const status = h('p', { role: 'status', className: 'dim' });
   const body = h('tbody');
   const head = ['Stage', 'Record', 'Reason', 'Since', ''].map((text) => h('th', { scope: 'col' }, text));
-  const table = h('table', { hidden: true }, h('thead', {}, h('tr', {}, ...head)), body);
+  const table = h('table', { className: 'wrap', hidden: true }, h('thead', {}, h('tr', {}, ...head)), body);
   const more = h('button', { type: 'button', hidden: true }, 'More');
   root.append(
     h('h1', {}, 'Failed'),

@@ -1,6 +1,10 @@
 import type { Health, LiveFrame } from '../src/api.ts';
 import { Playout } from './playout.ts';
 
+const SILENT_MS = 30_000;
+/** A batch may well take five seconds to fill, twice. */
+const DELAYED_MS = 15_000;
+
 interface LiveStream {
   newest: LiveFrame;
   playout: Playout;
@@ -69,10 +73,10 @@ export class LiveFeed extends EventTarget {
   }
 }
 
-export type StreamState = 'live' | 'late' | 'silent';
+export type StreamState = 'live' | 'delayed' | 'silent';
 
-/** How a stream is, by the age of its newest frame. A batch may well take five seconds to fill. */
-export function streamState(ageMs: number): StreamState {
-  if (ageMs < 10_000) return 'live';
-  return ageMs < 30_000 ? 'late' : 'silent';
+/** How a stream is: frames come and are fresh, come late, or have not come for half a minute. */
+export function streamState({ arrived_at, captured_at }: LiveFrame, now: number): StreamState {
+  if (now - arrived_at > SILENT_MS) return 'silent';
+  return arrived_at - captured_at > DELAYED_MS ? 'delayed' : 'live';
 }

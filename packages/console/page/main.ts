@@ -76,6 +76,7 @@ live.addEventListener('health', tellHealth);
 addEventListener('hashchange', () => {
   route();
   // The skip link's own target is no view.
-  content.focus();
+  content.focus({ preventScroll: true });
+  scrollTo(0, 0);
 });
 route();

@@ -75,12 +75,12 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   function tellState(): void {
     const newest = live.streams.get(streamId)?.newest;
     const now = live.now();
-    const is = newest ? streamState(now - newest.captured_at) : 'silent';
+    const is = newest ? streamState(newest, now) : 'silent';
     state.className = `state ${is}`;
     setText(state, is);
     const { frame } = picture;
     if (!newest || !frame) return;
-    const fps = rate(is === 'live' ? newest.fps : 0);
+    const fps = rate(is === 'silent' ? 0 : newest.fps);
     setText(
       facts,
       `${fps} fps, frame ${frame.frame_number}, ${duration(now - frame.captured_at)} ago, ${frame.model}`,

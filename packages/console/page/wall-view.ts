@@ -87,10 +87,10 @@ function createTile(frame: LiveFrame): Tile {
 }
 
 function tellTile(tile: Tile, newest: LiveFrame, now: number): void {
-  const state = streamState(now - newest.captured_at);
+  const state = streamState(newest, now);
   tile.state.className = `state ${state}`;
   setText(tile.state, state);
-  setText(tile.fps, `${rate(state === 'live' ? newest.fps : 0)} fps`);
+  setText(tile.fps, `${rate(state === 'silent' ? 0 : newest.fps)} fps`);
   setText(tile.age, `${duration(now - (tile.picture.frame ?? newest).captured_at)} ago`);
   setText(tile.seen, summary((tile.picture.frame ?? newest).detections));
 }

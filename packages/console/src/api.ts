@@ -16,7 +16,9 @@ export interface FrameFacts {
 
 /** A frame of the stream as it happens. */
 export interface LiveFrame extends FrameFacts {
-  /** Frames a second of its stream, over the last seconds. */
+  /** When the console received it. */
+  arrived_at: number;
+  /** Frames a second of its stream, over the seconds before. */
   fps: number;
 }
 

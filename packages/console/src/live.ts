@@ -7,7 +7,9 @@ import { ClassCounts } from './timeline.ts';
 const MAX_STREAMS = 256;
 /** Pictures held for stepping back: about ten seconds of 16 streams at 10 fps and 80 KB. */
 const MAX_PICTURE_BYTES = 128 * 1024 ** 2;
-const FPS_WINDOW_MS = 5_000;
+const FPS_WINDOW_MS = 10_000;
+/** Frames arrive a batch at a time: over less than this a batch would look like a burst. */
+const MIN_FPS_SPAN_MS = 5_000;
 const LATENCY_WINDOW_MS = 30_000;
 const MAX_LATENCIES = 8_192;
 
@@ -18,7 +20,7 @@ export type FrameListener = (streamId: string, json: string) => void;
 export class LiveFrames {
   readonly #cache: FrameCache;
   readonly #counts = new Map<string, ClassCounts>();
-  /** Stream id -> arrival times of the last seconds. */
+  /** Stream id -> arrival times up to the newest, of ten seconds. */
   readonly #arrivals = new Map<string, number[]>();
   readonly #listeners = new Set<FrameListener>();
   #latencies: { at: number; ms: number }[] = [];
@@ -33,19 +35,17 @@ export class LiveFrames {
     this.#countClasses(frame);
     this.#latencies.push({ at: now, ms: detectedAt - frame.capturedAt });
     if (this.#latencies.length > MAX_LATENCIES) this.#latencies.splice(0, MAX_LATENCIES / 2);
-    const arrivals = this.#arrivals.get(frame.streamId) ?? [];
-    arrivals.push(now);
-    this.#arrivals.set(frame.streamId, arrivals);
+    this.#noteArrival(frame.streamId, now);
     if (this.#listeners.size === 0) return;
-    const json = JSON.stringify(this.#live(frame, now));
+    const json = JSON.stringify(this.#live(frame));
     for (const listener of this.#listeners) listener(frame.streamId, json);
   }
 
   /** Each stream's newest frame. */
-  newest(now = Date.now()): LiveFrame[] {
+  newest(): LiveFrame[] {
     return this.streams().flatMap((streamId) => {
       const frame = this.#cache.of(streamId).at(-1);
-      return frame ? [this.#live(frame, now)] : [];
+      return frame ? [this.#live(frame)] : [];
     });
   }
 
@@ -85,12 +85,21 @@ export class LiveFrames {
     return () => this.#listeners.delete(listener);
   }
 
-  #live(frame: DetectedFrame, now: number): LiveFrame {
+  #live(frame: DetectedFrame): LiveFrame {
     const arrivals = this.#arrivals.get(frame.streamId) ?? [];
-    const old = arrivals.findIndex((at) => at > now - FPS_WINDOW_MS);
-    arrivals.splice(0, old < 0 ? arrivals.length : old);
-    // Frames arrive a batch at a time: over a shorter span than the window a batch would look like a burst.
-    return { ...factsOf(frame), fps: arrivals.length / (FPS_WINDOW_MS / 1000) };
+    const arrivedAt = arrivals.at(-1) ?? 0;
+    const span = Math.max(MIN_FPS_SPAN_MS, arrivedAt - (arrivals[0] ?? arrivedAt));
+    return { ...factsOf(frame), arrived_at: arrivedAt, fps: arrivals.length / (span / 1000) };
+  }
+
+  #noteArrival(streamId: string, now: number): void {
+    const arrivals = this.#arrivals.get(streamId) ?? [];
+    arrivals.push(now);
+    arrivals.splice(
+      0,
+      arrivals.findIndex((at) => at > now - FPS_WINDOW_MS),
+    );
+    this.#arrivals.set(streamId, arrivals);
   }
 
   #countClasses(frame: DetectedFrame): void {

@@ -11,6 +11,8 @@ import { storedLatency } from './stored-latency.ts';
 
 const FAILED_EVERY_MS = 10_000;
 const STORED_EVERY_MS = 4_000;
+/** A stream that was silent for longer has no latency of late. */
+const RECENT_MS = 60_000;
 /** The bucket is listed for latencies only while someone looks: listing costs money on AWS. */
 const WATCHED_MS = 15_000;
 
@@ -92,7 +94,8 @@ export class Monitor {
         this.#s3.succeeded();
       }
       if (isWatched && now - this.#lastStored >= STORED_EVERY_MS) {
-        this.#stored = await storedLatency(this.#bucket, this.#settings.prefix, this.#live.streams(), now);
+        const recent = this.#live.newest().filter(({ arrived_at }) => arrived_at > now - RECENT_MS);
+        this.#stored = await storedLatency(this.#bucket, this.#settings.prefix, recent);
         this.#lastStored = now;
       }
       if (!isWatched) this.#stored = null;

@@ -3,21 +3,21 @@ import type { Percentiles } from './api.ts';
 import type { ArchiveBucket } from './bucket.ts';
 import { percentiles } from './percentiles.ts';
 
-const WINDOW_MS = 60_000;
+const WINDOW_MS = 30_000;
 
 /**
- * From capture to stored picture, of the frames captured in the last minute: the object's LastModified, which S3
- * gives in whole seconds rounded down, minus the capture time in its key. Half a second is added to make up for that.
+ * From capture to stored picture: the object's LastModified, which S3 gives in whole seconds rounded down, minus the
+ * capture time in its key. Half a second is added to make up for that.
+ * @param newest newest frame with detections of each stream; objects of frames up to 30 s older are looked at
  */
 export async function storedLatency(
   bucket: ArchiveBucket,
   prefix: string,
-  streams: readonly string[],
-  now: number,
+  newest: readonly { stream_id: string; captured_at: number }[],
 ): Promise<Percentiles | null> {
-  const pages = streams.map(async (streamId) => {
+  const pages = newest.map(async ({ stream_id: streamId, captured_at }) => {
     // Keys sort by time, so that one listing begins where the window does.
-    const after = annotatedKey(prefix, { streamId, capturedAt: now - WINDOW_MS, frameNumber: 0 });
+    const after = annotatedKey(prefix, { streamId, capturedAt: captured_at - WINDOW_MS, frameNumber: 0 });
     const { objects } = await bucket.page(`${prefix}/${streamId}/`, { after });
     return objects.map(({ key, stored }) => stored + 500 - capturedAtOf(key));
   });

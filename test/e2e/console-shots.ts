@@ -1,0 +1,117 @@
+// Takes the README's pictures of the console: `npm run console:shots`. The whole pipeline runs for them, on the demo
+// cameras, the console beside it, in real Chromium.
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LOCAL_CREDENTIALS } from '@video-pipeline/local';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import sharp, { type Sharp } from 'sharp';
+import { launchChromium } from './chromium.ts';
+import { startStackProcess } from './stack-process.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const IMAGES = join(ROOT, 'docs/images');
+const CONSOLE = join(ROOT, 'packages/console/src/main.ts');
+/** One minute in five rows: long enough for the charts to have something to show, too. */
+const STRIP_ROWS = 5;
+const STRIP_STEP_MS = 15_000;
+
+interface Shot {
+  name: string;
+  hash: string;
+  options?: BrowserContextOptions;
+  /** What to do before the picture is taken. */
+  before?: (page: Page) => Promise<void>;
+}
+
+const SHOTS: Shot[] = [
+  {
+    name: 'console-live',
+    hash: '#/',
+    before: (page) => page.locator('canvas[data-frame]').first().waitFor(),
+  },
+  {
+    name: 'console-stream',
+    hash: '#/',
+    options: { colorScheme: 'dark', viewport: { width: 1100, height: 980 } },
+    before: async (page) => {
+      await page.locator('a.card').first().click();
+      await page.locator('canvas.screen[data-frame]').waitFor();
+    },
+  },
+  { name: 'console-flow', hash: '#/flow', options: { viewport: { width: 1100, height: 880 } } },
+  { name: 'console-search', hash: '#/search?class=person&confidence=0.6' },
+  {
+    name: 'console-phone',
+    hash: '#/',
+    options: { viewport: { width: 390, height: 844 }, colorScheme: 'dark', isMobile: true },
+    before: (page) => page.locator('canvas[data-frame]').first().waitFor(),
+  },
+];
+
+const dataDir = await mkdtemp(join(tmpdir(), 'console-shots-'));
+const stack = startStackProcess(dataDir);
+try {
+  const { endpoints } = await stack.until(
+    ({ latency_ms }) => latency_ms.p50 !== null,
+    'an annotated frame',
+    180_000,
+  );
+  const child = fork(CONSOLE, ['--port', '0'], {
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+    env: {
+      ...process.env,
+      ...LOCAL_CREDENTIALS,
+      KAFKA_BOOTSTRAP_SERVERS: endpoints.kafka,
+      AWS_ENDPOINT_URL: endpoints.s3,
+    },
+  });
+  const [{ ready }] = await once(child, 'message');
+  const browser = await launchChromium();
+  await mkdir(IMAGES, { recursive: true });
+  // Stored latency is measured only while somebody looks.
+  const watcher = await browser.newPage();
+  await watcher.goto(`${ready.url}/#/flow`);
+  await takeStrip(browser, ready.url);
+  for (const shot of SHOTS) await take(browser, ready.url, shot);
+  await browser.close();
+  child.kill();
+  await once(child, 'exit');
+} finally {
+  stack.child.kill('SIGTERM');
+  await stack.exited;
+  await rm(dataDir, { recursive: true, force: true });
+}
+
+async function take(browser: Browser, url: string, { name, hash, options, before }: Shot): Promise<void> {
+  const context = await browser.newContext({ viewport: { width: 1100, height: 760 }, ...options });
+  const page = await context.newPage();
+  await page.goto(`${url}/${hash}`);
+  await before?.(page);
+  await sleep(4_000);
+  await write(name, sharp(await page.screenshot()));
+  await context.close();
+}
+
+/** The wall at five times of one minute, one below the other. */
+async function takeStrip(browser: Browser, url: string): Promise<void> {
+  const page = await browser.newPage({ viewport: { width: 800, height: 400 } });
+  await page.goto(url);
+  await page.locator('canvas[data-frame]').first().waitFor();
+  const rows: Buffer[] = [];
+  while (rows.length < STRIP_ROWS) {
+    if (rows.length > 0) await sleep(STRIP_STEP_MS);
+    rows.push(await page.locator('.grid').screenshot());
+  }
+  await page.close();
+  await write('console-minute', sharp(rows, { join: { across: 1, shim: 8, background: '#14171c' } }));
+}
+
+async function write(name: string, picture: Sharp): Promise<void> {
+  const path = join(IMAGES, `${name}.png`);
+  const { size } = await picture.png({ palette: true, quality: 80, effort: 10 }).toFile(path);
+  console.log(`${path}: ${Math.round(size / 1024)} KB`);
+}
