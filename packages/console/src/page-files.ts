@@ -14,7 +14,7 @@ const TYPES: Record<string, string> = {
 
 /** Every file of the page by name, read once, TypeScript stripped of its types. No other file can be asked for. */
 export function loadPage(): Map<string, Reply> {
-  const files = readdirSync(FOLDER).filter((name) => extname(name) in TYPES && !name.endsWith('.test.ts'));
+  const files = readdirSync(FOLDER).filter((name) => extname(name) in TYPES);
   return new Map(files.map((name) => [name, load(name)]));
 }
 

@@ -1,0 +1,58 @@
+import { createLogger } from '@video-pipeline/telemetry';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { AccessError, type ConsoleServer, startConsole } from './console.ts';
+
+const log = createLogger('console');
+log.setLogLevel('SILENT');
+// Nobody listens there: the console is up all the same.
+const env = {
+  KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1',
+  AWS_ENDPOINT_URL: 'http://127.0.0.1:1',
+};
+
+test('a host that others can reach needs a token', async () => {
+  const start = startConsole({ port: 0, host: '0.0.0.0', log, env });
+  await expect(start).rejects.toThrow(AccessError);
+});
+
+describe('with a token', () => {
+  let server: ConsoleServer;
+  const get = (path: string, headers: Record<string, string> = {}) =>
+    fetch(`${server.url}${path}`, { headers, redirect: 'manual' });
+  const login = (token: string) =>
+    fetch(`${server.url}/login`, {
+      method: 'POST',
+      body: new URLSearchParams({ token }),
+      redirect: 'manual',
+    });
+
+  beforeEach(async () => {
+    server = await startConsole({ port: 0, host: '127.0.0.1', token: 'secret', log, env });
+  });
+  afterEach(() => server.close());
+
+  test('a stranger sees the form to log in, and nothing else', async () => {
+    const page = await get('/', { accept: 'text/html' });
+    expect(page.status).toBe(401);
+    expect(await page.text()).toContain('name="token"');
+    for (const path of ['/api/flow', '/api/names', '/api/live', '/page/main.ts']) {
+      expect((await get(path)).status, path).toBe(401);
+    }
+    expect((await get('/health')).status).toBe(200);
+    expect((await get('/api/flow', { cookie: 'console=secret' })).status).toBe(401);
+    expect((await get('/api/flow', { authorization: 'Bearer secrets' })).status).toBe(401);
+    expect((await login('secrets')).status).toBe(401);
+  });
+
+  test('the token lets a program in as a bearer, a browser through a cookie', async () => {
+    expect((await get('/api/flow', { authorization: 'Bearer secret' })).status).toBe(200);
+    const answer = await login('secret');
+    expect(answer.status).toBe(303);
+    const cookie = answer.headers.get('set-cookie') ?? '';
+    expect(cookie).toMatch(/HttpOnly; SameSite=Strict$/);
+    expect(cookie).not.toContain('secret');
+    const page = await get('/', { cookie: cookie.split(';')[0] ?? '' });
+    expect(page.status).toBe(200);
+    expect(await page.text()).toContain('Video pipeline');
+  });
+});

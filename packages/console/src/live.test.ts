@@ -1,0 +1,73 @@
+import { expect, test, vi } from 'vitest';
+import type { LiveFrame } from './api.ts';
+import { FrameCache, frameId } from './frame-cache.ts';
+import { LiveFrames } from './live.ts';
+
+const NOW = Date.UTC(2026, 10, 25, 7);
+
+const frame = (streamId: string, frameNumber: number, capturedAt = NOW + frameNumber * 100, bytes = 100) => ({
+  streamId,
+  frameNumber,
+  session: 's',
+  capturedAt,
+  width: 400,
+  height: 300,
+  jpeg: Buffer.alloc(bytes),
+  detections: [
+    {
+      class_id: 0,
+      class_name: 'person',
+      confidence: 0.9,
+      bbox: [1, 2, 3, 4] as [number, number, number, number],
+    },
+  ],
+  model: 'm',
+});
+
+test('the cache lets the oldest frame go, of whichever stream, but keeps the newest of each', () => {
+  const cache = new FrameCache(400, 10);
+  cache.add(frame('quiet', 0));
+  for (let number = 1; number <= 10; number += 1) cache.add(frame('busy', number));
+  expect(cache.bytes).toBe(400);
+  expect(cache.of('quiet').map(({ frameNumber }) => frameNumber)).toEqual([0]);
+  expect(cache.of('busy').map(({ frameNumber }) => frameNumber)).toEqual([8, 9, 10]);
+  expect(cache.get('busy', frameId(frame('busy', 7)))).toBeUndefined();
+});
+
+test('a frame delivered again is held once', () => {
+  const cache = new FrameCache(1000, 10);
+  cache.add(frame('yard', 1));
+  cache.add(frame('yard', 1));
+  expect(cache.of('yard')).toHaveLength(1);
+  expect(cache.bytes).toBe(100);
+});
+
+test('beyond the most streams, the one silent the longest is forgotten', () => {
+  const cache = new FrameCache(1000, 2);
+  for (const stream of ['a', 'b', 'a', 'c']) cache.add(frame(stream, 1));
+  expect(cache.streams()).toEqual(['a', 'c']);
+  expect(cache.bytes).toBe(200);
+});
+
+test('rate, delay of detection and counts by class come from what arrived', () => {
+  const live = new LiveFrames();
+  const told = vi.fn<(streamId: string, json: string) => void>();
+  const unsubscribe = live.subscribe(told);
+  for (let number = 0; number < 100; number += 1) {
+    const one = frame('yard', number);
+    live.add(one, one.capturedAt + 40 + number, one.capturedAt + 500);
+  }
+  const newest: LiveFrame = JSON.parse(told.mock.lastCall?.[1] ?? '');
+  expect(newest).toMatchObject({ stream_id: 'yard', frame_number: 99, arrived_at: NOW + 10_400 });
+  expect(newest.fps).toBeCloseTo(10, 0);
+  expect(live.newest()).toEqual([newest]);
+  expect(live.latency(NOW + 11_000)).toEqual({ p50: 89, p95: 134 });
+  expect(live.latency(NOW + 60_000)).toBeNull();
+  const { from, bin_ms, bins, classes } = live.timeline('yard', 15, NOW + 10_000);
+  expect(from + bins * bin_ms).toBeGreaterThan(NOW + 10_000);
+  expect(classes.person?.reduce((sum, count) => sum + count, 0)).toBe(100);
+  expect(live.timeline('nobody', 15, NOW).classes).toEqual({});
+  unsubscribe();
+  live.add(frame('yard', 100), NOW, NOW);
+  expect(told).toHaveBeenCalledTimes(100);
+});
