@@ -9,6 +9,7 @@ import {
   type SceneConfig,
   type SceneEvent,
   sceneConfigSchema,
+  tracksObjects,
 } from '@video-pipeline/scene';
 import { emitMetrics } from '@video-pipeline/telemetry';
 import { History, type Span, sourceOf, spansOf } from './history.ts';
@@ -62,8 +63,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
   async function open(streamId: string, span: Span): Promise<Scene> {
     const config = configs.get(streamId) ?? PLAIN;
     const options = { prefix, allowedClasses };
-    const fresh = new Scene(streamId, config, options);
-    if (fresh.state === undefined) return fresh;
+    if (!tracksObjects(config)) return new Scene(streamId, config, options);
     let state = history.newest(streamId, span.source);
     if (state === undefined) {
       state = await lastState(dependencies, streamId, span);

@@ -176,3 +176,38 @@ test('a function that is killed in the middle, again and again, goes on as if no
   await done('detect', topics.frames);
   expect(told(await allOn(topics.events))).toEqual(EXPECTED);
 });
+
+test('the end of a topic is read backwards, over several fetches, and no further than asked', async () => {
+  const topic = 'tail';
+  await rig.createTopics([topic], 3);
+  const keys = ['yard', 'gate', 'door'];
+  const records = Array.from({ length: 600 }, (_, index) => ({
+    key: keys[index % keys.length] ?? '',
+    value: Buffer.from(String(index)),
+    headers: { number: String(index) },
+  }));
+  for (let at = 0; at < records.length; at += 50) await rig.publish(topic, records.slice(at, at + 50));
+  const tail = createTail(rig.kafka);
+  for (const key of keys) {
+    const read = [];
+    for await (const record of tail.newest(topic, key, 150)) read.push(record);
+    const own = records.filter((record) => record.key === key).map(({ value }) => String(value));
+    const found = read.filter((record) => String(record.key) === key);
+    expect(read.length).toBeLessThanOrEqual(150);
+    expect(found.length).toBeGreaterThan(0);
+    expect(found.map(({ value }) => String(value))).toEqual(own.toReversed().slice(0, found.length));
+    expect(found.map(({ headers }) => String(headers.number))).toEqual(
+      found.map(({ value }) => String(value)),
+    );
+    expect(read.map(({ offset }) => offset)).toEqual(
+      read.map(({ offset }) => offset).toSorted((a, b) => b - a),
+    );
+  }
+  await expect(tail.newest('absent', 'yard', 1).next()).rejects.toThrow(
+    "can't read the end of absent for 'yard'",
+  );
+  await rig.createTopics(['absent'], 1);
+  await vi.waitFor(async () => expect((await tail.newest('absent', 'yard', 1).next()).done).toBe(true));
+  expect((await tail.newest(topic, 'yard', 1).next()).done).toBe(false);
+  await tail.close();
+});

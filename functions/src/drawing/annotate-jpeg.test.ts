@@ -2,7 +2,7 @@ import type { Detection } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { annotateJpeg, PictureError } from './annotate-jpeg.ts';
-import { type Colour, classColour } from './colour.ts';
+import { type Colour, classColour, trackColour } from './colour.ts';
 
 const GREY = { r: 120, g: 120, b: 120 };
 
@@ -37,6 +37,23 @@ function distance(one: Colour, other: Colour): number {
 }
 
 describe('a box', () => {
+  test('of a track has the colour of the track, and its id on a longer label', async () => {
+    const frame = await frameOf(1280, 720);
+    const tracked = { ...detection([200, 100, 600, 500]), track_id: 'mjx0f2a8-3' };
+    const pixels = await readPixels(await annotateJpeg(frame, [tracked]));
+    const plain = await readPixels(await annotateJpeg(frame, [detection([200, 100, 600, 500])]));
+    const colour = trackColour(tracked.track_id);
+    expect(distance(pixels.at(599, 300), colour)).toBeLessThan(60);
+    expect(distance(classColour(0), colour)).toBeGreaterThan(100);
+    const grey: Colour = [GREY.r, GREY.g, GREY.b];
+    const labelEnd = ({ at }: typeof pixels) => {
+      let x = 1279;
+      while (distance(at(x, 90), grey) < 60) x--;
+      return x;
+    };
+    expect(labelEnd(pixels)).toBeGreaterThan(labelEnd(plain) + 50);
+  });
+
   test('is on its edge in the colour of its class, and nowhere else', async () => {
     const frame = await frameOf(1280, 720);
     const pixels = await readPixels(await annotateJpeg(frame, [detection([200, 100, 600, 500])]));
