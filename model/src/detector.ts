@@ -5,7 +5,14 @@ import type { Candidate } from './heads/index.ts';
 import type { InferencePool } from './inference-pool.ts';
 import { letterbox, toPicture } from './letterbox.ts';
 import type { ModelFile } from './model-file.ts';
-import { decodePicture, frameBytes, layOut, type Picture, PictureError } from './picture.ts';
+import {
+  type DecodeOptions,
+  decodePicture,
+  frameBytes,
+  layOut,
+  type Picture,
+  PictureError,
+} from './picture.ts';
 
 /** What was seen in one picture, or why nothing could be. `width` and `height` in pixels. */
 export type PictureResult = { width: number; height: number; detections: Detection[] } | { error: string };
@@ -20,7 +27,7 @@ export interface DetectRequest {
   signal: AbortSignal;
 }
 
-export interface DetectorOptions {
+export interface DetectorOptions extends Pick<DecodeOptions, 'maxPixels' | 'resize'> {
   model: ModelFile;
   pool: InferencePool;
   /** Where the pool's threads run the model. */
@@ -33,8 +40,6 @@ export interface DetectorOptions {
   batchDelayMs: number;
   /** Most pictures that wait; a request that would exceed it is refused. */
   maxQueue: number;
-  /** Most pixels of one picture. */
-  maxPixels: number;
   /** Called after each step of each picture. */
   observe(step: 'queue' | 'picture' | 'batch' | 'inference' | 'head', seconds: number): void;
   /** Called with the size of each batch. */
@@ -172,7 +177,7 @@ export class Detector {
     const started = performance.now();
     let picture: Picture;
     try {
-      picture = await decodePicture(bytes, this.#place, this.#options.maxPixels);
+      picture = await decodePicture(bytes, { ...this.#options, place: this.#place });
     } catch (error) {
       if (error instanceof PictureError) return { error: error.message };
       throw error;

@@ -22,6 +22,7 @@ const options: LoadOptions = {
   detector: {
     maxQueue: 100,
     maxPixels: 1e6,
+    resize: 'fast',
     classThresholds: new Map(),
     observe() {},
     observeBatch() {},

@@ -19,7 +19,10 @@ export interface LoadOptions {
   iou?: number;
   classAgnostic: boolean;
   maxDetections: number;
-  detector: Pick<DetectorOptions, 'maxQueue' | 'maxPixels' | 'classThresholds' | 'observe' | 'observeBatch'>;
+  detector: Pick<
+    DetectorOptions,
+    'maxQueue' | 'maxPixels' | 'resize' | 'classThresholds' | 'observe' | 'observeBatch'
+  >;
 }
 
 /** Overlap for non-maximum suppression where the model's file says nothing: Ultralytics' default. */

@@ -9,6 +9,7 @@ import { heads } from './heads/index.ts';
 import { type LoadOptions, loadDetector } from './load-detector.ts';
 import { ModelSet } from './model-set.ts';
 import { buildNanodet, nanodetPath } from './nanodet/build.ts';
+import type { DecodeOptions } from './picture.ts';
 import { createApp } from './server/app.ts';
 import { createMetrics } from './server/metrics.ts';
 import { SAGEMAKER_PORT } from './server/sagemaker.ts';
@@ -17,6 +18,7 @@ interface Options extends Omit<LoadOptions, 'detector'> {
   model?: string;
   modelDir?: string;
   classThreshold: Map<string, number>;
+  resize: DecodeOptions['resize'];
   host: string;
   port: number;
 }
@@ -43,6 +45,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
     detector: {
       maxQueue: config.MAX_QUEUED_FRAMES,
       maxPixels: config.MAX_FRAME_PIXELS,
+      resize: options.resize,
       classThresholds: options.classThreshold,
       ...metrics.observers,
     },
@@ -142,6 +145,11 @@ await new Command('model')
     'a class of its own threshold; again for more',
     classThreshold,
     new Map(),
+  )
+  .addOption(
+    new Option('--resize <how>', 'how frames are shrunk; `opencv` as the Python tools do it, at some cost')
+      .choices(['fast', 'opencv'])
+      .default('fast'),
   )
   .option('--max-detections <n>', 'most objects in a frame', number, 300)
   .option('--host <address>', 'address to listen on', config.HOST)

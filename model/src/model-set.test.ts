@@ -29,7 +29,7 @@ const open = async () => {
         classAgnostic: false,
         maxDetections: 300,
         detector: {
-          ...{ maxQueue: 1000, maxPixels: 1e6, classThresholds: new Map() },
+          ...{ maxQueue: 1000, maxPixels: 1e6, resize: 'fast', classThresholds: new Map() },
           observe() {},
           observeBatch() {},
         },

@@ -7,7 +7,7 @@ const place = (width: number, height: number) =>
   letterbox(width, height, { kind: 'rectangle', longest: 64, stride: 32 });
 const MAX_PIXELS = 50_000_000;
 const RED = { r: 255, g: 0, b: 0 };
-const decode = (bytes: Buffer) => decodePicture(bytes, place, MAX_PIXELS);
+const decode = (bytes: Buffer) => decodePicture(bytes, { place, maxPixels: MAX_PIXELS, resize: 'fast' });
 const plain = (width: number, height: number) =>
   sharp({ create: { width, height, channels: 3, background: RED } });
 
@@ -87,8 +87,48 @@ test.each([
 
 test('a picture with too many pixels is refused before it is decoded', async () => {
   const bomb = await plain(4000, 3000).png().toBuffer();
-  await expect(decodePicture(bomb, place, 10_000_000)).rejects.toThrow(/MAX_FRAME_PIXELS/);
+  await expect(decodePicture(bomb, { place, maxPixels: 10_000_000, resize: 'fast' })).rejects.toThrow(
+    /MAX_FRAME_PIXELS/,
+  );
 });
+
+test.each([
+  [128, 72],
+  [100, 90],
+  [333, 77],
+])('%i x %i shrunk as OpenCV does: two taps a side between the centres of pixels', async (width, height) => {
+  const raw = { width, height, channels: 3 } as const;
+  const pixels = Buffer.from(Array.from({ length: width * height * 3 }, (_, at) => (at * at * 31) & 255));
+  const png = await sharp(pixels, { raw }).png().toBuffer();
+  const { box, rgb } = await decodePicture(png, { place, maxPixels: MAX_PIXELS, resize: 'opencv' });
+  const expected = interLinear(pixels, width, height, box.width, box.height);
+  const worst = expected.reduce((most, value, at) => Math.max(most, Math.abs(value - (rgb[at] ?? 999))), 0);
+  // libvips and OpenCV both round their taps' weights, each in its own way.
+  expect(worst).toBeLessThanOrEqual(4);
+});
+
+/** `cv2.resize` with INTER_LINEAR by its definition, in floating point. */
+function interLinear(
+  from: Buffer,
+  width: number,
+  height: number,
+  toWidth: number,
+  toHeight: number,
+): number[] {
+  const taps = (to: number, toSize: number, size: number) => {
+    const at = Math.min(Math.max(((to + 0.5) * size) / toSize - 0.5, 0), size - 1);
+    const first = Math.floor(at);
+    return { first, second: Math.min(first + 1, size - 1), weight: at - first };
+  };
+  return Array.from({ length: toWidth * toHeight * 3 }, (_, index) => {
+    const channel = index % 3;
+    const x = taps(Math.floor(index / 3) % toWidth, toWidth, width);
+    const y = taps(Math.floor(index / 3 / toWidth), toHeight, height);
+    const pixel = (row: number, column: number) => from[(row * width + column) * 3 + channel] ?? 0;
+    const line = (row: number) => pixel(row, x.first) * (1 - x.weight) + pixel(row, x.second) * x.weight;
+    return line(y.first) * (1 - y.weight) + line(y.second) * y.weight;
+  });
+}
 
 test('pictures are laid out one after another between grey bars, whatever the memory held', async () => {
   const wide = await decode(await plain(128, 72).png().toBuffer());

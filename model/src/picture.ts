@@ -1,4 +1,4 @@
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import type { Letterbox } from './letterbox.ts';
 
 /** The grey of letterbox bars that YOLO models are trained with. */
@@ -26,39 +26,60 @@ export interface Picture {
   rgb: Uint8Array;
 }
 
+/** How pictures are scaled. */
+export interface DecodeOptions {
+  /** Says where a picture of some width and height is to lie in the model's input. */
+  place(width: number, height: number): Letterbox;
+  /** Pictures with more pixels are refused before they are decoded. */
+  maxPixels: number;
+  /** `opencv` shrinks as OpenCV's bilinear resize does, to the bit where it halves, at half as much time again. */
+  resize: 'fast' | 'opencv';
+}
+
 /**
  * Decodes a JPEG (or PNG, WebP), upright by its EXIF orientation, scaled to fit the model's input. Runs on libuv's
  * threads, not on the calling one.
- * @param place says where a picture of some width and height is to lie in the model's input
- * @param maxPixels pictures with more are refused before they are decoded
  * @throws PictureError
  */
-export async function decodePicture(
-  bytes: Uint8Array,
-  place: (width: number, height: number) => Letterbox,
-  maxPixels: number,
-): Promise<Picture> {
+export async function decodePicture(bytes: Uint8Array, options: DecodeOptions): Promise<Picture> {
   try {
     const image = sharp(bytes, { limitInputPixels: false, failOn: 'truncated' });
     const { autoOrient } = await image.metadata();
     const { width, height } = autoOrient;
-    if (width * height > maxPixels) {
-      throw new Error(`${width} x ${height} is over MAX_FRAME_PIXELS (${maxPixels})`);
+    if (width * height > options.maxPixels) {
+      throw new Error(`${width} x ${height} is over MAX_FRAME_PIXELS (${options.maxPixels})`);
     }
-    const box = place(width, height);
-    const { data, info } = await image
-      .autoOrient()
-      .resize(box.width, box.height, { fit: 'fill', kernel: 'linear' })
+    const box = options.place(width, height);
+    const { data, info } = await scale(image.autoOrient(), width, height, box, options.resize)
       .toColourspace('srgb')
       .flatten({ background: { r: BAR, g: BAR, b: BAR } })
       .raw()
       .toBuffer({ resolveWithObject: true });
-    if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`);
+    if (data.length !== box.width * box.height * 3) {
+      throw new Error(`it became ${info.width} x ${info.height} x ${info.channels}`);
+    }
     return { width, height, box, rgb: data };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.trim() : String(cause);
     throw new PictureError(`not a picture that can be decoded: ${reason}`, { cause });
   }
+}
+
+/** Scales to `box`. */
+function scale(
+  image: Sharp,
+  width: number,
+  height: number,
+  box: Letterbox,
+  how: DecodeOptions['resize'],
+): Sharp {
+  const [x, y] = [box.width / width, box.height / height];
+  // Of libvips' kernels, the cubic one comes nearest to OpenCV's two taps when it shrinks.
+  if (how === 'fast' || x >= 1 || y >= 1) {
+    return image.resize(box.width, box.height, { fit: 'fill', kernel: x < 1 ? 'cubic' : 'linear' });
+  }
+  // Two taps a side however far it shrinks, between the centres of pixels: `cv2.resize` with INTER_LINEAR.
+  return image.affine([x, 0, 0, y], { interpolator: 'bilinear', odx: (x - 1) / 2, ody: (y - 1) / 2 });
 }
 
 /**
