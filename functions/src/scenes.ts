@@ -46,7 +46,7 @@ export interface ScenesDependencies {
 /** How far back a topic is read for what was known of a stream before it came here, records. */
 const LOOK_BACK = 1_000;
 /** A redriven record may carry an old checkpoint; so many records more are looked at for a newer one. */
-const LOOK_FURTHER = 64;
+const LOOK_FURTHER = 25;
 /** How far back `events` is read for what was told already, records. */
 const LOOK_BACK_EVENTS = 500;
 /** What a stream is that was never seen before. */
