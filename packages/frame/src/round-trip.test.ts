@@ -32,9 +32,11 @@ const detection: fc.Arbitrary<Detection> = fc
     class_name: fc.string({ unit: 'grapheme', maxLength: 20 }),
     confidence: fc.double({ min: 0, max: 1, noNaN: true }).map((value) => value || 0),
     corners: fc.tuple(pixel, pixel, pixel, pixel),
+    track: fc.option(fc.string({ minLength: 1, maxLength: 64 })),
   })
-  .map(({ corners: [a, b, c, d], ...rest }) => ({
+  .map(({ corners: [a, b, c, d], track, ...rest }) => ({
     ...rest,
+    ...(track === null ? {} : { track_id: track }),
     bbox: [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)],
   }));
 
@@ -130,6 +132,11 @@ const hostile: [string, string, ReceivedRecord][] = [
   ...['{', '{}', 'null', '[null]', '[1]', '[{"bbox":[4,3,2,1]}]', '[{"__proto__":{"class_id":0}}]'].map(
     (value): [string, string, ReceivedRecord] => ['detections', value, withHeader('detections', value)],
   ),
+  ...['', 'x'.repeat(65), 7, null].map((track_id): [string, string, ReceivedRecord] => [
+    'detections',
+    `track_id ${track_id}`,
+    withHeader('detections', JSON.stringify([{ ...good.detections[0], track_id }])),
+  ]),
   ['key', 'of another stream', { ...withHeader('model', 'm'), key: Buffer.from('other') }],
   ['value', 'null', { ...withHeader('model', 'm'), value: null }],
   ['value', 'empty', { ...withHeader('model', 'm'), value: Buffer.alloc(0) }],
