@@ -2,6 +2,7 @@ import {
   AV_CODEC_ID_MJPEG,
   AV_PIX_FMT_YUV420P,
   AV_PIX_FMT_YUVJ420P,
+  AV_PIX_FMT_YUVJ422P,
   AVCOL_RANGE_JPEG,
   AVCOL_RANGE_MPEG,
   AVCOL_SPC_BT709,
@@ -108,6 +109,17 @@ test.each([
       .at(width / 2, height / 2)
       .map((value, index) => Math.abs(value - (wanted[index] ?? 0)));
     expect(Math.max(...off)).toBeLessThanOrEqual(3);
+  }
+});
+
+test('a full-range picture, as MJPEG cameras give it, keeps its values', async () => {
+  const planes = Buffer.alloc(320 * 240 * 2, 100);
+  planes.fill(200, 0, 320 * 240);
+  using frame = Frame.fromVideoBuffer(planes, { width: 320, height: 240, format: AV_PIX_FMT_YUVJ422P });
+  const decoded = decode((await createEncoder().encode(frame)).jpeg);
+  using _frame = decoded.frame;
+  for (const [index, wanted] of [200, 100, 100].entries()) {
+    expect(Math.abs((decoded.at(100, 100)[index] ?? 0) - wanted)).toBeLessThanOrEqual(2);
   }
 });
 
