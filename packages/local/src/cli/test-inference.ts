@@ -3,8 +3,6 @@ import { resolve } from 'node:path';
 import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import { type Detection, decodeFrame, type Frame } from '@video-pipeline/frame';
-import { annotateJpeg } from '@video-pipeline/functions';
-import { Ingest } from '@video-pipeline/ingest-host';
 import { Command } from 'commander';
 import { StartError } from '../processes.ts';
 import { aligned } from '../screen.ts';
@@ -37,6 +35,7 @@ export function inferenceCommand(): Command {
       const milliseconds = Math.round(performance.now() - began);
       if ('error' in result) throw new StartError(`${server} can't use the picture: ${result.error}`);
       const file = resolve(DIRECTORY, output);
+      const { annotateJpeg } = await import('@video-pipeline/functions');
       await writeFile(file, await annotateJpeg({ jpeg, ...result }, result.detections));
       const answer = { model, milliseconds, ...result, annotated: file };
       console.log(json ? JSON.stringify(answer) : describe(answer));
@@ -51,6 +50,8 @@ async function firstFrame(): Promise<Frame> {
     'JPEG_QUALITY',
     'FRAME_RATE',
   ]);
+  // Loaded here, as the other commands need neither FFmpeg nor an image library.
+  const { Ingest } = await import('@video-pipeline/ingest-host');
   const frames: Frame[] = [];
   const ingest = new Ingest(
     async (records) => {
