@@ -7,7 +7,7 @@ import { parseArgs, promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { encodeRequest } from '../../packages/detector/src/open-inference.ts';
 import { jpegs720p } from './footage.ts';
-import { cpuMs, type Measured, quantile, start } from './processes.ts';
+import { type Measured, meterCpu, quantile, start } from './processes.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
 const { values: options } = parseArgs({
@@ -34,6 +34,11 @@ interface Sample {
   latencies: number[];
 }
 
+interface Bound {
+  fps: number;
+  cpuMs: number;
+}
+
 const run = promisify(execFile);
 const jpegs = await jpegs720p(25);
 const path = options.model ?? (await benchModel());
@@ -57,19 +62,31 @@ async function benchModel(): Promise<string> {
 async function report(url: string, process: Measured | undefined): Promise<void> {
   const model = (await (await fetch(new URL('/health', url))).json()) as { model: string; device: string };
   const infer = new URL(`/v2/models/${model.model}/infer`, url);
-  const bounds: number[] = [];
+  const bounds: Bound[] = [];
   const samples = CASES.map((): Sample[] => []);
   for (let round = 0; round < Number(options.rounds); round++) {
     if (process) bounds.push(await bound());
-    for (const [index, one] of CASES.entries()) samples[index]?.push(await load(infer, one, process?.pid));
+    for (const [index, one] of CASES.entries()) samples[index]?.push(await load(infer, one, process));
   }
-  const limit = quantile(bounds, 0.5);
+  const limit = {
+    fps: quantile(
+      bounds.map(({ fps }) => fps),
+      0.5,
+    ),
+    cpuMs: quantile(
+      bounds.map(({ cpuMs }) => cpuMs),
+      0.5,
+    ),
+  };
   console.log(`${model.model} on ${model.device}, 1280x720 JPEGs, medians of ${options.rounds} rounds`);
-  if (process) console.log(`bare onnxruntime, ready-made tensors: ${limit.toFixed(1)} frames/s`);
+  if (process)
+    console.log(
+      `bare onnxruntime, ready-made tensors: ${limit.fps.toFixed(1)} frames/s, ${limit.cpuMs.toFixed(1)} CPU ms`,
+    );
   console.table(CASES.map((one, index) => ({ ...one, ...summary(samples[index] ?? [], limit) })));
 }
 
-function summary(samples: Sample[], limit: number) {
+function summary(samples: Sample[], limit: Bound) {
   const rate = quantile(
     samples.map((sample) => sample.framesPerSecond),
     0.5,
@@ -77,7 +94,7 @@ function summary(samples: Sample[], limit: number) {
   const latencies = samples.flatMap((sample) => sample.latencies);
   return {
     'frames/s': rate.toFixed(1),
-    'of bare': limit ? `${((100 * rate) / limit).toFixed(0)} %` : '',
+    'of bare': limit.fps ? `${((100 * rate) / limit.fps).toFixed(0)} %` : '',
     'CPU ms/frame': quantile(
       samples.map((sample) => sample.cpuMsPerFrame),
       0.5,
@@ -87,24 +104,21 @@ function summary(samples: Sample[], limit: number) {
   };
 }
 
-/** The most frames/s of the model alone: one session on all threads, or as many sessions of one thread. */
-async function bound(): Promise<number> {
+/** The model alone: one session on all threads, or as many sessions of one thread, whichever does more frames. */
+async function bound(): Promise<Bound> {
   const threads = Number(options.threads);
-  const measure = async (sessionThreads: number) => {
+  const measure = async (sessionThreads: number): Promise<Bound> => {
     const args = ['test/bench/bound.ts', path, String(sessionThreads), '40'];
-    const { stdout } = await run(globalThis.process.execPath, args);
-    return JSON.parse(stdout).fps as number;
+    return JSON.parse((await run(globalThis.process.execPath, args)).stdout);
   };
   const together = await measure(threads);
   const apart = await Promise.all(Array.from({ length: threads }, () => measure(1)));
-  return Math.max(
-    together,
-    apart.reduce((sum, rate) => sum + rate, 0),
-  );
+  const fps = apart.reduce((sum, one) => sum + one.fps, 0);
+  return together.fps > fps ? together : { fps, cpuMs: apart[0]?.cpuMs ?? Number.NaN };
 }
 
 /** Keeps `concurrency` requests under way until FRAMES frames are answered. */
-async function load(url: URL, { framesPerRequest, concurrency }: (typeof CASES)[number], pid?: number) {
+async function load(url: URL, { framesPerRequest, concurrency }: (typeof CASES)[number], process?: Measured) {
   const requests = FRAMES / framesPerRequest;
   const latencies: number[] = [];
   let sent = 0;
@@ -116,12 +130,12 @@ async function load(url: URL, { framesPerRequest, concurrency }: (typeof CASES)[
       latencies.push(performance.now() - began);
     }
   };
-  const cpu = pid ? cpuMs(pid) : 0;
+  const meter = meterCpu(process ? [process] : []);
   const began = performance.now();
   await Promise.all(Array.from({ length: concurrency }, client));
   return {
     framesPerSecond: (1000 * FRAMES) / (performance.now() - began),
-    cpuMsPerFrame: pid ? (cpuMs(pid) - cpu) / FRAMES : Number.NaN,
+    cpuMsPerFrame: (meter.stop().model ?? Number.NaN) / FRAMES,
     latencies,
   };
 }
