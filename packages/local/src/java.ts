@@ -49,7 +49,7 @@ async function requireJava(): Promise<void> {
   } catch (cause) {
     throw new JavaError(`no working 'java' on PATH: ${remedy}`, { cause });
   }
-  const version = Number(/version "(\d+)/.exec(output)?.[1]);
+  const version = Number(/version "(?:1\.)?(\d+)/.exec(output)?.[1]);
   if (version < MIN_JAVA) throw new JavaError(`'java' on PATH is version ${version}: ${remedy}`);
 }
 
