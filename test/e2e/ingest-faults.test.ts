@@ -1,0 +1,136 @@
+import { readdirSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type CameraOptions, type Cameras, startCameras } from '@video-pipeline/camera';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { VideoSource } from '../../ingest-host/src/source.ts';
+import { collectingIngest, stream } from '../support/collect.ts';
+import { jpegSize } from '../support/jpeg.ts';
+import { startProxy } from '../support/proxy.ts';
+import { evenTimes, makeVideo, videoFolder } from '../support/video.ts';
+
+const folder = await videoFolder();
+let clip: string;
+const undo: (() => Promise<void>)[] = [];
+
+beforeAll(async () => {
+  clip = await makeVideo(folder.path('clip.mp4'), { times: evenTimes(100, 25), gop: 25 });
+});
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+afterAll(() => folder.remove());
+
+async function cameras(options: Partial<CameraOptions> = {}): Promise<Cameras> {
+  const started = await startCameras({ clips: { yard: clip }, ...options });
+  undo.push(() => started.close());
+  return started;
+}
+
+async function proxy(target: string) {
+  const started = await startProxy(target);
+  undo.push(() => started.close());
+  return started;
+}
+
+type Collecting = ReturnType<typeof collectingIngest>;
+
+function run(collecting: Collecting, specs: Parameters<Collecting['ingest']['run']>[0]): Promise<void> {
+  undo.push(() => collecting.ingest.stop(1000));
+  return collecting.ingest.run(specs);
+}
+
+test('a camera that freezes without closing its connection is opened again', async () => {
+  const between = await proxy((await cameras()).url);
+  const collecting = collectingIngest({ stallSeconds: 1 });
+  void run(collecting, [stream('yard', `${between.url}/yard`)]);
+  const count = () => collecting.of('yard').length;
+  await expect.poll(count, { timeout: 10_000 }).toBeGreaterThan(5);
+  between.freeze();
+  const frozen = performance.now();
+  await expect
+    .poll(() => collecting.ingest.stats.get('yard')?.lastError, { timeout: 5_000 })
+    .toBe('no picture for 1 s');
+  const before = count();
+  await expect.poll(count, { timeout: 10_000 }).toBeGreaterThan(before + 5);
+  expect(performance.now() - frozen).toBeLessThan(5_000);
+});
+
+test('a connection cut in the middle of a picture costs no broken JPEG', async () => {
+  const between = await proxy((await cameras()).url);
+  const collecting = collectingIngest();
+  void run(collecting, [stream('yard', `${between.url}/yard`, 25)]);
+  for (const enough of [10, 20, 30]) {
+    await expect.poll(() => collecting.frames.length, { timeout: 10_000 }).toBeGreaterThan(enough);
+    between.cut();
+  }
+  await expect.poll(() => collecting.ingest.stats.get('yard')?.reconnects, { timeout: 10_000 }).toBe(3);
+  for (const { jpeg, width, height } of collecting.frames) expect(jpegSize(jpeg)).toEqual({ width, height });
+  expect(collecting.frames.map(({ frameNumber }) => frameNumber)).toEqual(
+    collecting.frames.map((_, index) => index),
+  );
+});
+
+test('a resolution that changes, and times that jump back, in the middle of a stream', async () => {
+  const small = await makeVideo(folder.path('small.ts'), { times: evenTimes(50, 25) });
+  const large = await makeVideo(folder.path('large.ts'), {
+    times: evenTimes(50, 25),
+    width: 640,
+    height: 360,
+  });
+  const both = folder.path('both.ts');
+  await writeFile(both, Buffer.concat([await readFile(small), await readFile(large), await readFile(small)]));
+  const collecting = collectingIngest();
+  await run(collecting, [stream('yard', both)]);
+  const sizes = collecting.frames.map(({ width, height }) => `${width}x${height}`);
+  expect([...new Set(sizes)]).toEqual(['320x240', '640x360']);
+  expect(sizes.filter((size) => size === '640x360').length).toBeGreaterThan(17);
+  expect(sizes.length).toBeGreaterThan(56);
+  expect(sizes.length).toBeLessThan(64);
+  for (const { jpeg, width, height } of collecting.frames) expect(jpegSize(jpeg)).toEqual({ width, height });
+});
+
+test('twenty cameras of which five are dead: fifteen flow undisturbed', async () => {
+  const ids = Array.from({ length: 15 }, (_, index) => `cam-${index}`);
+  const alive = await cameras({ clips: Object.fromEntries(ids.map((id) => [id, clip])) });
+  const silent = await proxy(alive.url);
+  const dead = [
+    stream('refused', 'rtsp://127.0.0.1:1/x'),
+    stream('unknown', `${alive.url}/nowhere`),
+    stream('nameless', 'rtsp://no-such-host.invalid/x'),
+    stream('no-file', folder.path('absent.mp4')),
+    stream('silent', `${silent.url}/cam-0`),
+  ];
+  const collecting = collectingIngest({ stallSeconds: 2 });
+  void run(collecting, [...ids.map((id) => stream(id, `${alive.url}/${id}`, 2)), ...dead]);
+  await delay(1000);
+  silent.freeze();
+  const least = () => Math.min(...ids.map((id) => collecting.of(id).length));
+  await expect.poll(least, { timeout: 20_000 }).toBeGreaterThan(10);
+  for (const id of ids) expect(collecting.ingest.stats.get(id)).toMatchObject({ reconnects: 0, dropped: 0 });
+  for (const { id } of dead) {
+    expect(collecting.ingest.stats.get(id)?.reconnects).toBeGreaterThan(0);
+    expect(collecting.entries.some(({ extra }) => extra.stream === id && extra.error)).toBe(true);
+  }
+});
+
+test('a hundred connections leave no file descriptor, thread or memory behind', async () => {
+  const { url } = await cameras();
+  const connectOnce = async () => {
+    const source = await VideoSource.open(`${url}/yard`, { transport: 'tcp', timeoutSeconds: 5 });
+    for await (const _picture of source.pictures()) break;
+    await source.close();
+  };
+  const usage = async () => {
+    await delay(200);
+    const count = (kind: string) => readdirSync(`/proc/self/${kind}`).length;
+    return { descriptors: count('fd'), threads: count('task'), rss: process.memoryUsage().rss };
+  };
+  for (let round = 0; round < 20; round += 1) await connectOnce();
+  const before = await usage();
+  for (let round = 0; round < 100; round += 1) await connectOnce();
+  const after = await usage();
+  expect(after.descriptors).toBeLessThanOrEqual(before.descriptors);
+  expect(after.threads).toBeLessThanOrEqual(before.threads);
+  expect(after.rss - before.rss).toBeLessThan(30e6);
+});

@@ -1,0 +1,39 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+/** A TCP relay in front of a camera, on which a network's faults can be played. */
+export async function startProxy(target: string) {
+  const { hostname, port } = new URL(target);
+  const sockets = new Set<Socket>();
+  const server = createServer((client) => {
+    const camera = connect(Number(port), hostname);
+    for (const socket of [client, camera]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.once('close', () => {
+        sockets.delete(socket);
+        client.destroy();
+        camera.destroy();
+      });
+    }
+    client.pipe(camera).pipe(client);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `rtsp://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    /** Nothing passes any more on the connections that are open, and they stay open. */
+    freeze() {
+      for (const socket of sockets) socket.unpipe().pause();
+    },
+    /** Cuts every connection. */
+    cut() {
+      for (const socket of sockets) socket.destroy();
+    },
+    async close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await once(server, 'close');
+    },
+  };
+}
