@@ -18,9 +18,8 @@ export interface DeviceUse {
   batchDelayMs: number;
 }
 
-// On a CPU, a batch takes as long as its pictures one by one, and threads of one picture each do more together than
-// one picture split among them (README, "What was measured"). A GPU wants batches, and a second thread that prepares
-// one while the first one's runs.
+// On a CPU, a batch takes as long as its pictures one by one, and threads with a picture each do more together than
+// one picture split among them. A GPU wants batches, and a second thread that prepares one while the first one's runs.
 const GPU_THREADS = 2;
 const GPU_BATCH = { batchSize: 25, batchDelayMs: 2 };
 
