@@ -1,6 +1,6 @@
 import { type MetricName, NAMESPACE } from '@video-pipeline/telemetry';
 import { awsMetric, type Service } from './metrics.ts';
-import { ANNOTATE_GROUP, pipeline } from './settings.ts';
+import { ANNOTATE_GROUP, NOTIFY_GROUP, pipeline } from './settings.ts';
 
 const MINUTE = 60;
 /** A group this far behind is noticed by whoever watches. */
@@ -25,6 +25,7 @@ export interface Watched {
   clusterName: string;
   detect: string;
   annotate: string;
+  notify: string;
   endpoint?: string | undefined;
   streams: string[];
 }
@@ -35,6 +36,7 @@ export function alarms(watched: Watched): Alarm[] {
     ...[
       { key: 'DetectLag', group: pipeline.KAFKA_GROUP_ID, topic: pipeline.KAFKA_TOPIC },
       { key: 'AnnotateLag', group: ANNOTATE_GROUP, topic: pipeline.KAFKA_DETECTIONS_TOPIC },
+      { key: 'NotifyLag', group: NOTIFY_GROUP, topic: pipeline.KAFKA_EVENTS_TOPIC },
     ].map(({ key, group, topic }) =>
       above(
         key,
@@ -47,12 +49,12 @@ export function alarms(watched: Watched): Alarm[] {
         },
       ),
     ),
-    ...(['detect', 'annotate'] as const).map((service) =>
-      above(`${title(service)}Failed`, `${title(service)} put frames into failed/${service}/.`, 0, 1, {
+    ...(['detect', 'annotate', 'notify'] as const).map((service) =>
+      above(`${title(service)}Failed`, `${title(service)} put records into failed/${service}/.`, 0, 1, {
         query: `SELECT SUM(FramesFailed) FROM SCHEMA("${NAMESPACE}", service, stream) WHERE service = '${service}'`,
       }),
     ),
-    ...(['detect', 'annotate'] as const).map((service) =>
+    ...(['detect', 'annotate', 'notify'] as const).map((service) =>
       above(`${title(service)}Errors`, `${title(service)} fails again and again; its batches wait.`, 0, 3, {
         ...fromAws('AWS/Lambda', 'Errors', watched[service]),
         statistic: 'Sum',

@@ -36,7 +36,7 @@ const PRICE = {
 /** Seconds that a batch of 25 keeps its function or endpoint busy. */
 const BATCH_SECONDS = { detect: 0.6, annotate: 0.5, serverlessInference: 1.5 };
 const SPOT_SHARE = 0.3;
-const INTERFACE_ENDPOINTS = 7;
+const INTERFACE_ENDPOINTS = 8;
 const METRICS_PER_STREAM = 12;
 
 export interface Estimate {
@@ -48,8 +48,8 @@ export interface Estimate {
 /** What a stage costs in a month, from the same table that its resources are made from. */
 export function estimate(stage: Stage): Estimate {
   const { load, network, ingest, store } = stage;
-  const hours = load.hoursPerMonth;
-  const frames = load.streams * load.frameRate * 3600 * hours;
+  const hours = load.stageHours;
+  const frames = load.streams * load.frameRate * 3600 * load.cameraHours;
   const batches = frames / 25;
   const storedGb =
     Math.min(frames, load.streams * load.frameRate * 86_400 * store.annotatedDays) * load.frameKb * 1e-6;
@@ -92,7 +92,7 @@ export function estimate(stage: Stage): Estimate {
 }
 
 function kafkaCost({ kafka, load }: Stage): number {
-  const hours = load.hoursPerMonth;
+  const hours = load.stageHours;
   if (kafka.kind === 'serverless') {
     return (
       (PRICE.perHour.mskServerless + 3 * kafka.partitions * PRICE.perHour.mskServerlessPartition) * hours
@@ -107,7 +107,7 @@ function kafkaCost({ kafka, load }: Stage): number {
 }
 
 function inferenceCost({ inference, load }: Stage, batches: number): number {
-  const hours = load.hoursPerMonth;
+  const hours = load.stageHours;
   if (inference.backend === 'sagemaker-serverless') {
     return batches * BATCH_SECONDS.serverlessInference * PRICE.serverlessInferenceSecond;
   }
@@ -123,10 +123,10 @@ function inferenceCost({ inference, load }: Stage, batches: number): number {
 function assumptions({ load, inference }: Stage, frames: number): string[] {
   return [
     'list prices of us-east-1 in 2026-11; no taxes, free tiers, or transfer between zones',
-    `${load.streams} cameras, ${load.frameRate} frames/s of ${load.frameKb} KB, ${load.hoursPerMonth} hours a month: ${(frames / 1e6).toFixed(1)} million frames`,
+    `${load.streams} cameras, ${load.frameRate} frames/s of ${load.frameKb} KB, ${load.cameraHours} of the stage's ${load.stageHours} hours a month: ${(frames / 1e6).toFixed(1)} million frames`,
     `a batch of 25 takes detect ${BATCH_SECONDS.detect} s and annotate ${BATCH_SECONDS.annotate} s`,
     ...(inference.backend === 'eks'
-      ? ['the fewest pods (at least one), while the cameras run; two small nodes beside them']
+      ? ['the fewest pods, one at least while the cameras run; two small nodes beside them']
       : []),
     ...(inference.backend === 'sagemaker-serverless'
       ? [`serverless inference takes ${BATCH_SECONDS.serverlessInference} s a batch`]

@@ -10,6 +10,7 @@ export interface Names {
   clusterName: string;
   detect: string;
   annotate: string;
+  notify: string;
   eksCluster?: string | undefined;
   endpoint?: string | undefined;
 }
@@ -67,8 +68,10 @@ export function dashboardBody(names: Names): string {
       graph(names, 'Failures', [
         ours('detect', 'FramesFailed', 'Sum'),
         ours('annotate', 'FramesFailed', 'Sum'),
+        ours('notify', 'FramesFailed', 'Sum'),
         { metric: awsMetric('AWS/Lambda', 'Errors', names.detect), stat: 'Sum', label: 'detect errors' },
         { metric: awsMetric('AWS/Lambda', 'Errors', names.annotate), stat: 'Sum', label: 'annotate errors' },
+        { metric: awsMetric('AWS/Lambda', 'Errors', names.notify), stat: 'Sum', label: 'notify errors' },
       ]),
       graph(names, 'What costs: Lambda, invocations and ms', [
         ...(['Invocations', 'Duration'] as const).flatMap((name) => [

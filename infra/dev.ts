@@ -9,10 +9,10 @@ export function createDevCommands({ kafka, store }: { kafka: KafkaCluster; store
     environment: { PORT: String(pipeline.PORT) },
   });
   new sst.x.DevCommand('Camera', {
-    dev: { title: 'Camera', command: 'npm run camera', autostart: true },
+    dev: { title: 'Camera', command: 'node infra/dev-camera.ts', autostart: true },
   });
   new sst.x.DevCommand('Console', {
-    dev: { title: 'Console', command: 'npm run console', autostart: false },
+    dev: { title: 'Console', command: 'npm run console', autostart: true },
     environment: { ...kafkaEnvironment(kafka), S3_BUCKET: store.name },
   });
 }

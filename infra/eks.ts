@@ -2,8 +2,8 @@ import type { InferenceTarget } from './inference.ts';
 import { type KafkaCluster, kafkaArn, kafkaStatement } from './kafka.ts';
 import { createKubeconfig } from './kubeconfig.ts';
 import { type KubernetesObject, manifests, NAMESPACE, SERVICE } from './kubernetes.ts';
-import { connect, createGroup, type createNetwork, reachAws, VPC_CIDR } from './network.ts';
-import { deployment, KAFKA_IAM_PORT, pipeline } from './settings.ts';
+import { connect, createGroup, type createNetwork, reachAws } from './network.ts';
+import { deployment, KAFKA_IAM_PORT, pipeline, VPC_CIDR } from './settings.ts';
 import type { Inference, Stage } from './stages.ts';
 
 interface Parts {

@@ -2,8 +2,18 @@ import type { Camera } from './cameras.ts';
 import type { InferenceTarget } from './inference.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
 import { createLogGroup } from './logs.ts';
-import { connect, createGroup, type createNetwork, type Group, reachS3 } from './network.ts';
-import { ANNOTATE_GROUP, KAFKA_IAM_PORT, pipeline } from './settings.ts';
+import {
+  ANYWHERE,
+  connect,
+  connectOut,
+  createGroup,
+  type createNetwork,
+  type Group,
+  HTTPS,
+  reachAws,
+  reachS3,
+} from './network.ts';
+import { ANNOTATE_GROUP, deployment, KAFKA_IAM_PORT, NOTIFY_GROUP, pipeline } from './settings.ts';
 import type { Lambda, Stage } from './stages.ts';
 import { LOST_BATCHES } from './storage.ts';
 
@@ -16,8 +26,10 @@ interface Parts {
   store: sst.aws.Bucket;
 }
 
+const NOTIFY: Lambda = { memoryMb: 512, timeoutSeconds: 120 };
+
 interface StageFunction {
-  name: 'Detect' | 'Annotate';
+  name: 'Detect' | 'Annotate' | 'Notify';
   size: Lambda;
   topic: string;
   consumerGroup: string;
@@ -28,7 +40,7 @@ interface StageFunction {
   install?: string[];
 }
 
-/** The two Lambda functions of the pipeline, each behind its MSK event-source mapping. */
+/** The Lambda functions of the pipeline, each behind its MSK event-source mapping. */
 export function createFunctions(parts: Parts, inference: InferenceTarget, cameras: Camera[]) {
   const { stage, network, kafka, store } = parts;
   const detectGroup = createGroup(network.vpc, 'Detect');
@@ -73,7 +85,35 @@ export function createFunctions(parts: Parts, inference: InferenceTarget, camera
       putObjects(store, `${pipeline.S3_PREFIX}/*`, 'detections/*', 'failed/annotate/*'),
     ],
   });
-  return { detect, annotate, detectGroup };
+  return { detect, annotate, notify: createNotify(parts) };
+}
+
+/** Puts the scenes' events on a bus of the stage, and posts them where WEBHOOK_URL says. */
+function createNotify(parts: Parts) {
+  const { kafka, network, store } = parts;
+  const { WEBHOOK_URL, WEBHOOK_SECRET } = deployment();
+  const bus = new sst.aws.Bus('Events');
+  const group = createGroup(network.vpc, 'Notify');
+  reachAws(network, group);
+  if (WEBHOOK_URL && network.endpointGroup) connectOut(group, ANYWHERE, HTTPS);
+  return createFunction(parts, {
+    name: 'Notify',
+    size: NOTIFY,
+    topic: pipeline.KAFKA_EVENTS_TOPIC,
+    consumerGroup: NOTIFY_GROUP,
+    group,
+    environment: {
+      EVENT_BUS_NAME: bus.name,
+      S3_BUCKET: store.name,
+      ...(WEBHOOK_URL && { WEBHOOK_URL }),
+      ...(WEBHOOK_SECRET && { WEBHOOK_SECRET: $util.secret(WEBHOOK_SECRET) }),
+    },
+    permissions: [
+      ...kafkaPermissions(kafka, { read: [pipeline.KAFKA_EVENTS_TOPIC], groups: [NOTIFY_GROUP] }),
+      putObjects(store, 'failed/notify/*'),
+      { actions: ['events:PutEvents'], resources: [bus.arn] },
+    ],
+  });
 }
 
 /** What a Kafka client of ours reads from its environment. */

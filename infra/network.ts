@@ -1,4 +1,4 @@
-import { KAFKA_IAM_PORT } from './settings.ts';
+import { KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
 import type { Stage } from './stages.ts';
 
 /** A security group, by the name that rules are called after. */
@@ -15,15 +15,14 @@ const INTERFACE_ENDPOINTS = [
   'sts',
   'ecr.api',
   'ecr.dkr',
+  'events',
   'logs',
   'secretsmanager',
   'sagemaker.runtime',
 ];
-const HTTPS = 443;
-/** What SST gives every VPC. */
-export const VPC_CIDR = '10.0.0.0/16';
+export const HTTPS = 443;
 const SSH = 22;
-const ANYWHERE = '0.0.0.0/0';
+export const ANYWHERE = '0.0.0.0/0';
 const EVERY_PORT = { protocol: '-1', fromPort: 0, toPort: 0 };
 
 /** VPC with private subnets, the way to AWS's APIs, and security groups that start closed. */

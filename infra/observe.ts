@@ -58,6 +58,7 @@ export function createObservation({
     clusterName: kafka.clusterName,
     detect: functions.detect.fn.name,
     annotate: functions.annotate.fn.name,
+    notify: functions.notify.fn.name,
     eksCluster: $output(inference.metrics.eksCluster),
     endpoint: $output(inference.metrics.endpoint),
   });
@@ -72,7 +73,7 @@ export function createObservation({
   for (const [title, queryString] of Object.entries(QUERIES)) {
     new aws.cloudwatch.QueryDefinition(`Query${title}`, {
       name: `${name}/${title}`,
-      logGroupNames: [functions.detect.logs.name, functions.annotate.logs.name, ...ingest.logGroups],
+      logGroupNames: [...Object.values(functions).map(({ logs }) => logs.name), ...ingest.logGroups],
       queryString,
     });
   }

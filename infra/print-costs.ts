@@ -12,6 +12,6 @@ for (const name of names) {
   console.log(`${name}: US dollars a month`);
   for (const { item, usd } of items) line(item, usd);
   line('total', total);
-  console.log(`  an hour, with its cameras running: ${(total / stage.load.hoursPerMonth).toFixed(2)}`);
+  console.log(`  an hour that it exists: ${(total / stage.load.stageHours).toFixed(2)}`);
   for (const assumption of assumptions) console.log(`  - ${assumption}`);
 }

@@ -22,9 +22,23 @@ export const pipeline = readConfig(
 /** Consumer group of annotate. */
 export const ANNOTATE_GROUP = `${pipeline.KAFKA_GROUP_ID}-annotate`;
 
+/** Consumer group of notify. */
+export const NOTIFY_GROUP = `${pipeline.KAFKA_GROUP_ID}-notify`;
+
 /** Port of MSK with IAM authentication, inside the VPC. */
 export const KAFKA_IAM_PORT = 9098;
 
+/** Addresses of the VPC, as SST makes it. */
+export const VPC_CIDR = '10.0.0.0/16';
+
 /** What the deploying shell says: who may come in, and which images it has built already. */
 export const deployment = () =>
-  readConfig(['DEPLOY_CIDRS', 'MODEL_IMAGE', 'INGEST_IMAGE', 'ALARM_EMAIL', 'CAMERAS_FILE']);
+  readConfig([
+    'DEPLOY_CIDRS',
+    'MODEL_IMAGE',
+    'INGEST_IMAGE',
+    'ALARM_EMAIL',
+    'CAMERAS_FILE',
+    'WEBHOOK_URL',
+    'WEBHOOK_SECRET',
+  ]);

@@ -77,7 +77,14 @@ export interface Stage {
   store: { versioning: boolean; annotatedDays: number; failedDays: number };
   logRetention: '1 week' | '1 month' | '1 year';
   /** What the cost estimate and the sizes above reckon with. */
-  load: { streams: number; frameRate: number; frameKb: number; hoursPerMonth: number };
+  load: {
+    streams: number;
+    frameRate: number;
+    frameKb: number;
+    /** In a month: that the cameras run, and that the stage exists. */
+    cameraHours: number;
+    stageHours: number;
+  };
   tags: Record<string, string>;
 }
 
@@ -91,8 +98,8 @@ const production: Row = {
     kind: 'provisioned',
     instance: 'kafka.m7g.large',
     brokers: 3,
-    volumeGb: 500,
-    maxVolumeGb: 2000,
+    volumeGb: 1000,
+    maxVolumeGb: 4000,
     partitions: 24,
     retentionHours: 6,
   },
@@ -117,7 +124,7 @@ const production: Row = {
   },
   store: { versioning: true, annotatedDays: 30, failedDays: 90 },
   logRetention: '1 month',
-  load: { streams: 20, frameRate: 10, frameKb: 60, hoursPerMonth: 730 },
+  load: { streams: 20, frameRate: 10, frameKb: 60, cameraHours: 730, stageHours: 730 },
 };
 
 const staging: Row = {
@@ -154,7 +161,7 @@ const staging: Row = {
   },
   store: { versioning: false, annotatedDays: 30, failedDays: 90 },
   logRetention: '1 week',
-  load: { streams: 1, frameRate: 10, frameKb: 60, hoursPerMonth: 260 },
+  load: { streams: 1, frameRate: 10, frameKb: 60, cameraHours: 260, stageHours: 730 },
 };
 
 /** One developer's stage, or a pull request's: all of it goes with `sst remove`. No GPU, nothing that idles dearly. */
@@ -188,7 +195,7 @@ const personal: Row = {
   },
   store: { versioning: false, annotatedDays: 7, failedDays: 30 },
   logRetention: '1 week',
-  load: { streams: 1, frameRate: 10, frameKb: 60, hoursPerMonth: 40 },
+  load: { streams: 1, frameRate: 10, frameKb: 60, cameraHours: 40, stageHours: 40 },
 };
 
 /** `production` and `staging` by name; every other name is a personal stage. */

@@ -19,6 +19,7 @@ describe.each(DEPLOYED)('the Lambda functions of %s', (deployed) => {
   test.each([
     ['Detect', 'video-frames', 'frame-consumer-group'],
     ['Annotate', 'detections', 'frame-consumer-group-annotate'],
+    ['Notify', 'events', 'frame-consumer-group-notify'],
   ])('%s takes batches of 25 or 5 s from %s as %s', async (name, topic, consumerGroupId) => {
     const graph = await graphOf(deployed);
     const { inputs } = one(graph, MAPPING, `${name}Mapping`);
@@ -79,7 +80,7 @@ test('detect reaches the inference backend that its stage has', async () => {
   expect(await environment('dev')).toMatchObject({ INFERENCE_SERVICE_URL: 'http://127.0.0.1:8000' });
 });
 
-test.each(['Detect', 'Annotate'])('the bundle of %s loads and has its handler', async (name) => {
+test.each(['Detect', 'Annotate', 'Notify'])('the bundle of %s loads and has its handler', async (name) => {
   const { file, bytes } = buildOf(await graphOf('production'), name);
   expect(bytes).toBeLessThan(5 * MB);
   // As a process of its own, from where the packages that are installed beside it are found.

@@ -73,6 +73,7 @@ function emitted(): Record<string, string[]> {
   const services: [string, string][] = [
     ['detect', 'functions/src/{detect,records,scenes}.ts'],
     ['annotate', 'functions/src/{annotate,records}.ts'],
+    ['notify', 'functions/src/{notify,records}.ts'],
     ['ingest', 'ingest-host/src/report.ts'],
   ];
   return Object.fromEntries(

@@ -23,6 +23,8 @@ const PAIRS: Record<Deployed, string[]> = {
     'KafkaGroup -> EndpointsGroup:443',
     'KafkaGroup -> KafkaGroup:9098',
     'KafkaGroup -> S3:443',
+    'NotifyGroup -> EndpointsGroup:443',
+    'NotifyGroup -> S3:443',
   ],
   staging: [
     'AnnotateGroup -> S3:443',
@@ -39,6 +41,8 @@ const PAIRS: Record<Deployed, string[]> = {
     'KafkaGroup -> EndpointsGroup:443',
     'KafkaGroup -> KafkaGroup:9098',
     'KafkaGroup -> S3:443',
+    'NotifyGroup -> EndpointsGroup:443',
+    'NotifyGroup -> S3:443',
     'TestCameraGroup -> EndpointsGroup:443',
     'TestCameraGroup -> S3:443',
   ],
@@ -55,6 +59,8 @@ const PAIRS: Record<Deployed, string[]> = {
     'KafkaGroup -> KafkaGroup:9098',
     'KafkaGroup -> S3:443',
     'NetworkNatInstanceSecurityGroup -> KafkaGroup:9098',
+    'NotifyGroup -> 0.0.0.0/0:443',
+    'NotifyGroup -> S3:443',
     'TestCameraGroup -> 0.0.0.0/0:443',
     'TestCameraGroup -> S3:443',
   ],
@@ -69,6 +75,8 @@ const PAIRS: Record<Deployed, string[]> = {
     'KafkaGroup -> KafkaGroup:9098',
     'KafkaGroup -> S3:443',
     'NetworkNatInstanceSecurityGroup -> KafkaGroup:9098',
+    'NotifyGroup -> 0.0.0.0/0:443',
+    'NotifyGroup -> S3:443',
   ],
 };
 

@@ -44,6 +44,7 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
       'kafka-cluster:DescribeTopic topic/video-frames',
       'kafka-cluster:ReadData topic/video-frames',
       'kafka-cluster:ReadData topic/detections',
+      'kafka-cluster:ReadData topic/events',
       'kafka-cluster:DescribeGroup group/frame-consumer-group',
       'kafka-cluster:AlterGroup group/frame-consumer-group',
       'kafka-cluster:DescribeTopic topic/detections',
@@ -65,6 +66,19 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
       's3:PutObject store/annotated/*',
       's3:PutObject store/detections/*',
       's3:PutObject store/failed/annotate/*',
+    ],
+  ],
+  [
+    /^NotifyRole$/,
+    [
+      ...POLLERS,
+      ...logs('notify'),
+      'kafka-cluster:DescribeTopic topic/events',
+      'kafka-cluster:ReadData topic/events',
+      'kafka-cluster:DescribeGroup group/frame-consumer-group-notify',
+      'kafka-cluster:AlterGroup group/frame-consumer-group-notify',
+      's3:PutObject store/failed/notify/*',
+      'events:PutEvents bus',
     ],
   ],
   [
@@ -128,7 +142,7 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
     for (const role of ofType(graph, 'aws:iam/role:Role')) {
       const [, expected] = EXPECTED.find(([name]) => name.test(role.name)) ?? [];
       expect(expected, `an expectation for ${role.name}`).toBeDefined();
-      const lambda = /^(Detect|Annotate)Role$/.test(role.name);
+      const lambda = /^(Detect|Annotate|Notify)Role$/.test(role.name);
       const extra = [
         ...(deployed === 'dev' && lambda ? LIVE : []),
         ...(deployed === 'personal' && role.name === 'DetectRole' ? SAGEMAKER : []),
@@ -161,7 +175,7 @@ test('every AWS command in what runs on AWS is one that the roles above were wri
     const code = readFileSync(join(ROOT, file), 'utf8');
     return [...code.matchAll(/\bnew (\w+)Command\(/g)].map(([, command]) => command);
   });
-  expect([...new Set(commands)].sort()).toEqual(['InvokeEndpoint', 'PutObject']);
+  expect([...new Set(commands)].sort()).toEqual(['InvokeEndpoint', 'PutEvents', 'PutObject']);
 });
 
 test('no other policy lets anyone in: buckets, topics and secrets deny or name their sender', async () => {
@@ -206,8 +220,9 @@ function shorten(arn: string): string {
     .replace(/^arn:aws:s3:::video-pipeline-\w+-storebucket-\w+/, 'store')
     .replace(/^arn:aws:s3:::/, '')
     .replace(/^arn:aws:ecr:.*:repository/, 'repository')
-    .replace(/^arn:aws:(logs:.*|cloudwatch:.*):\/?video-pipeline\/\w+\/([a-z-]+)\d*(:\*)?$/, '$2')
+    .replace(/^arn:aws:(logs:.*|cloudwatch:.*):\/video-pipeline\/\w+\/([a-z-]+)\d*(:\*)?$/, '$2')
     .replace(/^arn:aws:logs:.*\/aws\/sagemaker\/Endpoints\/\*$/, 'endpoints')
+    .replace(/^arn:aws:cloudwatch:.*-EventsBus-\w+$/, 'bus')
     .replace(/^arn:aws:secretsmanager:.*streams$/, 'streams')
     .replace(/^arn:aws:sagemaker:.*:/, '');
 }

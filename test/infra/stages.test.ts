@@ -122,6 +122,7 @@ function compact({ resources }: Graph): string {
     );
   return `${lines.join('\n')}\n`
     .replace(/("(?:dashboardBody)":)"(?:[^"\\]|\\.)*"/g, '$1"..."')
-    .replace(/-[a-z]{8}(?=["/\\:*]|$)/gm, '-RANDOM')
-    .replace(/code-[0-9a-f]{64}/g, 'code-HASH');
+    .replace(/-[abcdefhkmnorstuvwxz]{8}(?=["/\\:*]|$)/gm, '-RANDOM')
+    .replace(/code-[0-9a-f]{64}/g, 'code-HASH')
+    .replaceAll(ROOT, '.');
 }

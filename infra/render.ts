@@ -1,0 +1,27 @@
+import { Command } from 'commander';
+import { stringify } from 'yaml';
+import { manifests } from './kubernetes.ts';
+import { VPC_CIDR } from './settings.ts';
+import { stageOf } from './stages.ts';
+
+/** Writes the Kubernetes objects as YAML, for clusters that SST doesn't manage: `npm run k8s:render > inference.yaml`. */
+new Command('k8s:render')
+  .requiredOption('--image <reference>', "the model server's image")
+  .option('--stage <name>', 'whose sizes', 'production')
+  .option('--load-balancer-group <sg-...>', 'security group of the internal load balancer', 'sg-REPLACE-ME')
+  .option('--bootstrap-servers <list>', "Kafka's brokers, for KEDA", 'REPLACE-ME:9098')
+  .option('--region <name>', 'AWS region', 'us-east-1')
+  .option('--autoscaler <keda|hpa>', 'what scales the pods', 'keda')
+  .action((options) => {
+    const { inference } = stageOf(options.stage);
+    if (inference.backend !== 'eks') throw new Error(`stage '${options.stage}' has no EKS`);
+    const objects = manifests({
+      image: options.image,
+      inference: { ...inference, autoscaler: options.autoscaler },
+      loadBalancerGroup: options.loadBalancerGroup,
+      clientCidr: VPC_CIDR,
+      kafka: { bootstrapServers: options.bootstrapServers, region: options.region },
+    });
+    process.stdout.write(objects.map((object) => stringify(object)).join('---\n'));
+  })
+  .parse();

