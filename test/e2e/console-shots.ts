@@ -15,9 +15,9 @@ import { startStackProcess } from './stack-process.ts';
 const ROOT = resolve(import.meta.dirname, '../..');
 const IMAGES = join(ROOT, 'docs/images');
 const CONSOLE = join(ROOT, 'packages/console/src/main.ts');
-/** One minute in five rows: long enough for the charts to have something to show, too. */
-const STRIP_ROWS = 5;
-const STRIP_STEP_MS = 15_000;
+/** One minute in four rows: long enough for the charts to have something to show, too. */
+const STRIP_ROWS = 4;
+const STRIP_STEP_MS = 20_000;
 
 interface Shot {
   name: string;
@@ -36,7 +36,7 @@ const SHOTS: Shot[] = [
   {
     name: 'console-stream',
     hash: '#/',
-    options: { colorScheme: 'dark', viewport: { width: 1100, height: 980 } },
+    options: { colorScheme: 'dark', viewport: { width: 1100, height: 1120 } },
     before: async (page) => {
       await page.locator('a.card').first().click();
       await page.locator('canvas.screen[data-frame]').waitFor();
@@ -96,11 +96,11 @@ async function take(browser: Browser, url: string, { name, hash, options, before
   await context.close();
 }
 
-/** The wall at five times of one minute, one below the other. */
+/** The wall at four times of one minute, one below the other. */
 async function takeStrip(browser: Browser, url: string): Promise<void> {
-  const page = await browser.newPage({ viewport: { width: 800, height: 400 } });
+  const page = await browser.newPage({ viewport: { width: 1000, height: 400 } });
   await page.goto(url);
-  await page.locator('canvas[data-frame]').first().waitFor();
+  await page.locator('canvas[data-frame]').nth(2).waitFor();
   const rows: Buffer[] = [];
   while (rows.length < STRIP_ROWS) {
     if (rows.length > 0) await sleep(STRIP_STEP_MS);

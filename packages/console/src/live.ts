@@ -7,8 +7,10 @@ import { ClassCounts } from './timeline.ts';
 const MAX_STREAMS = 256;
 /** Pictures held for stepping back: about ten seconds of 16 streams at 10 fps and 80 KB. */
 const MAX_PICTURE_BYTES = 128 * 1024 ** 2;
-const FPS_WINDOW_MS = 10_000;
-/** Frames arrive a batch at a time: over less than this a batch would look like a burst. */
+const FPS_WINDOW_MS = 30_000;
+/** Frames of one batch arrive within it. */
+const BATCH_MS = 1_000;
+/** The rate of a stream that has only just begun is taken over so long. */
 const MIN_FPS_SPAN_MS = 5_000;
 const LATENCY_WINDOW_MS = 30_000;
 const MAX_LATENCIES = 8_192;
@@ -20,7 +22,7 @@ export type FrameListener = (streamId: string, json: string) => void;
 export class LiveFrames {
   readonly #cache: FrameCache;
   readonly #counts = new Map<string, ClassCounts>();
-  /** Stream id -> arrival times up to the newest, of ten seconds. */
+  /** Stream id -> arrival times up to the newest, of half a minute. */
   readonly #arrivals = new Map<string, number[]>();
   readonly #listeners = new Set<FrameListener>();
   #latencies: { at: number; ms: number }[] = [];
@@ -88,8 +90,7 @@ export class LiveFrames {
   #live(frame: DetectedFrame): LiveFrame {
     const arrivals = this.#arrivals.get(frame.streamId) ?? [];
     const arrivedAt = arrivals.at(-1) ?? 0;
-    const span = Math.max(MIN_FPS_SPAN_MS, arrivedAt - (arrivals[0] ?? arrivedAt));
-    return { ...factsOf(frame), arrived_at: arrivedAt, fps: arrivals.length / (span / 1000) };
+    return { ...factsOf(frame), arrived_at: arrivedAt, fps: rateOf(arrivals) };
   }
 
   #noteArrival(streamId: string, now: number): void {
@@ -119,6 +120,15 @@ export class LiveFrames {
       for (const streamId of map.keys()) if (!known.has(streamId)) map.delete(streamId);
     }
   }
+}
+
+/** Frames a second of a stream whose frames arrive a batch at a time: those after the first batch, by the time since. */
+function rateOf(arrivals: readonly number[]): number {
+  const [first = 0] = arrivals;
+  const last = arrivals.at(-1) ?? first;
+  if (last - first < MIN_FPS_SPAN_MS) return arrivals.length / (MIN_FPS_SPAN_MS / 1000);
+  const firstBatch = arrivals.filter((at) => at <= first + BATCH_MS);
+  return (arrivals.length - firstBatch.length) / ((last - (firstBatch.at(-1) ?? first)) / 1000);
 }
 
 /** @returns the frame without its picture, as the page and the archive write it */
