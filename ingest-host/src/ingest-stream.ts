@@ -37,7 +37,6 @@ export class IngestStream {
   readonly #context: StreamContext;
   readonly #abort = new AbortController();
   readonly #clock = new CaptureClock();
-  #frameNumber = 0;
   #finished: Promise<void> | undefined;
 
   constructor(spec: StreamSpec, context: StreamContext) {
@@ -140,8 +139,7 @@ export class IngestStream {
     const arrival = Date.now();
     if (picture.wallClock !== undefined) this.#clock.report(picture.time * 1000, picture.wallClock);
     const capturedAt = this.#clock.capturedAt(picture.time * 1000, arrival);
-    const frameNumber = this.#frameNumber++;
-    stats.captured += 1;
+    const frameNumber = stats.captured++;
     stats.lastFrameAt = arrival;
     try {
       const jpeg = await encoder.encode(picture.frame);

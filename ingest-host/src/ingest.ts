@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Frame } from '@video-pipeline/frame';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
@@ -31,6 +32,7 @@ export class Ingest {
   readonly #limit: FrameLimit;
   readonly #publisher: Publisher;
   readonly #streams = new Map<string, IngestStream>();
+  #reloading: Promise<void> = Promise.resolve();
 
   /** @param send delivers records, in order, acknowledged by all replicas */
   constructor(send: Send, options: IngestOptions) {
@@ -51,11 +53,44 @@ export class Ingest {
 
   /** Reads the streams until all have ended, MAX_FRAMES are published, or {@link Ingest.stop}; then flushes. */
   async run(specs: StreamSpec[]): Promise<void> {
-    for (const spec of specs) this.#add(spec);
-    const ended = Promise.all([...this.#streams.values()].map((stream) => stream.run()));
-    await Promise.race([ended, this.#limit.reached]);
-    await Promise.all([...this.#streams.values()].map((stream) => stream.stop()));
+    await this.reload(specs);
+    await Promise.race([this.#allEnded(), this.#limit.reached]);
+    await this.#stopStreams();
     await this.#publisher.flush();
+  }
+
+  /** Brings the streams to `specs`: those that did not change go on untouched, with their numbers. */
+  reload(specs: StreamSpec[]): Promise<void> {
+    this.#reloading = this.#reloading.then(() => this.#bringTo(specs));
+    return this.#reloading;
+  }
+
+  async #bringTo(specs: StreamSpec[]): Promise<void> {
+    const wanted = new Map(specs.map((spec) => [spec.id, spec]));
+    const stopping: Promise<void>[] = [];
+    for (const [id, stream] of this.#streams) {
+      if (isDeepStrictEqual(wanted.get(id), stream.spec)) continue;
+      this.#streams.delete(id);
+      stopping.push(stream.stop());
+    }
+    await Promise.all(stopping);
+    for (const id of this.stats.keys()) if (!wanted.has(id)) this.stats.delete(id);
+    for (const spec of specs) if (!this.#streams.has(spec.id)) this.#add(spec);
+  }
+
+  // A reload adds streams while others are waited for.
+  async #allEnded(): Promise<void> {
+    for (let before: IngestStream[] = []; ; ) {
+      const streams = [...this.#streams.values()];
+      if (streams.every((stream) => before.includes(stream))) return;
+      await Promise.all(streams.map((stream) => stream.run()));
+      await this.#reloading;
+      before = streams;
+    }
+  }
+
+  async #stopStreams(): Promise<void> {
+    await Promise.all([...this.#streams.values()].map((stream) => stream.stop()));
   }
 
   /**
@@ -64,19 +99,18 @@ export class Ingest {
    */
   async stop(deadlineMs: number): Promise<void> {
     const started = performance.now();
-    await Promise.all([...this.#streams.values()].map((stream) => stream.stop()));
+    await this.#stopStreams();
     await this.#publisher.flush(Math.max(0, deadlineMs - (performance.now() - started)));
   }
 
   #add(spec: StreamSpec): void {
     const { log, maxFrameBytes, stallSeconds } = this.#options;
-    const stats = createStats();
+    const stats = this.stats.get(spec.id) ?? createStats();
     this.stats.set(spec.id, stats);
     const context = { publisher: this.#publisher, limit: this.#limit, session: this.#session };
-    this.#streams.set(
-      spec.id,
-      new IngestStream(spec, { ...context, stats, log, maxFrameBytes, stallSeconds }),
-    );
+    const stream = new IngestStream(spec, { ...context, stats, log, maxFrameBytes, stallSeconds });
+    this.#streams.set(spec.id, stream);
+    void stream.run();
   }
 
   #onPublished(frames: Frame[], milliseconds: number): void {

@@ -1,3 +1,4 @@
+import { unwatchFile, watchFile } from 'node:fs';
 import { type Config, ConfigError, readConfig, readStreamsText } from '@video-pipeline/config';
 import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { onShutdown, reportReady } from '@video-pipeline/lifecycle';
@@ -24,10 +25,11 @@ const VARIABLES = [
 
 /** Longest wait for Kafka to take what is queued when the process is told to stop, milliseconds. */
 const FLUSH_MS = 3_000;
+const WATCH_INTERVAL_MS = 2_000;
 /** Short, since a failed send is tried again anyway: a broker that is back, or a topic, is soon found. */
 const KAFKA_RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 3 };
 /** Each camera being read holds one thread of libuv's pool; decoding and encoding need some, and so does DNS. */
-const MIN_THREADS = 32;
+const MIN_THREADS = 64;
 
 /**
  * Runs the ingest host as the environment says, until its streams end or the process is told to stop.
@@ -59,7 +61,16 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   const report = metricsReporter(ingest.stats);
   const timer = setInterval(report, 1000);
 
+  const stopWatching = onStreamsChange(config.STREAMS_FILE, () => {
+    try {
+      void ingest.reload(readStreams(config));
+      log.info('streams read again');
+    } catch (error) {
+      log.error('streams not read again, the former ones go on', error as Error);
+    }
+  });
   const shutdown = onShutdown(async () => {
+    stopWatching();
     await ingest.stop(FLUSH_MS);
     clearInterval(timer);
     report();
@@ -70,6 +81,18 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   reportReady({ url: health.url });
   await ingest.run(specs);
   await shutdown();
+}
+
+/** Calls `reload` on SIGHUP, and when the file changes; @returns how to end that. */
+function onStreamsChange(file: string | undefined, reload: () => void): () => void {
+  if (file === undefined) return () => {};
+  process.on('SIGHUP', reload);
+  // By polling: a mounted configuration changes by swapping a link, which a watch of the file would not see.
+  watchFile(file, { interval: WATCH_INTERVAL_MS }, reload);
+  return () => {
+    process.off('SIGHUP', reload);
+    unwatchFile(file, reload);
+  };
 }
 
 /** @throws ConfigError when no streams are named, StreamsError for a wrong one */

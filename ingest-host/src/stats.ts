@@ -5,6 +5,7 @@ export interface StreamStats {
   lastError: string | undefined;
   /** Epoch milliseconds of the last frame captured. */
   lastFrameAt: number | undefined;
+  /** Also the number of the next frame. */
   captured: number;
   published: number;
   dropped: number;

@@ -22,6 +22,7 @@ export function startIngestProcess(env: Record<string, string>, main = MAIN, arg
     ready,
     exited,
     output: () => output,
+    signal: (name: NodeJS.Signals) => child.kill(name),
     stop: () => {
       if (child.exitCode === null) child.kill('SIGTERM');
       return exited;

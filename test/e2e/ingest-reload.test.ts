@@ -1,0 +1,74 @@
+import { writeFile } from 'node:fs/promises';
+import { type Cameras, startCameras } from '@video-pipeline/camera';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { collectingIngest, stream } from '../support/collect.ts';
+import { startIngestProcess } from '../support/ingest-process.ts';
+import { evenTimes, makeVideo, videoFolder } from '../support/video.ts';
+
+const folder = await videoFolder();
+let cameras: Cameras;
+const undo: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  const clip = await makeVideo(folder.path('clip.mp4'), { times: evenTimes(100, 25), gop: 25 });
+  cameras = await startCameras({ clips: { yard: clip, door: clip, gate: clip } });
+});
+afterEach(async () => {
+  for (const step of undo.splice(0)) await step();
+});
+afterAll(async () => {
+  await cameras.close();
+  await folder.remove();
+});
+
+test('a reload touches only the streams that changed; their numbers go on', async () => {
+  const collecting = collectingIngest();
+  const { ingest, of } = collecting;
+  undo.push(() => ingest.stop(1000));
+  const url = (id: string) => `${cameras.url}/${id}`;
+  const ended = ingest.run([stream('yard', url('yard')), stream('door', url('door'))]);
+  await expect.poll(() => of('door').length, { timeout: 10_000 }).toBeGreaterThan(5);
+
+  await ingest.reload([
+    stream('yard', url('yard')),
+    stream('door', url('gate'), 5),
+    stream('gate', url('gate')),
+  ]);
+  await expect.poll(() => of('gate').length, { timeout: 10_000 }).toBeGreaterThan(5);
+  const flows = () =>
+    collecting.entries.filter(({ message }) => message === 'stream flows').map(({ extra }) => extra.stream);
+  expect(flows().sort()).toEqual(['door', 'door', 'gate', 'yard']);
+
+  await ingest.reload([stream('door', url('door'), 25)]);
+  const before = of('door').length;
+  const yardBefore = of('yard').length;
+  await expect.poll(() => of('door').length, { timeout: 10_000 }).toBeGreaterThan(before + 10);
+  expect(of('yard').length).toBe(yardBefore);
+  expect([...ingest.stats.keys()]).toEqual(['door']);
+  const numbers = of('door').map(({ frameNumber }) => frameNumber);
+  expect(numbers).toEqual(numbers.map((_, index) => index));
+
+  await ingest.reload([]);
+  await ended;
+});
+
+test('the process reads its file again when it changes, or on SIGHUP; a wrong file changes nothing', async () => {
+  const file = folder.path('streams.yaml');
+  const line = (id: string) => `- {id: ${id}, url: "${cameras.url}/${id}"}\n`;
+  await writeFile(file, line('yard'));
+  const ingest = startIngestProcess({ STREAMS_FILE: file, KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1' });
+  undo.push(() => ingest.stop());
+  const { url } = await ingest.ready;
+  const flowing = async () => {
+    const { streams } = await (await fetch(`${url}/health`)).json();
+    return Object.keys(streams).filter((id) => streams[id].state === 'flowing');
+  };
+  await expect.poll(flowing, { timeout: 10_000 }).toEqual(['yard']);
+  await writeFile(file, line('yard') + line('door'));
+  await expect.poll(flowing, { timeout: 10_000 }).toEqual(['yard', 'door']);
+  await writeFile(file, '- {id: yard}\n');
+  ingest.signal('SIGHUP');
+  await expect.poll(ingest.output, { timeout: 10_000 }).toMatch(/line 1: 'url'/);
+  expect(await flowing()).toEqual(['yard', 'door']);
+  expect(await ingest.stop()).toBe(0);
+});
