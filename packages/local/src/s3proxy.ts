@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
@@ -84,19 +86,22 @@ function logConfiguration(file: string): string {
 `;
 }
 
-/** Credentials for an S3 API of our own, which asks for none but whose requests must be signed. */
+/** For an S3 API that takes any credentials, but whose requests must be signed. */
 export const LOCAL_CREDENTIALS = { AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
 
-/** A client for the S3 API at `endpoint`; with the environment's credentials, or none to speak of. */
+/** Variables with credentials for an S3 API of the user's: none where the user has some, by variable or file. */
+export function fallbackCredentials(): Partial<typeof LOCAL_CREDENTIALS> {
+  const { AWS_ACCESS_KEY_ID, AWS_PROFILE } = process.env;
+  const hasOwn = AWS_ACCESS_KEY_ID || AWS_PROFILE || existsSync(join(homedir(), '.aws', 'credentials'));
+  return hasOwn ? {} : LOCAL_CREDENTIALS;
+}
+
+/** A client for the S3 API at `endpoint`, with the user's credentials, or any. */
 export function connectS3(endpoint: string): S3Client {
-  const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = LOCAL_CREDENTIALS;
-  const settings = { ...readConfig(STORAGE_VARIABLES), AWS_ENDPOINT_URL: endpoint };
-  const hasOwn = process.env.AWS_ACCESS_KEY_ID || process.env.AWS_PROFILE;
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = fallbackCredentials();
   return new S3Client({
-    ...s3Config(settings),
-    ...(hasOwn
-      ? {}
-      : { credentials: { accessKeyId: AWS_ACCESS_KEY_ID, secretAccessKey: AWS_SECRET_ACCESS_KEY } }),
+    ...s3Config({ ...readConfig(STORAGE_VARIABLES), AWS_ENDPOINT_URL: endpoint }),
+    ...(accessKeyId && secretAccessKey ? { credentials: { accessKeyId, secretAccessKey } } : {}),
   });
 }
 

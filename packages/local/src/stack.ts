@@ -10,7 +10,7 @@ import { Launcher, type LauncherHooks, ROOT } from './launcher.ts';
 import { errorIn } from './log.ts';
 import { choosePorts, type Ports } from './ports.ts';
 import { endLeftovers, StartError } from './processes.ts';
-import { connectS3, ensureBucket, LOCAL_CREDENTIALS, startS3Proxy } from './s3proxy.ts';
+import { connectS3, ensureBucket, fallbackCredentials, LOCAL_CREDENTIALS, startS3Proxy } from './s3proxy.ts';
 import { endByThemselves, parseSources, type Source } from './sources.ts';
 import type { Service } from './supervise.ts';
 
@@ -127,7 +127,7 @@ async function runS3({ options: { dataDir }, given, ports, launcher, note }: Con
   const { S3_BUCKET, S3_PREFIX } = readConfig(['S3_BUCKET', 'S3_PREFIX']);
   if (given.s3) {
     const output = `${given.s3.replace(/\/$/, '')}/${S3_BUCKET}/${S3_PREFIX}`;
-    return { url: given.s3, output, env: {} };
+    return { url: given.s3, output, env: fallbackCredentials() };
   }
   await launcher.run('s3proxy', () => startS3Proxy({ dataDir, port: ports.s3, note }));
   const url = `http://127.0.0.1:${ports.s3}`;

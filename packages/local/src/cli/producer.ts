@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { ROOT } from '../launcher.ts';
 import { StartError } from '../processes.ts';
-import { LOCAL_CREDENTIALS } from '../s3proxy.ts';
 import { parseSources, type Source } from '../sources.ts';
 import { frameRate, positiveInteger } from './numbers.ts';
 import { DIRECTORY, dataDirOption, requireState, runningState, serverOf } from './running.ts';
@@ -40,7 +39,6 @@ async function produce({ source, frameRate, frames, dataDir }: Options): Promise
   const ingest = spawn(process.execPath, [join(ROOT, 'ingest-host/src/main.ts')], {
     stdio: 'inherit',
     env: {
-      ...LOCAL_CREDENTIALS,
       ...process.env,
       KAFKA_BOOTSTRAP_SERVERS: kafka,
       STREAMS: JSON.stringify(sources.map(({ id, url }) => ({ id, url }))),

@@ -1,0 +1,150 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { glob, mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type KafkaServer, startKafka } from '../../packages/local/src/kafka.ts';
+import { freePort, signalProcess } from '../../packages/local/src/processes.ts';
+import { type S3Server, startS3Proxy } from '../../packages/local/src/s3proxy.ts';
+import { evenTimes, makeVideo } from '../support/video.ts';
+import { pidsOf, startStackProcess } from './stack-process.ts';
+
+const MAIN = join(import.meta.dirname, '../../packages/local/src/main.ts');
+const QUICK = { BATCH_TIMEOUT_SECONDS: '1' };
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'start-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function start(args: string[], env: NodeJS.ProcessEnv = {}) {
+  return new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
+    const all = [MAIN, '--data-dir', join(folder, 'errors'), ...args];
+    const child = execFile(process.execPath, all, { env: { ...process.env, ...env } }, (_, stdout, stderr) =>
+      resolve({ code: child.exitCode ?? -1, stdout, stderr }),
+    );
+  });
+}
+
+describe('npm start', () => {
+  it('names its options', async () => {
+    const { code, stdout } = await start(['--help']);
+    expect(code).toBe(0);
+    for (const option of [
+      '--source',
+      '--frames',
+      '--json',
+      '--model',
+      '--frame-rate',
+      '--ports',
+      '--data-dir',
+    ]) {
+      expect(stdout).toContain(option);
+    }
+  });
+
+  it.each([
+    [['--frames', '0'], 'must be a whole number from 1 on'],
+    [['--frame-rate', 'x'], 'must be over 0'],
+    [['--source', 'none.mp4'], '--source none.mp4: there is no file'],
+    [['--model', 'none.onnx'], '--model: there is no file'],
+    [['--ports', 'some'], 'Allowed choices are default, auto'],
+  ])('refuses %j in one line', async (args, message) => {
+    const { code, stdout, stderr } = await start(args);
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(stderr).toContain(message);
+  });
+
+  it('names a server of the user that does not answer', async () => {
+    const nobody = `127.0.0.1:${await freePort()}`;
+    const { code, stderr } = await start([], { KAFKA_BOOTSTRAP_SERVERS: nobody });
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      `nothing answers at KAFKA_BOOTSTRAP_SERVERS=${nobody}: start it, or unset KAFKA_BOOTSTRAP_SERVERS`,
+    );
+  });
+
+  it('names a port that is taken, what for, and the remedy', async () => {
+    const taken: Server = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as { port: number };
+    // Every other port may be taken too, by a stack that runs here: ask for none of them.
+    const env = {
+      HEALTH_PORT: String(port),
+      PORT: String(await freePort()),
+      KAFKA_PORT: String(await freePort()),
+    };
+    const { code, stderr } = await start(['--source', MAIN], env);
+    taken.close();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^port \d+, meant for .*, is taken: .*, or start with --ports auto$/m);
+  });
+});
+
+describe('npm start with the Kafka and the S3 API that the user runs', () => {
+  let kafka: KafkaServer;
+  let s3: S3Server;
+  beforeAll(async () => {
+    const dataDir = join(folder, 'own');
+    [kafka, s3] = await Promise.all([startKafka({ dataDir }), startS3Proxy({ dataDir })]);
+  });
+  afterAll(async () => {
+    await Promise.all([kafka.stop(), s3.stop()]);
+  });
+
+  it('plays a file once and ends when all of it is annotated', async () => {
+    const video = await makeVideo(join(folder, 'short clip.mp4'), { times: evenTimes(75, 25) });
+    const stack = startStackProcess(join(folder, 'data'), ['--source', video, '--json'], {
+      ...QUICK,
+      KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
+      AWS_ENDPOINT_URL: s3.url,
+    });
+    const { code } = await stack.exited;
+    expect(code, stack.output.stderr).toBe(0);
+    const summary = JSON.parse(stack.output.stdout);
+    // Three seconds at ten frames a second.
+    expect(summary.frames['short-clip']).toMatchObject({
+      captured: 30,
+      dropped: 0,
+      annotated: 30,
+      failed: 0,
+    });
+    expect(Object.keys(summary.processes).sort()).toEqual([
+      'annotate',
+      'detect',
+      'ingest',
+      'model',
+      'supervisor',
+    ]);
+    expect(summary.output).toBe(`${s3.url}/video-pipeline-output/annotated`);
+    const stored = await Array.fromAsync(glob(join(s3.folder, '*/annotated/short-clip/**/*.jpg')));
+    expect(stored).toHaveLength(30);
+  });
+});
+
+describe('a running npm start', () => {
+  it('lets no second one use its folder, and stops within 5 s', async () => {
+    const dataDir = join(folder, 'running');
+    const stack = startStackProcess(dataDir, [], QUICK);
+    const flowing = await stack.until(
+      ({ streams }) => Object.values(streams).some(({ annotated }) => annotated > 0),
+      'an annotated frame',
+    );
+    const second = await start(['--data-dir', dataDir]);
+    expect(second.code).toBe(1);
+    expect(second.stderr).toContain(`process ${stack.child.pid} already runs on`);
+
+    const began = Date.now();
+    stack.child.kill('SIGINT');
+    const { code } = await stack.exited;
+    expect(Date.now() - began).toBeLessThan(5_000);
+    expect(code, stack.output.stderr).toBe(0);
+    expect(pidsOf(flowing).filter((pid) => signalProcess(pid, 0))).toEqual([]);
+    expect(stack.output.stdout).toContain('annotated frames: ');
+  });
+});
