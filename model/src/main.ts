@@ -109,51 +109,63 @@ function classThreshold(text: string, before: Map<string, number>): Map<string, 
   return new Map(before).set(name, number(value));
 }
 
-const config = readConfig([
-  'HOST',
-  'PORT',
-  'MODEL_PATH',
-  'MODEL_DIR',
-  'INFERENCE_DEVICE',
-  'INFERENCE_THREADS',
-]);
+async function commandLine(): Promise<void> {
+  const defaults = readConfig([
+    'HOST',
+    'PORT',
+    'MODEL_PATH',
+    'MODEL_DIR',
+    'INFERENCE_DEVICE',
+    'INFERENCE_THREADS',
+  ]);
 
-await new Command('model')
-  .description(
-    'Object detection over HTTP: /predict, Open Inference Protocol v2, SageMaker. Serves ONNX files.',
-  )
-  .argument('[mode]', '`serve`, as SageMaker says: listen on 0.0.0.0:8080')
-  .option('--model <file.onnx>', 'the model; NanoDet-g, built when absent, without it', config.MODEL_PATH)
-  .option('--model-dir <folder>', 'serve all models of a folder, and take up its changes', config.MODEL_DIR)
-  .addOption(
-    new Option('--head <family>', 'family of the model, else recognised').choices(Object.keys(heads)),
-  )
-  .option('--names <file>', 'names of the classes, one a line, for a model that does not name them')
-  .addOption(
-    new Option('--device <device>', 'where it runs').choices(devices).default(config.INFERENCE_DEVICE),
-  )
-  .option('--threads <n>', 'inference threads on a CPU, 0 for one a core', number, config.INFERENCE_THREADS)
-  .option(
-    '--batch-size <n>',
-    'most frames the runtime gets at once (default: 1 on a CPU, 25 on a GPU)',
-    number,
-  )
-  .option('--iou <overlap>', 'overlap over which the weaker of two boxes is dropped, 0..1', number)
-  .option('--class-agnostic', 'boxes of different classes suppress each other too', false)
-  .option(
-    '--class-threshold <name=confidence>',
-    'a class of its own threshold; again for more',
-    classThreshold,
-    new Map(),
-  )
-  .addOption(
-    new Option('--resize <how>', 'how frames are shrunk; `opencv` as the Python tools do it, at some cost')
-      .choices(['fast', 'opencv'])
-      .default('fast'),
-  )
-  .option('--max-detections <n>', 'most objects in a frame', number, 300)
-  .option('--host <address>', 'address to listen on', config.HOST)
-  .option('--port <n>', 'port to listen on', number, config.PORT)
-  .action(main)
-  .parseAsync()
-  .catch(exitWithError);
+  await new Command('model')
+    .description(
+      'Object detection over HTTP: /predict, Open Inference Protocol v2, SageMaker. Serves ONNX files.',
+    )
+    .argument('[mode]', '`serve`, as SageMaker says: listen on 0.0.0.0:8080')
+    .option('--model <file.onnx>', 'the model; NanoDet-g, built when absent, without it', defaults.MODEL_PATH)
+    .option(
+      '--model-dir <folder>',
+      'serve all models of a folder, and take up its changes',
+      defaults.MODEL_DIR,
+    )
+    .addOption(
+      new Option('--head <family>', 'family of the model, else recognised').choices(Object.keys(heads)),
+    )
+    .option('--names <file>', 'names of the classes, one a line, for a model that does not name them')
+    .addOption(
+      new Option('--device <device>', 'where it runs').choices(devices).default(defaults.INFERENCE_DEVICE),
+    )
+    .option(
+      '--threads <n>',
+      'inference threads on a CPU, 0 for one a core',
+      number,
+      defaults.INFERENCE_THREADS,
+    )
+    .option(
+      '--batch-size <n>',
+      'most frames the runtime gets at once (default: 1 on a CPU, 25 on a GPU)',
+      number,
+    )
+    .option('--iou <overlap>', 'overlap over which the weaker of two boxes is dropped, 0..1', number)
+    .option('--class-agnostic', 'boxes of different classes suppress each other too', false)
+    .option(
+      '--class-threshold <name=confidence>',
+      'a class of its own threshold; again for more',
+      classThreshold,
+      new Map(),
+    )
+    .addOption(
+      new Option('--resize <how>', 'how frames are shrunk; `opencv` as the Python tools do it, at some cost')
+        .choices(['fast', 'opencv'])
+        .default('fast'),
+    )
+    .option('--max-detections <n>', 'most objects in a frame', number, 300)
+    .option('--host <address>', 'address to listen on', defaults.HOST)
+    .option('--port <n>', 'port to listen on', number, defaults.PORT)
+    .action(main)
+    .parseAsync();
+}
+
+await commandLine().catch(exitWithError);
