@@ -34,7 +34,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   const panel = filterPanel(filter, refresh);
   const timeline = timelinePanel(streamId);
   const links = h('span', { className: 'bar' });
-  const player = createPlayer(streamId, show);
+  const player = createPlayer(streamId, show, () => picture.frame);
 
   root.append(
     h('h1', {}, streamId),
@@ -96,41 +96,37 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   };
   let frameRequest = requestAnimationFrame(play);
   const stops = [repeat(tellState, 250), repeat(timeline.refresh, 5_000)];
-  const onKey = (event: KeyboardEvent) => player.key(event, picture.frame);
-  document.addEventListener('keydown', onKey);
+  document.addEventListener('keydown', player.key);
   return () => {
     cancelAnimationFrame(frameRequest);
-    document.removeEventListener('keydown', onKey);
+    document.removeEventListener('keydown', player.key);
     for (const stop of stops) stop();
   };
 }
 
-/** Pause, back and forth through the frames that the server still holds. */
-function createPlayer(streamId: string, show: (frame: FrameFacts) => Promise<void>) {
-  let frames: FrameFacts[] | undefined;
-  let at = 0;
+/** Pause, back and forth through the frames that the server still holds. @param current the frame that is shown */
+function createPlayer(
+  streamId: string,
+  show: (frame: FrameFacts) => Promise<void>,
+  current: () => FrameFacts | undefined,
+) {
+  let isPaused = false;
+  let frames: FrameFacts[] = [];
   const pause = h('button', { type: 'button', title: 'Space' }, 'Pause');
   const back = h('button', { type: 'button', title: 'Left arrow' }, 'Previous frame');
   const forth = h('button', { type: 'button', title: 'Right arrow' }, 'Next frame');
   const bar = h('span', { className: 'bar' }, pause, back, forth);
-  let shown: FrameFacts | undefined;
 
-  const halt = async () => {
-    frames = await getJson<FrameFacts[]>(`/api/streams/${encodeURIComponent(streamId)}/frames`);
-    const index = frames.findIndex((frame) => shown && frameId(frame) === frameId(shown));
-    at = index < 0 ? frames.length - 1 : index;
-    setText(pause, 'Back to live');
-  };
   const toggle = async () => {
-    if (!frames) return halt();
-    frames = undefined;
-    setText(pause, 'Pause');
+    isPaused = !isPaused;
+    setText(pause, isPaused ? 'Back to live' : 'Pause');
+    if (isPaused) frames = await getJson(`/api/streams/${encodeURIComponent(streamId)}/frames`);
   };
   const step = async (by: number) => {
-    if (!frames) await halt();
-    if (!frames) return;
-    at = Math.max(0, Math.min(frames.length - 1, at + by));
-    const frame = frames[at];
+    if (!isPaused) await toggle();
+    const shown = current();
+    const at = frames.findIndex((frame) => shown && frameId(frame) === frameId(shown));
+    const frame = frames[at < 0 ? frames.length - 1 : Math.max(0, Math.min(frames.length - 1, at + by))];
     if (frame) await show(frame);
   };
   pause.onclick = toggle;
@@ -138,12 +134,11 @@ function createPlayer(streamId: string, show: (frame: FrameFacts) => Promise<voi
   forth.onclick = () => step(1);
   return {
     bar,
-    isPaused: () => frames !== undefined,
-    key(event: KeyboardEvent, current: FrameFacts | undefined) {
-      shown = current;
+    isPaused: () => isPaused,
+    key(event: KeyboardEvent) {
       const { target, key, ctrlKey, metaKey, altKey } = event;
-      if (ctrlKey || metaKey || altKey || (target instanceof Element && target.closest('button, input, a')))
-        return;
+      const isControl = target instanceof Element && target.closest('button, input, a') !== null;
+      if (ctrlKey || metaKey || altKey || isControl) return;
       if (key === ' ') toggle();
       else if (key === 'ArrowLeft') step(-1);
       else if (key === 'ArrowRight') step(1);
