@@ -1,0 +1,63 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { collectingIngest, stream } from '../support/collect.ts';
+import { installGStreamer, startGStreamer } from '../support/gstreamer.ts';
+import { jpegSize } from '../support/jpeg.ts';
+import { evenTimes, makeVideo, videoFolder } from '../support/video.ts';
+
+// A server that is none of ours: what works with it is not only our own reading of the standard.
+const absent = installGStreamer();
+if (absent) process.stderr.write(`skipping the tests against GStreamer's RTSP server: ${absent}\n`);
+
+const folder = await videoFolder();
+const undo: (() => Promise<unknown>)[] = [];
+let h264: string;
+let h265: string;
+
+beforeAll(async () => {
+  const times = evenTimes(250, 25);
+  h264 = await makeVideo(folder.path('h264.mp4'), { times, gop: 12 });
+  h265 = await makeVideo(folder.path('h265.mp4'), { times, gop: 12, codec: 'libx265' });
+});
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+afterAll(() => folder.remove());
+
+async function capture(address: string, credentials: string, transport: 'tcp' | 'udp', seconds = 3) {
+  const collecting = collectingIngest();
+  undo.push(() => collecting.ingest.stop(1000));
+  void collecting.ingest.run([{ ...stream('yard', `rtsp://${credentials}${address}/yard`), transport }]);
+  await expect.poll(() => collecting.frames.length, { timeout: 20_000 }).toBeGreaterThan(seconds * 10);
+  return collecting;
+}
+
+test.skipIf(absent).each([
+  ['H.264 over TCP', 'h264', 'tcp', 0],
+  ['H.264 over UDP', 'h264', 'udp', 0],
+  ['H.264 over UDP, one packet in a hundred lost', 'h264', 'udp', 0.01],
+  ['H.265 over TCP', 'h265', 'tcp', 0],
+  ['H.265 over UDP', 'h265', 'udp', 0],
+] as const)('%s', async (_name, codec, transport, loss) => {
+  const server = await startGStreamer(codec === 'h264' ? h264 : h265, codec, loss);
+  undo.push(() => server.stop());
+  const { frames, ingest } = await capture(server.address, '', transport);
+  expect(ingest.stats.get('yard')).toMatchObject({ reconnects: 0, dropped: 0 });
+  expect(frames.map(({ frameNumber }) => frameNumber)).toEqual(frames.map((_, index) => index));
+  for (const { jpeg } of frames) expect(jpegSize(jpeg)).toEqual({ width: 320, height: 240 });
+  const span = (frames.at(-1)?.capturedAt ?? 0) - (frames[0]?.capturedAt ?? 0);
+  expect(Math.abs(span / (frames.length - 1) - 100)).toBeLessThan(10);
+});
+
+test.skipIf(absent)('Digest authentication, with a password that must be escaped', async () => {
+  const server = await startGStreamer(h264, 'h264', 0, ['admin', 'p@ss/w:rd']);
+  undo.push(() => server.stop());
+  const { ingest } = await capture(server.address, 'admin:p%40ss%2Fw%3Ard@', 'tcp', 1);
+  expect(ingest.stats.get('yard')?.reconnects).toBe(0);
+
+  const refused = collectingIngest();
+  undo.push(() => refused.ingest.stop(1000));
+  void refused.ingest.run([stream('yard', `rtsp://admin:wrong@${server.address}/yard`)]);
+  await expect
+    .poll(() => refused.ingest.stats.get('yard')?.lastError)
+    .toContain('authentication failed (401)');
+});

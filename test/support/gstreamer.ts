@@ -1,0 +1,67 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+const SERVER = join(import.meta.dirname, 'gstreamer-server.py');
+/** Debian's own Python: its packages are no use to another. */
+const PYTHON = '/usr/bin/python3';
+const PACKAGES = [
+  'python3-gi',
+  'gir1.2-gst-rtsp-server-1.0',
+  'gstreamer1.0-plugins-good',
+  'gstreamer1.0-plugins-bad',
+];
+
+function isInstalled(): boolean {
+  try {
+    const code =
+      'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer';
+    execFileSync(PYTHON, ['-c', code], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Sees that GStreamer's RTSP server is there, by Debian's packages where this process may install them.
+ * @returns why it is not; `undefined` when it is
+ */
+export function installGStreamer(): string | undefined {
+  if (isInstalled()) return undefined;
+  if (process.getuid?.() !== 0) return `not installed: apt-get install ${PACKAGES.join(' ')}`;
+  try {
+    execFileSync('apt-get', ['update', '-qq'], { stdio: 'ignore', timeout: 60_000 });
+    const quiet = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...PACKAGES], {
+      stdio: 'ignore',
+      timeout: 170_000,
+      env: quiet,
+    });
+  } catch (error) {
+    return `apt-get can't install it: ${(error as Error).message.split('\n')[0]}`;
+  }
+  return isInstalled() ? undefined : 'installed, but Python does not find it';
+}
+
+/** @param loss share of RTP packets that get lost, 0..1 */
+export async function startGStreamer(file: string, codec: 'h264' | 'h265', loss = 0, user: string[] = []) {
+  const child = spawn(PYTHON, [SERVER, file, codec, String(loss), ...user], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const exited = once(child, 'exit');
+  const [port] = await Promise.race([
+    once(child.stdout, 'data'),
+    exited.then(() => {
+      throw new Error('the GStreamer server did not start');
+    }),
+  ]);
+  return {
+    /** Host and port. */
+    address: `127.0.0.1:${String(port).trim()}`,
+    async stop() {
+      child.kill();
+      await exited;
+    },
+  };
+}
