@@ -28,6 +28,7 @@ const computed: Record<string, (name: string, inputs: Fields) => Fields> = {
   'kubernetes:core/v1:Service': () => ({
     status: { loadBalancer: { ingress: [{ hostname: 'inference.elb.amazonaws.com' }] } },
   }),
+  'aws:secretsmanager/secretVersion:SecretVersion': () => ({ versionId: 'version' }),
   'random:index/randomBytes:RandomBytes': () => ({ base64: 'AAAA' }),
 };
 

@@ -112,17 +112,17 @@ test.each(DEPLOYED)('%s asks for the resources in its snapshot', async (deployed
   await expect(compact(await graphOf(deployed))).toMatchFileSnapshot(`snapshots/${deployed}.txt`);
 });
 
-/** One line a resource: its type, its name and what is set, without what is random or only a bundle's hash. */
+/** Each resource and, a line each, what is set of it, without what is random or only a bundle's hash. */
 function compact({ resources }: Graph): string {
-  const lines = resources
+  return resources
     .filter(({ type, custom }) => custom && !type.startsWith('sst:'))
-    .map(
-      ({ type, name, inputs }) =>
-        `${type.replace(/^(\w+:[\w.-]+)\/\w+:/, '$1:')} ${name} ${JSON.stringify(inputs)}`,
-    );
-  return `${lines.join('\n')}\n`
-    .replace(/("(?:dashboardBody)":)"(?:[^"\\]|\\.)*"/g, '$1"..."')
-    .replace(/-[abcdefhkmnorstuvwxz]{8}(?=["/\\:*]|$)/gm, '-RANDOM')
+    .map(({ type, name, inputs }) => {
+      const settings = Object.entries(inputs).map(([key, value]) => `  ${key}: ${JSON.stringify(value)}\n`);
+      return `${type.replace(/^(\w+:[\w.-]+)\/\w+:/, '$1:')} ${name}\n${settings.sort().join('')}`;
+    })
+    .join('')
+    .replace(/^( {2}dashboardBody: ).*$/gm, '$1...')
+    .replace(/\b([A-Z]\w*|storebucket)-[abcdefhkmnorstuvwxz]{8}\b/g, '$1-RANDOM')
     .replace(/code-[0-9a-f]{64}/g, 'code-HASH')
     .replaceAll(ROOT, '.');
 }
