@@ -1,13 +1,16 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { glob, mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runningState } from '../../packages/local/src/cli/running.ts';
 import { type KafkaServer, startKafka } from '../../packages/local/src/kafka.ts';
 import { freePort, signalProcess } from '../../packages/local/src/processes.ts';
 import { type S3Server, startS3Proxy } from '../../packages/local/src/s3proxy.ts';
+import type { State } from '../../packages/local/src/session.ts';
 import { evenTimes, makeVideo } from '../support/video.ts';
 import { pidsOf, startStackProcess } from './stack-process.ts';
 
@@ -146,5 +149,21 @@ describe('a running npm start', () => {
     expect(code, stack.output.stderr).toBe(0);
     expect(pidsOf(flowing).filter((pid) => signalProcess(pid, 0))).toEqual([]);
     expect(stack.output.stdout).toContain('annotated frames: ');
+  });
+
+  it.each(['SIGTERM', 'SIGKILL'] as const)('ends when npm gets %s', async (signal) => {
+    const dataDir = join(folder, 'npm');
+    const args = ['start', '--', '--ports', 'auto', '--no-ingest', '--data-dir', dataDir];
+    const npm = spawn('npm', args, { cwd: join(import.meta.dirname, '../..'), stdio: 'ignore' });
+    let state: State | undefined;
+    for (let tries = 600; !state && tries > 0; tries--) {
+      await sleep(100);
+      state = await runningState(dataDir);
+    }
+    if (!state) throw new Error('never came up');
+    npm.kill(signal);
+    const pids = pidsOf(state);
+    for (let tenths = 50; tenths > 0 && pids.some((pid) => signalProcess(pid, 0)); tenths--) await sleep(100);
+    expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
   });
 });

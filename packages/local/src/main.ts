@@ -24,6 +24,8 @@ interface Options {
   color: boolean;
 }
 
+const PARENT_POLL_MS = 250;
+
 const program = new Command('npm start --')
   .description(
     'Run the whole pipeline on this machine: cameras, Kafka, detection, annotation, S3. ' +
@@ -96,10 +98,14 @@ function checked(options: Options): StackOptions {
   };
 }
 
-/** Aborts at the first SIGINT, SIGTERM or SIGHUP, or when the parent that opened an IPC channel is gone. */
+/** Aborts at the first SIGINT, SIGTERM or SIGHUP, or when the parent is gone: npm, or who opened an IPC channel. */
 function stopSignal(): AbortSignal {
   const stop = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, () => stop.abort());
   process.channel?.unref(); // to listen is no reason to live on
+  // npm is all that a person sees of us: killed, it can't tell us to stop.
+  const parent = process.ppid;
+  const byNpm = process.env.npm_lifecycle_event !== undefined;
+  if (byNpm) setInterval(() => process.ppid !== parent && stop.abort(), PARENT_POLL_MS).unref();
   return stop.signal;
 }

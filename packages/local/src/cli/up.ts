@@ -40,6 +40,8 @@ async function start(dataDir: string, args: string[]): Promise<State> {
   const script = join(ROOT, 'packages/local/src/main.ts');
   const child = spawn(process.execPath, [...process.execArgv, script, '--data-dir', dataDir, ...args], {
     detached: true,
+    // It outlives the npm that started it.
+    env: { ...process.env, npm_lifecycle_event: undefined },
     stdio: ['ignore', log.fd, log.fd],
   });
   await log.close();

@@ -1,0 +1,188 @@
+// CPU time of ingest beside the usual way (OpenCV and confluent-kafka) and the ffmpeg command, and picture quality.
+//   npm run bench:ingest -- [--repeat 3] [--file clip.mp4] [--json]
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs, promisify } from 'node:util';
+import { cacheDir } from '@video-pipeline/assets';
+import { connectKafka, ensureTopics } from '@video-pipeline/kafka';
+import { startKafka } from '@video-pipeline/local';
+import sharp from 'sharp';
+import { JpegEncoder } from '../../ingest-host/src/jpeg.ts';
+import { PictureFilter } from '../../ingest-host/src/picture-filter.ts';
+import { VideoSource } from '../../ingest-host/src/source.ts';
+import { footage720p } from './footage.ts';
+import { meterCpu, quantile } from './processes.ts';
+
+const { values: options } = parseArgs({
+  options: {
+    repeat: { type: 'string', default: '3' },
+    file: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const RATE = 10;
+const QUALITY = 85;
+/** One picture in so many has its quality measured. */
+const STEP = 25;
+const root = resolve(import.meta.dirname, '../..');
+const run = promisify(execFile);
+const note = (line: string) => void process.stderr.write(`${line}\n`);
+
+/** CPU seconds of a process from its start to its end, children left out. */
+async function cpuSeconds(command: string[], env: Record<string, string> = {}): Promise<number> {
+  const [file = '', ...args] = command;
+  const meter = meterCpu([]);
+  const child = spawn(file, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors = (errors + text).slice(-2000);
+  });
+  meter.add({ name: 'it', pid: child.pid ?? Number.NaN });
+  const [code] = await once(child, 'exit');
+  const { it = Number.NaN } = meter.stop();
+  if (code !== 0) throw new Error(`${file} ended with ${code}: ${errors}`);
+  return it / 1000;
+}
+
+/** Python with OpenCV and confluent-kafka, installed once. */
+async function opencvPython(): Promise<string> {
+  const folder = join(cacheDir(), 'bench', 'opencv');
+  const python = join(folder, 'bin', 'python');
+  if (!existsSync(join(folder, 'installed'))) {
+    note('installing OpenCV and confluent-kafka from PyPI');
+    await run('python3', ['-m', 'venv', folder]);
+    const packages = ['opencv-python-headless', 'confluent-kafka', 'numpy'];
+    await run(python, ['-m', 'pip', 'install', '--quiet', ...packages], { timeout: 300_000 });
+    await run('touch', [join(folder, 'installed')]);
+  }
+  return python;
+}
+
+interface Quality {
+  bytes: number;
+  /** Luma, dB, over all measured pictures. */
+  psnr: number;
+}
+
+function summarize(pictures: { bytes: number; squaredError: number }[]): Quality {
+  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const error = mean(pictures.map(({ squaredError }) => squaredError));
+  return { bytes: mean(pictures.map(({ bytes }) => bytes)), psnr: 10 * Math.log10(255 ** 2 / error) };
+}
+
+/** Our JPEGs against the same pictures before the JPEG. */
+async function ourQuality(file: string): Promise<Quality> {
+  const source = await VideoSource.open(file, { transport: 'tcp', timeoutSeconds: 10 });
+  const encoder = new JpegEncoder(5_000_000, QUALITY);
+  const filter = new PictureFilter();
+  const pictures: { bytes: number; squaredError: number }[] = [];
+  let index = 0;
+  for await (const { frame } of source.pictures()) {
+    if (index++ % STEP !== 0) continue;
+    const { width, height } = frame;
+    const before = (await filter.apply(frame, width, height)).toBuffer().subarray(0, width * height);
+    const { jpeg } = await encoder.encode(frame);
+    const after = await sharp(jpeg).toColourspace('b-w').raw().toBuffer();
+    let sum = 0;
+    for (let at = 0; at < before.length; at += 1) sum += ((before[at] ?? 0) - (after[at] ?? 0)) ** 2;
+    pictures.push({ bytes: jpeg.length, squaredError: sum / before.length });
+  }
+  filter.close();
+  encoder.close();
+  await source.close();
+  return summarize(pictures);
+}
+
+function hasFfmpeg(): boolean {
+  try {
+    execFileSync('ffmpeg', ['-version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function measure(bootstrap: string) {
+  const file = options.file ?? (await footage720p());
+  const python = await opencvPython();
+  const peer = join(import.meta.dirname, 'peers', 'ingest.py');
+  const ours = {
+    STREAMS: JSON.stringify([{ id: 'bench', url: file }]),
+    KAFKA_BOOTSTRAP_SERVERS: bootstrap,
+    KAFKA_TOPIC: 'ingest',
+    FRAME_RATE: String(RATE),
+    JPEG_QUALITY: String(QUALITY),
+    MAX_FRAME_BYTES: '900000',
+    HEALTH_PORT: '0',
+  };
+  const produce = [peer, 'produce', file, bootstrap, 'opencv', String(RATE), String(QUALITY)];
+  const ffmpeg = [
+    '-v',
+    'quiet',
+    '-threads',
+    '1',
+    '-i',
+    file,
+    '-vf',
+    `fps=${RATE}`,
+    '-q:v',
+    '2',
+    '-f',
+    'image2pipe',
+    '-',
+  ];
+  const contenders: Record<string, () => Promise<number>> = {
+    ingest: () => cpuSeconds([process.execPath, join(root, 'ingest-host/src/main.ts')], ours),
+    opencv: () => cpuSeconds([python, ...produce]),
+    ...(hasFfmpeg() ? { 'ffmpeg, unpublished': () => cpuSeconds(['ffmpeg', ...ffmpeg]) } : {}),
+  };
+  const seconds: Record<string, number[]> = {};
+  // In turn, so that what else the machine does meets all alike.
+  for (let round = 0; round < Number(options.repeat); round += 1) {
+    for (const [name, once] of Object.entries(contenders)) {
+      const taken = await once();
+      note(`${name}: ${taken.toFixed(2)} CPU s`);
+      seconds[name] = [...(seconds[name] ?? []), taken];
+    }
+  }
+  const cpu = Object.fromEntries(Object.entries(seconds).map(([name, all]) => [name, quantile(all, 0.5)]));
+  const { stdout } = await run(python, [peer, 'quality', file, String(QUALITY)]);
+  return {
+    cpuSeconds: cpu,
+    quality: { ingest: await ourQuality(file), opencv: summarize(JSON.parse(stdout)) },
+  };
+}
+
+const dataDir = await mkdtemp(join(tmpdir(), 'bench-ingest-'));
+const kafka = await startKafka({ dataDir });
+try {
+  const settings = { KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
+  const admin = connectKafka('bench', { warn() {}, error() {} }, settings).admin();
+  await admin.connect();
+  await ensureTopics(
+    admin,
+    ['ingest', 'opencv'].map((topic) => ({ topic, partitions: 1 })),
+  );
+  await admin.disconnect();
+  const result = await measure(kafka.bootstrap);
+  if (options.json) console.log(JSON.stringify(result));
+  else {
+    console.log(
+      `720p25 sampled at ${RATE} frames/s, JPEG quality ${QUALITY}, published; median of ${options.repeat}`,
+    );
+    for (const [name, cpu] of Object.entries(result.cpuSeconds))
+      console.log(`${name.padEnd(20)} ${cpu.toFixed(2)} CPU s`);
+    for (const [name, { bytes, psnr }] of Object.entries(result.quality)) {
+      console.log(
+        `${name.padEnd(20)} ${(bytes / 1000).toFixed(1)} kB a frame, ${psnr.toFixed(2)} dB luma PSNR`,
+      );
+    }
+  }
+} finally {
+  await kafka.stop();
+  await rm(dataDir, { recursive: true, force: true });
+}
