@@ -16,7 +16,7 @@ export function startIngestProcess(env: Record<string, string>, main = MAIN, arg
       output += text;
     });
   }
-  const exited = once(child, 'exit').then(([code]) => code as number | null);
+  const exited = once(child, 'close').then(([code]) => code as number | null); // the last output read
   const ready = once(child, 'message').then(([message]) => message.ready as { url: string });
   return {
     ready,
