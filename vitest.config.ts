@@ -15,10 +15,19 @@ export default defineConfig({
         // Real Kafka, S3 and RTSP on two cores: one file at a time, or they would fight for the processor.
         test: {
           name: 'e2e',
-          include: ['test/{e2e,faults,infra}/**/*.test.ts'],
+          include: ['test/{e2e,infra}/**/*.test.ts'],
           fileParallelism: false,
           sequence: { groupOrder: 1 },
           testTimeout: 120_000,
+          hookTimeout: 240_000,
+        },
+      },
+      {
+        // What a busy machine may fail: run by `npm run bench:console`, never by `npm test`.
+        test: {
+          name: 'bench',
+          include: ['test/bench/**/*.test.ts'],
+          testTimeout: 240_000,
           hookTimeout: 240_000,
         },
       },

@@ -11,7 +11,7 @@ import {
   detectedFrame,
   PERSON,
   startConsoleFixture,
-} from './console-fixture.ts';
+} from '../e2e/console-fixture.ts';
 
 const STREAMS = Array.from({ length: 16 }, (_, i) => `camera-${i}`);
 const FPS = 10;
