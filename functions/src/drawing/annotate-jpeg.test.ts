@@ -193,12 +193,15 @@ describe('other kinds of JPEG', () => {
     expect(distance(pixels.at(80, 90), [GREY.r, GREY.g, GREY.b])).toBeLessThan(25);
   });
 
-  test('an EXIF orientation turns nothing: boxes are in pixels as they are stored', async () => {
-    const jpeg = await picture(160, 120).withMetadata({ orientation: 6 }).jpeg().toBuffer();
+  test('turned by EXIF: drawn on and stored upright, as its record and its boxes mean it', async () => {
+    const jpeg = await picture(120, 160).withMetadata({ orientation: 6 }).jpeg().toBuffer();
     const annotated = await annotateJpeg({ jpeg, width: 160, height: 120 }, [box]);
     expect((await sharp(annotated).metadata()).orientation).toBeUndefined();
     const pixels = await readPixels(annotated);
     expect([pixels.width, pixels.height]).toEqual([160, 120]);
     expect(distance(pixels.at(40, 90), classColour(0))).toBeLessThan(80);
+    expect(distance(pixels.at(80, 90), [GREY.r, GREY.g, GREY.b])).toBeLessThan(25);
+    const asStored = annotateJpeg({ jpeg, width: 120, height: 160 }, [box]);
+    await expect(asStored).rejects.toThrow('is 160x120 pixels, its record says 120x160');
   });
 });

@@ -27,8 +27,8 @@ const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
 
 /**
  * Draws a box and a label for every detection.
- * @param frame a JPEG and the size it says it has, pixels
- * @returns a JPEG of the same size, quality 85, 4:2:0, without metadata
+ * @param frame a JPEG and the size that its record says it has, upright, pixels
+ * @returns an upright JPEG of that size, quality 85, 4:2:0, without metadata
  * @throws PictureError when it is no JPEG, broken, or not of that size
  */
 export async function annotateJpeg(
@@ -49,7 +49,9 @@ export async function annotateJpeg(
 async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): Promise<Pixels> {
   if (!jpeg.subarray(0, JPEG_START.length).equals(JPEG_START)) throw new PictureError('is not a JPEG');
   // The limit keeps a small file that unpacks to a huge picture out of memory.
+  // Upright by its EXIF orientation, as models see it and boxes are given.
   const { data, info } = await sharp(jpeg, { limitInputPixels: width * height })
+    .autoOrient()
     .toColourspace('srgb')
     .removeAlpha()
     .raw()

@@ -20,9 +20,9 @@ export interface Frame {
   session: string;
   /** When the frame was captured, epoch milliseconds. */
   capturedAt: number;
-  /** Pixels. */
+  /** Pixels of the upright picture: where the JPEG has an EXIF orientation (ingest writes none), after it. */
   width: number;
-  /** Pixels. */
+  /** Pixels, likewise. */
   height: number;
   jpeg: Buffer;
 }
