@@ -63,6 +63,7 @@ test.each([
   ['a fixed batch of one', { shape: [1, 3, 32, 32] }, { batchSize: 4 }],
   ['a fixed batch of three, the last one not full', { shape: [3, 3, 32, 32] }, { batchSize: 8 }],
   ['half precision', { type: 'float16' }, { batchSize: 2 }],
+  ['int8 weights and pixels', { isQuantized: true }, { batchSize: 2 }],
 ] as const)('a model with %s sees what it is shown, in order', async (_name, model, more) => {
   expect(await detect(model, more)).toEqual(colours);
 });

@@ -6,6 +6,8 @@ export interface ColourModelOptions {
   /** Shape of the image input. Default: any batch, any size. */
   shape?: readonly Size[];
   type?: 'float32' | 'float16';
+  /** Whether pixels and weights go through an int8 convolution, written as quantizers write it (QDQ). */
+  isQuantized?: boolean;
   names?: string;
 }
 
@@ -18,7 +20,8 @@ export async function writeColourModel(path: string, options: ColourModelOptions
   const { names = "{0: 'red', 1: 'green', 2: 'blue'}" } = options;
   const g = new GraphBuilder();
   const images = g.input('images', type, shape);
-  const means = g.node('ReduceMean', [g.node('Cast', [images], { to: DataType.float32 })], {
+  const pixels = g.node('Cast', [images], { to: DataType.float32 });
+  const means = g.node('ReduceMean', [options.isQuantized ? addInt8Convolution(g, pixels) : pixels], {
     axes: [2, 3],
     keepdims: 0,
   });
@@ -30,4 +33,19 @@ export async function writeColourModel(path: string, options: ColourModelOptions
   g.output('output0', g.node('Cast', [output], { to: DataType[type] }), [shape[0] ?? 1, 7, 1], type);
   await writeFile(path, g.encode('colours', { task: 'detect', stride: '32', imgsz: '[32, 32]', names }));
   return path;
+}
+
+/** `TensorProto.DataType` of int8. */
+const INT8 = 3;
+
+/** A convolution 1 x 1 that gives each channel back as it is: int8 weights 127 / 127, uint8 pixels and results. */
+function addInt8Convolution(g: GraphBuilder, images: string): string {
+  const weights = g.constant(Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1), [3, 3, 1, 1]);
+  const zero = g.node('Cast', [g.constant([0], [])], { to: INT8 });
+  const asInt8 = [g.scalar(1 / 127), zero];
+  const asUint8 = [g.scalar(1 / 255)];
+  const throughQuantizer = (tensor: string, scale: string[]) =>
+    g.node('DequantizeLinear', [g.node('QuantizeLinear', [tensor, ...scale]), ...scale]);
+  const inputs = [throughQuantizer(images, asUint8), throughQuantizer(weights, asInt8)];
+  return throughQuantizer(g.node('Conv', inputs, { kernel_shape: [1, 1] }), asUint8);
 }
