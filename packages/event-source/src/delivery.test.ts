@@ -35,6 +35,7 @@ function optionsOf(
   return {
     handler,
     functionName: 'detect',
+    timeoutMs: 5000,
     source,
     maxBytes: 1000,
     onTooLarge: () => Promise.reject(new Error('not expected')),
@@ -57,7 +58,11 @@ test('the handler gets the event that MSK would send, partition by partition', a
       ...source,
       records: { 'frames-0': [first, third], 'frames-1': [second] },
     },
-    { functionName: 'detect', awsRequestId: expect.any(String) },
+    {
+      functionName: 'detect',
+      awsRequestId: expect.any(String),
+      getRemainingTimeInMillis: expect.any(Function),
+    },
   );
 });
 
@@ -77,6 +82,22 @@ test('a handler that throws at once is a failure like any other', async () => {
     if (++calls < 2) throw new Error('at once');
   };
   expect(await deliver(batch, optionsOf(handler), always)).toBe(true);
+});
+
+test('a handler that does not end in its time is a failure, and the batch comes again', async () => {
+  const logger = { warn: vi.fn() };
+  const remaining: number[] = [];
+  const handler: DeliveryOptions['handler'] = async (_event, context) => {
+    remaining.push(context.getRemainingTimeInMillis());
+    if (remaining.length < 2) await new Promise(() => {});
+  };
+  expect(await deliver(batch, optionsOf(handler, { timeoutMs: 40, logger }), always)).toBe(true);
+  expect(remaining).toHaveLength(2);
+  for (const ms of remaining) expect(ms).toBeGreaterThan(0);
+  expect(logger.warn.mock.calls[0]?.[1]).toMatchObject({
+    name: 'HandlerTimeoutError',
+    message: 'detect timed out after 0.04 s',
+  });
 });
 
 test('waits end at ten seconds', () => {

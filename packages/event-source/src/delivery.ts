@@ -9,6 +9,13 @@ import type { FailureCondition, OnFailure } from './on-failure.ts';
 export interface HandlerContext {
   functionName: string;
   awsRequestId: string;
+  /** Milliseconds until the invocation counts as failed. */
+  getRemainingTimeInMillis(): number;
+}
+
+/** An invocation took longer than the function may. */
+export class HandlerTimeoutError extends Error {
+  override readonly name = 'HandlerTimeoutError';
 }
 
 /** A Lambda handler for events of an MSK event-source mapping. */
@@ -17,6 +24,8 @@ export type Handler = (event: MSKEvent, context: HandlerContext) => Promise<unkn
 export interface DeliveryOptions {
   handler: Handler;
   functionName: string;
+  /** Longest time of an invocation, milliseconds. */
+  timeoutMs: number;
   /** What the event says of where its records come from. */
   source: { eventSourceArn: string; bootstrapServers: string };
   /** Largest payload of an invocation, bytes of JSON. */
@@ -79,7 +88,30 @@ async function attemptOnce(event: MSKEvent, batch: Batch, attempt: number, optio
   if (onFailure && attempt > maxRetries + 1) {
     return putAway(onFailure, 'RetryAttemptsExhausted', maxRetries + 1);
   }
-  await options.handler(event, { functionName: options.functionName, awsRequestId: randomUUID() });
+  await invoke(event, options);
+}
+
+/**
+ * Invokes the handler once. What it still does after its time is up can't be stopped here, as Lambda would; like any
+ * other second delivery it writes the same again.
+ */
+async function invoke(event: MSKEvent, { handler, functionName, timeoutMs }: DeliveryOptions): Promise<void> {
+  const end = performance.now() + timeoutMs;
+  const context = {
+    functionName,
+    awsRequestId: randomUUID(),
+    getRemainingTimeInMillis: () => Math.max(0, end - performance.now()),
+  };
+  const inTime = new AbortController();
+  const timeout = sleep(timeoutMs, undefined, { signal: inTime.signal }).then(() => {
+    throw new HandlerTimeoutError(`${functionName} timed out after ${timeoutMs / 1000} s`);
+  });
+  try {
+    await Promise.race([handler(event, context), timeout]);
+  } finally {
+    timeout.catch(() => {}); // Ended by the next line, or thrown above.
+    inTime.abort();
+  }
 }
 
 function toEvent(batch: Batch, source: DeliveryOptions['source']): MSKEvent {

@@ -20,6 +20,7 @@ interface Options {
   batchSize: number;
   window: number;
   concurrency: number;
+  timeout: number;
   onFailure?: { bucket: string; prefix: string };
   maxRetries: number;
 }
@@ -43,6 +44,7 @@ async function main(): Promise<void> {
     groupId: options.group,
     handler: await loadHandler(options.handler),
     functionName: options.handler,
+    timeoutMs: options.timeout * 1000,
     source: {
       eventSourceArn: `arn:aws:kafka:${config.AWS_REGION}:000000000000:cluster/local`,
       bootstrapServers: config.KAFKA_BOOTSTRAP_SERVERS,
@@ -76,6 +78,7 @@ function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): 
       defaults.BATCH_TIMEOUT_SECONDS,
     )
     .option('--concurrency <invocations>', 'invocations at the same time, at most', number(1, 100), 2)
+    .option('--timeout <seconds>', 'longest time of an invocation', number(0.1, 840), 120)
     .option('--on-failure <s3 url>', 's3://bucket/prefix for batches that fail again and again', s3Url)
     .option('--max-retries <times>', 'retries before a batch goes there', number(0, 10_000), 10)
     .parse()
