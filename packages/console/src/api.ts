@@ -1,4 +1,7 @@
 import type { Detection } from '@video-pipeline/frame';
+import type { Point, SceneConfig } from '@video-pipeline/scene';
+
+export type { SceneEvent } from '@video-pipeline/scene';
 
 /** What the console's server sends and its page reads, as JSON. Times are epoch milliseconds, sizes pixels. */
 
@@ -112,4 +115,20 @@ export interface FailedPage {
 export interface Names {
   streams: string[];
   classes: string[];
+}
+
+/** What a stream's pictures are divided by; points relative to the frame, 0..1. */
+export interface StreamScene {
+  zones: Record<string, Pick<SceneConfig['zones'][string], 'polygon' | 'holes'>>;
+  lines: Record<string, { from: Point; to: Point }>;
+  /** Whether zones can be saved: the list of streams is a file. */
+  writable: boolean;
+}
+
+/** A zone to save. */
+export interface ZoneDraft {
+  name: string;
+  polygon: Point[];
+  /** Whether events shall tell of who enters and leaves it. */
+  events: boolean;
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { readConfig } from '@video-pipeline/config';
-import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
+import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { STORAGE_VARIABLES } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import { createAccess, isLoopback } from './access.ts';
@@ -16,6 +16,8 @@ import { LiveFrames } from './live.ts';
 import { Monitor } from './monitor.ts';
 import { loadPage } from './page-files.ts';
 import { consoleRoutes } from './routes.ts';
+import { sceneEvents } from './scene-events.ts';
+import { StreamsFile } from './streams-file.ts';
 
 /** Variables that the console reads. */
 export const CONSOLE_VARIABLES = [
@@ -23,8 +25,11 @@ export const CONSOLE_VARIABLES = [
   ...STORAGE_VARIABLES,
   'KAFKA_TOPIC',
   'KAFKA_DETECTIONS_TOPIC',
+  'KAFKA_EVENTS_TOPIC',
   'KAFKA_GROUP_ID',
   'S3_PREFIX',
+  'STREAMS',
+  'STREAMS_FILE',
 ] as const;
 
 /** kafkajs tells of every attempt to reach a broker; the monitor tells of an outage when it begins and ends. */
@@ -70,6 +75,7 @@ export async function startConsole(options: {
     onError: (error) => log.debug('detections can not be followed', error),
   });
   const producer = orderedProducer(kafka);
+  const tail = createTail(kafka);
   const events = new Events(live, () => monitor.health());
   const page = loadPage();
   const access = createAccess(token);
@@ -80,12 +86,15 @@ export async function startConsole(options: {
     archive: new Archive(bucket),
     bucket,
     events,
+    sceneEvents: sceneEvents(tail, config.KAFKA_EVENTS_TOPIC),
+    streamsFile: new StreamsFile(config),
     prefix: config.S3_PREFIX,
     flow: () => monitor.flow(),
     redrive: async (key) => {
       await putBack(key, bucket, producer, [config.KAFKA_TOPIC, config.KAFKA_DETECTIONS_TOPIC]);
       log.info('put a failed record back', { key });
     },
+    log,
   });
   const server = createRoutes(routes, guardOf(access, page), (error, path) =>
     log.error(`can't answer ${path}`, error),
@@ -99,7 +108,7 @@ export async function startConsole(options: {
       events.close();
       server.close();
       server.closeAllConnections();
-      await Promise.allSettled([stopFeed(), monitor.close(), producer.disconnect()]);
+      await Promise.allSettled([stopFeed(), monitor.close(), producer.disconnect(), tail.close()]);
       bucket.close();
     },
   };

@@ -75,19 +75,30 @@ export function createRoutes(
 ): Server {
   const server = createServer(async (request, response) => {
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
-    const url = new URL(request.url ?? '/', 'http://console');
+    let path = '';
     try {
-      const reply = guard(request, url.pathname) ?? (await dispatch(routes, url, request, response));
+      const url = addressOf(request);
+      path = url.pathname;
+      const reply = guard(request, path) ?? (await dispatch(routes, url, request, response));
       if (reply) send(response, reply);
     } catch (error) {
       const status = error instanceof HttpError ? error.status : 502;
-      if (status >= 500) onError(error as Error, url.pathname);
+      if (status >= 500) onError(error as Error, path);
       send(response, json({ error: (error as Error).message }, status));
     }
   });
   server.maxConnections = MAX_CONNECTIONS;
   server.setTimeout(STALLED_MS);
   return server;
+}
+
+/** @throws HttpError for a target that is no path, such as `//` */
+function addressOf(request: IncomingMessage): URL {
+  try {
+    return new URL(request.url ?? '/', 'http://console');
+  } catch {
+    throw new HttpError(400, 'not an address');
+  }
 }
 
 async function dispatch(

@@ -1,6 +1,10 @@
+import type { IncomingMessage } from 'node:http';
+import { ConfigError } from '@video-pipeline/config';
 import { annotatedKey, isStreamId } from '@video-pipeline/frame';
+import { StreamsError } from '@video-pipeline/scene';
+import type { Logger } from '@video-pipeline/telemetry';
 import { type Access, isFromOwnPage } from './access.ts';
-import type { Flow, Names } from './api.ts';
+import type { Flow, Names, SceneEvent, ZoneDraft } from './api.ts';
 import type { Archive, Query } from './archive.ts';
 import { type ArchiveBucket, isMissing } from './bucket.ts';
 import { CursorError } from './cursor.ts';
@@ -8,6 +12,7 @@ import type { Events } from './events.ts';
 import { failedPage, RedriveError } from './failed.ts';
 import { HttpError, json, type Reply, type Route, type RouteRequest, readBody } from './http.ts';
 import { factsOf, type LiveFrames } from './live.ts';
+import type { StreamsFile } from './streams-file.ts';
 
 const STREAM = '(?<stream>[^/]+)';
 const FRAME = '(?<time>\\d{1,16})-(?<number>\\d{1,16})';
@@ -20,10 +25,13 @@ export interface RoutesOptions {
   archive: Archive;
   bucket: ArchiveBucket;
   events: Events;
+  sceneEvents: (streamId: string) => Promise<SceneEvent[]>;
+  streamsFile: StreamsFile;
   /** First folder of annotated frames. */
   prefix: string;
   flow: () => Flow;
   redrive: (key: string) => Promise<void>;
+  log: Pick<Logger, 'info'>;
 }
 
 /** Everything the console's server answers, page and API. */
@@ -54,11 +62,20 @@ export function consoleRoutes(options: RoutesOptions): Route[] {
     get(`/api/streams/${STREAM}/frames/${FRAME}\\.jpg`, ({ params }) => plainPicture(options, params)),
     get(`/api/streams/${STREAM}/frames/${FRAME}\\.json`, ({ params }) => frameFacts(options, params)),
     get(`/api/streams/${STREAM}/annotated/${FRAME}\\.jpg`, ({ params }) => annotatedPicture(options, params)),
+    get(`/api/streams/${STREAM}/scene`, ({ params }) => scene(options, streamId(params.stream))),
+    get(`/api/streams/${STREAM}/events`, async ({ params }) =>
+      json(await options.sceneEvents(streamId(params.stream))),
+    ),
     get('/api/failed', async ({ query }) =>
       json(await failedPage(options.bucket, query.get('cursor') ?? undefined)),
     ),
     { method: 'POST', path: /^\/login$/, handle: (request) => login(options, request) },
     { method: 'POST', path: /^\/api\/failed\/redrive$/, handle: (request) => redriveEntry(options, request) },
+    {
+      method: 'POST',
+      path: new RegExp(`^/api/streams/${STREAM}/zones$`),
+      handle: (request) => saveZone(options, request),
+    },
   ];
 }
 
@@ -130,8 +147,8 @@ async function annotatedPicture({ bucket, prefix }: RoutesOptions, params: Frame
 }
 
 async function redriveEntry({ redrive }: RoutesOptions, { request }: RouteRequest): Promise<Reply> {
-  if (!isFromOwnPage(request)) throw new HttpError(403, 'only the console itself may do this');
-  const key = parseKey(await readBody(request));
+  const { key } = await readDraft<{ key: string }>(request);
+  if (typeof key !== 'string') throw new HttpError(400, 'body must be {"key": "failed/..."}');
   try {
     await redrive(key);
     return json({ key });
@@ -141,14 +158,45 @@ async function redriveEntry({ redrive }: RoutesOptions, { request }: RouteReques
   }
 }
 
-function parseKey(body: string): string {
+function scene({ streamsFile }: RoutesOptions, stream: string): Reply {
+  return withStreams(() => json(streamsFile.scene(stream)));
+}
+
+async function saveZone(
+  { streamsFile, log }: RoutesOptions,
+  { request, params }: RouteRequest,
+): Promise<Reply> {
+  const stream = streamId(params.stream);
+  const { name, polygon, events } = await readDraft<ZoneDraft>(request);
+  if (typeof name !== 'string')
+    throw new HttpError(400, 'body must be {"name": ..., "polygon": [[x, y], ...]}');
+  return withStreams(() => {
+    streamsFile.putZone(stream, { name, polygon, events: events === true });
+    log.info('saved a zone', { stream, zone: name });
+    return json(streamsFile.scene(stream));
+  });
+}
+
+/** What is wrong with the list of streams is for whoever asked to mend. */
+function withStreams(answer: () => Reply): Reply {
   try {
-    const { key } = JSON.parse(body);
-    if (typeof key === 'string') return key;
-  } catch {
-    // told below
+    return answer();
+  } catch (error) {
+    if (error instanceof StreamsError) throw new HttpError(422, error.message);
+    if (error instanceof ConfigError) throw new HttpError(409, error.message);
+    throw error;
   }
-  throw new HttpError(400, 'body must be {"key": "failed/..."}');
+}
+
+/** The body of a request that changes something, as JSON; its fields may be anything. */
+async function readDraft<Draft>(request: IncomingMessage): Promise<{ [Key in keyof Draft]?: unknown }> {
+  if (!isFromOwnPage(request)) throw new HttpError(403, 'only the console itself may do this');
+  try {
+    return Object(JSON.parse(await readBody(request)));
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new HttpError(400, 'body must be JSON');
+    throw error;
+  }
 }
 
 function streamId(value: string | undefined): string {

@@ -28,7 +28,7 @@ export function putZone(text: string, streamId: string, zone: DrawnZone, where: 
   const drawn = childMap(document, childMap(document, scene, 'zones'), zone.name);
   drawn.set('polygon', document.createNode(zone.polygon, { flow: true }));
   for (const [type, verb] of Object.entries(zone.events ? RULES : {})) {
-    if (rules.some((rule) => rule.type === type && rule.zone === zone.name)) continue;
+    if (rules.some((rule) => rule.type === type && 'zone' in rule && rule.zone === zone.name)) continue;
     if (!scene.has('events')) scene.set('events', document.createNode([]));
     const rule = { type, name: `${zone.name}-${verb}`, zone: zone.name };
     scene.addIn(['events'], document.createNode(rule, { flow: true }));

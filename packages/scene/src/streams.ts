@@ -1,4 +1,4 @@
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { type SceneConfig, sceneConfigSchema } from './config.ts';
 
@@ -33,7 +33,7 @@ export function parseStreamList<Entry extends { id: string }>(
   const note = (node: Node, problem: string) =>
     problems.push(`line ${lines.linePos(node.range?.[0] ?? 0).line}: ${problem}`);
   for (const item of list.items) {
-    const { data, error } = entry.safeParse(isMap(item) ? item.toJS(document) : undefined);
+    const { data, error } = entry.safeParse(valueOf(item, document));
     for (const issue of error?.issues ?? []) note(nodeOf(item, issue), describe(issue));
     if (!data) continue;
     if (entries.some(({ id }) => id === data.id)) note(item, `id '${data.id}' is there twice`);
@@ -54,6 +54,15 @@ const streamWithScene = z.looseObject({ id: z.string(), scene: sceneConfigSchema
 export function parseScenes(text: string, where: string): Map<string, SceneConfig> {
   const streams = parseStreamList(text, streamWithScene, where);
   return new Map(streams.flatMap(({ id, scene }) => (scene ? [[id, scene] as const] : [])));
+}
+
+/** An entry as plain values; undefined where it is no map, or one whose aliases lead nowhere or multiply beyond reason. */
+function valueOf(item: Node, document: Document): unknown {
+  try {
+    return isMap(item) ? item.toJS(document) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The innermost node on the way to what is wrong: a key where there is one. */

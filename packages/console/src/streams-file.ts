@@ -1,0 +1,62 @@
+import { chmodSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { type Config, ConfigError, readStreamsText } from '@video-pipeline/config';
+import { type DrawnZone, parseScenes, putZone } from '@video-pipeline/scene';
+import type { StreamScene } from './api.ts';
+
+/** The list of streams that the pipeline runs on, as far as it says what the pictures mean. */
+export class StreamsFile {
+  readonly #config: Config<'STREAMS' | 'STREAMS_FILE'>;
+
+  constructor(config: Config<'STREAMS' | 'STREAMS_FILE'>) {
+    this.#config = config;
+  }
+
+  /** The file, where there is one that counts: STREAMS goes before it. */
+  get #path(): string | undefined {
+    return this.#config.STREAMS === undefined ? this.#config.STREAMS_FILE : undefined;
+  }
+
+  /**
+   * Zones and lines of a stream, as the list has them now.
+   * @throws ConfigError, StreamsError
+   */
+  scene(streamId: string): StreamScene {
+    const streams = readStreamsText(this.#config);
+    const { zones, lines } = (streams && parseScenes(streams.text, streams.where).get(streamId)) ?? {
+      zones: {},
+      lines: {},
+    };
+    return { zones, lines, writable: this.#path !== undefined };
+  }
+
+  /**
+   * Puts a zone into the file. A reader sees the file as it was or as it is, never half of it.
+   * @throws ConfigError when there is no file or it can't be written, StreamsError for a zone that can't be used
+   */
+  putZone(streamId: string, zone: DrawnZone): void {
+    const path = this.#path;
+    const streams = readStreamsText(this.#config);
+    if (path === undefined || !streams)
+      throw new ConfigError('STREAMS_FILE must name the file to write zones to');
+    const text = putZone(streams.text, streamId, zone, streams.where);
+    try {
+      replaceFile(path, text);
+    } catch (cause) {
+      throw new ConfigError(`STREAMS_FILE: can't write '${path}'`, { cause });
+    }
+  }
+}
+
+/** Writes beside the file and then takes its place; a link goes on pointing there, and who may read it stays. */
+function replaceFile(path: string, text: string): void {
+  const target = realpathSync(path);
+  const draft = `${target}.${process.pid}.tmp`;
+  try {
+    // It may hold passwords of cameras.
+    writeFileSync(draft, text, { mode: 0o600, flush: true });
+    chmodSync(draft, statSync(target).mode);
+    renameSync(draft, target);
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
