@@ -1,12 +1,9 @@
 // Takes the README's pictures of the console: `npm run console:shots`. The whole pipeline runs for them, on the demo
-// cameras, the console beside it, in real Chromium.
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
+// cameras, in real Chromium.
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LOCAL_CREDENTIALS } from '@video-pipeline/local';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import sharp, { type Sharp } from 'sharp';
 import { launchChromium } from './chromium.ts';
@@ -14,7 +11,6 @@ import { startStackProcess } from './stack-process.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const IMAGES = join(ROOT, 'docs/images');
-const CONSOLE = join(ROOT, 'packages/console/src/main.ts');
 /** One minute in four rows: long enough for the charts to have something to show, too. */
 const STRIP_ROWS = 4;
 const STRIP_STEP_MS = 20_000;
@@ -56,30 +52,19 @@ const dataDir = await mkdtemp(join(tmpdir(), 'console-shots-'));
 const stack = startStackProcess(dataDir);
 try {
   const { endpoints } = await stack.until(
-    ({ latency_ms }) => latency_ms.p50 !== null,
+    ({ latency_ms, services }) => latency_ms.p50 !== null && 'console' in services,
     'an annotated frame',
     180_000,
   );
-  const child = fork(CONSOLE, ['--port', '0'], {
-    execArgv: ['--disable-warning=ExperimentalWarning'],
-    env: {
-      ...process.env,
-      ...LOCAL_CREDENTIALS,
-      KAFKA_BOOTSTRAP_SERVERS: endpoints.kafka,
-      AWS_ENDPOINT_URL: endpoints.s3,
-    },
-  });
-  const [{ ready }] = await once(child, 'message');
+  const { console: url = '' } = endpoints;
   const browser = await launchChromium();
   await mkdir(IMAGES, { recursive: true });
   // Stored latency is measured only while somebody looks.
   const watcher = await browser.newPage();
-  await watcher.goto(`${ready.url}/#/flow`);
-  await takeStrip(browser, ready.url);
-  for (const shot of SHOTS) await take(browser, ready.url, shot);
+  await watcher.goto(`${url}/#/flow`);
+  await takeStrip(browser, url);
+  for (const shot of SHOTS) await take(browser, url, shot);
   await browser.close();
-  child.kill();
-  await once(child, 'exit');
 } finally {
   stack.child.kill('SIGTERM');
   await stack.exited;

@@ -76,6 +76,7 @@ describe('npm run local --', () => {
     expect(Object.keys(services).sort()).toEqual([
       'annotate',
       'cameras',
+      'console',
       'detect',
       'kafka',
       'model',

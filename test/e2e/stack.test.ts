@@ -5,7 +5,7 @@ import { type Detection, isDetection } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { signalProcess } from '../../packages/local/src/processes.ts';
-import type { Summary } from '../../packages/local/src/session.ts';
+import type { State, Summary } from '../../packages/local/src/session.ts';
 import { pidsOf, startStackProcess } from './stack-process.ts';
 
 const FRAMES = 300;
@@ -37,7 +37,8 @@ describe('npm start -- --frames 300 --json', () => {
     const stack = startStackProcess(dataDir, ['--frames', String(FRAMES), '--json'], {
       INFERENCE_CONFIDENCE_THRESHOLD: '0.4',
     });
-    pids = pidsOf(await stack.until(({ services }) => 'ingest' in services, 'ingest'));
+    const all = ({ services }: State) => 'ingest' in services && 'console' in services;
+    pids = pidsOf(await stack.until(all, 'ingest and console'));
     const { code } = await stack.exited;
     expect(code, stack.output.stderr).toBe(0);
     summary = JSON.parse(stack.output.stdout);
@@ -109,8 +110,17 @@ describe('npm start -- --frames 300 --json', () => {
     expect(summary.latency_ms.p50).toBeGreaterThan(0);
     expect(summary.latency_ms.p99).toBeGreaterThanOrEqual(summary.latency_ms.p50 ?? 0);
     expect(summary.fps).toBeCloseTo(FRAMES / summary.duration_seconds, 1);
-    const names = ['annotate', 'cameras', 'detect', 'ingest', 'kafka', 'model', 's3proxy', 'supervisor'];
-    expect(Object.keys(summary.processes).sort()).toEqual(names);
+    expect(Object.keys(summary.processes).sort()).toEqual([
+      'annotate',
+      'cameras',
+      'console',
+      'detect',
+      'ingest',
+      'kafka',
+      'model',
+      's3proxy',
+      'supervisor',
+    ]);
     for (const usage of Object.values(summary.processes)) {
       expect(usage.cpu_seconds).toBeGreaterThan(0);
       expect(usage.peak_rss_bytes).toBeGreaterThan(10_000_000);
@@ -118,7 +128,7 @@ describe('npm start -- --frames 300 --json', () => {
   });
 
   it('leaves no process behind', () => {
-    expect(pids.length).toBe(8);
+    expect(pids.length).toBe(9);
     expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
   });
 });

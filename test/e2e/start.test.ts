@@ -43,6 +43,8 @@ describe('npm start', () => {
       '--model',
       '--frame-rate',
       '--ports',
+      '--no-console',
+      '--open',
       '--data-dir',
     ]) {
       expect(stdout).toContain(option);
@@ -71,22 +73,6 @@ describe('npm start', () => {
       `nothing answers at KAFKA_BOOTSTRAP_SERVERS=${nobody}: start it, or unset KAFKA_BOOTSTRAP_SERVERS`,
     );
   });
-
-  it('names a port that is taken, what for, and the remedy', async () => {
-    const taken: Server = createServer().listen(0, '127.0.0.1');
-    await once(taken, 'listening');
-    const { port } = taken.address() as { port: number };
-    // Every other port may be taken too, by a stack that runs here: ask for none of them.
-    const env = {
-      HEALTH_PORT: String(port),
-      PORT: String(await freePort()),
-      KAFKA_PORT: String(await freePort()),
-    };
-    const { code, stderr } = await start(['--source', MAIN], env);
-    taken.close();
-    expect(code).toBe(1);
-    expect(stderr).toMatch(/^port \d+, meant for .*, is taken: .*, or start with --ports auto$/m);
-  });
 });
 
 describe('npm start with the Kafka and the S3 API that the user runs', () => {
@@ -100,9 +86,33 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
     await Promise.all([kafka.stop(), s3.stop()]);
   });
 
+  it.each([
+    ['HEALTH_PORT', "the ingest host's health"],
+    ['CONSOLE_PORT', 'the console'],
+  ])('names %s when it is taken, what for, and the remedy', async (variable, name) => {
+    const taken: Server = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as { port: number };
+    const { code, stderr } = await start(['--source', MAIN], {
+      KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
+      AWS_ENDPOINT_URL: s3.url,
+      PORT: '0',
+      HEALTH_PORT: '0',
+      CONSOLE_PORT: '0',
+      [variable]: String(port),
+    });
+    taken.close();
+    expect(code).toBe(1);
+    const line = new RegExp(
+      `^port ${port}, meant for ${name}, is taken: set ${variable} to another.*, or start with --ports auto$`,
+      'm',
+    );
+    expect(stderr).toMatch(line);
+  });
+
   it('plays a file once and ends when all of it is annotated', async () => {
     const video = await makeVideo(join(folder, 'short clip.mp4'), { times: evenTimes(75, 25) });
-    const stack = startStackProcess(join(folder, 'data'), ['--source', video, '--json'], {
+    const stack = startStackProcess(join(folder, 'data'), ['--source', video, '--json', '--no-console'], {
       ...QUICK,
       KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
       AWS_ENDPOINT_URL: s3.url,

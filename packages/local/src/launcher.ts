@@ -26,7 +26,7 @@ export interface Inputs {
 const STOP_MS = 4_500;
 /** The order of the stop, so that nothing loses what it talks to while it finishes; and until when each may take, ms. */
 const STOP_ORDER: readonly [until: number, names: readonly string[]][] = [
-  [1_500, ['ingest', 'cameras']],
+  [1_500, ['ingest', 'cameras', 'console']],
   [3_200, ['detect', 'annotate', 'notify']],
   [3_400, ['model']],
   [STOP_MS, ['kafka', 's3proxy']],
@@ -37,6 +37,7 @@ export class Launcher {
   readonly services: Service[] = [];
   readonly #dataDir: string;
   readonly #hooks: LauncherHooks;
+  #isStopping = false;
 
   constructor(dataDir: string, hooks: LauncherHooks) {
     this.#dataDir = dataDir;
@@ -58,7 +59,9 @@ export class Launcher {
       ...(isDone ? { isDone } : {}),
     });
     this.services.push(service);
-    note(`${name} is up`);
+    // Told to stop meanwhile: what stop() could not see yet ends here.
+    if (this.#isStopping) await service.kill();
+    else note(`${name} is up`);
     return service;
   }
 
@@ -88,6 +91,7 @@ export class Launcher {
 
   /** Ends everything within {@link STOP_MS} and a little: in order, and then by force. */
   async stop(): Promise<void> {
+    this.#isStopping = true;
     const began = Date.now();
     for (const [until, names] of STOP_ORDER) {
       const those = this.services.filter(({ name }) => names.includes(name));

@@ -6,6 +6,7 @@ import { Command, Option } from 'commander';
 import { frameRate, positiveInteger } from './cli/numbers.ts';
 import { DIRECTORY } from './cli/running.ts';
 import { ROOT } from './launcher.ts';
+import { openBrowser } from './open.ts';
 import { lock, StartError } from './processes.ts';
 import { Screen, summaryLines } from './screen.ts';
 import { runSession, stateFile } from './session.ts';
@@ -21,6 +22,8 @@ interface Options {
   ports: 'default' | 'auto';
   dataDir: string;
   ingest: boolean;
+  console: boolean;
+  open?: boolean;
   color: boolean;
 }
 
@@ -49,6 +52,8 @@ const program = new Command('npm start --')
       .default('default'),
   )
   .option('--no-ingest', "publish nothing: start all the rest, and wait for 'npm run local -- producer'")
+  .option('--no-console', 'no web page')
+  .option('--open', 'open the web page in the browser, when started from a terminal')
   .option('--data-dir <folder>', 'where everything is written', join(ROOT, '.data'))
   .option('--json', 'print the summary as one JSON object on stdout, progress on stderr')
   .option('--no-color', 'no colours')
@@ -68,9 +73,13 @@ async function run(options: Options): Promise<void> {
   const runDir = join(stackOptions.dataDir, 'run');
   const release = await lock(runDir);
   const screen = new Screen(options.json ? process.stderr : process.stdout);
+  const note = (line: string) => screen.note(line);
   const hooks = {
-    note: (line: string) => screen.note(line),
+    note,
     show: screen.show.bind(screen),
+    onConsole: (url: string) => {
+      if (options.open && process.stdout.isTTY) openBrowser(url, note);
+    },
   };
   try {
     await mkdir(join(stackOptions.dataDir, 'logs'), { recursive: true });
@@ -95,6 +104,7 @@ function checked(options: Options): StackOptions {
     frameRate,
     frames,
     ingest: options.ingest,
+    console: options.console,
   };
 }
 

@@ -16,6 +16,11 @@ const LISTENERS = {
     port: () => readConfig(['HEALTH_PORT']).HEALTH_PORT,
     instead: 'set HEALTH_PORT to another',
   },
+  console: {
+    name: 'the console',
+    port: () => readConfig(['CONSOLE_PORT']).CONSOLE_PORT,
+    instead: 'set CONSOLE_PORT to another, or leave it out with --no-console',
+  },
 } as const;
 
 export type Listener = keyof typeof LISTENERS;
@@ -30,10 +35,11 @@ export async function choosePorts(needed: Record<Listener, boolean>, auto: boole
   const ports = {} as Ports;
   for (const listener of Object.keys(LISTENERS) as Listener[]) {
     const { name, port, instead } = LISTENERS[listener];
-    ports[listener] = auto ? await freePort() : port();
-    if (auto || !needed[listener] || (await isFree(ports[listener]))) continue;
+    const usual = auto ? 0 : port();
+    ports[listener] = usual || (await freePort());
+    if (!usual || !needed[listener] || (await isFree(usual))) continue;
     throw new StartError(
-      `port ${ports[listener]}, meant for ${name}, is taken: ${instead}, or start with --ports auto`,
+      `port ${usual}, meant for ${name}, is taken: ${instead}, or start with --ports auto`,
     );
   }
   return ports;

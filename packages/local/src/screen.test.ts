@@ -7,7 +7,14 @@ const state: State = {
   pid: 1,
   started_at: 0,
   updated_at: 3_725_000,
-  endpoints: { kafka: '', s3: '', inference: '', health: '', output: '/data/annotated' },
+  endpoints: {
+    kafka: '',
+    s3: '',
+    inference: '',
+    health: '',
+    output: '/data/annotated',
+    console: 'http://127.0.0.1:8080',
+  },
   cameras: [],
   services: {
     detect: { state: 'restarting', restarts: 1 },
@@ -36,9 +43,16 @@ describe('the table', () => {
     expect(tableLines(state, plain)).toEqual([
       'stream  captured  dropped  detected  annotated  failed  waiting   fps     p50    p95',
       'yard         120        2       100         90       1       27  10.0  640 ms  5.2 s',
-      '01:02:05  lag: detect 18, annotate 9  frames: /data/annotated',
+      '01:02:05  lag: detect 18, annotate 9',
+      'frames: /data/annotated',
+      'console: http://127.0.0.1:8080',
       'detect is down, starting it again',
     ]);
+  });
+
+  it('names no console where there is none', () => {
+    const { console: _, ...endpoints } = state.endpoints;
+    expect(tableLines({ ...state, endpoints }, plain).join()).not.toContain('console');
   });
 
   it('says so when Kafka does not answer', () => {
@@ -94,9 +108,9 @@ describe('the screen', () => {
     const { stream, moves, written } = terminal(200);
     const screen = new Screen(stream);
     screen.show(state);
-    expect(written()).toHaveLength(5);
+    expect(written()).toHaveLength(7);
     screen.note('kafka is up');
-    expect(moves).toEqual(['up 4', 'clear']);
+    expect(moves).toEqual(['up 6', 'clear']);
     expect(written()[0]).toBe('kafka is up');
   });
 
@@ -112,6 +126,6 @@ describe('the screen', () => {
     const screen = new Screen(stream);
     screen.show(state);
     screen.show(state);
-    expect(String(stream.read()).split('\n')).toHaveLength(5);
+    expect(String(stream.read()).split('\n')).toHaveLength(7);
   });
 });

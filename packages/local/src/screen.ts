@@ -81,11 +81,14 @@ export function tableLines(state: State, paint: (style: Style, text: string) => 
   const lag = state.lag
     ? `lag: detect ${state.lag.detect}, annotate ${state.lag.annotate}`
     : paint('red', 'Kafka does not answer');
+  const { output, console: page } = state.endpoints;
   const seconds = Math.round((state.updated_at - state.started_at) / 1000);
   return [
     paint('bold', header),
     ...body,
-    `${clock(seconds)}  ${lag}  frames: ${state.endpoints.output}`,
+    `${clock(seconds)}  ${lag}`,
+    `frames: ${output}`,
+    ...(page ? [`console: ${page}`] : []),
     ...services.map(([name]) => paint('red', `${name} is down, starting it again`)),
   ];
 }

@@ -47,6 +47,8 @@ export interface SessionHooks {
   note: (line: string) => void;
   /** Takes how the pipeline stands, once a second. */
   show: (state: State) => void;
+  /** Takes the address of the console, once it answers. */
+  onConsole: (url: string) => void;
 }
 
 const TICK_MS = 1_000;
@@ -109,11 +111,18 @@ class Session {
     this.#counts.reset();
     this.#startedAt = Date.now();
     this.#hooks.note(`annotated frames: ${stack.endpoints.output}`);
-    if (!this.#options.ingest) return aborted(signal);
-    const ingest = await stack.startIngest();
-    if (!finite) return aborted(signal);
+    const [ingest] = await Promise.all([
+      this.#options.ingest ? stack.startIngest() : undefined,
+      this.#options.console ? this.#openConsole(stack) : undefined,
+    ]);
+    if (!finite || !ingest) return aborted(signal);
     await Promise.race([ingest.finished, aborted(signal)]);
     await stack.backlog.drained(signal);
+  }
+
+  async #openConsole(stack: Stack): Promise<void> {
+    await stack.startConsole();
+    if (stack.endpoints.console) this.#hooks.onConsole(stack.endpoints.console);
   }
 
   // What an earlier run left in Kafka must not count as frames of this one.

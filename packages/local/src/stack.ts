@@ -26,6 +26,8 @@ export interface StackOptions {
   frameRate?: number | undefined;
   /** Whether frames are published; else the stack waits for somebody who does. */
   ingest: boolean;
+  /** Whether the web page is served. */
+  console: boolean;
   /** Publish so many frames, then end. */
   frames?: number | undefined;
 }
@@ -38,15 +40,18 @@ export interface Endpoints {
   health: string;
   /** Where annotated frames lie: a folder, or a bucket's address. */
   output: string;
+  /** The web page; absent with `--no-console`. */
+  console?: string;
 }
 
-/** The pipeline on one machine. Ingest is started apart, so that a backlog can be finished first. */
+/** The pipeline on one machine. Ingest is started apart, so that a backlog can be finished first; the console too, so that no frame waits for it. */
 export interface Stack {
   endpoints: Endpoints;
   sources: readonly Source[];
   services: readonly Service[];
   backlog: Backlog;
   startIngest(): Promise<Service>;
+  startConsole(): Promise<Service>;
   stop(): Promise<void>;
 }
 
@@ -73,6 +78,7 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
       model: !given.inference,
       cameras: !options.sources,
       health: true,
+      console: options.console,
     },
     options.autoPorts,
   );
@@ -101,11 +107,13 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
         s3: s3.url,
         output: s3.output,
         health: `http://127.0.0.1:${ports.health}`,
+        ...(options.console ? { console: `http://127.0.0.1:${ports.console}` } : {}),
       },
       sources,
       services: launcher.services,
       backlog,
       startIngest: async () => runIngest(context, sources, backlog, env),
+      startConsole: () => runConsole(context, env),
       async stop() {
         await backlog.close();
         await launcher.stop();
@@ -212,6 +220,11 @@ async function runIngest(
     async () => ({ env: { ...own, ...(frames ? { MAX_FRAMES: String(await missing()) } : {}) } }),
     async () => (frames ? (await missing()) <= 0 : endByThemselves(sources)),
   );
+}
+
+function runConsole({ ports, launcher }: Context, env: NodeJS.ProcessEnv): Promise<Service> {
+  const own = { ...env, CONSOLE_PORT: String(ports.console), HOST: '127.0.0.1' };
+  return launcher.node('console', 'packages/console/src/main.ts', () => ({ env: own }));
 }
 
 type AwaitedAll<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> };

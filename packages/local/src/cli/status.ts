@@ -39,6 +39,7 @@ async function healthOf({ services, endpoints }: State): Promise<Record<string, 
     s3proxy: () => answersHttp(endpoints.s3),
     model: () => answersHttp(new URL('/health', endpoints.inference)),
     ingest: () => answersHttp(new URL('/health', endpoints.health)),
+    console: () => answersHttp(new URL('/health', endpoints.console)),
   };
   const entries = Object.entries(services).map(async ([name, { state, pid, restarts }]) => {
     const probe = state === 'running' ? probes[name] : undefined;

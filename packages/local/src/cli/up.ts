@@ -50,10 +50,15 @@ async function start(dataDir: string, args: string[]): Promise<State> {
   for (const end = Date.now() + UP_MS; Date.now() < end; ) {
     if (await Promise.race([exited, sleep(200, false)])) break;
     const state = await runningState(dataDir);
-    if (state) return state;
+    if (state && isComplete(state)) return state;
   }
   const said = errorIn((await readFile(logFile, 'utf8')).split('\n'));
   throw new StartError(`the pipeline did not start: ${said}; see ${logFile}`);
+}
+
+/** The console comes last. */
+function isComplete({ endpoints, services }: State): boolean {
+  return endpoints.console === undefined || 'console' in services;
 }
 
 function describe({ pid, endpoints }: State): string {
