@@ -3,6 +3,15 @@ const MAX_DELAY_MS = 10_000;
 const MAX_AHEAD_MS = 500;
 
 /**
+ * Whether a camera's clock may be believed.
+ * @param claimed when it says that a picture was captured, epoch milliseconds
+ * @param arrival when the picture arrived, epoch milliseconds
+ */
+export function isPlausible(claimed: number, arrival: number): boolean {
+  return claimed > arrival - MAX_DELAY_MS && claimed < arrival + MAX_AHEAD_MS;
+}
+
+/**
  * When pictures of one stream were captured, epoch milliseconds: by the camera's own clock where its RTCP sender
  * reports give it (RFC 3550, 6.4.1) and it is plausible, else when they arrived. Never goes back.
  */
@@ -25,8 +34,7 @@ export class CaptureClock {
    */
   capturedAt(time: number, arrival: number): number {
     const claimed = time + (this.#offset ?? Number.NaN);
-    const plausible = claimed > arrival - MAX_DELAY_MS && claimed < arrival + MAX_AHEAD_MS;
-    this.#last = Math.max(this.#last, Math.round(plausible ? claimed : arrival));
+    this.#last = Math.max(this.#last, Math.round(isPlausible(claimed, arrival) ? claimed : arrival));
     return this.#last;
   }
 }

@@ -8,6 +8,11 @@ import {
   AVDISCARD_DEFAULT,
   AVDISCARD_NONREF,
   type AVDiscard,
+  AVERROR_EIO,
+  AVERROR_HTTP_FORBIDDEN,
+  AVERROR_HTTP_NOT_FOUND,
+  AVERROR_HTTP_UNAUTHORIZED,
+  AVERROR_INVALIDDATA,
   AVMEDIA_TYPE_VIDEO,
   AVSEEK_FLAG_BACKWARD,
 } from 'node-av/constants';
@@ -21,6 +26,7 @@ import {
   Packet,
   type Stream,
 } from 'node-av/lib';
+import { type VideoFormat, videoFormat } from './video-format.ts';
 
 /** A decoded picture. `frame` belongs to the source and is overwritten by the next one. */
 export interface Picture {
@@ -44,16 +50,28 @@ export class SourceError extends Error {
 }
 
 export interface SourceOptions {
-  transport: 'tcp' | 'udp';
+  /** How RTSP carries the packets; `auto` is TCP, and UDP with a camera that refuses it. */
+  transport: Transport;
   /** Longest wait for a packet, seconds. */
   timeoutSeconds: number;
+  /** Have RTSP cameras send their audio too, so that {@link VideoSource.format} knows of it; it is thrown away. */
+  audio?: boolean;
 }
 
-/** FFmpeg error codes of HTTP and RTSP statuses 401, 403, 404 (libavutil/error.h). */
-const PERMANENT = new Map([
-  [errorTag(0xf8, '401'), 'authentication failed (401): check user and password'],
-  [errorTag(0xf8, '403'), 'access denied (403)'],
-  [errorTag(0xf8, '404'), 'no such stream on the camera (404)'],
+export const TRANSPORTS = ['tcp', 'udp', 'auto'] as const;
+export type Transport = (typeof TRANSPORTS)[number];
+
+/** HTTP and RTSP statuses that only a person can mend. */
+const PERMANENT = new Map<number, string>([
+  [AVERROR_HTTP_UNAUTHORIZED, 'authentication failed (401): check user and password'],
+  [AVERROR_HTTP_FORBIDDEN, 'access denied (403)'],
+  [AVERROR_HTTP_NOT_FOUND, 'no such stream on the camera (404)'],
+]);
+
+/** What other codes mean when a source is opened: FFmpeg's own words leave too much to guess. */
+const OPEN_ERRORS = new Map<number, string>([
+  [AVERROR_EIO, "the host is unknown or can't be reached"],
+  [AVERROR_INVALIDDATA, 'what is there is no video stream'],
 ]);
 
 /** One opened camera or file: packets read and pictures decoded by FFmpeg, on threads of libuv's pool. */
@@ -74,6 +92,8 @@ export class VideoSource {
    * @throws SourceError
    */
   static async open(url: string, options: SourceOptions, signal?: AbortSignal): Promise<VideoSource> {
+    // FFmpeg's binding does not survive it.
+    if (url === '') throw new SourceError('open: no URL', true);
     const source = new VideoSource();
     const interrupt = () => source.interrupt();
     signal?.addEventListener('abort', interrupt);
@@ -93,7 +113,7 @@ export class VideoSource {
     let stream = this.#videoStream();
     // Reading ahead to learn the codec costs a camera's first second; an SDP or a file header has named it already.
     if (!stream || stream.codecpar.codecId === AV_CODEC_ID_NONE) {
-      check(await this.#input.findStreamInfo(), 'probe');
+      check(await this.#input.findStreamInfo(), 'open');
       stream = this.#videoStream();
     }
     if (!stream) throw new SourceError('no video in it', true);
@@ -112,11 +132,13 @@ export class VideoSource {
 
   /**
    * Pictures in presentation order, until the source ends.
-   * @param mayWant asked for each picture before it is decoded, in decoding order, with its time; one that is not
-   * wanted is left out if no other builds on it
+   * @param mayWant asked for each picture before it is decoded, in decoding order, with its time, seconds, and its
+   * packet; one that is not wanted is left out if no other builds on it
    * @throws SourceError when it breaks off
    */
-  async *pictures(mayWant: (time: number) => boolean = () => true): AsyncGenerator<Picture, void> {
+  async *pictures(
+    mayWant: (time: number, packet: Packet) => boolean = () => true,
+  ): AsyncGenerator<Picture, void> {
     const stream = this.#videoStream();
     const decoder = this.#decoder;
     if (!stream || !decoder) return;
@@ -133,7 +155,9 @@ export class VideoSource {
       }
       if (!ended) offset = wallClockOffset(this.#packet, seconds) ?? offset;
       const skip =
-        !ended && !mayWant(Number(this.#packet.pts) * seconds) ? AVDISCARD_NONREF : AVDISCARD_DEFAULT;
+        !ended && !mayWant(Number(this.#packet.pts) * seconds, this.#packet)
+          ? AVDISCARD_NONREF
+          : AVDISCARD_DEFAULT;
       if (skip !== skipping) decoder.setOption('skip_frame', skip, AV_OPT_TYPE_INT);
       skipping = skip;
       // A damaged packet fails here; the next key frame mends the picture.
@@ -154,6 +178,13 @@ export class VideoSource {
     }
   }
 
+  /** What the video is; complete once a picture has come. */
+  get format(): VideoFormat {
+    const stream = this.#videoStream();
+    if (!stream || !this.#decoder) throw new SourceError('not open');
+    return videoFormat(this.#input, stream, this.#decoder);
+  }
+
   /** Plays again from the start (files only). */
   async rewind(): Promise<void> {
     check(await this.#input.seekFrame(-1, 0n, AVSEEK_FLAG_BACKWARD), 'rewind');
@@ -171,10 +202,19 @@ export class VideoSource {
 }
 
 /** Options of FFmpeg's demuxers and protocols; those that a protocol doesn't know it ignores. */
-function inputOptions(url: string, { transport, timeoutSeconds }: SourceOptions): Record<string, string> {
+function inputOptions(
+  url: string,
+  { transport, timeoutSeconds, audio }: SourceOptions,
+): Record<string, string> {
   const microseconds = String(Math.round(timeoutSeconds * 1e6));
   if (/^rtsps?:/i.test(url)) {
-    return { rtsp_transport: transport, timeout: microseconds, allowed_media_types: 'video' };
+    return {
+      ...(transport === 'auto'
+        ? { rtsp_transport: 'tcp+udp', rtsp_flags: 'prefer_tcp' }
+        : { rtsp_transport: transport }),
+      timeout: microseconds,
+      allowed_media_types: audio ? 'video+audio' : 'video',
+    };
   }
   return /^[a-z]{2,}:/i.test(url) && !url.startsWith('file:') ? { rw_timeout: microseconds } : {};
 }
@@ -207,11 +247,7 @@ function check(code: number, step: string): void {
 }
 
 function failure(code: number, step: string): SourceError {
-  const reason = PERMANENT.get(code);
-  return new SourceError(`${step}: ${reason ?? FFmpegError.strerror(code)}`, reason !== undefined);
-}
-
-/** FFERRTAG of libavutil/error.h. */
-function errorTag(first: number, rest: string): number {
-  return -Buffer.from([first, ...Buffer.from(rest)]).readUInt32LE(0);
+  const permanent = PERMANENT.get(code);
+  const reason = permanent ?? (step === 'open' ? OPEN_ERRORS.get(code) : undefined);
+  return new SourceError(`${step}: ${reason ?? FFmpegError.strerror(code)}`, permanent !== undefined);
 }

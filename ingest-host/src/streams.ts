@@ -1,6 +1,7 @@
 import { isStreamId } from '@video-pipeline/frame';
 import { parseStreamList, sceneConfigSchema } from '@video-pipeline/scene';
 import { z } from 'zod';
+import { TRANSPORTS, type Transport } from './source.ts';
 
 /** One camera, as the list of streams names it. */
 export interface StreamSpec {
@@ -11,8 +12,7 @@ export interface StreamSpec {
   frameRate: number;
   /** JPEG quality to begin with, 1..100. */
   quality: number;
-  /** How RTSP carries the packets. */
-  transport: 'tcp' | 'udp';
+  transport: Transport;
 }
 
 const entry = z.strictObject({
@@ -20,7 +20,7 @@ const entry = z.strictObject({
   url: z.string().min(1, 'must not be empty'),
   frame_rate: z.number().min(0.01).max(240).optional(),
   quality: z.int().min(1).max(100).optional(),
-  transport: z.enum(['tcp', 'udp']).optional(),
+  transport: z.enum(TRANSPORTS).optional(),
   // Detect's business; what is wrong with it is better said before the first frame.
   scene: sceneConfigSchema.optional(),
 });

@@ -1,0 +1,141 @@
+import { isPlausible } from './clock.ts';
+import { fileOf } from './file-source.ts';
+import { type Jpeg, JpegEncoder } from './jpeg.ts';
+import { redact } from './redact.ts';
+import { type Picture, SourceError, type Transport, VideoSource } from './source.ts';
+import type { VideoFormat } from './video-format.ts';
+import { Watchdog } from './watchdog.ts';
+
+export interface ProbeOptions {
+  transport: Transport;
+  /** How long to watch: of the wall clock for a camera, of the video for a file. */
+  seconds: number;
+  /** Longest wait for the first or the next picture, seconds. */
+  timeoutSeconds: number;
+  /** As ingest would be told for {@link ProbeReport.jpeg}. */
+  maxFrameBytes: number;
+  /** As ingest would be told, 1..100. */
+  quality: number;
+}
+
+/** What a source turned out to be. What could not be told is absent. */
+export interface ProbeReport extends VideoFormat {
+  /** Coded pictures that came. */
+  packets: number;
+  /** Those that could be decoded; the rest were before the first key frame, or damaged. */
+  pictures: number;
+  /** Frames a second by presentation time. */
+  measuredFps?: number;
+  /** Longest time from one picture to the next, seconds. */
+  longestGapSeconds?: number;
+  /** Mean time from one key frame to the next; absent when only one came. */
+  keyFrameIntervalSeconds?: number;
+  /** Of the video alone. */
+  bitsPerSecond?: number;
+  clock: ProbeClock;
+  /** The first picture. */
+  jpeg: Jpeg;
+}
+
+export interface ProbeClock {
+  /** Where `captured_at` comes from: RTCP sender reports that are believed, else the arrival of pictures. */
+  source: 'rtcp' | 'arrival';
+  /** The camera's clock minus the arrival of its pictures; absent without sender reports. */
+  offsetMs?: number;
+}
+
+interface Coded {
+  bytes: number;
+  isKey: boolean;
+}
+
+/**
+ * Watches a source for a while, by the same means as ingest.
+ * @param url as a stream's; never shown
+ * @throws SourceError
+ */
+export async function probe(url: string, options: ProbeOptions): Promise<ProbeReport> {
+  const { transport, timeoutSeconds } = options;
+  const watchdog = new Watchdog(timeoutSeconds * 1000);
+  let source: VideoSource | undefined;
+  try {
+    const address = fileOf(url)?.path ?? url;
+    source = await VideoSource.open(address, { transport, timeoutSeconds, audio: true }, watchdog.signal);
+    const opened = source;
+    watchdog.signal.addEventListener('abort', () => opened.interrupt());
+    return await watch(source, options, watchdog);
+  } catch (error) {
+    if (watchdog.signal.aborted) throw new SourceError(`no picture for ${timeoutSeconds} s`);
+    if (error instanceof SourceError) throw error;
+    throw new SourceError(redact(error instanceof Error ? error.message : String(error)));
+  } finally {
+    watchdog.stop();
+    await source?.close();
+  }
+}
+
+async function watch(source: VideoSource, options: ProbeOptions, watchdog: Watchdog): Promise<ProbeReport> {
+  const coded: Coded[] = [];
+  const times: number[] = [];
+  const started = performance.now();
+  const isEnough = ({ time }: Picture) =>
+    time - (times[0] ?? time) >= options.seconds || performance.now() - started >= options.seconds * 1000;
+  let jpeg: Jpeg | undefined;
+  let offsetMs: number | undefined;
+  const notePacket = (_time: number, { size, isKeyframe }: { size: number; isKeyframe: boolean }) => {
+    coded.push({ bytes: size, isKey: isKeyframe });
+    return true;
+  };
+  for await (const picture of source.pictures(notePacket)) {
+    watchdog.feed();
+    times.push(picture.time);
+    if (picture.wallClock !== undefined) offsetMs = Math.round(picture.wallClock - Date.now());
+    jpeg ??= await encode(picture, options);
+    if (isEnough(picture)) break;
+  }
+  if (!jpeg) throw new SourceError('no picture in it');
+  return {
+    ...source.format,
+    packets: coded.length,
+    pictures: times.length,
+    ...rates(coded, times),
+    clock: clockOf(offsetMs),
+    jpeg,
+  };
+}
+
+async function encode(picture: Picture, { maxFrameBytes, quality }: ProbeOptions): Promise<Jpeg> {
+  const encoder = new JpegEncoder(maxFrameBytes, quality);
+  try {
+    return await encoder.encode(picture.frame);
+  } finally {
+    encoder.close();
+  }
+}
+
+function clockOf(offsetMs: number | undefined): ProbeClock {
+  if (offsetMs === undefined) return { source: 'arrival' };
+  return { source: isPlausible(offsetMs, 0) ? 'rtcp' : 'arrival', offsetMs };
+}
+
+/** Means over what came. */
+function rates(coded: Coded[], times: number[]) {
+  const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+  const span = (times.at(-1) ?? 0) - (times[0] ?? 0);
+  if (span <= 0) return {};
+  const measuredFps = gaps.length / span;
+  const bytes = coded.reduce((sum, one) => sum + one.bytes, 0);
+  // Counted in pictures: FFmpeg has no time for the first picture of an RTSP stream, which is a key frame.
+  const keys = coded.flatMap(({ isKey }, index) => (isKey ? [index] : []));
+  const betweenKeys = ((keys.at(-1) ?? 0) - (keys[0] ?? 0)) / (keys.length - 1);
+  return {
+    measuredFps: thousandths(measuredFps),
+    longestGapSeconds: thousandths(Math.max(...gaps)),
+    bitsPerSecond: Math.round((bytes * 8 * measuredFps) / coded.length),
+    ...(keys.length > 1 ? { keyFrameIntervalSeconds: thousandths(betweenKeys / measuredFps) } : {}),
+  };
+}
+
+function thousandths(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}

@@ -1,0 +1,65 @@
+import { AV_CODEC_ID_HEVC, AVMEDIA_TYPE_AUDIO } from 'node-av/constants';
+import {
+  avGetCodecName,
+  avGetPixFmtName,
+  Codec,
+  type CodecContext,
+  type FormatContext,
+  type Stream,
+} from 'node-av/lib';
+
+/** What container and decoder say of a video. What a decoder finds in the pictures is there once one is decoded. */
+export interface VideoFormat {
+  /** FFmpeg's name of the demuxer: `rtsp`, `mpjpeg`, `hls`, `mov,mp4,...`. */
+  container: string;
+  /** FFmpeg's name: `h264`, `hevc`, `mjpeg`. */
+  codec: string;
+  /** `High`, `Main 10`. */
+  profile?: string;
+  /** `4.1` */
+  level?: string;
+  /** Pixels. */
+  width: number;
+  /** Pixels. */
+  height: number;
+  /** `yuv420p` */
+  pixelFormat?: string;
+  /** Frames a second as the container or the codec's headers have it. */
+  announcedFps?: number;
+  /** Codecs of the audio beside it. */
+  audio: string[];
+}
+
+export function videoFormat(input: FormatContext, stream: Stream, decoder: CodecContext): VideoFormat {
+  const { codecId } = stream.codecpar;
+  const audio = input.streams.filter(({ codecpar }) => codecpar.codecType === AVMEDIA_TYPE_AUDIO);
+  return {
+    container: input.iformat?.name ?? 'unknown',
+    codec: avGetCodecName(codecId) ?? 'unknown',
+    ...defined({
+      profile: Codec.findDecoder(codecId)?.profiles?.find(({ profile }) => profile === decoder.profile)?.name,
+      level: levelName(codecId, decoder.level),
+      pixelFormat: avGetPixFmtName(decoder.pixelFormat) ?? undefined,
+      announcedFps: ratio(stream.avgFrameRate) ?? ratio(decoder.framerate),
+    }),
+    width: decoder.width,
+    height: decoder.height,
+    audio: audio.map(({ codecpar }) => avGetCodecName(codecpar.codecId) ?? 'unknown'),
+  };
+}
+
+/** H.264 counts levels in tenths (ITU-T H.264, A.3.1), H.265 in thirtieths (ITU-T H.265, A.4.1). */
+function levelName(codecId: number, level: number): string | undefined {
+  return level > 0 ? (level / (codecId === AV_CODEC_ID_HEVC ? 30 : 10)).toFixed(1) : undefined;
+}
+
+function ratio({ num, den }: { num: number; den: number }): number | undefined {
+  return num > 0 && den > 0 ? num / den : undefined;
+}
+
+/** `values` without those that are undefined. */
+function defined<T extends object>(values: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: NonNullable<T[K]>;
+  };
+}
