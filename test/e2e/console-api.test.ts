@@ -1,14 +1,17 @@
+import { readFile, writeFile } from 'node:fs/promises';
 import type {
   FailedPage,
   Flow,
   FrameFacts,
   Health,
   Names,
+  SceneEvent,
   SearchResult,
+  StreamScene,
   Timeline,
 } from '@video-pipeline/console';
 import { failedKey, toLambdaRecord } from '@video-pipeline/frame';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   annotate,
   CAT,
@@ -16,6 +19,7 @@ import {
   clipJpegs,
   detectedFrame,
   PERSON,
+  sceneEvent,
   startCameras,
   startConsoleFixture,
 } from './console-fixture.ts';
@@ -219,6 +223,90 @@ describe('failed records', () => {
     const partitions = await fixture.admin.fetchTopicOffsets('video-frames');
     return partitions.reduce((sum, { high }) => sum + Number(high), 0);
   }
+});
+
+describe('the scene of a stream', () => {
+  const polygon = [
+    [0.1, 0.1],
+    [0.4, 0.1],
+    [0.4, 0.9],
+  ];
+  const save = (stream: string, body: unknown, headers: Record<string, string> = {}) =>
+    get(`/api/streams/${stream}/zones`, {
+      method: 'POST',
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+      headers: { 'content-type': 'application/json', origin: fixture.url, ...headers },
+    });
+  const refusal = async (response: Response) => [response.status, (await response.json()).error];
+  let list: string;
+  beforeAll(async () => {
+    list = await readFile(fixture.streamsFile, 'utf8');
+  });
+  afterEach(() => writeFile(fixture.streamsFile, list));
+
+  test('is that of the list of streams', async () => {
+    const { zones, lines, writable } = await getJson<StreamScene>('/api/streams/yard/scene');
+    expect(Object.keys(zones)).toEqual(['lawn']);
+    expect(zones.lawn?.holes).toHaveLength(1);
+    expect(lines).toMatchObject({ gate: { from: [0.5, 1], to: [0.5, 0] } });
+    expect(writable).toBe(true);
+    expect(await getJson('/api/streams/nobody/scene')).toEqual({ zones: {}, lines: {}, writable: true });
+  });
+
+  test('a zone is saved, with rules that tell of it, and the rest of the file stays', async () => {
+    const response = await save('yard', { name: 'bed', polygon, events: true });
+    expect(response.status).toBe(200);
+    expect(Object.keys((await response.json()).zones)).toEqual(['lawn', 'bed']);
+    const text = await readFile(fixture.streamsFile, 'utf8');
+    expect(text).toContain('# The cameras.\n- id: yard # south\n  url: rtsp://admin:secret@cam/1\n');
+    expect(text).toContain('bed:\n        polygon: [[0.1, 0.1], [0.4, 0.1], [0.4, 0.9]]');
+    expect(text).toContain('{type: entered_zone, name: bed-entered, zone: bed}');
+  });
+
+  test('what is wrong is told by line and field, and nothing is written', async () => {
+    const crossing = [polygon[0], polygon[2], polygon[1], [0.1, 0.9]];
+    const field = "line 8: 'scene.zones.bed.polygon'";
+    expect(await refusal(await save('yard', { name: 'bed', polygon: crossing }))).toEqual([
+      422,
+      `${fixture.streamsFile}: ${field} crosses itself: edge 1 meets edge 3`,
+    ]);
+    expect(await refusal(await save('yard', { name: 'bed' }))).toEqual([422, expect.stringContaining(field)]);
+    expect(await refusal(await save('roof', { name: 'bed', polygon }))).toEqual([
+      422,
+      `${fixture.streamsFile}: there is no stream 'roof'`,
+    ]);
+    expect((await save('yard', { name: 5, polygon })).status).toBe(400);
+    expect((await save('yard', 'no JSON')).status).toBe(400);
+    expect((await save('yard', 'null')).status).toBe(400);
+    expect((await save('..%2fyard', { name: 'bed', polygon })).status).toBe(400);
+    expect((await save('yard', { name: 'bed', polygon: Array(2_000).fill([0, 0]) })).status).toBe(413);
+    expect(await readFile(fixture.streamsFile, 'utf8')).toBe(list);
+    await writeFile(fixture.streamsFile, list.replace('from:', 'form:'));
+    expect(await refusal(await get('/api/streams/yard/scene'))).toEqual([
+      422,
+      expect.stringContaining("line 8: 'scene.lines.gate.from'"),
+    ]);
+  });
+
+  test('only the console itself may save', async () => {
+    const zone = { name: 'bed', polygon };
+    expect((await save('yard', zone, { origin: 'https://evil.example' })).status).toBe(403);
+    expect((await save('yard', zone, { 'content-type': 'text/plain' })).status).toBe(403);
+    expect((await save('yard', zone, { origin: '' })).status).toBe(403);
+    expect(await readFile(fixture.streamsFile, 'utf8')).toBe(list);
+  });
+
+  test('its events are the newest on the topic, its own alone', async () => {
+    const told = ['yard', 'gate', 'yard'].map((stream, i) => sceneEvent(stream, i));
+    const messages = told.map((event) => ({ key: event.stream_id, value: JSON.stringify(event) }));
+    await fixture.producer.send({
+      topic: 'events',
+      messages: [...messages, { key: 'yard', value: 'no event' }],
+    });
+    const events = await getJson<SceneEvent[]>('/api/streams/yard/events');
+    expect(events).toEqual([told[2], told[0]]);
+    expect(await getJson('/api/streams/nobody/events')).toEqual([]);
+  });
 });
 
 describe('access', () => {

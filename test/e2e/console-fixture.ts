@@ -1,9 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import {
+  annotatedKey,
   type DetectedFrame,
   type Detection,
   encodeDetectedFrame,
@@ -20,6 +21,7 @@ import {
   type Producer,
 } from '@video-pipeline/kafka';
 import { type KafkaServer, startKafka } from '@video-pipeline/local';
+import type { SceneEvent } from '@video-pipeline/scene';
 import { createQuarantine, createStore, type Store } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { clipFrames } from './model-clips.ts';
@@ -29,6 +31,19 @@ const SILENT = { warn() {}, error() {} };
 export const BUCKET = 'video-pipeline-output';
 export const WIDTH = 400;
 export const HEIGHT = 300;
+
+/** What the console takes for the streams of the pipeline: the right half of the yard is a zone, its middle a line. */
+const STREAMS = `# The cameras.
+- id: yard # south
+  url: rtsp://admin:secret@cam/1
+  scene:
+    zones:
+      lawn: { polygon: [[0.5, 0], [1, 0], [1, 1], [0.5, 1]], holes: [[[0.7, 0.2], [0.8, 0.2], [0.8, 0.4]]] }
+    lines:
+      gate: { from: [0.5, 1], to: [0.5, 0] }
+- id: gate
+  url: rtsp://cam/2
+`;
 
 /** A console in a process of its own, on a real Kafka and an S3 API in memory. */
 export interface ConsoleFixture {
@@ -40,6 +55,8 @@ export interface ConsoleFixture {
   producer: Producer;
   s3: FauxqsServer;
   store: Store;
+  /** Where its list of streams lies: {@link STREAMS}. */
+  streamsFile: string;
   /** Starts Kafka again on its port and data, after `kafka.kill()`. */
   restartKafka(): Promise<void>;
   stop(): Promise<void>;
@@ -67,12 +84,22 @@ export async function startConsoleFixture(
   await ensureTopics(admin, [
     { topic: 'video-frames', partitions: 4 },
     { topic: 'detections', partitions: 4 },
+    { topic: 'events', partitions: 4 },
   ]);
   const producer = orderedProducer(client);
   await producer.connect();
+  const streamsFile = join(dataDir, 'streams.yaml');
+  await writeFile(streamsFile, STREAMS);
   const child = fork(MAIN, ['--port', '0', ...args], {
     execArgv: ['--disable-warning=ExperimentalWarning'],
-    env: { ...process.env, ...credentials, ...storage, KAFKA_BOOTSTRAP_SERVERS: server.bootstrap, ...env },
+    env: {
+      ...process.env,
+      ...credentials,
+      ...storage,
+      KAFKA_BOOTSTRAP_SERVERS: server.bootstrap,
+      STREAMS_FILE: streamsFile,
+      ...env,
+    },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const [{ ready }] = await once(child, 'message');
@@ -87,6 +114,7 @@ export async function startConsoleFixture(
     producer,
     s3,
     store: createStore(storage),
+    streamsFile,
     async restartKafka() {
       server = await startKafka({ dataDir, port: Number(server.bootstrap.split(':')[1]) });
     },
@@ -143,6 +171,28 @@ export function detectedFrame(
     jpeg,
     detections,
     model: 'nanodet-g',
+  };
+}
+
+/** Somebody entered the zone of a stream in frame `frameNumber`. */
+export function sceneEvent(
+  streamId: string,
+  frameNumber: number,
+  at = Date.UTC(2026, 10, 25, 7),
+): SceneEvent {
+  const frames = [at - 100, at].map((time, i) =>
+    annotatedKey('annotated', { streamId, capturedAt: time, frameNumber: frameNumber - 1 + i }),
+  );
+  return {
+    event_id: frameNumber.toString(16).padStart(32, '0'),
+    type: 'entered_zone',
+    rule: 'intruder',
+    stream_id: streamId,
+    at,
+    track_id: 't-1',
+    class_name: 'person',
+    zone: 'lawn',
+    frames,
   };
 }
 
