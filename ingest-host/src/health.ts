@@ -87,6 +87,11 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
+/** Longest time to send a request. */
+const REQUEST_MS = 10_000;
+/** Prometheus and a load balancer ask; more are no friends. */
+const MAX_CONNECTIONS = 64;
+
 /**
  * Serves `GET /health`, 200 while at least one stream flows, else 503, with each stream's state; and `GET /metrics`
  * for Prometheus.
@@ -108,6 +113,9 @@ export async function startHealthServer(
       response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics());
     } else response.writeHead(404).end();
   });
+  server.maxConnections = MAX_CONNECTIONS;
+  server.requestTimeout = REQUEST_MS;
+  server.headersTimeout = REQUEST_MS;
   server.listen(address.port, address.host);
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -3,7 +3,7 @@
  * passwords there too.
  */
 export function redact(text: string): string {
-  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)([^\s'"<>]*)/gi, (_url, scheme: string, rest: string) => {
+  return text.replace(/([a-z][a-z0-9+.-]{0,31}:\/\/)([^\s'"<>]*)/gi, (_url, scheme: string, rest: string) => {
     const [address = '', query] = rest.split(/\?(.*)/s);
     const slash = address.indexOf('/');
     // A password may hold `@` and `/`: everything up to the last `@` goes.

@@ -109,6 +109,9 @@ export class VideoSource {
   }
 
   async #open(url: string, options: SourceOptions): Promise<void> {
+    // Allocated by FFmpeg itself, an opening couldn't be interrupted: a camera that sends a byte now and then would hold
+    // its thread for ever.
+    this.#input.allocContext();
     check(await this.#input.openInput(url, null, Dictionary.fromObject(inputOptions(url, options))), 'open');
     let stream = this.#videoStream();
     // Reading ahead to learn the codec costs a camera's first second; an SDP or a file header has named it already.

@@ -36,6 +36,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
     'MAX_CONCURRENT_REQUESTS',
     'MAX_QUEUED_FRAMES',
     'MAX_FRAME_PIXELS',
+    'REQUEST_TIMEOUT_SECONDS',
     'SHUTDOWN_GRACE_SECONDS',
   ]);
   let models: Pick<ModelSet, 'detectors' | 'close'> = { detectors: new Map(), close: async () => {} };
@@ -59,6 +60,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
         maxBodyBytes: config.MAX_BODY_BYTES,
         maxFrames: config.MAX_REQUEST_FRAMES,
         maxRequests: config.MAX_CONCURRENT_REQUESTS,
+        requestMs: config.REQUEST_TIMEOUT_SECONDS * 1000,
       },
       metrics,
       isReady: () => isReady && [...models.detectors.values()].every(({ isHealthy }) => isHealthy),

@@ -11,6 +11,13 @@ export interface ModelMetadata {
   iou?: number;
 }
 
+/** Bounds on what a file may claim: anybody may have written it. */
+const MAX_CLASSES = 10_000;
+/** Pixels. */
+const MAX_SIDE = 8192;
+/** Pixels. */
+const MAX_STRIDE = 1024;
+
 /**
  * Reads the metadata that Ultralytics writes into its exports, as texts of Python literals.
  * @see https://github.com/ultralytics/ultralytics/blob/main/ultralytics/engine/exporter.py
@@ -23,21 +30,25 @@ export function readMetadata(properties: readonly { key: string; value: string }
   const names = parseNames(texts.get('names') ?? '');
   if (names.length > 0) metadata.names = names;
   const stride = Number(texts.get('stride'));
-  if (Number.isInteger(stride) && stride > 0) metadata.stride = stride;
+  if (Number.isInteger(stride) && stride > 0 && stride <= MAX_STRIDE) metadata.stride = stride;
   const [height, width] = (texts.get('imgsz') ?? '').match(/\d+/g)?.map(Number) ?? [];
-  if (height && width) metadata.imgsz = [height, width];
+  if (isSide(height) && isSide(width)) metadata.imgsz = [height, width];
   const iou = Number(texts.get('iou'));
   if (iou > 0 && iou <= 1) metadata.iou = iou;
   return metadata;
+}
+
+function isSide(pixels: number | undefined): pixels is number {
+  return pixels !== undefined && pixels > 0 && pixels <= MAX_SIDE;
 }
 
 /** `{0: 'person', 1: "it's"}` -> `['person', "it's"]` */
 function parseNames(text: string): string[] {
   const names: string[] = [];
   for (const [, id, single, double] of text.matchAll(
-    /(\d+):\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")/g,
+    /(?<!\d)(\d{1,5}):\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")/g,
   )) {
-    names[Number(id)] = (single ?? double ?? '').replace(/\\(.)/g, '$1');
+    if (Number(id) < MAX_CLASSES) names[Number(id)] = (single ?? double ?? '').replace(/\\(.)/g, '$1');
   }
   return Array.from(names, (name, id) => name ?? `class ${id}`);
 }

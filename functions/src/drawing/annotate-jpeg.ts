@@ -22,6 +22,8 @@ sharp.concurrency(1);
 sharp.cache(false);
 
 const QUALITY = 85;
+/** Most pixels of a picture: four of these in work fit into the function's memory. */
+const MAX_PIXELS = 50_000_000;
 /** What every JPEG begins with: start of image, and the next marker's first byte (ITU-T T.81, B.1.1.3). */
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
 
@@ -29,7 +31,7 @@ const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
  * Draws a box and a label for every detection.
  * @param frame a JPEG and the size that its record says it has, upright, pixels
  * @returns an upright JPEG of that size, quality 85, 4:2:0, without metadata
- * @throws PictureError when it is no JPEG, broken, or not of that size
+ * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
  */
 export async function annotateJpeg(
   frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
@@ -48,6 +50,7 @@ export async function annotateJpeg(
 
 async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): Promise<Pixels> {
   if (!jpeg.subarray(0, JPEG_START.length).equals(JPEG_START)) throw new PictureError('is not a JPEG');
+  if (width * height > MAX_PIXELS) throw new PictureError(`is over ${MAX_PIXELS} pixels: ${width}x${height}`);
   // The limit keeps a small file that unpacks to a huge picture out of memory.
   // Upright by its EXIF orientation, as models see it and boxes are given.
   const { data, info } = await sharp(jpeg, { limitInputPixels: width * height })

@@ -1,6 +1,7 @@
 import type { Logger } from '@video-pipeline/telemetry';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import { describeError, RequestError } from './errors.ts';
+import { refuseDenseJson } from './json.ts';
 import { addOpenInference } from './open-inference.ts';
 import { addOpenApi } from './openapi.ts';
 import { addPredict } from './predict.ts';
@@ -12,9 +13,17 @@ const RETRY_AFTER_SECONDS = 1;
 
 /** The HTTP server, not listening yet. */
 export async function createApp(service: Service, logger: Logger): Promise<FastifyInstance> {
+  const { maxBodyBytes, requestMs } = service.limits;
   const app = fastify({
-    bodyLimit: service.limits.maxBodyBytes,
+    bodyLimit: maxBodyBytes,
     forceCloseConnections: 'idle',
+    // Who sends a byte now and then would hold one of the places of MAX_CONCURRENT_REQUESTS for ever.
+    requestTimeout: requestMs,
+    http: {
+      requestTimeout: requestMs,
+      headersTimeout: requestMs,
+      connectionsCheckingInterval: Math.ceil(requestMs / 10),
+    },
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const answer = describeError(error, request);
@@ -25,6 +34,7 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
   app.setNotFoundHandler((request) => {
     throw new RequestError(404, `there is no ${request.method} ${request.url}`);
   });
+  guardJson(app);
   await addOpenApi(app);
   closeConnectionsAtStop(app, service);
   limitRequests(app, service.limits.maxRequests);
@@ -34,6 +44,18 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
   addSageMaker(app, service);
   await addOpenInference(app, service);
   return app;
+}
+
+function guardJson(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    try {
+      refuseDenseJson(body);
+    } catch (error) {
+      return done(error as Error);
+    }
+    parse(request, body.toString(), done);
+  });
 }
 
 function addHealth(app: FastifyInstance, service: Service): void {

@@ -1,4 +1,5 @@
 import { RequestError } from './errors.ts';
+import { refuseDenseJson } from './json.ts';
 
 /** An inference request: encoded pictures and what goes for all of them. */
 export interface InferRequest {
@@ -6,18 +7,6 @@ export interface InferRequest {
   pictures: Buffer[];
   /** 0..1 */
   threshold?: number;
-}
-
-interface InferHeader {
-  id?: string;
-  inputs?: {
-    name?: string;
-    shape?: number[];
-    datatype?: string;
-    parameters?: { binary_data_size?: number };
-    data?: unknown[];
-  }[];
-  parameters?: { threshold?: number };
 }
 
 /** Name of the only input and of the only output. */
@@ -39,48 +28,61 @@ export function readInferRequest(body: Buffer, headerLength: number | undefined)
       `the JSON header can't have ${headerLength} of the body's ${body.length} bytes`,
     );
   }
-  const header = parseHeader(body.subarray(0, end));
-  const [input] = header.inputs ?? [];
-  if (header.inputs?.length !== 1 || input?.name !== INPUT_NAME || input.datatype !== 'BYTES') {
+  const { inputs, parameters, id } = parseHeader(body.subarray(0, end));
+  const [input] = Array.isArray(inputs) && inputs.length === 1 ? inputs : [];
+  if (!isRecord(input) || input.name !== INPUT_NAME || input.datatype !== 'BYTES') {
     throw new RequestError(400, `there must be one input, '${INPUT_NAME}' of type BYTES`);
   }
-  const pictures = input.data ? fromBase64(input.data) : elements(body.subarray(end), input.parameters);
-  const [count] = input.shape ?? [];
-  if (input.shape?.length !== 1 || count !== pictures.length) {
-    throw new RequestError(400, `shape [${input.shape}] does not fit ${pictures.length} elements`);
+  const pictures =
+    input.data === undefined ? elements(body.subarray(end), input.parameters) : fromBase64(input.data);
+  const { shape } = input;
+  if (!Array.isArray(shape) || shape.length !== 1 || shape[0] !== pictures.length) {
+    throw new RequestError(
+      400,
+      `shape ${JSON.stringify(shape)?.slice(0, 60)} does not fit ${pictures.length} elements`,
+    );
   }
-  const threshold = header.parameters?.threshold;
-  if (threshold !== undefined && !(threshold >= 0 && threshold <= 1)) {
-    throw new RequestError(400, 'parameter threshold must be from 0 to 1');
+  const threshold = isRecord(parameters) ? parameters.threshold : undefined;
+  if (threshold !== undefined && !(typeof threshold === 'number' && threshold >= 0 && threshold <= 1)) {
+    throw new RequestError(400, 'parameter threshold must be a number from 0 to 1');
   }
   return {
     pictures,
-    ...(header.id === undefined ? {} : { id: header.id }),
+    ...(typeof id === 'string' ? { id } : {}),
     ...(threshold === undefined ? {} : { threshold }),
   };
 }
 
-function parseHeader(json: Buffer): InferHeader {
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function parseHeader(json: Buffer): Record<string, unknown> {
+  refuseDenseJson(json);
   try {
     const header: unknown = JSON.parse(json.toString());
-    if (typeof header === 'object' && header !== null) return header;
+    if (isRecord(header)) return header;
   } catch {
     // The answer below says all there is to say.
   }
   throw new RequestError(400, 'the header is not a JSON object');
 }
 
-function fromBase64(data: readonly unknown[]): Buffer[] {
+function fromBase64(data: unknown): Buffer[] {
+  if (!Array.isArray(data)) throw new RequestError(400, 'data is not a list');
   return data.map((text, index) => {
     if (typeof text !== 'string') throw new RequestError(400, `data[${index}] is not text in base64`);
     return Buffer.from(text, 'base64');
   });
 }
 
-function elements(binary: Buffer, parameters: { binary_data_size?: number } = {}): Buffer[] {
-  const size = parameters.binary_data_size;
+function elements(binary: Buffer, parameters: unknown): Buffer[] {
+  const size = isRecord(parameters) ? parameters.binary_data_size : undefined;
   if (size !== binary.length) {
-    throw new RequestError(400, `binary_data_size is ${size}, but ${binary.length} bytes follow the header`);
+    throw new RequestError(
+      400,
+      `binary_data_size is ${JSON.stringify(size)?.slice(0, 60)}, but ${binary.length} bytes follow the header`,
+    );
   }
   const found: Buffer[] = [];
   for (let at = 0; at < binary.length; ) {

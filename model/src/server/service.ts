@@ -22,6 +22,8 @@ export interface Limits {
   maxFrames: number;
   /** Most requests at the same time. */
   maxRequests: number;
+  /** Longest time a client may take to send a request, milliseconds. */
+  requestMs: number;
 }
 
 /** Header with the longest time a client waits for its answer, milliseconds. */

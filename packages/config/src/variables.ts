@@ -108,6 +108,9 @@ export const variables = {
   MAX_FRAME_PIXELS: integer(1, 1_000_000_000)
     .default(50_000_000)
     .describe('model server: most pixels of one frame'),
+  REQUEST_TIMEOUT_SECONDS: number(0.1, 300)
+    .default(30)
+    .describe('model server: longest time a client may take to send a request'),
   SHUTDOWN_GRACE_SECONDS: number(0, 3600)
     .default(4)
     .describe('model server: longest time it takes to finish its work once told to stop'),

@@ -88,6 +88,8 @@ export function createRoutes(
     }
   });
   server.maxConnections = MAX_CONNECTIONS;
+  server.requestTimeout = STALLED_MS;
+  server.headersTimeout = STALLED_MS;
   server.setTimeout(STALLED_MS);
   return server;
 }

@@ -1,5 +1,11 @@
 import { createHash } from 'node:crypto';
+import { isStreamId } from '@video-pipeline/frame';
 import { z } from 'zod';
+
+/** The latest time a JavaScript Date can hold, epoch milliseconds. */
+const MAX_TIME = 8.64e15;
+/** Longest event read: ten of them fit into one PutEvents request of EventBridge, 256 KB. */
+const MAX_EVENT_BYTES = 16 * 1024;
 
 /** One thing that happened in front of a camera, as it stands on the topic `events`: one JSON object a record. */
 export const sceneEventSchema = z.object({
@@ -8,9 +14,9 @@ export const sceneEventSchema = z.object({
   type: z.enum(['entered_zone', 'left_zone', 'stayed_longer', 'line_crossed', 'count_over']),
   /** Name of the rule that found it. */
   rule: z.string(),
-  stream_id: z.string(),
+  stream_id: z.string().refine(isStreamId),
   /** When it happened: capture time of the frame, epoch milliseconds. */
-  at: z.number().int(),
+  at: z.int().min(0).max(MAX_TIME),
   /** Who did it; absent for `count_over`. */
   track_id: z.string().optional(),
   class_name: z.string().optional(),
@@ -28,8 +34,9 @@ export const sceneEventSchema = z.object({
 });
 export type SceneEvent = z.infer<typeof sceneEventSchema>;
 
-/** Reads a record's value; undefined when it is no event. */
+/** Reads a record's value; undefined when it is no event, or one over 16 KiB. */
 export function parseSceneEvent(value: Buffer | string | null): SceneEvent | undefined {
+  if (value === null || Buffer.byteLength(value) > MAX_EVENT_BYTES) return undefined;
   try {
     return sceneEventSchema.safeParse(JSON.parse(String(value))).data;
   } catch {

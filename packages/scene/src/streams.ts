@@ -33,7 +33,7 @@ export function parseStreamList<Entry extends { id: string }>(
   const note = (node: Node, problem: string) =>
     problems.push(`line ${lines.linePos(node.range?.[0] ?? 0).line}: ${problem}`);
   for (const item of list.items) {
-    const { data, error } = entry.safeParse(valueOf(item, document));
+    const { data, error } = entry.safeParse(plain(item, document, where));
     for (const issue of error?.issues ?? []) note(nodeOf(item, issue), describe(issue));
     if (!data) continue;
     if (entries.some(({ id }) => id === data.id)) note(item, `id '${data.id}' is there twice`);
@@ -56,12 +56,12 @@ export function parseScenes(text: string, where: string): Map<string, SceneConfi
   return new Map(streams.flatMap(({ id, scene }) => (scene ? [[id, scene] as const] : [])));
 }
 
-/** An entry as plain values; undefined where it is no map, or one whose aliases lead nowhere or multiply beyond reason. */
-function valueOf(item: Node, document: Document): unknown {
+/** @throws StreamsError for aliases that lead nowhere, or that multiply a few lines into millions */
+function plain(item: Node, document: Document, where: string): unknown {
   try {
     return isMap(item) ? item.toJS(document) : undefined;
-  } catch {
-    return undefined;
+  } catch (cause) {
+    throw new StreamsError(`${where}: has an alias that leads nowhere, or too many of them`, { cause });
   }
 }
 
