@@ -1,7 +1,10 @@
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { failedKey, toLambdaRecord } from '@video-pipeline/frame';
+import { type DetectedFrame, type Detection, failedKey, toLambdaRecord } from '@video-pipeline/frame';
+import { parseScenes } from '@video-pipeline/scene';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { trackColour } from '../../functions/src/drawing/colour.ts';
 import { findChromium, launchChromium } from './chromium.ts';
 import {
   annotate,
@@ -9,9 +12,13 @@ import {
   type ConsoleFixture,
   clipJpegs,
   detectedFrame,
+  HEIGHT,
   PERSON,
+  publish,
+  sceneEvent,
   startCameras,
   startConsoleFixture,
+  WIDTH,
 } from './console-fixture.ts';
 
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
@@ -21,6 +28,7 @@ if (!hasChromium) console.warn('skipped: no Chromium on PATH (Debian: apt-get in
 describe.skipIf(!hasChromium)('the page in Chromium', () => {
   let fixture: ConsoleFixture;
   let browser: Browser;
+  let jpeg: Buffer;
   let cameras: ReturnType<typeof startCameras>;
   const dayAgo = Date.now() - 86_400_000 + 600_000;
 
@@ -28,7 +36,7 @@ describe.skipIf(!hasChromium)('the page in Chromium', () => {
     let clips: Buffer[][];
     [fixture, browser, clips] = await Promise.all([startConsoleFixture(), launchChromium(), clipJpegs(10)]);
     cameras = startCameras(fixture.producer, ['yard', 'gate'], 5, clips);
-    const [jpeg = Buffer.of()] = clips[0] ?? [];
+    [jpeg = Buffer.of()] = clips[0] ?? [];
     const seen = Array.from({ length: 30 }, (_, i) =>
       detectedFrame('dock', i, dayAgo + i * 100, jpeg, i === 7 ? [CAT] : [PERSON]),
     );
@@ -83,7 +91,7 @@ describe.skipIf(!hasChromium)('the page in Chromium', () => {
     return shownFrame(page, selector);
   }
 
-  /** Whether the pixel of the large picture has the colour of the class, as annotated pictures have it. */
+  /** Red, green and blue of a pixel of the large picture. */
   async function pixel(page: Page, x: number, y: number): Promise<number[]> {
     return page.locator('canvas.screen').evaluate(
       (canvas, [left = 0, top = 0]) => {
@@ -92,6 +100,40 @@ describe.skipIf(!hasChromium)('the page in Chromium', () => {
       },
       [x, y],
     );
+  }
+
+  async function isNear(
+    page: Page,
+    [x, y]: readonly [number, number],
+    colour: readonly number[],
+  ): Promise<boolean> {
+    return (await pixel(page, x, y)).every((part, i) => Math.abs(part - (colour[i] ?? 0)) < 12);
+  }
+
+  /** @returns where on the page a place of the large picture is, relative to the picture */
+  async function pictureOf(page: Page): Promise<(place: readonly [number, number]) => [number, number]> {
+    const canvas = await page.locator('canvas.screen').boundingBox();
+    if (!canvas) throw new Error('no picture is shown');
+    const scale = Math.min(canvas.width / WIDTH, canvas.height / HEIGHT);
+    const left = canvas.x + (canvas.width - WIDTH * scale) / 2;
+    const top = canvas.y + (canvas.height - HEIGHT * scale) / 2;
+    return ([x, y]) => [left + x * WIDTH * scale, top + y * HEIGHT * scale];
+  }
+
+  async function savedZone(name: string) {
+    return parseScenes(await readFile(fixture.streamsFile, 'utf8'), '').get('yard')?.zones[name];
+  }
+
+  /** Somebody walks to the right, feet at 200 of 300 pixels, from 100 to 250 of 400. */
+  function walk(streamId: string, trackId: string): DetectedFrame[] {
+    const now = Date.now();
+    return Array.from({ length: 16 }, (_, i) => {
+      const x = 100 + i * 10;
+      const bbox: Detection['bbox'] = [x - 50, 100, x + 50, 200];
+      return detectedFrame(streamId, i, now - 1_600 + i * 100, jpeg, [
+        { ...PERSON, bbox, track_id: trackId },
+      ]);
+    });
   }
 
   test('live frames move, within a second of the first paint', async () => {
@@ -117,8 +159,7 @@ describe.skipIf(!hasChromium)('the page in Chromium', () => {
     const edge = [x1, Math.round((y1 + y2) / 2)] as const;
     // hsl(0 85% 50%), the colour of class 0.
     const red = [236, 19, 19];
-    const isRed = async () =>
-      (await pixel(page, ...edge)).every((part, i) => Math.abs(part - (red[i] ?? 0)) < 12);
+    const isRed = () => isNear(page, edge, red);
     expect(await isRed()).toBe(true);
     expect((await pixel(page, edge[0] - 4, edge[1])).every((part, i) => part === red[i])).toBe(false);
     const rows = page.locator('tbody tr');
@@ -153,6 +194,129 @@ describe.skipIf(!hasChromium)('the page in Chromium', () => {
     await expect.poll(number).toBeGreaterThan(paused);
     const json = page.getByRole('link', { name: 'Download JSON' });
     expect(await json.getAttribute('href')).toMatch(/^\/api\/streams\/yard\/frames\/\d+-\d+\.json$/);
+  });
+
+  test('zones and lines are drawn where the list of streams has them, and trails where tracks came from', async () => {
+    const yard = await open('#/stream/yard');
+    await nextFrame(yard, 'canvas.screen', null);
+    await yard.getByRole('group', { name: 'Zones' }).getByText('lawn, line gate').waitFor();
+    await yard.getByRole('button', { name: 'Pause' }).click();
+    const [edgeOfHole, onLine] = [
+      [310, 60],
+      [200, 240],
+    ] as const;
+    expect(await isNear(yard, edgeOfHole, [0, 229, 255])).toBe(true);
+    expect(await isNear(yard, onLine, [255, 214, 10])).toBe(true);
+    await yard.getByLabel('Zones and lines').uncheck();
+    expect(await isNear(yard, edgeOfHole, [0, 229, 255])).toBe(false);
+    expect(await isNear(yard, onLine, [255, 214, 10])).toBe(false);
+
+    await publish(fixture.producer, walk('path', 't-1'));
+    const path = await open('#/stream/path');
+    await nextFrame(path, 'canvas.screen', null);
+    await path.getByRole('button', { name: 'Pause' }).click();
+    const [way, box] = [
+      [150, 200],
+      [300, 150],
+    ] as const;
+    await expect.poll(() => isNear(path, way, trackColour('t-1'))).toBe(true);
+    expect(await isNear(path, box, trackColour('t-1'))).toBe(true);
+    await path.getByLabel('Trails of tracks').uncheck();
+    expect(await isNear(path, way, trackColour('t-1'))).toBe(false);
+  });
+
+  test('events are listed with the frames that prove them, as they come', async () => {
+    const page = await open('#/stream/dock');
+    await page.getByText('Nothing has happened').waitFor();
+    const event = sceneEvent('dock', 5, dayAgo + 500);
+    await fixture.producer.send({
+      topic: 'events',
+      messages: [{ key: 'dock', value: JSON.stringify(event) }],
+    });
+    const item = page.getByRole('listitem').filter({ hasText: 'person t-1 entered lawn' });
+    await item.waitFor();
+    expect(await item.textContent()).toContain('intruder');
+    const frames = item.locator('img');
+    await expect
+      .poll(() => frames.last().evaluate((img) => (img as HTMLImageElement).naturalWidth))
+      .toBe(400);
+    expect(await frames.count()).toBe(2);
+  });
+
+  test('a zone is drawn with the pointer, mended where it is wrong, and saved to the streams file', async () => {
+    const page = await open('#/stream/yard');
+    await nextFrame(page, 'canvas.screen', null);
+    await page.getByRole('button', { name: 'Draw a zone' }).click();
+    let at = await pictureOf(page);
+    const corners = [
+      [0.1, 0.1],
+      [0.4, 0.9],
+      [0.4, 0.1],
+      [0.1, 0.8],
+    ] as const;
+    for (const corner of corners) await page.mouse.click(...at(corner));
+    await page.getByLabel('Name of the zone').fill('bed');
+    await page.getByRole('button', { name: 'Save zone' }).click();
+    await page.getByText("'scene.zones.bed.polygon' crosses itself").waitFor();
+    // The second corner to where it belongs, the third with it. The form may have scrolled the page.
+    at = await pictureOf(page);
+    await page.mouse.move(...at(corners[1]));
+    await page.mouse.down();
+    await page.mouse.move(...at([0.45, 0.15]), { steps: 3 });
+    await page.mouse.up();
+    await page.mouse.move(...at(corners[2]));
+    await page.mouse.down();
+    await page.mouse.move(...at([0.4, 0.9]), { steps: 3 });
+    await page.mouse.up();
+    await page.getByRole('button', { name: 'Save zone' }).click();
+    await page.getByText('Zone bed is saved.').waitFor();
+    await page.getByRole('group', { name: 'Zones' }).getByText('lawn, bed, line gate').waitFor();
+    const drawn = await savedZone('bed');
+    const meant = [
+      [0.1, 0.1],
+      [0.45, 0.15],
+      [0.4, 0.9],
+      [0.1, 0.8],
+    ];
+    for (const [i, [x = 0, y = 0]] of meant.entries()) {
+      expect(drawn?.polygon[i]?.[0]).toBeCloseTo(x, 2);
+      expect(drawn?.polygon[i]?.[1]).toBeCloseTo(y, 2);
+    }
+    expect(await readFile(fixture.streamsFile, 'utf8')).toContain('- id: yard # south');
+  });
+
+  test('a zone is drawn and saved with the keyboard alone', async () => {
+    const page = await open('#/stream/yard');
+    await nextFrame(page, 'canvas.screen', null);
+    await page.getByRole('button', { name: 'Draw a zone' }).press('Enter');
+    const status = page.getByRole('status').filter({ hasText: 'the cross is' });
+    for (const key of [
+      'Enter',
+      'Shift+ArrowRight',
+      'Enter',
+      'Shift+ArrowDown',
+      'ArrowLeft',
+      'Enter',
+      'Enter',
+    ]) {
+      await page.keyboard.press(key);
+    }
+    await status.getByText('4 corners; the cross is 54 % from the left, 55 % from the top.').waitFor();
+    await page.keyboard.press('Backspace');
+    await status.getByText('3 corners').waitFor();
+    await page.getByLabel('Name of the zone').fill('mat');
+    await page.keyboard.press('Enter');
+    await page.getByText('Zone mat is saved.').waitFor();
+    expect((await savedZone('mat'))?.polygon).toEqual([
+      [0.5, 0.5],
+      [0.55, 0.5],
+      [0.54, 0.55],
+    ]);
+
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Escape');
+    expect(await page.getByRole('form', { name: 'Zone' }).isVisible()).toBe(false);
   });
 
   test('search finds, page by page, and shows what it found', async () => {

@@ -4,16 +4,33 @@ import type { Detection } from '@video-pipeline/frame';
 export interface BoxFilter {
   boxes: boolean;
   labels: boolean;
+  zones: boolean;
+  tracks: boolean;
   /** 0..1 */
   confidence: number;
   hidden: ReadonlySet<string>;
 }
 
-export const SHOW_ALL: BoxFilter = { boxes: true, labels: true, confidence: 0, hidden: new Set() };
+export const SHOW_ALL: BoxFilter = {
+  boxes: true,
+  labels: true,
+  zones: true,
+  tracks: true,
+  confidence: 0,
+  hidden: new Set(),
+};
 
 /** The same colour for a class as the annotated pictures have. */
 export function classColour(classId: number): string {
   return `hsl(${(classId * 137.508) % 360} 85% 50%)`;
+}
+
+/** The same colour for a track as the annotated pictures have. */
+export function trackColour(trackId: string): string {
+  // FNV-1a, 32 bits: Fowler, Noll and Vo.
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(trackId)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return `hsl(${hash % 360} 85% 50%)`;
 }
 
 /** Detections that pass the filter. */
@@ -37,11 +54,12 @@ export function drawBoxes(
   context.textBaseline = 'middle';
   for (const detection of visible(detections, filter)) {
     const [x1, y1, x2, y2] = detection.bbox.map((side) => side * scale) as [number, number, number, number];
-    context.strokeStyle = classColour(detection.class_id);
+    const { track_id, class_id } = detection;
+    context.strokeStyle = track_id === undefined ? classColour(class_id) : trackColour(track_id);
     context.lineWidth = line;
     if (filter.boxes) context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     if (!filter.labels) continue;
-    const text = `${detection.class_name} ${detection.confidence.toFixed(2)}`;
+    const text = `${detection.class_name} ${detection.confidence.toFixed(2)} ${track_id ?? ''}`.trim();
     const wide = context.measureText(text).width + textHeight;
     const tall = textHeight * 1.4;
     const left = Math.max(0, Math.min(x1, width - wide));

@@ -36,6 +36,12 @@ export function filterPanel(
       toggle('Labels', (on) => {
         filter.labels = on;
       }),
+      toggle('Zones and lines', (on) => {
+        filter.zones = on;
+      }),
+      toggle('Trails of tracks', (on) => {
+        filter.tracks = on;
+      }),
       h('label', { for: 'confidence' }, 'Least confidence ', shown, slider),
     ),
     classes,

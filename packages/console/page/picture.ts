@@ -12,6 +12,9 @@ export function frameUrl(frame: FrameFacts, what: 'frames' | 'annotated', extens
   return `/api/streams/${encodeURIComponent(frame.stream_id)}/${what}/${frameId(frame)}.${extension}`;
 }
 
+/** Draws more over a picture, boxes excepted. */
+export type Overlay = (context: CanvasRenderingContext2D, frame: FrameFacts) => void;
+
 /**
  * A canvas that shows frames of one stream with their boxes. It fetches one picture at a time: while one is under way,
  * only the newest frame asked for is remembered, so that a slow browser shows fewer frames instead of old ones.
@@ -20,15 +23,17 @@ export class Picture {
   readonly canvas: HTMLCanvasElement;
   readonly #filter: () => BoxFilter;
   readonly #fit: boolean;
+  readonly #overlay: Overlay | undefined;
   #shown: { frame: FrameFacts; bitmap: ImageBitmap } | undefined;
   #wanted: FrameFacts | undefined;
   #isBusy = false;
 
   /** @param fit decode no larger than the canvas is shown, for a wall of many */
-  constructor(canvas: HTMLCanvasElement, filter: () => BoxFilter, fit: boolean) {
+  constructor(canvas: HTMLCanvasElement, filter: () => BoxFilter, fit: boolean, overlay?: Overlay) {
     this.canvas = canvas;
     this.#filter = filter;
     this.#fit = fit;
+    this.#overlay = overlay;
   }
 
   /** What is on the canvas. */
@@ -60,6 +65,7 @@ export class Picture {
     if (!context) return;
     const filter = this.#filter();
     context.drawImage(bitmap, 0, 0);
+    this.#overlay?.(context, frame);
     drawBoxes(context, frame.detections, filter, bitmap.width / frame.width);
     canvas.dataset.frame = frameId(frame);
     canvas.ariaLabel = `${frame.stream_id}: ${summary(visible(frame.detections, filter))}`;

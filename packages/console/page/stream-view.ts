@@ -1,21 +1,18 @@
 import type { FrameFacts } from '../src/api.ts';
-import type { BoxFilter } from './boxes.ts';
-import { visible } from './boxes.ts';
-import { getJson, h, repeat, setText } from './dom.ts';
+import { type BoxFilter, SHOW_ALL, visible } from './boxes.ts';
+import { h, repeat, setText } from './dom.ts';
+import { eventsPanel } from './events-panel.ts';
 import { filterPanel } from './filter-panel.ts';
 import { dateTime, duration, rate } from './format.ts';
 import { type LiveFeed, streamState } from './live.ts';
 import { frameId, frameUrl, Picture } from './picture.ts';
+import { createPlayer } from './player.ts';
+import { scenePanel } from './scene-panel.ts';
 import { timelinePanel } from './timeline-panel.ts';
 
 /** One stream, live or frame by frame. @returns ends the view */
 export function streamView(root: HTMLElement, live: LiveFeed, streamId: string): () => void {
-  const filter: BoxFilter & { hidden: Set<string> } = {
-    boxes: true,
-    labels: true,
-    confidence: 0,
-    hidden: new Set(),
-  };
+  const filter: BoxFilter & { hidden: Set<string> } = { ...SHOW_ALL, hidden: new Set() };
   const canvas = h('canvas', {
     className: 'screen',
     role: 'img',
@@ -23,7 +20,8 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
     height: 720,
     ariaLabel: streamId,
   });
-  const picture = new Picture(canvas, () => filter, false);
+  const scene = scenePanel({ streamId, canvas, filter, redraw: () => picture.redraw() });
+  const picture = new Picture(canvas, () => filter, false, scene.draw);
   const state = h('span', { className: 'state' });
   const facts = h('span', { className: 'num dim' });
   const table = h('tbody');
@@ -33,6 +31,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   };
   const panel = filterPanel(filter, refresh);
   const timeline = timelinePanel(streamId);
+  const events = eventsPanel(streamId);
   const links = h('span', { className: 'bar' });
   const player = createPlayer(streamId, show, () => picture.frame);
 
@@ -47,15 +46,23 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
         canvas,
         h('div', { className: 'bar' }, player.bar, state, facts),
         links,
+        events.element,
         timeline.element,
       ),
-      h('aside', { ariaLabel: 'Filters and detections' }, panel.element, detectionTable(table)),
+      h(
+        'aside',
+        { ariaLabel: 'Filters, zones and detections' },
+        panel.element,
+        scene.element,
+        detectionTable(table),
+      ),
     ),
   );
 
   async function show(frame: FrameFacts): Promise<void> {
     panel.addClasses(frame.detections);
     timeline.addClasses(frame.detections);
+    scene.addFrame(frame);
     await picture.show(frame);
     if (picture.frame) tellFrame(picture.frame);
   }
@@ -95,56 +102,18 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
     frameRequest = requestAnimationFrame(play);
   };
   let frameRequest = requestAnimationFrame(play);
-  const stops = [repeat(tellState, 250), repeat(timeline.refresh, 5_000)];
+  const stops = [
+    repeat(tellState, 250),
+    repeat(timeline.refresh, 5_000),
+    repeat(scene.refresh, 5_000),
+    repeat(() => (live.health?.kafka.ok === false ? undefined : events.refresh()), 2_000),
+    scene.end,
+  ];
   document.addEventListener('keydown', player.key);
   return () => {
     cancelAnimationFrame(frameRequest);
     document.removeEventListener('keydown', player.key);
     for (const stop of stops) stop();
-  };
-}
-
-/** Pause, back and forth through the frames that the server still holds. @param current the frame that is shown */
-function createPlayer(
-  streamId: string,
-  show: (frame: FrameFacts) => Promise<void>,
-  current: () => FrameFacts | undefined,
-) {
-  let isPaused = false;
-  let frames: FrameFacts[] = [];
-  const pause = h('button', { type: 'button', title: 'Space' }, 'Pause');
-  const back = h('button', { type: 'button', title: 'Left arrow' }, 'Previous frame');
-  const forth = h('button', { type: 'button', title: 'Right arrow' }, 'Next frame');
-  const bar = h('span', { className: 'bar' }, pause, back, forth);
-
-  const toggle = async () => {
-    isPaused = !isPaused;
-    setText(pause, isPaused ? 'Back to live' : 'Pause');
-    if (isPaused) frames = await getJson(`/api/streams/${encodeURIComponent(streamId)}/frames`);
-  };
-  const step = async (by: number) => {
-    if (!isPaused) await toggle();
-    const shown = current();
-    const at = frames.findIndex((frame) => shown && frameId(frame) === frameId(shown));
-    const frame = frames[at < 0 ? frames.length - 1 : Math.max(0, Math.min(frames.length - 1, at + by))];
-    if (frame) await show(frame);
-  };
-  pause.onclick = toggle;
-  back.onclick = () => step(-1);
-  forth.onclick = () => step(1);
-  return {
-    bar,
-    isPaused: () => isPaused,
-    key(event: KeyboardEvent) {
-      const { target, key, ctrlKey, metaKey, altKey } = event;
-      const isControl = target instanceof Element && target.closest('button, input, a') !== null;
-      if (ctrlKey || metaKey || altKey || isControl) return;
-      if (key === ' ') toggle();
-      else if (key === 'ArrowLeft') step(-1);
-      else if (key === 'ArrowRight') step(1);
-      else return;
-      event.preventDefault();
-    },
   };
 }
 

@@ -1,0 +1,47 @@
+import type { FrameFacts } from '../src/api.ts';
+import { getJson, h, setText } from './dom.ts';
+import { frameId } from './picture.ts';
+
+/** Pause, back and forth through the frames that the server still holds. @param current the frame that is shown */
+export function createPlayer(
+  streamId: string,
+  show: (frame: FrameFacts) => Promise<void>,
+  current: () => FrameFacts | undefined,
+) {
+  let isPaused = false;
+  let frames: FrameFacts[] = [];
+  const pause = h('button', { type: 'button', title: 'Space' }, 'Pause');
+  const back = h('button', { type: 'button', title: 'Left arrow' }, 'Previous frame');
+  const forth = h('button', { type: 'button', title: 'Right arrow' }, 'Next frame');
+  const bar = h('span', { className: 'bar' }, pause, back, forth);
+
+  const toggle = async () => {
+    isPaused = !isPaused;
+    setText(pause, isPaused ? 'Back to live' : 'Pause');
+    if (isPaused) frames = await getJson(`/api/streams/${encodeURIComponent(streamId)}/frames`);
+  };
+  const step = async (by: number) => {
+    if (!isPaused) await toggle();
+    const shown = current();
+    const at = frames.findIndex((frame) => shown && frameId(frame) === frameId(shown));
+    const frame = frames[at < 0 ? frames.length - 1 : Math.max(0, Math.min(frames.length - 1, at + by))];
+    if (frame) await show(frame);
+  };
+  pause.onclick = toggle;
+  back.onclick = () => step(-1);
+  forth.onclick = () => step(1);
+  return {
+    bar,
+    isPaused: () => isPaused,
+    key(event: KeyboardEvent) {
+      const { target, key, ctrlKey, metaKey, altKey } = event;
+      const isControl = target instanceof Element && target.closest('button, input, a') !== null;
+      if (ctrlKey || metaKey || altKey || isControl) return;
+      if (key === ' ') toggle();
+      else if (key === 'ArrowLeft') step(-1);
+      else if (key === 'ArrowRight') step(1);
+      else return;
+      event.preventDefault();
+    },
+  };
+}

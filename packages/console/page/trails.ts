@@ -1,0 +1,37 @@
+import type { Point } from '@video-pipeline/scene';
+import type { FrameFacts } from '../src/api.ts';
+
+/** How long a trail is. */
+const TRAIL_MS = 5_000;
+/** How far back one may step. */
+const KEPT_MS = 60_000;
+
+/** Where each track has been: the middles of its boxes' lower sides, relative to the frame, 0..1. */
+export class Trails {
+  /** Track id -> capture time -> place. */
+  readonly #tracks = new Map<string, Map<number, Point>>();
+
+  /** Takes a frame, in any order, as often as it is shown. */
+  add({ captured_at, width, height, detections }: FrameFacts): void {
+    for (const { track_id, bbox } of detections) {
+      if (track_id === undefined) continue;
+      const places = this.#tracks.get(track_id) ?? new Map<number, Point>();
+      const [x1, , x2, y2] = bbox;
+      places.set(captured_at, [(x1 + x2) / 2 / width, y2 / height]);
+      this.#tracks.set(track_id, places);
+    }
+    for (const [trackId, places] of this.#tracks) {
+      for (const at of places.keys()) if (at < captured_at - KEPT_MS) places.delete(at);
+      if (places.size === 0) this.#tracks.delete(trackId);
+    }
+  }
+
+  /** The track's way over the five seconds up to `at`, the oldest place first. */
+  of(trackId: string, at: number): Point[] {
+    const places = [...(this.#tracks.get(trackId) ?? [])];
+    return places
+      .filter(([time]) => time <= at && time > at - TRAIL_MS)
+      .sort(([a], [b]) => a - b)
+      .map(([, place]) => place);
+  }
+}
