@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { RequestError } from './errors.ts';
 import { INPUT_NAME, OUTPUT_NAME, readInferRequest } from './open-inference-codec.ts';
@@ -76,7 +77,10 @@ export async function infer(
         name: OUTPUT_NAME,
         datatype: 'BYTES',
         shape: [results.length],
-        data: results.map((result) => JSON.stringify(result)),
+        // With the picture's checksum: an answer's order alone would have to be trusted.
+        data: results.map((result, index) =>
+          JSON.stringify({ ...result, crc32: crc32(pictures[index] ?? '') }),
+        ),
       },
     ],
   };

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import { afterEach, describe, expect, test } from 'vitest';
 import { DetectorError } from './detector.ts';
@@ -89,6 +90,16 @@ describe('a server that speaks the Open Inference Protocol', () => {
     expect(await detector.detect([frame(0)])).toEqual([
       { model: 'nano det', ...seen(person([0, 0, 100, 50])) },
     ]);
+  });
+
+  test('results that say they are of another picture are not taken', async () => {
+    let order = [0, 1];
+    const { detector } = await detectorOn(({ path }) =>
+      path === '/health' ? health : oip(...order.map((at) => ({ ...seen(), crc32: crc32(frame(at).jpeg) }))),
+    );
+    expect(await detector.detect([frame(0), frame(1)])).toHaveLength(2);
+    order = [1, 0];
+    await expect(detector.detect([frame(0), frame(1)])).rejects.toThrow(/item 0 is of another picture/);
   });
 
   test('after another model took the place, its name is asked again', async () => {

@@ -1,4 +1,5 @@
 import { type Config, ConfigError, readConfig } from '@video-pipeline/config';
+import { bisecting } from './bisect.ts';
 import type { Detector } from './detector.ts';
 import { createHttpDetector } from './http.ts';
 import { createSageMakerDetector } from './sagemaker.ts';
@@ -18,7 +19,7 @@ export const DETECTOR_VARIABLES = [
 ] as const;
 
 /**
- * The detector that the environment names. Nothing is sent before it is used.
+ * The detector that the environment names; frames that it refuses get an error each. Nothing is sent before it is used.
  * @throws ConfigError when the SageMaker endpoint has no name
  */
 export function createDetector(
@@ -27,11 +28,13 @@ export function createDetector(
   const timeoutMs = config.INFERENCE_TIMEOUT_SECONDS * 1000;
   const threshold = config.INFERENCE_CONFIDENCE_THRESHOLD;
   if (config.INFERENCE_BACKEND === 'http') {
-    return createHttpDetector({ url: config.INFERENCE_SERVICE_URL, timeoutMs, threshold });
+    return bisecting(createHttpDetector({ url: config.INFERENCE_SERVICE_URL, timeoutMs, threshold }));
   }
   const endpointName = config.SAGEMAKER_ENDPOINT_NAME;
   if (!endpointName) {
     throw new ConfigError('SAGEMAKER_ENDPOINT_NAME is needed when INFERENCE_BACKEND is sagemaker');
   }
-  return createSageMakerDetector({ endpointName, region: config.AWS_REGION, timeoutMs, threshold });
+  return bisecting(
+    createSageMakerDetector({ endpointName, region: config.AWS_REGION, timeoutMs, threshold }),
+  );
 }

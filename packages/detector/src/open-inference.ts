@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import type { Frame } from '@video-pipeline/frame';
 import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
 import type { FrameResult } from './detector.ts';
@@ -39,8 +40,9 @@ export function encodeRequest(frames: readonly Frame[], threshold: number): Bina
 
 /**
  * Reads the answer: an output `detections` of datatype BYTES, one JSON text a frame, each
- * `{"width","height","detections"}` or `{"error"}`.
- * @throws DetectorError when it isn't that, or isn't for so many frames
+ * `{"width","height","detections"}` or `{"error"}`. An item may say which picture it is of by `crc32`, the
+ * CRC-32 of the JPEG's bytes; our server does.
+ * @throws DetectorError when it isn't that, isn't for so many frames, or is of another picture
  */
 export function decodeAnswer(json: string, frames: readonly Frame[], threshold: number): FrameResult[] {
   const answer = parseJson(json);
@@ -55,6 +57,11 @@ export function decodeAnswer(json: string, frames: readonly Frame[], threshold: 
   }
   return data.map((text, index) => {
     if (typeof text !== 'string') throw badAnswer(`item ${index} is not text`);
-    return parseResult(parseJson(text), model, threshold, `item ${index}`);
+    const item = parseJson(text);
+    const jpeg = frames[index]?.jpeg ?? '';
+    if (isRecord(item) && item.crc32 !== undefined && item.crc32 !== crc32(jpeg)) {
+      throw badAnswer(`item ${index} is of another picture`);
+    }
+    return parseResult(item, model, threshold, `item ${index}`);
   });
 }

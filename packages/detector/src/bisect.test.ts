@@ -1,0 +1,46 @@
+import type { Frame } from '@video-pipeline/frame';
+import { expect, test, vi } from 'vitest';
+import { bisecting } from './bisect.ts';
+import { DetectorError } from './detector.ts';
+
+const frames: Frame[] = Array.from({ length: 25 }, (_, frameNumber) => ({
+  streamId: 'gate',
+  frameNumber,
+  session: 's',
+  capturedAt: 0,
+  width: 4,
+  height: 4,
+  jpeg: Buffer.from([frameNumber]),
+}));
+const seen = { model: 'm', width: 4, height: 4, detections: [] };
+
+/** A server that answers `status` to every request with one of the frames `bad` in it. */
+const refusing = (bad: readonly number[], status: number) =>
+  vi.fn(async (asked: readonly Frame[]) => {
+    const has = asked.some(({ frameNumber }) => bad.includes(frameNumber));
+    if (has) throw new DetectorError(`answered ${status}`, { status });
+    return asked.map(() => seen);
+  });
+
+test.each([400, 413, 415, 422])(
+  'frames that are refused with %s get that as their error, the others their results',
+  async (status) => {
+    const detect = refusing([3, 17], status);
+    const results = await bisecting({ detect }).detect(frames);
+    expect(results).toEqual(
+      frames.map(({ frameNumber }) =>
+        [3, 17].includes(frameNumber) ? { model: '', error: `answered ${status}` } : seen,
+      ),
+    );
+    expect(detect.mock.calls.length).toBeLessThan(25);
+  },
+);
+
+test.each([401, 404, 429, 500, 503])(
+  '%s is no fault of the frames: thrown, and asked once',
+  async (status) => {
+    const detect = refusing([3], status);
+    await expect(bisecting({ detect }).detect(frames)).rejects.toThrow(`answered ${status}`);
+    expect(detect).toHaveBeenCalledTimes(1);
+  },
+);
