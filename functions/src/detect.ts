@@ -1,6 +1,12 @@
 import { readConfig } from '@video-pipeline/config';
 import { createDetector, type Detector, DetectorError, type FrameResult } from '@video-pipeline/detector';
-import { type DetectedFrame, decodeFrame, type Frame, type MSKEvent } from '@video-pipeline/frame';
+import {
+  type DetectedFrame,
+  decodeFrame,
+  type Frame,
+  MAX_DETECTIONS_BYTES,
+  type MSKEvent,
+} from '@video-pipeline/frame';
 import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka';
 import { createQuarantine, createStore } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
@@ -53,6 +59,10 @@ function judge(frame: Frame, result: FrameResult | undefined): DetectedFrame | s
   const { model, width, height, detections } = result;
   if (width !== frame.width || height !== frame.height) {
     return `the JPEG is ${width}x${height} pixels, its record says ${frame.width}x${frame.height}`;
+  }
+  // Half of what a record carries, since tracks are yet to be named.
+  if (Buffer.byteLength(JSON.stringify(detections)) > MAX_DETECTIONS_BYTES / 2) {
+    return `${detections.length} detections are more than a record carries`;
   }
   return { ...frame, detections, model };
 }

@@ -140,6 +140,17 @@ describe('detect', () => {
     await expect(handler(eventOf('video-frames', [[encodeFrame(frame('gate', 0))]]))).rejects.toThrow();
   });
 
+  test('a frame with more detections than a record carries goes to failed/', async () => {
+    const one = frame('gate', 0).detections;
+    const crowd = { ...good, detections: Array.from({ length: 10_000 }, () => one).flat() };
+    const { handler, published, objects } = setUp(seeing((index) => (index === 1 ? crowd : good)));
+    await handler(eventOf('video-frames', [[0, 1, 2].map((number) => encodeFrame(frame('gate', number)))]));
+    expect(published.map(({ frameNumber }) => frameNumber)).toEqual([0, 2]);
+    expect(JSON.parse(String(objects.get('failed/detect/video-frames-0-101')?.body))).toMatchObject({
+      reason: '10000 detections are more than a record carries',
+    });
+  });
+
   test('an event with nothing usable asks no detector', async () => {
     const detect = vi.fn();
     const { handler, objects } = setUp({ detect });
@@ -165,6 +176,17 @@ describe('publish', () => {
     const messages = [frame('gate', 0), frame('yard', 1)].map(encodeDetectedFrame);
     expect(send).toHaveBeenNthCalledWith(1, { topic: 'detections', acks: -1, messages });
   });
+});
+
+test('a batch that is too much for one send goes out in several, in order', async () => {
+  const send = vi.fn(async (_sent: { messages: { value: Buffer | string | null }[] }) => []);
+  const frames = [0, 1, 2].map((number) => ({
+    ...frame('gate', number),
+    jpeg: Buffer.alloc(1_800_000, number),
+  }));
+  await createPublish(createSend({ connect: async () => {}, send }), 'detections')(frames);
+  const firstBytes = send.mock.calls.map(([{ messages }]) => messages.map(({ value }) => value?.[0]));
+  expect(firstBytes).toEqual([[0, 1], [2]]);
 });
 
 describe('annotate', () => {

@@ -9,6 +9,12 @@ import type { Producer } from '@video-pipeline/kafka';
 /** Sends records to a topic, in order; resolves once every in-sync replica has them. */
 export type Send = (topic: string, messages: Parameters<Producer['send']>[0]['messages']) => Promise<void>;
 
+/**
+ * What goes into one send, bytes: a topic takes record batches of 6 MB, and all of a send may be for one partition.
+ * A single message may be larger.
+ */
+const MAX_SEND_BYTES = 4 * 1024 * 1024;
+
 /** Sends by a producer; connects at first use, and again where that failed. */
 export function createSend(producer: Pick<Producer, 'connect' | 'send'>): Send {
   let connected: Promise<void> | undefined;
@@ -21,8 +27,29 @@ export function createSend(producer: Pick<Producer, 'connect' | 'send'>): Send {
       connected = undefined;
       throw error;
     }
-    await producer.send({ topic, acks: -1, messages });
+    for (const some of inSends(messages)) await producer.send({ topic, acks: -1, messages: some });
   };
+}
+
+/** Cuts a list where a send would grow over {@link MAX_SEND_BYTES}; keeps its order. */
+function inSends<Message extends Parameters<Send>[1][number]>(messages: readonly Message[]): Message[][] {
+  const sends: Message[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const message of messages) {
+    const size = sizeOf(message);
+    if (bytes + size > MAX_SEND_BYTES) {
+      sends.push([]);
+      bytes = 0;
+    }
+    sends.at(-1)?.push(message);
+    bytes += size;
+  }
+  return sends;
+}
+
+function sizeOf({ value, headers = {} }: Parameters<Send>[1][number]): number {
+  const texts = Object.values(headers).flat();
+  return texts.reduce((sum, text = '') => sum + Buffer.byteLength(text), Buffer.byteLength(value ?? ''));
 }
 
 /** A frame for `detections`. */

@@ -34,7 +34,8 @@ const MAX_SIDE = 65_535;
 const MAX_TIME = 8.64e15;
 const MAX_HEADER_BYTES = 1024;
 const MAX_TRACK_ID_LENGTH = 64;
-const MAX_DETECTIONS_BYTES = 512 * 1024;
+/** The longest JSON of a frame's detections in a record, bytes: some 5,000 objects. */
+export const MAX_DETECTIONS_BYTES = 512 * 1024;
 
 /** @returns the record for the topic `video-frames`. */
 export function encodeFrame(frame: Frame): EncodedRecord {
