@@ -93,11 +93,13 @@ interface Detected {
 async function readDetected({ kafka, detectionsTopic }: AuditOptions): Promise<Map<string, Detected>> {
   const detected = new Map<string, Detected>();
   await readTopic(kafka, detectionsTopic, (record) => {
-    const frame = tryDecode(record, decodeDetectedFrame);
+    // What was seen may be what is wrong with the record: it still is of a frame.
+    const frame = tryDecode(record);
     if (!frame) return;
     const { topic, partition, offset } = record;
+    const { detections = [] } = tryDecode(record, decodeDetectedFrame) ?? {};
     const records = [...(detected.get(idOf(frame))?.records ?? []), { topic, partition, offset }];
-    detected.set(idOf(frame), { digest: digest(frame.jpeg), detections: frame.detections, records });
+    detected.set(idOf(frame), { digest: digest(frame.jpeg), detections, records });
   });
   return detected;
 }
