@@ -12,7 +12,7 @@ import { createQuarantine, createStore } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { createPublish, createSend, type Publish } from './publish.ts';
 import { byStream, decodeRecords, type FailureDependencies, type Received, setAside } from './records.ts';
-import { createScenes, readScenes, SCENE_VARIABLES, type Scenes } from './scenes.ts';
+import { createScenes, SCENE_VARIABLES, type Scenes, scenesReader } from './scenes.ts';
 
 export interface DetectDependencies extends FailureDependencies {
   detector: Detector;
@@ -81,8 +81,7 @@ const logger = createLogger('detect');
 const config = readConfig(['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC', 'S3_PREFIX', ...SCENE_VARIABLES]);
 const kafka = connectKafka('detect', logger);
 const send = createSend(orderedProducer(kafka));
-const configs = readScenes(config);
-const hasScenes = configs.size > 0 || config.ALLOWED_CLASSES !== undefined;
+const hasScenes = SCENE_VARIABLES.some((name) => config[name] !== undefined);
 
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
 export const handler = createDetect({
@@ -90,7 +89,7 @@ export const handler = createDetect({
   publish: createPublish(send, config.KAFKA_DETECTIONS_TOPIC),
   scenes: hasScenes
     ? createScenes({
-        configs,
+        configs: scenesReader(config, logger),
         allowedClasses: config.ALLOWED_CLASSES,
         prefix: config.S3_PREFIX,
         detectionsTopic: config.KAFKA_DETECTIONS_TOPIC,

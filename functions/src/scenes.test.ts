@@ -1,3 +1,6 @@
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   addCheckpoint,
   type DetectedFrame,
@@ -10,10 +13,10 @@ import {
 import type { Tail, TailRecord } from '@video-pipeline/kafka';
 import { type SceneConfig, type SceneEvent, sceneConfigSchema } from '@video-pipeline/scene';
 import fc from 'fast-check';
-import { beforeEach, expect, test, vi } from 'vitest';
+import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { createDetect } from './detect.ts';
 import type { PublishedFrame } from './publish.ts';
-import { createScenes } from './scenes.ts';
+import { createScenes, scenesReader } from './scenes.ts';
 
 const write = vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
 beforeEach(() => void write.mockClear());
@@ -126,7 +129,7 @@ function startProcess(
     if (fault === when) throw new Error(when);
   };
   const scenes = createScenes({
-    configs,
+    configs: () => configs,
     allowedClasses: undefined,
     prefix: 'annotated',
     detectionsTopic: 'detections',
@@ -275,4 +278,31 @@ test('what was filtered is counted by reason', async () => {
   expect(lines.some((line) => line.includes('"FilteredByArea":10') && line.includes('"stream":"gate"'))).toBe(
     true,
   );
+});
+
+test('a list of streams that changes is read again, and one that becomes wrong is not', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'scenes-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'streams.yaml');
+  const put = (text: string) => {
+    writeFileSync(`${file}.new`, text);
+    renameSync(`${file}.new`, file);
+  };
+  const log = { info: vi.fn(), error: vi.fn() };
+  put('- id: yard\n');
+  const scenes = scenesReader({ STREAMS: undefined, STREAMS_FILE: file }, log);
+  expect([...scenes().keys()]).toEqual([]);
+  put('- id: yard\n  scene: {}\n');
+  expect([...scenes().keys()]).toEqual(['yard']);
+  expect(scenes()).toBe(scenes());
+  expect(log.info).toHaveBeenCalledTimes(1);
+  put('- id: yard\n  scene: 5\n');
+  expect([...scenes().keys()]).toEqual(['yard']);
+  expect(scenes().size).toBe(1);
+  expect(log.error).toHaveBeenCalledTimes(1);
+  rmSync(file);
+  expect(scenes().size).toBe(1);
+  expect(log.error).toHaveBeenCalledTimes(2);
+  put('- id: door\n  scene: {}\n');
+  expect([...scenes().keys()]).toEqual(['door']);
 });

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { type Config, readStreamsText } from '@video-pipeline/config';
 import { type Checkpoint, checkpointOf, type DetectedFrame, type MSKEvent } from '@video-pipeline/frame';
 import type { Tail } from '@video-pipeline/kafka';
@@ -11,7 +12,7 @@ import {
   sceneConfigSchema,
   tracksObjects,
 } from '@video-pipeline/scene';
-import { emitMetrics } from '@video-pipeline/telemetry';
+import { emitMetrics, type Logger } from '@video-pipeline/telemetry';
 import { History, type Span, sourceOf, spansOf } from './history.ts';
 import type { PublishedFrame, Send } from './publish.ts';
 import { byStream, type Received } from './records.ts';
@@ -31,8 +32,8 @@ export interface Scenes {
 }
 
 export interface ScenesDependencies {
-  /** By stream. */
-  configs: ReadonlyMap<string, SceneConfig>;
+  /** What holds now, by stream; asked before every batch. */
+  configs: () => ReadonlyMap<string, SceneConfig>;
   /** For streams that don't say it themselves. */
   allowedClasses: readonly string[] | undefined;
   /** First folder of annotated frames. */
@@ -61,7 +62,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
 
   /** The scene as it was before the span; from memory, or from the topics when the stream was not here before. */
   async function open(streamId: string, span: Span): Promise<Scene> {
-    const config = configs.get(streamId) ?? PLAIN;
+    const config = configs().get(streamId) ?? PLAIN;
     const options = { prefix, allowedClasses };
     if (!tracksObjects(config)) return new Scene(streamId, config, options);
     let state = history.newest(streamId, span.source);
@@ -174,10 +175,39 @@ function reportFiltered(streamId: string, removed: Filtered['removed']): void {
 export const SCENE_VARIABLES = ['STREAMS', 'STREAMS_FILE', 'ALLOWED_CLASSES'] as const;
 
 /**
- * The scenes that the environment names, by stream.
- * @throws ConfigError, StreamsError
+ * The scenes that the environment names, by stream. A file is read again once it has changed; the former scenes go on
+ * where it has become wrong.
+ * @throws ConfigError, StreamsError when they are wrong from the beginning
  */
-export function readScenes(config: Config<'STREAMS' | 'STREAMS_FILE'>): Map<string, SceneConfig> {
+export function scenesReader(
+  config: Config<'STREAMS' | 'STREAMS_FILE'>,
+  log: Pick<Logger, 'info' | 'error'>,
+): () => ReadonlyMap<string, SceneConfig> {
+  let scenes = readScenes(config);
+  if (config.STREAMS !== undefined || config.STREAMS_FILE === undefined) return () => scenes;
+  const file = config.STREAMS_FILE;
+  let version = versionOf(file);
+  return () => {
+    const now = versionOf(file);
+    if (now === version) return scenes;
+    version = now;
+    try {
+      scenes = readScenes(config);
+      log.info('scenes read again');
+    } catch (error) {
+      log.error('scenes not read again, the former ones go on', error as Error);
+    }
+    return scenes;
+  };
+}
+
+function readScenes(config: Config<'STREAMS' | 'STREAMS_FILE'>): Map<string, SceneConfig> {
   const streams = readStreamsText(config);
   return streams ? parseScenes(streams.text, streams.where) : new Map();
+}
+
+/** What differs once a file was written or another one put in its place. */
+function versionOf(file: string): string {
+  const { ino, mtimeMs, size } = statSync(file, { throwIfNoEntry: false }) ?? {};
+  return [ino, mtimeMs, size].join();
 }
