@@ -20,10 +20,11 @@ export function parseStreamList<Entry extends { id: string }>(
   where: string,
 ): Entry[] {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines });
+  // Pretty errors quote the text, which may hold a password, and take time by the square of their number.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' });
   const [syntax] = document.errors;
   if (syntax) {
-    throw new StreamsError(`${where}: line ${syntax.linePos?.[0].line ?? 1}: not YAML (${syntax.code})`);
+    throw new StreamsError(`${where}: line ${lines.linePos(syntax.pos[0]).line}: not YAML (${syntax.code})`);
   }
   const list = document.contents;
   if (!isSeq<Node>(list)) throw new StreamsError(`${where}: must be a list of streams: [{id: ..., ...}]`);

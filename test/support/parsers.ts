@@ -1,0 +1,182 @@
+import { checkpointOf, decodeDetectedFrame, type Frame, InvalidRecordError } from '@video-pipeline/frame';
+import { parseSceneEvent, parseScenes, StreamsError } from '@video-pipeline/scene';
+import { parseMetrics } from '@video-pipeline/telemetry';
+import { redact } from '../../ingest-host/src/redact.ts';
+import { parseStreams } from '../../ingest-host/src/streams.ts';
+import { readMetadata } from '../../model/src/model-metadata.ts';
+import { decodeModel } from '../../model/src/onnx/schema.ts';
+import { RequestError } from '../../model/src/server/errors.ts';
+import { readInferRequest } from '../../model/src/server/open-inference-codec.ts';
+import { createAuthenticator } from '../../packages/camera/src/auth.ts';
+import {
+  chooseTransport,
+  MalformedRequestError,
+  parseRequest,
+  RequestReader,
+} from '../../packages/camera/src/rtsp-message.ts';
+import { CursorError, decodeCursor } from '../../packages/console/src/cursor.ts';
+import { DetectorError } from '../../packages/detector/src/detector.ts';
+import { decodeAnswer } from '../../packages/detector/src/open-inference.ts';
+import { decodePredict } from '../../packages/detector/src/predict.ts';
+
+/** Everything that reads what others wrote: a right answer or an error of these classes, soon. */
+export interface Parser {
+  parse(input: Buffer): unknown;
+  errors: readonly (new (...args: never[]) => Error)[];
+  /** Something it takes, to begin from. */
+  good: string;
+  /** Length of a big input; left out, 200,000. */
+  bigBytes?: number;
+}
+
+const detection = { class_id: 0, class_name: 'person', confidence: 0.9, bbox: [1, 2, 3, 4] };
+const frame: Frame = {
+  streamId: 'gate',
+  frameNumber: 3,
+  session: 's',
+  capturedAt: 0,
+  width: 640,
+  height: 480,
+  jpeg: Buffer.from('jpeg'),
+};
+/** Of a good record of `detections`, but for what was detected. */
+export const headers = {
+  stream_id: 'gate',
+  frame_number: '3',
+  session: 's',
+  captured_at: '0',
+  width: '640',
+  height: '480',
+  model: 'nanodet',
+};
+const streams =
+  '- id: gate\n  url: rtsp://cam/1\n  scene: {zones: {lawn: {polygon: [[0, 0], [1, 0], [1, 1]]}}}\n';
+const rtsp =
+  'SETUP rtsp://h/yard RTSP/1.0\r\nCSeq: 1\r\nAuthorization: Digest username="u", nonce="n"\r\n\r\n';
+
+const binaryHeader = JSON.stringify({
+  inputs: [{ name: 'image', datatype: 'BYTES', shape: [1], parameters: { binary_data_size: 8 } }],
+});
+
+export const parsers: Record<string, Parser> = {
+  'a header of a Kafka record': {
+    parse: (value) =>
+      decodeDetectedFrame({
+        key: 'gate',
+        value: Buffer.from('x'),
+        headers: { ...headers, detections: value },
+      }),
+    errors: [InvalidRecordError],
+    good: JSON.stringify([detection]),
+  },
+  'a checkpoint': {
+    parse: (at) => checkpointOf({ key: null, value: null, headers: { checkpoint_at: at, checkpoint: at } }),
+    errors: [],
+    good: 'video-frames-3:17',
+  },
+  'an event': {
+    parse: parseSceneEvent,
+    errors: [],
+    good: JSON.stringify({
+      event_id: '0'.repeat(32),
+      type: 'count_over',
+      rule: 'r',
+      stream_id: 's',
+      at: 1,
+      frames: ['f'],
+    }),
+  },
+  'the list of streams of ingest': {
+    parse: (text) => parseStreams(text.toString(), { frameRate: 10, quality: 85 }, 'STREAMS'),
+    errors: [StreamsError],
+    good: streams,
+    // The operator's own file.
+    bigBytes: 20_000,
+  },
+  'the scenes of detect': {
+    parse: (text) => parseScenes(text.toString(), 'STREAMS'),
+    errors: [StreamsError],
+    good: streams,
+    // The operator's own file.
+    bigBytes: 20_000,
+  },
+  "an inference server's answer": {
+    parse: (json) => decodeAnswer(json.toString(), [frame], 0.5),
+    errors: [DetectorError],
+    good: JSON.stringify({
+      model_name: 'm',
+      outputs: [
+        { name: 'detections', data: [JSON.stringify({ width: 9, height: 9, detections: [detection] })] },
+      ],
+    }),
+  },
+  'the answer of /predict': {
+    parse: (json) => decodePredict(json.toString(), [frame], 0.5),
+    errors: [DetectorError],
+    good: JSON.stringify({
+      model: 'm',
+      results: [{ frame_number: 3, width: 9, height: 9, detections: [detection] }],
+    }),
+  },
+  'an Open Inference request in JSON': {
+    parse: (body) => readInferRequest(body, undefined),
+    errors: [RequestError],
+    good: JSON.stringify({
+      id: '1',
+      inputs: [{ name: 'image', datatype: 'BYTES', shape: [1], data: ['/9j/'] }],
+    }),
+  },
+  'a binary Open Inference request': {
+    parse: (body) => readInferRequest(body, Math.min(body.length, binaryHeader.length)),
+    errors: [RequestError],
+    good: `${binaryHeader}\x04\0\0\0jpeg`,
+  },
+  "a model file's metadata": {
+    parse: (text) => {
+      const value = text.toString();
+      return readMetadata(['names', 'stride', 'imgsz', 'iou', 'task'].map((key) => ({ key, value })));
+    },
+    errors: [],
+    good: `{0: 'person', 1: "it's", 640: 'x'}`,
+  },
+  'a model file': {
+    parse: (bytes) => decodeModel(bytes),
+    // Named by whoever reads the file: UnsupportedModelError.
+    errors: [Error],
+    good: '\x08\x08\x12\x01p\x3a\x03\x12\x01g',
+  },
+  'an RTSP connection': {
+    parse: (bytes) => new RequestReader().push(bytes),
+    errors: [MalformedRequestError],
+    good: rtsp,
+  },
+  'an RTSP transport': {
+    parse: (text) => chooseTransport(text.toString(), 0),
+    errors: [],
+    good: 'RTP/AVP;unicast;client_port=5000-5001',
+  },
+  "a camera's user": {
+    parse: (text) =>
+      createAuthenticator('u:p').accepts({
+        ...parseRequest(rtsp.trim()),
+        headers: { authorization: text.toString() },
+      }),
+    errors: [],
+    good: 'Digest username="u", nonce="n", uri="x", response="y"',
+  },
+  'a place in a search': {
+    parse: (text) => decodeCursor(text.toString()),
+    errors: [CursorError],
+    good: Buffer.from('["date=2026-11-25/hour=07",1,"k",2]').toString('base64url'),
+  },
+  'a log line with metrics': {
+    parse: (text) => parseMetrics(text.toString()),
+    errors: [],
+    good: '{"_aws":{"CloudWatchMetrics":[]},"service":"detect","stream":"gate","FramesDetected":[1,2]}',
+  },
+  'an error that may hold a password': {
+    parse: (text) => redact(text.toString()),
+    errors: [],
+    good: "can't open rtsp://u:p@cam/1?user=a",
+  },
+};
