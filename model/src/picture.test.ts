@@ -107,6 +107,25 @@ test.each([
   expect(worst).toBeLessThanOrEqual(4);
 });
 
+test.each([
+  [40, 30],
+  [32, 24],
+  [47, 31],
+])('%i x %i enlarged between the centres of pixels, the outermost ones aside', async (width, height) => {
+  const raw = { width, height, channels: 3 } as const;
+  const pixels = Buffer.from(Array.from({ length: width * height * 3 }, (_, at) => (at * at * 31) & 255));
+  const png = await sharp(pixels, { raw }).png().toBuffer();
+  const { box, rgb } = await decode(png);
+  const expected = interLinear(pixels, width, height, box.width, box.height);
+  const isOutermost = (at: number) => {
+    const [x, y] = [Math.floor(at / 3) % box.width, Math.floor(at / 3 / box.width)];
+    return x === 0 || y === 0 || x === box.width - 1 || y === box.height - 1;
+  };
+  const differences = expected.map((value, at) => (isOutermost(at) ? 0 : Math.abs(value - (rgb[at] ?? 999))));
+  expect(rgb.length).toBe(expected.length);
+  expect(Math.max(...differences)).toBeLessThanOrEqual(4);
+});
+
 /** `cv2.resize` with INTER_LINEAR by its definition, in floating point. */
 function interLinear(
   from: Buffer,

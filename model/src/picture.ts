@@ -3,6 +3,9 @@ import type { Letterbox } from './letterbox.ts';
 
 /** The grey of letterbox bars that YOLO models are trained with. */
 const BAR = 114;
+const BAR_COLOUR = { r: BAR, g: BAR, b: BAR };
+/** Enlarged further, more than the outermost pixels would be lost in the bars. */
+const MOST_BILINEAR = 2;
 
 // libvips' own threads and cache only get in the way: frames are decoded side by side, each once.
 sharp.concurrency(1);
@@ -52,7 +55,7 @@ export async function decodePicture(bytes: Uint8Array, options: DecodeOptions): 
     const box = options.place(width, height);
     const { data, info } = await scale(image.autoOrient(), width, height, box, options.resize)
       .toColourspace('srgb')
-      .flatten({ background: { r: BAR, g: BAR, b: BAR } })
+      .flatten({ background: BAR_COLOUR })
       .raw()
       .toBuffer({ resolveWithObject: true });
     if (data.length !== box.width * box.height * 3) {
@@ -74,12 +77,20 @@ function scale(
   how: DecodeOptions['resize'],
 ): Sharp {
   const [x, y] = [box.width / width, box.height / height];
-  // Of libvips' kernels, the cubic one comes nearest to OpenCV's two taps when it shrinks.
-  if (how === 'fast' || x >= 1 || y >= 1) {
+  if (x === 1 && y === 1) return image;
+  const isBilinear = x < 1 && y < 1 ? how === 'opencv' : x > 1 && y > 1 && Math.max(x, y) <= MOST_BILINEAR;
+  if (!isBilinear) {
+    // Of libvips' kernels, the cubic one comes nearest to OpenCV's two taps when it shrinks.
     return image.resize(box.width, box.height, { fit: 'fill', kernel: x < 1 ? 'cubic' : 'linear' });
   }
-  // Two taps a side however far it shrinks, between the centres of pixels: `cv2.resize` with INTER_LINEAR.
-  return image.affine([x, 0, 0, y], { interpolator: 'bilinear', odx: (x - 1) / 2, ody: (y - 1) / 2 });
+  // Two taps a side however far it shrinks, between the centres of pixels: `cv2.resize` with INTER_LINEAR. When it
+  // enlarges, libvips' own resize would set the picture off by half a pixel.
+  return image.affine([x, 0, 0, y], {
+    interpolator: 'bilinear',
+    odx: (x - 1) / 2,
+    ody: (y - 1) / 2,
+    background: BAR_COLOUR,
+  });
 }
 
 /**

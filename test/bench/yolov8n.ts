@@ -1,10 +1,15 @@
 import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cacheDir } from '@video-pipeline/assets';
 import { COCO_CLASSES } from '../../model/src/nanodet/coco.ts';
 import { addDetectionOutput } from '../../model/src/onnx/detection-output.ts';
 import { GraphBuilder } from '../../model/src/onnx/graph-builder.ts';
 
 /** Bins of the distribution over distances: YOLOv8's `reg_max`. */
 const BINS = 16;
+
+/** Where `npm run reference:yolov8n` leaves the same model as ultralytics itself exports it. */
+export const EXPORTED_YOLOV8N = join(cacheDir(), 'bench', 'yolov8n-exported.onnx');
 
 /** What was built: weights, and multiply-adds times two for one picture of 640 x 640. */
 export interface ModelCost {
@@ -15,8 +20,8 @@ export interface ModelCost {
 /**
  * Writes YOLOv8n with fixed random weights: the architecture, cost, inputs and outputs of the published model
  * (https://github.com/ultralytics/ultralytics/blob/main/ultralytics/cfg/models/v8/yolov8.yaml, scale n, batch
- * normalisation folded), to measure speed with. What it detects means nothing; at a threshold of 0.25 it is a few
- * boxes a picture.
+ * normalisation folded), to measure speed with and to compare with ultralytics. What it detects means nothing; at a
+ * threshold of 0.25 it is a few boxes a picture, at 0.1 some forty.
  */
 export async function buildYolov8n(path: string): Promise<ModelCost> {
   const g = new GraphBuilder();

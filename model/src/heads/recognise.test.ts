@@ -7,6 +7,7 @@ const one = (...shape: (number | string)[]) => [{ name: 'output0', shape }];
 
 test.each([
   ['yolov8', one('batch', 84, 'anchors'), anySize, 80],
+  ['yolov8', one('batch', 'Concatoutput0_dim_1', 'anchors'), anySize, 80],
   ['yolov8', one(1, 84, 8400), size640, undefined],
   ['yolov8', one(1, 6, 8400), size640, 2],
   ['yolov5', one('batch', 'anchors', 85), anySize, 80],

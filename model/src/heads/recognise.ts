@@ -62,6 +62,8 @@ export function recogniseHead(model: ModelShape): HeadName | undefined {
   if (model.outputs.length === 2) return recogniseDetr(model.outputs);
   const [output] = model.outputs;
   if (!output || model.outputs.length > 1) return undefined;
+  // Ultralytics names the sizes that vary; the others may then have lost their numbers.
+  if (output.shape[2] === 'anchors') return 'yolov8';
   const [, rows, columns] = output.shape.map((size) => (typeof size === 'number' ? size : Number.NaN));
   const matrix = { rows: rows ?? 0, columns: columns ?? 0, cells: cellsOf(model), classes: model.classes };
   const fitting = singleOutput.filter(([, fits]) => fits(matrix));

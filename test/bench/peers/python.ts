@@ -1,0 +1,94 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { cacheDir } from '@video-pipeline/assets';
+import { freePort } from '../../../packages/local/src/processes.ts';
+
+/** Packages of PyPI that a peer is made of, pinned. */
+export interface PythonPeer {
+  name: string;
+  packages: readonly string[];
+}
+
+/** ultralytics (AGPL-3.0) on PyTorch, behind FastAPI. Some gigabytes, as PyPI's PyTorch for Linux carries CUDA. */
+export const ULTRALYTICS: PythonPeer = {
+  name: 'ultralytics',
+  packages: [
+    'ultralytics==8.4.190',
+    'torch==2.15.0',
+    'torchvision==0.29.2',
+    'onnx==1.23.2',
+    'fastapi==0.165.0',
+    'uvicorn==0.54.0',
+  ],
+};
+
+const run = promisify(execFile);
+
+/** @returns the Python that has the peer installed, `undefined` when it has not been installed yet */
+export async function installedPython(peer: PythonPeer): Promise<string | undefined> {
+  const installed = await readFile(markerOf(peer), 'utf8').catch(() => '');
+  return installed === contentOf(peer) ? pythonOf(peer) : undefined;
+}
+
+/** Installs the peer unless it is there, in an environment of its own under the cache. @returns its Python */
+export async function peerPython(peer: PythonPeer): Promise<string> {
+  const installed = await installedPython(peer);
+  if (installed) return installed;
+  console.error(`installing ${peer.packages.join(', ')} from PyPI`);
+  await run('python3', ['-m', 'venv', '--clear', folderOf(peer)]);
+  await run(pythonOf(peer), ['-m', 'pip', 'install', '--quiet', '--no-cache-dir', ...peer.packages]);
+  await writeFile(markerOf(peer), contentOf(peer));
+  return pythonOf(peer);
+}
+
+const folderOf = ({ name }: PythonPeer) => join(cacheDir(), 'peers', name);
+const pythonOf = (peer: PythonPeer) => join(folderOf(peer), 'bin/python');
+const markerOf = (peer: PythonPeer) => join(folderOf(peer), 'installed');
+const contentOf = ({ packages }: PythonPeer) => packages.join('\n');
+
+/** A server of a peer, measured from outside. */
+export interface PeerServer {
+  url: string;
+  pid: number;
+  stop(): Promise<void>;
+}
+
+/** Longest wait for a server to answer GET /health. */
+const START_TIMEOUT_MS = 120_000;
+
+/**
+ * Runs `python <args> <port>` on a free port of 127.0.0.1.
+ * @throws Error when it ends, or does not answer GET /health in time
+ */
+export async function servePeer(
+  peer: PythonPeer,
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<PeerServer> {
+  const python = await peerPython(peer);
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const child = spawn(python, [...args, String(port)], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const ended = once(child, 'exit');
+  const stop = async () => {
+    child.kill('SIGTERM');
+    await ended;
+  };
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  while (!(await fetch(`${url}/health`).catch(() => undefined))?.ok) {
+    if (child.exitCode !== null) throw new Error(`${args.join(' ')} ended with ${child.exitCode}`);
+    if (Date.now() > deadline) {
+      await stop();
+      throw new Error(`${args.join(' ')} does not answer`);
+    }
+    await sleep(200);
+  }
+  return { url, pid: child.pid ?? Number.NaN, stop };
+}
