@@ -42,6 +42,7 @@ export default $config({
     if ($dev) createDevCommands({ kafka, store });
 
     return {
+      stage: $app.stage,
       bucket: store.name,
       kafka: kafka.bootstrapServers,
       inference: inference.environment.INFERENCE_SERVICE_URL ?? inference.environment.SAGEMAKER_ENDPOINT_NAME,

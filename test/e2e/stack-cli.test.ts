@@ -49,6 +49,7 @@ describe('npm run local --', () => {
     's3-list',
     's3-download',
     'kafka-stats',
+    'console',
     'setup',
   ])('%s has help, with --json', async (command) => {
     const { code, stdout } = await local([command, '--help']);
@@ -57,7 +58,7 @@ describe('npm run local --', () => {
     expect(stdout).toContain('--json');
   });
 
-  it.each(['status', 'producer', 'test-inference', 's3-list', 'kafka-stats'])(
+  it.each(['status', 'producer', 'test-inference', 's3-list', 's3-download', 'kafka-stats', 'console'])(
     '%s says what to do when nothing runs',
     async (command) => {
       const { code, stderr } = await local([command, ...data()]);
@@ -67,6 +68,14 @@ describe('npm run local --', () => {
       );
     },
   );
+
+  it('says how to deploy a stage that it knows nothing of', async () => {
+    const { code, stderr } = await local(['status', '--stage', 'nowhere']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /doesn't tell of stage 'nowhere': deploy it with .* sst refresh --stage nowhere'$/m,
+    );
+  });
 
   it('up starts the stack in the background, once', async () => {
     const options = ['--ports', 'auto', '--no-ingest'];
@@ -84,6 +93,31 @@ describe('npm run local --', () => {
     ]);
     expect(await json('up')).toMatchObject({ pid });
     expect(await json('status')).toMatchObject({ healthy: true, lag: { detect: 0, annotate: 0 } });
+  });
+
+  it('console tells where the web page is', async () => {
+    const { url } = await json('console');
+    expect((await local(['console', ...data()])).stdout).toBe(`${url}\n`);
+    expect(await (await fetch(url)).text()).toContain('<title>');
+    expect((await json('status')).endpoints.console).toBe(url);
+  });
+
+  it('console serves the page of servers that have none, until it is told to stop', async () => {
+    const { endpoints } = await json('status');
+    const env = {
+      ...process.env,
+      KAFKA_BOOTSTRAP_SERVERS: endpoints.kafka,
+      AWS_ENDPOINT_URL: endpoints.s3,
+      CONSOLE_PORT: '0',
+    };
+    const args = [MAIN, 'console', '--json', '--data-dir', join(folder, 'none')];
+    const page = spawn(process.execPath, args, { env });
+    const [line] = await once(page.stdout, 'data');
+    const { url } = JSON.parse(String(line));
+    expect(url).not.toBe(endpoints.console);
+    expect((await fetch(new URL('/health', url))).ok).toBe(true);
+    page.kill();
+    expect(await once(page, 'exit')).toEqual([0, null]);
   });
 
   it('test-inference finds the person in a demo clip and draws it', async () => {

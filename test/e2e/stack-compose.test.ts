@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -53,6 +54,7 @@ describe('docker-compose.yaml', () => {
       'inference-service',
       'detect',
       'annotate',
+      'console',
       'ingest',
     ]);
     const producers = services.filter(([, { profiles }]) => profiles?.includes('with-producer'));
@@ -148,6 +150,21 @@ describe("the services' commands", () => {
     for (const option of options.filter((word: string) => word.startsWith('--'))) {
       expect(stdout).toContain(option);
     }
+  });
+
+  it('the console asks for its token', async () => {
+    const { environment, command } = compose.services.console;
+    const CONSOLE_TOKEN = /:-(\w+)/.exec(environment.CONSOLE_TOKEN)?.[1] ?? '';
+    const server = fork(join(ROOT, command[0]), {
+      env: { ...process.env, ...environment, CONSOLE_TOKEN, CONSOLE_PORT: '0', HOST: '127.0.0.1' },
+      silent: true,
+    });
+    const [{ ready }] = await once(server, 'message');
+    const ask = (headers: HeadersInit) => fetch(ready.url, { headers });
+    expect((await ask({})).status).toBe(401);
+    expect((await ask({ authorization: `Bearer ${CONSOLE_TOKEN}` })).status).toBe(200);
+    server.kill();
+    expect(await once(server, 'exit')).toEqual([0, null]);
   });
 
   it('the model server has help', async () => {

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { connectKafka } from '@video-pipeline/kafka';
+import { type Admin, connectKafka } from '@video-pipeline/kafka';
 import { startGuarded } from './guarded.ts';
 import { installJava, type JavaProgram } from './java.ts';
 import { freePort, type LocalServer, StartError } from './processes.ts';
@@ -55,19 +55,32 @@ export async function startKafka(options: {
     command: ['java', ...java, 'kafka.Kafka', properties],
     pidFile: join(options.dataDir, 'run', 'kafka.pid'),
     logFile: join(options.dataDir, 'logs', 'kafka.log'),
-    isReady: () => answers(bootstrap),
+    isReady: async () => (await answers(bootstrap)) && (await serves(bootstrap)),
   });
   return { bootstrap, ...server };
 }
 
 /** Whether a broker at `bootstrap` answers. */
-export async function answers(bootstrap: string): Promise<boolean> {
+export function answers(bootstrap: string): Promise<boolean> {
+  return holds(bootstrap, async (admin) => (await admin.describeCluster()).brokers.length > 0);
+}
+
+/** Whether the broker at `bootstrap` serves each partition it holds: after a crash it answers some time before that. */
+function serves(bootstrap: string): Promise<boolean> {
+  return holds(bootstrap, async (admin) => {
+    for (const topic of await admin.listTopics()) await admin.fetchTopicOffsets(topic);
+    return true;
+  });
+}
+
+/** Whether a question to a broker is answered with yes; no answer is a no. */
+async function holds(bootstrap: string, question: (admin: Admin) => Promise<boolean>): Promise<boolean> {
   const silent = { warn() {}, error() {} };
   const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
   const admin = connectKafka('probe', silent, settings, { retry: { retries: 0 } }).admin();
   try {
     await admin.connect();
-    return (await admin.describeCluster()).brokers.length > 0;
+    return await question(admin);
   } catch {
     return false;
   } finally {

@@ -96,11 +96,13 @@ export function fallbackCredentials(): Partial<typeof LOCAL_CREDENTIALS> {
   return hasOwn ? {} : LOCAL_CREDENTIALS;
 }
 
-/** A client for the S3 API at `endpoint`, with the user's credentials, or any. */
-export function connectS3(endpoint: string): S3Client {
+/** A client for the S3 API at `endpoint`, with the user's credentials, or any; for AWS without one. */
+export function connectS3(endpoint?: string): S3Client {
+  const config = readConfig(STORAGE_VARIABLES);
+  if (!endpoint) return new S3Client(s3Config(config));
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = fallbackCredentials();
   return new S3Client({
-    ...s3Config({ ...readConfig(STORAGE_VARIABLES), AWS_ENDPOINT_URL: endpoint }),
+    ...s3Config({ ...config, AWS_ENDPOINT_URL: endpoint }),
     ...(accessKeyId && secretAccessKey ? { credentials: { accessKeyId, secretAccessKey } } : {}),
   });
 }

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { Backlog, type Consumer, type PartitionLag } from '../backlog.ts';
 import { aligned } from '../screen.ts';
-import { dataDirOption, serverOf } from './running.ts';
+import { dataDirOption, serverOf, type Target } from './running.ts';
+import { stageOption } from './stage.ts';
 
 interface TopicStats {
   topic: string;
@@ -22,9 +23,10 @@ export function kafkaStatsCommand(): Command {
   return new Command('kafka-stats')
     .description('topics, partitions, offsets, lag of each consumer group, and rates over two seconds')
     .addOption(dataDirOption())
+    .addOption(stageOption())
     .option('--json', 'print one JSON object')
-    .action(async ({ dataDir, json }: { dataDir: string; json?: boolean }) => {
-      const backlog = new Backlog(await serverOf('kafka', dataDir));
+    .action(async ({ json, ...target }: Target & { json?: boolean }) => {
+      const backlog = new Backlog(await serverOf('kafka', target));
       const topics = await Promise.all([statsOf(backlog, 'detect'), statsOf(backlog, 'annotate')]);
       await backlog.close();
       console.log(json ? JSON.stringify({ topics }) : topics.flatMap(describe).join('\n'));

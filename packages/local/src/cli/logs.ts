@@ -1,12 +1,15 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, statSync, watchFile } from 'node:fs';
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { Command } from 'commander';
 import { positiveInteger } from './numbers.ts';
-import { dataDirOption, NotRunningError } from './running.ts';
+import { dataDirOption, NotRunningError, type Target } from './running.ts';
+import { stageOption } from './stage.ts';
 
-interface Options {
-  dataDir: string;
+interface Options extends Target {
   follow?: boolean;
   lines: number;
   json?: boolean;
@@ -18,19 +21,61 @@ const POLL_MS = 200;
 
 export function logsCommand(): Command {
   return new Command('logs')
-    .description('what the services said, the newest last')
+    .description(
+      'what the services said, the newest last; of a stage by the AWS CLI, of the last ten minutes',
+    )
     .argument('[service]', 'only this one')
     .option('-f, --follow', 'go on with what they say from now on')
     .option('-n, --lines <n>', 'so many lines of each', positiveInteger, 20)
     .addOption(dataDirOption())
+    .addOption(stageOption())
     .option('--json', 'print one JSON object a line: service and line')
     .action(async (service: string | undefined, options: Options) => {
+      const { stage, lines } = options;
+      if (stage) {
+        if (!service) throw new NotRunningError(`name a service of the stage: ${STAGE_SERVICES}`);
+        const print = printer([service], options.json);
+        const from = { stage, service, follow: options.follow ?? false, lines };
+        process.exitCode = await printStage(from, (line) => print(service, line));
+        return;
+      }
       const folder = join(options.dataDir, 'logs');
       const names = await serviceNames(folder, service);
       const print = printer(names, options.json);
       for (const name of names) await printLast(join(folder, `${name}.log`), name, options.lines, print);
       if (options.follow) for (const name of names) follow(join(folder, `${name}.log`), name, print);
     });
+}
+
+/** Services that write to CloudWatch. */
+const STAGE_SERVICES = 'detect, annotate, notify, ingest1, ingest2 and on, test-camera, kafka';
+
+/**
+ * Prints what a service of a stage said, by the AWS CLI.
+ * @param options.lines how many of them, unless they are followed
+ * @returns the exit code of the AWS CLI
+ * @throws NotRunningError when there is none
+ */
+export async function printStage(
+  { stage, service, follow, lines }: { stage: string; service: string; follow: boolean; lines: number },
+  print: (line: string) => void,
+): Promise<number> {
+  const args = ['logs', 'tail', `/video-pipeline/${stage}/${service}`, '--format', 'short'];
+  const aws = spawn('aws', follow ? [...args, '--follow'] : args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const closed = once(aws, 'close');
+  closed.catch(() => {}); // awaited after the last line
+  const last: string[] = [];
+  for await (const line of createInterface({ input: aws.stdout })) {
+    if (follow) print(line);
+    else last.push(line);
+  }
+  last.slice(-lines).forEach(print);
+  try {
+    const [code] = await closed;
+    return code ?? 1;
+  } catch (cause) {
+    throw new NotRunningError("no 'aws' on PATH: install the AWS CLI to read the logs of a stage", { cause });
+  }
 }
 
 async function serviceNames(folder: string, only: string | undefined): Promise<string[]> {

@@ -1,19 +1,25 @@
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
+import { consoleCommand } from './console.ts';
 import { kafkaStatsCommand } from './kafka-stats.ts';
 import { logsCommand } from './logs.ts';
 import { producerCommand } from './producer.ts';
 import { s3DownloadCommand, s3ListCommand } from './s3.ts';
 import { setupCommand } from './setup.ts';
+import { useStage } from './stage.ts';
 import { statusCommand } from './status.ts';
 import { inferenceCommand } from './test-inference.ts';
 import { downCommand, upCommand } from './up.ts';
 
 const program = new Command('npm run local --')
   .description(
-    'Operate the pipeline on this machine, or one whose servers these name: KAFKA_BOOTSTRAP_SERVERS, ' +
-      'AWS_ENDPOINT_URL, INFERENCE_SERVICE_URL.',
+    'Operate the pipeline on this machine, one whose servers these name: KAFKA_BOOTSTRAP_SERVERS, ' +
+      'AWS_ENDPOINT_URL, INFERENCE_SERVICE_URL; or, with --stage, one that is deployed to AWS.',
   )
+  .hook('preAction', (_, command) => {
+    const { stage } = command.opts<{ stage?: string }>();
+    if (stage) useStage(stage);
+  })
   .showHelpAfterError();
 const commands = [
   upCommand(),
@@ -25,6 +31,7 @@ const commands = [
   s3ListCommand(),
   s3DownloadCommand(),
   kafkaStatsCommand(),
+  consoleCommand(),
   setupCommand(),
 ];
 for (const command of commands) program.addCommand(command);

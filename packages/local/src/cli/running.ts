@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import type { S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { Option } from 'commander';
 import { ROOT } from '../launcher.ts';
 import { supervisorOf } from '../processes.ts';
+import { connectS3, fallbackCredentials } from '../s3proxy.ts';
 import { type State, stateFile } from '../session.ts';
 
 /** What a command needs does not run; the message says how to start it. */
@@ -13,6 +15,12 @@ export class NotRunningError extends Error {
 
 /** npm starts scripts in the repository's root: a relative path means the folder the person was in. */
 export const DIRECTORY = process.env.INIT_CWD ?? process.cwd();
+
+/** What a command looks at: the stack on a folder, or a stage on AWS. */
+export interface Target {
+  dataDir: string;
+  stage?: string;
+}
 
 /** The option of every command that looks at a stack. */
 export function dataDirOption(): Option {
@@ -46,11 +54,27 @@ const SERVERS = {
 } as const;
 
 /**
- * Where a server is: where its variable says, or else in the stack that runs on `dataDir`.
+ * Where a server is: where its variable says, or else in the stack that runs on the target's folder.
  * @throws NotRunningError, ConfigError
  */
-export async function serverOf(which: keyof typeof SERVERS, dataDir: string): Promise<string> {
+export async function serverOf(which: keyof typeof SERVERS, { dataDir, stage }: Target): Promise<string> {
   const variable = SERVERS[which];
   const given = process.env[variable] ? readConfig([variable])[variable] : undefined;
-  return given ?? (await requireState(dataDir)).endpoints[which];
+  if (given) return given;
+  if (stage) throw new NotRunningError(`stage '${stage}' has nothing that ${variable} could name`);
+  return (await requireState(dataDir)).endpoints[which];
+}
+
+/**
+ * Variables of the S3 API: none on AWS, where the SDK finds all it needs.
+ * @throws NotRunningError, ConfigError
+ */
+export async function s3Variables(target: Target): Promise<NodeJS.ProcessEnv> {
+  if (target.stage) return {};
+  return { AWS_ENDPOINT_URL: await serverOf('s3', target), ...fallbackCredentials() };
+}
+
+/** @throws NotRunningError, ConfigError */
+export async function openS3(target: Target): Promise<S3Client> {
+  return connectS3(target.stage ? undefined : await serverOf('s3', target));
 }

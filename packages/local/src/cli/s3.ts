@@ -7,10 +7,10 @@ import { GetObjectCommand, paginateListObjectsV2, type S3Client } from '@aws-sdk
 import { readConfig } from '@video-pipeline/config';
 import { Command } from 'commander';
 import { StartError } from '../processes.ts';
-import { connectS3 } from '../s3proxy.ts';
 import { aligned } from '../screen.ts';
 import { positiveInteger } from './numbers.ts';
-import { DIRECTORY, dataDirOption, serverOf } from './running.ts';
+import { DIRECTORY, dataDirOption, openS3, type Target } from './running.ts';
+import { stageOption } from './stage.ts';
 
 interface StoredObject {
   key: string;
@@ -19,8 +19,7 @@ interface StoredObject {
   modified: string;
 }
 
-interface Options {
-  dataDir: string;
+interface Options extends Target {
   prefix?: string;
   json?: boolean;
 }
@@ -31,6 +30,7 @@ export function s3ListCommand(): Command {
     .option('-n, --limit <n>', 'so many of them', positiveInteger, 20)
     .option('--prefix <key>', 'objects whose key begins so (default: S3_PREFIX, or annotated)')
     .addOption(dataDirOption())
+    .addOption(stageOption())
     .option('--json', 'print one JSON object')
     .action(async ({ limit, json, ...options }: Options & { limit: number }) => {
       const { s3, bucket, prefix } = await open(options);
@@ -54,6 +54,7 @@ export function s3DownloadCommand(): Command {
     .option('--to <folder>', 'where to', './download')
     .option('--prefix <key>', 'objects whose key begins so (default: S3_PREFIX, or annotated)')
     .addOption(dataDirOption())
+    .addOption(stageOption())
     .option('--json', 'print one JSON object')
     .action(async ({ all, to, json, ...options }: Options & { all?: boolean; to: string }) => {
       const { s3, bucket, prefix } = await open(options);
@@ -68,9 +69,9 @@ export function s3DownloadCommand(): Command {
     });
 }
 
-async function open({ dataDir, prefix }: Options) {
+async function open({ prefix, ...target }: Options) {
   const config = readConfig(['S3_BUCKET', 'S3_PREFIX']);
-  const s3 = connectS3(await serverOf('s3', dataDir));
+  const s3 = await openS3(target);
   return { s3, bucket: config.S3_BUCKET, prefix: prefix ?? `${config.S3_PREFIX}/` };
 }
 

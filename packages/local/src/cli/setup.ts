@@ -4,8 +4,8 @@ import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import { Command } from 'commander';
 import { Backlog } from '../backlog.ts';
-import { connectS3, ensureBucket } from '../s3proxy.ts';
-import { DIRECTORY, dataDirOption, serverOf } from './running.ts';
+import { ensureBucket } from '../s3proxy.ts';
+import { DIRECTORY, dataDirOption, openS3, serverOf, type Target } from './running.ts';
 
 export function setupCommand(): Command {
   return new Command('setup')
@@ -15,12 +15,12 @@ export function setupCommand(): Command {
     .option('--clips <folder>', 'also put the demo clips there')
     .addOption(dataDirOption())
     .option('--json', 'print one JSON object')
-    .action(async ({ clips, dataDir, json }: { clips?: string; dataDir: string; json?: boolean }) => {
+    .action(async ({ clips, json, ...target }: Target & { clips?: string; json?: boolean }) => {
       const { S3_BUCKET } = readConfig(['S3_BUCKET']);
-      const backlog = new Backlog(await serverOf('kafka', dataDir));
+      const backlog = new Backlog(await serverOf('kafka', target));
       await backlog.createTopics();
       await backlog.close();
-      await ensureBucket(connectS3(await serverOf('s3', dataDir)), S3_BUCKET);
+      await ensureBucket(await openS3(target), S3_BUCKET);
       const files = clips ? await copyClips(resolve(DIRECTORY, clips)) : [];
       const topics = Object.values(backlog.consumers).map(({ topic }) => topic);
       const made = { topics, bucket: S3_BUCKET, clips: files };

@@ -1,8 +1,12 @@
+import { HeadBucketCommand } from '@aws-sdk/client-s3';
+import { readConfig } from '@video-pipeline/config';
 import { Command } from 'commander';
+import { Backlog } from '../backlog.ts';
 import { answers } from '../kafka.ts';
 import { aligned, tableLines } from '../screen.ts';
 import type { State } from '../session.ts';
-import { dataDirOption, requireState } from './running.ts';
+import { dataDirOption, openS3, requireState, serverOf, type Target } from './running.ts';
+import { stageOption } from './stage.ts';
 
 /** A supervisor that has told nothing for so long has hung. */
 const FRESH_MS = 10_000;
@@ -15,22 +19,48 @@ interface ServiceHealth {
   restarts: number;
 }
 
+/** Whether all is well, what `--json` prints of it, and the same for a person. */
+interface Report {
+  healthy: boolean;
+  facts: object;
+  lines: string[];
+}
+
 export function statusCommand(): Command {
   return new Command('status')
-    .description('health of each service, and counts of each stream; exit code 1 when something is unhealthy')
+    .description(
+      'health of each service, and counts of each stream (of a stage: what answers, and the lag); ' +
+        'exit code 1 when something is unhealthy',
+    )
     .addOption(dataDirOption())
+    .addOption(stageOption())
     .option('--json', 'print one JSON object')
-    .action(async ({ dataDir, json }: { dataDir: string; json?: boolean }) => {
-      const state = await requireState(dataDir);
-      const services = await healthOf(state);
-      const healthy =
-        Date.now() - state.updated_at < FRESH_MS &&
-        Object.values(services).every((service) => service.healthy);
-      const { streams, lag, endpoints, latency_ms } = state;
-      if (json) console.log(JSON.stringify({ healthy, services, streams, lag, latency_ms, endpoints }));
-      else console.log(describe(state, services));
+    .action(async ({ json, ...target }: Target & { json?: boolean }) => {
+      const { healthy, facts, lines } = target.stage
+        ? await reportOfStage(target)
+        : await reportOfStack(await requireState(target.dataDir));
+      console.log(json ? JSON.stringify({ healthy, ...facts }) : lines.join('\n'));
       process.exitCode = healthy ? 0 : 1;
     });
+}
+
+async function reportOfStack(state: State): Promise<Report> {
+  const services = await healthOf(state);
+  const healthy =
+    Date.now() - state.updated_at < FRESH_MS && Object.values(services).every((service) => service.healthy);
+  const { streams, lag, endpoints, latency_ms } = state;
+  const rows = Object.entries(services).map(([name, { state, healthy, pid, restarts }]) => [
+    name,
+    healthy ? state : `${state}, UNHEALTHY`,
+    String(pid ?? '-'),
+    String(restarts),
+  ]);
+  const table = aligned([['service', 'state', 'process', 'restarts'], ...rows]);
+  return {
+    healthy,
+    facts: { services, streams, lag, latency_ms, endpoints },
+    lines: [...table, '', ...tableLines(state, (_, text) => text)],
+  };
 }
 
 async function healthOf({ services, endpoints }: State): Promise<Record<string, ServiceHealth>> {
@@ -57,13 +87,41 @@ async function answersHttp(url: string | URL): Promise<boolean> {
   }
 }
 
-function describe(state: State, services: Record<string, ServiceHealth>): string {
-  const rows = Object.entries(services).map(([name, { state, healthy, pid, restarts }]) => [
+async function reportOfStage(target: Target): Promise<Report> {
+  const kafka = await serverOf('kafka', target);
+  const { S3_BUCKET, INFERENCE_SERVICE_URL } = readConfig(['S3_BUCKET', 'INFERENCE_SERVICE_URL']);
+  const backlog = new Backlog(kafka);
+  const lag = await backlog.lag().catch(() => null);
+  await backlog.close();
+  const s3 = await openS3(target);
+  const services: Record<string, { at: string; healthy: boolean }> = {
+    kafka: { at: kafka, healthy: lag !== null },
+    s3: { at: S3_BUCKET, healthy: await isFulfilled(s3.send(new HeadBucketCommand({ Bucket: S3_BUCKET }))) },
+  };
+  if (process.env.INFERENCE_SERVICE_URL) {
+    const healthy = await answersHttp(new URL('/health', INFERENCE_SERVICE_URL));
+    services.inference = { at: INFERENCE_SERVICE_URL, healthy };
+  }
+  const rows = Object.entries(services).map(([name, { at, healthy }]) => [
     name,
-    healthy ? state : `${state}, UNHEALTHY`,
-    String(pid ?? '-'),
-    String(restarts),
+    healthy ? 'answers' : 'UNHEALTHY',
+    at,
   ]);
-  const table = aligned([['service', 'state', 'process', 'restarts'], ...rows]);
-  return [...table, '', ...tableLines(state, (_, text) => text)].join('\n');
+  return {
+    healthy: Object.values(services).every(({ healthy }) => healthy),
+    facts: { services, lag },
+    lines: [
+      ...aligned([['service', 'state', 'where'], ...rows]),
+      lag
+        ? `lag: detect ${lag.detect}, annotate ${lag.annotate}`
+        : `Kafka does not answer: is 'npx sst tunnel --stage ${target.stage}' running?`,
+    ],
+  };
+}
+
+async function isFulfilled(work: Promise<unknown>): Promise<boolean> {
+  return work.then(
+    () => true,
+    () => false,
+  );
 }

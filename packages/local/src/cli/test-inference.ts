@@ -6,15 +6,15 @@ import { type Detection, decodeFrame, type Frame } from '@video-pipeline/frame';
 import { Command } from 'commander';
 import { StartError } from '../processes.ts';
 import { aligned } from '../screen.ts';
-import { DIRECTORY, dataDirOption, serverOf } from './running.ts';
+import { DIRECTORY, dataDirOption, serverOf, type Target } from './running.ts';
+import { stageOption } from './stage.ts';
 
 /** What `/predict` answers for one frame. */
 type Result =
   | { frame_number: number; width: number; height: number; detections: Detection[] }
   | { frame_number: number; error: string };
 
-interface Options {
-  dataDir: string;
+interface Options extends Target {
   picture?: string;
   output: string;
   json?: boolean;
@@ -26,9 +26,10 @@ export function inferenceCommand(): Command {
     .option('--picture <file.jpg>', 'a JPEG; left out: the first frame of a demo clip')
     .option('--output <file.jpg>', 'where the annotated picture goes', 'test-inference.jpg')
     .addOption(dataDirOption())
+    .addOption(stageOption())
     .option('--json', 'print one JSON object')
-    .action(async ({ dataDir, picture, output, json }: Options) => {
-      const server = await serverOf('inference', dataDir);
+    .action(async ({ picture, output, json, ...target }: Options) => {
+      const server = await serverOf('inference', target);
       const jpeg = picture ? await readFile(resolve(DIRECTORY, picture)) : (await firstFrame()).jpeg;
       const began = performance.now();
       const { model, result } = await predict(server, jpeg);

@@ -1,0 +1,28 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { ROOT } from '../launcher.ts';
+
+/**
+ * Runs a process of ours in the foreground until it ends.
+ * @param onReady takes the address it serves at; with it, what the process prints goes to stderr
+ * @returns its exit code
+ */
+export async function runInForeground(
+  script: string,
+  env: NodeJS.ProcessEnv,
+  onReady?: (url: string) => void,
+): Promise<number> {
+  const child = fork(join(ROOT, script), {
+    env: { ...process.env, ...env },
+    stdio: ['inherit', onReady ? process.stderr : 'inherit', 'inherit', 'ipc'],
+  });
+  child.on('message', ({ ready }: { ready?: { url?: string } }) => {
+    if (ready?.url) onReady?.(ready.url);
+  });
+  // It gets a terminal's Ctrl-C itself; we wait for its end.
+  process.on('SIGINT', () => {});
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  const [code] = await once(child, 'exit');
+  return code ?? 1;
+}

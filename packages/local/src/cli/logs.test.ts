@@ -1,0 +1,44 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { printStage } from './logs.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'logs-'));
+const detect = { stage: 'staging', service: 'detect', lines: 2 };
+const SHOWS_ARGUMENTS = '#!/bin/sh\necho first\necho second\necho "$@"\nexit 3\n';
+
+beforeAll(() => {
+  const aws = join(folder, 'aws');
+  writeFileSync(aws, SHOWS_ARGUMENTS);
+  chmodSync(aws, 0o755);
+});
+afterAll(() => {
+  vi.unstubAllEnvs();
+  rmSync(folder, { recursive: true });
+});
+
+describe('the logs of a stage', () => {
+  it('are the last lines of its log group, with the exit code of the AWS CLI', async () => {
+    vi.stubEnv('PATH', `${folder}:${process.env.PATH}`);
+    const lines: string[] = [];
+    expect(await printStage({ ...detect, follow: false }, (line) => lines.push(line))).toBe(3);
+    expect(lines).toEqual(['second', 'logs tail /video-pipeline/staging/detect --format short']);
+  });
+
+  it('are followed as they come', async () => {
+    vi.stubEnv('PATH', `${folder}:${process.env.PATH}`);
+    const lines: string[] = [];
+    await printStage({ ...detect, follow: true }, (line) => lines.push(line));
+    expect(lines).toEqual([
+      'first',
+      'second',
+      'logs tail /video-pipeline/staging/detect --format short --follow',
+    ]);
+  });
+
+  it('need the AWS CLI', async () => {
+    vi.stubEnv('PATH', join(folder, 'none'));
+    await expect(printStage({ ...detect, follow: false }, () => {})).rejects.toThrow("no 'aws' on PATH");
+  });
+});

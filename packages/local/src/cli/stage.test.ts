@@ -1,0 +1,36 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { stageVariables } from './stage.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'stage-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function outputs(inference: string): string {
+  const file = join(folder, 'outputs.json');
+  writeFileSync(file, JSON.stringify({ stage: 'staging', bucket: 'frames', kafka: 'b-1:9098', inference }));
+  return file;
+}
+
+describe('the servers of a stage', () => {
+  it('are those that its deployment returned', () => {
+    expect(stageVariables('staging', outputs('http://balancer:8000'))).toEqual({
+      KAFKA_BOOTSTRAP_SERVERS: 'b-1:9098',
+      KAFKA_AUTH: 'iam',
+      S3_BUCKET: 'frames',
+      AWS_ENDPOINT_URL: undefined,
+      INFERENCE_SERVICE_URL: 'http://balancer:8000',
+    });
+  });
+
+  it('have no address of a SageMaker endpoint', () => {
+    const { INFERENCE_SERVICE_URL } = stageVariables('staging', outputs('staging-endpoint'));
+    expect(INFERENCE_SERVICE_URL).toBeUndefined();
+  });
+
+  it('are not those of another stage', () => {
+    expect(() => stageVariables('production', outputs('x'))).toThrow("doesn't tell of stage 'production'");
+    expect(() => stageVariables('staging', join(folder, 'none.json'))).toThrow('sst refresh --stage staging');
+  });
+});
