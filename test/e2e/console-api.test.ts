@@ -11,6 +11,7 @@ import type {
   Timeline,
 } from '@video-pipeline/console';
 import { failedKey, toLambdaRecord } from '@video-pipeline/frame';
+import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   annotate,
@@ -163,6 +164,17 @@ describe('the archive', () => {
     expect(facts.detections).toEqual([CAT]);
     expect((await get(`/api/streams/dock/annotated/${start}-99.jpg`)).status).toBe(404);
     expect((await get(`/api/streams/dock/frames/${start}-99.json`)).status).toBe(404);
+  });
+
+  test('a clip plays the annotated pictures from 3 s before a moment to 3 s after it, as fast as it was', async () => {
+    const clip = await get(`/api/streams/dock/clips/${start + 2_000}.webp`);
+    expect(clip.headers.get('content-type')).toBe('image/webp');
+    const { delay = [], width, height } = await sharp(Buffer.from(await clip.arrayBuffer())).metadata();
+    // 2 s before, over the hour's end, and 3 s after, the last one held; what looks the same is one picture.
+    expect(delay).toEqual([700, 100, 4_200 + 1_000]);
+    expect([width, height]).toEqual([400, 300]);
+    expect((await get(`/api/streams/dock/clips/${start - 60_000}.webp`)).status).toBe(404);
+    expect((await get(`/api/streams/dock/clips/${10 ** 15 * 9}.webp`)).status).toBe(404);
   });
 });
 

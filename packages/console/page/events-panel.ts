@@ -39,6 +39,7 @@ function eventItem(event: SceneEvent): HTMLElement {
     h('span', { className: 'num dim' }, dateTime(event.at)),
     h('span', { className: 'name' }, sentence(event)),
     h('span', { className: 'dim' }, event.rule),
+    h('a', { href: clipUrl(event), target: '_blank' }, 'Clip'),
     h('span', { className: 'proof' }, ...frames),
   );
 }
@@ -63,4 +64,8 @@ function sentence({ type, class_name, track_id, zone, line, direction, seconds, 
 /** Where the server has the picture of this key, `.../<captured_at>-<frame_number>.jpg`. */
 function annotatedUrl(streamId: string, key: string): string {
   return `/api/streams/${encodeURIComponent(streamId)}/annotated/${key.split('/').at(-1)}`;
+}
+
+function clipUrl({ stream_id, at }: SceneEvent): string {
+  return `/api/streams/${encodeURIComponent(stream_id)}/clips/${at}.webp`;
 }

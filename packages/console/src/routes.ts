@@ -7,6 +7,7 @@ import { type Access, isFromOwnPage } from './access.ts';
 import type { Flow, Names, SceneEvent, ZoneDraft } from './api.ts';
 import type { Archive, Query } from './archive.ts';
 import { type ArchiveBucket, isMissing } from './bucket.ts';
+import { clipOf } from './clip.ts';
 import { CursorError } from './cursor.ts';
 import type { Events } from './events.ts';
 import { failedPage, RedriveError } from './failed.ts';
@@ -17,6 +18,8 @@ import type { StreamsFile } from './streams-file.ts';
 const STREAM = '(?<stream>[^/]+)';
 const FRAME = '(?<time>\\d{1,16})-(?<number>\\d{1,16})';
 const DAY_MS = 86_400_000;
+/** The latest time a Date can hold. */
+const MAX_TIME = 8.64e15;
 
 export interface RoutesOptions {
   page: Map<string, Reply>;
@@ -66,6 +69,7 @@ export function consoleRoutes(options: RoutesOptions): Route[] {
     get(`/api/streams/${STREAM}/events`, async ({ params }) =>
       json(await options.sceneEvents(streamId(params.stream))),
     ),
+    get(`/api/streams/${STREAM}/clips/(?<time>\\d{1,16})\\.webp`, ({ params }) => clip(options, params)),
     get('/api/failed', async ({ query }) =>
       json(await failedPage(options.bucket, query.get('cursor') ?? undefined)),
     ),
@@ -101,13 +105,13 @@ async function names({ live, archive }: RoutesOptions): Promise<Reply> {
 }
 
 async function search({ archive }: RoutesOptions, query: URLSearchParams): Promise<Reply> {
-  const to = number(query, 'to', Date.now() + 1, 0, 8.64e15);
+  const to = number(query, 'to', Date.now() + 1, 0, MAX_TIME);
   const stream = query.get('stream') || undefined;
   const asked: Query = {
     stream: stream === undefined ? undefined : streamId(stream),
     class: query.get('class') || undefined,
     confidence: number(query, 'confidence', 0, 0, 1),
-    from: number(query, 'from', Math.max(0, to - DAY_MS), 0, 8.64e15),
+    from: number(query, 'from', Math.max(0, to - DAY_MS), 0, MAX_TIME),
     to,
     cursor: query.get('cursor') ?? undefined,
   };
@@ -137,13 +141,20 @@ async function frameFacts({ live, archive }: RoutesOptions, params: FrameParams)
 
 async function annotatedPicture({ bucket, prefix }: RoutesOptions, params: FrameParams): Promise<Reply> {
   const capturedAt = Number(params.time);
-  if (capturedAt > 8.64e15) throw new HttpError(404, 'no such frame');
+  if (capturedAt > MAX_TIME) throw new HttpError(404, 'no such frame');
   const frame = { streamId: streamId(params.stream), capturedAt, frameNumber: Number(params.number) };
   const body = await bucket.read(annotatedKey(prefix, frame)).catch((error) => {
     if (isMissing(error)) throw new HttpError(404, 'not annotated yet, or its picture has expired');
     throw error;
   });
   return { type: 'image/jpeg', body, headers: { 'cache-control': 'private, max-age=3600' } };
+}
+
+async function clip({ bucket, prefix }: RoutesOptions, params: FrameParams): Promise<Reply> {
+  const at = Number(params.time);
+  const body = at <= MAX_TIME ? await clipOf(bucket, prefix, streamId(params.stream), at) : undefined;
+  if (!body) throw new HttpError(404, 'no picture of that time is stored');
+  return { type: 'image/webp', body, headers: { 'cache-control': 'no-store' } };
 }
 
 async function redriveEntry({ redrive }: RoutesOptions, { request }: RouteRequest): Promise<Reply> {

@@ -24,6 +24,7 @@ export async function storedLatency(
   return percentiles((await Promise.all(pages)).flat());
 }
 
-function capturedAtOf(key: string): number {
+/** Capture time in the key of an annotated picture, epoch ms. */
+export function capturedAtOf(key: string): number {
   return Number.parseInt(key.slice(key.lastIndexOf('/') + 1), 10);
 }
