@@ -15,7 +15,7 @@ export default defineConfig({
         // Real Kafka, S3 and RTSP on two cores: one file at a time, or they would fight for the processor.
         test: {
           name: 'e2e',
-          include: ['test/{e2e,infra}/**/*.test.ts'],
+          include: ['test/{e2e,faults,infra}/**/*.test.ts'],
           fileParallelism: false,
           sequence: { groupOrder: 1 },
           testTimeout: 120_000,

@@ -16,6 +16,12 @@ const STOP_WAIT_MS = 3_000;
 const LEAVE_WAIT_MS = 800;
 
 /**
+ * How often the brokers are asked again, and after how long. For the client as a whole: its own default waits up to
+ * 30 s, long after a broker is back.
+ */
+export const KAFKA_RETRY = { initialRetryTime: 200, maxRetryTime: 3_000, retries: 8 } as const;
+
+/**
  * Short waits, since frames are awaited. After a kill -9 the broker waits for the dead member until `sessionTimeout`,
  * 6 s being the least that brokers take by default.
  */
@@ -27,7 +33,7 @@ const CONSUMER = {
   maxWaitTimeInMs: 200,
   maxBytesPerPartition: 4 * 1024 * 1024,
   allowAutoTopicCreation: false,
-  retry: { initialRetryTime: 200, maxRetryTime: 3_000, retries: 8 },
+  retry: KAFKA_RETRY,
 } as const;
 
 export interface EventSourceOptions extends Omit<DeliveryOptions, 'maxBytes' | 'signal' | 'wait'> {

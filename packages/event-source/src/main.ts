@@ -11,7 +11,14 @@ import {
 } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError } from 'commander';
-import { type EventSource, type Handler, startEventSource, toQuarantine, toStore } from './index.ts';
+import {
+  type EventSource,
+  type Handler,
+  KAFKA_RETRY,
+  startEventSource,
+  toQuarantine,
+  toStore,
+} from './index.ts';
 
 interface Options {
   handler: string;
@@ -39,7 +46,7 @@ async function main(): Promise<void> {
   let source: EventSource | undefined;
   onShutdown(async () => source?.stop(), logger);
   source = await startEventSource({
-    kafka: connectKafka(options.group, logger, config),
+    kafka: connectKafka(options.group, logger, config, { retry: KAFKA_RETRY }),
     topic: options.topic,
     groupId: options.group,
     handler: await loadHandler(options.handler),

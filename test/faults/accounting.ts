@@ -1,0 +1,138 @@
+import { annotatedKey, type Detection, decodeDetectedFrame, fromLambdaRecord } from '@video-pipeline/frame';
+import { audit, isClean, listFailed, readTopic } from '@video-pipeline/recovery';
+import { inParallel } from '../../functions/src/in-parallel.ts';
+import { type Entry, idOf, LEDGER_HEADER, placeOf, streamIdOf } from './ledger.ts';
+import { type Name, readDetections, readPicture } from './numbered.ts';
+import { DETECTIONS_TOPIC, FRAMES_TOPIC, PREFIX, type Rig } from './rig.ts';
+
+/** What is wrong, frame by frame (`stream/number`); all lists are empty when every frame is accounted for. */
+export interface Accounts {
+  /** Acknowledged, and not where the ledger says: neither annotated, nor, for poison, in `failed/` with a reason. */
+  missing: string[];
+  /** In `failed/`, though nothing is wrong with it. */
+  failedInVain: string[];
+  /** In S3 there is another picture than was published. */
+  wrongPixels: string[];
+  /** A record on the topic of detections, or a line in S3, has what was seen in another frame. */
+  wrongDetections: string[];
+  /** Annotated, but in no line of what was seen. */
+  unlisted: string[];
+  /** What `npm run audit` finds, from Kafka and S3 alone. */
+  audit: string[];
+}
+
+export interface Accounting {
+  accounts: Accounts;
+  annotated: number;
+  failed: number;
+  /** Lines of NDJSON more than frames: a batch that was delivered again was cut elsewhere. */
+  repeatedLines: number;
+}
+
+/** Whether every frame is accounted for. */
+export function isSound({ accounts }: Accounting): boolean {
+  return Object.values(accounts).every((list) => list.length === 0);
+}
+
+const READS_AT_ONCE = 8;
+
+/** Accounts for every entry of the ledger from what lies in Kafka and S3. */
+export async function account(rig: Rig, ledger: readonly Entry[]): Promise<Accounting> {
+  const good = ledger.filter(({ fate }) => fate === 'annotated').map(({ name }) => name);
+  const poison = ledger.filter(({ fate }) => fate === 'failed').map(({ name }) => name);
+  const [failed, pictures, detections, lines] = [
+    await readFailedIds(rig),
+    await readPictures(rig, good),
+    await checkDetections(rig),
+    await checkLines(rig),
+  ];
+  const accounts: Accounts = {
+    missing: [...pictures.missing, ...poison.map(idOf).filter((id) => !failed.has(id))],
+    failedInVain: good.map(idOf).filter((id) => failed.has(id)),
+    wrongPixels: pictures.wrong,
+    wrongDetections: [...detections, ...lines.wrong],
+    unlisted: good.map(idOf).filter((id) => !lines.listed.has(id)),
+    audit: await auditWhole(rig),
+  };
+  return {
+    accounts,
+    annotated: good.length - pictures.missing.length,
+    failed: failed.size,
+    repeatedLines: lines.count - lines.listed.size,
+  };
+}
+
+async function auditWhole({ kafka, bucket }: Rig): Promise<string[]> {
+  const topics = { framesTopic: FRAMES_TOPIC, detectionsTopic: DETECTIONS_TOPIC };
+  const report = await audit({ kafka, bucket, ...topics, s3Prefix: PREFIX, pixels: false });
+  if (isClean(report)) return [];
+  const { missing, both, mixedUp } = report;
+  return Object.entries({ missing, both, mixedUp }).flatMap(([what, ids]) =>
+    ids.map((id) => `${what} ${id}`),
+  );
+}
+
+async function readFailedIds({ bucket }: Rig): Promise<Set<string>> {
+  const ids = new Set<string>();
+  for await (const { record, reason, key } of listFailed(bucket)) {
+    const { headers = {} } = fromLambdaRecord(record);
+    // Annotate's records are detect's, without the header of the ledger.
+    const id = headers[LEDGER_HEADER] ?? `${String(headers.stream_id).split('-')[1]}/${headers.frame_number}`;
+    ids.add(reason ? String(id) : `${key} has no reason`);
+  }
+  return ids;
+}
+
+async function readPictures({ bucket }: Rig, names: readonly Name[]) {
+  const keys = new Set(await Array.fromAsync(bucket.list(`${PREFIX}/`)));
+  const keyOf = (name: Name) => annotatedKey(PREFIX, placeOf(name));
+  const stored = names.filter((name) => keys.has(keyOf(name)));
+  const read = await inParallel(stored, READS_AT_ONCE, async (name) => ({
+    name,
+    found: await readPicture(await bucket.read(keyOf(name))).catch(() => undefined),
+  }));
+  return {
+    missing: names.filter((name) => !keys.has(keyOf(name))).map(idOf),
+    wrong: read.filter(({ name, found }) => !isSame(name, found)).map(({ name }) => idOf(name)),
+  };
+}
+
+/** @returns frames that have another frame's detections on the topic */
+async function checkDetections({ kafka }: Rig): Promise<string[]> {
+  const wrong: string[] = [];
+  await readTopic(kafka, DETECTIONS_TOPIC, (record) => {
+    if (record.headers?.[LEDGER_HEADER]) return; // Not detect's.
+    const { streamId, frameNumber, detections } = decodeDetectedFrame(record);
+    if (!says(detections, streamId, frameNumber)) wrong.push(`${streamId}/${frameNumber}`);
+  });
+  return wrong;
+}
+
+interface Line {
+  stream_id: string;
+  frame_number: number;
+  detections: Detection[];
+}
+
+async function checkLines({ bucket }: Rig) {
+  const keys = await Array.fromAsync(bucket.list('detections/'));
+  const texts = await inParallel(keys, READS_AT_ONCE, (key) => bucket.read(key));
+  const lines: Line[] = texts.flatMap((text) =>
+    String(text)
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+  );
+  const idOfLine = ({ stream_id, frame_number }: Line) => `${stream_id.split('-')[1]}/${frame_number}`;
+  const wrong = lines.filter((line) => !says(line.detections, line.stream_id, line.frame_number));
+  return { wrong: wrong.map(idOfLine), listed: new Set(lines.map(idOfLine)), count: lines.length };
+}
+
+function says(detections: readonly Detection[], streamId: string, frameNumber: number): boolean {
+  const seen = readDetections(detections);
+  return seen !== undefined && streamIdOf(seen.stream) === streamId && seen.number === frameNumber;
+}
+
+function isSame(name: Name, other: Name | undefined): boolean {
+  return other !== undefined && idOf(other) === idOf(name);
+}

@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { runCampaign } from './campaign.ts';
+import { QUICK_FAULTS } from './faults.ts';
+
+// The short form of `npm run test:faults`: every fault that is quickly over, once.
+test('whatever fails, every acknowledged frame is annotated once, with its own pixels and detections, or in failed/', async () => {
+  const outcome = await runCampaign({
+    seed: 7,
+    frames: 500,
+    faults: QUICK_FAULTS.length,
+    among: QUICK_FAULTS.map((fault) => ({ ...fault, weight: 1 })),
+    streams: 8,
+    handlerTimeoutSeconds: 20,
+    note: (line) => console.log(line),
+  });
+  expect(outcome.accounts).toEqual({
+    missing: [],
+    failedInVain: [],
+    wrongPixels: [],
+    wrongDetections: [],
+    unlisted: [],
+    audit: [],
+  });
+  expect([...outcome.played.keys()].sort()).toEqual(QUICK_FAULTS.map(({ name }) => name).sort());
+  expect(outcome.unmet).toBe(0);
+  expect(outcome.acknowledged).toBeGreaterThanOrEqual(500);
+  expect(outcome.annotated + outcome.failed).toBe(outcome.acknowledged);
+}, 240_000);

@@ -1,0 +1,17 @@
+// A handler of ours with a place for faults between its work and the commit: it asks FAULTS_URL each time what is to
+// happen there.
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { MSKEvent } from '@video-pipeline/frame';
+
+const file = resolve(process.env.FAULTS_HANDLER ?? '');
+const { handler: work } = await import(pathToFileURL(file).href);
+
+export const handler = async (event: MSKEvent): Promise<void> => {
+  await work(event);
+  const fault = await fetch(process.env.FAULTS_URL ?? '').then((answer) => answer.text());
+  if (fault === 'again') await work(event);
+  if (fault === 'throw') throw new Error('a fault after all was done');
+  if (fault === 'hang') await new Promise(() => {});
+  if (fault === 'die') process.kill(process.pid, 'SIGKILL');
+};

@@ -1,0 +1,189 @@
+import { mkdtemp } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { readConfig } from '@video-pipeline/config';
+import type { EncodedRecord } from '@video-pipeline/frame';
+import { connectKafka, consumerLag, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
+import { connectS3, ensureBucket, freePort, startKafka, startS3Proxy } from '@video-pipeline/local';
+import { openBucket } from '@video-pipeline/recovery';
+import { startChild } from '../../packages/local/src/child.ts';
+import { addCrowds } from './answers.ts';
+import { startFaultProxy } from './fault-proxy.ts';
+import { writeModel } from './numbered.ts';
+import { Service } from './service.ts';
+
+export const FRAMES_TOPIC = 'video-frames';
+export const DETECTIONS_TOPIC = 'detections';
+export const PREFIX = 'annotated';
+const BUCKET = 'video-pipeline-output';
+const PARTITIONS = 4;
+const REPOSITORY = resolve(import.meta.dirname, '../..');
+
+/** What {@link Rig.tell} may ask of a handler between its work and the commit; `hold` waits for its promise. */
+export type Told = 'again' | 'throw' | 'hang' | 'die' | { hold: () => Promise<void> };
+export type StageName = 'detect' | 'annotate';
+export type Rig = Awaited<ReturnType<typeof startRig>>;
+
+/**
+ * Apache Kafka, S3Proxy on files, the model server and both handlers behind the event source: all real, each a process
+ * of its own that comes back when it ends, with fault proxies before the two that speak HTTP.
+ */
+export async function startRig(options: { handlerTimeoutSeconds: number }) {
+  const folder = await mkdtemp(join(tmpdir(), 'faults-'));
+  const [kafkaPort, s3Port, modelPort] = [await freePort(), await freePort(), await freePort()];
+  const modelFile = join(folder, 'numbered.onnx');
+  await writeModel(modelFile);
+  const stored = new Set<string>();
+  const wires = {
+    model: await startFaultProxy(`http://127.0.0.1:${modelPort}`, {
+      isTarget: (_method, path) => path.endsWith('/infer'),
+      onAnswer: addCrowds,
+    }),
+    s3: await startFaultProxy(`http://127.0.0.1:${s3Port}`, {
+      isTarget: (method) => method === 'PUT',
+      onAnswer({ path, answer }) {
+        if (answer.status === 200 && path.includes(`/${PREFIX}/`)) stored.add(path);
+        return undefined;
+      },
+    }),
+  };
+  const told: Record<StageName, Told[]> = { detect: [], annotate: [] };
+  const teller = await startTeller(told);
+  const environment = {
+    ...process.env,
+    LOG_LEVEL: 'WARN',
+    KAFKA_BOOTSTRAP_SERVERS: `127.0.0.1:${kafkaPort}`,
+    KAFKA_AUTH: 'none',
+    KAFKA_TOPIC: FRAMES_TOPIC,
+    KAFKA_DETECTIONS_TOPIC: DETECTIONS_TOPIC,
+    INFERENCE_SERVICE_URL: wires.model.url,
+    INFERENCE_TIMEOUT_SECONDS: '3',
+    AWS_ENDPOINT_URL: wires.s3.url,
+    AWS_ACCESS_KEY_ID: 'test',
+    AWS_SECRET_ACCESS_KEY: 'test',
+    AWS_REGION: 'us-east-1',
+    S3_BUCKET: BUCKET,
+    S3_PREFIX: PREFIX,
+  };
+  const node = (name: string, script: string, args: string[], env: NodeJS.ProcessEnv) =>
+    startChild({
+      name,
+      script: join(REPOSITORY, script),
+      args,
+      env,
+      pidFile: join(folder, 'run', `${name}.pid`),
+      logFile: join(folder, 'logs', `${name}.log`),
+    });
+  const stage = (name: StageName, topic: string, process: string = name) =>
+    new Service(process, () => {
+      const args = ['--handler', 'test/faults/handler.ts', '--topic', topic, '--group', name];
+      const timeout = ['--timeout', String(options.handlerTimeoutSeconds)];
+      return node(process, 'packages/event-source/src/main.ts', [...args, '--window', '0.3', ...timeout], {
+        ...environment,
+        FAULTS_HANDLER: `functions/src/${name}.ts`,
+        FAULTS_URL: `${teller.url}/${name}`,
+      });
+    });
+  const model = ['--model', modelFile, '--device', 'cpu', '--threads', '1', '--port', String(modelPort)];
+  const services = {
+    kafka: new Service('kafka', () => startKafka({ dataDir: folder, port: kafkaPort })),
+    s3: new Service('s3', () => startS3Proxy({ dataDir: folder, port: s3Port })),
+    model: new Service('model', () => node('model', 'model/src/main.ts', model, environment)),
+    detect: stage('detect', FRAMES_TOPIC),
+    annotate: stage('annotate', DETECTIONS_TOPIC),
+  };
+  await Promise.all([services.kafka.start(), services.s3.start(), services.model.start()]);
+
+  const quiet = { warn() {}, error() {} };
+  const kafka = connectKafka(
+    'faults',
+    quiet,
+    readConfig(['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'], environment),
+  );
+  const admin = kafka.admin();
+  const producer = orderedProducer(kafka);
+  await Promise.all([admin.connect(), producer.connect()]);
+  const topics = [FRAMES_TOPIC, DETECTIONS_TOPIC].map((topic) => ({ topic, partitions: PARTITIONS }));
+  await ensureTopics(admin, topics);
+  Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
+  const s3Url = `http://127.0.0.1:${s3Port}`;
+  const s3 = connectS3(s3Url);
+  await ensureBucket(s3, BUCKET);
+  s3.destroy();
+  await Promise.all([services.detect.start(), services.annotate.start()]);
+
+  return {
+    folder,
+    kafka,
+    services,
+    wires,
+    bucket: openBucket({ S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3Url }),
+    /** Annotated frames that S3 has acknowledged so far; sets the pace alone, proves nothing. */
+    stored: () => stored.size,
+
+    /** Another process of a stage joins its group, or stops and leaves it. */
+    helper: (name: StageName) =>
+      stage(name, name === 'detect' ? FRAMES_TOPIC : DETECTIONS_TOPIC, `${name}-helper`),
+
+    /** Says what is to happen after the stage's next batch, before its commit. */
+    tell(name: StageName, what: Told): void {
+      told[name].push(what);
+    },
+    untold: () => told.detect.length + told.annotate.length,
+
+    /** Publishes, again and again where that fails; resolves once Kafka has acknowledged the records. */
+    async publish(topic: string, messages: EncodedRecord[]): Promise<void> {
+      await untilDone(() => producer.send({ topic, acks: -1, messages }));
+    },
+
+    /** Records that the stages have yet to finish. */
+    async lag(): Promise<number> {
+      const groups = [
+        ['detect', FRAMES_TOPIC],
+        ['annotate', DETECTIONS_TOPIC],
+      ] as const;
+      const lags = await Promise.all(groups.map(([group, topic]) => consumerLag(admin, group, topic)));
+      return lags.flat().reduce((sum, { lag }) => sum + lag, 0);
+    },
+
+    /** Ends every process; what they wrote stays in `folder`. */
+    async stop(): Promise<void> {
+      await Promise.all([services.detect.stop(), services.annotate.stop()]);
+      await Promise.all([admin.disconnect(), producer.disconnect()]);
+      await Promise.all([services.kafka.stop(), services.s3.stop(), services.model.stop()]);
+      await Promise.all([wires.model.close(), wires.s3.close(), teller.close()]);
+    },
+  };
+}
+
+const AGAIN_MS = 500;
+
+async function untilDone(work: () => Promise<unknown>): Promise<void> {
+  for (;;) {
+    try {
+      await work();
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
+}
+
+/** Answers the handlers' question what is to happen now. */
+async function startTeller(told: Record<StageName, Told[]>) {
+  const server = createServer(async ({ url }, response) => {
+    const next = told[(url ?? '').slice(1) as StageName].shift();
+    if (typeof next === 'object') await next.hold();
+    response.end(typeof next === 'string' ? next : '');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close() {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}

@@ -1,0 +1,79 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A process as the starters of `packages/local` give it. */
+interface Started {
+  pid: number;
+  exited: Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** How long a process that ended is away before it is started again, as by a supervisor, milliseconds. */
+const AWAY_MS = 500;
+
+/** A process that is started again whenever it ends, as ECS, Kubernetes or `npm start` do. */
+export class Service {
+  readonly name: string;
+  readonly #begin: () => Promise<Started>;
+  #current: Started | undefined;
+  #isStopped = false;
+  #running: Promise<void> = Promise.resolve();
+
+  /** @param begin starts the process and resolves once it does its work */
+  constructor(name: string, begin: () => Promise<Started>) {
+    this.name = name;
+    this.#begin = begin;
+  }
+
+  async start(): Promise<void> {
+    const started = await this.#begin();
+    this.#current = started;
+    void started.exited.then(() => {
+      this.#current = undefined;
+      if (!this.#isStopped) this.#running = this.#startAgain();
+    });
+  }
+
+  /** Ends it at once, by kill -9; it comes back by itself. */
+  kill(): void {
+    this.#signal('SIGKILL');
+  }
+
+  /** It neither works nor answers for a while, and keeps its connections. */
+  async freeze(ms: number): Promise<void> {
+    const frozen = this.#current;
+    this.#signal('SIGSTOP');
+    await sleep(ms);
+    if (frozen && frozen === this.#current) this.#signal('SIGCONT');
+  }
+
+  /** Resolves once it does its work. */
+  async running(): Promise<void> {
+    while (!this.#current && !this.#isStopped) {
+      await this.#running;
+      await sleep(50);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.#running;
+    this.#signal('SIGCONT');
+    await this.#current?.stop();
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    if (this.#current) process.kill(this.#current.pid, signal);
+  }
+
+  async #startAgain(): Promise<void> {
+    while (!this.#isStopped) {
+      await sleep(AWAY_MS);
+      // What it needs may be away as well.
+      const started = await this.start().then(
+        () => true,
+        () => false,
+      );
+      if (started) return;
+    }
+  }
+}
