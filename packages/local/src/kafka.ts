@@ -94,8 +94,7 @@ async function format(java: readonly string[], properties: string): Promise<void
     ...java,
     'kafka.tools.StorageTool',
     'format',
-    '--cluster-id',
-    clusterId,
+    `--cluster-id=${clusterId}`, // One word, as an id may begin with a dash.
     '--config',
     properties,
   ];
