@@ -46,7 +46,7 @@ test('every npm script and file that workflows, scripts and the deploy guide cal
     for (const [, script = ''] of text.matchAll(/\bnpm run ([\w:]+)/g))
       expect(scripts, caller).toHaveProperty([script]);
     for (const [, path = ''] of text.matchAll(
-      /\b((?:infra|model|ingest-host)\/[\w./-]*(?:Dockerfile[\w.]*|\.sh|\.ts))\b/g,
+      /(?<![\w/])((?:(?:test\/)?infra|model|ingest-host)\/[\w./-]*(?:Dockerfile[\w.]*|\.sh|\.ts))\b/g,
     )) {
       expect(existsSync(join(ROOT, path)), `${caller} names ${path}`).toBe(true);
     }
