@@ -78,7 +78,11 @@ function metadataOf({ streamId, frameNumber, session, capturedAt }: DetectedFram
   };
 }
 
-/** Writes what was seen in the frames of one stream, one JSON object a line, named after the first of them. */
+/**
+ * Writes what was seen in the frames of one stream, one JSON object a line, named after the first of them. A batch that
+ * is delivered again may be cut elsewhere and leave the same line in two objects: readers take one for each
+ * `annotated_key`.
+ */
 async function putDetections(store: Store, frames: readonly Stored[]): Promise<void> {
   const [first] = frames;
   if (!first) return;

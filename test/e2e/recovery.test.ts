@@ -1,6 +1,7 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import {
   annotatedKey,
   type DetectedFrame,
@@ -153,6 +154,46 @@ test('a failed record is listed with its reason, put back on its topic as it was
   expect(again.map(({ key, value, headers }) => ({ key, value, headers }))).toEqual(
     [...records, ...records].map(({ key, value, headers }) => ({ key, value, headers })),
   );
+  expect(await Array.fromAsync(options.bucket.list('failed/'))).toEqual([]);
+});
+
+/** Runs a command of `packages/recovery` as `npm run` does. */
+function command(name: 'audit' | 'failed', args: string[], env: NodeJS.ProcessEnv) {
+  const script = resolve(import.meta.dirname, `../../packages/recovery/src/${name}-command.ts`);
+  const named = { S3_BUCKET: 'bucket', AWS_ENDPOINT_URL: storage().AWS_ENDPOINT_URL };
+  const environment = { ...process.env, ...named, KAFKA_BOOTSTRAP_SERVERS: server.bootstrap, ...env };
+  return new Promise<{ code: number; stdout: string; stderr: string }>((done) => {
+    const child = execFile(
+      process.execPath,
+      [script, ...args],
+      { env: environment },
+      (_error, stdout, stderr) => done({ code: child.exitCode ?? -1, stdout, stderr }),
+    );
+  });
+}
+
+test('the commands say what they would do, do it when told to, and the audit says what is lost', async () => {
+  const options = await publish('commands', [await frame(1), await frame(2)]);
+  await readTopic(kafka, options.framesTopic, async (record) => {
+    const { topic, partition, offset, timestamp } = record;
+    const failed = toLambdaRecord({ topic, partition, offset: String(offset), timestamp }, record);
+    const reason = String(record.headers?.frame_number) === '1' ? 'was too dark' : 'was too bright';
+    await createQuarantine(createStore(storage()), 'detect')(failed, reason);
+  });
+  const env = { KAFKA_TOPIC: options.framesTopic, KAFKA_DETECTIONS_TOPIC: options.detectionsTopic };
+  const whole = await command('audit', [], env);
+  expect(whole).toMatchObject({ code: 0, stdout: expect.stringContaining('2 in failed/') });
+
+  const { stdout } = await command('failed', ['list', '--stage', 'detect', '--reason', 'dark'], env);
+  expect(stdout.trim().split('\n')).toEqual([expect.stringMatching(/failed\/detect\/.*yard.*was too dark$/)]);
+  const dry = await command('failed', ['redrive', '--stream', 'yard'], env);
+  expect(dry.stderr).toBe('2 would be redriven; add --yes to do it\n');
+  expect(await Array.fromAsync(options.bucket.list('failed/'))).toHaveLength(2);
+
+  expect((await command('failed', ['purge', '--reason', 'bright', '--yes'], env)).stderr).toBe('1 deleted\n');
+  const lost = await command('audit', [], { ...env, S3_PREFIX: 'commands' });
+  expect(lost).toMatchObject({ code: 1, stdout: expect.stringContaining('1 missing: yard/s1/2') });
+  expect((await command('failed', ['redrive', '--yes'], env)).stderr).toBe('1 redriven\n');
   expect(await Array.fromAsync(options.bucket.list('failed/'))).toEqual([]);
 });
 
