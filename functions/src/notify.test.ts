@@ -110,6 +110,16 @@ test('a receiver that is away is named', async () => {
   expect(quarantined[0]?.reason).toMatch(/attempt 2: /);
 });
 
+test('an event that no bus would take goes to failed/ and holds up nobody', async () => {
+  const { url, posts } = await receiver();
+  const { notify, quarantined } = setUp(url);
+  const poison = [{ at: 9e15 }, { rule: 'x'.repeat(20_000) }, { stream_id: '../etc' }];
+  const values = poison.map((one) => JSON.stringify({ ...eventOf(1), ...one }));
+  await notify(batchOf([...values, JSON.stringify(eventOf(2))]));
+  expect(quarantined.map(({ offset }) => offset)).toEqual([0, 1, 2]);
+  expect(posts.map(({ body }) => JSON.parse(body))).toEqual([eventOf(2)]);
+});
+
 test('a bus gets ten events at a time, and one that refuses fails the batch', async () => {
   const requests: number[] = [];
   const send = vi.fn(async ({ input }) => {

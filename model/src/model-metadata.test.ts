@@ -31,3 +31,9 @@ test('what is missing or senseless is left out; a class without a name gets one'
     'd',
   ]);
 });
+
+test('a file that claims too much is not believed', () => {
+  const { names } = readMetadata(properties({ names: "{0: 'a', 4000000000: 'b', 50000: 'c', 2: 'd'}" }));
+  expect(names).toEqual(['a', 'class 1', 'd']);
+  expect(readMetadata(properties({ imgsz: '[99999999, 99999999]', stride: '99999999' }))).toEqual({});
+});

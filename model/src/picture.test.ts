@@ -1,7 +1,8 @@
+import fc from 'fast-check';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { letterbox } from './letterbox.ts';
-import { decodePicture, frameBytes, layOut } from './picture.ts';
+import { decodePicture, frameBytes, layOut, PictureError } from './picture.ts';
 
 const place = (width: number, height: number) =>
   letterbox(width, height, { kind: 'rectangle', longest: 64, stride: 32 });
@@ -89,6 +90,30 @@ test('a picture with too many pixels is refused before it is decoded', async () 
   const bomb = await plain(4000, 3000).png().toBuffer();
   await expect(decodePicture(bomb, { place, maxPixels: 10_000_000, resize: 'fast' })).rejects.toThrow(
     /MAX_FRAME_PIXELS/,
+  );
+});
+
+test('a picture damaged anywhere is decoded to its size or refused by name', async () => {
+  const good = await Promise.all([
+    plain(128, 72).jpeg().toBuffer(),
+    plain(128, 72).jpeg({ progressive: true }).toBuffer(),
+    plain(128, 72).png().toBuffer(),
+    plain(128, 72).webp().toBuffer(),
+  ]);
+  const change = fc.tuple(fc.nat(), fc.nat({ max: 255 }));
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...good),
+      fc.array(change, { maxLength: 8 }),
+      async (picture, changes) => {
+        const damaged = Buffer.from(picture);
+        for (const [at, byte] of changes) damaged[at % damaged.length] = byte;
+        const decoded = await decode(damaged).catch((error) => {
+          expect(error).toBeInstanceOf(PictureError);
+        });
+        if (decoded) expect(decoded.rgb.length).toBe(decoded.box.width * decoded.box.height * 3);
+      },
+    ),
   );
 });
 

@@ -176,6 +176,13 @@ describe('what is no picture of that size is refused', () => {
   });
 });
 
+test('a picture too large for memory is refused before it is decoded, whatever its record says', async () => {
+  const { jpeg } = await frameOf(320, 240);
+  const refused = annotateJpeg({ jpeg, width: 20_000, height: 20_000 }, []);
+  await expect(refused).rejects.toThrow(PictureError);
+  await expect(refused).rejects.toThrow(/20000x20000/);
+});
+
 describe('other kinds of JPEG', () => {
   const box = detection([40, 60, 120, 110]);
 

@@ -1,0 +1,173 @@
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createLogger } from '@video-pipeline/telemetry';
+import { Registry } from 'prom-client';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startHealthServer } from '../../ingest-host/src/health.ts';
+import type { Detector } from '../../model/src/detector.ts';
+import { createApp } from '../../model/src/server/app.ts';
+import { createMetrics } from '../../model/src/server/metrics.ts';
+import { startConsole } from '../../packages/console/src/console.ts';
+
+const log = createLogger('attacks');
+log.setLogLevel('SILENT');
+/** Longest time to send a request to the model server, milliseconds. */
+const REQUEST_MS = 2_000;
+const MAX_REQUESTS = 3;
+
+/** Base URL by listener. */
+const urls: Record<string, string> = {};
+const stops: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  const model = await modelServer();
+  urls.model = await model.listen({ host: '127.0.0.1', port: 0 });
+  const ingest = await startHealthServer({ host: '127.0.0.1', port: 0 }, flowing(), new Registry());
+  urls.ingest = ingest.url;
+  const away = { KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1', AWS_ENDPOINT_URL: 'http://127.0.0.1:1' };
+  const console = await startConsole({ port: 0, host: '127.0.0.1', token: 'secret', log, env: away });
+  urls.console = console.url;
+  stops.push(
+    () => model.close(),
+    () => ingest.close(),
+    () => console.close(),
+  );
+});
+afterAll(() => Promise.all(stops.map((stop) => stop())));
+
+/** The model's HTTP server on a detector that sees nothing. */
+function modelServer() {
+  const detector = {
+    model: { name: 'm', version: '1', head: 'yolov8' },
+    device: 'cpu',
+    isHealthy: true,
+    queued: 0,
+    detect: async ({ pictures }: { pictures: readonly Uint8Array[] }) =>
+      pictures.map(() => ({ width: 1, height: 1, detections: [] })),
+  } as unknown as Detector;
+  const detectors = () => new Map([['m', detector]]);
+  const limits = { maxBodyBytes: 32e6, maxFrames: 128, maxRequests: MAX_REQUESTS, requestMs: REQUEST_MS };
+  const metrics = createMetrics(detectors);
+  return createApp({ detectors, threshold: 0.5, limits, metrics, isReady: () => true }, log);
+}
+
+function flowing() {
+  const counts = { captured: 1, published: 1, dropped: 0, reconnects: 0, bytes: 1 };
+  return new Map([['gate', { state: 'flowing' as const, lastError: undefined, lastFrameAt: 1, ...counts }]]);
+}
+
+/** Sends bytes as they are. @returns what came back until the server closed, or for `ms` */
+async function send(url: string, bytes: string, ms = 300): Promise<string> {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  let answer = '';
+  socket.on('data', (data) => {
+    answer += data;
+  });
+  socket.on('error', () => {});
+  socket.write(Buffer.from(bytes, 'latin1'));
+  await Promise.race([new Promise((resolve) => socket.once('close', resolve)), sleep(ms)]);
+  socket.destroy();
+  return answer;
+}
+
+const request = (line: string, ...headers: string[]) =>
+  `${[line, 'Host: localhost', ...headers].join('\r\n')}\r\n\r\n`;
+
+const attacks: [what: string, bytes: string][] = [
+  ['no HTTP', '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03'],
+  ['an endless line', 'A'.repeat(200_000)],
+  ['a header of 1 MB', request('GET / HTTP/1.1', `X: ${'a'.repeat(1e6)}`)],
+  [
+    'ten thousand headers',
+    request('GET / HTTP/1.1', ...Array.from({ length: 10_000 }, (_, index) => `X${index}: 1`)),
+  ],
+  ['no host', 'GET /health HTTP/1.1\r\n\r\n'],
+  ['two lengths', `${request('POST /predict HTTP/1.1', 'Content-Length: 5', 'Content-Length: 6')}hello!`],
+  [
+    'a length and chunks',
+    `${request('POST /predict HTTP/1.1', 'Content-Length: 5', 'Transfer-Encoding: chunked')}0\r\n\r\n`,
+  ],
+  ['a negative length', request('POST /login HTTP/1.1', 'Content-Length: -1')],
+  [
+    'a chunk of 2^64 bytes',
+    `${request('POST /login HTTP/1.1', 'Transfer-Encoding: chunked')}fffffffffffffffff\r\n`,
+  ],
+  ['a body cut short', `${request('POST /login HTTP/1.1', 'Content-Length: 1000')}token=`],
+  ['an upgrade', request('GET / HTTP/1.1', 'Connection: Upgrade', 'Upgrade: websocket')],
+  ['a proxy request', request('CONNECT 169.254.169.254:80 HTTP/1.1')],
+  ...[
+    '//',
+    '//host',
+    '/\\\\',
+    'http://[',
+    '*',
+    '/%',
+    '/%2e%2e/%2e%2e/etc/passwd',
+    '/page/..%2f..%2fpackage.json',
+    '/\0',
+    `/${'a/'.repeat(4000)}`,
+  ].map((path): [string, string] => [`GET ${path.slice(0, 30)}`, request(`GET ${path} HTTP/1.1`)]),
+];
+
+test.each(['model', 'ingest', 'console'])(
+  'the listener of %s survives, and gives nothing away',
+  async (name) => {
+    await Promise.all(
+      attacks.map(async ([what, bytes]) => {
+        const answer = await send(urls[name] ?? '', bytes);
+        expect(answer, what).not.toMatch(/^HTTP\/1.1 (200|101)/);
+        expect(answer, what).not.toMatch(/node_modules|root:x|"private"|secret/);
+        expect((await fetch(`${urls[name]}/health`)).status, what).toBe(200);
+      }),
+    );
+  },
+);
+
+describe('the model server', () => {
+  const predict = (body: string) =>
+    fetch(`${urls.model}/predict`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+  const good = JSON.stringify({ stream_id: 'gate', frames: [{ frame_number: 0, frame_data: '/9j/' }] });
+
+  test('lets go who sends a byte now and then, and serves the others again', async () => {
+    const head = request(
+      'POST /predict HTTP/1.1',
+      'Content-Type: application/json',
+      'Content-Length: 100000',
+    );
+    const slow = Array.from({ length: MAX_REQUESTS }, () => send(urls.model ?? '', head, 10_000));
+    await sleep(100);
+    expect((await predict(good)).status).toBe(429);
+    const began = performance.now();
+    for (const answer of await Promise.all(slow)) expect(answer).toContain('408');
+    expect(performance.now() - began).toBeLessThan(3 * REQUEST_MS);
+    expect((await predict(good)).status).toBe(200);
+  });
+
+  test.each([
+    ['nothing but brackets', '['.repeat(5e6)],
+    ['millions of numbers', `[${'1,'.repeat(2e6)}1]`],
+    ['what every object inherits', `{"__proto__":{"x":1},${good.slice(1)}`],
+    ['a constructor', `{"constructor":{"prototype":{"x":1}},${good.slice(1)}`],
+    ['a stream that is no text', JSON.stringify({ stream_id: {}, frames: [] })],
+    ['nothing', ''],
+  ])('refuses %s, soon', async (_what, body) => {
+    const began = process.cpuUsage();
+    expect((await predict(body)).status).toBe(400);
+    const { user, system } = process.cpuUsage(began);
+    expect((user + system) / 1000).toBeLessThan(1_000);
+    expect(Object.keys(Object.prototype)).toEqual([]);
+    expect((await predict(good)).status).toBe(200);
+  });
+
+  test('does not unpack what comes packed', async () => {
+    const headers = { 'content-type': 'application/json', 'content-encoding': 'gzip' };
+    const answer = await fetch(`${urls.model}/predict`, { method: 'POST', headers, body: '\x1f\x8b' });
+    expect(answer.status).toBe(400);
+  });
+});
+
+test('the console takes no long body', async () => {
+  const body = new URLSearchParams({ token: 'x'.repeat(100_000) });
+  const answer = await fetch(`${urls.console}/login`, { method: 'POST', body });
+  expect(answer.status).toBe(413);
+});
