@@ -23,9 +23,9 @@ function names() {
 const keysOf = (prefix: string, frames: readonly Frame[]) =>
   frames.map((frame) => annotatedKey(prefix, frame)).sort();
 
-async function stored(prefix: string, frames: readonly Frame[], timeout = 30_000) {
+async function stored(prefix: string, frames: readonly Frame[]) {
   await vi.waitFor(async () => expect(await rig.keys(`${prefix}/`)).toEqual(keysOf(prefix, frames)), {
-    timeout,
+    timeout: 30_000,
     interval: 200,
   });
 }
@@ -95,25 +95,6 @@ test('every frame is stored, annotated and in order, though the inference server
   };
   expect(red(PERSON.bbox[0], 120)).toBeGreaterThan(80);
   expect(Math.abs(red(PERSON.bbox[0] + 30, 120))).toBeLessThan(15);
-});
-
-test('after a kill -9 of each handler in turn, nothing that was published is missing', async () => {
-  const { frames: topic, detections, env, prefix } = names();
-  await rig.createTopics([topic, detections]);
-  const first = {
-    detect: await rig.run('detect', topic, [], env),
-    annotate: await rig.run('annotate', detections, [], env),
-  };
-  const before = await rig.publishFrames(topic, ['gate', 'yard'], 60);
-  await vi.waitFor(async () => expect((await rig.keys(`${prefix}/`)).length).toBeGreaterThan(5), {
-    timeout: 20_000,
-  });
-  first.detect.process.kill('SIGKILL');
-  const more = await rig.publishFrames(topic, ['hall'], 60);
-  await rig.run('detect', topic, [], env);
-  first.annotate.process.kill('SIGKILL');
-  await rig.run('annotate', detections, [], env);
-  await stored(prefix, [...before, ...more], 60_000);
 });
 
 test('a second process takes over its share, and all of it when the first one stops', async () => {

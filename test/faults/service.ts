@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { signalProcess } from '@video-pipeline/local';
 
 /** A process as the starters of `packages/local` give it. */
 interface Started {
@@ -62,7 +63,7 @@ export class Service {
   }
 
   #signal(signal: NodeJS.Signals): void {
-    if (this.#current) process.kill(this.#current.pid, signal);
+    if (this.#current) signalProcess(this.#current.pid, signal);
   }
 
   async #startAgain(): Promise<void> {
