@@ -22,7 +22,7 @@ describe('a pipeline whose processes end in the middle', () => {
 
   beforeAll(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'restart-'));
-    stack = startStackProcess(dataDir, ['--frame-rate', '3'], QUICK);
+    stack = startStackProcess(dataDir, ['--frame-rate', '2'], QUICK);
     await stack.until((state) => annotated(state) > 0, 'the first annotated frame');
   });
   afterAll(async () => {

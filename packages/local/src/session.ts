@@ -140,6 +140,7 @@ class Session {
     while (!signal.aborted) {
       await this.#usage.sample();
       this.#lag = await stack.backlog.lag().catch(() => null);
+      if (signal.aborted) return; // Kafka is being stopped: that it doesn't answer is no news
       const state = this.#state(stack);
       this.#hooks.show(state);
       await saveState(this.#options.dataDir, state);
