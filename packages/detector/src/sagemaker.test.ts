@@ -32,15 +32,19 @@ test('the endpoint gets the JPEGs after a JSON header of the length that the con
   expect(input.Body?.subarray(size + 4)).toEqual(frame.jpeg);
 });
 
-test('its failure is an error that time can cure, with the status', async () => {
-  const cause = Object.assign(new Error('throttled'), { $metadata: { httpStatusCode: 429 } });
+test.each([
+  ['the service', 429, { $metadata: { httpStatusCode: 429 } }],
+  ['the container', 413, { $metadata: { httpStatusCode: 424 }, OriginalStatusCode: 413 }],
+])('a failure of %s is an error with its status', async (_who, status, facts) => {
+  const cause = Object.assign(new Error('refused'), facts);
   const detector = createSageMakerDetector({
     ...options,
     client: { send: () => Promise.reject(cause) } as never,
   });
   const failed = detector.detect([frame]);
   await expect(failed).rejects.toThrow(DetectorError);
-  await expect(failed).rejects.toMatchObject({ status: 429, message: expect.stringContaining('cameras') });
+  await expect(failed).rejects.toMatchObject({ status, message: expect.stringContaining('cameras') });
+});
 });
 
 test('an endpoint without a name is a configuration error', () => {

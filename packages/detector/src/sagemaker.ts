@@ -34,7 +34,8 @@ export function createSageMakerDetector(options: SageMakerDetectorOptions): Dete
         .catch((cause) => {
           throw new DetectorError(`SageMaker endpoint '${endpointName}' failed: ${cause.message}`, {
             cause,
-            status: cause.$metadata?.httpStatusCode,
+            // What the container answered, where it did: SageMaker's own is 424 then.
+            status: cause.OriginalStatusCode ?? cause.$metadata?.httpStatusCode,
           });
         });
       return decodeAnswer(Buffer.from(answer.Body).toString(), frames, threshold);
