@@ -1,0 +1,53 @@
+import { globSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '..');
+const read = (file: string) => JSON.parse(readFileSync(resolve(root, file), 'utf8'));
+const top = read('package.json');
+
+interface Locked {
+  link?: boolean;
+  integrity?: string;
+  hasInstallScript?: boolean;
+}
+const locked = Object.entries<Locked>(read('package-lock.json').packages).filter(
+  ([path, { link }]) => path.includes('node_modules/') && !link,
+);
+
+test('every package that npm installs is pinned with its hash', () => {
+  expect(locked.length).toBeGreaterThan(100);
+  const loose = locked.filter(([, { integrity }]) => !integrity?.startsWith('sha512-'));
+  expect(loose.map(([path]) => path)).toEqual([]);
+});
+
+test('every dependency names one version, but for Node itself', () => {
+  const files = [
+    'package.json',
+    ...globSync('{packages/*,functions,ingest-host,model}/package.json', { cwd: root }),
+  ];
+  for (const file of files) {
+    const { dependencies, devDependencies } = read(file);
+    const loose = Object.entries<string>({ ...dependencies, ...devDependencies })
+      .filter(
+        ([name, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version) && !/^(@types\/)?node$/.test(name),
+      )
+      .map(([name]) => name);
+    expect(loose, file).toEqual([]);
+  }
+});
+
+test('every package that would run a script of its own at install was decided on', () => {
+  const names = locked
+    .filter(([, { hasInstallScript }]) => hasInstallScript)
+    .map(([path]) => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length));
+  expect(names.filter((name) => !Object.hasOwn(top.allowScripts, name))).toEqual([]);
+});
+
+test.each(globSync('{model,ingest-host,packages/event-source}/Dockerfile*', { cwd: root }))(
+  'the image of %s does not run as root',
+  (file) => {
+    const users = readFileSync(resolve(root, file), 'utf8').match(/^USER .+$/gm) ?? [];
+    expect(users.at(-1)).toMatch(/^USER (1000|node)$/);
+  },
+);
