@@ -45,7 +45,6 @@ test.each([
   await expect(failed).rejects.toThrow(DetectorError);
   await expect(failed).rejects.toMatchObject({ status, message: expect.stringContaining('cameras') });
 });
-});
 
 test('an endpoint without a name is a configuration error', () => {
   const config = readConfig(DETECTOR_VARIABLES, { INFERENCE_BACKEND: 'sagemaker' });
