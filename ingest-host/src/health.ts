@@ -29,7 +29,13 @@ export class IngestMetrics {
       stats,
       (one) => one.published,
     );
-    this.#counter('ingest_frames_dropped_total', 'frames let go', stats, (one) => one.dropped);
+    this.#drops(stats);
+    this.#counter(
+      'ingest_frames_still_total',
+      'frames not sent, as nothing moved',
+      stats,
+      (one) => one.still,
+    );
     this.#counter(
       'ingest_reconnects_total',
       'times a stream was opened again',
@@ -63,6 +69,22 @@ export class IngestMetrics {
     }
   }
 
+  #drops(stats: ReadonlyMap<string, StreamStats>): void {
+    new Counter({
+      name: 'ingest_frames_dropped_total',
+      help: 'frames let go: kafka did not take them in time, or size: no JPEG within MAX_FRAME_BYTES',
+      labelNames: ['stream', 'reason'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [stream, { dropped, unfit }] of stats) {
+          this.inc({ stream, reason: 'kafka' }, dropped - unfit);
+          this.inc({ stream, reason: 'size' }, unfit);
+        }
+      },
+    });
+  }
+
   #counter(
     name: string,
     help: string,
@@ -93,8 +115,8 @@ const REQUEST_MS = 10_000;
 const MAX_CONNECTIONS = 64;
 
 /**
- * Serves `GET /health`, 200 while at least one stream flows, else 503, with each stream's state; and `GET /metrics`
- * for Prometheus.
+ * Serves `GET /health`, 200 while at least one stream flows, or all are out of their active hours, else 503, with
+ * each stream's state; and `GET /metrics` for Prometheus.
  */
 export async function startHealthServer(
   address: { host: string; port: number },
@@ -104,10 +126,12 @@ export async function startHealthServer(
   const server = createServer(async (request, response) => {
     const path = request.url?.split('?')[0];
     if (path === '/health') {
-      const flowing = [...stats.values()].some(({ state }) => state === 'flowing');
-      const body = { status: flowing ? 'healthy' : 'unhealthy', streams: Object.fromEntries(stats) };
+      const states = [...stats.values()].map(({ state }) => state);
+      const resting = states.length > 0 && states.every((state) => state === 'inactive');
+      const healthy = resting || states.includes('flowing');
+      const body = { status: healthy ? 'healthy' : 'unhealthy', streams: Object.fromEntries(stats) };
       response
-        .writeHead(flowing ? 200 : 503, { 'content-type': 'application/json' })
+        .writeHead(healthy ? 200 : 503, { 'content-type': 'application/json' })
         .end(JSON.stringify(body));
     } else if (path === '/metrics') {
       response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics());

@@ -1,9 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Frame } from '@video-pipeline/frame';
+import { activeHours } from './active-hours.ts';
 import { CaptureClock } from './clock.ts';
 import { fileOf, loopInRealTime } from './file-source.ts';
 import { JpegEncoder, JpegError } from './jpeg.ts';
 import type { FrameLimit } from './limit.ts';
+import { MotionGate } from './motion-gate.ts';
+import { FilterError } from './picture-filter.ts';
 import type { Publisher } from './publisher.ts';
 import { redact } from './redact.ts';
 import { Sampler } from './sampler.ts';
@@ -31,17 +34,35 @@ const LAST_RETRY_MS = 10_000;
 /** Wait after an error that only a person can mend, such as a wrong password: cameras lock out who tries too often. */
 const PERMANENT_RETRY_MS = 30_000;
 
+const ALWAYS = () => true;
+/** How often the clock is looked at outside a stream's active hours, milliseconds. */
+const INACTIVE_MS = 1_000;
+
+/** What one reading of a source works with. */
+interface Reading {
+  sampler: Sampler;
+  /** Pictures that Kafka does not take in time may be dropped. */
+  live: boolean;
+  encoder: JpegEncoder;
+  gate: MotionGate | undefined;
+  watchdog: Watchdog;
+}
+
+type Outcome = SourceError | 'ended' | 'inactive';
+
 /** Reads one stream until `stop`, or until its file ends: decode, sample, JPEG, publish; opens it again when it fails. */
 export class IngestStream {
   readonly spec: StreamSpec;
   readonly #context: StreamContext;
   readonly #abort = new AbortController();
   readonly #clock = new CaptureClock();
+  readonly #isActive: (at: number) => boolean;
   #finished: Promise<void> | undefined;
 
   constructor(spec: StreamSpec, context: StreamContext) {
     this.spec = spec;
     this.#context = context;
+    this.#isActive = spec.activeHours ? activeHours(spec.activeHours) : ALWAYS;
   }
 
   /** @returns once the stream is stopped or ended; never throws because of the camera */
@@ -59,26 +80,36 @@ export class IngestStream {
     const { stats, log } = this.#context;
     for (let failures = 0; !this.#abort.signal.aborted; ) {
       const before = stats.captured;
-      const error = await this.#readOnce();
-      if (error === undefined || this.#abort.signal.aborted) break;
+      const error = this.#isActive(Date.now()) ? await this.#readOnce() : 'inactive';
+      if (error === 'ended' || this.#abort.signal.aborted) break;
+      if (error === 'inactive') {
+        stats.state = 'inactive';
+        await this.#sleep(INACTIVE_MS);
+        continue;
+      }
       failures = stats.captured > before ? 1 : failures + 1;
       const wait = retryDelay(failures, error.permanent);
       stats.state = 'waiting';
       stats.lastError = error.message;
       stats.reconnects += 1;
       log.warn('stream broke off', { stream: this.spec.id, error: error.message, retryMs: wait });
-      await delay(wait, undefined, { signal: this.#abort.signal }).catch(() => {});
+      await this.#sleep(wait);
     }
     stats.state = 'ended';
   }
 
-  /** @returns why the source broke off; `undefined` when it came to its end */
-  async #readOnce(): Promise<SourceError | undefined> {
+  async #sleep(milliseconds: number): Promise<void> {
+    await delay(milliseconds, undefined, { signal: this.#abort.signal }).catch(() => {});
+  }
+
+  /** @returns why reading ended; an error when the source broke off */
+  async #readOnce(): Promise<Outcome> {
     const { stats, stallSeconds, maxFrameBytes } = this.#context;
     const { spec } = this;
     const stall = new Watchdog(stallSeconds * 1000);
     const signal = AbortSignal.any([this.#abort.signal, stall.signal]);
-    const encoder = new JpegEncoder(maxFrameBytes, spec.quality);
+    const encoder = new JpegEncoder(maxFrameBytes, spec.quality, spec);
+    const gate = spec.motion && new MotionGate(spec.motion);
     let source: VideoSource | undefined;
     try {
       stats.state = 'connecting';
@@ -90,8 +121,15 @@ export class IngestStream {
       const sampler = new Sampler(spec.frameRate);
       const mayWant = (time: number) => sampler.mayKeep(time);
       const pictures = file?.loop ? loopInRealTime(source, signal, mayWant) : source.pictures(mayWant);
-      await this.#readPictures(pictures, sampler, !file || file.loop, encoder, stall);
-      if (file) return undefined;
+      await this.#readPictures(pictures, {
+        sampler,
+        live: !file || file.loop,
+        encoder,
+        gate,
+        watchdog: stall,
+      });
+      if (!this.#isActive(Date.now())) return 'inactive';
+      if (file) return 'ended';
       return new SourceError('the camera ended the stream');
     } catch (error) {
       if (stall.signal.aborted) return new SourceError(`no picture for ${stallSeconds} s`);
@@ -101,21 +139,21 @@ export class IngestStream {
       stall.stop();
       await source?.close();
       encoder.close();
+      gate?.close();
     }
   }
 
   async #readPictures(
     pictures: AsyncIterable<Picture>,
-    sampler: Sampler,
-    live: boolean,
-    encoder: JpegEncoder,
-    watchdog: Watchdog,
-  ) {
+    { sampler, live, encoder, gate, watchdog }: Reading,
+  ): Promise<void> {
     const { stats, limit, publisher, log } = this.#context;
     for await (const picture of pictures) {
       watchdog.feed();
       if (this.#abort.signal.aborted) return;
       if (!sampler.keep(picture.time)) continue;
+      if (!this.#isActive(Date.now())) return;
+      if (gate && !(await this.#moves(gate, picture))) continue;
       if (!limit.take()) {
         if (live) continue;
         return;
@@ -133,6 +171,20 @@ export class IngestStream {
     }
   }
 
+  async #moves(gate: MotionGate, picture: Picture): Promise<boolean> {
+    const { stats } = this.#context;
+    try {
+      if (await gate.passes(picture.frame, picture.time)) return true;
+    } catch (error) {
+      // The encoder will say what is wrong with it.
+      if (error instanceof FilterError) return true;
+      throw error;
+    }
+    stats.still += 1;
+    stats.lastFrameAt = Date.now();
+    return false;
+  }
+
   /** Numbers the picture and makes a frame of it; a picture that can't be one leaves its number as a gap, and is counted. */
   async #capture(picture: Picture, encoder: JpegEncoder): Promise<Frame | undefined> {
     const { stats, log, session } = this.#context;
@@ -147,6 +199,7 @@ export class IngestStream {
     } catch (error) {
       if (!(error instanceof JpegError)) throw error;
       stats.dropped += 1;
+      stats.unfit += 1;
       log.warn('picture left out', { stream: this.spec.id, frameNumber, error: error.message });
       return undefined;
     }

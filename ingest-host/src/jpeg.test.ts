@@ -174,3 +174,31 @@ test('a stream that changes its resolution gets JPEGs of the new one', async () 
     expect(await encoder.encode(frame)).toMatchObject({ width, height });
   }
 });
+
+test.each([
+  ['a region', { region: [0.5, 0, 1, 0.5] }, [320, 240]],
+  ['a narrower picture', { maxWidth: 320 }, [320, 240]],
+  ['a region, made narrower', { region: [0.25, 0.25, 0.75, 0.75], maxWidth: 160 }, [160, 120]],
+  ['never a wider picture', { maxWidth: 1920 }, [640, 480]],
+  ['a region of odd pixels', { region: [0.001, 0, 0.3333, 1] }, [214, 480]],
+  ['a region of next to nothing', { region: [0.999, 0.999, 1, 1] }, [2, 2]],
+] as const)('%s', async (_name, shape, size) => {
+  // Each quarter has a grey of its own: 40 100 over 160 220.
+  const luma = (x: number, y: number) => 40 + (x < 320 ? 0 : 60) + (y < 240 ? 0 : 120);
+  using frame = picture(640, 480, AVCOL_SPC_SMPTE170M, luma);
+  const encoder = new JpegEncoder(160_000, 95, shape);
+  encoders.push(encoder);
+  const { jpeg, width, height } = await encoder.encode(frame);
+  const decoded = decode(jpeg);
+  using _frame = decoded.frame;
+  expect([width, height, decoded.frame.width, decoded.frame.height]).toEqual([...size, ...size]);
+  const [left, top, right, bottom] = 'region' in shape ? shape.region : [0, 0, 1, 1];
+  for (const [x, y] of [
+    [0, 0],
+    [width - 1, height - 1],
+  ] as const) {
+    const at = [left + (x / width) * (right - left), top + (y / height) * (bottom - top)] as const;
+    const full = ((luma(at[0] * 640, at[1] * 480) - 16) * 255) / 219;
+    expect(Math.abs((decoded.at(x, y)[0] ?? 0) - full)).toBeLessThan(12);
+  }
+});

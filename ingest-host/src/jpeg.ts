@@ -7,7 +7,7 @@ import {
 } from 'node-av/constants';
 import { Codec, CodecContext, FFmpegError, type Frame, Packet, Rational } from 'node-av/lib';
 import { JpegBudget, scaledSize } from './jpeg-budget.ts';
-import { FilterError, PictureFilter } from './picture-filter.ts';
+import { type Crop, FilterError, PictureFilter } from './picture-filter.ts';
 
 export interface Jpeg {
   jpeg: Buffer;
@@ -15,6 +15,14 @@ export interface Jpeg {
   width: number;
   /** Pixels. */
   height: number;
+}
+
+/** What of a picture becomes the JPEG. */
+export interface JpegShape {
+  /** Region of interest, `[x1, y1, x2, y2]` as parts of the picture's sides, 0..1; default all of it. */
+  region?: readonly [number, number, number, number];
+  /** A wider picture, or region, is made so wide, pixels; its sides keep their ratio. */
+  maxWidth?: number;
 }
 
 /** A picture that could not be made into a JPEG within the budget. */
@@ -29,6 +37,7 @@ export class JpegEncoder {
   readonly #budget: JpegBudget;
   readonly #filter = new PictureFilter();
   readonly #packet = new Packet();
+  readonly #shape: JpegShape;
   #encoder: CodecContext | undefined;
   #pts = 0n;
 
@@ -36,19 +45,22 @@ export class JpegEncoder {
    * @param maxBytes largest JPEG
    * @param quality 1..100, as libjpeg counts it, to begin with
    */
-  constructor(maxBytes: number, quality: number) {
+  constructor(maxBytes: number, quality: number, shape: JpegShape = {}) {
     this.#budget = new JpegBudget(maxBytes, quality);
+    this.#shape = shape;
     this.#packet.alloc();
   }
 
   /** @throws JpegError */
   async encode(picture: Frame): Promise<Jpeg> {
+    const crop = cropOf(picture, this.#shape.region);
+    const limit = Math.min(1, (this.#shape.maxWidth ?? crop.width) / crop.width);
     let converted: Frame | undefined;
     for (;;) {
       const { quantizer, scale } = this.#budget.setting;
-      const { width, height } = scaledSize(picture.width, picture.height, scale);
+      const { width, height } = scaledSize(crop.width, crop.height, scale * limit);
       if (converted?.width !== width || converted.height !== height) {
-        converted = await this.#convert(picture, width, height);
+        converted = await this.#convert(picture, width, height, crop);
       }
       const jpeg = await this.#encodeAt(converted, quantizer);
       const verdict = this.#budget.judge(jpeg.length);
@@ -57,9 +69,9 @@ export class JpegEncoder {
     }
   }
 
-  async #convert(picture: Frame, width: number, height: number): Promise<Frame> {
+  async #convert(picture: Frame, width: number, height: number, crop: Crop): Promise<Frame> {
     try {
-      return await this.#filter.apply(picture, width, height);
+      return await this.#filter.apply(picture, width, height, crop);
     } catch (cause) {
       if (cause instanceof FilterError) throw new JpegError(cause.message, { cause });
       throw cause;
@@ -103,6 +115,21 @@ export class JpegEncoder {
     this.#filter.close();
     this.#packet.free();
   }
+}
+
+/** The region in pixels: even, at least two, within the picture. */
+function cropOf({ width, height }: Frame, region: JpegShape['region']): Crop {
+  if (!region) return { x: 0, y: 0, width, height };
+  const even = (part: number, side: number) => 2 * Math.round((part * side) / 2);
+  const [x1, y1, x2, y2] = region;
+  const x = Math.min(even(x1, width), width - 2);
+  const y = Math.min(even(y1, height), height - 2);
+  return {
+    x,
+    y,
+    width: Math.max(2, Math.min(even(x2, width), 2 * Math.floor(width / 2)) - x),
+    height: Math.max(2, Math.min(even(y2, height), 2 * Math.floor(height / 2)) - y),
+  };
 }
 
 function check(code: number, step: string): void {

@@ -14,6 +14,14 @@ import { FFmpegError, Filter, type FilterContext, FilterGraph, FilterInOut, Fram
 const HD_ROWS = 720;
 const FULL_RANGE_FORMATS: readonly number[] = [AV_PIX_FMT_YUVJ420P, AV_PIX_FMT_YUVJ422P, AV_PIX_FMT_YUVJ444P];
 
+/** A part of a picture, pixels; all even, as 4:2:0 wants them. */
+export interface Crop {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
 /** A picture that FFmpeg's filters did not take. */
 export class FilterError extends Error {
   override readonly name = 'FilterError';
@@ -36,11 +44,12 @@ export class PictureFilter {
   }
 
   /**
+   * @param crop what to take of the picture; default all of it
    * @returns the picture, converted; it belongs to the filter and lasts until the next call
    * @throws FilterError
    */
-  async apply(picture: Frame, width: number, height: number): Promise<Frame> {
-    this.#prepare(picture, width, height);
+  async apply(picture: Frame, width: number, height: number, crop: Crop = wholeOf(picture)): Promise<Frame> {
+    this.#prepare(picture, width, height, crop);
     this.#output.unref();
     check(await this.#source?.buffersrcAddFrame(picture, AV_BUFFERSRC_FLAG_KEEP_REF));
     check(this.#sink?.buffersinkGetFrameSync(this.#output));
@@ -48,16 +57,16 @@ export class PictureFilter {
   }
 
   /** Builds the graph anew when the source or the wanted size changes. */
-  #prepare(picture: Frame, width: number, height: number): void {
+  #prepare(picture: Frame, width: number, height: number, crop: Crop): void {
     const isFull = picture.colorRange === AVCOL_RANGE_JPEG || FULL_RANGE_FORMATS.includes(picture.format);
     const matrix = matrixOf(picture);
     const input = `video_size=${picture.width}x${picture.height}:pix_fmt=${picture.format}:time_base=1/1000:colorspace=${picture.colorSpace}:range=${picture.colorRange}`;
-    const key = `${input} ${width}x${height}`;
+    const cropping = `crop=${crop.width}:${crop.height}:${crop.x}:${crop.y}`;
+    const key = `${input} ${cropping} ${width}x${height}`;
     if (key === this.#key) return;
     const filters = [
-      ...(width === picture.width && height === picture.height
-        ? []
-        : [`scale=${width}:${height}:flags=area`]),
+      ...(crop.width === picture.width && crop.height === picture.height ? [] : [cropping]),
+      ...(width === crop.width && height === crop.height ? [] : [`scale=${width}:${height}:flags=area`]),
       'format=yuv420p',
       `colorspace=${inputColours(matrix, isFull)}:${OUTPUT_COLOURS}`,
     ];
@@ -85,6 +94,10 @@ export class PictureFilter {
     this.#graph?.free();
     this.#output.free();
   }
+}
+
+function wholeOf({ width, height }: Frame): Crop {
+  return { x: 0, y: 0, width, height };
 }
 
 type Matrix = 'bt470bg' | 'bt709' | 'bt2020nc';

@@ -16,6 +16,8 @@ const VARIABLES = [
   'FRAME_RATE',
   'JPEG_QUALITY',
   'MAX_FRAME_BYTES',
+  'MOTION_THRESHOLD',
+  'MOTION_KEEPALIVE_SECONDS',
   'BUFFER_SECONDS',
   'STALL_SECONDS',
   'MAX_FRAMES',
@@ -96,11 +98,13 @@ function onStreamsChange(file: string | undefined, reload: () => void): () => vo
 }
 
 /** @throws ConfigError when no streams are named, StreamsError for a wrong one */
-function readStreams(
-  config: Config<'STREAMS' | 'STREAMS_FILE' | 'FRAME_RATE' | 'JPEG_QUALITY'>,
-): StreamSpec[] {
+function readStreams(config: Config<(typeof VARIABLES)[number]>): StreamSpec[] {
   const streams = readStreamsText(config);
   if (!streams) throw new ConfigError('STREAMS or STREAMS_FILE must name the cameras');
-  const defaults = { frameRate: config.FRAME_RATE, quality: config.JPEG_QUALITY };
+  const defaults = {
+    frameRate: config.FRAME_RATE,
+    quality: config.JPEG_QUALITY,
+    motion: { threshold: config.MOTION_THRESHOLD, keepaliveSeconds: config.MOTION_KEEPALIVE_SECONDS },
+  };
   return parseStreams(streams.text, defaults, streams.where);
 }

@@ -1,6 +1,6 @@
 /** Counters of one stream since the process began, and what it is doing now. */
 export interface StreamStats {
-  state: 'connecting' | 'flowing' | 'waiting' | 'ended';
+  state: 'connecting' | 'flowing' | 'waiting' | 'inactive' | 'ended';
   /** Why it waits; no credentials. */
   lastError: string | undefined;
   /** Epoch milliseconds of the last frame captured. */
@@ -8,7 +8,12 @@ export interface StreamStats {
   /** Also the number of the next frame. */
   captured: number;
   published: number;
+  /** Let go, for whatever reason. */
   dropped: number;
+  /** Of those, the ones that were no JPEG within MAX_FRAME_BYTES; the others Kafka did not take in time. */
+  unfit: number;
+  /** Sampled and not sent, as nothing moved. */
+  still: number;
   reconnects: number;
   /** JPEG bytes acknowledged by Kafka. */
   bytes: number;
@@ -22,6 +27,8 @@ export function createStats(): StreamStats {
     captured: 0,
     published: 0,
     dropped: 0,
+    unfit: 0,
+    still: 0,
     reconnects: 0,
     bytes: 0,
   };

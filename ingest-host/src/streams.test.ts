@@ -17,7 +17,37 @@ test('YAML and JSON give the same streams, with defaults filled in', () => {
   expect(parse(json)).toEqual(expected);
 });
 
+test('what is sent of a camera, and when', () => {
+  const yaml = `- id: yard
+  url: rtsp://cam/1
+  region: [0, 0.25, 0.5, 1]
+  max_width: 640
+  active_hours: 22:00-06:00
+  time_zone: Europe/Paris
+  motion_threshold: 0.02
+`;
+  expect(parse(yaml)).toMatchObject([
+    {
+      region: [0, 0.25, 0.5, 1],
+      maxWidth: 640,
+      activeHours: { span: '22:00-06:00', timeZone: 'Europe/Paris' },
+      motion: { threshold: 0.02, keepaliveSeconds: 10 },
+    },
+  ]);
+  const gated = { ...defaults, motion: { threshold: 0.01, keepaliveSeconds: 60 } };
+  const [all, none] = parseStreams(
+    '[{id: a, url: x}, {id: b, url: x, motion_threshold: 0}]',
+    gated,
+    'STREAMS',
+  );
+  expect([all?.motion, none?.motion]).toEqual([gated.motion, undefined]);
+});
+
 test.each([
+  ['- id: yard\n  url: x\n  region: [0.5, 0, 0.5, 1]\n', "line 3: 'region' must be [x1, y1, x2, y2]"],
+  ['- id: yard\n  url: x\n  active_hours: 8-18\n', "line 3: 'active_hours' must be HH:MM-HH:MM"],
+  ['- id: yard\n  url: x\n  time_zone: Nowhere\n', "line 3: 'time_zone' must be a time zone"],
+  ['- id: yard\n  url: x\n  max_width: 0\n', "line 3: 'max_width' "],
   ['- id: yard\n  url: x\n- id: "a b"\n  url: y\n', "streams.yaml: line 3: 'id' must be letters"],
   ['- id: yard\n', "streams.yaml: line 1: 'url' is invalid"],
   ['- id: yard\n  url: x\n  frame_rate: 0\n', "line 3: 'frame_rate' "],

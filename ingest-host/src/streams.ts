@@ -1,10 +1,13 @@
 import { isStreamId } from '@video-pipeline/frame';
 import { parseStreamList, sceneConfigSchema } from '@video-pipeline/scene';
 import { z } from 'zod';
+import { type ActiveHours, HOURS_PATTERN, isTimeZone } from './active-hours.ts';
+import type { JpegShape } from './jpeg.ts';
+import type { MotionSettings } from './motion-gate.ts';
 import { TRANSPORTS, type Transport } from './source.ts';
 
 /** One camera, as the list of streams names it. */
-export interface StreamSpec {
+export interface StreamSpec extends JpegShape {
   id: string;
   /** rtsp(s), http(s), srt, rtmp, file URL or path; may hold credentials, so it is never logged as it is. */
   url: string;
@@ -13,14 +16,28 @@ export interface StreamSpec {
   /** JPEG quality to begin with, 1..100. */
   quality: number;
   transport: Transport;
+  /** Default: always. */
+  activeHours?: ActiveHours;
+  /** Default: every frame is sent. */
+  motion?: MotionSettings;
 }
 
+const part = z.number().min(0).max(1);
 const entry = z.strictObject({
   id: z.string().refine(isStreamId, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
   url: z.string().min(1, 'must not be empty'),
   frame_rate: z.number().min(0.01).max(240).optional(),
   quality: z.int().min(1).max(100).optional(),
   transport: z.enum(TRANSPORTS).optional(),
+  // Zones and lines of the scene are parts of the frame, that is of this region.
+  region: z
+    .tuple([part, part, part, part])
+    .refine(([x1, y1, x2, y2]) => x1 < x2 && y1 < y2, 'must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2')
+    .optional(),
+  max_width: z.int().min(16).max(16_384).optional(),
+  active_hours: z.string().regex(HOURS_PATTERN, 'must be HH:MM-HH:MM').optional(),
+  time_zone: z.string().refine(isTimeZone, 'must be a time zone such as Europe/Paris').optional(),
+  motion_threshold: part.optional(),
   // Detect's business; what is wrong with it is better said before the first frame.
   scene: sceneConfigSchema.optional(),
 });
@@ -28,10 +45,15 @@ const entry = z.strictObject({
 export interface StreamDefaults {
   frameRate: number;
   quality: number;
+  /** Default: every frame is sent; a stream that names a threshold has its still scenes sent every 10 s. */
+  motion?: MotionSettings;
 }
 
+const NO_GATE: MotionSettings = { threshold: 0, keepaliveSeconds: 10 };
+
 /**
- * Reads a list of streams, YAML or JSON: `[{id, url, frame_rate?, quality?, transport?, scene?}, ...]`.
+ * Reads a list of streams, YAML or JSON: `[{id, url, frame_rate?, quality?, transport?, region?, max_width?,
+ * active_hours?, time_zone?, motion_threshold?, scene?}, ...]`.
  * @param where name of the variable or file, for errors
  * @throws StreamsError naming line and field of everything that is wrong
  */
@@ -40,11 +62,19 @@ export function parseStreams(text: string, defaults: StreamDefaults, where: stri
 }
 
 function withDefaults(item: z.output<typeof entry>, defaults: StreamDefaults): StreamSpec {
+  const { threshold: usual, keepaliveSeconds } = defaults.motion ?? NO_GATE;
+  const threshold = item.motion_threshold ?? usual;
   return {
     id: item.id,
     url: item.url,
     frameRate: item.frame_rate ?? defaults.frameRate,
     quality: item.quality ?? defaults.quality,
     transport: item.transport ?? 'tcp',
+    ...(item.region ? { region: item.region } : {}),
+    ...(item.max_width ? { maxWidth: item.max_width } : {}),
+    ...(item.active_hours
+      ? { activeHours: { span: item.active_hours, timeZone: item.time_zone ?? 'UTC' } }
+      : {}),
+    ...(threshold > 0 ? { motion: { threshold, keepaliveSeconds } } : {}),
   };
 }

@@ -82,6 +82,12 @@ export const variables = {
   MAX_FRAMES: integer(1, Number.MAX_SAFE_INTEGER)
     .optional()
     .describe('ingest ends by itself once it has published so many frames'),
+  MOTION_THRESHOLD: number(0, 1)
+    .default(0)
+    .describe('share of the picture that must change for a frame to be sent, 0..1; 0 sends every frame'),
+  MOTION_KEEPALIVE_SECONDS: number(0.1, 86_400)
+    .default(10)
+    .describe('a scene where nothing moves is sent so often, with MOTION_THRESHOLD'),
   JPEG_QUALITY: integer(1, 100).default(85).describe('JPEG quality to begin with, 1..100'),
   LOG_LEVEL: z
     .enum(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT'])

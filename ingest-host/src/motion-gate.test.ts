@@ -1,0 +1,58 @@
+import { AV_PIX_FMT_YUV420P, AVCOL_RANGE_MPEG } from 'node-av/constants';
+import { Frame } from 'node-av/lib';
+import { expect, test } from 'vitest';
+import { MotionGate } from './motion-gate.ts';
+
+const WIDTH = 640;
+const HEIGHT = 360;
+
+/** A grey wall with a sensor's noise, and a white square of `size` pixels. */
+function scene(size: number, seed: number, brightness = 110): Frame {
+  const planes = Buffer.alloc((WIDTH * HEIGHT * 3) / 2, 128);
+  for (let at = 0, random = seed; at < WIDTH * HEIGHT; at += 1) {
+    random = (random * 16_807) % 2_147_483_647;
+    const inside = at % WIDTH < size && Math.floor(at / WIDTH) < size;
+    planes[at] = inside ? 235 : brightness + (random % 21) - 10;
+  }
+  const frame = Frame.fromVideoBuffer(planes, { width: WIDTH, height: HEIGHT, format: AV_PIX_FMT_YUV420P });
+  frame.colorRange = AVCOL_RANGE_MPEG;
+  return frame;
+}
+
+/** Which of the scenes pass, ten a second. */
+async function passing(scenes: [size: number, brightness?: number][], threshold = 0.01) {
+  const gate = new MotionGate({ threshold, keepaliveSeconds: 2 });
+  const passed: number[] = [];
+  for (const [index, [size, brightness]] of scenes.entries()) {
+    using picture = scene(size, index + 1, brightness);
+    if (await gate.passes(picture, index / 10)) passed.push(index);
+  }
+  gate.close();
+  return passed;
+}
+
+test('a still scene, noise and all, is sent once, and again when the keep-alive is due', async () => {
+  expect(await passing(Array.from({ length: 41 }, () => [0]))).toEqual([0, 20, 40]);
+});
+
+test('what moves is sent: here a square of 1.1 % of the picture, and its going', async () => {
+  expect(await passing([[0], [0], [50], [50], [0], [0]])).toEqual([0, 2, 4]);
+  expect(await passing([[0], [0], [50], [50], [0], [0]], 0.05)).toEqual([0]);
+});
+
+test('a slow change adds up, since pictures are compared with the last one sent', async () => {
+  const passed = await passing(Array.from({ length: 19 }, (_, index) => [0, 90 + index * 2]));
+  expect(passed.length).toBeGreaterThan(2);
+  expect(passed.length).toBeLessThan(10);
+});
+
+test('time that jumps back opens the gate', async () => {
+  const gate = new MotionGate({ threshold: 0.01, keepaliveSeconds: 2 });
+  using picture = scene(0, 1);
+  expect([
+    await gate.passes(picture, 100),
+    await gate.passes(picture, 100.1),
+    await gate.passes(picture, 3),
+  ]).toEqual([true, false, true]);
+  gate.close();
+});

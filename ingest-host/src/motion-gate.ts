@@ -1,0 +1,56 @@
+import type { Frame } from 'node-av/lib';
+import { PictureFilter } from './picture-filter.ts';
+
+/** When a picture is sent though little happens in the scene. */
+export interface MotionSettings {
+  /** Share of the picture that must have changed since the last one sent, 0..1. */
+  threshold: number;
+  /** A scene where nothing happens is sent so often, seconds. */
+  keepaliveSeconds: number;
+}
+
+/** Sides of the picture as it is compared: each cell is a mean, so that a sensor's noise is not taken for motion. */
+const COLUMNS = 64;
+const ROWS = 36;
+/** A cell has changed when its luma, 0..255, differs by more. */
+const CELL_CHANGE = 8;
+
+/** Tells pictures in which something moved from those like the last one sent. One instance a stream. */
+export class MotionGate {
+  readonly #settings: MotionSettings;
+  readonly #filter = new PictureFilter();
+  #sent: Buffer | undefined;
+  #sentAt = Number.NEGATIVE_INFINITY;
+
+  constructor(settings: MotionSettings) {
+    this.#settings = settings;
+  }
+
+  /**
+   * @param time presentation time, seconds
+   * @returns whether to send the picture; then the next ones are compared with it
+   * @throws FilterError
+   */
+  async passes(picture: Frame, time: number): Promise<boolean> {
+    const small = await this.#filter.apply(picture, COLUMNS, ROWS);
+    const luma = small.toBuffer().subarray(0, COLUMNS * ROWS);
+    const isDue = Math.abs(time - this.#sentAt) >= this.#settings.keepaliveSeconds;
+    if (!isDue && this.#sent && changedShare(this.#sent, luma) < this.#settings.threshold) return false;
+    this.#sent = luma;
+    this.#sentAt = time;
+    return true;
+  }
+
+  close(): void {
+    this.#filter.close();
+  }
+}
+
+/** Share of cells that differ, 0..1. */
+function changedShare(before: Buffer, after: Buffer): number {
+  let changed = 0;
+  for (let at = 0; at < after.length; at += 1) {
+    if (Math.abs((after[at] ?? 0) - (before[at] ?? 0)) > CELL_CHANGE) changed += 1;
+  }
+  return changed / after.length;
+}
