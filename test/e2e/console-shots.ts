@@ -1,6 +1,6 @@
 // Takes the README's pictures of the console: `npm run console:shots`. The whole pipeline runs for them, on the demo
 // cameras, in real Chromium.
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +14,27 @@ const IMAGES = join(ROOT, 'docs/images');
 /** One minute in four rows: long enough for the charts to have something to show, too. */
 const STRIP_ROWS = 4;
 const STRIP_STEP_MS = 20_000;
+
+/** What to tell of the demo camera that the pictures of one stream show. */
+const STREAM = 'franck';
+const STREAMS = `- id: ${STREAM}
+  scene:
+    zones:
+      desk: { polygon: [[0.25, 0.25], [0.75, 0.25], [0.9, 1], [0.1, 1]] }
+    lines:
+      middle: { from: [0.5, 1], to: [0.5, 0] }
+    events:
+      - { type: entered_zone, name: somebody-came, zone: desk, classes: [person] }
+      - { type: stayed_longer, name: somebody-stays, zone: desk, seconds: 10, classes: [person] }
+      - { type: line_crossed, name: moved-over, line: middle }
+`;
+/** Corners of a zone to be drawn, pixels of the window. */
+const CORNERS = [
+  [420, 160],
+  [700, 180],
+  [660, 420],
+  [400, 400],
+] as const;
 
 interface Shot {
   name: string;
@@ -31,11 +52,18 @@ const SHOTS: Shot[] = [
   },
   {
     name: 'console-stream',
-    hash: '#/',
-    options: { colorScheme: 'dark', viewport: { width: 1100, height: 1120 } },
+    hash: `#/stream/${STREAM}`,
+    options: { colorScheme: 'dark', viewport: { width: 1100, height: 1250 } },
+    before: (page) => page.locator('canvas.screen[data-frame]').waitFor(),
+  },
+  {
+    name: 'console-zone',
+    hash: `#/stream/${STREAM}`,
+    options: { viewport: { width: 1100, height: 1000 } },
     before: async (page) => {
-      await page.locator('a.card').first().click();
       await page.locator('canvas.screen[data-frame]').waitFor();
+      await page.getByRole('button', { name: 'Draw a zone' }).click();
+      for (const [x, y] of CORNERS) await page.mouse.click(x, y);
     },
   },
   { name: 'console-flow', hash: '#/flow', options: { viewport: { width: 1100, height: 880 } } },
@@ -49,7 +77,9 @@ const SHOTS: Shot[] = [
 ];
 
 const dataDir = await mkdtemp(join(tmpdir(), 'console-shots-'));
-const stack = startStackProcess(dataDir);
+const streamsFile = join(dataDir, 'streams.yaml');
+await writeFile(streamsFile, STREAMS);
+const stack = startStackProcess(dataDir, [], { STREAMS_FILE: streamsFile });
 try {
   const { endpoints } = await stack.until(
     ({ latency_ms, services }) => latency_ms.p50 !== null && 'console' in services,

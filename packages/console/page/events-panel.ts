@@ -53,7 +53,7 @@ function sentence({ type, class_name, track_id, zone, line, direction, seconds, 
     case 'left_zone':
       return `${who} left ${zone}`;
     case 'stayed_longer':
-      return `${who} is in ${zone} for ${seconds?.toFixed(0)} s`;
+      return `${who} has been in ${zone} for ${seconds?.toFixed(0)} s`;
     case 'line_crossed':
       return `${who} crossed ${line} to the ${direction}`;
     case 'count_over':
