@@ -35,8 +35,12 @@ describe('with a token', () => {
     const page = await get('/', { accept: 'text/html' });
     expect(page.status).toBe(401);
     expect(await page.text()).toContain('name="token"');
-    for (const path of ['/api/flow', '/api/names', '/api/live', '/page/main.ts']) {
+    for (const path of ['/api/flow', '/api/names', '/api/live', '/api/streams/yard/scene', '/page/main.ts']) {
       expect((await get(path)).status, path).toBe(401);
+    }
+    const changing = { method: 'POST', headers: { origin: server.url, 'content-type': 'application/json' } };
+    for (const path of ['/api/streams/yard/zones', '/api/failed/redrive']) {
+      expect((await fetch(`${server.url}${path}`, { ...changing, body: '{}' })).status, path).toBe(401);
     }
     expect((await get('/health')).status).toBe(200);
     expect((await get('/api/flow', { cookie: 'console=secret' })).status).toBe(401);
