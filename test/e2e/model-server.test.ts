@@ -97,6 +97,29 @@ test('a bad frame gets an error in its place, the others their results', async (
   expect(results[3]?.detections?.[0]?.class_name).toBe('person');
 });
 
+test('pictures of every kind and size are answered upright, and so is the next request', async () => {
+  const plain = (width: number, height: number) =>
+    sharp({ create: { width, height, channels: 3, background: '#203040' } });
+  const kinds = [
+    plain(64, 48).png(),
+    plain(64, 48).toColourspace('b-w').jpeg(),
+    plain(64, 48).toColourspace('cmyk').jpeg(),
+    plain(64, 48).withMetadata({ orientation: 6 }).jpeg(),
+    plain(1, 1).jpeg(),
+    plain(7680, 4320).jpeg(),
+  ];
+  const pictures = await Promise.all(kinds.map((kind) => kind.toBuffer()));
+  const { status, body } = await post('/predict', predictBody(pictures));
+  expect(status).toBe(200);
+  expect(body.results.map(({ width, height, error }: PredictResult) => [width, height, error])).toEqual([
+    ...Array.from({ length: 3 }, () => [64, 48, undefined]),
+    [48, 64, undefined],
+    [1, 1, undefined],
+    [7680, 4320, undefined],
+  ]);
+  expect((await post('/predict', predictBody([blue]))).body.results[0].detections).toEqual([]);
+});
+
 test('base64 that is none is an error of its frame', async () => {
   const body = JSON.stringify({ stream_id: 'a', frames: [{ frame_number: 1, frame_data: '!!no base64!!' }] });
   const answer = await post('/predict', body);
