@@ -1,11 +1,14 @@
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type Detection, encodeFrame } from '@video-pipeline/frame';
 import { createTail } from '@video-pipeline/kafka';
-import { type SceneEvent, sceneEventSchema } from '@video-pipeline/scene';
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { putZone, type SceneEvent, sceneEventSchema } from '@video-pipeline/scene';
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { type Rig, startRig } from './handlers-rig.ts';
 
 const STREAM = 'yard';
@@ -175,6 +178,24 @@ test('a function that is killed in the middle, again and again, goes on as if no
   await rig.run('detect', topics.frames, [], env);
   await done('detect', topics.frames);
   expect(told(await allOn(topics.events))).toEqual(EXPECTED);
+});
+
+test('a zone that is put into the streams file while the function runs gives events', async () => {
+  const { topics, env } = await setUp();
+  const folder = await mkdtemp(join(tmpdir(), 'events-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'streams.yaml');
+  const before = `- id: ${STREAM} # nothing to tell of yet\n`;
+  await writeFile(file, before);
+  await rig.run('detect', topics.frames, [], { ...env, STREAMS: '', STREAMS_FILE: file });
+  await publish(topics.frames, 0, 10);
+  await done('detect', topics.frames);
+  const { polygon } = scene.zones.right;
+  await writeFile(file, putZone(before, STREAM, { name: 'right', polygon, events: true }, file));
+  await publish(topics.frames, 10, COUNT);
+  await done('detect', topics.frames);
+  const expected = ['right-entered 20', 'right-entered 28', 'right-left 71', 'right-left 79'];
+  expect(told(await allOn(topics.events))).toEqual(expected);
 });
 
 test('the end of a topic is read backwards, over several fetches, and no further than asked', async () => {
