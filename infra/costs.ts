@@ -24,8 +24,8 @@ const PRICE = {
     fargateCpuArm: 0.03238,
     fargateGbArm: 0.00356,
   },
-  perGbMonth: { broker: 0.1, s3: 0.023 },
-  perGb: { nat: 0.045, logs: 0.5 },
+  perGbMonth: { broker: 0.1, expressBroker: 0.1, s3: 0.023 },
+  perGb: { nat: 0.045, logs: 0.5, expressWritten: 0.01 },
   perMillion: { s3Put: 5, lambda: 0.2 },
   lambdaGbSecondArm: 0.0000133334,
   serverlessInferenceSecond: 0.00012,
@@ -35,6 +35,14 @@ const PRICE = {
 
 /** Seconds that a batch of 25 keeps its function or endpoint busy. */
 const BATCH_SECONDS = { detect: 0.6, annotate: 0.5, serverlessInference: 1.5 };
+/** What frames cause, where something better is known than what the estimate assumes. */
+export interface Work {
+  /** Seconds of a batch of 25. */
+  detect: number;
+  annotate: number;
+  putsPerFrame: number;
+}
+const ASSUMED: Work = { ...BATCH_SECONDS, putsPerFrame: 1 };
 const SPOT_SHARE = 0.3;
 const INTERFACE_ENDPOINTS = 8;
 const METRICS_PER_STREAM = 12;
@@ -46,7 +54,7 @@ export interface Estimate {
 }
 
 /** What a stage costs in a month, from the same table that its resources are made from. */
-export function estimate(stage: Stage): Estimate {
+export function estimate(stage: Stage, work = ASSUMED): Estimate {
   const { load, network, ingest, store } = stage;
   const hours = load.stageHours;
   const frames = load.streams * load.frameRate * 3600 * load.cameraHours;
@@ -59,7 +67,7 @@ export function estimate(stage: Stage): Estimate {
     Number.parseFloat(ingest.memory) * PRICE.perHour.fargateGbArm;
   const { detect, annotate } = stage.functions;
   const lambdaGbSeconds =
-    (batches * (BATCH_SECONDS.detect * detect.memoryMb + BATCH_SECONDS.annotate * annotate.memoryMb)) / 1024;
+    (batches * (work.detect * detect.memoryMb + work.annotate * annotate.memoryMb)) / 1024;
   const nat = network.nat === 'managed' ? PRICE.perHour.natGateway : PRICE.perHour.natInstance;
   const items = [
     { item: `Kafka (${stage.kafka.kind})`, usd: kafkaCost(stage) },
@@ -79,7 +87,7 @@ export function estimate(stage: Stage): Estimate {
       item: 'Lambda',
       usd: lambdaGbSeconds * PRICE.lambdaGbSecondArm + (2 * batches * PRICE.perMillion.lambda) / 1e6,
     },
-    { item: 'S3 requests', usd: (frames * PRICE.perMillion.s3Put) / 1e6 },
+    { item: 'S3 requests', usd: (frames * work.putsPerFrame * PRICE.perMillion.s3Put) / 1e6 },
     { item: 'S3 storage', usd: storedGb * PRICE.perGbMonth.s3 },
     {
       item: 'CloudWatch',
@@ -88,7 +96,7 @@ export function estimate(stage: Stage): Estimate {
         (batches * 4e-6 + 1) * PRICE.perGb.logs,
     },
   ];
-  return { items: items.filter(({ usd }) => usd > 0), assumptions: assumptions(stage, frames) };
+  return { items: items.filter(({ usd }) => usd > 0), assumptions: assumptions(stage, frames, work) };
 }
 
 function kafkaCost({ kafka, load }: Stage): number {
@@ -99,11 +107,14 @@ function kafkaCost({ kafka, load }: Stage): number {
     );
   }
   const brokers = kafka.brokers * PRICE.perHour[kafka.instance] * hours;
+  if (kafka.kind === 'express') {
+    // Frames and detections each carry the JPEG; Express brokers store three copies and charge for one.
+    const gbPerHour = (2 * load.streams * load.frameRate * load.frameKb * 3600) / 1e6;
+    const stored = gbPerHour * kafka.retentionHours * PRICE.perGbMonth.expressBroker;
+    return brokers + gbPerHour * load.cameraHours * PRICE.perGb.expressWritten + stored;
+  }
   const share = hours / 730;
-  return (
-    brokers +
-    (kafka.kind === 'provisioned' ? kafka.brokers * kafka.volumeGb * PRICE.perGbMonth.broker * share : 0)
-  );
+  return brokers + kafka.brokers * kafka.volumeGb * PRICE.perGbMonth.broker * share;
 }
 
 function inferenceCost({ inference, load }: Stage, batches: number): number {
@@ -120,11 +131,11 @@ function inferenceCost({ inference, load }: Stage, batches: number): number {
   );
 }
 
-function assumptions({ load, inference }: Stage, frames: number): string[] {
+function assumptions({ load, inference }: Stage, frames: number, work: Work): string[] {
   return [
     'list prices of us-east-1 in 2026-11; no taxes, free tiers, or transfer between zones',
     `${load.streams} cameras, ${load.frameRate} frames/s of ${load.frameKb} KB, ${load.cameraHours} of the stage's ${load.stageHours} hours a month: ${(frames / 1e6).toFixed(1)} million frames`,
-    `a batch of 25 takes detect ${BATCH_SECONDS.detect} s and annotate ${BATCH_SECONDS.annotate} s`,
+    `a batch of 25 takes detect ${work.detect} s and annotate ${work.annotate} s`,
     ...(inference.backend === 'eks'
       ? ['the fewest pods, one at least while the cameras run; two small nodes beside them']
       : []),

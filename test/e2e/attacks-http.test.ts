@@ -4,6 +4,7 @@ import { createLogger } from '@video-pipeline/telemetry';
 import { Registry } from 'prom-client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startHealthServer } from '../../ingest-host/src/health.ts';
+import { createStats } from '../../ingest-host/src/stats.ts';
 import type { Detector } from '../../model/src/detector.ts';
 import { createApp } from '../../model/src/server/app.ts';
 import { createMetrics } from '../../model/src/server/metrics.ts';
@@ -52,8 +53,7 @@ function modelServer() {
 }
 
 function flowing() {
-  const counts = { captured: 1, published: 1, dropped: 0, reconnects: 0, bytes: 1 };
-  return new Map([['gate', { state: 'flowing' as const, lastError: undefined, lastFrameAt: 1, ...counts }]]);
+  return new Map([['gate', { ...createStats(), state: 'flowing' as const }]]);
 }
 
 /** Sends bytes as they are. @returns what came back until the server closed, or for `ms` */

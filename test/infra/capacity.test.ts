@@ -1,0 +1,119 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import {
+  type Capacity,
+  capacityOf,
+  GPU_FPS,
+  MEASURED,
+  mostCameras,
+  oneMachineFps,
+} from '../../infra/capacity.ts';
+
+const work = { fps: 10, gpuFps: GPU_FPS };
+const of = (cameras: number, more: Partial<typeof work> = {}) => capacityOf({ cameras, ...work, ...more });
+const SIZES = [1, 100, 1_000, 10_000];
+
+test('one machine takes what the benchmark measured, within a tenth', () => {
+  const predicted = oneMachineFps(MEASURED.cores, ['kafka', 'detect', 'model', 'annotate', 's3']);
+  expect(Math.abs(predicted / MEASURED.fromKafkaFps - 1)).toBeLessThan(0.1);
+});
+
+describe.each(SIZES)('%i cameras', (cameras) => {
+  const capacity = of(cameras);
+  const { framesPerSecond, batch, detect, annotate, partitions } = capacity;
+
+  test('are carried: what serves is more than what comes', () => {
+    for (const { seconds, reserved } of [detect, annotate]) {
+      expect((reserved * batch) / seconds).toBeGreaterThan(framesPerSecond);
+      // No partition has two invocations at a time.
+      expect((partitions * batch) / seconds).toBeGreaterThan(framesPerSecond);
+      // Within the timeout of the function, and the batch's deadline of a minute behind.
+      expect(seconds).toBeLessThan(60);
+    }
+    expect(capacity.gpuPods * GPU_FPS).toBeGreaterThan(framesPerSecond);
+    expect(detect.pollers * 5).toBeGreaterThan((framesPerSecond * MEASURED.frameKb) / 1000);
+    expect(capacity.s3PutsPerSecond).toBeGreaterThanOrEqual(framesPerSecond);
+    expect(partitions).toBeLessThanOrEqual(2 * cameras);
+  });
+});
+
+test('twice the cameras need about twice of everything, and a faster GPU fewer pods', () => {
+  const [one, two] = [of(2_000), of(4_000)];
+  const needs = ({ partitions, gpuPods, ingestTasks, s3PutsPerSecond, kafka, detect }: Capacity) => [
+    partitions,
+    gpuPods,
+    ingestTasks,
+    s3PutsPerSecond,
+    kafka.ingressMb,
+    detect.reserved,
+  ];
+  for (const [index, need] of needs(two).entries()) {
+    expect(need / (needs(one)[index] ?? Number.NaN)).toBeGreaterThan(1.9);
+    expect(need / (needs(one)[index] ?? Number.NaN)).toBeLessThan(2.2);
+  }
+  expect(of(1_000, { gpuFps: 2 * GPU_FPS }).gpuPods).toBe(Math.ceil(of(1_000).gpuPods / 2));
+});
+
+test.each(['AWS', 'production'] as const)(
+  'the limits of %s hold up to the number that is said, and no further',
+  (kind) => {
+    const { cameras, breaks } = mostCameras(kind, work);
+    const broken = (count: number) =>
+      of(count).limits.filter(({ what, need, limit }) => what.startsWith(kind) && need > limit);
+    expect(broken(cameras)).toEqual([]);
+    expect(broken(cameras + 1)).toContainEqual(breaks);
+  },
+);
+
+test('docs/capacity.md says what the model says: UPDATE_README=1 writes it', () => {
+  const path = resolve(import.meta.dirname, '../../docs/capacity.md');
+  const text = readFileSync(path, 'utf8');
+  const written = text.replace(
+    /(<!-- capacity:.*-->\n)[\s\S]*(<!-- \/capacity -->)/,
+    (_all, begin, end) => `${begin}\n${summary()}\n\n${end}`,
+  );
+  if (process.env.UPDATE_README) writeFileSync(path, written);
+  else expect(text).toBe(written);
+});
+
+function summary(): string {
+  const all = SIZES.map((cameras) => of(cameras));
+  const number = (value: number) =>
+    value.toLocaleString('en-US', { maximumFractionDigits: value < 10 ? 1 : 0 });
+  const dollars = ({ usdPerMonth }: Capacity) => usdPerMonth.reduce((sum, { usd }) => sum + usd, 0);
+  const costliest = ({ usdPerMonth }: Capacity) =>
+    usdPerMonth.toSorted((a, b) => b.usd - a.usd)[0]?.item ?? '';
+  const stage = ({ seconds, reserved }: Capacity['detect']) =>
+    `${number(reserved)} of ${seconds.toFixed(2)} s`;
+  const rows: [string, (capacity: Capacity) => string][] = [
+    ['frames a second', ({ framesPerSecond }) => number(framesPerSecond)],
+    ['partitions of each topic', ({ partitions }) => number(partitions)],
+    ['pollers of each mapping', ({ detect }) => number(detect.pollers)],
+    ['detect: reserved concurrency', ({ detect }) => stage(detect)],
+    ['annotate: reserved concurrency', ({ annotate }) => stage(annotate)],
+    ['GPU pods', ({ gpuPods }) => number(gpuPods)],
+    ['ingest tasks of 2 vCPU', ({ ingestTasks }) => number(ingestTasks)],
+    ['MSK, `express.m7g`', ({ kafka }) => `${kafka.brokers} x ${kafka.size}`],
+    ['S3 PUT/s', ({ s3PutsPerSecond }) => number(s3PutsPerSecond)],
+    ['US dollars a month', (capacity) => number(dollars(capacity))],
+    ['most of it for', costliest],
+    [
+      'AWS limit that is nearest',
+      ({ limits }) => limits.find(({ what }) => what.startsWith('AWS'))?.what.slice(5) ?? '',
+    ],
+  ];
+  const limits = (['production', 'AWS'] as const).map((kind) => {
+    const { cameras, breaks } = mostCameras(kind, work);
+    const where =
+      kind === 'AWS' ? "An account with AWS's default quotas" : 'The stage `production` as its table stands';
+    return `${where} holds ${number(cameras)} cameras; what breaks first is ${breaks.what.slice(kind.length + 2)} (${number(breaks.limit)}).`;
+  });
+  return [
+    `| cameras | ${SIZES.map(number).join(' | ')} |`,
+    `| --- | ${SIZES.map(() => '--- |').join(' ')}`,
+    ...rows.map(([name, cell]) => `| ${name} | ${all.map(cell).join(' | ')} |`),
+    '',
+    limits.join(' '),
+  ].join('\n');
+}
