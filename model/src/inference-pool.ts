@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Candidate, HeadName, SuppressionOptions } from './heads/index.ts';
 
@@ -67,11 +68,12 @@ export class InferencePool {
       { length: size },
       () => new Worker(new URL('./inference-worker.ts', import.meta.url), { workerData: setup }),
     );
-    try {
-      await Promise.all(workers.map(loaded));
-    } catch (cause) {
-      await Promise.all(workers.map((worker) => worker.terminate()));
-      throw new InferenceError(`the runtime can't load the model: ${(cause as Error).message}`, { cause });
+    const outcomes = await Promise.allSettled(workers.map(loaded));
+    const failure = outcomes.find(({ status }) => status === 'rejected');
+    if (failure) {
+      await Promise.all(workers.map(end));
+      const cause = (failure as PromiseRejectedResult).reason as Error;
+      throw new InferenceError(`the runtime can't load the model: ${cause.message}`, { cause });
     }
     return new InferencePool(workers.map((worker) => ({ worker, pending: new Map() })));
   }
@@ -100,9 +102,10 @@ export class InferencePool {
     return result.promise;
   }
 
+  /** Ends the threads, each when its batch is done. */
   async close(): Promise<void> {
     this.#isClosing = true;
-    await Promise.all(this.#members.map(({ worker }) => worker.terminate()));
+    await Promise.all(this.#members.map(({ worker }) => end(worker)));
   }
 
   #listen({ worker, pending }: Member): void {
@@ -119,6 +122,15 @@ export class InferencePool {
     worker.on('error', (error) => fail(`an inference thread failed: ${error.message}`));
     worker.on('exit', (code) => fail(`an inference thread ended with code ${code}`));
   }
+}
+
+/** What a thread is told to end. To terminate it within a call of onnxruntime would abort the whole process. */
+export const END = 'end';
+
+async function end(worker: Worker): Promise<void> {
+  if (worker.threadId === -1) return;
+  worker.postMessage(END);
+  await once(worker, 'exit');
 }
 
 function loaded(worker: Worker): Promise<void> {

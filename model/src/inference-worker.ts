@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { type Candidate, heads, type OutputTensor, suppress } from './heads/index.ts';
-import type { WorkerJob, WorkerReply, WorkerSetup } from './inference-pool.ts';
+import { END, type WorkerJob, type WorkerReply, type WorkerSetup } from './inference-pool.ts';
 import { FRAMES_INPUT } from './onnx/uint8-input.ts';
 
 // onnxruntime-node runs a session on the thread that calls it: hence a thread of its own, so that HTTP and JPEG
@@ -15,7 +15,10 @@ const session = await InferenceSession.create(setup.onnx, {
   logSeverityLevel: 3,
 });
 reply({ ready: true });
-parentPort?.on('message', (job: WorkerJob) => void work(job));
+parentPort?.on('message', (job: WorkerJob | typeof END) => {
+  if (job === END) parentPort?.close();
+  else void work(job);
+});
 
 async function work(job: WorkerJob): Promise<void> {
   const started = performance.now();
