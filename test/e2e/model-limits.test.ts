@@ -79,6 +79,9 @@ test('under overload each request gets its answer or 429, soon', async () => {
   expect(new Set(statuses)).toEqual(new Set([200, 429]));
   const limits = answers.map(({ body }) => body.limit).filter(Boolean);
   expect(limits).toContain('MAX_CONCURRENT_REQUESTS');
+  const metrics = await (await fetch(new URL('/metrics', server.url))).text();
+  const counted = /inference_errors_total\{kind="MAX_CONCURRENT_REQUESTS"\} (\d+)/.exec(metrics)?.[1];
+  expect(Number(counted)).toBe(limits.filter((limit) => limit === 'MAX_CONCURRENT_REQUESTS').length);
   // At most three requests of ten frames are ever under way.
   expect(performance.now() - began).toBeLessThan(20_000);
   await expectGoodAnswer();

@@ -27,6 +27,7 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const answer = describeError(error, request);
+    service.metrics.errors.inc({ kind: answer.limit ?? error.name });
     if (answer.status >= 500) logger.error(`${request.method} ${request.url} failed`, error);
     if (answer.status === 429) reply.header('retry-after', String(RETRY_AFTER_SECONDS));
     reply.status(answer.status).send({ error: answer.error, limit: answer.limit });

@@ -31,6 +31,12 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>) {
     labelNames: ['result'],
     registers,
   });
+  const errors = new Counter({
+    name: 'inference_errors_total',
+    help: 'Requests refused or failed, by the setting that they exceeded or the name of the error',
+    labelNames: ['kind'],
+    registers,
+  });
   new Gauge({
     name: 'inference_model_info',
     help: 'Always 1; which model runs where',
@@ -56,7 +62,7 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>) {
     observe: (step, seconds) => steps.observe({ step }, seconds),
     observeBatch: (size) => batches.observe(size),
   };
-  return { registry, requests, frames, observers };
+  return { registry, requests, frames, errors, observers };
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
