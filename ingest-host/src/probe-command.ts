@@ -7,7 +7,8 @@ import { Log } from 'node-av/lib';
 import { fileOf } from './file-source.ts';
 import { type ProbeClock, type ProbeReport, probe } from './probe.ts';
 import { redact } from './redact.ts';
-import { SourceError, TRANSPORTS, type Transport } from './source.ts';
+import { TRANSPORTS, type Transport } from './source.ts';
+import { SourceError } from './source-error.ts';
 
 interface Options {
   transport: Transport;

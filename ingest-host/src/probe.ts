@@ -2,7 +2,8 @@ import { isPlausible } from './clock.ts';
 import { fileOf } from './file-source.ts';
 import { type Jpeg, JpegEncoder } from './jpeg.ts';
 import { redact } from './redact.ts';
-import { type Picture, SourceError, type Transport, VideoSource } from './source.ts';
+import { type Picture, type Transport, VideoSource } from './source.ts';
+import { SourceError } from './source-error.ts';
 import type { VideoFormat } from './video-format.ts';
 import { Watchdog } from './watchdog.ts';
 

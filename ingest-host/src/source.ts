@@ -8,11 +8,6 @@ import {
   AVDISCARD_DEFAULT,
   AVDISCARD_NONREF,
   type AVDiscard,
-  AVERROR_EIO,
-  AVERROR_HTTP_FORBIDDEN,
-  AVERROR_HTTP_NOT_FOUND,
-  AVERROR_HTTP_UNAUTHORIZED,
-  AVERROR_INVALIDDATA,
   AVMEDIA_TYPE_VIDEO,
   AVSEEK_FLAG_BACKWARD,
 } from 'node-av/constants';
@@ -26,27 +21,16 @@ import {
   Packet,
   type Stream,
 } from 'node-av/lib';
+import { check, failure, SourceError } from './source-error.ts';
 import { type VideoFormat, videoFormat } from './video-format.ts';
 
 /** A decoded picture. `frame` belongs to the source and is overwritten by the next one. */
 export interface Picture {
   frame: Frame;
-  /** Presentation time, seconds, on the source's own clock. */
+  /** Presentation time, seconds, on the source's own clock; arrival where it has none. */
   time: number;
   /** What the camera's RTCP sender report says of `time`, epoch milliseconds; absent without one. */
   wallClock?: number;
-}
-
-/** A source that can't be opened, read or decoded. The message holds no credentials. */
-export class SourceError extends Error {
-  override readonly name = 'SourceError';
-  /** Whether only a person can mend it: trying again soon is no use. */
-  readonly permanent: boolean;
-
-  constructor(message: string, permanent = false) {
-    super(message);
-    this.permanent = permanent;
-  }
 }
 
 export interface SourceOptions {
@@ -61,18 +45,8 @@ export interface SourceOptions {
 export const TRANSPORTS = ['tcp', 'udp', 'auto'] as const;
 export type Transport = (typeof TRANSPORTS)[number];
 
-/** HTTP and RTSP statuses that only a person can mend. */
-const PERMANENT = new Map<number, string>([
-  [AVERROR_HTTP_UNAUTHORIZED, 'authentication failed (401): check user and password'],
-  [AVERROR_HTTP_FORBIDDEN, 'access denied (403)'],
-  [AVERROR_HTTP_NOT_FOUND, 'no such stream on the camera (404)'],
-]);
-
-/** What other codes mean when a source is opened: FFmpeg's own words leave too much to guess. */
-const OPEN_ERRORS = new Map<number, string>([
-  [AVERROR_EIO, "the host is unknown or can't be reached"],
-  [AVERROR_INVALIDDATA, 'what is there is no video stream'],
-]);
+/** FFmpeg's demuxer of JPEGs pushed over HTTP. They carry no times, and it makes 25 a second of any number. */
+const UNTIMED = 'mpjpeg';
 
 /** One opened camera or file: packets read and pictures decoded by FFmpeg, on threads of libuv's pool. */
 export class VideoSource {
@@ -146,6 +120,8 @@ export class VideoSource {
     const decoder = this.#decoder;
     if (!stream || !decoder) return;
     const seconds = stream.timeBase.num / stream.timeBase.den;
+    const untimed = this.#input.iformat?.name === UNTIMED;
+    const timeOf = (stamp: bigint) => (untimed ? performance.now() / 1000 : Number(stamp) * seconds);
     let offset: number | undefined;
     let skipping: AVDiscard = AVDISCARD_DEFAULT;
     for (;;) {
@@ -170,7 +146,7 @@ export class VideoSource {
         const stamp = this.#frame.bestEffortTimestamp;
         // FFmpeg has no time for the first picture of an RTSP stream; it can't be placed among the others.
         if (stamp === AV_NOPTS_VALUE) continue;
-        const time = Number(stamp) * seconds;
+        const time = timeOf(stamp);
         yield {
           frame: this.#frame,
           time,
@@ -243,14 +219,4 @@ function wallClockOffset(packet: Packet, seconds: number): number | undefined {
   const data = packet.getSideData(AV_PKT_DATA_PRFT);
   if (data === null) return undefined;
   return Number(data.readBigInt64LE(0)) / 1000 - Number(packet.pts) * seconds * 1000;
-}
-
-function check(code: number, step: string): void {
-  if (code < 0) throw failure(code, step);
-}
-
-function failure(code: number, step: string): SourceError {
-  const permanent = PERMANENT.get(code);
-  const reason = permanent ?? (step === 'open' ? OPEN_ERRORS.get(code) : undefined);
-  return new SourceError(`${step}: ${reason ?? FFmpegError.strerror(code)}`, permanent !== undefined);
 }

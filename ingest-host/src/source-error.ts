@@ -1,0 +1,45 @@
+import {
+  AVERROR_EIO,
+  AVERROR_HTTP_FORBIDDEN,
+  AVERROR_HTTP_NOT_FOUND,
+  AVERROR_HTTP_UNAUTHORIZED,
+  AVERROR_INVALIDDATA,
+} from 'node-av/constants';
+import { FFmpegError } from 'node-av/lib';
+
+/** A source that can't be opened, read or decoded. The message holds no credentials. */
+export class SourceError extends Error {
+  override readonly name = 'SourceError';
+  /** Whether only a person can mend it: trying again soon is no use. */
+  readonly permanent: boolean;
+
+  constructor(message: string, permanent = false) {
+    super(message);
+    this.permanent = permanent;
+  }
+}
+
+/** HTTP and RTSP statuses that only a person can mend. */
+const PERMANENT = new Map<number, string>([
+  [AVERROR_HTTP_UNAUTHORIZED, 'authentication failed (401): check user and password'],
+  [AVERROR_HTTP_FORBIDDEN, 'access denied (403)'],
+  [AVERROR_HTTP_NOT_FOUND, 'no such stream on the camera (404)'],
+]);
+
+/** What other codes mean when a source is opened: FFmpeg's own words leave too much to guess. */
+const OPEN_ERRORS = new Map<number, string>([
+  [AVERROR_EIO, "the host is unknown or can't be reached"],
+  [AVERROR_INVALIDDATA, 'what is there is no video stream'],
+]);
+
+/** @throws SourceError when `code` is one of FFmpeg's errors */
+export function check(code: number, step: string): void {
+  if (code < 0) throw failure(code, step);
+}
+
+/** What FFmpeg's error `code`, met in `step`, means. */
+export function failure(code: number, step: string): SourceError {
+  const permanent = PERMANENT.get(code);
+  const reason = permanent ?? (step === 'open' ? OPEN_ERRORS.get(code) : undefined);
+  return new SourceError(`${step}: ${reason ?? FFmpegError.strerror(code)}`, permanent !== undefined);
+}
