@@ -77,6 +77,15 @@ describe('npm run local --', () => {
     );
   });
 
+  it.each([
+    ['s3-list', 'AWS_ENDPOINT_URL', 'the bucket video-pipeline-output does not answer'],
+    ['test-inference', 'INFERENCE_SERVICE_URL', 'no inference server answers at'],
+  ])('%s names a server that is not there', async (command, variable, message) => {
+    const { code, stderr } = await local([command], { [variable]: 'http://127.0.0.1:1' });
+    expect(code).toBe(1);
+    expect(stderr).toContain(message);
+  });
+
   it('up starts the stack in the background, once', async () => {
     const options = ['--ports', 'auto', '--no-ingest'];
     const first = await local(['up', ...data(), '--json', ...options], { BATCH_TIMEOUT_SECONDS: '1' });
@@ -100,6 +109,10 @@ describe('npm run local --', () => {
     expect((await local(['console', ...data()])).stdout).toBe(`${url}\n`);
     expect(await (await fetch(url)).text()).toContain('<title>');
     expect((await json('status')).endpoints.console).toBe(url);
+    // Zones drawn there are kept.
+    expect(await (await fetch(new URL('/api/streams/franck/scene', url))).json()).toMatchObject({
+      writable: true,
+    });
   });
 
   it('console serves the page of servers that have none, until it is told to stop', async () => {

@@ -12,6 +12,7 @@ import { choosePorts, type Ports } from './ports.ts';
 import { endLeftovers, StartError } from './processes.ts';
 import { connectS3, ensureBucket, fallbackCredentials, LOCAL_CREDENTIALS, startS3Proxy } from './s3proxy.ts';
 import { endByThemselves, parseSources, type Source } from './sources.ts';
+import { streamsVariables } from './streams-file.ts';
 import type { Service } from './supervise.ts';
 
 export interface StackOptions {
@@ -93,7 +94,12 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
     ]);
     const backlog = new Backlog(kafka);
     await backlog.createTopics();
-    const env = { ...s3.env, KAFKA_BOOTSTRAP_SERVERS: kafka, INFERENCE_SERVICE_URL: inference };
+    const env = {
+      ...s3.env,
+      ...(await streamsVariables(options.dataDir, sources)),
+      KAFKA_BOOTSTRAP_SERVERS: kafka,
+      INFERENCE_SERVICE_URL: inference,
+    };
     const { detect, annotate } = backlog.consumers;
     await all([
       runWorker(context, 'detect', detect, env),

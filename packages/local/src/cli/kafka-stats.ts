@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { Backlog, type Consumer, type PartitionLag } from '../backlog.ts';
 import { aligned } from '../screen.ts';
-import { dataDirOption, serverOf, type Target } from './running.ts';
+import { answerOf, dataDirOption, serverOf, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
 
 interface TopicStats {
@@ -26,8 +26,10 @@ export function kafkaStatsCommand(): Command {
     .addOption(stageOption())
     .option('--json', 'print one JSON object')
     .action(async ({ json, ...target }: Target & { json?: boolean }) => {
-      const backlog = new Backlog(await serverOf('kafka', target));
-      const topics = await Promise.all([statsOf(backlog, 'detect'), statsOf(backlog, 'annotate')]);
+      const kafka = await serverOf('kafka', target);
+      const backlog = new Backlog(kafka);
+      const stats = Promise.all([statsOf(backlog, 'detect'), statsOf(backlog, 'annotate')]);
+      const topics = await answerOf(`Kafka at ${kafka}`, stats);
       await backlog.close();
       console.log(json ? JSON.stringify({ topics }) : topics.flatMap(describe).join('\n'));
     });

@@ -66,6 +66,19 @@ export async function serverOf(which: keyof typeof SERVERS, { dataDir, stage }: 
 }
 
 /**
+ * The answer of a server, or an error that names it.
+ * @param server how a person calls it: `Kafka at localhost:9092`
+ * @throws NotRunningError
+ */
+export async function answerOf<T>(server: string, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (cause) {
+    throw new NotRunningError(`${server} does not answer: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/**
  * Variables of the S3 API: none on AWS, where the SDK finds all it needs.
  * @throws NotRunningError, ConfigError
  */

@@ -9,7 +9,7 @@ import { Command } from 'commander';
 import { StartError } from '../processes.ts';
 import { aligned } from '../screen.ts';
 import { positiveInteger } from './numbers.ts';
-import { DIRECTORY, dataDirOption, openS3, type Target } from './running.ts';
+import { answerOf, DIRECTORY, dataDirOption, openS3, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
 
 interface StoredObject {
@@ -77,7 +77,8 @@ async function open({ prefix, ...target }: Options) {
 
 async function newestFirst(s3: S3Client, bucket: string, prefix: string): Promise<StoredObject[]> {
   const objects: StoredObject[] = [];
-  for await (const page of paginateListObjectsV2({ client: s3 }, { Bucket: bucket, Prefix: prefix })) {
+  const pages = paginateListObjectsV2({ client: s3 }, { Bucket: bucket, Prefix: prefix });
+  for (const page of await answerOf(`the bucket ${bucket}`, Array.fromAsync(pages))) {
     for (const { Key = '', Size = 0, LastModified } of page.Contents ?? []) {
       objects.push({ key: Key, bytes: Size, modified: LastModified?.toISOString() ?? '' });
     }

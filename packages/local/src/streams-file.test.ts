@@ -1,0 +1,57 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { streamsVariables } from './streams-file.ts';
+
+const yard = { id: 'yard', url: 'rtsp://camera/1', finite: false };
+const gate = { id: 'gate', url: 'rtsp://camera/2', finite: false };
+const scene = { zones: { door: { polygon: [] } } };
+
+describe('the list of streams of a stack', () => {
+  let folder: string;
+  let file: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'streams-'));
+    file = join(folder, 'streams.json');
+    vi.stubEnv('STREAMS', '');
+    vi.stubEnv('STREAMS_FILE', '');
+  });
+  afterEach(async () => {
+    vi.unstubAllEnvs();
+    await rm(folder, { recursive: true });
+  });
+
+  it('holds the sources, for the owner alone', async () => {
+    expect(await streamsVariables(folder, [yard, gate])).toEqual({ STREAMS_FILE: file });
+    expect(JSON.parse(await readFile(file, 'utf8'))).toEqual([
+      { id: 'yard', url: 'rtsp://camera/1' },
+      { id: 'gate', url: 'rtsp://camera/2' },
+    ]);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+  });
+
+  it('keeps scenes from run to run, also those of streams that are away', async () => {
+    const before = [
+      { ...yard, url: 'rtsp://before', scene },
+      { id: 'roof', url: 'rtsp://roof', scene },
+    ];
+    await writeFile(file, JSON.stringify(before));
+    await streamsVariables(folder, [yard]);
+    expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject([
+      { id: 'yard', url: 'rtsp://camera/1', scene },
+      { id: 'roof', url: 'rtsp://roof', scene },
+    ]);
+  });
+
+  it("is the user's where there is one", async () => {
+    vi.stubEnv('STREAMS_FILE', '/etc/cameras.yaml');
+    expect(await streamsVariables(folder, [yard])).toEqual({});
+  });
+
+  it('is not written over when it is broken', async () => {
+    await writeFile(file, 'scene:');
+    await expect(streamsVariables(folder, [yard])).rejects.toThrow(`${file} holds no list in JSON`);
+    expect(await readFile(file, 'utf8')).toBe('scene:');
+  });
+});
