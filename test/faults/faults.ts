@@ -98,7 +98,7 @@ const SLOW_FAULTS: Fault[] = [
     weight: 1,
     play: ({ rig, random }) =>
       rig.tell(random.next() < 0.5 ? 'detect' : 'annotate', {
-        hold: async () => rig.services.kafka.kill(),
+        hold: () => rig.services.kafka.kill(),
       }),
   },
   { name: 'kafka: no answer for 5 s', weight: 1, play: ({ rig }) => rig.services.kafka.freeze(5_000) },

@@ -76,21 +76,26 @@ export async function startRig(options: { handlerTimeoutSeconds: number }) {
       pidFile: join(folder, 'run', `${name}.pid`),
       logFile: join(folder, 'logs', `${name}.log`),
     });
-  const stage = (name: StageName, topic: string, process: string = name) =>
-    new Service(process, () => {
+  const stage = (name: StageName, topic: string, processName: string = name) =>
+    new Service(() => {
       const args = ['--handler', 'test/faults/handler.ts', '--topic', topic, '--group', name];
       const timeout = ['--timeout', String(options.handlerTimeoutSeconds)];
-      return node(process, 'packages/event-source/src/main.ts', [...args, '--window', '0.3', ...timeout], {
-        ...environment,
-        FAULTS_HANDLER: `functions/src/${name}.ts`,
-        FAULTS_URL: `${teller.url}/${name}`,
-      });
+      return node(
+        processName,
+        'packages/event-source/src/main.ts',
+        [...args, '--window', '0.3', ...timeout],
+        {
+          ...environment,
+          FAULTS_HANDLER: `functions/src/${name}.ts`,
+          FAULTS_URL: `${teller.url}/${name}`,
+        },
+      );
     });
   const model = ['--model', modelFile, '--device', 'cpu', '--threads', '1', '--port', String(modelPort)];
   const services = {
-    kafka: new Service('kafka', () => startKafka({ dataDir: folder, port: kafkaPort })),
-    s3: new Service('s3', () => startS3Proxy({ dataDir: folder, port: s3Port })),
-    model: new Service('model', () => node('model', 'model/src/main.ts', model, environment)),
+    kafka: new Service(() => startKafka({ dataDir: folder, port: kafkaPort })),
+    s3: new Service(() => startS3Proxy({ dataDir: folder, port: s3Port })),
+    model: new Service(() => node('model', 'model/src/main.ts', model, environment)),
     detect: stage('detect', FRAMES_TOPIC),
     annotate: stage('annotate', DETECTIONS_TOPIC),
   };

@@ -13,15 +13,13 @@ const AWAY_MS = 500;
 
 /** A process that is started again whenever it ends, as ECS, Kubernetes or `npm start` do. */
 export class Service {
-  readonly name: string;
   readonly #begin: () => Promise<Started>;
   #current: Started | undefined;
   #isStopped = false;
   #running: Promise<void> = Promise.resolve();
 
   /** @param begin starts the process and resolves once it does its work */
-  constructor(name: string, begin: () => Promise<Started>) {
-    this.name = name;
+  constructor(begin: () => Promise<Started>) {
     this.#begin = begin;
   }
 
@@ -34,13 +32,15 @@ export class Service {
     });
   }
 
-  /** Ends it at once, by kill -9; it comes back by itself. */
-  kill(): void {
+  /** Ends it at once, by kill -9, as soon as it runs; it comes back by itself. */
+  async kill(): Promise<void> {
+    await this.running();
     this.#signal('SIGKILL');
   }
 
   /** It neither works nor answers for a while, and keeps its connections. */
   async freeze(ms: number): Promise<void> {
+    await this.running();
     const frozen = this.#current;
     this.#signal('SIGSTOP');
     await sleep(ms);
