@@ -4,6 +4,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeFrame } from '@video-pipeline/frame';
+import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import sharp, { type Sharp } from 'sharp';
 import { launchChromium } from './chromium.ts';
@@ -69,6 +71,18 @@ const SHOTS: Shot[] = [
   { name: 'console-flow', hash: '#/flow', options: { viewport: { width: 1100, height: 880 } } },
   { name: 'console-search', hash: '#/search?class=person&confidence=0.6' },
   {
+    name: 'console-failed',
+    hash: '#/failed',
+    options: { viewport: { width: 1100, height: 360 } },
+    before: async (page) => {
+      const row = page.locator('tbody tr');
+      while ((await row.count()) === 0) {
+        await sleep(2_000);
+        await page.reload();
+      }
+    },
+  },
+  {
     name: 'console-phone',
     hash: '#/',
     options: { viewport: { width: 390, height: 844 }, colorScheme: 'dark', isMobile: true },
@@ -87,6 +101,7 @@ try {
     180_000,
   );
   const { console: url = '' } = endpoints;
+  await publishBroken(endpoints.kafka);
   const browser = await launchChromium();
   await mkdir(IMAGES, { recursive: true });
   // Stored latency is measured only while somebody looks.
@@ -99,6 +114,18 @@ try {
   stack.child.kill('SIGTERM');
   await stack.exited;
   await rm(dataDir, { recursive: true, force: true });
+}
+
+/** A frame that can't be looked at, for the picture of what failed. */
+async function publishBroken(bootstrap: string): Promise<void> {
+  const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
+  const producer = orderedProducer(connectKafka('shots', { warn() {}, error: console.error }, settings));
+  const jpeg = Buffer.from('no picture');
+  const at = { frameNumber: 0, session: 'broken', capturedAt: Date.now() };
+  await producer.connect();
+  const message = encodeFrame({ streamId: STREAM, ...at, width: 640, height: 360, jpeg });
+  await producer.send({ topic: 'video-frames', messages: [message] });
+  await producer.disconnect();
 }
 
 async function take(browser: Browser, url: string, { name, hash, options, before }: Shot): Promise<void> {
