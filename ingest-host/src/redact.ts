@@ -8,6 +8,8 @@ export function redact(text: string): string {
     const slash = address.indexOf('/');
     // A password may hold `@` and `/`: everything up to the last `@` goes.
     const at = address.lastIndexOf('@');
+    // One with `?` in it can't be told from a query.
+    if (at < 0 && query?.includes('@')) return `${scheme}***`;
     const host = at < 0 ? address : `***@${address.slice(at + 1)}`;
     return scheme + (slash === 0 ? address : host) + (query === undefined ? '' : '?***');
   });

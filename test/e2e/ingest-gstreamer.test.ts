@@ -23,7 +23,7 @@ afterEach(async () => {
 });
 afterAll(() => folder.remove());
 
-async function capture(address: string, credentials: string, transport: 'tcp' | 'udp', seconds = 3) {
+async function capture(address: string, credentials: string, transport: 'tcp' | 'udp' | 'auto', seconds = 3) {
   const collecting = collectingIngest();
   undo.push(() => collecting.ingest.stop(1000));
   void collecting.ingest.run([{ ...stream('yard', `rtsp://${credentials}${address}/yard`), transport }]);
@@ -38,7 +38,7 @@ test.skipIf(absent).each([
   ['H.265 over TCP', 'h265', 'tcp', 0],
   ['H.265 over UDP', 'h265', 'udp', 0],
 ] as const)('%s', async (_name, codec, transport, loss) => {
-  const server = await startGStreamer(codec === 'h264' ? h264 : h265, codec, loss);
+  const server = await startGStreamer(codec === 'h264' ? h264 : h265, codec, { loss });
   undo.push(() => server.stop());
   const { frames, ingest } = await capture(server.address, '', transport);
   expect(ingest.stats.get('yard')).toMatchObject({ reconnects: 0, dropped: 0 });
@@ -48,8 +48,22 @@ test.skipIf(absent).each([
   expect(Math.abs(span / (frames.length - 1) - 100)).toBeLessThan(10);
 });
 
+test.skipIf(absent)('a camera that refuses TCP: auto goes on over UDP, tcp says why not', async () => {
+  const server = await startGStreamer(h264, 'h264', { udpOnly: true });
+  undo.push(() => server.stop());
+  const { ingest } = await capture(server.address, '', 'auto', 1);
+  expect(ingest.stats.get('yard')?.reconnects).toBe(0);
+
+  const refused = collectingIngest();
+  undo.push(() => refused.ingest.stop(1000));
+  void refused.ingest.run([stream('yard', `rtsp://${server.address}/yard`)]);
+  await expect
+    .poll(() => refused.ingest.stats.get('yard')?.lastError, { timeout: 10_000 })
+    .toMatch(/^open: /);
+});
+
 test.skipIf(absent)('Digest authentication, with a password that must be escaped', async () => {
-  const server = await startGStreamer(h264, 'h264', 0, ['admin', 'p@ss/w:rd']);
+  const server = await startGStreamer(h264, 'h264', { user: ['admin', 'p@ss/w:rd'] });
   undo.push(() => server.stop());
   const { ingest } = await capture(server.address, 'admin:p%40ss%2Fw%3Ard@', 'tcp', 1);
   expect(ingest.stats.get('yard')?.reconnects).toBe(0);

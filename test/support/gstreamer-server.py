@@ -1,5 +1,6 @@
-"""Plays an H.264 or H.265 MP4 with GStreamer's RTSP server: gstreamer-server.py FILE h264|h265 LOSS [USER PASSWORD].
-LOSS is the share of RTP packets that get lost, 0..1. Prints the port once it listens."""
+"""Plays an H.264 or H.265 MP4 with GStreamer's RTSP server: gstreamer-server.py FILE h264|h265 LOSS any|udp
+[USER PASSWORD]. LOSS is the share of RTP packets that get lost, 0..1; with udp, TCP is refused. Prints the port once it
+listens."""
 import sys
 import gi
 gi.require_version('Gst', '1.0')
@@ -7,13 +8,15 @@ gi.require_version('GstRtspServer', '1.0')
 gi.require_version('GstRtsp', '1.0')
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer
 
-path, codec, loss, *user = sys.argv[1:]
+path, codec, loss, transport, *user = sys.argv[1:]
 Gst.init(None)
 server = GstRtspServer.RTSPServer(address='127.0.0.1', service='0')
 factory = GstRtspServer.RTSPMediaFactory()
 lossy = '' if loss == '0' else f' ! identity drop-probability={loss} name=pay0'
 name = 'pay' if lossy else 'pay0'
 factory.set_launch(f'( filesrc location={path} ! qtdemux ! {codec}parse config-interval=-1 ! rtp{codec}pay name={name}{lossy} )')
+if transport == 'udp':
+    factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
 if user:
     auth = GstRtspServer.RTSPAuth()
     auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)

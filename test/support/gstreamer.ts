@@ -44,9 +44,22 @@ export function installGStreamer(): string | undefined {
   return isInstalled() ? undefined : 'installed, but Python does not find it';
 }
 
-/** @param loss share of RTP packets that get lost, 0..1 */
-export async function startGStreamer(file: string, codec: 'h264' | 'h265', loss = 0, user: string[] = []) {
-  const child = spawn(PYTHON, [SERVER, file, codec, String(loss), ...user], {
+export interface GStreamerOptions {
+  /** Share of RTP packets that get lost, 0..1. */
+  loss?: number;
+  /** Refuse TCP. */
+  udpOnly?: boolean;
+  /** Name and password, asked for by Digest. */
+  user?: [string, string];
+}
+
+export async function startGStreamer(
+  file: string,
+  codec: 'h264' | 'h265',
+  { loss = 0, udpOnly = false, user }: GStreamerOptions = {},
+) {
+  const transport = udpOnly ? 'udp' : 'any';
+  const child = spawn(PYTHON, [SERVER, file, codec, String(loss), transport, ...(user ?? [])], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = once(child, 'exit');
