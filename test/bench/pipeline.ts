@@ -32,7 +32,6 @@ const root = resolve(import.meta.dirname, '../..');
 const note = (line: string) => void process.stderr.write(`${line}\n`);
 
 interface Bound {
-  ms: number;
   fps: number;
   cpuMs: number;
 }

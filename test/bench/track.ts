@@ -1,15 +1,18 @@
 /** `npm run bench:track`: our tracker beside those of `supervision` and `trackers`, on the same boxes. */
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheDir } from '@video-pipeline/assets';
 import { ByteTracker, DEFAULT_TRACKER, Scene, sceneConfigSchema } from '@video-pipeline/scene';
+import { peerPython } from './peers/python.ts';
 import { type SyntheticScene, scenes } from './scenes.ts';
 
-const PEERS = ['supervision==0.27.0', 'trackers==2.6.1', 'motmetrics==1.4.0'];
+/** The trackers and the field's evaluator. */
+const PEERS = {
+  name: 'track',
+  packages: ['supervision==0.27.0', 'trackers==2.6.1', 'motmetrics==1.4.0'],
+};
 const SEEDS = [1, 2];
 const run = promisify(execFile);
 
@@ -19,18 +22,6 @@ interface Score {
   switches: number;
   /** CPU milliseconds a frame. */
   ms: number | null;
-}
-
-/** A Python with the peers and the field's evaluator, made on first use. @returns its path */
-async function python(): Promise<string> {
-  const folder = join(cacheDir(), `bench-track-${PEERS.join('-').replaceAll('==', '-')}`);
-  const path = join(folder, 'bin/python');
-  if (existsSync(join(folder, 'complete'))) return path;
-  console.error(`installing ${PEERS.join(', ')}`);
-  await run('python3', ['-m', 'venv', '--clear', folder]);
-  await run(path, ['-m', 'pip', 'install', '--quiet', ...PEERS]);
-  await writeFile(join(folder, 'complete'), '');
-  return path;
 }
 
 /** One line in the form of the MOT Challenge. */
@@ -159,9 +150,13 @@ try {
     }
   }
   await writeFile(join(folder, 'settings.json'), JSON.stringify(DEFAULT_TRACKER));
-  const { stdout } = await run(await python(), [join(import.meta.dirname, 'peers/track.py'), folder], {
-    maxBuffer: 1e8,
-  });
+  const { stdout } = await run(
+    await peerPython(PEERS),
+    [join(import.meta.dirname, 'peers/track.py'), folder],
+    {
+      maxBuffer: 1e8,
+    },
+  );
   const scores: Record<string, Record<string, Score>> = JSON.parse(stdout);
   for (const [name, score] of Object.entries(scores.ours ?? {})) score.ms = cpu.get(name) ?? null;
   if (process.argv.includes('--json')) console.log(JSON.stringify(scores));

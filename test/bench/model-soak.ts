@@ -1,0 +1,57 @@
+// Whether the memory of the model server stays flat, and whether it answers in bounded time under overload.
+//   npm run bench:model-soak -- [--frames 20000] [--model file.onnx]
+import { readFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { jpegs720p } from './footage.ts';
+import { type Load, measure, type Target } from './model-load.ts';
+import { quantile, start } from './processes.ts';
+
+const { values: options } = parseArgs({
+  options: { frames: { type: 'string', default: '20000' }, model: { type: 'string' } },
+});
+/** Frames between two readings of the memory. */
+const STEP = 1000;
+const STEADY: Load = { framesPerRequest: 25, concurrency: 4, frames: STEP };
+/** More at once than the queue below has room for. */
+const OVERLOAD: Load = { framesPerRequest: 25, concurrency: 40, frames: 5 * STEP };
+const MAX_QUEUED_FRAMES = 250;
+
+const model = options.model ? ['--model', options.model] : [];
+const server = await start('model', ['model/src/main.ts', '--port', '0', ...model], {
+  MAX_QUEUED_FRAMES: String(MAX_QUEUED_FRAMES),
+});
+try {
+  const health = await fetch(new URL('/health', server.url));
+  const { model: name } = (await health.json()) as { model: string };
+  const target: Target = {
+    url: new URL(`/v2/models/${name}/infer`, server.url),
+    protocol: 'v2',
+    pid: server.pid,
+  };
+  const jpegs = await jpegs720p(25);
+  for (let done = STEP; done <= Number(options.frames); done += STEP) {
+    const { framesPerSecond } = await measure(target, STEADY, jpegs);
+    console.log(
+      `${done} frames: ${await residentMiB()} MiB resident, ${framesPerSecond.toFixed(1)} frames/s`,
+    );
+  }
+  const { latencies, refused, framesPerSecond } = await measure(target, OVERLOAD, jpegs);
+  // What is before a request in the queue, and its own frames, at the rate they are worked off.
+  const bound = (MAX_QUEUED_FRAMES + 2 * STEADY.framesPerRequest) / framesPerSecond;
+  console.log(
+    `${OVERLOAD.concurrency} x 25 frames at once, ${MAX_QUEUED_FRAMES} may wait: ${latencies.length} answered, ` +
+      `${refused} refused (429), p50 ${seconds(latencies, 0.5)} s, p99 ${seconds(latencies, 0.99)} s, ` +
+      `queue over rate ${bound.toFixed(2)} s; ${await residentMiB()} MiB resident`,
+  );
+} finally {
+  await server.stop();
+}
+
+async function residentMiB(): Promise<number> {
+  const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
+  return Math.round(Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1024);
+}
+
+function seconds(latencies: number[], share: number): string {
+  return (quantile(latencies, share) / 1000).toFixed(2);
+}
