@@ -115,7 +115,11 @@ function createTask({ stage, kafka, name, cluster, image, streams }: Task): stri
     dev: { command: 'node ingest-host/src/main.ts' },
     transform: {
       ...narrowRoles(logs, [secret.arn]),
-      taskRole: { inlinePolicies: [inline(kafkaPermissions(kafka, { write: [pipeline.KAFKA_TOPIC] }))] },
+      taskRole: {
+        inlinePolicies: [
+          inline(kafkaPermissions(kafka, { write: [pipeline.KAFKA_TOPIC], idempotent: true })),
+        ],
+      },
       service: { enableExecuteCommand: false },
     },
   });

@@ -134,6 +134,8 @@ interface KafkaAccess {
   groups?: string[];
   /** Topics to produce to. */
   write?: string[];
+  /** Whether the producer is idempotent. */
+  idempotent?: boolean;
 }
 
 /** @returns the statements that let a role connect, and consume or produce as named, in MSK's IAM actions. */
@@ -141,12 +143,13 @@ export function kafkaPermissions(
   cluster: KafkaCluster,
   access: KafkaAccess,
 ): sst.aws.FunctionPermissionArgs[] {
-  const { read = [], groups = [], write = [] } = access;
+  const { read = [], groups = [], write = [], idempotent = false } = access;
   return [
     kafkaStatement(
       [cluster.arn],
       'Connect',
       ...(read.length > 0 ? ['DescribeClusterDynamicConfiguration'] : []),
+      ...(idempotent ? ['WriteDataIdempotently'] : []),
     ),
     kafkaStatement(
       read.map((name) => kafkaArn(cluster, 'topic', name)),

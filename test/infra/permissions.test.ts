@@ -85,6 +85,7 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
     /^Ingest\dTaskRole$/,
     [
       'kafka-cluster:Connect cluster',
+      'kafka-cluster:WriteDataIdempotently cluster',
       'kafka-cluster:DescribeTopic topic/video-frames',
       'kafka-cluster:WriteData topic/video-frames',
     ],

@@ -28,6 +28,8 @@ export function connectKafka(
     logLevel: logLevel.WARN,
     logCreator: () => (entry) => {
       const { message, timestamp: _timestamp, ...extra } = entry.log;
+      // Who asks for an idempotent producer with few retries sends the same records again by itself.
+      if (message.startsWith('Limiting retries for the idempotent producer')) return;
       const write = entry.level === logLevel.ERROR ? 'error' : 'warn';
       log[write](`kafka: ${message}`, { kafka: extra });
     },
@@ -49,9 +51,13 @@ function security({ KAFKA_AUTH, AWS_REGION }: KafkaSettings): Partial<KafkaConfi
 /**
  * A producer that puts records of one key on one partition, as every other Kafka client does (murmur2), with at
  * most one request in flight so that a retry can't change their order.
+ * @param options.idempotent the broker stores once what is sent again after a lost answer. Only for those who send the
+ * very same records until they are through: kafkajs gives the next records the sequence numbers of what failed, and
+ * the broker would take those for what it has.
  */
-export function orderedProducer(kafka: Kafka): Producer {
+export function orderedProducer(kafka: Kafka, options: { idempotent?: boolean } = {}): Producer {
   return kafka.producer({
+    ...options,
     createPartitioner: Partitioners.DefaultPartitioner,
     maxInFlightRequests: 1,
     allowAutoTopicCreation: false,
