@@ -12,11 +12,11 @@ export default defineConfig({
         },
       },
       {
-        // Real Kafka, S3 and RTSP on two cores: one file at a time, or they would fight for the processor.
+        // Real Kafka, S3 and RTSP: much of the time is waiting, so two files at a time; more would fight for two cores.
         test: {
           name: 'e2e',
           include: ['test/{e2e,faults,infra}/**/*.test.ts'],
-          fileParallelism: false,
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
           testTimeout: 120_000,
           hookTimeout: 240_000,
