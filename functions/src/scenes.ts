@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { type Config, readStreamsText } from '@video-pipeline/config';
+import { type Config, readStreamsText, streamsFileOf } from '@video-pipeline/config';
 import { type Checkpoint, checkpointOf, type DetectedFrame, type MSKEvent } from '@video-pipeline/frame';
 import type { Tail } from '@video-pipeline/kafka';
 import {
@@ -184,8 +184,8 @@ export function scenesReader(
   log: Pick<Logger, 'info' | 'error'>,
 ): () => ReadonlyMap<string, SceneConfig> {
   let scenes = readScenes(config);
-  if (config.STREAMS !== undefined || config.STREAMS_FILE === undefined) return () => scenes;
-  const file = config.STREAMS_FILE;
+  const file = streamsFileOf(config);
+  if (file === undefined) return () => scenes;
   let version = versionOf(file);
   return () => {
     const now = versionOf(file);

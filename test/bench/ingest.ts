@@ -2,12 +2,10 @@
 //   npm run bench:ingest -- [--repeat 3] [--file clip.mp4] [--json]
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
-import { cacheDir } from '@video-pipeline/assets';
 import { connectKafka, ensureTopics } from '@video-pipeline/kafka';
 import { startKafka } from '@video-pipeline/local';
 import { AV_CODEC_ID_MJPEG } from 'node-av/constants';
@@ -16,6 +14,7 @@ import { JpegEncoder } from '../../ingest-host/src/jpeg.ts';
 import { PictureFilter } from '../../ingest-host/src/picture-filter.ts';
 import { VideoSource } from '../../ingest-host/src/source.ts';
 import { footage720p } from './footage.ts';
+import { type PythonPeer, peerPython } from './peers/python.ts';
 import { meterCpu, quantile } from './processes.ts';
 
 const { values: options } = parseArgs({
@@ -35,6 +34,10 @@ const EQUAL_NAME = `ingest, quality ${EQUAL_QUALITY}`;
 /** One picture in so many has its quality measured. */
 const STEP = 25;
 const root = resolve(import.meta.dirname, '../..');
+const OPENCV: PythonPeer = {
+  name: 'opencv',
+  packages: ['opencv-python-headless==5.0.0.93', 'confluent-kafka==2.16.1', 'numpy==2.4.6'],
+};
 const run = promisify(execFile);
 const note = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -52,20 +55,6 @@ async function cpuSeconds(command: string[], env: Record<string, string> = {}): 
   const { it = Number.NaN } = meter.stop();
   if (code !== 0) throw new Error(`${file} ended with ${code}: ${errors}`);
   return it / 1000;
-}
-
-/** Python with OpenCV and confluent-kafka, installed once. */
-async function opencvPython(): Promise<string> {
-  const folder = join(cacheDir(), 'bench', 'opencv');
-  const python = join(folder, 'bin', 'python');
-  if (!existsSync(join(folder, 'installed'))) {
-    note('installing OpenCV and confluent-kafka from PyPI');
-    await run('python3', ['-m', 'venv', folder]);
-    const packages = ['opencv-python-headless', 'confluent-kafka', 'numpy'];
-    await run(python, ['-m', 'pip', 'install', '--quiet', ...packages], { timeout: 300_000 });
-    await run('touch', [join(folder, 'installed')]);
-  }
-  return python;
 }
 
 interface Quality {
@@ -130,7 +119,7 @@ function hasFfmpeg(): boolean {
 
 async function measure(bootstrap: string) {
   const file = options.file ?? (await footage720p());
-  const python = await opencvPython();
+  const python = await peerPython(OPENCV);
   const peer = join(import.meta.dirname, 'peers', 'ingest.py');
   const ours = (quality: number) => ({
     STREAMS: JSON.stringify([{ id: 'bench', url: file }]),

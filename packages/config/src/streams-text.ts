@@ -7,19 +7,25 @@ export interface StreamsText {
   where: string;
 }
 
+/** The file that holds the list of streams, where there is one that counts: STREAMS goes before it. */
+export function streamsFileOf({
+  STREAMS,
+  STREAMS_FILE,
+}: Config<'STREAMS' | 'STREAMS_FILE'>): string | undefined {
+  return STREAMS === undefined ? STREAMS_FILE : undefined;
+}
+
 /**
  * Reads STREAMS, or the file that STREAMS_FILE names; undefined where neither is set.
  * @throws ConfigError when the file can't be read
  */
-export function readStreamsText({
-  STREAMS,
-  STREAMS_FILE,
-}: Config<'STREAMS' | 'STREAMS_FILE'>): StreamsText | undefined {
-  if (STREAMS !== undefined) return { text: STREAMS, where: 'STREAMS' };
-  if (STREAMS_FILE === undefined) return undefined;
+export function readStreamsText(config: Config<'STREAMS' | 'STREAMS_FILE'>): StreamsText | undefined {
+  if (config.STREAMS !== undefined) return { text: config.STREAMS, where: 'STREAMS' };
+  const file = streamsFileOf(config);
+  if (file === undefined) return undefined;
   try {
-    return { text: readFileSync(STREAMS_FILE, 'utf8'), where: STREAMS_FILE };
+    return { text: readFileSync(file, 'utf8'), where: file };
   } catch (cause) {
-    throw new ConfigError(`STREAMS_FILE: can't read '${STREAMS_FILE}'`, { cause });
+    throw new ConfigError(`STREAMS_FILE: can't read '${file}'`, { cause });
   }
 }

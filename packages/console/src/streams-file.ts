@@ -1,5 +1,5 @@
 import { chmodSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { type Config, ConfigError, readStreamsText } from '@video-pipeline/config';
+import { type Config, ConfigError, readStreamsText, streamsFileOf } from '@video-pipeline/config';
 import { type DrawnZone, parseScenes, putZone } from '@video-pipeline/scene';
 import type { StreamScene } from './api.ts';
 
@@ -9,11 +9,6 @@ export class StreamsFile {
 
   constructor(config: Config<'STREAMS' | 'STREAMS_FILE'>) {
     this.#config = config;
-  }
-
-  /** The file, where there is one that counts: STREAMS goes before it. */
-  get #path(): string | undefined {
-    return this.#config.STREAMS === undefined ? this.#config.STREAMS_FILE : undefined;
   }
 
   /**
@@ -26,7 +21,7 @@ export class StreamsFile {
       zones: {},
       lines: {},
     };
-    return { zones, lines, writable: this.#path !== undefined };
+    return { zones, lines, writable: streamsFileOf(this.#config) !== undefined };
   }
 
   /**
@@ -34,7 +29,7 @@ export class StreamsFile {
    * @throws ConfigError when there is no file or it can't be written, StreamsError for a zone that can't be used
    */
   putZone(streamId: string, zone: DrawnZone): void {
-    const path = this.#path;
+    const path = streamsFileOf(this.#config);
     const streams = readStreamsText(this.#config);
     if (path === undefined || !streams)
       throw new ConfigError('STREAMS_FILE must name the file to write zones to');

@@ -17,24 +17,25 @@ export const DETECTOR_VARIABLES = [
   'SAGEMAKER_ENDPOINT_NAME',
   'AWS_REGION',
 ] as const;
+type DetectorConfig = Config<(typeof DETECTOR_VARIABLES)[number]>;
 
 /**
  * The detector that the environment names; frames that it refuses get an error each. Nothing is sent before it is used.
  * @throws ConfigError when the SageMaker endpoint has no name
  */
-export function createDetector(
-  config: Config<(typeof DETECTOR_VARIABLES)[number]> = readConfig(DETECTOR_VARIABLES),
-): Detector {
+export function createDetector(config: DetectorConfig = readConfig(DETECTOR_VARIABLES)): Detector {
+  return bisecting(createClient(config));
+}
+
+function createClient(config: DetectorConfig): Detector {
   const timeoutMs = config.INFERENCE_TIMEOUT_SECONDS * 1000;
   const threshold = config.INFERENCE_CONFIDENCE_THRESHOLD;
   if (config.INFERENCE_BACKEND === 'http') {
-    return bisecting(createHttpDetector({ url: config.INFERENCE_SERVICE_URL, timeoutMs, threshold }));
+    return createHttpDetector({ url: config.INFERENCE_SERVICE_URL, timeoutMs, threshold });
   }
   const endpointName = config.SAGEMAKER_ENDPOINT_NAME;
   if (!endpointName) {
     throw new ConfigError('SAGEMAKER_ENDPOINT_NAME is needed when INFERENCE_BACKEND is sagemaker');
   }
-  return bisecting(
-    createSageMakerDetector({ endpointName, region: config.AWS_REGION, timeoutMs, threshold }),
-  );
+  return createSageMakerDetector({ endpointName, region: config.AWS_REGION, timeoutMs, threshold });
 }
