@@ -1,5 +1,6 @@
+import { isMissing, type ListedObject } from '@video-pipeline/storage';
 import type { FrameFacts, SearchResult } from './api.ts';
-import { type ArchiveBucket, isMissing, type ListedObject } from './bucket.ts';
+import type { ArchiveBucket } from './bucket.ts';
 import { cached, TextCache } from './caches.ts';
 import { afterCursor, type Cursor, decodeCursor, encodeCursor } from './cursor.ts';
 

@@ -1,8 +1,9 @@
 import { positionOf } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
 import { FailedEntryError, readFailed, redrive } from '@video-pipeline/recovery/failed';
+import { isMissing } from '@video-pipeline/storage';
 import type { FailedEntry, FailedPage } from './api.ts';
-import { type ArchiveBucket, isMissing } from './bucket.ts';
+import type { ArchiveBucket } from './bucket.ts';
 
 const PAGE = 20;
 /** `failed/<stage>/<topic>-<partition>-<offset>`; topic names as Kafka allows them. */

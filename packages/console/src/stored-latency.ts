@@ -1,4 +1,4 @@
-import { annotatedKey } from '@video-pipeline/frame';
+import { annotatedSince, capturedAtOf } from '@video-pipeline/frame';
 import type { Percentiles } from './api.ts';
 import type { ArchiveBucket } from './bucket.ts';
 import { percentiles } from './percentiles.ts';
@@ -17,14 +17,9 @@ export async function storedLatency(
 ): Promise<Percentiles | null> {
   const pages = newest.map(async ({ stream_id: streamId, captured_at }) => {
     // Keys sort by time, so that one listing begins where the window does.
-    const after = annotatedKey(prefix, { streamId, capturedAt: captured_at - WINDOW_MS, frameNumber: 0 });
+    const after = annotatedSince(prefix, streamId, captured_at - WINDOW_MS);
     const { objects } = await bucket.page(`${prefix}/${streamId}/`, { after });
     return objects.map(({ key, stored }) => stored + 500 - capturedAtOf(key));
   });
   return percentiles((await Promise.all(pages)).flat());
-}
-
-/** Capture time in the key of an annotated picture, epoch ms. */
-export function capturedAtOf(key: string): number {
-  return Number.parseInt(key.slice(key.lastIndexOf('/') + 1), 10);
 }

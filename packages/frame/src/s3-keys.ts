@@ -16,6 +16,25 @@ export function annotatedKey(
   return `${prefix}/${frame.streamId}/${hourFolder(frame.capturedAt)}/${name}`;
 }
 
+/**
+ * What every annotated frame of a stream that was captured at `time` or later sorts after, and no earlier one: where a
+ * listing begins, S3's `StartAfter`.
+ * @param time epoch milliseconds
+ */
+export function annotatedSince(prefix: string, streamId: string, time: number): string {
+  return `${prefix}/${streamId}/${hourFolder(time)}/${time}`;
+}
+
+/** Capture time in the key of an annotated frame, epoch milliseconds. */
+export function capturedAtOf(key: string): number {
+  return Number.parseInt(key.slice(key.lastIndexOf('/') + 1), 10);
+}
+
+/** Key of an event's clip. The same event always has the same key. */
+export function clipKey(event: { stream_id: string; at: number; event_id: string }): string {
+  return `clips/${event.stream_id}/${hourFolder(event.at)}/${event.event_id}.mp4`;
+}
+
 /** Key of the NDJSON with one stream's detections of one batch; `first` is that stream's first record in it. */
 export function detectionsKey(
   frame: Pick<Frame, 'streamId' | 'capturedAt'>,

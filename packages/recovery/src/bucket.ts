@@ -1,11 +1,10 @@
-import { DeleteObjectsCommand, GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
-import { type StorageSettings, s3Config } from '@video-pipeline/storage';
+import { DeleteObjectsCommand, S3Client } from '@aws-sdk/client-s3';
+import { createReader, type Reader, type StorageSettings, s3Config } from '@video-pipeline/storage';
 
 /** The bucket as an operator's tool sees it: list, read, delete. */
-export interface Bucket {
+export interface Bucket extends Reader {
   /** Keys that begin with `prefix`, in order. */
   list(prefix: string): AsyncIterable<string>;
-  read(key: string): Promise<Buffer>;
   remove(keys: string[]): Promise<void>;
   close(): void;
 }
@@ -13,26 +12,23 @@ export interface Bucket {
 /** S3 deletes at most so many objects in a call. */
 const DELETE_AT_ONCE = 1000;
 
-export function openBucket(settings: StorageSettings): Bucket {
-  const client = new S3Client(s3Config(settings));
-  const Bucket = settings.S3_BUCKET;
+/** The bucket that the settings name. Nothing is sent before it is used. */
+export function openBucket(settings: StorageSettings, client = new S3Client(s3Config(settings))): Bucket {
+  const reader = createReader(settings, client);
   return {
-    async *list(Prefix) {
-      let ContinuationToken: string | undefined;
+    ...reader,
+    async *list(prefix) {
+      let after: string | undefined;
       do {
-        const page = await client.send(new ListObjectsV2Command({ Bucket, Prefix, ContinuationToken }));
-        for (const { Key } of page.Contents ?? []) if (Key) yield Key;
-        ContinuationToken = page.NextContinuationToken;
-      } while (ContinuationToken);
-    },
-    async read(Key) {
-      const { Body } = await client.send(new GetObjectCommand({ Bucket, Key }));
-      return Buffer.from((await Body?.transformToByteArray()) ?? []);
+        const { objects, next } = await reader.page(prefix, { after });
+        for (const { key } of objects) yield key;
+        after = next;
+      } while (after);
     },
     async remove(keys) {
       for (let first = 0; first < keys.length; first += DELETE_AT_ONCE) {
         const Objects = keys.slice(first, first + DELETE_AT_ONCE).map((Key) => ({ Key }));
-        await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }));
+        await client.send(new DeleteObjectsCommand({ Bucket: settings.S3_BUCKET, Delete: { Objects } }));
       }
     },
     close: () => client.destroy(),

@@ -1,2 +1,4 @@
+export * from './pictures.ts';
 export * from './quarantine.ts';
+export * from './reader.ts';
 export * from './store.ts';

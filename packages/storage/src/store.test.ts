@@ -3,6 +3,7 @@ import type { MSKRecord } from '@video-pipeline/frame';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { createQuarantine } from './quarantine.ts';
+import { createReader, isMissing } from './reader.ts';
 import { createStore, s3Config } from './store.ts';
 
 let server: FauxqsServer;
@@ -45,6 +46,22 @@ test('an object is stored with its type and metadata, and overwrites the one bef
     ContentType: 'text/x',
     Metadata: { stream_id: 'gate' },
   });
+});
+
+test('what is stored is listed, a page at a time and from any key on, and read', async () => {
+  const store = createStore(settings());
+  const keys = ['list/a', 'list/b', 'list/c'];
+  for (const key of keys) await store.put({ key, body: key, contentType: 'text/plain' });
+  const reader = createReader(settings());
+  const first = await reader.page('list/', { limit: 2 });
+  expect(first).toMatchObject({ objects: [{ key: 'list/a' }, { key: 'list/b' }], next: 'list/b' });
+  expect(Math.abs((first.objects[0]?.stored ?? 0) - Date.now())).toBeLessThan(60_000);
+  const rest = await reader.page('list/', { after: first.next });
+  expect(rest).toEqual({ objects: [expect.objectContaining({ key: 'list/c' })] });
+  expect(String(await reader.read('list/c'))).toBe('list/c');
+  expect(isMissing(await reader.read('list/d').catch((error) => error))).toBe(true);
+  const elsewhere = createReader({ ...settings(), S3_BUCKET: 'nowhere' });
+  expect(isMissing(await elsewhere.page('').catch((error) => error))).toBe(false);
 });
 
 test('a bucket that is not there is an error', async () => {

@@ -1,0 +1,79 @@
+import { annotatedSince, capturedAtOf } from '@video-pipeline/frame';
+import { isMissing, type Reader } from './reader.ts';
+
+/** A stretch of a stream: capture times in epoch milliseconds, both included. */
+export interface Stretch {
+  streamId: string;
+  from: number;
+  to: number;
+}
+
+/** An annotated picture as it is stored. */
+export interface StoredPicture {
+  /** Epoch milliseconds. */
+  capturedAt: number;
+  jpeg: Buffer;
+}
+
+/** Reads in work at once. */
+const IN_WORK = 8;
+
+/**
+ * The annotated pictures of a stretch as far as they are stored, the oldest first.
+ * @param prefix first folder of annotated frames
+ * @param most of more than so many pictures, so many are taken evenly
+ */
+export async function picturesOf(
+  reader: Reader,
+  prefix: string,
+  stretch: Stretch,
+  most: number,
+): Promise<StoredPicture[]> {
+  const keys = thinned(await keysOf(reader, prefix, stretch), most);
+  const pictures: StoredPicture[] = [];
+  for (let at = 0; at < keys.length; at += IN_WORK) {
+    const some = keys.slice(at, at + IN_WORK);
+    pictures.push(...(await Promise.all(some.map((key) => readStored(reader, key)))).flat());
+  }
+  return pictures;
+}
+
+/** Whether a picture is stored that was captured at `time` or later: then those before it are on their way at least. */
+export async function hasPictureSince(
+  reader: Reader,
+  prefix: string,
+  streamId: string,
+  time: number,
+): Promise<boolean> {
+  const after = annotatedSince(prefix, streamId, time);
+  const { objects } = await reader.page(`${prefix}/${streamId}/`, { after, limit: 1 });
+  return objects.length > 0;
+}
+
+/** Keys sort by time, so that a listing begins where the stretch does and ends with it. */
+async function keysOf(reader: Reader, prefix: string, { streamId, from, to }: Stretch): Promise<string[]> {
+  const keys: string[] = [];
+  let after: string | undefined = annotatedSince(prefix, streamId, from);
+  while (after !== undefined) {
+    const { objects, next } = await reader.page(`${prefix}/${streamId}/`, { after });
+    const within = objects.map(({ key }) => key).filter((key) => capturedAtOf(key) <= to);
+    keys.push(...within);
+    after = within.length === objects.length ? next : undefined;
+  }
+  return keys;
+}
+
+function thinned(keys: readonly string[], most: number): string[] {
+  const step = Math.max(1, keys.length / most);
+  return Array.from({ length: Math.min(keys.length, most) }, (_, i) => keys[Math.floor(i * step)] ?? '');
+}
+
+/** @returns nothing for a picture that has expired since it was listed */
+async function readStored(reader: Reader, key: string): Promise<StoredPicture[]> {
+  try {
+    return [{ capturedAt: capturedAtOf(key), jpeg: await reader.read(key) }];
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+}
