@@ -1,5 +1,5 @@
 // What a GPU gives: YOLOv8n by batch size and precision through Node and through Python, and what bounds the server.
-//   npm run bench:gpu -- [--device cuda|cpu] [--frames 3000]
+//   npm run bench:gpu -- --help
 // Needs an NVIDIA driver for CUDA 12; installs onnxruntime's CUDA provider and libraries. `--device cpu` tries the script.
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -8,23 +8,29 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
+import { Option } from 'commander';
 import { jpegs720p } from './footage.ts';
 import { measure } from './model-load.ts';
+import { npmScript, positiveInteger } from './options.ts';
 import { type PythonPeer, peerPython } from './peers/python.ts';
 import { start } from './processes.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
-const { values: options } = parseArgs({
-  options: {
-    device: { type: 'string', default: 'cuda' },
-    frames: { type: 'string', default: '3000' },
-  },
-});
+const options = npmScript(
+  'bench:gpu',
+  'YOLOv8n on a GPU by batch size and precision, through Node and through Python.',
+)
+  .addOption(
+    new Option('--device <device>', '`cpu` tries the script itself').choices(['cuda', 'cpu']).default('cuda'),
+  )
+  .option('--frames <n>', 'frames of one measurement', positiveInteger, 3000)
+  .parse()
+  .opts<{ device: 'cuda' | 'cpu'; frames: number }>();
 const BATCHES = [1, 8, 25, 64];
 /** Of the same version as onnxruntime-node, so that both run the same kernels. */
-const PEERS: Record<string, PythonPeer> = {
+const PEERS: Record<typeof options.device, PythonPeer> = {
   cuda: {
     name: 'onnxruntime-gpu',
     packages: ['onnxruntime-gpu[cuda,cudnn]==1.30.0', 'onnx==1.23.2', 'sympy'],
@@ -33,9 +39,7 @@ const PEERS: Record<string, PythonPeer> = {
 };
 const run = promisify(execFile);
 const script = join(import.meta.dirname, 'peers/onnxruntime_gpu.py');
-const peer = PEERS[options.device];
-if (!peer) throw new Error(`--device ${options.device} is neither cuda nor cpu`);
-const python = await peerPython(peer);
+const python = await peerPython(PEERS[options.device]);
 const env = options.device === 'cuda' ? await cudaEnvironment() : process.env;
 const folder = join(cacheDir(), 'bench');
 await mkdir(folder, { recursive: true });
@@ -53,9 +57,9 @@ for (const [precision, model] of Object.entries(models)) {
 /** The session alone, in Node and in Python. Where both lag behind `on device`, copies to the GPU bound them. */
 async function compare(model: string, batch: number) {
   const { device, frames } = options;
-  const bound = [join(import.meta.dirname, 'bound.ts'), model, '2', frames, device, String(batch)];
+  const bound = [join(import.meta.dirname, 'bound.ts'), model, '2', String(frames), device, String(batch)];
   const [node, gpu] = await watched(() => run(process.execPath, bound, { env }));
-  const inPython = await run(python, [script, 'run', model, device, String(batch), frames], { env });
+  const inPython = await run(python, [script, 'run', model, device, String(batch), String(frames)], { env });
   const { fps, fpsOnDevice } = JSON.parse(inPython.stdout);
   const ours: { fps: number } = JSON.parse(node.stdout);
   const row = { batch, node: ours.fps, python: fps, 'on device': fpsOnDevice };
@@ -77,7 +81,7 @@ async function throughServer(model: string) {
       protocol: 'v2',
       pid: server.pid,
     } as const;
-    const load = { framesPerRequest: 25, concurrency: 8, frames: Number(options.frames) };
+    const load = { framesPerRequest: 25, concurrency: 8, frames: options.frames };
     const jpegs = await jpegs720p(25);
     const [sample, gpu] = await watched(() => measure(target, load, jpegs));
     const metrics = await (await fetch(new URL('/metrics', server.url))).text();

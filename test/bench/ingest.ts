@@ -1,11 +1,11 @@
 // CPU time of ingest beside the usual way (OpenCV and confluent-kafka) and the ffmpeg command, and picture quality.
-//   npm run bench:ingest -- [--repeat 3] [--file clip.mp4] [--json]
+//   npm run bench:ingest -- --help
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 import { connectKafka, ensureTopics } from '@video-pipeline/kafka';
 import { startKafka } from '@video-pipeline/local';
 import { AV_CODEC_ID_MJPEG } from 'node-av/constants';
@@ -14,16 +14,19 @@ import { JpegEncoder } from '../../ingest-host/src/jpeg.ts';
 import { PictureFilter } from '../../ingest-host/src/picture-filter.ts';
 import { VideoSource } from '../../ingest-host/src/source.ts';
 import { footage720p } from './footage.ts';
+import { npmScript, positiveInteger } from './options.ts';
 import { type PythonPeer, peerPython } from './peers/python.ts';
 import { meterCpu, quantile } from './processes.ts';
 
-const { values: options } = parseArgs({
-  options: {
-    repeat: { type: 'string', default: '3' },
-    file: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  },
-});
+const options = npmScript(
+  'bench:ingest',
+  'CPU time and picture quality of ingest beside OpenCV and the ffmpeg command.',
+)
+  .option('--repeat <n>', 'how often each is measured', positiveInteger, 3)
+  .option('--file <clip.mp4>', 'what to read; synthetic 720p without it')
+  .option('--json', 'print JSON', false)
+  .parse()
+  .opts<{ repeat: number; file?: string; json: boolean }>();
 const RATE = 10;
 const QUALITY = 85;
 /** At which ours is about as faithful as OpenCV's at QUALITY. */
@@ -155,7 +158,7 @@ async function measure(bootstrap: string) {
   };
   const seconds: Record<string, number[]> = {};
   // In turn, so that what else the machine does meets all alike.
-  for (let round = 0; round < Number(options.repeat); round += 1) {
+  for (let round = 0; round < options.repeat; round += 1) {
     for (const [name, once] of Object.entries(contenders)) {
       const taken = await once();
       note(`${name}: ${taken.toFixed(2)} CPU s`);

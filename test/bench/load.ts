@@ -1,31 +1,40 @@
 // How many cameras the local stack carries: one more at each step, until frames are dropped or the lag grows.
-//   npm run bench:load -- [--fps 5] [--cameras 1] [--seconds 60] [--json]
-// A soak: as many cameras for as long as it takes, memory and lag at its begin and end.
-//   npm run bench:load -- --soak 30 --cameras 2 --fps 5
+// With --soak as many cameras for as long as it takes, memory and lag at its begin and end.
+//   npm run bench:load -- --help
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { MEASURED, oneMachineFps } from '../../infra/capacity.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { usageOf } from '../../packages/local/src/usage.ts';
 import { startStackProcess } from '../e2e/stack-process.ts';
 import { footage720p } from './footage.ts';
+import { frameRate, npmScript, positiveInteger, positiveNumber } from './options.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
-const { values: options } = parseArgs({
-  options: {
-    fps: { type: 'string', default: '5' },
-    cameras: { type: 'string', default: '1' },
-    seconds: { type: 'string', default: '60' },
-    soak: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  },
-});
-const FPS = Number(options.fps);
+interface Options {
+  fps: number;
+  cameras: number;
+  seconds: number;
+  soak?: number;
+  json: boolean;
+}
+
+const options = npmScript(
+  'bench:load',
+  'How many cameras the local stack carries: one more at each step, until it falls behind.',
+)
+  .option('--fps <rate>', 'frames a second of each camera', frameRate, 5)
+  .option('--cameras <n>', 'cameras of the first step', positiveInteger, 1)
+  .option('--seconds <n>', 'how long a step is watched', positiveNumber, 60)
+  .option('--soak <minutes>', 'one step of so long instead', positiveNumber)
+  .option('--json', 'print JSON', false)
+  .parse()
+  .opts<Options>();
+const FPS = options.fps;
 const CORES = cpus().length;
 /** The lag may grow by this share of what was asked, or by a batch of each camera: some wait in batches that fill. */
 const MAX_GROWTH = 0.1;
@@ -53,8 +62,8 @@ interface Step {
 const model = join(cacheDir(), 'bench', 'yolov8n-random.onnx');
 if (!existsSync(model)) await buildYolov8n(model);
 const clip = await footage720p();
-const first = Number(options.cameras);
-const steps = options.soak ? [await measure(first, Number(options.soak) * 60)] : await climb();
+const first = options.cameras;
+const steps = options.soak ? [await measure(first, options.soak * 60)] : await climb();
 const knee = steps.filter(keepsUp).at(-1);
 const predicted = oneMachineFps(CORES, ['ingest', 'kafka', 'detect', 'model', 'annotate', 's3']);
 console.log(options.json ? JSON.stringify({ steps, knee: knee?.asked ?? null, predicted }) : report());
@@ -62,7 +71,7 @@ console.log(options.json ? JSON.stringify({ steps, knee: knee?.asked ?? null, pr
 async function climb(): Promise<Step[]> {
   const steps: Step[] = [];
   for (let cameras = first; cameras <= MAX_CAMERAS; cameras++) {
-    const step = await measure(cameras, Number(options.seconds));
+    const step = await measure(cameras, options.seconds);
     steps.push(step);
     process.stderr.write(`${line(step)}\n`);
     if (!keepsUp(step)) break;

@@ -1,14 +1,19 @@
 // Whether the memory of the model server stays flat, and whether it answers in bounded time under overload.
-//   npm run bench:model-soak -- [--frames 20000] [--model file.onnx]
+//   npm run bench:model-soak -- --help
 import { readFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
 import { jpegs720p } from './footage.ts';
 import { type Load, measure, type Target } from './model-load.ts';
+import { npmScript, positiveInteger } from './options.ts';
 import { quantile, start } from './processes.ts';
 
-const { values: options } = parseArgs({
-  options: { frames: { type: 'string', default: '20000' }, model: { type: 'string' } },
-});
+const options = npmScript(
+  'bench:model-soak',
+  'Memory of the model server over many frames, and its answers under overload.',
+)
+  .option('--frames <n>', 'frames sent, rounded down to thousands', positiveInteger, 20_000)
+  .option('--model <file.onnx>', 'the model; NanoDet-g without it')
+  .parse()
+  .opts<{ frames: number; model?: string }>();
 /** Frames between two readings of the memory. */
 const STEP = 1000;
 const STEADY: Load = { framesPerRequest: 25, concurrency: 4, frames: STEP };
@@ -29,11 +34,15 @@ try {
     pid: server.pid,
   };
   const jpegs = await jpegs720p(25);
-  for (let done = STEP; done <= Number(options.frames); done += STEP) {
+  const readings: { frames: number; memory: string }[] = [];
+  for (let frames = STEP; frames <= options.frames; frames += STEP) {
     const { framesPerSecond } = await measure(target, STEADY, jpegs);
-    console.log(
-      `${done} frames: ${await residentMiB()} MiB resident, ${framesPerSecond.toFixed(1)} frames/s`,
-    );
+    const memory = `${await residentMiB()} MiB resident`;
+    readings.push({ frames, memory });
+    process.stderr.write(`${frames} frames: ${memory}, ${framesPerSecond.toFixed(1)} frames/s\n`);
+  }
+  for (const { frames, memory } of [readings[0], readings.at(-1)].filter((one) => one !== undefined)) {
+    console.log(`after ${frames} frames: ${memory}`);
   }
   const { latencies, refused, framesPerSecond } = await measure(target, OVERLOAD, jpegs);
   // What is before a request in the queue, and its own frames, at the rate they are worked off.

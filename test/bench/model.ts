@@ -1,28 +1,36 @@
 // The inference server against bare onnxruntime and, with --peer, against FastAPI + ultralytics, in turn, in one run.
-//   npm run bench:model -- [--peer] [--model file.onnx] [--rounds n] [--frames n] [--threads n] [--url http://server:8000]
+//   npm run bench:model -- --help
 import { execFile } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { jpegs720p } from './footage.ts';
 import { type Load, measure, type Sample, type Target } from './model-load.ts';
+import { npmScript, positiveInteger } from './options.ts';
 import { servePeer, ULTRALYTICS } from './peers/python.ts';
 import { quantile, start } from './processes.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
-const { values: options } = parseArgs({
-  options: {
-    peer: { type: 'boolean', default: false },
-    model: { type: 'string' },
-    rounds: { type: 'string', default: '5' },
-    frames: { type: 'string', default: '100' },
-    threads: { type: 'string', default: '2' },
-    url: { type: 'string' },
-  },
-});
-/** Frames sent for one measurement; a multiple of 25. */
-const FRAMES = Number(options.frames);
+interface Options {
+  peer: boolean;
+  model?: string;
+  rounds: number;
+  frames: number;
+  threads: number;
+  url?: string;
+}
+
+const options = npmScript('bench:model', 'Frames/s and latency of the model server beside bare onnxruntime.')
+  .option('--peer', 'beside FastAPI + ultralytics too, installed from PyPI', false)
+  .option('--model <file.onnx>', 'the model; YOLOv8n with random weights without it')
+  .option('--rounds <n>', 'how often each case is measured', positiveInteger, 5)
+  .option('--frames <n>', 'frames of one measurement, a multiple of 25', positiveInteger, 100)
+  .option('--threads <n>', 'inference threads of each server', positiveInteger, 2)
+  .option('--url <server>', 'a server that runs already; without it one is started')
+  .parse()
+  .opts<Options>();
+const FRAMES = options.frames;
 const LOADS: Load[] = [
   { framesPerRequest: 25, concurrency: 1, frames: FRAMES },
   { framesPerRequest: 25, concurrency: 2, frames: FRAMES },
@@ -60,7 +68,7 @@ try {
 }
 
 async function prepare(): Promise<Case[]> {
-  const args = ['model/src/main.ts', '--model', path, '--port', '0', '--threads', options.threads];
+  const args = ['model/src/main.ts', '--model', path, '--port', '0', '--threads', String(options.threads)];
   const server = options.url ? undefined : await start('model', args);
   stack.defer(() => server?.stop());
   const base = server?.url ?? options.url ?? '';
@@ -70,7 +78,7 @@ async function prepare(): Promise<Case[]> {
   const cases = LOADS.map((load): Case => ({ server: 'ours', target: v2, load, samples: [] }));
   if (!options.peer) return cases;
   const peer = await servePeer(ULTRALYTICS, ['test/bench/peers/yolov8n.py', 'serve', weights], {
-    OMP_NUM_THREADS: options.threads,
+    OMP_NUM_THREADS: String(options.threads),
   });
   stack.defer(() => peer.stop());
   const predict: Target = { url: new URL('/predict', base), protocol: 'predict', ...pid };
@@ -85,7 +93,7 @@ async function prepare(): Promise<Case[]> {
 /** Measures all cases in each round, so that what else the machine does falls on all alike. */
 async function alternate(cases: Case[], jpegs: Buffer[]): Promise<Bound[]> {
   const bounds: Bound[] = [];
-  for (let round = 0; round < Number(options.rounds); round++) {
+  for (let round = 0; round < options.rounds; round++) {
     if (!options.url) bounds.push(await bound());
     for (const { target, load, samples } of cases) samples.push(await measure(target, load, jpegs));
   }
@@ -94,7 +102,7 @@ async function alternate(cases: Case[], jpegs: Buffer[]): Promise<Bound[]> {
 
 /** The model alone: one session on all threads, or as many sessions of one thread, whichever does more frames. */
 async function bound(): Promise<Bound> {
-  const threads = Number(options.threads);
+  const { threads } = options;
   const alone = async (sessionThreads: number): Promise<Bound> => {
     const args = ['test/bench/bound.ts', path, String(sessionThreads), '40'];
     return JSON.parse((await run(process.execPath, args)).stdout);

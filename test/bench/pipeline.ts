@@ -1,30 +1,43 @@
 // How fast the pipeline takes 720p frames with YOLOv8n 640, beside bare onnxruntime in the same run.
-//   npm run bench -- [--frames 500] [--source kafka|file|both] [--json]
+//   npm run bench -- --help
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { encodeFrame } from '@video-pipeline/frame';
 import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
 import { type KafkaServer, startKafka } from '@video-pipeline/local';
 import { parseMetrics } from '@video-pipeline/telemetry';
+import { Option } from 'commander';
 import { footage720p, jpegs720p } from './footage.ts';
+import { npmScript, positiveInteger, positiveNumber } from './options.ts';
 import { type Measured, meterCpu, quantile, start } from './processes.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
-const { values: options } = parseArgs({
-  options: {
-    frames: { type: 'string', default: '500' },
-    source: { type: 'string', default: 'both' },
-    threads: { type: 'string', default: '2' },
-    threshold: { type: 'string', default: '0.5' },
-    json: { type: 'boolean', default: false },
-  },
-});
-const FRAMES = Number(options.frames);
+interface Options {
+  frames: number;
+  source: 'kafka' | 'file' | 'both';
+  threads: number;
+  threshold: number;
+  json: boolean;
+}
+
+const options = npmScript('bench', 'How fast the pipeline takes 720p frames, beside bare onnxruntime.')
+  .option('--frames <n>', 'frames of a run', positiveInteger, 500)
+  .addOption(
+    new Option('--source <source>', 'a backlog in Kafka, or a file that ingest reads')
+      .choices(['kafka', 'file', 'both'])
+      .default('both'),
+  )
+  .option('--threads <n>', 'inference threads', positiveInteger, 2)
+  .option('--threshold <confidence>', 'detections under it are left out, up to 1', positiveNumber, 0.5)
+  .option('--json', 'print JSON', false)
+  .parse()
+  .opts<Options>();
+const FRAMES = options.frames;
 const STREAMS = ['bench-a', 'bench-b', 'bench-c', 'bench-d'];
 /** Longest run; over it the benchmark has failed. */
 const STALL_MS = 120_000;
@@ -70,12 +83,16 @@ async function measure(): Promise<{ bounds: Bound[]; runs: Run[] }> {
     KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
     AWS_ACCESS_KEY_ID: 'bench',
     AWS_SECRET_ACCESS_KEY: 'bench',
-    INFERENCE_CONFIDENCE_THRESHOLD: options.threshold,
+    INFERENCE_CONFIDENCE_THRESHOLD: String(options.threshold),
     PORT: '0',
   };
   const s3 = await keep(start('s3', [join(root, 'test/bench/s3-server.ts')], env));
   const server = await keep(
-    start('model', [join(root, 'model/src/main.ts'), '--model', model, '--threads', options.threads], env),
+    start(
+      'model',
+      [join(root, 'model/src/main.ts'), '--model', model, '--threads', String(options.threads)],
+      env,
+    ),
   );
   Object.assign(env, { AWS_ENDPOINT_URL: s3.url, INFERENCE_SERVICE_URL: server.url });
   const parts: Parts = { kafka, servers: [s3, server], env };
@@ -101,7 +118,7 @@ async function keep(starting: Promise<Measured>): Promise<Measured> {
 }
 
 async function bound(): Promise<Bound> {
-  const args = [join(root, 'test/bench/bound.ts'), model, options.threads, '100'];
+  const args = [join(root, 'test/bench/bound.ts'), model, String(options.threads), '100'];
   return JSON.parse((await promisify(execFile)(process.execPath, args)).stdout);
 }
 

@@ -1,4 +1,4 @@
-// How long a newcomer waits for the first picture: `npm run bench:start`. Times count from `npm start` on an empty data
+// How long a newcomer waits for the first picture: `npm run bench:start -- --help`. Times count from `npm start` on an empty data
 // folder, with what is fetched once in the cache; the page is opened in real Chromium as soon as its address is known.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,12 +10,16 @@ import { runningState } from '../../packages/local/src/cli/running.ts';
 import { supervisorOf } from '../../packages/local/src/processes.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { launchChromium } from '../e2e/chromium.ts';
+import { npmScript, positiveInteger } from './options.ts';
 
-const RUNS = 3;
+const { runs: count } = npmScript('bench:start', 'Seconds from `npm start` to a live picture in the browser.')
+  .option('--runs <n>', 'how often', positiveInteger, 3)
+  .parse()
+  .opts<{ runs: number }>();
 
 const browser = await launchChromium();
 const runs = [];
-for (let run = 0; run < RUNS; run++) runs.push(await measure());
+for (let run = 0; run < count; run++) runs.push(await measure());
 await browser.close();
 console.table(runs);
 

@@ -1,10 +1,11 @@
-/** `npm run bench:track`: our tracker beside those of `supervision` and `trackers`, on the same boxes. */
+/** `npm run bench:track -- --help`: our tracker beside those of `supervision` and `trackers`, on the same boxes. */
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ByteTracker, DEFAULT_TRACKER, Scene, sceneConfigSchema } from '@video-pipeline/scene';
+import { npmScript } from './options.ts';
 import { peerPython } from './peers/python.ts';
 import { type SyntheticScene, scenes } from './scenes.ts';
 
@@ -14,6 +15,13 @@ const PEERS = {
   packages: ['supervision==0.27.0', 'trackers==2.6.1', 'motmetrics==1.4.0'],
 };
 const SEEDS = [1, 2];
+const options = npmScript(
+  'bench:track',
+  'Our tracker beside those of supervision and trackers, on the same boxes.',
+)
+  .option('--json', 'print JSON', false)
+  .parse()
+  .opts<{ json: boolean }>();
 const run = promisify(execFile);
 
 interface Score {
@@ -159,7 +167,7 @@ try {
   );
   const scores: Record<string, Record<string, Score>> = JSON.parse(stdout);
   for (const [name, score] of Object.entries(scores.ours ?? {})) score.ms = cpu.get(name) ?? null;
-  if (process.argv.includes('--json')) console.log(JSON.stringify(scores));
+  if (options.json) console.log(JSON.stringify(scores));
   else report(scores);
   const whole = scenes(1).flatMap((scene) => {
     if (!scene.name.startsWith('crowd')) return [];

@@ -1,23 +1,27 @@
 // Plays faults on the whole pipeline and accounts for every frame; exits 1 when one is missing, wrong or mixed up.
-//   npm run test:faults -- [--seed 1] [--frames 20000] [--faults 200] [--streams 8]
-import { parseArgs } from 'node:util';
+//   npm run test:faults -- --help
+import { InvalidArgumentError } from 'commander';
+import { npmScript, positiveInteger } from '../bench/options.ts';
 import { isSound } from './accounting.ts';
 import { type Outcome, runCampaign } from './campaign.ts';
 import { MAX_STREAMS } from './numbered.ts';
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-    frames: { type: 'string', default: '20000' },
-    faults: { type: 'string', default: '200' },
-    streams: { type: 'string', default: '8' },
-  },
-});
-const [seed, frames, faults, streams] = [values.seed, values.frames, values.faults, values.streams].map(
-  Number,
-) as [number, number, number, number];
-if (![seed, frames, faults, streams].every(Number.isInteger) || streams < 1 || streams > MAX_STREAMS) {
-  throw new Error(`--seed, --frames, --faults are integers, --streams is one from 1 to ${MAX_STREAMS}`);
+const { seed, frames, faults, streams } = npmScript(
+  'test:faults',
+  'Plays faults on the whole pipeline and accounts for every frame.',
+)
+  .option('--seed <n>', 'the same one plays the same faults', positiveInteger, 1 + (Date.now() % 1_000_000))
+  .option('--frames <n>', 'frames that must arrive', positiveInteger, 20_000)
+  .option('--faults <n>', 'faults played', positiveInteger, 200)
+  .option('--streams <n>', `cameras, ${MAX_STREAMS} at most`, streamCount, 8)
+  .parse()
+  .opts<{ seed: number; frames: number; faults: number; streams: number }>();
+
+/** @throws InvalidArgumentError */
+function streamCount(text: string): number {
+  const count = positiveInteger(text);
+  if (count > MAX_STREAMS) throw new InvalidArgumentError(`must be ${MAX_STREAMS} at most.`);
+  return count;
 }
 
 const SHOWN = 10;

@@ -1,0 +1,53 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '..');
+const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  scripts: Record<string, string>;
+};
+const commands = Object.entries(scripts).flatMap(([name, script]) => {
+  const file = /^node (?:--\S+ )*(test\/(?:bench|faults)\/[\w-]+\.ts)$/.exec(script)?.[1];
+  return file ? [{ name, file }] : [];
+});
+
+interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+function run(file: string, args: string[]): Promise<Outcome> {
+  return new Promise((done) => {
+    execFile(process.execPath, [join(root, file), ...args], (error, stdout, stderr) =>
+      done({ code: error ? Number(error.code) : 0, stdout, stderr }),
+    );
+  });
+}
+
+test('there are commands that measure', () => {
+  expect(commands.map(({ name }) => name)).toEqual(
+    expect.arrayContaining(['bench', 'bench:model', 'test:faults']),
+  );
+});
+
+test.concurrent.each(commands)('npm run $name -- --help', async ({ name, file }) => {
+  const { code, stdout } = await run(file, ['--help']);
+  expect(stdout).toContain(`Usage: npm run ${name} -- [options]`);
+  expect(code).toBe(0);
+});
+
+test('an option that there is not is refused', async () => {
+  const outcome = await run('test/bench/model.ts', ['--fast']);
+  expect(outcome).toMatchObject({ code: 1, stderr: expect.stringContaining("unknown option '--fast'") });
+});
+
+test.each(['0', '-3', 'many', '1e999'])(
+  '%s frames are refused before anything is measured',
+  async (frames) => {
+    const { code, stderr } = await run('test/bench/model.ts', [`--frames=${frames}`]);
+    expect(stderr).toContain('must be a whole number from 1 on');
+    expect(code).toBe(1);
+  },
+);
