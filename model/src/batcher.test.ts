@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { Batcher } from './batcher.ts';
 
 /** A batcher of numbers whose batches last until `finish` is called; a number's result is its double. */
-function start(options: { maxSize: number; maxDelayMs: number; concurrency?: number }) {
+function start(options: { sizes: number[]; maxDelayMs: number; concurrency?: number }) {
   const batches: { items: number[]; finish(error?: Error): void }[] = [];
   const batcher = new Batcher<number, number>({
     concurrency: 1,
@@ -21,7 +21,7 @@ function start(options: { maxSize: number; maxDelayMs: number; concurrency?: num
 }
 
 test('items that come while a batch runs make the next one, and each gets its own result', async () => {
-  const { batcher, batches } = start({ maxSize: 3, maxDelayMs: 0 });
+  const { batcher, batches } = start({ sizes: [3], maxDelayMs: 0 });
   const results = Promise.all([1, 2, 3, 4, 5].map((item) => batcher.add(item)));
   expect(batches.map(({ items }) => items)).toEqual([[1]]);
   batches[0]?.finish();
@@ -34,7 +34,7 @@ test('items that come while a batch runs make the next one, and each gets its ow
 });
 
 test('a batch waits for more, but not longer than its delay', async () => {
-  const { batcher, batches } = start({ maxSize: 3, maxDelayMs: 30 });
+  const { batcher, batches } = start({ sizes: [3], maxDelayMs: 30 });
   void batcher.add(1);
   await sleep(5);
   void batcher.add(2);
@@ -44,14 +44,41 @@ test('a batch waits for more, but not longer than its delay', async () => {
 });
 
 test('a full batch does not wait', () => {
-  const { batcher, batches } = start({ maxSize: 2, maxDelayMs: 10_000 });
+  const { batcher, batches } = start({ sizes: [2], maxDelayMs: 10_000 });
   void batcher.add(1);
   void batcher.add(2);
   expect(batches.map(({ items }) => items)).toEqual([[1, 2]]);
 });
 
+test('of what waits, the largest preferred size that it makes starts at once; what is over waits for its delay', async () => {
+  const { batcher, batches } = start({ sizes: [2, 4], maxDelayMs: 10_000 });
+  const add = (count: number) => Array.from({ length: count }, (_, item) => batcher.add(item));
+  const sizesNow = () => batches.map(({ items }) => items.length);
+  add(1);
+  expect(sizesNow()).toEqual([]);
+  add(1);
+  expect(sizesNow()).toEqual([2]);
+  // While it runs, nine come: two of the largest size, and one that is alone.
+  add(9);
+  for (const batch of [0, 1, 2]) {
+    batches[batch]?.finish();
+    await sleep(0);
+  }
+  expect(sizesNow()).toEqual([2, 4, 4]);
+  // With two more they are three: a preferred size, and one that waits.
+  add(2);
+  expect(sizesNow()).toEqual([2, 4, 4, 2]);
+});
+
+test('what is fewer than the smallest preferred size goes as it is when its delay is over', async () => {
+  const { batcher, batches } = start({ sizes: [8, 25], maxDelayMs: 20 });
+  for (let item = 0; item < 5; item++) void batcher.add(item);
+  await sleep(60);
+  expect(batches.map(({ items }) => items.length)).toEqual([5]);
+});
+
 test('items with different keys never meet, and neither key starves the other', async () => {
-  const { batcher, batches } = start({ maxSize: 2, maxDelayMs: 0 });
+  const { batcher, batches } = start({ sizes: [2], maxDelayMs: 0 });
   for (const item of [1, 2, 3, -1, 4, 5]) void batcher.add(item);
   for (let index = 0; index < 4; index++) {
     batches[index]?.finish();
@@ -61,7 +88,7 @@ test('items with different keys never meet, and neither key starves the other', 
 });
 
 test('a failed batch fails its items alone', async () => {
-  const { batcher, batches } = start({ maxSize: 1, maxDelayMs: 0, concurrency: 2 });
+  const { batcher, batches } = start({ sizes: [1], maxDelayMs: 0, concurrency: 2 });
   const [first, second] = [batcher.add(1), batcher.add(2)];
   const failure = expect(first).rejects.toThrow('broken');
   batches[0]?.finish(new Error('broken'));

@@ -1,7 +1,10 @@
 export interface BatcherOptions<Item, Result> {
-  /** Most items in one batch. */
-  maxSize: number;
-  /** Longest wait of an item for others to fill its batch, milliseconds. */
+  /**
+   * Preferred sizes of a batch, ascending. When one is reached a batch of it starts without waiting for more, and what
+   * is over stays for the next; the largest is the most items of a batch.
+   */
+  sizes: readonly number[];
+  /** Longest wait of an item for others to reach a preferred size, milliseconds; then a batch of any size starts. */
   maxDelayMs: number;
   /** Batches that run at the same time. */
   concurrency: number;
@@ -18,7 +21,11 @@ interface Waiting<Item, Result> {
   reject(error: unknown): void;
 }
 
-/** Groups items that come one by one into batches, oldest first. It knows nothing of what the items are. */
+/**
+ * Groups items that come one by one into batches, oldest first. It knows nothing of what the items are.
+ * @see https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/batcher.html for what
+ *   preferred sizes and delay mean in Triton, which this follows
+ */
 export class Batcher<Item, Result> {
   readonly #options: BatcherOptions<Item, Result>;
   /** By key; a key is there only while an item waits under it, the one that waits longest first. */
@@ -56,14 +63,19 @@ export class Batcher<Item, Result> {
     }
   }
 
-  /** How long the batch may still wait to fill, milliseconds. */
+  /** How long the batch may still wait to reach a preferred size, milliseconds. */
   #patience(waiting: Waiting<Item, Result>[], now: number): number {
-    if (waiting.length >= this.#options.maxSize) return 0;
+    if (this.#preferred(waiting)) return 0;
     return (waiting[0]?.since ?? now) + this.#options.maxDelayMs - now;
   }
 
+  /** The largest preferred size that as many make; `undefined` when they are fewer than the smallest. */
+  #preferred({ length }: Waiting<Item, Result>[]): number | undefined {
+    return this.#options.sizes.findLast((size) => size <= length);
+  }
+
   #take(key: string, waiting: Waiting<Item, Result>[]): Waiting<Item, Result>[] {
-    const batch = waiting.splice(0, this.#options.maxSize);
+    const batch = waiting.splice(0, this.#preferred(waiting) ?? waiting.length);
     // To the end of the order, so that no key starves another.
     this.#waiting.delete(key);
     if (waiting.length > 0) this.#waiting.set(key, waiting);

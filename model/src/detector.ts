@@ -32,10 +32,12 @@ export interface DetectorOptions extends Pick<DecodeOptions, 'maxPixels' | 'resi
   pool: InferencePool;
   /** Where the pool's threads run the model. */
   device: string;
+  /** Why it is not where it should be, in one line. */
+  fallback?: string;
   /** By class name, thresholds over the request's own, 0..1. */
   classThresholds: ReadonlyMap<string, number>;
-  /** Most pictures the runtime gets at once. */
-  batchSize: number;
+  /** Preferred numbers of pictures that the runtime gets at once, ascending; the largest is the most. */
+  batchSizes: readonly number[];
   /** Longest wait for a batch to fill, milliseconds. */
   batchDelayMs: number;
   /** Most pictures that wait; a request that would exceed it is refused. */
@@ -83,9 +85,9 @@ export class Detector {
     this.#options = options;
     // Two batches a thread: it takes the second at once, without waiting for this thread to notice.
     const concurrency = 2 * options.pool.size;
-    this.#maxInFlight = (concurrency + 1) * options.batchSize + 1;
+    this.#maxInFlight = (concurrency + 1) * Math.max(...options.batchSizes) + 1;
     this.#batcher = new Batcher({
-      maxSize: options.batchSize,
+      sizes: options.batchSizes,
       maxDelayMs: options.batchDelayMs,
       concurrency,
       keyOf: ({ picture: { box } }) => `${box.inputWidth}x${box.inputHeight}`,
@@ -121,12 +123,17 @@ export class Detector {
   }
 
   /**
-   * Has every thread run the model once.
+   * Has every thread run the model once with one picture and once with each preferred number of them: a GPU's runtime
+   * prepares itself for each shape (TensorRT for all between the smallest and the largest) when it first sees it.
    * @throws InferenceError when it can't
    */
   async warmUp(): Promise<void> {
+    const smallest = this.model.batchSize ?? 1;
+    for (const size of new Set([smallest, ...this.#options.batchSizes])) await this.#warmUpFor(size);
+  }
+
+  async #warmUpFor(size: number): Promise<void> {
     const box = this.#place(16, 9);
-    const size = this.model.batchSize ?? 1;
     await Promise.all(
       Array.from({ length: this.#options.pool.size }, () =>
         this.#options.pool.run({
@@ -145,6 +152,11 @@ export class Detector {
   /** Where the model runs. */
   get device(): string {
     return this.#options.device;
+  }
+
+  /** Why it runs on the CPU though a GPU would have been taken, in one line. */
+  get fallback(): string | undefined {
+    return this.#options.fallback;
   }
 
   /** Waits until no picture is left, then ends the threads. */

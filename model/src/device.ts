@@ -12,37 +12,45 @@ export type Device = (typeof devices)[number];
 export interface DeviceUse {
   device: Exclude<Device, 'auto'>;
   pool: InferencePool;
-  /** Pictures that the runtime gets at once. */
-  batchSize: number;
+  /** Preferred numbers of pictures that the runtime gets at once, ascending. */
+  batchSizes: readonly number[];
   /** Longest wait for a batch to fill, milliseconds. */
   batchDelayMs: number;
+  /** Why `auto` runs it on the CPU, in one line. */
+  fallback?: string;
 }
 
 // On a CPU, a batch takes as long as its pictures one by one, and threads with a picture each do more together than
 // one picture split among them. A GPU wants batches, and a second thread that prepares one while the first one's runs.
 const GPU_THREADS = 2;
-const GPU_BATCH = { batchSize: 25, batchDelayMs: 2 };
+// 25 frames are what a Lambda sends; more of them come together when several ask at once.
+const GPU_BATCH = { batchSizes: [25, 50], batchDelayMs: 2 };
 
 /**
- * Loads the model where `device` says.
+ * Loads the model where `device` says. TensorRT builds its engines at every start, which takes minutes: onnxruntime-node
+ * can't turn on its cache (`session_options_helper.cc` sets nothing but the device, which makes the provider ignore
+ * `ORT_TENSORRT_*` too).
  * @param cpuThreads inference threads on a CPU; 0 means one a core
+ * @param isCudaInstalled whether it is worth a try when `device` is `auto`
  * @throws InferenceError when it can't be loaded there; `auto` falls back to the CPU first
  */
 export async function startOn(
   device: Device,
   setup: Omit<WorkerSetup, 'providers'>,
   cpuThreads: number,
+  isCudaInstalled = hasCuda,
 ): Promise<DeviceUse> {
   if (device === 'auto') {
-    const onCpu = () => startOn('cpu', setup, cpuThreads);
-    return hasCuda() ? startOn('cuda', setup, cpuThreads).catch(onCpu) : onCpu();
+    const onCpu = async (fallback: string) => ({ ...(await startOn('cpu', setup, cpuThreads)), fallback });
+    if (!isCudaInstalled()) return onCpu("onnxruntime's CUDA provider is not installed");
+    return startOn('cuda', setup, cpuThreads).catch((error: Error) => onCpu(oneLine(error.message)));
   }
   if (device === 'cpu') {
     const pool = await InferencePool.start(
       { ...setup, providers: ['cpu'] },
       cpuThreads || availableParallelism(),
     );
-    return { device, pool, batchSize: 1, batchDelayMs: 0 };
+    return { device, pool, batchSizes: [1], batchDelayMs: 0 };
   }
   const providers = device === 'tensorrt' ? ['tensorrt', 'cuda', 'cpu'] : ['cuda', 'cpu'];
   try {
@@ -52,6 +60,8 @@ export async function startOn(
     throw new InferenceError(`device ${device} is not to be had: ${(cause as Error).message}`, { cause });
   }
 }
+
+const oneLine = (text: string) => text.replace(/\s+/g, ' ').trim();
 
 /** Whether onnxruntime's CUDA provider is installed; asking the runtime itself for it would print an error. */
 function hasCuda(): boolean {

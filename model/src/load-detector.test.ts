@@ -58,12 +58,12 @@ const colours = [seen('red', 0), seen('green', 1), seen('red', 0), seen('green',
 
 test.each([
   ['any batch and size', {}, {}],
-  ['any batch and size, batches of four', {}, { batchSize: 4 }],
-  ['a fixed size', { shape: ['batch', 3, 32, 32] }, { batchSize: 4 }],
-  ['a fixed batch of one', { shape: [1, 3, 32, 32] }, { batchSize: 4 }],
-  ['a fixed batch of three, the last one not full', { shape: [3, 3, 32, 32] }, { batchSize: 8 }],
-  ['half precision', { type: 'float16' }, { batchSize: 2 }],
-  ['int8 weights and pixels', { isQuantized: true }, { batchSize: 2 }],
+  ['any batch and size, batches of four', {}, { batchSizes: [4] }],
+  ['a fixed size', { shape: ['batch', 3, 32, 32] }, { batchSizes: [4] }],
+  ['a fixed batch of one', { shape: [1, 3, 32, 32] }, { batchSizes: [4] }],
+  ['a fixed batch of three, the last one not full', { shape: [3, 3, 32, 32] }, { batchSizes: [2, 8] }],
+  ['half precision', { type: 'float16' }, { batchSizes: [2] }],
+  ['int8 weights and pixels', { isQuantized: true }, { batchSizes: [2] }],
 ] as const)('a model with %s sees what it is shown, in order', async (_name, model, more) => {
   expect(await detect(model, more)).toEqual(colours);
 });

@@ -13,8 +13,10 @@ export interface LoadOptions {
   device: Device;
   /** Inference threads on a CPU, 0 for one a core. */
   threads: number;
-  /** Most pictures the runtime gets at once; what suits the device without it. */
-  batchSize?: number;
+  /** Preferred numbers of pictures that the runtime gets at once, ascending; what suits the device without it. */
+  batchSizes?: readonly number[];
+  /** Longest wait for a batch to reach one of them, milliseconds; what suits the device without it. */
+  batchDelay?: number;
   /** Overlap over which the weaker of two boxes is dropped, 0..1; what the model says without it. */
   iou?: number;
   classAgnostic: boolean;
@@ -43,12 +45,13 @@ export async function loadDetector(path: string, options: LoadOptions): Promise<
   };
   const setup = { onnx: model.onnx, head: model.head, suppression };
   const use = await startOn(options.device, setup, options.threads);
-  const batchSize = options.batchSize ?? use.batchSize;
   const detector = new Detector({
     ...options.detector,
     ...use,
     model,
-    batchSize: Math.min(batchSize, model.batchSize ?? batchSize),
+    // A model fixed to a batch size computes that many, whether they are there or not.
+    batchSizes: model.batchSize ? [model.batchSize] : (options.batchSizes ?? use.batchSizes),
+    batchDelayMs: options.batchDelay ?? use.batchDelayMs,
   });
   try {
     await detector.warmUp();

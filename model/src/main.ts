@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { readConfig } from '@video-pipeline/config';
+import { readConfig, variables } from '@video-pipeline/config';
 import { exitWithError, onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -76,8 +76,9 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
   // SageMaker starts its containers with the argument `serve` and calls this port.
   const { host, port } = mode === 'serve' ? { host: '0.0.0.0', port: SAGEMAKER_PORT } : options;
   const url = await app.listen({ host, port });
-  for (const { model, device } of models.detectors.values()) {
-    logger.info('serving', { url, model: model.name, version: model.version, family: model.head, device });
+  for (const { model, device, fallback } of models.detectors.values()) {
+    const { name, version, head: family } = model;
+    logger.info('serving', { url, model: name, version, family, device, device_fallback: fallback });
   }
   reportReady({ url });
 }
@@ -105,6 +106,13 @@ function number(text: string): number {
   return value;
 }
 
+/** `8,25` */
+function batchSizes(text: string): number[] {
+  const { data, error } = variables.INFERENCE_BATCH_SIZES.safeParse(text);
+  if (!data) throw new InvalidArgumentError(error?.issues[0]?.message ?? 'must be numbers');
+  return data;
+}
+
 /** `person=0.6` */
 function classThreshold(text: string, before: Map<string, number>): Map<string, number> {
   const [, name = '', value = ''] = /^(.+)=(.+)$/.exec(text) ?? [];
@@ -119,6 +127,7 @@ async function commandLine(): Promise<void> {
     'MODEL_DIR',
     'INFERENCE_DEVICE',
     'INFERENCE_THREADS',
+    'INFERENCE_BATCH_SIZES',
   ]);
 
   await new Command('model')
@@ -146,8 +155,14 @@ async function commandLine(): Promise<void> {
       defaults.INFERENCE_THREADS,
     )
     .option(
-      '--batch-size <n>',
-      'most frames the runtime gets at once (default: 1 on a CPU, 25 on a GPU)',
+      '--batch-sizes <n,...>',
+      'preferred numbers of frames that the runtime gets at once, the largest the most (default: 1 on a CPU, 25,50 on a GPU)',
+      batchSizes,
+      defaults.INFERENCE_BATCH_SIZES,
+    )
+    .option(
+      '--batch-delay <ms>',
+      'longest wait for a batch to reach one of them (default: 0 on a CPU, 2 on a GPU)',
       number,
     )
     .option('--iou <overlap>', 'overlap over which the weaker of two boxes is dropped, 0..1', number)

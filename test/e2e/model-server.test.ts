@@ -11,7 +11,7 @@ let people: Buffer[];
 let blue: Buffer;
 
 beforeAll(async () => {
-  server = await startModel();
+  server = await startModel(['--device', 'auto']);
   const clips = await clipFrames(40, 2, (scaler, frame) => scaler.toJpeg(frame, { quality: 85 }));
   people = clips.flatMap(({ pictures }) => pictures);
   const background = { r: 0, g: 0, b: 255 };
@@ -61,6 +61,13 @@ test('/health says the model and the device', async () => {
   const { status, text } = await get('/health');
   expect(status).toBe(200);
   expect(JSON.parse(text)).toMatchObject({ status: 'healthy', model: 'nanodet-g', device: 'cpu' });
+});
+
+test('/health and a metric say why --device auto took the CPU', async () => {
+  const { device_fallback: reason } = JSON.parse((await get('/health')).text);
+  expect(reason).toMatch(/CUDA/);
+  const { text } = await get('/metrics');
+  expect(text).toContain(`inference_device_fallback_info{model="nanodet-g",reason="${reason}"} 1`);
 });
 
 test('a blue picture, as the Python project sends it, has no detections', async () => {

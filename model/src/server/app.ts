@@ -61,10 +61,12 @@ function guardJson(app: FastifyInstance): void {
 
 function addHealth(app: FastifyInstance, service: Service): void {
   app.get('/health', { schema: { summary: 'Whether the models run, and where' } }, (_request, reply) => {
-    const { model, device } = detectorFor(service);
+    const { model, device, fallback } = detectorFor(service);
     const isReady = service.isReady();
     reply.status(isReady ? 200 : 503);
-    return { status: isReady ? 'healthy' : 'unavailable', model: model.name, version: model.version, device };
+    const { name, version } = model;
+    const status = isReady ? 'healthy' : 'unavailable';
+    return { status, model: name, version, device, device_fallback: fallback };
   });
   app.get('/metrics', { schema: { summary: 'Prometheus metrics' } }, async (_request, reply) => {
     const { registry } = service.metrics;

@@ -49,6 +49,16 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>) {
     },
   });
   new Gauge({
+    name: 'inference_device_fallback_info',
+    help: 'Always 1; models that run on the CPU since --device auto found no GPU it could use, and why',
+    labelNames: ['model', 'reason'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [model, { fallback: reason }] of detectors()) if (reason) this.set({ model, reason }, 1);
+    },
+  });
+  new Gauge({
     name: 'inference_queued_frames',
     help: 'Frames that wait to be begun',
     labelNames: ['model'],

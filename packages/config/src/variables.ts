@@ -57,6 +57,14 @@ export const variables = {
     .default(5)
     .describe('notify: how often an event is posted before it goes to failed/'),
   EVENT_BUS_NAME: optional.describe('notify: EventBridge bus that events are put on'),
+  EVENT_CLIPS: z
+    .enum(['on', 'off'])
+    .default('off')
+    .describe('`on`: an MP4 of each event is stored under clips/, and the event names it'),
+  CLIP_BEFORE_SECONDS: number(0, 30)
+    .default(3)
+    .describe('how much a clip shows of what was before its event'),
+  CLIP_AFTER_SECONDS: number(0, 30).default(3).describe('how much a clip shows of what came after its event'),
   S3_BUCKET: z.string().min(3).default('video-pipeline-output').describe('bucket for everything stored'),
   S3_PREFIX: z
     .string()
@@ -100,6 +108,19 @@ export const variables = {
     .enum(['auto', 'cpu', 'cuda', 'tensorrt'])
     .default('auto')
     .describe('model server: where it runs; `auto` is CUDA where it works and the CPU otherwise'),
+  INFERENCE_BATCH_SIZES: z
+    .string()
+    .regex(/^[1-9]\d{0,3}(,[1-9]\d{0,3})*$/, 'must be whole numbers from 1 to 9999, separated by commas')
+    .transform((list) =>
+      list
+        .split(',')
+        .map(Number)
+        .sort((a, b) => a - b),
+    )
+    .optional()
+    .describe(
+      'model server: preferred numbers of frames the runtime gets at once, `8,25`; 1 on a CPU, 25,50 on a GPU',
+    ),
   INFERENCE_THREADS: integer(0, 1024).default(0).describe('model server: threads on a CPU, 0 for one a core'),
   MAX_BODY_BYTES: integer(1_000, 1_000_000_000)
     .default(32_000_000)

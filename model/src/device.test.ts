@@ -1,0 +1,34 @@
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { writeColourModel } from '../test/colour-model.ts';
+import { startOn } from './device.ts';
+import { readModelFile } from './model-file.ts';
+
+const path = await writeColourModel(join(tmpdir(), `device-${process.pid}.onnx`));
+const { onnx, head } = await readModelFile(path);
+await rm(path);
+const setup = { onnx, head, suppression: { iou: 0.7, classAgnostic: false, maxDetections: 300 } };
+
+test.each(['cuda', 'tensorrt'] as const)('%s where there is none is an error', async (device) => {
+  await expect(startOn(device, setup, 1)).rejects.toThrow(`device ${device} is not to be had`);
+});
+
+test.each([
+  [false, /^onnxruntime's CUDA provider is not installed$/],
+  // It is tried, and what onnxruntime itself says is the reason.
+  [true, /^device cuda is not to be had: .*Failed to load shared library/],
+])('auto takes the CPU and says why (CUDA installed: %s)', async (isInstalled, reason) => {
+  const use = await startOn('auto', setup, 1, () => isInstalled);
+  await use.pool.close();
+  expect(use).toMatchObject({ device: 'cpu', batchSizes: [1] });
+  expect(use.fallback).toMatch(reason);
+  expect(use.fallback).not.toContain('\n');
+});
+
+test('the CPU, asked for, is no fallback', async () => {
+  const use = await startOn('cpu', setup, 1);
+  await use.pool.close();
+  expect(use.fallback).toBeUndefined();
+});
