@@ -26,6 +26,7 @@ export default $config({
     const { createInference } = await import('./infra/inference.ts');
     const { createFunctions } = await import('./infra/functions.ts');
     const { createIngest } = await import('./infra/ingest.ts');
+    const { createConsole } = await import('./infra/console.ts');
     const { createObservation } = await import('./infra/observe.ts');
     const { createDevCommands } = await import('./infra/dev.ts');
 
@@ -38,7 +39,8 @@ export default $config({
     const inference = createInference(stage, network, kafka);
     const functions = createFunctions({ stage, network, kafka, store }, inference, cameras);
     const ingest = createIngest({ stage, network, kafka }, cameras);
-    const dashboard = createObservation({ kafka, functions, ingest, inference, store });
+    const page = createConsole({ stage, network, kafka, store }, cameras);
+    const dashboard = createObservation({ kafka, functions, ingest, inference, store, page });
     if ($dev) createDevCommands({ kafka, store });
 
     return {
@@ -47,6 +49,7 @@ export default $config({
       kafka: kafka.bootstrapServers,
       inference: inference.environment.INFERENCE_SERVICE_URL ?? inference.environment.SAGEMAKER_ENDPOINT_NAME,
       dashboard,
+      console: page?.url,
     };
   },
 });

@@ -27,6 +27,7 @@ export interface Watched {
   annotate: string;
   notify: string;
   endpoint?: string | undefined;
+  page?: { loadBalancer: string; targetGroup: string } | undefined;
   streams: string[];
 }
 
@@ -68,8 +69,24 @@ export function alarms(watched: Watched): Alarm[] {
           }),
         ]
       : []),
+    ...(watched.page ? [consoleAlarm(watched.page)] : []),
     ...watched.streams.flatMap(streamAlarms),
   ];
+}
+
+function consoleAlarm({ loadBalancer, targetGroup }: NonNullable<Watched['page']>): Alarm {
+  return {
+    key: 'ConsoleDown',
+    description: 'The console has not answered its load balancer for 3 minutes.',
+    threshold: 1,
+    comparisonOperator: 'LessThanThreshold',
+    evaluationPeriods: 3,
+    treatMissingData: 'breaching',
+    metric: {
+      ...fromAws('AWS/ApplicationELB', 'HealthyHostCount', loadBalancer, targetGroup),
+      statistic: 'Maximum',
+    },
+  };
 }
 
 function streamAlarms(stream: string): Alarm[] {

@@ -13,6 +13,8 @@ export interface Names {
   notify: string;
   eksCluster?: string | undefined;
   endpoint?: string | undefined;
+  /** The console's load balancer, where the stage has one. */
+  page?: { loadBalancer: string; targetGroup: string } | undefined;
 }
 
 type Line =
@@ -80,8 +82,27 @@ export function dashboardBody(names: Names): string {
         ]),
       ]),
     ],
+    ...(names.page ? [consoleRow(names, names.page)] : []),
   ];
   return JSON.stringify({ widgets: rows.flatMap(placeRow) });
+}
+
+function consoleRow(names: Names, { loadBalancer, targetGroup }: NonNullable<Names['page']>): object[] {
+  const line = (name: Parameters<typeof awsMetric<'AWS/ApplicationELB'>>[1], stat: string, of: string[]) => ({
+    metric: awsMetric('AWS/ApplicationELB', name, ...of),
+    stat,
+    label: name,
+  });
+  return [
+    graph(names, 'Console: requests, errors, refused sign-ins', [
+      line('RequestCount', 'Sum', [loadBalancer, targetGroup]),
+      line('HTTPCode_Target_5XX_Count', 'Sum', [loadBalancer, targetGroup]),
+      line('ELBAuthFailure', 'Sum', [loadBalancer]),
+    ]),
+    graph(names, 'Console: time to answer, s', [
+      line('TargetResponseTime', 'p95', [loadBalancer, targetGroup]),
+    ]),
+  ];
 }
 
 function placeRow(widgets: object[], row: number): object[] {

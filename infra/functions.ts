@@ -128,7 +128,7 @@ export function kafkaEnvironment(kafka: KafkaCluster) {
 }
 
 /** The scenes of the cameras that have one, without the cameras' addresses, which hold passwords. */
-function scenesEnvironment(cameras: Camera[]): { STREAMS?: string } {
+export function scenesEnvironment(cameras: Camera[]): { STREAMS?: string } {
   const scenes = cameras.filter(({ scene }) => scene).map(({ id, scene }) => ({ id, scene }));
   return scenes.length > 0 ? { STREAMS: JSON.stringify(scenes) } : {};
 }

@@ -1,6 +1,6 @@
 interface ImageSpec {
   /** Folder name in the registry, and prefix of the resources. */
-  name: 'model' | 'ingest' | 'camera';
+  name: 'model' | 'ingest' | 'camera' | 'console';
   dockerfile: string;
   platform: 'linux/amd64' | 'linux/arm64';
   /** An image that is built already, such as by CI; the deploy then builds none. */

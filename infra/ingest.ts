@@ -1,5 +1,7 @@
 import { type Camera, chunk } from './cameras.ts';
+import { createCluster, createSecret, executionRole, harden, taskRole } from './ecs.ts';
 import { kafkaEnvironment } from './functions.ts';
+import { createHosts, type Hosts } from './hosts.ts';
 import { createImage } from './images.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
 import { logGroupName } from './logs.ts';
@@ -15,6 +17,7 @@ import {
 import { deployment, KAFKA_IAM_PORT, pipeline } from './settings.ts';
 import type { Stage } from './stages.ts';
 
+const CLUSTER = 'IngestCluster';
 const RTSP_PORT = 8554;
 const CAMERA_PORTS = [554, RTSP_PORT];
 const TEST_CAMERA: Camera = { id: 'test-camera', url: '' };
@@ -33,11 +36,20 @@ export function createIngest(parts: Parts, cameras: Camera[]) {
   const { stage, network, kafka } = parts;
   const group = createGroup(network.vpc, 'Ingest');
   connect(group, kafka.group, KAFKA_IAM_PORT);
-  reachAws(network, group);
-  reachS3(network, group);
   for (const cidr of stage.ingest.cameraCidrs) for (const port of CAMERA_PORTS) connectOut(group, cidr, port);
 
-  const cluster = createCluster(network, group);
+  const clusterName = `${$app.name}-${$app.stage}-ingest`;
+  const hosts =
+    stage.ingest.capacity === 'ec2' && !$dev
+      ? createHosts(stage, network, stage.ingest, clusterName)
+      : undefined;
+  if (hosts) useCapacity(hosts);
+  else {
+    // On Fargate the task's own interface pulls the image, reads the secret and writes the log.
+    reachAws(network, group);
+    reachS3(network, group);
+  }
+  const cluster = createCluster(network, group, { name: CLUSTER, clusterName });
   const { INGEST_IMAGE } = deployment();
   const test = stage.ingest.testCamera && !$dev ? [createTestCamera(parts, cluster, group)] : [];
   const image = $dev
@@ -51,7 +63,7 @@ export function createIngest(parts: Parts, cameras: Camera[]) {
 
   const shards = $dev ? [[LOCAL_CAMERA]] : chunk([...cameras, ...test], stage.ingest.streamsPerTask);
   const logGroups = shards.map((streams, index) =>
-    createTask({ ...parts, cluster, image, streams, name: `Ingest${index + 1}` }),
+    createTask({ ...parts, cluster, hosts, image, streams, name: `Ingest${index + 1}` }),
   );
   return { streams: shards.flat().map(({ id }) => id), logGroups };
 }
@@ -59,38 +71,30 @@ export function createIngest(parts: Parts, cameras: Camera[]) {
 /** The simulated camera that `sst dev` starts. */
 const LOCAL_CAMERA: Camera = { id: 'local-camera', url: `rtsp://127.0.0.1:${RTSP_PORT}/camera` };
 
-function createCluster(network: ReturnType<typeof createNetwork>, group: Group): sst.aws.Cluster {
-  const { cloudmapNamespace } = network.vpc.nodes;
-  return new sst.aws.Cluster('IngestCluster', {
-    vpc: {
-      id: network.vpc.id,
-      securityGroups: [group.id],
-      containerSubnets: network.vpc.privateSubnets,
-      loadBalancerSubnets: network.vpc.privateSubnets,
-      cloudmapNamespaceId: cloudmapNamespace.id,
-      cloudmapNamespaceName: cloudmapNamespace.name,
-    },
+/** Adds the instances to what the cluster places tasks on, which SST has no option for. */
+function useCapacity({ provider }: Hosts): void {
+  $transform(aws.ecs.ClusterCapacityProviders, (args, _options, name) => {
+    if (!name.startsWith(CLUSTER)) return;
+    args.capacityProviders = ['FARGATE', 'FARGATE_SPOT', provider.name];
   });
 }
 
 interface Task extends Parts {
   name: string;
   cluster: sst.aws.Cluster;
+  hosts: Hosts | undefined;
   image: $util.Output<string> | undefined;
   streams: Camera[];
 }
 
-function createTask({ stage, kafka, name, cluster, image, streams }: Task): string {
+function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task): string {
   const logs = logGroupName(name.toLowerCase());
   const list = JSON.stringify(streams);
   // Cameras' addresses hold their passwords, so the whole list is a secret.
-  const secret = new aws.secretsmanager.Secret(`${name}Streams`, {
-    name: `${$app.name}/${$app.stage}/${name.toLowerCase()}/streams`,
-    recoveryWindowInDays: stage.protect ? 30 : 0,
-  });
-  const version = new aws.secretsmanager.SecretVersion(`${name}StreamsVersion`, {
-    secretId: secret.id,
-    secretString: $util.secret(list),
+  const secret = createSecret(stage, {
+    name: `${name}Streams`,
+    path: `${name.toLowerCase()}/streams`,
+    value: list,
   });
   new sst.aws.Service(name, {
     cluster,
@@ -101,7 +105,7 @@ function createTask({ stage, kafka, name, cluster, image, streams }: Task): stri
     image: image ?? '',
     logging: { name: logs, retention: stage.logRetention },
     // By version, so that a changed list starts a new task.
-    ssm: { STREAMS: $interpolate`${secret.arn}:::${version.versionId}` },
+    ssm: { STREAMS: secret.version },
     environment: {
       ...kafkaEnvironment(kafka),
       FRAME_RATE: String(pipeline.FRAME_RATE),
@@ -114,16 +118,29 @@ function createTask({ stage, kafka, name, cluster, image, streams }: Task): stri
     health: { command: ['CMD', 'node', '-e', ALIVE], startPeriod: '60 seconds' },
     dev: { command: 'node ingest-host/src/main.ts' },
     transform: {
-      ...narrowRoles(logs, [secret.arn]),
-      taskRole: {
-        inlinePolicies: [
-          inline(kafkaPermissions(kafka, { write: [pipeline.KAFKA_TOPIC], idempotent: true })),
-        ],
+      taskRole: taskRole(kafkaPermissions(kafka, { write: [pipeline.KAFKA_TOPIC], idempotent: true })),
+      executionRole: executionRole(logs, [secret.arn]),
+      taskDefinition: (args) => {
+        harden(args);
+        if (hosts) args.requiresCompatibilities = ['EC2'];
       },
-      service: { enableExecuteCommand: false },
+      service: (args, options) => {
+        args.enableExecuteCommand = false;
+        if (hosts) placeOn(hosts, args);
+        // The cluster and what it places tasks on.
+        options.dependsOn = cluster;
+      },
     },
   });
   return logs;
+}
+
+function placeOn({ provider }: Hosts, args: aws.ecs.ServiceArgs): void {
+  delete args.launchType;
+  args.capacityProviderStrategies = [{ capacityProvider: provider.name, weight: 1 }];
+  args.forceNewDeployment = true;
+  // As few instances as hold them.
+  args.orderedPlacementStrategies = [{ type: 'binpack', field: 'memory' }];
 }
 
 /** Whether the process answers at all: a camera that is gone is no reason to restart the others' task. */
@@ -149,8 +166,8 @@ function createTestCamera({ stage, network }: Parts, cluster: sst.aws.Cluster, i
     }),
     logging: { name: logs, retention: stage.logRetention },
     transform: {
-      ...narrowRoles(logs, []),
-      taskRole: { inlinePolicies: [] },
+      taskRole: taskRole([]),
+      executionRole: executionRole(logs, []),
       service: (args) => {
         args.enableExecuteCommand = false;
         args.networkConfiguration = { subnets: network.vpc.privateSubnets, securityGroups: [group.id] };
@@ -159,27 +176,4 @@ function createTestCamera({ stage, network }: Parts, cluster: sst.aws.Cluster, i
   });
   // The name that SST registers in Cloud Map for a service.
   return { ...TEST_CAMERA, url: `rtsp://TestCamera.${stage.name}.${$app.name}.sst:${RTSP_PORT}/camera` };
-}
-
-function inline(statements: sst.aws.FunctionPermissionArgs[]) {
-  return { name: 'inline', policy: aws.iam.getPolicyDocumentOutput({ statements: statements as any }).json };
-}
-
-/** What ECS itself may do to start a task. SST's own allows every parameter and secret, and any log group. */
-function narrowRoles(logs: string, secrets: $util.Output<string>[]) {
-  const here = $interpolate`${aws.getRegionOutput().region}:${aws.getCallerIdentityOutput().accountId}`;
-  const statements = [
-    // A registry token has no narrower resource.
-    { actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
-    {
-      actions: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
-      resources: [$interpolate`arn:aws:ecr:${here}:repository/${$app.name}/*`],
-    },
-    {
-      actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
-      resources: [$interpolate`arn:aws:logs:${here}:log-group:${logs}:*`],
-    },
-    { actions: ['secretsmanager:GetSecretValue'], resources: secrets },
-  ].filter(({ resources }) => resources.length > 0);
-  return { executionRole: { managedPolicyArns: [], inlinePolicies: [inline(statements)] } };
 }

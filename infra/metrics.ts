@@ -5,6 +5,7 @@ import { type MetricName, NAMESPACE } from '@video-pipeline/telemetry';
  * @see https://docs.aws.amazon.com/msk/latest/developerguide/metrics-details.html
  * @see https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
  * @see https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+ * @see https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-metrics-enhanced-EKS.html
  */
 export const awsMetrics = {
@@ -19,6 +20,16 @@ export const awsMetrics = {
   'AWS/SageMaker': {
     dimensions: ['EndpointName', 'VariantName'],
     names: ['Invocation5XXErrors', 'Invocation4XXErrors', 'ModelLatency', 'Invocations'],
+  },
+  'AWS/ApplicationELB': {
+    dimensions: ['LoadBalancer', 'TargetGroup'],
+    names: [
+      'ELBAuthFailure',
+      'HTTPCode_Target_5XX_Count',
+      'HealthyHostCount',
+      'RequestCount',
+      'TargetResponseTime',
+    ],
   },
   ContainerInsights: {
     dimensions: ['ClusterName', 'Namespace', 'Service'],

@@ -1,5 +1,5 @@
 import { KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
-import type { Stage } from './stages.ts';
+import { endpointsOf, type Stage } from './stages.ts';
 
 /** A security group, by the name that rules are called after. */
 export interface Group {
@@ -9,17 +9,6 @@ export interface Group {
 
 type Network = ReturnType<typeof createNetwork>;
 
-/** AWS APIs that private subnets call. A mapping's pollers sit in Kafka's subnets and need `lambda` and `sts`. */
-const INTERFACE_ENDPOINTS = [
-  'lambda',
-  'sts',
-  'ecr.api',
-  'ecr.dkr',
-  'events',
-  'logs',
-  'secretsmanager',
-  'sagemaker.runtime',
-];
 export const HTTPS = 443;
 const SSH = 22;
 export const ANYWHERE = '0.0.0.0/0';
@@ -27,7 +16,8 @@ const EVERY_PORT = { protocol: '-1', fromPort: 0, toPort: 0 };
 
 /** VPC with private subnets, the way to AWS's APIs, and security groups that start closed. */
 export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
-  const { zones, nat, tunnel, endpoints } = stage.network;
+  const { zones, nat, tunnel } = stage.network;
+  const endpoints = endpointsOf(stage);
   if (tunnel && !deployCidrs) {
     throw new Error(
       `DEPLOY_CIDRS is not set: stage '${stage.name}' has a tunnel, which must know who may use it`,
@@ -59,15 +49,20 @@ export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
     vpcEndpointType: 'Gateway',
     routeTableIds: vpc.nodes.privateRouteTables.apply((tables) => tables.map((table) => table.id)),
   });
-  const endpointGroup = endpoints ? createGroup(vpc, 'Endpoints') : undefined;
-  if (endpointGroup) createEndpoints(vpc, endpointGroup, region);
+  const endpointGroup = endpoints.length > 0 ? createGroup(vpc, 'Endpoints') : undefined;
+  if (endpointGroup) createEndpoints(vpc, endpointGroup, endpoints, region);
   return { vpc, s3PrefixList: s3.prefixListId, endpointGroup };
 }
 
-function createEndpoints(vpc: sst.aws.Vpc, group: Group, region: $util.Output<string>): void {
-  for (const service of INTERFACE_ENDPOINTS) {
+function createEndpoints(
+  vpc: sst.aws.Vpc,
+  group: Group,
+  services: string[],
+  region: $util.Output<string>,
+): void {
+  for (const service of services) {
     new aws.ec2.VpcEndpoint(
-      `Network${service.replace(/(^|\.)./g, (start) => start.slice(-1).toUpperCase())}`,
+      `Network${service.replace(/(^|[.-])./g, (start) => start.slice(-1).toUpperCase())}`,
       {
         vpcId: vpc.id,
         serviceName: $interpolate`com.amazonaws.${region}.${service}`,
@@ -112,6 +107,17 @@ export function connectOut(from: Group, cidr: string, port: number): void {
     fromPort: port,
     toPort: port,
     securityGroupId: from.id,
+    cidrIpv4: cidr,
+  });
+}
+
+/** Lets addresses outside the VPC open TCP connections to `to`. */
+export function acceptFrom(cidr: string, to: Group, port: number): void {
+  new aws.vpc.SecurityGroupIngressRule(`${cidr.replaceAll(/[./]/g, 'x')}To${to.name}${port}`, {
+    ipProtocol: 'tcp',
+    fromPort: port,
+    toPort: port,
+    securityGroupId: to.id,
     cidrIpv4: cidr,
   });
 }

@@ -1,4 +1,5 @@
 import { ALARM_PERIOD, type Alarm, alarms } from './alarms.ts';
+import type { createConsole } from './console.ts';
 import { dashboardBody } from './dashboard.ts';
 import type { createFunctions } from './functions.ts';
 import type { InferenceTarget } from './inference.ts';
@@ -13,6 +14,7 @@ interface Parts {
   ingest: ReturnType<typeof createIngest>;
   inference: InferenceTarget;
   store: sst.aws.Bucket;
+  page: ReturnType<typeof createConsole>;
 }
 
 /** Saved queries of Logs Insights: what is asked for first when something is wrong. */
@@ -36,6 +38,7 @@ export function createObservation({
   ingest,
   inference,
   store,
+  page,
 }: Parts): $util.Output<string> {
   const topic = new sst.aws.SnsTopic('Alarms');
   const { ALARM_EMAIL } = deployment();
@@ -61,6 +64,7 @@ export function createObservation({
     notify: functions.notify.fn.name,
     eksCluster: $output(inference.metrics.eksCluster),
     endpoint: $output(inference.metrics.endpoint),
+    page: $output(page?.metrics),
   });
   const name = `${$app.name}-${$app.stage}`;
   new aws.cloudwatch.Dashboard('Dashboard', {
@@ -73,7 +77,11 @@ export function createObservation({
   for (const [title, queryString] of Object.entries(QUERIES)) {
     new aws.cloudwatch.QueryDefinition(`Query${title}`, {
       name: `${name}/${title}`,
-      logGroupNames: [...Object.values(functions).map(({ logs }) => logs.name), ...ingest.logGroups],
+      logGroupNames: [
+        ...Object.values(functions).map(({ logs }) => logs.name),
+        ...ingest.logGroups,
+        ...(page ? [page.logs] : []),
+      ],
       queryString,
     });
   }

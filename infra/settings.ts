@@ -15,6 +15,7 @@ export const pipeline = readConfig(
     'S3_PREFIX',
     'PORT',
     'HEALTH_PORT',
+    'CONSOLE_PORT',
   ],
   {},
 );

@@ -41,6 +41,35 @@ export interface Lambda {
   timeoutSeconds: number;
 }
 
+/** EC2 instances for the tasks of ingest. A task takes a network interface, so an instance holds one less than it has. */
+export interface IngestHosts {
+  instance: keyof typeof HOST_SIZES;
+  maxInstances: number;
+}
+export const HOST_SIZES = {
+  'm7g.large': { vcpu: 2, memoryGb: 8, interfaces: 3 },
+  'm7g.xlarge': { vcpu: 4, memoryGb: 16, interfaces: 4 },
+  'm7g.2xlarge': { vcpu: 8, memoryGb: 32, interfaces: 4 },
+};
+
+export type Ingest = {
+  cpu: '0.5 vCPU' | '1 vCPU' | '2 vCPU' | '4 vCPU';
+  memory: `${number} GB`;
+  streamsPerTask: number;
+  /** Where cameras are. */
+  cameraCidrs: readonly string[];
+  /** A second service plays a looping clip over RTSP. */
+  testCamera: boolean;
+} & ({ capacity: 'fargate' | 'spot' } | ({ capacity: 'ec2' } & IngestHosts));
+
+/** The console's page in AWS: by TLS, from the addresses named, for who signs in. */
+export interface Console {
+  /** Its name, in a public hosted zone of the account, such as `cameras.example.com`. */
+  domain: string;
+  /** Who may come to the page that asks for name and password; never everyone. */
+  allowedCidrs: readonly [string, ...string[]];
+}
+
 export interface Stage {
   name: string;
   removal: 'remove' | 'retain' | 'retain-all';
@@ -64,16 +93,9 @@ export interface Stage {
     /** Largest JPEG, where the inference backend takes less than a Lambda event does. */
     maxFrameBytes?: number;
   };
-  ingest: {
-    cpu: '0.5 vCPU' | '1 vCPU' | '2 vCPU' | '4 vCPU';
-    memory: `${number} GB`;
-    streamsPerTask: number;
-    capacity: 'fargate' | 'spot';
-    /** Where cameras are. */
-    cameraCidrs: readonly string[];
-    /** A second service plays a looping clip over RTSP. */
-    testCamera: boolean;
-  };
+  ingest: Ingest;
+  /** Left out, the console is served from an operator's machine alone. */
+  console?: Console;
   store: { versioning: boolean; annotatedDays: number; failedDays: number };
   logRetention: '1 week' | '1 month' | '1 year';
   /** What the cost estimate and the sizes above reckon with. */
@@ -88,7 +110,7 @@ export interface Stage {
   tags: Record<string, string>;
 }
 
-type Row = Omit<Stage, 'name' | 'tags'>;
+export type Row = Omit<Stage, 'name' | 'tags'>;
 
 const production: Row = {
   removal: 'retain',
@@ -198,13 +220,34 @@ const personal: Row = {
   load: { streams: 1, frameRate: 10, frameKb: 60, cameraHours: 40, stageHours: 40 },
 };
 
-/** `production` and `staging` by name; every other name is a personal stage. */
+/** The stages that have a row of their own; every other name is a personal stage. */
+export const rows: Record<string, Row> = { production, staging };
+
 export function stageOf(name: string): Stage {
-  const rows: Record<string, Row> = { production, staging };
   const row = Object.hasOwn(rows, name) ? rows[name] : undefined;
   return {
     name,
     tags: { app: 'video-pipeline', stage: name, environment: row ? name : 'personal', 'managed-by': 'sst' },
     ...(row ?? personal),
   };
+}
+
+/** AWS APIs that private subnets call. A mapping's pollers sit in Kafka's subnets and need `lambda` and `sts`. */
+const INTERFACE_ENDPOINTS = [
+  'lambda',
+  'sts',
+  'ecr.api',
+  'ecr.dkr',
+  'events',
+  'logs',
+  'secretsmanager',
+  'sagemaker.runtime',
+];
+/** What the agent of an EC2 instance calls besides. */
+const ECS_ENDPOINTS = ['ecs', 'ecs-agent', 'ecs-telemetry'];
+
+/** The AWS APIs that a stage's private subnets reach by interface endpoints. */
+export function endpointsOf({ network, ingest }: Stage): string[] {
+  if (!network.endpoints) return [];
+  return [...INTERFACE_ENDPOINTS, ...(ingest.capacity === 'ec2' ? ECS_ENDPOINTS : [])];
 }

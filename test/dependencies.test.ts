@@ -44,7 +44,7 @@ test('every package that would run a script of its own at install was decided on
   expect(names.filter((name) => !Object.hasOwn(top.allowScripts, name))).toEqual([]);
 });
 
-test.each(globSync('{model,ingest-host,packages/event-source}/Dockerfile*', { cwd: root }))(
+test.each(globSync('{model,ingest-host,packages/{console,event-source}}/Dockerfile*', { cwd: root }))(
   'the image of %s does not run as root',
   (file) => {
     const users = readFileSync(resolve(root, file), 'utf8').match(/^USER .+$/gm) ?? [];

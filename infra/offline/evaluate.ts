@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import type { Row } from '../stages.ts';
 import { ensurePlatform, PLATFORM, ROOT } from './platform.ts';
 
 export interface Evaluation {
@@ -9,6 +10,8 @@ export interface Evaluation {
   stage: string;
   /** As `sst dev` evaluates it, not `sst deploy`. */
   dev?: boolean;
+  /** A row for the stage, in the place of the one that infra/stages.ts has. */
+  row?: Row;
   /** Variables of the deploying shell. */
   env?: Record<string, string>;
 }
@@ -105,7 +108,7 @@ export async function prepare(note?: (line: string) => void): Promise<void> {
  * Evaluates sst.config.ts for one stage without AWS, in a process of its own, since Pulumi and SST keep global state.
  * @throws EvaluationError with what the app threw
  */
-export async function evaluate({ stage, dev = false, env = {} }: Evaluation): Promise<Graph> {
+export async function evaluate({ stage, dev = false, row, env = {} }: Evaluation): Promise<Graph> {
   const work = join(ROOT, '.sst/offline', dev ? `${stage}-dev` : stage);
   mkdirSync(work, { recursive: true });
   const child = fork(BUNDLE, {
@@ -117,7 +120,7 @@ export async function evaluate({ stage, dev = false, env = {} }: Evaluation): Pr
       PATH: process.env.PATH,
       HOME: process.env.HOME,
       ...env,
-      OFFLINE_EVALUATION: JSON.stringify({ stage, dev, root: ROOT, work }),
+      OFFLINE_EVALUATION: JSON.stringify({ stage, dev, row, root: ROOT, work }),
     },
   });
   let said = '';

@@ -29,6 +29,21 @@ const computed: Record<string, (name: string, inputs: Fields) => Fields> = {
     status: { loadBalancer: { ingress: [{ hostname: 'inference.elb.amazonaws.com' }] } },
   }),
   'aws:secretsmanager/secretVersion:SecretVersion': () => ({ versionId: 'version' }),
+  'aws:ec2/launchTemplate:LaunchTemplate': () => ({ latestVersion: 1 }),
+  'aws:acm/certificate:Certificate': () => ({
+    domainValidationOptions: [
+      { resourceRecordName: '_validate', resourceRecordType: 'CNAME', resourceRecordValue: '_acm' },
+    ],
+  }),
+  'aws:lb/loadBalancer:LoadBalancer': (name) => ({
+    arnSuffix: `app/${name}/0`,
+    dnsName: `${name}.elb.amazonaws.com`,
+    zoneId: 'ELB',
+  }),
+  'pulumi-nodejs:dynamic:Resource': () => ({ zoneId: 'ZONE' }),
+  'aws:msk/serverlessCluster:ServerlessCluster': (name) => ({
+    bootstrapBrokersSaslIam: `boot-0.${name}.kafka-serverless.us-east-1.amazonaws.com:9098`,
+  }),
   'random:index/randomBytes:RandomBytes': () => ({ base64: 'AAAA' }),
 };
 
@@ -41,6 +56,7 @@ const lookups: Record<string, (inputs: Fields, region: string) => Fields> = {
     names: ZONES.map((zone) => region + zone),
   }),
   'aws:iam/getPolicyDocument:getPolicyDocument': (inputs) => ({ ...inputs, json: policyJson(inputs) }),
+  'aws:secretsmanager/getRandomPassword:getRandomPassword': () => ({ randomPassword: 'random' }),
   'aws:ec2/getAmi:getAmi': () => ({ id: 'ami-0' }),
   'aws:ecr/getAuthorizationToken:getAuthorizationToken': () => ({
     proxyEndpoint: 'ecr',

@@ -9,11 +9,12 @@ import * as pulumi from '@pulumi/pulumi';
 import { run } from '../../.sst/platform/src/auto/run.ts';
 import * as components from '../../.sst/platform/src/components/index.ts';
 import config from '../../sst.config.ts';
+import { rows } from '../stages.ts';
 import type { Evaluation, Graph, Resource } from './evaluate.ts';
 import { createMocks } from './mocks.ts';
 import { servePlatform } from './rpc.ts';
 
-const { stage, root, work }: Evaluation & { root: string; work: string } = JSON.parse(
+const { stage, row, root, work }: Evaluation & { root: string; work: string } = JSON.parse(
   process.env.OFFLINE_EVALUATION ?? '{}',
 );
 
@@ -24,6 +25,7 @@ Object.assign(globalThis, {
   dockerbuild: dockerBuildProvider,
 });
 
+if (row) rows[stage] = row;
 const app = await config.app({ stage });
 Object.assign(globalThis, {
   $app: { ...app, removal: app.removal ?? 'retain', protect: app.protect ?? false, stage },

@@ -9,6 +9,8 @@ import {
   type Resource,
 } from '../../infra/offline/evaluate.ts';
 import { ROOT } from '../../infra/offline/platform.ts';
+import { rows } from '../../infra/stages.ts';
+import { hosted } from './options.ts';
 
 /** Every way in which the app is deployed: three stages, `sst dev`, and what is had by option alone. */
 export const EVALUATIONS = {
@@ -16,7 +18,13 @@ export const EVALUATIONS = {
   staging: { stage: 'staging' },
   personal: { stage: 'alice' },
   dev: { stage: 'alice', dev: true },
+  hosted: { stage: 'hosted', row: hosted, env: { CAMERAS_FILE: 'test/infra/cameras.yaml' } },
 } as const satisfies Record<string, Evaluation>;
+// So that stageOf knows them here as it does where they are evaluated.
+for (const evaluation of Object.values<Evaluation>(EVALUATIONS)) {
+  if (evaluation.row) rows[evaluation.stage] = evaluation.row;
+}
+
 export type Deployed = keyof typeof EVALUATIONS;
 export const DEPLOYED = Object.keys(EVALUATIONS) as Deployed[];
 
@@ -45,7 +53,7 @@ function sourcesHash(): string {
       'package-lock.json',
       '{infra,functions/src,packages/*/src}/**/*.ts',
       'test/infra/cameras.yaml',
-      'test/infra/graphs.ts',
+      'test/infra/{graphs,options}.ts',
     ],
     { cwd: ROOT },
   );

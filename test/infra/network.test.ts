@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Graph } from '../../infra/offline/evaluate.ts';
-import { DEPLOY_CIDR, DEPLOYED, type Deployed, graphOf, ofType } from './graphs.ts';
+import { stageOf } from '../../infra/stages.ts';
+import { DEPLOY_CIDR, DEPLOYED, type Deployed, EVALUATIONS, graphOf, ofType } from './graphs.ts';
 
 const EGRESS = 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule';
 const INGRESS = 'aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule';
@@ -78,6 +79,30 @@ const PAIRS: Record<Deployed, string[]> = {
     'NotifyGroup -> 0.0.0.0/0:443',
     'NotifyGroup -> S3:443',
   ],
+  hosted: [
+    '198.51.100.0/28 -> ConsoleDoorGroup:443',
+    '203.0.113.0/24 -> ConsoleDoorGroup:443',
+    'AnnotateGroup -> S3:443',
+    // The load balancer asks Cognito who has signed in.
+    'ConsoleDoorGroup -> 0.0.0.0/0:443',
+    'ConsoleDoorGroup -> ConsoleGroup:8080',
+    'ConsoleGroup -> EndpointsGroup:443',
+    'ConsoleGroup -> KafkaGroup:9098',
+    'ConsoleGroup -> S3:443',
+    'DetectGroup -> EndpointsGroup:443',
+    'DetectGroup -> KafkaGroup:9098',
+    'DetectGroup -> S3:443',
+    'IngestGroup -> 10.64.0.0/10:554',
+    'IngestGroup -> 10.64.0.0/10:8554',
+    'IngestGroup -> KafkaGroup:9098',
+    'IngestHostsGroup -> EndpointsGroup:443',
+    'IngestHostsGroup -> S3:443',
+    'KafkaGroup -> EndpointsGroup:443',
+    'KafkaGroup -> KafkaGroup:9098',
+    'KafkaGroup -> S3:443',
+    'NotifyGroup -> EndpointsGroup:443',
+    'NotifyGroup -> S3:443',
+  ],
 };
 
 /** Groups whose rules are not ours to write: EKS makes its cluster's and lets it out everywhere. */
@@ -90,7 +115,14 @@ describe.each(DEPLOYED)('the network of %s', (deployed) => {
 
   test('lets nobody in from anywhere, and out to anywhere only by HTTPS', async () => {
     const graph = await graphOf(deployed);
-    for (const rule of ofType(graph, INGRESS)) expect(rule.inputs.cidrIpv4, rule.name).toBeUndefined();
+    // The console's load balancer alone is reached from outside, and by those addresses alone that the stage names.
+    const named = stageOf(EVALUATIONS[deployed].stage).console?.allowedCidrs ?? [];
+    const outside = ofType(graph, INGRESS).filter(({ inputs }) => !inputs.referencedSecurityGroupId);
+    expect(outside.map(({ inputs }) => inputs.cidrIpv4).sort()).toEqual([...named].sort());
+    for (const { inputs } of outside) {
+      expect(inputs).toMatchObject({ securityGroupId: 'ConsoleDoorGroup', fromPort: 443, toPort: 443 });
+      expect(inputs.cidrIpv6).toBeUndefined();
+    }
     for (const rule of ofType(graph, EGRESS)) {
       if (rule.inputs.cidrIpv4 === '0.0.0.0/0')
         expect(rule.inputs, rule.name).toMatchObject({ fromPort: 443, toPort: 443 });
@@ -156,7 +188,8 @@ function reachable(graph: Graph): string[] {
   }));
   const accepted = new Set(
     ofType(graph, INGRESS).map(
-      ({ inputs }) => `${inputs.referencedSecurityGroupId} -> ${inputs.securityGroupId}:${inputs.fromPort}`,
+      ({ inputs }) =>
+        `${inputs.referencedSecurityGroupId ?? inputs.cidrIpv4} -> ${inputs.securityGroupId}:${inputs.fromPort}`,
     ),
   );
   const pairs = egress
@@ -165,7 +198,8 @@ function reachable(graph: Graph): string[] {
   // The bastion is the NAT, whose way out SST writes into the group itself.
   for (const pair of accepted) {
     const [from = '', , to = ''] = pair.split(' ');
-    if (inline.includes(`${from} out on ${to.split(':')[1]}`)) pairs.push({ pair, group: true });
+    if (/^\d/.test(from) || inline.includes(`${from} out on ${to.split(':')[1]}`))
+      pairs.push({ pair, group: true });
   }
   const unused = [...accepted].filter((pair) => !pairs.some((one) => one.pair === pair));
   expect(unused.filter((pair) => !MANAGED.some((group) => pair.startsWith(group)))).toEqual([]);

@@ -94,6 +94,45 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
   [/^TestCameraTaskRole$/, []],
   [/^TestCameraExecutionRole$/, [...PULL, ...logs('test-camera')]],
   [
+    /^ConsoleTaskRole$/,
+    [
+      'kafka-cluster:AlterGroup group/frame-consumer-group-console-*',
+      'kafka-cluster:Connect cluster',
+      'kafka-cluster:DescribeClusterDynamicConfiguration cluster',
+      'kafka-cluster:DescribeGroup group/frame-consumer-group',
+      'kafka-cluster:DescribeGroup group/frame-consumer-group-annotate',
+      'kafka-cluster:DescribeGroup group/frame-consumer-group-console-*',
+      'kafka-cluster:DescribeTopic topic/detections',
+      'kafka-cluster:DescribeTopic topic/events',
+      'kafka-cluster:DescribeTopic topic/video-frames',
+      'kafka-cluster:ReadData topic/detections',
+      'kafka-cluster:ReadData topic/events',
+      // A failed record goes back to the topic it came from.
+      'kafka-cluster:WriteData topic/detections',
+      'kafka-cluster:WriteData topic/video-frames',
+      's3:DeleteObject store/failed/*',
+      's3:GetObject store/annotated/*',
+      's3:GetObject store/detections/*',
+      's3:GetObject store/failed/*',
+      's3:ListBucket store',
+    ],
+  ],
+  [/^ConsoleExecutionRole$/, [...PULL, ...logs('console'), 'secretsmanager:GetSecretValue token']],
+  [
+    /^IngestHostsRole$/,
+    [
+      'ecs:DeregisterContainerInstance cluster/video-pipeline-hosted-ingest',
+      'ecs:DiscoverPollEndpoint *',
+      'ecs:Poll container-instance/video-pipeline-hosted-ingest/*',
+      'ecs:RegisterContainerInstance cluster/video-pipeline-hosted-ingest',
+      'ecs:StartTelemetrySession container-instance/video-pipeline-hosted-ingest/*',
+      'ecs:SubmitAttachmentStateChanges cluster/video-pipeline-hosted-ingest',
+      'ecs:SubmitContainerStateChange cluster/video-pipeline-hosted-ingest',
+      'ecs:SubmitTaskStateChange cluster/video-pipeline-hosted-ingest',
+      'ecs:UpdateContainerInstancesState container-instance/video-pipeline-hosted-ingest/*',
+    ],
+  ],
+  [
     /^KedaRole$/,
     [
       'kafka-cluster:Connect cluster',
@@ -131,7 +170,8 @@ const MANAGED: Record<string, string[]> = {
 };
 
 /** Actions for which AWS knows no resource narrower than `*`. */
-const RESOURCELESS = /^(ec2:(Create|Delete|Describe)\w+|ecr:GetAuthorizationToken|cloudwatch:PutMetricData)$/;
+const RESOURCELESS =
+  /^(ec2:(Create|Delete|Describe)\w+|ecr:GetAuthorizationToken|ecs:DiscoverPollEndpoint|cloudwatch:PutMetricData)$/;
 
 /** What SST's own live bridge needs in `sst dev`, and what only a stage with SageMaker has. */
 const LIVE = ['appsync:* *', 's3:* sst-asset', 's3:* sst-asset/*'];
@@ -146,7 +186,7 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
       const lambda = /^(Detect|Annotate|Notify)Role$/.test(role.name);
       const extra = [
         ...(deployed === 'dev' && lambda ? LIVE : []),
-        ...(deployed === 'personal' && role.name === 'DetectRole' ? SAGEMAKER : []),
+        ...(['personal', 'hosted'].includes(deployed) && role.name === 'DetectRole' ? SAGEMAKER : []),
       ];
       expect(allowed(role), role.name).toEqual([...new Set([...(expected ?? []), ...extra])].sort());
       const managed = (role.inputs.managedPolicyArns ?? []).map((arn: string) => arn.split('/').at(-1));
@@ -230,6 +270,7 @@ function shorten(arn: string): string {
     .replace(/^arn:aws:(logs:.*|cloudwatch:.*):\/video-pipeline\/\w+\/([a-z-]+)\d*(:\*)?$/, '$2')
     .replace(/^arn:aws:logs:.*\/aws\/sagemaker\/Endpoints\/\*$/, 'endpoints')
     .replace(/^arn:aws:cloudwatch:.*-EventsBus-\w+$/, 'bus')
-    .replace(/^arn:aws:secretsmanager:.*streams$/, 'streams')
+    .replace(/^arn:aws:secretsmanager:.*(streams|token)$/, '$1')
+    .replace(/^arn:aws:ecs:[^:]*:[^:]*:/, '')
     .replace(/^arn:aws:sagemaker:.*:/, '');
 }

@@ -1,0 +1,87 @@
+import type { createNetwork, Group } from './network.ts';
+import type { Stage } from './stages.ts';
+
+type Network = ReturnType<typeof createNetwork>;
+
+/** A cluster whose tasks live in private subnets and in one security group. */
+export function createCluster(
+  network: Network,
+  group: Group,
+  options: { name: string; loadBalancerSubnets?: $util.Input<$util.Input<string>[]>; clusterName?: string },
+): sst.aws.Cluster {
+  const { cloudmapNamespace } = network.vpc.nodes;
+  return new sst.aws.Cluster(options.name, {
+    vpc: {
+      id: network.vpc.id,
+      securityGroups: [group.id],
+      containerSubnets: network.vpc.privateSubnets,
+      loadBalancerSubnets: options.loadBalancerSubnets ?? network.vpc.privateSubnets,
+      cloudmapNamespaceId: cloudmapNamespace.id,
+      cloudmapNamespaceName: cloudmapNamespace.name,
+    },
+    transform: { cluster: options.clusterName ? { name: options.clusterName } : undefined },
+  });
+}
+
+/**
+ * A secret that ECS hands to a task as a variable.
+ * @param options.path its name, after those of app and stage
+ * @returns what names the secret, and this version of it
+ */
+export function createSecret(
+  stage: Stage,
+  options: { name: string; path: string; value: $util.Input<string>; keep?: boolean },
+) {
+  const { name, path, value, keep = false } = options;
+  const secret = new aws.secretsmanager.Secret(name, {
+    name: `${$app.name}/${$app.stage}/${path}`,
+    recoveryWindowInDays: stage.protect ? 30 : 0,
+  });
+  const version = new aws.secretsmanager.SecretVersion(
+    `${name}Version`,
+    { secretId: secret.id, secretString: $util.secret(value) },
+    { ignoreChanges: keep ? ['secretString'] : [] },
+  );
+  return { arn: secret.arn, version: $interpolate`${secret.arn}:::${version.versionId}` };
+}
+
+/** Runs a task's containers as our images are made to be run: nothing to write to, nothing that root could do. */
+export function harden(args: aws.ecs.TaskDefinitionArgs): undefined {
+  args.containerDefinitions = $output(args.containerDefinitions).apply((json) =>
+    JSON.stringify(
+      JSON.parse(json).map((container: Record<string, any>) => ({
+        ...container,
+        readonlyRootFilesystem: true,
+        linuxParameters: { ...container.linuxParameters, capabilities: { drop: ['ALL'] } },
+      })),
+    ),
+  );
+}
+
+/** What a task itself may do: nothing, unless it is named here. */
+export function taskRole(statements: sst.aws.FunctionPermissionArgs[]) {
+  return { inlinePolicies: statements.length > 0 ? [inline(statements)] : [] };
+}
+
+/** What ECS itself may do to start a task. SST's own allows every parameter and secret, and any log group. */
+export function executionRole(logs: string, secrets: $util.Output<string>[]) {
+  const here = $interpolate`${aws.getRegionOutput().region}:${aws.getCallerIdentityOutput().accountId}`;
+  const statements = [
+    // A registry token has no narrower resource.
+    { actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
+    {
+      actions: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
+      resources: [$interpolate`arn:aws:ecr:${here}:repository/${$app.name}/*`],
+    },
+    {
+      actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+      resources: [$interpolate`arn:aws:logs:${here}:log-group:${logs}:*`],
+    },
+    { actions: ['secretsmanager:GetSecretValue'], resources: secrets },
+  ].filter(({ resources }) => resources.length > 0);
+  return { managedPolicyArns: [], inlinePolicies: [inline(statements)] };
+}
+
+function inline(statements: unknown[]) {
+  return { name: 'inline', policy: aws.iam.getPolicyDocumentOutput({ statements: statements as any }).json };
+}

@@ -1,0 +1,138 @@
+import { createGroup, type createNetwork, type Group, reachAws, reachS3 } from './network.ts';
+import type { IngestHosts, Stage } from './stages.ts';
+
+/** Amazon Linux for ECS on Graviton: the newest one whenever an instance starts. */
+const IMAGE = 'resolve:ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id';
+const ROOT_VOLUME = { deviceName: '/dev/xvda', gb: 30 };
+
+/** EC2 instances that ECS starts when tasks need them, and lets go when none does. */
+export interface Hosts {
+  /** Who calls AWS to start a task: on EC2 the agent of the instance pulls the image, reads the secret, writes the log. */
+  group: Group;
+  provider: aws.ecs.CapacityProvider;
+}
+
+/** The instances of one ECS cluster, in private subnets, without a way in. */
+export function createHosts(
+  stage: Stage,
+  network: ReturnType<typeof createNetwork>,
+  { instance, maxInstances }: IngestHosts,
+  clusterName: string,
+): Hosts {
+  const group = createGroup(network.vpc, 'IngestHosts');
+  reachAws(network, group);
+  reachS3(network, group);
+  const template = createTemplate(stage, instance, group, clusterName);
+  const instances = new aws.autoscaling.Group('IngestHosts', {
+    vpcZoneIdentifiers: network.vpc.privateSubnets,
+    minSize: 0,
+    maxSize: maxInstances,
+    launchTemplate: { id: template.id, version: $interpolate`${template.latestVersion}` },
+    // ECS takes the protection from an instance once its tasks are gone.
+    protectFromScaleIn: true,
+    forceDelete: !stage.protect,
+    // The provider's default tags reach neither the instances nor a group.
+    tags: Object.entries({ ...stage.tags, Name: clusterName, AmazonECSManaged: '' }).map(([key, value]) => ({
+      key,
+      value,
+      propagateAtLaunch: true,
+    })),
+  });
+  const provider = new aws.ecs.CapacityProvider('IngestHosts', {
+    name: clusterName,
+    autoScalingGroupProvider: {
+      autoScalingGroupArn: instances.arn,
+      managedScaling: { status: 'ENABLED', targetCapacity: 100 },
+      managedTerminationProtection: 'ENABLED',
+      managedDraining: 'ENABLED',
+    },
+  });
+  return { group, provider };
+}
+
+function createTemplate(
+  stage: Stage,
+  instanceType: string,
+  group: Group,
+  clusterName: string,
+): aws.ec2.LaunchTemplate {
+  const profile = new aws.iam.InstanceProfile('IngestHostsProfile', {
+    role: createAgentRole(clusterName).name,
+  });
+  return new aws.ec2.LaunchTemplate('IngestHosts', {
+    imageId: IMAGE,
+    instanceType,
+    vpcSecurityGroupIds: [group.id],
+    iamInstanceProfile: { arn: profile.arn },
+    // One hop: what runs in a container of its own network can't ask for the instance's credentials.
+    metadataOptions: { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 },
+    blockDeviceMappings: [
+      {
+        deviceName: ROOT_VOLUME.deviceName,
+        ebs: {
+          volumeSize: ROOT_VOLUME.gb,
+          volumeType: 'gp3',
+          encrypted: 'true',
+          deleteOnTermination: 'true',
+        },
+      },
+    ],
+    tagSpecifications: ['instance', 'volume', 'network-interface'].map((resourceType) => ({
+      resourceType,
+      tags: stage.tags,
+    })),
+    userData: Buffer.from(userData(clusterName)).toString('base64'),
+  });
+}
+
+/** @see https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html */
+function userData(clusterName: string): string {
+  return `#!/bin/bash
+cat >> /etc/ecs/ecs.config <<'END'
+ECS_CLUSTER=${clusterName}
+ECS_AWSVPC_BLOCK_IMDS=true
+ECS_DISABLE_PRIVILEGED=true
+ECS_ENABLE_AWSLOGS_EXECUTIONROLE_OVERRIDE=true
+END
+`;
+}
+
+/**
+ * What the agent does by itself. Image, secret and log it takes as the task's execution role.
+ * @see https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
+ */
+function createAgentRole(clusterName: string): aws.iam.Role {
+  const here = $interpolate`arn:aws:ecs:${aws.getRegionOutput().region}:${aws.getCallerIdentityOutput().accountId}`;
+  const ecs = (resource: $util.Input<string>, ...actions: string[]) => ({
+    actions: actions.map((action) => `ecs:${action}`),
+    resources: [resource],
+  });
+  return new aws.iam.Role('IngestHostsRole', {
+    assumeRolePolicy: aws.iam.assumeRolePolicyForPrincipal({ Service: 'ec2.amazonaws.com' }),
+    inlinePolicies: [
+      {
+        name: 'inline',
+        policy: aws.iam.getPolicyDocumentOutput({
+          statements: [
+            ecs(
+              $interpolate`${here}:cluster/${clusterName}`,
+              'DeregisterContainerInstance',
+              'RegisterContainerInstance',
+              'SubmitAttachmentStateChanges',
+              'SubmitContainerStateChange',
+              'SubmitTaskStateChange',
+            ),
+            ecs(
+              $interpolate`${here}:container-instance/${clusterName}/*`,
+              'Poll',
+              'StartTelemetrySession',
+              'UpdateContainerInstancesState',
+            ),
+            // Where to poll is told to everyone or to nobody.
+            ecs('*', 'DiscoverPollEndpoint'),
+          ],
+        }).json,
+      },
+    ],
+  });
+}
