@@ -34,7 +34,7 @@ export interface DetectorOptions extends Pick<DecodeOptions, 'maxPixels' | 'resi
   device: string;
   /** Why it is not where it should be, in one line. */
   fallback?: string;
-  /** By class name, thresholds over the request's own, 0..1. */
+  /** By class name, thresholds that take the place of the request's, 0..1. */
   classThresholds: ReadonlyMap<string, number>;
   /** Preferred numbers of pictures that the runtime gets at once, ascending; the largest is the most. */
   batchSizes: readonly number[];
@@ -196,12 +196,15 @@ export class Detector {
     }
     const decoded = this.#observe('picture', started);
     request.signal.throwIfAborted();
-    const candidates = await this.#batcher.add({ picture, threshold: request.threshold });
-    this.#observe('batch', decoded);
     const { classThresholds } = this.#options;
+    const threshold = Math.min(request.threshold, ...classThresholds.values());
+    const candidates = await this.#batcher.add({ picture, threshold });
+    this.#observe('batch', decoded);
     const detections = candidates
-      .map((candidate) => this.#toDetection(candidate, picture))
-      .filter(({ class_name, confidence }) => confidence >= (classThresholds.get(class_name) ?? 0));
+      .filter(
+        ({ classId, score }) => score >= (classThresholds.get(this.#nameOf(classId)) ?? request.threshold),
+      )
+      .map((candidate) => this.#toDetection(candidate, picture));
     return { width: picture.width, height: picture.height, detections };
   }
 
@@ -238,10 +241,14 @@ export class Detector {
     const bbox = toPicture(box, picture.box, picture.width, picture.height);
     return {
       class_id: classId,
-      class_name: this.model.classNames[classId] ?? `class ${classId}`,
+      class_name: this.#nameOf(classId),
       confidence: round(score, 4),
       bbox: bbox.map((side) => round(side, 2)) as Detection['bbox'],
     };
+  }
+
+  #nameOf(classId: number): string {
+    return this.model.classNames[classId] ?? `class ${classId}`;
   }
 
   #observe(step: 'queue' | 'picture' | 'batch', since: number): number {

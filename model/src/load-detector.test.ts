@@ -37,12 +37,16 @@ const [red, green] = await Promise.all(
 );
 const pictures = [red, green, red, green, red].map((picture) => picture ?? Buffer.alloc(0));
 
-async function detect(model: ColourModelOptions, more: Partial<LoadOptions> = {}): Promise<PictureResult[]> {
+async function detect(
+  model: ColourModelOptions,
+  more: Partial<LoadOptions> = {},
+  shown = pictures,
+): Promise<PictureResult[]> {
   const path = await writeColourModel(join(folder, 'colours.onnx'), model);
   const detector = await loadDetector(path, { ...options, ...more });
   try {
     const { signal } = new AbortController();
-    return await detector.detect({ pictures, threshold: 0.5, client: 'test', signal });
+    return await detector.detect({ pictures: shown, threshold: 0.5, client: 'test', signal });
   } finally {
     await detector.close();
   }
@@ -73,6 +77,19 @@ test('a class may have a threshold of its own', async () => {
   const results = await detect({}, { detector: { ...options.detector, classThresholds } });
   const counts = results.map((result) => ('detections' in result ? result.detections.length : -1));
   expect(counts).toEqual([1, 0, 1, 0, 1]);
+});
+
+test('a threshold of its own may also be under that of the request', async () => {
+  const dark = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#660000' } })
+    .png()
+    .toBuffer();
+  const count = async (classThresholds: Map<string, number>) => {
+    const [result] = await detect({}, { detector: { ...options.detector, classThresholds } }, [dark]);
+    return result && 'detections' in result ? result.detections.length : -1;
+  };
+  expect(await count(new Map())).toBe(0);
+  expect(await count(new Map([['red', 0.3]]))).toBe(1);
+  expect(await count(new Map([['green', 0.3]]))).toBe(0);
 });
 
 test('names come from a file when the model has none', async () => {

@@ -5,6 +5,7 @@ import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Detector } from './detector.ts';
 import { devices } from './device.ts';
+import { GpuReader } from './gpu.ts';
 import { heads } from './heads/index.ts';
 import { type LoadOptions, loadDetector } from './load-detector.ts';
 import { ModelSet } from './model-set.ts';
@@ -40,7 +41,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
     'SHUTDOWN_GRACE_SECONDS',
   ]);
   let models: Pick<ModelSet, 'detectors' | 'close'> = { detectors: new Map(), close: async () => {} };
-  const metrics = createMetrics(() => models.detectors);
+  const metrics = createMetrics(() => models.detectors, await GpuReader.find());
   models = await openModels(options, {
     ...options,
     detector: {

@@ -67,11 +67,15 @@ test('a changed model takes the place of the old one without a failed request', 
   models.watch(10);
   const seen = new Set<string>();
   await replace('a.onnx', "{0: 'crimson', 1: 'green', 2: 'blue'}");
-  while (!seen.has('crimson')) {
-    const [result] = (await look(models, 'a')) ?? [];
-    const [detection] = result && 'detections' in result ? result.detections : [];
-    seen.add(detection?.class_name ?? 'nothing');
-  }
+  const client = async () => {
+    while (!seen.has('crimson')) {
+      const [result] = (await look(models, 'a')) ?? [];
+      const [detection] = result && 'detections' in result ? result.detections : [];
+      seen.add(detection?.class_name ?? 'nothing');
+    }
+  };
+  // More at once than the threads take, so that some wait when the model is swapped.
+  await Promise.all(Array.from({ length: 16 }, client));
   expect([...seen]).toEqual(['red', 'crimson']);
   expect(errors).toEqual([]);
 });

@@ -24,15 +24,19 @@ function picture(width: number, height: number): Promise<Buffer> {
     .toBuffer();
 }
 
-async function predict(pictures: Buffer[]) {
+function predictBody(pictures: Buffer[]): string {
   const frames = pictures.map((jpeg, index) => ({
     frame_number: index,
     frame_data: jpeg.toString('base64'),
   }));
+  return JSON.stringify({ stream_id: 'a', frames });
+}
+
+async function predict(pictures: Buffer[]) {
   const response = await fetch(new URL('/predict', server.url), {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ stream_id: 'a', frames }),
+    body: predictBody(pictures),
   });
   const { status, headers } = response;
   return { status, retryAfter: headers.get('retry-after'), body: await response.json() };
@@ -87,6 +91,22 @@ test('under overload each request gets its answer or 429, soon', async () => {
   await expectGoodAnswer();
 });
 
+test('a client with one frame does not wait for all frames of another behind the same address', async () => {
+  const answered: string[] = [];
+  const ask = async (client: string, frames: number) => {
+    const body = predictBody(Array.from({ length: frames }, () => small));
+    const headers = { 'content-type': 'application/json', 'x-client-id': client };
+    const response = await fetch(new URL('/predict', server.url), { method: 'POST', headers, body });
+    expect((await response.json()).results).toHaveLength(frames);
+    answered.push(client);
+  };
+  const before = await inferredBy(server.url);
+  const huge = ask('huge', 30);
+  await inferred(server.url, before + 1);
+  await Promise.all([huge, ask('small', 1)]);
+  expect(answered).toEqual(['small', 'huge']);
+});
+
 test('told to stop, it finishes what it has begun, then exits 0', async () => {
   const own = await startModel(['--threads', '1'], { SHUTDOWN_GRACE_SECONDS: '20' });
   const frames = Array.from({ length: 20 }, (_, index) => ({
@@ -110,7 +130,11 @@ test('told to stop, it finishes what it has begun, then exits 0', async () => {
 /** Waits until so many frames have been inferred. */
 async function inferred(url: string, count: number): Promise<void> {
   for (;;) {
-    const text = await (await fetch(new URL('/metrics', url))).text();
-    if (Number(/inference_batch_size_sum (\d+)/.exec(text)?.[1]) >= count) return;
+    if ((await inferredBy(url)) >= count) return;
   }
+}
+
+async function inferredBy(url: string): Promise<number> {
+  const text = await (await fetch(new URL('/metrics', url))).text();
+  return Number(/inference_batch_size_sum (\d+)/.exec(text)?.[1]);
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Candidate } from './head.ts';
-import { intersectionOverUnion, suppress } from './nms.ts';
+import { intersectionOverUnion, strongest, suppress } from './nms.ts';
 
 const options = { iou: 0.5, classAgnostic: false, maxDetections: 300 };
 const candidate = (score: number, box: Candidate['box'], classId = 0): Candidate => ({ classId, score, box });
@@ -28,6 +28,10 @@ test('boxes of different classes leave each other alone, unless told otherwise',
 test('a box that only a suppressed one covers remains', () => {
   const chain = [0, 3, 6].map((x, index) => candidate(0.9 - index / 10, [x, 0, x + 10, 10]));
   expect(suppress(chain, options)).toEqual([chain[0], chain[2]]);
+});
+
+test('of a model that suppresses by itself the best remain, overlapping or not', () => {
+  expect(strongest([right, left, leftShifted], { maxDetections: 2 })).toEqual([left, leftShifted]);
 });
 
 test('no more than maxDetections', () => {

@@ -27,6 +27,14 @@ export function suppress(candidates: readonly Candidate[], options: SuppressionO
   return kept;
 }
 
+/** For models that suppress by themselves. @returns the `maxDetections` best, best score first */
+export function strongest(
+  candidates: readonly Candidate[],
+  { maxDetections }: Pick<SuppressionOptions, 'maxDetections'>,
+): Candidate[] {
+  return candidates.toSorted((a, b) => b.score - a.score).slice(0, maxDetections);
+}
+
 /** @returns 0..1; 0 where both boxes are empty */
 export function intersectionOverUnion(a: Candidate['box'], b: Candidate['box']): number {
   const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);

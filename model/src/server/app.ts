@@ -3,7 +3,7 @@ import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import { describeError, RequestError } from './errors.ts';
 import { refuseDenseJson } from './json.ts';
 import { addOpenInference } from './open-inference.ts';
-import { addOpenApi } from './openapi.ts';
+import { addOpenApi, healthAnswers } from './openapi.ts';
 import { addPredict } from './predict.ts';
 import { addSageMaker } from './sagemaker.ts';
 import { detectorFor, type Service } from './service.ts';
@@ -60,7 +60,8 @@ function guardJson(app: FastifyInstance): void {
 }
 
 function addHealth(app: FastifyInstance, service: Service): void {
-  app.get('/health', { schema: { summary: 'Whether the models run, and where' } }, (_request, reply) => {
+  const schema = { summary: 'Whether the models run, and where', response: healthAnswers };
+  app.get('/health', { schema }, (_request, reply) => {
     const { model, device, fallback } = detectorFor(service);
     const isReady = service.isReady();
     reply.status(isReady ? 200 : 503);

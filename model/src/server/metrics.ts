@@ -1,8 +1,12 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Detector, DetectorOptions } from '../detector.ts';
+import type { GpuReader, GpuReading } from '../gpu.ts';
 
-/** What the server counts, for Prometheus. */
-export function createMetrics(detectors: () => ReadonlyMap<string, Detector>) {
+/**
+ * What the server counts, for Prometheus.
+ * @param gpus without it there are no metrics of GPUs
+ */
+export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gpus?: GpuReader) {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -68,11 +72,34 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>) {
       for (const [model, { queued }] of detectors()) this.set({ model }, queued);
     },
   });
+  if (gpus) addGpuMetrics(gpus, registry);
   const observers: Pick<DetectorOptions, 'observe' | 'observeBatch'> = {
     observe: (step, seconds) => steps.observe({ step }, seconds),
     observeBatch: (size) => batches.observe(size),
   };
   return { registry, requests, frames, errors, observers };
+}
+
+function addGpuMetrics(gpus: GpuReader, registry: Registry): void {
+  const addGauge = (name: string, help: string, value: (reading: GpuReading) => number | undefined) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ['gpu'],
+      registers: [registry],
+      async collect() {
+        const readings = await gpus.read();
+        this.reset();
+        for (const reading of readings) {
+          const known = value(reading);
+          if (known !== undefined) this.set({ gpu: reading.index }, known);
+        }
+      },
+    });
+  const whose = 'of the whole GPU, whoever uses it';
+  addGauge('inference_gpu_memory_used_bytes', `Memory in use ${whose}`, (gpu) => gpu.memoryUsedBytes);
+  addGauge('inference_gpu_memory_total_bytes', `Memory ${whose}`, (gpu) => gpu.memoryTotalBytes);
+  addGauge('inference_gpu_utilization_ratio', `Utilisation ${whose}`, (gpu) => gpu.utilisation);
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;

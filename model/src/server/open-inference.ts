@@ -2,7 +2,8 @@ import { crc32 } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { RequestError } from './errors.ts';
 import { INPUT_NAME, OUTPUT_NAME, readInferRequest } from './open-inference-codec.ts';
-import { detect, detectorFor, type Service } from './service.ts';
+import { errorAnswers, inferAnswer, modelAnswer } from './openapi.ts';
+import { detect, detectHeaders, detectorFor, type Service } from './service.ts';
 
 /** Header that says how many bytes of the body are JSON; the rest is binary. */
 const HEADER_LENGTH = 'inference-header-content-length';
@@ -10,6 +11,7 @@ const HEADER_LENGTH = 'inference-header-content-length';
 const inferHeaders = {
   type: 'object',
   properties: {
+    ...detectHeaders,
     [HEADER_LENGTH]: {
       type: 'integer',
       minimum: 0,
@@ -35,14 +37,29 @@ export async function addOpenInference(app: FastifyInstance, service: Service): 
     }));
     scope.get('/v2/health/live', () => ({ live: true }));
     scope.get('/v2/health/ready', (_request, reply) => ready(service, reply));
-    scope.get<ModelRoute>('/v2/models/:model', ({ params }) => describeModel(service, params.model));
+    scope.get<ModelRoute>(
+      '/v2/models/:model',
+      {
+        schema: {
+          summary: 'Inputs and outputs of a model',
+          response: { 200: modelAnswer, 404: errorAnswers[404] },
+        },
+      },
+      ({ params }) => describeModel(service, params.model),
+    );
     scope.get<ModelRoute>('/v2/models/:model/ready', ({ params }, reply) => {
       detectorFor(service, params.model);
       return ready(service, reply);
     });
     scope.post<ModelRoute & { Headers: { [HEADER_LENGTH]?: number } }>(
       '/v2/models/:model/infer',
-      { schema: { summary: 'Open Inference Protocol v2 inference, JSON or binary', headers: inferHeaders } },
+      {
+        schema: {
+          summary: 'Open Inference Protocol v2 inference, JSON or binary',
+          headers: inferHeaders,
+          response: { 200: inferAnswer, ...errorAnswers },
+        },
+      },
       (request, reply) => {
         // A number, as the schema says.
         const headerLength = request.headers[HEADER_LENGTH] as number | undefined;

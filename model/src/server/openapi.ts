@@ -23,6 +23,7 @@ const detection = {
 export const predictAnswer = {
   description: 'one result a frame, in their order; a frame that is no picture has an error in its place',
   type: 'object',
+  required: ['stream_id', 'model', 'results'],
   properties: {
     stream_id: { type: 'string' },
     model: { type: 'string' },
@@ -30,6 +31,7 @@ export const predictAnswer = {
       type: 'array',
       items: {
         type: 'object',
+        required: ['frame_number'],
         properties: {
           frame_number: { type: 'integer' },
           width: { type: 'integer' },
@@ -42,14 +44,72 @@ export const predictAnswer = {
   },
 };
 
+const health = (description: string) => ({
+  description,
+  type: 'object',
+  required: ['status', 'model', 'version', 'device'],
+  properties: {
+    status: { type: 'string', enum: ['healthy', 'unavailable'] },
+    model: { type: 'string', description: 'name of the default model' },
+    version: { type: 'string', description: "changes with the model file's content" },
+    device: { type: 'string', enum: ['cpu', 'cuda', 'tensorrt'] },
+    device_fallback: { type: 'string', description: 'why --device auto took the CPU' },
+  },
+});
+
+/** What `GET /health` answers. */
+export const healthAnswers = {
+  200: health('the models run'),
+  503: health('the server stops, or a model does not run'),
+};
+
 const errorAnswer = (description: string) => ({
   description,
   type: 'object',
+  required: ['error'],
   properties: {
     error: { type: 'string' },
     limit: { type: 'string', description: 'the setting that was exceeded' },
   },
 });
+
+const tensor = {
+  type: 'object',
+  required: ['name', 'datatype', 'shape'],
+  properties: {
+    name: { type: 'string' },
+    datatype: { type: 'string', enum: ['BYTES'] },
+    shape: { type: 'array', items: { type: 'integer' } },
+    data: { type: 'array', items: { type: 'string' } },
+  },
+};
+
+/** What the Open Inference Protocol says of a model. */
+export const modelAnswer = {
+  description: 'inputs and outputs of the model; -1 is any number of pictures',
+  type: 'object',
+  required: ['name', 'versions', 'platform', 'inputs', 'outputs'],
+  properties: {
+    name: { type: 'string' },
+    versions: { type: 'array', items: { type: 'string' } },
+    platform: { type: 'string' },
+    inputs: { type: 'array', items: tensor },
+    outputs: { type: 'array', items: tensor },
+  },
+};
+
+/** What an inference by the Open Inference Protocol answers. */
+export const inferAnswer = {
+  description: 'one element a picture, in their order: JSON with width, height and detections, or an error',
+  type: 'object',
+  required: ['model_name', 'model_version', 'outputs'],
+  properties: {
+    id: { type: 'string' },
+    model_name: { type: 'string' },
+    model_version: { type: 'string' },
+    outputs: { type: 'array', items: { ...tensor, required: [...tensor.required, 'data'] } },
+  },
+};
 
 /** What every route that infers may answer instead. */
 export const errorAnswers = {

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { errorAnswers, predictAnswer } from './openapi.ts';
-import { detect, detectorFor, type Service } from './service.ts';
+import { detect, detectHeaders, detectorFor, type Service } from './service.ts';
 
 export interface PredictRequest {
   stream_id: string;
@@ -37,6 +37,7 @@ export function addPredict(app: FastifyInstance, service: Service): void {
     {
       schema: {
         summary: 'Detect objects in frames',
+        headers: { type: 'object', properties: detectHeaders },
         body: predictBody,
         response: { 200: predictAnswer, ...errorAnswers },
       },

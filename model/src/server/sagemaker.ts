@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { infer } from './open-inference.ts';
+import { errorAnswers } from './openapi.ts';
 import { type PredictRequest, predict, predictBody } from './predict.ts';
 import type { Service } from './service.ts';
 
@@ -8,6 +9,11 @@ export const SAGEMAKER_PORT = 8080;
 
 /** Binary Open Inference requests as Triton takes them behind SageMaker, which lets no header of its own through. */
 const BINARY_TYPE = 'application/vnd.sagemaker-triton.binary+json';
+const invocationAnswer = {
+  description: 'the answer of /predict, or that of /v2/models/{model}/infer',
+  type: 'object',
+  additionalProperties: true,
+};
 /** Parameter of that type: bytes of the body that are JSON. */
 const HEADER_SIZE = /;\s*json-header-size=(\d+)/;
 
@@ -23,7 +29,14 @@ export function addSageMaker(app: FastifyInstance, service: Service): void {
   });
   app.post<{ Body: PredictRequest }>(
     '/invocations',
-    { schema: { body: { content: { 'application/json': { schema: predictBody } } } } },
+    {
+      schema: {
+        summary:
+          "SageMaker's way to infer: the body and answer of /predict, or a binary request of the protocol v2",
+        body: { content: { 'application/json': { schema: predictBody } } },
+        response: { 200: invocationAnswer, ...errorAnswers },
+      },
+    },
     (request, reply) => {
       const headerLength = HEADER_SIZE.exec(request.headers['content-type'] ?? '')?.[1];
       return headerLength

@@ -28,6 +28,17 @@ export interface Limits {
 
 /** Header with the longest time a client waits for its answer, milliseconds. */
 const TIMEOUT_HEADER = 'x-request-timeout-ms';
+/** Header that tells clients apart which come from one address, that of a load balancer say. */
+const CLIENT_HEADER = 'x-client-id';
+
+/** What {@link detect} reads of a request's headers, as JSON schema. */
+export const detectHeaders = {
+  [TIMEOUT_HEADER]: { type: 'number', description: 'longest time to wait for the answer, milliseconds' },
+  [CLIENT_HEADER]: {
+    type: 'string',
+    description: 'who asks: clients are served in turn; the address of the connection without it',
+  },
+} as const;
 
 /** @throws RequestError 404 when no model is called `name`; without a name the default model is meant */
 export function detectorFor(service: Service, name?: string): Detector {
@@ -57,7 +68,8 @@ export async function detect(
     );
   }
   const signal = endOf(http.request, http.reply);
-  const results = await detector.detect({ pictures, threshold, client: http.request.ip, signal });
+  const client = String(http.request.headers[CLIENT_HEADER] ?? http.request.ip);
+  const results = await detector.detect({ pictures, threshold, client, signal });
   for (const result of results)
     service.metrics.frames.inc({ result: 'error' in result ? 'error' : 'detected' });
   return results;
@@ -74,5 +86,5 @@ function endOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   if (!(timeout > 0 && timeout < 2 ** 31)) {
     throw new RequestError(400, `${TIMEOUT_HEADER} must be a number of milliseconds`);
   }
-  return AbortSignal.any([gone.signal, AbortSignal.timeout(timeout)]);
+  return AbortSignal.any([gone.signal, AbortSignal.timeout(Math.ceil(timeout))]);
 }
