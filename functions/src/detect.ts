@@ -78,7 +78,13 @@ function report(detected: readonly Received<DetectedFrame>[], inferenceMs: numbe
 }
 
 const logger = createLogger('detect');
-const config = readConfig(['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC', 'S3_PREFIX', ...SCENE_VARIABLES]);
+const config = readConfig([
+  'KAFKA_DETECTIONS_TOPIC',
+  'KAFKA_EVENTS_TOPIC',
+  'EVENT_CLIPS',
+  'S3_PREFIX',
+  ...SCENE_VARIABLES,
+]);
 const kafka = connectKafka('detect', logger);
 const send = createSend(orderedProducer(kafka));
 const hasScenes = SCENE_VARIABLES.some((name) => config[name] !== undefined);
@@ -94,6 +100,7 @@ export const handler = createDetect({
         prefix: config.S3_PREFIX,
         detectionsTopic: config.KAFKA_DETECTIONS_TOPIC,
         eventsTopic: config.KAFKA_EVENTS_TOPIC,
+        clips: config.EVENT_CLIPS === 'on',
         tail: createTail(kafka),
         send,
       })

@@ -1,11 +1,11 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { ConfigError, readConfig } from '@video-pipeline/config';
-import { fromLambdaRecord, type MSKEvent, type MSKRecord, recordsOf } from '@video-pipeline/frame';
-import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
+import type { MSKEvent } from '@video-pipeline/frame';
+import type { SceneEvent } from '@video-pipeline/scene';
 import { createQuarantine, createStore } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { inParallel } from './in-parallel.ts';
-import { type Failure, type FailureDependencies, setAside } from './records.ts';
+import { decodeEvents, type FailureDependencies, setAside } from './records.ts';
 import { createWebhook, type Webhook } from './webhook.ts';
 
 /** Puts events on a bus. @throws when not all are on it */
@@ -28,14 +28,8 @@ const BUS_ENTRIES = 10;
  */
 export function createNotify(dependencies: NotifyDependencies) {
   const { webhook, bus } = dependencies;
-  return async (event: MSKEvent): Promise<void> => {
-    const failures: Failure[] = [];
-    const events: { record: MSKRecord; event: SceneEvent }[] = [];
-    for (const record of recordsOf(event)) {
-      const parsed = parseSceneEvent(fromLambdaRecord(record).value);
-      if (parsed) events.push({ record, event: parsed });
-      else failures.push({ record, reason: 'is no event' });
-    }
+  return async (batch: MSKEvent): Promise<void> => {
+    const { events, failures } = decodeEvents(batch);
     await bus?.(events.map((one) => one.event));
     if (webhook) {
       const reasons = await inParallel(events, IN_WORK, (one) => webhook(one.event));
@@ -99,12 +93,12 @@ function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'bus'> {
 /** The handler as Lambda runs it, wired from the environment at its first batch. */
 export const handler = (() => {
   let notify: ReturnType<typeof createNotify> | undefined;
-  return async (event: MSKEvent): Promise<void> => {
+  return async (batch: MSKEvent): Promise<void> => {
     notify ??= createNotify({
       ...fromEnvironment(),
       quarantine: createQuarantine(createStore(), 'notify'),
       logger: createLogger('notify'),
     });
-    await notify(event);
+    await notify(batch);
   };
 })();

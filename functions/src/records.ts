@@ -9,6 +9,7 @@ import {
   type ReceivedRecord,
   recordsOf,
 } from '@video-pipeline/frame';
+import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
 import type { Quarantine } from '@video-pipeline/storage';
 import { emitMetrics, type Logger } from '@video-pipeline/telemetry';
 
@@ -40,6 +41,24 @@ export function decodeRecords<F extends Frame>(
     }
   }
   return { received, failures };
+}
+
+/** An event and the record it came in. */
+export interface ReceivedEvent {
+  record: MSKRecord;
+  event: SceneEvent;
+}
+
+/** Splits a batch of `events` into the events that it holds, in order, and the records that are none. */
+export function decodeEvents(batch: MSKEvent): { events: ReceivedEvent[]; failures: Failure[] } {
+  const events: ReceivedEvent[] = [];
+  const failures: Failure[] = [];
+  for (const record of recordsOf(batch)) {
+    const event = parseSceneEvent(fromLambdaRecord(record).value);
+    if (event) events.push({ record, event });
+    else failures.push({ record, reason: 'is no event' });
+  }
+  return { events, failures };
 }
 
 /** What {@link setAside} needs. */

@@ -134,6 +134,7 @@ function startProcess(
     prefix: 'annotated',
     detectionsTopic: 'detections',
     eventsTopic: 'events',
+    clips: true,
     tail: topics.tail,
     send: async (_topic, messages) => {
       fail('before events');

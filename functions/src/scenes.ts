@@ -1,6 +1,12 @@
 import { statSync } from 'node:fs';
 import { type Config, readStreamsText, streamsFileOf } from '@video-pipeline/config';
-import { type Checkpoint, checkpointOf, type DetectedFrame, type MSKEvent } from '@video-pipeline/frame';
+import {
+  type Checkpoint,
+  checkpointOf,
+  clipKey,
+  type DetectedFrame,
+  type MSKEvent,
+} from '@video-pipeline/frame';
 import type { Tail } from '@video-pipeline/kafka';
 import {
   type Filtered,
@@ -40,6 +46,8 @@ export interface ScenesDependencies {
   prefix: string;
   detectionsTopic: string;
   eventsTopic: string;
+  /** Whether a clip is made of each event, which then names it. */
+  clips: boolean;
   tail: Tail;
   send: Send;
 }
@@ -57,7 +65,7 @@ const NO_STATE = '';
 const PLAIN = sceneConfigSchema.parse({});
 
 export function createScenes(dependencies: ScenesDependencies): Scenes {
-  const { configs, allowedClasses, prefix, eventsTopic, send } = dependencies;
+  const { configs, allowedClasses, prefix, eventsTopic, clips, send } = dependencies;
   const history = new History();
 
   /** The scene as it was before the span; from memory, or from the topics when the stream was not here before. */
@@ -118,7 +126,9 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
       await Promise.all(
         streams.map(async ([streamId, list]) => {
           const known = await toldEvents(dependencies, streamId);
-          const fresh = list.filter(({ event_id }) => !known.has(event_id));
+          const fresh = list
+            .filter(({ event_id }) => !known.has(event_id))
+            .map((one) => (clips ? { ...one, clip_key: clipKey(one) } : one));
           await send(
             eventsTopic,
             fresh.map((one) => ({ key: streamId, value: JSON.stringify(one) })),

@@ -31,6 +31,8 @@ export const sceneEventSchema = z.object({
   count: z.number().int().optional(),
   /** S3 keys of the annotated frames that prove it, the oldest first. */
   frames: z.array(z.string()).min(1),
+  /** S3 key of its clip, where clips are made: an MP4, stored some seconds after the event is told. */
+  clip_key: z.string().optional(),
 });
 export type SceneEvent = z.infer<typeof sceneEventSchema>;
 

@@ -1,3 +1,4 @@
+import type { Config } from '@video-pipeline/config';
 import { annotatedSince, capturedAtOf } from '@video-pipeline/frame';
 import { isMissing, type Reader } from './reader.ts';
 
@@ -6,6 +7,22 @@ export interface Stretch {
   streamId: string;
   from: number;
   to: number;
+}
+
+/** Variables that say what belongs to a clip. */
+export const CLIP_VARIABLES = ['CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'] as const;
+export type ClipSettings = Config<(typeof CLIP_VARIABLES)[number]>;
+
+/** The latest time a JavaScript Date can hold, epoch milliseconds. */
+const MAX_TIME = 8.64e15;
+
+/** What a clip shows of a stream. @param at when it happened, epoch milliseconds */
+export function stretchAround(streamId: string, at: number, settings: ClipSettings): Stretch {
+  return {
+    streamId,
+    from: Math.max(0, at - settings.CLIP_BEFORE_SECONDS * 1000),
+    to: Math.min(MAX_TIME, at + settings.CLIP_AFTER_SECONDS * 1000),
+  };
 }
 
 /** An annotated picture as it is stored. */
@@ -47,7 +64,7 @@ export async function hasPictureSince(
 ): Promise<boolean> {
   const after = annotatedSince(prefix, streamId, time);
   const { objects } = await reader.page(`${prefix}/${streamId}/`, { after, limit: 1 });
-  return objects.length > 0;
+  return objects.some(({ key }) => capturedAtOf(key) >= time);
 }
 
 /** Keys sort by time, so that a listing begins where the stretch does and ends with it. */
@@ -56,11 +73,16 @@ async function keysOf(reader: Reader, prefix: string, { streamId, from, to }: St
   let after: string | undefined = annotatedSince(prefix, streamId, from);
   while (after !== undefined) {
     const { objects, next } = await reader.page(`${prefix}/${streamId}/`, { after });
-    const within = objects.map(({ key }) => key).filter((key) => capturedAtOf(key) <= to);
+    const within = objects.map(({ key }) => key).filter((key) => isWithin(key, from, to));
     keys.push(...within);
     after = within.length === objects.length ? next : undefined;
   }
   return keys;
+}
+
+function isWithin(key: string, from: number, to: number): boolean {
+  const capturedAt = capturedAtOf(key);
+  return capturedAt >= from && capturedAt <= to;
 }
 
 function thinned(keys: readonly string[], most: number): string[] {

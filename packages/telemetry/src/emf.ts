@@ -26,6 +26,10 @@ export const metricUnits = {
   Events: MetricUnit.Count,
   /** Events that the webhook took. */
   EventsDelivered: MetricUnit.Count,
+  /** Clips of events stored. */
+  ClipsStored: MetricUnit.Count,
+  /** Events of whose time no frame was stored. */
+  ClipsMissing: MetricUnit.Count,
   /** One inference call, for all frames of the stream's batch. */
   InferenceTime: MetricUnit.Milliseconds,
   /** Frames stored in S3. */

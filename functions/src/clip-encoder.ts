@@ -1,0 +1,234 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  AV_CODEC_FLAG_FRAME_DURATION,
+  AV_CODEC_FLAG_GLOBAL_HEADER,
+  AV_CODEC_ID_MJPEG,
+  AV_PIX_FMT_YUV420P,
+  AVCOL_RANGE_MPEG,
+  AVCOL_SPC_BT470BG,
+  AVIO_FLAG_WRITE,
+  type AVPixelFormat,
+  FF_ENCODER_LIBX264,
+  SWS_BILINEAR,
+} from 'node-av/constants';
+import {
+  Codec,
+  CodecContext,
+  FFmpegError,
+  FormatContext,
+  Frame,
+  IOContext,
+  Packet,
+  Rational,
+  SoftwareScaleContext,
+} from 'node-av/lib';
+
+/** A picture of a clip. */
+export interface TimedPicture {
+  /** When it is shown, epoch milliseconds. */
+  capturedAt: number;
+  jpeg: Buffer;
+}
+
+/** A picture that no clip can be made of, however often it is tried. */
+export class ClipError extends Error {
+  override readonly name = 'ClipError';
+}
+
+/** Wider pictures are made so wide, pixels; so that the labels can still be read. */
+const MAX_WIDTH = 1280;
+const TICKS_PER_SECOND = 1000;
+const TIME_BASE = { num: 1, den: TICKS_PER_SECOND };
+/** How long a picture is shown that is the only one, milliseconds. */
+const ONLY_ONE_MS = 1_000;
+/** Pictures from one key frame to the next: where a player may jump to. */
+const GOP = 20;
+/** Of libx264: sharp enough for labels, at about 1 MB for 6 s of 720p. */
+const OPTIONS = { preset: 'veryfast', crf: '26' };
+
+/**
+ * Makes an MP4 that every browser plays: H.264 in 4:2:0, the index before the pictures. Each picture is shown at its time,
+ * the last one for as long as the others on average; of pictures of one time the first counts. The same pictures
+ * give the same bytes.
+ * @param pictures in the order of time; those of another size are scaled to the first one's
+ * @throws ClipError for a picture that is no JPEG, and for none at all; FFmpegError
+ */
+export async function encodeClip(pictures: readonly TimedPicture[]): Promise<Buffer> {
+  const rising = pictures.filter(({ capturedAt }, i) => capturedAt > (pictures[i - 1]?.capturedAt ?? -1));
+  const [first] = rising;
+  if (!first) throw new ClipError('there are no pictures');
+  // The index comes first only where the muxer can read what it wrote: a file.
+  const folder = await mkdtemp(join(tmpdir(), 'clip-'));
+  try {
+    const path = join(folder, 'clip.mp4');
+    await writeClip(path, rising, first);
+    return await readFile(path);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function writeClip(
+  path: string,
+  pictures: readonly TimedPicture[],
+  first: TimedPicture,
+): Promise<void> {
+  using reader = new PictureReader();
+  const { width, height } = await reader.decode(first.jpeg);
+  const scale = Math.min(1, MAX_WIDTH / width);
+  const size = { width: even(width * scale), height: even(height * scale) };
+  const span = (pictures.at(-1) ?? first).capturedAt - first.capturedAt;
+  const interval = span / (pictures.length - 1) || ONLY_ONE_MS;
+  await using writer = new ClipWriter(path, size, interval);
+  for (const [i, { capturedAt, jpeg }] of pictures.entries()) {
+    const until = pictures[i + 1]?.capturedAt ?? capturedAt + Math.round(interval);
+    const picture = await reader.read(jpeg, size);
+    picture.pts = BigInt(capturedAt - first.capturedAt);
+    picture.duration = BigInt(until - capturedAt);
+    await writer.write(picture);
+  }
+  await writer.finish();
+}
+
+/** To the nearest even number: 4:2:0 has one colour for two by two pixels. */
+const even = (side: number) => Math.max(2, 2 * Math.round(side / 2));
+
+interface Size {
+  width: number;
+  height: number;
+}
+
+/** Decodes JPEGs, one after another, into what the encoder takes. */
+class PictureReader implements Disposable {
+  readonly #decoder = new CodecContext();
+  readonly #packet = new Packet();
+  readonly #decoded = new Frame();
+  readonly #scaled = new Frame();
+  #scaler: SoftwareScaleContext | undefined;
+  #scales = '';
+
+  constructor() {
+    const codec = Codec.findDecoder(AV_CODEC_ID_MJPEG);
+    if (!codec) throw new Error('this build of FFmpeg has no JPEG decoder');
+    this.#decoder.allocContext3(codec);
+    this.#decoder.threadCount = 1;
+    FFmpegError.throwIfError(this.#decoder.open2Sync(codec), 'open the JPEG decoder');
+    for (const one of [this.#packet, this.#decoded, this.#scaled]) one.alloc();
+  }
+
+  /** @returns the picture as it is; it lasts until the next call. @throws ClipError */
+  async decode(jpeg: Buffer): Promise<Frame> {
+    this.#packet.unref();
+    this.#packet.data = jpeg;
+    let code = await this.#decoder.sendPacket(this.#packet);
+    if (code >= 0) code = await this.#decoder.receiveFrame(this.#decoded);
+    if (code < 0) throw new ClipError(`a frame is no JPEG: ${FFmpegError.strerror(code)}`);
+    return this.#decoded;
+  }
+
+  /** @returns the picture in 4:2:0 and limited range; it is the caller's until the next call. @throws ClipError */
+  async read(jpeg: Buffer, { width, height }: Size): Promise<Frame> {
+    const picture = await this.decode(jpeg);
+    const scales = `${picture.width}x${picture.height} ${picture.format}`;
+    if (scales !== this.#scales) {
+      this.#scaler?.freeContext();
+      this.#scaler = new SoftwareScaleContext();
+      const format = picture.format as AVPixelFormat;
+      this.#scaler.getContext(
+        picture.width,
+        picture.height,
+        format,
+        width,
+        height,
+        AV_PIX_FMT_YUV420P,
+        SWS_BILINEAR,
+      );
+      this.#scales = scales;
+    }
+    // The encoder may still hold the one before.
+    this.#scaled.unref();
+    Object.assign(this.#scaled, { width, height, format: AV_PIX_FMT_YUV420P });
+    FFmpegError.throwIfError(this.#scaled.getBuffer(), 'allocate a picture');
+    FFmpegError.throwIfError((await this.#scaler?.scaleFrame(this.#scaled, picture)) ?? 0, 'scale a picture');
+    return this.#scaled;
+  }
+
+  [Symbol.dispose](): void {
+    this.#scaler?.freeContext();
+    for (const one of [this.#packet, this.#decoded, this.#scaled]) one.free();
+    this.#decoder.freeContext();
+  }
+}
+
+/** Encodes pictures into an MP4 file. */
+class ClipWriter implements AsyncDisposable {
+  readonly #encoder = new CodecContext();
+  readonly #output = new FormatContext();
+  readonly #file = new IOContext();
+  readonly #packet = new Packet();
+
+  /** @param interval between pictures on average, milliseconds */
+  constructor(path: string, { width, height }: Size, interval: number) {
+    const codec = Codec.findEncoderByName(FF_ENCODER_LIBX264);
+    if (!codec) throw new Error('this build of FFmpeg has no H.264 encoder');
+    this.#encoder.allocContext3(codec);
+    Object.assign(this.#encoder, {
+      width,
+      height,
+      pixelFormat: AV_PIX_FMT_YUV420P,
+      // The matrix is JFIF's still.
+      colorSpace: AVCOL_SPC_BT470BG,
+      colorRange: AVCOL_RANGE_MPEG,
+      timeBase: new Rational(TIME_BASE.num, TIME_BASE.den),
+      // Not of the ticks: decoders refuse the level that a thousand pictures a second would need.
+      framerate: new Rational(TICKS_PER_SECOND, Math.round(interval)),
+      gopSize: GOP,
+      maxBFrames: 0,
+      threadCount: 1,
+    });
+    // A last picture without a duration would end when it begins, and never be shown.
+    this.#encoder.setFlags(AV_CODEC_FLAG_GLOBAL_HEADER, AV_CODEC_FLAG_FRAME_DURATION);
+    for (const [name, value] of Object.entries(OPTIONS)) this.#encoder.setOption(name, value);
+    FFmpegError.throwIfError(this.#encoder.open2Sync(codec), 'open the H.264 encoder');
+
+    FFmpegError.throwIfError(this.#output.allocOutputContext2(null, 'mp4', path), 'open MP4');
+    const stream = this.#output.newStream();
+    FFmpegError.throwIfError(stream.codecpar.fromContext(this.#encoder), 'describe the stream');
+    stream.timeBase = new Rational(TIME_BASE.num, TIME_BASE.den);
+    FFmpegError.throwIfError(this.#file.open2Sync(path, AVIO_FLAG_WRITE), `open ${path}`);
+    this.#output.pb = this.#file;
+    FFmpegError.throwIfError(this.#output.setOption('movflags', '+faststart'), 'put the index first');
+    FFmpegError.throwIfError(this.#output.writeHeaderSync(), 'write the header');
+    this.#packet.alloc();
+  }
+
+  async write(picture: Frame): Promise<void> {
+    FFmpegError.throwIfError(await this.#encoder.sendFrame(picture), 'encode');
+    await this.#drain();
+  }
+
+  async finish(): Promise<void> {
+    FFmpegError.throwIfError(await this.#encoder.sendFrame(null), 'encode');
+    await this.#drain();
+    FFmpegError.throwIfError(await this.#output.writeTrailer(), 'write the index');
+  }
+
+  async #drain(): Promise<void> {
+    const [stream] = this.#output.streams;
+    while ((await this.#encoder.receivePacket(this.#packet)) >= 0) {
+      this.#packet.streamIndex = 0;
+      if (stream) this.#packet.rescaleTs(TIME_BASE, stream.timeBase);
+      FFmpegError.throwIfError(await this.#output.interleavedWriteFrame(this.#packet), 'write');
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#output.pb = null;
+    await this.#file.closep();
+    this.#output.freeContext();
+    this.#packet.free();
+    this.#encoder.freeContext();
+  }
+}

@@ -1,0 +1,169 @@
+import { annotatedKey, clipKey, type MSKEvent, toLambdaRecord } from '@video-pipeline/frame';
+import type { SceneEvent } from '@video-pipeline/scene';
+import type { Reader, StoredObject } from '@video-pipeline/storage';
+import { parseMetrics } from '@video-pipeline/telemetry';
+import { AV_LOG_QUIET } from 'node-av/constants';
+import { Log } from 'node-av/lib';
+import sharp from 'sharp';
+import { beforeEach, expect, test, vi } from 'vitest';
+import { createClip } from './clip.ts';
+
+Log.setLevel(AV_LOG_QUIET);
+const metrics: ReturnType<typeof parseMetrics>[] = [];
+vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+  for (const line of String(text).trim().split('\n')) metrics.push(parseMetrics(line));
+  return true;
+});
+beforeEach(() => {
+  metrics.splice(0);
+  vi.useFakeTimers({ toFake: ['Date'], now: NOW });
+});
+
+const NOW = Date.UTC(2026, 10, 25, 12);
+/** When it happened: long before it was told, as in a replay. */
+const AT = Date.UTC(2026, 10, 25, 7);
+const jpeg = await sharp({ create: { width: 64, height: 48, channels: 3, background: 'grey' } })
+  .jpeg()
+  .toBuffer();
+
+const eventOf = (streamId: string, at = AT): SceneEvent => ({
+  event_id: at.toString(16).padStart(32, '0'),
+  type: 'entered_zone',
+  rule: 'in',
+  stream_id: streamId,
+  at,
+  frames: ['annotated/a.jpg'],
+});
+
+function batchOf(values: string[], timestamp = NOW): MSKEvent {
+  const records = values.map((value, offset) =>
+    toLambdaRecord(
+      { topic: 'events', partition: 0, offset: String(offset), timestamp },
+      { key: 'yard', value: Buffer.from(value) },
+    ),
+  );
+  return {
+    eventSource: 'aws:kafka',
+    eventSourceArn: '',
+    bootstrapServers: '',
+    records: { 'events-0': records },
+  };
+}
+
+/** A function on a bucket in memory, whose clock only runs while it waits. */
+function setUp() {
+  const pictures = new Map<string, Buffer>();
+  const stored: StoredObject[] = [];
+  const waits: number[] = [];
+  const warnings: string[] = [];
+  const quarantined: string[] = [];
+  const reader: Reader = {
+    async page(prefix, { after = '', limit = 1000 } = {}) {
+      const keys = [...pictures.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
+      return { objects: keys.slice(0, limit).map((key) => ({ key, stored: 0, etag: '' })) };
+    },
+    read: async (key) => pictures.get(key) ?? Buffer.of(),
+  };
+  const add = (streamId: string, offset: number, body = jpeg) =>
+    pictures.set(annotatedKey('annotated', { streamId, capturedAt: AT + offset, frameNumber: 0 }), body);
+  let onWait = () => {};
+  const clip = createClip({
+    store: { put: async (object) => void stored.push(object) },
+    reader,
+    prefix: 'annotated',
+    settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1 },
+    sleep: async (ms) => {
+      waits.push(ms);
+      vi.setSystemTime(Date.now() + ms);
+      onWait();
+    },
+    quarantine: async (_record, reason) => void quarantined.push(reason),
+    logger: { warn: (message) => void warnings.push(String(message)) },
+  });
+  const fill = (streamId: string, from: number, to: number) => {
+    for (let offset = from; offset <= to; offset += 100) add(streamId, offset);
+  };
+  return {
+    clip,
+    stored,
+    waits,
+    warnings,
+    quarantined,
+    add,
+    fill,
+    whileWaiting(work: () => void) {
+      onWait = work;
+    },
+  };
+}
+
+const counts = (stream: string) => metrics.find((one) => one?.stream === stream)?.values;
+
+test('a clip is stored under the key that its event has, once its last frame is stored', async () => {
+  const { clip, stored, waits, fill, whileWaiting } = setUp();
+  fill('yard', -2_000, 500);
+  whileWaiting(() => {
+    if (waits.length === 3) fill('yard', 600, 2_000);
+  });
+  await clip(batchOf([JSON.stringify(eventOf('yard'))]));
+  expect(stored.map(({ key, contentType }) => [key, contentType])).toEqual([
+    [clipKey(eventOf('yard')), 'video/mp4'],
+  ]);
+  expect(waits).toEqual([1_000, 1_000, 1_000, 500]);
+  expect(counts('yard')).toEqual({ ClipsStored: [1], ClipsMissing: [0] });
+});
+
+test('what is stored within the grace is taken; an event told long ago is not waited for', async () => {
+  const { clip, stored, waits, fill } = setUp();
+  fill('yard', -500, 300);
+  await clip(batchOf([JSON.stringify(eventOf('yard'))]));
+  // One second after the event, and twenty of grace.
+  expect(waits.reduce((sum, ms) => sum + ms, 0)).toBe(21_000);
+  await clip(batchOf([JSON.stringify(eventOf('yard'))], NOW - 60_000));
+  expect(waits).toHaveLength(21);
+  expect(stored).toHaveLength(2);
+  expect(stored[0]?.body).toEqual(stored[1]?.body);
+  // A broker's clock that is ahead makes no wait longer.
+  await clip(batchOf([JSON.stringify(eventOf('yard'))], NOW + 10 ** 9));
+  expect(waits).toHaveLength(42);
+});
+
+test('an event without any frame is logged and counted, and the others get their clips', async () => {
+  const { clip, stored, warnings, quarantined, fill } = setUp();
+  fill('yard', -1_000, 1_500);
+  const events = [eventOf('away'), eventOf('yard'), eventOf('yard', AT + 300)];
+  await clip(batchOf(events.map((one) => JSON.stringify(one))));
+  expect(stored.map(({ key }) => key).sort()).toEqual(events.slice(1).map(clipKey).sort());
+  expect(warnings).toEqual([expect.stringContaining("of stream 'away'")]);
+  expect(quarantined).toEqual([]);
+  expect(counts('away')).toEqual({ ClipsStored: [0], ClipsMissing: [1] });
+  expect(counts('yard')).toEqual({ ClipsStored: [2], ClipsMissing: [0] });
+});
+
+test('what is no event, and an event whose frames are no pictures, goes to failed/ and holds up nobody', async () => {
+  const { clip, stored, quarantined, fill, add } = setUp();
+  fill('yard', -1_000, 1_500);
+  fill('gate', -1_000, 1_500);
+  add('gate', 0, Buffer.from('no JPEG'));
+  const events = [eventOf('gate'), { ...eventOf('yard'), at: 8.64e15 }, eventOf('yard')];
+  await clip(batchOf(['{}', ...events.map((one) => JSON.stringify(one))]));
+  expect(stored.map(({ key }) => key)).toEqual([clipKey(eventOf('yard'))]);
+  expect(quarantined).toEqual(['is no event', expect.stringMatching(/^a frame is no JPEG: /)]);
+});
+
+test('a bucket that is away fails the batch, to be delivered again', async () => {
+  const { fill } = setUp();
+  fill('yard', -1_000, 1_500);
+  const away = async () => {
+    throw new Error('503 Slow Down');
+  };
+  const clip = createClip({
+    store: { put: away },
+    reader: { page: away, read: away },
+    prefix: 'annotated',
+    settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1 },
+    quarantine: async () => {},
+    logger: { warn() {} },
+  });
+  await expect(clip(batchOf([JSON.stringify(eventOf('yard'))]))).rejects.toThrow('503 Slow Down');
+});

@@ -1,0 +1,134 @@
+import { setTimeout } from 'node:timers/promises';
+import { readConfig } from '@video-pipeline/config';
+import { clipKey, type MSKEvent } from '@video-pipeline/frame';
+import {
+  CLIP_VARIABLES,
+  type ClipSettings,
+  createQuarantine,
+  createReader,
+  createStore,
+  hasPictureSince,
+  picturesOf,
+  type Reader,
+  type Store,
+  type Stretch,
+  stretchAround,
+} from '@video-pipeline/storage';
+import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
+import { AV_LOG_QUIET } from 'node-av/constants';
+import { Log } from 'node-av/lib';
+import { ClipError, encodeClip } from './clip-encoder.ts';
+import { inParallel } from './in-parallel.ts';
+import {
+  decodeEvents,
+  type Failure,
+  type FailureDependencies,
+  type ReceivedEvent,
+  setAside,
+} from './records.ts';
+
+export interface ClipDependencies extends FailureDependencies {
+  store: Store;
+  reader: Reader;
+  /** First folder of annotated frames. */
+  prefix: string;
+  settings: ClipSettings;
+  /** Waits, milliseconds; left out, on the clock. */
+  sleep?: (ms: number) => Promise<unknown>;
+}
+
+/** What became of an event. */
+type Outcome = 'stored' | 'missing' | Failure;
+
+/** Events in work at once: most of them wait for frames. */
+const IN_WORK = 8;
+/** Of more, as many are taken evenly: 15 s at 10 frames a second. */
+const MAX_PICTURES = 150;
+const POLL_MS = 1_000;
+/** Frames of a batch are stored side by side: those before the newest may come so much later. */
+const SETTLE_MS = 500;
+/** From capture to stored frame, at most: two batch windows of 5 s, and some work. What is there then is all there is. */
+const GRACE_MS = 20_000;
+
+/**
+ * The Lambda that films events: of each record of `events`, the annotated frames from before it to after it become an MP4
+ * in `clips/`, once they are stored. Frames that are missing are left out; of an event without any there is no clip. An event
+ * that is delivered again overwrites its clip.
+ */
+export function createClip(dependencies: ClipDependencies) {
+  const { store, reader, prefix, settings, logger } = dependencies;
+  const film = async ({ record, event }: ReceivedEvent, arrived: number): Promise<Outcome> => {
+    const stretch = stretchAround(event.stream_id, event.at, settings);
+    await untilStored(stretch, Math.min(record.timestamp, arrived), dependencies);
+    const pictures = await picturesOf(reader, prefix, stretch, MAX_PICTURES);
+    if (pictures.length === 0) {
+      logger.warn(`no frame is stored of the time of event ${event.event_id} of stream '${event.stream_id}'`);
+      return 'missing';
+    }
+    try {
+      const body = await encodeClip(pictures);
+      await store.put({ key: clipKey(event), body, contentType: 'video/mp4' });
+    } catch (error) {
+      if (error instanceof ClipError) return { record, reason: error.message };
+      throw error;
+    }
+    return 'stored';
+  };
+
+  return async (batch: MSKEvent): Promise<void> => {
+    const arrived = Date.now();
+    const { events, failures } = decodeEvents(batch);
+    const outcomes = await inParallel(events, IN_WORK, (one) => film(one, arrived));
+    failures.push(...outcomes.filter((outcome) => typeof outcome === 'object'));
+    await setAside('clip', failures, dependencies);
+    report(events, outcomes);
+  };
+}
+
+/** Waits until the last frames of a stretch are stored, or are not to be expected any more. @param told when the event was */
+async function untilStored(
+  { streamId, to }: Stretch,
+  told: number,
+  { reader, prefix, settings, sleep = setTimeout }: ClipDependencies,
+): Promise<void> {
+  const deadline = told + settings.CLIP_AFTER_SECONDS * 1000 + GRACE_MS;
+  while (Date.now() < deadline) {
+    if (await hasPictureSince(reader, prefix, streamId, to)) {
+      await sleep(SETTLE_MS);
+      return;
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+function report(events: readonly ReceivedEvent[], outcomes: readonly Outcome[]): void {
+  const indices = Map.groupBy(events.keys(), (index) => events[index]?.event.stream_id ?? '');
+  for (const [stream, ofStream] of indices) {
+    const count = (kind: Outcome) => ofStream.filter((index) => outcomes[index] === kind).length;
+    emitMetrics('clip', stream, { ClipsStored: count('stored'), ClipsMissing: count('missing') });
+  }
+}
+
+/** The handler as Lambda runs it, wired from the environment at its first batch. */
+export const handler = (() => {
+  let clip: ReturnType<typeof createClip> | undefined;
+  return async (batch: MSKEvent): Promise<void> => {
+    clip ??= fromEnvironment();
+    await clip(batch);
+  };
+})();
+
+function fromEnvironment(): ReturnType<typeof createClip> {
+  // What FFmpeg has to say of every clip is no log line of ours.
+  Log.setLevel(AV_LOG_QUIET);
+  const { S3_PREFIX: prefix, ...settings } = readConfig(['S3_PREFIX', ...CLIP_VARIABLES]);
+  const store = createStore();
+  return createClip({
+    store,
+    reader: createReader(),
+    prefix,
+    settings,
+    quarantine: createQuarantine(store, 'clip'),
+    logger: createLogger('clip'),
+  });
+}
