@@ -1,3 +1,4 @@
+import { FRAMES_IN_WORK } from '../functions/src/in-parallel.ts';
 import { estimate } from './costs.ts';
 import { pipeline } from './settings.ts';
 import { type Stage, stageOf } from './stages.ts';
@@ -35,9 +36,8 @@ const TARGET_FULLEST = 0.9;
 const MB_PER_VCPU = 1769;
 /** Of one invocation, whatever it holds: network, and Kafka's acknowledgement. An assumption. */
 const FIXED_MS = 20;
-/** One PUT, of which annotate has four under way. An assumption. */
+/** One PUT. An assumption. */
 const PUT_MS = 30;
-const PUTS_IN_WORK = 4;
 /** Sustained ingress of one `express.m7g.large`; the larger sizes hold as many times as much as they cost. */
 const EXPRESS_MB = 15.6;
 const EXPRESS_SIZES = { large: 1, xlarge: 2, '2xlarge': 4, '4xlarge': 8, '8xlarge': 16, '16xlarge': 32 };
@@ -185,7 +185,7 @@ function durations(
   // The wait for a busy server with even service times: Pollaczek and Khinchine's formula for M/D/1.
   const inference = ((batch * 1000) / gpuFps) * (1 + TARGET / (2 * (1 - TARGET)));
   const drawing = cpu(MEASURED.cpuMs.annotate, functions.annotate.memoryMb);
-  const storing = (batch * PUT_MS) / PUTS_IN_WORK;
+  const storing = (batch * PUT_MS) / FRAMES_IN_WORK;
   return {
     detect: (FIXED_MS + cpu(MEASURED.cpuMs.detect, functions.detect.memoryMb) + inference) / 1000,
     annotate: (FIXED_MS + Math.max(drawing, storing)) / 1000,

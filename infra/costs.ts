@@ -1,4 +1,4 @@
-import type { Stage } from './stages.ts';
+import { endpointsOf, HOST_SIZES, type Stage } from './stages.ts';
 
 /** List prices in us-east-1, US dollars, as of 2026-11; taxes, transfer between zones and free tiers are left out. */
 const PRICE = {
@@ -23,6 +23,11 @@ const PRICE = {
     networkLoadBalancer: 0.0225,
     fargateCpuArm: 0.03238,
     fargateGbArm: 0.00356,
+    'm7g.large': 0.0816,
+    'm7g.xlarge': 0.1632,
+    'm7g.2xlarge': 0.3264,
+    // With one unit of its capacity.
+    applicationLoadBalancer: 0.0225 + 0.008,
   },
   perGbMonth: { broker: 0.1, expressBroker: 0.1, s3: 0.023 },
   perGb: { nat: 0.045, logs: 0.5, expressWritten: 0.01 },
@@ -44,8 +49,9 @@ export interface Work {
 }
 const ASSUMED: Work = { ...BATCH_SECONDS, putsPerFrame: 1 };
 const SPOT_SHARE = 0.3;
-const INTERFACE_ENDPOINTS = 8;
 const METRICS_PER_STREAM = 12;
+/** Memory of an EC2 instance that is not for tasks. */
+const SYSTEM_GB = 0.5;
 
 export interface Estimate {
   /** Dollars a month, by what they are paid for. */
@@ -61,10 +67,6 @@ export function estimate(stage: Stage, work = ASSUMED): Estimate {
   const batches = frames / 25;
   const storedGb =
     Math.min(frames, load.streams * load.frameRate * 86_400 * store.annotatedDays) * load.frameKb * 1e-6;
-  const tasks = Math.ceil(load.streams / ingest.streamsPerTask) + (ingest.testCamera ? 0.5 : 0);
-  const taskHour =
-    Number.parseFloat(ingest.cpu) * PRICE.perHour.fargateCpuArm +
-    Number.parseFloat(ingest.memory) * PRICE.perHour.fargateGbArm;
   const { detect, annotate } = stage.functions;
   const lambdaGbSeconds =
     (batches * (work.detect * detect.memoryMb + work.annotate * annotate.memoryMb)) / 1024;
@@ -75,14 +77,10 @@ export function estimate(stage: Stage, work = ASSUMED): Estimate {
     { item: `NAT (${network.nat})`, usd: network.zones * (nat + PRICE.perHour.publicAddress) * hours },
     {
       item: 'interface endpoints',
-      usd: network.endpoints
-        ? INTERFACE_ENDPOINTS * network.zones * PRICE.perHour.interfaceEndpoint * hours
-        : 0,
+      usd: endpointsOf(stage).length * network.zones * PRICE.perHour.interfaceEndpoint * hours,
     },
-    {
-      item: 'ingest (Fargate)',
-      usd: tasks * taskHour * hours * (ingest.capacity === 'spot' ? SPOT_SHARE : 1),
-    },
+    { item: `ingest (${ingest.capacity})`, usd: ingestCost(stage) },
+    { item: 'console', usd: consoleCost(stage) },
     {
       item: 'Lambda',
       usd: lambdaGbSeconds * PRICE.lambdaGbSecondArm + (2 * batches * PRICE.perMillion.lambda) / 1e6,
@@ -98,6 +96,42 @@ export function estimate(stage: Stage, work = ASSUMED): Estimate {
   ];
   return { items: items.filter(({ usd }) => usd > 0), assumptions: assumptions(stage, frames, work) };
 }
+
+/** Tasks of ingest that one of its EC2 instances holds: by CPU, by memory less the system's own, by interfaces. */
+export function tasksPerHost({ cpu, memory }: Stage['ingest'], instance: keyof typeof HOST_SIZES): number {
+  const size = HOST_SIZES[instance];
+  return Math.min(
+    Math.floor(size.vcpu / Number.parseFloat(cpu)),
+    Math.floor((size.memoryGb - SYSTEM_GB) / Number.parseFloat(memory)),
+    size.interfaces - 1,
+  );
+}
+
+function ingestCost({ ingest, load }: Stage): number {
+  const tasks = Math.ceil(load.streams / ingest.streamsPerTask);
+  const spot = load.stageHours * SPOT_SHARE;
+  // A quarter of a vCPU and half a gigabyte.
+  const testCamera = ingest.testCamera ? taskHour(0.25, 0.5) * spot : 0;
+  if (ingest.capacity === 'ec2') {
+    const hosts = Math.ceil(tasks / tasksPerHost(ingest, ingest.instance));
+    return hosts * PRICE.perHour[ingest.instance] * load.stageHours + testCamera;
+  }
+  const hours = ingest.capacity === 'spot' ? spot : load.stageHours;
+  return (
+    tasks * taskHour(Number.parseFloat(ingest.cpu), Number.parseFloat(ingest.memory)) * hours + testCamera
+  );
+}
+
+/** Load balancer with an address a zone, and the task behind it; Cognito asks nothing for the first 10,000 users. */
+function consoleCost({ console, network, load }: Stage): number {
+  if (!console) return 0;
+  const { applicationLoadBalancer, publicAddress } = PRICE.perHour;
+  const hour = applicationLoadBalancer + network.zones * publicAddress + taskHour(0.5, 1);
+  return hour * load.stageHours;
+}
+
+const taskHour = (vcpu: number, memoryGb: number) =>
+  vcpu * PRICE.perHour.fargateCpuArm + memoryGb * PRICE.perHour.fargateGbArm;
 
 function kafkaCost({ kafka, load }: Stage): number {
   const hours = load.stageHours;

@@ -9,7 +9,7 @@ import {
 import { createQuarantine, createStore, type Store } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { annotateJpeg, PictureError } from './drawing/annotate-jpeg.ts';
-import { inParallel } from './in-parallel.ts';
+import { FRAMES_IN_WORK, inParallel } from './in-parallel.ts';
 import {
   byStream,
   decodeRecords,
@@ -31,9 +31,6 @@ interface Stored extends Received<DetectedFrame> {
   /** From capture to acknowledgement, milliseconds. */
   latencyMs: number;
 }
-
-/** Frames in work at once: while some are drawn, others are on their way to S3. */
-const IN_WORK = 4;
 
 /**
  * The Lambda that draws and stores: each frame of `detections` becomes a JPEG with its boxes, each stream of the batch
@@ -57,7 +54,7 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
   return async (event: MSKEvent): Promise<void> => {
     const { received, failures } = decodeRecords(event, decodeDetectedFrame);
     const stored: Stored[] = [];
-    for (const outcome of await inParallel(received, IN_WORK, annotate)) {
+    for (const outcome of await inParallel(received, FRAMES_IN_WORK, annotate)) {
       if ('reason' in outcome) failures.push(outcome);
       else stored.push(outcome);
     }

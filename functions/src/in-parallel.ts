@@ -1,3 +1,6 @@
+/** Frames that annotate has in work at once: while some are drawn, others are on their way to S3. */
+export const FRAMES_IN_WORK = 4;
+
 /**
  * Works on the items side by side, at most `limit` at a time, begun in order.
  * @returns the results, in the items' order
