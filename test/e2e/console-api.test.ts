@@ -243,12 +243,14 @@ describe('the scene of a stream', () => {
     [0.4, 0.1],
     [0.4, 0.9],
   ];
-  const save = (stream: string, body: unknown, headers: Record<string, string> = {}) =>
-    get(`/api/streams/${stream}/zones`, {
-      method: 'POST',
-      body: typeof body === 'string' ? body : JSON.stringify(body),
+  const send = (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) =>
+    get(`/api/streams/${path}`, {
+      method,
       headers: { 'content-type': 'application/json', origin: fixture.url, ...headers },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
+  const save = (stream: string, body: unknown, headers: Record<string, string> = {}) =>
+    send('POST', `${stream}/zones`, body, headers);
   const refusal = async (response: Response) => [response.status, (await response.json()).error];
   let list: string;
   beforeAll(async () => {
@@ -262,7 +264,12 @@ describe('the scene of a stream', () => {
     expect(zones.lawn?.holes).toHaveLength(1);
     expect(lines).toMatchObject({ gate: { from: [0.5, 1], to: [0.5, 0] } });
     expect(writable).toBe(true);
-    expect(await getJson('/api/streams/nobody/scene')).toEqual({ zones: {}, lines: {}, writable: true });
+    expect(await getJson('/api/streams/nobody/scene')).toEqual({
+      zones: {},
+      lines: {},
+      rules: [],
+      writable: true,
+    });
   });
 
   test('a zone is saved, with rules that tell of it, and the rest of the file stays', async () => {
@@ -273,6 +280,28 @@ describe('the scene of a stream', () => {
     expect(text).toContain('# The cameras.\n- id: yard # south\n  url: rtsp://admin:secret@cam/1\n');
     expect(text).toContain('bed:\n        polygon: [[0.1, 0.1], [0.4, 0.1], [0.4, 0.9]]');
     expect(text).toContain('{type: entered_zone, name: bed-entered, zone: bed}');
+  });
+
+  test('a line is saved with the rule that tells of it, and goes with it', async () => {
+    const road = { name: 'road', from: [0, 0.5], to: [1, 0.5], events: true };
+    const drawn: StreamScene = await (await send('POST', 'yard/lines', road)).json();
+    expect(drawn.lines.road).toMatchObject({ from: [0, 0.5], to: [1, 0.5] });
+    expect(drawn.rules).toMatchObject([{ type: 'line_crossed', name: 'road-crossed', line: 'road' }]);
+    const removed: StreamScene = await (await send('DELETE', 'yard/lines/road')).json();
+    expect(Object.keys(removed.lines)).toEqual(['gate']);
+    expect(removed.rules).toEqual([]);
+    expect(await refusal(await send('DELETE', 'yard/lines/road'))).toEqual([
+      422,
+      `${fixture.streamsFile}: stream 'yard' has no line 'road'`,
+    ]);
+    expect(await refusal(await send('POST', 'yard/lines', { ...road, to: road.from }))).toEqual([
+      422,
+      expect.stringContaining("'scene.lines.road.to' has no length"),
+    ]);
+    expect(await refusal(await send('POST', 'yard/lines', { name: 'road', from: road.from }))).toEqual([
+      422,
+      expect.stringContaining("'scene.lines.road.to' is invalid"),
+    ]);
   });
 
   test('what is wrong is told by line and field, and nothing is written', async () => {
@@ -305,6 +334,7 @@ describe('the scene of a stream', () => {
     expect((await save('yard', zone, { origin: 'https://evil.example' })).status).toBe(403);
     expect((await save('yard', zone, { 'content-type': 'text/plain' })).status).toBe(403);
     expect((await save('yard', zone, { origin: '' })).status).toBe(403);
+    expect((await get('/api/streams/yard/zones/lawn', { method: 'DELETE' })).status).toBe(403);
     expect(await readFile(fixture.streamsFile, 'utf8')).toBe(list);
   });
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type Detection, encodeFrame } from '@video-pipeline/frame';
 import { createTail } from '@video-pipeline/kafka';
-import { putZone, type SceneEvent, sceneEventSchema } from '@video-pipeline/scene';
+import { putShape, type SceneEvent, sceneEventSchema } from '@video-pipeline/scene';
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { type Rig, startRig } from './handlers-rig.ts';
 
@@ -191,7 +191,10 @@ test('a zone that is put into the streams file while the function runs gives eve
   await publish(topics.frames, 0, 10);
   await done('detect', topics.frames);
   const { polygon } = scene.zones.right;
-  await writeFile(file, putZone(before, STREAM, { name: 'right', polygon, events: true }, file));
+  await writeFile(
+    file,
+    putShape(before, STREAM, { kind: 'zone', name: 'right', polygon, events: true }, file),
+  );
   await publish(topics.frames, 10, COUNT);
   await done('detect', topics.frames);
   const expected = ['right-entered 20', 'right-entered 28', 'right-left 71', 'right-left 79'];

@@ -23,7 +23,9 @@ export function readConfig<Name extends VariableName>(
   const problems: string[] = [];
   const entries = names.map((name) => {
     const parsed = variables[name].safeParse(env[name] === '' ? undefined : env[name]);
-    if (!parsed.success) problems.push(`${name} ${parsed.error.issues.map(describe).join(', ')}`);
+    // Of a long list, each item may be wrong in the same way.
+    const issues = new Set(parsed.error?.issues.map(describe));
+    if (issues.size > 0) problems.push(`${name} ${[...issues].join(', ')}`);
     return [name, parsed.data];
   });
   if (problems.length > 0) throw new ConfigError(problems.join('; '));

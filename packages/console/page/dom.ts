@@ -29,6 +29,12 @@ export async function getJson<Value>(path: string, options: RequestInit = {}): P
   return body;
 }
 
+/** What the server answers to a change; it takes them as JSON alone. @throws Error with the server's own words */
+export function sendJson<Value>(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<Value> {
+  const headers = { 'content-type': 'application/json' };
+  return getJson(path, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+}
+
 /** Runs `task` now and every `ms` after it has ended, failing or not. @returns stops it */
 export function repeat(task: () => Promise<void> | void, ms: number): () => void {
   let timer = 0;

@@ -1,5 +1,5 @@
 import type { FailedEntry, FailedPage } from '../src/api.ts';
-import { getJson, h, setText } from './dom.ts';
+import { getJson, h, sendJson, setText } from './dom.ts';
 
 /** Records that a stage could not process, each with why, and a way to try again. @returns ends the view */
 export function failedView(root: HTMLElement): () => void {
@@ -48,11 +48,7 @@ function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
   again.onclick = async () => {
     again.disabled = true;
     try {
-      await getJson('/api/failed/redrive', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ key: entry.key }),
-      });
+      await sendJson('POST', '/api/failed/redrive', { key: entry.key });
       element.remove();
       setText(status, `${entry.position} is back on its topic.`);
     } catch (error) {

@@ -8,7 +8,7 @@ export const ZONE_COLOUR = 'rgb(0 229 255)';
 const LINE_COLOUR = 'rgb(255 214 10)';
 const HALO = 'rgb(0 0 0 / 0.6)';
 
-/** Draws zones with their holes, and lines with an arrow to their right-hand side. */
+/** Draws zones with their holes, and lines. */
 export function drawScene(context: CanvasRenderingContext2D, { zones, lines }: StreamScene): void {
   for (const [name, { polygon, holes }] of Object.entries(zones)) {
     const path = pathOf(context, [polygon, ...holes], true);
@@ -19,9 +19,7 @@ export function drawScene(context: CanvasRenderingContext2D, { zones, lines }: S
     drawName(context, name, top, ZONE_COLOUR);
   }
   for (const [name, { from, to }] of Object.entries(lines)) {
-    const path = pathOf(context, [[from, to]], false);
-    path.addPath(arrowOf(context, from, to));
-    strokeTwice(context, path, LINE_COLOUR);
+    strokeTwice(context, pathOfLine(context, from, to), LINE_COLOUR);
     drawName(context, name, from, LINE_COLOUR);
   }
 }
@@ -54,6 +52,13 @@ export function pathOf(
     }
     if (isClosed) path.closePath();
   }
+  return path;
+}
+
+/** A line with an arrow to its right-hand side. */
+export function pathOfLine(context: CanvasRenderingContext2D, from: Point, to: Point): Path2D {
+  const path = pathOf(context, [[from, to]], false);
+  path.addPath(arrowOf(context, from, to));
   return path;
 }
 

@@ -1,14 +1,27 @@
+import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { FrameFacts, StreamScene } from '../src/api.ts';
 import type { BoxFilter } from './boxes.ts';
-import { getJson, h, setText } from './dom.ts';
+import { getJson, h, sendJson, setText } from './dom.ts';
 import { drawScene, drawTrails } from './scene-overlay.ts';
+import { shapeEditor } from './shape-editor.ts';
+import { KINDS } from './shape-form.ts';
 import { Trails } from './trails.ts';
-import { zoneEditor } from './zone-editor.ts';
 
-const UNWRITABLE = 'To draw zones here, start the console with STREAMS_FILE, the list of the streams.';
+const UNWRITABLE =
+  'To draw zones and lines here, start the console with STREAMS_FILE, the list of the streams.';
+
+/** A zone or a line that the scene has. */
+interface Known {
+  kind: ShapeKind;
+  name: string;
+  points: readonly Point[];
+  /** Names of the rules that tell of it. */
+  rules: string[];
+}
 
 /**
- * What divides a stream's picture, and what moves over it: drawn on the picture, told beside it, and zones to draw.
+ * What divides a stream's picture, and what moves over it: drawn on the picture, told beside it, and to be drawn anew,
+ * changed and removed.
  * @param options.redraw called when the picture has to be drawn again
  */
 export function scenePanel(options: {
@@ -20,21 +33,63 @@ export function scenePanel(options: {
   const { streamId, canvas, filter, redraw } = options;
   const path = `/api/streams/${encodeURIComponent(streamId)}`;
   const trails = new Trails();
-  let scene: StreamScene = { zones: {}, lines: {}, writable: false };
-  const names = h('p', {});
+  let scene: StreamScene = { zones: {}, lines: {}, rules: [], writable: false };
+  let shown = '';
+  const problem = h('p', {});
+  const note = h('p', { role: 'status' });
+  const list = h('ul', { className: 'shapes' });
   const unwritable = h('p', { className: 'dim', hidden: true }, UNWRITABLE);
-  const editor = zoneEditor({ streamId, canvas, scene: () => scene, changed: redraw, saved: take });
-  editor.element.hidden = true;
-  const element = h('fieldset', {}, h('legend', {}, 'Zones'), names, unwritable, editor.element);
+  const editor = shapeEditor({ path, canvas, changed: redraw, saved: take });
+  const drawZone = h('button', { type: 'button', onclick: () => begin('zone') }, 'Draw a zone');
+  const drawLine = h('button', { type: 'button', onclick: () => begin('line') }, 'Draw a line');
+  const tools = h(
+    'div',
+    { hidden: true },
+    h('div', { className: 'bar' }, drawZone, drawLine),
+    editor.element,
+  );
+  const legend = h('legend', {}, 'Zones and lines');
+  const element = h('fieldset', {}, legend, problem, tools, note, list, unwritable);
 
+  function begin(kind: ShapeKind): void {
+    let number = 1;
+    while (`${kind}-${number}` in scene[`${kind}s`]) number += 1;
+    editor.start(kind, `${kind}-${number}`, [], kind === 'zone' ? drawZone : drawLine);
+  }
   function take(now: StreamScene): void {
-    const isSame = JSON.stringify(now) === JSON.stringify(scene);
+    const text = JSON.stringify(now);
+    if (text === shown) return;
+    shown = text;
     scene = now;
-    const told = [...Object.keys(scene.zones), ...Object.keys(scene.lines).map((name) => `line ${name}`)];
-    setText(names, told.join(', ') || 'None yet.');
+    list.replaceChildren(...knownShapes(scene).map(item));
+    setText(note, list.childElementCount === 0 ? 'None yet.' : '');
     unwritable.hidden = scene.writable;
-    editor.element.hidden = !scene.writable;
-    if (!isSame) redraw();
+    tools.hidden = !scene.writable;
+    redraw();
+  }
+  function item(shape: Known): HTMLElement {
+    const title = h('span', { className: 'name' }, `${shape.kind} ${shape.name}`);
+    const rules = h('span', { className: 'dim' }, shape.rules.join(', '));
+    if (!scene.writable) return h('li', {}, title, ' ', rules);
+    const named = { type: 'button', ariaLabel: `Change ${shape.kind} ${shape.name}` };
+    const edit = h('button', named, 'Change');
+    edit.onclick = () =>
+      editor.start(shape.kind, shape.name, shape.points, shape.kind === 'zone' ? drawZone : drawLine);
+    const ariaLabel = `Remove ${shape.kind} ${shape.name}`;
+    const remove = h('button', { type: 'button', ariaLabel, onclick: () => removeShape(shape) }, 'Remove');
+    return h('li', {}, title, ' ', rules, h('span', { className: 'bar' }, edit, remove));
+  }
+  async function removeShape({ kind, name, rules }: Known): Promise<void> {
+    const also = rules.length > 0 ? ` and what tells of it (${rules.join(', ')})` : '';
+    if (!confirm(`Remove ${kind} ${name}${also}?`)) return;
+    try {
+      take(await sendJson<StreamScene>('DELETE', `${path}/${kind}s/${encodeURIComponent(name)}`));
+      setText(note, `${KINDS[kind].title} ${name} is removed.`);
+      // The button that was pressed is gone.
+      drawZone.focus();
+    } catch (error) {
+      setText(note, (error as Error).message);
+    }
   }
   // What was seen before this page was opened.
   getJson<FrameFacts[]>(`${path}/frames`).then((frames) => {
@@ -53,9 +108,25 @@ export function scenePanel(options: {
     async refresh(): Promise<void> {
       try {
         take(await getJson<StreamScene>(`${path}/scene`));
+        setText(problem, '');
       } catch (error) {
-        setText(names, (error as Error).message);
+        setText(problem, (error as Error).message);
       }
     },
   };
+}
+
+function knownShapes({ zones, lines, rules }: StreamScene): Known[] {
+  const tellOf = (kind: ShapeKind, name: string) =>
+    rules
+      .filter((rule) => (rule as { zone?: string; line?: string })[kind] === name)
+      .map((rule) => rule.name);
+  return [
+    ...Object.entries(zones).map(([name, { polygon }]) => ({ kind: 'zone' as const, name, points: polygon })),
+    ...Object.entries(lines).map(([name, { from, to }]) => ({
+      kind: 'line' as const,
+      name,
+      points: [from, to],
+    })),
+  ].map((shape) => ({ ...shape, rules: tellOf(shape.kind, shape.name) }));
 }

@@ -50,8 +50,7 @@ export function createAccess(token: string | undefined): Access {
 }
 
 /**
- * Whether a request that changes something comes from our own page: browsers name the page's origin with every POST,
- * and ask first before they send JSON anywhere else, to which nothing here agrees.
+ * Whether a request that changes something comes from our own page: browsers name the page's origin with it, and ask first before they send JSON anywhere else, to which nothing here agrees.
  */
 export function isFromOwnPage(request: IncomingMessage): boolean {
   const { origin, host } = request.headers;

@@ -121,14 +121,15 @@ export interface Names {
 export interface StreamScene {
   zones: Record<string, Pick<SceneConfig['zones'][string], 'polygon' | 'holes'>>;
   lines: Record<string, { from: Point; to: Point }>;
-  /** Whether zones can be saved: the list of streams is a file. */
+  /** What events tell of, each with its zone or line. */
+  rules: SceneConfig['events'];
+  /** Whether zones and lines can be saved: the list of streams is a file. */
   writable: boolean;
 }
 
-/** A zone to save. */
-export interface ZoneDraft {
+/** A zone or a line to save. */
+export type ShapeDraft = {
   name: string;
-  polygon: Point[];
-  /** Whether events shall tell of who enters and leaves it. */
+  /** Whether events shall tell of who enters and leaves the zone, or crosses the line. */
   events: boolean;
-}
+} & ({ polygon: Point[] } | { from: Point | undefined; to: Point | undefined });

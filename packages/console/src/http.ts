@@ -23,7 +23,7 @@ export interface RouteRequest {
 }
 
 export interface Route {
-  method: 'GET' | 'POST';
+  method: 'GET' | 'POST' | 'DELETE';
   path: RegExp;
   /** `undefined` when it has taken the response over. */
   handle: (request: RouteRequest) => Promise<Reply | undefined> | Reply | undefined;

@@ -1,21 +1,21 @@
 import type { IncomingMessage } from 'node:http';
-import { ConfigError } from '@video-pipeline/config';
-import { annotatedKey, isStreamId } from '@video-pipeline/frame';
-import { StreamsError } from '@video-pipeline/scene';
+import { annotatedKey } from '@video-pipeline/frame';
 import type { Logger } from '@video-pipeline/telemetry';
-import { type Access, isFromOwnPage } from './access.ts';
-import type { Flow, Names, SceneEvent, ZoneDraft } from './api.ts';
+import type { Access } from './access.ts';
+import type { Flow, Names, SceneEvent } from './api.ts';
 import type { Archive, Query } from './archive.ts';
 import { type ArchiveBucket, isMissing } from './bucket.ts';
 import { clipOf } from './clip.ts';
 import { CursorError } from './cursor.ts';
 import type { Events } from './events.ts';
 import { failedPage, RedriveError } from './failed.ts';
+import { readDraft } from './guard.ts';
 import { HttpError, json, type Reply, type Route, type RouteRequest, readBody } from './http.ts';
 import { factsOf, type LiveFrames } from './live.ts';
+import { number, STREAM, streamId } from './params.ts';
+import { sceneRoutes } from './scene-routes.ts';
 import type { StreamsFile } from './streams-file.ts';
 
-const STREAM = '(?<stream>[^/]+)';
 const FRAME = '(?<time>\\d{1,16})-(?<number>\\d{1,16})';
 const DAY_MS = 86_400_000;
 /** The latest time a Date can hold. */
@@ -65,7 +65,6 @@ export function consoleRoutes(options: RoutesOptions): Route[] {
     get(`/api/streams/${STREAM}/frames/${FRAME}\\.jpg`, ({ params }) => plainPicture(options, params)),
     get(`/api/streams/${STREAM}/frames/${FRAME}\\.json`, ({ params }) => frameFacts(options, params)),
     get(`/api/streams/${STREAM}/annotated/${FRAME}\\.jpg`, ({ params }) => annotatedPicture(options, params)),
-    get(`/api/streams/${STREAM}/scene`, ({ params }) => scene(options, streamId(params.stream))),
     get(`/api/streams/${STREAM}/events`, async ({ params }) =>
       json(await options.sceneEvents(streamId(params.stream))),
     ),
@@ -75,11 +74,7 @@ export function consoleRoutes(options: RoutesOptions): Route[] {
     ),
     { method: 'POST', path: /^\/login$/, handle: (request) => login(options, request) },
     { method: 'POST', path: /^\/api\/failed\/redrive$/, handle: (request) => redriveEntry(options, request) },
-    {
-      method: 'POST',
-      path: new RegExp(`^/api/streams/${STREAM}/zones$`),
-      handle: (request) => saveZone(options, request),
-    },
+    ...sceneRoutes(options),
   ];
 }
 
@@ -167,58 +162,4 @@ async function redriveEntry({ redrive }: RoutesOptions, { request }: RouteReques
     if (error instanceof RedriveError) throw new HttpError(409, error.message);
     throw error;
   }
-}
-
-function scene({ streamsFile }: RoutesOptions, stream: string): Reply {
-  return withStreams(() => json(streamsFile.scene(stream)));
-}
-
-async function saveZone(
-  { streamsFile, log }: RoutesOptions,
-  { request, params }: RouteRequest,
-): Promise<Reply> {
-  const stream = streamId(params.stream);
-  const { name, polygon, events } = await readDraft<ZoneDraft>(request);
-  if (typeof name !== 'string')
-    throw new HttpError(400, 'body must be {"name": ..., "polygon": [[x, y], ...]}');
-  return withStreams(() => {
-    streamsFile.putZone(stream, { name, polygon, events: events === true });
-    log.info('saved a zone', { stream, zone: name });
-    return json(streamsFile.scene(stream));
-  });
-}
-
-/** What is wrong with the list of streams is for whoever asked to mend. */
-function withStreams(answer: () => Reply): Reply {
-  try {
-    return answer();
-  } catch (error) {
-    if (error instanceof StreamsError) throw new HttpError(422, error.message);
-    if (error instanceof ConfigError) throw new HttpError(409, error.message);
-    throw error;
-  }
-}
-
-/** The body of a request that changes something, as JSON; its fields may be anything. */
-async function readDraft<Draft>(request: IncomingMessage): Promise<{ [Key in keyof Draft]?: unknown }> {
-  if (!isFromOwnPage(request)) throw new HttpError(403, 'only the console itself may do this');
-  try {
-    return Object(JSON.parse(await readBody(request)));
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new HttpError(400, 'body must be JSON');
-    throw error;
-  }
-}
-
-function streamId(value: string | undefined): string {
-  if (value === undefined || !isStreamId(value)) throw new HttpError(400, 'not a stream id');
-  return value;
-}
-
-function number(query: URLSearchParams, name: string, fallback: number, min: number, max: number): number {
-  const value = query.get(name);
-  if (value === null || value === '') return fallback;
-  const parsed = Number(value);
-  if (!(parsed >= min && parsed <= max)) throw new HttpError(400, `${name} must be from ${min} to ${max}`);
-  return parsed;
 }

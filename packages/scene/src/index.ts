@@ -1,8 +1,8 @@
 export * from './bytetrack.ts';
 export { filtersOf, type Rule, type SceneConfig, sceneConfigSchema, tracksObjects } from './config.ts';
+export { putShape, removeShape, type Shape, type ShapeKind } from './edit-scene.ts';
 export { parseSceneEvent, type SceneEvent, sceneEventSchema } from './event.ts';
 export * from './filters.ts';
-export { type DrawnZone, putZone } from './put-zone.ts';
 export * from './scene.ts';
 export { parseScenes, parseStreamList, StreamsError } from './streams.ts';
 export { inZone, type Point, type Polygon, relativeBox, type Zone, zoneProblem } from './zones.ts';

@@ -1,0 +1,162 @@
+import type { Point, ShapeKind } from '@video-pipeline/scene';
+import type { StreamScene } from '../src/api.ts';
+import { inside, isNear, pointOf } from './canvas-point.ts';
+import { h, sendJson, setText } from './dom.ts';
+import { lineWidth, pathOf, pathOfLine, strokeTwice, ZONE_COLOUR } from './scene-overlay.ts';
+import { KINDS, shapeForm } from './shape-form.ts';
+
+const STEP = 0.01;
+const LONG_STEP = 0.05;
+const MOVES: Record<string, Point> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
+
+/**
+ * Lets one draw a zone or a line on the picture and save it.
+ * @param path of the stream, on the server
+ * @param changed called when the picture must be drawn again
+ * @param saved takes the scene that the server has after something was saved
+ */
+export function shapeEditor(options: {
+  path: string;
+  canvas: HTMLCanvasElement;
+  changed: () => void;
+  saved: (scene: StreamScene) => void;
+}) {
+  const { path, canvas, changed, saved } = options;
+  let kind: ShapeKind = 'zone';
+  let points: Point[] = [];
+  let cursor: Point = [0.5, 0.5];
+  let dragged = -1;
+  let editing: AbortController | undefined;
+  let opener: HTMLElement | undefined;
+
+  const form = shapeForm();
+  const element = h('div', {}, form.element, form.status);
+  form.undo.onclick = () => change(() => points.pop());
+  form.cancel.onclick = end;
+  form.element.onsubmit = (event) => {
+    event.preventDefault();
+    save();
+  };
+
+  /** @param by what is focused again at the end */
+  function start(what: ShapeKind, name: string, begunWith: readonly Point[], by: HTMLElement): void {
+    end();
+    kind = what;
+    points = [...begunWith];
+    cursor = [0.5, 0.5];
+    opener = by;
+    form.open(kind, name);
+    editing = new AbortController();
+    const { signal } = editing;
+    canvas.role = 'application';
+    canvas.ariaRoleDescription = 'drawing';
+    canvas.tabIndex = 0;
+    canvas.classList.add('editing');
+    canvas.addEventListener('pointerdown', press, { signal });
+    canvas.addEventListener('pointermove', drag, { signal });
+    canvas.addEventListener('pointerup', () => (dragged = -1), { signal });
+    canvas.addEventListener('keydown', key, { signal });
+    canvas.focus();
+    change(() => {});
+  }
+  function end(): void {
+    if (!editing) return;
+    editing.abort();
+    editing = undefined;
+    canvas.role = 'img';
+    canvas.ariaRoleDescription = null;
+    canvas.removeAttribute('tabindex');
+    canvas.classList.remove('editing');
+    form.element.hidden = true;
+    setText(form.status, '');
+    opener?.focus();
+    changed();
+  }
+  function change(edit: () => void): void {
+    edit();
+    form.tell(points.length, cursor);
+    changed();
+  }
+  /** Beyond the last point there may be, it is the last one that moves. @returns its index */
+  function add(point: Point): number {
+    if (points.length === KINDS[kind].most) points.pop();
+    return points.push(point) - 1;
+  }
+
+  function press(event: PointerEvent): void {
+    const point = pointOf(canvas, event);
+    if (!point) return;
+    const near = points.findIndex((corner) => isNear(canvas, corner, event));
+    canvas.setPointerCapture(event.pointerId);
+    change(() => {
+      dragged = near >= 0 ? near : add(point);
+      cursor = points[dragged] ?? cursor;
+    });
+  }
+  function drag(event: PointerEvent): void {
+    const point = dragged >= 0 ? pointOf(canvas, event) : undefined;
+    if (point) change(() => (points[dragged] = cursor = point));
+  }
+  function key(event: KeyboardEvent): void {
+    const move = MOVES[event.key];
+    if (move) {
+      const step = event.shiftKey ? LONG_STEP : STEP;
+      change(() => (cursor = inside([cursor[0] + move[0] * step, cursor[1] + move[1] * step])));
+    } else if (event.key === 'Enter' || event.key === ' ') change(() => add(cursor));
+    else if (event.key === 'Backspace') change(() => points.pop());
+    else if (event.key === 'Escape') end();
+    else return;
+    event.preventDefault();
+    // The arrow keys mean frames elsewhere on this page.
+    event.stopPropagation();
+  }
+
+  async function save(): Promise<void> {
+    form.save.disabled = true;
+    try {
+      const draft = form.draft(kind, points);
+      saved(await sendJson<StreamScene>('POST', `${path}/${kind}s`, draft));
+      const { title } = KINDS[kind];
+      end();
+      setText(form.status, `${title} ${draft.name} is saved.`);
+    } catch (error) {
+      setText(form.status, (error as Error).message);
+    }
+    form.save.disabled = false;
+  }
+
+  function draw(context: CanvasRenderingContext2D): void {
+    if (!editing) return;
+    const { width, height } = context.canvas;
+    const [from, to] = points;
+    const shape =
+      kind === 'line' && from && to
+        ? pathOfLine(context, from, to)
+        : pathOf(context, [points], points.length > 2);
+    strokeTwice(context, shape, '#fff');
+    const size = lineWidth(context) * 3;
+    context.fillStyle = ZONE_COLOUR;
+    for (const [x, y] of points) context.fillRect(x * width - size, y * height - size, size * 2, size * 2);
+    strokeTwice(context, crossAt(context, cursor, size * 3), '#fff');
+  }
+  return { element, start, draw, end };
+}
+
+/** @param reach of each arm, pixels of the canvas */
+function crossAt(context: CanvasRenderingContext2D, [x, y]: Point, reach: number): Path2D {
+  const [dx, dy] = [reach / context.canvas.width, reach / context.canvas.height];
+  const across: Point[] = [
+    [x - dx, y],
+    [x + dx, y],
+  ];
+  const down: Point[] = [
+    [x, y - dy],
+    [x, y + dy],
+  ];
+  return pathOf(context, [across, down], false);
+}

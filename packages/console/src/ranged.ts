@@ -1,0 +1,22 @@
+import type { Reply } from './http.ts';
+
+/**
+ * The part of a reply's body that a request's header `Range` names, as players of media ask for it; all of it where there is
+ * none, or several.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-14
+ */
+export function ranged(reply: Reply & { body: Buffer }, range = ''): Reply {
+  const headers = { ...reply.headers, 'accept-ranges': 'bytes' };
+  const [, first = '', last = ''] = /^bytes=(\d*)-(\d*)$/.exec(range) ?? [];
+  if (first === '' && last === '') return { ...reply, headers };
+  const { length } = reply.body;
+  const from = first === '' ? Math.max(0, length - Number(last)) : Number(first);
+  const to = first === '' || last === '' ? length - 1 : Math.min(Number(last), length - 1);
+  const isThere = from <= to;
+  return {
+    ...reply,
+    status: isThere ? 206 : 416,
+    body: isThere ? reply.body.subarray(from, to + 1) : '',
+    headers: { ...headers, 'content-range': isThere ? `bytes ${from}-${to}/${length}` : `bytes */${length}` },
+  };
+}

@@ -1,0 +1,61 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connectS3, ensureBucket, type S3Server, startS3Proxy } from '@video-pipeline/local';
+import { createStore } from '@video-pipeline/storage';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { annotate, BUCKET, detectedFrame } from './console-fixture.ts';
+import { type ConsoleTabs, describeInChromium, nextFrame, openConsole, shownFrame } from './console-tabs.ts';
+
+const TELLING = { timeout: 30_000 };
+const YARD = 'a[href="#/stream/yard"] canvas';
+
+describeInChromium('an outage', () => {
+  let folder: string;
+  let s3: S3Server;
+  let tabs: ConsoleTabs;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'console-outages-'));
+    s3 = await startS3Proxy({ dataDir: folder });
+    const client = connectS3(s3.url);
+    await ensureBucket(client, BUCKET);
+    client.destroy();
+    tabs = await openConsole({ AWS_ENDPOINT_URL: s3.url });
+    const store = createStore({ S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3.url });
+    await annotate(store, [detectedFrame('dock', 0, Date.now() - 3_600_000, tabs.jpeg)]);
+  });
+  afterAll(async () => {
+    await tabs?.close();
+    await s3?.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  test('of S3 shows while the live pictures go on, and clears when it is over', async () => {
+    const page = await tabs.open('#/');
+    await nextFrame(page, YARD, null);
+    const outages = page.locator('#outages');
+    expect(await outages.textContent()).toBe('');
+    await s3.kill();
+    await outages.getByText("S3 can't be reached since").waitFor(TELLING);
+    await nextFrame(page, YARD, await shownFrame(page, YARD));
+    await page.getByRole('link', { name: 'Search' }).click();
+    await page.getByRole('status').filter({ hasText: 'Search failed' }).waitFor(TELLING);
+
+    s3 = await startS3Proxy({ dataDir: folder, port: Number(new URL(s3.url).port) });
+    await expect.poll(() => outages.textContent(), TELLING).toBe('');
+    await page.getByRole('button', { name: 'Search' }).click();
+    await page.getByRole('status').filter({ hasText: '1 frame, all there are' }).waitFor(TELLING);
+  });
+
+  test('of Kafka shows, and clears when it is over', async () => {
+    const page = await tabs.open('#/');
+    await nextFrame(page, YARD, null);
+    const outages = page.locator('#outages');
+    expect(await outages.textContent()).toBe('');
+    await tabs.fixture.kafka.kill();
+    await outages.getByText("Kafka can't be reached since").waitFor(TELLING);
+    await tabs.fixture.restartKafka();
+    await expect.poll(() => outages.textContent(), TELLING).toBe('');
+    await nextFrame(page, YARD, await shownFrame(page, YARD));
+  });
+});
