@@ -29,8 +29,8 @@ export function kafkaStatsCommand(): Command {
       const kafka = await serverOf('kafka', target);
       const backlog = new Backlog(kafka);
       const stats = Promise.all([statsOf(backlog, 'detect'), statsOf(backlog, 'annotate')]);
-      const topics = await answerOf(`Kafka at ${kafka}`, stats);
-      await backlog.close();
+      const hint = target.stage ? ` (is 'npx sst tunnel --stage ${target.stage}' running?)` : '';
+      const topics = await answerOf(`Kafka at ${kafka}${hint}`, stats).finally(() => backlog.close());
       console.log(json ? JSON.stringify({ topics }) : topics.flatMap(describe).join('\n'));
     });
 }

@@ -18,7 +18,7 @@ const program = new Command('npm run local --')
   )
   .hook('preAction', (_, command) => {
     const { stage } = command.opts<{ stage?: string }>();
-    if (stage) useStage(stage);
+    if (stage) command.setOptionValue('stage', useStage(stage));
   })
   .showHelpAfterError();
 const commands = [

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { stageVariables } from './stage.ts';
+import { findStage } from './stage.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'stage-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -15,7 +15,7 @@ function outputs(inference: string): string {
 
 describe('the servers of a stage', () => {
   it('are those that its deployment returned', () => {
-    expect(stageVariables('staging', outputs('http://balancer:8000'))).toEqual({
+    expect(findStage('staging', outputs('http://balancer:8000')).variables).toEqual({
       KAFKA_BOOTSTRAP_SERVERS: 'b-1:9098',
       KAFKA_AUTH: 'iam',
       S3_BUCKET: 'frames',
@@ -25,12 +25,26 @@ describe('the servers of a stage', () => {
   });
 
   it('have no address of a SageMaker endpoint', () => {
-    const { INFERENCE_SERVICE_URL } = stageVariables('staging', outputs('staging-endpoint'));
+    const { INFERENCE_SERVICE_URL } = findStage('staging', outputs('staging-endpoint')).variables;
     expect(INFERENCE_SERVICE_URL).toBeUndefined();
   });
 
   it('are not those of another stage', () => {
-    expect(() => stageVariables('production', outputs('x'))).toThrow("doesn't tell of stage 'production'");
-    expect(() => stageVariables('staging', join(folder, 'none.json'))).toThrow('sst refresh --stage staging');
+    expect(() => findStage('production', outputs('x'))).toThrow("doesn't tell of stage 'production'");
+    expect(() => findStage('staging', join(folder, 'none.json'))).toThrow('sst refresh --stage staging');
+  });
+
+  it('are those of a file that another machine wrote, which names the stage', () => {
+    const file = outputs('x');
+    expect(findStage(file, join(folder, 'none.json'))).toEqual({
+      stage: 'staging',
+      variables: findStage('staging', file).variables,
+    });
+    writeFileSync(file, '{"stage":"staging"}');
+    expect(() => findStage(file)).toThrow(
+      "is not what 'sst deploy' writes: it must hold stage, bucket and kafka",
+    );
+    writeFileSync(file, '{"stage":');
+    expect(() => findStage(file)).toThrow("can't be read");
   });
 });

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Option } from 'commander';
 import { ROOT } from '../launcher.ts';
-import { NotRunningError } from './running.ts';
+import { DIRECTORY, NotRunningError } from './running.ts';
 
 /** What the app in `sst.config.ts` returns. */
 interface Outputs {
@@ -17,36 +17,58 @@ interface Outputs {
 export function stageOption(): Option {
   return new Option(
     '--stage <name>',
-    'the stage on AWS instead of this machine; what asks Kafka needs `npx sst tunnel` beside it',
+    'the stage on AWS instead of this machine, or the outputs.json of where it was deployed; what asks Kafka needs ' +
+      '`npx sst tunnel` beside it',
   );
 }
 
+const OUTPUTS = join(ROOT, '.sst/outputs.json');
+
 /**
- * Variables that name the servers of a deployed stage.
- * @param file what `sst deploy`, or `sst refresh`, wrote last
+ * A deployed stage, and the variables that name its servers.
+ * @param given its name, or a file such as `sst deploy` writes
+ * @param outputs what `sst deploy`, or `sst refresh`, wrote here last
  * @throws NotRunningError when that was of another stage
  */
-export function stageVariables(stage: string, file = join(ROOT, '.sst/outputs.json')) {
-  const outputs: Partial<Outputs> = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
-  if (outputs.stage !== stage || !outputs.kafka || !outputs.bucket) {
+export function findStage(given: string, outputs = OUTPUTS) {
+  const isFile = given.endsWith('.json');
+  const file = isFile ? resolve(DIRECTORY, given) : outputs;
+  const { stage, bucket, kafka, inference = '' } = readOutputs(file);
+  if (!stage || !kafka || !bucket || (!isFile && stage !== given)) {
     throw new NotRunningError(
-      `${file} doesn't tell of stage '${stage}': deploy it with 'npm run deploy -- --stage ${stage} full', or, ` +
-        `where that was done elsewhere, run 'npx sst refresh --stage ${stage}'`,
+      isFile
+        ? `${file} is not what 'sst deploy' writes: it must hold stage, bucket and kafka`
+        : `${file} doesn't tell of stage '${given}': deploy it with 'npm run deploy -- --stage ${given} full', or, ` +
+            `where that was done elsewhere, run 'npx sst refresh --stage ${given}'`,
     );
   }
-  return {
-    KAFKA_BOOTSTRAP_SERVERS: outputs.kafka,
+  const variables = {
+    KAFKA_BOOTSTRAP_SERVERS: kafka,
     KAFKA_AUTH: 'iam',
-    S3_BUCKET: outputs.bucket,
+    S3_BUCKET: bucket,
     AWS_ENDPOINT_URL: undefined,
-    INFERENCE_SERVICE_URL: URL.canParse(outputs.inference ?? '') ? outputs.inference : undefined,
+    INFERENCE_SERVICE_URL: URL.canParse(inference) ? inference : undefined,
   };
+  return { stage, variables };
 }
 
-/** Puts a stage's servers in the place of this machine's, for all that reads variables after it. */
-export function useStage(stage: string): void {
-  for (const [name, value] of Object.entries(stageVariables(stage))) {
+function readOutputs(file: string): Partial<Outputs> {
+  try {
+    return existsSync(file) ? Object(JSON.parse(readFileSync(file, 'utf8'))) : {};
+  } catch (cause) {
+    throw new NotRunningError(`${file} can't be read: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/**
+ * Puts a stage's servers in the place of this machine's, for all that reads variables after it.
+ * @returns its name
+ */
+export function useStage(given: string): string {
+  const { stage, variables } = findStage(given);
+  for (const [name, value] of Object.entries(variables)) {
     if (value === undefined) delete process.env[name];
     else process.env[name] = value;
   }
+  return stage;
 }

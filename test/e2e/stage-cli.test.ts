@@ -1,0 +1,110 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { freePort } from '@video-pipeline/local';
+import { createStore } from '@video-pipeline/storage';
+import { type FauxqsServer, startFauxqs } from 'fauxqs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startFakeServer } from '../../packages/detector/src/fake-server.ts';
+
+const MAIN = join(import.meta.dirname, '../../packages/local/src/cli/main.ts');
+const BUCKET = 'frames-of-production';
+const KEY = 'annotated/yard/date=2026-11-25/hour=07/1795590000900-9.jpg';
+
+// In the place of AWS: an S3 API where the SDK's own variable sends it, an inference server, and the file that
+// `sst deploy` writes. Kafka is beyond the tunnel, which is not up.
+describe('npm run local -- --stage production', () => {
+  let folder: string;
+  let outputs: string;
+  let s3: FauxqsServer;
+  let kafka: string;
+  let inference: Awaited<ReturnType<typeof startFakeServer>>;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'stage-'));
+    outputs = join(folder, 'outputs.json');
+    s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
+    s3.createBucket(BUCKET);
+    kafka = `127.0.0.1:${await freePort()}`;
+    inference = await startFakeServer(() => ({ body: { status: 'healthy' } }));
+    Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
+    const AWS_ENDPOINT_URL = `http://127.0.0.1:${s3.port}`;
+    const store = createStore({ S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL });
+    await store.put({ key: KEY, body: 'a picture', contentType: 'image/jpeg' });
+    await deployed({});
+  });
+  afterAll(async () => {
+    await Promise.all([s3?.stop(), inference?.close()]);
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const deployed = (changes: object) =>
+    writeFile(
+      outputs,
+      JSON.stringify({ stage: 'production', bucket: BUCKET, kafka, inference: inference.url, ...changes }),
+    );
+
+  function local(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    const env = {
+      ...process.env,
+      NODE_OPTIONS: '',
+      AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${s3.port}`,
+      // What is for this machine gives way to the stage.
+      AWS_ENDPOINT_URL: 'http://127.0.0.1:1',
+      S3_BUCKET: 'of-this-machine',
+    };
+    return new Promise((resolve) => {
+      const child = execFile(
+        process.execPath,
+        [MAIN, ...args],
+        { env, timeout: 60_000 },
+        (_, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
+      );
+    });
+  }
+
+  it('s3-list and s3-download go to the bucket of the stage', async () => {
+    const list = await local('s3-list', '--stage', outputs, '--json');
+    expect(list.code).toBe(0);
+    expect(JSON.parse(list.stdout)).toMatchObject({
+      bucket: BUCKET,
+      count: 1,
+      objects: [{ key: KEY, bytes: 9 }],
+    });
+    const { stdout } = await local('s3-download', '--stage', outputs, '--to', folder, '--json');
+    expect(JSON.parse(stdout)).toEqual({ files: [join(folder, KEY)] });
+    expect((await stat(join(folder, KEY))).size).toBe(9);
+  });
+
+  it('status says what answers, and what to do where Kafka does not', async () => {
+    const { code, stdout } = await local('status', '--stage', outputs);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/s3 +answers +frames-of-production/);
+    expect(stdout).toMatch(/inference +answers/);
+    expect(stdout).toMatch(/kafka +UNHEALTHY/);
+    expect(stdout).toContain("is 'npx sst tunnel --stage production' running?");
+  });
+
+  it('kafka-stats says so too', async () => {
+    const { code, stderr } = await local('kafka-stats', '--stage', outputs);
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      `Kafka at ${kafka} (is 'npx sst tunnel --stage production' running?) does not answer`,
+    );
+  });
+
+  it('a bucket that is gone, and a stage that was not deployed from here, are told with what to do', async () => {
+    await deployed({ bucket: 'gone' });
+    const gone = await local('s3-list', '--stage', outputs);
+    await deployed({});
+    expect(gone).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('the bucket gone does not answer: '),
+    });
+    const nowhere = await local('s3-list', '--stage', 'nowhere');
+    expect(nowhere.code).toBe(1);
+    expect(nowhere.stderr).toContain(
+      "doesn't tell of stage 'nowhere': deploy it with 'npm run deploy -- --stage nowhere",
+    );
+  });
+});
