@@ -1,6 +1,8 @@
+import { ConfigError, readConfig, type VariableName, variables } from '@video-pipeline/config';
 import { checkpointOf, decodeDetectedFrame, type Frame, InvalidRecordError } from '@video-pipeline/frame';
-import { parseSceneEvent, parseScenes, StreamsError } from '@video-pipeline/scene';
+import { parseSceneEvent, parseScenes, putShape, removeShape, StreamsError } from '@video-pipeline/scene';
 import { parseMetrics } from '@video-pipeline/telemetry';
+import { InvalidArgumentError } from 'commander';
 import { redact } from '../../ingest-host/src/redact.ts';
 import { parseStreams } from '../../ingest-host/src/streams.ts';
 import { readMetadata } from '../../model/src/model-metadata.ts';
@@ -18,6 +20,9 @@ import { CursorError, decodeCursor } from '../../packages/console/src/cursor.ts'
 import { DetectorError } from '../../packages/detector/src/detector.ts';
 import { decodeAnswer } from '../../packages/detector/src/open-inference.ts';
 import { decodePredict } from '../../packages/detector/src/predict.ts';
+import { frameRate, positiveInteger } from '../../packages/local/src/cli/numbers.ts';
+import { FailedEntryError, parseFailed } from '../../packages/recovery/src/failed.ts';
+import { parseTime } from '../../packages/recovery/src/time.ts';
 
 /** Everything that reads what others wrote: a right answer or an error of these classes, soon. */
 export interface Parser {
@@ -179,4 +184,53 @@ export const parsers: Record<string, Parser> = {
     errors: [],
     good: "can't open rtsp://u:p@cam/1?user=a",
   },
+  'what was drawn on a picture': {
+    parse(text) {
+      const { name, polygon, from, to } = jsonOf(text);
+      const drawn = { name: String(name), events: true };
+      putShape(streams, 'gate', { kind: 'line', ...drawn, from, to }, 'STREAMS');
+      return putShape(streams, 'gate', { kind: 'zone', ...drawn, polygon }, 'STREAMS');
+    },
+    errors: [StreamsError],
+    good: '{"name": "bed", "polygon": [[0, 0], [1, 0], [1, 1]], "from": [0, 0], "to": [1, 1]}',
+    // The console takes no more.
+    bigBytes: 4_096,
+  },
+  'the name of a zone to be taken out': {
+    parse: (name) => removeShape(streams, 'gate', { kind: 'zone', name: name.toString() }, 'STREAMS'),
+    errors: [StreamsError],
+    good: 'lawn',
+  },
+  'a record in failed/': {
+    parse: (text) => parseFailed('failed/detect/video-frames-0-1', text.toString()),
+    errors: [FailedEntryError],
+    good: '{"stage":"detect","reason":"r","time":"","record":{"topic":"t","key":"","value":"","headers":[{"a":[1]}]}}',
+  },
+  'a variable of the environment': {
+    parse(value) {
+      const names = Object.keys(variables) as VariableName[];
+      return readConfig(names, Object.fromEntries(names.map((name) => [name, value.toString()])));
+    },
+    errors: [ConfigError],
+    good: '',
+  },
+  'a number on a command line': {
+    parse: (text) => [positiveInteger(text.toString()), frameRate(text.toString())],
+    errors: [InvalidArgumentError],
+    good: '25',
+  },
+  'a time on a command line': {
+    parse: (text) => parseTime(text.toString()),
+    errors: [InvalidArgumentError],
+    good: '2026-11-25T07:30:00Z',
+  },
 };
+
+/** What a route takes a body for; text that is no JSON it refuses before. */
+function jsonOf(text: Buffer): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(text.toString()));
+  } catch {
+    return { name: text.toString(), polygon: text.toString() };
+  }
+}

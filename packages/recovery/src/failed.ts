@@ -34,11 +34,18 @@ export async function* listFailed(bucket: Bucket, filter: FailedFilter = {}): As
 
 /** @throws FailedEntryError naming the key */
 export async function readFailed(bucket: Bucket, key: string): Promise<FailedEntry> {
-  const text = (await bucket.read(key)).toString();
+  return parseFailed(key, (await bucket.read(key)).toString());
+}
+
+/** @throws FailedEntryError naming the key */
+export function parseFailed(key: string, text: string): FailedEntry {
   try {
     const entry: FailedRecord = JSON.parse(text);
-    if (typeof entry.record?.topic !== 'string') throw new Error('it holds no record');
-    return { ...entry, key };
+    const { topic, headers } = entry.record;
+    if (typeof topic !== 'string' || !Array.isArray(headers)) throw new Error('it holds no record');
+    // Whoever lists entries reads these.
+    streamOf(entry.record);
+    return { ...entry, reason: String(entry.reason), key };
   } catch (cause) {
     throw new FailedEntryError(`${key} is not a failed record: ${(cause as Error).message}`, { cause });
   }
