@@ -18,6 +18,8 @@ export interface CampaignOptions {
   /** 1..16 */
   streams: number;
   handlerTimeoutSeconds: number;
+  /** Where Kafka keeps its data; left out, with everything else. */
+  kafkaDir?: string;
   /** Takes a line on what happens. */
   note(line: string): void;
 }

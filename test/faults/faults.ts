@@ -4,6 +4,7 @@ import { dropResult, turnResults } from './answers.ts';
 import type { WireFault } from './fault-proxy.ts';
 import { type FrameKind, POISON } from './ledger.ts';
 import type { Rig, StageName } from './rig.ts';
+import type { SmallDisk } from './small-disk.ts';
 
 /** What a fault works on. */
 export interface Scene {
@@ -26,6 +27,8 @@ const BURST = 4;
 const HELPER_MS = 4_000;
 /** Longer than the broker waits for a member of a group: it goes on to work on what is no longer its own. */
 const ZOMBIE_MS = 8_000;
+/** Attempts to come back meet the full disk as well. */
+const FULL_MS = 3_000;
 
 const model = (name: string, fault: WireFault, weight = 1): Fault => ({
   name: `model: ${name}`,
@@ -123,6 +126,19 @@ const SLOW_FAULTS: Fault[] = [
 ];
 
 export const FAULTS: readonly Fault[] = [...QUICK_FAULTS, ...SLOW_FAULTS];
+
+/** The disk that Kafka keeps its data on is full until the broker has gone, and for a while after. */
+export const diskFull = (disk: SmallDisk): Fault => ({
+  name: 'kafka: disk full',
+  weight: 1,
+  async play({ rig }) {
+    await rig.services.kafka.running();
+    await disk.fill();
+    await rig.services.kafka.ended();
+    await sleep(FULL_MS);
+    await disk.free();
+  },
+});
 
 /** A fault and how many frames are published before it. */
 export interface Planned {

@@ -30,7 +30,11 @@ export type Rig = Awaited<ReturnType<typeof startRig>>;
  * Apache Kafka, S3Proxy on files, the model server and both handlers behind the event source: all real, each a process
  * of its own that comes back when it ends, with fault proxies before the two that speak HTTP.
  */
-export async function startRig(options: { handlerTimeoutSeconds: number }) {
+export async function startRig(options: {
+  handlerTimeoutSeconds: number;
+  /** Where Kafka keeps its data; left out, with everything else. */
+  kafkaDir?: string;
+}) {
   const folder = await mkdtemp(join(tmpdir(), 'faults-'));
   const [kafkaPort, s3Port, modelPort] = [await freePort(), await freePort(), await freePort()];
   const modelFile = join(folder, 'numbered.onnx');
@@ -93,7 +97,7 @@ export async function startRig(options: { handlerTimeoutSeconds: number }) {
     });
   const model = ['--model', modelFile, '--device', 'cpu', '--threads', '1', '--port', String(modelPort)];
   const services = {
-    kafka: new Service(() => startKafka({ dataDir: folder, port: kafkaPort })),
+    kafka: new Service(() => startKafka({ dataDir: options.kafkaDir ?? folder, port: kafkaPort })),
     s3: new Service(() => startS3Proxy({ dataDir: folder, port: s3Port })),
     model: new Service(() => node('model', 'model/src/main.ts', model, environment)),
     detect: stage('detect', FRAMES_TOPIC),

@@ -47,6 +47,12 @@ export class Service {
     if (frozen && frozen === this.#current) this.#signal('SIGCONT');
   }
 
+  /** Resolves once the process that runs now has ended, of whatever. */
+  async ended(): Promise<void> {
+    await this.running();
+    await this.#current?.exited;
+  }
+
   /** Resolves once it does its work. */
   async running(): Promise<void> {
     while (!this.#current && !this.#isStopped) {

@@ -1,0 +1,54 @@
+import { execFile } from 'node:child_process';
+import { mkdir, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const CHUNK = Buffer.alloc(64 * 1024);
+const PAGE = Buffer.alloc(4 * 1024);
+
+/** A file system of its own that can be full. */
+export interface SmallDisk {
+  folder: string;
+  /** Takes all the room that is left. */
+  fill(): Promise<void>;
+  /** Gives back what {@link fill} took. */
+  free(): Promise<void>;
+  unmount(): Promise<void>;
+}
+
+/** Whether this process may mount a file system. */
+export const canMount = process.platform === 'linux' && process.getuid?.() === 0;
+
+/** @param folder where it is mounted, made if it is not there */
+export async function mountSmallDisk(folder: string, megabytes: number): Promise<SmallDisk> {
+  await mkdir(folder, { recursive: true });
+  await run('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder]);
+  const ballast = join(folder, 'ballast');
+  return {
+    folder,
+    async fill() {
+      const file = await open(ballast, 'a');
+      try {
+        // What is left at the end is less than a page.
+        for (const piece of [CHUNK, PAGE]) while (await fits(file.write(piece)));
+      } finally {
+        await file.close();
+      }
+    },
+    free: () => rm(ballast, { force: true }),
+    async unmount() {
+      await run('umount', ['--lazy', folder]);
+    },
+  };
+}
+
+async function fits(write: Promise<unknown>): Promise<boolean> {
+  try {
+    await write;
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') return false;
+    throw error;
+  }
+}
