@@ -11,16 +11,25 @@ export function eventsPanel(streamId: string): { element: HTMLElement; refresh: 
     'Nothing has happened that a rule of the streams file tells of.',
   );
   const element = h('section', { ariaLabel: 'Events' }, h('h2', {}, 'Events'), empty, list);
-  let shown = '';
+  const shown = new Map<string, HTMLElement>();
   return {
     element,
     async refresh() {
       const events = await getJson<SceneEvent[]>(`/api/streams/${encodeURIComponent(streamId)}/events`);
-      const ids = events.map(({ event_id }) => event_id).join();
-      if (ids === shown) return;
-      shown = ids;
       empty.hidden = events.length > 0;
-      list.replaceChildren(...events.map(eventItem));
+      const ids = new Set(events.map(({ event_id }) => event_id));
+      for (const [id, item] of shown) {
+        if (ids.has(id)) continue;
+        item.remove();
+        shown.delete(id);
+      }
+      // The newest come first. What is there stays where it is, or a clip that plays would stop.
+      for (const event of events.toReversed()) {
+        if (shown.has(event.event_id)) continue;
+        const item = eventItem(event);
+        shown.set(event.event_id, item);
+        list.prepend(item);
+      }
     },
   };
 }
@@ -39,9 +48,23 @@ function eventItem(event: SceneEvent): HTMLElement {
     h('span', { className: 'num dim' }, dateTime(event.at)),
     h('span', { className: 'name' }, sentence(event)),
     h('span', { className: 'dim' }, event.rule),
-    h('a', { href: clipUrl(event), target: '_blank' }, 'Clip'),
+    clipLink(event),
     h('span', { className: 'proof' }, ...frames),
   );
+}
+
+/** Plays the stored clip here; the pictures of that time, put together on request, where none is stored. */
+function clipLink(event: SceneEvent): HTMLElement {
+  if (event.clip_key === undefined) return h('a', { href: clipUrl(event), target: '_blank' }, 'Clip');
+  const play = h('button', { type: 'button' }, 'Play clip');
+  play.onclick = () => {
+    const name = `Clip: ${sentence(event)}`;
+    const properties = { className: 'clip', src: storedClipUrl(event), controls: true, muted: true };
+    const video = h('video', { ...properties, autoplay: true, ariaLabel: name });
+    video.onerror = () => video.replaceWith(h('img', { className: 'clip', src: clipUrl(event), alt: name }));
+    play.replaceWith(video);
+  };
+  return play;
 }
 
 /** `person t-1 entered lawn` */
@@ -68,4 +91,8 @@ function annotatedUrl(streamId: string, key: string): string {
 
 function clipUrl({ stream_id, at }: SceneEvent): string {
   return `/api/streams/${encodeURIComponent(stream_id)}/clips/${at}.webp`;
+}
+
+function storedClipUrl({ stream_id, at, event_id }: SceneEvent): string {
+  return `/api/streams/${encodeURIComponent(stream_id)}/clips/${at}-${event_id}.mp4`;
 }

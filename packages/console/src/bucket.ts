@@ -2,8 +2,6 @@ import { ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { type Bucket, openBucket } from '@video-pipeline/recovery/bucket';
 import { type ListedObject, type StorageSettings, s3Config } from '@video-pipeline/storage';
 
-export { isMissing } from '@video-pipeline/storage';
-
 /** The bucket as a tool that browses it needs it: with times, and by folder. */
 export interface ArchiveBucket extends Bucket {
   /** All objects of the folder. */

@@ -1,7 +1,5 @@
-import { picturesOf, type Reader, type StoredPicture } from '@video-pipeline/storage';
+import { picturesOf, type Reader, type StoredPicture, type Stretch } from '@video-pipeline/storage';
 
-const BEFORE_MS = 3_000;
-const AFTER_MS = 3_000;
 /** Of more, as many are taken evenly. */
 const MAX_FRAMES = 60;
 const WIDTH = 640;
@@ -10,18 +8,11 @@ const QUALITY = 70;
 const LAST_MS = 1_000;
 
 /**
- * The annotated pictures from 3 s before a moment until 3 s after it, as far as they are stored, as one animated WebP
- * that plays as fast as it happened. It costs about a second of processor time, and nothing until somebody asks.
- * @param at capture time, epoch ms
+ * The annotated pictures of a stretch as far as they are stored, as one animated WebP that plays as fast as it happened.
+ * It costs about a second of processor time, and nothing until somebody asks.
  * @returns undefined when no picture of that time is stored
  */
-export async function clipOf(
-  reader: Reader,
-  prefix: string,
-  streamId: string,
-  at: number,
-): Promise<Buffer | undefined> {
-  const stretch = { streamId, from: at - BEFORE_MS, to: at + AFTER_MS };
+export async function clipOf(reader: Reader, prefix: string, stretch: Stretch): Promise<Buffer | undefined> {
   const pictures = await picturesOf(reader, prefix, stretch, MAX_FRAMES);
   return pictures.length > 0 ? animate(pictures) : undefined;
 }

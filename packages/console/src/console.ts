@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { readConfig } from '@video-pipeline/config';
 import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
-import { STORAGE_VARIABLES } from '@video-pipeline/storage';
+import { CLIP_VARIABLES, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import { createAccess, isLoopback } from './access.ts';
 import { Archive } from './archive.ts';
@@ -23,6 +23,7 @@ import { StreamsFile } from './streams-file.ts';
 export const CONSOLE_VARIABLES = [
   ...KAFKA_VARIABLES,
   ...STORAGE_VARIABLES,
+  ...CLIP_VARIABLES,
   'KAFKA_TOPIC',
   'KAFKA_DETECTIONS_TOPIC',
   'KAFKA_EVENTS_TOPIC',
@@ -89,6 +90,7 @@ export async function startConsole(options: {
     sceneEvents: sceneEvents(tail, config.KAFKA_EVENTS_TOPIC),
     streamsFile: new StreamsFile(config),
     prefix: config.S3_PREFIX,
+    clipSettings: config,
     flow: () => monitor.flow(),
     redrive: async (key) => {
       await putBack(key, bucket, producer, [config.KAFKA_TOPIC, config.KAFKA_DETECTIONS_TOPIC]);

@@ -1,25 +1,23 @@
-import type { IncomingMessage } from 'node:http';
 import { annotatedKey } from '@video-pipeline/frame';
+import { type ClipSettings, isMissing } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Access } from './access.ts';
 import type { Flow, Names, SceneEvent } from './api.ts';
 import type { Archive, Query } from './archive.ts';
-import { type ArchiveBucket, isMissing } from './bucket.ts';
-import { clipOf } from './clip.ts';
+import type { ArchiveBucket } from './bucket.ts';
+import { clipRoutes } from './clip-routes.ts';
 import { CursorError } from './cursor.ts';
 import type { Events } from './events.ts';
 import { failedPage, RedriveError } from './failed.ts';
 import { readDraft } from './guard.ts';
 import { HttpError, json, type Reply, type Route, type RouteRequest, readBody } from './http.ts';
 import { factsOf, type LiveFrames } from './live.ts';
-import { number, STREAM, streamId } from './params.ts';
+import { MAX_TIME, number, STREAM, streamId } from './params.ts';
 import { sceneRoutes } from './scene-routes.ts';
 import type { StreamsFile } from './streams-file.ts';
 
 const FRAME = '(?<time>\\d{1,16})-(?<number>\\d{1,16})';
 const DAY_MS = 86_400_000;
-/** The latest time a Date can hold. */
-const MAX_TIME = 8.64e15;
 
 export interface RoutesOptions {
   page: Map<string, Reply>;
@@ -32,6 +30,7 @@ export interface RoutesOptions {
   streamsFile: StreamsFile;
   /** First folder of annotated frames. */
   prefix: string;
+  clipSettings: ClipSettings;
   flow: () => Flow;
   redrive: (key: string) => Promise<void>;
   log: Pick<Logger, 'info'>;
@@ -68,12 +67,12 @@ export function consoleRoutes(options: RoutesOptions): Route[] {
     get(`/api/streams/${STREAM}/events`, async ({ params }) =>
       json(await options.sceneEvents(streamId(params.stream))),
     ),
-    get(`/api/streams/${STREAM}/clips/(?<time>\\d{1,16})\\.webp`, ({ params }) => clip(options, params)),
     get('/api/failed', async ({ query }) =>
       json(await failedPage(options.bucket, query.get('cursor') ?? undefined)),
     ),
     { method: 'POST', path: /^\/login$/, handle: (request) => login(options, request) },
     { method: 'POST', path: /^\/api\/failed\/redrive$/, handle: (request) => redriveEntry(options, request) },
+    ...clipRoutes(options),
     ...sceneRoutes(options),
   ];
 }
@@ -143,13 +142,6 @@ async function annotatedPicture({ bucket, prefix }: RoutesOptions, params: Frame
     throw error;
   });
   return { type: 'image/jpeg', body, headers: { 'cache-control': 'private, max-age=3600' } };
-}
-
-async function clip({ bucket, prefix }: RoutesOptions, params: FrameParams): Promise<Reply> {
-  const at = Number(params.time);
-  const body = at <= MAX_TIME ? await clipOf(bucket, prefix, streamId(params.stream), at) : undefined;
-  if (!body) throw new HttpError(404, 'no picture of that time is stored');
-  return { type: 'image/webp', body, headers: { 'cache-control': 'no-store' } };
 }
 
 async function redriveEntry({ redrive }: RoutesOptions, { request }: RouteRequest): Promise<Reply> {

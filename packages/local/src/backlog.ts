@@ -16,8 +16,8 @@ const POLL_MS = 250;
 /** Looks at Kafka from outside: how far each stage has come. Survives Kafka's restarts. */
 export class Backlog {
   readonly consumers: Record<Consumer, { topic: string; group: string }>;
-  /** What `notify` reads; nothing of ours waits for it. */
-  readonly events: { topic: string; group: string };
+  /** What reads of events; nothing of ours waits for it. */
+  readonly listeners: Record<'notify' | 'clip', { topic: string; group: string }>;
   readonly #bootstrap: string;
   #admin: Promise<Admin> | undefined;
 
@@ -34,11 +34,15 @@ export class Backlog {
       detect: { topic: config.KAFKA_TOPIC, group: config.KAFKA_GROUP_ID },
       annotate: { topic: config.KAFKA_DETECTIONS_TOPIC, group: `${config.KAFKA_GROUP_ID}-annotate` },
     };
-    this.events = { topic: config.KAFKA_EVENTS_TOPIC, group: `${config.KAFKA_GROUP_ID}-notify` };
+    const listener = (name: string) => ({
+      topic: config.KAFKA_EVENTS_TOPIC,
+      group: `${config.KAFKA_GROUP_ID}-${name}`,
+    });
+    this.listeners = { notify: listener('notify'), clip: listener('clip') };
   }
 
   async createTopics(): Promise<void> {
-    const read = [...Object.values(this.consumers), this.events];
+    const read = [...Object.values(this.consumers), this.listeners.notify];
     const specs = read.map(({ topic }) => ({ topic, partitions: PARTITIONS }));
     await this.#ask((admin) => ensureTopics(admin, specs));
   }

@@ -27,7 +27,7 @@ const STOP_MS = 4_500;
 /** The order of the stop, so that nothing loses what it talks to while it finishes; and until when each may take, ms. */
 const STOP_ORDER: readonly [until: number, names: readonly string[]][] = [
   [1_500, ['ingest', 'cameras', 'console']],
-  [3_200, ['detect', 'annotate', 'notify']],
+  [3_200, ['detect', 'annotate', 'notify', 'clip']],
   [3_400, ['model']],
   [STOP_MS, ['kafka', 's3proxy']],
 ];

@@ -23,6 +23,7 @@ interface Options {
   dataDir: string;
   ingest: boolean;
   console: boolean;
+  clips?: boolean;
   open?: boolean;
   color: boolean;
 }
@@ -53,6 +54,7 @@ const program = new Command('npm start --')
   )
   .option('--no-ingest', "publish nothing: start all the rest, and wait for 'npm run local -- producer'")
   .option('--no-console', 'no web page')
+  .option('--clips', 'store a short MP4 of each event, as EVENT_CLIPS=on does')
   .option('--open', 'open the web page in the browser, when started from a terminal')
   .option('--data-dir <folder>', 'where everything is written', join(ROOT, '.data'))
   .option('--json', 'print the summary as one JSON object on stdout, progress on stderr')
@@ -105,6 +107,7 @@ function checked(options: Options): StackOptions {
     frames,
     ingest: options.ingest,
     console: options.console,
+    clips: options.clips,
   };
 }
 

@@ -29,6 +29,8 @@ export interface StackOptions {
   ingest: boolean;
   /** Whether the web page is served. */
   console: boolean;
+  /** Whether a clip of each event is stored; left out, as EVENT_CLIPS says. */
+  clips?: boolean | undefined;
   /** Publish so many frames, then end. */
   frames?: number | undefined;
 }
@@ -99,12 +101,15 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
       ...(await streamsVariables(options.dataDir, sources)),
       KAFKA_BOOTSTRAP_SERVERS: kafka,
       INFERENCE_SERVICE_URL: inference,
+      ...(options.clips ? { EVENT_CLIPS: 'on' } : {}),
     };
     const { detect, annotate } = backlog.consumers;
+    const { notify, clip } = backlog.listeners;
     await all([
       runWorker(context, 'detect', detect, env),
       runWorker(context, 'annotate', annotate, env),
-      ...(listens() ? [runWorker(context, 'notify', backlog.events, env)] : []),
+      ...(listens() ? [runWorker(context, 'notify', notify, env)] : []),
+      ...(makesClips(options) ? [runWorker(context, 'clip', clip, env)] : []),
     ]);
     return {
       endpoints: {
@@ -191,7 +196,7 @@ async function runCameras({ options, ports, launcher, note }: Context): Promise<
 
 function runWorker(
   { launcher }: Context,
-  name: Consumer | 'notify',
+  name: Consumer | 'notify' | 'clip',
   { topic, group }: { topic: string; group: string },
   env: NodeJS.ProcessEnv,
 ): Promise<Service> {
@@ -203,6 +208,10 @@ function runWorker(
 function listens(): boolean {
   const { WEBHOOK_URL, EVENT_BUS_NAME } = readConfig(['WEBHOOK_URL', 'EVENT_BUS_NAME']);
   return WEBHOOK_URL !== undefined || EVENT_BUS_NAME !== undefined;
+}
+
+function makesClips({ clips }: StackOptions): boolean {
+  return clips || readConfig(['EVENT_CLIPS']).EVENT_CLIPS === 'on';
 }
 
 async function runIngest(
