@@ -42,6 +42,8 @@ export class HttpError extends Error {
 
 /** A client that takes nothing for so long is let go. */
 const STALLED_MS = 30_000;
+/** Longer than a load balancer's 60 s, which could otherwise send a request just as we close its connection. */
+const KEEP_ALIVE_MS = 75_000;
 const MAX_CONNECTIONS = 512;
 const MAX_BODY_BYTES = 4_096;
 
@@ -91,6 +93,7 @@ export function createRoutes(
   server.requestTimeout = STALLED_MS;
   server.headersTimeout = STALLED_MS;
   server.setTimeout(STALLED_MS);
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   return server;
 }
 
