@@ -13,7 +13,7 @@ import {
   KAFKA_VARIABLES,
   orderedProducer,
 } from '@video-pipeline/kafka';
-import { startKafka } from '@video-pipeline/local';
+import { connectS3, ensureBucket, startKafka, startS3Proxy } from '@video-pipeline/local';
 import { s3Config } from '@video-pipeline/storage';
 import { startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
@@ -33,20 +33,43 @@ export const PERSON = {
   bbox: [40, 60, 200, 180] as const,
 };
 
-type Stage = 'detect' | 'annotate' | 'notify';
+type Stage = 'detect' | 'annotate' | 'notify' | 'clip';
 export type Rig = Awaited<ReturnType<typeof startRig>>;
+
+/** An S3 API with the bucket of the rig. */
+interface S3 {
+  url: string;
+  stop(): Promise<void>;
+}
+
+/** In this process and its memory. */
+async function startS3InMemory(): Promise<S3> {
+  const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
+  s3.createBucket(BUCKET);
+  return { url: `http://127.0.0.1:${s3.port}`, stop: () => s3.stop() };
+}
+
+/** S3Proxy, with its files in the folder. */
+export async function startS3ProxyOn(folder: string): Promise<S3> {
+  const s3 = await startS3Proxy({ dataDir: folder });
+  const client = connectS3(s3.url);
+  await ensureBucket(client, BUCKET);
+  client.destroy();
+  return s3;
+}
 
 /**
  * Real Kafka and S3 API, an inference server whose faults can be chosen, and the handlers in processes of their own.
  * @param see what the inference server sees in a JPEG
+ * @param startS3 given the rig's folder
  */
 export async function startRig(
   see: (jpeg: Buffer) => Detection[] = () => [{ ...PERSON, bbox: [...PERSON.bbox] }],
+  startS3: (folder: string) => Promise<S3> = startS3InMemory,
 ) {
   const folder = await mkdtemp(join(tmpdir(), 'handlers-'));
   const kafkaServer = await startKafka({ dataDir: folder });
-  const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
-  s3.createBucket(BUCKET);
+  const s3 = await startS3(folder);
   const faults: FakeAnswer[] = [];
   const inference = await startFakeServer((call) => {
     if (call.path === '/health') return { body: { status: 'healthy', model: 'fake', device: 'cpu' } };
@@ -60,7 +83,7 @@ export async function startRig(
     ...process.env,
     KAFKA_BOOTSTRAP_SERVERS: kafkaServer.bootstrap,
     INFERENCE_SERVICE_URL: inference.url,
-    AWS_ENDPOINT_URL: `http://127.0.0.1:${s3.port}`,
+    AWS_ENDPOINT_URL: s3.url,
     AWS_ACCESS_KEY_ID: 'test',
     AWS_SECRET_ACCESS_KEY: 'test',
     S3_BUCKET: BUCKET,
@@ -137,8 +160,8 @@ export async function startRig(
       return child.ended;
     },
 
-    async lag(stage: Stage, topic: string): Promise<number> {
-      const partitions = await consumerLag(admin, `${topic}-${stage}`, topic);
+    async lag(stage: Stage, topic: string, group = `${topic}-${stage}`): Promise<number> {
+      const partitions = await consumerLag(admin, group, topic);
       return partitions.reduce((sum, { lag }) => sum + lag, 0);
     },
 

@@ -1,0 +1,135 @@
+import { clipKey, toLambdaRecord } from '@video-pipeline/frame';
+import { createClip } from '@video-pipeline/functions/clip';
+import { createReader } from '@video-pipeline/storage';
+import { AV_LOG_QUIET } from 'node-av/constants';
+import { Log } from 'node-av/lib';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { findChromium, launchChromium } from './chromium.ts';
+import {
+  annotate,
+  BUCKET,
+  type ConsoleFixture,
+  clipJpegs,
+  detectedFrame,
+  sceneEvent,
+  startConsoleFixture,
+} from './console-fixture.ts';
+
+Log.setLevel(AV_LOG_QUIET);
+const hasChromium = findChromium() !== undefined;
+if (!hasChromium) console.warn('skipped: no Chromium on PATH (Debian: apt-get install chromium)');
+
+const START = Date.now() - 600_000;
+const FRAMES = 40;
+/** Others may be busy on the machine. */
+const PATIENCE = { timeout: 20_000 };
+/** The first has its clip stored, the second not yet. */
+const [stored, awaited] = [1, 2].map((n) => {
+  const event = sceneEvent('dock', n, START + n * 1_000);
+  return { ...event, clip_key: clipKey(event) };
+}) as [ReturnType<typeof sceneEvent>, ReturnType<typeof sceneEvent>];
+
+let fixture: ConsoleFixture;
+let browser: Browser | undefined;
+
+beforeAll(async () => {
+  let clips: Buffer[][];
+  [fixture, browser, clips] = await Promise.all([
+    startConsoleFixture(),
+    hasChromium ? launchChromium() : undefined,
+    clipJpegs(10),
+  ]);
+  const [jpegs = []] = clips;
+  const frames = Array.from({ length: FRAMES }, (_, i) =>
+    detectedFrame('dock', i, START + i * 100, jpegs[i % jpegs.length] ?? Buffer.of()),
+  );
+  await annotate(fixture.store, frames);
+  const film = createClip({
+    store: fixture.store,
+    reader: createReader({
+      S3_BUCKET: BUCKET,
+      AWS_REGION: 'us-east-1',
+      AWS_ENDPOINT_URL: `http://127.0.0.1:${fixture.s3.port}`,
+    }),
+    prefix: 'annotated',
+    settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1 },
+    quarantine: async (_record, reason) => expect.fail(reason),
+    logger: { warn: (message) => expect.fail(String(message)) },
+  });
+  const position = { topic: 'events', partition: 0, offset: '0', timestamp: Date.now() };
+  const record = toLambdaRecord(position, { key: 'dock', value: Buffer.from(JSON.stringify(stored)) });
+  await film({
+    eventSource: 'aws:kafka',
+    eventSourceArn: '',
+    bootstrapServers: '',
+    records: { 'events-0': [record] },
+  });
+  await fixture.producer.send({
+    topic: 'events',
+    messages: [stored, awaited].map((event) => ({ key: 'dock', value: JSON.stringify(event) })),
+  });
+});
+afterAll(async () => {
+  await browser?.close();
+  await fixture?.stop();
+});
+
+const urlOf = ({ at, event_id }: typeof stored) =>
+  `${fixture.url}/api/streams/dock/clips/${at}-${event_id}.mp4`;
+
+test('a stored clip is served, in parts where they are asked for; one that is not stored is not found', async () => {
+  const whole = await fetch(urlOf(stored));
+  expect([whole.status, whole.headers.get('content-type')]).toEqual([200, 'video/mp4']);
+  const bytes = Buffer.from(await whole.arrayBuffer());
+  expect(bytes.subarray(4, 8).toString()).toBe('ftyp');
+  const part = await fetch(urlOf(stored), { headers: { range: 'bytes=4-7' } });
+  expect([part.status, await part.text()]).toEqual([206, 'ftyp']);
+  expect((await fetch(urlOf(awaited))).status).toBe(404);
+  expect((await fetch(urlOf({ ...stored, at: 9e15 }))).status).toBe(404);
+  expect((await fetch(urlOf(stored).replace('/dock/', '/.hidden/'))).status).toBe(400);
+});
+
+test.skipIf(!hasChromium)(
+  'the page plays the stored clip, and the pictures of that time where none is stored',
+  async () => {
+    if (!browser) throw new Error('no browser');
+    const page = await browser.newPage();
+    const refused: string[] = [];
+    page.on('console', (message) => {
+      if (/Content Security Policy/.test(message.text())) refused.push(message.text());
+    });
+    await page.goto(`${fixture.url}/#/stream/dock`);
+    const plays = page.getByRole('button', { name: 'Play clip' });
+    await plays.first().waitFor();
+    expect(await plays.count()).toBe(2);
+    // The newest comes first.
+    await plays.last().click();
+    const video = page.locator('video.clip');
+    await expect
+      .poll(() => video.evaluate((element) => (element as HTMLVideoElement).currentTime), PATIENCE)
+      .toBeGreaterThan(0.5);
+    const { duration, width, height } = await video.evaluate((element) => {
+      const { duration, videoWidth, videoHeight } = element as HTMLVideoElement;
+      return { duration, width: videoWidth, height: videoHeight };
+    });
+    // 2 s, and the last picture's share.
+    expect(duration).toBeCloseTo(2.1, 1);
+    expect([width, height]).toEqual([400, 300]);
+    await video.evaluate((element) => {
+      (element as HTMLVideoElement).currentTime = 0.2;
+    });
+    await expect
+      .poll(() => video.evaluate((element) => (element as HTMLVideoElement).currentTime), PATIENCE)
+      .toBeLessThan(2);
+
+    await plays.click();
+    const picture = page.locator('img.clip');
+    await expect
+      .poll(() => picture.evaluate((img) => (img as HTMLImageElement).naturalWidth), PATIENCE)
+      .toBe(400);
+    expect(await picture.getAttribute('src')).toMatch(/\.webp$/);
+    expect(refused).toEqual([]);
+    await page.close();
+  },
+);
