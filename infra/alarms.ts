@@ -1,6 +1,6 @@
 import { type MetricName, NAMESPACE } from '@video-pipeline/telemetry';
 import { awsMetric, type Service } from './metrics.ts';
-import { ANNOTATE_GROUP, NOTIFY_GROUP, pipeline } from './settings.ts';
+import { ANNOTATE_GROUP, CLIP_GROUP, NOTIFY_GROUP, pipeline } from './settings.ts';
 
 const MINUTE = 60;
 /** A group this far behind is noticed by whoever watches. */
@@ -26,6 +26,8 @@ export interface Watched {
   detect: string;
   annotate: string;
   notify: string;
+  /** Where the stage makes clips of events. */
+  clip?: string | undefined;
   endpoint?: string | undefined;
   page?: { loadBalancer: string; targetGroup: string } | undefined;
   streams: string[];
@@ -33,11 +35,13 @@ export interface Watched {
 
 /** Alarms on what users feel: pictures late, a camera silent, frames lost, the model failing. */
 export function alarms(watched: Watched): Alarm[] {
+  const services = (['detect', 'annotate', 'notify', 'clip'] as const).filter((name) => watched[name]);
   return [
     ...[
       { key: 'DetectLag', group: pipeline.KAFKA_GROUP_ID, topic: pipeline.KAFKA_TOPIC },
       { key: 'AnnotateLag', group: ANNOTATE_GROUP, topic: pipeline.KAFKA_DETECTIONS_TOPIC },
       { key: 'NotifyLag', group: NOTIFY_GROUP, topic: pipeline.KAFKA_EVENTS_TOPIC },
+      ...(watched.clip ? [{ key: 'ClipLag', group: CLIP_GROUP, topic: pipeline.KAFKA_EVENTS_TOPIC }] : []),
     ].map(({ key, group, topic }) =>
       above(
         key,
@@ -50,14 +54,14 @@ export function alarms(watched: Watched): Alarm[] {
         },
       ),
     ),
-    ...(['detect', 'annotate', 'notify'] as const).map((service) =>
+    ...services.map((service) =>
       above(`${title(service)}Failed`, `${title(service)} put records into failed/${service}/.`, 0, 1, {
         query: `SELECT SUM(FramesFailed) FROM SCHEMA("${NAMESPACE}", service, stream) WHERE service = '${service}'`,
       }),
     ),
-    ...(['detect', 'annotate', 'notify'] as const).map((service) =>
+    ...services.map((service) =>
       above(`${title(service)}Errors`, `${title(service)} fails again and again; its batches wait.`, 0, 3, {
-        ...fromAws('AWS/Lambda', 'Errors', watched[service]),
+        ...fromAws('AWS/Lambda', 'Errors', watched[service] ?? ''),
         statistic: 'Sum',
       }),
     ),

@@ -209,7 +209,10 @@ function permissions({ kafka, store }: Parts): sst.aws.FunctionPermissionArgs[] 
       [KAFKA_GROUP_ID, ANNOTATE_GROUP].map((name) => kafkaArn(kafka, 'group', name)),
       'DescribeGroup',
     ),
-    { actions: ['s3:GetObject'], resources: objects(`${S3_PREFIX}/*`, 'detections/*', 'failed/*') },
+    {
+      actions: ['s3:GetObject'],
+      resources: objects(`${S3_PREFIX}/*`, 'detections/*', 'clips/*', 'failed/*'),
+    },
     { actions: ['s3:DeleteObject'], resources: objects('failed/*') },
     // Of the whole bucket: S3 says of an object that it is missing to those alone who may list without a condition.
     { actions: ['s3:ListBucket'], resources: [store.arn] },

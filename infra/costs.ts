@@ -31,7 +31,7 @@ const PRICE = {
   },
   perGbMonth: { broker: 0.1, expressBroker: 0.1, s3: 0.023 },
   perGb: { nat: 0.045, logs: 0.5, expressWritten: 0.01 },
-  perMillion: { s3Put: 5, lambda: 0.2 },
+  perMillion: { s3Get: 0.4, s3Put: 5, lambda: 0.2 },
   lambdaGbSecondArm: 0.0000133334,
   serverlessInferenceSecond: 0.00012,
   alarm: 0.1,
@@ -48,6 +48,8 @@ export interface Work {
   putsPerFrame: number;
 }
 const ASSUMED: Work = { ...BATCH_SECONDS, putsPerFrame: 1 };
+/** Of a clip: seconds of its function, waiting mostly; megabytes; requests. And how many events are reckoned with. */
+const CLIPS = { seconds: 12, mb: 1, gets: 60, puts: 15, anHour: 6 };
 const SPOT_SHARE = 0.3;
 const METRICS_PER_STREAM = 12;
 /** Memory of an EC2 instance that is not for tasks. */
@@ -85,6 +87,7 @@ export function estimate(stage: Stage, work = ASSUMED): Estimate {
       item: 'Lambda',
       usd: lambdaGbSeconds * PRICE.lambdaGbSecondArm + (2 * batches * PRICE.perMillion.lambda) / 1e6,
     },
+    { item: 'event clips', usd: clipsCost(stage) },
     { item: 'S3 requests', usd: (frames * work.putsPerFrame * PRICE.perMillion.s3Put) / 1e6 },
     { item: 'S3 storage', usd: storedGb * PRICE.perGbMonth.s3 },
     {
@@ -165,11 +168,24 @@ function inferenceCost({ inference, load }: Stage, batches: number): number {
   );
 }
 
-function assumptions({ load, inference }: Stage, frames: number, work: Work): string[] {
+/** Listings cost as much as puts. */
+function clipsCost({ functions, load, store }: Stage): number {
+  if (!functions.clip) return 0;
+  const events = load.streams * load.cameraHours * CLIPS.anHour;
+  const lambda = (CLIPS.seconds * functions.clip.memoryMb * PRICE.lambdaGbSecondArm) / 1024;
+  const requests = (CLIPS.gets * PRICE.perMillion.s3Get + CLIPS.puts * PRICE.perMillion.s3Put) / 1e6;
+  const kept = Math.min(events, load.streams * 24 * store.clipDays * CLIPS.anHour);
+  return events * (lambda + requests) + kept * CLIPS.mb * 1e-3 * PRICE.perGbMonth.s3;
+}
+
+function assumptions({ load, inference, functions }: Stage, frames: number, work: Work): string[] {
   return [
     'list prices of us-east-1 in 2026-11; no taxes, free tiers, or transfer between zones',
     `${load.streams} cameras, ${load.frameRate} frames/s of ${load.frameKb} KB, ${load.cameraHours} of the stage's ${load.stageHours} hours a month: ${(frames / 1e6).toFixed(1)} million frames`,
     `a batch of 25 takes detect ${work.detect} s and annotate ${work.annotate} s`,
+    ...(functions.clip
+      ? [`${CLIPS.anHour} events of each camera an hour, with clips of ${CLIPS.mb} MB`]
+      : []),
     ...(inference.backend === 'eks'
       ? ['the fewest pods, one at least while the cameras run; two small nodes beside them']
       : []),

@@ -11,6 +11,8 @@ export interface Names {
   detect: string;
   annotate: string;
   notify: string;
+  /** Where the stage makes clips of events. */
+  clip?: string | undefined;
   eksCluster?: string | undefined;
   endpoint?: string | undefined;
   /** The console's load balancer, where the stage has one. */
@@ -82,9 +84,24 @@ export function dashboardBody(names: Names): string {
         ]),
       ]),
     ],
+    ...(names.clip ? [clipRow(names, names.clip)] : []),
     ...(names.page ? [consoleRow(names, names.page)] : []),
   ];
   return JSON.stringify({ widgets: rows.flatMap(placeRow) });
+}
+
+function clipRow(names: Names, functionName: string): object[] {
+  return [
+    graph(names, 'Clips of events (each minute)', [
+      ours('clip', 'ClipsStored', 'Sum'),
+      ours('clip', 'ClipsMissing', 'Sum'),
+      ours('clip', 'FramesFailed', 'Sum'),
+      { metric: awsMetric('AWS/Lambda', 'Errors', functionName), stat: 'Sum', label: 'clip errors' },
+    ]),
+    graph(names, 'Clips: ms of the function', [
+      { metric: awsMetric('AWS/Lambda', 'Duration', functionName), stat: 'Sum', label: 'clip Duration' },
+    ]),
+  ];
 }
 
 function consoleRow(names: Names, { loadBalancer, targetGroup }: NonNullable<Names['page']>): object[] {

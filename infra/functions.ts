@@ -1,3 +1,4 @@
+import functionsPackage from '../functions/package.json' with { type: 'json' };
 import type { Camera } from './cameras.ts';
 import type { InferenceTarget } from './inference.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
@@ -13,7 +14,14 @@ import {
   reachAws,
   reachS3,
 } from './network.ts';
-import { ANNOTATE_GROUP, deployment, KAFKA_IAM_PORT, NOTIFY_GROUP, pipeline } from './settings.ts';
+import {
+  ANNOTATE_GROUP,
+  CLIP_GROUP,
+  deployment,
+  KAFKA_IAM_PORT,
+  NOTIFY_GROUP,
+  pipeline,
+} from './settings.ts';
 import type { Lambda, Stage } from './stages.ts';
 import { LOST_BATCHES } from './storage.ts';
 
@@ -29,15 +37,15 @@ interface Parts {
 const NOTIFY: Lambda = { memoryMb: 512, timeoutSeconds: 120 };
 
 interface StageFunction {
-  name: 'Detect' | 'Annotate' | 'Notify';
+  name: 'Detect' | 'Annotate' | 'Notify' | 'Clip';
   size: Lambda;
   topic: string;
   consumerGroup: string;
   group: Group;
   environment: Record<string, $util.Input<string>>;
   permissions: Permissions;
-  /** Packages that are installed beside the bundle, for the function's platform. */
-  install?: string[];
+  /** Packages that are installed beside the bundle, for the function's platform; as functions/package.json pins them, or in a version. */
+  install?: string[] | Record<string, string>;
 }
 
 /** The Lambda functions of the pipeline, each behind its MSK event-source mapping. */
@@ -58,6 +66,7 @@ export function createFunctions(parts: Parts, inference: InferenceTarget, camera
       INFERENCE_CONFIDENCE_THRESHOLD: String(pipeline.INFERENCE_CONFIDENCE_THRESHOLD),
       S3_BUCKET: store.name,
       S3_PREFIX: pipeline.S3_PREFIX,
+      ...(stage.functions.clip && { EVENT_CLIPS: 'on' }),
       ...scenesEnvironment(cameras),
     },
     permissions: [
@@ -85,7 +94,8 @@ export function createFunctions(parts: Parts, inference: InferenceTarget, camera
       putObjects(store, `${pipeline.S3_PREFIX}/*`, 'detections/*', 'failed/annotate/*'),
     ],
   });
-  return { detect, annotate, notify: createNotify(parts) };
+  const { clip } = stage.functions;
+  return { detect, annotate, notify: createNotify(parts), ...(clip && { clip: createClip(parts, clip) }) };
 }
 
 /** Puts the scenes' events on a bus of the stage, and posts them where WEBHOOK_URL says. */
@@ -112,6 +122,26 @@ function createNotify(parts: Parts) {
       ...kafkaPermissions(kafka, { read: [pipeline.KAFKA_EVENTS_TOPIC], groups: [NOTIFY_GROUP] }),
       putObjects(store, 'failed/notify/*'),
       { actions: ['events:PutEvents'], resources: [bus.arn] },
+    ],
+  });
+}
+
+/** Stores a clip of each event. What it lists, its pollers may list already. */
+function createClip(parts: Parts, size: Lambda) {
+  const { kafka, network, store } = parts;
+  return createFunction(parts, {
+    name: 'Clip',
+    size,
+    topic: pipeline.KAFKA_EVENTS_TOPIC,
+    consumerGroup: CLIP_GROUP,
+    group: createGroup(network.vpc, 'Clip'),
+    environment: { S3_BUCKET: store.name, S3_PREFIX: pipeline.S3_PREFIX },
+    // Native code alone: node-av's JavaScript is bundled, as its install script looks for the binary of the machine that deploys.
+    install: { '@seydx/node-av-linux-arm64': functionsPackage.dependencies['node-av'] },
+    permissions: [
+      ...kafkaPermissions(kafka, { read: [pipeline.KAFKA_EVENTS_TOPIC], groups: [CLIP_GROUP] }),
+      { actions: ['s3:GetObject'], resources: [$interpolate`${store.arn}/${pipeline.S3_PREFIX}/*`] },
+      putObjects(store, 'clips/*', 'failed/clip/*'),
     ],
   });
 }

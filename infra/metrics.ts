@@ -41,7 +41,7 @@ type AwsNamespace = keyof typeof awsMetrics;
 type AwsMetricName<Namespace extends AwsNamespace> = (typeof awsMetrics)[Namespace]['names'][number];
 
 /** Which stage writes a metric: the value of the dimension `service`. */
-export type Service = 'ingest' | 'detect' | 'annotate' | 'notify';
+export type Service = 'ingest' | 'detect' | 'annotate' | 'notify' | 'clip';
 
 /** A metric of ours over all streams, as a CloudWatch search expression. */
 export function acrossStreams(service: Service, name: MetricName, statistic: string, period = 60): string {

@@ -62,6 +62,7 @@ export function createObservation({
     detect: functions.detect.fn.name,
     annotate: functions.annotate.fn.name,
     notify: functions.notify.fn.name,
+    clip: $output(functions.clip?.fn.name),
     eksCluster: $output(inference.metrics.eksCluster),
     endpoint: $output(inference.metrics.endpoint),
     page: $output(page?.metrics),

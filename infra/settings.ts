@@ -26,6 +26,9 @@ export const ANNOTATE_GROUP = `${pipeline.KAFKA_GROUP_ID}-annotate`;
 /** Consumer group of notify. */
 export const NOTIFY_GROUP = `${pipeline.KAFKA_GROUP_ID}-notify`;
 
+/** Consumer group of clip. */
+export const CLIP_GROUP = `${pipeline.KAFKA_GROUP_ID}-clip`;
+
 /** Port of MSK with IAM authentication, inside the VPC. */
 export const KAFKA_IAM_PORT = 9098;
 

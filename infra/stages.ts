@@ -88,6 +88,8 @@ export interface Stage {
   functions: {
     detect: Lambda;
     annotate: Lambda;
+    /** Stores a clip of each event; left out, there are none. It waits for frames, and then encodes. */
+    clip?: Lambda;
     /** Provisioned pollers, which alone know ReportBatchItemFailures and bisection for Kafka. */
     pollers?: { min: number; max: number };
     /** Largest JPEG, where the inference backend takes less than a Lambda event does. */
@@ -96,7 +98,7 @@ export interface Stage {
   ingest: Ingest;
   /** Left out, the console is served from an operator's machine alone. */
   console?: Console;
-  store: { versioning: boolean; annotatedDays: number; failedDays: number };
+  store: { versioning: boolean; annotatedDays: number; clipDays: number; failedDays: number };
   logRetention: '1 week' | '1 month' | '1 year';
   /** What the cost estimate and the sizes above reckon with. */
   load: {
@@ -144,7 +146,7 @@ const production: Row = {
     cameraCidrs: ['10.64.0.0/10'],
     testCamera: false,
   },
-  store: { versioning: true, annotatedDays: 30, failedDays: 90 },
+  store: { versioning: true, annotatedDays: 30, clipDays: 90, failedDays: 90 },
   logRetention: '1 month',
   load: { streams: 20, frameRate: 10, frameKb: 60, cameraHours: 730, stageHours: 730 },
 };
@@ -181,7 +183,7 @@ const staging: Row = {
     cameraCidrs: [],
     testCamera: true,
   },
-  store: { versioning: false, annotatedDays: 30, failedDays: 90 },
+  store: { versioning: false, annotatedDays: 30, clipDays: 30, failedDays: 90 },
   logRetention: '1 week',
   load: { streams: 1, frameRate: 10, frameKb: 60, cameraHours: 260, stageHours: 730 },
 };
@@ -215,7 +217,7 @@ const personal: Row = {
     cameraCidrs: [],
     testCamera: true,
   },
-  store: { versioning: false, annotatedDays: 7, failedDays: 30 },
+  store: { versioning: false, annotatedDays: 7, clipDays: 7, failedDays: 30 },
   logRetention: '1 week',
   load: { streams: 1, frameRate: 10, frameKb: 60, cameraHours: 40, stageHours: 40 },
 };

@@ -6,13 +6,14 @@ export const LOST_BATCHES = 'aws/lambda';
 
 /** The bucket of annotated frames, detections and what failed. */
 export function createStore(stage: Stage) {
-  const { versioning, annotatedDays, failedDays } = stage.store;
+  const { versioning, annotatedDays, clipDays, failedDays } = stage.store;
   const store = new sst.aws.Bucket('Store', {
     versioning,
     cors: false,
     enforceHttps: true,
     lifecycle: [
       { id: 'annotated', prefix: `${pipeline.S3_PREFIX}/`, expiresIn: `${annotatedDays} days` },
+      { id: 'clips', prefix: 'clips/', expiresIn: `${clipDays} days` },
       { id: 'failed', prefix: 'failed/', expiresIn: `${failedDays} days` },
       { id: 'lost-batches', prefix: `${LOST_BATCHES}/`, expiresIn: `${failedDays} days` },
     ],

@@ -36,8 +36,8 @@ export interface Build {
   /** Absolute path of the bundle. */
   file: string;
   bytes: number;
-  /** Packages to install beside it. */
-  install: string[];
+  /** Packages to install beside it, with their versions; `*` is that of functions/package.json. */
+  install: Record<string, string>;
   architecture: string;
 }
 

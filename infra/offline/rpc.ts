@@ -28,7 +28,7 @@ export async function servePlatform({ root, work }: { root: string; work: string
       builds[request.functionID] = {
         file,
         bytes: statSync(file).size,
-        install: Object.keys(request.properties.install ?? {}),
+        install: request.properties.install ?? {},
         architecture: request.properties.architecture,
       };
       return { handler: `bundle.${request.handler.split('.').at(-1)}`, out: dirname(file), errors: [] };

@@ -80,8 +80,25 @@ test('detect reaches the inference backend that its stage has', async () => {
   expect(await environment('dev')).toMatchObject({ INFERENCE_SERVICE_URL: 'http://127.0.0.1:8000' });
 });
 
-test.each(['Detect', 'Annotate', 'Notify'])('the bundle of %s loads and has its handler', async (name) => {
-  const { file, bytes } = buildOf(await graphOf('production'), name);
+test('where clips are made, Clip takes batches of events as a group of its own, and detect names them', async () => {
+  const graph = await graphOf('hosted');
+  expect(one(graph, MAPPING, 'ClipMapping').inputs).toMatchObject({
+    topics: ['events'],
+    amazonManagedKafkaEventSourceConfig: { consumerGroupId: 'frame-consumer-group-clip' },
+    functionName: one(graph, FUNCTION, 'ClipFunction').inputs.name,
+  });
+  const { variables } = one(graph, FUNCTION, 'DetectFunction').inputs.environment;
+  expect(variables.EVENT_CLIPS).toBe('on');
+  expect(ofType(await graphOf('production'), FUNCTION).map(({ name }) => name)).not.toContain('ClipFunction');
+});
+
+test.each([
+  ['Detect', 'production'],
+  ['Annotate', 'production'],
+  ['Notify', 'production'],
+  ['Clip', 'hosted'],
+] as const)('the bundle of %s loads and has its handler', async (name, deployed) => {
+  const { file, bytes } = buildOf(await graphOf(deployed), name);
   expect(bytes).toBeLessThan(5 * MB);
   // As a process of its own, from where the packages that are installed beside it are found.
   const script = `const { handler } = await import(${JSON.stringify(file)}); console.log(typeof handler);`;
@@ -91,21 +108,32 @@ test.each(['Detect', 'Annotate', 'Notify'])('the bundle of %s loads and has its 
   expect(stdout.trim()).toBe('function');
 });
 
-test('the packages beside annotate have their arm64 binary and fit into Lambda', {
-  timeout: 120_000,
-}, async () => {
-  const { install, architecture, bytes } = buildOf(await graphOf('production'), 'Annotate');
-  expect(install).toEqual(['sharp', '@fontsource/b612']);
-  const folder = await installed(install, architecture);
-  expect(
-    existsSync(join(folder, 'node_modules/@img/sharp-linux-arm64/lib/sharp-linux-arm64-0.35.5.node')),
-  ).toBe(true);
-  const files = globSync('node_modules/**/*', { cwd: folder, withFileTypes: true }).filter((one) =>
-    one.isFile(),
-  );
-  const total = files.reduce((sum, one) => sum + statSync(join(one.parentPath, one.name)).size, bytes);
-  expect(total).toBeLessThan(100 * MB);
-});
+test.each([
+  [
+    'Annotate',
+    'production',
+    ['sharp', '@fontsource/b612'],
+    '@img/sharp-linux-arm64/lib/sharp-linux-arm64-0.35.5.node',
+    100,
+  ],
+  ['Clip', 'hosted', ['@seydx/node-av-linux-arm64'], '@seydx/node-av-linux-arm64/node-av.node', 200],
+] as const)(
+  'the packages beside %s have their arm64 binary and fit into Lambda, 250 MB',
+  { timeout: 120_000 },
+  async (name, deployed, packages, binary, maxMb) => {
+    const { install, architecture, bytes } = buildOf(await graphOf(deployed), name);
+    expect(Object.keys(install)).toEqual(packages);
+    const folder = await installed(install, architecture);
+    expect(existsSync(join(folder, 'node_modules', binary))).toBe(true);
+    const files = globSync('node_modules/**/*', { cwd: folder, withFileTypes: true });
+    const sizes = files.filter((file) => file.isFile()).map(sizeOf);
+    const total = sizes.reduce((sum, size) => sum + size, bytes);
+    expect(total).toBeLessThan(maxMb * MB);
+  },
+);
+
+const sizeOf = ({ parentPath, name }: { parentPath: string; name: string }) =>
+  statSync(join(parentPath, name)).size;
 
 function buildOf({ builds }: Graph, name: string): Build {
   const build = builds[name];
@@ -113,10 +141,12 @@ function buildOf({ builds }: Graph, name: string): Build {
   return build;
 }
 
-/** Installs packages as SST does for a function's platform, once. Versions are those that functions/package.json pins. */
-async function installed(packages: string[], architecture: string): Promise<string> {
+/** Installs packages as SST does for a function's platform, once; `*` is the version that functions/package.json pins. */
+async function installed(packages: Record<string, string>, architecture: string): Promise<string> {
   const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'functions/package.json'), 'utf8'));
-  const specs = packages.map((name) => `${name}@${dependencies[name]}`);
+  const specs = Object.entries(packages).map(
+    ([name, version]) => `${name}@${version === '*' ? dependencies[name] : version}`,
+  );
   const folder = join(cacheDir(), 'lambda', [architecture, ...specs].join('-').replaceAll('/', '_'));
   if (existsSync(join(folder, 'node_modules'))) return folder;
   mkdirSync(folder, { recursive: true });

@@ -74,6 +74,7 @@ function emitted(): Record<string, string[]> {
     ['detect', 'functions/src/{detect,records,scenes}.ts'],
     ['annotate', 'functions/src/{annotate,records}.ts'],
     ['notify', 'functions/src/{notify,records}.ts'],
+    ['clip', 'functions/src/{clip,records}.ts'],
     ['ingest', 'ingest-host/src/report.ts'],
   ];
   return Object.fromEntries(

@@ -83,6 +83,7 @@ const PAIRS: Record<Deployed, string[]> = {
     '198.51.100.0/28 -> ConsoleDoorGroup:443',
     '203.0.113.0/24 -> ConsoleDoorGroup:443',
     'AnnotateGroup -> S3:443',
+    'ClipGroup -> S3:443',
     // The load balancer asks Cognito who has signed in.
     'ConsoleDoorGroup -> 0.0.0.0/0:443',
     'ConsoleDoorGroup -> ConsoleGroup:8080',

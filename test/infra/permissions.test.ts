@@ -82,6 +82,20 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
     ],
   ],
   [
+    /^ClipRole$/,
+    [
+      ...POLLERS,
+      ...logs('clip'),
+      'kafka-cluster:DescribeTopic topic/events',
+      'kafka-cluster:ReadData topic/events',
+      'kafka-cluster:DescribeGroup group/frame-consumer-group-clip',
+      'kafka-cluster:AlterGroup group/frame-consumer-group-clip',
+      's3:GetObject store/annotated/*',
+      's3:PutObject store/clips/*',
+      's3:PutObject store/failed/clip/*',
+    ],
+  ],
+  [
     /^Ingest\dTaskRole$/,
     [
       'kafka-cluster:Connect cluster',
@@ -112,6 +126,7 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
       'kafka-cluster:WriteData topic/video-frames',
       's3:DeleteObject store/failed/*',
       's3:GetObject store/annotated/*',
+      's3:GetObject store/clips/*',
       's3:GetObject store/detections/*',
       's3:GetObject store/failed/*',
       's3:ListBucket store',

@@ -41,7 +41,7 @@ test('production protects and retains; every other stage goes without a trace', 
 describe.each(DEPLOYED)('the store and topics of %s', (deployed) => {
   test('keep frames and failures as long as the stage says, encrypted, closed to the public', async () => {
     const graph = await graphOf(deployed);
-    const { annotatedDays, failedDays, versioning } = stageOf(EVALUATIONS[deployed].stage).store;
+    const { annotatedDays, clipDays, failedDays, versioning } = stageOf(EVALUATIONS[deployed].stage).store;
     const { rules } = one(
       graph,
       'aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration',
@@ -55,6 +55,7 @@ describe.each(DEPLOYED)('the store and topics of %s', (deployed) => {
     );
     expect(days).toMatchObject({
       'annotated/': annotatedDays,
+      'clips/': clipDays,
       'failed/': failedDays,
       'aws/lambda/': failedDays,
     });

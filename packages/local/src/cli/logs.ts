@@ -48,7 +48,7 @@ export function logsCommand(): Command {
 }
 
 /** Services that write to CloudWatch. */
-const STAGE_SERVICES = 'detect, annotate, notify, ingest1, ingest2 and on, test-camera, kafka';
+const STAGE_SERVICES = 'detect, annotate, notify, clip, ingest1, ingest2 and on, test-camera, kafka';
 
 /**
  * Prints what a service of a stage said, by the AWS CLI.
