@@ -1,8 +1,10 @@
 import { type Config, readConfig } from '@video-pipeline/config';
 import { Kafka, type KafkaConfig, logLevel, Partitioners, type Producer } from 'kafkajs';
+import { keepLargeValues } from './encoder.ts';
 import { calmIdleConnections } from './request-queue.ts';
 
 calmIdleConnections();
+keepLargeValues();
 
 /** Variables that say where Kafka is and how to talk to it. */
 export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;

@@ -7,3 +7,21 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
     scheduleCheckPendingRequests(): void;
   }
 }
+
+declare module 'kafkajs/src/protocol/encoder.js' {
+  export default class Encoder {
+    buf: Buffer;
+    offset: number;
+    /** Ours: what stands before `buf`. */
+    chunks?: Buffer[];
+    readonly buffer: Buffer;
+    size(): number;
+    writeInt32(value: number): this;
+    writeVarIntString(value: string): this;
+    writeVarIntBytes(value: Buffer | string | null): this;
+    writeBytes(value: unknown): this;
+    writeEncoder(value: Encoder): this;
+    writeEncoderArray(values: Encoder[]): this;
+    writeBufferInternal(value: Buffer): void;
+  }
+}
