@@ -1,0 +1,217 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { variables } from '@video-pipeline/config';
+import { describe, expect, test } from 'vitest';
+import { estimate, tasksPerHost } from '../../infra/costs.ts';
+import { EvaluationError, evaluate } from '../../infra/offline/evaluate.ts';
+import { ROOT } from '../../infra/offline/platform.ts';
+import { HOST_SIZES, stageOf } from '../../infra/stages.ts';
+import { createRoutes } from '../../packages/console/src/http.ts';
+import { DEPLOY_CIDR, DEPLOYED, graphOf, ofType, one } from './graphs.ts';
+import { hosted } from './options.ts';
+
+describe('the console on the web', () => {
+  test('lets nobody through to it who has not signed in, by TLS alone', async () => {
+    const graph = await graphOf('hosted');
+    const [listener, ...others] = ofType(graph, 'aws:lb/listener:Listener');
+    expect(others).toEqual([]);
+    expect(ofType(graph, 'aws:lb/listenerRule:ListenerRule')).toEqual([]);
+    const { protocol, port, sslPolicy, certificateArn, defaultActions } = listener?.inputs ?? {};
+    expect({ protocol, port }).toEqual({ protocol: 'HTTPS', port: 443 });
+    expect(sslPolicy).toContain('TLS13');
+    expect(certificateArn).toContain('ConsoleSsl');
+    expect(defaultActions.map(({ type }: { type: string }) => type)).toEqual([
+      'authenticate-cognito',
+      'forward',
+    ]);
+    expect(defaultActions[0].authenticateCognito.onUnauthenticatedRequest).toBe('authenticate');
+  });
+
+  test('takes users from an administrator alone, each with a second factor', async () => {
+    const graph = await graphOf('hosted');
+    expect(one(graph, 'aws:cognito/userPool:UserPool', 'ConsoleUsers').inputs).toMatchObject({
+      adminCreateUserConfig: { allowAdminCreateUserOnly: true },
+      mfaConfiguration: 'ON',
+    });
+    expect(one(graph, 'aws:cognito/userPoolClient:UserPoolClient', 'ConsoleSignIn').inputs).toMatchObject({
+      generateSecret: true,
+      allowedOauthFlows: ['code'],
+      callbackUrls: ['https://cameras.example.com/oauth2/idpresponse'],
+    });
+  });
+
+  test('runs in private subnets behind a load balancer that takes our group in the place of the open one', async () => {
+    const graph = await graphOf('hosted');
+    const { networkConfiguration } = one(graph, 'aws:ecs/service:Service', 'ConsoleService').inputs;
+    expect(networkConfiguration.assignPublicIp).toBe(false);
+    for (const subnet of networkConfiguration.subnets) expect(subnet).toMatch(/^NetworkPrivateSubnet/);
+    const balancer = one(graph, 'aws:lb/loadBalancer:LoadBalancer', 'ConsoleLoadBalancer').inputs;
+    expect(balancer.securityGroups).toEqual(['ConsoleDoorGroup']);
+    const unused = one(graph, 'aws:ec2/securityGroup:SecurityGroup', 'ConsoleLoadBalancerSecurityGroup');
+    expect(unused.inputs).toMatchObject({ ingress: [], egress: [] });
+  });
+
+  test('gets a token, what it reads, and a file system that it cannot write to', async () => {
+    const graph = await graphOf('hosted');
+    const { containerDefinitions } = one(
+      graph,
+      'aws:ecs/taskDefinition:TaskDefinition',
+      'ConsoleTask',
+    ).inputs;
+    const [container] = JSON.parse(containerDefinitions);
+    expect(container).toMatchObject({
+      readonlyRootFilesystem: true,
+      linuxParameters: { capabilities: { drop: ['ALL'] } },
+    });
+    expect(container.secrets.map(({ name }: { name: string }) => name)).toEqual(['CONSOLE_TOKEN']);
+    const given: { name: string; value: string }[] = container.environment;
+    const ours = given.filter(({ name }) => !name.startsWith('SST_'));
+    for (const { name, value } of ours) {
+      expect(variables[name as keyof typeof variables].safeParse(value).success, name).toBe(true);
+    }
+    expect(Object.fromEntries(ours.map(({ name, value }) => [name, value]))).toMatchObject({
+      KAFKA_AUTH: 'iam',
+      HOST: '0.0.0.0',
+      CONSOLE_PORT: '8080',
+    });
+    // Addresses of cameras hold passwords.
+    expect(containerDefinitions).not.toContain('rtsp://');
+  });
+
+  test('is asked for its health on the port and path that it serves without a token', async () => {
+    const graph = await graphOf('hosted');
+    const [target] = ofType(graph, 'aws:lb/targetGroup:TargetGroup');
+    expect(target?.inputs).toMatchObject({ port: 8080, protocol: 'HTTP', healthCheck: { path: '/health' } });
+    const guard = readFileSync(join(ROOT, 'packages/console/src/guard.ts'), 'utf8');
+    expect(guard).toMatch(/OPEN_PATHS = new Set\(\['\/health'/);
+    expect(existsSync(join(ROOT, 'packages/console/Dockerfile'))).toBe(true);
+  });
+
+  test('is watched: an alarm, and a row of the dashboard', async () => {
+    const graph = await graphOf('hosted');
+    const alarm = one(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm', 'Alarm-ConsoleDown').inputs;
+    expect(alarm.dimensions).toEqual({
+      LoadBalancer: 'app/ConsoleLoadBalancer/0',
+      TargetGroup: 'ConsoleTargetConsoleHTTP8080',
+    });
+    expect(ofType(graph, 'aws:cloudwatch/dashboard:Dashboard')[0]?.inputs.dashboardBody).toContain(
+      'ELBAuthFailure',
+    );
+  });
+
+  test('is never open to everyone', async () => {
+    await graphOf('hosted');
+    const row = {
+      ...hosted,
+      console: { domain: 'cameras.example.com', allowedCidrs: ['0.0.0.0/0'] as const },
+    };
+    const opened = evaluate({ stage: 'opened', row, env: { DEPLOY_CIDRS: DEPLOY_CIDR } });
+    await expect(opened).rejects.toThrow(EvaluationError);
+    await expect(opened).rejects.toThrow(/OpenConsoleError/);
+  });
+
+  test('is there by option alone', async () => {
+    for (const deployed of DEPLOYED.filter((name) => name !== 'hosted')) {
+      expect(ofType(await graphOf(deployed), 'aws:lb/loadBalancer:LoadBalancer'), deployed).toEqual([]);
+    }
+  });
+});
+
+describe('ingest on EC2 instances', () => {
+  test('runs on instances without a way in, with IMDSv2 and encrypted volumes, whose image AWS keeps', async () => {
+    const template = one(
+      await graphOf('hosted'),
+      'aws:ec2/launchTemplate:LaunchTemplate',
+      'IngestHosts',
+    ).inputs;
+    expect(template.imageId).toMatch(/^resolve:ssm:\/aws\/service\/ecs\/optimized-ami\/.*\/arm64\//);
+    expect(template.metadataOptions).toMatchObject({ httpTokens: 'required', httpPutResponseHopLimit: 1 });
+    expect(template.blockDeviceMappings[0].ebs.encrypted).toBe('true');
+    expect(template.vpcSecurityGroupIds).toEqual(['IngestHostsGroup']);
+    expect(template.keyName).toBeUndefined();
+    const userData = Buffer.from(template.userData, 'base64').toString();
+    expect(userData).toContain('ECS_CLUSTER=video-pipeline-hosted-ingest\n');
+    expect(userData).toContain('ECS_AWSVPC_BLOCK_IMDS=true\n');
+  });
+
+  test('lets ECS start and end them, and end none that has a task', async () => {
+    const graph = await graphOf('hosted');
+    const provider = one(graph, 'aws:ecs/capacityProvider:CapacityProvider', 'IngestHosts').inputs;
+    expect(provider.autoScalingGroupProvider).toMatchObject({
+      managedScaling: { status: 'ENABLED' },
+      managedTerminationProtection: 'ENABLED',
+      managedDraining: 'ENABLED',
+    });
+    // ECS refuses termination protection without it.
+    const group = one(graph, 'aws:autoscaling/group:Group', 'IngestHosts').inputs;
+    expect(group).toMatchObject({ protectFromScaleIn: true, minSize: 0, maxSize: 4 });
+    const tags = Object.fromEntries(group.tags.map((tag: any) => [tag.key, tag]));
+    expect(tags.stage).toEqual({ key: 'stage', value: 'hosted', propagateAtLaunch: true });
+    const providers = one(
+      graph,
+      'aws:ecs/clusterCapacityProviders:ClusterCapacityProviders',
+      'IngestClusterCapacityProviders',
+    ).inputs;
+    expect(providers.capacityProviders).toContain(provider.name);
+  });
+
+  test('places every task of the cameras on them, each with its own interface and group', async () => {
+    const graph = await graphOf('hosted');
+    const services = ofType(graph, 'aws:ecs/service:Service').filter(({ name }) => /^Ingest\d/.test(name));
+    expect(services.length).toBeGreaterThan(0);
+    for (const { name, inputs } of services) {
+      expect(inputs.launchType, name).toBeUndefined();
+      expect(inputs.capacityProviderStrategies).toEqual([
+        { capacityProvider: 'video-pipeline-hosted-ingest', weight: 1 },
+      ]);
+      expect(inputs.networkConfiguration).toMatchObject({
+        assignPublicIp: false,
+        securityGroups: ['IngestGroup'],
+      });
+      const task = one(
+        graph,
+        'aws:ecs/taskDefinition:TaskDefinition',
+        name.replace('Service', 'Task'),
+      ).inputs;
+      expect(task).toMatchObject({ requiresCompatibilities: ['EC2'], networkMode: 'awsvpc' });
+    }
+  });
+
+  test('reaches ECS by endpoints of its own', async () => {
+    const names = ofType(await graphOf('hosted'), 'aws:ec2/vpcEndpoint:VpcEndpoint').map(
+      ({ inputs }) => inputs.serviceName,
+    );
+    for (const service of ['ecs', 'ecs-agent', 'ecs-telemetry']) {
+      expect(names).toContain(`com.amazonaws.us-east-1.${service}`);
+    }
+  });
+
+  test('holds at least one task an instance', () => {
+    for (const instance of Object.keys(HOST_SIZES) as (keyof typeof HOST_SIZES)[]) {
+      expect(tasksPerHost(hosted.ingest, instance), instance).toBeGreaterThanOrEqual(1);
+    }
+    expect(tasksPerHost(hosted.ingest, 'm7g.xlarge')).toBe(2);
+  });
+});
+
+test('the estimate names what the options cost', () => {
+  const { items } = estimate(stageOf('hosted'));
+  const usd = Object.fromEntries(items.map((one) => [one.item, one.usd]));
+  // One m7g.xlarge for two tasks; a load balancer with three addresses and half a vCPU.
+  expect(usd['ingest (ec2)']).toBeCloseTo(0.1632 * 730, 5);
+  expect(usd.console).toBeCloseTo((0.0305 + 3 * 0.005 + 0.01975) * 730, 5);
+});
+
+test('the console keeps a connection longer than its load balancer does, which would else meet a closed one', async () => {
+  const { idleTimeout } = one(
+    await graphOf('hosted'),
+    'aws:lb/loadBalancer:LoadBalancer',
+    'ConsoleLoadBalancer',
+  ).inputs;
+  const server = createRoutes(
+    [],
+    () => undefined,
+    () => {},
+  );
+  expect(server.keepAliveTimeout).toBeGreaterThan(idleTimeout * 1000);
+});
