@@ -44,7 +44,7 @@ interface StageFunction {
   group: Group;
   environment: Record<string, $util.Input<string>>;
   permissions: Permissions;
-  /** Packages that are installed beside the bundle, for the function's platform; as functions/package.json pins them, or in a version. */
+  /** Packages beside the bundle, for the function's platform, as functions/package.json pins them or in a version. */
   install?: string[] | Record<string, string>;
 }
 
@@ -136,7 +136,7 @@ function createClip(parts: Parts, size: Lambda) {
     consumerGroup: CLIP_GROUP,
     group: createGroup(network.vpc, 'Clip'),
     environment: { S3_BUCKET: store.name, S3_PREFIX: pipeline.S3_PREFIX },
-    // Native code alone: node-av's JavaScript is bundled, as its install script looks for the binary of the machine that deploys.
+    // The native code alone. The rest of node-av is bundled: its install script wants the deploying machine's binary.
     install: { '@seydx/node-av-linux-arm64': functionsPackage.dependencies['node-av'] },
     permissions: [
       ...kafkaPermissions(kafka, { read: [pipeline.KAFKA_EVENTS_TOPIC], groups: [CLIP_GROUP] }),
