@@ -1,5 +1,5 @@
 import { unwatchFile, watchFile } from 'node:fs';
-import { type Config, ConfigError, readConfig, readStreamsText } from '@video-pipeline/config';
+import { type Config, ConfigError, readConfig, readStreamsText, streamsFileOf } from '@video-pipeline/config';
 import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
@@ -63,7 +63,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   const report = metricsReporter(ingest.stats);
   const timer = setInterval(report, 1000);
 
-  const stopWatching = onStreamsChange(config.STREAMS_FILE, () => {
+  const stopWatching = onStreamsChange(streamsFileOf(config), () => {
     try {
       void ingest.reload(readStreams(config));
       log.info('streams read again');
@@ -85,10 +85,11 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   await shutdown();
 }
 
-/** Calls `reload` on SIGHUP, and when the file changes; @returns how to end that. */
+/** Calls `reload` on SIGHUP, and when the file, where it is one that counts, changes; @returns how to end that. */
 function onStreamsChange(file: string | undefined, reload: () => void): () => void {
-  if (file === undefined) return () => {};
+  // Also where there is no file: a signal that nobody handles would end the process.
   process.on('SIGHUP', reload);
+  if (file === undefined) return () => void process.off('SIGHUP', reload);
   // By polling: a mounted configuration changes by swapping a link, which a watch of the file would not see.
   watchFile(file, { interval: WATCH_INTERVAL_MS }, reload);
   return () => {

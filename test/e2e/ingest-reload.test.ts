@@ -72,3 +72,25 @@ test('the process reads its file again when it changes, or on SIGHUP; a wrong fi
   expect(await flowing()).toEqual(['yard', 'door']);
   expect(await ingest.stop()).toBe(0);
 });
+
+test('where STREAMS counts, STREAMS_FILE is not watched, and SIGHUP ends nothing', async () => {
+  const file = folder.path('unused.yaml');
+  await writeFile(file, '- {id: door, url: nowhere}\n');
+  const ingest = startIngestProcess({
+    STREAMS: `- {id: yard, url: "${cameras.url}/yard"}`,
+    STREAMS_FILE: file,
+    KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1',
+  });
+  undo.push(() => ingest.stop());
+  const { url } = await ingest.ready;
+  const states = async () => (await (await fetch(`${url}/health`)).json()).streams;
+  await expect.poll(states, { timeout: 10_000 }).toMatchObject({ yard: { state: 'flowing' } });
+  const count = () => ingest.output().split('streams read again').length - 1;
+  await writeFile(file, '- {id: gate, url: nowhere}\n');
+  await new Promise((resolve) => setTimeout(resolve, 5_000));
+  expect(count()).toBe(0);
+  ingest.signal('SIGHUP');
+  await expect.poll(count, { timeout: 10_000 }).toBe(1);
+  expect(Object.keys(await states())).toEqual(['yard']);
+  expect(await ingest.stop()).toBe(0);
+});
