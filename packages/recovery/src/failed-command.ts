@@ -3,7 +3,15 @@ import { exitWithError } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 import type { Bucket } from './bucket.ts';
 import { connectEnvironment } from './connect.ts';
-import { type FailedEntry, type FailedFilter, listFailed, readFailed, redrive, streamOf } from './failed.ts';
+import {
+  type FailedEntry,
+  FailedEntryError,
+  type FailedFilter,
+  listFailed,
+  readFailed,
+  redrive,
+  streamOf,
+} from './failed.ts';
 import { parseTime } from './time.ts';
 
 const program = new Command('failed').description(
@@ -21,7 +29,7 @@ program
   .command('show <key>')
   .description('print one failed record whole')
   .action((key) =>
-    withBucket(async (bucket) => console.log(JSON.stringify(await readFailed(bucket, key), undefined, 2))),
+    withBucket(async (bucket) => console.log(JSON.stringify(await show(bucket, key), undefined, 2))),
   );
 
 selection('redrive', 'put records back on their topic, and then delete them from failed/')
@@ -69,6 +77,15 @@ async function each(
   }
   const summary = options.yes ? `${count} ${done}` : `${count} would be ${done}; add --yes to do it`;
   process.stderr.write(`${summary}\n`);
+}
+
+async function show(bucket: Bucket, key: string): Promise<FailedEntry> {
+  try {
+    return await readFailed(bucket, key);
+  } catch (error) {
+    if ((error as Error).name !== 'NoSuchKey') throw error;
+    throw new FailedEntryError(`there is no ${key}: 'npm run failed -- list' says what there is`);
+  }
 }
 
 function line({ key, time: at, reason, record }: FailedEntry): string {

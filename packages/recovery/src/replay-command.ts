@@ -8,6 +8,8 @@ import { replay } from './replay.ts';
 import { parseTime } from './time.ts';
 
 const logger = createLogger('replay');
+// Frames looked at again are no traffic of the pipeline, and stdout is for the result.
+process.env.POWERTOOLS_METRICS_DISABLED = 'true';
 
 await new Command('replay')
   .description(
@@ -21,8 +23,9 @@ await new Command('replay')
     'first folder of what is written',
     `replay/${new Date().toISOString().replaceAll(':', '-')}`,
   )
+  .option('--json', 'print one JSON object', false)
   .addHelpText('after', '\nThe model is that of INFERENCE_SERVICE_URL. Nothing of the first run is touched.')
-  .action(async ({ from, to, stream, folder }) => {
+  .action(async ({ from, to, stream, folder, json }) => {
     const { config, bucket, kafka } = connectEnvironment('replay');
     bucket.close();
     const done = await replay({
@@ -39,7 +42,11 @@ await new Command('replay')
       logger,
       progress: (frames) => void process.stderr.write(`\r${frames} frames`),
     });
-    console.log(`\n${done} frames processed again, in s3://${config.S3_BUCKET}/${folder}/`);
+    process.stderr.write('\n');
+    const where = `s3://${config.S3_BUCKET}/${folder}/`;
+    console.log(
+      json ? JSON.stringify({ frames: done, where }) : `${done} frames processed again, in ${where}`,
+    );
   })
   .parseAsync()
   .catch(exitWithError);

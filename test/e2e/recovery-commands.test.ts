@@ -1,0 +1,185 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { annotatedKey } from '@video-pipeline/frame';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { startFakeServer } from '../../packages/detector/src/fake-server.ts';
+import { BUCKET, type RecoveryRig, spotFrame, startRecoveryRig } from './recovery-rig.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const { scripts } = JSON.parse(readFileSync(resolve(ROOT, 'package.json'), 'utf8'));
+
+let rig: RecoveryRig;
+let env: NodeJS.ProcessEnv;
+beforeAll(async () => {
+  rig = await startRecoveryRig();
+});
+afterAll(() => rig?.stop());
+
+/** Runs what `npm run <name>` runs. */
+function command(name: 'audit' | 'failed' | 'replay', ...args: string[]) {
+  const [program, script] = scripts[name].split(' ');
+  expect(program).toBe('node');
+  return new Promise<{ code: number; stdout: string; stderr: string }>((done) => {
+    const options = { cwd: ROOT, env: { ...process.env, NODE_OPTIONS: '', ...env } };
+    const child = execFile(process.execPath, [script, ...args], options, (_error, stdout, stderr) =>
+      done({ code: child.exitCode ?? -1, stdout, stderr }),
+    );
+  });
+}
+
+let runs = 0;
+let options: Awaited<ReturnType<RecoveryRig['publish']>>;
+/** Frames 1 and 2 are on topics of their own. */
+beforeEach(async () => {
+  options = await rig.publish(`run-${runs++}`, [await spotFrame(1), await spotFrame(2)]);
+  await options.bucket.remove(await Array.fromAsync(options.bucket.list('')));
+  env = {
+    ...rig.storage,
+    KAFKA_BOOTSTRAP_SERVERS: rig.bootstrap,
+    KAFKA_TOPIC: options.framesTopic,
+    KAFKA_DETECTIONS_TOPIC: options.detectionsTopic,
+    S3_PREFIX: options.s3Prefix,
+  };
+});
+
+test.each([
+  ['audit', '--json', []],
+  ['failed', 'purge', []],
+  ['failed', '--reason', ['redrive']],
+  ['replay', '--from', []],
+] as const)('%s says how it is used, with %s', async (name, told, args) => {
+  const { code, stdout } = await command(name, ...args, '--help');
+  expect(code).toBe(0);
+  expect(stdout).toContain(`Usage: ${name}`);
+  expect(stdout).toContain(told);
+});
+
+test.each([
+  ['replay', ['--from', 'yesterday', '--to', '2026-11-25'], 'not a time such as 2026-11-25T07:30:00Z'],
+  ['replay', ['--from', '2026-11-25'], "required option '--to <time>' not specified"],
+  ['failed', ['list', '--to', 'noon'], 'not a time such as'],
+  [
+    'failed',
+    ['show', 'failed/detect/none-0-1'],
+    "there is no failed/detect/none-0-1: 'npm run failed -- list'",
+  ],
+  ['failed', ['undo'], "unknown command 'undo'"],
+  ['audit', ['--pixel'], "unknown option '--pixel'"],
+] as const)('%s %j ends with 1 and says: %s', async (name, args, told) => {
+  const { code, stderr } = await command(name, ...args);
+  expect(code).toBe(1);
+  expect(stderr).toContain(told);
+});
+
+test('a command whose bucket does not answer says so and ends with 1', async () => {
+  env.AWS_ENDPOINT_URL = 'http://127.0.0.1:1';
+  const { code, stderr } = await command('failed', 'list');
+  expect(code).toBe(1);
+  expect(stderr).toContain('ECONNREFUSED 127.0.0.1:1');
+});
+
+test('audit says what is missing and whose picture is wrong, and ends with 1 until nothing is', async () => {
+  const [one, two] = [await spotFrame(1), await spotFrame(2)];
+  await rig.storeFrames(options.s3Prefix, [one], () => two.jpeg);
+  const lost = await command('audit', '--pixels');
+  expect(lost.code).toBe(1);
+  expect(lost.stdout).toContain('1 missing: yard/s1/2');
+  expect(lost.stdout).toContain('1 wrongPixels: yard/s1/1');
+  expect(lost.stdout).toContain('NOT every frame is accounted for');
+  const { code, stdout } = await command('audit', '--json');
+  expect(code).toBe(1);
+  expect(JSON.parse(stdout)).toMatchObject({ published: 2, annotated: 1, missing: ['yard/s1/2'] });
+
+  await rig.storeFrames(options.s3Prefix, [one, two]);
+  const whole = await command('audit', '--pixels', '--json');
+  expect(whole.code).toBe(0);
+  expect(JSON.parse(whole.stdout)).toMatchObject({ annotated: 2, failed: 0, missing: [], wrongPixels: [] });
+});
+
+describe('failed', () => {
+  beforeEach(() =>
+    rig.fail(options.framesTopic, (number) => (number === '1' ? 'was too dark' : 'was too bright')),
+  );
+  const inFailed = () => Array.fromAsync(options.bucket.list('failed/'));
+  const listed = async (...args: string[]) => {
+    const { code, stdout } = await command('failed', 'list', '--json', ...args);
+    expect(code).toBe(0);
+    return stdout
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line).reason);
+  };
+
+  test('list finds by stage, stream, reason and time', async () => {
+    expect((await listed()).sort()).toEqual(['was too bright', 'was too dark']);
+    expect(await listed('--stage', 'detect', '--reason', 'dark')).toEqual(['was too dark']);
+    expect(await listed('--stage', 'annotate')).toEqual([]);
+    expect(await listed('--stream', 'yard', '--from', '2026-01-01')).toHaveLength(2);
+    expect(await listed('--stream', 'gate')).toEqual([]);
+    expect(await listed('--to', '2026-01-01')).toEqual([]);
+    const { stdout } = await command('failed', 'list', '--reason', 'dark');
+    expect(stdout.trim()).toMatch(/failed\/detect\/.*yard.*was too dark$/);
+  });
+
+  test('show prints one whole', async () => {
+    const [key = ''] = await inFailed();
+    const { code, stdout } = await command('failed', 'show', key);
+    expect(code).toBe(0);
+    const shown = JSON.parse(stdout);
+    expect(shown).toMatchObject({ key, stage: 'detect', record: { topic: options.framesTopic } });
+    expect(Buffer.from(shown.record.value, 'base64').subarray(0, 2)).toEqual(Buffer.of(0xff, 0xd8));
+  });
+
+  test('redrive and purge say what they would do, and do it when told to', async () => {
+    const dry = await command('failed', 'redrive', '--stream', 'yard');
+    expect(dry).toMatchObject({ code: 0, stderr: '2 would be redriven; add --yes to do it\n' });
+    expect((await command('failed', 'purge')).stderr).toBe('2 would be deleted; add --yes to do it\n');
+    expect(await inFailed()).toHaveLength(2);
+
+    const purged = await command('failed', 'purge', '--reason', 'bright', '--yes', '--json');
+    expect(purged).toMatchObject({ code: 0, stderr: '1 deleted\n' });
+    expect(JSON.parse(purged.stdout)).toEqual({ key: expect.stringContaining('failed/detect/'), done: true });
+    expect((await command('audit')).stdout).toContain('1 missing: yard/s1/2');
+    expect(await command('failed', 'redrive', '--yes')).toMatchObject({ code: 0, stderr: '1 redriven\n' });
+    expect(await inFailed()).toEqual([]);
+    // It is on its topic again: three records.
+    expect(JSON.parse((await command('audit', '--json')).stdout)).toMatchObject({ published: 3, failed: 0 });
+  });
+});
+
+test('replay has the frames of a time looked at again, into a folder of its own', async () => {
+  const seen = { class_id: 1, class_name: 'cat', confidence: 0.9, bbox: [10, 10, 60, 60] };
+  const result = JSON.stringify({ width: 320, height: 240, detections: [seen] });
+  const model = await startFakeServer(() => ({
+    body: {
+      model: 'other',
+      model_name: 'other',
+      outputs: [{ name: 'detections', datatype: 'BYTES', shape: [1], data: [result] }],
+    },
+  }));
+  onTestFinished(async () => void (await model.close()));
+  env.INFERENCE_SERVICE_URL = model.url;
+  const two = await spotFrame(2);
+  const range = [
+    '--from',
+    new Date(two.capturedAt).toISOString(),
+    '--to',
+    new Date(two.capturedAt + 1).toISOString(),
+  ];
+  const { code, stdout } = await command('replay', ...range, '--folder', 'again', '--json');
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toEqual({ frames: 1, where: `s3://${BUCKET}/again/` });
+  const keys = await Array.fromAsync(options.bucket.list(''));
+  expect(keys).toContain(`again/${annotatedKey(options.s3Prefix, two)}`);
+  expect(keys.every((key) => key.startsWith('again/'))).toBe(true);
+  const [ndjson = ''] = keys.filter((key) => key.endsWith('.ndjson'));
+  expect(JSON.parse(String(await options.bucket.read(ndjson)))).toMatchObject({
+    frame_number: 2,
+    model: 'other',
+    detections: [seen],
+  });
+  expect(model.calls.map(({ path }) => path)).toEqual(['/health', '/v2/models/other/infer']);
+
+  expect((await command('replay', ...range, '--stream', 'gate', '--json')).stdout).toContain('"frames":0');
+});

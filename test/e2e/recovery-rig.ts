@@ -1,0 +1,102 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  annotatedKey,
+  type DetectedFrame,
+  encodeDetectedFrame,
+  encodeFrame,
+  toLambdaRecord,
+} from '@video-pipeline/frame';
+import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
+import { startKafka } from '@video-pipeline/local';
+import { openBucket, readTopic } from '@video-pipeline/recovery';
+import { createQuarantine, createStore } from '@video-pipeline/storage';
+import { startFauxqs } from 'fauxqs';
+import sharp from 'sharp';
+
+export const BUCKET = 'bucket';
+export type RecoveryRig = Awaited<ReturnType<typeof startRecoveryRig>>;
+
+/** A real Kafka, and an S3 API in memory, for the operator's tools. */
+export async function startRecoveryRig() {
+  const folder = await mkdtemp(join(tmpdir(), 'recovery-'));
+  const server = await startKafka({ dataDir: folder });
+  const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
+  s3.createBucket(BUCKET);
+  process.env.AWS_ACCESS_KEY_ID = 'test';
+  process.env.AWS_SECRET_ACCESS_KEY = 'test';
+  const storage = {
+    S3_BUCKET: BUCKET,
+    AWS_REGION: 'us-east-1',
+    AWS_ENDPOINT_URL: `http://127.0.0.1:${s3.port}`,
+  };
+  const kafka = connectKafka('test', console, {
+    KAFKA_BOOTSTRAP_SERVERS: server.bootstrap,
+    KAFKA_AUTH: 'none',
+    AWS_REGION: 'us-east-1',
+  });
+  const producer = orderedProducer(kafka);
+  await producer.connect();
+  const store = createStore(storage);
+  return {
+    bootstrap: server.bootstrap,
+    storage,
+    kafka,
+    producer,
+    store,
+    /** Publishes on topics of their own what ingest and detect would; `name` is the S3 prefix as well. */
+    async publish(name: string, frames: DetectedFrame[]) {
+      const admin = kafka.admin();
+      await admin.connect();
+      const topics = { framesTopic: `frames-${name}`, detectionsTopic: `detections-${name}` };
+      await ensureTopics(
+        admin,
+        Object.values(topics).map((topic) => ({ topic, partitions: 2 })),
+      );
+      await admin.disconnect();
+      await producer.send({ topic: topics.framesTopic, messages: frames.map(encodeFrame) });
+      await producer.send({ topic: topics.detectionsTopic, messages: frames.map(encodeDetectedFrame) });
+      return { ...topics, kafka, bucket: openBucket(storage), s3Prefix: name, pixels: true };
+    },
+    async storeFrames(prefix: string, frames: DetectedFrame[], picture = (one: DetectedFrame) => one.jpeg) {
+      for (const one of frames) {
+        await store.put({ key: annotatedKey(prefix, one), body: picture(one), contentType: 'image/jpeg' });
+      }
+    },
+    /** Puts every record of a topic into `failed/`, as detect does, with the reason that its frame has. */
+    async fail(topic: string, reasonOf: (frameNumber: string) => string): Promise<void> {
+      await readTopic(kafka, topic, async (record) => {
+        const { partition, offset, timestamp } = record;
+        const failed = toLambdaRecord({ topic, partition, offset: String(offset), timestamp }, record);
+        await createQuarantine(store, 'detect')(failed, reasonOf(String(record.headers?.frame_number)));
+      });
+    },
+    async stop() {
+      await producer.disconnect();
+      await s3.stop();
+      await server.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A picture of its own for each number: a bright spot that moves. */
+export async function spotFrame(frameNumber: number): Promise<DetectedFrame> {
+  const spot = { create: { width: 80, height: 60, channels: 3 as const, background: 'white' } };
+  const jpeg = await sharp({ create: { width: 320, height: 240, channels: 3, background: '#345' } })
+    .composite([{ input: await sharp(spot).png().toBuffer(), left: frameNumber * 20, top: frameNumber * 15 }])
+    .jpeg()
+    .toBuffer();
+  return {
+    streamId: 'yard',
+    frameNumber,
+    session: 's1',
+    capturedAt: 1_795_000_000_000 + frameNumber,
+    width: 320,
+    height: 240,
+    jpeg,
+    detections: [],
+    model: 'm',
+  };
+}
