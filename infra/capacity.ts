@@ -16,15 +16,24 @@ export interface Workload {
   gpuFps: number;
 }
 
-/** Measured by `npm run bench` on the quiet machine, YOLOv8n 640x384 in float32, 720p frames. */
+/** Measured by `npm run bench` and `npm run bench:load` on one machine, YOLOv8n 640x384 in float32, 720p frames. */
 export const MEASURED = {
   machine: '2 x AMD EPYC, 2.45 GHz',
   cores: 2,
   frameKb: 57,
-  /** CPU milliseconds a frame. */
-  cpuMs: { ingest: 18.0, kafka: 4.0, detect: 5.3, model: 90.9, annotate: 22.1, s3: 1.3 },
+  /** CPU milliseconds a frame from Kafka to the stored object. */
+  cpuMs: { kafka: 4.0, detect: 5.3, model: 90.9, annotate: 22.1, s3: 1.3 },
+  /** A camera's own rate, and CPU milliseconds for each frame of it (read, decode) and each sampled one (JPEG, publish). */
+  ingest: { cameraFps: 25, readMs: 6.6, sampleMs: 9.0 },
   /** What came through, frames already in Kafka. */
   fromKafkaFps: 15.9,
+  /** Live cameras at so many frames a second, and the frames a second that were stored. */
+  live: [
+    { cameras: 2, fps: 5, storedFps: 10 },
+    { cameras: 3, fps: 5, storedFps: 11.1 },
+    { cameras: 1, fps: 10, storedFps: 10.4 },
+    { cameras: 2, fps: 10, storedFps: 11.8 },
+  ],
 };
 
 export const GPU_FPS = 200;
@@ -100,7 +109,7 @@ export function capacityOf(workload: Workload): Capacity {
   const kafka = brokersFor(2 * framesPerSecond * frameMb);
   const ndjsonPerBatch = Math.min(batch, Math.max(1, load.mean));
   const s3PutsPerSecond = framesPerSecond * (1 + ndjsonPerBatch / batch);
-  const ingestTasks = Math.ceil((cameras * fps * MEASURED.cpuMs.ingest) / 1000 / (vcpuOf(stage) * TARGET));
+  const ingestTasks = Math.ceil(ingestCores(workload) / (vcpuOf(stage) * TARGET));
   const sized: Omit<Capacity, 'usdPerMonth' | 'limits'> = {
     workload,
     framesPerSecond,
@@ -132,9 +141,29 @@ export function mostCameras(
   return { cameras, breaks: broken(cameras + 1) as Limit };
 }
 
-/** Frames a second that one machine takes, all stages on its cores: what its CPU allows. */
-export function oneMachineFps(cores: number, stages: readonly (keyof typeof MEASURED.cpuMs)[]): number {
-  return (cores * 1000) / stages.reduce((sum, name) => sum + MEASURED.cpuMs[name], 0);
+/**
+ * Frames a second that one machine stores, all processes on its cores. Cameras can't wait, so ingest takes what it needs
+ * first; the rest of the processor is for what is behind it.
+ */
+export function oneMachineFps(cores: number, live: Pick<Workload, 'cameras' | 'fps'>): number {
+  return Math.min(live.cameras * live.fps, Math.max(0, fromKafkaFps(cores - ingestCores(live))));
+}
+
+/** Frames a second from Kafka to stored objects on so many cores, inference included. */
+export function fromKafkaFps(cores: number): number {
+  return (cores * 1000) / Object.values(MEASURED.cpuMs).reduce((sum, ms) => sum + ms);
+}
+
+/** Cameras at so many frames a second that one machine keeps up with. */
+export function oneMachineCameras(cores: number, fps: number): number {
+  let cameras = 0;
+  while (oneMachineFps(cores, { cameras: cameras + 1, fps }) === (cameras + 1) * fps) cameras++;
+  return cameras;
+}
+
+function ingestCores({ cameras, fps }: Pick<Workload, 'cameras' | 'fps'>): number {
+  const { cameraFps, readMs, sampleMs } = MEASURED.ingest;
+  return (cameras * (cameraFps * readMs + fps * sampleMs)) / 1000;
 }
 
 /** The fewest partitions that keep up on average, and on the fullest of them. */

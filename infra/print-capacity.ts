@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { type Capacity, capacityOf, GPU_FPS, MEASURED, oneMachineFps } from './capacity.ts';
+import { type Capacity, capacityOf, GPU_FPS, MEASURED, oneMachineCameras } from './capacity.ts';
 
 /** Prints what so many cameras need: `npm run capacity -- --cameras 1000 --fps 10 [--gpu-fps 200] [--json]`. */
 const { values } = parseArgs({
@@ -45,12 +45,12 @@ function report(result: Capacity): string {
   ];
   const lines = rows.map(([name, value]) => `${name.padEnd(22)}${value}`);
   const breaks = limits.map(({ what, need, limit }) => `  ${what}: ${need} needed, ${limit} there`);
-  const machine = oneMachineFps(MEASURED.cores, ['ingest', 'kafka', 'detect', 'model', 'annotate', 's3']);
+  const cameras = oneMachineCameras(MEASURED.cores, workload.fps);
   return [
     `${workload.cameras} cameras at ${workload.fps} frames/s`,
     ...lines,
     'what breaks first, the nearest on top:',
     ...breaks,
-    `one machine of ${MEASURED.machine} without a GPU takes ${machine.toFixed(1)} frames/s in all`,
+    `one machine of ${MEASURED.machine}, without a GPU, carries ${cameras} such cameras`,
   ].join('\n');
 }

@@ -7,7 +7,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cacheDir } from '@video-pipeline/assets';
-import { MEASURED, oneMachineFps } from '../../infra/capacity.ts';
+import { MEASURED, oneMachineCameras, oneMachineFps } from '../../infra/capacity.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { usageOf } from '../../packages/local/src/usage.ts';
 import { startStackProcess } from '../e2e/stack-process.ts';
@@ -65,7 +65,7 @@ const clip = await footage720p();
 const first = options.cameras;
 const steps = options.soak ? [await measure(first, options.soak * 60)] : await climb();
 const knee = steps.filter(keepsUp).at(-1);
-const predicted = oneMachineFps(CORES, ['ingest', 'kafka', 'detect', 'model', 'annotate', 's3']);
+const predicted = FPS * oneMachineCameras(CORES, FPS);
 console.log(options.json ? JSON.stringify({ steps, knee: knee?.asked ?? null, predicted }) : report());
 
 async function climb(): Promise<Step[]> {
@@ -159,12 +159,13 @@ function line({ cameras, asked, captured, stored, dropped, lag, rssMb, cpu }: St
 
 function report(): string {
   const last = steps.at(-1);
+  const stored = oneMachineFps(CORES, { cameras: last?.cameras ?? 0, fps: FPS });
   const used = Object.values(last?.cpu ?? {}).reduce((sum, share) => sum + share, 0);
   return [
     `machine    ${CORES} x ${cpus()[0]?.model.trim()}, node ${process.version}; each camera ${FPS} frames/s of 720p, YOLOv8n`,
     ...steps.map(line),
     `knee       ${knee ? `${knee.asked} frames/s (${knee.cameras} cameras)` : 'below the first step'}`,
     `saturated  at the last step the pipeline uses ${(100 * used).toFixed(0)} % of all cores`,
-    `predicted  ${predicted.toFixed(1)} frames/s on ${CORES} cores like those of ${MEASURED.machine}`,
+    `predicted  ${predicted} frames/s, and ${stored.toFixed(1)} stored at the last step, on ${CORES} cores like those of ${MEASURED.machine}`,
   ].join('\n');
 }

@@ -4,9 +4,11 @@ import { describe, expect, test } from 'vitest';
 import {
   type Capacity,
   capacityOf,
+  fromKafkaFps,
   GPU_FPS,
   MEASURED,
   mostCameras,
+  oneMachineCameras,
   oneMachineFps,
 } from '../../infra/capacity.ts';
 
@@ -15,8 +17,21 @@ const of = (cameras: number, more: Partial<typeof work> = {}) => capacityOf({ ca
 const SIZES = [1, 100, 1_000, 10_000];
 
 test('one machine takes what the benchmark measured, within a tenth', () => {
-  const predicted = oneMachineFps(MEASURED.cores, ['kafka', 'detect', 'model', 'annotate', 's3']);
-  expect(Math.abs(predicted / MEASURED.fromKafkaFps - 1)).toBeLessThan(0.1);
+  expect(Math.abs(fromKafkaFps(MEASURED.cores) / MEASURED.fromKafkaFps - 1)).toBeLessThan(0.1);
+});
+
+test.each(MEASURED.live)(
+  '$cameras live cameras at $fps fps give what was measured, within a tenth',
+  ({ cameras, fps, storedFps }) => {
+    expect(Math.abs(oneMachineFps(MEASURED.cores, { cameras, fps }) / storedFps - 1)).toBeLessThan(0.1);
+  },
+);
+
+test('the knee lies where it was measured: two cameras at 5 fps, one at 10', () => {
+  expect(oneMachineCameras(MEASURED.cores, 5)).toBe(2);
+  expect(oneMachineCameras(MEASURED.cores, 10)).toBe(1);
+  expect(oneMachineCameras(8 * MEASURED.cores, 10)).toBeGreaterThanOrEqual(8);
+  expect(oneMachineCameras(MEASURED.cores, 100)).toBe(0);
 });
 
 describe.each(SIZES)('%i cameras', (cameras) => {
