@@ -6,8 +6,6 @@ const PRICE = {
     'kafka.t3.small': 0.0456,
     'kafka.m7g.large': 0.204,
     'express.m7g.large': 0.408,
-    mskServerless: 0.75,
-    mskServerlessPartition: 0.0015,
     natGateway: 0.045,
     natInstance: 0.0042,
     publicAddress: 0.005,
@@ -138,11 +136,6 @@ const taskHour = (vcpu: number, memoryGb: number) =>
 
 function kafkaCost({ kafka, load }: Stage): number {
   const hours = load.stageHours;
-  if (kafka.kind === 'serverless') {
-    return (
-      (PRICE.perHour.mskServerless + 3 * kafka.partitions * PRICE.perHour.mskServerlessPartition) * hours
-    );
-  }
   const brokers = kafka.brokers * PRICE.perHour[kafka.instance] * hours;
   if (kafka.kind === 'express') {
     // Frames and detections each carry the JPEG; Express brokers store three copies and charge for one.

@@ -34,27 +34,12 @@ export function createKafka(stage: Stage, network: ReturnType<typeof createNetwo
   reachS3(network, group);
   acceptTunnel(network, stage, group, KAFKA_IAM_PORT);
 
-  const cluster =
-    stage.kafka.kind === 'serverless' ? serverless(network, group) : brokers(stage, network, group);
+  const cluster = createCluster(stage, network, group);
   return { ...cluster, group, topics: createTopics(stage, cluster.arn) };
 }
 
-function serverless(network: ReturnType<typeof createNetwork>, group: Group) {
-  const cluster = new aws.msk.ServerlessCluster('KafkaCluster', {
-    clusterName: `${$app.name}-${$app.stage}`,
-    vpcConfigs: [{ subnetIds: network.vpc.privateSubnets, securityGroupIds: [group.id] }],
-    clientAuthentication: { sasl: { iam: { enabled: true } } },
-  });
-  return {
-    arn: cluster.arn,
-    clusterName: cluster.clusterName,
-    bootstrapServers: cluster.bootstrapBrokersSaslIam,
-  };
-}
-
-function brokers(stage: Stage, network: ReturnType<typeof createNetwork>, group: Group) {
+function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>, group: Group) {
   const { kafka } = stage;
-  if (kafka.kind === 'serverless') throw new TypeError('a serverless cluster has no brokers');
   const configuration = new aws.msk.Configuration('KafkaConfiguration', {
     name: `${$app.name}-${$app.stage}`,
     kafkaVersions: [KAFKA_VERSION],

@@ -15,7 +15,6 @@ export type Kafka = KafkaStorage &
         maxVolumeGb: number;
       }
     | { kind: 'express'; instance: 'express.m7g.large'; brokers: 3 | 6 }
-    | { kind: 'serverless' }
   );
 
 export type Inference =

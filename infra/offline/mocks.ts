@@ -41,9 +41,6 @@ const computed: Record<string, (name: string, inputs: Fields) => Fields> = {
     zoneId: 'ELB',
   }),
   'pulumi-nodejs:dynamic:Resource': () => ({ zoneId: 'ZONE' }),
-  'aws:msk/serverlessCluster:ServerlessCluster': (name) => ({
-    bootstrapBrokersSaslIam: `boot-0.${name}.kafka-serverless.us-east-1.amazonaws.com:9098`,
-  }),
   'random:index/randomBytes:RandomBytes': () => ({ base64: 'AAAA' }),
 };
 

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { metricUnits, NAMESPACE } from '@video-pipeline/telemetry';
-import { describe, expect, test } from 'vitest';
+import { createLogger, emitMetrics, metricUnits, NAMESPACE } from '@video-pipeline/telemetry';
+import { describe, expect, test, vi } from 'vitest';
 import { awsMetrics } from '../../infra/metrics.ts';
 import type { Graph } from '../../infra/offline/evaluate.ts';
 import { ROOT } from '../../infra/offline/platform.ts';
@@ -65,6 +65,64 @@ test('each camera has an alarm for its silence, on each stage that reads it', as
     expect(names).toEqual(expect.arrayContaining([`Alarm-Silent-${stream}`, `Alarm-Late-${stream}`]));
   }
 });
+
+test('saved queries ask for fields that log lines have', async () => {
+  const known = new Set(['@timestamp', '@log', ...fieldsOf(errorLine()), ...fieldsOf(metricsLine())]);
+  const queries = ofType(await graphOf('production'), 'aws:cloudwatch/queryDefinition:QueryDefinition');
+  expect(queries.length).toBeGreaterThanOrEqual(3);
+  for (const { name, inputs } of queries) {
+    const query: string = inputs.queryString;
+    const named = [...query.matchAll(/\bas (\w+)/g)].map(([, alias]) => alias ?? '');
+    const words = query.replaceAll(/"[^"]*"/g, '').match(/@?[a-zA-Z][\w.]*(?![\w.]*\()/g) ?? [];
+    const fields = words.filter((word) => !KEYWORDS.has(word) && !named.includes(word));
+    expect(fields.length, name).toBeGreaterThan(0);
+    expect([...known], name).toEqual(expect.arrayContaining(fields));
+  }
+});
+
+/** Of the language of Logs Insights, as far as the queries use it; `m` stands for minutes. */
+const KEYWORDS = new Set(
+  'fields filter stats sort limit by in as desc m sum pct coalesce ispresent bin'.split(' '),
+);
+
+function errorLine(): string {
+  return written(() => createLogger('detect').error('message', new Error('cause')));
+}
+
+function metricsLine(): string {
+  const all = Object.keys(metricUnits).map((name) => [name, 1]);
+  const several = { CaptureToStored: [1, 2] };
+  return [{ ...Object.fromEntries(all) }, several]
+    .map((values) => written(() => emitMetrics('annotate', 'yard', values)))
+    .join('\n');
+}
+
+function written(work: () => void): string {
+  let text = '';
+  const keep = (line: unknown) => {
+    text += `${line}\n`;
+    return true;
+  };
+  const spies = [
+    ...[process.stdout, process.stderr].map((stream) => vi.spyOn(stream, 'write').mockImplementation(keep)),
+    vi.spyOn(console, 'log').mockImplementation(keep),
+  ];
+  work();
+  for (const spy of spies) spy.mockRestore();
+  return text;
+}
+
+/** The fields that Logs Insights finds in lines of JSON: those of objects by a dot, values of lists by their place. */
+function fieldsOf(lines: string): string[] {
+  const flat = (value: unknown, path: string): string[] =>
+    typeof value === 'object' && value !== null
+      ? Object.entries(value).flatMap(([name, part]) => flat(part, path ? `${path}.${name}` : name))
+      : [path];
+  return lines
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .flatMap((line) => flat(JSON.parse(line), ''));
+}
 
 /** Names of metrics by the service that writes them, read from the calls of `emitMetrics` in the code. */
 const EMITTED = emitted();
