@@ -4,21 +4,34 @@ import type { Frame } from '@video-pipeline/frame';
 export class FrameBuffer {
   readonly #maxMs: number;
   readonly #frames: Frame[] = [];
+  #bytes = 0;
 
-  /** @param maxMs longest span between the oldest and the newest frame kept, milliseconds */
+  /** @param maxMs longest span between the oldest and the newest frame kept, milliseconds; infinite to keep all */
   constructor(maxMs: number) {
     this.#maxMs = maxMs;
+  }
+
+  /** Whether frames may go to make room: those of a camera, not those of a file that can wait. */
+  get live(): boolean {
+    return this.#maxMs < Number.POSITIVE_INFINITY;
   }
 
   get length(): number {
     return this.#frames.length;
   }
 
+  /** JPEG bytes of all frames. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** @returns the frames that had to go for it, oldest first */
   push(frame: Frame): Frame[] {
     this.#frames.push(frame);
-    const tooOld = this.#frames.findIndex((one) => one.capturedAt >= frame.capturedAt - this.#maxMs);
-    return this.#frames.splice(0, tooOld);
+    const kept = this.#frames.findIndex((one) => one.capturedAt >= frame.capturedAt - this.#maxMs);
+    const dropped = this.#frames.splice(0, kept);
+    this.#bytes += frame.jpeg.length - bytesOf(dropped);
+    return dropped;
   }
 
   get oldest(): Frame | undefined {
@@ -26,6 +39,30 @@ export class FrameBuffer {
   }
 
   shift(): Frame | undefined {
-    return this.#frames.shift();
+    const frame = this.#frames.shift();
+    this.#bytes -= frame?.jpeg.length ?? 0;
+    return frame;
   }
+}
+
+/**
+ * Drops frames of live streams until they are within `maxBytes` together. Each is the oldest of the stream with the
+ * most bytes: a camera with large frames costs the others nothing, and a camera whose clock is late is no victim.
+ * @returns what was dropped
+ */
+export function dropOverflow(buffers: Iterable<FrameBuffer>, maxBytes: number): Frame[] {
+  const live = [...buffers].filter((buffer) => buffer.live);
+  let over = live.reduce((sum, { bytes }) => sum + bytes, 0) - maxBytes;
+  const dropped: Frame[] = [];
+  while (over > 0) {
+    const frame = live.reduce((most, one) => (one.bytes > most.bytes ? one : most)).shift();
+    if (!frame) break;
+    dropped.push(frame);
+    over -= frame.jpeg.length;
+  }
+  return dropped;
+}
+
+function bytesOf(frames: Frame[]): number {
+  return frames.reduce((sum, { jpeg }) => sum + jpeg.length, 0);
 }

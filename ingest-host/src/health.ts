@@ -21,7 +21,9 @@ export class IngestMetrics {
     registers: [this.registry],
   });
 
-  constructor(stats: ReadonlyMap<string, StreamStats>) {
+  /** @param ingest what is read: the streams' counters, and the JPEG bytes that wait for Kafka */
+  constructor(ingest: { readonly stats: ReadonlyMap<string, StreamStats>; readonly waitingBytes: number }) {
+    const { stats } = ingest;
     this.#counter('ingest_frames_captured_total', 'frames sampled', stats, (one) => one.captured);
     this.#counter(
       'ingest_frames_published_total',
@@ -48,6 +50,14 @@ export class IngestMetrics {
       stats,
       (one) => one.bytes,
     );
+    new Gauge({
+      name: 'ingest_waiting_bytes',
+      help: 'JPEG bytes of all streams that wait for Kafka',
+      registers: [this.registry],
+      collect() {
+        this.set(ingest.waitingBytes);
+      },
+    });
     new Gauge({
       name: 'ingest_stream_up',
       help: '1 while frames flow',

@@ -14,6 +14,8 @@ export interface IngestOptions {
   maxFrameBytes: number;
   /** Newest span of each stream kept while Kafka is away. */
   bufferSeconds: number;
+  /** JPEG bytes kept of all live streams together while Kafka is away. */
+  bufferBytes: number;
   /** A camera without a picture for so long is opened again. */
   stallSeconds: number;
   /** End after so many published frames; default never. */
@@ -47,8 +49,13 @@ export class Ingest {
         dropped: (frames) => this.#onDropped(frames),
         failed: (error) => options.log.error("can't publish, trying again", { error: error.message }),
       },
-      { bufferMs: options.bufferSeconds * 1000 },
+      { bufferMs: options.bufferSeconds * 1000, bufferBytes: options.bufferBytes },
     );
+  }
+
+  /** JPEG bytes that wait for Kafka, besides the send under way. */
+  get waitingBytes(): number {
+    return this.#publisher.waitingBytes;
   }
 
   /** Reads the streams until all have ended, MAX_FRAMES are published, or {@link Ingest.stop}; then flushes. */

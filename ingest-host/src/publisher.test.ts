@@ -8,7 +8,7 @@ function frame(frameNumber: number, streamId = 'yard', bytes = 10): Frame {
   return { streamId, frameNumber, session: 's', capturedAt, width: 2, height: 2, jpeg: Buffer.alloc(bytes) };
 }
 
-function setup(send: Send) {
+function setup(send: Send, bufferBytes = 10_000_000) {
   const published: number[] = [];
   const dropped: number[] = [];
   const errors: string[] = [];
@@ -17,7 +17,7 @@ function setup(send: Send) {
     dropped: (frames: Frame[]) => void dropped.push(...frames.map((one) => one.frameNumber)),
     failed: (error: Error) => void errors.push(error.message),
   };
-  const publisher = new Publisher(send, events, { bufferMs: 1000, maxWaiting: 5, retryMs: 5 });
+  const publisher = new Publisher(send, events, { bufferMs: 1000, bufferBytes, maxWaiting: 5, retryMs: 5 });
   return { publisher, published, dropped, errors };
 }
 
@@ -62,6 +62,40 @@ test('while Kafka is away the newest second is kept, the oldest dropped and coun
   expect(published).toEqual([0, ...numbers(89, 100)]);
   expect(dropped).toEqual(numbers(1, 89));
   expect(errors[0]).toBe('away');
+});
+
+test('while Kafka is away the bytes of all streams are bounded, and only the one with the most loses its oldest', async () => {
+  let away = true;
+  const { publisher, published, dropped } = setup(async () => {
+    if (away) throw new Error('away');
+  }, 1_000);
+  publisher.offer(frame(0, 'first'));
+  await delay(1);
+  for (const number of numbers(1, 10)) {
+    publisher.offer(frame(number, 'large', 300));
+    publisher.offer(frame(number + 100, 'small', 10));
+    expect(publisher.waitingBytes).toBeLessThanOrEqual(1_000);
+  }
+  expect(dropped).toEqual(numbers(1, 7));
+  away = false;
+  await publisher.flush();
+  expect(published.toSorted((one, other) => one - other)).toEqual([
+    0,
+    ...numbers(7, 10),
+    ...numbers(101, 110),
+  ]);
+  expect(publisher.waitingBytes).toBe(0);
+});
+
+test('a source that can wait loses nothing to the bound on bytes', async () => {
+  const { publisher, published, dropped } = setup(() => delay(1), 1_000);
+  for (const number of numbers(0, 20)) {
+    await publisher.put(frame(number, 'file', 400), new AbortController().signal);
+    publisher.offer(frame(number + 100, 'yard', 10));
+  }
+  await publisher.flush();
+  expect(published).toHaveLength(40);
+  expect(dropped).toEqual([]);
 });
 
 test('a source that can wait is held back, and loses nothing', async () => {

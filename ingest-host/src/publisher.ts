@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type EncodedRecord, encodeFrame, type Frame } from '@video-pipeline/frame';
-import { FrameBuffer } from './frame-buffer.ts';
+import { dropOverflow, FrameBuffer } from './frame-buffer.ts';
 
 /** Sends records in order and returns once the brokers have them all (acks=all). */
 export type Send = (records: EncodedRecord[]) => Promise<void>;
@@ -17,6 +17,8 @@ export interface PublisherEvents {
 export interface PublisherOptions {
   /** Newest span of each stream kept while Kafka does not take it, milliseconds. */
   bufferMs: number;
+  /** JPEG bytes that may wait of all live streams together, besides the send under way. */
+  bufferBytes: number;
   /** Frames of one stream that may wait before {@link Publisher.put} holds its caller. */
   maxWaiting?: number;
   /** Wait before a failed send is tried again, milliseconds. */
@@ -45,7 +47,8 @@ export class Publisher {
 
   /** Queues a frame of a live stream. It may be dropped later, when it is the oldest and Kafka is away. */
   offer(frame: Frame): void {
-    const dropped = this.#bufferOf(frame.streamId).push(frame);
+    const tooOld = this.#bufferOf(frame.streamId).push(frame);
+    const dropped = [...tooOld, ...dropOverflow(this.#buffers.values(), this.#options.bufferBytes)];
     if (dropped.length > 0) this.#events.dropped(dropped);
     this.#running ??= this.#run();
   }
@@ -61,6 +64,11 @@ export class Publisher {
     while (buffer.length >= this.#options.maxWaiting && !signal.aborted) {
       await once(this.#changes, 'sent', { signal }).catch(() => {});
     }
+  }
+
+  /** JPEG bytes that wait, besides the send under way. */
+  get waitingBytes(): number {
+    return [...this.#buffers.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /**

@@ -19,6 +19,7 @@ const VARIABLES = [
   'MOTION_THRESHOLD',
   'MOTION_KEEPALIVE_SECONDS',
   'BUFFER_SECONDS',
+  'BUFFER_BYTES',
   'STALL_SECONDS',
   'MAX_FRAMES',
   'HEALTH_PORT',
@@ -49,12 +50,13 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   const ingest = new Ingest(sender.send, {
     maxFrameBytes: config.MAX_FRAME_BYTES,
     bufferSeconds: config.BUFFER_SECONDS,
+    bufferBytes: config.BUFFER_BYTES,
     stallSeconds: config.STALL_SECONDS,
     ...(config.MAX_FRAMES === undefined ? {} : { maxFrames: config.MAX_FRAMES }),
     log,
     onPublished: (frames, milliseconds) => metrics.observe(frames, milliseconds),
   });
-  const metrics = new IngestMetrics(ingest.stats);
+  const metrics = new IngestMetrics(ingest);
   const health = await startHealthServer(
     { host: config.HOST, port: config.HEALTH_PORT },
     ingest.stats,

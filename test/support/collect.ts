@@ -25,6 +25,7 @@ export function collectingIngest(
     {
       maxFrameBytes: 160_000,
       bufferSeconds: 10,
+      bufferBytes: 64_000_000,
       stallSeconds: 5,
       log: { info: write('info'), warn: write('warn'), error: write('error') },
       ...options,

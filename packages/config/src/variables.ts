@@ -84,6 +84,10 @@ export const variables = {
   BUFFER_SECONDS: number(0.1, 600)
     .default(10)
     .describe('newest seconds of each stream that ingest keeps while Kafka is away'),
+  // At least the largest MAX_FRAME_BYTES, so that a frame can't be too large for it.
+  BUFFER_BYTES: integer(5_000_000, 100_000_000_000)
+    .default(64_000_000)
+    .describe('most JPEG bytes of all cameras together that ingest keeps while Kafka is away'),
   STALL_SECONDS: number(0.5, 3_600)
     .default(10)
     .describe('a camera without a picture for so long is opened again'),

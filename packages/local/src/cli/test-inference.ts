@@ -62,6 +62,7 @@ async function firstFrame(): Promise<Frame> {
     {
       maxFrameBytes: MAX_FRAME_BYTES,
       bufferSeconds: 1,
+      bufferBytes: MAX_FRAME_BYTES,
       stallSeconds: 10,
       maxFrames: 1,
       log: { info() {}, warn: console.error, error: console.error },
