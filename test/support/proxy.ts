@@ -1,11 +1,15 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 
-/** A TCP relay in front of a camera, on which a network's faults can be played. */
-export async function startProxy(target: string) {
+/**
+ * A TCP relay in front of a camera, on which a network's faults can be played.
+ * @param tls with it, the relay is reached by TLS
+ */
+export async function startProxy(target: string, tls?: TlsOptions) {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
-  const server = createServer((client) => {
+  const relay = (client: Socket) => {
     const camera = connect(Number(port), hostname);
     for (const socket of [client, camera]) {
       sockets.add(socket);
@@ -17,11 +21,12 @@ export async function startProxy(target: string) {
       });
     }
     client.pipe(camera).pipe(client);
-  });
+  };
+  const server = tls ? createTlsServer(tls, relay) : createServer(relay);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
-    url: `rtsp://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${tls ? 'rtsps' : 'rtsp'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     /** Nothing passes any more on the connections that are open, and they stay open. */
     freeze() {
       for (const socket of sockets) socket.unpipe().pause();
