@@ -1,6 +1,7 @@
 import { type Config, readConfig } from '@video-pipeline/config';
 import { Kafka, type KafkaConfig, logLevel, Partitioners, type Producer } from 'kafkajs';
 import { keepLargeValues } from './encoder.ts';
+import { iamToken, oauthBearer } from './iam.ts';
 import { calmIdleConnections } from './request-queue.ts';
 
 calmIdleConnections();
@@ -42,12 +43,7 @@ export function connectKafka(
 function security({ KAFKA_AUTH, AWS_REGION }: KafkaSettings): Partial<KafkaConfig> {
   if (KAFKA_AUTH === 'none') return {};
   if (KAFKA_AUTH === 'tls') return { ssl: true };
-  const oauthBearerProvider = async () => {
-    // Loaded where it is needed: it brings half of the AWS SDK.
-    const { generateAuthToken } = await import('aws-msk-iam-sasl-signer-js');
-    return { value: (await generateAuthToken({ region: AWS_REGION })).token };
-  };
-  return { ssl: true, sasl: { mechanism: 'oauthbearer', oauthBearerProvider } };
+  return { ssl: true, sasl: oauthBearer(() => iamToken(AWS_REGION)) };
 }
 
 /**

@@ -32,11 +32,13 @@ export interface KafkaServer extends LocalServer {
 /**
  * Starts Apache Kafka, one KRaft node on 127.0.0.1, on the data that lies under `<dataDir>/kafka`.
  * @param options.port 0 or left out: a free one
+ * @param options.settings what `server.properties` is to hold beside ours, or instead
  * @throws JavaError, StartError
  */
 export async function startKafka(options: {
   dataDir: string;
   port?: number | undefined;
+  settings?: Readonly<Record<string, string>>;
   note?: (line: string) => void;
 }): Promise<KafkaServer> {
   const classPath = await installJava(KAFKA, options.note);
@@ -44,7 +46,13 @@ export async function startKafka(options: {
   await mkdir(folder, { recursive: true });
   const port = options.port || (await freePort());
   const properties = join(folder, 'server.properties');
-  await writeFile(properties, serverProperties(join(folder, 'log'), port, await freePort()));
+  const settings = { ...serverSettings(join(folder, 'log'), port, await freePort()), ...options.settings };
+  await writeFile(
+    properties,
+    Object.entries(settings)
+      .map((pair) => `${pair.join('=')}\n`)
+      .join(''),
+  );
   const log4j = join(folder, 'log4j2.properties');
   await writeFile(log4j, logProperties(join(options.dataDir, 'logs', 'kafka.log')));
   const java = [...JVM, `-Dlog4j2.configurationFile=${log4j}`, '-cp', classPath];
@@ -105,8 +113,8 @@ async function format(java: readonly string[], properties: string): Promise<void
   }
 }
 
-function serverProperties(logDir: string, port: number, controllerPort: number): string {
-  return Object.entries({
+function serverSettings(logDir: string, port: number, controllerPort: number) {
+  return {
     'process.roles': 'broker,controller',
     'node.id': 1,
     'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
@@ -134,9 +142,7 @@ function serverProperties(logDir: string, port: number, controllerPort: number):
     'background.threads': 2,
     'num.replica.fetchers': 1,
     'log.cleaner.dedupe.buffer.size': 16 * 1024 ** 2,
-  })
-    .map(([name, value]) => `${name}=${value}\n`)
-    .join('');
+  };
 }
 
 function logProperties(file: string): string {

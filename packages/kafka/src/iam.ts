@@ -1,0 +1,59 @@
+import type { Mechanism } from 'kafkajs';
+
+/** A broker does not let us in, or there is no token to show it. The message names the broker and holds no token. */
+export class KafkaAuthError extends Error {
+  override readonly name = 'KafkaAuthError';
+  /** For kafkajs. */
+  readonly retriable = false;
+}
+
+/**
+ * A token for MSK's IAM, signed with the AWS credentials that the environment, a profile or the machine's role gives.
+ * @throws the AWS SDK's error when there are none
+ */
+export async function iamToken(region: string): Promise<string> {
+  // Loaded where it is needed: it brings half of the AWS SDK.
+  const { generateAuthToken } = await import('aws-msk-iam-sasl-signer-js');
+  return (await generateAuthToken({ region })).token;
+}
+
+/**
+ * SASL/OAUTHBEARER (RFC 7628). kafkajs 2.2.4 has it too, but doesn't read the broker's answer: it takes a refusal for a
+ * welcome, sends its next request, and all that it knows to say is `Closed connection`.
+ * @param createToken called for each connection, and again before the broker's session ends
+ */
+export function oauthBearer(createToken: () => Promise<string>): Mechanism {
+  return {
+    mechanism: 'oauthbearer',
+    authenticationProvider: ({ host, port, saslAuthenticate }) => ({
+      async authenticate() {
+        try {
+          const request = { encode: bytesOf(`n,,\x01auth=Bearer ${await createToken()}\x01\x01`) };
+          const refusal = await saslAuthenticate({ request, response: REFUSAL });
+          if (!refusal) return;
+          // Only when it has heard this does the broker close; on an open connection kafkajs would go on.
+          await saslAuthenticate({ request: { encode: bytesOf('\x01') } }).catch(() => {});
+          throw new Error(`refused: ${refusal}`);
+        } catch (error) {
+          // A connection that broke says nothing about the token.
+          const { message, retriable } = error as Error & { retriable?: boolean };
+          if (retriable) throw error;
+          throw new KafkaAuthError(`KAFKA_AUTH=iam, broker ${host}:${port}: ${message}`, { cause: error });
+        }
+      },
+    }),
+  };
+}
+
+/** A message of the client (RFC 7628, 3.1 and 3.2.3), its length before it. */
+function bytesOf(message: string): () => Buffer {
+  const length = Buffer.alloc(4);
+  length.writeInt32BE(Buffer.byteLength(message));
+  return () => Buffer.concat([length, Buffer.from(message)]);
+}
+
+/** What the broker answers, after its length: nothing, or why not (RFC 7628, 3.2.2). */
+const REFUSAL = {
+  decode: (answer: Buffer) => answer.subarray(4),
+  parse: (reason: Buffer) => reason.toString(),
+};
