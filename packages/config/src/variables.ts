@@ -15,7 +15,9 @@ export const variables = {
   KAFKA_AUTH: z
     .enum(['none', 'tls', 'iam'])
     .default('none')
-    .describe('`none` plain text, `tls` TLS alone, `iam` TLS and MSK IAM (SASL/OAUTHBEARER)'),
+    .describe(
+      '`none` plain text, `tls` TLS alone, `iam` TLS and MSK IAM (SASL/OAUTHBEARER); a CA of your own by NODE_EXTRA_CA_CERTS',
+    ),
   KAFKA_TOPIC: z.string().min(1).default('video-frames').describe('topic of frames'),
   KAFKA_DETECTIONS_TOPIC: z.string().min(1).default('detections').describe('topic of frames with detections'),
   KAFKA_EVENTS_TOPIC: z.string().min(1).default('events').describe('topic of what happened in the scenes'),
