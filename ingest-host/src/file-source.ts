@@ -36,7 +36,7 @@ export async function* loopInRealTime(
       const time = roundStart + sinceFirst;
       const early = started + time * 1000 - performance.now();
       if (early > 1) await delay(early, undefined, { signal });
-      yield { frame: picture.frame, time };
+      yield { frame: picture.frame, time, decodeMs: picture.decodeMs };
     }
     // A file of one picture, or of none, must not spin.
     roundStart += Math.max(end, 0.04);

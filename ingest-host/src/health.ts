@@ -24,6 +24,18 @@ export class IngestMetrics {
   /** @param ingest what is read: the streams' counters, and the JPEG bytes that wait for Kafka */
   constructor(ingest: { readonly stats: ReadonlyMap<string, StreamStats>; readonly waitingBytes: number }) {
     const { stats } = ingest;
+    this.#counter(
+      'ingest_pictures_decoded_total',
+      'pictures that the decoder gave, sampled or not',
+      stats,
+      (one) => one.decoded,
+    );
+    this.#counter(
+      'ingest_decode_seconds_total',
+      'time that decoding took, the wait for a thread included',
+      stats,
+      (one) => one.decodeSeconds,
+    );
     this.#counter('ingest_frames_captured_total', 'frames sampled', stats, (one) => one.captured);
     this.#counter(
       'ingest_frames_published_total',

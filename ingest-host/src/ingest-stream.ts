@@ -151,6 +151,8 @@ export class IngestStream {
     const { stats, limit, publisher, log } = this.#context;
     for await (const picture of pictures) {
       watchdog.feed();
+      stats.decoded += 1;
+      stats.decodeSeconds += picture.decodeMs / 1000;
       if (this.#abort.signal.aborted) return;
       if (!sampler.keep(picture.time)) continue;
       if (!this.#isActive(Date.now())) return;

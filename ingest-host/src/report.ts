@@ -5,6 +5,7 @@ const COUNTS = [
   ['FramesCaptured', 'captured'],
   ['FramesPublished', 'published'],
   ['FramesDropped', 'dropped'],
+  ['FramesStill', 'still'],
   ['Reconnects', 'reconnects'],
 ] as const;
 

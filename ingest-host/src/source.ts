@@ -31,6 +31,8 @@ export interface Picture {
   time: number;
   /** What the camera's RTCP sender report says of `time`, epoch milliseconds; absent without one. */
   wallClock?: number;
+  /** What decoding took since the picture before, milliseconds, the wait for a thread of the pool included. */
+  decodeMs: number;
 }
 
 export interface SourceOptions {
@@ -124,6 +126,7 @@ export class VideoSource {
     const timeOf = (stamp: bigint) => (untimed ? performance.now() / 1000 : Number(stamp) * seconds);
     let offset: number | undefined;
     let skipping: AVDiscard = AVDISCARD_DEFAULT;
+    let decodeMs = 0;
     for (;;) {
       const code = await this.#input.readFrame(this.#packet);
       const ended = code < 0;
@@ -139,8 +142,10 @@ export class VideoSource {
           : AVDISCARD_DEFAULT;
       if (skip !== skipping) decoder.setOption('skip_frame', skip, AV_OPT_TYPE_INT);
       skipping = skip;
-      // A damaged packet fails here; the next key frame mends the picture.
+      const started = performance.now();
+      // Decodes, too; what comes after only hands over. A damaged packet fails here; the next key frame mends the picture.
       await decoder.sendPacket(ended ? null : this.#packet);
+      decodeMs += performance.now() - started;
       this.#packet.unref();
       while (decoder.receiveFrameSync(this.#frame) >= 0) {
         const stamp = this.#frame.bestEffortTimestamp;
@@ -150,8 +155,10 @@ export class VideoSource {
         yield {
           frame: this.#frame,
           time,
+          decodeMs,
           ...(offset === undefined ? {} : { wallClock: offset + time * 1000 }),
         };
+        decodeMs = 0;
       }
       if (ended) return;
     }

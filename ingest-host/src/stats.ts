@@ -5,6 +5,10 @@ export interface StreamStats {
   lastError: string | undefined;
   /** Epoch milliseconds of the last frame captured. */
   lastFrameAt: number | undefined;
+  /** Pictures that the decoder gave, sampled or not. */
+  decoded: number;
+  /** What decoding took, the wait for a thread included. */
+  decodeSeconds: number;
   /** Also the number of the next frame. */
   captured: number;
   published: number;
@@ -24,6 +28,8 @@ export function createStats(): StreamStats {
     state: 'connecting',
     lastError: undefined,
     lastFrameAt: undefined,
+    decoded: 0,
+    decodeSeconds: 0,
     captured: 0,
     published: 0,
     dropped: 0,

@@ -11,6 +11,8 @@ export const metricUnits = {
   FramesPublished: MetricUnit.Count,
   /** Frames that ingest let go, since the camera can't wait. */
   FramesDropped: MetricUnit.Count,
+  /** Frames that the motion gate held back. */
+  FramesStill: MetricUnit.Count,
   /** Times a stream was opened again. */
   Reconnects: MetricUnit.Count,
   /** Frames with detections acknowledged by Kafka. */

@@ -1,0 +1,24 @@
+import { expect, test } from 'vitest';
+import { IngestMetrics } from './health.ts';
+import { createStats } from './stats.ts';
+
+test('metrics are the counters of the moment, by stream, times in seconds', async () => {
+  const ingest = { stats: new Map([['yard', createStats()]]), waitingBytes: 0 };
+  const { registry } = new IngestMetrics(ingest);
+  await registry.metrics();
+  ingest.waitingBytes = 1234;
+  const changes = { decoded: 50, decodeSeconds: 0.25, captured: 20, still: 3, dropped: 5, unfit: 1 };
+  Object.assign(ingest.stats.get('yard') ?? {}, changes);
+  const lines = (await registry.metrics()).split('\n');
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'ingest_pictures_decoded_total{stream="yard"} 50',
+      'ingest_decode_seconds_total{stream="yard"} 0.25',
+      'ingest_frames_captured_total{stream="yard"} 20',
+      'ingest_frames_still_total{stream="yard"} 3',
+      'ingest_frames_dropped_total{stream="yard",reason="kafka"} 4',
+      'ingest_frames_dropped_total{stream="yard",reason="size"} 1',
+      'ingest_waiting_bytes 1234',
+    ]),
+  );
+});
