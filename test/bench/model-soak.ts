@@ -24,6 +24,8 @@ const MAX_QUEUED_FRAMES = 250;
 const model = options.model ? ['--model', options.model] : [];
 const server = await start('model', ['model/src/main.ts', '--port', '0', ...model], {
   MAX_QUEUED_FRAMES: String(MAX_QUEUED_FRAMES),
+  // As its images set it.
+  MALLOC_ARENA_MAX: '2',
 });
 try {
   const health = await fetch(new URL('/health', server.url));
