@@ -1,4 +1,4 @@
-import { annotatedKey, clipKey, type MSKEvent, toLambdaRecord } from '@video-pipeline/frame';
+import { annotatedKey, clipKey, type MSKEvent } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
 import type { Reader, StoredObject } from '@video-pipeline/storage';
 import { parseMetrics } from '@video-pipeline/telemetry';
@@ -6,6 +6,7 @@ import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
 import sharp from 'sharp';
 import { beforeEach, expect, test, vi } from 'vitest';
+import { mskEvent } from '../../test/support/msk-event.ts';
 import { createClip } from './clip.ts';
 
 Log.setLevel(AV_LOG_QUIET);
@@ -36,18 +37,9 @@ const eventOf = (streamId: string, at = AT): SceneEvent => ({
 });
 
 function batchOf(values: string[], timestamp = NOW): MSKEvent {
-  const records = values.map((value, offset) =>
-    toLambdaRecord(
-      { topic: 'events', partition: 0, offset: String(offset), timestamp },
-      { key: 'yard', value: Buffer.from(value) },
-    ),
-  );
-  return {
-    eventSource: 'aws:kafka',
-    eventSourceArn: '',
-    bootstrapServers: '',
-    records: { 'events-0': records },
-  };
+  return mskEvent('events', [values.map((value) => ({ key: 'yard', value: Buffer.from(value) }))], {
+    timestamp,
+  });
 }
 
 /** A function on a bucket in memory, whose clock only runs while it waits. */

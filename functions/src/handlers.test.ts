@@ -4,15 +4,14 @@ import {
   type EncodedRecord,
   encodeDetectedFrame,
   encodeFrame,
-  type MSKEvent,
   type MSKRecord,
   positionOf,
-  toLambdaRecord,
 } from '@video-pipeline/frame';
 import { createQuarantine, type FailedRecord, type Store, type StoredObject } from '@video-pipeline/storage';
 import { parseMetrics } from '@video-pipeline/telemetry';
 import sharp from 'sharp';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { mskEvent } from '../../test/support/msk-event.ts';
 import { createAnnotate } from './annotate.ts';
 import { createDetect } from './detect.ts';
 import { createPublish, createSend } from './publish.ts';
@@ -52,16 +51,8 @@ const frame = (streamId: string, frameNumber: number): DetectedFrame => ({
   model: 'm',
 });
 
-/** Records as MSK's mapping delivers them: partition by partition, from offset 100 on. */
-function eventOf(topic: string, partitions: EncodedRecord[][]): MSKEvent {
-  const records: Record<string, MSKRecord[]> = {};
-  for (const [partition, list] of partitions.entries()) {
-    records[`${topic}-${partition}`] = list.map((record, index) =>
-      toLambdaRecord({ topic, partition, offset: String(100 + index), timestamp: 0 }, record),
-    );
-  }
-  return { eventSource: 'aws:kafka', eventSourceArn: 'arn', bootstrapServers: 'b:1', records };
-}
+const eventOf = (topic: string, partitions: EncodedRecord[][]) =>
+  mskEvent(topic, partitions, { offset: 100 });
 
 function memoryStore(failing?: RegExp) {
   const objects = new Map<string, StoredObject>();

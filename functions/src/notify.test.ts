@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { type MSKEvent, toLambdaRecord } from '@video-pipeline/frame';
+import type { MSKEvent } from '@video-pipeline/frame';
 import { type SceneEvent, sceneEventSchema } from '@video-pipeline/scene';
 import { afterEach, expect, test, vi } from 'vitest';
+import { mskEvent } from '../../test/support/msk-event.ts';
 import { createBus, createNotify, handler } from './notify.ts';
 import { createWebhook } from './webhook.ts';
 
@@ -24,18 +25,7 @@ const eventOf = (number: number): SceneEvent => ({
   frames: ['annotated/yard/a.jpg'],
 });
 function batchOf(values: string[]): MSKEvent {
-  const records = values.map((value, offset) =>
-    toLambdaRecord(
-      { topic: 'events', partition: 0, offset: String(offset), timestamp: 0 },
-      { key: 'yard', value: Buffer.from(value) },
-    ),
-  );
-  return {
-    eventSource: 'aws:kafka',
-    eventSourceArn: '',
-    bootstrapServers: '',
-    records: { 'events-0': records },
-  };
+  return mskEvent('events', [values.map((value) => ({ key: 'yard', value: Buffer.from(value) }))]);
 }
 
 const closers: (() => unknown)[] = [];

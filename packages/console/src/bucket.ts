@@ -1,6 +1,6 @@
 import { ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { type Bucket, openBucket } from '@video-pipeline/recovery/bucket';
-import { type ListedObject, type StorageSettings, s3Config } from '@video-pipeline/storage';
+import { type ListedObject, objectsOf, type StorageSettings, s3Config } from '@video-pipeline/storage';
 
 /** The bucket as a tool that browses it needs it: with times, and by folder. */
 export interface ArchiveBucket extends Bucket {
@@ -17,16 +17,7 @@ export function openArchiveBucket(settings: StorageSettings): ArchiveBucket {
   const Bucket = settings.S3_BUCKET;
   return {
     ...bucket,
-    async listAll(prefix) {
-      const all: ListedObject[] = [];
-      let after: string | undefined;
-      do {
-        const { objects, next } = await bucket.page(prefix, { after });
-        all.push(...objects);
-        after = next;
-      } while (after);
-      return all;
-    },
+    listAll: (prefix) => Array.fromAsync(objectsOf(bucket, prefix)),
     async folders(prefix) {
       const names: string[] = [];
       let ContinuationToken: string | undefined;

@@ -1,8 +1,8 @@
-import { clipKey } from '@video-pipeline/frame';
+import { clipKey, MAX_TIME } from '@video-pipeline/frame';
 import { type ClipSettings, isMissing, type Reader, stretchAround } from '@video-pipeline/storage';
 import { clipOf } from './clip.ts';
 import { HttpError, type Reply, type Route, type RouteRequest } from './http.ts';
-import { MAX_TIME, STREAM, streamId } from './params.ts';
+import { STREAM, streamId } from './params.ts';
 import { ranged } from './ranged.ts';
 
 interface ClipRoutesOptions {

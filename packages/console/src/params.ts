@@ -4,9 +4,6 @@ import { HttpError } from './http.ts';
 /** In a route's path, the stream that it is about. */
 export const STREAM = '(?<stream>[^/]+)';
 
-/** The latest time a Date can hold. */
-export const MAX_TIME = 8.64e15;
-
 /** @throws HttpError */
 export function streamId(value: string | undefined): string {
   if (value === undefined || !isStreamId(value)) throw new HttpError(400, 'not a stream id');

@@ -1,4 +1,4 @@
-import { annotatedKey } from '@video-pipeline/frame';
+import { annotatedKey, MAX_TIME } from '@video-pipeline/frame';
 import { type ClipSettings, isMissing } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Access } from './access.ts';
@@ -12,7 +12,7 @@ import { failedPage, RedriveError } from './failed.ts';
 import { readDraft } from './guard.ts';
 import { HttpError, json, type Reply, type Route, type RouteRequest, readBody } from './http.ts';
 import { factsOf, type LiveFrames } from './live.ts';
-import { MAX_TIME, number, STREAM, streamId } from './params.ts';
+import { number, STREAM, streamId } from './params.ts';
 import { sceneRoutes } from './scene-routes.ts';
 import type { StreamsFile } from './streams-file.ts';
 

@@ -31,7 +31,7 @@ export class InvalidRecordError extends Error {
 /** The largest side a JPEG can have, in pixels (ITU-T T.81, B.2.2). */
 const MAX_SIDE = 65_535;
 /** The latest time a JavaScript Date can hold, epoch milliseconds. */
-const MAX_TIME = 8.64e15;
+export const MAX_TIME = 8.64e15;
 const MAX_HEADER_BYTES = 1024;
 const MAX_TRACK_ID_LENGTH = 64;
 /** The longest JSON of a frame's detections in a record, bytes: some 5,000 objects. */

@@ -1,5 +1,11 @@
 import { DeleteObjectsCommand, S3Client } from '@aws-sdk/client-s3';
-import { createReader, type Reader, type StorageSettings, s3Config } from '@video-pipeline/storage';
+import {
+  createReader,
+  objectsOf,
+  type Reader,
+  type StorageSettings,
+  s3Config,
+} from '@video-pipeline/storage';
 
 /** The bucket as an operator's tool sees it: list, read, delete. */
 export interface Bucket extends Reader {
@@ -18,12 +24,7 @@ export function openBucket(settings: StorageSettings, client = new S3Client(s3Co
   return {
     ...reader,
     async *list(prefix) {
-      let after: string | undefined;
-      do {
-        const { objects, next } = await reader.page(prefix, { after });
-        for (const { key } of objects) yield key;
-        after = next;
-      } while (after);
+      for await (const { key } of objectsOf(reader, prefix)) yield key;
     },
     async remove(keys) {
       for (let first = 0; first < keys.length; first += DELETE_AT_ONCE) {

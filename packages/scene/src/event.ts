@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto';
-import { isStreamId } from '@video-pipeline/frame';
+import { isStreamId, MAX_TIME } from '@video-pipeline/frame';
 import { z } from 'zod';
 
-/** The latest time a JavaScript Date can hold, epoch milliseconds. */
-const MAX_TIME = 8.64e15;
 /** Longest event read: ten of them fit into one PutEvents request of EventBridge, 256 KB. */
 const MAX_EVENT_BYTES = 16 * 1024;
 

@@ -1,6 +1,6 @@
 import type { Config } from '@video-pipeline/config';
-import { annotatedSince, capturedAtOf } from '@video-pipeline/frame';
-import { isMissing, type Reader } from './reader.ts';
+import { annotatedSince, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
+import { isMissing, objectsOf, type Reader } from './reader.ts';
 
 /** A stretch of a stream: capture times in epoch milliseconds, both included. */
 export interface Stretch {
@@ -12,9 +12,6 @@ export interface Stretch {
 /** Variables that say what belongs to a clip. */
 export const CLIP_VARIABLES = ['CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'] as const;
 export type ClipSettings = Config<(typeof CLIP_VARIABLES)[number]>;
-
-/** The latest time a JavaScript Date can hold, epoch milliseconds. */
-const MAX_TIME = 8.64e15;
 
 /** What a clip shows of a stream. @param at when it happened, epoch milliseconds */
 export function stretchAround(streamId: string, at: number, settings: ClipSettings): Stretch {
@@ -70,19 +67,13 @@ export async function hasPictureSince(
 /** Keys sort by time, so that a listing begins where the stretch does and ends with it. */
 async function keysOf(reader: Reader, prefix: string, { streamId, from, to }: Stretch): Promise<string[]> {
   const keys: string[] = [];
-  let after: string | undefined = annotatedSince(prefix, streamId, from);
-  while (after !== undefined) {
-    const { objects, next } = await reader.page(`${prefix}/${streamId}/`, { after });
-    const within = objects.map(({ key }) => key).filter((key) => isWithin(key, from, to));
-    keys.push(...within);
-    after = within.length === objects.length ? next : undefined;
+  const first = annotatedSince(prefix, streamId, from);
+  for await (const { key } of objectsOf(reader, `${prefix}/${streamId}/`, first)) {
+    const capturedAt = capturedAtOf(key);
+    if (capturedAt > to) break;
+    if (capturedAt >= from) keys.push(key);
   }
   return keys;
-}
-
-function isWithin(key: string, from: number, to: number): boolean {
-  const capturedAt = capturedAtOf(key);
-  return capturedAt >= from && capturedAt <= to;
 }
 
 function thinned(keys: readonly string[], most: number): string[] {

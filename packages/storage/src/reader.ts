@@ -30,6 +30,20 @@ export interface Reader {
   read(key: string): Promise<Buffer>;
 }
 
+/** All objects whose keys begin with `prefix` and sort after `after`, in key order, asked for page by page. */
+export async function* objectsOf(
+  reader: Pick<Reader, 'page'>,
+  prefix: string,
+  after?: string,
+): AsyncGenerator<ListedObject> {
+  let from = after;
+  do {
+    const { objects, next } = await reader.page(prefix, { after: from });
+    yield* objects;
+    from = next;
+  } while (from);
+}
+
 /** Whether an error says that there is no such object. */
 export function isMissing(error: unknown): boolean {
   return error instanceof NoSuchKey;

@@ -1,0 +1,19 @@
+import { type MSKEvent, type MSKRecord, toLambdaRecord } from '@video-pipeline/frame';
+
+/**
+ * Records as MSK's mapping delivers them, partition by partition.
+ * @param options.offset of the first record of each partition
+ */
+export function mskEvent(
+  topic: string,
+  partitions: readonly (readonly Parameters<typeof toLambdaRecord>[1][])[],
+  { offset = 0, timestamp = 0 } = {},
+): MSKEvent {
+  const records: Record<string, MSKRecord[]> = {};
+  for (const [partition, list] of partitions.entries()) {
+    records[`${topic}-${partition}`] = list.map((record, index) =>
+      toLambdaRecord({ topic, partition, offset: String(offset + index), timestamp }, record),
+    );
+  }
+  return { eventSource: 'aws:kafka', eventSourceArn: 'arn', bootstrapServers: 'b:1', records };
+}
