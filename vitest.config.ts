@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { cacheDir } from './packages/assets/src/index.ts';
 
 export default defineConfig({
   test: {
@@ -17,6 +19,8 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/{e2e,faults,infra}/**/*.test.ts'],
           maxWorkers: 2,
+          // As the local stack has it: the many processes that the tests start are ready sooner.
+          env: { NODE_COMPILE_CACHE: join(cacheDir(), 'node') },
           sequence: { groupOrder: 1 },
           testTimeout: 120_000,
           hookTimeout: 240_000,

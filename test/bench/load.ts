@@ -13,6 +13,7 @@ import { usageOf } from '../../packages/local/src/usage.ts';
 import { startStackProcess } from '../e2e/stack-process.ts';
 import { footage720p } from './footage.ts';
 import { frameRate, npmScript, positiveInteger, positiveNumber } from './options.ts';
+import { held, mean } from './processes.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
 interface Options {
@@ -42,6 +43,8 @@ const BATCH = Math.min(25, FPS * 5);
 /** Until every process has warmed up and the first batches are through. */
 const WARM_MS = 10_000;
 const MAX_CAMERAS = 1_000;
+/** Between two looks at the processes. */
+const LOOK_MS = 15_000;
 
 interface Step {
   cameras: number;
@@ -53,8 +56,9 @@ interface Step {
   dropped: number;
   /** Records that wait, at the begin and the end of the step. */
   lag: [number, number];
-  /** Megabytes of all processes that were there at the begin, then and at the end: largest resident sets so far. */
-  rssMb: [number, number];
+  /** Resident MiB by process, and open file descriptors of all, at the begin and the end of the step. */
+  memory: Record<string, [number, number]>;
+  handles: [number, number];
   /** Share of all cores, by process. */
   cpu: Record<string, number>;
 }
@@ -93,31 +97,27 @@ async function measure(cameras: number, seconds: number): Promise<Step> {
   try {
     await stack.until((state) => frames(state).annotated > 0, 'a frame in the bucket', 120_000);
     await sleep(WARM_MS);
-    const begin = await look(stack.state);
-    await sleep(seconds * 1000);
-    const end = await look(stack.state);
-    const took = (end.state.updated_at - begin.state.updated_at) / 1000;
-    const [before, after] = [frames(begin.state), frames(end.state)];
-    const spent = [...end.cpuSeconds].map(([name, total]) => [
-      name,
-      (total - (begin.cpuSeconds.get(name) ?? 0)) / took / CORES,
-    ]);
-    return {
-      cameras,
-      seconds: took,
-      asked: cameras * FPS,
-      captured: (after.captured - before.captured) / took,
-      stored: (after.annotated - before.annotated) / took,
-      dropped: after.dropped - before.dropped,
-      lag: [waiting(begin.state), waiting(end.state)],
-      rssMb: [begin.rssMb, end.rssMb],
-      cpu: Object.fromEntries(spent),
-    };
+    const looks = await watch(stack.state, seconds);
+    return stepOf(cameras, looks);
   } finally {
     stack.child.kill('SIGTERM');
     await stack.exited;
     await rm(dataDir, { recursive: true, force: true });
   }
+}
+
+type Look = Awaited<ReturnType<typeof look>>;
+
+/** At the begin, every {@link LOOK_MS} and at the end of so many seconds. */
+async function watch(current: () => Promise<State | undefined>, seconds: number): Promise<Look[]> {
+  const looks = [await look(current)];
+  for (const end = Date.now() + 1000 * seconds; Date.now() < end; ) {
+    await sleep(Math.min(LOOK_MS, end - Date.now()));
+    looks.push(await look(current));
+    if (options.soak && (looks.length - 1) % 20 === 0)
+      process.stderr.write(`${line(stepOf(first, looks))}\n`);
+  }
+  return looks;
 }
 
 async function look(current: () => Promise<State | undefined>) {
@@ -126,46 +126,87 @@ async function look(current: () => Promise<State | undefined>) {
   const named = Object.entries(state.services).flatMap(([name, { pid }]) =>
     pid ? [[name, pid] as const] : [],
   );
-  const cpuSeconds = new Map<string, number>();
-  let rssMb = 0;
+  const processes = new Map<string, { cpuSeconds: number; residentMiB: number; handles: number }>();
   for (const [name, pid] of [['supervisor', state.pid] as const, ...named]) {
     const usage = await usageOf(pid);
-    cpuSeconds.set(name, usage?.cpu_seconds ?? 0);
-    rssMb += (usage?.peak_rss_bytes ?? 0) / 1e6;
+    processes.set(name, { cpuSeconds: usage?.cpu_seconds ?? 0, ...held(pid) });
   }
-  return { state, cpuSeconds, rssMb };
+  return { state, processes };
+}
+
+/** Memory, handles and lag are means over a tenth of the looks: a single one depends on where garbage collection stands. */
+function stepOf(cameras: number, looks: readonly Look[]): Step {
+  const [begin, end] = [looks[0], looks.at(-1)];
+  if (!begin || !end) throw new Error('nothing was watched');
+  const tenth = Math.ceil(looks.length / 10);
+  const ends = (value: (look: Look) => number): [number, number] => [
+    mean(looks.slice(0, tenth).map(value)),
+    mean(looks.slice(-tenth).map(value)),
+  ];
+  const names = [...end.processes.keys()];
+  const took = (end.state.updated_at - begin.state.updated_at) / 1000;
+  const [before, after] = [frames(begin.state), frames(end.state)];
+  const share = (name: string) => {
+    const spent = (end.processes.get(name)?.cpuSeconds ?? 0) - (begin.processes.get(name)?.cpuSeconds ?? 0);
+    return spent / took / CORES;
+  };
+  return {
+    cameras,
+    seconds: took,
+    asked: cameras * FPS,
+    captured: (after.captured - before.captured) / took,
+    stored: (after.annotated - before.annotated) / took,
+    dropped: after.dropped - before.dropped,
+    lag: ends(({ state }) => waiting(state)),
+    memory: Object.fromEntries(
+      names.map((name) => [name, ends(({ processes }) => processes.get(name)?.residentMiB ?? 0)]),
+    ),
+    handles: ends(({ processes }) => sum([...processes.values()].map(({ handles }) => handles))),
+    cpu: Object.fromEntries(names.map((name) => [name, share(name)])),
+  };
 }
 
 function frames({ streams }: State): { captured: number; annotated: number; dropped: number } {
-  const sum = (field: 'captured' | 'annotated' | 'dropped') =>
-    Object.values(streams).reduce((total, stream) => total + stream[field], 0);
-  return { captured: sum('captured'), annotated: sum('annotated'), dropped: sum('dropped') };
+  const of = (field: 'captured' | 'annotated' | 'dropped') =>
+    sum(Object.values(streams).map((stream) => stream[field]));
+  return { captured: of('captured'), annotated: of('annotated'), dropped: of('dropped') };
 }
 
 function waiting({ lag }: State): number {
   return lag ? lag.detect + lag.annotate : Number.NaN;
 }
 
-function line({ cameras, asked, captured, stored, dropped, lag, rssMb, cpu }: Step): string {
+function line({ cameras, asked, captured, stored, dropped, lag, memory, handles, cpu }: Step): string {
   const busy = Object.entries(cpu)
     .sort(([, a], [, b]) => b - a)
     .slice(0, 3)
     .map(([name, share]) => `${name} ${(100 * share).toFixed(0)} %`);
+  const resident = [0, 1].map((end) => sum(Object.values(memory).map((one) => one[end] ?? 0)));
+  const arrow = (values: readonly number[]) => values.map((value) => value.toFixed(0)).join(' -> ');
   return (
-    `${cameras} cameras: ${asked} frames/s asked, ${captured.toFixed(1)} read, ${stored.toFixed(1)} stored, ${dropped} dropped; lag ${lag.join(' -> ')}; ` +
-    `memory ${rssMb.map((mb) => mb.toFixed(0)).join(' -> ')} MB; processor ${busy.join(', ')}`
+    `${cameras} cameras: ${asked} frames/s asked, ${captured.toFixed(1)} read, ${stored.toFixed(1)} stored, ${dropped} dropped; lag ${arrow(lag)}; ` +
+    `memory ${arrow(resident)} MiB; handles ${arrow(handles)}; processor ${busy.join(', ')}`
   );
 }
 
 function report(): string {
   const last = steps.at(-1);
   const stored = oneMachineFps(CORES, { cameras: last?.cameras ?? 0, fps: FPS });
-  const used = Object.values(last?.cpu ?? {}).reduce((sum, share) => sum + share, 0);
+  const used = sum(Object.values(last?.cpu ?? {}));
   return [
     `machine    ${CORES} x ${cpus()[0]?.model.trim()}, node ${process.version}; each camera ${FPS} frames/s of 720p, YOLOv8n`,
     ...steps.map(line),
+    ...(options.soak ? Object.entries(last?.memory ?? {}).map(byProcess) : []),
     `knee       ${knee ? `${knee.asked} frames/s (${knee.cameras} cameras)` : 'below the first step'}`,
     `saturated  at the last step the pipeline uses ${(100 * used).toFixed(0)} % of all cores`,
     `predicted  ${predicted} frames/s, and ${stored.toFixed(1)} stored at the last step, on ${CORES} cores like those of ${MEASURED.machine}`,
   ].join('\n');
+}
+
+function byProcess([name, [begin, end]]: [string, [number, number]]): string {
+  return `  ${name.padEnd(16)} ${begin.toFixed(0)} -> ${end.toFixed(0)} MiB`;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

@@ -1,10 +1,9 @@
 // Whether the memory of the model server stays flat, and whether it answers in bounded time under overload.
 //   npm run bench:model-soak -- --help
-import { readFile } from 'node:fs/promises';
 import { jpegs720p } from './footage.ts';
 import { type Load, measure, type Target } from './model-load.ts';
 import { npmScript, positiveInteger } from './options.ts';
-import { quantile, start } from './processes.ts';
+import { held, quantile, start } from './processes.ts';
 
 const options = npmScript(
   'bench:model-soak',
@@ -39,7 +38,7 @@ try {
   const readings: { frames: number; memory: string }[] = [];
   for (let frames = STEP; frames <= options.frames; frames += STEP) {
     const { framesPerSecond } = await measure(target, STEADY, jpegs);
-    const memory = `${await residentMiB()} MiB resident`;
+    const memory = `${residentMiB()} MiB resident`;
     readings.push({ frames, memory });
     process.stderr.write(`${frames} frames: ${memory}, ${framesPerSecond.toFixed(1)} frames/s\n`);
   }
@@ -52,15 +51,14 @@ try {
   console.log(
     `${OVERLOAD.concurrency} x 25 frames at once, ${MAX_QUEUED_FRAMES} may wait: ${latencies.length} answered, ` +
       `${refused} refused (429), p50 ${seconds(latencies, 0.5)} s, p99 ${seconds(latencies, 0.99)} s, ` +
-      `queue over rate ${bound.toFixed(2)} s; ${await residentMiB()} MiB resident`,
+      `queue over rate ${bound.toFixed(2)} s; ${residentMiB()} MiB resident`,
   );
 } finally {
   await server.stop();
 }
 
-async function residentMiB(): Promise<number> {
-  const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
-  return Math.round(Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1024);
+function residentMiB(): string {
+  return held(server.pid).residentMiB.toFixed(0);
 }
 
 function seconds(latencies: number[], share: number): string {

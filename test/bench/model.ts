@@ -1,7 +1,6 @@
 // The inference server against bare onnxruntime and, with --peer, against FastAPI + ultralytics, in turn, in one run.
 //   npm run bench:model -- --help
 import { execFile } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
@@ -9,7 +8,7 @@ import { jpegs720p } from './footage.ts';
 import { type Load, measure, type Sample, type Target } from './model-load.ts';
 import { npmScript, positiveInteger } from './options.ts';
 import { servePeer, ULTRALYTICS } from './peers/python.ts';
-import { quantile, start } from './processes.ts';
+import { median, quantile, start } from './processes.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
 interface Options {
@@ -55,7 +54,6 @@ interface Case {
 
 const run = promisify(execFile);
 const weights = join(cacheDir(), 'bench', 'yolov8n-random.onnx');
-await mkdir(join(cacheDir(), 'bench'), { recursive: true });
 await buildYolov8n(weights);
 const path = options.model ?? weights;
 const stack = new AsyncDisposableStack();
@@ -120,7 +118,7 @@ function report(cases: Case[], bounds: Bound[]): void {
     const cpu = median(bounds.map(({ cpuMs }) => cpuMs)).toFixed(1);
     console.log(`bare onnxruntime, ready-made tensors: ${bare.toFixed(1)} frames/s, ${cpu} CPU ms a frame`);
   }
-  console.table(cases.map((one) => row(one, bare)));
+  console.table(cases.map((one) => row(one, bounds)));
   for (const load of options.peer ? PEER_LOADS : []) {
     const [ours, peer] = cases.filter((one) => one.load === load && one.target.protocol === 'predict');
     const ratios = ours?.samples.map(
@@ -131,8 +129,12 @@ function report(cases: Case[], bounds: Bound[]): void {
   }
 }
 
-function row({ server, target, load, samples }: Case, bare: number) {
+function row({ server, target, load, samples }: Case, bounds: Bound[]) {
   const rate = median(samples.map(({ framesPerSecond }) => framesPerSecond));
+  // By round, so that what else the machine did then falls out.
+  const shares = samples.map(
+    ({ framesPerSecond }, round) => framesPerSecond / (bounds[round]?.fps ?? Number.NaN),
+  );
   const latencies = samples.flatMap((sample) => sample.latencies);
   return {
     server,
@@ -140,13 +142,9 @@ function row({ server, target, load, samples }: Case, bare: number) {
     'frames a request': load.framesPerRequest,
     'at once': load.concurrency,
     'frames/s': rate.toFixed(1),
-    'of bare': bare ? `${((100 * rate) / bare).toFixed(0)} %` : '',
+    'of bare': bounds.length > 0 ? `${(100 * median(shares)).toFixed(0)} %` : '',
     'CPU ms/frame': median(samples.map(({ cpuMsPerFrame }) => cpuMsPerFrame)).toFixed(1),
     'p50 ms': quantile(latencies, 0.5).toFixed(0),
     'p99 ms': quantile(latencies, 0.99).toFixed(0),
   };
-}
-
-function median(values: number[]): number {
-  return quantile(values, 0.5);
 }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 /** A process of ours under measurement. */
@@ -88,6 +88,28 @@ export function meterCpu(processes: readonly { name: string; pid: number }[]) {
       return Object.fromEntries([...last].map(([name, ms]) => [name, ms - (before.get(name) ?? 0)]));
     },
   };
+}
+
+/** What a process holds now; nothing once it is gone. Linux only. */
+export function held(pid: number): { residentMiB: number; handles: number } {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    const residentMiB = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
+    return { residentMiB, handles: readdirSync(`/proc/${pid}/fd`).length };
+  } catch {
+    return { residentMiB: 0, handles: 0 };
+  }
+}
+
+/** Of an even number the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return mean(sorted.slice(Math.ceil(middle) - 1, Math.floor(middle) + 1));
+}
+
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** Value at `share` (0..1) of the sorted values. */

@@ -1,5 +1,5 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { cacheDir } from '@video-pipeline/assets';
 import { COCO_CLASSES } from '../../model/src/nanodet/coco.ts';
 import { addDetectionOutput } from '../../model/src/onnx/detection-output.ts';
@@ -30,6 +30,7 @@ export async function buildYolov8n(path: string): Promise<ModelCost> {
   g.output('output0', addDetectionOutput(g, levels, BINS), ['batch', 4 + COCO_CLASSES.length, 'anchors']);
   const names = COCO_CLASSES.map((name, index) => `${index}: '${name}'`).join(', ');
   const metadata = { task: 'detect', stride: '32', batch: '1', imgsz: '[640, 640]', names: `{${names}}` };
+  await mkdir(dirname(path), { recursive: true });
   await writeFile(path, g.encode('yolov8n-random', metadata));
   return layers.cost;
 }

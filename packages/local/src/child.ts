@@ -1,9 +1,10 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { cacheDir } from '@video-pipeline/assets';
 import { errorIn, LogFile } from './log.ts';
 import { endLeftover, type LocalServer, StartError } from './processes.ts';
 
@@ -38,7 +39,8 @@ export async function startChild(program: ChildProgram): Promise<Child> {
   const child = fork(program.script, program.args ?? [], {
     // A group of its own, so that Ctrl-C in the terminal reaches only us.
     detached: true,
-    env: { ...process.env, ...program.env },
+    // What V8 compiled of our own sources and of the libraries is kept: half the processor time of a start.
+    env: { NODE_COMPILE_CACHE: join(cacheDir(), 'node'), ...process.env, ...program.env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   await writeFile(pidFile, String(child.pid));
