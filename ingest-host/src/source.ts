@@ -50,6 +50,9 @@ export type Transport = (typeof TRANSPORTS)[number];
 /** FFmpeg's demuxer of JPEGs pushed over HTTP. They carry no times, and it makes 25 a second of any number. */
 const UNTIMED = 'mpjpeg';
 
+/** How far ahead a source is read that doesn't say at once what it carries. FFmpeg takes 5 s, and 90 s for RTMP's FLV. */
+const MAX_ANALYZE_SECONDS = 1;
+
 /** One opened camera or file: packets read and pictures decoded by FFmpeg, on threads of libuv's pool. */
 export class VideoSource {
   readonly #input = new FormatContext();
@@ -202,7 +205,8 @@ function inputOptions(
       allowed_media_types: audio ? 'video+audio' : 'video',
     };
   }
-  return /^[a-z]{2,}:/i.test(url) && !url.startsWith('file:') ? { rw_timeout: microseconds } : {};
+  if (!/^[a-z]{2,}:/i.test(url) || url.startsWith('file:')) return {};
+  return { rw_timeout: microseconds, analyzeduration: String(1e6 * MAX_ANALYZE_SECONDS) };
 }
 
 async function openDecoder(stream: Stream): Promise<CodecContext> {
