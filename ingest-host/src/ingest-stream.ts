@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Frame } from '@video-pipeline/frame';
+import { redact } from '@video-pipeline/telemetry';
 import { activeHours } from './active-hours.ts';
 import { CaptureClock } from './clock.ts';
 import { fileOf, loopInRealTime } from './file-source.ts';
@@ -8,7 +9,6 @@ import type { FrameLimit } from './limit.ts';
 import { MotionGate } from './motion-gate.ts';
 import { FilterError } from './picture-filter.ts';
 import type { Publisher } from './publisher.ts';
-import { redact } from './redact.ts';
 import { Sampler } from './sampler.ts';
 import { type Picture, VideoSource } from './source.ts';
 import { SourceError } from './source-error.ts';

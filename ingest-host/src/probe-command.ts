@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import { readConfig } from '@video-pipeline/config';
 import { exitWithError } from '@video-pipeline/lifecycle';
+import { redact } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
 import { fileOf } from './file-source.ts';
 import { type ProbeClock, type ProbeReport, probe } from './probe.ts';
-import { redact } from './redact.ts';
 import { TRANSPORTS, type Transport } from './source.ts';
 import { SourceError } from './source-error.ts';
 

@@ -1,7 +1,7 @@
+import { redact } from '@video-pipeline/telemetry';
 import { isPlausible } from './clock.ts';
 import { fileOf } from './file-source.ts';
 import { type Jpeg, JpegEncoder } from './jpeg.ts';
-import { redact } from './redact.ts';
 import { type Picture, type Transport, VideoSource } from './source.ts';
 import { SourceError } from './source-error.ts';
 import type { VideoFormat } from './video-format.ts';

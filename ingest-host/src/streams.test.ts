@@ -1,7 +1,8 @@
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { parseStreams } from './streams.ts';
 
 const defaults = { frameRate: 10, quality: 85 };
+afterEach(() => vi.unstubAllEnvs());
 const parse = (text: string) => parseStreams(text, defaults, 'streams.yaml');
 
 test('YAML and JSON give the same streams, with defaults filled in', () => {
@@ -41,6 +42,21 @@ test('what is sent of a camera, and when', () => {
     'STREAMS',
   );
   expect([all?.motion, none?.motion]).toEqual([gated.motion, undefined]);
+});
+
+test('credentials from the environment: encoded within a URL, a URL as it is; one that is not set is named, and no other shown', () => {
+  vi.stubEnv('YARD_PASSWORD', 'p@ss/w:rd');
+  vi.stubEnv('GATE_URL', 'rtsp://gate:a%40b@cam/2');
+  const [yard, gate] = parse(
+    `- {id: yard, url: "rtsp://admin:\${YARD_PASSWORD}@cam/1"}\n- {id: gate, url: "\${GATE_URL}"}`,
+  );
+  expect(yard?.url).toBe('rtsp://admin:p%40ss%2Fw%3Ard@cam/1');
+  expect(gate?.url).toBe('rtsp://gate:a%40b@cam/2');
+  const list = `- id: yard\n  url: rtsp://\${YARD_PASSWORD}:\${DOOR_PASSWORD}@cam/1\n`;
+  expect(() => parse(list)).toThrow(
+    "streams.yaml: line 2: 'url' needs the variable DOOR_PASSWORD, which is not set",
+  );
+  expect(() => parse(list)).not.toThrow(/p@ss|p%40ss/);
 });
 
 test.each([

@@ -25,7 +25,7 @@ export interface StreamSpec extends JpegShape {
 const part = z.number().min(0).max(1);
 const entry = z.strictObject({
   id: z.string().refine(isStreamId, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
-  url: z.string().min(1, 'must not be empty'),
+  url: z.string().min(1, 'must not be empty').transform(withSecrets),
   frame_rate: z.number().min(0.01).max(240).optional(),
   quality: z.int().min(1).max(100).optional(),
   transport: z.enum(TRANSPORTS).optional(),
@@ -41,6 +41,18 @@ const entry = z.strictObject({
   // Detect's business; what is wrong with it is better said before the first frame.
   scene: sceneConfigSchema.optional(),
 });
+
+/**
+ * `${NAME}` in a URL is the environment's variable NAME, so that passwords need not stand in the list: percent-encoded
+ * within a URL, as it is where it is all of it.
+ */
+function withSecrets(url: string, context: z.RefinementCtx<string>): string {
+  return url.replace(/\$\{([A-Za-z_]\w*)\}/g, (reference, name: string) => {
+    const value = process.env[name];
+    if (!value) context.addIssue(`needs the variable ${name}, which is not set`);
+    return reference === url ? (value ?? '') : encodeURIComponent(value ?? '');
+  });
+}
 
 export interface StreamDefaults {
   frameRate: number;

@@ -1,9 +1,8 @@
 import { ConfigError, readConfig, type VariableName, variables } from '@video-pipeline/config';
 import { checkpointOf, decodeDetectedFrame, type Frame, InvalidRecordError } from '@video-pipeline/frame';
 import { parseSceneEvent, parseScenes, putShape, removeShape, StreamsError } from '@video-pipeline/scene';
-import { parseMetrics } from '@video-pipeline/telemetry';
+import { parseMetrics, redact } from '@video-pipeline/telemetry';
 import { InvalidArgumentError } from 'commander';
-import { redact } from '../../ingest-host/src/redact.ts';
 import { parseStreams } from '../../ingest-host/src/streams.ts';
 import { readMetadata } from '../../model/src/model-metadata.ts';
 import { decodeModel } from '../../model/src/onnx/schema.ts';

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { isStreamId } from '@video-pipeline/frame';
+import { redact } from '@video-pipeline/telemetry';
 
 /** One stream that ingest reads. */
 export interface Source {
@@ -78,9 +79,4 @@ function unique(id: string, taken: ReadonlySet<string>): string {
 /** Whether all sources end by themselves. */
 export function endByThemselves(sources: readonly Source[]): boolean {
   return sources.every((source) => source.finite);
-}
-
-/** A URL as it may be shown: without what stands before the host, and without its query. */
-export function redact(url: string): string {
-  return url.replace(/\/\/.*@/, '//***@').replace(/(:\/\/[^?]*)\?.*$/, '$1?***');
 }

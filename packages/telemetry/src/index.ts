@@ -1,2 +1,3 @@
 export * from './emf.ts';
 export * from './logger.ts';
+export * from './redact.ts';

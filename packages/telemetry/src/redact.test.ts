@@ -9,6 +9,7 @@ test.each([
   ["can't open 'http://u:p@h/x': refused", "can't open 'http://***@h/x': refused"],
   ['rtsp://cam/1', 'rtsp://cam/1'],
   ['clip.mp4 at 10:30', 'clip.mp4 at 10:30'],
+  ['/videos/a.mp4', '/videos/a.mp4'],
 ])('%s', (text, safe) => {
   expect(redact(text)).toBe(safe);
 });
