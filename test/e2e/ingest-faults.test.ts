@@ -3,7 +3,6 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type CameraOptions, type Cameras, startCameras } from '@video-pipeline/camera';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { VideoSource } from '../../ingest-host/src/source.ts';
 import { collectingIngest, stream } from '../support/collect.ts';
 import { jpegSize } from '../support/jpeg.ts';
 import { startProxy } from '../support/proxy.ts';
@@ -114,22 +113,35 @@ test('twenty cameras of which five are dead: fifteen flow undisturbed', async ()
   }
 });
 
-test('a hundred connections leave no file descriptor, thread or memory behind', async () => {
-  const { url } = await cameras();
-  const connectOnce = async () => {
-    const source = await VideoSource.open(`${url}/yard`, { transport: 'tcp', timeoutSeconds: 5 });
-    for await (const _picture of source.pictures()) break;
-    await source.close();
+test('a hundred reconnects leave no file descriptor, thread or memory behind', async () => {
+  const ids = Array.from({ length: 10 }, (_, index) => `cam-${index}`);
+  const alive = await cameras({ clips: Object.fromEntries(ids.map((id) => [id, clip])) });
+  const between = await proxy(alive.url);
+  const collecting = collectingIngest();
+  const all = ids.map((id) => stream(id, `${between.url}/${id}`, 2));
+  void run(collecting, all);
+  const counts = () => ids.map((id) => collecting.ingest.stats.get(id)?.captured ?? 0);
+  const everyStreamFlows = async (since: number[]) => {
+    const flows = () => counts().every((count, index) => count > (since[index] ?? 0));
+    await expect.poll(flows, { timeout: 15_000, interval: 20 }).toBe(true);
+  };
+  const reconnectAll = async () => {
+    between.cut();
+    const broken = () => ids.every((id) => collecting.ingest.stats.get(id)?.state === 'waiting');
+    await expect.poll(broken, { timeout: 5_000, interval: 10 }).toBe(true);
+    await everyStreamFlows(counts());
   };
   const usage = async () => {
     await delay(200);
     const count = (kind: string) => readdirSync(`/proc/self/${kind}`).length;
     return { descriptors: count('fd'), threads: count('task'), rss: process.memoryUsage().rss };
   };
-  for (let round = 0; round < 20; round += 1) await connectOnce();
+  await everyStreamFlows([]);
+  for (let round = 0; round < 3; round += 1) await reconnectAll();
   const before = await usage();
-  for (let round = 0; round < 100; round += 1) await connectOnce();
+  for (let round = 0; round < 10; round += 1) await reconnectAll();
   const after = await usage();
+  for (const id of ids) expect(collecting.ingest.stats.get(id)?.reconnects).toBe(13);
   expect(after.descriptors).toBeLessThanOrEqual(before.descriptors);
   expect(after.threads).toBeLessThanOrEqual(before.threads);
   expect(after.rss - before.rss).toBeLessThan(30e6);

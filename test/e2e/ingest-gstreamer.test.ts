@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { collectingIngest, stream } from '../support/collect.ts';
 import { installGStreamer, startGStreamer } from '../support/gstreamer.ts';
 import { jpegSize } from '../support/jpeg.ts';
+import { startProxy } from '../support/proxy.ts';
 import { evenTimes, makeVideo, videoFolder } from '../support/video.ts';
 
 // A server that is none of ours: what works with it is not only our own reading of the standard.
@@ -46,6 +47,19 @@ test.skipIf(absent).each([
   for (const { jpeg } of frames) expect(jpegSize(jpeg)).toEqual({ width: 320, height: 240 });
   const span = (frames.at(-1)?.capturedAt ?? 0) - (frames[0]?.capturedAt ?? 0);
   expect(Math.abs(span / (frames.length - 1) - 100)).toBeLessThan(10);
+});
+
+test.skipIf(absent)('a camera that comes back with another codec', async () => {
+  const [first, second] = [await startGStreamer(h264, 'h264'), await startGStreamer(h265, 'h265')];
+  undo.push(first.stop, second.stop);
+  const between = await startProxy(`rtsp://${first.address}`);
+  undo.push(() => between.close());
+  const { frames, ingest } = await capture(new URL(between.url).host, '', 'tcp', 1);
+  const before = frames.length;
+  between.cut(`rtsp://${second.address}`);
+  await expect.poll(() => frames.length, { timeout: 10_000 }).toBeGreaterThan(before + 10);
+  expect(ingest.stats.get('yard')).toMatchObject({ reconnects: 1, dropped: 0 });
+  expect(frames.map(({ frameNumber }) => frameNumber)).toEqual(frames.map((_, index) => index));
 });
 
 test.skipIf(absent)('a camera that refuses TCP: auto goes on over UDP, tcp says why not', async () => {

@@ -7,20 +7,20 @@ import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
  * @param tls with it, the relay is reached by TLS
  */
 export async function startProxy(target: string, tls?: TlsOptions) {
-  const { hostname, port } = new URL(target);
+  let camera = new URL(target);
   const sockets = new Set<Socket>();
   const relay = (client: Socket) => {
-    const camera = connect(Number(port), hostname);
-    for (const socket of [client, camera]) {
+    const upstream = connect(Number(camera.port), camera.hostname);
+    for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.on('error', () => {});
       socket.once('close', () => {
         sockets.delete(socket);
         client.destroy();
-        camera.destroy();
+        upstream.destroy();
       });
     }
-    client.pipe(camera).pipe(client);
+    client.pipe(upstream).pipe(client);
   };
   const server = tls ? createTlsServer(tls, relay) : createServer(relay);
   server.listen(0, '127.0.0.1');
@@ -31,8 +31,9 @@ export async function startProxy(target: string, tls?: TlsOptions) {
     freeze() {
       for (const socket of sockets) socket.unpipe().pause();
     },
-    /** Cuts every connection. */
-    cut() {
+    /** Cuts every connection; later ones lead to `target`. */
+    cut(target?: string) {
+      if (target) camera = new URL(target);
       for (const socket of sockets) socket.destroy();
     },
     async close() {
