@@ -107,6 +107,21 @@ test('a client with one frame does not wait for all frames of another behind the
   expect(answered).toEqual(['small', 'huge']);
 });
 
+test('the runtime gets frames in the sizes that --batch-sizes prefers', async () => {
+  const batching = await startModel(['--threads', '1', '--batch-sizes', '4', '--batch-delay', '2000']);
+  try {
+    const body = predictBody(Array.from({ length: 12 }, () => small));
+    const headers = { 'content-type': 'application/json' };
+    await fetch(new URL('/predict', batching.url), { method: 'POST', headers, body });
+    const metrics = await (await fetch(new URL('/metrics', batching.url))).text();
+    expect(metrics).toMatch(/^inference_batch_size_sum 12$/m);
+    expect(metrics).toMatch(/^inference_batch_size_count 3$/m);
+    expect(metrics).toMatch(/^inference_batch_size_bucket\{le="2"\} 0$/m);
+  } finally {
+    await batching.stop();
+  }
+});
+
 test('told to stop, it finishes what it has begun, then exits 0', async () => {
   const own = await startModel(['--threads', '1'], { SHUTDOWN_GRACE_SECONDS: '20' });
   const frames = Array.from({ length: 20 }, (_, index) => ({

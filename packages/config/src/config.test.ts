@@ -34,6 +34,17 @@ test.each<[VariableName, string]>([
   expect(read).not.toThrow(/secret-7|2\.5|1\.01/);
 });
 
+test('sizes of batches come sorted, and without a zero, a fraction or a gap', () => {
+  const read = (value: string) =>
+    readConfig(['INFERENCE_BATCH_SIZES'], { INFERENCE_BATCH_SIZES: value }).INFERENCE_BATCH_SIZES;
+  expect(read('50,8,25')).toEqual([8, 25, 50]);
+  expect(read('1')).toEqual([1]);
+  expect(read('')).toBeUndefined();
+  for (const wrong of ['0', '8,', '8,,25', '2.5', '-1', '10000', '8 25']) {
+    expect(() => read(wrong), wrong).toThrow(/^INFERENCE_BATCH_SIZES must be whole numbers from 1 to 9999/);
+  }
+});
+
 test('one error names every wrong variable', () => {
   expect(() => readConfig(['BATCH_SIZE', 'FRAME_RATE'], { BATCH_SIZE: 'x', FRAME_RATE: 'y' })).toThrow(
     /BATCH_SIZE .*; FRAME_RATE /,
