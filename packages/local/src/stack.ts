@@ -170,7 +170,7 @@ async function runModel({ options: { model }, given, ports, launcher, note }: Co
   }
   if (!model) await buildModel(note);
   const args = ['--port', String(ports.model), ...(model ? ['--model', model] : [])];
-  await launcher.node('model', 'model/src/main.ts', () => ({ args, env: { MALLOC_ARENA_MAX: '2' } }));
+  await launcher.node('model', 'model/src/main.ts', () => ({ args }));
   return `http://127.0.0.1:${ports.model}`;
 }
 
