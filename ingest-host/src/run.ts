@@ -1,7 +1,7 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import { type Config, ConfigError, readConfig, readStreamsText, streamsFileOf } from '@video-pipeline/config';
 import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
-import { onShutdown, reportReady } from '@video-pipeline/lifecycle';
+import { expectLargeBuffers, onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
 import { IngestMetrics, startHealthServer } from './health.ts';
 import { Ingest } from './ingest.ts';
@@ -39,6 +39,7 @@ const MIN_THREADS = 64;
  * @throws ConfigError, StreamsError
  */
 export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<void> {
+  expectLargeBuffers();
   const config = readConfig(VARIABLES, env);
   const specs = readStreams(config);
   // Read by libuv when its first task is queued, that is after this line.

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { readConfig, variables } from '@video-pipeline/config';
-import { exitWithError, onShutdown, reportReady } from '@video-pipeline/lifecycle';
+import { exitWithError, expectLargeBuffers, onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Detector } from './detector.ts';
@@ -30,6 +30,7 @@ const FOLDER_INTERVAL_MS = 2_000;
 const logger = createLogger('model');
 
 async function main(mode: string | undefined, options: Options): Promise<void> {
+  expectLargeBuffers();
   const config = readConfig([
     'INFERENCE_CONFIDENCE_THRESHOLD',
     'MAX_BODY_BYTES',

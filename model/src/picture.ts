@@ -47,17 +47,17 @@ export interface DecodeOptions {
 export async function decodePicture(bytes: Uint8Array, options: DecodeOptions): Promise<Picture> {
   try {
     const image = sharp(bytes, { limitInputPixels: false, failOn: 'truncated' });
-    const { autoOrient } = await image.metadata();
+    const { autoOrient, space, hasAlpha } = await image.metadata();
     const { width, height } = autoOrient;
     if (width * height > options.maxPixels) {
       throw new Error(`${width} x ${height} is over MAX_FRAME_PIXELS (${options.maxPixels})`);
     }
     const box = options.place(width, height);
-    const { data, info } = await scale(image.autoOrient(), width, height, box, options.resize)
-      .toColourspace('srgb')
-      .flatten({ background: BAR_COLOUR })
-      .raw()
-      .toBuffer({ resolveWithObject: true });
+    const scaled = scale(image.autoOrient(), width, height, box, options.resize);
+    // Most pictures are plain already, and what changes nothing costs, too.
+    if (space !== 'srgb') scaled.toColourspace('srgb');
+    if (hasAlpha) scaled.flatten({ background: BAR_COLOUR });
+    const { data, info } = await scaled.raw().toBuffer({ resolveWithObject: true });
     if (data.length !== box.width * box.height * 3) {
       throw new Error(`it became ${info.width} x ${info.height} x ${info.channels}`);
     }

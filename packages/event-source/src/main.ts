@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Config, readConfig } from '@video-pipeline/config';
 import { connectKafka, KAFKA_VARIABLES } from '@video-pipeline/kafka';
-import { exitWithError, onShutdown, reportReady } from '@video-pipeline/lifecycle';
+import { exitWithError, expectLargeBuffers, onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import {
   createQuarantine,
   createStore,
@@ -35,6 +35,7 @@ interface Options {
 await main().catch(exitWithError);
 
 async function main(): Promise<void> {
+  expectLargeBuffers();
   const config = readConfig([
     ...KAFKA_VARIABLES,
     ...STORAGE_VARIABLES,
