@@ -3,7 +3,7 @@
 // Needs an NVIDIA driver for CUDA 12; installs onnxruntime's CUDA provider and libraries. `--device cpu` tries the script.
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -42,7 +42,6 @@ const script = join(import.meta.dirname, 'peers/onnxruntime_gpu.py');
 const python = await peerPython(PEERS[options.device]);
 const env = options.device === 'cuda' ? await cudaEnvironment() : process.env;
 const folder = join(cacheDir(), 'bench');
-await mkdir(folder, { recursive: true });
 const models = { fp32: join(folder, 'yolov8n-random.onnx'), fp16: join(folder, 'yolov8n-fp16.onnx') };
 await buildYolov8n(models.fp32);
 await run(python, [script, 'convert', models.fp32, models.fp16]);

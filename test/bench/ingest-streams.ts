@@ -4,9 +4,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectKafka, ensureTopics } from '@video-pipeline/kafka';
 import { startKafka } from '@video-pipeline/local';
+import { climb } from './climb.ts';
 import { footage720p } from './footage.ts';
+import { makeTopics } from './kafka.ts';
 import { frameRate, npmScript, positiveInteger, positiveNumber } from './options.ts';
 import { held, type Measured, meterCpu, start } from './processes.ts';
 
@@ -23,7 +24,6 @@ const options = npmScript(
 const FPS = options.fps;
 /** A step holds while so much of what was asked for is published, none dropped. */
 const MIN_SHARE = 0.98;
-const MAX_CAMERAS = 1_000;
 const WARM_MS = 5_000;
 const root = join(import.meta.dirname, '../..');
 
@@ -50,7 +50,7 @@ await using stack = new AsyncDisposableStack();
 stack.defer(() => rm(dataDir, { recursive: true, force: true }));
 const kafka = await startKafka({ dataDir });
 stack.defer(() => kafka.stop());
-await makeTopic();
+await makeTopics(kafka.bootstrap, ['ingest'], 6);
 const clip = await footage720p();
 const camera = await start('camera', [
   join(root, 'packages/camera/src/main.ts'),
@@ -59,27 +59,8 @@ const camera = await start('camera', [
   `it=${clip}`,
 ]);
 stack.defer(() => camera.stop());
-const steps = await climb();
+const steps = await climb(options.cameras, { measure, holds, line });
 console.log(options.json ? JSON.stringify({ steps, held: heldCameras(steps) }) : report(steps));
-
-async function makeTopic(): Promise<void> {
-  const settings = { KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
-  const admin = connectKafka('bench', { warn() {}, error() {} }, settings).admin();
-  await admin.connect();
-  await ensureTopics(admin, [{ topic: 'ingest', partitions: 6 }]);
-  await admin.disconnect();
-}
-
-async function climb(): Promise<Step[]> {
-  const steps: Step[] = [];
-  for (let cameras = options.cameras; cameras <= MAX_CAMERAS; cameras++) {
-    const step = await measure(cameras);
-    steps.push(step);
-    process.stderr.write(`${line(step)}\n`);
-    if (!holds(step)) break;
-  }
-  return steps;
-}
 
 function holds({ cameras, published, dropped }: Step): boolean {
   return dropped === 0 && published >= MIN_SHARE * cameras * FPS;

@@ -6,7 +6,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { connectKafka, ensureTopics } from '@video-pipeline/kafka';
 import { startKafka } from '@video-pipeline/local';
 import { AV_CODEC_ID_MJPEG } from 'node-av/constants';
 import { Codec, CodecContext, Frame, Packet } from 'node-av/lib';
@@ -14,6 +13,7 @@ import { JpegEncoder } from '../../ingest-host/src/jpeg.ts';
 import { PictureFilter } from '../../ingest-host/src/picture-filter.ts';
 import { VideoSource } from '../../ingest-host/src/source.ts';
 import { footage720p } from './footage.ts';
+import { makeTopics } from './kafka.ts';
 import { npmScript, positiveInteger } from './options.ts';
 import { type PythonPeer, peerPython } from './peers/python.ts';
 import { mean, median, meterCpu } from './processes.ts';
@@ -183,14 +183,7 @@ async function measure(bootstrap: string) {
 const dataDir = await mkdtemp(join(tmpdir(), 'bench-ingest-'));
 const kafka = await startKafka({ dataDir });
 try {
-  const settings = { KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
-  const admin = connectKafka('bench', { warn() {}, error() {} }, settings).admin();
-  await admin.connect();
-  await ensureTopics(
-    admin,
-    ['ingest', 'opencv'].map((topic) => ({ topic, partitions: 1 })),
-  );
-  await admin.disconnect();
+  await makeTopics(kafka.bootstrap, ['ingest', 'opencv'], 1);
   const result = await measure(kafka.bootstrap);
   console.log(options.json ? JSON.stringify(result) : report(result));
 } finally {

@@ -11,6 +11,7 @@ import { MEASURED, oneMachineCameras, oneMachineFps } from '../../infra/capacity
 import type { State } from '../../packages/local/src/session.ts';
 import { usageOf } from '../../packages/local/src/usage.ts';
 import { startStackProcess } from '../e2e/stack-process.ts';
+import { climb } from './climb.ts';
 import { footage720p } from './footage.ts';
 import { frameRate, npmScript, positiveInteger, positiveNumber } from './options.ts';
 import { held, mean } from './processes.ts';
@@ -42,7 +43,6 @@ const MAX_GROWTH = 0.1;
 const BATCH = Math.min(25, FPS * 5);
 /** Until every process has warmed up and the first batches are through. */
 const WARM_MS = 10_000;
-const MAX_CAMERAS = 1_000;
 /** Between two looks at the processes. */
 const LOOK_MS = 15_000;
 
@@ -67,21 +67,12 @@ const model = join(cacheDir(), 'bench', 'yolov8n-random.onnx');
 if (!existsSync(model)) await buildYolov8n(model);
 const clip = await footage720p();
 const first = options.cameras;
-const steps = options.soak ? [await measure(first, options.soak * 60)] : await climb();
+const steps = options.soak
+  ? [await measure(first, options.soak * 60)]
+  : await climb(first, { measure: (cameras) => measure(cameras, options.seconds), holds: keepsUp, line });
 const knee = steps.filter(keepsUp).at(-1);
 const predicted = FPS * oneMachineCameras(CORES, FPS);
 console.log(options.json ? JSON.stringify({ steps, knee: knee?.asked ?? null, predicted }) : report());
-
-async function climb(): Promise<Step[]> {
-  const steps: Step[] = [];
-  for (let cameras = first; cameras <= MAX_CAMERAS; cameras++) {
-    const step = await measure(cameras, options.seconds);
-    steps.push(step);
-    process.stderr.write(`${line(step)}\n`);
-    if (!keepsUp(step)) break;
-  }
-  return steps;
-}
 
 function keepsUp({ cameras, seconds, asked, captured, dropped, lag: [begin, end] }: Step): boolean {
   const isRead = captured >= (1 - MAX_GROWTH) * asked;

@@ -8,11 +8,12 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { encodeFrame } from '@video-pipeline/frame';
-import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
+import { orderedProducer } from '@video-pipeline/kafka';
 import { type KafkaServer, startKafka } from '@video-pipeline/local';
 import { parseMetrics } from '@video-pipeline/telemetry';
 import { Option } from 'commander';
 import { footage720p, jpegs720p } from './footage.ts';
+import { benchKafka, makeTopics } from './kafka.ts';
 import { npmScript, positiveInteger, positiveNumber } from './options.ts';
 import { type Measured, meterCpu, quantile, start } from './processes.ts';
 import { buildYolov8n } from './yolov8n.ts';
@@ -124,7 +125,7 @@ async function bound(): Promise<Bound> {
 
 /** Frames already wait in Kafka when detect and annotate start: what a backlog is worked off at. */
 async function fromKafka(parts: Parts, jpegs: Buffer[], frames: number, run: string): Promise<Run> {
-  const topics = await makeTopics(parts, run);
+  const topics = await topicsOf(parts, run);
   await publish(parts, topics.frames, jpegs, frames);
   note(`${run}: ${frames} frames wait in Kafka`);
   return drain(parts, topics, frames, run, []);
@@ -132,7 +133,7 @@ async function fromKafka(parts: Parts, jpegs: Buffer[], frames: number, run: str
 
 /** The ingest host reads a file as fast as the rest takes it. */
 async function fromFile(parts: Parts, frames: number): Promise<Run> {
-  const topics = await makeTopics(parts, 'file');
+  const topics = await topicsOf(parts, 'file');
   const streams = [{ id: 'bench-file', url: await footage720p() }];
   const ingest = () =>
     start('ingest', [join(root, 'ingest-host/src/main.ts')], {
@@ -151,28 +152,14 @@ interface Topics {
   detections: string;
 }
 
-async function makeTopics(parts: Parts, run: string): Promise<Topics> {
+async function topicsOf({ kafka }: Parts, run: string): Promise<Topics> {
   const topics = { frames: `frames-${run}`, detections: `detections-${run}` };
-  const admin = client(parts).admin();
-  await admin.connect();
-  await ensureTopics(
-    admin,
-    Object.values(topics).map((topic) => ({ topic, partitions: 4 })),
-  );
-  await admin.disconnect();
+  await makeTopics(kafka.bootstrap, Object.values(topics), 4);
   return topics;
 }
 
-function client(parts: Parts) {
-  return connectKafka('bench', console, {
-    KAFKA_BOOTSTRAP_SERVERS: parts.kafka.bootstrap,
-    KAFKA_AUTH: 'none',
-    AWS_REGION: 'us-east-1',
-  });
-}
-
 async function publish(parts: Parts, topic: string, jpegs: Buffer[], frames: number): Promise<void> {
-  const producer = orderedProducer(client(parts));
+  const producer = orderedProducer(benchKafka(parts.kafka.bootstrap));
   await producer.connect();
   const now = Date.now();
   for (let first = 0; first < frames; first += STREAMS.length) {

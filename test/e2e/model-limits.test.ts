@@ -32,8 +32,8 @@ function predictBody(pictures: Buffer[]): string {
   return JSON.stringify({ stream_id: 'a', frames });
 }
 
-async function predict(pictures: Buffer[]) {
-  const response = await fetch(new URL('/predict', server.url), {
+async function predict(pictures: Buffer[], url = server.url) {
+  const response = await fetch(new URL('/predict', url), {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: predictBody(pictures),
@@ -110,9 +110,8 @@ test('a client with one frame does not wait for all frames of another behind the
 test('the runtime gets frames in the sizes that --batch-sizes prefers', async () => {
   const batching = await startModel(['--threads', '1', '--batch-sizes', '4', '--batch-delay', '2000']);
   try {
-    const body = predictBody(Array.from({ length: 12 }, () => small));
-    const headers = { 'content-type': 'application/json' };
-    await fetch(new URL('/predict', batching.url), { method: 'POST', headers, body });
+    const twelve = Array.from({ length: 12 }, () => small);
+    await predict(twelve, batching.url);
     const metrics = await (await fetch(new URL('/metrics', batching.url))).text();
     expect(metrics).toMatch(/^inference_batch_size_sum 12$/m);
     expect(metrics).toMatch(/^inference_batch_size_count 3$/m);

@@ -1,7 +1,7 @@
 // Makes what test/e2e/model-yolov8n.test.ts compares with: pictures, and what ultralytics sees in them in PyTorch.
 //   npm run reference:yolov8n
 import { execFile } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import sharp from 'sharp';
@@ -12,7 +12,6 @@ import { peerPython, ULTRALYTICS } from './python.ts';
 
 const folder = resolve(import.meta.dirname, '../../e2e/yolov8n');
 const weights = EXPORTED_YOLOV8N.replace('.onnx', '-weights.onnx');
-await mkdir(resolve(weights, '..'), { recursive: true });
 await buildYolov8n(weights);
 const pictures = await writePictures();
 const result = join(folder, 'reference.json');
