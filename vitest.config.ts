@@ -1,6 +1,5 @@
-import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
-import { cacheDir } from './packages/assets/src/index.ts';
+import { compileCacheDir } from './packages/assets/src/index.ts';
 
 export default defineConfig({
   test: {
@@ -20,7 +19,7 @@ export default defineConfig({
           include: ['test/{e2e,faults,infra}/**/*.test.ts'],
           maxWorkers: 2,
           // As the local stack has it: the many processes that the tests start are ready sooner.
-          env: { NODE_COMPILE_CACHE: join(cacheDir(), 'node') },
+          env: { NODE_COMPILE_CACHE: compileCacheDir() },
           sequence: { groupOrder: 1 },
           testTimeout: 120_000,
           hookTimeout: 240_000,

@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { compileCacheDir } from '@video-pipeline/assets';
 import { startKafka } from '@video-pipeline/local';
 import { AV_CODEC_ID_MJPEG } from 'node-av/constants';
 import { Codec, CodecContext, Frame, Packet } from 'node-av/lib';
@@ -133,6 +134,8 @@ async function measure(bootstrap: string) {
     JPEG_QUALITY: String(quality),
     MAX_FRAME_BYTES: String(MAX_BYTES),
     HEALTH_PORT: '0',
+    // As the local stack starts it; Python keeps what it compiled by itself.
+    NODE_COMPILE_CACHE: compileCacheDir(),
   });
   const main = [process.execPath, join(root, 'ingest-host/src/main.ts')];
   const produce = [peer, 'produce', file, bootstrap, 'opencv', String(RATE), String(QUALITY)];

@@ -39,6 +39,11 @@ export function cacheDir(): string {
   return resolve(process.env.VIDEO_PIPELINE_CACHE || join(import.meta.dirname, '../../../.cache'));
 }
 
+/** Where Node keeps what it compiled, as `NODE_COMPILE_CACHE` says: half the processor time of a start. */
+export function compileCacheDir(): string {
+  return join(cacheDir(), 'node');
+}
+
 /**
  * Fetches the asset's tarball through npm's own registry settings unless it is cached.
  * @returns absolute paths, in the order of `asset.files`
