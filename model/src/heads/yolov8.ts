@@ -14,7 +14,7 @@ export const yolov8: Head = {
     const [, rows = 0, anchors = 0] = output.dims;
     const start = image * rows * anchors;
     const data = output.data.subarray(start, start + rows * anchors);
-    return bestPerAnchor(data, anchors, rows - 4, threshold).map(({ anchor, classId, score }) => {
+    return bestPerAnchor(data, anchors, threshold).map(({ anchor, classId, score }) => {
       const [x, y, w, h] = [0, 1, 2, 3].map((row) => data[row * anchors + anchor] ?? 0) as Four;
       return { classId, score, box: corners(x, y, w, h) };
     });
@@ -29,17 +29,30 @@ interface Best {
   score: number;
 }
 
-/** Scans the scores in the order they lie in memory; nearly all are under the threshold and cost one comparison. */
-function bestPerAnchor(data: Float32Array, anchors: number, classes: number, threshold: number): Best[] {
+function bestPerAnchor(data: Float32Array, anchors: number, threshold: number): Best[] {
   const found = new Map<number, Best>();
-  for (let classId = 0, at = 4 * anchors; classId < classes; classId++) {
-    for (let anchor = 0; anchor < anchors; anchor++, at++) {
-      const score = data[at] as number;
-      if (score < threshold) continue;
-      const best = found.get(anchor);
-      if (!best) found.set(anchor, { anchor, classId, score });
-      else if (score > best.score) Object.assign(best, { classId, score });
-    }
+  for (
+    let at = nextOver(data, 4 * anchors, threshold);
+    at < data.length;
+    at = nextOver(data, at + 1, threshold)
+  ) {
+    const [anchor, classId, score] = [at % anchors, Math.floor(at / anchors) - 4, data[at] as number];
+    const best = found.get(anchor);
+    if (!best) found.set(anchor, { anchor, classId, score });
+    else if (score > best.score) Object.assign(best, { classId, score });
   }
   return [...found.values()];
+}
+
+/**
+ * The first place from `from` on that holds `threshold` or more, the end without one. Nearly all scores are under it:
+ * looking at four at a time takes half as long as one by one.
+ */
+function nextOver(data: Float32Array, from: number, threshold: number): number {
+  const isUnder = (place: number) => (data[place] as number) < threshold;
+  let at = from;
+  while (at + 3 < data.length && isUnder(at) && isUnder(at + 1) && isUnder(at + 2) && isUnder(at + 3))
+    at += 4;
+  while (at < data.length && isUnder(at)) at += 1;
+  return at;
 }
