@@ -1,3 +1,4 @@
+import './no-telemetry.ts';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Candidate, HeadName, SuppressionOptions } from './heads/index.ts';

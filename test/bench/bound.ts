@@ -1,5 +1,6 @@
 // The bound: the model alone in bare onnxruntime, on a ready-made tensor. Prints one JSON line.
 //   node test/bench/bound.ts <model.onnx> <threads> <frames> [device] [batch]
+import '../../model/src/no-telemetry.ts';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 
 const [model = '', threads = '2', frames = '100', device = 'cpu', batch = '1'] = process.argv.slice(2);

@@ -1,3 +1,4 @@
+import '../../model/src/no-telemetry.ts';
 import { readFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs';
 import { fetchAsset, NANODET } from '@video-pipeline/assets';

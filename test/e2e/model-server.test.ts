@@ -1,3 +1,6 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -220,6 +223,15 @@ test('work of a client that has gone is not begun', async () => {
   await expect(request).rejects.toThrow();
   expect((await post('/predict', predictBody([blue]))).status).toBe(200);
   expect((await framesInferred()) - before).toBeLessThan(many.length);
+});
+
+test("onnxruntime's telemetry stays off: it leaves no device id behind", async () => {
+  const home = await mkdtemp(join(tmpdir(), 'model-home-'));
+  // On CI, which it knows by this variable, it would be off anyway.
+  const quiet = await startModel([], { HOME: home, XDG_CACHE_HOME: undefined, CI: undefined });
+  await quiet.stop();
+  expect(await readdir(home, { recursive: true })).toEqual([]);
+  await rm(home, { recursive: true });
 });
 
 async function framesInferred(): Promise<number> {

@@ -6,10 +6,13 @@ a server has them, and with all of them on the device already, which leaves the 
 """
 
 import json
+import os
 import sys
 import time
 
 import numpy as np
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
 SHAPE = (3, 384, 640)
