@@ -29,8 +29,9 @@ const HEIGHT = 5;
 export function dashboardBody(names: Names): string {
   const rows: object[][] = [
     [
-      graph(names, 'Frames in: captured, published, dropped (each minute)', [
+      graph(names, 'Frames in: captured, still, published, dropped (each minute)', [
         ours('ingest', 'FramesCaptured', 'Sum'),
+        ours('ingest', 'FramesStill', 'Sum'),
         ours('ingest', 'FramesPublished', 'Sum'),
         ours('ingest', 'FramesDropped', 'Sum'),
       ]),

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { variables } from '@video-pipeline/config';
 import { expect, test } from 'vitest';
@@ -39,4 +39,14 @@ test('every file that the README links to exists', () => {
   const links = [...readme.matchAll(/\]\(([^)#:]+)\)/g)].map(([, link]) => link ?? '');
   expect(links.length).toBeGreaterThan(3);
   expect(links.map((link) => readFileSync(join(root, link)).length > 0)).not.toContain(false);
+});
+
+test('every test that SECURITY.md takes for proof exists', () => {
+  const files = globSync(['{test,packages,functions,ingest-host,model}/**/*.test.ts'], {
+    cwd: root,
+    exclude: (path) => path.includes('node_modules'),
+  });
+  const proofs = readFileSync(join(root, 'SECURITY.md'), 'utf8').match(/[\w./-]+\.test\.ts/g) ?? [];
+  expect(proofs.length).toBeGreaterThan(10);
+  expect(proofs.filter((proof) => !files.some((file) => `/${file}`.endsWith(`/${proof}`)))).toEqual([]);
 });
