@@ -1,6 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toLambdaRecord } from '@video-pipeline/frame';
-import type { Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka } from '@video-pipeline/kafka';
+import type {
+  Consumer,
+  ConsumerCommitOffsetsEvent,
+  ConsumerGroupJoinEvent,
+  EachBatchPayload,
+  Kafka,
+} from '@video-pipeline/kafka';
 import type { Logger } from '@video-pipeline/telemetry';
 import { type Batch, Batcher } from './batcher.ts';
 import { type DeliveryOptions, deliver } from './delivery.ts';
@@ -14,6 +20,9 @@ const MAX_BYTES = MAX_PAYLOAD_BYTES - ENVELOPE_BYTES;
 /** How long a stop waits for invocations that run, and then for the group to be left, milliseconds. */
 const STOP_WAIT_MS = 3_000;
 const LEAVE_WAIT_MS = 800;
+
+/** When a commit is tried again that no broker has taken, milliseconds. */
+const COMMIT_AGAIN_MS = 1_000;
 
 /**
  * How often the brokers are asked again, and after how long. For the client as a whole: its own default waits up to
@@ -86,6 +95,9 @@ class Poller implements EventSource {
   #tenures = new Map<number, number>();
   #joins = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** For each partition of ours, the offset up to which all is done, until a broker has taken it. */
+  readonly #uncommitted = new Map<number, number>();
+  #commitTimer: NodeJS.Timeout | undefined;
 
   constructor(options: EventSourceOptions, consumer: Consumer) {
     this.#options = options;
@@ -95,13 +107,14 @@ class Poller implements EventSource {
   }
 
   async run(): Promise<void> {
-    const { GROUP_JOIN, CRASH } = this.#consumer.events;
+    const { GROUP_JOIN, COMMIT_OFFSETS, CRASH } = this.#consumer.events;
     const joined = new Promise<void>((resolve) => {
       this.#consumer.on(GROUP_JOIN, ({ payload }) => {
         this.#assign(payload);
         resolve();
       });
     });
+    this.#consumer.on(COMMIT_OFFSETS, ({ payload }) => this.#forgetCommitted(payload));
     this.#consumer.on(CRASH, ({ payload: { error, restart } }) => {
       if (!restart && !this.#stopping.signal.aborted) this.#options.onCrash(error);
     });
@@ -112,6 +125,7 @@ class Poller implements EventSource {
   async stop(): Promise<void> {
     this.#stopping.abort();
     clearTimeout(this.#timer);
+    clearTimeout(this.#commitTimer);
     await Promise.race([Promise.allSettled(this.#running), sleep(STOP_WAIT_MS, undefined, { ref: false })]);
     await Promise.race([this.#consumer.disconnect(), sleep(LEAVE_WAIT_MS, undefined, { ref: false })]);
   }
@@ -121,6 +135,7 @@ class Poller implements EventSource {
     this.#joins++;
     this.#tenures = new Map(partitions.map((one) => [one, this.#tenures.get(one) ?? this.#joins]));
     this.#batcher.assign(partitions);
+    for (const [one] of this.#uncommitted) if (!this.#tenures.has(one)) this.#uncommitted.delete(one);
     this.#resumeFetching();
     this.#options.logger.info(`${this.#options.groupId} reads ${this.#options.topic}`, { partitions });
   }
@@ -130,7 +145,10 @@ class Poller implements EventSource {
     const { topic, partition } = batch;
     const now = Date.now();
     // A topic that was deleted and created again counts from 0.
-    if (Number(batch.highWatermark) < this.#batcher.nextOffset(partition)) this.#batcher.reset(partition);
+    if (Number(batch.highWatermark) < this.#batcher.nextOffset(partition)) {
+      this.#batcher.reset(partition);
+      this.#uncommitted.delete(partition);
+    }
     for (const message of batch.messages) {
       const position = { topic, partition, offset: message.offset, timestamp: Number(message.timestamp) };
       this.#batcher.add(toLambdaRecord(position, message), now);
@@ -171,20 +189,41 @@ class Poller implements EventSource {
     const tenures = this.#tenures;
     const ours = () => batch.partitions.filter((one) => this.#tenures.get(one) === tenures.get(one));
     const options = { ...this.#options, maxBytes: MAX_BYTES, signal: this.#stopping.signal };
-    if (await deliver(batch, options, () => ours().length > 0)) await this.#commit(batch, ours());
+    if (await deliver(batch, options, () => ours().length > 0)) {
+      for (const partition of ours()) this.#uncommitted.set(partition, endOf(batch, partition));
+      await this.#commit();
+    }
     this.#batcher.release(batch);
   }
 
-  async #commit(batch: Batch, partitions: readonly number[]): Promise<void> {
-    const offsets = partitions.map((partition) => {
-      const last = batch.records.findLast((record) => record.partition === partition);
-      return { topic: this.#options.topic, partition, offset: String((last?.offset ?? -1) + 1) };
-    });
+  /** Commits what is done, and goes on until a broker has taken it: it would not be delivered again while we live. */
+  async #commit(): Promise<void> {
+    clearTimeout(this.#commitTimer);
+    if (this.#uncommitted.size === 0) return;
+    const { topic, logger } = this.#options;
+    const offsets = Array.from(this.#uncommitted, ([partition, end]) => ({
+      ...{ topic, partition },
+      offset: String(end),
+    }));
     try {
-      if (offsets.length > 0) await this.#consumer.commitOffsets(offsets);
+      await this.#consumer.commitOffsets(offsets);
     } catch (error) {
-      // The next commit covers it; should there be none, the records are delivered again.
-      this.#options.logger.warn('offsets not committed', error as Error);
+      logger.warn('offsets not committed', error as Error);
+    }
+    // Without an error, too: outside the group, kafkajs leaves out what it is to commit.
+    if (this.#uncommitted.size === 0 || this.#stopping.signal.aborted) return;
+    clearTimeout(this.#commitTimer);
+    this.#commitTimer = setTimeout(() => void this.#commit(), COMMIT_AGAIN_MS);
+  }
+
+  #forgetCommitted({ topics }: ConsumerCommitOffsetsEvent['payload']): void {
+    for (const { partition, offset } of topics.flatMap(({ partitions }) => partitions)) {
+      if (this.#uncommitted.get(partition) === Number(offset)) this.#uncommitted.delete(partition);
     }
   }
+}
+
+/** The offset after the batch's last record of the partition. */
+function endOf(batch: Batch, partition: number): number {
+  return (batch.records.findLast((record) => record.partition === partition)?.offset ?? -1) + 1;
 }

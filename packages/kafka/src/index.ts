@@ -2,6 +2,7 @@
 export type {
   Admin,
   Consumer,
+  ConsumerCommitOffsetsEvent,
   ConsumerGroupJoinEvent,
   EachBatchPayload,
   Kafka,
