@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
@@ -114,14 +115,15 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
   return () => rm(file, { force: true });
 }
 
+/** Below the ports that systems give to outgoing connections: one of those could be taken before it is listened on. */
+const PORTS = { from: 20_000, to: 32_768 };
+
 /** A port of 127.0.0.1 that nobody listens on at the moment. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = randomInt(PORTS.from, PORTS.to);
+    if (await isFree(port)) return port;
+  }
 }
 
 /** Whether nobody listens on `port` of 127.0.0.1. */
