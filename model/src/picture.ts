@@ -51,6 +51,7 @@ export interface DecodeOptions {
 export async function decodePicture(bytes: Uint8Array, options: DecodeOptions): Promise<Picture> {
   try {
     const plain = plainJpegSize(bytes);
+    // Should libvips find another header than we did, it holds the limit; else our own error names it.
     const limitInputPixels = plain ? options.maxPixels : false;
     const image = sharp(bytes, { limitInputPixels, failOn: 'truncated' });
     const { autoOrient, space, hasAlpha } = plain ? { ...PLAIN, autoOrient: plain } : await image.metadata();

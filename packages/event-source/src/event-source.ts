@@ -198,15 +198,12 @@ class Poller implements EventSource {
 
   /** Commits what is done, and goes on until a broker has taken it: it would not be delivered again while we live. */
   async #commit(): Promise<void> {
-    clearTimeout(this.#commitTimer);
     if (this.#uncommitted.size === 0) return;
     const { topic, logger } = this.#options;
-    const offsets = Array.from(this.#uncommitted, ([partition, end]) => ({
-      ...{ topic, partition },
-      offset: String(end),
-    }));
     try {
-      await this.#consumer.commitOffsets(offsets);
+      await this.#consumer.commitOffsets(
+        Array.from(this.#uncommitted, ([partition, end]) => ({ topic, partition, offset: String(end) })),
+      );
     } catch (error) {
       logger.warn('offsets not committed', error as Error);
     }
