@@ -124,6 +124,7 @@ function createService(parts: ServiceParts): sst.aws.Service {
       S3_PREFIX: pipeline.S3_PREFIX,
       HOST: '0.0.0.0',
       CONSOLE_PORT: String(pipeline.CONSOLE_PORT),
+      CONSOLE_URL: `https://${page.domain}`,
       LOG_LEVEL: 'INFO',
       AWS_REGION: aws.getRegionOutput().region,
     },

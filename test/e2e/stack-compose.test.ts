@@ -1,9 +1,9 @@
 import { execFile, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { readConfig, type VariableName, variables } from '@video-pipeline/config';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -153,18 +153,33 @@ describe("the services' commands", () => {
   });
 
   it('the console asks for its token', async () => {
-    const { environment, command } = compose.services.console;
-    const CONSOLE_TOKEN = /:-(\w+)/.exec(environment.CONSOLE_TOKEN)?.[1] ?? '';
-    const server = fork(join(ROOT, command[0]), {
-      env: { ...process.env, ...environment, CONSOLE_TOKEN, CONSOLE_PORT: '0', HOST: '127.0.0.1' },
-      silent: true,
-    });
-    const [{ ready }] = await once(server, 'message');
-    const ask = (headers: HeadersInit) => fetch(ready.url, { headers });
-    expect((await ask({})).status).toBe(401);
-    expect((await ask({ authorization: `Bearer ${CONSOLE_TOKEN}` })).status).toBe(200);
-    server.kill();
-    expect(await once(server, 'exit')).toEqual([0, null]);
+    const { environment, command, volumes } = compose.services.console;
+    // Nothing that everyone knows.
+    expect(environment.CONSOLE_TOKEN).toMatch(/^\$\{CONSOLE_TOKEN:-\}$/);
+    expect(volumes).toEqual([`console-data:${dirname(environment.CONSOLE_TOKEN_FILE)}`]);
+    const CONSOLE_TOKEN_FILE = join(folder, 'console-token');
+    const own = { CONSOLE_TOKEN: '', CONSOLE_TOKEN_FILE, CONSOLE_PORT: '0', HOST: '127.0.0.1' };
+    const tokens: string[] = [];
+    for (const _ of ['first', 'again']) {
+      const server = fork(join(ROOT, command[0]), {
+        env: { ...process.env, ...environment, ...own },
+        silent: true,
+      });
+      let said = '';
+      server.stdout?.on('data', (data) => (said += data));
+      const [{ ready }] = await once(server, 'message');
+      const ask = (headers: HeadersInit) => fetch(ready.url, { headers });
+      expect((await ask({})).status).toBe(401);
+      expect((await ask({ authorization: 'Bearer local' })).status).toBe(401);
+      const [, token = ''] = /token, kept in \S+: (\S+)/.exec(said) ?? [];
+      expect((await ask({ authorization: `Bearer ${token}` })).status).toBe(200);
+      tokens.push(token);
+      server.kill();
+      expect(await once(server, 'exit')).toEqual([0, null]);
+    }
+    expect(tokens[0]).toMatch(/^[\w-]{32}$/);
+    expect(tokens[1]).toBe(tokens[0]);
+    expect(statSync(CONSOLE_TOKEN_FILE).mode & 0o777).toBe(0o600);
   });
 
   it('the model server has help', async () => {

@@ -153,6 +153,13 @@ export const variables = {
   CONSOLE_TOKEN: optional.describe(
     'what a browser must show before the console lets it in; needed unless HOST is loopback',
   ),
+  CONSOLE_TOKEN_FILE: optional.describe(
+    'file that keeps that token instead; made at the first start, which prints the token',
+  ),
+  CONSOLE_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('address at which browsers see the console behind a proxy, `https://host[/prefix]`'),
   DEPLOY_CIDRS: z
     .string()
     .regex(/^[\d.]+\/\d+(,[\d.]+\/\d+)*$/, 'must be CIDR blocks, separated by commas')

@@ -24,6 +24,8 @@ export function setText(element: Element, text: string): void {
 /** The JSON that the server has at `path`. @throws Error with the server's own words */
 export async function getJson<Value>(path: string, options: RequestInit = {}): Promise<Value> {
   const response = await fetch(path, options);
+  // The session has ended: the same address now asks for the token.
+  if (response.status === 401) location.reload();
   const body = await response.json();
   if (!response.ok) throw new Error(body.error ?? response.statusText);
   return body;

@@ -40,7 +40,7 @@ export function flowView(root: HTMLElement): () => void {
   root.append(h('h1', {}, 'Flow'), list);
   let stages: Map<string, ReturnType<typeof createStage>> | undefined;
   return repeat(async () => {
-    const flow = await getJson<Flow>('/api/flow');
+    const flow = await getJson<Flow>('api/flow');
     if (!stages) {
       stages = new Map(flow.stages.map((stage) => [stage.name, createStage(stage)]));
       const { frames, detections } = flow.topics;

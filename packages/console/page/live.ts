@@ -1,4 +1,5 @@
-import type { Health, LiveFrame } from '../src/api.ts';
+import type { Health, LiveFrame, Session } from '../src/api.ts';
+import { getJson } from './dom.ts';
 import { Playout } from './playout.ts';
 
 const SILENT_MS = 30_000;
@@ -32,7 +33,7 @@ export class LiveFeed extends EventTarget {
 
   #open(): void {
     if (this.#source) return;
-    const source = new EventSource('/api/live');
+    const source = new EventSource('api/live');
     source.addEventListener('frames', ({ data }) => this.#takeFrames(JSON.parse(data)));
     source.addEventListener('health', ({ data }) => this.#takeHealth(JSON.parse(data)));
     source.addEventListener('error', () => this.#lose());
@@ -67,6 +68,8 @@ export class LiveFeed extends EventTarget {
     this.dispatchEvent(new Event('health'));
     if (this.#source?.readyState !== EventSource.CLOSED) return;
     this.#close();
+    // Where the session has ended, this leads to the log-in.
+    getJson<Session>('api/session').catch(() => {});
     setTimeout(() => {
       if (!document.hidden) this.#open();
     }, 2_000);

@@ -1,5 +1,5 @@
-import type { DependencyHealth } from '../src/api.ts';
-import { h, setText } from './dom.ts';
+import type { DependencyHealth, Session } from '../src/api.ts';
+import { getJson, h, setText } from './dom.ts';
 import { failedView } from './failed-view.ts';
 import { flowView } from './flow-view.ts';
 import { clock } from './format.ts';
@@ -72,6 +72,13 @@ byId('theme').onclick = () => {
   setTheme(THEMES[(THEMES.indexOf(now) + 1) % THEMES.length] ?? 'auto');
 };
 setTheme(localStorage.getItem('theme') ?? 'auto');
+byId('logout').onclick = async () => {
+  await fetch('logout', { method: 'POST', redirect: 'manual' });
+  location.reload();
+};
+getJson<Session>('api/session').then(({ login }) => {
+  byId('logout').hidden = !login;
+}, console.warn);
 live.addEventListener('health', tellHealth);
 addEventListener('hashchange', () => {
   route();

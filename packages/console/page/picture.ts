@@ -9,7 +9,7 @@ export function frameId(frame: FrameFacts): string {
 
 /** Where the server has something of a frame. */
 export function frameUrl(frame: FrameFacts, what: 'frames' | 'annotated', extension: 'jpg' | 'json'): string {
-  return `/api/streams/${encodeURIComponent(frame.stream_id)}/${what}/${frameId(frame)}.${extension}`;
+  return `api/streams/${encodeURIComponent(frame.stream_id)}/${what}/${frameId(frame)}.${extension}`;
 }
 
 /** Draws more over a picture, boxes excepted. */

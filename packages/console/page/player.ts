@@ -18,7 +18,7 @@ export function createPlayer(
   const toggle = async () => {
     isPaused = !isPaused;
     setText(pause, isPaused ? 'Back to live' : 'Pause');
-    if (isPaused) frames = await getJson(`/api/streams/${encodeURIComponent(streamId)}/frames`);
+    if (isPaused) frames = await getJson(`api/streams/${encodeURIComponent(streamId)}/frames`);
   };
   const step = async (by: number) => {
     if (!isPaused) await toggle();

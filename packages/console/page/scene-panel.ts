@@ -31,7 +31,7 @@ export function scenePanel(options: {
   redraw: () => void;
 }) {
   const { streamId, canvas, filter, redraw } = options;
-  const path = `/api/streams/${encodeURIComponent(streamId)}`;
+  const path = `api/streams/${encodeURIComponent(streamId)}`;
   const trails = new Trails();
   let scene: StreamScene = { zones: {}, lines: {}, rules: [], writable: false };
   let shown = '';

@@ -20,7 +20,7 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
     const query = queryOf(asked);
     if (cursor) query.set('cursor', cursor);
     try {
-      const result = await getJson<SearchResult>(`/api/search?${query}`, { signal: ended.signal });
+      const result = await getJson<SearchResult>(`api/search?${query}`, { signal: ended.signal });
       const start = found.length;
       found.push(...result.frames);
       grid.append(...result.frames.map((frame, i) => thumbnail(frame, () => openFrame(found, start + i))));
@@ -111,7 +111,7 @@ function searchForm(asked: URLSearchParams): HTMLFormElement {
     if (next === location.hash) dispatchEvent(new HashChangeEvent('hashchange'));
     else location.hash = next;
   };
-  getJson<Names>('/api/names').then((names) => {
+  getJson<Names>('api/names').then((names) => {
     streams.append(...names.streams.map((value) => h('option', { value }, value)));
     streams.value = asked.get('stream') ?? '';
     classes.append(...names.classes.map((value) => h('option', { value })));

@@ -38,7 +38,7 @@ export function timelinePanel(streamId: string) {
   );
 
   async function refresh(): Promise<void> {
-    const path = `/api/streams/${encodeURIComponent(streamId)}/timeline?minutes=${minutes}`;
+    const path = `api/streams/${encodeURIComponent(streamId)}/timeline?minutes=${minutes}`;
     const timeline = await getJson<Timeline>(path);
     drawTimeline(canvas, timeline, ids, getComputedStyle(canvas).color);
     const totals = Object.entries(timeline.classes).map(([name, counts]) => {

@@ -1,72 +1,71 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 
 const COOKIE = 'console';
-const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]', '::1']);
-
-/** Whether only this machine can reach a server on `host`. */
-export function isLoopback(host: string): boolean {
-  return LOOPBACK.has(host) || host.startsWith('127.');
-}
+/** After so long a browser logs in again, seconds. */
+const SESSION_SECONDS = 12 * 3600;
+/** Of more, the oldest ends. */
+const MAX_SESSIONS = 1_000;
 
 /** Who may use the console. */
 export interface Access {
   /** Whether there is a token to show. */
   hasLogin: boolean;
-  /** Whether the request may read. */
-  isAllowed(request: IncomingMessage): boolean;
+  /** Whether the request shows the token, as a bearer: no page can make a browser do that. */
+  isBearer(request: IncomingMessage): boolean;
+  /** Whether the request comes from a browser that has logged in. */
+  isLoggedIn(request: IncomingMessage): boolean;
   /** The cookie that lets a browser in; `undefined` when the token is a wrong one. */
-  login(token: string): string | undefined;
+  login(token: string, at: CookieSettings): string | undefined;
+  /** Ends the browser's session. @returns the cookie that takes the place of its own */
+  logout(request: IncomingMessage, at: CookieSettings): string;
 }
 
-/**
- * With a token: who shows it, as a bearer or as the cookie that {@link Access.login} gives. Without one: who speaks to
- * a loopback name, which a page of another site can't, even when its DNS points here.
- */
+export interface CookieSettings {
+  /** The browser speaks TLS: the cookie is never to be sent without. */
+  isSecure: boolean;
+  /** First part of every path, without a slash at its end. */
+  prefix: string;
+}
+
+/** With a token: who shows it, as a bearer, or has shown it at the log-in. Without one: everybody. */
 export function createAccess(token: string | undefined): Access {
-  if (token === undefined) {
-    return {
-      hasLogin: false,
-      isAllowed: (request) => LOOPBACK.has(hostName(request)),
-      login: () => undefined,
-    };
-  }
-  // The cookie is not the token itself, which may be in use elsewhere.
-  const expected = digest(token);
+  /** What a cookie holds -> when it ends, by the monotonic clock, ms. The oldest come first. */
+  const sessions = new Map<string, number>();
+  const isToken = (given: string) => token !== undefined && isEqual(given, token);
   return {
-    hasLogin: true,
-    isAllowed(request) {
+    hasLogin: token !== undefined,
+    isBearer(request) {
       const bearer = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
-      if (bearer !== undefined) return isEqual(digest(bearer), expected);
-      const cookies = (request.headers.cookie ?? '').split('; ');
-      const cookie = cookies.find((one) => one.startsWith(`${COOKIE}=`))?.slice(COOKIE.length + 1);
-      return cookie !== undefined && isEqual(cookie, expected);
+      return bearer !== undefined && isToken(bearer);
     },
-    login: (given) =>
-      isEqual(digest(given), expected)
-        ? `${COOKIE}=${expected}; Path=/; HttpOnly; SameSite=Strict`
-        : undefined,
+    isLoggedIn: (request) => (sessions.get(cookieOf(request)) ?? 0) > performance.now(),
+    login(given, at) {
+      if (!isToken(given)) return undefined;
+      const session = randomBytes(24).toString('base64url');
+      sessions.set(session, performance.now() + SESSION_SECONDS * 1_000);
+      if (sessions.size > MAX_SESSIONS) sessions.delete(sessions.keys().next().value ?? '');
+      return cookie(session, SESSION_SECONDS, at);
+    },
+    logout(request, at) {
+      sessions.delete(cookieOf(request));
+      return cookie('', 0, at);
+    },
   };
 }
 
-/**
- * Whether a request that changes something comes from our own page: browsers name the page's origin with it, and ask first before they send JSON anywhere else, to which nothing here agrees.
- */
-export function isFromOwnPage(request: IncomingMessage): boolean {
-  const { origin, host } = request.headers;
-  if (request.headers['content-type'] !== 'application/json') return false;
-  return origin !== undefined && URL.canParse(origin) && new URL(origin).host === host;
+function cookie(value: string, seconds: number, { isSecure, prefix }: CookieSettings): string {
+  const secure = isSecure ? 'Secure; ' : '';
+  return `${COOKIE}=${value}; Path=${prefix || '/'}; Max-Age=${seconds}; ${secure}HttpOnly; SameSite=Strict`;
 }
 
-function hostName({ headers }: IncomingMessage): string {
-  return (headers.host ?? '').replace(/:\d+$/, '').toLowerCase();
+function cookieOf({ headers }: IncomingMessage): string {
+  const cookies = (headers.cookie ?? '').split('; ');
+  return cookies.find((one) => one.startsWith(`${COOKIE}=`))?.slice(COOKIE.length + 1) ?? '';
 }
 
-function digest(token: string): string {
-  return createHash('sha256').update(`video-pipeline console ${token}`).digest('hex');
-}
-
+/** Compares digests, which are of one length, in a time that does not depend on what differs. */
 function isEqual(a: string, b: string): boolean {
-  const [left, right] = [Buffer.from(a), Buffer.from(b)];
-  return left.length === right.length && timingSafeEqual(left, right);
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(a), digest(b));
 }

@@ -5,6 +5,11 @@ export type { SceneEvent } from '@video-pipeline/scene';
 
 /** What the console's server sends and its page reads, as JSON. Times are epoch milliseconds, sizes pixels. */
 
+export interface Session {
+  /** Whether the console asks for a token, so that there is a way to log out. */
+  login: boolean;
+}
+
 /** What is known of one frame, without its picture. */
 export interface FrameFacts {
   stream_id: string;

@@ -4,7 +4,7 @@ import { readConfig } from '@video-pipeline/config';
 import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { CLIP_VARIABLES, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
-import { createAccess, isLoopback } from './access.ts';
+import { createAccess } from './access.ts';
 import { Archive } from './archive.ts';
 import { openArchiveBucket } from './bucket.ts';
 import { followDetections } from './detections-feed.ts';
@@ -14,6 +14,7 @@ import { guardOf } from './guard.ts';
 import { createRoutes } from './http.ts';
 import { LiveFrames } from './live.ts';
 import { Monitor } from './monitor.ts';
+import { createOrigin, isLoopback } from './origin.ts';
 import { loadPage } from './page-files.ts';
 import { consoleRoutes } from './routes.ts';
 import { sceneEvents } from './scene-events.ts';
@@ -31,6 +32,7 @@ export const CONSOLE_VARIABLES = [
   'S3_PREFIX',
   'STREAMS',
   'STREAMS_FILE',
+  'CONSOLE_URL',
 ] as const;
 
 /** kafkajs tells of every attempt to reach a broker; the monitor tells of an outage when it begins and ends. */
@@ -61,7 +63,9 @@ export async function startConsole(options: {
 }): Promise<ConsoleServer> {
   const { port, host, token, log } = options;
   if (!isLoopback(host) && !token) {
-    throw new AccessError(`others can reach ${host}: give --token or CONSOLE_TOKEN, or leave --host out`);
+    throw new AccessError(
+      `others can reach ${host}: give CONSOLE_TOKEN or CONSOLE_TOKEN_FILE, or leave --host out`,
+    );
   }
   const config = readConfig(CONSOLE_VARIABLES, options.env);
   const kafka = connectKafka('console', SILENT, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
@@ -80,9 +84,11 @@ export async function startConsole(options: {
   const events = new Events(live, () => monitor.health());
   const page = loadPage();
   const access = createAccess(token);
+  const origin = createOrigin(config.CONSOLE_URL, !isLoopback(host));
   const routes = consoleRoutes({
     page,
     access,
+    origin,
     live,
     archive: new Archive(bucket),
     bucket,
@@ -98,8 +104,12 @@ export async function startConsole(options: {
     },
     log,
   });
-  const server = createRoutes(routes, guardOf(access, page), (error, path) =>
-    log.error(`can't answer ${path}`, error),
+  const guard = guardOf(access, origin, page);
+  const server = createRoutes(
+    routes,
+    guard,
+    (error, path) => log.error(`can't answer ${path}`, error),
+    origin.prefix,
   );
   server.listen(port, host);
   await once(server, 'listening');

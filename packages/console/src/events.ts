@@ -8,6 +8,9 @@ const MAX_CLIENTS = 100;
 /** Frames arrive a batch at a time, and the page plays them one by one: two batches of one stream. */
 const MAX_PENDING = 50;
 
+/** Proxies pass each event on as it comes: nginx asks for the second. */
+export const LIVE_HEADERS = { 'cache-control': 'no-store', 'x-accel-buffering': 'no' };
+
 interface Client {
   response: ServerResponse;
   stream: string | undefined;
@@ -43,7 +46,7 @@ export class Events {
 
   /** Takes the response over. @param stream the one stream to tell of; left out: all */
   connect(response: ServerResponse, stream?: string): void {
-    response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+    response.writeHead(200, { 'content-type': 'text/event-stream', ...LIVE_HEADERS });
     const newest = this.#live.newest().filter((frame) => stream === undefined || frame.stream_id === stream);
     const pending = new Map(newest.map((frame) => [frame.stream_id, [JSON.stringify(frame)]]));
     const client: Client = { response, stream, pending, isBlocked: false };

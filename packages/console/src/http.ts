@@ -69,17 +69,19 @@ export function json(value: unknown, status = 200): Reply {
 /**
  * A server of these routes.
  * @param guard throws an HttpError, or answers in the route's place, when a request may not go on
+ * @param prefix what a proxy may have put before each path
  */
 export function createRoutes(
   routes: readonly Route[],
   guard: (request: IncomingMessage, path: string) => Reply | undefined,
   onError: (error: Error, path: string) => void,
+  prefix = '',
 ): Server {
   const server = createServer(async (request, response) => {
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
     let path = '';
     try {
-      const url = addressOf(request);
+      const url = addressOf(request, prefix);
       path = url.pathname;
       const reply = guard(request, path) ?? (await dispatch(routes, url, request, response));
       if (reply) send(response, reply);
@@ -98,9 +100,9 @@ export function createRoutes(
 }
 
 /** @throws HttpError for a target that is no path, such as `//` */
-function addressOf(request: IncomingMessage): URL {
+function addressOf({ url = '/' }: IncomingMessage, prefix: string): URL {
   try {
-    return new URL(request.url ?? '/', 'http://console');
+    return new URL(url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : url, 'http://console');
   } catch {
     throw new HttpError(400, 'not an address');
   }

@@ -3,6 +3,7 @@ import { readConfig } from '@video-pipeline/config';
 import { exitWithError, onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
 import { startConsole } from './console.ts';
+import { keptToken } from './token.ts';
 
 const HELP = `The live console: streams, flow, search.
 
@@ -11,6 +12,9 @@ const HELP = `The live console: streams, flow, search.
   --port   CONSOLE_PORT, 8080; 0: a free one
   --host   HOST, 127.0.0.1: only this machine; another address needs a token
   --token  CONSOLE_TOKEN; who opens the page must give it. The variable keeps it out of lists of processes
+
+CONSOLE_TOKEN_FILE names a file that keeps the token: it is made at the first start, and the token is printed.
+CONSOLE_URL is the address that browsers see behind a proxy, such as https://cameras.example/console.
 `;
 
 async function main(): Promise<void> {
@@ -27,21 +31,25 @@ async function main(): Promise<void> {
     return;
   }
   const { port, host, token } = values;
-  const config = readConfig(['CONSOLE_PORT', 'HOST', 'CONSOLE_TOKEN'], {
+  const config = readConfig(['CONSOLE_PORT', 'HOST', 'CONSOLE_TOKEN', 'CONSOLE_TOKEN_FILE'], {
     ...process.env,
     ...(port === undefined ? {} : { CONSOLE_PORT: port }),
     ...(host === undefined ? {} : { HOST: host }),
     ...(token === undefined ? {} : { CONSOLE_TOKEN: token }),
   });
   const log = createLogger('console');
+  const file = config.CONSOLE_TOKEN === undefined ? config.CONSOLE_TOKEN_FILE : undefined;
+  const kept = file === undefined ? undefined : keptToken(file);
   const server = await startConsole({
     port: config.CONSOLE_PORT,
     host: config.HOST,
-    token: config.CONSOLE_TOKEN,
+    token: config.CONSOLE_TOKEN ?? kept,
     log,
   });
   onShutdown(() => server.close(), log);
   log.info(`console at ${server.url}`);
+  // Whoever reads this log is who may log in.
+  if (kept !== undefined) console.log(`the console asks for this token, kept in ${file}: ${kept}`);
   reportReady({ url: server.url });
 }
 

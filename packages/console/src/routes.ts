@@ -2,16 +2,17 @@ import { annotatedKey, MAX_TIME } from '@video-pipeline/frame';
 import { type ClipSettings, isMissing } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Access } from './access.ts';
-import type { Flow, Names, SceneEvent } from './api.ts';
+import type { Flow, Names, SceneEvent, Session } from './api.ts';
 import type { Archive, Query } from './archive.ts';
 import type { ArchiveBucket } from './bucket.ts';
 import { clipRoutes } from './clip-routes.ts';
 import { CursorError } from './cursor.ts';
-import type { Events } from './events.ts';
+import { type Events, LIVE_HEADERS } from './events.ts';
 import { failedPage, RedriveError } from './failed.ts';
-import { readDraft } from './guard.ts';
+import { loginPage, readDraft } from './guard.ts';
 import { HttpError, json, type Reply, type Route, type RouteRequest, readBody } from './http.ts';
 import { factsOf, type LiveFrames } from './live.ts';
+import type { Origin } from './origin.ts';
 import { number, STREAM, streamId } from './params.ts';
 import { sceneRoutes } from './scene-routes.ts';
 import type { StreamsFile } from './streams-file.ts';
@@ -22,6 +23,7 @@ const DAY_MS = 86_400_000;
 export interface RoutesOptions {
   page: Map<string, Reply>;
   access: Access;
+  origin: Origin;
   live: LiveFrames;
   archive: Archive;
   bucket: ArchiveBucket;
@@ -38,7 +40,7 @@ export interface RoutesOptions {
 
 /** Everything the console's server answers, page and API. */
 export function consoleRoutes(options: RoutesOptions): Route[] {
-  const { page, live, events, flow } = options;
+  const { page, access, live, events, flow } = options;
   const get = (path: string, handle: Route['handle']): Route => ({
     method: 'GET',
     path: new RegExp(`^${path}$`),
@@ -48,12 +50,9 @@ export function consoleRoutes(options: RoutesOptions): Route[] {
     get('/', (request) => pageFile(page, 'index.html', request)),
     get('/page/(?<name>[a-z-]+\\.[a-z]+)', (request) => pageFile(page, request.params.name ?? '', request)),
     get('/health', () => json({ status: 'healthy' })),
-    get('/api/live', ({ query, response }) => {
-      if (events.isFull) throw new HttpError(503, 'too many browsers');
-      const stream = query.get('stream');
-      events.connect(response, stream === null ? undefined : streamId(stream));
-      return undefined;
-    }),
+    get('/login', () => redirect('./')),
+    get('/api/session', () => json({ login: access.hasLogin } satisfies Session)),
+    get('/api/live', (request) => followLive(events, request)),
     get('/api/flow', () => json(flow())),
     get('/api/names', () => names(options)),
     get('/api/search', ({ query }) => search(options, query)),
@@ -71,6 +70,7 @@ export function consoleRoutes(options: RoutesOptions): Route[] {
       json(await failedPage(options.bucket, query.get('cursor') ?? undefined)),
     ),
     { method: 'POST', path: /^\/login$/, handle: (request) => login(options, request) },
+    { method: 'POST', path: /^\/logout$/, handle: (request) => logout(options, request) },
     { method: 'POST', path: /^\/api\/failed\/redrive$/, handle: (request) => redriveEntry(options, request) },
     ...clipRoutes(options),
     ...sceneRoutes(options),
@@ -84,11 +84,33 @@ function pageFile(page: Map<string, Reply>, name: string, { request }: RouteRequ
   return isFresh ? { ...file, status: 304, body: '' } : file;
 }
 
-async function login({ access }: RoutesOptions, { request }: RouteRequest): Promise<Reply> {
+// Relative, as a proxy may have taken the first part of the path away. The browser keeps what stands after the '#'.
+function redirect(location: string, headers: Reply['headers'] = {}): Reply {
+  return { status: 303, type: 'text/plain', body: '', headers: { location, ...headers } };
+}
+
+async function login({ access, origin, page }: RoutesOptions, { request }: RouteRequest): Promise<Reply> {
   const token = new URLSearchParams(await readBody(request)).get('token') ?? '';
-  const cookie = access.login(token);
-  if (!cookie) throw new HttpError(401, 'this is not the token');
-  return { status: 303, type: 'text/plain', body: '', headers: { location: '/', 'set-cookie': cookie } };
+  const { prefix } = origin;
+  const cookie = access.login(token, { isSecure: origin.isSecure(request), prefix });
+  if (cookie) return redirect('./', { 'set-cookie': cookie });
+  if (request.headers.accept?.includes('text/html')) return loginPage(page, true);
+  throw new HttpError(401, 'this is not the token');
+}
+
+function logout({ access, origin }: RoutesOptions, { request }: RouteRequest): Reply {
+  const { prefix } = origin;
+  const cookie = access.logout(request, { isSecure: origin.isSecure(request), prefix });
+  return redirect('./', { 'set-cookie': cookie });
+}
+
+function followLive(events: Events, { request, query, response }: RouteRequest): Reply | undefined {
+  const stream = query.get('stream');
+  const asked = stream === null ? undefined : streamId(stream);
+  if (events.isFull) throw new HttpError(503, 'too many browsers');
+  if (request.method === 'HEAD') return { type: 'text/event-stream', body: '', headers: LIVE_HEADERS };
+  events.connect(response, asked);
+  return undefined;
 }
 
 async function names({ live, archive }: RoutesOptions): Promise<Reply> {

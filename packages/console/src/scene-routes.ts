@@ -2,7 +2,7 @@ import { ConfigError } from '@video-pipeline/config';
 import { type ShapeKind, StreamsError } from '@video-pipeline/scene';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { ShapeDraft } from './api.ts';
-import { fromOwnPage, readDraft } from './guard.ts';
+import { readDraft } from './guard.ts';
 import { HttpError, json, type Reply, type Route, type RouteRequest } from './http.ts';
 import { STREAM, streamId } from './params.ts';
 import type { StreamsFile } from './streams-file.ts';
@@ -45,8 +45,7 @@ async function saveShape(options: SceneRoutesOptions, { request, params }: Route
   });
 }
 
-function removeShape(options: SceneRoutesOptions, { request, params }: RouteRequest): Reply {
-  fromOwnPage(request);
+function removeShape(options: SceneRoutesOptions, { params }: RouteRequest): Reply {
   const stream = streamId(params.stream);
   const [kind, name] = [params.kind as ShapeKind, params.name ?? ''];
   return sceneAfter(options, stream, () => {

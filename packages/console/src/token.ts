@@ -1,0 +1,28 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { ConfigError } from '@video-pipeline/config';
+
+/**
+ * The token that a file keeps; where there is no such file, it is made, with a token of 192 random bits.
+ * @throws ConfigError when it can't be read or written, or is empty
+ */
+export function keptToken(path: string): string {
+  try {
+    writeFileSync(path, `${randomBytes(24).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' });
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST')
+      throw new ConfigError(`CONSOLE_TOKEN_FILE: can't write '${path}'`, { cause });
+  }
+  const token = readToken(path);
+  if (token === '')
+    throw new ConfigError(`CONSOLE_TOKEN_FILE: '${path}' is empty: delete it, or write a token to it`);
+  return token;
+}
+
+function readToken(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (cause) {
+    throw new ConfigError(`CONSOLE_TOKEN_FILE: can't read '${path}'`, { cause });
+  }
+}
