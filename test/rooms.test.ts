@@ -44,6 +44,17 @@ test.each([...rooms])('%s/package.json depends on what the room imports, and on 
   expect({ undeclared }).toEqual({ undeclared: [] });
 });
 
+test('kafkajs is known to packages/kafka alone, whose producer confirms each record', () => {
+  const sources = globSync('{packages,functions,ingest-host,model,infra,test}/**/*.ts', {
+    cwd: root,
+    exclude: ['**/node_modules/**', 'packages/kafka/**', 'test/rooms.test.ts'],
+  });
+  const knows = (file: string) =>
+    importsOf(file).some((name) => packageOf(name) === 'kafkajs') ||
+    /\.producer\(/.test(readFileSync(join(root, file), 'utf8'));
+  expect(sources.filter(knows)).toEqual([]);
+});
+
 function importsOf(file: string): string[] {
   const code = readFileSync(join(root, file), 'utf8');
   const statements = code.matchAll(

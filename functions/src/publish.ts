@@ -4,10 +4,10 @@ import {
   type DetectedFrame,
   encodeDetectedFrame,
 } from '@video-pipeline/frame';
-import type { Producer } from '@video-pipeline/kafka';
+import type { Message, Producer } from '@video-pipeline/kafka';
 
 /** Sends records to a topic, in order; resolves once every in-sync replica has them. */
-export type Send = (topic: string, messages: Parameters<Producer['send']>[0]['messages']) => Promise<void>;
+export type Send = (topic: string, messages: Message[]) => Promise<void>;
 
 /**
  * What goes into one send, bytes: a topic takes record batches of 6 MB, and all of a send may be for one partition.

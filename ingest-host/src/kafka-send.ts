@@ -1,4 +1,4 @@
-import type { Producer } from 'kafkajs';
+import type { Producer } from '@video-pipeline/kafka';
 import type { Send } from './publisher.ts';
 
 /** Kafka did not take a batch. Trying again may help. */
@@ -10,7 +10,7 @@ export class PublishError extends Error {
 const SEQUENCE_LOST = /OUT_OF_ORDER_SEQUENCE_NUMBER|UNKNOWN_PRODUCER_ID|INVALID_PRODUCER_EPOCH/;
 
 /**
- * Sends records to `topic` with acks=all; connects with the first send, and as a new producer when its sequence is lost.
+ * Sends records to `topic`; connects with the first send, and as a new producer when its sequence is lost.
  * @returns `send`, which throws PublishError naming the topic, and `close`
  */
 export function kafkaSend(
@@ -23,7 +23,7 @@ export function kafkaSend(
     try {
       connected ??= producer.connect();
       await connected;
-      await producer.send({ topic, acks: -1, messages });
+      await producer.send({ topic, messages });
     } catch (cause) {
       connected = undefined;
       if (SEQUENCE_LOST.test((cause as { type?: string }).type ?? '')) {

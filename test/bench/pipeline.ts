@@ -174,7 +174,7 @@ async function publish(parts: Parts, topic: string, jpegs: Buffer[], frames: num
         jpeg: jpegs[(first + index) % jpegs.length] ?? Buffer.alloc(0),
       }),
     );
-    await producer.send({ topic, messages, acks: -1 });
+    await producer.send({ topic, messages });
   }
   await producer.disconnect();
 }

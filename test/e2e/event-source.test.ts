@@ -39,7 +39,7 @@ test('what is done with is committed after a rejoin too, though no further recor
   onTestFinished(async () => void (await Promise.all([admin.disconnect(), producer.disconnect()])));
   await ensureTopics(admin, [{ topic: TOPIC, partitions: 2 }]);
   const messages = Array.from({ length: 10 }, (_, n) => ({ key: `stream-${n % 5}`, value: `${n}` }));
-  await producer.send({ topic: TOPIC, acks: -1, messages });
+  await producer.send({ topic: TOPIC, messages });
 
   const seen: string[] = [];
   // Holds the whole thread, heartbeats too: the broker takes the member for dead.

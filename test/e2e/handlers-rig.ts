@@ -124,7 +124,7 @@ export async function startRig(
     },
 
     async publish(topic: string, records: EncodedRecord[]) {
-      await producer.send({ topic, acks: -1, messages: records });
+      await producer.send({ topic, messages: records });
     },
 
     /** Frames 0..count-1 of every stream, published in sends of ten. @returns the frames */
@@ -132,7 +132,7 @@ export async function startRig(
       const frames = streams.flatMap((id) => Array.from({ length: count }, (_, index) => frame(id, index)));
       for (let at = 0; at < frames.length; at += 10) {
         const messages = frames.slice(at, at + 10).map(encodeFrame);
-        await producer.send({ topic, acks: -1, messages });
+        await producer.send({ topic, messages });
       }
       return frames;
     },

@@ -144,7 +144,7 @@ export async function startRig(options: {
 
     /** Publishes, again and again where that fails; resolves once Kafka has acknowledged the records. */
     async publish(topic: string, messages: EncodedRecord[]): Promise<void> {
-      await untilDone(() => producer.send({ topic, acks: -1, messages }));
+      await untilDone(() => producer.send({ topic, messages }));
     },
 
     /** Records that the stages have yet to finish. */

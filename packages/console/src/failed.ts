@@ -53,7 +53,6 @@ export async function putBack(
   if (!topics.includes(entry.record.topic)) {
     throw new RedriveError(`${key} came from ${entry.record.topic}, which is not a topic of this pipeline`);
   }
-  await producer.connect();
   await redrive(bucket, producer, entry);
 }
 

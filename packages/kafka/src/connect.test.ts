@@ -8,6 +8,6 @@ test('an unreachable broker is reported to our logger, and named', async () => {
     lines.push(`${message} ${JSON.stringify(extra)}`);
   const settings = readConfig(KAFKA_VARIABLES, { KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1' });
   const kafka = connectKafka('test', { warn: note, error: note }, settings, { retry: { retries: 0 } });
-  await expect(kafka.producer().connect()).rejects.toThrow('127.0.0.1:1');
+  await expect(kafka.admin().connect()).rejects.toThrow('127.0.0.1:1');
   expect(lines.some((line) => line.startsWith('kafka: ') && line.includes('127.0.0.1:1'))).toBe(true);
 });

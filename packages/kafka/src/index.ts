@@ -5,10 +5,10 @@ export type {
   ConsumerCommitOffsetsEvent,
   ConsumerGroupJoinEvent,
   EachBatchPayload,
-  Kafka,
-  Producer,
+  Message,
 } from 'kafkajs';
 export * from './connect.ts';
 export * from './lag.ts';
+export * from './producer.ts';
 export * from './tail.ts';
 export * from './topics.ts';

@@ -16,12 +16,28 @@ declare module 'kafkajs/src/protocol/encoder.js' {
     chunks?: Buffer[];
     readonly buffer: Buffer;
     size(): number;
+    writeBoolean(value: boolean): this;
+    writeInt16(value: number): this;
     writeInt32(value: number): this;
+    writeInt64(value: number): this;
+    writeString(value: string | null): this;
+    writeArray(values: readonly unknown[], type?: 'int32'): this;
     writeVarIntString(value: string): this;
     writeVarIntBytes(value: Buffer | string | null): this;
     writeBytes(value: unknown): this;
     writeEncoder(value: Encoder): this;
     writeEncoderArray(values: Encoder[]): this;
     writeBufferInternal(value: Buffer): void;
+  }
+}
+
+declare module 'kafkajs/src/protocol/decoder.js' {
+  export default class Decoder {
+    constructor(buffer: Buffer);
+    readInt16(): number;
+    readInt32(): number;
+    readString(): string | null;
+    readBytes(): Buffer;
+    readArray<T>(read: (decoder: Decoder) => T): T[];
   }
 }

@@ -1,4 +1,5 @@
-import { type Cluster, type Kafka, Partitioners } from 'kafkajs';
+import { type Cluster, Partitioners } from 'kafkajs';
+import type { Kafka } from './connect.ts';
 
 /** A record as it lies in a partition. */
 export interface TailRecord {

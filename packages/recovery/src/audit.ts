@@ -7,7 +7,7 @@ import {
   type Frame,
   failedKey,
 } from '@video-pipeline/frame';
-import type { Kafka } from 'kafkajs';
+import type { Kafka } from '@video-pipeline/kafka';
 import type { Bucket } from './bucket.ts';
 import { samePicture } from './pixels.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';

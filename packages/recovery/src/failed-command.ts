@@ -37,9 +37,8 @@ selection('redrive', 'put records back on their topic, and then delete them from
   .action((options) =>
     withBucket(async (bucket) => {
       const producer = orderedProducer(connectEnvironment('failed').kafka);
-      if (options.yes) await producer.connect();
       await each(bucket, options, 'redriven', (entry) => redrive(bucket, producer, entry));
-      if (options.yes) await producer.disconnect();
+      await producer.disconnect();
     }),
   );
 

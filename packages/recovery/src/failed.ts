@@ -1,6 +1,6 @@
 import { fromLambdaRecord, type MSKRecord } from '@video-pipeline/frame';
+import type { Producer } from '@video-pipeline/kafka';
 import type { FailedRecord } from '@video-pipeline/storage';
-import type { Producer } from 'kafkajs';
 import type { Bucket } from './bucket.ts';
 
 /** What to choose from `failed/`; left out, everything. */
@@ -58,7 +58,7 @@ export function parseFailed(key: string, text: string): FailedEntry {
 export async function redrive(bucket: Bucket, producer: Producer, entry: FailedEntry): Promise<void> {
   const { key, value, headers } = fromLambdaRecord(entry.record);
   const message = { key: key?.toString() ?? null, value, headers: headers as Record<string, Buffer> };
-  await producer.send({ topic: entry.record.topic, messages: [message], acks: -1 });
+  await producer.send({ topic: entry.record.topic, messages: [message] });
   await bucket.remove([entry.key]);
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ReceivedRecord } from '@video-pipeline/frame';
-import type { Kafka } from 'kafkajs';
+import type { Kafka } from '@video-pipeline/kafka';
 
 export interface PlacedRecord extends ReceivedRecord {
   topic: string;

@@ -9,9 +9,9 @@ import {
 } from '@video-pipeline/frame';
 import { createAnnotate } from '@video-pipeline/functions/annotate';
 import { createDetect } from '@video-pipeline/functions/detect';
+import type { Kafka } from '@video-pipeline/kafka';
 import { createQuarantine, type Store } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
-import type { Kafka } from 'kafkajs';
 import { idOf } from './audit.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
 

@@ -1,0 +1,139 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import Decoder from 'kafkajs/src/protocol/decoder.js';
+import Encoder from 'kafkajs/src/protocol/encoder.js';
+
+/** A record batch as a broker of {@link startFakeCluster} received it. */
+export interface Received {
+  /** Index of the broker. */
+  broker: number;
+  partition: number;
+  /** Bytes of the batch: keys and values lie in it as they are. */
+  batch: Buffer;
+}
+
+const API = { PRODUCE: 0, METADATA: 3, API_VERSIONS: 18 };
+/** The one version of each request that the brokers speak. */
+const VERSIONS = { [API.PRODUCE]: 3, [API.METADATA]: 1, [API.API_VERSIONS]: 2 };
+
+/**
+ * Brokers of one topic that speak just enough of Kafka's protocol for a producer, for faults that a real broker can't be
+ * made to play at a given moment.
+ * @param leaders index of the broker that leads each partition; may be changed at any time
+ * @param answer says with which error code a batch is answered; `undefined`: never
+ */
+export async function startFakeCluster(options: {
+  topic: string;
+  brokers: number;
+  leaders: number[];
+  answer(received: Received): number | undefined;
+}) {
+  const { topic, leaders, answer } = options;
+  const sockets = new Set<Socket>();
+  const servers: Server[] = [];
+  const stored: Received[] = [];
+  const ports = () => servers.map((server) => (server.address() as AddressInfo).port);
+
+  const metadata = () => {
+    const replicas = servers.map((_, index) => index);
+    const brokers = ports().map((port, index) =>
+      new Encoder().writeInt32(index).writeString('127.0.0.1').writeInt32(port).writeString(null),
+    );
+    const partitions = leaders.map((leader, partition) =>
+      new Encoder()
+        .writeInt16(0)
+        .writeInt32(partition)
+        .writeInt32(leader)
+        .writeArray(replicas, 'int32')
+        .writeArray(replicas, 'int32'),
+    );
+    const topics = [
+      new Encoder().writeInt16(0).writeString(topic).writeBoolean(false).writeArray(partitions),
+    ];
+    return new Encoder().writeArray(brokers).writeInt32(0).writeArray(topics);
+  };
+
+  const apiVersions = () => {
+    const versions = Object.entries(VERSIONS).map(([key, version]) =>
+      new Encoder().writeInt16(Number(key)).writeInt16(version).writeInt16(version),
+    );
+    return new Encoder().writeInt16(0).writeArray(versions).writeInt32(0);
+  };
+
+  /** Produce v3; @returns nothing where one batch is never answered */
+  const produce = (request: Decoder, broker: number) => {
+    request.readString(); // transactional id
+    request.readInt16(); // acks
+    request.readInt32(); // timeout
+    const batches = request.readArray(() => {
+      request.readString();
+      return request.readArray(() => ({
+        broker,
+        partition: request.readInt32(),
+        batch: request.readBytes(),
+      }));
+    });
+    const answers = batches.flat().map((received) => {
+      const code = answer(received);
+      if (code === 0) stored.push(received);
+      return { ...received, code };
+    });
+    if (answers.some(({ code }) => code === undefined)) return undefined;
+    const partitions = answers.map(({ partition, code = 0 }) =>
+      new Encoder().writeInt32(partition).writeInt16(code).writeInt64(0).writeInt64(-1),
+    );
+    const topics = answers.length > 0 ? [new Encoder().writeString(topic).writeArray(partitions)] : [];
+    return new Encoder().writeArray(topics).writeInt32(0);
+  };
+
+  const respond = (request: Decoder, broker: number): Buffer | undefined => {
+    const api = request.readInt16();
+    request.readInt16(); // version
+    const correlation = request.readInt32();
+    request.readString(); // client id
+    const body =
+      api === API.PRODUCE
+        ? produce(request, broker)
+        : api === API.METADATA
+          ? metadata()
+          : api === API.API_VERSIONS
+            ? apiVersions()
+            : undefined;
+    if (!body) return undefined;
+    const response = new Encoder().writeInt32(correlation).writeEncoder(body);
+    return new Encoder().writeInt32(response.size()).writeEncoder(response).buffer;
+  };
+
+  for (let broker = 0; broker < options.brokers; broker++) {
+    const server = createServer((socket) => {
+      sockets.add(socket);
+      let pending = Buffer.alloc(0);
+      socket.on('error', () => {});
+      socket.on('data', (data) => {
+        pending = Buffer.concat([pending, data]);
+        while (pending.length >= 4 && pending.length >= 4 + pending.readInt32BE()) {
+          const end = 4 + pending.readInt32BE();
+          const response = respond(new Decoder(pending.subarray(4, end)), broker);
+          pending = pending.subarray(end);
+          if (response) socket.write(response);
+        }
+      });
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    servers.push(server);
+  }
+
+  return {
+    bootstrap: ports()
+      .map((port) => `127.0.0.1:${port}`)
+      .join(),
+    leaders,
+    /** What was answered with 0, in the order it came. */
+    stored,
+    async close() {
+      for (const socket of sockets) socket.destroy();
+      for (const server of servers) server.close();
+    },
+  };
+}

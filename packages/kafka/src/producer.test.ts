@@ -1,0 +1,120 @@
+import { afterEach, expect, test } from 'vitest';
+import { connectKafka } from './connect.ts';
+import { startFakeCluster } from './fake-cluster.ts';
+import { orderedProducer } from './producer.ts';
+
+const TOPIC = 'video-frames';
+const NOT_LEADER = 6;
+const closing: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function setup(options: Omit<Parameters<typeof startFakeCluster>[0], 'topic'>) {
+  const cluster = await startFakeCluster({ topic: TOPIC, ...options });
+  const settings = {
+    KAFKA_BOOTSTRAP_SERVERS: cluster.bootstrap,
+    KAFKA_AUTH: 'none',
+    AWS_REGION: '',
+  } as const;
+  const retry = { initialRetryTime: 20, maxRetryTime: 50, retries: 3 };
+  const silent = { warn() {}, error() {} };
+  const producer = orderedProducer(connectKafka('test', silent, settings, { retry, requestTimeout: 500 }));
+  closing.push(cluster.close, () => producer.disconnect());
+  await producer.connect();
+  return { cluster, producer };
+}
+
+const messagesOf = (keys: string[], each: number) =>
+  Array.from({ length: keys.length * each }, (_, index) => ({
+    key: keys[index % keys.length] ?? '',
+    value: `<${keys[index % keys.length]}-${Math.floor(index / keys.length)}>`,
+  }));
+
+/** Values that a partition holds, in order. */
+const valuesOf = (stored: { partition: number; batch: Buffer }[], partition: number) =>
+  stored
+    .filter((one) => one.partition === partition)
+    .flatMap(({ batch }) => batch.toString('latin1').match(/<[a-z]+-\d+>/g) ?? []);
+
+/** Of two partitions, `door` is on 0 and `yard` on 1. */
+const KEYS = ['door', 'yard'];
+
+test.each([true, false])(
+  'a leader that moves to a broker which has answered already gets what it leads now (topic known: %s)',
+  async (known) => {
+    let moved = !known;
+    const { cluster, producer } = await setup({
+      brokers: 2,
+      leaders: [0, 1],
+      answer({ broker, partition }) {
+        if (moved && partition === 1 && cluster.leaders[1] === 1) {
+          // Partition 0 has its answer by the time that kafkajs asks for the leaders again.
+          setTimeout(() => (cluster.leaders[1] = 0), 10);
+        }
+        const leads = cluster.leaders[partition] === broker && !(moved && broker === 1);
+        return leads ? 0 : NOT_LEADER;
+      },
+    });
+    if (known) await producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 1) });
+    moved = true;
+    const before = cluster.stored.length;
+    await producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 5) });
+    const stored = cluster.stored.slice(before);
+    for (const [partition, key] of KEYS.entries()) {
+      expect(valuesOf(stored, partition)).toEqual([0, 1, 2, 3, 4].map((number) => `<${key}-${number}>`));
+    }
+  },
+);
+
+test('after a failure the same array is sent where it lacks an answer, and nowhere else; later ones are whole again', async () => {
+  let isSilent = false;
+  const { cluster, producer } = await setup({
+    brokers: 2,
+    leaders: [0, 1],
+    answer: ({ broker }) => (isSilent && broker === 1 ? undefined : 0),
+  });
+  await producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 1) });
+  const before = cluster.stored.length;
+  const messages = messagesOf(KEYS, 2);
+  isSilent = true;
+  await expect(producer.send({ topic: TOPIC, messages })).rejects.toThrow();
+  isSilent = false;
+  await producer.send({ topic: TOPIC, messages });
+  expect(valuesOf(cluster.stored.slice(before), 0)).toEqual(['<door-0>', '<door-1>']);
+  expect(valuesOf(cluster.stored.slice(before), 1)).toEqual(['<yard-0>', '<yard-1>']);
+  const confirmed = await producer.send({ topic: TOPIC, messages });
+  expect(confirmed.map(({ partition }) => partition).sort()).toEqual([0, 1]);
+  expect(cluster.stored).toHaveLength(before + 4);
+});
+
+test('what the topic has no partition for any more is refused once, and then goes where its key belongs now', async () => {
+  const { cluster, producer } = await setup({
+    brokers: 1,
+    leaders: [0, 0],
+    answer: ({ partition }) => (partition < cluster.leaders.length ? 0 : NOT_LEADER),
+  });
+  await producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 1) });
+  cluster.leaders.pop();
+  const messages = messagesOf(KEYS, 2);
+  const before = cluster.stored.length;
+  await expect(producer.send({ topic: TOPIC, messages })).rejects.toThrow(
+    'video-frames-1: no broker confirms 2 records',
+  );
+  await producer.send({ topic: TOPIC, messages });
+  const values = valuesOf(cluster.stored.slice(before), 0);
+  for (const key of KEYS) expect(values).toEqual(expect.arrayContaining([`<${key}-0>`, `<${key}-1>`]));
+});
+
+test('an error that no retry cures is thrown, though the other partition took its part', async () => {
+  const TOO_LARGE = 10;
+  const { cluster, producer } = await setup({
+    brokers: 2,
+    leaders: [0, 1],
+    answer: ({ partition }) => (partition === 0 ? 0 : TOO_LARGE),
+  });
+  await expect(producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 3) })).rejects.toThrow(
+    /larger|too large/i,
+  );
+  expect(valuesOf(cluster.stored, 0)).toHaveLength(3);
+});
