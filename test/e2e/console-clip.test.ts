@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { clipKey, toLambdaRecord } from '@video-pipeline/frame';
 import { createClip } from '@video-pipeline/functions/clip';
 import { createReader } from '@video-pipeline/storage';
@@ -73,6 +76,51 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   await fixture?.stop();
+});
+
+/** Resident memory in MB and seconds of processor time of the console. */
+async function usage(): Promise<{ megabytes: number; seconds: number }> {
+  const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=,time=', '-p', String(fixture.child.pid)]);
+  const [kilobytes = '', time = ''] = stdout.trim().split(/\s+/);
+  const [hours = 0, minutes = 0, seconds = 0] = time.split(':').map(Number);
+  return { megabytes: Number(kilobytes) / 1_000, seconds: (hours * 60 + minutes) * 60 + seconds };
+}
+
+test('sixty who ask for one clip at once get one that is made once; the console answers meanwhile', async () => {
+  const before = await usage();
+  const url = `${fixture.url}/api/streams/dock/clips/${START + 2_000}.webp`;
+  const asked = Array.from({ length: 60 }, async () => {
+    const answer = await fetch(url);
+    return [answer.status, (await answer.arrayBuffer()).byteLength] as const;
+  });
+  const began = performance.now();
+  expect((await fetch(`${fixture.url}/health`)).status).toBe(200);
+  expect(performance.now() - began).toBeLessThan(3_000);
+  const answers = new Set((await Promise.all(asked)).map(String));
+  expect(answers.size).toBe(1);
+  expect([...answers][0]).toMatch(/^200,\d{5,}$/);
+  const after = await usage();
+  expect(after.megabytes - before.megabytes).toBeLessThan(300);
+  expect(after.seconds - before.seconds).toBeLessThan(10);
+});
+
+test('clips that nobody waits for any more are not made', async () => {
+  const gone = new AbortController();
+  const asked = Array.from({ length: 60 }, (_, i) => {
+    const url = `${fixture.url}/api/streams/dock/clips/${START + 1_000 + i}.webp`;
+    return fetch(url, { signal: gone.signal }).then(
+      ({ status }) => status,
+      () => 0,
+    );
+  });
+  await sleep(500);
+  gone.abort();
+  // One in work, 32 in the queue: the others were told at once to try again.
+  expect((await Promise.all(asked)).filter((status) => status === 503).length).toBeGreaterThan(20);
+  await sleep(2_000);
+  const before = await usage();
+  await sleep(4_000);
+  expect((await usage()).seconds - before.seconds).toBeLessThan(2);
 });
 
 const urlOf = ({ at, event_id }: typeof stored) =>

@@ -10,27 +10,45 @@ const LAST_MS = 1_000;
 /**
  * The annotated pictures of a stretch as far as they are stored, as one animated WebP that plays as fast as it happened.
  * It costs about a second of processor time, and nothing until somebody asks.
+ * @param signal ends it between two pictures
  * @returns undefined when no picture of that time is stored
  */
-export async function clipOf(reader: Reader, prefix: string, stretch: Stretch): Promise<Buffer | undefined> {
-  const pictures = await picturesOf(reader, prefix, stretch, MAX_FRAMES);
-  return pictures.length > 0 ? animate(pictures) : undefined;
+export async function clipOf(
+  reader: Reader,
+  prefix: string,
+  stretch: Stretch,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  const pictures = await picturesOf(abortable(reader, signal), prefix, stretch, MAX_FRAMES);
+  return pictures.length > 0 ? animate(pictures, signal) : undefined;
 }
 
-async function animate(pictures: readonly StoredPicture[]): Promise<Buffer> {
+/** The same reader until the signal aborts. */
+function abortable(reader: Reader, signal: AbortSignal): Reader {
+  return {
+    page(prefix, options) {
+      signal.throwIfAborted();
+      return reader.page(prefix, options);
+    },
+    read(key) {
+      signal.throwIfAborted();
+      return reader.read(key);
+    },
+  };
+}
+
+async function animate(pictures: readonly StoredPicture[], signal: AbortSignal): Promise<Buffer> {
   // Loaded only here, as few consoles are ever asked for a clip.
   const { default: sharp } = await import('sharp');
   const { width, height } = await sharp(pictures[0]?.jpeg).metadata();
   const scale = Math.min(1, WIDTH / width);
   const size = { width: Math.round(width * scale), height: Math.round(height * scale) };
-  const frames = await Promise.all(
-    pictures.map(({ jpeg }) =>
-      sharp(jpeg)
-        .resize({ ...size, fit: 'contain' })
-        .png({ compressionLevel: 0 })
-        .toBuffer(),
-    ),
-  );
+  const frames: Buffer[] = [];
+  for (const { jpeg } of pictures) {
+    signal.throwIfAborted();
+    const frame = sharp(jpeg).resize({ ...size, fit: 'contain' });
+    frames.push(await frame.png({ compressionLevel: 0 }).toBuffer());
+  }
   const delay = pictures.map(({ capturedAt }, i) =>
     Math.max(1, (pictures[i + 1]?.capturedAt ?? capturedAt + LAST_MS) - capturedAt),
   );

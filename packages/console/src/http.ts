@@ -87,7 +87,7 @@ export function createRoutes(
       if (reply) send(response, reply);
     } catch (error) {
       const status = error instanceof HttpError ? error.status : 502;
-      if (status >= 500) onError(error as Error, path);
+      if (!(error instanceof HttpError)) onError(error as Error, path);
       send(response, json({ error: (error as Error).message }, status));
     }
   });
