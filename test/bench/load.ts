@@ -164,7 +164,7 @@ function frames({ streams }: State): { captured: number; annotated: number; drop
 }
 
 function waiting({ lag }: State): number {
-  return lag ? lag.detect + lag.annotate : Number.NaN;
+  return lag ? sum(Object.values(lag)) : Number.NaN;
 }
 
 function line({ cameras, asked, captured, stored, dropped, lag, memory, handles, cpu }: Step): string {

@@ -212,6 +212,17 @@ describe('failed records', () => {
     expect(health.s3.ok).toBe(true);
   });
 
+  test('of every stage are counted, and of the poller before it; those of events can be put back too', async () => {
+    const told = { ...record, topic: 'events' };
+    const keys = ['notify', 'clip', 'event-source'].map((stage) => failedKey(stage, told));
+    const failed = { stage: 'notify', reason: 'no answer', time: '2026-11-25T07:00:00Z', record: told };
+    for (const one of keys)
+      await fixture.store.put({ key: one, body: JSON.stringify(failed), contentType: 'application/json' });
+    await nextEvent<Health>('/api/live', 'health', ({ failed }) => failed === 5);
+    for (const one of keys) expect((await redrive({ key: one })).status).toBe(200);
+    await nextEvent<Health>('/api/live', 'health', ({ failed }) => failed === 2);
+  });
+
   test('only the console itself may put one back', async () => {
     expect((await redrive({ key }, { origin: 'https://evil.example' })).status).toBe(403);
     expect((await redrive({ key }, { 'content-type': 'text/plain' })).status).toBe(403);

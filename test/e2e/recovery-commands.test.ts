@@ -122,6 +122,13 @@ describe('failed', () => {
     expect(stdout.trim()).toMatch(/failed\/detect\/.*yard.*was too dark$/);
   });
 
+  test('the help names every stage that puts records there', async () => {
+    for (const one of ['list', 'redrive', 'purge']) {
+      const { stdout } = await command('failed', one, '--help');
+      expect(stdout.replaceAll(/\s+/g, ' ')).toContain('detect, annotate, notify, clip, event-source');
+    }
+  });
+
   test('show prints one whole', async () => {
     const [key = ''] = await inFailed();
     const { code, stdout } = await command('failed', 'show', key);

@@ -64,12 +64,12 @@ export async function startRecoveryRig() {
         await store.put({ key: annotatedKey(prefix, one), body: picture(one), contentType: 'image/jpeg' });
       }
     },
-    /** Puts every record of a topic into `failed/`, as detect does, with the reason that its frame has. */
-    async fail(topic: string, reasonOf: (frameNumber: string) => string): Promise<void> {
+    /** Puts every record of a topic into `failed/`, as the stage does, with the reason that its frame has. */
+    async fail(topic: string, reasonOf: (frameNumber: string) => string, stage = 'detect'): Promise<void> {
       await readTopic(kafka, topic, async (record) => {
         const { partition, offset, timestamp } = record;
         const failed = toLambdaRecord({ topic, partition, offset: String(offset), timestamp }, record);
-        await createQuarantine(store, 'detect')(failed, reasonOf(String(record.headers?.frame_number)));
+        await createQuarantine(store, stage)(failed, reasonOf(String(record.headers?.frame_number)));
       });
     },
     async stop() {

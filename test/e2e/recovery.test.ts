@@ -71,6 +71,25 @@ test('a failed record is listed with its reason, put back on its topic as it was
   expect(await Array.fromAsync(options.bucket.list('failed/'))).toEqual([]);
 });
 
+test('what a poller or any other stage put into failed/ is accounted for', async () => {
+  const frames = [await spotFrame(1), await spotFrame(2)];
+  const options = await rig.publish('polled', frames);
+  await rig.fail(options.framesTopic, () => 'too large for any invocation', 'event-source');
+  await rig.fail(options.detectionsTopic, () => 'no answer', 'clip');
+  expect(await audit(options)).toMatchObject({
+    failed: 2,
+    missing: [],
+    failedRecords: { detect: 0, annotate: 0, notify: 0, clip: 2, 'event-source': 2 },
+  });
+
+  // A frame that was too large for annotate alone, and one that a clip lacks: the frame is stored all the same.
+  await options.bucket.remove(await Array.fromAsync(options.bucket.list('failed/event-source/')));
+  await rig.storeFrames('polled', frames.slice(1));
+  await rig.fail(options.detectionsTopic, () => 'too large for any invocation', 'event-source');
+  expect(await audit(options)).toMatchObject({ failed: 2, missing: [], both: ['yard/s1/2'] });
+  await options.bucket.remove(await Array.fromAsync(options.bucket.list('failed/')));
+});
+
 test('a replay processes the frames of a time range again, into a folder of its own', async () => {
   const frames = await Promise.all([0, 1, 2, 3, 4].map(spotFrame));
   const options = await rig.publish('replayed', frames);

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { readConfig, type VariableName, variables } from '@video-pipeline/config';
+import { groupOf, STAGE_VARIABLES, STAGES, topicOf } from '@video-pipeline/stages';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { type KafkaServer, startKafka } from '../../packages/local/src/kafka.ts';
@@ -37,6 +38,14 @@ const oneShots = new Set(
     ),
   ),
 );
+/** A service's variables as compose gives them when the shell sets none. */
+const environmentOf = ({ environment = {} }: ComposeService): NodeJS.ProcessEnv =>
+  Object.fromEntries(
+    Object.entries(environment).map(([name, value]) => [
+      name,
+      String(value).replaceAll(/\$\{\w+:-(.*?)\}/g, '$1'),
+    ]),
+  );
 /** What the AWS SDK reads, beside our own table. */
 const SDK_VARIABLES = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'];
 /** Images that are not ours, which have a user of their own already. */
@@ -54,12 +63,29 @@ describe('docker-compose.yaml', () => {
       'inference-service',
       'detect',
       'annotate',
+      'notify',
+      'clip',
       'console',
       'ingest',
     ]);
     const producers = services.filter(([, { profiles }]) => profiles?.includes('with-producer'));
     expect(producers.map(([name]) => name)).toEqual(['ingest']);
   });
+
+  it.each(STAGES)(
+    'runs $name as the table of stages says, by a profile of its own where it is an option',
+    (stage) => {
+      const { command = [], profiles } = compose.services[stage.name];
+      const given = (option: string) => command[command.indexOf(option) + 1];
+      const config = readConfig(STAGE_VARIABLES, environmentOf(compose.services[stage.name]));
+      expect({ handler: given('--handler'), topic: given('--topic'), group: given('--group') }).toEqual({
+        handler: stage.handler,
+        topic: topicOf(stage, config),
+        group: groupOf(stage, config),
+      });
+      expect(profiles).toEqual(stage.onlyWith && [`with-${stage.name}`]);
+    },
+  );
 
   it.each(services)('%s pins its image, checks its health and is not root', (name, service) => {
     expect(service.image).toMatch(service.build ? /:local$/ : /:\d+\.\d+\.\d+(-\w+)?$/);
@@ -72,10 +98,10 @@ describe('docker-compose.yaml', () => {
     }
   });
 
-  it.each(ours)('%s sets only variables that exist, to values they take', (_, { environment = {} }) => {
-    const names = Object.keys(environment).filter((name) => !SDK_VARIABLES.includes(name));
+  it.each(ours)('%s sets only variables that exist, to values they take', (_, service) => {
+    const env = environmentOf(service);
+    const names = Object.keys(env).filter((name) => !SDK_VARIABLES.includes(name));
     expect(names.filter((name) => !(name in variables))).toEqual([]);
-    const env = Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, String(value)]));
     expect(() => readConfig(names as VariableName[], env)).not.toThrow();
   });
 
@@ -133,7 +159,8 @@ describe("the services' commands", () => {
 
   it('setup makes topics, bucket and clips', async () => {
     const clips = join(folder, 'clips');
-    const { environment, command } = compose.services.setup;
+    const { command } = compose.services.setup;
+    const environment = environmentOf(compose.services.setup);
     const { stdout } = await run(
       command.map((word: string) => (word === '/clips' ? clips : word)),
       { ...environment, KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap, AWS_ENDPOINT_URL: s3.url },
@@ -144,7 +171,7 @@ describe("the services' commands", () => {
     expect(await readdir(clips)).toContain(clip);
   });
 
-  it.each(['detect', 'annotate'])('%s takes its options', async (name) => {
+  it.each(STAGES)('$name takes its options', async ({ name }) => {
     const [script, ...options] = compose.services[name].command;
     const { stdout } = await run([script, '--help']);
     for (const option of options.filter((word: string) => word.startsWith('--'))) {
@@ -162,7 +189,7 @@ describe("the services' commands", () => {
     const tokens: string[] = [];
     for (const _ of ['first', 'again']) {
       const server = fork(join(ROOT, command[0]), {
-        env: { ...process.env, ...environment, ...own },
+        env: { ...process.env, ...environmentOf(compose.services.console), ...own },
         silent: true,
       });
       let said = '';

@@ -25,7 +25,7 @@ export const variables = {
     .string()
     .min(1)
     .default('frame-consumer-group')
-    .describe('consumer group of detect; that of annotate has `-annotate` after it'),
+    .describe('consumer group of detect; that of any other stage has `-<stage>` after it'),
   INFERENCE_BACKEND: z
     .enum(['http', 'sagemaker'])
     .default('http')

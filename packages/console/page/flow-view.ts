@@ -10,11 +10,6 @@ const STATES: Record<StageState, string> = {
   behind: 'falling behind',
   stopped: 'stopped',
 };
-const WORK: Record<StageFlow['name'], string> = {
-  ingest: 'Cameras to sampled JPEG frames',
-  detect: 'Batches of frames to the model',
-  annotate: 'Boxes drawn, pictures and detections stored',
-};
 
 interface Metric {
   text: string;
@@ -43,20 +38,27 @@ export function flowView(root: HTMLElement): () => void {
     const flow = await getJson<Flow>('api/flow');
     if (!stages) {
       stages = new Map(flow.stages.map((stage) => [stage.name, createStage(stage)]));
-      const { frames, detections } = flow.topics;
-      const pipes = [`Kafka topic ${frames}`, `Kafka topic ${detections}`, `S3 bucket ${flow.bucket}`];
-      const items = [...stages.values()].flatMap(({ element }, i) => [
-        element,
-        h('li', { className: 'pipe dim' }, `\u2193 ${pipes[i]}`),
-      ]);
-      list.append(...items);
+      const frames = flow.stages.filter(({ carriesFrames }) => carriesFrames);
+      const others = flow.stages.filter((stage) => !frames.includes(stage));
+      const items = (some: StageFlow[]) =>
+        some.flatMap(({ name, reads }) => [
+          ...(reads ? [pipe(`Kafka topic ${reads}`)] : []),
+          stages?.get(name)?.element ?? '',
+        ]);
+      list.append(...items(frames), pipe(`S3 bucket ${flow.bucket}`), ...items(others));
     }
     for (const stage of flow.stages) stages.get(stage.name)?.tell(stage);
   }, 2_000);
 }
 
-function createStage({ name }: StageFlow): { element: HTMLElement; tell: (stage: StageFlow) => void } {
-  const metrics = name === 'ingest' ? [RATE] : [RATE, LAG, LATENCY];
+const pipe = (where: string) => h('li', { className: 'pipe dim' }, `\u2193 ${where}`);
+
+function createStage({ name, does, reads, carriesFrames }: StageFlow): {
+  element: HTMLElement;
+  tell: (stage: StageFlow) => void;
+} {
+  const ofRecords = carriesFrames ? [RATE, LAG, LATENCY] : [{ ...RATE, text: 'Events a second' }, LAG];
+  const metrics = reads ? ofRecords : [RATE];
   const charts = metrics.map((metric) => {
     const value = h('span', { className: 'value num' });
     const canvas = h('canvas', { ariaHidden: 'true' });
@@ -73,7 +75,7 @@ function createStage({ name }: StageFlow): { element: HTMLElement; tell: (stage:
     'li',
     {},
     h('div', { className: 'facts' }, h('h2', { className: 'name' }, name), state, failed),
-    h('div', { className: 'dim facts' }, WORK[name]),
+    h('div', { className: 'dim facts' }, does),
     h('div', { className: 'charts' }, ...charts.map((chart) => chart.element)),
   );
   return {

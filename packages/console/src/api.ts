@@ -76,7 +76,13 @@ export interface StageSample {
 }
 
 export interface StageFlow {
-  name: 'ingest' | 'detect' | 'annotate';
+  name: string;
+  /** In words. */
+  does: string;
+  /** The topic it reads; `null` for what brings frames in. */
+  reads: string | null;
+  /** Whether every frame goes through it, on its way to the bucket. */
+  carriesFrames: boolean;
   state: StageState;
   /** Records it moved to `failed/`. */
   failed: number;
@@ -85,8 +91,8 @@ export interface StageFlow {
 }
 
 export interface Flow {
-  topics: { frames: string; detections: string };
   bucket: string;
+  /** In the order of the data's way. */
   stages: StageFlow[];
 }
 

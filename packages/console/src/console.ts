@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { readConfig } from '@video-pipeline/config';
 import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
+import { STAGES, topicOf } from '@video-pipeline/stages';
 import { CLIP_VARIABLES, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import { createAccess } from './access.ts';
@@ -13,7 +14,7 @@ import { putBack } from './failed.ts';
 import { guardOf } from './guard.ts';
 import { createRoutes } from './http.ts';
 import { LiveFrames } from './live.ts';
-import { Monitor } from './monitor.ts';
+import { MONITOR_VARIABLES, Monitor } from './monitor.ts';
 import { createOrigin, isLoopback } from './origin.ts';
 import { loadPage } from './page-files.ts';
 import { consoleRoutes } from './routes.ts';
@@ -25,11 +26,7 @@ export const CONSOLE_VARIABLES = [
   ...KAFKA_VARIABLES,
   ...STORAGE_VARIABLES,
   ...CLIP_VARIABLES,
-  'KAFKA_TOPIC',
-  'KAFKA_DETECTIONS_TOPIC',
-  'KAFKA_EVENTS_TOPIC',
-  'KAFKA_GROUP_ID',
-  'S3_PREFIX',
+  ...MONITOR_VARIABLES,
   'STREAMS',
   'STREAMS_FILE',
   'CONSOLE_URL',
@@ -71,7 +68,7 @@ export async function startConsole(options: {
   const kafka = connectKafka('console', SILENT, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
   const bucket = openArchiveBucket(config);
   const live = new LiveFrames();
-  const monitor = new Monitor({ kafka, bucket, live, config, log });
+  const monitor = new Monitor({ kafka, bucket, live, config, log, env: options.env });
   const stopFeed = followDetections({
     kafka,
     topic: config.KAFKA_DETECTIONS_TOPIC,
@@ -99,7 +96,12 @@ export async function startConsole(options: {
     clipSettings: config,
     flow: () => monitor.flow(),
     redrive: async (key) => {
-      await putBack(key, bucket, producer, [config.KAFKA_TOPIC, config.KAFKA_DETECTIONS_TOPIC]);
+      await putBack(
+        key,
+        bucket,
+        producer,
+        STAGES.map((stage) => topicOf(stage, config)),
+      );
       log.info('put a failed record back', { key });
     },
     log,

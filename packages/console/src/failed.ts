@@ -22,13 +22,13 @@ export async function failedPage(bucket: ArchiveBucket, after: string | undefine
 }
 
 /** How many records each stage put into `failed/`, counted up to the first thousand of each. */
-export async function failedCounts<Stage extends string>(
+export async function failedCounts(
   bucket: ArchiveBucket,
-  stages: readonly Stage[],
-): Promise<Map<Stage, number>> {
-  const counts = stages.map(async (stage): Promise<[Stage, number]> => {
+  stages: readonly string[],
+): Promise<Map<string, number>> {
+  const counts = stages.map(async (stage) => {
     const { objects } = await bucket.page(`failed/${stage}/`);
-    return [stage, objects.length];
+    return [stage, objects.length] as const;
   });
   return new Map(await Promise.all(counts));
 }

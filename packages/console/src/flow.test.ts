@@ -1,13 +1,15 @@
+import { readConfig } from '@video-pipeline/config';
+import { STAGE_VARIABLES } from '@video-pipeline/stages';
 import { expect, test } from 'vitest';
-import { FlowHistory, stateOf } from './flow.ts';
+import { FlowHistory, flowStages, stateOf, type TopicOffsets } from './flow.ts';
 
-const SETTINGS = {
-  framesTopic: 'video-frames',
-  detectionsTopic: 'detections',
-  detectGroup: 'g',
-  annotateGroup: 'g-annotate',
-  bucket: 'b',
-};
+const CONFIG = readConfig(STAGE_VARIABLES, {});
+const SETTINGS = { stages: flowStages(CONFIG, {}), bucket: 'b', batchSize: 25 };
+
+const offsets = (time: number, detect: TopicOffsets, annotate: TopicOffsets) => ({
+  time,
+  stages: new Map(Object.entries({ detect, annotate })),
+});
 
 test('rates are means over ten seconds, as stages finish a batch at a time', () => {
   const history = new FlowHistory(SETTINGS);
@@ -16,10 +18,8 @@ test('rates are means over ten seconds, as stages finish a batch at a time', () 
     // Detect finishes 25 frames at a time.
     const finished = Math.floor(written / 25) * 25;
     const frames = { written, finished, lag: written - finished };
-    history.add(
-      { time: second * 1000, frames, detections: { written: finished, finished: 0, lag: finished } },
-      {},
-    );
+    const detections = { written: finished, finished: 0, lag: finished };
+    history.add(offsets(second * 1000, frames, detections), {});
   }
   const [ingest, detect, annotate] = history.flow(new Map([['detect', 3]])).stages;
   expect(ingest?.samples.at(-1)?.rate).toBe(30);
@@ -31,14 +31,14 @@ test('rates are means over ten seconds, as stages finish a batch at a time', () 
 
 test('while Kafka can not be asked, nothing is known; later rates reach over the gap', () => {
   const history = new FlowHistory(SETTINGS);
-  const offsets = (time: number, written: number) => {
+  const written = (time: number, written: number) => {
     const topic = { written, finished: written, lag: 0 };
-    return { time, frames: topic, detections: topic };
+    return offsets(time, topic, topic);
   };
-  history.add(offsets(0, 0), {});
+  history.add(written(0, 0), {});
   history.add(undefined, {});
   expect(history.flow(new Map()).stages.map(({ state }) => state)).toEqual(['unknown', 'unknown', 'unknown']);
-  history.add(offsets(4_000, 40), {});
+  history.add(written(4_000, 40), {});
   expect(history.flow(new Map()).stages[0]?.samples.at(-1)?.rate).toBe(10);
 });
 
@@ -49,5 +49,26 @@ test.each([
   ['records wait and none is finished', 0, 5, 'stopped'],
 ] as const)('%s', (_, rate, lag, state) => {
   const samples = Array.from({ length: 5 }, (__, i) => ({ time: i * 2_000, rate, lag, latency: null }));
-  expect(stateOf(samples)).toBe(state);
+  expect(stateOf(samples, 25)).toBe(state);
+});
+
+test('what is behind is told by the size of a batch', () => {
+  const samples = Array.from({ length: 5 }, (_, i) => ({ time: i * 2_000, rate: 1, lag: 60, latency: null }));
+  expect([stateOf(samples, 25), stateOf(samples, 100)]).toEqual(['behind', 'ok']);
+});
+
+test('every stage that runs is shown, with what it reads', () => {
+  const shown = (env: NodeJS.ProcessEnv) =>
+    flowStages(CONFIG, env).map(({ name, reads, group }) => [name, reads, group]);
+  const frames = [
+    ['ingest', null, undefined],
+    ['detect', 'video-frames', 'frame-consumer-group'],
+    ['annotate', 'detections', 'frame-consumer-group-annotate'],
+  ];
+  expect(shown({})).toEqual(frames);
+  expect(shown({ WEBHOOK_URL: 'https://example.com', EVENT_CLIPS: 'on' })).toEqual([
+    ...frames,
+    ['notify', 'events', 'frame-consumer-group-notify'],
+    ['clip', 'events', 'frame-consumer-group-clip'],
+  ]);
 });

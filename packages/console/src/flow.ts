@@ -1,5 +1,7 @@
+import type { Config } from '@video-pipeline/config';
 import type { Admin } from '@video-pipeline/kafka';
 import { consumerLag } from '@video-pipeline/kafka';
+import { groupOf, isWanted, type STAGE_VARIABLES, STAGES, topicOf } from '@video-pipeline/stages';
 import type { Flow, Percentiles, StageFlow, StageSample, StageState } from './api.ts';
 
 const SAMPLE_MS = 2_000;
@@ -9,38 +11,56 @@ const MAX_SAMPLES = 300;
 const RATE_WINDOW_MS = 10_000;
 /** A stage with more than this much work waiting is behind, if that is also more than two batches. */
 const BEHIND_SECONDS = 10;
-const TWO_BATCHES = 50;
 
-export const STAGES = ['ingest', 'detect', 'annotate'] as const;
-export type StageName = (typeof STAGES)[number];
-
-/** Offsets of both topics and both groups at one time, summed over partitions. */
-export interface Offsets {
-  time: number;
-  /** Records ever written to `video-frames`; records of it that detect has finished, and that wait for it. */
-  frames: { written: number; finished: number; lag: number };
-  /** The same of `detections`, for annotate. */
-  detections: { written: number; finished: number; lag: number };
-}
+/** What the flow shows: first what brings frames in, then whoever reads a topic. */
+export type FlowStage = Pick<StageFlow, 'name' | 'does' | 'reads' | 'carriesFrames'> & { group?: string };
 
 export interface FlowSettings {
-  framesTopic: string;
-  detectionsTopic: string;
-  detectGroup: string;
-  annotateGroup: string;
+  stages: readonly FlowStage[];
   bucket: string;
+  /** Records of one batch. */
+  batchSize: number;
+}
+
+/** Offsets of a topic and the group that reads it, summed over partitions. */
+export interface TopicOffsets {
+  /** Records ever written; those that the group has finished, and those that wait for it. */
+  written: number;
+  finished: number;
+  lag: number;
+}
+
+/** What each stage that reads a topic has done at one time. */
+export interface Offsets {
+  time: number;
+  stages: ReadonlyMap<string, TopicOffsets>;
+}
+
+/** Ingest, and the stages that run where these variables are set. */
+export function flowStages(
+  config: Config<(typeof STAGE_VARIABLES)[number]>,
+  env?: NodeJS.ProcessEnv,
+): FlowStage[] {
+  const ingest = { name: 'ingest', does: 'Cameras to sampled JPEG frames', reads: null, carriesFrames: true };
+  const readers = STAGES.filter((stage) => isWanted(stage, env)).map((stage) => ({
+    name: stage.name,
+    does: stage.does,
+    reads: topicOf(stage, config),
+    group: groupOf(stage, config),
+    carriesFrames: stage.carriesFrames,
+  }));
+  return [ingest, ...readers];
 }
 
 /** @throws kafkajs' errors, or one that names a topic that is not there */
-export async function readOffsets(admin: Admin, settings: FlowSettings): Promise<Offsets> {
-  const [frames, detections] = await Promise.all([
-    topicOffsets(admin, settings.detectGroup, settings.framesTopic),
-    topicOffsets(admin, settings.annotateGroup, settings.detectionsTopic),
-  ]);
-  return { time: Date.now(), frames, detections };
+export async function readOffsets(admin: Admin, { stages }: FlowSettings): Promise<Offsets> {
+  const read = stages.map(async ({ name, reads, group }) =>
+    reads && group ? [[name, await topicOffsets(admin, group, reads)] as const] : [],
+  );
+  return { time: Date.now(), stages: new Map((await Promise.all(read)).flat()) };
 }
 
-async function topicOffsets(admin: Admin, group: string, topic: string): Promise<Offsets['frames']> {
+async function topicOffsets(admin: Admin, group: string, topic: string): Promise<TopicOffsets> {
   const partitions = await consumerLag(admin, group, topic);
   const sum = (pick: (one: (typeof partitions)[number]) => number) =>
     partitions.reduce((total, one) => total + pick(one), 0);
@@ -54,50 +74,47 @@ async function topicOffsets(admin: Admin, group: string, topic: string): Promise
 /** Makes rates and states out of offsets read every two seconds; keeps the last ten minutes. */
 export class FlowHistory {
   readonly #offsets: Offsets[] = [];
-  readonly #samples: Record<StageName, StageSample[]> = { ingest: [], detect: [], annotate: [] };
+  readonly #samples: ReadonlyMap<FlowStage, StageSample[]>;
   readonly #settings: FlowSettings;
 
   constructor(settings: FlowSettings) {
     this.#settings = settings;
+    this.#samples = new Map(settings.stages.map((stage) => [stage, []]));
   }
 
   /** @param offsets `undefined` when Kafka could not be asked */
   add(
     offsets: Offsets | undefined,
-    latency: Partial<Record<StageName, Percentiles | null>>,
+    latency: Readonly<Record<string, Percentiles | null>>,
     time = Date.now(),
   ): void {
     const offsetsBefore = this.#remember(offsets);
-    const rate = (pick: (of: Offsets) => number) => {
+    const rate = (pick: (of: Offsets) => number | undefined) => {
       if (!offsets || !offsetsBefore) return null;
-      const seconds = (offsets.time - offsetsBefore.time) / 1000;
-      return Math.max(0, (pick(offsets) - pick(offsetsBefore)) / seconds);
+      const [now, before] = [pick(offsets), pick(offsetsBefore)];
+      if (now === undefined || before === undefined) return null;
+      return Math.max(0, ((now - before) * 1000) / (offsets.time - offsetsBefore.time));
     };
-    const lag = {
-      ingest: null,
-      detect: offsets?.frames.lag ?? null,
-      annotate: offsets?.detections.lag ?? null,
-    };
-    const rates = {
-      ingest: rate((of) => of.frames.written),
-      detect: rate((of) => of.frames.finished),
-      annotate: rate((of) => of.detections.finished),
-    };
-    for (const name of STAGES) {
-      const samples = this.#samples[name];
-      samples.push({ time, rate: rates[name], lag: lag[name], latency: latency[name] ?? null });
+    for (const [{ name, reads }, samples] of this.#samples) {
+      samples.push({
+        time,
+        // What brings frames in has written what the first that reads finds.
+        rate: rate(({ stages }) => (reads ? stages.get(name)?.finished : [...stages.values()][0]?.written)),
+        lag: offsets?.stages.get(name)?.lag ?? null,
+        latency: latency[name] ?? null,
+      });
       if (samples.length > MAX_SAMPLES) samples.shift();
     }
   }
 
   /** @param failed records in `failed/` by stage */
-  flow(failed: ReadonlyMap<StageName, number>): Flow {
-    const stages = STAGES.map((name): StageFlow => {
-      const samples = this.#samples[name];
-      return { name, state: stateOf(samples), failed: failed.get(name) ?? 0, samples };
+  flow(failed: ReadonlyMap<string, number>): Flow {
+    const { bucket, batchSize } = this.#settings;
+    const stages = Array.from(this.#samples, ([{ group: _, ...facts }, samples]): StageFlow => {
+      const state = stateOf(samples, batchSize);
+      return { ...facts, state, failed: failed.get(facts.name) ?? 0, samples };
     });
-    const { framesTopic: frames, detectionsTopic: detections, bucket } = this.#settings;
-    return { topics: { frames, detections }, bucket, stages };
+    return { bucket, stages };
   }
 
   /** @returns the oldest offsets inside the window that rates are taken over */
@@ -110,8 +127,8 @@ export class FlowHistory {
   }
 }
 
-/** What a stage's last samples say of it. */
-export function stateOf(samples: readonly StageSample[]): StageState {
+/** What a stage's last samples say of it. @param batchSize records of one batch */
+export function stateOf(samples: readonly StageSample[], batchSize: number): StageState {
   const recent = samples.slice(-RATE_WINDOW_MS / SAMPLE_MS);
   const now = recent.at(-1);
   if (!now || now.rate === null) return 'unknown';
@@ -119,7 +136,7 @@ export function stateOf(samples: readonly StageSample[]): StageState {
   if (lag !== null && lag > 0 && rate === 0) {
     return recent.every((sample) => sample.rate === 0 && sample.lag) ? 'stopped' : 'ok';
   }
-  if (lag !== null && lag > Math.max(rate * BEHIND_SECONDS, TWO_BATCHES)) return 'behind';
+  if (lag !== null && lag > Math.max(rate * BEHIND_SECONDS, 2 * batchSize)) return 'behind';
   return rate === 0 ? 'idle' : 'ok';
 }
 

@@ -1,10 +1,11 @@
 import type { Config } from '@video-pipeline/config';
 import type { Admin, Kafka } from '@video-pipeline/kafka';
+import { FAILED_FOLDERS, STAGE_VARIABLES } from '@video-pipeline/stages';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Flow, Health, Percentiles } from './api.ts';
 import type { ArchiveBucket } from './bucket.ts';
 import { failedCounts } from './failed.ts';
-import { everySample, FlowHistory, type FlowSettings, readOffsets, STAGES, type StageName } from './flow.ts';
+import { everySample, FlowHistory, type FlowSettings, flowStages, readOffsets } from './flow.ts';
 import type { LiveFrames } from './live.ts';
 import { Reachability } from './reachability.ts';
 import { storedLatency } from './stored-latency.ts';
@@ -16,6 +17,9 @@ const RECENT_MS = 60_000;
 /** The bucket is listed for latencies only while someone looks: listing costs money on AWS. */
 const WATCHED_MS = 15_000;
 
+/** Variables that say what is watched. */
+export const MONITOR_VARIABLES = [...STAGE_VARIABLES, 'BATCH_SIZE', 'S3_BUCKET', 'S3_PREFIX'] as const;
+
 /** Watches Kafka and S3 from outside: rates, lag, latency, failed records, and whether they answer at all. */
 export class Monitor {
   readonly #admin: Admin;
@@ -26,7 +30,7 @@ export class Monitor {
   readonly #settings: FlowSettings & { prefix: string };
   readonly #history: FlowHistory;
   readonly #stops: (() => Promise<void>)[];
-  #failed = new Map<StageName, number>();
+  #failed = new Map<string, number>();
   #stored: Percentiles | null = null;
   #lastFailed = 0;
   #lastStored = 0;
@@ -37,19 +41,18 @@ export class Monitor {
     bucket: ArchiveBucket;
     live: LiveFrames;
     log: Pick<Logger, 'info' | 'warn'>;
-    config: Config<'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'KAFKA_GROUP_ID' | 'S3_BUCKET' | 'S3_PREFIX'>;
+    config: Config<(typeof MONITOR_VARIABLES)[number]>;
+    env?: NodeJS.ProcessEnv | undefined;
   }) {
-    const { kafka, bucket, live, config, log } = options;
+    const { kafka, bucket, live, config, log, env } = options;
     this.#kafka = new Reachability('Kafka', log);
     this.#s3 = new Reachability('S3', log);
     this.#admin = kafka.admin();
     this.#bucket = bucket;
     this.#live = live;
     this.#settings = {
-      framesTopic: config.KAFKA_TOPIC,
-      detectionsTopic: config.KAFKA_DETECTIONS_TOPIC,
-      detectGroup: config.KAFKA_GROUP_ID,
-      annotateGroup: `${config.KAFKA_GROUP_ID}-annotate`,
+      stages: flowStages(config, env),
+      batchSize: config.BATCH_SIZE,
       bucket: config.S3_BUCKET,
       prefix: config.S3_PREFIX,
     };
@@ -89,7 +92,7 @@ export class Monitor {
     const isWatched = now - this.#lastWatched < WATCHED_MS;
     try {
       if (now - this.#lastFailed >= FAILED_EVERY_MS || !this.#s3.health.ok) {
-        this.#failed = await failedCounts(this.#bucket, STAGES);
+        this.#failed = await failedCounts(this.#bucket, FAILED_FOLDERS);
         this.#lastFailed = now;
         this.#s3.succeeded();
       }

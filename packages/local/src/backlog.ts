@@ -1,11 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@video-pipeline/config';
 import { connectKafka, consumerLag, ensureTopics, type PartitionLag } from '@video-pipeline/kafka';
+import {
+  FRAME_STAGES,
+  groupOf,
+  type PipelineStage,
+  STAGE_VARIABLES,
+  STAGES,
+  topicOf,
+} from '@video-pipeline/stages';
 
 export type { PartitionLag } from '@video-pipeline/kafka';
-
-/** A stage that reads a topic as a consumer group. */
-export type Consumer = 'detect' | 'annotate';
 
 type Admin = ReturnType<ReturnType<typeof connectKafka>['admin']>;
 
@@ -15,57 +20,45 @@ const POLL_MS = 250;
 
 /** Looks at Kafka from outside: how far each stage has come. Survives Kafka's restarts. */
 export class Backlog {
-  readonly consumers: Record<Consumer, { topic: string; group: string }>;
-  /** What reads of events; nothing of ours waits for it. */
-  readonly listeners: Record<'notify' | 'clip', { topic: string; group: string }>;
+  readonly topics: readonly string[];
+  readonly #config = readConfig(STAGE_VARIABLES);
   readonly #bootstrap: string;
   #admin: Promise<Admin> | undefined;
 
   /** @param bootstrap `host:port[,host:port...]` */
   constructor(bootstrap: string) {
-    const config = readConfig([
-      'KAFKA_TOPIC',
-      'KAFKA_DETECTIONS_TOPIC',
-      'KAFKA_EVENTS_TOPIC',
-      'KAFKA_GROUP_ID',
-    ]);
     this.#bootstrap = bootstrap;
-    this.consumers = {
-      detect: { topic: config.KAFKA_TOPIC, group: config.KAFKA_GROUP_ID },
-      annotate: { topic: config.KAFKA_DETECTIONS_TOPIC, group: `${config.KAFKA_GROUP_ID}-annotate` },
-    };
-    const listener = (name: string) => ({
-      topic: config.KAFKA_EVENTS_TOPIC,
-      group: `${config.KAFKA_GROUP_ID}-${name}`,
-    });
-    this.listeners = { notify: listener('notify'), clip: listener('clip') };
+    this.topics = [...new Set(STAGES.map((stage) => topicOf(stage, this.#config)))];
   }
 
   async createTopics(): Promise<void> {
-    const read = [...Object.values(this.consumers), this.listeners.notify];
-    const specs = read.map(({ topic }) => ({ topic, partitions: PARTITIONS }));
+    const specs = this.topics.map((topic) => ({ topic, partitions: PARTITIONS }));
     await this.#ask((admin) => ensureTopics(admin, specs));
   }
 
-  /** Records each stage has yet to finish. */
-  async lag(): Promise<Record<Consumer, number>> {
-    const [detect, annotate] = await Promise.all([this.partitions('detect'), this.partitions('annotate')]);
-    return { detect: sum(detect.map(({ lag }) => lag)), annotate: sum(annotate.map(({ lag }) => lag)) };
+  /** Records that each stage on the way of the frames has yet to finish. */
+  async lag(): Promise<Record<string, number>> {
+    const lags = FRAME_STAGES.map(async (stage) => {
+      const partitions = await this.partitions(stage);
+      return [stage.name, sum(partitions.map(({ lag }) => lag))] as const;
+    });
+    return Object.fromEntries(await Promise.all(lags));
   }
 
-  /** Records ever published for a stage. */
-  async published(consumer: Consumer): Promise<number> {
-    return sum((await this.partitions(consumer)).map(({ end }) => end));
+  /** Frames ever published. */
+  async published(): Promise<number> {
+    const partitions = await Promise.all(FRAME_STAGES.slice(0, 1).map((stage) => this.partitions(stage)));
+    return sum(partitions.flat().map(({ end }) => end));
   }
 
-  /** Resolves when everything published before the call has gone through both stages, or `signal` aborts. */
+  /** Resolves when everything published before the call has gone through every stage of frames, or `signal` aborts. */
   async drained(signal: AbortSignal): Promise<void> {
-    // In this order: what detect has finished then stands in the other topic.
-    for (const consumer of ['detect', 'annotate'] as const) {
+    // In their order: what one has finished then stands in the topic of the next.
+    for (const stage of FRAME_STAGES) {
       let targets: Map<number, number> | undefined;
       while (!signal.aborted) {
         // While Kafka is down there is nothing to do but ask again.
-        const partitions = await this.partitions(consumer).catch(() => undefined);
+        const partitions = await this.partitions(stage).catch(() => undefined);
         targets ??= partitions && new Map(partitions.map(({ partition, end }) => [partition, end]));
         if (partitions?.every(({ partition, committed }) => committed >= (targets?.get(partition) ?? 0)))
           break;
@@ -78,10 +71,22 @@ export class Backlog {
     await (await this.#admin?.catch(() => undefined))?.disconnect();
   }
 
+  /** The stages that read here, or did once: those of frames, and others whose consumer group Kafka knows. */
+  async stages(): Promise<PipelineStage[]> {
+    const { groups } = await this.#ask((admin) => admin.listGroups());
+    const known = new Set(groups.map(({ groupId }) => groupId));
+    return STAGES.filter((stage) => stage.carriesFrames || known.has(this.consumer(stage).group));
+  }
+
   /** How far a stage is on each partition of its topic. */
-  partitions(consumer: Consumer): Promise<PartitionLag[]> {
-    const { topic, group } = this.consumers[consumer];
+  partitions(stage: PipelineStage): Promise<PartitionLag[]> {
+    const { topic, group } = this.consumer(stage);
     return this.#ask((admin) => consumerLag(admin, group, topic));
+  }
+
+  /** What a stage reads, and as whom. */
+  consumer(stage: PipelineStage): { topic: string; group: string } {
+    return { topic: topicOf(stage, this.#config), group: groupOf(stage, this.#config) };
   }
 
   async #ask<T>(question: (admin: Admin) => Promise<T>): Promise<T> {

@@ -24,17 +24,19 @@ export interface Inputs {
 
 /** Whatever still runs so long after the stop began is killed. */
 const STOP_MS = 4_500;
-/** The order of the stop, so that nothing loses what it talks to while it finishes; and until when each may take, ms. */
-const STOP_ORDER: readonly [until: number, names: readonly string[]][] = [
-  [1_500, ['ingest', 'cameras', 'console']],
-  [3_200, ['detect', 'annotate', 'notify', 'clip']],
-  [3_400, ['model']],
-  [STOP_MS, ['kafka', 's3proxy']],
-];
+/**
+ * The order of the stop, so that nothing loses what it talks to while it finishes; and until when each may take, ms. At the
+ * `ends` frames come in and are looked at.
+ */
+const STOP_ORDER = { ends: 1_500, stages: 3_200, model: 3_400, servers: STOP_MS } as const;
+
+/** Where in the pipeline a service stands. */
+export type Place = keyof typeof STOP_ORDER;
 
 /** Starts the services of a stack, keeps them running, and stops them in order. */
 export class Launcher {
   readonly services: Service[] = [];
+  readonly #places = new Map<Service, Place>();
   readonly #dataDir: string;
   readonly #hooks: LauncherHooks;
   #isStopping = false;
@@ -47,6 +49,7 @@ export class Launcher {
   /** @throws what `launch` throws the first time */
   async run(
     name: string,
+    place: Place,
     launch: () => Promise<LocalServer>,
     isDone?: () => Promise<boolean>,
   ): Promise<Service> {
@@ -59,6 +62,7 @@ export class Launcher {
       ...(isDone ? { isDone } : {}),
     });
     this.services.push(service);
+    this.#places.set(service, place);
     // Told to stop meanwhile: what stop() could not see yet ends here.
     if (this.#isStopping) await service.kill();
     else note(`${name} is up`);
@@ -73,6 +77,7 @@ export class Launcher {
    */
   node(
     name: string,
+    place: Place,
     script: string,
     inputs: () => Inputs | Promise<Inputs>,
     isDone?: () => Promise<boolean>,
@@ -86,15 +91,15 @@ export class Launcher {
         logFile: join(this.#dataDir, 'logs', `${name}.log`),
         onLine: this.#hooks.onLine,
       });
-    return this.run(name, launch, isDone);
+    return this.run(name, place, launch, isDone);
   }
 
   /** Ends everything within {@link STOP_MS} and a little: in order, and then by force. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     const began = Date.now();
-    for (const [until, names] of STOP_ORDER) {
-      const those = this.services.filter(({ name }) => names.includes(name));
+    for (const [place, until] of Object.entries(STOP_ORDER)) {
+      const those = this.services.filter((service) => this.#places.get(service) === place);
       await within(until - (Date.now() - began), Promise.all(those.map((service) => service.stop())));
     }
     await Promise.all(this.services.map((service) => service.kill()));

@@ -78,9 +78,7 @@ export function tableLines(state: State, paint: (style: Style, text: string) => 
   ]);
   const [header = '', ...body] = aligned([HEADER, ...rows]);
   const services = Object.entries(state.services).filter(([, { state }]) => state === 'restarting');
-  const lag = state.lag
-    ? `lag: detect ${state.lag.detect}, annotate ${state.lag.annotate}`
-    : paint('red', 'Kafka does not answer');
+  const lag = state.lag ? lagLine(state.lag) : paint('red', 'Kafka does not answer');
   const { output, console: page } = state.endpoints;
   const seconds = Math.round((state.updated_at - state.started_at) / 1000);
   return [
@@ -91,6 +89,13 @@ export function tableLines(state: State, paint: (style: Style, text: string) => 
     ...(page ? [`console: ${page}`] : []),
     ...services.map(([name]) => paint('red', `${name} is down, starting it again`)),
   ];
+}
+
+/** `lag: detect 12, annotate 0` */
+export function lagLine(lag: Record<string, number>): string {
+  return `lag: ${Object.entries(lag)
+    .map(([stage, records]) => `${stage} ${records}`)
+    .join(', ')}`;
 }
 
 /** The summary for a person. */

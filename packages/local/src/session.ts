@@ -1,7 +1,6 @@
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Consumer } from './backlog.ts';
 import { Counts, type Latency, type StreamCounts, type StreamView } from './counts.ts';
 import { StartError } from './processes.ts';
 import { endByThemselves, type Source } from './sources.ts';
@@ -33,8 +32,8 @@ export interface State {
   cameras: Source[];
   services: Record<string, { state: ServiceState; pid?: number; restarts: number }>;
   streams: Record<string, StreamView>;
-  /** Records each stage has yet to finish; `null` while Kafka doesn't answer. */
-  lag: Record<Consumer, number> | null;
+  /** Records that each stage of frames has yet to finish, in order; `null` while Kafka doesn't answer. */
+  lag: Record<string, number> | null;
   latency_ms: Latency;
 }
 
@@ -127,9 +126,9 @@ class Session {
 
   // What an earlier run left in Kafka must not count as frames of this one.
   async #finishBacklog(stack: Stack, signal: AbortSignal): Promise<void> {
-    const { detect, annotate } = await stack.backlog.lag();
-    if (detect + annotate === 0) return;
-    this.#hooks.note(`finishing ${detect + annotate} frames that an earlier run left`);
+    const waiting = Object.values(await stack.backlog.lag()).reduce((sum, records) => sum + records, 0);
+    if (waiting === 0) return;
+    this.#hooks.note(`finishing ${waiting} frames that an earlier run left`);
     await stack.backlog.drained(signal);
     await sleep(TICK_MS / 2); // their last metrics are on the way
   }
@@ -159,10 +158,9 @@ class Session {
   }
 
   #stalled(stack: Stack): string {
-    let stage = 'ingest';
-    if (!this.#lag) stage = 'kafka';
-    else if (this.#lag.annotate > 0) stage = 'annotate';
-    else if (this.#lag.detect > 0) stage = 'detect';
+    const [stage = 'ingest'] = this.#lag
+      ? (Object.entries(this.#lag).findLast(([, records]) => records > 0) ?? [])
+      : ['kafka'];
     const down = stack.services.filter(({ state }) => state === 'restarting').map(({ name }) => name);
     const also = down.length > 0 ? `; not running: ${down.join(', ')}` : '';
     const log = join(this.#options.dataDir, 'logs', `${stage}.log`);

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
-import { Backlog, type Consumer } from './backlog.ts';
+import { isWanted, type PipelineStage, STAGES } from '@video-pipeline/stages';
+import { Backlog } from './backlog.ts';
 import { type Given, givenServers } from './given.ts';
 import { startKafka } from './kafka.ts';
 import { Launcher, type LauncherHooks, ROOT } from './launcher.ts';
@@ -103,14 +104,8 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
       INFERENCE_SERVICE_URL: inference,
       ...(options.clips ? { EVENT_CLIPS: 'on' } : {}),
     };
-    const { detect, annotate } = backlog.consumers;
-    const { notify, clip } = backlog.listeners;
-    await all([
-      runWorker(context, 'detect', detect, env),
-      runWorker(context, 'annotate', annotate, env),
-      ...(listens() ? [runWorker(context, 'notify', notify, env)] : []),
-      ...(makesClips(options) ? [runWorker(context, 'clip', clip, env)] : []),
-    ]);
+    const stages = STAGES.filter((stage) => isWanted(stage, { ...process.env, ...env }));
+    await all(stages.map((stage) => runStage(context, stage, backlog, env)));
     return {
       endpoints: {
         kafka,
@@ -138,7 +133,7 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
 
 async function runKafka({ options: { dataDir }, given, ports, launcher, note }: Context): Promise<string> {
   if (given.kafka) return given.kafka;
-  await launcher.run('kafka', () => startKafka({ dataDir, port: ports.kafka, note }));
+  await launcher.run('kafka', 'servers', () => startKafka({ dataDir, port: ports.kafka, note }));
   return `127.0.0.1:${ports.kafka}`;
 }
 
@@ -148,7 +143,7 @@ async function runS3({ options: { dataDir }, given, ports, launcher, note }: Con
     const output = `${given.s3.replace(/\/$/, '')}/${S3_BUCKET}/${S3_PREFIX}`;
     return { url: given.s3, output, env: fallbackCredentials() };
   }
-  await launcher.run('s3proxy', () => startS3Proxy({ dataDir, port: ports.s3, note }));
+  await launcher.run('s3proxy', 'servers', () => startS3Proxy({ dataDir, port: ports.s3, note }));
   const url = `http://127.0.0.1:${ports.s3}`;
   await ensureBucket(connectS3(url), S3_BUCKET);
   return {
@@ -170,7 +165,7 @@ async function runModel({ options: { model }, given, ports, launcher, note }: Co
   }
   if (!model) await buildModel(note);
   const args = ['--port', String(ports.model), ...(model ? ['--model', model] : [])];
-  await launcher.node('model', 'model/src/main.ts', () => ({ args }));
+  await launcher.node('model', 'model', 'model/src/main.ts', () => ({ args }));
   return `http://127.0.0.1:${ports.model}`;
 }
 
@@ -190,28 +185,19 @@ async function runCameras({ options, ports, launcher, note }: Context): Promise<
   if (options.sources) return options.sources;
   const clips = parseSources(await fetchAsset(CLIPS, note), '/');
   const args = ['--port', String(ports.cameras), ...clips.map(({ id, url }) => `${id}=${url}`)];
-  await launcher.node('cameras', 'packages/camera/src/main.ts', () => ({ args }));
+  await launcher.node('cameras', 'ends', 'packages/camera/src/main.ts', () => ({ args }));
   return clips.map(({ id }) => ({ id, url: `rtsp://127.0.0.1:${ports.cameras}/${id}`, finite: false }));
 }
 
-function runWorker(
+function runStage(
   { launcher }: Context,
-  name: Consumer | 'notify' | 'clip',
-  { topic, group }: { topic: string; group: string },
+  stage: PipelineStage,
+  backlog: Backlog,
   env: NodeJS.ProcessEnv,
 ): Promise<Service> {
-  const args = ['--handler', join(ROOT, `functions/src/${name}.ts`), '--topic', topic, '--group', group];
-  return launcher.node(name, 'packages/event-source/src/main.ts', () => ({ args, env }));
-}
-
-/** Whether anybody wants to be told of events. */
-function listens(): boolean {
-  const { WEBHOOK_URL, EVENT_BUS_NAME } = readConfig(['WEBHOOK_URL', 'EVENT_BUS_NAME']);
-  return WEBHOOK_URL !== undefined || EVENT_BUS_NAME !== undefined;
-}
-
-function makesClips({ clips }: StackOptions): boolean {
-  return clips || readConfig(['EVENT_CLIPS']).EVENT_CLIPS === 'on';
+  const { topic, group } = backlog.consumer(stage);
+  const args = ['--handler', join(ROOT, stage.handler), '--topic', topic, '--group', group];
+  return launcher.node(stage.name, 'stages', 'packages/event-source/src/main.ts', () => ({ args, env }));
 }
 
 async function runIngest(
@@ -220,8 +206,8 @@ async function runIngest(
   backlog: Backlog,
   env: NodeJS.ProcessEnv,
 ): Promise<Service> {
-  const before = await backlog.published('detect');
-  const missing = async () => (frames ?? 0) + before - (await backlog.published('detect'));
+  const before = await backlog.published();
+  const missing = async () => (frames ?? 0) + before - (await backlog.published());
   const own = {
     ...env,
     STREAMS: JSON.stringify(sources.map(({ id, url }) => ({ id, url }))),
@@ -230,6 +216,7 @@ async function runIngest(
   };
   return launcher.node(
     'ingest',
+    'ends',
     'ingest-host/src/main.ts',
     // Started again after a crash, it owes only the rest.
     async () => ({ env: { ...own, ...(frames ? { MAX_FRAMES: String(await missing()) } : {}) } }),
@@ -239,7 +226,7 @@ async function runIngest(
 
 function runConsole({ ports, launcher }: Context, env: NodeJS.ProcessEnv): Promise<Service> {
   const own = { ...env, CONSOLE_PORT: String(ports.console), HOST: '127.0.0.1' };
-  return launcher.node('console', 'packages/console/src/main.ts', () => ({ env: own }));
+  return launcher.node('console', 'ends', 'packages/console/src/main.ts', () => ({ env: own }));
 }
 
 type AwaitedAll<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> };

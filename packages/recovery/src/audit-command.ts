@@ -35,6 +35,10 @@ function describe(report: AuditReport): string {
   const lines = [
     `${report.published} frames in Kafka: ${report.annotated} annotated, ${report.failed} in failed/`,
   ];
+  const failed = Object.entries(report.failedRecords).filter(([, count]) => count > 0);
+  if (failed.length > 0) {
+    lines.push(`records in failed/: ${failed.map(([name, count]) => `${name} ${count}`).join(', ')}`);
+  }
   for (const [name, list] of Object.entries(report)) {
     if (!Array.isArray(list) || list.length === 0) continue;
     const more = list.length > SHOWN ? ` and ${list.length - SHOWN} more` : '';

@@ -6,8 +6,10 @@ import {
   decodeFrame,
   type Frame,
   failedKey,
+  positionOf,
 } from '@video-pipeline/frame';
 import type { Kafka } from '@video-pipeline/kafka';
+import { FAILED_FOLDERS, FRAME_STAGES, POLLER, type TopicVariable } from '@video-pipeline/stages';
 import type { Bucket } from './bucket.ts';
 import { samePicture } from './pixels.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
@@ -18,6 +20,8 @@ export interface AuditReport {
   published: number;
   annotated: number;
   failed: number;
+  /** Records in `failed/`, of frames and of whatever else, by the stage that put them there. */
+  failedRecords: Record<string, number>;
   /** In neither place. */
   missing: string[];
   /** Annotated and in `failed/` as well. */
@@ -47,6 +51,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     published: 0,
     annotated: 0,
     failed: 0,
+    failedRecords: {},
     missing: [],
     both: [],
     mixedUp: [],
@@ -55,16 +60,17 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   const detected = await readDetected(options);
   const stored = await keySet(options.bucket, `${options.s3Prefix}/`);
   const failed = await keySet(options.bucket, 'failed/');
+  report.failedRecords = countByStage(failed);
   await readTopic(options.kafka, options.framesTopic, async (record) => {
     report.published++;
     const frame = tryDecode(record);
     const seen = frame && detected.get(idOf(frame));
     const isFailed =
-      failed.has(failedKey('detect', record)) ||
-      (seen?.records.some((one) => failed.has(failedKey('annotate', one))) ?? false);
+      isIn(failed, 'KAFKA_TOPIC', record) ||
+      (seen?.records.some((one) => isIn(failed, 'KAFKA_DETECTIONS_TOPIC', one)) ?? false);
     const key = frame && annotatedKey(options.s3Prefix, frame);
     const isStored = key !== undefined && stored.has(key);
-    const name = frame ? idOf(frame) : placeOf(record);
+    const name = frame ? idOf(frame) : positionOf(record);
     if (isStored) report.annotated++;
     if (isFailed) report.failed++;
     if (isStored && isFailed) report.both.push(name);
@@ -87,7 +93,25 @@ interface Detected {
   /** Of the picture that the detections came with. */
   digest: string;
   detections: DetectedFrame['detections'];
-  records: { topic: string; partition: number; offset: number }[];
+  records: Place[];
+}
+
+type Place = Pick<PlacedRecord, 'topic' | 'partition' | 'offset'>;
+
+/** Whether a stage on the way of the frames, or its poller, has put a record of the topic into `failed/`. */
+function isIn(failed: ReadonlySet<string>, topic: TopicVariable, record: Place): boolean {
+  const stages = FRAME_STAGES.filter(({ reads }) => reads === topic).map(({ name }) => name);
+  return [...stages, POLLER].some((name) => failed.has(failedKey(name, record)));
+}
+
+/** Every stage is named, and whatever else has a folder there. */
+function countByStage(failed: ReadonlySet<string>): Record<string, number> {
+  const counts = Object.fromEntries(FAILED_FOLDERS.map((name) => [name, 0]));
+  for (const key of failed) {
+    const [, name = ''] = key.split('/');
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+  return counts;
 }
 
 async function readDetected({ kafka, detectionsTopic }: AuditOptions): Promise<Map<string, Detected>> {
@@ -123,10 +147,6 @@ async function keySet(bucket: Bucket, prefix: string): Promise<Set<string>> {
 /** `stream/session/number`: what names a frame wherever it lies. */
 export function idOf({ streamId, session, frameNumber }: Frame): string {
   return `${streamId}/${session}/${frameNumber}`;
-}
-
-function placeOf({ topic, partition, offset }: PlacedRecord): string {
-  return `${topic}-${partition}-${offset}`;
 }
 
 function digest(jpeg: Buffer): string {

@@ -1,5 +1,6 @@
 import { orderedProducer } from '@video-pipeline/kafka';
 import { exitWithError } from '@video-pipeline/lifecycle';
+import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { Command } from 'commander';
 import type { Bucket } from './bucket.ts';
 import { connectEnvironment } from './connect.ts';
@@ -54,7 +55,7 @@ function selection(name: string, description: string): Command {
   return program
     .command(name)
     .description(description)
-    .option('--stage <stage>', 'only of this stage: detect or annotate')
+    .option('--stage <stage>', `only of this stage: ${FAILED_FOLDERS.join(', ')}`)
     .option('--stream <id>', 'only of this stream')
     .option('--reason <text>', 'only where the reason holds this text')
     .option('--from <time>', 'only failed at this time or later, ISO 8601', parseTime)

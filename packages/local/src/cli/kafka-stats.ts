@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { PipelineStage } from '@video-pipeline/stages';
 import { Command } from 'commander';
-import { Backlog, type Consumer, type PartitionLag } from '../backlog.ts';
+import { Backlog, type PartitionLag } from '../backlog.ts';
 import { aligned } from '../screen.ts';
 import { answerOf, dataDirOption, serverOf, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
@@ -28,25 +29,27 @@ export function kafkaStatsCommand(): Command {
     .action(async ({ json, ...target }: Target & { json?: boolean }) => {
       const kafka = await serverOf('kafka', target);
       const backlog = new Backlog(kafka);
-      const stats = Promise.all([statsOf(backlog, 'detect'), statsOf(backlog, 'annotate')]);
+      const stats = backlog
+        .stages()
+        .then((stages) => Promise.all(stages.map((stage) => statsOf(backlog, stage))));
       const hint = target.stage ? ` (is 'npx sst tunnel --stage ${target.stage}' running?)` : '';
       const topics = await answerOf(`Kafka at ${kafka}${hint}`, stats).finally(() => backlog.close());
       console.log(json ? JSON.stringify({ topics }) : topics.flatMap(describe).join('\n'));
     });
 }
 
-async function statsOf(backlog: Backlog, consumer: Consumer): Promise<TopicStats> {
+async function statsOf(backlog: Backlog, stage: PipelineStage): Promise<TopicStats> {
   const began = Date.now();
-  const before = await backlog.partitions(consumer);
+  const before = await backlog.partitions(stage);
   await sleep(INTERVAL_MS);
-  const partitions = (await backlog.partitions(consumer)).sort((a, b) => a.partition - b.partition);
+  const partitions = (await backlog.partitions(stage)).sort((a, b) => a.partition - b.partition);
   const seconds = (Date.now() - began) / 1000;
   const total = (list: PartitionLag[], field: 'end' | 'committed' | 'lag') =>
     list.reduce((sum, partition) => sum + partition[field], 0);
   const rate = (field: 'end' | 'committed') =>
     Math.round(((total(partitions, field) - total(before, field)) / seconds) * 10) / 10;
   return {
-    ...backlog.consumers[consumer],
+    ...backlog.consumer(stage),
     partitions,
     end: total(partitions, 'end'),
     lag: total(partitions, 'lag'),

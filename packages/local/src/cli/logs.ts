@@ -4,6 +4,7 @@ import { existsSync, statSync, watchFile } from 'node:fs';
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { STAGES } from '@video-pipeline/stages';
 import { Command } from 'commander';
 import { positiveInteger } from './numbers.ts';
 import { dataDirOption, NotRunningError, type Target } from './running.ts';
@@ -48,7 +49,13 @@ export function logsCommand(): Command {
 }
 
 /** Services that write to CloudWatch. */
-const STAGE_SERVICES = 'detect, annotate, notify, clip, ingest1, ingest2 and on, test-camera, kafka';
+const STAGE_SERVICES = [
+  ...STAGES.map(({ name }) => name),
+  'ingest1',
+  'ingest2 and on',
+  'test-camera',
+  'kafka',
+].join(', ');
 
 /**
  * Prints what a service of a stage said, by the AWS CLI.

@@ -22,7 +22,7 @@ export function setupCommand(): Command {
       await backlog.close();
       await ensureBucket(await openS3(target), S3_BUCKET);
       const files = clips ? await copyClips(resolve(DIRECTORY, clips)) : [];
-      const topics = Object.values(backlog.consumers).map(({ topic }) => topic);
+      const { topics } = backlog;
       const made = { topics, bucket: S3_BUCKET, clips: files };
       console.log(json ? JSON.stringify(made) : ['ready:', ...topics, S3_BUCKET, ...files].join(' '));
     });

@@ -3,7 +3,7 @@ import { readConfig } from '@video-pipeline/config';
 import { Command } from 'commander';
 import { Backlog } from '../backlog.ts';
 import { answers } from '../kafka.ts';
-import { aligned, tableLines } from '../screen.ts';
+import { aligned, lagLine, tableLines } from '../screen.ts';
 import type { State } from '../session.ts';
 import { dataDirOption, openS3, requireState, serverOf, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
@@ -112,9 +112,7 @@ async function reportOfStage(target: Target): Promise<Report> {
     facts: { services, lag },
     lines: [
       ...aligned([['service', 'state', 'where'], ...rows]),
-      lag
-        ? `lag: detect ${lag.detect}, annotate ${lag.annotate}`
-        : `Kafka does not answer: is 'npx sst tunnel --stage ${target.stage}' running?`,
+      lag ? lagLine(lag) : `Kafka does not answer: is 'npx sst tunnel --stage ${target.stage}' running?`,
     ],
   };
 }

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+import { Launcher, type Place } from './launcher.ts';
+
+test('services stop in order, stage by stage whatever its name is, and none is killed that stops by itself', async () => {
+  const told: string[] = [];
+  const launcher = new Launcher('/nowhere', { note() {}, onLine() {}, onStart() {} });
+  const run = (name: string, place: Place) => {
+    const ended = Promise.withResolvers<string>();
+    const end = (how: string) => async () => {
+      await Promise.resolve();
+      told.push(`${name} ${how}`);
+      ended.resolve('0');
+    };
+    return launcher.run(name, place, async () => ({
+      pid: 1,
+      exited: ended.promise,
+      stop: end('stopped'),
+      kill: async () => {
+        if (!told.includes(`${name} stopped`)) await end('killed')();
+      },
+    }));
+  };
+  await run('kafka', 'servers');
+  await run('a stage that nobody has heard of', 'stages');
+  await run('detect', 'stages');
+  await run('model', 'model');
+  await run('ingest', 'ends');
+  await launcher.stop();
+  expect(told).toEqual([
+    'ingest stopped',
+    'a stage that nobody has heard of stopped',
+    'detect stopped',
+    'model stopped',
+    'kafka stopped',
+  ]);
+});

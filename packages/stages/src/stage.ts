@@ -1,0 +1,76 @@
+import { type Config, readConfig, type VariableName } from '@video-pipeline/config';
+import type { MetricName } from '@video-pipeline/telemetry';
+
+/** What a Lambda of ours can be given beside its topic and its objects. */
+export type Need = 'bus' | 'inference' | 'kafka' | 'scenes' | 'webhook';
+
+/** Variables that name a topic. */
+export type TopicVariable = 'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'KAFKA_EVENTS_TOPIC';
+
+/** One stage of the pipeline: a Lambda handler that reads a Kafka topic as a consumer group of its own. */
+export interface PipelineStage {
+  /** In lower case. Its process, Lambda, log group, dimension `service` and folder of `failed/` are called so. */
+  name: string;
+  /** What it does, for people. */
+  does: string;
+  /** Module that exports `handler`, from the repository's root. */
+  handler: string;
+  /** The variable that names the topic it reads. */
+  reads: TopicVariable;
+  /** What its consumer group has after KAFKA_GROUP_ID. */
+  groupSuffix: string;
+  /** Whether a frame is done only once this stage has done it: a run waits for it, and the audit looks for it. */
+  carriesFrames: boolean;
+  /** It runs only where one of these is set, and not to `off`; left out, always. */
+  onlyWith?: readonly VariableName[];
+  /** Metrics that count what it has done, the most telling one first. */
+  counts: readonly MetricName[];
+  lambda: LambdaDefinition;
+}
+
+/** A stage on AWS. Permission to read its topic, and to write to its folder of `failed/`, goes without saying. */
+export interface LambdaDefinition {
+  memoryMb: number;
+  /** At most 840, as Lambda has it behind Kafka. */
+  timeoutSeconds: number;
+  /** Deployed only where the row of infra/stages.ts gives it a size. */
+  onRequest?: boolean;
+  needs?: readonly Need[];
+  /** Variables that it is given, beside S3_BUCKET and those of its needs. */
+  environment?: readonly VariableName[];
+  /** Topics that its handler reads by itself, and that it writes; with the need `kafka`. */
+  alsoReads?: readonly TopicVariable[];
+  writes?: readonly TopicVariable[];
+  /** First folders of the objects that it reads and writes; `S3_PREFIX` stands for that variable's value. */
+  getsObjects?: readonly string[];
+  putsObjects?: readonly string[];
+  /**
+   * Packages that can't be bundled, as native code or files, and the dependency in functions/package.json whose version
+   * each has.
+   */
+  install?: Readonly<Record<string, string>>;
+}
+
+/** Variables that {@link topicOf} and {@link groupOf} need. */
+export const STAGE_VARIABLES = [
+  'KAFKA_TOPIC',
+  'KAFKA_DETECTIONS_TOPIC',
+  'KAFKA_EVENTS_TOPIC',
+  'KAFKA_GROUP_ID',
+] as const;
+
+/** The topic that a stage reads. */
+export function topicOf({ reads }: PipelineStage, config: Config<TopicVariable>): string {
+  return config[reads];
+}
+
+/** The consumer group of a stage. */
+export function groupOf({ groupSuffix }: PipelineStage, config: Config<'KAFKA_GROUP_ID'>): string {
+  return `${config.KAFKA_GROUP_ID}${groupSuffix}`;
+}
+
+/** Whether a stage is to run where these variables are set. @throws ConfigError */
+export function isWanted({ onlyWith }: PipelineStage, env: NodeJS.ProcessEnv = process.env): boolean {
+  if (!onlyWith) return true;
+  return Object.values(readConfig(onlyWith, env)).some((value) => value !== undefined && value !== 'off');
+}

@@ -1,0 +1,46 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { readConfig } from '@video-pipeline/config';
+import { describe, expect, test } from 'vitest';
+import { FAILED_FOLDERS, groupOf, isWanted, STAGE_VARIABLES, STAGES, topicOf } from './index.ts';
+
+const ROOT = join(import.meta.dirname, '../../..');
+const config = readConfig(STAGE_VARIABLES, {});
+
+test('names and consumer groups are unique, and names are those of folders, processes and functions', () => {
+  const names = STAGES.map(({ name }) => name);
+  expect(new Set(FAILED_FOLDERS).size).toBe(names.length + 1);
+  expect(new Set(STAGES.map((stage) => groupOf(stage, config))).size).toBe(names.length);
+  for (const name of names) expect(name).toMatch(/^[a-z]+$/);
+});
+
+test('each stage has its handler, and a time that Lambda allows behind Kafka', () => {
+  for (const { handler, lambda } of STAGES) {
+    expect(existsSync(join(ROOT, handler)), handler).toBe(true);
+    expect(lambda.timeoutSeconds).toBeLessThanOrEqual(840);
+  }
+});
+
+test('topics and groups follow their variables', () => {
+  const named = readConfig(STAGE_VARIABLES, { KAFKA_EVENTS_TOPIC: 'told', KAFKA_GROUP_ID: 'g' });
+  const facts = STAGES.map((stage) => [stage.name, topicOf(stage, named), groupOf(stage, named)]);
+  expect(facts).toEqual([
+    ['detect', 'video-frames', 'g'],
+    ['annotate', 'detections', 'g-annotate'],
+    ['notify', 'told', 'g-notify'],
+    ['clip', 'told', 'g-clip'],
+  ]);
+});
+
+describe('a stage runs', () => {
+  const wanted = (env: NodeJS.ProcessEnv) =>
+    STAGES.filter((stage) => isWanted(stage, env)).map(({ name }) => name);
+  test.each([
+    [{}, ['detect', 'annotate']],
+    [{ WEBHOOK_URL: 'https://example.com/' }, ['detect', 'annotate', 'notify']],
+    [{ EVENT_BUS_NAME: 'bus', EVENT_CLIPS: 'on' }, ['detect', 'annotate', 'notify', 'clip']],
+    [{ EVENT_CLIPS: 'off', WEBHOOK_URL: '' }, ['detect', 'annotate']],
+  ])('where %j asks for it', (env, names) => {
+    expect(wanted(env)).toEqual(names);
+  });
+});

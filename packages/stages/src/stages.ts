@@ -1,0 +1,87 @@
+import type { PipelineStage } from './stage.ts';
+
+/**
+ * The stages of the pipeline, in the order of the data's way. What else needs to know of a stage derives from its row: the
+ * local stack, AWS, the console, the audit. To add one is a handler in functions/src and a row here.
+ */
+const TABLE = [
+  {
+    name: 'detect',
+    does: 'Batches of frames to the model',
+    handler: 'functions/src/detect.ts',
+    reads: 'KAFKA_TOPIC',
+    groupSuffix: '',
+    carriesFrames: true,
+    counts: ['FramesDetected', 'Detections'],
+    lambda: {
+      memoryMb: 1024,
+      timeoutSeconds: 120,
+      needs: ['kafka', 'inference', 'scenes'],
+      environment: ['INFERENCE_CONFIDENCE_THRESHOLD', 'S3_PREFIX', 'EVENT_CLIPS'],
+      // Tracks go on from the newest of what was detected before, and no event is told twice.
+      alsoReads: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
+      writes: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
+    },
+  },
+  {
+    name: 'annotate',
+    does: 'Boxes drawn, pictures and detections stored',
+    handler: 'functions/src/annotate.ts',
+    reads: 'KAFKA_DETECTIONS_TOPIC',
+    groupSuffix: '-annotate',
+    carriesFrames: true,
+    counts: ['FramesAnnotated'],
+    lambda: {
+      memoryMb: 1769,
+      timeoutSeconds: 120,
+      environment: ['S3_PREFIX'],
+      putsObjects: ['S3_PREFIX', 'detections'],
+      install: { sharp: 'sharp', '@fontsource/b612': '@fontsource/b612' },
+    },
+  },
+  {
+    name: 'notify',
+    does: 'Events to a webhook, or to EventBridge',
+    handler: 'functions/src/notify.ts',
+    reads: 'KAFKA_EVENTS_TOPIC',
+    groupSuffix: '-notify',
+    carriesFrames: false,
+    onlyWith: ['EVENT_BUS_NAME', 'WEBHOOK_URL'],
+    counts: ['EventsDelivered'],
+    lambda: { memoryMb: 512, timeoutSeconds: 120, needs: ['bus', 'webhook'] },
+  },
+  {
+    name: 'clip',
+    does: 'An MP4 of each event',
+    handler: 'functions/src/clip.ts',
+    reads: 'KAFKA_EVENTS_TOPIC',
+    groupSuffix: '-clip',
+    carriesFrames: false,
+    onlyWith: ['EVENT_CLIPS'],
+    counts: ['ClipsStored', 'ClipsMissing'],
+    lambda: {
+      memoryMb: 1769,
+      // It waits for frames, and then encodes.
+      timeoutSeconds: 300,
+      onRequest: true,
+      environment: ['S3_PREFIX', 'EVENT_CLIPS'],
+      getsObjects: ['S3_PREFIX'],
+      putsObjects: ['clips'],
+      // The native code alone. The rest of node-av is bundled: its install script wants the deploying machine's binary.
+      install: { '@seydx/node-av-linux-arm64': 'node-av' },
+    },
+  },
+] as const satisfies readonly PipelineStage[];
+
+export type StageName = (typeof TABLE)[number]['name'];
+
+export const STAGES: readonly (PipelineStage & { name: StageName })[] = TABLE;
+
+/** The stages that every frame goes through, in order. */
+export const FRAME_STAGES = STAGES.filter(({ carriesFrames }) => carriesFrames);
+
+/** Under this name the poller in front of a stage puts into `failed/` what is too large for any invocation. */
+export const POLLER = 'event-source';
+
+/** The folders of `failed/`. */
+export const FAILED_FOLDERS: readonly string[] = [...STAGES.map(({ name }) => name), POLLER];
