@@ -1,7 +1,7 @@
 import type { Detection } from '@video-pipeline/frame';
 import { z } from 'zod';
-import { assign } from './assignment.ts';
-import { correct, initiate, predict } from './kalman.ts';
+import { iou, overlappingPairs, type Pair, pairAtLeastCost } from './pairing.ts';
+import { advance, begin, boxOf, type Candidate, see, type Track, trackSchema } from './track.ts';
 
 /** How boxes become tracks. */
 export interface TrackerSettings {
@@ -11,8 +11,10 @@ export interface TrackerSettings {
   low_confidence: number;
   /** Least confidence to begin a track, 0..1. */
   new_confidence: number;
-  /** How long an unseen object is remembered, seconds. */
+  /** How long an unseen object is remembered, seconds; at least the time of {@link LOST_FRAMES} frames. */
   lost_seconds: number;
+  /** Whether a track only takes boxes of its own class. */
+  strict_classes: boolean;
 }
 
 /** Below the paper's confidences (0.6, 0.1, 0.7), as light detectors are less sure than its YOLOX. */
@@ -21,26 +23,15 @@ export const DEFAULT_TRACKER: TrackerSettings = {
   low_confidence: 0.1,
   new_confidence: 0.5,
   lost_seconds: 2,
+  strict_classes: false,
 };
-
-const coordinate = z.tuple([z.number(), z.number(), z.number(), z.number(), z.number()]);
-const trackSchema = z.object({
-  /** Unique within a stream for all time: when the track began (epoch ms, base 36) and with which detection. */
-  id: z.string(),
-  class_name: z.string(),
-  /** Centre x and y, width and height of the box. */
-  box: z.tuple([coordinate, coordinate, coordinate, coordinate]),
-  born_at: z.number(),
-  seen_at: z.number(),
-  /** `tentative`: seen once, maybe a false box. `lost`: not seen in the newest frame. */
-  status: z.enum(['tentative', 'tracked', 'lost']),
-});
-export type Track = z.infer<typeof trackSchema>;
 
 /** Everything the tracker knows, as JSON: given to another tracker, that one goes on where this one was. */
 export const trackerStateSchema = z.object({
   /** When the newest frame was captured, epoch ms; -1 before the first one. */
   at: z.number(),
+  /** Times between the newest frames, milliseconds, the newest last. */
+  intervals: z.array(z.number()),
   tracks: z.array(trackSchema),
 });
 export type TrackerState = z.infer<typeof trackerStateSchema>;
@@ -48,8 +39,12 @@ export type TrackerState = z.infer<typeof trackerStateSchema>;
 export interface Tracked {
   /** Of each detection, the id of its track; undefined for those that belong to none (yet). */
   ids: (string | undefined)[];
+  /** Of each detection, its track: also of one that was seen once and has no id yet. */
+  tracks: (Track | undefined)[];
   /** Tracks that had an id and are given up. */
   ended: Track[];
+  /** Tracks that were seen once, and never got an id. */
+  dropped: Track[];
   /** Whether the frame was not newer than the last one, and therefore left aside. */
   late: boolean;
 }
@@ -57,36 +52,37 @@ export interface Tracked {
 /** Unit of time of the method's noise: it was tuned on video of 30 frames a second. */
 const UNIT_MS = 1000 / 30;
 /** Highest costs (1 - IoU, weighted by confidence in the first and third) at which two may be paired. */
-const COST_LIMIT = { high: 0.8, low: 0.5, tentative: 0.7 };
+const COST_LIMIT = { high: 0.8, low: 0.5, tentative: 0.7, far: 1 };
+/** Boxes of two classes are one object's only if they overlap by more than this (IoU); each other pair goes first. */
+const OTHER_CLASS_IOU = 0.5;
+const OTHER_CLASS_COST = 0.2;
 /** Two tracks of one object: their boxes overlap by more than this (IoU). */
 const DUPLICATE_IOU = 0.85;
-/** A frame older than the last by more than this was not late: the camera's clock was set back. */
-const CLOCK_STEP_MS = 60_000;
-
-interface Candidate {
-  index: number;
-  class_name: string;
-  confidence: number;
-  box: Box;
-}
-/** Centre x, centre y, width, height, px. */
-type Box = [number, number, number, number];
+/** An object is remembered for at least so many frames, so that a slow camera's objects have ids too. */
+export const LOST_FRAMES = 3;
+/** Intervals that the usual one is the median of. */
+const INTERVALS = 9;
+/** Frames further apart show a walker beside the last box, not on it, milliseconds. */
+const SPARSE_MS = 350;
+/** How far an object may get, in sizes of its box: a second, and between two frames. */
+const FAR = { sizes_a_second: 1.5, sizes: 3, least_likeness: 0.6 };
 
 /**
  * ByteTrack: Zhang et al., 'ByteTrack: Multi-Object Tracking by Associating Every Detection Box', ECCV 2022. Confident
  * boxes are paired with the predicted tracks first, then weak boxes with what is left, as an occluded object is
  * still a weak box. Here, moreover:
- * - only boxes of one class are paired, so that a track has one class;
+ * - a track takes the class that most of its boxes have. A box of another class is paired with it only if it covers it;
  * - time is that of capture, so dropped frames and odd frame rates only make the prediction longer;
+ * - where frames are far apart, what is left is paired by distance, as boxes of a moving object don't overlap then;
  * - a frame that is not newer than the last is left aside, and its detections get no id;
- * - noise is relative to width and height, as in Aharon et al., 'BoT-SORT', 2022;
+ * - noise is relative to width and height, as in Aharon et al., 'BoT-SORT', 2022. So boxes may be in any unit;
  * - ids depend on nothing but the frames, so a replay gives the same ones.
  */
 export class ByteTracker {
   readonly #settings: TrackerSettings;
   #state: TrackerState;
 
-  constructor(settings: TrackerSettings, state: TrackerState = { at: -1, tracks: [] }) {
+  constructor(settings: TrackerSettings, state: TrackerState = { at: -1, intervals: [], tracks: [] }) {
     this.#settings = settings;
     this.#state = state;
   }
@@ -95,30 +91,46 @@ export class ByteTracker {
     return this.#state;
   }
 
+  /** Usual time between two frames, milliseconds: the median of the newest ones; 0 before the second frame. */
+  get interval(): number {
+    const sorted = this.#state.intervals.toSorted((a, b) => a - b);
+    return sorted[sorted.length >> 1] ?? 0;
+  }
+
+  /** How long an unseen object is remembered, milliseconds. */
+  get lostMs(): number {
+    return Math.max(this.#settings.lost_seconds * 1000, LOST_FRAMES * this.interval);
+  }
+
   /** Takes the stream's next frame. */
   update(frame: { capturedAt: number; detections: readonly Detection[] }): Tracked {
-    const ids = new Array<string | undefined>(frame.detections.length).fill(undefined);
-    const { at } = this.#state;
-    const restart = frame.capturedAt < at - CLOCK_STEP_MS;
-    if (frame.capturedAt <= at && !restart) return { ids, ended: [], late: true };
-    const before = this.#state.tracks;
-    const alive = restart ? [] : before.filter((track) => !this.#expired(track, frame.capturedAt));
-    for (const track of alive) advance(track, (frame.capturedAt - at) / UNIT_MS);
-    const tracks = withoutDuplicates(this.#associate(alive, frame, ids, at < 0 || restart));
-    this.#state = { at: frame.capturedAt, tracks };
-    const ended = before.filter((track) => track.status !== 'tentative' && !tracks.includes(track));
-    return { ids, ended, late: false };
+    const nothing: undefined[] = new Array(frame.detections.length).fill(undefined);
+    const { at, tracks: before } = this.#state;
+    const dt = frame.capturedAt - at;
+    if (dt <= 0) return { ids: nothing, tracks: nothing, ended: [], dropped: [], late: true };
+    const { lostMs } = this;
+    const alive = before.filter((track) => frame.capturedAt - track.seen_at <= lostMs);
+    for (const track of alive) advance(track, dt / UNIT_MS);
+    const seen: (Track | undefined)[] = [...nothing];
+    const tracks = withoutDuplicates(this.#associate(alive, frame, seen, at < 0));
+    const intervals = at < 0 ? [] : [...this.#state.intervals, dt].slice(-INTERVALS);
+    this.#state = { at: frame.capturedAt, intervals, tracks };
+    const living = new Set(tracks);
+    const gone = before.filter((track) => !living.has(track));
+    return {
+      ids: seen.map((track) => (track?.status === 'tracked' ? track.id : undefined)),
+      tracks: seen,
+      ended: gone.filter(({ status }) => status !== 'tentative'),
+      dropped: gone.filter(({ status }) => status === 'tentative'),
+      late: false,
+    };
   }
 
-  #expired(track: Track, now: number): boolean {
-    return now - track.seen_at > this.#settings.lost_seconds * 1000;
-  }
-
-  /** Pairs, begins and loses tracks; writes into `ids`. @returns the tracks that live on */
+  /** Pairs, begins and loses tracks; writes into `seen`. @returns the tracks that live on */
   #associate(
     tracks: Track[],
     { capturedAt, detections }: { capturedAt: number; detections: readonly Detection[] },
-    ids: (string | undefined)[],
+    seen: (Track | undefined)[],
     first: boolean,
   ): Track[] {
     const { high_confidence, low_confidence, new_confidence } = this.#settings;
@@ -129,27 +141,52 @@ export class ByteTracker {
     );
     const found = (track: Track, candidate: Candidate) => {
       see(track, candidate, capturedAt);
-      ids[candidate.index] = track.id;
+      seen[candidate.index] = track;
     };
+    const byOverlap = this.#overlapping(overlapCost);
+    const byConfidence = this.#overlapping(weightedCost);
 
     const known = tracks.filter((track) => track.status !== 'tentative');
-    const strong = pair(known, high, weightedCost, COST_LIMIT.high, found);
+    const strong = pair(known, high, byConfidence, COST_LIMIT.high, found);
     const visible = strong.tracks.filter((track) => track.status === 'tracked');
-    const weak = pair(visible, low, overlapCost, COST_LIMIT.low, found);
-    for (const track of weak.tracks) lose(track);
+    const weak = pair(visible, low, byOverlap, COST_LIMIT.low, found);
     const tentative = tracks.filter((track) => track.status === 'tentative');
-    const once = pair(tentative, strong.candidates, weightedCost, COST_LIMIT.tentative, found);
-    const born = once.candidates
+    const once = pair(tentative, strong.candidates, byConfidence, COST_LIMIT.tentative, found);
+    const left = [...weak.tracks, ...strong.tracks.filter(({ status }) => status === 'lost'), ...once.tracks];
+    const far = pair(left, once.candidates, nearby(capturedAt), COST_LIMIT.far, found);
+    const born = far.candidates
       .filter((one) => one.confidence >= new_confidence)
       .map((one) => {
-        const track = begin(one, capturedAt, first ? 'tracked' : 'tentative');
         // In the first frame nothing can be waited for.
-        if (first) ids[one.index] = track.id;
+        const track = begin(one, capturedAt, first ? 'tracked' : 'tentative');
+        seen[one.index] = track;
         return track;
       });
-    return [...tracks.filter((track) => !once.tracks.includes(track)), ...born];
+    const unseen = new Set(far.tracks);
+    for (const track of unseen) if (track.status === 'tracked') track.status = 'lost';
+    return [...tracks.filter((track) => track.status !== 'tentative' || !unseen.has(track)), ...born];
+  }
+
+  #overlapping(cost: (track: Track, candidate: Candidate) => number): Pairing {
+    return (tracks, candidates) => ({
+      pairs: overlappingPairs(
+        tracks.map(boxOf),
+        candidates.map(({ box }) => box),
+      ),
+      cost: (track, candidate) => {
+        if (track.class_name === candidate.class_name) return cost(track, candidate);
+        const other = this.#settings.strict_classes || iou(boxOf(track), candidate.box) < OTHER_CLASS_IOU;
+        return other ? Number.POSITIVE_INFINITY : cost(track, candidate) + OTHER_CLASS_COST;
+      },
+    });
   }
 }
+
+/** Which tracks and candidates may be paired, by their places, and at which cost. */
+type Pairing = (
+  tracks: readonly Track[],
+  candidates: readonly Candidate[],
+) => { pairs: Pair[]; cost: (track: Track, candidate: Candidate) => number };
 
 function toCandidate(
   { class_name, confidence, bbox: [x1, y1, x2, y2] }: Detection,
@@ -162,95 +199,59 @@ function toCandidate(
 function pair(
   tracks: Track[],
   candidates: Candidate[],
-  cost: (track: Track, candidate: Candidate) => number,
+  pairing: Pairing,
   limit: number,
   found: (track: Track, candidate: Candidate) => void,
 ): { tracks: Track[]; candidates: Candidate[] } {
-  const costs = new Float64Array(tracks.length * candidates.length);
-  let next = 0;
-  for (const track of tracks) {
-    for (const candidate of candidates) costs[next++] = cost(track, candidate);
-  }
-  const columns = assign(costs, tracks.length, candidates.length, limit);
-  const taken = new Set<Candidate>();
-  const alone = tracks.filter((track, row) => {
-    const candidate = candidates[columns[row] ?? -1];
-    if (!candidate) return true;
-    taken.add(candidate);
+  const { pairs, cost } = pairing(tracks, candidates);
+  const paired = new Set<Track | Candidate>();
+  const both = ({ row, column }: Pair) => [tracks[row], candidates[column]] as [Track, Candidate];
+  for (const one of pairAtLeastCost(pairs, (two) => cost(...both(two)), limit)) {
+    const [track, candidate] = both(one);
+    paired.add(track).add(candidate);
     found(track, candidate);
-    return false;
-  });
-  return { tracks: alone, candidates: candidates.filter((one) => !taken.has(one)) };
+  }
+  return {
+    tracks: tracks.filter((track) => !paired.has(track)),
+    candidates: candidates.filter((one) => !paired.has(one)),
+  };
 }
 
-function overlapCost(track: Track, { class_name, box }: Candidate): number {
-  return track.class_name === class_name ? 1 - iou(boxOf(track), box) : 1;
+function overlapCost(track: Track, { box }: Candidate): number {
+  return 1 - iou(boxOf(track), box);
 }
 
 function weightedCost(track: Track, candidate: Candidate): number {
   return 1 - (1 - overlapCost(track, candidate)) * candidate.confidence;
 }
 
-function begin({ index, class_name, box }: Candidate, at: number, status: 'tracked' | 'tentative'): Track {
-  const start = (axis: 0 | 1 | 2 | 3) => initiate(box[axis], sizeAlong(axis, box));
-  return {
-    id: `${at.toString(36)}-${index}`,
-    class_name,
-    box: [start(0), start(1), start(2), start(3)],
-    born_at: at,
-    seen_at: at,
-    status,
-  };
+/** Pairs of one class and a like size, near enough for an object to have got there; none where frames are close. */
+function nearby(now: number): Pairing {
+  return (tracks, candidates) => ({
+    pairs: tracks.flatMap((track, row) =>
+      now - track.seen_at < SPARSE_MS ? [] : candidates.map((_, column) => ({ row, column })),
+    ),
+    cost: (track, candidate) => {
+      if (track.class_name !== candidate.class_name) return Number.POSITIVE_INFINITY;
+      const [x, y, width, height] = boxOf(track);
+      const { box } = candidate;
+      const likeness = Math.min(width / box[2], box[2] / width) * Math.min(height / box[3], box[3] / height);
+      if (!(likeness >= FAR.least_likeness)) return Number.POSITIVE_INFINITY;
+      const reach = Math.min(FAR.sizes, (FAR.sizes_a_second * (now - track.seen_at)) / 1000);
+      return Math.hypot((box[0] - x) / width, (box[1] - y) / height) / reach;
+    },
+  });
 }
 
-function advance(track: Track, dt: number): void {
-  const box = boxOf(track);
-  // How the size changed before an object was hidden says nothing of how it goes on.
-  if (track.status === 'lost') for (const size of [track.box[2], track.box[3]]) size[1] = 0;
-  for (const [axis, coordinate] of track.box.entries()) predict(coordinate, dt, sizeAlong(axis, box));
-}
-
-function see(track: Track, { box }: Candidate, at: number): void {
-  const before = boxOf(track);
-  for (const [axis, coordinate] of track.box.entries()) {
-    correct(coordinate, box[axis as 0 | 1 | 2 | 3], sizeAlong(axis, before));
-  }
-  track.status = 'tracked';
-  track.seen_at = at;
-}
-
-function lose(track: Track): void {
-  track.status = 'lost';
-}
-
-/** Width for x and width, height for y and height; at least a pixel, so that no variance is nought. */
-function sizeAlong(axis: number, box: Box): number {
-  return Math.max(1, axis % 2 === 0 ? box[2] : box[3]);
-}
-
-function boxOf({ box: [x, y, width, height] }: Track): Box {
-  return [x[0], y[0], width[0], height[0]];
-}
-
-/** Intersection over union, 0..1. */
-function iou(a: Box, b: Box): number {
-  const shared = sharedLength(a[0], a[2], b[0], b[2]) * sharedLength(a[1], a[3], b[1], b[3]);
-  return shared > 0 ? shared / (a[2] * a[3] + b[2] * b[3] - shared) : 0;
-}
-
-function sharedLength(a: number, aLength: number, b: number, bLength: number): number {
-  return Math.max(0, Math.min(a + aLength / 2, b + bLength / 2) - Math.max(a - aLength / 2, b - bLength / 2));
-}
-
-/** Where a visible and a lost track lie on each other, the one that was followed for less time goes. */
+/** Where a visible and a lost track of one class lie on each other, the one that was followed for less time goes. */
 function withoutDuplicates(tracks: Track[]): Track[] {
+  const lost = tracks.filter((track) => track.status === 'lost');
+  const seen = tracks.filter((track) => track.status === 'tracked');
   const gone = new Set<Track>();
-  for (const lost of tracks.filter((track) => track.status === 'lost')) {
-    for (const seen of tracks.filter((track) => track.status === 'tracked')) {
-      if (overlapCost(seen, { ...lost, index: 0, confidence: 1, box: boxOf(lost) }) >= 1 - DUPLICATE_IOU)
-        continue;
-      gone.add(seen.seen_at - seen.born_at > lost.seen_at - lost.born_at ? lost : seen);
-    }
+  for (const { row, column } of overlappingPairs(lost.map(boxOf), seen.map(boxOf))) {
+    const [one, other] = [lost[row], seen[column]] as [Track, Track];
+    if (one.class_name !== other.class_name || iou(boxOf(one), boxOf(other)) <= DUPLICATE_IOU) continue;
+    gone.add(other.seen_at - other.born_at > one.seen_at - one.born_at ? one : other);
   }
   return tracks.filter((track) => !gone.has(track));
 }

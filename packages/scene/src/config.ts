@@ -12,7 +12,12 @@ const name = z
   .refine((text) => !(text in {}), 'is a reserved word');
 const point = z.tuple([share, share]);
 const classes = z.array(z.string().min(1)).min(1).optional();
-const debounce = seconds(0.5, 3600).describe('how long a change must last before it counts');
+const patience = {
+  /** How long a change must last before it counts. */
+  debounce_seconds: seconds(0.5, 3600),
+  /** How far from the border an object must get before a change counts, in sizes of its box. */
+  hysteresis: share.default(0.1),
+};
 
 const zone = z
   .strictObject({
@@ -20,7 +25,7 @@ const zone = z
     holes: z.array(z.array(point).max(200)).max(20).default([]),
     membership: z.enum(['bottom_centre', 'overlap']).default('bottom_centre'),
     min_overlap: z.number().gt(0).max(1).default(0.5),
-    debounce_seconds: debounce,
+    ...patience,
   })
   .superRefine(({ polygon, holes }, context) => {
     const problem = zoneProblem(polygon, holes);
@@ -28,7 +33,7 @@ const zone = z
   });
 
 const line = z
-  .strictObject({ from: point, to: point, debounce_seconds: debounce })
+  .strictObject({ from: point, to: point, ...patience })
   .refine(({ from, to }) => Math.hypot(to[0] - from[0], to[1] - from[1]) > 1e-6, {
     message: 'has no length',
     path: ['to'],
@@ -56,9 +61,31 @@ const rule = z.discriminatedUnion('type', [
     name,
     zone: name.optional(),
     count: z.number().int().min(0).max(10_000),
+    /** Whether objects count that are hidden just now, and remembered for `lost_seconds`. */
+    include_lost: z.boolean().default(false),
     classes,
   }),
 ]);
+
+const tracks = z
+  .strictObject({
+    high_confidence: share.default(DEFAULT_TRACKER.high_confidence),
+    low_confidence: share.default(DEFAULT_TRACKER.low_confidence),
+    new_confidence: share.default(DEFAULT_TRACKER.new_confidence),
+    lost_seconds: z
+      .number()
+      .gt(0, 'must be over 0: no object would be known in the next frame')
+      .max(600)
+      .default(DEFAULT_TRACKER.lost_seconds),
+    strict_classes: z.boolean().default(DEFAULT_TRACKER.strict_classes),
+  })
+  .superRefine(({ high_confidence, low_confidence, new_confidence }, context) => {
+    const problem = (field: string, message: string) =>
+      context.addIssue({ code: 'custom', message, path: [field] });
+    if (low_confidence > high_confidence) problem('low_confidence', 'is over high_confidence');
+    // Only boxes over high_confidence may begin a track, so a lower value would be silently without effect.
+    if (new_confidence < high_confidence) problem('new_confidence', 'is under high_confidence');
+  });
 
 /**
  * What a stream's section `scene` in the streams file may hold; the package's README explains each field. Absent
@@ -74,18 +101,12 @@ export const sceneConfigSchema = z
         max_area: share.default(1),
         include: z.array(name).default([]),
         exclude: z.array(name).default([]),
+        one_per_object: share.gt(0).optional(),
       })
       .prefault({}),
     zones: z.record(name, zone).default({}),
     lines: z.record(name, line).default({}),
-    tracks: z
-      .strictObject({
-        high_confidence: share.default(DEFAULT_TRACKER.high_confidence),
-        low_confidence: share.default(DEFAULT_TRACKER.low_confidence),
-        new_confidence: share.default(DEFAULT_TRACKER.new_confidence),
-        lost_seconds: seconds(DEFAULT_TRACKER.lost_seconds, 600),
-      })
-      .optional(),
+    tracks: tracks.optional(),
     events: z.array(rule).default([]),
   })
   .superRefine((scene, context) => {

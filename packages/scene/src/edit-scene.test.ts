@@ -121,7 +121,7 @@ describe('a line', () => {
 
   test('that is there goes where it is drawn now, and keeps its other fields and its rule', () => {
     const scene = parseScenes(draw(line('gate', [0.2, 1], [0.2, 0])), '').get('yard');
-    expect(scene?.lines.gate).toEqual({ from: [0.2, 1], to: [0.2, 0], debounce_seconds: 2 });
+    expect(scene?.lines.gate).toEqual({ from: [0.2, 1], to: [0.2, 0], debounce_seconds: 2, hysteresis: 0.1 });
     expect(scene?.events.map(({ name }) => name)).toEqual(['came-in']);
   });
 

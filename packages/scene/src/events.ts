@@ -1,6 +1,5 @@
 import { annotatedKey, type Detection } from '@video-pipeline/frame';
 import { z } from 'zod';
-import type { Track } from './bytetrack.ts';
 import type { Rule, SceneConfig } from './config.ts';
 import { eventId, type SceneEvent } from './event.ts';
 import {
@@ -8,15 +7,28 @@ import {
   crossingSchema,
   type FrameRef,
   firstSide,
+  leaveLine,
+  leaveZone,
   observeLine,
   observeZone,
+  type Passage,
+  type Patience,
   presenceSchema,
 } from './presence.ts';
-import { bottomCentre, inZone, type RelativeBox, relativeBox } from './zones.ts';
+import type { Track } from './track.ts';
+import {
+  bottomCentre,
+  clearOfBorder,
+  inZone,
+  type RelativeBox,
+  relativeBox,
+  type Segment,
+  sizeOf,
+} from './zones.ts';
 
-/** A detection that belongs to a track. */
+/** An object in a frame. */
 export interface Sighting {
-  track_id: string;
+  track: Track;
   detection: Detection;
 }
 
@@ -26,22 +38,33 @@ export const eventStateSchema = z.object({
   lines: z.record(z.string(), z.record(z.string(), crossingSchema)),
   /** Classes of the tracks named above. */
   classes: z.record(z.string(), z.string()),
-  /** Rules `count_over` whose count is over. */
-  over: z.array(z.string()),
+  /** Rules `count_over` that were told; since when their count is not over any more, ms of the scene's time. */
+  over: z.array(z.object({ rule: z.string(), under: z.number().optional() })),
 });
 export type EventState = z.infer<typeof eventStateSchema>;
 
 /** Name of the zone that is the whole picture. No zone of a user's can have it. */
 const EVERYWHERE = '*';
 
+interface Seen {
+  trackId: string;
+  /** False for an object that is seen for the first time. */
+  known: boolean;
+  box: RelativeBox;
+}
+
 export interface SeenFrame {
   capturedAt: number;
   frameNumber: number;
+  /** The scene's own time, milliseconds. */
+  time: number;
   width: number;
   height: number;
   sightings: readonly Sighting[];
   /** Tracks given up with this frame. */
   ended: readonly Track[];
+  /** How long an unseen object is remembered, milliseconds. */
+  lostMs: number;
 }
 
 /**
@@ -74,37 +97,41 @@ export class EventDetector {
 
   /** Takes the stream's next frame. @returns events in the order of the rules' kinds, then of the tracks */
   update(frame: SeenFrame): SceneEvent[] {
-    const now = { at: frame.capturedAt, number: frame.frameNumber };
-    const seen = frame.sightings.map(({ track_id, detection }) => {
-      this.#state.classes[track_id] = detection.class_name;
-      return { trackId: track_id, box: relativeBox(detection.bbox, frame) };
+    const now = { at: frame.capturedAt, number: frame.frameNumber, time: frame.time };
+    const seen = frame.sightings.map(({ track, detection }): Seen => {
+      const known = track.status === 'tracked';
+      if (known) this.#state.classes[track.id] = track.class_name;
+      return { trackId: track.id, known, box: relativeBox(detection.bbox, frame) };
     });
-    const events = [...this.#watchZones(seen, now), ...this.#watchLines(seen, now)];
+    const known = seen.filter((one) => one.known);
+    const events = [...this.#watchZones(known, now), ...this.#watchLines(seen, now)];
     for (const { id } of frame.ended) events.push(...this.#forget(id));
-    return [...events, ...this.#watchCounts(now)];
+    return [...events, ...this.#watchCounts(known, now, frame.lostMs)];
   }
 
-  #watchZones(seen: { trackId: string; box: RelativeBox }[], now: FrameRef): SceneEvent[] {
+  #watchZones(seen: Seen[], now: FrameRef): SceneEvent[] {
     return this.#zones().flatMap((zone) => {
       this.#state.zones[zone] ??= {};
       const tracks = this.#state.zones[zone];
       return seen.flatMap(({ trackId, box }) => {
         tracks[trackId] ??= { inside: false, told: [] };
         const presence = tracks[trackId];
-        const { inside, debounceMs } = this.#membership(zone, box);
-        const change = observeZone(presence, inside, now, debounceMs);
+        const { where, patience } = this.#membership(zone, box);
+        const change = observeZone(presence, where, now, patience);
         const events = change ? this.#zoneEvents(zone, trackId, change) : [];
-        return inside ? [...events, ...this.#stays(zone, trackId, now)] : events;
+        return where.inside ? [...events, ...this.#stays(zone, trackId, now)] : events;
       });
     });
   }
 
-  #membership(name: string, box: RelativeBox): { inside: boolean; debounceMs: number } {
+  #membership(name: string, box: RelativeBox) {
     const zone = this.#config.zones[name];
-    // The whole picture has no border to flicker at.
-    return zone
-      ? { inside: inZone(zone, box), debounceMs: zone.debounce_seconds * 1000 }
-      : { inside: true, debounceMs: 0 };
+    // The whole picture has no border to tremble at.
+    if (!zone)
+      return { where: { inside: true, clear: () => true }, patience: { debounceMs: 0, hysteresis: 0 } };
+    const patience = patienceOf(zone);
+    const clear = () => clearOfBorder(zone, box, patience.hysteresis);
+    return { where: { inside: inZone(zone, box), clear }, patience };
   }
 
   #zoneEvents(zone: string, trackId: string, { inside, at, before }: Change): SceneEvent[] {
@@ -117,7 +144,7 @@ export class EventDetector {
     const presence = this.#state.zones[zone]?.[trackId];
     if (!presence?.inside || !presence.since) return [];
     const { since, told } = presence;
-    const seconds = (now.at - since.at) / 1000;
+    const seconds = (now.time - since.time) / 1000;
     const due = this.#rules('stayed_longer', trackId).filter(
       (rule) => rule.zone === zone && seconds > rule.seconds && !told.includes(rule.name),
     );
@@ -125,58 +152,77 @@ export class EventDetector {
     return due.map((rule) => this.#event(rule, now, [since, now], trackId, { zone, seconds }));
   }
 
-  #watchLines(seen: { trackId: string; box: RelativeBox }[], now: FrameRef): SceneEvent[] {
-    return Object.entries(this.#config.lines).flatMap(([line, { from, to, debounce_seconds }]) => {
+  /** Also those seen for the first time, which no rule tells of yet: they may be over the line in the next frame. */
+  #watchLines(seen: Seen[], now: FrameRef): SceneEvent[] {
+    return Object.entries(this.#config.lines).flatMap(([line, config]) => {
+      const segment: Segment = [config.from, config.to];
       this.#state.lines[line] ??= {};
       const tracks = this.#state.lines[line];
       return seen.flatMap(({ trackId, box }) => {
         const point = bottomCentre(box);
         const known = tracks[trackId];
         if (!known) {
-          const first = firstSide([from, to], point, now);
+          const first = firstSide(segment, point, now);
           if (first) tracks[trackId] = first;
           return [];
         }
-        const over = observeLine(known, [from, to], point, now, debounce_seconds * 1000);
-        if (!over) return [];
-        const { direction, at, before } = over;
-        return this.#rules('line_crossed', trackId)
-          .filter((rule) => rule.line === line && [direction, 'any'].includes(rule.direction))
-          .map((rule) => this.#event(rule, at, [before, at], trackId, { line, direction }));
+        const place = { point, size: sizeOf(box), frame: now };
+        return this.#crossings(line, trackId, observeLine(known, segment, place, patienceOf(config)));
       });
     });
   }
 
-  #watchCounts(now: FrameRef): SceneEvent[] {
+  #crossings(line: string, trackId: string, passage: Passage | undefined): SceneEvent[] {
+    if (!passage) return [];
+    const { direction, at, before } = passage;
+    return this.#rules('line_crossed', trackId)
+      .filter((rule) => rule.line === line && [direction, 'any'].includes(rule.direction))
+      .map((rule) => this.#event(rule, at, [before, at], trackId, { line, direction }));
+  }
+
+  /** A count is told when it goes over, and again once it was not over for as long as an object may be hidden. */
+  #watchCounts(seen: Seen[], now: FrameRef, lostMs: number): SceneEvent[] {
+    const visible = new Set(seen.map(({ trackId }) => trackId));
     return this.#config.events.flatMap((rule) => {
       if (rule.type !== 'count_over') return [];
       const count = Object.entries(this.#state.zones[rule.zone ?? EVERYWHERE] ?? {}).filter(
-        ([trackId, { inside }]) => inside && this.#concerns(rule, trackId),
+        ([trackId, { inside }]) =>
+          inside && (rule.include_lost || visible.has(trackId)) && this.#concerns(rule, trackId),
       ).length;
-      const { over } = this.#state;
-      const before = over.indexOf(rule.name);
-      if (count > rule.count === before >= 0) return [];
-      if (before >= 0) {
-        over.splice(before, 1);
-        return [];
+      const told = this.#state.over.find((one) => one.rule === rule.name);
+      if (count > rule.count) {
+        if (told) {
+          told.under = undefined;
+          return [];
+        }
+        this.#state.over.push({ rule: rule.name });
+        const where = rule.zone === undefined ? {} : { zone: rule.zone };
+        return [this.#event(rule, now, [now], undefined, { ...where, count })];
       }
-      over.push(rule.name);
-      const where = rule.zone === undefined ? {} : { zone: rule.zone };
-      return [this.#event(rule, now, [now], undefined, { ...where, count })];
+      if (told) {
+        told.under ??= now.time;
+        // Who is hidden for a moment does not come anew.
+        const forgotten = rule.include_lost || now.time - told.under >= lostMs;
+        if (forgotten) this.#state.over.splice(this.#state.over.indexOf(told), 1);
+      }
+      return [];
     });
   }
 
   /** An object that is gone is in no zone any more. */
   #forget(trackId: string): SceneEvent[] {
-    const events = Object.entries(this.#state.zones).flatMap(([zone, tracks]) => {
-      const { inside, change, last } = tracks[trackId] ?? { inside: false };
+    const left = Object.entries(this.#state.zones).flatMap(([zone, tracks]) => {
+      const changes = tracks[trackId] ? leaveZone(tracks[trackId]) : [];
       delete tracks[trackId];
-      const at = change ?? last;
-      return inside && at ? this.#zoneEvents(zone, trackId, { inside: false, at, before: last }) : [];
+      return changes.flatMap((change) => this.#zoneEvents(zone, trackId, change));
     });
-    for (const tracks of Object.values(this.#state.lines)) delete tracks[trackId];
+    const crossed = Object.entries(this.#state.lines).flatMap(([line, tracks]) => {
+      const passage = tracks[trackId] && leaveLine(tracks[trackId]);
+      delete tracks[trackId];
+      return this.#crossings(line, trackId, passage);
+    });
     delete this.#state.classes[trackId];
-    return events;
+    return [...left, ...crossed];
   }
 
   #zones(): string[] {
@@ -218,4 +264,8 @@ export class EventDetector {
   #keyOf({ at, number }: FrameRef): string {
     return annotatedKey(this.#prefix, { streamId: this.#streamId, capturedAt: at, frameNumber: number });
   }
+}
+
+function patienceOf(place: { debounce_seconds: number; hysteresis: number }): Patience {
+  return { debounceMs: place.debounce_seconds * 1000, hysteresis: place.hysteresis };
 }

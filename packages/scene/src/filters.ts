@@ -1,4 +1,5 @@
 import type { Detection } from '@video-pipeline/frame';
+import { type Box, iou, overlappingPairs, type Pair } from './pairing.ts';
 import { inZone, relativeBox, type Zone } from './zones.ts';
 
 /** Which detections are worth keeping. What is absent, or empty, filters nothing. */
@@ -15,10 +16,12 @@ export interface Filters {
   include: readonly Zone[];
   /** A detection must belong to none of these zones. */
   exclude: readonly Zone[];
+  /** Of boxes that overlap by more than this (IoU, 0..1), whatever their classes, only the surest is kept. */
+  one_per_object?: number | undefined;
 }
 
 /** Why a detection was left out: the first filter that it fails, in this order. */
-export const FILTER_REASONS = ['class', 'confidence', 'area', 'zone'] as const;
+export const FILTER_REASONS = ['class', 'confidence', 'area', 'zone', 'overlap'] as const;
 export type FilterReason = (typeof FILTER_REASONS)[number];
 
 export interface Filtered {
@@ -39,7 +42,29 @@ export function filterDetections(
     if (reason) removed[reason] = (removed[reason] ?? 0) + 1;
     else kept.push(detection);
   }
-  return { kept, removed };
+  if (filters.one_per_object === undefined) return { kept, removed };
+  const single = surestOfEach(kept, filters.one_per_object);
+  if (single.length < kept.length) removed.overlap = kept.length - single.length;
+  return { kept: single, removed };
+}
+
+/** Leaves out each box that overlaps a surer one by more than `limit`. The order stays. */
+function surestOfEach(detections: readonly Detection[], limit: number): Detection[] {
+  const order = detections.toSorted((a, b) => b.confidence - a.confidence);
+  const boxes = order.map(
+    ({ bbox: [x1, y1, x2, y2] }): Box => [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1],
+  );
+  const surer = Map.groupBy(
+    overlappingPairs(boxes, boxes).filter(({ row, column }) => column < row),
+    ({ row }) => row,
+  );
+  const gone = new Set<Detection>();
+  for (const [row, detection] of order.entries()) {
+    const hides = ({ column }: Pair) =>
+      !gone.has(order[column] as Detection) && iou(boxes[row] as Box, boxes[column] as Box) > limit;
+    if (surer.get(row)?.some(hides)) gone.add(detection);
+  }
+  return detections.filter((one) => !gone.has(one));
 }
 
 function reasonToRemove(

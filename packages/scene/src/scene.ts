@@ -1,3 +1,4 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Detection } from '@video-pipeline/frame';
 import { z } from 'zod';
 import { ByteTracker, DEFAULT_TRACKER, trackerStateSchema } from './bytetrack.ts';
@@ -5,18 +6,27 @@ import { filtersOf, type SceneConfig, tracksObjects } from './config.ts';
 import type { SceneEvent } from './event.ts';
 import { EventDetector, eventStateSchema } from './events.ts';
 import { type Filtered, type Filters, filterDetections } from './filters.ts';
+import { clockStateSchema, SceneClock } from './scene-clock.ts';
+import type { Track } from './track.ts';
 
 /** Everything a scene knows after a frame. The version rises when an older one can't be read any more. */
 const sceneStateSchema = z.object({
-  version: z.literal(1),
+  version: z.literal(2),
+  clock: clockStateSchema,
   tracker: trackerStateSchema,
   events: eventStateSchema,
 });
+type SceneState = z.infer<typeof sceneStateSchema>;
+
+/** A state with a thousand objects has a tenth of it. */
+const MAX_STATE_BYTES = 16 * 1024 * 1024;
 
 export interface SceneFrame {
   /** Epoch ms. */
   capturedAt: number;
   frameNumber: number;
+  /** The ingest run that numbered the frame; without it, all frames are of one. */
+  session?: string | undefined;
   /** Pixels. */
   width: number;
   /** Pixels. */
@@ -30,6 +40,8 @@ export interface Understood {
   /** Detections left out, by reason. */
   removed: Filtered['removed'];
   events: SceneEvent[];
+  /** By how much the camera's or its host's clock was set back with this frame, milliseconds. */
+  setBackMs?: number;
 }
 
 /**
@@ -38,6 +50,7 @@ export interface Understood {
  */
 export class Scene {
   readonly #filters: Filters;
+  readonly #clock: SceneClock;
   readonly #tracker: ByteTracker | undefined;
   readonly #events: EventDetector;
 
@@ -47,8 +60,9 @@ export class Scene {
     config: SceneConfig,
     options: { prefix: string; allowedClasses?: readonly string[] | undefined; state?: string | undefined },
   ) {
-    const state = parseState(options.state);
+    const state = unpack(options.state);
     this.#filters = filtersOf(config, options.allowedClasses);
+    this.#clock = new SceneClock(state?.clock);
     if (tracksObjects(config)) {
       this.#tracker = new ByteTracker(config.tracks ?? DEFAULT_TRACKER, state?.tracker);
     }
@@ -58,31 +72,75 @@ export class Scene {
   /** The state as text, for the constructor; undefined where nothing is remembered. */
   get state(): string | undefined {
     if (!this.#tracker) return undefined;
-    return JSON.stringify({ version: 1, tracker: this.#tracker.state, events: this.#events.state });
+    return pack({
+      version: 2,
+      clock: this.#clock.state,
+      tracker: this.#tracker.state,
+      events: this.#events.state,
+    });
   }
 
-  /** Takes the stream's next frame. One that is not newer than the last is filtered, and no more. */
+  /** Takes the stream's next frame. An old one is filtered, and no more: see {@link SceneClock}. */
   update(frame: SceneFrame): Understood {
     const { kept, removed } = filterDetections(this.#filters, frame);
-    if (!this.#tracker) return { detections: kept, removed, events: [] };
-    const { ids, ended, late } = this.#tracker.update({ capturedAt: frame.capturedAt, detections: kept });
-    if (late) return { detections: kept, removed, events: [] };
+    const tracker = this.#tracker;
+    if (!tracker) return { detections: kept, removed, events: [] };
+    const tick = this.#clock.take(
+      { ...frame, session: frame.session ?? '' },
+      tracker.interval,
+      tracker.lostMs,
+    );
+    if (!tick) return { detections: kept, removed, events: [] };
+    const { time, ...told } = tick;
+    const { ids, tracks, ended, dropped } = tracker.update({
+      capturedAt: time,
+      detections: kept.map((detection) => ({ ...detection, bbox: shareOf(detection.bbox, frame) })),
+    });
     const detections = kept.map((detection, index) => {
       const id = ids[index];
       return id === undefined ? detection : { ...detection, track_id: id };
     });
-    const sightings = detections.flatMap((detection) =>
-      detection.track_id === undefined ? [] : [{ track_id: detection.track_id, detection }],
-    );
-    return { detections, removed, events: this.#events.update({ ...frame, sightings, ended }) };
+    const sightings = detections.flatMap((detection, index) => {
+      const track = tracks[index];
+      return track ? [{ track, detection }] : [];
+    });
+    const gone = [...ended, ...dropped];
+    const events = this.#events.update({ ...frame, time, sightings, ended: gone, lostMs: tracker.lostMs });
+    return { detections, removed, events, ...told };
   }
 }
 
-function parseState(text: string | undefined): z.infer<typeof sceneStateSchema> | undefined {
-  if (text === undefined) return undefined;
+/** A box in shares of the picture, so that a change of resolution moves nothing. */
+function shareOf([x1, y1, x2, y2]: Detection['bbox'], { width, height }: SceneFrame): Detection['bbox'] {
+  return [x1 / width, y1 / height, x2 / width, y2 / height];
+}
+
+/** As a Kafka header has it: a crowd's state is long, and much of it is the same again and again. */
+function pack(state: SceneState): string {
+  const text = JSON.stringify(state, (key, value) => (key === 'box' ? packBox(value) : value));
+  return deflateRawSync(text, { level: 1 }).toString('base64');
+}
+
+function unpack(text: string | undefined): SceneState | undefined {
+  if (!text) return undefined;
   try {
-    return sceneStateSchema.safeParse(JSON.parse(text)).data;
+    const json = inflateRawSync(Buffer.from(text, 'base64'), { maxOutputLength: MAX_STATE_BYTES });
+    return sceneStateSchema.safeParse(
+      JSON.parse(json.toString(), (key, value) => (key === 'box' ? unpackBox(value) : value)),
+    ).data;
   } catch {
     return undefined;
   }
+}
+
+/** A track's twenty numbers have single precision: 107 characters say them exactly. */
+function packBox(box: Track['box']): string {
+  return Buffer.from(Float32Array.from(box.flat()).buffer).toString('base64');
+}
+
+function unpackBox(text: string): number[][] {
+  const bytes = Buffer.from(text, 'base64');
+  return [0, 1, 2, 3].map((axis) =>
+    [0, 1, 2, 3, 4].map((index) => bytes.readFloatLE((5 * axis + index) * 4)),
+  );
 }

@@ -40,15 +40,62 @@ export function bottomCentre([x1, , x2, y2]: RelativeBox): Point {
   return [(x1 + x2) / 2, y2];
 }
 
+/** Width and height of a box, at least a tiny part of the picture. */
+export function sizeOf(box: RelativeBox): Point {
+  return [Math.max(1e-4, box[2] - box[0]), Math.max(1e-4, box[3] - box[1])];
+}
+
 /** Whether a box belongs to the zone. A box without area belongs by its bottom centre. */
 export function inZone(zone: Zone, box: RelativeBox): boolean {
-  const boxArea = (box[2] - box[0]) * (box[3] - box[1]);
-  if (zone.membership === 'bottom_centre' || boxArea <= 0) return contains(zone, bottomCentre(box));
+  if (isByPoint(zone, box)) return contains(zone, bottomCentre(box));
+  return coveredShare(zone, box) >= zone.min_overlap - EPSILON;
+}
+
+/**
+ * Whether a box is well inside the zone, or well outside, so that a trembling box would stay there.
+ * @param share the least distance of the bottom centre from the border, in sizes of the box, or the least change of the
+ * covered share. Where the border is the picture's, nothing can be beyond it.
+ */
+export function clearOfBorder(zone: Zone, box: RelativeBox, share: number): boolean {
+  if (!isByPoint(zone, box)) {
+    const reachable = Math.min(share, zone.min_overlap, Math.max(1 - zone.min_overlap, EPSILON));
+    return Math.abs(coveredShare(zone, box) - zone.min_overlap) >= reachable - EPSILON;
+  }
+  const size = sizeOf(box);
+  const [point] = inSizes(size, bottomCentre(box)) as [Point];
+  return [zone.polygon, ...zone.holes].every((polygon) =>
+    edgesOf(polygon).every((edge) => {
+      const [a, b] = inSizes(size, ...edge) as [Point, Point];
+      return onPictureBorder(edge) || distanceToSegment(point, a, b) >= share;
+    }),
+  );
+}
+
+/** How far a point is from a line that goes on beyond its ends, in sizes of the object. */
+export function distanceInSizes(line: Segment, point: Point, size: Point): number {
+  const [a, b, scaled] = inSizes(size, ...line, point) as [Point, Point, Point];
+  return Math.abs(sideOf([a, b], scaled)) / distance(a, b);
+}
+
+function inSizes([width, height]: Point, ...points: Point[]): Point[] {
+  return points.map(([x, y]): Point => [x / width, y / height]);
+}
+
+function onPictureBorder([a, b]: Segment): boolean {
+  return [0, 1].some((side) => (a[0] === side && b[0] === side) || (a[1] === side && b[1] === side));
+}
+
+function isByPoint(zone: Zone, box: RelativeBox): boolean {
+  return zone.membership === 'bottom_centre' || box[2] <= box[0] || box[3] <= box[1];
+}
+
+/** Share of the box that the zone covers, 0..1. */
+function coveredShare(zone: Zone, box: RelativeBox): number {
   const covered = zone.holes.reduce(
     (area, hole) => area - overlapArea(hole, box),
     overlapArea(zone.polygon, box),
   );
-  return covered / boxArea >= zone.min_overlap - EPSILON;
+  return covered / ((box[2] - box[0]) * (box[3] - box[1]));
 }
 
 function contains(zone: Zone, point: Point): boolean {

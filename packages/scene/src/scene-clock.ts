@@ -1,0 +1,117 @@
+import { z } from 'zod';
+
+/** What a clock remembers, as JSON. */
+export const clockStateSchema = z.object({
+  /** The scene's own time after the newest frame, milliseconds; -1 before the first one. */
+  time: z.number(),
+  /** Ingest sessions of the newest frames, the current one last. */
+  sessions: z.array(
+    z.object({
+      id: z.string(),
+      /** Number of its newest frame. */
+      number: z.number(),
+      /** What is added to its capture times to get the scene's own time, milliseconds. */
+      skew: z.number(),
+    }),
+  ),
+  /** A frame so far ahead that the next one must confirm it: its session, number, and time in the scene. */
+  ahead: z.object({ session: z.string(), number: z.number(), time: z.number() }).optional(),
+  /** Frames behind the scene's time, one after another, of a session that may have taken over. */
+  behind: z
+    .object({ session: z.string(), first: z.number(), number: z.number(), count: z.number() })
+    .optional(),
+});
+export type ClockState = z.infer<typeof clockStateSchema>;
+
+/** Where a frame stands in time. */
+export interface Stamp {
+  /** Capture time, epoch milliseconds. */
+  capturedAt: number;
+  frameNumber: number;
+  /** The ingest run that numbered the frame. */
+  session: string;
+}
+
+export interface Tick {
+  /** The scene's own time, milliseconds. It always rises, and equals the capture time until a clock is set back. */
+  time: number;
+  /** By how much the frame's clock was set back, milliseconds; absent where it was not. */
+  setBackMs?: number;
+}
+
+/** Sessions remembered: two hosts during a rollout, and what came before them. */
+const SESSIONS = 4;
+/** No camera gives more frames a second; a number that rose faster is not believed. */
+const MAX_FRAMES_A_SECOND = 1_000;
+/** Consecutive frames after which a session behind the scene's time has taken over. */
+const TAKE_OVER = 3;
+/** The same for a session that doesn't begin here: a redrive of old frames is seldom that long. */
+const LATE_TAKE_OVER = 300;
+/** A session whose first frame has a lower number begins here. */
+const BEGINS_BELOW = 5;
+/** A clock that went back by less is not told: cameras correct theirs all the time. */
+const TOLD_MS = 1_000;
+
+/**
+ * Tells new frames from old ones, and makes a time that never goes back.
+ *
+ * Numbers rise within an ingest session. So a frame with an old number is old, whenever it was captured: it was
+ * redriven, replayed or delivered again. A frame with a new number and an earlier capture time shows that a clock was
+ * set back, and the scene's time goes on from there. One frame far ahead changes nothing until the next frame agrees.
+ */
+export class SceneClock {
+  #state: ClockState;
+
+  constructor(state: ClockState = { time: -1, sessions: [] }) {
+    this.#state = state;
+  }
+
+  get state(): ClockState {
+    return this.#state;
+  }
+
+  /**
+   * @param interval usual time between two frames, milliseconds
+   * @param leap a frame further ahead than this must be confirmed by the next one, milliseconds
+   * @returns undefined for a frame that changes nothing: an old one, or one that is not confirmed yet
+   */
+  take(stamp: Stamp, interval: number, leap: number): Tick | undefined {
+    const { time, sessions } = this.#state;
+    const known = sessions.find(({ id }) => id === stamp.session);
+    if (known && stamp.frameNumber <= known.number) return undefined;
+    const now = stamp.capturedAt + (known?.skew ?? 0);
+    if (time < 0) return this.#accept(stamp, now);
+    const ahead = now - time;
+    const believable = !known || stamp.frameNumber - known.number <= MAX_FRAMES_A_SECOND + Math.max(0, ahead);
+    if (ahead > leap && !this.#confirmed(stamp, now)) return undefined;
+    if (ahead > 0 && believable) return this.#accept(stamp, now);
+    const current = known !== undefined && known === sessions.at(-1);
+    if (!(current && believable) && !this.#takesOver(stamp, known !== undefined)) return undefined;
+    const tick = this.#accept(stamp, time + Math.max(1, interval));
+    return ahead <= -TOLD_MS ? { ...tick, setBackMs: -ahead } : tick;
+  }
+
+  #accept({ session, frameNumber, capturedAt }: Stamp, time: number): Tick {
+    const others = this.#state.sessions.filter(({ id }) => id !== session);
+    const sessions = [...others, { id: session, number: frameNumber, skew: time - capturedAt }];
+    this.#state = { time, sessions: sessions.slice(-SESSIONS) };
+    return { time };
+  }
+
+  /** Whether the frame before was as far ahead. */
+  #confirmed({ session, frameNumber }: Stamp, time: number): boolean {
+    const before = this.#state.ahead;
+    const confirmed = before?.session === session && before.number < frameNumber && before.time < time;
+    this.#state.ahead = { session, number: frameNumber, time };
+    return confirmed;
+  }
+
+  /** Whether so many frames of the session came in a row that it is what the camera sends now. */
+  #takesOver({ session, frameNumber }: Stamp, known: boolean): boolean {
+    const before = this.#state.behind;
+    const goesOn = before?.session === session && before.number < frameNumber;
+    const { first, count } = goesOn ? before : { first: frameNumber, count: 0 };
+    this.#state.behind = { session, first, number: frameNumber, count: count + 1 };
+    return count + 1 >= (known || first < BEGINS_BELOW ? TAKE_OVER : LATE_TAKE_OVER);
+  }
+}
