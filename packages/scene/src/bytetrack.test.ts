@@ -45,8 +45,7 @@ test('a weak box keeps a track alive and never begins one', () => {
 
 test('an object that was away for too long is another one', () => {
   const tracker = new ByteTracker(DEFAULT_TRACKER);
-  const at = (ms: number, detections = [seen(0)]) =>
-    tracker.update({ capturedAt: START + ms, detections });
+  const at = (ms: number, detections = [seen(0)]) => tracker.update({ capturedAt: START + ms, detections });
   const nothingUntil = (from: number, to: number) => {
     for (let ms = from; ms < to; ms += 100) at(ms, []);
   };

@@ -65,7 +65,7 @@ const INTERVALS = 9;
 /** Frames further apart show a walker beside the last box, not on it, milliseconds. */
 const SPARSE_MS = 350;
 /** How far an object may get, in sizes of its box: a second, and between two frames. */
-const FAR = { sizes_a_second: 1.5, sizes: 3, least_likeness: 0.6 };
+const FAR = { sizes_a_second: 2.5, sizes: 4, least_likeness: 0.6 };
 
 /**
  * ByteTrack: Zhang et al., 'ByteTrack: Multi-Object Tracking by Associating Every Detection Box', ECCV 2022. Confident
