@@ -103,6 +103,7 @@ export const handler = createDetect({
         clips: config.EVENT_CLIPS === 'on',
         tail: createTail(kafka),
         send,
+        logger,
       })
     : undefined,
   quarantine: createQuarantine(createStore(), 'detect'),

@@ -55,24 +55,17 @@ function seenAt(frameNumber: number): Detection[] {
   }));
 }
 
+function recordOf(offset: number, streamId: string, frameNumber: number, capturedAt: number) {
+  const size = { width: 1000, height: 1000 };
+  const frame = { streamId, frameNumber, session: 's', capturedAt, ...size, jpeg: Buffer.from('x') };
+  const place = { topic: 'video-frames', partition: 0, offset: String(offset), timestamp: 0 };
+  return toLambdaRecord(place, { ...encodeFrame(frame) });
+}
+
 /** Records of `video-frames`, two streams on one partition. */
 const source = Array.from({ length: 160 }, (_, offset) => {
   const frameNumber = Math.floor(offset / 2);
-  const frame = {
-    streamId: STREAMS[offset % 2] ?? '',
-    frameNumber,
-    session: 's',
-    capturedAt: START + 100 * frameNumber,
-    width: 1000,
-    height: 1000,
-    jpeg: Buffer.from('x'),
-  };
-  return toLambdaRecord(
-    { topic: 'video-frames', partition: 0, offset: String(offset), timestamp: 0 },
-    {
-      ...encodeFrame(frame),
-    },
-  );
+  return recordOf(offset, STREAMS[offset % 2] ?? '', frameNumber, START + 100 * frameNumber);
 });
 const eventOf = (from: number, end: number): MSKEvent => ({
   eventSource: 'aws:kafka',
@@ -123,12 +116,14 @@ type Fault = 'none' | 'before frames' | 'after frames' | 'before events' | 'afte
 function startProcess(
   topics: Topics,
   configs = new Map(STREAMS.map((id): [string, SceneConfig] => [id, config])),
+  warn: (message: string, facts: object) => void = () => {},
 ) {
   let fault: Fault = 'none';
   const fail = (when: Fault) => {
     if (fault === when) throw new Error(when);
   };
   const scenes = createScenes({
+    logger: { warn: (message, ...extra) => warn(String(message), extra[0] as object) },
     configs: () => configs,
     allowedClasses: undefined,
     prefix: 'annotated',
@@ -266,6 +261,24 @@ test('a redriven record with an old checkpoint does not lead back to it', async 
   const expected = idsByFrame((await undisturbed()).frames);
   const last = idsByFrame(topics.frames.slice(-25));
   expect([...last]).toEqual([...last.keys()].map((key) => [key, expected.get(key)]));
+});
+
+test('a clock that was set back, and a rate too low to follow what moves, are told once', async () => {
+  const told: [string, object][] = [];
+  const invoke = startProcess(new Topics(), undefined, (message, facts) => told.push([message, facts]));
+  const back = Array.from({ length: 10 }, (_, number) =>
+    recordOf(number, 'gate', number, START + 2_000 * number - (number < 5 ? 0 : 600_000)),
+  );
+  await invoke({ ...eventOf(0, 0), records: { 'video-frames-0': back } });
+  expect(told).toEqual([
+    [expect.stringContaining('raise FRAME_RATE'), { stream: 'gate', frames_a_second: 0.5 }],
+    [
+      expect.stringContaining('was set back'),
+      { stream: 'gate', frame: 5, captured_at: new Date(START - 590_000).toISOString(), seconds: 598 },
+    ],
+  ]);
+  const lines = write.mock.calls.map(([line]) => String(line));
+  expect(lines.filter((line) => line.includes('"ClockSetBack":1'))).toHaveLength(1);
 });
 
 test('what was filtered is counted by reason', async () => {

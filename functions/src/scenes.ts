@@ -17,6 +17,7 @@ import {
   type SceneEvent,
   sceneConfigSchema,
   tracksObjects,
+  type Understood,
 } from '@video-pipeline/scene';
 import { emitMetrics, type Logger } from '@video-pipeline/telemetry';
 import { History, type Span, sourceOf, spansOf } from './history.ts';
@@ -24,7 +25,7 @@ import type { PublishedFrame, Send } from './publish.ts';
 import { byStream, type Received } from './records.ts';
 
 /** What the frames of a batch mean. */
-export interface Understood {
+export interface UnderstoodBatch {
   frames: Received<PublishedFrame>[];
   events: SceneEvent[];
 }
@@ -32,7 +33,7 @@ export interface Understood {
 /** Filters, tracks and events of all streams, over batches. */
 export interface Scenes {
   /** Takes the frames of a batch, each stream's in order. The same batch again gives the same. */
-  understand(event: MSKEvent, detected: readonly Received<DetectedFrame>[]): Promise<Understood>;
+  understand(event: MSKEvent, detected: readonly Received<DetectedFrame>[]): Promise<UnderstoodBatch>;
   /** Publishes those events that are not on the topic yet; resolves once every in-sync replica has them. */
   tell(events: readonly SceneEvent[]): Promise<void>;
 }
@@ -50,7 +51,11 @@ export interface ScenesDependencies {
   clips: boolean;
   tail: Tail;
   send: Send;
+  logger: Pick<Logger, 'warn'>;
 }
+
+/** Frames further apart show moving objects too far from where they were to follow each of them, milliseconds. */
+const SPARSE_MS = 1_500;
 
 /** How far back a topic is read for what was known of a stream before it came here, records. */
 const LOOK_BACK = 1_000;
@@ -65,8 +70,32 @@ const NO_STATE = '';
 const PLAIN = sceneConfigSchema.parse({});
 
 export function createScenes(dependencies: ScenesDependencies): Scenes {
-  const { configs, allowedClasses, prefix, eventsTopic, clips, send } = dependencies;
+  const { configs, allowedClasses, prefix, eventsTopic, clips, send, logger } = dependencies;
   const history = new History();
+  /** Streams whose rate was found too low to follow what moves. */
+  const sparse = new Set<string>();
+
+  /** Says what a user can't see in the events: a clock that was set back, a rate too low for tracks. */
+  function reportTime(streamId: string, { capturedAt, frameNumber }: DetectedFrame, seen: Understood): void {
+    if (seen.setBackMs !== undefined) {
+      logger.warn('the clock of the camera or its host was set back; tracks go on', {
+        stream: streamId,
+        frame: frameNumber,
+        captured_at: new Date(capturedAt).toISOString(),
+        seconds: Math.round(seen.setBackMs / 1000),
+      });
+      emitMetrics('detect', streamId, { ClockSetBack: 1 });
+    }
+    const { intervalMs = 0 } = seen;
+    if (intervalMs < SPARSE_MS) sparse.delete(streamId);
+    else if (!sparse.has(streamId)) {
+      sparse.add(streamId);
+      logger.warn('so few frames a second that fast objects get a new track in each; raise FRAME_RATE', {
+        stream: streamId,
+        frames_a_second: Number((1000 / intervalMs).toPrecision(2)),
+      });
+    }
+  }
 
   /** The scene as it was before the span; from memory, or from the topics when the stream was not here before. */
   async function open(streamId: string, span: Span): Promise<Scene> {
@@ -81,11 +110,12 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     return new Scene(streamId, config, { ...options, state });
   }
 
-  function watch(scene: Scene, frames: readonly Received<DetectedFrame>[], span: Span): Understood {
+  function watch(scene: Scene, frames: readonly Received<DetectedFrame>[], span: Span): UnderstoodBatch {
     const removed: Filtered['removed'] = {};
     const events: SceneEvent[] = [];
     const understood = frames.map(({ record, frame }): Received<PublishedFrame> => {
       const seen = scene.update(frame);
+      reportTime(frame.streamId, frame, seen);
       events.push(...seen.events);
       for (const [reason, count] of Object.entries(seen.removed) as [keyof typeof removed, number][]) {
         removed[reason] = (removed[reason] ?? 0) + count;
@@ -178,6 +208,7 @@ function reportFiltered(streamId: string, removed: Filtered['removed']): void {
     FilteredByConfidence: removed.confidence ?? 0,
     FilteredByArea: removed.area ?? 0,
     FilteredByZone: removed.zone ?? 0,
+    FilteredByOverlap: removed.overlap ?? 0,
   });
 }
 

@@ -42,6 +42,8 @@ export interface Understood {
   events: SceneEvent[];
   /** By how much the camera's or its host's clock was set back with this frame, milliseconds. */
   setBackMs?: number;
+  /** Usual time between two frames, milliseconds; 0 before the second frame, absent where nothing is tracked. */
+  intervalMs?: number;
 }
 
 /**
@@ -106,7 +108,7 @@ export class Scene {
     });
     const gone = [...ended, ...dropped];
     const events = this.#events.update({ ...frame, time, sightings, ended: gone, lostMs: tracker.lostMs });
-    return { detections, removed, events, ...told };
+    return { detections, removed, events, intervalMs: tracker.interval, ...told };
   }
 }
 

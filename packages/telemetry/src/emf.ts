@@ -24,6 +24,8 @@ export const metricUnits = {
   FilteredByConfidence: MetricUnit.Count,
   FilteredByArea: MetricUnit.Count,
   FilteredByZone: MetricUnit.Count,
+  FilteredByOverlap: MetricUnit.Count,
+  ClockSetBack: MetricUnit.Count,
   /** Events published. */
   Events: MetricUnit.Count,
   /** Events that the webhook took. */
