@@ -12,7 +12,7 @@ export interface Workload {
   cameras: number;
   /** Frames a second of each camera. */
   fps: number;
-  /** Frames a second of one GPU pod, decoding included. Not measured yet: a cautious guess. */
+  /** Frames a second of one GPU pod. */
   gpuFps: number;
 }
 
@@ -36,7 +36,6 @@ export const MEASURED = {
   ],
 };
 
-export const GPU_FPS = 200;
 /** Share of its capacity that anything is planned for, on average. */
 const TARGET = 0.7;
 /** The same for the partition that hashing fills the most: it must keep up, no more. */

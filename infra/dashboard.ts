@@ -1,5 +1,5 @@
 import type { MetricName } from '@video-pipeline/telemetry';
-import { SERVICE } from './kubernetes.ts';
+import { SERVICE } from './kubernetes-object.ts';
 import { acrossStreams, awsMetric, type Service } from './metrics.ts';
 import { ANNOTATE_GROUP, pipeline } from './settings.ts';
 

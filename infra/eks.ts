@@ -1,7 +1,10 @@
 import type { InferenceTarget } from './inference.ts';
 import { type KafkaCluster, kafkaArn, kafkaStatement } from './kafka.ts';
 import { createKubeconfig } from './kubeconfig.ts';
-import { type KubernetesObject, manifests, NAMESPACE, SERVICE } from './kubernetes.ts';
+import { manifests, ROLLOUT_SECONDS } from './kubernetes.ts';
+import { type KubernetesObject, NAMESPACE, SERVICE } from './kubernetes-object.ts';
+import { KUBERNETES_VERSION } from './kubernetes-versions.ts';
+import { keepLogs } from './logs.ts';
 import { connect, createGroup, type createNetwork, reachAws } from './network.ts';
 import { deployment, KAFKA_IAM_PORT, pipeline, VPC_CIDR } from './settings.ts';
 import type { Inference, Stage } from './stages.ts';
@@ -14,9 +17,10 @@ interface Parts {
   image: $util.Output<string>;
 }
 
-const KUBERNETES_VERSION = '1.33';
-const KEDA_VERSION = '2.18.0';
+const KEDA_VERSION = '2.19.0';
 const KEDA_NAMESPACE = 'keda';
+const INSIGHTS_VERSION = 'v5.0.0-eksbuild.1';
+const INSIGHTS_GROUPS = ['application', 'dataplane', 'host', 'performance'];
 
 /** An EKS cluster in Auto Mode that runs the model server on GPU nodes behind an internal load balancer. */
 export function createEks({ stage, inference, network, kafka, image }: Parts): InferenceTarget {
@@ -41,7 +45,7 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
       inference,
       loadBalancerGroup,
       clientCidr: VPC_CIDR,
-      kafka: { bootstrapServers, region },
+      kafka: { bootstrapServers, region, partitions: stage.kafka.partitions },
     }),
   );
   const service = applyAll(objects, { provider, dependsOn: keda ? [keda] : [] });
@@ -74,26 +78,58 @@ function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>):
     'AmazonEKSWorkerNodeMinimalPolicy',
     'AmazonEC2ContainerRegistryPullOnly',
   ]);
-  const cluster = new aws.eks.Cluster('InferenceCluster', {
-    name: `${$app.name}-${$app.stage}`,
-    version: KUBERNETES_VERSION,
-    roleArn: clusterRole.arn,
-    bootstrapSelfManagedAddons: false,
-    deletionProtection: stage.protect,
-    accessConfig: { authenticationMode: 'API', bootstrapClusterCreatorAdminPermissions: true },
-    computeConfig: { enabled: true, nodePools: ['general-purpose', 'system'], nodeRoleArn: nodeRole.arn },
-    kubernetesNetworkConfig: { elasticLoadBalancing: { enabled: true } },
-    storageConfig: { blockStorage: { enabled: true } },
-    enabledClusterLogTypes: ['api', 'audit', 'authenticator'],
-    vpcConfig: {
-      subnetIds: network.vpc.privateSubnets,
-      endpointPrivateAccess: true,
-      endpointPublicAccess: true,
-      publicAccessCidrs: DEPLOY_CIDRS,
+  // Whoever writes first makes a group, without an end to what it keeps: so groups are made before their writers.
+  const logs = keepLogs(stage, 'ControlPlaneLogs', `/aws/eks/${$app.name}-${$app.stage}/cluster`);
+  const cluster = new aws.eks.Cluster(
+    'InferenceCluster',
+    {
+      name: `${$app.name}-${$app.stage}`,
+      version: KUBERNETES_VERSION,
+      // AWS upgrades it once its support ends, and does not keep it at six times the price.
+      upgradePolicy: { supportType: 'STANDARD' },
+      roleArn: clusterRole.arn,
+      bootstrapSelfManagedAddons: false,
+      deletionProtection: stage.protect,
+      accessConfig: { authenticationMode: 'API', bootstrapClusterCreatorAdminPermissions: true },
+      computeConfig: { enabled: true, nodePools: ['general-purpose', 'system'], nodeRoleArn: nodeRole.arn },
+      kubernetesNetworkConfig: { elasticLoadBalancing: { enabled: true } },
+      storageConfig: { blockStorage: { enabled: true } },
+      enabledClusterLogTypes: ['api', 'audit', 'authenticator'],
+      vpcConfig: {
+        subnetIds: network.vpc.privateSubnets,
+        endpointPrivateAccess: true,
+        endpointPublicAccess: true,
+        publicAccessCidrs: DEPLOY_CIDRS,
+      },
     },
-  });
-  watch(cluster);
+    { dependsOn: [logs] },
+  );
+  letIn(cluster);
+  watch(stage, cluster);
   return cluster;
+}
+
+/** Roles that may use the cluster beside the one that makes it, which else would be the only one. */
+function letIn(cluster: aws.eks.Cluster): void {
+  const { CLUSTER_ADMINS = [], CLUSTER_VIEWERS = [] } = deployment();
+  const grant = (
+    principalArn: string,
+    policy: string,
+    scope: aws.types.input.eks.AccessPolicyAssociationAccessScope,
+  ) => {
+    const name = `Access-${principalArn.split('/').at(-1)}`;
+    const entry = new aws.eks.AccessEntry(name, { clusterName: cluster.name, principalArn });
+    new aws.eks.AccessPolicyAssociation(name, {
+      clusterName: cluster.name,
+      principalArn: entry.principalArn,
+      policyArn: `arn:aws:eks::aws:cluster-access-policy/${policy}`,
+      accessScope: scope,
+    });
+  };
+  for (const role of CLUSTER_ADMINS) grant(role, 'AmazonEKSClusterAdminPolicy', { type: 'cluster' });
+  for (const role of CLUSTER_VIEWERS) {
+    grant(role, 'AmazonEKSViewPolicy', { type: 'namespace', namespaces: [NAMESPACE, KEDA_NAMESPACE] });
+  }
 }
 
 /** A role for an AWS service with the policies that AWS keeps for it. */
@@ -116,13 +152,25 @@ function createRole(name: string, service: string, policies: string[]): aws.iam.
 }
 
 /** Container Insights: the pods' logs, and GPU, CPU and memory by pod. */
-function watch(cluster: aws.eks.Cluster): void {
+function watch(stage: Stage, cluster: aws.eks.Cluster): void {
+  const groups = INSIGHTS_GROUPS.map((group) =>
+    keepLogs(stage, `Insights-${group}`, `/aws/containerinsights/${$app.name}-${$app.stage}/${group}`),
+  );
   const role = createRole('InferenceInsightsRole', 'pods.eks.amazonaws.com', ['CloudWatchAgentServerPolicy']);
-  new aws.eks.Addon('InferenceInsights', {
-    clusterName: cluster.name,
-    addonName: 'amazon-cloudwatch-observability',
-    podIdentityAssociations: [{ serviceAccount: 'cloudwatch-agent', roleArn: role.arn }],
-  });
+  new aws.eks.Addon(
+    'InferenceInsights',
+    {
+      clusterName: cluster.name,
+      addonName: 'amazon-cloudwatch-observability',
+      addonVersion: INSIGHTS_VERSION,
+      podIdentityAssociations: [{ serviceAccount: 'cloudwatch-agent', roleArn: role.arn }],
+      // Left to itself it injects OpenTelemetry into every workload, the model server's included.
+      configurationValues: JSON.stringify({
+        manager: { applicationSignals: { autoMonitor: { monitorAllServices: false } } },
+      }),
+    },
+    { dependsOn: groups },
+  );
   new aws.eks.Addon('InferenceMetrics', { clusterName: cluster.name, addonName: 'metrics-server' });
 }
 
@@ -153,6 +201,8 @@ function installKeda(cluster: aws.eks.Cluster, kafka: KafkaCluster, provider: ku
       chart: 'keda',
       version: KEDA_VERSION,
       repositoryOpts: { repo: 'https://kedacore.github.io/charts' },
+      // Its first pods wait for the cluster's first nodes.
+      timeout: 900,
     },
     { provider, dependsOn: [identity] },
   );
@@ -176,17 +226,21 @@ function applyAll(
   return objects.apply((list) => {
     const created = new Map<string, $util.CustomResource>();
     for (const object of list) {
-      const namespace =
-        object.metadata.namespace === NAMESPACE ? [created.get('Namespace') as $util.CustomResource] : [];
+      const first = (AFTER[object.kind] ?? ['Namespace']).flatMap((kind) => created.get(kind) ?? []);
       created.set(
         object.kind,
-        applyObject(object, { ...options, dependsOn: [...asList(options.dependsOn), ...namespace] }),
+        applyObject(object, { ...options, dependsOn: [...asList(options.dependsOn), ...first] }),
       );
     }
     const service = created.get('Service') as kubernetes.core.v1.Service;
     return service.status.loadBalancer.ingress[0].hostname;
   });
 }
+
+/** What must be there before an object of a kind. A pod has its readiness gate only where the service came first. */
+const AFTER: Record<string, string[]> = {
+  Deployment: ['Namespace', 'Service', 'NodePool', 'ServiceAccount'],
+};
 
 const asList = (value: $util.CustomResourceOptions['dependsOn']) => [value ?? []].flat() as $util.Resource[];
 
@@ -201,9 +255,13 @@ function applyObject(object: KubernetesObject, options: $util.CustomResourceOpti
     case 'ConfigMap':
       return new kubernetes.core.v1.ConfigMap(name, args, options);
     case 'Deployment':
-      return new kubernetes.apps.v1.Deployment(name, args, { ...options, ignoreChanges: ['spec.replicas'] });
+      return new kubernetes.apps.v1.Deployment(name, args, {
+        ...options,
+        ignoreChanges: ['spec.replicas'],
+        customTimeouts: { create: `${ROLLOUT_SECONDS}s`, update: `${ROLLOUT_SECONDS}s` },
+      });
     case 'Service':
-      return new kubernetes.core.v1.Service(name, args, options);
+      return new kubernetes.core.v1.Service(name, args, { ...options, customTimeouts: { create: '20m' } });
     case 'PodDisruptionBudget':
       return new kubernetes.policy.v1.PodDisruptionBudget(name, args, options);
     case 'NetworkPolicy':

@@ -182,7 +182,7 @@ function createFunction(parts: Parts, spec: StageFunction) {
     environment: { LOG_LEVEL: 'INFO', ...spec.environment },
     permissions: [
       ...spec.permissions,
-      ...pollerPermissions(kafka, store),
+      ...pollerPermissions(stage, kafka, store),
       { actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [$interpolate`${logs.arn}:*`] },
     ],
     // A partition's batches follow one another: more would only idle.
@@ -198,15 +198,18 @@ function createFunction(parts: Parts, spec: StageFunction) {
 }
 
 /** What the mapping's pollers, and Lambda itself on its way into the VPC, do in the function's name. */
-function pollerPermissions(kafka: KafkaCluster, store: sst.aws.Bucket): Permissions {
+function pollerPermissions(stage: Stage, kafka: KafkaCluster, store: sst.aws.Bucket): Permissions {
   return [
     {
-      actions: ['kafka:DescribeCluster', 'kafka:DescribeClusterV2', 'kafka:GetBootstrapBrokers'],
+      actions: ['kafka:DescribeCluster', 'kafka:DescribeClusterV2'],
       resources: [kafka.arn],
     },
     // AWS knows no narrower resource for these.
     {
       actions: [
+        'kafka:GetBootstrapBrokers',
+        'ec2:AssignPrivateIpAddresses',
+        'ec2:UnassignPrivateIpAddresses',
         'ec2:CreateNetworkInterface',
         'ec2:DeleteNetworkInterface',
         'ec2:DescribeNetworkInterfaces',
@@ -216,7 +219,7 @@ function pollerPermissions(kafka: KafkaCluster, store: sst.aws.Bucket): Permissi
       ],
       resources: ['*'],
     },
-    putObjects(store, `${LOST_BATCHES}/*`),
+    ...(stage.functions.pollers ? [putObjects(store, `${LOST_BATCHES}/*`)] : []),
     { actions: ['s3:ListBucket'], resources: [store.arn] },
   ];
 }
@@ -233,13 +236,34 @@ function createMapping({ stage, kafka, store }: Parts, spec: StageFunction, fn: 
       startingPosition: 'TRIM_HORIZON',
       batchSize: pipeline.BATCH_SIZE,
       maximumBatchingWindowInSeconds: pipeline.BATCH_TIMEOUT_SECONDS,
-      destinationConfig: { onFailure: { destinationArn: store.arn } },
-      ...(pollers && {
-        provisionedPollerConfig: { minimumPollers: pollers.min, maximumPollers: pollers.max },
-        functionResponseTypes: ['ReportBatchItemFailures'],
-        bisectBatchOnFunctionError: true,
-      }),
+      ...(pollers && provisioned(stage, pollers, store)),
     },
     { dependsOn: [fn, ...kafka.topics] },
   );
+}
+
+/** Most that Lambda takes: at an attempt every two seconds, five hours and a half. */
+const MOST_RETRIES = 10_000;
+/** How long before Kafka forgets a record its batch is put aside, seconds. */
+const BEFORE_FORGOTTEN = 1800;
+
+/**
+ * A batch that fails is delivered again until its records are about to be forgotten, then lies whole in the bucket.
+ * Without both numbers Lambda would give up after ten attempts, so an outage of minutes would drain the topic. Mappings
+ * without provisioned pollers can't have them: they have no destination, which makes them wait.
+ * @see https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html
+ */
+function provisioned(stage: Stage, pollers: { min: number; max: number }, store: sst.aws.Bucket) {
+  return {
+    provisionedPollerConfig: {
+      minimumPollers: pollers.min,
+      maximumPollers: pollers.max,
+      // All of the stage's mappings share what they pay for.
+      pollerGroupName: `${$app.name}-${$app.stage}`,
+    },
+    bisectBatchOnFunctionError: true,
+    maximumRetryAttempts: MOST_RETRIES,
+    maximumRecordAgeInSeconds: stage.kafka.retentionHours * 3600 - BEFORE_FORGOTTEN,
+    destinationConfig: { onFailure: { destinationArn: store.arn } },
+  };
 }

@@ -6,7 +6,11 @@ import type { Stage } from './stages.ts';
 
 /** A record batch of 25 frames at their largest, with room for headers. */
 const MAX_MESSAGE_BYTES = 6 * 1024 * 1024;
-const KAFKA_VERSION = '3.8.x';
+/**
+ * KRaft, which a cluster must have from its first day and which alone allows 60 brokers. AWS refuses `kafka.t3.small`
+ * from 3.9 on, so the small clusters keep to the version before.
+ */
+const KAFKA_VERSIONS = { 'kafka.t3.small': '3.8.x', other: '3.9.x.kraft' };
 /** Of the brokers' volumes; above it MSK enlarges them. */
 const STORAGE_TARGET_PERCENT = 60;
 
@@ -41,29 +45,35 @@ export function createKafka(stage: Stage, network: ReturnType<typeof createNetwo
 function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>, group: Group) {
   const { kafka } = stage;
   const configuration = new aws.msk.Configuration('KafkaConfiguration', {
+    // For whatever version: one that named it would have to be replaced under its own name at an upgrade.
     name: `${$app.name}-${$app.stage}`,
-    kafkaVersions: [KAFKA_VERSION],
     serverProperties: kafka.kind === 'express' ? PROPERTIES : PROVISIONED_PROPERTIES,
   });
   const logs = createLogGroup(stage, 'kafka');
-  const cluster = new aws.msk.Cluster('KafkaCluster', {
-    clusterName: `${$app.name}-${$app.stage}`,
-    kafkaVersion: KAFKA_VERSION,
-    numberOfBrokerNodes: kafka.brokers,
-    brokerNodeGroupInfo: {
-      instanceType: kafka.instance,
-      clientSubnets: network.vpc.privateSubnets,
-      securityGroups: [group.id],
-      // Express brokers bring storage of their own.
-      ...(kafka.kind === 'provisioned' && {
-        storageInfo: { ebsStorageInfo: { volumeSize: kafka.volumeGb } },
-      }),
+  const cluster = new aws.msk.Cluster(
+    'KafkaCluster',
+    {
+      clusterName: `${$app.name}-${$app.stage}`,
+      kafkaVersion:
+        kafka.instance === 'kafka.t3.small' ? KAFKA_VERSIONS[kafka.instance] : KAFKA_VERSIONS.other,
+      numberOfBrokerNodes: kafka.brokers,
+      brokerNodeGroupInfo: {
+        instanceType: kafka.instance,
+        clientSubnets: network.vpc.privateSubnets,
+        securityGroups: [group.id],
+        // Express brokers bring storage of their own.
+        ...(kafka.kind === 'provisioned' && {
+          storageInfo: { ebsStorageInfo: { volumeSize: kafka.volumeGb } },
+        }),
+      },
+      clientAuthentication: { sasl: { iam: true }, unauthenticated: false },
+      encryptionInfo: { encryptionInTransit: { clientBroker: 'TLS', inCluster: true } },
+      configurationInfo: { arn: configuration.arn, revision: configuration.latestRevision },
+      loggingInfo: { brokerLogs: { cloudwatchLogs: { enabled: true, logGroup: logs.name } } },
     },
-    clientAuthentication: { sasl: { iam: true }, unauthenticated: false },
-    encryptionInfo: { encryptionInTransit: { clientBroker: 'TLS', inCluster: true } },
-    configurationInfo: { arn: configuration.arn, revision: configuration.latestRevision },
-    loggingInfo: { brokerLogs: { cloudwatchLogs: { enabled: true, logGroup: logs.name } } },
-  });
+    // What autoscaling has made of the volumes stays: they can't be made smaller.
+    { ignoreChanges: ['brokerNodeGroupInfo.storageInfo.ebsStorageInfo.volumeSize'] },
+  );
   if (kafka.kind === 'provisioned') growStorage(cluster, kafka.volumeGb, kafka.maxVolumeGb);
   return {
     arn: cluster.arn,

@@ -21,7 +21,11 @@ export function createKubeconfig(cluster: aws.eks.Cluster): $util.Output<string>
           exec: {
             apiVersion: 'client.authentication.k8s.io/v1beta1',
             command: 'aws',
-            args: ['eks', 'get-token', '--cluster-name', cluster.name, '--output', 'json'],
+            // The shell's own region may be another one.
+            args: [
+              ...['eks', 'get-token', '--cluster-name', cluster.name],
+              ...['--region', aws.getRegionOutput().region, '--output', 'json'],
+            ],
           },
         },
       },

@@ -2,31 +2,24 @@
  * The inference service's Kubernetes objects, as plain values: SST applies them, `npm run k8s:render` writes them as YAML.
  * @see https://kubernetes.io/docs/reference/kubernetes-api/
  */
+import { type KubernetesObject, LABELS, metadata, NAMESPACE, SERVICE } from './kubernetes-object.ts';
+import { horizontalPodAutoscaler, keda } from './scaling.ts';
 import { pipeline } from './settings.ts';
 import type { Inference } from './stages.ts';
 
-export const NAMESPACE = 'video-pipeline';
-export const SERVICE = 'inference-service';
-const LABELS = { 'app.kubernetes.io/name': SERVICE, 'app.kubernetes.io/part-of': NAMESPACE };
 const SELECTOR = { 'app.kubernetes.io/name': SERVICE };
 const NODE_POOL = 'inference-gpu';
 const HTTP = 'http';
-/** Percent of the CPU request at which another pod is due. */
-const CPU_TARGET = 70;
-/** Records of lag, over the group, that justify one pod: four batches. */
-const LAG_PER_POD = 4 * pipeline.BATCH_SIZE;
+/** Nodes and pods that a rollout has beside those that serve. */
+export const SURGE = 1;
+/**
+ * How long a load balancer goes on with the connections of a pod that is to end, seconds. It takes the pod out some time
+ * after it was told to, so the pod itself waits longer, then finishes what it has in work.
+ */
+const DRAIN = { deregistration: 120, beforeStop: 150, inWork: 30 };
 
-export interface KubernetesObject {
-  apiVersion: string;
-  kind: string;
-  metadata: {
-    name: string;
-    namespace?: string;
-    labels?: Record<string, string>;
-    annotations?: Record<string, string>;
-  };
-  [field: string]: unknown;
-}
+/** A rollout of all pods takes this long at most, one after another. */
+export const ROLLOUT_SECONDS = 3600;
 
 export interface Manifests {
   image: string;
@@ -36,26 +29,35 @@ export interface Manifests {
   /** Addresses that may call the service: the VPC. */
   clientCidr: string;
   /** For KEDA's lag trigger. */
-  kafka: { bootstrapServers: string; region: string };
+  kafka: { bootstrapServers: string; region: string; partitions: number };
 }
 
 /** Every object, in the order in which they are to be applied. */
 export function manifests(input: Manifests): KubernetesObject[] {
   return [
-    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE, labels: LABELS } },
+    namespace(),
     networkPolicySwitch(),
     nodePool(input.inference),
     serviceAccount(),
     configMap(),
-    deployment(input),
+    // Before the pods: a pod gets its readiness gate only where the load balancer knows its service already.
     service(input.loadBalancerGroup),
+    deployment(input),
     disruptionBudget(),
     networkPolicy(input.clientCidr),
     ...(input.inference.autoscaler === 'hpa' ? [horizontalPodAutoscaler(input.inference)] : keda(input)),
   ];
 }
 
-const metadata = (name: string) => ({ name, namespace: NAMESPACE, labels: LABELS });
+/**
+ * Pods here are ready once the load balancer has them healthy, so that a rollout never ends the last that serves. This is
+ * the key of EKS Auto Mode; that of a controller one installs is `elbv2.k8s.aws/...`.
+ * @see https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-nlb.html
+ */
+function namespace(): KubernetesObject {
+  const labels = { ...LABELS, 'eks.amazonaws.com/pod-readiness-gate-inject': 'enabled' };
+  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE, labels } };
+}
 
 /** Without it EKS Auto Mode ignores network policies. */
 function networkPolicySwitch(): KubernetesObject {
@@ -86,11 +88,18 @@ function nodePool({ gpu, replicas }: Manifests['inference']): KubernetesObject {
             requirement('kubernetes.io/arch', ['amd64']),
           ],
           taints: [{ key: 'nvidia.com/gpu', effect: 'NoSchedule' }],
-          expireAfter: '336h',
+          // Auto Mode ends a node after 21 days. Before that it goes by itself, its pods one by one, an hour at most.
+          expireAfter: '480h',
+          terminationGracePeriod: '1h',
         },
       },
-      limits: { 'nvidia.com/gpu': String(replicas.max) },
-      disruption: { consolidationPolicy: 'WhenEmptyOrUnderutilized', consolidateAfter: '5m' },
+      limits: { 'nvidia.com/gpu': String(replicas.max + SURGE) },
+      // A pod has a whole node, so there is nothing to gain from moving it to a fuller one.
+      disruption: {
+        consolidationPolicy: 'WhenEmpty',
+        consolidateAfter: '5m',
+        budgets: [{ nodes: '1' }],
+      },
     },
   };
 }
@@ -114,6 +123,7 @@ function configMap(): KubernetesObject {
       PORT: String(pipeline.PORT),
       INFERENCE_CONFIDENCE_THRESHOLD: String(pipeline.INFERENCE_CONFIDENCE_THRESHOLD),
       LOG_LEVEL: 'INFO',
+      SHUTDOWN_GRACE_SECONDS: String(DRAIN.inWork),
     },
   };
 }
@@ -127,8 +137,10 @@ function deployment({ image, inference }: Manifests): KubernetesObject {
     spec: {
       // The autoscaler owns the number of pods; this is where it begins.
       replicas: Math.max(1, inference.replicas.min),
+      // A new GPU node, its image and the load balancer's health checks take up to 15 minutes for each pod.
+      progressDeadlineSeconds: ROLLOUT_SECONDS,
       selector: { matchLabels: SELECTOR },
-      strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: SURGE } },
       template: {
         metadata: {
           labels: LABELS,
@@ -156,13 +168,14 @@ function deployment({ image, inference }: Manifests): KubernetesObject {
             runAsUser: 1000,
             seccompProfile: { type: 'RuntimeDefault' },
           },
-          terminationGracePeriodSeconds: 30,
+          terminationGracePeriodSeconds: DRAIN.beforeStop + DRAIN.inWork + 10,
           containers: [
             {
               name: 'model',
               image,
               ports: [{ name: HTTP, containerPort: pipeline.PORT }],
               envFrom: [{ configMapRef: { name: SERVICE } }],
+              lifecycle: { preStop: { sleep: { seconds: DRAIN.beforeStop } } },
               resources: {
                 requests: { cpu: '2', memory: '4Gi', 'nvidia.com/gpu': '1' },
                 limits: { memory: '8Gi', 'nvidia.com/gpu': '1' },
@@ -195,6 +208,13 @@ function service(loadBalancerGroup: string): KubernetesObject {
         [aws('manage-backend-security-group-rules')]: 'false',
         [aws('healthcheck-path')]: '/health',
         [aws('healthcheck-protocol')]: 'http',
+        [aws('healthcheck-interval')]: '10',
+        // Two pods may be in two of three zones: the third zone's address must reach them too.
+        [aws('attributes')]: 'load_balancing.cross_zone.enabled=true',
+        [aws('target-group-attributes')]: [
+          `deregistration_delay.timeout_seconds=${DRAIN.deregistration}`,
+          'deregistration_delay.connection_termination.enabled=true',
+        ].join(),
       },
     },
     spec: {
@@ -230,70 +250,4 @@ function networkPolicy(clientCidr: string): KubernetesObject {
       egress: [],
     },
   };
-}
-
-function horizontalPodAutoscaler({ replicas }: Manifests['inference']): KubernetesObject {
-  return {
-    apiVersion: 'autoscaling/v2',
-    kind: 'HorizontalPodAutoscaler',
-    metadata: metadata(SERVICE),
-    spec: {
-      scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: SERVICE },
-      minReplicas: Math.max(1, replicas.min),
-      maxReplicas: replicas.max,
-      metrics: [
-        {
-          type: 'Resource',
-          resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: CPU_TARGET } },
-        },
-      ],
-    },
-  };
-}
-
-/**
- * One ScaledObject with both triggers: KEDA makes the HorizontalPodAutoscaler itself, and a second one would fight it.
- * @see https://keda.sh/docs/latest/scalers/apache-kafka-go/
- */
-function keda({ inference, kafka }: Manifests): KubernetesObject[] {
-  const { replicas, hours } = inference;
-  const authentication = `${SERVICE}-kafka`;
-  return [
-    {
-      apiVersion: 'keda.sh/v1alpha1',
-      kind: 'TriggerAuthentication',
-      metadata: metadata(authentication),
-      // The role of KEDA's operator, by EKS Pod Identity.
-      spec: { podIdentity: { provider: 'aws' } },
-    },
-    {
-      apiVersion: 'keda.sh/v1alpha1',
-      kind: 'ScaledObject',
-      metadata: metadata(SERVICE),
-      spec: {
-        scaleTargetRef: { name: SERVICE },
-        minReplicaCount: replicas.min,
-        maxReplicaCount: replicas.max,
-        cooldownPeriod: 600,
-        triggers: [
-          {
-            type: 'apache-kafka',
-            metadata: {
-              bootstrapServers: kafka.bootstrapServers,
-              consumerGroup: pipeline.KAFKA_GROUP_ID,
-              topic: pipeline.KAFKA_TOPIC,
-              lagThreshold: String(LAG_PER_POD),
-              activationLagThreshold: '0',
-              tls: 'enable',
-              sasl: 'aws_msk_iam',
-              awsRegion: kafka.region,
-            },
-            authenticationRef: { name: authentication },
-          },
-          { type: 'cpu', metricType: 'Utilization', metadata: { value: String(CPU_TARGET) } },
-          ...(hours ? [{ type: 'cron', metadata: { ...hours, desiredReplicas: '1' } }] : []),
-        ],
-      },
-    },
-  ];
 }

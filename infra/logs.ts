@@ -5,10 +5,12 @@ const DAYS = { '1 week': 7, '1 month': 30, '1 year': 365 } as const;
 /** Name of the log group of one part of the pipeline. */
 export const logGroupName = (part: string) => `/${$app.name}/${$app.stage}/${part}`;
 
+/** Makes a log group of a given name, which an AWS service else makes itself and keeps for ever. */
+export function keepLogs(stage: Stage, resource: string, name: string): aws.cloudwatch.LogGroup {
+  return new aws.cloudwatch.LogGroup(resource, { name, retentionInDays: DAYS[stage.logRetention] });
+}
+
 /** Makes the log group of one part. */
 export function createLogGroup(stage: Stage, part: string): aws.cloudwatch.LogGroup {
-  return new aws.cloudwatch.LogGroup(`${part[0].toUpperCase()}${part.slice(1)}Logs`, {
-    name: logGroupName(part),
-    retentionInDays: DAYS[stage.logRetention],
-  });
+  return keepLogs(stage, `${part[0].toUpperCase()}${part.slice(1)}Logs`, logGroupName(part));
 }

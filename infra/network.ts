@@ -30,6 +30,8 @@ export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
     transform: {
       // Whatever is put into the default group talks to nobody.
       securityGroup: { ingress: [], egress: [] },
+      privateSubnet: (args) => tagSubnet(args, 'internal-elb'),
+      publicSubnet: (args) => tagSubnet(args, 'elb'),
       natSecurityGroup: (args) => {
         args.ingress = [
           { ...EVERY_PORT, cidrBlocks: [VPC_CIDR] },
@@ -52,6 +54,14 @@ export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
   const endpointGroup = endpoints.length > 0 ? createGroup(vpc, 'Endpoints') : undefined;
   if (endpointGroup) createEndpoints(vpc, endpointGroup, endpoints, region);
   return { vpc, s3PrefixList: s3.prefixListId, endpointGroup };
+}
+
+/**
+ * EKS Auto Mode finds the subnets of a load balancer by this tag alone.
+ * @see https://docs.aws.amazon.com/eks/latest/userguide/tag-subnets-auto.html
+ */
+function tagSubnet(args: aws.ec2.SubnetArgs, role: 'elb' | 'internal-elb'): undefined {
+  args.tags = $output(args.tags).apply((tags) => ({ ...tags, [`kubernetes.io/role/${role}`]: '1' }));
 }
 
 function createEndpoints(

@@ -51,12 +51,7 @@ export function createObservation({
       endpoint: ALARM_EMAIL,
     });
   }
-  // A batch that Lambda gave up on is worth a message of its own.
-  store.notify({
-    notifications: [
-      { name: 'LostBatches', topic, events: ['s3:ObjectCreated:*'], filterPrefix: `${LOST_BATCHES}/` },
-    ],
-  });
+  tellOfLostBatches(topic, store);
   const region = aws.getRegionOutput().region;
   const names = $resolve({
     region,
@@ -89,6 +84,38 @@ export function createObservation({
     });
   }
   return $interpolate`https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}#dashboards/dashboard/${name}`;
+}
+
+/**
+ * A batch that Lambda gave up on is worth a message of its own. A topic has one policy, which must name everyone who
+ * publishes: that of SST's `store.notify` would allow S3 alone and silence every alarm.
+ */
+function tellOfLostBatches(topic: sst.aws.SnsTopic, store: sst.aws.Bucket): void {
+  const here = $interpolate`${aws.getRegionOutput().region}:${aws.getCallerIdentityOutput().accountId}`;
+  const publish = (service: string, from: $util.Input<string>) => ({
+    actions: ['sns:Publish'],
+    resources: [topic.arn],
+    principals: [{ type: 'Service', identifiers: [service] }],
+    conditions: [{ test: 'ArnLike', variable: 'aws:SourceArn', values: [from] }],
+  });
+  const policy = new aws.sns.TopicPolicy('AlarmsPolicy', {
+    arn: topic.arn,
+    policy: aws.iam.getPolicyDocumentOutput({
+      statements: [
+        publish('cloudwatch.amazonaws.com', $interpolate`arn:aws:cloudwatch:${here}:alarm:*`),
+        publish('s3.amazonaws.com', store.arn),
+      ],
+    }).json,
+  });
+  new aws.s3.BucketNotification(
+    'StoreNotification',
+    {
+      bucket: store.name,
+      topics: [{ topicArn: topic.arn, events: ['s3:ObjectCreated:*'], filterPrefix: `${LOST_BATCHES}/` }],
+    },
+    // S3 asks the topic whether it may publish when it is told to.
+    { dependsOn: [policy] },
+  );
 }
 
 function createAlarm({ key, metric, description, ...rules }: Alarm, topicArn: $util.Output<string>): void {

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
-import { type Capacity, capacityOf, GPU_FPS, MEASURED, oneMachineCameras } from './capacity.ts';
+import { type Capacity, capacityOf, MEASURED, oneMachineCameras } from './capacity.ts';
+import { GPU_FPS } from './scaling.ts';
 
 /** Prints what so many cameras need: `npm run capacity -- --cameras 1000 --fps 10 [--gpu-fps 200] [--json]`. */
 const { values } = parseArgs({

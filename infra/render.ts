@@ -13,14 +13,18 @@ new Command('k8s:render')
   .option('--region <name>', 'AWS region', 'us-east-1')
   .option('--autoscaler <keda|hpa>', 'what scales the pods', 'keda')
   .action((options) => {
-    const { inference } = stageOf(options.stage);
+    const { inference, kafka } = stageOf(options.stage);
     if (inference.backend !== 'eks') throw new Error(`stage '${options.stage}' has no EKS`);
     const objects = manifests({
       image: options.image,
       inference: { ...inference, autoscaler: options.autoscaler },
       loadBalancerGroup: options.loadBalancerGroup,
       clientCidr: VPC_CIDR,
-      kafka: { bootstrapServers: options.bootstrapServers, region: options.region },
+      kafka: {
+        bootstrapServers: options.bootstrapServers,
+        region: options.region,
+        partitions: kafka.partitions,
+      },
     });
     process.stdout.write(objects.map((object) => stringify(object)).join('---\n'));
   })

@@ -43,6 +43,8 @@ export const deployment = () =>
     'INGEST_IMAGE',
     'ALARM_EMAIL',
     'CAMERAS_FILE',
+    'CLUSTER_ADMINS',
+    'CLUSTER_VIEWERS',
     'WEBHOOK_URL',
     'WEBHOOK_SECRET',
   ]);

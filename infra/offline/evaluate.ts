@@ -29,6 +29,12 @@ export interface Resource {
   retainOnDelete: boolean;
   /** Name of the component it belongs to. */
   parent: string;
+  /** Names of what it waits for. */
+  dependsOn: string[];
+  /** Properties whose changes are left alone. */
+  ignoreChanges: string[];
+  /** How long creating and updating may take, where it is said. */
+  timeouts: { create: string; update: string };
 }
 
 /** A Lambda function's code, bundled as SST bundles it. */

@@ -61,6 +61,12 @@ function record(monitor: any): void {
         protect: request.getProtect(),
         retainOnDelete: request.getRetainondelete(),
         parent: request.getParent().split('::').at(-1) ?? '',
+        dependsOn: request.getDependenciesList().map((urn: string) => urn.split('::').at(-1) ?? ''),
+        ignoreChanges: request.getIgnorechangesList(),
+        timeouts: {
+          create: request.getCustomtimeouts()?.getCreate() ?? '',
+          update: request.getCustomtimeouts()?.getUpdate() ?? '',
+        },
       };
       resources.set(`${resource.type} ${resource.name}`, strip(resource) as Resource);
       callback(error, response);

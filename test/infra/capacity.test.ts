@@ -5,12 +5,12 @@ import {
   type Capacity,
   capacityOf,
   fromKafkaFps,
-  GPU_FPS,
   MEASURED,
   mostCameras,
   oneMachineCameras,
   oneMachineFps,
 } from '../../infra/capacity.ts';
+import { GPU_FPS } from '../../infra/scaling.ts';
 
 const work = { fps: 10, gpuFps: GPU_FPS };
 const of = (cameras: number, more: Partial<typeof work> = {}) => capacityOf({ cameras, ...work, ...more });

@@ -31,15 +31,52 @@ describe.each(DEPLOYED)('the Lambda functions of %s', (deployed) => {
       startingPosition: 'TRIM_HORIZON',
       functionName: one(graph, FUNCTION, `${name}Function`).inputs.name,
       eventSourceArn: expect.stringContaining(':cluster/'),
-      destinationConfig: { onFailure: { destinationArn: expect.stringMatching(/^arn:aws:s3:::.*store/) } },
     });
     const { pollers } = stageOf(EVALUATIONS[deployed].stage).functions;
     expect(inputs.provisionedPollerConfig).toEqual(
-      pollers && { minimumPollers: pollers.min, maximumPollers: pollers.max },
+      pollers && {
+        minimumPollers: pollers.min,
+        maximumPollers: pollers.max,
+        pollerGroupName: expect.stringMatching(/^[\w/*:+=.@-]{1,128}$/),
+      },
     );
-    // Lambda refuses both without provisioned pollers.
+    // Lambda refuses it without provisioned pollers.
     expect(inputs.bisectBatchOnFunctionError).toBe(pollers ? true : undefined);
-    expect(inputs.functionResponseTypes).toEqual(pollers ? ['ReportBatchItemFailures'] : undefined);
+  });
+
+  test('wait for an outage to end as long as Kafka keeps the records, however often they fail', async () => {
+    const graph = await graphOf(deployed);
+    const { functions, kafka } = stageOf(EVALUATIONS[deployed].stage);
+    for (const { inputs, name } of ofType(graph, MAPPING)) {
+      if (!functions.pollers) {
+        // Neither number can be set: only without a destination does Lambda go on for ever.
+        expect(inputs.destinationConfig, name).toBeUndefined();
+        expect(inputs.maximumRetryAttempts, name).toBeUndefined();
+        continue;
+      }
+      expect(inputs.destinationConfig.onFailure.destinationArn, name).toMatch(/^arn:aws:s3:::.*store/);
+      // Endless retries with a destination are ten.
+      expect(inputs.maximumRetryAttempts, name).toBe(10_000);
+      const age = inputs.maximumRecordAgeInSeconds;
+      expect(age, name).toBeLessThan(kafka.retentionHours * 3600);
+      expect(age, name).toBeGreaterThanOrEqual(0.75 * kafka.retentionHours * 3600);
+    }
+  });
+
+  test('promise partial failures only if the handlers name the records that failed', async () => {
+    const named = globSync('functions/src/*.ts', { cwd: ROOT })
+      .filter((file) => !file.endsWith('.test.ts'))
+      .some((file) => readFileSync(join(ROOT, file), 'utf8').includes('batchItemFailures'));
+    for (const { inputs } of ofType(await graphOf(deployed), MAPPING)) {
+      expect(inputs.functionResponseTypes !== undefined).toBe(named);
+    }
+  });
+
+  test('share the pollers that the stage pays for', async () => {
+    const groups = ofType(await graphOf(deployed), MAPPING).map(
+      ({ inputs }) => inputs.provisionedPollerConfig?.pollerGroupName,
+    );
+    expect(new Set(groups).size).toBe(1);
   });
 
   test('run within Lambda limits, on arm64 unless live', async () => {

@@ -12,10 +12,19 @@ import { ROOT } from '../../infra/offline/platform.ts';
 import { rows } from '../../infra/stages.ts';
 import { hosted } from './options.ts';
 
+/** The account of every evaluation. */
+export const ACCOUNT = '123456789012';
+
+/** Who may use the Kubernetes clusters. */
+const ACCESS = {
+  CLUSTER_ADMINS: `arn:aws:iam::${ACCOUNT}:role/operate`,
+  CLUSTER_VIEWERS: `arn:aws:iam::${ACCOUNT}:role/look`,
+};
+
 /** Every way in which the app is deployed: three stages, `sst dev`, and what is had by option alone. */
 export const EVALUATIONS = {
-  production: { stage: 'production', env: { CAMERAS_FILE: 'test/infra/cameras.yaml' } },
-  staging: { stage: 'staging' },
+  production: { stage: 'production', env: { CAMERAS_FILE: 'test/infra/cameras.yaml', ...ACCESS } },
+  staging: { stage: 'staging', env: ACCESS },
   personal: { stage: 'alice' },
   dev: { stage: 'alice', dev: true },
   hosted: { stage: 'hosted', row: hosted, env: { CAMERAS_FILE: 'test/infra/cameras.yaml' } },

@@ -13,7 +13,8 @@ import { Namespace } from 'kubernetes-models/v1/Namespace';
 import { Service } from 'kubernetes-models/v1/Service';
 import { ServiceAccount } from 'kubernetes-models/v1/ServiceAccount';
 import { describe, expect, test } from 'vitest';
-import { type KubernetesObject, type Manifests, manifests } from '../../infra/kubernetes.ts';
+import { type Manifests, manifests } from '../../infra/kubernetes.ts';
+import type { KubernetesObject } from '../../infra/kubernetes-object.ts';
 import { ROOT } from '../../infra/offline/platform.ts';
 import { type Stage, stageOf } from '../../infra/stages.ts';
 import { graphOf, ofType } from './graphs.ts';
@@ -42,14 +43,14 @@ function validate(object: KubernetesObject): void {
 type Eks = Extract<Stage['inference'], { backend: 'eks' }>;
 
 function render(change: Partial<Eks> = {}): KubernetesObject[] {
-  const { inference } = stageOf('production');
+  const { inference, kafka } = stageOf('production');
   if (inference.backend !== 'eks') throw new Error('production has no EKS');
   const input: Manifests = {
     image: 'registry/model@sha256:0',
     inference: { ...inference, ...change },
     loadBalancerGroup: 'sg-1',
     clientCidr: '10.0.0.0/16',
-    kafka: { bootstrapServers: 'b-1:9098', region: 'us-east-1' },
+    kafka: { bootstrapServers: 'b-1:9098', region: 'us-east-1', partitions: kafka.partitions },
   };
   return manifests(input);
 }

@@ -110,6 +110,17 @@ const PAIRS: Record<Deployed, string[]> = {
 const MANAGED = ['InferenceClusterClusterSecurityGroup'];
 
 describe.each(DEPLOYED)('the network of %s', (deployed) => {
+  test('has subnets that EKS Auto Mode finds for a load balancer, inside and outside', async () => {
+    const subnets = ofType(await graphOf(deployed), 'aws:ec2/subnet:Subnet');
+    expect(subnets.length).toBeGreaterThanOrEqual(4);
+    for (const { name, inputs } of subnets) {
+      const role = name.includes('Private') ? 'internal-elb' : 'elb';
+      expect(inputs.tags, name).toMatchObject({
+        [`kubernetes.io/role/${role}`]: '1',
+      });
+    }
+  });
+
   test('lets the listed pairs talk and no other', async () => {
     expect(reachable(await graphOf(deployed))).toEqual([...PAIRS[deployed]].sort());
   });

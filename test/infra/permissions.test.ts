@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Graph, Resource } from '../../infra/offline/evaluate.ts';
 import { ROOT } from '../../infra/offline/platform.ts';
-import { DEPLOYED, graphOf, ofType } from './graphs.ts';
+import { stageOf } from '../../infra/stages.ts';
+import { ACCOUNT, DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
 
 interface Statement {
   Effect: string;
@@ -14,6 +15,8 @@ interface Statement {
 
 /** What our code, or AWS in its name, does by each role: an action for each call, with what it is done to. */
 const POLLERS = [
+  'ec2:AssignPrivateIpAddresses *',
+  'ec2:UnassignPrivateIpAddresses *',
   'ec2:CreateNetworkInterface *',
   'ec2:DeleteNetworkInterface *',
   'ec2:DescribeNetworkInterfaces *',
@@ -24,10 +27,11 @@ const POLLERS = [
   'kafka-cluster:DescribeClusterDynamicConfiguration cluster',
   'kafka:DescribeCluster cluster',
   'kafka:DescribeClusterV2 cluster',
-  'kafka:GetBootstrapBrokers cluster',
+  'kafka:GetBootstrapBrokers *',
   's3:ListBucket store',
-  's3:PutObject store/aws/lambda/*',
 ];
+/** Where a mapping puts a batch that it gave up on: provisioned pollers alone have such a place. */
+const DESTINATION = ['s3:PutObject store/aws/lambda/*'];
 const PULL = [
   'ecr:BatchCheckLayerAvailability repository/video-pipeline/*',
   'ecr:BatchGetImage repository/video-pipeline/*',
@@ -186,7 +190,7 @@ const MANAGED: Record<string, string[]> = {
 
 /** Actions for which AWS knows no resource narrower than `*`. */
 const RESOURCELESS =
-  /^(ec2:(Create|Delete|Describe)\w+|ecr:GetAuthorizationToken|ecs:DiscoverPollEndpoint|cloudwatch:PutMetricData)$/;
+  /^(ec2:(Assign|Unassign|Create|Delete|Describe)\w+|kafka:GetBootstrapBrokers|ecr:GetAuthorizationToken|ecs:DiscoverPollEndpoint|cloudwatch:PutMetricData)$/;
 
 /** What SST's own live bridge needs in `sst dev`, and what only a stage with SageMaker has. */
 const LIVE = ['appsync:* *', 's3:* sst-asset', 's3:* sst-asset/*'];
@@ -199,7 +203,10 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
       const [, expected] = EXPECTED.find(([name]) => name.test(role.name)) ?? [];
       expect(expected, `an expectation for ${role.name}`).toBeDefined();
       const lambda = /^(Detect|Annotate|Notify)Role$/.test(role.name);
+      const waits = !stageOf(EVALUATIONS[deployed].stage).functions.pollers;
+      const destination = /^(Detect|Annotate|Notify|Clip)Role$/.test(role.name) && !waits ? DESTINATION : [];
       const extra = [
+        ...destination,
         ...(deployed === 'dev' && lambda ? LIVE : []),
         ...(['personal', 'hosted'].includes(deployed) && role.name === 'DetectRole' ? SAGEMAKER : []),
       ];
@@ -249,12 +256,49 @@ test('no other policy lets anyone in: buckets, topics and secrets deny or name t
     const graph = await graphOf(deployed);
     const bucket = JSON.parse(ofType(graph, 'aws:s3/bucketPolicy:BucketPolicy')[0]?.inputs.policy ?? '{}');
     expect(bucket.Statement).toEqual([expect.objectContaining({ Effect: 'Deny', Action: 's3:*' })]);
-    const topic = JSON.parse(ofType(graph, 'aws:sns/topicPolicy:TopicPolicy')[0]?.inputs.policy ?? '{}');
-    expect(topic.Statement.map((one: { Principal: unknown }) => one.Principal)).toEqual([
-      [['Service', 's3.amazonaws.com']],
-    ]);
+    const topics = ofType(graph, 'aws:sns/topicPolicy:TopicPolicy');
+    // A topic has one policy: the last one that is set.
+    expect(topics).toHaveLength(1);
+    const { Statement } = JSON.parse(topics[0]?.inputs.policy ?? '{}');
+    const from = (service: string, source: string) =>
+      Statement.filter(
+        ({ Effect, Action, Principal, Condition }: any) =>
+          Effect === 'Allow' &&
+          Action === 'sns:Publish' &&
+          Principal.some(([type, name]: string[]) => type === 'Service' && name === service) &&
+          Condition.every(
+            ({ test: operator, variable, values }: any) =>
+              operator === 'ArnLike' &&
+              variable === 'aws:SourceArn' &&
+              values.some((pattern: string) => source.startsWith(pattern.replace(/\*$/, ''))),
+          ),
+      );
+    const alarm = `arn:aws:cloudwatch:us-east-1:${ACCOUNT}:alarm:Silent`;
+    expect(from('cloudwatch.amazonaws.com', alarm), 'alarms reach the topic').toHaveLength(1);
+    expect(from('cloudwatch.amazonaws.com', alarm.replace(ACCOUNT, '210987654321'))).toHaveLength(0);
+    expect(from('s3.amazonaws.com', `arn:aws:s3:::${storeOf(graph)}`)).toHaveLength(1);
+    expect(from('s3.amazonaws.com', 'arn:aws:s3:::another')).toHaveLength(0);
+    expect(Statement).toHaveLength(2);
   }
 });
+
+test('S3 tells the topic of a batch that Lambda gave up on, once the topic lets it', async () => {
+  for (const deployed of DEPLOYED) {
+    const notification = one(
+      await graphOf(deployed),
+      'aws:s3/bucketNotification:BucketNotification',
+      'StoreNotification',
+    );
+    expect(notification.inputs.topics).toEqual([
+      expect.objectContaining({ events: ['s3:ObjectCreated:*'], filterPrefix: 'aws/lambda/' }),
+    ]);
+    expect(notification.dependsOn).toContain('AlarmsPolicy');
+  }
+});
+
+function storeOf(graph: Graph): string {
+  return one(graph, 'aws:s3/bucket:Bucket', 'StoreBucket').inputs.bucket;
+}
 
 function statements(graph: Graph): { name: string; statement: Statement }[] {
   return ofType(graph, 'aws:iam/role:Role').flatMap((role) =>

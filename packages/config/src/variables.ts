@@ -4,6 +4,14 @@ const integer = (min: number, max: number) => z.coerce.number().int().min(min).m
 const number = (min: number, max: number) => z.coerce.number().min(min).max(max);
 const port = integer(0, 65_535);
 const optional = z.string().min(1).optional();
+const roles = z
+  .string()
+  .regex(
+    /^arn:[\w-]+:iam::\d{12}:role\/[^,\s]+(,arn:[\w-]+:iam::\d{12}:role\/[^,\s]+)*$/,
+    'must be ARNs of IAM roles',
+  )
+  .transform((list) => list.split(','))
+  .optional();
 
 /** Every environment variable the product reads: its form, its default, what it is for. One table, here alone. */
 export const variables = {
@@ -166,6 +174,10 @@ export const variables = {
     .transform((list) => list.split(','))
     .optional()
     .describe('deploying: addresses that may reach the Kubernetes API or the tunnel, `a.b.c.d/n[,...]`'),
+  CLUSTER_ADMINS: roles.describe(
+    'deploying: ARNs of the roles that may do everything in the Kubernetes cluster',
+  ),
+  CLUSTER_VIEWERS: roles.describe('deploying: ARNs of the roles that may look into the Kubernetes cluster'),
   MODEL_IMAGE: optional.describe('deploying: image of the model server that is built already'),
   INGEST_IMAGE: optional.describe('deploying: image of the ingest host that is built already'),
   ALARM_EMAIL: z.email().optional().describe('deploying: who is told of alarms'),

@@ -1,0 +1,88 @@
+import type { Manifests } from './kubernetes.ts';
+import { type KubernetesObject, metadata, SERVICE } from './kubernetes-object.ts';
+import { pipeline } from './settings.ts';
+
+/** Frames a second of one GPU pod, decoding included. Not measured yet: a cautious guess. */
+export const GPU_FPS = 200;
+/** Percent of the CPU request at which another pod is due. Decoding JPEGs keeps it in step with the frames. */
+export const CPU_TARGET = 70;
+/** How far behind a group is for whom pods are added, seconds of one pod's work. */
+const BACKLOG_SECONDS = 5;
+
+/**
+ * Records of lag that justify one pod. Normal work has lag too: each partition fills a batch while another is in work, and
+ * that is as much with one camera a partition as with ten. Only what goes beyond it is a backlog.
+ * @param podFps frames a second of one pod
+ */
+export function lagPerPod(partitions: number, podFps: number): number {
+  return 2 * pipeline.BATCH_SIZE * partitions + BACKLOG_SECONDS * podFps;
+}
+
+export function horizontalPodAutoscaler({ replicas }: Manifests['inference']): KubernetesObject {
+  return {
+    apiVersion: 'autoscaling/v2',
+    kind: 'HorizontalPodAutoscaler',
+    metadata: metadata(SERVICE),
+    spec: {
+      scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: SERVICE },
+      minReplicas: Math.max(1, replicas.min),
+      maxReplicas: replicas.max,
+      metrics: [
+        {
+          type: 'Resource',
+          resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: CPU_TARGET } },
+        },
+      ],
+    },
+  };
+}
+
+/**
+ * One ScaledObject with both triggers: KEDA makes the HorizontalPodAutoscaler itself, and a second one would fight it. CPU
+ * follows the load; the lag wakes the first pod, and adds pods after an outage.
+ * @see https://keda.sh/docs/latest/scalers/apache-kafka-go/
+ */
+export function keda({ inference, kafka }: Manifests): KubernetesObject[] {
+  const { replicas, hours } = inference;
+  const authentication = `${SERVICE}-kafka`;
+  return [
+    {
+      apiVersion: 'keda.sh/v1alpha1',
+      kind: 'TriggerAuthentication',
+      metadata: metadata(authentication),
+      // The role of KEDA's operator, by EKS Pod Identity.
+      spec: { podIdentity: { provider: 'aws' } },
+    },
+    {
+      apiVersion: 'keda.sh/v1alpha1',
+      kind: 'ScaledObject',
+      metadata: metadata(SERVICE),
+      spec: {
+        scaleTargetRef: { name: SERVICE },
+        minReplicaCount: replicas.min,
+        maxReplicaCount: replicas.max,
+        cooldownPeriod: 600,
+        triggers: [
+          {
+            type: 'apache-kafka',
+            metadata: {
+              bootstrapServers: kafka.bootstrapServers,
+              consumerGroup: pipeline.KAFKA_GROUP_ID,
+              topic: pipeline.KAFKA_TOPIC,
+              lagThreshold: String(lagPerPod(kafka.partitions, GPU_FPS)),
+              activationLagThreshold: '0',
+              // As the mapping begins. With `latest` a partition without a commit counts as one record, for ever.
+              offsetResetPolicy: 'earliest',
+              tls: 'enable',
+              sasl: 'aws_msk_iam',
+              awsRegion: kafka.region,
+            },
+            authenticationRef: { name: authentication },
+          },
+          { type: 'cpu', metricType: 'Utilization', metadata: { value: String(CPU_TARGET) } },
+          ...(hours ? [{ type: 'cron', metadata: { ...hours, desiredReplicas: '1' } }] : []),
+        ],
+      },
+    },
+  ];
+}

@@ -1,0 +1,166 @@
+import { describe, expect, test } from 'vitest';
+import { manifests } from '../../infra/kubernetes.ts';
+import type { KubernetesObject } from '../../infra/kubernetes-object.ts';
+import { KUBERNETES_VERSION, STANDARD_SUPPORT_ENDS } from '../../infra/kubernetes-versions.ts';
+import { type Stage, stageOf } from '../../infra/stages.ts';
+import { DEPLOYED, type Deployed, graphOf, ofType, one } from './graphs.ts';
+
+type Eks = Extract<Stage['inference'], { backend: 'eks' }>;
+const EKS = ['production', 'staging'] as const satisfies Deployed[];
+const DAY = 86_400_000;
+
+/** Objects of one stage, by kind. */
+function render(name: string): Record<string, any> {
+  const { inference, kafka } = stageOf(name);
+  const list = manifests({
+    image: 'registry/model@sha256:0',
+    inference: inference as Eks,
+    loadBalancerGroup: 'sg-1',
+    clientCidr: '10.0.0.0/16',
+    kafka: { bootstrapServers: 'b-1:9098', region: 'us-east-1', partitions: kafka.partitions },
+  });
+  return Object.fromEntries(list.map((object: KubernetesObject) => [object.kind, object]));
+}
+
+const attribute = (service: any, list: string, name: string) =>
+  service.metadata.annotations[`service.beta.kubernetes.io/aws-load-balancer-${list}`]
+    ?.split(',')
+    .map((pair: string) => pair.split('='))
+    .find(([key]: string[]) => key === name)?.[1];
+
+describe.each(EKS)('a rollout of the model in %s', (name) => {
+  const { Namespace, Deployment, Service, NodePool } = render(name);
+  const { spec } = Deployment.spec.template;
+  const { maxSurge, maxUnavailable } = Deployment.spec.strategy.rollingUpdate;
+
+  test('finds a GPU for the pod it adds, at full load too', () => {
+    const most = (stageOf(name).inference as Eks).replicas.max + maxSurge;
+    expect(Number(NodePool.spec.limits['nvidia.com/gpu'])).toBeGreaterThanOrEqual(most);
+    expect(maxUnavailable).toBe(0);
+  });
+
+  test('takes an old pod away only once the load balancer has a new one healthy', async () => {
+    // The key of Auto Mode, not of the controller that one installs.
+    expect(Namespace.metadata.labels['eks.amazonaws.com/pod-readiness-gate-inject']).toBe('enabled');
+    const applied = one(await graphOf(name), 'kubernetes:apps/v1:Deployment', 'KubernetesDeployment');
+    expect(applied.dependsOn).toEqual(
+      expect.arrayContaining(['KubernetesService', 'KubernetesNamespace-video-pipeline']),
+    );
+  });
+
+  test('lets a pod go on until the load balancer has let go of it, and finish its work', () => {
+    const drain = spec.containers[0].lifecycle.preStop.sleep.seconds;
+    const deregistration = attribute(
+      Service,
+      'target-group-attributes',
+      'deregistration_delay.timeout_seconds',
+    );
+    expect(drain).toBeGreaterThan(Number(deregistration));
+    const grace = Number(render(name).ConfigMap.data.SHUTDOWN_GRACE_SECONDS);
+    expect(spec.terminationGracePeriodSeconds).toBeGreaterThan(drain + grace);
+  });
+
+  test("reaches every pod from every zone's address", () => {
+    expect(attribute(Service, 'attributes', 'load_balancing.cross_zone.enabled')).toBe('true');
+  });
+
+  test('may take as long as new GPU nodes do', async () => {
+    const graph = await graphOf(name);
+    const { timeouts } = one(graph, 'kubernetes:apps/v1:Deployment', 'KubernetesDeployment');
+    // One pod after another, each with a node of its own: some 15 minutes.
+    expect(Number.parseInt(timeouts.update, 10)).toBeGreaterThanOrEqual(2 * 15 * 60);
+    expect(Number.parseInt(timeouts.create, 10)).toBeGreaterThanOrEqual(15 * 60);
+    expect(Deployment.spec.progressDeadlineSeconds).toBeGreaterThanOrEqual(15 * 60);
+    expect(one(graph, 'kubernetes:helm.sh/v3:Release', 'Keda').inputs.timeout).toBeGreaterThanOrEqual(600);
+  });
+
+  test('is the only one that moves pods: nodes go when they are empty, one at a time', () => {
+    expect(NodePool.spec.disruption).toMatchObject({
+      consolidationPolicy: 'WhenEmpty',
+      budgets: [{ nodes: '1' }],
+    });
+    // Auto Mode ends a node after 21 days, whatever it runs.
+    expect(Number.parseInt(NodePool.spec.template.spec.expireAfter, 10)).toBeLessThan(21 * 24);
+  });
+});
+
+describe.each(EKS)('the cluster of %s', (name) => {
+  const cluster = async () => one(await graphOf(name), 'aws:eks/cluster:Cluster', 'InferenceCluster').inputs;
+
+  test('runs a Kubernetes that AWS supports at its normal price for two months more', async () => {
+    const { version, upgradePolicy } = await cluster();
+    expect(version).toBe(KUBERNETES_VERSION);
+    expect(upgradePolicy).toEqual({ supportType: 'STANDARD' });
+    const left = Date.parse(STANDARD_SUPPORT_ENDS[version] ?? '') - Date.now();
+    expect(
+      left / DAY,
+      `days that Kubernetes ${version} is supported: raise KUBERNETES_VERSION`,
+    ).toBeGreaterThan(60);
+  });
+
+  test('lets in the roles that the deploying shell names, and no one else but its maker', async () => {
+    const graph = await graphOf(name);
+    const policies = ofType(graph, 'aws:eks/accessPolicyAssociation:AccessPolicyAssociation').map(
+      ({ inputs }) => [
+        inputs.principalArn.split('/').at(-1),
+        inputs.policyArn.split('/').at(-1),
+        inputs.accessScope.type,
+      ],
+    );
+    expect(policies.sort()).toEqual([
+      ['look', 'AmazonEKSViewPolicy', 'namespace'],
+      ['operate', 'AmazonEKSClusterAdminPolicy', 'cluster'],
+    ]);
+    expect(ofType(graph, 'aws:eks/accessEntry:AccessEntry')).toHaveLength(2);
+  });
+
+  test('injects OpenTelemetry into nothing', async () => {
+    const { inputs } = one(await graphOf(name), 'aws:eks/addon:Addon', 'InferenceInsights');
+    // On by default since 5.0.0: what a later version does is read before it is taken.
+    expect(inputs.addonVersion).toMatch(/^v\d+\.\d+\.\d+-eksbuild\.\d+$/);
+    expect(JSON.parse(inputs.configurationValues)).toMatchObject({
+      manager: { applicationSignals: { autoMonitor: { monitorAllServices: false } } },
+    });
+  });
+
+  test('asks for its token in its own region', async () => {
+    const { inputs } = one(await graphOf(name), 'pulumi:providers:kubernetes', 'Kubernetes');
+    const { args } = JSON.parse(inputs.kubeconfig).users[0].user.exec;
+    expect(args[args.indexOf('--region') + 1]).toBe('us-east-1');
+  });
+
+  test('leaves no log that is kept for ever', async () => {
+    const groups = ofType(await graphOf(name), 'aws:cloudwatch/logGroup:LogGroup');
+    for (const { inputs } of groups) expect(inputs.retentionInDays, inputs.name).toBeGreaterThan(0);
+    const names = groups.map(({ inputs }) => inputs.name);
+    for (const made of [
+      'containerinsights/video-pipeline-STAGE/performance',
+      'containerinsights/video-pipeline-STAGE/application',
+      'eks/video-pipeline-STAGE/cluster',
+    ]) {
+      expect(names).toContain(`/aws/${made.replace('STAGE', name)}`);
+    }
+  });
+});
+
+describe.each(DEPLOYED)('the Kafka of %s', (deployed) => {
+  test('can be upgraded: nothing of its configuration names a version', async () => {
+    const { inputs } = one(
+      await graphOf(deployed),
+      'aws:msk/configuration:Configuration',
+      'KafkaConfiguration',
+    );
+    expect(inputs.kafkaVersions).toBeUndefined();
+  });
+
+  test('has a version that its brokers are sold with: KRaft, but for the smallest, which AWS refuses from 3.9 on', async () => {
+    const { inputs } = one(await graphOf(deployed), 'aws:msk/cluster:Cluster', 'KafkaCluster');
+    const small = inputs.brokerNodeGroupInfo.instanceType === 'kafka.t3.small';
+    expect(inputs.kafkaVersion).toMatch(small ? /^3\.8\.x$/ : /^3\.9\.x\.kraft$/);
+  });
+
+  test('keeps the volumes that autoscaling made', async () => {
+    const { ignoreChanges } = one(await graphOf(deployed), 'aws:msk/cluster:Cluster', 'KafkaCluster');
+    expect(ignoreChanges).toContain('brokerNodeGroupInfo.storageInfo.ebsStorageInfo.volumeSize');
+  });
+});
