@@ -1,7 +1,7 @@
 import type { Frame } from './frame.ts';
 
 /** Hive-style date and hour in UTC, so that Athena prunes by them: `date=2026-11-25/hour=07`. */
-function hourFolder(epochMs: number): string {
+export function hourFolder(epochMs: number): string {
   const iso = new Date(epochMs).toISOString();
   const time = iso.indexOf('T');
   return `date=${iso.slice(0, time)}/hour=${iso.slice(time + 1, time + 3)}`;

@@ -1,0 +1,81 @@
+import { detectionsKey } from '@video-pipeline/frame';
+import { sceneConfigSchema } from '@video-pipeline/scene';
+import type { Reader } from '@video-pipeline/storage';
+import { expect, test } from 'vitest';
+import { replayScene, storedDetections } from './scene-replay.ts';
+
+const START = Date.UTC(2026, 10, 25, 6, 59, 58);
+const config = sceneConfigSchema.parse({
+  lines: { gate: { from: [0.5, 1], to: [0.5, 0] } },
+  events: [{ type: 'line_crossed', name: 'through', line: 'gate' }],
+});
+/** Somebody walks through the gate in four seconds, over the full hour. */
+const lines = Array.from({ length: 40 }, (_, number) => {
+  const x = 300 + 10 * number;
+  return JSON.stringify({
+    stream_id: 'door',
+    session: 's',
+    frame_number: number,
+    captured_at: START + 100 * number,
+    width: 1000,
+    height: 1000,
+    model: 'm',
+    detections: [{ class_id: 0, class_name: 'person', confidence: 0.9, bbox: [x - 50, 300, x + 50, 500] }],
+    annotated_key: `annotated/door/${number}.jpg`,
+  });
+});
+const replay = { streamId: 'door', config, from: START, to: START + 60_000, prefix: 'annotated' };
+
+/** A bucket that holds the lines, some in each object, as annotate names them. */
+function bucketOf(batches: [offset: number, number: number, count: number][]): Reader {
+  const objects = new Map(
+    batches.map(([offset, number, count]) => [
+      detectionsKey(
+        { streamId: 'door', capturedAt: START + 100 * number },
+        { topic: 'detections', partition: 0, offset },
+      ),
+      `${lines.slice(number, number + count).join('\n')}\n`,
+    ]),
+  );
+  return {
+    page: async (prefix) => ({
+      objects: [...objects.keys()]
+        .filter((key) => key.startsWith(prefix))
+        .sort()
+        .map((key) => ({ key, stored: 0, etag: '' })),
+    }),
+    read: async (key) => Buffer.from(objects.get(key) ?? ''),
+  };
+}
+
+test('stored detections give the events that they would have given, whatever the names sort like', async () => {
+  // Offsets 98 and 103: the later one sorts first. Line 12 is in two objects, as after a second delivery.
+  const bucket = bucketOf([
+    [98, 0, 13],
+    [103, 12, 8],
+    [111, 20, 20],
+  ]);
+  const { frames, events } = await replayScene(storedDetections(bucket, replay), replay);
+  expect(frames).toBe(40);
+  expect(events.map(({ type, rule, at, direction }) => ({ type, rule, at, direction }))).toEqual([
+    { type: 'line_crossed', rule: 'through', at: START + 2_100, direction: 'right' },
+  ]);
+});
+
+test('only the time asked for, and only the stream', async () => {
+  const texts = async function* () {
+    yield { text: lines.join('\n'), where: 'a.ndjson' };
+  };
+  const short = await replayScene(texts(), { ...replay, to: START + 1_000 });
+  expect(short).toEqual({ frames: 10, events: [] });
+  expect(await replayScene(texts(), { ...replay, streamId: 'yard' })).toEqual({ frames: 0, events: [] });
+});
+
+test.each(['{', '{"stream_id":"door"}', '[]'])('a line that is none (%s) is named', async (line) => {
+  const texts = async function* () {
+    yield { text: `${lines[0]}\n${line}\n`, where: 'a.ndjson' };
+  };
+  await expect(replayScene(texts(), replay)).rejects.toThrow(
+    'a.ndjson, line 2: not a line that annotate wrote',
+  );
+});

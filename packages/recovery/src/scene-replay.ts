@@ -1,0 +1,107 @@
+import { readFile } from 'node:fs/promises';
+import { hourFolder } from '@video-pipeline/frame';
+import { Scene, type SceneConfig, type SceneEvent, type SceneFrame } from '@video-pipeline/scene';
+import { objectsOf, type Reader } from '@video-pipeline/storage';
+import { z } from 'zod';
+
+const HOUR_MS = 3_600_000;
+
+/** What a line of stored NDJSON says of a frame. */
+const lineSchema = z.object({
+  stream_id: z.string(),
+  session: z.string(),
+  frame_number: z.int(),
+  captured_at: z.int(),
+  width: z.int().positive(),
+  height: z.int().positive(),
+  detections: z.array(
+    z.object({
+      class_id: z.int(),
+      class_name: z.string(),
+      confidence: z.number(),
+      bbox: z.tuple([z.number(), z.number(), z.number(), z.number()]),
+    }),
+  ),
+});
+
+export interface SceneReplay {
+  streamId: string;
+  config: SceneConfig;
+  /** Frames captured from here on, epoch ms. */
+  from: number;
+  /** Frames captured before it, epoch ms. */
+  to: number;
+  /** First folder of annotated frames, for the frames that prove an event. */
+  prefix: string;
+}
+
+/** Lines of text, in the order in which annotate wrote them. */
+type Texts = AsyncIterable<{ text: string; where: string }>;
+
+/**
+ * Runs stored detections through a scene, in their order, as `detect` would have done with this scene.
+ * @returns the number of frames, and the events that they give
+ * @throws RangeError naming file and line of what is no stored detection
+ */
+export async function replayScene(
+  texts: Texts,
+  { streamId, config, from, to, prefix }: SceneReplay,
+): Promise<{ frames: number; events: SceneEvent[] }> {
+  const scene = new Scene(streamId, config, { prefix });
+  const seen = new Set<string>();
+  const events: SceneEvent[] = [];
+  for await (const { text, where } of texts) {
+    for (const frame of framesIn(text, where, streamId)) {
+      if (frame.capturedAt < from || frame.capturedAt >= to) continue;
+      // A batch that was delivered again may have left a line in two objects.
+      const id = `${frame.session} ${frame.frameNumber}`;
+      if (seen.has(id)) continue;
+      seen.add(id);
+      events.push(...scene.update(frame).events);
+    }
+  }
+  return { frames: seen.size, events };
+}
+
+function framesIn(text: string, where: string, streamId: string): SceneFrame[] {
+  return text.split('\n').flatMap((line, index) => {
+    if (line.trim() === '') return [];
+    const { data } = lineSchema.safeParse(parseJson(line));
+    if (!data) throw new RangeError(`${where}, line ${index + 1}: not a line that annotate wrote`);
+    if (data.stream_id !== streamId) return [];
+    const { session, frame_number, captured_at, width, height, detections } = data;
+    return [{ session, frameNumber: frame_number, capturedAt: captured_at, width, height, detections }];
+  });
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The stream's stored detections of the hours from `from` to `to`, epoch ms; a batch may begin in the hour before. */
+export async function* storedDetections(
+  bucket: Reader,
+  { streamId, from, to }: Pick<SceneReplay, 'streamId' | 'from' | 'to'>,
+): Texts {
+  for (let hour = from - HOUR_MS; hour < to + HOUR_MS; hour += HOUR_MS) {
+    const prefix = `detections/${streamId}/${hourFolder(hour)}/`;
+    const keys = (await Array.fromAsync(objectsOf(bucket, prefix))).map(({ key }) => key);
+    for (const key of keys.sort((a, b) => offsetOf(a) - offsetOf(b))) {
+      yield { text: (await bucket.read(key)).toString(), where: key };
+    }
+  }
+}
+
+/** `<topic>-<partition>-<first offset>.ndjson`: offsets are not padded, so keys don't sort by them. */
+function offsetOf(key: string): number {
+  return Number(/-(\d+)\.ndjson$/.exec(key)?.[1] ?? 0);
+}
+
+/** Files of stored detections, in the order given. */
+export async function* filesOf(paths: readonly string[]): Texts {
+  for (const path of paths) yield { text: await readFile(path, 'utf8'), where: path };
+}
