@@ -5,6 +5,7 @@ import { AV_LOG_QUIET } from 'node-av/constants';
 import { Codec, CodecContext, FormatContext, Frame, Log, Packet } from 'node-av/lib';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
+import { manyScans } from '../../test/support/many-scans.ts';
 import { ClipError, encodeClip } from './clip-encoder.ts';
 
 Log.setLevel(AV_LOG_QUIET);
@@ -104,7 +105,7 @@ test('one picture alone is a clip of a second; of two at the same time, the firs
 test('what is no picture is a named error, and leaves nothing behind', async () => {
   const jpeg = await jpegOf(90);
   const before = (await readdir(tmpdir())).filter((name) => name.startsWith('clip-'));
-  const broken = [Buffer.from('no JPEG'), jpeg.subarray(0, 100)];
+  const broken = [Buffer.from('no JPEG'), jpeg.subarray(0, 100), await manyScans(3000)];
   for (const bytes of broken) {
     const pictures = [
       { capturedAt: 0, jpeg },

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type PictureError, readPictureHeader } from '@video-pipeline/picture';
 import {
   AV_CODEC_FLAG_FRAME_DURATION,
   AV_CODEC_FLAG_GLOBAL_HEADER,
@@ -39,6 +40,8 @@ export class ClipError extends Error {
 
 /** Wider pictures are made so wide, pixels; so that the labels can still be read. */
 const MAX_WIDTH = 1280;
+/** Most pixels of a picture. */
+const MAX_PIXELS = 50_000_000;
 const TICKS_PER_SECOND = 1000;
 const TIME_BASE = { num: 1, den: TICKS_PER_SECOND };
 /** How long a picture is shown that is the only one, milliseconds. */
@@ -100,6 +103,15 @@ interface Size {
   height: number;
 }
 
+/** @throws ClipError when a decoder would work on it for long, or it is no JPEG */
+function refuseCostly(jpeg: Buffer): void {
+  try {
+    readPictureHeader(jpeg, { maxPixels: MAX_PIXELS });
+  } catch (cause) {
+    throw new ClipError(`a frame is no JPEG: ${(cause as PictureError).message}`, { cause });
+  }
+}
+
 /** Decodes JPEGs, one after another, into what the encoder takes. */
 class PictureReader implements Disposable {
   readonly #decoder = new CodecContext();
@@ -120,6 +132,7 @@ class PictureReader implements Disposable {
 
   /** @returns the picture as it is; it lasts until the next call. @throws ClipError */
   async decode(jpeg: Buffer): Promise<Frame> {
+    refuseCostly(jpeg);
     this.#packet.unref();
     this.#packet.data = jpeg;
     let code = await this.#decoder.sendPacket(this.#packet);

@@ -8,8 +8,15 @@ export interface BatcherOptions<Item, Result> {
   maxDelayMs: number;
   /** Batches that run at the same time. */
   concurrency: number;
+  /**
+   * Sizes that a batch may have, ascending, where others would cost: a batch is cut to one, or filled up to one by who
+   * runs it. With them, a batch also starts as soon as no announced item is on its way.
+   */
+  rungs?: readonly number[];
   /** Items with different keys never share a batch. */
   keyOf(item: Item): string;
+  /** Why the item needs no result any more; it is in no batch then, and rejects with that. */
+  endOf?(item: Item): unknown;
   /** @returns one result an item, in their order */
   run(items: Item[]): Promise<Result[]>;
 }
@@ -31,10 +38,20 @@ export class Batcher<Item, Result> {
   /** By key; a key is there only while an item waits under it, the one that waits longest first. */
   readonly #waiting = new Map<string, Waiting<Item, Result>[]>();
   #running = 0;
+  /** Announced, and not added yet. */
+  #onTheirWay = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: BatcherOptions<Item, Result>) {
     this.#options = options;
+  }
+
+  /** Says that an item is on its way. @returns what to call once when it has been added, or won't be */
+  announce(): () => void {
+    this.#onTheirWay++;
+    return () => {
+      if (--this.#onTheirWay === 0) this.#startReady();
+    };
   }
 
   /** @returns the item's own result; rejects with what its batch failed with */
@@ -51,6 +68,7 @@ export class Batcher<Item, Result> {
   #startReady(): void {
     clearTimeout(this.#timer);
     while (this.#running < this.#options.concurrency) {
+      this.#dropEnded();
       const now = performance.now();
       const ready = [...this.#waiting].find(([, waiting]) => this.#patience(waiting, now) <= 0);
       if (ready) {
@@ -65,7 +83,8 @@ export class Batcher<Item, Result> {
 
   /** How long the batch may still wait to reach a preferred size, milliseconds. */
   #patience(waiting: Waiting<Item, Result>[], now: number): number {
-    if (this.#preferred(waiting)) return 0;
+    const isAlone = this.#options.rungs !== undefined && this.#onTheirWay === 0;
+    if (isAlone || this.#preferred(waiting)) return 0;
     return (waiting[0]?.since ?? now) + this.#options.maxDelayMs - now;
   }
 
@@ -74,8 +93,24 @@ export class Batcher<Item, Result> {
     return this.#options.sizes.findLast((size) => size <= length);
   }
 
+  #dropEnded(): void {
+    const { endOf } = this.#options;
+    if (!endOf) return;
+    for (const [key, waiting] of this.#waiting) {
+      const left = waiting.filter(({ item, reject }) => {
+        const reason = endOf(item);
+        if (reason !== undefined) reject(reason);
+        return reason === undefined;
+      });
+      if (left.length === 0) this.#waiting.delete(key);
+      else if (left.length < waiting.length) this.#waiting.set(key, left);
+    }
+  }
+
   #take(key: string, waiting: Waiting<Item, Result>[]): Waiting<Item, Result>[] {
-    const batch = waiting.splice(0, this.#preferred(waiting) ?? waiting.length);
+    const { rungs } = this.#options;
+    const size = this.#preferred(waiting) ?? waiting.length;
+    const batch = waiting.splice(0, rungs ? countOnRung(size, rungs) : size);
     // To the end of the order, so that no key starves another.
     this.#waiting.delete(key);
     if (waiting.length > 0) this.#waiting.set(key, waiting);
@@ -94,4 +129,19 @@ export class Batcher<Item, Result> {
       this.#startReady();
     }
   }
+}
+
+/** A batch may be filled up by half as much again as it has; what is fewer goes on the rung below, and the rest later. */
+const MOST_FILLED = 1.5;
+
+/** How many of `count` items go into a batch: all where the next rung is near, else what the rung below holds. */
+function countOnRung(count: number, rungs: readonly number[]): number {
+  const next = rungUp(count, rungs);
+  const below = rungs.findLast((rung) => rung <= count);
+  return below === undefined || next <= MOST_FILLED * count ? Math.min(count, next) : below;
+}
+
+/** The smallest rung that holds `count` items; the largest when none does. */
+export function rungUp(count: number, rungs: readonly number[]): number {
+  return rungs.find((rung) => rung >= count) ?? rungs.at(-1) ?? count;
 }

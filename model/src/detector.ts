@@ -1,9 +1,11 @@
 import type { Detection } from '@video-pipeline/frame';
-import { Batcher } from './batcher.ts';
-import { FairQueue } from './fair-queue.ts';
+import { PictureError, type PictureHeader, readPictureHeader } from '@video-pipeline/picture';
+import { Batcher, rungUp } from './batcher.ts';
+import { DecodingLanes } from './decoding-lanes.ts';
 import type { Candidate } from './heads/index.ts';
-import type { InferencePool } from './inference-pool.ts';
-import { letterbox, toPicture } from './letterbox.ts';
+import type { Runtime } from './inference-pool.ts';
+import { InputSizes } from './input-sizes.ts';
+import { toPicture } from './letterbox.ts';
 import type { ModelFile } from './model-file.ts';
 import {
   type DecodeOptions,
@@ -11,7 +13,7 @@ import {
   frameBytes,
   layOut,
   type Picture,
-  PictureError,
+  pictureError,
 } from './picture.ts';
 
 /** What was seen in one picture, or why nothing could be. `width` and `height` in pixels. */
@@ -27,9 +29,9 @@ export interface DetectRequest {
   signal: AbortSignal;
 }
 
-export interface DetectorOptions extends Pick<DecodeOptions, 'maxPixels' | 'resize'> {
+export interface DetectorOptions extends Pick<DecodeOptions, 'resize'> {
   model: ModelFile;
-  pool: InferencePool;
+  pool: Runtime;
   /** Where the pool's threads run the model. */
   device: string;
   /** Why it is not where it should be, in one line. */
@@ -40,12 +42,18 @@ export interface DetectorOptions extends Pick<DecodeOptions, 'maxPixels' | 'resi
   batchSizes: readonly number[];
   /** Longest wait for a batch to fill, milliseconds. */
   batchDelayMs: number;
+  /** Whether the runtime prepares itself for each shape of input, as GPUs do, when it first sees it. */
+  tunesShapes: boolean;
+  /** Pictures with more pixels are refused before they are decoded. */
+  maxPixels: number;
   /** Most pictures that wait; a request that would exceed it is refused. */
   maxQueue: number;
   /** Called after each step of each picture. */
   observe(step: 'queue' | 'picture' | 'batch' | 'inference' | 'head', seconds: number): void;
   /** Called with the size of each batch. */
   observeBatch(size: number): void;
+  /** Called when the runtime could not be made ready for another size of input. */
+  onWarmUpError(error: Error): void;
 }
 
 /** More pictures wait than the queue may hold; try again later. */
@@ -55,6 +63,7 @@ export class OverloadedError extends Error {
 
 interface Job {
   bytes: Uint8Array;
+  header: PictureHeader;
   request: DetectRequest;
   since: number;
   result: PromiseWithResolvers<PictureResult>;
@@ -63,41 +72,57 @@ interface Job {
 interface Prepared {
   picture: Picture;
   threshold: number;
+  signal: AbortSignal;
 }
+
+/** Sizes of batches where each is prepared for: few, so that little is filled up in vain. */
+const RUNGS = [1, 2, 4, 8, 16];
 
 /** From encoded pictures to detections: decodes the next pictures while the runtime works on those before. */
 export class Detector {
   readonly model: ModelFile;
   readonly #options: DetectorOptions;
   readonly #batcher: Batcher<Prepared, Candidate[]>;
-  readonly #queue = new FairQueue<Job>();
-  readonly #maxInFlight: number;
-  readonly #place = (width: number, height: number) =>
-    letterbox(width, height, this.model.inputSize, this.model.fit);
+  readonly #lanes: DecodingLanes<Job>;
+  readonly #inputSizes: InputSizes;
+  /** Sizes that a batch may have; `undefined` when any will do. */
+  readonly #rungs: readonly number[] | undefined;
   /** Memory for batches, given back by the runtime. */
   #free: Uint8Array[] = [];
-  #inFlight = 0;
-  /** Resolved when the last picture is done; a new one when work begins again. */
-  #idle = Promise.withResolvers<void>();
 
   constructor(options: DetectorOptions) {
-    this.model = options.model;
+    const { model, pool, batchSizes, tunesShapes } = options;
+    this.model = model;
     this.#options = options;
+    this.#rungs = rungsOf(options);
+    this.#inputSizes = new InputSizes({
+      runtime: pool,
+      inputSize: model.inputSize,
+      fit: model.fit,
+      rungs: this.#rungs ?? [...new Set([1, ...batchSizes])],
+      tunesShapes,
+      onError: options.onWarmUpError,
+    });
     // Two batches a thread: it takes the second at once, without waiting for this thread to notice.
-    const concurrency = 2 * options.pool.size;
-    this.#maxInFlight = (concurrency + 1) * Math.max(...options.batchSizes) + 1;
+    const concurrency = 2 * pool.size;
+    this.#lanes = new DecodingLanes({
+      places: (concurrency + 1) * Math.max(...batchSizes) + 1,
+      run: (job) => this.#begin(job),
+    });
     this.#batcher = new Batcher({
-      sizes: options.batchSizes,
+      sizes: batchSizes,
       maxDelayMs: options.batchDelayMs,
       concurrency,
+      ...(this.#rungs ? { rungs: this.#rungs } : {}),
       keyOf: ({ picture: { box } }) => `${box.inputWidth}x${box.inputHeight}`,
+      endOf: ({ signal }) => (signal.aborted ? signal.reason : undefined),
       run: (items) => this.#infer(items),
     });
   }
 
   /** Pictures that wait to be begun. */
   get queued(): number {
-    return this.#queue.size;
+    return this.#lanes.waiting;
   }
 
   /**
@@ -106,43 +131,51 @@ export class Detector {
    *   InferenceError when the runtime fails
    */
   async detect(request: DetectRequest): Promise<PictureResult[]> {
-    request.signal.throwIfAborted();
-    if (this.#queue.size + request.pictures.length > this.#options.maxQueue) {
+    const { pictures, client, signal } = request;
+    signal.throwIfAborted();
+    if (this.queued + pictures.length > this.#options.maxQueue) {
       throw new OverloadedError(
-        `${this.#queue.size} pictures wait already and the queue holds ${this.#options.maxQueue}`,
+        `${this.queued} pictures wait already and the queue holds ${this.#options.maxQueue}`,
       );
     }
     const since = performance.now();
-    const results = request.pictures.map((bytes) => {
+    const results = pictures.map((bytes) => {
       const result = Promise.withResolvers<PictureResult>();
-      this.#queue.push(request.client, { bytes, request, since, result });
+      try {
+        const header = readPictureHeader(bytes, {
+          maxPixels: this.#options.maxPixels,
+          limit: 'MAX_FRAME_PIXELS',
+        });
+        this.#lanes.push(client, { bytes, header, request, since, result }, header.work);
+      } catch (error) {
+        result.resolve({ error: pictureError(error).message });
+      }
       return result.promise;
     });
-    this.#startNext();
-    return Promise.race([Promise.all(results), whenAborted(request.signal)]);
+    const leave = () => {
+      for (const { result } of this.#lanes.remove(client, (job) => job.request === request))
+        result.reject(signal.reason);
+    };
+    signal.addEventListener('abort', leave, { once: true });
+    try {
+      return await Promise.race([Promise.all(results), whenAborted(signal)]);
+    } finally {
+      signal.removeEventListener('abort', leave);
+    }
   }
 
   /**
-   * Has every thread run the model once with one picture and once with each preferred number of them: a GPU's runtime
-   * prepares itself for each shape (TensorRT for all between the smallest and the largest) when it first sees it.
+   * Has every thread run the model with each shape that it will be given: a GPU's runtime prepares itself for each when
+   * it first sees it.
    * @throws InferenceError when it can't
    */
-  async warmUp(): Promise<void> {
-    const smallest = this.model.batchSize ?? 1;
-    for (const size of new Set([smallest, ...this.#options.batchSizes])) await this.#warmUpFor(size);
+  warmUp(): Promise<void> {
+    return this.#inputSizes.warmUp();
   }
 
-  async #warmUpFor(size: number): Promise<void> {
-    const box = this.#place(16, 9);
-    await Promise.all(
-      Array.from({ length: this.#options.pool.size }, () =>
-        this.#options.pool.run({
-          frames: new Uint8Array(size * frameBytes(box)),
-          dims: [size, box.inputHeight, box.inputWidth, 3],
-          thresholds: [1],
-        }),
-      ),
-    );
+  /** Sizes of input that the runtime is ready for. */
+  get inputSizes(): number {
+    return this.#inputSizes.count;
   }
 
   get isHealthy(): boolean {
@@ -161,45 +194,40 @@ export class Detector {
 
   /** Waits until no picture is left, then ends the threads. */
   async close(): Promise<void> {
-    if (this.#inFlight > 0) await this.#idle.promise;
+    await this.#lanes.idle();
+    await this.#inputSizes.close();
     await this.#options.pool.close();
   }
 
-  #startNext(): void {
-    while (this.#inFlight < this.#maxInFlight) {
-      const job = this.#queue.shift();
-      if (!job) return;
-      if (job.request.signal.aborted) {
-        job.result.reject(job.request.signal.reason);
-        continue;
-      }
-      this.#observe('queue', job.since);
-      if (this.#inFlight++ === 0) this.#idle = Promise.withResolvers();
-      this.#work(job)
-        .then(job.result.resolve, job.result.reject)
-        .finally(() => {
-          this.#inFlight--;
-          this.#startNext();
-          if (this.#inFlight === 0) this.#idle.resolve();
-        });
-    }
+  #begin(job: Job): Promise<void> {
+    this.#observe('queue', job.since);
+    return this.#work(job).then(job.result.resolve, job.result.reject);
   }
 
-  async #work({ bytes, request }: Job): Promise<PictureResult> {
+  async #work({ bytes, header, request }: Job): Promise<PictureResult> {
     const started = performance.now();
+    const arrived = this.#batcher.announce();
+    let inferred: Promise<Candidate[]>;
     let picture: Picture;
+    let decoded: number;
     try {
-      picture = await decodePicture(bytes, { ...this.#options, place: this.#place });
+      picture = await decodePicture(bytes, header, {
+        resize: this.#options.resize,
+        place: (width, height) => this.#inputSizes.place(width, height),
+      });
+      decoded = this.#observe('picture', started);
+      request.signal.throwIfAborted();
+      const threshold = Math.min(request.threshold, ...this.#options.classThresholds.values());
+      inferred = this.#batcher.add({ picture, threshold, signal: request.signal });
     } catch (error) {
       if (error instanceof PictureError) return { error: error.message };
       throw error;
+    } finally {
+      arrived();
     }
-    const decoded = this.#observe('picture', started);
-    request.signal.throwIfAborted();
-    const { classThresholds } = this.#options;
-    const threshold = Math.min(request.threshold, ...classThresholds.values());
-    const candidates = await this.#batcher.add({ picture, threshold });
+    const candidates = await inferred;
     this.#observe('batch', decoded);
+    const { classThresholds } = this.#options;
     const detections = candidates
       .filter(
         ({ classId, score }) => score >= (classThresholds.get(this.#nameOf(classId)) ?? request.threshold),
@@ -212,8 +240,8 @@ export class Detector {
     const [first] = items;
     if (!first) return [];
     const { box } = first.picture;
-    // A model fixed to a batch size gets its full batch; what lies in the rest does not matter.
-    const size = this.model.batchSize ?? items.length;
+    // What lies in the rest does not matter.
+    const size = this.#rungs ? rungUp(items.length, this.#rungs) : items.length;
     const frames = this.#takeFrames(size * frameBytes(box));
     layOut(
       items.map(({ picture }) => picture),
@@ -256,6 +284,14 @@ export class Detector {
     this.#options.observe(step, (now - since) / 1000);
     return now;
   }
+}
+
+/** A model fixed to a batch size gets its full batch. */
+function rungsOf({ model, batchSizes, tunesShapes }: DetectorOptions): number[] | undefined {
+  if (model.batchSize) return [model.batchSize];
+  if (!tunesShapes) return undefined;
+  const most = Math.max(...batchSizes);
+  return [...new Set([...RUNGS.filter((rung) => rung < most), ...batchSizes])].sort((a, b) => a - b);
 }
 
 /** Rejects once `signal` is aborted. */

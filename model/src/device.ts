@@ -16,6 +16,8 @@ export interface DeviceUse {
   batchSizes: readonly number[];
   /** Longest wait for a batch to fill, milliseconds. */
   batchDelayMs: number;
+  /** Whether the runtime prepares itself for each shape of input when it first sees it. */
+  tunesShapes: boolean;
   /** Why `auto` runs it on the CPU, in one line. */
   fallback?: string;
 }
@@ -23,8 +25,10 @@ export interface DeviceUse {
 // On a CPU, a batch takes as long as its pictures one by one, and threads with a picture each do more together than
 // one picture split among them. A GPU wants batches, and a second thread that prepares one while the first one's runs.
 const GPU_THREADS = 2;
-// 25 frames are what a Lambda sends; more of them come together when several ask at once.
-const GPU_BATCH = { batchSizes: [25, 50], batchDelayMs: 2 };
+// 25 frames are what a Lambda sends; more of them come together when several ask at once. The delay is what decoding
+// such a request takes: a batch that waits for nothing more starts at once. cuDNN tries all algorithms for each new
+// shape, for seconds (`cudnn_conv_algo_search` is EXHAUSTIVE unless set, which onnxruntime-node can't do).
+const GPU_BATCH = { batchSizes: [25, 50], batchDelayMs: 10, tunesShapes: true };
 
 /**
  * Loads the model where `device` says. TensorRT builds its engines at every start, which takes minutes: onnxruntime-node
@@ -50,7 +54,7 @@ export async function startOn(
       { ...setup, providers: ['cpu'] },
       cpuThreads || availableParallelism(),
     );
-    return { device, pool, batchSizes: [1], batchDelayMs: 0 };
+    return { device, pool, batchSizes: [1], batchDelayMs: 0, tunesShapes: false };
   }
   const providers = device === 'tensorrt' ? ['tensorrt', 'cuda', 'cpu'] : ['cuda', 'cpu'];
   try {

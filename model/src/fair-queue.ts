@@ -26,4 +26,14 @@ export class FairQueue<Item> {
     this.#size--;
     return item;
   }
+
+  /** Takes a client's items out that match, wherever they wait. @returns them */
+  remove(client: string, matches: (item: Item) => boolean): Item[] {
+    const items = this.#items.get(client) ?? [];
+    const left = items.filter((item) => !matches(item));
+    if (left.length > 0) this.#items.set(client, left);
+    else this.#items.delete(client);
+    this.#size -= items.length - left.length;
+    return items.filter(matches);
+  }
 }

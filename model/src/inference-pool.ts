@@ -44,13 +44,34 @@ export class InferenceError extends Error {
   override readonly name = 'InferenceError';
 }
 
+/** What runs batches, on threads that work side by side. */
+export interface Runtime {
+  /** Number of threads. */
+  readonly size: number;
+  readonly isHealthy: boolean;
+  /**
+   * Runs one batch on the thread with the fewest waiting. `job.frames` is given away.
+   * @throws InferenceError
+   */
+  run(job: Omit<WorkerJob, 'id'>): Promise<InferenceResult>;
+  /** Runs batches on one thread, one after another; while it does, {@link run} leaves that thread alone, unless it is the only one. */
+  runOn(thread: number, jobs: Iterable<Omit<WorkerJob, 'id'>>): Promise<void>;
+  /** Ends the threads, each when its batch is done. */
+  close(): Promise<void>;
+}
+
 interface Member {
   worker: Worker;
+  /** How many {@link Runtime.runOn} hold it. */
+  reserved: number;
   pending: Map<number, PromiseWithResolvers<InferenceResult>>;
 }
 
+/** Weighs more than any number of batches that may wait for a thread. */
+const RESERVED = 1_000_000;
+
 /** Threads that hold a session each. */
-export class InferencePool {
+export class InferencePool implements Runtime {
   readonly #members: Member[];
   #nextId = 0;
   #isClosing = false;
@@ -76,7 +97,7 @@ export class InferencePool {
       const cause = (failure as PromiseRejectedResult).reason as Error;
       throw new InferenceError(`the runtime can't load the model: ${cause.message}`, { cause });
     }
-    return new InferencePool(workers.map((worker) => ({ worker, pending: new Map() })));
+    return new InferencePool(workers.map((worker) => ({ worker, reserved: 0, pending: new Map() })));
   }
 
   get size(): number {
@@ -88,12 +109,23 @@ export class InferencePool {
     return !this.#isClosing && this.#members.every(({ worker }) => worker.threadId !== -1);
   }
 
-  /**
-   * Runs one batch on the thread with the fewest waiting. `job.frames` is given away.
-   * @throws InferenceError
-   */
   run(job: Omit<WorkerJob, 'id'>): Promise<InferenceResult> {
-    const [member] = this.#members.toSorted((a, b) => a.pending.size - b.pending.size);
+    const load = ({ reserved, pending }: Member) => pending.size + (reserved > 0 ? RESERVED : 0);
+    const [member] = this.#members.toSorted((a, b) => load(a) - load(b));
+    return this.#send(member, job);
+  }
+
+  async runOn(thread: number, jobs: Iterable<Omit<WorkerJob, 'id'>>): Promise<void> {
+    const member = this.#members[thread];
+    if (member) member.reserved++;
+    try {
+      for (const job of jobs) await this.#send(member, job);
+    } finally {
+      if (member) member.reserved--;
+    }
+  }
+
+  #send(member: Member | undefined, job: Omit<WorkerJob, 'id'>): Promise<InferenceResult> {
     if (!member || !this.isHealthy)
       return Promise.reject(new InferenceError('the inference threads have ended'));
     const id = this.#nextId++;
@@ -103,7 +135,6 @@ export class InferencePool {
     return result.promise;
   }
 
-  /** Ends the threads, each when its batch is done. */
   async close(): Promise<void> {
     this.#isClosing = true;
     await Promise.all(this.#members.map(({ worker }) => end(worker)));

@@ -26,6 +26,7 @@ const options: LoadOptions = {
     classThresholds: new Map(),
     observe() {},
     observeBatch() {},
+    onWarmUpError() {},
   },
 };
 const [red, green] = await Promise.all(

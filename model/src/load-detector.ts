@@ -23,7 +23,7 @@ export interface LoadOptions {
   maxDetections: number;
   detector: Pick<
     DetectorOptions,
-    'maxQueue' | 'maxPixels' | 'resize' | 'classThresholds' | 'observe' | 'observeBatch'
+    'maxQueue' | 'maxPixels' | 'resize' | 'classThresholds' | 'observe' | 'observeBatch' | 'onWarmUpError'
   >;
 }
 

@@ -50,6 +50,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
       maxPixels: config.MAX_FRAME_PIXELS,
       resize: options.resize,
       classThresholds: options.classThreshold,
+      onWarmUpError: (error) => logger.error('an input size could not be made ready', error),
       ...metrics.observers,
     },
   });

@@ -32,6 +32,7 @@ const open = async () => {
           ...{ maxQueue: 1000, maxPixels: 1e6, resize: 'fast', classThresholds: new Map() },
           observe() {},
           observeBatch() {},
+          onWarmUpError() {},
         },
       }),
     log: { info: () => {}, error: (message) => void errors.push(String(message)) },

@@ -1,14 +1,23 @@
+import { PictureError, readPictureHeader } from '@video-pipeline/picture';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { letterbox } from './letterbox.ts';
-import { decodePicture, frameBytes, layOut, PictureError } from './picture.ts';
+import { type DecodeOptions, decodePicture, frameBytes, layOut, pictureError } from './picture.ts';
 
 const place = (width: number, height: number) =>
   letterbox(width, height, { kind: 'rectangle', longest: 64, stride: 32 });
 const MAX_PIXELS = 50_000_000;
 const RED = { r: 255, g: 0, b: 0 };
-const decode = (bytes: Buffer) => decodePicture(bytes, { place, maxPixels: MAX_PIXELS, resize: 'fast' });
+/** As the detector does it. */
+async function decode(bytes: Buffer, resize: DecodeOptions['resize'] = 'fast', maxPixels = MAX_PIXELS) {
+  try {
+    const header = readPictureHeader(bytes, { maxPixels, limit: 'MAX_FRAME_PIXELS' });
+    return await decodePicture(bytes, header, { place, resize });
+  } catch (error) {
+    throw pictureError(error);
+  }
+}
 const plain = (width: number, height: number) =>
   sharp({ create: { width, height, channels: 3, background: RED } });
 
@@ -88,9 +97,7 @@ test.each([
 
 test('a picture with too many pixels is refused before it is decoded', async () => {
   const bomb = await plain(4000, 3000).png().toBuffer();
-  await expect(decodePicture(bomb, { place, maxPixels: 10_000_000, resize: 'fast' })).rejects.toThrow(
-    /MAX_FRAME_PIXELS/,
-  );
+  await expect(decode(bomb, 'fast', 10_000_000)).rejects.toThrow(/MAX_FRAME_PIXELS/);
 });
 
 test('a picture damaged anywhere is decoded to its size or refused by name', async () => {
@@ -125,7 +132,7 @@ test.each([
   const raw = { width, height, channels: 3 } as const;
   const pixels = Buffer.from(Array.from({ length: width * height * 3 }, (_, at) => (at * at * 31) & 255));
   const png = await sharp(pixels, { raw }).png().toBuffer();
-  const { box, rgb } = await decodePicture(png, { place, maxPixels: MAX_PIXELS, resize: 'opencv' });
+  const { box, rgb } = await decode(png, 'opencv');
   const expected = interLinear(pixels, width, height, box.width, box.height);
   const worst = expected.reduce((most, value, at) => Math.max(most, Math.abs(value - (rgb[at] ?? 999))), 0);
   // libvips and OpenCV both round their taps' weights, each in its own way.

@@ -1,5 +1,5 @@
+import { PictureError, type PictureHeader } from '@video-pipeline/picture';
 import sharp, { type Sharp } from 'sharp';
-import { plainJpegSize } from './jpeg-header.ts';
 import type { Letterbox } from './letterbox.ts';
 
 /** The grey of letterbox bars that YOLO models are trained with. */
@@ -18,10 +18,8 @@ sharp.cache(false);
 sharp.block({ operation: ['VipsForeignLoad'] });
 sharp.unblock({ operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadWebp'] });
 
-/** A picture that can't be decoded; says why. */
-export class PictureError extends Error {
-  override readonly name = 'PictureError';
-}
+/** Longest that libvips works on one picture, seconds; between two rows it looks at the clock. */
+const MAX_SECONDS = 5;
 
 /** A picture, decoded and scaled, ready to be laid into the model's input. */
 export interface Picture {
@@ -37,8 +35,6 @@ export interface Picture {
 export interface DecodeOptions {
   /** Says where a picture of some width and height is to lie in the model's input. */
   place(width: number, height: number): Letterbox;
-  /** Pictures with more pixels are refused before they are decoded. */
-  maxPixels: number;
   /** `opencv` shrinks as OpenCV's bilinear resize does, to the bit where it halves, at half as much time again. */
   resize: 'fast' | 'opencv';
 }
@@ -46,19 +42,22 @@ export interface DecodeOptions {
 /**
  * Decodes a JPEG (or PNG, WebP), upright by its EXIF orientation, scaled to fit the model's input. Runs on libuv's
  * threads, not on the calling one.
+ * @param header what `readPictureHeader` says of it, which bounds the work of decoding it
  * @throws PictureError
  */
-export async function decodePicture(bytes: Uint8Array, options: DecodeOptions): Promise<Picture> {
+export async function decodePicture(
+  bytes: Uint8Array,
+  header: PictureHeader,
+  options: DecodeOptions,
+): Promise<Picture> {
   try {
-    const plain = plainJpegSize(bytes);
-    // Should libvips find another header than we did, it holds the limit; else our own error names it.
-    const limitInputPixels = plain ? options.maxPixels : false;
-    const image = sharp(bytes, { limitInputPixels, failOn: 'truncated' });
-    const { autoOrient, space, hasAlpha } = plain ? { ...PLAIN, autoOrient: plain } : await image.metadata();
+    // Should libvips find another header than we did, it holds the limit.
+    const limitInputPixels = header.width * header.height;
+    const image = sharp(bytes, { limitInputPixels, failOn: 'truncated' }).timeout({ seconds: MAX_SECONDS });
+    const { autoOrient, space, hasAlpha } = header.jpeg?.isPlain
+      ? { ...PLAIN, autoOrient: header }
+      : await image.metadata();
     const { width, height } = autoOrient;
-    if (width * height > options.maxPixels) {
-      throw new Error(`${width} x ${height} is over MAX_FRAME_PIXELS (${options.maxPixels})`);
-    }
     const box = options.place(width, height);
     const scaled = scale(image.autoOrient(), width, height, box, options.resize);
     // Most pictures are plain already, and what changes nothing costs, too.
@@ -66,13 +65,18 @@ export async function decodePicture(bytes: Uint8Array, options: DecodeOptions): 
     if (hasAlpha) scaled.flatten({ background: BAR_COLOUR });
     const { data, info } = await scaled.raw().toBuffer({ resolveWithObject: true });
     if (data.length !== box.width * box.height * 3) {
-      throw new Error(`it became ${info.width} x ${info.height} x ${info.channels}`);
+      throw new PictureError(`it became ${info.width} x ${info.height} x ${info.channels}`);
     }
     return { width, height, box, rgb: data };
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.trim() : String(cause);
-    throw new PictureError(`not a picture that can be decoded: ${reason}`, { cause });
+    throw pictureError(cause);
   }
+}
+
+/** @returns the error that says of a picture why it can't be decoded */
+export function pictureError(cause: unknown): PictureError {
+  const reason = cause instanceof Error ? cause.message.trim() : String(cause);
+  return new PictureError(`not a picture that can be decoded: ${reason}`, { cause });
 }
 
 /** Scales to `box`. */
@@ -102,7 +106,7 @@ function scale(
 
 /**
  * Lays pictures of one input size into `frames`, uint8 `[N, inputHeight, inputWidth, 3]`, bars included.
- * @param frames at least {@link framesBytes} long; what it held before does not matter
+ * @param frames at least {@link frameBytes} a picture long; what it held before does not matter
  */
 export function layOut(pictures: readonly Pick<Picture, 'box' | 'rgb'>[], frames: Uint8Array): void {
   let at = 0;

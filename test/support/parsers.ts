@@ -1,5 +1,6 @@
 import { ConfigError, readConfig, type VariableName, variables } from '@video-pipeline/config';
 import { checkpointOf, decodeDetectedFrame, type Frame, InvalidRecordError } from '@video-pipeline/frame';
+import { PictureError, readPictureHeader } from '@video-pipeline/picture';
 import { parseSceneEvent, parseScenes, putShape, removeShape, StreamsError } from '@video-pipeline/scene';
 import { parseMetrics, redact } from '@video-pipeline/telemetry';
 import { InvalidArgumentError } from 'commander';
@@ -63,6 +64,11 @@ const binaryHeader = JSON.stringify({
 });
 
 export const parsers: Record<string, Parser> = {
+  'the header of a picture': {
+    parse: (bytes) => readPictureHeader(bytes, { maxPixels: 50_000_000 }),
+    errors: [PictureError],
+    good: '\xff\xd8\xff\xc0\0\x11\x08\0\x10\0\x10\x03\x01\x22\0\x02\x11\x01\x03\x11\x01',
+  },
   'a header of a Kafka record': {
     parse: (value) =>
       decodeDetectedFrame({

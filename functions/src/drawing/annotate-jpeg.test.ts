@@ -1,6 +1,7 @@
 import type { Detection } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
+import { manyScans } from '../../../test/support/many-scans.ts';
 import { annotateJpeg, PictureError } from './annotate-jpeg.ts';
 import { type Colour, classColour, trackColour } from './colour.ts';
 
@@ -157,6 +158,7 @@ describe('a label', () => {
 
 describe('what is no picture of that size is refused', () => {
   test.each<[string, () => Promise<Buffer>, RegExp]>([
+    ['2,646 scans', () => manyScans(3000), /scans, over 100/],
     ['text', async () => Buffer.from('no picture at all'), /not a JPEG/],
     ['nothing but the first bytes', async () => Buffer.from([0xff, 0xd8, 0xff]), /decoded/],
     ['half a JPEG', async () => (await frameOf(320, 240)).jpeg.subarray(0, 500), /decoded/],

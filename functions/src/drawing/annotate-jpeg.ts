@@ -1,4 +1,5 @@
 import type { Detection, Frame } from '@video-pipeline/frame';
+import { PictureError, readPictureHeader } from '@video-pipeline/picture';
 import sharp from 'sharp';
 import { classColour, readableOn, trackColour } from './colour.ts';
 import { type Glyphs, loadGlyphs } from './glyphs.ts';
@@ -11,10 +12,7 @@ import {
   textWidth,
 } from './pixels.ts';
 
-/** A JPEG that can't be drawn on, however often it is tried. */
-export class PictureError extends Error {
-  override readonly name = 'PictureError';
-}
+export { PictureError };
 
 /** Pictures are worked on side by side already; more threads for one would only cost. */
 sharp.concurrency(1);
@@ -26,6 +24,8 @@ const QUALITY = 85;
 const MAX_PIXELS = 50_000_000;
 /** What every JPEG begins with: start of image, and the next marker's first byte (ITU-T T.81, B.1.1.3). */
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
+/** Longest that libvips works on one picture, seconds; between two rows it looks at the clock. */
+const MAX_SECONDS = 5;
 
 /**
  * Draws a box and a label for every detection.
@@ -50,10 +50,16 @@ export async function annotateJpeg(
 
 async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): Promise<Pixels> {
   if (!jpeg.subarray(0, JPEG_START.length).equals(JPEG_START)) throw new PictureError('is not a JPEG');
+  try {
+    readPictureHeader(jpeg, { maxPixels: MAX_PIXELS });
+  } catch (cause) {
+    throw new PictureError(`can't be decoded: ${(cause as Error).message}`, { cause });
+  }
   if (width * height > MAX_PIXELS) throw new PictureError(`is over ${MAX_PIXELS} pixels: ${width}x${height}`);
   // The limit keeps a small file that unpacks to a huge picture out of memory.
   // Upright by its EXIF orientation, as models see it and boxes are given.
   const { data, info } = await sharp(jpeg, { limitInputPixels: width * height })
+    .timeout({ seconds: MAX_SECONDS })
     .autoOrient()
     .toColourspace('srgb')
     .removeAlpha()

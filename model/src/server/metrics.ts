@@ -72,6 +72,16 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gp
       for (const [model, { queued }] of detectors()) this.set({ model }, queued);
     },
   });
+  new Gauge({
+    name: 'inference_input_sizes',
+    help: 'Sizes of input that the runtime has been made ready for',
+    labelNames: ['model'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [model, { inputSizes }] of detectors()) this.set({ model }, inputSizes);
+    },
+  });
   if (gpus) addGpuMetrics(gpus, registry);
   const observers: Pick<DetectorOptions, 'observe' | 'observeBatch'> = {
     observe: (step, seconds) => steps.observe({ step }, seconds),

@@ -1,0 +1,139 @@
+import { type JpegHeader, readJpegHeader } from './jpeg-header.ts';
+import { PictureError } from './picture-error.ts';
+
+/** What a picture's header says of it, before anything is decoded. */
+export interface PictureHeader {
+  format: 'jpeg' | 'png' | 'webp';
+  /** As stored, before EXIF may turn it, pixels. */
+  width: number;
+  height: number;
+  /** Samples that decoding visits; seconds and bytes grow with them. A 720p JPEG has 1.4 million. */
+  work: number;
+  /** What a JPEG says beside. */
+  jpeg?: JpegHeader;
+}
+
+/** How large a picture may be. */
+export interface PictureLimits {
+  /** Most pixels. */
+  maxPixels: number;
+  /** The setting that says so, for the error. */
+  limit?: string;
+}
+
+/** Longest side of any picture: that of a JPEG. A decoder holds a few whole rows. */
+const MAX_SIDE = 65_535;
+/** More scans than any encoder makes: libjpeg's own script has 10. libvips and libjpeg-turbo's tools draw such a line too. */
+const MAX_SCANS = 100;
+/** Samples a pixel that all scans may visit: libjpeg's script visits 14 where colour is at full size. */
+const MAX_WORK_PER_PIXEL = 16;
+
+const PNG_START = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+/** What a JPEG begins with: start of image, and the next marker's first byte (ITU-T T.81, B.1.1.3). */
+const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
+
+/** Formats that other tools read: what their files have at which place. */
+const OTHERS: readonly [name: string, at: number, ...beginnings: string[]][] = [
+  ['a GIF', 0, 'GIF8'],
+  ['a TIFF', 0, 'II*\0', 'II+\0', 'MM\0*', 'MM\0+'],
+  ['an SVG', 0, '<svg', '<?xml', '<!DOCTYPE'],
+  ['a HEIF or AVIF', 4, 'ftyp'],
+  ['a JPEG XL', 0, '\xff\x0a', '\0\0\0\x0cJXL '],
+  ['a JPEG 2000', 0, '\xff\x4f\xff\x51', '\0\0\0\x0cjP'],
+  ['a BMP', 0, 'BM'],
+  ['a PDF', 0, '%PDF'],
+  ['a Photoshop file', 0, '8BPS'],
+];
+
+/**
+ * Looks at a picture's header and refuses by name what would cost too much to decode, or is decoded by nobody here:
+ * whoever decodes a picture from outside asks this first.
+ * @throws PictureError
+ */
+export function readPictureHeader(bytes: Uint8Array, limits: PictureLimits): PictureHeader {
+  const picture = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const header = read(picture);
+  const { width, height, work, jpeg } = header;
+  if (width * height > limits.maxPixels) {
+    const limit = limits.limit ? `${limits.limit} (${limits.maxPixels})` : `${limits.maxPixels} pixels`;
+    throw new PictureError(`${width} x ${height} is over ${limit}`);
+  }
+  if (Math.max(width, height) > MAX_SIDE) {
+    throw new PictureError(`${width} x ${height} has a side of over ${MAX_SIDE} pixels`);
+  }
+  if (jpeg && jpeg.scans > MAX_SCANS) {
+    throw new PictureError(`a JPEG of ${jpeg.scans} scans, over ${MAX_SCANS}`);
+  }
+  if (work > MAX_WORK_PER_PIXEL * limits.maxPixels) {
+    throw new PictureError(
+      `${width} x ${height} in ${jpeg?.scans ?? 1} scans is too much work: ${Math.round(work / 1e6)} million samples`,
+    );
+  }
+  return header;
+}
+
+function read(picture: Buffer): PictureHeader {
+  if (picture.length === 0) throw new PictureError('is empty');
+  if (picture.subarray(0, JPEG_START.length).equals(JPEG_START)) {
+    const jpeg = readJpegHeader(picture);
+    return { format: 'jpeg', width: jpeg.width, height: jpeg.height, work: jpeg.samples, jpeg };
+  }
+  if (picture.subarray(0, PNG_START.length).equals(PNG_START)) return readPng(picture);
+  if (picture.toString('latin1', 0, 4) === 'RIFF' && picture.toString('latin1', 8, 12) === 'WEBP') {
+    return readWebp(picture);
+  }
+  const start = picture.toString('latin1', 0, 64).trimStart();
+  const isOf = ([, at, ...beginnings]: (typeof OTHERS)[number]) =>
+    beginnings.some((beginning) => start.startsWith(beginning, at));
+  const [other] = OTHERS.find(isOf) ?? [];
+  if (other) throw new PictureError(`is ${other}; only JPEG, PNG and WebP are decoded`);
+  throw new PictureError('is not a JPEG, PNG or WebP');
+}
+
+/** @see https://www.w3.org/TR/png-3/#11IHDR */
+function readPng(png: Buffer): PictureHeader {
+  if (png.length < 29 || png.toString('latin1', 12, 16) !== 'IHDR')
+    throw new PictureError('a PNG without IHDR');
+  const [width, height] = [png.readUInt32BE(16), png.readUInt32BE(20)];
+  if (width === 0 || height === 0) throw new PictureError(`a PNG of ${width} x ${height}`);
+  if (png.includes('acTL')) refuseAnimatedPng(png);
+  const [depth, colour, interlace] = [png.readUInt8(24), png.readUInt8(25), png.readUInt8(28)];
+  const channels = [1, 1, 3, 3, 2, 1, 4][colour] ?? 4;
+  const bytes = depth === 16 ? 2 : 1;
+  // An interlaced one is held whole, and gone through in seven passes.
+  return { format: 'png', width, height, work: width * height * channels * bytes * (interlace ? 4 : 1) };
+}
+
+/** An animation says so in a chunk before its data (`acTL`). */
+function refuseAnimatedPng(png: Buffer): void {
+  for (let at = 8; at + 8 <= png.length; at += 12 + png.readUInt32BE(at)) {
+    const type = png.toString('latin1', at + 4, at + 8);
+    if (type === 'acTL') throw new PictureError('is an animated PNG; only still pictures are decoded');
+    if (type === 'IDAT') return;
+  }
+}
+
+/** @see https://developers.google.com/speed/webp/docs/riff_container */
+function readWebp(webp: Buffer): PictureHeader {
+  if (webp.length < 30) throw new PictureError('a WebP cut off in its header');
+  const { width, height } = webpSize(webp);
+  if (width === 0 || height === 0) throw new PictureError(`a WebP of ${width} x ${height}`);
+  return { format: 'webp', width, height, work: width * height * 4 };
+}
+
+function webpSize(webp: Buffer): { width: number; height: number } {
+  switch (webp.toString('latin1', 12, 16)) {
+    case 'VP8 ':
+      return { width: webp.readUInt16LE(26) & 0x3fff, height: webp.readUInt16LE(28) & 0x3fff };
+    case 'VP8L': {
+      const bits = webp.readUInt32LE(21);
+      return { width: (bits & 0x3fff) + 1, height: ((bits >>> 14) & 0x3fff) + 1 };
+    }
+    case 'VP8X':
+      if (webp.readUInt8(20) & 2)
+        throw new PictureError('is an animated WebP; only still pictures are decoded');
+      return { width: webp.readUIntLE(24, 3) + 1, height: webp.readUIntLE(27, 3) + 1 };
+    default:
+      throw new PictureError('a WebP without a picture');
+  }
+}

@@ -1,0 +1,4 @@
+/** A picture that can't be decoded or may not be, however often it is tried; says why. */
+export class PictureError extends Error {
+  override readonly name = 'PictureError';
+}
