@@ -11,7 +11,7 @@ import type { Tail } from '@video-pipeline/kafka';
 import {
   type Filtered,
   parseSceneEvent,
-  parseScenes,
+  readScenes,
   Scene,
   type SceneConfig,
   type SceneEvent,
@@ -216,15 +216,15 @@ function reportFiltered(streamId: string, removed: Filtered['removed']): void {
 export const SCENE_VARIABLES = ['STREAMS', 'STREAMS_FILE', 'ALLOWED_CLASSES'] as const;
 
 /**
- * The scenes that the environment names, by stream. A file is read again once it has changed; the former scenes go on
- * where it has become wrong.
+ * The scenes that the environment names, by stream. What is wrong with one stream does not touch the others. A file is
+ * read again once it has changed; the former scenes go on where it has become wrong.
  * @throws ConfigError, StreamsError when they are wrong from the beginning
  */
 export function scenesReader(
   config: Config<'STREAMS' | 'STREAMS_FILE'>,
   log: Pick<Logger, 'info' | 'error'>,
 ): () => ReadonlyMap<string, SceneConfig> {
-  let scenes = readScenes(config);
+  let scenes = scenesOf(config, new Map(), log);
   const file = streamsFileOf(config);
   if (file === undefined) return () => scenes;
   let version = versionOf(file);
@@ -233,7 +233,7 @@ export function scenesReader(
     if (now === version) return scenes;
     version = now;
     try {
-      scenes = readScenes(config);
+      scenes = scenesOf(config, scenes, log);
       log.info('scenes read again');
     } catch (error) {
       log.error('scenes not read again, the former ones go on', error as Error);
@@ -242,9 +242,22 @@ export function scenesReader(
   };
 }
 
-function readScenes(config: Config<'STREAMS' | 'STREAMS_FILE'>): Map<string, SceneConfig> {
+/** @param former of a stream that can't be read any more, this scene goes on */
+function scenesOf(
+  config: Config<'STREAMS' | 'STREAMS_FILE'>,
+  former: ReadonlyMap<string, SceneConfig>,
+  log: Pick<Logger, 'error'>,
+): Map<string, SceneConfig> {
   const streams = readStreamsText(config);
-  return streams ? parseScenes(streams.text, streams.where) : new Map();
+  if (!streams) return new Map();
+  const { scenes, problems } = readScenes(streams.text, streams.where);
+  const known = new Map([...scenes].flatMap(([id, scene]) => (scene ? [[id, scene] as const] : [])));
+  for (const { id, text } of problems) {
+    log.error(`${streams.where}: ${text}; the other streams go on`);
+    const scene = id === undefined ? undefined : former.get(id);
+    if (id !== undefined && scene && !scenes.has(id)) known.set(id, scene);
+  }
+  return known;
 }
 
 /** What differs once a file was written or another one put in its place. */

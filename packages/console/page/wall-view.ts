@@ -18,7 +18,8 @@ interface Tile {
 export function wallView(root: HTMLElement, live: LiveFeed): () => void {
   const grid = h('ul', { className: 'grid' });
   const empty = h('p', { className: 'empty' }, 'No stream yet: waiting for the first frame with detections.');
-  root.append(h('h1', {}, 'Live'), empty, grid);
+  const forgotten = h('p', { className: 'dim', hidden: true });
+  root.append(h('h1', {}, 'Live'), empty, grid, forgotten);
   const tiles = new Map<string, Tile>();
   const onScreen = new Set<Element>();
   const observer = new IntersectionObserver((entries) => {
@@ -53,6 +54,11 @@ export function wallView(root: HTMLElement, live: LiveFeed): () => void {
       const newest = live.streams.get(streamId)?.newest;
       if (newest) tellTile(tile, newest, live.now());
     }
+    forgotten.hidden = !live.health?.forgotten;
+    setText(
+      forgotten,
+      `${live.health?.forgotten ?? 0} times a stream was left out that the list of streams doesn't have.`,
+    );
   };
   addTiles();
   tell();

@@ -45,6 +45,8 @@ export interface Health {
   s3: DependencyHealth;
   /** Records in `failed/`, all stages. */
   failed: number;
+  /** How often a stream was forgotten that the list of streams doesn't have, as there were too many of them. */
+  forgotten: number;
 }
 
 /** Detections by class, in bins of equal length. */

@@ -67,7 +67,8 @@ export async function startConsole(options: {
   const config = readConfig(CONSOLE_VARIABLES, options.env);
   const kafka = connectKafka('console', SILENT, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
   const bucket = openArchiveBucket(config);
-  const live = new LiveFrames();
+  const streamsFile = new StreamsFile(config);
+  const live = new LiveFrames({ isListed: (streamId) => streamsFile.ids()?.has(streamId) === true });
   const monitor = new Monitor({ kafka, bucket, live, config, log, env: options.env });
   const stopFeed = followDetections({
     kafka,
@@ -91,7 +92,7 @@ export async function startConsole(options: {
     bucket,
     events,
     sceneEvents: sceneEvents(tail, config.KAFKA_EVENTS_TOPIC),
-    streamsFile: new StreamsFile(config),
+    streamsFile,
     prefix: config.S3_PREFIX,
     clipSettings: config,
     flow: () => monitor.flow(),

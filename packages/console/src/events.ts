@@ -7,6 +7,8 @@ const HEALTH_MS = 2_000;
 const MAX_CLIENTS = 100;
 /** Frames arrive a batch at a time, and the page plays them one by one: two batches of one stream. */
 const MAX_PENDING = 50;
+/** Beyond so many characters, what waits for a browser is let go, and begins anew. */
+const MAX_PENDING_LENGTH = 4 * 1024 ** 2;
 
 /** Proxies pass each event on as it comes: nginx asks for the second. */
 export const LIVE_HEADERS = { 'cache-control': 'no-store', 'x-accel-buffering': 'no' };
@@ -16,6 +18,8 @@ interface Client {
   stream: string | undefined;
   /** Newest frames of each stream that the client has not been told of, as JSON, oldest first. */
   pending: Map<string, string[]>;
+  /** Characters of all that waits. */
+  length: number;
   isBlocked: boolean;
 }
 
@@ -49,7 +53,7 @@ export class Events {
     response.writeHead(200, { 'content-type': 'text/event-stream', ...LIVE_HEADERS });
     const newest = this.#live.newest().filter((frame) => stream === undefined || frame.stream_id === stream);
     const pending = new Map(newest.map((frame) => [frame.stream_id, [JSON.stringify(frame)]]));
-    const client: Client = { response, stream, pending, isBlocked: false };
+    const client: Client = { response, stream, pending, length: 0, isBlocked: false };
     this.#clients.add(client);
     response.on('drain', () => {
       client.isBlocked = false;
@@ -66,8 +70,14 @@ export class Events {
   }
 
   #note(streamId: string, json: string): void {
-    for (const { stream, pending } of this.#clients) {
+    for (const client of this.#clients) {
+      const { stream, pending } = client;
       if (stream !== undefined && stream !== streamId) continue;
+      client.length += json.length;
+      if (client.length > MAX_PENDING_LENGTH) {
+        pending.clear();
+        client.length = json.length;
+      }
       const frames = pending.get(streamId) ?? [];
       frames.push(json);
       if (frames.length > MAX_PENDING) frames.shift();
@@ -90,6 +100,7 @@ function flush(client: Client): void {
   if (client.isBlocked || client.pending.size === 0) return;
   write(client, 'frames', `[${[...client.pending.values()].flat().join(',')}]`);
   client.pending.clear();
+  client.length = 0;
 }
 
 function write(client: Client, event: string, data: string): void {

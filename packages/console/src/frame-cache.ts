@@ -5,33 +5,53 @@ export function frameId(frame: Pick<DetectedFrame, 'capturedAt' | 'frameNumber'>
   return `${frame.capturedAt}-${frame.frameNumber}`;
 }
 
+/** About what a detection takes in memory. */
+const DETECTION_BYTES = 300;
+/** So many are no more than the rest of the frame. */
+const FEW_DETECTIONS = 16;
+
+/** What a frame is taken to weigh in memory, bytes. */
+function weightOf({ jpeg, detections }: DetectedFrame): number {
+  return jpeg.length + Math.max(0, detections.length - FEW_DETECTIONS) * DETECTION_BYTES;
+}
+
+function isEmptied({ jpeg, detections }: DetectedFrame): boolean {
+  return jpeg.length + detections.length === 0;
+}
+
 /**
  * The newest frames of every stream, pictures included, within a budget of bytes: when it is spent the oldest frame
- * goes, whatever its stream, except that the newest of a stream stays. Beyond `maxStreams` the stream that was
- * silent the longest is forgotten.
+ * goes, whatever its stream. The newest of a stream stays as long as others can go, and without its picture and its
+ * detections after that. Listed streams are always kept; of others at most `maxOthers`: beyond it the one that was silent
+ * the longest is forgotten.
  */
 export class FrameCache {
   /** Stream id -> its frames by id, oldest first. The stream heard of last is last. */
   readonly #streams = new Map<string, Map<string, DetectedFrame>>();
   readonly #maxBytes: number;
-  readonly #maxStreams: number;
+  readonly #maxOthers: number;
+  readonly #isListed: (streamId: string) => boolean;
   #bytes = 0;
+  #forgotten = 0;
 
-  constructor(maxBytes: number, maxStreams: number) {
+  constructor(maxBytes: number, maxOthers: number, isListed: (streamId: string) => boolean = () => false) {
     this.#maxBytes = maxBytes;
-    this.#maxStreams = maxStreams;
+    this.#maxOthers = maxOthers;
+    this.#isListed = isListed;
   }
 
   add(frame: DetectedFrame): void {
     const frames = this.#streams.get(frame.streamId) ?? new Map<string, DetectedFrame>();
-    this.#streams.delete(frame.streamId);
+    const isNew = !this.#streams.delete(frame.streamId);
     this.#streams.set(frame.streamId, frames);
-    // A redelivered frame takes its place anew.
+    // A redelivered frame takes its place anew, and one that was emptied is of no more use.
     this.#drop(frames, frameId(frame));
+    const [oldest] = frames.values();
+    if (oldest && isEmptied(oldest)) frames.delete(frameId(oldest));
     frames.set(frameId(frame), frame);
-    this.#bytes += frame.jpeg.length;
-    if (this.#streams.size > this.#maxStreams) this.#forgetSilentStream();
-    while (this.#bytes > this.#maxBytes && this.#dropOldest());
+    this.#bytes += weightOf(frame);
+    if (isNew) this.#forgetOthers();
+    while (this.#bytes > this.#maxBytes && this.#dropOldest()) {}
   }
 
   get(streamId: string, id: string): DetectedFrame | undefined {
@@ -47,33 +67,49 @@ export class FrameCache {
     return [...this.#streams.keys()];
   }
 
-  /** Bytes of all pictures held. */
+  /** What all frames held weigh. */
   get bytes(): number {
     return this.#bytes;
   }
 
+  /** How often a stream that isn't listed was forgotten, as there were too many. */
+  get forgotten(): number {
+    return this.#forgotten;
+  }
+
+  /** Of streams with more than one frame, where there are such; else the oldest newest frame is emptied. */
   #dropOldest(): boolean {
     let oldest: { frames: Map<string, DetectedFrame>; frame: DetectedFrame } | undefined;
     for (const frames of this.#streams.values()) {
       const [frame] = frames.values();
-      if (!frame || frames.size < 2) continue;
-      if (!oldest || frame.capturedAt < oldest.frame.capturedAt) oldest = { frames, frame };
+      if (!frame || isEmptied(frame)) continue;
+      const isBetter =
+        !oldest ||
+        (frames.size > 1 && oldest.frames.size === 1) ||
+        (frames.size > 1 === oldest.frames.size > 1 && frame.capturedAt < oldest.frame.capturedAt);
+      if (isBetter) oldest = { frames, frame };
     }
-    if (oldest) this.#drop(oldest.frames, frameId(oldest.frame));
-    return oldest !== undefined;
+    if (!oldest) return false;
+    const { frames, frame } = oldest;
+    const isNewest = frames.size === 1;
+    this.#drop(frames, frameId(frame));
+    if (isNewest) frames.set(frameId(frame), { ...frame, jpeg: Buffer.alloc(0), detections: [] });
+    return true;
   }
 
   #drop(frames: Map<string, DetectedFrame>, id: string): void {
     const frame = frames.get(id);
     if (!frame) return;
     frames.delete(id);
-    this.#bytes -= frame.jpeg.length;
+    this.#bytes -= weightOf(frame);
   }
 
-  #forgetSilentStream(): void {
-    const [silent] = this.#streams.keys();
-    if (silent === undefined) return;
-    for (const frame of this.#streams.get(silent)?.values() ?? []) this.#bytes -= frame.jpeg.length;
-    this.#streams.delete(silent);
+  #forgetOthers(): void {
+    const others = this.streams().filter((streamId) => !this.#isListed(streamId));
+    for (const streamId of others.slice(0, Math.max(0, others.length - this.#maxOthers))) {
+      for (const frame of this.#streams.get(streamId)?.values() ?? []) this.#bytes -= weightOf(frame);
+      this.#streams.delete(streamId);
+      this.#forgotten += 1;
+    }
   }
 }

@@ -2,6 +2,7 @@ import { expect, test, vi } from 'vitest';
 import type { LiveFrame } from './api.ts';
 import { FrameCache, frameId } from './frame-cache.ts';
 import { LiveFrames } from './live.ts';
+import { ClassCounts } from './timeline.ts';
 
 const NOW = Date.UTC(2026, 10, 25, 7);
 
@@ -70,4 +71,58 @@ test('rate, delay of detection and counts by class come from what arrived', () =
   unsubscribe();
   live.add(frame('yard', 100), NOW, NOW);
   expect(told).toHaveBeenCalledTimes(100);
+});
+
+/** What a hostile producer writes: one record of 4 MB for each made-up stream. */
+const madeUp = (n: number) => frame(`made-up-${n}`, 0, NOW + n, 4_000_000);
+
+test('the newest picture of each stream is within the budget too: made-up streams end empty, and bounded', () => {
+  const live = new LiveFrames({
+    maxPictureBytes: 40_000_000,
+    maxOthers: 16,
+    isListed: (streamId) => streamId === 'yard',
+  });
+  live.add(frame('yard', 0, NOW - 1_000), NOW, NOW);
+  for (let n = 0; n < 256; n += 1) live.add(madeUp(n), NOW, NOW);
+  expect(live.streams()).toHaveLength(17);
+  expect(live.forgotten).toBe(240);
+  const held = live.streams().flatMap((id) => live.recent(id).map((one) => [id, one] as const));
+  const bytes = held.map(
+    ([id, one]) =>
+      live.frame(id, frameId({ ...one, capturedAt: one.captured_at, frameNumber: one.frame_number }))?.jpeg
+        .length ?? 0,
+  );
+  expect(bytes.reduce((sum, some) => sum + some, 0)).toBeLessThanOrEqual(40_000_000);
+  // It is known, and shown again with its next picture.
+  expect(live.newest().find(({ stream_id }) => stream_id === 'yard')).toMatchObject({
+    captured_at: NOW - 1_000,
+  });
+  live.add(frame('yard', 1, NOW + 1_000), NOW, NOW + 1_000);
+  expect(live.recent('yard').map(({ frame_number }) => frame_number)).toEqual([1]);
+  expect(live.frame('yard', `${NOW + 1_000}-1`)?.jpeg).toHaveLength(100);
+});
+
+test('detections weigh as well', () => {
+  const cache = new FrameCache(1_000_000, 300);
+  const [one] = frame('', 0).detections;
+  const crowd = Array.from({ length: 4_000 }, () => one as NonNullable<typeof one>);
+  for (let n = 0; n < 256; n += 1) cache.add({ ...frame(`made-up-${n}`, 0), detections: crowd });
+  expect(cache.bytes).toBeLessThanOrEqual(1_000_000);
+  expect(cache.streams()).toHaveLength(256);
+});
+
+test('counts by class are bounded, however many names and times there are', () => {
+  const counts = new ClassCounts();
+  const [one] = frame('', 0).detections;
+  for (let n = 0; n < 2_000; n += 1) {
+    const detections = Array.from({ length: 200 }, (_, i) => ({
+      ...(one as NonNullable<typeof one>),
+      class_name: `${i}-${n}-${'x'.repeat(1_000)}`,
+    }));
+    counts.add(NOW + n * 10_000, detections);
+  }
+  const { classes } = counts.query(NOW + 2_000 * 10_000, 360);
+  expect(Object.keys(classes).length).toBeLessThanOrEqual(32_768);
+  expect(Object.keys(classes).length).toBeGreaterThan(30_000);
+  expect(Math.max(...Object.keys(classes).map((name) => name.length))).toBe(64);
 });

@@ -4,10 +4,13 @@ import { FrameCache } from './frame-cache.ts';
 import { percentiles } from './percentiles.ts';
 import { ClassCounts } from './timeline.ts';
 
-const MAX_STREAMS = 256;
+/** Streams that the list of streams doesn't have; a console without such a list knows of none but these. */
+const MAX_OTHERS = 256;
 /** Pictures held for stepping back: about ten seconds of 16 streams at 10 fps and 80 KB. */
 const MAX_PICTURE_BYTES = 128 * 1024 ** 2;
 const FPS_WINDOW_MS = 30_000;
+/** Of a hundred frames a second. */
+const MAX_ARRIVALS = 3_000;
 /** Frames of one batch arrive within it. */
 const BATCH_MS = 1_000;
 /** The rate of a stream that has only just begun is taken over so long. */
@@ -18,6 +21,14 @@ const MAX_LATENCIES = 8_192;
 /** Called for each frame as it arrives, with its {@link LiveFrame} already as JSON. */
 export type FrameListener = (streamId: string, json: string) => void;
 
+export interface LiveOptions {
+  maxPictureBytes?: number;
+  /** Most streams that aren't listed. */
+  maxOthers?: number;
+  /** Whether the list of streams has a stream: then it is kept, however many others come. */
+  isListed?: (streamId: string) => boolean;
+}
+
 /** The streams as they happen, in bounded memory: recent frames, counts by class, latency of detection. */
 export class LiveFrames {
   readonly #cache: FrameCache;
@@ -27,8 +38,9 @@ export class LiveFrames {
   readonly #listeners = new Set<FrameListener>();
   #latencies: { at: number; ms: number }[] = [];
 
-  constructor(maxPictureBytes = MAX_PICTURE_BYTES, maxStreams = MAX_STREAMS) {
-    this.#cache = new FrameCache(maxPictureBytes, maxStreams);
+  constructor(options: LiveOptions = {}) {
+    const { maxPictureBytes = MAX_PICTURE_BYTES, maxOthers = MAX_OTHERS, isListed } = options;
+    this.#cache = new FrameCache(maxPictureBytes, maxOthers, isListed);
   }
 
   /** @param detectedAt when the detections were published, epoch ms */
@@ -62,6 +74,11 @@ export class LiveFrames {
 
   streams(): string[] {
     return this.#cache.streams().sort();
+  }
+
+  /** How often a stream that isn't listed was forgotten, as there were too many. */
+  get forgotten(): number {
+    return this.#cache.forgotten;
   }
 
   /** Names of the classes seen in the last hours. */
@@ -98,7 +115,10 @@ export class LiveFrames {
     arrivals.push(now);
     arrivals.splice(
       0,
-      arrivals.findIndex((at) => at > now - FPS_WINDOW_MS),
+      Math.max(
+        arrivals.length - MAX_ARRIVALS,
+        arrivals.findIndex((at) => at > now - FPS_WINDOW_MS),
+      ),
     );
     this.#arrivals.set(streamId, arrivals);
   }

@@ -62,7 +62,8 @@ export class Monitor {
 
   health(): Health {
     const failed = [...this.#failed.values()].reduce((sum, count) => sum + count, 0);
-    return { now: Date.now(), kafka: this.#kafka.health, s3: this.#s3.health, failed };
+    const { forgotten } = this.#live;
+    return { now: Date.now(), kafka: this.#kafka.health, s3: this.#s3.health, failed, forgotten };
   }
 
   flow(): Flow {

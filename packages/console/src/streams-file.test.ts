@@ -79,3 +79,26 @@ test('a zone that can not be used, or a place that can not be written to, leaves
   expect(() => streams.put('yard', zone)).toThrow(`STREAMS_FILE: can't write '${path}'`);
   expect(readFileSync(path, 'utf8')).toBe(LIST);
 });
+
+test('what is wrong with one stream leaves the others as they are, to be read', () => {
+  const wrong =
+    '- id: gate\n  scene: {zones: {road: {polygon: [[0, 0], [2, 0], [1, 1]]}}}\n- url: rtsp://cam/3\n';
+  writeFileSync(path, LIST + wrong);
+  const streams = open(path);
+  expect(streams.ids()).toEqual(new Set(['yard', 'gate']));
+  expect(streams.scene('yard')).toMatchObject({ zones: {}, writable: true });
+  expect(() => streams.scene('gate')).toThrow(`${path}: line 4: 'scene.zones.road.polygon.1.0'`);
+  // Nothing is written into a list that is wrong.
+  expect(() => streams.put('yard', zone)).toThrow("'scene.zones.road.polygon.1.0'");
+});
+
+test('the streams are those of the list as it is now; without a list nobody knows', () => {
+  const streams = open(path);
+  expect(streams.ids(0)).toEqual(new Set(['yard']));
+  writeFileSync(path, `${LIST}- id: gate\n`);
+  expect(streams.ids(500)).toEqual(new Set(['yard']));
+  expect(streams.ids(1_000)).toEqual(new Set(['yard', 'gate']));
+  writeFileSync(path, 'no list');
+  expect(streams.ids(2_000)).toBeUndefined();
+  expect(open().ids()).toBeUndefined();
+});

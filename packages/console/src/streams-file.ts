@@ -1,27 +1,58 @@
 import { chmodSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type Config, ConfigError, readStreamsText, streamsFileOf } from '@video-pipeline/config';
-import { parseScenes, putShape, removeShape, type Shape } from '@video-pipeline/scene';
+import { isStreamId } from '@video-pipeline/frame';
+import { putShape, readScenes, removeShape, type Shape, StreamsError } from '@video-pipeline/scene';
 import type { StreamScene } from './api.ts';
+
+/** So often it is looked whether the list has changed. */
+const LOOK_MS = 1_000;
 
 /** The list of streams that the pipeline runs on, as far as it says what the pictures mean. */
 export class StreamsFile {
   readonly #config: Config<'STREAMS' | 'STREAMS_FILE'>;
+  #ids: ReadonlySet<string> | undefined;
+  #version = '';
+  #lookAt = 0;
 
   constructor(config: Config<'STREAMS' | 'STREAMS_FILE'>) {
     this.#config = config;
   }
 
+  /** The streams that the list has, also those that are wrong; `undefined` where there is no list, or none to be read. */
+  ids(now = performance.now()): ReadonlySet<string> | undefined {
+    if (now < this.#lookAt) return this.#ids;
+    this.#lookAt = now + LOOK_MS;
+    const version = versionOf(streamsFileOf(this.#config));
+    if (version !== this.#version) this.#ids = this.#readIds();
+    this.#version = version;
+    return this.#ids;
+  }
+
+  #readIds(): ReadonlySet<string> | undefined {
+    try {
+      const streams = readStreamsText(this.#config);
+      if (!streams) return undefined;
+      const { scenes, problems } = readScenes(streams.text, streams.where);
+      return new Set([...scenes.keys(), ...problems.flatMap(({ id = '' }) => (isStreamId(id) ? [id] : []))]);
+    } catch (error) {
+      // Whoever asks for a scene is told.
+      if (error instanceof StreamsError || error instanceof ConfigError) return undefined;
+      throw error;
+    }
+  }
+
   /**
    * Zones, lines and rules of a stream, as the list has them now.
-   * @throws ConfigError, StreamsError
+   * @throws ConfigError; StreamsError when the list can't be read, or this stream in it
    */
   scene(streamId: string): StreamScene {
     const streams = readStreamsText(this.#config);
-    const { zones, lines, events } = (streams && parseScenes(streams.text, streams.where).get(streamId)) ?? {
-      zones: {},
-      lines: {},
-      events: [],
-    };
+    const { scenes, problems } = streams
+      ? readScenes(streams.text, streams.where)
+      : { scenes: new Map<string, undefined>(), problems: [] };
+    const wrong = problems.filter(({ id }) => id === streamId).map(({ text }) => text);
+    if (wrong.length > 0) throw new StreamsError(`${streams?.where}: ${wrong.join('; ')}`);
+    const { zones, lines, events } = scenes.get(streamId) ?? { zones: {}, lines: {}, events: [] };
     return { zones, lines, rules: events, writable: streamsFileOf(this.#config) !== undefined };
   }
 
@@ -53,6 +84,12 @@ export class StreamsFile {
       throw new ConfigError(`STREAMS_FILE: can't write '${path}'`, { cause });
     }
   }
+}
+
+/** What differs once a file was written or another one put in its place; the same for what is no file. */
+function versionOf(file: string | undefined): string {
+  const is = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false });
+  return is ? `${is.ino} ${is.mtimeMs} ${is.size}` : 'none';
 }
 
 /** Writes beside the file and then takes its place; a link goes on pointing there, and who may read it stays. */

@@ -5,12 +5,16 @@ const BUCKET_MS = 10_000;
 const KEEP_MS = 6 * 3_600_000;
 /** More names than any model of ours has; a bound on memory, not a feature. */
 const MAX_CLASSES = 256;
+/** Of one stream, in all buckets together: six hours of fifteen classes. */
+const MAX_COUNTS = 32_768;
+const MAX_NAME = 64;
 const MAX_BINS = 180;
 
 /** Counts what was seen in one stream by class, for the last six hours, in buckets of 10 s. */
 export class ClassCounts {
   /** Start of a bucket -> class name -> detections. */
   readonly #buckets = new Map<number, Map<string, number>>();
+  #counts = 0;
 
   /** @param time when the frame was captured, epoch ms */
   add(time: number, detections: readonly Detection[]): void {
@@ -21,10 +25,14 @@ export class ClassCounts {
       this.#buckets.set(start, bucket);
       this.#forget(start - KEEP_MS);
     }
+    const classes = bucket.size;
     for (const { class_name } of detections) {
-      const before = bucket.get(class_name);
-      if (before !== undefined || bucket.size < MAX_CLASSES) bucket.set(class_name, (before ?? 0) + 1);
+      const name = class_name.slice(0, MAX_NAME);
+      const before = bucket.get(name);
+      if (before !== undefined || bucket.size < MAX_CLASSES) bucket.set(name, (before ?? 0) + 1);
     }
+    this.#counts += bucket.size - classes;
+    while (this.#counts > MAX_COUNTS && this.#forgetFirst()) {}
   }
 
   /** The `minutes` before `now`, in at most 180 bins. */
@@ -47,12 +55,20 @@ export class ClassCounts {
 
   #forget(before: number): void {
     for (const start of this.#buckets.keys()) {
-      if (start < before) this.#buckets.delete(start);
+      if (start < before) this.#forgetBucket(start);
     }
     // A camera with a wrong clock must not fill the memory with buckets of the future.
-    while (this.#buckets.size > KEEP_MS / BUCKET_MS) {
-      const [first] = this.#buckets.keys();
-      if (first !== undefined) this.#buckets.delete(first);
-    }
+    while (this.#buckets.size > KEEP_MS / BUCKET_MS && this.#forgetFirst()) {}
+  }
+
+  #forgetFirst(): boolean {
+    const [first] = this.#buckets.keys();
+    if (first !== undefined) this.#forgetBucket(first);
+    return first !== undefined;
+  }
+
+  #forgetBucket(start: number): void {
+    this.#counts -= this.#buckets.get(start)?.size ?? 0;
+    this.#buckets.delete(start);
   }
 }

@@ -36,6 +36,10 @@ const COUNTED = {
 } as const satisfies Partial<Record<MetricName, keyof StreamCounts | 'reconnects'>>;
 
 const FPS_WINDOW_MS = 10_000;
+/** Streams that are counted one by one without being among our sources: anyone may publish to Kafka. */
+const MAX_OTHERS = 32;
+/** All further ones together. No stream can have this id. */
+export const FURTHER = '(further streams)';
 
 interface Stream {
   counts: StreamCounts & { reconnects: number };
@@ -45,9 +49,12 @@ interface Stream {
   recent: { at: number; frames: number }[];
 }
 
-/** Adds up what the stages say of themselves, stream by stream. */
+/** Adds up what the stages say of themselves, stream by stream: of our sources, and of a bounded number of others. */
 export class Counts {
   readonly #streams = new Map<string, Stream>();
+  /** Ids of our sources. */
+  #sources: ReadonlySet<string> = new Set();
+  #others = 0;
   #latency = createHistogram();
 
   /** Takes a line of a stage's stdout; ignores it unless it is a metrics line. */
@@ -68,8 +75,10 @@ export class Counts {
     }
   }
 
-  /** Begins anew: what came before belongs to an earlier run. */
-  reset(): void {
+  /** Begins anew: what came before belongs to an earlier run. @param sources ids of the streams that are ours */
+  reset(sources: Iterable<string> = []): void {
+    this.#sources = new Set(sources);
+    this.#others = 0;
     this.#streams.clear();
     this.#latency = createHistogram();
   }
@@ -105,6 +114,10 @@ export class Counts {
 
   #stream(id: string, since: number): Stream {
     let stream = this.#streams.get(id);
+    if (!stream && !this.#sources.has(id)) {
+      if (this.#others >= MAX_OTHERS && id !== FURTHER) return this.#stream(FURTHER, since);
+      this.#others += 1;
+    }
     if (!stream) {
       const counts = {
         captured: 0,

@@ -107,7 +107,7 @@ class Session {
     const finite = this.#mustEnd();
     if (finite) await this.#finishBacklog(stack, signal);
     if (signal.aborted) return;
-    this.#counts.reset();
+    this.#counts.reset(stack.sources.map(({ id }) => id));
     this.#startedAt = Date.now();
     this.#hooks.note(`annotated frames: ${stack.endpoints.output}`);
     const [ingest] = await Promise.all([

@@ -1,6 +1,6 @@
-import { type Document, isAlias, isMap, isScalar, isSeq, parseDocument, type YAMLMap } from 'yaml';
+import { type Document, isAlias, isMap, isScalar, isSeq, type YAMLMap } from 'yaml';
 import type { Rule } from './config.ts';
-import { parseScenes, StreamsError } from './streams.ts';
+import { parseScenes, parseStreamsDocument, StreamsError } from './streams.ts';
 
 /** What can be drawn on a picture: where it lies in a scene, and the rules that tell of it, by what they are named. */
 const KINDS = {
@@ -32,7 +32,7 @@ export function putShape(text: string, streamId: string, shape: Shape, where: st
   const { kind, name, events, ...points } = shape;
   const { section, rules } = KINDS[kind];
   const known = rulesOf(text, streamId, where);
-  const document = parseDocument(text);
+  const document = parseStreamsDocument(text);
   const scene = childMap(document, streamOf(document, streamId, where), 'scene');
   const drawn = childMap(document, childMap(document, scene, section), name);
   for (const [field, value] of Object.entries(points)) {
@@ -64,7 +64,7 @@ export function removeShape(
   where: string,
 ): string {
   const rules = rulesOf(text, streamId, where);
-  const document = parseDocument(text);
+  const document = parseStreamsDocument(text);
   const scene = childMap(document, streamOf(document, streamId, where), 'scene');
   const shapes = childMap(document, scene, KINDS[kind].section);
   if (!shapes.delete(keyOf(shapes, name))) {
@@ -127,7 +127,7 @@ function write(document: Document, text: string, where: string): string {
 
 function isJson(text: string): boolean {
   try {
-    JSON.parse(text);
+    JSON.parse(text.replace(/^\uFEFF/, ''));
     return true;
   } catch {
     return false;

@@ -4,5 +4,13 @@ export { putShape, removeShape, type Shape, type ShapeKind } from './edit-scene.
 export { parseSceneEvent, type SceneEvent, sceneEventSchema } from './event.ts';
 export * from './filters.ts';
 export * from './scene.ts';
-export { parseScenes, parseStreamList, StreamsError } from './streams.ts';
+export {
+  parseScenes,
+  parseStreamList,
+  parseStreamsDocument,
+  readScenes,
+  readStreamList,
+  type StreamProblem,
+  StreamsError,
+} from './streams.ts';
 export { inZone, type Point, type Polygon, relativeBox, type Zone, zoneProblem } from './zones.ts';

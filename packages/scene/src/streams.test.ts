@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseScenes } from './streams.ts';
+import { parseScenes, readScenes } from './streams.ts';
 
 const file = `- id: yard
   url: rtsp://admin:secret@cam/1
@@ -44,4 +44,21 @@ test.each([
   expect(() => parseScenes(text, 'streams.yaml')).toThrow(
     expect.not.objectContaining({ message: expect.stringContaining('secret') }),
   );
+});
+
+test('a byte order mark and merge keys are understood', () => {
+  const merged = `- &yard\n  id: yard\n  scene: {zones: {lawn: {polygon: [[0, 0], [1, 0], [1, 1]]}}}\n- <<: *yard\n  id: door\n`;
+  const scenes = parseScenes(`\uFEFF${merged}`, 'streams.yaml');
+  expect([...scenes.keys()]).toEqual(['yard', 'door']);
+  expect(scenes.get('door')).toEqual(scenes.get('yard'));
+  expect(parseScenes(`\uFEFF${JSON.stringify([{ id: 'yard', scene: {} }])}`, 'STREAMS').size).toBe(1);
+});
+
+test('what is wrong with one stream does not touch the others', () => {
+  const { scenes, problems } = readScenes(`${file}- id: gate\n  scene: 5\n- id: door\n`, 'streams.yaml');
+  expect([...scenes.keys()]).toEqual(['yard', 'door']);
+  expect(problems).toEqual([
+    { id: 'gate', text: expect.stringContaining("line 14: 'scene' is invalid") },
+    { id: 'door', text: "line 15: id 'door' is there twice" },
+  ]);
 });

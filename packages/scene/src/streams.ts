@@ -7,21 +7,34 @@ export class StreamsError extends Error {
   override readonly name = 'StreamsError';
 }
 
+/** What is wrong with one entry of a list of streams. */
+export interface StreamProblem {
+  /** The entry's id, where it has one. */
+  id: string | undefined;
+  /** Names line and field, and never shows a value as it stands there, since that may hold a password. */
+  text: string;
+}
+
+/** A list of streams as far as it can be read. */
+export interface StreamList<Entry> {
+  /** Those with nothing wrong. */
+  entries: Entry[];
+  problems: StreamProblem[];
+}
+
 /**
- * Reads a list of streams, YAML or JSON: `[{id, ...}, ...]`. Errors name fields and never show a value as it stands
- * there, since that may hold a password.
+ * Reads a list of streams, YAML or JSON: `[{id, ...}, ...]`. What is wrong with one entry does not touch the others.
  * @param entry the schema of one stream
  * @param where name of the variable or file, for errors
- * @throws StreamsError naming line and field of everything that is wrong
+ * @throws StreamsError for what is no list at all
  */
-export function parseStreamList<Entry extends { id: string }>(
+export function readStreamList<Entry extends { id: string }>(
   text: string,
   entry: z.ZodType<Entry>,
   where: string,
-): Entry[] {
+): StreamList<Entry> {
   const lines = new LineCounter();
-  // Pretty errors quote the text, which may hold a password, and take time by the square of their number.
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' });
+  const document = parseStreamsDocument(text, lines);
   const [syntax] = document.errors;
   if (syntax) {
     throw new StreamsError(`${where}: line ${lines.linePos(syntax.pos[0]).line}: not YAML (${syntax.code})`);
@@ -29,26 +42,70 @@ export function parseStreamList<Entry extends { id: string }>(
   const list = document.contents;
   if (!isSeq<Node>(list)) throw new StreamsError(`${where}: must be a list of streams: [{id: ..., ...}]`);
 
-  const problems: string[] = [];
+  const problems: StreamProblem[] = [];
   const entries: Entry[] = [];
-  const note = (node: Node, problem: string) =>
-    problems.push(`line ${lines.linePos(node.range?.[0] ?? 0).line}: ${problem}`);
   for (const item of list.items) {
-    const { data, error } = entry.safeParse(plain(item, document, where));
+    const value = plain(item, document, where);
+    const id = idOf(value);
+    const note = (node: Node, problem: string) =>
+      problems.push({ id, text: `line ${lines.linePos(node.range?.[0] ?? 0).line}: ${problem}` });
+    const { data, error } = entry.safeParse(value);
     for (const issue of error?.issues ?? []) note(nodeOf(item, issue), describe(issue));
     if (!data) continue;
     if (entries.some(({ id }) => id === data.id)) note(item, `id '${data.id}' is there twice`);
-    entries.push(data);
+    else entries.push(data);
   }
-  if (problems.length > 0) throw new StreamsError(`${where}: ${problems.join('; ')}`);
+  return { entries, problems };
+}
+
+/**
+ * Reads a list of streams, all of it.
+ * @throws StreamsError naming line and field of everything that is wrong
+ */
+export function parseStreamList<Entry extends { id: string }>(
+  text: string,
+  entry: z.ZodType<Entry>,
+  where: string,
+): Entry[] {
+  const { entries, problems } = readStreamList(text, entry, where);
+  if (problems.length > 0) throw new StreamsError(`${where}: ${problems.map(({ text }) => text).join('; ')}`);
   return entries;
+}
+
+/** A byte order mark, as some editors write it, and merge keys (`<<`) are understood. */
+export function parseStreamsDocument(text: string, lineCounter = new LineCounter()): Document.Parsed {
+  // Pretty errors quote the text, which may hold a password, and take time by the square of their number.
+  return parseDocument(text.replace(/^\uFEFF/, ''), {
+    lineCounter,
+    merge: true,
+    prettyErrors: false,
+    logLevel: 'error',
+  });
+}
+
+function idOf(value: unknown): string | undefined {
+  const { id } = Object(value);
+  return typeof id === 'string' ? id : undefined;
 }
 
 /** What may stand beside `id` in an entry is the ingest host's business, but for the scene. */
 const streamWithScene = z.looseObject({ id: z.string(), scene: sceneConfigSchema.optional() });
 
 /**
- * Reads the scenes out of a list of streams.
+ * Reads the scenes out of a list of streams, those that can be read.
+ * @returns by stream id; `undefined` for a stream without a scene
+ * @throws StreamsError for what is no list at all
+ */
+export function readScenes(
+  text: string,
+  where: string,
+): { scenes: Map<string, SceneConfig | undefined>; problems: StreamProblem[] } {
+  const { entries, problems } = readStreamList(text, streamWithScene, where);
+  return { scenes: new Map(entries.map(({ id, scene }) => [id, scene])), problems };
+}
+
+/**
+ * Reads the scenes out of a list of streams, all of it.
  * @returns by stream id; a stream without a scene is not in it
  * @throws StreamsError
  */
