@@ -12,6 +12,8 @@ const GUARD = join(import.meta.dirname, 'guard.sh');
 export interface GuardedProgram {
   name: string;
   command: readonly [string, ...string[]];
+  /** Left out: ours. */
+  env?: NodeJS.ProcessEnv;
   pidFile: string;
   /** Takes stdout and stderr, beginning anew. */
   logFile: string;
@@ -56,13 +58,14 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
   return { pid, exited, stop, kill };
 }
 
-async function spawnGuard({ command, pidFile, logFile }: GuardedProgram): Promise<ChildProcess> {
+async function spawnGuard({ command, env, pidFile, logFile }: GuardedProgram): Promise<ChildProcess> {
   await (await open(logFile, 'w')).close();
   // Appending, as the program may write and rotate the same file by itself.
   const log = await open(logFile, 'a');
   // A group of its own, so that Ctrl-C in the terminal reaches only us.
   const guard = spawn('sh', [GUARD, pidFile, ...command], {
     detached: true,
+    ...(env ? { env } : {}),
     stdio: ['pipe', log.fd, log.fd],
   });
   guard.stdin?.on('error', () => {});

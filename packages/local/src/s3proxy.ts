@@ -6,14 +6,8 @@ import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/clien
 import { readConfig } from '@video-pipeline/config';
 import { STORAGE_VARIABLES, s3Config } from '@video-pipeline/storage';
 import { startGuarded } from './guarded.ts';
-import { installJava, type JavaProgram } from './java.ts';
+import { installJava, JARS, propertiesText } from './java.ts';
 import { freePort, type LocalServer } from './processes.ts';
-
-const S3PROXY: JavaProgram = {
-  name: 'S3Proxy 2.6.0',
-  folder: 's3proxy-2.6.0',
-  artifacts: ['org.gaul:s3proxy:2.6.0'],
-};
 
 const JVM = ['-Xms32m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
 
@@ -28,14 +22,14 @@ export interface S3Server extends LocalServer {
  * Starts S3Proxy on 127.0.0.1: a real S3 API whose objects are plain files, `<dataDir>/s3/<bucket>/<key>`.
  * It takes any credentials.
  * @param options.port 0 or left out: a free one
- * @throws JavaError, StartError
+ * @throws AssetError, JavaError, StartError
  */
 export async function startS3Proxy(options: {
   dataDir: string;
   port?: number | undefined;
   note?: (line: string) => void;
 }): Promise<S3Server> {
-  const classPath = await installJava(S3PROXY, options.note);
+  const { command, env } = await installJava('S3Proxy', JARS.s3proxy, options.note);
   const folder = join(options.dataDir, 's3');
   const own = join(options.dataDir, 's3proxy');
   await mkdir(folder, { recursive: true });
@@ -45,10 +39,11 @@ export async function startS3Proxy(options: {
   await writeFile(properties, serverProperties(url, folder));
   const logback = join(own, 'logback.xml');
   await writeFile(logback, logConfiguration(join(options.dataDir, 'logs', 's3proxy.log')));
-  const java = [...JVM, `-Dlogback.configurationFile=${logback}`, '-cp', classPath];
+  const java = [...JVM, `-Dlogback.configurationFile=${logback}`];
   const server = await startGuarded({
     name: 'S3Proxy',
-    command: ['java', ...java, 'org.gaul.s3proxy.Main', '--properties', properties],
+    command: [...command, ...java, 'org.gaul.s3proxy.Main', '--properties', properties],
+    env,
     pidFile: join(options.dataDir, 'run', 's3proxy.pid'),
     logFile: join(options.dataDir, 'logs', 's3proxy.log'),
     isReady: () =>
@@ -61,17 +56,19 @@ export async function startS3Proxy(options: {
 }
 
 function serverProperties(endpoint: string, folder: string): string {
-  return `s3proxy.endpoint=${endpoint}
-s3proxy.authorization=none
-s3proxy.ignore-unknown-headers=true
-jclouds.provider=filesystem-nio2
-jclouds.identity=local
-jclouds.credential=local
-jclouds.filesystem.basedir=${folder}
-`;
+  return propertiesText({
+    's3proxy.endpoint': endpoint,
+    's3proxy.authorization': 'none',
+    's3proxy.ignore-unknown-headers': true,
+    'jclouds.provider': 'filesystem-nio2',
+    'jclouds.identity': 'local',
+    'jclouds.credential': 'local',
+    'jclouds.filesystem.basedir': folder,
+  });
 }
 
-function logConfiguration(file: string): string {
+function logConfiguration(path: string): string {
+  const file = path.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
   return `<configuration>
   <appender name="file" class="ch.qos.logback.core.rolling.RollingFileAppender">
     <file>${file}</file>

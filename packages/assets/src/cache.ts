@@ -1,0 +1,43 @@
+import { accessSync, constants } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+
+/** A file that can't be fetched, stored or trusted, in one line: the file, the host, the reason, the remedy. */
+export class AssetError extends Error {
+  override readonly name = 'AssetError';
+}
+
+const CHECKOUT = join(import.meta.dirname, '../../..');
+
+/**
+ * Everything fetched or built once lies here: `VIDEO_PIPELINE_CACHE`, or `.cache` beside package.json, or the user's own
+ * cache folder where the checkout can't be written.
+ */
+export function cacheDir(): string {
+  const given = process.env.VIDEO_PIPELINE_CACHE;
+  if (given) return resolve(given);
+  const own = join(CHECKOUT, '.cache');
+  if (isWritable(own) || isWritable(dirname(own))) return own;
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'video-pipeline');
+}
+
+/** Where Node keeps what it compiled, as `NODE_COMPILE_CACHE` says: half the processor time of a start. */
+export function compileCacheDir(): string {
+  return join(cacheDir(), 'node');
+}
+
+/** Whether nothing may be fetched: `VIDEO_PIPELINE_OFFLINE`, or npm's own `--offline`. */
+export function isOffline(): boolean {
+  return ['1', 'true', 'on'].includes(
+    process.env.VIDEO_PIPELINE_OFFLINE || process.env.npm_config_offline || '',
+  );
+}
+
+function isWritable(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,266 @@
+import { execFile, spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { serveFiles, serveProxy, type TestServer } from '../../../test/support/repository-server.ts';
+import { fetchJars, type Jar } from './jars.ts';
+
+const CONTENT = randomBytes(300_000);
+const PATH = 'org/example/it/1.0/it-1.0.jar';
+const JAR: Jar = {
+  path: PATH,
+  bytes: CONTENT.length,
+  sha256: createHash('sha256').update(CONTENT).digest('hex'),
+};
+
+let home: string;
+let cache: string;
+const open: TestServer[] = [];
+
+beforeEach(async () => {
+  home = await mkdtemp(join(tmpdir(), 'download-'));
+  cache = join(home, 'cache');
+  vi.stubEnv('HOME', home);
+  vi.stubEnv('VIDEO_PIPELINE_CACHE', cache);
+  for (const name of ['http_proxy', 'https_proxy', 'no_proxy']) {
+    vi.stubEnv(name, undefined);
+    vi.stubEnv(name.toUpperCase(), undefined);
+  }
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  for (const server of open.splice(0)) await server.close();
+  await rm(home, { recursive: true, force: true });
+});
+
+async function serve(...args: Parameters<typeof serveFiles>): Promise<TestServer> {
+  const server = await serveFiles(...args);
+  open.push(server);
+  return server;
+}
+
+/** settings.xml with a mirror of Central, and whatever more. */
+async function settings(url: URL, more = ''): Promise<void> {
+  await mkdir(join(home, '.m2'), { recursive: true });
+  await writeFile(
+    join(home, '.m2', 'settings.xml'),
+    `<settings><mirrors><mirror><id>m</id><mirrorOf>*</mirrorOf><url>${url}</url></mirror></mirrors>${more}</settings>`,
+  );
+}
+
+const fetched = async () => readFile((await fetchJars('it', [JAR]))[0] ?? '');
+const left = async () => (await readdir(join(cache, 'maven', PATH, '..')).catch(() => [])).sort();
+
+/** The same in a process of its own; resolves with what it said. */
+const SCRIPT = `
+  const { fetchJars } = await import(${JSON.stringify(join(import.meta.dirname, 'index.ts'))});
+  await fetchJars('it', [${JSON.stringify(JAR)}], console.log).catch((error) => console.log(error.message));`;
+const COMMAND = [process.execPath, '--input-type=module', '--eval', SCRIPT] as const;
+
+describe('a download', () => {
+  it('comes from the mirror that is set up, is verified, and is asked for once', async () => {
+    const { url, requests } = await serve({ [`/maven/${PATH}`]: CONTENT });
+    await settings(new URL('maven', url));
+    expect(await fetched()).toEqual(CONTENT);
+    expect(await fetched()).toEqual(CONTENT);
+    expect(requests.map(({ line }) => line)).toEqual([`GET /maven/${PATH}`]);
+    expect(await left()).toEqual(['it-1.0.jar']);
+  });
+
+  it('tells bytes, the host, and how much there is', async () => {
+    const { url } = await serve({ [`/${PATH}`]: CONTENT });
+    await settings(url);
+    const notes: string[] = [];
+    await fetchJars('It 1.0', [JAR], (line) => notes.push(line));
+    expect(notes).toEqual([`fetching It 1.0 from ${url.host} (0.3 MB)`]);
+  });
+
+  it('goes on where an answer broke off', async () => {
+    let times = 0;
+    const { url, requests } = await serve({ [`/${PATH}`]: CONTENT }, (request, response) => {
+      if (times++ > 0) return false;
+      response.writeHead(200, { 'content-length': CONTENT.length });
+      response.write(CONTENT.subarray(0, 100_000), () => request.socket.destroy());
+      return true;
+    });
+    await settings(url);
+    expect(await fetched()).toEqual(CONTENT);
+    expect(requests.map(({ headers }) => headers.range)).toEqual([undefined, 'bytes=100000-']);
+  });
+
+  it('goes on with what a process that was killed left, and begins anew when that was something else', async () => {
+    const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
+    await settings(url);
+    await mkdir(join(cache, 'maven', PATH, '..'), { recursive: true });
+    const gone = spawn(process.execPath, ['--version'], { stdio: 'ignore' });
+    await once(gone, 'exit');
+    const partial = `${join(cache, 'maven', PATH)}.part-${gone.pid}-x`;
+    await writeFile(partial, CONTENT.subarray(0, 200_000));
+    expect(await fetched()).toEqual(CONTENT);
+    await rm(join(cache, 'maven', PATH));
+    await writeFile(partial, randomBytes(5_000));
+    expect(await fetched()).toEqual(CONTENT);
+    expect(requests.map(({ headers }) => headers.range)).toEqual(['bytes=200000-', 'bytes=5000-', undefined]);
+    expect(await left()).toEqual(['it-1.0.jar']);
+  });
+
+  it('names file, host and remedy when half a file comes again and again, and keeps the half', async () => {
+    const { url } = await serve({}, (request, response) => {
+      const from = Number(/\d+/.exec(request.headers.range ?? '0')?.[0]);
+      response.writeHead(from ? 206 : 200, { 'content-length': CONTENT.length - from });
+      response.write(CONTENT.subarray(from, from + 100), () => request.socket.destroy());
+      return true;
+    });
+    await settings(url);
+    await expect(fetched()).rejects.toThrow(
+      /^can't fetch it-1\.0\.jar from 127\.0\.0\.1:\d+: the answer of 127\.0\.0\.1:\d+ broke off after \d+ of 300000 bytes; start again: it goes on from there$/,
+    );
+    expect(await left()).toEqual(['it-1.0.jar.part']);
+  });
+
+  it('is refused when its hash is another, and leaves nothing', async () => {
+    const { url } = await serve({ [`/${PATH}`]: `${CONTENT}x` });
+    await settings(url);
+    await expect(fetched()).rejects.toThrow(
+      /^can't fetch it-1\.0\.jar from 127\.0\.0\.1:\d+: 127\.0\.0\.1:\d+ sends something else than the pinned file: sha256-.*; a mirror or proxy changes it: check the mirrors in ~\/\.m2\/settings\.xml$/,
+    );
+    expect(await left()).toEqual([]);
+  });
+
+  it.each([
+    [404, 'it has no such file; check the mirrors in ~/.m2/settings.xml'],
+    [401, 'it wants other credentials; set them in the servers in ~/.m2/settings.xml'],
+  ])('says what to do when the server answers %i', async (status, said) => {
+    const { url, requests } = await serve({}, (_, response) => !!response.writeHead(status).end());
+    await settings(url);
+    await expect(fetched()).rejects.toThrow(
+      `can't fetch it-1.0.jar from ${url.host}: ${url.host} answers ${status}: ${said}`,
+    );
+    expect(requests).toHaveLength(1);
+  });
+
+  it('asks again while the server is busy', async () => {
+    let times = 0;
+    const { url } = await serve({ [`/${PATH}`]: CONTENT }, (_, response) => {
+      return times++ < 2 && !!response.writeHead(503).end();
+    });
+    await settings(url);
+    expect(await fetched()).toEqual(CONTENT);
+  });
+
+  it('shows its credentials to their host, and to no other that it is sent to', async () => {
+    const second = await serve({ '/elsewhere': CONTENT });
+    const first = await serve({}, (_, response) => {
+      return !!response.writeHead(302, { location: new URL('elsewhere', second.url).href }).end();
+    });
+    await settings(
+      first.url,
+      '<servers><server><id>m</id><username>ann</username><password>p&amp;w</password></server></servers>',
+    );
+    expect(await fetched()).toEqual(CONTENT);
+    expect(first.requests[0]?.headers.authorization).toBe(
+      `Basic ${Buffer.from('ann:p&w').toString('base64')}`,
+    );
+    expect(second.requests[0]?.headers.authorization).toBeUndefined();
+  });
+
+  it.each(['http', 'https'])('says what to do when a proxy asks for a password (%s)', async (scheme) => {
+    const proxy = await serveProxy('ann:secret');
+    open.push(proxy);
+    const { hostname, port } = proxy.url;
+    await settings(
+      new URL(`${scheme}://central.example/`),
+      `<proxies><proxy><host>${hostname}</host><port>${port}</port></proxy></proxies>`,
+    );
+    await expect(fetched()).rejects.toThrow(
+      "can't fetch it-1.0.jar from central.example: the proxy asks for a user and password (407); write them as http://user:password@proxy:port into the proxies in ~/.m2/settings.xml",
+    );
+  });
+
+  it('goes through the proxy with the password that is set up', async () => {
+    const proxy = await serveProxy('ann:secret');
+    open.push(proxy);
+    await settings(
+      new URL('http://central.example/'),
+      `<proxies><proxy><host>127.0.0.1</host><port>${proxy.url.port}</port><username>ann</username><password>secret</password></proxy></proxies>`,
+    );
+    const bytes = Buffer.from(`/${PATH}`); // what that proxy answers with
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    const [path = ''] = await fetchJars('it', [{ ...JAR, sha256 }]);
+    expect(await readFile(path)).toEqual(bytes);
+    expect(proxy.requests.map(({ line }) => line)).toEqual([`GET http://central.example/${PATH}`]);
+  });
+
+  it('is not tried while nothing may be fetched', async () => {
+    const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
+    await settings(url);
+    vi.stubEnv('VIDEO_PIPELINE_OFFLINE', '1');
+    await expect(fetched()).rejects.toThrow(
+      `it-1.0.jar is not in ${cache}, and nothing may be fetched (--offline): run 'npm run local -- fetch' once with a network`,
+    );
+    vi.stubEnv('VIDEO_PIPELINE_OFFLINE', '');
+    await fetched();
+    vi.stubEnv('VIDEO_PIPELINE_OFFLINE', '1');
+    expect(await fetched()).toEqual(CONTENT);
+    expect(requests).toHaveLength(1);
+  });
+
+  it('may be made by two processes at once', async () => {
+    const { url } = await serve({ [`/${PATH}`]: CONTENT }, (request, response) => {
+      setTimeout(() => response.writeHead(200).end(CONTENT), request.headers.range ? 0 : 300);
+      return true;
+    });
+    await settings(url);
+    const [node, ...args] = COMMAND;
+    const said = await Promise.all([1, 2].map(() => promisify(execFile)(node, args)));
+    const began = `fetching it from ${url.host} (0.3 MB)\n`;
+    expect(said.map(({ stdout }) => stdout)).toEqual([began, began]);
+    expect(await fetched()).toEqual(CONTENT);
+    expect(await left()).toEqual(['it-1.0.jar']);
+  });
+
+  it('takes what Maven has fetched already', async () => {
+    const { url, requests } = await serve({});
+    await settings(url, `<localRepository>${join(home, 'own')}</localRepository>`);
+    await mkdir(join(home, 'own', PATH, '..'), { recursive: true });
+    await writeFile(join(home, 'own', PATH), CONTENT);
+    expect(await fetched()).toEqual(CONTENT);
+    expect(requests).toEqual([]);
+  });
+});
+
+/** Whether this user may make a file system of its own, as Linux lets most. */
+const mayMount = await promisify(execFile)('unshare', ['-rm', 'true']).then(
+  () => true,
+  () => false,
+);
+
+describe.skipIf(!mayMount)('a disk', () => {
+  const inFileSystem = async (options: string) => {
+    const script = `mount -t tmpfs -o ${options} tmpfs "$VIDEO_PIPELINE_CACHE" && exec "$@"`;
+    const { stdout } = await promisify(execFile)('unshare', ['-rm', 'sh', '-c', script, 'sh', ...COMMAND]);
+    return stdout.trim().split('\n').at(-1);
+  };
+  beforeEach(() => mkdir(cache, { recursive: true }));
+
+  it('that is full is named with the remedy', async () => {
+    const { url } = await serve({ [`/${PATH}`]: CONTENT });
+    await settings(url);
+    expect(await inFileSystem('size=100k')).toBe(
+      `can't store it-1.0.jar: ${cache} is full; make room there, or name another folder with VIDEO_PIPELINE_CACHE`,
+    );
+  });
+
+  it('that can only be read is named with the remedy', async () => {
+    const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
+    await settings(url);
+    expect(await inFileSystem('ro')).toBe(
+      `can't store it-1.0.jar: ${cache} can't be written; name another folder with VIDEO_PIPELINE_CACHE`,
+    );
+    expect(requests).toEqual([]);
+  });
+});

@@ -1,0 +1,191 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AssetError, cacheDir, isOffline } from './cache.ts';
+import type { Progress } from './progress.ts';
+import { type Repository, RequestError, request } from './repository.ts';
+
+/** One file to fetch. */
+export interface RemoteFile {
+  /** How a person calls it. */
+  name: string;
+  repository: Repository;
+  /** Asked for only when the file is not there yet, as it may take a request itself. */
+  address: () => URL | Promise<URL>;
+  /** `sha256-<base64>` or `sha512-<base64>`: what the bytes must hash to. */
+  integrity: string;
+}
+
+/** Pauses before a request that failed in passing is made again, milliseconds. */
+const PAUSES_MS = [300, 1_000, 3_000];
+
+/**
+ * Fetches a file to `path` and verifies it; what an interrupted download left is gone on with. Several processes may do so at once: each writes to a file of its own, and renames it.
+ * @throws AssetError
+ */
+export async function download(file: RemoteFile, path: string, progress: Progress): Promise<void> {
+  if ((await sizeOf(path)) > 0 && (await integrityOf(path, file.integrity)) === file.integrity) return;
+  if (isOffline()) throw offlineError(file.name);
+  let partial = '';
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    partial = await claimPartial(path);
+    await fill(file, partial, progress);
+    await rename(partial, path);
+  } catch (cause) {
+    // Left for the next try, unless it is what fills the disk.
+    if (isOfDisk(cause)) await rm(partial, { force: true }).catch(() => {});
+    else await rename(partial, `${path}${PARTIAL}`).catch(() => {});
+    throw explain(file, cause as Error);
+  }
+}
+
+/** Something that has to be fetched while nothing may be. */
+function offlineError(name: string): AssetError {
+  return new AssetError(
+    `${name} is not in ${cacheDir()}, and nothing may be fetched (--offline): ` +
+      `run 'npm run local -- fetch' once with a network`,
+  );
+}
+
+// Verified at the end, and once more from the beginning: what was gone on with may have been the start of another file.
+async function fill(file: RemoteFile, partial: string, progress: Progress): Promise<void> {
+  const resumed = await sizeOf(partial);
+  progress.add(resumed);
+  await fetchRest(file, partial, progress);
+  let got = await integrityOf(partial, file.integrity);
+  if (got !== file.integrity && resumed > 0) {
+    progress.add(-(await sizeOf(partial)));
+    await rm(partial);
+    await fetchRest(file, partial, progress);
+    got = await integrityOf(partial, file.integrity);
+  }
+  if (got === file.integrity) return;
+  await rm(partial);
+  throw new RequestError(
+    `${(await file.address()).host} sends something else than the pinned file: ${got}, not ${file.integrity}`,
+    `a mirror or proxy changes it: check ${file.repository.remedy.address}`,
+  );
+}
+
+async function fetchRest(file: RemoteFile, partial: string, progress: Progress): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await fetchOnce(file, partial, progress);
+    } catch (error) {
+      const pause = PAUSES_MS[attempt];
+      if (!(error instanceof RequestError && error.isPassing) || pause === undefined) throw error;
+      await sleep(pause);
+    }
+  }
+}
+
+async function fetchOnce(file: RemoteFile, partial: string, progress: Progress): Promise<void> {
+  const url = await file.address();
+  const have = await sizeOf(partial);
+  const response = await request(file.repository, url, have ? { range: `bytes=${have}-` } : {}).catch(
+    async (error) => {
+      // 416: there is nothing after what we have.
+      if (have) await rm(partial, { force: true });
+      throw error;
+    },
+  );
+  const from = response.statusCode === 206 ? have : 0;
+  progress.add(from - have);
+  const length = Number(response.headers['content-length'] ?? 0);
+  progress.begin(url.host, from + length);
+  const target = await open(partial, from ? 'a' : 'w');
+  let bytes = 0;
+  try {
+    for await (const chunk of response) {
+      await target.writeFile(chunk);
+      bytes += chunk.length;
+      progress.add(chunk.length);
+    }
+  } catch (cause) {
+    if (isOfDisk(cause)) throw cause;
+    const said = `the answer of ${url.host} broke off after ${from + bytes} of ${from + length} bytes`;
+    throw new RequestError(said, 'start again: it goes on from there', true, { cause });
+  } finally {
+    await target.close();
+  }
+}
+
+const PARTIAL = '.part';
+
+/** A partial file that nobody writes to any more, made ours, or a new one. */
+async function claimPartial(path: string): Promise<string> {
+  const prefix = basename(path) + PARTIAL;
+  const own = `${path}${PARTIAL}-${process.pid}-${randomUUID()}`;
+  for (const name of await readdir(dirname(path))) {
+    if (!name.startsWith(prefix)) continue;
+    const [, pid] = name.slice(prefix.length).split('-');
+    if (pid && isAlive(Number(pid))) continue;
+    const isOurs = await rename(join(dirname(path), name), own).then(
+      () => true,
+      () => false, // another process was faster
+    );
+    if (isOurs) break;
+  }
+  return own;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  return stat(path).then(
+    ({ size }) => size,
+    () => 0,
+  );
+}
+
+/** What a file hashes to, by the algorithm that `like` names. */
+export async function integrityOf(path: string, like: string): Promise<string> {
+  const algorithm = like.slice(0, like.indexOf('-'));
+  const hash = createHash(algorithm);
+  for await (const chunk of createReadStream(path)) hash.update(chunk);
+  return `${algorithm}-${hash.digest('base64')}`;
+}
+
+const FULL = ['ENOSPC', 'EDQUOT', 'EFBIG'];
+// ENOENT is what a folder gives that can't be made on a file system that is read-only.
+const CLOSED = ['EROFS', 'EACCES', 'EPERM', 'ENOENT', 'ENOTDIR'];
+
+function isOfDisk(error: unknown): boolean {
+  return [...FULL, ...CLOSED].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+function explain({ name, repository }: RemoteFile, cause: Error): AssetError {
+  if (cause instanceof AssetError) return cause;
+  return diskError(name, cause) ?? new AssetError(fetchLine(name, repository, cause), { cause });
+}
+
+function fetchLine(name: string, { url }: Repository, cause: Error): string {
+  const remedy = cause instanceof RequestError ? `; ${cause.remedy}` : '';
+  return `can't fetch ${name} from ${url.host}: ${cause.message}${remedy}`;
+}
+
+/** What to say of a disk that can't take a file; `undefined` for any other error. */
+export function diskError(name: string, cause: Error): AssetError | undefined {
+  const { code = '' } = cause as NodeJS.ErrnoException;
+  const where = `name another folder with VIDEO_PIPELINE_CACHE`;
+  if (FULL.includes(code)) {
+    return new AssetError(`can't store ${name}: ${cacheDir()} is full; make room there, or ${where}`, {
+      cause,
+    });
+  }
+  if (CLOSED.includes(code)) {
+    return new AssetError(`can't store ${name}: ${cacheDir()} can't be written; ${where}`, {
+      cause,
+    });
+  }
+  return undefined;
+}

@@ -1,0 +1,77 @@
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, rename } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { cacheDir } from './cache.ts';
+import { download, integrityOf } from './download.ts';
+import { type MavenSettings, mavenSettings } from './maven-settings.ts';
+import { Progress } from './progress.ts';
+
+/** A jar that is pinned. */
+export interface Jar {
+  /** Path in a Maven repository: `org/gaul/s3proxy/2.6.0/s3proxy-2.6.0.jar`. */
+  path: string;
+  bytes: number;
+  /** Hex. */
+  sha256: string;
+}
+
+/**
+ * Fetches jars as Maven would, side by side, unless they are cached; Maven is not needed.
+ * @param what how a person calls all of them
+ * @returns absolute paths, in the same order
+ * @throws AssetError
+ */
+export async function fetchJars(
+  what: string,
+  jars: readonly Jar[],
+  note: (line: string) => void = () => {},
+): Promise<string[]> {
+  const paths = jars.map(({ path }) => join(cacheDir(), 'maven', path));
+  const missing = jars.filter((_, index) => !existsSync(paths[index] ?? ''));
+  if (missing.length > 0) {
+    const settings = mavenSettings();
+    const bytes = missing.reduce((sum, jar) => sum + jar.bytes, 0);
+    const progress = new Progress(what, note, bytes);
+    await sideBySide(missing, (jar) => fetchJar(jar, settings, progress));
+  }
+  return paths;
+}
+
+async function fetchJar(jar: Jar, settings: MavenSettings, progress: Progress): Promise<void> {
+  const { path, sha256 } = jar;
+  const target = join(cacheDir(), 'maven', path);
+  const integrity = `sha256-${Buffer.from(sha256, 'hex').toString('base64')}`;
+  const local = join(settings.localRepository, path);
+  if (existsSync(local) && (await integrityOf(local, integrity)) === integrity)
+    return copyWhole(local, target);
+  const { central: repository } = settings;
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  await download(
+    { name, repository, address: () => new URL(path, repository.url), integrity },
+    target,
+    progress,
+  );
+}
+
+async function copyWhole(from: string, to: string): Promise<void> {
+  await mkdir(dirname(to), { recursive: true });
+  await copyFile(from, `${to}.copy-${process.pid}`);
+  await rename(`${to}.copy-${process.pid}`, to);
+}
+
+const PARALLEL = 8;
+
+/** Does the work for each, some at a time; begins none after the first that failed, and throws its error. */
+async function sideBySide<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const waiting = [...items];
+  const worker = async () => {
+    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) {
+      await work(item).catch((error) => {
+        waiting.length = 0;
+        throw error;
+      });
+    }
+  };
+  const ended = await Promise.allSettled(Array.from({ length: PARALLEL }, worker));
+  for (const one of ended) if (one.status === 'rejected') throw one.reason;
+}

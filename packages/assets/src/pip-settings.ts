@@ -1,0 +1,136 @@
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { Repository } from './repository.ts';
+
+const REMEDY = {
+  address: "pip's index-url (PIP_INDEX_URL)",
+  credentials: "pip's index-url, as https://user:password@host/, or ~/.netrc",
+  proxy: "pip's proxy setting (PIP_PROXY)",
+  certificate: "pip's cert setting (PIP_CERT)",
+};
+
+/**
+ * The indexes that pip would ask on this machine, first to last, with their credentials, proxy and certificates: from
+ * `PIP_*`, then pip.conf of the environment, the user and the system.
+ */
+export function pipIndexes(): Repository[] {
+  const settings = pipSettings();
+  const words = (key: string) => (settings.get(key) ?? '').split(/\s+/).filter(Boolean);
+  const [main = 'https://pypi.org/simple'] = words('index-url');
+  const trusted = words('trusted-host');
+  const proxy = settings.get('proxy');
+  const proxies = proxy && (/^\w+:\/\//.test(proxy) ? proxy : `http://${proxy}`);
+  const { REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE } = process.env;
+  const ca = settings.get('cert') || REQUESTS_CA_BUNDLE || CURL_CA_BUNDLE;
+  const clientCertificate = settings.get('client-cert');
+  return [main, ...words('extra-index-url')].map((address) => {
+    const url = new URL(address.endsWith('/') ? address : `${address}/`);
+    const headers = authorization(url);
+    url.username = url.password = '';
+    return {
+      url,
+      headers,
+      ...(proxies ? { proxy: { http: proxies, https: proxies } } : {}),
+      tls: {
+        ...(ca ? { ca: readFileSync(ca) } : {}),
+        ...(clientCertificate
+          ? { cert: readFileSync(clientCertificate), key: readFileSync(clientCertificate) }
+          : {}),
+        ...(trusted.includes(url.hostname) || trusted.includes(url.host)
+          ? { rejectUnauthorized: false }
+          : {}),
+      },
+      remedy: REMEDY,
+    };
+  });
+}
+
+/** What is set, later files over earlier ones, and the environment over all. */
+function pipSettings(): Map<string, string> {
+  const settings = new Map<string, string>();
+  for (const file of settingsFiles()) {
+    for (const [key, value] of readSettings(file)) settings.set(key, value);
+  }
+  for (const [name, value] of Object.entries(process.env)) {
+    const key = /^PIP_(.+)$/.exec(name)?.[1];
+    if (key && value) settings.set(key.toLowerCase().replaceAll('_', '-'), value);
+  }
+  return settings;
+}
+
+/** https://pip.pypa.io/en/stable/topics/configuration/#location */
+function settingsFiles(): string[] {
+  const { env, platform } = process;
+  const home = homedir();
+  if (env.PIP_CONFIG_FILE) return [env.PIP_CONFIG_FILE];
+  const virtual = env.VIRTUAL_ENV
+    ? [join(env.VIRTUAL_ENV, platform === 'win32' ? 'pip.ini' : 'pip.conf')]
+    : [];
+  if (platform === 'win32') {
+    const [all = 'C:\\ProgramData', own = join(home, 'AppData', 'Roaming')] = [env.ProgramData, env.APPDATA];
+    return [
+      join(all, 'pip', 'pip.ini'),
+      join(home, 'pip', 'pip.ini'),
+      join(own, 'pip', 'pip.ini'),
+      ...virtual,
+    ];
+  }
+  const macOS =
+    platform === 'darwin'
+      ? ['/', home].map((root) => join(root, 'Library/Application Support/pip/pip.conf'))
+      : [];
+  return [
+    '/etc/xdg/pip/pip.conf',
+    '/etc/pip.conf',
+    join(home, '.pip', 'pip.conf'),
+    join(env.XDG_CONFIG_HOME || join(home, '.config'), 'pip', 'pip.conf'),
+    ...macOS,
+    ...virtual,
+  ];
+}
+
+/** `[global]`, and then `[install]`, which says more. A line that begins with a blank goes on with the value before it. */
+function readSettings(file: string): [string, string][] {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    return [];
+  }
+  const sections: Record<'global' | 'install', [string, string][]> = { global: [], install: [] };
+  let current: [string, string][] | undefined;
+  for (const line of text.split(/\r?\n/)) {
+    const header = /^\[(\w+)\]/.exec(line)?.[1];
+    const [, key, value = ''] = /^([\w-]+)\s*[=:]\s*(.*)$/.exec(line) ?? [];
+    const last = current?.at(-1);
+    if (header) current = header === 'global' || header === 'install' ? sections[header] : undefined;
+    else if (key) current?.push([key.toLowerCase().replaceAll('_', '-'), value.trim()]);
+    else if (last && /^\s+[^#;\s]/.test(line)) last[1] += ` ${line.trim()}`;
+  }
+  return [...sections.global, ...sections.install];
+}
+
+function authorization(url: URL): Record<string, string> {
+  const [user, password] = url.username
+    ? [decodeURIComponent(url.username), decodeURIComponent(url.password)]
+    : netrc(url.hostname);
+  if (!user) return {};
+  return { authorization: `Basic ${Buffer.from(`${user}:${password ?? ''}`).toString('base64')}` };
+}
+
+/** Login and password that ~/.netrc has for a host. */
+function netrc(host: string): (string | undefined)[] {
+  let words: string[];
+  try {
+    words = readFileSync(process.env.NETRC || join(homedir(), '.netrc'), 'utf8').split(/\s+/);
+  } catch {
+    return [];
+  }
+  const start = words.findIndex((word, index) => word === 'machine' && words[index + 1] === host);
+  if (start < 0) return [];
+  const end = words.indexOf('machine', start + 1);
+  const own = words.slice(start + 2, end < 0 ? undefined : end);
+  const after = (word: string) => own[own.indexOf(word) + 1];
+  return own.includes('login') ? [after('login'), own.includes('password') ? after('password') : ''] : [];
+}

@@ -1,0 +1,175 @@
+import http, { type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import tls, { type SecureContextOptions } from 'node:tls';
+
+/** Where files of one kind come from, and how this machine reaches it: as npm, pip or Maven are set up. */
+export interface Repository {
+  /** Base of the addresses, with a slash at its end. */
+  url: URL;
+  /** Headers that its own host gets, and no other. */
+  headers?: Readonly<Record<string, string>>;
+  /** Proxies by scheme, and the hosts that need none, separated by commas. Left out: as the environment says. */
+  proxy?: { http?: string | undefined; https?: string | undefined; no?: string | undefined };
+  tls?: SecureContextOptions & { rejectUnauthorized?: boolean };
+  /** Where a person sets these things. */
+  remedy: { address: string; credentials: string; proxy: string; certificate: string };
+}
+
+/** A request that got no usable answer. */
+export class RequestError extends Error {
+  override readonly name = 'RequestError';
+  /** Whether the same request may do better a moment later. */
+  readonly isPassing: boolean;
+  readonly remedy: string;
+
+  constructor(message: string, remedy: string, isPassing = false, options?: ErrorOptions) {
+    super(message, options);
+    this.remedy = remedy;
+    this.isPassing = isPassing;
+  }
+}
+
+/** So long without a byte, and a connection is given up. */
+const IDLE_MS = 30_000;
+const MAX_REDIRECTS = 5;
+const PARALLEL = 8;
+
+type Agents = { 'http:': http.Agent; 'https:': https.Agent };
+const agentsOf = new WeakMap<Repository, Agents>();
+
+/**
+ * Asks for `url`, which `repository` has or names.
+ * @returns the answer, 200 or 206, its body not read yet
+ * @throws RequestError
+ */
+export async function request(
+  repository: Repository,
+  url: URL,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<IncomingMessage> {
+  let at = url;
+  for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
+    const own = at.origin === repository.url.origin ? repository.headers : {};
+    const response = await requestOnce(repository, at, { ...headers, ...own });
+    const { statusCode = 0, headers: answered } = response;
+    if (statusCode === 200 || statusCode === 206) return response;
+    response.destroy();
+    if (statusCode < 300 || statusCode >= 400 || !answered.location)
+      throw refusal(repository, at, statusCode);
+    at = new URL(answered.location, at);
+  }
+  throw new RequestError(`${url.host} redirects without end`, `check ${repository.remedy.address}`);
+}
+
+async function requestOnce(
+  repository: Repository,
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+): Promise<IncomingMessage> {
+  const { protocol } = url;
+  if (protocol !== 'http:' && protocol !== 'https:') {
+    throw new RequestError(`${url.protocol} can't be fetched`, `check ${repository.remedy.address}`);
+  }
+  const agent = agents(repository)[protocol];
+  const { get } = protocol === 'https:' ? https : http;
+  try {
+    return await new Promise((resolve, reject) => {
+      const asked = get(url, { agent, headers: { 'user-agent': 'video-pipeline', ...headers } }, resolve);
+      asked.on('error', reject);
+      asked.setTimeout(IDLE_MS, () =>
+        asked.destroy(
+          Object.assign(new Error(`nothing came for ${IDLE_MS / 1000} s`), { code: 'ETIMEDOUT' }),
+        ),
+      );
+    });
+  } catch (cause) {
+    throw failure(repository, url, cause as NodeJS.ErrnoException);
+  }
+}
+
+function agents(repository: Repository): Agents {
+  const known = agentsOf.get(repository);
+  if (known) return known;
+  const { proxy, tls: own } = repository;
+  const { env } = process;
+  const shared = {
+    keepAlive: true,
+    maxSockets: PARALLEL,
+    proxyEnv: {
+      HTTP_PROXY: proxy?.http ?? env.http_proxy ?? env.HTTP_PROXY,
+      HTTPS_PROXY: proxy?.https ?? env.https_proxy ?? env.HTTPS_PROXY,
+      NO_PROXY: withSubdomains(proxy?.no ?? env.no_proxy ?? env.NO_PROXY ?? ''),
+    },
+  };
+  // What the machine trusts besides what Node brings: a company's own authority is often there alone.
+  const ca = [...tls.getCACertificates('default'), ...tls.getCACertificates('system')];
+  const made = {
+    'http:': new http.Agent(shared),
+    'https:': new https.Agent({ ...shared, ca, ...own }),
+  };
+  agentsOf.set(repository, made);
+  return made;
+}
+
+/** Elsewhere `example.com` means its subdomains too; Node wants them said. */
+function withSubdomains(hosts: string): string {
+  const names = hosts.split(/[,\s|]+/).filter(Boolean);
+  return names.flatMap((name) => (/^[\w-]+(\.[\w-]+)*$/.test(name) ? [name, `.${name}`] : [name])).join(',');
+}
+
+function refusal({ remedy }: Repository, url: URL, status: number): RequestError {
+  const said = `${url.host} answers ${status}`;
+  if (status === 401 || status === 403) {
+    return new RequestError(`${said}: it wants other credentials`, `set them in ${remedy.credentials}`);
+  }
+  if (status === 407) return proxyAsks(remedy.proxy);
+  if (status === 404 || status === 410) {
+    return new RequestError(`${said}: it has no such file`, `check ${remedy.address}`);
+  }
+  if (status === 416) return new RequestError(said, 'start again', true);
+  const isPassing = status === 408 || status === 429 || status >= 500;
+  return new RequestError(said, `try again later, or check ${remedy.address}`, isPassing);
+}
+
+function proxyAsks(setting: string): RequestError {
+  return new RequestError(
+    'the proxy asks for a user and password (407)',
+    `write them as http://user:password@proxy:port into ${setting}`,
+  );
+}
+
+function failure({ remedy }: Repository, url: URL, cause: NodeJS.ErrnoException): RequestError {
+  const { code = '', message } = cause;
+  if (code === 'ERR_PROXY_TUNNEL') {
+    if ((cause as { statusCode?: number }).statusCode === 407) return proxyAsks(remedy.proxy);
+    return new RequestError(`the proxy does not let us through to ${url.host}`, `check ${remedy.proxy}`);
+  }
+  if (/CERT|SIGNATURE|ISSUER|ALTNAME/.test(code)) {
+    return new RequestError(
+      `the certificate of ${url.host} is not trusted (${code})`,
+      `name the authority that signed it in ${remedy.certificate}`,
+      false,
+      { cause },
+    );
+  }
+  const reason = code === 'ENOTFOUND' || code === 'EAI_AGAIN' ? `${url.host} is not known` : message;
+  return new RequestError(
+    reason || code,
+    `check the network, ${remedy.address}, and ${remedy.proxy}`,
+    code !== 'ENOTFOUND',
+    { cause },
+  );
+}
+
+/** A text of at most 32 MB: an index, a manifest. @throws RequestError */
+export async function requestText(repository: Repository, url: URL, accept: string): Promise<string> {
+  const response = await request(repository, url, { accept });
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of response) {
+    bytes += part.length;
+    if (bytes > 32e6) throw new RequestError(`${url.host} sends an index without end`, 'check its address');
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString();
+}

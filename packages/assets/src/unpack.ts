@@ -1,0 +1,77 @@
+import { randomUUID } from 'node:crypto';
+import { createWriteStream, existsSync } from 'node:fs';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, isAbsolute, join, normalize } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { gunzipSync } from 'node:zlib';
+import { parseTar } from 'nanotar';
+import yauzl from 'yauzl';
+import { AssetError } from './cache.ts';
+import { diskError } from './download.ts';
+
+/** Archives of what we fetch are far below this once inflated. */
+const MAX_TAR_BYTES = 512e6;
+
+/**
+ * Makes `folder` unless it is there. It is filled beside its place and renamed into it, so that an interrupted start
+ * leaves nothing half there, and two at once do no harm.
+ * @param fill writes into the folder it is given, and returns an archive that is no longer needed then
+ * @throws AssetError
+ */
+export async function folderOnce(
+  folder: string,
+  name: string,
+  fill: (partial: string) => Promise<string>,
+): Promise<void> {
+  if (existsSync(folder)) return;
+  const partial = `${folder}.${randomUUID()}`;
+  try {
+    const archive = await fill(partial);
+    await rename(partial, folder).catch((error) => {
+      if (!existsSync(folder)) throw error; // else another process was faster
+    });
+    await rm(archive, { force: true });
+  } catch (cause) {
+    if (cause instanceof AssetError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw diskError(name, cause as Error) ?? new AssetError(`can't unpack ${name}: ${reason}`, { cause });
+  } finally {
+    await rm(partial, { recursive: true, force: true });
+  }
+}
+
+/** Writes some files of an npm tarball, in which all lie under one folder. @throws AssetError when one is absent */
+export async function unpackTar(archive: Buffer, folder: string, files: readonly string[]): Promise<void> {
+  // Copied, as nanotar reads a buffer from its beginning even where this is a part of it.
+  const tar = new Uint8Array(gunzipSync(archive, { maxOutputLength: MAX_TAR_BYTES }));
+  const entries = new Map(parseTar(tar).map(({ name, data }) => [name.slice(name.indexOf('/') + 1), data]));
+  for (const file of files) {
+    const data = entries.get(file);
+    if (!data) throw new AssetError(`the package has no ${file}`);
+    await mkdir(dirname(join(folder, file)), { recursive: true });
+    await writeFile(join(folder, file), data);
+  }
+}
+
+/** Writes the files of a zip archive whose path is `wanted`, with the right to run where they have it. */
+export async function unpackZip(
+  archive: string,
+  folder: string,
+  wanted: (path: string) => boolean,
+): Promise<void> {
+  const zip = await yauzl.openPromise(archive, { lazyEntries: true });
+  try {
+    for await (const entry of zip.eachEntry()) {
+      const path = normalize(entry.fileName);
+      if (entry.fileName.endsWith('/') || !wanted(entry.fileName)) continue;
+      if (isAbsolute(path) || path.startsWith('..'))
+        throw new AssetError(`${entry.fileName} leaves its folder`);
+      const target = join(folder, path);
+      await mkdir(dirname(target), { recursive: true });
+      const mode = (entry.externalFileAttributes >>> 16) & 0o100 ? 0o755 : 0o644;
+      await pipeline(await zip.openReadStreamPromise(entry), createWriteStream(target, { mode }));
+    }
+  } finally {
+    zip.close();
+  }
+}

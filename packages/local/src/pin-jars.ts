@@ -1,0 +1,95 @@
+/** `npm run pin:jars`: asks Maven what Kafka and S3Proxy need, and writes jars.json. For who changes a version below. */
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { globSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, sep } from 'node:path';
+import { promisify } from 'node:util';
+import type { Jar } from '@video-pipeline/assets';
+
+interface Program {
+  /** `groupId:artifactId:version`, each with what it needs at run time. */
+  artifacts: readonly `${string}:${string}:${string}`[];
+  /** What it names but does not load as we use it: the beginnings of paths. */
+  unused: readonly string[];
+}
+
+const PROGRAMS: Record<string, Program> = {
+  kafka: {
+    artifacts: ['org.apache.kafka:kafka_2.13:4.1.0', 'org.apache.logging.log4j:log4j-slf4j-impl:2.24.3'],
+    unused: ['org/scala-lang/scala-reflect/', 'org/checkerframework/'],
+  },
+  s3proxy: {
+    // Its own choice of annotations is too old for the Jackson it names.
+    artifacts: ['org.gaul:s3proxy:4.1.0', 'com.fasterxml.jackson.core:jackson-annotations:2.21'],
+    // Other clouds than a folder.
+    unused: [
+      ...['com/azure/', 'com/microsoft/', 'com/nimbusds/', 'io/netty/', 'io/projectreactor/', 'net/java/'],
+      ...[
+        'com/google/api/',
+        'com/google/api-client/',
+        'com/google/auth/',
+        'com/google/cloud/',
+        'com/google/code/',
+        'com/google/http-client/',
+      ],
+      ...[
+        'com/google/oauth-client/',
+        'com/google/protobuf/',
+        'com/google/apis/',
+        'io/grpc/',
+        'io/opencensus/',
+      ],
+      ...['io/opentelemetry/', 'io/perfmark/', 'org/threeten/', 'org/conscrypt/', 'com/google/re2j/'],
+      ...['org/openstack4j/', 'com/github/openstack4j/', 'com/github/fge/', 'com/squareup/', 'org/yaml/'],
+      ...['org/apache/sshd/', 'org/apache/httpcomponents/', 'org/checkerframework/'],
+      ...['com/fasterxml/jackson/core/jackson-databind/', 'com/fasterxml/jackson/core/jackson-core/'],
+      ...['com/fasterxml/jackson/dataformat/', 'com/fasterxml/jackson/datatype/'],
+    ],
+  },
+};
+
+const COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies';
+
+const pinned: Record<string, Jar[]> = {};
+for (const [name, program] of Object.entries(PROGRAMS)) pinned[name] = await jarsOf(name, program);
+await writeFile(join(import.meta.dirname, 'jars.json'), `${JSON.stringify(pinned, null, 2)}\n`);
+
+async function jarsOf(name: string, { artifacts, unused }: Program): Promise<Jar[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'pin-jars-'));
+  try {
+    const pom = join(folder, 'pom.xml');
+    await writeFile(pom, pomOf(name, artifacts));
+    // --strict-checksums: a jar that is not what the repository says ends it.
+    const args = ['--batch-mode', '--quiet', '--strict-checksums', '--file', pom, COPY];
+    const options = [
+      '-Dmdep.useRepositoryLayout=true',
+      '-DincludeScope=runtime',
+      `-DoutputDirectory=${folder}/lib`,
+    ];
+    await promisify(execFile)('mvn', [...args, ...options]);
+    const paths = globSync('**/*.jar', { cwd: join(folder, 'lib') }).map((path) => path.split(sep).join('/'));
+    const kept = paths.filter((path) => !unused.some((start) => path.startsWith(start))).sort();
+    return Promise.all(
+      kept.map(async (path) => {
+        const content = await readFile(join(folder, 'lib', path));
+        return { path, bytes: content.length, sha256: createHash('sha256').update(content).digest('hex') };
+      }),
+    );
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+function pomOf(name: string, artifacts: Program['artifacts']): string {
+  const dependencies = artifacts.map((artifact) => {
+    const [group, id, version] = artifact.split(':');
+    return `<dependency><groupId>${group}</groupId><artifactId>${id}</artifactId><version>${version}</version></dependency>`;
+  });
+  return `<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>video-pipeline</groupId><artifactId>${name}</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies>${dependencies.join('')}</dependencies>
+</project>`;
+}
