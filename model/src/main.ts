@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { defaultModelPath } from '@video-pipeline/assets';
 import { readConfig, variables } from '@video-pipeline/config';
 import { exitWithError, expectLargeBuffers, onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
@@ -9,7 +10,7 @@ import { GpuReader } from './gpu.ts';
 import { heads } from './heads/index.ts';
 import { type LoadOptions, loadDetector } from './load-detector.ts';
 import { ModelSet } from './model-set.ts';
-import { buildNanodet, nanodetPath } from './nanodet/build.ts';
+import { buildNanodet } from './nanodet/build.ts';
 import type { DecodeOptions } from './picture.ts';
 import { createApp } from './server/app.ts';
 import { createMetrics } from './server/metrics.ts';
@@ -98,8 +99,8 @@ async function openModels(
     set.watch(FOLDER_INTERVAL_MS);
     return set;
   }
-  if (!options.model) await buildNanodet(nanodetPath(), { note: (line) => logger.info(line) });
-  const detector: Detector = await loadDetector(resolve(options.model ?? nanodetPath()), load);
+  if (!options.model) await buildNanodet(defaultModelPath(), { note: (line) => logger.info(line) });
+  const detector: Detector = await loadDetector(resolve(options.model ?? defaultModelPath()), load);
   return { detectors: new Map([[detector.model.name, detector]]), close: () => detector.close() };
 }
 

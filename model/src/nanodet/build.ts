@@ -1,23 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { cacheDir, fetchAsset, NANODET } from '@video-pipeline/assets';
+import { dirname } from 'node:path';
+import { defaultModelPath, fetchAsset, NANODET } from '@video-pipeline/assets';
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 import { convertNanodet } from './convert.ts';
-
-/** Where the default model lies. */
-export function nanodetPath(): string {
-  return join(cacheDir(), 'models', 'nanodet-g.onnx');
-}
 
 /**
  * Builds the default model unless `output` is there, or anew with `force`.
  * @throws AssetError when its source can't be fetched, TfGraphError when it can't be converted
  */
 export async function buildNanodet(
-  output = nanodetPath(),
+  output = defaultModelPath(),
   { force = false, note = (_line: string) => {} } = {},
 ): Promise<void> {
   if (existsSync(output) && !force) return;
@@ -42,7 +37,7 @@ async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
 if (import.meta.main) {
   await new Command('model:build')
     .description('build the default model, NanoDet-g (COCO, 80 classes), as an ONNX file')
-    .option('--output <file>', 'where to write it', nanodetPath())
+    .option('--output <file>', 'where to write it', defaultModelPath())
     .option('--force', 'build it even if it is there')
     .action((options) => buildNanodet(options.output, { force: options.force, note: console.error }))
     .parseAsync()

@@ -21,6 +21,11 @@ export function cacheDir(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'video-pipeline');
 }
 
+/** Where the default model is built, once. */
+export function defaultModelPath(): string {
+  return join(cacheDir(), 'models', 'nanodet-g.onnx');
+}
+
 /** Where Node keeps what it compiled, as `NODE_COMPILE_CACHE` says: half the processor time of a start. */
 export function compileCacheDir(): string {
   return join(cacheDir(), 'node');

@@ -25,6 +25,7 @@ interface Options {
   console: boolean;
   clips?: boolean;
   open?: boolean;
+  offline?: boolean;
   color: boolean;
 }
 
@@ -57,6 +58,7 @@ const program = new Command('npm start --')
   .option('--clips', 'store a short MP4 of each event, as EVENT_CLIPS=on does')
   .option('--open', 'open the web page in the browser, when started from a terminal')
   .option('--data-dir <folder>', 'where everything is written', join(ROOT, '.data'))
+  .option('--offline', "fetch nothing: use what an earlier start or 'npm run local -- fetch' has fetched")
   .option('--json', 'print the summary as one JSON object on stdout, progress on stderr')
   .option('--no-color', 'no colours')
   .addHelpText(
@@ -71,6 +73,7 @@ await program.parseAsync().catch(exitWithError);
 
 async function run(options: Options): Promise<void> {
   if (!options.color) process.env.NO_COLOR = '1';
+  if (options.offline) process.env.VIDEO_PIPELINE_OFFLINE = '1';
   const stackOptions = checked(options);
   const runDir = join(stackOptions.dataDir, 'run');
   const release = await lock(runDir);

@@ -1,6 +1,4 @@
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import { isWanted, type PipelineStage, STAGES } from '@video-pipeline/stages';
@@ -8,8 +6,8 @@ import { Backlog } from './backlog.ts';
 import { type Given, givenServers } from './given.ts';
 import { startKafka } from './kafka.ts';
 import { Launcher, type LauncherHooks, ROOT } from './launcher.ts';
-import { errorIn } from './log.ts';
 import { choosePorts, type Ports } from './ports.ts';
+import { buildModel } from './prepare.ts';
 import { endLeftovers, StartError } from './processes.ts';
 import { connectS3, ensureBucket, fallbackCredentials, LOCAL_CREDENTIALS, startS3Proxy } from './s3proxy.ts';
 import { endByThemselves, parseSources, type Source } from './sources.ts';
@@ -167,18 +165,6 @@ async function runModel({ options: { model }, given, ports, launcher, note }: Co
   const args = ['--port', String(ports.model), ...(model ? ['--model', model] : [])];
   await launcher.node('model', 'model', 'model/src/main.ts', () => ({ args }));
   return `http://127.0.0.1:${ports.model}`;
-}
-
-// It builds nothing when the model is there.
-async function buildModel(note: (line: string) => void): Promise<void> {
-  const building = promisify(execFile)(process.execPath, [join(ROOT, 'model/src/nanodet/build.ts')]);
-  building.child.stderr?.on('data', (text) => note(String(text).trim()));
-  try {
-    await building;
-  } catch (cause) {
-    const said = (cause as { stderr?: string }).stderr ?? '';
-    throw new StartError(`the default model can't be built: ${errorIn(said.split('\n'))}`, { cause });
-  }
 }
 
 async function runCameras({ options, ports, launcher, note }: Context): Promise<Source[]> {

@@ -1,6 +1,7 @@
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 import { consoleCommand } from './console.ts';
+import { fetchCommand } from './fetch.ts';
 import { kafkaStatsCommand } from './kafka-stats.ts';
 import { logsCommand } from './logs.ts';
 import { producerCommand } from './producer.ts';
@@ -33,6 +34,7 @@ const commands = [
   kafkaStatsCommand(),
   consoleCommand(),
   setupCommand(),
+  fetchCommand(),
 ];
 for (const command of commands) program.addCommand(command);
 

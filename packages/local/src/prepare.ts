@@ -1,0 +1,37 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { CLIPS, defaultModelPath, fetchAsset } from '@video-pipeline/assets';
+import { installJava, JARS } from './java.ts';
+import { ROOT } from './launcher.ts';
+import { errorIn } from './log.ts';
+import { StartError } from './processes.ts';
+
+/**
+ * Fetches and builds all that `npm start` needs, side by side, unless it is there.
+ * @throws AssetError, JavaError, StartError: the first, once the others are done
+ */
+export async function prepare(note: (line: string) => void): Promise<void> {
+  const work = [
+    installJava('Apache Kafka', JARS.kafka, note),
+    installJava('S3Proxy', JARS.s3proxy, note),
+    fetchAsset(CLIPS, note),
+    buildModel(note),
+  ];
+  await Promise.allSettled(work);
+  await Promise.all(work);
+}
+
+/** Builds the default model unless it is there, in a process of its own: it takes memory once. @throws StartError */
+export async function buildModel(note: (line: string) => void): Promise<void> {
+  if (existsSync(defaultModelPath())) return;
+  const building = promisify(execFile)(process.execPath, [join(ROOT, 'model/src/nanodet/build.ts')]);
+  building.child.stderr?.on('data', (text) => note(String(text).trim()));
+  try {
+    await building;
+  } catch (cause) {
+    const said = (cause as { stderr?: string }).stderr ?? '';
+    throw new StartError(`the default model can't be built: ${errorIn(said.split('\n'))}`, { cause });
+  }
+}
