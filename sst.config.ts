@@ -37,9 +37,9 @@ export default $config({
     const kafka = createKafka(stage, network);
     const store = createStore(stage);
     const inference = createInference(stage, network, kafka);
-    const functions = createFunctions({ stage, network, kafka, store }, inference, cameras);
+    const functions = createFunctions({ stage, network, kafka, store, inference, cameras });
     const ingest = createIngest({ stage, network, kafka }, cameras);
-    const page = createConsole({ stage, network, kafka, store }, cameras);
+    const page = createConsole({ stage, network, kafka, store, functions }, cameras);
     const dashboard = createObservation({ kafka, functions, ingest, inference, store, page });
     if ($dev) createDevCommands({ kafka, store });
 

@@ -1,6 +1,7 @@
+import { groupOf, STAGES, topicOf } from '@video-pipeline/stages';
 import { type MetricName, NAMESPACE } from '@video-pipeline/telemetry';
 import { awsMetric, type Service } from './metrics.ts';
-import { ANNOTATE_GROUP, CLIP_GROUP, NOTIFY_GROUP, pipeline } from './settings.ts';
+import { pipeline, title } from './settings.ts';
 
 const MINUTE = 60;
 /** A group this far behind is noticed by whoever watches. */
@@ -23,11 +24,8 @@ export interface Alarm {
 
 export interface Watched {
   clusterName: string;
-  detect: string;
-  annotate: string;
-  notify: string;
-  /** Where the stage makes clips of events. */
-  clip?: string | undefined;
+  /** Names of the functions by their stages'. */
+  functions: Record<string, string>;
   endpoint?: string | undefined;
   page?: { loadBalancer: string; targetGroup: string } | undefined;
   streams: string[];
@@ -35,16 +33,16 @@ export interface Watched {
 
 /** Alarms on what users feel: pictures late, a camera silent, frames lost, the model failing. */
 export function alarms(watched: Watched): Alarm[] {
-  const services = (['detect', 'annotate', 'notify', 'clip'] as const).filter((name) => watched[name]);
+  const services = Object.keys(watched.functions);
+  const stages = STAGES.filter(({ name }) => services.includes(name)).map((stage) => ({
+    name: stage.name,
+    group: groupOf(stage, pipeline),
+    topic: topicOf(stage, pipeline),
+  }));
   return [
-    ...[
-      { key: 'DetectLag', group: pipeline.KAFKA_GROUP_ID, topic: pipeline.KAFKA_TOPIC },
-      { key: 'AnnotateLag', group: ANNOTATE_GROUP, topic: pipeline.KAFKA_DETECTIONS_TOPIC },
-      { key: 'NotifyLag', group: NOTIFY_GROUP, topic: pipeline.KAFKA_EVENTS_TOPIC },
-      ...(watched.clip ? [{ key: 'ClipLag', group: CLIP_GROUP, topic: pipeline.KAFKA_EVENTS_TOPIC }] : []),
-    ].map(({ key, group, topic }) =>
+    ...stages.map(({ name, group, topic }) =>
       above(
-        key,
+        `${title(name)}Lag`,
         `Group ${group} is over ${MAX_SECONDS_BEHIND} s behind on ${topic}.`,
         MAX_SECONDS_BEHIND,
         5,
@@ -61,7 +59,7 @@ export function alarms(watched: Watched): Alarm[] {
     ),
     ...services.map((service) =>
       above(`${title(service)}Errors`, `${title(service)} fails again and again; its batches wait.`, 0, 3, {
-        ...fromAws('AWS/Lambda', 'Errors', watched[service] ?? ''),
+        ...fromAws('AWS/Lambda', 'Errors', watched.functions[service]),
         statistic: 'Sum',
       }),
     ),
@@ -142,8 +140,6 @@ function fromAws(...metric: Parameters<typeof awsMetric>) {
   for (let at = 0; at < pairs.length; at += 2) dimensions[pairs[at] ?? ''] = pairs[at + 1] ?? '';
   return { namespace, name, dimensions };
 }
-
-const title = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 
 /** Seconds over which each alarm adds up. */
 export const ALARM_PERIOD = MINUTE;

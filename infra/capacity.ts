@@ -1,7 +1,7 @@
 import { FRAMES_IN_WORK } from '../functions/src/in-parallel.ts';
 import { estimate } from './costs.ts';
 import { pipeline } from './settings.ts';
-import { type Stage, stageOf } from './stages.ts';
+import { memoryOf, type Stage, stageOf } from './stages.ts';
 
 /**
  * What the pipeline needs for a number of cameras, what it costs and what breaks first: queueing formulas over figures that
@@ -204,18 +204,14 @@ function batchOf(framesPerSecond: number): number {
 }
 
 /** Seconds of one invocation with so many frames. */
-function durations(
-  batch: number,
-  gpuFps: number,
-  { functions }: Stage,
-): { detect: number; annotate: number } {
+function durations(batch: number, gpuFps: number, stage: Stage): { detect: number; annotate: number } {
   const cpu = (ms: number, memoryMb: number) => (batch * ms * MB_PER_VCPU) / memoryMb;
   // The wait for a busy server with even service times: Pollaczek and Khinchine's formula for M/D/1.
   const inference = ((batch * 1000) / gpuFps) * (1 + TARGET / (2 * (1 - TARGET)));
-  const drawing = cpu(MEASURED.cpuMs.annotate, functions.annotate.memoryMb);
+  const drawing = cpu(MEASURED.cpuMs.annotate, memoryOf(stage, 'annotate'));
   const storing = (batch * PUT_MS) / FRAMES_IN_WORK;
   return {
-    detect: (FIXED_MS + cpu(MEASURED.cpuMs.detect, functions.detect.memoryMb) + inference) / 1000,
+    detect: (FIXED_MS + cpu(MEASURED.cpuMs.detect, memoryOf(stage, 'detect')) + inference) / 1000,
     annotate: (FIXED_MS + Math.max(drawing, storing)) / 1000,
   };
 }

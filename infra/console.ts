@@ -1,6 +1,6 @@
 import type { Camera } from './cameras.ts';
 import { createCluster, createSecret, executionRole, harden, taskRole } from './ecs.ts';
-import { kafkaEnvironment, scenesEnvironment } from './functions.ts';
+import { type Functions, kafkaEnvironment, scenesEnvironment } from './functions.ts';
 import { createImage } from './images.ts';
 import { type KafkaCluster, kafkaArn, kafkaPermissions, kafkaStatement } from './kafka.ts';
 import { logGroupName } from './logs.ts';
@@ -16,7 +16,7 @@ import {
   reachAws,
   reachS3,
 } from './network.ts';
-import { ANNOTATE_GROUP, KAFKA_IAM_PORT, pipeline } from './settings.ts';
+import { KAFKA_IAM_PORT, pipeline } from './settings.ts';
 import type { Console, Stage } from './stages.ts';
 
 interface Parts {
@@ -24,6 +24,7 @@ interface Parts {
   network: ReturnType<typeof createNetwork>;
   kafka: KafkaCluster;
   store: sst.aws.Bucket;
+  functions: Functions;
 }
 
 /** TLS 1.2 with forward secrecy, or 1.3. */
@@ -89,7 +90,7 @@ interface ServiceParts extends Parts {
 }
 
 function createService(parts: ServiceParts): sst.aws.Service {
-  const { stage, network, kafka, store, page, group, door, logs, cameras } = parts;
+  const { stage, network, kafka, store, functions, page, group, door, logs, cameras } = parts;
   const forward = `${pipeline.CONSOLE_PORT}/http` as const;
   // The console asks for it too: whoever got past the load balancer has seen nothing yet.
   const token = createSecret(stage, {
@@ -120,6 +121,7 @@ function createService(parts: ServiceParts): sst.aws.Service {
       ...kafkaEnvironment(kafka),
       ...scenesEnvironment(cameras),
       KAFKA_GROUP_ID: pipeline.KAFKA_GROUP_ID,
+      ...Object.assign({}, ...Object.values(functions).map(({ switches }) => switches)),
       S3_BUCKET: store.name,
       S3_PREFIX: pipeline.S3_PREFIX,
       HOST: '0.0.0.0',
@@ -196,7 +198,7 @@ function createSignIn(stage: Stage, { domain }: Console) {
 }
 
 /** Reads what it shows; writes a failed record back to the topic it came from, and then takes it out of `failed/`. */
-function permissions({ kafka, store }: Parts): sst.aws.FunctionPermissionArgs[] {
+function permissions({ kafka, store, functions }: Parts): sst.aws.FunctionPermissionArgs[] {
   const { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC, KAFKA_GROUP_ID, S3_PREFIX } = pipeline;
   const objects = (...keys: string[]) => keys.map((key) => $interpolate`${store.arn}/${key}`);
   return [
@@ -204,10 +206,10 @@ function permissions({ kafka, store }: Parts): sst.aws.FunctionPermissionArgs[] 
       read: [KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC],
       // It follows in groups of its own, each with a random end to its name.
       groups: [`${KAFKA_GROUP_ID}-console-*`],
-      write: [KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC],
+      write: [KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC],
     }),
     kafkaStatement(
-      [KAFKA_GROUP_ID, ANNOTATE_GROUP].map((name) => kafkaArn(kafka, 'group', name)),
+      Object.values(functions).map(({ group }) => kafkaArn(kafka, 'group', group)),
       'DescribeGroup',
     ),
     {

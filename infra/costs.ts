@@ -1,4 +1,4 @@
-import { endpointsOf, HOST_SIZES, type Stage } from './stages.ts';
+import { endpointsOf, HOST_SIZES, memoryOf, type Stage } from './stages.ts';
 
 /** List prices in us-east-1, US dollars, as of 2026-11; taxes, transfer between zones and free tiers are left out. */
 const PRICE = {
@@ -67,9 +67,8 @@ export function estimate(stage: Stage, work = ASSUMED): Estimate {
   const batches = frames / 25;
   const storedGb =
     Math.min(frames, load.streams * load.frameRate * 86_400 * store.annotatedDays) * load.frameKb * 1e-6;
-  const { detect, annotate } = stage.functions;
-  const lambdaGbSeconds =
-    (batches * (work.detect * detect.memoryMb + work.annotate * annotate.memoryMb)) / 1024;
+  const [detect, annotate] = [memoryOf(stage, 'detect'), memoryOf(stage, 'annotate')];
+  const lambdaGbSeconds = (batches * (work.detect * detect + work.annotate * annotate)) / 1024;
   const nat = network.nat === 'managed' ? PRICE.perHour.natGateway : PRICE.perHour.natInstance;
   const items = [
     { item: `Kafka (${stage.kafka.kind})`, usd: kafkaCost(stage) },
@@ -162,10 +161,12 @@ function inferenceCost({ inference, load }: Stage, batches: number): number {
 }
 
 /** Listings cost as much as puts. */
-function clipsCost({ functions, load, store }: Stage): number {
-  if (!functions.clip) return 0;
+function clipsCost(stage: Stage): number {
+  const { load, store } = stage;
+  const memoryMb = memoryOf(stage, 'clip');
+  if (memoryMb === 0) return 0;
   const events = load.streams * load.cameraHours * CLIPS.anHour;
-  const lambda = (CLIPS.seconds * functions.clip.memoryMb * PRICE.lambdaGbSecondArm) / 1024;
+  const lambda = (CLIPS.seconds * memoryMb * PRICE.lambdaGbSecondArm) / 1024;
   const requests = (CLIPS.gets * PRICE.perMillion.s3Get + CLIPS.puts * PRICE.perMillion.s3Put) / 1e6;
   const kept = Math.min(events, load.streams * 24 * store.clipDays * CLIPS.anHour);
   return events * (lambda + requests) + kept * CLIPS.mb * 1e-3 * PRICE.perGbMonth.s3;

@@ -1,18 +1,16 @@
+import { FRAME_STAGES, groupOf, STAGES, type StageName, topicOf } from '@video-pipeline/stages';
 import type { MetricName } from '@video-pipeline/telemetry';
 import { SERVICE } from './kubernetes-object.ts';
 import { acrossStreams, awsMetric, type Service } from './metrics.ts';
-import { ANNOTATE_GROUP, pipeline } from './settings.ts';
+import { pipeline, title } from './settings.ts';
 
 /** Names that the dashboard's metrics are found by. */
 export interface Names {
   region: string;
   stage: string;
   clusterName: string;
-  detect: string;
-  annotate: string;
-  notify: string;
-  /** Where the stage makes clips of events. */
-  clip?: string | undefined;
+  /** Names of the functions by their stages'. */
+  functions: Record<string, string>;
   eksCluster?: string | undefined;
   endpoint?: string | undefined;
   /** The console's load balancer, where the stage has one. */
@@ -27,6 +25,15 @@ const HEIGHT = 5;
 
 /** The dashboard's body: the flow of a frame, top to bottom, one row a step. */
 export function dashboardBody(names: Names): string {
+  const stages = STAGES.filter(({ name }) => name in names.functions);
+  const others = stages.filter(({ carriesFrames }) => !carriesFrames);
+  const ofLambda = (stage: StageName, metric: 'Errors' | 'Invocations' | 'Duration') => ({
+    metric: awsMetric('AWS/Lambda', metric, names.functions[stage]),
+    stat: 'Sum',
+    label: `${stage} ${metric}`,
+  });
+  const lags = (metric: 'SumOffsetLag' | 'EstimatedMaxTimeLag') =>
+    stages.map((stage) => lag(names, metric, groupOf(stage, pipeline), topicOf(stage, pipeline)));
   const rows: object[][] = [
     [
       graph(names, 'Frames in: captured, still, published, dropped (each minute)', [
@@ -38,20 +45,15 @@ export function dashboardBody(names: Names): string {
       graph(names, 'Cameras opened again', [ours('ingest', 'Reconnects', 'Sum')]),
     ],
     [
-      graph(names, 'Lag: records that wait', [
-        lag(names, 'SumOffsetLag', pipeline.KAFKA_GROUP_ID, pipeline.KAFKA_TOPIC),
-        lag(names, 'SumOffsetLag', ANNOTATE_GROUP, pipeline.KAFKA_DETECTIONS_TOPIC),
-      ]),
-      graph(names, 'Lag: seconds behind', [
-        lag(names, 'EstimatedMaxTimeLag', pipeline.KAFKA_GROUP_ID, pipeline.KAFKA_TOPIC),
-        lag(names, 'EstimatedMaxTimeLag', ANNOTATE_GROUP, pipeline.KAFKA_DETECTIONS_TOPIC),
-      ]),
+      graph(names, 'Lag: records that wait', lags('SumOffsetLag')),
+      graph(names, 'Lag: seconds behind', lags('EstimatedMaxTimeLag')),
     ],
     [
-      graph(names, 'Frames in a batch', [
-        ...batchSize('detect', 'FramesDetected', names.detect),
-        ...batchSize('annotate', 'FramesAnnotated', names.annotate),
-      ]),
+      graph(
+        names,
+        'Frames in a batch',
+        FRAME_STAGES.flatMap(({ name, counts: [frames] }) => batchSize(name, frames, names.functions[name])),
+      ),
       graph(names, 'Inference time, ms', [
         ours('detect', 'InferenceTime', 'p50'),
         ours('detect', 'InferenceTime', 'p95'),
@@ -59,11 +61,11 @@ export function dashboardBody(names: Names): string {
       graph(names, 'Inference backend', backend(names)),
     ],
     [
-      graph(names, 'Frames detected and annotated (each minute)', [
-        ours('detect', 'FramesDetected', 'Sum'),
-        ours('annotate', 'FramesAnnotated', 'Sum'),
-      ]),
-      graph(names, 'Objects seen (each minute)', [ours('detect', 'Detections', 'Sum')]),
+      graph(
+        names,
+        'What each stage has done (each minute)',
+        FRAME_STAGES.flatMap(({ name, counts }) => counts.map((count) => ours(name, count, 'Sum'))),
+      ),
       graph(names, 'Capture to S3, ms', [
         ours('annotate', 'CaptureToStored', 'p50'),
         ours('annotate', 'CaptureToStored', 'p95'),
@@ -71,38 +73,25 @@ export function dashboardBody(names: Names): string {
     ],
     [
       graph(names, 'Failures', [
-        ours('detect', 'FramesFailed', 'Sum'),
-        ours('annotate', 'FramesFailed', 'Sum'),
-        ours('notify', 'FramesFailed', 'Sum'),
-        { metric: awsMetric('AWS/Lambda', 'Errors', names.detect), stat: 'Sum', label: 'detect errors' },
-        { metric: awsMetric('AWS/Lambda', 'Errors', names.annotate), stat: 'Sum', label: 'annotate errors' },
-        { metric: awsMetric('AWS/Lambda', 'Errors', names.notify), stat: 'Sum', label: 'notify errors' },
+        ...stages.map(({ name }) => ours(name, 'FramesFailed', 'Sum')),
+        ...stages.map(({ name }) => ofLambda(name, 'Errors')),
       ]),
-      graph(names, 'What costs: Lambda, invocations and ms', [
-        ...(['Invocations', 'Duration'] as const).flatMap((name) => [
-          { metric: awsMetric('AWS/Lambda', name, names.detect), stat: 'Sum', label: `detect ${name}` },
-          { metric: awsMetric('AWS/Lambda', name, names.annotate), stat: 'Sum', label: `annotate ${name}` },
-        ]),
-      ]),
+      graph(
+        names,
+        'What costs: Lambda, invocations and ms',
+        stages.flatMap(({ name }) => [ofLambda(name, 'Invocations'), ofLambda(name, 'Duration')]),
+      ),
     ],
-    ...(names.clip ? [clipRow(names, names.clip)] : []),
+    others.map(({ name, counts }) =>
+      graph(
+        names,
+        `${title(name)} (each minute)`,
+        counts.map((count) => ours(name, count, 'Sum')),
+      ),
+    ),
     ...(names.page ? [consoleRow(names, names.page)] : []),
   ];
   return JSON.stringify({ widgets: rows.flatMap(placeRow) });
-}
-
-function clipRow(names: Names, functionName: string): object[] {
-  return [
-    graph(names, 'Clips of events (each minute)', [
-      ours('clip', 'ClipsStored', 'Sum'),
-      ours('clip', 'ClipsMissing', 'Sum'),
-      ours('clip', 'FramesFailed', 'Sum'),
-      { metric: awsMetric('AWS/Lambda', 'Errors', functionName), stat: 'Sum', label: 'clip errors' },
-    ]),
-    graph(names, 'Clips: ms of the function', [
-      { metric: awsMetric('AWS/Lambda', 'Duration', functionName), stat: 'Sum', label: 'clip Duration' },
-    ]),
-  ];
 }
 
 function consoleRow(names: Names, { loadBalancer, targetGroup }: NonNullable<Names['page']>): object[] {

@@ -1,3 +1,4 @@
+import { groupOf, type Need, type PipelineStage, STAGES, topicOf } from '@video-pipeline/stages';
 import functionsPackage from '../functions/package.json' with { type: 'json' };
 import type { Camera } from './cameras.ts';
 import type { InferenceTarget } from './inference.ts';
@@ -14,137 +15,141 @@ import {
   reachAws,
   reachS3,
 } from './network.ts';
-import {
-  ANNOTATE_GROUP,
-  CLIP_GROUP,
-  deployment,
-  KAFKA_IAM_PORT,
-  NOTIFY_GROUP,
-  pipeline,
-} from './settings.ts';
-import type { Lambda, Stage } from './stages.ts';
+import { deployment, KAFKA_IAM_PORT, pipeline, title } from './settings.ts';
+import { type Lambda, lambdaOf, type Stage } from './stages.ts';
 import { LOST_BATCHES } from './storage.ts';
 
 type Permissions = sst.aws.FunctionPermissionArgs[];
+type Environment = Record<string, $util.Input<string>>;
 
 interface Parts {
   stage: Stage;
   network: ReturnType<typeof createNetwork>;
   kafka: KafkaCluster;
   store: sst.aws.Bucket;
+  inference: InferenceTarget;
+  cameras: Camera[];
 }
 
-const NOTIFY: Lambda = { memoryMb: 512, timeoutSeconds: 120 };
-
+/** A stage's function: what the table of stages asks for, as this deployment has it. */
 interface StageFunction {
-  name: 'Detect' | 'Annotate' | 'Notify' | 'Clip';
+  /** In upper case, as resources are called. */
+  name: string;
+  of: PipelineStage;
   size: Lambda;
   topic: string;
   consumerGroup: string;
   group: Group;
-  environment: Record<string, $util.Input<string>>;
+  environment: Environment;
   permissions: Permissions;
-  /** Packages beside the bundle, for the function's platform, as functions/package.json pins them or in a version. */
-  install?: string[] | Record<string, string>;
 }
 
-/** The Lambda functions of the pipeline, each behind its MSK event-source mapping. */
-export function createFunctions(parts: Parts, inference: InferenceTarget, cameras: Camera[]) {
-  const { stage, network, kafka, store } = parts;
-  const detectGroup = createGroup(network.vpc, 'Detect');
-  connect(detectGroup, kafka.group, KAFKA_IAM_PORT);
-  inference.allow(detectGroup);
-  const detect = createFunction(parts, {
-    name: 'Detect',
-    size: stage.functions.detect,
-    topic: pipeline.KAFKA_TOPIC,
-    consumerGroup: pipeline.KAFKA_GROUP_ID,
-    group: detectGroup,
+export type Functions = ReturnType<typeof createFunctions>;
+
+/** The Lambda functions of the pipeline by their stages' names, each behind its MSK event-source mapping. */
+export function createFunctions(parts: Parts) {
+  const created = deployedStages(parts.stage).map(({ of, size }) => {
+    const spec = specify(parts, of, size);
+    const { onlyWith = [] } = of;
+    const [by] = onlyWith.filter((name) => name in spec.environment);
+    /** What says to others that the stage runs here. */
+    const switches: Environment = by ? { [by]: spec.environment[by] } : {};
+    return [of.name, { ...createFunction(parts, spec), switches, group: spec.consumerGroup }] as const;
+  });
+  return Object.fromEntries(created);
+}
+
+function deployedStages(stage: Stage): { of: PipelineStage; size: Lambda }[] {
+  return STAGES.flatMap((of) => {
+    const size = lambdaOf(stage, of);
+    return size ? [{ of, size }] : [];
+  });
+}
+
+function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFunction {
+  const { network, kafka, store } = parts;
+  const name = title(of.name);
+  const group = createGroup(network.vpc, name);
+  const [topic, consumerGroup] = [topicOf(of, pipeline), groupOf(of, pipeline)];
+  const { needs = [], environment = [], alsoReads = [], writes = [] } = of.lambda;
+  const { getsObjects = [], putsObjects = [] } = of.lambda;
+  const met = needs.map((need) => NEEDS[need](parts, group));
+  const topics = (names: typeof alsoReads) => names.map((variable) => pipeline[variable]);
+  const folders = (names: typeof putsObjects) =>
+    names.map((folder) => `${folder === 'S3_PREFIX' ? pipeline.S3_PREFIX : folder}/*`);
+  return {
+    name,
+    of,
+    size,
+    topic,
+    consumerGroup,
+    group,
     environment: {
-      ...kafkaEnvironment(kafka),
-      ...inference.environment,
-      INFERENCE_CONFIDENCE_THRESHOLD: String(pipeline.INFERENCE_CONFIDENCE_THRESHOLD),
+      ...Object.assign({}, ...met.map((one) => one.environment)),
       S3_BUCKET: store.name,
-      S3_PREFIX: pipeline.S3_PREFIX,
-      ...(stage.functions.clip && { EVENT_CLIPS: 'on' }),
-      ...scenesEnvironment(cameras),
+      ...variablesOf(parts.stage, environment),
     },
     permissions: [
       ...kafkaPermissions(kafka, {
-        // Tracks go on from the newest of what was detected before, and no event is told twice.
-        read: [pipeline.KAFKA_TOPIC, pipeline.KAFKA_DETECTIONS_TOPIC, pipeline.KAFKA_EVENTS_TOPIC],
-        groups: [pipeline.KAFKA_GROUP_ID],
-        write: [pipeline.KAFKA_DETECTIONS_TOPIC, pipeline.KAFKA_EVENTS_TOPIC],
+        read: [topic, ...topics(alsoReads)],
+        groups: [consumerGroup],
+        write: topics(writes),
       }),
-      putObjects(store, 'failed/detect/*'),
-      ...inference.permissions,
+      ...(getsObjects.length > 0 ? [objects(store, 's3:GetObject', folders(getsObjects))] : []),
+      objects(store, 's3:PutObject', [...folders(putsObjects), `failed/${of.name}/*`]),
+      ...met.flatMap((one) => one.permissions ?? []),
     ],
-  });
-  const annotate = createFunction(parts, {
-    name: 'Annotate',
-    size: stage.functions.annotate,
-    topic: pipeline.KAFKA_DETECTIONS_TOPIC,
-    consumerGroup: ANNOTATE_GROUP,
-    group: createGroup(network.vpc, 'Annotate'),
-    environment: { S3_BUCKET: store.name, S3_PREFIX: pipeline.S3_PREFIX },
-    // Native code, and a font that is read as a file: neither can be bundled.
-    install: ['sharp', '@fontsource/b612'],
-    permissions: [
-      ...kafkaPermissions(kafka, { read: [pipeline.KAFKA_DETECTIONS_TOPIC], groups: [ANNOTATE_GROUP] }),
-      putObjects(store, `${pipeline.S3_PREFIX}/*`, 'detections/*', 'failed/annotate/*'),
-    ],
-  });
-  const { clip } = stage.functions;
-  return { detect, annotate, notify: createNotify(parts), ...(clip && { clip: createClip(parts, clip) }) };
+  };
 }
 
-/** Puts the scenes' events on a bus of the stage, and posts them where WEBHOOK_URL says. */
-function createNotify(parts: Parts) {
-  const { kafka, network, store } = parts;
-  const { WEBHOOK_URL, WEBHOOK_SECRET } = deployment();
-  const bus = new sst.aws.Bus('Events');
-  const group = createGroup(network.vpc, 'Notify');
-  reachAws(network, group);
-  if (WEBHOOK_URL && network.endpointGroup) connectOut(group, ANYWHERE, HTTPS);
-  return createFunction(parts, {
-    name: 'Notify',
-    size: NOTIFY,
-    topic: pipeline.KAFKA_EVENTS_TOPIC,
-    consumerGroup: NOTIFY_GROUP,
-    group,
-    environment: {
-      EVENT_BUS_NAME: bus.name,
-      S3_BUCKET: store.name,
-      ...(WEBHOOK_URL && { WEBHOOK_URL }),
-      ...(WEBHOOK_SECRET && { WEBHOOK_SECRET: $util.secret(WEBHOOK_SECRET) }),
-    },
-    permissions: [
-      ...kafkaPermissions(kafka, { read: [pipeline.KAFKA_EVENTS_TOPIC], groups: [NOTIFY_GROUP] }),
-      putObjects(store, 'failed/notify/*'),
-      { actions: ['events:PutEvents'], resources: [bus.arn] },
-    ],
-  });
+/** The pipeline's defaults of these variables; one that switches a stage is `on` where that stage is deployed. */
+function variablesOf(stage: Stage, names: readonly string[]): Environment {
+  const switches = deployedStages(stage).flatMap(({ of }) => of.onlyWith ?? []);
+  const known: Record<string, unknown> = { ...pipeline };
+  const values = names.map((name) => [
+    name,
+    known[name] ?? (switches.includes(name as never) ? 'on' : undefined),
+  ]);
+  return Object.fromEntries(
+    values.filter(([, value]) => value !== undefined).map(([name, value]) => [name, String(value)]),
+  );
 }
 
-/** Stores a clip of each event. What it lists, its pollers may list already. */
-function createClip(parts: Parts, size: Lambda) {
-  const { kafka, network, store } = parts;
-  return createFunction(parts, {
-    name: 'Clip',
-    size,
-    topic: pipeline.KAFKA_EVENTS_TOPIC,
-    consumerGroup: CLIP_GROUP,
-    group: createGroup(network.vpc, 'Clip'),
-    environment: { S3_BUCKET: store.name, S3_PREFIX: pipeline.S3_PREFIX },
-    // The native code alone. The rest of node-av is bundled: its install script wants the deploying machine's binary.
-    install: { '@seydx/node-av-linux-arm64': functionsPackage.dependencies['node-av'] },
-    permissions: [
-      ...kafkaPermissions(kafka, { read: [pipeline.KAFKA_EVENTS_TOPIC], groups: [CLIP_GROUP] }),
-      { actions: ['s3:GetObject'], resources: [$interpolate`${store.arn}/${pipeline.S3_PREFIX}/*`] },
-      putObjects(store, 'clips/*', 'failed/clip/*'),
-    ],
-  });
+interface Met {
+  environment: Environment;
+  permissions?: Permissions;
 }
+
+/** What each need of a stage comes to; the ways that it takes are opened to the function's group. */
+const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
+  kafka({ kafka }, group) {
+    connect(group, kafka.group, KAFKA_IAM_PORT);
+    return { environment: kafkaEnvironment(kafka) };
+  },
+  inference({ inference: { environment, permissions, allow } }, group) {
+    allow(group);
+    return { environment, permissions };
+  },
+  scenes: ({ cameras }) => ({ environment: scenesEnvironment(cameras) }),
+  bus({ network }, group) {
+    const bus = new sst.aws.Bus('Events');
+    reachAws(network, group);
+    return {
+      environment: { EVENT_BUS_NAME: bus.name },
+      permissions: [{ actions: ['events:PutEvents'], resources: [bus.arn] }],
+    };
+  },
+  webhook({ network }, group) {
+    const { WEBHOOK_URL, WEBHOOK_SECRET } = deployment();
+    if (WEBHOOK_URL && network.endpointGroup) connectOut(group, ANYWHERE, HTTPS);
+    return {
+      environment: {
+        ...(WEBHOOK_URL && { WEBHOOK_URL }),
+        ...(WEBHOOK_SECRET && { WEBHOOK_SECRET: $util.secret(WEBHOOK_SECRET) }),
+      },
+    };
+  },
+};
 
 /** What a Kafka client of ours reads from its environment. */
 export function kafkaEnvironment(kafka: KafkaCluster) {
@@ -163,17 +168,22 @@ export function scenesEnvironment(cameras: Camera[]): { STREAMS?: string } {
   return scenes.length > 0 ? { STREAMS: JSON.stringify(scenes) } : {};
 }
 
-function putObjects(store: sst.aws.Bucket, ...keys: string[]) {
-  return { actions: ['s3:PutObject'], resources: keys.map((key) => $interpolate`${store.arn}/${key}`) };
+function objects(store: sst.aws.Bucket, action: 's3:GetObject' | 's3:PutObject', keys: string[]) {
+  return { actions: [action], resources: keys.map((key) => $interpolate`${store.arn}/${key}`) };
+}
+
+/** Packages beside the bundle, in the versions that functions/package.json pins. */
+function installed({ install = {} }: PipelineStage['lambda']): Record<string, string> {
+  const versions: Record<string, string> = functionsPackage.dependencies;
+  return Object.fromEntries(Object.entries(install).map(([name, like]) => [name, versions[like]]));
 }
 
 function createFunction(parts: Parts, spec: StageFunction) {
   const { stage, network, kafka, store } = parts;
-  const name = spec.name.toLowerCase();
   reachS3(network, spec.group);
-  const logs = createLogGroup(stage, name);
+  const logs = createLogGroup(stage, spec.of.name);
   const fn = new sst.aws.Function(spec.name, {
-    handler: `functions/src/${name}.handler`,
+    handler: spec.of.handler.replace(/\.ts$/, '.handler'),
     runtime: 'nodejs24.x',
     architecture: 'arm64',
     memory: `${spec.size.memoryMb} MB`,
@@ -187,7 +197,7 @@ function createFunction(parts: Parts, spec: StageFunction) {
     ],
     // A partition's batches follow one another: more would only idle.
     concurrency: { reserved: stage.kafka.partitions },
-    nodejs: { install: spec.install ?? [], minify: true },
+    nodejs: { install: installed(spec.of.lambda), minify: true },
     // A live function only passes its events on to the developer's machine, over the public internet.
     vpc: $dev ? undefined : { securityGroups: [spec.group.id], privateSubnets: network.vpc.privateSubnets },
     // The managed policies that SST attaches allow every log group; the permissions above are all it needs.
@@ -219,7 +229,7 @@ function pollerPermissions(stage: Stage, kafka: KafkaCluster, store: sst.aws.Buc
       ],
       resources: ['*'],
     },
-    ...(stage.functions.pollers ? [putObjects(store, `${LOST_BATCHES}/*`)] : []),
+    ...(stage.functions.pollers ? [objects(store, 's3:PutObject', [`${LOST_BATCHES}/*`])] : []),
     { actions: ['s3:ListBucket'], resources: [store.arn] },
   ];
 }

@@ -1,3 +1,4 @@
+import { STAGES, topicOf } from '@video-pipeline/stages';
 import { createLogGroup } from './logs.ts';
 import type { createNetwork } from './network.ts';
 import { acceptTunnel, connect, createGroup, type Group, reachAws, reachS3 } from './network.ts';
@@ -106,8 +107,7 @@ function growStorage(cluster: aws.msk.Cluster, volumeGb: number, maxVolumeGb: nu
 
 function createTopics({ kafka }: Stage, clusterArn: $util.Output<string>): aws.msk.Topic[] {
   const replicationFactor = kafka.kind === 'provisioned' && kafka.brokers === 2 ? 2 : 3;
-  const { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC } = pipeline;
-  return [KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC].map(
+  return [...new Set(STAGES.map((stage) => topicOf(stage, pipeline)))].map(
     (name) =>
       new aws.msk.Topic(`KafkaTopic-${name}`, {
         clusterArn,

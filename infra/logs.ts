@@ -1,3 +1,4 @@
+import { title } from './settings.ts';
 import type { Stage } from './stages.ts';
 
 const DAYS = { '1 week': 7, '1 month': 30, '1 year': 365 } as const;
@@ -12,5 +13,5 @@ export function keepLogs(stage: Stage, resource: string, name: string): aws.clou
 
 /** Makes the log group of one part. */
 export function createLogGroup(stage: Stage, part: string): aws.cloudwatch.LogGroup {
-  return keepLogs(stage, `${part[0].toUpperCase()}${part.slice(1)}Logs`, logGroupName(part));
+  return keepLogs(stage, `${title(part)}Logs`, logGroupName(part));
 }

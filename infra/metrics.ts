@@ -1,3 +1,4 @@
+import type { StageName } from '@video-pipeline/stages';
 import { type MetricName, NAMESPACE } from '@video-pipeline/telemetry';
 
 /**
@@ -40,8 +41,8 @@ export const awsMetrics = {
 type AwsNamespace = keyof typeof awsMetrics;
 type AwsMetricName<Namespace extends AwsNamespace> = (typeof awsMetrics)[Namespace]['names'][number];
 
-/** Which stage writes a metric: the value of the dimension `service`. */
-export type Service = 'ingest' | 'detect' | 'annotate' | 'notify' | 'clip';
+/** Who writes a metric: the value of the dimension `service`. */
+export type Service = 'ingest' | StageName;
 
 /** A metric of ours over all streams, as a CloudWatch search expression. */
 export function acrossStreams(service: Service, name: MetricName, statistic: string, period = 60): string {

@@ -1,7 +1,7 @@
 import { ALARM_PERIOD, type Alarm, alarms } from './alarms.ts';
 import type { createConsole } from './console.ts';
 import { dashboardBody } from './dashboard.ts';
-import type { createFunctions } from './functions.ts';
+import type { Functions } from './functions.ts';
 import type { InferenceTarget } from './inference.ts';
 import type { createIngest } from './ingest.ts';
 import type { KafkaCluster } from './kafka.ts';
@@ -10,7 +10,7 @@ import { LOST_BATCHES } from './storage.ts';
 
 interface Parts {
   kafka: KafkaCluster;
-  functions: ReturnType<typeof createFunctions>;
+  functions: Functions;
   ingest: ReturnType<typeof createIngest>;
   inference: InferenceTarget;
   store: sst.aws.Bucket;
@@ -56,10 +56,9 @@ export function createObservation({
   const names = $resolve({
     region,
     clusterName: kafka.clusterName,
-    detect: functions.detect.fn.name,
-    annotate: functions.annotate.fn.name,
-    notify: functions.notify.fn.name,
-    clip: $output(functions.clip?.fn.name),
+    functions: $resolve(
+      Object.fromEntries(Object.entries(functions).map(([name, { fn }]) => [name, fn.name])),
+    ),
     eksCluster: $output(inference.metrics.eksCluster),
     endpoint: $output(inference.metrics.endpoint),
     page: $output(page?.metrics),

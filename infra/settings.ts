@@ -20,14 +20,8 @@ export const pipeline = readConfig(
   {},
 );
 
-/** Consumer group of annotate. */
-export const ANNOTATE_GROUP = `${pipeline.KAFKA_GROUP_ID}-annotate`;
-
-/** Consumer group of notify. */
-export const NOTIFY_GROUP = `${pipeline.KAFKA_GROUP_ID}-notify`;
-
-/** Consumer group of clip. */
-export const CLIP_GROUP = `${pipeline.KAFKA_GROUP_ID}-clip`;
+/** A name as resources and alarms are called: `detect` is `Detect`. */
+export const title = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 
 /** Port of MSK with IAM authentication, inside the VPC. */
 export const KAFKA_IAM_PORT = 9098;

@@ -1,4 +1,6 @@
-/** What differs between stages: one row each. Nothing else in infra/ asks for a stage's name. */
+import { type LambdaDefinition, type PipelineStage, STAGES, type StageName } from '@video-pipeline/stages';
+
+/** What differs between stages on AWS: one row each. Nothing else in infra/ asks for the name of one. */
 
 interface KafkaStorage {
   /** Partitions of each topic: the most Lambda invocations at a time, as order within a partition is kept. */
@@ -39,10 +41,7 @@ export type Inference =
       maxConcurrency: number;
     };
 
-export interface Lambda {
-  memoryMb: number;
-  timeoutSeconds: number;
-}
+export type Lambda = Pick<LambdaDefinition, 'memoryMb' | 'timeoutSeconds'>;
 
 /** EC2 instances for the tasks of ingest. A task takes a network interface, so an instance holds one less than it has. */
 export interface IngestHosts {
@@ -88,11 +87,8 @@ export interface Stage {
   };
   kafka: Kafka;
   inference: Inference;
-  functions: {
-    detect: Lambda;
-    annotate: Lambda;
-    /** Stores a clip of each event; left out, there are none. It waits for frames, and then encodes. */
-    clip?: Lambda;
+  /** Sizes of the pipeline's stages where they differ from its table; one that is deployed on request, by its size here. */
+  functions: Partial<Record<StageName, Lambda>> & {
     /** Provisioned pollers, which alone know ReportBatchItemFailures and bisection for Kafka. */
     pollers?: { min: number; max: number };
     /** Largest JPEG, where the inference backend takes less than a Lambda event does. */
@@ -136,11 +132,7 @@ const production: Row = {
     replicas: { min: 2, max: 8 },
     autoscaler: 'keda',
   },
-  functions: {
-    detect: { memoryMb: 1024, timeoutSeconds: 120 },
-    annotate: { memoryMb: 1769, timeoutSeconds: 120 },
-    pollers: { min: 2, max: 12 },
-  },
+  functions: { pollers: { min: 2, max: 12 } },
   ingest: {
     cpu: '2 vCPU',
     memory: '4 GB',
@@ -174,10 +166,7 @@ const staging: Row = {
     hours: { timezone: 'Etc/UTC', start: '0 7 * * 1-5', end: '0 19 * * 1-5' },
     autoscaler: 'keda',
   },
-  functions: {
-    detect: { memoryMb: 1024, timeoutSeconds: 120 },
-    annotate: { memoryMb: 1769, timeoutSeconds: 120 },
-  },
+  functions: {},
   ingest: {
     cpu: '1 vCPU',
     memory: '2 GB',
@@ -209,7 +198,6 @@ const personal: Row = {
   inference: { backend: 'sagemaker-serverless', memoryMb: 3072, maxConcurrency: 2 },
   functions: {
     detect: { memoryMb: 512, timeoutSeconds: 120 },
-    annotate: { memoryMb: 1769, timeoutSeconds: 120 },
     // SageMaker serverless takes 4 MB a request; 25 frames of this size and their framing are 3 MB.
     maxFrameBytes: 120_000,
   },
@@ -236,6 +224,17 @@ export function stageOf(name: string): Stage {
     tags: { app: 'video-pipeline', stage: name, environment: row ? name : 'personal', 'managed-by': 'sst' },
     ...(row ?? personal),
   };
+}
+
+/** The size of a stage of the pipeline on AWS; `undefined` where it isn't deployed. */
+export function lambdaOf({ functions }: Stage, of: PipelineStage): Lambda | undefined {
+  return functions[of.name as StageName] ?? (of.lambda.onRequest ? undefined : of.lambda);
+}
+
+/** Its memory by its name, MB; 0 where it isn't deployed. */
+export function memoryOf(stage: Stage, name: StageName): number {
+  const [of] = STAGES.filter((one) => one.name === name);
+  return (of && lambdaOf(stage, of)?.memoryMb) ?? 0;
 }
 
 /** AWS APIs that private subnets call. A mapping's pollers sit in Kafka's subnets and need `lambda` and `sts`. */

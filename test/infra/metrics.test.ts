@@ -1,5 +1,6 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { STAGES } from '@video-pipeline/stages';
 import { createLogger, emitMetrics, metricUnits, NAMESPACE } from '@video-pipeline/telemetry';
 import { describe, expect, test, vi } from 'vitest';
 import { awsMetrics } from '../../infra/metrics.ts';
@@ -129,10 +130,10 @@ const EMITTED = emitted();
 
 function emitted(): Record<string, string[]> {
   const services: [string, string][] = [
-    ['detect', 'functions/src/{detect,records,scenes}.ts'],
-    ['annotate', 'functions/src/{annotate,records}.ts'],
-    ['notify', 'functions/src/{notify,records}.ts'],
-    ['clip', 'functions/src/{clip,records}.ts'],
+    ...STAGES.map(({ name, handler }): [string, string] => [
+      name,
+      `{${handler},functions/src/records.ts${name === 'detect' ? ',functions/src/scenes.ts' : ''}}`,
+    ]),
     ['ingest', 'ingest-host/src/report.ts'],
   ];
   return Object.fromEntries(

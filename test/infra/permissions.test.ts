@@ -119,7 +119,9 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
       'kafka-cluster:DescribeClusterDynamicConfiguration cluster',
       'kafka-cluster:DescribeGroup group/frame-consumer-group',
       'kafka-cluster:DescribeGroup group/frame-consumer-group-annotate',
+      'kafka-cluster:DescribeGroup group/frame-consumer-group-clip',
       'kafka-cluster:DescribeGroup group/frame-consumer-group-console-*',
+      'kafka-cluster:DescribeGroup group/frame-consumer-group-notify',
       'kafka-cluster:DescribeTopic topic/detections',
       'kafka-cluster:DescribeTopic topic/events',
       'kafka-cluster:DescribeTopic topic/video-frames',
@@ -127,6 +129,7 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
       'kafka-cluster:ReadData topic/events',
       // A failed record goes back to the topic it came from.
       'kafka-cluster:WriteData topic/detections',
+      'kafka-cluster:WriteData topic/events',
       'kafka-cluster:WriteData topic/video-frames',
       's3:DeleteObject store/failed/*',
       's3:GetObject store/annotated/*',
