@@ -62,17 +62,18 @@ export class DecodingLanes<Item> {
     while (lane.underWay < lane.places) {
       const item = lane.queue.shift();
       if (item === undefined) return;
-      if (this.#underWay === 0) this.#idle = Promise.withResolvers();
+      if (this.underWay === 0) this.#idle = Promise.withResolvers();
       lane.underWay++;
       void this.#run(item).finally(() => {
         lane.underWay--;
         this.#startNext(lane);
-        if (this.#underWay === 0) this.#idle.resolve();
+        if (this.underWay === 0) this.#idle.resolve();
       });
     }
   }
 
-  get #underWay(): number {
+  /** Items begun and not done. */
+  get underWay(): number {
     return this.#ordinary.underWay + this.#large.underWay;
   }
 }

@@ -15,6 +15,7 @@ import {
   type Picture,
   pictureError,
 } from './picture.ts';
+import { ServiceRate } from './service-rate.ts';
 
 /** What was seen in one picture, or why nothing could be. `width` and `height` in pixels. */
 export type PictureResult = { width: number; height: number; detections: Detection[] } | { error: string };
@@ -87,6 +88,7 @@ export class Detector {
   readonly #inputSizes: InputSizes;
   /** Sizes that a batch may have; `undefined` when any will do. */
   readonly #rungs: readonly number[] | undefined;
+  readonly #rate = new ServiceRate();
   /** Memory for batches, given back by the runtime. */
   #free: Uint8Array[] = [];
 
@@ -123,6 +125,16 @@ export class Detector {
   /** Pictures that wait to be begun. */
   get queued(): number {
     return this.#lanes.waiting;
+  }
+
+  /** Most of them. */
+  get maxQueue(): number {
+    return this.#options.maxQueue;
+  }
+
+  /** Pictures done a second while there was work lately; `Infinity` before any was. */
+  get framesPerSecond(): number {
+    return this.#rate.perSecond;
   }
 
   /**
@@ -201,7 +213,10 @@ export class Detector {
 
   #begin(job: Job): Promise<void> {
     this.#observe('queue', job.since);
-    return this.#work(job).then(job.result.resolve, job.result.reject);
+    this.#rate.begin();
+    return this.#work(job)
+      .then(job.result.resolve, job.result.reject)
+      .finally(() => this.#rate.done(1, this.#lanes.underWay === 1));
   }
 
   async #work({ bytes, header, request }: Job): Promise<PictureResult> {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { manyScans } from '../../test/support/many-scans.ts';
 import { type ColourModelOptions, writeColourModel } from '../test/colour-model.ts';
 import type { PictureResult } from './detector.ts';
 import { type LoadOptions, loadDetector } from './load-detector.ts';
@@ -71,6 +72,45 @@ test.each([
   ['int8 weights and pixels', { isQuantized: true }, { batchSizes: [2] }],
 ] as const)('a model with %s sees what it is shown, in order', async (_name, model, more) => {
   expect(await detect(model, more)).toEqual(colours);
+});
+
+test('pictures that would take minutes are refused, and a small one of another client is answered at once', async () => {
+  const path = await writeColourModel(join(folder, 'colours.onnx'), {});
+  const maxPixels = 50e6;
+  const detector = await loadDetector(path, { ...options, detector: { ...options.detector, maxPixels } });
+  const costly = await manyScans(3000);
+  const { signal } = new AbortController();
+  const began = performance.now();
+  const hostile = detector.detect({ pictures: Array(8).fill(costly), threshold: 0.5, client: 'a', signal });
+  const good = await detector.detect({
+    pictures: [pictures[0] as Buffer],
+    threshold: 0.5,
+    client: 'b',
+    signal,
+  });
+  // One of them takes 9 seconds.
+  expect(performance.now() - began).toBeLessThan(3_000);
+  expect(good).toEqual([seen('red', 0)]);
+  for (const result of await hostile)
+    expect(result).toEqual({
+      error: expect.stringMatching(/not a picture that can be decoded: .*2647 scans/),
+    });
+  await detector.close();
+});
+
+test('the pictures of a client that has gone leave the queue', async () => {
+  const path = await writeColourModel(join(folder, 'colours.onnx'), {});
+  const detector = await loadDetector(path, options);
+  const gone = new AbortController();
+  const request = detector.detect({
+    ...{ pictures: Array(80).fill(pictures[0]), threshold: 0.5, client: 'a' },
+    signal: gone.signal,
+  });
+  expect(detector.queued).toBeGreaterThan(50);
+  gone.abort(new Error('gone'));
+  await expect(request).rejects.toThrow('gone');
+  expect(detector.queued).toBe(0);
+  await detector.close();
 });
 
 test('a class may have a threshold of its own', async () => {

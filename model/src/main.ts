@@ -44,18 +44,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
   ]);
   let models: Pick<ModelSet, 'detectors' | 'close'> = { detectors: new Map(), close: async () => {} };
   const metrics = createMetrics(() => models.detectors, await GpuReader.find());
-  models = await openModels(options, {
-    ...options,
-    detector: {
-      maxQueue: config.MAX_QUEUED_FRAMES,
-      maxPixels: config.MAX_FRAME_PIXELS,
-      resize: options.resize,
-      classThresholds: options.classThreshold,
-      onWarmUpError: (error) => logger.error('an input size could not be made ready', error),
-      ...metrics.observers,
-    },
-  });
-  let isReady = true;
+  let isReady = false;
   const app = await createApp(
     {
       detectors: () => models.detectors,
@@ -71,15 +60,34 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
     },
     logger,
   );
+  let loading: Promise<unknown> = Promise.resolve();
   const stop = async () => {
     isReady = false;
     await app.close();
+    await loading.catch(() => {});
     await models.close();
   };
   onShutdown(stop, logger, config.SHUTDOWN_GRACE_SECONDS * 1000);
   // SageMaker starts its containers with the argument `serve` and calls this port.
   const { host, port } = mode === 'serve' ? { host: '0.0.0.0', port: SAGEMAKER_PORT } : options;
+  // Listening already, /health says that the model is being warmed up.
   const url = await app.listen({ host, port });
+  const opening = openModels(options, {
+    ...options,
+    detector: {
+      maxQueue: config.MAX_QUEUED_FRAMES,
+      maxPixels: config.MAX_FRAME_PIXELS,
+      resize: options.resize,
+      classThresholds: options.classThreshold,
+      onWarmUpError: (error) => logger.error('an input size could not be made ready', error),
+      ...metrics.observers,
+    },
+  });
+  loading = opening.then((opened) => {
+    models = opened;
+    isReady = true;
+  });
+  await loading;
   for (const { model, device, fallback } of models.detectors.values()) {
     const { name, version, head: family } = model;
     logger.info('serving', { url, model: name, version, family, device, device_fallback: fallback });

@@ -1,15 +1,13 @@
 import type { Logger } from '@video-pipeline/telemetry';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
+import { admitAtHeaders, RETRY_AFTER_SECONDS } from './admission.ts';
 import { describeError, RequestError } from './errors.ts';
 import { refuseDenseJson } from './json.ts';
 import { addOpenInference } from './open-inference.ts';
 import { addOpenApi, healthAnswers } from './openapi.ts';
 import { addPredict } from './predict.ts';
 import { addSageMaker } from './sagemaker.ts';
-import { detectorFor, type Service } from './service.ts';
-
-/** Seconds after which a client that was turned away should ask again. */
-const RETRY_AFTER_SECONDS = 1;
+import type { Service } from './service.ts';
 
 /** The HTTP server, not listening yet. */
 export async function createApp(service: Service, logger: Logger): Promise<FastifyInstance> {
@@ -38,7 +36,7 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
   guardJson(app);
   await addOpenApi(app);
   closeConnectionsAtStop(app, service);
-  limitRequests(app, service.limits.maxRequests);
+  admitAtHeaders(app, service);
   measureRequests(app, service);
   addHealth(app, service);
   addPredict(app, service);
@@ -62,9 +60,11 @@ function guardJson(app: FastifyInstance): void {
 function addHealth(app: FastifyInstance, service: Service): void {
   const schema = { summary: 'Whether the models run, and where', response: healthAnswers };
   app.get('/health', { schema }, (_request, reply) => {
-    const { model, device, fallback } = detectorFor(service);
-    const isReady = service.isReady();
+    const [detector] = service.detectors().values();
+    const isReady = service.isReady() && detector !== undefined;
     reply.status(isReady ? 200 : 503);
+    if (!detector) return { status: 'warming up' };
+    const { model, device, fallback } = detector;
     const { name, version } = model;
     const status = isReady ? 'healthy' : 'unavailable';
     return { status, model: name, version, device, device_fallback: fallback };
@@ -80,18 +80,6 @@ function addHealth(app: FastifyInstance, service: Service): void {
 function closeConnectionsAtStop(app: FastifyInstance, service: Service): void {
   app.addHook('onSend', async (_request, reply) => {
     if (!service.isReady()) reply.header('connection', 'close');
-  });
-}
-
-function limitRequests(app: FastifyInstance, maxRequests: number): void {
-  let running = 0;
-  app.addHook('onRequest', async (request, reply) => {
-    if (request.method !== 'POST') return;
-    if (running >= maxRequests) {
-      throw new RequestError(429, `${running} requests are being served`, 'MAX_CONCURRENT_REQUESTS');
-    }
-    running++;
-    reply.raw.once('close', () => running--);
   });
 }
 

@@ -47,9 +47,9 @@ export const predictAnswer = {
 const health = (description: string) => ({
   description,
   type: 'object',
-  required: ['status', 'model', 'version', 'device'],
+  required: ['status'],
   properties: {
-    status: { type: 'string', enum: ['healthy', 'unavailable'] },
+    status: { type: 'string', enum: ['healthy', 'unavailable', 'warming up'] },
     model: { type: 'string', description: 'name of the default model' },
     version: { type: 'string', description: "changes with the model file's content" },
     device: { type: 'string', enum: ['cpu', 'cuda', 'tensorrt'] },
@@ -60,7 +60,7 @@ const health = (description: string) => ({
 /** What `GET /health` answers. */
 export const healthAnswers = {
   200: health('the models run'),
-  503: health('the server stops, or a model does not run'),
+  503: health('the models are being warmed up, the server stops, or a model does not run'),
 };
 
 const errorAnswer = (description: string) => ({
@@ -118,6 +118,7 @@ export const errorAnswers = {
   413: errorAnswer('a body or a number of frames over its limit'),
   429: errorAnswer('too much work already; Retry-After says when to come again'),
   500: errorAnswer('the runtime failed'),
+  503: errorAnswer('the model is being loaded and warmed up'),
   504: errorAnswer('the deadline of x-request-timeout-ms has passed'),
 };
 

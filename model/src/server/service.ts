@@ -26,6 +26,9 @@ export interface Limits {
   requestMs: number;
 }
 
+/** What a request is told before there is a model. */
+export const LOADING = 'the model is being loaded and warmed up';
+
 /** Header with the longest time a client waits for its answer, milliseconds. */
 const TIMEOUT_HEADER = 'x-request-timeout-ms';
 /** Header that tells clients apart which come from one address, that of a load balancer say. */
@@ -40,9 +43,13 @@ export const detectHeaders = {
   },
 } as const;
 
-/** @throws RequestError 404 when no model is called `name`; without a name the default model is meant */
+/**
+ * @throws RequestError 404 when no model is called `name`, 503 while there is none yet; without a name the default model
+ *   is meant
+ */
 export function detectorFor(service: Service, name?: string): Detector {
   const detectors = service.detectors();
+  if (detectors.size === 0) throw new RequestError(503, LOADING);
   const detector = name === undefined ? detectors.values().next().value : detectors.get(name);
   if (detector) return detector;
   throw new RequestError(404, `no model '${name}'; there are: ${[...detectors.keys()].join(', ')}`);
@@ -67,6 +74,7 @@ export async function detect(
       'MAX_REQUEST_FRAMES',
     );
   }
+  http.request.hasArrived?.(pictures.length);
   const signal = endOf(http.request, http.reply);
   const client = String(http.request.headers[CLIENT_HEADER] ?? http.request.ip);
   const results = await detector.detect({ pictures, threshold, client, signal });
@@ -80,11 +88,19 @@ function endOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   reply.raw.once('close', () => {
     if (!reply.raw.writableFinished) gone.abort(new RequestError(499, 'the client has gone'));
   });
+  const deadline = deadlineOf(request);
+  if (deadline === undefined) return gone.signal;
+  return AbortSignal.any([gone.signal, AbortSignal.timeout(Math.ceil(deadline))]);
+}
+
+/**
+ * @returns how long the client waits for its answer, milliseconds, when it says so
+ * @throws RequestError 400
+ */
+export function deadlineOf(request: FastifyRequest): number | undefined {
   const header = request.headers[TIMEOUT_HEADER];
-  if (header === undefined) return gone.signal;
+  if (header === undefined) return undefined;
   const timeout = Number(header);
-  if (!(timeout > 0 && timeout < 2 ** 31)) {
-    throw new RequestError(400, `${TIMEOUT_HEADER} must be a number of milliseconds`);
-  }
-  return AbortSignal.any([gone.signal, AbortSignal.timeout(Math.ceil(timeout))]);
+  if (timeout > 0 && timeout < 2 ** 31) return timeout;
+  throw new RequestError(400, `${TIMEOUT_HEADER} must be a number of milliseconds`);
 }

@@ -1,0 +1,124 @@
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createLogger } from '@video-pipeline/telemetry';
+import type { FastifyInstance } from 'fastify';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Detector } from '../detector.ts';
+import { createApp } from './app.ts';
+import { createMetrics } from './metrics.ts';
+
+const log = createLogger('admission');
+log.setLogLevel('SILENT');
+const BODY_BYTES = 1_000_000;
+
+let app: FastifyInstance;
+let port: number;
+const sockets: Socket[] = [];
+/** What the detector would say of itself. */
+const state = { queued: 0, maxQueue: 100, framesPerSecond: 25 };
+
+beforeEach(async () => {
+  Object.assign(state, { queued: 0, maxQueue: 100, framesPerSecond: 25 });
+  const detector = {
+    ...{ model: { name: 'm', version: '1' }, device: 'cpu', isHealthy: true, inputSizes: 1 },
+    detect: async ({ pictures }: { pictures: readonly Uint8Array[] }) =>
+      pictures.map(() => ({ width: 1, height: 1, detections: [] })),
+  };
+  Object.defineProperties(
+    detector,
+    Object.fromEntries(
+      Object.keys(state).map((key) => [key, { get: () => state[key as keyof typeof state] }]),
+    ),
+  );
+  const detectors = () => new Map([['m', detector as unknown as Detector]]);
+  const metrics = createMetrics(detectors);
+  const limits = { maxBodyBytes: 3e6, maxFrames: 128, maxRequests: 8, requestMs: 30_000 };
+  app = await createApp({ detectors, threshold: 0.5, limits, metrics, isReady: () => true }, log);
+  port = Number(new URL(await app.listen({ host: '127.0.0.1', port: 0 })).port);
+});
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  await app.close();
+});
+
+/** A connection to the server, and what came back on it. */
+function open() {
+  const socket = connect(port, '127.0.0.1');
+  sockets.push(socket);
+  const answers: { status: number; afterMs: number }[] = [];
+  const began = performance.now();
+  socket.on('error', () => {});
+  socket.on('data', (data) => {
+    for (const [, status] of String(data).matchAll(/HTTP\/1\.1 (\d+)/g))
+      answers.push({ status: Number(status), afterMs: performance.now() - began });
+  });
+  return { socket, answers };
+}
+
+/** Headers of a request whose body does not follow. */
+const headers = (bytes = BODY_BYTES, more = '') =>
+  `POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${more}Content-Length: ${bytes}\r\n\r\n`;
+
+async function answered(answers: unknown[], count = 1): Promise<void> {
+  for (let waited = 0; answers.length < count && waited < 3_000; waited += 10) await sleep(10);
+}
+
+async function answerTo(bytes: string) {
+  const { socket, answers } = open();
+  socket.write(bytes);
+  await Promise.race([answered(answers), sleep(250)]);
+  return answers[0]?.status;
+}
+
+test('a request for which the queue has no room is refused at its headers', async () => {
+  state.queued = 99;
+  expect(await answerTo(headers())).toBe(429);
+  // Where there is room, the body is waited for.
+  state.queued = 10;
+  expect(await answerTo(headers())).toBeUndefined();
+});
+
+test('bodies that are being read take their room too', async () => {
+  state.maxQueue = 12;
+  expect(await answerTo(headers())).toBeUndefined();
+  expect(await answerTo(headers())).toBeUndefined();
+  expect(await answerTo(headers())).toBe(429);
+});
+
+test('no more bytes than a few bodies of the largest size are taken in at the same time', async () => {
+  for (let body = 0; body < 4; body++) expect(await answerTo(headers(3e6))).toBeUndefined();
+  expect(await answerTo(headers(3e6))).toBe(429);
+});
+
+test('a client that goes while it sends gives its room back', async () => {
+  for (let body = 0; body < 4; body++) expect(await answerTo(headers(3e6))).toBeUndefined();
+  for (const socket of sockets) socket.destroy();
+  await sleep(50);
+  expect(await answerTo(headers(3e6))).toBeUndefined();
+});
+
+test('a request that could only be answered after its deadline is refused at once', async () => {
+  state.queued = 50;
+  expect(await answerTo(headers(1000, 'x-request-timeout-ms: 1000\r\n'))).toBe(429);
+  expect(await answerTo(headers(1000, 'x-request-timeout-ms: 5000\r\n'))).toBeUndefined();
+});
+
+test('a client that asks again too soon is answered when it was told to, and others meanwhile', async () => {
+  state.queued = 100;
+  const { socket, answers } = open();
+  for (let request = 0; request < 3; request++) {
+    socket.write(`${headers(10)}{}        `);
+    await answered(answers, request + 1);
+    const health = await fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(500) });
+    expect(health.status).toBe(200);
+  }
+  expect(answers.map(({ status }) => status)).toEqual([429, 429, 429]);
+  expect(answers[2]?.afterMs).toBeGreaterThan(1_900);
+});
+
+test('metrics count what was refused, by the setting', async () => {
+  state.queued = 99;
+  await answerTo(headers());
+  const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  expect(metrics).toContain('inference_errors_total{kind="MAX_QUEUED_FRAMES"} 1');
+});
