@@ -168,6 +168,7 @@ function createTestCamera({ stage, network }: Parts, cluster: sst.aws.Cluster, i
     transform: {
       taskRole: taskRole([]),
       executionRole: executionRole(logs, []),
+      taskDefinition: harden,
       service: (args) => {
         args.enableExecuteCommand = false;
         args.networkConfiguration = { subnets: network.vpc.privateSubnets, securityGroups: [group.id] };

@@ -78,6 +78,20 @@ describe('the console on the web', () => {
     expect(containerDefinitions).not.toContain('rtsp://');
   });
 
+  test('every task on ECS runs on a file system it cannot write to, without a capability', async () => {
+    for (const stage of ['hosted', 'staging'] as const) {
+      const tasks = ofType(await graphOf(stage), 'aws:ecs/taskDefinition:TaskDefinition');
+      expect(tasks.length).toBeGreaterThan(0);
+      for (const { inputs } of tasks)
+        for (const container of JSON.parse(inputs.containerDefinitions)) {
+          expect(container, container.name).toMatchObject({
+            readonlyRootFilesystem: true,
+            linuxParameters: { capabilities: { drop: ['ALL'] } },
+          });
+        }
+    }
+  });
+
   test('is asked for its health on the port and path that it serves without a token', async () => {
     const graph = await graphOf('hosted');
     const [target] = ofType(graph, 'aws:lb/targetGroup:TargetGroup');

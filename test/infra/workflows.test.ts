@@ -62,6 +62,15 @@ test('no workflow holds a long-lived key: AWS is entered by OIDC', () => {
   }
 });
 
+test.each(workflows)('%s takes what others wrote by its hash, with the version beside it', (file) => {
+  const used = read(file).match(/uses: .*/g) ?? [];
+  expect(used.length).toBeGreaterThan(0);
+  const loose = used.filter(
+    (line) => !/^uses: (\.\/|[\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$)/.test(line),
+  );
+  expect(loose).toEqual([]);
+});
+
 test('docker-compose.yaml builds from Dockerfiles that exist, and its services name each other', () => {
   const { services } = parse(read('docker-compose.yaml'), { merge: true });
   for (const [name, service] of Object.entries<any>(services)) {
