@@ -116,6 +116,8 @@ function createTopics({ kafka }: Stage, clusterArn: $util.Output<string>): aws.m
         replicationFactor,
         configs: JSON.stringify({
           'max.message.bytes': String(MAX_MESSAGE_BYTES),
+          // Brokers inflate what producers compress: no batch is larger to a mapping's pollers than it may be here.
+          'compression.type': 'uncompressed',
           'retention.ms': String(kafka.retentionHours * 3_600_000),
           'min.insync.replicas': String(replicationFactor - 1),
         }),

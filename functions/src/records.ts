@@ -1,8 +1,8 @@
 import {
+  claimedStream,
   type Frame,
   fromLambdaRecord,
   InvalidRecordError,
-  isStreamId,
   type MSKEvent,
   type MSKRecord,
   positionOf,
@@ -75,15 +75,9 @@ export async function setAside(
 ): Promise<void> {
   await Promise.all(failures.map(({ record, reason }) => quarantine(record, reason)));
   for (const { record, reason } of failures) logger.warn(`${positionOf(record)} failed: ${reason}`);
-  for (const [stream, failed] of Map.groupBy(failures, ({ record }) => streamOf(record))) {
+  for (const [stream, failed] of Map.groupBy(failures, ({ record }) => claimedStream(record))) {
     emitMetrics(stage, stream, { FramesFailed: failed.length });
   }
-}
-
-/** The stream that a record says it is of, by its key; `unknown` where that is no stream's id. */
-function streamOf(record: MSKRecord): string {
-  const key = Buffer.from(record.key ?? '', 'base64').toString();
-  return isStreamId(key) ? key : 'unknown';
 }
 
 /** Groups received frames by stream; each stream's keep their order. */

@@ -1,6 +1,6 @@
 import { positionOf } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
-import { FailedEntryError, readFailed, redrive } from '@video-pipeline/recovery/failed';
+import { FailedEntryError, readFailedHead, redrive } from '@video-pipeline/recovery/failed';
 import { isMissing } from '@video-pipeline/storage';
 import type { FailedEntry, FailedPage } from './api.ts';
 import type { ArchiveBucket } from './bucket.ts';
@@ -45,22 +45,27 @@ export async function putBack(
   topics: readonly string[],
 ): Promise<void> {
   if (!FAILED_KEY.test(key)) throw new RedriveError('not a key of failed/');
-  const entry = await readFailed(bucket, key).catch((error) => {
-    if (isMissing(error)) throw new RedriveError(`${key} is not there any more`, { cause: error });
-    if (error instanceof FailedEntryError) throw new RedriveError(error.message, { cause: error });
-    throw error;
-  });
+  const entry = await asRedriveError(key, readFailedHead(bucket, key));
   if (!topics.includes(entry.record.topic)) {
     throw new RedriveError(`${key} came from ${entry.record.topic}, which is not a topic of this pipeline`);
   }
-  await redrive(bucket, producer, entry);
+  await asRedriveError(key, redrive(bucket, producer, entry));
+}
+
+async function asRedriveError<Result>(key: string, work: Promise<Result>): Promise<Result> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isMissing(error)) throw new RedriveError(`${key} is not there any more`, { cause: error });
+    if (error instanceof FailedEntryError) throw new RedriveError(error.message, { cause: error });
+    throw error;
+  }
 }
 
 /** @returns `undefined` for an entry that has gone since it was listed */
 async function describe(bucket: ArchiveBucket, key: string): Promise<FailedEntry | undefined> {
   try {
-    const { stage, reason, time, record } = await readFailed(bucket, key);
-    const bytes = Buffer.byteLength(record.value ?? '', 'base64');
+    const { stage, reason, time, record, bytes } = await readFailedHead(bucket, key);
     return { key, stage, reason, time, position: positionOf(record), bytes };
   } catch (error) {
     if (isMissing(error)) return undefined;

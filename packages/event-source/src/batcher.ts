@@ -1,4 +1,5 @@
 import type { MSKRecord } from '@video-pipeline/frame';
+import type { Refusal } from '@video-pipeline/kafka';
 
 /** When a batch is closed, whichever comes first. */
 export interface BatchLimits {
@@ -9,9 +10,17 @@ export interface BatchLimits {
   maxBytes: number;
 }
 
+/** Records that can't be delivered, at the offset of the last of them. */
+export interface Refused {
+  record: MSKRecord;
+  refusal: Refusal;
+}
+
 /** Records for one invocation, each partition's in offset order. */
 export interface Batch {
   records: MSKRecord[];
+  /** What lies between them and is no part of the invocation. */
+  refused?: Refused[];
   /** Partitions with records in it; none of them goes into another batch before this one is released. */
   partitions: number[];
   /** Of JSON. More than the limit only where a single record is. */
@@ -20,6 +29,7 @@ export interface Batch {
 
 interface Buffered {
   record: MSKRecord;
+  refusal: Refusal | undefined;
   bytes: number;
   /** When it was added, milliseconds. */
   since: number;
@@ -80,12 +90,13 @@ export class Batcher {
   /**
    * Adds a record; one that is known already, as after a rebalance, or of a partition that is not ours, is left out.
    * @param now milliseconds
+   * @param refusal where it stands for records that can't be delivered
    */
-  add(record: MSKRecord, now: number): void {
+  add(record: MSKRecord, now: number, refusal?: Refusal): void {
     const partition = this.#partitions.get(record.partition);
     if (!partition || record.offset < partition.next) return;
     const bytes = payloadBytes(record);
-    partition.queue.push({ record, bytes, since: now });
+    partition.queue.push({ record, refusal, bytes, since: now });
     partition.bytes += bytes;
     partition.next = record.offset + 1;
   }
@@ -137,19 +148,24 @@ export class Batcher {
   /** Fills a batch from the partitions, record by record the one that waits longest. */
   #cut(partitions: readonly Partition[]): Batch | undefined {
     const batch: Batch = { records: [], partitions: [], bytes: 0 };
-    while (batch.records.length < this.#limits.maxRecords) {
+    const refused: Refused[] = [];
+    const partitionsOf = new Set<number>();
+    const count = () => batch.records.length + refused.length;
+    while (count() < this.#limits.maxRecords) {
       const from = longestWaiting(partitions);
       const item = from?.queue[0];
       if (!from || !item) break;
-      if (batch.records.length > 0 && batch.bytes + item.bytes > this.#limits.maxBytes) break;
+      if (count() > 0 && batch.bytes + item.bytes > this.#limits.maxBytes) break;
       from.queue.shift();
       from.bytes -= item.bytes;
-      batch.records.push(item.record);
+      if (item.refusal) refused.push({ record: item.record, refusal: item.refusal });
+      else batch.records.push(item.record);
       batch.bytes += item.bytes;
       this.#busy.add(from.number);
+      partitionsOf.add(from.number);
     }
-    batch.partitions = [...new Set(batch.records.map(({ partition }) => partition))];
-    return batch.records.length > 0 ? batch : undefined;
+    if (count() === 0) return undefined;
+    return { ...batch, partitions: [...partitionsOf], ...(refused.length > 0 ? { refused } : {}) };
   }
 }
 

@@ -1,4 +1,4 @@
-import type { MSKEvent } from '@video-pipeline/frame';
+import type { MSKEvent, MSKRecord } from '@video-pipeline/frame';
 import type { StoredObject } from '@video-pipeline/storage';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Batch } from './batcher.ts';
@@ -187,4 +187,78 @@ describe('what can not be processed', () => {
       batch.records.map((record) => [record, 'MaximumPayloadSizeExceeded']),
     );
   });
+});
+
+describe('one record that always fails', () => {
+  const offsetsOf = (event: MSKEvent) =>
+    Object.values(event.records)
+      .flat()
+      .map(({ partition, offset }) => `${partition}:${offset}`);
+  /** Fails at every event that holds the record, and at none while `away`. */
+  function setup(poison: string, away = (_call: number) => false) {
+    const calls: string[][] = [];
+    const handler: DeliveryOptions['handler'] = async (event) => {
+      calls.push(offsetsOf(event));
+      if (away(calls.length)) throw new Error('away');
+      if (offsetsOf(event).includes(poison)) throw new TypeError('it is poison');
+    };
+    const setAside = vi.fn(async () => {});
+    return { calls, setAside, options: optionsOf(handler, { setAside }) };
+  }
+
+  test('is set aside once it has failed four times on its own while others succeed', async () => {
+    const { calls, setAside, options } = setup('1:3');
+    expect(await deliver(batch, options, always)).toBe(true);
+    expect(setAside.mock.calls).toEqual([[batch.records[1], 'failed 4 times on its own: it is poison']]);
+    const whole = ['0:7', '0:8', '1:3'];
+    expect(calls.slice(0, 5)).toEqual(Array(5).fill(whole));
+    expect(calls.slice(5)).toEqual([['0:7'], ['1:3'], ['0:8'], ['1:3'], ['1:3'], ['1:3'], ['0:8']]);
+  });
+
+  test('is not, while nothing succeeds at all: then time may cure it', async () => {
+    const { setAside, options } = setup('none', (call) => call < 40);
+    expect(await deliver(batch, options, always)).toBe(true);
+    expect(setAside).not.toHaveBeenCalled();
+  });
+
+  test('is not, where what was good fails too by then', async () => {
+    const { setAside, options } = setup('1:3', (call) => call > 8);
+    let turns = 0;
+    expect(await deliver(batch, options, () => turns++ < 20)).toBe(false);
+    expect(setAside).not.toHaveBeenCalled();
+  });
+});
+
+test('what can`t be read is set aside by reference, and the rest is delivered', async () => {
+  const handler = vi.fn(async () => {});
+  const setAside = vi.fn(async () => {});
+  setAside.mockRejectedValueOnce(new Error('503'));
+  const [one, two, three] = batch.records as [MSKRecord, MSKRecord, MSKRecord];
+  const refused = [{ record: two, refusal: { first: 2, last: 3, reason: 'fails its checksum', bytes: 99 } }];
+  const mixed = { ...batch, records: [one, three], refused };
+  expect(await deliver(mixed, optionsOf(handler, { setAside }), always)).toBe(true);
+  const call = [two, 'fails its checksum', { first_offset: 2, last_offset: 3, bytes: 99 }];
+  expect(setAside.mock.calls).toEqual([call, call]);
+  expect(handler).toHaveBeenCalledExactlyOnceWith(
+    expect.objectContaining({ records: { 'frames-0': [one, three] } }),
+    expect.anything(),
+  );
+});
+
+test('after its process has ended, records come one at a time, and not the one that ended it twice', async () => {
+  const calls: number[] = [];
+  const handler: DeliveryOptions['handler'] = async ({ records }) =>
+    void calls.push(...Object.values(records).map(({ length }) => length));
+  const setAside = vi.fn(async () => {});
+  const inProgress = {
+    isWary: true,
+    verdict: ({ offset }: MSKRecord) => (offset === 3 ? 'its process ended' : undefined),
+    during: (_records: unknown, work: () => Promise<unknown>) => work(),
+    forget: vi.fn(),
+  };
+  const options = optionsOf(handler, { setAside, inProgress: inProgress as never });
+  expect(await deliver(batch, options, always)).toBe(true);
+  expect(calls).toEqual([1, 1]);
+  expect(setAside.mock.calls).toEqual([[batch.records[1], 'its process ended']]);
+  expect(inProgress.forget).toHaveBeenCalledExactlyOnceWith(['frames-1-3']);
 });

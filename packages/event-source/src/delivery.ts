@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MSKEvent } from '@video-pipeline/frame';
+import { type MSKEvent, type MSKRecord, positionOf } from '@video-pipeline/frame';
+import type { Quarantine } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
-import type { Batch } from './batcher.ts';
+import type { Batch, Refused } from './batcher.ts';
+import type { InProgress } from './in-progress.ts';
 import type { FailureCondition, OnFailure } from './on-failure.ts';
 
 /** What of Lambda's context a handler gets here. */
@@ -34,6 +36,10 @@ export interface DeliveryOptions {
   afterRetries?: { maxRetries: number; onFailure: OnFailure } | undefined;
   /** Where a record goes that no invocation can carry. */
   onTooLarge: OnFailure;
+  /** Where records go that can't be read, and those that fail whenever they are delivered alone. */
+  setAside?: Quarantine;
+  /** Left out, nothing is known of processes before. */
+  inProgress?: InProgress;
   logger: Pick<Logger, 'warn'>;
   /** Ends the waits between retries. */
   signal: AbortSignal;
@@ -50,8 +56,15 @@ export function backoffMs(attempt: number): number {
   return Math.min(FIRST_WAIT_MS * 2 ** (attempt - 1), LONGEST_WAIT_MS);
 }
 
+/** Attempts with a batch as a whole, before its records are delivered one by one. */
+const WHOLE_ATTEMPTS = 5;
+/** A record is set aside that failed alone so often, while another one succeeded. */
+const LONE_ATTEMPTS = 4;
+
 /**
- * Invokes the handler with a batch until it succeeds, or the batch is put away on failure.
+ * Invokes the handler with a batch until it succeeds, or the batch is put away on failure. A batch that fails again and
+ * again is delivered record by record, so that one that always fails holds up no other; where none succeeds, the
+ * fault is not the records', and there is no end to the attempts.
  * @param isOurs asked before each retry: whether the batch's partitions still belong to us
  * @returns whether the batch is done with; `false` when it was given up since it is not ours or we stop
  */
@@ -60,15 +73,15 @@ export async function deliver(
   options: DeliveryOptions,
   isOurs: () => boolean,
 ): Promise<boolean> {
-  const event = toEvent(batch, options.source);
+  const rest = new Rest(batch, options);
   for (let attempt = 1; isOurs() && !options.signal.aborted; attempt++) {
     try {
-      await attemptOnce(event, batch, attempt, options);
+      await rest.attempt(attempt);
       return true;
     } catch (error) {
-      const wait = backoffMs(attempt);
-      const [first] = batch.records;
-      const what = `${batch.records.length} records from ${first?.topic}-${first?.partition}-${first?.offset} on`;
+      const wait = backoffMs(rest.isDivided ? attempt - WHOLE_ATTEMPTS : attempt);
+      const [first] = rest.records;
+      const what = `${rest.records.length} records from ${first?.topic}-${first?.partition}-${first?.offset} on`;
       options.logger.warn(`${what} failed, attempt ${attempt}; again in ${wait} ms`, error as Error);
       await (options.wait ?? onClock)(wait, options.signal);
     }
@@ -76,26 +89,126 @@ export async function deliver(
   return false;
 }
 
+/** What of a batch is not done with yet. */
+class Rest {
+  readonly #batch: Batch;
+  readonly #options: DeliveryOptions;
+  readonly #failures = new Map<MSKRecord, number>();
+  #refused: Refused[];
+  /** One that succeeded: whether the fault is a record's is tried on it. */
+  #good: MSKRecord | undefined;
+  records: MSKRecord[];
+  /** Whether records are delivered one by one since the whole failed. */
+  isDivided = false;
+
+  constructor(batch: Batch, options: DeliveryOptions) {
+    this.#batch = batch;
+    this.#options = options;
+    this.#refused = [...(batch.refused ?? [])];
+    this.records = [...batch.records];
+  }
+
+  /** @throws what the handler throws; some may be done with then */
+  async attempt(attempt: number): Promise<void> {
+    const { inProgress, afterRetries, setAside, maxBytes } = this.#options;
+    await this.#setRefusedAside();
+    if (this.records.length === 0) return;
+    const mayDivide = setAside !== undefined && this.#batch.bytes <= maxBytes;
+    this.isDivided = mayDivide && !afterRetries && attempt > WHOLE_ATTEMPTS;
+    if (mayDivide && inProgress?.isWary) await this.#oneByOne();
+    else if (this.isDivided) await this.#divide();
+    else await attemptOnce({ ...this.#batch, records: this.records }, attempt, this.#options);
+  }
+
+  async #setRefusedAside(): Promise<void> {
+    const { setAside, logger } = this.#options;
+    for (const { record, refusal } of [...this.#refused]) {
+      const { first: first_offset, last: last_offset, reason, bytes } = refusal;
+      logger.warn(
+        `${record.topic}-${record.partition}, offsets ${first_offset} to ${last_offset}: ${reason}`,
+      );
+      await setAside?.(record, reason, { first_offset, last_offset, ...(bytes ? { bytes } : {}) });
+      this.#refused.shift();
+    }
+  }
+
+  /** Some of these ended the process before. */
+  async #oneByOne(): Promise<void> {
+    const { inProgress, setAside, logger } = this.#options;
+    for (const record of [...this.records]) {
+      const reason = inProgress?.verdict(record);
+      if (reason && setAside) {
+        logger.warn(`${positionOf(record)} failed: ${reason}`);
+        await setAside(record, reason);
+        inProgress?.forget([positionOf(record)]);
+      } else await invoke([record], this.#options);
+      this.#done(record);
+    }
+  }
+
+  /** Delivers each alone; those that fail stay, but for one that has failed too often while others don't. */
+  async #divide(): Promise<void> {
+    let failure: unknown;
+    for (const record of [...this.records]) {
+      try {
+        await invoke([record], this.#options);
+        this.#good = record;
+        this.#done(record);
+      } catch (error) {
+        failure = error;
+        const failures = (this.#failures.get(record) ?? 0) + 1;
+        this.#failures.set(record, failures);
+        if (failures >= LONE_ATTEMPTS && (await this.#othersSucceed()))
+          await this.#giveUp(record, failures, error);
+      }
+    }
+    if (this.records.length > 0) throw failure;
+  }
+
+  async #othersSucceed(): Promise<boolean> {
+    if (!this.#good) return false;
+    return invoke([this.#good], this.#options).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async #giveUp(record: MSKRecord, failures: number, error: unknown): Promise<void> {
+    const reason = `failed ${failures} times on its own: ${(error as Error)?.message ?? error}`;
+    this.#options.logger.warn(`${positionOf(record)} ${reason}`);
+    await this.#options.setAside?.(record, reason);
+    this.#done(record);
+  }
+
+  #done(record: MSKRecord): void {
+    this.records = this.records.filter((one) => one !== record);
+  }
+}
+
 async function onClock(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => {});
 }
 
-async function attemptOnce(event: MSKEvent, batch: Batch, attempt: number, options: DeliveryOptions) {
-  const putAway = (onFailure: OnFailure, condition: FailureCondition, invocations: number) =>
-    onFailure({ event, batch, condition, invocations, functionName: options.functionName });
+async function attemptOnce(batch: Batch, attempt: number, options: DeliveryOptions) {
+  const putAway = (onFailure: OnFailure, condition: FailureCondition, invocations: number) => {
+    const event = toEvent(batch.records, options.source);
+    return onFailure({ event, batch, condition, invocations, functionName: options.functionName });
+  };
   if (batch.bytes > options.maxBytes) return putAway(options.onTooLarge, 'MaximumPayloadSizeExceeded', 0);
   const { maxRetries = Number.POSITIVE_INFINITY, onFailure } = options.afterRetries ?? {};
   if (onFailure && attempt > maxRetries + 1) {
     return putAway(onFailure, 'RetryAttemptsExhausted', maxRetries + 1);
   }
-  await invoke(event, options);
+  await invoke(batch.records, options);
 }
 
 /**
  * Invokes the handler once. What it still does after its time is up can't be stopped here, as Lambda would; like any
  * other second delivery it writes the same again.
  */
-async function invoke(event: MSKEvent, { handler, functionName, timeoutMs }: DeliveryOptions): Promise<void> {
+async function invoke(records: readonly MSKRecord[], options: DeliveryOptions): Promise<void> {
+  const { handler, functionName, timeoutMs, inProgress } = options;
+  const event = toEvent(records, options.source);
   const end = performance.now() + timeoutMs;
   const context = {
     functionName,
@@ -106,15 +219,18 @@ async function invoke(event: MSKEvent, { handler, functionName, timeoutMs }: Del
   const timeout = sleep(timeoutMs, undefined, { signal: inTime.signal }).then(() => {
     throw new HandlerTimeoutError(`${functionName} timed out after ${timeoutMs / 1000} s`);
   });
-  try {
+  const work = async () => {
     await Promise.race([handler(event, context), timeout]);
+  };
+  try {
+    await (inProgress ? inProgress.during(records, work) : work());
   } finally {
     timeout.catch(() => {}); // Ended by the next line, or thrown above.
     inTime.abort();
   }
 }
 
-function toEvent(batch: Batch, source: DeliveryOptions['source']): MSKEvent {
-  const records = Object.groupBy(batch.records, ({ topic, partition }) => `${topic}-${partition}`);
+function toEvent(list: readonly MSKRecord[], source: DeliveryOptions['source']): MSKEvent {
+  const records = Object.groupBy(list, ({ topic, partition }) => `${topic}-${partition}`);
   return { eventSource: 'aws:kafka', ...source, records: records as MSKEvent['records'] };
 }

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toLambdaRecord } from '@video-pipeline/frame';
-import type {
-  Consumer,
-  ConsumerCommitOffsetsEvent,
-  ConsumerGroupJoinEvent,
-  EachBatchPayload,
-  Kafka,
+import {
+  type Consumer,
+  type ConsumerCommitOffsetsEvent,
+  type ConsumerGroupJoinEvent,
+  type EachBatchPayload,
+  type Kafka,
+  refusalOf,
 } from '@video-pipeline/kafka';
 import type { Logger } from '@video-pipeline/telemetry';
 import { type Batch, Batcher } from './batcher.ts';
@@ -124,6 +125,7 @@ class Poller implements EventSource {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#options.inProgress?.close();
     clearTimeout(this.#timer);
     clearTimeout(this.#commitTimer);
     await Promise.race([Promise.allSettled(this.#running), sleep(STOP_WAIT_MS, undefined, { ref: false })]);
@@ -151,7 +153,7 @@ class Poller implements EventSource {
     }
     for (const message of batch.messages) {
       const position = { topic, partition, offset: message.offset, timestamp: Number(message.timestamp) };
-      this.#batcher.add(toLambdaRecord(position, message), now);
+      this.#batcher.add(toLambdaRecord(position, message), now, refusalOf(message));
     }
     if (this.#batcher.hasEnough(partition)) this.#paused.set(partition, pause());
     this.#pump();
@@ -161,7 +163,7 @@ class Poller implements EventSource {
   #pump(): void {
     clearTimeout(this.#timer);
     if (this.#stopping.signal.aborted) return;
-    while (this.#running.size < this.#options.concurrency) {
+    while (this.#running.size < this.#concurrency) {
       const batch = this.#batcher.take(Date.now());
       if (!batch) break;
       const work = this.#deliver(batch).finally(() => {
@@ -172,9 +174,13 @@ class Poller implements EventSource {
     }
     this.#resumeFetching();
     const due = this.#batcher.dueAt();
-    if (due !== undefined && this.#running.size < this.#options.concurrency) {
+    if (due !== undefined && this.#running.size < this.#concurrency) {
       this.#timer = setTimeout(() => this.#pump(), Math.max(0, due - Date.now()));
     }
+  }
+
+  get #concurrency(): number {
+    return this.#options.inProgress?.isWary ? 1 : this.#options.concurrency;
   }
 
   #resumeFetching(): void {
@@ -221,6 +227,7 @@ class Poller implements EventSource {
 }
 
 /** The offset after the batch's last record of the partition. */
-function endOf(batch: Batch, partition: number): number {
-  return (batch.records.findLast((record) => record.partition === partition)?.offset ?? -1) + 1;
+function endOf({ records, refused = [] }: Batch, partition: number): number {
+  const all = [...records, ...refused.map(({ record }) => record)];
+  return Math.max(...all.filter((one) => one.partition === partition).map(({ offset }) => offset)) + 1;
 }

@@ -1,16 +1,19 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Config, readConfig } from '@video-pipeline/config';
+import { claimedStream } from '@video-pipeline/frame';
 import { connectKafka, KAFKA_VARIABLES } from '@video-pipeline/kafka';
 import { exitWithError, expectLargeBuffers, onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import {
   createQuarantine,
   createStore,
+  type Quarantine,
   STORAGE_VARIABLES,
   type StorageSettings,
 } from '@video-pipeline/storage';
-import { createLogger } from '@video-pipeline/telemetry';
+import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError } from 'commander';
+import { InProgress, NOTES_FOLDER } from './in-progress.ts';
 import {
   type EventSource,
   type Handler,
@@ -19,6 +22,9 @@ import {
   toQuarantine,
   toStore,
 } from './index.ts';
+
+/** Under whose name is set aside what no handler gets. */
+const STAGE = 'event-source';
 
 interface Options {
   handler: string;
@@ -30,6 +36,7 @@ interface Options {
   timeout: number;
   onFailure?: { bucket: string; prefix: string };
   maxRetries: number;
+  notes: string;
 }
 
 await main().catch(exitWithError);
@@ -44,6 +51,7 @@ async function main(): Promise<void> {
   ]);
   const options = readOptions(config);
   const logger = createLogger('event-source');
+  const inProgress = new InProgress(options.notes, options.group, config.KAFKA_BOOTSTRAP_SERVERS);
   let source: EventSource | undefined;
   onShutdown(async () => source?.stop(), logger);
   source = await startEventSource({
@@ -61,8 +69,12 @@ async function main(): Promise<void> {
     windowMs: options.window * 1000,
     concurrency: options.concurrency,
     ...onFailure(options, config),
+    inProgress,
     logger,
-    onCrash: exitWithError,
+    onCrash(error) {
+      inProgress.close();
+      exitWithError(error);
+    },
   });
   reportReady();
 }
@@ -89,17 +101,21 @@ function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): 
     .option('--timeout <seconds>', 'longest time of an invocation', number(0.1, 840), 120)
     .option('--on-failure <s3 url>', 's3://bucket/prefix for batches that fail again and again', s3Url)
     .option('--max-retries <times>', 'retries before a batch goes there', number(0, 10_000), 10)
+    .option('--notes <folder>', 'where it is noted which records are in work', NOTES_FOLDER)
     .parse()
     .opts<Options>();
 }
 
-/** Where batches go that can't be processed: without a destination, only what is too large goes anywhere. */
+/** Where goes what can't be processed. */
 function onFailure({ onFailure: destination, maxRetries }: Options, settings: StorageSettings) {
-  if (!destination) {
-    return { onTooLarge: toQuarantine(createQuarantine(createStore(settings), 'event-source')) };
-  }
+  const quarantine = createQuarantine(createStore(settings), STAGE);
+  const setAside: Quarantine = async (record, reason, reference) => {
+    await quarantine(record, reason, reference);
+    emitMetrics(STAGE, claimedStream(record), { FramesFailed: 1 });
+  };
+  if (!destination) return { setAside, onTooLarge: toQuarantine(setAside) };
   const put = toStore(createStore({ ...settings, S3_BUCKET: destination.bucket }), destination.prefix);
-  return { onTooLarge: put, afterRetries: { maxRetries, onFailure: put } };
+  return { setAside, onTooLarge: put, afterRetries: { maxRetries, onFailure: put } };
 }
 
 async function loadHandler(file: string): Promise<Handler> {

@@ -1,4 +1,5 @@
 import type { MSKEvent, MSKRecord } from 'aws-lambda';
+import { isStreamId } from './frame.ts';
 import type { ReceivedRecord } from './kafka-record.ts';
 
 export type { MSKEvent, MSKRecord } from 'aws-lambda';
@@ -49,4 +50,10 @@ export function recordsOf(event: MSKEvent): MSKRecord[] {
 /** `topic-partition-offset`, the name of a record in errors, logs and `failed/`. */
 export function positionOf(record: Pick<MSKRecord, 'topic' | 'partition' | 'offset'>): string {
   return `${record.topic}-${record.partition}-${record.offset}`;
+}
+
+/** The stream that a record says it is of, by its key; `unknown` where that is no stream's id. */
+export function claimedStream(record: MSKRecord): string {
+  const key = Buffer.from(record.key ?? '', 'base64').toString();
+  return isStreamId(key) ? key : 'unknown';
 }

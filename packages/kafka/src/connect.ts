@@ -1,11 +1,13 @@
 import { type Config, readConfig } from '@video-pipeline/config';
 import { Kafka as Client, type KafkaConfig, logLevel } from 'kafkajs';
 import { keepLargeValues } from './encoder.ts';
+import { boundFetches } from './fetch/index.ts';
 import { iamToken, oauthBearer } from './iam.ts';
 import { calmIdleConnections } from './request-queue.ts';
 
 calmIdleConnections();
 keepLargeValues();
+boundFetches();
 
 /** Variables that say where Kafka is and how to talk to it. */
 export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;

@@ -8,6 +8,7 @@ export type {
   Message,
 } from 'kafkajs';
 export * from './connect.ts';
+export { MAX_BATCH_BYTES, type Refusal, refusalOf } from './fetch/index.ts';
 export * from './lag.ts';
 export * from './producer.ts';
 export * from './tail.ts';

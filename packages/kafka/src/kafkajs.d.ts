@@ -41,3 +41,22 @@ declare module 'kafkajs/src/protocol/decoder.js' {
     readArray<T>(read: (decoder: Decoder) => T): T[];
   }
 }
+
+declare module 'kafkajs/src/protocol/recordBatch/crc32C/index.js' {
+  export default function crc32C(bytes: Buffer): number;
+}
+
+declare module 'kafkajs/src/protocol/requests/fetch/index.js' {
+  interface FetchRequest {
+    topics: { topic: string; partitions: { partition: number; fetchOffset: string }[] }[];
+  }
+  interface FetchDefinition {
+    request: unknown;
+    response: { decode(answer: Buffer): Promise<unknown>; parse(data: unknown): Promise<unknown> };
+  }
+  const Fetch: {
+    /** By version: what makes a request, and reads its answer. */
+    protocol: (options: { version: number | string }) => (request: FetchRequest) => FetchDefinition;
+  };
+  export default Fetch;
+}

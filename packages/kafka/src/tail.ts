@@ -1,5 +1,6 @@
 import { type Cluster, Partitioners } from 'kafkajs';
 import type { Kafka } from './connect.ts';
+import { refusalOf } from './fetch/index.ts';
 
 /** A record as it lies in a partition. */
 export interface TailRecord {
@@ -123,8 +124,10 @@ async function fetchRange(
     if (errorCode !== 0) throw new TailError(`the broker answered with error ${errorCode}`);
     // A broker sends whole batches, which may begin earlier and end later than what was asked for.
     const fresh = messages.filter(({ offset }) => Number(offset) >= next && Number(offset) < end);
-    for (const { offset, key, value, headers = {}, isControlRecord } of fresh) {
-      if (!isControlRecord) records.push({ offset: Number(offset), key, value, headers });
+    for (const message of fresh) {
+      const { offset, key, value, headers = {}, isControlRecord } = message;
+      if (isControlRecord || refusalOf(message)) continue;
+      records.push({ offset: Number(offset), key, value, headers });
     }
     const last = messages.at(-1);
     if (!last || Number(last.offset) < next) break;

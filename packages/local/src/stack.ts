@@ -176,13 +176,15 @@ async function runCameras({ options, ports, launcher, note }: Context): Promise<
 }
 
 function runStage(
-  { launcher }: Context,
+  { launcher, options: { dataDir } }: Context,
   stage: PipelineStage,
   backlog: Backlog,
   env: NodeJS.ProcessEnv,
 ): Promise<Service> {
   const { topic, group } = backlog.consumer(stage);
-  const args = ['--handler', join(ROOT, stage.handler), '--topic', topic, '--group', group];
+  const notes = join(dataDir, 'run', 'in-progress');
+  const handler = join(ROOT, stage.handler);
+  const args = ['--handler', handler, '--topic', topic, '--group', group, '--notes', notes];
   return launcher.node(stage.name, 'stages', 'packages/event-source/src/main.ts', () => ({ args, env }));
 }
 

@@ -1,4 +1,4 @@
-import { DeleteObjectsCommand, S3Client } from '@aws-sdk/client-s3';
+import { DeleteObjectsCommand, GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import {
   createReader,
   objectsOf,
@@ -11,6 +11,11 @@ import {
 export interface Bucket extends Reader {
   /** Keys that begin with `prefix`, in order. */
   list(prefix: string): AsyncIterable<string>;
+  /**
+   * The first bytes of an object, as many as there are up to `most`, and how many it has in all.
+   * @throws an error that `isMissing` knows
+   */
+  head(key: string, most: number): Promise<{ bytes: Buffer; size: number }>;
   remove(keys: string[]): Promise<void>;
   close(): void;
 }
@@ -21,15 +26,28 @@ const DELETE_AT_ONCE = 1000;
 /** The bucket that the settings name. Nothing is sent before it is used. */
 export function openBucket(settings: StorageSettings, client = new S3Client(s3Config(settings))): Bucket {
   const reader = createReader(settings, client);
+  const Bucket = settings.S3_BUCKET;
   return {
     ...reader,
     async *list(prefix) {
       for await (const { key } of objectsOf(reader, prefix)) yield key;
     },
+    async head(Key, most) {
+      try {
+        const command = new GetObjectCommand({ Bucket, Key, Range: `bytes=0-${most - 1}` });
+        const { Body, ContentRange, ContentLength } = await client.send(command);
+        const bytes = Buffer.from((await Body?.transformToByteArray()) ?? []);
+        return { bytes, size: Number(ContentRange?.split('/')[1] ?? ContentLength ?? bytes.length) };
+      } catch (error) {
+        // An empty object has no first byte.
+        if ((error as Error).name === 'InvalidRange') return { bytes: Buffer.alloc(0), size: 0 };
+        throw error;
+      }
+    },
     async remove(keys) {
       for (let first = 0; first < keys.length; first += DELETE_AT_ONCE) {
         const Objects = keys.slice(first, first + DELETE_AT_ONCE).map((Key) => ({ Key }));
-        await client.send(new DeleteObjectsCommand({ Bucket: settings.S3_BUCKET, Delete: { Objects } }));
+        await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }));
       }
     },
     close: () => client.destroy(),

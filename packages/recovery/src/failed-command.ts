@@ -21,7 +21,7 @@ const program = new Command('failed').description(
 
 selection('list', 'list the records in failed/ with their reasons').action((filter) =>
   withBucket(async (bucket) => {
-    for await (const entry of listFailed(bucket, filter))
+    for await (const entry of listFailed(bucket, filter, tell))
       console.log(filter.json ? JSON.stringify(entry) : line(entry));
   }),
 );
@@ -70,13 +70,23 @@ async function each(
   act: (entry: FailedEntry) => Promise<void>,
 ): Promise<void> {
   let count = 0;
-  for await (const entry of listFailed(bucket, options)) {
-    if (options.yes) await act(entry);
+  for await (const entry of listFailed(bucket, options, tell)) {
+    try {
+      if (options.yes) await act(entry);
+    } catch (error) {
+      if (!(error instanceof FailedEntryError)) throw error;
+      tell(error);
+      continue;
+    }
     console.log(options.json ? JSON.stringify({ key: entry.key, done: options.yes }) : line(entry));
     count++;
   }
   const summary = options.yes ? `${count} ${done}` : `${count} would be ${done}; add --yes to do it`;
   process.stderr.write(`${summary}\n`);
+}
+
+function tell(error: FailedEntryError): void {
+  process.stderr.write(`${error.message}\n`);
 }
 
 async function show(bucket: Bucket, key: string): Promise<FailedEntry> {

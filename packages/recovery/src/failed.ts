@@ -17,35 +17,85 @@ export interface FailedFilter {
 
 export interface FailedEntry extends FailedRecord {
   key: string;
+  /** Length of the record's value; of a record that was listed, its value is not read where it is long. */
+  bytes: number;
 }
 
-/** An object under `failed/` that is not what quarantine writes. */
+/** An object under `failed/` that is not what quarantine writes, or that can't be put back. */
 export class FailedEntryError extends Error {
   override readonly name = 'FailedEntryError';
 }
 
-/** Everything in `failed/` that the filter chooses, by key. */
-export async function* listFailed(bucket: Bucket, filter: FailedFilter = {}): AsyncGenerator<FailedEntry> {
+/** Read of each entry that is listed, bytes: all of it but a long value. */
+const HEAD_BYTES = 16 * 1024;
+/** The longest entry that is read whole, bytes: what an event carries, and what is said of it. */
+const MAX_ENTRY_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Everything in `failed/` that the filter chooses, by key, each without a long value.
+ * @param onOther takes what is no failed record, which left out is thrown
+ */
+export async function* listFailed(
+  bucket: Bucket,
+  filter: FailedFilter = {},
+  onOther: (error: FailedEntryError) => void = (error) => {
+    throw error;
+  },
+): AsyncGenerator<FailedEntry> {
   for await (const key of bucket.list(filter.stage ? `failed/${filter.stage}/` : 'failed/')) {
-    const entry = await readFailed(bucket, key);
+    let entry: FailedEntry;
+    try {
+      entry = await readFailedHead(bucket, key);
+    } catch (error) {
+      if (!(error instanceof FailedEntryError)) throw error;
+      onOther(error);
+      continue;
+    }
     if (isChosen(entry, filter)) yield entry;
   }
 }
 
+/** The entry without a long value. @throws FailedEntryError naming the key */
+export async function readFailedHead(bucket: Bucket, key: string): Promise<FailedEntry> {
+  const { bytes, size } = await bucket.head(key, HEAD_BYTES);
+  if (bytes.length >= size) return parseFailed(key, bytes.toString());
+  const { text, left } = withoutValue(bytes.toString());
+  const entry = parseFailed(key, text);
+  // Of the rest, nearly all is the value in base64.
+  return { ...entry, bytes: Math.floor(((size - left) * 3) / 4) };
+}
+
 /** @throws FailedEntryError naming the key */
 export async function readFailed(bucket: Bucket, key: string): Promise<FailedEntry> {
-  return parseFailed(key, (await bucket.read(key)).toString());
+  const { bytes, size } = await bucket.head(key, MAX_ENTRY_BYTES);
+  if (bytes.length < size) throw new FailedEntryError(`${key} has ${size} bytes, over ${MAX_ENTRY_BYTES}`);
+  return parseFailed(key, bytes.toString());
+}
+
+/** Closes the JSON of an entry before its record's value, or its headers where not even those were read to their end. */
+function withoutValue(start: string): { text: string; left: number } {
+  for (const [part, end] of [
+    [',"value":"', ',"value":""}}'],
+    [',"headers":[', ',"headers":[],"value":""}}'],
+  ] as const) {
+    const at = start.indexOf(part);
+    if (at >= 0) return { text: start.slice(0, at) + end, left: at };
+  }
+  return { text: start, left: start.length };
 }
 
 /** @throws FailedEntryError naming the key */
 export function parseFailed(key: string, text: string): FailedEntry {
   try {
     const entry: FailedRecord = JSON.parse(text);
-    const { topic, headers } = entry.record;
-    if (typeof topic !== 'string' || !Array.isArray(headers)) throw new Error('it holds no record');
+    // Entries of before have the value first: where it was cut off, no headers are left.
+    const record = { ...entry.record, headers: entry.record.headers ?? [] };
+    if (typeof record.topic !== 'string' || !Array.isArray(record.headers))
+      throw new Error('it holds no record');
     // Whoever lists entries reads these.
-    streamOf(entry.record);
-    return { ...entry, reason: String(entry.reason), key };
+    streamOf(record);
+    const bytes = entry.reference?.bytes ?? Buffer.byteLength(record.value ?? '', 'base64');
+    return { ...entry, record, reason: String(entry.reason), key, bytes };
   } catch (cause) {
     throw new FailedEntryError(`${key} is not a failed record: ${(cause as Error).message}`, { cause });
   }
@@ -54,12 +104,25 @@ export function parseFailed(key: string, text: string): FailedEntry {
 /**
  * Puts each record back on the topic it came from, as it was; then, once Kafka has it, deletes the entry. A crash in
  * between leaves the record in both places, never in none.
+ * @throws FailedEntryError for one that is kept by reference
  */
-export async function redrive(bucket: Bucket, producer: Producer, entry: FailedEntry): Promise<void> {
+export async function redrive(
+  bucket: Bucket,
+  producer: Producer,
+  { key: entryKey }: Pick<FailedEntry, 'key'>,
+): Promise<void> {
+  const entry = await readFailed(bucket, entryKey);
+  if (entry.reference) {
+    const { first_offset: first, last_offset: last } = entry.reference;
+    const { topic, partition } = entry.record;
+    throw new FailedEntryError(
+      `${entryKey} is kept by reference: its records are offsets ${first} to ${last} of ${topic}-${partition}`,
+    );
+  }
   const { key, value, headers } = fromLambdaRecord(entry.record);
-  const message = { key: key?.toString() ?? null, value, headers: headers as Record<string, Buffer> };
+  const message = { key, value, headers: headers as Record<string, Buffer> };
   await producer.send({ topic: entry.record.topic, messages: [message] });
-  await bucket.remove([entry.key]);
+  await bucket.remove([entryKey]);
 }
 
 function isChosen(entry: FailedEntry, { stream, reason, from, to }: FailedFilter): boolean {

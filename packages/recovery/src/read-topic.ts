@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ReceivedRecord } from '@video-pipeline/frame';
-import type { Kafka } from '@video-pipeline/kafka';
+import { type Kafka, type Refusal, refusalOf } from '@video-pipeline/kafka';
 
 export interface PlacedRecord extends ReceivedRecord {
   topic: string;
@@ -8,6 +8,8 @@ export interface PlacedRecord extends ReceivedRecord {
   offset: number;
   /** Epoch milliseconds. */
   timestamp: number;
+  /** Where it stands for records that can't be delivered: why not, and which. */
+  refusal?: Refusal | undefined;
 }
 
 /**
@@ -53,6 +55,12 @@ async function readTo(
       consumer.on(consumer.events.CRASH, ({ payload }) => {
         if (!payload.restart) reject(payload.error);
       });
+      // Told of batches too in which nothing is left to deliver.
+      consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload: { partition, lastOffset } }) => {
+        const end = ends.get(partition);
+        if (end !== undefined && Number(lastOffset) + 1 >= end) ends.delete(partition);
+        if (ends.size === 0) resolve();
+      });
       const reading = consumer.run({
         autoCommit: false,
         eachBatch: async ({ batch, heartbeat }) => {
@@ -69,11 +77,10 @@ async function readTo(
               key: message.key,
               value: message.value,
               headers: message.headers,
+              refusal: refusalOf(message),
             });
             await heartbeat();
           }
-          if (Number(batch.lastOffset()) + 1 >= end) ends.delete(batch.partition);
-          if (ends.size === 0) resolve();
         },
       });
       reading.catch(reject);

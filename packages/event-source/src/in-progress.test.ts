@@ -1,0 +1,79 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { MSKRecord } from '@video-pipeline/frame';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { InProgress } from './in-progress.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'notes-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const record = (offset: number) => ({ topic: 't', partition: 0, offset }) as MSKRecord;
+const open = (cluster = 'b:1') => new InProgress(folder, 'group', cluster);
+/** Work that the process does not survive: its note stays. */
+const die = (notes: InProgress, ...offsets: number[]) =>
+  void notes.during(offsets.map(record), () => new Promise(() => {}));
+
+test('what survives leaves no note', async () => {
+  const notes = open();
+  await notes.during([record(1), record(2)], async () => {});
+  await expect(notes.during([record(3)], () => Promise.reject(new Error('away')))).rejects.toThrow('away');
+  expect(readdirSync(folder)).toEqual([]);
+  expect(open().isWary).toBe(false);
+});
+
+test('a record that ends its process in a batch and then alone is given up, its neighbours are not', async () => {
+  die(open(), 1, 2, 3);
+  const second = open();
+  expect(second.isWary).toBe(true);
+  expect([1, 2, 3].map((offset) => second.verdict(record(offset)))).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  await second.during([record(1)], async () => {});
+  die(second, 2);
+
+  const third = open();
+  expect(third.verdict(record(1))).toBeUndefined();
+  expect(third.verdict(record(2))).toBe('its process ended 2 times while it worked on it');
+  expect(third.verdict(record(3))).toBeUndefined();
+  third.forget(['t-0-2']);
+  await third.during([record(3)], async () => {});
+  expect(third.isWary).toBe(false);
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test('of two batches in work at once none is given up', () => {
+  const first = open();
+  die(first, 1);
+  die(first, 2);
+  const second = open();
+  die(second, 1);
+  die(second, 2);
+  const third = open();
+  expect([1, 2].map((offset) => third.verdict(record(offset)))).toEqual([undefined, undefined]);
+  expect(third.isWary).toBe(true);
+});
+
+test('an end on purpose is none of the records`', () => {
+  const notes = open();
+  die(notes, 1);
+  notes.close();
+  expect(open().isWary).toBe(false);
+});
+
+test('notes of other brokers, of processes that live, and broken ones are no one`s', () => {
+  die(open('elsewhere:1'), 1);
+  expect(open('b:1').isWary).toBe(false);
+  const note = JSON.stringify({ cluster: 'b:1', work: [['t-0-9']], suspects: [] });
+  writeFileSync(join(folder, `group.${process.ppid}.json`), note);
+  writeFileSync(join(folder, 'group.999999998.json'), '{"cluster":');
+  writeFileSync(join(folder, 'group-annotate.999999999.json'), note);
+  expect(open('b:1').isWary).toBe(false);
+  writeFileSync(join(folder, 'group.999999997.json'), note);
+  expect(open('b:1').isWary).toBe(true);
+});

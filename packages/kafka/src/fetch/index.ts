@@ -1,0 +1,105 @@
+import Fetch from 'kafkajs/src/protocol/requests/fetch/index.js';
+import { FormatError, Reader } from './reader.ts';
+import { decodeRecordSet, type FetchedMessage, type Refusal } from './record-batch.ts';
+
+export { MAX_BATCH_BYTES, type Refusal } from './record-batch.ts';
+
+/** Most bytes that the batches of one answer are inflated to, together; one batch more may begin before it is reached. */
+const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
+/** The first version that carries record batches of today's format; what brokers of Kafka 4 begin with. */
+const FIRST_VERSION = 4;
+
+/** Why a message is none: its records can't be read or delivered. Undefined for one that is. */
+export function refusalOf(message: object): Refusal | undefined {
+  return (message as Partial<FetchedMessage>).refusal;
+}
+
+/**
+ * kafkajs 2.2.4 knows no Snappy, LZ4 or Zstandard, inflates whatever a batch holds, looks at no checksum, takes quadratic
+ * time for headers, and throws at the first byte it doesn't know: its consumer then asks for the same bytes for ever. Here
+ * answers to Fetch are read with limits, for every consumer; see {@link decodeRecordSet}.
+ */
+export function boundFetches(): void {
+  const { protocol } = Fetch;
+  Fetch.protocol = ({ version }) => {
+    const create = protocol({ version });
+    if (Number(version) < FIRST_VERSION) return create;
+    return (request) => {
+      const definition = create(request);
+      const decode = (answer: Buffer) => decodeAnswer(answer, Number(version), request.topics);
+      return { ...definition, response: { ...definition.response, decode } };
+    };
+  };
+}
+
+type Topics = Parameters<ReturnType<typeof Fetch.protocol>>[0]['topics'];
+
+/** @see https://kafka.apache.org/protocol.html#The_Messages_Fetch */
+async function decodeAnswer(answer: Buffer, version: number, asked: Topics) {
+  const reader = new Reader(answer);
+  const clientSideThrottleTime = reader.int32();
+  // From version 8 on brokers leave the waiting to the client, and would ignore what it asks before.
+  const throttle = { throttleTime: version < 8 ? clientSideThrottleTime : 0, clientSideThrottleTime };
+  const session = version < 7 ? {} : { errorCode: reader.int16(), sessionId: reader.int32() };
+  const topics = readArray(reader, () => ({
+    topicName: reader.string(),
+    partitions: readArray(reader, () => readPartition(reader, version)),
+  }));
+  const decoded = new Map<object, FetchedMessage[]>();
+  const budget = { bytes: MAX_ANSWER_BYTES };
+  // Those who come late may find nothing left: not always the same ones.
+  const all = topics.flatMap(({ topicName, partitions }) => partitions.map((one) => ({ topicName, one })));
+  for (const { topicName, one } of all.toSorted(() => Math.random() - 0.5)) {
+    const from = offsetAsked(asked, topicName, one.partition);
+    const records = { set: one.set, from, end: one.highWatermark, aborted: one.aborted };
+    decoded.set(one, budget.bytes > 0 ? await decodeRecordSet(records, budget) : []);
+  }
+  const responses = topics.map(({ topicName, partitions }) => ({
+    topicName,
+    partitions: partitions.map((one) => forKafkajs(one, decoded.get(one) ?? [])),
+  }));
+  return { ...throttle, ...session, responses };
+}
+
+function readArray<Item>(reader: Reader, read: () => Item): Item[] {
+  const length = reader.int32();
+  if (length > reader.left) throw new FormatError(`an answer to Fetch names ${length} parts`);
+  return Array.from({ length: Math.max(0, length) }, read);
+}
+
+function readPartition(reader: Reader, version: number) {
+  const [partition, errorCode] = [reader.int32(), reader.int16()];
+  const [highWatermark, lastStableOffset] = [reader.int64(), reader.int64()];
+  const lastStartOffset = version < 5 ? undefined : reader.int64();
+  const aborted = readArray(reader, () => ({ producerId: reader.int64(), firstOffset: reader.int64() }));
+  const preferredReadReplica = version < 11 ? undefined : reader.int32();
+  const set = reader.bytes(Math.max(0, reader.int32()));
+  return {
+    partition,
+    errorCode,
+    highWatermark,
+    lastStableOffset,
+    lastStartOffset,
+    preferredReadReplica,
+    aborted,
+    set,
+  };
+}
+
+function forKafkajs(one: ReturnType<typeof readPartition>, messages: FetchedMessage[]) {
+  const { aborted: _left, set: _decoded, highWatermark, lastStableOffset, lastStartOffset, ...rest } = one;
+  return {
+    ...rest,
+    highWatermark: String(highWatermark),
+    lastStableOffset: String(lastStableOffset),
+    ...(lastStartOffset === undefined ? {} : { lastStartOffset: String(lastStartOffset) }),
+    // They are left out already.
+    abortedTransactions: [],
+    messages,
+  };
+}
+
+function offsetAsked(asked: Topics, topicName: string, partition: number): number {
+  const partitions = asked.find(({ topic }) => topic === topicName)?.partitions;
+  return Number(partitions?.find((one) => one.partition === partition)?.fetchOffset ?? 0);
+}

@@ -1,0 +1,58 @@
+import { createGunzip, createZstdDecompress, constants as zlib } from 'node:zlib';
+import { inflateLz4 } from './lz4.ts';
+import { Output } from './output.ts';
+import { inflateSnappy } from './snappy.ts';
+
+/** What the lowest three bits of a batch's attributes say. */
+export const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
+export type Codec = (typeof CODECS)[number];
+
+/** Compressed bytes that are not what their codec writes. */
+export class CodecError extends Error {
+  override readonly name = 'CodecError';
+}
+
+export interface Inflated {
+  bytes: Buffer;
+  /** There was more, beyond the limit. */
+  isCut: boolean;
+}
+
+/** Of a zstd window, log2 of bytes: 32 MiB. Its own default would let a few bytes take 128 MiB. */
+const ZSTD_WINDOW_LOG = 25;
+
+/**
+ * Inflates what a producer compressed, and stops at the limit: a few bytes may stand for gigabytes.
+ * @param limit most bytes to inflate
+ * @throws CodecError
+ */
+export async function inflate(codec: Codec, bytes: Buffer, limit: number): Promise<Inflated> {
+  const output = new Output(limit);
+  try {
+    if (codec === 'none') output.append(bytes);
+    else if (codec === 'gzip') await pump(createGunzip(), bytes, output);
+    else if (codec === 'zstd') await pump(zstd(), bytes, output);
+    else if (codec === 'snappy') inflateSnappy(bytes, output);
+    else inflateLz4(bytes, output);
+  } catch (cause) {
+    throw new CodecError(`${codec}: ${(cause as Error).message}`, { cause });
+  }
+  return { bytes: output.bytes(), isCut: output.isCut };
+}
+
+function zstd() {
+  return createZstdDecompress({ params: { [zlib.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG } });
+}
+
+/** Feeds a decompressor of Node's, until all is out or the output is full. */
+async function pump(stream: ReturnType<typeof createGunzip>, bytes: Buffer, output: Output): Promise<void> {
+  stream.end(bytes);
+  try {
+    for await (const chunk of stream) {
+      output.append(chunk);
+      if (output.isCut) return;
+    }
+  } finally {
+    stream.destroy();
+  }
+}

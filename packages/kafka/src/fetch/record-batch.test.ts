@@ -1,0 +1,206 @@
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { encodeRecord, rawBatch, recordBatch } from '../../../../test/support/record-batch.ts';
+import { decodeRecordSet, type FetchedRecords, MAX_BATCH_BYTES } from './record-batch.ts';
+
+const gzip = [1, gzipSync] as const;
+const END = 1_000_000;
+
+async function decode(set: Buffer, options: Partial<FetchedRecords> = {}, bytes = 32_000_000) {
+  return decodeRecordSet({ set, from: 0, end: END, aborted: [], ...options }, { bytes });
+}
+
+/** The offsets that are delivered, and those that are refused with the reason. */
+async function outcome(set: Buffer, options: Partial<FetchedRecords> = {}) {
+  const messages = await decode(set, options);
+  const delivered = messages.filter((one) => !one.isControlRecord && !one.refusal);
+  const refusals = messages.flatMap(({ refusal }) => (refusal ? [refusal] : []));
+  return {
+    delivered: delivered.map(({ offset }) => Number(offset)),
+    refused: refusals.map(({ first, last, reason }) => `${first}-${last}: ${reason}`),
+    /** Where a reader goes on. */
+    next: Number(messages.at(-1)?.offset) + 1,
+  };
+}
+
+const two = [{ value: 'a' }, { value: 'b' }];
+
+test('a record is what its producer gave', async () => {
+  const headers = [
+    ['constructor', 'x'],
+    ['__proto__', 'y'],
+    ['twice', '1'],
+    ['twice', '2'],
+  ] as const;
+  const [message] = await decode(
+    recordBatch([{ key: 'k', value: 'v', headers }], { first: 7, firstTime: 5 }),
+  );
+  expect(message).toMatchObject({
+    offset: '7',
+    timestamp: '5',
+    key: Buffer.from('k'),
+    value: Buffer.from('v'),
+  });
+  expect(Object.entries(message?.headers ?? {})).toEqual([
+    ['constructor', Buffer.from('x')],
+    ['__proto__', Buffer.from('y')],
+    ['twice', [Buffer.from('1'), Buffer.from('2')]],
+  ]);
+});
+
+test('no key, no value and no time are told as such, and the broker`s time counts where it sets one', async () => {
+  const [bare] = await decode(recordBatch([{}], { firstTime: -1 }));
+  expect(bare).toMatchObject({ key: null, value: null, timestamp: '-1' });
+  const [stamped] = await decode(recordBatch([{}], { attributes: 0x08, maxTime: 99 }));
+  expect(stamped?.timestamp).toBe('99');
+});
+
+test('offsets that compaction took, at the end too, are no obstacle', async () => {
+  const kept = recordBatch([{ offsetDelta: 2 }, { offsetDelta: 5 }], { lastDelta: 9 });
+  expect(await outcome(kept)).toEqual({ delivered: [2, 5], refused: [], next: 10 });
+  const none = recordBatch([], { first: 10, lastDelta: 4, count: 0 });
+  expect(await outcome(Buffer.concat([kept, none]))).toMatchObject({ delivered: [2, 5], next: 15 });
+  expect(await outcome(kept, { from: 3 })).toMatchObject({ delivered: [5], next: 10 });
+});
+
+test('of a transaction that was given up nothing is delivered, of others all', async () => {
+  const mark = (type: number, first: number, producerId: number) =>
+    recordBatch([{ key: Buffer.from([0, 0, 0, type]), value: Buffer.alloc(6) }], {
+      first,
+      producerId,
+      attributes: 0x30,
+    });
+  const inside = (first: number, producerId: number) =>
+    recordBatch(two, { first, producerId, attributes: 0x10 });
+  const set = Buffer.concat([
+    inside(0, 1),
+    inside(2, 2),
+    recordBatch(two, { first: 4 }),
+    mark(0, 6, 1),
+    mark(1, 7, 2),
+    inside(8, 1),
+    mark(1, 10, 1),
+  ]);
+  const aborted = [{ producerId: 1, firstOffset: 0 }];
+  expect(await outcome(set, { aborted })).toEqual({ delivered: [2, 3, 4, 5, 8, 9], refused: [], next: 11 });
+});
+
+describe('what can`t be read is refused by offset, and its neighbours are delivered', () => {
+  const bad: [string, Buffer, string][] = [
+    ['a wrong checksum', recordBatch(two, { first: 2, crc: 1 }), '2-3: the record batch fails its checksum'],
+    [
+      'an unknown codec',
+      recordBatch(two, { first: 2, attributes: 6 }),
+      '2-3: the record batch has the unknown codec 6',
+    ],
+    ['an unknown format', recordBatch(two, { first: 2, magic: 3 }), '2-2: the record batch has format 3'],
+    [
+      'a damaged body',
+      rawBatch(Buffer.from('no gzip'), { first: 2, lastDelta: 1, attributes: 1 }),
+      "2-3: the record batch can't be inflated, gzip: ",
+    ],
+    [
+      'nonsense for records',
+      rawBatch(Buffer.from('zzzz'), { first: 2, lastDelta: 1, count: 2 }),
+      '2-3: the record batch is malformed',
+    ],
+    [
+      'offsets out of order',
+      recordBatch([{ offsetDelta: 1 }, { offsetDelta: 0 }], { first: 2 }),
+      '3-3: the record batch is malformed',
+    ],
+    [
+      'fewer records than it says',
+      recordBatch(two, { first: 2, count: 3, lastDelta: 2 }),
+      '4-4: the record batch is malformed',
+    ],
+    [
+      'a last offset that is none',
+      recordBatch(two, { first: 2, lastDelta: -7 }),
+      '2-2: the record batch has no sound last',
+    ],
+    [
+      'a record that no event carries',
+      recordBatch([{ value: Buffer.alloc(5_000_000) }], { first: 2 }),
+      '2-2: the record has 5000009 bytes',
+    ],
+    [
+      'headers without number',
+      recordBatch([{ headers: Array(300).fill(['a', '']) }], { first: 2 }),
+      '2-2: the record has 300 headers',
+    ],
+    [
+      'records without number',
+      recordBatch(Array(20_000).fill({}), { first: 2, codec: gzip }),
+      '10002-20001: the record batch has 20000 records',
+    ],
+  ];
+  test.each(bad)('%s', async (_name, batch, reason) => {
+    const after = Number((await outcome(batch)).next);
+    const set = Buffer.concat([recordBatch(two), batch, recordBatch(two, { first: after })]);
+    const { delivered, refused, next } = await outcome(set);
+    expect(refused).toEqual([expect.stringContaining(reason)]);
+    expect(delivered).toEqual(expect.arrayContaining([0, 1, after, after + 1]));
+    expect(next).toBe(after + 2);
+  });
+
+  test('a batch that does not say where it ends', async () => {
+    const broken = recordBatch(two, { first: 2 });
+    broken.writeInt32BE(-1, 8);
+    const set = Buffer.concat([recordBatch(two), broken]);
+    expect(await outcome(set, { from: 2 })).toMatchObject({
+      refused: [expect.stringContaining('2-2: the record batch has no sound header')],
+      next: 3,
+    });
+  });
+
+  test.each([
+    ['gzip', gzip],
+    ['Zstandard', [4, zstdCompressSync] as const],
+  ])('a bomb in %s, after the records before it', async (_name, codec) => {
+    const bomb = recordBatch([{ value: 'good' }, { value: Buffer.alloc(100_000_000) }, { value: 'lost' }], {
+      codec,
+    });
+    const before = process.memoryUsage.rss();
+    expect(await outcome(Buffer.concat([bomb, recordBatch(two, { first: 3 })]))).toEqual({
+      delivered: [0, 3, 4],
+      refused: [`1-2: the record batch inflates to over ${MAX_BATCH_BYTES} bytes`],
+      next: 5,
+    });
+    expect(process.memoryUsage.rss() - before).toBeLessThan(100_000_000);
+  });
+});
+
+test('what an answer inflates to is bounded: the rest is asked for again', async () => {
+  const large = recordBatch([{ value: Buffer.alloc(4_000_000) }], { codec: gzip });
+  const batches = Array.from({ length: 20 }, (_, first) => {
+    const batch = Buffer.from(large);
+    batch.writeBigInt64BE(BigInt(first));
+    return batch;
+  });
+  const messages = await decode(Buffer.concat(batches), {}, 10_000_000);
+  expect(messages.map(({ offset }) => offset)).toEqual(['0', '1']);
+});
+
+test('whatever bytes a broker sends, a reader gets an answer and comes further', async () => {
+  const record = encodeRecord({ key: 'gate', value: Buffer.alloc(200, 1), headers: [['stream_id', 'gate']] });
+  const good = [
+    recordBatch(two, { first: 0 }),
+    rawBatch(Buffer.concat([record, record]), { first: 2, codec: gzip, count: 2, lastDelta: 1 }),
+    recordBatch(two, { first: 4 }),
+  ];
+  const set = Buffer.concat(good);
+  const change = fc.tuple(fc.nat(set.length - 1), fc.nat(255));
+  await fc.assert(
+    fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 6 }), async (changes) => {
+      const damaged = Buffer.from(set);
+      for (const [at, byte] of changes) damaged[at] = byte;
+      const messages = await decode(damaged, { end: 6 });
+      const offsets = messages.map(({ offset }) => Number(offset));
+      expect(offsets).toEqual(offsets.toSorted((one, other) => one - other));
+      expect(offsets.every((offset) => offset >= 0 && offset < 6)).toBe(true);
+    }),
+    { numRuns: 500 },
+  );
+});

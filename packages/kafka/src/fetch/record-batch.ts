@@ -1,0 +1,317 @@
+import crc32C from 'kafkajs/src/protocol/recordBatch/crc32C/index.js';
+import { CODECS, CodecError, inflate } from './inflate.ts';
+import { FormatError, Reader } from './reader.ts';
+
+/** Records that can't be delivered: they stay in Kafka as long as it keeps them. */
+export interface Refusal {
+  /** Offsets of the first and the last of them. */
+  first: number;
+  last: number;
+  reason: string;
+  /** As they lie in Kafka, where that is known. */
+  bytes?: number;
+  /** Of a single record. */
+  key?: Buffer | undefined;
+}
+
+/** A record as kafkajs knows it, and what it makes of one. */
+export interface FetchedMessage {
+  offset: string;
+  /** Epoch milliseconds. */
+  timestamp: string;
+  attributes: number;
+  key: Buffer | null;
+  value: Buffer | null;
+  headers: Record<string, Buffer | Buffer[]>;
+  /** kafkajs moves on past these, and delivers none. */
+  isControlRecord: boolean;
+  refusal?: Refusal;
+}
+
+/** A partition as a broker sends it. */
+export interface FetchedRecords {
+  /** Record batches; the last one may be cut short. */
+  set: Buffer;
+  /** The offset that was asked for, and the one after the last record. */
+  from: number;
+  end: number;
+  aborted: readonly { producerId: number; firstOffset: number }[];
+}
+
+/** How much may still be inflated for one answer, bytes. */
+export interface Budget {
+  bytes: number;
+}
+
+/** Most bytes that one batch is inflated to; twice what a topic of ours takes. Of larger ones the rest is refused. */
+export const MAX_BATCH_BYTES = 16 * 1024 * 1024;
+/** A Lambda event holds 6 MB: the value in base64, header values as arrays of byte numbers, up to four characters each. */
+const MAX_EVENT_BYTES = 6 * 1024 * 1024;
+const MAX_HEADERS = 256;
+/** Most records of one batch; librdkafka's default. They are a few bytes each at least, and take far more as objects. */
+const MAX_BATCH_RECORDS = 10_000;
+/** What a record takes in memory besides its bytes. */
+const RECORD_BYTES = 512;
+/** Of a refused record's key. */
+const MAX_KEY_BYTES = 128;
+
+/** First offset and length, which all formats begin with. */
+const PREFIX_BYTES = 12;
+/** Up to the batch's records: the rest of the header, with the prefix. */
+const HEADER_BYTES = 61;
+const MAGIC_AT = 16;
+const MAGIC = 2;
+const IN_TRANSACTION = 0x10;
+const IS_CONTROL = 0x20;
+const HAS_APPEND_TIME = 0x08;
+/** Type of a control record, in the last two bytes of its key: the transaction was given up. */
+const ABORT = 0;
+
+/**
+ * Reads the records of one partition. What can't be read is refused by offset and never thrown: one producer's bytes
+ * must not stop the others'. Each batch ends in a message at its last offset, so that a reader gets past gaps that
+ * compaction, transactions or refusals leave.
+ * @see https://kafka.apache.org/documentation/#recordbatch
+ */
+export async function decodeRecordSet(records: FetchedRecords, budget: Budget): Promise<FetchedMessage[]> {
+  const messages: FetchedMessage[] = [];
+  const isAborted = abortedFilter(records.aborted);
+  const { set, from, end } = records;
+  /** The lowest offset that is not yet accounted for. */
+  let next = from;
+  for (let at = 0; set.length - at >= HEADER_BYTES && next < end; ) {
+    const length = set.readInt32BE(at + 8);
+    const first = Number(set.readBigInt64BE(at));
+    if (length < HEADER_BYTES - PREFIX_BYTES || first < (at === 0 ? 0 : next) || first >= end) {
+      // Where the next batch begins is not known either: the broker is asked for the next offset.
+      messages.push(refused({ first: next, last: next, reason: 'the record batch has no sound header' }));
+      break;
+    }
+    if (set.length - at < PREFIX_BYTES + length || (at > 0 && budget.bytes <= 0)) break;
+    const batch = set.subarray(at, at + PREFIX_BYTES + length);
+    const decoded = await decodeBatch(batch, { first, from: next, end, isAborted, budget });
+    for (const message of decoded) messages.push(message);
+    next = Math.max(next, Number(decoded.at(-1)?.offset ?? -1) + 1);
+    at += batch.length;
+  }
+  return messages;
+}
+
+interface Context {
+  first: number;
+  from: number;
+  end: number;
+  isAborted: AbortedFilter;
+  budget: Budget;
+}
+
+async function decodeBatch(batch: Buffer, context: Context): Promise<FetchedMessage[]> {
+  const { first, from, end, isAborted, budget } = context;
+  const refuse = (reason: string, last: number) =>
+    refused({ first: Math.max(first, from), last: Math.max(last, from), reason, bytes: batch.length });
+  const magic = batch.readInt8(MAGIC_AT);
+  // Where it ends stands where only this format has it.
+  if (magic !== MAGIC) return [refuse(`the record batch has format ${magic}, only ${MAGIC} is known`, first)];
+  const header = readHeader(batch);
+  const last = first + header.lastDelta;
+  if (header.lastDelta < 0 || last >= end)
+    return [refuse('the record batch has no sound last offset', first)];
+  if (crc32C(header.checked) >>> 0 !== header.crc)
+    return [refuse('the record batch fails its checksum', last)];
+  const codec = CODECS[header.attributes & 7];
+  if (!codec) return [refuse(`the record batch has the unknown codec ${header.attributes & 7}`, last)];
+  if (header.attributes & IS_CONTROL) {
+    isAborted.control(header);
+    return [gap(last)];
+  }
+  if (isAborted.holds(header, last)) return [gap(last)];
+  try {
+    const { bytes, isCut } = await inflate(codec, header.records, MAX_BATCH_BYTES);
+    const decoded = decodeRecords(bytes, { ...header, first, last, from, isCut });
+    budget.bytes -= decoded.bytes;
+    return decoded.messages;
+  } catch (error) {
+    if (!(error instanceof CodecError)) throw error;
+    return [refuse(`the record batch can't be inflated, ${error.message}`, last)];
+  }
+}
+
+interface BatchHeader {
+  crc: number;
+  /** What the checksum is of. */
+  checked: Buffer;
+  attributes: number;
+  /** Of the last record, from the batch's first offset on. */
+  lastDelta: number;
+  firstTime: number;
+  maxTime: number;
+  producerId: number;
+  count: number;
+  records: Buffer;
+}
+
+function readHeader(batch: Buffer): BatchHeader {
+  const reader = new Reader(batch);
+  reader.bytes(MAGIC_AT + 1);
+  const crc = reader.uint32();
+  const checked = batch.subarray(reader.at);
+  const [attributes, lastDelta] = [reader.int16(), reader.int32()];
+  const [firstTime, maxTime, producerId] = [reader.int64(), reader.int64(), reader.int64()];
+  reader.bytes(2 + 4); // Epoch and sequence of the producer.
+  const count = reader.int32();
+  return {
+    crc,
+    checked,
+    attributes,
+    lastDelta,
+    firstTime,
+    maxTime,
+    producerId,
+    count,
+    records: reader.bytes(reader.left),
+  };
+}
+
+interface RecordsContext extends BatchHeader {
+  first: number;
+  last: number;
+  from: number;
+  isCut: boolean;
+}
+
+/** @returns what the batch holds, and how much memory it takes as events, bytes */
+function decodeRecords(
+  bytes: Buffer,
+  context: RecordsContext,
+): { messages: FetchedMessage[]; bytes: number } {
+  const { count, first, last, from, isCut } = context;
+  const reader = new Reader(bytes);
+  const messages: FetchedMessage[] = [];
+  let used = bytes.length;
+  let next = first;
+  const refuseRest = (reason: string) =>
+    messages.push(
+      refused({ first: Math.min(Math.max(next, from), last), last, reason, bytes: context.records.length }),
+    );
+  try {
+    for (let index = 0; index < Math.min(count, MAX_BATCH_RECORDS); index++) {
+      const record = reader.varbytes();
+      if (record === null) throw new FormatError('a record has no length');
+      const { message, weight } = decodeRecord(record, context);
+      const offset = Number(message.offset);
+      if (offset < next || offset > last) throw new FormatError(`a record has offset ${offset}`);
+      next = offset + 1;
+      if (offset < from) continue;
+      messages.push(message);
+      used += weight + RECORD_BYTES;
+    }
+    if (count > MAX_BATCH_RECORDS)
+      refuseRest(`the record batch has ${count} records, over ${MAX_BATCH_RECORDS}`);
+    else if (next <= last) messages.push(gap(last));
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    const problem = isCut ? `inflates to over ${MAX_BATCH_BYTES} bytes` : `is malformed: ${error.message}`;
+    refuseRest(`the record batch ${problem}`);
+  }
+  return { messages, bytes: used };
+}
+
+/** @returns the record, and how much memory an event takes for it, bytes; refused where no event can carry it */
+function decodeRecord(
+  record: Buffer,
+  { first, firstTime, maxTime, attributes: ofBatch }: RecordsContext,
+): { message: FetchedMessage; weight: number } {
+  const reader = new Reader(record);
+  const attributes = reader.int8();
+  const timestamp = firstTime + reader.varint();
+  const offset = first + reader.varint();
+  const [key, value] = [reader.varbytes(), reader.varbytes()];
+  const count = reader.varint();
+  const headerBytes = reader.left;
+  const weight = ((key?.length ?? 0) + (value?.length ?? 0)) * (4 / 3) + headerBytes * 4;
+  const problem =
+    weight > MAX_EVENT_BYTES
+      ? `the record has ${record.length} bytes, more than an event carries`
+      : count > MAX_HEADERS
+        ? `the record has ${count} headers, over ${MAX_HEADERS}`
+        : undefined;
+  if (problem) {
+    const short = key && Buffer.from(key.subarray(0, MAX_KEY_BYTES));
+    return {
+      message: refused({
+        first: offset,
+        last: offset,
+        reason: problem,
+        bytes: record.length,
+        key: short ?? undefined,
+      }),
+      weight: 0,
+    };
+  }
+  const message = {
+    offset: String(offset),
+    timestamp: String(ofBatch & HAS_APPEND_TIME ? maxTime : timestamp),
+    attributes,
+    key,
+    value,
+    headers: readHeaders(reader, count),
+    isControlRecord: false,
+  };
+  return { message, weight };
+}
+
+function readHeaders(reader: Reader, count: number): FetchedMessage['headers'] {
+  // Names come from outside: `constructor` is one like any other.
+  const headers: FetchedMessage['headers'] = Object.create(null);
+  for (let index = 0; index < count; index++) {
+    const name = reader.varbytes()?.toString() ?? '';
+    const value = reader.varbytes() ?? Buffer.alloc(0);
+    const before = headers[name];
+    headers[name] = before === undefined ? value : [before, value].flat();
+  }
+  return headers;
+}
+
+/** Nothing to deliver up to this offset. */
+function gap(offset: number): FetchedMessage {
+  const nothing = { key: null, value: null, headers: {} };
+  return { offset: String(offset), timestamp: '-1', attributes: 0, ...nothing, isControlRecord: true };
+}
+
+function refused(refusal: Refusal): FetchedMessage {
+  return { ...gap(refusal.last), key: refusal.key ?? null, isControlRecord: false, refusal };
+}
+
+interface AbortedFilter {
+  control(batch: BatchHeader): void;
+  holds(batch: BatchHeader, last: number): boolean;
+}
+
+/** Knows which batches belong to transactions that were given up: from their first offset to their control record. */
+function abortedFilter(aborted: FetchedRecords['aborted']): AbortedFilter {
+  const coming = aborted.toSorted((one, other) => one.firstOffset - other.firstOffset);
+  const open = new Set<number>();
+  return {
+    control({ producerId, records }) {
+      const key = controlKey(records);
+      if (key && key.length >= 4 && key.readInt16BE(2) === ABORT) open.delete(producerId);
+    },
+    holds({ producerId, attributes }, last) {
+      while (coming[0] && coming[0].firstOffset <= last) open.add(coming.shift()?.producerId ?? -1);
+      return (attributes & IN_TRANSACTION) !== 0 && open.has(producerId);
+    },
+  };
+}
+
+function controlKey(records: Buffer): Buffer | null {
+  try {
+    const record = new Reader(new Reader(records).varbytes() ?? Buffer.alloc(0));
+    record.int8();
+    record.varint();
+    record.varint();
+    return record.varbytes();
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    return null;
+  }
+}

@@ -1,0 +1,119 @@
+import { failedKey, type MSKRecord } from '@video-pipeline/frame';
+import { createQuarantine, type StoredObject } from '@video-pipeline/storage';
+import { expect, test, vi } from 'vitest';
+import type { Bucket } from './bucket.ts';
+import { type FailedEntry, listFailed, readFailed, redrive } from './failed.ts';
+
+/** A bucket in memory that counts the bytes it gives away. */
+function memory() {
+  const objects = new Map<string, Buffer>();
+  const read = { bytes: 0 };
+  const bucket = {
+    async *list(prefix: string) {
+      for (const key of [...objects.keys()].sort()) if (key.startsWith(prefix)) yield key;
+    },
+    async head(key: string, most: number) {
+      const all = objects.get(key) ?? Buffer.alloc(0);
+      const bytes = all.subarray(0, most);
+      read.bytes += bytes.length;
+      return { bytes, size: all.length };
+    },
+    async remove(keys: string[]) {
+      for (const key of keys) objects.delete(key);
+    },
+  } as unknown as Bucket;
+  const put = async ({ key, body }: StoredObject) => void objects.set(key, Buffer.from(body));
+  return { objects, read, bucket, put };
+}
+
+const record = (
+  offset: number,
+  value: string,
+  headers = [{ stream_id: [...Buffer.from('gate')] }],
+): MSKRecord => ({
+  topic: 'video-frames',
+  partition: 2,
+  offset,
+  timestamp: 5,
+  timestampType: 'CREATE_TIME',
+  key: '',
+  value,
+  headers,
+});
+const producer = () => ({ send: vi.fn(async () => []) });
+
+test('a list reads the beginning of each entry, and knows of it all but a long value', async () => {
+  const { bucket, put, read } = memory();
+  const quarantine = createQuarantine({ put }, 'detect');
+  await quarantine(record(1, Buffer.alloc(3_000_000).toString('base64')), 'is no JPEG');
+  await quarantine(record(2, 'AAAA'), 'is no JPEG either');
+  await quarantine(record(3, 'AAAA', Array(40_000).fill({ a: [1] })), 'has many headers');
+  const entries = await Array.fromAsync(listFailed(bucket, { stream: 'gate' }));
+  expect(entries).toMatchObject([
+    {
+      stage: 'detect',
+      reason: 'is no JPEG',
+      bytes: expect.closeTo(3_000_000, -3),
+      record: { offset: 1, value: '' },
+    },
+    { reason: 'is no JPEG either', bytes: 3, record: record(2, 'AAAA') },
+  ]);
+  const all = await Array.fromAsync(listFailed(bucket));
+  expect(all.map(({ reason }) => reason)).toContain('has many headers');
+  expect(read.bytes).toBeLessThan(200_000);
+});
+
+test('an entry of before, its value before its headers, is listed as well', async () => {
+  const { bucket, put } = memory();
+  const { headers, ...rest } = record(7, Buffer.alloc(100_000).toString('base64'));
+  const key = failedKey('annotate', rest);
+  const body = JSON.stringify({
+    stage: 'annotate',
+    reason: 'dark',
+    time: '2026-11-25T07:00:00Z',
+    record: { ...rest, headers },
+  });
+  await put({ key, body, contentType: '' });
+  expect(await Array.fromAsync(listFailed(bucket))).toMatchObject([
+    { key, reason: 'dark', record: { offset: 7 } },
+  ]);
+});
+
+test('a record is put back whole, though its list entry is not', async () => {
+  const { bucket, put, objects } = memory();
+  const value = Buffer.alloc(100_000, 7);
+  await createQuarantine({ put }, 'detect')(record(1, value.toString('base64')), 'was dark');
+  const [entry] = await Array.fromAsync(listFailed(bucket));
+  const { send } = producer();
+  await redrive(bucket, { send } as never, entry as FailedEntry);
+  expect(send).toHaveBeenCalledExactlyOnceWith(
+    expect.objectContaining({ messages: [expect.objectContaining({ value })] }),
+  );
+  expect(objects.size).toBe(0);
+});
+
+test('what is kept by reference says where it is, and is not put back', async () => {
+  const { bucket, put, objects } = memory();
+  const reference = { first_offset: 3, last_offset: 9, bytes: 408_000 };
+  await createQuarantine({ put }, 'event-source')(record(9, ''), 'inflates', reference);
+  const [entry] = await Array.fromAsync(listFailed(bucket));
+  expect(entry).toMatchObject({ reason: 'inflates', reference, bytes: 408_000 });
+  const { send } = producer();
+  await expect(redrive(bucket, { send } as never, entry as FailedEntry)).rejects.toThrow(
+    'its records are offsets 3 to 9 of video-frames-2',
+  );
+  expect([send.mock.calls.length, objects.size]).toEqual([0, 1]);
+});
+
+test('what is no failed record is told, and the others are listed', async () => {
+  const { bucket, put } = memory();
+  await put({ key: 'failed/detect/a-0-1', body: 'junk', contentType: '' });
+  await put({ key: 'failed/detect/b-0-1', body: '', contentType: '' });
+  await put({ key: 'failed/detect/c-0-1', body: Buffer.alloc(9_000_000, '['), contentType: '' });
+  await createQuarantine({ put }, 'detect')(record(1, 'AAAA'), 'r'.repeat(5_000));
+  const others: string[] = [];
+  const entries = await Array.fromAsync(listFailed(bucket, {}, ({ message }) => others.push(message)));
+  expect(others).toHaveLength(3);
+  expect(entries.map(({ reason }) => reason.length)).toEqual([1_003]);
+  await expect(readFailed(bucket, 'failed/detect/c-0-1')).rejects.toThrow('has 9000000 bytes, over');
+});
