@@ -1,4 +1,4 @@
-import crc32C from 'kafkajs/src/protocol/recordBatch/crc32C/index.js';
+import { crc32c } from '../../packages/kafka/src/fetch/crc32c.ts';
 
 /** A record to be put into a batch; lengths and numbers as they should be unless a test says otherwise. */
 export interface BatchRecord {
@@ -57,7 +57,7 @@ export function rawBatch(body: Buffer, options: BatchOptions): Buffer {
     codec[1](body),
   ]);
   const crc = Buffer.alloc(4);
-  crc.writeUInt32BE(options.crc ?? crc32C(checked) >>> 0);
+  crc.writeUInt32BE(options.crc ?? crc32c(checked));
   return Buffer.concat([
     int64(first),
     int32(checked.length + 9),

@@ -1,4 +1,4 @@
-import crc32C from 'kafkajs/src/protocol/recordBatch/crc32C/index.js';
+import { crc32c } from './crc32c.ts';
 import { CODECS, CodecError, inflate } from './inflate.ts';
 import { FormatError, Reader } from './reader.ts';
 
@@ -116,8 +116,7 @@ async function decodeBatch(batch: Buffer, context: Context): Promise<FetchedMess
   const last = first + header.lastDelta;
   if (header.lastDelta < 0 || last >= end)
     return [refuse('the record batch has no sound last offset', first)];
-  if (crc32C(header.checked) >>> 0 !== header.crc)
-    return [refuse('the record batch fails its checksum', last)];
+  if (crc32c(header.checked) !== header.crc) return [refuse('the record batch fails its checksum', last)];
   const codec = CODECS[header.attributes & 7];
   if (!codec) return [refuse(`the record batch has the unknown codec ${header.attributes & 7}`, last)];
   if (header.attributes & IS_CONTROL) {
