@@ -1,4 +1,5 @@
 /** How every process of ours starts, says that it is ready, and stops. */
+import { Socket } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 
 /** Longest time a process takes to finish its work once told to stop, milliseconds. */
@@ -34,7 +35,7 @@ async function finish(
   graceMs: number,
 ): Promise<void> {
   const timer = setTimeout(() => {
-    log.error('stop took too long', new Error(`not stopped after ${graceMs} ms`));
+    log.error('stop took too long', new Error(`not stopped after ${graceMs} ms; open: ${openHandles()}`));
     process.exit(1);
   }, graceMs);
   timer.unref();
@@ -45,6 +46,45 @@ async function finish(
     log.error('stop failed', error instanceof Error ? error : new Error(String(error)));
     process.exit(1);
   }
+}
+
+/**
+ * Ends the process `ms` after the call if it has not ended by itself, and says what kept it: a client that does not close
+ * its connections, say. Keeps nothing open itself.
+ * @param note takes the line that says so
+ * @param code exit code where `process.exitCode` is not set
+ */
+export function endWithin(ms: number, note: (line: string) => void, code = 0): void {
+  setTimeout(() => {
+    note(`ended after ${ms / 1000} s of waiting for: ${openHandles()}`);
+    process.exit(process.exitCode ?? code);
+  }, ms).unref();
+}
+
+/**
+ * What keeps the process from ending, by kind and number; connections by the address of the other end:
+ * `2 TCPSocketWrap 127.0.0.1:9092, 1 Timeout`.
+ */
+export function openHandles(): string {
+  // Node documents no other way to the sockets themselves.
+  const handles = (process as unknown as { _getActiveHandles?(): object[] })._getActiveHandles?.() ?? [];
+  const peers = handles
+    .filter((one): one is Socket => one instanceof Socket && one.remoteAddress !== undefined)
+    .map(({ remoteAddress, remotePort }) => `TCPSocketWrap ${remoteAddress}:${remotePort}`);
+  const kinds = process.getActiveResourcesInfo();
+  // Each socket once: by its address where it has one.
+  for (const _ of peers) if (kinds.includes('TCPSocketWrap')) kinds.splice(kinds.indexOf('TCPSocketWrap'), 1);
+  const counts = Map.groupBy([...peers, ...kinds], (what) => what);
+  return Array.from(counts, ([what, all]) => `${all.length} ${what}`).join(', ') || 'nothing';
+}
+
+/** Longest time that a command takes to end once its work is done, milliseconds. */
+const COMMAND_END_MS = 1_000;
+
+/** Runs a command: an error ends it with one line, and whatever it leaves open can't keep it. */
+export async function runCommand(work: Promise<unknown>): Promise<void> {
+  await work.catch(exitWithError);
+  endWithin(COMMAND_END_MS, (line) => process.stderr.write(`${line}\n`));
 }
 
 /** Tells the parent, if it listens, that the process does its work now, and where (`url` of what it serves). */

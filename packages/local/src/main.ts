@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { exitWithError } from '@video-pipeline/lifecycle';
+import { endWithin, runCommand } from '@video-pipeline/lifecycle';
 import { Command, Option } from 'commander';
 import { frameRate, positiveInteger } from './cli/numbers.ts';
 import { DIRECTORY } from './cli/running.ts';
@@ -30,6 +30,8 @@ interface Options {
 }
 
 const PARENT_POLL_MS = 250;
+/** All of it has ended so long after it was told to, milliseconds. */
+const END_MS = 5_000;
 
 const program = new Command('npm start --')
   .description(
@@ -69,7 +71,7 @@ KAFKA_BOOTSTRAP_SERVERS, AWS_ENDPOINT_URL, INFERENCE_SERVICE_URL. Logs lie in <d
   )
   .action(run);
 
-await program.parseAsync().catch(exitWithError);
+await runCommand(program.parseAsync());
 
 async function run(options: Options): Promise<void> {
   if (!options.color) process.env.NO_COLOR = '1';
@@ -88,9 +90,10 @@ async function run(options: Options): Promise<void> {
   };
   try {
     await mkdir(join(stackOptions.dataDir, 'logs'), { recursive: true });
-    const summary = await runSession(stackOptions, hooks, stopSignal());
+    const summary = await runSession(stackOptions, hooks, stopSignal(note));
     const text = options.json ? JSON.stringify(summary) : summaryLines(summary).join('\n');
     process.stdout.write(`${text}\n`);
+    process.exitCode = 0;
   } finally {
     await rm(stateFile(stackOptions.dataDir), { force: true });
     await release();
@@ -115,8 +118,9 @@ function checked(options: Options): StackOptions {
 }
 
 /** Aborts at the first SIGINT, SIGTERM or SIGHUP, or when the parent is gone: npm, or who opened an IPC channel. */
-function stopSignal(): AbortSignal {
+function stopSignal(note: (line: string) => void): AbortSignal {
   const stop = new AbortController();
+  stop.signal.addEventListener('abort', () => endWithin(END_MS, note, 1), { once: true });
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, () => stop.abort());
   process.channel?.unref(); // to listen is no reason to live on
   // npm is all that a person sees of us: killed, it can't tell us to stop.

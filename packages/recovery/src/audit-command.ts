@@ -1,4 +1,4 @@
-import { exitWithError } from '@video-pipeline/lifecycle';
+import { runCommand } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 import { type AuditReport, audit, isClean } from './audit.ts';
 import { connectEnvironment } from './connect.ts';
@@ -6,7 +6,7 @@ import { connectEnvironment } from './connect.ts';
 /** Frames shown of each list on a terminal; `--json` shows all. */
 const SHOWN = 10;
 
-await new Command('audit')
+const command = new Command('audit')
   .description('account for every frame in Kafka: annotated in S3, or in failed/; exit 1 when one is not')
   .option('--pixels', 'also compare every stored picture with its frame', false)
   .option('--json', 'print the whole report as one JSON object', false)
@@ -27,9 +27,9 @@ await new Command('audit')
     bucket.close();
     console.log(json ? JSON.stringify(report) : describe(report));
     process.exitCode = isClean(report) ? 0 : 1;
-  })
-  .parseAsync()
-  .catch(exitWithError);
+  });
+
+await runCommand(command.parseAsync());
 
 function describe(report: AuditReport): string {
   const lines = [

@@ -1,6 +1,6 @@
 import { orderedProducer } from '@video-pipeline/kafka';
-import { exitWithError } from '@video-pipeline/lifecycle';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
+import { runCommand } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 import type { Bucket } from './bucket.ts';
 import { connectEnvironment } from './connect.ts';
@@ -49,7 +49,7 @@ selection('purge', 'delete records from failed/ for good')
     withBucket((bucket) => each(bucket, options, 'deleted', (entry) => bucket.remove([entry.key]))),
   );
 
-await program.parseAsync().catch(exitWithError);
+await runCommand(program.parseAsync());
 
 function selection(name: string, description: string): Command {
   return program

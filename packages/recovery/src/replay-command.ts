@@ -1,5 +1,5 @@
 import { createDetector } from '@video-pipeline/detector';
-import { exitWithError } from '@video-pipeline/lifecycle';
+import { runCommand } from '@video-pipeline/lifecycle';
 import { createStore } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command } from 'commander';
@@ -11,7 +11,7 @@ const logger = createLogger('replay');
 // Frames looked at again are no traffic of the pipeline, and stdout is for the result.
 process.env.POWERTOOLS_METRICS_DISABLED = 'true';
 
-await new Command('replay')
+const command = new Command('replay')
   .description(
     'process frames that Kafka still holds again, with another model say, into a folder of its own in S3',
   )
@@ -47,6 +47,6 @@ await new Command('replay')
     console.log(
       json ? JSON.stringify({ frames: done, where }) : `${done} frames processed again, in ${where}`,
     );
-  })
-  .parseAsync()
-  .catch(exitWithError);
+  });
+
+await runCommand(command.parseAsync());

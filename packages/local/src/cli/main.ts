@@ -1,4 +1,4 @@
-import { exitWithError } from '@video-pipeline/lifecycle';
+import { runCommand } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 import { consoleCommand } from './console.ts';
 import { fetchCommand } from './fetch.ts';
@@ -38,4 +38,4 @@ const commands = [
 ];
 for (const command of commands) program.addCommand(command);
 
-await program.parseAsync().catch(exitWithError);
+await runCommand(program.parseAsync());

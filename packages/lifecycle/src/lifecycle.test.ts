@@ -1,0 +1,53 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+const LIFECYCLE = JSON.stringify(join(import.meta.dirname, 'index.ts'));
+
+/** Runs a program that imports all of lifecycle as `life`; @returns its exit code and what it said. */
+async function run(program: string, signal?: NodeJS.Signals) {
+  const code = `import * as life from ${LIFECYCLE};\n${program}\nprocess.stdout.write('begun\\n');`;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', code]);
+  let said = '';
+  for (const output of [child.stdout, child.stderr])
+    output.setEncoding('utf8').on('data', (text) => (said += text));
+  const closed = once(child, 'close');
+  await once(child.stdout, 'data');
+  const began = performance.now();
+  if (signal) child.kill(signal);
+  const [exitCode] = await closed;
+  return { exitCode, said, seconds: (performance.now() - began) / 1000 };
+}
+
+test('a command that leaves a connection open ends soon, and names it', async () => {
+  const server = createServer(() => {}).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const open = `import { connect } from 'node:net'; connect(${port}, '127.0.0.1'); setInterval(() => {}, 1000);`;
+  const { exitCode, said, seconds } = await run(`${open} void life.runCommand(Promise.resolve());`);
+  server.close();
+  expect(exitCode).toBe(0);
+  expect(said).toContain(`ended after 1 s of waiting for: 1 TCPSocketWrap 127.0.0.1:${port},`);
+  expect(seconds).toBeLessThan(4);
+});
+
+test('one that leaves nothing open ends at once, and says nothing', async () => {
+  const { exitCode, said, seconds } = await run(
+    'void life.runCommand(Promise.resolve()); process.exitCode = 3;',
+  );
+  expect([exitCode, said]).toEqual([3, 'begun\n']);
+  expect(seconds).toBeLessThan(0.9);
+});
+
+test.each(['SIGTERM', 'SIGINT'] as const)(
+  '%s: a stop that never ends is ended, and what it waited for is named',
+  async (signal) => {
+    const log = '{ error: (message, error) => console.error(message, error.message) }';
+    const program = `setInterval(() => {}, 1000); life.onShutdown(() => new Promise(() => {}), ${log}, 300);`;
+    const { exitCode, said } = await run(program, signal);
+    expect(exitCode).toBe(1);
+    expect(said).toMatch(/stop took too long not stopped after 300 ms; open: .*1 Timeout/);
+  },
+);
