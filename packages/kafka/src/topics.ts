@@ -3,6 +3,7 @@ import type { Admin } from 'kafkajs';
 export interface TopicSpec {
   topic: string;
   partitions: number;
+  /** Left out: as many as the brokers make by default. */
   replication?: number;
   /** Largest record batch, bytes. A send of 25 frames is one batch. */
   maxMessageBytes?: number;
@@ -19,7 +20,7 @@ export async function ensureTopics(admin: Admin, specs: TopicSpec[]): Promise<vo
     topics: missing.map((spec) => ({
       topic: spec.topic,
       numPartitions: spec.partitions,
-      replicationFactor: spec.replication ?? 1,
+      replicationFactor: spec.replication ?? -1,
       configEntries: [
         { name: 'max.message.bytes', value: String(spec.maxMessageBytes ?? 6 * 1024 * 1024) },
         // The broker inflates what producers compress: so the limit above is of what a reader gets, whoever reads.

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,37 +23,70 @@ export interface KafkaServer extends LocalServer {
   bootstrap: string;
 }
 
+/** One of the nodes that form a cluster, each a broker and a controller. */
+export interface ClusterNode {
+  /** 1..n */
+  id: number;
+  /** Ports of all the controllers, by id. */
+  controllers: readonly number[];
+}
+
 /**
- * Starts Apache Kafka, one KRaft node on 127.0.0.1, on the data that lies under `<dataDir>/kafka`.
+ * Plans a cluster of so many nodes, all on this machine; each is started by {@link startKafka}, at the same time.
+ * @param firstPort of the first node; the others take free ones
+ */
+export async function planCluster(nodes: number, firstPort?: number) {
+  const free = () => Promise.all(Array.from({ length: nodes }, freePort));
+  const [ports, controllers] = [await free(), await free()];
+  if (firstPort) ports[0] = firstPort;
+  return ports.map((port, index) => ({
+    name: nodeName(index + 1),
+    port,
+    node: { id: index + 1, controllers } satisfies ClusterNode,
+  }));
+}
+
+function nodeName(id: number): string {
+  return `kafka-${id}`;
+}
+
+/**
+ * Starts Apache Kafka, a KRaft node on 127.0.0.1, on the data that lies under `<dataDir>/kafka`, or `kafka-<id>` for a node
+ * of a cluster: that is ready once more than half of the nodes are up.
  * @param options.port 0 or left out: a free one
+ * @param options.node left out: the node is all there is
  * @param options.settings what `server.properties` is to hold beside ours, or instead
  * @throws AssetError, JavaError, StartError
  */
 export async function startKafka(options: {
   dataDir: string;
   port?: number | undefined;
+  node?: ClusterNode;
   settings?: Readonly<Record<string, string>>;
   note?: (line: string) => void;
 }): Promise<KafkaServer> {
   const { command, env } = await installJava('Apache Kafka', JARS.kafka, options.note);
-  const folder = join(options.dataDir, 'kafka');
+  const { dataDir, node = { id: 1, controllers: [await freePort()] } } = options;
+  const name = options.node ? nodeName(node.id) : 'kafka';
+  const folder = join(dataDir, name);
   await mkdir(folder, { recursive: true });
   const port = options.port || (await freePort());
   const properties = join(folder, 'server.properties');
-  const settings = { ...serverSettings(join(folder, 'log'), port, await freePort()), ...options.settings };
+  const settings = { ...serverSettings(join(folder, 'log'), port, node), ...options.settings };
   await writeFile(properties, propertiesText(settings));
   const log4j = join(folder, 'log4j2.properties');
-  await writeFile(log4j, logProperties(join(options.dataDir, 'logs', 'kafka.log')));
+  await writeFile(log4j, logProperties(join(dataDir, 'logs', `${name}.log`)));
   const java: JavaCommand = { command: [...command, ...JVM, `-Dlog4j2.configurationFile=${log4j}`], env };
-  if (!existsSync(join(folder, 'log', 'meta.properties'))) await format(java, properties);
+  if (!existsSync(join(folder, 'log', 'meta.properties'))) await format(java, properties, dataDir);
   const bootstrap = `127.0.0.1:${port}`;
   const server = await startGuarded({
-    name: 'Kafka',
+    name: options.node ? `Kafka's node ${node.id}` : 'Kafka',
     command: [...java.command, 'kafka.Kafka', properties],
     env,
-    pidFile: join(options.dataDir, 'run', 'kafka.pid'),
-    logFile: join(options.dataDir, 'logs', 'kafka.log'),
-    isReady: async () => (await answers(bootstrap)) && (await serves(bootstrap)),
+    pidFile: join(dataDir, 'run', `${name}.pid`),
+    logFile: join(dataDir, 'logs', `${name}.log`),
+    // In a cluster another node may lead, and be away.
+    isReady: async () => (await answers(bootstrap)) && (options.node !== undefined || serves(bootstrap)),
   });
   return { bootstrap, ...server };
 }
@@ -86,9 +119,10 @@ async function holds(bootstrap: string, question: (admin: Admin) => Promise<bool
   }
 }
 
-async function format({ command, env }: JavaCommand, properties: string): Promise<void> {
+async function format({ command, env }: JavaCommand, properties: string, dataDir: string): Promise<void> {
   const [java, ...own] = command;
-  const clusterId = randomBytes(16).toString('base64url');
+  // The same for all nodes of a cluster.
+  const clusterId = createHash('sha256').update(dataDir).digest().subarray(0, 16).toString('base64url');
   const args = [
     ...own,
     'kafka.tools.StorageTool',
@@ -104,11 +138,17 @@ async function format({ command, env }: JavaCommand, properties: string): Promis
   }
 }
 
-function serverSettings(logDir: string, port: number, controllerPort: number) {
+function serverSettings(logDir: string, port: number, { id, controllers }: ClusterNode) {
+  const controllerPort = controllers[id - 1];
+  // Three copies of which two must be written, as MSK has it; all where there are fewer nodes.
+  const replicas = Math.min(controllers.length, 3);
+  const inSync = Math.max(replicas - 1, 1);
   return {
     'process.roles': 'broker,controller',
-    'node.id': 1,
-    'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
+    'node.id': id,
+    'controller.quorum.voters': controllers.map((one, index) => `${index + 1}@127.0.0.1:${one}`).join(),
+    'default.replication.factor': replicas,
+    'min.insync.replicas': inSync,
     'controller.listener.names': 'CONTROLLER',
     listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
@@ -120,13 +160,13 @@ function serverSettings(logDir: string, port: number, controllerPort: number) {
     'log.retention.bytes': 1024 ** 3,
     'log.retention.hours': 24,
     'log.segment.bytes': 128 * 1024 ** 2,
-    'offsets.topic.replication.factor': 1,
+    'offsets.topic.replication.factor': replicas,
     'offsets.topic.num.partitions': 4,
-    'transaction.state.log.replication.factor': 1,
-    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.replication.factor': replicas,
+    'transaction.state.log.min.isr': inSync,
     'transaction.state.log.num.partitions': 1,
-    'share.coordinator.state.topic.replication.factor': 1,
-    'share.coordinator.state.topic.min.isr': 1,
+    'share.coordinator.state.topic.replication.factor': replicas,
+    'share.coordinator.state.topic.min.isr': inSync,
     'group.initial.rebalance.delay.ms': 0,
     'num.network.threads': 2,
     'num.io.threads': 2,

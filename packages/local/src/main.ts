@@ -20,6 +20,7 @@ interface Options {
   model?: string;
   frameRate?: number;
   ports: 'default' | 'auto';
+  brokers: '1' | '3';
   dataDir: string;
   ingest: boolean;
   console: boolean;
@@ -54,6 +55,11 @@ const program = new Command('npm start --')
     new Option('--ports <which>', 'the usual ports, or any free ones')
       .choices(['default', 'auto'])
       .default('default'),
+  )
+  .addOption(
+    new Option('--brokers <n>', 'nodes of Kafka: three are a cluster as on MSK, each record on all of them')
+      .choices(['1', '3'])
+      .default('1'),
   )
   .option('--no-ingest', "publish nothing: start all the rest, and wait for 'npm run local -- producer'")
   .option('--no-console', 'no web page')
@@ -107,6 +113,7 @@ function checked(options: Options): StackOptions {
   return {
     dataDir: resolve(DIRECTORY, options.dataDir),
     autoPorts: options.ports === 'auto',
+    brokers: Number(options.brokers),
     sources: source && parseSources(source, DIRECTORY),
     model: modelPath,
     frameRate,

@@ -160,7 +160,7 @@ class Session {
   #stalled(stack: Stack): string {
     const [stage = 'ingest'] = this.#lag
       ? (Object.entries(this.#lag).findLast(([, records]) => records > 0) ?? [])
-      : ['kafka'];
+      : [stack.services.find(({ name }) => name.startsWith('kafka'))?.name ?? 'kafka'];
     const down = stack.services.filter(({ state }) => state === 'restarting').map(({ name }) => name);
     const also = down.length > 0 ? `; not running: ${down.join(', ')}` : '';
     const log = join(this.#options.dataDir, 'logs', `${stage}.log`);

@@ -4,7 +4,7 @@ import { readConfig } from '@video-pipeline/config';
 import { isWanted, type PipelineStage, STAGES } from '@video-pipeline/stages';
 import { Backlog } from './backlog.ts';
 import { type Given, givenServers } from './given.ts';
-import { startKafka } from './kafka.ts';
+import { planCluster, startKafka } from './kafka.ts';
 import { Launcher, type LauncherHooks, ROOT } from './launcher.ts';
 import { choosePorts, type Ports } from './ports.ts';
 import { buildModel } from './prepare.ts';
@@ -19,6 +19,8 @@ export interface StackOptions {
   dataDir: string;
   /** Any free port instead of the usual ones. */
   autoPorts: boolean;
+  /** Nodes of our Kafka. */
+  brokers: number;
   /** Left out: three demo cameras. */
   sources?: Source[] | undefined;
   /** An ONNX file other than the default model. */
@@ -129,10 +131,22 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
   }
 }
 
-async function runKafka({ options: { dataDir }, given, ports, launcher, note }: Context): Promise<string> {
-  if (given.kafka) return given.kafka;
-  await launcher.run('kafka', 'servers', () => startKafka({ dataDir, port: ports.kafka, note }));
-  return `127.0.0.1:${ports.kafka}`;
+async function runKafka({ options, given, ports, launcher, note }: Context): Promise<string> {
+  const { dataDir, brokers } = options;
+  if (given.kafka) {
+    if (brokers > 1)
+      throw new StartError('--brokers has no effect while KAFKA_BOOTSTRAP_SERVERS is set: unset one');
+    return given.kafka;
+  }
+  if (brokers === 1) {
+    await launcher.run('kafka', 'servers', () => startKafka({ dataDir, port: ports.kafka, note }));
+    return `127.0.0.1:${ports.kafka}`;
+  }
+  const nodes = await planCluster(brokers, ports.kafka);
+  await all(
+    nodes.map((node) => launcher.run(node.name, 'servers', () => startKafka({ dataDir, ...node, note }))),
+  );
+  return nodes.map(({ port }) => `127.0.0.1:${port}`).join();
 }
 
 async function runS3({ options: { dataDir }, given, ports, launcher, note }: Context) {

@@ -1,6 +1,6 @@
 import { orderedProducer } from '@video-pipeline/kafka';
-import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { runCommand } from '@video-pipeline/lifecycle';
+import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { Command } from 'commander';
 import type { Bucket } from './bucket.ts';
 import { connectEnvironment } from './connect.ts';
