@@ -1,5 +1,6 @@
 import { type Config, readConfig } from '@video-pipeline/config';
-import { Kafka as Client, type KafkaConfig, logLevel } from 'kafkajs';
+import { Kafka as Client, type KafkaConfig, type LogEntry, logLevel } from 'kafkajs';
+import { Connections, type Guardable } from './connections.ts';
 import { keepLargeValues } from './encoder.ts';
 import { boundFetches } from './fetch/index.ts';
 import { iamToken, oauthBearer } from './iam.ts';
@@ -13,8 +14,11 @@ boundFetches();
 export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;
 export type KafkaSettings = Config<(typeof KAFKA_VARIABLES)[number]>;
 
-/** A kafkajs client. Its own producer loses records: `orderedProducer` takes its place. */
-export type Kafka = Omit<Client, 'producer'>;
+/**
+ * What makes clients of kafkajs, each with connections of its own. kafkajs' own producer loses records: `orderedProducer`
+ * takes its place.
+ */
+export type Kafka = Pick<Client, 'admin' | 'consumer'>;
 
 /** What kafkajs has to say, as a logger of ours takes it. */
 export interface KafkaLog {
@@ -22,27 +26,41 @@ export interface KafkaLog {
   error(message: string, extra: Record<string, unknown>): void;
 }
 
-/** A kafkajs client for the brokers that the environment names. Nothing is sent before it is used. */
+/** Clients of the brokers that the environment names. Nothing is sent before one is used. */
 export function connectKafka(
   clientId: string,
   log: KafkaLog,
   settings: KafkaSettings = readConfig(KAFKA_VARIABLES),
   overrides: Partial<KafkaConfig> = {},
 ): Kafka {
-  return new Client({
-    clientId,
-    brokers: settings.KAFKA_BOOTSTRAP_SERVERS.split(','),
-    ...security(settings),
-    logLevel: logLevel.WARN,
-    logCreator: () => (entry) => {
-      const { message, timestamp: _timestamp, ...extra } = entry.log;
-      // Who asks for an idempotent producer with few retries sends the same records again by itself.
-      if (message.startsWith('Limiting retries for the idempotent producer')) return;
-      const write = entry.level === logLevel.ERROR ? 'error' : 'warn';
-      log[write](`kafka: ${message}`, { kafka: extra });
-    },
-    ...overrides,
-  });
+  const guarded = <Made extends Guardable>(make: (client: Client) => Made): Made => {
+    const connections = new Connections();
+    const client = new Client({
+      clientId,
+      brokers: settings.KAFKA_BOOTSTRAP_SERVERS.split(','),
+      ...security(settings),
+      logLevel: logLevel.WARN,
+      logCreator: () => (entry) => {
+        if (!connections.isClosed) tell(log, entry);
+      },
+      socketFactory: connections.open,
+      ...overrides,
+    });
+    return connections.guard(make(client));
+  };
+  const kafka: Pick<Client, 'admin' | 'consumer' | 'producer'> = {
+    admin: (config) => guarded((client) => client.admin(config)),
+    consumer: (config) => guarded((client) => client.consumer(config)),
+    producer: (config) => guarded((client) => client.producer(config)),
+  };
+  return kafka;
+}
+
+function tell(log: KafkaLog, { level, log: { message, timestamp: _timestamp, ...extra } }: LogEntry): void {
+  // Who asks for an idempotent producer with few retries sends the same records again by itself.
+  if (message.startsWith('Limiting retries for the idempotent producer')) return;
+  const write = level === logLevel.ERROR ? 'error' : 'warn';
+  log[write](`kafka: ${message}`, { kafka: extra });
 }
 
 function security({ KAFKA_AUTH, AWS_REGION }: KafkaSettings): Partial<KafkaConfig> {

@@ -106,7 +106,7 @@ export async function startFakeCluster(options: {
 
   for (let broker = 0; broker < options.brokers; broker++) {
     const server = createServer((socket) => {
-      sockets.add(socket);
+      sockets.add(socket.once('close', () => sockets.delete(socket)));
       let pending = Buffer.alloc(0);
       socket.on('error', () => {});
       socket.on('data', (data) => {
@@ -131,6 +131,8 @@ export async function startFakeCluster(options: {
     leaders,
     /** What was answered with 0, in the order it came. */
     stored,
+    /** Connections that are open. */
+    connections: () => sockets.size,
     async close() {
       for (const socket of sockets) socket.destroy();
       for (const server of servers) server.close();

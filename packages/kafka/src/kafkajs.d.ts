@@ -8,6 +8,10 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
   }
 }
 
+declare module 'kafkajs/src/network/socketFactory.js' {
+  export default function createSocketFactory(): import('kafkajs').ISocketFactory;
+}
+
 declare module 'kafkajs/src/protocol/encoder.js' {
   export default class Encoder {
     buf: Buffer;

@@ -62,7 +62,7 @@ class OrderedProducer implements Producer {
   #connected: Promise<void> | undefined;
 
   constructor(kafka: Kafka, options: { idempotent?: boolean }) {
-    this.#client = (kafka as WholeKafka).producer({
+    this.#client = (kafka as Pick<WholeKafka, 'producer'> & Kafka).producer({
       ...options,
       createPartitioner: () => (args) => this.#place(args),
       allowAutoTopicCreation: false,

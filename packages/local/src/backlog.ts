@@ -1,6 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@video-pipeline/config';
-import { connectKafka, consumerLag, ensureTopics, type PartitionLag } from '@video-pipeline/kafka';
+import {
+  type Admin,
+  connectKafka,
+  consumerLag,
+  ensureTopics,
+  type PartitionLag,
+} from '@video-pipeline/kafka';
 import {
   FRAME_STAGES,
   groupOf,
@@ -12,7 +18,10 @@ import {
 
 export type { PartitionLag } from '@video-pipeline/kafka';
 
-type Admin = ReturnType<ReturnType<typeof connectKafka>['admin']>;
+interface Connection {
+  admin: Admin;
+  connected: Promise<void>;
+}
 
 /** So many that the three demo streams, and most small sets of cameras, don't share one. */
 const PARTITIONS = 6;
@@ -23,7 +32,7 @@ export class Backlog {
   readonly topics: readonly string[];
   readonly #config = readConfig(STAGE_VARIABLES);
   readonly #bootstrap: string;
-  #admin: Promise<Admin> | undefined;
+  #connection: Connection | undefined;
 
   /** @param bootstrap `host:port[,host:port...]` */
   constructor(bootstrap: string) {
@@ -68,7 +77,7 @@ export class Backlog {
   }
 
   async close(): Promise<void> {
-    await (await this.#admin?.catch(() => undefined))?.disconnect();
+    await this.#connection?.admin.disconnect();
   }
 
   /** The stages that read here, or did once: those of frames, and others whose consumer group Kafka knows. */
@@ -90,26 +99,26 @@ export class Backlog {
   }
 
   async #ask<T>(question: (admin: Admin) => Promise<T>): Promise<T> {
-    this.#admin ??= this.#connect();
-    const asked = this.#admin;
+    this.#connection ??= this.#connect();
+    const asked = this.#connection;
     try {
-      return await question(await asked);
+      await asked.connected;
+      return await question(asked.admin);
     } catch (error) {
-      if (this.#admin === asked) this.#admin = undefined;
-      asked.then((admin) => admin.disconnect()).catch(() => {});
+      if (this.#connection === asked) this.#connection = undefined;
+      asked.admin.disconnect().catch(() => {});
       throw error;
     }
   }
 
-  async #connect(): Promise<Admin> {
+  #connect(): Connection {
     const quiet = { warn() {}, error() {} }; // the screen tells when Kafka is gone
     const settings = {
       ...readConfig(['KAFKA_AUTH', 'AWS_REGION']),
       KAFKA_BOOTSTRAP_SERVERS: this.#bootstrap,
     };
     const admin = connectKafka('video-pipeline-local', quiet, settings).admin();
-    await admin.connect();
-    return admin;
+    return { admin, connected: admin.connect() };
   }
 }
 

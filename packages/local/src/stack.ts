@@ -121,8 +121,8 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
       startIngest: async () => runIngest(context, sources, backlog, env),
       startConsole: () => runConsole(context, env),
       async stop() {
-        await backlog.close();
-        await launcher.stop();
+        // Not one after the other: Kafka may not answer.
+        await Promise.all([backlog.close(), launcher.stop()]);
       },
     };
   } catch (error) {

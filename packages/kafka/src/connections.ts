@@ -1,0 +1,63 @@
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ISocketFactory } from 'kafkajs';
+import createSocketFactory from 'kafkajs/src/network/socketFactory.js';
+
+/** Longest wait for kafkajs to disconnect in order, milliseconds. */
+const DISCONNECT_MS = 3_000;
+
+const connect = createSocketFactory();
+
+/** A client of kafkajs. */
+export interface Guardable {
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+}
+
+/**
+ * The connections of one producer, consumer or admin. kafkajs 2.2.4 doesn't end with its `disconnect`: what is tried again
+ * at that moment connects anew, to brokers that nobody closes any more (tulios/kafkajs#1148), and a request without an
+ * answer holds it (#1167). The process then stays, and a client that is made for each question adds connections.
+ */
+export class Connections {
+  readonly #sockets = new Set<Socket>();
+  #isClosed = false;
+
+  /** Whether nothing is to connect, nor to be told of, any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Opens a connection for kafkajs. */
+  readonly open: ISocketFactory = (options) => {
+    if (this.#isClosed) throw new Error('disconnected');
+    const socket = connect(options);
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    return socket;
+  };
+
+  /** Makes sure that nothing of `client` is left once its `disconnect` has resolved. It may connect again after that. */
+  guard<Client extends Guardable>(client: Client): Client {
+    const { connect, disconnect } = client;
+    return Object.assign(client, {
+      connect: () => {
+        this.#isClosed = false;
+        return connect();
+      },
+      disconnect: async () => {
+        try {
+          await Promise.race([disconnect(), sleep(DISCONNECT_MS, undefined, { ref: false })]);
+        } finally {
+          this.#close();
+        }
+      },
+    });
+  }
+
+  #close(): void {
+    this.#isClosed = true;
+    // With an error, since only then kafkajs rejects the requests that wait for an answer, and clears its timers.
+    for (const socket of this.#sockets) socket.destroy(new Error('disconnected'));
+  }
+}
