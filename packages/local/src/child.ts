@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compileCacheDir } from '@video-pipeline/assets';
 import { errorIn, LogFile } from './log.ts';
-import { endLeftover, type LocalServer, StartError } from './processes.ts';
+import { endLeftover, type LocalServer, StartError, stopped } from './processes.ts';
 
 /** A process of ours: it reports ready over the IPC channel, and ends when that closes. */
 export interface ChildProgram {
@@ -19,6 +19,8 @@ export interface ChildProgram {
   /** Takes each line of stdout. */
   onLine?: (line: string) => void;
   timeoutMs?: number;
+  /** Ends it before it is ready. */
+  stop?: AbortSignal | undefined;
 }
 
 /** A child, and what it said of an error last. */
@@ -30,7 +32,7 @@ const KEPT_LINES = 50;
 
 /**
  * Starts a Node process of ours.
- * @throws StartError when it ends before it is ready, or is not ready after `timeoutMs`
+ * @throws StartError when it ends before it is ready, is not ready after `timeoutMs`, or is told to stop
  */
 export async function startChild(program: ChildProgram): Promise<Child> {
   const { name, pidFile, logFile, timeoutMs = 120_000 } = program;
@@ -80,6 +82,7 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     readyMessage(child),
     exited.then((how) => `ended (${how})`),
     sleep(timeoutMs, `was not ready after ${timeoutMs / 1000} s`, { signal: abandoned.signal }),
+    stopped(program.stop, abandoned.signal),
   ]);
   abandoned.abort();
   if (problem) {

@@ -51,6 +51,16 @@ describe('a guarded program', () => {
     expect(signalProcess(server.pid, 0)).toBe(false);
   });
 
+  it('is ended before it is ready when it is told to stop', async () => {
+    const stop = new AbortController();
+    const starting = startGuarded({ ...program(FOREVER), stop: stop.signal });
+    await expect.poll(() => readPid(join(folder, 'run', 'it.pid'))).toBeGreaterThan(0);
+    const pid = readPid(join(folder, 'run', 'it.pid')) ?? 0;
+    stop.abort();
+    await expect(starting).rejects.toThrow('it was told to stop');
+    expect(signalProcess(pid, 0)).toBe(false);
+  });
+
   it('ends when its parent is killed with -9', async () => {
     const script = join(folder, 'parent.ts');
     const { isReady: _, ...plain } = program(`${READY()} ${FOREVER}`);

@@ -4,7 +4,7 @@ import { mkdir, open, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorIn } from './log.ts';
-import { endLeftover, type LocalServer, readPid, StartError, signalProcess } from './processes.ts';
+import { endLeftover, type LocalServer, readPid, StartError, signalProcess, stopped } from './processes.ts';
 
 const GUARD = join(import.meta.dirname, 'guard.sh');
 
@@ -19,11 +19,13 @@ export interface GuardedProgram {
   logFile: string;
   isReady: () => Promise<boolean>;
   timeoutMs?: number;
+  /** Ends it before it is ready. */
+  stop?: AbortSignal | undefined;
 }
 
 /**
  * Starts a program under `guard.sh`. What an earlier run left behind under the same `pidFile` is ended first.
- * @throws StartError when it ends before it is ready, or is not ready after `timeoutMs`
+ * @throws StartError when it ends before it is ready, is not ready after `timeoutMs`, or is told to stop
  */
 export async function startGuarded(program: GuardedProgram): Promise<LocalServer> {
   const { name, pidFile, logFile, timeoutMs = 60_000 } = program;
@@ -42,6 +44,7 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
       exited.then((how) => `ended (${how})`),
       ready(program, signal),
       sleep(timeoutMs, `was not ready after ${timeoutMs / 1000} s`, { signal }),
+      stopped(program.stop, signal),
     ]);
     if (problem) throw new StartError(`${name} ${problem}: ${await lastError(logFile)}; see ${logFile}`);
   } catch (error) {

@@ -64,6 +64,8 @@ export async function startKafka(options: {
   node?: ClusterNode;
   settings?: Readonly<Record<string, string>>;
   note?: (line: string) => void;
+  /** Ends it before it is ready. */
+  stop?: AbortSignal;
 }): Promise<KafkaServer> {
   const { command, env } = await installJava('Apache Kafka', JARS.kafka, options.note);
   const { dataDir, node = { id: 1, controllers: [await freePort()] } } = options;
@@ -85,6 +87,7 @@ export async function startKafka(options: {
     env,
     pidFile: join(dataDir, 'run', `${name}.pid`),
     logFile: join(dataDir, 'logs', `${name}.log`),
+    stop: options.stop,
     // In a cluster another node may lead, and be away.
     isReady: async () => (await answers(bootstrap)) && (options.node !== undefined || serves(bootstrap)),
   });

@@ -34,3 +34,23 @@ test('services stop in order, stage by stage whatever its name is, and none is k
     'kafka stopped',
   ]);
 });
+
+test('a service that is being started again is told to stop as well, and holds nobody', async () => {
+  const launcher = new Launcher('/nowhere', { note() {}, onLine() {}, onStart() {} });
+  let starts = 0;
+  let ended = false;
+  await launcher.run('kafka-2', 'servers', async (stop) => {
+    if (starts++ === 0) return { pid: 1, exited: Promise.resolve('137'), async stop() {}, async kill() {} };
+    return new Promise((_, reject) => {
+      stop.addEventListener('abort', () => {
+        ended = true;
+        reject(new Error('was told to stop'));
+      });
+    });
+  });
+  await expect.poll(() => starts, { timeout: 5_000 }).toBe(2);
+  const began = performance.now();
+  await launcher.stop();
+  expect(performance.now() - began).toBeLessThan(1_000);
+  expect(ended).toBe(true);
+});

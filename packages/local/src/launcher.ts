@@ -50,7 +50,7 @@ export class Launcher {
   async run(
     name: string,
     place: Place,
-    launch: () => Promise<LocalServer>,
+    launch: (stop: AbortSignal) => Promise<LocalServer>,
     isDone?: () => Promise<boolean>,
   ): Promise<Service> {
     const { note, onStart } = this.#hooks;
@@ -82,7 +82,7 @@ export class Launcher {
     inputs: () => Inputs | Promise<Inputs>,
     isDone?: () => Promise<boolean>,
   ): Promise<Service> {
-    const launch = async () =>
+    const launch = async (stop: AbortSignal) =>
       startChild({
         name,
         script: join(ROOT, script),
@@ -90,6 +90,7 @@ export class Launcher {
         pidFile: join(this.#dataDir, 'run', `${name}.pid`),
         logFile: join(this.#dataDir, 'logs', `${name}.log`),
         onLine: this.#hooks.onLine,
+        stop,
       });
     return this.run(name, place, launch, isDone);
   }
@@ -98,6 +99,8 @@ export class Launcher {
   async stop(): Promise<void> {
     this.#isStopping = true;
     const began = Date.now();
+    // Nobody talks to what is only starting again.
+    for (const service of this.services) if (service.state === 'restarting') void service.stop();
     for (const [place, until] of Object.entries(STOP_ORDER)) {
       const those = this.services.filter((service) => this.#places.get(service) === place);
       await within(until - (Date.now() - began), Promise.all(those.map((service) => service.stop())));

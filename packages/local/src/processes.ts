@@ -24,6 +24,15 @@ export class StartError extends Error {
   override readonly name = 'StartError';
 }
 
+/** Resolves once `stop` aborts, as what a start says of why it failed. @param over when nobody waits for it any more */
+export function stopped(stop: AbortSignal | undefined, over: AbortSignal): Promise<string> {
+  return new Promise((resolve) => {
+    const tell = () => resolve('was told to stop');
+    if (stop?.aborted) tell();
+    stop?.addEventListener('abort', tell, { signal: over });
+  });
+}
+
 /** Names of the files that a stack keeps under its data folder while it runs. */
 export const PID_SUFFIX = '.pid';
 

@@ -28,6 +28,8 @@ export async function startS3Proxy(options: {
   dataDir: string;
   port?: number | undefined;
   note?: (line: string) => void;
+  /** Ends it before it is ready. */
+  stop?: AbortSignal;
 }): Promise<S3Server> {
   const { command, env } = await installJava('S3Proxy', JARS.s3proxy, options.note);
   const folder = join(options.dataDir, 's3');
@@ -46,6 +48,7 @@ export async function startS3Proxy(options: {
     env,
     pidFile: join(options.dataDir, 'run', 's3proxy.pid'),
     logFile: join(options.dataDir, 'logs', 's3proxy.log'),
+    stop: options.stop,
     isReady: () =>
       fetch(url).then(
         (response) => response.ok,

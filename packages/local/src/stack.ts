@@ -139,12 +139,14 @@ async function runKafka({ options, given, ports, launcher, note }: Context): Pro
     return given.kafka;
   }
   if (brokers === 1) {
-    await launcher.run('kafka', 'servers', () => startKafka({ dataDir, port: ports.kafka, note }));
+    await launcher.run('kafka', 'servers', (stop) => startKafka({ dataDir, port: ports.kafka, note, stop }));
     return `127.0.0.1:${ports.kafka}`;
   }
   const nodes = await planCluster(brokers, ports.kafka);
   await all(
-    nodes.map((node) => launcher.run(node.name, 'servers', () => startKafka({ dataDir, ...node, note }))),
+    nodes.map((node) =>
+      launcher.run(node.name, 'servers', (stop) => startKafka({ dataDir, ...node, note, stop })),
+    ),
   );
   return nodes.map(({ port }) => `127.0.0.1:${port}`).join();
 }
@@ -155,7 +157,7 @@ async function runS3({ options: { dataDir }, given, ports, launcher, note }: Con
     const output = `${given.s3.replace(/\/$/, '')}/${S3_BUCKET}/${S3_PREFIX}`;
     return { url: given.s3, output, env: fallbackCredentials() };
   }
-  await launcher.run('s3proxy', 'servers', () => startS3Proxy({ dataDir, port: ports.s3, note }));
+  await launcher.run('s3proxy', 'servers', (stop) => startS3Proxy({ dataDir, port: ports.s3, note, stop }));
   const url = `http://127.0.0.1:${ports.s3}`;
   await ensureBucket(connectS3(url), S3_BUCKET);
   return {

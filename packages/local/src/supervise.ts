@@ -18,7 +18,8 @@ export interface Service {
 
 export interface SuperviseOptions {
   name: string;
-  launch: () => Promise<LocalServer & { lastError?: () => string }>;
+  /** Starts it; ends what has begun, and throws, once `stop` aborts. */
+  launch: (stop: AbortSignal) => Promise<LocalServer & { lastError?: () => string }>;
   /** Takes a line for the person at the screen. */
   note: (line: string) => void;
   onStart?: (pid: number) => void;
@@ -88,7 +89,7 @@ class Supervised implements Service {
   }
 
   async #launch(): Promise<void> {
-    this.#server = await this.#options.launch();
+    this.#server = await this.#options.launch(this.#stopping.signal);
     this.state = 'running';
     this.#options.onStart?.(this.#server.pid);
   }
@@ -114,7 +115,7 @@ class Supervised implements Service {
       if (signal.aborted) break;
       delay = Math.min(delay * 2, MAX_DELAY_MS);
       this.restarts++;
-      await this.#launch().catch((error) => note(error.message));
+      await this.#launch().catch((error) => signal.aborted || note(error.message));
       // Told to stop meanwhile: what stop() could not see yet ends here.
       if (signal.aborted) await this.#endCurrent();
     }
