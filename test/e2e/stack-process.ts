@@ -19,15 +19,16 @@ export interface StackProcess {
   until(is: (state: State) => boolean, what: string, timeoutMs?: number): Promise<State>;
 }
 
-/** Starts the supervisor on `dataDir` and any free ports. */
+/** Starts the supervisor on `dataDir` and any free ports. @param root of the repository, or of a copy of it */
 export function startStackProcess(
   dataDir: string,
   args: readonly string[] = [],
   env: NodeJS.ProcessEnv = {},
+  root = ROOT,
 ): StackProcess {
-  const script = [join(ROOT, 'packages/local/src/main.ts'), '--ports', 'auto', '--data-dir', dataDir];
+  const script = [join(root, 'packages/local/src/main.ts'), '--ports', 'auto', '--data-dir', dataDir];
   const child = spawn(process.execPath, [...script, ...args], {
-    cwd: ROOT,
+    cwd: root,
     env: { ...process.env, NODE_OPTIONS: '', ...env },
     // With a channel, so that it ends when the test's process does.
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

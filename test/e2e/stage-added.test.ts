@@ -1,0 +1,194 @@
+import { execFile } from 'node:child_process';
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
+import { cacheDir } from '@video-pipeline/assets';
+import { encodeFrame } from '@video-pipeline/frame';
+import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import type { Graph } from '../../infra/offline/evaluate.ts';
+import { ensurePlatform, ROOT } from '../../infra/offline/platform.ts';
+import type { Flow } from '../../packages/console/src/api.ts';
+import { DEPLOY_CIDR, ofType, one } from '../infra/graphs.ts';
+import { spotFrame } from './recovery-rig.ts';
+import { type StackProcess, startStackProcess } from './stack-process.ts';
+
+/** A stage that nobody has heard of: the row that it has in the table, and its handler, which sets each record aside. */
+const ROW = `  {
+    name: 'tally',
+    does: 'Records counted',
+    handler: 'functions/src/tally.ts',
+    reads: 'KAFKA_DETECTIONS_TOPIC',
+    groupSuffix: '-tally',
+    carriesFrames: false,
+    counts: ['FramesFailed'],
+    lambda: { memoryMb: 512, timeoutSeconds: 60, putsObjects: ['tallies'] },
+  },
+`;
+const HANDLER = `import { failedKey, type MSKEvent, recordsOf } from '@video-pipeline/frame';
+import { createStore } from '@video-pipeline/storage';
+const store = createStore();
+export async function handler(event: MSKEvent): Promise<void> {
+  for (const record of recordsOf(event)) {
+    const failed = { stage: 'tally', reason: 'counted', time: new Date().toISOString(), record };
+    await store.put({ key: failedKey('tally', record), body: JSON.stringify(failed), contentType: 'application/json' });
+  }
+}
+process.on('exit', (code) => console.error('tally ends with', code));
+`;
+const FRAMES = 5;
+
+let root: string;
+beforeAll(async () => {
+  await ensurePlatform();
+  root = await mkdtemp(join(tmpdir(), 'stage-added-'));
+  copyRepository(root);
+  const table = join(root, 'packages/stages/src/stages.ts');
+  writeFileSync(
+    table,
+    readFileSync(table, 'utf8').replace('\n] as const satisfies', `\n${ROW}] as const satisfies`),
+  );
+  appendFileSync(join(root, 'functions/src/tally.ts'), HANDLER);
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+const run = (script: string, args: string[] = [], env: NodeJS.ProcessEnv = {}) =>
+  promisify(execFile)(process.execPath, [join(root, script), ...args], {
+    cwd: root,
+    env: { ...process.env, NODE_OPTIONS: '', ...env },
+    maxBuffer: 64 * 1024 * 1024,
+  });
+
+test('a stage that is added by a row and a handler runs locally, and is in the console and the audit', async () => {
+  const dataDir = join(root, '.data');
+  const stack = startStackProcess(dataDir, ['--no-ingest'], { VIDEO_PIPELINE_CACHE: cacheDir() }, root);
+  try {
+    const { endpoints } = await stack.until(
+      ({ services, endpoints }) =>
+        services.tally?.state === 'running' &&
+        services.console !== undefined &&
+        endpoints.console !== undefined,
+      'the stage and the console run',
+    );
+    await publish(endpoints.kafka);
+    await vi.waitFor(
+      async () => {
+        const flow: Flow = await (await fetch(`${endpoints.console}/api/flow`)).json();
+        const shown = Object.fromEntries(flow.stages.map((stage) => [stage.name, stage]));
+        expect(shown.tally).toMatchObject({ does: 'Records counted', reads: 'detections', failed: FRAMES });
+        expect(shown.tally?.samples.at(-1)?.lag).toBe(0);
+        expect(shown.annotate?.samples.at(-1)?.lag).toBe(0);
+      },
+      { timeout: 60_000, interval: 500 },
+    );
+    const { stdout } = await run('packages/recovery/src/audit-command.ts', ['--json'], {
+      KAFKA_BOOTSTRAP_SERVERS: endpoints.kafka,
+      AWS_ENDPOINT_URL: endpoints.s3,
+      AWS_ACCESS_KEY_ID: 'local',
+      AWS_SECRET_ACCESS_KEY: 'local',
+    });
+    // Its records are accounted for, and frames are what they were: annotated, whatever it made of them.
+    expect(JSON.parse(stdout)).toMatchObject({
+      published: FRAMES,
+      annotated: FRAMES,
+      missing: [],
+      both: [],
+      failedRecords: { annotate: 0, tally: FRAMES },
+    });
+    const help = await run('packages/recovery/src/failed-command.ts', ['list', '--help']);
+    expect(help.stdout).toContain('tally');
+  } finally {
+    await end(stack);
+  }
+  // It was asked to stop, not killed.
+  expect(readFileSync(join(dataDir, 'logs/tally.log'), 'utf8')).toContain('tally ends with 0');
+});
+
+test('it is deployed: its function, mapping, rights, alarms and graphs', async () => {
+  writeFileSync(
+    join(root, 'evaluate.ts'),
+    `import { evaluate, prepare } from './infra/offline/evaluate.ts';
+await prepare();
+const graph = await evaluate({ stage: 'alice', env: { DEPLOY_CIDRS: '${DEPLOY_CIDR}' } });
+console.log(JSON.stringify(graph));`,
+  );
+  const graph: Graph = JSON.parse((await run('evaluate.ts')).stdout);
+  expect(one(graph, 'aws:lambda/function:Function', 'TallyFunction').inputs).toMatchObject({
+    memorySize: 512,
+    timeout: 60,
+  });
+  expect(one(graph, 'aws:lambda/eventSourceMapping:EventSourceMapping', 'TallyMapping').inputs).toMatchObject(
+    {
+      topics: ['detections'],
+      amazonManagedKafkaEventSourceConfig: { consumerGroupId: 'frame-consumer-group-tally' },
+    },
+  );
+  const rights = JSON.stringify(one(graph, 'aws:iam/role:Role', 'TallyRole').inputs);
+  for (const right of ['topic/KafkaCluster/uuid/detections', '/tallies/*', '/failed/tally/*']) {
+    expect(rights).toContain(right);
+  }
+  const alarms = ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm').map(({ name }) => name);
+  expect(alarms).toEqual(
+    expect.arrayContaining(['Alarm-TallyLag', 'Alarm-TallyFailed', 'Alarm-TallyErrors']),
+  );
+  const dashboard: string = one(graph, 'aws:cloudwatch/dashboard:Dashboard', 'Dashboard').inputs
+    .dashboardBody;
+  for (const named of ['Tally (each minute)', 'frame-consumer-group-tally', 'tally Errors']) {
+    expect(dashboard).toContain(named);
+  }
+  expect(graph.builds.Tally?.bytes).toBeGreaterThan(0);
+});
+
+/** What is ours is copied; what npm and SST have laid out is linked. */
+function copyRepository(to: string): void {
+  const ours = ['package.json', 'sst.config.ts', 'packages', 'functions', 'ingest-host', 'model', 'infra'];
+  for (const name of ours) {
+    cpSync(join(ROOT, name), join(to, name), {
+      recursive: true,
+      filter: (path) => basename(path) !== 'node_modules',
+    });
+  }
+  for (const folder of ['node_modules', 'packages/assets/node_modules', '.sst/platform'])
+    linkEntries(folder, to);
+  const scope = join(to, 'node_modules/@video-pipeline');
+  mkdirSync(scope);
+  for (const name of readdirSync(join(ROOT, 'node_modules/@video-pipeline'))) {
+    const room = ['functions', 'ingest-host', 'model'].includes(name) ? name : `packages/${name}`;
+    symlinkSync(join(to, room), join(scope, name));
+  }
+}
+
+function linkEntries(folder: string, to: string): void {
+  mkdirSync(join(to, folder), { recursive: true });
+  for (const name of readdirSync(join(ROOT, folder))) {
+    if (name !== '@video-pipeline') symlinkSync(join(ROOT, folder, name), join(to, folder, name));
+  }
+}
+
+async function publish(bootstrap: string): Promise<void> {
+  const settings = {
+    KAFKA_BOOTSTRAP_SERVERS: bootstrap,
+    KAFKA_AUTH: 'none',
+    AWS_REGION: 'us-east-1',
+  } as const;
+  const producer = orderedProducer(connectKafka('test', { warn() {}, error() {} }, settings));
+  await producer.connect();
+  const frames = await Promise.all(Array.from({ length: FRAMES }, (_, i) => spotFrame(i)));
+  await producer.send({ topic: 'video-frames', messages: frames.map(encodeFrame) });
+  await producer.disconnect();
+}
+
+async function end({ child, exited }: StackProcess): Promise<void> {
+  child.kill('SIGTERM');
+  await exited;
+}
