@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { type Candidate, heads, type OutputTensor, strongest, suppress } from './heads/index.ts';
+import { type Candidate, heads, isSound, type OutputTensor, strongest, suppress } from './heads/index.ts';
 import { END, type WorkerJob, type WorkerReply, type WorkerSetup } from './inference-pool.ts';
 import { FRAMES_INPUT } from './onnx/uint8-input.ts';
 
@@ -48,7 +48,7 @@ function decode(
   dims: readonly number[],
 ): Candidate[] {
   const [, inputHeight = 0, inputWidth = 0] = dims;
-  const candidates = head.decode(outputs, image, { threshold, inputWidth, inputHeight });
+  const candidates = head.decode(outputs, image, { threshold, inputWidth, inputHeight }).filter(isSound);
   return (head.needsSuppression ? suppress : strongest)(candidates, setup.suppression);
 }
 

@@ -69,6 +69,7 @@ test.each([
   ['a fixed batch of one', { shape: [1, 3, 32, 32] }, { batchSizes: [4] }],
   ['a fixed batch of three, the last one not full', { shape: [3, 3, 32, 32] }, { batchSizes: [2, 8] }],
   ['half precision', { type: 'float16' }, { batchSizes: [2] }],
+  ['a batch that is lost on the way, batches of four', { losesBatch: true }, { batchSizes: [4] }],
   ['int8 weights and pixels', { isQuantized: true }, { batchSizes: [2] }],
 ] as const)('a model with %s sees what it is shown, in order', async (_name, model, more) => {
   expect(await detect(model, more)).toEqual(colours);

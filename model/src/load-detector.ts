@@ -36,8 +36,8 @@ const DEFAULT_IOU = 0.7;
  *   device refuses it
  */
 export async function loadDetector(path: string, options: LoadOptions): Promise<Detector> {
-  const file = await readModelFile(path, options.head);
-  const model = options.names ? { ...file, classNames: await readNames(options.names) } : file;
+  const names = options.names ? await readNames(options.names) : undefined;
+  const model = await readModelFile(path, { head: options.head, names });
   const suppression = {
     iou: options.iou ?? model.metadata.iou ?? DEFAULT_IOU,
     classAgnostic: options.classAgnostic,

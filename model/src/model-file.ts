@@ -1,12 +1,15 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { basename, dirname } from 'node:path';
+import { decide } from './heads/decide.ts';
 import { type HeadName, heads, type Preprocessing } from './heads/index.ts';
-import { type OutputShape, recogniseHead } from './heads/recognise.ts';
-import type { InputSize } from './letterbox.ts';
+import { type InputSize, letterbox } from './letterbox.ts';
+import { type ModelCard, pixelsOf, readCard } from './model-card.ts';
 import { type ModelMetadata, readMetadata } from './model-metadata.ts';
-import { decodeModel, encodeModel, type ModelProto, type ValueInfoProto } from './onnx/schema.ts';
-import { giveFloat32, imageInput, sizeOf, takeUint8Frames } from './onnx/uint8-input.ts';
+import { takeExternalData } from './onnx/external-data.ts';
+import { DataType, decodeModel, encodeModel, type ModelProto, type ValueInfoProto } from './onnx/schema.ts';
+import { giveFloat32, imageInput, layoutOf, takeUint8Frames } from './onnx/uint8-input.ts';
+import { probe } from './probe.ts';
 
 /** A file that holds no model we can serve: says which, what is in it, and what would be served. */
 export class UnsupportedModelError extends Error {
@@ -36,52 +39,110 @@ const DEFAULT_SIDE = 640;
 /** Coarsest stride of all supported families, pixels. */
 const DEFAULT_STRIDE = 32;
 
+export interface ReadOptions {
+  /** The family, when it is not to be recognised. */
+  head?: HeadName | undefined;
+  /** Names of the classes, for a model that does not name them. */
+  names?: readonly string[] | undefined;
+}
+
 /**
- * Reads an ONNX file, recognises its family and puts the conversion from uint8 frames in front of it.
- * @param head the family, when it is not to be recognised by the outputs' shapes
- * @throws UnsupportedModelError
+ * Reads an ONNX file, puts the conversion from uint8 frames in front of it, and finds its family: by what its file and its
+ * card say, by the sizes of its outputs, and by its answers to made pictures. A model whose answers can't be detections is
+ * refused.
+ * @throws UnsupportedModelError, ModelCardError
  */
-export async function readModelFile(path: string, head?: HeadName): Promise<ModelFile> {
-  const { bytes, model } = await read(path);
-  const metadata = readMetadata(model.metadataProps);
-  const image = imageInput(model);
-  const input = image && shapeOf(image).shape;
-  const family = head ?? (input && recognise(model, input, metadata));
-  const isDetection = metadata.task === undefined || metadata.task === 'detect';
-  if (!family || input?.length !== 4 || input[1] !== 3 || !isDetection)
-    throw unsupported(path, model, metadata);
-  const { normalisation, fit } = heads[family].preprocessing;
-  takeUint8Frames(model, normalisation);
-  giveFloat32(model);
-  const [batch, , height, width] = input;
+export async function readModelFile(path: string, options: ReadOptions = {}): Promise<ModelFile> {
+  const [{ bytes, version }, card] = await Promise.all([read(path), readCard(path)]);
+  const model = decodeModel(bytes);
+  const metadata = { ...readMetadata(model.metadataProps), ...definedIn(card) };
+  const names = options.names ?? metadata.names;
+  const image = servableInput(path, model, metadata);
+  const { channels, shape } = layoutOf(image);
+  const [batch, height, width] = channels === 1 ? shape.toSpliced(1, 1) : shape;
+  const inputSize = inputSizeOf(height, width, metadata);
+  const fixedBatch = typeof batch === 'number' ? batch : undefined;
+
+  const wanted = options.head ?? card.family;
+  const prepare = (head: HeadName): Uint8Array => {
+    const fresh = decodeModel(bytes);
+    takeUint8Frames(fresh, pixelsOf(card, heads[head].preprocessing));
+    giveFloat32(fresh);
+    return encodeModel(fresh);
+  };
+  const size = letterbox(16, 9, inputSize);
+  const ask = (onnx: Uint8Array) =>
+    probe({ onnx, batchSize: fixedBatch, width: size.inputWidth, height: size.inputHeight }).catch(
+      (cause) => {
+        throw new UnsupportedModelError(`${path}: the runtime can't run it: ${reasonOf(cause)}`, { cause });
+      },
+    );
+  const facts = { ...size, classes: names?.length, endToEnd: metadata.endToEnd };
+  let onnx = prepare(wanted ?? 'yolov8');
+  let answers = await ask(onnx);
+  let verdict = decide(answers.alone, facts, wanted);
+  if ('refusal' in verdict) throw unsupported(path, model, verdict.refusal);
+  const normalisation = pixelsOf(card, heads[verdict.head].preprocessing);
+  if (normalisation !== pixelsOf(card, heads[wanted ?? 'yolov8'].preprocessing) && !card.input) {
+    // Asked again, as the family wants its pictures.
+    onnx = prepare(verdict.head);
+    answers = await ask(onnx);
+    verdict = decide(answers.alone, facts, verdict.head);
+    if ('refusal' in verdict) throw unsupported(path, model, verdict.refusal);
+  }
   return {
     name: basename(path).replace(/\.onnx$/, ''),
-    version: createHash('sha256').update(bytes).digest('hex').slice(0, 12),
+    version,
     path,
-    onnx: encodeModel(model),
-    head: family,
-    inputSize: inputSizeOf(height, width, metadata),
-    fit,
-    batchSize: typeof batch === 'number' ? batch : undefined,
-    classNames: metadata.names ?? [],
+    onnx,
+    head: verdict.head,
+    inputSize,
+    fit: card.fit ?? heads[verdict.head].preprocessing.fit,
+    // A model that mixes up the pictures of a batch gets them one by one.
+    batchSize: fixedBatch ?? (answers.batches ? undefined : 1),
+    classNames: names ?? [],
     metadata,
   };
 }
 
-function recognise(model: ModelProto, input: OutputShape['shape'], metadata: ModelMetadata) {
-  const [, , inputHeight, inputWidth] = input.map((size) => (typeof size === 'number' ? size : undefined));
-  const outputs = model.graph.output.map(shapeOf);
-  return recogniseHead({ outputs, inputWidth, inputHeight, classes: metadata.names?.length });
+function definedIn({ names, iou }: ModelCard): Partial<ModelMetadata> {
+  return { ...(names && { names }), ...(iou !== undefined && { iou }) };
 }
 
-async function read(path: string): Promise<{ bytes: Uint8Array; model: ModelProto }> {
-  const bytes = await readFile(path).catch((cause) => {
+/** The input for pictures. @throws UnsupportedModelError where there is none that can be fed, or the task is another */
+function servableInput(path: string, model: ModelProto, { task }: ModelMetadata): ValueInfoProto {
+  if (task !== undefined && task !== 'detect') {
+    throw unsupported(path, model, `its task is '${task}', and only detection is served`);
+  }
+  const image = imageInput(model);
+  if (!image) throw unsupported(path, model, 'it has not one input for pictures');
+  const { elemType } = image.type.tensorType;
+  const { shape } = layoutOf(image);
+  if (shape.length !== 4 || (shape[1] !== 3 && shape[3] !== 3)) {
+    throw unsupported(path, model, 'its input is neither [N, 3, H, W] nor [N, H, W, 3]');
+  }
+  if (!FED_TYPES.includes(elemType)) {
+    throw unsupported(path, model, 'its input takes neither floats nor uint8; export it with one of them');
+  }
+  return image;
+}
+const FED_TYPES: readonly number[] = [DataType.float32, DataType.float16, DataType.uint8];
+
+/** What onnxruntime says, without the place in its own source that it says first. */
+const reasonOf = ({ message }: Error) =>
+  message.replace(/\s+/g, ' ').replace(/^\S*onnxruntime_src\S* .*?\)\s(?=[A-Z])/, '');
+
+async function read(path: string): Promise<{ bytes: Uint8Array; version: string }> {
+  const file = await readFile(path).catch((cause) => {
     throw new UnsupportedModelError(`can't read model ${path}: ${cause.message}`, { cause });
   });
   try {
-    const model = decodeModel(bytes);
+    const model = decodeModel(file);
     if (!model.graph?.node?.length) throw new Error('it has no graph');
-    return { bytes, model };
+    const hash = createHash('sha256').update(file);
+    const isWhole = await takeExternalData(model, dirname(path), (bytes) => void hash.update(bytes));
+    const version = hash.digest('hex').slice(0, 12);
+    return { bytes: isWhole ? file : encodeModel(model), version };
   } catch (cause) {
     throw new UnsupportedModelError(`${path} is not an ONNX file: ${(cause as Error).message}`, { cause });
   }
@@ -97,18 +158,12 @@ function inputSizeOf(
   return { kind: 'rectangle', longest, stride: metadata.stride ?? DEFAULT_STRIDE };
 }
 
-function shapeOf({ name, type }: ValueInfoProto): OutputShape {
-  const dims = type?.tensorType?.shape?.dim ?? [];
-  return { name, shape: dims.map((dim) => sizeOf(dim, '?')) };
-}
-
-function unsupported(path: string, model: ModelProto, { task }: ModelMetadata): UnsupportedModelError {
+function unsupported(path: string, model: ModelProto, why: string): UnsupportedModelError {
   const list = (values: ValueInfoProto[]) =>
-    values.map((value) => `${value.name} [${shapeOf(value).shape.join(', ')}]`).join(', ');
+    values.map((value) => `${value.name} [${layoutOf(value).shape.join(', ')}]`).join(', ');
   return new UnsupportedModelError(
-    `${path} is no model that can be served: inputs ${list(model.graph.input)}; outputs ` +
-      `${list(model.graph.output)}${task ? `; task '${task}'` : ''}. Served are detection models of the families ` +
-      `${Object.keys(heads).join(', ')} with one image input [N, 3, H, W]; --head names the family of one that is ` +
-      'not recognised.',
+    `${path} is no model that can be served: ${why}. Inputs: ${list(model.graph.input)}; outputs: ` +
+      `${list(model.graph.output)}. Served are detection models of the families ${Object.keys(heads).join(', ')} with one ` +
+      'image input; --head, --names or a card beside the file (model.yaml) say what the file does not.',
   );
 }

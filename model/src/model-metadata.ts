@@ -7,6 +7,8 @@ export interface ModelMetadata {
   stride?: number;
   /** `[height, width]`, pixels. */
   imgsz?: [number, number];
+  /** Whether the model suppresses overlapping boxes by itself. */
+  endToEnd?: boolean;
   /** Overlap for non-maximum suppression that the model's authors use, 0..1. */
   iou?: number;
 }
@@ -33,6 +35,7 @@ export function readMetadata(properties: readonly { key: string; value: string }
   if (Number.isInteger(stride) && stride > 0 && stride <= MAX_STRIDE) metadata.stride = stride;
   const [height, width] = (texts.get('imgsz') ?? '').match(/\d+/g)?.map(Number) ?? [];
   if (isSide(height) && isSide(width)) metadata.imgsz = [height, width];
+  if (/^true$/i.test(texts.get('end2end') ?? '')) metadata.endToEnd = true;
   const iou = Number(texts.get('iou'));
   if (iou > 0 && iou <= 1) metadata.iou = iou;
   return metadata;
@@ -42,13 +45,15 @@ function isSide(pixels: number | undefined): pixels is number {
   return pixels !== undefined && pixels > 0 && pixels <= MAX_SIDE;
 }
 
-/** `{0: 'person', 1: "it's"}` -> `['person', "it's"]` */
+/** `{0: 'person', 1: "it's"}`, its keys quoted or not, or `['person', "it's"]` -> `['person', "it's"]` */
 function parseNames(text: string): string[] {
+  const value = String.raw`(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")`;
+  const isList = text.trimStart().startsWith('[');
+  const key = isList ? '()' : String.raw`(?<!\w)["']?(\d{1,5})["']?\s*:\s*`;
   const names: string[] = [];
-  for (const [, id, single, double] of text.matchAll(
-    /(?<!\d)(\d{1,5}):\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")/g,
-  )) {
-    if (Number(id) < MAX_CLASSES) names[Number(id)] = (single ?? double ?? '').replace(/\\(.)/g, '$1');
+  for (const [, id = '', single, double] of text.matchAll(new RegExp(key + value, 'g'))) {
+    const index = isList ? names.length : Number(id);
+    if (index < MAX_CLASSES) names[index] = (single ?? double ?? '').replace(/\\(.)/g, '$1');
   }
   return Array.from(names, (name, id) => name ?? `class ${id}`);
 }

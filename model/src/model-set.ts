@@ -34,14 +34,14 @@ export class ModelSet {
   }
 
   /**
-   * Loads every `*.onnx` of `folder`.
-   * @throws what the first file fails with, or Error when there is none
+   * Loads every `*.onnx` of `folder`. A file that can't be loaded is reported; the others are served.
+   * @throws what the first file fails with where none can be loaded, or Error when there is none
    */
   static async open(folder: string, options: ModelSetOptions): Promise<ModelSet> {
     const set = new ModelSet(folder, options);
-    for (const [path, stamp] of await set.#files()) await set.#load(path, stamp);
-    if (set.#loaded.size === 0) throw new Error(`${folder} holds no model (*.onnx)`);
-    return set;
+    const failures = await set.rescan();
+    if (set.#loaded.size > 0) return set;
+    throw failures[0] ?? new Error(`${folder} holds no model (*.onnx)`);
   }
 
   /** Looks for changes every `everyMs`, until the set is closed. */
@@ -49,14 +49,16 @@ export class ModelSet {
     this.#watching = this.#watch(everyMs).catch((error) => this.#options.log.error('model folder', error));
   }
 
-  /** Takes up what has changed in the folder. A file that can't be loaded is reported; what it was stays in service. */
-  async rescan(): Promise<void> {
+  /** Takes up what has changed in the folder. A file that can't be loaded is reported; what it was stays in service. @returns why files can't be loaded */
+  async rescan(): Promise<Error[]> {
     const files = await this.#files();
+    const failures: Error[] = [];
     for (const [path, stamp] of files) {
       if (this.#loaded.get(path)?.stamp === stamp || this.#failed.get(path) === stamp) continue;
       await this.#load(path, stamp).catch((error) => {
         this.#failed.set(path, stamp);
         this.#options.log.error(`can't load ${path}`, error);
+        failures.push(error);
       });
     }
     for (const [path, { detector }] of this.#loaded) {
@@ -66,6 +68,7 @@ export class ModelSet {
       this.#publish();
       await detector.close();
     }
+    return failures;
   }
 
   /** Waits for work under way, then ends all threads. */

@@ -9,6 +9,8 @@ export interface ColourModelOptions {
   /** Whether pixels and weights go through an int8 convolution, written as quantizers write it (QDQ). */
   isQuantized?: boolean;
   names?: string;
+  /** Whether a free batch is lost on the way, as some exporters lose it: the output is `[1, 7, N]`. */
+  losesBatch?: boolean;
 }
 
 /**
@@ -29,7 +31,8 @@ export async function writeColourModel(path: string, options: ColourModelOptions
   const batch = g.node('Shape', [images], { start: 0, end: 1 });
   const boxShape = g.node('Concat', [batch, g.constant([4, 1])], { axis: 0 });
   const boxes = g.node('Expand', [g.constant(Float32Array.of(16, 16, 8, 6), [1, 4, 1]), boxShape]);
-  const output = g.node('Concat', [boxes, scores], { axis: 1 });
+  const answer = g.node('Concat', [boxes, scores], { axis: 1 });
+  const output = options.losesBatch ? g.node('Reshape', [answer, g.constant([1, 7, -1])]) : answer;
   g.output('output0', g.node('Cast', [output], { to: DataType[type] }), [shape[0] ?? 1, 7, 1], type);
   await writeFile(path, g.encode('colours', { task: 'detect', stride: '32', imgsz: '[32, 32]', names }));
   return path;

@@ -31,5 +31,34 @@ const isBoxes = ({ name, dims }: OutputTensor, _index: number, all: readonly Out
   dims.at(-1) === 4 &&
   (/box|dets/i.test(name) || all.every((one) => one.name === name || one.dims.at(-1) !== 4));
 
+/**
+ * DETR and YOLOS of Hugging Face: the same outputs, but one softmax over all classes, of which the last one says that there
+ * is no object.
+ * @see https://github.com/huggingface/transformers `DetrImageProcessor.post_process_object_detection`
+ */
+export const detrSoftmax: Head = {
+  needsSuppression: false,
+  preprocessing: { normalisation: 'imagenet', fit: 'stretch' },
+  decode(outputs, image, { threshold, inputWidth, inputHeight }) {
+    const boxes = outputs.find(isBoxes);
+    const logits = outputs.find((output) => output !== boxes);
+    const found: Candidate[] = [];
+    const boxRows = rowsOf(boxes, image);
+    for (const row of rowsOf(logits, image)) {
+      const [x = 0, y = 0, w = 0, h = 0] = boxRows.next().value ?? [];
+      const classId = argMax(row.subarray(0, -1));
+      const sum = row.reduce((total, logit) => total + Math.exp(logit - (row[classId] as number)), 0);
+      const score = 1 / sum;
+      if (score < threshold) continue;
+      found.push({
+        classId,
+        score,
+        box: corners(x * inputWidth, y * inputHeight, w * inputWidth, h * inputHeight),
+      });
+    }
+    return found;
+  },
+};
+
 /** RF-DETR: the same outputs, pixels normalised by ImageNet's mean and deviation. */
 export const rfdetr: Head = { ...detr, preprocessing: { normalisation: 'imagenet', fit: 'stretch' } };

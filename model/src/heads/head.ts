@@ -24,11 +24,28 @@ export interface DecodeOptions {
 
 /** How a family's models want their pictures. */
 export interface Preprocessing {
-  /** RGB 0..1; BGR 0..255; or RGB 0..1 normalised by ImageNet's mean and deviation. */
-  normalisation: 'unit' | 'bgr255' | 'imagenet';
+  /** RGB 0..1; RGB 0..255; BGR 0..255; or RGB 0..1 normalised by ImageNet's mean and deviation. */
+  normalisation: 'unit' | 'rgb255' | 'bgr255' | 'imagenet';
   /** Grey bars around the picture; right and below it alone; or none, its sides stretched. */
   fit: 'centre' | 'corner' | 'stretch';
 }
+
+/**
+ * Whether a candidate can be an object at all. What a broken weight or a wrong family makes of one (NaN, infinity, a class
+ * between two) must not pass, and must not take its neighbours with it.
+ */
+export function isSound({ score, classId, box }: Candidate): boolean {
+  return (
+    score >= 0 &&
+    score <= 1 + SCORE_SLACK &&
+    Number.isInteger(classId) &&
+    classId >= 0 &&
+    box.every(Number.isFinite)
+  );
+}
+
+/** What half precision may add to a score of 1. */
+const SCORE_SLACK = 1e-2;
 
 /** What turns a family's raw outputs into objects. Pure. */
 export interface Head {

@@ -1,14 +1,33 @@
-import { detr, rfdetr } from './detr.ts';
-import { end2end } from './end2end.ts';
+import { detr, detrSoftmax, rfdetr } from './detr.ts';
 import type { Head } from './head.ts';
+import { deepstream, end2end, rtdetrTop, yolov7Nms } from './listed.ts';
 import { rtdetr } from './rtdetr.ts';
+import { boxesScores, efficientNms, tfDetection, torchvision } from './separate.ts';
 import { yolov5 } from './yolov5.ts';
-import { yolov8 } from './yolov8.ts';
-import { yolox } from './yolox.ts';
+import { yolov8, yolov8Rows } from './yolov8.ts';
+import { yolox, yoloxDecoded } from './yolox.ts';
 
 export * from './head.ts';
 export * from './nms.ts';
 
 /** Every family of models that can be served, by the name that `--head` takes. */
-export const heads = { yolov8, yolov5, yolox, end2end, rtdetr, detr, rfdetr } satisfies Record<string, Head>;
+export const heads = {
+  yolov8,
+  yolov5,
+  'yolov8-rows': yolov8Rows,
+  yolox,
+  'yolox-decoded': yoloxDecoded,
+  end2end,
+  'yolov7-nms': yolov7Nms,
+  deepstream,
+  rtdetr,
+  'rtdetr-top': rtdetrTop,
+  detr,
+  'detr-softmax': detrSoftmax,
+  rfdetr,
+  'boxes-scores': boxesScores,
+  'efficient-nms': efficientNms,
+  torchvision,
+  'tf-detection': tfDetection,
+} satisfies Record<string, Head>;
 export type HeadName = keyof typeof heads;

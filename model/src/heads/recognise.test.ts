@@ -1,46 +1,50 @@
 import { expect, test } from 'vitest';
-import { recogniseHead } from './recognise.ts';
+import { possibleHeads } from './recognise.ts';
 
-const anySize = { inputWidth: undefined, inputHeight: undefined };
 const size640 = { inputWidth: 640, inputHeight: 640 };
-const one = (...shape: (number | string)[]) => [{ name: 'output0', shape }];
+const one = (...shape: number[]) => [{ name: 'output0', shape }];
 
 test.each([
-  ['yolov8', one('batch', 84, 'anchors'), anySize, 80],
-  ['yolov8', one('batch', 'Concatoutput0_dim_1', 'anchors'), anySize, 80],
-  ['yolov8', one(1, 84, 8400), size640, undefined],
-  ['yolov8', one(1, 6, 8400), size640, 2],
-  ['yolov5', one('batch', 'anchors', 85), anySize, 80],
-  ['yolov5', one(1, 25200, 85), size640, undefined],
-  ['yolov5', one(1, 25200, 6), size640, 1],
-  ['yolox', one(1, 8400, 85), size640, undefined],
-  ['end2end', one('batch', 300, 6), anySize, 80],
-  ['end2end', one(1, 300, 6), size640, undefined],
-  ['rtdetr', one(1, 300, 84), size640, 80],
-  ['rtdetr', one(1, 300, 84), size640, undefined],
-] as const)('%s by %o', (head, outputs, size, classes) => {
-  expect(recogniseHead({ outputs, ...size, classes })).toBe(head);
+  [['yolov8'], one(1, 84, 8400), 80],
+  [['yolov8'], one(1, 84, 8400), undefined],
+  [['yolov8'], one(1, 6, 8400), 2],
+  [['yolov8'], one(1, 1204, 8400), undefined],
+  [['yolov8-rows'], one(1, 8400, 84), 80],
+  [['yolov8-rows'], one(1, 8400, 84), undefined],
+  [['yolov5'], one(1, 25200, 85), 80],
+  [['yolov5'], one(1, 25200, 85), undefined],
+  [['yolov5', 'deepstream'], one(1, 25200, 6), 1],
+  [['yolov5', 'yolox', 'yolox-decoded'], one(1, 8400, 85), undefined],
+  [['end2end', 'rtdetr-top'], one(1, 300, 6), 80],
+  [['end2end', 'rtdetr-top', 'rtdetr'], one(1, 300, 6), 2],
+  [['rtdetr'], one(1, 300, 84), 80],
+  [['rtdetr'], one(1, 300, 84), undefined],
+  [['rtdetr'], one(1, 300, 369), undefined],
+  [['yolov7-nms'], one(5, 7), undefined],
+] as const)('%j may have the output %j with %s classes', (expected, outputs, classes) => {
+  expect(possibleHeads({ outputs, ...size640, classes })).toEqual(expected);
 });
 
-test('the DETR family has boxes and logits', () => {
-  const outputs = (logits: string, boxes: string) => [
-    { name: logits, shape: ['batch', 300, 80] },
-    { name: boxes, shape: ['batch', 300, 4] },
+test('what the metadata says of suppression counts', () => {
+  const facts = { outputs: one(1, 300, 6), ...size640, classes: 2, endToEnd: true };
+  expect(possibleHeads(facts)).toEqual(['end2end', 'rtdetr-top']);
+});
+
+test('two outputs: boxes, and logits or scores', () => {
+  const outputs = (scores: string, boxes: string) => [
+    { name: scores, shape: [1, 300, 80] },
+    { name: boxes, shape: [1, 300, 4] },
   ];
-  expect(recogniseHead({ outputs: outputs('logits', 'pred_boxes'), ...anySize, classes: undefined })).toBe(
-    'detr',
-  );
-  expect(recogniseHead({ outputs: outputs('labels', 'dets'), ...size640, classes: undefined })).toBe(
-    'rfdetr',
-  );
+  const possible = (scores: string, boxes: string) =>
+    possibleHeads({ outputs: outputs(scores, boxes), ...size640 });
+  expect(possible('logits', 'pred_boxes')).toEqual(['detr', 'detr-softmax', 'boxes-scores']);
+  expect(possible('labels', 'dets')).toEqual(['rfdetr']);
 });
 
 test.each([
   ['a classifier', one(1, 1000), undefined],
   ['three outputs', [...one(1, 84, 8400), ...one(1, 84, 8400), ...one(1, 84, 8400)], undefined],
   ['another number of classes', one(1, 84, 8400), 20],
-  ['two families that fit', one(1, 300, 6), 2],
-  ['anchors by grid or anchor box, their number unknown', one('batch', 'anchors', 85), undefined],
-] as const)('%s is not recognised', (_name, outputs, classes) => {
-  expect(recogniseHead({ outputs, ...anySize, classes })).toBeUndefined();
+] as const)('%s: none', (_name, outputs, classes) => {
+  expect(possibleHeads({ outputs, ...size640, classes })).toEqual([]);
 });

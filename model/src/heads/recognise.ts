@@ -1,83 +1,140 @@
 import type { HeadName } from './index.ts';
 import { STRIDES } from './yolox.ts';
 
-/** An output as the model's file declares it: sizes, or names of sizes that vary. */
+/** An output as the model gives it. */
 export interface OutputShape {
   name: string;
-  shape: readonly (number | string)[];
+  shape: readonly number[];
 }
 
-/** What is known of a model before it has run. */
-export interface ModelShape {
+/** What is known of a model once it has run. */
+export interface ModelFacts {
   outputs: readonly OutputShape[];
-  /** Pixels; `undefined` when it varies. */
-  inputWidth: number | undefined;
-  inputHeight: number | undefined;
+  /** Pixels. */
+  inputWidth: number;
+  /** Pixels. */
+  inputHeight: number;
   /** How many classes the model's metadata names, when it does. */
-  classes: number | undefined;
+  classes?: number | undefined;
+  /** Whether the model's metadata says that it suppresses by itself. */
+  endToEnd?: boolean | undefined;
 }
 
-/** A single output `[N, rows, columns]`; `NaN` where a size varies. */
+/** A single output `[N, rows, columns]`. */
 interface Matrix {
   rows: number;
   columns: number;
-  /** Cells of all strides; `NaN` when the input's size varies. */
-  cells: number;
+  /** Cells of all strides together, for each set of strides in use. */
+  cells: readonly number[];
   classes: number | undefined;
 }
 
 /** Most objects of a family without suppression; the others have thousands of anchors. */
 const MAX_QUERIES = 1000;
+/** Classes of COCO, which most models without names were trained on. */
+const COCO_CLASSES = 80;
 
-const singleOutput: [HeadName, (matrix: Matrix) => boolean][] = [
+const hasClasses = (columns: number, before: number, classes: number | undefined) =>
+  classes === undefined ? columns > before : columns === before + classes;
+/** Whether so many rows may be anchors: one or three for each cell. Where names say the classes, any larger number. */
+const areAnchors = (rows: number, { cells, classes }: Matrix) =>
+  cells.some((count) => rows === count || rows === 3 * count) ||
+  (classes !== undefined && rows > MAX_QUERIES);
+
+/** Families with one output `[N, rows, columns]`, and when its sizes may be theirs. */
+const matrices: [HeadName, (matrix: Matrix) => boolean][] = [
   [
     'yolov8',
-    ({ rows, columns, classes }) =>
-      classes === undefined ? rows > 4 && !(columns <= rows) : rows === 4 + classes,
-  ],
-  [
-    'yolov5',
     ({ rows, columns, cells, classes }) =>
-      classes === undefined ? rows === 3 * cells : columns === 5 + classes && rows !== cells,
+      hasClasses(rows, 4, classes) &&
+      (classes !== undefined || cells.includes(columns) || (columns > rows && columns > MAX_QUERIES)),
   ],
   [
-    'yolox',
-    ({ rows, columns, cells, classes }) => rows === cells && columns === 5 + (classes ?? columns - 5),
+    'yolov8-rows',
+    (matrix) => hasClasses(matrix.columns, 4, matrix.classes) && areAnchors(matrix.rows, matrix),
+  ],
+  ['yolov5', (matrix) => hasClasses(matrix.columns, 5, matrix.classes) && areAnchors(matrix.rows, matrix)],
+  ['yolox', ({ rows, columns, cells, classes }) => rows === cells[0] && hasClasses(columns, 5, classes)],
+  [
+    'yolox-decoded',
+    ({ rows, columns, cells, classes }) => rows === cells[0] && hasClasses(columns, 5, classes),
   ],
   ['end2end', ({ rows, columns }) => columns === 6 && rows <= MAX_QUERIES],
+  ['rtdetr-top', ({ rows, columns }) => columns === 6 && rows <= MAX_QUERIES],
+  ['deepstream', ({ rows, columns }) => columns === 6 && rows > MAX_QUERIES],
   [
     'rtdetr',
     ({ rows, columns, classes }) =>
       rows <= MAX_QUERIES &&
-      (classes === undefined ? columns < rows && columns > 6 : columns === 4 + classes),
+      hasClasses(columns, 4, classes) &&
+      (classes !== undefined || columns <= MAX_QUERIES),
   ],
 ];
+/** Columns before the classes, of those families that count classes in their columns. */
+const BEFORE_CLASSES: Partial<Record<HeadName, number>> = {
+  'yolov8-rows': 4,
+  rtdetr: 4,
+  yolov5: 5,
+  yolox: 5,
+  'yolox-decoded': 5,
+};
+
+const TF_OUTPUTS = [/detection_boxes/, /detection_scores/, /detection_classes/];
+
+/** Families whose boxes look alike in either order of x and y: only a person can say which it is. */
+export const SAID_ONLY: Partial<Record<HeadName, string>> = {
+  'tf-detection':
+    "its outputs are named as TensorFlow's, whose boxes are y1, x1, y2, x2: if so, say --head tf-detection",
+};
 
 /**
- * Tells a model's family by its outputs' shapes.
- * @returns `undefined` when none fits, or more than one
+ * The families that the sizes and names of a model's outputs allow, all of them. Which one it is, its answers must show.
  */
-export function recogniseHead(model: ModelShape): HeadName | undefined {
-  if (model.outputs.some(({ shape }) => shape.length !== 3)) return undefined;
-  if (model.outputs.length === 2) return recogniseDetr(model.outputs);
-  const [output] = model.outputs;
-  if (!output || model.outputs.length > 1) return undefined;
-  // Ultralytics names the sizes that vary; the others may then have lost their numbers.
-  if (output.shape[2] === 'anchors') return 'yolov8';
-  const [, rows, columns] = output.shape.map((size) => (typeof size === 'number' ? size : Number.NaN));
-  const matrix = { rows: rows ?? 0, columns: columns ?? 0, cells: cellsOf(model), classes: model.classes };
-  const fitting = singleOutput.filter(([, fits]) => fits(matrix));
-  return fitting.length === 1 ? fitting[0]?.[0] : undefined;
+export function possibleHeads(model: ModelFacts): HeadName[] {
+  const { outputs } = model;
+  const named = (...patterns: RegExp[]) =>
+    patterns.every((one) => outputs.some(({ name }) => one.test(name)));
+  if (named(...TF_OUTPUTS)) return ['tf-detection'];
+  if (named(/num_?det/i, /boxes/i, /scores/i, /classes/i)) return ['efficient-nms'];
+  if (outputs.length === 3 && named(/boxes/i, /labels/i, /scores/i)) return ['torchvision'];
+  if (outputs.length === 2) return pairs(outputs);
+  const [output] = outputs;
+  if (!output || outputs.length > 1) return [];
+  if (output.shape.length === 2 && output.shape[1] === 7) return ['yolov7-nms'];
+  return output.shape.length === 3 ? singles(output, model) : [];
 }
 
-function recogniseDetr(outputs: readonly OutputShape[]): HeadName | undefined {
-  if (!outputs.some(({ shape }) => shape[2] === 4)) return undefined;
+function singles({ name, shape: [, rows = 0, columns = 0] }: OutputShape, model: ModelFacts): HeadName[] {
+  const matrix = {
+    rows,
+    columns,
+    cells: STRIDE_SETS.map((strides) => cellsOf(strides, model)),
+    classes: model.classes,
+  };
+  const fitting = matrices.filter(([, fits]) => fits(matrix)).map(([head]) => head);
+  if (model.endToEnd) return fitting.filter((head) => head === 'end2end' || head === 'rtdetr-top');
+  const coco = fitting.filter((head) => columns - (BEFORE_CLASSES[head] ?? 0) === COCO_CLASSES);
+  const likely = model.classes === undefined && coco.length > 0 ? coco : fitting;
+  // Both decode their boxes in the graph, and differ in what they want to be fed alone.
+  if (name === 'outputs') return likely.filter((head) => head !== 'yolox-decoded');
+  return name === 'output' && rows === matrix.cells[0] ? likely.filter((head) => head !== 'yolov5') : likely;
+}
+
+function pairs(outputs: readonly OutputShape[]): HeadName[] {
+  const boxes = outputs.find(({ name, shape }) => shape.at(-1) === 4 && !/logits|labels|scores/i.test(name));
+  const scores = outputs.find((output) => output !== boxes);
+  if (boxes?.shape.length !== 3 || scores?.shape.length !== 3) return [];
+  const anchors = boxes.shape[1];
+  if (scores.shape[1] !== anchors) return scores.shape[2] === anchors ? ['boxes-scores'] : [];
   // RF-DETR's export alone calls its outputs `dets` and `labels`.
-  return outputs.some(({ name }) => name === 'dets') ? 'rfdetr' : 'detr';
+  return boxes.name === 'dets' ? ['rfdetr'] : ['detr', 'detr-softmax', 'boxes-scores'];
 }
 
-function cellsOf({ inputWidth = Number.NaN, inputHeight = Number.NaN }: ModelShape): number {
-  return STRIDES.reduce(
+/** Strides in use; with a coarser level for large inputs (P6), a finer one for small objects (P2), or two (tiny models). */
+const STRIDE_SETS = [STRIDES, [...STRIDES, 64], [4, ...STRIDES], [16, 32]];
+
+function cellsOf(strides: readonly number[], { inputWidth, inputHeight }: ModelFacts): number {
+  return strides.reduce(
     (sum, stride) => sum + Math.floor(inputWidth / stride) * Math.floor(inputHeight / stride),
     0,
   );

@@ -1,7 +1,7 @@
 import type { OutputTensor } from './head.ts';
 
 /**
- * The rows of an output `[N, rows, columns]` for one picture of the batch.
+ * The rows of an output `[N, rows, columns]` for one picture of the batch; of `[rows, columns]` all.
  * @param column only rows whose value there reaches `least` are given
  */
 export function* rowsOf(
@@ -11,7 +11,7 @@ export function* rowsOf(
   least = Number.NEGATIVE_INFINITY,
 ): Generator<Float32Array> {
   if (!output) return;
-  const [, rows = 0, columns = 0] = output.dims;
+  const [rows = 0, columns = 0] = output.dims.slice(-2);
   const start = image * rows * columns;
   for (let at = start; at < start + rows * columns; at += columns) {
     if (column !== undefined && (output.data[at + column] as number) < least) continue;

@@ -2,7 +2,7 @@ import type { Candidate, Head } from './head.ts';
 import { argMax, corners, rowsOf } from './rows.ts';
 
 /**
- * YOLOv5: one output `[N, A, 5 + C]`, for each anchor cx, cy, w, h in pixels, the score that something is there, and C
+ * YOLOv5, YOLOv7 and YOLOv6: one output `[N, A, 5 + C]`, for each anchor cx, cy, w, h in pixels, the score that something is there, and C
  * scores of classes given that something is.
  * @see https://github.com/ultralytics/yolov5/blob/master/utils/general.py `non_max_suppression`
  */

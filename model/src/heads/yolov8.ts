@@ -1,5 +1,5 @@
-import type { Head } from './head.ts';
-import { corners } from './rows.ts';
+import type { Candidate, Head } from './head.ts';
+import { argMax, corners, rowsOf } from './rows.ts';
 
 /**
  * YOLOv8, YOLO11 and NanoDet-g as converted here: one output `[N, 4 + C, A]`, for each of A anchors cx, cy, w, h in
@@ -18,6 +18,21 @@ export const yolov8: Head = {
       const [x, y, w, h] = [0, 1, 2, 3].map((row) => data[row * anchors + anchor] ?? 0) as Four;
       return { classId, score, box: corners(x, y, w, h) };
     });
+  },
+};
+
+/** The same, transposed as some exporters do: `[N, A, 4 + C]`. */
+export const yolov8Rows: Head = {
+  ...yolov8,
+  decode([output], image, { threshold }) {
+    const found: Candidate[] = [];
+    for (const row of rowsOf(output, image)) {
+      const at = argMax(row, 4);
+      const score = row[at] as number;
+      const [x = 0, y = 0, w = 0, h = 0] = row;
+      if (score >= threshold) found.push({ classId: at - 4, score, box: corners(x, y, w, h) });
+    }
+    return found;
   },
 };
 

@@ -1,6 +1,6 @@
 import type { Candidate, Head } from './head.ts';
 import { corners, rowsOf } from './rows.ts';
-import { scoreWithObjectness } from './yolov5.ts';
+import { scoreWithObjectness, yolov5 } from './yolov5.ts';
 
 /** Pixels between two cells, in the order that the levels follow each other. */
 export const STRIDES = [8, 16, 32];
@@ -29,6 +29,9 @@ export const yolox: Head = {
     return found;
   },
 };
+
+/** YOLOX, exported with `--decode_in_inference`: boxes in pixels, as YOLOv5 has them. */
+export const yoloxDecoded: Head = { ...yolov5, preprocessing: yolox.preprocessing };
 
 function* cells(width: number, height: number) {
   for (const stride of STRIDES) {

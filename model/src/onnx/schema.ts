@@ -51,6 +51,8 @@ const messages = {
       dataType: { type: 'int32', id: 2 },
       name: { type: 'string', id: 8 },
       rawData: { type: 'bytes', id: 9 },
+      externalData: { rule: 'repeated', type: 'StringStringEntryProto', id: 13 },
+      dataLocation: { type: 'int32', id: 14 },
     },
   },
   ValueInfoProto: { fields: { name: { type: 'string', id: 1 }, type: { type: 'TypeProto', id: 2 } } },
@@ -90,6 +92,10 @@ export interface TensorProto {
   dims: number[];
   /** Little-endian. */
   rawData: Uint8Array;
+  /** Where the bytes lie when they are not here: `location`, `offset`, `length`. */
+  externalData?: { key: string; value: string }[];
+  /** `TensorProto.DataLocation`: 1 when the bytes lie in another file. */
+  dataLocation?: number;
 }
 
 /** A fixed size, or the name of a size that varies. */

@@ -3,7 +3,7 @@ import { GraphBuilder, valueInfo } from './graph-builder.ts';
 import { DataType, type ModelProto, type ValueInfoProto } from './schema.ts';
 
 /** Name of the input that {@link takeUint8Frames} adds. */
-export const FRAMES_INPUT = 'frames';
+export const FRAMES_INPUT = 'video_pipeline_frames';
 
 interface Scaling {
   /** One factor a channel, in the order of the model's input. */
@@ -12,12 +12,18 @@ interface Scaling {
   offset: number[];
 }
 
+/** What a model wants to be fed of a pixel's bytes. */
+export interface PixelForm extends Scaling {
+  isBgr: boolean;
+}
+
 /** Mean and deviation of ImageNet's pictures, RGB 0..1, as torchvision states them. */
 const IMAGENET_MEAN = [0.485, 0.456, 0.406];
 const IMAGENET_STD = [0.229, 0.224, 0.225];
 
 const scalings: Record<Preprocessing['normalisation'], Scaling> = {
   unit: { scale: [1 / 255], offset: [0] },
+  rgb255: { scale: [1], offset: [0] },
   bgr255: { scale: [1], offset: [0] },
   imagenet: {
     scale: IMAGENET_STD.map((deviation) => 1 / (255 * deviation)),
@@ -26,24 +32,35 @@ const scalings: Record<Preprocessing['normalisation'], Scaling> = {
 };
 
 /**
- * Puts the conversion of decoded frames into the model itself: its image input `[N, 3, H, W]` becomes `frames`, uint8
+ * Puts the conversion of decoded frames into the model itself: its image input `[N, 3, H, W]` becomes {@link FRAMES_INPUT}, uint8
  * `[N, H, W, 3]` RGB. A quarter of the bytes travel to the runtime, and no loop in JavaScript touches them.
  * Changes `model`.
  */
-export function takeUint8Frames(model: ModelProto, normalisation: Preprocessing['normalisation']): void {
+export function takeUint8Frames(
+  model: ModelProto,
+  pixelForm: PixelForm | Preprocessing['normalisation'],
+): void {
   const image = imageInput(model);
   if (!image) throw new Error('the model has no input');
   const { elemType, shape } = image.type.tensorType;
-  const g = new GraphBuilder('frames_');
-  let pixels = g.node('Transpose', [FRAMES_INPUT], { perm: [0, 3, 1, 2] });
-  if (normalisation === 'bgr255') pixels = g.node('Gather', [pixels, g.constant([2, 1, 0])], { axis: 1 });
-  pixels = addScaling(g, g.node('Cast', [pixels], { to: DataType.float32 }), scalings[normalisation]);
+  const g = new GraphBuilder(`${FRAMES_INPUT}_`);
+  const { channels } = layoutOf(image);
+  let pixels = channels === 1 ? g.node('Transpose', [FRAMES_INPUT], { perm: [0, 3, 1, 2] }) : FRAMES_INPUT;
+  const form =
+    typeof pixelForm === 'string' ? { ...scalings[pixelForm], isBgr: pixelForm === 'bgr255' } : pixelForm;
+  if (form.isBgr) {
+    pixels = g.node('Gather', [pixels, g.constant([2, 1, 0])], { axis: channels });
+  }
+  // A model that takes bytes does the rest by itself.
+  const scaling = elemType === DataType.uint8 ? scalings.rgb255 : form;
+  pixels = addScaling(g, g.node('Cast', [pixels], { to: DataType.float32 }), scaling, channels);
   pixels = g.node('Cast', [pixels], { to: elemType });
-  g.nodes.push({ opType: 'Identity', name: 'frames_end', input: [pixels], output: [image.name] });
+  g.nodes.push({ opType: 'Identity', name: `${FRAMES_INPUT}_end`, input: [pixels], output: [image.name] });
 
   model.graph.node.unshift(...g.nodes);
   model.graph.initializer.push(...g.initializers);
-  const [batch = 1, , height = 1, width = 1] = shape.dim.map((dim, index) => sizeOf(dim, `frames_${index}`));
+  const sizes = shape.dim.map((dim, index) => sizeOf(dim, `${FRAMES_INPUT}_${index}`));
+  const [batch = 1, height = 1, width = 1] = channels === 1 ? sizes.toSpliced(1, 1) : sizes;
   const frames = valueInfo(FRAMES_INPUT, DataType.uint8, [batch, height, width, 3]);
   model.graph.input = model.graph.input.map((input) => (input === image ? frames : input));
 }
@@ -69,8 +86,15 @@ export function imageInput(model: ModelProto): ValueInfoProto | undefined {
   return inputs.length === 1 ? inputs[0] : undefined;
 }
 
-function addScaling(g: GraphBuilder, pixels: string, { scale, offset }: Scaling): string {
-  const perChannel = (values: number[]) => g.constant(Float32Array.from(values), [1, values.length, 1, 1]);
+/** Where an image input has its channels: `[N, 3, H, W]` or `[N, H, W, 3]`. */
+export function layoutOf(image: ValueInfoProto): { channels: 1 | 3; shape: (number | string)[] } {
+  const shape = image.type.tensorType.shape.dim.map((dim) => sizeOf(dim, '?'));
+  return { channels: shape[1] !== 3 && shape[3] === 3 ? 3 : 1, shape };
+}
+
+function addScaling(g: GraphBuilder, pixels: string, { scale, offset }: Scaling, channels: 1 | 3): string {
+  const perChannel = (values: number[]) =>
+    g.constant(Float32Array.from(values), channels === 1 ? [1, values.length, 1, 1] : [values.length]);
   const isOne = scale.every((factor) => factor === 1);
   const scaled = isOne ? pixels : g.node('Mul', [pixels, perChannel(scale)]);
   return offset.every((value) => value === 0) ? scaled : g.node('Add', [scaled, perChannel(offset)]);

@@ -1,0 +1,373 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type ConstantModel, type ConstantOutput, writeConstantModel } from '../test/constant-model.ts';
+import { decide } from './heads/decide.ts';
+import { type Candidate, heads, isSound, type OutputTensor } from './heads/index.ts';
+import { type ReadOptions, readModelFile } from './model-file.ts';
+import { decodeModel, encodeModel } from './onnx/schema.ts';
+import { probe } from './probe.ts';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'families-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const SIDE = 160;
+/** Cells of strides 8, 16 and 32. */
+const CELLS = 525;
+/** What every graph here sees: two objects, corners in pixels. */
+const SEEN: Candidate[] = [
+  { classId: 2, score: 0.9, box: [25, 35, 75, 85] },
+  { classId: 0, score: 0.6, box: [80, 50, 105, 120] },
+];
+const centre = ([x1, y1, x2, y2]: Candidate['box']) => [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1];
+const shares = (box: readonly number[]) => box.map((side) => side / SIDE);
+const C80 = { names: JSON.stringify(Array.from({ length: 80 }, (_, id) => `c${id}`)), task: 'detect' };
+const names = (count: number) => ({
+  names: JSON.stringify(Array.from({ length: count }, (_, id) => `c${id}`)),
+});
+
+/** `[1, rows, columns]`, `fill` everywhere but in the rows of the objects. */
+function table(
+  rows: number,
+  columns: number,
+  rowOf: (object: Candidate) => readonly number[],
+  {
+    name = 'output0',
+    fill = 0,
+    objects = SEEN,
+  }: { name?: string; fill?: number; objects?: Candidate[] } = {},
+): ConstantOutput {
+  const values = new Float32Array(rows * columns).fill(fill);
+  for (const [index, object] of objects.entries()) values.set(rowOf(object), index * 37 * columns);
+  return { name, values, dims: [1, rows, columns] };
+}
+function transposed({ values, dims: [, rows = 0, columns = 0], ...rest }: ConstantOutput): ConstantOutput {
+  const turned = values.map((_, at) => values[(at % rows) * columns + Math.floor(at / rows)] as number);
+  return { ...rest, values: turned, dims: [1, columns, rows] };
+}
+/** `before` columns, then one a class. */
+const withClasses = (before: (object: Candidate) => readonly number[], classes: number, none = 0) => {
+  return (object: Candidate) => {
+    const scores = Array<number>(classes).fill(none);
+    scores[object.classId] = object.score;
+    return [...before(object), ...scores];
+  };
+};
+const inCentre = ({ box }: Candidate) => centre(box);
+const asListed = ({ box, score, classId }: Candidate) => [...box, score, classId];
+const inShares = ({ box }: Candidate) => shares(centre(box));
+const certain = (object: Candidate) => [...centre(object.box), 1];
+const logit = (share: number) => Math.log(share / (1 - share));
+const logits = (object: Candidate) => ({ ...object, score: logit(object.score) });
+
+const yolov8 = transposed(table(CELLS, 84, withClasses(inCentre, 80)));
+const list = (rows: number) => table(rows, 6, asListed);
+const boxes = (rows: number, form: (object: Candidate) => readonly number[], name: string) =>
+  table(rows, 4, form, { name });
+const scores = (rows: number, name: string, fill = 0, objects = SEEN) =>
+  table(
+    rows,
+    80,
+    withClasses(() => [], 80, fill),
+    { name, fill, objects },
+  );
+
+const served: [string, string, ConstantModel][] = [
+  ['YOLOv8', 'yolov8', { outputs: [yolov8], metadata: C80 }],
+  ['YOLOv8 of unknown sizes', 'yolov8', { outputs: [{ ...yolov8, declared: ['a', 'b', 'c'] }] }],
+  ['YOLOv8, fed bytes', 'yolov8', { outputs: [yolov8], input: { type: 'uint8' } }],
+  ['YOLOv8, channels last', 'yolov8', { outputs: [yolov8], input: { shape: [1, SIDE, SIDE, 3] } }],
+  ['YOLOv8, its input called frames', 'yolov8', { outputs: [yolov8], input: { name: 'frames' } }],
+  ['YOLOv8 transposed', 'yolov8-rows', { outputs: [table(CELLS, 84, withClasses(inCentre, 80))] }],
+  [
+    'YOLOv8 of 1,200 classes',
+    'yolov8',
+    { outputs: [transposed(table(CELLS, 1204, withClasses(inCentre, 1200)))] },
+  ],
+  ['YOLOv7', 'yolov5', { outputs: [table(3 * CELLS, 85, withClasses(certain, 80))] }],
+  [
+    'YOLOv6',
+    'yolov5',
+    { outputs: [table(CELLS, 85, withClasses(certain, 80), { name: 'outputs' })], metadata: C80 },
+  ],
+  [
+    'YOLOX, decoded',
+    'yolox-decoded',
+    { outputs: [table(CELLS, 85, withClasses(certain, 80), { name: 'output' })] },
+  ],
+  [
+    'end to end, one class',
+    'end2end',
+    { outputs: [table(300, 6, (one) => asListed({ ...one, classId: 0 }))], metadata: names(1) },
+  ],
+  [
+    'end to end, two classes',
+    'end2end',
+    {
+      outputs: [table(300, 6, (one) => asListed({ ...one, classId: one.classId / 2 }))],
+      metadata: { ...names(2), end2end: 'True' },
+    },
+  ],
+  ['end to end without names', 'end2end', { outputs: [list(300)] }],
+  [
+    'end to end, sizes that vary',
+    'end2end',
+    {
+      outputs: [{ ...list(300), declared: ['batch', 'anchors', 'anchors'] }],
+      metadata: { ...C80, end2end: 'True' },
+    },
+  ],
+  ['DeepStream-Yolo', 'deepstream', { outputs: [list(1200)] }],
+  [
+    'RT-DETR, the best alone',
+    'rtdetr-top',
+    {
+      outputs: [table(300, 6, ({ box, score, classId }) => [...shares(centre(box)), score, classId])],
+      metadata: C80,
+    },
+  ],
+  ['RT-DETR', 'rtdetr', { outputs: [table(300, 84, withClasses(inShares, 80))], metadata: C80 }],
+  [
+    'RT-DETR of 365 classes, without names',
+    'rtdetr',
+    { outputs: [table(300, 369, withClasses(inShares, 365))] },
+  ],
+  [
+    'YOLO-NAS',
+    'boxes-scores',
+    { outputs: [boxes(CELLS, ({ box }) => box, 'boxes'), scores(CELLS, 'scores')] },
+  ],
+  [
+    'PP-YOLOE',
+    'boxes-scores',
+    { outputs: [boxes(CELLS, ({ box }) => box, 'boxes'), transposed(scores(CELLS, 'scores'))] },
+  ],
+  [
+    'RT-DETR of Hugging Face',
+    'detr',
+    { outputs: [scores(300, 'logits', -8, SEEN.map(logits)), boxes(300, inShares, 'pred_boxes')] },
+  ],
+  [
+    'RF-DETR',
+    'rfdetr',
+    { outputs: [boxes(300, inShares, 'dets'), scores(300, 'labels', -8, SEEN.map(logits))] },
+  ],
+  [
+    'YOLOv7 end to end',
+    'yolov7-nms',
+    {
+      outputs: [
+        {
+          name: 'output',
+          values: Float32Array.from(SEEN.flatMap(({ box, score, classId }) => [0, ...box, classId, score])),
+          dims: [2, 7],
+          declared: ['n', 7],
+        },
+      ],
+    },
+  ],
+  [
+    "TensorRT's suppression",
+    'efficient-nms',
+    {
+      outputs: [
+        { name: 'num_dets', values: Float32Array.of(2), dims: [1, 1] },
+        { name: 'det_boxes', values: Float32Array.from(SEEN.flatMap(({ box }) => box)), dims: [1, 2, 4] },
+        { name: 'det_scores', values: Float32Array.from(SEEN.map(({ score }) => score)), dims: [1, 2] },
+        { name: 'det_classes', values: Float32Array.from(SEEN.map(({ classId }) => classId)), dims: [1, 2] },
+      ],
+    },
+  ],
+  [
+    'torchvision',
+    'torchvision',
+    {
+      outputs: [
+        { name: 'boxes', values: Float32Array.from(SEEN.flatMap(({ box }) => box)), dims: [2, 4] },
+        { name: 'labels', values: Float32Array.from(SEEN.map(({ classId }) => classId)), dims: [2] },
+        { name: 'scores', values: Float32Array.from(SEEN.map(({ score }) => score)), dims: [2] },
+      ],
+    },
+  ],
+];
+
+const surestFirst = (found: Candidate[]) => found.toSorted((a, b) => b.score - a.score);
+
+let files = 0;
+async function read(model: ConstantModel, options: ReadOptions = {}) {
+  return readModelFile(await writeConstantModel(join(folder, `model-${files++}.onnx`), model), options);
+}
+
+test.each(served)('%s: served as %s, with the right boxes', async (name, head, model) => {
+  const file = await read(model);
+  expect(file.head).toBe(head);
+  const { alone } = await probe({ onnx: file.onnx, batchSize: 1, width: SIDE, height: SIDE });
+  const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE };
+  const found = surestFirst(heads[file.head].decode(alone[0] ?? [], 0, options).filter(isSound));
+  expect(found).toHaveLength(2);
+  for (const [index, { box, score, classId }] of SEEN.entries()) {
+    expect(found[index]?.score).toBeCloseTo(score, 4);
+    for (const [side, value] of box.entries()) expect(found[index]?.box[side]).toBeCloseTo(value, 2);
+    if (!name.includes('class')) expect(found[index]?.classId).toBe(classId);
+  }
+});
+
+const poisoned = (value: number, from: number, to: number): ConstantOutput => ({
+  ...yolov8,
+  values: yolov8.values.map((one, at) => (at >= from && at < to ? value : one)),
+});
+const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
+  [
+    'a detector of TensorFlow, whose x and y may be either way',
+    /--head tf-detection/,
+    {
+      outputs: ['detection_boxes', 'detection_scores', 'detection_classes', 'num_detections'].map((name) => ({
+        name,
+        values: name === 'detection_classes' ? Float32Array.of(3) : Float32Array.of(0.1, 0.2, 0.5, 0.6),
+        dims: [1, 1, 4],
+      })),
+    },
+  ],
+  [
+    'pose without metadata',
+    /confidences go from .* to 250/,
+    {
+      outputs: [
+        transposed(
+          table(CELLS, 56, (one) => [...centre(one.box), one.score, ...Array<number>(51).fill(250)]),
+        ),
+      ],
+    },
+  ],
+  [
+    'scores without sigmoid',
+    /confidences go from .* to 2\.2/,
+    {
+      outputs: [transposed(table(CELLS, 84, withClasses(inCentre, 80), { objects: SEEN.map(logits) }))],
+      metadata: C80,
+    },
+  ],
+  [
+    'boxes in shares',
+    /smaller than 2 pixels/,
+    { outputs: [transposed(table(CELLS, 84, withClasses(inShares, 80)))], metadata: C80 },
+  ],
+  ['another task', /its task is 'segment'/, { outputs: [yolov8], metadata: { ...C80, task: 'segment' } }],
+  ['six channels', /neither \[N, 3, H, W\]/, { outputs: [yolov8], input: { shape: [1, 6, SIDE, SIDE] } }],
+  ['an input of integers', /neither floats nor uint8/, { outputs: [yolov8], input: { type: 'int64' } }],
+  ['nothing but NaN', /100 % of its numbers are NaN/, { outputs: [poisoned(Number.NaN, 0, 84 * CELLS)] }],
+  [
+    'a family that it is not',
+    /as yolov8, the sizes .*fit --head yolov8-rows/,
+    { outputs: [table(CELLS, 84, withClasses(inCentre, 80))] },
+    { head: 'yolov8' },
+  ],
+  ['one name for eighty classes', /with 1 class names/, { outputs: [yolov8] }, { names: ['only'] }],
+  [
+    'a family whose reading makes no sense',
+    /as end2end, the sizes/,
+    { outputs: [{ name: 'o', values: new Float32Array(2100), dims: [1, 300, 7] }] },
+    { head: 'end2end' },
+  ],
+];
+
+test.each(refused)('%s: refused with the reason', async (_name, reason, model, options) => {
+  await expect(read(model, options)).rejects.toThrow(reason);
+});
+
+test('a NaN here and there takes no neighbour with it', async () => {
+  const file = await read({
+    outputs: [poisoned(Number.NaN, 5 * CELLS + 100, 5 * CELLS + 120)],
+    metadata: C80,
+  });
+  const { alone } = await probe({ onnx: file.onnx, batchSize: 1, width: SIDE, height: SIDE });
+  const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE };
+  const found = surestFirst(heads.yolov8.decode(alone[0] ?? [], 0, options).filter(isSound));
+  expect(found.map(({ score }) => score.toFixed(1))).toEqual(['0.9', '0.6']);
+});
+
+test('a card beside the file says what the file does not', async () => {
+  const path = await writeConstantModel(join(folder, 'card.onnx'), { outputs: [yolov8] });
+  const card = join(folder, 'card.yaml');
+  await writeFile(card, 'family: yolov8\nfit: stretch\nnames: [a, b]\n');
+  await expect(readModelFile(path)).rejects.toThrow('2 class names');
+  await writeFile(
+    card,
+    `family: yolov8\nfit: stretch\nnames: ${C80.names}\ninput: { range: 0..255, channels: bgr }\n`,
+  );
+  expect(await readModelFile(path)).toMatchObject({
+    head: 'yolov8',
+    fit: 'stretch',
+    classNames: { 79: 'c79' },
+  });
+  await writeFile(card, 'famly: yolov8\n');
+  await expect(readModelFile(path)).rejects.toThrow(/card\.yaml: .*famly/);
+});
+
+/** Outputs as any graph may give them. */
+const outputs: fc.Arbitrary<OutputTensor[]> = fc
+  .record({
+    dims: fc.oneof<fc.Arbitrary<number[]>[]>(
+      fc.constantFrom([1, 84, CELLS], [1, CELLS, 85], [1, 300, 6], [1, 300, 84], [1, CELLS, 6], [4, 7]),
+      fc.tuple(fc.constant(1), fc.integer({ min: 1, max: 90 }), fc.integer({ min: 1, max: 90 })),
+    ),
+    low: fc.double({ min: -300, max: 1, noNaN: true }),
+    high: fc.double({ min: 0, max: 1000, noNaN: true }),
+    seed: fc.integer({ min: 1, max: 1_000_000 }),
+  })
+  .map(({ dims, low, high, seed }) => {
+    let state = seed;
+    const data = new Float32Array(dims.reduce((product: number, size) => product * size, 1)).map(() => {
+      state = (state * 48_271) % 2_147_483_647;
+      return low + (high - low) * (state / 2_147_483_647);
+    });
+    return [{ name: 'output0', dims, data }];
+  });
+
+test('whatever a graph gives: refused, or read as objects with a confidence of 0 to 1 about the picture', () => {
+  fc.assert(
+    fc.property(outputs, (random) => {
+      const size = { inputWidth: SIDE, inputHeight: SIDE };
+      const decision = decide([random, random], size, undefined);
+      if ('refusal' in decision) return;
+      const found = heads[decision.head].decode(random, 0, { threshold: 0.05, ...size }).filter(isSound);
+      for (const { score } of found) expect(score).toBeLessThanOrEqual(1.01);
+      const outside = found.filter(({ box: [x1, , x2] }) => x1 + x2 < -SIDE || x1 + x2 > 3 * SIDE);
+      expect(outside.length).toBeLessThanOrEqual(found.length / 2);
+    }),
+    { numRuns: 300, seed: 26 },
+  );
+});
+
+test('weights beside the file belong to it, wherever the process was started', async () => {
+  const path = await writeConstantModel(join(folder, 'outside.onnx'), { outputs: [yolov8], metadata: C80 });
+  const model = decodeModel(await readFile(path));
+  const weights = model.graph.initializer.find(({ rawData }) => rawData.length > 1_000);
+  if (!weights) throw new Error('no weights');
+  const bytes = weights.rawData;
+  const save = async (location: string, length = bytes.length) => {
+    const entries = { location, offset: '16', length: String(length) };
+    const externalData = Object.entries(entries).map(([key, value]) => ({ key, value }));
+    Object.assign(weights, { rawData: new Uint8Array(), dataLocation: 1, externalData });
+    await writeFile(path, encodeModel(model));
+  };
+  await save('outside.onnx.data');
+  await expect(readModelFile(path)).rejects.toThrow(/lie in 'outside.onnx.data', which can't be read/);
+  await writeFile(join(folder, 'outside.onnx.data'), Buffer.concat([Buffer.alloc(16), bytes]));
+  const { head, version } = await readModelFile(path);
+  expect(head).toBe('yolov8');
+  await writeFile(
+    join(folder, 'outside.onnx.data'),
+    Buffer.concat([Buffer.alloc(16), bytes.map((one) => one / 2)]),
+  );
+  expect((await readModelFile(path)).version).not.toBe(version);
+  await save('outside.onnx.data', bytes.length + 1);
+  await expect(readModelFile(path)).rejects.toThrow("end beyond 'outside.onnx.data'");
+  await save('../outside.onnx.data');
+  await expect(readModelFile(path)).rejects.toThrow('which is no file beside it');
+});

@@ -1,0 +1,69 @@
+import type { Candidate, Head } from './head.ts';
+import { corners, rowsOf } from './rows.ts';
+
+/** What the columns of a list of objects mean. */
+interface Columns {
+  /** First of the four columns of the box. */
+  box: number;
+  score: number;
+  classId: number;
+  /** Corners in pixels, or centre and size as shares of the input's sides. */
+  form: 'corners' | 'centre shares';
+}
+
+/** One output `[N, rows, columns]`: each row an object with its box, one score and one class. */
+function listOf(columns: Columns): Head['decode'] {
+  return ([output], image, { threshold, inputWidth, inputHeight }) =>
+    Array.from(rowsOf(output, image, columns.score, threshold), (row): Candidate => {
+      const [a = 0, b = 0, c = 0, d = 0] = row.subarray(columns.box);
+      const box: Candidate['box'] =
+        columns.form === 'corners'
+          ? [a, b, c, d]
+          : corners(a * inputWidth, b * inputHeight, c * inputWidth, d * inputHeight);
+      return { classId: row[columns.classId] as number, score: row[columns.score] as number, box };
+    });
+}
+
+/**
+ * YOLOv10, YOLO26 and exports with suppression inside: one output `[N, 300, 6]`, for each object x1, y1, x2, y2 in
+ * pixels, score, class.
+ * @see https://docs.ultralytics.com/models/yolo26/
+ */
+export const end2end: Head = {
+  needsSuppression: false,
+  preprocessing: { normalisation: 'unit', fit: 'centre' },
+  decode: listOf({ box: 0, score: 4, classId: 5, form: 'corners' }),
+};
+
+/**
+ * The same for every anchor, without suppression: `[N, A, 6]`.
+ * @see https://github.com/marcoslucianops/DeepStream-Yolo
+ */
+export const deepstream: Head = { ...end2end, needsSuppression: true };
+
+/**
+ * RT-DETR as Ultralytics exports it since 8.4: one output `[N, 300, 6]`, for each object cx, cy, w, h as shares of the
+ * input's sides, score, class.
+ */
+export const rtdetrTop: Head = {
+  needsSuppression: false,
+  preprocessing: { normalisation: 'unit', fit: 'stretch' },
+  decode: listOf({ box: 0, score: 4, classId: 5, form: 'centre shares' }),
+};
+
+/**
+ * YOLOv7 exported with `--end2end --max-wh`: one output `[objects of all pictures, 7]`: number of the picture, x1, y1, x2,
+ * y2 in pixels, class, score.
+ */
+export const yolov7Nms: Head = {
+  needsSuppression: false,
+  preprocessing: { normalisation: 'unit', fit: 'centre' },
+  decode(outputs, image, options) {
+    const [output] = outputs;
+    if (!output) return [];
+    const rows = [...rowsOf(output, 0)].filter(([picture]) => picture === image);
+    const dims = [1, rows.length, 7];
+    const data = new Float32Array(rows.flatMap((row) => [...row]));
+    return listOf({ box: 1, score: 6, classId: 5, form: 'corners' })([{ ...output, dims, data }], 0, options);
+  },
+};

@@ -1,0 +1,128 @@
+import {
+  type Candidate,
+  type DecodeOptions,
+  type HeadName,
+  heads,
+  isSound,
+  type OutputTensor,
+} from './index.ts';
+import { argMax, rowsOf } from './rows.ts';
+
+/** What a family makes of a model's answers. */
+export interface Verdict {
+  head: HeadName;
+  /** Why they can't be its answers; absent where they can. */
+  problem?: string;
+}
+
+/** Candidates that may be broken before a family is not believed, as a share. */
+const MAX_BROKEN = 0.01;
+/** Boxes that may be off before a family is not believed, as a share: untrained models give some. */
+const MAX_OFF = 0.25;
+/** Boxes smaller than this are shares of the picture, taken for pixels. */
+const LEAST_PIXELS = 2;
+/** From so many candidates on, half of them being sure says that scores are read from the wrong place. */
+const CROWD = 100;
+
+/**
+ * Holds a model's answers to made pictures against what detections look like: scores of 0 to 1, whole classes, boxes in the
+ * picture and not all of a pixel.
+ * @param batches outputs of one run each
+ * @param classes how many there are, where it is known
+ */
+export function prove(
+  head: HeadName,
+  batches: readonly (readonly OutputTensor[])[],
+  { inputWidth, inputHeight }: Omit<DecodeOptions, 'threshold'>,
+  classes: number | undefined,
+): Verdict {
+  const options = { threshold: Number.NEGATIVE_INFINITY, inputWidth, inputHeight };
+  const all = batches.flatMap((outputs) => heads[head].decode(outputs, 0, options));
+  const problem =
+    numbersProblem(batches) ??
+    noObjectProblem(head, batches) ??
+    scoreProblem(all, classes) ??
+    boxProblem(objectsOf(all.filter(isSound)), inputWidth, inputHeight) ??
+    crowdProblem(all);
+  return problem ? { head, problem } : { head };
+}
+
+/** A candidate less sure than this is none. */
+const SEEN = 1e-3;
+
+/** What was seen, be it with little confidence; where nothing was, all that has a size. Rows of zeros fill up the rest. */
+function objectsOf(candidates: readonly Candidate[]): readonly Candidate[] {
+  const seen = candidates.filter(({ score }) => score > SEEN);
+  return seen.length > 0 ? seen : candidates.filter(({ box }) => box[2] > box[0] || box[3] > box[1]);
+}
+
+function numbersProblem(batches: readonly (readonly OutputTensor[])[]): string | undefined {
+  let values = 0;
+  let broken = 0;
+  for (const { data } of batches.flat()) {
+    values += data.length;
+    for (const value of data) if (!Number.isFinite(value)) broken++;
+  }
+  return broken > values * MAX_BROKEN
+    ? `${percent(broken, values)} of its numbers are NaN or infinite`
+    : undefined;
+}
+
+/** With a softmax, most queries say that there is no object, which is the last class. */
+function noObjectProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
+  if (head !== 'detr-softmax') return undefined;
+  const logits = batches.flatMap((outputs) => outputs.filter(({ dims }) => dims.at(-1) !== 4));
+  const rows = logits.flatMap((output) => [...rowsOf(output, 0)]);
+  const empty = rows.filter((row) => argMax(row) === row.length - 1).length;
+  return empty <= rows.length / 2
+    ? `${percent(empty, rows.length)} of its queries say 'no object' to a made picture`
+    : undefined;
+}
+
+function scoreProblem(all: readonly Candidate[], classes: number | undefined): string | undefined {
+  const finite = all.filter(({ score, box }) => Number.isFinite(score) && box.every(Number.isFinite));
+  const seen = all.filter(({ score }) => !(score <= SEEN));
+  const broken = seen.filter(({ box }) => !box.every(Number.isFinite)).length;
+  if (broken > seen.length / 2) return `${percent(broken, seen.length)} of its boxes are no numbers`;
+  const scores = finite.map(({ score }) => score);
+  const wrong = finite.filter(({ score }) => score < -1e-3 || score > 1.01).length;
+  if (wrong > 0) return `its confidences go from ${least(scores)} to ${most(scores)}, not from 0 to 1`;
+  const parts = finite.filter(({ classId }) => !Number.isInteger(classId) || classId < 0).length;
+  if (parts > finite.length * MAX_BROKEN) return 'its classes are no whole numbers';
+  const highest = finite.reduce((max, { classId }) => Math.max(max, classId), -1);
+  return classes !== undefined && highest >= classes
+    ? `it has a class ${highest}, and there are ${classes} names`
+    : undefined;
+}
+
+function boxProblem(objects: readonly Candidate[], width: number, height: number): string | undefined {
+  if (objects.length === 0) return undefined;
+  const share = (is: (box: Candidate['box']) => boolean) =>
+    objects.filter(({ box }) => is(box)).length / objects.length;
+  if (share(([x1, y1, x2, y2]) => x2 < x1 - 1 || y2 < y1 - 1) > MAX_OFF)
+    return 'its boxes end before they begin';
+  if (share(([x1, y1, x2, y2]) => Math.max(x2 - x1, y2 - y1) < LEAST_PIXELS) > 1 - MAX_OFF) {
+    return `its boxes are smaller than ${LEAST_PIXELS} pixels: shares of the picture, it seems`;
+  }
+  const isOutside = ([x1, y1, x2, y2]: Candidate['box']) => {
+    const [x, y] = [(x1 + x2) / 2, (y1 + y2) / 2];
+    return x < -width / 2 || x > width * 1.5 || y < -height / 2 || y > height * 1.5;
+  };
+  if (share(isOutside) > MAX_OFF) return 'its boxes lie outside the picture';
+  const isHuge = ([x1, y1, x2, y2]: Candidate['box']) => x2 - x1 > 4 * width || y2 - y1 > 4 * height;
+  return share(isHuge) > MAX_OFF ? 'its boxes are larger than the picture' : undefined;
+}
+
+function crowdProblem(all: readonly Candidate[]): string | undefined {
+  if (all.length < CROWD) return undefined;
+  const sure = all.filter(({ score }) => score > 0.5);
+  if (sure.length <= all.length / 2) return undefined;
+  return `${percent(sure.length, all.length)} of its ${all.length} places are sure of an object in a made picture`;
+}
+
+const least = (values: readonly number[]) =>
+  short(values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY));
+const most = (values: readonly number[]) =>
+  short(values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY));
+const short = (value: number) => String(Number(value.toPrecision(3)));
+const percent = (part: number, whole: number) => `${Math.round((100 * part) / whole)} %`;

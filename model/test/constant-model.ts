@@ -1,0 +1,32 @@
+import { writeFile } from 'node:fs/promises';
+import { GraphBuilder, type Size } from '../src/onnx/graph-builder.ts';
+import { DataType } from '../src/onnx/schema.ts';
+
+/** One output, whatever the model is shown. */
+export interface ConstantOutput {
+  name: string;
+  values: Float32Array;
+  dims: readonly number[];
+  /** As the file declares it; the true one without it. */
+  declared?: readonly Size[];
+}
+
+export interface ConstantModel {
+  outputs: readonly ConstantOutput[];
+  metadata?: Record<string, string>;
+  input?: { name?: string; type?: 'float32' | 'uint8' | 'int64'; shape?: readonly Size[] };
+}
+
+/** Writes a model that always gives the same answer, so that its right reading is known. */
+export async function writeConstantModel(path: string, model: ConstantModel): Promise<string> {
+  const { name = 'images', type = 'float32', shape = [1, 3, 160, 160] } = model.input ?? {};
+  const g = new GraphBuilder();
+  const pixels = g.node('Cast', [g.input(name, type, shape)], { to: DataType.float32 });
+  // The input is used, and changes nothing.
+  const nothing = g.node('Mul', [g.node('ReduceMean', [pixels], { keepdims: 0 }), g.scalar(0)]);
+  for (const { name: output, values, dims, declared } of model.outputs) {
+    g.output(output, g.node('Add', [g.constant(values, dims), nothing]), declared ?? dims);
+  }
+  await writeFile(path, g.encode('constant', model.metadata ?? {}));
+  return path;
+}
