@@ -228,7 +228,8 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
     {
       outputs: ['detection_boxes', 'detection_scores', 'detection_classes', 'num_detections'].map((name) => ({
         name,
-        values: name === 'detection_classes' ? Float32Array.of(3) : Float32Array.of(0.1, 0.2, 0.5, 0.6),
+        values:
+          name === 'detection_classes' ? Float32Array.of(3, 1, 1, 1) : Float32Array.of(0.1, 0.2, 0.5, 0.6),
         dims: [1, 1, 4],
       })),
     },
@@ -361,10 +362,10 @@ test('weights beside the file belong to it, wherever the process was started', a
   await writeFile(join(folder, 'outside.onnx.data'), Buffer.concat([Buffer.alloc(16), bytes]));
   const { head, version } = await readModelFile(path);
   expect(head).toBe('yolov8');
-  await writeFile(
-    join(folder, 'outside.onnx.data'),
-    Buffer.concat([Buffer.alloc(16), bytes.map((one) => one / 2)]),
-  );
+  // The last score, a zero before.
+  const other = Buffer.concat([Buffer.alloc(16), bytes]);
+  other.writeFloatLE(0.01, other.length - 4);
+  await writeFile(join(folder, 'outside.onnx.data'), other);
   expect((await readModelFile(path)).version).not.toBe(version);
   await save('outside.onnx.data', bytes.length + 1);
   await expect(readModelFile(path)).rejects.toThrow("end beyond 'outside.onnx.data'");
