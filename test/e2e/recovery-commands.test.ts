@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { annotatedKey } from '@video-pipeline/frame';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { startFakeServer } from '../../packages/detector/src/fake-server.ts';
@@ -72,6 +74,94 @@ test.each([
   expect(stderr).toContain(told);
 });
 
+test('list goes by time, and says so when nothing is there', async () => {
+  const none = await command('failed', 'list');
+  expect(none).toMatchObject({ code: 0, stdout: '', stderr: 'nothing has failed that this chooses\n' });
+  await rig.fail(options.framesTopic, () => 'too dark', 'detect');
+  await rig.fail(options.framesTopic, () => 'too bright', 'annotate');
+  const lines = (await command('failed', 'list')).stdout.trim().split('\n');
+  expect(lines.map((line) => line.split('  ').at(-1))).toEqual([
+    'too dark',
+    'too dark',
+    'too bright',
+    'too bright',
+  ]);
+});
+
+test('--stage means a deployment', async () => {
+  const { code, stderr } = await command('failed', 'list', '--stage', 'staging');
+  expect(code).toBe(1);
+  expect(stderr).toContain("doesn't tell of stage 'staging'");
+});
+
+test.each(['failed list', 'audit', 'replay --from 2026-11-25 --to 2026-11-26'])(
+  '%s finds the pipeline that runs here by itself, or says within 5 s that there is none',
+  async (line) => {
+    const [name, ...args] = line.split(' ') as ['failed' | 'audit' | 'replay', ...string[]];
+    const folder = await mkdtemp(join(tmpdir(), 'nothing-runs-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    env = { HOME: folder, AWS_EC2_METADATA_DISABLED: 'false' };
+    for (const variable of ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'S3_BUCKET']) env[variable] = '';
+    const began = performance.now();
+    const nothing = await command(name, ...args, '--data-dir', folder);
+    expect(nothing.code).toBe(1);
+    expect(nothing.stderr).toContain(`nothing runs on ${folder}: start it with 'npm start'`);
+    expect(performance.now() - began).toBeLessThan(5_000);
+    // As `npm start` leaves it while it runs.
+    await mkdir(join(folder, 'run'));
+    await writeFile(join(folder, 'run/supervisor.pid'), String(process.pid));
+    const endpoints = {
+      kafka: rig.bootstrap,
+      s3: rig.storage.AWS_ENDPOINT_URL,
+      inference: 'http://127.0.0.1:1',
+    };
+    await writeFile(join(folder, 'run/state.json'), JSON.stringify({ pid: process.pid, endpoints }));
+    env = {
+      ...env,
+      S3_BUCKET: BUCKET,
+      KAFKA_TOPIC: 'none-of-this-name',
+      AWS_ACCESS_KEY_ID: '',
+      AWS_SECRET_ACCESS_KEY: '',
+    };
+    const found = await command(name, ...args, '--data-dir', folder);
+    expect(found.stderr).toContain(`${name}: the stack on ${folder}, process ${process.pid}`);
+    expect(found.code).toBe(0);
+  },
+);
+
+test.each([
+  ['KAFKA_BOOTSTRAP_SERVERS', '127.0.0.1:1', 'Kafka at 127.0.0.1:1 does not answer'],
+  ['AWS_ENDPOINT_URL', 'http://127.0.0.1:1', `the bucket ${BUCKET} at http://127.0.0.1:1 does not answer`],
+])('that nothing answers at %s is said within 5 s', async (variable, value, told) => {
+  env[variable] = value;
+  const began = performance.now();
+  const { code, stderr } = await command('audit');
+  expect(stderr).toContain(told);
+  expect(code).toBe(1);
+  expect(performance.now() - began).toBeLessThan(6_000);
+});
+
+test('the audit tells what is on its way from what is lost', async () => {
+  const admin = rig.kafka.admin();
+  await admin.connect();
+  onTestFinished(() => admin.disconnect());
+  const commit = (groupId: string, topic: string, offset: string) =>
+    admin.setOffsets({ groupId, topic, partitions: [0, 1].map((partition) => ({ partition, offset })) });
+  env.KAFKA_GROUP_ID = `group-${runs}`;
+  await commit(`group-${runs}`, options.framesTopic, '0');
+  const waiting = await command('audit');
+  expect(waiting.stdout).toContain('2 frames in Kafka: 0 annotated, 0 in failed/, 2 on their way, 0 lost');
+  expect(waiting.code).toBe(0);
+  // Detect has finished them, annotate has not.
+  await commit(`group-${runs}`, options.framesTopic, '10');
+  await commit(`group-${runs}-annotate`, options.detectionsTopic, '0');
+  expect((await command('audit')).stdout).toContain('2 on their way, 0 lost');
+  await commit(`group-${runs}-annotate`, options.detectionsTopic, '10');
+  const lost = await command('audit');
+  expect(lost.stdout).toContain('0 on their way, 2 lost');
+  expect(lost.code).toBe(1);
+});
+
 test('a command whose bucket does not answer says so and ends with 1', async () => {
   env.AWS_ENDPOINT_URL = 'http://127.0.0.1:1';
   const { code, stderr } = await command('failed', 'list');
@@ -113,13 +203,14 @@ describe('failed', () => {
 
   test('list finds by stage, stream, reason and time', async () => {
     expect((await listed()).sort()).toEqual(['was too bright', 'was too dark']);
+    expect(await listed('--by', 'detect', '--reason', 'dark')).toEqual(['was too dark']);
     expect(await listed('--stage', 'detect', '--reason', 'dark')).toEqual(['was too dark']);
     expect(await listed('--stage', 'annotate')).toEqual([]);
     expect(await listed('--stream', 'yard', '--from', '2026-01-01')).toHaveLength(2);
     expect(await listed('--stream', 'gate')).toEqual([]);
     expect(await listed('--to', '2026-01-01')).toEqual([]);
     const { stdout } = await command('failed', 'list', '--reason', 'dark');
-    expect(stdout.trim()).toMatch(/failed\/detect\/.*yard.*was too dark$/);
+    expect(stdout.trim()).toMatch(/^\S+Z {2}failed\/detect\/\S+ {2}yard {2}was too dark$/);
   });
 
   test('the help names every stage that puts records there', async () => {

@@ -1,27 +1,27 @@
 import { runCommand } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 import { type AuditReport, audit, isClean } from './audit.ts';
-import { connectEnvironment } from './connect.ts';
+import { connectEnvironment, TARGET_HELP } from './connect.ts';
 
 /** Frames shown of each list on a terminal; `--json` shows all. */
 const SHOWN = 10;
 
 const command = new Command('audit')
-  .description('account for every frame in Kafka: annotated in S3, or in failed/; exit 1 when one is not')
+  .description(
+    'account for every frame in Kafka: annotated in S3, in failed/, or on its way to there; exit 1 when one is lost',
+  )
   .option('--pixels', 'also compare every stored picture with its frame', false)
   .option('--json', 'print the whole report as one JSON object', false)
-  .addHelpText(
-    'after',
-    '\nReads KAFKA_BOOTSTRAP_SERVERS, S3_BUCKET, AWS_ENDPOINT_URL ... as the pipeline does.',
-  )
+  .addHelpText('after', TARGET_HELP)
   .action(async ({ pixels, json }) => {
-    const { config, bucket, kafka } = connectEnvironment('audit');
+    const { config, bucket, kafka } = await connectEnvironment('audit', ['bucket', 'kafka']);
     const report = await audit({
       kafka,
       bucket,
       framesTopic: config.KAFKA_TOPIC,
       detectionsTopic: config.KAFKA_DETECTIONS_TOPIC,
       s3Prefix: config.S3_PREFIX,
+      groupId: config.KAFKA_GROUP_ID,
       pixels,
     });
     bucket.close();
@@ -33,7 +33,8 @@ await runCommand(command.parseAsync());
 
 function describe(report: AuditReport): string {
   const lines = [
-    `${report.published} frames in Kafka: ${report.annotated} annotated, ${report.failed} in failed/`,
+    `${report.published} frames in Kafka: ${report.annotated} annotated, ${report.failed} in failed/, ` +
+      `${report.onItsWay} on their way, ${report.missing.length} lost`,
   ];
   const failed = Object.entries(report.failedRecords).filter(([, count]) => count > 0);
   if (failed.length > 0) {

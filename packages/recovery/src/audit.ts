@@ -8,8 +8,8 @@ import {
   failedKey,
   positionOf,
 } from '@video-pipeline/frame';
-import type { Kafka } from '@video-pipeline/kafka';
-import { FAILED_FOLDERS, FRAME_STAGES, POLLER, type TopicVariable } from '@video-pipeline/stages';
+import { type Admin, consumerLag, type Kafka } from '@video-pipeline/kafka';
+import { FAILED_FOLDERS, FRAME_STAGES, groupOf, POLLER, type TopicVariable } from '@video-pipeline/stages';
 import type { Bucket } from './bucket.ts';
 import { samePicture } from './pixels.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
@@ -22,7 +22,9 @@ export interface AuditReport {
   failed: number;
   /** Records in `failed/`, of frames and of whatever else, by the stage that put them there. */
   failedRecords: Record<string, number>;
-  /** In neither place. */
+  /** In neither place, and a stage has not committed its offset: it will, or delivers it again. */
+  onItsWay: number;
+  /** In neither place, though every stage has committed its offset: lost. */
   missing: string[];
   /** Annotated and in `failed/` as well. */
   both: string[];
@@ -38,13 +40,15 @@ export interface AuditOptions {
   framesTopic: string;
   detectionsTopic: string;
   s3Prefix: string;
+  /** Whose offsets tell which frames are on their way (KAFKA_GROUP_ID); left out, none is. */
+  groupId?: string;
   /** Also compares each stored picture with its frame: reads every object. */
   pixels: boolean;
 }
 
 /**
- * Accounts for every frame that Kafka holds, from Kafka and S3 alone: it trusts no counter and no offset of the
- * pipeline. A frame must be annotated, or lie in `failed/`, and not both.
+ * Accounts for every frame that Kafka holds, from Kafka and S3 alone: it trusts no counter of the pipeline, and of its
+ * offsets no more than that what is not committed is not lost. A frame must be annotated, or lie in `failed/`, and not both.
  */
 export async function audit(options: AuditOptions): Promise<AuditReport> {
   const report: AuditReport = {
@@ -52,11 +56,14 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     annotated: 0,
     failed: 0,
     failedRecords: {},
+    onItsWay: 0,
     missing: [],
     both: [],
     mixedUp: [],
     wrongPixels: [],
   };
+  // First: what is committed now is stored before it is looked for.
+  const isAwaited = await awaited(options);
   const detected = await readDetected(options);
   const stored = await keySet(options.bucket, `${options.s3Prefix}/`);
   const failed = await keySet(options.bucket, 'failed/');
@@ -74,7 +81,14 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     if (isStored) report.annotated++;
     if (isFailed) report.failed++;
     if (isStored && isFailed) report.both.push(name);
-    if (!isStored && !isFailed) report.missing.push(name);
+    if (!isStored && !isFailed) {
+      if (
+        isAwaited('KAFKA_TOPIC', record) ||
+        seen?.records.some((one) => isAwaited('KAFKA_DETECTIONS_TOPIC', one))
+      )
+        report.onItsWay++;
+      else report.missing.push(name);
+    }
     if (frame && seen && seen.digest !== digest(frame.jpeg)) report.mixedUp.push(name);
     if (options.pixels && frame && isStored) {
       const picture = await options.bucket.read(key);
@@ -102,6 +116,43 @@ type Place = Pick<PlacedRecord, 'topic' | 'partition' | 'offset'>;
 function isIn(failed: ReadonlySet<string>, topic: TopicVariable, record: Place): boolean {
   const stages = FRAME_STAGES.filter(({ reads }) => reads === topic).map(({ name }) => name);
   return [...stages, POLLER].some((name) => failed.has(failedKey(name, record)));
+}
+
+/** @returns whether the stage that reads a record's topic has yet to commit its offset */
+async function awaited({
+  kafka,
+  groupId,
+  framesTopic,
+  detectionsTopic,
+}: AuditOptions): Promise<(topic: TopicVariable, record: Place) => boolean> {
+  if (groupId === undefined) return () => false;
+  const topics: Partial<Record<TopicVariable, string>> = {
+    KAFKA_TOPIC: framesTopic,
+    KAFKA_DETECTIONS_TOPIC: detectionsTopic,
+  };
+  const committed = new Map<TopicVariable, Map<number, number>>();
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    const existing = await admin.listTopics();
+    for (const stage of FRAME_STAGES) {
+      const topic = topics[stage.reads] ?? '';
+      const group = groupOf(stage, { KAFKA_GROUP_ID: groupId });
+      if (!existing.includes(topic) || !(await exists(admin, group))) continue;
+      const partitions = await consumerLag(admin, group, topic);
+      committed.set(stage.reads, new Map(partitions.map((one) => [one.partition, one.committed])));
+    }
+  } finally {
+    await admin.disconnect();
+  }
+  return (topic, { partition, offset }) =>
+    offset >= (committed.get(topic)?.get(partition) ?? Number.POSITIVE_INFINITY);
+}
+
+/** Whether there is such a group: of one that nobody ever was in, nobody will commit anything. */
+async function exists(admin: Admin, groupId: string): Promise<boolean> {
+  const { groups } = await admin.describeGroups([groupId]);
+  return groups.some(({ state }) => state !== 'Dead');
 }
 
 /** Every stage is named, and whatever else has a folder there. */

@@ -1,9 +1,9 @@
-import { orderedProducer } from '@video-pipeline/kafka';
+import { type Kafka, orderedProducer } from '@video-pipeline/kafka';
 import { runCommand } from '@video-pipeline/lifecycle';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { Command } from 'commander';
 import type { Bucket } from './bucket.ts';
-import { connectEnvironment } from './connect.ts';
+import { connectEnvironment, TARGET_HELP } from './connect.ts';
 import {
   type FailedEntry,
   FailedEntryError,
@@ -15,14 +15,18 @@ import {
 } from './failed.ts';
 import { parseTime } from './time.ts';
 
-const program = new Command('failed').description(
-  'what could not be processed: look at it, put it back, delete it',
-);
+const program = new Command('failed')
+  .description('what could not be processed: look at it, put it back, delete it')
+  .addHelpText('after', TARGET_HELP);
 
 selection('list', 'list the records in failed/ with their reasons').action((filter) =>
   withBucket(async (bucket) => {
-    for await (const entry of listFailed(bucket, filter, tell))
-      console.log(filter.json ? JSON.stringify(entry) : line(entry));
+    const found: { time: string; text: string }[] = [];
+    for await (const entry of listFailed(bucket, chosen(filter), tell))
+      found.push({ time: entry.time, text: filter.json ? JSON.stringify(entry) : line(entry) });
+    found.sort((a, b) => (a.time < b.time ? -1 : 1));
+    for (const { text } of found) console.log(text);
+    if (found.length === 0) process.stderr.write('nothing has failed that this chooses\n');
   }),
 );
 
@@ -36,8 +40,8 @@ program
 selection('redrive', 'put records back on their topic, and then delete them from failed/')
   .option('--yes', 'do it; without, only say what would be done', false)
   .action((options) =>
-    withBucket(async (bucket) => {
-      const producer = orderedProducer(connectEnvironment('failed').kafka);
+    withBucket(async (bucket, kafka) => {
+      const producer = orderedProducer(kafka);
       await each(bucket, options, 'redriven', (entry) => redrive(bucket, producer, entry));
       await producer.disconnect();
     }),
@@ -55,7 +59,7 @@ function selection(name: string, description: string): Command {
   return program
     .command(name)
     .description(description)
-    .option('--stage <stage>', `only of this stage: ${FAILED_FOLDERS.join(', ')}`)
+    .option('--by <stage>', `only of this stage: ${FAILED_FOLDERS.join(', ')}`)
     .option('--stream <id>', 'only of this stream')
     .option('--reason <text>', 'only where the reason holds this text')
     .option('--from <time>', 'only failed at this time or later, ISO 8601', parseTime)
@@ -63,14 +67,21 @@ function selection(name: string, description: string): Command {
     .option('--json', 'one JSON object a line', false);
 }
 
+/** `--stage` means a deployment, here as in every command. */
+type Selection = Omit<FailedFilter, 'stage'> & { by?: string };
+
+function chosen({ by, ...filter }: Selection): FailedFilter {
+  return { ...filter, stage: by };
+}
+
 async function each(
   bucket: Bucket,
-  options: FailedFilter & { yes: boolean; json: boolean },
+  options: Selection & { yes: boolean; json: boolean },
   done: string,
   act: (entry: FailedEntry) => Promise<void>,
 ): Promise<void> {
   let count = 0;
-  for await (const entry of listFailed(bucket, options, tell)) {
+  for await (const entry of listFailed(bucket, chosen(options), tell)) {
     try {
       if (options.yes) await act(entry);
     } catch (error) {
@@ -99,10 +110,11 @@ async function show(bucket: Bucket, key: string): Promise<FailedEntry> {
 }
 
 function line({ key, time: at, reason, record }: FailedEntry): string {
-  return `${at}  ${key}  ${JSON.stringify(streamOf(record)).slice(1, 61)}  ${reason}`;
+  // In one line, whatever it is: a stream's name may be what is wrong.
+  return `${at}  ${key}  ${JSON.stringify(streamOf(record).slice(0, 60)).slice(1, -1)}  ${reason}`;
 }
 
-async function withBucket(use: (bucket: Bucket) => Promise<void>): Promise<void> {
-  const { bucket } = connectEnvironment('failed');
-  await use(bucket).finally(() => bucket.close());
+async function withBucket(use: (bucket: Bucket, kafka: Kafka) => Promise<void>): Promise<void> {
+  const { bucket, kafka } = await connectEnvironment('failed');
+  await use(bucket, kafka).finally(() => bucket.close());
 }

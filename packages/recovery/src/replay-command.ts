@@ -3,7 +3,7 @@ import { runCommand } from '@video-pipeline/lifecycle';
 import { createStore } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command } from 'commander';
-import { connectEnvironment } from './connect.ts';
+import { connectEnvironment, TARGET_HELP } from './connect.ts';
 import { replay } from './replay.ts';
 import { parseTime } from './time.ts';
 
@@ -24,9 +24,12 @@ const command = new Command('replay')
     `replay/${new Date().toISOString().replaceAll(':', '-')}`,
   )
   .option('--json', 'print one JSON object', false)
-  .addHelpText('after', '\nThe model is that of INFERENCE_SERVICE_URL. Nothing of the first run is touched.')
+  .addHelpText(
+    'after',
+    `${TARGET_HELP}\n\nThe model is that of INFERENCE_SERVICE_URL. Nothing of the first run is touched.`,
+  )
   .action(async ({ from, to, stream, folder, json }) => {
-    const { config, bucket, kafka } = connectEnvironment('replay');
+    const { config, bucket, kafka } = await connectEnvironment('replay', ['bucket', 'kafka']);
     bucket.close();
     const done = await replay({
       kafka,

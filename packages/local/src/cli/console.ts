@@ -34,5 +34,5 @@ async function serve(target: Target, onReady: (url: string) => void): Promise<nu
     KAFKA_BOOTSTRAP_SERVERS: await serverOf('kafka', target),
     ...(await s3Variables(target)),
   };
-  return runInForeground('packages/console/src/main.ts', env, onReady);
+  return runInForeground('packages/console/src/main.ts', env, { onReady });
 }

@@ -5,15 +5,15 @@ import { ROOT } from '../launcher.ts';
 
 /**
  * Runs a process of ours in the foreground until it ends.
- * @param onReady takes the address it serves at; with it, what the process prints goes to stderr
+ * @param options.onReady takes the address it serves at; with it, what the process prints goes to stderr
  * @returns its exit code
  */
 export async function runInForeground(
   script: string,
   env: NodeJS.ProcessEnv,
-  onReady?: (url: string) => void,
+  { args = [], onReady }: { args?: readonly string[]; onReady?: (url: string) => void } = {},
 ): Promise<number> {
-  const child = fork(join(ROOT, script), {
+  const child = fork(join(ROOT, script), args, {
     env: { ...process.env, ...env },
     stdio: ['inherit', onReady ? process.stderr : 'inherit', 'inherit', 'ipc'],
   });

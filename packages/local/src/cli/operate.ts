@@ -1,0 +1,62 @@
+import { exitWithError } from '@video-pipeline/lifecycle';
+import { FAILED_FOLDERS } from '@video-pipeline/stages';
+import { Command } from 'commander';
+import { runInForeground } from './foreground.ts';
+import { dataDirOption, NotRunningError, runningState, s3Variables, type Target } from './running.ts';
+import { stageOption, useStage } from './stage.ts';
+
+const GIVEN = ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'S3_BUCKET'];
+
+/**
+ * Runs a command of the operator's tools on the pipeline that it is to look at: the stage that `--stage` names, the one that
+ * variables name, or the stack that runs on this machine.
+ * @param name of the command in package.json, and of its file in packages/recovery
+ */
+export async function operate(name: string): Promise<void> {
+  await new Command(name)
+    .argument('[args...]')
+    .addOption(dataDirOption())
+    .addOption(stageOption())
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(async (given: string[], options: Target) => {
+      const { args, target } = withoutFolder(given, options);
+      const isHelp = args.some((arg) => arg === '--help' || arg === '-h' || arg === 'help');
+      const env = isHelp ? {} : await serversOf(name, target);
+      process.exitCode = await runInForeground(`packages/recovery/src/${name}-command.ts`, env, { args });
+    })
+    .parseAsync()
+    .catch(exitWithError);
+}
+
+/** The folders of `failed/` were once chosen by `--stage`, which means a deployment everywhere else. */
+function withoutFolder(args: string[], { dataDir, stage }: Target): { args: string[]; target: Target } {
+  if (stage === undefined || !FAILED_FOLDERS.includes(stage))
+    return { args, target: { dataDir, ...(stage ? { stage } : {}) } };
+  process.stderr.write(`--stage ${stage} is taken for --by ${stage}\n`);
+  return { args: [...args, '--by', stage], target: { dataDir } };
+}
+
+/** @throws NotRunningError when there is nothing to look at */
+async function serversOf(name: string, target: Target): Promise<NodeJS.ProcessEnv> {
+  const { stage, dataDir } = target;
+  if (stage) {
+    process.stderr.write(`${name}: stage '${useStage(stage)}'\n`);
+    return {};
+  }
+  const given = GIVEN.filter((variable) => process.env[variable]);
+  const state = await runningState(dataDir);
+  if (!state || process.env.KAFKA_BOOTSTRAP_SERVERS) {
+    if (given.length > 0) return {};
+    throw new NotRunningError(
+      `nothing runs on ${dataDir}: start it with 'npm start', name another folder with --data-dir, a deployed stage with ` +
+        `--stage, or servers of yours with ${GIVEN.join(', ')}`,
+    );
+  }
+  process.stderr.write(`${name}: the stack on ${dataDir}, process ${state.pid}\n`);
+  return {
+    KAFKA_BOOTSTRAP_SERVERS: state.endpoints.kafka,
+    INFERENCE_SERVICE_URL: state.endpoints.inference,
+    ...(await s3Variables(target)),
+  };
+}
