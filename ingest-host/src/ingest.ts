@@ -20,6 +20,8 @@ export interface IngestOptions {
   stallSeconds: number;
   /** End after so many published frames; default never. */
   maxFrames?: number;
+  /** Whether a run goes on without a stream, as one may be added; default not. */
+  awaitsStreams?: boolean;
   log: StreamContext['log'] & { error(message: string, extra: Record<string, unknown>): void };
   /** Called for each send that Kafka acknowledged. */
   onPublished?: (frames: Frame[], milliseconds: number) => void;
@@ -35,6 +37,8 @@ export class Ingest {
   readonly #publisher: Publisher;
   readonly #streams = new Map<string, IngestStream>();
   #reloading: Promise<void> = Promise.resolve();
+  /** Resolves with the next reload, and when all is to stop. */
+  #changed = Promise.withResolvers<void>();
 
   /** @param send delivers records, in order, acknowledged by all replicas */
   constructor(send: Send, options: IngestOptions) {
@@ -58,7 +62,9 @@ export class Ingest {
     return this.#publisher.waitingBytes;
   }
 
-  /** Reads the streams until all have ended, MAX_FRAMES are published, or {@link Ingest.stop}; then flushes. */
+  /**
+   * Reads the streams until all have ended, MAX_FRAMES are published, or {@link Ingest.stop}; then flushes.
+   */
   async run(specs: StreamSpec[]): Promise<void> {
     await this.reload(specs);
     await Promise.race([this.#allEnded(), this.#limit.reached]);
@@ -83,13 +89,16 @@ export class Ingest {
     await Promise.all(stopping);
     for (const id of this.stats.keys()) if (!wanted.has(id)) this.stats.delete(id);
     for (const spec of specs) if (!this.#streams.has(spec.id)) this.#add(spec);
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
   }
 
   // A reload adds streams while others are waited for.
   async #allEnded(): Promise<void> {
     for (let before: IngestStream[] = []; ; ) {
       const streams = [...this.#streams.values()];
-      if (streams.every((stream) => before.includes(stream))) return;
+      if (streams.length === 0 && this.#options.awaitsStreams) await this.#changed.promise;
+      else if (streams.every((stream) => before.includes(stream))) return;
       await Promise.all(streams.map((stream) => stream.run()));
       await this.#reloading;
       before = streams;

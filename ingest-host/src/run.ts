@@ -54,6 +54,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     bufferBytes: config.BUFFER_BYTES,
     stallSeconds: config.STALL_SECONDS,
     ...(config.MAX_FRAMES === undefined ? {} : { maxFrames: config.MAX_FRAMES }),
+    awaitsStreams: streamsFileOf(config) !== undefined,
     log,
     onPublished: (frames, milliseconds) => metrics.observe(frames, milliseconds),
   });

@@ -38,6 +38,8 @@ const entry = z.strictObject({
   active_hours: z.string().regex(HOURS_PATTERN, 'must be HH:MM-HH:MM').optional(),
   time_zone: z.string().refine(isTimeZone, 'must be a time zone such as Europe/Paris').optional(),
   motion_threshold: part.optional(),
+  // It stays in the list, and is not read.
+  disabled: z.boolean().optional(),
   // Detect's business; what is wrong with it is better said before the first frame.
   scene: sceneConfigSchema.optional(),
 });
@@ -65,12 +67,14 @@ const NO_GATE: MotionSettings = { threshold: 0, keepaliveSeconds: 10 };
 
 /**
  * Reads a list of streams, YAML or JSON: `[{id, url, frame_rate?, quality?, transport?, region?, max_width?,
- * active_hours?, time_zone?, motion_threshold?, scene?}, ...]`.
+ * active_hours?, time_zone?, motion_threshold?, disabled?, scene?}, ...]`, without those that are disabled.
  * @param where name of the variable or file, for errors
  * @throws StreamsError naming line and field of everything that is wrong
  */
 export function parseStreams(text: string, defaults: StreamDefaults, where: string): StreamSpec[] {
-  return parseStreamList(text, entry, where).map((item) => withDefaults(item, defaults));
+  return parseStreamList(text, entry, where)
+    .filter(({ disabled }) => !disabled)
+    .map((item) => withDefaults(item, defaults));
 }
 
 function withDefaults(item: z.output<typeof entry>, defaults: StreamDefaults): StreamSpec {

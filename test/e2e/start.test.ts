@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { glob, mkdtemp, rm } from 'node:fs/promises';
+import { glob, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,6 +65,19 @@ describe('npm start', () => {
     expect(stderr).toContain(message);
   });
 
+  it.each([
+    ['- {id: "S\u00fcd", url: a.mp4}', "line 1: 'id' must be letters"],
+    ['streams: []', 'must be a list of streams'],
+    ['- {id: yard, url: a.mp4, scene: {zones: {a: {}}}}', "line 1: 'scene.zones.a.polygon'"],
+  ])('refuses a STREAMS_FILE of %j in one line, before anything starts', async (list, message) => {
+    const file = join(folder, 'wrong.yaml');
+    await writeFile(file, list);
+    const { code, stderr } = await start([], { STREAMS_FILE: file });
+    expect(code).toBe(1);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(stderr).toContain(`${file}: ${message}`);
+  });
+
   it('names a server of the user that does not answer', async () => {
     const nobody = `127.0.0.1:${await freePort()}`;
     const { code, stderr } = await start([], { KAFKA_BOOTSTRAP_SERVERS: nobody });
@@ -108,6 +121,31 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
       'm',
     );
     expect(stderr).toMatch(line);
+  });
+
+  it('plays what STREAMS_FILE lists in the place of the demo, and what is added to it while it runs', async () => {
+    const video = await makeVideo(join(folder, 'listed.mp4'), { times: evenTimes(75, 25) });
+    const STREAMS_FILE = join(folder, 'my.yaml');
+    const line = (id: string) => `- {id: ${id}, url: ${JSON.stringify(`${video}?loop`)}}\n`;
+    await writeFile(STREAMS_FILE, line('first'));
+    const stack = startStackProcess(join(folder, 'listed'), ['--frame-rate', '2', '--no-console'], {
+      ...QUICK,
+      STREAMS_FILE,
+      KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
+      AWS_ENDPOINT_URL: s3.url,
+      PORT: '0',
+    });
+    const { services } = await stack.until(
+      ({ streams }) => (streams.first?.annotated ?? 0) > 0,
+      'a frame',
+      120_000,
+    );
+    expect(services).not.toHaveProperty('cameras');
+    await writeFile(STREAMS_FILE, line('first') + line('second'));
+    const { streams } = await stack.until(({ streams }) => (streams.second?.annotated ?? 0) > 0, 'the other');
+    expect(Object.keys(streams).sort()).toEqual(['first', 'second']);
+    stack.child.kill('SIGINT');
+    expect((await stack.exited).code).toBe(0);
   });
 
   it('plays a file once and ends when all of it is annotated', async () => {

@@ -92,9 +92,22 @@ export function reportReady(info: { url?: string } = {}): void {
   process.send?.({ ready: info });
 }
 
+/** Variables that name a port, with what it is without them. */
+const PORTS = { HEALTH_PORT: '8090', CONSOLE_PORT: '8080', PORT: '8000' };
+
+/** The variable to change, where somebody else listens on our port. */
+function portTaken({ code, port, address }: NodeJS.ErrnoException & { port?: number; address?: string }) {
+  if (code !== 'EADDRINUSE') return undefined;
+  const named = Object.entries(PORTS).filter(
+    ([name, usual]) => (process.env[name] || usual) === String(port),
+  );
+  const remedy = named.map(([name]) => `set ${name} to another, or `);
+  return `port ${port} of ${address} is taken: ${remedy}stop what listens there`;
+}
+
 /** Ends the process with one line a person can act on: for an error found before the work began. */
 export function exitWithError(error: unknown): never {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`${error instanceof Error ? (portTaken(error) ?? error.message) : String(error)}\n`);
   process.exit(1);
 }
 

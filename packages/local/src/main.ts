@@ -41,7 +41,8 @@ const program = new Command('npm start --')
   )
   .option(
     '--source <[name=]url|file>',
-    'an RTSP URL, a video file (played once), or file?loop; repeatable; replaces the demo cameras',
+    'an RTSP URL, a video file (played once), or file?loop; repeatable; left out: what STREAMS or STREAMS_FILE lists, ' +
+      'else the demo cameras',
     (value: string, before: string[] = []) => [...before, value],
   )
   .option('--frames <n>', 'publish exactly n frames, and end when they are annotated', positiveInteger)
@@ -107,6 +108,9 @@ async function run(options: Options): Promise<void> {
 }
 
 function checked(options: Options): StackOptions {
+  // Our processes run in the repository's root.
+  const { STREAMS_FILE } = process.env;
+  if (STREAMS_FILE) process.env.STREAMS_FILE = resolve(DIRECTORY, STREAMS_FILE);
   const { source, model, frames, frameRate } = options;
   const modelPath = model && resolve(DIRECTORY, model);
   if (modelPath && !existsSync(modelPath)) throw new StartError(`--model: there is no file ${modelPath}`);

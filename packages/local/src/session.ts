@@ -173,7 +173,7 @@ class Session {
       started_at: this.#startedAt,
       updated_at: Date.now(),
       endpoints: stack.endpoints,
-      cameras: this.#options.sources ? [] : [...stack.sources],
+      cameras: stack.isDemo ? [...stack.sources] : [],
       services: Object.fromEntries(
         stack.services.map(({ name, state, pid, restarts }) => [
           name,

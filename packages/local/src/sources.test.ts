@@ -55,6 +55,7 @@ describe('--source', () => {
     ['none.mp4', 'there is no file'],
     ['ftp://user:secret@h/x', 'must be a video file or a URL of rtsp:'],
     ['rtsp://user:secret@:bad:/x', 'is not a URL'],
+    ['Süd=clip.mp4', "'Süd' can't name a stream: it must be letters of a to z"],
   ])('refuses %s and shows no secret', (value, message) => {
     expect(() => parse(value)).toThrow(SourceError);
     expect(() => parse(value)).toThrow(message);

@@ -12,6 +12,7 @@ export interface Source {
   finite: boolean;
 }
 
+const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 /** What ingest reads over a network. */
 const SCHEMES = ['rtsp:', 'rtsps:', 'http:', 'https:', 'srt:', 'rtmp:'];
 
@@ -29,7 +30,7 @@ export function parseSources(values: readonly string[], directory: string): Sour
   const taken = new Set<string>();
   return values.map((value) => {
     const { name, url } = splitName(value, directory);
-    const source = /^[a-z][a-z0-9+.-]*:\/\//i.test(url) ? remote(url) : file(url, directory);
+    const source = SCHEME.test(url) ? remote(url) : file(url, directory);
     const id = name ?? unique(source.id, taken);
     if (taken.has(id)) throw new SourceError(`--source: two streams are named '${id}'`);
     taken.add(id);
@@ -41,7 +42,12 @@ export function parseSources(values: readonly string[], directory: string): Sour
 function splitName(value: string, directory: string): { name?: string; url: string } {
   const at = value.indexOf('=');
   const name = value.slice(0, at);
-  if (at < 1 || !isStreamId(name) || existsSync(resolve(directory, value))) return { url: value };
+  if (at < 1 || /[/\\:?]/.test(name) || existsSync(resolve(directory, value))) return { url: value };
+  if (!isStreamId(name)) {
+    throw new SourceError(
+      `--source: '${name}' can't name a stream: it must be letters of a to z, digits, '.', '_', '-', at most 128 of them`,
+    );
+  }
   return { name, url: value.slice(at + 1) };
 }
 
@@ -74,6 +80,11 @@ function unique(id: string, taken: ReadonlySet<string>): string {
   let candidate = id;
   for (let n = 2; taken.has(candidate); n++) candidate = `${id}-${n}`;
   return candidate;
+}
+
+/** Whether it is a video file that is played once. */
+export function endsByItself(url: string): boolean {
+  return !SCHEME.test(url) && !url.endsWith('?loop');
 }
 
 /** Whether all sources end by themselves. */

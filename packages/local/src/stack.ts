@@ -11,7 +11,7 @@ import { buildModel } from './prepare.ts';
 import { endLeftovers, StartError } from './processes.ts';
 import { connectS3, ensureBucket, fallbackCredentials, LOCAL_CREDENTIALS, startS3Proxy } from './s3proxy.ts';
 import { endByThemselves, parseSources, type Source } from './sources.ts';
-import { streamsVariables } from './streams-file.ts';
+import { listedSources, streamsVariables } from './streams-file.ts';
 import type { Service } from './supervise.ts';
 
 export interface StackOptions {
@@ -21,7 +21,7 @@ export interface StackOptions {
   autoPorts: boolean;
   /** Nodes of our Kafka. */
   brokers: number;
-  /** Left out: three demo cameras. */
+  /** Left out: what STREAMS or STREAMS_FILE lists, else three demo cameras. */
   sources?: Source[] | undefined;
   /** An ONNX file other than the default model. */
   model?: string | undefined;
@@ -52,6 +52,8 @@ export interface Endpoints {
 export interface Stack {
   endpoints: Endpoints;
   sources: readonly Source[];
+  /** Whether they are our demo cameras. */
+  isDemo: boolean;
   services: readonly Service[];
   backlog: Backlog;
   startIngest(): Promise<Service>;
@@ -65,6 +67,8 @@ interface Context {
   ports: Ports;
   launcher: Launcher;
   note: (line: string) => void;
+  /** The cameras that the user names; left out: the demo's. */
+  named: readonly Source[] | undefined;
 }
 
 /**
@@ -74,20 +78,21 @@ interface Context {
 export async function startStack(options: StackOptions, hooks: LauncherHooks): Promise<Stack> {
   const { note } = hooks;
   await endLeftovers(join(options.dataDir, 'run'));
+  const named = options.sources ?? (await listedSources());
   const given = await givenServers(note);
   const ports = await choosePorts(
     {
       kafka: !given.kafka,
       s3: !given.s3,
       model: !given.inference,
-      cameras: !options.sources,
+      cameras: !named,
       health: true,
       console: options.console,
     },
     options.autoPorts,
   );
   const launcher = new Launcher(options.dataDir, hooks);
-  const context = { options, given, ports, launcher, note };
+  const context = { options, given, ports, launcher, note, named };
   try {
     const [kafka, s3, inference, sources] = await all([
       runKafka(context),
@@ -116,6 +121,7 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
         ...(options.console ? { console: `http://127.0.0.1:${ports.console}` } : {}),
       },
       sources,
+      isDemo: !named,
       services: launcher.services,
       backlog,
       startIngest: async () => runIngest(context, sources, backlog, env),
@@ -183,8 +189,8 @@ async function runModel({ options: { model }, given, ports, launcher, note }: Co
   return `http://127.0.0.1:${ports.model}`;
 }
 
-async function runCameras({ options, ports, launcher, note }: Context): Promise<Source[]> {
-  if (options.sources) return options.sources;
+async function runCameras({ named, ports, launcher, note }: Context): Promise<readonly Source[]> {
+  if (named) return named;
   const clips = parseSources(await fetchAsset(CLIPS, note), '/');
   const args = ['--port', String(ports.cameras), ...clips.map(({ id, url }) => `${id}=${url}`)];
   await launcher.node('cameras', 'ends', 'packages/camera/src/main.ts', () => ({ args }));
@@ -205,7 +211,7 @@ function runStage(
 }
 
 async function runIngest(
-  { options: { frames, frameRate }, ports, launcher }: Context,
+  { options: { frames, frameRate, sources: asked }, ports, launcher }: Context,
   sources: readonly Source[],
   backlog: Backlog,
   env: NodeJS.ProcessEnv,
@@ -214,7 +220,10 @@ async function runIngest(
   const missing = async () => (frames ?? 0) + before - (await backlog.published());
   const own = {
     ...env,
-    STREAMS: JSON.stringify(sources.map(({ id, url }) => ({ id, url }))),
+    // A list of the user's says what their pictures mean; what is asked for by --source is what is read.
+    ...(asked && !env.STREAMS_FILE
+      ? { STREAMS: JSON.stringify(asked.map(({ id, url }) => ({ id, url }))) }
+      : {}),
     HEALTH_PORT: String(ports.health),
     ...(frameRate ? { FRAME_RATE: String(frameRate) } : {}),
   };

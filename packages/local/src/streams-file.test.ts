@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { streamsVariables } from './streams-file.ts';
+import { listedSources, streamsVariables } from './streams-file.ts';
 
 const yard = { id: 'yard', url: 'rtsp://camera/1', finite: false };
 const gate = { id: 'gate', url: 'rtsp://camera/2', finite: false };
@@ -40,8 +40,40 @@ describe('the list of streams of a stack', () => {
     await streamsVariables(folder, [yard]);
     expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject([
       { id: 'yard', url: 'rtsp://camera/1', scene },
-      { id: 'roof', url: 'rtsp://roof', scene },
+      // Not a camera of this run.
+      { id: 'roof', url: 'rtsp://roof', scene, disabled: true },
     ]);
+    await streamsVariables(folder, [{ id: 'roof', url: 'rtsp://roof', finite: false }]);
+    expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject([{ id: 'roof' }, { disabled: true }]);
+    expect(JSON.parse(await readFile(file, 'utf8'))[0]).not.toHaveProperty('disabled');
+  });
+
+  it.each(['STREAMS', 'STREAMS_FILE'])(
+    'that %s gives is what is read, without a --source',
+    async (variable) => {
+      const list =
+        '- {id: yard, url: rtsp://camera/1}\n- {id: film, url: a.mp4}\n- {id: off, url: b.mp4?loop, disabled: true}\n';
+      await writeFile(file, list);
+      vi.stubEnv(variable, variable === 'STREAMS' ? list : file);
+      expect(await listedSources()).toEqual([
+        { id: 'yard', url: 'rtsp://camera/1', finite: false },
+        { id: 'film', url: 'a.mp4', finite: true },
+      ]);
+      for (const wrong of [
+        '- {id: S\u00fcd, url: a.mp4}',
+        'streams: []',
+        '- {id: yard}',
+        '- {id: a, url: b, scene: 5}',
+      ]) {
+        await writeFile(file, wrong);
+        vi.stubEnv(variable, variable === 'STREAMS' ? wrong : file);
+        await expect(listedSources()).rejects.toThrow(variable === 'STREAMS' ? /^STREAMS: / : `${file}: `);
+      }
+    },
+  );
+
+  it('is not there where nobody gives one', async () => {
+    expect(await listedSources()).toBeUndefined();
   });
 
   it("is the user's where there is one", async () => {

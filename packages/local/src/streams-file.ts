@@ -1,17 +1,35 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readConfig, readStreamsText } from '@video-pipeline/config';
 import { StartError } from './processes.ts';
-import type { Source } from './sources.ts';
+import { endsByItself, type Source } from './sources.ts';
 
 interface Entry {
   id: string;
   url: string;
   scene?: unknown;
+  /** Ingest leaves it out. */
+  disabled?: boolean;
 }
 
 /**
- * Names the list of streams that the console writes zones to and that detect reads them from: the user's, or else
- * `<dataDir>/streams.json`, whose scenes stay from run to run.
+ * The cameras that STREAMS or STREAMS_FILE lists; `undefined` where neither is set.
+ * @throws ConfigError, StreamsError naming line and field of what ingest or detect could not use
+ */
+export async function listedSources(): Promise<Source[] | undefined> {
+  const config = readConfig(['STREAMS', 'STREAMS_FILE', 'FRAME_RATE', 'JPEG_QUALITY']);
+  const streams = readStreamsText(config);
+  if (!streams) return undefined;
+  // Loaded here alone, as it brings FFmpeg.
+  const { parseStreams } = await import('@video-pipeline/ingest-host');
+  const defaults = { frameRate: config.FRAME_RATE, quality: config.JPEG_QUALITY };
+  const specs = parseStreams(streams.text, defaults, streams.where);
+  return specs.map(({ id, url }) => ({ id, url, finite: endsByItself(url) }));
+}
+
+/**
+ * Names the list of streams that ingest reads cameras from, detect scenes, and that the console writes to: the user's, or
+ * else `<dataDir>/streams.json`, whose scenes stay from run to run. What is no source of this run is disabled there.
  * @throws StartError when that file holds no JSON
  */
 export async function streamsVariables(
@@ -21,10 +39,14 @@ export async function streamsVariables(
   if (process.env.STREAMS || process.env.STREAMS_FILE) return {};
   const file = join(dataDir, 'streams.json');
   const before = await entriesOf(file);
-  const entries: Entry[] = sources.map(({ id, url }) => ({ ...before.get(id), id, url }));
-  for (const entry of entries) before.delete(entry.id);
+  const entries: Entry[] = sources.map(({ id, url }) => {
+    const { disabled: _, ...former } = before.get(id) ?? {};
+    before.delete(id);
+    return { ...former, id, url };
+  });
+  const away = [...before.values()].map((entry) => ({ ...entry, disabled: true }));
   // An address may hold a password.
-  await writeFile(file, `${JSON.stringify([...entries, ...before.values()], null, 2)}\n`, { mode: 0o600 });
+  await writeFile(file, `${JSON.stringify([...entries, ...away], null, 2)}\n`, { mode: 0o600 });
   return { STREAMS_FILE: file };
 }
 
