@@ -1,5 +1,6 @@
 import { groupOf, type Need, type PipelineStage, STAGES, topicOf } from '@video-pipeline/stages';
 import functionsPackage from '../functions/package.json' with { type: 'json' };
+import picturePackage from '../packages/picture/package.json' with { type: 'json' };
 import type { Camera } from './cameras.ts';
 import type { InferenceTarget } from './inference.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
@@ -172,9 +173,12 @@ function objects(store: sst.aws.Bucket, action: 's3:GetObject' | 's3:PutObject',
   return { actions: [action], resources: keys.map((key) => $interpolate`${store.arn}/${key}`) };
 }
 
-/** Packages beside the bundle, in the versions that functions/package.json pins. */
+/** Packages beside the bundle, in the versions that our package.json files pin. */
 function installed({ install = {} }: PipelineStage['lambda']): Record<string, string> {
-  const versions: Record<string, string> = functionsPackage.dependencies;
+  const versions: Record<string, string> = {
+    ...functionsPackage.dependencies,
+    ...picturePackage.dependencies,
+  };
   return Object.fromEntries(Object.entries(install).map(([name, like]) => [name, versions[like]]));
 }
 

@@ -228,6 +228,8 @@ export class Detector {
     try {
       picture = await decodePicture(bytes, header, {
         resize: this.#options.resize,
+        // A GPU takes more frames than one thread can halve.
+        mayHalveHere: !this.#options.tunesShapes,
         place: (width, height) => this.#inputSizes.place(width, height),
       });
       decoded = this.#observe('picture', started);

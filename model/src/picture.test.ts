@@ -13,7 +13,7 @@ const RED = { r: 255, g: 0, b: 0 };
 async function decode(bytes: Buffer, resize: DecodeOptions['resize'] = 'fast', maxPixels = MAX_PIXELS) {
   try {
     const header = readPictureHeader(bytes, { maxPixels, limit: 'MAX_FRAME_PIXELS' });
-    return await decodePicture(bytes, header, { place, resize });
+    return await decodePicture(bytes, header, { place, resize, mayHalveHere: true });
   } catch (error) {
     throw pictureError(error);
   }
@@ -138,6 +138,28 @@ test.each([
   // libvips and OpenCV both round their taps' weights, each in its own way.
   expect(worst).toBeLessThanOrEqual(4);
 });
+
+test.each([1, 2, 4])(
+  'a JPEG %i times as large as twice the input is near to the mean of its pixels',
+  async (times) => {
+    const [width, height] = [128 * times, 72 * times];
+    const raw = { width, height, channels: 3 } as const;
+    const pixels = Buffer.from(
+      Array.from({ length: width * height * 3 }, (_, at) => {
+        const [x, y] = [Math.floor(at / 3) % width, Math.floor(at / 3 / width)];
+        return 128 + 60 * Math.sin(x / (9 * times)) + 50 * Math.cos(y / (7 * times) + (at % 3));
+      }),
+    );
+    const jpeg = await sharp(pixels, { raw }).jpeg({ quality: 95, chromaSubsampling: '4:4:4' }).toBuffer();
+    const { box, rgb } = await decode(jpeg);
+    const expected = await sharp(pixels, { raw })
+      .resize(box.width, box.height, { fit: 'fill' })
+      .raw()
+      .toBuffer();
+    const sum = expected.reduce((total, value, at) => total + Math.abs(value - (rgb[at] ?? 999)), 0);
+    expect(sum / expected.length).toBeLessThan(1.5);
+  },
+);
 
 test.each([
   [40, 30],

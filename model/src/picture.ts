@@ -1,5 +1,7 @@
 import { PictureError, type PictureHeader } from '@video-pipeline/picture';
+import { decodeRgb, decoderOf, MAX_SECONDS } from '@video-pipeline/picture/codec';
 import sharp, { type Sharp } from 'sharp';
+import { halve } from './halve.ts';
 import type { Letterbox } from './letterbox.ts';
 
 /** The grey of letterbox bars that YOLO models are trained with. */
@@ -11,15 +13,9 @@ const MOST_BILINEAR = 2;
 /** What libvips says of a plain JPEG; to ask it costs as much as a hundredth of a small model's run. */
 const PLAIN = { space: 'srgb', hasAlpha: false };
 
-// libvips' own threads and cache only get in the way: frames are decoded side by side, each once.
-sharp.concurrency(1);
-sharp.cache(false);
 // Pictures come from strangers: no loader but these is open to them.
 sharp.block({ operation: ['VipsForeignLoad'] });
 sharp.unblock({ operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadWebp'] });
-
-/** Longest that libvips works on one picture, seconds; between two rows it looks at the clock. */
-const MAX_SECONDS = 5;
 
 /** A picture, decoded and scaled, ready to be laid into the model's input. */
 export interface Picture {
@@ -37,6 +33,8 @@ export interface DecodeOptions {
   place(width: number, height: number): Letterbox;
   /** `opencv` shrinks as OpenCV's bilinear resize does, to the bit where it halves, at half as much time again. */
   resize: 'fast' | 'opencv';
+  /** Whether the calling thread has 2 ms a picture to halve it: exactly as OpenCV does, and faster than libvips. */
+  mayHalveHere: boolean;
 }
 
 /**
@@ -51,26 +49,63 @@ export async function decodePicture(
   options: DecodeOptions,
 ): Promise<Picture> {
   try {
-    // Should libvips find another header than we did, it holds the limit.
-    const limitInputPixels = header.width * header.height;
-    const image = sharp(bytes, { limitInputPixels, failOn: 'truncated' }).timeout({ seconds: MAX_SECONDS });
-    const { autoOrient, space, hasAlpha } = header.jpeg?.isPlain
-      ? { ...PLAIN, autoOrient: header }
-      : await image.metadata();
-    const { width, height } = autoOrient;
-    const box = options.place(width, height);
-    const scaled = scale(image.autoOrient(), width, height, box, options.resize);
-    // Most pictures are plain already, and what changes nothing costs, too.
-    if (space !== 'srgb') scaled.toColourspace('srgb');
-    if (hasAlpha) scaled.flatten({ background: BAR_COLOUR });
-    const { data, info } = await scaled.raw().toBuffer({ resolveWithObject: true });
-    if (data.length !== box.width * box.height * 3) {
-      throw new PictureError(`it became ${info.width} x ${info.height} x ${info.channels}`);
-    }
-    return { width, height, box, rgb: data };
+    if (decoderOf(header) === 'turbo') return await decodeThenScale(bytes, header, options);
+    return await scaleWhileDecoding(bytes, header, options);
   } catch (cause) {
     throw pictureError(cause);
   }
+}
+
+async function decodeThenScale(
+  bytes: Uint8Array,
+  header: PictureHeader,
+  { place, resize, mayHalveHere }: DecodeOptions,
+): Promise<Picture> {
+  const { width, height } = header;
+  const box = place(width, height);
+  const shrunk = Math.min(width / box.width, height / box.height);
+  // Shrunk by four or more, a part of the samples is enough, unless OpenCV's two taps want all: at least half of the way is
+  // left to the better filter below. What does not divide would end beside the picture.
+  const fits = (one: number) => 2 * one <= shrunk && width % one === 0 && height % one === 0;
+  const divisor = resize === 'opencv' ? 1 : (DIVISORS.findLast(fits) ?? 1);
+  const { data, ...size } = await decodeRgb(bytes, header, { divisor });
+  if (size.width === box.width && size.height === box.height) return { width, height, box, rgb: data };
+  if (size.width === 2 * box.width && size.height === 2 * box.height && mayHalveHere)
+    return { width, height, box, rgb: halve(data, box.width, box.height) };
+  const image = sharp(data, { raw: { ...size, channels: 3 } });
+  return {
+    width,
+    height,
+    box,
+    rgb: await scale(image, size.width, size.height, box, resize).raw().toBuffer(),
+  };
+}
+
+/** At which parts of its sides a JPEG may be decoded. */
+const DIVISORS = [2, 4, 8] as const;
+
+async function scaleWhileDecoding(
+  bytes: Uint8Array,
+  header: PictureHeader,
+  options: DecodeOptions,
+): Promise<Picture> {
+  // Should libvips find another header than we did, it holds the limit.
+  const limitInputPixels = header.width * header.height;
+  const image = sharp(bytes, { limitInputPixels, failOn: 'truncated' }).timeout({ seconds: MAX_SECONDS });
+  const { autoOrient, space, hasAlpha } = header.jpeg?.isPlain
+    ? { ...PLAIN, autoOrient: header }
+    : await image.metadata();
+  const { width, height } = autoOrient;
+  const box = options.place(width, height);
+  const scaled = scale(image.autoOrient(), width, height, box, options.resize);
+  // Most pictures are plain already, and what changes nothing costs, too.
+  if (space !== 'srgb') scaled.toColourspace('srgb');
+  if (hasAlpha) scaled.flatten({ background: BAR_COLOUR });
+  const { data, info } = await scaled.raw().toBuffer({ resolveWithObject: true });
+  if (data.length !== box.width * box.height * 3) {
+    throw new PictureError(`it became ${info.width} x ${info.height} x ${info.channels}`);
+  }
+  return { width, height, box, rgb: data };
 }
 
 /** @returns the error that says of a picture why it can't be decoded */

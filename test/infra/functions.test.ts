@@ -149,7 +149,7 @@ test.each([
   [
     'Annotate',
     'production',
-    ['sharp', '@fontsource/b612'],
+    ['sharp', '@julusian/jpeg-turbo', 'koffi', '@fontsource/b612'],
     '@img/sharp-linux-arm64/lib/sharp-linux-arm64-0.35.5.node',
     100,
   ],

@@ -158,7 +158,6 @@ describe('a label', () => {
 
 describe('what is no picture of that size is refused', () => {
   test.each<[string, () => Promise<Buffer>, RegExp]>([
-    ['2,646 scans', () => manyScans(3000), /scans, over 100/],
     ['text', async () => Buffer.from('no picture at all'), /not a JPEG/],
     ['nothing but the first bytes', async () => Buffer.from([0xff, 0xd8, 0xff]), /decoded/],
     ['half a JPEG', async () => (await frameOf(320, 240)).jpeg.subarray(0, 500), /decoded/],
@@ -176,6 +175,12 @@ describe('what is no picture of that size is refused', () => {
     await expect(refused).rejects.toThrow(PictureError);
     await expect(refused).rejects.toThrow(problem);
   });
+});
+
+test('2,646 scans are refused undecoded', async () => {
+  const refused = annotateJpeg({ jpeg: await manyScans(3000), width: 3000, height: 3000 }, []);
+  await expect(refused).rejects.toThrow(PictureError);
+  await expect(refused).rejects.toThrow(/2647 scans, over 100/);
 });
 
 test('a picture too large for memory is refused before it is decoded, whatever its record says', async () => {

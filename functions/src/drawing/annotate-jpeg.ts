@@ -1,6 +1,6 @@
 import type { Detection, Frame } from '@video-pipeline/frame';
 import { PictureError, readPictureHeader } from '@video-pipeline/picture';
-import sharp from 'sharp';
+import { decodeRgb, encodeJpeg } from '@video-pipeline/picture/codec';
 import { classColour, readableOn, trackColour } from './colour.ts';
 import { type Glyphs, loadGlyphs } from './glyphs.ts';
 import {
@@ -14,18 +14,11 @@ import {
 
 export { PictureError };
 
-/** Pictures are worked on side by side already; more threads for one would only cost. */
-sharp.concurrency(1);
-/** No picture comes twice. */
-sharp.cache(false);
-
 const QUALITY = 85;
 /** Most pixels of a picture: four of these in work fit into the function's memory. */
 const MAX_PIXELS = 50_000_000;
 /** What every JPEG begins with: start of image, and the next marker's first byte (ITU-T T.81, B.1.1.3). */
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
-/** Longest that libvips works on one picture, seconds; between two rows it looks at the clock. */
-const MAX_SECONDS = 5;
 
 /**
  * Draws a box and a label for every detection.
@@ -42,36 +35,27 @@ export async function annotateJpeg(
   // The surest last, so that its label is on top.
   const order = detections.toSorted((one, other) => one.confidence - other.confidence);
   for (const detection of order) drawDetection(pixels, detection, glyphs);
-  const { data, width, height } = pixels;
-  return sharp(data, { raw: { width, height, channels: 3 } })
-    .jpeg({ quality: QUALITY, chromaSubsampling: '4:2:0', optimiseCoding: false })
-    .toBuffer();
+  return encodeJpeg(pixels, QUALITY);
 }
 
 async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): Promise<Pixels> {
   if (!jpeg.subarray(0, JPEG_START.length).equals(JPEG_START)) throw new PictureError('is not a JPEG');
+  if (width * height > MAX_PIXELS) throw new PictureError(`is over ${MAX_PIXELS} pixels: ${width}x${height}`);
+  // The limit keeps a small file that unpacks to a huge picture out of memory.
+  const limits = { maxPixels: width * height, limit: 'the pixel limit of its record' };
+  let picture: Pixels;
   try {
-    readPictureHeader(jpeg, { maxPixels: MAX_PIXELS });
+    // Upright by its EXIF orientation, as models see it and boxes are given.
+    picture = await decodeRgb(jpeg, readPictureHeader(jpeg, limits));
   } catch (cause) {
     throw new PictureError(`can't be decoded: ${(cause as Error).message}`, { cause });
   }
-  if (width * height > MAX_PIXELS) throw new PictureError(`is over ${MAX_PIXELS} pixels: ${width}x${height}`);
-  // The limit keeps a small file that unpacks to a huge picture out of memory.
-  // Upright by its EXIF orientation, as models see it and boxes are given.
-  const { data, info } = await sharp(jpeg, { limitInputPixels: width * height })
-    .timeout({ seconds: MAX_SECONDS })
-    .autoOrient()
-    .toColourspace('srgb')
-    .removeAlpha()
-    .raw()
-    .toBuffer({ resolveWithObject: true })
-    .catch((cause) => {
-      throw new PictureError(`can't be decoded: ${cause.message}`, { cause });
-    });
-  if (info.width !== width || info.height !== height) {
-    throw new PictureError(`is ${info.width}x${info.height} pixels, its record says ${width}x${height}`);
+  if (picture.width !== width || picture.height !== height) {
+    throw new PictureError(
+      `is ${picture.width}x${picture.height} pixels, its record says ${width}x${height}`,
+    );
   }
-  return { data, width, height };
+  return picture;
 }
 
 function drawDetection(pixels: Pixels, detection: Detection, glyphs: Glyphs): void {

@@ -24,7 +24,7 @@ export interface PictureLimits {
 /** Longest side of any picture: that of a JPEG. A decoder holds a few whole rows. */
 const MAX_SIDE = 65_535;
 /** More scans than any encoder makes: libjpeg's own script has 10. libvips and libjpeg-turbo's tools draw such a line too. */
-const MAX_SCANS = 100;
+export const MAX_SCANS = 100;
 /** Samples a pixel that all scans may visit: libjpeg's script visits 14 where colour is at full size. */
 const MAX_WORK_PER_PIXEL = 16;
 

@@ -36,7 +36,12 @@ const TABLE = [
       timeoutSeconds: 120,
       environment: ['S3_PREFIX'],
       putsObjects: ['S3_PREFIX', 'detections'],
-      install: { sharp: 'sharp', '@fontsource/b612': '@fontsource/b612' },
+      install: {
+        sharp: 'sharp',
+        '@julusian/jpeg-turbo': '@julusian/jpeg-turbo',
+        koffi: 'koffi',
+        '@fontsource/b612': '@fontsource/b612',
+      },
     },
   },
   {

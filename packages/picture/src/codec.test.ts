@@ -1,0 +1,100 @@
+import sharp, { type Sharp } from 'sharp';
+import { describe, expect, test } from 'vitest';
+import { decodeRgb, decoderOf, encodeJpeg } from './codec.ts';
+import { readPictureHeader } from './header.ts';
+import { PictureError } from './picture-error.ts';
+
+const [WIDTH, HEIGHT] = [321, 179];
+/** Edges, gradients and a little noise: what a camera sees. */
+const scene = Buffer.from(
+  Array.from({ length: WIDTH * HEIGHT * 3 }, (_, at) => {
+    const [x, y, channel] = [Math.floor(at / 3) % WIDTH, Math.floor(at / 3 / WIDTH), at % 3];
+    const base =
+      90 + 60 * Math.sin(x / 23 + channel) + 40 * Math.cos(y / 17) + ((x * 7919 + y * 104_729) % 7);
+    return Math.max(0, Math.min(255, x > 200 && y > 90 ? 220 - 20 * channel : base));
+  }),
+);
+const picture = () => sharp(scene, { raw: { width: WIDTH, height: HEIGHT, channels: 3 } });
+const headerOf = (bytes: Buffer) => readPictureHeader(bytes, { maxPixels: 1e6 });
+const decode = (bytes: Buffer) => decodeRgb(bytes, headerOf(bytes));
+
+/** Mean difference of two pictures, in levels of 0..255. */
+function difference(one: Buffer, other: Buffer): number {
+  expect(one.length).toBe(other.length);
+  return one.reduce((sum, value, at) => sum + Math.abs(value - (other[at] ?? 0)), 0) / one.length;
+}
+
+// Linux alone has libjpeg-turbo's library.
+describe.skipIf(process.platform !== 'linux')('both decoders see the same within a level', () => {
+  test.each<[string, Sharp]>([
+    ['baseline', picture().jpeg({ quality: 85 })],
+    ['progressive', picture().jpeg({ quality: 85, progressive: true })],
+    ['4:4:4', picture().jpeg({ quality: 95, chromaSubsampling: '4:4:4' })],
+    ['of low quality', picture().jpeg({ quality: 30 })],
+    ['with optimised tables', picture().jpeg({ mozjpeg: true })],
+  ])('a JPEG %s', async (_, image) => {
+    const jpeg = await image.toBuffer();
+    expect(decoderOf(headerOf(jpeg))).toBe('turbo');
+    const ours = await decode(jpeg);
+    expect(ours).toMatchObject({ width: WIDTH, height: HEIGHT });
+    expect(difference(ours.data, await sharp(jpeg).raw().toBuffer())).toBeLessThan(0.1);
+  });
+});
+
+test.each<[string, Sharp, number, number]>([
+  ['a PNG', picture().png(), WIDTH, HEIGHT],
+  ['a WebP', picture().webp(), WIDTH, HEIGHT],
+  ['a JPEG turned by EXIF', picture().jpeg().withMetadata({ orientation: 6 }), HEIGHT, WIDTH],
+  ['a grey JPEG', picture().toColourspace('b-w').jpeg(), WIDTH, HEIGHT],
+  ['a CMYK JPEG', picture().toColourspace('cmyk').jpeg(), WIDTH, HEIGHT],
+  ['a JPEG with a colour profile', picture().jpeg().withIccProfile('p3'), WIDTH, HEIGHT],
+])('%s goes to libvips, and becomes upright RGB', async (_, image, width, height) => {
+  const bytes = await image.toBuffer();
+  expect(decoderOf(headerOf(bytes))).toBe('vips');
+  const { data, ...size } = await decode(bytes);
+  expect(size).toEqual({ width, height });
+  expect(data.length).toBe(width * height * 3);
+});
+
+test.each([2, 4] as const)('a JPEG decoded at 1/%i is near to its mean', async (divisor) => {
+  const jpeg = await picture().jpeg().toBuffer();
+  const { data, width, height } = await decodeRgb(jpeg, headerOf(jpeg), { divisor });
+  expect([width, height]).toEqual([Math.ceil(WIDTH / divisor), Math.ceil(HEIGHT / divisor)]);
+  const mean = await picture().resize(width, height, { fit: 'fill', kernel: 'cubic' }).raw().toBuffer();
+  expect(difference(data, mean)).toBeLessThan(3);
+});
+
+describe('what libjpeg only warns of is an error, never a grey picture', () => {
+  test.each<[string, (jpeg: Buffer) => Buffer]>([
+    ['half of it', (jpeg) => jpeg.subarray(0, jpeg.length / 2)],
+    ['all but its end', (jpeg) => jpeg.subarray(0, -20)],
+    ['all but its end marker', (jpeg) => jpeg.subarray(0, -2)],
+    [
+      'a hole of zeros',
+      (jpeg) =>
+        Buffer.concat([jpeg.subarray(0, jpeg.length / 2), Buffer.alloc(64), jpeg.subarray(jpeg.length / 2)]),
+    ],
+    [
+      'a marker amid its data',
+      (jpeg) =>
+        Buffer.concat([jpeg.subarray(0, jpeg.length / 2), Buffer.from([0xff, 0xd9]), jpeg.subarray(-200)]),
+    ],
+  ])('%s', async (_, damage) => {
+    for (const options of [{}, { progressive: true }]) {
+      const damaged = damage(await picture().jpeg(options).toBuffer());
+      await expect(decode(damaged)).rejects.toThrow(PictureError);
+      await expect(decode(damaged)).rejects.toThrow(/cut off or corrupt|orrupt|premature/);
+    }
+  });
+});
+
+test('a JPEG that it encodes is of that size, 4:2:0, without metadata, and near to what went in', async () => {
+  const jpeg = await encodeJpeg({ data: scene, width: WIDTH, height: HEIGHT }, 85);
+  const info = await sharp(jpeg).metadata();
+  expect(info).toMatchObject({ format: 'jpeg', width: WIDTH, height: HEIGHT, chromaSubsampling: '4:2:0' });
+  expect([info.exif, info.icc, info.isProgressive]).toEqual([undefined, undefined, false]);
+  expect(difference(scene, await sharp(jpeg).raw().toBuffer())).toBeLessThan(4);
+  const byVips = await picture().jpeg({ quality: 85, optimiseCoding: false }).toBuffer();
+  expect(jpeg.length / byVips.length).toBeGreaterThan(0.9);
+  expect(jpeg.length / byVips.length).toBeLessThan(1.1);
+});

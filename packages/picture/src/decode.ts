@@ -1,0 +1,66 @@
+import sharp from 'sharp';
+import { MAX_SCANS, type PictureHeader } from './header.ts';
+import { PictureError } from './picture-error.ts';
+import { decompress, turbo } from './turbojpeg.ts';
+
+/** RGB bytes, `height` rows of `width` pixels. */
+export interface Rgb {
+  data: Buffer;
+  width: number;
+  height: number;
+}
+
+/** How much of a picture is decoded, and where it goes. */
+export interface DecodeRgbOptions {
+  /** A picture is decoded at `1 / divisor` of its sides, rounded up, where libjpeg-turbo takes it: for a part of the time. */
+  divisor?: 1 | 2 | 4 | 8;
+}
+
+/** Longest that libvips works on one picture, seconds; between two rows it looks at the clock. */
+export const MAX_SECONDS = 5;
+/** Samples of a picture that libjpeg-turbo decodes in half a second: no deadline ends it, as one ends libvips. */
+const MAX_TURBO_WORK = 50_000_000;
+
+// libvips' own threads and cache only get in the way: pictures are decoded side by side, each once.
+sharp.concurrency(1);
+sharp.cache(false);
+
+/**
+ * Which decoder a picture goes to. libjpeg-turbo gives the same pixels as libvips, which calls it too, in a third of the
+ * time; but it knows no colour profile, no EXIF and no other format.
+ */
+export function decoderOf({ jpeg, work }: PictureHeader): 'turbo' | 'vips' {
+  return turbo && jpeg?.isPlain && work <= MAX_TURBO_WORK ? 'turbo' : 'vips';
+}
+
+/**
+ * Decodes a picture, upright by its EXIF orientation, on libuv's threads.
+ * @param header what `readPictureHeader` says of it, which bounds the work of decoding it
+ * @throws PictureError
+ */
+export async function decodeRgb(
+  bytes: Uint8Array,
+  header: PictureHeader,
+  { divisor = 1 }: DecodeRgbOptions = {},
+): Promise<Rgb> {
+  if (decoderOf(header) === 'vips') return decodeByVips(bytes, header);
+  const [width, height] = [Math.ceil(header.width / divisor), Math.ceil(header.height / divisor)];
+  const data = Buffer.allocUnsafeSlow(width * height * 3);
+  const jpeg = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  await decompress(jpeg, data, divisor, { scans: MAX_SCANS, pixels: header.width * header.height });
+  return { data, width, height };
+}
+
+async function decodeByVips(bytes: Uint8Array, { width, height }: PictureHeader): Promise<Rgb> {
+  const { data, info } = await sharp(bytes, { limitInputPixels: width * height })
+    .timeout({ seconds: MAX_SECONDS })
+    .autoOrient()
+    .toColourspace('srgb')
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+    .catch((cause) => {
+      throw new PictureError(cause.message.trim(), { cause });
+    });
+  return { data, width: info.width, height: info.height };
+}

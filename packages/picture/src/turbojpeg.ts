@@ -1,0 +1,128 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import koffi, { type LibraryHandle } from 'koffi';
+import { PictureError } from './picture-error.ts';
+
+// libjpeg-turbo's own library, as the npm package `@julusian/jpeg-turbo` carries it for Linux. The package's JavaScript has
+// neither scaled decoding nor the accurate DCT; its C API has both.
+// https://libjpeg-turbo.org/Documentation/Documentation: TurboJPEG 3
+const INIT = { compress: 0, decompress: 1 } as const;
+const PARAMETER = { quality: 3, subsampling: 4, scanLimit: 13, maxPixels: 24 } as const;
+const RGB = 0;
+const SUBSAMPLING_420 = 2;
+
+type Handle = unknown;
+
+/** More than its header's check lets through is refused by the library too. */
+export interface TurboLimits {
+  scans: number;
+  pixels: number;
+}
+
+export const turbo = load();
+
+/** @returns `undefined` where the package has no library of its own: macOS, Windows */
+function load() {
+  const path = libraryPath();
+  if (!path) return undefined;
+  const library = koffi.load(path);
+  const factor = koffi.struct('turbojpeg_factor', { num: 'int', denom: 'int' });
+  return {
+    init: library.func('void *tj3Init(int)') as (kind: number) => Handle,
+    set: library.func('int tj3Set(void *, int, int)') as (
+      handle: Handle,
+      parameter: number,
+      value: number,
+    ) => number,
+    readHeader: library.func('int tj3DecompressHeader(void *, void *, size_t)'),
+    setScale: library.func('tj3SetScalingFactor', 'int', ['void *', factor]),
+    decompress: library.func('int tj3Decompress8(void *, void *, size_t, void *, int, int)'),
+    compress: library.func(
+      'int tj3Compress8(void *, void *, int, int, int, int, _Inout_ void **, _Inout_ size_t *)',
+    ),
+    free: library.func('void tj3Free(void *)'),
+    destroy: library.func('void tj3Destroy(void *)'),
+  };
+}
+
+function libraryPath(): string | undefined {
+  if (process.platform !== 'linux') return undefined;
+  const folder = dirname(fileURLToPath(import.meta.resolve('@julusian/jpeg-turbo/package.json')));
+  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+  const musl = header.glibcVersionRuntime ? '' : '-musl';
+  const path = join(folder, 'prebuilds', `jpeg-turbo-linux-${process.arch}${musl}`, 'libturbojpeg.so.0');
+  return existsSync(path) ? path : undefined;
+}
+
+/** Handles that nobody uses; one serves one picture at a time. */
+const idle: Record<keyof typeof INIT, Handle[]> = { compress: [], decompress: [] };
+
+async function withHandle<Result>(
+  kind: keyof typeof INIT,
+  use: (handle: Handle) => Promise<Result>,
+): Promise<Result> {
+  const handle = idle[kind].pop() ?? turbo?.init(INIT[kind]);
+  try {
+    const result = await use(handle);
+    idle[kind].push(handle);
+    return result;
+  } catch (error) {
+    // What a broken picture leaves behind would break the next one.
+    turbo?.destroy(handle);
+    throw error;
+  }
+}
+
+/**
+ * Decodes a JPEG to RGB at `1 / divisor` of its sides, rounded up, on libuv's threads.
+ * @param target at least as large as the picture
+ * @throws PictureError also for what libjpeg only warns of: a picture that is cut off or corrupt would be grey in part
+ */
+export async function decompress(
+  jpeg: Buffer,
+  target: Buffer,
+  divisor: 1 | 2 | 4 | 8,
+  limits: TurboLimits,
+): Promise<void> {
+  const library = turbo;
+  if (!library) throw new Error('libjpeg-turbo is not to be had on this platform');
+  await withHandle('decompress', async (handle) => {
+    library.set(handle, PARAMETER.scanLimit, limits.scans);
+    library.set(handle, PARAMETER.maxPixels, limits.pixels);
+    const ends = (code: number) => {
+      if (code !== 0) throw new PictureError('the JPEG is cut off or corrupt');
+    };
+    ends(library.readHeader(handle, jpeg, jpeg.length));
+    library.setScale(handle, { num: 1, denom: divisor });
+    ends(await inBackground(library.decompress, handle, jpeg, jpeg.length, target, 0, RGB));
+  });
+}
+
+/**
+ * Encodes RGB bytes, `height` rows of `width` pixels, to a JPEG in 4:2:0 on libuv's threads.
+ * @param quality 1..100
+ */
+export async function compress(rgb: Buffer, width: number, height: number, quality: number): Promise<Buffer> {
+  const library = turbo;
+  if (!library) throw new Error('libjpeg-turbo is not to be had on this platform');
+  return withHandle('compress', async (handle) => {
+    library.set(handle, PARAMETER.quality, quality);
+    library.set(handle, PARAMETER.subsampling, SUBSAMPLING_420);
+    const [address, size]: [unknown[], number[]] = [[null], [0]];
+    try {
+      const code = await inBackground(library.compress, handle, rgb, width, 0, height, RGB, address, size);
+      if (code !== 0) throw new Error(`libjpeg-turbo can't encode ${width} x ${height}`);
+      // Copied, since what the library allocated is given back to it.
+      return Buffer.from(new Uint8Array(koffi.view(address[0], size[0] ?? 0)));
+    } finally {
+      library.free(address[0]);
+    }
+  });
+}
+
+function inBackground(call: ReturnType<LibraryHandle['func']>, ...args: unknown[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    call.async(...args, (error: Error | null, code: number) => (error ? reject(error) : resolve(code)));
+  });
+}
