@@ -100,6 +100,15 @@ test('a receiver that is away is named', async () => {
   expect(quarantined[0]?.reason).toMatch(/attempt 2: /);
 });
 
+test.each(['http://169.254.169.254/latest/meta-data', 'http://[::ffff:a9fe:a9fe]/', 'http://2852039166/'])(
+  '%s gets no event, and is asked once only',
+  async (url) => {
+    const { notify, quarantined } = setUp(url);
+    await notify(batchOf([JSON.stringify(eventOf(1))]));
+    expect(quarantined[0]?.reason).toMatch(/attempt 1: .* is a link-local or reserved address/);
+  },
+);
+
 test('an event that no bus would take goes to failed/ and holds up nobody', async () => {
   const { url, posts } = await receiver();
   const { notify, quarantined } = setUp(url);

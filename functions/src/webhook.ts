@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fetchOnce, OutboundError } from '@video-pipeline/outbound';
 import type { SceneEvent } from '@video-pipeline/scene';
 
 export interface WebhookSettings {
@@ -24,7 +25,7 @@ const CURABLE = new Set([408, 425, 429]);
 
 /**
  * Posts events as Standard Webhooks does: the receiver tells a doubled event by `webhook-id`, and an authentic one by
- * `webhook-signature`. Redirects are not followed: they might lead anywhere.
+ * `webhook-signature`. Redirects are not followed, and link-local addresses not reached.
  * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
 export function createWebhook({
@@ -62,19 +63,14 @@ async function post(
   };
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const { status, body: answer } = await fetch(url, {
-      method: 'POST',
-      headers,
-      body,
-      redirect: 'manual',
-      signal,
-    });
+    const { status, body: answer } = await fetchOnce(url, { method: 'POST', headers, body, signal });
     await answer?.cancel();
     if (status >= 200 && status < 300) return undefined;
     return { problem: `HTTP status ${status}`, curable: status >= 500 || CURABLE.has(status) };
   } catch (error) {
-    const { message, cause } = error as Error;
-    return { problem: cause instanceof Error ? cause.message : message, curable: true };
+    const { cause = error } = error as Error;
+    const reason = cause as Error;
+    return { problem: reason.message, curable: !(reason instanceof OutboundError) };
   }
 }
 

@@ -30,3 +30,44 @@ test('never goes back, though the clock is set back', () => {
   clock.report(140, NOW - 2_000);
   expect(clock.capturedAt(140, NOW + 140)).toBe(NOW + 100);
 });
+
+test('what was known of a connection ends with it', () => {
+  const clock = new CaptureClock();
+  clock.report(0, NOW);
+  expect(clock.capturedAt(2_000, NOW + 2_000)).toBe(NOW + 2_000);
+  clock.restart();
+  const times = [0, 40, 80].map((time) => clock.capturedAt(time, NOW + 5_000 + time));
+  expect(times).toEqual([NOW + 5_000, NOW + 5_040, NOW + 5_080]);
+});
+
+test('times that begin anew within a connection end what was known of them, too', () => {
+  const clock = new CaptureClock();
+  clock.report(0, NOW);
+  expect(clock.capturedAt(3_000, NOW + 3_000)).toBe(NOW + 3_000);
+  expect(clock.capturedAt(0, NOW + 6_000)).toBe(NOW + 6_000);
+  expect(clock.capturedAt(40, NOW + 6_040)).toBe(NOW + 6_040);
+});
+
+test('a first report that is behind arrival makes no run of frames with one time', () => {
+  const clock = new CaptureClock();
+  clock.restart();
+  const before = clock.capturedAt(0, NOW);
+  clock.report(40, NOW + 40 - 200);
+  const times = Array.from({ length: 10 }, (_, index) => 40 * (index + 1)).map((time) => {
+    clock.report(time, NOW + time - 200);
+    return clock.capturedAt(time, NOW + time);
+  });
+  expect(times.at(-1)).toBe(NOW + 400 - 200);
+  expect(new Set([before, ...times]).size).toBeGreaterThanOrEqual(10);
+});
+
+test('a file: its start and the place in it, whatever the arrival', () => {
+  const clock = new CaptureClock();
+  clock.capturedAt(0, NOW);
+  clock.restart(NOW - 86_400_000);
+  expect([1_000, 1_040, 1_500].map((time) => clock.capturedAt(time, NOW))).toEqual([
+    NOW - 86_400_000,
+    NOW - 86_400_000 + 40,
+    NOW - 86_400_000 + 500,
+  ]);
+});

@@ -1,6 +1,10 @@
 /** A camera's clock further off than this, milliseconds, is not set, and arrival is nearer the truth. */
 const MAX_DELAY_MS = 10_000;
 const MAX_AHEAD_MS = 500;
+/** Presentation times go back a little where pictures are late, and by more where a source has started anew. */
+const MAX_STEP_BACK_MS = 1_000;
+/** Part of real time that a clock which is ahead goes on with, until it is right. */
+const SLEWING = 0.25;
 
 /**
  * Whether a camera's clock may be believed.
@@ -13,11 +17,29 @@ export function isPlausible(claimed: number, arrival: number): boolean {
 
 /**
  * When pictures of one stream were captured, epoch milliseconds: by the camera's own clock where its RTCP sender
- * reports give it (RFC 3550, 6.4.1) and it is plausible, else when they arrived. Never goes back.
+ * reports give it (RFC 3550, 6.4.1) and it is plausible, else when they arrived; of a file, its start and their place
+ * in it. Never goes back: where a better clock is behind the last one, it goes on slowly until that has caught up.
  */
 export class CaptureClock {
+  /** Wall clock minus presentation time. */
   #offset: number | undefined;
+  #fileStart: number | undefined;
+  #firstTime: number | undefined;
+  #lastTime = Number.NEGATIVE_INFINITY;
   #last = 0;
+
+  /**
+   * The source was opened: what was known of its clock counts no more.
+   * @param fileStart of a file: when its first picture was captured, epoch milliseconds
+   */
+  restart(fileStart?: number): void {
+    this.#offset = undefined;
+    this.#fileStart = fileStart;
+    this.#firstTime = undefined;
+    this.#lastTime = Number.NEGATIVE_INFINITY;
+    // A file that is older than what came before is not to be late for it.
+    if (fileStart !== undefined) this.#last = 0;
+  }
 
   /**
    * The camera says that what it presents at `time` was captured at `wallClock`.
@@ -25,7 +47,10 @@ export class CaptureClock {
    * @param wallClock epoch milliseconds
    */
   report(time: number, wallClock: number): void {
-    this.#offset = wallClock - time;
+    const offset = wallClock - time;
+    // Slewing begins with the picture after a clock that was set.
+    if (Math.abs(offset - (this.#offset ?? offset)) > 1 || this.#wentBack(time)) this.#lastTime = time;
+    this.#offset = offset;
   }
 
   /**
@@ -33,8 +58,22 @@ export class CaptureClock {
    * @param arrival epoch milliseconds
    */
   capturedAt(time: number, arrival: number): number {
-    const claimed = time + (this.#offset ?? Number.NaN);
-    this.#last = Math.max(this.#last, Math.round(isPlausible(claimed, arrival) ? claimed : arrival));
+    if (this.#wentBack(time)) this.#offset = undefined;
+    const passed = Math.max(0, Math.min(time - this.#lastTime, MAX_DELAY_MS));
+    this.#lastTime = time;
+    this.#firstTime ??= time;
+    const right = Math.round(this.#right(time, arrival));
+    this.#last = Math.max(right, this.#last + Math.round(passed * SLEWING));
     return this.#last;
+  }
+
+  #right(time: number, arrival: number): number {
+    if (this.#fileStart !== undefined) return this.#fileStart + time - (this.#firstTime ?? time);
+    const claimed = time + (this.#offset ?? Number.NaN);
+    return isPlausible(claimed, arrival) ? claimed : arrival;
+  }
+
+  #wentBack(time: number): boolean {
+    return time < this.#lastTime - MAX_STEP_BACK_MS;
   }
 }

@@ -3,15 +3,16 @@ import type { Frame } from '@video-pipeline/frame';
 import { redact } from '@video-pipeline/telemetry';
 import { activeHours } from './active-hours.ts';
 import { CaptureClock } from './clock.ts';
-import { fileOf, loopInRealTime } from './file-source.ts';
 import { JpegEncoder, JpegError } from './jpeg.ts';
 import type { FrameLimit } from './limit.ts';
 import { MotionGate } from './motion-gate.ts';
+import { Patience } from './patience.ts';
 import { FilterError } from './picture-filter.ts';
 import type { Publisher } from './publisher.ts';
 import { Sampler } from './sampler.ts';
-import { type Picture, VideoSource } from './source.ts';
-import { SourceError } from './source-error.ts';
+import { openSource } from './source/open.ts';
+import type { Picture, Source } from './source/source.ts';
+import { SourceError } from './source/source-error.ts';
 import type { StreamStats } from './stats.ts';
 import type { StreamSpec } from './streams.ts';
 import { Watchdog } from './watchdog.ts';
@@ -41,15 +42,17 @@ const INACTIVE_MS = 1_000;
 
 /** What one reading of a source works with. */
 interface Reading {
+  source: Source;
   sampler: Sampler;
-  /** Pictures that Kafka does not take in time may be dropped. */
-  live: boolean;
   encoder: JpegEncoder;
   gate: MotionGate | undefined;
-  watchdog: Watchdog;
+  stall: Watchdog;
+  patience: Patience;
 }
 
-type Outcome = SourceError | 'ended' | 'inactive';
+type Outcome = SourceError | 'ended' | 'inactive' | 'empty';
+
+const EMPTY = 'it ended without a picture';
 
 /** Reads one stream until `stop`, or until its file ends: decode, sample, JPEG, publish; opens it again when it fails. */
 export class IngestStream {
@@ -82,7 +85,13 @@ export class IngestStream {
     for (let failures = 0; !this.#abort.signal.aborted; ) {
       const before = stats.captured;
       const error = this.#isActive(Date.now()) ? await this.#readOnce() : 'inactive';
-      if (error === 'ended' || this.#abort.signal.aborted) break;
+      if (error === 'empty' && !this.#abort.signal.aborted) {
+        stats.state = 'failed';
+        stats.lastError = EMPTY;
+        log.warn('stream failed', { stream: this.spec.id, error: EMPTY });
+        return;
+      }
+      if (error === 'ended' || error === 'empty' || this.#abort.signal.aborted) break;
       if (error === 'inactive') {
         stats.state = 'inactive';
         await this.#sleep(INACTIVE_MS);
@@ -105,33 +114,26 @@ export class IngestStream {
 
   /** @returns why reading ended; an error when the source broke off */
   async #readOnce(): Promise<Outcome> {
-    const { stats, stallSeconds, maxFrameBytes } = this.#context;
+    const { stats, maxFrameBytes } = this.#context;
     const { spec } = this;
+    const stallSeconds = spec.stallSeconds ?? this.#context.stallSeconds;
     const stall = new Watchdog(stallSeconds * 1000);
     const signal = AbortSignal.any([this.#abort.signal, stall.signal]);
     const encoder = new JpegEncoder(maxFrameBytes, spec.quality, spec);
     const gate = spec.motion && new MotionGate(spec.motion);
-    let source: VideoSource | undefined;
+    let source: Source | undefined;
     try {
       stats.state = 'connecting';
-      const file = fileOf(spec.url);
-      const options = { transport: spec.transport, timeoutSeconds: stallSeconds };
-      source = await VideoSource.open(file?.path ?? spec.url, options, signal);
+      source = await openSource(spec.url, { ...spec, timeoutSeconds: stallSeconds }, signal);
       const opened = source;
       signal.addEventListener('abort', () => opened.interrupt());
+      this.#clock.restart(source.live ? undefined : (spec.fileStart ?? source.recordedAt ?? Date.now()));
+      const patience = new Patience(stallSeconds, (reason) => this.#wait(reason));
       const sampler = new Sampler(spec.frameRate);
-      const mayWant = (time: number) => sampler.mayKeep(time);
-      const pictures = file?.loop ? loopInRealTime(source, signal, mayWant) : source.pictures(mayWant);
-      await this.#readPictures(pictures, {
-        sampler,
-        live: !file || file.loop,
-        encoder,
-        gate,
-        watchdog: stall,
-      });
+      const frames = await this.#readPictures({ source, sampler, encoder, gate, stall, patience });
       if (!this.#isActive(Date.now())) return 'inactive';
-      if (file) return 'ended';
-      return new SourceError('the camera ended the stream');
+      if (source.live) return new SourceError(frames > 0 ? 'the camera ended the stream' : EMPTY);
+      return frames > 0 ? 'ended' : 'empty';
     } catch (error) {
       if (stall.signal.aborted) return new SourceError(`no picture for ${stallSeconds} s`);
       if (error instanceof SourceError) return error;
@@ -144,34 +146,53 @@ export class IngestStream {
     }
   }
 
-  async #readPictures(
-    pictures: AsyncIterable<Picture>,
-    { sampler, live, encoder, gate, watchdog }: Reading,
-  ): Promise<void> {
+  #wait(reason: string): void {
+    const { stats, log } = this.#context;
+    stats.state = 'waiting';
+    stats.lastError = reason;
+    log.warn('stream waits', { stream: this.spec.id, error: reason });
+  }
+
+  /** @returns how many pictures became frames, or were not meant to */
+  async #readPictures({ source, sampler, encoder, gate, stall, patience }: Reading): Promise<number> {
     const { stats, limit, publisher, log } = this.#context;
-    for await (const picture of pictures) {
-      watchdog.feed();
+    const damagedBefore = stats.damaged;
+    let frames = 0;
+    const mayWant = (time: number) => {
+      stall.feed();
+      patience.packet(source.awaited);
+      stats.damaged = damagedBefore + source.damaged;
+      return sampler.mayKeep(time);
+    };
+    for await (const picture of source.pictures(mayWant)) {
+      stall.feed();
+      patience.picture(picture.time);
       stats.decoded += 1;
       stats.decodeSeconds += picture.decodeMs / 1000;
-      if (this.#abort.signal.aborted) return;
+      if (this.#abort.signal.aborted) break;
       if (!sampler.keep(picture.time)) continue;
-      if (!this.#isActive(Date.now())) return;
+      if (!this.#isActive(Date.now())) break;
+      frames += 1;
       if (gate && !(await this.#moves(gate, picture))) continue;
       if (!limit.take()) {
-        if (live) continue;
-        return;
+        if (source.live) continue;
+        break;
       }
       if (stats.state !== 'flowing') log.info('stream flows', { stream: this.spec.id, ...sizeOf(picture) });
       stats.state = 'flowing';
       const frame = await this.#capture(picture, encoder);
-      if (!frame) limit.dropped(1);
-      else if (live) publisher.offer(frame);
+      if (!frame) {
+        frames -= 1;
+        limit.dropped(1);
+      } else if (source.live) publisher.offer(frame);
       else {
         await publisher.put(frame, this.#abort.signal);
         // A full pipeline is no reason to think that the file stalls.
-        watchdog.feed();
+        stall.feed();
       }
     }
+    stats.damaged = damagedBefore + source.damaged;
+    return frames;
   }
 
   async #moves(gate: MotionGate, picture: Picture): Promise<boolean> {

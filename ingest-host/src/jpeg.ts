@@ -5,9 +5,10 @@ import {
   AVCOL_RANGE_JPEG,
   FF_QP2LAMBDA,
 } from 'node-av/constants';
-import { Codec, CodecContext, FFmpegError, type Frame, Packet, Rational } from 'node-av/lib';
+import { Codec, CodecContext, FFmpegError, Packet, Rational } from 'node-av/lib';
 import { JpegBudget, scaledSize } from './jpeg-budget.ts';
 import { type Crop, FilterError, PictureFilter } from './picture-filter.ts';
+import type { RawFrame } from './raw-frame.ts';
 
 export interface Jpeg {
   jpeg: Buffer;
@@ -52,10 +53,10 @@ export class JpegEncoder {
   }
 
   /** @throws JpegError */
-  async encode(picture: Frame): Promise<Jpeg> {
+  async encode(picture: RawFrame): Promise<Jpeg> {
     const crop = cropOf(picture, this.#shape.region);
     const limit = Math.min(1, (this.#shape.maxWidth ?? crop.width) / crop.width);
-    let converted: Frame | undefined;
+    let converted: RawFrame | undefined;
     for (;;) {
       const { quantizer, scale } = this.#budget.setting;
       const { width, height } = scaledSize(crop.width, crop.height, scale * limit);
@@ -69,7 +70,7 @@ export class JpegEncoder {
     }
   }
 
-  async #convert(picture: Frame, width: number, height: number, crop: Crop): Promise<Frame> {
+  async #convert(picture: RawFrame, width: number, height: number, crop: Crop): Promise<RawFrame> {
     try {
       return await this.#filter.apply(picture, width, height, crop);
     } catch (cause) {
@@ -78,7 +79,7 @@ export class JpegEncoder {
     }
   }
 
-  async #encodeAt(picture: Frame, quantizer: number): Promise<Buffer> {
+  async #encodeAt(picture: RawFrame, quantizer: number): Promise<Buffer> {
     const encoder = this.#encoderFor(picture.width, picture.height);
     picture.quality = quantizer * FF_QP2LAMBDA;
     picture.pts = this.#pts++;
@@ -118,7 +119,7 @@ export class JpegEncoder {
 }
 
 /** The region in pixels: even, at least two, within the picture. */
-function cropOf({ width, height }: Frame, region: JpegShape['region']): Crop {
+function cropOf({ width, height }: RawFrame, region: JpegShape['region']): Crop {
   if (!region) return { x: 0, y: 0, width, height };
   const even = (part: number, side: number) => 2 * Math.round((part * side) / 2);
   const [x1, y1, x2, y2] = region;

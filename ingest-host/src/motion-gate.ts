@@ -1,5 +1,5 @@
-import type { Frame } from 'node-av/lib';
 import { PictureFilter } from './picture-filter.ts';
+import type { RawFrame } from './raw-frame.ts';
 
 /** When a picture is sent though little happens in the scene. */
 export interface MotionSettings {
@@ -31,7 +31,7 @@ export class MotionGate {
    * @returns whether to send the picture; then the next ones are compared with it
    * @throws FilterError
    */
-  async passes(picture: Frame, time: number): Promise<boolean> {
+  async passes(picture: RawFrame, time: number): Promise<boolean> {
     const small = await this.#filter.apply(picture, COLUMNS, ROWS);
     const luma = small.toBuffer().subarray(0, COLUMNS * ROWS);
     const isDue = Math.abs(time - this.#sentAt) >= this.#settings.keepaliveSeconds;

@@ -8,7 +8,8 @@ import {
   AVCOL_SPC_BT2020_NCL,
   AVCOL_SPC_UNSPECIFIED,
 } from 'node-av/constants';
-import { FFmpegError, Filter, type FilterContext, FilterGraph, FilterInOut, Frame } from 'node-av/lib';
+import { FFmpegError, Filter, type FilterContext, FilterGraph, FilterInOut } from 'node-av/lib';
+import { RawFrame } from './raw-frame.ts';
 
 /** Rows from which an untagged video is taken for HD, whose colours are BT.709 (ITU-R BT.709 against BT.601). */
 const HD_ROWS = 720;
@@ -33,7 +34,7 @@ export class FilterError extends Error {
  * `scale` (measured: 0.5 against 4.2 ms at 1280x720).
  */
 export class PictureFilter {
-  readonly #output = new Frame();
+  readonly #output = new RawFrame();
   #key = '';
   #graph: FilterGraph | undefined;
   #source: FilterContext | undefined;
@@ -48,7 +49,12 @@ export class PictureFilter {
    * @returns the picture, converted; it belongs to the filter and lasts until the next call
    * @throws FilterError
    */
-  async apply(picture: Frame, width: number, height: number, crop: Crop = wholeOf(picture)): Promise<Frame> {
+  async apply(
+    picture: RawFrame,
+    width: number,
+    height: number,
+    crop: Crop = wholeOf(picture),
+  ): Promise<RawFrame> {
     this.#prepare(picture, width, height, crop);
     this.#output.unref();
     check(await this.#source?.buffersrcAddFrame(picture, AV_BUFFERSRC_FLAG_KEEP_REF));
@@ -57,7 +63,7 @@ export class PictureFilter {
   }
 
   /** Builds the graph anew when the source or the wanted size changes. */
-  #prepare(picture: Frame, width: number, height: number, crop: Crop): void {
+  #prepare(picture: RawFrame, width: number, height: number, crop: Crop): void {
     const isFull = picture.colorRange === AVCOL_RANGE_JPEG || FULL_RANGE_FORMATS.includes(picture.format);
     const matrix = matrixOf(picture);
     const input = `video_size=${picture.width}x${picture.height}:pix_fmt=${picture.format}:time_base=1/1000:colorspace=${picture.colorSpace}:range=${picture.colorRange}`;
@@ -96,13 +102,13 @@ export class PictureFilter {
   }
 }
 
-function wholeOf({ width, height }: Frame): Crop {
+function wholeOf({ width, height }: RawFrame): Crop {
   return { x: 0, y: 0, width, height };
 }
 
 type Matrix = 'bt470bg' | 'bt709' | 'bt2020nc';
 
-function matrixOf({ colorSpace, height }: Frame): Matrix {
+function matrixOf({ colorSpace, height }: RawFrame): Matrix {
   if (colorSpace === AVCOL_SPC_BT709) return 'bt709';
   if (colorSpace === AVCOL_SPC_BT2020_NCL) return 'bt2020nc';
   return colorSpace === AVCOL_SPC_UNSPECIFIED && height >= HD_ROWS ? 'bt709' : 'bt470bg';

@@ -5,10 +5,10 @@ import { redact } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
-import { fileOf } from './file-source.ts';
 import { type ProbeClock, type ProbeReport, probe } from './probe.ts';
-import { TRANSPORTS, type Transport } from './source.ts';
-import { SourceError } from './source-error.ts';
+import { fileOf } from './source/file.ts';
+import { TRANSPORTS, type Transport } from './source/source.ts';
+import { SourceError } from './source/source-error.ts';
 
 interface Options {
   transport: Transport;

@@ -1,10 +1,10 @@
 import { redact } from '@video-pipeline/telemetry';
 import { isPlausible } from './clock.ts';
-import { fileOf } from './file-source.ts';
 import { type Jpeg, JpegEncoder } from './jpeg.ts';
-import { type Picture, type Transport, VideoSource } from './source.ts';
-import { SourceError } from './source-error.ts';
-import type { VideoFormat } from './video-format.ts';
+import { openSource } from './source/open.ts';
+import type { Picture, Source, Transport } from './source/source.ts';
+import { SourceError } from './source/source-error.ts';
+import type { VideoFormat } from './source/video-format.ts';
 import { Watchdog } from './watchdog.ts';
 
 export interface ProbeOptions {
@@ -58,10 +58,9 @@ interface Coded {
 export async function probe(url: string, options: ProbeOptions): Promise<ProbeReport> {
   const { transport, timeoutSeconds } = options;
   const watchdog = new Watchdog(timeoutSeconds * 1000);
-  let source: VideoSource | undefined;
+  let source: Source | undefined;
   try {
-    const address = fileOf(url)?.path ?? url;
-    source = await VideoSource.open(address, { transport, timeoutSeconds, audio: true }, watchdog.signal);
+    source = await openSource(url, { transport, timeoutSeconds, audio: true }, watchdog.signal);
     const opened = source;
     watchdog.signal.addEventListener('abort', () => opened.interrupt());
     return await watch(source, options, watchdog);
@@ -75,7 +74,7 @@ export async function probe(url: string, options: ProbeOptions): Promise<ProbeRe
   }
 }
 
-async function watch(source: VideoSource, options: ProbeOptions, watchdog: Watchdog): Promise<ProbeReport> {
+async function watch(source: Source, options: ProbeOptions, watchdog: Watchdog): Promise<ProbeReport> {
   const coded: Coded[] = [];
   const times: number[] = [];
   const started = performance.now();

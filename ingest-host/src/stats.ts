@@ -1,6 +1,6 @@
 /** Counters of one stream since the process began, and what it is doing now. */
 export interface StreamStats {
-  state: 'connecting' | 'flowing' | 'waiting' | 'inactive' | 'ended';
+  state: 'connecting' | 'flowing' | 'waiting' | 'inactive' | 'ended' | 'failed';
   /** Why it waits; no credentials. */
   lastError: string | undefined;
   /** Epoch milliseconds of the last frame captured. */
@@ -16,6 +16,8 @@ export interface StreamStats {
   dropped: number;
   /** Of those, the ones that were no JPEG within MAX_FRAME_BYTES; the others Kafka did not take in time. */
   unfit: number;
+  /** Pictures not given, as they or what they build on were damaged on the way. */
+  damaged: number;
   /** Sampled and not sent, as nothing moved. */
   still: number;
   reconnects: number;
@@ -34,6 +36,7 @@ export function createStats(): StreamStats {
     published: 0,
     dropped: 0,
     unfit: 0,
+    damaged: 0,
     still: 0,
     reconnects: 0,
     bytes: 0,

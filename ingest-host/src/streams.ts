@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { type ActiveHours, HOURS_PATTERN, isTimeZone } from './active-hours.ts';
 import type { JpegShape } from './jpeg.ts';
 import type { MotionSettings } from './motion-gate.ts';
-import { TRANSPORTS, type Transport } from './source.ts';
+import { TRANSPORTS, type Transport } from './source/source.ts';
 
 /** One camera, as the list of streams names it. */
 export interface StreamSpec extends JpegShape {
@@ -16,6 +16,14 @@ export interface StreamSpec extends JpegShape {
   /** JPEG quality to begin with, 1..100. */
   quality: number;
   transport: Transport;
+  /** A source without a packet for so long is opened again, seconds; default STALL_SECONDS. */
+  stallSeconds?: number;
+  /** Hosts beside its own that redirects and lists may lead to: `host` or `host:port`. */
+  hosts?: readonly string[];
+  /** Number of the video track, from 0; default what FFmpeg takes for the best. */
+  track?: number;
+  /** When a file's first picture was captured, epoch milliseconds; default what its container says, else now. */
+  fileStart?: number;
   /** Default: always. */
   activeHours?: ActiveHours;
   /** Default: every frame is sent. */
@@ -35,6 +43,12 @@ const entry = z.strictObject({
     .refine(([x1, y1, x2, y2]) => x1 < x2 && y1 < y2, 'must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2')
     .optional(),
   max_width: z.int().min(16).max(16_384).optional(),
+  stall_seconds: z.number().min(0.1).max(3600).optional(),
+  hosts: z.array(z.string().regex(/^[^/@\s]+$/, 'must be host or host:port')).optional(),
+  track: z.int().min(0).max(31).optional(),
+  file_start: z.iso
+    .datetime({ offset: true, error: 'must be a time such as 2026-11-25T07:00:00Z' })
+    .optional(),
   active_hours: z.string().regex(HOURS_PATTERN, 'must be HH:MM-HH:MM').optional(),
   time_zone: z.string().refine(isTimeZone, 'must be a time zone such as Europe/Paris').optional(),
   motion_threshold: part.optional(),
@@ -88,6 +102,10 @@ function withDefaults(item: z.output<typeof entry>, defaults: StreamDefaults): S
     transport: item.transport ?? 'tcp',
     ...(item.region ? { region: item.region } : {}),
     ...(item.max_width ? { maxWidth: item.max_width } : {}),
+    ...(item.stall_seconds ? { stallSeconds: item.stall_seconds } : {}),
+    ...(item.hosts ? { hosts: item.hosts } : {}),
+    ...(item.track === undefined ? {} : { track: item.track }),
+    ...(item.file_start ? { fileStart: Date.parse(item.file_start) } : {}),
     ...(item.active_hours
       ? { activeHours: { span: item.active_hours, timeZone: item.time_zone ?? 'UTC' } }
       : {}),

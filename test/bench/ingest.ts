@@ -12,7 +12,7 @@ import { AV_CODEC_ID_MJPEG } from 'node-av/constants';
 import { Codec, CodecContext, Frame, Packet } from 'node-av/lib';
 import { JpegEncoder } from '../../ingest-host/src/jpeg.ts';
 import { PictureFilter } from '../../ingest-host/src/picture-filter.ts';
-import { VideoSource } from '../../ingest-host/src/source.ts';
+import { openSource } from '../../ingest-host/src/source/open.ts';
 import { footage720p } from './footage.ts';
 import { makeTopics } from './kafka.ts';
 import { npmScript, positiveInteger } from './options.ts';
@@ -76,7 +76,7 @@ function summarize(pictures: { bytes: number; squaredError: number }[]): Quality
 
 /** Our JPEGs against the same pictures before the JPEG. */
 async function ourQuality(file: string, quality: number): Promise<Quality> {
-  const source = await VideoSource.open(file, { transport: 'tcp', timeoutSeconds: 10 });
+  const source = await openSource(file, { transport: 'tcp', timeoutSeconds: 10 });
   const encoder = new JpegEncoder(MAX_BYTES, quality);
   const filter = new PictureFilter();
   const pictures: { bytes: number; squaredError: number }[] = [];

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type Cameras, startCameras } from '@video-pipeline/camera';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { VideoSource } from '../../ingest-host/src/source.ts';
+import { openSource } from '../../ingest-host/src/source/open.ts';
 import { makeCertificate } from '../support/certificate.ts';
 import { collectingIngest, stream } from '../support/collect.ts';
 import { jpegSize } from '../support/jpeg.ts';
@@ -71,8 +71,8 @@ test('a port that speaks no TLS is an error in time', async () => {
   const options = { transport: 'tcp', timeoutSeconds: 1 } as const;
   const { port } = silent.address() as AddressInfo;
   const started = performance.now();
-  await expect(VideoSource.open(`rtsps://127.0.0.1:${port}/yard`, options)).rejects.toThrow(/^open: /);
-  await expect(VideoSource.open(`${cameras.url.replace('rtsp', 'rtsps')}/yard`, options)).rejects.toThrow(
+  await expect(openSource(`rtsps://127.0.0.1:${port}/yard`, options)).rejects.toThrow(/^open: /);
+  await expect(openSource(`${cameras.url.replace('rtsp', 'rtsps')}/yard`, options)).rejects.toThrow(
     /^open: /,
   );
   expect(performance.now() - started).toBeLessThan(5_000);

@@ -19,6 +19,7 @@ export function startIngestProcess(env: Record<string, string>, main = MAIN, arg
   const exited = once(child, 'close').then(([code]) => code as number | null); // the last output read
   const ready = once(child, 'message').then(([message]) => message.ready as { url: string });
   return {
+    pid: child.pid,
     ready,
     exited,
     output: () => output,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { fileOf } from './file-source.ts';
+import { fileOf } from './file.ts';
 
 test.each([
   ['/videos/a.mp4', { path: '/videos/a.mp4', loop: false }],

@@ -1,4 +1,5 @@
 import {
+  AVERROR_EINVAL,
   AVERROR_EIO,
   AVERROR_HTTP_FORBIDDEN,
   AVERROR_HTTP_NOT_FOUND,
@@ -30,6 +31,7 @@ const PERMANENT = new Map<number, string>([
 const OPEN_ERRORS = new Map<number, string>([
   [AVERROR_EIO, "the host is unknown or can't be reached"],
   [AVERROR_INVALIDDATA, 'what is there is no video stream'],
+  [AVERROR_EINVAL, 'what is there is none of the formats that cameras use'],
 ]);
 
 /** @throws SourceError when `code` is one of FFmpeg's errors */
@@ -42,4 +44,17 @@ export function failure(code: number, step: string): SourceError {
   const permanent = PERMANENT.get(code);
   const reason = permanent ?? (step === 'open' ? OPEN_ERRORS.get(code) : undefined);
   return new SourceError(`${step}: ${reason ?? FFmpegError.strerror(code)}`, permanent !== undefined);
+}
+
+/** What an error of a socket means. */
+export function connectionError(error: NodeJS.ErrnoException): SourceError {
+  if (error.code === 'ENOTFOUND' || error.code === 'EAI_AGAIN') {
+    return new SourceError("open: the host is unknown or can't be reached");
+  }
+  const words: Record<string, string> = {
+    ECONNREFUSED: 'Connection refused',
+    ECONNRESET: 'Connection reset by peer',
+    ETIMEDOUT: 'Connection timed out',
+  };
+  return new SourceError(`open: ${words[error.code ?? ''] ?? error.message}`);
 }

@@ -1,0 +1,79 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { FFmpegSource } from './ffmpeg-source.ts';
+import type { MayWant, Opener, Picture, Source } from './source.ts';
+
+export interface FileAddress {
+  path: string;
+  /** Play in real time, again and again, like a camera; else once, as fast as the pipeline takes it. */
+  loop: boolean;
+}
+
+/** What a stream's URL says of a file: a path or `file:` URL, `?loop` after it; `undefined` for any other source. */
+export function fileOf(url: string): FileAddress | undefined {
+  const loop = url.endsWith('?loop');
+  const address = loop ? url.slice(0, -'?loop'.length) : url;
+  if (address.startsWith('file:')) return { path: fileURLToPath(address), loop };
+  return /^[a-z][a-z0-9+.-]+:/i.test(address) ? undefined : { path: address, loop };
+}
+
+export const openFile: Opener = async (url, { track }, signal) => {
+  const { path, loop } = fileOf(url) ?? { path: url, loop: false };
+  const from = { url: path, options: {}, foreign: false, ...(track === undefined ? {} : { track }) };
+  const source = await FFmpegSource.open({ ...from, hasEnd: () => true }, signal);
+  return loop ? new LoopedFile(source, signal) : source;
+};
+
+/** A file at the pace of its times, round after round, on one rising clock. */
+class LoopedFile implements Source {
+  readonly #file: FFmpegSource;
+  readonly #signal: AbortSignal | undefined;
+  readonly live = true;
+
+  constructor(file: FFmpegSource, signal: AbortSignal | undefined) {
+    this.#file = file;
+    this.#signal = signal;
+  }
+
+  async *pictures(mayWant: MayWant = () => true): AsyncGenerator<Picture, void> {
+    const started = performance.now();
+    let roundStart = 0;
+    for (;;) {
+      let first: number | undefined;
+      let previous = 0;
+      let end = 0;
+      const shifted: MayWant = (time, packet) => mayWant(roundStart + time - (first ?? time), packet);
+      for await (const picture of this.#file.pictures(shifted)) {
+        first ??= picture.time;
+        const sinceFirst = picture.time - first;
+        end = sinceFirst + (sinceFirst - previous);
+        previous = sinceFirst;
+        const time = roundStart + sinceFirst;
+        const early = started + time * 1000 - performance.now();
+        if (early > 1) await delay(early, undefined, this.#signal ? { signal: this.#signal } : {});
+        yield { frame: picture.frame, time, decodeMs: picture.decodeMs };
+      }
+      // A file without a picture has nothing to play again.
+      if (first === undefined) return;
+      // One of a single picture must not spin.
+      roundStart += Math.max(end, 0.04);
+      await this.#file.rewind();
+    }
+  }
+
+  get format() {
+    return this.#file.format;
+  }
+  get damaged() {
+    return this.#file.damaged;
+  }
+  get awaited() {
+    return this.#file.awaited;
+  }
+  interrupt(): void {
+    this.#file.interrupt();
+  }
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}

@@ -1,0 +1,62 @@
+import type { Packet } from 'node-av/lib';
+import type { RawFrame } from '../raw-frame.ts';
+import type { VideoFormat } from './video-format.ts';
+
+/** A decoded picture. `frame` belongs to the source and is overwritten by the next one. */
+export interface Picture {
+  frame: RawFrame;
+  /** Presentation time, seconds, on the source's own clock; arrival where it has none. */
+  time: number;
+  /** When it was captured by the camera's own account, epoch milliseconds: RTCP, or an HLS list's date; else absent. */
+  wallClock?: number;
+  /** What decoding took since the picture before, milliseconds, the wait for a thread of the pool included. */
+  decodeMs: number;
+}
+
+/** Asked for each coded picture before it is decoded, in decoding order, with its time, seconds, NaN without one. */
+export type MayWant = (time: number, packet: Packet) => boolean;
+
+/** One opened camera or file. */
+export interface Source {
+  /** What the video is; complete once a picture has come. */
+  readonly format: VideoFormat;
+  /**
+   * Whether its pictures come as the camera gives them, so that the end is a break; else it can wait, and its end is
+   * the end.
+   */
+  readonly live: boolean;
+  /** When its first picture was captured, epoch milliseconds, as a file's container says; absent without that. */
+  readonly recordedAt?: number | undefined;
+  /** Pictures that were damaged, and those that build on them: not given. */
+  readonly damaged: number;
+  /** What it waits for while packets come and no picture does. */
+  readonly awaited: string;
+  /**
+   * Pictures in presentation order, until the source ends.
+   * @param mayWant a picture that is not wanted is left out if no other builds on it
+   * @throws SourceError when it breaks off
+   */
+  pictures(mayWant?: MayWant): AsyncGenerator<Picture, void>;
+  /** Makes a read in progress, and every later one, fail at once. May be called at any time. */
+  interrupt(): void;
+  close(): Promise<void>;
+}
+
+export const TRANSPORTS = ['tcp', 'udp', 'auto'] as const;
+export type Transport = (typeof TRANSPORTS)[number];
+
+export interface SourceOptions {
+  /** How RTSP carries the packets; `auto` is TCP, and UDP with a camera that refuses it. */
+  transport: Transport;
+  /** Longest wait for a packet, seconds. */
+  timeoutSeconds: number;
+  /** Have RTSP cameras send their audio too, so that {@link Source.format} knows of it; it is thrown away. */
+  audio?: boolean;
+  /** Hosts beside the source's own that redirects and lists may lead to: `host` or `host:port`. */
+  hosts?: readonly string[];
+  /** Number of the video track, from 0; default what FFmpeg takes for the best. */
+  track?: number;
+}
+
+/** @throws SourceError */
+export type Opener = (url: string, options: SourceOptions, signal?: AbortSignal) => Promise<Source>;

@@ -1,0 +1,87 @@
+import { type LookupAddress, type LookupOptions, lookup } from 'node:dns';
+import { BlockList, isIP } from 'node:net';
+
+/** A connection that our rules do not allow, whoever names it. */
+export class OutboundError extends Error {
+  override readonly name = 'OutboundError';
+}
+
+/**
+ * Never a camera and never a webhook: link-local addresses (RFC 3927, RFC 4291), where clouds serve credentials, the
+ * metadata addresses that are not link-local (AWS over IPv6, Azure, Alibaba, Oracle), unspecified, multicast, broadcast.
+ */
+const forbidden = new BlockList();
+for (const [net, prefix] of [
+  ['0.0.0.0', 8],
+  ['100.100.100.200', 32],
+  ['168.63.129.16', 32],
+  ['169.254.0.0', 16],
+  ['192.0.0.192', 32],
+  ['224.0.0.0', 4],
+  ['255.255.255.255', 32],
+] as const) {
+  forbidden.addSubnet(net, prefix, 'ipv4');
+}
+for (const [net, prefix] of [
+  ['::', 128],
+  ['fd00:ec2::254', 128],
+  ['fd20:ce::254', 128],
+  ['fe80::', 10],
+  ['ff00::', 8],
+] as const) {
+  forbidden.addSubnet(net, prefix, 'ipv6');
+}
+/** NAT64 (RFC 6052) and 6to4 (RFC 3056): how an IPv4 address is written inside, from which byte on. */
+const EMBEDDED = [
+  { list: subnet('64:ff9b::', 96), at: 12 },
+  { list: subnet('2002::', 16), at: 2 },
+  { list: subnet('::', 96), at: 12 },
+];
+
+function subnet(net: string, prefix: number): BlockList {
+  const list = new BlockList();
+  list.addSubnet(net, prefix, 'ipv6');
+  return list;
+}
+
+/** @param address an IP address in any of its forms, with or without a zone */
+export function isForbidden(address: string): boolean {
+  const plain = address.replace(/%.*$/, '');
+  const family = isIP(plain);
+  if (family === 0) return true;
+  // IPv4 mapped into IPv6 is looked up as IPv4 by BlockList itself.
+  if (forbidden.check(plain, family === 4 ? 'ipv4' : 'ipv6')) return true;
+  if (family === 4 || plain === '::1') return false;
+  const inside = EMBEDDED.find(({ list }) => list.check(plain, 'ipv6'));
+  return (
+    inside !== undefined && forbidden.check([...bytesOf(plain).subarray(inside.at, inside.at + 4)].join('.'))
+  );
+}
+
+function bytesOf(address: string): Buffer {
+  // The URL parser writes an address without dots in it; only `::` is left to fill.
+  const [before = '', after] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
+  const groups = (text = '') => text.split(':').filter(Boolean);
+  const [first, last] = [groups(before), groups(after)];
+  const zeros = Array.from({ length: 8 - first.length - last.length }, () => '0');
+  return Buffer.from([...first, ...zeros, ...last].map((group) => group.padStart(4, '0')).join(''), 'hex');
+}
+
+type Callback = (
+  error: NodeJS.ErrnoException | null,
+  address: string | LookupAddress[],
+  family?: number,
+) => void;
+
+/** `dns.lookup` for sockets: a name that leads to a forbidden address does not resolve. */
+export function lookupAllowed(host: string, options: LookupOptions, callback: Callback): void {
+  lookup(host, { ...options, all: true }, (error, addresses) => {
+    if (error) return callback(error, '');
+    const bad = addresses.find(({ address }) => isForbidden(address));
+    if (bad)
+      return callback(new OutboundError(`${host} is ${bad.address}, a link-local or reserved address`), '');
+    const [first] = addresses;
+    if (options.all) callback(null, addresses);
+    else callback(null, first?.address ?? '', first?.family);
+  });
+}

@@ -1,0 +1,40 @@
+const DEFAULT_PORTS: Record<string, number> = {
+  'http:': 80,
+  'https:': 443,
+  'rtsp:': 554,
+  'rtsps:': 322,
+};
+
+/** Where a source may lead: its own host and port, and the hosts that its owner names. */
+export class AllowedHosts {
+  readonly #own: { host: string; port: number };
+  readonly #named: Set<string>;
+
+  /**
+   * @param url the source's own
+   * @param named `host`, on any port, or `host:port`
+   */
+  constructor(url: URL, named: readonly string[] = []) {
+    this.#own = { host: plain(url.hostname), port: portOf(url) };
+    this.#named = new Set(named.map((one) => one.toLowerCase()));
+  }
+
+  /** @param host a name or an address, IPv6 with or without brackets */
+  allows(host: string, port: number): boolean {
+    const name = plain(host);
+    if (name === this.#own.host) {
+      // A camera's page on HTTP that leads to the same camera by TLS.
+      if (port === this.#own.port || (this.#own.port === 80 && port === 443)) return true;
+    }
+    const bracketed = name.includes(':') ? `[${name}]` : name;
+    return this.#named.has(name) || this.#named.has(bracketed) || this.#named.has(`${bracketed}:${port}`);
+  }
+}
+
+export function portOf({ protocol, port }: URL): number {
+  return port === '' ? (DEFAULT_PORTS[protocol] ?? 0) : Number(port);
+}
+
+function plain(host: string): string {
+  return host.replace(/^\[|\]$/g, '').toLowerCase();
+}

@@ -1,0 +1,30 @@
+import { connect, isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { isForbidden, lookupAllowed, OutboundError } from './address.ts';
+
+export interface Target {
+  /** A name or an address, IPv6 without brackets. */
+  host: string;
+  port: number;
+  /** Through TLS, where the certificate is not verified: cameras sign their own. */
+  tls?: boolean;
+}
+
+/**
+ * A socket on its way to `target`, as `net.connect` gives it.
+ * @throws OutboundError for an address that is never allowed; a name that leads to one fails as the socket's error
+ */
+export function connectTo({ host, port, tls }: Target): Socket {
+  refuseForbidden(host);
+  const options = { host, port, lookup: lookupAllowed, noDelay: true };
+  if (!tls) return connect(options);
+  const servername = isIP(host) ? '' : host;
+  return connectTls({ ...options, servername, rejectUnauthorized: false, minVersion: 'TLSv1' as const });
+}
+
+/** @throws OutboundError when `host` is an address that is never allowed */
+export function refuseForbidden(host: string): void {
+  if (isIP(host.replace(/%.*$/, '')) && isForbidden(host)) {
+    throw new OutboundError(`${host} is a link-local or reserved address`);
+  }
+}

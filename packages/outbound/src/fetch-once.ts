@@ -1,0 +1,14 @@
+import { Agent, fetch, type RequestInit, type Response } from 'undici';
+import { lookupAllowed } from './address.ts';
+import { refuseForbidden } from './connect.ts';
+
+const agent = new Agent({ connect: { lookup: lookupAllowed } });
+
+/**
+ * `fetch` that follows no redirect, since that might lead anywhere, and reaches no address that is never allowed.
+ * @throws OutboundError, TypeError whose `cause` says why
+ */
+export async function fetchOnce(url: string, init: RequestInit): Promise<Response> {
+  refuseForbidden(new URL(url).hostname.replace(/^\[|\]$/g, ''));
+  return await fetch(url, { ...init, redirect: 'manual', dispatcher: agent });
+}
