@@ -43,6 +43,8 @@ const CONSUMER = {
   maxWaitTimeInMs: 200,
   maxBytesPerPartition: 4 * 1024 * 1024,
   allowAutoTopicCreation: false,
+  // Partitions that are added are read so soon.
+  metadataMaxAge: 30_000,
   retry: KAFKA_RETRY,
 } as const;
 
@@ -145,7 +147,7 @@ class Poller implements EventSource {
   /** Only buffers, so that kafkajs goes on fetching and sending heartbeats however long the handler takes. */
   #receive({ batch, pause }: EachBatchPayload): void {
     const { topic, partition } = batch;
-    const now = Date.now();
+    const now = performance.now();
     // A topic that was deleted and created again counts from 0.
     if (Number(batch.highWatermark) < this.#batcher.nextOffset(partition)) {
       this.#batcher.reset(partition);
@@ -164,7 +166,7 @@ class Poller implements EventSource {
     clearTimeout(this.#timer);
     if (this.#stopping.signal.aborted) return;
     while (this.#running.size < this.#concurrency) {
-      const batch = this.#batcher.take(Date.now());
+      const batch = this.#batcher.take(performance.now());
       if (!batch) break;
       const work = this.#deliver(batch).finally(() => {
         this.#running.delete(work);
@@ -175,7 +177,7 @@ class Poller implements EventSource {
     this.#resumeFetching();
     const due = this.#batcher.dueAt();
     if (due !== undefined && this.#running.size < this.#concurrency) {
-      this.#timer = setTimeout(() => this.#pump(), Math.max(0, due - Date.now()));
+      this.#timer = setTimeout(() => this.#pump(), Math.max(0, due - performance.now()));
     }
   }
 

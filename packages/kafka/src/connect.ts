@@ -1,11 +1,13 @@
 import { type Config, readConfig } from '@video-pipeline/config';
 import { Kafka as Client, type KafkaConfig, type LogEntry, logLevel } from 'kafkajs';
+import { bearClockChanges } from './clock.ts';
 import { Connections, type Guardable } from './connections.ts';
 import { keepLargeValues } from './encoder.ts';
 import { boundFetches } from './fetch/index.ts';
 import { iamToken, oauthBearer } from './iam.ts';
 import { calmIdleConnections } from './request-queue.ts';
 
+bearClockChanges();
 calmIdleConnections();
 keepLargeValues();
 boundFetches();

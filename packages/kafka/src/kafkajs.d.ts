@@ -5,6 +5,16 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
     throttledUntil: number;
     constructor(options: { requestTimeout: number; clientId: string; broker: string; logger: unknown });
     scheduleCheckPendingRequests(): void;
+    canSendSocketRequestImmediately(): boolean;
+  }
+}
+
+declare module 'kafkajs/src/consumer/consumerGroup.js' {
+  export default class ConsumerGroup {
+    /** Epoch milliseconds. */
+    lastRequest: number;
+    constructor(options: object);
+    heartbeat(options: { interval: number }): Promise<void>;
   }
 }
 
