@@ -59,10 +59,24 @@ export interface JavaCommand {
  * @param name how a person calls the program
  * @throws AssetError, JavaError
  */
-export async function installJava(
+export function installJava(
   name: string,
   jars: readonly Jar[],
   note: (line: string) => void = () => {},
+): Promise<JavaCommand> {
+  // The nodes of a cluster start at the same time, and need the same.
+  const installing = installs.get(name) ?? install(name, jars, note);
+  installs.set(name, installing);
+  installing.catch(() => installs.delete(name));
+  return installing;
+}
+
+const installs = new Map<string, Promise<JavaCommand>>();
+
+async function install(
+  name: string,
+  jars: readonly Jar[],
+  note: (line: string) => void,
 ): Promise<JavaCommand> {
   const [java, paths] = await Promise.all([findJava(note), fetchJars(name, jars, note)]);
   return {

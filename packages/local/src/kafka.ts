@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,6 +7,9 @@ import { type Admin, connectKafka } from '@video-pipeline/kafka';
 import { startGuarded } from './guarded.ts';
 import { installJava, JARS, type JavaCommand, propertiesText } from './java.ts';
 import { freePort, type LocalServer, StartError } from './processes.ts';
+
+/** 16 bytes: nodes form a cluster when theirs is the same. */
+const CLUSTER_ID = Buffer.from('video-pipeline-1').toString('base64url');
 
 /** One node that holds a few streams: a small heap, one collector thread, few background threads. */
 const JVM = [
@@ -79,7 +81,7 @@ export async function startKafka(options: {
   const log4j = join(folder, 'log4j2.properties');
   await writeFile(log4j, logProperties(join(dataDir, 'logs', `${name}.log`)));
   const java: JavaCommand = { command: [...command, ...JVM, `-Dlog4j2.configurationFile=${log4j}`], env };
-  if (!existsSync(join(folder, 'log', 'meta.properties'))) await format(java, properties, dataDir);
+  if (!existsSync(join(folder, 'log', 'meta.properties'))) await format(java, properties);
   const bootstrap = `127.0.0.1:${port}`;
   const server = await startGuarded({
     name: options.node ? `Kafka's node ${node.id}` : 'Kafka',
@@ -122,15 +124,13 @@ async function holds(bootstrap: string, question: (admin: Admin) => Promise<bool
   }
 }
 
-async function format({ command, env }: JavaCommand, properties: string, dataDir: string): Promise<void> {
+async function format({ command, env }: JavaCommand, properties: string): Promise<void> {
   const [java, ...own] = command;
-  // The same for all nodes of a cluster.
-  const clusterId = createHash('sha256').update(dataDir).digest().subarray(0, 16).toString('base64url');
   const args = [
     ...own,
     'kafka.tools.StorageTool',
     'format',
-    `--cluster-id=${clusterId}`, // One word, as an id may begin with a dash.
+    `--cluster-id=${CLUSTER_ID}`,
     '--config',
     properties,
   ];
