@@ -27,11 +27,13 @@ export interface Accounting {
   failed: number;
   /** Lines of NDJSON more than frames: a batch that was delivered again was cut elsewhere. */
   repeatedLines: number;
+  /** Records of a stream that lie behind later ones of its partition, and pictures in S3 that no frame is of. */
+  misplaced: string[];
 }
 
 /** Whether every frame is accounted for. */
-export function isSound({ accounts }: Accounting): boolean {
-  return Object.values(accounts).every((list) => list.length === 0);
+export function isSound({ accounts, misplaced }: Accounting): boolean {
+  return [...Object.values(accounts), misplaced].every((list) => list.length === 0);
 }
 
 const READS_AT_ONCE = 8;
@@ -59,6 +61,11 @@ export async function account(rig: Rig, ledger: readonly Entry[]): Promise<Accou
     annotated: good.length - pictures.missing.length,
     failed: failed.size,
     repeatedLines: lines.count - lines.listed.size,
+    misplaced: [
+      ...(await outOfOrder(rig, FRAMES_TOPIC)),
+      ...(await outOfOrder(rig, DETECTIONS_TOPIC)),
+      ...pictures.strays,
+    ],
   };
 }
 
@@ -86,6 +93,7 @@ async function readFailedIds({ bucket }: Rig): Promise<Set<string>> {
 async function readPictures({ bucket }: Rig, names: readonly Name[]) {
   const keys = new Set(await Array.fromAsync(bucket.list(`${PREFIX}/`)));
   const keyOf = (name: Name) => annotatedKey(PREFIX, placeOf(name));
+  const expected = new Set(names.map(keyOf));
   const stored = names.filter((name) => keys.has(keyOf(name)));
   const read = await inParallel(stored, READS_AT_ONCE, async (name) => ({
     name,
@@ -94,7 +102,27 @@ async function readPictures({ bucket }: Rig, names: readonly Name[]) {
   return {
     missing: names.filter((name) => !keys.has(keyOf(name))).map(idOf),
     wrong: read.filter(({ name, found }) => !isSame(name, found)).map(({ name }) => idOf(name)),
+    strays: [...keys].filter((key) => !expected.has(key)),
   };
+}
+
+/** @returns frames that were first put on the topic after a later one of their stream, on the same partition */
+async function outOfOrder({ kafka }: Rig, topic: string): Promise<string[]> {
+  const newest = new Map<string, number>();
+  const seen = new Set<string>();
+  const late: string[] = [];
+  await readTopic(kafka, topic, ({ headers, partition }) => {
+    const ours = headers?.[LEDGER_HEADER];
+    if (ours && topic === DETECTIONS_TOPIC) return; // Not detect's.
+    const id = String(ours ?? `${String(headers?.stream_id).split('-')[1]}/${headers?.frame_number}`);
+    if (seen.has(id)) return; // Delivered again.
+    seen.add(id);
+    const [stream = '', number] = id.split('/');
+    const place = `${stream} on ${topic}-${partition}`;
+    if (Number(number) < (newest.get(place) ?? -1)) late.push(`${id} on ${topic}-${partition}`);
+    newest.set(place, Math.max(newest.get(place) ?? -1, Number(number)));
+  });
+  return late;
 }
 
 /** @returns frames that have another frame's detections on the topic */

@@ -20,6 +20,8 @@ export interface CampaignOptions {
   handlerTimeoutSeconds: number;
   /** Where Kafka keeps its data; left out, with everything else. */
   kafkaDir?: string;
+  /** Nodes of Kafka; left out, one. */
+  brokers?: number;
   /** Takes a line on what happens. */
   note(line: string): void;
 }
@@ -33,6 +35,8 @@ export interface Outcome extends Accounting {
   unmet: number;
   /** From the first frame published until the stages had nothing left, seconds. */
   seconds: number;
+  /** How long each send took until all its records were acknowledged, milliseconds, in ascending order. */
+  sends: number[];
 }
 
 const SEND = 25;
@@ -71,6 +75,7 @@ class Campaign {
   /** Kinds of the next frames; good ones when there are none. */
   readonly #next: FrameKind[] = [];
   readonly #numbers: number[];
+  readonly #sends: number[] = [];
   #acknowledgedGood = 0;
 
   constructor(rig: Rig, options: CampaignOptions) {
@@ -102,6 +107,7 @@ class Campaign {
       played: this.#played,
       unmet: wires.model.armed() + wires.s3.armed() + this.#rig.untold(),
       seconds,
+      sends: this.#sends.sort((one, other) => one - other),
     };
   }
 
@@ -127,10 +133,8 @@ class Campaign {
       byTopic.set(made.entry.topic, [...(byTopic.get(made.entry.topic) ?? []), made]);
     }
     for (const [topic, made] of byTopic) {
-      await this.#rig.publish(
-        topic,
-        made.map(({ record }) => record),
-      );
+      const records = made.map(({ record }) => record);
+      this.#sends.push(await this.#rig.publish(topic, records));
       this.#ledger.push(...made.map(({ entry }) => entry));
       this.#acknowledgedGood += made.filter(({ entry }) => entry.fate === 'annotated').length;
     }
@@ -145,8 +149,8 @@ class Campaign {
 
   /** Until both stages have finished what they were given. */
   async #drain(): Promise<void> {
-    const { services } = this.#rig;
-    await Promise.all(Object.values(services).map((service) => service.running()));
+    const { services, brokers } = this.#rig;
+    await Promise.all([...brokers, ...Object.values(services)].map((service) => service.running()));
     // Kafka may still be on its way back.
     await this.#waitFor(async () => (await this.#rig.lag().catch(() => Number.NaN)) === 0);
   }

@@ -4,6 +4,7 @@ import { dropResult, turnResults } from './answers.ts';
 import type { WireFault } from './fault-proxy.ts';
 import { type FrameKind, POISON } from './ledger.ts';
 import type { Rig, StageName } from './rig.ts';
+import type { Service } from './service.ts';
 import type { SmallDisk } from './small-disk.ts';
 
 /** What a fault works on. */
@@ -93,18 +94,23 @@ export const QUICK_FAULTS: Fault[] = [
   ...perStage('throws after its work', 2, ({ rig }, stage) => rig.tell(stage, 'throw')),
 ];
 
+export const anyBroker = ({ rig: { brokers }, random }: Scene): Service => {
+  const index = brokers.length > 1 ? random.integer(0, brokers.length - 1) : 0;
+  return brokers[index] as Service;
+};
+
 /** Faults that take a process, a connection or a place in a group away for seconds. */
 const SLOW_FAULTS: Fault[] = [
-  { name: 'kafka: kill -9', weight: 1, play: ({ rig }) => rig.services.kafka.kill() },
+  { name: 'kafka: kill -9', weight: 1, play: (scene) => anyBroker(scene).kill() },
   {
     name: 'kafka: kill -9 before a commit',
     weight: 1,
-    play: ({ rig, random }) =>
-      rig.tell(random.next() < 0.5 ? 'detect' : 'annotate', {
-        hold: () => rig.services.kafka.kill(),
+    play: (scene) =>
+      scene.rig.tell(scene.random.next() < 0.5 ? 'detect' : 'annotate', {
+        hold: () => anyBroker(scene).kill(),
       }),
   },
-  { name: 'kafka: no answer for 5 s', weight: 1, play: ({ rig }) => rig.services.kafka.freeze(5_000) },
+  { name: 'kafka: no answer for 5 s', weight: 1, play: (scene) => anyBroker(scene).freeze(5_000) },
   { name: 'model: kill -9', weight: 2, play: ({ rig }) => rig.services.model.kill() },
   { name: 'model: frozen for 4 s', weight: 1, play: ({ rig }) => rig.services.model.freeze(4_000) },
   model('no answer', { do: 'silence' }),
@@ -131,10 +137,11 @@ export const FAULTS: readonly Fault[] = [...QUICK_FAULTS, ...SLOW_FAULTS];
 export const diskFull = (disk: SmallDisk): Fault => ({
   name: 'kafka: disk full',
   weight: 1,
-  async play({ rig }) {
-    await rig.services.kafka.running();
+  async play({ rig: { brokers } }) {
+    const [broker] = brokers;
+    await broker?.running();
     await disk.fill();
-    await rig.services.kafka.ended();
+    await broker?.ended();
     await sleep(FULL_MS);
     await disk.free();
   },

@@ -11,7 +11,15 @@ export const handler = async (event: MSKEvent): Promise<void> => {
   await work(event);
   const fault = await fetch(process.env.FAULTS_URL ?? '').then((answer) => answer.text());
   if (fault === 'again') await work(event);
+  if (fault.startsWith('clock ')) shiftClock(Number(fault.slice('clock '.length)));
   if (fault === 'throw') throw new Error('a fault after all was done');
   if (fault === 'hang') await new Promise(() => {});
   if (fault === 'die') process.kill(process.pid, 'SIGKILL');
 };
+
+const realNow = Date.now;
+
+/** Sets the clock that this process reads, as an administrator or a time server may. */
+function shiftClock(ms: number): void {
+  Date.now = () => realNow() + ms;
+}

@@ -6,10 +6,11 @@ import { join, resolve } from 'node:path';
 import { readConfig } from '@video-pipeline/config';
 import type { EncodedRecord } from '@video-pipeline/frame';
 import { connectKafka, consumerLag, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
-import { connectS3, ensureBucket, freePort, startKafka, startS3Proxy } from '@video-pipeline/local';
+import { connectS3, ensureBucket, freePort, startS3Proxy } from '@video-pipeline/local';
 import { openBucket } from '@video-pipeline/recovery';
 import { startChild } from '../../packages/local/src/child.ts';
 import { addCrowds } from './answers.ts';
+import { planBrokers } from './brokers.ts';
 import { startFaultProxy } from './fault-proxy.ts';
 import { writeModel } from './numbered.ts';
 import { Service } from './service.ts';
@@ -18,11 +19,11 @@ export const FRAMES_TOPIC = 'video-frames';
 export const DETECTIONS_TOPIC = 'detections';
 export const PREFIX = 'annotated';
 const BUCKET = 'video-pipeline-output';
-const PARTITIONS = 4;
+export const PARTITIONS = 4;
 const REPOSITORY = resolve(import.meta.dirname, '../..');
 
-/** What {@link Rig.tell} may ask of a handler between its work and the commit; `hold` waits for its promise. */
-export type Told = 'again' | 'throw' | 'hang' | 'die' | { hold: () => Promise<void> };
+/** What {@link Rig.tell} may ask of a handler between its work and the commit; `hold` waits for its promise, `clock` sets its process' clock, milliseconds. */
+export type Told = 'again' | 'throw' | 'hang' | 'die' | { hold: () => Promise<void> } | { clock: number };
 export type StageName = 'detect' | 'annotate';
 export type Rig = Awaited<ReturnType<typeof startRig>>;
 
@@ -34,9 +35,12 @@ export async function startRig(options: {
   handlerTimeoutSeconds: number;
   /** Where Kafka keeps its data; left out, with everything else. */
   kafkaDir?: string;
+  /** Nodes of Kafka; left out, one. */
+  brokers?: number;
 }) {
   const folder = await mkdtemp(join(tmpdir(), 'faults-'));
-  const [kafkaPort, s3Port, modelPort] = [await freePort(), await freePort(), await freePort()];
+  const [s3Port, modelPort] = [await freePort(), await freePort()];
+  const kafkaNodes = await planBrokers(options.brokers ?? 1, folder, options.kafkaDir);
   const modelFile = join(folder, 'numbered.onnx');
   await writeModel(modelFile);
   const stored = new Set<string>();
@@ -58,7 +62,7 @@ export async function startRig(options: {
   const environment = {
     ...process.env,
     LOG_LEVEL: 'WARN',
-    KAFKA_BOOTSTRAP_SERVERS: `127.0.0.1:${kafkaPort}`,
+    KAFKA_BOOTSTRAP_SERVERS: kafkaNodes.bootstrap,
     KAFKA_AUTH: 'none',
     KAFKA_TOPIC: FRAMES_TOPIC,
     KAFKA_DETECTIONS_TOPIC: DETECTIONS_TOPIC,
@@ -97,13 +101,13 @@ export async function startRig(options: {
     });
   const model = ['--model', modelFile, '--device', 'cpu', '--threads', '1', '--port', String(modelPort)];
   const services = {
-    kafka: new Service(() => startKafka({ dataDir: options.kafkaDir ?? folder, port: kafkaPort })),
     s3: new Service(() => startS3Proxy({ dataDir: folder, port: s3Port })),
     model: new Service(() => node('model', 'model/src/main.ts', model, environment)),
     detect: stage('detect', FRAMES_TOPIC),
     annotate: stage('annotate', DETECTIONS_TOPIC),
   };
-  await Promise.all([services.kafka.start(), services.s3.start(), services.model.start()]);
+  const { brokers } = kafkaNodes;
+  await Promise.all([...brokers, services.s3, services.model].map((service) => service.start()));
 
   const quiet = { warn() {}, error() {} };
   const kafka = connectKafka(
@@ -112,7 +116,8 @@ export async function startRig(options: {
     readConfig(['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'], environment),
   );
   const admin = kafka.admin();
-  const producer = orderedProducer(kafka);
+  // Frames are sent one list at a time, the same until it is through.
+  const producer = orderedProducer(kafka, { idempotent: true });
   await Promise.all([admin.connect(), producer.connect()]);
   const topics = [FRAMES_TOPIC, DETECTIONS_TOPIC].map((topic) => ({ topic, partitions: PARTITIONS }));
   await ensureTopics(admin, topics);
@@ -127,14 +132,16 @@ export async function startRig(options: {
     folder,
     kafka,
     services,
+    brokers,
+    cluster: kafkaNodes.over(admin),
     wires,
     bucket: openBucket({ S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3Url }),
     /** Annotated frames that S3 has acknowledged so far; sets the pace alone, proves nothing. */
     stored: () => stored.size,
 
     /** Another process of a stage joins its group, or stops and leaves it. */
-    helper: (name: StageName) =>
-      stage(name, name === 'detect' ? FRAMES_TOPIC : DETECTIONS_TOPIC, `${name}-helper`),
+    helper: (name: StageName, number = 1) =>
+      stage(name, name === 'detect' ? FRAMES_TOPIC : DETECTIONS_TOPIC, `${name}-helper-${number}`),
 
     /** Says what is to happen after the stage's next batch, before its commit. */
     tell(name: StageName, what: Told): void {
@@ -142,9 +149,14 @@ export async function startRig(options: {
     },
     untold: () => told.detect.length + told.annotate.length,
 
-    /** Publishes, again and again where that fails; resolves once Kafka has acknowledged the records. */
-    async publish(topic: string, messages: EncodedRecord[]): Promise<void> {
+    /**
+     * Publishes, again and again where that fails, in order.
+     * @returns once Kafka has acknowledged the records, how long that took, milliseconds
+     */
+    async publish(topic: string, messages: EncodedRecord[]): Promise<number> {
+      const began = performance.now();
       await untilDone(() => producer.send({ topic, messages }));
+      return performance.now() - began;
     },
 
     /** Records that the stages have yet to finish. */
@@ -161,8 +173,8 @@ export async function startRig(options: {
     async stop(): Promise<void> {
       await Promise.all([services.detect.stop(), services.annotate.stop()]);
       await Promise.all([admin.disconnect(), producer.disconnect()]);
-      await Promise.all([services.kafka.stop(), services.s3.stop(), services.model.stop()]);
-      await Promise.all([wires.model.close(), wires.s3.close(), teller.close()]);
+      await Promise.all([...brokers, services.s3, services.model].map((service) => service.stop()));
+      await Promise.all([wires.model.close(), wires.s3.close(), teller.close(), kafkaNodes.close()]);
     },
   };
 }
@@ -184,8 +196,9 @@ async function untilDone(work: () => Promise<unknown>): Promise<void> {
 async function startTeller(told: Record<StageName, Told[]>) {
   const server = createServer(async ({ url }, response) => {
     const next = told[(url ?? '').slice(1) as StageName].shift();
-    if (typeof next === 'object') await next.hold();
-    response.end(typeof next === 'string' ? next : '');
+    if (typeof next === 'object' && 'hold' in next) await next.hold();
+    if (typeof next === 'object' && 'clock' in next) response.end(`clock ${next.clock}`);
+    else response.end(typeof next === 'string' ? next : '');
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {

@@ -38,6 +38,15 @@ export class Service {
     this.#signal('SIGKILL');
   }
 
+  /** Tells it to end in order, and waits until it is back. */
+  async restart(): Promise<void> {
+    await this.running();
+    const former = this.#current;
+    this.#signal('SIGTERM');
+    await former?.exited;
+    await this.running();
+  }
+
   /** It neither works nor answers for a while, and keeps its connections. */
   async freeze(ms: number): Promise<void> {
     await this.running();
