@@ -170,12 +170,43 @@ test('the Open Inference Protocol describes the server and its model', async () 
   expect(JSON.parse(missing.text).error).toContain('nanodet-g');
 });
 
+test('a model is served under its version too, and under no other', async () => {
+  const { versions } = JSON.parse((await get('/v2/models/nanodet-g')).text);
+  const path = `/v2/models/nanodet-g/versions/${versions[0]}`;
+  expect(JSON.parse((await get(path)).text).versions).toEqual(versions);
+  expect((await get(`${path}/ready`)).status).toBe(200);
+  const data = [blue.toString('base64')];
+  const input = { name: 'image', datatype: 'BYTES', shape: [1], data };
+  const infer = (at: string, more: object = {}) =>
+    post(at, JSON.stringify({ inputs: [{ ...input, ...more }] }));
+  expect((await infer(`${path}/infer`)).body.model_version).toBe(versions[0]);
+  const other = await infer('/v2/models/nanodet-g/versions/1/infer');
+  expect([other.status, other.body.error]).toEqual([404, expect.stringContaining(versions[0])]);
+  const noBase64 = await infer(`${path}/infer`, { data: ['!!no base64!!'] });
+  expect([noBase64.status, noBase64.body.error]).toEqual([400, expect.stringContaining('data[0]')]);
+  const outputs = [{ name: 'boxes' }];
+  const unknown = await post(`${path}/infer`, JSON.stringify({ inputs: [input], outputs }));
+  expect([unknown.status, unknown.body.error]).toEqual([400, expect.stringContaining('"boxes"')]);
+});
+
+test('another method is 405 and says which there are; a compressed body is 415', async () => {
+  const wrong = await fetch(new URL('/predict', server.url));
+  expect([wrong.status, wrong.headers.get('allow')]).toEqual([405, 'POST']);
+  const model = await fetch(new URL('/v2/models/nanodet-g', server.url), { method: 'DELETE' });
+  expect([model.status, model.headers.get('allow')]).toEqual([405, expect.stringContaining('GET')]);
+  expect((await get('/nowhere')).status).toBe(404);
+  const packed = await post('/predict', predictBody([blue]), { 'content-encoding': 'gzip' });
+  expect([packed.status, packed.body.error]).toEqual([415, expect.stringContaining('gzip')]);
+});
+
 test('/openapi.json describes every way to infer', async () => {
   const { openapi, paths } = JSON.parse((await get('/openapi.json')).text);
   expect(openapi).toMatch(/^3\./);
   expect(Object.keys(paths)).toEqual(
     expect.arrayContaining(['/predict', '/invocations', '/v2/models/{model}/infer', '/health', '/metrics']),
   );
+  const { requestBody } = paths['/v2/models/{model}/infer'].post;
+  expect(Object.keys(requestBody.content)).toEqual(['application/json', 'application/octet-stream']);
   expect(Object.keys(paths['/predict'].post.responses)).toEqual(
     expect.arrayContaining(['200', '413', '429']),
   );
@@ -191,6 +222,9 @@ test("SageMaker's contract: ping, JSON and binary invocations", async () => {
   const binary = await post('/invocations', body, { 'content-type': type });
   expect(binary.status).toBe(200);
   expect(JSON.parse(binary.body.outputs[0].data[0]).detections[0].class_name).toBe('person');
+
+  const picture = await post('/invocations', people[0] ?? blue, { 'content-type': 'image/jpeg' });
+  expect(picture.body.results[0].detections[0].class_name).toBe('person');
 });
 
 test('/metrics counts frames, batches and steps', async () => {
@@ -200,6 +234,10 @@ test('/metrics counts frames, batches and steps', async () => {
   expect(text).toMatch(/inference_step_seconds_count\{step="inference"\} [1-9]/);
   expect(text).toMatch(/inference_model_info\{model="nanodet-g",version="\w+",device="cpu"\} 1/);
   expect(text).toMatch(/process_resident_memory_bytes \d/);
+  // As `promtool check metrics` has it: only a counter's name ends so.
+  const gauges = [...text.matchAll(/^# TYPE (\w+) gauge$/gm)].map(([, name]) => name ?? '');
+  expect(gauges.length).toBeGreaterThan(5);
+  expect(gauges.filter((name) => name.endsWith('_total'))).toEqual([]);
 });
 
 test('a request whose deadline passes gets 504; the next one its answer', async () => {

@@ -30,9 +30,8 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
     if (answer.status === 429) reply.header('retry-after', String(RETRY_AFTER_SECONDS));
     reply.status(answer.status).send({ error: answer.error, limit: answer.limit });
   });
-  app.setNotFoundHandler((request) => {
-    throw new RequestError(404, `there is no ${request.method} ${request.url}`);
-  });
+  answerOtherMethods(app);
+  refuseEncodings(app);
   guardJson(app);
   await addOpenApi(app);
   closeConnectionsAtStop(app, service);
@@ -43,6 +42,32 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
   addSageMaker(app, service);
   await addOpenInference(app, service);
   return app;
+}
+
+/** 405 where the path is there for other methods, 404 where it is not. */
+function answerOtherMethods(app: FastifyInstance): void {
+  const routes: { method: string; path: RegExp }[] = [];
+  app.addHook('onRoute', ({ method, url }) => {
+    const path = new RegExp(`^${url.replace(/:\w+/g, '[^/]+')}/?$`);
+    for (const one of [method].flat()) routes.push({ method: one, path });
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0] ?? '';
+    const allowed = routes.filter((route) => route.path.test(path)).map(({ method }) => method);
+    const what = `there is no ${request.method} ${request.url}`;
+    if (allowed.length === 0) throw new RequestError(404, what);
+    reply.header('allow', allowed.join(', '));
+    throw new RequestError(405, `${what}; there is ${allowed.join(', ')}`);
+  });
+}
+
+/** A compressed body would have to be inflated within a limit, and pictures are compressed already. */
+function refuseEncodings(app: FastifyInstance): void {
+  app.addHook('onRequest', async (request) => {
+    const encoding = request.headers['content-encoding'] ?? 'identity';
+    if (encoding === 'identity') return;
+    throw new RequestError(415, `a body in content-encoding '${encoding}' is not read; send it as it is`);
+  });
 }
 
 function guardJson(app: FastifyInstance): void {

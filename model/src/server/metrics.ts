@@ -10,6 +10,9 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gp
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
+  // Gauges, though their names end as those of counters do: `promtool check metrics` refuses them.
+  for (const kind of ['handles', 'requests', 'resources'])
+    registry.removeSingleMetric(`nodejs_active_${kind}_total`);
   const steps = new Histogram({
     name: 'inference_step_seconds',
     help: 'Time of one step: queue, picture (decode and letterbox), batch (wait and run), inference, head',

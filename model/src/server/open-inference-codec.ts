@@ -1,3 +1,4 @@
+import { fromBase64 } from './base64.ts';
 import { RequestError } from './errors.ts';
 import { refuseDenseJson } from './json.ts';
 
@@ -28,13 +29,14 @@ export function readInferRequest(body: Buffer, headerLength: number | undefined)
       `the JSON header can't have ${headerLength} of the body's ${body.length} bytes`,
     );
   }
-  const { inputs, parameters, id } = parseHeader(body.subarray(0, end));
+  const { inputs, outputs, parameters, id } = parseHeader(body.subarray(0, end));
+  checkOutputs(outputs);
   const [input] = Array.isArray(inputs) && inputs.length === 1 ? inputs : [];
   if (!isRecord(input) || input.name !== INPUT_NAME || input.datatype !== 'BYTES') {
     throw new RequestError(400, `there must be one input, '${INPUT_NAME}' of type BYTES`);
   }
   const pictures =
-    input.data === undefined ? elements(body.subarray(end), input.parameters) : fromBase64(input.data);
+    input.data === undefined ? elements(body.subarray(end), input.parameters) : picturesIn(input.data);
   const { shape } = input;
   if (!Array.isArray(shape) || shape.length !== 1 || shape[0] !== pictures.length) {
     throw new RequestError(
@@ -53,6 +55,18 @@ export function readInferRequest(body: Buffer, headerLength: number | undefined)
   };
 }
 
+/** A request may name the outputs that it wants; there is one. */
+function checkOutputs(outputs: unknown): void {
+  if (outputs === undefined) return;
+  const names = Array.isArray(outputs)
+    ? outputs.map((output) => (isRecord(output) ? output.name : undefined))
+    : [];
+  const unknown = names.findIndex((name) => name !== OUTPUT_NAME);
+  if (unknown < 0 && Array.isArray(outputs)) return;
+  const named = JSON.stringify(names[unknown])?.slice(0, 60);
+  throw new RequestError(400, `there is no output ${named}; there is '${OUTPUT_NAME}'`);
+}
+
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
@@ -68,11 +82,12 @@ function parseHeader(json: Buffer): Record<string, unknown> {
   throw new RequestError(400, 'the header is not a JSON object');
 }
 
-function fromBase64(data: unknown): Buffer[] {
+function picturesIn(data: unknown): Buffer[] {
   if (!Array.isArray(data)) throw new RequestError(400, 'data is not a list');
   return data.map((text, index) => {
-    if (typeof text !== 'string') throw new RequestError(400, `data[${index}] is not text in base64`);
-    return Buffer.from(text, 'base64');
+    const bytes = typeof text === 'string' ? fromBase64(text) : undefined;
+    if (!bytes) throw new RequestError(400, `data[${index}] is not text in base64`);
+    return bytes;
   });
 }
 

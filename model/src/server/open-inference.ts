@@ -1,8 +1,9 @@
 import { crc32 } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Detector } from '../detector.ts';
 import { RequestError } from './errors.ts';
 import { INPUT_NAME, OUTPUT_NAME, readInferRequest } from './open-inference-codec.ts';
-import { errorAnswers, inferAnswer, modelAnswer } from './openapi.ts';
+import { errorAnswers, INFER_SUMMARY, inferAnswer, modelAnswer } from './openapi.ts';
 import { detect, detectHeaders, detectorFor, type Service } from './service.ts';
 
 /** Header that says how many bytes of the body are JSON; the rest is binary. */
@@ -20,7 +21,9 @@ const inferHeaders = {
   },
 };
 
-type ModelRoute = { Params: { model: string } };
+type ModelRoute = { Params: { model: string; version?: string } };
+/** A model's routes, without and with its version. */
+const MODEL_PATHS = ['/v2/models/:model', '/v2/models/:model/versions/:version'];
 
 /**
  * The Open Inference Protocol v2: health, metadata and inference.
@@ -37,36 +40,51 @@ export async function addOpenInference(app: FastifyInstance, service: Service): 
     }));
     scope.get('/v2/health/live', () => ({ live: true }));
     scope.get('/v2/health/ready', (_request, reply) => ready(service, reply));
-    scope.get<ModelRoute>(
-      '/v2/models/:model',
-      {
-        schema: {
-          summary: 'Inputs and outputs of a model',
-          response: { 200: modelAnswer, 404: errorAnswers[404] },
-        },
-      },
-      ({ params }) => describeModel(service, params.model),
-    );
-    scope.get<ModelRoute>('/v2/models/:model/ready', ({ params }, reply) => {
-      detectorFor(service, params.model);
-      return ready(service, reply);
-    });
-    scope.post<ModelRoute & { Headers: { [HEADER_LENGTH]?: number } }>(
-      '/v2/models/:model/infer',
-      {
-        schema: {
-          summary: 'Open Inference Protocol v2 inference, JSON or binary',
-          headers: inferHeaders,
-          response: { 200: inferAnswer, ...errorAnswers },
-        },
-      },
-      (request, reply) => {
-        // A number, as the schema says.
-        const headerLength = request.headers[HEADER_LENGTH] as number | undefined;
-        return infer(service, request, reply, headerLength, request.params.model);
-      },
-    );
+    for (const path of MODEL_PATHS) addModel(scope, service, path);
   });
+}
+
+function addModel(scope: FastifyInstance, service: Service, path: string): void {
+  scope.get<ModelRoute>(
+    path,
+    {
+      schema: {
+        summary: 'Inputs and outputs of a model',
+        response: { 200: modelAnswer, 404: errorAnswers[404] },
+      },
+    },
+    ({ params }) => describeModel(versionOf(service, params)),
+  );
+  scope.get<ModelRoute>(`${path}/ready`, ({ params }, reply) => {
+    versionOf(service, params);
+    return ready(service, reply);
+  });
+  scope.post<ModelRoute & { Headers: { [HEADER_LENGTH]?: number } }>(
+    `${path}/infer`,
+    {
+      schema: {
+        summary: INFER_SUMMARY,
+        headers: inferHeaders,
+        response: { 200: inferAnswer, ...errorAnswers },
+      },
+    },
+    (request, reply) => {
+      // A number, as the schema says.
+      const headerLength = request.headers[HEADER_LENGTH] as number | undefined;
+      versionOf(service, request.params);
+      return infer(service, request, reply, headerLength, request.params.model);
+    },
+  );
+}
+
+/** @throws RequestError 404 when there is no such model, or not in that version */
+function versionOf(service: Service, { model: name, version }: ModelRoute['Params']): Detector {
+  const detector = detectorFor(service, name);
+  if (version === undefined || version === detector.model.version) return detector;
+  throw new RequestError(
+    404,
+    `model '${name}' has no version '${version}'; there is ${detector.model.version}`,
+  );
 }
 
 /**
@@ -109,8 +127,7 @@ function ready(service: Service, reply: FastifyReply): object {
   return { ready: isReady };
 }
 
-function describeModel(service: Service, name: string): object {
-  const { model } = detectorFor(service, name);
+function describeModel({ model }: Detector): object {
   return {
     name: model.name,
     versions: [model.version],

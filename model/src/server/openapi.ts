@@ -111,11 +111,42 @@ export const inferAnswer = {
   },
 };
 
+/** Tells the routes of inference apart, whose bodies are read as bytes and described here. */
+export const INFER_SUMMARY = 'Open Inference Protocol v2 inference, JSON or binary';
+
+/** The body of an inference by the Open Inference Protocol. */
+const inferBody = {
+  required: true,
+  content: {
+    'application/json': {
+      schema: {
+        type: 'object',
+        required: ['inputs'],
+        properties: {
+          id: { type: 'string' },
+          parameters: {
+            type: 'object',
+            properties: { threshold: { type: 'number', minimum: 0, maximum: 1 } },
+          },
+          inputs: { type: 'array', minItems: 1, maxItems: 1, items: tensor },
+          outputs: {
+            type: 'array',
+            items: { type: 'object', required: ['name'], properties: { name: { type: 'string' } } },
+          },
+        },
+      },
+    },
+    'application/octet-stream': { schema: { type: 'string', format: 'binary' } },
+  },
+};
+
 /** What every route that infers may answer instead. */
 export const errorAnswers = {
   400: errorAnswer('a request that is malformed'),
   404: errorAnswer('no such model'),
+  405: errorAnswer('another method; Allow names those there are'),
   413: errorAnswer('a body or a number of frames over its limit'),
+  415: errorAnswer('a type or an encoding of the body that is not read'),
   429: errorAnswer('too much work already; Retry-After says when to come again'),
   500: errorAnswer('the runtime failed'),
   503: errorAnswer('the model is being loaded and warmed up'),
@@ -127,5 +158,14 @@ export async function addOpenApi(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
     openapi: { info: { title: 'Object detection', version: '0.1.0' } },
   });
-  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
+  app.get('/openapi.json', { schema: { hide: true } }, () => withInferBodies(app.swagger()));
+}
+
+/** Fastify would check such a body as JSON, though it may be binary: so it is described, and read by our own code. */
+function withInferBodies(document: object): object {
+  const { paths = {} } = document as { paths?: Record<string, Record<string, { summary?: string }>> };
+  for (const { post } of Object.values(paths)) {
+    if (post?.summary === INFER_SUMMARY) Object.assign(post, { requestBody: inferBody });
+  }
+  return document;
 }

@@ -1,4 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { fromBase64 } from './base64.ts';
+import { RequestError } from './errors.ts';
 import { errorAnswers, predictAnswer } from './openapi.ts';
 import { detect, detectHeaders, detectorFor, type Service } from './service.ts';
 
@@ -46,6 +48,19 @@ export function addPredict(app: FastifyInstance, service: Service): void {
   );
 }
 
+/** Answers a request whose body is one picture, as `/predict` answers one frame. */
+export async function predictPicture(
+  service: Service,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<object> {
+  const detector = detectorFor(service);
+  if (!Buffer.isBuffer(request.body) || request.body.length === 0)
+    throw new RequestError(400, 'the body is empty');
+  const [result] = await detect(service, detector, { request, reply }, [request.body]);
+  return { stream_id: '', model: detector.model.name, results: [{ frame_number: 0, ...result }] };
+}
+
 /** Answers in the frames' order; a frame that is no picture gets an `error` in its place. */
 export async function predict(
   service: Service,
@@ -65,11 +80,4 @@ export async function predict(
       ...(picture ? results.shift() : { error: 'frame_data is not base64' }),
     })),
   };
-}
-
-/** @returns `undefined` when `text` is not base64; Node alone would skip what it can't read */
-function fromBase64(text: string): Buffer | undefined {
-  const bytes = Buffer.from(text, 'base64');
-  const digits = text.endsWith('==') ? text.length - 2 : text.endsWith('=') ? text.length - 1 : text.length;
-  return bytes.length === Math.floor((digits * 3) / 4) ? bytes : undefined;
 }

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { infer } from './open-inference.ts';
 import { errorAnswers } from './openapi.ts';
-import { type PredictRequest, predict, predictBody } from './predict.ts';
+import { type PredictRequest, predict, predictBody, predictPicture } from './predict.ts';
 import type { Service } from './service.ts';
 
 /** Port that SageMaker calls its containers on. */
@@ -14,14 +14,18 @@ const invocationAnswer = {
   type: 'object',
   additionalProperties: true,
 };
+/** One picture as the body, as SageMaker's own image models take it. */
+const PICTURE_TYPES = ['image/jpeg', 'image/png', 'image/webp', 'application/x-image'];
 /** Parameter of that type: bytes of the body that are JSON. */
 const HEADER_SIZE = /;\s*json-header-size=(\d+)/;
 
 /**
- * The contract of a SageMaker container: `GET /ping`, `POST /invocations` with `/predict`'s JSON or a binary request.
+ * The contract of a SageMaker container: `GET /ping`, `POST /invocations` with `/predict`'s JSON, a binary request, or
+ * one picture.
  * @see https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
  */
 export function addSageMaker(app: FastifyInstance, service: Service): void {
+  app.addContentTypeParser(PICTURE_TYPES, { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.addContentTypeParser(BINARY_TYPE, { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.get('/ping', (_request, reply) => {
     reply.status(service.isReady() ? 200 : 503);
@@ -32,13 +36,15 @@ export function addSageMaker(app: FastifyInstance, service: Service): void {
     {
       schema: {
         summary:
-          "SageMaker's way to infer: the body and answer of /predict, or a binary request of the protocol v2",
+          "SageMaker's way to infer: the body and answer of /predict, a binary request of the protocol v2, or a picture",
         body: { content: { 'application/json': { schema: predictBody } } },
         response: { 200: invocationAnswer, ...errorAnswers },
       },
     },
     (request, reply) => {
-      const headerLength = HEADER_SIZE.exec(request.headers['content-type'] ?? '')?.[1];
+      const type = request.headers['content-type'] ?? '';
+      if (PICTURE_TYPES.some((one) => type.startsWith(one))) return predictPicture(service, request, reply);
+      const headerLength = HEADER_SIZE.exec(type)?.[1];
       return headerLength
         ? infer(service, request, reply, Number(headerLength))
         : predict(service, request, reply);

@@ -1,0 +1,6 @@
+/** @returns `undefined` when `text` is not base64; Node alone would skip what it can't read */
+export function fromBase64(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, 'base64');
+  const digits = text.endsWith('==') ? text.length - 2 : text.endsWith('=') ? text.length - 1 : text.length;
+  return bytes.length === Math.floor((digits * 3) / 4) ? bytes : undefined;
+}
