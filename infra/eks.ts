@@ -1,4 +1,4 @@
-import type { InferenceTarget } from './inference.ts';
+import type { InferenceTarget } from './inference-target.ts';
 import { type KafkaCluster, kafkaArn, kafkaStatement } from './kafka.ts';
 import { createKubeconfig } from './kubeconfig.ts';
 import { manifests, ROLLOUT_SECONDS } from './kubernetes.ts';

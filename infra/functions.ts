@@ -2,7 +2,7 @@ import { groupOf, type Need, type PipelineStage, STAGES, topicOf } from '@video-
 import functionsPackage from '../functions/package.json' with { type: 'json' };
 import picturePackage from '../packages/picture/package.json' with { type: 'json' };
 import type { Camera } from './cameras.ts';
-import type { InferenceTarget } from './inference.ts';
+import type { InferenceTarget } from './inference-target.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
 import { createLogGroup } from './logs.ts';
 import {

@@ -1,20 +1,11 @@
 import { createEks } from './eks.ts';
 import { createImage } from './images.ts';
+import type { InferenceTarget } from './inference-target.ts';
 import type { KafkaCluster } from './kafka.ts';
-import type { createNetwork, Group } from './network.ts';
+import type { createNetwork } from './network.ts';
 import { createSageMaker } from './sagemaker.ts';
 import { deployment, pipeline } from './settings.ts';
 import type { Stage } from './stages.ts';
-
-/** Where detect sends frames, whatever serves them. */
-export interface InferenceTarget {
-  environment: Record<string, $util.Input<string>>;
-  permissions: sst.aws.FunctionPermissionArgs[];
-  /** Opens the way from a security group to the backend. */
-  allow: (from: Group) => void;
-  /** What a dashboard can show of it. */
-  metrics: { eksCluster?: $util.Input<string>; endpoint?: $util.Input<string> };
-}
 
 /** The stage's inference backend; in `sst dev` the model server on the developer's machine, so that no GPU is rented. */
 export function createInference(

@@ -1,4 +1,6 @@
-/** What every object of the inference service has. */
+/** What every object of the inference service has, and what they are all made from. */
+
+import type { Inference } from './stages.ts';
 
 export const NAMESPACE = 'video-pipeline';
 export const SERVICE = 'inference-service';
@@ -18,3 +20,14 @@ export interface KubernetesObject {
 
 /** Of an object in the namespace. */
 export const metadata = (name: string) => ({ name, namespace: NAMESPACE, labels: LABELS });
+
+export interface Manifests {
+  image: string;
+  inference: Extract<Inference, { backend: 'eks' }>;
+  /** Security group of the internal load balancer. */
+  loadBalancerGroup: string;
+  /** Addresses that may call the service: the VPC. */
+  clientCidr: string;
+  /** For KEDA's lag trigger. */
+  kafka: { bootstrapServers: string; region: string; partitions: number };
+}

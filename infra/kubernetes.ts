@@ -2,10 +2,16 @@
  * The inference service's Kubernetes objects, as plain values: SST applies them, `npm run k8s:render` writes them as YAML.
  * @see https://kubernetes.io/docs/reference/kubernetes-api/
  */
-import { type KubernetesObject, LABELS, metadata, NAMESPACE, SERVICE } from './kubernetes-object.ts';
+import {
+  type KubernetesObject,
+  LABELS,
+  type Manifests,
+  metadata,
+  NAMESPACE,
+  SERVICE,
+} from './kubernetes-object.ts';
 import { horizontalPodAutoscaler, keda } from './scaling.ts';
 import { pipeline } from './settings.ts';
-import type { Inference } from './stages.ts';
 
 const SELECTOR = { 'app.kubernetes.io/name': SERVICE };
 const NODE_POOL = 'inference-gpu';
@@ -20,17 +26,6 @@ const DRAIN = { deregistration: 120, beforeStop: 150, inWork: 30 };
 
 /** A rollout of all pods takes this long at most, one after another. */
 export const ROLLOUT_SECONDS = 3600;
-
-export interface Manifests {
-  image: string;
-  inference: Extract<Inference, { backend: 'eks' }>;
-  /** Security group of the internal load balancer. */
-  loadBalancerGroup: string;
-  /** Addresses that may call the service: the VPC. */
-  clientCidr: string;
-  /** For KEDA's lag trigger. */
-  kafka: { bootstrapServers: string; region: string; partitions: number };
-}
 
 /** Every object, in the order in which they are to be applied. */
 export function manifests(input: Manifests): KubernetesObject[] {

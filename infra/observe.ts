@@ -2,7 +2,7 @@ import { ALARM_PERIOD, type Alarm, alarms } from './alarms.ts';
 import type { createConsole } from './console.ts';
 import { dashboardBody } from './dashboard.ts';
 import type { Functions } from './functions.ts';
-import type { InferenceTarget } from './inference.ts';
+import type { InferenceTarget } from './inference-target.ts';
 import type { createIngest } from './ingest.ts';
 import type { KafkaCluster } from './kafka.ts';
 import { deployment } from './settings.ts';

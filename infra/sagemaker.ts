@@ -1,4 +1,4 @@
-import type { InferenceTarget } from './inference.ts';
+import type { InferenceTarget } from './inference-target.ts';
 import { type createNetwork, reachAws } from './network.ts';
 import type { Inference } from './stages.ts';
 

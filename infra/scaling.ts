@@ -1,5 +1,4 @@
-import type { Manifests } from './kubernetes.ts';
-import { type KubernetesObject, metadata, SERVICE } from './kubernetes-object.ts';
+import { type KubernetesObject, type Manifests, metadata, SERVICE } from './kubernetes-object.ts';
 import { pipeline } from './settings.ts';
 
 /** Frames a second of one GPU pod, decoding included. Not measured yet: a cautious guess. */

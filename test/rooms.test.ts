@@ -18,6 +18,12 @@ const workspaces = globSync('{packages/*,functions,ingest-host,model}/package.js
   dirname,
 );
 
+/** What runs, without its tests. */
+const product = globSync('{packages,functions,ingest-host,model,infra}/**/*.ts', {
+  cwd: root,
+  exclude: ['**/node_modules/**', '**/*.test.ts'],
+});
+
 test('CONTRIBUTING.md names every room', () => {
   expect([...rooms.keys()].sort()).toEqual(workspaces.sort());
 });
@@ -53,6 +59,34 @@ test('kafkajs is known to packages/kafka alone, whose producer confirms each rec
     importsOf(file).some((name) => packageOf(name) === 'kafkajs') ||
     /\.producer\(/.test(readFileSync(join(root, file), 'utf8'));
   expect(sources.filter(knows)).toEqual([]);
+});
+
+test('no file imports itself by way of others, types included', () => {
+  const graph = new Map(
+    product.map((file) => {
+      const relatives = importsOf(file).filter((name) => name.startsWith('.'));
+      return [file, relatives.map((name) => join(dirname(file), name))];
+    }),
+  );
+  const done = new Set<string>();
+  const circles: string[] = [];
+  const visit = (file: string, path: string[]) => {
+    if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(' -> '));
+    if (path.includes(file) || done.has(file)) return;
+    for (const next of graph.get(file) ?? []) visit(next, [...path, file]);
+    done.add(file);
+  };
+  for (const file of product) visit(file, []);
+  expect(circles).toEqual([]);
+});
+
+test('no two kinds of errors are called alike', () => {
+  const classes = product.flatMap((file) => {
+    const code = readFileSync(join(root, file), 'utf8');
+    return [...code.matchAll(/^export class (\w+Error)\b/gm)].map(([, name = '']) => ({ name, file }));
+  });
+  const groups = Map.groupBy(classes, ({ name }) => name);
+  expect([...groups.values()].filter(({ length }) => length > 1)).toEqual([]);
 });
 
 function importsOf(file: string): string[] {

@@ -6,7 +6,7 @@ import { Codec, CodecContext, FormatContext, Frame, Log, Packet } from 'node-av/
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { manyScans } from '../../test/support/many-scans.ts';
-import { ClipError, encodeClip } from './clip-encoder.ts';
+import { ClipEncodingError, encodeClip } from './clip-encoder.ts';
 
 Log.setLevel(AV_LOG_QUIET);
 
@@ -111,7 +111,7 @@ test('what is no picture is a named error, and leaves nothing behind', async () 
       { capturedAt: 0, jpeg },
       { capturedAt: 100, jpeg: bytes },
     ];
-    await expect(encodeClip(pictures)).rejects.toThrow(ClipError);
+    await expect(encodeClip(pictures)).rejects.toThrow(ClipEncodingError);
   }
   await expect(encodeClip([])).rejects.toThrow('there are no pictures');
   const after = (await readdir(tmpdir())).filter((name) => name.startsWith('clip-'));

@@ -34,8 +34,8 @@ export interface TimedPicture {
 }
 
 /** A picture that no clip can be made of, however often it is tried. */
-export class ClipError extends Error {
-  override readonly name = 'ClipError';
+export class ClipEncodingError extends Error {
+  override readonly name = 'ClipEncodingError';
 }
 
 /** Wider pictures are made so wide, pixels; so that the labels can still be read. */
@@ -56,12 +56,12 @@ const OPTIONS = { preset: 'veryfast', crf: '26' };
  * the last one for as long as the others on average; of pictures of one time the first counts. The same pictures
  * give the same bytes.
  * @param pictures in the order of time; those of another size are scaled to the first one's
- * @throws ClipError for a picture that is no JPEG, and for none at all; FFmpegError
+ * @throws ClipEncodingError for a picture that is no JPEG, and for none at all; FFmpegError
  */
 export async function encodeClip(pictures: readonly TimedPicture[]): Promise<Buffer> {
   const rising = pictures.filter(({ capturedAt }, i) => capturedAt > (pictures[i - 1]?.capturedAt ?? -1));
   const [first] = rising;
-  if (!first) throw new ClipError('there are no pictures');
+  if (!first) throw new ClipEncodingError('there are no pictures');
   // The index comes first only where the muxer can read what it wrote: a file.
   const folder = await mkdtemp(join(tmpdir(), 'clip-'));
   try {
@@ -103,12 +103,12 @@ interface Size {
   height: number;
 }
 
-/** @throws ClipError when a decoder would work on it for long, or it is no JPEG */
+/** @throws ClipEncodingError when a decoder would work on it for long, or it is no JPEG */
 function refuseCostly(jpeg: Buffer): void {
   try {
     readPictureHeader(jpeg, { maxPixels: MAX_PIXELS });
   } catch (cause) {
-    throw new ClipError(`a frame is no JPEG: ${(cause as PictureError).message}`, { cause });
+    throw new ClipEncodingError(`a frame is no JPEG: ${(cause as PictureError).message}`, { cause });
   }
 }
 
@@ -130,18 +130,18 @@ class PictureReader implements Disposable {
     for (const one of [this.#packet, this.#decoded, this.#scaled]) one.alloc();
   }
 
-  /** @returns the picture as it is; it lasts until the next call. @throws ClipError */
+  /** @returns the picture as it is; it lasts until the next call. @throws ClipEncodingError */
   async decode(jpeg: Buffer): Promise<Frame> {
     refuseCostly(jpeg);
     this.#packet.unref();
     this.#packet.data = jpeg;
     let code = await this.#decoder.sendPacket(this.#packet);
     if (code >= 0) code = await this.#decoder.receiveFrame(this.#decoded);
-    if (code < 0) throw new ClipError(`a frame is no JPEG: ${FFmpegError.strerror(code)}`);
+    if (code < 0) throw new ClipEncodingError(`a frame is no JPEG: ${FFmpegError.strerror(code)}`);
     return this.#decoded;
   }
 
-  /** @returns the picture in 4:2:0 and limited range; it is the caller's until the next call. @throws ClipError */
+  /** @returns the picture in 4:2:0 and limited range; it is the caller's until the next call. @throws ClipEncodingError */
   async read(jpeg: Buffer, { width, height }: Size): Promise<Frame> {
     const picture = await this.decode(jpeg);
     const scales = `${picture.width}x${picture.height} ${picture.format}`;

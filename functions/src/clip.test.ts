@@ -1,22 +1,17 @@
 import { annotatedKey, clipKey, type MSKEvent } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
 import type { Reader, StoredObject } from '@video-pipeline/storage';
-import { parseMetrics } from '@video-pipeline/telemetry';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
 import sharp from 'sharp';
 import { beforeEach, expect, test, vi } from 'vitest';
+import { collectMetrics } from '../../test/support/metrics.ts';
 import { mskEvent } from '../../test/support/msk-event.ts';
 import { createClip } from './clip.ts';
 
 Log.setLevel(AV_LOG_QUIET);
-const metrics: ReturnType<typeof parseMetrics>[] = [];
-vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-  for (const line of String(text).trim().split('\n')) metrics.push(parseMetrics(line));
-  return true;
-});
+const metrics = collectMetrics();
 beforeEach(() => {
-  metrics.splice(0);
   vi.useFakeTimers({ toFake: ['Date'], now: NOW });
 });
 
@@ -89,7 +84,7 @@ function setUp() {
   };
 }
 
-const counts = (stream: string) => metrics.find((one) => one?.stream === stream)?.values;
+const counts = (stream: string) => metrics.find((one) => one.stream === stream)?.values;
 
 test('a clip is stored under the key that its event has, once its last frame is stored', async () => {
   const { clip, stored, waits, fill, whileWaiting } = setUp();

@@ -17,7 +17,7 @@ import {
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
-import { ClipError, encodeClip } from './clip-encoder.ts';
+import { ClipEncodingError, encodeClip } from './clip-encoder.ts';
 import { inParallel } from './in-parallel.ts';
 import {
   decodeEvents,
@@ -69,7 +69,7 @@ export function createClip(dependencies: ClipDependencies) {
       const body = await encodeClip(pictures);
       await store.put({ key: clipKey(event), body, contentType: 'video/mp4' });
     } catch (error) {
-      if (error instanceof ClipError) return { record, reason: error.message };
+      if (error instanceof ClipEncodingError) return { record, reason: error.message };
       throw error;
     }
     return 'stored';

@@ -1,5 +1,4 @@
 import { readConfig } from '@video-pipeline/config';
-import { createDetector, type Detector, DetectorError, type FrameResult } from '@video-pipeline/detector';
 import {
   type DetectedFrame,
   decodeFrame,
@@ -7,6 +6,12 @@ import {
   MAX_DETECTIONS_BYTES,
   type MSKEvent,
 } from '@video-pipeline/frame';
+import {
+  createInferenceClient,
+  type FrameResult,
+  type InferenceClient,
+  InferenceClientError,
+} from '@video-pipeline/inference-client';
 import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka';
 import { createQuarantine, createStore } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
@@ -15,7 +20,7 @@ import { byStream, decodeRecords, type FailureDependencies, type Received, setAs
 import { createScenes, SCENE_VARIABLES, type Scenes, scenesReader } from './scenes.ts';
 
 export interface DetectDependencies extends FailureDependencies {
-  detector: Detector;
+  detector: InferenceClient;
   publish: Publish;
   /** Filters, tracks and events; without it, frames are published as the detector saw them. */
   scenes?: Scenes | undefined;
@@ -54,7 +59,7 @@ export function createDetect(dependencies: DetectDependencies) {
 
 /** The frame with its detections, or why there are none to be had. */
 function judge(frame: Frame, result: FrameResult | undefined): DetectedFrame | string {
-  if (!result) throw new DetectorError('the detector gave fewer results than frames');
+  if (!result) throw new InferenceClientError('the detector gave fewer results than frames');
   if ('error' in result) return result.error;
   const { model, width, height, detections } = result;
   if (width !== frame.width || height !== frame.height) {
@@ -91,7 +96,7 @@ const hasScenes = SCENE_VARIABLES.some((name) => config[name] !== undefined);
 
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
 export const handler = createDetect({
-  detector: createDetector(),
+  detector: createInferenceClient(),
   publish: createPublish(send, config.KAFKA_DETECTIONS_TOPIC),
   scenes: hasScenes
     ? createScenes({

@@ -1,4 +1,3 @@
-import { type Detector, DetectorError, type FrameResult } from '@video-pipeline/detector';
 import {
   type DetectedFrame,
   type EncodedRecord,
@@ -7,21 +6,21 @@ import {
   type MSKRecord,
   positionOf,
 } from '@video-pipeline/frame';
+import {
+  type FrameResult,
+  type InferenceClient,
+  InferenceClientError,
+} from '@video-pipeline/inference-client';
 import { createQuarantine, type FailedRecord, type Store, type StoredObject } from '@video-pipeline/storage';
-import { parseMetrics } from '@video-pipeline/telemetry';
 import sharp from 'sharp';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { collectMetrics } from '../../test/support/metrics.ts';
 import { mskEvent } from '../../test/support/msk-event.ts';
 import { createAnnotate } from './annotate.ts';
 import { createDetect } from './detect.ts';
 import { createPublish, createSend } from './publish.ts';
 
-const metrics: ReturnType<typeof parseMetrics>[] = [];
-vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-  for (const line of String(text).trim().split('\n')) metrics.push(parseMetrics(line));
-  return true;
-});
-beforeEach(() => void metrics.splice(0));
+const metrics = collectMetrics();
 
 /** The last value that was emitted. */
 const metric = (
@@ -29,7 +28,7 @@ const metric = (
   stream: string,
   name: 'FramesDetected' | 'FramesFailed' | 'CaptureToStored' | 'Detections',
 ) =>
-  metrics.findLast((one) => one?.service === service && one.stream === stream && one.values[name])?.values[
+  metrics.findLast((one) => one.service === service && one.stream === stream && one.values[name])?.values[
     name
   ];
 
@@ -69,12 +68,12 @@ const logger = { warn: vi.fn() };
 const broken = { key: 'gate', value: jpeg, headers: { stream_id: '../gate' } };
 
 describe('detect', () => {
-  const seeing = (result: (index: number) => FrameResult): Detector => ({
+  const seeing = (result: (index: number) => FrameResult): InferenceClient => ({
     detect: async (frames) => frames.map((_frame, index) => result(index)),
   });
   const good: FrameResult = { model: 'm', width, height, detections: frame('gate', 0).detections };
 
-  function setUp(detector: Detector, failing?: RegExp) {
+  function setUp(detector: InferenceClient, failing?: RegExp) {
     const { store, objects } = memoryStore(failing);
     const published: DetectedFrame[] = [];
     const publish = async (frames: readonly DetectedFrame[]) => void published.push(...frames);
@@ -122,8 +121,8 @@ describe('detect', () => {
     expect(metric('detect', 'gate', 'FramesFailed')).toEqual([3]);
   });
 
-  test.each<[string, Detector, RegExp | undefined]>([
-    ['the detector is away', { detect: () => Promise.reject(new DetectorError('away')) }, undefined],
+  test.each<[string, InferenceClient, RegExp | undefined]>([
+    ['the detector is away', { detect: () => Promise.reject(new InferenceClientError('away')) }, undefined],
     ['the detector forgets a frame', { detect: async () => [] }, undefined],
     ['failed/ can not be written', seeing(() => ({ model: 'm', error: 'x' })), /^failed/],
   ])('the batch fails when %s', async (_what, detector, failing) => {

@@ -1,4 +1,4 @@
-import { encodeRequest } from '../../packages/detector/src/open-inference.ts';
+import { encodeRequest } from '../../packages/inference-client/src/open-inference.ts';
 import { meterCpu } from './processes.ts';
 
 /** How a server is asked: by the Open Inference Protocol with binary JPEGs, or by `/predict` with base64. */

@@ -21,7 +21,7 @@ import {
   type FakeAnswer,
   readBinaryRequest,
   startFakeServer,
-} from '../../packages/detector/src/fake-server.ts';
+} from '../../packages/inference-client/src/fake-server.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../packages/event-source/src/main.ts');
 const BUCKET = 'video-pipeline-output';

@@ -2,7 +2,7 @@
 import { Ajv } from 'ajv';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { encodeRequest } from '../../packages/detector/src/open-inference.ts';
+import { encodeRequest } from '../../packages/inference-client/src/open-inference.ts';
 import { type ModelProcess, startModel } from './model-process.ts';
 
 interface Content {

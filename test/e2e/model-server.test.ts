@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createHttpDetector } from '../../packages/detector/src/http.ts';
-import { encodeRequest } from '../../packages/detector/src/open-inference.ts';
+import { createHttpClient } from '../../packages/inference-client/src/http.ts';
+import { encodeRequest } from '../../packages/inference-client/src/open-inference.ts';
 import { clipFrames } from './model-clips.ts';
 import { type ModelProcess, startModel } from './model-process.ts';
 
@@ -148,7 +148,7 @@ test.each([
 });
 
 test('the detector client and /predict see the same', async () => {
-  const detector = createHttpDetector({ url: server.url, timeoutMs: 20_000, threshold: 0.4 });
+  const detector = createHttpClient({ url: server.url, timeoutMs: 20_000, threshold: 0.4 });
   const viaProtocol = await detector.detect(people.map(toFrame));
   const { body } = await post('/predict', predictBody(people, { threshold: 0.4 }));
   const viaPredict = (body.results as PredictResult[]).map(({ detections }) => detections);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { annotatedKey } from '@video-pipeline/frame';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { startFakeServer } from '../../packages/detector/src/fake-server.ts';
+import { startFakeServer } from '../../packages/inference-client/src/fake-server.ts';
 import { BUCKET, type RecoveryRig, spotFrame, startRecoveryRig } from './recovery-rig.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');

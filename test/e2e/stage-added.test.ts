@@ -1,13 +1,5 @@
 import { execFile } from 'node:child_process';
-import {
-  appendFileSync,
-  cpSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, globSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -58,7 +50,7 @@ beforeAll(async () => {
     table,
     readFileSync(table, 'utf8').replace('\n] as const satisfies', `\n${ROW}] as const satisfies`),
   );
-  appendFileSync(join(root, 'functions/src/tally.ts'), HANDLER);
+  writeFileSync(join(root, 'functions/src/tally.ts'), HANDLER);
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
@@ -158,8 +150,10 @@ function copyRepository(to: string): void {
       filter: (path) => basename(path) !== 'node_modules',
     });
   }
-  for (const folder of ['node_modules', 'packages/assets/node_modules', '.sst/platform'])
-    linkEntries(folder, to);
+  const installed = globSync('{node_modules,{functions,ingest-host,model,packages/*}/node_modules}', {
+    cwd: ROOT,
+  });
+  for (const folder of [...installed, '.sst/platform']) linkEntries(folder, to);
   const scope = join(to, 'node_modules/@video-pipeline');
   mkdirSync(scope);
   for (const name of readdirSync(join(ROOT, 'node_modules/@video-pipeline'))) {

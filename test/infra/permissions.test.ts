@@ -234,7 +234,7 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
 
 test('every AWS command in what runs on AWS is one that the roles above were written for', () => {
   const sources = globSync(
-    '{functions,ingest-host,model,packages/{console,detector,kafka,recovery,storage}}/src/**/*.ts',
+    '{functions,ingest-host,model,packages/{console,inference-client,kafka,recovery,storage}}/src/**/*.ts',
     {
       cwd: ROOT,
       exclude: (path) => String(path).endsWith('.test.ts'),

@@ -17,9 +17,9 @@ import {
   RequestReader,
 } from '../../packages/camera/src/rtsp-message.ts';
 import { CursorError, decodeCursor } from '../../packages/console/src/cursor.ts';
-import { DetectorError } from '../../packages/detector/src/detector.ts';
-import { decodeAnswer } from '../../packages/detector/src/open-inference.ts';
-import { decodePredict } from '../../packages/detector/src/predict.ts';
+import { InferenceClientError } from '../../packages/inference-client/src/client.ts';
+import { decodeAnswer } from '../../packages/inference-client/src/open-inference.ts';
+import { decodePredict } from '../../packages/inference-client/src/predict.ts';
 import { frameRate, positiveInteger } from '../../packages/local/src/cli/numbers.ts';
 import { FailedEntryError, parseFailed } from '../../packages/recovery/src/failed.ts';
 import { parseTime } from '../../packages/recovery/src/time.ts';
@@ -112,7 +112,7 @@ export const parsers: Record<string, Parser> = {
   },
   "an inference server's answer": {
     parse: (json) => decodeAnswer(json.toString(), [frame], 0.5),
-    errors: [DetectorError],
+    errors: [InferenceClientError],
     good: JSON.stringify({
       model_name: 'm',
       outputs: [
@@ -122,7 +122,7 @@ export const parsers: Record<string, Parser> = {
   },
   'the answer of /predict': {
     parse: (json) => decodePredict(json.toString(), [frame], 0.5),
-    errors: [DetectorError],
+    errors: [InferenceClientError],
     good: JSON.stringify({
       model: 'm',
       results: [{ frame_number: 3, width: 9, height: 9, detections: [detection] }],

@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AssetError, cacheDir, isOffline } from './cache.ts';
 import type { Progress } from './progress.ts';
-import { type Repository, RequestError, request } from './repository.ts';
+import { type Repository, RepositoryError, request } from './repository.ts';
 
 /** One file to fetch. */
 export interface RemoteFile {
@@ -64,7 +64,7 @@ async function fill(file: RemoteFile, partial: string, progress: Progress): Prom
   }
   if (got === file.integrity) return;
   await rm(partial);
-  throw new RequestError(
+  throw new RepositoryError(
     `${(await file.address()).host} sends something else than the pinned file: ${got}, not ${file.integrity}`,
     `a mirror or proxy changes it: check ${file.repository.remedy.address}`,
   );
@@ -76,7 +76,7 @@ async function fetchRest(file: RemoteFile, partial: string, progress: Progress):
       return await fetchOnce(file, partial, progress);
     } catch (error) {
       const pause = PAUSES_MS[attempt];
-      if (!(error instanceof RequestError && error.isPassing) || pause === undefined) throw error;
+      if (!(error instanceof RepositoryError && error.isPassing) || pause === undefined) throw error;
       await sleep(pause);
     }
   }
@@ -107,7 +107,7 @@ async function fetchOnce(file: RemoteFile, partial: string, progress: Progress):
   } catch (cause) {
     if (isOfDisk(cause)) throw cause;
     const said = `the answer of ${url.host} broke off after ${from + bytes} of ${from + length} bytes`;
-    throw new RequestError(said, 'start again: it goes on from there', true, { cause });
+    throw new RepositoryError(said, 'start again: it goes on from there', true, { cause });
   } finally {
     await target.close();
   }
@@ -169,7 +169,7 @@ function explain({ name, repository }: RemoteFile, cause: Error): AssetError {
 }
 
 function fetchLine(name: string, { url }: Repository, cause: Error): string {
-  const remedy = cause instanceof RequestError ? `; ${cause.remedy}` : '';
+  const remedy = cause instanceof RepositoryError ? `; ${cause.remedy}` : '';
   return `can't fetch ${name} from ${url.host}: ${cause.message}${remedy}`;
 }
 

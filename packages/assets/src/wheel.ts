@@ -3,7 +3,7 @@ import { AssetError, cacheDir } from './cache.ts';
 import { download } from './download.ts';
 import { pipIndexes } from './pip-settings.ts';
 import { Progress } from './progress.ts';
-import { type Repository, RequestError, requestText } from './repository.ts';
+import { type Repository, RepositoryError, requestText } from './repository.ts';
 import { folderOnce, unpackZip } from './unpack.ts';
 
 /** A Python wheel, of which only the files matter: no Python is needed. */
@@ -72,5 +72,5 @@ async function wheelAddress(repository: Repository, name: string, file: string):
     url.hash = '';
     if (decodeURIComponent(url.pathname).endsWith(`/${file}`)) return url;
   }
-  throw new RequestError(`its index has no ${file}`, `check ${repository.remedy.address}`);
+  throw new RepositoryError(`its index has no ${file}`, `check ${repository.remedy.address}`);
 }

@@ -1,3 +1,4 @@
+import { hourFolder } from '@video-pipeline/frame';
 import { isMissing, type ListedObject } from '@video-pipeline/storage';
 import type { FrameFacts, SearchResult } from './api.ts';
 import type { ArchiveBucket } from './bucket.ts';
@@ -94,8 +95,8 @@ export class Archive {
   /** The hours in range that have objects, newest first, each with its folder of every stream. */
   async #hours({ stream, from, to }: Query): Promise<[hour: string, prefixes: string[]][]> {
     // An object is filed under the hour of its first frame; its last may belong to the next.
-    const first = hourOf(from - HOUR_MS);
-    const last = hourOf(to);
+    const first = hourFolder(Math.max(0, from - HOUR_MS));
+    const last = hourFolder(to);
     const hours = new Map<string, string[]>();
     const streams = stream ? [stream] : await this.streams();
     const perStream = streams.map(async (name) => {
@@ -116,7 +117,7 @@ export class Archive {
 
   /** Objects of these folders that may hold frames in range, those stored last first. */
   async #objects(prefixes: string[], query: Query, cursor: Cursor | undefined): Promise<ListedObject[]> {
-    const now = hourOf(Date.now() - HOUR_MS / 4);
+    const now = hourFolder(Date.now() - HOUR_MS / 4);
     const lists = prefixes.map((prefix) => {
       const current = prefix.slice(prefix.indexOf('/date=') + 1) >= now;
       return current ? this.#listNow(prefix) : this.#listPast(prefix);
@@ -148,12 +149,6 @@ export class Archive {
       throw error;
     }
   }
-}
-
-/** `date=2026-11-25/hour=07`, as the keys have it. */
-function hourOf(epochMs: number): string {
-  const iso = new Date(Math.max(0, epochMs)).toISOString();
-  return `date=${iso.slice(0, 10)}/hour=${iso.slice(11, 13)}`;
 }
 
 /** Frames of one NDJSON object that the query asks for, newest first. */

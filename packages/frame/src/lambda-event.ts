@@ -52,8 +52,8 @@ export function positionOf(record: Pick<MSKRecord, 'topic' | 'partition' | 'offs
   return `${record.topic}-${record.partition}-${record.offset}`;
 }
 
-/** The stream that a record says it is of, by its key; `unknown` where that is no stream's id. */
+/** The stream that a record says it is of, by its header or else its key; `unknown` where neither is a stream's id. */
 export function claimedStream(record: MSKRecord): string {
-  const key = Buffer.from(record.key ?? '', 'base64').toString();
-  return isStreamId(key) ? key : 'unknown';
+  const { key, headers } = fromLambdaRecord(record);
+  return [headers?.stream_id, key].map(String).find(isStreamId) ?? 'unknown';
 }

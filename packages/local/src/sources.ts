@@ -17,14 +17,14 @@ const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 const SCHEMES = ['rtsp:', 'rtsps:', 'http:', 'https:', 'srt:', 'rtmp:'];
 
 /** A `--source` we can't use. The message never shows a password. */
-export class SourceError extends Error {
-  override readonly name = 'SourceError';
+export class SourceOptionError extends Error {
+  override readonly name = 'SourceOptionError';
 }
 
 /**
  * Reads the values of `--source`: `[name=]<rtsp url | video file>[?loop]`.
  * @param directory what a relative path is relative to
- * @throws SourceError
+ * @throws SourceOptionError
  */
 export function parseSources(values: readonly string[], directory: string): Source[] {
   const taken = new Set<string>();
@@ -32,7 +32,7 @@ export function parseSources(values: readonly string[], directory: string): Sour
     const { name, url } = splitName(value, directory);
     const source = SCHEME.test(url) ? remote(url) : file(url, directory);
     const id = name ?? unique(source.id, taken);
-    if (taken.has(id)) throw new SourceError(`--source: two streams are named '${id}'`);
+    if (taken.has(id)) throw new SourceOptionError(`--source: two streams are named '${id}'`);
     taken.add(id);
     return { ...source, id };
   });
@@ -44,7 +44,7 @@ function splitName(value: string, directory: string): { name?: string; url: stri
   const name = value.slice(0, at);
   if (at < 1 || /[/\\:?]/.test(name) || existsSync(resolve(directory, value))) return { url: value };
   if (!isStreamId(name)) {
-    throw new SourceError(
+    throw new SourceOptionError(
       `--source: '${name}' can't name a stream: it must be letters of a to z, digits, '.', '_', '-', at most 128 of them`,
     );
   }
@@ -52,10 +52,12 @@ function splitName(value: string, directory: string): { name?: string; url: stri
 }
 
 function remote(url: string): Source {
-  if (!URL.canParse(url)) throw new SourceError(`--source ${redact(url)}: is not a URL`);
+  if (!URL.canParse(url)) throw new SourceOptionError(`--source ${redact(url)}: is not a URL`);
   const { protocol, host, pathname } = new URL(url);
   if (!SCHEMES.includes(protocol)) {
-    throw new SourceError(`--source ${redact(url)}: must be a video file or a URL of ${SCHEMES.join(' ')}`);
+    throw new SourceOptionError(
+      `--source ${redact(url)}: must be a video file or a URL of ${SCHEMES.join(' ')}`,
+    );
   }
   return { id: toStreamId(`${host}${pathname}`), url, finite: false };
 }
@@ -63,7 +65,7 @@ function remote(url: string): Source {
 function file(value: string, directory: string): Source {
   const loops = value.endsWith('?loop');
   const path = resolve(directory, loops ? value.slice(0, -'?loop'.length) : value);
-  if (!existsSync(path)) throw new SourceError(`--source ${value}: there is no file ${path}`);
+  if (!existsSync(path)) throw new SourceOptionError(`--source ${value}: there is no file ${path}`);
   const id = toStreamId(basename(path).replace(/\.[^.]+$/, ''));
   return { id, url: loops ? `${path}?loop` : path, finite: !loops };
 }

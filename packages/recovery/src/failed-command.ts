@@ -1,3 +1,4 @@
+import { claimedStream } from '@video-pipeline/frame';
 import { type Kafka, orderedProducer } from '@video-pipeline/kafka';
 import { runCommand } from '@video-pipeline/lifecycle';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
@@ -11,7 +12,6 @@ import {
   listFailed,
   readFailed,
   redrive,
-  streamOf,
 } from './failed.ts';
 import { parseTime } from './time.ts';
 
@@ -110,8 +110,7 @@ async function show(bucket: Bucket, key: string): Promise<FailedEntry> {
 }
 
 function line({ key, time: at, reason, record }: FailedEntry): string {
-  // In one line, whatever it is: a stream's name may be what is wrong.
-  return `${at}  ${key}  ${JSON.stringify(streamOf(record).slice(0, 60)).slice(1, -1)}  ${reason}`;
+  return `${at}  ${key}  ${claimedStream(record)}  ${reason}`;
 }
 
 async function withBucket(use: (bucket: Bucket, kafka: Kafka) => Promise<void>): Promise<void> {

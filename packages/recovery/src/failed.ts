@@ -1,4 +1,4 @@
-import { fromLambdaRecord, type MSKRecord } from '@video-pipeline/frame';
+import { claimedStream, fromLambdaRecord } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
 import type { FailedRecord } from '@video-pipeline/storage';
 import type { Bucket } from './bucket.ts';
@@ -93,7 +93,7 @@ export function parseFailed(key: string, text: string): FailedEntry {
     if (typeof record.topic !== 'string' || !Array.isArray(record.headers))
       throw new Error('it holds no record');
     // Whoever lists entries reads these.
-    streamOf(record);
+    claimedStream(record);
     const bytes = entry.reference?.bytes ?? Buffer.byteLength(record.value ?? '', 'base64');
     return { ...entry, record, reason: String(entry.reason), key, bytes };
   } catch (cause) {
@@ -128,15 +128,9 @@ export async function redrive(
 function isChosen(entry: FailedEntry, { stream, reason, from, to }: FailedFilter): boolean {
   const time = new Date(entry.time);
   return (
-    (stream === undefined || streamOf(entry.record) === stream) &&
+    (stream === undefined || claimedStream(entry.record) === stream) &&
     (reason === undefined || entry.reason.includes(reason)) &&
     (from === undefined || time >= from) &&
     (to === undefined || time < to)
   );
-}
-
-/** The stream a failed record claims to be of; its headers may be what is wrong with it. */
-export function streamOf(record: MSKRecord): string {
-  const { key, headers } = fromLambdaRecord(record);
-  return (headers?.stream_id ?? key ?? '').toString();
 }

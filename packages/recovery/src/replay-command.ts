@@ -1,4 +1,4 @@
-import { createDetector } from '@video-pipeline/detector';
+import { createInferenceClient } from '@video-pipeline/inference-client';
 import { runCommand } from '@video-pipeline/lifecycle';
 import { createStore } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
@@ -34,7 +34,7 @@ const command = new Command('replay')
     const done = await replay({
       kafka,
       framesTopic: config.KAFKA_TOPIC,
-      detector: createDetector(),
+      detector: createInferenceClient(),
       store: createStore(config),
       folder,
       s3Prefix: config.S3_PREFIX,

@@ -1,4 +1,3 @@
-import type { Detector } from '@video-pipeline/detector';
 import {
   decodeFrame,
   encodeDetectedFrame,
@@ -9,6 +8,7 @@ import {
 } from '@video-pipeline/frame';
 import { createAnnotate } from '@video-pipeline/functions/annotate';
 import { createDetect } from '@video-pipeline/functions/detect';
+import type { InferenceClient } from '@video-pipeline/inference-client';
 import type { Kafka } from '@video-pipeline/kafka';
 import { createQuarantine, type Store } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
@@ -18,7 +18,7 @@ import { type PlacedRecord, readTopic } from './read-topic.ts';
 export interface ReplayOptions {
   kafka: Kafka;
   framesTopic: string;
-  detector: Detector;
+  detector: InferenceClient;
   store: Store;
   /** Every key is written under this folder, so that nothing of the first run is touched. */
   folder: string;

@@ -1,7 +1,7 @@
 import type { Frame } from '@video-pipeline/frame';
 import { expect, test, vi } from 'vitest';
 import { bisecting } from './bisect.ts';
-import { DetectorError } from './detector.ts';
+import { InferenceClientError } from './client.ts';
 
 const frames: Frame[] = Array.from({ length: 25 }, (_, frameNumber) => ({
   streamId: 'gate',
@@ -18,7 +18,7 @@ const seen = { model: 'm', width: 4, height: 4, detections: [] };
 const refusing = (bad: readonly number[], status: number) =>
   vi.fn(async (asked: readonly Frame[]) => {
     const has = asked.some(({ frameNumber }) => bad.includes(frameNumber));
-    if (has) throw new DetectorError(`answered ${status}`, { status });
+    if (has) throw new InferenceClientError(`answered ${status}`, { status });
     return asked.map(() => seen);
   });
 

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import type { Frame } from '@video-pipeline/frame';
 import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
-import type { FrameResult } from './detector.ts';
+import type { FrameResult } from './client.ts';
 
 /** One request body: `headerLength` bytes of JSON, then the JPEGs, each after its length in 4 bytes little-endian. */
 export interface BinaryRequest {
@@ -42,7 +42,7 @@ export function encodeRequest(frames: readonly Frame[], threshold: number): Bina
  * Reads the answer: an output `detections` of datatype BYTES, one JSON text a frame, each
  * `{"width","height","detections"}` or `{"error"}`. An item may say which picture it is of by `crc32`, the
  * CRC-32 of the JPEG's bytes; our server does.
- * @throws DetectorError when it isn't that, isn't for so many frames, or is of another picture
+ * @throws InferenceClientError when it isn't that, isn't for so many frames, or is of another picture
  */
 export function decodeAnswer(json: string, frames: readonly Frame[], threshold: number): FrameResult[] {
   const answer = parseJson(json);

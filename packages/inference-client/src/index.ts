@@ -1,15 +1,15 @@
 import { type Config, ConfigError, readConfig } from '@video-pipeline/config';
 import { bisecting } from './bisect.ts';
-import type { Detector } from './detector.ts';
-import { createHttpDetector } from './http.ts';
-import { createSageMakerDetector } from './sagemaker.ts';
+import type { InferenceClient } from './client.ts';
+import { createHttpClient } from './http.ts';
+import { createSageMakerClient } from './sagemaker.ts';
 
-export * from './detector.ts';
+export * from './client.ts';
 export * from './http.ts';
 export * from './sagemaker.ts';
 
 /** Variables that say where inference happens. */
-export const DETECTOR_VARIABLES = [
+export const INFERENCE_VARIABLES = [
   'INFERENCE_BACKEND',
   'INFERENCE_SERVICE_URL',
   'INFERENCE_TIMEOUT_SECONDS',
@@ -17,25 +17,27 @@ export const DETECTOR_VARIABLES = [
   'SAGEMAKER_ENDPOINT_NAME',
   'AWS_REGION',
 ] as const;
-type DetectorConfig = Config<(typeof DETECTOR_VARIABLES)[number]>;
+type InferenceConfig = Config<(typeof INFERENCE_VARIABLES)[number]>;
 
 /**
  * The detector that the environment names; frames that it refuses get an error each. Nothing is sent before it is used.
  * @throws ConfigError when the SageMaker endpoint has no name
  */
-export function createDetector(config: DetectorConfig = readConfig(DETECTOR_VARIABLES)): Detector {
+export function createInferenceClient(
+  config: InferenceConfig = readConfig(INFERENCE_VARIABLES),
+): InferenceClient {
   return bisecting(createClient(config));
 }
 
-function createClient(config: DetectorConfig): Detector {
+function createClient(config: InferenceConfig): InferenceClient {
   const timeoutMs = config.INFERENCE_TIMEOUT_SECONDS * 1000;
   const threshold = config.INFERENCE_CONFIDENCE_THRESHOLD;
   if (config.INFERENCE_BACKEND === 'http') {
-    return createHttpDetector({ url: config.INFERENCE_SERVICE_URL, timeoutMs, threshold });
+    return createHttpClient({ url: config.INFERENCE_SERVICE_URL, timeoutMs, threshold });
   }
   const endpointName = config.SAGEMAKER_ENDPOINT_NAME;
   if (!endpointName) {
     throw new ConfigError('SAGEMAKER_ENDPOINT_NAME is needed when INFERENCE_BACKEND is sagemaker');
   }
-  return createSageMakerDetector({ endpointName, region: config.AWS_REGION, timeoutMs, threshold });
+  return createSageMakerClient({ endpointName, region: config.AWS_REGION, timeoutMs, threshold });
 }

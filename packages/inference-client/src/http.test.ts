@@ -1,9 +1,9 @@
 import { crc32 } from 'node:zlib';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import { afterEach, describe, expect, test } from 'vitest';
-import { DetectorError } from './detector.ts';
+import { InferenceClientError } from './client.ts';
 import { type FakeAnswer, type ReceivedCall, readBinaryRequest, startFakeServer } from './fake-server.ts';
-import { createHttpDetector } from './http.ts';
+import { createHttpClient } from './http.ts';
 
 const frame = (frameNumber: number, streamId = 'gate', session = 's'): Frame => ({
   streamId,
@@ -29,7 +29,7 @@ afterEach(() => close?.());
 async function detectorOn(answer: (call: ReceivedCall) => FakeAnswer | Promise<FakeAnswer>, more = {}) {
   const server = await startFakeServer(answer);
   close = server.close;
-  const detector = createHttpDetector({ url: server.url, timeoutMs: 2000, threshold: 0.5, ...more });
+  const detector = createHttpClient({ url: server.url, timeoutMs: 2000, threshold: 0.5, ...more });
   return { server, detector, paths: () => server.calls.map(({ path }) => path) };
 }
 
@@ -162,7 +162,7 @@ describe('a server that speaks /predict alone', () => {
         ? { body: { model: 'own', results: numbers.map((frame_number) => ({ frame_number, ...seen() })) } }
         : { status: 404 },
     );
-    await expect(detector.detect([frame(0), frame(1)])).rejects.toThrow(DetectorError);
+    await expect(detector.detect([frame(0), frame(1)])).rejects.toThrow(InferenceClientError);
   });
 });
 
@@ -189,7 +189,7 @@ describe('no answer that can be trusted is an error that time can cure', () => {
   test.each(results)('%s', async (_what, answer) => {
     const { detector } = await detectorOn(({ path }) => (path === '/health' ? health : answer));
     const failed = detector.detect([frame(0), frame(1)]);
-    await expect(failed).rejects.toThrow(DetectorError);
+    await expect(failed).rejects.toThrow(InferenceClientError);
     await expect(failed).rejects.toMatchObject({ status: answer.status });
   });
 
@@ -198,7 +198,10 @@ describe('no answer that can be trusted is an error that time can cure', () => {
     const { detector } = await detectorOn(({ path }) =>
       status === 404 ? { status } : path === '/health' ? health : oip(seen()),
     );
-    await expect(detector.detect([frame(0)])).rejects.toMatchObject({ name: 'DetectorError', status: 404 });
+    await expect(detector.detect([frame(0)])).rejects.toMatchObject({
+      name: 'InferenceClientError',
+      status: 404,
+    });
     status = 200;
     await expect(detector.detect([frame(0)])).resolves.toHaveLength(1);
   });
@@ -218,11 +221,11 @@ describe('no answer that can be trusted is an error that time can cure', () => {
         maxAnswerBytes: 1000,
       },
     );
-    await expect(detector.detect([frame(0)])).rejects.toThrow(DetectorError);
+    await expect(detector.detect([frame(0)])).rejects.toThrow(InferenceClientError);
   });
 
   test('nobody listens', async () => {
-    const detector = createHttpDetector({ url: 'http://127.0.0.1:1', timeoutMs: 1000, threshold: 0.5 });
+    const detector = createHttpClient({ url: 'http://127.0.0.1:1', timeoutMs: 1000, threshold: 0.5 });
     await expect(detector.detect([frame(0)])).rejects.toThrow(/127\.0\.0\.1:1.*ECONNREFUSED/);
   });
 });

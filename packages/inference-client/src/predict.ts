@@ -1,6 +1,6 @@
 import type { Frame } from '@video-pipeline/frame';
 import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
-import type { FrameResult } from './detector.ts';
+import type { FrameResult } from './client.ts';
 
 /** The frames of one stream, and where they stood among all. */
 export interface StreamFrames {
@@ -37,7 +37,7 @@ export function encodePredict({ streamId, frames }: StreamFrames): string {
 /**
  * Reads the answer of `POST /predict`. Results must come in the order that was asked: a frame number alone does not
  * name a frame, since a stream counts from 0 again when its ingest restarts.
- * @throws DetectorError when it is not one result a frame, in order
+ * @throws InferenceClientError when it is not one result a frame, in order
  */
 export function decodePredict(json: string, frames: readonly Frame[], threshold: number): FrameResult[] {
   const answer = parseJson(json);

@@ -1,7 +1,12 @@
 import { ConfigError, readConfig } from '@video-pipeline/config';
 import type { Frame } from '@video-pipeline/frame';
 import { expect, test } from 'vitest';
-import { createDetector, createSageMakerDetector, DETECTOR_VARIABLES, DetectorError } from './index.ts';
+import {
+  createInferenceClient,
+  createSageMakerClient,
+  INFERENCE_VARIABLES,
+  InferenceClientError,
+} from './index.ts';
 
 const frame: Frame = {
   streamId: 'gate',
@@ -24,7 +29,7 @@ test('the endpoint gets the JPEGs after a JSON header of the length that the con
       return { Body: new TextEncoder().encode(JSON.stringify(answer)) };
     },
   };
-  const detector = createSageMakerDetector({ ...options, client: client as never });
+  const detector = createSageMakerClient({ ...options, client: client as never });
   expect(await detector.detect([frame])).toEqual([{ model: 'm', ...result }]);
   expect(input.EndpointName).toBe('cameras');
   const size = Number(input.ContentType?.match(/json-header-size=(\d+)$/)?.[1]);
@@ -37,16 +42,16 @@ test.each([
   ['the container', 413, { $metadata: { httpStatusCode: 424 }, OriginalStatusCode: 413 }],
 ])('a failure of %s is an error with its status', async (_who, status, facts) => {
   const cause = Object.assign(new Error('refused'), facts);
-  const detector = createSageMakerDetector({
+  const detector = createSageMakerClient({
     ...options,
     client: { send: () => Promise.reject(cause) } as never,
   });
   const failed = detector.detect([frame]);
-  await expect(failed).rejects.toThrow(DetectorError);
+  await expect(failed).rejects.toThrow(InferenceClientError);
   await expect(failed).rejects.toMatchObject({ status, message: expect.stringContaining('cameras') });
 });
 
 test('an endpoint without a name is a configuration error', () => {
-  const config = readConfig(DETECTOR_VARIABLES, { INFERENCE_BACKEND: 'sagemaker' });
-  expect(() => createDetector(config)).toThrow(ConfigError);
+  const config = readConfig(INFERENCE_VARIABLES, { INFERENCE_BACKEND: 'sagemaker' });
+  expect(() => createInferenceClient(config)).toThrow(ConfigError);
 });

@@ -13,10 +13,10 @@ export type FrameResult =
   | { model: string; error: string };
 
 /** Finds objects in frames. */
-export interface Detector {
+export interface InferenceClient {
   /**
    * @returns one result a frame, in the frames' order
-   * @throws DetectorError when there is no answer for the frames as a whole
+   * @throws InferenceClientError when there is no answer for the frames as a whole
    */
   detect(frames: readonly Frame[]): Promise<FrameResult[]>;
 }
@@ -25,8 +25,8 @@ export interface Detector {
  * The inference server can't be reached, refuses, takes too long or gives an answer that makes no sense. Time may
  * cure it: the frames should be tried again.
  */
-export class DetectorError extends Error {
-  override readonly name = 'DetectorError';
+export class InferenceClientError extends Error {
+  override readonly name = 'InferenceClientError';
   /** HTTP status, where there was one. */
   readonly status: number | undefined;
 

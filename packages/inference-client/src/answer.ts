@@ -1,9 +1,9 @@
 import { type Detection, isDetection } from '@video-pipeline/frame';
-import { DetectorError, type FrameResult } from './detector.ts';
+import { type FrameResult, InferenceClientError } from './client.ts';
 
 /** An answer of the inference server that can't be trusted. */
-export function badAnswer(problem: string, cause?: unknown): DetectorError {
-  return new DetectorError(`the inference server's answer ${problem}`, { cause });
+export function badAnswer(problem: string, cause?: unknown): InferenceClientError {
+  return new InferenceClientError(`the inference server's answer ${problem}`, { cause });
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
@@ -21,7 +21,7 @@ export function parseJson(text: string): unknown {
 /**
  * Reads what the server says of one frame.
  * @param item where in the answer it stands, for the error
- * @throws DetectorError when it is neither a result nor an error
+ * @throws InferenceClientError when it is neither a result nor an error
  */
 export function parseResult(value: unknown, model: string, threshold: number, item: string): FrameResult {
   if (!isRecord(value)) throw badAnswer(`${item} is no object`);

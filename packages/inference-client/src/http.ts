@@ -1,11 +1,11 @@
 import type { Frame } from '@video-pipeline/frame';
 import { Agent, request } from 'undici';
 import { isRecord } from './answer.ts';
-import { type Detector, DetectorError, type FrameResult } from './detector.ts';
+import { type FrameResult, type InferenceClient, InferenceClientError } from './client.ts';
 import { decodeAnswer, encodeRequest } from './open-inference.ts';
 import { byStream, decodePredict, encodePredict } from './predict.ts';
 
-export interface HttpDetectorOptions {
+export interface HttpClientOptions {
   /** Base URL of the inference server. */
   url: string;
   /** Longest wait for one answer, milliseconds. */
@@ -24,7 +24,7 @@ const NOT_THERE = new Set([404, 405]);
  * Asks an inference server over HTTP: by the Open Inference Protocol v2 where the server speaks it, by `POST /predict`
  * where it does not. Connections are kept open.
  */
-export function createHttpDetector(options: HttpDetectorOptions): Detector {
+export function createHttpClient(options: HttpClientOptions): InferenceClient {
   const { threshold } = options;
   const call = caller(options);
   // What was learnt of the server; asked again when it answers that a path is not there.
@@ -48,7 +48,9 @@ export function createHttpDetector(options: HttpDetectorOptions): Detector {
       const json = await call('predict', { headers, body: encodePredict(stream) });
       if (json === undefined) {
         speaksPredictAlone = false;
-        throw new DetectorError(`${options.url} knows neither /v2/models nor /predict`, { status: 404 });
+        throw new InferenceClientError(`${options.url} knows neither /v2/models nor /predict`, {
+          status: 404,
+        });
       }
       for (const [index, result] of decodePredict(json, stream.frames, threshold).entries()) {
         results[stream.positions[index] ?? index] = result;
@@ -87,7 +89,7 @@ interface Post {
 }
 
 /** @returns a call that gives the answer's text, or `undefined` when the server has no such path. */
-function caller({ url, timeoutMs, maxAnswerBytes = MAX_ANSWER_BYTES }: HttpDetectorOptions) {
+function caller({ url, timeoutMs, maxAnswerBytes = MAX_ANSWER_BYTES }: HttpClientOptions) {
   const base = url.endsWith('/') ? url : `${url}/`;
   // The signal bounds the whole call; the agent's own limits would cut a longer one.
   const dispatcher = new Agent({ headersTimeout: 0, bodyTimeout: 0, maxResponseSize: maxAnswerBytes });
@@ -104,11 +106,11 @@ function caller({ url, timeoutMs, maxAnswerBytes = MAX_ANSWER_BYTES }: HttpDetec
       .then(async ({ statusCode, body }) => ({ status: statusCode, text: await body.text() }))
       .catch((cause) => {
         const reason = cause instanceof Error ? cause.message || cause.name : String(cause);
-        throw new DetectorError(`no answer from ${target}: ${reason}`, { cause });
+        throw new InferenceClientError(`no answer from ${target}: ${reason}`, { cause });
       });
     if (NOT_THERE.has(status)) return undefined;
     if (status !== 200) {
-      throw new DetectorError(`${target} answered ${status}: ${text.slice(0, 200)}`, { status });
+      throw new InferenceClientError(`${target} answered ${status}: ${text.slice(0, 200)}`, { status });
     }
     return text;
   };

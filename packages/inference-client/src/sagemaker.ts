@@ -1,8 +1,8 @@
 import { InvokeEndpointCommand, SageMakerRuntimeClient } from '@aws-sdk/client-sagemaker-runtime';
-import { type Detector, DetectorError } from './detector.ts';
+import { type InferenceClient, InferenceClientError } from './client.ts';
 import { decodeAnswer, encodeRequest } from './open-inference.ts';
 
-export interface SageMakerDetectorOptions {
+export interface SageMakerClientOptions {
   endpointName: string;
   region: string;
   /** Longest wait for one answer, milliseconds. */
@@ -17,7 +17,7 @@ export interface SageMakerDetectorOptions {
  * containers take. A Lambda event holds at most 6 MB, so that the body stays under the endpoint's limit.
  * @see https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
  */
-export function createSageMakerDetector(options: SageMakerDetectorOptions): Detector {
+export function createSageMakerClient(options: SageMakerClientOptions): InferenceClient {
   const { endpointName, region, timeoutMs, threshold } = options;
   const client = options.client ?? new SageMakerRuntimeClient({ region });
   return {
@@ -32,7 +32,7 @@ export function createSageMakerDetector(options: SageMakerDetectorOptions): Dete
       const answer = await client
         .send(command, { abortSignal: AbortSignal.timeout(timeoutMs) })
         .catch((cause) => {
-          throw new DetectorError(`SageMaker endpoint '${endpointName}' failed: ${cause.message}`, {
+          throw new InferenceClientError(`SageMaker endpoint '${endpointName}' failed: ${cause.message}`, {
             cause,
             // What the container answered, where it did: SageMaker's own is 424 then.
             status: cause.OriginalStatusCode ?? cause.$metadata?.httpStatusCode,
