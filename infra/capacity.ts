@@ -1,3 +1,5 @@
+import load from '../docs/measured/load.json' with { type: 'json' };
+import pipelineRun from '../docs/measured/pipeline.json' with { type: 'json' };
 import { FRAMES_IN_WORK } from '../functions/src/in-parallel.ts';
 import { estimate } from './costs.ts';
 import { pipeline } from './settings.ts';
@@ -16,24 +18,26 @@ export interface Workload {
   gpuFps: number;
 }
 
+/** How fast the machine was on the day of the live cameras, over the day of {@link MEASURED}: the same cores differ. */
+export const LIVE_DAY = load.fromKafkaFps / pipelineRun.fromKafka.fps;
+
 /** Measured by `npm run bench` and `npm run bench:load` on one machine, YOLOv8n 640x384 in float32, 720p frames. */
 export const MEASURED = {
-  machine: '2 x AMD EPYC, 2.45 GHz',
-  cores: 2,
-  frameKb: 57,
+  machine: pipelineRun.machine,
+  cores: pipelineRun.cores,
+  frameKb: pipelineRun.frameKb,
   /** CPU milliseconds a frame from Kafka to the stored object. */
-  cpuMs: { kafka: 4.0, detect: 5.3, model: 90.9, annotate: 22.1, s3: 1.3 },
+  cpuMs: pipelineRun.fromKafka.cpuMs,
   /** A camera's own rate, and CPU milliseconds for each frame of it (read, decode) and each sampled one (JPEG, publish). */
-  ingest: { cameraFps: 25, readMs: 6.6, sampleMs: 9.0 },
+  ingest: {
+    cameraFps: load.ingest.cameraFps,
+    readMs: load.ingest.readMs * LIVE_DAY,
+    sampleMs: load.ingest.sampleMs * LIVE_DAY,
+  },
   /** What came through, frames already in Kafka. */
-  fromKafkaFps: 15.9,
-  /** Live cameras at so many frames a second, and the frames a second that were stored. */
-  live: [
-    { cameras: 2, fps: 5, storedFps: 10 },
-    { cameras: 3, fps: 5, storedFps: 11.1 },
-    { cameras: 1, fps: 10, storedFps: 10.4 },
-    { cameras: 2, fps: 10, storedFps: 11.8 },
-  ],
+  fromKafkaFps: pipelineRun.fromKafka.fps,
+  /** Live cameras at so many frames a second, and the frames a second that were stored, on their day. */
+  live: load.steps,
 };
 
 /** Share of its capacity that anything is planned for, on average. */

@@ -2,6 +2,7 @@ import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { variables } from '@video-pipeline/config';
 import { expect, test } from 'vitest';
+import measured from '../docs/measured/pipeline.json' with { type: 'json' };
 
 const root = resolve(import.meta.dirname, '..');
 const path = join(root, 'README.md');
@@ -23,6 +24,33 @@ test('the README lists every environment variable with its default (UPDATE_READM
   const updated = readme.replace(section, (_, start, end) => `${start}\n${variableTable()}\n\n${end}`);
   if (process.env.UPDATE_README) writeFileSync(path, updated);
   else expect(readme).toBe(updated);
+});
+
+/** What `npm run bench -- --save` found. */
+function measuredTable(): string {
+  const { date, bound, fromKafka, fromFile } = measured;
+  const share = (fps: number) => `${fps} | ${Math.round((100 * fps) / bound.fps)} %`;
+  const { model, annotate, detect, kafka, s3 } = fromKafka.cpuMs;
+  const total = Math.round(model + annotate + detect + kafka + s3);
+  return [
+    `| ${date} | frames/s | of the bound |`,
+    '| --- | --- | --- |',
+    `| bare onnxruntime, 2 threads | ${share(bound.fps)} |`,
+    `| from frames waiting in Kafka to objects stored | ${share(fromKafka.fps)} |`,
+    `| from a video file, through the ingest host, to objects stored | ${share(fromFile.fps)} |`,
+    '',
+    `Both cores are full: of ${total} CPU ms a frame from Kafka, the model server takes ${model} (inference itself ${bound.cpuMs}, JPEG`,
+    `decoding and shrinking most of the rest), annotate ${annotate}, detect ${detect}, Kafka ${kafka}, the S3 server ${s3}; ingest takes`,
+    `${fromFile.ingestCpuMs} more.`,
+  ].join('\n');
+}
+
+test('the README says what was measured last (UPDATE_README=1 writes it)', () => {
+  const text = readFileSync(path, 'utf8');
+  const section = /(<!-- measured[^\n]*-->\n).*?(<!-- \/measured -->)/s;
+  const updated = text.replace(section, (_, start, end) => `${start}\n${measuredTable()}\n\n${end}`);
+  if (process.env.UPDATE_README) writeFileSync(path, updated);
+  else expect(text).toBe(updated);
 });
 
 test.each(['README.md', 'CONTRIBUTING.md', 'docs/deploy.md'])(

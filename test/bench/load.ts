@@ -15,6 +15,7 @@ import { climb } from './climb.ts';
 import { footage720p } from './footage.ts';
 import { frameRate, npmScript, positiveInteger, positiveNumber } from './options.ts';
 import { held, mean } from './processes.ts';
+import { rounded, saveMeasured } from './save.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
 interface Options {
@@ -22,6 +23,7 @@ interface Options {
   cameras: number;
   seconds: number;
   soak?: number;
+  save?: number;
   json: boolean;
 }
 
@@ -33,6 +35,11 @@ const options = npmScript(
   .option('--cameras <n>', 'cameras of the first step', positiveInteger, 1)
   .option('--seconds <n>', 'how long a step is watched', positiveNumber, 60)
   .option('--soak <minutes>', 'one step of so long instead', positiveNumber)
+  .option(
+    '--save <fps>',
+    'keep the steps in docs/measured; with what `npm run bench` says of this day, frames a second from Kafka',
+    positiveNumber,
+  )
   .option('--json', 'print JSON', false)
   .parse()
   .opts<Options>();
@@ -73,6 +80,10 @@ const steps = options.soak
 const knee = steps.filter(keepsUp).at(-1);
 const predicted = FPS * oneMachineCameras(CORES, FPS);
 console.log(options.json ? JSON.stringify({ steps, knee: knee?.asked ?? null, predicted }) : report());
+if (options.save) {
+  const measured = steps.map(({ cameras, stored }) => ({ cameras, fps: FPS, storedFps: rounded(stored) }));
+  saveMeasured('load', { fromKafkaFps: options.save, steps: measured });
+}
 
 function keepsUp({ cameras, seconds, asked, captured, dropped, lag: [begin, end] }: Step): boolean {
   const isRead = captured >= (1 - MAX_GROWTH) * asked;

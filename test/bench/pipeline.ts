@@ -16,6 +16,7 @@ import { footage720p, jpegs720p } from './footage.ts';
 import { benchKafka, makeTopics } from './kafka.ts';
 import { npmScript, positiveInteger, positiveNumber } from './options.ts';
 import { type Measured, meterCpu, quantile, start } from './processes.ts';
+import { rounded, saveMeasured } from './save.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
 interface Options {
@@ -24,6 +25,7 @@ interface Options {
   threads: number;
   threshold: number;
   json: boolean;
+  save: boolean;
 }
 
 const options = npmScript('bench', 'How fast the pipeline takes 720p frames, beside bare onnxruntime.')
@@ -36,6 +38,7 @@ const options = npmScript('bench', 'How fast the pipeline takes 720p frames, bes
   .option('--threads <n>', 'inference threads', positiveInteger, 2)
   .option('--threshold <confidence>', 'detections under it are left out, up to 1', positiveNumber, 0.5)
   .option('--json', 'print JSON', false)
+  .option('--save', 'keep the figures in docs/measured, for README and capacity', false)
   .parse()
   .opts<Options>();
 const FRAMES = options.frames;
@@ -67,6 +70,7 @@ process.once('SIGINT', () => void stopAll().then(() => process.exit(130)));
 try {
   const result = await measure();
   console.log(options.json ? JSON.stringify(result) : report(result));
+  if (options.save) save(result);
 } finally {
   await stopAll();
 }
@@ -246,6 +250,27 @@ function untilStored(workers: Measured[], frames: number): Promise<number[]> {
         resolve(inference);
       });
     }
+  });
+}
+
+function save({ bounds, runs }: { bounds: Bound[]; runs: Run[] }): void {
+  const best = bounds.reduce((a, b) => (a.fps > b.fps ? a : b));
+  const [kafka, file] = ['kafka', 'file'].map((source) => runs.find((run) => run.source === source));
+  const { kafka: broker, detect, annotate, model, s3 } = kafka?.cpu ?? {};
+  saveMeasured('pipeline', {
+    bound: { fps: rounded(best.fps), cpuMs: rounded(best.cpuMs) },
+    ...(kafka && {
+      fromKafka: {
+        fps: rounded(kafka.fps),
+        cpuMs: Object.fromEntries(
+          Object.entries({ kafka: broker, detect, model, annotate, s3 }).map(([name, ms = 0]) => [
+            name,
+            rounded(ms),
+          ]),
+        ),
+      },
+    }),
+    ...(file && { fromFile: { fps: rounded(file.fps), ingestCpuMs: rounded(file.cpu.ingest ?? 0) } }),
   });
 }
 

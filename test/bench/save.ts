@@ -1,0 +1,23 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+
+/**
+ * Puts figures of this machine, dated, into `docs/measured/<name>.json`, over those that stood there: README.md and
+ * infra/capacity.ts read them from there alone.
+ */
+export function saveMeasured(name: 'pipeline' | 'load', figures: object): void {
+  const file = join(import.meta.dirname, '../../docs/measured', `${name}.json`);
+  const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}`;
+  const about = {
+    date: new Date().toISOString().slice(0, 10),
+    machine,
+    cores: cpus().length,
+    node: process.version,
+  };
+  const before = JSON.parse(readFileSync(file, 'utf8'));
+  writeFileSync(file, `${JSON.stringify({ ...before, ...about, ...figures }, undefined, 2)}\n`);
+}
+
+/** To one decimal. */
+export const rounded = (value: number) => Math.round(value * 10) / 10;
