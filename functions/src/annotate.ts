@@ -8,7 +8,7 @@ import {
 } from '@video-pipeline/frame';
 import { createQuarantine, createStore, type Store } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
-import { annotateJpeg, PictureError } from './drawing/annotate-jpeg.ts';
+import { annotateJpeg, drawable, PictureError } from './drawing/annotate-jpeg.ts';
 import { FRAMES_IN_WORK, inParallel } from './in-parallel.ts';
 import {
   byStream,
@@ -42,7 +42,7 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
   const annotate = async ({ record, frame }: Received<DetectedFrame>): Promise<Stored | Failure> => {
     const key = annotatedKey(prefix, frame);
     try {
-      const body = await annotateJpeg(frame, frame.detections);
+      const body = await draw(frame);
       await store.put({ key, body, contentType: 'image/jpeg', metadata: metadataOf(frame) });
     } catch (error) {
       if (error instanceof PictureError) return { record, reason: `the JPEG ${error.message}` };
@@ -64,6 +64,24 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
     ]);
     report(stored);
   };
+}
+
+/** A frame whose picture can't be drawn for so many times will not be at the next either. */
+const DRAW_ATTEMPTS = 3;
+
+/** @throws PictureError, whatever the drawing throws: nothing that time can cure is in it */
+async function draw(frame: DetectedFrame): Promise<Buffer> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await annotateJpeg(frame, frame.detections);
+    } catch (cause) {
+      if (cause instanceof PictureError) throw cause;
+      if (attempt < DRAW_ATTEMPTS) continue;
+      throw new PictureError(`failed ${attempt} times to be drawn on: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
+  }
 }
 
 function metadataOf({ streamId, frameNumber, session, capturedAt }: DetectedFrame): Record<string, string> {
@@ -107,7 +125,12 @@ async function putDetections(store: Store, frames: readonly Stored[]): Promise<v
 
 function report(stored: readonly Stored[]): void {
   for (const [stream, frames] of byStream(stored)) {
+    const undrawn = frames.map(
+      ({ frame }) => frame.detections.length - drawable(frame, frame.detections).length,
+    );
+    const notDrawn = undrawn.reduce((sum, count) => sum + count, 0);
     emitMetrics('annotate', stream, {
+      ...(notDrawn > 0 ? { BoxesNotDrawn: notDrawn } : {}),
       FramesAnnotated: frames.length,
       CaptureToStored: frames.map(({ latencyMs }) => latencyMs),
     });

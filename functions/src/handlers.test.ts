@@ -121,6 +121,39 @@ describe('detect', () => {
     expect(metric('detect', 'gate', 'FramesFailed')).toEqual([3]);
   });
 
+  test('what has the form of a frame and is none is refused with the reason, undetected', async () => {
+    const { handler, published, objects } = setUp(seeing(() => good));
+    const png = await sharp({ create: { width, height, channels: 3, background: 'grey' } })
+      .png()
+      .toBuffer();
+    const records = [
+      { ...frame('gate', 0), jpeg: png },
+      { ...frame('gate', 1), capturedAt: 1_795_850_000 },
+      { ...frame('gate', 2), capturedAt: Date.now() + 48 * 3_600_000 },
+      frame('gate', 3),
+    ].map(encodeFrame);
+    await handler(eventOf('video-frames', [records]));
+    expect(published.map(({ frameNumber }) => frameNumber)).toEqual([3]);
+    const reasons = [...objects.values()].map(({ body }) => JSON.parse(String(body)).reason);
+    expect(reasons).toEqual([
+      'record value is a PNG, not a JPEG',
+      expect.stringMatching(/^record header 'captured_at' is 1970-01-21T.*milliseconds since 1970$/),
+      expect.stringMatching(/^record header 'captured_at' is .* not from 2000-01-01 to a day from now/),
+    ]);
+  });
+
+  test.each(['constructor', 'toString', '__proto__', 'hasOwnProperty'])(
+    'a header named %s is a header like any other',
+    async (name) => {
+      const { handler, published, objects } = setUp(seeing(() => good));
+      const record = encodeFrame(frame('gate', 0));
+      const headers = { ...record.headers };
+      Object.defineProperty(headers, name, { value: 'x', enumerable: true });
+      await handler(eventOf('video-frames', [[{ ...record, headers }]]));
+      expect([published.length, objects.size]).toEqual([1, 0]);
+    },
+  );
+
   test.each<[string, InferenceClient, RegExp | undefined]>([
     ['the detector is away', { detect: () => Promise.reject(new InferenceClientError('away')) }, undefined],
     ['the detector forgets a frame', { detect: async () => [] }, undefined],

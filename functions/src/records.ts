@@ -34,13 +34,43 @@ export function decodeRecords<F extends Frame>(
   const failures: Failure[] = [];
   for (const record of recordsOf(event)) {
     try {
-      received.push({ record, frame: decode(fromLambdaRecord(record)) });
+      const frame = decode(fromLambdaRecord(record));
+      refuseNonsense(frame);
+      received.push({ record, frame });
     } catch (error) {
       if (!(error instanceof InvalidRecordError)) throw error;
       failures.push({ record, reason: error.message });
     }
   }
   return { received, failures };
+}
+
+/** How pictures begin that the model server would take, too; annotate writes JPEGs, and draws on nothing else. */
+const OTHER_PICTURES = [
+  ['PNG', /^\x89PNG\r\n/],
+  ['WebP', /^RIFF.{4}WEBP/s],
+] as const;
+/** No camera is older; epoch milliseconds. Seconds where milliseconds are meant lie in January 1970. */
+const EARLIEST = Date.UTC(2000, 0, 1);
+/** How far a camera's clock may be ahead, milliseconds. */
+const AHEAD_MS = 24 * 3_600_000;
+
+/**
+ * Refuses what has the form of a frame and is none, at the first stage that sees it.
+ * @throws InvalidRecordError
+ */
+function refuseNonsense({ jpeg, capturedAt }: Frame): void {
+  const start = jpeg.toString('latin1', 0, 16);
+  const other = OTHER_PICTURES.find(([, begins]) => begins.test(start));
+  if (other) throw new InvalidRecordError('value', `is a ${other[0]}, not a JPEG`);
+  if (capturedAt < EARLIEST || capturedAt > Date.now() + AHEAD_MS) {
+    const time = new Date(capturedAt).toISOString();
+    const range = 'from 2000-01-01 to a day from now';
+    throw new InvalidRecordError(
+      'captured_at',
+      `is ${time}, not ${range}; it counts milliseconds since 1970`,
+    );
+  }
 }
 
 /** An event and the record it came in. */

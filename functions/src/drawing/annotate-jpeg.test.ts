@@ -2,7 +2,7 @@ import type { Detection } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { manyScans } from '../../../test/support/many-scans.ts';
-import { annotateJpeg, PictureError } from './annotate-jpeg.ts';
+import { annotateJpeg, drawable, PictureError } from './annotate-jpeg.ts';
 import { type Colour, classColour, trackColour } from './colour.ts';
 
 const GREY = { r: 120, g: 120, b: 120 };
@@ -217,5 +217,38 @@ describe('other kinds of JPEG', () => {
     expect(distance(pixels.at(80, 90), [GREY.r, GREY.g, GREY.b])).toBeLessThan(25);
     const asStored = annotateJpeg({ jpeg, width: 120, height: 160 }, [box]);
     await expect(asStored).rejects.toThrow('is 160x120 pixels, its record says 120x160');
+  });
+});
+
+describe('of more than can be looked at', () => {
+  const crowd = (count: number, class_name = 'person') =>
+    Array.from({ length: count }, (_, index) => ({
+      ...detection([0, 0, 1e9, 1e9], 0, class_name),
+      confidence: index / count,
+    }));
+
+  test('the surest 300 are drawn, as long as they are little work', () => {
+    const drawn = drawable({ width: 1280, height: 720 }, crowd(4300));
+    expect(drawn).toHaveLength(300);
+    expect(drawn[0]?.confidence).toBeGreaterThan(0.999);
+    expect(drawable({ width: 1280, height: 720 }, crowd(20))).toHaveLength(20);
+    const large = drawable({ width: 7000, height: 7000 }, crowd(4300, 'W'.repeat(40)));
+    expect(large.length).toBeGreaterThan(50);
+    expect(large.length).toBeLessThan(300);
+  });
+
+  test('a picture takes seconds at most, and nobody waits for it', { timeout: 60_000 }, async () => {
+    const frame = await frameOf(7000, 7000);
+    const cpu = process.cpuUsage();
+    let [longest, last] = [0, performance.now()];
+    const beats = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 5);
+    await annotateJpeg(frame, crowd(4300, 'W'.repeat(500_000)));
+    clearInterval(beats);
+    const { user, system } = process.cpuUsage(cpu);
+    expect((user + system) / 1e6).toBeLessThan(20);
+    expect(longest).toBeLessThan(2_000);
   });
 });

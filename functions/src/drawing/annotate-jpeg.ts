@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import { PictureError, readPictureHeader } from '@video-pipeline/picture';
 import { decodeRgb, encodeJpeg } from '@video-pipeline/picture/codec';
@@ -19,9 +20,18 @@ const QUALITY = 85;
 const MAX_PIXELS = 50_000_000;
 /** What every JPEG begins with: start of image, and the next marker's first byte (ITU-T T.81, B.1.1.3). */
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
+/** Most boxes that are drawn: what models give at most. */
+const MAX_BOXES = 300;
+/** What is painted for boxes and labels: some times the picture's pixels, and of a small picture so many in any case. */
+const MAX_PAINTINGS = 4;
+const MIN_PAINTED_PIXELS = 20_000_000;
+/** Characters of a class's name on a label. */
+const MAX_NAME = 256;
+/** After so much drawing others get their turn, milliseconds: heartbeats, pictures that are on their way to S3. */
+const SLICE_MS = 10;
 
 /**
- * Draws a box and a label for every detection.
+ * Draws a box and a label for every detection that is {@link drawable}. Others get their turn meanwhile.
  * @param frame a JPEG and the size that its record says it has, upright, pixels
  * @returns an upright JPEG of that size, quality 85, 4:2:0, without metadata
  * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
@@ -32,10 +42,43 @@ export async function annotateJpeg(
 ): Promise<Buffer> {
   const pixels = await decode(frame);
   const glyphs = await loadGlyphs(textSize(pixels));
+  let pause = performance.now() + SLICE_MS;
   // The surest last, so that its label is on top.
-  const order = detections.toSorted((one, other) => one.confidence - other.confidence);
-  for (const detection of order) drawDetection(pixels, detection, glyphs);
+  for (const detection of drawable(frame, detections).reverse()) {
+    drawDetection(pixels, detection, glyphs);
+    if (performance.now() < pause) continue;
+    await setImmediate();
+    pause = performance.now() + SLICE_MS;
+  }
   return encodeJpeg(pixels, QUALITY);
+}
+
+/**
+ * Those detections that are drawn, the surest first: no more than there is room for to look at, and no more work than
+ * some paintings of the whole picture. It depends on nothing but its arguments.
+ * @param picture its size, pixels
+ */
+export function drawable(
+  picture: Pick<Frame, 'width' | 'height'>,
+  detections: readonly Detection[],
+): Detection[] {
+  const surest = detections.toSorted((one, other) => other.confidence - one.confidence).slice(0, MAX_BOXES);
+  let left = Math.max(MIN_PAINTED_PIXELS, MAX_PAINTINGS * picture.width * picture.height);
+  const tooMuch = surest.findIndex((detection) => {
+    left -= workOf(picture, detection);
+    return left < 0;
+  });
+  return tooMuch < 0 ? surest : surest.slice(0, tooMuch);
+}
+
+/** Pixels that are painted for a detection, about: the edges of its box, and of its label what is in the picture. */
+function workOf(picture: Pick<Frame, 'width' | 'height'>, detection: Detection): number {
+  const [x1, y1, x2, y2] = detection.bbox;
+  const width = Math.min(picture.width, Math.max(0, x2) - Math.max(0, x1));
+  const height = Math.min(picture.height, Math.max(0, y2) - Math.max(0, y1));
+  const size = textSize(picture);
+  const label = Math.min(picture.width, labelText(detection).length * size) * size;
+  return 2 * (width + height) * lineWidth(picture) + label;
 }
 
 async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): Promise<Pixels> {
@@ -61,13 +104,18 @@ async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'h
 function drawDetection(pixels: Pixels, detection: Detection, glyphs: Glyphs): void {
   const [x1, y1, x2, y2] = detection.bbox;
   const box = { left: Math.floor(x1), top: Math.floor(y1), right: Math.ceil(x2), bottom: Math.ceil(y2) };
-  const { class_id, class_name, confidence, track_id } = detection;
+  const { class_id, track_id } = detection;
   const colour = track_id === undefined ? classColour(class_id) : trackColour(track_id);
   strokeRectangle(pixels, box, lineWidth(pixels), colour);
-  const text = `${class_name} ${confidence.toFixed(2)}${track_id === undefined ? '' : ` ${track_id}`}`;
+  const text = labelText(detection);
   const label = labelPlace(box, textWidth(text, glyphs), glyphs.height, pixels);
   fillRectangle(pixels, label, colour);
   drawText(pixels, text, label.left + PADDING, label.top, glyphs, readableOn(colour));
+}
+
+function labelText({ class_name, confidence, track_id }: Detection): string {
+  const name = class_name.length > MAX_NAME ? `${class_name.slice(0, MAX_NAME)}...` : class_name;
+  return `${name} ${confidence.toFixed(2)}${track_id === undefined ? '' : ` ${track_id}`}`;
 }
 
 /** Room left and right of a label's text, pixels. */
@@ -82,10 +130,10 @@ function labelPlace(box: Rectangle, textWidth: number, height: number, picture: 
   return { left, top, right: left + width, bottom: top + height };
 }
 
-function lineWidth({ width, height }: Pixels): number {
+function lineWidth({ width, height }: Pick<Pixels, 'width' | 'height'>): number {
   return Math.max(2, Math.round(Math.min(width, height) / 300));
 }
 
-function textSize({ width, height }: Pixels): number {
+function textSize({ width, height }: Pick<Pixels, 'width' | 'height'>): number {
   return Math.max(11, Math.round(Math.min(width, height) / 40));
 }

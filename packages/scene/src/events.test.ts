@@ -1,3 +1,4 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Detection } from '@video-pipeline/frame';
 import { expect, test } from 'vitest';
 import { sceneConfigSchema } from './config.ts';
@@ -209,3 +210,24 @@ test('without tracks and events nothing is remembered', () => {
   });
   expect(scene.state).toBeUndefined();
 });
+
+test.each(['constructor', 'toString', '__proto__'])(
+  'a track that a forged state calls %s is one like any other',
+  (id) => {
+    const config = sceneConfigSchema.parse({ zones: ZONES, lines: LINES, events: [entered, left] });
+    const path = stand(700, 20);
+    const begun = new Scene('cam', config, { prefix: 'annotated' });
+    for (const frame of frames(path).slice(0, 10)) begun.update(frame);
+    const own = begun.update(frames(path)[10] as never).detections[0]?.track_id ?? '';
+    const text = inflateRawSync(Buffer.from(begun.state ?? '', 'base64')).toString();
+    const forged = deflateRawSync(text.replaceAll(JSON.stringify(own), JSON.stringify(id))).toString(
+      'base64',
+    );
+    const scene = new Scene('cam', config, { prefix: 'annotated', state: forged });
+    const seen = frames(path)
+      .slice(11)
+      .map((frame) => scene.update(frame).detections[0]?.track_id);
+    expect(new Set(seen)).toEqual(new Set([id]));
+    expect([Object.keys(Object), Object.keys(Object.prototype)]).toEqual([[], []]);
+  },
+);

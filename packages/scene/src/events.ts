@@ -88,7 +88,7 @@ export class EventDetector {
     this.#streamId = streamId;
     this.#config = config;
     this.#prefix = prefix;
-    this.#state = state;
+    this.#state = withoutInherited(state);
   }
 
   get state(): EventState {
@@ -111,7 +111,7 @@ export class EventDetector {
 
   #watchZones(seen: Seen[], now: FrameRef): SceneEvent[] {
     return this.#zones().flatMap((zone) => {
-      this.#state.zones[zone] ??= {};
+      this.#state.zones[zone] ??= bare({});
       const tracks = this.#state.zones[zone];
       return seen.flatMap(({ trackId, box }) => {
         tracks[trackId] ??= { inside: false, told: [] };
@@ -156,7 +156,7 @@ export class EventDetector {
   #watchLines(seen: Seen[], now: FrameRef): SceneEvent[] {
     return Object.entries(this.#config.lines).flatMap(([line, config]) => {
       const segment: Segment = [config.from, config.to];
-      this.#state.lines[line] ??= {};
+      this.#state.lines[line] ??= bare({});
       const tracks = this.#state.lines[line];
       return seen.flatMap(({ trackId, box }) => {
         const point = bottomCentre(box);
@@ -268,4 +268,15 @@ export class EventDetector {
 
 function patienceOf(place: { debounce_seconds: number; hysteresis: number }): Patience {
   return { debounceMs: place.debounce_seconds * 1000, hysteresis: place.hysteresis };
+}
+
+/** The same record without names of its own: a zone, or a forged track, may be called `constructor`. */
+function bare<Value>(record: Record<string, Value>): Record<string, Value> {
+  return Object.assign(Object.create(null), record);
+}
+
+function withoutInherited({ zones, lines, classes, over }: EventState): EventState {
+  const each = <Value>(records: Record<string, Record<string, Value>>) =>
+    bare(Object.fromEntries(Object.entries(records).map(([name, record]) => [name, bare(record)])));
+  return { zones: each(zones), lines: each(lines), classes: bare(classes), over };
 }

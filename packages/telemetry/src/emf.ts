@@ -38,6 +38,8 @@ export const metricUnits = {
   InferenceTime: MetricUnit.Milliseconds,
   /** Frames stored in S3. */
   FramesAnnotated: MetricUnit.Count,
+  /** Detections that were stored and not drawn: too many for one picture, or too much to paint. */
+  BoxesNotDrawn: MetricUnit.Count,
   /** From capture to stored object, one value a frame. */
   CaptureToStored: MetricUnit.Milliseconds,
   /** Records moved to `failed/`. */
