@@ -16,7 +16,7 @@ export default defineConfig({
         // Real Kafka, S3 and RTSP: much of the time is waiting, so two files at a time; more would fight for two cores.
         test: {
           name: 'e2e',
-          include: ['test/{e2e,faults,infra}/**/*.test.ts'],
+          include: ['test/{e2e,faults,hostile,infra}/**/*.test.ts'],
           maxWorkers: 2,
           // As the local stack has it: the many processes that the tests start are ready sooner.
           env: { NODE_COMPILE_CACHE: compileCacheDir() },

@@ -4,24 +4,12 @@ import { compressFrameSync } from 'lz4-napi';
 import { compressSync as snappySync } from 'snappy';
 import { describe, expect, test } from 'vitest';
 import { CodecError, inflate } from '../packages/kafka/src/fetch/inflate.ts';
-
-/** As Java's clients write it: blocks of 32 KiB. */
-function xerial(bytes: Buffer): Buffer {
-  const header = Buffer.from('82534e41505059000000000100000001', 'hex');
-  const blocks: Buffer[] = [];
-  for (let at = 0; at < bytes.length; at += 32_768) {
-    const block = snappySync(bytes.subarray(at, at + 32_768));
-    const length = Buffer.alloc(4);
-    length.writeInt32BE(block.length);
-    blocks.push(length, block);
-  }
-  return Buffer.concat([header, ...blocks]);
-}
+import { inXerialBlocks } from './hostile/parts/kafka.ts';
 
 const codecs = {
   gzip: ['gzip', gzipSync],
   'raw Snappy': ['snappy', snappySync],
-  'Snappy in blocks': ['snappy', xerial],
+  'Snappy in blocks': ['snappy', inXerialBlocks],
   LZ4: ['lz4', compressFrameSync],
   Zstandard: ['zstd', zstdCompressSync],
 } as const;

@@ -200,3 +200,27 @@ test("whatever comes in, every record goes out once, in its partition's order, w
     }),
   );
 });
+
+describe('gaps in the offsets', () => {
+  test('are done with as soon as what comes before them is', () => {
+    const { batcher, add } = batcherOf([0]);
+    expect(batcher.passTo(0, 5)).toBe(true);
+    add(0, [5, 6, 9]);
+    expect(batcher.passTo(0, 10)).toBe(false);
+    expect(batcher.passTo(0, 12)).toBe(false);
+    const batch = batcher.take(5_000);
+    expect(places(batch)).toEqual(['0:5', '0:6', '0:9']);
+    expect(batcher.endOf(0)).toBe(12);
+    add(0, [12]);
+    expect(batcher.endOf(0)).toBe(12);
+    expect(batcher.passTo(0, 20)).toBe(false);
+    if (batch) batcher.release(batch);
+    expect(places(batcher.take(10_000))).toEqual(['0:12']);
+    expect(batcher.endOf(0)).toBe(20);
+  });
+
+  test('of a partition that is not ours are nobody`s', () => {
+    const { batcher } = batcherOf([0]);
+    expect(batcher.passTo(1, 5)).toBe(false);
+  });
+});

@@ -88,6 +88,23 @@ export class Batcher {
   }
 
   /**
+   * Says that nothing is to be delivered before an offset but what was added: compaction and transactions leave gaps.
+   * @returns whether all before it is done with, so that nothing else will say so
+   */
+  passTo(partition: number, offset: number): boolean {
+    const known = this.#partitions.get(partition);
+    if (!known || offset <= known.next) return false;
+    known.next = offset;
+    return known.queue.length === 0 && !this.#busy.has(partition);
+  }
+
+  /** The offset up to which all of the partition is done with once its batch in work is. */
+  endOf(partition: number): number {
+    const known = this.#partitions.get(partition);
+    return known?.queue[0]?.record.offset ?? known?.next ?? 0;
+  }
+
+  /**
    * Adds a record; one that is known already, as after a rebalance, or of a partition that is not ours, is left out.
    * @param now milliseconds
    * @param refusal where it stands for records that can't be delivered

@@ -110,7 +110,7 @@ class Poller implements EventSource {
   }
 
   async run(): Promise<void> {
-    const { GROUP_JOIN, COMMIT_OFFSETS, CRASH } = this.#consumer.events;
+    const { GROUP_JOIN, COMMIT_OFFSETS, CRASH, END_BATCH_PROCESS } = this.#consumer.events;
     const joined = new Promise<void>((resolve) => {
       this.#consumer.on(GROUP_JOIN, ({ payload }) => {
         this.#assign(payload);
@@ -118,6 +118,13 @@ class Poller implements EventSource {
       });
     });
     this.#consumer.on(COMMIT_OFFSETS, ({ payload }) => this.#forgetCommitted(payload));
+    // Told of batches too in which there is nothing to deliver.
+    this.#consumer.on(END_BATCH_PROCESS, ({ payload: { partition, lastOffset } }) => {
+      const end = Number(lastOffset) + 1;
+      if (!this.#batcher.passTo(partition, end)) return;
+      this.#uncommitted.set(partition, end);
+      void this.#commit();
+    });
     this.#consumer.on(CRASH, ({ payload: { error, restart } }) => {
       if (!restart && !this.#stopping.signal.aborted) this.#options.onCrash(error);
     });
@@ -198,7 +205,7 @@ class Poller implements EventSource {
     const ours = () => batch.partitions.filter((one) => this.#tenures.get(one) === tenures.get(one));
     const options = { ...this.#options, maxBytes: MAX_BYTES, signal: this.#stopping.signal };
     if (await deliver(batch, options, () => ours().length > 0)) {
-      for (const partition of ours()) this.#uncommitted.set(partition, endOf(batch, partition));
+      for (const partition of ours()) this.#uncommitted.set(partition, this.#batcher.endOf(partition));
       await this.#commit();
     }
     this.#batcher.release(batch);
@@ -226,10 +233,4 @@ class Poller implements EventSource {
       if (this.#uncommitted.get(partition) === Number(offset)) this.#uncommitted.delete(partition);
     }
   }
-}
-
-/** The offset after the batch's last record of the partition. */
-function endOf({ records, refused = [] }: Batch, partition: number): number {
-  const all = [...records, ...refused.map(({ record }) => record)];
-  return Math.max(...all.filter((one) => one.partition === partition).map(({ offset }) => offset)) + 1;
 }

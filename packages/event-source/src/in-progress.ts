@@ -25,7 +25,7 @@ interface Note {
 /** A record after whose work the process ended so often is set aside. */
 const MAX_ENDS = 2;
 /** How long records are delivered one by one after such an end, milliseconds: they may have become another process's. */
-const WARY_MS = 5 * 60_000;
+const WARY_MS = 2 * 60_000;
 
 /**
  * Notes which records are in work, in a file that outlives this process: whatever ends it, a lack of memory or a fault in
@@ -83,9 +83,14 @@ export class InProgress {
     }
   }
 
-  /** Says that these are done with. */
+  /** Says that these are done with, and so is what comes before them in their partitions. */
   forget(positions: readonly string[]): void {
-    for (const position of positions) this.#suspects.delete(position);
+    for (const [partition, offset] of positions.map(placeOf)) {
+      for (const suspect of this.#suspects.keys()) {
+        const [ofSuspect, at] = placeOf(suspect);
+        if (ofSuspect === partition && at <= offset) this.#suspects.delete(suspect);
+      }
+    }
     this.#write();
   }
 
@@ -109,6 +114,12 @@ export class InProgress {
     if (note.work.length === 0 && note.suspects.length === 0) rmSync(this.#file, { force: true });
     else writeFileSync(this.#file, JSON.stringify(note), { mode: 0o600 });
   }
+}
+
+/** `topic-partition` and the offset of a position. */
+function placeOf(position: string): [partition: string, offset: number] {
+  const at = position.lastIndexOf('-');
+  return [position.slice(0, at), Number(position.slice(at + 1))];
 }
 
 /** @returns nothing for a file that was not written to its end */

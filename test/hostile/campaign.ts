@@ -1,0 +1,80 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { randomOf } from '../support/random.ts';
+import { PARTS } from './parts/index.ts';
+import { type Measured, startTarget } from './target.ts';
+
+export interface CampaignOptions {
+  seed: number;
+  /** Damaged versions of something good, of each part. */
+  mutations: number;
+  /** Names of the parts; left out, all. */
+  only?: readonly string[] | undefined;
+  note: (line: string) => void;
+}
+
+export interface Outcome extends Measured {
+  attacks: number;
+  /** Attacks of which did not come what must. */
+  unmet: string[];
+  /** How many records lie in `failed/`, by stage and reason without what it quotes. */
+  reasons: Map<string, number>;
+  /** Processes that took more than their ceiling. */
+  overCeiling: string[];
+}
+
+/** Most memory of each process, MiB, as SECURITY.md's table says. */
+export function ceilings(): Map<string, number> {
+  const text = readFileSync(join(import.meta.dirname, '../../SECURITY.md'), 'utf8');
+  return new Map(
+    [...text.matchAll(/^\| `([a-z0-9-]+)` \| (\d+) MiB \|/gm)].map(([, name = '', mib]) => [
+      name,
+      Number(mib),
+    ]),
+  );
+}
+
+/** Attacks the running pipeline, part by part, and looks on at how it bears it. */
+export async function runCampaign({ seed, mutations, only, note }: CampaignOptions): Promise<Outcome> {
+  const { target, watch, stop } = await startTarget();
+  try {
+    const end = watch();
+    const unmet: string[] = [];
+    let attacks = 0;
+    for (const part of PARTS.filter(({ name }) => only?.includes(name) ?? true)) {
+      for (const attack of part.attacks(randomOf(seed), mutations)) {
+        attacks++;
+        const began = performance.now();
+        const problem = await attack.run(target).then(
+          () => undefined,
+          (error: Error) => error.message,
+        );
+        if (problem) unmet.push(`${part.name}, ${attack.name}: ${problem}`);
+        note(
+          `${part.name}: ${attack.name}, ${Math.round(performance.now() - began)} ms${problem ? ` ${problem}` : ''}`,
+        );
+      }
+    }
+    const measured = await end();
+    const failed = await target.failed();
+    return { ...measured, attacks, unmet, reasons: byReason(failed), overCeiling: over(measured.memory) };
+  } finally {
+    await stop();
+  }
+}
+
+function byReason(failed: readonly { stage: string; reason: string }[]): Map<string, number> {
+  const reasons = new Map<string, number>();
+  for (const { stage, reason } of failed) {
+    const kind = `${stage}: ${reason.replaceAll(/"[^"]*"|[0-9a-f.]*\d[0-9a-f.TZ:-]*/g, '..').slice(0, 100)}`;
+    reasons.set(kind, (reasons.get(kind) ?? 0) + 1);
+  }
+  return reasons;
+}
+
+function over(memory: ReadonlyMap<string, number>): string[] {
+  const limits = ceilings();
+  return [...memory]
+    .filter(([name, mib]) => mib > (limits.get(name) ?? 0))
+    .map(([name, mib]) => `${name} took ${mib} MiB, over ${limits.get(name) ?? 'no ceiling'}`);
+}

@@ -1,0 +1,171 @@
+import { glob, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join, relative } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Admin, connectKafka } from '@video-pipeline/kafka';
+import type { FailedRecord } from '@video-pipeline/storage';
+import type { State } from '../../packages/local/src/session.ts';
+import { usageOf } from '../../packages/local/src/usage.ts';
+import { startStackProcess } from '../e2e/stack-process.ts';
+
+/** The demo cameras: what they show must go on being annotated. */
+const GOOD = ['cap12_edit', 'cap13_edit2', 'franck'];
+const BUCKET = 'video-pipeline-output';
+const TOPICS = ['video-frames', 'detections'];
+const RAW_TOPIC = [
+  { name: 'max.message.bytes', value: String(6 * 1024 * 1024) },
+  { name: 'compression.type', value: 'producer' },
+];
+/** Kafka's number for a topic among what has a configuration. */
+const TOPIC_RESOURCE = 2;
+const START_MS = 180_000;
+const POLL_MS = 200;
+/** Longest wait for what must come of an attack, milliseconds. */
+const OUTCOME_MS = 60_000;
+
+/** An object in `failed/`, but for what was in the record. */
+export interface Failed extends Pick<FailedRecord, 'stage' | 'reason' | 'reference'> {
+  topic: string;
+  partition: number;
+  offset: number;
+}
+
+/** The whole pipeline, as `npm start` runs it, beside good cameras. */
+export interface Target {
+  /** `host:port` */
+  kafka: string;
+  endpoints: State['endpoints'];
+  /** A good frame's JPEG, annotated. */
+  jpeg: Buffer;
+  /** How many frames of the stream are annotated. */
+  annotated(streamId: string): Promise<number>;
+  failed(): Promise<Failed[]>;
+  /** Waits until something holds. @throws naming it where it never does */
+  until(what: string, holds: () => Promise<boolean>): Promise<void>;
+}
+
+export interface Measured {
+  /** Longest time in which no further frame of some good camera was annotated, milliseconds. */
+  pauseMs: number;
+  /** Largest resident set of any process of the name, MiB. */
+  memory: Map<string, number>;
+  /** What ended and was started again. */
+  restarted: string[];
+  /** Frames of good cameras that lie in `failed/`. */
+  goodFailed: number;
+}
+
+/** Starts it; its topics keep batches as producers compress them, as a cluster of somebody else's may. */
+export async function startTarget() {
+  const dataDir = await mkdtemp(join(tmpdir(), 'hostile-'));
+  const stack = startStackProcess(dataDir, ['--frame-rate', '2'], { BATCH_TIMEOUT_SECONDS: '0.5' });
+  const bucket = join(dataDir, 's3', BUCKET);
+  const keys = async (pattern: string) =>
+    Array.fromAsync(glob(join(bucket, pattern)), (file) => relative(bucket, file));
+  const stop = async () => {
+    stack.child.kill('SIGINT');
+    await stack.exited;
+    await rm(dataDir, { recursive: true, force: true });
+  };
+  try {
+    const flows = ({ streams }: State) => GOOD.every((id) => (streams[id]?.annotated ?? 0) > 4);
+    const { endpoints } = await stack.until(flows, 'frames of the good cameras', START_MS);
+    await keepCompressed(endpoints.kafka);
+    const [picture = ''] = await keys('annotated/**/*.jpg');
+    const until: Target['until'] = async (what, holds) => {
+      for (const end = Date.now() + OUTCOME_MS; Date.now() < end; await sleep(POLL_MS)) {
+        if (await holds()) return;
+      }
+      throw new Error(`never came: ${what}`);
+    };
+    const target: Target = {
+      kafka: endpoints.kafka,
+      endpoints,
+      jpeg: await readFile(join(bucket, picture)),
+      annotated: async (id) => (await keys(`annotated/${id}/**/*.jpg`)).length,
+      failed: async () =>
+        Promise.all((await keys('failed/**/*')).filter(isEntry).map((key) => readFailed(bucket, key))),
+      until,
+    };
+    return { target, watch: () => watch(stack.state, target), stop, output: () => stack.output };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function keepCompressed(bootstrap: string): Promise<void> {
+  const admin = adminOf(bootstrap);
+  await admin.connect();
+  const resources = TOPICS.map((name) => ({ type: TOPIC_RESOURCE, name, configEntries: RAW_TOPIC }));
+  await admin.alterConfigs({ validateOnly: false, resources });
+  await admin.disconnect();
+}
+
+/** Makes a topic that keeps batches as producers compress them. */
+export async function createRawTopic(bootstrap: string, topic: string): Promise<void> {
+  const admin = adminOf(bootstrap);
+  await admin.connect();
+  await admin.createTopics({
+    waitForLeaders: true,
+    topics: [{ topic, numPartitions: 1, configEntries: RAW_TOPIC }],
+  });
+  await admin.disconnect();
+}
+
+function adminOf(bootstrap: string): Admin {
+  const quiet = { warn() {}, error() {} };
+  const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: 'x' } as const;
+  return connectKafka('hostile', quiet, settings).admin();
+}
+
+const isEntry = (key: string) => /-\d+-\d+$/.test(key);
+
+async function readFailed(bucket: string, key: string): Promise<Failed> {
+  const { stage, reason, reference }: FailedRecord = JSON.parse(await readFile(join(bucket, key), 'utf8'));
+  const [, topic = '', partition, offset] = /^(.*)-(\d+)-(\d+)$/.exec(basename(key)) ?? [];
+  return {
+    stage,
+    reason,
+    topic,
+    partition: Number(partition),
+    offset: Number(offset),
+    ...(reference ? { reference } : {}),
+  };
+}
+
+/** Looks on from now on. @returns ends it, with what was seen */
+function watch(state: () => Promise<State | undefined>, target: Target): () => Promise<Measured> {
+  const began = Date.now();
+  const newest = new Map(GOOD.map((id) => [id, { count: -1, at: began }]));
+  const measured: Measured = { pauseMs: 0, memory: new Map(), restarted: [], goodFailed: 0 };
+  const restarts = new Map<string, number>();
+  const look = async () => {
+    for (const [id, seen] of newest) {
+      const count = await target.annotated(id);
+      const now = Date.now();
+      if (seen.count >= 0) measured.pauseMs = Math.max(measured.pauseMs, now - seen.at);
+      if (count !== seen.count) newest.set(id, { count, at: now });
+    }
+    const { pid, services = {}, streams = {} } = (await state()) ?? {};
+    measured.goodFailed = GOOD.reduce((sum, id) => sum + (streams[id]?.failed ?? 0), 0);
+    const processes = [['supervisor', { pid, restarts: 0 }] as const, ...Object.entries(services)];
+    for (const [name, service] of processes) {
+      const before = restarts.get(name) ?? service.restarts;
+      restarts.set(name, service.restarts);
+      if (service.restarts > before) measured.restarted.push(name);
+      const usage = service.pid ? await usageOf(service.pid) : undefined;
+      const mib = Math.round((usage?.peak_rss_bytes ?? 0) / 1024 ** 2);
+      measured.memory.set(name, Math.max(measured.memory.get(name) ?? 0, mib));
+    }
+  };
+  let isOver = false;
+  const looking = (async () => {
+    for (; !isOver; await sleep(POLL_MS)) await look();
+  })();
+  return async () => {
+    isOver = true;
+    await looking;
+    return measured;
+  };
+}
