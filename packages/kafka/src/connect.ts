@@ -1,5 +1,6 @@
 import { type Config, readConfig } from '@video-pipeline/config';
 import { Kafka as Client, type KafkaConfig, type LogEntry, logLevel } from 'kafkajs';
+import { nameBrokersRightly } from './broker-names.ts';
 import { bearClockChanges } from './clock.ts';
 import { Connections, type Guardable } from './connections.ts';
 import { keepLargeValues } from './encoder.ts';
@@ -10,6 +11,7 @@ import { calmIdleConnections } from './request-queue.ts';
 bearClockChanges();
 calmIdleConnections();
 keepLargeValues();
+nameBrokersRightly();
 boundFetches();
 
 /** Variables that say where Kafka is and how to talk to it. */

@@ -20,13 +20,13 @@ const VERSIONS = { [API.PRODUCE]: 3, [API.METADATA]: 1, [API.API_VERSIONS]: 2 };
  * Brokers of one topic that speak just enough of Kafka's protocol for a producer, for faults that a real broker can't be
  * made to play at a given moment.
  * @param leaders index of the broker that leads each partition; may be changed at any time
- * @param answer says with which error code a batch is answered; `undefined`: never
+ * @param answer says with which error code a batch is answered; `undefined`: never; `null`: by an answer that lacks it
  */
 export async function startFakeCluster(options: {
   topic: string;
   brokers: number;
   leaders: number[];
-  answer(received: Received): number | undefined;
+  answer(received: Received): number | null | undefined;
 }) {
   const { topic, leaders, answer } = options;
   const sockets = new Set<Socket>();
@@ -79,10 +79,16 @@ export async function startFakeCluster(options: {
       return { ...received, code };
     });
     if (answers.some(({ code }) => code === undefined)) return undefined;
-    const partitions = answers.map(({ partition, code = 0 }) =>
-      new Encoder().writeInt32(partition).writeInt16(code).writeInt64(0).writeInt64(-1),
-    );
-    const topics = answers.length > 0 ? [new Encoder().writeString(topic).writeArray(partitions)] : [];
+    const partitions = answers
+      .filter(({ code }) => code !== null)
+      .map(({ partition, code }) =>
+        new Encoder()
+          .writeInt32(partition)
+          .writeInt16(code ?? 0)
+          .writeInt64(0)
+          .writeInt64(-1),
+      );
+    const topics = partitions.length > 0 ? [new Encoder().writeString(topic).writeArray(partitions)] : [];
     return new Encoder().writeArray(topics).writeInt32(0);
   };
 

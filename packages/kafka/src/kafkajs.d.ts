@@ -9,6 +9,20 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
   }
 }
 
+declare module 'kafkajs/src/cluster/brokerPool.js' {
+  /** What we need of it. */
+  export interface Broker {
+    nodeId: number | string | null;
+  }
+  export default class BrokerPool {
+    brokers: Record<string, Broker>;
+    seedBroker: Broker;
+    constructor(options: object);
+    refreshMetadata(topics: string[]): Promise<void>;
+    findBroker(options: { nodeId: number | string }): Promise<Broker>;
+  }
+}
+
 declare module 'kafkajs/src/consumer/consumerGroup.js' {
   export default class ConsumerGroup {
     /** Epoch milliseconds. */

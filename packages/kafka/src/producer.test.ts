@@ -88,6 +88,25 @@ test('after a failure the same array is sent where it lacks an answer, and nowhe
   expect(cluster.stored).toHaveLength(before + 4);
 });
 
+test('records that an answer passes over are sent again by a new client, and the others are not', async () => {
+  let isPassedOver = false;
+  const { cluster, producer } = await setup({
+    brokers: 2,
+    leaders: [0, 1],
+    answer: ({ partition }) => (isPassedOver && partition === 1 ? null : 0),
+  });
+  await producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 1) });
+  const before = cluster.stored.length;
+  const messages = messagesOf(KEYS, 2);
+  isPassedOver = true;
+  const sending = producer.send({ topic: TOPIC, messages });
+  await expect(sending).rejects.toThrow('video-frames-1: no broker confirms 2 records: []');
+  isPassedOver = false;
+  await producer.send({ topic: TOPIC, messages });
+  expect(valuesOf(cluster.stored.slice(before), 0)).toEqual(['<door-0>', '<door-1>']);
+  expect(valuesOf(cluster.stored.slice(before), 1)).toEqual(['<yard-0>', '<yard-1>']);
+});
+
 test('what the topic has no partition for any more is refused once, and then goes where its key belongs now', async () => {
   const { cluster, producer } = await setup({
     brokers: 1,

@@ -49,24 +49,30 @@ export function orderedProducer(kafka: Kafka, options: { idempotent?: boolean } 
 /**
  * kafkajs 2.2.4 loses records when a leader moves: one `send` goes to the leaders of many partitions, and when it is tried
  * again since one of them was not the leader any more, no broker that has answered is asked again, whatever it leads by
- * now (tulios/kafkajs#1798). It also passes over a partition that its metadata lack. Here each of its sends is for one
- * partition, with one leader, and counts when the answer is for that partition and bears no error.
+ * now (tulios/kafkajs#1798). It also resolves without a word when it takes a broker for another one, or lacks a partition.
+ * Here each of its sends is for one partition, with one leader, and counts when the answer is for that partition and bears
+ * no error. A client that gives no such answer knows the cluster wrongly, and is replaced.
  */
 class OrderedProducer implements Producer {
-  readonly #client: Client;
+  readonly #create: () => Client;
+  #client: Client;
   readonly #choose = Partitioners.DefaultPartitioner();
   /** What kafkajs knew of a topic's partitions when it last asked where a record goes. */
   readonly #partitions = new Map<string, PartitionerArgs['partitionMetadata']>();
   /** What is left to send of an array of which a part failed, by partition. */
   readonly #left = new WeakMap<Message[], Map<number, Message[]>>();
+  /** The same, where the partitions are to be chosen anew. */
+  readonly #unplaced = new WeakMap<Message[], Message[]>();
   #connected: Promise<void> | undefined;
 
   constructor(kafka: Kafka, options: { idempotent?: boolean }) {
-    this.#client = (kafka as Pick<WholeKafka, 'producer'> & Kafka).producer({
-      ...options,
-      createPartitioner: () => (args) => this.#place(args),
-      allowAutoTopicCreation: false,
-    });
+    this.#create = () =>
+      (kafka as Pick<WholeKafka, 'producer'> & Kafka).producer({
+        ...options,
+        createPartitioner: () => (args) => this.#place(args),
+        allowAutoTopicCreation: false,
+      });
+    this.#client = this.#create();
   }
 
   async connect(): Promise<void> {
@@ -86,8 +92,7 @@ class OrderedProducer implements Producer {
       return await this.#sendLeft(topic, messages);
     } catch (error) {
       this.#connected = undefined;
-      // Where they were to go there may be no partition any more.
-      if (error instanceof UnconfirmedError) this.#left.delete(messages);
+      if (error instanceof UnconfirmedError) this.#beginAnew(messages);
       throw error;
     }
   }
@@ -97,12 +102,22 @@ class OrderedProducer implements Producer {
     await this.#client.disconnect();
   }
 
+  #beginAnew(messages: Message[]): void {
+    void this.#client.disconnect().catch(() => {});
+    this.#client = this.#create();
+    this.#partitions.clear();
+    const left = this.#left.get(messages);
+    this.#left.delete(messages);
+    if (left) this.#unplaced.set(messages, [...left.values()].flat());
+  }
+
   async #sendLeft(topic: string, messages: Message[]): Promise<RecordMetadata[]> {
     const confirmed: RecordMetadata[] = [];
     // kafkajs tells of a topic's partitions when it asks where a record goes, and not before: the first goes alone.
     const isKnown = this.#partitions.has(topic);
-    if (!isKnown) confirmed.push(await this.#sendBatch(topic, messages.slice(0, 1)));
-    const left = this.#left.get(messages) ?? this.#byPartition(topic, isKnown ? messages : messages.slice(1));
+    const all = this.#unplaced.get(messages) ?? messages;
+    if (!isKnown) confirmed.push(await this.#sendBatch(topic, all.slice(0, 1)));
+    const left = this.#left.get(messages) ?? this.#byPartition(topic, isKnown ? all : all.slice(1));
     this.#left.set(messages, left);
     const sends = Array.from(left, async ([partition, batch]) => {
       confirmed.push(await this.#sendBatch(topic, batch, partition));
@@ -111,6 +126,7 @@ class OrderedProducer implements Producer {
     await Promise.allSettled(sends);
     await Promise.all(sends);
     this.#left.delete(messages);
+    this.#unplaced.delete(messages);
     return confirmed;
   }
 
