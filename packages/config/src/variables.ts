@@ -92,7 +92,7 @@ export const variables = {
   STREAMS: optional.describe('cameras, as YAML or JSON: a list of `{id, url, ...}`'),
   STREAMS_FILE: optional.describe('file with the same list; read again on SIGHUP and when it changes'),
   BUFFER_SECONDS: number(0.1, 600)
-    .default(10)
+    .default(30)
     .describe('newest seconds of each stream that ingest keeps while Kafka is away'),
   // At least the largest MAX_FRAME_BYTES, so that a frame can't be too large for it.
   BUFFER_BYTES: integer(5_000_000, 100_000_000_000)
