@@ -7,6 +7,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { annotate, BUCKET, detectedFrame } from './console-fixture.ts';
 import { type ConsoleTabs, describeInChromium, nextFrame, openConsole, shownFrame } from './console-tabs.ts';
 
+/** Those of the fixture's console. */
+const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
 const TELLING = { timeout: 30_000 };
 const YARD = 'a[href="#/stream/yard"] canvas';
 
@@ -16,8 +18,8 @@ describeInChromium('an outage', () => {
   let tabs: ConsoleTabs;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'console-outages-'));
-    s3 = await startS3Proxy({ dataDir: folder });
-    const client = connectS3(s3.url);
+    s3 = await startS3Proxy({ dataDir: folder, credentials: CREDENTIALS });
+    const client = connectS3(s3.url, CREDENTIALS);
     await ensureBucket(client, BUCKET);
     client.destroy();
     tabs = await openConsole({ AWS_ENDPOINT_URL: s3.url });
@@ -41,7 +43,8 @@ describeInChromium('an outage', () => {
     await page.getByRole('link', { name: 'Search' }).click();
     await page.getByRole('status').filter({ hasText: 'Search failed' }).waitFor(TELLING);
 
-    s3 = await startS3Proxy({ dataDir: folder, port: Number(new URL(s3.url).port) });
+    const port = Number(new URL(s3.url).port);
+    s3 = await startS3Proxy({ dataDir: folder, port, credentials: CREDENTIALS });
     await expect.poll(() => outages.textContent(), TELLING).toBe('');
     await page.getByRole('button', { name: 'Search' }).click();
     await page.getByRole('status').filter({ hasText: '1 frame, all there are' }).waitFor(TELLING);

@@ -42,6 +42,8 @@ interface S3 {
   stop(): Promise<void>;
 }
 
+const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
+
 /** In this process and its memory. */
 async function startS3InMemory(): Promise<S3> {
   const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
@@ -51,8 +53,8 @@ async function startS3InMemory(): Promise<S3> {
 
 /** S3Proxy, with its files in the folder. */
 export async function startS3ProxyOn(folder: string): Promise<S3> {
-  const s3 = await startS3Proxy({ dataDir: folder });
-  const client = connectS3(s3.url);
+  const s3 = await startS3Proxy({ dataDir: folder, credentials: CREDENTIALS });
+  const client = connectS3(s3.url, CREDENTIALS);
   await ensureBucket(client, BUCKET);
   client.destroy();
   return s3;
@@ -84,8 +86,7 @@ export async function startRig(
     KAFKA_BOOTSTRAP_SERVERS: kafkaServer.bootstrap,
     INFERENCE_SERVICE_URL: inference.url,
     AWS_ENDPOINT_URL: s3.url,
-    AWS_ACCESS_KEY_ID: 'test',
-    AWS_SECRET_ACCESS_KEY: 'test',
+    ...CREDENTIALS,
     S3_BUCKET: BUCKET,
   };
   const kafka = connectKafka('test', console, readConfig(KAFKA_VARIABLES, environment));

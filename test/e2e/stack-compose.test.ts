@@ -47,7 +47,7 @@ const environmentOf = ({ environment = {} }: ComposeService): NodeJS.ProcessEnv 
     ]),
   );
 /** What the AWS SDK reads, beside our own table. */
-const SDK_VARIABLES = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'];
+const SDK_VARIABLES = ['AWS_SHARED_CREDENTIALS_FILE'];
 /** Images that are not ours, which have a user of their own already. */
 const NOT_ROOT = ['apache/kafka'];
 
@@ -141,6 +141,41 @@ describe('docker-compose.yaml', () => {
   });
 });
 
+describe('the credentials of the store', () => {
+  const { s3, setup } = compose.services;
+  const shell = (service: string) => compose.services[service].command.at(-1).replaceAll('$$', '$');
+
+  it('are random, made once, and what S3Proxy is started with', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'compose-s3-'));
+    const run = async (service: string) => {
+      const script = shell(service)
+        .replaceAll('/run/s3', folder)
+        .replace(/^chown .*$/m, '')
+        .replace(/^exec .*$/m, 'printf "%s %s" "$S3PROXY_IDENTITY" "$S3PROXY_CREDENTIAL"');
+      return (await promisify(execFile)('sh', ['-c', script])).stdout;
+    };
+    await run('s3-volume');
+    const [first] = [await run('s3'), await run('s3-volume')];
+    expect(first).toMatch(/^[A-Za-z0-9]{30,40} [A-Za-z0-9]{30,40}$/);
+    expect(new Set(first.split(' ')).size).toBe(2);
+    expect(await run('s3')).toBe(first);
+    await rm(folder, { recursive: true });
+  });
+
+  it('are asked for, and are there wherever the store is used', () => {
+    expect(s3.environment.S3PROXY_AUTHORIZATION).toBe('aws-v4');
+    const file = setup.environment.AWS_SHARED_CREDENTIALS_FILE;
+    const users = ours.filter(
+      ([name, { environment = {} }]) => name !== 'ingest' && 'AWS_ENDPOINT_URL' in environment,
+    );
+    expect(users.length).toBeGreaterThan(4);
+    for (const [name, { environment, volumes }] of users) {
+      expect(environment?.AWS_SHARED_CREDENTIALS_FILE, name).toBe(file);
+      expect(volumes, name).toContain(`s3-credentials:${dirname(file)}:ro`);
+    }
+  });
+});
+
 describe("the services' commands", () => {
   let folder: string;
   let kafka: KafkaServer;
@@ -163,7 +198,12 @@ describe("the services' commands", () => {
     const environment = environmentOf(compose.services.setup);
     const { stdout } = await run(
       command.map((word: string) => (word === '/clips' ? clips : word)),
-      { ...environment, KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap, AWS_ENDPOINT_URL: s3.url },
+      {
+        ...environment,
+        KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
+        AWS_ENDPOINT_URL: s3.url,
+        ...s3.credentials,
+      },
     );
     expect(stdout).toMatch(/^ready: video-frames detections/);
     expect(await readdir(s3.folder)).toEqual([environment.S3_BUCKET]);
@@ -183,7 +223,7 @@ describe("the services' commands", () => {
     const { environment, command, volumes } = compose.services.console;
     // Nothing that everyone knows.
     expect(environment.CONSOLE_TOKEN).toMatch(/^\$\{CONSOLE_TOKEN:-\}$/);
-    expect(volumes).toEqual([`console-data:${dirname(environment.CONSOLE_TOKEN_FILE)}`]);
+    expect(volumes).toContain(`console-data:${dirname(environment.CONSOLE_TOKEN_FILE)}`);
     const CONSOLE_TOKEN_FILE = join(folder, 'console-token');
     const own = { CONSOLE_TOKEN: '', CONSOLE_TOKEN_FILE, CONSOLE_PORT: '0', HOST: '127.0.0.1' };
     const tokens: string[] = [];

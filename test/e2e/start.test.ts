@@ -109,6 +109,7 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
     const { code, stderr } = await start(['--source', MAIN], {
       KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
       AWS_ENDPOINT_URL: s3.url,
+      ...s3.credentials,
       PORT: '0',
       HEALTH_PORT: '0',
       CONSOLE_PORT: '0',
@@ -154,6 +155,7 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
       ...QUICK,
       KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
       AWS_ENDPOINT_URL: s3.url,
+      ...s3.credentials,
     });
     const { code } = await stack.exited;
     expect(code, stack.output.stderr).toBe(0);

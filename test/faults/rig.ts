@@ -27,6 +27,8 @@ export type Told = 'again' | 'throw' | 'hang' | 'die' | { hold: () => Promise<vo
 export type StageName = 'detect' | 'annotate';
 export type Rig = Awaited<ReturnType<typeof startRig>>;
 
+const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
+
 /**
  * Apache Kafka, S3Proxy on files, the model server and both handlers behind the event source: all real, each a process
  * of its own that comes back when it ends, with fault proxies before the two that speak HTTP.
@@ -69,8 +71,7 @@ export async function startRig(options: {
     INFERENCE_SERVICE_URL: wires.model.url,
     INFERENCE_TIMEOUT_SECONDS: '3',
     AWS_ENDPOINT_URL: wires.s3.url,
-    AWS_ACCESS_KEY_ID: 'test',
-    AWS_SECRET_ACCESS_KEY: 'test',
+    ...CREDENTIALS,
     AWS_REGION: 'us-east-1',
     S3_BUCKET: BUCKET,
     S3_PREFIX: PREFIX,
@@ -101,7 +102,7 @@ export async function startRig(options: {
     });
   const model = ['--model', modelFile, '--device', 'cpu', '--threads', '1', '--port', String(modelPort)];
   const services = {
-    s3: new Service(() => startS3Proxy({ dataDir: folder, port: s3Port })),
+    s3: new Service(() => startS3Proxy({ dataDir: folder, port: s3Port, credentials: CREDENTIALS })),
     model: new Service(() => node('model', 'model/src/main.ts', model, environment)),
     detect: stage('detect', FRAMES_TOPIC),
     annotate: stage('annotate', DETECTIONS_TOPIC),
@@ -121,9 +122,9 @@ export async function startRig(options: {
   await Promise.all([admin.connect(), producer.connect()]);
   const topics = [FRAMES_TOPIC, DETECTIONS_TOPIC].map((topic) => ({ topic, partitions: PARTITIONS }));
   await ensureTopics(admin, topics);
-  Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
+  Object.assign(process.env, CREDENTIALS);
   const s3Url = `http://127.0.0.1:${s3Port}`;
-  const s3 = connectS3(s3Url);
+  const s3 = connectS3(s3Url, CREDENTIALS);
   await ensureBucket(s3, BUCKET);
   s3.destroy();
   await Promise.all([services.detect.start(), services.annotate.start()]);

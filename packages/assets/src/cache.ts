@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
@@ -17,7 +17,7 @@ export function cacheDir(): string {
   const given = process.env.VIDEO_PIPELINE_CACHE;
   if (given) return resolve(given);
   const own = join(CHECKOUT, '.cache');
-  if (isWritable(own) || isWritable(dirname(own))) return own;
+  if (existsSync(own) || isWritable(dirname(own))) return own;
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'video-pipeline');
 }
 

@@ -1,3 +1,4 @@
+export * from './credentials.ts';
 export * from './java.ts';
 export * from './kafka.ts';
 export * from './processes.ts';

@@ -1,10 +1,9 @@
-import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { STORAGE_VARIABLES, s3Config } from '@video-pipeline/storage';
+import { fallbackCredentials, localCredentials, type S3Credentials } from './credentials.ts';
 import { startGuarded } from './guarded.ts';
 import { installJava, JARS, propertiesText } from './java.ts';
 import { freePort, type LocalServer } from './processes.ts';
@@ -16,17 +15,20 @@ export interface S3Server extends LocalServer {
   url: string;
   /** Folder in which each bucket is a folder and each object a file. */
   folder: string;
+  credentials: S3Credentials;
 }
 
 /**
  * Starts S3Proxy on 127.0.0.1: a real S3 API whose objects are plain files, `<dataDir>/s3/<bucket>/<key>`.
- * It takes any credentials.
+ * It takes requests that are signed with the folder's own credentials.
  * @param options.port 0 or left out: a free one
  * @throws AssetError, JavaError, StartError
  */
 export async function startS3Proxy(options: {
   dataDir: string;
   port?: number | undefined;
+  /** Left out: those of `<dataDir>/credentials`, which are made when there are none. */
+  credentials?: S3Credentials;
   note?: (line: string) => void;
   /** Ends it before it is ready. */
   stop?: AbortSignal;
@@ -38,7 +40,9 @@ export async function startS3Proxy(options: {
   await mkdir(own, { recursive: true });
   const url = `http://127.0.0.1:${options.port || (await freePort())}`;
   const properties = join(own, 's3proxy.properties');
-  await writeFile(properties, serverProperties(url, folder));
+  const credentials = options.credentials ?? (await localCredentials(options.dataDir));
+  await writeFile(properties, serverProperties(url, folder, credentials), { mode: 0o600 });
+  await chmod(properties, 0o600); // it may be there from before
   const logback = join(own, 'logback.xml');
   await writeFile(logback, logConfiguration(join(options.dataDir, 'logs', 's3proxy.log')));
   const java = [...JVM, `-Dlogback.configurationFile=${logback}`];
@@ -51,17 +55,19 @@ export async function startS3Proxy(options: {
     stop: options.stop,
     isReady: () =>
       fetch(url).then(
-        (response) => response.ok,
+        () => true, // what it answers to the unsigned is no
         () => false,
       ),
   });
-  return { url, folder, ...server };
+  return { url, folder, credentials, ...server };
 }
 
-function serverProperties(endpoint: string, folder: string): string {
+function serverProperties(endpoint: string, folder: string, credentials: S3Credentials): string {
   return propertiesText({
     's3proxy.endpoint': endpoint,
-    's3proxy.authorization': 'none',
+    's3proxy.authorization': 'aws-v4',
+    's3proxy.identity': credentials.AWS_ACCESS_KEY_ID,
+    's3proxy.credential': credentials.AWS_SECRET_ACCESS_KEY,
     's3proxy.ignore-unknown-headers': true,
     'jclouds.provider': 'filesystem-nio2',
     'jclouds.identity': 'local',
@@ -86,25 +92,30 @@ function logConfiguration(path: string): string {
 `;
 }
 
-/** For an S3 API that takes any credentials, but whose requests must be signed. */
-export const LOCAL_CREDENTIALS = { AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
-
-/** Variables with credentials for an S3 API of the user's: none where the user has some, by variable or file. */
-export function fallbackCredentials(): Partial<typeof LOCAL_CREDENTIALS> {
-  const { AWS_ACCESS_KEY_ID, AWS_PROFILE } = process.env;
-  const hasOwn = AWS_ACCESS_KEY_ID || AWS_PROFILE || existsSync(join(homedir(), '.aws', 'credentials'));
-  return hasOwn ? {} : LOCAL_CREDENTIALS;
-}
-
-/** A client for the S3 API at `endpoint`, with the user's credentials, or any; for AWS without one. */
-export function connectS3(endpoint?: string): S3Client {
+/** A client for the S3 API at `endpoint`; for AWS without one, where the SDK finds all it needs. */
+export function connectS3(
+  endpoint?: string,
+  {
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+  }: NodeJS.ProcessEnv = fallbackCredentials(),
+): S3Client {
   const config = readConfig(STORAGE_VARIABLES);
   if (!endpoint) return new S3Client(s3Config(config));
-  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = fallbackCredentials();
   return new S3Client({
     ...s3Config({ ...config, AWS_ENDPOINT_URL: endpoint }),
     ...(accessKeyId && secretAccessKey ? { credentials: { accessKeyId, secretAccessKey } } : {}),
   });
+}
+
+/** Variables by which a process reaches the S3 API at `url` with these credentials, and no others. */
+export function s3Environment(url: string, credentials: S3Credentials): NodeJS.ProcessEnv {
+  return {
+    AWS_ENDPOINT_URL: url,
+    ...credentials,
+    AWS_PROFILE: undefined,
+    AWS_SESSION_TOKEN: undefined,
+  };
 }
 
 /** Creates the bucket unless it is there. */

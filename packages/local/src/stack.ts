@@ -3,13 +3,14 @@ import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import { isWanted, type PipelineStage, STAGES } from '@video-pipeline/stages';
 import { Backlog } from './backlog.ts';
+import { fallbackCredentials, localCredentials } from './credentials.ts';
 import { type Given, givenServers } from './given.ts';
 import { planCluster, startKafka } from './kafka.ts';
 import { Launcher, type LauncherHooks, ROOT } from './launcher.ts';
 import { choosePorts, type Ports } from './ports.ts';
 import { buildModel } from './prepare.ts';
 import { endLeftovers, StartError } from './processes.ts';
-import { connectS3, ensureBucket, fallbackCredentials, LOCAL_CREDENTIALS, startS3Proxy } from './s3proxy.ts';
+import { connectS3, ensureBucket, s3Environment, startS3Proxy } from './s3proxy.ts';
 import { endByThemselves, parseSources, type Source } from './sources.ts';
 import { listedSources, streamsVariables } from './streams-file.ts';
 import type { Service } from './supervise.ts';
@@ -165,17 +166,9 @@ async function runS3({ options: { dataDir }, given, ports, launcher, note }: Con
   }
   await launcher.run('s3proxy', 'servers', (stop) => startS3Proxy({ dataDir, port: ports.s3, note, stop }));
   const url = `http://127.0.0.1:${ports.s3}`;
-  await ensureBucket(connectS3(url), S3_BUCKET);
-  return {
-    url,
-    output: join(dataDir, 's3', S3_BUCKET, S3_PREFIX),
-    env: {
-      AWS_ENDPOINT_URL: url,
-      ...LOCAL_CREDENTIALS,
-      AWS_PROFILE: undefined,
-      AWS_SESSION_TOKEN: undefined,
-    },
-  };
+  const env = s3Environment(url, await localCredentials(dataDir));
+  await ensureBucket(connectS3(url, env), S3_BUCKET);
+  return { url, output: join(dataDir, 's3', S3_BUCKET, S3_PREFIX), env };
 }
 
 async function runModel({ options: { model }, given, ports, launcher, note }: Context): Promise<string> {

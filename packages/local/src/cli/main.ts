@@ -1,6 +1,7 @@
 import { runCommand } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 import { consoleCommand } from './console.ts';
+import { envCommand } from './env.ts';
 import { fetchCommand } from './fetch.ts';
 import { kafkaStatsCommand } from './kafka-stats.ts';
 import { logsCommand } from './logs.ts';
@@ -35,6 +36,7 @@ const commands = [
   consoleCommand(),
   setupCommand(),
   fetchCommand(),
+  envCommand(),
 ];
 for (const command of commands) program.addCommand(command);
 

@@ -3,9 +3,10 @@ import { join, resolve } from 'node:path';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { Option } from 'commander';
+import { fallbackCredentials, localCredentials } from '../credentials.ts';
 import { ROOT } from '../launcher.ts';
 import { supervisorOf } from '../processes.ts';
-import { connectS3, fallbackCredentials } from '../s3proxy.ts';
+import { connectS3, s3Environment } from '../s3proxy.ts';
 import { type State, stateFile } from '../session.ts';
 
 /** What a command needs does not run; the message says how to start it. */
@@ -84,10 +85,23 @@ export async function answerOf<T>(server: string, answer: Promise<T>): Promise<T
  */
 export async function s3Variables(target: Target): Promise<NodeJS.ProcessEnv> {
   if (target.stage) return {};
-  return { AWS_ENDPOINT_URL: await serverOf('s3', target), ...fallbackCredentials() };
+  const url = await serverOf('s3', target);
+  return (await isOurStore(url, target))
+    ? s3Environment(url, await localCredentials(target.dataDir))
+    : { AWS_ENDPOINT_URL: url, ...fallbackCredentials() };
+}
+
+/** Whether the stack on the target's folder serves this store, and not one that the user runs. */
+async function isOurStore(url: string, { dataDir }: Target): Promise<boolean> {
+  const state = await runningState(dataDir);
+  if (!state || !('s3proxy' in state.services)) return false;
+  const { hostname, port } = new URL(url);
+  const isHere = ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
+  return isHere && port === new URL(state.endpoints.s3).port;
 }
 
 /** @throws NotRunningError, ConfigError */
 export async function openS3(target: Target): Promise<S3Client> {
-  return connectS3(target.stage ? undefined : await serverOf('s3', target));
+  const variables = await s3Variables(target);
+  return connectS3(variables.AWS_ENDPOINT_URL, variables);
 }

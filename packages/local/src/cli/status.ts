@@ -11,6 +11,7 @@ import { stageOption } from './stage.ts';
 /** A supervisor that has told nothing for so long has hung. */
 const FRESH_MS = 10_000;
 const ANSWER_MS = 3_000;
+const ENV_HINT = `for the AWS CLI, boto3 and other tools: eval "$(npm run -s local -- env)"`;
 
 interface ServiceHealth {
   state: string;
@@ -59,14 +60,15 @@ async function reportOfStack(state: State): Promise<Report> {
   return {
     healthy,
     facts: { services, streams, lag, latency_ms, endpoints },
-    lines: [...table, '', ...tableLines(state, (_, text) => text)],
+    lines: [...table, '', ...tableLines(state, (_, text) => text), ENV_HINT],
   };
 }
 
 async function healthOf({ services, endpoints }: State): Promise<Record<string, ServiceHealth>> {
   const probes: Record<string, () => Promise<boolean>> = {
     kafka: () => answers(endpoints.kafka),
-    s3proxy: () => answersHttp(endpoints.s3),
+    // Unsigned, it is refused: that is an answer.
+    s3proxy: () => answersHttp(endpoints.s3, 403),
     model: () => answersHttp(new URL('/health', endpoints.inference)),
     ingest: () => answersHttp(new URL('/health', endpoints.health)),
     console: () => answersHttp(new URL('/health', endpoints.console)),
@@ -79,9 +81,9 @@ async function healthOf({ services, endpoints }: State): Promise<Record<string, 
   return Object.fromEntries(await Promise.all(entries));
 }
 
-async function answersHttp(url: string | URL): Promise<boolean> {
+async function answersHttp(url: string | URL, expected = 200): Promise<boolean> {
   try {
-    return (await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) })).ok;
+    return (await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) })).status === expected;
   } catch {
     return false;
   }

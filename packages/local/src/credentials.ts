@@ -1,0 +1,54 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+/** Variables with which every AWS SDK and tool signs its requests. */
+export interface S3Credentials {
+  AWS_ACCESS_KEY_ID: string;
+  AWS_SECRET_ACCESS_KEY: string;
+}
+
+/** For an S3 API that takes any credentials, but whose requests must be signed. */
+const ANY: S3Credentials = { AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
+
+/** The credentials of the local store, as a file that AWS_SHARED_CREDENTIALS_FILE may name. */
+export function credentialsFile(dataDir: string): string {
+  return join(dataDir, 'credentials');
+}
+
+/**
+ * The credentials of the local store on `dataDir`, made at its first start. Without any, a form on a web page could empty it,
+ * and a page under a name that points at 127.0.0.1 could read it.
+ */
+export async function localCredentials(dataDir: string): Promise<S3Credentials> {
+  const file = credentialsFile(dataDir);
+  if (!existsSync(file)) await makeCredentials(file);
+  const text = await readFile(file, 'utf8');
+  const value = (key: string) => new RegExp(`^${key}\\s*=\\s*(\\S+)`, 'm').exec(text)?.[1];
+  const [id, secret] = [value('aws_access_key_id'), value('aws_secret_access_key')];
+  if (!id || !secret) throw new Error(`${file} has no key: remove it, and the next start makes a new one`);
+  return { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret };
+}
+
+// Linked into its place, so that of two starts at once the second takes what the first has made.
+async function makeCredentials(file: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  const id = `LOCAL${randomBytes(8).toString('hex').toUpperCase()}`;
+  const secret = randomBytes(30).toString('base64url');
+  const own = `${file}.${process.pid}`;
+  const text = `[default]\naws_access_key_id = ${id}\naws_secret_access_key = ${secret}\n`;
+  await writeFile(own, text, { mode: 0o600 });
+  await link(own, file).catch((error) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
+  await rm(own);
+}
+
+/** Variables with credentials for an S3 API of the user's: none where the user has some, by variable or file. */
+export function fallbackCredentials(): Partial<S3Credentials> {
+  const { AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE } = process.env;
+  const file = AWS_SHARED_CREDENTIALS_FILE || join(homedir(), '.aws', 'credentials');
+  return AWS_ACCESS_KEY_ID || AWS_PROFILE || existsSync(file) ? {} : ANY;
+}

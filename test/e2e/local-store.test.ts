@@ -1,0 +1,205 @@
+import { execFile, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { PutObjectCommand, paginateListObjectsV2, type S3Client } from '@aws-sdk/client-s3';
+import { connectKafka } from '@video-pipeline/kafka';
+import {
+  connectS3,
+  ensureBucket,
+  freePort,
+  type KafkaServer,
+  localCredentials,
+  type S3Server,
+  startKafka,
+  startS3Proxy,
+} from '@video-pipeline/local';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type PythonPeer, peerPython } from '../bench/peers/python.ts';
+
+const BUCKET = 'store';
+const OBJECTS = 5_000;
+const AWS_TOOLS: PythonPeer = { name: 'aws', packages: ['awscli==1.46.3', 'boto3==1.43.62'] };
+
+const has = (command: string) => {
+  try {
+    execFileSync('sh', ['-c', `command -v ${command}`], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+let folder: string;
+let s3: S3Server;
+let client: S3Client;
+/** Keys as the pipeline's: with blanks and `=`, which take two forms in addresses. */
+const keys = Array.from(
+  { length: OBJECTS },
+  (_, n) => `annotated/cam ${n % 7}/date=2026-01-0${n % 3}/${1_790_000_000_000 + n}-${n}.jpg`,
+).sort();
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'störe-'));
+  s3 = await startS3Proxy({ dataDir: folder });
+  client = connectS3(s3.url, { ...s3.credentials });
+  await ensureBucket(client, BUCKET);
+  await Promise.all([...new Set(keys.map(dirname))].map((path) => mkdir(on(path), { recursive: true })));
+  for (const key of keys) await writeFile(on(key), 'x');
+});
+afterAll(async () => {
+  client?.destroy();
+  await s3?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+const on = (key: string) => join(s3.folder, BUCKET, key);
+
+async function listed(bucket = BUCKET): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { Contents = [] } of paginateListObjectsV2({ client }, { Bucket: bucket })) {
+    found.push(...Contents.map(({ Key = '' }) => Key));
+  }
+  return found.sort();
+}
+
+describe('a web page', () => {
+  /** A request as a browser makes it for a page: no key, no leave of a preflight. */
+  async function fromPage(path: string, method: string, headers: Record<string, string>, body = '') {
+    const asked = request(new URL(path, s3.url), { method, headers });
+    asked.end(body);
+    const [response] = await once(asked, 'response');
+    response.resume();
+    return response;
+  }
+  const form = '<Delete><Object><Key>annotated/kept</Key></Object></Delete>';
+
+  it.each([
+    ['a form', { origin: 'http://evil.example', 'content-type': 'text/plain' }],
+    ['a name that points here', { host: 'evil.example', origin: 'http://evil.example' }],
+  ])('deletes nothing by %s, and reads nothing', async (_, headers) => {
+    await client.send(new PutObjectCommand({ Bucket: BUCKET, Key: 'annotated/kept', Body: 'kept' }));
+    expect([400, 403]).toContain((await fromPage(`/${BUCKET}?delete`, 'POST', headers, form)).statusCode);
+    expect(await readFile(on('annotated/kept'), 'utf8')).toBe('kept');
+    expect((await fromPage(`/${BUCKET}`, 'GET', headers)).statusCode).toBe(403);
+    expect((await fromPage(`/${BUCKET}/annotated/kept`, 'GET', headers)).statusCode).toBe(403);
+    await rm(on('annotated/kept'));
+  });
+
+  it('is not let by a preflight, nor by credentials that everybody knows', async () => {
+    const asks = { origin: 'http://evil.example', 'access-control-request-method': 'PUT' };
+    const { headers } = await fromPage(`/${BUCKET}/x`, 'OPTIONS', asks);
+    expect(headers['access-control-allow-origin']).toBeUndefined();
+    const known = connectS3(s3.url, { AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' });
+    await expect(ensureBucket(known, 'other')).rejects.toThrow();
+    known.destroy();
+  });
+});
+
+it('the credentials are made once, and are for their owner alone', async () => {
+  expect(await localCredentials(folder)).toEqual(s3.credentials);
+  for (const file of ['credentials', 's3proxy/s3proxy.properties']) {
+    expect((await stat(join(folder, file))).mode & 0o777).toBe(0o600);
+  }
+  const other = await mkdtemp(join(tmpdir(), 'credentials-'));
+  const two = await Promise.all([localCredentials(other), localCredentials(other)]);
+  expect(two[0]).toEqual(two[1]);
+  expect(two[0]).not.toEqual(s3.credentials);
+  expect(await readdir(other)).toEqual(['credentials']);
+  await rm(other, { recursive: true });
+});
+
+describe(`${OBJECTS} objects`, () => {
+  it('are all listed, with a foreign file among them, and in a copy by cp -r', async () => {
+    await writeFile(on('annotated/.DS_Store'), 'foreign');
+    // As cp does without -a, and as many an archive does: without extended attributes.
+    await cp(join(s3.folder, BUCKET), join(s3.folder, 'copy'), { recursive: true });
+    const expected = [...keys, 'annotated/.DS_Store'].sort();
+    expect(await listed()).toEqual(expected);
+    expect(await listed('copy')).toEqual(expected);
+    await rm(on('annotated/.DS_Store'));
+  });
+
+  const environment = () => ({
+    ...process.env,
+    ...s3.credentials,
+    AWS_ENDPOINT_URL: s3.url,
+    AWS_REGION: 'us-east-1',
+    AWS_PROFILE: undefined,
+    // rclone takes no authorities from it, and the store has no TLS.
+    AWS_CA_BUNDLE: undefined,
+  });
+  const run = (command: string, args: string[]) =>
+    promisify(execFile)(command, args, { env: environment(), maxBuffer: 64e6 });
+
+  it.skipIf(!has('python3'))(
+    'are all there for boto3, aws s3 ls and aws s3 sync (needs Python)',
+    async () => {
+      const python = await peerPython(AWS_TOOLS);
+      const script = `import boto3; s3 = boto3.client('s3')
+for way in ('list_objects', 'list_objects_v2'):
+    for size in (1000, 7):
+        pages = s3.get_paginator(way).paginate(Bucket='${BUCKET}', Prefix='annotated/cam 1/' if size == 7 else '', PaginationConfig={'PageSize': size})
+        print(sum(len(page.get('Contents', [])) for page in pages))`;
+      const ofCamera = String(keys.filter((key) => key.startsWith('annotated/cam 1/')).length);
+      const all = String(OBJECTS);
+      expect((await run(python, ['-c', script])).stdout.split('\n')).toEqual([
+        all,
+        ofCamera,
+        all,
+        ofCamera,
+        '',
+      ]);
+      const aws = join(dirname(python), 'aws');
+      const { stdout } = await run(aws, ['s3', 'ls', '--recursive', `s3://${BUCKET}/`]);
+      expect(stdout.trim().split('\n')).toHaveLength(OBJECTS);
+      const copy = join(folder, 'sync');
+      await run(aws, ['s3', 'sync', '--only-show-errors', `s3://${BUCKET}/annotated/cam 1/`, copy]);
+      const files = await readdir(copy, { recursive: true });
+      expect(files.filter((file) => file.endsWith('.jpg'))).toHaveLength(Number(ofCamera));
+    },
+    240_000,
+  );
+
+  it.skipIf(!has('rclone'))('are all there for rclone (needs rclone)', async () => {
+    const remote = `:s3,provider=Other,env_auth=true,region=us-east-1,endpoint='${s3.url}':${BUCKET}`;
+    const { stdout } = await run('rclone', ['lsf', '--recursive', '--files-only', remote]);
+    expect(stdout.trim().split('\n')).toHaveLength(OBJECTS);
+  });
+});
+
+describe('Kafka', () => {
+  let kafka: KafkaServer;
+  beforeAll(async () => {
+    kafka = await startKafka({ dataDir: folder, port: await freePort() });
+  });
+  afterAll(() => kafka?.stop());
+
+  it('takes nothing that a form of a web page can send', async () => {
+    const asked = request(`http://${kafka.bootstrap}/`, {
+      method: 'POST',
+      headers: { 'content-type': 'text/plain' },
+    });
+    const outcome = new Promise((resolve) => {
+      asked.on('response', () => resolve('answered')).on('error', () => resolve('hung up'));
+    });
+    asked.end('\0\0\0\x20'.repeat(1_000));
+    expect(await outcome).toBe('hung up');
+    expect(await topics()).toEqual([]);
+  });
+
+  async function topics(): Promise<string[]> {
+    const settings = {
+      KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
+      KAFKA_AUTH: 'none',
+      AWS_REGION: '',
+    } as const;
+    const admin = connectKafka('test', console, settings).admin();
+    await admin.connect();
+    const names = await admin.listTopics();
+    await admin.disconnect();
+    return names;
+  }
+});
