@@ -48,6 +48,14 @@ test.each([
   expect(letterbox(width, height, rectangle)).toEqual(expected);
 });
 
+test.each([
+  [1280, 721, 360],
+  [1280, 723, 362],
+  [1280, 725, 362],
+])('half a pixel goes to the even side, as Python rounds: %i x %i', (width, height, expected) => {
+  expect(letterbox(width, height, rectangle).height).toBe(expected);
+});
+
 test('a fixed size is filled up with bars on both sides', () => {
   const box = letterbox(1280, 720, { kind: 'fixed', width: 640, height: 640 });
   expect(box).toEqual({

@@ -35,8 +35,8 @@ export function letterbox(
     size.kind === 'fixed' ? [size.width, size.height] : [size.longest, size.longest];
   if (fit === 'stretch') return stretched(pictureWidth, pictureHeight, boundWidth, boundHeight);
   const scale = Math.min(boundWidth / pictureWidth, boundHeight / pictureHeight);
-  const width = Math.min(boundWidth, Math.max(1, Math.round(pictureWidth * scale)));
-  const height = Math.min(boundHeight, Math.max(1, Math.round(pictureHeight * scale)));
+  const width = Math.min(boundWidth, Math.max(1, roundHalfEven(pictureWidth * scale)));
+  const height = Math.min(boundHeight, Math.max(1, roundHalfEven(pictureHeight * scale)));
   const inputWidth = size.kind === 'fixed' ? size.width : roundUp(width, size.stride);
   const inputHeight = size.kind === 'fixed' ? size.height : roundUp(height, size.stride);
   const left = fit === 'corner' ? 0 : Math.floor((inputWidth - width) / 2);
@@ -62,6 +62,12 @@ export function toPicture(
     clamp((box[2] - left) / scaleX, pictureWidth),
     clamp((box[3] - top) / scaleY, pictureHeight),
   ];
+}
+
+/** As Python's `round` does it, which Ultralytics uses: 360.5 becomes 360, and 361.5 becomes 362. */
+function roundHalfEven(value: number): number {
+  const whole = Math.round(value);
+  return whole - value === 0.5 && whole % 2 !== 0 ? whole - 1 : whole;
 }
 
 const roundUp = (value: number, multiple: number) => Math.ceil(value / multiple) * multiple;
