@@ -32,7 +32,8 @@ export class Ingest {
   /** Counters by stream id. */
   readonly stats = new Map<string, StreamStats>();
   readonly #options: IngestOptions;
-  readonly #session = randomUUID();
+  /** Names the frames of this run. */
+  readonly session = randomUUID();
   readonly #limit: FrameLimit;
   readonly #publisher: Publisher;
   readonly #streams = new Map<string, IngestStream>();
@@ -123,7 +124,7 @@ export class Ingest {
     const { log, maxFrameBytes, stallSeconds } = this.#options;
     const stats = this.stats.get(spec.id) ?? createStats();
     this.stats.set(spec.id, stats);
-    const context = { publisher: this.#publisher, limit: this.#limit, session: this.#session };
+    const context = { publisher: this.#publisher, limit: this.#limit, session: this.session };
     const stream = new IngestStream(spec, { ...context, stats, log, maxFrameBytes, stallSeconds });
     this.#streams.set(spec.id, stream);
     void stream.run();

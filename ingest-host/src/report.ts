@@ -9,8 +9,11 @@ const COUNTS = [
   ['Reconnects', 'reconnects'],
 ] as const;
 
-/** Writes what changed since the last call as metrics; a stream where nothing happened is left out. */
-export function metricsReporter(stats: ReadonlyMap<string, StreamStats>): () => void {
+/**
+ * Writes what changed since the last call as metrics; a stream where nothing happened is left out.
+ * @param session of the frames
+ */
+export function metricsReporter(stats: ReadonlyMap<string, StreamStats>, session?: string): () => void {
   const reported = new Map<string, StreamStats>();
   return () => {
     for (const [stream, now] of stats) {
@@ -18,7 +21,7 @@ export function metricsReporter(stats: ReadonlyMap<string, StreamStats>): () => 
       const changes = COUNTS.map(([metric, count]) => [metric, now[count] - (before?.[count] ?? 0)] as const);
       reported.set(stream, { ...now });
       if (changes.some(([, change]) => change > 0))
-        emitMetrics('ingest', stream, Object.fromEntries(changes));
+        emitMetrics('ingest', stream, Object.fromEntries(changes), session);
     }
   };
 }

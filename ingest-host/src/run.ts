@@ -64,7 +64,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     ingest.stats,
     metrics.registry,
   );
-  const report = metricsReporter(ingest.stats);
+  const report = metricsReporter(ingest.stats, ingest.session);
   const timer = setInterval(report, 1000);
 
   const stopWatching = onStreamsChange(streamsFileOf(config), () => {

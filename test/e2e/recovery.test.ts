@@ -90,6 +90,17 @@ test('what a poller or any other stage put into failed/ is accounted for', async
   await options.bucket.remove(await Array.fromAsync(options.bucket.list('failed/')));
 });
 
+test('frames that ingest counted as published and Kafka does not hold are told, whatever became of the others', async () => {
+  const frames = [await spotFrame(1), await spotFrame(2)];
+  const options = await rig.publish('counted', frames);
+  await rig.storeFrames('counted', frames);
+  const whole = await audit({ ...options, counted: new Map([['yard/s1', 2]]) });
+  expect(whole.lostBeforeKafka).toEqual([]);
+  const report = await audit({ ...options, counted: new Map([['yard/s1', 3]]) });
+  expect(report.lostBeforeKafka).toEqual(['yard/s1: 3 published, 2 in Kafka']);
+  expect(isClean(report)).toBe(false);
+});
+
 test('a replay processes the frames of a time range again, into a folder of its own', async () => {
   const frames = await Promise.all([0, 1, 2, 3, 4].map(spotFrame));
   const options = await rig.publish('replayed', frames);

@@ -2,6 +2,7 @@ import { runCommand } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 import { type AuditReport, audit, isClean } from './audit.ts';
 import { connectEnvironment, TARGET_HELP } from './connect.ts';
+import { readCounts } from './ingest-counts.ts';
 
 /** Frames shown of each list on a terminal; `--json` shows all. */
 const SHOWN = 10;
@@ -11,9 +12,15 @@ const command = new Command('audit')
     'account for every frame in Kafka: annotated in S3, in failed/, or on its way to there; exit 1 when one is lost',
   )
   .option('--pixels', 'also compare every stored picture with its frame', false)
+  .option(
+    '--ingest-log <file>',
+    'what an ingest host wrote to stdout: also compare what it counted as published; repeatable',
+    (file: string, before: string[] = []) => [...before, file],
+  )
   .option('--json', 'print the whole report as one JSON object', false)
   .addHelpText('after', TARGET_HELP)
-  .action(async ({ pixels, json }) => {
+  .action(async ({ pixels, json, ingestLog }: { pixels: boolean; json: boolean; ingestLog?: string[] }) => {
+    const counted = ingestLog && (await readCounts(ingestLog));
     const { config, bucket, kafka } = await connectEnvironment('audit', ['bucket', 'kafka']);
     const report = await audit({
       kafka,
@@ -23,6 +30,7 @@ const command = new Command('audit')
       s3Prefix: config.S3_PREFIX,
       groupId: config.KAFKA_GROUP_ID,
       pixels,
+      counted,
     });
     bucket.close();
     console.log(json ? JSON.stringify(report) : describe(report));

@@ -32,6 +32,8 @@ export interface AuditReport {
   mixedUp: string[];
   /** The stored picture is not the frame's (with `pixels`). */
   wrongPixels: string[];
+  /** Sessions of which ingest counted more frames as published than Kafka holds (with `counted`). */
+  lostBeforeKafka?: string[];
 }
 
 export interface AuditOptions {
@@ -44,6 +46,8 @@ export interface AuditOptions {
   groupId?: string;
   /** Also compares each stored picture with its frame: reads every object. */
   pixels: boolean;
+  /** Frames that ingest says it published, by `stream/session`. */
+  counted?: ReadonlyMap<string, number> | undefined;
 }
 
 /**
@@ -68,9 +72,11 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   const stored = await keySet(options.bucket, `${options.s3Prefix}/`);
   const failed = await keySet(options.bucket, 'failed/');
   report.failedRecords = countByStage(failed);
+  const held = new Map<string, Set<number>>();
   await readTopic(options.kafka, options.framesTopic, async (record) => {
     report.published++;
     const frame = tryDecode(record);
+    if (frame) addNumber(held, frame);
     const seen = frame && detected.get(idOf(frame));
     const isFailed =
       isIn(failed, 'KAFKA_TOPIC', record) ||
@@ -95,12 +101,27 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
       if (!(await samePicture(frame.jpeg, picture, seen?.detections ?? []))) report.wrongPixels.push(name);
     }
   });
+  if (options.counted) report.lostBeforeKafka = lostBeforeKafka(options.counted, held);
   return report;
+}
+
+function addNumber(held: Map<string, Set<number>>, { streamId, session, frameNumber }: Frame): void {
+  const name = `${streamId}/${session}`;
+  held.set(name, (held.get(name) ?? new Set()).add(frameNumber));
+}
+
+/** A frame that is there twice counts once; frames that Kafka has let go for their age count as lost. */
+function lostBeforeKafka(counted: ReadonlyMap<string, number>, held: Map<string, Set<number>>): string[] {
+  return [...counted]
+    .map(([name, published]) => ({ name, published, found: held.get(name)?.size ?? 0 }))
+    .filter(({ published, found }) => found < published)
+    .map(({ name, published, found }) => `${name}: ${published} published, ${found} in Kafka`);
 }
 
 /** Whether every frame is accounted for. */
 export function isClean(report: AuditReport): boolean {
-  return [report.missing, report.both, report.mixedUp, report.wrongPixels].every((list) => list.length === 0);
+  const { missing, both, mixedUp, wrongPixels, lostBeforeKafka = [] } = report;
+  return [missing, both, mixedUp, wrongPixels, lostBeforeKafka].every((list) => list.length === 0);
 }
 
 interface Detected {

@@ -56,24 +56,31 @@ const MAX_VALUES = 99;
 
 /**
  * Writes metrics of one stream as CloudWatch embedded metric format, one JSON line on stdout.
+ * @param session of ingest that the numbers are of: stands beside them, and is no dimension
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  */
-export function emitMetrics(service: string, stream: string, values: MetricValues): void {
+export function emitMetrics(service: string, stream: string, values: MetricValues, session?: string): void {
   let rest: [MetricName, number[]][] = Object.entries(values).map(([name, value]) => [
     name as MetricName,
     [value].flat(),
   ]);
   while (rest.length > 0) {
-    writeDocument(service, stream, rest);
+    writeDocument(service, stream, rest, session);
     rest = rest
       .filter(([, list]) => list.length > MAX_VALUES)
       .map(([name, list]) => [name, list.slice(MAX_VALUES)]);
   }
 }
 
-function writeDocument(service: string, stream: string, values: [MetricName, number[]][]): void {
+function writeDocument(
+  service: string,
+  stream: string,
+  values: [MetricName, number[]][],
+  session: string | undefined,
+): void {
   const metrics = new Metrics({ namespace: NAMESPACE, serviceName: service });
   metrics.addDimension('stream', stream);
+  if (session !== undefined) metrics.addMetadata('session', session);
   for (const [name, list] of values) {
     for (const value of list.slice(0, MAX_VALUES)) metrics.addMetric(name, metricUnits[name], value);
   }
@@ -83,6 +90,8 @@ function writeDocument(service: string, stream: string, values: [MetricName, num
 export interface MetricsLine {
   service: string;
   stream: string;
+  /** Of ingest, where the line names it. */
+  session?: string;
   values: Partial<Record<MetricName, number[]>>;
 }
 
@@ -95,12 +104,12 @@ export function parseMetrics(line: string): MetricsLine | undefined {
   } catch {
     return undefined;
   }
-  const { service, stream } = document;
+  const { service, stream, session } = document;
   if (typeof service !== 'string' || typeof stream !== 'string') return undefined;
   const values: MetricsLine['values'] = {};
   for (const name of Object.keys(metricUnits) as MetricName[]) {
     const value = document[name];
     if (value !== undefined) values[name] = [value].flat().filter((one) => typeof one === 'number');
   }
-  return { service, stream, values };
+  return { service, stream, values, ...(typeof session === 'string' ? { session } : {}) };
 }
