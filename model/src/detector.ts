@@ -16,6 +16,7 @@ import {
   pictureError,
 } from './picture.ts';
 import { ServiceRate } from './service-rate.ts';
+import type { Precision } from './session.ts';
 
 /** What was seen in one picture, or why nothing could be. `width` and `height` in pixels. */
 export type PictureResult = { width: number; height: number; detections: Detection[] } | { error: string };
@@ -35,6 +36,8 @@ export interface DetectorOptions extends Pick<DecodeOptions, 'resize'> {
   pool: Runtime;
   /** Where the pool's threads run the model. */
   device: string;
+  /** What the runtime computes with. */
+  precision: Precision;
   /** Why it is not where it should be, in one line. */
   fallback?: string;
   /** By class name, thresholds that take the place of the request's, 0..1. */
@@ -197,6 +200,11 @@ export class Detector {
   /** Where the model runs. */
   get device(): string {
     return this.#options.device;
+  }
+
+  /** What the runtime computes with. */
+  get precision(): Precision {
+    return this.#options.precision;
   }
 
   /** Why it runs on the CPU though a GPU would have been taken, in one line. */

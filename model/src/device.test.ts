@@ -3,16 +3,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { writeColourModel } from '../test/colour-model.ts';
-import { startOn } from './device.ts';
+import { type StartOptions, startOn } from './device.ts';
 import { readModelFile } from './model-file.ts';
 
+// No OpenVINO lies there, whatever this machine has fetched.
+process.env.VIDEO_PIPELINE_CACHE = join(tmpdir(), `device-cache-${process.pid}`);
 const path = await writeColourModel(join(tmpdir(), `device-${process.pid}.onnx`));
-const { onnx, head } = await readModelFile(path);
+const { onnx, head, version } = await readModelFile(path);
 await rm(path);
-const setup = { onnx, head, suppression: { iou: 0.7, classAgnostic: false, maxDetections: 300 } };
+const options: StartOptions = {
+  setup: { onnx, head, suppression: { iou: 0.7, classAgnostic: false, maxDetections: 300 } },
+  ...{ cpuThreads: 1, precision: 'f32', version, dims: [1, 32, 32, 3] },
+  note() {},
+};
 
 test.each(['cuda', 'tensorrt'] as const)('%s where there is none is an error', async (device) => {
-  await expect(startOn(device, setup, 1)).rejects.toThrow(`device ${device} is not to be had`);
+  await expect(startOn(device, options)).rejects.toThrow(`device ${device} is not to be had`);
 });
 
 test.each([
@@ -20,7 +26,7 @@ test.each([
   // It is tried, and what onnxruntime itself says is the reason.
   [true, /^device cuda is not to be had: .*Failed to load shared library/],
 ])('auto takes the CPU and says why (CUDA installed: %s)', async (isInstalled, reason) => {
-  const use = await startOn('auto', setup, 1, () => isInstalled);
+  const use = await startOn('auto', options, () => isInstalled);
   await use.pool.close();
   expect(use).toMatchObject({ device: 'cpu', batchSizes: [1] });
   expect(use.fallback).toMatch(reason);
@@ -28,7 +34,7 @@ test.each([
 });
 
 test('the CPU, asked for, is no fallback', async () => {
-  const use = await startOn('cpu', setup, 1);
+  const use = await startOn('cpu', options);
   await use.pool.close();
   expect(use.fallback).toBeUndefined();
 });

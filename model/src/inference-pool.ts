@@ -2,12 +2,15 @@ import './no-telemetry.ts';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Candidate, HeadName, SuppressionOptions } from './heads/index.ts';
+import type { OpenvinoOptions } from './openvino/session.ts';
 
 export interface WorkerSetup {
   onnx: Uint8Array;
   head: HeadName;
   /** onnxruntime's execution providers, the preferred one first. */
   providers: string[];
+  /** Instead of onnxruntime: OpenVINO, by its libraries. */
+  openvino?: Pick<OpenvinoOptions, 'libraries' | 'precision'>;
   suppression: SuppressionOptions;
 }
 

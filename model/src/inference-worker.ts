@@ -1,19 +1,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { type Candidate, heads, isSound, type OutputTensor, strongest, suppress } from './heads/index.ts';
 import { END, type WorkerJob, type WorkerReply, type WorkerSetup } from './inference-pool.ts';
-import { FRAMES_INPUT } from './onnx/uint8-input.ts';
+import type { Session } from './session.ts';
 
-// onnxruntime-node runs a session on the thread that calls it: hence a thread of its own, so that HTTP and JPEG
-// decoding go on meanwhile.
+// A runtime runs a session on the thread that calls it: hence a thread of its own, so that HTTP and JPEG decoding go on
+// meanwhile.
 const setup: WorkerSetup = workerData;
 const head = heads[setup.head];
-const session = await InferenceSession.create(setup.onnx, {
-  executionProviders: setup.providers,
-  intraOpNumThreads: 1,
-  interOpNumThreads: 1,
-  logSeverityLevel: 3,
-});
+const session = await createSession(setup);
 reply({ ready: true });
 parentPort?.on('message', (job: WorkerJob | typeof END) => {
   if (job === END) parentPort?.close();
@@ -23,15 +17,8 @@ parentPort?.on('message', (job: WorkerJob | typeof END) => {
 async function work(job: WorkerJob): Promise<void> {
   const started = performance.now();
   try {
-    const frames = new Tensor(
-      'uint8',
-      job.frames.subarray(
-        0,
-        job.dims.reduce((a, b) => a * b),
-      ),
-      job.dims,
-    );
-    const outputs = toOutputs(await session.run({ [FRAMES_INPUT]: frames }));
+    const values = job.dims.reduce((a, b) => a * b);
+    const outputs = await session.run(job.frames.subarray(0, values), job.dims);
     const inferred = performance.now();
     const candidates = job.thresholds.map((threshold, image) => decode(outputs, image, threshold, job.dims));
     const milliseconds = { inference: inferred - started, decoding: performance.now() - inferred };
@@ -52,11 +39,14 @@ function decode(
   return (head.needsSuppression ? suppress : strongest)(candidates, setup.suppression);
 }
 
-function toOutputs(results: InferenceSession.OnnxValueMapType): OutputTensor[] {
-  return session.outputNames.map((name) => {
-    const value = results[name] as Tensor;
-    return { name, dims: value.dims, data: value.data as Float32Array };
-  });
+/** Each runtime is loaded where it is used alone. */
+async function createSession({ onnx, providers, openvino }: WorkerSetup): Promise<Session> {
+  if (openvino) {
+    const { createOpenvinoSession } = await import('./openvino/session.ts');
+    return createOpenvinoSession({ onnx, ...openvino });
+  }
+  const { createOnnxruntimeSession } = await import('./onnxruntime-session.ts');
+  return createOnnxruntimeSession(onnx, providers);
 }
 
 function reply(message: WorkerReply): void {

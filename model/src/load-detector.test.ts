@@ -18,6 +18,7 @@ afterAll(() => rm(folder, { recursive: true }));
 const options: LoadOptions = {
   device: 'cpu',
   threads: 1,
+  precision: 'f32',
   classAgnostic: false,
   maxDetections: 300,
   detector: {

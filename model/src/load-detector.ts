@@ -2,7 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { Detector, type DetectorOptions } from './detector.ts';
 import { type Device, startOn } from './device.ts';
 import type { HeadName } from './heads/index.ts';
+import { letterbox } from './letterbox.ts';
 import { readModelFile } from './model-file.ts';
+import type { Precision } from './session.ts';
 
 /** How models are loaded and used; the same for all models of a server. */
 export interface LoadOptions {
@@ -13,6 +15,8 @@ export interface LoadOptions {
   device: Device;
   /** Inference threads on a CPU, 0 for one a core. */
   threads: number;
+  /** What a CPU may compute with: `bf16` is faster with OpenVINO where the CPU has it, and less exact. */
+  precision: Precision;
   /** Preferred numbers of pictures that the runtime gets at once, ascending; what suits the device without it. */
   batchSizes?: readonly number[];
   /** Longest wait for a batch to reach one of them, milliseconds; what suits the device without it. */
@@ -20,6 +24,8 @@ export interface LoadOptions {
   /** Overlap over which the weaker of two boxes is dropped, 0..1; what the model says without it. */
   iou?: number;
   classAgnostic: boolean;
+  /** Told what is fetched and measured. */
+  note?: (line: string) => void;
   maxDetections: number;
   detector: Pick<
     DetectorOptions,
@@ -44,7 +50,12 @@ export async function loadDetector(path: string, options: LoadOptions): Promise<
     maxDetections: options.maxDetections,
   };
   const setup = { onnx: model.onnx, head: model.head, suppression };
-  const use = await startOn(options.device, setup, options.threads);
+  const box = letterbox(16, 9, model.inputSize, model.fit);
+  const use = await startOn(options.device, {
+    ...{ setup, cpuThreads: options.threads, precision: options.precision, version: model.version },
+    dims: [model.batchSize ?? 1, box.inputHeight, box.inputWidth, 3],
+    note: options.note ?? (() => {}),
+  });
   const detector = new Detector({
     ...options.detector,
     ...use,

@@ -15,6 +15,7 @@ import type { DecodeOptions } from './picture.ts';
 import { createApp } from './server/app.ts';
 import { createMetrics } from './server/metrics.ts';
 import { SAGEMAKER_PORT } from './server/sagemaker.ts';
+import { precisions } from './session.ts';
 
 interface Options extends Omit<LoadOptions, 'detector'> {
   model?: string;
@@ -74,6 +75,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
   const url = await app.listen({ host, port });
   const opening = openModels(options, {
     ...options,
+    note: (line) => logger.info(line),
     detector: {
       maxQueue: config.MAX_QUEUED_FRAMES,
       maxPixels: config.MAX_FRAME_PIXELS,
@@ -88,9 +90,17 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
     isReady = true;
   });
   await loading;
-  for (const { model, device, fallback } of models.detectors.values()) {
+  for (const { model, device, precision, fallback } of models.detectors.values()) {
     const { name, version, head: family } = model;
-    logger.info('serving', { url, model: name, version, family, device, device_fallback: fallback });
+    logger.info('serving', {
+      url,
+      model: name,
+      version,
+      family,
+      device,
+      precision,
+      device_fallback: fallback,
+    });
   }
   reportReady({ url });
 }
@@ -138,6 +148,7 @@ async function commandLine(): Promise<void> {
     'MODEL_PATH',
     'MODEL_DIR',
     'INFERENCE_DEVICE',
+    'INFERENCE_PRECISION',
     'INFERENCE_THREADS',
     'INFERENCE_BATCH_SIZES',
   ]);
@@ -159,6 +170,14 @@ async function commandLine(): Promise<void> {
     .option('--names <file>', 'names of the classes, one a line, for a model that does not name them')
     .addOption(
       new Option('--device <device>', 'where it runs').choices(devices).default(defaults.INFERENCE_DEVICE),
+    )
+    .addOption(
+      new Option(
+        '--precision <numbers>',
+        'what a CPU may compute with: bf16 is faster by OpenVINO where the CPU has it, and less exact',
+      )
+        .choices(precisions)
+        .default(defaults.INFERENCE_PRECISION),
     )
     .option(
       '--threads <n>',

@@ -26,6 +26,7 @@ const open = async () => {
       loadDetector(path, {
         device: 'cpu',
         threads: 1,
+        precision: 'f32',
         classAgnostic: false,
         maxDetections: 300,
         detector: {

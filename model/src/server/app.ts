@@ -89,10 +89,10 @@ function addHealth(app: FastifyInstance, service: Service): void {
     const isReady = service.isReady() && detector !== undefined;
     reply.status(isReady ? 200 : 503);
     if (!detector) return { status: 'warming up' };
-    const { model, device, fallback } = detector;
+    const { model, device, precision, fallback } = detector;
     const { name, version } = model;
     const status = isReady ? 'healthy' : 'unavailable';
-    return { status, model: name, version, device, device_fallback: fallback };
+    return { status, model: name, version, device, precision, device_fallback: fallback };
   });
   app.get('/metrics', { schema: { summary: 'Prometheus metrics' } }, async (_request, reply) => {
     const { registry } = service.metrics;

@@ -56,6 +56,16 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gp
     },
   });
   new Gauge({
+    name: 'inference_precision_info',
+    help: 'Always 1; what the runtime of a model computes with',
+    labelNames: ['model', 'device', 'precision'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [model, { device, precision }] of detectors()) this.set({ model, device, precision }, 1);
+    },
+  });
+  new Gauge({
     name: 'inference_device_fallback_info',
     help: 'Always 1; models that run on the CPU since --device auto found no GPU it could use, and why',
     labelNames: ['model', 'reason'],

@@ -52,7 +52,8 @@ const health = (description: string) => ({
     status: { type: 'string', enum: ['healthy', 'unavailable', 'warming up'] },
     model: { type: 'string', description: 'name of the default model' },
     version: { type: 'string', description: "changes with the model file's content" },
-    device: { type: 'string', enum: ['cpu', 'cuda', 'tensorrt'] },
+    device: { type: 'string', enum: ['cpu', 'openvino', 'cuda', 'tensorrt'] },
+    precision: { type: 'string', enum: ['f32', 'bf16'], description: 'what the runtime computes with' },
     device_fallback: { type: 'string', description: 'why --device auto took the CPU' },
   },
 });

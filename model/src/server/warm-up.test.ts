@@ -27,7 +27,15 @@ const runtime = new TuningRuntime(TUNING_MS);
 const detectors = new Map<string, Detector>();
 const metrics = createMetrics(() => detectors);
 const detector = new Detector({
-  ...{ model, pool: runtime, device: 'cuda', tunesShapes: true, batchSizes: [25, 50], batchDelayMs: 2_000 },
+  ...{
+    model,
+    pool: runtime,
+    device: 'cuda',
+    precision: 'f32',
+    tunesShapes: true,
+    batchSizes: [25, 50],
+    batchDelayMs: 2_000,
+  },
   ...{ maxQueue: 2000, maxPixels: 1e6, resize: 'fast', classThresholds: new Map() },
   onWarmUpError() {},
   ...metrics.observers,

@@ -119,9 +119,15 @@ export const variables = {
   MODEL_PATH: optional.describe('model server: the ONNX file; NanoDet-g without it'),
   MODEL_DIR: optional.describe('model server: a folder of ONNX files to serve, its changes taken up'),
   INFERENCE_DEVICE: z
-    .enum(['auto', 'cpu', 'cuda', 'tensorrt'])
+    .enum(['auto', 'cpu', 'openvino', 'cuda', 'tensorrt'])
     .default('auto')
-    .describe('model server: where it runs; `auto` is CUDA where it works and the CPU otherwise'),
+    .describe(
+      'model server: where it runs; `auto` is CUDA where it works, otherwise onnxruntime or OpenVINO on the CPU',
+    ),
+  INFERENCE_PRECISION: z
+    .enum(['f32', 'bf16'])
+    .default('f32')
+    .describe('model server: what a CPU may compute with; `bf16` is faster by OpenVINO on CPUs that have it'),
   INFERENCE_BATCH_SIZES: z
     .string()
     .regex(/^[1-9]\d{0,3}(,[1-9]\d{0,3})*$/, 'must be whole numbers from 1 to 9999, separated by commas')

@@ -45,8 +45,8 @@ export interface LambdaDefinition {
   getsObjects?: readonly string[];
   putsObjects?: readonly string[];
   /**
-   * Packages that can't be bundled, as native code or files, and the dependency in functions/package.json whose version
-   * each has.
+   * Packages that can't be bundled, as native code or files, and the dependency of functions or of packages/picture whose
+   * version each has.
    */
   install?: Readonly<Record<string, string>>;
 }

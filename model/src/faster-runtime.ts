@@ -1,0 +1,69 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { dirname, join } from 'node:path';
+import { cacheDir } from '@video-pipeline/assets';
+import type { DeviceUse, StartOptions } from './device.ts';
+import type { Runtime, WorkerJob } from './inference-pool.ts';
+
+/** What was measured, frames a second, by runtime. */
+type Measured = Record<string, number>;
+
+/** So much faster another runtime must be to be taken instead of the first. */
+const WORTH = 1.1;
+/** Each is measured for so long at least, and with so many frames a thread. */
+const MEASURE_MS = 1_500;
+const ROUND = 4;
+
+/**
+ * Takes the faster of two ways to run a model on this CPU. They are measured once for each machine, model and precision; what
+ * was found is kept in the cache.
+ * @returns the one to take, and the other one
+ */
+export async function fasterOf(first: DeviceUse, second: DeviceUse, options: StartOptions) {
+  const path = join(cacheDir(), 'model', 'runtimes.json');
+  const known = await read(path);
+  const key = [options.version, cpus()[0]?.model.trim(), first.pool.size, second.precision].join(' | ');
+  const measured = known[key] ?? (await measure([first, second], options));
+  if (!known[key]) {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, `${JSON.stringify({ ...known, [key]: measured }, undefined, 2)}\n`);
+  }
+  const rates = [first, second].map(({ device, precision }) => {
+    const rate = measured[device] ?? 0;
+    options.note(`${device} ${precision}: ${rate.toFixed(1)} frames/s`);
+    return rate;
+  });
+  const isSecond = (rates[1] ?? 0) > WORTH * (rates[0] ?? 0);
+  return isSecond ? ([second, first] as const) : ([first, second] as const);
+}
+
+async function measure(uses: readonly DeviceUse[], { dims }: StartOptions): Promise<Measured> {
+  const measured: Measured = {};
+  for (const { device, pool } of uses) {
+    // The first run prepares.
+    await runRound(pool, dims);
+    let frames = 0;
+    const began = performance.now();
+    while (performance.now() - began < MEASURE_MS) frames += await runRound(pool, dims);
+    measured[device] = (1000 * frames) / (performance.now() - began);
+  }
+  return measured;
+}
+
+/** @returns how many frames were run */
+async function runRound(pool: Runtime, dims: WorkerJob['dims']): Promise<number> {
+  const bytes = dims.reduce((a, b) => a * b);
+  const jobs = Array.from({ length: ROUND * pool.size }, () =>
+    pool.run({ frames: new Uint8Array(bytes).fill(114), dims, thresholds: [1] }),
+  );
+  return (await Promise.all(jobs)).length;
+}
+
+async function read(path: string): Promise<Record<string, Measured>> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch {
+    // Not measured yet, or what was kept is no JSON: it is measured again.
+    return {};
+  }
+}
