@@ -2,63 +2,16 @@ import type { Detection } from '@video-pipeline/frame';
 import { PictureError, type PictureHeader, readPictureHeader } from '@video-pipeline/picture';
 import { Batcher, rungUp } from './batcher.ts';
 import { DecodingLanes } from './decoding-lanes.ts';
+import type { DetectorOptions, DetectRequest, PictureResult } from './detector-options.ts';
 import type { Candidate } from './heads/index.ts';
-import type { Runtime } from './inference-pool.ts';
 import { InputSizes } from './input-sizes.ts';
 import { toPicture } from './letterbox.ts';
 import type { ModelFile } from './model-file.ts';
-import {
-  type DecodeOptions,
-  decodePicture,
-  frameBytes,
-  layOut,
-  type Picture,
-  pictureError,
-} from './picture.ts';
+import { decodePicture, frameBytes, layOut, type Picture, pictureError } from './picture.ts';
 import { ServiceRate } from './service-rate.ts';
 import type { Precision } from './session.ts';
 
-/** What was seen in one picture, or why nothing could be. `width` and `height` in pixels. */
-export type PictureResult = { width: number; height: number; detections: Detection[] } | { error: string };
-
-export interface DetectRequest {
-  pictures: readonly Uint8Array[];
-  /** 0..1 */
-  threshold: number;
-  /** Who asks: clients are served in turn. */
-  client: string;
-  /** Ends the request: pictures that are not begun then never are. */
-  signal: AbortSignal;
-}
-
-export interface DetectorOptions extends Pick<DecodeOptions, 'resize'> {
-  model: ModelFile;
-  pool: Runtime;
-  /** Where the pool's threads run the model. */
-  device: string;
-  /** What the runtime computes with. */
-  precision: Precision;
-  /** Why it is not where it should be, in one line. */
-  fallback?: string;
-  /** By class name, thresholds that take the place of the request's, 0..1. */
-  classThresholds: ReadonlyMap<string, number>;
-  /** Preferred numbers of pictures that the runtime gets at once, ascending; the largest is the most. */
-  batchSizes: readonly number[];
-  /** Longest wait for a batch to fill, milliseconds. */
-  batchDelayMs: number;
-  /** Whether the runtime prepares itself for each shape of input, as GPUs do, when it first sees it. */
-  tunesShapes: boolean;
-  /** Pictures with more pixels are refused before they are decoded. */
-  maxPixels: number;
-  /** Most pictures that wait; a request that would exceed it is refused. */
-  maxQueue: number;
-  /** Called after each step of each picture. */
-  observe(step: 'queue' | 'picture' | 'batch' | 'inference' | 'head', seconds: number): void;
-  /** Called with the size of each batch. */
-  observeBatch(size: number): void;
-  /** Called when the runtime could not be made ready for another size of input. */
-  onWarmUpError(error: Error): void;
-}
+export type * from './detector-options.ts';
 
 /** More pictures wait than the queue may hold; try again later. */
 export class OverloadedError extends Error {
@@ -279,6 +232,7 @@ export class Detector {
     });
     this.#free.push(result.frames);
     this.#options.observeBatch(items.length);
+    this.#options.observeCut(result.cut);
     this.#options.observe('inference', result.milliseconds.inference / 1000);
     this.#options.observe('head', result.milliseconds.decoding / 1000);
     return result.candidates;

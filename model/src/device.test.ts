@@ -9,10 +9,11 @@ import { readModelFile } from './model-file.ts';
 // No OpenVINO lies there, whatever this machine has fetched.
 process.env.VIDEO_PIPELINE_CACHE = join(tmpdir(), `device-cache-${process.pid}`);
 const path = await writeColourModel(join(tmpdir(), `device-${process.pid}.onnx`));
-const { onnx, head, version } = await readModelFile(path);
+const { onnx, head, version, selecting } = await readModelFile(path);
 await rm(path);
 const options: StartOptions = {
   setup: { onnx, head, suppression: { iou: 0.7, classAgnostic: false, maxDetections: 300 } },
+  ...{ selecting, select: 'auto', candidates: 1000 },
   ...{ cpuThreads: 1, precision: 'f32', version, dims: [1, 32, 32, 3] },
   note() {},
 };

@@ -12,6 +12,8 @@ export interface WorkerSetup {
   /** Instead of onnxruntime: OpenVINO, by its libraries. */
   openvino?: Pick<OpenvinoOptions, 'libraries' | 'precision'>;
   suppression: SuppressionOptions;
+  /** How many candidates the model itself chooses; left out, it gives all of its outputs. */
+  selects?: number;
 }
 
 export interface WorkerJob {
@@ -28,6 +30,7 @@ export type WorkerReply =
   | {
       id: number;
       candidates: Candidate[][];
+      cut: number;
       frames: Uint8Array;
       milliseconds: { inference: number; decoding: number };
     }
@@ -37,6 +40,8 @@ export type WorkerReply =
 export interface InferenceResult {
   /** One list a frame, in pixels of the model's input. */
   candidates: Candidate[][];
+  /** Frames that may have had more candidates than the model chooses. */
+  cut: number;
   /** The memory that the frames lay in, free again. */
   frames: Uint8Array;
   milliseconds: { inference: number; decoding: number };

@@ -19,6 +19,8 @@ const options: LoadOptions = {
   device: 'cpu',
   threads: 1,
   precision: 'f32',
+  select: 'auto',
+  candidates: 1000,
   classAgnostic: false,
   maxDetections: 300,
   detector: {
@@ -28,6 +30,7 @@ const options: LoadOptions = {
     classThresholds: new Map(),
     observe() {},
     observeBatch() {},
+    observeCut() {},
     onWarmUpError() {},
   },
 };
@@ -71,6 +74,9 @@ test.each([
   ['a fixed batch of three, the last one not full', { shape: [3, 3, 32, 32] }, { batchSizes: [2, 8] }],
   ['half precision', { type: 'float16' }, { batchSizes: [2] }],
   ['a batch that is lost on the way, batches of four', { losesBatch: true }, { batchSizes: [4] }],
+  ['its candidates chosen in the graph', {}, { batchSizes: [4], select: 'graph' }],
+  ['half precision, its candidates chosen in the graph', { type: 'float16' }, { select: 'graph' }],
+  ['a fixed batch of three, chosen in the graph', { shape: [3, 3, 32, 32] }, { select: 'graph' }],
   ['int8 weights and pixels', { isQuantized: true }, { batchSizes: [2] }],
 ] as const)('a model with %s sees what it is shown, in order', async (_name, model, more) => {
   expect(await detect(model, more)).toEqual(colours);

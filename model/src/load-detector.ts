@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { Detector, type DetectorOptions } from './detector.ts';
-import { type Device, startOn } from './device.ts';
+import { type Device, type Select, startOn } from './device.ts';
 import type { HeadName } from './heads/index.ts';
 import { letterbox } from './letterbox.ts';
 import { readModelFile } from './model-file.ts';
@@ -24,12 +24,22 @@ export interface LoadOptions {
   /** Overlap over which the weaker of two boxes is dropped, 0..1; what the model says without it. */
   iou?: number;
   classAgnostic: boolean;
+  select: Select;
+  /** Most candidates of a picture that are chosen in the graph. */
+  candidates: number;
   /** Told what is fetched and measured. */
   note?: (line: string) => void;
   maxDetections: number;
   detector: Pick<
     DetectorOptions,
-    'maxQueue' | 'maxPixels' | 'resize' | 'classThresholds' | 'observe' | 'observeBatch' | 'onWarmUpError'
+    | 'maxQueue'
+    | 'maxPixels'
+    | 'resize'
+    | 'classThresholds'
+    | 'observe'
+    | 'observeBatch'
+    | 'observeCut'
+    | 'onWarmUpError'
   >;
 }
 
@@ -52,7 +62,8 @@ export async function loadDetector(path: string, options: LoadOptions): Promise<
   const setup = { onnx: model.onnx, head: model.head, suppression };
   const box = letterbox(16, 9, model.inputSize, model.fit);
   const use = await startOn(options.device, {
-    ...{ setup, cpuThreads: options.threads, precision: options.precision, version: model.version },
+    ...{ setup, selecting: model.selecting, select: options.select, candidates: options.candidates },
+    ...{ cpuThreads: options.threads, precision: options.precision, version: model.version },
     dims: [model.batchSize ?? 1, box.inputHeight, box.inputWidth, 3],
     note: options.note ?? (() => {}),
   });

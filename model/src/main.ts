@@ -5,7 +5,7 @@ import { exitWithError, expectLargeBuffers, onShutdown, reportReady } from '@vid
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Detector } from './detector.ts';
-import { devices } from './device.ts';
+import { devices, selects } from './device.ts';
 import { GpuReader } from './gpu.ts';
 import { heads } from './heads/index.ts';
 import { type LoadOptions, loadDetector } from './load-detector.ts';
@@ -209,6 +209,15 @@ async function commandLine(): Promise<void> {
         .choices(['fast', 'opencv'])
         .default('fast'),
     )
+    .addOption(
+      new Option(
+        '--select <where>',
+        'where the best candidates are chosen: in the graph, which spares copies from a GPU, or on the host',
+      )
+        .choices(selects)
+        .default('auto'),
+    )
+    .option('--candidates <n>', 'most candidates of a frame that the graph chooses', number, 1000)
     .option('--max-detections <n>', 'most objects in a frame', number, 300)
     .option('--host <address>', 'address to listen on', defaults.HOST)
     .option('--port <n>', 'port to listen on', number, defaults.PORT)

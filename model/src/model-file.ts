@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { decide } from './heads/decide.ts';
-import { type HeadName, heads, type Preprocessing } from './heads/index.ts';
+import { type Head, type HeadName, heads, type Preprocessing } from './heads/index.ts';
 import { type InputSize, letterbox } from './letterbox.ts';
 import { type ModelCard, pixelsOf, readCard } from './model-card.ts';
 import { type ModelMetadata, readMetadata } from './model-metadata.ts';
 import { takeExternalData } from './onnx/external-data.ts';
 import { DataType, decodeModel, encodeModel, type ModelProto, type ValueInfoProto } from './onnx/schema.ts';
+import { selectCandidates } from './onnx/select-candidates.ts';
 import { giveFloat32, imageInput, layoutOf, takeUint8Frames } from './onnx/uint8-input.ts';
 import { probe } from './probe.ts';
 
@@ -25,6 +26,8 @@ export interface ModelFile {
   path: string;
   /** The ONNX file, changed to take uint8 frames. */
   onnx: Uint8Array;
+  /** The same, changed to choose that many candidates too; `undefined` where it can't. */
+  selecting(most: number): Uint8Array | undefined;
   head: HeadName;
   inputSize: InputSize;
   fit: Preprocessing['fit'];
@@ -90,12 +93,18 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     verdict = decide(answers.alone, facts, verdict.head);
     if ('refusal' in verdict) throw unsupported(path, model, verdict.refusal);
   }
+  const { head: family } = verdict;
   return {
     name: basename(path).replace(/\.onnx$/, ''),
     version,
     path,
     onnx,
-    head: verdict.head,
+    selecting(most) {
+      const { anchors }: Head = heads[family];
+      const copy = decodeModel(onnx);
+      return anchors && selectCandidates(copy, anchors, most) ? encodeModel(copy) : undefined;
+    },
+    head: family,
     inputSize,
     fit: card.fit ?? heads[verdict.head].preprocessing.fit,
     // A model that mixes up the pictures of a batch gets them one by one.

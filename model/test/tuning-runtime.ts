@@ -50,6 +50,11 @@ export class TuningRuntime implements Runtime {
       await sleep(this.#tuningMs);
     }
     await sleep(1);
-    return { candidates: thresholds.map(() => []), frames, milliseconds: { inference: 1, decoding: 0 } };
+    return {
+      candidates: thresholds.map(() => []),
+      cut: 0,
+      frames,
+      milliseconds: { inference: 1, decoding: 0 },
+    };
   }
 }

@@ -18,7 +18,7 @@ export const detr: Head = {
       const [x = 0, y = 0, w = 0, h = 0] = boxRows.next().value ?? [];
       const classId = argMax(row);
       const score = 1 / (1 + Math.exp(-(row[classId] as number)));
-      if (score < threshold) continue;
+      if (!(score >= threshold)) continue;
       const box = corners(x * inputWidth, y * inputHeight, w * inputWidth, h * inputHeight);
       found.push({ classId, score, box });
     }

@@ -47,11 +47,27 @@ export function isSound({ score, classId, box }: Candidate): boolean {
 /** What half precision may add to a score of 1. */
 const SCORE_SLACK = 1e-2;
 
+/** One output in which each anchor has a box, scores of classes and, in some families, objectness between the two. */
+export interface AnchorLayout {
+  /** `[N, values, anchors]`; otherwise `[N, anchors, values]`. */
+  isChannelsFirst: boolean;
+  /** A score is the product of the class's and the anchor's. */
+  hasObjectness: boolean;
+  /** @returns corners in pixels of the model's input */
+  toBox(
+    values: readonly [number, number, number, number],
+    anchor: number,
+    options: DecodeOptions,
+  ): Candidate['box'];
+}
+
 /** What turns a family's raw outputs into objects. Pure. */
 export interface Head {
   /** Whether overlapping candidates of one object remain, so that non-maximum suppression must follow. */
   needsSuppression: boolean;
   preprocessing: Preprocessing;
+  /** For families with anchors: the best of them may be chosen inside the model. */
+  anchors?: AnchorLayout;
   /** @returns candidates of the `image`-th picture of the batch */
   decode(outputs: readonly OutputTensor[], image: number, options: DecodeOptions): Candidate[];
 }

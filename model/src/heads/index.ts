@@ -9,6 +9,7 @@ import { yolox, yoloxDecoded } from './yolox.ts';
 
 export * from './head.ts';
 export * from './nms.ts';
+export * from './selected.ts';
 
 /** Every family of models that can be served, by the name that `--head` takes. */
 export const heads = {

@@ -14,16 +14,18 @@ export function* rowsOf(
   const [rows = 0, columns = 0] = output.dims.slice(-2);
   const start = image * rows * columns;
   for (let at = start; at < start + rows * columns; at += columns) {
-    if (column !== undefined && (output.data[at + column] as number) < least) continue;
+    if (column !== undefined && !((output.data[at + column] as number) >= least)) continue;
     yield output.data.subarray(at, at + columns);
   }
 }
 
-/** @returns index of the largest value from `start` on */
+/** @returns index of the largest value from `start` on; what is no number is never it, unless all are none */
 export function argMax(values: Float32Array, start = 0): number {
   let best = start;
-  for (let index = start + 1; index < values.length; index++) {
-    if ((values[index] as number) > (values[best] as number)) best = index;
+  let most = Number.NEGATIVE_INFINITY;
+  for (let index = start; index < values.length; index++) {
+    const value = values[index] as number;
+    if (value > most) [best, most] = [index, value];
   }
   return best;
 }

@@ -14,7 +14,7 @@ export const rtdetr: Head = {
     for (const row of rowsOf(output, image)) {
       const at = argMax(row, 4);
       const score = row[at] as number;
-      if (score < threshold) continue;
+      if (!(score >= threshold)) continue;
       const [x = 0, y = 0, w = 0, h = 0] = row;
       const box = corners(x * inputWidth, y * inputHeight, w * inputWidth, h * inputHeight);
       found.push({ classId: at - 4, score, box });

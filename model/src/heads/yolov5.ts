@@ -9,6 +9,7 @@ import { argMax, corners, rowsOf } from './rows.ts';
 export const yolov5: Head = {
   needsSuppression: true,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
+  anchors: { isChannelsFirst: false, hasObjectness: true, toBox: (values) => corners(...values) },
   decode([output], image, { threshold }) {
     const found: Candidate[] = [];
     // A score is no higher than its objectness: most rows end here.

@@ -9,6 +9,7 @@ import { argMax, corners, rowsOf } from './rows.ts';
 export const yolov8: Head = {
   needsSuppression: true,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
+  anchors: { isChannelsFirst: true, hasObjectness: false, toBox: (values) => corners(...values) },
   decode([output], image, { threshold }) {
     if (!output) return [];
     const [, rows = 0, anchors = 0] = output.dims;
@@ -24,6 +25,7 @@ export const yolov8: Head = {
 /** The same, transposed as some exporters do: `[N, A, 4 + C]`. */
 export const yolov8Rows: Head = {
   ...yolov8,
+  anchors: { isChannelsFirst: false, hasObjectness: false, toBox: (values) => corners(...values) },
   decode([output], image, { threshold }) {
     const found: Candidate[] = [];
     for (const row of rowsOf(output, image)) {
@@ -64,7 +66,8 @@ function bestPerAnchor(data: Float32Array, anchors: number, threshold: number): 
  * looking at four at a time takes half as long as one by one.
  */
 function nextOver(data: Float32Array, from: number, threshold: number): number {
-  const isUnder = (place: number) => (data[place] as number) < threshold;
+  // What is no number is under it.
+  const isUnder = (place: number) => !((data[place] as number) >= threshold);
   let at = from;
   while (at + 3 < data.length && isUnder(at) && isUnder(at + 1) && isUnder(at + 2) && isUnder(at + 3))
     at += 4;

@@ -13,18 +13,23 @@ export const STRIDES = [8, 16, 32];
 export const yolox: Head = {
   needsSuppression: true,
   preprocessing: { normalisation: 'bgr255', fit: 'corner' },
+  anchors: {
+    isChannelsFirst: false,
+    hasObjectness: true,
+    toBox: (values, anchor, { inputWidth, inputHeight }) =>
+      boxAt(cellOf(anchor, inputWidth, inputHeight), values),
+  },
   decode([output], image, { threshold, inputWidth, inputHeight }) {
     const found: Candidate[] = [];
     const rows = rowsOf(output, image);
-    for (const { x, y, stride } of cells(inputWidth, inputHeight)) {
+    for (const cell of cells(inputWidth, inputHeight)) {
       const row = rows.next().value;
       if (!row) break;
-      if ((row[4] as number) < threshold) continue;
+      if (!((row[4] as number) >= threshold)) continue;
       const best = scoreWithObjectness(row);
-      if (best.score < threshold) continue;
+      if (!(best.score >= threshold)) continue;
       const [dx = 0, dy = 0, w = 0, h = 0] = row;
-      const size = [Math.exp(w) * stride, Math.exp(h) * stride] as const;
-      found.push({ ...best, box: corners((x + dx) * stride, (y + dy) * stride, ...size) });
+      found.push({ ...best, box: boxAt(cell, [dx, dy, w, h]) });
     }
     return found;
   },
@@ -32,6 +37,31 @@ export const yolox: Head = {
 
 /** YOLOX, exported with `--decode_in_inference`: boxes in pixels, as YOLOv5 has them. */
 export const yoloxDecoded: Head = { ...yolov5, preprocessing: yolox.preprocessing };
+
+interface Cell {
+  x: number;
+  y: number;
+  stride: number;
+}
+
+function boxAt({ x, y, stride }: Cell, [dx, dy, w, h]: readonly [number, number, number, number]) {
+  return corners((x + dx) * stride, (y + dy) * stride, Math.exp(w) * stride, Math.exp(h) * stride);
+}
+
+/** The `anchor`-th of {@link cells}. */
+function cellOf(anchor: number, width: number, height: number): Cell {
+  let first = 0;
+  for (const stride of STRIDES) {
+    const columns = Math.floor(width / stride);
+    const count = columns * Math.floor(height / stride);
+    if (anchor < first + count) {
+      const index = anchor - first;
+      return { x: index % columns, y: Math.floor(index / columns), stride };
+    }
+    first += count;
+  }
+  throw new RangeError(`there is no anchor ${anchor} in ${width} x ${height}`);
+}
 
 function* cells(width: number, height: number) {
   for (const stride of STRIDES) {

@@ -38,6 +38,11 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gp
     labelNames: ['result'],
     registers,
   });
+  const cut = new Counter({
+    name: 'inference_candidates_cut_total',
+    help: 'Frames that may have had more candidates than the model chooses (--candidates)',
+    registers,
+  });
   const errors = new Counter({
     name: 'inference_errors_total',
     help: 'Requests refused or failed, by the setting that they exceeded or the name of the error',
@@ -96,9 +101,10 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gp
     },
   });
   if (gpus) addGpuMetrics(gpus, registry);
-  const observers: Pick<DetectorOptions, 'observe' | 'observeBatch'> = {
+  const observers: Pick<DetectorOptions, 'observe' | 'observeBatch' | 'observeCut'> = {
     observe: (step, seconds) => steps.observe({ step }, seconds),
     observeBatch: (size) => batches.observe(size),
+    observeCut: (pictures) => cut.inc(pictures),
   };
   return { registry, requests, frames, errors, observers };
 }

@@ -1,0 +1,52 @@
+import type { AnchorLayout } from '../heads/head.ts';
+import { GraphBuilder, valueInfo } from './graph-builder.ts';
+import { DataType, type ModelProto } from './schema.ts';
+import { sizeOf } from './uint8-input.ts';
+
+/** Rows of the output that {@link selectCandidates} makes: four values of the box, score, class, anchor. */
+export const SELECTED_ROWS = 7;
+/** Operator set that has all that is used here. */
+const LEAST_OPSET = 12;
+/** To the end of an axis. */
+const END = 2 ** 31 - 1;
+
+/**
+ * Puts the choice of candidates into the model itself: of each anchor its best class, of the anchors those with the best
+ * scores. Its output becomes `[N, 7, K]`, a few kB a picture instead of one or two MB: what a GPU would copy out, and
+ * JavaScript go through. A score that is no number is none. Changes `model`, whose output is float32.
+ * @param most candidates of a picture
+ * @returns false, `model` unchanged, when its operators are too old
+ */
+export function selectCandidates(
+  model: ModelProto,
+  { isChannelsFirst, hasObjectness }: AnchorLayout,
+  most: number,
+): boolean {
+  const opset = model.opsetImport.find(({ domain = '' }) => domain === '' || domain === 'ai.onnx');
+  const [output] = model.graph.output;
+  if (!output || Number(opset?.version ?? 0) < LEAST_OPSET) return false;
+  const g = new GraphBuilder('select_');
+  const slice = (from: string, start: number, end: number) =>
+    g.node('Slice', [from, g.constant([start]), g.constant([end]), g.constant([1])]);
+  const rows = isChannelsFirst ? output.name : g.node('Transpose', [output.name], { perm: [0, 2, 1] });
+  const raw = slice(rows, 4, END);
+  const scores = g.node('Where', [g.node('IsNaN', [raw]), g.scalar(-1), raw]);
+  const classes = hasObjectness ? slice(scores, 1, END) : scores;
+  const bestClass = g.node('ArgMax', [classes], { axis: 1, keepdims: 1 });
+  const bestScore = g.node('GatherElements', [classes, bestClass], { axis: 1 });
+  const score = hasObjectness ? g.node('Mul', [slice(scores, 0, 1), bestScore]) : bestScore;
+  const anchors = g.node('Gather', [g.node('Shape', [score]), g.constant([2])]);
+  const count = g.node('Min', [anchors, g.constant([most])]);
+  const [values = '', chosen = ''] = g.nodeOf('TopK', [score, count], { axis: 2, largest: 1, sorted: 1 }, 2);
+  const four = g.node('Concat', [chosen, chosen, chosen, chosen], { axis: 1 });
+  const boxes = g.node('GatherElements', [slice(rows, 0, 4), four], { axis: 2 });
+  const asFloat = (from: string) => g.node('Cast', [from], { to: DataType.float32 });
+  const chosenClass = g.node('GatherElements', [bestClass, chosen], { axis: 2 });
+  const selected = g.node('Concat', [boxes, values, asFloat(chosenClass), asFloat(chosen)], { axis: 1 });
+  model.graph.node.push(...g.nodes);
+  model.graph.initializer.push(...g.initializers);
+  const [batch] = output.type.tensorType.shape.dim;
+  const size = batch ? sizeOf(batch, 'batch') : 'batch';
+  model.graph.output = [valueInfo(selected, DataType.float32, [size, SELECTED_ROWS, 'candidates'])];
+  return true;
+}
