@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
+import { onnxruntimeFolder } from './cuda-provider.ts';
 import { fasterOf } from './faster-runtime.ts';
 import { InferenceError, InferencePool, type WorkerJob, type WorkerSetup } from './inference-pool.ts';
 import { isOpenvinoCached, openvinoLibraries } from './openvino/wheel.ts';
@@ -144,7 +144,5 @@ const oneLine = (text: string) => text.replace(/\s+/g, ' ').trim();
 
 /** Whether onnxruntime's CUDA provider is installed; asking the runtime itself for it would print an error. */
 function hasCuda(): boolean {
-  const entry = createRequire(import.meta.url).resolve('onnxruntime-node');
-  const folder = join(dirname(entry), '../bin/napi-v6', process.platform, process.arch);
-  return existsSync(join(folder, 'libonnxruntime_providers_cuda.so'));
+  return existsSync(join(onnxruntimeFolder(), 'libonnxruntime_providers_cuda.so'));
 }

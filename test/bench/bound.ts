@@ -1,11 +1,11 @@
 // The bound: the model alone in bare onnxruntime, on a ready-made tensor. Prints one JSON line.
 //   node test/bench/bound.ts <model.onnx> <threads> <frames> [device] [batch]
+// A model as the server changes it, which takes uint8 frames, gets those.
 import '../../model/src/no-telemetry.ts';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { FRAMES_INPUT } from '../../model/src/onnx/uint8-input.ts';
 
 const [model = '', threads = '2', frames = '100', device = 'cpu', batch = '1'] = process.argv.slice(2);
-// 1280x720 letterboxed to a multiple of the stride.
-const shape = [Number(batch), 3, 384, 640];
 const runs = Math.max(1, Math.round(Number(frames) / Number(batch)));
 
 const session = await InferenceSession.create(model, {
@@ -13,12 +13,30 @@ const session = await InferenceSession.create(model, {
   interOpNumThreads: 1,
   executionProviders: [device],
 });
-const pixels = Float32Array.from(
-  { length: shape.reduce((a, b) => a * b) },
-  (_, index) => (index % 251) / 251,
-);
-const feeds = { [session.inputNames[0] ?? 'images']: new Tensor('float32', pixels, shape) };
+const [input = 'images'] = session.inputNames;
+const feeds = { [input]: input === FRAMES_INPUT ? uint8Frames() : floatFrames() };
 for (let i = 0; i < Math.min(10, runs); i++) await session.run(feeds);
+
+/** 1280x720 letterboxed to a multiple of the stride. */
+function floatFrames(): Tensor {
+  const shape = [Number(batch), 3, 384, 640];
+  const length = shape.reduce((a, b) => a * b);
+  return new Tensor(
+    'float32',
+    Float32Array.from({ length }, (_, index) => (index % 251) / 251),
+    shape,
+  );
+}
+
+function uint8Frames(): Tensor {
+  const shape = [Number(batch), 384, 640, 3];
+  const length = shape.reduce((a, b) => a * b);
+  return new Tensor(
+    'uint8',
+    Uint8Array.from({ length }, (_, index) => index % 251),
+    shape,
+  );
+}
 
 const cpu = process.cpuUsage();
 const start = performance.now();

@@ -1,34 +1,38 @@
-// What a GPU gives: YOLOv8n by batch size and precision through Node and through Python, and what bounds the server.
+// What a GPU gives: YOLOv8n by batch size and precision, bare and through the server, beside its peers, in one run.
 //   npm run bench:gpu -- --help
-// Needs an NVIDIA driver for CUDA 12; installs onnxruntime's CUDA provider and libraries. `--device cpu` tries the script.
+// Needs an NVIDIA driver of version 580 or newer; installs onnxruntime's CUDA provider, and CUDA's libraries from PyPI.
+// `--device cpu` tries the script.
 import { execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { readdir, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
+import { exitWithError } from '@video-pipeline/lifecycle';
+import { readPictureHeader } from '@video-pipeline/picture';
+import { decodeRgb } from '@video-pipeline/picture/codec';
 import { Option } from 'commander';
+import { installCudaProvider } from '../../model/src/cuda-provider.ts';
+import { readModelFile } from '../../model/src/model-file.ts';
 import { jpegs720p } from './footage.ts';
 import { measure } from './model-load.ts';
 import { npmScript, positiveInteger } from './options.ts';
-import { type PythonPeer, peerPython } from './peers/python.ts';
-import { start } from './processes.ts';
+import { type PythonPeer, peerPython, servePeer, ULTRALYTICS } from './peers/python.ts';
+import { quantile, start } from './processes.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
-const options = npmScript(
-  'bench:gpu',
-  'YOLOv8n on a GPU by batch size and precision, through Node and through Python.',
-)
+const options = npmScript('bench:gpu', 'YOLOv8n on a GPU: bare, through the server, and beside its peers.')
   .addOption(
     new Option('--device <device>', '`cpu` tries the script itself').choices(['cuda', 'cpu']).default('cuda'),
   )
   .option('--frames <n>', 'frames of one measurement', positiveInteger, 3000)
+  .option('--peer', 'beside FastAPI + ultralytics too, installed from PyPI', false)
   .parse()
-  .opts<{ device: 'cuda' | 'cpu'; frames: number }>();
+  .opts<{ device: 'cuda' | 'cpu'; frames: number; peer: boolean }>();
 const BATCHES = [1, 8, 25, 64];
+/** Candidates that the graph chooses. */
+const CANDIDATES = 300;
 /** Of the same version as onnxruntime-node, so that both run the same kernels. */
 const PEERS: Record<typeof options.device, PythonPeer> = {
   cuda: {
@@ -38,6 +42,13 @@ const PEERS: Record<typeof options.device, PythonPeer> = {
   cpu: { name: 'onnxruntime', packages: ['onnxruntime==1.30.0', 'onnx==1.23.2', 'sympy'] },
 };
 const run = promisify(execFile);
+// Before anything is fetched.
+if (options.device === 'cuda')
+  await run('nvidia-smi').catch(() =>
+    exitWithError(
+      new Error('there is no NVIDIA GPU here (nvidia-smi failed); --device cpu tries the script'),
+    ),
+  );
 const script = join(import.meta.dirname, 'peers/onnxruntime_gpu.py');
 const python = await peerPython(PEERS[options.device]);
 const env = options.device === 'cuda' ? await cudaEnvironment() : process.env;
@@ -45,43 +56,82 @@ const folder = join(cacheDir(), 'bench');
 const models = { fp32: join(folder, 'yolov8n-random.onnx'), fp16: join(folder, 'yolov8n-fp16.onnx') };
 await buildYolov8n(models.fp32);
 await run(python, [script, 'convert', models.fp32, models.fp16]);
+const jpegs = await jpegs720p(25);
+console.log('frames/s of 720p JPEGs decoded, and CPU ms of each');
+console.table([await decoding()]);
 for (const [precision, model] of Object.entries(models)) {
-  console.log(`YOLOv8n ${precision} on ${options.device}, tensors [batch, 3, 384, 640], frames/s`);
+  console.log(`YOLOv8n ${precision} on ${options.device}, 640x384, frames/s by batch`);
+  const selecting = await withSelection(model);
   const rows = [];
-  for (const batch of BATCHES) rows.push(await compare(model, batch));
+  for (const batch of BATCHES) rows.push(await compare(model, selecting, batch));
   console.table(rows);
+  console.log('JPEGs in, detections out');
   console.table([await throughServer(model)]);
 }
+if (options.peer) {
+  console.log('FastAPI + ultralytics');
+  console.table([await throughPeer(models.fp32)]);
+}
 
-/** The session alone, in Node and in Python. Where both lag behind `on device`, copies to the GPU bound them. */
-async function compare(model: string, batch: number) {
+/** The model as the server gives it to a GPU: uint8 frames in, the best candidates out. */
+async function withSelection(model: string): Promise<string> {
+  const file = await readModelFile(model);
+  const path = model.replace(/\.onnx$/, '-selecting.onnx');
+  await writeFile(path, file.selecting(CANDIDATES) ?? file.onnx);
+  return path;
+}
+
+/** The session alone. Where Node and Python lag behind `on device`, copies to and from the GPU bound them. */
+async function compare(model: string, selecting: string, batch: number) {
   const { device, frames } = options;
-  const bound = [join(import.meta.dirname, 'bound.ts'), model, '2', String(frames), device, String(batch)];
-  const [node, gpu] = await watched(() => run(process.execPath, bound, { env }));
+  const bound = (path: string) => [
+    join(import.meta.dirname, 'bound.ts'),
+    ...[path, '2', String(frames), device, String(batch)],
+  ];
+  const [node, gpu] = await watched(() => run(process.execPath, bound(model), { env }));
+  const chosen = await run(process.execPath, bound(selecting), { env });
   const inPython = await run(python, [script, 'run', model, device, String(batch), String(frames)], { env });
   const { fps, fpsOnDevice } = JSON.parse(inPython.stdout);
-  const ours: { fps: number } = JSON.parse(node.stdout);
-  const row = { batch, node: ours.fps, python: fps, 'on device': fpsOnDevice };
+  const row = {
+    batch,
+    'node, all outputs': JSON.parse(node.stdout).fps,
+    'node, best chosen in the graph': JSON.parse(chosen.stdout).fps,
+    python: fps,
+    'on device': fpsOnDevice,
+  };
   return { ...rounded(row), ...gpu };
 }
 
+/** On all of libuv's threads. */
+async function decoding() {
+  const pictures = jpegs.map((jpeg) => ({ jpeg, header: readPictureHeader(jpeg, { maxPixels: 50e6 }) }));
+  const [cpu, began] = [process.cpuUsage(), performance.now()];
+  let count = 0;
+  while (performance.now() - began < 3_000) {
+    await Promise.all(pictures.map(({ jpeg, header }) => decodeRgb(jpeg, header)));
+    count += pictures.length;
+  }
+  const { user, system } = process.cpuUsage(cpu);
+  const row = { 'frames/s': (1000 * count) / (performance.now() - began) };
+  return rounded({ ...row, 'CPU ms/frame': (user + system) / 1000 / count });
+}
+
 /**
- * JPEGs in, detections out. Seconds a frame by step over the time a frame took say what bounds it: `picture` near the
- * number of decoding threads, decoding; `inference` near the two threads that call the GPU, the GPU and its copies.
+ * Seconds a frame by step over the time a frame took say what bounds it: `picture` near the number of decoding threads,
+ * decoding; `inference` near the two threads that call the GPU, the GPU and its copies.
  */
 async function throughServer(model: string) {
   const args = ['model/src/main.ts', '--model', model, '--port', '0', '--device', options.device];
-  const decoding = { UV_THREADPOOL_SIZE: String(Math.max(4, availableParallelism())) };
-  const server = await start('model', args, { ...(env as Record<string, string>), ...decoding });
+  const threads = {
+    UV_THREADPOOL_SIZE: String(Math.max(4, availableParallelism())),
+    MAX_QUEUED_FRAMES: '4096',
+  };
+  const server = await start('model', args, { ...(env as Record<string, string>), ...threads });
   try {
     const { model: name } = (await (await fetch(new URL('/health', server.url))).json()) as { model: string };
-    const target = {
-      url: new URL(`/v2/models/${name}/infer`, server.url),
-      protocol: 'v2',
-      pid: server.pid,
-    } as const;
+    const url = new URL(`/v2/models/${name}/infer`, server.url);
+    const target = { url, protocol: 'v2', pid: server.pid } as const;
     const load = { framesPerRequest: 25, concurrency: 8, frames: options.frames };
-    const jpegs = await jpegs720p(25);
     const [sample, gpu] = await watched(() => measure(target, load, jpegs));
     const metrics = await (await fetch(new URL('/metrics', server.url))).text();
     const elapsed = load.frames / sample.framesPerSecond;
@@ -89,11 +139,31 @@ async function throughServer(model: string) {
       const [, seconds] = new RegExp(`inference_step_seconds_sum{step="${step}"} (.+)`).exec(metrics) ?? [];
       return Number(seconds) / elapsed;
     };
-    const row = { 'server frames/s': sample.framesPerSecond, 'CPU ms/frame': sample.cpuMsPerFrame };
-    const threads = { 'threads decoding': busy('picture'), 'threads inferring': busy('inference') };
-    return { ...rounded({ ...row, ...threads }), ...gpu };
+    const row = {
+      'frames/s': sample.framesPerSecond,
+      'CPU ms/frame': sample.cpuMsPerFrame,
+      'p99 ms': quantile(sample.latencies, 0.99),
+      'slowest ms': Math.max(...sample.latencies),
+      'threads decoding': busy('picture'),
+      'threads inferring': busy('inference'),
+    };
+    return { ...rounded(row), ...gpu };
   } finally {
     await server.stop();
+  }
+}
+
+async function throughPeer(weights: string) {
+  const peer = await servePeer(ULTRALYTICS, ['test/bench/peers/yolov8n.py', 'serve', weights], {
+    PEER_DEVICE: options.device,
+  });
+  try {
+    const target = { url: new URL('/predict', peer.url), protocol: 'predict', pid: peer.pid } as const;
+    const load = { framesPerRequest: 25, concurrency: 4, frames: options.frames };
+    const { framesPerSecond, cpuMsPerFrame } = await measure(target, load, jpegs);
+    return rounded({ 'frames/s': framesPerSecond, 'CPU ms/frame': cpuMsPerFrame });
+  } finally {
+    await peer.stop();
   }
 }
 
@@ -117,18 +187,12 @@ async function watched<Result>(work: () => Promise<Result>): Promise<[Result, ob
   }
 }
 
-/** Node's CUDA provider, installed as model/Dockerfile.cuda does, and the CUDA libraries that Python's packages carry. */
+/** Node's CUDA provider, as the image of model/Dockerfile.cuda has it, and the CUDA libraries of Python's packages. */
 async function cudaEnvironment(): Promise<NodeJS.ProcessEnv> {
-  await run('nvidia-smi').catch((cause) => {
-    throw new Error('there is no NVIDIA GPU here (nvidia-smi failed)', { cause });
-  });
-  const root = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-node')), '..');
-  if (!existsSync(join(root, 'bin/napi-v6/linux/x64/libonnxruntime_providers_cuda.so'))) {
-    const install = { env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'cuda12' } };
-    await run(process.execPath, [join(root, 'script/install.js')], install);
-  }
+  await installCudaProvider(console.error);
   const { stdout } = await run(python, ['-c', 'import sysconfig; print(sysconfig.get_path("purelib"))']);
   const nvidia = join(stdout.trim(), 'nvidia');
+  // `cu13/lib` holds most of CUDA 13; cuDNN has a folder of its own.
   const libraries = (await readdir(nvidia)).map((name) => join(nvidia, name, 'lib'));
   return { ...process.env, LD_LIBRARY_PATH: [...libraries, process.env.LD_LIBRARY_PATH].join(':') };
 }

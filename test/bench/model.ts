@@ -13,6 +13,8 @@ import { buildYolov8n } from './yolov8n.ts';
 
 interface Options {
   peer: boolean;
+  device: string;
+  precision: string;
   model?: string;
   rounds: number;
   frames: number;
@@ -21,7 +23,9 @@ interface Options {
 }
 
 const options = npmScript('bench:model', 'Frames/s and latency of the model server beside bare onnxruntime.')
-  .option('--peer', 'beside FastAPI + ultralytics too, installed from PyPI', false)
+  .option('--peer', 'beside FastAPI + ultralytics in its three forms too, installed from PyPI', false)
+  .option('--device <device>', 'where our server runs the model', 'cpu')
+  .option('--precision <numbers>', 'what it may compute with', 'f32')
   .option('--model <file.onnx>', 'the model; YOLOv8n with random weights without it')
   .option('--rounds <n>', 'how often each case is measured', positiveInteger, 5)
   .option('--frames <n>', 'frames of one measurement, a multiple of 25', positiveInteger, 100)
@@ -37,7 +41,10 @@ const LOADS: Load[] = [
   { framesPerRequest: 1, concurrency: 1, frames: FRAMES },
   { framesPerRequest: 1, concurrency: 8, frames: FRAMES },
 ];
-/** What both servers are asked, word for word: base64 JPEGs in JSON. */
+/** What ultralytics runs a model by. */
+const FORMS = ['pytorch', 'onnx', 'openvino'] as const;
+const peerName = (form: (typeof FORMS)[number]) => `FastAPI + ultralytics, ${form}`;
+/** What all servers are asked, word for word: base64 JPEGs in JSON. */
 const PEER_LOADS = LOADS.slice(0, 2);
 
 interface Bound {
@@ -67,6 +74,7 @@ try {
 
 async function prepare(): Promise<Case[]> {
   const args = ['model/src/main.ts', '--model', path, '--port', '0', '--threads', String(options.threads)];
+  args.push('--device', options.device, '--precision', options.precision);
   const server = options.url ? undefined : await start('model', args);
   stack.defer(() => server?.stop());
   const base = server?.url ?? options.url ?? '';
@@ -75,15 +83,16 @@ async function prepare(): Promise<Case[]> {
   const v2: Target = { url: new URL(`/v2/models/${model}/infer`, base), protocol: 'v2', ...pid };
   const cases = LOADS.map((load): Case => ({ server: 'ours', target: v2, load, samples: [] }));
   if (!options.peer) return cases;
-  const peer = await servePeer(ULTRALYTICS, ['test/bench/peers/yolov8n.py', 'serve', weights], {
-    OMP_NUM_THREADS: String(options.threads),
-  });
-  stack.defer(() => peer.stop());
   const predict: Target = { url: new URL('/predict', base), protocol: 'predict', ...pid };
-  const other: Target = { url: new URL('/predict', peer.url), protocol: 'predict', pid: peer.pid };
-  for (const load of PEER_LOADS) {
-    cases.push({ server: 'ours', target: predict, load, samples: [] });
-    cases.push({ server: 'FastAPI + ultralytics', target: other, load, samples: [] });
+  for (const load of PEER_LOADS) cases.push({ server: 'ours', target: predict, load, samples: [] });
+  for (const form of FORMS) {
+    const peer = await servePeer(ULTRALYTICS, ['test/bench/peers/yolov8n.py', 'serve', weights], {
+      OMP_NUM_THREADS: String(options.threads),
+      PEER_FORMAT: form,
+    });
+    stack.defer(() => peer.stop());
+    const target: Target = { url: new URL('/predict', peer.url), protocol: 'predict', pid: peer.pid };
+    for (const load of PEER_LOADS) cases.push({ server: peerName(form), target, load, samples: [] });
   }
   return cases;
 }
@@ -120,12 +129,16 @@ function report(cases: Case[], bounds: Bound[]): void {
   }
   console.table(cases.map((one) => row(one, bounds)));
   for (const load of options.peer ? PEER_LOADS : []) {
-    const [ours, peer] = cases.filter((one) => one.load === load && one.target.protocol === 'predict');
-    const ratios = ours?.samples.map(
-      ({ framesPerSecond }, round) => framesPerSecond / (peer?.samples[round]?.framesPerSecond ?? Number.NaN),
-    );
-    const times = median(ratios ?? []).toFixed(2);
-    console.log(`${load.concurrency} x 25 frames by /predict: ${times} times FastAPI + ultralytics`);
+    const asked = cases.filter((one) => one.load === load && one.target.protocol === 'predict');
+    const [ours, ...peers] = asked;
+    for (const peer of peers) {
+      const ratios = ours?.samples.map(
+        ({ framesPerSecond }, round) =>
+          framesPerSecond / (peer.samples[round]?.framesPerSecond ?? Number.NaN),
+      );
+      const times = median(ratios ?? []).toFixed(2);
+      console.log(`${load.concurrency} x 25 frames by /predict: ${times} times ${peer.server}`);
+    }
   }
 }
 

@@ -24,6 +24,8 @@ interface Options {
   source: 'kafka' | 'file' | 'both';
   threads: number;
   threshold: number;
+  device: string;
+  precision: string;
   json: boolean;
   save: boolean;
 }
@@ -36,6 +38,8 @@ const options = npmScript('bench', 'How fast the pipeline takes 720p frames, bes
       .default('both'),
   )
   .option('--threads <n>', 'inference threads', positiveInteger, 2)
+  .option('--device <device>', 'where the model server runs the model', 'cpu')
+  .option('--precision <numbers>', 'what it may compute with', 'f32')
   .option('--threshold <confidence>', 'detections under it are left out, up to 1', positiveNumber, 0.5)
   .option('--json', 'print JSON', false)
   .option('--save', 'keep the figures in docs/measured, for README and capacity', false)
@@ -95,7 +99,10 @@ async function measure(): Promise<{ bounds: Bound[]; runs: Run[] }> {
   const server = await keep(
     start(
       'model',
-      [join(root, 'model/src/main.ts'), '--model', model, '--threads', String(options.threads)],
+      [
+        ...[join(root, 'model/src/main.ts'), '--model', model, '--threads', String(options.threads)],
+        ...['--device', options.device, '--precision', options.precision],
+      ],
       env,
     ),
   );

@@ -1,3 +1,4 @@
+// Fetches OpenVINO's libraries in advance, as an image's build does: `node model/src/openvino/wheel.ts`
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -52,3 +53,5 @@ export function isOpenvinoCached(): boolean {
     file !== undefined && existsSync(join(cacheDir(), 'wheels', file.replace(/\.whl$/, ''), 'openvino/libs'))
   );
 }
+
+if (import.meta.main) await openvinoLibraries(console.log);

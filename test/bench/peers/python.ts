@@ -21,6 +21,8 @@ export const ULTRALYTICS: PythonPeer = {
     'torch==2.15.0',
     'torchvision==0.29.2',
     'onnx==1.23.2',
+    'onnxruntime==1.30.0',
+    'openvino==2026.4.1',
     'fastapi==0.165.0',
     'uvicorn==0.54.0',
   ],

@@ -5,7 +5,8 @@ architecture; pictures go through ultralytics' own pre- and post-processing.
 
 yolov8n.py reference WEIGHTS EXPORT RESULT PICTURE... writes to RESULT what it sees in each picture, as JSON, and
 exports the model to EXPORT (*.onnx);
-yolov8n.py serve WEIGHTS PORT answers POST /predict as the usual FastAPI server does.
+yolov8n.py serve WEIGHTS PORT answers POST /predict as the usual FastAPI server does, on PEER_DEVICE (cpu), with the
+model in the form PEER_FORMAT: pytorch, or what ultralytics exports as onnx or openvino.
 """
 
 import ast
@@ -29,6 +30,7 @@ from ultralytics import YOLO
 from ultralytics.nn.modules import SPPF
 
 SIDE, THRESHOLD, IOU = 640, 0.1, 0.7
+DEVICE, FORMAT = os.environ.get("PEER_DEVICE", "cpu"), os.environ.get("PEER_FORMAT", "pytorch")
 
 
 def learned(module):
@@ -76,7 +78,7 @@ def load(path):
 
 def detect(yolo, pictures, threshold=THRESHOLD):
     """Detections of each picture (BGR array or path), in its pixels."""
-    results = yolo.predict(pictures, imgsz=SIDE, conf=threshold, iou=IOU, device="cpu", verbose=False)
+    results = yolo.predict(pictures, imgsz=SIDE, conf=threshold, iou=IOU, device=DEVICE, half=DEVICE != "cpu", verbose=False)
     return [
         [
             {
@@ -111,6 +113,15 @@ def reference(weights, export, result, *pictures):
     Path(result).write_text(json.dumps(reference))
 
 
+def in_form(yolo, weights):
+    """The model as ultralytics exports it, or as it is."""
+    if FORMAT == "pytorch":
+        return yolo
+    yolo.model.pt_path = str(Path(weights).with_name("yolov8n-peer.pt"))
+    exported = yolo.export(format=FORMAT, imgsz=SIDE, dynamic=True, simplify=False)
+    return YOLO(exported, task="detect")
+
+
 def serve(weights, port):
     import uvicorn
     from fastapi import FastAPI
@@ -124,12 +135,12 @@ def serve(weights, port):
         stream_id: str
         frames: list[Frame]
 
-    yolo = load(weights)
+    yolo = in_form(load(weights), weights)
     app = FastAPI()
 
     @app.get("/health")
     async def health():
-        return {"status": "healthy", "model": "yolov8n", "device": "cpu"}
+        return {"status": "healthy", "model": "yolov8n", "device": DEVICE}
 
     @app.post("/predict")
     async def predict(batch: Batch):
