@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { type Capacity, capacityOf, MEASURED, oneMachineCameras } from './capacity.ts';
 import { GPU_FPS } from './scaling.ts';
 
-/** Prints what so many cameras need: `npm run capacity -- --cameras 1000 --fps 10 [--gpu-fps 200] [--json]`. */
+/** Prints what so many cameras need: `npm run capacity -- --cameras 1000 --fps 10 [--gpu-fps 519] [--json]`. */
 const { values } = parseArgs({
   options: {
     cameras: { type: 'string', default: '100' },
@@ -36,7 +36,7 @@ function report(result: Capacity): string {
     ['pollers', `${detect.pollers} of each mapping`],
     ['detect', stage(detect)],
     ['annotate', stage(annotate)],
-    ['GPU pods', `${result.gpuPods} at ${workload.gpuFps} frames/s each (assumed)`],
+    ['GPU pods', `${result.gpuPods} at ${workload.gpuFps} frames/s each (derived from vCPUs and kernels)`],
     ['ingest tasks', `${result.ingestTasks} of 2 vCPU`],
     ['MSK', `${kafka.brokers} x express.m7g.${kafka.size}, ${kafka.ingressMb.toFixed(1)} MB/s in`],
     ['S3', `${result.s3PutsPerSecond.toFixed(0)} PUT/s`],
