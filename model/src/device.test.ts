@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { writeColourModel } from '../test/colour-model.ts';
-import { type StartOptions, startOn } from './device.ts';
+import { startOn } from './device.ts';
+import type { StartOptions } from './device-use.ts';
 import { readModelFile } from './model-file.ts';
 
 // No OpenVINO lies there, whatever this machine has fetched.

@@ -2,33 +2,10 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { onnxruntimeFolder } from './cuda-provider.ts';
+import type { Device, DeviceUse, StartOptions } from './device-use.ts';
 import { fasterOf } from './faster-runtime.ts';
-import { InferenceError, InferencePool, type WorkerJob, type WorkerSetup } from './inference-pool.ts';
+import { InferenceError, InferencePool } from './inference-pool.ts';
 import { isOpenvinoCached, openvinoLibraries } from './openvino/wheel.ts';
-import type { Precision } from './session.ts';
-
-/**
- * Where a model may run: `openvino` is the CPU by OpenVINO instead of onnxruntime; `auto` is CUDA where it works, and
- * otherwise whichever of the two was measured to be faster on this CPU.
- */
-export const devices = ['auto', 'cpu', 'openvino', 'cuda', 'tensorrt'] as const;
-export type Device = (typeof devices)[number];
-
-/** How a device is best used. */
-export interface DeviceUse {
-  device: Exclude<Device, 'auto'>;
-  /** What the runtime computes with. */
-  precision: Precision;
-  pool: InferencePool;
-  /** Preferred numbers of pictures that the runtime gets at once, ascending. */
-  batchSizes: readonly number[];
-  /** Longest wait for a batch to fill, milliseconds. */
-  batchDelayMs: number;
-  /** Whether the runtime prepares itself for each shape of input when it first sees it. */
-  tunesShapes: boolean;
-  /** Why `auto` runs it where it does, in one line. */
-  fallback?: string;
-}
 
 // On a CPU, a batch takes as long as its pictures one by one, and threads with a picture each do more together than
 // one picture split among them. A GPU wants batches, and a second thread that prepares one while the first one's runs.
@@ -38,31 +15,6 @@ const GPU_THREADS = 2;
 // such a request takes: a batch that waits for nothing more starts at once. cuDNN tries all algorithms for each new
 // shape, for seconds (`cudnn_conv_algo_search` is EXHAUSTIVE unless set, which onnxruntime-node can't do).
 const GPU_BATCH = { batchSizes: [25, 50], batchDelayMs: 10, tunesShapes: true };
-
-/**
- * Where the best candidates are chosen: in the model's graph, or on the host from all of its outputs. `auto` is what measures
- * better: on a GPU the graph, which spares copying 1.7 MB a picture, on a CPU the host, which looks at each score once.
- */
-export const selects = ['auto', 'graph', 'host'] as const;
-export type Select = (typeof selects)[number];
-
-export interface StartOptions {
-  setup: Omit<WorkerSetup, 'providers' | 'openvino' | 'selects'>;
-  /** The model's file, changed to choose that many candidates; `undefined` where it can't. */
-  selecting(most: number): Uint8Array | undefined;
-  /** Most candidates of a picture that it chooses. */
-  candidates: number;
-  select: Select;
-  /** Inference threads on a CPU; 0 means one a core. */
-  cpuThreads: number;
-  /** `bf16` may be taken where it is faster, by OpenVINO. */
-  precision: Precision;
-  /** The input that wide pictures get, to measure with: `[1, H, W, 3]`. */
-  dims: WorkerJob['dims'];
-  /** Changes with the model. */
-  version: string;
-  note(line: string): void;
-}
 
 /**
  * Loads the model where `device` says. TensorRT builds its engines at every start, which takes minutes: onnxruntime-node

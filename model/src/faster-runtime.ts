@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { cacheDir } from '@video-pipeline/assets';
-import type { DeviceUse, StartOptions } from './device.ts';
+import type { DeviceUse, StartOptions } from './device-use.ts';
 import type { Runtime, WorkerJob } from './inference-pool.ts';
 
 /** What was measured, frames a second, by runtime. */

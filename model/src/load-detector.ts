@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Detector, type DetectorOptions } from './detector.ts';
-import { type Device, type Select, startOn } from './device.ts';
+import { startOn } from './device.ts';
+import type { Device, Select } from './device-use.ts';
 import type { HeadName } from './heads/index.ts';
 import { letterbox } from './letterbox.ts';
 import { readModelFile } from './model-file.ts';

@@ -5,7 +5,7 @@ import { exitWithError, expectLargeBuffers, onShutdown, reportReady } from '@vid
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Detector } from './detector.ts';
-import { devices, selects } from './device.ts';
+import { devices, selects } from './device-use.ts';
 import { GpuReader } from './gpu.ts';
 import { heads } from './heads/index.ts';
 import { type LoadOptions, loadDetector } from './load-detector.ts';
