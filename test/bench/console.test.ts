@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { LiveFrame, SearchResult } from '@video-pipeline/console';
 import { detectionsKey, encodeDetectedFrame } from '@video-pipeline/frame';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { usageOf } from '../../packages/local/src/usage.ts';
+import { usageOf } from '../../packages/local/src/screen/usage.ts';
 import {
   CAT,
   type ConsoleFixture,

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 
-export { frameRate, positiveInteger } from '../../packages/local/src/cli/numbers.ts';
+export { frameRate, positiveInteger } from '../../packages/local/src/command-line.ts';
 
 /** The command line of `npm run <script>`: options are added to it, then it parses. Answers `--help`. */
 export function npmScript(script: string, description: string): Command {

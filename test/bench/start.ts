@@ -6,9 +6,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { runningState } from '../../packages/local/src/cli/running.ts';
-import { supervisorOf } from '../../packages/local/src/processes.ts';
+import { runningState } from '../../packages/cli/src/running.ts';
 import type { State } from '../../packages/local/src/session.ts';
+import { supervisorOf } from '../../packages/local/src/supervisor/processes.ts';
 import { launchChromium } from '../e2e/chromium.ts';
 import { npmScript, positiveInteger } from './options.ts';
 

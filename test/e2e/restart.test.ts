@@ -6,9 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { annotatedKey, decodeFrame, failedKey } from '@video-pipeline/frame';
 import { connectKafka } from '@video-pipeline/kafka';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type KafkaServer, startKafka } from '../../packages/local/src/kafka.ts';
-import { signalProcess } from '../../packages/local/src/processes.ts';
+import { type KafkaServer, startKafka } from '../../packages/local/src/servers/kafka.ts';
 import type { State } from '../../packages/local/src/session.ts';
+import { signalProcess } from '../../packages/local/src/supervisor/processes.ts';
 import { pidsOf, type StackProcess, startStackProcess } from './stack-process.ts';
 
 const SERVICES = ['cameras', 'ingest', 'model', 'detect', 'annotate', 'console', 's3proxy', 'kafka'] as const;

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { signalProcess } from '../../packages/local/src/processes.ts';
+import { signalProcess } from '../../packages/local/src/supervisor/processes.ts';
 
-const MAIN = join(import.meta.dirname, '../../packages/local/src/cli/main.ts');
+const MAIN = join(import.meta.dirname, '../../packages/cli/src/main.ts');
 
 interface Result {
   code: number;

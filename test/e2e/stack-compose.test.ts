@@ -9,8 +9,8 @@ import { readConfig, type VariableName, variables } from '@video-pipeline/config
 import { groupOf, STAGE_VARIABLES, STAGES, topicOf } from '@video-pipeline/stages';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { type KafkaServer, startKafka } from '../../packages/local/src/kafka.ts';
-import { type S3Server, startS3Proxy } from '../../packages/local/src/s3proxy.ts';
+import { type KafkaServer, startKafka } from '../../packages/local/src/servers/kafka.ts';
+import { type S3Server, startS3Proxy } from '../../packages/local/src/servers/s3proxy.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 

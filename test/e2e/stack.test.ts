@@ -4,8 +4,8 @@ import { basename, join, relative } from 'node:path';
 import { type Detection, isDetection } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { signalProcess } from '../../packages/local/src/processes.ts';
 import type { State, Summary } from '../../packages/local/src/session.ts';
+import { signalProcess } from '../../packages/local/src/supervisor/processes.ts';
 import { pidsOf, startStackProcess } from './stack-process.ts';
 
 const FRAMES = 300;

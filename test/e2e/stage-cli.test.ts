@@ -8,7 +8,7 @@ import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startFakeServer } from '../../packages/inference-client/src/fake-server.ts';
 
-const MAIN = join(import.meta.dirname, '../../packages/local/src/cli/main.ts');
+const MAIN = join(import.meta.dirname, '../../packages/cli/src/main.ts');
 const BUCKET = 'frames-of-production';
 const KEY = 'annotated/yard/date=2026-11-25/hour=07/1795590000900-9.jpg';
 

@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runningState } from '../../packages/local/src/cli/running.ts';
-import { type KafkaServer, startKafka } from '../../packages/local/src/kafka.ts';
-import { freePort, signalProcess } from '../../packages/local/src/processes.ts';
-import { type S3Server, startS3Proxy } from '../../packages/local/src/s3proxy.ts';
+import { runningState } from '../../packages/cli/src/running.ts';
+import { type KafkaServer, startKafka } from '../../packages/local/src/servers/kafka.ts';
+import { type S3Server, startS3Proxy } from '../../packages/local/src/servers/s3proxy.ts';
 import type { State } from '../../packages/local/src/session.ts';
+import { freePort, signalProcess } from '../../packages/local/src/supervisor/processes.ts';
 import { evenTimes, makeVideo } from '../support/video.ts';
 import { pidsOf, startStackProcess } from './stack-process.ts';
 

@@ -8,7 +8,7 @@ import type { EncodedRecord } from '@video-pipeline/frame';
 import { connectKafka, consumerLag, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
 import { connectS3, ensureBucket, freePort, startS3Proxy } from '@video-pipeline/local';
 import { openBucket } from '@video-pipeline/recovery';
-import { startChild } from '../../packages/local/src/child.ts';
+import { startChild } from '../../packages/local/src/supervisor/child.ts';
 import { addCrowds } from './answers.ts';
 import { planBrokers } from './brokers.ts';
 import { startFaultProxy } from './fault-proxy.ts';

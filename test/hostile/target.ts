@@ -4,8 +4,8 @@ import { basename, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Admin, connectKafka } from '@video-pipeline/kafka';
 import type { FailedRecord } from '@video-pipeline/storage';
+import { usageOf } from '../../packages/local/src/screen/usage.ts';
 import type { State } from '../../packages/local/src/session.ts';
-import { usageOf } from '../../packages/local/src/usage.ts';
 import { startStackProcess } from '../e2e/stack-process.ts';
 
 /** The demo cameras: what they show must go on being annotated. */

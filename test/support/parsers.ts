@@ -20,7 +20,7 @@ import { CursorError, decodeCursor } from '../../packages/console/src/cursor.ts'
 import { InferenceClientError } from '../../packages/inference-client/src/client.ts';
 import { decodeAnswer } from '../../packages/inference-client/src/open-inference.ts';
 import { decodePredict } from '../../packages/inference-client/src/predict.ts';
-import { frameRate, positiveInteger } from '../../packages/local/src/cli/numbers.ts';
+import { frameRate, positiveInteger } from '../../packages/local/src/command-line.ts';
 import { FailedEntryError, parseFailed } from '../../packages/recovery/src/failed.ts';
 import { parseTime } from '../../packages/recovery/src/time.ts';
 

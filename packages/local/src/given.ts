@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@video-pipeline/config';
-import { answers } from './kafka.ts';
-import { StartError } from './processes.ts';
-import { connectS3, ensureBucket } from './s3proxy.ts';
+import { answers } from './servers/kafka.ts';
+import { connectS3, ensureBucket } from './servers/s3proxy.ts';
+import { StartError } from './supervisor/processes.ts';
 
 /** What the user already runs, by the variables that name it; the rest is ours to start. */
 export interface Given {

@@ -3,15 +3,14 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { endWithin, runCommand } from '@video-pipeline/lifecycle';
 import { Command, Option } from 'commander';
-import { frameRate, positiveInteger } from './cli/numbers.ts';
-import { DIRECTORY } from './cli/running.ts';
-import { ROOT } from './launcher.ts';
+import { DIRECTORY, frameRate, positiveInteger } from './command-line.ts';
 import { openBrowser } from './open.ts';
-import { lock, StartError } from './processes.ts';
-import { Screen, summaryLines } from './screen.ts';
+import { Screen, summaryLines } from './screen/screen.ts';
 import { runSession, stateFile } from './session.ts';
 import { parseSources } from './sources.ts';
 import type { StackOptions } from './stack.ts';
+import { ROOT } from './supervisor/launcher.ts';
+import { lock, StartError } from './supervisor/processes.ts';
 
 interface Options {
   source?: string[];

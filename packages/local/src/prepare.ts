@@ -3,10 +3,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CLIPS, defaultModelPath, fetchAsset } from '@video-pipeline/assets';
-import { installJava, JARS } from './java.ts';
-import { ROOT } from './launcher.ts';
-import { errorIn } from './log.ts';
-import { StartError } from './processes.ts';
+import { installJava, JARS } from './servers/java.ts';
+import { ROOT } from './supervisor/launcher.ts';
+import { errorIn } from './supervisor/log.ts';
+import { StartError } from './supervisor/processes.ts';
 
 /**
  * Fetches and builds all that `npm start` needs, side by side, unless it is there.

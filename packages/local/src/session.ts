@@ -1,12 +1,12 @@
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Counts, type Latency, type StreamCounts, type StreamView } from './counts.ts';
-import { StartError } from './processes.ts';
+import { Counts, type Latency, type StreamCounts, type StreamView } from './screen/counts.ts';
+import { type Usage, UsageMeter } from './screen/usage.ts';
 import { endByThemselves, type Source } from './sources.ts';
 import { type Endpoints, type Stack, type StackOptions, startStack } from './stack.ts';
-import type { ServiceState } from './supervise.ts';
-import { type Usage, UsageMeter } from './usage.ts';
+import { StartError } from './supervisor/processes.ts';
+import type { ServiceState } from './supervisor/supervise.ts';
 
 /** What a finished run prints, with `--json` as it is. */
 export interface Summary {

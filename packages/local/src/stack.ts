@@ -3,17 +3,17 @@ import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import { isWanted, type PipelineStage, STAGES } from '@video-pipeline/stages';
 import { Backlog } from './backlog.ts';
-import { fallbackCredentials, localCredentials } from './credentials.ts';
 import { type Given, givenServers } from './given.ts';
-import { planCluster, startKafka } from './kafka.ts';
-import { Launcher, type LauncherHooks, ROOT } from './launcher.ts';
-import { choosePorts, type Ports } from './ports.ts';
 import { buildModel } from './prepare.ts';
-import { endLeftovers, StartError } from './processes.ts';
-import { connectS3, ensureBucket, s3Environment, startS3Proxy } from './s3proxy.ts';
+import { fallbackCredentials, localCredentials } from './servers/credentials.ts';
+import { planCluster, startKafka } from './servers/kafka.ts';
+import { connectS3, ensureBucket, s3Environment, startS3Proxy } from './servers/s3proxy.ts';
 import { endByThemselves, parseSources, type Source } from './sources.ts';
 import { listedSources, streamsVariables } from './streams-file.ts';
-import type { Service } from './supervise.ts';
+import { Launcher, type LauncherHooks, ROOT } from './supervisor/launcher.ts';
+import { choosePorts, type Ports } from './supervisor/ports.ts';
+import { endLeftovers, StartError } from './supervisor/processes.ts';
+import type { Service } from './supervisor/supervise.ts';
 
 export interface StackOptions {
   /** Everything written lies under it. */

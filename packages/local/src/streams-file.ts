@@ -1,8 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readConfig, readStreamsText } from '@video-pipeline/config';
-import { StartError } from './processes.ts';
 import { endsByItself, type Source } from './sources.ts';
+import { StartError } from './supervisor/processes.ts';
 
 interface Entry {
   id: string;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
-import { freePort } from '../../../packages/local/src/processes.ts';
+import { freePort } from '../../../packages/local/src/supervisor/processes.ts';
 
 /** Packages of PyPI that a peer is made of, pinned. */
 export interface PythonPeer {

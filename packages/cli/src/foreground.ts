@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { ROOT } from '../launcher.ts';
+import { ROOT } from '@video-pipeline/local';
 
 /**
  * Runs a process of ours in the foreground until it ends.

@@ -5,7 +5,7 @@ import type { LocalServer } from './processes.ts';
 import { type Service, supervise } from './supervise.ts';
 
 /** The root of the repository: our processes are started by their path in it. */
-export const ROOT = join(import.meta.dirname, '../../..');
+export const ROOT = join(import.meta.dirname, '../../../..');
 
 export interface LauncherHooks {
   /** Takes a line for the person at the screen. */

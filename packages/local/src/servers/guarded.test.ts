@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { lock, ownerOf, readPid, signalProcess } from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
-import { lock, ownerOf, readPid, signalProcess } from './processes.ts';
 
 let folder: string;
 beforeEach(async () => {

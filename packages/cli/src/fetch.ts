@@ -1,6 +1,6 @@
 import { cacheDir } from '@video-pipeline/assets';
+import { prepare } from '@video-pipeline/local';
 import { Command } from 'commander';
-import { prepare } from '../prepare.ts';
 
 export function fetchCommand(): Command {
   return new Command('fetch')

@@ -2,10 +2,9 @@ import { copyFile, mkdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
+import { Backlog, DIRECTORY, ensureBucket } from '@video-pipeline/local';
 import { Command } from 'commander';
-import { Backlog } from '../backlog.ts';
-import { ensureBucket } from '../s3proxy.ts';
-import { DIRECTORY, dataDirOption, openS3, serverOf, type Target } from './running.ts';
+import { dataDirOption, openS3, serverOf, type Target } from './running.ts';
 
 export function setupCommand(): Command {
   return new Command('setup')

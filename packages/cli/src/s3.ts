@@ -5,11 +5,9 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { GetObjectCommand, paginateListObjectsV2, type S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
+import { aligned, DIRECTORY, positiveInteger, StartError } from '@video-pipeline/local';
 import { Command } from 'commander';
-import { StartError } from '../processes.ts';
-import { aligned } from '../screen.ts';
-import { positiveInteger } from './numbers.ts';
-import { answerOf, DIRECTORY, dataDirOption, openS3, type Target } from './running.ts';
+import { answerOf, dataDirOption, openS3, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
 
 interface StoredObject {

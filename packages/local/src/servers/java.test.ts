@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { platformKey } from '@video-pipeline/assets';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { serveFiles } from '../../../test/support/repository-server.ts';
+import { serveFiles } from '../../../../test/support/repository-server.ts';
 import { JARS, propertiesText } from './java.ts';
 
 let folder: string;

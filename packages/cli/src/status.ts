@@ -1,10 +1,7 @@
 import { HeadBucketCommand } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
+import { aligned, answers, Backlog, lagLine, type State, tableLines } from '@video-pipeline/local';
 import { Command } from 'commander';
-import { Backlog } from '../backlog.ts';
-import { answers } from '../kafka.ts';
-import { aligned, lagLine, tableLines } from '../screen.ts';
-import type { State } from '../session.ts';
 import { dataDirOption, openS3, requireState, serverOf, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
 

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { aligned, Backlog, type PartitionLag } from '@video-pipeline/local';
 import type { PipelineStage } from '@video-pipeline/stages';
 import { Command } from 'commander';
-import { Backlog, type PartitionLag } from '../backlog.ts';
-import { aligned } from '../screen.ts';
 import { answerOf, dataDirOption, serverOf, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
 

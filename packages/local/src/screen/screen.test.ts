@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
+import type { State, Summary } from '../session.ts';
 import { Screen, summaryLines, tableLines } from './screen.ts';
-import type { State, Summary } from './session.ts';
 
 const state: State = {
   pid: 1,

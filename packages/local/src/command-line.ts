@@ -15,3 +15,6 @@ export function frameRate(text: string): number {
   if (!(value > 0 && value <= 240)) throw new InvalidArgumentError('must be over 0, and 240 at most.');
   return value;
 }
+
+/** npm starts scripts in the repository's root: a relative path means the folder the person was in. */
+export const DIRECTORY = process.env.INIT_CWD ?? process.cwd();

@@ -4,9 +4,9 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Admin, connectKafka } from '@video-pipeline/kafka';
+import { freePort, type LocalServer, StartError } from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
 import { installJava, JARS, type JavaCommand, propertiesText } from './java.ts';
-import { freePort, type LocalServer, StartError } from './processes.ts';
 
 /** 16 bytes: nodes form a cluster when theirs is the same. */
 const CLUSTER_ID = Buffer.from('video-pipeline-1').toString('base64url');

@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import type { State, Summary } from './session.ts';
+import type { State, Summary } from '../session.ts';
 
 type Style = Parameters<typeof styleText>[0];
 

@@ -4,9 +4,9 @@ import { existsSync, statSync, watchFile } from 'node:fs';
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { positiveInteger } from '@video-pipeline/local';
 import { STAGES } from '@video-pipeline/stages';
 import { Command } from 'commander';
-import { positiveInteger } from './numbers.ts';
 import { dataDirOption, NotRunningError, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
 

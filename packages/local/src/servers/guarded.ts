@@ -3,8 +3,15 @@ import { once } from 'node:events';
 import { mkdir, open, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errorIn } from './log.ts';
-import { endLeftover, type LocalServer, readPid, StartError, signalProcess, stopped } from './processes.ts';
+import { errorIn } from '../supervisor/log.ts';
+import {
+  endLeftover,
+  type LocalServer,
+  readPid,
+  StartError,
+  signalProcess,
+  stopped,
+} from '../supervisor/processes.ts';
 
 const GUARD = join(import.meta.dirname, 'guard.sh');
 

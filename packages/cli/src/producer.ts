@@ -1,9 +1,14 @@
+import {
+  DIRECTORY,
+  frameRate,
+  parseSources,
+  positiveInteger,
+  type Source,
+  StartError,
+} from '@video-pipeline/local';
 import { Command } from 'commander';
-import { StartError } from '../processes.ts';
-import { parseSources, type Source } from '../sources.ts';
 import { runInForeground } from './foreground.ts';
-import { frameRate, positiveInteger } from './numbers.ts';
-import { DIRECTORY, dataDirOption, requireState, serverOf, type Target } from './running.ts';
+import { dataDirOption, requireState, serverOf, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
 
 interface Options extends Target {

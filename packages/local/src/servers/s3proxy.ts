@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { STORAGE_VARIABLES, s3Config } from '@video-pipeline/storage';
+import { freePort, type LocalServer } from '../supervisor/processes.ts';
 import { fallbackCredentials, localCredentials, type S3Credentials } from './credentials.ts';
 import { startGuarded } from './guarded.ts';
 import { installJava, JARS, propertiesText } from './java.ts';
-import { freePort, type LocalServer } from './processes.ts';
 
 const JVM = ['-Xms32m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
 

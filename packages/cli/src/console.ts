@@ -1,5 +1,5 @@
+import { openBrowser } from '@video-pipeline/local';
 import { Command } from 'commander';
-import { openBrowser } from '../open.ts';
 import { runInForeground } from './foreground.ts';
 import { dataDirOption, runningState, s3Variables, serverOf, type Target } from './running.ts';
 import { stageOption } from './stage.ts';

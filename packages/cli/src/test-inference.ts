@@ -3,10 +3,9 @@ import { resolve } from 'node:path';
 import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import { type Detection, decodeFrame, type Frame } from '@video-pipeline/frame';
+import { aligned, DIRECTORY, StartError } from '@video-pipeline/local';
 import { Command } from 'commander';
-import { StartError } from '../processes.ts';
-import { aligned } from '../screen.ts';
-import { DIRECTORY, dataDirOption, serverOf, type Target } from './running.ts';
+import { dataDirOption, serverOf, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
 
 /** What `/predict` answers for one frame. */

@@ -2,20 +2,23 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
+import {
+  connectS3,
+  DIRECTORY,
+  fallbackCredentials,
+  localCredentials,
+  ROOT,
+  type State,
+  s3Environment,
+  stateFile,
+  supervisorOf,
+} from '@video-pipeline/local';
 import { Option } from 'commander';
-import { fallbackCredentials, localCredentials } from '../credentials.ts';
-import { ROOT } from '../launcher.ts';
-import { supervisorOf } from '../processes.ts';
-import { connectS3, s3Environment } from '../s3proxy.ts';
-import { type State, stateFile } from '../session.ts';
 
 /** What a command needs does not run; the message says how to start it. */
 export class NotRunningError extends Error {
   override readonly name = 'NotRunningError';
 }
-
-/** npm starts scripts in the repository's root: a relative path means the folder the person was in. */
-export const DIRECTORY = process.env.INIT_CWD ?? process.cwd();
 
 /** What a command looks at: the stack on a folder, or a stage on AWS. */
 export interface Target {

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { DIRECTORY, ROOT } from '@video-pipeline/local';
 import { Option } from 'commander';
-import { ROOT } from '../launcher.ts';
-import { DIRECTORY, NotRunningError } from './running.ts';
+import { NotRunningError } from './running.ts';
 
 /** What the app in `sst.config.ts` returns. */
 interface Outputs {

@@ -3,11 +3,8 @@ import { once } from 'node:events';
 import { mkdir, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { errorIn, ROOT, StartError, type State, signalProcess, supervisorOf } from '@video-pipeline/local';
 import { Command } from 'commander';
-import { ROOT } from '../launcher.ts';
-import { errorIn } from '../log.ts';
-import { StartError, signalProcess, supervisorOf } from '../processes.ts';
-import type { State } from '../session.ts';
 import { dataDirOption, runningState } from './running.ts';
 
 /** The first start installs Kafka, S3Proxy and the model. */
