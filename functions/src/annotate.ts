@@ -8,7 +8,7 @@ import {
 } from '@video-pipeline/frame';
 import { createQuarantine, createStore, type Store } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
-import { annotateJpeg, drawable, PictureError } from './drawing/annotate-jpeg.ts';
+import { annotateJpeg, drawable, PictureError, SizeMismatchError } from './drawing/annotate-jpeg.ts';
 import { FRAMES_IN_WORK, inParallel } from './in-parallel.ts';
 import {
   byStream,
@@ -45,8 +45,9 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
       const body = await draw(frame);
       await store.put({ key, body, contentType: 'image/jpeg', metadata: metadataOf(frame) });
     } catch (error) {
-      if (error instanceof PictureError) return { record, reason: `the JPEG ${error.message}` };
-      throw error;
+      if (!(error instanceof PictureError)) throw error;
+      const code = error instanceof SizeMismatchError ? 'SIZE_MISMATCH' : 'PICTURE_INVALID';
+      return { record, code, reason: `the JPEG ${error.message}` };
     }
     return { record, frame, key, latencyMs: Date.now() - frame.capturedAt };
   };

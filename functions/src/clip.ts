@@ -69,7 +69,8 @@ export function createClip(dependencies: ClipDependencies) {
       const body = await encodeClip(pictures);
       await store.put({ key: clipKey(event), body, contentType: 'video/mp4' });
     } catch (error) {
-      if (error instanceof ClipEncodingError) return { record, reason: error.message };
+      if (error instanceof ClipEncodingError)
+        return { record, code: 'CLIP_IMPOSSIBLE', reason: error.message };
       throw error;
     }
     return 'stored';

@@ -16,7 +16,14 @@ import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka
 import { createQuarantine, createStore } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { createPublish, createSend, type Publish } from './publish.ts';
-import { byStream, decodeRecords, type FailureDependencies, type Received, setAside } from './records.ts';
+import {
+  byStream,
+  decodeRecords,
+  type Failure,
+  type FailureDependencies,
+  type Received,
+  setAside,
+} from './records.ts';
 import { createScenes, SCENE_VARIABLES, type Scenes, scenesReader } from './scenes.ts';
 
 export interface DetectDependencies extends FailureDependencies {
@@ -41,7 +48,7 @@ export function createDetect(dependencies: DetectDependencies) {
     const detected: Received<DetectedFrame>[] = [];
     for (const [index, { record, frame }] of received.entries()) {
       const seen = judge(frame, results[index]);
-      if (typeof seen === 'string') failures.push({ record, reason: seen });
+      if ('code' in seen) failures.push({ record, ...seen });
       else detected.push({ record, frame: seen });
     }
     const { frames, events } = scenes
@@ -58,16 +65,20 @@ export function createDetect(dependencies: DetectDependencies) {
 }
 
 /** The frame with its detections, or why there are none to be had. */
-function judge(frame: Frame, result: FrameResult | undefined): DetectedFrame | string {
+function judge(frame: Frame, result: FrameResult | undefined): DetectedFrame | Omit<Failure, 'record'> {
   if (!result) throw new InferenceClientError('the detector gave fewer results than frames');
-  if ('error' in result) return result.error;
+  if ('error' in result) return { code: 'PICTURE_INVALID', reason: result.error };
   const { model, width, height, detections } = result;
   if (width !== frame.width || height !== frame.height) {
-    return `the JPEG is ${width}x${height} pixels, its record says ${frame.width}x${frame.height}`;
+    const reason = `the JPEG is ${width}x${height} pixels, its record says ${frame.width}x${frame.height}`;
+    return { code: 'SIZE_MISMATCH', reason };
   }
   // Half of what a record carries, since tracks are yet to be named.
   if (Buffer.byteLength(JSON.stringify(detections)) > MAX_DETECTIONS_BYTES / 2) {
-    return `${detections.length} detections are more than a record carries`;
+    return {
+      code: 'TOO_MANY_DETECTIONS',
+      reason: `${detections.length} detections are more than a record carries`,
+    };
   }
   return { ...frame, detections, model };
 }

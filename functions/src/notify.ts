@@ -35,7 +35,7 @@ export function createNotify(dependencies: NotifyDependencies) {
       const reasons = await inParallel(events, IN_WORK, (one) => webhook(one.event));
       for (const [index, { record }] of events.entries()) {
         const reason = reasons[index];
-        if (reason !== undefined) failures.push({ record, reason });
+        if (reason !== undefined) failures.push({ record, code: 'WEBHOOK_REFUSED', reason });
       }
       report(events.filter((_one, index) => reasons[index] === undefined).map((one) => one.event));
     }

@@ -10,8 +10,8 @@ import {
   recordsOf,
 } from '@video-pipeline/frame';
 import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
-import type { Quarantine } from '@video-pipeline/storage';
-import { emitMetrics, type Logger } from '@video-pipeline/telemetry';
+import type { FailureCode, Quarantine } from '@video-pipeline/storage';
+import { emitFailures, emitMetrics, type Logger } from '@video-pipeline/telemetry';
 
 /** A frame and the record it came in. */
 export interface Received<F extends Frame = Frame> {
@@ -22,6 +22,7 @@ export interface Received<F extends Frame = Frame> {
 /** A record that can't be processed, however often it is tried. */
 export interface Failure {
   record: MSKRecord;
+  code: FailureCode;
   reason: string;
 }
 
@@ -39,7 +40,7 @@ export function decodeRecords<F extends Frame>(
       received.push({ record, frame });
     } catch (error) {
       if (!(error instanceof InvalidRecordError)) throw error;
-      failures.push({ record, reason: error.message });
+      failures.push({ record, code: 'RECORD_INVALID', reason: error.message });
     }
   }
   return { received, failures };
@@ -86,7 +87,7 @@ export function decodeEvents(batch: MSKEvent): { events: ReceivedEvent[]; failur
   for (const record of recordsOf(batch)) {
     const event = parseSceneEvent(fromLambdaRecord(record).value);
     if (event) events.push({ record, event });
-    else failures.push({ record, reason: 'is no event' });
+    else failures.push({ record, code: 'EVENT_INVALID', reason: 'is no event' });
   }
   return { events, failures };
 }
@@ -103,10 +104,13 @@ export async function setAside(
   failures: readonly Failure[],
   { quarantine, logger }: FailureDependencies,
 ): Promise<void> {
-  await Promise.all(failures.map(({ record, reason }) => quarantine(record, reason)));
+  await Promise.all(failures.map(({ record, reason, code }) => quarantine(record, reason, { code })));
   for (const { record, reason } of failures) logger.warn(`${positionOf(record)} failed: ${reason}`);
   for (const [stream, failed] of Map.groupBy(failures, ({ record }) => claimedStream(record))) {
     emitMetrics(stage, stream, { FramesFailed: failed.length });
+  }
+  for (const [code, failed] of Map.groupBy(failures, (one) => one.code)) {
+    emitFailures(stage, code, failed.length);
   }
 }
 

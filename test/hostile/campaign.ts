@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { inParallel } from '../../functions/src/in-parallel.ts';
 import { randomOf } from '../support/random.ts';
 import { PARTS } from './parts/index.ts';
 import { type Measured, startTarget } from './target.ts';
@@ -23,6 +24,9 @@ export interface Outcome extends Measured {
   overCeiling: string[];
 }
 
+/** Attacks in work at the same time. */
+const AT_ONCE = 4;
+
 /** Most memory of each process, MiB, as SECURITY.md's table says. */
 export function ceilings(): Map<string, number> {
   const text = readFileSync(join(import.meta.dirname, '../../SECURITY.md'), 'utf8');
@@ -42,18 +46,18 @@ export async function runCampaign({ seed, mutations, only, note }: CampaignOptio
     const unmet: string[] = [];
     let attacks = 0;
     for (const part of PARTS.filter(({ name }) => only?.includes(name) ?? true)) {
-      for (const attack of part.attacks(randomOf(seed), mutations)) {
-        attacks++;
+      const list = part.attacks(randomOf(seed), mutations);
+      attacks += list.length;
+      await inParallel(list, AT_ONCE, async (attack) => {
         const began = performance.now();
         const problem = await attack.run(target).then(
           () => undefined,
           (error: Error) => error.message,
         );
         if (problem) unmet.push(`${part.name}, ${attack.name}: ${problem}`);
-        note(
-          `${part.name}: ${attack.name}, ${Math.round(performance.now() - began)} ms${problem ? ` ${problem}` : ''}`,
-        );
-      }
+        const took = Math.round(performance.now() - began);
+        note(`${part.name}: ${attack.name}, ${took} ms${problem ? `: ${problem}` : ''}`);
+      });
     }
     const measured = await end();
     const failed = await target.failed();

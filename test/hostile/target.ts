@@ -21,7 +21,7 @@ const TOPIC_RESOURCE = 2;
 const START_MS = 180_000;
 const POLL_MS = 200;
 /** Longest wait for what must come of an attack, milliseconds. */
-const OUTCOME_MS = 60_000;
+const OUTCOME_MS = 120_000;
 
 /** An object in `failed/`, but for what was in the record. */
 export interface Failed extends Pick<FailedRecord, 'stage' | 'reason' | 'reference'> {
@@ -58,7 +58,7 @@ export interface Measured {
 /** Starts it; its topics keep batches as producers compress them, as a cluster of somebody else's may. */
 export async function startTarget() {
   const dataDir = await mkdtemp(join(tmpdir(), 'hostile-'));
-  const stack = startStackProcess(dataDir, ['--frame-rate', '2'], { BATCH_TIMEOUT_SECONDS: '0.5' });
+  const stack = startStackProcess(dataDir, ['--frame-rate', '1'], { BATCH_TIMEOUT_SECONDS: '0.5' });
   const bucket = join(dataDir, 's3', BUCKET);
   const keys = async (pattern: string) =>
     Array.fromAsync(glob(join(bucket, pattern)), (file) => relative(bucket, file));

@@ -233,7 +233,7 @@ describe('of more than can be looked at', () => {
     expect(drawn[0]?.confidence).toBeGreaterThan(0.999);
     expect(drawable({ width: 1280, height: 720 }, crowd(20))).toHaveLength(20);
     const large = drawable({ width: 7000, height: 7000 }, crowd(4300, 'W'.repeat(40)));
-    expect(large.length).toBeGreaterThan(50);
+    expect(large.length).toBeGreaterThan(20);
     expect(large.length).toBeLessThan(300);
   });
 

@@ -15,6 +15,9 @@ import {
 
 export { PictureError };
 
+/** A picture of another size than its record says. */
+export class SizeMismatchError extends PictureError {}
+
 const QUALITY = 85;
 /** Most pixels of a picture: four of these in work fit into the function's memory. */
 const MAX_PIXELS = 50_000_000;
@@ -22,9 +25,10 @@ const MAX_PIXELS = 50_000_000;
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
 /** Most boxes that are drawn: what models give at most. */
 const MAX_BOXES = 300;
-/** What is painted for boxes and labels: some times the picture's pixels, and of a small picture so many in any case. */
-const MAX_PAINTINGS = 4;
+/** What is painted for boxes and labels, pixels: as many as the picture has, and of a small picture so many in any case. */
 const MIN_PAINTED_PIXELS = 20_000_000;
+/** Of a character of a label, about, as a share of the text's size. */
+const CHARACTER_WIDTH = 0.6;
 /** Characters of a class's name on a label. */
 const MAX_NAME = 256;
 /** After so much drawing others get their turn, milliseconds: heartbeats, pictures that are on their way to S3. */
@@ -55,7 +59,7 @@ export async function annotateJpeg(
 
 /**
  * Those detections that are drawn, the surest first: no more than there is room for to look at, and no more work than
- * some paintings of the whole picture. It depends on nothing but its arguments.
+ * to paint the whole picture once, or a small one some times. It depends on nothing but its arguments.
  * @param picture its size, pixels
  */
 export function drawable(
@@ -63,7 +67,7 @@ export function drawable(
   detections: readonly Detection[],
 ): Detection[] {
   const surest = detections.toSorted((one, other) => other.confidence - one.confidence).slice(0, MAX_BOXES);
-  let left = Math.max(MIN_PAINTED_PIXELS, MAX_PAINTINGS * picture.width * picture.height);
+  let left = Math.max(MIN_PAINTED_PIXELS, picture.width * picture.height);
   const tooMuch = surest.findIndex((detection) => {
     left -= workOf(picture, detection);
     return left < 0;
@@ -77,7 +81,7 @@ function workOf(picture: Pick<Frame, 'width' | 'height'>, detection: Detection):
   const width = Math.min(picture.width, Math.max(0, x2) - Math.max(0, x1));
   const height = Math.min(picture.height, Math.max(0, y2) - Math.max(0, y1));
   const size = textSize(picture);
-  const label = Math.min(picture.width, labelText(detection).length * size) * size;
+  const label = Math.min(picture.width, labelText(detection).length * CHARACTER_WIDTH * size) * size;
   return 2 * (width + height) * lineWidth(picture) + label;
 }
 
@@ -94,7 +98,7 @@ async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'h
     throw new PictureError(`can't be decoded: ${(cause as Error).message}`, { cause });
   }
   if (picture.width !== width || picture.height !== height) {
-    throw new PictureError(
+    throw new SizeMismatchError(
       `is ${picture.width}x${picture.height} pixels, its record says ${width}x${height}`,
     );
   }

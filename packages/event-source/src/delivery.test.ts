@@ -209,7 +209,9 @@ describe('one record that always fails', () => {
   test('is set aside once it has failed four times on its own while others succeed', async () => {
     const { calls, setAside, options } = setup('1:3');
     expect(await deliver(batch, options, always)).toBe(true);
-    expect(setAside.mock.calls).toEqual([[batch.records[1], 'failed 4 times on its own: it is poison']]);
+    expect(setAside.mock.calls).toEqual([
+      [batch.records[1], 'failed 4 times on its own: it is poison', { code: 'FAILS_ALWAYS' }],
+    ]);
     const whole = ['0:7', '0:8', '1:3'];
     expect(calls.slice(0, 5)).toEqual(Array(5).fill(whole));
     expect(calls.slice(5)).toEqual([['0:7'], ['1:3'], ['0:8'], ['1:3'], ['1:3'], ['1:3'], ['0:8']]);
@@ -234,10 +236,22 @@ test('what can`t be read is set aside by reference, and the rest is delivered', 
   const setAside = vi.fn(async () => {});
   setAside.mockRejectedValueOnce(new Error('503'));
   const [one, two, three] = batch.records as [MSKRecord, MSKRecord, MSKRecord];
-  const refused = [{ record: two, refusal: { first: 2, last: 3, reason: 'fails its checksum', bytes: 99 } }];
+  const refused = [
+    {
+      record: two,
+      refusal: {
+        code: 'BATCH_UNREADABLE',
+        first: 2,
+        last: 3,
+        reason: 'fails its checksum',
+        bytes: 99,
+      } as const,
+    },
+  ];
   const mixed = { ...batch, records: [one, three], refused };
   expect(await deliver(mixed, optionsOf(handler, { setAside }), always)).toBe(true);
-  const call = [two, 'fails its checksum', { first_offset: 2, last_offset: 3, bytes: 99 }];
+  const reference = { first_offset: 2, last_offset: 3, bytes: 99 };
+  const call = [two, 'fails its checksum', { code: 'BATCH_UNREADABLE', reference }];
   expect(setAside.mock.calls).toEqual([call, call]);
   expect(handler).toHaveBeenCalledExactlyOnceWith(
     expect.objectContaining({ records: { 'frames-0': [one, three] } }),
@@ -259,6 +273,6 @@ test('after its process has ended, records come one at a time, and not the one t
   const options = optionsOf(handler, { setAside, inProgress: inProgress as never });
   expect(await deliver(batch, options, always)).toBe(true);
   expect(calls).toEqual([1, 1]);
-  expect(setAside.mock.calls).toEqual([[batch.records[1], 'its process ended']]);
+  expect(setAside.mock.calls).toEqual([[batch.records[1], 'its process ended', { code: 'ENDS_PROCESS' }]]);
   expect(inProgress.forget).toHaveBeenCalledExactlyOnceWith(['frames-1-3']);
 });

@@ -123,11 +123,12 @@ class Rest {
   async #setRefusedAside(): Promise<void> {
     const { setAside, logger } = this.#options;
     for (const { record, refusal } of [...this.#refused]) {
-      const { first: first_offset, last: last_offset, reason, bytes } = refusal;
+      const { code, first: first_offset, last: last_offset, reason, bytes } = refusal;
       logger.warn(
         `${record.topic}-${record.partition}, offsets ${first_offset} to ${last_offset}: ${reason}`,
       );
-      await setAside?.(record, reason, { first_offset, last_offset, ...(bytes ? { bytes } : {}) });
+      const reference = { first_offset, last_offset, ...(bytes ? { bytes } : {}) };
+      await setAside?.(record, reason, { code, reference });
       this.#refused.shift();
     }
   }
@@ -139,7 +140,7 @@ class Rest {
       const reason = inProgress?.verdict(record);
       if (reason && setAside) {
         logger.warn(`${positionOf(record)} failed: ${reason}`);
-        await setAside(record, reason);
+        await setAside(record, reason, { code: 'ENDS_PROCESS' });
         inProgress?.forget([positionOf(record)]);
       } else await invoke([record], this.#options);
       this.#done(record);
@@ -176,7 +177,7 @@ class Rest {
   async #giveUp(record: MSKRecord, failures: number, error: unknown): Promise<void> {
     const reason = `failed ${failures} times on its own: ${(error as Error)?.message ?? error}`;
     this.#options.logger.warn(`${positionOf(record)} ${reason}`);
-    await this.#options.setAside?.(record, reason);
+    await this.#options.setAside?.(record, reason, { code: 'FAILS_ALWAYS' });
     this.#done(record);
   }
 

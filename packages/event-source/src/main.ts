@@ -11,7 +11,7 @@ import {
   STORAGE_VARIABLES,
   type StorageSettings,
 } from '@video-pipeline/storage';
-import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
+import { createLogger, emitFailures, emitMetrics } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError } from 'commander';
 import { InProgress, NOTES_FOLDER } from './in-progress.ts';
 import {
@@ -109,11 +109,15 @@ function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): 
 /** Where goes what can't be processed. */
 function onFailure({ onFailure: destination, maxRetries }: Options, settings: StorageSettings) {
   const quarantine = createQuarantine(createStore(settings), STAGE);
-  const setAside: Quarantine = async (record, reason, reference) => {
-    await quarantine(record, reason, reference);
+  const setAside: Quarantine = async (record, reason, more) => {
+    await quarantine(record, reason, more);
     emitMetrics(STAGE, claimedStream(record), { FramesFailed: 1 });
+    if (more?.code) emitFailures(STAGE, more.code, 1);
   };
-  if (!destination) return { setAside, onTooLarge: toQuarantine(setAside) };
+  if (!destination) {
+    const tooLarge: Quarantine = (record, reason) => setAside(record, reason, { code: 'RECORD_TOO_LARGE' });
+    return { setAside, onTooLarge: toQuarantine(tooLarge) };
+  }
   const put = toStore(createStore({ ...settings, S3_BUCKET: destination.bucket }), destination.prefix);
   return { setAside, onTooLarge: put, afterRetries: { maxRetries, onFailure: put } };
 }

@@ -2,7 +2,8 @@ import { claimedStream } from '@video-pipeline/frame';
 import { type Kafka, orderedProducer } from '@video-pipeline/kafka';
 import { runCommand } from '@video-pipeline/lifecycle';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
-import { Command } from 'commander';
+import { FAILURES } from '@video-pipeline/storage';
+import { Command, Option } from 'commander';
 import type { Bucket } from './bucket.ts';
 import { connectEnvironment, TARGET_HELP } from './connect.ts';
 import {
@@ -61,6 +62,9 @@ function selection(name: string, description: string): Command {
     .description(description)
     .option('--by <stage>', `only of this stage: ${FAILED_FOLDERS.join(', ')}`)
     .option('--stream <id>', 'only of this stream')
+    .addOption(
+      new Option('--code <code>', 'only of this kind, see docs/failures.md').choices(Object.keys(FAILURES)),
+    )
     .option('--reason <text>', 'only where the reason holds this text')
     .option('--from <time>', 'only failed at this time or later, ISO 8601', parseTime)
     .option('--to <time>', 'only failed before this time, ISO 8601', parseTime)
@@ -109,8 +113,8 @@ async function show(bucket: Bucket, key: string): Promise<FailedEntry> {
   }
 }
 
-function line({ key, time: at, reason, record }: FailedEntry): string {
-  return `${at}  ${key}  ${claimedStream(record)}  ${reason}`;
+function line({ key, time: at, code, reason, record }: FailedEntry): string {
+  return [at, key, claimedStream(record), code ?? '-', reason].join('  ');
 }
 
 async function withBucket(use: (bucket: Bucket, kafka: Kafka) => Promise<void>): Promise<void> {

@@ -95,9 +95,15 @@ test('a record is put back whole, though its list entry is not', async () => {
 test('what is kept by reference says where it is, and is not put back', async () => {
   const { bucket, put, objects } = memory();
   const reference = { first_offset: 3, last_offset: 9, bytes: 408_000 };
-  await createQuarantine({ put }, 'event-source')(record(9, ''), 'inflates', reference);
+  await createQuarantine({ put }, 'event-source')(record(9, ''), 'inflates', {
+    code: 'BATCH_TOO_LARGE',
+    reference,
+  });
   const [entry] = await Array.fromAsync(listFailed(bucket));
-  expect(entry).toMatchObject({ reason: 'inflates', reference, bytes: 408_000 });
+  expect(entry).toMatchObject({ code: 'BATCH_TOO_LARGE', reason: 'inflates', reference });
+  expect(entry?.bytes).toBe(408_000);
+  expect(await Array.fromAsync(listFailed(bucket, { code: 'BATCH_TOO_LARGE' }))).toHaveLength(1);
+  expect(await Array.fromAsync(listFailed(bucket, { code: 'RECORD_INVALID' }))).toEqual([]);
   const { send } = producer();
   await expect(redrive(bucket, { send } as never, entry as FailedEntry)).rejects.toThrow(
     'its records are offsets 3 to 9 of video-frames-2',

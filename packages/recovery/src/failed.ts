@@ -7,6 +7,8 @@ import type { Bucket } from './bucket.ts';
 export interface FailedFilter {
   stage?: string | undefined;
   stream?: string | undefined;
+  /** Why it failed, as docs/failures.md names it. */
+  code?: string | undefined;
   /** Text that the reason holds. */
   reason?: string | undefined;
   /** Failed at this time or later. */
@@ -125,10 +127,11 @@ export async function redrive(
   await bucket.remove([entryKey]);
 }
 
-function isChosen(entry: FailedEntry, { stream, reason, from, to }: FailedFilter): boolean {
+function isChosen(entry: FailedEntry, { stream, code, reason, from, to }: FailedFilter): boolean {
   const time = new Date(entry.time);
   return (
     (stream === undefined || claimedStream(entry.record) === stream) &&
+    (code === undefined || entry.code === code) &&
     (reason === undefined || entry.reason.includes(reason)) &&
     (from === undefined || time >= from) &&
     (to === undefined || time < to)

@@ -1,3 +1,4 @@
+export * from './failures.ts';
 export * from './pictures.ts';
 export * from './quarantine.ts';
 export * from './reader.ts';

@@ -1,4 +1,5 @@
 import { failedKey, type MSKRecord } from '@video-pipeline/frame';
+import type { FailureCode } from './failures.ts';
 import type { Store } from './store.ts';
 
 /** Where records are that are too large to be kept, or that can't be read: in Kafka alone. */
@@ -12,6 +13,8 @@ export interface Reference {
 /** What lies in `failed/`: the record as it came, why it could not be processed, where and when. */
 export interface FailedRecord {
   stage: string;
+  /** Entries of before have none. */
+  code?: FailureCode;
   reason: string;
   /** ISO 8601, UTC. */
   time: string;
@@ -23,20 +26,25 @@ export interface FailedRecord {
 
 /**
  * Puts a record that no retry can help out of the way.
- * @param reference given where the record stands for others, or without its value
+ * @param more.reference given where the record stands for others, or without its value
  * @throws what the store throws: a record that is not safely put away must be delivered again
  */
-export type Quarantine = (record: MSKRecord, reason: string, reference?: Reference) => Promise<void>;
+export type Quarantine = (
+  record: MSKRecord,
+  reason: string,
+  more?: { code?: FailureCode; reference?: Reference },
+) => Promise<void>;
 
 /** Reasons may quote what is wrong, characters. */
 const MAX_REASON_LENGTH = 1_000;
 
 /** A quarantine in the folder `failed/<stage>/` of the store. */
 export function createQuarantine(store: Store, stage: string): Quarantine {
-  return (record, reason, reference) => {
+  return (record, reason, { code, reference } = {}) => {
     const { value, ...rest } = record;
     const failed: FailedRecord = {
       stage,
+      ...(code ? { code } : {}),
       reason: reason.length > MAX_REASON_LENGTH ? `${reason.slice(0, MAX_REASON_LENGTH)}...` : reason,
       time: new Date().toISOString(),
       ...(reference ? { reference } : {}),

@@ -87,6 +87,17 @@ function writeDocument(
   metrics.publishStoredMetrics();
 }
 
+/**
+ * Counts records moved to `failed/` by why: metric `Failures`, dimensions `service` and `code`. Not by stream, of which
+ * there may be a thousand.
+ */
+export function emitFailures(service: string, code: string, count: number): void {
+  const metrics = new Metrics({ namespace: NAMESPACE, serviceName: service });
+  metrics.addDimension('code', code);
+  metrics.addMetric('Failures', MetricUnit.Count, count);
+  metrics.publishStoredMetrics();
+}
+
 export interface MetricsLine {
   service: string;
   stream: string;

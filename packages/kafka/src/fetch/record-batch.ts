@@ -4,6 +4,7 @@ import { FormatError, Reader } from './reader.ts';
 
 /** Records that can't be delivered: they stay in Kafka as long as it keeps them. */
 export interface Refusal {
+  code: 'BATCH_UNREADABLE' | 'BATCH_TOO_LARGE' | 'RECORD_TOO_LARGE';
   /** Offsets of the first and the last of them. */
   first: number;
   last: number;
@@ -84,7 +85,8 @@ export async function decodeRecordSet(records: FetchedRecords, budget: Budget): 
     const first = Number(set.readBigInt64BE(at));
     if (length < HEADER_BYTES - PREFIX_BYTES || first < (at === 0 ? 0 : next) || first >= end) {
       // Where the next batch begins is not known either: the broker is asked for the next offset.
-      messages.push(refused({ first: next, last: next, reason: 'the record batch has no sound header' }));
+      const reason = 'the record batch has no sound header';
+      messages.push(refused({ code: 'BATCH_UNREADABLE', first: next, last: next, reason }));
       break;
     }
     if (set.length - at < PREFIX_BYTES + length || (at > 0 && budget.bytes <= 0)) break;
@@ -108,7 +110,13 @@ interface Context {
 async function decodeBatch(batch: Buffer, context: Context): Promise<FetchedMessage[]> {
   const { first, from, end, isAborted, budget } = context;
   const refuse = (reason: string, last: number) =>
-    refused({ first: Math.max(first, from), last: Math.max(last, from), reason, bytes: batch.length });
+    refused({
+      code: 'BATCH_UNREADABLE',
+      first: Math.max(first, from),
+      last: Math.max(last, from),
+      reason,
+      bytes: batch.length,
+    });
   const magic = batch.readInt8(MAGIC_AT);
   // Where it ends stands where only this format has it.
   if (magic !== MAGIC) return [refuse(`the record batch has format ${magic}, only ${MAGIC} is known`, first)];
@@ -188,9 +196,15 @@ function decodeRecords(
   const messages: FetchedMessage[] = [];
   let used = bytes.length;
   let next = first;
-  const refuseRest = (reason: string) =>
+  const refuseRest = (code: Refusal['code'], reason: string) =>
     messages.push(
-      refused({ first: Math.min(Math.max(next, from), last), last, reason, bytes: context.records.length }),
+      refused({
+        code,
+        first: Math.min(Math.max(next, from), last),
+        last,
+        reason,
+        bytes: context.records.length,
+      }),
     );
   try {
     for (let index = 0; index < Math.min(count, MAX_BATCH_RECORDS); index++) {
@@ -205,12 +219,12 @@ function decodeRecords(
       used += weight + RECORD_BYTES;
     }
     if (count > MAX_BATCH_RECORDS)
-      refuseRest(`the record batch has ${count} records, over ${MAX_BATCH_RECORDS}`);
+      refuseRest('BATCH_TOO_LARGE', `the record batch has ${count} records, over ${MAX_BATCH_RECORDS}`);
     else if (next <= last) messages.push(gap(last));
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
     const problem = isCut ? `inflates to over ${MAX_BATCH_BYTES} bytes` : `is malformed: ${error.message}`;
-    refuseRest(`the record batch ${problem}`);
+    refuseRest(isCut ? 'BATCH_TOO_LARGE' : 'BATCH_UNREADABLE', `the record batch ${problem}`);
   }
   return { messages, bytes: used };
 }
@@ -238,6 +252,7 @@ function decodeRecord(
     const short = key && Buffer.from(key.subarray(0, MAX_KEY_BYTES));
     return {
       message: refused({
+        code: 'RECORD_TOO_LARGE',
         first: offset,
         last: offset,
         reason: problem,

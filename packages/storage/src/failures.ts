@@ -1,0 +1,56 @@
+/**
+ * Why a record lies in `failed/`, in a word that stays the same: metrics count by it, `npm run failed` chooses by it.
+ * docs/failures.md is this table.
+ */
+export const FAILURES = {
+  RECORD_INVALID: {
+    what: 'the record is no frame: a header, the key or the value is missing, malformed or out of range',
+    remedy: 'mend its producer; the reason names the part',
+  },
+  PICTURE_INVALID: {
+    what: 'the picture is broken, no JPEG, or more work than a stage takes on',
+    remedy: 'mend its camera or producer; put it back only where another version reads more',
+  },
+  SIZE_MISMATCH: {
+    what: 'the picture has another size than its record says',
+    remedy: 'mend its producer: width and height are those of the upright picture',
+  },
+  TOO_MANY_DETECTIONS: {
+    what: 'more was detected than a record carries',
+    remedy: 'raise INFERENCE_CONFIDENCE_THRESHOLD or name ALLOWED_CLASSES, then put it back',
+  },
+  EVENT_INVALID: {
+    what: 'a record of the topic of events is no event',
+    remedy: 'see who else writes to the topic',
+  },
+  WEBHOOK_REFUSED: {
+    what: 'the webhook did not take the event in all its attempts',
+    remedy: 'mend the receiver, then put it back: its webhook-id is the same',
+  },
+  CLIP_IMPOSSIBLE: {
+    what: 'no clip can be made of the stored pictures',
+    remedy: 'the reason says what is wrong with them',
+  },
+  BATCH_UNREADABLE: {
+    what: 'a record batch fails its checksum, or has a codec or a form that is not known',
+    remedy: 'see which producer wrote these offsets; they stay in Kafka until they expire',
+  },
+  BATCH_TOO_LARGE: {
+    what: 'a record batch inflates to more than 16 MiB, or holds more than 10,000 records',
+    remedy: 'let its producer make smaller batches, and send the records again',
+  },
+  RECORD_TOO_LARGE: {
+    what: 'a record is larger than an event of 6 MB, or has more than 256 headers',
+    remedy: 'let its producer keep pictures under MAX_FRAME_BYTES, and send it again',
+  },
+  FAILS_ALWAYS: {
+    what: 'its stage failed whenever it was delivered alone, while others succeeded',
+    remedy: 'report the reason: it is a fault of ours; then put it back',
+  },
+  ENDS_PROCESS: {
+    what: 'the process ended each time it worked on the record: out of memory, or a fault in native code',
+    remedy: 'report it with the record; put it back only to another version',
+  },
+} as const satisfies Record<string, { what: string; remedy: string }>;
+
+export type FailureCode = keyof typeof FAILURES;
