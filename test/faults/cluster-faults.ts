@@ -11,6 +11,9 @@ const HOUR_MS = 3_600_000;
 const MAX_PARTITIONS = PARTITIONS + 4;
 /** Longer than the broker waits for a member of a group. */
 const FROZEN_MS = 8_000;
+/** So long, two brokers that were killed may take to come back. */
+const ATTEMPTS = 40;
+const AGAIN_MS = 3_000;
 const TOPICS = [FRAMES_TOPIC, DETECTIONS_TOPIC];
 
 const onCluster = (
@@ -27,8 +30,8 @@ const onCluster = (
       try {
         return await play(scene.rig.cluster, scene);
       } catch (error) {
-        if (attempt === 5) throw error;
-        await sleep(3_000);
+        if (attempt === ATTEMPTS) throw error;
+        await sleep(AGAIN_MS);
       }
     }
   },
