@@ -50,7 +50,7 @@ interface Reading {
   patience: Patience;
 }
 
-type Outcome = SourceError | 'ended' | 'inactive' | 'empty';
+type Outcome = SourceError | 'ended' | 'inactive';
 
 const EMPTY = 'it ended without a picture';
 
@@ -85,13 +85,13 @@ export class IngestStream {
     for (let failures = 0; !this.#abort.signal.aborted; ) {
       const before = stats.captured;
       const error = this.#isActive(Date.now()) ? await this.#readOnce() : 'inactive';
-      if (error === 'empty' && !this.#abort.signal.aborted) {
+      if (error === 'ended' || this.#abort.signal.aborted) break;
+      if (error instanceof SourceError && error.isFinal) {
         stats.state = 'failed';
-        stats.lastError = EMPTY;
-        log.warn('stream failed', { stream: this.spec.id, error: EMPTY });
+        stats.lastError = error.message;
+        log.warn('stream failed', { stream: this.spec.id, error: error.message });
         return;
       }
-      if (error === 'ended' || error === 'empty' || this.#abort.signal.aborted) break;
       if (error === 'inactive') {
         stats.state = 'inactive';
         await this.#sleep(INACTIVE_MS);
@@ -133,10 +133,11 @@ export class IngestStream {
       const frames = await this.#readPictures({ source, sampler, encoder, gate, stall, patience });
       if (!this.#isActive(Date.now())) return 'inactive';
       if (source.live) return new SourceError(frames > 0 ? 'the camera ended the stream' : EMPTY);
-      return frames > 0 ? 'ended' : 'empty';
+      return frames > 0 ? 'ended' : new SourceError(EMPTY, true, true);
     } catch (error) {
       if (stall.signal.aborted) return new SourceError(`no picture for ${stallSeconds} s`);
-      if (error instanceof SourceError) return error;
+      // Read again, what could be read of a file would be published twice.
+      if (error instanceof SourceError) return source?.live === false ? asFinal(error) : error;
       return new SourceError(redact(error instanceof Error ? error.message : String(error)));
     } finally {
       stall.stop();
@@ -228,6 +229,10 @@ export class IngestStream {
       return undefined;
     }
   }
+}
+
+function asFinal({ message }: SourceError): SourceError {
+  return new SourceError(message, true, true);
 }
 
 function sizeOf({ frame }: Picture): { width: number; height: number } {

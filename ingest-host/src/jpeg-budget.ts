@@ -25,7 +25,6 @@ export function quantizerOf(quality: number): number {
 
 /** Even sides, as 4:2:0 wants them, at least 2. */
 export function scaledSize(width: number, height: number, scale: number): { width: number; height: number } {
-  if (scale === 1) return { width, height };
   const even = (side: number) => Math.max(2, 2 * Math.round((side * scale) / 2));
   return { width: even(width), height: even(height) };
 }

@@ -8,6 +8,7 @@ import {
 import { Codec, CodecContext, FFmpegError, Packet, Rational } from 'node-av/lib';
 import { JpegBudget, scaledSize } from './jpeg-budget.ts';
 import { type Crop, FilterError, PictureFilter } from './picture-filter.ts';
+import { type View, type ViewOptions, viewOf } from './picture-view.ts';
 import type { RawFrame } from './raw-frame.ts';
 
 export interface Jpeg {
@@ -19,7 +20,7 @@ export interface Jpeg {
 }
 
 /** What of a picture becomes the JPEG. */
-export interface JpegShape {
+export interface JpegShape extends ViewOptions {
   /** Region of interest, `[x1, y1, x2, y2]` as parts of the picture's sides, 0..1; default all of it. */
   region?: readonly [number, number, number, number];
   /** A wider picture, or region, is made so wide, pixels; its sides keep their ratio. */
@@ -54,14 +55,16 @@ export class JpegEncoder {
 
   /** @throws JpegError */
   async encode(picture: RawFrame): Promise<Jpeg> {
-    const crop = cropOf(picture, this.#shape.region);
-    const limit = Math.min(1, (this.#shape.maxWidth ?? crop.width) / crop.width);
+    const view = viewOf(picture, this.#shape);
+    const crop = cropOf(view, this.#shape.region);
+    const shownWidth = crop.width * view.aspect;
+    const limit = Math.min(1, (this.#shape.maxWidth ?? shownWidth) / shownWidth);
     let converted: RawFrame | undefined;
     for (;;) {
       const { quantizer, scale } = this.#budget.setting;
-      const { width, height } = scaledSize(crop.width, crop.height, scale * limit);
+      const { width, height } = scaledSize(shownWidth, crop.height, scale * limit);
       if (converted?.width !== width || converted.height !== height) {
-        converted = await this.#convert(picture, width, height, crop);
+        converted = await this.#convert(picture, width, height, view, crop);
       }
       const jpeg = await this.#encodeAt(converted, quantizer);
       const verdict = this.#budget.judge(jpeg.length);
@@ -70,9 +73,15 @@ export class JpegEncoder {
     }
   }
 
-  async #convert(picture: RawFrame, width: number, height: number, crop: Crop): Promise<RawFrame> {
+  async #convert(
+    picture: RawFrame,
+    width: number,
+    height: number,
+    view: View,
+    crop: Crop,
+  ): Promise<RawFrame> {
     try {
-      return await this.#filter.apply(picture, width, height, crop);
+      return await this.#filter.apply(picture, width, height, view, crop);
     } catch (cause) {
       if (cause instanceof FilterError) throw new JpegError(cause.message, { cause });
       throw cause;
@@ -118,9 +127,8 @@ export class JpegEncoder {
   }
 }
 
-/** The region in pixels: even, at least two, within the picture. */
-function cropOf({ width, height }: RawFrame, region: JpegShape['region']): Crop {
-  if (!region) return { x: 0, y: 0, width, height };
+/** The region in pixels: even, at least two, within the picture; of one with odd sides a row or a column is lost. */
+function cropOf({ width, height }: View, region: JpegShape['region'] = WHOLE): Crop {
   const even = (part: number, side: number) => 2 * Math.round((part * side) / 2);
   const [x1, y1, x2, y2] = region;
   const x = Math.min(even(x1, width), width - 2);
@@ -132,6 +140,8 @@ function cropOf({ width, height }: RawFrame, region: JpegShape['region']): Crop 
     height: Math.max(2, Math.min(even(y2, height), 2 * Math.floor(height / 2)) - y),
   };
 }
+
+const WHOLE = [0, 0, 1, 1] as const;
 
 function check(code: number, step: string): void {
   if (code < 0) throw new JpegError(`${step}: ${FFmpegError.strerror(code)}`);

@@ -7,8 +7,17 @@ import {
   AVCOL_SPC_BT709,
   AVCOL_SPC_BT2020_NCL,
   AVCOL_SPC_UNSPECIFIED,
+  type AVPixelFormat,
 } from 'node-av/constants';
-import { FFmpegError, Filter, type FilterContext, FilterGraph, FilterInOut } from 'node-av/lib';
+import {
+  avGetPixFmtName,
+  FFmpegError,
+  Filter,
+  type FilterContext,
+  FilterGraph,
+  FilterInOut,
+} from 'node-av/lib';
+import type { View } from './picture-view.ts';
 import { RawFrame } from './raw-frame.ts';
 
 /** Rows from which an untagged video is taken for HD, whose colours are BT.709 (ITU-R BT.709 against BT.601). */
@@ -45,7 +54,8 @@ export class PictureFilter {
   }
 
   /**
-   * @param crop what to take of the picture; default all of it
+   * @param view the picture as it is shown: what comes after goes by its size
+   * @param crop what to take of it; default all of it
    * @returns the picture, converted; it belongs to the filter and lasts until the next call
    * @throws FilterError
    */
@@ -53,29 +63,34 @@ export class PictureFilter {
     picture: RawFrame,
     width: number,
     height: number,
-    crop: Crop = wholeOf(picture),
+    view: View = { filters: [], width: picture.width, height: picture.height, aspect: 1, isLate: false },
+    crop: Crop = { x: 0, y: 0, width: view.width, height: view.height },
   ): Promise<RawFrame> {
-    this.#prepare(picture, width, height, crop);
+    this.#prepare(picture, { width, height }, view, crop);
     this.#output.unref();
     check(await this.#source?.buffersrcAddFrame(picture, AV_BUFFERSRC_FLAG_KEEP_REF));
+    if (view.isLate) {
+      // What comes now is of the picture before, if there was one. The same again has it come.
+      this.#sink?.buffersinkGetFrameSync(this.#output);
+      this.#output.unref();
+      check(await this.#source?.buffersrcAddFrame(picture, AV_BUFFERSRC_FLAG_KEEP_REF));
+    }
     check(this.#sink?.buffersinkGetFrameSync(this.#output));
     return this.#output;
   }
 
   /** Builds the graph anew when the source or the wanted size changes. */
-  #prepare(picture: RawFrame, width: number, height: number, crop: Crop): void {
-    const isFull = picture.colorRange === AVCOL_RANGE_JPEG || FULL_RANGE_FORMATS.includes(picture.format);
-    const matrix = matrixOf(picture);
+  #prepare(picture: RawFrame, size: { width: number; height: number }, view: View, crop: Crop): void {
     const input = `video_size=${picture.width}x${picture.height}:pix_fmt=${picture.format}:time_base=1/1000:colorspace=${picture.colorSpace}:range=${picture.colorRange}`;
-    const cropping = `crop=${crop.width}:${crop.height}:${crop.x}:${crop.y}`;
-    const key = `${input} ${cropping} ${width}x${height}`;
-    if (key === this.#key) return;
     const filters = [
-      ...(crop.width === picture.width && crop.height === picture.height ? [] : [cropping]),
-      ...(width === crop.width && height === crop.height ? [] : [`scale=${width}:${height}:flags=area`]),
-      'format=yuv420p',
-      `colorspace=${inputColours(matrix, isFull)}:${OUTPUT_COLOURS}`,
+      ...view.filters,
+      ...(crop.width === view.width && crop.height === view.height
+        ? []
+        : [`crop=${crop.width}:${crop.height}:${crop.x}:${crop.y}`]),
+      ...conversion(picture, crop, size),
     ];
+    const key = `${input} ${filters}`;
+    if (key === this.#key) return;
     this.#build(input, filters.join(','));
     this.#key = key;
   }
@@ -102,8 +117,33 @@ export class PictureFilter {
   }
 }
 
-function wholeOf({ width, height }: RawFrame): Crop {
-  return { x: 0, y: 0, width, height };
+/** What `colorspace` reads; anything else goes the dearer way. */
+const PLANAR = /^yuvj?4(20|22|44)p(1[02]le)?$/;
+
+/** Size, format and colours of a picture, of which `crop` is left. */
+function conversion(
+  picture: RawFrame,
+  crop: Crop,
+  { width, height }: { width: number; height: number },
+): string[] {
+  const scaling =
+    width === crop.width && height === crop.height ? [] : [`scale=${width}:${height}:flags=area`];
+  const name = avGetPixFmtName(picture.format as AVPixelFormat) ?? '';
+  const isFull = picture.colorRange === AVCOL_RANGE_JPEG || FULL_RANGE_FORMATS.includes(picture.format);
+  if (PLANAR.test(name)) {
+    return [
+      ...scaling,
+      'format=yuv420p',
+      `colorspace=${inputColours(matrixOf(picture), isFull)}:${OUTPUT_COLOURS}`,
+    ];
+  }
+  // RGB has no matrix, and its range is none of YUV's: it is said only of what has one.
+  const isYuv = /^(yuv|nv|p0|y2|uyv|ayuv|vuy)/.test(name);
+  const from = isYuv ? `:in_color_matrix=${matrixOf(picture)}:in_range=${isFull ? 'pc' : 'tv'}` : '';
+  return [
+    `scale=${width}:${height}:flags=area${from}:out_color_matrix=bt470bg:out_range=pc`,
+    'format=yuv420p',
+  ];
 }
 
 type Matrix = 'bt470bg' | 'bt709' | 'bt2020nc';

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { readConfig } from '@video-pipeline/config';
+import { expandVariables, readConfig, readSourceUrl } from '@video-pipeline/config';
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { redact } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -22,7 +22,8 @@ await new Command('probe')
   .description('What a camera or file is, and one JPEG of it, by the same means as ingest reads it.')
   .argument(
     '<url>',
-    'rtsp(s), http(s), srt or rtmp URL, or a path; special characters in a password percent-encoded',
+    'rtsp(s), http(s), srt or rtmp URL, or a path; special characters in a password percent-encoded; ' +
+      `'\${NAME}' in it is a variable, @file a file with it: ps shows a URL`,
   )
   .addOption(
     new Option('--transport <name>', 'how RTSP carries the packets; auto is TCP, else UDP')
@@ -38,7 +39,10 @@ await new Command('probe')
   .parseAsync()
   .catch(exitWithError);
 
-async function run(url: string, options: Options): Promise<void> {
+async function run(given: string, options: Options): Promise<void> {
+  const url = expandVariables(readSourceUrl(given), (name) => {
+    throw new SourceError(`needs the variable ${name}, which is not set`);
+  });
   // FFmpeg writes URLs, passwords included.
   Log.setLevel(AV_LOG_QUIET);
   const { MAX_FRAME_BYTES, JPEG_QUALITY } = readConfig(['MAX_FRAME_BYTES', 'JPEG_QUALITY']);

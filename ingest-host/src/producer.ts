@@ -1,3 +1,4 @@
+import { readSourceUrl } from '@video-pipeline/config';
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 import { runIngest } from './run.ts';
@@ -13,14 +14,17 @@ interface Options {
 /** One camera from the command line: the same program as the ingest host, configured by options. */
 const command = new Command('producer')
   .description('Samples one camera and publishes its frames to Kafka.')
-  .requiredOption('--rtsp-url <url>', 'camera, or a video file')
+  .requiredOption(
+    '--rtsp-url <url>',
+    `camera, or a video file; '\${NAME}' in it is a variable, @file a file with it: ps shows a URL`,
+  )
   .option('--kafka-bootstrap <host:port>', 'brokers (KAFKA_BOOTSTRAP_SERVERS)')
   .option('--kafka-topic <name>', 'topic of frames (KAFKA_TOPIC)')
   .option('--stream-id <id>', 'name of the stream', 'stream')
   .option('--frame-rate <number>', 'frames a second (FRAME_RATE)')
   .action(async ({ rtspUrl, kafkaBootstrap, kafkaTopic, streamId, frameRate }: Options) => {
     const options = {
-      STREAMS: JSON.stringify([{ id: streamId, url: rtspUrl }]),
+      STREAMS: JSON.stringify([{ id: streamId, url: readSourceUrl(rtspUrl) }]),
       KAFKA_BOOTSTRAP_SERVERS: kafkaBootstrap,
       KAFKA_TOPIC: kafkaTopic,
       FRAME_RATE: frameRate,

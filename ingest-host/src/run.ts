@@ -88,9 +88,9 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   await ingest.run(specs);
   const failed = [...ingest.stats].filter(([, { state }]) => state === 'failed');
   for (const [stream, { lastError }] of failed) log.error('stream failed', { stream, error: lastError });
-  await shutdown();
   // No frame is no success, though nothing else went wrong.
   if (failed.length > 0) process.exitCode = 1;
+  await shutdown();
 }
 
 /** Calls `reload` on SIGHUP, and when the file, where it is one that counts, changes; @returns how to end that. */

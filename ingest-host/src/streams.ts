@@ -1,3 +1,4 @@
+import { expandVariables } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
 import { parseStreamList, sceneConfigSchema } from '@video-pipeline/scene';
 import { z } from 'zod';
@@ -42,6 +43,8 @@ const entry = z.strictObject({
     .tuple([part, part, part, part])
     .refine(([x1, y1, x2, y2]) => x1 < x2 && y1 < y2, 'must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2')
     .optional(),
+  deinterlace: z.boolean().optional(),
+  square_pixels: z.boolean().optional(),
   max_width: z.int().min(16).max(16_384).optional(),
   stall_seconds: z.number().min(0.1).max(3600).optional(),
   hosts: z.array(z.string().regex(/^[^/@\s]+$/, 'must be host or host:port')).optional(),
@@ -58,16 +61,8 @@ const entry = z.strictObject({
   scene: sceneConfigSchema.optional(),
 });
 
-/**
- * `${NAME}` in a URL is the environment's variable NAME, so that passwords need not stand in the list: percent-encoded
- * within a URL, as it is where it is all of it.
- */
 function withSecrets(url: string, context: z.RefinementCtx<string>): string {
-  return url.replace(/\$\{([A-Za-z_]\w*)\}/g, (reference, name: string) => {
-    const value = process.env[name];
-    if (!value) context.addIssue(`needs the variable ${name}, which is not set`);
-    return reference === url ? (value ?? '') : encodeURIComponent(value ?? '');
-  });
+  return expandVariables(url, (name) => context.addIssue(`needs the variable ${name}, which is not set`));
 }
 
 export interface StreamDefaults {
@@ -101,6 +96,8 @@ function withDefaults(item: z.output<typeof entry>, defaults: StreamDefaults): S
     quality: item.quality ?? defaults.quality,
     transport: item.transport ?? 'tcp',
     ...(item.region ? { region: item.region } : {}),
+    ...(item.deinterlace === undefined ? {} : { deinterlace: item.deinterlace }),
+    ...(item.square_pixels === undefined ? {} : { squarePixels: item.square_pixels }),
     ...(item.max_width ? { maxWidth: item.max_width } : {}),
     ...(item.stall_seconds ? { stallSeconds: item.stall_seconds } : {}),
     ...(item.hosts ? { hosts: item.hosts } : {}),

@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { FFmpegSource } from './ffmpeg-source.ts';
 import type { MayWant, Opener, Picture, Source } from './source.ts';
+import { SourceError } from './source-error.ts';
 
 export interface FileAddress {
   path: string;
@@ -20,7 +22,10 @@ export function fileOf(url: string): FileAddress | undefined {
 export const openFile: Opener = async (url, { track }, signal) => {
   const { path, loop } = fileOf(url) ?? { path: url, loop: false };
   const from = { url: path, options: {}, foreign: false, ...(track === undefined ? {} : { track }) };
-  const source = await FFmpegSource.open({ ...from, hasEnd: () => true }, signal);
+  const source = await FFmpegSource.open({ ...from, hasEnd: () => true }, signal).catch((error: Error) => {
+    // One that is not there may come; one that is there and is no video stays so.
+    throw existsSync(path) && !signal?.aborted ? new SourceError(error.message, true, true) : error;
+  });
   return loop ? new LoopedFile(source, signal) : source;
 };
 

@@ -13,10 +13,13 @@ export class SourceError extends Error {
   override readonly name = 'SourceError';
   /** Whether only a person can mend it: trying again soon is no use. */
   readonly permanent: boolean;
+  /** Whether it is no use to try again at all: a file that holds no picture. */
+  readonly isFinal: boolean;
 
-  constructor(message: string, permanent = false) {
+  constructor(message: string, permanent = false, isFinal = false) {
     super(message);
     this.permanent = permanent;
+    this.isFinal = isFinal;
   }
 }
 

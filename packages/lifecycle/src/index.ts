@@ -41,7 +41,7 @@ async function finish(
   timer.unref();
   try {
     await stop();
-    process.exit(0);
+    process.exit();
   } catch (error) {
     log.error('stop failed', error instanceof Error ? error : new Error(String(error)));
     process.exit(1);

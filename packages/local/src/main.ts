@@ -40,8 +40,9 @@ const program = new Command('npm start --')
   )
   .option(
     '--source <[name=]url|file>',
-    'an RTSP URL, a video file (played once), or file?loop; repeatable; left out: what STREAMS or STREAMS_FILE lists, ' +
-      'else the demo cameras',
+    "a camera's URL, a video file (played once), or file?loop; repeatable; left out: what STREAMS or STREAMS_FILE lists, " +
+      'else the demo cameras. For its password ' +
+      `'rtsp://user:\${NAME}@host/path' takes a variable, @file a file with the URL, so that ps shows none`,
     (value: string, before: string[] = []) => [...before, value],
   )
   .option('--frames <n>', 'publish exactly n frames, and end when they are annotated', positiveInteger)

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isStreamId } from '@video-pipeline/frame';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseSources, SourceOptionError } from './sources.ts';
 
 describe('--source', () => {
@@ -28,6 +28,29 @@ describe('--source', () => {
 
   it('takes a name of the user', () => {
     expect(parse('yard=rtsp://10.0.0.7/?a=b')[0]).toMatchObject({ id: 'yard', url: 'rtsp://10.0.0.7/?a=b' });
+  });
+
+  it('takes a password from a variable, which is written nowhere', () => {
+    vi.stubEnv('GATE_PASSWORD', 'p@ss/word');
+    const url = 'rtsp://admin:${GATE_PASSWORD}@10.0.0.7/live';
+    expect(parse(url)).toEqual([{ id: '10.0.0.7-live', url, finite: false }]);
+    vi.stubEnv('GATE_URL', 'rtsp://admin:secret@10.0.0.8/live');
+    expect(parse('gate=${GATE_URL}', '${GATE_URL}')).toEqual([
+      { id: 'gate', url: '${GATE_URL}', finite: false },
+      { id: '10.0.0.8-live', url: '${GATE_URL}', finite: false },
+    ]);
+    vi.unstubAllEnvs();
+    expect(() => parse('rtsp://admin:${NO_SUCH}@10.0.0.7/live')).toThrow('needs the variable NO_SUCH');
+  });
+
+  it('takes a URL from a file', () => {
+    const url = 'rtsp://admin:secret@10.0.0.7/live';
+    writeFileSync(join(folder, 'camera.txt'), `\n${url}\n`);
+    expect(parse('yard=@camera.txt', `@${join(folder, 'camera.txt')}`)).toEqual([
+      { id: 'yard', url, finite: false },
+      { id: '10.0.0.7-live', url, finite: false },
+    ]);
+    expect(() => parse('@absent.txt')).toThrow('absent.txt');
   });
 
   it('plays a file once, or in a loop', () => {

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
+import { expandVariables, readSourceUrl } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
 import { redact } from '@video-pipeline/telemetry';
 
@@ -14,7 +15,7 @@ export interface Source {
 
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 /** What ingest reads over a network. */
-const SCHEMES = ['rtsp:', 'rtsps:', 'http:', 'https:', 'srt:', 'rtmp:'];
+const SCHEMES = ['rtsp:', 'rtsps:', 'http:', 'https:', 'srt:', 'rtmp:', 'rtmps:', 'udp:'];
 
 /** A `--source` we can't use. The message never shows a password. */
 export class SourceOptionError extends Error {
@@ -22,15 +23,20 @@ export class SourceOptionError extends Error {
 }
 
 /**
- * Reads the values of `--source`: `[name=]<rtsp url | video file>[?loop]`.
+ * Reads the values of `--source`: `[name=]<rtsp url | video file>[?loop]`, or `[name=]@<file with one of these>`.
  * @param directory what a relative path is relative to
  * @throws SourceOptionError
  */
 export function parseSources(values: readonly string[], directory: string): Source[] {
   const taken = new Set<string>();
   return values.map((value) => {
-    const { name, url } = splitName(value, directory);
-    const source = SCHEME.test(url) ? remote(url) : file(url, directory);
+    const { name, url: given } = splitName(value, directory);
+    const url = given.startsWith('@') ? readSourceUrl(`@${resolve(directory, given.slice(1))}`) : given;
+    const full = expandVariables(url, (variable) => {
+      throw new SourceOptionError(`--source ${redact(url)}: needs the variable ${variable}, which is not set`);
+    });
+    // Ingest gets it as it was given: what a variable holds is written nowhere.
+    const source = SCHEME.test(full) ? { ...remote(full), url } : file(full, directory);
     const id = name ?? unique(source.id, taken);
     if (taken.has(id)) throw new SourceOptionError(`--source: two streams are named '${id}'`);
     taken.add(id);
