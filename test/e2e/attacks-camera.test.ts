@@ -200,7 +200,7 @@ const answers: Record<string, [behave: (response: ServerResponse) => void, said:
             .end(
               `#EXTM3U\n${Array.from({ length: 20_000 }, (_, index) => `#EXT-X-STREAM-INF:BANDWIDTH=1\n/${index}.m3u8\n`).join('')}`,
             ),
-    /KiB without a picture/,
+    /KiB without a picture|no picture for 5 s/,
   ],
   'JPEGs of 16000x16000': [
     async (response) => pourOut(response, MULTIPART, '', part(await jpegClaiming(16_000))),
@@ -364,4 +364,67 @@ test('redirects, segments and keys lead to no other place than the camera or a h
   expect(await pictures(`${web}/moved`, named)).toBe(50);
   expect(await pictures(`${web}/segment.m3u8`, named)).toBe(50);
   expect(await pictures(`${web}/metadata`, { hosts: ['169.254.169.254'] })).toBe(0);
+});
+
+test('an RTSP camera redirects to no other place, be it by its name for where packets come from', async () => {
+  let reached = 0;
+  const inner = createServer((socket) => {
+    reached += 1;
+    socket.destroy();
+  });
+  const place = `127.0.0.1:${await listen(inner)}`;
+  for (const location of [
+    `rtsp://${place}/x`,
+    `rtsp://a:b@${place}`,
+    'rtsp://169.254.169.254/latest',
+    `http://${place}/x`,
+  ]) {
+    const camera = createServer((socket) => answer(socket, '302 Moved', `Location: ${location}`));
+    const url = `rtsp://admin:secret@127.0.0.1:${await listen(camera)}/x`;
+    const opening = openSource(url, { transport: 'tcp', timeoutSeconds: 2 });
+    await expect(opening).rejects.toThrow(
+      /it leads to (rtsp|http):.* neither its own host nor among 'hosts'/,
+    );
+  }
+  expect(reached).toBe(0);
+  const camera = createServer((socket) => answer(socket, '301 Moved', `Location: rtsp://${place}/x`));
+  const url = `rtsp://127.0.0.1:${await listen(camera)}/x`;
+  await expect(openSource(url, { transport: 'tcp', timeoutSeconds: 2, hosts: [place] })).rejects.toThrow(
+    /open: /,
+  );
+  expect(reached).toBeGreaterThan(0);
+});
+
+/** A camera that answers OPTIONS, and DESCRIBE with `status`. */
+function refusing(status: string, headers: string): (socket: Socket) => void {
+  return (socket) =>
+    socket.on('data', (request) => {
+      const text = request.toString('latin1');
+      const line = text.startsWith('OPTIONS') ? '200 OK' : status;
+      socket.write(`RTSP/1.0 ${line}\r\nCSeq: ${/CSeq: (\d+)/i.exec(text)?.[1]}\r\n${headers}\r\n\r\n`);
+    });
+}
+
+test.each([
+  ['454 Session Not Found', 'X: 1', /DESCRIBE was answered 454 Session Not Found/],
+  ['453 Not Enough Bandwidth', 'X: 1', /DESCRIBE was answered 453/],
+  ['404 Not Found', 'X: 1', /no such stream on the camera \(404\)/],
+  [
+    '401 Unauthorized',
+    'WWW-Authenticate: Digest realm="x", nonce="y", algorithm="SHA-256"',
+    /check user and password/,
+  ],
+  [
+    '401 Unauthorized',
+    'WWW-Authenticate: Digest realm="x", nonce="y", algorithm=SHA-512-256',
+    /authentication by sha-512-256, which is not known/,
+  ],
+])('a camera that answers %s, %s: it is said', async (status, headers, said) => {
+  const url = `rtsp://admin:secret@127.0.0.1:${await listen(createServer(refusing(status, headers)))}/x`;
+  await expect(openSource(url, { transport: 'tcp', timeoutSeconds: 2 })).rejects.toThrow(said);
+});
+
+test('a password that is not percent-encoded is said, and not shown', async () => {
+  const opening = openSource('rtsp://admin:pa#ss@127.0.0.1/x', { transport: 'tcp', timeoutSeconds: 2 });
+  await expect(opening).rejects.toThrow(/must be percent-encoded/);
 });

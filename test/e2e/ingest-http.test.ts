@@ -85,3 +85,53 @@ test('a wrong password over HTTP is said', async () => {
   const error = () => ingest.stats.get('yard')?.lastError;
   await expect.poll(error, { timeout: 10_000 }).toContain('authentication failed (401)');
 });
+
+test.each([
+  ['an HLS list with an end', 'vod.m3u8'],
+  ['MPEG-TS', 'a.ts'],
+  ['MP4', 'a.mp4'],
+])('%s over HTTP is read once, and ends', async (_name, path) => {
+  const times = evenTimes(50, 25);
+  const [ts, mp4] = await Promise.all(
+    ['a.ts', 'a.mp4'].map(async (name) => readFile(await makeVideo(folder.path(name), { times, gop: 25 }))),
+  );
+  const list = '#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\na.ts\n#EXT-X-ENDLIST\n';
+  let asked = 0;
+  const address = await serve(({ url }, response) => {
+    if (url === `/${path}`) asked += 1;
+    response.end(url === '/a.ts' ? ts : url === '/a.mp4' ? mp4 : list);
+  });
+  const { ingest, frames } = collectingIngest();
+  await ingest.run([stream('yard', `http://${address}/${path}`, 25)]);
+  expect(frames).toHaveLength(50);
+  expect(asked).toBeLessThan(4); // MP4 is asked for its end, too
+  expect(ingest.stats.get('yard')).toMatchObject({ state: 'ended', reconnects: 0, dropped: 0 });
+  expect((frames.at(-1)?.capturedAt ?? 0) - (frames[0]?.capturedAt ?? 0)).toBe(1_960);
+});
+
+test('live HLS: a segment arrives at once, its pictures are as far apart as they were taken', async () => {
+  const segments = await Promise.all(
+    [0, 1, 2, 3, 4, 5].map(async (index) => {
+      const times = evenTimes(25, 25).map((time) => time + index);
+      return readFile(await makeVideo(folder.path(`s${index}.ts`), { times, gop: 25 }));
+    }),
+  );
+  const started = performance.now();
+  const address = await serve(({ url }, response) => {
+    const segment = /\/s(\d)\.ts/.exec(url ?? '')?.[1];
+    if (segment) return void response.end(segments[Number(segment)]);
+    const last = Math.min(5, 2 + Math.floor((performance.now() - started) / 1000));
+    const names = [last - 2, last - 1, last].map((index) => `#EXTINF:1.0,\ns${index}.ts\n`).join('');
+    response.end(
+      `#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:${last - 2}\n${names}`,
+    );
+  });
+  const { ingest, frames } = run([stream('yard', `http://${address}/live.m3u8`, 25)]);
+  await expect.poll(() => frames.length, { timeout: 20_000 }).toBeGreaterThan(75);
+  expect(ingest.stats.get('yard')).toMatchObject({ state: 'flowing', reconnects: 0 });
+  const times = frames.slice(10, 75).map(({ capturedAt }) => capturedAt);
+  const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+  // One that the machine held up is followed by one that is early.
+  expect(gaps.filter((gap) => Math.abs(gap - 40) > 25).length).toBeLessThan(8);
+  expect(Math.abs((times.at(-1) ?? 0) - (times[0] ?? 0) - 64 * 40)).toBeLessThan(200);
+});

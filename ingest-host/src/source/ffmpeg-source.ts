@@ -25,8 +25,8 @@ export interface Input {
   track?: number;
   /** Told of each packet. */
   onPacket?(): void;
-  /** Whether the end is the end; asked once it is open, with the length that the container names, seconds. */
-  hasEnd?(duration: number): boolean;
+  /** Whether the end is the end; asked once it is open, with the length that it names, seconds, and FFmpeg's demuxer. */
+  hasEnd?(duration: number, container: string): boolean;
   /** What FFmpeg's connections pass through; closed with the source. */
   gate?: Gate;
 }
@@ -92,7 +92,7 @@ export class FFmpegSource implements Source {
     const stream = await this.#chooseStream();
     for (const other of this.#input.streams) if (other.index !== stream.index) other.discard = AVDISCARD_ALL;
     this.#stream = stream;
-    this.#live = !hasEnd?.(Number(this.#input.duration) / 1e6);
+    this.#live = !hasEnd?.(Number(this.#input.duration) / 1e6, this.#input.iformat?.name ?? '');
     this.#decoder = await VideoDecoder.open(stream, this.#from.foreign);
   }
 

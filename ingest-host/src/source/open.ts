@@ -1,12 +1,16 @@
+import { AllowedHosts, portOf, refuseHost } from '@video-pipeline/outbound';
 import { FFmpegSource } from './ffmpeg-source.ts';
 import { openFile } from './file.ts';
 import { HttpGate } from './http-gate.ts';
 import { DEMUXERS, MAX_TRACKS } from './limits.ts';
+import { PacedSource } from './paced.ts';
+import { RtspGate } from './rtsp-gate.ts';
 import type { Opener, Source, SourceOptions } from './source.ts';
 import { SourceError } from './source-error.ts';
 
 /** How far ahead a source is read that doesn't say at once what it carries. FFmpeg takes 5 s, and 90 s for RTMP's FLV. */
 const MAX_ANALYZE_SECONDS = 1;
+const MAX_REDIRECTS = 3;
 
 /** What opens a URL, by its scheme; anything else is a file's path. */
 const OPENERS = new Map<string, Opener>([
@@ -42,31 +46,62 @@ async function openHttp(url: string, options: SourceOptions, signal?: AbortSigna
     // Without it FFmpeg 8.1 takes a connection that ended for one that goes on, and reads no MP4 whose index is last.
     multiple_requests: '1',
   };
-  return await FFmpegSource.open(
+  const source = await FFmpegSource.open(
     {
       ...foreign(url, 'http,https,tls,tcp,httpproxy,crypto', options, protocol),
       gate,
       onPacket: () => gate.onPacket(),
-      // A list with an end, a container with its length, and an answer with its own have said that they end.
-      hasEnd: (duration) => duration > 0 || gate.hasLength,
+      // A list with an end and a container with its length have said that they end; so has an answer with its own, but
+      // that a list's answer ends says nothing, and cameras that push JPEGs name any number.
+      hasEnd: (duration, container) =>
+        duration > 0 || (gate.hasLength && container !== 'hls' && container !== 'mpjpeg'),
     },
     signal,
   );
+  return source.live && source.format.container === 'hls' ? new PacedSource(source, signal) : source;
 }
 
-async function openRtsp(url: string, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
+async function openRtsp(given: string, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
+  let url = parsed(given);
+  const hosts = new AllowedHosts(url, options.hosts);
+  for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
+    const gate = await RtspGate.open(url);
+    try {
+      return await openThrough(gate, options, signal);
+    } catch (error) {
+      if (gate.location === undefined) throw error;
+      url = redirected(gate.location, url, hosts);
+    }
+  }
+  throw new SourceError(`open: it redirects more than ${MAX_REDIRECTS} times`, true);
+}
+
+async function openThrough(gate: RtspGate, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
   const { transport, timeoutSeconds, audio } = options;
-  return await FFmpegSource.open(
-    foreign(url, 'rtsp,rtp,srtp,udp,tcp,tls', options, {
-      format_whitelist: 'rtsp',
-      ...(transport === 'auto'
-        ? { rtsp_transport: 'tcp+udp', rtsp_flags: 'prefer_tcp' }
-        : { rtsp_transport: transport }),
-      timeout: String(Math.round(timeoutSeconds * 1e6)),
-      allowed_media_types: audio ? 'video+audio' : 'video',
-    }),
-    signal,
-  );
+  const input = foreign(gate.address, 'rtsp,rtp,srtp,udp,tcp', options, {
+    format_whitelist: 'rtsp',
+    ...(transport === 'auto'
+      ? { rtsp_transport: 'tcp+udp', rtsp_flags: 'prefer_tcp' }
+      : { rtsp_transport: transport }),
+    timeout: String(Math.round(timeoutSeconds * 1e6)),
+    allowed_media_types: audio ? 'video+audio' : 'video',
+  });
+  return await FFmpegSource.open({ ...input, gate, onPacket: () => gate.onPacket() }, signal);
+}
+
+/** @throws SourceError when the camera's place is left for one that nobody named */
+function redirected(location: string, from: URL, hosts: AllowedHosts): URL {
+  const to = URL.parse(location, from.href);
+  if (!to || !/^rtsps?:$/.test(to.protocol) || !hosts.allows(to.hostname, portOf(to))) {
+    const place = to ? `${to.protocol}//${to.host}` : 'nowhere';
+    throw new SourceError(
+      `open: it leads to ${place}, which is neither its own host nor among 'hosts'`,
+      true,
+    );
+  }
+  if (to.hostname === from.hostname && !to.username)
+    [to.username, to.password] = [from.username, from.password];
+  return to;
 }
 
 async function openPlain(
@@ -75,6 +110,9 @@ async function openPlain(
   options: SourceOptions,
   signal?: AbortSignal,
 ): Promise<Source> {
+  await refuseHost(parsed(url).hostname).catch((error: Error) => {
+    throw new SourceError(`open: ${error.message}`, true);
+  });
   return await FFmpegSource.open(foreign(url, protocols, options, {}), signal);
 }
 
@@ -101,6 +139,7 @@ function foreign(
 
 function parsed(url: string): URL {
   const address = URL.parse(url);
-  if (!address) throw new SourceError('open: not a URL', true);
+  if (!address)
+    throw new SourceError('open: not a URL: in a password, # / ? @ and : must be percent-encoded', true);
   return address;
 }

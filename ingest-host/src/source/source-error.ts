@@ -61,3 +61,14 @@ export function connectionError(error: NodeJS.ErrnoException): SourceError {
   };
   return new SourceError(`open: ${words[error.code ?? ''] ?? error.message}`);
 }
+
+/** What an RTSP status means. @param text for one that has no name here */
+export function statusError(status: number, text: string): SourceError {
+  const codes = new Map([
+    [401, AVERROR_HTTP_UNAUTHORIZED],
+    [403, AVERROR_HTTP_FORBIDDEN],
+    [404, AVERROR_HTTP_NOT_FOUND],
+  ]);
+  const code = codes.get(status);
+  return code === undefined ? new SourceError(`open: ${text.trim()}`) : failure(code, 'open');
+}

@@ -1,3 +1,4 @@
+import { lookup } from 'node:dns/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { isForbidden, lookupAllowed, OutboundError } from './address.ts';
@@ -27,4 +28,15 @@ export function refuseForbidden(host: string): void {
   if (isIP(host.replace(/%.*$/, '')) && isForbidden(host)) {
     throw new OutboundError(`${host} is a link-local or reserved address`);
   }
+}
+
+/**
+ * For connections that others open.
+ * @throws OutboundError when `host` is, or leads to, an address that is never allowed; one that is unknown is left to them
+ */
+export async function refuseHost(host: string): Promise<void> {
+  const plain = host.replace(/^\[|\]$/g, '');
+  refuseForbidden(plain);
+  const addresses = await lookup(plain, { all: true }).catch(() => []);
+  for (const { address } of addresses) refuseForbidden(address);
 }

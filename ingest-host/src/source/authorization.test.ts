@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { Authorization } from './authorization.ts';
+
+// The example of RFC 7616, 3.9.1; its client's nonce can't be given, so the response is made anew.
+const RFC =
+  'realm="http-auth@example.org", qop="auth, auth-int", nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"';
+
+test.each([
+  ['SHA-256', 'sha256'],
+  ['MD5', 'md5'],
+])('Digest with %s and qop (RFC 7616)', (name, algorithm) => {
+  const authorization = new Authorization({ user: 'Mufasa', password: 'Circle of Life' });
+  authorization.challenge([`Digest ${RFC}, algorithm=${name}`]);
+  const header = authorization.header('GET', '/dir/index.html') ?? '';
+  const hash = (text: string) => createHash(algorithm).update(text).digest('hex');
+  const cnonce = /cnonce="(.*?)"/.exec(header)?.[1];
+  const [secret, request] = [
+    hash('Mufasa:http-auth@example.org:Circle of Life'),
+    hash('GET:/dir/index.html'),
+  ];
+  const nonce = '7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v';
+  expect(header).toContain(`response="${hash(`${secret}:${nonce}:00000001:${cnonce}:auth:${request}`)}"`);
+  expect(header).toContain(`algorithm=${name}`);
+  expect(header).toContain('opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"');
+  expect(authorization.header('GET', '/')).toContain('nc=00000002');
+});
+
+test('the strongest of what is offered; Basic where there is nothing else', () => {
+  const authorization = new Authorization({ user: 'admin', password: 'p@ss' });
+  authorization.challenge([
+    'Basic realm="x"',
+    'Digest realm="x", nonce="y"',
+    'Digest realm="x", nonce="z", algorithm="SHA-256"',
+  ]);
+  expect(authorization.header('DESCRIBE', 'rtsp://h/x')).toContain('nonce="z"');
+  authorization.challenge(['Basic realm="x"']);
+  expect(authorization.header('DESCRIBE', 'rtsp://h/x')).toBe(`Basic ${btoa('admin:p@ss')}`);
+  expect(() => authorization.challenge(['Negotiate'])).toThrow(
+    'authentication by negotiate, which is not known',
+  );
+});

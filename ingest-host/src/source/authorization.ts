@@ -1,0 +1,78 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { SourceError } from './source-error.ts';
+
+/** Name and password, as they are, not percent-encoded. */
+export interface Credentials {
+  user: string;
+  password: string;
+}
+
+/** Answers one server's challenges: Basic (RFC 7617) and Digest with MD5 or SHA-256 (RFC 7616). */
+export class Authorization {
+  readonly #credentials: Credentials;
+  #challenge: Challenge | undefined;
+  #count = 0;
+
+  constructor(credentials: Credentials) {
+    this.#credentials = credentials;
+  }
+
+  /**
+   * @param headers values of WWW-Authenticate
+   * @throws SourceError when there is none that we know
+   */
+  challenge(headers: readonly string[]): void {
+    const all = headers.map(parseChallenge);
+    const known = ORDER.map((algorithm) => all.find((one) => one.algorithm === algorithm)).find(Boolean);
+    if (!known) {
+      const names = all.map(({ algorithm }) => algorithm).join(', ') || 'nothing';
+      throw new SourceError(`open: authentication by ${names}, which is not known (401)`, true);
+    }
+    this.#challenge = known;
+    this.#count = 0;
+  }
+
+  /** The value of Authorization; undefined before a challenge. */
+  header(method: string, uri: string): string | undefined {
+    const { user, password } = this.#credentials;
+    if (!this.#challenge) return undefined;
+    const { algorithm, fields } = this.#challenge;
+    if (algorithm === 'basic') return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+    const { realm = '', nonce = '', opaque, qop } = fields;
+    const hash = (text: string) =>
+      createHash(algorithm === 'md5' ? 'md5' : 'sha256')
+        .update(text)
+        .digest('hex');
+    const secret = hash(`${user}:${realm}:${password}`);
+    const request = hash(`${method}:${uri}`);
+    const parts = [`username="${user}"`, `realm="${realm}"`, `nonce="${nonce}"`, `uri="${uri}"`];
+    if (fields.algorithm) parts.push(`algorithm=${fields.algorithm}`);
+    if (opaque !== undefined) parts.push(`opaque="${opaque}"`);
+    if (!qop?.split(/, */).includes('auth')) {
+      return `Digest ${parts.join(', ')}, response="${hash(`${secret}:${nonce}:${request}`)}"`;
+    }
+    this.#count += 1;
+    const [nc, cnonce] = [this.#count.toString(16).padStart(8, '0'), randomBytes(8).toString('hex')];
+    const response = hash(`${secret}:${nonce}:${nc}:${cnonce}:auth:${request}`);
+    return `Digest ${parts.join(', ')}, qop=auth, nc=${nc}, cnonce="${cnonce}", response="${response}"`;
+  }
+}
+
+/** The stronger first. */
+const ORDER = ['sha-256', 'md5', 'basic'];
+
+interface Challenge {
+  /** `basic`, or Digest's algorithm, in lower case. */
+  algorithm: string;
+  fields: Record<string, string | undefined>;
+}
+
+function parseChallenge(header: string): Challenge {
+  const [scheme = '', rest = ''] = header.trim().split(/ +(.*)/s);
+  const fields: Challenge['fields'] = Object.create(null);
+  for (const [, name = '', quoted, plain] of rest.matchAll(/([a-z-]+) *= *(?:"([^"]*)"|([^\s,]+))/gi)) {
+    fields[name.toLowerCase()] = quoted ?? plain;
+  }
+  if (scheme.toLowerCase() !== 'digest') return { algorithm: scheme.toLowerCase(), fields };
+  return { algorithm: (fields.algorithm ?? 'MD5').toLowerCase(), fields };
+}

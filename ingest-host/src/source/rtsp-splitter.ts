@@ -1,0 +1,69 @@
+import { SourceError } from './source-error.ts';
+
+const MAX_HEAD_BYTES = 32 * 1024;
+/** A session description of many tracks; a camera's has two kilobytes. */
+const MAX_BODY_BYTES = 256 * 1024;
+
+/** A request or an answer (RFC 2326, 4), each character a byte. */
+export interface Message {
+  /** Without the empty line after it. */
+  head: string;
+  body: string;
+}
+
+/** Tells an RTSP connection's messages from the packets that are interleaved with them (RFC 2326, 10.12). */
+export class RtspSplitter {
+  readonly #onPackets: (bytes: Buffer) => void;
+  readonly #onMessage: (message: Message) => void;
+  /** Bytes of a packet that are still to come. */
+  #inPacket = 0;
+  /** The start of a message, or of a packet's header. */
+  #pending: Buffer = Buffer.alloc(0);
+
+  /** @param onPackets given whole and partial packets, headers included, in order */
+  constructor(onPackets: (bytes: Buffer) => void, onMessage: (message: Message) => void) {
+    this.#onPackets = onPackets;
+    this.#onMessage = onMessage;
+  }
+
+  /** @throws SourceError for what is no RTSP, or has no bounds */
+  push(more: Buffer): void {
+    const bytes = this.#pending.length > 0 ? Buffer.concat([this.#pending, more]) : more;
+    let [at, packets] = [0, 0];
+    while (at < bytes.length) {
+      if (this.#inPacket > 0) {
+        const step = Math.min(this.#inPacket, bytes.length - at);
+        this.#inPacket -= step;
+        at += step;
+      } else if (bytes[at] === 0x24) {
+        if (bytes.length - at < 4) break;
+        this.#inPacket = 4 + bytes.readUInt16BE(at + 2);
+      } else {
+        if (at > packets) this.#onPackets(bytes.subarray(packets, at));
+        const end = this.#message(bytes, at);
+        packets = at;
+        if (end === undefined) break;
+        at = end;
+        packets = end;
+      }
+    }
+    if (at > packets) this.#onPackets(bytes.subarray(packets, at));
+    this.#pending = bytes.subarray(at);
+  }
+
+  /** @returns where the message ends; undefined when it is not whole yet */
+  #message(bytes: Buffer, start: number): number | undefined {
+    const end = bytes.subarray(start, start + MAX_HEAD_BYTES).indexOf('\r\n\r\n');
+    if (end < 0 && bytes.length - start >= MAX_HEAD_BYTES)
+      throw new SourceError('open: what is there speaks no RTSP');
+    if (end < 0) return undefined;
+    const head = bytes.toString('latin1', start, start + end);
+    const length = Number(/\r\ncontent-length: *(\S+)/i.exec(head)?.[1] ?? 0);
+    if (!(length >= 0 && length <= MAX_BODY_BYTES))
+      throw new SourceError('open: its session description has no bounds');
+    const body = start + end + 4;
+    if (bytes.length < body + length) return undefined;
+    this.#onMessage({ head, body: bytes.toString('latin1', body, body + length) });
+    return body + length;
+  }
+}
