@@ -7,6 +7,7 @@ import { jpegSize } from '../support/jpeg.ts';
 import { makeVideo, videoFolder } from '../support/video.ts';
 
 const absent = ffmpegAbsent();
+if (absent) process.stderr.write(`skipping the comparisons with the system's ffmpeg: ${absent}\n`);
 const folder = await videoFolder();
 afterAll(() => folder.remove());
 

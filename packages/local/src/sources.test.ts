@@ -32,15 +32,15 @@ describe('--source', () => {
 
   it('takes a password from a variable, which is written nowhere', () => {
     vi.stubEnv('GATE_PASSWORD', 'p@ss/word');
-    const url = 'rtsp://admin:${GATE_PASSWORD}@10.0.0.7/live';
+    const url = `rtsp://admin:\${GATE_PASSWORD}@10.0.0.7/live`;
     expect(parse(url)).toEqual([{ id: '10.0.0.7-live', url, finite: false }]);
     vi.stubEnv('GATE_URL', 'rtsp://admin:secret@10.0.0.8/live');
-    expect(parse('gate=${GATE_URL}', '${GATE_URL}')).toEqual([
-      { id: 'gate', url: '${GATE_URL}', finite: false },
-      { id: '10.0.0.8-live', url: '${GATE_URL}', finite: false },
+    expect(parse(`gate=\${GATE_URL}`, `\${GATE_URL}`)).toEqual([
+      { id: 'gate', url: `\${GATE_URL}`, finite: false },
+      { id: '10.0.0.8-live', url: `\${GATE_URL}`, finite: false },
     ]);
     vi.unstubAllEnvs();
-    expect(() => parse('rtsp://admin:${NO_SUCH}@10.0.0.7/live')).toThrow('needs the variable NO_SUCH');
+    expect(() => parse(`rtsp://admin:\${NO_SUCH}@10.0.0.7/live`)).toThrow('needs the variable NO_SUCH');
   });
 
   it('takes a URL from a file', () => {

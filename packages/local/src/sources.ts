@@ -33,7 +33,9 @@ export function parseSources(values: readonly string[], directory: string): Sour
     const { name, url: given } = splitName(value, directory);
     const url = given.startsWith('@') ? readSourceUrl(`@${resolve(directory, given.slice(1))}`) : given;
     const full = expandVariables(url, (variable) => {
-      throw new SourceOptionError(`--source ${redact(url)}: needs the variable ${variable}, which is not set`);
+      throw new SourceOptionError(
+        `--source ${redact(url)}: needs the variable ${variable}, which is not set`,
+      );
     });
     // Ingest gets it as it was given: what a variable holds is written nowhere.
     const source = SCHEME.test(full) ? { ...remote(full), url } : file(full, directory);
