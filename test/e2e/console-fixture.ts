@@ -66,6 +66,7 @@ export interface ConsoleFixture {
 export async function startConsoleFixture(
   args: readonly string[] = [],
   env: NodeJS.ProcessEnv = {},
+  list = STREAMS,
 ): Promise<ConsoleFixture> {
   const dataDir = await mkdtemp(join(tmpdir(), 'console-'));
   let server = await startKafka({ dataDir });
@@ -89,7 +90,7 @@ export async function startConsoleFixture(
   const producer = orderedProducer(client);
   await producer.connect();
   const streamsFile = join(dataDir, 'streams.yaml');
-  await writeFile(streamsFile, STREAMS);
+  await writeFile(streamsFile, list);
   const child = fork(MAIN, ['--port', '0', ...args], {
     execArgv: ['--disable-warning=ExperimentalWarning'],
     env: {

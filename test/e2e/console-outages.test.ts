@@ -50,6 +50,26 @@ describeInChromium('an outage', () => {
     await page.getByRole('status').filter({ hasText: '1 frame, all there are' }).waitFor(TELLING);
   });
 
+  test('of an S3 that hangs is said within ten seconds, and what waited for it goes on by itself', async () => {
+    const page = await tabs.open('#/search');
+    await page.getByRole('status').filter({ hasText: 'all there are' }).waitFor(TELLING);
+    process.kill(s3.pid, 'SIGSTOP');
+    const told = { timeout: 15_000 };
+    try {
+      await page.locator('#outages').getByText("S3 can't be reached since").waitFor(told);
+      // Nothing of it is remembered from before.
+      await page.getByLabel('From').fill('2020-01-01T00:00');
+      await page.getByRole('button', { name: 'Search' }).click();
+      await page.getByRole('status').filter({ hasText: 'S3 does not answer' }).waitFor(told);
+      await page.getByRole('link', { name: 'Failed' }).click();
+      await page.getByRole('status').filter({ hasText: 'S3 does not answer' }).waitFor(told);
+    } finally {
+      process.kill(s3.pid, 'SIGCONT');
+    }
+    await page.getByRole('status').filter({ hasText: 'Nothing has failed' }).waitFor(TELLING);
+    await expect.poll(() => page.locator('#outages').textContent(), TELLING).toBe('');
+  });
+
   test('of Kafka shows, and clears when it is over', async () => {
     const page = await tabs.open('#/');
     await nextFrame(page, YARD, null);

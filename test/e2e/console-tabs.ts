@@ -26,10 +26,10 @@ export interface ConsoleTabs {
   close(): Promise<void>;
 }
 
-/** @param env further variables for the console */
-export async function openConsole(env: NodeJS.ProcessEnv = {}): Promise<ConsoleTabs> {
+/** @param env further variables for the console, @param list of streams, left out: that of the fixture */
+export async function openConsole(env: NodeJS.ProcessEnv = {}, list?: string): Promise<ConsoleTabs> {
   const [fixture, browser, clips] = await Promise.all([
-    startConsoleFixture([], env),
+    startConsoleFixture([], env, list),
     launchChromium(),
     clipJpegs(10),
   ]);

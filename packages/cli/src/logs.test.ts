@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { printStage } from './logs.ts';
+import { printStage, sentence } from './logs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'logs-'));
 const detect = { stage: 'staging', service: 'detect', lines: 2 };
@@ -40,5 +40,27 @@ describe('the logs of a stage', () => {
   it('need the AWS CLI', async () => {
     vi.stubEnv('PATH', join(folder, 'none'));
     await expect(printStage({ ...detect, follow: false }, () => {})).rejects.toThrow("no 'aws' on PATH");
+  });
+});
+
+describe('a line of a log', () => {
+  it('is a sentence for people', () => {
+    const line = {
+      level: 'WARN',
+      message: "can't open the stream",
+      timestamp: '2026-11-28T07:00:01.000Z',
+      service: 'ingest',
+      sampling_rate: 0,
+      stream: 'yard',
+      error: { name: 'SourceError', message: 'Connection refused', stack: 'at ...' },
+    };
+    expect(sentence(JSON.stringify(line))).toMatch(
+      /^\d\d:\d\d:\d\d WARN can't open the stream; Connection refused, stream=yard$/,
+    );
+  });
+
+  it('of another program stays as it is', () => {
+    for (const line of ['[2026-11-28] INFO Kafka started', '{"a": 1}', '5', '{broken'])
+      expect(sentence(line)).toBe(line);
   });
 });

@@ -13,6 +13,7 @@ import { stageOption } from './stage.ts';
 interface Options extends Target {
   follow?: boolean;
   lines: number;
+  metrics?: boolean;
   json?: boolean;
 }
 
@@ -28,9 +29,10 @@ export function logsCommand(): Command {
     .argument('[service]', 'only this one')
     .option('-f, --follow', 'go on with what they say from now on')
     .option('-n, --lines <n>', 'so many lines of each', positiveInteger, 20)
+    .option('--metrics', 'also the lines of metrics, as CloudWatch takes them')
     .addOption(dataDirOption())
     .addOption(stageOption())
-    .option('--json', 'print one JSON object a line: service and line')
+    .option('--json', 'print one JSON object a line: service and line, as it was written')
     .action(async (service: string | undefined, options: Options) => {
       const { stage, lines } = options;
       if (stage) {
@@ -42,8 +44,8 @@ export function logsCommand(): Command {
       }
       const folder = join(options.dataDir, 'logs');
       const names = await serviceNames(folder, service);
-      const print = printer(names, options.json);
-      for (const name of names) await printLast(join(folder, `${name}.log`), name, options.lines, print);
+      const print = chosen(printer(names, options.json), options);
+      for (const name of names) await printLast(join(folder, `${name}.log`), name, options, print);
       if (options.follow) for (const name of names) follow(join(folder, `${name}.log`), name, print);
     });
 }
@@ -101,9 +103,50 @@ function printer(names: readonly string[], json: boolean | undefined): Print {
   return (service, line) => console.log(`${service.padEnd(width)} | ${line}`);
 }
 
-async function printLast(file: string, name: string, count: number, print: Print): Promise<void> {
+async function printLast(file: string, name: string, options: Options, print: Print): Promise<void> {
   const lines = (await readFile(file, 'utf8')).split('\n').slice(0, -1);
-  for (const line of lines.slice(-count)) print(name, line);
+  const wanted = lines.filter((line) => options.metrics || !isMetrics(line));
+  for (const line of wanted.slice(-options.lines)) print(name, line);
+}
+
+/** Leaves metrics out, unless they are asked for, and makes a sentence of each line of our logger. */
+function chosen(print: Print, { metrics, json }: Options): Print {
+  return (service, line) => {
+    if (metrics || !isMetrics(line)) print(service, json ? line : sentence(line));
+  };
+}
+
+function isMetrics(line: string): boolean {
+  return line.startsWith('{') && line.includes('"CloudWatchMetrics"');
+}
+
+/** `07:00:01 WARN camera is gone; stream=yard` of a line of our logger, which is JSON; other lines as they are. */
+export function sentence(line: string): string {
+  let entry: Record<string, unknown>;
+  try {
+    entry = JSON.parse(line);
+  } catch {
+    return line;
+  }
+  const {
+    level,
+    message,
+    timestamp,
+    service: _service,
+    sampling_rate: _rate,
+    error,
+    ...facts
+  } = Object(entry);
+  if (typeof level !== 'string' || typeof message !== 'string') return line;
+  const reason = (error as { message?: unknown } | undefined)?.message;
+  const told = [...(reason === undefined ? [] : [String(reason)]), ...Object.entries(facts).map(fact)];
+  const time = new Date(String(timestamp));
+  const clock = Number.isNaN(time.getTime()) ? '' : `${time.toTimeString().slice(0, 8)} `;
+  return `${clock}${level} ${message}${told.length > 0 ? `; ${told.join(', ')}` : ''}`;
+}
+
+function fact([name, value]: [string, unknown]): string {
+  return `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`;
 }
 
 // By polling, as events of the file system differ between systems, and a log is renamed when it is full.

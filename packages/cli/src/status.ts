@@ -43,9 +43,12 @@ export function statusCommand(): Command {
 }
 
 async function reportOfStack(state: State): Promise<Report> {
-  const services = await healthOf(state);
+  const [services, cameras] = await Promise.all([healthOf(state), camerasOf(state)]);
+  const failing = Object.entries(cameras).filter(([, { error }]) => error !== undefined);
   const healthy =
-    Date.now() - state.updated_at < FRESH_MS && Object.values(services).every((service) => service.healthy);
+    Date.now() - state.updated_at < FRESH_MS &&
+    failing.length === 0 &&
+    Object.values(services).every((service) => service.healthy);
   const { streams, lag, endpoints, latency_ms } = state;
   const rows = Object.entries(services).map(([name, { state, healthy, pid, restarts }]) => [
     name,
@@ -56,9 +59,43 @@ async function reportOfStack(state: State): Promise<Report> {
   const table = aligned([['service', 'state', 'process', 'restarts'], ...rows]);
   return {
     healthy,
-    facts: { services, streams, lag, latency_ms, endpoints },
-    lines: [...table, '', ...tableLines(state, (_, text) => text), ENV_HINT],
+    facts: { services, cameras, streams, lag, latency_ms, endpoints },
+    lines: [
+      ...table,
+      '',
+      ...tableLines(state, (_, text) => text),
+      ENV_HINT,
+      ...failing.map(([id, { error }]) => `camera ${id} FAILS: ${error}; it is tried again`),
+    ],
   };
+}
+
+interface CameraState {
+  /** As ingest has it. */
+  state: string;
+  /** Why it does not send. */
+  error?: string;
+}
+
+/** How the cameras are, as ingest says; nothing when it does not answer, which its service's health tells. */
+async function camerasOf({ services, endpoints }: State): Promise<Record<string, CameraState>> {
+  if (services.ingest?.state !== 'running') return {};
+  try {
+    const answer = await fetch(new URL('/health', endpoints.health), {
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
+    const { streams } = (await answer.json()) as {
+      streams: Record<string, { state: string; lastError?: string }>;
+    };
+    return Object.fromEntries(
+      Object.entries(streams).map(([id, { state, lastError }]) => [
+        id,
+        { state, ...(lastError && state !== 'flowing' ? { error: lastError } : {}) },
+      ]),
+    );
+  } catch {
+    return {};
+  }
 }
 
 async function healthOf({ services, endpoints }: State): Promise<Record<string, ServiceHealth>> {
@@ -67,7 +104,8 @@ async function healthOf({ services, endpoints }: State): Promise<Record<string, 
     // Unsigned, it is refused: that is an answer.
     s3proxy: () => answersHttp(endpoints.s3, 403),
     model: () => answersHttp(new URL('/health', endpoints.inference)),
-    ingest: () => answersHttp(new URL('/health', endpoints.health)),
+    // 503 while no camera sends: that is told by camera.
+    ingest: () => answersHttp(new URL('/health', endpoints.health), 503),
     console: () => answersHttp(new URL('/health', endpoints.console)),
   };
   const entries = Object.entries(services).map(async ([name, { state, pid, restarts }]) => {
@@ -78,9 +116,10 @@ async function healthOf({ services, endpoints }: State): Promise<Record<string, 
   return Object.fromEntries(await Promise.all(entries));
 }
 
-async function answersHttp(url: string | URL, expected = 200): Promise<boolean> {
+async function answersHttp(url: string | URL, other?: number): Promise<boolean> {
   try {
-    return (await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) })).status === expected;
+    const { ok, status } = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) });
+    return ok || status === other;
   } catch {
     return false;
   }

@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { chmodSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type Config, ConfigError } from './config.ts';
 
 /** The list of streams as the environment gives it, and the name of the variable or file it stands in, for errors. */
@@ -27,5 +28,53 @@ export function readStreamsText(config: Config<'STREAMS' | 'STREAMS_FILE'>): Str
     return { text: readFileSync(file, 'utf8'), where: file };
   } catch (cause) {
     throw new ConfigError(`STREAMS_FILE: can't read '${file}'`, { cause });
+  }
+}
+
+/** The list of streams is not any more what a change was made for. */
+export class StaleError extends Error {
+  override readonly name = 'StaleError';
+}
+
+/** Another one for each text. */
+export function versionOfText(text: string): string {
+  return createHash('sha256').update(text).digest('base64url').slice(0, 16);
+}
+
+/**
+ * Changes the file with the list of streams. A reader sees it as it was or as it is, never half of it.
+ * @param version of the text that the change was made for; left out, it is made to the newest
+ * @throws ConfigError when there is no file or it can't be written; StaleError
+ */
+export function changeStreamsText(
+  config: Config<'STREAMS' | 'STREAMS_FILE'>,
+  edit: (text: string, where: string) => string,
+  version?: string,
+): void {
+  const path = streamsFileOf(config);
+  const streams = readStreamsText(config);
+  if (path === undefined || !streams)
+    throw new ConfigError('STREAMS_FILE must name the file to write zones and lines to');
+  if (version !== undefined && version !== versionOfText(streams.text))
+    throw new StaleError('the list of streams has changed meanwhile: look at it again');
+  const text = edit(streams.text, streams.where);
+  try {
+    replaceFile(path, text);
+  } catch (cause) {
+    throw new ConfigError(`STREAMS_FILE: can't write '${path}'`, { cause });
+  }
+}
+
+/** Writes beside the file and then takes its place; a link goes on pointing there, and who may read it stays. */
+function replaceFile(path: string, text: string): void {
+  const target = realpathSync(path);
+  const draft = `${target}.${process.pid}.tmp`;
+  try {
+    // It may hold passwords of cameras.
+    writeFileSync(draft, text, { mode: 0o600, flush: true });
+    chmodSync(draft, statSync(target).mode);
+    renameSync(draft, target);
+  } finally {
+    rmSync(draft, { force: true });
   }
 }

@@ -170,6 +170,10 @@ export const variables = {
   CONSOLE_TOKEN_FILE: optional.describe(
     'file that keeps that token instead; made at the first start, which prints the token',
   ),
+  INGEST_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('console: base address of the ingest host, whose /health says how the cameras are'),
   CONSOLE_URL: z
     .url({ protocol: /^https?$/ })
     .optional()

@@ -21,9 +21,19 @@ export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Nobody waits longer for an answer. */
+const DEADLINE_MS = 10_000;
+
 /** The JSON that the server has at `path`. @throws Error with the server's own words */
 export async function getJson<Value>(path: string, options: RequestInit = {}): Promise<Value> {
-  const response = await fetch(path, options);
+  const { signal } = options;
+  const late = AbortSignal.timeout(DEADLINE_MS);
+  const response = await fetch(path, {
+    ...options,
+    signal: signal ? AbortSignal.any([signal, late]) : late,
+  }).catch((error) => {
+    throw late.aborted ? new Error(`the console has not answered for ${DEADLINE_MS / 1000} s`) : error;
+  });
   // The session has ended: the same address now asks for the token.
   if (response.status === 401) location.reload();
   const body = await response.json();

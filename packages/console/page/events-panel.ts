@@ -1,6 +1,6 @@
 import type { SceneEvent } from '../src/api.ts';
 import { getJson, h } from './dom.ts';
-import { dateTime } from './format.ts';
+import { timeOf } from './format.ts';
 
 /** What happened in a stream of late, with the frames that prove it. */
 export function eventsPanel(streamId: string): { element: HTMLElement; refresh: () => Promise<void> } {
@@ -45,7 +45,7 @@ function eventItem(event: SceneEvent): HTMLElement {
   return h(
     'li',
     { className: 'facts' },
-    h('span', { className: 'num dim' }, dateTime(event.at)),
+    h('span', { className: 'dim' }, timeOf(event.at)),
     h('span', { className: 'name' }, sentence(event)),
     h('span', { className: 'dim' }, event.rule),
     clipLink(event),

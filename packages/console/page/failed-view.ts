@@ -1,5 +1,8 @@
 import type { FailedEntry, FailedPage } from '../src/api.ts';
 import { getJson, h, sendJson, setText } from './dom.ts';
+import { timeOf } from './format.ts';
+
+const RETRY_MS = 3_000;
 
 /** Records that a stage could not process, each with why, and a way to try again. @returns ends the view */
 export function failedView(root: HTMLElement): () => void {
@@ -29,11 +32,18 @@ export function failedView(root: HTMLElement): () => void {
       more.onclick = () => load(page.cursor);
       setText(status, table.hidden ? 'Nothing has failed.' : '');
     } catch (error) {
-      setText(status, (error as Error).message);
+      if (isOver) return;
+      setText(status, `${(error as Error).message}; trying again`);
+      timer = window.setTimeout(() => load(cursor), RETRY_MS);
     }
   };
+  let timer = 0;
+  let isOver = false;
   load();
-  return () => {};
+  return () => {
+    isOver = true;
+    clearTimeout(timer);
+  };
 }
 
 function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
@@ -42,9 +52,9 @@ function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
     entry.stage,
     `${entry.position} (${entry.bytes.toLocaleString('en')} bytes)`,
     entry.reason,
-    entry.time,
+    timeOf(Date.parse(entry.time)),
   ];
-  const element = h('tr', {}, ...cells.map((text) => h('td', {}, text)), h('td', {}, again));
+  const element = h('tr', {}, ...cells.map((cell) => h('td', {}, cell)), h('td', {}, again));
   again.onclick = async () => {
     again.disabled = true;
     try {

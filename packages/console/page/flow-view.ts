@@ -9,6 +9,7 @@ const STATES: Record<StageState, string> = {
   ok: 'keeping up',
   behind: 'falling behind',
   stopped: 'stopped',
+  away: 'does not answer',
 };
 
 interface Metric {

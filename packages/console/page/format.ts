@@ -1,3 +1,5 @@
+import { h } from './dom.ts';
+
 /** `3.2 s`, `48 s`, `12 min`, `5 h`, `3 d` */
 export function duration(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;
@@ -13,6 +15,19 @@ export function dateTime(epochMs: number): string {
   const two = (value: number) => String(value).padStart(2, '0');
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
   return `${day} ${clock(epochMs)}.${Math.floor(date.getMilliseconds() / 100)}`;
+}
+
+/** The same with the zone's name, as an element that tells the time in UTC to who points at it, and to programs. */
+export function timeOf(epochMs: number): HTMLTimeElement {
+  const iso = new Date(epochMs).toISOString();
+  const zone = new Intl.DateTimeFormat('en', { timeZoneName: 'short' })
+    .formatToParts(epochMs)
+    .find(({ type }) => type === 'timeZoneName');
+  return h(
+    'time',
+    { dateTime: iso, title: iso, className: 'num' },
+    `${dateTime(epochMs)} ${zone?.value ?? ''}`,
+  );
 }
 
 /** `17:05:09`, in the reader's zone. */

@@ -1,5 +1,6 @@
-import type { Health, LiveFrame, Session } from '../src/api.ts';
+import type { Health, LiveFrame, Session, StreamStatus } from '../src/api.ts';
 import { getJson } from './dom.ts';
+import { clock } from './format.ts';
 import { Playout } from './playout.ts';
 
 const SILENT_MS = 30_000;
@@ -15,6 +16,8 @@ interface LiveStream {
 export class LiveFeed extends EventTarget {
   readonly streams = new Map<string, LiveStream>();
   health: Health | undefined;
+  /** Every stream there is, by id, whether it sends or not; `undefined` until the server has told. */
+  statuses: ReadonlyMap<string, StreamStatus> | undefined;
   /** Since when the server has not been heard, epoch ms; `undefined` while it is. */
   lostSince: number | undefined;
   #source: EventSource | undefined;
@@ -35,6 +38,7 @@ export class LiveFeed extends EventTarget {
     if (this.#source) return;
     const source = new EventSource('api/live');
     source.addEventListener('frames', ({ data }) => this.#takeFrames(JSON.parse(data)));
+    source.addEventListener('streams', ({ data }) => this.#takeStreams(JSON.parse(data)));
     source.addEventListener('health', ({ data }) => this.#takeHealth(JSON.parse(data)));
     source.addEventListener('error', () => this.#lose());
     this.#source = source;
@@ -53,6 +57,11 @@ export class LiveFeed extends EventTarget {
       this.streams.set(frame.stream_id, stream);
     }
     this.dispatchEvent(new Event('frames'));
+  }
+
+  #takeStreams(streams: StreamStatus[]): void {
+    this.statuses = new Map(streams.map((stream) => [stream.stream_id, stream]));
+    this.dispatchEvent(new Event('streams'));
   }
 
   #takeHealth(health: Health): void {
@@ -76,10 +85,52 @@ export class LiveFeed extends EventTarget {
   }
 }
 
-export type StreamState = 'live' | 'delayed' | 'silent';
+export type StreamState =
+  | 'live'
+  | 'late'
+  | 'silent'
+  | 'starting'
+  | 'failing'
+  | 'ended'
+  | 'inactive'
+  | 'disabled';
 
-/** How a stream is: frames come and are fresh, come late, or have not come for half a minute. */
-export function streamState({ arrived_at, captured_at }: LiveFrame, now: number): StreamState {
-  if (now - arrived_at > SILENT_MS) return 'silent';
-  return arrived_at - captured_at > DELAYED_MS ? 'delayed' : 'live';
+export interface StreamCondition {
+  state: StreamState;
+  /** More of it, for people; may be empty. */
+  why: string;
 }
+
+const AT_CAMERA: Record<string, StreamCondition> = {
+  connecting: { state: 'starting', why: 'connecting to the camera' },
+  flowing: { state: 'starting', why: 'the camera sends; nothing has come through detection yet' },
+  ended: { state: 'ended', why: 'the video has ended' },
+  inactive: { state: 'inactive', why: 'out of its active hours' },
+};
+
+/**
+ * How a stream is: by what ingest says of its camera, and by its frames, which come and are fresh, come late, or have not
+ * come for half a minute.
+ * @param now the server's clock, epoch ms
+ */
+export function streamState(
+  status: StreamStatus | undefined,
+  newest: LiveFrame | undefined,
+  now: number,
+): StreamCondition {
+  if (status?.disabled) return { state: 'disabled', why: 'not read, as the list of streams says' };
+  const { camera } = status ?? {};
+  const isFresh = newest !== undefined && now - newest.arrived_at <= SILENT_MS;
+  if (camera?.error && camera.state !== 'flowing' && !isFresh)
+    return { state: 'failing', why: `${camera.error}; tried again` };
+  if (newest && isFresh) {
+    const isLate = newest.arrived_at - newest.captured_at > DELAYED_MS;
+    return { state: isLate ? 'late' : 'live', why: '' };
+  }
+  const atCamera = camera && camera.state !== 'flowing' ? AT_CAMERA[camera.state] : undefined;
+  if (atCamera) return atCamera;
+  if (newest) return { state: 'silent', why: `since ${clock(newest.arrived_at)}` };
+  return camera ? (AT_CAMERA[camera.state] ?? silent) : silent;
+}
+
+const silent: StreamCondition = { state: 'silent', why: 'nothing has come since this page was opened' };

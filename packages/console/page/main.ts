@@ -1,4 +1,5 @@
 import type { DependencyHealth, Session } from '../src/api.ts';
+import { camerasView } from './cameras-view.ts';
 import { getJson, h, setText } from './dom.ts';
 import { failedView } from './failed-view.ts';
 import { flowView } from './flow-view.ts';
@@ -18,17 +19,20 @@ function byId(id: string): HTMLElement {
   return element;
 }
 
-/** Shows the view that the address names: `#/`, `#/stream/<id>`, `#/flow`, `#/search?...`, `#/failed`. */
+/** Shows the view that the address names: `#/`, `#/stream/<id>`, `#/cameras`, `#/flow`, `#/search?...`, `#/failed`. */
 function route(): void {
   const [path = '', query = ''] = location.hash.slice(1).split('?');
   const [, name = '', id = ''] = path.split('/');
   endView?.();
   content.replaceChildren();
-  if (name === 'stream' && id) endView = streamView(content, live, decodeURIComponent(id));
+  const stream = name === 'stream' ? decoded(id) : undefined;
+  if (stream) endView = streamView(content, live, stream);
+  else if (name === 'cameras') endView = camerasView(content, live);
   else if (name === 'flow') endView = flowView(content);
   else if (name === 'search') endView = searchView(content, new URLSearchParams(query));
   else if (name === 'failed') endView = failedView(content);
-  else endView = wallView(content, live);
+  else if (path === '' || path === '/') endView = wallView(content, live);
+  else endView = nowhere(content);
   document.title = `${content.querySelector('h1')?.textContent ?? ''} - Video pipeline`;
   for (const link of document.querySelectorAll('nav a')) {
     const isCurrent = link.getAttribute('href') === `#/${name}`;
@@ -37,12 +41,32 @@ function route(): void {
   }
 }
 
+/** @returns `undefined` for what is no part of an address, such as `%` */
+function decoded(part: string): string | undefined {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return undefined;
+  }
+}
+
+function nowhere(root: HTMLElement): undefined {
+  root.append(
+    h('h1', {}, 'Not found'),
+    h('p', {}, 'There is nothing at this address. ', h('a', { href: '#/' }, 'All streams')),
+  );
+}
+
 /** What can't be reached, since when, and how many records failed. */
 function tellHealth(): void {
   const { health, lostSince } = live;
   const outages: string[] = [];
   if (lostSince) outages.push(`The console's server is not answering since ${clock(lostSince)}.`);
-  else if (health) outages.push(...outageOf('Kafka', health.kafka), ...outageOf('S3', health.s3));
+  else if (health) {
+    const { kafka, s3, model, ingest } = health;
+    outages.push(...outageOf('Kafka', kafka), ...outageOf('S3', s3));
+    outages.push(...outageOf('The model server', model), ...outageOf('Ingest', ingest));
+  }
   const lines = byId('outages');
   const text = outages.join('\n');
   if (lines.dataset.text !== text) {
@@ -54,8 +78,10 @@ function tellHealth(): void {
   setText(failed, String(health?.failed ?? 0));
 }
 
-function outageOf(name: string, { ok, since, error }: DependencyHealth): string[] {
-  return ok ? [] : [`${name} can't be reached since ${clock(since)}: ${error}`];
+function outageOf(name: string, health: DependencyHealth | undefined): string[] {
+  if (!health || health.ok) return [];
+  const { since, error } = health;
+  return [`${name} can't be reached since ${clock(since)}: ${error}`];
 }
 
 const THEMES = ['auto', 'light', 'dark'];
@@ -81,8 +107,12 @@ getJson<Session>('api/session').then(({ login }) => {
 }, console.warn);
 live.addEventListener('health', tellHealth);
 addEventListener('hashchange', () => {
-  route();
   // The skip link's own target is no view.
+  if (location.hash === '#content') {
+    content.focus();
+    return;
+  }
+  route();
   content.focus({ preventScroll: true });
   scrollTo(0, 0);
 });

@@ -35,8 +35,10 @@ export function createPlayer(
     isPaused: () => isPaused,
     key(event: KeyboardEvent) {
       const { target, key, ctrlKey, metaKey, altKey } = event;
-      const isControl = target instanceof Element && target.closest('button, input, a') !== null;
-      if (ctrlKey || metaKey || altKey || isControl) return;
+      const at = target instanceof Element ? target : document.body;
+      // Arrow keys mean something in a field; the space bar also on a button or a link.
+      if (ctrlKey || metaKey || altKey || at.closest('input, select, textarea, video') !== null) return;
+      if (key === ' ' && at.closest('button, a') !== null) return;
       if (key === ' ') toggle();
       else if (key === 'ArrowLeft') step(-1);
       else if (key === 'ArrowRight') step(1);

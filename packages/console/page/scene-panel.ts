@@ -42,12 +42,7 @@ export function scenePanel(options: {
   const editor = shapeEditor({ path, canvas, changed: redraw, saved: take });
   const drawZone = h('button', { type: 'button', onclick: () => begin('zone') }, 'Draw a zone');
   const drawLine = h('button', { type: 'button', onclick: () => begin('line') }, 'Draw a line');
-  const tools = h(
-    'div',
-    { hidden: true },
-    h('div', { className: 'bar' }, drawZone, drawLine),
-    editor.element,
-  );
+  const tools = h('div', { hidden: true }, h('div', { className: 'bar' }, drawZone, drawLine));
   const legend = h('legend', {}, 'Zones and lines');
   const element = h('fieldset', {}, legend, problem, tools, note, list, unwritable);
 
@@ -98,6 +93,8 @@ export function scenePanel(options: {
 
   return {
     element,
+    /** What is said and done of a zone or a line while it is drawn: it belongs right under the picture. */
+    editor: editor.element,
     end: editor.end,
     addFrame: (frame: FrameFacts) => trails.add(frame),
     draw(context: CanvasRenderingContext2D, frame: FrameFacts): void {

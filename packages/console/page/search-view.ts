@@ -1,8 +1,10 @@
 import type { FrameFacts, Names, SearchResult } from '../src/api.ts';
 import { getJson, h, setText } from './dom.ts';
-import { dateTime, summary } from './format.ts';
+import { dateTime, summary, timeOf } from './format.ts';
 import { openFrame } from './frame-dialog.ts';
 import { frameUrl } from './picture.ts';
+
+const RETRY_MS = 3_000;
 
 /** Frames by what was seen in them. @param asked the search that the address holds. @returns ends the view */
 export function searchView(root: HTMLElement, asked: URLSearchParams): () => void {
@@ -30,7 +32,10 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
       // Nothing on this stretch of the archive: on to the next by itself.
       if (result.cursor && result.frames.length === 0) await load(result.cursor);
     } catch (error) {
-      if (!ended.signal.aborted) setText(status, `Search failed: ${(error as Error).message}`);
+      if (!ended.signal.aborted) {
+        setText(status, `Search failed: ${(error as Error).message}; trying again`);
+        setTimeout(() => ended.signal.aborted || load(cursor), RETRY_MS);
+      }
     }
     more.disabled = false;
   };
@@ -38,9 +43,11 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
   return () => ended.abort();
 }
 
-function statusOf(count: number, { cursor, searched_to }: SearchResult): string {
+function statusOf(count: number, { cursor, searched_to, note }: SearchResult): string {
   const frames = count === 1 ? '1 frame' : `${count} frames`;
-  return cursor ? `${frames}, back to ${dateTime(searched_to)}` : `${frames}, all there are`;
+  return cursor
+    ? `${frames}, back to ${dateTime(searched_to)}`
+    : `${frames}, all there are${note ? `: ${note}` : ''}`;
 }
 
 function thumbnail(frame: FrameFacts, open: () => void): HTMLElement {
@@ -59,7 +66,7 @@ function thumbnail(frame: FrameFacts, open: () => void): HTMLElement {
       'span',
       { className: 'facts' },
       h('span', { className: 'name' }, frame.stream_id),
-      h('span', { className: 'num dim' }, dateTime(frame.captured_at)),
+      h('span', { className: 'dim' }, timeOf(frame.captured_at)),
     ),
     h('span', { className: 'facts dim' }, summary(frame.detections)),
   );
@@ -96,7 +103,7 @@ function searchForm(asked: URLSearchParams): HTMLFormElement {
     field('Class', className),
     field(
       'Least confidence',
-      input('confidence', { type: 'number', min: '0', max: '1', step: '0.05', placeholder: '0' }),
+      input('confidence', { type: 'number', min: '0', max: '1', step: '0.01', placeholder: '0' }),
     ),
     field('From', input('from', { type: 'datetime-local', step: '1' })),
     field('To', input('to', { type: 'datetime-local', step: '1' })),

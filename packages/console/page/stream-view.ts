@@ -3,7 +3,7 @@ import { type BoxFilter, SHOW_ALL, visible } from './boxes.ts';
 import { h, repeat, setText } from './dom.ts';
 import { eventsPanel } from './events-panel.ts';
 import { filterPanel } from './filter-panel.ts';
-import { dateTime, duration, rate } from './format.ts';
+import { duration, rate, timeOf } from './format.ts';
 import { type LiveFeed, streamState } from './live.ts';
 import { frameId, frameUrl, Picture } from './picture.ts';
 import { createPlayer } from './player.ts';
@@ -22,6 +22,11 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   });
   const scene = scenePanel({ streamId, canvas, filter, redraw: () => picture.redraw() });
   const picture = new Picture(canvas, () => filter, false, scene.draw);
+  const unknown = h(
+    'p',
+    { role: 'status', hidden: true },
+    `There is no stream '${streamId}': neither in the list of streams nor sending.`,
+  );
   const state = h('span', { className: 'state' });
   const facts = h('span', { className: 'num dim' });
   const table = h('tbody');
@@ -37,6 +42,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
 
   root.append(
     h('h1', {}, streamId),
+    unknown,
     h(
       'div',
       { className: 'stream' },
@@ -44,6 +50,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
         'div',
         { className: 'picture' },
         canvas,
+        scene.editor,
         h('div', { className: 'bar' }, player.bar, state, facts),
         links,
         events.element,
@@ -82,12 +89,14 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   function tellState(): void {
     const newest = live.streams.get(streamId)?.newest;
     const now = live.now();
-    const is = newest ? streamState(newest, now) : 'silent';
+    const { state: is, why } = streamState(live.statuses?.get(streamId), newest, now);
     state.className = `state ${is}`;
-    setText(state, is);
+    setText(state, why ? `${is}: ${why}` : is);
+    const isUnknown = live.statuses?.has(streamId) === false && !newest;
+    unknown.hidden = !isUnknown;
     const { frame } = picture;
     if (!newest || !frame) return;
-    const fps = rate(is === 'silent' ? 0 : newest.fps);
+    const fps = rate(is === 'live' || is === 'late' ? newest.fps : 0);
     setText(
       facts,
       `${fps} fps, frame ${frame.frame_number}, ${duration(now - frame.captured_at)} ago, ${frame.model}`,
@@ -123,7 +132,7 @@ export function frameLinks(frame: FrameFacts): HTMLElement[] {
   const picture = frameUrl(frame, 'annotated', 'jpg');
   const facts = frameUrl(frame, 'frames', 'json');
   return [
-    h('span', { className: 'num dim' }, dateTime(frame.captured_at)),
+    h('span', { className: 'dim' }, timeOf(frame.captured_at)),
     h('a', { href: picture, target: '_blank' }, 'Annotated picture'),
     h('a', { href: picture, download: `${name}.jpg` }, 'Download picture'),
     h('a', { href: facts, target: '_blank' }, 'JSON'),

@@ -1,13 +1,15 @@
-import type { LiveFrame } from '../src/api.ts';
+import type { FrameFacts, LiveFrame } from '../src/api.ts';
 import { SHOW_ALL } from './boxes.ts';
-import { h, setText } from './dom.ts';
-import { duration, rate, summary } from './format.ts';
+import { getJson, h, setText } from './dom.ts';
+import { dateTime, duration, rate, summary } from './format.ts';
 import { type LiveFeed, streamState } from './live.ts';
-import { Picture } from './picture.ts';
+import { frameUrl, Picture } from './picture.ts';
 
 interface Tile {
   item: HTMLLIElement;
   picture: Picture;
+  /** The last picture that is stored, while none is live. */
+  stored: HTMLImageElement;
   state: HTMLElement;
   fps: HTMLElement;
   age: HTMLElement;
@@ -29,18 +31,24 @@ export function wallView(root: HTMLElement, live: LiveFeed): () => void {
     }
   });
 
-  const addTiles = () => {
-    for (const { newest } of live.streams.values()) {
-      if (tiles.has(newest.stream_id)) continue;
-      const tile = createTile(newest);
-      tiles.set(newest.stream_id, tile);
+  const setTiles = () => {
+    const ids = new Set([...live.streams.keys(), ...(live.statuses?.keys() ?? [])]);
+    for (const id of ids) {
+      if (tiles.has(id)) continue;
+      const tile = createTile(id, live.streams.get(id)?.newest);
+      tiles.set(id, tile);
       observer.observe(tile.item);
-      const after = [...tiles]
-        .filter(([id]) => id > newest.stream_id)
-        .sort(([a], [b]) => (a < b ? -1 : 1))[0];
+      const after = [...tiles].filter(([other]) => other > id).sort(([a], [b]) => (a < b ? -1 : 1))[0];
       grid.insertBefore(tile.item, after?.[1].item ?? null);
     }
+    for (const [id, tile] of tiles) {
+      if (ids.has(id)) continue;
+      observer.unobserve(tile.item);
+      tile.item.remove();
+      tiles.delete(id);
+    }
     empty.hidden = tiles.size > 0;
+    tell();
   };
   const play = () => {
     for (const [streamId, tile] of tiles) {
@@ -50,53 +58,85 @@ export function wallView(root: HTMLElement, live: LiveFeed): () => void {
     frameRequest = requestAnimationFrame(play);
   };
   const tell = () => {
-    for (const [streamId, tile] of tiles) {
-      const newest = live.streams.get(streamId)?.newest;
-      if (newest) tellTile(tile, newest, live.now());
-    }
+    for (const [streamId, tile] of tiles) tellTile(tile, live, streamId);
     forgotten.hidden = !live.health?.forgotten;
     setText(
       forgotten,
       `${live.health?.forgotten ?? 0} times a stream was left out that the list of streams doesn't have.`,
     );
   };
-  addTiles();
-  tell();
-  live.addEventListener('frames', addTiles);
+  setTiles();
+  for (const event of ['frames', 'streams']) live.addEventListener(event, setTiles);
   let frameRequest = requestAnimationFrame(play);
   const timer = setInterval(tell, 500);
   return () => {
-    live.removeEventListener('frames', addTiles);
+    for (const event of ['frames', 'streams']) live.removeEventListener(event, setTiles);
     cancelAnimationFrame(frameRequest);
     clearInterval(timer);
     observer.disconnect();
   };
 }
 
-function createTile(frame: LiveFrame): Tile {
-  const canvas = h('canvas', { role: 'img', width: 320, height: 180, ariaLabel: frame.stream_id });
-  const state = h('span', { className: 'state live' });
+function createTile(streamId: string, frame: LiveFrame | undefined): Tile {
+  const canvas = h('canvas', { role: 'img', width: 320, height: 180, ariaLabel: streamId });
+  const stored = h('img', { alt: '', hidden: true });
+  const state = h('span', { className: 'state' });
   const fps = h('span', { className: 'num' });
   const age = h('span', { className: 'num dim' });
-  const seen = h('span', { className: 'dim' });
+  const seen = h('span', { className: 'dim seen' });
   const link = h(
     'a',
-    { className: 'card', href: `#/stream/${frame.stream_id}` },
+    { className: 'card', href: `#/stream/${streamId}` },
     canvas,
-    h('div', { className: 'facts' }, h('span', { className: 'name' }, frame.stream_id), state, fps, age),
+    stored,
+    h('div', { className: 'facts' }, h('span', { className: 'name' }, streamId), state, fps, age),
     h('div', { className: 'facts' }, seen),
   );
-  const item = h('li', {}, link);
-  const picture = new Picture(canvas, () => SHOW_ALL, true);
-  picture.show(frame);
-  return { item, picture, state, fps, age, seen };
+  const tile = {
+    item: h('li', {}, link),
+    picture: new Picture(canvas, () => SHOW_ALL, true),
+    stored,
+    state,
+    fps,
+    age,
+    seen,
+  };
+  if (frame) tile.picture.show(frame);
+  else showStored(tile, streamId);
+  return tile;
 }
 
-function tellTile(tile: Tile, newest: LiveFrame, now: number): void {
-  const state = streamState(newest, now);
+/** A stream that does not send now has sent before. */
+async function showStored({ picture, stored, age }: Tile, streamId: string): Promise<void> {
+  try {
+    const frame = await getJson<FrameFacts>(`api/streams/${encodeURIComponent(streamId)}/last`);
+    if (picture.frame) return;
+    stored.src = frameUrl(frame, 'annotated', 'jpg');
+    stored.alt = `The last picture of ${streamId}`;
+    stored.hidden = false;
+    picture.canvas.hidden = true;
+    setText(age, `last picture ${dateTime(frame.captured_at)}`);
+  } catch {
+    // Nothing is stored yet.
+  }
+}
+
+function tellTile(tile: Tile, live: LiveFeed, streamId: string): void {
+  const status = live.statuses?.get(streamId);
+  const newest = live.streams.get(streamId)?.newest;
+  const now = live.now();
+  const { state, why } = streamState(status, newest, now);
   tile.state.className = `state ${state}`;
   setText(tile.state, state);
-  setText(tile.fps, `${rate(state === 'silent' ? 0 : newest.fps)} fps`);
-  setText(tile.age, `${duration(now - (tile.picture.frame ?? newest).captured_at)} ago`);
-  setText(tile.seen, summary((tile.picture.frame ?? newest).detections));
+  const isSending = state === 'live' || state === 'late';
+  setText(tile.fps, newest ? `${rate(isSending ? newest.fps : 0)} fps` : '');
+  const { frame } = tile.picture;
+  if (frame && !tile.stored.hidden) {
+    tile.stored.hidden = true;
+    tile.picture.canvas.hidden = false;
+  }
+  if (newest) setText(tile.age, `${duration(now - (frame ?? newest).captured_at)} ago`);
+  const notListed = status && !status.listed ? 'not in the list of streams' : '';
+  const seen = newest && isSending ? summary((frame ?? newest).detections) : '';
+  setText(tile.seen, [seen, why, notListed].filter((text) => text !== '').join('; '));
 }

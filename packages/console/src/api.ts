@@ -38,11 +38,31 @@ export interface DependencyHealth {
   error?: string;
 }
 
+/** How a camera is, as ingest says. */
+export interface CameraStatus {
+  /** connecting, flowing, waiting (after an error, to try again), inactive (out of its hours), ended, ... */
+  state: string;
+  /** Why it waits. */
+  error?: string;
+  last_frame_at?: number;
+}
+
+/** A stream that the list of streams has, or that sends without being there. */
+export interface StreamStatus {
+  stream_id: string;
+  listed: boolean;
+  disabled: boolean;
+  camera?: CameraStatus;
+}
+
 export interface Health {
   /** The server's clock, so that a page on another machine shows true ages. */
   now: number;
   kafka: DependencyHealth;
   s3: DependencyHealth;
+  /** Absent where the console is not told where it is. */
+  ingest?: DependencyHealth;
+  model?: DependencyHealth;
   /** Records in `failed/`, all stages. */
   failed: number;
   /** How often a stream was forgotten that the list of streams doesn't have, as there were too many of them. */
@@ -58,8 +78,8 @@ export interface Timeline {
   classes: Record<string, number[]>;
 }
 
-/** `stopped`: records wait and none is finished. `behind`: what waits takes over 10 s at the rate of arrival. */
-export type StageState = 'unknown' | 'idle' | 'ok' | 'behind' | 'stopped';
+/** `away`: it does not answer. `stopped`: records wait and none is finished. `behind`: what waits takes over 10 s at the rate of arrival. */
+export type StageState = 'unknown' | 'idle' | 'ok' | 'behind' | 'stopped' | 'away';
 
 export interface Percentiles {
   p50: number;
@@ -105,6 +125,8 @@ export interface SearchResult {
   cursor?: string;
   /** How far back the archive has been read. */
   searched_to: number;
+  /** Why nothing may have been found: what was asked for does not exist, and what does. */
+  note?: string;
 }
 
 export interface FailedEntry {
@@ -146,3 +168,32 @@ export type ShapeDraft = {
   /** Whether events shall tell of who enters and leaves the zone, or crosses the line. */
   events: boolean;
 } & ({ polygon: Point[] } | { from: Point | undefined; to: Point | undefined });
+
+/** A camera of the list of streams. */
+export interface CameraEntry {
+  id: string;
+  /** Without its password. */
+  url: string;
+  frame_rate?: number;
+  transport?: string;
+  disabled: boolean;
+}
+
+export interface CameraList {
+  cameras: CameraEntry[];
+  writable: boolean;
+  /** Of the list: a change made for another one is refused. */
+  version?: string;
+}
+
+/** A camera to save. */
+export interface CameraDraft {
+  id: string;
+  url: string;
+  /** Left out: as they are. */
+  user?: string;
+  password?: string;
+  frame_rate?: number;
+  transport?: string;
+  version?: string;
+}

@@ -77,6 +77,22 @@ export class Archive {
     return page(frames, undefined, query.from);
   }
 
+  /** The frame of a stream that was stored last; `undefined` when none is. */
+  async last(stream: string): Promise<FrameFacts | undefined> {
+    const newestFirst = (names: string[]) => names.sort().reverse();
+    for (const date of newestFirst(await this.#folders(`detections/${stream}/`))) {
+      for (const hour of newestFirst(await this.#folders(`detections/${stream}/${date}/`))) {
+        const objects = await this.#listNow(`detections/${stream}/${date}/${hour}/`);
+        const [object] = objects.sort((a, b) => b.stored - a.stored || (a.key < b.key ? 1 : -1));
+        if (!object) continue;
+        const everything: Query = { confidence: 0, from: 0, to: Number.POSITIVE_INFINITY };
+        const [frame] = matchesIn(await this.#text(object), everything);
+        if (frame) return frame;
+      }
+    }
+    return undefined;
+  }
+
   /** The facts of one frame of which stream and id are known. */
   async find(stream: string, capturedAt: number, frameNumber: number): Promise<FrameFacts | undefined> {
     const query: Query = { stream, confidence: 0, from: capturedAt, to: capturedAt + 1 };

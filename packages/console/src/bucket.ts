@@ -12,7 +12,12 @@ export interface ArchiveBucket extends Bucket {
 
 /** The bucket that the settings name. Nothing is sent before it is used. */
 export function openArchiveBucket(settings: StorageSettings): ArchiveBucket {
-  const client = new S3Client({ ...s3Config(settings), maxAttempts: 2 });
+  const client = new S3Client({
+    ...s3Config(settings),
+    maxAttempts: 2,
+    // Somebody waits at the page: it says so, and asks again.
+    requestHandler: { connectionTimeout: 2_000, requestTimeout: 3_000, throwOnRequestTimeout: true },
+  });
   const bucket = openBucket(settings, client);
   const Bucket = settings.S3_BUCKET;
   return {

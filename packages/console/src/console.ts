@@ -17,8 +17,10 @@ import { LiveFrames } from './live.ts';
 import { MONITOR_VARIABLES, Monitor } from './monitor.ts';
 import { createOrigin, isLoopback } from './origin.ts';
 import { loadPage } from './page-files.ts';
+import { messageOf } from './reachability.ts';
 import { consoleRoutes } from './routes.ts';
 import { sceneEvents } from './scene-events.ts';
+import { streamStatuses } from './stream-statuses.ts';
 import { StreamsFile } from './streams-file.ts';
 
 /** Variables that the console reads. */
@@ -79,7 +81,8 @@ export async function startConsole(options: {
   });
   const producer = orderedProducer(kafka);
   const tail = createTail(kafka);
-  const events = new Events(live, () => monitor.health());
+  const streams = () => streamStatuses(streamsFile.streams(), live.streams(), monitor.cameras);
+  const events = new Events(live, () => monitor.health(), streams);
   const page = loadPage();
   const access = createAccess(token);
   const origin = createOrigin(config.CONSOLE_URL, !isLoopback(host));
@@ -111,7 +114,7 @@ export async function startConsole(options: {
   const server = createRoutes(
     routes,
     guard,
-    (error, path) => log.error(`can't answer ${path}`, error),
+    (error, path) => log.error(`can't answer ${path}: ${error.name}: ${messageOf(error)}`),
     origin.prefix,
   );
   server.listen(port, host);

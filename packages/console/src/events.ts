@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { Health } from './api.ts';
+import type { Health, StreamStatus } from './api.ts';
 import type { LiveFrames } from './live.ts';
 
 const FLUSH_MS = 100;
@@ -21,6 +21,8 @@ interface Client {
   /** Characters of all that waits. */
   length: number;
   isBlocked: boolean;
+  /** What it was last told of the streams, as JSON. */
+  streams: string;
 }
 
 /**
@@ -31,10 +33,12 @@ export class Events {
   readonly #clients = new Set<Client>();
   readonly #live: LiveFrames;
   readonly #health: () => Health;
+  readonly #streams: () => StreamStatus[];
   readonly #timers: NodeJS.Timeout[];
   readonly #unsubscribe: () => void;
 
-  constructor(live: LiveFrames, health: () => Health) {
+  constructor(live: LiveFrames, health: () => Health, streams: () => StreamStatus[]) {
+    this.#streams = streams;
     this.#live = live;
     this.#health = health;
     this.#unsubscribe = live.subscribe((streamId, json) => this.#note(streamId, json));
@@ -53,13 +57,14 @@ export class Events {
     response.writeHead(200, { 'content-type': 'text/event-stream', ...LIVE_HEADERS });
     const newest = this.#live.newest().filter((frame) => stream === undefined || frame.stream_id === stream);
     const pending = new Map(newest.map((frame) => [frame.stream_id, [JSON.stringify(frame)]]));
-    const client: Client = { response, stream, pending, length: 0, isBlocked: false };
+    const client: Client = { response, stream, pending, length: 0, isBlocked: false, streams: '' };
     this.#clients.add(client);
     response.on('drain', () => {
       client.isBlocked = false;
     });
     response.on('close', () => this.#clients.delete(client));
     write(client, 'health', JSON.stringify(this.#health()));
+    tellStreams(client, JSON.stringify(this.#streams()));
     flush(client);
   }
 
@@ -92,7 +97,12 @@ export class Events {
   #sendHealth(): void {
     if (this.#clients.size === 0) return;
     const health = JSON.stringify(this.#health());
-    for (const client of this.#clients) if (!client.isBlocked) write(client, 'health', health);
+    const streams = JSON.stringify(this.#streams());
+    for (const client of this.#clients) {
+      if (client.isBlocked) continue;
+      write(client, 'health', health);
+      tellStreams(client, streams);
+    }
   }
 }
 
@@ -101,6 +111,12 @@ function flush(client: Client): void {
   write(client, 'frames', `[${[...client.pending.values()].flat().join(',')}]`);
   client.pending.clear();
   client.length = 0;
+}
+
+function tellStreams(client: Client, streams: string): void {
+  if (streams === client.streams) return;
+  client.streams = streams;
+  write(client, 'streams', streams);
 }
 
 function write(client: Client, event: string, data: string): void {

@@ -6,6 +6,8 @@ import {
   type ServerResponse,
 } from 'node:http';
 
+import { messageOf } from './reachability.ts';
+
 /** What a route answers with. */
 export interface Reply {
   status?: number;
@@ -88,7 +90,8 @@ export function createRoutes(
     } catch (error) {
       const status = error instanceof HttpError ? error.status : 502;
       if (!(error instanceof HttpError)) onError(error as Error, path);
-      send(response, json({ error: (error as Error).message }, status));
+      const said = error instanceof HttpError ? error.message : messageOf(error as Error);
+      send(response, json({ error: isTimeout(error) ? `S3 does not answer: ${said}` : said }, status));
     }
   });
   server.maxConnections = MAX_CONNECTIONS;
@@ -97,6 +100,10 @@ export function createRoutes(
   server.setTimeout(STALLED_MS);
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   return server;
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.name === 'TimeoutError';
 }
 
 /** @throws HttpError for a target that is no path, such as `//` */

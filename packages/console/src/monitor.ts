@@ -4,6 +4,7 @@ import { FAILED_FOLDERS, STAGE_VARIABLES } from '@video-pipeline/stages';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Flow, Health, Percentiles } from './api.ts';
 import type { ArchiveBucket } from './bucket.ts';
+import { Cameras } from './cameras.ts';
 import { failedCounts } from './failed.ts';
 import { everySample, FlowHistory, type FlowSettings, flowStages, readOffsets } from './flow.ts';
 import type { LiveFrames } from './live.ts';
@@ -11,14 +12,24 @@ import { Reachability } from './reachability.ts';
 import { storedLatency } from './stored-latency.ts';
 
 const FAILED_EVERY_MS = 10_000;
+/** Longest wait for the least that S3 can be asked. */
+const S3_ANSWER_MS = 2_000;
 const STORED_EVERY_MS = 4_000;
+const ANSWER_MS = 3_000;
 /** A stream that was silent for longer has no latency of late. */
 const RECENT_MS = 60_000;
 /** The bucket is listed for latencies only while someone looks: listing costs money on AWS. */
 const WATCHED_MS = 15_000;
 
 /** Variables that say what is watched. */
-export const MONITOR_VARIABLES = [...STAGE_VARIABLES, 'BATCH_SIZE', 'S3_BUCKET', 'S3_PREFIX'] as const;
+export const MONITOR_VARIABLES = [
+  ...STAGE_VARIABLES,
+  'BATCH_SIZE',
+  'S3_BUCKET',
+  'S3_PREFIX',
+  'INGEST_URL',
+  'INFERENCE_SERVICE_URL',
+] as const;
 
 /** Watches Kafka and S3 from outside: rates, lag, latency, failed records, and whether they answer at all. */
 export class Monitor {
@@ -27,12 +38,17 @@ export class Monitor {
   readonly #live: LiveFrames;
   readonly #kafka: Reachability;
   readonly #s3: Reachability;
+  readonly #ingest: Reachability;
+  readonly #model: Reachability;
+  readonly #modelUrl: URL | undefined;
+  readonly cameras: Cameras;
   readonly #settings: FlowSettings & { prefix: string };
   readonly #history: FlowHistory;
   readonly #stops: (() => Promise<void>)[];
   #failed = new Map<string, number>();
   #stored: Percentiles | null = null;
   #lastFailed = 0;
+  #lastLooked = 0;
   #lastStored = 0;
   #lastWatched = 0;
 
@@ -47,6 +63,12 @@ export class Monitor {
     const { kafka, bucket, live, config, log, env } = options;
     this.#kafka = new Reachability('Kafka', log);
     this.#s3 = new Reachability('S3', log);
+    this.#ingest = new Reachability('ingest', log);
+    this.#model = new Reachability('the model server', log);
+    this.cameras = new Cameras(config.INGEST_URL, this.#ingest);
+    // Its default names a server in a cluster.
+    const hasModel = Boolean((env ?? process.env).INFERENCE_SERVICE_URL);
+    this.#modelUrl = hasModel ? new URL('/health', config.INFERENCE_SERVICE_URL) : undefined;
     this.#admin = kafka.admin();
     this.#bucket = bucket;
     this.#live = live;
@@ -57,18 +79,38 @@ export class Monitor {
       prefix: config.S3_PREFIX,
     };
     this.#history = new FlowHistory(this.#settings);
-    this.#stops = [everySample(() => this.#sampleKafka()), everySample(() => this.#sampleBucket())];
+    this.#stops = [
+      everySample(() => this.#sampleKafka()),
+      everySample(() => this.#sampleBucket()),
+      everySample(() => this.cameras.sample()),
+      everySample(() => this.#sampleModel()),
+    ];
   }
 
   health(): Health {
     const failed = [...this.#failed.values()].reduce((sum, count) => sum + count, 0);
     const { forgotten } = this.#live;
-    return { now: Date.now(), kafka: this.#kafka.health, s3: this.#s3.health, failed, forgotten };
+    this.#lastLooked = Date.now();
+    return {
+      now: Date.now(),
+      kafka: this.#kafka.health,
+      s3: this.#s3.health,
+      ...(this.cameras.isKnown ? { ingest: this.#ingest.health } : {}),
+      ...(this.#modelUrl ? { model: this.#model.health } : {}),
+      failed,
+      forgotten,
+    };
   }
 
   flow(): Flow {
     this.#lastWatched = Date.now();
-    return this.#history.flow(this.#failed);
+    const flow = this.#history.flow(this.#failed);
+    // Offsets tell of what ingest has published, not of whether it lives.
+    const isAway = this.cameras.isKnown && !this.#ingest.health.ok;
+    return {
+      ...flow,
+      stages: flow.stages.map((stage) => (isAway && !stage.reads ? { ...stage, state: 'away' } : stage)),
+    };
   }
 
   async close(): Promise<void> {
@@ -88,14 +130,30 @@ export class Monitor {
     }
   }
 
+  async #sampleModel(): Promise<void> {
+    if (!this.#modelUrl) return;
+    try {
+      const { status } = await fetch(this.#modelUrl, { signal: AbortSignal.timeout(ANSWER_MS) });
+      if (status !== 200) throw new Error(`its health is ${status}`);
+      this.#model.succeeded();
+    } catch (error) {
+      this.#model.failed(error as Error);
+    }
+  }
+
   async #sampleBucket(): Promise<void> {
     const now = Date.now();
+    const isLookedAt = now - this.#lastLooked < WATCHED_MS;
     const isWatched = now - this.#lastWatched < WATCHED_MS;
     try {
-      if (now - this.#lastFailed >= FAILED_EVERY_MS || !this.#s3.health.ok) {
+      const isDue = now - this.#lastFailed >= FAILED_EVERY_MS || !this.#s3.health.ok;
+      if (isDue || isLookedAt) {
+        await within(S3_ANSWER_MS, this.#bucket.page('failed/', { limit: 1 }));
+        this.#s3.succeeded();
+      }
+      if (isDue) {
         this.#failed = await failedCounts(this.#bucket, FAILED_FOLDERS);
         this.#lastFailed = now;
-        this.#s3.succeeded();
       }
       if (isWatched && now - this.#lastStored >= STORED_EVERY_MS) {
         const recent = this.#live.newest().filter(({ arrived_at }) => arrived_at > now - RECENT_MS);
@@ -107,4 +165,12 @@ export class Monitor {
       this.#s3.failed(error as Error);
     }
   }
+}
+
+/** @throws an error that is a timeout's when the work takes longer */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const late = AbortSignal.timeout(ms);
+  const { promise, reject } = Promise.withResolvers<never>();
+  late.addEventListener('abort', () => reject(late.reason), { once: true });
+  await Promise.race([work, promise]);
 }

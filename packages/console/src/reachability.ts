@@ -4,6 +4,15 @@ import type { DependencyHealth } from './api.ts';
 /** A failure alone may be a leader that moved; so many in a row are an outage. */
 const OUTAGE_FAILURES = 2;
 
+/** One line of an error, what S3 itself does not explain included. */
+export function messageOf(error: Error): string {
+  const { $metadata, message, name } = error as Error & { $metadata?: { httpStatusCode?: number } };
+  const status = $metadata?.httpStatusCode;
+  if (name === 'TimeoutError') return 'it has not answered in time';
+  const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
+  return `${message}${cause}${status ? ` (${status})` : ''}`.replaceAll(/\s+/g, ' ');
+}
+
 /** Whether something can be reached, by the outcome of what was last asked of it. Logs an outage once, and its end. */
 export class Reachability {
   readonly #name: string;
@@ -30,8 +39,8 @@ export class Reachability {
   failed(error: Error): void {
     this.#failures += 1;
     if (this.#failures < OUTAGE_FAILURES) return;
-    if (this.#health.ok) this.#log.warn(`${this.#name} can't be reached`, error);
+    if (this.#health.ok) this.#log.warn(`${this.#name} can't be reached: ${messageOf(error)}`);
     const since = this.#health.ok ? Date.now() : this.#health.since;
-    this.#health = { ok: false, since, error: error.message };
+    this.#health = { ok: false, since, error: messageOf(error) };
   }
 }

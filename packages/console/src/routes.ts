@@ -2,9 +2,10 @@ import { annotatedKey, MAX_TIME } from '@video-pipeline/frame';
 import { type ClipSettings, isMissing } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Access } from './access.ts';
-import type { Flow, Names, SceneEvent, Session } from './api.ts';
+import type { Flow, Names, SceneEvent, SearchResult, Session } from './api.ts';
 import type { Archive, Query } from './archive.ts';
 import type { ArchiveBucket } from './bucket.ts';
+import { cameraRoutes } from './camera-routes.ts';
 import { clipRoutes } from './clip-routes.ts';
 import { CursorError } from './cursor.ts';
 import { type Events, LIVE_HEADERS } from './events.ts';
@@ -54,9 +55,14 @@ export function consoleRoutes(options: RoutesOptions): Route[] {
     get('/api/session', () => json({ login: access.hasLogin } satisfies Session)),
     get('/api/live', (request) => followLive(events, request)),
     get('/api/flow', () => json(flow())),
-    get('/api/names', () => names(options)),
+    get('/api/names', async () => json(await namesOf(options))),
     get('/api/search', ({ query }) => search(options, query)),
     get(`/api/streams/${STREAM}/frames`, ({ params }) => json(live.recent(streamId(params.stream)))),
+    get(`/api/streams/${STREAM}/last`, async ({ params }) => {
+      const frame = await options.archive.last(streamId(params.stream));
+      if (!frame) throw new HttpError(404, 'nothing of this stream is stored');
+      return json(frame);
+    }),
     get(`/api/streams/${STREAM}/timeline`, ({ params, query }) =>
       json(live.timeline(streamId(params.stream), number(query, 'minutes', 15, 1, 360))),
     ),
@@ -74,6 +80,7 @@ export function consoleRoutes(options: RoutesOptions): Route[] {
     { method: 'POST', path: /^\/api\/failed\/redrive$/, handle: (request) => redriveEntry(options, request) },
     ...clipRoutes(options),
     ...sceneRoutes(options),
+    ...cameraRoutes(options),
   ];
 }
 
@@ -113,14 +120,14 @@ function followLive(events: Events, { request, query, response }: RouteRequest):
   return undefined;
 }
 
-async function names({ live, archive }: RoutesOptions): Promise<Reply> {
+async function namesOf({ live, archive, streamsFile }: RoutesOptions): Promise<Names> {
   // The live names stay of use while S3 is away.
   const stored = await archive.streams().catch(() => []);
-  const streams = [...new Set([...live.streams(), ...stored])].sort();
-  return json({ streams, classes: live.classes() } satisfies Names);
+  const streams = [...new Set([...live.streams(), ...stored, ...(streamsFile.ids() ?? [])])].sort();
+  return { streams, classes: live.classes() };
 }
 
-async function search({ archive }: RoutesOptions, query: URLSearchParams): Promise<Reply> {
+async function search(options: RoutesOptions, query: URLSearchParams): Promise<Reply> {
   const to = number(query, 'to', Date.now() + 1, 0, MAX_TIME);
   const stream = query.get('stream') || undefined;
   const asked: Query = {
@@ -131,12 +138,37 @@ async function search({ archive }: RoutesOptions, query: URLSearchParams): Promi
     to,
     cursor: query.get('cursor') ?? undefined,
   };
+  if (asked.from >= asked.to) throw new HttpError(400, 'the range is empty: from must be before to');
   try {
-    return json(await archive.search(asked));
+    const result = await options.archive.search(asked);
+    const found = result.frames.length > 0 || result.cursor !== undefined;
+    const note = found ? undefined : await whyNothing(options, asked);
+    return json({ ...result, ...(note ? { note } : {}) } satisfies SearchResult);
   } catch (error) {
     if (error instanceof CursorError) throw new HttpError(400, error.message);
     throw error;
   }
+}
+
+/** Names shown of what exists. */
+const SHOWN_NAMES = 20;
+
+/** What was asked for and does not exist, and what does. */
+async function whyNothing(options: RoutesOptions, asked: Query): Promise<string | undefined> {
+  const { streams, classes } = await namesOf(options);
+  const { stream, class: className } = asked;
+  if (stream !== undefined && !streams.includes(stream))
+    return `there is no stream '${stream}'; ${known(streams)}`;
+  if (className !== undefined && classes.length > 0 && !classes.includes(className))
+    return `no '${className}' was seen of late; ${known(classes)}`;
+  return undefined;
+}
+
+function known(names: readonly string[]): string {
+  const shown = names.slice(0, SHOWN_NAMES).join(', ');
+  return names.length > SHOWN_NAMES
+    ? `there are ${shown} and ${names.length - SHOWN_NAMES} more`
+    : `there are ${shown}`;
 }
 
 type FrameParams = Record<string, string>;

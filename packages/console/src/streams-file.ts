@@ -1,7 +1,21 @@
-import { chmodSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { type Config, ConfigError, readStreamsText, streamsFileOf } from '@video-pipeline/config';
+import { statSync } from 'node:fs';
+import {
+  type Config,
+  ConfigError,
+  changeStreamsText,
+  readStreamsText,
+  streamsFileOf,
+  versionOfText,
+} from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
-import { putShape, readScenes, removeShape, type Shape, StreamsError } from '@video-pipeline/scene';
+import {
+  putShape,
+  readScenes,
+  readStreamIds,
+  removeShape,
+  type Shape,
+  StreamsError,
+} from '@video-pipeline/scene';
 import type { StreamScene } from './api.ts';
 
 /** So often it is looked whether the list has changed. */
@@ -10,7 +24,7 @@ const LOOK_MS = 1_000;
 /** The list of streams that the pipeline runs on, as far as it says what the pictures mean. */
 export class StreamsFile {
   readonly #config: Config<'STREAMS' | 'STREAMS_FILE'>;
-  #ids: ReadonlySet<string> | undefined;
+  #streams: ReadonlyMap<string, { disabled: boolean }> | undefined;
   #version = '';
   #lookAt = 0;
 
@@ -20,20 +34,26 @@ export class StreamsFile {
 
   /** The streams that the list has, also those that are wrong; `undefined` where there is no list, or none to be read. */
   ids(now = performance.now()): ReadonlySet<string> | undefined {
-    if (now < this.#lookAt) return this.#ids;
-    this.#lookAt = now + LOOK_MS;
-    const version = versionOf(streamsFileOf(this.#config));
-    if (version !== this.#version) this.#ids = this.#readIds();
-    this.#version = version;
-    return this.#ids;
+    const streams = this.streams(now);
+    return streams && new Set(streams.keys());
   }
 
-  #readIds(): ReadonlySet<string> | undefined {
+  /** The same, with whether each is disabled. */
+  streams(now = performance.now()): ReadonlyMap<string, { disabled: boolean }> | undefined {
+    if (now < this.#lookAt) return this.#streams;
+    this.#lookAt = now + LOOK_MS;
+    const version = versionOf(streamsFileOf(this.#config));
+    if (version !== this.#version) this.#streams = this.#readStreams();
+    this.#version = version;
+    return this.#streams;
+  }
+
+  #readStreams(): ReadonlyMap<string, { disabled: boolean }> | undefined {
     try {
       const streams = readStreamsText(this.#config);
       if (!streams) return undefined;
-      const { scenes, problems } = readScenes(streams.text, streams.where);
-      return new Set([...scenes.keys(), ...problems.flatMap(({ id = '' }) => (isStreamId(id) ? [id] : []))]);
+      const listed = readStreamIds(streams.text, streams.where).filter(({ id }) => isStreamId(id));
+      return new Map(listed.map(({ id, disabled }) => [id, { disabled }]));
     } catch (error) {
       // Whoever asks for a scene is told.
       if (error instanceof StreamsError || error instanceof ConfigError) return undefined;
@@ -61,7 +81,7 @@ export class StreamsFile {
    * @throws ConfigError when there is no file or it can't be written, StreamsError for what can't be used
    */
   put(streamId: string, shape: Shape): void {
-    this.#change((text, where) => putShape(text, streamId, shape, where));
+    this.change((text, where) => putShape(text, streamId, shape, where));
   }
 
   /**
@@ -69,20 +89,28 @@ export class StreamsFile {
    * @throws ConfigError when there is no file or it can't be written, StreamsError when it isn't there or is needed
    */
   remove(streamId: string, shape: Pick<Shape, 'kind' | 'name'>): void {
-    this.#change((text, where) => removeShape(text, streamId, shape, where));
+    this.change((text, where) => removeShape(text, streamId, shape, where));
   }
 
-  #change(edit: (text: string, where: string) => string): void {
-    const path = streamsFileOf(this.#config);
+  /**
+   * Changes the list.
+   * @param version of the text that the change was made for, as {@link StreamsFile.text} gives it; left out, the newest
+   * @throws ConfigError, StreamsError; StaleError when the list has changed meanwhile
+   */
+  change(edit: (text: string, where: string) => string, version?: string): void {
+    changeStreamsText(this.#config, edit, version);
+    this.#lookAt = 0;
+  }
+
+  /** The list as it is now; `undefined` where there is none. @throws ConfigError */
+  text(): { text: string; where: string; version: string } | undefined {
     const streams = readStreamsText(this.#config);
-    if (path === undefined || !streams)
-      throw new ConfigError('STREAMS_FILE must name the file to write zones and lines to');
-    const text = edit(streams.text, streams.where);
-    try {
-      replaceFile(path, text);
-    } catch (cause) {
-      throw new ConfigError(`STREAMS_FILE: can't write '${path}'`, { cause });
-    }
+    return streams && { ...streams, version: versionOfText(streams.text) };
+  }
+
+  /** Whether the list can be changed: it is a file. */
+  get isWritable(): boolean {
+    return streamsFileOf(this.#config) !== undefined;
   }
 }
 
@@ -90,18 +118,4 @@ export class StreamsFile {
 function versionOf(file: string | undefined): string {
   const is = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false });
   return is ? `${is.ino} ${is.mtimeMs} ${is.size}` : 'none';
-}
-
-/** Writes beside the file and then takes its place; a link goes on pointing there, and who may read it stays. */
-function replaceFile(path: string, text: string): void {
-  const target = realpathSync(path);
-  const draft = `${target}.${process.pid}.tmp`;
-  try {
-    // It may hold passwords of cameras.
-    writeFileSync(draft, text, { mode: 0o600, flush: true });
-    chmodSync(draft, statSync(target).mode);
-    renameSync(draft, target);
-  } finally {
-    rmSync(draft, { force: true });
-  }
 }

@@ -230,8 +230,9 @@ async function runIngest(
   );
 }
 
-function runConsole({ ports, launcher }: Context, env: NodeJS.ProcessEnv): Promise<Service> {
-  const own = { ...env, CONSOLE_PORT: String(ports.console), HOST: '127.0.0.1' };
+function runConsole({ options, ports, launcher }: Context, env: NodeJS.ProcessEnv): Promise<Service> {
+  const ingest = options.ingest ? { INGEST_URL: `http://127.0.0.1:${ports.health}` } : {};
+  const own = { ...env, ...ingest, CONSOLE_PORT: String(ports.console), HOST: '127.0.0.1' };
   return launcher.node('console', 'ends', 'packages/console/src/main.ts', () => ({ env: own }));
 }
 

@@ -44,7 +44,7 @@ export function putShape(text: string, streamId: string, shape: Shape, where: st
     const rule = { type, name: `${name}-${verb}`, [kind]: name };
     scene.addIn(['events'], document.createNode(rule, { flow: true }));
   }
-  const written = write(document, text, where);
+  const written = writeStreams(document, text, where);
   // A name that JavaScript itself uses is left out of what is read.
   if (!Object.hasOwn(parseScenes(written, where).get(streamId)?.[section] ?? {}, name)) {
     throw new StreamsError(`${where}: '${name}' can't name a ${kind}`);
@@ -72,7 +72,7 @@ export function removeShape(
   }
   const list = resolved(document, scene.get('events', true));
   if (isSeq(list)) list.items = list.items.filter((_, i) => !rules[i] || !tellsOf(rules[i], kind, name));
-  const written = write(document, text, where);
+  const written = writeStreams(document, text, where);
   parseScenes(written, where);
   return written;
 }
@@ -113,7 +113,8 @@ function keyOf(map: YAMLMap, name: string): unknown {
   return pair ? pair.key : name;
 }
 
-function write(document: Document, text: string, where: string): string {
+/** The list as text again, in the form that it had. @throws StreamsError where aliases are in the way */
+export function writeStreams(document: Document, text: string, where: string): string {
   try {
     return isJson(text)
       ? `${JSON.stringify(document.toJS(), null, 2)}\n`

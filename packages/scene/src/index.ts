@@ -1,6 +1,14 @@
 export * from './bytetrack.ts';
 export { filtersOf, type Rule, type SceneConfig, sceneConfigSchema, tracksObjects } from './config.ts';
 export { putShape, removeShape, type Shape, type ShapeKind } from './edit-scene.ts';
+export {
+  type CameraDraft,
+  type ListedCamera,
+  putCamera,
+  readCameras,
+  removeCamera,
+  setDisabled,
+} from './edit-streams.ts';
 export { parseSceneEvent, type SceneEvent, sceneEventSchema } from './event.ts';
 export * from './filters.ts';
 export * from './scene.ts';
@@ -9,6 +17,7 @@ export {
   parseStreamList,
   parseStreamsDocument,
   readScenes,
+  readStreamIds,
   readStreamList,
   type StreamProblem,
   StreamsError,

@@ -91,6 +91,17 @@ function idOf(value: unknown): string | undefined {
 /** What may stand beside `id` in an entry is the ingest host's business, but for the scene. */
 const streamWithScene = z.looseObject({ id: z.string(), scene: sceneConfigSchema.optional() });
 
+const streamEntry = z.looseObject({ id: z.string(), disabled: z.boolean().optional() });
+
+/**
+ * Reads which streams a list has, those included with something else wrong.
+ * @throws StreamsError for what is no list at all
+ */
+export function readStreamIds(text: string, where: string): { id: string; disabled: boolean }[] {
+  const { entries } = readStreamList(text, streamEntry, where);
+  return entries.map(({ id, disabled = false }) => ({ id, disabled }));
+}
+
 /**
  * Reads the scenes out of a list of streams, those that can be read.
  * @returns by stream id; `undefined` for a stream without a scene

@@ -1,0 +1,111 @@
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { changeStreamsText, readConfig, readStreamsText } from '@video-pipeline/config';
+import { exitWithError } from '@video-pipeline/lifecycle';
+import { aligned, DIRECTORY, frameRate, StartError } from '@video-pipeline/local';
+import { putCamera, readCameras, removeCamera, setDisabled } from '@video-pipeline/scene';
+import { redact } from '@video-pipeline/telemetry';
+import { Command, Option } from 'commander';
+import { dataDirOption } from './running.ts';
+
+interface Target {
+  dataDir: string;
+  streams?: string;
+  json?: boolean;
+}
+
+type Edit = (text: string, where: string) => string;
+
+const program = new Command('npm run cameras --')
+  .description('the cameras of the list of streams; ingest and console follow it within seconds')
+  .addHelpText(
+    'after',
+    `
+The list is the file that --streams or STREAMS_FILE names, else that of the stack on --data-dir.
+A password does not belong on a command line: write \${NAME} in its place, and set the variable NAME for ingest.`,
+  );
+
+command('list', 'every camera with its address, without passwords').action((target: Target) => {
+  const list = readStreamsText(listOf(target));
+  const cameras = list ? readCameras(list.text, list.where) : [];
+  const shown = cameras.map(({ url = '', ...camera }) => ({ ...camera, url: redact(url) }));
+  if (target.json) {
+    console.log(JSON.stringify(shown));
+    return;
+  }
+  const rows = shown.map(({ id, url, frame_rate, disabled }) => [
+    id,
+    disabled ? 'disabled' : 'read',
+    frame_rate === undefined ? '-' : String(frame_rate),
+    url,
+  ]);
+  console.log(aligned([['camera', 'state', 'fps', 'address'], ...rows]).join('\n'));
+});
+
+command('add <id> <url>', 'add a camera, or change one')
+  .option('--frame-rate <fps>', 'frames a second sampled from it', frameRate)
+  .addOption(new Option('--transport <name>', 'how RTSP carries the packets').choices(['tcp', 'udp', 'auto']))
+  .action(async (id: string, url: string, options: Target & { frameRate?: number; transport?: string }) => {
+    const draft = {
+      id,
+      url,
+      ...(options.frameRate === undefined ? {} : { frame_rate: options.frameRate }),
+      ...(options.transport === undefined ? {} : { transport: options.transport }),
+    };
+    await createList(options);
+    change(options, `${id} is saved`, (text, where) => putCamera(text, draft, where));
+  });
+
+command('disable <id>', 'keep a camera in the list, and read it no more').action(
+  (id: string, target: Target) =>
+    change(target, `${id} is disabled`, (text, where) => setDisabled(text, id, true, where)),
+);
+
+command('enable <id>', 'read a camera again').action((id: string, target: Target) =>
+  change(target, `${id} is enabled`, (text, where) => setDisabled(text, id, false, where)),
+);
+
+command('remove <id>', 'take a camera out of the list, its zones with it').action(
+  (id: string, target: Target) =>
+    change(target, `${id} is removed`, (text, where) => removeCamera(text, id, where)),
+);
+
+await program.parseAsync().catch(exitWithError);
+
+function command(usage: string, description: string): Command {
+  return program
+    .command(usage)
+    .description(description)
+    .option('--streams <file>', 'the list of streams')
+    .addOption(dataDirOption())
+    .option('--json', 'print JSON');
+}
+
+/** @throws ConfigError; StartError when there is no list */
+function listOf({ dataDir, streams }: Target) {
+  const config = readConfig(['STREAMS', 'STREAMS_FILE']);
+  if (streams !== undefined) return { STREAMS: undefined, STREAMS_FILE: resolve(DIRECTORY, streams) };
+  if (config.STREAMS_FILE !== undefined) {
+    return { STREAMS: undefined, STREAMS_FILE: resolve(DIRECTORY, config.STREAMS_FILE) };
+  }
+  const own = join(dataDir, 'streams.json');
+  if (!existsSync(own))
+    throw new StartError(`there is no ${own}: start the stack, or name a list with --streams`);
+  return { STREAMS: undefined, STREAMS_FILE: own };
+}
+
+/** A list that is named and not there yet begins empty. */
+async function createList(target: Target): Promise<void> {
+  const { STREAMS_FILE } = listOf(target);
+  const empty = STREAMS_FILE.endsWith('.json') ? '[]\n' : '# The cameras.\n[]\n';
+  if (!existsSync(STREAMS_FILE)) await writeFile(STREAMS_FILE, empty, { mode: 0o600, flag: 'wx' });
+}
+
+function change(target: Target, said: string, edit: Edit): void {
+  const list = listOf(target);
+  changeStreamsText(list, edit);
+  console.log(
+    target.json ? JSON.stringify({ done: said, file: list.STREAMS_FILE }) : `${said} in ${list.STREAMS_FILE}`,
+  );
+}

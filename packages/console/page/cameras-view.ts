@@ -1,0 +1,167 @@
+import type { CameraDraft, CameraEntry, CameraList } from '../src/api.ts';
+import { getJson, h, sendJson, setText } from './dom.ts';
+import { type LiveFeed, streamState } from './live.ts';
+
+const UNWRITABLE =
+  'To add and change cameras here, start the console with STREAMS_FILE, the list of the streams.';
+
+/** The cameras of the list of streams: how each is; added, changed, disabled and removed. @returns ends the view */
+export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
+  const status = h('p', { role: 'status' });
+  const body = h('tbody');
+  const head = ['Camera', 'State', 'Address', 'Frames a second', ''].map((text) =>
+    h('th', { scope: 'col' }, text),
+  );
+  const table = h('table', { className: 'wrap', hidden: true }, h('thead', {}, h('tr', {}, ...head)), body);
+  const form = cameraForm(save);
+  const unwritable = h('p', { className: 'dim', hidden: true }, UNWRITABLE);
+  root.append(h('h1', {}, 'Cameras'), status, table, form.element, unwritable);
+  let version: string | undefined;
+  /** Where each camera's state is told. */
+  let states = new Map<string, HTMLElement>();
+
+  function take(list: CameraList): void {
+    version = list.version;
+    unwritable.hidden = list.writable;
+    form.element.hidden = !list.writable;
+    states = new Map(list.cameras.map(({ id }) => [id, h('td')]));
+    body.replaceChildren(...list.cameras.map((camera) => row(camera, list.writable)));
+    table.hidden = list.cameras.length === 0;
+    setText(status, table.hidden ? 'No camera yet.' : '');
+    tell();
+  }
+  function row(camera: CameraEntry, isWritable: boolean): HTMLElement {
+    const { id, url, frame_rate, disabled } = camera;
+    const button = (text: string, act: () => unknown) => {
+      const element = h('button', { type: 'button', ariaLabel: `${text} ${id}` }, text);
+      element.onclick = act;
+      return element;
+    };
+    const path = `api/cameras/${encodeURIComponent(id)}`;
+    const buttons = [
+      button('Edit', () => form.open(camera)),
+      button(disabled ? 'Enable' : 'Disable', () =>
+        change(() => sendJson('POST', `${path}/disabled`, { disabled: !disabled }), `${id} is saved.`),
+      ),
+      button('Remove', () => {
+        if (confirm(`Remove the camera ${id}, with its zones? What is stored of it stays.`))
+          change(() => sendJson('DELETE', path), `${id} is removed.`);
+      }),
+    ];
+    return h(
+      'tr',
+      {},
+      h('td', {}, h('a', { href: `#/stream/${id}` }, id)),
+      states.get(id) ?? h('td'),
+      h('td', {}, url),
+      h('td', { className: 'num' }, frame_rate === undefined ? 'as FRAME_RATE says' : String(frame_rate)),
+      h('td', { className: 'bar' }, ...(isWritable ? buttons : [])),
+    );
+  }
+  function tell(): void {
+    for (const [id, cell] of states) {
+      const { state, why } = streamState(live.statuses?.get(id), live.streams.get(id)?.newest, live.now());
+      if (cell.firstElementChild?.className !== `state ${state}`)
+        cell.replaceChildren(h('span', { className: `state ${state}` }));
+      if (cell.firstElementChild) setText(cell.firstElementChild, why ? `${state}: ${why}` : state);
+    }
+  }
+  async function change(act: () => Promise<CameraList>, said: string): Promise<boolean> {
+    try {
+      take(await act());
+      setText(status, said);
+      return true;
+    } catch (error) {
+      setText(status, (error as Error).message);
+      return false;
+    }
+  }
+  function save(draft: CameraDraft): Promise<boolean> {
+    const known = version === undefined ? {} : { version };
+    return change(() => sendJson('POST', 'api/cameras', { ...draft, ...known }), `${draft.id} is saved.`);
+  }
+
+  change(() => getJson<CameraList>('api/cameras'), '');
+  const timer = setInterval(tell, 1_000);
+  live.addEventListener('streams', tell);
+  return () => {
+    clearInterval(timer);
+    live.removeEventListener('streams', tell);
+  };
+}
+
+/** @param save resolves to whether it was saved */
+function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
+  const title = h('legend', {}, 'Add a camera');
+  const field = (text: string, properties: Record<string, unknown>) => {
+    const input = h('input', { autocomplete: 'off', ...properties });
+    return { input, label: h('label', {}, text, input) };
+  };
+  const id = field('Name', { required: true, pattern: '[A-Za-z0-9][A-Za-z0-9._\\-]*', maxLength: 128 });
+  const url = field('Address', { required: true, placeholder: 'rtsp://camera/stream', maxLength: 2048 });
+  const user = field('User', {});
+  const password = field('Password', { type: 'password', autocomplete: 'new-password' });
+  const rate = field('Frames a second', {
+    type: 'number',
+    min: '0.01',
+    max: '240',
+    step: 'any',
+    placeholder: 'as set',
+  });
+  const transport = h(
+    'select',
+    {},
+    ...['tcp', 'udp', 'auto'].map((value) => h('option', { value }, value.toUpperCase())),
+  );
+  const submit = h('button', { type: 'submit' }, 'Save camera');
+  const cancel = h('button', { type: 'button' }, 'Clear');
+  const note = h(
+    'p',
+    { className: 'dim' },
+    'User and password are kept in the list of streams, and never shown again.',
+  );
+  const fields = [id, url, user, password, rate];
+  const form = h(
+    'form',
+    { className: 'filters' },
+    ...fields.map(({ label }) => label),
+    h('label', {}, 'RTSP over', transport),
+    submit,
+    cancel,
+  );
+  const element = h('fieldset', { hidden: true }, title, note, form);
+  const clear = () => {
+    for (const { input } of fields) input.value = '';
+    transport.value = 'tcp';
+    id.input.readOnly = false;
+    setText(title, 'Add a camera');
+  };
+  cancel.onclick = clear;
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    submit.disabled = true;
+    const isSaved = await save({
+      id: id.input.value,
+      url: url.input.value.trim(),
+      ...(user.input.value === '' ? {} : { user: user.input.value, password: password.input.value }),
+      ...(rate.input.value === '' ? {} : { frame_rate: Number(rate.input.value) }),
+      ...(transport.value === 'tcp' ? {} : { transport: transport.value }),
+    });
+    submit.disabled = false;
+    if (isSaved) clear();
+  };
+  return {
+    element,
+    open({ id: name, url: address, frame_rate, transport: over }: CameraEntry) {
+      clear();
+      id.input.value = name;
+      // Its scene hangs on the name.
+      id.input.readOnly = true;
+      url.input.value = address;
+      rate.input.value = frame_rate === undefined ? '' : String(frame_rate);
+      transport.value = over ?? 'tcp';
+      setText(title, `Change ${name}`);
+      url.input.focus();
+    },
+  };
+}

@@ -1,0 +1,59 @@
+import type { CameraStatus } from './api.ts';
+import type { Reachability } from './reachability.ts';
+
+const TIMEOUT_MS = 3_000;
+/** Of an ingest host with a thousand cameras. */
+const MAX_BYTES = 2_000_000;
+
+/** What ingest says of one stream, as far as it is shown. */
+interface IngestStream {
+  state?: unknown;
+  lastError?: unknown;
+  lastFrameAt?: unknown;
+}
+
+/** How the cameras are, as ingest says at `/health`. */
+export class Cameras {
+  readonly #url: URL | undefined;
+  readonly #reachability: Reachability;
+  #states: ReadonlyMap<string, CameraStatus> = new Map();
+
+  /** @param url base address of the ingest host; left out: nobody is asked */
+  constructor(url: string | undefined, reachability: Reachability) {
+    this.#url = url === undefined ? undefined : new URL('health', url.endsWith('/') ? url : `${url}/`);
+    this.#reachability = reachability;
+  }
+
+  get isKnown(): boolean {
+    return this.#url !== undefined;
+  }
+
+  /** What was last heard of a stream; `undefined` when ingest knows nothing of it, or does not answer. */
+  of(streamId: string): CameraStatus | undefined {
+    return this.#reachability.health.ok ? this.#states.get(streamId) : undefined;
+  }
+
+  /** Asks anew. */
+  async sample(): Promise<void> {
+    if (!this.#url) return;
+    try {
+      // 503 means that no camera sends: the body says why.
+      const answer = await fetch(this.#url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+      const text = await answer.text();
+      if (text.length > MAX_BYTES) throw new Error(`its answer has ${text.length} characters`);
+      const { streams } = JSON.parse(text) as { streams?: Record<string, IngestStream> };
+      this.#states = new Map(Object.entries(Object(streams)).map(([id, one]) => [id, statusOf(Object(one))]));
+      this.#reachability.succeeded();
+    } catch (error) {
+      this.#reachability.failed(error as Error);
+    }
+  }
+}
+
+function statusOf({ state, lastError, lastFrameAt }: IngestStream): CameraStatus {
+  return {
+    state: String(state),
+    ...(typeof lastError === 'string' ? { error: lastError } : {}),
+    ...(typeof lastFrameAt === 'number' ? { last_frame_at: lastFrameAt } : {}),
+  };
+}

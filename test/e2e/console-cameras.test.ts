@@ -1,0 +1,138 @@
+import { readFile } from 'node:fs/promises';
+import { Registry } from 'prom-client';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { type HealthServer, startHealthServer } from '../../ingest-host/src/health.ts';
+import { createStats, type StreamStats } from '../../ingest-host/src/stats.ts';
+import { annotate, detectedFrame } from './console-fixture.ts';
+import { type ConsoleTabs, describeInChromium, nextFrame, openConsole } from './console-tabs.ts';
+
+const TELLING = { timeout: 20_000 };
+/** Two send, as every console fixture has them; the others don't. */
+const LIST = `- {id: yard, url: rtsp://admin:secret@cam/1}
+- {id: gate, url: rtsp://cam/2}
+- {id: roof, url: rtsp://cam/3}
+- {id: shed, url: rtsp://cam/4, disabled: true}
+- {id: ${'long-'.repeat(19)}, url: rtsp://cam/5}
+`.replace('-, url', 'x, url');
+const LONG = `${'long-'.repeat(19).slice(0, -1)}x`;
+
+describeInChromium('the cameras', () => {
+  const stats = new Map<string, StreamStats>(
+    ['yard', 'gate'].map((id) => [id, { ...createStats(), state: 'flowing' as const }]),
+  );
+  let ingest: HealthServer;
+  let tabs: ConsoleTabs;
+  const yesterday = Date.now() - 86_400_000;
+  beforeAll(async () => {
+    stats.set('roof', { ...createStats(), state: 'waiting', lastError: 'Connection refused' });
+    stats.set(LONG, createStats());
+    ingest = await startHealthServer({ host: '127.0.0.1', port: 0 }, stats, new Registry());
+    tabs = await openConsole({ INGEST_URL: ingest.url }, LIST);
+    await annotate(tabs.fixture.store, [detectedFrame('roof', 3, yesterday, tabs.jpeg)]);
+  });
+  afterAll(async () => {
+    await tabs?.close();
+    await ingest?.close();
+  });
+  const tile = (page: Awaited<ReturnType<ConsoleTabs['open']>>, id: string) =>
+    page.locator(`a.card[href="#/stream/${id}"]`);
+
+  test('that send nothing have a tile, with why and their last stored picture', async () => {
+    const page = await tabs.open('#/');
+    await nextFrame(page, 'a[href="#/stream/yard"] canvas', null);
+    await tile(page, 'roof').getByText('Connection refused').waitFor(TELLING);
+    expect(await tile(page, 'roof').locator('.state').textContent()).toBe('failing');
+    const stored = tile(page, 'roof').getByRole('img', { name: 'The last picture of roof' });
+    await expect
+      .poll(() => stored.evaluate((img) => (img as HTMLImageElement).naturalWidth), TELLING)
+      .toBe(400);
+    expect(await tile(page, 'shed').locator('.state').textContent()).toBe('disabled');
+    expect(await tile(page, LONG).locator('.state').textContent()).toBe('starting');
+    await expect.poll(() => page.locator('.state.live').count(), TELLING).toBe(2);
+    // It is mended, and says so.
+    stats.set('roof', createStats());
+    await expect.poll(() => tile(page, 'roof').locator('.state').textContent(), TELLING).toBe('starting');
+    stats.set('roof', { ...createStats(), state: 'waiting', lastError: 'Connection refused' });
+  });
+
+  test('a name of 95 letters does not make a phone scroll sideways', async () => {
+    const page = await tabs.open('#/', { viewport: { width: 390, height: 844 } });
+    for (const hash of ['#/', `#/stream/${LONG}`]) {
+      await page.evaluate((to) => (location.hash = to), hash);
+      await page.getByText(LONG).first().waitFor(TELLING);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      expect(wide, hash).toBeLessThanOrEqual(390);
+    }
+  });
+
+  test.each([
+    ['#/stream/%', 'There is nothing at this address'],
+    ['#/nowhere', 'There is nothing at this address'],
+    ['#/stream/nobody', "There is no stream 'nobody'"],
+  ])('%s is told to be nowhere', async (hash, told) => {
+    const page = await tabs.open(hash);
+    await page.getByText(told).waitFor(TELLING);
+  });
+
+  test('the skip link leads to what is shown', async () => {
+    const page = await tabs.open('#/flow');
+    await page.getByRole('heading', { name: 'Flow' }).waitFor();
+    await page.locator('.skip').press('Enter');
+    expect(await page.getByRole('heading', { name: 'Flow' }).count()).toBe(1);
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('content');
+  });
+
+  test('are added, changed, disabled, enabled and removed in the page; passwords never come back', async () => {
+    const page = await tabs.open('#/cameras');
+    const { streamsFile } = tabs.fixture;
+    const row = (id: string) =>
+      page.getByRole('row').filter({ has: page.getByRole('link', { name: id, exact: true }) });
+    const told = (text: string) =>
+      page.getByRole('status').filter({ hasText: text }).first().waitFor(TELLING);
+    await row('roof').getByText('failing: Connection refused').waitFor(TELLING);
+    expect(await page.locator('main').textContent()).not.toMatch(/secret/);
+    await page.getByLabel('Name').fill('porch');
+    await page.getByLabel('Address').fill('rtsp://cam/6');
+    await page.getByLabel('User').fill('admin');
+    await page.getByLabel('Password').fill('p@ss/word');
+    await page.getByLabel('Frames a second').fill('2.5');
+    await page.getByRole('button', { name: 'Save camera' }).click();
+    await told('porch is saved');
+    const entry = { id: 'porch', url: 'rtsp://admin:p%40ss%2Fword@cam/6', frame_rate: 2.5 };
+    const listed = async () =>
+      (parse(await readFile(streamsFile, 'utf8')) as { id: string }[]).find(({ id }) => id === 'porch');
+    expect(await listed()).toEqual(entry);
+    expect(await row('porch').textContent()).toContain('rtsp://***@cam/6');
+    // Its password stays where its address does.
+    await page.getByRole('button', { name: 'Edit porch' }).click();
+    await page.getByLabel('Frames a second').fill('1');
+    await page.getByRole('button', { name: 'Save camera' }).click();
+    await expect.poll(listed, TELLING).toEqual({ ...entry, frame_rate: 1 });
+    await page.getByRole('button', { name: 'Disable porch' }).click();
+    await expect.poll(listed, TELLING).toMatchObject({ disabled: true });
+    await row('porch').getByText('disabled').waitFor(TELLING);
+    await page.getByRole('button', { name: 'Enable porch' }).click();
+    await expect.poll(listed, TELLING).not.toHaveProperty('disabled');
+    page.on('dialog', (dialog) => dialog.accept());
+    await page.getByRole('button', { name: 'Remove porch' }).click();
+    await told('porch is removed');
+    expect(parse(await readFile(streamsFile, 'utf8'))).toEqual(parse(LIST));
+    // What is wrong is said in words.
+    await page.getByLabel('Name').fill('porch');
+    await page.getByLabel('Address').fill('gopher://cam/6');
+    await page.getByRole('button', { name: 'Save camera' }).click();
+    await told("'url' must be a path, or a URL of rtsp, rtsps, http, https, srt, rtmp");
+  });
+
+  test('that ingest does not answer is said, and that it does again', async () => {
+    const page = await tabs.open('#/flow');
+    const { port } = new URL(ingest.url);
+    await ingest.close();
+    await page.locator('#outages').getByText("Ingest can't be reached since").waitFor(TELLING);
+    const item = page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: 'ingest' }) });
+    await item.getByText('does not answer').waitFor(TELLING);
+    ingest = await startHealthServer({ host: '127.0.0.1', port: Number(port) }, stats, new Registry());
+    await expect.poll(() => page.locator('#outages').textContent(), TELLING).toBe('');
+  });
+});

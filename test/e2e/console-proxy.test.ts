@@ -1,0 +1,124 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createLogger } from '@video-pipeline/telemetry';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ConsoleServer, startConsole } from '../../packages/console/src/console.ts';
+import { freePort } from '../../packages/local/src/supervisor/processes.ts';
+
+const log = createLogger('console');
+log.setLogLevel('SILENT');
+const AWAY = { KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1', AWS_ENDPOINT_URL: 'http://127.0.0.1:1' };
+
+function findNginx(): string | undefined {
+  try {
+    return execFileSync('sh', ['-c', 'command -v nginx || ls /usr/sbin/nginx'], { stdio: 'pipe' })
+      .toString()
+      .trim();
+  } catch {
+    return undefined;
+  }
+}
+const nginx = findNginx();
+if (!nginx) console.warn('skipped: no nginx (Debian: apt-get install nginx-light)');
+
+/** nginx's configuration as docs/proxy.md has it, around it only what a test needs. */
+async function configOf(folder: string, port: number, consoleUrl: string): Promise<string> {
+  const docs = await readFile(join(import.meta.dirname, '../../docs/proxy.md'), 'utf8');
+  const [, block = ''] = /```nginx\n(.*?)```/s.exec(docs) ?? [];
+  expect(block).toContain('proxy_pass http://127.0.0.1:8080/;');
+  return `daemon off; pid ${folder}/pid; error_log ${folder}/error.log; events {}
+http {
+  access_log off;
+  ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join(' ')}
+  server { listen 127.0.0.1:${port}; ${block.replace('http://127.0.0.1:8080', consoleUrl)} }
+}`;
+}
+
+describe.skipIf(!nginx)('behind nginx with its defaults', () => {
+  let folder: string;
+  let server: ConsoleServer;
+  let proxy: ReturnType<typeof spawn>;
+  let base: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'console-proxy-'));
+    const port = await freePort();
+    base = `http://127.0.0.1:${port}/video`;
+    const env = { ...AWAY, CONSOLE_URL: `https://cameras.example/video` };
+    server = await startConsole({ port: 0, host: '127.0.0.1', token: 'secret', log, env });
+    await writeFile(join(folder, 'nginx.conf'), await configOf(folder, port, server.url));
+    proxy = spawn(nginx ?? '', ['-c', join(folder, 'nginx.conf'), '-p', folder], { stdio: 'ignore' });
+    for (let tries = 0; tries < 50; tries += 1) {
+      if (
+        await fetch(`${base}/health`).then(
+          ({ ok }) => ok,
+          () => false,
+        )
+      )
+        return;
+      await sleep(100);
+    }
+    throw new Error(await readFile(join(folder, 'error.log'), 'utf8'));
+  });
+  afterAll(async () => {
+    if (proxy?.exitCode === null) {
+      const exited = once(proxy, 'exit');
+      proxy.kill();
+      await exited;
+    }
+    await server?.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** As a browser at the public address sends it. */
+  const browser = { 'sec-fetch-site': 'same-origin', origin: 'https://cameras.example' };
+  const login = async () => {
+    const body = new URLSearchParams({ token: 'secret' });
+    const answer = await fetch(`${base}/login`, {
+      method: 'POST',
+      body,
+      headers: browser,
+      redirect: 'manual',
+    });
+    const cookie = answer.headers.get('set-cookie') ?? '';
+    return { answer, cookie, headers: { ...browser, cookie: cookie.split(';')[0] ?? '' } };
+  };
+
+  test('a log-in leads back under the path, with a cookie for TLS alone', async () => {
+    const { answer, cookie } = await login();
+    expect(answer.status).toBe(303);
+    expect(new URL(answer.headers.get('location') ?? '', `${base}/login`).href).toBe(`${base}/`);
+    expect(cookie).toContain('Path=/video; Max-Age=43200; Secure');
+  });
+
+  test('live events come at once', async () => {
+    const { headers } = await login();
+    const stop = new AbortController();
+    const answer = await fetch(`${base}/api/live`, { headers, signal: stop.signal });
+    const began = performance.now();
+    const { value } = (await answer.body?.getReader().read()) ?? {};
+    expect(new TextDecoder().decode(value)).toContain('event: health');
+    expect(performance.now() - began).toBeLessThan(2_000);
+    stop.abort();
+  });
+
+  test('every address that the page names is there, and changes are let in', async () => {
+    const { headers } = await login();
+    const html = await (await fetch(`${base}/`, { headers })).text();
+    const named = [...html.matchAll(/(?:src|href)="([^#"]+)"/g)].map(([, address]) => address ?? '');
+    expect(named.length).toBeGreaterThan(2);
+    for (const address of named) {
+      expect(address).not.toMatch(/^\//);
+      expect((await fetch(new URL(address, `${base}/`), { headers })).status, address).toBe(200);
+    }
+    const change = await fetch(`${base}/api/failed/redrive`, {
+      method: 'POST',
+      headers: { ...headers, 'content-type': 'application/json' },
+      body: '{}',
+    });
+    expect(change.status).toBe(400);
+  });
+});
