@@ -69,6 +69,28 @@ test('every file that the README links to exists', () => {
   expect(links.map((link) => readFileSync(join(root, link)).length > 0)).not.toContain(false);
 });
 
+test('every message that the troubleshooting quotes is one that the source has', () => {
+  const [, table = ''] = /^## Troubleshooting$(.*?)^## /ms.exec(readme) ?? [];
+  const seen = table.split('\n').map((row) => row.split('|')[1] ?? '');
+  const quoted = seen.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, text]) => text ?? ''));
+  // A single word is a column of the table, or a folder; a command is the reader's own.
+  const messages = quoted.filter((text) => text.includes(' ') && !text.startsWith('kill '));
+  expect(messages.length).toBeGreaterThan(1);
+  const sources = globSync(['{packages,functions,ingest-host,model}/**/src/**/*.ts'], {
+    cwd: root,
+    exclude: (path) => path.includes('node_modules') || path.includes('.test.'),
+  }).map((file) => readFileSync(join(root, file), 'utf8'));
+  const isSaid = (message: string) => sources.some((text) => patternOf(message).test(text));
+  expect(messages.filter((message) => !isSaid(message))).toEqual([]);
+  expect(isSaid('no mvn on this machine')).toBe(false);
+});
+
+/** Numbers and names may be what a template gives. */
+function patternOf(message: string): RegExp {
+  const parts = message.split(/\d+|\b[A-Z]\w*/).map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  return new RegExp(parts.join('.*'));
+}
+
 test('every test that SECURITY.md takes for proof exists', () => {
   const files = globSync(['{test,packages,functions,ingest-host,model}/**/*.test.ts'], {
     cwd: root,

@@ -161,7 +161,11 @@ describe('npm run local --', () => {
 
   it('logs shows one service or all, and follows', async () => {
     const one = await local(['logs', 'model', '-n', '5', ...data()]);
-    expect(one.stdout).toContain('"service":"model"');
+    // Sentences for people; what was written, metrics included, for who asks.
+    expect(one.stdout).toMatch(/^\d\d:\d\d:\d\d INFO /m);
+    expect(one.stdout).not.toContain('{"');
+    const written = await local(['logs', 'model', '-n', '5', '--json', ...data()]);
+    expect(written.stdout).toContain('\\"service\\":\\"model\\"');
     const all = await local(['logs', '--json', '-n', '1', ...data()]);
     const names = all.stdout
       .trim()
@@ -172,7 +176,16 @@ describe('npm run local --', () => {
       /no service 'nobody': there are annotate/,
     );
 
-    const follower = spawn(process.execPath, [MAIN, 'logs', 'annotate', '-f', '-n', '1', ...data()]);
+    const follower = spawn(process.execPath, [
+      MAIN,
+      'logs',
+      'annotate',
+      '--metrics',
+      '-f',
+      '-n',
+      '1',
+      ...data(),
+    ]);
     const [first] = await once(follower.stdout, 'data');
     expect(String(first)).not.toBe('');
     await local(['producer', '--frames', '3', ...data()]);

@@ -122,7 +122,10 @@ export function streamState(
   const { camera } = status ?? {};
   const isFresh = newest !== undefined && now - newest.arrived_at <= SILENT_MS;
   if (camera?.error && camera.state !== 'flowing' && !isFresh)
-    return { state: 'failing', why: `${camera.error}; tried again` };
+    return {
+      state: 'failing',
+      why: camera.state === 'failed' ? camera.error : `${camera.error}; tried again`,
+    };
   if (newest && isFresh) {
     const isLate = newest.arrived_at - newest.captured_at > DELAYED_MS;
     return { state: isLate ? 'late' : 'live', why: '' };
