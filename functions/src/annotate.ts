@@ -6,7 +6,7 @@ import {
   detectionsKey,
   type MSKEvent,
 } from '@video-pipeline/frame';
-import { createQuarantine, createStore, type Store } from '@video-pipeline/storage';
+import { createPutFailed, createStore, type Store } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { annotateJpeg, drawable, PictureError, SizeMismatchError } from './drawing/annotate-jpeg.ts';
 import { FRAMES_IN_WORK, inParallel } from './in-parallel.ts';
@@ -15,8 +15,8 @@ import {
   decodeRecords,
   type Failure,
   type FailureDependencies,
+  putAllFailed,
   type Received,
-  setAside,
 } from './records.ts';
 
 export interface AnnotateDependencies extends FailureDependencies {
@@ -34,7 +34,7 @@ interface Stored extends Received<DetectedFrame> {
 
 /**
  * The Lambda that draws and stores: each frame of `detections` becomes a JPEG with its boxes, each stream of the batch
- * an NDJSON of what was seen. A broken picture is put into quarantine; any other fault fails the batch, to be delivered
+ * an NDJSON of what was seen. A broken picture is put into failed/; any other fault fails the batch, to be delivered
  * again, and every object then overwrites itself.
  */
 export function createAnnotate(dependencies: AnnotateDependencies) {
@@ -61,7 +61,7 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
     }
     await Promise.all([
       ...[...byStream(stored).values()].map((frames) => putDetections(store, frames)),
-      setAside('annotate', failures, dependencies),
+      putAllFailed('annotate', failures, dependencies),
     ]);
     report(stored);
   };
@@ -145,6 +145,6 @@ const store = createStore();
 export const handler = createAnnotate({
   store,
   prefix: S3_PREFIX,
-  quarantine: createQuarantine(store, 'annotate'),
+  putFailed: createPutFailed(store, 'annotate'),
   logger: createLogger('annotate'),
 });

@@ -43,7 +43,7 @@ function setUp() {
   const stored: StoredObject[] = [];
   const waits: number[] = [];
   const warnings: string[] = [];
-  const quarantined: string[] = [];
+  const failedRecords: string[] = [];
   const reader: Reader = {
     async page(prefix, { after = '', limit = 1000 } = {}) {
       const keys = [...pictures.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
@@ -64,7 +64,7 @@ function setUp() {
       vi.setSystemTime(Date.now() + ms);
       onWait();
     },
-    quarantine: async (_record, reason) => void quarantined.push(reason),
+    putFailed: async (_record, reason) => void failedRecords.push(reason),
     logger: { warn: (message) => void warnings.push(String(message)) },
   });
   const fill = (streamId: string, from: number, to: number) => {
@@ -75,7 +75,7 @@ function setUp() {
     stored,
     waits,
     warnings,
-    quarantined,
+    failedRecords,
     add,
     fill,
     whileWaiting(work: () => void) {
@@ -116,26 +116,26 @@ test('what is stored within the grace is taken; an event told long ago is not wa
 });
 
 test('an event without any frame is logged and counted, and the others get their clips', async () => {
-  const { clip, stored, warnings, quarantined, fill } = setUp();
+  const { clip, stored, warnings, failedRecords, fill } = setUp();
   fill('yard', -1_000, 1_500);
   const events = [eventOf('away'), eventOf('yard'), eventOf('yard', AT + 300)];
   await clip(batchOf(events.map((one) => JSON.stringify(one))));
   expect(stored.map(({ key }) => key).sort()).toEqual(events.slice(1).map(clipKey).sort());
   expect(warnings).toEqual([expect.stringContaining("of stream 'away'")]);
-  expect(quarantined).toEqual([]);
+  expect(failedRecords).toEqual([]);
   expect(counts('away')).toEqual({ ClipsStored: [0], ClipsMissing: [1] });
   expect(counts('yard')).toEqual({ ClipsStored: [2], ClipsMissing: [0] });
 });
 
 test('what is no event, and an event whose frames are no pictures, goes to failed/ and holds up nobody', async () => {
-  const { clip, stored, quarantined, fill, add } = setUp();
+  const { clip, stored, failedRecords, fill, add } = setUp();
   fill('yard', -1_000, 1_500);
   fill('gate', -1_000, 1_500);
   add('gate', 0, Buffer.from('no JPEG'));
   const events = [eventOf('gate'), { ...eventOf('yard'), at: 8.64e15 }, eventOf('yard')];
   await clip(batchOf(['{}', ...events.map((one) => JSON.stringify(one))]));
   expect(stored.map(({ key }) => key)).toEqual([clipKey(eventOf('yard'))]);
-  expect(quarantined).toEqual(['is no event', expect.stringMatching(/^a frame is no JPEG: /)]);
+  expect(failedRecords).toEqual(['is no event', expect.stringMatching(/^a frame is no JPEG: /)]);
 });
 
 test('a bucket that is away fails the batch, to be delivered again', async () => {
@@ -149,7 +149,7 @@ test('a bucket that is away fails the batch, to be delivered again', async () =>
     reader: { page: away, read: away },
     prefix: 'annotated',
     settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1 },
-    quarantine: async () => {},
+    putFailed: async () => {},
     logger: { warn() {} },
   });
   await expect(clip(batchOf([JSON.stringify(eventOf('yard'))]))).rejects.toThrow('503 Slow Down');

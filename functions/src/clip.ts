@@ -4,7 +4,7 @@ import { clipKey, type MSKEvent } from '@video-pipeline/frame';
 import {
   CLIP_VARIABLES,
   type ClipSettings,
-  createQuarantine,
+  createPutFailed,
   createReader,
   createStore,
   hasPictureSince,
@@ -23,8 +23,8 @@ import {
   decodeEvents,
   type Failure,
   type FailureDependencies,
+  putAllFailed,
   type ReceivedEvent,
-  setAside,
 } from './records.ts';
 
 export interface ClipDependencies extends FailureDependencies {
@@ -81,7 +81,7 @@ export function createClip(dependencies: ClipDependencies) {
     const { events, failures } = decodeEvents(batch);
     const outcomes = await inParallel(events, IN_WORK, (one) => film(one, arrived));
     failures.push(...outcomes.filter((outcome) => typeof outcome === 'object'));
-    await setAside('clip', failures, dependencies);
+    await putAllFailed('clip', failures, dependencies);
     report(events, outcomes);
   };
 }
@@ -129,7 +129,7 @@ function fromEnvironment(): ReturnType<typeof createClip> {
     reader: createReader(),
     prefix,
     settings,
-    quarantine: createQuarantine(store, 'clip'),
+    putFailed: createPutFailed(store, 'clip'),
     logger: createLogger('clip'),
   });
 }

@@ -13,7 +13,7 @@ import {
   InferenceClientError,
 } from '@video-pipeline/inference-client';
 import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka';
-import { createQuarantine, createStore } from '@video-pipeline/storage';
+import { createPutFailed, createStore } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { createPublish, createSend, type Publish } from './publish.ts';
 import {
@@ -21,8 +21,8 @@ import {
   decodeRecords,
   type Failure,
   type FailureDependencies,
+  putAllFailed,
   type Received,
-  setAside,
 } from './records.ts';
 import { createScenes, SCENE_VARIABLES, type Scenes, scenesReader } from './scenes.ts';
 
@@ -35,7 +35,7 @@ export interface DetectDependencies extends FailureDependencies {
 
 /**
  * The Lambda that looks for objects: a batch of `video-frames` goes to the detector, what it saw to `detections`.
- * A frame that can't be looked at is put into quarantine; any other fault fails the batch, to be delivered again.
+ * A frame that can't be looked at is put into failed/; any other fault fails the batch, to be delivered again.
  */
 export function createDetect(dependencies: DetectDependencies) {
   const { detector, publish, scenes } = dependencies;
@@ -56,7 +56,7 @@ export function createDetect(dependencies: DetectDependencies) {
       : { frames: detected, events: [] };
     await Promise.all([
       publish(frames.map(({ frame }) => frame)),
-      setAside('detect', failures, dependencies),
+      putAllFailed('detect', failures, dependencies),
     ]);
     // Only now, so that whoever reads an event finds its frames on their way.
     await scenes?.tell(events);
@@ -122,6 +122,6 @@ export const handler = createDetect({
         logger,
       })
     : undefined,
-  quarantine: createQuarantine(createStore(), 'detect'),
+  putFailed: createPutFailed(createStore(), 'detect'),
   logger,
 });

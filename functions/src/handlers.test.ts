@@ -11,7 +11,7 @@ import {
   type InferenceClient,
   InferenceClientError,
 } from '@video-pipeline/inference-client';
-import { createQuarantine, type FailedRecord, type Store, type StoredObject } from '@video-pipeline/storage';
+import { createPutFailed, type FailedRecord, type Store, type StoredObject } from '@video-pipeline/storage';
 import sharp from 'sharp';
 import { describe, expect, test, vi } from 'vitest';
 import { collectMetrics } from '../../test/support/metrics.ts';
@@ -80,7 +80,7 @@ describe('detect', () => {
     const handler = createDetect({
       detector,
       publish,
-      quarantine: createQuarantine(store, 'detect'),
+      putFailed: createPutFailed(store, 'detect'),
       logger,
     });
     return { handler, published, objects };
@@ -215,8 +215,8 @@ test('a batch that is too much for one send goes out in several, in order', asyn
 describe('annotate', () => {
   function setUp(failing?: RegExp) {
     const { store, objects } = memoryStore(failing);
-    const quarantine = createQuarantine(store, 'annotate');
-    return { objects, handler: createAnnotate({ store, prefix: 'annotated', quarantine, logger }) };
+    const putFailed = createPutFailed(store, 'annotate');
+    return { objects, handler: createAnnotate({ store, prefix: 'annotated', putFailed, logger }) };
   }
   const hour = 'date=2026-11-25/hour=07';
   const keyOf = ({ streamId, frameNumber, capturedAt }: DetectedFrame) =>

@@ -46,20 +46,20 @@ async function receiver(statuses: number[] = []) {
 }
 
 function setUp(url: string, attempts = 5) {
-  const quarantined: { offset: number; reason: string }[] = [];
+  const failedRecords: { offset: number; reason: string }[] = [];
   const notify = createNotify({
     webhook: createWebhook({ url, secret: SECRET, attempts, firstWaitMs: 1 }),
-    quarantine: async ({ offset }, reason) => void quarantined.push({ offset, reason }),
+    putFailed: async ({ offset }, reason) => void failedRecords.push({ offset, reason }),
     logger: { warn() {} },
   });
-  return { notify, quarantined };
+  return { notify, failedRecords };
 }
 
 test('an event is posted once, signed, with its id', async () => {
   const { url, posts } = await receiver();
-  const { notify, quarantined } = setUp(url);
+  const { notify, failedRecords } = setUp(url);
   await notify(batchOf([JSON.stringify(eventOf(1))]));
-  expect(quarantined).toEqual([]);
+  expect(failedRecords).toEqual([]);
   expect(posts.map(({ body }) => sceneEventSchema.parse(JSON.parse(body)))).toEqual([eventOf(1)]);
   const { headers, body } = posts[0] ?? { headers: {}, body: '' };
   expect(headers['webhook-id']).toBe(eventOf(1).event_id);
@@ -71,10 +71,10 @@ test('an event is posted once, signed, with its id', async () => {
 
 test('what time can cure is tried again', async () => {
   const { url, posts } = await receiver([500, 429, 0]);
-  const { notify, quarantined } = setUp(url);
+  const { notify, failedRecords } = setUp(url);
   await notify(batchOf([JSON.stringify(eventOf(1))]));
   expect(posts).toHaveLength(4);
-  expect(quarantined).toEqual([]);
+  expect(failedRecords).toEqual([]);
 });
 
 test.each([
@@ -83,11 +83,11 @@ test.each([
   ['failed too often', [500, 500, 503], 3, /attempt 3: HTTP status 503/],
 ])('an event that is %s goes to failed/, the others on', async (_what, statuses, attempts, reason) => {
   const { url, posts } = await receiver([...statuses]);
-  const { notify, quarantined } = setUp(url, 3);
+  const { notify, failedRecords } = setUp(url, 3);
   await notify(batchOf([JSON.stringify(eventOf(1))]));
   await notify(batchOf(['{}', 'no JSON', JSON.stringify(eventOf(2))]));
   expect(posts).toHaveLength(attempts + 1);
-  expect(quarantined).toEqual([
+  expect(failedRecords).toEqual([
     { offset: 0, reason: expect.stringMatching(reason) },
     { offset: 0, reason: 'is no event' },
     { offset: 1, reason: 'is no event' },
@@ -95,27 +95,27 @@ test.each([
 });
 
 test('a receiver that is away is named', async () => {
-  const { notify, quarantined } = setUp('http://127.0.0.1:1/', 2);
+  const { notify, failedRecords } = setUp('http://127.0.0.1:1/', 2);
   await notify(batchOf([JSON.stringify(eventOf(1))]));
-  expect(quarantined[0]?.reason).toMatch(/attempt 2: /);
+  expect(failedRecords[0]?.reason).toMatch(/attempt 2: /);
 });
 
 test.each(['http://169.254.169.254/latest/meta-data', 'http://[::ffff:a9fe:a9fe]/', 'http://2852039166/'])(
   '%s gets no event, and is asked once only',
   async (url) => {
-    const { notify, quarantined } = setUp(url);
+    const { notify, failedRecords } = setUp(url);
     await notify(batchOf([JSON.stringify(eventOf(1))]));
-    expect(quarantined[0]?.reason).toMatch(/attempt 1: .* is a link-local or reserved address/);
+    expect(failedRecords[0]?.reason).toMatch(/attempt 1: .* is a link-local or reserved address/);
   },
 );
 
 test('an event that no bus would take goes to failed/ and holds up nobody', async () => {
   const { url, posts } = await receiver();
-  const { notify, quarantined } = setUp(url);
+  const { notify, failedRecords } = setUp(url);
   const poison = [{ at: 9e15 }, { rule: 'x'.repeat(20_000) }, { stream_id: '../etc' }];
   const values = poison.map((one) => JSON.stringify({ ...eventOf(1), ...one }));
   await notify(batchOf([...values, JSON.stringify(eventOf(2))]));
-  expect(quarantined.map(({ offset }) => offset)).toEqual([0, 1, 2]);
+  expect(failedRecords.map(({ offset }) => offset)).toEqual([0, 1, 2]);
   expect(posts.map(({ body }) => JSON.parse(body))).toEqual([eventOf(2)]);
 });
 

@@ -2,10 +2,10 @@ import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge
 import { ConfigError, readConfig } from '@video-pipeline/config';
 import type { MSKEvent } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
-import { createQuarantine, createStore } from '@video-pipeline/storage';
+import { createPutFailed, createStore } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { inParallel } from './in-parallel.ts';
-import { decodeEvents, type FailureDependencies, setAside } from './records.ts';
+import { decodeEvents, type FailureDependencies, putAllFailed } from './records.ts';
 import { createWebhook, type Webhook } from './webhook.ts';
 
 /** Puts events on a bus. @throws when not all are on it */
@@ -23,7 +23,7 @@ const BUS_ENTRIES = 10;
 
 /**
  * The Lambda that tells others: each record of `events` goes to the bus and to the webhook. What the webhook doesn't take
- * is put into quarantine, so that one deaf receiver holds up nobody; a bus that is away fails the batch. An event
+ * is put into failed/, so that one deaf receiver holds up nobody; a bus that is away fails the batch. An event
  * delivered again has the same id.
  */
 export function createNotify(dependencies: NotifyDependencies) {
@@ -39,7 +39,7 @@ export function createNotify(dependencies: NotifyDependencies) {
       }
       report(events.filter((_one, index) => reasons[index] === undefined).map((one) => one.event));
     }
-    await setAside('notify', failures, dependencies);
+    await putAllFailed('notify', failures, dependencies);
   };
 }
 
@@ -96,7 +96,7 @@ export const handler = (() => {
   return async (batch: MSKEvent): Promise<void> => {
     notify ??= createNotify({
       ...fromEnvironment(),
-      quarantine: createQuarantine(createStore(), 'notify'),
+      putFailed: createPutFailed(createStore(), 'notify'),
       logger: createLogger('notify'),
     });
     await notify(batch);

@@ -10,7 +10,7 @@ import {
   recordsOf,
 } from '@video-pipeline/frame';
 import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
-import type { FailureCode, Quarantine } from '@video-pipeline/storage';
+import type { FailureCode, PutFailed } from '@video-pipeline/storage';
 import { emitFailures, emitMetrics, type Logger } from '@video-pipeline/telemetry';
 
 /** A frame and the record it came in. */
@@ -92,19 +92,19 @@ export function decodeEvents(batch: MSKEvent): { events: ReceivedEvent[]; failur
   return { events, failures };
 }
 
-/** What {@link setAside} needs. */
+/** What {@link putAllFailed} needs. */
 export interface FailureDependencies {
-  quarantine: Quarantine;
+  putFailed: PutFailed;
   logger: Pick<Logger, 'warn'>;
 }
 
-/** Puts failed records into quarantine, says so, and counts them under the stage's name. */
-export async function setAside(
+/** Puts failed records into failed/, says so, and counts them under the stage's name. */
+export async function putAllFailed(
   stage: string,
   failures: readonly Failure[],
-  { quarantine, logger }: FailureDependencies,
+  { putFailed, logger }: FailureDependencies,
 ): Promise<void> {
-  await Promise.all(failures.map(({ record, reason, code }) => quarantine(record, reason, { code })));
+  await Promise.all(failures.map(({ record, reason, code }) => putFailed(record, reason, { code })));
   for (const { record, reason } of failures) logger.warn(`${positionOf(record)} failed: ${reason}`);
   for (const [stream, failed] of Map.groupBy(failures, ({ record }) => claimedStream(record))) {
     emitMetrics(stage, stream, { FramesFailed: failed.length });

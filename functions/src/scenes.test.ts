@@ -153,7 +153,7 @@ function startProcess(
       fail('after frames');
     },
     scenes,
-    quarantine: async () => {},
+    putFailed: async () => {},
     logger: { warn() {} },
   });
   return async (event: MSKEvent, next: Fault = 'none') => {

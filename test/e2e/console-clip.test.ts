@@ -57,7 +57,7 @@ beforeAll(async () => {
     }),
     prefix: 'annotated',
     settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1 },
-    quarantine: async (_record, reason) => expect.fail(reason),
+    putFailed: async (_record, reason) => expect.fail(reason),
     logger: { warn: (message) => expect.fail(String(message)) },
   });
   const position = { topic: 'events', partition: 0, offset: '0', timestamp: Date.now() };

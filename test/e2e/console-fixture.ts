@@ -22,7 +22,7 @@ import {
 } from '@video-pipeline/kafka';
 import { type KafkaServer, startKafka } from '@video-pipeline/local';
 import type { SceneEvent } from '@video-pipeline/scene';
-import { createQuarantine, createStore, type Store } from '@video-pipeline/storage';
+import { createPutFailed, createStore, type Store } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { clipFrames } from './model-clips.ts';
 
@@ -208,7 +208,7 @@ export async function annotate(store: Store, frames: readonly DetectedFrame[]): 
   const handle = createAnnotate({
     store,
     prefix: 'annotated',
-    quarantine: createQuarantine(store, 'annotate'),
+    putFailed: createPutFailed(store, 'annotate'),
     logger: SILENT,
   });
   for (let first = 0; first < frames.length; first += 25) {

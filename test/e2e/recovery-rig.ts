@@ -11,7 +11,7 @@ import {
 import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
 import { startKafka } from '@video-pipeline/local';
 import { openBucket, readTopic } from '@video-pipeline/recovery';
-import { createQuarantine, createStore } from '@video-pipeline/storage';
+import { createPutFailed, createStore } from '@video-pipeline/storage';
 import { startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
 
@@ -69,7 +69,7 @@ export async function startRecoveryRig() {
       await readTopic(kafka, topic, async (record) => {
         const { partition, offset, timestamp } = record;
         const failed = toLambdaRecord({ topic, partition, offset: String(offset), timestamp }, record);
-        await createQuarantine(store, stage)(failed, reasonOf(String(record.headers?.frame_number)));
+        await createPutFailed(store, stage)(failed, reasonOf(String(record.headers?.frame_number)));
       });
     },
     async stop() {

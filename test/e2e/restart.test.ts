@@ -64,7 +64,7 @@ describe('a pipeline whose processes end in the middle', () => {
     expect(JSON.parse(stack.output.stdout).frames.total).toMatchObject({ published: 30, annotated: 30 });
   });
 
-  it('has stored, or set aside, every frame ever published', async () => {
+  it('has stored, or put into failed/, every frame ever published', async () => {
     const kafka = await startKafka({ dataDir });
     try {
       const keys = await publishedFrames(kafka);

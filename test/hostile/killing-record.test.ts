@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { startRig } from '../e2e/handlers-rig.ts';
 
-test('a record that ends its process is set aside when it has done so twice', async ({ onTestFinished }) => {
+test('a record that ends its process is put into failed/ when it has done so twice', async ({
+  onTestFinished,
+}) => {
   const rig = await startRig();
   const notes = await mkdtemp(join(tmpdir(), 'notes-'));
   onTestFinished(async () => {

@@ -3,7 +3,7 @@ import type { StoredObject } from '@video-pipeline/storage';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Batch } from './batcher.ts';
 import { backoffMs, type DeliveryOptions, deliver } from './delivery.ts';
-import { toQuarantine, toStore } from './on-failure.ts';
+import { eachToFailed, toStore } from './on-failure.ts';
 
 const batch: Batch = {
   records: [
@@ -179,11 +179,11 @@ describe('what can not be processed', () => {
     });
   });
 
-  test('or, without a destination, record by record into quarantine', async () => {
-    const quarantine = vi.fn(async () => {});
-    const onTooLarge = toQuarantine(quarantine);
+  test('or, without a destination, record by record into failed/', async () => {
+    const putFailed = vi.fn(async () => {});
+    const onTooLarge = eachToFailed(putFailed);
     await deliver({ ...batch, bytes: 1001 }, optionsOf(vi.fn(), { onTooLarge }), always);
-    expect(quarantine.mock.calls).toEqual(
+    expect(putFailed.mock.calls).toEqual(
       batch.records.map((record) => [record, 'MaximumPayloadSizeExceeded']),
     );
   });
@@ -202,14 +202,14 @@ describe('one record that always fails', () => {
       if (away(calls.length)) throw new Error('away');
       if (offsetsOf(event).includes(poison)) throw new TypeError('it is poison');
     };
-    const setAside = vi.fn(async () => {});
-    return { calls, setAside, options: optionsOf(handler, { setAside }) };
+    const putFailed = vi.fn(async () => {});
+    return { calls, putFailed, options: optionsOf(handler, { putFailed }) };
   }
 
-  test('is set aside once it has failed four times on its own while others succeed', async () => {
-    const { calls, setAside, options } = setup('1:3');
+  test('is put into failed/ once it has failed four times on its own while others succeed', async () => {
+    const { calls, putFailed, options } = setup('1:3');
     expect(await deliver(batch, options, always)).toBe(true);
-    expect(setAside.mock.calls).toEqual([
+    expect(putFailed.mock.calls).toEqual([
       [batch.records[1], 'failed 4 times on its own: it is poison', { code: 'FAILS_ALWAYS' }],
     ]);
     const whole = ['0:7', '0:8', '1:3'];
@@ -218,23 +218,23 @@ describe('one record that always fails', () => {
   });
 
   test('is not, while nothing succeeds at all: then time may cure it', async () => {
-    const { setAside, options } = setup('none', (call) => call < 40);
+    const { putFailed, options } = setup('none', (call) => call < 40);
     expect(await deliver(batch, options, always)).toBe(true);
-    expect(setAside).not.toHaveBeenCalled();
+    expect(putFailed).not.toHaveBeenCalled();
   });
 
   test('is not, where what was good fails too by then', async () => {
-    const { setAside, options } = setup('1:3', (call) => call > 8);
+    const { putFailed, options } = setup('1:3', (call) => call > 8);
     let turns = 0;
     expect(await deliver(batch, options, () => turns++ < 20)).toBe(false);
-    expect(setAside).not.toHaveBeenCalled();
+    expect(putFailed).not.toHaveBeenCalled();
   });
 });
 
-test('what can`t be read is set aside by reference, and the rest is delivered', async () => {
+test('what can`t be read is put into failed/ by reference, and the rest is delivered', async () => {
   const handler = vi.fn(async () => {});
-  const setAside = vi.fn(async () => {});
-  setAside.mockRejectedValueOnce(new Error('503'));
+  const putFailed = vi.fn(async () => {});
+  putFailed.mockRejectedValueOnce(new Error('503'));
   const [one, two, three] = batch.records as [MSKRecord, MSKRecord, MSKRecord];
   const refused = [
     {
@@ -249,10 +249,10 @@ test('what can`t be read is set aside by reference, and the rest is delivered', 
     },
   ];
   const mixed = { ...batch, records: [one, three], refused };
-  expect(await deliver(mixed, optionsOf(handler, { setAside }), always)).toBe(true);
+  expect(await deliver(mixed, optionsOf(handler, { putFailed }), always)).toBe(true);
   const reference = { first_offset: 2, last_offset: 3, bytes: 99 };
   const call = [two, 'fails its checksum', { code: 'BATCH_UNREADABLE', reference }];
-  expect(setAside.mock.calls).toEqual([call, call]);
+  expect(putFailed.mock.calls).toEqual([call, call]);
   expect(handler).toHaveBeenCalledExactlyOnceWith(
     expect.objectContaining({ records: { 'frames-0': [one, three] } }),
     expect.anything(),
@@ -263,16 +263,16 @@ test('after its process has ended, records come one at a time, and not the one t
   const calls: number[] = [];
   const handler: DeliveryOptions['handler'] = async ({ records }) =>
     void calls.push(...Object.values(records).map(({ length }) => length));
-  const setAside = vi.fn(async () => {});
+  const putFailed = vi.fn(async () => {});
   const inProgress = {
     isWary: true,
     verdict: ({ offset }: MSKRecord) => (offset === 3 ? 'its process ended' : undefined),
     during: (_records: unknown, work: () => Promise<unknown>) => work(),
     forget: vi.fn(),
   };
-  const options = optionsOf(handler, { setAside, inProgress: inProgress as never });
+  const options = optionsOf(handler, { putFailed, inProgress: inProgress as never });
   expect(await deliver(batch, options, always)).toBe(true);
   expect(calls).toEqual([1, 1]);
-  expect(setAside.mock.calls).toEqual([[batch.records[1], 'its process ended', { code: 'ENDS_PROCESS' }]]);
+  expect(putFailed.mock.calls).toEqual([[batch.records[1], 'its process ended', { code: 'ENDS_PROCESS' }]]);
   expect(inProgress.forget).toHaveBeenCalledExactlyOnceWith(['frames-1-3']);
 });

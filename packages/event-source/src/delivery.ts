@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type MSKEvent, type MSKRecord, positionOf } from '@video-pipeline/frame';
-import type { Quarantine } from '@video-pipeline/storage';
+import type { PutFailed } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Batch, Refused } from './batcher.ts';
 import type { InProgress } from './in-progress.ts';
@@ -37,7 +37,7 @@ export interface DeliveryOptions {
   /** Where a record goes that no invocation can carry. */
   onTooLarge: OnFailure;
   /** Where records go that can't be read, and those that fail whenever they are delivered alone. */
-  setAside?: Quarantine;
+  putFailed?: PutFailed;
   /** Left out, nothing is known of processes before. */
   inProgress?: InProgress;
   logger: Pick<Logger, 'warn'>;
@@ -58,7 +58,7 @@ export function backoffMs(attempt: number): number {
 
 /** Attempts with a batch as a whole, before its records are delivered one by one. */
 const WHOLE_ATTEMPTS = 5;
-/** A record is set aside that failed alone so often, while another one succeeded. */
+/** A record is put into failed/ that failed alone so often, while another one succeeded. */
 const LONE_ATTEMPTS = 4;
 
 /**
@@ -110,10 +110,10 @@ class Rest {
 
   /** @throws what the handler throws; some may be done with then */
   async attempt(attempt: number): Promise<void> {
-    const { inProgress, afterRetries, setAside, maxBytes } = this.#options;
+    const { inProgress, afterRetries, putFailed, maxBytes } = this.#options;
     await this.#setRefusedAside();
     if (this.records.length === 0) return;
-    const mayDivide = setAside !== undefined && this.#batch.bytes <= maxBytes;
+    const mayDivide = putFailed !== undefined && this.#batch.bytes <= maxBytes;
     this.isDivided = mayDivide && !afterRetries && attempt > WHOLE_ATTEMPTS;
     if (mayDivide && inProgress?.isWary) await this.#oneByOne();
     else if (this.isDivided) await this.#divide();
@@ -121,26 +121,26 @@ class Rest {
   }
 
   async #setRefusedAside(): Promise<void> {
-    const { setAside, logger } = this.#options;
+    const { putFailed, logger } = this.#options;
     for (const { record, refusal } of [...this.#refused]) {
       const { code, first: first_offset, last: last_offset, reason, bytes } = refusal;
       logger.warn(
         `${record.topic}-${record.partition}, offsets ${first_offset} to ${last_offset}: ${reason}`,
       );
       const reference = { first_offset, last_offset, ...(bytes ? { bytes } : {}) };
-      await setAside?.(record, reason, { code, reference });
+      await putFailed?.(record, reason, { code, reference });
       this.#refused.shift();
     }
   }
 
   /** Some of these ended the process before. */
   async #oneByOne(): Promise<void> {
-    const { inProgress, setAside, logger } = this.#options;
+    const { inProgress, putFailed, logger } = this.#options;
     for (const record of [...this.records]) {
       const reason = inProgress?.verdict(record);
-      if (reason && setAside) {
+      if (reason && putFailed) {
         logger.warn(`${positionOf(record)} failed: ${reason}`);
-        await setAside(record, reason, { code: 'ENDS_PROCESS' });
+        await putFailed(record, reason, { code: 'ENDS_PROCESS' });
         inProgress?.forget([positionOf(record)]);
       } else await invoke([record], this.#options);
       this.#done(record);
@@ -177,7 +177,7 @@ class Rest {
   async #giveUp(record: MSKRecord, failures: number, error: unknown): Promise<void> {
     const reason = `failed ${failures} times on its own: ${(error as Error)?.message ?? error}`;
     this.#options.logger.warn(`${positionOf(record)} ${reason}`);
-    await this.#options.setAside?.(record, reason, { code: 'FAILS_ALWAYS' });
+    await this.#options.putFailed?.(record, reason, { code: 'FAILS_ALWAYS' });
     this.#done(record);
   }
 

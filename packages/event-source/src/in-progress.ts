@@ -22,7 +22,7 @@ interface Note {
   suspects: [position: string, suspect: Suspect][];
 }
 
-/** A record after whose work the process ended so often is set aside. */
+/** A record after whose work the process ended so often is put into failed/. */
 const MAX_ENDS = 2;
 /** How long records are delivered one by one after such an end, milliseconds: they may have become another process's. */
 const WARY_MS = 2 * 60_000;

@@ -5,9 +5,9 @@ import { claimedStream } from '@video-pipeline/frame';
 import { connectKafka, KAFKA_VARIABLES } from '@video-pipeline/kafka';
 import { exitWithError, expectLargeBuffers, onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import {
-  createQuarantine,
+  createPutFailed,
   createStore,
-  type Quarantine,
+  type PutFailed,
   STORAGE_VARIABLES,
   type StorageSettings,
 } from '@video-pipeline/storage';
@@ -16,14 +16,14 @@ import { Command, InvalidArgumentError } from 'commander';
 import { InProgress, NOTES_FOLDER } from './in-progress.ts';
 import {
   type EventSource,
+  eachToFailed,
   type Handler,
   KAFKA_RETRY,
   startEventSource,
-  toQuarantine,
   toStore,
 } from './index.ts';
 
-/** Under whose name is set aside what no handler gets. */
+/** Under whose name is put into failed/ what no handler gets. */
 const STAGE = 'event-source';
 
 interface Options {
@@ -108,18 +108,18 @@ function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): 
 
 /** Where goes what can't be processed. */
 function onFailure({ onFailure: destination, maxRetries }: Options, settings: StorageSettings) {
-  const quarantine = createQuarantine(createStore(settings), STAGE);
-  const setAside: Quarantine = async (record, reason, more) => {
-    await quarantine(record, reason, more);
+  const write = createPutFailed(createStore(settings), STAGE);
+  const putFailed: PutFailed = async (record, reason, more) => {
+    await write(record, reason, more);
     emitMetrics(STAGE, claimedStream(record), { FramesFailed: 1 });
     if (more?.code) emitFailures(STAGE, more.code, 1);
   };
   if (!destination) {
-    const tooLarge: Quarantine = (record, reason) => setAside(record, reason, { code: 'RECORD_TOO_LARGE' });
-    return { setAside, onTooLarge: toQuarantine(tooLarge) };
+    const tooLarge: PutFailed = (record, reason) => putFailed(record, reason, { code: 'RECORD_TOO_LARGE' });
+    return { putFailed, onTooLarge: eachToFailed(tooLarge) };
   }
   const put = toStore(createStore({ ...settings, S3_BUCKET: destination.bucket }), destination.prefix);
-  return { setAside, onTooLarge: put, afterRetries: { maxRetries, onFailure: put } };
+  return { putFailed, onTooLarge: put, afterRetries: { maxRetries, onFailure: put } };
 }
 
 async function loadHandler(file: string): Promise<Handler> {

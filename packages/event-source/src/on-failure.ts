@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type MSKEvent, type MSKRecord, positionOf } from '@video-pipeline/frame';
-import type { Quarantine, Store } from '@video-pipeline/storage';
+import type { PutFailed, Store } from '@video-pipeline/storage';
 import type { Batch } from './batcher.ts';
 
 /** Why a batch is put away, in Lambda's words. */
@@ -35,9 +35,9 @@ export function toStore(store: Store, prefix: string): OnFailure {
 }
 
 /** Puts each record of the batch into `failed/` instead. */
-export function toQuarantine(quarantine: Quarantine): OnFailure {
+export function eachToFailed(putFailed: PutFailed): OnFailure {
   return async ({ batch, condition }) => {
-    for (const record of batch.records) await quarantine(record, condition);
+    for (const record of batch.records) await putFailed(record, condition);
   };
 }
 

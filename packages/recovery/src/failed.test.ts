@@ -1,5 +1,5 @@
 import { failedKey, type MSKRecord } from '@video-pipeline/frame';
-import { createQuarantine, type StoredObject } from '@video-pipeline/storage';
+import { createPutFailed, type StoredObject } from '@video-pipeline/storage';
 import { expect, test, vi } from 'vitest';
 import type { Bucket } from './bucket.ts';
 import { type FailedEntry, listFailed, readFailed, redrive } from './failed.ts';
@@ -44,10 +44,10 @@ const producer = () => ({ send: vi.fn(async () => []) });
 
 test('a list reads the beginning of each entry, and knows of it all but a long value', async () => {
   const { bucket, put, read } = memory();
-  const quarantine = createQuarantine({ put }, 'detect');
-  await quarantine(record(1, Buffer.alloc(3_000_000).toString('base64')), 'is no JPEG');
-  await quarantine(record(2, 'AAAA'), 'is no JPEG either');
-  await quarantine(record(3, 'AAAA', Array(40_000).fill({ a: [1] })), 'has many headers');
+  const putFailed = createPutFailed({ put }, 'detect');
+  await putFailed(record(1, Buffer.alloc(3_000_000).toString('base64')), 'is no JPEG');
+  await putFailed(record(2, 'AAAA'), 'is no JPEG either');
+  await putFailed(record(3, 'AAAA', Array(40_000).fill({ a: [1] })), 'has many headers');
   const entries = await Array.fromAsync(listFailed(bucket, { stream: 'gate' }));
   expect(entries).toMatchObject([
     {
@@ -82,7 +82,7 @@ test('an entry of before, its value before its headers, is listed as well', asyn
 test('a record is put back whole, though its list entry is not', async () => {
   const { bucket, put, objects } = memory();
   const value = Buffer.alloc(100_000, 7);
-  await createQuarantine({ put }, 'detect')(record(1, value.toString('base64')), 'was dark');
+  await createPutFailed({ put }, 'detect')(record(1, value.toString('base64')), 'was dark');
   const [entry] = await Array.fromAsync(listFailed(bucket));
   const { send } = producer();
   await redrive(bucket, { send } as never, entry as FailedEntry);
@@ -95,7 +95,7 @@ test('a record is put back whole, though its list entry is not', async () => {
 test('what is kept by reference says where it is, and is not put back', async () => {
   const { bucket, put, objects } = memory();
   const reference = { first_offset: 3, last_offset: 9, bytes: 408_000 };
-  await createQuarantine({ put }, 'event-source')(record(9, ''), 'inflates', {
+  await createPutFailed({ put }, 'event-source')(record(9, ''), 'inflates', {
     code: 'BATCH_TOO_LARGE',
     reference,
   });
@@ -116,7 +116,7 @@ test('what is no failed record is told, and the others are listed', async () => 
   await put({ key: 'failed/detect/a-0-1', body: 'junk', contentType: '' });
   await put({ key: 'failed/detect/b-0-1', body: '', contentType: '' });
   await put({ key: 'failed/detect/c-0-1', body: Buffer.alloc(9_000_000, '['), contentType: '' });
-  await createQuarantine({ put }, 'detect')(record(1, 'AAAA'), 'r'.repeat(5_000));
+  await createPutFailed({ put }, 'detect')(record(1, 'AAAA'), 'r'.repeat(5_000));
   const others: string[] = [];
   const entries = await Array.fromAsync(listFailed(bucket, {}, ({ message }) => others.push(message)));
   expect(others).toHaveLength(3);

@@ -23,7 +23,7 @@ export interface FailedEntry extends FailedRecord {
   bytes: number;
 }
 
-/** An object under `failed/` that is not what quarantine writes, or that can't be put back. */
+/** An object under `failed/` that is not what a stage writes, or that can't be put back. */
 export class FailedEntryError extends Error {
   override readonly name = 'FailedEntryError';
 }

@@ -10,7 +10,7 @@ import { createAnnotate } from '@video-pipeline/functions/annotate';
 import { createDetect } from '@video-pipeline/functions/detect';
 import type { InferenceClient } from '@video-pipeline/inference-client';
 import type { Kafka } from '@video-pipeline/kafka';
-import { createQuarantine, type Store } from '@video-pipeline/storage';
+import { createPutFailed, type Store } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import { idOf } from './audit.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
@@ -65,7 +65,7 @@ function createBatchProcessor({ detector, store, folder, s3Prefix, logger }: Rep
   const annotate = createAnnotate({
     store: inFolder,
     prefix: s3Prefix,
-    quarantine: createQuarantine(inFolder, 'annotate'),
+    putFailed: createPutFailed(inFolder, 'annotate'),
     logger,
   });
   return async (recorded: Recorded[]) => {
@@ -79,7 +79,7 @@ function createBatchProcessor({ detector, store, folder, s3Prefix, logger }: Rep
           if (record) detected.push(toEventRecord({ ...record, ...encodeDetectedFrame(frame) }));
         }
       },
-      quarantine: createQuarantine(inFolder, 'detect'),
+      putFailed: createPutFailed(inFolder, 'detect'),
       logger,
     });
     await detect(toEvent(recorded.map(({ record }) => toEventRecord(record))));

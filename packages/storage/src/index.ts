@@ -1,5 +1,5 @@
 export * from './failures.ts';
 export * from './pictures.ts';
-export * from './quarantine.ts';
+export * from './put-failed.ts';
 export * from './reader.ts';
 export * from './store.ts';

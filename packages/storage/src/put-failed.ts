@@ -29,7 +29,7 @@ export interface FailedRecord {
  * @param more.reference given where the record stands for others, or without its value
  * @throws what the store throws: a record that is not safely put away must be delivered again
  */
-export type Quarantine = (
+export type PutFailed = (
   record: MSKRecord,
   reason: string,
   more?: { code?: FailureCode; reference?: Reference },
@@ -38,8 +38,8 @@ export type Quarantine = (
 /** Reasons may quote what is wrong, characters. */
 const MAX_REASON_LENGTH = 1_000;
 
-/** A quarantine in the folder `failed/<stage>/` of the store. */
-export function createQuarantine(store: Store, stage: string): Quarantine {
+/** Puts records into the folder `failed/<stage>/` of the store. */
+export function createPutFailed(store: Store, stage: string): PutFailed {
   return (record, reason, { code, reference } = {}) => {
     const { value, ...rest } = record;
     const failed: FailedRecord = {

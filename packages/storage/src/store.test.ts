@@ -2,7 +2,7 @@ import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { MSKRecord } from '@video-pipeline/frame';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { createQuarantine } from './quarantine.ts';
+import { createPutFailed } from './put-failed.ts';
 import { createReader, isMissing } from './reader.ts';
 import { createStore, s3Config } from './store.ts';
 
@@ -69,7 +69,7 @@ test('a bucket that is not there is an error', async () => {
   await expect(store.put({ key: 'x', body: 'x', contentType: 'text/plain' })).rejects.toThrow(/bucket/i);
 });
 
-test('quarantine keeps the whole record, with the reason, the stage and the time', async () => {
+test('failed/ keeps the whole record, with the reason, the stage and the time', async () => {
   const record: MSKRecord = {
     topic: 'video-frames',
     partition: 2,
@@ -80,7 +80,7 @@ test('quarantine keeps the whole record, with the reason, the stage and the time
     value: '/9j/',
     headers: [{ stream_id: [103] }],
   };
-  await createQuarantine(createStore(settings()), 'detect')(record, 'not a JPEG');
+  await createPutFailed(createStore(settings()), 'detect')(record, 'not a JPEG');
   const { body, ContentType } = await read('failed/detect/video-frames-2-17');
   expect(ContentType).toBe('application/json');
   const { time, ...rest } = JSON.parse(body ?? '');
