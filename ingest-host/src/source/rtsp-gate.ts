@@ -7,6 +7,9 @@ import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
 import { type Message, RtspSplitter } from './rtsp-splitter.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
 
+/** What must be granted for packets to come. */
+const OPENING = new Set(['DESCRIBE', 'SETUP', 'PLAY']);
+
 interface Request {
   method: string;
   uri: string;
@@ -135,10 +138,10 @@ export class RtspGate implements Gate {
       [this.location] = valuesOf(head, 'location');
       throw new SourceError(`open: it redirects (${code})`);
     }
-    // Whether it can do without is FFmpeg's business; if it can't, this is why.
-    if (code >= 400)
-      this.problem = statusError(code, `${request?.method ?? 'it'} was answered ${code} ${reason}`);
-    else if (request?.method === 'SETUP') this.problem = undefined;
+    // A camera need not know the other methods. Where a transport is refused FFmpeg may have another.
+    if (!request || !OPENING.has(request.method)) return undefined;
+    this.problem =
+      code >= 400 ? statusError(code, `${request.method} was answered ${code} ${reason}`) : undefined;
     return undefined;
   }
 
