@@ -1,5 +1,5 @@
 import type { CameraDraft, CameraEntry, CameraList } from '../src/api.ts';
-import { getJson, h, sendJson, setText } from './dom.ts';
+import { API, getJson, h, sendJson, setText } from './dom.ts';
 import { type LiveFeed, streamState } from './live.ts';
 
 const UNWRITABLE =
@@ -37,7 +37,7 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
       element.onclick = act;
       return element;
     };
-    const path = `api/cameras/${encodeURIComponent(id)}`;
+    const path = `${API}/cameras/${encodeURIComponent(id)}`;
     const buttons = [
       button('Edit', () => form.open(camera)),
       button(disabled ? 'Enable' : 'Disable', () =>
@@ -78,10 +78,10 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
   }
   function save(draft: CameraDraft): Promise<boolean> {
     const known = version === undefined ? {} : { version };
-    return change(() => sendJson('POST', 'api/cameras', { ...draft, ...known }), `${draft.id} is saved.`);
+    return change(() => sendJson('POST', `${API}/cameras`, { ...draft, ...known }), `${draft.id} is saved.`);
   }
 
-  change(() => getJson<CameraList>('api/cameras'), '');
+  change(() => getJson<CameraList>(`${API}/cameras`), '');
   const timer = setInterval(tell, 1_000);
   live.addEventListener('streams', tell);
   return () => {

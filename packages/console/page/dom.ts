@@ -1,5 +1,8 @@
 type Child = Node | string;
 
+/** Where the server's answers are: under the path that the page is at, behind whatever proxy. */
+export const API = `${new URL('.', document.baseURI).pathname}api`;
+
 /** Creates an element. What is not a property of it is set as an attribute; text is never read as HTML. */
 export function h<Tag extends keyof HTMLElementTagNameMap>(
   tag: Tag,

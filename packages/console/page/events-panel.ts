@@ -1,5 +1,5 @@
 import type { SceneEvent } from '../src/api.ts';
-import { getJson, h } from './dom.ts';
+import { API, getJson, h } from './dom.ts';
 import { timeOf } from './format.ts';
 
 /** What happened in a stream of late, with the frames that prove it. */
@@ -15,7 +15,7 @@ export function eventsPanel(streamId: string): { element: HTMLElement; refresh: 
   return {
     element,
     async refresh() {
-      const events = await getJson<SceneEvent[]>(`api/streams/${encodeURIComponent(streamId)}/events`);
+      const events = await getJson<SceneEvent[]>(`${API}/streams/${encodeURIComponent(streamId)}/events`);
       empty.hidden = events.length > 0;
       const ids = new Set(events.map(({ event_id }) => event_id));
       for (const [id, item] of shown) {
@@ -86,13 +86,13 @@ function sentence({ type, class_name, track_id, zone, line, direction, seconds, 
 
 /** Where the server has the picture of this key, `.../<captured_at>-<frame_number>.jpg`. */
 function annotatedUrl(streamId: string, key: string): string {
-  return `api/streams/${encodeURIComponent(streamId)}/annotated/${key.split('/').at(-1)}`;
+  return `${API}/streams/${encodeURIComponent(streamId)}/annotated/${key.split('/').at(-1)}`;
 }
 
 function clipUrl({ stream_id, at }: SceneEvent): string {
-  return `api/streams/${encodeURIComponent(stream_id)}/clips/${at}.webp`;
+  return `${API}/streams/${encodeURIComponent(stream_id)}/clips/${at}.webp`;
 }
 
 function storedClipUrl({ stream_id, at, event_id }: SceneEvent): string {
-  return `api/streams/${encodeURIComponent(stream_id)}/clips/${at}-${event_id}.mp4`;
+  return `${API}/streams/${encodeURIComponent(stream_id)}/clips/${at}-${event_id}.mp4`;
 }

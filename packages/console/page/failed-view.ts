@@ -1,5 +1,5 @@
 import type { FailedEntry, FailedPage } from '../src/api.ts';
-import { getJson, h, sendJson, setText } from './dom.ts';
+import { API, getJson, h, sendJson, setText } from './dom.ts';
 import { timeOf } from './format.ts';
 
 const RETRY_MS = 3_000;
@@ -25,7 +25,7 @@ export function failedView(root: HTMLElement): () => void {
   const load = async (cursor?: string) => {
     try {
       const query = cursor ? `?${new URLSearchParams({ cursor })}` : '';
-      const page = await getJson<FailedPage>(`api/failed${query}`);
+      const page = await getJson<FailedPage>(`${API}/failed${query}`);
       body.append(...page.entries.map((entry) => row(entry, status)));
       table.hidden = body.childElementCount === 0;
       more.hidden = page.cursor === undefined;
@@ -58,7 +58,7 @@ function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
   again.onclick = async () => {
     again.disabled = true;
     try {
-      await sendJson('POST', 'api/failed/redrive', { key: entry.key });
+      await sendJson('POST', `${API}/failed/redrive`, { key: entry.key });
       element.remove();
       setText(status, `${entry.position} is back on its topic.`);
     } catch (error) {

@@ -1,6 +1,6 @@
 import type { Flow, StageFlow, StageSample, StageState } from '../src/api.ts';
 import { sparkline } from './chart.ts';
-import { getJson, h, repeat, setText } from './dom.ts';
+import { API, getJson, h, repeat, setText } from './dom.ts';
 import { duration, rate } from './format.ts';
 
 const STATES: Record<StageState, string> = {
@@ -36,7 +36,7 @@ export function flowView(root: HTMLElement): () => void {
   root.append(h('h1', {}, 'Flow'), list);
   let stages: Map<string, ReturnType<typeof createStage>> | undefined;
   return repeat(async () => {
-    const flow = await getJson<Flow>('api/flow');
+    const flow = await getJson<Flow>(`${API}/flow`);
     if (!stages) {
       stages = new Map(flow.stages.map((stage) => [stage.name, createStage(stage)]));
       const frames = flow.stages.filter(({ carriesFrames }) => carriesFrames);

@@ -1,5 +1,5 @@
 import type { Health, LiveFrame, Session, StreamStatus } from '../src/api.ts';
-import { getJson } from './dom.ts';
+import { API, getJson } from './dom.ts';
 import { clock } from './format.ts';
 import { Playout } from './playout.ts';
 
@@ -36,7 +36,7 @@ export class LiveFeed extends EventTarget {
 
   #open(): void {
     if (this.#source) return;
-    const source = new EventSource('api/live');
+    const source = new EventSource(`${API}/live`);
     source.addEventListener('frames', ({ data }) => this.#takeFrames(JSON.parse(data)));
     source.addEventListener('streams', ({ data }) => this.#takeStreams(JSON.parse(data)));
     source.addEventListener('health', ({ data }) => this.#takeHealth(JSON.parse(data)));
@@ -78,7 +78,7 @@ export class LiveFeed extends EventTarget {
     if (this.#source?.readyState !== EventSource.CLOSED) return;
     this.#close();
     // Where the session has ended, this leads to the log-in.
-    getJson<Session>('api/session').catch(() => {});
+    getJson<Session>(`${API}/session`).catch(() => {});
     setTimeout(() => {
       if (!document.hidden) this.#open();
     }, 2_000);

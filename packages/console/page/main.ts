@@ -1,6 +1,6 @@
 import type { DependencyHealth, Session } from '../src/api.ts';
 import { camerasView } from './cameras-view.ts';
-import { getJson, h, setText } from './dom.ts';
+import { API, getJson, h, setText } from './dom.ts';
 import { failedView } from './failed-view.ts';
 import { flowView } from './flow-view.ts';
 import { clock } from './format.ts';
@@ -102,7 +102,7 @@ byId('logout').onclick = async () => {
   await fetch('logout', { method: 'POST', redirect: 'manual' });
   location.reload();
 };
-getJson<Session>('api/session').then(({ login }) => {
+getJson<Session>(`${API}/session`).then(({ login }) => {
   byId('logout').hidden = !login;
 }, console.warn);
 live.addEventListener('health', tellHealth);

@@ -1,5 +1,5 @@
 import type { FrameFacts } from '../src/api.ts';
-import { getJson, h, setText } from './dom.ts';
+import { API, getJson, h, setText } from './dom.ts';
 import { frameId } from './picture.ts';
 
 /** Pause, back and forth through the frames that the server still holds. @param current the frame that is shown */
@@ -18,7 +18,7 @@ export function createPlayer(
   const toggle = async () => {
     isPaused = !isPaused;
     setText(pause, isPaused ? 'Back to live' : 'Pause');
-    if (isPaused) frames = await getJson(`api/streams/${encodeURIComponent(streamId)}/frames`);
+    if (isPaused) frames = await getJson(`${API}/streams/${encodeURIComponent(streamId)}/frames`);
   };
   const step = async (by: number) => {
     if (!isPaused) await toggle();

@@ -1,7 +1,7 @@
 import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { FrameFacts, StreamScene } from '../src/api.ts';
 import type { BoxFilter } from './boxes.ts';
-import { getJson, h, sendJson, setText } from './dom.ts';
+import { API, getJson, h, sendJson, setText } from './dom.ts';
 import { drawScene, drawTrails } from './scene-overlay.ts';
 import { shapeEditor } from './shape-editor.ts';
 import { KINDS } from './shape-form.ts';
@@ -31,7 +31,7 @@ export function scenePanel(options: {
   redraw: () => void;
 }) {
   const { streamId, canvas, filter, redraw } = options;
-  const path = `api/streams/${encodeURIComponent(streamId)}`;
+  const path = `${API}/streams/${encodeURIComponent(streamId)}`;
   const trails = new Trails();
   let scene: StreamScene = { zones: {}, lines: {}, rules: [], writable: false };
   let shown = '';

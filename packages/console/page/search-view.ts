@@ -1,5 +1,5 @@
 import type { FrameFacts, Names, SearchResult } from '../src/api.ts';
-import { getJson, h, setText } from './dom.ts';
+import { API, getJson, h, setText } from './dom.ts';
 import { dateTime, summary, timeOf } from './format.ts';
 import { openFrame } from './frame-dialog.ts';
 import { frameUrl } from './picture.ts';
@@ -22,7 +22,7 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
     const query = queryOf(asked);
     if (cursor) query.set('cursor', cursor);
     try {
-      const result = await getJson<SearchResult>(`api/search?${query}`, { signal: ended.signal });
+      const result = await getJson<SearchResult>(`${API}/search?${query}`, { signal: ended.signal });
       const start = found.length;
       found.push(...result.frames);
       grid.append(...result.frames.map((frame, i) => thumbnail(frame, () => openFrame(found, start + i))));
@@ -118,7 +118,7 @@ function searchForm(asked: URLSearchParams): HTMLFormElement {
     if (next === location.hash) dispatchEvent(new HashChangeEvent('hashchange'));
     else location.hash = next;
   };
-  getJson<Names>('api/names').then((names) => {
+  getJson<Names>(`${API}/names`).then((names) => {
     streams.append(...names.streams.map((value) => h('option', { value }, value)));
     streams.value = asked.get('stream') ?? '';
     classes.append(...names.classes.map((value) => h('option', { value })));

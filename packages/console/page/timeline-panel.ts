@@ -1,7 +1,7 @@
 import type { Detection } from '@video-pipeline/frame';
 import type { Timeline } from '../src/api.ts';
 import { drawTimeline } from './chart.ts';
-import { getJson, h } from './dom.ts';
+import { API, getJson, h } from './dom.ts';
 import { swatch } from './filter-panel.ts';
 import { clock } from './format.ts';
 
@@ -38,7 +38,7 @@ export function timelinePanel(streamId: string) {
   );
 
   async function refresh(): Promise<void> {
-    const path = `api/streams/${encodeURIComponent(streamId)}/timeline?minutes=${minutes}`;
+    const path = `${API}/streams/${encodeURIComponent(streamId)}/timeline?minutes=${minutes}`;
     const timeline = await getJson<Timeline>(path);
     drawTimeline(canvas, timeline, ids, getComputedStyle(canvas).color);
     const totals = Object.entries(timeline.classes).map(([name, counts]) => {
