@@ -123,3 +123,15 @@ test('what is no failed record is told, and the others are listed', async () => 
   expect(entries.map(({ reason }) => reason.length)).toEqual([1_003]);
   await expect(readFailed(bucket, 'failed/detect/c-0-1')).rejects.toThrow('has 9000000 bytes, over');
 });
+
+test('of an entry whose headers are long those are listed that come first', async () => {
+  const { bucket, put } = memory();
+  const headers = [
+    { stream_id: [...Buffer.from('gate')] },
+    { frame_number: [51] },
+    { detections: Array(700_000).fill(91) },
+  ];
+  await createQuarantine({ put }, 'annotate')(record(1, 'AAAA', headers as never), 'has many detections');
+  const [entry] = await Array.fromAsync(listFailed(bucket, { stream: 'gate' }));
+  expect(entry?.record.headers).toEqual(headers.slice(0, 2));
+});

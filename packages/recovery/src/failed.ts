@@ -74,16 +74,15 @@ export async function readFailed(bucket: Bucket, key: string): Promise<FailedEnt
   return parseFailed(key, bytes.toString());
 }
 
-/** Closes the JSON of an entry before its record's value, or its headers where not even those were read to their end. */
+/** Closes the JSON of an entry before its record's value, or after the last header that was read whole. */
 function withoutValue(start: string): { text: string; left: number } {
-  for (const [part, end] of [
-    [',"value":"', ',"value":""}}'],
-    [',"headers":[', ',"headers":[],"value":""}}'],
-  ] as const) {
-    const at = start.indexOf(part);
-    if (at >= 0) return { text: start.slice(0, at) + end, left: at };
-  }
-  return { text: start, left: start.length };
+  const value = start.indexOf(',"value":"');
+  if (value >= 0) return { text: `${start.slice(0, value)},"value":""}}`, left: value };
+  const headers = start.indexOf(',"headers":[');
+  if (headers < 0) return { text: start, left: start.length };
+  const last = start.lastIndexOf(']},{"');
+  const end = last > headers ? last + 2 : headers + ',"headers":['.length;
+  return { text: `${start.slice(0, end)}],"value":""}}`, left: end };
 }
 
 /** @throws FailedEntryError naming the key */
