@@ -3,6 +3,7 @@ import type { Detection, Frame } from '@video-pipeline/frame';
 import { PictureError, readPictureHeader } from '@video-pipeline/picture';
 import { decodeRgb, encodeJpeg } from '@video-pipeline/picture/codec';
 import { classColour, readableOn, trackColour } from './colour.ts';
+import { Gate } from './gate.ts';
 import { type Glyphs, loadGlyphs } from './glyphs.ts';
 import {
   drawText,
@@ -21,6 +22,8 @@ export class SizeMismatchError extends PictureError {}
 const QUALITY = 85;
 /** Most pixels of a picture: four of these in work fit into the function's memory. */
 const MAX_PIXELS = 50_000_000;
+/** So many pixels are in work at the same time: several usual pictures, or one of the largest. */
+const gate = new Gate(MAX_PIXELS);
 /** What every JPEG begins with: start of image, and the next marker's first byte (ITU-T T.81, B.1.1.3). */
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
 /** Most boxes that are drawn: what models give at most. */
@@ -41,6 +44,13 @@ const SLICE_MS = 10;
  * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
  */
 export async function annotateJpeg(
+  frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
+  detections: readonly Detection[],
+): Promise<Buffer> {
+  return gate.run(frame.width * frame.height, () => draw(frame, detections));
+}
+
+async function draw(
   frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
   detections: readonly Detection[],
 ): Promise<Buffer> {

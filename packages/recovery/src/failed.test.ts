@@ -131,7 +131,7 @@ test('of an entry whose headers are long those are listed that come first', asyn
     { frame_number: [51] },
     { detections: Array(700_000).fill(91) },
   ];
-  await createQuarantine({ put }, 'annotate')(record(1, 'AAAA', headers as never), 'has many detections');
+  await createPutFailed({ put }, 'annotate')(record(1, 'AAAA', headers as never), 'has many detections');
   const [entry] = await Array.fromAsync(listFailed(bucket, { stream: 'gate' }));
   expect(entry?.record.headers).toEqual(headers.slice(0, 2));
 });

@@ -1,0 +1,29 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { Gate } from './gate.ts';
+
+test('as much is in work as the limit allows, in order, and what is heavier than it is done alone', async () => {
+  const gate = new Gate(10);
+  let [inWork, most] = [0, 0];
+  const ended: number[] = [];
+  const work = (weight: number, index: number) =>
+    gate.run(weight, async () => {
+      inWork += weight;
+      most = Math.max(most, weight > 10 ? inWork - weight : inWork);
+      await sleep(5);
+      inWork -= weight;
+      ended.push(index);
+      if (index === 2) throw new Error('broken');
+    });
+  const all = await Promise.allSettled([4, 4, 4, 30, 1, 9].map(work));
+  expect(all.map(({ status }) => status)).toEqual([
+    'fulfilled',
+    'fulfilled',
+    'rejected',
+    'fulfilled',
+    'fulfilled',
+    'fulfilled',
+  ]);
+  expect(most).toBeLessThanOrEqual(10);
+  expect(ended).toEqual([0, 1, 2, 3, 4, 5]);
+});

@@ -1,0 +1,33 @@
+/** Lets so much work begin that its weights together stay within a limit; the rest waits its turn. */
+export class Gate {
+  readonly #limit: number;
+  readonly #waiting: { weight: number; begin: () => void }[] = [];
+  #inWork = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Does the work once there is room for it; what is heavier than the limit is done alone. */
+  async run<Result>(weight: number, work: () => Promise<Result>): Promise<Result> {
+    await new Promise<void>((begin) => {
+      this.#waiting.push({ weight, begin });
+      this.#admit();
+    });
+    try {
+      return await work();
+    } finally {
+      this.#inWork -= weight;
+      this.#admit();
+    }
+  }
+
+  #admit(): void {
+    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
+      if (this.#inWork > 0 && this.#inWork + next.weight > this.#limit) return;
+      this.#waiting.shift();
+      this.#inWork += next.weight;
+      next.begin();
+    }
+  }
+}
