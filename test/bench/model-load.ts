@@ -31,14 +31,22 @@ export interface Sample {
 /** Detections under it are left out, 0..1. */
 export const THRESHOLD = 0.25;
 
-/** Keeps `concurrency` requests under way until all frames are sent and answered. */
-export async function measure(target: Target, load: Load, jpegs: readonly Buffer[]): Promise<Sample> {
+/**
+ * Keeps `concurrency` requests under way until all frames are sent and answered.
+ * @param until no request is begun after it, as `performance.now()` counts
+ */
+export async function measure(
+  target: Target,
+  load: Load,
+  jpegs: readonly Buffer[],
+  until = Number.POSITIVE_INFINITY,
+): Promise<Sample> {
   const { framesPerRequest, concurrency, frames } = load;
   const requests = frames / framesPerRequest;
   const sample = { latencies: [] as number[], refused: 0 };
   let sent = 0;
   const client = async () => {
-    while (sent < requests) {
+    while (sent < requests && performance.now() < until) {
       const first = (sent++ * framesPerRequest) % jpegs.length;
       const began = performance.now();
       const isAnswered = await post(target, jpegs.slice(first, first + framesPerRequest));
