@@ -14,8 +14,11 @@ import {
 } from 'node-av/constants';
 import { Codec, CodecContext, type Packet, type Stream } from 'node-av/lib';
 import type { RawFrame } from '../raw-frame.ts';
+import { FrameNumbers } from './frame-numbers.ts';
 import { checkDecoder, checkJpeg, checkMemory, MAX_PIXELS, tooLarge } from './limits.ts';
 import { check, SourceError } from './source-error.ts';
+
+const NOTHING = Buffer.alloc(0);
 
 /** FFmpeg's decoder of one video, that gives whole pictures only: a wrong picture is worse than none. */
 export class VideoDecoder {
@@ -23,14 +26,17 @@ export class VideoDecoder {
   /** Pictures not given, as they or what they build on were damaged. */
   damaged = 0;
   readonly #foreign: boolean;
+  /** Of what may get lost on its way. */
+  readonly #numbers: FrameNumbers | undefined;
   #skipping: AVDiscard = AVDISCARD_DEFAULT;
   /** Nothing until the next key frame. */
   #broken = false;
   /** A whole picture has come. */
   #started = false;
 
-  private constructor(foreign: boolean) {
+  private constructor(foreign: boolean, codecId: number) {
     this.#foreign = foreign;
+    if (foreign && codecId === AV_CODEC_ID_H264) this.#numbers = new FrameNumbers();
   }
 
   /**
@@ -41,7 +47,8 @@ export class VideoDecoder {
     const codec = Codec.findDecoder(stream.codecpar.codecId);
     if (!codec) throw new SourceError(`no decoder for codec ${stream.codecpar.codecId}`, true);
     if (foreign) checkDecoder(codec.name);
-    const decoder = new VideoDecoder(foreign);
+    const decoder = new VideoDecoder(foreign, stream.codecpar.codecId);
+    decoder.#numbers?.isGap(stream.codecpar.extradata ?? NOTHING);
     const { context } = decoder;
     context.allocContext3(codec);
     check(context.parametersToContext(stream.codecpar), 'decoder');
@@ -74,6 +81,7 @@ export class VideoDecoder {
     if (skip !== this.#skipping) context.setOption('skip_frame', skip, AV_OPT_TYPE_INT);
     this.#skipping = skip;
     if (this.#foreign && packet?.data && isJpeg) checkJpeg(packet.data);
+    if (this.#numbers?.isGap(packet?.data ?? NOTHING)) this.#breakOff();
     // Decodes, too; receiving only hands over.
     const code = await context.sendPacket(packet);
     if (!packet) return;
