@@ -186,11 +186,13 @@ describe('npm run local --', () => {
       '1',
       ...data(),
     ]);
-    const [first] = await once(follower.stdout, 'data');
-    expect(String(first)).not.toBe('');
+    // From the beginning: what comes while the producer runs must not be missed.
+    let said = '';
+    follower.stdout.on('data', (text) => (said += text));
+    await expect.poll(() => said, { timeout: 20_000 }).not.toBe('');
+    said = '';
     await local(['producer', '--frames', '3', ...data()]);
-    const [next] = await once(follower.stdout, 'data');
-    expect(String(next)).toContain('FramesAnnotated');
+    await expect.poll(() => said, { timeout: 30_000 }).toContain('FramesAnnotated');
     follower.kill();
     await once(follower, 'exit');
   });
