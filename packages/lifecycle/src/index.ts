@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 const GRACE_MS = 4_000;
 
 /**
- * Stops the process once: on SIGTERM, SIGINT, or when the parent that opened an IPC channel is gone, however it
+ * Stops the process once: on SIGTERM, SIGINT, or when npm or the parent that opened an IPC channel is gone, however it
  * went, so that no orphan stays behind. Exits 0 after `stop`; exits 1 when `stop` fails or takes over `graceMs`.
  * @returns the same stop, for a process that ends by itself
  */
@@ -26,7 +26,22 @@ export function onShutdown(
   process.on('SIGTERM', () => {});
   process.on('SIGINT', () => {});
   process.once('disconnect', once);
+  whenNpmIsGone(once);
   return once;
+}
+
+const PARENT_POLL_MS = 250;
+
+/** Calls `stop` once the npm that started this process is gone: killed, it can't tell its script to stop. */
+export function whenNpmIsGone(stop: () => unknown): void {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    stop();
+  }, PARENT_POLL_MS);
+  timer.unref();
 }
 
 async function finish(

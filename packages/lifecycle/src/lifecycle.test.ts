@@ -51,3 +51,21 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
     expect(said).toMatch(/stop took too long not stopped after 300 ms; open: .*1 Timeout/);
   },
 );
+
+test('a process that npm started ends when npm is killed, which can not tell it', async () => {
+  const code = `import * as life from ${LIFECYCLE};
+    life.onShutdown(async () => console.log('stopped'), console);
+    setInterval(() => {}, 1000);
+    console.log('begun');`;
+  const npm = spawn('sh', ['-c', '"$0" --input-type=module --eval "$1" & wait', process.execPath, code], {
+    env: { ...process.env, npm_lifecycle_event: 'model' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let said = '';
+  npm.stdout.setEncoding('utf8').on('data', (text) => (said += text));
+  await once(npm.stdout, 'data');
+  const closed = once(npm, 'close'); // once nobody holds its output any more
+  npm.kill('SIGKILL');
+  await closed;
+  expect(said).toBe('begun\nstopped\n');
+});

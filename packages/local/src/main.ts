@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { endWithin, runCommand } from '@video-pipeline/lifecycle';
+import { endWithin, runCommand, whenNpmIsGone } from '@video-pipeline/lifecycle';
 import { Command, Option } from 'commander';
 import { DIRECTORY, frameRate, positiveInteger } from './command-line.ts';
 import { openBrowser } from './open.ts';
@@ -29,7 +29,6 @@ interface Options {
   color: boolean;
 }
 
-const PARENT_POLL_MS = 250;
 /** All of it has ended so long after it was told to, milliseconds. */
 const END_MS = 5_000;
 
@@ -134,9 +133,6 @@ function stopSignal(note: (line: string) => void): AbortSignal {
   stop.signal.addEventListener('abort', () => endWithin(END_MS, note, 1), { once: true });
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, () => stop.abort());
   process.channel?.unref(); // to listen is no reason to live on
-  // npm is all that a person sees of us: killed, it can't tell us to stop.
-  const parent = process.ppid;
-  const byNpm = process.env.npm_lifecycle_event !== undefined;
-  if (byNpm) setInterval(() => process.ppid !== parent && stop.abort(), PARENT_POLL_MS).unref();
+  whenNpmIsGone(() => stop.abort());
   return stop.signal;
 }

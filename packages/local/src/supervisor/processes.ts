@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -59,21 +59,37 @@ export async function ownerOf(pidFile: string): Promise<number | undefined> {
   if (!pid) return undefined;
   const began = await startTime(pid);
   const written = await stat(pidFile).catch(() => undefined);
-  return began !== undefined && written && began <= written.mtimeMs + PS_SLACK_MS ? pid : undefined;
+  return began !== undefined && written && began <= written.mtimeMs + START_SLACK_MS ? pid : undefined;
 }
 
-/** `ps` gives whole seconds, counted from a boot time that is rounded too. */
-const PS_SLACK_MS = 2_000;
+/** Both ways below count whole seconds from a boot time that is rounded too. */
+const START_SLACK_MS = 2_000;
 
+/** Epoch milliseconds; `undefined` when it has ended. */
 async function startTime(pid: number): Promise<number | undefined> {
   try {
-    const env = { ...process.env, LC_ALL: 'C' };
-    const { stdout } = await promisify(execFile)('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], { env });
-    const [, state = 'Z', date = ''] = /^(\S+)\s+(.*)$/.exec(stdout.trim()) ?? [];
-    return state.startsWith('Z') ? undefined : Date.parse(date);
+    return process.platform === 'linux' ? await startFromProc(pid) : await startFromPs(pid);
   } catch {
     return undefined;
   }
+}
+
+/** As Debian's base has no `ps`. @see https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
+async function startFromProc(pid: number): Promise<number | undefined> {
+  const [own, system] = await Promise.all(
+    [`/proc/${pid}/stat`, '/proc/stat'].map((path) => readFile(path, 'utf8')),
+  );
+  // The command stands in parentheses and may hold anything; state is field 3, the start in ticks since boot field 22.
+  const [state = 'Z', ...fields] = own?.slice(own.lastIndexOf(')') + 2).split(' ') ?? [];
+  const boot = Number(/^btime (\d+)$/m.exec(system ?? '')?.[1]);
+  return state === 'Z' || state === 'X' ? undefined : boot * 1000 + Number(fields[18]) * 10;
+}
+
+async function startFromPs(pid: number): Promise<number | undefined> {
+  const env = { ...process.env, LC_ALL: 'C' };
+  const { stdout } = await promisify(execFile)('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], { env });
+  const [, state = 'Z', date = ''] = /^(\S+)\s+(.*)$/.exec(stdout.trim()) ?? [];
+  return state.startsWith('Z') ? undefined : Date.parse(date);
 }
 
 /** Ends the process that wrote `pidFile`, if it still runs. */

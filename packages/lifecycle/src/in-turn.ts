@@ -1,0 +1,23 @@
+/**
+ * `node in-turn.ts COMMAND... --then COMMAND...`: runs one command after the other, as `&&` does, and ends the one that runs
+ * when it is told to end. A shell would end alone.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { whenNpmIsGone } from './index.ts';
+
+for (let words = process.argv.slice(2); words.length > 0; ) {
+  const end = words.includes('--then') ? words.indexOf('--then') : words.length;
+  const [command = '', ...args] = words.slice(0, end);
+  words = words.slice(end + 1);
+  const child = spawn(command, args, { stdio: 'inherit' });
+  const stop = () => child.kill('SIGTERM');
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, stop);
+  whenNpmIsGone(stop);
+  const [code] = await once(child, 'exit').catch((error: Error) => {
+    console.error(error.message);
+    return [1];
+  });
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.off(name, stop);
+  if (code !== 0) process.exit(code ?? 1);
+}
