@@ -10,7 +10,7 @@ export function envCommand(): Command {
       'after',
       `
 For a shell, and then the AWS CLI, boto3, rclone and all other commands of ours find it:
-  eval "$(npm run -s local -- env)" && aws s3 ls s3://video-pipeline-output/`,
+  eval "$(npm run local -s -- env)" && aws s3 ls s3://video-pipeline-output/`,
     )
     .action(async ({ json, ...target }: Target & { json?: boolean }) => {
       const { endpoints } = await requireState(target.dataDir);

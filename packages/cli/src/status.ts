@@ -8,7 +8,7 @@ import { stageOption } from './stage.ts';
 /** A supervisor that has told nothing for so long has hung. */
 const FRESH_MS = 10_000;
 const ANSWER_MS = 3_000;
-const ENV_HINT = `for the AWS CLI, boto3 and other tools: eval "$(npm run -s local -- env)"`;
+const ENV_HINT = `for the AWS CLI, boto3 and other tools: eval "$(npm run local -s -- env)"`;
 
 interface ServiceHealth {
   state: string;

@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { cacheDir } from '@video-pipeline/assets';
 import { type Admin, connectKafka } from '@video-pipeline/kafka';
 import { freePort, type LocalServer, StartError } from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
@@ -81,7 +82,8 @@ export async function startKafka(options: {
   const log4j = join(folder, 'log4j2.properties');
   await writeFile(log4j, logProperties(join(dataDir, 'logs', `${name}.log`)));
   const java: JavaCommand = { command: [...command, ...JVM, `-Dlog4j2.configurationFile=${log4j}`], env };
-  if (!existsSync(join(folder, 'log', 'meta.properties'))) await format(java, properties);
+  if (!existsSync(join(folder, 'log', 'meta.properties')))
+    await formatOnce(java, properties, node, join(folder, 'log'));
   const bootstrap = `127.0.0.1:${port}`;
   const server = await startGuarded({
     name: options.node ? `Kafka's node ${node.id}` : 'Kafka',
@@ -122,6 +124,30 @@ async function holds(bootstrap: string, question: (admin: Admin) => Promise<bool
   } finally {
     await admin.disconnect();
   }
+}
+
+/**
+ * Formats a node's folder, or copies what an earlier first start has formatted for the same version and node: that spares
+ * the start of a whole JVM, as long as one that Kafka's own takes.
+ */
+async function formatOnce(
+  java: JavaCommand,
+  properties: string,
+  { id }: ClusterNode,
+  log: string,
+): Promise<void> {
+  const [jar] = JARS.kafka.filter(({ path }) => /\/kafka_2[^/]*\.jar$/.test(path));
+  const template = join(cacheDir(), 'kafka-formatted', `${jar?.sha256.slice(0, 12)}-${id}`);
+  if (existsSync(template)) {
+    await cp(template, log, { recursive: true });
+    return;
+  }
+  await format(java, properties);
+  const partial = `${template}.${process.pid}`;
+  // A cache that can't be written, or another process that was faster, costs nothing but this time.
+  await cp(log, partial, { recursive: true })
+    .then(() => rename(partial, template))
+    .catch(() => rm(partial, { recursive: true, force: true }));
 }
 
 async function format({ command, env }: JavaCommand, properties: string): Promise<void> {
