@@ -31,6 +31,13 @@ test('never goes back, though the clock is set back', () => {
   expect(clock.capturedAt(140, NOW + 140)).toBe(NOW + 100);
 });
 
+test("goes back with this host's clock, and on from there", () => {
+  const clock = new CaptureClock();
+  clock.capturedAt(0, NOW);
+  const times = [40, 80, 120].map((time) => clock.capturedAt(time, NOW - 600_000 + time));
+  expect(times).toEqual([NOW - 599_960, NOW - 599_920, NOW - 599_880]);
+});
+
 test('what was known of a connection ends with it', () => {
   const clock = new CaptureClock();
   clock.report(0, NOW);

@@ -18,7 +18,8 @@ export function isPlausible(claimed: number, arrival: number): boolean {
 /**
  * When pictures of one stream were captured, epoch milliseconds: by the camera's own clock where its RTCP sender
  * reports give it (RFC 3550, 6.4.1) and it is plausible, else when they arrived; of a file, its start and their place
- * in it. Never goes back: where a better clock is behind the last one, it goes on slowly until that has caught up.
+ * in it. Where a better clock is behind the last one, it goes on slowly until that has caught up. It goes back only where
+ * this host's clock was set back, by more than any camera's may be off.
  */
 export class CaptureClock {
   /** Wall clock minus presentation time. */
@@ -63,7 +64,9 @@ export class CaptureClock {
     this.#lastTime = time;
     this.#firstTime ??= time;
     const right = Math.round(this.#right(time, arrival));
-    this.#last = Math.max(right, this.#last + Math.round(passed * SLEWING));
+    const slewed = this.#last + Math.round(passed * SLEWING);
+    // Frames that wait for the former time to come again would all have nearly one time, for minutes or hours.
+    this.#last = right < slewed - MAX_DELAY_MS - MAX_AHEAD_MS ? right : Math.max(right, slewed);
     return this.#last;
   }
 
