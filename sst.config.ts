@@ -3,14 +3,17 @@
 export default $config({
   async app(input) {
     const { stageOf } = await import('./infra/stages.ts');
+    const { deployment } = await import('./infra/settings.ts');
     const { removal, protect, tags } = stageOf(input.stage);
+    const { AWS_REGION } = deployment();
     return {
       name: 'video-pipeline',
       home: 'aws',
       removal,
       protect,
       providers: {
-        aws: { version: '7.24.0', defaultTags: { tags } },
+        // The region of everything: state, images and resources.
+        aws: { version: '7.24.0', region: AWS_REGION, defaultTags: { tags } },
         kubernetes: '4.24.1',
         'docker-build': '0.0.14',
       },
@@ -22,7 +25,7 @@ export default $config({
     const { readCameras } = await import('./infra/cameras.ts');
     const { createNetwork } = await import('./infra/network.ts');
     const { createKafka } = await import('./infra/kafka.ts');
-    const { createStore } = await import('./infra/storage.ts');
+    const { createStore, createStreamList } = await import('./infra/storage.ts');
     const { createInference } = await import('./infra/inference.ts');
     const { createFunctions } = await import('./infra/functions.ts');
     const { createIngest } = await import('./infra/ingest.ts');
@@ -36,12 +39,13 @@ export default $config({
     const network = createNetwork(stage, DEPLOY_CIDRS);
     const kafka = createKafka(stage, network);
     const store = createStore(stage);
+    const list = createStreamList(store, cameras);
     const inference = createInference(stage, network, kafka);
-    const functions = createFunctions({ stage, network, kafka, store, inference, cameras });
+    const functions = createFunctions({ stage, network, kafka, store, inference, list });
     const ingest = createIngest({ stage, network, kafka }, cameras);
-    const page = createConsole({ stage, network, kafka, store, functions }, cameras);
-    const dashboard = createObservation({ kafka, functions, ingest, inference, store, page });
-    if ($dev) createDevCommands({ kafka, store });
+    const page = createConsole({ stage, network, kafka, store, functions, list });
+    const dashboard = createObservation({ stage, kafka, functions, ingest, inference, store, page });
+    if ($dev) createDevCommands({ stage, kafka, store });
 
     return {
       stage: $app.stage,

@@ -1,7 +1,8 @@
 import { groupOf, STAGES, topicOf } from '@video-pipeline/stages';
-import { type MetricName, NAMESPACE } from '@video-pipeline/telemetry';
-import { awsMetric, type Service } from './metrics.ts';
-import { pipeline, title } from './settings.ts';
+import type { MetricName } from '@video-pipeline/telemetry';
+import { awsMetric, namespaceOf, type Service } from './metrics.ts';
+import { title } from './settings.ts';
+import type { Stage } from './stages.ts';
 
 const MINUTE = 60;
 /** A group this far behind is noticed by whoever watches. */
@@ -23,6 +24,7 @@ export interface Alarm {
 }
 
 export interface Watched {
+  stage: Pick<Stage, 'name' | 'settings'>;
   clusterName: string;
   /** Names of the functions by their stages'. */
   functions: Record<string, string>;
@@ -33,11 +35,13 @@ export interface Watched {
 
 /** Alarms on what users feel: pictures late, a camera silent, frames lost, the model failing. */
 export function alarms(watched: Watched): Alarm[] {
+  const { name: stageName, settings } = watched.stage;
+  const namespace = namespaceOf(stageName);
   const services = Object.keys(watched.functions);
   const stages = STAGES.filter(({ name }) => services.includes(name)).map((stage) => ({
     name: stage.name,
-    group: groupOf(stage, pipeline),
-    topic: topicOf(stage, pipeline),
+    group: groupOf(stage, settings),
+    topic: topicOf(stage, settings),
   }));
   return [
     ...stages.map(({ name, group, topic }) =>
@@ -54,7 +58,7 @@ export function alarms(watched: Watched): Alarm[] {
     ),
     ...services.map((service) =>
       above(`${title(service)}Failed`, `${title(service)} put records into failed/${service}/.`, 0, 1, {
-        query: `SELECT SUM(FramesFailed) FROM SCHEMA("${NAMESPACE}", service, stream) WHERE service = '${service}'`,
+        query: `SELECT SUM(FramesFailed) FROM SCHEMA("${namespace}", service, stream) WHERE service = '${service}'`,
       }),
     ),
     ...services.map((service) =>
@@ -72,7 +76,7 @@ export function alarms(watched: Watched): Alarm[] {
         ]
       : []),
     ...(watched.page ? [consoleAlarm(watched.page)] : []),
-    ...watched.streams.flatMap(streamAlarms),
+    ...watched.streams.flatMap((stream) => streamAlarms(namespace, stream)),
   ];
 }
 
@@ -91,7 +95,7 @@ function consoleAlarm({ loadBalancer, targetGroup }: NonNullable<Watched['page']
   };
 }
 
-function streamAlarms(stream: string): Alarm[] {
+function streamAlarms(namespace: string, stream: string): Alarm[] {
   return [
     {
       key: `Silent-${stream}`,
@@ -100,14 +104,14 @@ function streamAlarms(stream: string): Alarm[] {
       comparisonOperator: 'LessThanThreshold',
       evaluationPeriods: 3,
       treatMissingData: 'breaching',
-      metric: { ...fromUs('ingest', 'FramesPublished', stream), statistic: 'Sum' },
+      metric: { ...fromUs(namespace, 'ingest', 'FramesPublished', stream), statistic: 'Sum' },
     },
     above(
       `Late-${stream}`,
       `Frames of ${stream} take over ${MAX_CAPTURE_TO_STORED_MS / 1000} s from capture to S3 (p95).`,
       MAX_CAPTURE_TO_STORED_MS,
       5,
-      { ...fromUs('annotate', 'CaptureToStored', stream), statistic: 'p95' },
+      { ...fromUs(namespace, 'annotate', 'CaptureToStored', stream), statistic: 'p95' },
     ),
   ];
 }
@@ -130,8 +134,8 @@ function above(
   };
 }
 
-function fromUs(service: Service, name: MetricName, stream: string) {
-  return { namespace: NAMESPACE, name, dimensions: { service, stream } };
+function fromUs(namespace: string, service: Service, name: MetricName, stream: string) {
+  return { namespace, name, dimensions: { service, stream } };
 }
 
 function fromAws(...metric: Parameters<typeof awsMetric>) {

@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
 # Builds one image, pushes it to ECR and says which it is: infra/build-image.sh <name> <Dockerfile> <platform>
-# REGISTRY is the registry's host; CACHE a buildx cache (`type=gha,scope=...`), if there is one.
+# REGISTRY is the registry's host, AWS_REGION its region; CACHE a kind of buildx cache (`type=gha`), if there is one.
 set -euo pipefail
 name=$1 dockerfile=$2 platform=$3
 repository="video-pipeline/$name"
-aws ecr describe-repositories --repository-names "$repository" >/dev/null 2>&1 ||
-  aws ecr create-repository --repository-name "$repository" --image-scanning-configuration scanOnPush=true >/dev/null
+ecr() { aws ecr "$@" --region "$AWS_REGION" --repository-name "$repository"; }
+# The ten newest images stay: what a roll-back may want.
+keep='{"rules":[{"rulePriority":1,"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":10},"action":{"type":"expire"}}]}'
+if ! aws ecr describe-repositories --region "$AWS_REGION" --repository-names "$repository" >/dev/null 2>&1; then
+  ecr create-repository --image-scanning-configuration scanOnPush=true >/dev/null
+  ecr put-lifecycle-policy --lifecycle-policy-text "$keep" >/dev/null
+fi
 metadata=$(mktemp)
+# One manifest in Docker's own format: SageMaker takes neither an OCI index nor the attestations that make buildx write one.
 docker buildx build --platform "$platform" --file "$dockerfile" --tag "$REGISTRY/$repository:latest" \
-  ${CACHE:+--cache-from "$CACHE" --cache-to "$CACHE,mode=max"} --metadata-file "$metadata" --push . >&2
+  --provenance=false --output type=image,push=true,oci-mediatypes=false \
+  ${CACHE:+--cache-from "$CACHE,scope=$name" --cache-to "$CACHE,scope=$name,mode=max"} --metadata-file "$metadata" . >&2
 digest=$(node -p "JSON.parse(fs.readFileSync('$metadata'))['containerimage.digest']")
 rm "$metadata"
 echo "image=$REGISTRY/$repository@$digest"

@@ -1,8 +1,7 @@
 import load from '../docs/measured/load.json' with { type: 'json' };
 import pipelineRun from '../docs/measured/pipeline.json' with { type: 'json' };
 import { FRAMES_IN_WORK } from '../functions/src/in-parallel.ts';
-import { estimate } from './costs.ts';
-import { pipeline } from './settings.ts';
+import { estimate, POLLER_MB } from './costs.ts';
 import { memoryOf, type Stage, stageOf } from './stages.ts';
 
 /**
@@ -55,7 +54,6 @@ const EXPRESS_MB = 15.6;
 const EXPRESS_SIZES = { large: 1, xlarge: 2, '2xlarge': 4, '4xlarge': 8, '8xlarge': 16, '16xlarge': 32 };
 /** Of one cluster, with KRaft. */
 const MAX_BROKERS = 60;
-const POLLER_MB = 5;
 
 export interface StageNeed {
   /** Of one invocation, seconds. */
@@ -98,7 +96,7 @@ export function capacityOf(workload: Workload): Capacity {
   const framesPerSecond = cameras * fps;
   const partitions = partitionsFor(workload, stage);
   const load = partitionLoad(workload, partitions);
-  const batch = batchOf(load.mean * fps);
+  const batch = batchOf(load.mean * fps, stage);
   const seconds = durations(batch, gpuFps, stage);
   const gpuPods = Math.max(1, Math.ceil(framesPerSecond / (gpuFps * TARGET)));
   const frameMb = MEASURED.frameKb / 1000;
@@ -124,7 +122,7 @@ export function capacityOf(workload: Workload): Capacity {
     ingestTasks,
     kafka,
     s3PutsPerSecond,
-    latencySeconds: latency(load.mean * fps, batch, [seconds.detect, seconds.annotate]),
+    latencySeconds: latency(load.mean * fps, batch, [seconds.detect, seconds.annotate], stage),
   };
   return { ...sized, usdPerMonth: cost(sized, stage), limits: limitsOf(sized, stage) };
 }
@@ -175,7 +173,7 @@ function partitionsFor(workload: Workload, stage: Stage): number {
   const keepsUp = (partitions: number) => {
     const { mean, fullest } = partitionLoad(workload, partitions);
     const busy = (streams: number) => {
-      const batch = batchOf(streams * fps);
+      const batch = batchOf(streams * fps, stage);
       const { detect, annotate } = durations(batch, gpuFps, stage);
       return (streams * fps * Math.max(detect, annotate)) / batch;
     };
@@ -203,8 +201,8 @@ function partitionLoad({ cameras }: Workload, partitions: number): { mean: numbe
 }
 
 /** Frames that a batch holds when it closes, at its size or at the end of its window. */
-function batchOf(framesPerSecond: number): number {
-  return Math.max(1, Math.min(pipeline.BATCH_SIZE, framesPerSecond * pipeline.BATCH_TIMEOUT_SECONDS));
+function batchOf(framesPerSecond: number, { settings }: Stage): number {
+  return Math.max(1, Math.min(settings.BATCH_SIZE, framesPerSecond * settings.BATCH_TIMEOUT_SECONDS));
 }
 
 /** Seconds of one invocation with so many frames. */
@@ -221,8 +219,13 @@ function durations(batch: number, gpuFps: number, stage: Stage): { detect: numbe
 }
 
 /** Half a batch's time to fill, then each stage's wait (M/D/1) and work; a batch that isn't full waits for its window. */
-function latency(framesPerSecond: number, batch: number, stages: readonly number[]): number {
-  const windows = batch < pipeline.BATCH_SIZE ? pipeline.BATCH_TIMEOUT_SECONDS : 0;
+function latency(
+  framesPerSecond: number,
+  batch: number,
+  stages: readonly number[],
+  { settings }: Stage,
+): number {
+  const windows = batch < settings.BATCH_SIZE ? settings.BATCH_TIMEOUT_SECONDS : 0;
   const inStages = stages.map((seconds) => {
     const busy = Math.min(0.99, (framesPerSecond * seconds) / batch);
     return seconds * (1 + busy / (2 * (1 - busy)));

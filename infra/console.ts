@@ -1,6 +1,5 @@
-import type { Camera } from './cameras.ts';
 import { createCluster, createSecret, executionRole, harden, taskRole } from './ecs.ts';
-import { type Functions, kafkaEnvironment, scenesEnvironment } from './functions.ts';
+import { type Functions, kafkaEnvironment } from './functions.ts';
 import { createImage } from './images.ts';
 import { type KafkaCluster, kafkaArn, kafkaPermissions, kafkaStatement } from './kafka.ts';
 import { logGroupName } from './logs.ts';
@@ -16,8 +15,9 @@ import {
   reachAws,
   reachS3,
 } from './network.ts';
-import { KAFKA_IAM_PORT, pipeline } from './settings.ts';
+import { environmentOf, KAFKA_IAM_PORT } from './settings.ts';
 import type { Console, Stage } from './stages.ts';
+import { LOST_BATCHES, type StreamList } from './storage.ts';
 
 interface Parts {
   stage: Stage;
@@ -25,12 +25,18 @@ interface Parts {
   kafka: KafkaCluster;
   store: sst.aws.Bucket;
   functions: Functions;
+  list: StreamList;
 }
 
 /** TLS 1.2 with forward secrecy, or 1.3. */
 const TLS_POLICY = 'ELBSecurityPolicy-TLS13-1-2-2021-06';
 /** After so long a browser signs in again, seconds. */
 const SESSION = 12 * 3600;
+/**
+ * What the page asks by itself. Once the session has ended it is refused, at which the page loads itself again and so leads
+ * to the sign-in; sent to Cognito instead, it would fail at another site's door without a word.
+ */
+const API = '/api/*';
 /** A connection on which nothing happens for so long is closed, seconds. The console sends its health every 2 s. */
 const IDLE = 60;
 /** How long a browser's stream of events may keep an old task from ending, seconds: it opens another by itself. */
@@ -45,16 +51,16 @@ export class OpenConsoleError extends Error {
  * The console on ECS, in private subnets, behind a load balancer that speaks TLS and signs in by Cognito.
  * @throws OpenConsoleError when the stage lets in every address
  */
-export function createConsole(parts: Parts, cameras: Camera[]) {
+export function createConsole(parts: Parts) {
   const { stage, network, kafka } = parts;
   if (!stage.console || $dev) return undefined;
   const group = createGroup(network.vpc, 'Console');
   connect(group, kafka.group, KAFKA_IAM_PORT);
   reachAws(network, group);
   reachS3(network, group);
-  const door = createDoor(network, stage.console, group);
+  const door = createDoor(stage, network, stage.console, group);
   const logs = logGroupName('console');
-  const service = createService({ ...parts, page: stage.console, group, door, logs, cameras });
+  const service = createService({ ...parts, page: stage.console, group, door, logs });
   const { loadBalancer } = service.nodes;
   return {
     url: $interpolate`https://${stage.console.domain}/`,
@@ -70,13 +76,18 @@ export function createConsole(parts: Parts, cameras: Camera[]) {
 }
 
 /** The load balancer's group: in from the stage's addresses alone, out to the console, and to Cognito for the sign-in. */
-function createDoor(network: Parts['network'], { allowedCidrs }: Console, group: Group): Group {
+function createDoor(
+  { settings }: Stage,
+  network: Parts['network'],
+  { allowedCidrs }: Console,
+  group: Group,
+): Group {
   if (allowedCidrs.some((cidr) => cidr.endsWith('/0'))) {
     throw new OpenConsoleError('console.allowedCidrs must name who may reach the console, not everyone');
   }
   const door = createGroup(network.vpc, 'ConsoleDoor');
   for (const cidr of allowedCidrs) acceptFrom(cidr, door, HTTPS);
-  connect(door, group, pipeline.CONSOLE_PORT);
+  connect(door, group, settings.CONSOLE_PORT);
   connectOut(door, ANYWHERE, HTTPS);
   return door;
 }
@@ -86,12 +97,11 @@ interface ServiceParts extends Parts {
   group: Group;
   door: Group;
   logs: string;
-  cameras: Camera[];
 }
 
 function createService(parts: ServiceParts): sst.aws.Service {
-  const { stage, network, kafka, store, functions, page, group, door, logs, cameras } = parts;
-  const forward = `${pipeline.CONSOLE_PORT}/http` as const;
+  const { stage, network, kafka, store, functions, page, group, door, logs, list } = parts;
+  const forward = `${stage.settings.CONSOLE_PORT}/http` as const;
   // The console asks for it too: whoever got past the load balancer has seen nothing yet.
   const token = createSecret(stage, {
     name: 'ConsoleToken',
@@ -101,6 +111,14 @@ function createService(parts: ServiceParts): sst.aws.Service {
     keep: true,
   });
   const signIn = createSignIn(stage, page);
+  const refuse = {
+    ...signIn,
+    authenticateCognito: { ...signIn.authenticateCognito, onUnauthenticatedRequest: 'deny' },
+  };
+  $transform(aws.lb.ListenerRule, (args, _options, name) => {
+    if (name.startsWith('Console'))
+      args.actions = $output(args.actions).apply((actions) => [refuse, ...actions]);
+  });
   return new sst.aws.Service('Console', {
     cluster: createCluster(network, group, {
       name: 'ConsoleCluster',
@@ -116,23 +134,23 @@ function createService(parts: ServiceParts): sst.aws.Service {
     }),
     logging: { name: logs, retention: stage.logRetention },
     ssm: { CONSOLE_TOKEN: token.version },
-    // No STREAMS_FILE: zones are shown, and changed where the list of cameras is kept.
+    // Zones are shown, and changed where the list of cameras is kept.
     environment: {
-      ...kafkaEnvironment(kafka),
-      ...scenesEnvironment(cameras),
-      KAFKA_GROUP_ID: pipeline.KAFKA_GROUP_ID,
+      ...kafkaEnvironment(stage, kafka),
+      STREAMS_FILE: list.url,
+      ...environmentOf(stage, ['KAFKA_GROUP_ID', 'S3_PREFIX', 'CONSOLE_PORT', 'LOG_LEVEL']),
       ...Object.assign({}, ...Object.values(functions).map(({ switches }) => switches)),
       S3_BUCKET: store.name,
-      S3_PREFIX: pipeline.S3_PREFIX,
       HOST: '0.0.0.0',
-      CONSOLE_PORT: String(pipeline.CONSOLE_PORT),
       CONSOLE_URL: `https://${page.domain}`,
-      LOG_LEVEL: 'INFO',
       AWS_REGION: aws.getRegionOutput().region,
     },
     loadBalancer: {
       domain: page.domain,
-      rules: [{ listen: `${HTTPS}/https`, forward }],
+      rules: [
+        { listen: `${HTTPS}/https`, forward },
+        { listen: `${HTTPS}/https`, conditions: { path: API }, forward },
+      ],
       health: { [forward]: { path: '/health', interval: '10 seconds', healthyThreshold: 2 } },
     },
     transform: {
@@ -198,8 +216,9 @@ function createSignIn(stage: Stage, { domain }: Console) {
 }
 
 /** Reads what it shows; writes a failed record back to the topic it came from, and then takes it out of `failed/`. */
-function permissions({ kafka, store, functions }: Parts): sst.aws.FunctionPermissionArgs[] {
-  const { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC, KAFKA_GROUP_ID, S3_PREFIX } = pipeline;
+function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.FunctionPermissionArgs[] {
+  const { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC, KAFKA_GROUP_ID, S3_PREFIX } =
+    stage.settings;
   const objects = (...keys: string[]) => keys.map((key) => $interpolate`${store.arn}/${key}`);
   return [
     ...kafkaPermissions(kafka, {
@@ -214,9 +233,16 @@ function permissions({ kafka, store, functions }: Parts): sst.aws.FunctionPermis
     ),
     {
       actions: ['s3:GetObject'],
-      resources: objects(`${S3_PREFIX}/*`, 'detections/*', 'clips/*', 'failed/*'),
+      resources: objects(
+        `${S3_PREFIX}/*`,
+        'detections/*',
+        'clips/*',
+        'failed/*',
+        `${LOST_BATCHES}/*`,
+        list.key,
+      ),
     },
-    { actions: ['s3:DeleteObject'], resources: objects('failed/*') },
+    { actions: ['s3:DeleteObject'], resources: objects('failed/*', `${LOST_BATCHES}/*`) },
     // Of the whole bucket: S3 says of an object that it is missing to those alone who may list without a condition.
     { actions: ['s3:ListBucket'], resources: [store.arn] },
   ];

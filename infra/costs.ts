@@ -1,4 +1,5 @@
-import { endpointsOf, HOST_SIZES, memoryOf, type Stage } from './stages.ts';
+import { STAGES } from '@video-pipeline/stages';
+import { endpointsOf, HOST_SIZES, lambdaOf, memoryOf, type Stage } from './stages.ts';
 
 /** List prices in us-east-1, US dollars, as of 2026-11; taxes, transfer between zones and free tiers are left out. */
 const PRICE = {
@@ -24,6 +25,8 @@ const PRICE = {
     'm7g.large': 0.0816,
     'm7g.xlarge': 0.1632,
     'm7g.2xlarge': 0.3264,
+    // Four pollers of a group.
+    eventPollerUnit: 0.185,
     // With one unit of its capacity.
     applicationLoadBalancer: 0.0225 + 0.008,
   },
@@ -50,6 +53,8 @@ const ASSUMED: Work = { ...BATCH_SECONDS, putsPerFrame: 1 };
 const CLIPS = { seconds: 12, mb: 1, gets: 60, puts: 15, anHour: 6 };
 const SPOT_SHARE = 0.3;
 const METRICS_PER_STREAM = 12;
+/** Most that one poller carries. */
+export const POLLER_MB = 5;
 /** Memory of an EC2 instance that is not for tasks. */
 const SYSTEM_GB = 0.5;
 
@@ -84,6 +89,7 @@ export function estimate(stage: Stage, work = ASSUMED): Estimate {
       item: 'Lambda',
       usd: lambdaGbSeconds * PRICE.lambdaGbSecondArm + (2 * batches * PRICE.perMillion.lambda) / 1e6,
     },
+    { item: 'provisioned pollers', usd: pollersCost(stage) },
     { item: 'event clips', usd: clipsCost(stage) },
     { item: 'S3 requests', usd: (frames * work.putsPerFrame * PRICE.perMillion.s3Put) / 1e6 },
     { item: 'S3 storage', usd: storedGb * PRICE.perGbMonth.s3 },
@@ -160,6 +166,22 @@ function inferenceCost({ inference, load }: Stage, batches: number): number {
   );
 }
 
+/** Pollers that one unit of what is paid for carries: 20 MB/s, of 5 MB/s each. */
+const POLLERS_A_UNIT = 4;
+
+/** The mappings of a stage share their group's units. Each mapping keeps its fewest pollers, or what its topic brings in. */
+function pollersCost(stage: Stage): number {
+  const { pollers } = stage.functions;
+  if (!pollers) return 0;
+  const { load } = stage;
+  const mb = (load.streams * load.frameRate * load.frameKb) / 1000;
+  const needed = STAGES.filter((one) => lambdaOf(stage, one)).map(({ carriesFrames }) =>
+    Math.max(pollers.min, carriesFrames ? Math.ceil(mb / POLLER_MB) : 0),
+  );
+  const units = Math.ceil(needed.reduce((sum, one) => sum + one, 0) / POLLERS_A_UNIT);
+  return units * PRICE.perHour.eventPollerUnit * load.stageHours;
+}
+
 /** Listings cost as much as puts. */
 function clipsCost(stage: Stage): number {
   const { load, store } = stage;
@@ -177,6 +199,7 @@ function assumptions({ load, inference, functions }: Stage, frames: number, work
     'list prices of us-east-1 in 2026-11; no taxes, free tiers, or transfer between zones',
     `${load.streams} cameras, ${load.frameRate} frames/s of ${load.frameKb} KB, ${load.cameraHours} of the stage's ${load.stageHours} hours a month: ${(frames / 1e6).toFixed(1)} million frames`,
     `a batch of 25 takes detect ${work.detect} s and annotate ${work.annotate} s`,
+    ...(functions.pollers ? ['four provisioned pollers a unit, shared by all mappings of the stage'] : []),
     ...(functions.clip
       ? [`${CLIPS.anHour} events of each camera an hour, with clips of ${CLIPS.mb} MB`]
       : []),

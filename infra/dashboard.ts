@@ -2,12 +2,13 @@ import { FRAME_STAGES, groupOf, STAGES, type StageName, topicOf } from '@video-p
 import type { MetricName } from '@video-pipeline/telemetry';
 import { SERVICE } from './kubernetes-object.ts';
 import { acrossStreams, awsMetric, type Service } from './metrics.ts';
-import { pipeline, title } from './settings.ts';
+import { title } from './settings.ts';
+import type { Stage } from './stages.ts';
 
 /** Names that the dashboard's metrics are found by. */
 export interface Names {
   region: string;
-  stage: string;
+  stage: Pick<Stage, 'name' | 'settings'>;
   clusterName: string;
   /** Names of the functions by their stages'. */
   functions: Record<string, string>;
@@ -25,6 +26,11 @@ const HEIGHT = 5;
 
 /** The dashboard's body: the flow of a frame, top to bottom, one row a step. */
 export function dashboardBody(names: Names): string {
+  const { name: stageName, settings } = names.stage;
+  const ours = (service: Service, name: MetricName, statistic: string): Line => ({
+    expression: acrossStreams(stageName, service, name, statistic),
+    label: `${service} ${name} ${statistic}`,
+  });
   const stages = STAGES.filter(({ name }) => name in names.functions);
   const others = stages.filter(({ carriesFrames }) => !carriesFrames);
   const ofLambda = (stage: StageName, metric: 'Errors' | 'Invocations' | 'Duration') => ({
@@ -33,7 +39,7 @@ export function dashboardBody(names: Names): string {
     label: `${stage} ${metric}`,
   });
   const lags = (metric: 'SumOffsetLag' | 'EstimatedMaxTimeLag') =>
-    stages.map((stage) => lag(names, metric, groupOf(stage, pipeline), topicOf(stage, pipeline)));
+    stages.map((stage) => lag(names, metric, groupOf(stage, settings), topicOf(stage, settings)));
   const rows: object[][] = [
     [
       graph(names, 'Frames in: captured, still, published, dropped (each minute)', [
@@ -52,7 +58,9 @@ export function dashboardBody(names: Names): string {
       graph(
         names,
         'Frames in a batch',
-        FRAME_STAGES.flatMap(({ name, counts: [frames] }) => batchSize(name, frames, names.functions[name])),
+        FRAME_STAGES.flatMap(({ name, counts: [frames] }) =>
+          batchSize(stageName, name, frames, names.functions[name]),
+        ),
       ),
       graph(names, 'Inference time, ms', [
         ours('detect', 'InferenceTime', 'p50'),
@@ -136,13 +144,9 @@ function graph({ region, stage }: Names, title: string, lines: Line[]): object {
       ),
       yAxis: { left: { min: 0 } },
       annotations: { horizontal: [] },
-      liveData: stage !== 'production',
+      liveData: stage.name !== 'production',
     },
   };
-}
-
-function ours(service: Service, name: MetricName, statistic: string): Line {
-  return { expression: acrossStreams(service, name, statistic), label: `${service} ${name} ${statistic}` };
 }
 
 function withOptions({ metric, ...options }: Extract<Line, { metric: string[] }>): unknown[] {
@@ -150,7 +154,7 @@ function withOptions({ metric, ...options }: Extract<Line, { metric: string[] }>
 }
 
 /** Frames of all streams over invocations. */
-function batchSize(service: Service, frames: MetricName, functionName: string): Line[] {
+function batchSize(stage: string, service: Service, frames: MetricName, functionName: string): Line[] {
   const invocations = {
     metric: awsMetric('AWS/Lambda', 'Invocations', functionName),
     stat: 'Sum',
@@ -159,7 +163,7 @@ function batchSize(service: Service, frames: MetricName, functionName: string): 
   return [
     { ...invocations, id: service, label: `${service} Invocations` },
     {
-      expression: `SUM(${acrossStreams(service, frames, 'Sum')}) / ${service}`,
+      expression: `SUM(${acrossStreams(stage, service, frames, 'Sum')}) / ${service}`,
       label: `${service} frames a batch`,
     },
   ];

@@ -1,16 +1,24 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { Command } from 'commander';
-import { stageOf } from './stages.ts';
+import { check } from './check.ts';
+import { modelDockerfile, stageOf } from './stages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** Where `sst deploy` writes what the app returned. */
 const OUTPUTS = join(ROOT, '.sst/outputs.json');
 /** Which images `build` pushed last, for `infra` and `k8s`. */
 const IMAGES = join(ROOT, '.sst/images.json');
+/** One region for all: the provider in sst.config.ts takes the same. */
+const REGION = process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION || 'us-east-1';
 
 type Images = Partial<Record<'MODEL_IMAGE' | 'INGEST_IMAGE', string>>;
+
+/** A command that could not be started, or ended badly; it has said why itself. */
+class CommandError extends Error {
+  override readonly name = 'CommandError';
+}
 
 const program = new Command('deploy').description('Deploys the pipeline to AWS.');
 const stage = () => program.opts<{ stage: string }>().stage;
@@ -23,17 +31,23 @@ program
   )
   .addHelpText(
     'after',
-    '\nVariables: DEPLOY_CIDRS, CAMERAS_FILE, ALARM_EMAIL, MODEL_IMAGE, INGEST_IMAGE (see docs/deploy.md)',
+    '\nVariables: AWS_REGION, DEPLOY_CIDRS, CAMERAS_FILE, ALARM_EMAIL, MODEL_IMAGE, INGEST_IMAGE (see docs/deploy.md)',
   );
 
 program
   .command('full')
-  .description('build the images, then deploy everything with them')
-  .action(() => {
+  .description('check, build the images, then deploy everything with them')
+  .option('--skip-check', 'go on although a quota is too small')
+  .action((options: { skipCheck?: boolean }) => {
+    if (!options.skipCheck) checkStage();
     build();
     deployAll();
     showStatus();
   });
+program
+  .command('check')
+  .description("ask AWS whether the account's quotas hold the stage, and say what to request")
+  .action(checkStage);
 program
   .command('infra')
   .description('deploy everything; SST builds the images that no variable names')
@@ -44,48 +58,98 @@ program
   .command('status')
   .description('what runs: stacks, pods, mappings, the newest objects')
   .action(showStatus);
-await program.parseAsync();
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`deploy: ${error instanceof Error ? error.message : error}\n`);
+  process.exitCode = 1;
+}
+
+/** What every command of ours is started with. */
+function environment(more: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    AWS_REGION: REGION,
+    AWS_DEFAULT_REGION: REGION,
+    // For the images that SST builds: attestations make an index of an image, which SageMaker refuses.
+    BUILDX_NO_DEFAULT_ATTESTATIONS: '1',
+    ...more,
+  };
+}
+
+function start(command: string, args: string[], options: object, env: NodeJS.ProcessEnv = {}): string {
+  try {
+    return String(execFileSync(command, args, { cwd: ROOT, env: environment(env), ...options }) ?? '').trim();
+  } catch (cause) {
+    const { code, status, signal } = cause as { code?: string; status?: number; signal?: string };
+    if (code === 'ENOENT')
+      throw new CommandError(`no ${command} on the PATH; docs/deploy.md says what is needed`);
+    const how = signal ? `was ended by ${signal}` : `failed (exit ${status})`;
+    throw new CommandError(`${command} ${args.slice(0, 2).join(' ')} ${how}`, { cause });
+  }
+}
 
 function run(command: string, args: string[], env: NodeJS.ProcessEnv = {}): void {
   process.stderr.write(`$ ${command} ${args.join(' ')}\n`);
-  execFileSync(command, args, { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...env } });
+  start(command, args, { stdio: 'inherit' }, env);
 }
 
 function read(command: string, args: string[], env: NodeJS.ProcessEnv = {}): string {
-  return execFileSync(command, args, { cwd: ROOT, encoding: 'utf8', env: { ...process.env, ...env } }).trim();
+  return start(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }, env);
 }
 
 function readJson<Value>(file: string): Partial<Value> {
   return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
 }
 
+function checkStage(): void {
+  check(stageOf(stage()), REGION, (...args) =>
+    read('aws', [...args, '--region', REGION, '--output', 'json']),
+  );
+}
+
 function build(): void {
   const account = read('aws', ['sts', 'get-caller-identity', '--query', 'Account', '--output', 'text']);
-  const REGISTRY = `${account}.dkr.ecr.${region()}.amazonaws.com`;
-  const password = read('aws', ['ecr', 'get-login-password', '--region', region()]);
-  execFileSync('docker', ['login', '--username', 'AWS', '--password-stdin', REGISTRY], { input: password });
-  const { backend } = stageOf(stage()).inference;
-  const model = backend === 'sagemaker-serverless' ? 'model/Dockerfile' : 'model/Dockerfile.cuda';
+  const REGISTRY = `${account}.dkr.ecr.${REGION}.amazonaws.com`;
+  const password = read('aws', ['ecr', 'get-login-password', '--region', REGION]);
+  start('docker', ['login', '--username', 'AWS', '--password-stdin', REGISTRY], { input: password });
   const image = (name: string, dockerfile: string, platform: string) =>
     read('bash', ['infra/build-image.sh', name, dockerfile, platform], { REGISTRY }).replace(/^image=/, '');
   const images: Images = {
-    MODEL_IMAGE: image('model', model, 'linux/amd64'),
+    MODEL_IMAGE: image('model', modelDockerfile(stageOf(stage())), 'linux/amd64'),
     INGEST_IMAGE: image('ingest', 'ingest-host/Dockerfile', 'linux/arm64'),
   };
+  mkdirSync(dirname(IMAGES), { recursive: true });
   writeFileSync(IMAGES, JSON.stringify(images, null, 2));
+  // For the jobs of a workflow that come after.
+  const { GITHUB_OUTPUT } = process.env;
+  if (GITHUB_OUTPUT)
+    appendFileSync(GITHUB_OUTPUT, `model=${images.MODEL_IMAGE}\ningest=${images.INGEST_IMAGE}\n`);
   console.log(images);
 }
 
 function deployAll(): void {
+  refuseUnreachable();
   run('npx', ['sst', 'deploy', '--stage', stage()], { ...readJson<Images>(IMAGES), ...given() });
 }
 
 function deployKubernetes(): void {
+  refuseUnreachable();
   // Targets by the names that infra/eks.ts gives them; what they depend on is left as it is.
   run('npx', ['sst', 'deploy', '--stage', stage(), '--target', 'KubernetesDeployment'], {
     ...readJson<Images>(IMAGES),
     ...given(),
   });
+}
+
+/** GitHub's own runners have no fixed address, so they can't be among those that reach the Kubernetes API. */
+function refuseUnreachable(): void {
+  if (process.env.RUNNER_ENVIRONMENT !== 'github-hosted') return;
+  if (stageOf(stage()).inference.backend !== 'eks') return;
+  throw new CommandError(
+    `stage '${stage()}' has a Kubernetes API, which this runner of GitHub's can't reach, as its address is not fixed: set the repository's variable DEPLOY_RUNNER (docs/deploy.md, 'GitHub Actions')`,
+  );
 }
 
 /** What the shell names goes before what was built last. */
@@ -99,15 +163,20 @@ function showStatus(): void {
   console.log(outputs);
   const name = `video-pipeline-${stage()}`;
   if (stageOf(stage()).inference.backend === 'eks') {
-    run('aws', ['eks', 'update-kubeconfig', '--name', name, '--region', region()]);
+    run('aws', ['eks', 'update-kubeconfig', '--name', name, '--region', REGION]);
     run('kubectl', ['get', 'pods,svc,hpa,scaledobject', '--namespace', 'video-pipeline']);
   }
   const query = `EventSourceMappings[?contains(FunctionArn, '${name}')].[FunctionArn,State,LastProcessingResult]`;
-  run('aws', ['lambda', 'list-event-source-mappings', '--query', query, '--output', 'table']);
+  run('aws', [
+    'lambda',
+    'list-event-source-mappings',
+    '--query',
+    query,
+    '--output',
+    'table',
+    '--region',
+    REGION,
+  ]);
   if (outputs.bucket)
     run('bash', ['-c', `aws s3 ls "s3://${outputs.bucket}/annotated/" --recursive | tail -5`]);
-}
-
-function region(): string {
-  return process.env.AWS_REGION ?? 'us-east-1';
 }

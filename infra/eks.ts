@@ -6,7 +6,7 @@ import { type KubernetesObject, NAMESPACE, SERVICE } from './kubernetes-object.t
 import { KUBERNETES_VERSION } from './kubernetes-versions.ts';
 import { keepLogs } from './logs.ts';
 import { connect, createGroup, type createNetwork, reachAws } from './network.ts';
-import { deployment, KAFKA_IAM_PORT, pipeline, VPC_CIDR } from './settings.ts';
+import { deployment, KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
 import type { Inference, Stage } from './stages.ts';
 
 interface Parts {
@@ -27,13 +27,13 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
   const cluster = createCluster(stage, network);
   const nodes = { name: 'Nodes', id: cluster.vpcConfig.clusterSecurityGroupId };
   const loadBalancer = createGroup(network.vpc, 'Inference');
-  connect(loadBalancer, nodes, pipeline.PORT);
+  connect(loadBalancer, nodes, stage.settings.PORT);
   // KEDA asks the brokers for the group's lag.
   connect(nodes, kafka.group, KAFKA_IAM_PORT);
   if (network.endpointGroup) reachAws(network, nodes);
 
   const provider = new kubernetes.Provider('Kubernetes', { kubeconfig: createKubeconfig(cluster) });
-  const keda = inference.autoscaler === 'keda' ? installKeda(cluster, kafka, provider) : undefined;
+  const keda = inference.autoscaler === 'keda' ? installKeda(stage, cluster, kafka, provider) : undefined;
   const objects = $resolve({
     image,
     loadBalancerGroup: loadBalancer.id,
@@ -43,6 +43,7 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
     manifests({
       image,
       inference,
+      settings: stage.settings,
       loadBalancerGroup,
       clientCidr: VPC_CIDR,
       kafka: { bootstrapServers, region, partitions: stage.kafka.partitions },
@@ -52,10 +53,10 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
   return {
     environment: {
       INFERENCE_BACKEND: 'http',
-      INFERENCE_SERVICE_URL: $interpolate`http://${service}:${pipeline.PORT}`,
+      INFERENCE_SERVICE_URL: $interpolate`http://${service}:${stage.settings.PORT}`,
     },
     permissions: [],
-    allow: (from) => connect(from, loadBalancer, pipeline.PORT),
+    allow: (from) => connect(from, loadBalancer, stage.settings.PORT),
     metrics: { eksCluster: cluster.name },
   };
 }
@@ -174,7 +175,12 @@ function watch(stage: Stage, cluster: aws.eks.Cluster): void {
   new aws.eks.Addon('InferenceMetrics', { clusterName: cluster.name, addonName: 'metrics-server' });
 }
 
-function installKeda(cluster: aws.eks.Cluster, kafka: KafkaCluster, provider: kubernetes.Provider) {
+function installKeda(
+  stage: Stage,
+  cluster: aws.eks.Cluster,
+  kafka: KafkaCluster,
+  provider: kubernetes.Provider,
+) {
   const role = new aws.iam.Role('KedaRole', {
     assumeRolePolicy: aws.iam.getPolicyDocumentOutput({
       statements: [
@@ -184,7 +190,7 @@ function installKeda(cluster: aws.eks.Cluster, kafka: KafkaCluster, provider: ku
         },
       ],
     }).json,
-    inlinePolicies: [{ name: 'lag', policy: lagPolicy(kafka) }],
+    inlinePolicies: [{ name: 'lag', policy: lagPolicy(stage, kafka) }],
   });
   const identity = new aws.eks.PodIdentityAssociation('KedaIdentity', {
     clusterName: cluster.name,
@@ -208,12 +214,12 @@ function installKeda(cluster: aws.eks.Cluster, kafka: KafkaCluster, provider: ku
   );
 }
 
-function lagPolicy(kafka: KafkaCluster): $util.Output<string> {
+function lagPolicy({ settings }: Stage, kafka: KafkaCluster): $util.Output<string> {
   return aws.iam.getPolicyDocumentOutput({
     statements: [
       kafkaStatement([kafka.arn], 'Connect'),
-      kafkaStatement([kafkaArn(kafka, 'topic', pipeline.KAFKA_TOPIC)], 'DescribeTopic'),
-      kafkaStatement([kafkaArn(kafka, 'group', pipeline.KAFKA_GROUP_ID)], 'DescribeGroup'),
+      kafkaStatement([kafkaArn(kafka, 'topic', settings.KAFKA_TOPIC)], 'DescribeTopic'),
+      kafkaStatement([kafkaArn(kafka, 'group', settings.KAFKA_GROUP_ID)], 'DescribeGroup'),
     ],
   }).json;
 }

@@ -1,10 +1,11 @@
+import type { VariableName } from '@video-pipeline/config';
 import { groupOf, type Need, type PipelineStage, STAGES, topicOf } from '@video-pipeline/stages';
 import functionsPackage from '../functions/package.json' with { type: 'json' };
 import picturePackage from '../packages/picture/package.json' with { type: 'json' };
-import type { Camera } from './cameras.ts';
 import type { InferenceTarget } from './inference-target.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
 import { createLogGroup } from './logs.ts';
+import { metricsEnvironment } from './metrics.ts';
 import {
   ANYWHERE,
   connect,
@@ -16,9 +17,9 @@ import {
   reachAws,
   reachS3,
 } from './network.ts';
-import { deployment, KAFKA_IAM_PORT, pipeline, title } from './settings.ts';
+import { deployment, environmentOf, KAFKA_IAM_PORT, title } from './settings.ts';
 import { type Lambda, lambdaOf, type Stage } from './stages.ts';
-import { LOST_BATCHES } from './storage.ts';
+import { LOST_BATCHES, type StreamList } from './storage.ts';
 
 type Permissions = sst.aws.FunctionPermissionArgs[];
 type Environment = Record<string, $util.Input<string>>;
@@ -29,7 +30,7 @@ interface Parts {
   kafka: KafkaCluster;
   store: sst.aws.Bucket;
   inference: InferenceTarget;
-  cameras: Camera[];
+  list: StreamList;
 }
 
 /** A stage's function: what the table of stages asks for, as this deployment has it. */
@@ -69,15 +70,16 @@ function deployedStages(stage: Stage): { of: PipelineStage; size: Lambda }[] {
 
 function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFunction {
   const { network, kafka, store } = parts;
+  const { settings } = parts.stage;
   const name = title(of.name);
   const group = createGroup(network.vpc, name);
-  const [topic, consumerGroup] = [topicOf(of, pipeline), groupOf(of, pipeline)];
+  const [topic, consumerGroup] = [topicOf(of, settings), groupOf(of, settings)];
   const { needs = [], environment = [], alsoReads = [], writes = [] } = of.lambda;
   const { getsObjects = [], putsObjects = [] } = of.lambda;
   const met = needs.map((need) => NEEDS[need](parts, group));
-  const topics = (names: typeof alsoReads) => names.map((variable) => pipeline[variable]);
+  const topics = (names: typeof alsoReads) => names.map((variable) => settings[variable]);
   const folders = (names: typeof putsObjects) =>
-    names.map((folder) => `${folder === 'S3_PREFIX' ? pipeline.S3_PREFIX : folder}/*`);
+    names.map((folder) => `${folder === 'S3_PREFIX' ? settings.S3_PREFIX : folder}/*`);
   return {
     name,
     of,
@@ -103,17 +105,11 @@ function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFunction {
   };
 }
 
-/** The pipeline's defaults of these variables; one that switches a stage is `on` where that stage is deployed. */
-function variablesOf(stage: Stage, names: readonly string[]): Environment {
+/** The stage's values of these variables; one that switches a stage of the pipeline is `on` where that is deployed. */
+function variablesOf(stage: Stage, names: readonly VariableName[]): Environment {
   const switches = deployedStages(stage).flatMap(({ of }) => of.onlyWith ?? []);
-  const known: Record<string, unknown> = { ...pipeline };
-  const values = names.map((name) => [
-    name,
-    known[name] ?? (switches.includes(name as never) ? 'on' : undefined),
-  ]);
-  return Object.fromEntries(
-    values.filter(([, value]) => value !== undefined).map(([name, value]) => [name, String(value)]),
-  );
+  const on = names.filter((name) => switches.includes(name)).map((name) => [name, 'on']);
+  return { ...Object.fromEntries(on), ...environmentOf(stage, names) };
 }
 
 interface Met {
@@ -123,15 +119,18 @@ interface Met {
 
 /** What each need of a stage comes to; the ways that it takes are opened to the function's group. */
 const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
-  kafka({ kafka }, group) {
+  kafka({ stage, kafka }, group) {
     connect(group, kafka.group, KAFKA_IAM_PORT);
-    return { environment: kafkaEnvironment(kafka) };
+    return { environment: kafkaEnvironment(stage, kafka) };
   },
   inference({ inference: { environment, permissions, allow } }, group) {
     allow(group);
     return { environment, permissions };
   },
-  scenes: ({ cameras }) => ({ environment: scenesEnvironment(cameras) }),
+  scenes: ({ store, list }) => ({
+    environment: { STREAMS_FILE: list.url },
+    permissions: [objects(store, 's3:GetObject', [list.key])],
+  }),
   bus({ network }, group) {
     const bus = new sst.aws.Bus('Events');
     reachAws(network, group);
@@ -153,20 +152,12 @@ const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
 };
 
 /** What a Kafka client of ours reads from its environment. */
-export function kafkaEnvironment(kafka: KafkaCluster) {
+export function kafkaEnvironment(stage: Stage, kafka: KafkaCluster) {
   return {
     KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrapServers,
     KAFKA_AUTH: 'iam',
-    KAFKA_TOPIC: pipeline.KAFKA_TOPIC,
-    KAFKA_DETECTIONS_TOPIC: pipeline.KAFKA_DETECTIONS_TOPIC,
-    KAFKA_EVENTS_TOPIC: pipeline.KAFKA_EVENTS_TOPIC,
+    ...environmentOf(stage, ['KAFKA_TOPIC', 'KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC']),
   };
-}
-
-/** The scenes of the cameras that have one, without the cameras' addresses, which hold passwords. */
-export function scenesEnvironment(cameras: Camera[]): { STREAMS?: string } {
-  const scenes = cameras.filter(({ scene }) => scene).map(({ id, scene }) => ({ id, scene }));
-  return scenes.length > 0 ? { STREAMS: JSON.stringify(scenes) } : {};
 }
 
 function objects(store: sst.aws.Bucket, action: 's3:GetObject' | 's3:PutObject', keys: string[]) {
@@ -193,7 +184,11 @@ function createFunction(parts: Parts, spec: StageFunction) {
     memory: `${spec.size.memoryMb} MB`,
     timeout: `${spec.size.timeoutSeconds} seconds`,
     logging: { logGroup: logs.name, format: 'json' },
-    environment: { LOG_LEVEL: 'INFO', ...spec.environment },
+    environment: {
+      ...environmentOf(stage, ['LOG_LEVEL']),
+      ...metricsEnvironment(stage),
+      ...spec.environment,
+    },
     permissions: [
       ...spec.permissions,
       ...pollerPermissions(stage, kafka, store),
@@ -248,8 +243,9 @@ function createMapping({ stage, kafka, store }: Parts, spec: StageFunction, fn: 
       topics: [spec.topic],
       amazonManagedKafkaEventSourceConfig: { consumerGroupId: spec.consumerGroup },
       startingPosition: 'TRIM_HORIZON',
-      batchSize: pipeline.BATCH_SIZE,
-      maximumBatchingWindowInSeconds: pipeline.BATCH_TIMEOUT_SECONDS,
+      batchSize: stage.settings.BATCH_SIZE,
+      // Lambda counts whole seconds.
+      maximumBatchingWindowInSeconds: Math.ceil(stage.settings.BATCH_TIMEOUT_SECONDS),
       ...(pollers && provisioned(stage, pollers, store)),
     },
     { dependsOn: [fn, ...kafka.topics] },

@@ -12,7 +12,7 @@ interface ImageSpec {
  * @returns the image by its digest, so that a deploy runs exactly what it built
  */
 export function createImage({ name, dockerfile, platform, prebuilt }: ImageSpec): $util.Output<string> {
-  if (prebuilt) return $output(prebuilt);
+  // The repository stays when an image is named that was built elsewhere: one that holds images can't be taken away.
   const title = `${name[0].toUpperCase()}${name.slice(1)}`;
   const repository = new aws.ecr.Repository(`${title}Repository`, {
     name: `${$app.name}/${$app.stage}/${name}`,
@@ -32,13 +32,18 @@ export function createImage({ name, dockerfile, platform, prebuilt }: ImageSpec)
       ],
     }),
   });
+  if (prebuilt) return $output(prebuilt);
   const login = aws.ecr.getAuthorizationTokenOutput({ registryId: repository.registryId });
   const image = new dockerbuild.Image(`${title}Image`, {
     context: { location: $cli.paths.root },
     dockerfile: { location: `${$cli.paths.root}/${dockerfile}` },
     platforms: [platform],
     tags: [$interpolate`${repository.repositoryUrl}:latest`],
-    push: true,
+    push: false,
+    // In Docker's own format, which SageMaker takes; this pushes.
+    exports: [{ image: { push: true, ociMediaTypes: false } }],
+    // `sst diff` says what would change, and builds nothing.
+    buildOnPreview: false,
     registries: [
       { address: login.proxyEndpoint, username: login.userName, password: $util.secret(login.password) },
     ],

@@ -4,8 +4,8 @@ import type { InferenceTarget } from './inference-target.ts';
 import type { KafkaCluster } from './kafka.ts';
 import type { createNetwork } from './network.ts';
 import { createSageMaker } from './sagemaker.ts';
-import { deployment, pipeline } from './settings.ts';
-import type { Stage } from './stages.ts';
+import { deployment } from './settings.ts';
+import { modelDockerfile, type Stage } from './stages.ts';
 
 /** The stage's inference backend; in `sst dev` the model server on the developer's machine, so that no GPU is rented. */
 export function createInference(
@@ -14,7 +14,7 @@ export function createInference(
   kafka: KafkaCluster,
 ): InferenceTarget {
   if ($dev) {
-    const url = `http://127.0.0.1:${pipeline.PORT}`;
+    const url = `http://127.0.0.1:${stage.settings.PORT}`;
     return {
       environment: { INFERENCE_BACKEND: 'http', INFERENCE_SERVICE_URL: url },
       permissions: [],
@@ -25,11 +25,11 @@ export function createInference(
   const { inference } = stage;
   const image = createImage({
     name: 'model',
-    dockerfile: inference.backend === 'sagemaker-serverless' ? 'model/Dockerfile' : 'model/Dockerfile.cuda',
+    dockerfile: modelDockerfile(stage),
     platform: 'linux/amd64',
     prebuilt: deployment().MODEL_IMAGE,
   });
   return inference.backend === 'eks'
     ? createEks({ stage, inference, network, kafka, image })
-    : createSageMaker({ inference, network, image });
+    : createSageMaker({ stage, inference, network, image });
 }

@@ -5,6 +5,7 @@ import { createHosts, type Hosts } from './hosts.ts';
 import { createImage } from './images.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
 import { logGroupName } from './logs.ts';
+import { metricsEnvironment } from './metrics.ts';
 import {
   connect,
   connectOut,
@@ -14,7 +15,7 @@ import {
   reachAws,
   reachS3,
 } from './network.ts';
-import { deployment, KAFKA_IAM_PORT, pipeline } from './settings.ts';
+import { deployment, environmentOf, INGEST_VARIABLES, KAFKA_IAM_PORT } from './settings.ts';
 import type { Stage } from './stages.ts';
 
 const CLUSTER = 'IngestCluster';
@@ -89,7 +90,8 @@ interface Task extends Parts {
 
 function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task): string {
   const logs = logGroupName(name.toLowerCase());
-  const list = JSON.stringify(streams);
+  // Scenes are detect's business: a zone that is moved restarts no camera, and no list grows out of a secret's 64 KB.
+  const list = JSON.stringify(streams.map(({ scene: _, ...camera }) => camera));
   // Cameras' addresses hold their passwords, so the whole list is a secret.
   const secret = createSecret(stage, {
     name: `${name}Streams`,
@@ -107,18 +109,16 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     // By version, so that a changed list starts a new task.
     ssm: { STREAMS: secret.version },
     environment: {
-      ...kafkaEnvironment(kafka),
-      FRAME_RATE: String(pipeline.FRAME_RATE),
-      MAX_FRAME_BYTES: String(stage.functions.maxFrameBytes ?? pipeline.MAX_FRAME_BYTES),
-      HEALTH_PORT: String(pipeline.HEALTH_PORT),
-      LOG_LEVEL: 'INFO',
+      ...kafkaEnvironment(stage, kafka),
+      ...environmentOf(stage, INGEST_VARIABLES),
+      ...metricsEnvironment(stage),
       AWS_REGION: aws.getRegionOutput().region,
       ...($dev && { STREAMS: list }),
     },
-    health: { command: ['CMD', 'node', '-e', ALIVE], startPeriod: '60 seconds' },
+    health: { command: ['CMD', 'node', '-e', alive(stage.settings.HEALTH_PORT)], startPeriod: '60 seconds' },
     dev: { command: 'node ingest-host/src/main.ts' },
     transform: {
-      taskRole: taskRole(kafkaPermissions(kafka, { write: [pipeline.KAFKA_TOPIC], idempotent: true })),
+      taskRole: taskRole(kafkaPermissions(kafka, { write: [stage.settings.KAFKA_TOPIC], idempotent: true })),
       executionRole: executionRole(logs, [secret.arn]),
       taskDefinition: (args) => {
         harden(args);
@@ -144,7 +144,8 @@ function placeOn({ provider }: Hosts, args: aws.ecs.ServiceArgs): void {
 }
 
 /** Whether the process answers at all: a camera that is gone is no reason to restart the others' task. */
-const ALIVE = `fetch('http://127.0.0.1:${pipeline.HEALTH_PORT}/health').then(() => process.exit(0), () => process.exit(1))`;
+const alive = (port: number) =>
+  `fetch('http://127.0.0.1:${port}/health').then(() => process.exit(0), () => process.exit(1))`;
 
 /** MediaMTX plays a clip in a loop: frames to look at before the first real camera is there. */
 function createTestCamera({ stage, network }: Parts, cluster: sst.aws.Cluster, ingest: Group): Camera {

@@ -2,7 +2,7 @@ import { STAGES, topicOf } from '@video-pipeline/stages';
 import { createLogGroup } from './logs.ts';
 import type { createNetwork } from './network.ts';
 import { acceptTunnel, connect, createGroup, type Group, reachAws, reachS3 } from './network.ts';
-import { KAFKA_IAM_PORT, pipeline } from './settings.ts';
+import { KAFKA_IAM_PORT } from './settings.ts';
 import type { Stage } from './stages.ts';
 
 /** A record batch of 25 frames at their largest, with room for headers. */
@@ -105,9 +105,9 @@ function growStorage(cluster: aws.msk.Cluster, volumeGb: number, maxVolumeGb: nu
   });
 }
 
-function createTopics({ kafka }: Stage, clusterArn: $util.Output<string>): aws.msk.Topic[] {
+function createTopics({ kafka, settings }: Stage, clusterArn: $util.Output<string>): aws.msk.Topic[] {
   const replicationFactor = kafka.kind === 'provisioned' && kafka.brokers === 2 ? 2 : 3;
-  return [...new Set(STAGES.map((stage) => topicOf(stage, pipeline)))].map(
+  return [...new Set(STAGES.map((one) => topicOf(one, settings)))].map(
     (name) =>
       new aws.msk.Topic(`KafkaTopic-${name}`, {
         clusterArn,

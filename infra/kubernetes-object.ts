@@ -1,5 +1,6 @@
 /** What every object of the inference service has, and what they are all made from. */
 
+import type { Settings } from './settings.ts';
 import type { Inference } from './stages.ts';
 
 export const NAMESPACE = 'video-pipeline';
@@ -24,6 +25,8 @@ export const metadata = (name: string) => ({ name, namespace: NAMESPACE, labels:
 export interface Manifests {
   image: string;
   inference: Extract<Inference, { backend: 'eks' }>;
+  /** What the model server is told. */
+  settings: Settings;
   /** Security group of the internal load balancer. */
   loadBalancerGroup: string;
   /** Addresses that may call the service: the VPC. */

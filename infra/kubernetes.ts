@@ -11,7 +11,7 @@ import {
   SERVICE,
 } from './kubernetes-object.ts';
 import { horizontalPodAutoscaler, keda } from './scaling.ts';
-import { pipeline } from './settings.ts';
+import { environmentOf, MODEL_VARIABLES } from './settings.ts';
 
 const SELECTOR = { 'app.kubernetes.io/name': SERVICE };
 const NODE_POOL = 'inference-gpu';
@@ -34,12 +34,12 @@ export function manifests(input: Manifests): KubernetesObject[] {
     networkPolicySwitch(),
     nodePool(input.inference),
     serviceAccount(),
-    configMap(),
+    configMap(input),
     // Before the pods: a pod gets its readiness gate only where the load balancer knows its service already.
-    service(input.loadBalancerGroup),
+    service(input),
     deployment(input),
     disruptionBudget(),
-    networkPolicy(input.clientCidr),
+    networkPolicy(input),
     ...(input.inference.autoscaler === 'hpa' ? [horizontalPodAutoscaler(input.inference)] : keda(input)),
   ];
 }
@@ -108,22 +108,20 @@ function serviceAccount(): KubernetesObject {
   };
 }
 
-function configMap(): KubernetesObject {
+function configMap({ settings }: Manifests): KubernetesObject {
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: metadata(SERVICE),
     data: {
       HOST: '0.0.0.0',
-      PORT: String(pipeline.PORT),
-      INFERENCE_CONFIDENCE_THRESHOLD: String(pipeline.INFERENCE_CONFIDENCE_THRESHOLD),
-      LOG_LEVEL: 'INFO',
+      ...environmentOf({ settings }, ['PORT', ...MODEL_VARIABLES]),
       SHUTDOWN_GRACE_SECONDS: String(DRAIN.inWork),
     },
   };
 }
 
-function deployment({ image, inference }: Manifests): KubernetesObject {
+function deployment({ image, inference, settings }: Manifests): KubernetesObject {
   const health = { httpGet: { path: '/health', port: HTTP } };
   return {
     apiVersion: 'apps/v1',
@@ -142,7 +140,7 @@ function deployment({ image, inference }: Manifests): KubernetesObject {
           annotations: {
             'prometheus.io/scrape': 'true',
             'prometheus.io/path': '/metrics',
-            'prometheus.io/port': String(pipeline.PORT),
+            'prometheus.io/port': String(settings.PORT),
           },
         },
         spec: {
@@ -168,7 +166,7 @@ function deployment({ image, inference }: Manifests): KubernetesObject {
             {
               name: 'model',
               image,
-              ports: [{ name: HTTP, containerPort: pipeline.PORT }],
+              ports: [{ name: HTTP, containerPort: settings.PORT }],
               envFrom: [{ configMapRef: { name: SERVICE } }],
               lifecycle: { preStop: { sleep: { seconds: DRAIN.beforeStop } } },
               resources: {
@@ -189,7 +187,7 @@ function deployment({ image, inference }: Manifests): KubernetesObject {
 }
 
 /** An internal network load balancer, straight to the pods. */
-function service(loadBalancerGroup: string): KubernetesObject {
+function service({ loadBalancerGroup, settings }: Manifests): KubernetesObject {
   const aws = (name: string) => `service.beta.kubernetes.io/aws-load-balancer-${name}`;
   return {
     apiVersion: 'v1',
@@ -216,7 +214,7 @@ function service(loadBalancerGroup: string): KubernetesObject {
       type: 'LoadBalancer',
       loadBalancerClass: 'eks.amazonaws.com/nlb',
       selector: SELECTOR,
-      ports: [{ name: HTTP, port: pipeline.PORT, targetPort: HTTP, protocol: 'TCP' }],
+      ports: [{ name: HTTP, port: settings.PORT, targetPort: HTTP, protocol: 'TCP' }],
     },
   };
 }
@@ -231,7 +229,7 @@ function disruptionBudget(): KubernetesObject {
 }
 
 /** The model answers the VPC on its port and calls nobody. */
-function networkPolicy(clientCidr: string): KubernetesObject {
+function networkPolicy({ clientCidr, settings }: Manifests): KubernetesObject {
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',
@@ -240,7 +238,7 @@ function networkPolicy(clientCidr: string): KubernetesObject {
       podSelector: { matchLabels: SELECTOR },
       policyTypes: ['Ingress', 'Egress'],
       ingress: [
-        { from: [{ ipBlock: { cidr: clientCidr } }], ports: [{ protocol: 'TCP', port: pipeline.PORT }] },
+        { from: [{ ipBlock: { cidr: clientCidr } }], ports: [{ protocol: 'TCP', port: settings.PORT }] },
       ],
       egress: [],
     },

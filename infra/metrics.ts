@@ -44,9 +44,15 @@ type AwsMetricName<Namespace extends AwsNamespace> = (typeof awsMetrics)[Namespa
 /** Who writes a metric: the value of the dimension `service`. */
 export type Service = 'ingest' | StageName;
 
+/** Where CloudWatch keeps the metrics of one stage on AWS, apart from those of every other. */
+export const namespaceOf = (stage: string) => `${NAMESPACE}/${stage}`;
+
+/** What a process of ours writes its metrics under. */
+export const metricsEnvironment = ({ name }: { name: string }) => ({ METRICS_NAMESPACE: namespaceOf(name) });
+
 /** A metric of ours over all streams, as a CloudWatch search expression. */
-export function acrossStreams(service: Service, name: MetricName, statistic: string, period = 60): string {
-  return `SEARCH('{${NAMESPACE},service,stream} MetricName="${name}" service="${service}"', '${statistic}', ${period})`;
+export function acrossStreams(stage: string, service: Service, name: MetricName, statistic: string): string {
+  return `SEARCH('{"${namespaceOf(stage)}",service,stream} MetricName="${name}" service="${service}"', '${statistic}', 60)`;
 }
 
 /** One of AWS's metrics, as a dashboard's widget names it: namespace, name, dimension, value, ... */

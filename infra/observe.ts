@@ -6,9 +6,11 @@ import type { InferenceTarget } from './inference-target.ts';
 import type { createIngest } from './ingest.ts';
 import type { KafkaCluster } from './kafka.ts';
 import { deployment } from './settings.ts';
+import type { Stage } from './stages.ts';
 import { LOST_BATCHES } from './storage.ts';
 
 interface Parts {
+  stage: Stage;
   kafka: KafkaCluster;
   functions: Functions;
   ingest: ReturnType<typeof createIngest>;
@@ -35,6 +37,7 @@ const QUERIES = {
 
 /** Dashboard, alarms and their topic, saved queries. @returns the dashboard's address */
 export function createObservation({
+  stage,
   kafka,
   functions,
   ingest,
@@ -66,10 +69,10 @@ export function createObservation({
   const name = `${$app.name}-${$app.stage}`;
   new aws.cloudwatch.Dashboard('Dashboard', {
     dashboardName: name,
-    dashboardBody: names.apply((known) => dashboardBody({ ...known, stage: $app.stage })),
+    dashboardBody: names.apply((known) => dashboardBody({ ...known, stage })),
   });
   names.apply((known) => {
-    for (const alarm of alarms({ ...known, streams: ingest.streams })) createAlarm(alarm, topic.arn);
+    for (const alarm of alarms({ ...known, stage, streams: ingest.streams })) createAlarm(alarm, topic.arn);
   });
   for (const [title, queryString] of Object.entries(QUERIES)) {
     new aws.cloudwatch.QueryDefinition(`Query${title}`, {

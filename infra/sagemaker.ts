@@ -1,10 +1,12 @@
 import type { InferenceTarget } from './inference-target.ts';
 import { type createNetwork, reachAws } from './network.ts';
-import type { Inference } from './stages.ts';
+import { environmentOf, MODEL_VARIABLES } from './settings.ts';
+import type { Inference, Stage } from './stages.ts';
 
 type SageMaker = Exclude<Inference, { backend: 'eks' }>;
 
 interface Parts {
+  stage: Stage;
   inference: SageMaker;
   network: ReturnType<typeof createNetwork>;
   image: $util.Output<string>;
@@ -15,10 +17,14 @@ const VARIANT = 'main';
 const INVOCATIONS_PER_INSTANCE = 75;
 
 /** A SageMaker endpoint of the model server's image: on GPU instances, or serverless. */
-export function createSageMaker({ inference, network, image }: Parts): InferenceTarget {
+export function createSageMaker({ stage, inference, network, image }: Parts): InferenceTarget {
   const model = new aws.sagemaker.Model('InferenceModel', {
     executionRoleArn: createExecutionRole().arn,
-    primaryContainer: { image, environment: { HOST: '0.0.0.0', PORT: '8080' } },
+    primaryContainer: {
+      image,
+      // 8080 is where SageMaker asks.
+      environment: { HOST: '0.0.0.0', PORT: '8080', ...environmentOf(stage, MODEL_VARIABLES) },
+    },
   });
   const configuration = new aws.sagemaker.EndpointConfiguration('InferenceConfiguration', {
     productionVariants: [{ variantName: VARIANT, modelName: model.name, ...capacity(inference) }],

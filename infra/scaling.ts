@@ -1,5 +1,4 @@
 import { type KubernetesObject, type Manifests, metadata, SERVICE } from './kubernetes-object.ts';
-import { pipeline } from './settings.ts';
 
 /**
  * What bounds a GPU pod. A frame's CPU time: 2.1 ms of decoding and 3.6 of shrinking, measured on 720p JPEGs (libjpeg-turbo,
@@ -20,8 +19,8 @@ const BACKLOG_SECONDS = 5;
  * that is as much with one camera a partition as with ten. Only what goes beyond it is a backlog.
  * @param podFps frames a second of one pod
  */
-export function lagPerPod(partitions: number, podFps: number): number {
-  return 2 * pipeline.BATCH_SIZE * partitions + BACKLOG_SECONDS * podFps;
+export function lagPerPod(partitions: number, batchSize: number, podFps: number): number {
+  return 2 * batchSize * partitions + BACKLOG_SECONDS * podFps;
 }
 
 export function horizontalPodAutoscaler({ replicas }: Manifests['inference']): KubernetesObject {
@@ -48,7 +47,7 @@ export function horizontalPodAutoscaler({ replicas }: Manifests['inference']): K
  * follows the load; the lag wakes the first pod, and adds pods after an outage.
  * @see https://keda.sh/docs/latest/scalers/apache-kafka-go/
  */
-export function keda({ inference, kafka }: Manifests): KubernetesObject[] {
+export function keda({ inference, settings, kafka }: Manifests): KubernetesObject[] {
   const { replicas, hours } = inference;
   const authentication = `${SERVICE}-kafka`;
   return [
@@ -73,9 +72,9 @@ export function keda({ inference, kafka }: Manifests): KubernetesObject[] {
             type: 'apache-kafka',
             metadata: {
               bootstrapServers: kafka.bootstrapServers,
-              consumerGroup: pipeline.KAFKA_GROUP_ID,
-              topic: pipeline.KAFKA_TOPIC,
-              lagThreshold: String(lagPerPod(kafka.partitions, GPU_FPS)),
+              consumerGroup: settings.KAFKA_GROUP_ID,
+              topic: settings.KAFKA_TOPIC,
+              lagThreshold: String(lagPerPod(kafka.partitions, settings.BATCH_SIZE, GPU_FPS)),
               activationLagThreshold: '0',
               // As the mapping begins. With `latest` a partition without a commit counts as one record, for ever.
               offsetResetPolicy: 'earliest',

@@ -1,24 +1,83 @@
-import { readConfig } from '@video-pipeline/config';
+import { type Config, readConfig, type VariableName } from '@video-pipeline/config';
+import { STAGE_VARIABLES } from '@video-pipeline/stages';
 
-/** The pipeline's own defaults, from the table that its code reads, so that AWS and one machine can't differ. */
-export const pipeline = readConfig(
-  [
-    'KAFKA_TOPIC',
-    'KAFKA_DETECTIONS_TOPIC',
-    'KAFKA_EVENTS_TOPIC',
-    'KAFKA_GROUP_ID',
-    'BATCH_SIZE',
-    'BATCH_TIMEOUT_SECONDS',
-    'FRAME_RATE',
-    'INFERENCE_CONFIDENCE_THRESHOLD',
-    'MAX_FRAME_BYTES',
-    'S3_PREFIX',
-    'PORT',
-    'HEALTH_PORT',
-    'CONSOLE_PORT',
-  ],
-  {},
-);
+/** Variables that the parts beside the pipeline's functions read, which are in the table of stages. */
+export const INGEST_VARIABLES = [
+  'FRAME_RATE',
+  'MAX_FRAME_BYTES',
+  'JPEG_QUALITY',
+  'STALL_SECONDS',
+  'BUFFER_SECONDS',
+  'BUFFER_BYTES',
+  'MOTION_THRESHOLD',
+  'MOTION_KEEPALIVE_SECONDS',
+  'HEALTH_PORT',
+  'LOG_LEVEL',
+] as const satisfies VariableName[];
+export const MODEL_VARIABLES = [
+  'INFERENCE_CONFIDENCE_THRESHOLD',
+  'INFERENCE_DEVICE',
+  'INFERENCE_BATCH_SIZES',
+  'INFERENCE_THREADS',
+  'MODEL_PATH',
+  'MODEL_DIR',
+  'MAX_BODY_BYTES',
+  'MAX_REQUEST_FRAMES',
+  'MAX_CONCURRENT_REQUESTS',
+  'MAX_QUEUED_FRAMES',
+  'MAX_FRAME_PIXELS',
+  'REQUEST_TIMEOUT_SECONDS',
+  'LOG_LEVEL',
+] as const satisfies VariableName[];
+const FUNCTION_VARIABLES = [
+  ...STAGE_VARIABLES,
+  'S3_PREFIX',
+  'INFERENCE_CONFIDENCE_THRESHOLD',
+  'INFERENCE_TIMEOUT_SECONDS',
+  'ALLOWED_CLASSES',
+  'WEBHOOK_ATTEMPTS',
+  'CLIP_BEFORE_SECONDS',
+  'CLIP_AFTER_SECONDS',
+] as const satisfies VariableName[];
+/** What the deploy itself reads. */
+const DEPLOY_VARIABLES = ['BATCH_SIZE', 'BATCH_TIMEOUT_SECONDS', 'PORT', 'CONSOLE_PORT'] as const;
+
+/** Every variable that a stage may set: what isn't here the deploy makes itself, or takes from its shell alone. */
+export const SETTABLE = [
+  ...new Set([...DEPLOY_VARIABLES, ...FUNCTION_VARIABLES, ...INGEST_VARIABLES, ...MODEL_VARIABLES] as const),
+];
+type Settable = (typeof SETTABLE)[number];
+
+/** What a row of infra/stages.ts sets, by the variables' names. */
+export type Given = Partial<Record<Settable, string | number>>;
+export type Settings = Config<Settable>;
+
+/**
+ * The settings of a stage: the deploying shell's, else those that its row gives, else the defaults of the table that the
+ * code reads, so that AWS and one machine can't differ.
+ * @throws ConfigError that names each wrong variable
+ */
+export function settingsOf(given: Given, shell: NodeJS.ProcessEnv = process.env): Settings {
+  return readConfig(SETTABLE, textOf(given, shell));
+}
+
+function textOf(given: Given, shell: NodeJS.ProcessEnv): Record<string, string> {
+  const set = SETTABLE.map((name) => [name, shell[name] || given[name]] as const);
+  return Object.fromEntries(
+    set.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
+  );
+}
+
+/** Those of the variables that have a value in the stage, as its processes are given them. */
+export function environmentOf(
+  { settings }: { settings: Settings },
+  names: readonly VariableName[],
+): Record<string, string> {
+  const known: Partial<Record<VariableName, unknown>> = settings;
+  return Object.fromEntries(
+    names.flatMap((name) => (known[name] === undefined ? [] : [[name, String(known[name])]])),
+  );
+}
 
 /** A name as resources and alarms are called: `detect` is `Detect`. */
 export const title = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
@@ -32,6 +91,7 @@ export const VPC_CIDR = '10.0.0.0/16';
 /** What the deploying shell says: who may come in, and which images it has built already. */
 export const deployment = () =>
   readConfig([
+    'AWS_REGION',
     'DEPLOY_CIDRS',
     'MODEL_IMAGE',
     'INGEST_IMAGE',

@@ -1,4 +1,5 @@
 import { type LambdaDefinition, type PipelineStage, STAGES, type StageName } from '@video-pipeline/stages';
+import { type Given, type Settings, settingsOf } from './settings.ts';
 
 /** What differs between stages on AWS: one row each. Nothing else in infra/ asks for the name of one. */
 
@@ -89,10 +90,8 @@ export interface Stage {
   inference: Inference;
   /** Sizes of the pipeline's stages where they differ from its table; one that is deployed on request, by its size here. */
   functions: Partial<Record<StageName, Lambda>> & {
-    /** Provisioned pollers, which alone know ReportBatchItemFailures and bisection for Kafka. */
+    /** Provisioned pollers, which alone know bisection, and how long to go on with a batch. */
     pollers?: { min: number; max: number };
-    /** Largest JPEG, where the inference backend takes less than a Lambda event does. */
-    maxFrameBytes?: number;
   };
   ingest: Ingest;
   /** Left out, the console is served from an operator's machine alone. */
@@ -108,10 +107,16 @@ export interface Stage {
     cameraHours: number;
     stageHours: number;
   };
+  /** What its processes and its mappings are told, by the names of README's table. */
+  settings: Settings;
   tags: Record<string, string>;
 }
 
-export type Row = Omit<Stage, 'name' | 'tags'>;
+/** A row: a stage but for what follows from its name, and with those settings alone that differ from the defaults. */
+export type Row = Omit<Stage, 'name' | 'tags' | 'settings' | 'load'> & {
+  settings?: Given;
+  load: Omit<Stage['load'], 'frameRate'>;
+};
 
 const production: Row = {
   removal: 'retain',
@@ -143,7 +148,7 @@ const production: Row = {
   },
   store: { versioning: true, annotatedDays: 30, clipDays: 90, failedDays: 90 },
   logRetention: '1 month',
-  load: { streams: 20, frameRate: 10, frameKb: 60, cameraHours: 730, stageHours: 730 },
+  load: { streams: 20, frameKb: 60, cameraHours: 730, stageHours: 730 },
 };
 
 const staging: Row = {
@@ -177,7 +182,7 @@ const staging: Row = {
   },
   store: { versioning: false, annotatedDays: 30, clipDays: 30, failedDays: 90 },
   logRetention: '1 week',
-  load: { streams: 1, frameRate: 10, frameKb: 60, cameraHours: 260, stageHours: 730 },
+  load: { streams: 1, frameKb: 60, cameraHours: 260, stageHours: 730 },
 };
 
 /** One developer's stage, or a pull request's: all of it goes with `sst remove`. No GPU, nothing that idles dearly. */
@@ -198,9 +203,9 @@ const personal: Row = {
   inference: { backend: 'sagemaker-serverless', memoryMb: 3072, maxConcurrency: 2 },
   functions: {
     detect: { memoryMb: 512, timeoutSeconds: 120 },
-    // SageMaker serverless takes 4 MB a request; 25 frames of this size and their framing are 3 MB.
-    maxFrameBytes: 120_000,
   },
+  // SageMaker serverless takes 4 MB a request; 25 frames of this size and their framing are 3 MB.
+  settings: { MAX_FRAME_BYTES: 120_000 },
   ingest: {
     cpu: '0.5 vCPU',
     memory: '1 GB',
@@ -211,18 +216,23 @@ const personal: Row = {
   },
   store: { versioning: false, annotatedDays: 7, clipDays: 7, failedDays: 30 },
   logRetention: '1 week',
-  load: { streams: 1, frameRate: 10, frameKb: 60, cameraHours: 40, stageHours: 40 },
+  load: { streams: 1, frameKb: 60, cameraHours: 40, stageHours: 40 },
 };
 
 /** The stages that have a row of their own; every other name is a personal stage. */
 export const rows: Record<string, Row> = { production, staging };
 
+/** @throws ConfigError when a setting can't be used */
 export function stageOf(name: string): Stage {
-  const row = Object.hasOwn(rows, name) ? rows[name] : undefined;
+  const own = Object.hasOwn(rows, name) ? rows[name] : undefined;
+  const row = own ?? personal;
+  const settings = settingsOf(row.settings ?? {});
   return {
+    ...row,
     name,
-    tags: { app: 'video-pipeline', stage: name, environment: row ? name : 'personal', 'managed-by': 'sst' },
-    ...(row ?? personal),
+    tags: { app: 'video-pipeline', stage: name, environment: own ? name : 'personal', 'managed-by': 'sst' },
+    settings,
+    load: { ...row.load, frameRate: settings.FRAME_RATE },
   };
 }
 
@@ -255,4 +265,13 @@ const ECS_ENDPOINTS = ['ecs', 'ecs-agent', 'ecs-telemetry'];
 export function endpointsOf({ network, ingest }: Stage): string[] {
   if (!network.endpoints) return [];
   return [...INTERFACE_ENDPOINTS, ...(ingest.capacity === 'ec2' ? ECS_ENDPOINTS : [])];
+}
+
+/** Names of the pipeline's stages that are deployed as functions. */
+export const functionsOf = (stage: Stage): string[] =>
+  STAGES.filter((one) => lambdaOf(stage, one)).map(({ name }) => name);
+
+/** Dockerfile of the model server: with CUDA only where the stage rents GPUs. */
+export function modelDockerfile({ inference }: Stage): string {
+  return inference.backend === 'sagemaker-serverless' ? 'model/Dockerfile' : 'model/Dockerfile.cuda';
 }

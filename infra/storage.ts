@@ -1,4 +1,4 @@
-import { pipeline } from './settings.ts';
+import type { Camera } from './cameras.ts';
 import type { Stage } from './stages.ts';
 
 /** Prefix under which a mapping's on-failure destination puts whole batches, fixed by Lambda. */
@@ -12,7 +12,7 @@ export function createStore(stage: Stage) {
     cors: false,
     enforceHttps: true,
     lifecycle: [
-      { id: 'annotated', prefix: `${pipeline.S3_PREFIX}/`, expiresIn: `${annotatedDays} days` },
+      { id: 'annotated', prefix: `${stage.settings.S3_PREFIX}/`, expiresIn: `${annotatedDays} days` },
       { id: 'clips', prefix: 'clips/', expiresIn: `${clipDays} days` },
       { id: 'failed', prefix: 'failed/', expiresIn: `${failedDays} days` },
       { id: 'lost-batches', prefix: `${LOST_BATCHES}/`, expiresIn: `${failedDays} days` },
@@ -25,6 +25,23 @@ export function createStore(stage: Stage) {
   });
   createDetectionsTable(store.name);
   return store;
+}
+
+export type StreamList = ReturnType<typeof createStreamList>;
+
+/**
+ * The list of streams, with their scenes and without their addresses, which hold passwords. It lies in the bucket, where its
+ * size does not matter; who reads it takes up what is changed there.
+ */
+export function createStreamList(store: sst.aws.Bucket, cameras: Camera[]) {
+  const key = 'config/streams.json';
+  const list = new aws.s3.BucketObjectv2('StoreStreams', {
+    bucket: store.name,
+    key,
+    content: JSON.stringify(cameras.map(({ id, scene }) => ({ id, ...(scene && { scene }) }))),
+    contentType: 'application/json',
+  });
+  return { key, url: $interpolate`s3://${store.name}/${list.key}` };
 }
 
 // An expired object of a versioned bucket leaves its versions behind, which cost as much.

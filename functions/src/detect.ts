@@ -1,4 +1,4 @@
-import { readConfig } from '@video-pipeline/config';
+import { readConfig, streamsFileOf } from '@video-pipeline/config';
 import {
   type DetectedFrame,
   decodeFrame,
@@ -13,7 +13,7 @@ import {
   InferenceClientError,
 } from '@video-pipeline/inference-client';
 import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka';
-import { createPutFailed, createStore } from '@video-pipeline/storage';
+import { createPutFailed, createStore, isObjectUrl } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { createPublish, createSend, type Publish } from './publish.ts';
 import {
@@ -24,7 +24,7 @@ import {
   putAllFailed,
   type Received,
 } from './records.ts';
-import { createScenes, SCENE_VARIABLES, type Scenes, scenesReader } from './scenes.ts';
+import { createScenes, followScenes, SCENE_VARIABLES, type Scenes, scenesReader } from './scenes.ts';
 
 export interface DetectDependencies extends FailureDependencies {
   detector: InferenceClient;
@@ -103,6 +103,7 @@ const config = readConfig([
 ]);
 const kafka = connectKafka('detect', logger);
 const send = createSend(orderedProducer(kafka));
+const list = streamsFileOf(config);
 const hasScenes = SCENE_VARIABLES.some((name) => config[name] !== undefined);
 
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
@@ -111,7 +112,7 @@ export const handler = createDetect({
   publish: createPublish(send, config.KAFKA_DETECTIONS_TOPIC),
   scenes: hasScenes
     ? createScenes({
-        configs: scenesReader(config, logger),
+        configs: isObjectUrl(list) ? followScenes(list, logger) : scenesReader(config, logger),
         allowedClasses: config.ALLOWED_CLASSES,
         prefix: config.S3_PREFIX,
         detectionsTopic: config.KAFKA_DETECTIONS_TOPIC,

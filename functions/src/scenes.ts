@@ -1,5 +1,11 @@
 import { statSync } from 'node:fs';
-import { type Config, readStreamsText, streamsFileOf } from '@video-pipeline/config';
+import {
+  type Config,
+  readConfig,
+  readStreamsText,
+  type StreamsText,
+  streamsFileOf,
+} from '@video-pipeline/config';
 import {
   type Checkpoint,
   checkpointOf,
@@ -19,6 +25,7 @@ import {
   tracksObjects,
   type Understood,
 } from '@video-pipeline/scene';
+import { followText } from '@video-pipeline/storage';
 import { emitMetrics, type Logger } from '@video-pipeline/telemetry';
 import { History, type Span, sourceOf, spansOf } from './history.ts';
 import type { PublishedFrame, Send } from './publish.ts';
@@ -40,7 +47,7 @@ export interface Scenes {
 
 export interface ScenesDependencies {
   /** What holds now, by stream; asked before every batch. */
-  configs: () => ReadonlyMap<string, SceneConfig>;
+  configs: () => ReadonlyMap<string, SceneConfig> | Promise<ReadonlyMap<string, SceneConfig>>;
   /** For streams that don't say it themselves. */
   allowedClasses: readonly string[] | undefined;
   /** First folder of annotated frames. */
@@ -99,7 +106,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
 
   /** The scene as it was before the span; from memory, or from the topics when the stream was not here before. */
   async function open(streamId: string, span: Span): Promise<Scene> {
-    const config = configs().get(streamId) ?? PLAIN;
+    const config = (await configs()).get(streamId) ?? PLAIN;
     const options = { prefix, allowedClasses };
     if (!tracksObjects(config)) return new Scene(streamId, config, options);
     let state = history.newest(streamId, span.source);
@@ -224,8 +231,8 @@ export function scenesReader(
   config: Config<'STREAMS' | 'STREAMS_FILE'>,
   log: Pick<Logger, 'info' | 'error'>,
 ): () => ReadonlyMap<string, SceneConfig> {
-  let scenes = scenesOf(config, new Map(), log);
   const file = streamsFileOf(config);
+  let scenes = scenesOf(config, new Map(), log);
   if (file === undefined) return () => scenes;
   let version = versionOf(file);
   return () => {
@@ -242,6 +249,38 @@ export function scenesReader(
   };
 }
 
+/** The list on AWS is asked for again after so long, milliseconds. */
+const LIST_AGE_MS = 30_000;
+
+/**
+ * The scenes of a list that lies in the bucket, `s3://bucket/key`: changed without a deploy, and of any size, unlike
+ * Lambda's environment. A list that can't be read at first fails the batch, to be delivered again.
+ */
+export function followScenes(
+  url: string,
+  log: Pick<Logger, 'info' | 'error'>,
+  text = followText(url, readConfig(['AWS_REGION', 'AWS_ENDPOINT_URL']), {
+    everyMs: LIST_AGE_MS,
+    onError: (error) => log.error('scenes not read again, the former ones go on', error),
+  }),
+): () => Promise<ReadonlyMap<string, SceneConfig>> {
+  let read: string | undefined;
+  let scenes: ReadonlyMap<string, SceneConfig> = new Map();
+  return async () => {
+    const now = await text();
+    if (now === read) return scenes;
+    try {
+      scenes = scenesIn({ text: now, where: url }, scenes, log);
+      if (read !== undefined) log.info('scenes read again');
+    } catch (error) {
+      if (read === undefined) throw error;
+      log.error('scenes not read again, the former ones go on', error as Error);
+    }
+    read = now;
+    return scenes;
+  };
+}
+
 /** @param former of a stream that can't be read any more, this scene goes on */
 function scenesOf(
   config: Config<'STREAMS' | 'STREAMS_FILE'>,
@@ -249,7 +288,14 @@ function scenesOf(
   log: Pick<Logger, 'error'>,
 ): Map<string, SceneConfig> {
   const streams = readStreamsText(config);
-  if (!streams) return new Map();
+  return streams ? scenesIn(streams, former, log) : new Map();
+}
+
+function scenesIn(
+  streams: StreamsText,
+  former: ReadonlyMap<string, SceneConfig>,
+  log: Pick<Logger, 'error'>,
+): Map<string, SceneConfig> {
   const { scenes, problems } = readScenes(streams.text, streams.where);
   const known = new Map([...scenes].flatMap(([id, scene]) => (scene ? [[id, scene] as const] : [])));
   for (const { id, text } of problems) {

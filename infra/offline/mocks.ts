@@ -7,9 +7,9 @@ const ZONES = ['a', 'b', 'c'];
 type Fields = Record<string, any>;
 
 /** What AWS would answer for resources whose answers the program builds on: the rest gets an id and an ARN. */
-const computed: Record<string, (name: string, inputs: Fields) => Fields> = {
-  'aws:msk/cluster:Cluster': (name) => ({
-    bootstrapBrokersSaslIam: `b-1.${name}.kafka.amazonaws.com:9098,b-2.${name}.kafka.amazonaws.com:9098`,
+const computed: Record<string, (name: string, inputs: Fields, region: string) => Fields> = {
+  'aws:msk/cluster:Cluster': (name, _inputs, region) => ({
+    bootstrapBrokersSaslIam: [1, 2].map((id) => `b-${id}.${name}.kafka.${region}.amazonaws.com:9098`).join(),
     currentVersion: 'K3',
   }),
   'aws:ec2/vpcEndpoint:VpcEndpoint': (name) => ({ prefixListId: `pl-${name}` }),
@@ -18,8 +18,8 @@ const computed: Record<string, (name: string, inputs: Fields) => Fields> = {
     certificateAuthority: { data: 'Y2VydGlmaWNhdGU=' },
     vpcConfig: { clusterSecurityGroupId: `${name}ClusterSecurityGroup` },
   }),
-  'aws:ecr/repository:Repository': (name, inputs) => ({
-    repositoryUrl: `${ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/${inputs.name ?? name}`,
+  'aws:ecr/repository:Repository': (name, inputs, region) => ({
+    repositoryUrl: `${ACCOUNT}.dkr.ecr.${region}.amazonaws.com/${inputs.name ?? name}`,
   }),
   'docker-build:index:Image': (name, inputs) => ({
     digest: 'sha256:0000',
@@ -74,7 +74,7 @@ export function createMocks(region: string): pulumi.runtime.Mocks {
           name,
           bucket: name,
           ...inputs,
-          ...computed[type]?.(name, inputs),
+          ...computed[type]?.(name, inputs, region),
         },
       };
     },

@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cacheDir, fetchAsset, type NpmAsset } from '@video-pipeline/assets';
 
@@ -20,6 +21,9 @@ const BUN: NpmAsset = {
 /** The Pulumi that SST 4.17 asks for. `sst install` only asks its version. */
 const PULUMI_VERSION = 'v3.215.0';
 
+/** An install that takes longer was killed. */
+const LONGEST_INSTALL_MS = 300_000;
+
 /** SST's platform could not be laid out. */
 export class PlatformError extends Error {
   override readonly name = 'PlatformError';
@@ -32,6 +36,32 @@ export class PlatformError extends Error {
  */
 export async function ensurePlatform(note: (line: string) => void = () => {}): Promise<void> {
   if (isCurrent()) return;
+  // Test files run side by side, and two installs at once spoil each other.
+  const release = await takeLock();
+  try {
+    if (!isCurrent()) await install(note);
+  } finally {
+    release();
+  }
+}
+
+/** @returns what gives the lock back */
+async function takeLock(): Promise<() => void> {
+  const lock = join(ROOT, '.sst/offline-lock');
+  mkdirSync(join(ROOT, '.sst'), { recursive: true });
+  for (;;) {
+    try {
+      mkdirSync(lock);
+      return () => rmSync(lock, { recursive: true, force: true });
+    } catch {
+      const left = Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
+      if (left > LONGEST_INSTALL_MS) rmSync(lock, { recursive: true, force: true });
+      else await setTimeout(500);
+    }
+  }
+}
+
+async function install(note: (line: string) => void): Promise<void> {
   note('laying out .sst/platform (sst install)');
   const sst = join(ROOT, 'node_modules/sst/bin/sst.mjs');
   const env = { ...process.env, SST_TELEMETRY_DISABLED: '1', ...(await tools()) };

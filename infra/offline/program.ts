@@ -32,8 +32,9 @@ Object.assign(globalThis, {
 });
 
 const resources = new Map<string, Resource>();
-const platform = await servePlatform({ root, work });
-await pulumi.runtime.setMocks(createMocks(app.providers?.aws?.region ?? 'us-east-1'), app.name, stage, false);
+const region = app.providers?.aws?.region ?? 'us-east-1';
+const platform = await servePlatform({ root, work, region });
+await pulumi.runtime.setMocks(createMocks(region), app.name, stage, false);
 record(pulumi.runtime.getMonitor());
 const outputs = await pulumi.runtime.runInPulumiStack(() => run(config.run as pulumi.automation.PulumiFn));
 

@@ -12,13 +12,13 @@ interface BuildRequest {
 }
 
 /** What SST's command line answers to its platform: bootstrap facts, and function bundles, which are really built. */
-export async function servePlatform({ root, work }: { root: string; work: string }) {
+export async function servePlatform({ root, work, region }: { root: string; work: string; region: string }) {
   const builds: Record<string, Build> = {};
   const methods: Record<string, (params: any) => unknown> = {
     'Provider.Aws.Bootstrap': () => ({
       asset: 'sst-asset',
       assetEcrRegistryId: '123456789012',
-      assetEcrUrl: '123456789012.dkr.ecr.us-east-1.amazonaws.com/sst-asset',
+      assetEcrUrl: `123456789012.dkr.ecr.${region}.amazonaws.com/sst-asset`,
       state: 'sst-state',
     }),
     'Provider.Aws.Appsync': () => ({ http: 'appsync-http', realtime: 'appsync-realtime' }),

@@ -1,11 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { toStore } from '@video-pipeline/event-source';
 import {
   annotatedKey,
   type DetectedFrame,
   encodeDetectedFrame,
   encodeFrame,
+  type MSKRecord,
   toLambdaRecord,
 } from '@video-pipeline/frame';
 import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
@@ -70,6 +72,25 @@ export async function startRecoveryRig() {
         const { partition, offset, timestamp } = record;
         const failed = toLambdaRecord({ topic, partition, offset: String(offset), timestamp }, record);
         await createPutFailed(store, stage)(failed, reasonOf(String(record.headers?.frame_number)));
+      });
+    },
+    /** Puts all records of a topic aside as one batch, as a mapping's on-failure destination does. */
+    async giveUp(topic: string, functionName = 'functions/src/detect.ts'): Promise<void> {
+      const records: MSKRecord[] = [];
+      await readTopic(kafka, topic, (record) => {
+        const { partition, offset, timestamp } = record;
+        records.push(toLambdaRecord({ topic, partition, offset: String(offset), timestamp }, record));
+      });
+      const source = { eventSource: 'aws:kafka' as const, eventSourceArn: 'arn', bootstrapServers: 'b:9098' };
+      await toStore(
+        store,
+        'aws/lambda',
+      )({
+        event: { ...source, records: { [`${topic}-0`]: records } },
+        batch: { records } as never,
+        condition: 'RetryAttemptsExhausted',
+        invocations: 11,
+        functionName,
       });
     },
     async stop() {

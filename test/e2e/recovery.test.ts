@@ -90,15 +90,20 @@ test('what a poller or any other stage put into failed/ is accounted for', async
   await options.bucket.remove(await Array.fromAsync(options.bucket.list('failed/')));
 });
 
-test('frames that ingest counted as published and Kafka does not hold are told, whatever became of the others', async () => {
-  const frames = [await spotFrame(1), await spotFrame(2)];
-  const options = await rig.publish('counted', frames);
-  await rig.storeFrames('counted', frames);
-  const whole = await audit({ ...options, counted: new Map([['yard/s1', 2]]) });
-  expect(whole.lostBeforeKafka).toEqual([]);
-  const report = await audit({ ...options, counted: new Map([['yard/s1', 3]]) });
-  expect(report.lostBeforeKafka).toEqual(['yard/s1: 3 published, 2 in Kafka']);
-  expect(isClean(report)).toBe(false);
+test('frames in a batch that a mapping gave up on are accounted for, listed and put back', async () => {
+  const frames = await Promise.all([0, 1, 2].map(spotFrame));
+  const options = await rig.publish('given-up', frames);
+  expect((await audit(options)).missing).toHaveLength(3);
+  await rig.giveUp(options.framesTopic);
+  expect(await audit(options)).toMatchObject({ failed: 3, missing: [], failedRecords: { detect: 3 } });
+
+  const entries = await Array.fromAsync(listFailed(options.bucket, { stage: 'detect' }));
+  expect(entries).toMatchObject([{ reason: 'RetryAttemptsExhausted after 11 attempts, 3 records' }]);
+  for (const entry of entries) await redrive(options.bucket, rig.producer, entry);
+  const again: number[] = [];
+  await readTopic(rig.kafka, options.framesTopic, (record) => void again.push(record.offset));
+  expect(again).toHaveLength(6);
+  expect(await Array.fromAsync(options.bucket.list('aws/'))).toEqual([]);
 });
 
 test('a replay processes the frames of a time range again, into a folder of its own', async () => {

@@ -5,30 +5,38 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
+import { evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
 import { ROOT } from '../../infra/offline/platform.ts';
-import { graphOf } from './graphs.ts';
+import { DEPLOY_CIDR, graphOf, ofType } from './graphs.ts';
 
 /** AWS, Docker, SST and kubectl, out of reach here: each writes down how it was called, and answers as far as is needed. */
 const STAND_IN = `#!/bin/sh
 echo "$(basename "$0") $*\${MODEL_IMAGE:+ MODEL_IMAGE=$MODEL_IMAGE}" >> "$CALLS"
+echo "$(basename "$0") $AWS_REGION $AWS_DEFAULT_REGION" >> "$CALLS.regions"
 case "$(basename "$0") $*" in
   "aws sts"*) test -z "$NO_AWS" && echo 123456789012 ;;
   "aws ecr get-login-password"*) echo pass-of-the-registry ;;
+  "aws ecr describe-repositories"*) test -n "$HAS_REPOSITORIES" ;;
+  "aws service-quotas get-service-quota"*) echo '{"Quota":{"Value":'\${QUOTA:-1000}'}}' ;;
+  "aws ec2 describe-addresses"*) echo '{"Addresses":[{"Tags":[{"Key":"stage","Value":"production"}]},{}]}' ;;
+  "aws ec2 describe-vpcs"*) echo '{"Vpcs":[{}]}' ;;
+  "aws lambda get-account-settings"*) echo '{"AccountLimit":{"ConcurrentExecutions":1000,"UnreservedConcurrentExecutions":928}}' ;;
+  "aws lambda list-functions"*) echo '{"Functions":[]}' ;;
   "docker buildx"*)
     while [ "$1" != --metadata-file ]; do shift; done
     echo '{"containerimage.digest":"sha256:abc"}' > "$2" ;;
+  "npx sst"*) mkdir -p .sst ;;
 esac
 `;
 
 let dir: string;
 
-// The app in a folder of its own, as deploying keeps what it built beside it.
+// The app in a folder of its own, as it is just after cloning and `npm install`: deploying keeps what it built beside it.
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'deploy-'));
   await cp(join(ROOT, 'infra'), join(dir, 'infra'), { recursive: true });
   for (const name of ['node_modules', 'packages', 'functions', 'package.json'])
     await symlink(join(ROOT, name), join(dir, name));
-  await mkdir(join(dir, '.sst'));
   await mkdir(join(dir, 'bin'));
   for (const name of ['aws', 'docker', 'npx', 'kubectl']) {
     await writeFile(join(dir, 'bin', name), STAND_IN);
@@ -41,13 +49,103 @@ afterAll(() => rm(dir, { recursive: true, force: true }));
 async function run(script: string, args: string[], env: NodeJS.ProcessEnv = {}) {
   const calls = join(dir, 'calls');
   await writeFile(calls, '');
-  const { AWS_REGION, MODEL_IMAGE, INGEST_IMAGE, ...rest } = process.env;
+  await writeFile(`${calls}.regions`, '');
+  const { AWS_REGION, AWS_DEFAULT_REGION, MODEL_IMAGE, INGEST_IMAGE, RUNNER_ENVIRONMENT, ...rest } =
+    process.env;
   const PATH = `${join(dir, 'bin')}:${rest.PATH}`;
   const { stdout } = await promisify(execFile)(process.execPath, [join(dir, 'infra', script), ...args], {
-    env: { ...rest, PATH, CALLS: calls, ...env },
+    env: { ...rest, PATH, CALLS: calls, DEPLOY_CIDRS: '198.51.100.7/32', ...env },
   });
-  return { stdout, calls: (await readFile(calls, 'utf8')).trim().split('\n') };
+  const lines = async (file: string) => (await readFile(file, 'utf8')).trim().split('\n');
+  return { stdout, calls: await lines(calls), regions: await lines(`${calls}.regions`) };
 }
+
+describe.each(['us-east-1', 'eu-west-1'])('in a fresh clone, in %s, npm run deploy', (region) => {
+  test('-- build makes the repositories, pushes both images, and keeps which they are', async () => {
+    await rm(join(dir, '.sst'), { recursive: true, force: true });
+    const { calls, regions } = await run('deploy.ts', ['build', '--stage', 'mine'], { AWS_REGION: region });
+    const images = JSON.parse(await readFile(join(dir, '.sst/images.json'), 'utf8'));
+    const registry = `123456789012.dkr.ecr.${region}.amazonaws.com/video-pipeline`;
+    expect(images).toEqual({
+      MODEL_IMAGE: `${registry}/model@sha256:abc`,
+      INGEST_IMAGE: `${registry}/ingest@sha256:abc`,
+    });
+    const made = calls.filter((call) => /aws ecr (create-repository|put-lifecycle-policy)/.test(call));
+    expect(made).toHaveLength(4);
+    for (const call of made) expect(call).toContain(`--region ${region} `);
+    expect(new Set(regions)).toEqual(new Set(['aws', 'docker'].map((name) => `${name} ${region} ${region}`)));
+  });
+
+  test('-- check, infra and k8s pass, each in that region', async () => {
+    for (const command of ['check', 'infra', 'k8s']) {
+      await rm(join(dir, '.sst'), { recursive: true, force: true });
+      const { regions } = await run('deploy.ts', [command, '--stage', 'staging'], { AWS_REGION: region });
+      for (const line of regions)
+        expect(line, command).toMatch(new RegExp(`^(aws|npx) ${region} ${region}$`));
+    }
+  });
+});
+
+test('a stage is evaluated in the region that the shell names, and in no other', async () => {
+  await prepare();
+  const env = { AWS_REGION: 'eu-west-1', DEPLOY_CIDRS: DEPLOY_CIDR };
+  const { app, ...graph } = await evaluate({ stage: 'staging', env });
+  expect(app.providers.aws.region).toBe('eu-west-1');
+  const text = JSON.stringify(graph);
+  expect(text).toContain('eu-west-1');
+  expect(text).not.toContain('us-east-1');
+});
+
+test('naming an image that is built already takes no repository away', async () => {
+  await prepare();
+  const env = {
+    DEPLOY_CIDRS: DEPLOY_CIDR,
+    MODEL_IMAGE: 'registry/model@sha256:1',
+    INGEST_IMAGE: 'registry/ingest@sha256:1',
+  };
+  const named = await evaluate({ stage: 'production', env });
+  const repositories = (graph: Graph) =>
+    ofType(graph, 'aws:ecr/repository:Repository').map(({ name }) => name);
+  expect(repositories(named)).toEqual(repositories(await graphOf('production')));
+  expect(ofType(named, 'docker-build:index:Image')).toEqual([]);
+});
+
+describe('npm run deploy -- check', () => {
+  const checked = (args: string[], env: NodeJS.ProcessEnv = {}) => run('deploy.ts', ['check', ...args], env);
+
+  test('says of each quota what the stage takes beside what is in use', async () => {
+    const { stdout } = await checked(['--stage', 'production']);
+    expect(stdout).toMatch(/EC2-VPC Elastic IPs +3 beside 1 in use, of 1000: fits/);
+    expect(stdout).toMatch(
+      /Concurrent executions +72 beside 72 in use and 100 that AWS keeps, of 1000: fits/,
+    );
+    expect(stdout).toMatch(/G and VT instances +36 beside 0 in use, of 1000: fits/);
+    expect(stdout).not.toContain('request-service-quota-increase');
+  });
+
+  test('ends with an error, and the commands that ask for more, where one is too small', async () => {
+    const failed = checked(['--stage', 'staging'], { QUOTA: '3', AWS_REGION: 'eu-west-1' });
+    await expect(failed).rejects.toMatchObject({
+      stdout: expect.stringContaining(
+        'aws service-quotas request-service-quota-increase --region eu-west-1 --service-code ec2 --quota-code L-0263D0A3 --desired-value 4',
+      ),
+      stderr: expect.stringMatching(/^deploy: EC2-VPC Elastic IPs: 4 needed, 3 there.*\n$/),
+    });
+  });
+
+  test('names what the shell leaves out', async () => {
+    await expect(checked(['--stage', 'staging'], { DEPLOY_CIDRS: '' })).rejects.toMatchObject({
+      stderr: expect.stringContaining('DEPLOY_CIDRS is not set'),
+    });
+  });
+
+  test('comes first in -- full, so that nothing is built in vain', async () => {
+    await expect(run('deploy.ts', ['full', '--stage', 'staging'], { QUOTA: '3' })).rejects.toMatchObject({
+      code: 1,
+    });
+    expect(await readFile(join(dir, 'calls'), 'utf8')).not.toContain('docker');
+  });
+});
 
 describe('npm run deploy', () => {
   const REGISTRY = '123456789012.dkr.ecr.us-east-1.amazonaws.com/video-pipeline';
@@ -57,9 +155,12 @@ describe('npm run deploy', () => {
     const { calls, stdout } = await run('deploy.ts', ['full', '--stage', 'staging']);
     const builds = calls.filter((call) => call.startsWith('docker buildx'));
     expect(builds).toEqual([
-      expect.stringMatching(/--platform linux\/amd64 --file model\/Dockerfile\.cuda .*--push/),
-      expect.stringMatching(/--platform linux\/arm64 --file ingest-host\/Dockerfile .*--push/),
+      expect.stringMatching(/--platform linux\/amd64 --file model\/Dockerfile\.cuda /),
+      expect.stringMatching(/--platform linux\/arm64 --file ingest-host\/Dockerfile /),
     ]);
+    // SageMaker takes no OCI index, which attestations make of an image.
+    for (const build of builds)
+      expect(build).toMatch(/--provenance=false --output type=image,push=true,oci-mediatypes=false/);
     const deploy = calls.indexOf(`npx sst deploy --stage staging MODEL_IMAGE=${MODEL}`);
     expect(deploy).toBeGreaterThan(calls.indexOf(builds[1] ?? ''));
     expect(calls.slice(deploy + 1)).toEqual([
@@ -82,6 +183,25 @@ describe('npm run deploy', () => {
   test('-- infra takes the image that the shell names before the one built last', async () => {
     const { calls } = await run('deploy.ts', ['infra', '--stage', 'mine'], { MODEL_IMAGE: 'mine@sha256:1' });
     expect(calls).toEqual(['npx sst deploy --stage mine MODEL_IMAGE=mine@sha256:1']);
+  });
+
+  test('-- infra of a stage with a Kubernetes API refuses a runner whose address is not fixed', async () => {
+    const github = { RUNNER_ENVIRONMENT: 'github-hosted' };
+    await expect(run('deploy.ts', ['infra', '--stage', 'staging'], github)).rejects.toMatchObject({
+      stderr: expect.stringMatching(/^deploy: stage 'staging' has a Kubernetes API.*DEPLOY_RUNNER.*\n$/),
+    });
+    expect((await run('deploy.ts', ['infra', '--stage', 'pr-7'], github)).calls).toHaveLength(1);
+  });
+
+  test('-- build tells the jobs that come after it which images it made', async () => {
+    const file = join(dir, 'output');
+    await run('deploy.ts', ['build', '--stage', 'mine'], { GITHUB_OUTPUT: file });
+    expect(await readFile(file, 'utf8')).toBe(`model=${MODEL}\ningest=${REGISTRY}/ingest@sha256:abc\n`);
+  });
+
+  test('-- build of a stage without a GPU takes no CUDA image', async () => {
+    const { calls } = await run('deploy.ts', ['build', '--stage', 'mine']);
+    expect(calls.join('\n')).not.toContain('Dockerfile.cuda');
   });
 
   test('-- status of a stage without EKS asks no cluster', async () => {

@@ -15,7 +15,15 @@ describe('the console on the web', () => {
     const graph = await graphOf('hosted');
     const [listener, ...others] = ofType(graph, 'aws:lb/listener:Listener');
     expect(others).toEqual([]);
-    expect(ofType(graph, 'aws:lb/listenerRule:ListenerRule')).toEqual([]);
+    const rules = ofType(graph, 'aws:lb/listenerRule:ListenerRule');
+    // What the page asks by itself is refused after 12 hours, so that the page sees that it must sign in again.
+    expect(rules.map(({ inputs }) => inputs.conditions[0].pathPattern.values)).toEqual([['/api/*']]);
+    const [{ actions }] = rules.map(({ inputs }) => inputs) as [Record<string, any>];
+    expect(actions.map(({ type }: { type: string }) => type)).toEqual(['authenticate-cognito', 'forward']);
+    expect(actions[0].authenticateCognito.onUnauthenticatedRequest).toBe('deny');
+    expect(readFileSync(join(ROOT, 'packages/console/page/dom.ts'), 'utf8')).toMatch(
+      /401\) location\.reload/,
+    );
     const { protocol, port, sslPolicy, certificateArn, defaultActions } = listener?.inputs ?? {};
     expect({ protocol, port }).toEqual({ protocol: 'HTTPS', port: 443 });
     expect(sslPolicy).toContain('TLS13');

@@ -43,11 +43,12 @@ function validate(object: KubernetesObject): void {
 type Eks = Extract<Stage['inference'], { backend: 'eks' }>;
 
 function render(change: Partial<Eks> = {}): KubernetesObject[] {
-  const { inference, kafka } = stageOf('production');
+  const { inference, kafka, settings } = stageOf('production');
   if (inference.backend !== 'eks') throw new Error('production has no EKS');
   const input: Manifests = {
     image: 'registry/model@sha256:0',
     inference: { ...inference, ...change },
+    settings,
     loadBalancerGroup: 'sg-1',
     clientCidr: '10.0.0.0/16',
     kafka: { bootstrapServers: 'b-1:9098', region: 'us-east-1', partitions: kafka.partitions },

@@ -1,12 +1,12 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { STAGES } from '@video-pipeline/stages';
-import { createLogger, emitMetrics, metricUnits, NAMESPACE } from '@video-pipeline/telemetry';
+import { createLogger, emitMetrics, metricUnits } from '@video-pipeline/telemetry';
 import { describe, expect, test, vi } from 'vitest';
-import { awsMetrics } from '../../infra/metrics.ts';
+import { awsMetrics, namespaceOf } from '../../infra/metrics.ts';
 import type { Graph } from '../../infra/offline/evaluate.ts';
 import { ROOT } from '../../infra/offline/platform.ts';
-import { DEPLOYED, graphOf, ofType } from './graphs.ts';
+import { DEPLOYED, EVALUATIONS, graphOf, ofType } from './graphs.ts';
 
 interface Named {
   namespace: string;
@@ -21,7 +21,8 @@ describe.each(DEPLOYED)('what the dashboard and alarms of %s name', (deployed) =
     expect(named.length).toBeGreaterThan(10);
     for (const { namespace, name, dimensions } of named) {
       const where = `${namespace} ${name} ${JSON.stringify(dimensions)}`;
-      if (namespace === NAMESPACE) {
+      if (namespace.startsWith('VideoPipeline')) {
+        expect(namespace, where).toBe(namespaceOf(EVALUATIONS[deployed].stage));
         expect(Object.keys(dimensions).sort(), where).toEqual(['service', 'stream']);
         expect(EMITTED[dimensions.service ?? ''], where).toContain(name);
       } else {
@@ -56,6 +57,23 @@ describe.each(DEPLOYED)('what the dashboard and alarms of %s name', (deployed) =
     expect(alarms.length).toBeGreaterThanOrEqual(6);
     for (const { inputs } of alarms) expect(inputs.alarmActions).toEqual([expect.stringContaining(':sns:')]);
   });
+});
+
+test('what one stage writes is in no other stage of the account: every process is told its own namespace', async () => {
+  const seen = new Set<string>();
+  for (const deployed of ['production', 'staging', 'personal'] as const) {
+    const graph = await graphOf(deployed);
+    const namespace = namespaceOf(EVALUATIONS[deployed].stage);
+    expect(seen).not.toContain(namespace);
+    seen.add(namespace);
+    for (const { inputs, name } of ofType(graph, 'aws:lambda/function:Function'))
+      expect(inputs.environment.variables.METRICS_NAMESPACE, name).toBe(namespace);
+    for (const { inputs, name } of ofType(graph, 'aws:ecs/taskDefinition:TaskDefinition')) {
+      if (!/^Ingest\d/.test(name)) continue;
+      const [{ environment }] = JSON.parse(inputs.containerDefinitions);
+      expect(environment, name).toContainEqual({ name: 'METRICS_NAMESPACE', value: namespace });
+    }
+  }
 });
 
 test('each camera has an alarm for its silence, on each stage that reads it', async () => {
@@ -173,7 +191,7 @@ function inLine(line: unknown[]): Named[] {
 }
 
 function inSearch(expression: string): Named[] {
-  const found = [...expression.matchAll(/\{(\w+),(\w+),(\w+)\} MetricName="(\w+)" service="(\w+)"/g)];
+  const found = [...expression.matchAll(/\{"([\w/-]+)",(\w+),(\w+)\} MetricName="(\w+)" service="(\w+)"/g)];
   expect(found.length, expression).toBeGreaterThan(0);
   return found.map(([, namespace = '', one = '', other = '', name = '', service = '']) => ({
     namespace,
@@ -188,6 +206,6 @@ function inAlarm(inputs: Record<string, any>): Named[] {
   }
   const sql = inputs.metricQueries[0].expression;
   const [, name = '', namespace = '', one = '', other = '', service = ''] =
-    /^SELECT SUM\((\w+)\) FROM SCHEMA\("(\w+)", (\w+), (\w+)\) WHERE service = '(\w+)'$/.exec(sql) ?? [];
+    /^SELECT SUM\((\w+)\) FROM SCHEMA\("([\w/-]+)", (\w+), (\w+)\) WHERE service = '(\w+)'$/.exec(sql) ?? [];
   return [{ namespace, name, dimensions: { [one]: '', [other]: '', service } }];
 }

@@ -1,7 +1,7 @@
 import { type Row, stageOf } from '../../infra/stages.ts';
 
 /** What no stage has as it stands and every stage can be given: each option once, in as few rows as hold them all. */
-const { name: _name, tags: _tags, ...production } = stageOf('production');
+const { name: _name, tags: _tags, settings: _settings, ...production } = stageOf('production');
 
 /** Express brokers, clips of events, SageMaker on a GPU, ingest on EC2, the console on the web. */
 export const hosted: Row = {

@@ -11,10 +11,11 @@ const DAY = 86_400_000;
 
 /** Objects of one stage, by kind. */
 function render(name: string): Record<string, any> {
-  const { inference, kafka } = stageOf(name);
+  const { inference, kafka, settings } = stageOf(name);
   const list = manifests({
     image: 'registry/model@sha256:0',
     inference: inference as Eks,
+    settings,
     loadBalancerGroup: 'sg-1',
     clientCidr: '10.0.0.0/16',
     kafka: { bootstrapServers: 'b-1:9098', region: 'us-east-1', partitions: kafka.partitions },

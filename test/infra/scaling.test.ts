@@ -68,7 +68,7 @@ function simulate({ cameras, fps, lagThreshold, replicas, partitions, outage = 0
 const { inference, kafka } = stageOf('production');
 const replicas = 'replicas' in inference ? inference.replicas : { min: 0, max: 0 };
 const { partitions } = kafka;
-const lagThreshold = lagPerPod(partitions, GPU_FPS);
+const lagThreshold = lagPerPod(partitions, BATCH.size, GPU_FPS);
 
 describe('pods against load, as production scales', () => {
   test.each([

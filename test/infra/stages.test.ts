@@ -109,6 +109,14 @@ test('what costs the most is what the table says: an estimate for each stage, wi
   expect(totals).toEqual([...totals].sort((a, b) => b - a));
 });
 
+test('provisioned pollers are in the estimate, where a stage has them', () => {
+  const of = (name: string) =>
+    estimate(stageOf(name)).items.find(({ item }) => item === 'provisioned pollers');
+  // Detect and annotate need three for 12 MB/s, notify its two: eight are two units of four.
+  expect(of('production')?.usd).toBeCloseTo(2 * 0.185 * 730, 5);
+  expect(of('staging')).toBeUndefined();
+});
+
 test.each(DEPLOYED)('%s asks for the resources in its snapshot', async (deployed) => {
   await expect(compact(await graphOf(deployed))).toMatchFileSnapshot(`snapshots/${deployed}.txt`);
 });

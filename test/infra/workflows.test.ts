@@ -62,13 +62,41 @@ test('no workflow holds a long-lived key: AWS is entered by OIDC', () => {
   }
 });
 
-test.each(workflows)('%s takes what others wrote by its hash, with the version beside it', (file) => {
-  const used = read(file).match(/uses: .*/g) ?? [];
-  expect(used.length).toBeGreaterThan(0);
-  const loose = used.filter(
-    (line) => !/^uses: (\.\/|[\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$)/.test(line),
-  );
-  expect(loose).toEqual([]);
+test("credentials of a job outlive the job, and a pipe's failure is the step's", () => {
+  for (const file of workflows) {
+    for (const [name, job] of Object.entries<any>(parse(read(file)).jobs)) {
+      for (const { uses = '', run = '', shell, with: given } of job.steps ?? []) {
+        // Without a word AWS ends them after an hour.
+        if (uses.startsWith('aws-actions/configure-aws-credentials'))
+          expect(given['role-duration-seconds'] ?? 3600, `${file} ${name}`).toBeGreaterThan(
+            job['timeout-minutes'] * 60,
+          );
+        if (/[^|]\|[^|]/.test(run) && !run.includes('timeout 180 bash -c'))
+          expect(shell, `${file}: ${run}`).toBe('bash');
+      }
+    }
+  }
+});
+
+test('a stage with a Kubernetes API is deployed from an address that may reach it', () => {
+  const { jobs } = parse(read('.github/workflows/deploy.yaml'));
+  expect(jobs.deploy['runs-on']).toContain('vars.DEPLOY_RUNNER');
+  expect(read('docs/deploy.md')).toContain('DEPLOY_RUNNER');
+});
+
+test('a job builds the images of its stage by the same command as a shell does', () => {
+  const { jobs } = parse(read('.github/workflows/build.yaml'));
+  const runs = jobs.build.steps.flatMap(({ run }: { run?: string }) => run ?? []);
+  expect(runs).toContain('npm run deploy -- build --stage "$STAGE"');
+  for (const file of workflows) expect(read(file)).not.toContain('Dockerfile');
+  const outputs = Object.values<string>(jobs.build.outputs).map((value) => /outputs\.(\w+)/.exec(value)?.[1]);
+  expect(outputs.sort()).toEqual(['ingest', 'model']);
+});
+
+test('the guide trusts GitHub by both forms of its subject', () => {
+  const guide = read('docs/deploy.md');
+  expect(guide).toContain('repo:<owner>/<repo>:environment:<name>');
+  expect(guide).toMatch(/repo:<owner>@<owner id>\/<repo>@<repo id>:environment:<name>/);
 });
 
 test('docker-compose.yaml builds from Dockerfiles that exist, and its services name each other', () => {

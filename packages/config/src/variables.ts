@@ -111,6 +111,11 @@ export const variables = {
     .default(10)
     .describe('a scene where nothing moves is sent so often, with MOTION_THRESHOLD'),
   JPEG_QUALITY: integer(1, 100).default(85).describe('JPEG quality to begin with, 1..100'),
+  METRICS_NAMESPACE: z
+    .string()
+    .regex(/^[\w/.:#-]{1,255}$/, 'must be letters, digits and any of _/.:#-, at most 255')
+    .default('VideoPipeline')
+    .describe('CloudWatch namespace of metrics; on AWS each stage has its own'),
   LOG_LEVEL: z
     .enum(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT'])
     .default('INFO')

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { readConfig } from '@video-pipeline/config';
+import { type Config, readConfig } from '@video-pipeline/config';
 import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { STAGES, topicOf } from '@video-pipeline/stages';
-import { CLIP_VARIABLES, STORAGE_VARIABLES } from '@video-pipeline/storage';
+import { CLIP_VARIABLES, followText, isObjectUrl, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import { createAccess } from './access.ts';
 import { Archive } from './archive.ts';
@@ -47,6 +47,22 @@ export interface ConsoleServer {
   close(): Promise<void>;
 }
 
+/** A list of streams that lies in a bucket is read in the background, and shown but not written. */
+const LIST_EVERY_MS = 30_000;
+
+function followStreams(url: string, settings: Config<'AWS_REGION' | 'AWS_ENDPOINT_URL'>, log: Logger) {
+  const onError = (error: Error) => log.warn('the list of streams is not read', error);
+  const text = followText(url, settings, { everyMs: 0, onError });
+  const config = { STREAMS: undefined as string | undefined, STREAMS_FILE: undefined };
+  const read = () =>
+    text().then((now) => {
+      config.STREAMS = now;
+    }, onError);
+  void read();
+  const timer = setInterval(read, LIST_EVERY_MS).unref();
+  return { config, stop: () => clearInterval(timer) };
+}
+
 /**
  * Serves the console. It is up before Kafka and S3 are, and stays up when they go; the page then says so.
  * @param options.port 0: a free one
@@ -69,7 +85,8 @@ export async function startConsole(options: {
   const config = readConfig(CONSOLE_VARIABLES, options.env);
   const kafka = connectKafka('console', SILENT, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
   const bucket = openArchiveBucket(config);
-  const streamsFile = new StreamsFile(config);
+  const list = isObjectUrl(config.STREAMS_FILE) ? followStreams(config.STREAMS_FILE, config, log) : undefined;
+  const streamsFile = new StreamsFile(list ? list.config : config);
   const live = new LiveFrames({ isListed: (streamId) => streamsFile.ids()?.has(streamId) === true });
   const monitor = new Monitor({ kafka, bucket, live, config, log, env: options.env });
   const stopFeed = followDetections({
@@ -128,6 +145,7 @@ export async function startConsole(options: {
       server.closeAllConnections();
       await Promise.allSettled([stopFeed(), monitor.close(), producer.disconnect(), tail.close()]);
       bucket.close();
+      list?.stop();
     },
   };
 }

@@ -1,6 +1,6 @@
 import { positionOf } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
-import { FailedEntryError, readFailedHead, redrive } from '@video-pipeline/recovery/failed';
+import { FailedEntryError, LOST_BATCHES, readFailedHead, redrive } from '@video-pipeline/recovery/failed';
 import { isMissing } from '@video-pipeline/storage';
 import type { FailedEntry, FailedPage } from './api.ts';
 import type { ArchiveBucket } from './bucket.ts';
@@ -8,6 +8,8 @@ import type { ArchiveBucket } from './bucket.ts';
 const PAGE = 20;
 /** `failed/<stage>/<topic>-<partition>-<offset>`; topic names as Kafka allows them. */
 const FAILED_KEY = /^failed\/[a-z][a-z-]*\/[A-Za-z0-9._-]+-\d+-\d+$/;
+/** A batch that a mapping gave up on; what comes after is Lambda's own. */
+const BATCH_KEY = /^aws\/lambda\/[A-Za-z0-9._/:-]+$/;
 
 /** An entry that can't be put back, with why. */
 export class RedriveError extends Error {
@@ -16,7 +18,17 @@ export class RedriveError extends Error {
 
 /** One page of `failed/`, in key order. */
 export async function failedPage(bucket: ArchiveBucket, after: string | undefined): Promise<FailedPage> {
-  const { objects, next } = await bucket.page('failed/', { after, limit: PAGE });
+  // Lost batches come first: 'aws/' sorts before 'failed/', and one of them is many records.
+  const lost =
+    !after || after < 'failed/' ? await bucket.page(LOST_BATCHES, { after, limit: PAGE }) : { objects: [] };
+  const rest = PAGE - lost.objects.length;
+  const more = 'next' in lost ? lost.next : undefined;
+  const page =
+    more || rest === 0
+      ? { objects: [], next: more ?? lost.objects.at(-1)?.key }
+      : await bucket.page('failed/', { after: after && after > 'failed/' ? after : undefined, limit: rest });
+  const objects = [...lost.objects, ...page.objects];
+  const { next } = page;
   const entries = await Promise.all(objects.map(({ key }) => describe(bucket, key)));
   return { entries: entries.filter((entry) => entry !== undefined), ...(next ? { cursor: next } : {}) };
 }
@@ -44,7 +56,7 @@ export async function putBack(
   producer: Producer,
   topics: readonly string[],
 ): Promise<void> {
-  if (!FAILED_KEY.test(key)) throw new RedriveError('not a key of failed/');
+  if (!FAILED_KEY.test(key) && !BATCH_KEY.test(key)) throw new RedriveError('not a key of failed/');
   const entry = await asRedriveError(key, readFailedHead(bucket, key));
   if (!topics.includes(entry.record.topic)) {
     throw new RedriveError(`${key} came from ${entry.record.topic}, which is not a topic of this pipeline`);

@@ -7,6 +7,8 @@ export interface ReceivedCall {
   path: string;
   headers: IncomingMessage['headers'];
   body: Buffer;
+  /** Of the caller: one a connection. */
+  port?: number | undefined;
 }
 
 export interface FakeAnswer {
@@ -27,6 +29,7 @@ export async function startFakeServer(answer: (call: ReceivedCall) => FakeAnswer
       path: request.url ?? '',
       headers: request.headers,
       body: Buffer.concat(chunks),
+      port: request.socket.remotePort,
     };
     calls.push(call);
     const { status = 200, body = {}, reset } = await answer(call);

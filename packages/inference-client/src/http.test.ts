@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -222,6 +223,35 @@ describe('no answer that can be trusted is an error that time can cure', () => {
       },
     );
     await expect(detector.detect([frame(0)])).rejects.toThrow(InferenceClientError);
+  });
+
+  test('a connection that the server closed while it rested is opened again, once', async () => {
+    let resets = 0;
+    const { detector } = await detectorOn(({ path }) => {
+      if (path !== '/health' && resets-- > 0) return { reset: true };
+      return path === '/health' ? health : oip(seen());
+    });
+    await detector.detect([frame(0)]);
+    // In work, a broken connection is the server's fault, and is not tried again here.
+    resets = 1;
+    await expect(detector.detect([frame(0)])).rejects.toThrow(InferenceClientError);
+    await setTimeout(1_100);
+    resets = 1;
+    await expect(detector.detect([frame(0)])).resolves.toHaveLength(1);
+    await setTimeout(1_100);
+    resets = 2;
+    await expect(detector.detect([frame(0)])).rejects.toThrow(InferenceClientError);
+  });
+
+  test('a connection does not live for ever, so that new servers behind the same address get work', async () => {
+    const { detector, server } = await detectorOn(({ path }) => (path === '/health' ? health : oip(seen())), {
+      connectionMs: 50,
+    });
+    await detector.detect([frame(0)]);
+    await setTimeout(80);
+    await detector.detect([frame(0)]);
+    await detector.detect([frame(0)]);
+    expect(new Set(server.calls.map(({ port }) => port)).size).toBeGreaterThan(1);
   });
 
   test('nobody listens', async () => {

@@ -14,9 +14,17 @@ export interface HttpClientOptions {
   threshold: number;
   /** Longest answer read, bytes. */
   maxAnswerBytes?: number;
+  /** Longest life of a connection, milliseconds: behind a load balancer, new servers get work by new connections alone. */
+  connectionMs?: number;
 }
 
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+/** A connection's life, which a load balancer of connections spreads over the servers there are. */
+const CONNECTION_MS = 60_000;
+/** A connection on which nothing came for so long may have been closed by the server. */
+const RESTED_MS = 1_000;
+/** How a request on such a connection ends. */
+const CLOSED = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
 /** A server answers so where it does not know the path. */
 const NOT_THERE = new Set([404, 405]);
 
@@ -89,21 +97,39 @@ interface Post {
 }
 
 /** @returns a call that gives the answer's text, or `undefined` when the server has no such path. */
-function caller({ url, timeoutMs, maxAnswerBytes = MAX_ANSWER_BYTES }: HttpClientOptions) {
+function caller({
+  url,
+  timeoutMs,
+  maxAnswerBytes = MAX_ANSWER_BYTES,
+  connectionMs = CONNECTION_MS,
+}: HttpClientOptions) {
   const base = url.endsWith('/') ? url : `${url}/`;
   // The signal bounds the whole call; the agent's own limits would cut a longer one.
-  const dispatcher = new Agent({ headersTimeout: 0, bodyTimeout: 0, maxResponseSize: maxAnswerBytes });
+  const dispatcher = new Agent({
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    maxResponseSize: maxAnswerBytes,
+    clientTtl: connectionMs,
+  });
+  let answeredAt = Number.POSITIVE_INFINITY;
 
   return async (path: string, post?: Post): Promise<string | undefined> => {
     const target = new URL(path, base);
     const signal = AbortSignal.timeout(timeoutMs);
-    const { status, text } = await request(target, {
-      dispatcher,
-      signal,
-      method: post ? 'POST' : 'GET',
-      ...post,
-    })
-      .then(async ({ statusCode, body }) => ({ status: statusCode, text: await body.text() }))
+    const ask = async () => {
+      const method = post ? 'POST' : 'GET';
+      const { statusCode, body } = await request(target, { dispatcher, signal, method, ...post });
+      const answer = { status: statusCode, text: await body.text() };
+      answeredAt = Date.now();
+      return answer;
+    };
+    const rested = Date.now() - answeredAt > RESTED_MS;
+    const { status, text } = await ask()
+      .catch((cause) => {
+        // The server may have closed it meanwhile, unseen while a Lambda was frozen: a new one tells whether it is there.
+        if (rested && CLOSED.has(cause?.code)) return ask();
+        throw cause;
+      })
       .catch((cause) => {
         const reason = cause instanceof Error ? cause.message || cause.name : String(cause);
         throw new InferenceClientError(`no answer from ${target}: ${reason}`, { cause });

@@ -49,6 +49,17 @@ test('so is a token that could not be made; a connection that broke stays one th
   await expect(authenticate(closed)).rejects.toBe(broken);
 });
 
+test('a broker that takes no more connections for now is tried again, as its refusal is none of the token', async () => {
+  const throttled = () => {
+    throw Object.assign(new Error('SASL_AUTHENTICATION_FAILED: [id]: Too many connects'), {
+      retriable: false,
+    });
+  };
+  const error = await authenticate(throttled).catch((thrown) => thrown);
+  expect(error).toMatchObject({ name: 'KafkaThrottledError', retriable: true });
+  expect(error.message).toContain('b-1.example:9098');
+});
+
 test("MSK's token is a signed URL of the region, without the secret", async () => {
   vi.stubEnv('AWS_ACCESS_KEY_ID', 'AKIDEXAMPLE');
   vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'not-to-be-seen');

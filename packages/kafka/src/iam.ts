@@ -7,6 +7,22 @@ export class KafkaAuthError extends Error {
   readonly retriable = false;
 }
 
+/** A broker takes no more connections for a moment; kafkajs tries again, later each time and not all at once. */
+export class KafkaThrottledError extends Error {
+  override readonly name = 'KafkaThrottledError';
+  /** For kafkajs. */
+  readonly retriable = true;
+  constructor(host: string, port: number, options: ErrorOptions) {
+    super(`KAFKA_AUTH=iam, broker ${host}:${port} takes no more connections for now`, options);
+  }
+}
+
+/**
+ * MSK's words for more connections with IAM than a broker takes: 4 a second on `kafka.t3.small`, 100 on the larger ones.
+ * @see https://docs.aws.amazon.com/msk/latest/developerguide/limits.html
+ */
+const TOO_MANY = /too many connects/i;
+
 /**
  * A token for MSK's IAM, signed with the AWS credentials that the environment, a profile or the machine's role gives.
  * @throws the AWS SDK's error when there are none
@@ -38,6 +54,7 @@ export function oauthBearer(createToken: () => Promise<string>): Mechanism {
           // A connection that broke says nothing about the token.
           const { message, retriable } = error as Error & { retriable?: boolean };
           if (retriable) throw error;
+          if (TOO_MANY.test(message)) throw new KafkaThrottledError(host, port, { cause: error });
           throw new KafkaAuthError(`KAFKA_AUTH=iam, broker ${host}:${port}: ${message}`, { cause: error });
         }
       },

@@ -11,6 +11,7 @@ import {
 import { type Admin, consumerLag, type Kafka } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, POLLER, type TopicVariable } from '@video-pipeline/stages';
 import type { Bucket } from './bucket.ts';
+import { LOST_BATCHES, readLostBatch } from './lost-batches.ts';
 import { samePicture } from './pixels.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
 
@@ -20,7 +21,7 @@ export interface AuditReport {
   published: number;
   annotated: number;
   failed: number;
-  /** Records in `failed/`, of frames and of whatever else, by the stage that put them there. */
+  /** Records in `failed/` or in lost batches, of frames and of whatever else, by the stage that put them there. */
   failedRecords: Record<string, number>;
   /** In neither place, and a stage has not committed its offset: it will, or delivers it again. */
   onItsWay: number;
@@ -71,6 +72,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   const detected = await readDetected(options);
   const stored = await keySet(options.bucket, `${options.s3Prefix}/`);
   const failed = await keySet(options.bucket, 'failed/');
+  for (const key of await lostKeys(options.bucket)) failed.add(key);
   report.failedRecords = countByStage(failed);
   const held = new Map<string, Set<number>>();
   await readTopic(options.kafka, options.framesTopic, async (record) => {
@@ -213,6 +215,16 @@ function tryDecode(record: PlacedRecord, decode: (record: PlacedRecord) => unkno
 async function keySet(bucket: Bucket, prefix: string): Promise<Set<string>> {
   const keys = new Set<string>();
   for await (const key of bucket.list(prefix)) keys.add(key);
+  return keys;
+}
+
+/** Keys that the records of batches that mappings gave up on would have in `failed/`. */
+async function lostKeys(bucket: Bucket): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const key of bucket.list(LOST_BATCHES)) {
+    const { stage, records } = await readLostBatch(bucket, key);
+    keys.push(...records.map((record) => failedKey(stage, record)));
+  }
   return keys;
 }
 

@@ -20,7 +20,10 @@ const program = new Command('failed')
   .description('what could not be processed: look at it, put it back, delete it')
   .addHelpText('after', TARGET_HELP);
 
-selection('list', 'list the records in failed/ with their reasons').action((filter) =>
+selection(
+  'list',
+  'list the records in failed/, and the batches that mappings gave up on, with their reasons',
+).action((filter) =>
   withBucket(async (bucket) => {
     const found: { time: string; text: string }[] = [];
     for await (const entry of listFailed(bucket, chosen(filter), tell))

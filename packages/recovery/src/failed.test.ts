@@ -1,6 +1,7 @@
 import { failedKey, type MSKRecord } from '@video-pipeline/frame';
 import { createPutFailed, type StoredObject } from '@video-pipeline/storage';
 import { expect, test, vi } from 'vitest';
+import { toStore } from '../../event-source/src/on-failure.ts';
 import type { Bucket } from './bucket.ts';
 import { type FailedEntry, listFailed, readFailed, redrive } from './failed.ts';
 
@@ -134,4 +135,65 @@ test('of an entry whose headers are long those are listed that come first', asyn
   await createPutFailed({ put }, 'annotate')(record(1, 'AAAA', headers as never), 'has many detections');
   const [entry] = await Array.fromAsync(listFailed(bucket, { stream: 'gate' }));
   expect(entry?.record.headers).toEqual(headers.slice(0, 2));
+});
+
+/** A batch that a mapping gave up on, as the local one and Lambda's write it. */
+async function giveUp(
+  put: (object: StoredObject) => Promise<void>,
+  records: MSKRecord[],
+  functionName: string,
+) {
+  const event = {
+    eventSource: 'aws:kafka' as const,
+    eventSourceArn: 'arn:aws:kafka:us-east-1:123456789012:cluster/x/y',
+    bootstrapServers: 'b-1:9098',
+    records: { 'video-frames-2': records },
+  };
+  const batch = { records: records.map(({ partition, offset, topic }) => ({ partition, offset, topic })) };
+  await toStore(
+    { put },
+    'aws/lambda',
+  )({
+    event,
+    batch: batch as never,
+    condition: 'RetryAttemptsExhausted',
+    invocations: 11,
+    functionName,
+  });
+}
+
+test('a batch that a mapping gave up on is listed by its stage, put back whole and in order, and taken away', async () => {
+  const { bucket, put, objects } = memory();
+  const records = [7, 8, 9].map((offset) => record(offset, 'AAAA'));
+  await giveUp(put, records, 'functions/src/detect.ts');
+  const aws =
+    'arn:aws:lambda:us-east-1:123456789012:function:video-pipeline-production-AnnotateFunction-abcd';
+  await giveUp(put, [{ ...record(1, 'BBBB'), topic: 'detections' }], aws);
+
+  expect(await Array.fromAsync(listFailed(bucket, { stage: 'annotate' }))).toMatchObject([
+    { stage: 'annotate', key: 'aws/lambda/detections-2-1', record: { topic: 'detections' } },
+  ]);
+  const [entry, ...others] = await Array.fromAsync(listFailed(bucket, { stage: 'detect', stream: 'gate' }));
+  expect(others).toEqual([]);
+  expect(entry).toMatchObject({ reason: 'RetryAttemptsExhausted after 11 attempts, 3 records', bytes: 9 });
+
+  const sender = producer();
+  await redrive(bucket, sender as never, entry as FailedEntry);
+  expect(sender.send).toHaveBeenCalledExactlyOnceWith({
+    topic: 'video-frames',
+    messages: records.map(() => expect.objectContaining({ value: Buffer.from('AAAA', 'base64') })),
+  });
+  expect([...objects.keys()]).toEqual(['aws/lambda/detections-2-1']);
+});
+
+test('a batch stays where Kafka did not take it, and what is no batch is told of', async () => {
+  const { bucket, put, objects } = memory();
+  await giveUp(put, [record(7, 'AAAA')], 'functions/src/detect.ts');
+  await put({ key: 'aws/lambda/x', body: '{"payload":"{}"}', contentType: 'application/json' });
+  const told: string[] = [];
+  const [entry] = await Array.fromAsync(listFailed(bucket, {}, ({ message }) => void told.push(message)));
+  const send = vi.fn().mockRejectedValue(new Error('no broker'));
+  await expect(redrive(bucket, { send } as never, entry as FailedEntry)).rejects.toThrow('no broker');
+  expect(objects.size).toBe(2);
+  expect(told).toEqual([expect.stringMatching(/^aws\/lambda\/x is no batch of records: /)]);
 });

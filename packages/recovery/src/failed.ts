@@ -1,7 +1,10 @@
-import { claimedStream, fromLambdaRecord } from '@video-pipeline/frame';
+import { claimedStream, fromLambdaRecord, type MSKRecord } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
 import type { FailedRecord } from '@video-pipeline/storage';
 import type { Bucket } from './bucket.ts';
+import { isLostBatch, LOST_BATCHES, LostBatchError, readLostBatch } from './lost-batches.ts';
+
+export { LOST_BATCHES } from './lost-batches.ts';
 
 /** What to choose from `failed/`; left out, everything. */
 export interface FailedFilter {
@@ -21,6 +24,8 @@ export interface FailedEntry extends FailedRecord {
   key: string;
   /** Length of the record's value; of a record that was listed, its value is not read where it is long. */
   bytes: number;
+  /** Of a batch that a mapping gave up on, whole: all its records, of which `record` is the first. */
+  batch?: MSKRecord[];
 }
 
 /** An object under `failed/` that is not what a stage writes, or that can't be put back. */
@@ -34,7 +39,8 @@ const HEAD_BYTES = 16 * 1024;
 const MAX_ENTRY_BYTES = 8 * 1024 * 1024;
 
 /**
- * Everything in `failed/` that the filter chooses, by key, each without a long value.
+ * Everything in `failed/`, and the batches that mappings gave up on, that the filter chooses; by key, each of the first
+ * without a long value.
  * @param onOther takes what is no failed record, which left out is thrown
  */
 export async function* listFailed(
@@ -44,7 +50,7 @@ export async function* listFailed(
     throw error;
   },
 ): AsyncGenerator<FailedEntry> {
-  for await (const key of bucket.list(filter.stage ? `failed/${filter.stage}/` : 'failed/')) {
+  for await (const key of failedKeys(bucket, filter)) {
     let entry: FailedEntry;
     try {
       entry = await readFailedHead(bucket, key);
@@ -57,8 +63,24 @@ export async function* listFailed(
   }
 }
 
+async function* failedKeys(bucket: Bucket, { stage }: FailedFilter): AsyncGenerator<string> {
+  yield* bucket.list(stage ? `failed/${stage}/` : 'failed/');
+  // Their keys do not tell the stage.
+  yield* bucket.list(LOST_BATCHES);
+}
+
+/** @throws FailedEntryError naming the key */
+async function readBatch(bucket: Pick<Bucket, 'head'>, key: string): Promise<FailedEntry> {
+  const { stage, reason, time, records } = await readLostBatch(bucket, key).catch((error) => {
+    throw error instanceof LostBatchError ? new FailedEntryError(error.message, { cause: error }) : error;
+  });
+  const bytes = records.reduce((sum, { value }) => sum + Buffer.byteLength(value ?? '', 'base64'), 0);
+  return { key, stage, reason, time, record: records[0] as MSKRecord, batch: records, bytes };
+}
+
 /** The entry without a long value. @throws FailedEntryError naming the key */
 export async function readFailedHead(bucket: Bucket, key: string): Promise<FailedEntry> {
+  if (isLostBatch(key)) return readBatch(bucket, key);
   const { bytes, size } = await bucket.head(key, HEAD_BYTES);
   if (bytes.length >= size) return parseFailed(key, bytes.toString());
   const { text, left } = withoutValue(bytes.toString());
@@ -69,6 +91,7 @@ export async function readFailedHead(bucket: Bucket, key: string): Promise<Faile
 
 /** @throws FailedEntryError naming the key */
 export async function readFailed(bucket: Bucket, key: string): Promise<FailedEntry> {
+  if (isLostBatch(key)) return readBatch(bucket, key);
   const { bytes, size } = await bucket.head(key, MAX_ENTRY_BYTES);
   if (bytes.length < size) throw new FailedEntryError(`${key} has ${size} bytes, over ${MAX_ENTRY_BYTES}`);
   return parseFailed(key, bytes.toString());
@@ -103,8 +126,8 @@ export function parseFailed(key: string, text: string): FailedEntry {
 }
 
 /**
- * Puts each record back on the topic it came from, as it was; then, once Kafka has it, deletes the entry. A crash in
- * between leaves the record in both places, never in none.
+ * Puts the entry's record, or all records of its batch, back on the topic they came from, as they were; then, once Kafka
+ * has them, deletes the entry. A crash in between leaves them in both places, never in none.
  * @throws FailedEntryError for one that is kept by reference
  */
 export async function redrive(
@@ -120,17 +143,24 @@ export async function redrive(
       `${entryKey} is kept by reference: its records are offsets ${first} to ${last} of ${topic}-${partition}`,
     );
   }
-  const { key, value, headers } = fromLambdaRecord(entry.record);
-  const message = { key, value, headers: headers as Record<string, Buffer> };
-  await producer.send({ topic: entry.record.topic, messages: [message] });
+  for (const [topic, records] of Map.groupBy(entry.batch ?? [entry.record], ({ topic }) => topic)) {
+    const messages = records.map((record) => {
+      const { key, value, headers } = fromLambdaRecord(record);
+      return { key, value, headers: headers as Record<string, Buffer> };
+    });
+    await producer.send({ topic, messages });
+  }
   await bucket.remove([entryKey]);
 }
 
-function isChosen(entry: FailedEntry, { stream, code, reason, from, to }: FailedFilter): boolean {
+/** A batch is chosen by any of its records, and put back whole. */
+function isChosen(entry: FailedEntry, { stage, stream, code, reason, from, to }: FailedFilter): boolean {
   const time = new Date(entry.time);
+  const { batch = [entry.record] } = entry;
   return (
-    (stream === undefined || claimedStream(entry.record) === stream) &&
+    (stage === undefined || !entry.batch || entry.stage === stage) &&
     (code === undefined || entry.code === code) &&
+    (stream === undefined || batch.some((record) => claimedStream(record) === stream)) &&
     (reason === undefined || entry.reason.includes(reason)) &&
     (from === undefined || time >= from) &&
     (to === undefined || time < to)

@@ -17,7 +17,13 @@ const TABLE = [
       memoryMb: 1024,
       timeoutSeconds: 120,
       needs: ['kafka', 'inference', 'scenes'],
-      environment: ['INFERENCE_CONFIDENCE_THRESHOLD', 'S3_PREFIX', 'EVENT_CLIPS'],
+      environment: [
+        'INFERENCE_CONFIDENCE_THRESHOLD',
+        'INFERENCE_TIMEOUT_SECONDS',
+        'ALLOWED_CLASSES',
+        'S3_PREFIX',
+        'EVENT_CLIPS',
+      ],
       // Tracks go on from the newest of what was detected before, and no event is told twice.
       alsoReads: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
       writes: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
@@ -53,7 +59,12 @@ const TABLE = [
     carriesFrames: false,
     onlyWith: ['EVENT_BUS_NAME', 'WEBHOOK_URL'],
     counts: ['EventsDelivered'],
-    lambda: { memoryMb: 512, timeoutSeconds: 120, needs: ['bus', 'webhook'] },
+    lambda: {
+      memoryMb: 512,
+      timeoutSeconds: 120,
+      needs: ['bus', 'webhook'],
+      environment: ['WEBHOOK_ATTEMPTS'],
+    },
   },
   {
     name: 'clip',
@@ -69,7 +80,7 @@ const TABLE = [
       // It waits for frames, and then encodes.
       timeoutSeconds: 300,
       onRequest: true,
-      environment: ['S3_PREFIX', 'EVENT_CLIPS'],
+      environment: ['S3_PREFIX', 'EVENT_CLIPS', 'CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'],
       getsObjects: ['S3_PREFIX'],
       putsObjects: ['clips'],
       // The native code alone. The rest of node-av is bundled: its install script wants the deploying machine's binary.

@@ -1,4 +1,5 @@
 export * from './failures.ts';
+export * from './followed-text.ts';
 export * from './pictures.ts';
 export * from './put-failed.ts';
 export * from './reader.ts';

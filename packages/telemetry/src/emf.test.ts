@@ -19,6 +19,14 @@ test('what is emitted is read back, every value of it, over as many documents as
   expect(JSON.parse(lines[0] ?? '')._aws.CloudWatchMetrics[0].Namespace).toBe(NAMESPACE);
 });
 
+test('metrics go to the namespace that the environment names, so that stages of one account are told apart', () => {
+  vi.stubEnv('METRICS_NAMESPACE', 'VideoPipeline/staging');
+  emitMetrics('ingest', 'yard', { FramesPublished: 1 });
+  vi.unstubAllEnvs();
+  expect(JSON.parse(lines[0] ?? '')._aws.CloudWatchMetrics[0].Namespace).toBe('VideoPipeline/staging');
+  expect(parseMetrics(lines[0] ?? '')?.values).toEqual({ FramesPublished: [1] });
+});
+
 test.each(['', 'plain text', '{"level":"INFO"}', '{"CloudWatchMetrics" broken'])(
   '%j is no metric',
   (line) => {

@@ -1,7 +1,8 @@
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 
-/** Namespace of every metric in CloudWatch. */
+/** Namespace of every metric in CloudWatch, unless METRICS_NAMESPACE names another. */
 export const NAMESPACE = 'VideoPipeline';
+const namespace = () => process.env.METRICS_NAMESPACE || NAMESPACE;
 
 /** Every metric that a stage writes, with its unit. Dimensions: `service` (the stage) and `stream`. */
 export const metricUnits = {
@@ -78,7 +79,7 @@ function writeDocument(
   values: [MetricName, number[]][],
   session: string | undefined,
 ): void {
-  const metrics = new Metrics({ namespace: NAMESPACE, serviceName: service });
+  const metrics = new Metrics({ namespace: namespace(), serviceName: service });
   metrics.addDimension('stream', stream);
   if (session !== undefined) metrics.addMetadata('session', session);
   for (const [name, list] of values) {
@@ -92,7 +93,7 @@ function writeDocument(
  * there may be a thousand.
  */
 export function emitFailures(service: string, code: string, count: number): void {
-  const metrics = new Metrics({ namespace: NAMESPACE, serviceName: service });
+  const metrics = new Metrics({ namespace: namespace(), serviceName: service });
   metrics.addDimension('code', code);
   metrics.addMetric('Failures', MetricUnit.Count, count);
   metrics.publishStoredMetrics();

@@ -1,0 +1,90 @@
+import { readCameras } from './cameras.ts';
+import { type Quota, quotasOf } from './quotas.ts';
+import { deployment } from './settings.ts';
+import { functionsOf, type Stage } from './stages.ts';
+
+/** Asks the AWS command line. @returns its answer, JSON */
+export type Ask = (...args: string[]) => string;
+
+/** The account can't hold the stage as it is. */
+export class CheckError extends Error {
+  override readonly name = 'CheckError';
+}
+
+interface Tagged {
+  Tags?: { Key: string; Value: string }[];
+}
+
+/** What the stages of the account hold already, of those quotas where AWS says it. */
+type Held = Record<string, (ask: Ask) => { all: number; own: number }>;
+
+/**
+ * Asks Service Quotas whether the account holds the stage, beside what is there already, and prints what it found.
+ * @throws CheckError with what to request
+ */
+export function check(stage: Stage, region: string, ask: Ask): void {
+  const problems = shellProblems(stage);
+  const { CAMERAS_FILE } = deployment();
+  const cameras = (CAMERAS_FILE ? readCameras(CAMERAS_FILE).length : 0) + (stage.ingest.testCamera ? 1 : 0);
+  ask('sts', 'get-caller-identity');
+  const held = heldBy(stage.name);
+  const rows = quotasOf(stage, functionsOf(stage).length, Math.max(1, cameras)).map((quota) => {
+    const { all, own } = held[quota.name]?.(ask) ?? { all: 0, own: 0 };
+    const others = all - own;
+    return { ...quota, others, has: quotaOf(quota, ask), wants: others + quota.need + (quota.besides ?? 0) };
+  });
+  console.log(`${stage.name} in ${region}: what it takes of the account's quotas`);
+  for (const { name, need, others, besides = 0, has, wants } of rows) {
+    const verdict = wants <= has ? 'fits' : `too small, request ${wants}`;
+    const kept = besides ? ` and ${besides} that AWS keeps` : '';
+    console.log(`  ${name.padEnd(40)}${need} beside ${others} in use${kept}, of ${has}: ${verdict}`);
+  }
+  const short = rows.filter(({ wants, has }) => wants > has);
+  for (const { service, code, wants } of short) {
+    console.log(
+      `aws service-quotas request-service-quota-increase --region ${region} --service-code ${service} --quota-code ${code} --desired-value ${wants}`,
+    );
+  }
+  problems.push(...short.map(({ name, wants, has }) => `${name}: ${wants} needed, ${has} there`));
+  if (problems.length > 0) throw new CheckError(problems.join('; '));
+}
+
+/** What the deploying shell leaves out, that the deploy would stop at. */
+function shellProblems({ name, network, inference }: Stage): string[] {
+  const { DEPLOY_CIDRS } = deployment();
+  const needed = network.tunnel || inference.backend === 'eks';
+  return needed && !DEPLOY_CIDRS
+    ? [`DEPLOY_CIDRS is not set: stage '${name}' must know who may reach it`]
+    : [];
+}
+
+function quotaOf({ service, code, usual }: Quota, ask: Ask): number {
+  const answer = ask('service-quotas', 'get-service-quota', '--service-code', service, '--quota-code', code);
+  return JSON.parse(answer || '{}').Quota?.Value ?? usual;
+}
+
+function heldBy(stage: string): Held {
+  const isOwn = ({ Tags = [] }: Tagged) => Tags.some(({ Key, Value }) => Key === 'stage' && Value === stage);
+  const count = (list: Tagged[]) => ({ all: list.length, own: list.filter(isOwn).length });
+  return {
+    'EC2-VPC Elastic IPs': (ask) => count(JSON.parse(ask('ec2', 'describe-addresses')).Addresses),
+    'VPCs per Region': (ask) => count(JSON.parse(ask('ec2', 'describe-vpcs')).Vpcs),
+    'Concurrent executions': (ask) => {
+      const { AccountLimit } = JSON.parse(ask('lambda', 'get-account-settings'));
+      const all = AccountLimit.ConcurrentExecutions - AccountLimit.UnreservedConcurrentExecutions;
+      const names = JSON.parse(ask('lambda', 'list-functions')).Functions.map(
+        ({ FunctionName }: { FunctionName: string }) => FunctionName,
+      );
+      const own = names.filter((name: string) => name.startsWith(`video-pipeline-${stage}-`));
+      return { all, own: own.length === 0 ? 0 : reservedBy(own, ask) };
+    },
+  };
+}
+
+function reservedBy(functions: string[], ask: Ask): number {
+  const reserved = functions.map((name) => {
+    const answer = ask('lambda', 'get-function-concurrency', '--function-name', name);
+    return JSON.parse(answer || '{}').ReservedConcurrentExecutions ?? 0;
+  });
+  return reserved.reduce((sum, one) => sum + one, 0);
+}

@@ -1,0 +1,79 @@
+import { SURGE } from './kubernetes.ts';
+import type { Stage } from './stages.ts';
+
+/** One of AWS's quotas, and what a stage takes of it. */
+export interface Quota {
+  /** As Service Quotas calls it. */
+  name: string;
+  service: string;
+  code: string;
+  /** What an account begins with, as far as AWS says it; the newest ones may begin with less. */
+  usual: number;
+  /** What the stage takes. */
+  need: number;
+  /** What must be left besides: AWS keeps it from what can be reserved, or has made it itself. */
+  besides?: number;
+}
+
+/** vCPUs of a GPU node, an xlarge. */
+const GPU_NODE_VCPU = 4;
+/** Lambda keeps so much concurrency for functions that reserve none. */
+const UNRESERVED = 100;
+
+/**
+ * What a stage takes of the quotas that stop a first deploy, computed from its row.
+ * @param functions Lambda functions of the stage, each of which reserves one invocation for each partition
+ */
+export function quotasOf(
+  { network, kafka, inference, ingest }: Stage,
+  functions: number,
+  cameras: number,
+): Quota[] {
+  const tasks = Math.ceil(cameras / ingest.streamsPerTask);
+  // A deploy starts the new tasks before the old ones end.
+  const taskVcpu = 2 * tasks * Number.parseFloat(ingest.cpu);
+  const spotGpu = inference.backend === 'eks' && inference.gpu.capacity.includes('spot');
+  const gpuVcpu = inference.backend === 'eks' ? (inference.replicas.max + SURGE) * GPU_NODE_VCPU : 0;
+  const quotas: Quota[] = [
+    { name: 'EC2-VPC Elastic IPs', service: 'ec2', code: 'L-0263D0A3', usual: 5, need: network.zones },
+    // Each region begins with one VPC.
+    { name: 'VPCs per Region', service: 'vpc', code: 'L-F678F1CE', usual: 5, need: 1 },
+    {
+      name: 'Concurrent executions',
+      service: 'lambda',
+      code: 'L-B99A9384',
+      usual: 1000,
+      need: functions * kafka.partitions,
+      besides: UNRESERVED,
+    },
+    {
+      name: 'Running On-Demand G and VT instances',
+      service: 'ec2',
+      code: 'L-DB2E81BA',
+      usual: 0,
+      need: inference.backend === 'eks' && inference.gpu.capacity.includes('on-demand') ? gpuVcpu : 0,
+    },
+    {
+      name: 'All G and VT Spot Instance Requests',
+      service: 'ec2',
+      code: 'L-3819A6DF',
+      usual: 0,
+      need: spotGpu ? gpuVcpu : 0,
+    },
+    {
+      name: 'Fargate On-Demand vCPU resource count',
+      service: 'fargate',
+      code: 'L-3032A538',
+      usual: 6,
+      need: ingest.capacity === 'fargate' ? taskVcpu : 0,
+    },
+    {
+      name: 'Fargate Spot vCPU resource count',
+      service: 'fargate',
+      code: 'L-36FBB829',
+      usual: 6,
+      need: ingest.capacity === 'spot' ? taskVcpu : 0,
+    },
+  ];
+  return quotas.filter(({ need }) => need > 0);
+}

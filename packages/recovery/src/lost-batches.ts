@@ -1,0 +1,67 @@
+import type { MSKEvent, MSKRecord } from '@video-pipeline/frame';
+import { STAGES } from '@video-pipeline/stages';
+import type { Bucket } from './bucket.ts';
+
+/** Where a mapping puts whole batches that it gave up on: Lambda's on-failure destination, and the local mapping's. */
+export const LOST_BATCHES = 'aws/lambda/';
+
+/** A batch that a mapping gave up on. */
+export interface LostBatch {
+  key: string;
+  /** The stage of the pipeline whose function it was for; the function's own name where it is none of ours. */
+  stage: string;
+  reason: string;
+  /** ISO 8601, UTC. */
+  time: string;
+  records: MSKRecord[];
+}
+
+/** An object under `aws/lambda/` that is no batch of records from Kafka. */
+export class LostBatchError extends Error {
+  override readonly name = 'LostBatchError';
+}
+
+/** The longest that is read, bytes: an event of 6 MB within JSON, and what is said of it. */
+const MAX_BATCH_BYTES = 16 * 1024 * 1024;
+
+export const isLostBatch = (key: string): boolean => key.startsWith(LOST_BATCHES);
+
+/** @throws LostBatchError naming the key */
+export async function readLostBatch(bucket: Pick<Bucket, 'head'>, key: string): Promise<LostBatch> {
+  const { bytes, size } = await bucket.head(key, MAX_BATCH_BYTES);
+  if (bytes.length < size) throw new LostBatchError(`${key} has ${size} bytes, over ${MAX_BATCH_BYTES}`);
+  return parseLostBatch(key, bytes.toString());
+}
+
+/**
+ * Reads the invocation record that Lambda writes to an S3 destination.
+ * @see https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure.html
+ * @throws LostBatchError naming the key
+ */
+export function parseLostBatch(key: string, text: string): LostBatch {
+  try {
+    const { requestContext, timestamp, payload } = JSON.parse(text);
+    const event: MSKEvent = typeof payload === 'string' ? JSON.parse(payload) : payload;
+    const records = Object.values(event.records).flat();
+    if (records.length === 0 || records.some(({ topic }) => typeof topic !== 'string'))
+      throw new Error('it holds no records');
+    const { functionArn, condition, approximateInvokeCount } = requestContext;
+    return {
+      key,
+      stage: stageOf(String(functionArn)),
+      reason: `${condition} after ${approximateInvokeCount} attempts, ${records.length} records`,
+      time: new Date(timestamp).toISOString(),
+      records,
+    };
+  } catch (cause) {
+    throw new LostBatchError(`${key} is no batch of records: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** `...:function:video-pipeline-production-DetectFunction-abcd`, or the path of a handler on this machine. */
+function stageOf(functionName: string): string {
+  const own = STAGES.find(({ name }) =>
+    new RegExp(`[-/:]${name}(Function\\b|\\.ts$)`, 'i').test(functionName),
+  );
+  return own?.name ?? functionName;
+}

@@ -1,0 +1,50 @@
+import { createReader, type Reader } from './reader.ts';
+import type { StorageSettings } from './store.ts';
+
+const FORM = /^s3:\/\/([^/]+)\/(.+)$/;
+
+/** Whether the name of a file is that of an object in a bucket: `s3://bucket/key`. */
+export const isObjectUrl = (file: string | undefined): file is string =>
+  file !== undefined && FORM.test(file);
+
+/**
+ * The text of an object that others may change, such as the list of streams on AWS.
+ * @param url `s3://bucket/key`
+ * @param options.everyMs it is asked for again only after so long
+ * @param options.onError told when it can't be read again; the former text goes on
+ * @returns what gives the text; throws when it never could be read
+ */
+export function followText(
+  url: string,
+  settings: Pick<StorageSettings, 'AWS_REGION' | 'AWS_ENDPOINT_URL'>,
+  options: { everyMs: number; onError: (error: Error) => void; reader?: Pick<Reader, 'read'> },
+): () => Promise<string> {
+  const [, bucket = '', key = ''] = FORM.exec(url) ?? [];
+  const reader = options.reader ?? createReader({ ...settings, S3_BUCKET: bucket });
+  let text: string | undefined;
+  let askedAt = Number.NEGATIVE_INFINITY;
+  let reading: Promise<string> | undefined;
+
+  async function read(): Promise<string> {
+    askedAt = performance.now();
+    try {
+      text = (await reader.read(key)).toString();
+    } catch (cause) {
+      const error = new Error(`can't read ${url}`, { cause });
+      if (text === undefined) {
+        askedAt = Number.NEGATIVE_INFINITY;
+        throw error;
+      }
+      options.onError(error);
+    }
+    return text;
+  }
+
+  return async () => {
+    if (text !== undefined && performance.now() - askedAt < options.everyMs) return text;
+    reading ??= read().finally(() => {
+      reading = undefined;
+    });
+    return reading;
+  };
+}

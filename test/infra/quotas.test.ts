@@ -1,0 +1,58 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { ROOT } from '../../infra/offline/platform.ts';
+import { quotasOf } from '../../infra/quotas.ts';
+import { functionsOf, stageOf } from '../../infra/stages.ts';
+import { graphOf, ofType } from './graphs.ts';
+
+const NAMES = ['production', 'staging', 'personal'] as const;
+const CAMERAS = { production: 20, staging: 1, personal: 1 };
+const quotas = (name: (typeof NAMES)[number]) => {
+  const stage = stageOf(name);
+  return quotasOf(stage, functionsOf(stage).length, CAMERAS[name]);
+};
+const need = (name: (typeof NAMES)[number], quota: string) =>
+  quotas(name).find((one) => one.name === quota)?.need ?? 0;
+
+test.each(NAMES)('what %s takes of the quotas is what its resources take', async (name) => {
+  const graph = await graphOf(name);
+  expect(need(name, 'EC2-VPC Elastic IPs')).toBe(ofType(graph, 'aws:ec2/eip:Eip').length);
+  expect(need(name, 'VPCs per Region')).toBe(ofType(graph, 'aws:ec2/vpc:Vpc').length);
+  const reserved = ofType(graph, 'aws:lambda/function:Function').map(
+    ({ inputs }) => inputs.reservedConcurrentExecutions,
+  );
+  expect(need(name, 'Concurrent executions')).toBe(reserved.reduce((sum, one) => sum + one, 0));
+  const pools = ofType(graph, 'kubernetes:karpenter.sh/v1:NodePool');
+  const gpus = pools.reduce((sum, { inputs }) => sum + Number(inputs.spec.limits['nvidia.com/gpu']), 0);
+  const vcpus = ['Running On-Demand G and VT instances', 'All G and VT Spot Instance Requests'].map((quota) =>
+    need(name, quota),
+  );
+  expect(Math.max(...vcpus)).toBe(4 * gpus);
+});
+
+test('all stages together are more than the addresses that an account begins with', () => {
+  const addresses = NAMES.map((name) => need(name, 'EC2-VPC Elastic IPs'));
+  expect(addresses).toEqual([3, 2, 2]);
+});
+
+test('docs/deploy.md has the table (UPDATE_README=1 writes it)', () => {
+  const path = join(ROOT, 'docs/deploy.md');
+  const text = readFileSync(path, 'utf8');
+  const all = [...new Map(NAMES.flatMap(quotas).map((one) => [one.name, one])).values()];
+  const rows = all.map(
+    ({ name, code, usual }) =>
+      `  | ${name} | \`${code}\` | ${usual} | ${NAMES.map((stage) => need(stage, name) || '-').join(' | ')} |`,
+  );
+  const table = [
+    '  | quota | code | usual | production | staging | personal |',
+    '  | --- | --- | --- | --- | --- | --- |',
+    ...rows,
+  ];
+  const updated = text.replace(
+    /( {2}<!-- quotas.*-->\n)[\s\S]*?( {2}<!-- \/quotas -->)/,
+    `$1\n${table.join('\n')}\n\n$2`,
+  );
+  if (process.env.UPDATE_README) writeFileSync(path, updated);
+  else expect(text).toBe(updated);
+});

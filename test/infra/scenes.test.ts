@@ -1,0 +1,111 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { followScenes } from '../../functions/src/scenes.ts';
+import { readCameras } from '../../infra/cameras.ts';
+import { evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
+import { DEPLOY_CIDR, ofType, one } from './graphs.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'cameras-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function camerasFile(cameras: object[]): string {
+  const file = join(folder, `${cameras.length}.json`);
+  writeFileSync(file, JSON.stringify(cameras, null, 2));
+  return file;
+}
+
+const yard = (polygon: number[][]) => ({ yard: { polygon } });
+const scene = {
+  zones: yard([
+    [0.1, 0.1],
+    [0.9, 0.1],
+    [0.9, 0.9],
+  ]),
+  events: [
+    { type: 'entered_zone', name: 'intruder', zone: 'yard', classes: ['person'] },
+    { type: 'left_zone', name: 'gone', zone: 'yard' },
+  ],
+};
+const CAMERAS = Array.from({ length: 200 }, (_, index) => ({
+  id: `camera-${index}`,
+  url: `rtsp://viewer:secret-${index}@10.64.0.${index}/stream`,
+  scene,
+}));
+
+let graph: Graph;
+beforeAll(async () => {
+  await prepare();
+  const env = { DEPLOY_CIDRS: DEPLOY_CIDR, CAMERAS_FILE: camerasFile(CAMERAS) };
+  graph = await evaluate({ stage: 'production', env });
+});
+
+test('two hundred cameras with scenes fit: every environment, task and secret is within what AWS takes', () => {
+  for (const { inputs, name } of ofType(graph, 'aws:lambda/function:Function'))
+    expect(JSON.stringify(inputs.environment.variables).length, name).toBeLessThan(4096);
+  const tasks = ofType(graph, 'aws:ecs/taskDefinition:TaskDefinition');
+  expect(tasks.length).toBe(20);
+  for (const { inputs, name } of tasks) expect(JSON.stringify(inputs).length, name).toBeLessThan(65_536);
+  for (const { inputs, name } of ofType(graph, 'aws:secretsmanager/secretVersion:SecretVersion'))
+    expect(inputs.secretString.length, name).toBeLessThan(65_536);
+});
+
+test('detect reads the scenes of all of them from where it is told, and no password lies there', async () => {
+  const { variables } = one(graph, 'aws:lambda/function:Function', 'DetectFunction').inputs.environment;
+  const list = one(graph, 'aws:s3/bucketObjectv2:BucketObjectv2', 'StoreStreams').inputs;
+  expect(variables.STREAMS).toBeUndefined();
+  expect(variables.STREAMS_FILE).toMatch(new RegExp(`^s3://[^/]*store[^/]*/${list.key}$`));
+  expect(list.content).not.toContain('secret');
+  const log = { info: () => {}, error: (message: string) => expect.fail(message) };
+  const scenes = await followScenes(variables.STREAMS_FILE, log as never, async () => list.content)();
+  expect(scenes.size).toBe(CAMERAS.length);
+  expect(Object.keys(scenes.get('camera-199')?.zones ?? {})).toEqual(['yard']);
+});
+
+test('a changed scene changes the list alone: no code, and no task of a camera', async () => {
+  const [first, ...rest] = CAMERAS;
+  const zones = yard([
+    [0, 0],
+    [1, 0],
+    [1, 1],
+  ]);
+  const moved = [{ ...first, scene: { ...scene, zones } }, ...rest];
+  const file = join(folder, 'moved.json');
+  writeFileSync(file, JSON.stringify(moved));
+  const after = await evaluate({
+    stage: 'production',
+    env: { DEPLOY_CIDRS: DEPLOY_CIDR, CAMERAS_FILE: file },
+  });
+  const inputs = ({ resources }: Graph) =>
+    new Map(resources.map((one) => [`${one.type} ${one.name}`, withoutRandom(JSON.stringify(one.inputs))]));
+  const before = inputs(graph);
+  const changed = [...inputs(after)]
+    .filter(([name, text]) => before.get(name) !== text)
+    .map(([name]) => name);
+  expect(changed).toEqual(['aws:s3/bucketObjectv2:BucketObjectv2 StoreStreams']);
+});
+
+/** Names that SST makes have a random end. */
+const withoutRandom = (text: string) => text.replaceAll(/-[abcdefhkmnorstuvwxz]{8}\b/g, '-RANDOM');
+
+test.each([
+  [
+    {
+      ...scene,
+      zones: yard([
+        [0.1, 0.1],
+        [2, 0.1],
+        [0.9, 0.9],
+      ]),
+    },
+    /'scene\.zones\.yard/,
+  ],
+  [{ ...scene, events: [{ type: 'entered_zone', name: 'in', zone: 'yrad' }] }, /yrad/],
+  [{ zonse: {} }, /scene/],
+])('a scene that detect could not use is refused at the deploy, by line and field: %j', (broken, named) => {
+  const file = join(folder, 'broken.json');
+  writeFileSync(file, JSON.stringify([{ id: 'gate', url: 'rtsp://10.64.0.1/', scene: broken }], null, 2));
+  expect(() => readCameras(file)).toThrow(named);
+  expect(() => readCameras(file)).toThrow(/line \d+/);
+});

@@ -1,0 +1,152 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { variables } from '@video-pipeline/config';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { type Evaluation, evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
+import { ROOT } from '../../infra/offline/platform.ts';
+import { type Given, SETTABLE, settingsOf } from '../../infra/settings.ts';
+import { type Row, rows, stageOf } from '../../infra/stages.ts';
+import { DEPLOY_CIDR, ofType, one } from './graphs.ts';
+
+/** Something else than the default, of every variable that a stage may set. */
+const OTHER: Required<Given> = {
+  KAFKA_TOPIC: 'pictures',
+  KAFKA_DETECTIONS_TOPIC: 'seen',
+  KAFKA_EVENTS_TOPIC: 'told',
+  KAFKA_GROUP_ID: 'readers',
+  BATCH_SIZE: 50,
+  BATCH_TIMEOUT_SECONDS: 2,
+  PORT: 8001,
+  CONSOLE_PORT: 8081,
+  HEALTH_PORT: 8091,
+  S3_PREFIX: 'drawn',
+  FRAME_RATE: 5,
+  MAX_FRAME_BYTES: 90_000,
+  JPEG_QUALITY: 70,
+  STALL_SECONDS: 20,
+  BUFFER_SECONDS: 30,
+  BUFFER_BYTES: 90_000_000,
+  MOTION_THRESHOLD: 0.02,
+  MOTION_KEEPALIVE_SECONDS: 15,
+  LOG_LEVEL: 'DEBUG',
+  INFERENCE_CONFIDENCE_THRESHOLD: 0.4,
+  INFERENCE_TIMEOUT_SECONDS: 30,
+  ALLOWED_CLASSES: 'person,car',
+  WEBHOOK_ATTEMPTS: 7,
+  CLIP_BEFORE_SECONDS: 4,
+  CLIP_AFTER_SECONDS: 6,
+  INFERENCE_DEVICE: 'cuda',
+  INFERENCE_BATCH_SIZES: '8,25',
+  INFERENCE_THREADS: 3,
+  MODEL_PATH: '/models/own.onnx',
+  MODEL_DIR: '/models',
+  MAX_BODY_BYTES: 16_000_000,
+  MAX_REQUEST_FRAMES: 100,
+  MAX_CONCURRENT_REQUESTS: 32,
+  MAX_QUEUED_FRAMES: 256,
+  MAX_FRAME_PIXELS: 20_000_000,
+  REQUEST_TIMEOUT_SECONDS: 20,
+};
+
+/** What the deploy makes itself, keeps as a secret, or takes from its shell alone; and what is of one machine alone. */
+const NOT_OF_A_STAGE = [
+  ...['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'INFERENCE_BACKEND', 'INFERENCE_SERVICE_URL'],
+  ...['SAGEMAKER_ENDPOINT_NAME', 'EVENT_BUS_NAME', 'EVENT_CLIPS', 'S3_BUCKET', 'AWS_REGION', 'HOST'],
+  ...['STREAMS', 'STREAMS_FILE', 'METRICS_NAMESPACE', 'SHUTDOWN_GRACE_SECONDS'],
+  ...['WEBHOOK_URL', 'WEBHOOK_SECRET', 'CONSOLE_TOKEN', 'CONSOLE_TOKEN_FILE', 'CONSOLE_URL'],
+  ...['DEPLOY_CIDRS', 'MODEL_IMAGE', 'INGEST_IMAGE', 'ALARM_EMAIL', 'CAMERAS_FILE'],
+  ...['CLUSTER_ADMINS', 'CLUSTER_VIEWERS', 'AWS_ENDPOINT_URL', 'MAX_FRAMES'],
+];
+
+test('every variable of the table is a setting of a stage, or is known to be none', () => {
+  expect([...SETTABLE, ...NOT_OF_A_STAGE].sort()).toEqual(
+    expect.arrayContaining(Object.keys(variables).sort()),
+  );
+  expect(SETTABLE.filter((name) => NOT_OF_A_STAGE.includes(name))).toEqual([]);
+  expect(Object.keys(OTHER).sort()).toEqual([...SETTABLE].sort());
+});
+
+test('a setting that can not be used is refused by its name, and the shell goes before the row', () => {
+  expect(() => settingsOf({ FRAME_RATE: 0 }, {})).toThrow(/^FRAME_RATE /);
+  expect(() => settingsOf({}, { BATCH_SIZE: 'many' })).toThrow(/^BATCH_SIZE /);
+  expect(settingsOf({ FRAME_RATE: 5 }, { FRAME_RATE: '2' }).FRAME_RATE).toBe(2);
+  expect(settingsOf({}, { FRAME_RATE: '' }).FRAME_RATE).toBe(10);
+});
+
+const { name: _name, tags: _tags, settings: _settings, ...hosted } = stageOf('production');
+const row: Row = {
+  ...hosted,
+  functions: { ...hosted.functions, clip: { memoryMb: 1769, timeoutSeconds: 300 } },
+  console: { domain: 'cameras.example.com', allowedCidrs: ['203.0.113.0/24'] },
+};
+const shell = Object.fromEntries(Object.entries(OTHER).map(([name, value]) => [name, String(value)]));
+
+/** Whether a row says it or the shell does. */
+const WAYS: [string, Pick<Evaluation, 'row' | 'env'>][] = [
+  ['the row of the stage', { row: { ...row, settings: OTHER } }],
+  ['the deploying shell', { row, env: shell }],
+];
+
+describe.each(WAYS)('what %s sets is deployed', (_, way) => {
+  let graph: Graph;
+  beforeAll(async () => {
+    await prepare();
+    const env = { DEPLOY_CIDRS: DEPLOY_CIDR, CAMERAS_FILE: 'test/infra/cameras.yaml', ...way.env };
+    graph = await evaluate({ ...way, stage: 'set', env });
+  });
+
+  test('to the mappings, topics and ports', () => {
+    const { inputs } = one(graph, 'aws:lambda/eventSourceMapping:EventSourceMapping', 'DetectMapping');
+    expect(inputs).toMatchObject({
+      batchSize: 50,
+      maximumBatchingWindowInSeconds: 2,
+      topics: ['pictures'],
+      amazonManagedKafkaEventSourceConfig: { consumerGroupId: 'readers' },
+    });
+    const topics = ofType(graph, 'aws:msk/topic:Topic').map(({ inputs }) => inputs.name);
+    expect(topics.sort()).toEqual(['pictures', 'seen', 'told']);
+    expect(one(graph, 'kubernetes:core/v1:Service', 'KubernetesService').inputs.spec.ports[0].port).toBe(
+      8001,
+    );
+  });
+
+  test('to the processes that read it, each variable to at least one', () => {
+    const functions = ofType(graph, 'aws:lambda/function:Function').map(
+      ({ inputs }) => inputs.environment.variables,
+    );
+    const tasks = ofType(graph, 'aws:ecs/taskDefinition:TaskDefinition').flatMap(({ inputs }) =>
+      JSON.parse(inputs.containerDefinitions).map(({ environment }: any) =>
+        Object.fromEntries(environment.map(({ name, value }: any) => [name, value])),
+      ),
+    );
+    const model = ofType(graph, 'kubernetes:core/v1:ConfigMap').map(({ inputs }) => inputs.data);
+    const given = [...functions, ...tasks, ...model];
+    const ofMappingAlone = ['BATCH_SIZE', 'BATCH_TIMEOUT_SECONDS'];
+    for (const [name, value] of Object.entries(shell)) {
+      const values = given.flatMap((environment) => environment[name] ?? []);
+      if (!ofMappingAlone.includes(name)) expect(values.length, name).toBeGreaterThan(0);
+      for (const one of values) expect(one, name).toBe(value);
+    }
+  });
+});
+
+test('the estimate reckons with the frames that the stage samples', () => {
+  rows.slow = { ...row, settings: { FRAME_RATE: 5 } };
+  expect(stageOf('slow').load.frameRate).toBe(5);
+  delete rows.slow;
+});
+
+test('docker-compose.yaml hands on what its shell sets', () => {
+  const { services } = parse(readFileSync(join(ROOT, 'docker-compose.yaml'), 'utf8'), { merge: true });
+  for (const name of [
+    'FRAME_RATE',
+    'BATCH_SIZE',
+    'BATCH_TIMEOUT_SECONDS',
+    'INFERENCE_CONFIDENCE_THRESHOLD',
+  ]) {
+    const given = Object.values<any>(services).flatMap(({ environment = {} }) => environment[name] ?? []);
+    expect(given.length, name).toBeGreaterThan(0);
+    for (const value of given) expect(value).toMatch(new RegExp(`^\\$\\{${name}:-`));
+  }
+});
