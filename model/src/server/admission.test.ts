@@ -88,18 +88,20 @@ test('a request for which the queue has no room is refused at its headers', asyn
 });
 
 test('bodies that are being read take their room too', async () => {
-  state.maxQueue = 12;
+  state.maxQueue = 35;
   expect(await isLetIn(headers())).toBe(true);
   expect(await isLetIn(headers())).toBe(true);
   expect(await answerTo(headers())).toBe(429);
 });
 
 test('no more bytes than a few bodies of the largest size are taken in at the same time', async () => {
+  state.maxQueue = 1_000;
   for (let body = 0; body < 4; body++) expect(await isLetIn(headers(3e6))).toBe(true);
   expect(await answerTo(headers(3e6))).toBe(429);
 });
 
 test('a client that goes while it sends gives its room back', async () => {
+  state.maxQueue = 1_000;
   for (let body = 0; body < 4; body++) expect(await isLetIn(headers(3e6))).toBe(true);
   for (const socket of sockets) socket.destroy();
   await sleep(50);

@@ -9,8 +9,8 @@ export const RETRY_AFTER_SECONDS = 1;
 const MAX_WAIT_MS = 20_000;
 /** Bodies of the largest size that may lie in memory at the same time. */
 const LARGEST_BODIES = 4;
-/** Bytes a frame before any was seen: few frames are expected of a body then, rather than too many. */
-const FIRST_FRAME_BYTES = 200_000;
+/** Bytes a frame before any was seen: about those of a 720p JPEG. */
+const FIRST_FRAME_BYTES = 64_000;
 /** How fast the largest frame seen is forgotten, a request. */
 const FORGETTING = 0.99;
 
@@ -54,7 +54,8 @@ class Admission {
   #requests = 0;
   #bytes = 0;
   #expected = 0;
-  #frameBytes = FIRST_FRAME_BYTES;
+  /** Of the largest frame seen lately. */
+  #seenBytes: number | undefined;
 
   constructor(service: Service) {
     this.#service = service;
@@ -86,7 +87,7 @@ class Admission {
     request.hasArrived = (pictures) => {
       hasArrived();
       // The largest lately seen: an estimate that is too high would turn away what there is room for.
-      if (pictures > 0) this.#frameBytes = Math.max(bytes / pictures, FORGETTING * this.#frameBytes);
+      if (pictures > 0) this.#seenBytes = Math.max(bytes / pictures, FORGETTING * (this.#seenBytes ?? 0));
     };
     reply.raw.once('close', () => {
       hasArrived();
@@ -121,6 +122,6 @@ class Admission {
     // One that states no length may be as long as any, and counts as one picture: most are few.
     if (stated === undefined) return { bytes: maxBodyBytes, frames: 1 };
     const bytes = Math.min(Number(stated), maxBodyBytes);
-    return { bytes, frames: Math.max(1, Math.floor(bytes / this.#frameBytes)) };
+    return { bytes, frames: Math.max(1, Math.floor(bytes / (this.#seenBytes ?? FIRST_FRAME_BYTES))) };
   }
 }
