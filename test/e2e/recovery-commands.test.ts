@@ -20,7 +20,7 @@ afterAll(() => rig?.stop());
 
 /** Runs what `npm run <name>` runs. */
 function command(name: 'audit' | 'failed' | 'replay', ...args: string[]) {
-  const [program, script] = scripts[name].split(' ');
+  const [, program, script] = scripts[name].split(' ');
   expect(program).toBe('node');
   return new Promise<{ code: number; stdout: string; stderr: string }>((done) => {
     const options = { cwd: ROOT, env: { ...process.env, NODE_OPTIONS: '', ...env } };

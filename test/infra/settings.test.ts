@@ -56,6 +56,8 @@ const NOT_OF_A_STAGE = [
   ...['STREAMS', 'STREAMS_FILE', 'METRICS_NAMESPACE', 'SHUTDOWN_GRACE_SECONDS'],
   ...['WEBHOOK_URL', 'WEBHOOK_SECRET', 'CONSOLE_TOKEN', 'CONSOLE_TOKEN_FILE', 'CONSOLE_URL'],
   ...['DEPLOY_CIDRS', 'MODEL_IMAGE', 'INGEST_IMAGE', 'ALARM_EMAIL', 'CAMERAS_FILE'],
+  // OpenVINO is in no image that a stage deploys; ingest in AWS has many addresses, and its state in CloudWatch.
+  ...['INFERENCE_PRECISION', 'INGEST_URL'],
   ...['CLUSTER_ADMINS', 'CLUSTER_VIEWERS', 'AWS_ENDPOINT_URL', 'MAX_FRAMES'],
 ];
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -127,6 +127,7 @@ it('an npm package comes from the address that its registry gives', async () => 
   const tarball = gzipSync(
     createTar([
       { name: 'package/a/b.txt', data: 'hello' },
+      { name: 'package/bin/run', data: '#!/bin/sh', attrs: { mode: '755' } },
       { name: 'package/c', data: '' },
     ]),
   );
@@ -137,9 +138,11 @@ it('an npm package comes from the address that its registry gives', async () => 
   const server = await serveFiles({ '/npm/@me%2fit': index, '/npm/@me/it/-/it-1.0.0.tgz': tarball });
   open.push(server);
   vi.stubEnv('npm_config_registry', `${server.url}npm`);
-  const asset = { spec: '@me/it@1.0.0', integrity, files: ['a/b.txt'] } as const;
-  const [file = ''] = await fetchAsset(asset);
+  const asset = { spec: '@me/it@1.0.0', integrity, files: ['a/b.txt', 'bin/run'] } as const;
+  const [file = '', program = ''] = await fetchAsset(asset);
   expect(await readFile(file, 'utf8')).toBe('hello');
+  const mayRun = async (path: string) => ((await stat(path)).mode & 0o111) !== 0;
+  expect([await mayRun(file), await mayRun(program)]).toEqual([false, true]);
   await fetchAsset(asset);
   expect(server.requests).toHaveLength(2);
   await expect(fetchAsset({ ...asset, spec: '@me/it@2.0.0' })).rejects.toThrow(

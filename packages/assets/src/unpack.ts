@@ -40,16 +40,21 @@ export async function folderOnce(
   }
 }
 
-/** Writes some files of an npm tarball, in which all lie under one folder. @throws AssetError when one is absent */
+/**
+ * Writes some files of an npm tarball, in which all lie under one folder, with the right to run where they have it.
+ * @throws AssetError when one is absent
+ */
 export async function unpackTar(archive: Buffer, folder: string, files: readonly string[]): Promise<void> {
   // Copied, as nanotar reads a buffer from its beginning even where this is a part of it.
   const tar = new Uint8Array(gunzipSync(archive, { maxOutputLength: MAX_TAR_BYTES }));
-  const entries = new Map(parseTar(tar).map(({ name, data }) => [name.slice(name.indexOf('/') + 1), data]));
+  const entries = new Map(
+    parseTar(tar).map((entry) => [entry.name.slice(entry.name.indexOf('/') + 1), entry]),
+  );
   for (const file of files) {
-    const data = entries.get(file);
+    const { data, attrs } = entries.get(file) ?? {};
     if (!data) throw new AssetError(`the package has no ${file}`);
     await mkdir(dirname(join(folder, file)), { recursive: true });
-    await writeFile(join(folder, file), data);
+    await writeFile(join(folder, file), data, { mode: modeOf(Number.parseInt(attrs?.mode ?? '0', 8)) });
   }
 }
 
@@ -68,10 +73,13 @@ export async function unpackZip(
         throw new AssetError(`${entry.fileName} leaves its folder`);
       const target = join(folder, path);
       await mkdir(dirname(target), { recursive: true });
-      const mode = (entry.externalFileAttributes >>> 16) & 0o100 ? 0o755 : 0o644;
+      const mode = modeOf(entry.externalFileAttributes >>> 16);
       await pipeline(await zip.openReadStreamPromise(entry), createWriteStream(target, { mode }));
     }
   } finally {
     zip.close();
   }
 }
+
+/** Of an archive's file mode, whether the file may be run counts, and nothing else. */
+const modeOf = (mode: number): number => (mode & 0o100 ? 0o755 : 0o644);
