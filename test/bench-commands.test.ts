@@ -8,7 +8,7 @@ const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   scripts: Record<string, string>;
 };
 const commands = Object.entries(scripts).flatMap(([name, script]) => {
-  const file = /^node (?:--\S+ )*(test\/(?:bench|faults)\/[\w-]+\.ts)$/.exec(script)?.[1];
+  const file = /^exec node (?:--\S+ )*(test\/(?:bench|faults)\/[\w-]+\.ts)$/.exec(script)?.[1];
   return file ? [{ name, file }] : [];
 });
 

@@ -162,7 +162,7 @@ describe('the model server', () => {
   test('does not unpack what comes packed', async () => {
     const headers = { 'content-type': 'application/json', 'content-encoding': 'gzip' };
     const answer = await fetch(`${urls.model}/predict`, { method: 'POST', headers, body: '\x1f\x8b' });
-    expect(answer.status).toBe(400);
+    expect(answer.status).toBe(415);
   });
 });
 

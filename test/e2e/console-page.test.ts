@@ -96,6 +96,8 @@ describeInChromium('the page', () => {
     await nextFrame(page, 'canvas.screen', null);
     await nextFrame(page, 'canvas.screen', await shownFrame(page, 'canvas.screen'));
     await page.getByRole('button', { name: 'Pause' }).click();
+    // A picture that was being decoded is still shown.
+    await page.waitForTimeout(500);
     const paused = await shownFrame(page, 'canvas.screen');
     await page.keyboard.press('ArrowLeft');
     const before = await nextFrame(page, 'canvas.screen', paused);
@@ -128,7 +130,7 @@ describeInChromium('the page', () => {
     const time = page.locator('td time');
     expect(await time.textContent()).toMatch(/^2026-11-2\d \d\d:\d\d:\d\d\.0 \S+$/);
     expect(await time.getAttribute('title')).toBe('2026-11-25T07:00:00.000Z');
-    await page.getByRole('button', { name: 'Put video-frames-0-12345 back' }).press('Enter');
+    await page.getByRole('button', { name: 'Put back video-frames-0-12345' }).press('Enter');
     await page.getByRole('status').filter({ hasText: 'back on its topic' }).waitFor();
     expect(await page.locator('tbody tr').count()).toBe(0);
   });

@@ -14,7 +14,12 @@ const NODE_MEDIA_SERVER: NpmAsset = {
   spec: 'node-media-server@4.4.3',
   integrity:
     'sha512-b/p1NQv/OSWrVidnrnGHCbX2oDwjJ4wZquMVHD0AlNjDn8en2GCxSg1qeEVUNOJy0Pdj4hzC6LDL4XEkr30NTA==',
-  files: ['src/server/rtmp_server.js', 'src/core/context.js', 'src/core/logger.js'],
+  files: [
+    ...['src/server/rtmp_server.js', 'src/core/context.js', 'src/core/logger.js', 'package.json'],
+    // What those require.
+    ...['src/session/rtmp_session.js', 'src/session/base_session.js', 'src/server/broadcast_server.js'],
+    ...['src/protocol/rtmp.js', 'src/protocol/amf.js', 'src/protocol/flv.js', 'src/core/avpacket.js'],
+  ],
 };
 interface RtmpServer {
   tcpServer: Server;

@@ -118,6 +118,7 @@ describe('docker-compose.yaml', () => {
       ...(String(compose.services.kafka.environment.KAFKA_ADVERTISED_LISTENERS).match(/kafka:\d+/g) ?? []),
       `s3:${new URL(compose.services.s3.environment.S3PROXY_ENDPOINT).port}`,
       `inference-service:${compose.services['inference-service'].environment.PORT}`,
+      `ingest:${compose.services.ingest.environment.HEALTH_PORT}`,
       'rtsp-server:8554',
     ]);
     const names = services.map(([name]) => name).join('|');

@@ -134,6 +134,7 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
       STREAMS_FILE,
       KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
       AWS_ENDPOINT_URL: s3.url,
+      ...s3.credentials,
       PORT: '0',
     });
     const { services } = await stack.until(

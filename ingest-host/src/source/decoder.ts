@@ -33,21 +33,27 @@ export class VideoDecoder {
   #broken = false;
   /** A whole picture has come. */
   #started = false;
+  /** It was told of an end, and takes no packet before it starts anew. */
+  #isDrained = false;
 
-  private constructor(foreign: boolean, codecId: number) {
+  readonly #inSegments: boolean;
+
+  private constructor(foreign: boolean, inSegments: boolean, codecId: number) {
     this.#foreign = foreign;
+    this.#inSegments = inSegments;
     if (foreign && codecId === AV_CODEC_ID_H264) this.#numbers = new FrameNumbers();
   }
 
   /**
    * @param foreign comes from a network: only what cameras send is decoded, within limits
+   * @param inSegments each begins its packets' counters anew, so that the last packet before is taken for damaged
    * @throws SourceError
    */
-  static async open(stream: Stream, foreign: boolean): Promise<VideoDecoder> {
+  static async open(stream: Stream, foreign: boolean, inSegments: boolean): Promise<VideoDecoder> {
     const codec = Codec.findDecoder(stream.codecpar.codecId);
     if (!codec) throw new SourceError(`no decoder for codec ${stream.codecpar.codecId}`, true);
     if (foreign) checkDecoder(codec.name);
-    const decoder = new VideoDecoder(foreign, stream.codecpar.codecId);
+    const decoder = new VideoDecoder(foreign, inSegments, stream.codecpar.codecId);
     decoder.#numbers?.isGap(stream.codecpar.extradata ?? NOTHING);
     const { context } = decoder;
     context.allocContext3(codec);
@@ -81,14 +87,30 @@ export class VideoDecoder {
     if (skip !== this.#skipping) context.setOption('skip_frame', skip, AV_OPT_TYPE_INT);
     this.#skipping = skip;
     if (this.#foreign && packet?.data && isJpeg) checkJpeg(packet.data);
+    if (this.#isDrained) this.#startAnew();
+    if (!this.#inSegments && packet?.hasFlags(AV_PKT_FLAG_CORRUPT)) return this.#leaveOut();
     if (this.#numbers?.isGap(packet?.data ?? NOTHING)) this.#breakOff();
     // Decodes, too; receiving only hands over.
     const code = await context.sendPacket(packet);
     if (!packet) return;
     if (this.#foreign && code === AVERROR_EINVAL && packet.size > 0) throw tooLarge();
     if (this.#foreign) checkMemory(context);
-    const failed = code < 0 && code !== AVERROR_EAGAIN;
-    if (failed || packet.hasFlags(AV_PKT_FLAG_CORRUPT)) this.#breakOff();
+    if (code < 0 && code !== AVERROR_EAGAIN) this.#breakOff();
+  }
+
+  /** Leaves out a damaged packet. Pictures before it that wait for their turn are whole: they are given first. */
+  async #leaveOut(): Promise<void> {
+    if (this.#started) this.damaged += 1;
+    if (this.context.codecId !== AV_CODEC_ID_H264) this.#broken = true;
+    else if (this.#started) {
+      await this.context.sendPacket(null);
+      this.#isDrained = true;
+    }
+  }
+
+  #startAnew(): void {
+    this.context.flushBuffers();
+    this.#isDrained = false;
   }
 
   /** @returns whether there was another whole picture */
@@ -115,12 +137,12 @@ export class VideoDecoder {
     // H.264's decoder knows itself from which picture on all is whole, also where no key frame comes but a stripe of
     // each picture is refreshed; so it starts anew.
     if (this.context.codecId !== AV_CODEC_ID_H264) this.#broken = true;
-    else if (this.#started) this.context.flushBuffers();
+    else if (this.#started) this.#startAnew();
   }
 
   /** What comes next has nothing to do with what came before. */
   restart(): void {
-    this.context.flushBuffers();
+    this.#startAnew();
     this.#broken = false;
   }
 

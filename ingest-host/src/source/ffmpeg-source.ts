@@ -92,8 +92,9 @@ export class FFmpegSource implements Source {
     const stream = await this.#chooseStream();
     for (const other of this.#input.streams) if (other.index !== stream.index) other.discard = AVDISCARD_ALL;
     this.#stream = stream;
-    this.#live = !hasEnd?.(Number(this.#input.duration) / 1e6, this.#input.iformat?.name ?? '');
-    this.#decoder = await VideoDecoder.open(stream, this.#from.foreign);
+    const container = this.#input.iformat?.name ?? '';
+    this.#live = !hasEnd?.(Number(this.#input.duration) / 1e6, container);
+    this.#decoder = await VideoDecoder.open(stream, this.#from.foreign, container.startsWith('hls'));
   }
 
   /** The wanted video track, or the best; a source with one is not read ahead, which would cost its first second. */

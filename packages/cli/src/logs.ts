@@ -46,7 +46,10 @@ export function logsCommand(): Command {
       const names = await serviceNames(folder, service);
       const print = chosen(printer(names, options.json), options);
       for (const name of names) await printLast(join(folder, `${name}.log`), name, options, print);
-      if (options.follow) for (const name of names) follow(join(folder, `${name}.log`), name, print);
+      if (!options.follow) return;
+      for (const name of names) follow(join(folder, `${name}.log`), name, print);
+      // Its work is never done: it ends by a signal.
+      await new Promise<never>(() => {});
     });
 }
 

@@ -12,7 +12,12 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
   const head = ['Camera', 'State', 'Address', 'Frames a second', ''].map((text) =>
     h('th', { scope: 'col' }, text),
   );
-  const table = h('table', { className: 'wrap', hidden: true }, h('thead', {}, h('tr', {}, ...head)), body);
+  const table = h(
+    'table',
+    { className: 'wrap stack', hidden: true },
+    h('thead', {}, h('tr', {}, ...head)),
+    body,
+  );
   const form = cameraForm(save);
   const unwritable = h('p', { className: 'dim', hidden: true }, UNWRITABLE);
   root.append(h('h1', {}, 'Cameras'), status, table, form.element, unwritable);

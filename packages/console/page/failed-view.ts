@@ -9,7 +9,12 @@ export function failedView(root: HTMLElement): () => void {
   const status = h('p', { role: 'status', className: 'dim' });
   const body = h('tbody');
   const head = ['Stage', 'Record', 'Reason', 'Since', ''].map((text) => h('th', { scope: 'col' }, text));
-  const table = h('table', { className: 'wrap', hidden: true }, h('thead', {}, h('tr', {}, ...head)), body);
+  const table = h(
+    'table',
+    { className: 'wrap stack', hidden: true },
+    h('thead', {}, h('tr', {}, ...head)),
+    body,
+  );
   const more = h('button', { type: 'button', hidden: true }, 'More');
   root.append(
     h('h1', {}, 'Failed'),
@@ -47,7 +52,7 @@ export function failedView(root: HTMLElement): () => void {
 }
 
 function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
-  const again = h('button', { type: 'button', ariaLabel: `Put ${entry.position} back` }, 'Put back');
+  const again = h('button', { type: 'button', ariaLabel: `Put back ${entry.position}` }, 'Put back');
   const cells = [
     entry.stage,
     `${entry.position} (${entry.bytes.toLocaleString('en')} bytes)`,
