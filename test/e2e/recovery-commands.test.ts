@@ -115,7 +115,10 @@ test.each(['failed list', 'audit', 'replay --from 2026-11-25 --to 2026-11-26'])(
       s3: rig.storage.AWS_ENDPOINT_URL,
       inference: 'http://127.0.0.1:1',
     };
-    await writeFile(join(folder, 'run/state.json'), JSON.stringify({ pid: process.pid, endpoints }));
+    await writeFile(
+      join(folder, 'run/state.json'),
+      JSON.stringify({ pid: process.pid, endpoints, services: {} }),
+    );
     env = {
       ...env,
       S3_BUCKET: BUCKET,
@@ -125,7 +128,7 @@ test.each(['failed list', 'audit', 'replay --from 2026-11-25 --to 2026-11-26'])(
     };
     const found = await command(name, ...args, '--data-dir', folder);
     expect(found.stderr).toContain(`${name}: the stack on ${folder}, process ${process.pid}`);
-    expect(found.code).toBe(0);
+    expect(found.code, found.stderr).toBe(0);
   },
 );
 
@@ -210,7 +213,7 @@ describe('failed', () => {
     expect(await listed('--stream', 'gate')).toEqual([]);
     expect(await listed('--to', '2026-01-01')).toEqual([]);
     const { stdout } = await command('failed', 'list', '--reason', 'dark');
-    expect(stdout.trim()).toMatch(/^\S+Z {2}failed\/detect\/\S+ {2}yard {2}was too dark$/);
+    expect(stdout.trim()).toMatch(/^\S+Z {2}failed\/detect\/\S+ {2}yard {2}- {2}was too dark$/);
   });
 
   test('the help names every stage that puts records there', async () => {

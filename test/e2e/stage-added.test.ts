@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { encodeFrame } from '@video-pipeline/frame';
 import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
+import { localCredentials } from '@video-pipeline/local';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { Graph } from '../../infra/offline/evaluate.ts';
 import { ensurePlatform, ROOT } from '../../infra/offline/platform.ts';
@@ -86,8 +87,7 @@ test('a stage that is added by a row and a handler runs locally, and is in the c
     const { stdout } = await run('packages/recovery/src/audit-command.ts', ['--json'], {
       KAFKA_BOOTSTRAP_SERVERS: endpoints.kafka,
       AWS_ENDPOINT_URL: endpoints.s3,
-      AWS_ACCESS_KEY_ID: 'local',
-      AWS_SECRET_ACCESS_KEY: 'local',
+      ...(await localCredentials(dataDir)),
     });
     // Its records are accounted for, and frames are what they were: annotated, whatever it made of them.
     expect(JSON.parse(stdout)).toMatchObject({
