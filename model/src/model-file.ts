@@ -56,8 +56,7 @@ export interface ReadOptions {
  * @throws UnsupportedModelError, ModelCardError
  */
 export async function readModelFile(path: string, options: ReadOptions = {}): Promise<ModelFile> {
-  const [{ bytes, version }, card] = await Promise.all([read(path), readCard(path)]);
-  const model = decodeModel(bytes);
+  const [{ bytes, model, version }, card] = await Promise.all([read(path), readCard(path)]);
   const metadata = { ...readMetadata(model.metadataProps), ...definedIn(card) };
   const names = options.names ?? metadata.names;
   const image = servableInput(path, model, metadata);
@@ -141,7 +140,7 @@ const FED_TYPES: readonly number[] = [DataType.float32, DataType.float16, DataTy
 const reasonOf = ({ message }: Error) =>
   message.replace(/\s+/g, ' ').replace(/^\S*onnxruntime_src\S* .*?\)\s(?=[A-Z])/, '');
 
-async function read(path: string): Promise<{ bytes: Uint8Array; version: string }> {
+async function read(path: string): Promise<{ bytes: Uint8Array; model: ModelProto; version: string }> {
   const file = await readFile(path).catch((cause) => {
     throw new UnsupportedModelError(`can't read model ${path}: ${cause.message}`, { cause });
   });
@@ -151,7 +150,7 @@ async function read(path: string): Promise<{ bytes: Uint8Array; version: string 
     const hash = createHash('sha256').update(file);
     const isWhole = await takeExternalData(model, dirname(path), (bytes) => void hash.update(bytes));
     const version = hash.digest('hex').slice(0, 12);
-    return { bytes: isWhole ? file : encodeModel(model), version };
+    return { bytes: isWhole ? file : encodeModel(model), model, version };
   } catch (cause) {
     throw new UnsupportedModelError(`${path} is not an ONNX file: ${(cause as Error).message}`, { cause });
   }

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { int16, int32 } from '../support/record-batch.ts';
 
 /** What a broker says of a record batch: 0 and its first offset, or why it refuses it. */
 export interface Produced {
@@ -52,18 +53,6 @@ export async function produceRaw(
   } finally {
     socket.destroy();
   }
-}
-
-function int16(value: number): Buffer {
-  const bytes = Buffer.alloc(2);
-  bytes.writeInt16BE(value);
-  return bytes;
-}
-
-function int32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32BE(value);
-  return bytes;
 }
 
 function string(text: string): Buffer {

@@ -9,22 +9,29 @@ import { argMax, corners, rowsOf } from './rows.ts';
 export const detr: Head = {
   needsSuppression: false,
   preprocessing: { normalisation: 'unit', fit: 'stretch' },
-  decode(outputs, image, { threshold, inputWidth, inputHeight }) {
+  decode: decodeQueries((logits) => {
+    const classId = argMax(logits);
+    return { classId, score: 1 / (1 + Math.exp(-(logits[classId] as number))) };
+  }),
+};
+
+/** Boxes and logits, query by query. @param best the class of a query and its score, of its logits */
+function decodeQueries(best: (logits: Float32Array) => Pick<Candidate, 'classId' | 'score'>): Head['decode'] {
+  return (outputs, image, { threshold, inputWidth, inputHeight }) => {
     const boxes = outputs.find(isBoxes);
     const logits = outputs.find((output) => output !== boxes);
     const found: Candidate[] = [];
     const boxRows = rowsOf(boxes, image);
     for (const row of rowsOf(logits, image)) {
       const [x = 0, y = 0, w = 0, h = 0] = boxRows.next().value ?? [];
-      const classId = argMax(row);
-      const score = 1 / (1 + Math.exp(-(row[classId] as number)));
+      const { classId, score } = best(row);
       if (!(score >= threshold)) continue;
       const box = corners(x * inputWidth, y * inputHeight, w * inputWidth, h * inputHeight);
       found.push({ classId, score, box });
     }
     return found;
-  },
-};
+  };
+}
 
 // By its name too, as there may be four classes.
 const isBoxes = ({ name, dims }: OutputTensor, _index: number, all: readonly OutputTensor[]) =>
@@ -39,25 +46,11 @@ const isBoxes = ({ name, dims }: OutputTensor, _index: number, all: readonly Out
 export const detrSoftmax: Head = {
   needsSuppression: false,
   preprocessing: { normalisation: 'imagenet', fit: 'stretch' },
-  decode(outputs, image, { threshold, inputWidth, inputHeight }) {
-    const boxes = outputs.find(isBoxes);
-    const logits = outputs.find((output) => output !== boxes);
-    const found: Candidate[] = [];
-    const boxRows = rowsOf(boxes, image);
-    for (const row of rowsOf(logits, image)) {
-      const [x = 0, y = 0, w = 0, h = 0] = boxRows.next().value ?? [];
-      const classId = argMax(row.subarray(0, -1));
-      const sum = row.reduce((total, logit) => total + Math.exp(logit - (row[classId] as number)), 0);
-      const score = 1 / sum;
-      if (score < threshold) continue;
-      found.push({
-        classId,
-        score,
-        box: corners(x * inputWidth, y * inputHeight, w * inputWidth, h * inputHeight),
-      });
-    }
-    return found;
-  },
+  decode: decodeQueries((logits) => {
+    const classId = argMax(logits.subarray(0, -1));
+    const sum = logits.reduce((total, logit) => total + Math.exp(logit - (logits[classId] as number)), 0);
+    return { classId, score: 1 / sum };
+  }),
 };
 
 /** RF-DETR: the same outputs, pixels normalised by ImageNet's mean and deviation. */
