@@ -107,7 +107,7 @@ export interface Stage {
     cameraHours: number;
     stageHours: number;
   };
-  /** What its processes and its mappings are told, by the names of README's table. */
+  /** What its processes and its mappings are told, by the names in docs/configuration.md. */
   settings: Settings;
   tags: Record<string, string>;
 }

@@ -1,29 +1,83 @@
-import { globSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { variables } from '@video-pipeline/config';
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { type VariableName, variables } from '@video-pipeline/config';
 import { expect, test } from 'vitest';
 import measured from '../docs/measured/pipeline.json' with { type: 'json' };
 
 const root = resolve(import.meta.dirname, '..');
-const path = join(root, 'README.md');
-const readme = readFileSync(path, 'utf8');
-const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const read = (file: string) => readFileSync(join(root, file), 'utf8');
+const manifest = JSON.parse(read('package.json'));
+const documents = globSync(['*.md', '{docs,packages,functions,ingest-host,model,infra,test}/**/*.md'], {
+  cwd: root,
+  exclude: (path) => path.includes('node_modules'),
+}).sort();
+const sources = globSync(['{packages,functions,ingest-host,model}/**/src/**/*.ts', 'infra/*.ts'], {
+  cwd: root,
+  exclude: (path) => path.includes('node_modules') || path.includes('.test.'),
+});
 
-/** The table of environment variables, as the README shows it. */
-function variableTable(): string {
-  const rows = Object.entries(variables).map(([name, schema]) => {
-    const value = schema.safeParse(undefined).data;
+/** Holds what stands between two marks of a document to what it is made from; UPDATE_README=1 writes it instead. */
+function expectGenerated(file: string, mark: string, made: string): void {
+  const text = read(file);
+  const section = new RegExp(`(<!-- ${mark}[^\n]*-->\n).*?(<!-- /${mark} -->)`, 's');
+  const updated = text.replace(section, (_, start, end) => `${start}\n${made}\n\n${end}`);
+  if (process.env.UPDATE_README) writeFileSync(join(root, file), updated);
+  else expect(text).toBe(updated);
+}
+
+/** Which process reads what the sources of a folder read; what is not here serves several. */
+const READERS = {
+  'ingest-host': 'Ingest host',
+  'packages/stages': 'Stages: detect, annotate, notify, clip',
+  'packages/event-source': 'Stages: detect, annotate, notify, clip',
+  functions: 'Stages: detect, annotate, notify, clip',
+  'packages/inference-client': 'Stages: detect, annotate, notify, clip',
+  model: 'Model server',
+  'packages/console': 'Console',
+  infra: 'Deploying',
+} as const;
+const SHARED = 'Several processes';
+// These read a variable for others: they start them, look at them, or hand it on.
+const HAND_ON = [
+  'packages/local',
+  'packages/cli',
+  'packages/recovery',
+  'packages/lifecycle',
+  'packages/config',
+];
+
+/** The process whose sources alone name a variable, or SHARED. */
+function readerOf(name: string): string {
+  const named = sources.filter((file) => new RegExp(`['.]${name}\\b`).test(read(file)));
+  const rooms = new Set(named.map((file) => /^packages\/[^/]+|^[^/]+/.exec(file)?.[0] ?? file));
+  for (const room of HAND_ON) rooms.delete(room);
+  // Powertools' logger reads it in every process.
+  if (name === 'LOG_LEVEL') return SHARED;
+  // What infra sets, a process reads.
+  if (rooms.size > 1) rooms.delete('infra');
+  const readers = new Set([...rooms].map((room) => (READERS as Record<string, string>)[room] ?? SHARED));
+  return readers.size === 1 ? [...readers].join() : SHARED;
+}
+
+/** The tables of environment variables, by the process that reads them. */
+function variableTables(): string {
+  const byReader = Map.groupBy(Object.keys(variables) as VariableName[], readerOf);
+  const order = [SHARED, ...new Set(Object.values(READERS))];
+  expect([...byReader.keys()].filter((reader) => !order.includes(reader))).toEqual([]);
+  return order.map((reader) => `## ${reader}\n\n${variableTable(byReader.get(reader) ?? [])}`).join('\n\n');
+}
+
+function variableTable(names: readonly VariableName[]): string {
+  const rows = names.map((name) => {
+    const value = variables[name].safeParse(undefined).data;
     const shown = value === undefined ? '' : `\`${value}\``;
-    return `| \`${name}\` | ${schema.description?.replaceAll('|', '\\|')} | ${shown} |`;
+    return `| \`${name}\` | ${variables[name].description?.replaceAll('|', '\\|')} | ${shown} |`;
   });
   return ['| variable | what for | default |', '| --- | --- | --- |', ...rows].join('\n');
 }
 
-test('the README lists every environment variable with its default (UPDATE_README=1 writes them)', () => {
-  const section = /(<!-- variables[^\n]*-->\n).*?(<!-- \/variables -->)/s;
-  const updated = readme.replace(section, (_, start, end) => `${start}\n${variableTable()}\n\n${end}`);
-  if (process.env.UPDATE_README) writeFileSync(path, updated);
-  else expect(readme).toBe(updated);
+test('docs/configuration.md lists every environment variable with its default', () => {
+  expectGenerated('docs/configuration.md', 'variables', variableTables());
 });
 
 /** What `npm run bench -- --save` found. */
@@ -45,42 +99,61 @@ function measuredTable(): string {
   ].join('\n');
 }
 
-test('the README says what was measured last (UPDATE_README=1 writes it)', () => {
-  const text = readFileSync(path, 'utf8');
-  const section = /(<!-- measured[^\n]*-->\n).*?(<!-- \/measured -->)/s;
-  const updated = text.replace(section, (_, start, end) => `${start}\n${measuredTable()}\n\n${end}`);
-  if (process.env.UPDATE_README) writeFileSync(path, updated);
-  else expect(text).toBe(updated);
+test('docs/performance.md says what was measured last', () => {
+  expectGenerated('docs/performance.md', 'measured', measuredTable());
 });
 
-test.each(['README.md', 'CONTRIBUTING.md', 'docs/deploy.md'])(
-  'every npm script that %s calls exists',
-  (file) => {
-    const text = readFileSync(join(root, file), 'utf8');
-    const called = [...text.matchAll(/\bnpm run ([\w:-]*\w)/g)].map(([, script]) => script ?? '');
-    expect(called.length).toBeGreaterThan(0);
-    expect(called.filter((script) => !(script in manifest.scripts))).toEqual([]);
-  },
-);
+test.each(documents)('every npm script that %s calls exists', (file) => {
+  const called = [...read(file).matchAll(/\bnpm run (?:-s )?([a-z][\w:-]*\w)/g)].map(
+    ([, script]) => script ?? '',
+  );
+  expect(called.filter((script) => !(script in manifest.scripts))).toEqual([]);
+});
 
-test('every file that the README links to exists', () => {
-  const links = [...readme.matchAll(/\]\(([^)#:]+)\)/g)].map(([, link]) => link ?? '');
-  expect(links.length).toBeGreaterThan(3);
-  expect(links.map((link) => readFileSync(join(root, link)).length > 0)).not.toContain(false);
+/** The anchors that GitHub gives the headings of a document. */
+function anchorsOf(text: string): string[] {
+  const headings = text.matchAll(/^#+ (.+)$/gm);
+  const plain = (heading: string) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-');
+  return [...headings].map(([, heading = '']) => plain(heading));
+}
+
+test.each(documents)('every file and heading that %s links to exists', (file) => {
+  const links = [...read(file).matchAll(/\]\(([^):\s]*)\)/g)].map(([, link]) => link ?? '');
+  const isBroken = (link: string) => {
+    const [path = '', anchor] = link.split('#');
+    const target = path === '' ? file : join(dirname(file), path);
+    if (!existsSync(join(root, target))) return true;
+    return anchor !== undefined && !anchorsOf(read(target)).includes(anchor);
+  };
+  expect(links.filter(isBroken)).toEqual([]);
+});
+
+test('every document is reached from the README, and docs/README.md names each of docs/', () => {
+  const index = read('docs/README.md');
+  const missing = documents.filter(
+    (file) => /^docs\/(?!README)/.test(file) && !index.includes(`(${relative('docs', file)})`),
+  );
+  expect(missing).toEqual([]);
+  expect(read('README.md')).toContain('](docs/README.md)');
+});
+
+test('the README fits on a few screens', () => {
+  expect(read('README.md').split('\n').length).toBeLessThanOrEqual(131);
 });
 
 test('every message that the troubleshooting quotes is one that the source has', () => {
-  const [, table = ''] = /^## Troubleshooting$(.*?)^## /ms.exec(readme) ?? [];
+  const [, table = ''] = /^## Troubleshooting$(.*?)^## /ms.exec(read('README.md')) ?? [];
   const seen = table.split('\n').map((row) => row.split('|')[1] ?? '');
   const quoted = seen.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, text]) => text ?? ''));
   // A single word is a column of the table, or a folder; a command is the reader's own.
   const messages = quoted.filter((text) => text.includes(' ') && !text.startsWith('kill '));
   expect(messages.length).toBeGreaterThan(1);
-  const sources = globSync(['{packages,functions,ingest-host,model}/**/src/**/*.ts'], {
-    cwd: root,
-    exclude: (path) => path.includes('node_modules') || path.includes('.test.'),
-  }).map((file) => readFileSync(join(root, file), 'utf8'));
-  const isSaid = (message: string) => sources.some((text) => patternOf(message).test(text));
+  const texts = sources.map(read);
+  const isSaid = (message: string) => texts.some((text) => patternOf(message).test(text));
   expect(messages.filter((message) => !isSaid(message))).toEqual([]);
   expect(isSaid('no mvn on this machine')).toBe(false);
 });
@@ -96,7 +169,7 @@ test('every test that SECURITY.md takes for proof exists', () => {
     cwd: root,
     exclude: (path) => path.includes('node_modules'),
   });
-  const proofs = readFileSync(join(root, 'SECURITY.md'), 'utf8').match(/[\w./-]+\.test\.ts/g) ?? [];
+  const proofs = read('SECURITY.md').match(/[\w./-]+\.test\.ts/g) ?? [];
   expect(proofs.length).toBeGreaterThan(10);
   expect(proofs.filter((proof) => !files.some((file) => `/${file}`.endsWith(`/${proof}`)))).toEqual([]);
 });

@@ -42,7 +42,7 @@ const options = npmScript('bench', 'How fast the pipeline takes 720p frames, bes
   .option('--precision <numbers>', 'what it may compute with', 'f32')
   .option('--threshold <confidence>', 'detections under it are left out, up to 1', positiveNumber, 0.5)
   .option('--json', 'print JSON', false)
-  .option('--save', 'keep the figures in docs/measured, for README and capacity', false)
+  .option('--save', 'keep the figures in docs/measured, for docs/performance.md and capacity', false)
   .parse()
   .opts<Options>();
 const FRAMES = options.frames;

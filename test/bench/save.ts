@@ -3,7 +3,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * Puts figures of this machine, dated, into `docs/measured/<name>.json`, over those that stood there: README.md and
+ * Puts figures of this machine, dated, into `docs/measured/<name>.json`, over those that stood there: docs/performance.md and
  * infra/capacity.ts read them from there alone.
  */
 export function saveMeasured(name: 'pipeline' | 'load', figures: object): void {
