@@ -22,4 +22,12 @@ export {
   type StreamProblem,
   StreamsError,
 } from './streams.ts';
-export { inZone, type Point, type Polygon, relativeBox, type Zone, zoneProblem } from './zones.ts';
+export {
+  inZone,
+  type Point,
+  type Polygon,
+  type RelativeBox,
+  relativeBox,
+  type Zone,
+  zoneProblem,
+} from './zones.ts';
