@@ -1,4 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { detectionsKey } from '@video-pipeline/frame';
 import { parseScenes } from '@video-pipeline/scene';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
@@ -26,6 +27,26 @@ describeInChromium('drawing on a stream', () => {
   const savedList = () => readFile(tabs.fixture.streamsFile, 'utf8');
   const savedScene = async () => parseScenes(await savedList(), '').get('yard');
   const savedZone = async (name: string) => (await savedScene())?.zones[name];
+
+  /** What was seen an hour ago: somebody who walks into the left half and stands there. */
+  async function storeWalk(): Promise<void> {
+    const [streamId, begin] = ['yard', Date.now() - 3_600_000];
+    const lines = Array.from({ length: 60 }, (_, number) => {
+      const x = Math.max(100, 390 - 10 * number);
+      return JSON.stringify({
+        stream_id: streamId,
+        session: 'walk',
+        frame_number: number,
+        captured_at: begin + 100 * number,
+        width: 400,
+        height: 300,
+        detections: [{ class_id: 0, class_name: 'person', confidence: 0.9, bbox: [x - 10, 60, x + 10, 120] }],
+      });
+    });
+    const first = { topic: 'detections', partition: 0, offset: 1 };
+    const key = detectionsKey({ streamId, capturedAt: begin }, first);
+    await tabs.fixture.store.put({ key, body: lines.join('\n'), contentType: 'application/x-ndjson' });
+  }
 
   async function openYard(): Promise<Page> {
     const page = await tabs.open('#/stream/yard');
@@ -57,6 +78,11 @@ describeInChromium('drawing on a stream', () => {
     await page.mouse.down();
     await page.mouse.move(...at([0.4, 0.9]), { steps: 3 });
     await page.mouse.up();
+    await storeWalk();
+    await page.getByRole('button', { name: 'Try on the last 24 hours' }).click();
+    await page.getByText('In the last 24 hours this would have fired once.').waitFor();
+    await page.getByRole('list', { name: 'What it would have told of' }).getByText('entered bed').waitFor();
+    expect(await savedZone('bed')).toBeUndefined();
     await page.getByRole('button', { name: 'Save zone' }).click();
     await page.getByText('Zone bed is saved.').waitFor();
     expect(await listed(page)).toEqual(['zone lawn', 'zone bed', 'line gate']);

@@ -34,7 +34,8 @@ export function eventsPanel(streamId: string): { element: HTMLElement; refresh: 
   };
 }
 
-function eventItem(event: SceneEvent): HTMLElement {
+/** An event in words, with its pictures. */
+export function eventItem(event: SceneEvent): HTMLElement {
   const frames = event.frames.map((key, i) => {
     const link = h('a', { href: annotatedUrl(event.stream_id, key), target: '_blank' });
     link.append(

@@ -1,7 +1,9 @@
 import type { Point, ShapeKind } from '@video-pipeline/scene';
-import type { StreamScene } from '../src/api.ts';
+import type { ScenePreview, StreamScene } from '../src/api.ts';
 import { inside, isNear, pointOf } from './canvas-point.ts';
 import { h, sendJson, setText } from './dom.ts';
+import { eventItem } from './events-panel.ts';
+import { dateTime } from './format.ts';
 import { lineWidth, pathOf, pathOfLine, strokeTwice, ZONE_COLOUR } from './scene-overlay.ts';
 import { KINDS, shapeForm } from './shape-form.ts';
 
@@ -35,7 +37,9 @@ export function shapeEditor(options: {
   let opener: HTMLElement | undefined;
 
   const form = shapeForm();
-  const element = h('div', {}, form.element, form.status);
+  const found = h('ul', { className: 'events', ariaLabel: 'What it would have told of' });
+  const element = h('div', {}, form.element, form.status, found);
+  form.preview.onclick = preview;
   form.undo.onclick = () => change(() => points.pop());
   form.cancel.onclick = end;
   form.element.onsubmit = (event) => {
@@ -74,6 +78,7 @@ export function shapeEditor(options: {
     canvas.classList.remove('editing');
     form.element.hidden = true;
     setText(form.status, '');
+    found.replaceChildren();
     opener?.focus();
     changed();
   }
@@ -130,6 +135,25 @@ export function shapeEditor(options: {
     form.save.disabled = false;
   }
 
+  /** Shows what the shape would have told of, had it been there. */
+  async function preview(): Promise<void> {
+    const { signal } = editing ?? {};
+    form.preview.disabled = true;
+    found.replaceChildren();
+    try {
+      setText(form.status, 'Looking at what was seen in the last 24 hours');
+      const draft = form.draft(kind, points);
+      const answer = await sendJson<ScenePreview>('POST', `${path}/${kind}s/preview`, draft);
+      if (!signal?.aborted) {
+        setText(form.status, previewText(answer));
+        found.replaceChildren(...answer.events.map((event) => eventItem(event)));
+      }
+    } catch (error) {
+      if (!signal?.aborted) setText(form.status, (error as Error).message);
+    }
+    form.preview.disabled = false;
+  }
+
   function draw(context: CanvasRenderingContext2D): void {
     if (!editing) return;
     const { width, height } = context.canvas;
@@ -145,6 +169,14 @@ export function shapeEditor(options: {
     strokeTwice(context, crossAt(context, cursor, size * 3), '#fff');
   }
   return { element, start, draw, end };
+}
+
+function previewText({ count, events, frames, until, to }: ScenePreview): string {
+  if (frames === 0) return 'Nothing of this stream was stored in the last 24 hours.';
+  const times = count === 1 ? 'once' : `${count} times`;
+  const span = until < to ? `the 24 hours as far as ${dateTime(until)}` : 'the last 24 hours';
+  const shown = events.length < count ? `; the newest ${events.length} are shown` : '';
+  return `In ${span} this would have fired ${times}${shown}.`;
 }
 
 /** @param reach of each arm, pixels of the canvas */

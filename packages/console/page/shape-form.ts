@@ -32,6 +32,7 @@ export function shapeForm() {
   const name = h('input', { required: true, pattern: '[A-Za-z0-9][A-Za-z0-9._\\-]*', maxLength: 64 });
   const eventsLabel = h('span');
   const events = h('input', { type: 'checkbox', checked: true });
+  const preview = h('button', { type: 'button' }, 'Try on the last 24 hours');
   const undo = h('button', { type: 'button' }, 'Take point back');
   const save = h('button', { type: 'submit' });
   const cancel = h('button', { type: 'button' }, 'Cancel');
@@ -42,10 +43,11 @@ export function shapeForm() {
     help,
     h('label', {}, nameLabel, ' ', name),
     h('label', {}, events, ' ', eventsLabel),
-    h('div', { className: 'bar' }, save, undo, cancel),
+    h('div', { className: 'bar' }, save, preview, undo, cancel),
   );
   return {
     element,
+    preview,
     undo,
     save,
     cancel,

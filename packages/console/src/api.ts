@@ -1,7 +1,7 @@
 import type { Detection } from '@video-pipeline/frame';
-import type { Point, SceneConfig } from '@video-pipeline/scene';
+import type { Point, SceneConfig, SceneEvent } from '@video-pipeline/scene';
 
-export type { SceneEvent } from '@video-pipeline/scene';
+export type { SceneEvent };
 
 /** What the console's server sends and its page reads, as JSON. Times are epoch milliseconds, sizes pixels. */
 
@@ -168,6 +168,19 @@ export type ShapeDraft = {
   /** Whether events shall tell of who enters and leaves the zone, or crosses the line. */
   events: boolean;
 } & ({ polygon: Point[] } | { from: Point | undefined; to: Point | undefined });
+
+/** What a zone or a line would have told of, had it been there already. */
+export interface ScenePreview {
+  from: number;
+  /** The last frame that was looked at; before `to` where there were too many. */
+  until: number;
+  to: number;
+  frames: number;
+  /** Events that tell of the zone or line, all of them. */
+  count: number;
+  /** The newest of them, the newest first. */
+  events: SceneEvent[];
+}
 
 /** A camera of the list of streams. */
 export interface CameraEntry {

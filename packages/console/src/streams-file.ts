@@ -9,10 +9,12 @@ import {
 } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
 import {
+  parseScenes,
   putShape,
   readScenes,
   readStreamIds,
   removeShape,
+  type SceneConfig,
   type Shape,
   StreamsError,
 } from '@video-pipeline/scene';
@@ -82,6 +84,18 @@ export class StreamsFile {
    */
   put(streamId: string, shape: Shape): void {
     this.change((text, where) => putShape(text, streamId, shape, where));
+  }
+
+  /**
+   * The scene as it would be with a zone or a line put into it. The list stays as it is.
+   * @throws ConfigError when there is no list, StreamsError for what can't be used
+   */
+  sceneWith(streamId: string, shape: Shape): SceneConfig {
+    const list = this.text();
+    if (!list) throw new ConfigError('there is no list of streams: set STREAMS_FILE');
+    const text = putShape(list.text, streamId, shape, list.where);
+    // A stream that the list lacks has been refused above.
+    return parseScenes(text, list.where).get(streamId) as SceneConfig;
   }
 
   /**

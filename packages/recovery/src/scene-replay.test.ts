@@ -67,8 +67,9 @@ test('only the time asked for, and only the stream', async () => {
     yield { text: lines.join('\n'), where: 'a.ndjson' };
   };
   const short = await replayScene(texts(), { ...replay, to: START + 1_000 });
-  expect(short).toEqual({ frames: 10, events: [] });
-  expect(await replayScene(texts(), { ...replay, streamId: 'yard' })).toEqual({ frames: 0, events: [] });
+  expect(short).toEqual({ frames: 10, events: [], until: START + 900 });
+  const other = await replayScene(texts(), { ...replay, streamId: 'yard' });
+  expect(other).toEqual({ frames: 0, events: [], until: START });
 });
 
 test.each(['{', '{"stream_id":"door"}', '[]'])('a line that is none (%s) is named', async (line) => {

@@ -38,18 +38,25 @@ export interface SceneReplay {
 /** Lines of text, in the order in which annotate wrote them. */
 type Texts = AsyncIterable<{ text: string; where: string }>;
 
+export interface Replayed {
+  frames: number;
+  events: SceneEvent[];
+  /** When the last frame was captured, epoch ms; `from` without any. */
+  until: number;
+}
+
 /**
  * Runs stored detections through a scene, in their order, as `detect` would have done with this scene.
- * @returns the number of frames, and the events that they give
  * @throws RangeError naming file and line of what is no stored detection
  */
 export async function replayScene(
   texts: Texts,
   { streamId, config, from, to, prefix }: SceneReplay,
-): Promise<{ frames: number; events: SceneEvent[] }> {
+): Promise<Replayed> {
   const scene = new Scene(streamId, config, { prefix });
   const seen = new Set<string>();
   const events: SceneEvent[] = [];
+  let until = from;
   for await (const { text, where } of texts) {
     for (const frame of framesIn(text, where, streamId)) {
       if (frame.capturedAt < from || frame.capturedAt >= to) continue;
@@ -58,9 +65,10 @@ export async function replayScene(
       if (seen.has(id)) continue;
       seen.add(id);
       events.push(...scene.update(frame).events);
+      until = frame.capturedAt;
     }
   }
-  return { frames: seen.size, events };
+  return { frames: seen.size, events, until };
 }
 
 function framesIn(text: string, where: string, streamId: string): SceneFrame[] {
@@ -82,16 +90,26 @@ function parseJson(line: string): unknown {
   }
 }
 
-/** The stream's stored detections of the hours from `from` to `to`, epoch ms; a batch may begin in the hour before. */
+/** Objects that are read at the same time. */
+const READS = 16;
+
+/**
+ * The stream's stored detections of the hours from `from` to `to`, epoch ms; a batch may begin in the hour before.
+ * @param signal ends it early
+ */
 export async function* storedDetections(
   bucket: Reader,
   { streamId, from, to }: Pick<SceneReplay, 'streamId' | 'from' | 'to'>,
+  signal?: AbortSignal,
 ): Texts {
   for (let hour = from - HOUR_MS; hour < to + HOUR_MS; hour += HOUR_MS) {
     const prefix = `detections/${streamId}/${hourFolder(hour)}/`;
     const keys = (await Array.fromAsync(objectsOf(bucket, prefix))).map(({ key }) => key);
-    for (const key of keys.sort((a, b) => offsetOf(a) - offsetOf(b))) {
-      yield { text: (await bucket.read(key)).toString(), where: key };
+    keys.sort((a, b) => offsetOf(a) - offsetOf(b));
+    for (let first = 0; first < keys.length; first += READS) {
+      if (signal?.aborted) return;
+      const read = async (key: string) => ({ text: (await bucket.read(key)).toString(), where: key });
+      yield* await Promise.all(keys.slice(first, first + READS).map(read));
     }
   }
 }
