@@ -8,7 +8,8 @@ test('metrics are the counters of the moment, by stream, times in seconds', asyn
   await registry.metrics();
   ingest.waitingBytes = 1234;
   const changes = { decoded: 50, decodeSeconds: 0.25, captured: 20, still: 3, dropped: 5, unfit: 1 };
-  Object.assign(ingest.stats.get('yard') ?? {}, changes);
+  const damaged = { lost: 7, corrupt: 0, undecodable: 2 };
+  Object.assign(ingest.stats.get('yard') ?? {}, { ...changes, damaged });
   const lines = (await registry.metrics()).split('\n');
   expect(lines).toEqual(
     expect.arrayContaining([
@@ -18,6 +19,8 @@ test('metrics are the counters of the moment, by stream, times in seconds', asyn
       'ingest_frames_still_total{stream="yard"} 3',
       'ingest_frames_dropped_total{stream="yard",reason="kafka"} 4',
       'ingest_frames_dropped_total{stream="yard",reason="size"} 1',
+      'ingest_pictures_damaged_total{stream="yard",reason="lost"} 7',
+      'ingest_pictures_damaged_total{stream="yard",reason="undecodable"} 2',
       'ingest_waiting_bytes 1234',
     ]),
   );

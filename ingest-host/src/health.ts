@@ -43,7 +43,18 @@ export class IngestMetrics {
       stats,
       (one) => one.published,
     );
-    this.#drops(stats);
+    this.#byReason(
+      'ingest_frames_dropped_total',
+      'frames let go: kafka did not take them in time, or size: no JPEG within MAX_FRAME_BYTES',
+      stats,
+      ({ dropped, unfit }) => ({ kafka: dropped - unfit, size: unfit }),
+    );
+    this.#byReason(
+      'ingest_pictures_damaged_total',
+      'coded pictures left out as they, or what they build on, were lost, corrupt or undecodable',
+      stats,
+      ({ damaged }) => ({ ...damaged }),
+    );
     this.#counter(
       'ingest_frames_still_total',
       'frames not sent, as nothing moved',
@@ -91,17 +102,21 @@ export class IngestMetrics {
     }
   }
 
-  #drops(stats: ReadonlyMap<string, StreamStats>): void {
+  #byReason(
+    name: string,
+    help: string,
+    stats: ReadonlyMap<string, StreamStats>,
+    read: (one: StreamStats) => Record<string, number>,
+  ): void {
     new Counter({
-      name: 'ingest_frames_dropped_total',
-      help: 'frames let go: kafka did not take them in time, or size: no JPEG within MAX_FRAME_BYTES',
+      name,
+      help,
       labelNames: ['stream', 'reason'],
       registers: [this.registry],
       collect() {
         this.reset();
-        for (const [stream, { dropped, unfit }] of stats) {
-          this.inc({ stream, reason: 'kafka' }, dropped - unfit);
-          this.inc({ stream, reason: 'size' }, unfit);
+        for (const [stream, one] of stats) {
+          for (const [reason, count] of Object.entries(read(one))) this.inc({ stream, reason }, count);
         }
       },
     });

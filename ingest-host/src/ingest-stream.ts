@@ -124,7 +124,11 @@ export class IngestStream {
     let source: Source | undefined;
     try {
       stats.state = 'connecting';
-      source = await openSource(spec.url, { ...spec, timeoutSeconds: stallSeconds }, signal);
+      source = await openSource(
+        spec.url,
+        { ...spec, timeoutSeconds: stallSeconds, damage: stats.damaged },
+        signal,
+      );
       const opened = source;
       signal.addEventListener('abort', () => opened.interrupt());
       this.#clock.restart(source.live ? undefined : (spec.fileStart ?? source.recordedAt ?? Date.now()));
@@ -157,12 +161,10 @@ export class IngestStream {
   /** @returns how many pictures became frames, or were not meant to */
   async #readPictures({ source, sampler, encoder, gate, stall, patience }: Reading): Promise<number> {
     const { stats, limit, publisher, log } = this.#context;
-    const damagedBefore = stats.damaged;
     let frames = 0;
     const mayWant = (time: number) => {
       stall.feed();
       patience.packet(source.awaited);
-      stats.damaged = damagedBefore + source.damaged;
       return sampler.mayKeep(time);
     };
     for await (const picture of source.pictures(mayWant)) {
@@ -192,7 +194,6 @@ export class IngestStream {
         stall.feed();
       }
     }
-    stats.damaged = damagedBefore + source.damaged;
     return frames;
   }
 

@@ -1,3 +1,5 @@
+import type { Damage } from './source/source.ts';
+
 /** Counters of one stream since the process began, and what it is doing now. */
 export interface StreamStats {
   state: 'connecting' | 'flowing' | 'waiting' | 'inactive' | 'ended' | 'failed';
@@ -16,8 +18,8 @@ export interface StreamStats {
   dropped: number;
   /** Of those, the ones that were no JPEG within MAX_FRAME_BYTES; the others Kafka did not take in time. */
   unfit: number;
-  /** Pictures not given, as they or what they build on were damaged on the way. */
-  damaged: number;
+  /** Coded pictures left out, by what befell them or those that they build on. */
+  damaged: Damage;
   /** Sampled and not sent, as nothing moved. */
   still: number;
   reconnects: number;
@@ -36,7 +38,7 @@ export function createStats(): StreamStats {
     published: 0,
     dropped: 0,
     unfit: 0,
-    damaged: 0,
+    damaged: { lost: 0, corrupt: 0, undecodable: 0 },
     still: 0,
     reconnects: 0,
     bytes: 0,

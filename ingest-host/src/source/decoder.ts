@@ -1,6 +1,7 @@
 import {
   AV_CODEC_FLAG_OUTPUT_CORRUPT,
   AV_CODEC_ID_H264,
+  AV_CODEC_ID_HEVC,
   AV_CODEC_ID_MJPEG,
   AV_FRAME_FLAG_CORRUPT,
   AV_OPT_TYPE_INT,
@@ -16,45 +17,54 @@ import { Codec, CodecContext, type Packet, type Stream } from 'node-av/lib';
 import type { RawFrame } from '../raw-frame.ts';
 import { FrameNumbers } from './frame-numbers.ts';
 import { checkDecoder, checkJpeg, checkMemory, MAX_PIXELS, tooLarge } from './limits.ts';
+import type { ReferenceCheck } from './nal-units.ts';
+import { ReferenceSets } from './reference-sets.ts';
+import type { Damage } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 
 const NOTHING = Buffer.alloc(0);
 
+interface DecoderOptions {
+  /** It comes from a network: only what cameras send is decoded, within limits. */
+  foreign: boolean;
+  /** Each begins its packets' counters anew, so that the last packet before is taken for damaged. */
+  inSegments: boolean;
+  damage: Damage | undefined;
+}
+
 /** FFmpeg's decoder of one video, that gives whole pictures only: a wrong picture is worse than none. */
 export class VideoDecoder {
   readonly context = new CodecContext();
-  /** Pictures not given, as they or what they build on were damaged. */
-  damaged = 0;
+  readonly #damage: Damage | undefined;
   readonly #foreign: boolean;
   /** Of what may get lost on its way. */
-  readonly #numbers: FrameNumbers | undefined;
+  readonly #references: ReferenceCheck | undefined;
+  readonly #inSegments: boolean;
   #skipping: AVDiscard = AVDISCARD_DEFAULT;
   /** Nothing until the next key frame. */
-  #broken = false;
+  #isBroken = false;
+  /** Why pictures are not given, until one is. */
+  #reason: keyof Damage | undefined;
   /** A whole picture has come. */
   #started = false;
   /** It was told of an end, and takes no packet before it starts anew. */
   #isDrained = false;
 
-  readonly #inSegments: boolean;
-
-  private constructor(foreign: boolean, inSegments: boolean, codecId: number) {
+  private constructor({ foreign, inSegments, damage }: DecoderOptions, codecId: number) {
     this.#foreign = foreign;
     this.#inSegments = inSegments;
-    if (foreign && codecId === AV_CODEC_ID_H264) this.#numbers = new FrameNumbers();
+    this.#damage = damage;
+    if (foreign && codecId === AV_CODEC_ID_H264) this.#references = new FrameNumbers();
+    if (foreign && codecId === AV_CODEC_ID_HEVC) this.#references = new ReferenceSets();
   }
 
-  /**
-   * @param foreign comes from a network: only what cameras send is decoded, within limits
-   * @param inSegments each begins its packets' counters anew, so that the last packet before is taken for damaged
-   * @throws SourceError
-   */
-  static async open(stream: Stream, foreign: boolean, inSegments: boolean): Promise<VideoDecoder> {
+  /** @throws SourceError */
+  static async open(stream: Stream, options: DecoderOptions): Promise<VideoDecoder> {
     const codec = Codec.findDecoder(stream.codecpar.codecId);
     if (!codec) throw new SourceError(`no decoder for codec ${stream.codecpar.codecId}`, true);
-    if (foreign) checkDecoder(codec.name);
-    const decoder = new VideoDecoder(foreign, inSegments, stream.codecpar.codecId);
-    decoder.#numbers?.isGap(stream.codecpar.extradata ?? NOTHING);
+    if (options.foreign) checkDecoder(codec.name);
+    const decoder = new VideoDecoder(options, stream.codecpar.codecId);
+    decoder.#references?.isGap(stream.codecpar.extradata ?? NOTHING);
     const { context } = decoder;
     context.allocContext3(codec);
     check(context.parametersToContext(stream.codecpar), 'decoder');
@@ -63,7 +73,7 @@ export class VideoDecoder {
     context.threadCount = 1;
     // Grey or smeared pictures, before the first key frame or after a loss, help nobody.
     context.clearFlags(AV_CODEC_FLAG_OUTPUT_CORRUPT);
-    if (foreign) context.setOption('max_pixels', BigInt(MAX_PIXELS), AV_OPT_TYPE_INT64);
+    if (options.foreign) context.setOption('max_pixels', BigInt(MAX_PIXELS), AV_OPT_TYPE_INT64);
     check(await context.open2(codec), 'decoder');
     return decoder;
   }
@@ -71,6 +81,21 @@ export class VideoDecoder {
   /** What makes the next picture whole. */
   get awaited(): string {
     return this.context.codecId === AV_CODEC_ID_MJPEG ? 'a picture that can be decoded' : 'a key frame';
+  }
+
+  /**
+   * What is to be decoded for `packet`, in turn: it, or the end of what came before, whose pictures are whole and still
+   * wait for their turn, or both.
+   */
+  steps(packet: Packet): (Packet | null)[] {
+    if (!this.#inSegments && packet.hasFlags(AV_PKT_FLAG_CORRUPT)) {
+      this.#break('corrupt');
+      this.#count();
+      return this.#startsAnew && this.#started ? [null] : [];
+    }
+    if (!this.#references?.isGap(packet.data ?? NOTHING)) return [packet];
+    this.#break('lost');
+    return this.#started ? [null, packet] : [packet];
   }
 
   /**
@@ -88,24 +113,53 @@ export class VideoDecoder {
     this.#skipping = skip;
     if (this.#foreign && packet?.data && isJpeg) checkJpeg(packet.data);
     if (this.#isDrained) this.#startAnew();
-    if (!this.#inSegments && packet?.hasFlags(AV_PKT_FLAG_CORRUPT)) return this.#leaveOut();
-    if (this.#numbers?.isGap(packet?.data ?? NOTHING)) this.#breakOff();
+    this.#isDrained = packet === null;
     // Decodes, too; receiving only hands over.
     const code = await context.sendPacket(packet);
     if (!packet) return;
     if (this.#foreign && code === AVERROR_EINVAL && packet.size > 0) throw tooLarge();
     if (this.#foreign) checkMemory(context);
-    if (code < 0 && code !== AVERROR_EAGAIN) this.#breakOff();
+    if (code < 0 && code !== AVERROR_EAGAIN) {
+      this.#break('undecodable');
+      if (this.#startsAnew) this.#startAnew();
+    } else if (packet.isKeyframe) this.#reason = undefined;
+    this.#count();
   }
 
-  /** Leaves out a damaged packet. Pictures before it that wait for their turn are whole: they are given first. */
-  async #leaveOut(): Promise<void> {
-    if (this.#started) this.damaged += 1;
-    if (this.context.codecId !== AV_CODEC_ID_H264) this.#broken = true;
-    else if (this.#started) {
-      await this.context.sendPacket(null);
-      this.#isDrained = true;
+  /** @returns whether there was another whole picture */
+  receive(frame: RawFrame): boolean {
+    while (this.context.receiveFrameSync(frame) >= 0) {
+      if (frame.decodeErrorFlags !== 0 || frame.hasFlags(AV_FRAME_FLAG_CORRUPT)) {
+        this.#break('undecodable');
+        this.#count();
+        if (this.#startsAnew) this.#startAnew();
+        continue;
+      }
+      if (frame.keyFrame) this.#isBroken = false;
+      if (this.#isBroken) continue;
+      this.#started = true;
+      if (!this.#isDrained) this.#reason = undefined;
+      return true;
     }
+    return false;
+  }
+
+  /** What comes next builds on a picture that is not as it was sent. */
+  #break(reason: keyof Damage): void {
+    if (this.#started) this.#reason ??= reason;
+    if (!this.#startsAnew) this.#isBroken = true;
+  }
+
+  #count(): void {
+    if (this.#reason && this.#damage) this.#damage[this.#reason] += 1;
+  }
+
+  /**
+   * Whether the decoder, started anew, knows itself from which picture on all is whole: with H.264 also where no key frame
+   * comes but a stripe of each picture is refreshed.
+   */
+  get #startsAnew(): boolean {
+    return this.context.codecId === AV_CODEC_ID_H264 || this.context.codecId === AV_CODEC_ID_HEVC;
   }
 
   #startAnew(): void {
@@ -113,37 +167,11 @@ export class VideoDecoder {
     this.#isDrained = false;
   }
 
-  /** @returns whether there was another whole picture */
-  receive(frame: RawFrame): boolean {
-    while (this.context.receiveFrameSync(frame) >= 0) {
-      if (!this.#isDamaged(frame)) return true;
-      if (this.#started) this.damaged += 1;
-    }
-    return false;
-  }
-
-  #isDamaged(frame: RawFrame): boolean {
-    if (frame.decodeErrorFlags !== 0 || frame.hasFlags(AV_FRAME_FLAG_CORRUPT)) {
-      this.#breakOff();
-      return true;
-    }
-    if (frame.keyFrame) this.#broken = false;
-    this.#started ||= !this.#broken;
-    return this.#broken;
-  }
-
-  /** What comes next builds on a picture that is not as it was sent. */
-  #breakOff(): void {
-    // H.264's decoder knows itself from which picture on all is whole, also where no key frame comes but a stripe of
-    // each picture is refreshed; so it starts anew.
-    if (this.context.codecId !== AV_CODEC_ID_H264) this.#broken = true;
-    else if (this.#started) this.#startAnew();
-  }
-
   /** What comes next has nothing to do with what came before. */
   restart(): void {
     this.#startAnew();
-    this.#broken = false;
+    this.#isBroken = false;
+    this.#reason = undefined;
   }
 
   close(): void {

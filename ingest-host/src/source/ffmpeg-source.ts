@@ -10,7 +10,7 @@ import {
 import { Dictionary, FFmpegError, FormatContext, Packet, type Stream } from 'node-av/lib';
 import { RawFrame } from '../raw-frame.ts';
 import { VideoDecoder } from './decoder.ts';
-import type { MayWant, Picture, Source } from './source.ts';
+import type { Damage, MayWant, Picture, Source } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 import { type VideoFormat, videoFormat } from './video-format.ts';
 
@@ -23,6 +23,8 @@ export interface Input {
   foreign: boolean;
   /** Number of the video track, from 0. */
   track?: number;
+  /** Where damaged pictures are counted. */
+  damage?: Damage;
   /** Told of each packet. */
   onPacket?(): void;
   /** Whether the end is the end; asked once it is open, with the length that it names, seconds, and FFmpeg's demuxer. */
@@ -94,7 +96,11 @@ export class FFmpegSource implements Source {
     this.#stream = stream;
     const container = this.#input.iformat?.name ?? '';
     this.#live = !hasEnd?.(Number(this.#input.duration) / 1e6, container);
-    this.#decoder = await VideoDecoder.open(stream, this.#from.foreign, container.startsWith('hls'));
+    this.#decoder = await VideoDecoder.open(stream, {
+      foreign: this.#from.foreign,
+      inSegments: container.startsWith('hls'),
+      damage: this.#from.damage,
+    });
   }
 
   /** The wanted video track, or the best; a source with one is not read ahead, which would cost its first second. */
@@ -148,19 +154,21 @@ export class FFmpegSource implements Source {
       const packetTime =
         this.#isUntimed && this.#live ? performance.now() / 1000 : stampOf(this.#packet.pts) * seconds;
       const wanted = ended || mayWant(packetTime, this.#packet);
-      const started = performance.now();
-      await decoder.decode(ended ? null : this.#packet, wanted || this.#isCounted);
-      decodeMs += performance.now() - started;
-      this.#packet.unref();
-      while (decoder.receive(this.#frame)) {
-        const time = timeOf(this.#frame.bestEffortTimestamp);
-        // FFmpeg has no time for the first picture of an RTSP stream; it can't be placed among the others.
-        if (Number.isNaN(time)) continue;
-        const wallClock = offset === undefined ? {} : { wallClock: offset + time * 1000 };
-        yield { frame: this.#frame, time, decodeMs, ...wallClock };
-        decodeMs = 0;
+      for (const step of ended ? [null] : decoder.steps(this.#packet)) {
+        const started = performance.now();
+        await decoder.decode(step, wanted || this.#isCounted);
+        decodeMs += performance.now() - started;
+        while (decoder.receive(this.#frame)) {
+          const time = timeOf(this.#frame.bestEffortTimestamp);
+          // FFmpeg has no time for the first picture of an RTSP stream; it can't be placed among the others.
+          if (Number.isNaN(time)) continue;
+          const wallClock = offset === undefined ? {} : { wallClock: offset + time * 1000 };
+          yield { frame: this.#frame, time, decodeMs, ...wallClock };
+          decodeMs = 0;
+        }
       }
       if (ended) return;
+      this.#packet.unref();
     }
   }
 
@@ -200,10 +208,6 @@ export class FFmpegSource implements Source {
   /** Whether times are counted, so that no picture may be left out. */
   get #isCounted(): boolean {
     return this.#isUntimed && !this.#live;
-  }
-
-  get damaged(): number {
-    return this.#decoder?.damaged ?? 0;
   }
 
   get awaited(): string {

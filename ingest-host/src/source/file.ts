@@ -19,9 +19,15 @@ export function fileOf(url: string): FileAddress | undefined {
   return /^[a-z][a-z0-9+.-]+:/i.test(address) ? undefined : { path: address, loop };
 }
 
-export const openFile: Opener = async (url, { track }, signal) => {
+export const openFile: Opener = async (url, { track, damage }, signal) => {
   const { path, loop } = fileOf(url) ?? { path: url, loop: false };
-  const from = { url: path, options: {}, foreign: false, ...(track === undefined ? {} : { track }) };
+  const from = {
+    url: path,
+    options: {},
+    foreign: false,
+    ...(track === undefined ? {} : { track }),
+    ...(damage ? { damage } : {}),
+  };
   const source = await FFmpegSource.open({ ...from, hasEnd: () => true }, signal).catch((error: Error) => {
     // One that is not there may come; one that is there and is no video stays so.
     throw existsSync(path) && !signal?.aborted ? new SourceError(error.message, true, true) : error;
@@ -68,9 +74,6 @@ class LoopedFile implements Source {
 
   get format() {
     return this.#file.format;
-  }
-  get damaged() {
-    return this.#file.damaged;
   }
   get awaited() {
     return this.#file.awaited;

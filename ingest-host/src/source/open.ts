@@ -120,7 +120,7 @@ async function openPlain(
 function foreign(
   url: string,
   protocols: string,
-  { timeoutSeconds, track }: SourceOptions,
+  { timeoutSeconds, track, damage }: SourceOptions,
   more: Record<string, string>,
 ) {
   const options = {
@@ -134,7 +134,13 @@ function foreign(
     analyzeduration: String(1e6 * MAX_ANALYZE_SECONDS),
     ...more,
   };
-  return { url, options, foreign: true, ...(track === undefined ? {} : { track }) };
+  return {
+    url,
+    options,
+    foreign: true,
+    ...(track === undefined ? {} : { track }),
+    ...(damage ? { damage } : {}),
+  };
 }
 
 function parsed(url: string): URL {

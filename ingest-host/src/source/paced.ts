@@ -36,9 +36,6 @@ export class PacedSource implements Source {
   get format() {
     return this.#source.format;
   }
-  get damaged() {
-    return this.#source.damaged;
-  }
   get awaited() {
     return this.#source.awaited;
   }

@@ -13,6 +13,16 @@ export interface Picture {
   decodeMs: number;
 }
 
+/** Coded pictures that were not given, by what befell them, or the picture that they build on. */
+export interface Damage {
+  /** It did not come. */
+  lost: number;
+  /** The network or the container says that it is damaged. */
+  corrupt: number;
+  /** The decoder made nothing whole of it. */
+  undecodable: number;
+}
+
 /** Asked for each coded picture before it is decoded, in decoding order, with its time, seconds, NaN without one. */
 export type MayWant = (time: number, packet: Packet) => boolean;
 
@@ -27,8 +37,6 @@ export interface Source {
   readonly live: boolean;
   /** When its first picture was captured, epoch milliseconds, as a file's container says; absent without that. */
   readonly recordedAt?: number | undefined;
-  /** Pictures that were damaged, and those that build on them: not given. */
-  readonly damaged: number;
   /** What it waits for while packets come and no picture does. */
   readonly awaited: string;
   /**
@@ -56,6 +64,8 @@ export interface SourceOptions {
   hosts?: readonly string[];
   /** Number of the video track, from 0; default what FFmpeg takes for the best. */
   track?: number;
+  /** Where damaged pictures are counted. */
+  damage?: Damage;
 }
 
 /** @throws SourceError */

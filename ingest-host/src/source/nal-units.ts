@@ -1,0 +1,63 @@
+/** Bits of a raw byte sequence payload, without its emulation prevention (ITU-T H.264, 7.3.1; H.265, 7.3.1.1). */
+export class Bits {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  /** @param header bytes of the NAL unit's header, which are passed over */
+  constructor(nal: Buffer, header: number, most = 256) {
+    const escaped = nal.subarray(header, most);
+    this.#bytes = Buffer.from(
+      escaped.filter((byte, at) => byte !== 3 || escaped[at - 1] !== 0 || escaped[at - 2] !== 0),
+    );
+  }
+
+  read(count: number): number {
+    let value = 0;
+    for (let left = count; left > 0; left -= 1, this.#at += 1) {
+      value = value * 2 + (((this.#bytes[this.#at >> 3] ?? 0) >> (7 - (this.#at & 7))) & 1);
+    }
+    return value;
+  }
+
+  flag(): boolean {
+    return this.read(1) === 1;
+  }
+
+  skip(count: number): void {
+    this.#at += count;
+  }
+
+  /** ue(v) (H.264, 9.1); also se(v), where its value does not matter. */
+  golomb(): number {
+    let zeros = 0;
+    while (zeros < 32 && this.read(1) === 0) zeros += 1;
+    return 2 ** zeros - 1 + this.read(zeros);
+  }
+
+  skipGolombs(count: number): void {
+    for (let left = count; left > 0; left -= 1) this.golomb();
+  }
+}
+
+const START = Buffer.from([0, 0, 1]);
+
+/**
+ * NAL units of a coded picture with start codes (Annex B), until its first slice.
+ * @param isSlice by the first byte: where a slice ends is of no interest, and looking for it would cost most
+ */
+export function* nalUnits(picture: Buffer, isSlice: (header: number) => boolean): Generator<Buffer> {
+  for (let at = picture.indexOf(START); at >= 0; ) {
+    const begin = at + START.length;
+    at = isSlice(picture[begin] ?? 0) ? -1 : picture.indexOf(START, begin);
+    yield picture.subarray(begin, at < 0 ? undefined : at);
+  }
+}
+
+/** Notices in a stream's coded pictures that one which others build on has not come. */
+export interface ReferenceCheck {
+  /**
+   * @param picture with start codes (Annex B), in decoding order; anything else is not looked at
+   * @returns whether one that it builds on is missing
+   */
+  isGap(picture: Buffer): boolean;
+}

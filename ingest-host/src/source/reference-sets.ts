@@ -1,0 +1,223 @@
+import { Bits, nalUnits, type ReferenceCheck } from './nal-units.ts';
+
+/** A picture that another may build on, by its distance in output order. */
+interface Reference {
+  delta: number;
+  /** By this picture; else by a later one. */
+  isUsed: boolean;
+}
+
+interface Sequence {
+  /** Bits of a picture's place in output order. */
+  width: number;
+  hasPlanes: boolean;
+  sets: Reference[][];
+  hasLongTerm: boolean;
+  longTerm: { low: number; isUsed: boolean }[];
+}
+
+interface Parameters {
+  sequence: number;
+  hasOutputFlag: boolean;
+  extraBits: number;
+}
+
+/** More is no H.265 (7.4.3.2.1, 7.4.8). */
+const MAX_SETS = 64;
+const MAX_REFERENCES = 16;
+/** Bytes of a parameter set, with lists of scaling factors. */
+const MAX_SET_BYTES = 4_096;
+
+/**
+ * Notices that a picture which others build on has not come: each of an H.265 stream names those that it builds on (ITU-T
+ * H.265, 8.3.2), and FFmpeg puts grey in the place of one that is missing without a word.
+ */
+export class ReferenceSets implements ReferenceCheck {
+  readonly #sequences = new Map<number, Sequence>();
+  readonly #parameters = new Map<number, Parameters>();
+  /** Places in output order of the pictures that may be built on; absent before the first key frame. */
+  #kept: Set<number> | undefined;
+  /** Place of the last picture that all layers have. */
+  #before = 0;
+
+  isGap(picture: Buffer): boolean {
+    for (const nal of nalUnits(picture, isSlice)) {
+      const type = typeOf(nal[0] ?? 0);
+      try {
+        if (type === 33) this.#readSequence(new Bits(nal, 2, MAX_SET_BYTES));
+        if (type === 34) this.#readParameters(new Bits(nal, 2));
+        if (isSlice(nal[0] ?? 0)) return this.#follow(type, (nal[1] ?? 0) & 7, new Bits(nal, 2));
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        return false;
+      }
+    }
+    return false;
+  }
+
+  /** 7.3.2.2 */
+  #readSequence(bits: Bits): void {
+    bits.skip(4);
+    const layers = bits.read(3);
+    bits.skip(1);
+    skipProfile(bits, layers);
+    const id = bits.golomb();
+    const hasPlanes = bits.golomb() === 3 && bits.flag();
+    bits.skipGolombs(2);
+    if (bits.flag()) bits.skipGolombs(4);
+    bits.skipGolombs(2);
+    const width = bits.golomb() + 4;
+    bits.skipGolombs(bits.flag() ? 3 * (layers + 1) : 3);
+    bits.skipGolombs(6);
+    if (bits.flag() && bits.flag()) skipScaling(bits);
+    bits.skip(2);
+    if (bits.flag()) {
+      bits.skip(8);
+      bits.skipGolombs(2);
+      bits.skip(1);
+    }
+    const count = atMost(MAX_SETS, bits.golomb());
+    const sets: Reference[][] = [];
+    for (let at = 0; at < count; at += 1) sets.push(readSet(bits, sets, count));
+    const hasLongTerm = bits.flag();
+    const longTerm = Array.from({ length: hasLongTerm ? atMost(33, bits.golomb()) : 0 }, () => ({
+      low: bits.read(width),
+      isUsed: bits.flag(),
+    }));
+    this.#sequences.set(id, { width: atMost(16, width), hasPlanes, sets, hasLongTerm, longTerm });
+  }
+
+  /** 7.3.2.3 */
+  #readParameters(bits: Bits): void {
+    const id = bits.golomb();
+    const sequence = bits.golomb();
+    bits.skip(1);
+    this.#parameters.set(id, { sequence, hasOutputFlag: bits.flag(), extraBits: bits.read(3) });
+  }
+
+  /** 7.3.6.1 @param layer temporal, from 1 */
+  #follow(type: number, layer: number, bits: Bits): boolean {
+    const isFirst = bits.flag();
+    const isKey = type >= 16 && type <= 23;
+    if (isKey) bits.skip(1);
+    const parameters = this.#parameters.get(bits.golomb());
+    const sequence = parameters && this.#sequences.get(parameters.sequence);
+    if (!sequence || !isFirst) return false;
+    bits.skip(parameters.extraBits);
+    bits.golomb();
+    if (parameters.hasOutputFlag) bits.skip(1);
+    if (sequence.hasPlanes) bits.skip(2);
+    const isIdr = type === 19 || type === 20;
+    const low = isIdr ? 0 : bits.read(sequence.width);
+    const place = isKey && (type < 21 || !this.#kept) ? low : this.#placeOf(low, sequence.width);
+    // What leads a key frame is decoded only together with what came before that.
+    if (layer === 1 && !(type >= 6 && type <= 9)) this.#before = place;
+    const former = this.#kept;
+    if (!former && !isKey) return false;
+    const kept = new Set([place]);
+    this.#kept = kept;
+    if (isIdr) return false;
+    for (const { delta, isUsed } of readReferences(bits, sequence, place)) {
+      if (former?.has(place + delta)) kept.add(place + delta);
+      else if (isUsed && former && !isKey) {
+        // All builds on it until the next key frame.
+        this.#kept = undefined;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** 8.3.1 */
+  #placeOf(low: number, width: number): number {
+    const span = 2 ** width;
+    const high = Math.floor(this.#before / span) * span;
+    const near = high + low;
+    if (near < this.#before - span / 2) return near + span;
+    return near >= this.#before + span / 2 ? near - span : near;
+  }
+}
+
+/** The pictures that the one at `place` names: short-term by their distance, long-term by the low bits of their place. */
+function readReferences(bits: Bits, { sets, width, hasLongTerm, longTerm }: Sequence, place: number) {
+  const number = () => (sets.length > 1 ? bits.read(Math.ceil(Math.log2(sets.length))) : 0);
+  const references = [...(bits.flag() ? (sets[number()] ?? []) : readSet(bits, sets, sets.length))];
+  if (!hasLongTerm) return references;
+  const listed = longTerm.length > 0 ? bits.golomb() : 0;
+  const all = atMost(MAX_REFERENCES, listed + bits.golomb());
+  let cycles = 0;
+  for (let at = 0; at < all; at += 1) {
+    const index = at < listed && longTerm.length > 1 ? bits.read(Math.ceil(Math.log2(longTerm.length))) : 0;
+    const { low, isUsed } = (at < listed ? longTerm[index] : undefined) ?? {
+      low: bits.read(width),
+      isUsed: bits.flag(),
+    };
+    if (at === 0 || at === listed) cycles = 0;
+    const hasCycle = bits.flag();
+    if (hasCycle) cycles += bits.golomb();
+    const span = 2 ** width;
+    const base = place - (((place % span) + span) % span);
+    // Without it any picture with these bits is meant; the nearest before is the likely one.
+    const near = base + low > place ? low - span : low;
+    references.push({ delta: (hasCycle ? base + low - cycles * span : base + near) - place, isUsed });
+  }
+  return references;
+}
+
+/** 7.3.7 @param sets those before it; the last, in a slice, is told from the others by `count` */
+function readSet(bits: Bits, sets: readonly Reference[][], count: number): Reference[] {
+  if (sets.length > 0 && bits.flag()) return readPredicted(bits, sets, count);
+  const [before, after] = [bits.golomb(), bits.golomb()];
+  atMost(MAX_REFERENCES, before + after);
+  const read = (length: number, sign: number) => {
+    let delta = 0;
+    return Array.from({ length }, () => {
+      delta += sign * (bits.golomb() + 1);
+      return { delta, isUsed: bits.flag() };
+    });
+  };
+  return [...read(before, -1), ...read(after, 1)];
+}
+
+/** From another set (7.4.8): shifted, and some left out. */
+function readPredicted(bits: Bits, sets: readonly Reference[][], count: number): Reference[] {
+  const from = sets[sets.length - (sets.length === count ? bits.golomb() + 1 : 1)] ?? [];
+  const isBack = bits.flag();
+  const shift = (isBack ? -1 : 1) * (bits.golomb() + 1);
+  const shifted = [...from, { delta: 0, isUsed: true }].flatMap(({ delta }) => {
+    const isUsed = bits.flag();
+    return isUsed || bits.flag() ? [{ delta: delta + shift, isUsed }] : [];
+  });
+  // The nearest first; those before it precede those after it.
+  const nearest = (one: Reference, other: Reference) => Math.abs(one.delta) - Math.abs(other.delta);
+  return [
+    ...shifted.filter(({ delta }) => delta < 0).sort(nearest),
+    ...shifted.filter(({ delta }) => delta > 0).sort(nearest),
+  ];
+}
+
+/** 7.3.3 */
+function skipProfile(bits: Bits, layers: number): void {
+  bits.skip(96);
+  const present = Array.from({ length: layers }, () => [bits.flag(), bits.flag()]);
+  if (layers > 0) bits.skip(2 * (8 - layers));
+  for (const [hasProfile, hasLevel] of present) bits.skip((hasProfile ? 88 : 0) + (hasLevel ? 8 : 0));
+}
+
+/** 7.3.4 */
+function skipScaling(bits: Bits): void {
+  for (let size = 0; size < 4; size += 1) {
+    for (let matrix = 0; matrix < 6; matrix += size === 3 ? 3 : 1) {
+      if (bits.flag()) bits.skipGolombs((size > 1 ? 1 : 0) + Math.min(64, 16 << (2 * size)));
+      else bits.golomb();
+    }
+  }
+}
+
+function atMost(most: number, value: number): number {
+  if (value > most) throw new RangeError(`${value} is over ${most}`);
+  return value;
+}
+
+const typeOf = (header: number) => (header >> 1) & 63;
+const isSlice = (header: number) => typeOf(header) < 32;

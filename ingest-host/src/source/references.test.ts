@@ -1,0 +1,79 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { FormatContext, Packet } from 'node-av/lib';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { evenTimes, makeVideo } from '../../../test/support/video.ts';
+import { FrameNumbers } from './frame-numbers.ts';
+import { nalUnits } from './nal-units.ts';
+import { ReferenceSets } from './reference-sets.ts';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'frames-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const CODECS = [
+  ['libx264', FrameNumbers],
+  ['libx265', ReferenceSets],
+] as const;
+
+/** Coded pictures, in decoding order. */
+async function pictures(codec: 'libx264' | 'libx265', bFrames: number): Promise<Buffer[]> {
+  const path = join(folder, `${codec}-${bFrames}.ts`);
+  await makeVideo(path, { times: evenTimes(60, 25), gop: 30, bFrames, codec });
+  await using input = new FormatContext();
+  await input.openInput(path);
+  using packet = new Packet();
+  packet.alloc();
+  const all: Buffer[] = [];
+  while ((await input.readFrame(packet)) >= 0) {
+    all.push(Buffer.from(packet.data ?? []));
+    packet.unref();
+  }
+  return all;
+}
+
+describe.each(CODECS)('%s', (codec, Check) => {
+  const gaps = (all: Buffer[]) => {
+    const check = new Check();
+    return all.flatMap((picture, index) => (check.isGap(picture) ? [index] : []));
+  };
+
+  test('a stream that is whole has no gap', async () => {
+    for (const bFrames of [0, 3]) expect(gaps(await pictures(codec, bFrames))).toEqual([]);
+  });
+
+  test('a picture that others build on is missed, wherever it was', async () => {
+    const all = await pictures(codec, 0);
+    for (const lost of [1, 7, 15, 28, 31, 45])
+      expect(gaps(all.toSpliced(lost, 1)), `${lost}`).toEqual([lost]);
+    expect(gaps(all.toSpliced(29, 1)), 'the last before a key frame').toEqual([]);
+    expect(gaps(all.toSpliced(10, 4))).toEqual([10]);
+  });
+
+  test('any bytes are no gap', () => {
+    const check = new Check();
+    for (const text of ['', '\0\0\x01', '\0\0\x01g', '\0\0\x01\x65', '\0\0\0\x0eAVCC']) {
+      expect(check.isGap(Buffer.from(text, 'latin1'))).toBe(false);
+    }
+    const units = fc.array(fc.tuple(fc.constantFrom(0x42, 0x44, 0x67, 0x28, 0x02, 0x65), fc.uint8Array()));
+    fc.assert(
+      fc.property(units, (all) => {
+        check.isGap(Buffer.concat(all.map(([type, rest]) => Buffer.from([0, 0, 1, type, 1, ...rest]))));
+      }),
+    );
+  });
+});
+
+test('H.265: a picture that nothing builds on may be lost', async () => {
+  const all = await pictures('libx265', 3);
+  const check = new ReferenceSets();
+  // TRAIL_N (ITU-T H.265, 7.4.2.2).
+  const isLeaf = (picture: Buffer) => [...nalUnits(picture, (header) => header >> 1 < 32)].at(-1)?.[0] === 0;
+  const kept = all.filter((picture) => !isLeaf(picture));
+  expect(all.length - kept.length).toBeGreaterThan(10);
+  expect(kept.filter((picture) => check.isGap(picture))).toEqual([]);
+});
