@@ -1,6 +1,4 @@
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createHttp, refusePages, serveMetrics } from '@video-pipeline/http';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { StreamStats } from './stats.ts';
 
@@ -150,6 +148,8 @@ export interface HealthServer {
 const REQUEST_MS = 10_000;
 /** Prometheus and a load balancer ask; more are no friends. */
 const MAX_CONNECTIONS = 64;
+/** No request has a body. */
+const MAX_BODY_BYTES = 1;
 
 /**
  * Serves `GET /health`, 200 while at least one stream flows, or all are out of their active hours, else 503, with
@@ -160,31 +160,20 @@ export async function startHealthServer(
   stats: ReadonlyMap<string, StreamStats>,
   registry: Registry,
 ): Promise<HealthServer> {
-  const server = createServer(async (request, response) => {
-    const path = request.url?.split('?')[0];
-    if (path === '/health') {
-      const states = [...stats.values()].map(({ state }) => state);
-      const resting = states.length > 0 && states.every((state) => state === 'inactive');
-      const healthy = resting || states.includes('flowing');
-      const body = { status: healthy ? 'healthy' : 'unhealthy', streams: Object.fromEntries(stats) };
-      response
-        .writeHead(healthy ? 200 : 503, { 'content-type': 'application/json' })
-        .end(JSON.stringify(body));
-    } else if (path === '/metrics') {
-      response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics());
-    } else response.writeHead(404).end();
+  const app = createHttp({
+    requestMs: REQUEST_MS,
+    maxBodyBytes: MAX_BODY_BYTES,
+    maxConnections: MAX_CONNECTIONS,
+    fastify: { forceCloseConnections: true },
   });
-  server.maxConnections = MAX_CONNECTIONS;
-  server.requestTimeout = REQUEST_MS;
-  server.headersTimeout = REQUEST_MS;
-  server.listen(address.port, address.host);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${port}`,
-    async close() {
-      server.closeAllConnections();
-      server.close();
-    },
-  };
+  refusePages(app, address.host);
+  serveMetrics(app, registry);
+  app.get('/health', (_request, reply) => {
+    const states = [...stats.values()].map(({ state }) => state);
+    const resting = states.length > 0 && states.every((state) => state === 'inactive');
+    const healthy = resting || states.includes('flowing');
+    reply.status(healthy ? 200 : 503);
+    return { status: healthy ? 'healthy' : 'unhealthy', streams: Object.fromEntries(stats) };
+  });
+  return { url: await app.listen(address), close: () => app.close() };
 }

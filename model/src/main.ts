@@ -46,6 +46,8 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
   let models: Pick<ModelSet, 'detectors' | 'close'> = { detectors: new Map(), close: async () => {} };
   const metrics = createMetrics(() => models.detectors, await GpuReader.find());
   let isReady = false;
+  // SageMaker starts its containers with the argument `serve` and calls this port.
+  const { host, port } = mode === 'serve' ? { host: '0.0.0.0', port: SAGEMAKER_PORT } : options;
   const app = await createApp(
     {
       detectors: () => models.detectors,
@@ -56,6 +58,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
         maxRequests: config.MAX_CONCURRENT_REQUESTS,
         requestMs: config.REQUEST_TIMEOUT_SECONDS * 1000,
       },
+      host,
       metrics,
       isReady: () => isReady && [...models.detectors.values()].every(({ isHealthy }) => isHealthy),
     },
@@ -69,8 +72,6 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
     await models.close();
   };
   onShutdown(stop, logger, config.SHUTDOWN_GRACE_SECONDS * 1000);
-  // SageMaker starts its containers with the argument `serve` and calls this port.
-  const { host, port } = mode === 'serve' ? { host: '0.0.0.0', port: SAGEMAKER_PORT } : options;
   // Listening already, /health says that the model is being warmed up.
   const url = await app.listen({ host, port });
   const opening = openModels(options, {

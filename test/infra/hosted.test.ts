@@ -6,7 +6,7 @@ import { estimate, tasksPerHost } from '../../infra/costs.ts';
 import { EvaluationError, evaluate } from '../../infra/offline/evaluate.ts';
 import { ROOT } from '../../infra/offline/platform.ts';
 import { HOST_SIZES, stageOf } from '../../infra/stages.ts';
-import { createRoutes } from '../../packages/console/src/http.ts';
+import { createServer } from '../../packages/console/src/server.ts';
 import { DEPLOY_CIDR, DEPLOYED, graphOf, ofType, one } from './graphs.ts';
 import { hosted } from './options.ts';
 
@@ -230,10 +230,6 @@ test('the console keeps a connection longer than its load balancer does, which w
     'aws:lb/loadBalancer:LoadBalancer',
     'ConsoleLoadBalancer',
   ).inputs;
-  const server = createRoutes(
-    [],
-    () => undefined,
-    () => {},
-  );
+  const { server } = createServer('', () => {});
   expect(server.keepAliveTimeout).toBeGreaterThan(idleTimeout * 1000);
 });

@@ -1,5 +1,6 @@
 import { ConfigError, readConfig, type VariableName, variables } from '@video-pipeline/config';
 import { checkpointOf, decodeDetectedFrame, type Frame, InvalidRecordError } from '@video-pipeline/frame';
+import { HttpError } from '@video-pipeline/http';
 import { PictureError, readPictureHeader } from '@video-pipeline/picture';
 import { parseSceneEvent, parseScenes, putShape, removeShape, StreamsError } from '@video-pipeline/scene';
 import { parseMetrics, redact } from '@video-pipeline/telemetry';
@@ -7,7 +8,6 @@ import { InvalidArgumentError } from 'commander';
 import { parseStreams } from '../../ingest-host/src/streams.ts';
 import { readMetadata } from '../../model/src/model-metadata.ts';
 import { decodeModel } from '../../model/src/onnx/schema.ts';
-import { RequestError } from '../../model/src/server/errors.ts';
 import { readInferRequest } from '../../model/src/server/open-inference-codec.ts';
 import { createAuthenticator } from '../../packages/camera/src/auth.ts';
 import {
@@ -130,7 +130,7 @@ export const parsers: Record<string, Parser> = {
   },
   'an Open Inference request in JSON': {
     parse: (body) => readInferRequest(body, undefined),
-    errors: [RequestError],
+    errors: [HttpError],
     good: JSON.stringify({
       id: '1',
       inputs: [{ name: 'image', datatype: 'BYTES', shape: [1], data: ['/9j/'] }],
@@ -138,7 +138,7 @@ export const parsers: Record<string, Parser> = {
   },
   'a binary Open Inference request': {
     parse: (body) => readInferRequest(body, Math.min(body.length, binaryHeader.length)),
-    errors: [RequestError],
+    errors: [HttpError],
     good: `${binaryHeader}\x04\0\0\0jpeg`,
   },
   "a model file's metadata": {

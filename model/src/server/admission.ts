@@ -1,10 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { HttpError, RETRY_AFTER_SECONDS } from '@video-pipeline/http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { RequestError } from './errors.ts';
 import { deadlineOf, LOADING, type Service } from './service.ts';
 
-/** Seconds after which a client that was turned away should ask again. */
-export const RETRY_AFTER_SECONDS = 1;
 /** Longest that a picture should wait where its client names no deadline, milliseconds. */
 const MAX_WAIT_MS = 20_000;
 /** Bodies of the largest size that may lie in memory at the same time. */
@@ -62,14 +60,14 @@ class Admission {
   }
 
   /** @returns why there is no room for the request now */
-  refusal(request: FastifyRequest): RequestError | undefined {
+  refusal(request: FastifyRequest): HttpError | undefined {
     const { maxRequests, maxBodyBytes } = this.#service.limits;
     const claim = this.#claimOf(request);
     if (this.#requests >= maxRequests) {
-      return new RequestError(429, `${this.#requests} requests are being served`, 'MAX_CONCURRENT_REQUESTS');
+      return new HttpError(429, `${this.#requests} requests are being served`, 'MAX_CONCURRENT_REQUESTS');
     }
     if (this.#bytes > 0 && this.#bytes + claim.bytes > LARGEST_BODIES * maxBodyBytes) {
-      return new RequestError(429, `bodies of ${this.#bytes} bytes are being served`, 'MAX_BODY_BYTES');
+      return new HttpError(429, `bodies of ${this.#bytes} bytes are being served`, 'MAX_BODY_BYTES');
     }
     return this.#refusalByQueue(request, claim);
   }
@@ -96,20 +94,20 @@ class Admission {
     });
   }
 
-  #refusalByQueue(request: FastifyRequest, { frames }: Claim): RequestError | undefined {
+  #refusalByQueue(request: FastifyRequest, { frames }: Claim): HttpError | undefined {
     const detectors = [...this.#service.detectors().values()];
-    if (detectors.length === 0) return new RequestError(503, LOADING);
+    if (detectors.length === 0) return new HttpError(503, LOADING);
     const queued = Math.min(...detectors.map((detector) => detector.queued));
     const room = Math.max(...detectors.map((detector) => detector.maxQueue)) - queued;
     const before = queued + this.#expected;
     if (before > 0 && this.#expected + frames > room) {
-      return new RequestError(429, `${before} pictures wait already`, 'MAX_QUEUED_FRAMES');
+      return new HttpError(429, `${before} pictures wait already`, 'MAX_QUEUED_FRAMES');
     }
     const waitMs = (1000 * before) / Math.max(...detectors.map((detector) => detector.framesPerSecond));
     const most = deadlineOf(request) ?? MAX_WAIT_MS;
     if (waitMs <= most || Number.isNaN(waitMs)) return undefined;
     const seconds = (ms: number) => (ms / 1000).toFixed(1);
-    return new RequestError(
+    return new HttpError(
       429,
       `the ${before} pictures that wait already take ${seconds(waitMs)} s, over ${seconds(most)}`,
       'MAX_QUEUED_FRAMES',

@@ -1,6 +1,5 @@
+import { HttpError, refuseDenseJson } from '@video-pipeline/http';
 import { fromBase64 } from './base64.ts';
-import { RequestError } from './errors.ts';
-import { refuseDenseJson } from './json.ts';
 
 /** An inference request: encoded pictures and what goes for all of them. */
 export interface InferRequest {
@@ -19,34 +18,31 @@ export const OUTPUT_NAME = 'detections';
  * @param headerLength bytes of JSON before the binary data, each element with its length in 4 bytes before it, little
  *   endian; `undefined` when all is JSON, with base64 in `data`
  * @see https://github.com/kserve/open-inference-protocol and Triton's `extension_binary_data.md`
- * @throws RequestError 400
+ * @throws HttpError 400
  */
 export function readInferRequest(body: Buffer, headerLength: number | undefined): InferRequest {
   const end = headerLength ?? body.length;
   if (!Number.isInteger(end) || end < 0 || end > body.length) {
-    throw new RequestError(
-      400,
-      `the JSON header can't have ${headerLength} of the body's ${body.length} bytes`,
-    );
+    throw new HttpError(400, `the JSON header can't have ${headerLength} of the body's ${body.length} bytes`);
   }
   const { inputs, outputs, parameters, id } = parseHeader(body.subarray(0, end));
   checkOutputs(outputs);
   const [input] = Array.isArray(inputs) && inputs.length === 1 ? inputs : [];
   if (!isRecord(input) || input.name !== INPUT_NAME || input.datatype !== 'BYTES') {
-    throw new RequestError(400, `there must be one input, '${INPUT_NAME}' of type BYTES`);
+    throw new HttpError(400, `there must be one input, '${INPUT_NAME}' of type BYTES`);
   }
   const pictures =
     input.data === undefined ? elements(body.subarray(end), input.parameters) : picturesIn(input.data);
   const { shape } = input;
   if (!Array.isArray(shape) || shape.length !== 1 || shape[0] !== pictures.length) {
-    throw new RequestError(
+    throw new HttpError(
       400,
       `shape ${JSON.stringify(shape)?.slice(0, 60)} does not fit ${pictures.length} elements`,
     );
   }
   const threshold = isRecord(parameters) ? parameters.threshold : undefined;
   if (threshold !== undefined && !(typeof threshold === 'number' && threshold >= 0 && threshold <= 1)) {
-    throw new RequestError(400, 'parameter threshold must be a number from 0 to 1');
+    throw new HttpError(400, 'parameter threshold must be a number from 0 to 1');
   }
   return {
     pictures,
@@ -64,7 +60,7 @@ function checkOutputs(outputs: unknown): void {
   const unknown = names.findIndex((name) => name !== OUTPUT_NAME);
   if (unknown < 0 && Array.isArray(outputs)) return;
   const named = JSON.stringify(names[unknown])?.slice(0, 60);
-  throw new RequestError(400, `there is no output ${named}; there is '${OUTPUT_NAME}'`);
+  throw new HttpError(400, `there is no output ${named}; there is '${OUTPUT_NAME}'`);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -79,14 +75,14 @@ function parseHeader(json: Buffer): Record<string, unknown> {
   } catch {
     // The answer below says all there is to say.
   }
-  throw new RequestError(400, 'the header is not a JSON object');
+  throw new HttpError(400, 'the header is not a JSON object');
 }
 
 function picturesIn(data: unknown): Buffer[] {
-  if (!Array.isArray(data)) throw new RequestError(400, 'data is not a list');
+  if (!Array.isArray(data)) throw new HttpError(400, 'data is not a list');
   return data.map((text, index) => {
     const bytes = typeof text === 'string' ? fromBase64(text) : undefined;
-    if (!bytes) throw new RequestError(400, `data[${index}] is not text in base64`);
+    if (!bytes) throw new HttpError(400, `data[${index}] is not text in base64`);
     return bytes;
   });
 }
@@ -94,7 +90,7 @@ function picturesIn(data: unknown): Buffer[] {
 function elements(binary: Buffer, parameters: unknown): Buffer[] {
   const size = isRecord(parameters) ? parameters.binary_data_size : undefined;
   if (size !== binary.length) {
-    throw new RequestError(
+    throw new HttpError(
       400,
       `binary_data_size is ${JSON.stringify(size)?.slice(0, 60)}, but ${binary.length} bytes follow the header`,
     );
@@ -104,7 +100,7 @@ function elements(binary: Buffer, parameters: unknown): Buffer[] {
     const start = at + 4;
     const end = start <= binary.length ? start + binary.readUInt32LE(at) : Number.POSITIVE_INFINITY;
     if (end > binary.length)
-      throw new RequestError(400, `element ${found.length} is longer than the binary data`);
+      throw new HttpError(400, `element ${found.length} is longer than the binary data`);
     found.push(binary.subarray(start, end));
     at = end;
   }

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
+import { HttpError } from '@video-pipeline/http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Detector } from '../detector.ts';
-import { RequestError } from './errors.ts';
 import { INPUT_NAME, OUTPUT_NAME, readInferRequest } from './open-inference-codec.ts';
 import { errorAnswers, INFER_SUMMARY, inferAnswer, modelAnswer } from './openapi.ts';
 import { detect, detectHeaders, detectorFor, type Service } from './service.ts';
@@ -77,14 +77,11 @@ function addModel(scope: FastifyInstance, service: Service, path: string): void 
   );
 }
 
-/** @throws RequestError 404 when there is no such model, or not in that version */
+/** @throws HttpError 404 when there is no such model, or not in that version */
 function versionOf(service: Service, { model: name, version }: ModelRoute['Params']): Detector {
   const detector = detectorFor(service, name);
   if (version === undefined || version === detector.model.version) return detector;
-  throw new RequestError(
-    404,
-    `model '${name}' has no version '${version}'; there is ${detector.model.version}`,
-  );
+  throw new HttpError(404, `model '${name}' has no version '${version}'; there is ${detector.model.version}`);
 }
 
 /**
@@ -100,7 +97,7 @@ export async function infer(
   model?: string,
 ): Promise<object> {
   const detector = detectorFor(service, model);
-  if (!Buffer.isBuffer(request.body)) throw new RequestError(400, 'the body is empty');
+  if (!Buffer.isBuffer(request.body)) throw new HttpError(400, 'the body is empty');
   const { id, pictures, threshold } = readInferRequest(request.body, headerLength);
   const results = await detect(service, detector, { request, reply }, pictures, threshold);
   return {

@@ -1,6 +1,6 @@
+import { HttpError } from '@video-pipeline/http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { fromBase64 } from './base64.ts';
-import { RequestError } from './errors.ts';
 import { errorAnswers, predictAnswer } from './openapi.ts';
 import { detect, detectHeaders, detectorFor, type Service } from './service.ts';
 
@@ -56,7 +56,7 @@ export async function predictPicture(
 ): Promise<object> {
   const detector = detectorFor(service);
   if (!Buffer.isBuffer(request.body) || request.body.length === 0)
-    throw new RequestError(400, 'the body is empty');
+    throw new HttpError(400, 'the body is empty');
   const [result] = await detect(service, detector, { request, reply }, [request.body]);
   return { stream_id: '', model: detector.model.name, results: [{ frame_number: 0, ...result }] };
 }

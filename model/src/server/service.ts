@@ -1,6 +1,6 @@
+import { HttpError } from '@video-pipeline/http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Detector, PictureResult } from '../detector.ts';
-import { RequestError } from './errors.ts';
 import type { Metrics } from './metrics.ts';
 
 /** What every route works with. */
@@ -10,6 +10,8 @@ export interface Service {
   /** Detections under it are left out where a request says nothing, 0..1. */
   threshold: number;
   limits: Limits;
+  /** Address that it listens on; without it, this machine alone. */
+  host?: string;
   metrics: Metrics;
   /** False before the models have run once, and from the moment the server is told to stop. */
   isReady(): boolean;
@@ -44,20 +46,20 @@ export const detectHeaders = {
 } as const;
 
 /**
- * @throws RequestError 404 when no model is called `name`, 503 while there is none yet; without a name the default model
+ * @throws HttpError 404 when no model is called `name`, 503 while there is none yet; without a name the default model
  *   is meant
  */
 export function detectorFor(service: Service, name?: string): Detector {
   const detectors = service.detectors();
-  if (detectors.size === 0) throw new RequestError(503, LOADING);
+  if (detectors.size === 0) throw new HttpError(503, LOADING);
   const detector = name === undefined ? detectors.values().next().value : detectors.get(name);
   if (detector) return detector;
-  throw new RequestError(404, `no model '${name}'; there are: ${[...detectors.keys()].join(', ')}`);
+  throw new HttpError(404, `no model '${name}'; there are: ${[...detectors.keys()].join(', ')}`);
 }
 
 /**
  * Runs the pictures of one request, until its deadline or until its client is gone.
- * @throws RequestError 413 naming the limit when there are too many
+ * @throws HttpError 413 naming the limit when there are too many
  */
 export async function detect(
   service: Service,
@@ -68,7 +70,7 @@ export async function detect(
 ): Promise<PictureResult[]> {
   const { maxFrames } = service.limits;
   if (pictures.length > maxFrames) {
-    throw new RequestError(
+    throw new HttpError(
       413,
       `${pictures.length} frames in a request, over ${maxFrames}`,
       'MAX_REQUEST_FRAMES',
@@ -86,7 +88,7 @@ export async function detect(
 function endOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
   reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) gone.abort(new RequestError(499, 'the client has gone'));
+    if (!reply.raw.writableFinished) gone.abort(new HttpError(499, 'the client has gone'));
   });
   const deadline = deadlineOf(request);
   if (deadline === undefined) return gone.signal;
@@ -95,12 +97,12 @@ function endOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
 
 /**
  * @returns how long the client waits for its answer, milliseconds, when it says so
- * @throws RequestError 400
+ * @throws HttpError 400
  */
 export function deadlineOf(request: FastifyRequest): number | undefined {
   const header = request.headers[TIMEOUT_HEADER];
   if (header === undefined) return undefined;
   const timeout = Number(header);
   if (timeout > 0 && timeout < 2 ** 31) return timeout;
-  throw new RequestError(400, `${TIMEOUT_HEADER} must be a number of milliseconds`);
+  throw new HttpError(400, `${TIMEOUT_HEADER} must be a number of milliseconds`);
 }

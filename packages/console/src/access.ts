@@ -7,18 +7,20 @@ const SESSION_SECONDS = 12 * 3600;
 /** Of more, the oldest ends. */
 const MAX_SESSIONS = 1_000;
 
+type Headed = Pick<IncomingMessage, 'headers'>;
+
 /** Who may use the console. */
 export interface Access {
   /** Whether there is a token to show. */
   hasLogin: boolean;
   /** Whether the request shows the token, as a bearer: no page can make a browser do that. */
-  isBearer(request: IncomingMessage): boolean;
+  isBearer(request: Headed): boolean;
   /** Whether the request comes from a browser that has logged in. */
-  isLoggedIn(request: IncomingMessage): boolean;
+  isLoggedIn(request: Headed): boolean;
   /** The cookie that lets a browser in; `undefined` when the token is a wrong one. */
   login(token: string, at: CookieSettings): string | undefined;
   /** Ends the browser's session. @returns the cookie that takes the place of its own */
-  logout(request: IncomingMessage, at: CookieSettings): string;
+  logout(request: Headed, at: CookieSettings): string;
 }
 
 export interface CookieSettings {
@@ -59,7 +61,7 @@ function cookie(value: string, seconds: number, { isSecure, prefix }: CookieSett
   return `${COOKIE}=${value}; Path=${prefix || '/'}; Max-Age=${seconds}; ${secure}HttpOnly; SameSite=Strict`;
 }
 
-function cookieOf({ headers }: IncomingMessage): string {
+function cookieOf({ headers }: Headed): string {
   const cookies = (headers.cookie ?? '').split('; ');
   return cookies.find((one) => one.startsWith(`${COOKIE}=`))?.slice(COOKIE.length + 1) ?? '';
 }

@@ -1,4 +1,4 @@
-import { ConfigError, StaleError } from '@video-pipeline/config';
+import { HttpError } from '@video-pipeline/http';
 import {
   type ListedCamera,
   putCamera,
@@ -8,10 +8,9 @@ import {
   setDisabled,
 } from '@video-pipeline/scene';
 import { type Logger, redact } from '@video-pipeline/telemetry';
+import type { FastifyInstance } from 'fastify';
 import type { CameraDraft, CameraEntry, CameraList } from './api.ts';
-import { readDraft } from './guard.ts';
-import { HttpError, json, type Reply, type Route, type RouteRequest } from './http.ts';
-import { STREAM, streamId } from './params.ts';
+import { type Asked, type AskedRequest, draftOf, streamOf } from './params.ts';
 import type { StreamsFile } from './streams-file.ts';
 
 interface CameraRoutesOptions {
@@ -20,47 +19,30 @@ interface CameraRoutesOptions {
 }
 
 /** The cameras of the list of streams: told, put in, disabled, taken out. Each answers with the list as it is then. */
-export function cameraRoutes(options: CameraRoutesOptions): Route[] {
-  const { streamsFile, log } = options;
-  const change = (request: RouteRequest, what: string, id: string, edit: Edit, version?: unknown): Reply =>
-    answer(() => {
-      streamsFile.change(edit, typeof version === 'string' ? version : undefined);
-      // Who did what: the token is one, so that the address has to do.
-      log.info(`${what} a camera`, { stream: id, by: request.request.socket.remoteAddress });
-      return camerasOf(streamsFile);
-    });
-  return [
-    { method: 'GET', path: /^\/api\/cameras$/, handle: () => answer(() => camerasOf(streamsFile)) },
-    {
-      method: 'POST',
-      path: /^\/api\/cameras$/,
-      async handle(request) {
-        const { version, ...draft } = await readDraft<CameraDraft>(request.request);
-        const id = String(draft.id);
-        return change(request, 'saved', id, (text, where) => save(text, where, draft), version);
-      },
-    },
-    {
-      method: 'POST',
-      path: new RegExp(`^/api/cameras/${STREAM}/disabled$`),
-      async handle(request) {
-        const id = streamId(request.params.stream);
-        const { disabled } = await readDraft<{ disabled: boolean }>(request.request);
-        if (typeof disabled !== 'boolean')
-          throw new HttpError(400, 'body must be {"disabled": true or false}');
-        const edit: Edit = (text, where) => setDisabled(text, id, disabled, where);
-        return change(request, disabled ? 'disabled' : 'enabled', id, edit);
-      },
-    },
-    {
-      method: 'DELETE',
-      path: new RegExp(`^/api/cameras/${STREAM}$`),
-      handle(request) {
-        const id = streamId(request.params.stream);
-        return change(request, 'removed', id, (text, where) => removeCamera(text, id, where));
-      },
-    },
-  ];
+export function addCameraRoutes(app: FastifyInstance, { streamsFile, log }: CameraRoutesOptions): void {
+  const change = (request: AskedRequest, what: string, id: string, edit: Edit, version?: unknown) => {
+    streamsFile.change(edit, typeof version === 'string' ? version : undefined);
+    // Who did what: the token is one, so that the address has to do.
+    log.info(`${what} a camera`, { stream: id, by: request.ip });
+    return camerasOf(streamsFile);
+  };
+  app.get('/api/cameras', () => camerasOf(streamsFile));
+  app.post<Asked>('/api/cameras', (request) => {
+    const { version, ...draft } = draftOf<CameraDraft>(request);
+    const id = String(draft.id);
+    return change(request, 'saved', id, (text, where) => save(text, where, draft), version);
+  });
+  app.post<Asked>('/api/cameras/:stream/disabled', (request) => {
+    const id = streamOf(request);
+    const { disabled } = draftOf<{ disabled: boolean }>(request);
+    if (typeof disabled !== 'boolean') throw new HttpError(400, 'body must be {"disabled": true or false}');
+    const edit: Edit = (text, where) => setDisabled(text, id, disabled, where);
+    return change(request, disabled ? 'disabled' : 'enabled', id, edit);
+  });
+  app.delete<Asked>('/api/cameras/:stream', (request) => {
+    const id = streamOf(request);
+    return change(request, 'removed', id, (text, where) => removeCamera(text, id, where));
+  });
 }
 
 type Edit = (text: string, where: string) => string;
@@ -100,15 +82,4 @@ function entryOf({ id, url = '', frame_rate, transport, disabled = false }: List
     ...(frame_rate === undefined ? {} : { frame_rate }),
     ...(transport === undefined ? {} : { transport }),
   };
-}
-
-/** What is wrong with the list of streams is for whoever asked to mend. */
-function answer(give: () => CameraList): Reply {
-  try {
-    return json(give());
-  } catch (error) {
-    if (error instanceof StreamsError) throw new HttpError(422, error.message);
-    if (error instanceof ConfigError || error instanceof StaleError) throw new HttpError(409, error.message);
-    throw error;
-  }
 }

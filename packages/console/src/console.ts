@@ -1,6 +1,5 @@
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import { type Config, readConfig } from '@video-pipeline/config';
+import { createOrigin, isLoopback } from '@video-pipeline/http';
 import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { STAGES, topicOf } from '@video-pipeline/stages';
 import { CLIP_VARIABLES, followText, isObjectUrl, STORAGE_VARIABLES } from '@video-pipeline/storage';
@@ -11,15 +10,14 @@ import { openArchiveBucket } from './bucket.ts';
 import { followDetections } from './detections-feed.ts';
 import { Events } from './events.ts';
 import { putBack } from './failed.ts';
-import { guardOf } from './guard.ts';
-import { createRoutes } from './http.ts';
+import { addGuard } from './guard.ts';
 import { LiveFrames } from './live.ts';
 import { MONITOR_VARIABLES, Monitor } from './monitor.ts';
-import { createOrigin, isLoopback } from './origin.ts';
 import { loadPage } from './page-files.ts';
 import { messageOf } from './reachability.ts';
-import { consoleRoutes } from './routes.ts';
+import { addRoutes } from './routes.ts';
 import { sceneEvents } from './scene-events.ts';
+import { createServer } from './server.ts';
 import { streamStatuses } from './stream-statuses.ts';
 import { StreamsFile } from './streams-file.ts';
 
@@ -102,8 +100,12 @@ export async function startConsole(options: {
   const events = new Events(live, () => monitor.health(), streams);
   const page = loadPage();
   const access = createAccess(token);
-  const origin = createOrigin(config.CONSOLE_URL, !isLoopback(host));
-  const routes = consoleRoutes({
+  const origin = createOrigin(host, config.CONSOLE_URL);
+  const app = createServer(origin.prefix, (error, path) =>
+    log.error(`can't answer ${path}: ${error.name}: ${messageOf(error)}`),
+  );
+  addGuard(app, access, origin, page);
+  addRoutes(app, {
     page,
     access,
     origin,
@@ -127,23 +129,17 @@ export async function startConsole(options: {
     },
     log,
   });
-  const guard = guardOf(access, origin, page);
-  const server = createRoutes(
-    routes,
-    guard,
-    (error, path) => log.error(`can't answer ${path}: ${error.name}: ${messageOf(error)}`),
-    origin.prefix,
-  );
-  server.listen(port, host);
-  await once(server, 'listening');
-  const { port: bound } = server.address() as AddressInfo;
   return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
+    url: await app.listen({ port, host }),
     async close() {
       events.close();
-      server.close();
-      server.closeAllConnections();
-      await Promise.allSettled([stopFeed(), monitor.close(), producer.disconnect(), tail.close()]);
+      await Promise.allSettled([
+        app.close(),
+        stopFeed(),
+        monitor.close(),
+        producer.disconnect(),
+        tail.close(),
+      ]);
       bucket.close();
       list?.stop();
     },

@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http';
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Health, StreamStatus } from './api.ts';
 import type { LiveFrames } from './live.ts';
 
@@ -9,9 +9,6 @@ const MAX_CLIENTS = 100;
 const MAX_PENDING = 50;
 /** Beyond so many characters, what waits for a browser is let go, and begins anew. */
 const MAX_PENDING_LENGTH = 4 * 1024 ** 2;
-
-/** Proxies pass each event on as it comes: nginx asks for the second. */
-export const LIVE_HEADERS = { 'cache-control': 'no-store', 'x-accel-buffering': 'no' };
 
 interface Client {
   response: ServerResponse;
@@ -53,8 +50,8 @@ export class Events {
   }
 
   /** Takes the response over. @param stream the one stream to tell of; left out: all */
-  connect(response: ServerResponse, stream?: string): void {
-    response.writeHead(200, { 'content-type': 'text/event-stream', ...LIVE_HEADERS });
+  connect(response: ServerResponse, headers: OutgoingHttpHeaders, stream?: string): void {
+    response.writeHead(200, headers);
     const newest = this.#live.newest().filter((frame) => stream === undefined || frame.stream_id === stream);
     const pending = new Map(newest.map((frame) => [frame.stream_id, [JSON.stringify(frame)]]));
     const client: Client = { response, stream, pending, length: 0, isBlocked: false, streams: '' };

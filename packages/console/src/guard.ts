@@ -1,24 +1,32 @@
-import type { IncomingMessage } from 'node:http';
+import { HttpError, isLink, type Origin } from '@video-pipeline/http';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
-import { HttpError, type Reply, readBody } from './http.ts';
-import type { Origin } from './origin.ts';
+import type { Page } from './page-files.ts';
 
 const LOGIN = '/login';
-/** What a stranger may ask for: whether the process lives, and what the page that asks for the token looks like. */
-const OPEN_PATHS = new Set(['/health', '/page/style.css', '/page/icon.svg', '/page/login.ts', LOGIN]);
+/** What a stranger may ask for: what the page that asks for the token looks like. */
+const OPEN_FILES = ['style.css', 'icon.svg', 'login.ts'];
+
+const SECURITY_HEADERS = {
+  // Pictures are drawn from blobs; nothing comes from, or goes to, another host.
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+  'cross-origin-opener-policy': 'same-origin',
+  'cache-control': 'no-store',
+};
 
 /**
  * Lets through who has access and comes from our own page; shows others where to log in. Whether the process lives,
  * everyone may ask, by any name.
  */
-export function guardOf(
-  access: Access,
-  origin: Origin,
-  page: Map<string, Reply>,
-): (request: IncomingMessage, path: string) => Reply | undefined {
-  return (request, path) => {
-    if (path === '/health') return undefined;
-    const { hasLogin } = access;
+export function addGuard(app: FastifyInstance, access: Access, origin: Origin, page: Page): void {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(SECURITY_HEADERS);
+    const route = request.routeOptions.url;
+    if (route === '/health') return undefined;
     if (!origin.isOurs(request)) {
       throw new HttpError(
         403,
@@ -27,50 +35,35 @@ export function guardOf(
     }
     // No page can send a bearer it does not know.
     if (access.isBearer(request)) return undefined;
-    refuseForeign(request, origin, path);
-    if (!hasLogin || OPEN_PATHS.has(path) || access.isLoggedIn(request)) return undefined;
-    if (path === '/' && request.headers.accept?.includes('text/html')) return loginPage(page);
+    refuseForeign(request, origin);
+    if (!access.hasLogin || isOpen(request) || access.isLoggedIn(request)) return undefined;
+    if (route === '/' && request.headers.accept?.includes('text/html')) return sendLogin(reply, page);
     throw new HttpError(401, 'a token is needed');
-  };
+  });
 }
 
-/** The page that asks for the token. */
-export function loginPage(page: Map<string, Reply>, isWrong = false): Reply {
+function isOpen({ routeOptions, params }: FastifyRequest): boolean {
+  if (routeOptions.url === '/page/:name') return OPEN_FILES.includes((params as { name: string }).name);
+  return routeOptions.url === LOGIN;
+}
+
+/** Answers with the page that asks for the token. */
+export function sendLogin(reply: FastifyReply, page: Page, isWrong = false): FastifyReply {
   const login = page.get('login.html');
   if (!login) throw new Error('the page has no login.html');
-  const body = isWrong ? String(login.body).replace('<p id="wrong" hidden>', '<p id="wrong">') : login.body;
-  return { ...login, body, status: 401, headers: { 'cache-control': 'no-store' } };
+  const body = isWrong ? login.body.replace('<p id="wrong" hidden>', '<p id="wrong">') : login.body;
+  return reply.status(401).type(login.type).send(body);
 }
 
 /** @throws HttpError for what the page of another site made the browser send, unless it leads here by a link */
-function refuseForeign(request: IncomingMessage, origin: Origin, path: string): void {
-  const { method, headers } = request;
+function refuseForeign(request: FastifyRequest, origin: Origin): void {
+  const { method, routeOptions } = request;
   const source = origin.sourceOf(request);
-  const reads = method === 'GET' || method === 'HEAD';
   if (source === 'foreign') {
-    const isLink = headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
-    if (reads && path === '/' && isLink) return;
+    if (routeOptions.url === '/' && isLink(request)) return;
     throw new HttpError(403, 'pages of other sites may not use the console');
   }
-  if (!reads && path !== LOGIN && source !== 'own')
+  const reads = method === 'GET' || method === 'HEAD';
+  if (!reads && routeOptions.url !== LOGIN && source !== 'own')
     throw new HttpError(403, 'only the console itself may do this');
-}
-
-/**
- * The body of a request that changes something, as JSON; its fields may be anything.
- * @throws HttpError
- */
-export async function readDraft<Draft>(
-  request: IncomingMessage,
-): Promise<{ [Key in Draft extends unknown ? keyof Draft : never]?: unknown }> {
-  // A page of another site can send this type only after asking, to which nothing here agrees.
-  if (request.headers['content-type'] !== 'application/json') {
-    throw new HttpError(403, 'body must be application/json');
-  }
-  try {
-    return Object(JSON.parse(await readBody(request)));
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new HttpError(400, 'body must be JSON');
-    throw error;
-  }
 }

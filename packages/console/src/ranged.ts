@@ -1,4 +1,10 @@
-import type { Reply } from './http.ts';
+import type { OutgoingHttpHeaders } from 'node:http';
+
+export interface Reply {
+  status?: number;
+  body: Buffer | string;
+  headers: OutgoingHttpHeaders;
+}
 
 /**
  * The part of a reply's body that a request's header `Range` names, as players of media ask for it; all of it where there is

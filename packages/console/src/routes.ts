@@ -1,28 +1,28 @@
+import type { OutgoingHttpHeaders } from 'node:http';
 import { annotatedKey, MAX_TIME } from '@video-pipeline/frame';
+import { HttpError, type Origin } from '@video-pipeline/http';
 import { type ClipSettings, isMissing } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
-import type { Flow, Names, SceneEvent, SearchResult, Session } from './api.ts';
+import type { Flow, FrameFacts, Names, SceneEvent, SearchResult, Session } from './api.ts';
 import type { Archive, Query } from './archive.ts';
 import type { ArchiveBucket } from './bucket.ts';
-import { cameraRoutes } from './camera-routes.ts';
-import { clipRoutes } from './clip-routes.ts';
-import { CursorError } from './cursor.ts';
-import { type Events, LIVE_HEADERS } from './events.ts';
-import { failedPage, RedriveError } from './failed.ts';
-import { loginPage, readDraft } from './guard.ts';
-import { HttpError, json, type Reply, type Route, type RouteRequest, readBody } from './http.ts';
+import { addCameraRoutes } from './camera-routes.ts';
+import { addClipRoutes } from './clip-routes.ts';
+import type { Events } from './events.ts';
+import { failedPage } from './failed.ts';
+import { sendLogin } from './guard.ts';
 import { factsOf, type LiveFrames } from './live.ts';
-import type { Origin } from './origin.ts';
-import { number, STREAM, streamId } from './params.ts';
-import { sceneRoutes } from './scene-routes.ts';
+import type { Page } from './page-files.ts';
+import { type Asked, type AskedRequest, draftOf, FRAME, number, streamId, streamOf } from './params.ts';
+import { addSceneRoutes } from './scene-routes.ts';
 import type { StreamsFile } from './streams-file.ts';
 
-const FRAME = '(?<time>\\d{1,16})-(?<number>\\d{1,16})';
 const DAY_MS = 86_400_000;
 
 export interface RoutesOptions {
-  page: Map<string, Reply>;
+  page: Page;
   access: Access;
   origin: Origin;
   live: LiveFrames;
@@ -40,84 +40,84 @@ export interface RoutesOptions {
 }
 
 /** Everything the console's server answers, page and API. */
-export function consoleRoutes(options: RoutesOptions): Route[] {
-  const { page, access, live, events, flow } = options;
-  const get = (path: string, handle: Route['handle']): Route => ({
-    method: 'GET',
-    path: new RegExp(`^${path}$`),
-    handle,
+export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
+  const { access, archive, live } = options;
+  addPage(app, options);
+  app.get('/health', () => ({ status: 'healthy' }));
+  app.get('/api/session', () => ({ login: access.hasLogin }) satisfies Session);
+  app.get<Asked>('/api/live', (request, reply) => followLive(options.events, request, reply));
+  app.get('/api/flow', () => options.flow());
+  app.get('/api/names', () => namesOf(options));
+  app.get<Asked>('/api/search', (request) => search(options, request.query));
+  app.get<Asked>('/api/failed', ({ query }) => failedPage(options.bucket, query.get('cursor') ?? undefined));
+  app.post<Asked>('/api/failed/redrive', (request) => redriveEntry(options, request));
+  const stream = '/api/streams/:stream';
+  app.get<Asked>(`${stream}/frames`, (request) => live.recent(streamOf(request)));
+  app.get<Asked>(`${stream}/last`, async (request) => {
+    const frame = await archive.last(streamOf(request));
+    if (!frame) throw new HttpError(404, 'nothing of this stream is stored');
+    return frame;
   });
-  return [
-    get('/', (request) => pageFile(page, 'index.html', request)),
-    get('/page/(?<name>[a-z-]+\\.[a-z]+)', (request) => pageFile(page, request.params.name ?? '', request)),
-    get('/health', () => json({ status: 'healthy' })),
-    get('/login', () => redirect('./')),
-    get('/api/session', () => json({ login: access.hasLogin } satisfies Session)),
-    get('/api/live', (request) => followLive(events, request)),
-    get('/api/flow', () => json(flow())),
-    get('/api/names', async () => json(await namesOf(options))),
-    get('/api/search', ({ query }) => search(options, query)),
-    get(`/api/streams/${STREAM}/frames`, ({ params }) => json(live.recent(streamId(params.stream)))),
-    get(`/api/streams/${STREAM}/last`, async ({ params }) => {
-      const frame = await options.archive.last(streamId(params.stream));
-      if (!frame) throw new HttpError(404, 'nothing of this stream is stored');
-      return json(frame);
-    }),
-    get(`/api/streams/${STREAM}/timeline`, ({ params, query }) =>
-      json(live.timeline(streamId(params.stream), number(query, 'minutes', 15, 1, 360))),
-    ),
-    get(`/api/streams/${STREAM}/frames/${FRAME}\\.jpg`, ({ params }) => plainPicture(options, params)),
-    get(`/api/streams/${STREAM}/frames/${FRAME}\\.json`, ({ params }) => frameFacts(options, params)),
-    get(`/api/streams/${STREAM}/annotated/${FRAME}\\.jpg`, ({ params }) => annotatedPicture(options, params)),
-    get(`/api/streams/${STREAM}/events`, async ({ params }) =>
-      json(await options.sceneEvents(streamId(params.stream))),
-    ),
-    get('/api/failed', async ({ query }) =>
-      json(await failedPage(options.bucket, query.get('cursor') ?? undefined)),
-    ),
-    { method: 'POST', path: /^\/login$/, handle: (request) => login(options, request) },
-    { method: 'POST', path: /^\/logout$/, handle: (request) => logout(options, request) },
-    { method: 'POST', path: /^\/api\/failed\/redrive$/, handle: (request) => redriveEntry(options, request) },
-    ...clipRoutes(options),
-    ...sceneRoutes(options),
-    ...cameraRoutes(options),
-  ];
+  app.get<Asked>(`${stream}/timeline`, (request) =>
+    live.timeline(streamOf(request), number(request.query, 'minutes', 15, 1, 360)),
+  );
+  app.get<Asked>(`${stream}/frames/${FRAME}.jpg`, (request, reply) => sendPicture(options, request, reply));
+  app.get<Asked>(`${stream}/frames/${FRAME}.json`, (request) => frameFacts(options, request));
+  app.get<Asked>(`${stream}/annotated/${FRAME}.jpg`, (request, reply) =>
+    sendAnnotated(options, request, reply),
+  );
+  app.get<Asked>(`${stream}/events`, (request) => options.sceneEvents(streamOf(request)));
+  addClipRoutes(app, options);
+  addSceneRoutes(app, options);
+  addCameraRoutes(app, options);
 }
 
-function pageFile(page: Map<string, Reply>, name: string, { request }: RouteRequest): Reply {
+/** The page's files, and the log-in, whose forms alone are not JSON. */
+function addPage(app: FastifyInstance, { page, access, origin }: RoutesOptions): void {
+  const at = (request: FastifyRequest) => ({ isSecure: origin.isSecure(request), prefix: origin.prefix });
+  // Relative, as a proxy may have taken the first part of the path away. The browser keeps what stands after the '#'.
+  const home = (reply: FastifyReply) => reply.redirect('./', 303);
+  app.get<Asked>('/', (request, reply) => sendFile(page, 'index.html', request, reply));
+  app.get<Asked>('/page/:name', (request, reply) =>
+    sendFile(page, request.params.name ?? '', request, reply),
+  );
+  app.get('/login', (_request, reply) => home(reply));
+  app.register(async (forms) => {
+    forms.removeAllContentTypeParsers();
+    forms.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) =>
+      done(null, new URLSearchParams(String(body))),
+    );
+    forms.post('/login', (request, reply) => {
+      const token = request.body instanceof URLSearchParams ? request.body.get('token') : null;
+      const cookie = access.login(token ?? '', at(request));
+      if (cookie) return home(reply.header('set-cookie', cookie));
+      if (request.headers.accept?.includes('text/html')) return sendLogin(reply, page, true);
+      throw new HttpError(401, 'this is not the token');
+    });
+    forms.post('/logout', (request, reply) =>
+      home(reply.header('set-cookie', access.logout(request, at(request)))),
+    );
+  });
+}
+
+function sendFile(page: Page, name: string, { headers }: FastifyRequest, reply: FastifyReply): FastifyReply {
   const file = page.get(name);
   if (!file) throw new HttpError(404, 'not found');
-  const isFresh = request.headers['if-none-match'] === file.headers?.etag;
-  return isFresh ? { ...file, status: 304, body: '' } : file;
+  const { type, body, etag } = file;
+  reply.headers({ etag, 'cache-control': 'no-cache' }).type(type);
+  return headers['if-none-match'] === etag ? reply.status(304).send() : reply.send(body);
 }
 
-// Relative, as a proxy may have taken the first part of the path away. The browser keeps what stands after the '#'.
-function redirect(location: string, headers: Reply['headers'] = {}): Reply {
-  return { status: 303, type: 'text/plain', body: '', headers: { location, ...headers } };
-}
-
-async function login({ access, origin, page }: RoutesOptions, { request }: RouteRequest): Promise<Reply> {
-  const token = new URLSearchParams(await readBody(request)).get('token') ?? '';
-  const { prefix } = origin;
-  const cookie = access.login(token, { isSecure: origin.isSecure(request), prefix });
-  if (cookie) return redirect('./', { 'set-cookie': cookie });
-  if (request.headers.accept?.includes('text/html')) return loginPage(page, true);
-  throw new HttpError(401, 'this is not the token');
-}
-
-function logout({ access, origin }: RoutesOptions, { request }: RouteRequest): Reply {
-  const { prefix } = origin;
-  const cookie = access.logout(request, { isSecure: origin.isSecure(request), prefix });
-  return redirect('./', { 'set-cookie': cookie });
-}
-
-function followLive(events: Events, { request, query, response }: RouteRequest): Reply | undefined {
+function followLive(events: Events, { query, method }: AskedRequest, reply: FastifyReply): FastifyReply {
   const stream = query.get('stream');
   const asked = stream === null ? undefined : streamId(stream);
   if (events.isFull) throw new HttpError(503, 'too many browsers');
-  if (request.method === 'HEAD') return { type: 'text/event-stream', body: '', headers: LIVE_HEADERS };
-  events.connect(response, asked);
-  return undefined;
+  // Proxies pass each event on as it comes: nginx asks for it.
+  reply.type('text/event-stream').header('x-accel-buffering', 'no');
+  if (method === 'HEAD') return reply.send();
+  reply.hijack();
+  events.connect(reply.raw, { ...reply.getHeaders() } as OutgoingHttpHeaders, asked);
+  return reply;
 }
 
 async function namesOf({ live, archive, streamsFile }: RoutesOptions): Promise<Names> {
@@ -127,7 +127,7 @@ async function namesOf({ live, archive, streamsFile }: RoutesOptions): Promise<N
   return { streams, classes: live.classes() };
 }
 
-async function search(options: RoutesOptions, query: URLSearchParams): Promise<Reply> {
+async function search(options: RoutesOptions, query: URLSearchParams): Promise<SearchResult> {
   const to = number(query, 'to', Date.now() + 1, 0, MAX_TIME);
   const stream = query.get('stream') || undefined;
   const asked: Query = {
@@ -139,15 +139,10 @@ async function search(options: RoutesOptions, query: URLSearchParams): Promise<R
     cursor: query.get('cursor') ?? undefined,
   };
   if (asked.from >= asked.to) throw new HttpError(400, 'the range is empty: from must be before to');
-  try {
-    const result = await options.archive.search(asked);
-    const found = result.frames.length > 0 || result.cursor !== undefined;
-    const note = found ? undefined : await whyNothing(options, asked);
-    return json({ ...result, ...(note ? { note } : {}) } satisfies SearchResult);
-  } catch (error) {
-    if (error instanceof CursorError) throw new HttpError(400, error.message);
-    throw error;
-  }
+  const result = await options.archive.search(asked);
+  const found = result.frames.length > 0 || result.cursor !== undefined;
+  const note = found ? undefined : await whyNothing(options, asked);
+  return { ...result, ...(note ? { note } : {}) };
 }
 
 /** Names shown of what exists. */
@@ -171,41 +166,44 @@ function known(names: readonly string[]): string {
     : `there are ${shown}`;
 }
 
-type FrameParams = Record<string, string>;
+function frameOf(request: AskedRequest): { streamId: string; capturedAt: number; frameNumber: number } {
+  const { time, number } = request.params;
+  return { streamId: streamOf(request), capturedAt: Number(time), frameNumber: Number(number) };
+}
 
-function plainPicture({ live }: RoutesOptions, params: FrameParams): Reply {
-  const frame = live.frame(streamId(params.stream), `${params.time}-${params.number}`);
+function sendPicture({ live }: RoutesOptions, request: AskedRequest, reply: FastifyReply): FastifyReply {
+  const { time, number } = request.params;
+  const frame = live.frame(streamOf(request), `${time}-${number}`);
   if (!frame) throw new HttpError(404, 'this frame is no longer held');
-  return { type: 'image/jpeg', body: frame.jpeg, headers: { 'cache-control': 'no-store' } };
+  return reply.type('image/jpeg').send(frame.jpeg);
 }
 
-async function frameFacts({ live, archive }: RoutesOptions, params: FrameParams): Promise<Reply> {
-  const stream = streamId(params.stream);
-  const held = live.frame(stream, `${params.time}-${params.number}`);
-  const facts = held ? factsOf(held) : await archive.find(stream, Number(params.time), Number(params.number));
+async function frameFacts({ live, archive }: RoutesOptions, request: AskedRequest): Promise<FrameFacts> {
+  const { time, number } = request.params;
+  const { streamId, capturedAt, frameNumber } = frameOf(request);
+  const held = live.frame(streamId, `${time}-${number}`);
+  const facts = held ? factsOf(held) : await archive.find(streamId, capturedAt, frameNumber);
   if (!facts) throw new HttpError(404, 'no such frame');
-  return json(facts);
+  return facts;
 }
 
-async function annotatedPicture({ bucket, prefix }: RoutesOptions, params: FrameParams): Promise<Reply> {
-  const capturedAt = Number(params.time);
-  if (capturedAt > MAX_TIME) throw new HttpError(404, 'no such frame');
-  const frame = { streamId: streamId(params.stream), capturedAt, frameNumber: Number(params.number) };
+async function sendAnnotated(
+  { bucket, prefix }: RoutesOptions,
+  request: AskedRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const frame = frameOf(request);
+  if (frame.capturedAt > MAX_TIME) throw new HttpError(404, 'no such frame');
   const body = await bucket.read(annotatedKey(prefix, frame)).catch((error) => {
     if (isMissing(error)) throw new HttpError(404, 'not annotated yet, or its picture has expired');
     throw error;
   });
-  return { type: 'image/jpeg', body, headers: { 'cache-control': 'private, max-age=3600' } };
+  return reply.type('image/jpeg').header('cache-control', 'private, max-age=3600').send(body);
 }
 
-async function redriveEntry({ redrive }: RoutesOptions, { request }: RouteRequest): Promise<Reply> {
-  const { key } = await readDraft<{ key: string }>(request);
+async function redriveEntry({ redrive }: RoutesOptions, request: AskedRequest): Promise<{ key: string }> {
+  const { key } = draftOf<{ key: string }>(request);
   if (typeof key !== 'string') throw new HttpError(400, 'body must be {"key": "failed/..."}');
-  try {
-    await redrive(key);
-    return json({ key });
-  } catch (error) {
-    if (error instanceof RedriveError) throw new HttpError(409, error.message);
-    throw error;
-  }
+  await redrive(key);
+  return { key };
 }

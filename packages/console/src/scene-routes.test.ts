@@ -1,13 +1,11 @@
-import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { detectionsKey } from '@video-pipeline/frame';
 import type { Reader } from '@video-pipeline/storage';
 import { expect, onTestFinished, test } from 'vitest';
-import { createRoutes } from './http.ts';
-import { sceneRoutes } from './scene-routes.ts';
+import { addSceneRoutes } from './scene-routes.ts';
+import { createServer } from './server.ts';
 import { StreamsFile } from './streams-file.ts';
 
 const LIST = '- id: door\n  url: rtsp://cam/1\n- id: yard\n  url: rtsp://cam/2\n';
@@ -39,19 +37,13 @@ async function serve(bucket: Reader, previewMs = 6_000) {
   const file = join(folder, 'streams.yaml');
   writeFileSync(file, LIST);
   const streamsFile = new StreamsFile({ STREAMS: undefined, STREAMS_FILE: file });
-  const routes = sceneRoutes({ streamsFile, bucket, prefix: 'annotated', previewMs, log: { info() {} } });
-  const server = createRoutes(
-    routes,
-    () => undefined,
-    (error) => expect.unreachable(error.message),
-  );
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  const app = createServer('', (error) => expect.unreachable(error.message));
+  addSceneRoutes(app, { streamsFile, bucket, prefix: 'annotated', previewMs, log: { info() {} } });
+  const base = `${await app.listen({ port: 0, host: '127.0.0.1' })}/api/streams`;
   onTestFinished(() => {
-    server.close();
+    void app.close();
     rmSync(folder, { recursive: true });
   });
-  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/api/streams`;
   const post = async (path: string, body: unknown) => {
     const headers = { 'content-type': 'application/json' };
     const answer = await fetch(`${base}/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });

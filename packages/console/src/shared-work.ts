@@ -51,7 +51,7 @@ export class SharedWork<Value> {
 
   #add(name: string, work: Job<Value>['work']): Job<Value> {
     if (this.#queue.size >= this.#maxQueued)
-      throw new BusyError('too much of this is asked for at once: try again');
+      throw new BusyError('too many clips are asked for: try again in a few seconds');
     const job = { work, stop: new AbortController(), waiting: 0, done: Promise.withResolvers<Value>() };
     job.done.promise.catch(() => {}); // nobody may be left to take it
     this.#jobs.set(name, job);

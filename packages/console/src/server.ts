@@ -1,0 +1,59 @@
+import { ConfigError, StaleError } from '@video-pipeline/config';
+import { createHttp, HttpError } from '@video-pipeline/http';
+import { StreamsError } from '@video-pipeline/scene';
+import type { FastifyInstance } from 'fastify';
+import { CursorError } from './cursor.ts';
+import { RedriveError } from './failed.ts';
+import { messageOf } from './reachability.ts';
+import { BusyError } from './shared-work.ts';
+
+/** A client that takes nothing for so long is let go. */
+const STALLED_MS = 30_000;
+/** Longer than a load balancer's 60 s, which could otherwise send a request just as we close its connection. */
+const KEEP_ALIVE_MS = 75_000;
+const MAX_CONNECTIONS = 512;
+const MAX_BODY_BYTES = 4_096;
+/** A path may name a zone, in percent-encoding. */
+const MAX_PART_LENGTH = 1_000;
+
+/**
+ * The console's HTTP server without its routes.
+ * @param prefix what a proxy may have put before each path
+ */
+export function createServer(prefix: string, onError: (error: Error, path: string) => void): FastifyInstance {
+  const app = createHttp({
+    requestMs: STALLED_MS,
+    maxBodyBytes: MAX_BODY_BYTES,
+    maxConnections: MAX_CONNECTIONS,
+    explain,
+    onError(error, { statusCode }, { url }) {
+      if (statusCode >= 500 && !(error instanceof HttpError)) onError(error, url.split('?', 1)[0] ?? '');
+    },
+    fastify: {
+      connectionTimeout: STALLED_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      forceCloseConnections: true,
+      routerOptions: {
+        maxParamLength: MAX_PART_LENGTH,
+        querystringParser: (text) => new URLSearchParams(text) as never,
+      },
+      rewriteUrl: ({ url = '/' }) => (url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : url),
+    },
+  });
+  // A page of another site can send JSON only after asking, to which nothing here agrees.
+  app.addContentTypeParser('*', (_request, _body, done) =>
+    done(new HttpError(403, 'body must be application/json')),
+  );
+  return app;
+}
+
+/** What is wrong with what was asked for, or with the list of streams, is for whoever asked to mend. */
+function explain(error: Error): HttpError {
+  if (error instanceof StreamsError) return new HttpError(422, error.message);
+  if (error instanceof CursorError) return new HttpError(400, error.message);
+  if (error instanceof BusyError) return new HttpError(503, error.message);
+  if ([ConfigError, StaleError, RedriveError].some((kind) => error instanceof kind))
+    return new HttpError(409, error.message);
+  const said = messageOf(error);
+  return new HttpError(502, error.name === 'TimeoutError' ? `S3 does not answer: ${said}` : said);
+}

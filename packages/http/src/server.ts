@@ -1,0 +1,117 @@
+import fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify';
+import type { Registry } from 'prom-client';
+import { HttpError } from './http-error.ts';
+import { refuseDenseJson } from './json.ts';
+
+/** Seconds after which a client that was turned away should ask again. */
+export const RETRY_AFTER_SECONDS = 1;
+
+export interface HttpOptions {
+  /** Longest time that a client may take to send a request, milliseconds. */
+  requestMs: number;
+  /** Largest body, bytes. */
+  maxBodyBytes: number;
+  /** The setting that says so, when one does. */
+  bodySetting?: string;
+  /** Connections at the same time; any number without it. */
+  maxConnections?: number;
+  /** What an error of the server's own work is to its client; without it, or where it has no answer, an internal error. */
+  explain?: (error: Error) => HttpError | undefined;
+  /** Told of each request that is not served. */
+  onError?: (error: Error, answer: HttpError, request: FastifyRequest) => void;
+  /** Fastify's own settings. */
+  fastify?: FastifyServerOptions;
+}
+
+/**
+ * An HTTP server without routes, not listening yet: with limits on time and bytes, bodies in JSON that can't be made costly
+ * to read, and `{ error, limit? }` for whatever isn't served.
+ */
+export function createHttp(options: HttpOptions): FastifyInstance {
+  const { requestMs, maxBodyBytes } = options;
+  const app = fastify({
+    bodyLimit: maxBodyBytes,
+    // Who sends a byte now and then would hold its place for ever.
+    requestTimeout: requestMs,
+    http: {
+      requestTimeout: requestMs,
+      headersTimeout: requestMs,
+      connectionsCheckingInterval: Math.ceil(requestMs / 10),
+    },
+    ...options.fastify,
+  });
+  if (options.maxConnections !== undefined) app.server.maxConnections = options.maxConnections;
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const answer = answerTo(error, options);
+    options.onError?.(error, answer, request);
+    if (answer.statusCode === 429) reply.header('retry-after', String(RETRY_AFTER_SECONDS));
+    reply.status(answer.statusCode).send({ error: answer.message, limit: answer.limit });
+  });
+  app.removeContentTypeParser('text/plain');
+  answerOtherMethods(app);
+  refuseEncodings(app);
+  readJson(app);
+  return app;
+}
+
+function answerTo(error: FastifyError, { maxBodyBytes, bodySetting, explain }: HttpOptions): HttpError {
+  if (error instanceof HttpError) return error;
+  if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE')
+    return new HttpError(413, `the body is over ${maxBodyBytes} bytes`, bodySetting);
+  const { statusCode = 500 } = error;
+  if (statusCode < 500) return new HttpError(statusCode, error.message);
+  return explain?.(error) ?? new HttpError(statusCode, 'internal error');
+}
+
+/** 405 where the path is there for other methods, 404 where it is not. */
+function answerOtherMethods(app: FastifyInstance): void {
+  const routes: { method: string; path: RegExp }[] = [];
+  app.addHook('onRoute', ({ method, url }) => {
+    const path = new RegExp(`^${url.replace(/:\w+(\([^)]*\))?/g, '[^/]+')}/?$`);
+    for (const one of [method].flat()) routes.push({ method: one, path });
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0] ?? '';
+    const allowed = routes.filter((route) => route.path.test(path)).map(({ method }) => method);
+    const what = `there is no ${request.method} ${request.url}`;
+    if (allowed.length === 0) throw new HttpError(404, what);
+    reply.header('allow', allowed.join(', '));
+    throw new HttpError(405, `${what}; there is ${allowed.join(', ')}`);
+  });
+}
+
+/** A compressed body would have to be inflated within a limit, and pictures are compressed already. */
+function refuseEncodings(app: FastifyInstance): void {
+  app.addHook('onRequest', async (request) => {
+    const encoding = request.headers['content-encoding'] ?? 'identity';
+    if (encoding === 'identity') return;
+    throw new HttpError(415, `a body in content-encoding '${encoding}' is not read; send it as it is`);
+  });
+}
+
+function readJson(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    try {
+      refuseDenseJson(body);
+    } catch (error) {
+      return done(error as Error);
+    }
+    // As clients send what has no body.
+    if (body.length === 0 && request.method === 'DELETE') return done(null, undefined);
+    parse(request, body.toString(), done);
+  });
+}
+
+/** `GET /metrics` for Prometheus. */
+export function serveMetrics(app: FastifyInstance, registry: Registry): void {
+  app.get('/metrics', { schema: { summary: 'Prometheus metrics' } as object }, (_request, reply) => {
+    reply.type(registry.contentType);
+    return registry.metrics();
+  });
+}
