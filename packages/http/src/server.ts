@@ -72,7 +72,7 @@ function answerTo(error: FastifyError, { maxBodyBytes, bodySetting, explain }: H
 function answerOtherMethods(app: FastifyInstance): void {
   const routes: { method: string; path: RegExp }[] = [];
   app.addHook('onRoute', ({ method, url }) => {
-    const path = new RegExp(`^${url.replace(/:\w+(\([^)]*\))?/g, '[^/]+')}/?$`);
+    const path = new RegExp(`^${url.replace(/:\w+(?:\(\^([^)]+)\))?/g, (_, is = '[^/]+') => is)}/?$`);
     for (const one of [method].flat()) routes.push({ method: one, path });
   });
   app.setNotFoundHandler((request, reply) => {
