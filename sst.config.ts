@@ -16,6 +16,7 @@ export default $config({
         aws: { version: '7.24.0', region: AWS_REGION, defaultTags: { tags } },
         kubernetes: '4.24.1',
         'docker-build': '0.0.14',
+        command: '1.0.1',
       },
     };
   },

@@ -15,6 +15,18 @@ interface Parts {
 const VARIANT = 'main';
 /** Invocations a minute that one instance answers: a batch of 25 takes a GPU about 0.4 s, and half is left free. */
 const INVOCATIONS_PER_INSTANCE = 75;
+/**
+ * Puts an endpoint on another configuration and keeps as many instances as it has: AWS's provider can't say so, and would
+ * take the endpoint back to its fewest instances, under load. An update that AWS rolled back is an error.
+ * @see https://github.com/hashicorp/terraform-provider-aws/issues/48990
+ */
+const UPDATE = `set -eu
+current() { aws sagemaker describe-endpoint --endpoint-name "$ENDPOINT" --query EndpointConfigName --output text; }
+if [ "$(current)" != "$CONFIGURATION" ]; then
+  aws sagemaker update-endpoint --endpoint-name "$ENDPOINT" --endpoint-config-name "$CONFIGURATION" --retain-all-variant-properties
+  aws sagemaker wait endpoint-in-service --endpoint-name "$ENDPOINT"
+  [ "$(current)" = "$CONFIGURATION" ] || { echo "$ENDPOINT was rolled back to $(current)" >&2; exit 1; }
+fi`;
 
 /** A SageMaker endpoint of the model server's image: on GPU instances, or serverless. */
 export function createSageMaker({ stage, inference, network, image }: Parts): InferenceTarget {
@@ -29,10 +41,27 @@ export function createSageMaker({ stage, inference, network, image }: Parts): In
   const configuration = new aws.sagemaker.EndpointConfiguration('InferenceConfiguration', {
     productionVariants: [{ variantName: VARIANT, modelName: model.name, ...capacity(inference) }],
   });
-  const endpoint = new aws.sagemaker.Endpoint('InferenceEndpoint', {
-    endpointConfigName: configuration.name,
-  });
-  if (inference.backend === 'sagemaker') scale(endpoint, inference.replicas);
+  const scales = inference.backend === 'sagemaker';
+  const endpoint = new aws.sagemaker.Endpoint(
+    'InferenceEndpoint',
+    { endpointConfigName: configuration.name },
+    { ignoreChanges: scales ? ['endpointConfigName'] : [] },
+  );
+  if (scales) {
+    scale(endpoint, inference.replicas);
+    new command.local.Command(
+      'InferenceUpdate',
+      {
+        create: UPDATE,
+        environment: {
+          AWS_REGION: aws.getRegionOutput().region,
+          ENDPOINT: endpoint.name,
+          CONFIGURATION: configuration.name,
+        },
+      },
+      { customTimeouts: { create: '90m', update: '90m' } },
+    );
+  }
   return {
     environment: { INFERENCE_BACKEND: 'sagemaker', SAGEMAKER_ENDPOINT_NAME: endpoint.name },
     permissions: [{ actions: ['sagemaker:InvokeEndpoint'], resources: [endpoint.arn] }],

@@ -3,6 +3,7 @@
  * would, with Pulumi's mocks in the place of AWS, and sends the resources that it asked for to the parent process.
  */
 import * as awsProvider from '@pulumi/aws';
+import * as commandProvider from '@pulumi/command';
 import * as dockerBuildProvider from '@pulumi/docker-build';
 import * as kubernetesProvider from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
@@ -21,6 +22,7 @@ const { stage, row, root, work }: Evaluation & { root: string; work: string } = 
 Object.assign(globalThis, {
   sst: components,
   aws: awsProvider,
+  command: commandProvider,
   kubernetes: kubernetesProvider,
   dockerbuild: dockerBuildProvider,
 });

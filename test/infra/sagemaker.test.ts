@@ -1,0 +1,77 @@
+import { execFile } from 'node:child_process';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { graphOf, ofType, one } from './graphs.ts';
+
+/** An AWS whose endpoint is on `old` until it is updated; with ROLLS_BACK it goes back to it. */
+const STAND_IN = `#!/bin/sh
+echo "$*" >> "$DIR/calls"
+case "$*" in
+  *describe-endpoint*) cat "$DIR/configuration" ;;
+  *update-endpoint*) test -n "$ROLLS_BACK" || echo new > "$DIR/configuration" ;;
+esac
+`;
+
+let dir: string;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'sagemaker-'));
+  await writeFile(join(dir, 'aws'), STAND_IN);
+  await chmod(join(dir, 'aws'), 0o755);
+});
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+describe('a deploy of a SageMaker endpoint that scales', () => {
+  /** Runs what the deploy runs. @returns the calls of AWS that it made */
+  async function update(from: string, env: NodeJS.ProcessEnv = {}): Promise<string[]> {
+    const { inputs } = one(await graphOf('hosted'), 'command:local:Command', 'InferenceUpdate');
+    await writeFile(join(dir, 'configuration'), from);
+    await writeFile(join(dir, 'calls'), '');
+    const given = { ...inputs.environment, CONFIGURATION: 'new', PATH: `${dir}:${process.env.PATH}` };
+    await promisify(execFile)('/bin/sh', ['-c', inputs.create], { env: { DIR: dir, ...given, ...env } });
+    return (await readFile(join(dir, 'calls'), 'utf8')).trim().split('\n');
+  }
+
+  test('keeps the instances that it has: by no way but an update that retains them', async () => {
+    const endpoint = one(await graphOf('hosted'), 'aws:sagemaker/endpoint:Endpoint', 'InferenceEndpoint');
+    expect(endpoint.ignoreChanges).toContain('endpointConfigName');
+    const calls = await update('old');
+    expect(calls.filter((call) => call.includes('update-endpoint'))).toEqual([
+      'sagemaker update-endpoint --endpoint-name InferenceEndpoint --endpoint-config-name new --retain-all-variant-properties',
+    ]);
+    expect(calls.at(-2)).toBe('sagemaker wait endpoint-in-service --endpoint-name InferenceEndpoint');
+  });
+
+  test('updates nothing on the first deploy, whose endpoint has that configuration already', async () => {
+    expect(await update('new')).toEqual([expect.stringContaining('describe-endpoint')]);
+  });
+
+  test('fails where AWS rolled the endpoint back', async () => {
+    await expect(update('old', { ROLLS_BACK: '1' })).rejects.toMatchObject({
+      stderr: 'InferenceEndpoint was rolled back to old\n',
+    });
+  });
+
+  test('runs again whenever the configuration is another one', async () => {
+    const { inputs } = one(await graphOf('hosted'), 'command:local:Command', 'InferenceUpdate');
+    const { name } = one(
+      await graphOf('hosted'),
+      'aws:sagemaker/endpointConfiguration:EndpointConfiguration',
+      'InferenceConfiguration',
+    );
+    expect(inputs.environment).toEqual({
+      AWS_REGION: 'us-east-1',
+      ENDPOINT: 'InferenceEndpoint',
+      CONFIGURATION: name,
+    });
+  });
+});
+
+test('an endpoint without instances is updated as usual', async () => {
+  const graph = await graphOf('personal');
+  expect(ofType(graph, 'command:local:Command')).toEqual([]);
+  const endpoint = one(graph, 'aws:sagemaker/endpoint:Endpoint', 'InferenceEndpoint');
+  expect(endpoint.ignoreChanges).toEqual([]);
+});
