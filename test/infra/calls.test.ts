@@ -1,0 +1,48 @@
+import { describe, expect, test } from 'vitest';
+import { callsOf, withRealIds } from './calls.ts';
+import { DEPLOYED, graphOf } from './graphs.ts';
+import { problemsOf } from './models.ts';
+
+/** Long: botocore's wheel may have to be fetched. */
+const LIMIT = 240_000;
+
+describe.each(DEPLOYED)('the calls of AWS that make %s', (deployed) => {
+  test(
+    "are taken by AWS's own models: fields, enumerations, patterns, lengths, counts",
+    async () => {
+      const problems: string[] = [];
+      let calls = 0;
+      for (const resource of withRealIds(await graphOf(deployed))) {
+        for (const [api, operation, parameters] of callsOf(resource)) {
+          calls += 1;
+          const found = await problemsOf(api, operation, parameters);
+          problems.push(...found.map((problem) => `${resource.name}: ${problem}`));
+        }
+      }
+      expect(problems).toEqual([]);
+      expect(calls).toBeGreaterThan(80);
+    },
+    LIMIT,
+  );
+});
+
+describe('the models would say no', () => {
+  const poller = { functionName: 'f', eventSourceArn: 'arn:aws:kafka:us-east-1:123456789012:cluster/a/b' };
+  test.each([
+    ['a field unknown', { ...poller, batchSizes: 25 }, /no field batchSizes/],
+    ['a field that is missing', { eventSourceArn: poller.eventSourceArn }, /FunctionName is missing/],
+    ['a value of no enumeration', { ...poller, startingPosition: 'FIRST' }, /"FIRST" is none of/],
+    ['a pattern', { ...poller, eventSourceArn: 'cluster' }, /"cluster" does not match/],
+    ['too large a number', { ...poller, maximumRetryAttempts: 10_001 }, /10001 {2}are more than 10000/],
+    ['too many items', { ...poller, topics: ['events', 'frames'] }, /2 items are more than 1/],
+    ['another type', { ...poller, batchSize: 'many' }, /"many" is no number/],
+  ])(
+    'to %s',
+    async (_, parameters, problem) => {
+      expect(await problemsOf('lambda', 'CreateEventSourceMapping', parameters)).toEqual([
+        expect.stringMatching(problem),
+      ]);
+    },
+    LIMIT,
+  );
+});
