@@ -37,7 +37,7 @@ export class InProgress {
   readonly #cluster: string;
   readonly #work = new Set<string[]>();
   readonly #suspects = new Map<string, Suspect>();
-  readonly #until = Date.now() + WARY_MS;
+  readonly #until = performance.now() + WARY_MS;
 
   /**
    * Takes over the notes of processes of the same group that are no more.
@@ -60,7 +60,7 @@ export class InProgress {
 
   /** Whether records are to be delivered one at a time, and no two of them at once. */
   get isWary(): boolean {
-    return this.#suspects.size > 0 && Date.now() < this.#until;
+    return this.#suspects.size > 0 && performance.now() < this.#until;
   }
 
   /** Why the record is not to be delivered again, if it isn't. */

@@ -1,3 +1,4 @@
+import BrokerPool from 'kafkajs/src/cluster/brokerPool.js';
 import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js';
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -25,7 +26,9 @@ test('heartbeats go on when the clock is set back', async () => {
   await group.heartbeat({ interval: 0 });
   vi.setSystemTime(9 * HOUR);
   await group.heartbeat({ interval: 1_500 });
-  expect(beats).toEqual([10 * HOUR, 9 * HOUR]);
+  vi.advanceTimersByTime(1_500);
+  await group.heartbeat({ interval: 1_500 });
+  expect(beats).toEqual([10 * HOUR, 9 * HOUR + 1_500]);
 });
 
 test('so do requests of a client that a broker asked to wait, and those wait that are to', () => {
@@ -39,5 +42,50 @@ test('so do requests of a client that a broker asked to wait, and those wait tha
   queue.throttledUntil = Date.now() + 500;
   expect(queue.canSendSocketRequestImmediately()).toBe(false);
   vi.setSystemTime(9 * HOUR);
+  expect(queue.canSendSocketRequestImmediately()).toBe(false);
+  vi.advanceTimersByTime(500);
   expect(queue.canSendSocketRequestImmediately()).toBe(true);
+});
+
+test('so does the search for new partitions', async () => {
+  const asked: number[] = [];
+  const pool = new BrokerPool({ logger: { namespace: () => ({}) }, metadataMaxAge: 30_000 });
+  Object.assign(pool, {
+    findConnectedBroker: async () => ({
+      metadata: async () => {
+        asked.push(Date.now());
+        return { brokers: [], topicMetadata: [{ topic: 't' }] };
+      },
+    }),
+    seedBroker: { connectionPool: {} },
+  });
+  vi.setSystemTime(10 * HOUR);
+  await pool.refreshMetadataIfNecessary(['t']);
+  vi.setSystemTime(9 * HOUR);
+  await pool.refreshMetadataIfNecessary(['t']);
+  vi.advanceTimersByTime(30_001);
+  await pool.refreshMetadataIfNecessary(['t']);
+  expect(asked).toEqual([10 * HOUR, 9 * HOUR + 30_001]);
+});
+
+test.each([-HOUR, HOUR])('a request without an answer times out at its time, the clock moved by %i ms', (moved) => {
+  vi.setSystemTime(10 * HOUR);
+  const logger = { debug() {} };
+  const queue = new RequestQueue({
+    requestTimeout: 1000,
+    enforceRequestTimeout: true,
+    clientId: 'c',
+    broker: 'b:1',
+    logger,
+  });
+  const errors: string[] = [];
+  const entry = { correlationId: 1, resolve() {}, reject: (error: Error) => void errors.push(error.message) };
+  queue.scheduleRequestTimeoutCheck();
+  queue.push({ entry, expectResponse: true, sendRequest() {} });
+  vi.setSystemTime(10 * HOUR + moved);
+  vi.advanceTimersByTime(900);
+  expect(errors).toEqual([]);
+  vi.advanceTimersByTime(300);
+  expect(errors).toHaveLength(1);
+  queue.destroy();
 });

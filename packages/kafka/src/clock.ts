@@ -1,23 +1,31 @@
+import BrokerPool from 'kafkajs/src/cluster/brokerPool.js';
 import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js';
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
-
-/** Longer than any broker asks its clients to wait: a minute and more is the doing of a clock. */
-const MAX_THROTTLE_MS = 60_000;
+import SocketRequest from 'kafkajs/src/network/requestQueue/socketRequest.js';
 
 /**
- * kafkajs 2.2.4 counts on a clock that never goes back. Set back by an hour, a consumer sends no heartbeats for an hour,
- * and is put out of its group again and again; and a client that a broker once asked to wait sends nothing for an hour.
- * A time that lies ahead is taken for what it is: of another clock.
+ * kafkajs 2.2.4 notes when something happened, or is due, by the clock of the host, and compares that later. With the clock
+ * set back by an hour, for an hour metadata do not expire, so that new partitions are not read; no heartbeat is sent; no
+ * request times out; and nothing is sent to a broker that once asked to wait. Here these notes move along with the clock.
  */
 export function bearClockChanges(): void {
-  const { heartbeat } = ConsumerGroup.prototype;
-  ConsumerGroup.prototype.heartbeat = function (options) {
-    if (this.lastRequest > Date.now()) this.lastRequest = 0;
-    return heartbeat.call(this, options);
-  };
-  const { canSendSocketRequestImmediately } = RequestQueue.prototype;
-  RequestQueue.prototype.canSendSocketRequestImmediately = function () {
-    if (this.throttledUntil - Date.now() > MAX_THROTTLE_MS) this.throttledUntil = -1;
-    return canSendSocketRequestImmediately.call(this);
-  };
+  followClock(BrokerPool.prototype, 'metadataExpireAt');
+  followClock(ConsumerGroup.prototype, 'lastRequest');
+  followClock(RequestQueue.prototype, 'throttledUntil');
+  followClock(SocketRequest.prototype, 'sentAt');
+}
+
+/** Makes a property of epoch milliseconds tell a time as far from now as it was, whatever became of the clock since. */
+function followClock<Owner extends object>(prototype: Owner, property: keyof Owner): void {
+  const noted = new WeakMap<object, number | null>();
+  const sinceStart = () => Date.now() - performance.now();
+  Object.defineProperty(prototype, property, {
+    get(this: object) {
+      const time = noted.get(this);
+      return typeof time === 'number' ? Math.round(time + sinceStart()) : time;
+    },
+    set(this: object, time: number | null) {
+      noted.set(this, typeof time === 'number' ? time - sinceStart() : time);
+    },
+  });
 }

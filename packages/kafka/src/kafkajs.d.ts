@@ -3,9 +3,29 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
   export default class RequestQueue {
     pending: unknown[];
     throttledUntil: number;
-    constructor(options: { requestTimeout: number; clientId: string; broker: string; logger: unknown });
+    constructor(options: {
+      requestTimeout: number;
+      enforceRequestTimeout?: boolean;
+      clientId: string;
+      broker: string;
+      logger: unknown;
+    });
     scheduleCheckPendingRequests(): void;
     canSendSocketRequestImmediately(): boolean;
+    scheduleRequestTimeoutCheck(): void;
+    push(request: {
+      entry: { correlationId: number; resolve(answer: unknown): void; reject(error: Error): void };
+      expectResponse: boolean;
+      sendRequest(): void;
+    }): void;
+    destroy(): void;
+  }
+}
+
+declare module 'kafkajs/src/network/requestQueue/socketRequest.js' {
+  export default class SocketRequest {
+    /** Epoch milliseconds; null before. */
+    sentAt: number | null;
   }
 }
 
@@ -17,8 +37,11 @@ declare module 'kafkajs/src/cluster/brokerPool.js' {
   export default class BrokerPool {
     brokers: Record<string, Broker>;
     seedBroker: Broker;
+    /** Epoch milliseconds; null: at once. */
+    metadataExpireAt: number | null;
     constructor(options: object);
     refreshMetadata(topics: string[]): Promise<void>;
+    refreshMetadataIfNecessary(topics: string[]): Promise<void>;
     findBroker(options: { nodeId: number | string }): Promise<Broker>;
   }
 }

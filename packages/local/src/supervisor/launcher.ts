@@ -98,12 +98,12 @@ export class Launcher {
   /** Ends everything within {@link STOP_MS} and a little: in order, and then by force. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    const began = Date.now();
+    const began = performance.now();
     // Nobody talks to what is only starting again.
     for (const service of this.services) if (service.state === 'restarting') void service.stop();
     for (const [place, until] of Object.entries(STOP_ORDER)) {
       const those = this.services.filter((service) => this.#places.get(service) === place);
-      await within(until - (Date.now() - began), Promise.all(those.map((service) => service.stop())));
+      await within(until - (performance.now() - began), Promise.all(those.map((service) => service.stop())));
     }
     await Promise.all(this.services.map((service) => service.kill()));
   }
