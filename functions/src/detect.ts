@@ -15,7 +15,13 @@ import {
 import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka';
 import { createPutFailed, createStore, isObjectUrl } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
-import { createPublish, createSend, type Publish } from './publish.ts';
+import {
+  createPublish,
+  createSend,
+  FramesTooLargeError,
+  type Publish,
+  type PublishedFrame,
+} from './publish.ts';
 import {
   byStream,
   decodeRecords,
@@ -55,7 +61,7 @@ export function createDetect(dependencies: DetectDependencies) {
       ? await scenes.understand(event, detected)
       : { frames: detected, events: [] };
     await Promise.all([
-      publish(frames.map(({ frame }) => frame)),
+      publishAll(frames, publish).then((tooLarge) => putAllFailed('detect', tooLarge, dependencies)),
       putAllFailed('detect', failures, dependencies),
     ]);
     // Only now, so that whoever reads an event finds its frames on their way.
@@ -81,6 +87,19 @@ function judge(frame: Frame, result: FrameResult | undefined): DetectedFrame | O
     };
   }
   return { ...frame, detections, model };
+}
+
+/** @returns those that the topic does not take */
+async function publishAll(frames: readonly Received<PublishedFrame>[], publish: Publish): Promise<Failure[]> {
+  try {
+    await publish(frames.map(({ frame }) => frame));
+    return [];
+  } catch (error) {
+    if (!(error instanceof FramesTooLargeError)) throw error;
+    return frames
+      .filter(({ frame }) => error.frames.includes(frame))
+      .map(({ record }) => ({ record, code: 'FRAME_TOO_LARGE', reason: error.message }));
+  }
 }
 
 function report(detected: readonly Received<DetectedFrame>[], inferenceMs: number): void {

@@ -11,6 +11,7 @@ import {
   type InferenceClient,
   InferenceClientError,
 } from '@video-pipeline/inference-client';
+import { type Message, TooLargeError } from '@video-pipeline/kafka';
 import { createPutFailed, type FailedRecord, type Store, type StoredObject } from '@video-pipeline/storage';
 import sharp from 'sharp';
 import { describe, expect, test, vi } from 'vitest';
@@ -180,6 +181,33 @@ describe('detect', () => {
     await handler(eventOf('video-frames', [[broken]]));
     expect(detect).not.toHaveBeenCalled();
     expect(objects.size).toBe(1);
+  });
+
+  test('a frame whose record is too large for the topic of detections is put away, and the others are published', async () => {
+    const sent: unknown[] = [];
+    const send = async ({ topic, messages }: { topic: string; messages: Message[] }) => {
+      const large = messages.filter(({ value }) => (value?.length ?? 0) > 100_000);
+      sent.push(
+        ...messages.filter((one) => !large.includes(one)).map(({ headers }) => headers?.frame_number),
+      );
+      if (large.length > 0) throw new TooLargeError(topic, large);
+      return [];
+    };
+    const failed: string[] = [];
+    const handler = createDetect({
+      detector: seeing(() => good),
+      publish: createPublish(createSend({ connect: async () => {}, send }), 'detections'),
+      putFailed: async (_record, reason, { code } = {}) => void failed.push(`${code}: ${reason}`),
+      logger,
+    });
+    const frames = [0, 1, 2].map((number) => frame('gate', number));
+    const [, large] = frames;
+    if (large) large.jpeg = Buffer.concat([large.jpeg, Buffer.alloc(200_000)]);
+    await handler(eventOf('video-frames', [frames.map(encodeFrame)]));
+    expect(sent).toEqual(['0', '2']);
+    expect(failed).toEqual([
+      expect.stringMatching(/^FRAME_TOO_LARGE: detections: .*'gate' of 2\d{5} bytes$/),
+    ]);
   });
 });
 

@@ -4,9 +4,9 @@ import {
   type DetectedFrame,
   encodeDetectedFrame,
 } from '@video-pipeline/frame';
-import type { Message, Producer } from '@video-pipeline/kafka';
+import { type Message, type Producer, TooLargeError } from '@video-pipeline/kafka';
 
-/** Sends records to a topic, in order; resolves once every in-sync replica has them. */
+/** Sends records to a topic, in order; resolves once every in-sync replica has them. @throws TooLargeError once it has all others */
 export type Send = (topic: string, messages: Message[]) => Promise<void>;
 
 /**
@@ -27,7 +27,16 @@ export function createSend(producer: Pick<Producer, 'connect' | 'send'>): Send {
       connected = undefined;
       throw error;
     }
-    for (const some of inSends(messages)) await producer.send({ topic, acks: -1, messages: some });
+    const tooLarge: Message[] = [];
+    for (const some of inSends(messages)) {
+      try {
+        await producer.send({ topic, acks: -1, messages: some });
+      } catch (error) {
+        if (!(error instanceof TooLargeError)) throw error;
+        tooLarge.push(...error.records);
+      }
+    }
+    if (tooLarge.length > 0) throw new TooLargeError(topic, tooLarge);
   };
 }
 
@@ -58,12 +67,32 @@ export interface PublishedFrame extends DetectedFrame {
   checkpoint?: Checkpoint;
 }
 
-/** Publishes frames, in order; resolves once every in-sync replica has them. */
+/** The topic takes no records as large as those of some frames; all others are published. */
+export class FramesTooLargeError extends Error {
+  override readonly name = 'FramesTooLargeError';
+  readonly frames: readonly PublishedFrame[];
+
+  constructor(frames: readonly PublishedFrame[], cause: TooLargeError) {
+    super(cause.message, { cause });
+    this.frames = frames;
+  }
+}
+
+/** Publishes frames, in order; resolves once every in-sync replica has them. @throws FramesTooLargeError */
 export type Publish = (frames: readonly PublishedFrame[]) => Promise<void>;
 
 /** Publishes to a topic. */
 export function createPublish(send: Send, topic: string): Publish {
-  return (frames) => send(topic, frames.map(encode));
+  return async (frames) => {
+    const records = frames.map(encode);
+    try {
+      await send(topic, records);
+    } catch (error) {
+      if (!(error instanceof TooLargeError)) throw error;
+      const tooLarge = frames.filter((_, index) => error.records.includes(records[index] as Message));
+      throw new FramesTooLargeError(tooLarge, error);
+    }
+  };
 }
 
 function encode(frame: PublishedFrame) {

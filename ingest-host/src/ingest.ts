@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Frame } from '@video-pipeline/frame';
+import { TooLargeError } from '@video-pipeline/kafka';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
 import { IngestStream, type StreamContext } from './ingest-stream.ts';
 import { FrameLimit } from './limit.ts';
-import { Publisher, type Send } from './publisher.ts';
+import { Publisher, type PublisherOptions, type Send } from './publisher.ts';
 import { createStats, type StreamStats } from './stats.ts';
 import type { StreamSpec } from './streams.ts';
 
@@ -22,6 +23,8 @@ export interface IngestOptions {
   maxFrames?: number;
   /** Whether a run goes on without a stream, as one may be added; default not. */
   awaitsStreams?: boolean;
+  /** See {@link PublisherOptions.laneOf}. */
+  laneOf?: PublisherOptions['laneOf'];
   log: StreamContext['log'] & { error(message: string, extra: Record<string, unknown>): void };
   /** Called for each send that Kafka acknowledged. */
   onPublished?: (frames: Frame[], milliseconds: number) => void;
@@ -52,13 +55,22 @@ export class Ingest {
       {
         published: (frames, milliseconds) => this.#onPublished(frames, milliseconds),
         dropped: (frames) => this.#onDropped(frames),
-        failed: (error) => options.log.error("can't publish, trying again", { error: error.message }),
+        failed: (error) => {
+          const isOver = error instanceof TooLargeError;
+          options.log.error(isOver ? "can't publish" : "can't publish, trying again", {
+            error: error.message,
+          });
+        },
       },
-      { bufferMs: options.bufferSeconds * 1000, bufferBytes: options.bufferBytes },
+      {
+        bufferMs: options.bufferSeconds * 1000,
+        bufferBytes: options.bufferBytes,
+        ...(options.laneOf && { laneOf: options.laneOf }),
+      },
     );
   }
 
-  /** JPEG bytes that wait for Kafka, besides the send under way. */
+  /** JPEG bytes that wait for Kafka, besides the sends under way. */
   get waitingBytes(): number {
     return this.#publisher.waitingBytes;
   }

@@ -1,4 +1,4 @@
-import type { Producer } from '@video-pipeline/kafka';
+import { type Producer, TooLargeError } from '@video-pipeline/kafka';
 import type { Send } from './publisher.ts';
 
 /** Kafka did not take a batch. Trying again may help. */
@@ -6,30 +6,20 @@ export class PublishError extends Error {
   override readonly name = 'PublishError';
 }
 
-/** Kafka's errors that a producer gets for ever once it has got one: the broker has lost, or ended, its sequence. */
-const SEQUENCE_LOST = /OUT_OF_ORDER_SEQUENCE_NUMBER|UNKNOWN_PRODUCER_ID|INVALID_PRODUCER_EPOCH/;
-
 /**
- * Sends records to `topic`; connects with the first send, and as a new producer when its sequence is lost.
- * @returns `send`, which throws PublishError naming the topic, and `close`
+ * Sends records to `topic`; connects with the first send.
+ * @returns `send`, which throws TooLargeError, and for all else PublishError naming the topic; `laneOf`, the partition of
+ * a stream
  */
 export function kafkaSend(
-  createProducer: () => Pick<Producer, 'connect' | 'send' | 'disconnect'>,
+  producer: Pick<Producer, 'send' | 'partitionOf'>,
   topic: string,
-): { send: Send; close: () => Promise<void> } {
-  let producer = createProducer();
-  let connected: Promise<void> | undefined;
+): { send: Send; laneOf: (streamId: string) => number } {
   const send: Send = async (messages) => {
     try {
-      connected ??= producer.connect();
-      await connected;
       await producer.send({ topic, messages });
     } catch (cause) {
-      connected = undefined;
-      if (SEQUENCE_LOST.test((cause as { type?: string }).type ?? '')) {
-        void producer.disconnect().catch(() => {});
-        producer = createProducer();
-      }
+      if (cause instanceof TooLargeError) throw cause;
       const reason = cause instanceof Error ? cause.message : String(cause);
       const missing = /does not host this topic-partition|UNKNOWN_TOPIC/i.test(reason);
       throw new PublishError(missing ? `topic '${topic}' does not exist` : `topic '${topic}': ${reason}`, {
@@ -37,5 +27,5 @@ export function kafkaSend(
       });
     }
   };
-  return { send, close: () => producer.disconnect() };
+  return { send, laneOf: (streamId) => producer.partitionOf(topic, streamId) ?? 0 };
 }

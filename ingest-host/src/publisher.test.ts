@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Frame } from '@video-pipeline/frame';
+import { TooLargeError } from '@video-pipeline/kafka';
 import { expect, test } from 'vitest';
 import { Publisher, type Send } from './publisher.ts';
 
@@ -8,7 +9,7 @@ function frame(frameNumber: number, streamId = 'yard', bytes = 10): Frame {
   return { streamId, frameNumber, session: 's', capturedAt, width: 2, height: 2, jpeg: Buffer.alloc(bytes) };
 }
 
-function setup(send: Send, bufferBytes = 10_000_000) {
+function setup(send: Send, bufferBytes = 10_000_000, laneOf: (streamId: string) => number = () => 0) {
   const published: number[] = [];
   const dropped: number[] = [];
   const errors: string[] = [];
@@ -17,7 +18,13 @@ function setup(send: Send, bufferBytes = 10_000_000) {
     dropped: (frames: Frame[]) => void dropped.push(...frames.map((one) => one.frameNumber)),
     failed: (error: Error) => void errors.push(error.message),
   };
-  const publisher = new Publisher(send, events, { bufferMs: 1000, bufferBytes, maxWaiting: 5, retryMs: 5 });
+  const publisher = new Publisher(send, events, {
+    bufferMs: 1000,
+    bufferBytes,
+    maxWaiting: 5,
+    retryMs: 5,
+    laneOf,
+  });
   return { publisher, published, dropped, errors };
 }
 
@@ -117,4 +124,51 @@ test('told to stop while Kafka is away, what is left is dropped and counted', as
   await publisher.flush(20);
   expect(published).toEqual([]);
   expect(dropped).toEqual([0, 1, 2]);
+});
+
+test('a lane whose send hangs holds no other, and a stream that changes its lane waits for what is sent of it', async () => {
+  const lanes = new Map([
+    ['hung', 1],
+    ['moved', 1],
+  ]);
+  const hung = Promise.withResolvers<void>();
+  const sends: string[][] = [];
+  const { publisher, published } = setup(
+    async (records) => {
+      sends.push(records.map(({ key, headers }) => `${key}/${headers.frame_number}`));
+      if (records.some(({ key }) => key === 'hung')) await hung.promise;
+    },
+    10_000_000,
+    (streamId) => lanes.get(streamId) ?? 0,
+  );
+  const offer = (streamId: string, number: number) => publisher.offer(frame(number, streamId));
+  for (const stream of ['hung', 'moved', 'door']) for (const number of [0, 1]) offer(stream, number);
+  await delay(1);
+  expect(sends).toEqual([['hung/0'], ['door/0'], ['door/1']]);
+  lanes.set('moved', 0);
+  for (const stream of ['moved', 'door']) offer(stream, 2);
+  await delay(1);
+  expect(published).toEqual([0, 1, 0, 1, 2, 2]);
+  expect(sends.slice(3).flat()).toEqual(['moved/0', 'moved/1', 'moved/2', 'door/2']);
+  lanes.set('hung', 0);
+  offer('hung', 2);
+  await delay(1);
+  expect(sends.flat().filter((name) => name.startsWith('hung'))).toEqual(['hung/0']);
+  hung.resolve();
+  await publisher.flush();
+  expect(sends.flat().filter((name) => name.startsWith('hung'))).toEqual(['hung/0', 'hung/1', 'hung/2']);
+});
+
+test('frames that are too large for the topic are dropped and counted, and those that were sent with them are not', async () => {
+  let sends = 0;
+  const { publisher, published, dropped, errors } = setup(async (records) => {
+    sends += 1;
+    const large = records.filter(({ value }) => value.length > 100);
+    if (large.length > 0) throw new TooLargeError('video-frames', large);
+  });
+  publisher.offer(frame(0));
+  for (const number of numbers(1, 5)) publisher.offer(frame(number, 'yard', number === 2 ? 500 : 10));
+  await publisher.flush();
+  expect([published, dropped, sends]).toEqual([[0, 1, 3, 4], [2], 2]);
+  expect(errors[0]).toContain("'yard' of 500 bytes");
 });

@@ -1,15 +1,16 @@
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type EncodedRecord, encodeFrame, type Frame } from '@video-pipeline/frame';
+import { TooLargeError } from '@video-pipeline/kafka';
 import { dropOverflow, FrameBuffer } from './frame-buffer.ts';
 
-/** Sends records in order and returns once the brokers have them all (acks=all). */
+/** Sends records in order and returns once the brokers have them all (acks=all). @throws TooLargeError once all others are there */
 export type Send = (records: EncodedRecord[]) => Promise<void>;
 
 export interface PublisherEvents {
   /** Kafka acknowledged the frames; the send took `milliseconds`. */
   published(frames: Frame[], milliseconds: number): void;
-  /** The frames were let go: Kafka did not take them in time. */
+  /** The frames were let go: Kafka did not take them in time, or at all. */
   dropped(frames: Frame[]): void;
   failed(error: Error): void;
 }
@@ -17,8 +18,13 @@ export interface PublisherEvents {
 export interface PublisherOptions {
   /** Newest span of each stream kept while Kafka does not take it, milliseconds. */
   bufferMs: number;
-  /** JPEG bytes that may wait of all live streams together, besides the send under way. */
+  /** JPEG bytes that may wait of all live streams together, besides the sends under way. */
   bufferBytes: number;
+  /**
+   * Streams of one lane are sent together, one send at a time, and no lane waits for another: a lane may be a partition.
+   * Left out, there is one lane. It may change for a stream, whose order is kept.
+   */
+  laneOf?(streamId: string): number;
   /** Frames of one stream that may wait before {@link Publisher.put} holds its caller. */
   maxWaiting?: number;
   /** Wait before a failed send is tried again, milliseconds. */
@@ -28,21 +34,23 @@ export interface PublisherOptions {
 /** Bytes of one send. kafkajs makes one record batch of it, and brokers take 1 MiB unless told otherwise. */
 const MAX_BATCH_BYTES = 900_000;
 
-/** Sends frames of all streams, one send at a time, each stream in its order; bounded in memory. */
+/** Sends frames of all streams, each stream in its order, one send at a time in each lane; bounded in memory. */
 export class Publisher {
   readonly #send: Send;
   readonly #events: PublisherEvents;
   readonly #options: Required<PublisherOptions>;
   readonly #buffers = new Map<string, FrameBuffer>();
   readonly #changes = new EventEmitter().setMaxListeners(0);
-  #inFlight: Frame[] = [];
-  #running: Promise<void> | undefined;
+  /** By lane, what is being sent. */
+  readonly #inFlight = new Map<number, { frames: Frame[]; done: Promise<void> }>();
+  /** Streams of which something is being sent. */
+  readonly #busy = new Set<string>();
   #givenUp = false;
 
   constructor(send: Send, events: PublisherEvents, options: PublisherOptions) {
     this.#send = send;
     this.#events = events;
-    this.#options = { maxWaiting: 50, retryMs: 1000, ...options };
+    this.#options = { maxWaiting: 50, retryMs: 1000, laneOf: () => 0, ...options };
   }
 
   /** Queues a frame of a live stream. It may be dropped later, when it is the oldest and Kafka is away. */
@@ -50,7 +58,7 @@ export class Publisher {
     const tooOld = this.#bufferOf(frame.streamId).push(frame);
     const dropped = [...tooOld, ...dropOverflow(this.#buffers.values(), this.#options.bufferBytes)];
     if (dropped.length > 0) this.#events.dropped(dropped);
-    this.#running ??= this.#run();
+    this.#sendNext(this.#options.laneOf(frame.streamId));
   }
 
   /**
@@ -60,13 +68,13 @@ export class Publisher {
   async put(frame: Frame, signal: AbortSignal): Promise<void> {
     const buffer = this.#bufferOf(frame.streamId, Number.POSITIVE_INFINITY);
     buffer.push(frame);
-    this.#running ??= this.#run();
+    this.#sendNext(this.#options.laneOf(frame.streamId));
     while (buffer.length >= this.#options.maxWaiting && !signal.aborted) {
       await once(this.#changes, 'sent', { signal }).catch(() => {});
     }
   }
 
-  /** JPEG bytes that wait, besides the send under way. */
+  /** JPEG bytes that wait, besides the sends under way. */
   get waitingBytes(): number {
     return [...this.#buffers.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   }
@@ -76,16 +84,21 @@ export class Publisher {
    * @param deadlineMs what is left after so many milliseconds is dropped
    */
   async flush(deadlineMs?: number): Promise<void> {
-    if (deadlineMs === undefined) return this.#running;
     const timer = new AbortController();
-    const late = delay(deadlineMs, 'late', timer).catch(() => {});
-    if ((await Promise.race([this.#running, late])) === 'late') this.#abandon();
+    const late = deadlineMs === undefined ? undefined : delay(deadlineMs, 'late', timer).catch(() => {});
+    while (this.#inFlight.size > 0) {
+      const sent = Promise.all(Array.from(this.#inFlight.values(), ({ done }) => done));
+      if ((await Promise.race(late ? [sent, late] : [sent])) !== 'late') continue;
+      this.#abandon();
+      break;
+    }
     timer.abort();
   }
 
   #abandon(): void {
     this.#givenUp = true;
-    const left = [...this.#inFlight, ...this.#takeAll()];
+    const inFlight = [...this.#inFlight.values()].flatMap(({ frames }) => frames);
+    const left = [...inFlight, ...this.#takeAll()];
     if (left.length > 0) this.#events.dropped(left);
   }
 
@@ -98,39 +111,64 @@ export class Publisher {
     return buffer;
   }
 
-  async #run(): Promise<void> {
-    for (;;) {
-      this.#inFlight = this.#nextBatch();
-      if (this.#inFlight.length === 0) break;
-      await this.#sendBatch();
+  /** Sends what waits in a lane, unless it sends already. */
+  #sendNext(lane: number): void {
+    if (this.#givenUp || this.#inFlight.has(lane)) return;
+    const frames = this.#nextBatch(lane);
+    if (frames.length === 0) return;
+    for (const { streamId } of frames) this.#busy.add(streamId);
+    const done = this.#sendBatch(frames).then(() => {
+      this.#inFlight.delete(lane);
+      for (const { streamId } of frames) this.#busy.delete(streamId);
+      this.#sendNext(lane);
+      // A stream that has left the lane waited for it.
+      for (const { streamId } of frames) this.#sendNext(this.#options.laneOf(streamId));
       this.#changes.emit('sent');
-    }
-    this.#running = undefined;
+    });
+    this.#inFlight.set(lane, { frames, done });
   }
 
   // A batch once tried is tried until it is through: it may be in Kafka already, so it can't be counted as dropped.
-  async #sendBatch(): Promise<void> {
-    const records = this.#inFlight.map(encodeFrame);
+  async #sendBatch(frames: Frame[]): Promise<void> {
+    const records = frames.map(encodeFrame);
     while (!this.#givenUp) {
       const started = performance.now();
       try {
         await this.#send(records);
-        if (!this.#givenUp) this.#events.published(this.#inFlight, performance.now() - started);
+        if (!this.#givenUp) this.#events.published(frames, performance.now() - started);
         return;
       } catch (error) {
         this.#events.failed(error instanceof Error ? error : new Error(String(error)));
+        if (error instanceof TooLargeError) {
+          if (!this.#givenUp) this.#letGo(frames, records, error.records, performance.now() - started);
+          return;
+        }
         await delay(this.#options.retryMs);
       }
     }
   }
 
-  /** The oldest frames, taken from each stream in turn. */
-  #nextBatch(): Frame[] {
+  /** All are there but those that are too large. */
+  #letGo(frames: Frame[], records: EncodedRecord[], tooLarge: readonly object[], milliseconds: number): void {
+    const isRefused = (_: Frame, index: number) => tooLarge.includes(records[index] as EncodedRecord);
+    this.#events.dropped(frames.filter(isRefused));
+    this.#events.published(
+      frames.filter((frame, index) => !isRefused(frame, index)),
+      milliseconds,
+    );
+  }
+
+  /** The oldest frames of a lane, taken from each stream in turn. */
+  #nextBatch(lane: number): Frame[] {
+    const buffers = [...this.#buffers].filter(
+      ([streamId, { length }]) =>
+        length > 0 && !this.#busy.has(streamId) && this.#options.laneOf(streamId) === lane,
+    );
     const batch: Frame[] = [];
     let bytes = 0;
     for (let found = true; found; ) {
       found = false;
-      for (const buffer of this.#buffers.values()) {
+      for (const [, buffer] of buffers) {
         const size = buffer.oldest?.jpeg.length ?? Number.POSITIVE_INFINITY;
         if (batch.length > 0 && bytes + size > MAX_BATCH_BYTES) continue;
         const frame = buffer.shift();

@@ -47,8 +47,10 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
 
   const log = createLogger('ingest');
   const kafka = connectKafka('ingest', log, readConfig(KAFKA_VARIABLES, env), { retry: KAFKA_RETRY });
-  const sender = kafkaSend(() => orderedProducer(kafka, { idempotent: true }), config.KAFKA_TOPIC);
-  const ingest = new Ingest(sender.send, {
+  const producer = orderedProducer(kafka, { idempotent: true });
+  const { send, laneOf } = kafkaSend(producer, config.KAFKA_TOPIC);
+  const ingest = new Ingest(send, {
+    laneOf,
     maxFrameBytes: config.MAX_FRAME_BYTES,
     bufferSeconds: config.BUFFER_SECONDS,
     bufferBytes: config.BUFFER_BYTES,
@@ -82,7 +84,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     report();
     await health.close();
     // A broker that is away must not hold the process.
-    await Promise.race([sender.close(), new Promise((resolve) => setTimeout(resolve, 500))]);
+    await Promise.race([producer.disconnect(), new Promise((resolve) => setTimeout(resolve, 500))]);
   }, log);
   reportReady({ url: health.url });
   await ingest.run(specs);

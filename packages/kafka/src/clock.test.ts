@@ -54,7 +54,7 @@ test('so does the search for new partitions', async () => {
     findConnectedBroker: async () => ({
       metadata: async () => {
         asked.push(Date.now());
-        return { brokers: [], topicMetadata: [{ topic: 't' }] };
+        return { brokers: [], topicMetadata: [{ topic: 't', partitionMetadata: [] }] };
       },
     }),
     seedBroker: { connectionPool: {} },
@@ -68,24 +68,31 @@ test('so does the search for new partitions', async () => {
   expect(asked).toEqual([10 * HOUR, 9 * HOUR + 30_001]);
 });
 
-test.each([-HOUR, HOUR])('a request without an answer times out at its time, the clock moved by %i ms', (moved) => {
-  vi.setSystemTime(10 * HOUR);
-  const logger = { debug() {} };
-  const queue = new RequestQueue({
-    requestTimeout: 1000,
-    enforceRequestTimeout: true,
-    clientId: 'c',
-    broker: 'b:1',
-    logger,
-  });
-  const errors: string[] = [];
-  const entry = { correlationId: 1, resolve() {}, reject: (error: Error) => void errors.push(error.message) };
-  queue.scheduleRequestTimeoutCheck();
-  queue.push({ entry, expectResponse: true, sendRequest() {} });
-  vi.setSystemTime(10 * HOUR + moved);
-  vi.advanceTimersByTime(900);
-  expect(errors).toEqual([]);
-  vi.advanceTimersByTime(300);
-  expect(errors).toHaveLength(1);
-  queue.destroy();
-});
+test.each([-HOUR, HOUR])(
+  'a request without an answer times out at its time, the clock moved by %i ms',
+  (moved) => {
+    vi.setSystemTime(10 * HOUR);
+    const logger = { debug() {} };
+    const queue = new RequestQueue({
+      requestTimeout: 1000,
+      enforceRequestTimeout: true,
+      clientId: 'c',
+      broker: 'b:1',
+      logger,
+    });
+    const errors: string[] = [];
+    const entry = {
+      correlationId: 1,
+      resolve() {},
+      reject: (error: Error) => void errors.push(error.message),
+    };
+    queue.scheduleRequestTimeoutCheck();
+    queue.push({ entry, expectResponse: true, sendRequest() {} });
+    vi.setSystemTime(10 * HOUR + moved);
+    vi.advanceTimersByTime(900);
+    expect(errors).toEqual([]);
+    vi.advanceTimersByTime(300);
+    expect(errors).toHaveLength(1);
+    queue.destroy();
+  },
+);

@@ -5,12 +5,17 @@ import { bearClockChanges } from './clock.ts';
 import { Connections, type Guardable } from './connections.ts';
 import { keepLargeValues } from './encoder.ts';
 import { boundFetches } from './fetch/index.ts';
+import { connectAfresh, leaveHungBrokers, REQUEST_TIMEOUT_MS } from './hung-brokers.ts';
 import { iamToken, oauthBearer } from './iam.ts';
+import { bearLeaderlessPartitions } from './leaderless.ts';
 import { calmIdleConnections } from './request-queue.ts';
 
 bearClockChanges();
 calmIdleConnections();
 keepLargeValues();
+leaveHungBrokers();
+bearLeaderlessPartitions();
+connectAfresh();
 nameBrokersRightly();
 boundFetches();
 
@@ -18,11 +23,17 @@ boundFetches();
 export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;
 export type KafkaSettings = Config<(typeof KAFKA_VARIABLES)[number]>;
 
+/** Short waits, since a leader is back, or another, within seconds: kafkajs' own grow up to 30 s. */
+const RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 8 };
+
 /**
  * What makes clients of kafkajs, each with connections of its own. kafkajs' own producer loses records: `orderedProducer`
  * takes its place.
  */
 export type Kafka = Pick<Client, 'admin' | 'consumer'>;
+
+/** What kafkajs says where it was only asked for a topic's partitions, and nobody needs to know. */
+export const NOTHING_TO_SEND = 'there is nothing to send';
 
 /** What kafkajs has to say, as a logger of ours takes it. */
 export interface KafkaLog {
@@ -48,6 +59,8 @@ export function connectKafka(
         if (!connections.isClosed) tell(log, entry);
       },
       socketFactory: connections.open,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      retry: RETRY,
       ...overrides,
     });
     return connections.guard(make(client));
@@ -62,7 +75,8 @@ export function connectKafka(
 
 function tell(log: KafkaLog, { level, log: { message, timestamp: _timestamp, ...extra } }: LogEntry): void {
   // Who asks for an idempotent producer with few retries sends the same records again by itself.
-  if (message.startsWith('Limiting retries for the idempotent producer')) return;
+  if (message.startsWith('Limiting retries for the idempotent producer') || message === NOTHING_TO_SEND)
+    return;
   const write = level === logLevel.ERROR ? 'error' : 'warn';
   log[write](`kafka: ${message}`, { kafka: extra });
 }

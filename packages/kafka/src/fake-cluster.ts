@@ -12,21 +12,23 @@ export interface Received {
   batch: Buffer;
 }
 
-const API = { PRODUCE: 0, METADATA: 3, API_VERSIONS: 18 };
+const API = { PRODUCE: 0, METADATA: 3, API_VERSIONS: 18, INIT_PRODUCER_ID: 22 };
+const LEADER_NOT_AVAILABLE = 5;
 /** The one version of each request that the brokers speak. */
-const VERSIONS = { [API.PRODUCE]: 3, [API.METADATA]: 1, [API.API_VERSIONS]: 2 };
+const VERSIONS = { [API.PRODUCE]: 3, [API.METADATA]: 1, [API.API_VERSIONS]: 2, [API.INIT_PRODUCER_ID]: 0 };
 
 /**
  * Brokers of one topic that speak just enough of Kafka's protocol for a producer, for faults that a real broker can't be
  * made to play at a given moment.
- * @param leaders index of the broker that leads each partition; may be changed at any time
- * @param answer says with which error code a batch is answered; `undefined`: never; `null`: by an answer that lacks it
+ * @param leaders index of the broker that leads each partition, -1 for none; may be changed at any time
+ * @param answer says with which error code a batch is answered; `undefined`: never; `null`: by an answer that lacks it;
+ * `half`: by the first half of an answer, and a connection that is reset
  */
 export async function startFakeCluster(options: {
   topic: string;
   brokers: number;
   leaders: number[];
-  answer(received: Received): number | null | undefined;
+  answer(received: Received): number | null | undefined | 'half';
 }) {
   const { topic, leaders, answer } = options;
   const sockets = new Set<Socket>();
@@ -41,7 +43,7 @@ export async function startFakeCluster(options: {
     );
     const partitions = leaders.map((leader, partition) =>
       new Encoder()
-        .writeInt16(0)
+        .writeInt16(leader < 0 ? LEADER_NOT_AVAILABLE : 0)
         .writeInt32(partition)
         .writeInt32(leader)
         .writeArray(replicas, 'int32')
@@ -60,8 +62,11 @@ export async function startFakeCluster(options: {
     return new Encoder().writeInt16(0).writeArray(versions).writeInt32(0);
   };
 
+  let producers = 0;
+  const producerId = () => new Encoder().writeInt32(0).writeInt16(0).writeInt64(++producers).writeInt16(0);
+
   /** Produce v3; @returns nothing where one batch is never answered */
-  const produce = (request: Decoder, broker: number) => {
+  const produce = (request: Decoder, broker: number, reset: () => void) => {
     request.readString(); // transactional id
     request.readInt16(); // acks
     request.readInt32(); // timeout
@@ -79,12 +84,13 @@ export async function startFakeCluster(options: {
       return { ...received, code };
     });
     if (answers.some(({ code }) => code === undefined)) return undefined;
+    if (answers.some(({ code }) => code === 'half')) reset();
     const partitions = answers
       .filter(({ code }) => code !== null)
       .map(({ partition, code }) =>
         new Encoder()
           .writeInt32(partition)
-          .writeInt16(code ?? 0)
+          .writeInt16(typeof code === 'number' ? code : 0)
           .writeInt64(0)
           .writeInt64(-1),
       );
@@ -92,19 +98,21 @@ export async function startFakeCluster(options: {
     return new Encoder().writeArray(topics).writeInt32(0);
   };
 
-  const respond = (request: Decoder, broker: number): Buffer | undefined => {
+  const respond = (request: Decoder, broker: number, reset: () => void): Buffer | undefined => {
     const api = request.readInt16();
     request.readInt16(); // version
     const correlation = request.readInt32();
     request.readString(); // client id
     const body =
       api === API.PRODUCE
-        ? produce(request, broker)
+        ? produce(request, broker, reset)
         : api === API.METADATA
           ? metadata()
           : api === API.API_VERSIONS
             ? apiVersions()
-            : undefined;
+            : api === API.INIT_PRODUCER_ID
+              ? producerId()
+              : undefined;
     if (!body) return undefined;
     const response = new Encoder().writeInt32(correlation).writeEncoder(body);
     return new Encoder().writeInt32(response.size()).writeEncoder(response).buffer;
@@ -114,14 +122,21 @@ export async function startFakeCluster(options: {
     const server = createServer((socket) => {
       sockets.add(socket.once('close', () => sockets.delete(socket)));
       let pending = Buffer.alloc(0);
+      let isCut = false;
       socket.on('error', () => {});
       socket.on('data', (data) => {
         pending = Buffer.concat([pending, data]);
-        while (pending.length >= 4 && pending.length >= 4 + pending.readInt32BE()) {
+        while (!isCut && pending.length >= 4 && pending.length >= 4 + pending.readInt32BE()) {
           const end = 4 + pending.readInt32BE();
-          const response = respond(new Decoder(pending.subarray(4, end)), broker);
+          const response = respond(new Decoder(pending.subarray(4, end)), broker, () => (isCut = true));
           pending = pending.subarray(end);
-          if (response) socket.write(response);
+          if (response && !isCut) socket.write(response);
+          // Not before the client has read the half.
+          else if (response)
+            socket.write(response.subarray(0, response.length / 2), () =>
+              setTimeout(() => socket.resetAndDestroy(), 20),
+            );
+          if (isCut) break;
         }
       });
     });

@@ -22,6 +22,26 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
   }
 }
 
+declare module 'kafkajs/src/network/connection.js' {
+  export default class Connection {
+    host: string;
+    port: number;
+    socket: import('node:net').Socket | undefined;
+    constructor(options: object);
+    isConnected(): boolean;
+    connect(): Promise<unknown>;
+    send(request: object): Promise<unknown>;
+    disconnect(): Promise<boolean>;
+    rejectRequests(error: Error): void;
+  }
+}
+
+declare module 'kafkajs/src/errors.js' {
+  export class KafkaJSConnectionClosedError extends Error {
+    constructor(message: string, broker: { host: string; port: number });
+  }
+}
+
 declare module 'kafkajs/src/network/requestQueue/socketRequest.js' {
   export default class SocketRequest {
     /** Epoch milliseconds; null before. */
@@ -37,6 +57,9 @@ declare module 'kafkajs/src/cluster/brokerPool.js' {
   export default class BrokerPool {
     brokers: Record<string, Broker>;
     seedBroker: Broker;
+    metadata: {
+      topicMetadata: import('kafkajs/src/protocol/requests/metadata/index.js').TopicMetadata[];
+    } | null;
     /** Epoch milliseconds; null: at once. */
     metadataExpireAt: number | null;
     constructor(options: object);
@@ -95,6 +118,25 @@ declare module 'kafkajs/src/protocol/decoder.js' {
 
 declare module 'kafkajs/src/protocol/recordBatch/crc32C/index.js' {
   export default function crc32C(bytes: Buffer): number;
+}
+
+declare module 'kafkajs/src/protocol/requests/metadata/index.js' {
+  export interface TopicMetadata {
+    /** A leader of -1 is none. */
+    partitionMetadata: { partitionErrorCode: number; leader: number }[];
+  }
+  interface MetadataDefinition {
+    request: unknown;
+    response: {
+      decode(answer: Buffer): Promise<unknown>;
+      parse(data: { topicMetadata: TopicMetadata[] }): Promise<unknown>;
+    };
+  }
+  const Metadata: {
+    /** By version: what makes a request, and reads its answer. */
+    protocol: (options: { version: number | string }) => (request: object) => MetadataDefinition;
+  };
+  export default Metadata;
 }
 
 declare module 'kafkajs/src/protocol/requests/fetch/index.js' {

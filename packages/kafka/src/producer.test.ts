@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { connectKafka } from './connect.ts';
 import { startFakeCluster } from './fake-cluster.ts';
-import { orderedProducer } from './producer.ts';
+import { orderedProducer, TooLargeError } from './producer.ts';
 
 const TOPIC = 'video-frames';
 const NOT_LEADER = 6;
@@ -10,7 +10,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-async function setup(options: Omit<Parameters<typeof startFakeCluster>[0], 'topic'>) {
+async function setup(options: Omit<Parameters<typeof startFakeCluster>[0], 'topic'>, idempotent = false) {
   const cluster = await startFakeCluster({ topic: TOPIC, ...options });
   const settings = {
     KAFKA_BOOTSTRAP_SERVERS: cluster.bootstrap,
@@ -19,7 +19,9 @@ async function setup(options: Omit<Parameters<typeof startFakeCluster>[0], 'topi
   } as const;
   const retry = { initialRetryTime: 20, maxRetryTime: 50, retries: 3 };
   const silent = { warn() {}, error() {} };
-  const producer = orderedProducer(connectKafka('test', silent, settings, { retry, requestTimeout: 500 }));
+  const producer = orderedProducer(connectKafka('test', silent, settings, { retry, requestTimeout: 500 }), {
+    idempotent,
+  });
   closing.push(cluster.close, () => producer.disconnect());
   await producer.connect();
   return { cluster, producer };
@@ -126,14 +128,119 @@ test('what the topic has no partition for any more is refused once, and then goe
 });
 
 test('an error that no retry cures is thrown, though the other partition took its part', async () => {
+  const NOT_AUTHORIZED = 29;
+  const { cluster, producer } = await setup({
+    brokers: 2,
+    leaders: [0, 1],
+    answer: ({ partition }) => (partition === 0 ? 0 : NOT_AUTHORIZED),
+  });
+  await expect(producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 3) })).rejects.toThrow(/authorized/i);
+  expect(valuesOf(cluster.stored, 0)).toHaveLength(3);
+});
+
+test('records that are too large are refused by name, and all others of the send are there, in order', async () => {
   const TOO_LARGE = 10;
   const { cluster, producer } = await setup({
     brokers: 2,
     leaders: [0, 1],
-    answer: ({ partition }) => (partition === 0 ? 0 : TOO_LARGE),
+    answer: ({ batch }) => (batch.length > 300 || batch.includes('<door-1>') ? TOO_LARGE : 0),
   });
-  await expect(producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 3) })).rejects.toThrow(
-    /larger|too large/i,
+  const messages = messagesOf(KEYS, 20);
+  const refused = await producer.send({ topic: TOPIC, messages }).catch((error) => error);
+  expect(refused).toBeInstanceOf(TooLargeError);
+  expect(refused.records).toEqual([messages[2]]);
+  expect(refused.message).toContain(
+    "video-frames: the brokers refuse records that are larger than max.message.bytes: 'door'",
   );
-  expect(valuesOf(cluster.stored, 0)).toHaveLength(3);
+  const numbers = Array.from({ length: 20 }, (_, number) => number);
+  expect(valuesOf(cluster.stored, 0)).toEqual(
+    numbers.filter((one) => one !== 1).map((one) => `<door-${one}>`),
+  );
+  expect(valuesOf(cluster.stored, 1)).toEqual(numbers.map((one) => `<yard-${one}>`));
+});
+
+test('a broker that hangs is left: its partition goes on with the next leader, and others do not wait for it', async () => {
+  let hangs = false;
+  const { cluster, producer } = await setup({
+    brokers: 2,
+    leaders: [0, 1],
+    answer: ({ broker }) => (hangs && broker === 1 ? undefined : 0),
+  });
+  await producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 1) });
+  hangs = true;
+  cluster.leaders[1] = 0;
+  const held = producer.send({ topic: TOPIC, messages: messagesOf(['yard'], 3) });
+  await producer.send({ topic: TOPIC, messages: messagesOf(['door'], 3) });
+  expect(valuesOf(cluster.stored, 1)).toHaveLength(1);
+  await held;
+  expect(valuesOf(cluster.stored, 1).slice(1)).toEqual(['<yard-0>', '<yard-1>', '<yard-2>']);
+});
+
+test('a partition without a leader holds no other', async () => {
+  const { cluster, producer } = await setup({ brokers: 2, leaders: [0, -1], answer: () => 0 });
+  const held = producer.send({ topic: TOPIC, messages: messagesOf(['yard'], 1) });
+  await producer.send({ topic: TOPIC, messages: messagesOf(['door'], 1) });
+  cluster.leaders[1] = 1;
+  await held.catch(() => producer.send({ topic: TOPIC, messages: messagesOf(['yard'], 1) }));
+  expect(cluster.stored.map(({ partition }) => partition)).toEqual([0, 1]);
+});
+
+test('an answer that breaks off is not taken for the begin of the next', async () => {
+  let cuts = 1;
+  const { cluster, producer } = await setup({
+    brokers: 1,
+    leaders: [0, 0],
+    answer: ({ partition }) => (partition === 1 && cuts-- > 0 ? 'half' : 0),
+  });
+  await producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 1) });
+  expect(valuesOf(cluster.stored, 1)).toEqual(['<yard-0>']);
+});
+
+/** Who sent a batch, and the number of its first record there. */
+const sequenceOf = ({ batch }: { batch: Buffer }) => [batch.readBigInt64BE(43), batch.readInt32BE(53)];
+
+test('idempotent: nothing else goes to a partition while it is not known what it has, and nothing takes its numbers', async () => {
+  const sequences: unknown[] = [];
+  let isSilent = false;
+  const { producer } = await setup(
+    {
+      brokers: 1,
+      leaders: [0, 0],
+      answer(received) {
+        if (received.partition !== 1) return 0;
+        sequences.push([...sequenceOf(received), ...valuesOf([received], 1)]);
+        return isSilent ? undefined : 0;
+      },
+    },
+    true,
+  );
+  const [first, second] = [messagesOf(['yard'], 2), messagesOf(['attic'], 2)];
+  isSilent = true;
+  await expect(producer.send({ topic: TOPIC, messages: first })).rejects.toThrow();
+  isSilent = false;
+  expect(producer.partitionOf(TOPIC, 'attic')).toBe(1);
+  const waiting = producer.send({ topic: TOPIC, messages: second });
+  await producer.send({ topic: TOPIC, messages: messagesOf(['door'], 1) });
+  await producer.send({ topic: TOPIC, messages: first });
+  await waiting;
+  const [asked, later] = [sequences.slice(0, -1), sequences.at(-1)];
+  expect(new Set(asked.map(String))).toEqual(new Set(['1,0,<yard-0>,<yard-1>']));
+  expect(String(later)).toBe('1,2,<attic-0>,<attic-1>');
+});
+
+test.each([
+  ['OUT_OF_ORDER_SEQUENCE_NUMBER', 45],
+  ['UNKNOWN_PRODUCER_ID', 59],
+  ['INVALID_PRODUCER_EPOCH', 47],
+])('idempotent: after %s another producer takes over, for what is left', async (_, code) => {
+  let isLost = true;
+  const { cluster, producer } = await setup(
+    { brokers: 1, leaders: [0, 0], answer: ({ partition }) => (isLost && partition === 1 ? code : 0) },
+    true,
+  );
+  const messages = messagesOf(KEYS, 2);
+  await expect(producer.send({ topic: TOPIC, messages })).rejects.toThrow();
+  isLost = false;
+  await producer.send({ topic: TOPIC, messages });
+  expect(cluster.stored.map((one) => [one.partition, ...sequenceOf(one)].join())).toEqual(['0,1,0', '1,2,0']);
 });

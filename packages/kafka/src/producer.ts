@@ -6,11 +6,23 @@ import {
   type RecordMetadata,
   type Kafka as WholeKafka,
 } from 'kafkajs';
-import type { Kafka } from './connect.ts';
+import { type Kafka, NOTHING_TO_SEND } from './connect.ts';
 
 /** Kafka has not confirmed records. They may be there nevertheless; sending them again may help. */
 export class UnconfirmedError extends Error {
   override readonly name = 'UnconfirmedError';
+}
+
+/** Kafka takes records for too large, each alone; whatever else was sent with them is there. */
+export class TooLargeError extends Error {
+  override readonly name = 'TooLargeError';
+  readonly records: readonly Message[];
+
+  constructor(topic: string, records: readonly Message[]) {
+    const named = records.map(({ key, value }) => `'${key}' of ${value?.length ?? 0} bytes`);
+    super(`${topic}: the brokers refuse records that are larger than max.message.bytes: ${named.join(', ')}`);
+    this.records = records;
+  }
 }
 
 /** What goes to a topic at once. */
@@ -29,21 +41,39 @@ export interface Producer {
    * Resolves once every in-sync replica has all the records, those of one key in their order. Called again with the very
    * same array, it sends what is not confirmed yet, to the same partitions.
    * @returns one confirmation for each batch of a partition
-   * @throws what kafkajs throws, UnconfirmedError; other partitions' records may be through
+   * @throws TooLargeError once all others are through; UnconfirmedError and what kafkajs throws, while some may be through
    */
   send(records: Records): Promise<RecordMetadata[]>;
+  /** The partition that records of a key go to; undefined before the first send to the topic. */
+  partitionOf(topic: string, key: string): number | undefined;
   disconnect(): Promise<void>;
 }
 
 /**
  * A producer that puts records of one key on one partition, as every other Kafka client does (murmur2). Who waits for a
  * send before the next one keeps the order of a key, whatever has to be sent again.
- * @param options.idempotent the broker stores once what is sent again after a lost answer. Only for those who send one
- * array at a time, and the very same until it is through: kafkajs gives the next records the sequence numbers of what
- * failed, and the broker would take those for what it has.
+ * @param options.idempotent the broker stores once what is sent again after a lost answer. Only for those who send an
+ * array that failed until it is through: kafkajs would give other records the sequence numbers of what failed, and the
+ * broker would take those for what it has. What else is sent to the same partition meanwhile waits for that.
  */
 export function orderedProducer(kafka: Kafka, options: { idempotent?: boolean } = {}): Producer {
   return new OrderedProducer(kafka, options);
+}
+
+/** Stands for no record: kafkajs is asked where it would go. */
+const NONE: Message = { value: null };
+const TOO_LARGE = /MESSAGE_TOO_LARGE|RECORD_LIST_TOO_LARGE/;
+
+/** What a producer gets for ever once it has got it: the broker has lost, or ended, its sequence. */
+const SEQUENCE_LOST = /OUT_OF_ORDER_SEQUENCE_NUMBER|UNKNOWN_PRODUCER_ID|INVALID_PRODUCER_EPOCH/;
+
+function needsNewClient(error: unknown): boolean {
+  return error instanceof UnconfirmedError || SEQUENCE_LOST.test(typeOf(error));
+}
+
+/** Kafka's name of an error. */
+function typeOf(error: unknown): string {
+  return (error as { type?: string }).type ?? '';
 }
 
 /**
@@ -51,7 +81,7 @@ export function orderedProducer(kafka: Kafka, options: { idempotent?: boolean } 
  * again since one of them was not the leader any more, no broker that has answered is asked again, whatever it leads by
  * now (tulios/kafkajs#1798). It also resolves without a word when it takes a broker for another one, or lacks a partition.
  * Here each of its sends is for one partition, with one leader, and counts when the answer is for that partition and bears
- * no error. A client that gives no such answer knows the cluster wrongly, and is replaced.
+ * no error. A client that gives no such answer knows the cluster wrongly, and is replaced, as is one whose sequence is lost.
  */
 class OrderedProducer implements Producer {
   readonly #create: () => Client;
@@ -61,11 +91,17 @@ class OrderedProducer implements Producer {
   readonly #partitions = new Map<string, PartitionerArgs['partitionMetadata']>();
   /** What is left to send of an array of which a part failed, by partition. */
   readonly #left = new WeakMap<Message[], Map<number, Message[]>>();
-  /** The same, where the partitions are to be chosen anew. */
+  /** Records of an array that are too large. */
+  readonly #refused = new WeakMap<Message[], Message[]>();
+  /** The same as what is left, where the partitions are to be chosen anew. */
   readonly #unplaced = new WeakMap<Message[], Message[]>();
   #connected: Promise<void> | undefined;
+  readonly #isIdempotent: boolean;
+  /** By partition, the array of which it may have a part: none but the same may follow. */
+  readonly #inDoubt = new Map<string, { messages: Message[]; ended: PromiseWithResolvers<void> }>();
 
   constructor(kafka: Kafka, options: { idempotent?: boolean }) {
+    this.#isIdempotent = options.idempotent ?? false;
     this.#create = () =>
       (kafka as Pick<WholeKafka, 'producer'> & Kafka).producer({
         ...options,
@@ -88,13 +124,19 @@ class OrderedProducer implements Producer {
   async send({ topic, messages }: Records): Promise<RecordMetadata[]> {
     if (messages.length === 0) return [];
     await this.connect();
+    const client = this.#client;
     try {
       return await this.#sendLeft(topic, messages);
     } catch (error) {
       this.#connected = undefined;
-      if (error instanceof UnconfirmedError) this.#beginAnew(messages);
+      if (needsNewClient(error)) this.#beginAnew(client, messages);
       throw error;
     }
+  }
+
+  partitionOf(topic: string, key: string): number | undefined {
+    const partitionMetadata = this.#partitions.get(topic);
+    return partitionMetadata && this.#choose({ topic, partitionMetadata, message: { key, value: null } });
   }
 
   async disconnect(): Promise<void> {
@@ -102,32 +144,81 @@ class OrderedProducer implements Producer {
     await this.#client.disconnect();
   }
 
-  #beginAnew(messages: Message[]): void {
-    void this.#client.disconnect().catch(() => {});
-    this.#client = this.#create();
-    this.#partitions.clear();
+  #beginAnew(client: Client, messages: Message[]): void {
+    // Another send may have found out before.
+    if (client === this.#client) {
+      void client.disconnect().catch(() => {});
+      this.#client = this.#create();
+      for (const [place, { messages }] of this.#inDoubt) this.#settle(place, messages);
+    }
     const left = this.#left.get(messages);
     this.#left.delete(messages);
     if (left) this.#unplaced.set(messages, [...left.values()].flat());
   }
 
   async #sendLeft(topic: string, messages: Message[]): Promise<RecordMetadata[]> {
-    const confirmed: RecordMetadata[] = [];
-    // kafkajs tells of a topic's partitions when it asks where a record goes, and not before: the first goes alone.
-    const isKnown = this.#partitions.has(topic);
-    const all = this.#unplaced.get(messages) ?? messages;
-    if (!isKnown) confirmed.push(await this.#sendBatch(topic, all.slice(0, 1)));
-    const left = this.#left.get(messages) ?? this.#byPartition(topic, isKnown ? all : all.slice(1));
+    await this.#learnPartitions(topic);
+    const left =
+      this.#left.get(messages) ?? this.#byPartition(topic, this.#unplaced.get(messages) ?? messages);
     this.#left.set(messages, left);
+    const confirmed: RecordMetadata[] = [];
     const sends = Array.from(left, async ([partition, batch]) => {
-      confirmed.push(await this.#sendBatch(topic, batch, partition));
+      const place = `${topic}-${partition}`;
+      await this.#claim(place, messages);
+      confirmed.push(...(await this.#sendPieces(topic, batch, partition, messages)));
+      this.#settle(place, messages);
       left.delete(partition);
     });
     await Promise.allSettled(sends);
     await Promise.all(sends);
     this.#left.delete(messages);
     this.#unplaced.delete(messages);
+    const refused = this.#refused.get(messages);
+    this.#refused.delete(messages);
+    if (refused) throw new TooLargeError(topic, refused);
     return confirmed;
+  }
+
+  /** kafkajs tells of a topic's partitions when it asks where a record goes, and not before: it is asked, for none. */
+  async #learnPartitions(topic: string): Promise<void> {
+    if (this.#partitions.has(topic)) return;
+    await this.#client.send({ topic, acks: -1, messages: [NONE] }).catch((error) => {
+      if (!this.#partitions.has(topic)) throw error;
+    });
+  }
+
+  /** Sends a batch of a partition, in parts where the whole is too large; takes out of it what is done with. */
+  async #sendPieces(topic: string, batch: Message[], partition: number, messages: Message[]) {
+    const confirmed: RecordMetadata[] = [];
+    for (let size = batch.length; batch.length > 0; size = Math.min(size, batch.length)) {
+      try {
+        confirmed.push(await this.#sendBatch(topic, batch.slice(0, size), partition));
+        batch.splice(0, size);
+      } catch (error) {
+        if (!TOO_LARGE.test(typeOf(error))) throw error;
+        const refused = this.#refused.get(messages) ?? [];
+        if (size === 1) this.#refused.set(messages, [...refused, ...batch.splice(0, 1)]);
+        size = Math.max(1, size >> 1);
+      }
+    }
+    return confirmed;
+  }
+
+  /** Waits until nothing else that was sent to a partition is in doubt. */
+  async #claim(place: string, messages: Message[]): Promise<void> {
+    if (!this.#isIdempotent) return;
+    for (let other = this.#inDoubt.get(place); other; other = this.#inDoubt.get(place)) {
+      if (other.messages === messages) return;
+      await other.ended.promise;
+    }
+    this.#inDoubt.set(place, { messages, ended: Promise.withResolvers() });
+  }
+
+  #settle(place: string, messages: Message[]): void {
+    const known = this.#inDoubt.get(place);
+    if (known?.messages !== messages) return;
+    this.#inDoubt.delete(place);
+    known.ended.resolve();
   }
 
   #byPartition(topic: string, messages: readonly Message[]): Map<number, Message[]> {
@@ -137,20 +228,21 @@ class OrderedProducer implements Producer {
 
   #place({ topic, partitionMetadata, message }: PartitionerArgs): number {
     this.#partitions.set(topic, partitionMetadata);
+    if (message === NONE) throw new Error(NOTHING_TO_SEND);
     // It stays where it is: it may be there already, and lack only the answer.
     message.partition ??= this.#choose({ topic, partitionMetadata, message });
     return message.partition;
   }
 
-  /** @param partition left out for a single message: where kafkajs puts it */
-  async #sendBatch(topic: string, batch: readonly Message[], partition?: number): Promise<RecordMetadata> {
-    const messages = batch.map((one) => (partition === undefined ? { ...one } : { ...one, partition }));
+  async #sendBatch(topic: string, batch: readonly Message[], partition: number): Promise<RecordMetadata> {
+    const messages = batch.map((one) => ({ ...one, partition }));
     const answers = await this.#client.send({ topic, acks: -1, messages });
     const [answer, ...others] = answers;
-    const wanted = messages[0]?.partition;
-    const isOurs = answer?.topicName === topic && answer.partition === wanted && answer.errorCode === 0;
+    const isOurs = answer?.topicName === topic && answer.partition === partition && answer.errorCode === 0;
     if (isOurs && others.length === 0) return answer;
     const said = JSON.stringify(answers);
-    throw new UnconfirmedError(`${topic}-${wanted}: no broker confirms ${messages.length} records: ${said}`);
+    throw new UnconfirmedError(
+      `${topic}-${partition}: no broker confirms ${messages.length} records: ${said}`,
+    );
   }
 }

@@ -19,6 +19,10 @@ export const FAILURES = {
     what: 'more was detected than a record carries',
     remedy: 'raise INFERENCE_CONFIDENCE_THRESHOLD or name ALLOWED_CLASSES, then put it back',
   },
+  FRAME_TOO_LARGE: {
+    what: 'with what was detected, the record is larger than the topic takes',
+    remedy: 'raise max.message.bytes of the topic of detections, then put it back',
+  },
   EVENT_INVALID: {
     what: 'a record of the topic of events is no event',
     remedy: 'see who else writes to the topic',
