@@ -209,7 +209,7 @@ describe('failed records', () => {
     });
     expect(entries).toHaveLength(2);
     const health = await nextEvent<Health>('/api/live', 'health', ({ failed }) => failed === 2);
-    expect(health.s3.ok).toBe(true);
+    expect(health.parts.s3?.ok).toBe(true);
   });
 
   test('of every stage are counted, and of the poller before it; those of events can be put back too', async () => {

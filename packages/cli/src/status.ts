@@ -1,6 +1,16 @@
 import { HeadBucketCommand } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
-import { aligned, answers, Backlog, lagLine, type State, tableLines } from '@video-pipeline/local';
+import {
+  aligned,
+  Backlog,
+  lagLine,
+  type State,
+  signalProcess,
+  tableLines,
+  timeOfDay,
+} from '@video-pipeline/local';
+import { FRAME_STAGES } from '@video-pipeline/stages';
+import { askHttp, askOnce, type PartHealth, type Probe } from '@video-pipeline/telemetry';
 import { Command } from 'commander';
 import { dataDirOption, openS3, requireState, serverOf, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
@@ -8,6 +18,8 @@ import { stageOption } from './stage.ts';
 /** A supervisor that has told nothing for so long has hung. */
 const FRESH_MS = 10_000;
 const ANSWER_MS = 3_000;
+/** Through a tunnel, TLS and a log-in. */
+const STAGE_ANSWER_MS = 10_000;
 const ENV_HINT = `for the AWS CLI, boto3 and other tools: eval "$(npm run local -s -- env)"`;
 
 interface ServiceHealth {
@@ -43,31 +55,45 @@ export function statusCommand(): Command {
 }
 
 async function reportOfStack(state: State): Promise<Report> {
-  const [services, cameras] = await Promise.all([healthOf(state), camerasOf(state)]);
+  const services = servicesOf(state);
+  const cameras = await camerasOf(state);
   const failing = Object.entries(cameras).filter(([, { error }]) => error !== undefined);
+  const { streams, lag, endpoints, latency_ms, health } = state;
+  const isFresh = Date.now() - state.updated_at < FRESH_MS;
   const healthy =
-    Date.now() - state.updated_at < FRESH_MS &&
+    isFresh &&
     failing.length === 0 &&
+    Object.values(health).every(({ ok }) => ok !== false) &&
     Object.values(services).every((service) => service.healthy);
-  const { streams, lag, endpoints, latency_ms } = state;
   const rows = Object.entries(services).map(([name, { state, healthy, pid, restarts }]) => [
     name,
     healthy ? state : `${state}, UNHEALTHY`,
     String(pid ?? '-'),
     String(restarts),
   ]);
-  const table = aligned([['service', 'state', 'process', 'restarts'], ...rows]);
   return {
     healthy,
-    facts: { services, cameras, streams, lag, latency_ms, endpoints },
+    facts: { health, services, cameras, streams, lag, latency_ms, endpoints },
     lines: [
-      ...table,
+      ...(isFresh ? [] : [`The supervisor has told nothing since ${timeOfDay(state.updated_at)}: it hangs.`]),
+      ...aligned([['service', 'state', 'process', 'restarts'], ...rows]),
+      '',
+      ...Object.entries(health).map(([name, part]) => `${name.padEnd(10)}${inWords(part)}`),
       '',
       ...tableLines(state, (_, text) => text),
       ENV_HINT,
       ...failing.map(([id, { error }]) => `camera ${id} FAILS: ${error}; it is tried again`),
     ],
   };
+}
+
+/** `answers since 09:12:33; before it did not for 14 s: it has not answered in time` */
+function inWords({ ok, since, error, before }: PartHealth): string {
+  const when = timeOfDay(since);
+  if (ok === false) return `DOES NOT ANSWER since ${when}: ${error}`;
+  if (ok === null) return `not known: ${error}`;
+  const lasted = before ? Math.ceil((since - before.since) / 1000) : 0;
+  return `answers since ${when}${before ? `; before, it did not for ${lasted} s: ${before.error}` : ''}`;
 }
 
 interface CameraState {
@@ -98,66 +124,54 @@ async function camerasOf({ services, endpoints }: State): Promise<Record<string,
   }
 }
 
-async function healthOf({ services, endpoints }: State): Promise<Record<string, ServiceHealth>> {
-  const probes: Record<string, () => Promise<boolean>> = {
-    kafka: () => answers(endpoints.kafka),
-    // Unsigned, it is refused: that is an answer.
-    s3proxy: () => answersHttp(endpoints.s3, 403),
-    model: () => answersHttp(new URL('/health', endpoints.inference)),
-    // 503 while no camera sends: that is told by camera.
-    ingest: () => answersHttp(new URL('/health', endpoints.health), 503),
-    console: () => answersHttp(new URL('/health', endpoints.console)),
-  };
-  const entries = Object.entries(services).map(async ([name, { state, pid, restarts }]) => {
-    const probe = state === 'running' ? probes[name] : undefined;
-    const healthy = state === 'finished' || (state === 'running' && (await (probe?.() ?? true)));
+/** The parts that services are, where they have other names. */
+const PART_OF: Record<string, string> = { s3proxy: 's3' };
+
+function servicesOf({ services, health }: State): Record<string, ServiceHealth> {
+  const entries = Object.entries(services).map(([name, { state, pid, restarts }]) => {
+    const part = health[PART_OF[name] ?? name];
+    // What has ended this moment, the supervisor may not have told yet.
+    const isRunning = state === 'running' && pid !== undefined && signalProcess(pid, 0);
+    const healthy = state === 'finished' || (isRunning && part?.ok !== false);
     return [name, { state, healthy, pid: pid ?? null, restarts }] as const;
   });
-  return Object.fromEntries(await Promise.all(entries));
-}
-
-async function answersHttp(url: string | URL, other?: number): Promise<boolean> {
-  try {
-    const { ok, status } = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) });
-    return ok || status === other;
-  } catch {
-    return false;
-  }
+  return Object.fromEntries(entries);
 }
 
 async function reportOfStage(target: Target): Promise<Report> {
   const kafka = await serverOf('kafka', target);
   const { S3_BUCKET, INFERENCE_SERVICE_URL } = readConfig(['S3_BUCKET', 'INFERENCE_SERVICE_URL']);
   const backlog = new Backlog(kafka);
-  const lag = await backlog.lag().catch(() => null);
-  await backlog.close();
   const s3 = await openS3(target);
-  const services: Record<string, { at: string; healthy: boolean }> = {
-    kafka: { at: kafka, healthy: lag !== null },
-    s3: { at: S3_BUCKET, healthy: await isFulfilled(s3.send(new HeadBucketCommand({ Bucket: S3_BUCKET }))) },
+  let lag: Record<string, number> | null = null;
+  const probes: Record<string, Probe> = {
+    kafka: async () => {
+      lag = await backlog.lag();
+      return undefined;
+    },
+    s3: async () => {
+      await s3.send(new HeadBucketCommand({ Bucket: S3_BUCKET }));
+      return undefined;
+    },
   };
-  if (process.env.INFERENCE_SERVICE_URL) {
-    const healthy = await answersHttp(new URL('/health', INFERENCE_SERVICE_URL));
-    services.inference = { at: INFERENCE_SERVICE_URL, healthy };
-  }
-  const rows = Object.entries(services).map(([name, { at, healthy }]) => [
-    name,
-    healthy ? 'answers' : 'UNHEALTHY',
-    at,
-  ]);
+  if (process.env.INFERENCE_SERVICE_URL)
+    probes.inference = () => askHttp(new URL('/health', INFERENCE_SERVICE_URL));
+  for (const stage of FRAME_STAGES) probes[stage.name] = () => backlog.askReader(stage);
+  const health = await askOnce(probes, STAGE_ANSWER_MS);
+  await backlog.close();
+  const where: Record<string, string> = { kafka, s3: S3_BUCKET, inference: INFERENCE_SERVICE_URL };
+  const services = Object.entries(health).map(([name, { ok, error }]) => {
+    const at = where[name] ?? `consumer of ${kafka}`;
+    return { name, at, healthy: ok !== false, ...(error ? { error } : {}) };
+  });
+  const rows = services.map(({ name, at, healthy }) => [name, healthy ? 'answers' : 'UNHEALTHY', at]);
   return {
-    healthy: Object.values(services).every(({ healthy }) => healthy),
-    facts: { services, lag },
+    healthy: services.every(({ healthy }) => healthy),
+    facts: { services: Object.fromEntries(services.map(({ name, ...facts }) => [name, facts])), lag },
     lines: [
       ...aligned([['service', 'state', 'where'], ...rows]),
+      ...services.flatMap(({ name, error }) => (error ? [`${name}: ${error}`] : [])),
       lag ? lagLine(lag) : `Kafka does not answer: is 'npx sst tunnel --stage ${target.stage}' running?`,
     ],
   };
-}
-
-async function isFulfilled(work: Promise<unknown>): Promise<boolean> {
-  return work.then(
-    () => true,
-    () => false,
-  );
 }

@@ -24,8 +24,15 @@ export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
+let outages: readonly string[] = [];
+
+/** Tells what is away now, in words: what is not answered in time has that for a reason. */
+export function noteOutages(now: readonly string[]): void {
+  outages = now;
+}
+
 /** Nobody waits longer for an answer. */
-const DEADLINE_MS = 10_000;
+export const DEADLINE_MS = 10_000;
 
 /** The JSON that the server has at `path`. @throws Error with the server's own words */
 export async function getJson<Value>(path: string, options: RequestInit = {}): Promise<Value> {
@@ -35,7 +42,8 @@ export async function getJson<Value>(path: string, options: RequestInit = {}): P
     ...options,
     signal: signal ? AbortSignal.any([signal, late]) : late,
   }).catch((error) => {
-    throw late.aborted ? new Error(`the console has not answered for ${DEADLINE_MS / 1000} s`) : error;
+    if (!late.aborted) throw error;
+    throw new Error(outages.join(' ') || `the console has not answered for ${DEADLINE_MS / 1000} s`);
   });
   // The session has ended: the same address now asks for the token.
   if (response.status === 401) location.reload();

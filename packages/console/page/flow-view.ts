@@ -2,6 +2,8 @@ import type { Flow, StageFlow, StageSample, StageState } from '../src/api.ts';
 import { sparkline } from './chart.ts';
 import { API, getJson, h, repeat, setText } from './dom.ts';
 import { duration, rate } from './format.ts';
+import { healthTable } from './health.ts';
+import type { LiveFeed } from './live.ts';
 
 const STATES: Record<StageState, string> = {
   unknown: 'not known',
@@ -31,11 +33,15 @@ const LATENCY: Metric = {
 };
 
 /** The pipeline as a picture, top to bottom. @returns ends the view */
-export function flowView(root: HTMLElement): () => void {
+export function flowView(root: HTMLElement, live: LiveFeed): () => void {
   const list = h('ol', { className: 'flow' });
-  root.append(h('h1', {}, 'Flow'), list);
+  const health = healthTable();
+  const tellHealth = () => health.tell(live.health);
+  root.append(h('h1', {}, 'Flow'), health.element, list);
+  tellHealth();
+  live.addEventListener('health', tellHealth);
   let stages: Map<string, ReturnType<typeof createStage>> | undefined;
-  return repeat(async () => {
+  const stop = repeat(async () => {
     const flow = await getJson<Flow>(`${API}/flow`);
     if (!stages) {
       stages = new Map(flow.stages.map((stage) => [stage.name, createStage(stage)]));
@@ -50,6 +56,10 @@ export function flowView(root: HTMLElement): () => void {
     }
     for (const stage of flow.stages) stages.get(stage.name)?.tell(stage);
   }, 2_000);
+  return () => {
+    stop();
+    live.removeEventListener('health', tellHealth);
+  };
 }
 
 const pipe = (where: string) => h('li', { className: 'pipe dim' }, `\u2193 ${where}`);

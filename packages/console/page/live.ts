@@ -4,6 +4,8 @@ import { clock } from './format.ts';
 import { Playout } from './playout.ts';
 
 const SILENT_MS = 30_000;
+/** The server tells of the pipeline's health each second: one that doesn't hangs, or the way to it does. */
+const LOST_MS = 8_000;
 /** A batch may well take five seconds to fill, twice. */
 const DELAYED_MS = 15_000;
 
@@ -22,6 +24,7 @@ export class LiveFeed extends EventTarget {
   lostSince: number | undefined;
   #source: EventSource | undefined;
   #clockOffset = 0;
+  #deadline = 0;
 
   constructor() {
     super();
@@ -42,11 +45,21 @@ export class LiveFeed extends EventTarget {
     source.addEventListener('health', ({ data }) => this.#takeHealth(JSON.parse(data)));
     source.addEventListener('error', () => this.#lose());
     this.#source = source;
+    this.#heard();
   }
 
   #close(): void {
+    clearTimeout(this.#deadline);
     this.#source?.close();
     this.#source = undefined;
+  }
+
+  #heard(): void {
+    clearTimeout(this.#deadline);
+    this.#deadline = window.setTimeout(() => {
+      this.#close();
+      this.#lose();
+    }, LOST_MS);
   }
 
   #takeFrames(frames: LiveFrame[]): void {
@@ -65,6 +78,7 @@ export class LiveFeed extends EventTarget {
   }
 
   #takeHealth(health: Health): void {
+    this.#heard();
     this.health = health;
     this.lostSince = undefined;
     this.#clockOffset = health.now - Date.now();
@@ -75,7 +89,7 @@ export class LiveFeed extends EventTarget {
   #lose(): void {
     this.lostSince ??= Date.now();
     this.dispatchEvent(new Event('health'));
-    if (this.#source?.readyState !== EventSource.CLOSED) return;
+    if (this.#source && this.#source.readyState !== EventSource.CLOSED) return;
     this.#close();
     // Where the session has ended, this leads to the log-in.
     getJson<Session>(`${API}/session`).catch(() => {});

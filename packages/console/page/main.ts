@@ -1,9 +1,10 @@
-import type { DependencyHealth, Session } from '../src/api.ts';
+import type { Session } from '../src/api.ts';
 import { camerasView } from './cameras-view.ts';
-import { API, getJson, h, setText } from './dom.ts';
+import { API, DEADLINE_MS, getJson, h, noteOutages, setText } from './dom.ts';
 import { failedView } from './failed-view.ts';
 import { flowView } from './flow-view.ts';
 import { clock } from './format.ts';
+import { outagesOf } from './health.ts';
 import { LiveFeed } from './live.ts';
 import { searchView } from './search-view.ts';
 import { streamView } from './stream-view.ts';
@@ -28,7 +29,7 @@ function route(): void {
   const stream = name === 'stream' ? decoded(id) : undefined;
   if (stream) endView = streamView(content, live, stream);
   else if (name === 'cameras') endView = camerasView(content, live);
-  else if (name === 'flow') endView = flowView(content);
+  else if (name === 'flow') endView = flowView(content, live);
   else if (name === 'search') endView = searchView(content, new URLSearchParams(query));
   else if (name === 'failed') endView = failedView(content);
   else if (path === '' || path === '/') endView = wallView(content, live);
@@ -62,11 +63,8 @@ function tellHealth(): void {
   const { health, lostSince } = live;
   const outages: string[] = [];
   if (lostSince) outages.push(`The console's server is not answering since ${clock(lostSince)}.`);
-  else if (health) {
-    const { kafka, s3, model, ingest } = health;
-    outages.push(...outageOf('Kafka', kafka), ...outageOf('S3', s3));
-    outages.push(...outageOf('The model server', model), ...outageOf('Ingest', ingest));
-  }
+  else if (health) outages.push(...outagesOf(health, live.now()));
+  noteOutages(outages);
   const lines = byId('outages');
   const text = outages.join('\n');
   if (lines.dataset.text !== text) {
@@ -76,12 +74,6 @@ function tellHealth(): void {
   const failed = byId('failed-count');
   failed.hidden = !health?.failed;
   setText(failed, String(health?.failed ?? 0));
-}
-
-function outageOf(name: string, health: DependencyHealth | undefined): string[] {
-  if (!health || health.ok) return [];
-  const { since, error } = health;
-  return [`${name} can't be reached since ${clock(since)}: ${error}`];
 }
 
 const THEMES = ['auto', 'light', 'dark'];
@@ -99,7 +91,7 @@ byId('theme').onclick = () => {
 };
 setTheme(localStorage.getItem('theme') ?? 'auto');
 byId('logout').onclick = async () => {
-  await fetch('logout', { method: 'POST', redirect: 'manual' });
+  await fetch('logout', { method: 'POST', redirect: 'manual', signal: AbortSignal.timeout(DEADLINE_MS) });
   location.reload();
 };
 getJson<Session>(`${API}/session`).then(({ login }) => {

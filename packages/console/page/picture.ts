@@ -1,6 +1,6 @@
 import type { FrameFacts } from '../src/api.ts';
 import { type BoxFilter, drawBoxes, visible } from './boxes.ts';
-import { API } from './dom.ts';
+import { API, DEADLINE_MS } from './dom.ts';
 import { summary } from './format.ts';
 
 /** `<captured_at>-<frame_number>`, the frame's name in the server's addresses. */
@@ -73,7 +73,8 @@ export class Picture {
   }
 
   async #load(frame: FrameFacts): Promise<void> {
-    const response = await fetch(frameUrl(frame, 'frames', 'jpg'));
+    const signal = AbortSignal.timeout(DEADLINE_MS);
+    const response = await fetch(frameUrl(frame, 'frames', 'jpg'), { signal });
     if (!response.ok) return;
     const wide = Math.round(this.canvas.clientWidth * devicePixelRatio);
     const size = this.#fit && wide > 0 && wide < frame.width ? { resizeWidth: wide } : {};

@@ -115,7 +115,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
     repeat(tellState, 250),
     repeat(timeline.refresh, 5_000),
     repeat(scene.refresh, 5_000),
-    repeat(() => (live.health?.kafka.ok === false ? undefined : events.refresh()), 2_000),
+    repeat(() => (live.health?.parts.kafka?.ok === false ? undefined : events.refresh()), 2_000),
     scene.end,
   ];
   document.addEventListener('keydown', player.key);

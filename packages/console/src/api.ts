@@ -1,7 +1,8 @@
 import type { Detection } from '@video-pipeline/frame';
 import type { Point, SceneConfig, SceneEvent } from '@video-pipeline/scene';
+import type { PartHealth } from '@video-pipeline/telemetry';
 
-export type { SceneEvent };
+export type { PartHealth, SceneEvent };
 
 /** What the console's server sends and its page reads, as JSON. Times are epoch milliseconds, sizes pixels. */
 
@@ -30,14 +31,6 @@ export interface LiveFrame extends FrameFacts {
   fps: number;
 }
 
-/** Whether something the console reads from can be reached. */
-export interface DependencyHealth {
-  ok: boolean;
-  /** Since when it is so. */
-  since: number;
-  error?: string;
-}
-
 /** How a camera is, as ingest says. */
 export interface CameraStatus {
   /** connecting, flowing, waiting (after an error, to try again), inactive (out of its hours), ended, ... */
@@ -58,11 +51,8 @@ export interface StreamStatus {
 export interface Health {
   /** The server's clock, so that a page on another machine shows true ages. */
   now: number;
-  kafka: DependencyHealth;
-  s3: DependencyHealth;
-  /** Absent where the console is not told where it is. */
-  ingest?: DependencyHealth;
-  model?: DependencyHealth;
+  /** `kafka`, `s3` and each stage; `model` and `ingest` where the console is told where they are. */
+  parts: Readonly<Record<string, PartHealth>>;
   /** Records in `failed/`, all stages. */
   failed: number;
   /** How often a stream was forgotten that the list of streams doesn't have, as there were too many of them. */

@@ -1,5 +1,4 @@
 import type { CameraStatus } from './api.ts';
-import type { Reachability } from './reachability.ts';
 
 const TIMEOUT_MS = 3_000;
 /** Of an ingest host with a thousand cameras. */
@@ -15,13 +14,11 @@ interface IngestStream {
 /** How the cameras are, as ingest says at `/health`. */
 export class Cameras {
   readonly #url: URL | undefined;
-  readonly #reachability: Reachability;
   #states: ReadonlyMap<string, CameraStatus> = new Map();
 
   /** @param url base address of the ingest host; left out: nobody is asked */
-  constructor(url: string | undefined, reachability: Reachability) {
+  constructor(url: string | undefined) {
     this.#url = url === undefined ? undefined : new URL('health', url.endsWith('/') ? url : `${url}/`);
-    this.#reachability = reachability;
   }
 
   get isKnown(): boolean {
@@ -30,11 +27,11 @@ export class Cameras {
 
   /** What was last heard of a stream; `undefined` when ingest knows nothing of it, or does not answer. */
   of(streamId: string): CameraStatus | undefined {
-    return this.#reachability.health.ok ? this.#states.get(streamId) : undefined;
+    return this.#states.get(streamId);
   }
 
-  /** Asks anew. */
-  async sample(): Promise<void> {
+  /** Asks anew. @throws Error where it gives no answer */
+  async sample(): Promise<undefined> {
     if (!this.#url) return;
     try {
       // 503 means that no camera sends: the body says why.
@@ -43,9 +40,9 @@ export class Cameras {
       if (text.length > MAX_BYTES) throw new Error(`its answer has ${text.length} characters`);
       const { streams } = JSON.parse(text) as { streams?: Record<string, IngestStream> };
       this.#states = new Map(Object.entries(Object(streams)).map(([id, one]) => [id, statusOf(Object(one))]));
-      this.#reachability.succeeded();
     } catch (error) {
-      this.#reachability.failed(error as Error);
+      this.#states = new Map();
+      throw error;
     }
   }
 }

@@ -3,7 +3,7 @@ import type { Health, StreamStatus } from './api.ts';
 import type { LiveFrames } from './live.ts';
 
 const FLUSH_MS = 100;
-const HEALTH_MS = 2_000;
+const HEALTH_MS = 1_000;
 const MAX_CLIENTS = 100;
 /** Frames arrive a batch at a time, and the page plays them one by one: two batches of one stream. */
 const MAX_PENDING = 50;

@@ -1,10 +1,10 @@
 import { ConfigError, StaleError } from '@video-pipeline/config';
 import { createHttp, HttpError } from '@video-pipeline/http';
 import { StreamsError } from '@video-pipeline/scene';
+import { messageOf } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
 import { CursorError } from './cursor.ts';
 import { RedriveError } from './failed.ts';
-import { messageOf } from './reachability.ts';
 import { BusyError } from './shared-work.ts';
 
 /** A client that takes nothing for so long is let go. */

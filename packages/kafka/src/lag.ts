@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
 
 export interface PartitionLag {
@@ -21,4 +22,27 @@ export async function consumerLag(admin: Admin, groupId: string, topic: string):
     const committed = Math.max(committedBy.get(partition) ?? -1, Number(low));
     return { partition, committed, end: Number(high), lag: Number(high) - committed };
   });
+}
+
+/** Longest wait for what Kafka says of a group. */
+const ANSWER_MS = 2_000;
+
+/**
+ * Looks whether somebody reads as this consumer group. The broker puts out of it after some seconds who hangs.
+ * @param ask puts a question to Kafka
+ * @returns why that can't be said: Kafka does not answer, or nobody ever has
+ * @throws Error where nobody does any more
+ */
+export async function askGroup(
+  groupId: string,
+  ask: <Answer>(question: (admin: Admin) => Promise<Answer>) => Promise<Answer>,
+): Promise<string | undefined> {
+  const late = sleep(ANSWER_MS, undefined, { ref: false });
+  const asked = ask((admin) => admin.describeGroups([groupId])).catch(() => undefined);
+  const answer = await Promise.race([asked, late]);
+  if (!answer) return 'Kafka does not answer';
+  const [{ state, members } = { state: 'Dead', members: [] }] = answer.groups;
+  if (members.length > 0) return undefined;
+  if (state === 'Dead') return `nobody has read as ${groupId} yet`;
+  throw new Error(`nobody reads as consumer group ${groupId}`);
 }

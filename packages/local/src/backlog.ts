@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@video-pipeline/config';
 import {
   type Admin,
+  askGroup,
   connectKafka,
   consumerLag,
   ensureTopics,
@@ -91,6 +92,11 @@ export class Backlog {
   partitions(stage: PipelineStage): Promise<PartitionLag[]> {
     const { topic, group } = this.consumer(stage);
     return this.#ask((admin) => consumerLag(admin, group, topic));
+  }
+
+  /** Looks whether a stage reads. @returns why that can't be said. @throws Error where it does not */
+  async askReader(stage: PipelineStage): Promise<string | undefined> {
+    return askGroup(this.consumer(stage).group, (question) => this.#ask(question));
   }
 
   /** What a stage reads, and as whom. */

@@ -1,6 +1,8 @@
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { HealthWatch, type PartHealth } from '@video-pipeline/telemetry';
+import { stackProbes } from './health.ts';
 import { Counts, type Latency, type StreamCounts, type StreamView } from './screen/counts.ts';
 import { type Usage, UsageMeter } from './screen/usage.ts';
 import { endByThemselves, type Source } from './sources.ts';
@@ -35,6 +37,8 @@ export interface State {
   /** Records that each stage of frames has yet to finish, in order; `null` while Kafka doesn't answer. */
   lag: Record<string, number> | null;
   latency_ms: Latency;
+  /** Whether each part answers, and since when: Kafka, S3, the model, ingest, each stage, the console. */
+  health: Readonly<Record<string, PartHealth>>;
 }
 
 /** A run that can't reach its end, with the stage at fault. */
@@ -136,11 +140,17 @@ class Session {
   async #watch(stack: Stack, signal: AbortSignal): Promise<void> {
     let progress = '';
     let progressAt = Date.now();
+    const { note } = this.#hooks;
+    const health = new HealthWatch(
+      stackProbes(stack, (lag) => (this.#lag = lag)),
+      { info: note, warn: note },
+    );
+    signal.addEventListener('abort', () => health.stop(), { once: true });
     while (!signal.aborted) {
       await this.#usage.sample();
-      this.#lag = await stack.backlog.lag().catch(() => null);
-      if (signal.aborted) return; // Kafka is being stopped: that it doesn't answer is no news
-      const state = this.#state(stack);
+      if (signal.aborted) return;
+      if (health.isAway('kafka')) this.#lag = null;
+      const state = this.#state(stack, health.parts);
       this.#hooks.show(state);
       await saveState(this.#options.dataDir, state);
       const now = JSON.stringify([this.#counts.total(), this.#lag]);
@@ -167,7 +177,7 @@ class Session {
     return `no progress for ${STALL_MS / 1000} s in ${stage}${also}; see ${log}`;
   }
 
-  #state(stack: Stack): State {
+  #state(stack: Stack, health: State['health']): State {
     return {
       pid: process.pid,
       started_at: this.#startedAt,
@@ -183,6 +193,7 @@ class Session {
       streams: this.#counts.streams(),
       lag: this.#lag,
       latency_ms: this.#counts.latency(),
+      health,
     };
   }
 

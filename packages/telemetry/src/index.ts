@@ -1,3 +1,4 @@
 export * from './emf.ts';
+export * from './health.ts';
 export * from './logger.ts';
 export * from './redact.ts';

@@ -35,6 +35,7 @@ const state: State = {
   },
   lag: { detect: 18, annotate: 9 },
   latency_ms: { p50: 640, p95: 5_210, p99: 6_000 },
+  health: {},
 };
 const plain = (_: unknown, text: string) => text;
 
@@ -53,6 +54,19 @@ describe('the table', () => {
   it('names no console where there is none', () => {
     const { console: _, ...endpoints } = state.endpoints;
     expect(tableLines({ ...state, endpoints }, plain).join()).not.toContain('console');
+  });
+
+  it('names each part that does not answer, since when and why', () => {
+    const since = new Date(2026, 10, 25, 9, 12, 33).getTime();
+    const health = {
+      s3: { ok: false, since, error: 'it has not answered in time' },
+      kafka: { ok: true, since },
+      detect: { ok: null, since, error: 'Kafka does not answer' },
+    };
+    const lines = tableLines({ ...state, health }, plain);
+    expect(lines.filter((line) => line.includes('does not answer'))).toEqual([
+      's3 does not answer since 09:12:33: it has not answered in time',
+    ]);
   });
 
   it('says so when Kafka does not answer', () => {

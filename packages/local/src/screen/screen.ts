@@ -78,7 +78,9 @@ export function tableLines(state: State, paint: (style: Style, text: string) => 
   ]);
   const [header = '', ...body] = aligned([HEADER, ...rows]);
   const services = Object.entries(state.services).filter(([, { state }]) => state === 'restarting');
-  const lag = state.lag ? lagLine(state.lag) : paint('red', 'Kafka does not answer');
+  const isAsked = state.health.kafka?.ok !== null;
+  const noLag = isAsked ? paint('red', 'Kafka does not answer') : 'lag: not known yet';
+  const lag = state.lag ? lagLine(state.lag) : noLag;
   const { output, console: page } = state.endpoints;
   const seconds = Math.round((state.updated_at - state.started_at) / 1000);
   return [
@@ -88,7 +90,20 @@ export function tableLines(state: State, paint: (style: Style, text: string) => 
     `frames: ${output}`,
     ...(page ? [`console: ${page}`] : []),
     ...services.map(([name]) => paint('red', `${name} is down, starting it again`)),
+    ...outageLines(state).map((line) => paint('red', line)),
   ];
+}
+
+/** What does not answer, since when, and why. */
+function outageLines({ health }: State): string[] {
+  return Object.entries(health)
+    .filter(([, { ok }]) => ok === false)
+    .map(([name, { since, error }]) => `${name} does not answer since ${timeOfDay(since)}: ${error}`);
+}
+
+/** `17:05:09`, in the zone of this machine. */
+export function timeOfDay(epochMs: number): string {
+  return new Date(epochMs).toTimeString().slice(0, 8);
 }
 
 /** `lag: detect 12, annotate 0` */

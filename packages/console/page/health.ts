@@ -1,0 +1,60 @@
+import type { Health, PartHealth } from '../src/api.ts';
+import { h } from './dom.ts';
+import { clock, duration } from './format.ts';
+
+const NAMES: Record<string, string> = { s3: 'S3', model: 'The model server' };
+/** So long it is said that something is back. */
+const BACK_MS = 15_000;
+
+function nameOf(part: string): string {
+  return NAMES[part] ?? part.charAt(0).toUpperCase() + part.slice(1);
+}
+
+/** What can't be reached and since when, and what is back. @param now the server's clock, epoch ms */
+export function outagesOf({ parts }: Pick<Health, 'parts'>, now: number): string[] {
+  return Object.entries(parts).flatMap(([part, { ok, since, error, before }]) => {
+    if (ok === false) return [`${nameOf(part)} can't be reached since ${clock(since)}: ${error}`];
+    const isBack = ok && before && now - since < BACK_MS;
+    return isBack
+      ? [`${nameOf(part)} is back since ${clock(since)}, after ${duration(since - before.since)}.`]
+      : [];
+  });
+}
+
+/** How each part is, since when, and what was wrong with it last. */
+export function healthTable(): { element: HTMLElement; tell: (health: Health | undefined) => void } {
+  const body = h('tbody');
+  const head = ['Part', 'Health', 'Since', 'Before'].map((text) => h('th', { scope: 'col' }, text));
+  const element = h(
+    'table',
+    { className: 'wrap stack', ariaLabel: 'Health' },
+    h('thead', {}, h('tr', {}, ...head)),
+    body,
+  );
+  let shown = '';
+  return {
+    element,
+    tell(health) {
+      const text = JSON.stringify(health?.parts ?? {});
+      if (text === shown) return;
+      shown = text;
+      body.replaceChildren(...Object.entries(health?.parts ?? {}).map(([name, part]) => row(name, part)));
+    },
+  };
+}
+
+function row(name: string, { ok, since, error, before }: PartHealth): HTMLElement {
+  const [state, word] =
+    ok === null ? ['unknown', 'not known'] : ok ? ['ok', 'answers'] : ['away', 'does not answer'];
+  const was = before
+    ? `away for ${duration(since - before.since)} from ${clock(before.since)}: ${before.error}`
+    : '';
+  const cells = [ok ? '' : `: ${error}`, clock(since), was];
+  return h(
+    'tr',
+    {},
+    h('th', { scope: 'row' }, nameOf(name)),
+    h('td', {}, h('span', { className: `state ${state}` }, word), cells[0] ?? ''),
+    ...cells.slice(1).map((cell) => h('td', { className: 'num' }, cell)),
+  );
+}

@@ -1,0 +1,142 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** How a part of the pipeline is, by what was last asked of it. */
+export interface PartHealth {
+  /** `null`: can't be known now; `error` says why. */
+  ok: boolean | null;
+  /** Since when it is so, epoch ms. */
+  since: number;
+  error?: string;
+  /** The outage before it answered again. */
+  before?: { since: number; error: string };
+}
+
+/** Asks a part whether it works: throws why not. @returns why that can't be known now */
+export type Probe = () => Promise<string | undefined>;
+
+type Log = { info(message: string): void; warn(message: string): void };
+
+const EVERY_MS = 1_500;
+/** Longest wait for an answer. */
+const ANSWER_MS = 2_500;
+/** A failure alone may be a leader that moved, and a moment later all is well. */
+const OUTAGE_FAILURES = 2;
+const RETRY_MS = 500;
+
+/** One line of an error, what S3 itself does not explain included. */
+export function messageOf(error: Error): string {
+  const { $metadata, message, name } = error as Error & { $metadata?: { httpStatusCode?: number } };
+  const status = $metadata?.httpStatusCode;
+  if (name === 'TimeoutError') return 'it has not answered in time';
+  const { cause } = error;
+  const reason = cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code : undefined;
+  return `${message}${reason && !message.includes(reason) ? `: ${reason}` : ''}${status ? ` (${status})` : ''}`.replaceAll(
+    /\s+/g,
+    ' ',
+  );
+}
+
+/** @throws TimeoutError when the work takes longer than `ms` */
+export async function within<Result>(ms: number, work: Promise<Result>): Promise<Result> {
+  const late = AbortSignal.timeout(ms);
+  const { promise, reject } = Promise.withResolvers<never>();
+  late.addEventListener('abort', () => reject(late.reason), { once: true });
+  return Promise.race([work, promise]);
+}
+
+/** Whether a server answers at all. @throws Error where it doesn't, or answers that it is broken */
+export async function askHttp(
+  url: string | URL,
+  isAnswer = (status: number) => status < 500,
+): Promise<undefined> {
+  const answer = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) });
+  await answer.body?.cancel();
+  if (!isAnswer(answer.status)) throw new Error(`it answers with ${answer.status}`);
+}
+
+/** Asks each part once. @param ms longest wait for an answer */
+export async function askOnce(
+  probes: Readonly<Record<string, Probe>>,
+  ms: number,
+): Promise<Record<string, PartHealth>> {
+  const asked = Object.entries(probes).map(
+    async ([name, probe]) => [name, await outcome(probe, ms)] as const,
+  );
+  return Object.fromEntries(await Promise.all(asked));
+}
+
+async function outcome(probe: Probe, ms: number): Promise<PartHealth> {
+  const since = Date.now();
+  try {
+    const unknown = await within(ms, probe());
+    return unknown === undefined ? { ok: true, since } : { ok: null, since, error: unknown };
+  } catch (error) {
+    return { ok: false, since, error: messageOf(error as Error) };
+  }
+}
+
+/** Asks each part again and again, and remembers since when it is as it is. Logs an outage once, and its end. */
+export class HealthWatch {
+  readonly #parts: Record<string, PartHealth>;
+  readonly #log: Log;
+  readonly #stop = new AbortController();
+
+  /** @param probes by the part's name */
+  constructor(probes: Readonly<Record<string, Probe>>, log: Log) {
+    this.#log = log;
+    const since = Date.now();
+    this.#parts = Object.fromEntries(
+      Object.keys(probes).map((name) => [name, { ok: null, since, error: 'it was not asked yet' }]),
+    );
+    for (const [name, probe] of Object.entries(probes)) void this.#follow(name, probe);
+  }
+
+  /** Of each part, by its name. */
+  get parts(): Readonly<Record<string, PartHealth>> {
+    return this.#parts;
+  }
+
+  isAway(name: string): boolean {
+    return this.#parts[name]?.ok === false;
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  async #follow(name: string, probe: Probe): Promise<void> {
+    const { signal } = this.#stop;
+    let failures: PartHealth[] = [];
+    let asked: Promise<string | undefined> | undefined;
+    // What still waits for an answer is not asked a second time.
+    const ask = () => {
+      asked ??= probe().finally(() => {
+        asked = undefined;
+      });
+      return asked;
+    };
+    await sleep(0); // a probe may ask how the others are
+    while (!signal.aborted) {
+      const now = await outcome(ask, ANSWER_MS);
+      if (signal.aborted) return;
+      failures = now.ok === false ? [...failures, now] : [];
+      const isDoubt = now.ok === false && failures.length < OUTAGE_FAILURES;
+      // An outage began with the first that was not answered.
+      if (!isDoubt) this.#take(name, { ...now, since: failures[0]?.since ?? now.since });
+      await sleep(isDoubt ? RETRY_MS : EVERY_MS, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  #take(name: string, now: PartHealth): void {
+    const was = this.#parts[name];
+    if (was?.ok === now.ok) {
+      this.#parts[name] = { ...was, ...(now.error ? { error: now.error } : {}) };
+      return;
+    }
+    const isBack = was?.ok === false && now.ok === true;
+    const before = isBack ? { since: was.since, error: was.error ?? '' } : was?.before;
+    this.#parts[name] = { ...now, ...(before ? { before } : {}) };
+    if (now.ok === false) this.#log.warn(`${name} does not answer: ${now.error}`);
+    if (isBack) this.#log.info(`${name} answers again, after ${Math.ceil((now.since - was.since) / 1000)} s`);
+  }
+}
