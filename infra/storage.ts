@@ -102,4 +102,6 @@ const DETECTION_COLUMNS = [
   ['model', 'string'],
   ['detections', 'array<struct<class_id:int,class_name:string,confidence:double,bbox:array<double>>>'],
   ['annotated_key', 'string'],
+  // Where the picture lies, of a stage with STORE=archive.
+  ['archive', 'struct<key:string,offset:bigint,length:bigint>'],
 ] as const;

@@ -1,12 +1,20 @@
-import { readConfig } from '@video-pipeline/config';
+import { readConfig, type Value } from '@video-pipeline/config';
 import {
   annotatedKey,
+  archiveKey,
   type DetectedFrame,
   decodeDetectedFrame,
   detectionsKey,
   type MSKEvent,
 } from '@video-pipeline/frame';
-import { createPutFailed, createStore, type Store } from '@video-pipeline/storage';
+import {
+  type ByteRange,
+  createPutFailed,
+  createStore,
+  cutForArchives,
+  packArchive,
+  type Store,
+} from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { annotateJpeg, drawable, PictureError, SizeMismatchError } from './drawing/annotate-jpeg.ts';
 import { FRAMES_IN_WORK, inParallel } from './in-parallel.ts';
@@ -23,11 +31,14 @@ export interface AnnotateDependencies extends FailureDependencies {
   store: Store;
   /** First folder of annotated frames. */
   prefix: string;
+  /** `frames`: each picture is an object. `archive`: those of a stream in a batch are one. */
+  form: Value<'STORE'>;
 }
 
-/** A frame that is stored. */
-interface Stored extends Received<DetectedFrame> {
+/** A frame that is drawn on, and in the form `frames` stored. */
+interface Drawn extends Received<DetectedFrame> {
   key: string;
+  jpeg: Buffer;
   /** From capture to acknowledgement, milliseconds. */
   latencyMs: number;
 }
@@ -38,33 +49,55 @@ interface Stored extends Received<DetectedFrame> {
  * again, and every object then overwrites itself.
  */
 export function createAnnotate(dependencies: AnnotateDependencies) {
-  const { store, prefix } = dependencies;
-  const annotate = async ({ record, frame }: Received<DetectedFrame>): Promise<Stored | Failure> => {
+  const { store, prefix, form } = dependencies;
+  const annotate = async ({ record, frame }: Received<DetectedFrame>): Promise<Drawn | Failure> => {
     const key = annotatedKey(prefix, frame);
     try {
-      const body = await draw(frame);
-      await store.put({ key, body, contentType: 'image/jpeg', metadata: metadataOf(frame) });
+      const jpeg = await draw(frame);
+      if (form === 'frames')
+        await store.put({ key, body: jpeg, contentType: 'image/jpeg', metadata: metadataOf(frame) });
+      return { record, frame, key, jpeg, latencyMs: Date.now() - frame.capturedAt };
     } catch (error) {
       if (!(error instanceof PictureError)) throw error;
       const code = error instanceof SizeMismatchError ? 'SIZE_MISMATCH' : 'PICTURE_INVALID';
       return { record, code, reason: `the JPEG ${error.message}` };
     }
-    return { record, frame, key, latencyMs: Date.now() - frame.capturedAt };
   };
 
   return async (event: MSKEvent): Promise<void> => {
     const { received, failures } = decodeRecords(event, decodeDetectedFrame);
-    const stored: Stored[] = [];
+    const drawn: Drawn[] = [];
     for (const outcome of await inParallel(received, FRAMES_IN_WORK, annotate)) {
       if ('reason' in outcome) failures.push(outcome);
-      else stored.push(outcome);
+      else drawn.push(outcome);
     }
-    await Promise.all([
-      ...[...byStream(stored).values()].map((frames) => putDetections(store, frames)),
-      putAllFailed('annotate', failures, dependencies),
-    ]);
-    report(stored);
+    const streams = [...byStream(drawn).values()].map(async (frames) => {
+      const archived = form === 'archive' ? await putArchives(store, prefix, frames) : undefined;
+      await putDetections(store, frames, archived);
+    });
+    await Promise.all([...streams, putAllFailed('annotate', failures, dependencies)]);
+    report(drawn);
   };
+}
+
+/** Where archived pictures lie, by the frame's key. */
+type Archived = ReadonlyMap<string, ByteRange & { key: string }>;
+
+/** Writes the pictures of one stream in the batch, each with what was seen in it, as an archive. */
+async function putArchives(store: Store, prefix: string, frames: Drawn[]): Promise<Archived> {
+  const archived = new Map<string, ByteRange & { key: string }>();
+  const [record] = frames.map((one) => one.record);
+  const runs = cutForArchives(frames.map((one) => ({ ...one, line: JSON.stringify(factsOf(one)) })));
+  for (const run of runs) {
+    const [first, last] = [run[0], run.at(-1)];
+    if (!record || !first || !last) continue;
+    const key = archiveKey(prefix, first.frame, last.frame, record);
+    const { body, ranges } = packArchive(run);
+    await store.put({ key, body, contentType: 'application/x-tar' });
+    for (const [i, range] of ranges.entries()) archived.set(run[i]?.key ?? '', { key, ...range });
+  }
+  for (const one of frames) one.latencyMs = Date.now() - one.frame.capturedAt;
+  return archived;
 }
 
 /** A frame whose picture can't be drawn for so many times will not be at the next either. */
@@ -99,23 +132,12 @@ function metadataOf({ streamId, frameNumber, session, capturedAt }: DetectedFram
  * is delivered again may be cut elsewhere and leave the same line in two objects: readers take one for each
  * `annotated_key`.
  */
-async function putDetections(store: Store, frames: readonly Stored[]): Promise<void> {
+async function putDetections(store: Store, frames: readonly Drawn[], archived?: Archived): Promise<void> {
   const [first] = frames;
   if (!first) return;
-  const lines = frames.map(({ frame, key }) => {
-    const { streamId, frameNumber, session, capturedAt, width, height, model, detections } = frame;
-    const line = {
-      stream_id: streamId,
-      frame_number: frameNumber,
-      session,
-      captured_at: capturedAt,
-      width,
-      height,
-      model,
-      detections,
-      annotated_key: key,
-    };
-    return `${JSON.stringify(line)}\n`;
+  const lines = frames.map((one) => {
+    const archive = archived?.get(one.key);
+    return `${JSON.stringify({ ...factsOf(one), ...(archive && { archive }) })}\n`;
   });
   await store.put({
     key: detectionsKey(first.frame, first.record),
@@ -124,8 +146,24 @@ async function putDetections(store: Store, frames: readonly Stored[]): Promise<v
   });
 }
 
-function report(stored: readonly Stored[]): void {
-  for (const [stream, frames] of byStream(stored)) {
+/** A frame and what was seen in it, as it is stored. */
+function factsOf({ frame, key }: Drawn) {
+  const { streamId, frameNumber, session, capturedAt, width, height, model, detections } = frame;
+  return {
+    stream_id: streamId,
+    frame_number: frameNumber,
+    session,
+    captured_at: capturedAt,
+    width,
+    height,
+    model,
+    detections,
+    annotated_key: key,
+  };
+}
+
+function report(drawn: readonly Drawn[]): void {
+  for (const [stream, frames] of byStream(drawn)) {
     const undrawn = frames.map(
       ({ frame }) => frame.detections.length - drawable(frame, frame.detections).length,
     );
@@ -138,13 +176,14 @@ function report(stored: readonly Stored[]): void {
   }
 }
 
-const { S3_PREFIX } = readConfig(['S3_PREFIX']);
+const { S3_PREFIX, STORE } = readConfig(['S3_PREFIX', 'STORE']);
 const store = createStore();
 
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
 export const handler = createAnnotate({
   store,
   prefix: S3_PREFIX,
+  form: STORE,
   putFailed: createPutFailed(store, 'annotate'),
   logger: createLogger('annotate'),
 });

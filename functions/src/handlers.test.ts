@@ -241,10 +241,10 @@ test('a batch that is too much for one send goes out in several, in order', asyn
 });
 
 describe('annotate', () => {
-  function setUp(failing?: RegExp) {
+  function setUp(failing?: RegExp, form: 'frames' | 'archive' = 'frames') {
     const { store, objects } = memoryStore(failing);
     const putFailed = createPutFailed(store, 'annotate');
-    return { objects, handler: createAnnotate({ store, prefix: 'annotated', putFailed, logger }) };
+    return { objects, handler: createAnnotate({ store, prefix: 'annotated', form, putFailed, logger }) };
   }
   const hour = 'date=2026-11-25/hour=07';
   const keyOf = ({ streamId, frameNumber, capturedAt }: DetectedFrame) =>
@@ -286,14 +286,38 @@ describe('annotate', () => {
     expect(metric('annotate', 'gate', 'CaptureToStored')).toHaveLength(2);
   });
 
-  test('a batch delivered again overwrites itself', async () => {
-    const { handler, objects } = setUp();
-    const event = eventOf('detections', [[encodeDetectedFrame(frame('gate', 0))]]);
-    await handler(event);
-    const before = [...objects.keys()];
-    await handler(event);
-    expect([...objects.keys()]).toEqual(before);
+  test('as an archive, one TAR and one NDJSON a stream, which says where each picture lies', async () => {
+    const { handler, objects } = setUp(undefined, 'archive');
+    const gate = [frame('gate', 0), frame('gate', 1), { ...frame('gate', 2), jpeg: jpeg.subarray(0, 100) }];
+    await handler(eventOf('detections', [gate.map(encodeDetectedFrame)]));
+    const [first, second] = gate.map(({ capturedAt }) => capturedAt);
+    const archive = `annotated/gate/${hour}/${first}-${second}-detections-0-100.tar`;
+    const lines = `detections/gate/${hour}/detections-0-100.ndjson`;
+    expect([...objects.keys()].sort()).toEqual([archive, lines, 'failed/annotate/detections-0-102']);
+    for (const [i, text] of String(objects.get(lines)?.body).trim().split('\n').entries()) {
+      const line = JSON.parse(text);
+      expect(line).toMatchObject({
+        annotated_key: keyOf(gate[i] as DetectedFrame),
+        archive: { key: archive },
+      });
+      const { offset, length } = line.archive;
+      const picture = Buffer.from(objects.get(archive)?.body ?? '').subarray(offset, offset + length);
+      expect(await sharp(picture).metadata()).toMatchObject({ format: 'jpeg', width, height });
+    }
+    expect(metric('annotate', 'gate', 'CaptureToStored')).toHaveLength(2);
   });
+
+  test.each(['frames', 'archive'] as const)(
+    'a batch delivered again overwrites itself as %s',
+    async (form) => {
+      const { handler, objects } = setUp(undefined, form);
+      const event = eventOf('detections', [[encodeDetectedFrame(frame('gate', 0))]]);
+      await handler(event);
+      const before = [...objects.keys()];
+      await handler(event);
+      expect([...objects.keys()]).toEqual(before);
+    },
+  );
 
   test('a broken JPEG goes to failed/ and not into the NDJSON; the others are stored', async () => {
     const { handler, objects } = setUp();
@@ -314,8 +338,12 @@ describe('annotate', () => {
     expect(metric('annotate', 'gate', 'FramesFailed')).toEqual([1]);
   });
 
-  test.each([/\.jpg$/, /\.ndjson$/])('the batch fails when %s can not be stored', async (failing) => {
-    const { handler } = setUp(failing);
+  test.each([
+    [/\.jpg$/, 'frames'],
+    [/\.ndjson$/, 'frames'],
+    [/\.tar$/, 'archive'],
+  ] as const)('the batch fails when %s can not be stored', async (failing, form) => {
+    const { handler } = setUp(failing, form);
     await expect(handler(eventOf('detections', [[encodeDetectedFrame(frame('gate', 0))]]))).rejects.toThrow(
       '503',
     );

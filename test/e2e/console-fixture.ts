@@ -204,10 +204,15 @@ export async function publish(producer: Producer, frames: readonly DetectedFrame
 }
 
 /** Has the annotate handler store frames, a batch of 25 at a time. */
-export async function annotate(store: Store, frames: readonly DetectedFrame[]): Promise<void> {
+export async function annotate(
+  store: Store,
+  frames: readonly DetectedFrame[],
+  form: Value<'STORE'> = 'frames',
+): Promise<void> {
   const handle = createAnnotate({
     store,
     prefix: 'annotated',
+    form,
     putFailed: createPutFailed(store, 'annotate'),
     logger: SILENT,
   });

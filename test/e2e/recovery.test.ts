@@ -121,6 +121,7 @@ test('a replay processes the frames of a time range again, into a folder of its 
     store: rig.store,
     folder: 'replay/one',
     s3Prefix: 'annotated',
+    form: 'frames',
     from: frames[1]?.capturedAt ?? 0,
     to: frames[4]?.capturedAt ?? 0,
     batchSize: 2,

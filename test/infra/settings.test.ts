@@ -21,6 +21,7 @@ const OTHER: Required<Given> = {
   CONSOLE_PORT: 8081,
   HEALTH_PORT: 8091,
   S3_PREFIX: 'drawn',
+  STORE: 'archive',
   FRAME_RATE: 5,
   MAX_FRAME_BYTES: 90_000,
   JPEG_QUALITY: 70,

@@ -81,6 +81,12 @@ export const variables = {
     .regex(/^[^/].*[^/]$|^[^/]$/, 'must not begin or end with a slash')
     .default('annotated')
     .describe('first folder of annotated frames'),
+  STORE: z
+    .enum(['frames', 'archive'])
+    .default('frames')
+    .describe(
+      'how annotated frames are stored: `frames` each an object, `archive` those of a stream in a batch as one TAR (WebDataset)',
+    ),
   AWS_REGION: z.string().min(1).default('us-east-1').describe('AWS region'),
   AWS_ENDPOINT_URL: z.url().optional().describe('an S3 API other than AWS, such as MinIO or S3Proxy'),
   BATCH_SIZE: integer(1, 10_000).default(25).describe('records in one Lambda invocation, at most'),

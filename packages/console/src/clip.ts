@@ -30,9 +30,9 @@ function abortable(reader: Reader, signal: AbortSignal): Reader {
       signal.throwIfAborted();
       return reader.page(prefix, options);
     },
-    read(key) {
+    read(key, range) {
       signal.throwIfAborted();
-      return reader.read(key);
+      return reader.read(key, range);
     },
   };
 }

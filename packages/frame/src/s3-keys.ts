@@ -30,6 +30,27 @@ export function capturedAtOf(key: string): number {
   return Number.parseInt(key.slice(key.lastIndexOf('/') + 1), 10);
 }
 
+/**
+ * Key of an archive with annotated pictures of one stream, from `first` to `last` in time; `record` is the first of their
+ * batch. It sorts by time, as the keys of single pictures do.
+ */
+export function archiveKey(
+  prefix: string,
+  first: Pick<Frame, 'streamId' | 'capturedAt'>,
+  last: Pick<Frame, 'capturedAt'>,
+  record: { topic: string; partition: number; offset: number },
+): string {
+  const folder = `${prefix}/${first.streamId}/${hourFolder(first.capturedAt)}`;
+  const batch = `${record.topic}-${record.partition}-${record.offset}`;
+  return `${folder}/${first.capturedAt}-${last.capturedAt}-${batch}.tar`;
+}
+
+/** Capture times of the pictures in an archive, epoch milliseconds, both included; undefined for any other key. */
+export function archiveSpanOf(key: string): { from: number; to: number } | undefined {
+  const [, from, to] = /\/(\d+)-(\d+)-[^/]+\.tar$/.exec(key) ?? [];
+  return to === undefined ? undefined : { from: Number(from), to: Number(to) };
+}
+
 /** Key of an event's clip. The same event always has the same key. */
 export function clipKey(event: { stream_id: string; at: number; event_id: string }): string {
   return `clips/${event.stream_id}/${hourFolder(event.at)}/${event.event_id}.mp4`;

@@ -10,6 +10,7 @@ import {
 } from '@video-pipeline/frame';
 import { type Admin, consumerLag, type Kafka } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, POLLER, type TopicVariable } from '@video-pipeline/stages';
+import { pictureKeys } from '@video-pipeline/storage';
 import type { Bucket } from './bucket.ts';
 import { LOST_BATCHES, readLostBatch } from './lost-batches.ts';
 import { samePicture } from './pixels.ts';
@@ -70,8 +71,8 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   // First: what is committed now is stored before it is looked for.
   const isAwaited = await awaited(options);
   const detected = await readDetected(options);
-  const stored = await keySet(options.bucket, `${options.s3Prefix}/`);
-  const failed = await keySet(options.bucket, 'failed/');
+  const stored = new Set(await Array.fromAsync(pictureKeys(options.bucket, `${options.s3Prefix}/`)));
+  const failed = new Set(await Array.fromAsync(options.bucket.list('failed/')));
   for (const key of await lostKeys(options.bucket)) failed.add(key);
   report.failedRecords = countByStage(failed);
   const held = new Map<string, Set<number>>();
@@ -210,12 +211,6 @@ function tryDecode(record: PlacedRecord, decode: (record: PlacedRecord) => unkno
   } catch {
     return undefined;
   }
-}
-
-async function keySet(bucket: Bucket, prefix: string): Promise<Set<string>> {
-  const keys = new Set<string>();
-  for await (const key of bucket.list(prefix)) keys.add(key);
-  return keys;
 }
 
 /** Keys that the records of batches that mappings gave up on would have in `failed/`. */

@@ -13,6 +13,7 @@ const NAMES = [
   'KAFKA_EVENTS_TOPIC',
   'KAFKA_GROUP_ID',
   'S3_PREFIX',
+  'STORE',
   'BATCH_SIZE',
 ] as const;
 

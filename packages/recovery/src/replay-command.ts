@@ -38,6 +38,7 @@ const command = new Command('replay')
       store: createStore(config),
       folder,
       s3Prefix: config.S3_PREFIX,
+      form: config.STORE,
       from: from.getTime(),
       to: to.getTime(),
       stream,

@@ -1,3 +1,4 @@
+import type { Value } from '@video-pipeline/config';
 import {
   decodeFrame,
   encodeDetectedFrame,
@@ -23,6 +24,8 @@ export interface ReplayOptions {
   /** Every key is written under this folder, so that nothing of the first run is touched. */
   folder: string;
   s3Prefix: string;
+  /** How annotated frames are stored. */
+  form: Value<'STORE'>;
   /** Frames captured from this time on, epoch milliseconds. */
   from: number;
   /** Frames captured before this time, epoch milliseconds. */
@@ -60,11 +63,12 @@ export async function replay(options: ReplayOptions): Promise<number> {
 }
 
 /** Chains the handlers without Kafka in between: what detect would publish is what annotate gets. */
-function createBatchProcessor({ detector, store, folder, s3Prefix, logger }: ReplayOptions) {
+function createBatchProcessor({ detector, store, folder, s3Prefix, form, logger }: ReplayOptions) {
   const inFolder: Store = { put: (object) => store.put({ ...object, key: `${folder}/${object.key}` }) };
   const annotate = createAnnotate({
     store: inFolder,
     prefix: s3Prefix,
+    form,
     putFailed: createPutFailed(inFolder, 'annotate'),
     logger,
   });

@@ -40,7 +40,7 @@ const TABLE = [
     lambda: {
       memoryMb: 1769,
       timeoutSeconds: 120,
-      environment: ['S3_PREFIX'],
+      environment: ['S3_PREFIX', 'STORE'],
       putsObjects: ['S3_PREFIX', 'detections'],
       install: {
         sharp: 'sharp',

@@ -1,3 +1,4 @@
+export * from './archive.ts';
 export * from './failures.ts';
 export * from './followed-text.ts';
 export * from './pictures.ts';

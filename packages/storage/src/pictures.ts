@@ -1,6 +1,7 @@
 import type { Config } from '@video-pipeline/config';
-import { annotatedSince, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
-import { isMissing, objectsOf, type Reader } from './reader.ts';
+import { annotatedSince, archiveSpanOf, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
+import { type ByteRange, endOf, keyOf, objectsAround, picturesIn } from './archive.ts';
+import { isMissing, type Reader } from './reader.ts';
 
 /** A stretch of a stream: capture times in epoch milliseconds, both included. */
 export interface Stretch {
@@ -43,11 +44,11 @@ export async function picturesOf(
   stretch: Stretch,
   most: number,
 ): Promise<StoredPicture[]> {
-  const keys = thinned(await keysOf(reader, prefix, stretch), most);
+  const places = thinned(await placesOf(reader, prefix, stretch), most);
   const pictures: StoredPicture[] = [];
-  for (let at = 0; at < keys.length; at += IN_WORK) {
-    const some = keys.slice(at, at + IN_WORK);
-    pictures.push(...(await Promise.all(some.map((key) => readStored(reader, key)))).flat());
+  for (let at = 0; at < places.length; at += IN_WORK) {
+    const some = places.slice(at, at + IN_WORK);
+    pictures.push(...(await Promise.all(some.map((place) => readStored(reader, place)))).flat());
   }
   return pictures;
 }
@@ -59,32 +60,47 @@ export async function hasPictureSince(
   streamId: string,
   time: number,
 ): Promise<boolean> {
-  const after = annotatedSince(prefix, streamId, time);
-  const { objects } = await reader.page(`${prefix}/${streamId}/`, { after, limit: 1 });
-  return objects.some(({ key }) => capturedAtOf(key) >= time);
+  const folder = `${prefix}/${streamId}/`;
+  const { objects } = await reader.page(folder, { after: annotatedSince(prefix, streamId, time), limit: 1 });
+  if (objects.some(({ key }) => capturedAtOf(key) >= time)) return true;
+  for await (const { key } of objectsAround(reader, folder, time, MAX_TIME))
+    if (endOf(key) >= time) return true;
+  return false;
+}
+
+/** Where a picture lies: an object of its own, or bytes of an archive. */
+interface Place {
+  key: string;
+  capturedAt: number;
+  range?: ByteRange;
 }
 
 /** Keys sort by time, so that a listing begins where the stretch does and ends with it. */
-async function keysOf(reader: Reader, prefix: string, { streamId, from, to }: Stretch): Promise<string[]> {
-  const keys: string[] = [];
-  const first = annotatedSince(prefix, streamId, from);
-  for await (const { key } of objectsOf(reader, `${prefix}/${streamId}/`, first)) {
-    const capturedAt = capturedAtOf(key);
-    if (capturedAt > to) break;
-    if (capturedAt >= from) keys.push(key);
+async function placesOf(reader: Reader, prefix: string, { streamId, from, to }: Stretch): Promise<Place[]> {
+  const folder = `${prefix}/${streamId}/`;
+  const places = new Map<string, Place>();
+  for await (const { key } of objectsAround(reader, folder, from, to)) {
+    const pictures = archiveSpanOf(key) ? await picturesIn(reader, key) : [];
+    for (const picture of pictures) {
+      const { capturedAt, offset, length } = picture;
+      places.set(keyOf(picture), { key, capturedAt, range: { offset, length } });
+    }
+    if (pictures.length === 0) places.set(key, { key, capturedAt: capturedAtOf(key) });
   }
-  return keys;
+  return [...places.values()]
+    .filter(({ capturedAt }) => capturedAt >= from && capturedAt <= to)
+    .sort((a, b) => a.capturedAt - b.capturedAt);
 }
 
-function thinned(keys: readonly string[], most: number): string[] {
-  const step = Math.max(1, keys.length / most);
-  return Array.from({ length: Math.min(keys.length, most) }, (_, i) => keys[Math.floor(i * step)] ?? '');
+function thinned<Item>(items: readonly Item[], most: number): Item[] {
+  const step = Math.max(1, items.length / most);
+  return items.filter((_, i) => Math.floor(i / step) !== Math.floor((i - 1) / step));
 }
 
 /** @returns nothing for a picture that has expired since it was listed */
-async function readStored(reader: Reader, key: string): Promise<StoredPicture[]> {
+async function readStored(reader: Reader, { key, capturedAt, range }: Place): Promise<StoredPicture[]> {
   try {
-    return [{ capturedAt: capturedAtOf(key), jpeg: await reader.read(key) }];
+    return [{ capturedAt, jpeg: await reader.read(key, range) }];
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;

@@ -1,5 +1,6 @@
 import { GetObjectCommand, ListObjectsV2Command, NoSuchKey, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
+import { type ByteRange, findArchived } from './archive.ts';
 import { STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
 
 export interface ListedObject {
@@ -26,8 +27,11 @@ export interface PageOptions {
 export interface Reader {
   /** Objects whose keys begin with `prefix`, in key order. */
   page(prefix: string, options?: PageOptions): Promise<ListPage>;
-  /** @throws an error that {@link isMissing} knows */
-  read(key: string): Promise<Buffer>;
+  /**
+   * An object, or these bytes of it. A picture that lies in an archive is read by the key of its own object.
+   * @throws an error that {@link isMissing} knows
+   */
+  read(key: string, range?: ByteRange): Promise<Buffer>;
 }
 
 /** All objects whose keys begin with `prefix` and sort after `after`, in key order, asked for page by page. */
@@ -55,7 +59,12 @@ export function createReader(
   client = new S3Client(s3Config(settings)),
 ): Reader {
   const Bucket = settings.S3_BUCKET;
-  return {
+  const get = async (Key: string, range?: ByteRange): Promise<Buffer> => {
+    const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
+    const { Body } = await client.send(new GetObjectCommand({ Bucket, Key, Range }));
+    return Buffer.from((await Body?.transformToByteArray()) ?? []);
+  };
+  const reader: Reader = {
     async page(Prefix, { after, limit = 1000 } = {}) {
       const command = new ListObjectsV2Command({ Bucket, Prefix, StartAfter: after, MaxKeys: limit });
       const { Contents = [], IsTruncated } = await client.send(command);
@@ -67,9 +76,15 @@ export function createReader(
       const last = objects.at(-1);
       return IsTruncated && last ? { objects, next: last.key } : { objects };
     },
-    async read(Key) {
-      const { Body } = await client.send(new GetObjectCommand({ Bucket, Key }));
-      return Buffer.from((await Body?.transformToByteArray()) ?? []);
+    async read(key, range) {
+      try {
+        return await get(key, range);
+      } catch (error) {
+        const archived = isMissing(error) && !range ? await findArchived(reader, key) : undefined;
+        if (!archived) throw error;
+        return get(archived.key, archived);
+      }
     },
   };
+  return reader;
 }

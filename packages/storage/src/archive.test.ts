@@ -1,0 +1,135 @@
+import { spawnSync } from 'node:child_process';
+import { NoSuchKey } from '@aws-sdk/client-s3';
+import { annotatedKey, archiveKey } from '@video-pipeline/frame';
+import { describe, expect, test } from 'vitest';
+import { type Archivable, cutForArchives, findArchived, packArchive, pictureKeys } from './archive.ts';
+import { hasPictureSince, picturesOf } from './pictures.ts';
+import type { Reader } from './reader.ts';
+
+const T0 = Date.UTC(2026, 10, 25, 7, 59, 59);
+const item = (index: number, bytes = 600 + Math.abs(index)): Archivable => ({
+  frame: {
+    streamId: 'yard',
+    frameNumber: index,
+    session: 's1',
+    capturedAt: T0 + index * 100,
+    width: 64,
+    height: 48,
+    jpeg: Buffer.alloc(0),
+  },
+  jpeg: Buffer.alloc(bytes, index),
+  line: JSON.stringify({ frame_number: index }),
+});
+
+/** A bucket with these items as archives of ten, and what was asked of it. */
+function bucketOf(items: readonly Archivable[]) {
+  const objects = new Map<string, Buffer>();
+  for (let at = 0; at < items.length; at += 10) {
+    const some = items.slice(at, at + 10);
+    const [first, last] = [some[0]?.frame, some.at(-1)?.frame];
+    if (!first || !last) continue;
+    const key = archiveKey('annotated', first, last, { topic: 'detections', partition: 0, offset: at });
+    objects.set(key, packArchive(some).body);
+  }
+  let bytesRead = 0;
+  const reader: Reader = {
+    async page(prefix, { after = '', limit = 1000 } = {}) {
+      const keys = [...objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
+      return { objects: keys.slice(0, limit).map((key) => ({ key, stored: 0, etag: '' })) };
+    },
+    async read(key, range = { offset: 0, length: Number.MAX_SAFE_INTEGER }) {
+      const body = objects.get(key)?.subarray(range.offset, range.offset + range.length);
+      if (!body) throw new NoSuchKey({ message: 'gone', $metadata: {} });
+      bytesRead += body.length;
+      return body;
+    },
+  };
+  return { reader, objects, bytesRead: () => bytesRead };
+}
+
+const keyOf = (index: number) =>
+  annotatedKey('annotated', { streamId: 'yard', frameNumber: index, capturedAt: T0 + index * 100 });
+
+describe('an archive', () => {
+  test('is a TAR in which each picture stands before what was seen in it', () => {
+    const { body, ranges } = packArchive([item(1), item(2, 512), item(3, 1)]);
+    const listed = spawnSync('tar', ['-tf', '-'], { input: body, encoding: 'utf8' });
+    const names = [1, 2, 3].flatMap((n) => [`${T0 + n * 100}-${n}.jpg`, `${T0 + n * 100}-${n}.json`]);
+    expect(listed.stdout.trim().split('\n').slice(1)).toEqual(names);
+    const json = spawnSync('tar', ['-xOf', '-', `${T0 + 200}-2.json`], { input: body, encoding: 'utf8' });
+    expect(json.stdout).toBe('{"frame_number":2}');
+    const [, second] = ranges;
+    expect(body.subarray(second?.offset, (second?.offset ?? 0) + 512)).toEqual(Buffer.alloc(512, 2));
+  });
+
+  test('has the same bytes whenever it is packed', () => {
+    expect(packArchive([item(1), item(2)]).body).toEqual(packArchive([item(1), item(2)]).body);
+  });
+
+  test('ends where it would span more than a minute, whatever the order of the frames', () => {
+    const far = [item(0), item(700), item(1), item(-9_000), item(599)];
+    const cut = cutForArchives(far).map((run) => run.map(({ frame }) => frame.frameNumber));
+    expect(cut).toEqual([[-9_000], [0, 1, 599], [700]]);
+  });
+});
+
+describe('an archived picture', () => {
+  const items = Array.from({ length: 25 }, (_, index) => item(index));
+
+  test('is found by the key of its own object, over the end of an hour, and little else is read', async () => {
+    const { reader, bytesRead } = bucketOf(items);
+    for (const index of [0, 9, 10, 24]) {
+      const found = await findArchived(reader, keyOf(index));
+      expect(found && (await reader.read(found.key, found))).toEqual(items[index]?.jpeg);
+    }
+    expect(bytesRead()).toBeLessThan(4 * 20_000);
+    for (const key of [keyOf(25), 'clips/yard/a.mp4', keyOf(3).replace('-3.jpg', '-4.jpg')])
+      expect(await findArchived(reader, key)).toBeUndefined();
+  });
+
+  test('is in a stretch like any other, once, though its archive began before it', async () => {
+    const { reader, objects } = bucketOf(items);
+    // Delivered again, the batch was cut elsewhere.
+    const again = items.slice(8, 12);
+    const [first, last] = [items[8]?.frame, items[11]?.frame];
+    if (first && last) {
+      const key = archiveKey('annotated', first, last, { topic: 'detections', partition: 0, offset: 8 });
+      objects.set(key, packArchive(again).body);
+    }
+    const stretch = { streamId: 'yard', from: T0 + 500, to: T0 + 1_400 };
+    const pictures = await picturesOf(reader, 'annotated', stretch, 100);
+    const expected = items.slice(5, 15).map(({ frame, jpeg }) => ({ capturedAt: frame.capturedAt, jpeg }));
+    expect(pictures).toEqual(expected);
+    const has = (time: number) => hasPictureSince(reader, 'annotated', 'yard', time);
+    expect([await has(T0 + 2_350), await has(T0 + 2_400), await has(T0 + 2_401)]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+  });
+
+  test('is named in a listing of all pictures', async () => {
+    const { reader } = bucketOf(items);
+    expect(await Array.fromAsync(pictureKeys(reader, 'annotated/'))).toEqual(items.map((_, i) => keyOf(i)));
+  });
+
+  test('of an index larger than what is read at first is found too', async () => {
+    const many = Array.from({ length: 580 }, (_, index) => item(index, 10));
+    const { reader, objects } = bucketOf([]);
+    const [first, last] = [many[0]?.frame, many.at(-1)?.frame];
+    if (first && last)
+      objects.set(
+        archiveKey('annotated', first, last, { topic: 'detections', partition: 0, offset: 0 }),
+        packArchive(many).body,
+      );
+    const found = await findArchived(reader, keyOf(579));
+    expect(found && (await reader.read(found.key, found))).toEqual(many[579]?.jpeg);
+  });
+
+  test('in a foreign TAR is an error that names the object', async () => {
+    const { reader, objects } = bucketOf([]);
+    const key = `annotated/yard/date=2026-11-25/hour=07/${T0}-${T0}-mine.tar`;
+    objects.set(key, Buffer.from('not a tar'));
+    await expect(Array.fromAsync(pictureKeys(reader, 'annotated/'))).rejects.toThrow(key);
+  });
+});

@@ -1,0 +1,161 @@
+import { annotatedKey, archiveSpanOf, capturedAtOf, type Frame, hourFolder } from '@video-pipeline/frame';
+import { createTar } from 'nanotar';
+import { type ListedObject, objectsOf, type Reader } from './reader.ts';
+
+// An archive is one object for the annotated pictures of a stream in a batch: an uncompressed TAR in WebDataset's layout
+// (https://github.com/webdataset/webdataset), `<captured_at>-<frame_number>.jpg` with its `.json` after it. Its first
+// member says where each picture lies, and has a name that WebDataset skips.
+
+const INDEX = '__index__';
+const BLOCK = 512;
+/** Read at once to find the index: enough for 250 pictures. */
+const HEAD_BYTES = 16 * 1024;
+/** An archive holds pictures of at most so long: a search for one begins so far before its time. */
+export const ARCHIVE_SPAN_MS = 60_000;
+
+/** One picture to be archived. */
+export interface Archivable {
+  frame: Frame;
+  jpeg: Buffer;
+  /** What was seen in it, one line of JSON. */
+  line: string;
+}
+
+/** Where a picture lies: bytes of an object. */
+export interface ByteRange {
+  offset: number;
+  length: number;
+}
+
+/** An archived picture, by its archive. */
+export interface ArchivedPicture extends ByteRange {
+  key: string;
+  capturedAt: number;
+  frameNumber: number;
+}
+
+/** What an index holds of a picture; `offset` counts from the end of the index. */
+type IndexEntry = [capturedAt: number, frameNumber: number, offset: number, length: number];
+
+/** One stream's pictures in the order of their capture, cut wherever an archive would span more than ARCHIVE_SPAN_MS. */
+export function cutForArchives<Item extends Pick<Archivable, 'frame'>>(items: readonly Item[]): Item[][] {
+  const inOrder = items.toSorted((a, b) => a.frame.capturedAt - b.frame.capturedAt);
+  const runs: Item[][] = [];
+  for (const item of inOrder) {
+    const run = runs.at(-1);
+    const begin = run?.[0]?.frame.capturedAt ?? Number.NEGATIVE_INFINITY;
+    if (run && item.frame.capturedAt - begin < ARCHIVE_SPAN_MS) run.push(item);
+    else runs.push([item]);
+  }
+  return runs;
+}
+
+/**
+ * Packs pictures of one stream into the bytes of an archive, and says where each picture lies in them. The same pictures
+ * always give the same bytes.
+ */
+export function packArchive(items: readonly Archivable[]): { body: Buffer; ranges: ByteRange[] } {
+  const members = items.flatMap(({ frame, jpeg, line }) => {
+    const name = `${frame.capturedAt}-${frame.frameNumber}`;
+    const attrs = { mtime: frame.capturedAt };
+    return [
+      { name: `${name}.jpg`, data: jpeg, attrs },
+      { name: `${name}.json`, data: Buffer.from(line), attrs },
+    ];
+  });
+  let end = 0;
+  const offsets = members.map(({ data }) => {
+    const offset = end + BLOCK;
+    end = offset + padded(data.length);
+    return offset;
+  });
+  // Each picture has two members.
+  const ranges = items.map(({ jpeg }, i) => ({ offset: offsets[2 * i] ?? 0, length: jpeg.length }));
+  const entries = items.map(({ frame }, i): IndexEntry => {
+    const { offset = 0, length = 0 } = ranges[i] ?? {};
+    return [frame.capturedAt, frame.frameNumber, offset, length];
+  });
+  const index = Buffer.from(JSON.stringify(entries));
+  const attrs = { mtime: items[0]?.frame.capturedAt ?? 0 };
+  const begin = BLOCK + padded(index.length);
+  return {
+    body: Buffer.from(createTar([{ name: INDEX, data: index, attrs }, ...members]).buffer),
+    ranges: ranges.map(({ offset, length }) => ({ offset: begin + offset, length })),
+  };
+}
+
+/** @throws Error that names the object, if it is no archive of ours */
+export async function picturesIn(reader: Reader, key: string): Promise<ArchivedPicture[]> {
+  const head = await reader.read(key, { offset: 0, length: HEAD_BYTES });
+  const size = Number.parseInt(head.toString('latin1', 124, 136), 8);
+  const isOurs = head.toString('latin1', 0, INDEX.length + 1) === `${INDEX}\0` && size > 0;
+  if (!isOurs) throw new Error(`${key} is no archive of this pipeline`);
+  const rest = BLOCK + size - head.length;
+  const more = rest > 0 ? await reader.read(key, { offset: head.length, length: rest }) : Buffer.alloc(0);
+  const text = Buffer.concat([head, more]).toString('utf8', BLOCK, BLOCK + size);
+  const end = BLOCK + padded(size);
+  return (JSON.parse(text) as IndexEntry[]).map(([capturedAt, frameNumber, offset, length]) => ({
+    key,
+    capturedAt,
+    frameNumber,
+    offset: end + offset,
+    length,
+  }));
+}
+
+function padded(size: number): number {
+  return Math.ceil(size / BLOCK) * BLOCK;
+}
+
+/**
+ * The objects of a stream's folder that may hold pictures captured from `from` to `to`, epoch milliseconds, in key order.
+ * @param folder `<prefix>/<stream>/`
+ */
+export async function* objectsAround(
+  reader: Pick<Reader, 'page'>,
+  folder: string,
+  from: number,
+  to: number,
+): AsyncGenerator<ListedObject> {
+  // An archive that began earlier may reach into that time.
+  const early = Math.max(0, from - ARCHIVE_SPAN_MS);
+  for await (const object of objectsOf(reader, folder, `${folder}${hourFolder(early)}/${early}`)) {
+    if (capturedAtOf(object.key) > to) return;
+    if (endOf(object.key) >= from) yield object;
+  }
+}
+
+/** When the last picture of an object was captured, epoch milliseconds. */
+export function endOf(key: string): number {
+  return archiveSpanOf(key)?.to ?? capturedAtOf(key);
+}
+
+/**
+ * Where the picture lies that has this key where each is an object of its own.
+ * @returns undefined if no archive holds it
+ */
+export async function findArchived(reader: Reader, key: string): Promise<ArchivedPicture | undefined> {
+  const [, folder = '', time, number] = /^(.+\/)date=[\d-]+\/hour=\d\d\/(\d+)-(\d+)\.jpg$/.exec(key) ?? [];
+  if (time === undefined) return undefined;
+  const capturedAt = Number(time);
+  for await (const object of objectsAround(reader, folder, capturedAt, capturedAt)) {
+    const pictures = archiveSpanOf(object.key) ? await picturesIn(reader, object.key) : [];
+    const found = pictures.find((one) => one.capturedAt === capturedAt && one.frameNumber === Number(number));
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/** Keys of all annotated pictures whose objects begin with `prefix`; an archived one has the key of its own object. */
+export async function* pictureKeys(reader: Reader, prefix: string): AsyncGenerator<string> {
+  for await (const { key } of objectsOf(reader, prefix)) {
+    if (!archiveSpanOf(key)) yield key;
+    else for (const picture of await picturesIn(reader, key)) yield keyOf(picture);
+  }
+}
+
+/** The key that an archived picture would have as an object of its own. */
+export function keyOf({ key, capturedAt, frameNumber }: ArchivedPicture): string {
+  const [, prefix = '', streamId = ''] = /^(.+)\/([^/]+)\/date=/.exec(key) ?? [];
+  return annotatedKey(prefix, { streamId, capturedAt, frameNumber });
+}
