@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '@video-pipeline/local';
-import { createStore } from '@video-pipeline/storage';
+import { createStore, packArchive, type Store } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startFakeServer } from '../../packages/inference-client/src/fake-server.ts';
@@ -18,6 +18,7 @@ describe('npm run local -- --stage production', () => {
   let folder: string;
   let outputs: string;
   let s3: FauxqsServer;
+  let store: Store;
   let kafka: string;
   let inference: Awaited<ReturnType<typeof startFakeServer>>;
   beforeAll(async () => {
@@ -29,7 +30,7 @@ describe('npm run local -- --stage production', () => {
     inference = await startFakeServer(() => ({ body: { status: 'healthy' } }));
     Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
     const AWS_ENDPOINT_URL = `http://127.0.0.1:${s3.port}`;
-    const store = createStore({ S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL });
+    store = createStore({ S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL });
     await store.put({ key: KEY, body: 'a picture', contentType: 'image/jpeg' });
     await deployed({});
   });
@@ -74,6 +75,23 @@ describe('npm run local -- --stage production', () => {
     const { stdout } = await local('s3-download', '--stage', outputs, '--to', folder, '--json');
     expect(JSON.parse(stdout)).toEqual({ files: [join(folder, KEY)] });
     expect((await stat(join(folder, KEY))).size).toBe(9);
+  });
+
+  it('s3-download takes the newest picture out of an archive, or all', async () => {
+    const frame = (i: number) => ({
+      frame: { streamId: 'yard', frameNumber: i, session: 's', capturedAt: 1795590001000 + i },
+      jpeg: Buffer.from(`picture ${i}`),
+      line: '{}',
+    });
+    const { body } = packArchive([frame(0), frame(1)]);
+    const key = 'annotated/yard/date=2026-11-25/hour=07/1795590001000-1795590001001-detections-0-0.tar';
+    await store.put({ key, body, contentType: 'application/x-tar' });
+    const files = [0, 1].map((i) => join(folder, KEY, '..', `${1795590001000 + i}-${i}.jpg`));
+    const download = async (...args: string[]) =>
+      JSON.parse((await local('s3-download', '--stage', outputs, '--to', folder, '--json', ...args)).stdout);
+    const all = (await download('--all')).files;
+    expect(all.toSorted()).toEqual([join(folder, KEY), ...files]);
+    expect(await readFile(files[1] ?? '', 'utf8')).toBe('picture 1');
   });
 
   it('status says what answers, and what to do where Kafka does not', async () => {

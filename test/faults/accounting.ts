@@ -1,5 +1,6 @@
 import { annotatedKey, type Detection, decodeDetectedFrame, fromLambdaRecord } from '@video-pipeline/frame';
 import { audit, isClean, listFailed, readTopic } from '@video-pipeline/recovery';
+import { pictureKeys } from '@video-pipeline/storage';
 import { inParallel } from '../../functions/src/in-parallel.ts';
 import { type Entry, idOf, LEDGER_HEADER, placeOf, streamIdOf } from './ledger.ts';
 import { type Name, readDetections, readPicture } from './numbered.ts';
@@ -91,7 +92,7 @@ async function readFailedIds({ bucket }: Rig): Promise<Set<string>> {
 }
 
 async function readPictures({ bucket }: Rig, names: readonly Name[]) {
-  const keys = new Set(await Array.fromAsync(bucket.list(`${PREFIX}/`)));
+  const keys = new Set(await Array.fromAsync(pictureKeys(bucket, `${PREFIX}/`)));
   const keyOf = (name: Name) => annotatedKey(PREFIX, placeOf(name));
   const expected = new Set(names.map(keyOf));
   const stored = names.filter((name) => keys.has(keyOf(name)));

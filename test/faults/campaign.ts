@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Value } from '@video-pipeline/config';
 import type { EncodedRecord } from '@video-pipeline/frame';
 import { type Random, randomOf } from '../support/random.ts';
 import { type Accounting, account, isSound } from './accounting.ts';
@@ -22,6 +23,8 @@ export interface CampaignOptions {
   kafkaDir?: string;
   /** Nodes of Kafka; left out, one. */
   brokers?: number;
+  /** How annotate stores; left out, each frame as an object. */
+  store?: Value<'STORE'>;
   /** Takes a line on what happens. */
   note(line: string): void;
 }

@@ -19,6 +19,7 @@ test('on a cluster of three that loses leaders, every acknowledged frame is anno
   const outcome = await runCampaign({
     seed: 5,
     brokers: 3,
+    store: 'archive',
     frames: 300,
     faults: NAMES.length,
     among: among.map((fault) => ({ ...fault, weight: 1 })),

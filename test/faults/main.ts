@@ -1,6 +1,7 @@
 // Plays faults on the whole pipeline and accounts for every frame; exits 1 when one is missing, wrong or mixed up.
 //   npm run test:faults -- --help
-import { InvalidArgumentError } from 'commander';
+import type { Value } from '@video-pipeline/config';
+import { InvalidArgumentError, Option } from 'commander';
 import { npmScript, positiveInteger } from '../bench/options.ts';
 import { isSound } from './accounting.ts';
 import { type Outcome, runCampaign } from './campaign.ts';
@@ -8,7 +9,7 @@ import { CLUSTER_FAULTS } from './cluster-faults.ts';
 import { FAULTS } from './faults.ts';
 import { MAX_STREAMS } from './numbered.ts';
 
-const { seed, frames, faults, streams, brokers } = npmScript(
+const { seed, frames, faults, streams, brokers, store } = npmScript(
   'test:faults',
   'Plays faults on the whole pipeline and accounts for every frame.',
 )
@@ -17,8 +18,18 @@ const { seed, frames, faults, streams, brokers } = npmScript(
   .option('--faults <n>', 'faults played', positiveInteger, 200)
   .option('--streams <n>', `cameras, ${MAX_STREAMS} at most`, streamCount, 8)
   .option('--brokers <n>', 'nodes of Kafka, 1 or 3; with 3 also what only a cluster has', brokerCount, 1)
+  .addOption(
+    new Option('--store <form>', 'how annotate stores').choices(['frames', 'archive']).default('frames'),
+  )
   .parse()
-  .opts<{ seed: number; frames: number; faults: number; streams: number; brokers: number }>();
+  .opts<{
+    seed: number;
+    frames: number;
+    faults: number;
+    streams: number;
+    brokers: number;
+    store: Value<'STORE'>;
+  }>();
 
 /** @throws InvalidArgumentError */
 function streamCount(text: string): number {
@@ -35,7 +46,7 @@ function brokerCount(text: string): number {
 }
 
 const SHOWN = 10;
-const command = `npm run test:faults -- --seed ${seed} --frames ${frames} --faults ${faults} --streams ${streams} --brokers ${brokers}`;
+const command = `npm run test:faults -- --seed ${seed} --frames ${frames} --faults ${faults} --streams ${streams} --brokers ${brokers} --store ${store}`;
 console.log(command);
 const outcome = await runCampaign({
   seed,
@@ -43,6 +54,7 @@ const outcome = await runCampaign({
   faults,
   streams,
   brokers,
+  store,
   among: brokers > 1 ? [...FAULTS, ...CLUSTER_FAULTS] : FAULTS,
   handlerTimeoutSeconds: 25,
   note: (line) => console.log(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${line}`),

@@ -2,8 +2,8 @@ import { mkdtemp } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { readConfig } from '@video-pipeline/config';
+import { dirname, join, resolve } from 'node:path';
+import { readConfig, type Value } from '@video-pipeline/config';
 import type { EncodedRecord } from '@video-pipeline/frame';
 import { connectKafka, consumerLag, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
 import { connectS3, ensureBucket, freePort, startS3Proxy } from '@video-pipeline/local';
@@ -39,6 +39,8 @@ export async function startRig(options: {
   kafkaDir?: string;
   /** Nodes of Kafka; left out, one. */
   brokers?: number;
+  /** How annotate stores; left out, each frame as an object. */
+  store?: Value<'STORE'>;
 }) {
   const folder = await mkdtemp(join(tmpdir(), 'faults-'));
   const [s3Port, modelPort] = [await freePort(), await freePort()];
@@ -53,8 +55,9 @@ export async function startRig(options: {
     }),
     s3: await startFaultProxy(`http://127.0.0.1:${s3Port}`, {
       isTarget: (method) => method === 'PUT',
-      onAnswer({ path, answer }) {
-        if (answer.status === 200 && path.includes(`/${PREFIX}/`)) stored.add(path);
+      onAnswer({ path, body, answer }) {
+        if (answer.status === 200 && path.includes(`/${PREFIX}/`))
+          for (const key of storedBy(path, body)) stored.add(key);
         return undefined;
       },
     }),
@@ -75,6 +78,7 @@ export async function startRig(options: {
     AWS_REGION: 'us-east-1',
     S3_BUCKET: BUCKET,
     S3_PREFIX: PREFIX,
+    STORE: options.store ?? 'frames',
   };
   const node = (name: string, script: string, args: string[], env: NodeJS.ProcessEnv) =>
     startChild({
@@ -178,6 +182,13 @@ export async function startRig(options: {
       await Promise.all([wires.model.close(), wires.s3.close(), teller.close(), kafkaNodes.close()]);
     },
   };
+}
+
+/** The pictures that a PUT stores: the object, or those whose names stand in an archive. */
+function storedBy(path: string, body: Buffer): string[] {
+  if (!path.endsWith('.tar')) return [path];
+  const names = body.toString('latin1').matchAll(/\d{13}-\d+\.jpg(?=\0)/g);
+  return [...names].map(([name]) => `${dirname(path)}/${name}`);
 }
 
 const AGAIN_MS = 500;

@@ -1,11 +1,13 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { GetObjectCommand, paginateListObjectsV2, type S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
+import { archiveSpanOf } from '@video-pipeline/frame';
 import { aligned, DIRECTORY, positiveInteger, StartError } from '@video-pipeline/local';
+import { createReader, keyOf, picturesIn, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { Command } from 'commander';
 import { answerOf, dataDirOption, openS3, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
@@ -61,7 +63,8 @@ export function s3DownloadCommand(): Command {
       const folder = resolve(DIRECTORY, to);
       const files: string[] = [];
       for (const { key } of all ? objects : objects.slice(0, 1)) {
-        files.push(await download(s3, bucket, key, folder));
+        if (archiveSpanOf(key)) files.push(...(await unpack(s3, bucket, key, folder, all)));
+        else files.push(await download(s3, bucket, key, folder));
       }
       console.log(json ? JSON.stringify({ files }) : all ? `${files.length} files in ${folder}` : files[0]);
     });
@@ -84,17 +87,39 @@ async function newestFirst(s3: S3Client, bucket: string, prefix: string): Promis
   return objects.sort((a, b) => b.modified.localeCompare(a.modified) || b.key.localeCompare(a.key));
 }
 
-/** Copies one object to `folder/<key>`, whole or not at all. */
+/** Copies the pictures of an archive, or the last of them, to where they would lie as objects of their own. */
+async function unpack(
+  s3: S3Client,
+  bucket: string,
+  key: string,
+  folder: string,
+  all = false,
+): Promise<string[]> {
+  const reader = createReader({ ...readConfig(STORAGE_VARIABLES), S3_BUCKET: bucket }, s3);
+  const pictures = await picturesIn(reader, key);
+  const files: string[] = [];
+  for (const picture of all ? pictures : pictures.slice(-1)) {
+    const jpeg = await reader.read(key, picture);
+    files.push(await save(Readable.from([jpeg]), folder, keyOf(picture)));
+  }
+  return files;
+}
+
 async function download(s3: S3Client, bucket: string, key: string, folder: string): Promise<string> {
+  const { Body } = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
+  return await save(Body as Readable, folder, key);
+}
+
+/** Writes one object to `folder/<key>`, whole or not at all. */
+async function save(body: Readable, folder: string, key: string): Promise<string> {
   const file = resolve(folder, key);
   // A key may hold `..`, and anybody may have written it.
   if (!file.startsWith(folder + sep))
     throw new StartError(`the key ${JSON.stringify(key)} leads out of ${folder}`);
   await mkdir(dirname(file), { recursive: true });
-  const { Body } = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
   const partial = join(dirname(file), `.${process.pid}.part`);
   try {
-    await pipeline(Body as Readable, createWriteStream(partial));
+    await pipeline(body, createWriteStream(partial));
     await rename(partial, file);
   } finally {
     await rm(partial, { force: true });

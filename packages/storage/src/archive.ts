@@ -15,7 +15,7 @@ export const ARCHIVE_SPAN_MS = 60_000;
 
 /** One picture to be archived. */
 export interface Archivable {
-  frame: Frame;
+  frame: Pick<Frame, 'streamId' | 'capturedAt' | 'frameNumber'>;
   jpeg: Buffer;
   /** What was seen in it, one line of JSON. */
   line: string;
