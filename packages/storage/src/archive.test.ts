@@ -8,15 +8,7 @@ import type { Reader } from './reader.ts';
 
 const T0 = Date.UTC(2026, 10, 25, 7, 59, 59);
 const item = (index: number, bytes = 600 + Math.abs(index)): Archivable => ({
-  frame: {
-    streamId: 'yard',
-    frameNumber: index,
-    session: 's1',
-    capturedAt: T0 + index * 100,
-    width: 64,
-    height: 48,
-    jpeg: Buffer.alloc(0),
-  },
+  frame: { streamId: 'yard', frameNumber: index, capturedAt: T0 + index * 100 },
   jpeg: Buffer.alloc(bytes, index),
   line: JSON.stringify({ frame_number: index }),
 });
