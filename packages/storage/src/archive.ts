@@ -1,6 +1,6 @@
 import { annotatedKey, archiveSpanOf, capturedAtOf, type Frame, hourFolder } from '@video-pipeline/frame';
 import { createTar } from 'nanotar';
-import { type ListedObject, objectsOf, type Reader } from './reader.ts';
+import { type ByteRange, type ListedObject, objectsOf, type Reader } from './reader.ts';
 
 // An archive is one object for the annotated pictures of a stream in a batch: an uncompressed TAR in WebDataset's layout
 // (https://github.com/webdataset/webdataset), `<captured_at>-<frame_number>.jpg` with its `.json` after it. Its first
@@ -19,12 +19,6 @@ export interface Archivable {
   jpeg: Buffer;
   /** What was seen in it, one line of JSON. */
   line: string;
-}
-
-/** Where a picture lies: bytes of an object. */
-export interface ByteRange {
-  offset: number;
-  length: number;
 }
 
 /** An archived picture, by its archive. */

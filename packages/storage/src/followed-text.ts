@@ -1,4 +1,5 @@
-import { createReader, type Reader } from './reader.ts';
+import type { Reader } from './reader.ts';
+import { createReader } from './s3-reader.ts';
 import type { StorageSettings } from './store.ts';
 
 const FORM = /^s3:\/\/([^/]+)\/(.+)$/;

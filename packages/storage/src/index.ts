@@ -4,4 +4,5 @@ export * from './followed-text.ts';
 export * from './pictures.ts';
 export * from './put-failed.ts';
 export * from './reader.ts';
+export * from './s3-reader.ts';
 export * from './store.ts';

@@ -1,7 +1,7 @@
 import type { Config } from '@video-pipeline/config';
 import { annotatedSince, archiveSpanOf, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
-import { type ByteRange, endOf, keyOf, objectsAround, picturesIn } from './archive.ts';
-import { isMissing, type Reader } from './reader.ts';
+import { endOf, keyOf, objectsAround, picturesIn } from './archive.ts';
+import { type ByteRange, isMissing, type Reader } from './reader.ts';
 
 /** A stretch of a stream: capture times in epoch milliseconds, both included. */
 export interface Stretch {

@@ -3,7 +3,8 @@ import type { MSKRecord } from '@video-pipeline/frame';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { createPutFailed } from './put-failed.ts';
-import { createReader, isMissing } from './reader.ts';
+import { isMissing } from './reader.ts';
+import { createReader } from './s3-reader.ts';
 import { createStore, s3Config } from './store.ts';
 
 let server: FauxqsServer;

@@ -1,0 +1,41 @@
+import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
+import { readConfig } from '@video-pipeline/config';
+import { findArchived } from './archive.ts';
+import { type ByteRange, isMissing, type Reader } from './reader.ts';
+import { STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
+
+/** A reader of the bucket that the settings name. Nothing is sent before it is used. */
+export function createReader(
+  settings: StorageSettings = readConfig(STORAGE_VARIABLES),
+  client = new S3Client(s3Config(settings)),
+): Reader {
+  const Bucket = settings.S3_BUCKET;
+  const get = async (Key: string, range?: ByteRange): Promise<Buffer> => {
+    const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
+    const { Body } = await client.send(new GetObjectCommand({ Bucket, Key, Range }));
+    return Buffer.from((await Body?.transformToByteArray()) ?? []);
+  };
+  const reader: Reader = {
+    async page(Prefix, { after, limit = 1000 } = {}) {
+      const command = new ListObjectsV2Command({ Bucket, Prefix, StartAfter: after, MaxKeys: limit });
+      const { Contents = [], IsTruncated } = await client.send(command);
+      const objects = Contents.map(({ Key = '', LastModified, ETag = '' }) => ({
+        key: Key,
+        stored: LastModified?.getTime() ?? 0,
+        etag: ETag,
+      }));
+      const last = objects.at(-1);
+      return IsTruncated && last ? { objects, next: last.key } : { objects };
+    },
+    async read(key, range) {
+      try {
+        return await get(key, range);
+      } catch (error) {
+        const archived = isMissing(error) && !range ? await findArchived(reader, key) : undefined;
+        if (!archived) throw error;
+        return get(archived.key, archived);
+      }
+    },
+  };
+  return reader;
+}
