@@ -268,7 +268,11 @@ export class Detector {
 /** A model fixed to a batch size gets its full batch. */
 function rungsOf({ model, batchSizes, tunesShapes }: DetectorOptions): number[] | undefined {
   if (model.batchSize) return [model.batchSize];
-  if (!tunesShapes) return undefined;
+  return tunesShapes ? rungsUpTo(batchSizes) : undefined;
+}
+
+/** The preferred numbers of pictures, and the rungs under them, ascending. */
+export function rungsUpTo(batchSizes: readonly number[]): number[] {
   const most = Math.max(...batchSizes);
   return [...new Set([...RUNGS.filter((rung) => rung < most), ...batchSizes])].sort((a, b) => a - b);
 }

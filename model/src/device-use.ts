@@ -1,4 +1,6 @@
-import type { InferencePool, WorkerJob, WorkerSetup } from './inference-pool.ts';
+import type { SuppressionOptions } from './heads/index.ts';
+import type { InferencePool } from './inference-pool.ts';
+import type { ModelFile } from './model-file.ts';
 import type { Precision } from './session.ts';
 
 /**
@@ -32,19 +34,15 @@ export const selects = ['auto', 'graph', 'host'] as const;
 export type Select = (typeof selects)[number];
 
 export interface StartOptions {
-  setup: Omit<WorkerSetup, 'providers' | 'openvino' | 'selects'>;
-  /** The model's file, changed to choose that many candidates; `undefined` where it can't. */
-  selecting(most: number): Uint8Array | undefined;
-  /** Most candidates of a picture that it chooses. */
+  /** Its pool is taken where it suits the device, and ended where not. */
+  model: ModelFile;
+  suppression: SuppressionOptions;
+  /** Most candidates of a picture that are chosen in the graph. */
   candidates: number;
   select: Select;
   /** Inference threads on a CPU; 0 means one a core. */
   cpuThreads: number;
   /** `bf16` may be taken where it is faster, by OpenVINO. */
   precision: Precision;
-  /** The input that wide pictures get, to measure with: `[1, H, W, 3]`. */
-  dims: WorkerJob['dims'];
-  /** Changes with the model. */
-  version: string;
   note(line: string): void;
 }

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { writeColourModel } from '../test/colour-model.ts';
 import { startOn } from './device.ts';
 import type { StartOptions } from './device-use.ts';
@@ -10,14 +10,13 @@ import { readModelFile } from './model-file.ts';
 // No OpenVINO lies there, whatever this machine has fetched.
 process.env.VIDEO_PIPELINE_CACHE = join(tmpdir(), `device-cache-${process.pid}`);
 const path = await writeColourModel(join(tmpdir(), `device-${process.pid}.onnx`));
-const { onnx, head, version, selecting } = await readModelFile(path);
-await rm(path);
+const model = await readModelFile(path);
 const options: StartOptions = {
-  setup: { onnx, head, suppression: { iou: 0.7, classAgnostic: false, maxDetections: 300 } },
-  ...{ selecting, select: 'auto', candidates: 1000 },
-  ...{ cpuThreads: 1, precision: 'f32', version, dims: [1, 32, 32, 3] },
+  ...{ model, suppression: { iou: 0.7, classAgnostic: false, maxDetections: 300 } },
+  ...{ select: 'auto', candidates: 1000, cpuThreads: 1, precision: 'f32' },
   note() {},
 };
+afterAll(() => Promise.all([model.pool.close(), model.close(), rm(path)]));
 
 test.each(['cuda', 'tensorrt'] as const)('%s where there is none is an error', async (device) => {
   await expect(startOn(device, options)).rejects.toThrow(`device ${device} is not to be had`);

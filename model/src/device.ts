@@ -1,20 +1,19 @@
 import { existsSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { onnxruntimeFolder } from './cuda-provider.ts';
 import type { Device, DeviceUse, StartOptions } from './device-use.ts';
 import { fasterOf } from './faster-runtime.ts';
-import { InferenceError, InferencePool } from './inference-pool.ts';
+import { cpuShape, InferenceError, InferencePool, type WorkerSetup } from './inference-pool.ts';
 import { isOpenvinoCached, openvinoLibraries } from './openvino/wheel.ts';
 
 // On a CPU, a batch takes as long as its pictures one by one, and threads with a picture each do more together than
 // one picture split among them. A GPU wants batches, and a second thread that prepares one while the first one's runs.
-const CPU_BATCH = { batchSizes: [1], batchDelayMs: 0, tunesShapes: false };
+export const CPU_BATCH = { batchSizes: [1], batchDelayMs: 0, tunesShapes: false };
 const GPU_THREADS = 2;
 // 25 frames are what a Lambda sends; more of them come together when several ask at once. The delay is what decoding
 // such a request takes: a batch that waits for nothing more starts at once. cuDNN tries all algorithms for each new
 // shape, for seconds (`cudnn_conv_algo_search` is EXHAUSTIVE unless set, which onnxruntime-node can't do).
-const GPU_BATCH = { batchSizes: [25, 50], batchDelayMs: 10, tunesShapes: true };
+export const GPU_BATCH = { batchSizes: [25, 50], batchDelayMs: 10, tunesShapes: true };
 
 /**
  * Loads the model where `device` says. TensorRT builds its engines at every start, which takes minutes: onnxruntime-node
@@ -33,34 +32,43 @@ export async function startOn(
     return startOn('cuda', options).catch((error: Error) => startOnCpu(options, oneLine(error.message)));
   }
   if (device === 'cpu') return startOnnxruntime(options);
-  if (device === 'openvino') return startOpenvino(options);
+  if (device === 'openvino') {
+    const use = await startOpenvino(options);
+    await options.model.pool.close();
+    return use;
+  }
+  // TensorRT's `TopK` takes no number that is computed.
+  const choice = await choose(options, device === 'cuda');
   const providers = device === 'tensorrt' ? ['tensorrt', 'cuda', 'cpu'] : ['cuda', 'cpu'];
   try {
-    const pool = await InferencePool.start(
-      { ...setupOf(options, device === 'cuda'), providers },
-      GPU_THREADS,
-    );
-    return { device, precision: 'f32', pool, ...GPU_BATCH };
+    const pool = await InferencePool.start({ ...choice, providers }, GPU_THREADS);
+    await options.model.pool.close();
+    return readyAs({ device, precision: 'f32', pool, ...GPU_BATCH }, options, choice);
   } catch (cause) {
     throw new InferenceError(`device ${device} is not to be had: ${(cause as Error).message}`, { cause });
   }
 }
 
 async function startOnnxruntime(options: StartOptions): Promise<DeviceUse> {
-  const setup = { ...setupOf(options, false), providers: ['cpu'] };
-  const pool = await InferencePool.start(setup, threadsOf(options.cpuThreads));
-  return { device: 'cpu', precision: 'f32', pool, ...CPU_BATCH };
+  const choice = await choose(options, false);
+  const { model, cpuThreads } = options;
+  const shape = cpuShape(model.weights, cpuThreads);
+  let { pool } = model;
+  if (choice.onnx !== model.onnx || pool.size !== shape.size) {
+    await pool.close();
+    pool = await InferencePool.start({ ...choice, ...shape, providers: ['cpu'] }, shape.size);
+  }
+  return readyAs({ device: 'cpu', precision: 'f32', pool, ...CPU_BATCH }, options, choice);
 }
 
 async function startOpenvino(options: StartOptions): Promise<DeviceUse> {
-  const { cpuThreads, precision, note } = options;
+  const { cpuThreads, precision, note, model } = options;
+  const choice = await choose(options, false);
+  const { size, threads } = cpuShape(model.weights, cpuThreads);
   try {
     const openvino = { libraries: await openvinoLibraries(note), precision };
-    const pool = await InferencePool.start(
-      { ...setupOf(options, false), providers: [], openvino },
-      threadsOf(cpuThreads),
-    );
-    return { device: 'openvino', precision, pool, ...CPU_BATCH };
+    const pool = await InferencePool.start({ ...choice, threads, providers: [], openvino }, size);
+    return readyAs({ device: 'openvino', precision, pool, ...CPU_BATCH }, options, choice);
   } catch (cause) {
     throw new InferenceError(`device openvino is not to be had: ${(cause as Error).message}`, { cause });
   }
@@ -83,14 +91,26 @@ async function startOnCpu(options: StartOptions, fallback: string): Promise<Devi
   }
 }
 
-/** TensorRT is left out: its `TopK` takes no number that is computed. */
-function setupOf({ setup, selecting, candidates, select }: StartOptions, byDefault: boolean) {
-  const isInside = select === 'auto' ? byDefault : select === 'graph';
-  const onnx = isInside ? selecting(candidates) : undefined;
-  return onnx ? { ...setup, onnx, selects: candidates } : setup;
+/** The model's file, and how many candidates it chooses itself. */
+interface Choice extends Pick<WorkerSetup, 'onnx'> {
+  selects?: number;
 }
 
-const threadsOf = (cpuThreads: number) => cpuThreads || availableParallelism();
+async function choose({ model, candidates, select }: StartOptions, byDefault: boolean): Promise<Choice> {
+  const isInside = select === 'auto' ? byDefault : select === 'graph';
+  const onnx = isInside ? await model.selecting(candidates) : undefined;
+  return onnx ? { onnx, selects: candidates } : { onnx: model.onnx };
+}
+
+function readyAs(use: DeviceUse, { model, suppression }: StartOptions, { selects }: Choice): DeviceUse {
+  use.pool.readAs({ head: model.head, suppression, ...(selects && { selects }) });
+  return use;
+}
+
+/** Whether `device` leads to a GPU, as far as can be told before it is tried. */
+export function isOnGpu(device: Device): boolean {
+  return device === 'cuda' || device === 'tensorrt' || (device === 'auto' && hasCuda());
+}
 
 const oneLine = (text: string) => text.replace(/\s+/g, ' ').trim();
 

@@ -8,7 +8,6 @@ import { decide } from './heads/decide.ts';
 import { type Candidate, heads, isSound, type OutputTensor } from './heads/index.ts';
 import { type ReadOptions, readModelFile } from './model-file.ts';
 import { decodeModel, encodeModel } from './onnx/schema.ts';
-import { probe } from './probe.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -198,15 +197,21 @@ const served: [string, string, ConstantModel][] = [
 
 const surestFirst = (found: Candidate[]) => found.toSorted((a, b) => b.score - a.score);
 
+async function readClosed(path: string, options?: ReadOptions) {
+  const file = await readModelFile(path, options);
+  await Promise.all([file.pool.close(), file.close()]);
+  return file;
+}
+
 let files = 0;
 async function read(model: ConstantModel, options: ReadOptions = {}) {
-  return readModelFile(await writeConstantModel(join(folder, `model-${files++}.onnx`), model), options);
+  return readClosed(await writeConstantModel(join(folder, `model-${files++}.onnx`), model), options);
 }
 
 test.each(served)('%s: served as %s, with the right boxes', async (name, head, model) => {
   const file = await read(model);
   expect(file.head).toBe(head);
-  const { alone } = await probe({ onnx: file.onnx, batchSize: 1, width: SIDE, height: SIDE });
+  const { alone } = file.proof;
   const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE };
   const found = surestFirst(heads[file.head].decode(alone[0] ?? [], 0, options).filter(isSound));
   expect(found).toHaveLength(2);
@@ -286,7 +291,7 @@ test('a NaN here and there takes no neighbour with it', async () => {
     outputs: [poisoned(Number.NaN, 5 * CELLS + 100, 5 * CELLS + 120)],
     metadata: C80,
   });
-  const { alone } = await probe({ onnx: file.onnx, batchSize: 1, width: SIDE, height: SIDE });
+  const { alone } = file.proof;
   const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE };
   const found = surestFirst(heads.yolov8.decode(alone[0] ?? [], 0, options).filter(isSound));
   expect(found.map(({ score }) => score.toFixed(1))).toEqual(['0.9', '0.6']);
@@ -296,18 +301,18 @@ test('a card beside the file says what the file does not', async () => {
   const path = await writeConstantModel(join(folder, 'card.onnx'), { outputs: [yolov8] });
   const card = join(folder, 'card.yaml');
   await writeFile(card, 'family: yolov8\nfit: stretch\nnames: [a, b]\n');
-  await expect(readModelFile(path)).rejects.toThrow('2 class names');
+  await expect(readClosed(path)).rejects.toThrow('2 class names');
   await writeFile(
     card,
     `family: yolov8\nfit: stretch\nnames: ${C80.names}\ninput: { range: 0..255, channels: bgr }\n`,
   );
-  expect(await readModelFile(path)).toMatchObject({
+  expect(await readClosed(path)).toMatchObject({
     head: 'yolov8',
     fit: 'stretch',
     classNames: { 79: 'c79' },
   });
   await writeFile(card, 'famly: yolov8\n');
-  await expect(readModelFile(path)).rejects.toThrow(/card\.yaml: .*famly/);
+  await expect(readClosed(path)).rejects.toThrow(/card\.yaml: .*famly/);
 });
 
 /** Outputs as any graph may give them. */
@@ -358,17 +363,17 @@ test('weights beside the file belong to it, wherever the process was started', a
     await writeFile(path, encodeModel(model));
   };
   await save('outside.onnx.data');
-  await expect(readModelFile(path)).rejects.toThrow(/lie in 'outside.onnx.data', which can't be read/);
+  await expect(readClosed(path)).rejects.toThrow(/lie in 'outside.onnx.data', which can't be read/);
   await writeFile(join(folder, 'outside.onnx.data'), Buffer.concat([Buffer.alloc(16), bytes]));
-  const { head, version } = await readModelFile(path);
+  const { head, version } = await readClosed(path);
   expect(head).toBe('yolov8');
   // The last score, a zero before.
   const other = Buffer.concat([Buffer.alloc(16), bytes]);
   other.writeFloatLE(0.01, other.length - 4);
   await writeFile(join(folder, 'outside.onnx.data'), other);
-  expect((await readModelFile(path)).version).not.toBe(version);
+  expect((await readClosed(path)).version).not.toBe(version);
   await save('outside.onnx.data', bytes.length + 1);
-  await expect(readModelFile(path)).rejects.toThrow("end beyond 'outside.onnx.data'");
+  await expect(readClosed(path)).rejects.toThrow("end beyond 'outside.onnx.data'");
   await save('../outside.onnx.data');
-  await expect(readModelFile(path)).rejects.toThrow('which is no file beside it');
+  await expect(readClosed(path)).rejects.toThrow('which is no file beside it');
 });

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { cacheDir } from '@video-pipeline/assets';
 import type { DeviceUse, StartOptions } from './device-use.ts';
 import type { Runtime, WorkerJob } from './inference-pool.ts';
+import { letterbox } from './letterbox.ts';
 
 /** What was measured, frames a second, by runtime. */
 type Measured = Record<string, number>;
@@ -22,7 +23,7 @@ const ROUND = 4;
 export async function fasterOf(first: DeviceUse, second: DeviceUse, options: StartOptions) {
   const path = join(cacheDir(), 'model', 'runtimes.json');
   const known = await read(path);
-  const key = [options.version, cpus()[0]?.model.trim(), first.pool.size, second.precision].join(' | ');
+  const key = [options.model.version, cpus()[0]?.model.trim(), first.pool.size, second.precision].join(' | ');
   const measured = known[key] ?? (await measure([first, second], options));
   if (!known[key]) {
     await mkdir(dirname(path), { recursive: true });
@@ -37,7 +38,9 @@ export async function fasterOf(first: DeviceUse, second: DeviceUse, options: Sta
   return isSecond ? ([second, first] as const) : ([first, second] as const);
 }
 
-async function measure(uses: readonly DeviceUse[], { dims }: StartOptions): Promise<Measured> {
+async function measure(uses: readonly DeviceUse[], { model }: StartOptions): Promise<Measured> {
+  const { inputHeight, inputWidth } = letterbox(16, 9, model.inputSize, model.fit);
+  const dims = [model.batchSize ?? 1, inputHeight, inputWidth, 3] as const;
   const measured: Measured = {};
   for (const { device, pool } of uses) {
     // The first run prepares.

@@ -1,16 +1,24 @@
 import './no-telemetry.ts';
 import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import type { Candidate, HeadName, SuppressionOptions } from './heads/index.ts';
+import type { Candidate, HeadName, OutputTensor, SuppressionOptions } from './heads/index.ts';
 import type { OpenvinoOptions } from './openvino/session.ts';
 
 export interface WorkerSetup {
-  onnx: Uint8Array;
-  head: HeadName;
+  /** Path of the model, read before the threads are ready. */
+  onnx: string;
+  /** How many of the runtime's own threads share in the work of each of ours; 1 without it. */
+  threads?: number;
   /** onnxruntime's execution providers, the preferred one first. */
   providers: string[];
   /** Instead of onnxruntime: OpenVINO, by its libraries. */
   openvino?: Pick<OpenvinoOptions, 'libraries' | 'precision'>;
+}
+
+/** How a model's outputs become objects. */
+export interface Reading {
+  head: HeadName;
   suppression: SuppressionOptions;
   /** How many candidates the model itself chooses; left out, it gives all of its outputs. */
   selects?: number;
@@ -25,15 +33,12 @@ export interface WorkerJob {
   thresholds: readonly number[];
 }
 
+/** What a thread is told. */
+export type WorkerMessage = WorkerJob | Reading | typeof END;
+
 export type WorkerReply =
   | { ready: true }
-  | {
-      id: number;
-      candidates: Candidate[][];
-      cut: number;
-      frames: Uint8Array;
-      milliseconds: { inference: number; decoding: number };
-    }
+  | ({ id: number } & InferenceResult)
   | { id: number; error: string; frames: Uint8Array };
 
 /** What one batch gave. */
@@ -45,6 +50,8 @@ export interface InferenceResult {
   /** The memory that the frames lay in, free again. */
   frames: Uint8Array;
   milliseconds: { inference: number; decoding: number };
+  /** The model's own outputs, as long as nobody has said how they are to be read. */
+  outputs?: OutputTensor[];
 }
 
 /** The runtime refused a batch, or its thread ended. */
@@ -112,6 +119,17 @@ export class InferencePool implements Runtime {
     return this.#members.length;
   }
 
+  /** From now on, outputs are read so. */
+  readAs(reading: Reading): void {
+    for (const { worker } of this.#members) worker.postMessage(reading);
+  }
+
+  /** @returns what the model gives, as long as nothing was said by {@link readAs}. @throws InferenceError */
+  async ask(frames: Uint8Array, dims: WorkerJob['dims']): Promise<OutputTensor[]> {
+    const { outputs } = await this.run({ frames, dims, thresholds: [] });
+    return outputs ?? [];
+  }
+
   /** Whether every thread is alive. */
   get isHealthy(): boolean {
     return !this.#isClosing && this.#members.every(({ worker }) => worker.threadId !== -1);
@@ -162,6 +180,15 @@ export class InferencePool implements Runtime {
     worker.on('error', (error) => fail(`an inference thread failed: ${error.message}`));
     worker.on('exit', (code) => fail(`an inference thread ended with code ${code}`));
   }
+}
+
+/** From so many bytes of weights on, threads share one session instead of having one each, which costs a few per cent. */
+const LARGE_WEIGHTS = 64_000_000;
+
+/** How many sessions a CPU runs for weights of so many bytes, and how many threads each of them. */
+export function cpuShape(weights: number, cpuThreads: number) {
+  const cores = cpuThreads || availableParallelism();
+  return weights < LARGE_WEIGHTS ? { size: cores, threads: 1 } : { size: 1, threads: cores };
 }
 
 /** What a thread is told to end. To terminate it within a call of onnxruntime would abort the whole process. */

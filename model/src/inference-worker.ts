@@ -9,18 +9,26 @@ import {
   strongest,
   suppress,
 } from './heads/index.ts';
-import { END, type WorkerJob, type WorkerReply, type WorkerSetup } from './inference-pool.ts';
+import {
+  END,
+  type Reading,
+  type WorkerJob,
+  type WorkerMessage,
+  type WorkerReply,
+  type WorkerSetup,
+} from './inference-pool.ts';
 import type { Session } from './session.ts';
 
 // A runtime runs a session on the thread that calls it: hence a thread of its own, so that HTTP and JPEG decoding go on
 // meanwhile.
 const setup: WorkerSetup = workerData;
-const head: Head = heads[setup.head];
+let reading: Reading | undefined;
 const session = await createSession(setup);
 reply({ ready: true });
-parentPort?.on('message', (job: WorkerJob | typeof END) => {
-  if (job === END) parentPort?.close();
-  else void work(job);
+parentPort?.on('message', (message: WorkerMessage) => {
+  if (message === END) parentPort?.close();
+  else if ('head' in message) reading = message;
+  else void work(message);
 });
 
 async function work(job: WorkerJob): Promise<void> {
@@ -30,17 +38,20 @@ async function work(job: WorkerJob): Promise<void> {
     const outputs = await session.run(job.frames.subarray(0, values), job.dims);
     const inferred = performance.now();
     const cut = { count: 0 };
-    const candidates = job.thresholds.map((threshold, image) =>
-      decode(outputs, image, threshold, job.dims, cut),
-    );
+    const how = reading;
+    const candidates = how
+      ? job.thresholds.map((threshold, image) => decode(how, outputs, image, threshold, job.dims, cut))
+      : [];
     const milliseconds = { inference: inferred - started, decoding: performance.now() - inferred };
-    reply({ id: job.id, candidates, cut: cut.count, frames: job.frames, milliseconds });
+    const result = { candidates, cut: cut.count, frames: job.frames, milliseconds };
+    reply({ id: job.id, ...result, ...(how ? {} : { outputs }) });
   } catch (error) {
     reply({ id: job.id, error: String(error instanceof Error ? error.message : error), frames: job.frames });
   }
 }
 
 function decode(
+  { selects, suppression, ...how }: Reading,
   outputs: OutputTensor[],
   image: number,
   threshold: number,
@@ -49,26 +60,27 @@ function decode(
 ): Candidate[] {
   const [, inputHeight = 0, inputWidth = 0] = dims;
   const options = { threshold, inputWidth, inputHeight };
+  const head: Head = heads[how.head];
   const [first] = outputs;
   let candidates: Candidate[];
-  if (setup.selects && first && head.anchors) {
-    const selected = decodeSelected(first, image, head.anchors, options, setup.selects);
+  if (selects && first && head.anchors) {
+    const selected = decodeSelected(first, image, head.anchors, options, selects);
     if (selected.isCut) cut.count++;
     ({ candidates } = selected);
   } else {
     candidates = head.decode(outputs, image, options);
   }
-  return (head.needsSuppression ? suppress : strongest)(candidates.filter(isSound), setup.suppression);
+  return (head.needsSuppression ? suppress : strongest)(candidates.filter(isSound), suppression);
 }
 
 /** Each runtime is loaded where it is used alone. */
-async function createSession({ onnx, providers, openvino }: WorkerSetup): Promise<Session> {
+async function createSession({ onnx, providers, openvino, threads = 1 }: WorkerSetup): Promise<Session> {
   if (openvino) {
     const { createOpenvinoSession } = await import('./openvino/session.ts');
-    return createOpenvinoSession({ onnx, ...openvino });
+    return createOpenvinoSession({ onnx, threads, ...openvino });
   }
   const { createOnnxruntimeSession } = await import('./onnxruntime-session.ts');
-  return createOnnxruntimeSession(onnx, providers);
+  return createOnnxruntimeSession(onnx, providers, threads);
 }
 
 function reply(message: WorkerReply): void {

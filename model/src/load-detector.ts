@@ -1,10 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { Detector, type DetectorOptions } from './detector.ts';
-import { startOn } from './device.ts';
+import { Detector, type DetectorOptions, rungsUpTo } from './detector.ts';
+import { CPU_BATCH, GPU_BATCH, isOnGpu, startOn } from './device.ts';
 import type { Device, Select } from './device-use.ts';
 import type { HeadName } from './heads/index.ts';
-import { letterbox } from './letterbox.ts';
-import { readModelFile } from './model-file.ts';
+import { type ModelFile, readModelFile } from './model-file.ts';
 import type { Precision } from './session.ts';
 
 /** How models are loaded and used; the same for all models of a server. */
@@ -53,36 +52,52 @@ const DEFAULT_IOU = 0.7;
  *   device refuses it
  */
 export async function loadDetector(path: string, options: LoadOptions): Promise<Detector> {
-  const names = options.names ? await readNames(options.names) : undefined;
-  const model = await readModelFile(path, { head: options.head, names });
-  const suppression = {
-    iou: options.iou ?? model.metadata.iou ?? DEFAULT_IOU,
-    classAgnostic: options.classAgnostic,
-    maxDetections: options.maxDetections,
-  };
-  const setup = { onnx: model.onnx, head: model.head, suppression };
-  const box = letterbox(16, 9, model.inputSize, model.fit);
-  const use = await startOn(options.device, {
-    ...{ setup, selecting: model.selecting, select: options.select, candidates: options.candidates },
-    ...{ cpuThreads: options.threads, precision: options.precision, version: model.version },
-    dims: [model.batchSize ?? 1, box.inputHeight, box.inputWidth, 3],
-    note: options.note ?? (() => {}),
-  });
-  const detector = new Detector({
-    ...options.detector,
-    ...use,
-    model,
-    // A model fixed to a batch size computes that many, whether they are there or not.
-    batchSizes: model.batchSize ? [model.batchSize] : (options.batchSizes ?? use.batchSizes),
-    batchDelayMs: options.batchDelay ?? use.batchDelayMs,
-  });
+  const model = await openModel(path, options);
   try {
-    await detector.warmUp();
+    const suppression = {
+      iou: options.iou ?? model.metadata.iou ?? DEFAULT_IOU,
+      classAgnostic: options.classAgnostic,
+      maxDetections: options.maxDetections,
+    };
+    const { select, candidates, precision, note = () => {}, threads: cpuThreads } = options;
+    const use = await startOn(options.device, {
+      ...{ model, suppression, select, candidates, cpuThreads, precision, note },
+    });
+    const detector = new Detector({
+      ...options.detector,
+      ...use,
+      model,
+      // A model fixed to a batch size computes that many, whether they are there or not.
+      batchSizes: model.batchSize ? [model.batchSize] : (options.batchSizes ?? use.batchSizes),
+      batchDelayMs: options.batchDelay ?? use.batchDelayMs,
+    });
+    await detector.warmUp().catch(async (error) => {
+      await detector.close();
+      throw error;
+    });
+    return detector;
   } catch (error) {
-    await detector.close();
+    await model.pool.close();
     throw error;
+  } finally {
+    await model.close();
   }
-  return detector;
+}
+
+/** Reads a model and has it prove its family, on as many threads as will serve it. @throws UnsupportedModelError */
+export async function openModel(
+  path: string,
+  options: Pick<LoadOptions, 'head' | 'names' | 'device' | 'threads' | 'batchSizes'>,
+): Promise<ModelFile> {
+  const { head, device, threads } = options;
+  const names = options.names ? await readNames(options.names) : undefined;
+  const isGpu = isOnGpu(device);
+  const batchSizes = options.batchSizes ?? (isGpu ? GPU_BATCH : CPU_BATCH).batchSizes;
+  return readModelFile(path, {
+    ...{ head, names },
+    threads: isGpu ? 1 : threads,
+    batchSizes: rungsUpTo(batchSizes),
+  });
 }
 
 async function readNames(path: string): Promise<string[]> {

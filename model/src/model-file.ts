@@ -1,16 +1,15 @@
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename } from 'node:path';
 import { decide } from './heads/decide.ts';
 import { type Head, type HeadName, heads, type Preprocessing } from './heads/index.ts';
+import { cpuShape, InferencePool } from './inference-pool.ts';
 import { type InputSize, letterbox } from './letterbox.ts';
 import { type ModelCard, pixelsOf, readCard } from './model-card.ts';
 import { type ModelMetadata, readMetadata } from './model-metadata.ts';
-import { takeExternalData } from './onnx/external-data.ts';
-import { DataType, decodeModel, encodeModel, type ModelProto, type ValueInfoProto } from './onnx/schema.ts';
+import { DataType, type ModelProto, type ValueInfoProto } from './onnx/schema.ts';
 import { selectCandidates } from './onnx/select-candidates.ts';
+import { StoredModel } from './onnx/stored-model.ts';
 import { giveFloat32, imageInput, layoutOf, takeUint8Frames } from './onnx/uint8-input.ts';
-import { probe } from './probe.ts';
+import { type ProbeResult, probe } from './probe.ts';
 
 /** A file that holds no model we can serve: says which, what is in it, and what would be served. */
 export class UnsupportedModelError extends Error {
@@ -24,10 +23,18 @@ export interface ModelFile {
   /** Changes with the file's content. */
   version: string;
   path: string;
-  /** The ONNX file, changed to take uint8 frames. */
-  onnx: Uint8Array;
-  /** The same, changed to choose that many candidates too; `undefined` where it can't. */
-  selecting(most: number): Uint8Array | undefined;
+  /** Path of the model, changed to take uint8 frames, until {@link close}. */
+  onnx: string;
+  /** Path of the same, changed to choose that many candidates too; `undefined` where it can't. */
+  selecting(most: number): Promise<string | undefined>;
+  /** Bytes of its weights. */
+  weights: number;
+  /** Has loaded the model, on the CPU. */
+  pool: InferencePool;
+  /** What it answered there to made pictures. */
+  proof: ProbeResult;
+  /** Removes what was written for runtimes to load. */
+  close(): Promise<void>;
   head: HeadName;
   inputSize: InputSize;
   fit: Preprocessing['fit'];
@@ -47,6 +54,10 @@ export interface ReadOptions {
   head?: HeadName | undefined;
   /** Names of the classes, for a model that does not name them. */
   names?: readonly string[] | undefined;
+  /** Threads that will run it on a CPU; 0 means one a core. */
+  threads?: number;
+  /** Numbers of pictures that it is to take at once, ascending. */
+  batchSizes?: readonly number[];
 }
 
 /**
@@ -56,61 +67,83 @@ export interface ReadOptions {
  * @throws UnsupportedModelError, ModelCardError
  */
 export async function readModelFile(path: string, options: ReadOptions = {}): Promise<ModelFile> {
-  const [{ bytes, model, version }, card] = await Promise.all([read(path), readCard(path)]);
-  const metadata = { ...readMetadata(model.metadataProps), ...definedIn(card) };
-  const names = options.names ?? metadata.names;
-  const image = servableInput(path, model, metadata);
-  const { channels, shape } = layoutOf(image);
-  const [batch, height, width] = channels === 1 ? shape.toSpliced(1, 1) : shape;
-  const inputSize = inputSizeOf(height, width, metadata);
-  const fixedBatch = typeof batch === 'number' ? batch : undefined;
+  const [stored, card] = await Promise.all([read(path), readCard(path)]);
+  let pool: InferencePool | undefined;
+  try {
+    const { graph } = stored;
+    const metadata = { ...readMetadata(graph.metadataProps), ...definedIn(card) };
+    const names = options.names ?? metadata.names;
+    const image = servableInput(path, graph, metadata);
+    const { channels, shape } = layoutOf(image);
+    const [batch, height, width] = channels === 1 ? shape.toSpliced(1, 1) : shape;
+    const inputSize = inputSizeOf(height, width, metadata);
+    const fixedBatch = typeof batch === 'number' ? batch : undefined;
+    const size = letterbox(16, 9, inputSize);
+    const cpu = cpuShape(stored.weights, options.threads ?? 1);
 
-  const wanted = options.head ?? card.family;
-  const prepare = (head: HeadName): Uint8Array => {
-    const fresh = decodeModel(bytes);
-    takeUint8Frames(fresh, pixelsOf(card, heads[head].preprocessing));
-    giveFloat32(fresh);
-    return encodeModel(fresh);
-  };
-  const size = letterbox(16, 9, inputSize);
-  const ask = (onnx: Uint8Array) =>
-    probe({ onnx, batchSize: fixedBatch, width: size.inputWidth, height: size.inputHeight }).catch(
-      (cause) => {
-        throw new UnsupportedModelError(`${path}: the runtime can't run it: ${reasonOf(cause)}`, { cause });
+    const changed = (head: HeadName): ModelProto => {
+      const fresh = stored.graph;
+      takeUint8Frames(fresh, pixelsOf(card, heads[head].preprocessing));
+      giveFloat32(fresh);
+      return fresh;
+    };
+    /** Loads it, fed as a family wants its pictures, and asks it. */
+    const ask = async (head: HeadName) => {
+      await pool?.close();
+      const onnx = await stored.write(changed(head));
+      try {
+        pool = await InferencePool.start({ onnx, providers: ['cpu'], threads: cpu.threads }, cpu.size);
+        const { inputWidth, inputHeight } = size;
+        const proof = await probe(pool, {
+          ...{ batchSize: fixedBatch, width: inputWidth, height: inputHeight },
+          batchSizes: options.batchSizes ?? [1],
+        });
+        return { onnx, pool, proof };
+      } catch (cause) {
+        throw new UnsupportedModelError(`${path}: the runtime can't run it: ${reasonOf(cause as Error)}`, {
+          cause,
+        });
+      }
+    };
+    const facts = { ...size, classes: names?.length, endToEnd: metadata.endToEnd };
+    const headOf = (proof: ProbeResult, named: HeadName | undefined) => {
+      const verdict = decide(proof.alone, facts, named);
+      if ('refusal' in verdict) throw unsupported(path, graph, verdict.refusal);
+      return verdict.head;
+    };
+    const wanted = options.head ?? card.family;
+    const pixels = (head: HeadName) => pixelsOf(card, heads[head].preprocessing);
+    let asked = await ask(wanted ?? 'yolov8');
+    let head = headOf(asked.proof, wanted);
+    if (!card.input && pixels(head) !== pixels(wanted ?? 'yolov8')) {
+      asked = await ask(head);
+      head = headOf(asked.proof, head);
+    }
+    return {
+      ...asked,
+      name: basename(path).replace(/\.onnx$/, ''),
+      version: stored.version,
+      path,
+      async selecting(most) {
+        const { anchors }: Head = heads[head];
+        const graph = changed(head);
+        return anchors && selectCandidates(graph, anchors, most) ? stored.write(graph) : undefined;
       },
-    );
-  const facts = { ...size, classes: names?.length, endToEnd: metadata.endToEnd };
-  let onnx = prepare(wanted ?? 'yolov8');
-  let answers = await ask(onnx);
-  let verdict = decide(answers.alone, facts, wanted);
-  if ('refusal' in verdict) throw unsupported(path, model, verdict.refusal);
-  const normalisation = pixelsOf(card, heads[verdict.head].preprocessing);
-  if (normalisation !== pixelsOf(card, heads[wanted ?? 'yolov8'].preprocessing) && !card.input) {
-    // Asked again, as the family wants its pictures.
-    onnx = prepare(verdict.head);
-    answers = await ask(onnx);
-    verdict = decide(answers.alone, facts, verdict.head);
-    if ('refusal' in verdict) throw unsupported(path, model, verdict.refusal);
+      weights: stored.weights,
+      head,
+      inputSize,
+      fit: card.fit ?? heads[head].preprocessing.fit,
+      // A model that mixes up the pictures of a batch gets them one by one.
+      batchSize: fixedBatch ?? (asked.proof.keepsApart ? undefined : 1),
+      classNames: names ?? [],
+      metadata,
+      close: () => stored.close(),
+    };
+  } catch (error) {
+    await pool?.close();
+    await stored.close();
+    throw error;
   }
-  const { head: family } = verdict;
-  return {
-    name: basename(path).replace(/\.onnx$/, ''),
-    version,
-    path,
-    onnx,
-    selecting(most) {
-      const { anchors }: Head = heads[family];
-      const copy = decodeModel(onnx);
-      return anchors && selectCandidates(copy, anchors, most) ? encodeModel(copy) : undefined;
-    },
-    head: family,
-    inputSize,
-    fit: card.fit ?? heads[verdict.head].preprocessing.fit,
-    // A model that mixes up the pictures of a batch gets them one by one.
-    batchSize: fixedBatch ?? (answers.batches ? undefined : 1),
-    classNames: names ?? [],
-    metadata,
-  };
 }
 
 function definedIn({ names, iou }: ModelCard): Partial<ModelMetadata> {
@@ -140,20 +173,12 @@ const FED_TYPES: readonly number[] = [DataType.float32, DataType.float16, DataTy
 const reasonOf = ({ message }: Error) =>
   message.replace(/\s+/g, ' ').replace(/^\S*onnxruntime_src\S* .*?\)\s(?=[A-Z])/, '');
 
-async function read(path: string): Promise<{ bytes: Uint8Array; model: ModelProto; version: string }> {
-  const file = await readFile(path).catch((cause) => {
-    throw new UnsupportedModelError(`can't read model ${path}: ${cause.message}`, { cause });
+function read(path: string): Promise<StoredModel> {
+  return StoredModel.read(path).catch((cause) => {
+    // Of the system: the file, or the disk that its weights go to.
+    const why = cause.code ? `can't read model ${path}: ` : `${path} is not an ONNX file: `;
+    throw new UnsupportedModelError(why + cause.message, { cause });
   });
-  try {
-    const model = decodeModel(file);
-    if (!model.graph?.node?.length) throw new Error('it has no graph');
-    const hash = createHash('sha256').update(file);
-    const isWhole = await takeExternalData(model, dirname(path), (bytes) => void hash.update(bytes));
-    const version = hash.digest('hex').slice(0, 12);
-    return { bytes: isWhole ? file : encodeModel(model), model, version };
-  } catch (cause) {
-    throw new UnsupportedModelError(`${path} is not an ONNX file: ${(cause as Error).message}`, { cause });
-  }
 }
 
 function inputSizeOf(

@@ -5,13 +5,20 @@ import type { Session } from './session.ts';
 /**
  * Loads a model for the calling thread: onnxruntime-node runs it there.
  * @param providers onnxruntime's execution providers, the preferred one first
+ * @param threads that share in its work
  */
-export async function createOnnxruntimeSession(onnx: Uint8Array, providers: string[]): Promise<Session> {
-  const session = await InferenceSession.create(onnx, {
+export async function createOnnxruntimeSession(
+  path: string,
+  providers: string[],
+  threads = 1,
+): Promise<Session> {
+  const session = await InferenceSession.create(path, {
     executionProviders: providers,
-    intraOpNumThreads: 1,
+    intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: 3,
+    // Threads that wait would take the time of those that decode pictures.
+    extra: { session: { intra_op: { allow_spinning: '0' } } },
   });
   return {
     async run(frames, dims) {

@@ -1,18 +1,16 @@
-import './no-telemetry.ts';
-import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
 import type { OutputTensor } from './heads/index.ts';
+import type { InferencePool } from './inference-pool.ts';
 
 /** What a model is asked before it serves. */
 export interface ProbeSetup {
-  /** The ONNX file, changed to take uint8 frames. */
-  onnx: Uint8Array;
   /** Frames the model takes at once: a fixed number, or any. */
   batchSize: number | undefined;
   /** Pixels. */
   width: number;
   /** Pixels. */
   height: number;
+  /** Numbers of pictures that it is to be given at once. */
+  batchSizes: readonly number[];
 }
 
 /** What a model answered. */
@@ -20,27 +18,75 @@ export interface ProbeResult {
   /** Outputs for each of the made pictures, alone. */
   alone: OutputTensor[][];
   /**
-   * Whether two different pictures in one batch get what each gets alone. Some exports mix pictures up, or always give
-   * one answer.
+   * Whether different pictures in one batch get what each gets alone. Some exports mix pictures up, or always give one
+   * answer.
    */
-  batches: boolean;
+  keepsApart: boolean;
 }
 
-export type ProbeReply = ProbeResult | { error: string };
+/** Differences that come from adding in another order, half precision included. */
+const TOLERANCE = 0.02;
+/** An answer for two can hide that the first one alone is looked at. */
+const LEAST_BATCH = 3;
+/** Larger batches are tried as long as that takes no longer, milliseconds, and no more memory than so many pixels. */
+const BATCHES_MS = 1_000;
+const MAX_PIXELS = 4_000_000;
 
 /**
- * Runs a model on made pictures, on a thread of its own so that models in service go on meanwhile.
- * @throws Error when the runtime can't load or run it
+ * Asks a model about made pictures.
+ * @throws InferenceError when the runtime can't run it
  */
-export async function probe(setup: ProbeSetup): Promise<ProbeResult> {
-  const worker = new Worker(new URL('./probe-worker.ts', import.meta.url), { workerData: setup });
-  const ended = once(worker, 'exit').then(([code]): [ProbeReply] => [
-    { error: `its thread ended with code ${code}` },
-  ]);
-  const [reply] = await Promise.race([once(worker, 'message') as Promise<[ProbeReply]>, ended]);
-  await ended;
-  if ('error' in reply) throw new Error(reply.error);
-  return reply;
+export async function probe(
+  pool: Pick<InferencePool, 'ask'>,
+  { batchSize, width, height, batchSizes }: ProbeSetup,
+): Promise<ProbeResult> {
+  const pictures = madePictures(width, height);
+  const answer = (order: readonly number[]) =>
+    pool.ask(new Uint8Array(Buffer.concat(order.map((index) => pictures[index] as Uint8Array))), [
+      ...[order.length, height, width, 3],
+    ] as [number, number, number, 3]);
+  const alone: OutputTensor[][] = [];
+  for (const index of pictures.keys()) alone.push(await answer(Array(batchSize ?? 1).fill(index)));
+  const began = performance.now();
+  const sizes = batchSize ? [] : batchSizes.filter((size) => size > 1);
+  let keepsApart = true;
+  for (const size of sizes.length > 0 ? new Set([LEAST_BATCH, ...sizes]) : []) {
+    const isCostly = size * width * height > MAX_PIXELS || performance.now() - began > BATCHES_MS;
+    if (!keepsApart || (size > LEAST_BATCH && isCostly)) continue;
+    const order = Array.from({ length: size }, (_, place) => place % pictures.length);
+    keepsApart = areApart(await answer(order).catch(() => []), order, alone);
+  }
+  return { alone, keepsApart };
+}
+
+function areApart(
+  together: readonly OutputTensor[],
+  order: readonly number[],
+  alone: readonly OutputTensor[][],
+): boolean {
+  return (
+    together.every(({ dims, data }, output) => {
+      const length = data.length / order.length;
+      return (
+        dims[0] === order.length &&
+        order.every((index, place) => {
+          const one = alone[index]?.[output];
+          return (
+            one?.dims.length === dims.length &&
+            one.data.length === length &&
+            isClose(one.data, data.subarray(place * length))
+          );
+        })
+      );
+    }) && together.length > 0
+  );
+}
+
+function isClose(one: Float32Array, other: Float32Array): boolean {
+  return one.every((value, index) => {
+    const difference = Math.abs(value - (other[index] as number));
+    return !(difference > TOLERANCE * Math.max(1, Math.abs(value)));
+  });
 }
 
 /**

@@ -3,7 +3,7 @@
 // Needs an NVIDIA driver of version 580 or newer; installs onnxruntime's CUDA provider, and CUDA's libraries from PyPI.
 // `--device cpu` tries the script.
 import { execFile, spawn } from 'node:child_process';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -76,9 +76,9 @@ if (options.peer) {
 /** The model as the server gives it to a GPU: uint8 frames in, the best candidates out. */
 async function withSelection(model: string): Promise<string> {
   const file = await readModelFile(model);
-  const path = model.replace(/\.onnx$/, '-selecting.onnx');
-  await writeFile(path, file.selecting(CANDIDATES) ?? file.onnx);
-  return path;
+  await file.pool.close();
+  // Its folder is the operating system's to clean: what it lies in goes with the lent machine.
+  return (await file.selecting(CANDIDATES)) ?? file.onnx;
 }
 
 /** The session alone. Where Node and Python lag behind `on device`, copies to and from the GPU bound them. */

@@ -57,7 +57,7 @@ const TICKS = 100;
 const SAMPLE_MS = 100;
 
 /** CPU milliseconds a process has used so far, all its threads, user and system; `undefined` once it is gone. */
-function cpuMs(pid: number): number | undefined {
+export function cpuMs(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

@@ -17,9 +17,10 @@ test.skipIf(!isOpenvinoCached()).each([1, 3])(
   'OpenVINO computes what onnxruntime does, in f32, %i at once, in any size',
   async (batch) => {
     await writeColourModel(path);
-    const { onnx, head } = await readModelFile(path);
+    const { onnx, head, pool, close } = await readModelFile(path);
     const openvino = createOpenvinoSession({ libraries: await openvinoLibraries(), onnx, precision: 'f32' });
     const onnxruntime = await createOnnxruntimeSession(onnx, ['cpu']);
+    await Promise.all([pool.close(), close()]);
     for (const [height, width] of [
       [32, 64],
       [64, 64],
@@ -44,6 +45,6 @@ test.skipIf(!isOpenvinoCached()).each([1, 3])(
 
 test.skipIf(!isOpenvinoCached())('what OpenVINO can not load is an error in its own words', async () => {
   const libraries = await openvinoLibraries();
-  const onnx = Buffer.from('no model');
+  const onnx = join(tmpdir(), 'absent.onnx');
   expect(() => createOpenvinoSession({ libraries, onnx, precision: 'f32' })).toThrow(/^OpenVINO: /);
 });

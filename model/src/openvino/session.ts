@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import koffi, { type LibraryHandle } from 'koffi';
 import type { OutputTensor } from '../heads/index.ts';
 import { decodeModel } from '../onnx/schema.ts';
@@ -16,7 +17,10 @@ type Call = ReturnType<LibraryHandle['func']>;
 export interface OpenvinoOptions {
   /** Of `openvinoLibraries`. */
   libraries: readonly string[];
-  onnx: Uint8Array;
+  /** Path of the model. */
+  onnx: string;
+  /** That share in its work. */
+  threads?: number;
   precision: Precision;
 }
 
@@ -24,7 +28,7 @@ export interface OpenvinoOptions {
  * Loads a model for the calling thread alone.
  * @throws Error with OpenVINO's own words
  */
-export function createOpenvinoSession({ libraries, onnx, precision }: OpenvinoOptions): Session {
+export function createOpenvinoSession({ libraries, onnx, precision, threads = 1 }: OpenvinoOptions): Session {
   const api = load(libraries);
   const check = (status: number) => {
     if (status !== 0) throw new Error(`OpenVINO: ${String(api.lastError()).replace(/\s+/g, ' ').trim()}`);
@@ -38,19 +42,18 @@ export function createOpenvinoSession({ libraries, onnx, precision }: OpenvinoOp
   const core = make(api.createCore);
   const settings = {
     INFERENCE_PRECISION_HINT: precision,
-    // A thread of ours runs one picture at a time: more threads for it would only wait for each other.
-    INFERENCE_NUM_THREADS: '1',
+    INFERENCE_NUM_THREADS: String(threads),
     NUM_STREAMS: '1',
     ENABLE_CPU_PINNING: 'NO',
   };
   for (const [name, value] of Object.entries(settings)) {
     check(api.setProperty(core, DEVICE, 'str', name, 'str', value));
   }
-  const model = make(api.readModel, core, onnx, onnx.length, null);
+  const model = make(api.readModel, core, onnx, null);
   const compiled = make(api.compile, core, model, DEVICE, 0);
   const request = make(api.createRequest, compiled);
   // In the file's order; OpenVINO itself would name them by whatever node gives them.
-  const names = decodeModel(onnx).graph.output.map(({ name }) => name);
+  const names = decodeModel(readFileSync(onnx)).graph.output.map(({ name }) => name);
   return {
     async run(frames, dims) {
       const shape = { rank: BigInt(dims.length), dims: BigInt64Array.from(dims, BigInt) };
@@ -107,9 +110,7 @@ function load(libraries: readonly string[]) {
     lastError: library.func('const char *ov_get_last_err_msg()'),
     createCore: library.func('int ov_core_create(_Out_ void **)'),
     setProperty: library.func('int ov_core_set_property(void *, const char *, ...)'),
-    readModel: library.func(
-      'int ov_core_read_model_from_memory_buffer(void *, void *, size_t, void *, _Out_ void **)',
-    ),
+    readModel: library.func('int ov_core_read_model(void *, const char *, const char *, _Out_ void **)'),
     compile: library.func('int ov_core_compile_model(void *, void *, const char *, size_t, _Out_ void **)'),
     createRequest: library.func('int ov_compiled_model_create_infer_request(void *, _Out_ void **)'),
     wrapTensor: library.func('ov_tensor_create_from_host_ptr', 'int', [

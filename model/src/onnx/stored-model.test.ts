@@ -1,0 +1,76 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { writeConstantModel } from '../../test/constant-model.ts';
+import { cpuShape } from '../inference-pool.ts';
+import { readModelFile } from '../model-file.ts';
+import { decodeModel, encodeModel } from './schema.ts';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'stored-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** YOLOv8's outputs of 160 x 160, one object. */
+const values = new Float32Array(84 * 525);
+for (const [row, value] of [60, 60, 50, 50, 0.9].entries()) values[row * 525] = value;
+const names = JSON.stringify(Array.from({ length: 80 }, (_, id) => `c${id}`));
+const yolov8 = { outputs: [{ name: 'output0', values, dims: [1, 84, 525] }], metadata: { names } };
+
+test('what becomes of the file does not matter to a runtime that has loaded it, and nothing is left when it is closed', async () => {
+  const path = await writeConstantModel(join(folder, 'overwritten.onnx'), yolov8);
+  const { onnx, weights, pool, proof, close } = await readModelFile(path);
+  const stored = dirname(onnx);
+  // The graph is small: the weights lie apart.
+  expect((await readFile(onnx)).length).toBeLessThan(values.byteLength / 2);
+  expect(weights).toBeGreaterThanOrEqual(values.byteLength);
+  await truncate(path, 10);
+  await close();
+  await expect(readdir(stored)).rejects.toThrow('ENOENT');
+  const [output] = await pool.ask(new Uint8Array(160 * 160 * 3), [1, 160, 160, 3]);
+  expect(output?.data).toEqual(proof.alone[0]?.[0]?.data);
+  await pool.close();
+});
+
+test('threads share one session of large weights', () => {
+  expect(cpuShape(20e6, 4)).toEqual({ size: 4, threads: 1 });
+  expect(cpuShape(130e6, 4)).toEqual({ size: 1, threads: 4 });
+});
+
+/** Writes the model with its large weights in `location`. */
+async function writeOutside(location: string, said?: number): Promise<string> {
+  const path = await writeConstantModel(join(folder, 'outside.onnx'), yolov8);
+  const model = decodeModel(await readFile(path));
+  for (const tensor of model.graph.initializer.filter(({ rawData }) => rawData.length > 100_000)) {
+    const facts = { location, offset: '0', length: String(said ?? tensor.rawData.length) };
+    const externalData = Object.entries(facts).map(([key, value]) => ({ key, value }));
+    const bytes = Buffer.from(tensor.rawData);
+    Object.assign(tensor, { rawData: new Uint8Array(), dataLocation: 1, externalData });
+    if (!location.endsWith('.data') || location.includes('..')) continue;
+    await mkdir(dirname(join(folder, location)), { recursive: true });
+    await writeFile(join(folder, location), bytes);
+  }
+  await writeFile(path, encodeModel(model));
+  return path;
+}
+
+test('weights lie in a folder beside the model', async () => {
+  const { head, pool, close } = await readModelFile(await writeOutside('weights/all of it.data'));
+  await Promise.all([pool.close(), close()]);
+  expect(head).toBe('yolov8');
+});
+
+test.each([
+  ['/etc/hostname', undefined, "'/etc/hostname', which is no file beside it"],
+  ['../weights.data', undefined, 'which is no file beside it'],
+  ['a/../../weights.data', undefined, 'which is no file beside it'],
+  ['.', undefined, "lie in '.', which is no file"],
+  ['weights.data', 1e6, "end beyond 'weights.data'"],
+  ['weights.data', -1, "end beyond 'weights.data'"],
+  // Of another size than the tensor.
+  ['weights.data', 4, "the runtime can't run it"],
+])('weights in %s, said to be %s bytes: %s', async (location, said, why) => {
+  await expect(readModelFile(await writeOutside(location, said))).rejects.toThrow(why);
+});

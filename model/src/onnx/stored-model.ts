@@ -1,0 +1,173 @@
+import { createHash, type Hash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { access, type FileHandle, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, isAbsolute, join, normalize } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
+import { cacheDir } from '@video-pipeline/assets';
+import { decodeModel, encodeModel, type ModelProto, type TensorProto } from './schema.ts';
+
+/** `TensorProto.DataLocation` */
+const EXTERNAL = 1;
+/** Weights of fewer bytes stay in the graph: shapes and the like, which runtimes look at while they read it. */
+const MIN_MOVED = 4096;
+/** Where each tensor begins, so that a runtime may use it as it lies there. */
+const ALIGNMENT = 64;
+/** Hashed and copied at once, bytes: other models are served meanwhile. */
+const BLOCK = 8_388_608;
+const WEIGHTS = 'weights';
+
+/**
+ * An ONNX file, read: its graph in memory, its weights in a file of our own, beside which changed graphs are written. Runtimes
+ * map that file, so that no copy of the weights passes through JavaScript, and what becomes of the original does not matter
+ * to them. Weights that lie in other files beside the original, as torch writes them since 2.9, are taken in too.
+ */
+export class StoredModel {
+  /** Changes with the content of the file and of those beside it. */
+  readonly version: string;
+  /** Bytes of the weights that were moved. */
+  readonly weights: number;
+  readonly #graph: Uint8Array;
+  readonly #folder: string;
+  #written = 0;
+
+  private constructor(graph: Uint8Array, folder: string, version: string, weights: number) {
+    this.#graph = graph;
+    this.#folder = folder;
+    this.version = version;
+    this.weights = weights;
+  }
+
+  /** @throws Error when it is no ONNX file, or when weights are missing or lie elsewhere than beside it */
+  static async read(path: string): Promise<StoredModel> {
+    const file = await readWhole(path);
+    const model = decodeModel(file);
+    if (!model.graph?.node?.length) throw new Error('it has no graph');
+    const folder = await scratchFolder();
+    const target = await open(join(folder, WEIGHTS), 'wx');
+    try {
+      const hash = createHash('sha256');
+      for (const block of blocksOf(file)) {
+        hash.update(block);
+        await turn();
+      }
+      const weights = await moveWeights(model, dirname(path), target, hash);
+      const graph = encodeModel(model);
+      // What was read lies beyond V8's heap, where nothing presses it to be freed before a runtime needs the memory.
+      if (file.buffer instanceof ArrayBuffer) file.buffer.transfer(0);
+      return new StoredModel(graph, folder, hash.digest('hex').slice(0, 12), weights);
+    } catch (error) {
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    } finally {
+      await target.close();
+    }
+  }
+
+  /** A copy of the graph, to be changed; without its weights. */
+  get graph(): ModelProto {
+    return decodeModel(this.#graph);
+  }
+
+  /** Writes a graph beside its weights. @returns its path, there until {@link close} */
+  async write(graph: ModelProto): Promise<string> {
+    const path = join(this.#folder, `model-${this.#written++}.onnx`);
+    await writeFile(path, encodeModel(graph));
+    return path;
+  }
+
+  /** Removes the files. Runtimes that have loaded them keep what they have mapped. */
+  async close(): Promise<void> {
+    // Windows removes no file that is mapped.
+    await rm(this.#folder, { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+async function readWhole(path: string): Promise<Buffer> {
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    const bytes = Buffer.allocUnsafeSlow(size);
+    const { bytesRead } = await file.read(bytes, 0, size, 0);
+    return bytes.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+/** @returns a new folder in the first place that can be written to: a container may have a read-only root */
+async function scratchFolder(): Promise<string> {
+  const places = [tmpdir(), cacheDir(), '/dev/shm'];
+  for (const place of places) {
+    const isWritable = await access(place, constants.W_OK).then(
+      () => true,
+      () => false,
+    );
+    if (isWritable) return mkdtemp(join(place, 'video-pipeline-model-'));
+  }
+  throw new Error(`no room for its weights: none of ${places.join(', ')} can be written to; set TMPDIR`);
+}
+
+/** Moves all large weights into `target`. @returns how many bytes it has then */
+async function moveWeights(
+  model: ModelProto,
+  folder: string,
+  target: FileHandle,
+  hash: Hash,
+): Promise<number> {
+  let end = 0;
+  for (const tensor of model.graph.initializer) {
+    const isOutside = tensor.dataLocation === EXTERNAL;
+    if (!isOutside && !(tensor.rawData?.length >= MIN_MOVED)) continue;
+    const offset = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
+    end = offset;
+    for await (const block of isOutside ? readExternal(tensor, folder) : blocksOf(tensor.rawData)) {
+      if (isOutside) hash.update(block);
+      await target.write(block, 0, block.length, end);
+      end += block.length;
+    }
+    Object.assign(tensor, {
+      rawData: new Uint8Array(0),
+      dataLocation: EXTERNAL,
+      externalData: Object.entries({ location: WEIGHTS, offset, length: end - offset }).map(
+        ([key, value]) => ({ key, value: String(value) }),
+      ),
+    });
+  }
+  return end;
+}
+
+/** The bytes of a tensor that lie in a file beside the model. @throws Error naming one that is missing, or lies elsewhere */
+async function* readExternal({ name, externalData = [] }: TensorProto, folder: string) {
+  const facts = new Map(externalData.map(({ key, value }) => [key, value]));
+  const location = facts.get('location') ?? '';
+  if (location === '' || isAbsolute(location) || normalize(location).startsWith('..')) {
+    throw new Error(`weights '${name}' lie in '${location}', which is no file beside it`);
+  }
+  // Not to block, should it be a pipe.
+  const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+  const file = await open(join(folder, location), flags).catch((cause) => {
+    throw new Error(`weights '${name}' lie in '${location}', which can't be read: ${cause.message}`);
+  });
+  try {
+    const stats = await file.stat();
+    if (!stats.isFile()) throw new Error(`weights '${name}' lie in '${location}', which is no file`);
+    const { size } = stats;
+    const offset = Number(facts.get('offset') ?? 0);
+    const end = offset + Number(facts.get('length') ?? size - offset);
+    if (!(offset >= 0 && end >= offset && end <= size)) {
+      throw new Error(`weights '${name}' end beyond '${location}'`);
+    }
+    for (let at = offset; at < end; at += BLOCK) {
+      const block = Buffer.alloc(Math.min(BLOCK, end - at));
+      await file.read(block, 0, block.length, at);
+      yield block;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function* blocksOf(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += BLOCK) yield bytes.subarray(at, at + BLOCK);
+}
