@@ -2,9 +2,10 @@ import { annotatedKey, type Detection, decodeDetectedFrame, fromLambdaRecord } f
 import { audit, isClean, listFailed, readTopic } from '@video-pipeline/recovery';
 import { pictureKeys } from '@video-pipeline/storage';
 import { inParallel } from '../../functions/src/in-parallel.ts';
+import { accountForIngest } from './ingest-hosts.ts';
 import { type Entry, idOf, LEDGER_HEADER, placeOf, streamIdOf } from './ledger.ts';
 import { type Name, readDetections, readPicture } from './numbered.ts';
-import { DETECTIONS_TOPIC, FRAMES_TOPIC, PREFIX, type Rig } from './rig.ts';
+import { DETECTIONS_TOPIC, FRAMES_TOPIC, INGEST_TOPIC, PREFIX, type Rig } from './rig.ts';
 
 /** What is wrong, frame by frame (`stream/number`); all lists are empty when every frame is accounted for. */
 export interface Accounts {
@@ -20,12 +21,16 @@ export interface Accounts {
   unlisted: string[];
   /** What `npm run audit` finds, from Kafka and S3 alone. */
   audit: string[];
+  /** What ingest says it published, and Kafka lacks or has in another order. */
+  ingest: string[];
 }
 
 export interface Accounting {
   accounts: Accounts;
   annotated: number;
   failed: number;
+  /** Of the ingest hosts and the probe: frames in Kafka, and how many of them are there twice. */
+  ingested: { frames: number; twice: number };
   /** Lines of NDJSON more than frames: a batch that was delivered again was cut elsewhere. */
   repeatedLines: number;
   /** Records of a stream that lie behind later ones of its partition, and pictures in S3 that no frame is of. */
@@ -40,7 +45,11 @@ export function isSound({ accounts, misplaced }: Accounting): boolean {
 const READS_AT_ONCE = 8;
 
 /** Accounts for every entry of the ledger from what lies in Kafka and S3. */
-export async function account(rig: Rig, ledger: readonly Entry[]): Promise<Accounting> {
+export async function account(
+  rig: Rig,
+  ledger: readonly Entry[],
+  published: ReadonlyMap<string, number>,
+): Promise<Accounting> {
   const good = ledger.filter(({ fate }) => fate === 'annotated').map(({ name }) => name);
   const poison = ledger.filter(({ fate }) => fate === 'failed').map(({ name }) => name);
   const [failed, pictures, detections, lines] = [
@@ -49,6 +58,8 @@ export async function account(rig: Rig, ledger: readonly Entry[]): Promise<Accou
     await checkDetections(rig),
     await checkLines(rig),
   ];
+  const topics = { framesTopic: INGEST_TOPIC, detectionsTopic: DETECTIONS_TOPIC };
+  const { wrong, ...ingested } = await accountForIngest(rig, topics, published);
   const accounts: Accounts = {
     missing: [...pictures.missing, ...poison.map(idOf).filter((id) => !failed.has(id))],
     failedInVain: good.map(idOf).filter((id) => failed.has(id)),
@@ -56,11 +67,13 @@ export async function account(rig: Rig, ledger: readonly Entry[]): Promise<Accou
     wrongDetections: [...detections, ...lines.wrong],
     unlisted: good.map(idOf).filter((id) => !lines.listed.has(id)),
     audit: await auditWhole(rig),
+    ingest: wrong,
   };
   return {
     accounts,
     annotated: good.length - pictures.missing.length,
     failed: failed.size,
+    ingested,
     repeatedLines: lines.count - lines.listed.size,
     misplaced: [
       ...(await outOfOrder(rig, FRAMES_TOPIC)),

@@ -1,11 +1,14 @@
+import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Value } from '@video-pipeline/config';
 import type { EncodedRecord } from '@video-pipeline/frame';
 import { type Random, randomOf } from '../support/random.ts';
 import { type Accounting, account, isSound } from './accounting.ts';
+import { ROLLING_RESTART } from './cluster-faults.ts';
 import { drawSchedule, type Fault, type Planned } from './faults.ts';
 import { type Entry, type FrameKind, recordOf } from './ledger.ts';
+import { longestWaits } from './probe.ts';
 import { type Rig, startRig } from './rig.ts';
 
 export interface CampaignOptions {
@@ -25,6 +28,8 @@ export interface CampaignOptions {
   brokers?: number;
   /** How annotate stores; left out, each frame as an object. */
   store?: Value<'STORE'>;
+  /** For so long each broker is restarted in turn, again and again, and no other fault is played; without `frames`. */
+  rollingMinutes?: number;
   /** Takes a line on what happens. */
   note(line: string): void;
 }
@@ -40,6 +45,20 @@ export interface Outcome extends Accounting {
   seconds: number;
   /** How long each send took until all its records were acknowledged, milliseconds, in ascending order. */
   sends: number[];
+  /** By fault of Kafka's: how long each stream of the probe waited at most while it was played, milliseconds. */
+  pauses: Map<string, number[]>;
+  /** How long each frame of the probe waited for Kafka, milliseconds. */
+  waits: number[];
+  /** Resident memory of each process in the first and the last third of the run, medians, MiB. */
+  memory: Map<string, [first: number, last: number]>;
+}
+
+/** Of memory's medians: what a process may have grown by, and still be flat. */
+const FLAT = { share: 1.15, mebibytes: 16 };
+
+/** Whether no process grew. */
+export function isFlat({ memory }: Outcome): boolean {
+  return [...memory.values()].every(([first, last]) => last <= first * FLAT.share + FLAT.mebibytes);
 }
 
 const SEND = 25;
@@ -48,6 +67,11 @@ const BACKLOG = 400;
 /** Without a stored frame, or a finished record, for so long the campaign has failed. */
 const STALL_MS = 240_000;
 const LOOK_MS = 100;
+const MEMORY_MS = 5_000;
+/** A fault's effect may last longer than it is played, milliseconds. */
+const AFTER_MS = 2_000;
+/** Between two sends of a run that lasts a given time: the machine is to have room for the restarts. */
+const ROLLING_SEND_MS = 1_000;
 
 /**
  * Plays a schedule of faults on the whole pipeline while frames are published, and then accounts for each frame. Logs
@@ -79,6 +103,8 @@ class Campaign {
   readonly #next: FrameKind[] = [];
   readonly #numbers: number[];
   readonly #sends: number[] = [];
+  readonly #windows: { name: string; from: number; to: number }[] = [];
+  readonly #memory = new Map<string, number[]>();
   #acknowledgedGood = 0;
 
   constructor(rig: Rig, options: CampaignOptions) {
@@ -91,21 +117,29 @@ class Campaign {
 
   async run(): Promise<Outcome> {
     const started = performance.now();
-    while (this.#ledger.length < this.#options.frames) {
-      this.#playUpTo(this.#ledger.length);
-      await this.#publishSome();
-      await this.#waitFor(() => this.#acknowledgedGood - this.#rig.stored() < BACKLOG);
-    }
-    this.#playUpTo(Number.POSITIVE_INFINITY);
+    const sampling = setInterval(() => this.#sampleMemory(), MEMORY_MS);
+    if (this.#options.rollingMinutes) await this.#roll(this.#options.rollingMinutes * 60_000);
+    else await this.#publishAll();
     while (this.#next.length > 0) await this.#publishSome();
     await Promise.all(this.#underWay);
     this.#options.note('every frame is published');
     await this.#drain();
+    clearInterval(sampling);
     this.#options.note('every frame is finished');
     const seconds = (performance.now() - started) / 1000;
-    const { wires } = this.#rig;
+    const published = await this.#rig.stopIngest();
+    const { wires, waits } = this.#rig;
+    const byFault = Map.groupBy(this.#windows, ({ name }) => name);
     return {
-      ...(await account(this.#rig, this.#ledger)),
+      ...(await account(this.#rig, this.#ledger, published)),
+      pauses: new Map(
+        Array.from(byFault, ([name, windows]) => [
+          name,
+          windows.flatMap(({ from, to }) => longestWaits(waits, from, to + AFTER_MS)),
+        ]),
+      ),
+      waits: waits.map(({ offered, acknowledged }) => acknowledged - offered),
+      memory: new Map(Array.from(this.#memory, ([name, sizes]) => [name, thirds(sizes)])),
       acknowledged: this.#ledger.length,
       played: this.#played,
       unmet: wires.model.armed() + wires.s3.armed() + this.#rig.untold(),
@@ -114,18 +148,54 @@ class Campaign {
     };
   }
 
+  async #publishAll(): Promise<void> {
+    while (this.#ledger.length < this.#options.frames) {
+      this.#playUpTo(this.#ledger.length);
+      await this.#publishSome();
+      await this.#waitFor(() => this.#acknowledgedGood - this.#rig.stored() < BACKLOG);
+    }
+    this.#playUpTo(Number.POSITIVE_INFINITY);
+  }
+
+  async #roll(milliseconds: number): Promise<void> {
+    for (const end = performance.now() + milliseconds; performance.now() < end; ) {
+      if (this.#underWay.size === 0) this.#play(ROLLING_RESTART);
+      await this.#publishSome();
+      await sleep(ROLLING_SEND_MS);
+      await this.#waitFor(() => this.#acknowledgedGood - this.#rig.stored() < BACKLOG);
+    }
+  }
+
   #playUpTo(published: number): void {
-    while (this.#plan[0] && this.#plan[0].at <= published) {
-      const { at, fault } = this.#plan.shift() as Planned;
-      this.#options.note(`frame ${at}: ${fault.name}`);
-      this.#played.set(fault.name, (this.#played.get(fault.name) ?? 0) + 1);
-      const scene = {
-        rig: this.#rig,
-        random: this.#random,
-        publishNext: (kinds: FrameKind[]) => void this.#next.push(...kinds),
-      };
-      const playing = Promise.resolve(fault.play(scene)).finally(() => this.#underWay.delete(playing));
-      this.#underWay.add(playing);
+    while (this.#plan[0] && this.#plan[0].at <= published) this.#play((this.#plan.shift() as Planned).fault);
+  }
+
+  #play(fault: Fault): void {
+    this.#options.note(`frame ${this.#ledger.length}: ${fault.name}`);
+    const window = { name: fault.name, from: performance.now(), to: Number.POSITIVE_INFINITY };
+    if (/^(cluster|kafka): /.test(fault.name)) this.#windows.push(window);
+    this.#played.set(fault.name, (this.#played.get(fault.name) ?? 0) + 1);
+    const scene = {
+      rig: this.#rig,
+      random: this.#random,
+      publishNext: (kinds: FrameKind[]) => void this.#next.push(...kinds),
+    };
+    const playing = Promise.resolve(fault.play(scene)).finally(() => {
+      window.to = performance.now();
+      this.#underWay.delete(playing);
+    });
+    this.#underWay.add(playing);
+  }
+
+  #sampleMemory(): void {
+    const { services, ingestHosts } = this.#rig;
+    const processes = {
+      ...services,
+      ...Object.fromEntries(ingestHosts.map((one, index) => [`ingest-${index + 1}`, one])),
+    };
+    for (const [name, { pid }] of [...Object.entries(processes), ['campaign', process] as const]) {
+      const size = pid && residentMebibytes(pid);
+      if (size) this.#memory.set(name, [...(this.#memory.get(name) ?? []), size]);
     }
   }
 
@@ -172,4 +242,21 @@ class Campaign {
       }
     }
   }
+}
+
+/** Undefined where there is no such process any more, or no `/proc`. */
+function residentMebibytes(pid: number): number | undefined {
+  try {
+    return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Medians of the first and of the last third. */
+function thirds(values: readonly number[]): [number, number] {
+  const third = Math.ceil(values.length / 3);
+  const median = (some: readonly number[]) =>
+    some.toSorted((one, other) => one - other)[Math.floor(some.length / 2)] ?? 0;
+  return [median(values.slice(0, third)), median(values.slice(-third))];
 }

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterView } from './brokers.ts';
+import { electLeaders } from './elect-leaders.ts';
 import { anyBroker, type Fault, type Scene } from './faults.ts';
-import { DETECTIONS_TOPIC, FRAMES_TOPIC, PARTITIONS, type StageName } from './rig.ts';
+import { DETECTIONS_TOPIC, FRAMES_TOPIC, INGEST_TOPIC, PARTITIONS, type StageName } from './rig.ts';
 
 /** Longer than the others wait for a broker's heartbeat (9 s), and than kafkajs waits for an answer (30 s). */
 const PAUSED_MS = 40_000;
@@ -14,7 +15,7 @@ const FROZEN_MS = 8_000;
 /** So long, two brokers that were killed may take to come back. */
 const ATTEMPTS = 40;
 const AGAIN_MS = 3_000;
-const TOPICS = [FRAMES_TOPIC, DETECTIONS_TOPIC];
+const TOPICS = [FRAMES_TOPIC, DETECTIONS_TOPIC, INGEST_TOPIC];
 
 const onCluster = (
   name: string,
@@ -53,11 +54,17 @@ async function reassign({ admin }: ClusterView, change: (replicas: number[]) => 
   });
 }
 
+const turned = ([first = 1, ...rest]: number[]) => [...rest, first];
+const anyOf = <Item>({ random }: Scene, items: readonly Item[]) =>
+  items[random.integer(0, Math.max(0, items.length - 1))];
+
+export const ROLLING_RESTART = onCluster('each broker restarted in turn', 2, async (_, { rig }) => {
+  for (const broker of rig.brokers) await broker.restart();
+});
+
 /** Faults that only a cluster of three has. */
 export const CLUSTER_FAULTS: readonly Fault[] = [
-  onCluster('each broker restarted in turn', 2, async (_, { rig }) => {
-    for (const broker of rig.brokers) await broker.restart();
-  }),
+  ROLLING_RESTART,
   onCluster('kill -9 of a leader while frames are published', 2, async (cluster, scene) =>
     (await cluster.leaderOf(FRAMES_TOPIC, anyPartition(scene))).kill(),
   ),
@@ -74,7 +81,11 @@ export const CLUSTER_FAULTS: readonly Fault[] = [
     await Promise.all([one?.kill(), other?.kill()]);
   }),
   onCluster('a broker paused for 40 s', 1, (_, scene) => anyBroker(scene).freeze(PAUSED_MS)),
-  onCluster('leaders moved', 2, (cluster) => reassign(cluster, ([first = 1, ...rest]) => [...rest, first])),
+  onCluster('leaders moved', 2, (cluster) => reassign(cluster, turned)),
+  onCluster('leaders elected (kafka-leader-election)', 2, async (cluster, scene) => {
+    await reassign(cluster, turned);
+    await electLeaders(anyOf(scene, cluster.wires)?.port ?? 0);
+  }),
   onCluster('replicas taken away and given back', 1, async (cluster) => {
     await reassign(cluster, (replicas) => replicas.slice(-2));
     await sleep(5_000);
@@ -107,6 +118,10 @@ export const CLUSTER_FAULTS: readonly Fault[] = [
       await Promise.all(helpers.map((helper) => helper.stop()));
     }),
   ]),
+  onCluster('ingest: kill -9', 1, async (_, scene) => anyOf(scene, scene.rig.ingestHosts)?.kill()),
+  onCluster('ingest: frozen for 8 s', 1, async (_, scene) =>
+    anyOf(scene, scene.rig.ingestHosts)?.freeze(FROZEN_MS),
+  ),
   {
     name: 's3: 2 s a PUT',
     weight: 1,

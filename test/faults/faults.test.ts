@@ -24,6 +24,7 @@ test('whatever fails, every acknowledged frame is annotated once, with its own p
     wrongDetections: [],
     unlisted: [],
     audit: [],
+    ingest: [],
   });
   expect([...outcome.played.keys()].sort()).toEqual(QUICK_FAULTS.map(({ name }) => name).sort());
   expect(outcome.unmet).toBe(0);

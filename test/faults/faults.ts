@@ -30,6 +30,8 @@ const HELPER_MS = 4_000;
 const ZOMBIE_MS = 8_000;
 /** Attempts to come back meet the full disk as well. */
 const FULL_MS = 3_000;
+/** So long, a broker may not notice, as nothing is written to it. */
+const NOTICED_MS = 60_000;
 
 const model = (name: string, fault: WireFault, weight = 1): Fault => ({
   name: `model: ${name}`,
@@ -141,7 +143,7 @@ export const diskFull = (disk: SmallDisk): Fault => ({
     const [broker] = brokers;
     await broker?.running();
     await disk.fill();
-    await broker?.ended();
+    await Promise.race([broker?.ended(), sleep(NOTICED_MS)]);
     await sleep(FULL_MS);
     await disk.free();
   },

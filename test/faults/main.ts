@@ -1,15 +1,20 @@
 // Plays faults on the whole pipeline and accounts for every frame; exits 1 when one is missing, wrong or mixed up.
 //   npm run test:faults -- --help
+import { mkdtemp, rm } from 'node:fs/promises';
+import { availableParallelism, loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Value } from '@video-pipeline/config';
 import { InvalidArgumentError, Option } from 'commander';
 import { npmScript, positiveInteger } from '../bench/options.ts';
 import { isSound } from './accounting.ts';
-import { type Outcome, runCampaign } from './campaign.ts';
+import { isFlat, type Outcome, runCampaign } from './campaign.ts';
 import { CLUSTER_FAULTS } from './cluster-faults.ts';
-import { FAULTS } from './faults.ts';
+import { diskFull, FAULTS } from './faults.ts';
 import { MAX_STREAMS } from './numbered.ts';
+import { spread } from './probe.ts';
+import { canMount, mountSmallDisk } from './small-disk.ts';
 
-const { seed, frames, faults, streams, brokers, store } = npmScript(
+const { seed, frames, faults, streams, brokers, store, rolling } = npmScript(
   'test:faults',
   'Plays faults on the whole pipeline and accounts for every frame.',
 )
@@ -21,6 +26,11 @@ const { seed, frames, faults, streams, brokers, store } = npmScript(
   .addOption(
     new Option('--store <form>', 'how annotate stores').choices(['frames', 'archive']).default('frames'),
   )
+  .option(
+    '--rolling <minutes>',
+    'only restart the brokers in turn, for so long, and watch memory; needs 3',
+    positiveInteger,
+  )
   .parse()
   .opts<{
     seed: number;
@@ -29,6 +39,7 @@ const { seed, frames, faults, streams, brokers, store } = npmScript(
     streams: number;
     brokers: number;
     store: Value<'STORE'>;
+    rolling?: number;
   }>();
 
 /** @throws InvalidArgumentError */
@@ -46,8 +57,17 @@ function brokerCount(text: string): number {
 }
 
 const SHOWN = 10;
-const command = `npm run test:faults -- --seed ${seed} --frames ${frames} --faults ${faults} --streams ${streams} --brokers ${brokers} --store ${store}`;
+/** Full with less would come by itself: records of the whole run, three replicas of them. */
+const DISK_MEGABYTES = 1_024;
+const command = rolling
+  ? `npm run test:faults -- --brokers ${brokers} --rolling ${rolling}`
+  : `npm run test:faults -- --seed ${seed} --frames ${frames} --faults ${faults} --streams ${streams} --brokers ${brokers} --store ${store}`;
 console.log(command);
+if (rolling && brokers === 1) throw new Error('--rolling needs --brokers 3');
+const folder = await mkdtemp(join(tmpdir(), 'faults-disk-'));
+const disk = brokers > 1 && canMount ? await mountSmallDisk(folder, DISK_MEGABYTES) : undefined;
+if (brokers > 1 && !disk) console.log('skipped: kafka: disk full (it needs root on Linux, to mount a tmpfs)');
+const ofCluster = brokers > 1 ? [...CLUSTER_FAULTS, ...(disk ? [diskFull(disk)] : [])] : [];
 const outcome = await runCampaign({
   seed,
   frames,
@@ -55,12 +75,17 @@ const outcome = await runCampaign({
   streams,
   brokers,
   store,
-  among: brokers > 1 ? [...FAULTS, ...CLUSTER_FAULTS] : FAULTS,
+  among: [...FAULTS, ...ofCluster],
   handlerTimeoutSeconds: 25,
+  ...(disk ? { kafkaDir: disk.folder } : {}),
+  ...(rolling ? { rollingMinutes: rolling } : {}),
   note: (line) => console.log(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${line}`),
+}).finally(async () => {
+  await disk?.unmount();
+  await rm(folder, { recursive: true, force: true });
 });
 console.log(report(outcome));
-process.exit(isSound(outcome) ? 0 : 1);
+process.exit(isSound(outcome) && (!rolling || isFlat(outcome)) ? 0 : 1);
 
 function report(outcome: Outcome): string {
   const { accounts, misplaced, played, acknowledged, annotated, failed, unmet, repeatedLines, seconds } =
@@ -77,14 +102,23 @@ function report(outcome: Outcome): string {
     `${total} faults in ${Math.round(seconds)} s, ${unmet} of them met by nothing:`,
     ...names,
     ...wrong,
-    pausesOf(outcome),
+    ...(brokers > 1 ? pausesOf(outcome) : []),
     `${acknowledged} frames acknowledged: ${annotated} annotated, ${failed} in failed/, ` +
       `${repeatedLines} lines of detections twice; ${isSound(outcome) ? 'every frame is accounted for' : 'NOT every frame is accounted for'}`,
     ...(isSound(outcome) ? [] : [`again: ${command}`]),
   ].join('\n');
 }
 
-function pausesOf({ sends }: Outcome): string {
-  const at = (share: number) => Math.round(sends[Math.floor(share * (sends.length - 1))] ?? 0);
-  return `${sends.length} sends, until all was acknowledged: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, longest ${at(1)} ms`;
+function pausesOf({ sends, pauses, waits, memory, ingested }: Outcome): string[] {
+  const load = loadavg().map((one) => one.toFixed(1));
+  return [
+    `load ${load.join(', ')} on ${availableParallelism()} processors`,
+    `${sends.length} sends, until all was acknowledged: ${spread(sends)} ms`,
+    `${waits.length} frames of the probe, until acknowledged: ${spread(waits)} ms`,
+    'longest wait of each stream while a fault was played, others beside it:',
+    ...[...pauses].sort().map(([name, all]) => `  ${spread(all)} ms  ${name}`),
+    `ingest: ${ingested.frames} frames in Kafka, ${ingested.twice} of them twice`,
+    'memory in the first and the last third, MiB:',
+    ...[...memory].map(([name, [first, last]]) => `  ${name} ${Math.round(first)} ${Math.round(last)}`),
+  ];
 }

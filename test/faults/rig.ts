@@ -12,11 +12,15 @@ import { startChild } from '../../packages/local/src/supervisor/child.ts';
 import { addCrowds } from './answers.ts';
 import { planBrokers } from './brokers.ts';
 import { startFaultProxy } from './fault-proxy.ts';
+import { startIngestHosts } from './ingest-hosts.ts';
 import { writeModel } from './numbered.ts';
+import { startProbe } from './probe.ts';
 import { Service } from './service.ts';
 
 export const FRAMES_TOPIC = 'video-frames';
 export const DETECTIONS_TOPIC = 'detections';
+/** Of real ingest hosts and of the probe; no stage reads it. */
+export const INGEST_TOPIC = 'ingest-frames';
 export const PREFIX = 'annotated';
 const BUCKET = 'video-pipeline-output';
 export const PARTITIONS = 4;
@@ -124,7 +128,10 @@ export async function startRig(options: {
   // Frames are sent one list at a time, the same until it is through.
   const producer = orderedProducer(kafka, { idempotent: true });
   await Promise.all([admin.connect(), producer.connect()]);
-  const topics = [FRAMES_TOPIC, DETECTIONS_TOPIC].map((topic) => ({ topic, partitions: PARTITIONS }));
+  const topics = [FRAMES_TOPIC, DETECTIONS_TOPIC, INGEST_TOPIC].map((topic) => ({
+    topic,
+    partitions: PARTITIONS,
+  }));
   await ensureTopics(admin, topics);
   Object.assign(process.env, CREDENTIALS);
   const s3Url = `http://127.0.0.1:${s3Port}`;
@@ -132,6 +139,10 @@ export async function startRig(options: {
   await ensureBucket(s3, BUCKET);
   s3.destroy();
   await Promise.all([services.detect.start(), services.annotate.start()]);
+  // What ingest does is looked at on a cluster.
+  const ingest =
+    options.brokers === 3 ? await startIngestHosts(folder, INGEST_TOPIC, environment) : undefined;
+  const probe = options.brokers === 3 ? startProbe(kafka, INGEST_TOPIC) : undefined;
 
   return {
     folder,
@@ -140,6 +151,13 @@ export async function startRig(options: {
     brokers,
     cluster: kafkaNodes.over(admin),
     wires,
+    ingestHosts: ingest?.hosts ?? [],
+    /** How long frames have waited for Kafka so far. */
+    waits: probe?.waits ?? [],
+    /** Ends the ingest hosts and the probe; @returns what each has published, by `stream/session` */
+    async stopIngest(): Promise<Map<string, number>> {
+      return new Map([...((await ingest?.stop()) ?? []), ...((await probe?.stop()) ?? [])]);
+    },
     bucket: openBucket({ S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3Url }),
     /** Annotated frames that S3 has acknowledged so far; sets the pace alone, proves nothing. */
     stored: () => stored.size,
@@ -176,7 +194,8 @@ export async function startRig(options: {
 
     /** Ends every process; what they wrote stays in `folder`. */
     async stop(): Promise<void> {
-      await Promise.all([services.detect.stop(), services.annotate.stop()]);
+      probe?.cancel();
+      await Promise.all([services.detect.stop(), services.annotate.stop(), ingest?.stop()]);
       await Promise.all([admin.disconnect(), producer.disconnect()]);
       await Promise.all([...brokers, services.s3, services.model].map((service) => service.stop()));
       await Promise.all([wires.model.close(), wires.s3.close(), teller.close(), kafkaNodes.close()]);

@@ -23,6 +23,11 @@ export class Service {
     this.#begin = begin;
   }
 
+  /** Of the process that runs now. */
+  get pid(): number | undefined {
+    return this.#current?.pid;
+  }
+
   async start(): Promise<void> {
     const started = await this.#begin();
     this.#current = started;
