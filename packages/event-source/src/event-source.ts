@@ -19,7 +19,7 @@ const ENVELOPE_BYTES = 1024;
 const MAX_BYTES = MAX_PAYLOAD_BYTES - ENVELOPE_BYTES;
 
 /** How long a stop waits for invocations that run, and then for the group to be left, milliseconds. */
-const STOP_WAIT_MS = 3_000;
+const STOP_WAIT_MS = 2_400;
 const LEAVE_WAIT_MS = 800;
 
 /** When a commit is tried again that no broker has taken, milliseconds. */
@@ -64,7 +64,7 @@ export interface EventSourceOptions extends Omit<DeliveryOptions, 'maxBytes' | '
 }
 
 export interface EventSource {
-  /** Lets what runs finish (3 s at most), commits it and leaves the group. */
+  /** Lets what runs finish (2.4 s at most), commits it and leaves the group. */
   stop(): Promise<void>;
 }
 

@@ -30,7 +30,7 @@ interface Options {
 }
 
 /** All of it has ended so long after it was told to, milliseconds. */
-const END_MS = 5_000;
+const END_MS = 4_500;
 
 const program = new Command('npm start --')
   .description(

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,6 +49,17 @@ describe('a guarded program', () => {
     await server.stop();
     expect(Date.now() - began).toBeLessThan(4_500);
     expect(signalProcess(server.pid, 0)).toBe(false);
+  });
+
+  it('is killed at once where it is told to stop before it is ready, and does not heed that yet', async () => {
+    const stop = new AbortController();
+    const deaf = program(`process.on('SIGTERM', () => {}); console.log('deaf'); ${FOREVER}`);
+    const starting = startGuarded({ ...deaf, stop: stop.signal });
+    await expect.poll(() => readFileSync(deaf.logFile, 'utf8')).toContain('deaf');
+    const began = performance.now();
+    stop.abort();
+    await expect(starting).rejects.toThrow('it was told to stop');
+    expect(performance.now() - began).toBeLessThan(2_000);
   });
 
   it('is ended before it is ready when it is told to stop', async () => {

@@ -55,6 +55,8 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
     ]);
     if (problem) throw new StartError(`${name} ${problem}: ${await lastError(logFile)}; see ${logFile}`);
   } catch (error) {
+    // What has not begun has nothing to finish, and may not listen to SIGTERM yet.
+    signalProcess(readPid(pidFile) ?? 0, 'SIGKILL');
     await stop();
     throw error;
   } finally {

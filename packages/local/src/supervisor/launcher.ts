@@ -23,12 +23,12 @@ export interface Inputs {
 }
 
 /** Whatever still runs so long after the stop began is killed. */
-const STOP_MS = 4_500;
+const STOP_MS = 3_600;
 /**
  * The order of the stop, so that nothing loses what it talks to while it finishes; and until when each may take, ms. At the
  * `ends` frames come in and are looked at.
  */
-const STOP_ORDER = { ends: 1_500, stages: 3_200, model: 3_400, servers: STOP_MS } as const;
+const STOP_ORDER = { ends: 1_200, stages: 2_600, model: 2_800, servers: STOP_MS } as const;
 
 /** Where in the pipeline a service stands. */
 export type Place = keyof typeof STOP_ORDER;
