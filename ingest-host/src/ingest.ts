@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Frame } from '@video-pipeline/frame';
 import { TooLargeError } from '@video-pipeline/kafka';
+import type { StreamProblem } from '@video-pipeline/scene';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
 import { IngestStream, type StreamContext } from './ingest-stream.ts';
@@ -78,21 +79,29 @@ export class Ingest {
   /**
    * Reads the streams until all have ended, MAX_FRAMES are published, or {@link Ingest.stop}; then flushes.
    */
-  async run(specs: StreamSpec[]): Promise<void> {
-    await this.reload(specs);
+  async run(specs: StreamSpec[], problems: StreamProblem[] = []): Promise<void> {
+    await this.reload(specs, problems);
     await Promise.race([this.#allEnded(), this.#limit.reached]);
     await this.#stopStreams();
     await this.#publisher.flush();
   }
 
-  /** Brings the streams to `specs`: those that did not change go on untouched, with their numbers. */
-  reload(specs: StreamSpec[]): Promise<void> {
-    this.#reloading = this.#reloading.then(() => this.#bringTo(specs));
+  /**
+   * Brings the streams to what is wanted: those that did not change go on untouched, with their numbers. One that can't be
+   * read any more goes on as it was; one that never could has failed, and says why.
+   */
+  reload(specs: StreamSpec[], problems: StreamProblem[] = []): Promise<void> {
+    this.#reloading = this.#reloading.then(() => this.#bringTo(specs, problems));
     return this.#reloading;
   }
 
-  async #bringTo(specs: StreamSpec[]): Promise<void> {
+  async #bringTo(specs: StreamSpec[], problems: StreamProblem[]): Promise<void> {
     const wanted = new Map(specs.map((spec) => [spec.id, spec]));
+    for (const { id, text } of problems) {
+      this.#options.log.error("a stream can't be read", { ...(id ? { stream: id } : {}), error: text });
+      const former = id === undefined ? undefined : this.#streams.get(id)?.spec;
+      if (former && !wanted.has(former.id)) wanted.set(former.id, former);
+    }
     const stopping: Promise<void>[] = [];
     for (const [id, stream] of this.#streams) {
       if (isDeepStrictEqual(wanted.get(id), stream.spec)) continue;
@@ -102,6 +111,10 @@ export class Ingest {
     await Promise.all(stopping);
     for (const id of this.stats.keys()) if (!wanted.has(id)) this.stats.delete(id);
     for (const spec of specs) if (!this.#streams.has(spec.id)) this.#add(spec);
+    for (const { id, text } of problems) {
+      if (id === undefined || wanted.has(id)) continue;
+      this.stats.set(id, { ...createStats(), state: 'failed', lastError: text });
+    }
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
   }

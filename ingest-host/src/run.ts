@@ -7,7 +7,7 @@ import { IngestMetrics, startHealthServer } from './health.ts';
 import { Ingest } from './ingest.ts';
 import { kafkaSend } from './kafka-send.ts';
 import { metricsReporter } from './report.ts';
-import { parseStreams, type StreamSpec } from './streams.ts';
+import { parseStreams, type StreamSpecs } from './streams.ts';
 
 const VARIABLES = [
   'KAFKA_TOPIC',
@@ -41,7 +41,7 @@ const MIN_THREADS = 64;
 export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<void> {
   expectLargeBuffers();
   const config = readConfig(VARIABLES, env);
-  const specs = readStreams(config);
+  const { specs, problems } = readStreams(config);
   // Read by libuv when its first task is queued, that is after this line.
   process.env.UV_THREADPOOL_SIZE ??= String(Math.max(MIN_THREADS, specs.length + 16));
 
@@ -71,7 +71,8 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
 
   const stopWatching = onStreamsChange(streamsFileOf(config), () => {
     try {
-      void ingest.reload(readStreams(config));
+      const { specs, problems } = readStreams(config);
+      void ingest.reload(specs, problems);
       log.info('streams read again');
     } catch (error) {
       log.error('streams not read again, the former ones go on', error as Error);
@@ -87,7 +88,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     await Promise.race([producer.disconnect(), new Promise((resolve) => setTimeout(resolve, 500))]);
   }, log);
   reportReady({ url: health.url });
-  await ingest.run(specs);
+  await ingest.run(specs, problems);
   const failed = [...ingest.stats].filter(([, { state }]) => state === 'failed');
   for (const [stream, { lastError }] of failed) log.error('stream failed', { stream, error: lastError });
   // No frame is no success, though nothing else went wrong.
@@ -108,8 +109,8 @@ function onStreamsChange(file: string | undefined, reload: () => void): () => vo
   };
 }
 
-/** @throws ConfigError when no streams are named, StreamsError for a wrong one */
-function readStreams(config: Config<(typeof VARIABLES)[number]>): StreamSpec[] {
+/** @throws ConfigError when no streams are named, StreamsError where none can be read */
+function readStreams(config: Config<(typeof VARIABLES)[number]>): StreamSpecs {
   const streams = readStreamsText(config);
   if (!streams) throw new ConfigError('STREAMS or STREAMS_FILE must name the cameras');
   const defaults = {

@@ -3,7 +3,7 @@ import { parseStreams } from './streams.ts';
 
 const defaults = { frameRate: 10, quality: 85 };
 afterEach(() => vi.unstubAllEnvs());
-const parse = (text: string) => parseStreams(text, defaults, 'streams.yaml');
+const parse = (text: string) => parseStreams(text, defaults, 'streams.yaml').specs;
 
 test('YAML and JSON give the same streams, with defaults filled in', () => {
   const yaml =
@@ -40,7 +40,7 @@ test('what is sent of a camera, and when', () => {
     '[{id: a, url: x}, {id: b, url: x, motion_threshold: 0}]',
     gated,
     'STREAMS',
-  );
+  ).specs;
   expect([all?.motion, none?.motion]).toEqual([gated.motion, undefined]);
 });
 
@@ -64,17 +64,33 @@ test.each([
   ['- id: yard\n  url: x\n  active_hours: 8-18\n', "line 3: 'active_hours' must be HH:MM-HH:MM"],
   ['- id: yard\n  url: x\n  time_zone: Nowhere\n', "line 3: 'time_zone' must be a time zone"],
   ['- id: yard\n  url: x\n  max_width: 0\n', "line 3: 'max_width' "],
-  ['- id: yard\n  url: x\n- id: "a b"\n  url: y\n', "streams.yaml: line 3: 'id' must be letters"],
+  ['- id: "a b"\n  url: y\n', "streams.yaml: line 1: 'id' must be letters"],
   ['- id: yard\n', "streams.yaml: line 1: 'url' is invalid"],
   ['- id: yard\n  url: x\n  frame_rate: 0\n', "line 3: 'frame_rate' "],
   ['- id: yard\n  url: x\n  colour: red\n', 'line 3: Unrecognized key: "colour"'],
   ['- id: yard\n  url: x\n  scene:\n    filters:\n      min_area: 2\n', "line 5: 'scene.filters.min_area' "],
-  ['- id: yard\n  url: x\n- id: yard\n  url: y\n', "line 3: id 'yard' is there twice"],
   ['- id: [\n', 'line 2: not YAML'],
   ['yard: rtsp://cam/1\n', 'must be a list of streams'],
   ['- yard\n', 'line 1: is invalid'],
 ])('%j is refused with its line and field', (text, message) => {
   expect(() => parse(text)).toThrow(message);
+});
+
+test.each([
+  ['id: "a b"', 'a b', "'id' must be letters"],
+  ['id: roof', 'roof', "'url' is invalid"],
+  ['url: rtsp://admin:secret@cam/2', undefined, "'id' is invalid"],
+  ['id: yard\n  url: z', 'yard', "id 'yard' is there twice"],
+])('what is wrong with the stream of %j is named, and the others are read', (wrong, id, message) => {
+  const text = `- id: yard\n  url: x\n- ${wrong}\n- id: door\n  url: y\n`;
+  const { specs, problems } = parseStreams(text, defaults, 'streams.yaml');
+  expect(specs.map((spec) => [spec.id, spec.url])).toEqual([
+    ['yard', 'x'],
+    ['door', 'y'],
+  ]);
+  expect(problems.every((problem) => problem.id === id)).toBe(true);
+  expect(problems[0]?.text).toContain(`streams.yaml: line 3: ${message}`);
+  expect(JSON.stringify(problems)).not.toContain('secret');
 });
 
 test('an error never shows a URL', () => {

@@ -1,6 +1,6 @@
 import { expandVariables } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
-import { parseStreamList, sceneConfigSchema } from '@video-pipeline/scene';
+import { readStreamList, type StreamProblem, StreamsError, sceneConfigSchema } from '@video-pipeline/scene';
 import { z } from 'zod';
 import { type ActiveHours, HOURS_PATTERN, isTimeZone } from './active-hours.ts';
 import type { JpegShape } from './jpeg.ts';
@@ -74,16 +74,26 @@ export interface StreamDefaults {
 
 const NO_GATE: MotionSettings = { threshold: 0, keepaliveSeconds: 10 };
 
+/** The streams of a list that can be read, and what is wrong with the others. */
+export interface StreamSpecs {
+  specs: StreamSpec[];
+  problems: StreamProblem[];
+}
+
 /**
  * Reads a list of streams, YAML or JSON: `[{id, url, frame_rate?, quality?, transport?, region?, max_width?,
- * active_hours?, time_zone?, motion_threshold?, disabled?, scene?}, ...]`, without those that are disabled.
+ * active_hours?, time_zone?, motion_threshold?, disabled?, scene?}, ...]`, without those that are disabled. What is wrong
+ * with one of them keeps no other from being read.
  * @param where name of the variable or file, for errors
- * @throws StreamsError naming line and field of everything that is wrong
+ * @throws StreamsError for what is no list, or where none of its streams can be read: it names line and field
  */
-export function parseStreams(text: string, defaults: StreamDefaults, where: string): StreamSpec[] {
-  return parseStreamList(text, entry, where)
-    .filter(({ disabled }) => !disabled)
-    .map((item) => withDefaults(item, defaults));
+export function parseStreams(text: string, defaults: StreamDefaults, where: string): StreamSpecs {
+  const { entries, problems } = readStreamList(text, entry, where);
+  const named = problems.map(({ id, text }) => ({ id, text: `${where}: ${text}` }));
+  if (entries.length === 0 && problems.length > 0)
+    throw new StreamsError(`${where}: ${problems.map(({ text }) => text).join('; ')}`);
+  const specs = entries.filter(({ disabled }) => !disabled).map((item) => withDefaults(item, defaults));
+  return { specs, problems: named };
 }
 
 function withDefaults(item: z.output<typeof entry>, defaults: StreamDefaults): StreamSpec {

@@ -70,6 +70,15 @@ test('the process reads its file again when it changes, or on SIGHUP; a wrong fi
   ingest.signal('SIGHUP');
   await expect.poll(ingest.output, { timeout: 10_000 }).toMatch(/line 1: 'url'/);
   expect(await flowing()).toEqual(['yard', 'door']);
+  // A wrong entry is told of, as its stream's state, and keeps none of the others back.
+  await writeFile(file, `${line('yard')}- {id: door}\n- {id: roof}\n${line('gate')}`);
+  ingest.signal('SIGHUP');
+  await expect.poll(flowing, { timeout: 10_000 }).toEqual(['yard', 'door', 'gate']);
+  const { streams } = await (await fetch(`${url}/health`)).json();
+  expect(streams.roof).toMatchObject({
+    state: 'failed',
+    lastError: `${file}: line 3: 'url' is invalid: expected string, received undefined`,
+  });
   expect(await ingest.stop()).toBe(0);
 });
 

@@ -79,7 +79,7 @@ interface Context {
 export async function startStack(options: StackOptions, hooks: LauncherHooks): Promise<Stack> {
   const { note } = hooks;
   await endLeftovers(join(options.dataDir, 'run'));
-  const named = options.sources ?? (await listedSources());
+  const named = options.sources ?? (await listedSources(note));
   const given = await givenServers(note);
   const ports = await choosePorts(
     {

@@ -55,7 +55,7 @@ describe('the list of streams of a stack', () => {
         '- {id: yard, url: rtsp://camera/1}\n- {id: film, url: a.mp4}\n- {id: off, url: b.mp4?loop, disabled: true}\n';
       await writeFile(file, list);
       vi.stubEnv(variable, variable === 'STREAMS' ? list : file);
-      expect(await listedSources()).toEqual([
+      expect(await listedSources(() => {})).toEqual([
         { id: 'yard', url: 'rtsp://camera/1', finite: false },
         { id: 'film', url: 'a.mp4', finite: true },
       ]);
@@ -67,13 +67,24 @@ describe('the list of streams of a stack', () => {
       ]) {
         await writeFile(file, wrong);
         vi.stubEnv(variable, variable === 'STREAMS' ? wrong : file);
-        await expect(listedSources()).rejects.toThrow(variable === 'STREAMS' ? /^STREAMS: / : `${file}: `);
+        await expect(listedSources(() => {})).rejects.toThrow(
+          variable === 'STREAMS' ? /^STREAMS: / : `${file}: `,
+        );
       }
     },
   );
 
+  it('leaves out what can not be read, by name, and nothing else', async () => {
+    await writeFile(file, '- {id: yard, url: rtsp://camera/1}\n- {id: gate}\n- {url: a.mp4}\n');
+    vi.stubEnv('STREAMS_FILE', file);
+    const said: string[] = [];
+    expect(await listedSources((line) => said.push(line))).toEqual([yard]);
+    expect(said[0]).toMatch(`stream gate is left out: ${file}: line 2: 'url' is invalid`);
+    expect(said[1]).toMatch(`a stream is left out: ${file}: line 3: 'id' is invalid`);
+  });
+
   it('is not there where nobody gives one', async () => {
-    expect(await listedSources()).toBeUndefined();
+    expect(await listedSources(() => {})).toBeUndefined();
   });
 
   it("is the user's where there is one", async () => {

@@ -14,16 +14,19 @@ interface Entry {
 
 /**
  * The cameras that STREAMS or STREAMS_FILE lists; `undefined` where neither is set.
- * @throws ConfigError, StreamsError naming line and field of what ingest or detect could not use
+ * @param note is told line and field of what ingest or detect could not use, while it uses the others
+ * @throws ConfigError, StreamsError where none can be used
  */
-export async function listedSources(): Promise<Source[] | undefined> {
+export async function listedSources(note: (line: string) => void): Promise<Source[] | undefined> {
   const config = readConfig(['STREAMS', 'STREAMS_FILE', 'FRAME_RATE', 'JPEG_QUALITY']);
   const streams = readStreamsText(config);
   if (!streams) return undefined;
   // Loaded here alone, as it brings FFmpeg.
   const { parseStreams } = await import('@video-pipeline/ingest-host');
   const defaults = { frameRate: config.FRAME_RATE, quality: config.JPEG_QUALITY };
-  const specs = parseStreams(streams.text, defaults, streams.where);
+  const { specs, problems } = parseStreams(streams.text, defaults, streams.where);
+  for (const { id, text } of problems)
+    note(`${id === undefined ? 'a stream' : `stream ${id}`} is left out: ${text}`);
   return specs.map(({ id, url }) => ({ id, url, finite: endsByItself(url) }));
 }
 
