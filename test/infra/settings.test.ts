@@ -7,48 +7,13 @@ import { type Evaluation, evaluate, type Graph, prepare } from '../../infra/offl
 import { ROOT } from '../../infra/offline/platform.ts';
 import { type Given, SETTABLE, settingsOf } from '../../infra/settings.ts';
 import { type Row, rows, stageOf } from '../../infra/stages.ts';
+import { OTHER_VALUES } from '../support/other-values.ts';
 import { DEPLOY_CIDR, ofType, one } from './graphs.ts';
 
 /** Something else than the default, of every variable that a stage may set. */
-const OTHER: Required<Given> = {
-  KAFKA_TOPIC: 'pictures',
-  KAFKA_DETECTIONS_TOPIC: 'seen',
-  KAFKA_EVENTS_TOPIC: 'told',
-  KAFKA_GROUP_ID: 'readers',
-  BATCH_SIZE: 50,
-  BATCH_TIMEOUT_SECONDS: 2,
-  PORT: 8001,
-  CONSOLE_PORT: 8081,
-  HEALTH_PORT: 8091,
-  S3_PREFIX: 'drawn',
-  STORE: 'archive',
-  FRAME_RATE: 5,
-  MAX_FRAME_BYTES: 90_000,
-  JPEG_QUALITY: 70,
-  STALL_SECONDS: 20,
-  BUFFER_SECONDS: 30,
-  BUFFER_BYTES: 90_000_000,
-  MOTION_THRESHOLD: 0.02,
-  MOTION_KEEPALIVE_SECONDS: 15,
-  LOG_LEVEL: 'DEBUG',
-  INFERENCE_CONFIDENCE_THRESHOLD: 0.4,
-  INFERENCE_TIMEOUT_SECONDS: 30,
-  ALLOWED_CLASSES: 'person,car',
-  WEBHOOK_ATTEMPTS: 7,
-  CLIP_BEFORE_SECONDS: 4,
-  CLIP_AFTER_SECONDS: 6,
-  INFERENCE_DEVICE: 'cuda',
-  INFERENCE_BATCH_SIZES: '8,25',
-  INFERENCE_THREADS: 3,
-  MODEL_PATH: '/models/own.onnx',
-  MODEL_DIR: '/models',
-  MAX_BODY_BYTES: 16_000_000,
-  MAX_REQUEST_FRAMES: 100,
-  MAX_CONCURRENT_REQUESTS: 32,
-  MAX_QUEUED_FRAMES: 256,
-  MAX_FRAME_PIXELS: 20_000_000,
-  REQUEST_TIMEOUT_SECONDS: 20,
-};
+const OTHER = Object.fromEntries(
+  Object.entries(OTHER_VALUES).filter(([name]) => (SETTABLE as readonly string[]).includes(name)),
+) as Required<Given>;
 
 /** What the deploy makes itself, keeps as a secret, or takes from its shell alone; and what is of one machine alone. */
 const NOT_OF_A_STAGE = [

@@ -86,9 +86,7 @@ function command(usage: string, description: string): Command {
 function listOf({ dataDir, streams }: Target) {
   const config = readConfig(['STREAMS', 'STREAMS_FILE']);
   if (streams !== undefined) return { STREAMS: undefined, STREAMS_FILE: resolve(DIRECTORY, streams) };
-  if (config.STREAMS_FILE !== undefined) {
-    return { STREAMS: undefined, STREAMS_FILE: resolve(DIRECTORY, config.STREAMS_FILE) };
-  }
+  if (config.STREAMS_FILE !== undefined) return { STREAMS: undefined, STREAMS_FILE: config.STREAMS_FILE };
   const own = join(dataDir, 'streams.json');
   if (!existsSync(own))
     throw new StartError(`there is no ${own}: start the stack, or name a list with --streams`);

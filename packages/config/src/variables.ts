@@ -1,9 +1,16 @@
+import { resolve } from 'node:path';
 import { z } from 'zod';
 
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const number = (min: number, max: number) => z.coerce.number().min(min).max(max);
 const port = integer(0, 65_535);
 const optional = z.string().min(1).optional();
+/** npm starts scripts in the repository's root: a relative path means the folder that the person was in. */
+const path = z
+  .string()
+  .min(1)
+  .transform((file) => (/^[a-z0-9+.-]+:\/\//i.test(file) ? file : resolve(process.env.INIT_CWD ?? '.', file)))
+  .optional();
 const roles = z
   .string()
   .regex(
@@ -96,7 +103,7 @@ export const variables = {
     .default(160_000)
     .describe('largest JPEG, so that 25 of them fit into one Lambda event of 6 MB'),
   STREAMS: optional.describe('cameras, as YAML or JSON: a list of `{id, url, ...}`'),
-  STREAMS_FILE: optional.describe('file with the same list; read again on SIGHUP and when it changes'),
+  STREAMS_FILE: path.describe('file with the same list; read again on SIGHUP and when it changes'),
   BUFFER_SECONDS: number(0.1, 600)
     .default(30)
     .describe('newest seconds of each stream that ingest keeps while Kafka is away'),
@@ -127,8 +134,8 @@ export const variables = {
     .default('INFO')
     .describe('least severe log line written'),
   PORT: port.default(8000).describe('port of the model server'),
-  MODEL_PATH: optional.describe('model server: the ONNX file; NanoDet-g without it'),
-  MODEL_DIR: optional.describe('model server: a folder of ONNX files to serve, its changes taken up'),
+  MODEL_PATH: path.describe('model server: the ONNX file; NanoDet-g without it'),
+  MODEL_DIR: path.describe('model server: a folder of ONNX files to serve, its changes taken up'),
   INFERENCE_DEVICE: z
     .enum(['auto', 'cpu', 'openvino', 'cuda', 'tensorrt'])
     .default('auto')
@@ -178,7 +185,7 @@ export const variables = {
   CONSOLE_TOKEN: optional.describe(
     'what a browser must show before the console lets it in; needed unless HOST is loopback',
   ),
-  CONSOLE_TOKEN_FILE: optional.describe(
+  CONSOLE_TOKEN_FILE: path.describe(
     'file that keeps that token instead; made at the first start, which prints the token',
   ),
   INGEST_URL: z
@@ -202,5 +209,5 @@ export const variables = {
   MODEL_IMAGE: optional.describe('deploying: image of the model server that is built already'),
   INGEST_IMAGE: optional.describe('deploying: image of the ingest host that is built already'),
   ALARM_EMAIL: z.email().optional().describe('deploying: who is told of alarms'),
-  CAMERAS_FILE: optional.describe('deploying: YAML file of the cameras to ingest'),
+  CAMERAS_FILE: path.describe('deploying: YAML file of the cameras to ingest'),
 } as const;

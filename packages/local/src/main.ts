@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { readConfig } from '@video-pipeline/config';
 import { endWithin, runCommand, whenNpmIsGone } from '@video-pipeline/lifecycle';
 import { Command, Option } from 'commander';
 import { DIRECTORY, frameRate, positiveInteger } from './command-line.ts';
@@ -107,9 +108,6 @@ async function run(options: Options): Promise<void> {
 }
 
 function checked(options: Options): StackOptions {
-  // Our processes run in the repository's root.
-  const { STREAMS_FILE } = process.env;
-  if (STREAMS_FILE) process.env.STREAMS_FILE = resolve(DIRECTORY, STREAMS_FILE);
   const { source, model, frames, frameRate } = options;
   const modelPath = model && resolve(DIRECTORY, model);
   if (modelPath && !existsSync(modelPath)) throw new StartError(`--model: there is no file ${modelPath}`);
@@ -120,7 +118,7 @@ function checked(options: Options): StackOptions {
     sources: source && parseSources(source, DIRECTORY),
     model: modelPath,
     frameRate,
-    frames,
+    frames: frames ?? readConfig(['MAX_FRAMES']).MAX_FRAMES,
     ingest: options.ingest,
     console: options.console,
     clips: options.clips,

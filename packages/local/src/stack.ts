@@ -118,8 +118,8 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
         inference,
         s3: s3.url,
         output: s3.output,
-        health: `http://127.0.0.1:${ports.health}`,
-        ...(options.console ? { console: `http://127.0.0.1:${ports.console}` } : {}),
+        health: `http://${here()}:${ports.health}`,
+        ...(options.console ? { console: `http://${here()}:${ports.console}` } : {}),
       },
       sources,
       isDemo: !named,
@@ -179,7 +179,14 @@ async function runModel({ options: { model }, given, ports, launcher, note }: Co
   if (!model) await buildModel(note);
   const args = ['--port', String(ports.model), ...(model ? ['--model', model] : [])];
   await launcher.node('model', 'model', 'model/src/main.ts', () => ({ args }));
-  return `http://127.0.0.1:${ports.model}`;
+  return `http://${here()}:${ports.model}`;
+}
+
+/** Where we reach what listens on HOST. */
+function here(): string {
+  const { HOST } = readConfig(['HOST']);
+  if (['0.0.0.0', '::', 'localhost'].includes(HOST)) return '127.0.0.1';
+  return HOST.includes(':') ? `[${HOST}]` : HOST;
 }
 
 async function runCameras({ named, ports, launcher, note }: Context): Promise<readonly Source[]> {
@@ -231,8 +238,8 @@ async function runIngest(
 }
 
 function runConsole({ options, ports, launcher }: Context, env: NodeJS.ProcessEnv): Promise<Service> {
-  const ingest = options.ingest ? { INGEST_URL: `http://127.0.0.1:${ports.health}` } : {};
-  const own = { ...env, ...ingest, CONSOLE_PORT: String(ports.console), HOST: '127.0.0.1' };
+  const ingest = options.ingest ? { INGEST_URL: `http://${here()}:${ports.health}` } : {};
+  const own = { ...env, ...ingest, CONSOLE_PORT: String(ports.console) };
   return launcher.node('console', 'ends', 'packages/console/src/main.ts', () => ({ env: own }));
 }
 

@@ -1,0 +1,97 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readConfig, type VariableName, variables } from '@video-pipeline/config';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { startStack } from '../packages/local/src/stack.ts';
+import { OTHER_VALUES } from './support/other-values.ts';
+
+/** What each process of `npm start` would have been given, by its name. */
+const given = new Map<string, NodeJS.ProcessEnv>();
+vi.mock('../packages/local/src/supervisor/child.ts', () => ({
+  async startChild({ name, env }: { name: string; env?: NodeJS.ProcessEnv }) {
+    given.set(name, { ...process.env, ...env });
+    return { pid: 1, exited: new Promise(() => {}), stop() {}, kill() {}, lastError: () => '' };
+  },
+}));
+vi.mock('../packages/local/src/prepare.ts', () => ({ buildModel() {} }));
+vi.mock('../packages/local/src/given.ts', () => ({
+  givenServers: () => ({ kafka: 'kafka.example:9092', s3: 'http://s3.example:9000' }),
+}));
+vi.mock(import('../packages/local/src/backlog.ts'), async (original) => {
+  const { Backlog } = await original();
+  class Offline extends Backlog {
+    override async createTopics(): Promise<void> {}
+    override published = async () => 0;
+  }
+  return { Backlog: Offline };
+});
+const runIngest = vi.hoisted(() => vi.fn());
+vi.mock('../ingest-host/src/run.ts', () => ({ runIngest }));
+
+/** What `npm start` decides itself, and why. AWS has a table of its own: test/infra/settings.test.ts. */
+const DECIDED: Partial<Record<VariableName, string>> = {
+  INFERENCE_SERVICE_URL: 'where it has started the model, unless the variable names one that runs',
+  INGEST_URL: 'where it has started ingest',
+  HEALTH_PORT: 'any free port, by --ports auto',
+  CONSOLE_PORT: 'any free port, by --ports auto',
+  MAX_FRAMES: 'the rest, after a crash; left out without --frames',
+};
+/** What `npm run producer` has an option for that it can not do without. */
+const OF_PRODUCER: readonly string[] = ['STREAMS'];
+
+let folder: string;
+let produced: NodeJS.ProcessEnv;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'variables-'));
+  await mkdir(join(folder, 'run'));
+  vi.stubEnv('INIT_CWD', '/home/somebody');
+  for (const [name, value] of Object.entries(OTHER_VALUES)) vi.stubEnv(name, String(value));
+  const options = { dataDir: folder, autoPorts: true, brokers: 1, ingest: true, console: true };
+  const hooks = { note() {}, onLine() {}, onStart() {} };
+  const stack = await startStack(options, hooks);
+  await Promise.all([stack.startIngest(), stack.startConsole()]);
+  process.argv = ['node', 'producer.ts', '--rtsp-url', 'rtsp://camera.example/2'];
+  runIngest.mockImplementation(() => {
+    produced = { ...process.env };
+  });
+  await import('../ingest-host/src/producer.ts');
+});
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true, force: true });
+});
+
+test('every variable has another value here', () => {
+  expect(Object.keys(OTHER_VALUES).sort()).toEqual(Object.keys(variables).sort());
+});
+
+describe.each(Object.entries(OTHER_VALUES) as [VariableName, string | number][])('%s', (name, other) => {
+  const value = readConfig([name], { [name]: String(other) })[name];
+
+  test('is not its default', () => {
+    expect(value).not.toEqual(readConfig([name], {})[name]);
+  });
+
+  test.skipIf(name in DECIDED)(
+    'means to each process of npm start what it means to that process alone',
+    () => {
+      expect([...given.keys()].sort()).toEqual(
+        ['annotate', 'clip', 'console', 'detect', 'ingest', 'model', 'notify'].sort(),
+      );
+      for (const [process, env] of given) expect(readConfig([name], env)[name], process).toEqual(value);
+    },
+  );
+
+  test.skipIf(OF_PRODUCER.includes(name))('means the same to npm run producer', () => {
+    expect(readConfig([name], produced)[name]).toEqual(value);
+  });
+});
+
+test.each(['STREAMS_FILE', 'MODEL_PATH', 'MODEL_DIR', 'CONSOLE_TOKEN_FILE', 'CAMERAS_FILE'] as const)(
+  'a relative %s is one of the folder that the person was in, whatever npm made of it',
+  (name) => {
+    expect(readConfig([name], { [name]: 'own.yaml' })[name]).toBe('/home/somebody/own.yaml');
+    expect(readConfig([name], { [name]: 's3://bucket/own.yaml' })[name]).toBe('s3://bucket/own.yaml');
+  },
+);
