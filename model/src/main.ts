@@ -8,6 +8,7 @@ import type { Detector } from './detector.ts';
 import { devices, selects } from './device-use.ts';
 import { GpuReader } from './gpu.ts';
 import { heads } from './heads/index.ts';
+import { type InspectOptions, inspect, report } from './inspect.ts';
 import { type LoadOptions, loadDetector } from './load-detector.ts';
 import { ModelSet } from './model-set.ts';
 import { buildNanodet } from './nanodet/build.ts';
@@ -152,9 +153,42 @@ async function commandLine(): Promise<void> {
     'INFERENCE_PRECISION',
     'INFERENCE_THREADS',
     'INFERENCE_BATCH_SIZES',
+    'INFERENCE_CONFIDENCE_THRESHOLD',
+    'MAX_FRAME_PIXELS',
   ]);
 
-  await new Command('model')
+  const family = new Option('--head <family>', 'family of the model, else recognised').choices(
+    Object.keys(heads),
+  );
+  const names = [
+    '--names <file>',
+    'names of the classes, one a line, for a model that does not name them',
+  ] as const;
+  const command = new Command('model');
+  command
+    .command('inspect')
+    .description('What is found in a model, what its proof gives, and its answer drawn on a picture.')
+    .argument('<file.onnx>')
+    .addOption(family)
+    .option(...names)
+    .option('--picture <file>', 'picture that it is shown; a made one without it')
+    .option(
+      '--output <file.jpg>',
+      'where the picture with its answer is written (default: <model>-inspected.jpg)',
+    )
+    .option(
+      '--confidence <share>',
+      'objects less sure are left out, 0..1',
+      number,
+      defaults.INFERENCE_CONFIDENCE_THRESHOLD,
+    )
+    .option('--json', 'print JSON', false)
+    .action(async (file: string, options: Omit<InspectOptions, 'maxPixels'> & { json: boolean }) => {
+      const found = await inspect(file, { ...options, maxPixels: defaults.MAX_FRAME_PIXELS });
+      console.log(options.json ? JSON.stringify(found) : report(found));
+      if (found.refusal) process.exitCode = 1;
+    });
+  await command
     .description(
       'Object detection over HTTP: /predict, Open Inference Protocol v2, SageMaker. Serves ONNX files.',
     )
@@ -165,10 +199,8 @@ async function commandLine(): Promise<void> {
       'serve all models of a folder, and take up its changes',
       defaults.MODEL_DIR,
     )
-    .addOption(
-      new Option('--head <family>', 'family of the model, else recognised').choices(Object.keys(heads)),
-    )
-    .option('--names <file>', 'names of the classes, one a line, for a model that does not name them')
+    .addOption(family)
+    .option(...names)
     .addOption(
       new Option('--device <device>', 'where it runs').choices(devices).default(defaults.INFERENCE_DEVICE),
     )

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { decide } from './heads/decide.ts';
+import { type Decision, decide } from './heads/decide.ts';
 import { type Head, type HeadName, heads, type Preprocessing } from './heads/index.ts';
 import { cpuShape, InferencePool } from './inference-pool.ts';
 import { type InputSize, letterbox } from './letterbox.ts';
@@ -14,6 +14,31 @@ import { type ProbeResult, probe } from './probe.ts';
 /** A file that holds no model we can serve: says which, what is in it, and what would be served. */
 export class UnsupportedModelError extends Error {
   override readonly name = 'UnsupportedModelError';
+  /** What was found before it was refused. */
+  readonly evidence: Partial<Evidence>;
+
+  constructor(
+    message: string,
+    { evidence = {}, ...options }: ErrorOptions & { evidence?: Partial<Evidence> } = {},
+  ) {
+    super(message, options);
+    this.evidence = evidence;
+  }
+}
+
+/** What was found in a model. */
+export interface Evidence {
+  /** Name and sizes of each, as the file declares them. */
+  inputs: readonly string[];
+  outputs: readonly string[];
+  metadata: ModelMetadata;
+  card: ModelCard;
+  /** Name and sizes of each output, as the model answered. */
+  answered: readonly string[];
+  /** What each family that may fit makes of the answers. */
+  verdicts: Decision['verdicts'];
+  /** Whether different pictures in a batch get the same answers as alone; absent where it was not tried. */
+  keepsApart?: boolean;
 }
 
 /** A model, read and made ready for the runtime. */
@@ -33,6 +58,7 @@ export interface ModelFile {
   pool: InferencePool;
   /** What it answered there to made pictures. */
   proof: ProbeResult;
+  evidence: Evidence;
   /** Removes what was written for runtimes to load. */
   close(): Promise<void>;
   head: HeadName;
@@ -73,7 +99,11 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     const { graph } = stored;
     const metadata = { ...readMetadata(graph.metadataProps), ...definedIn(card) };
     const names = options.names ?? metadata.names;
-    const image = servableInput(path, graph, metadata);
+    const { input: inputs, output: outputs } = graph.graph;
+    const found = { inputs: listed(inputs), outputs: listed(outputs), metadata, card };
+    const refuse = (why: string, more: Partial<Evidence> = {}) =>
+      unsupported(path, why, { ...found, ...more });
+    const image = servableInput(graph, metadata, refuse);
     const { channels, shape } = layoutOf(image);
     const [batch, height, width] = channels === 1 ? shape.toSpliced(1, 1) : shape;
     const inputSize = inputSizeOf(height, width, metadata);
@@ -106,19 +136,23 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
       }
     };
     const facts = { ...size, classes: names?.length, endToEnd: metadata.endToEnd };
-    const headOf = (proof: ProbeResult, named: HeadName | undefined) => {
-      const verdict = decide(proof.alone, facts, named);
-      if ('refusal' in verdict) throw unsupported(path, graph, verdict.refusal);
-      return verdict.head;
+    /** Has it read as `named`, or by the one family that fits. */
+    const recognise = async (fedAs: HeadName, named: HeadName | undefined) => {
+      const asked = await ask(fedAs);
+      const { head, refusal = '', verdicts } = decide(asked.proof.alone, facts, named);
+      const answered = (asked.proof.alone[0] ?? []).map(({ name, dims }) => `${name} [${dims.join(', ')}]`);
+      const evidence: Evidence = { ...found, answered, verdicts, ...asked.proof.batches };
+      if (!head) throw refuse(refusal, evidence);
+      return { ...asked, head, evidence };
     };
     const wanted = options.head ?? card.family;
     const pixels = (head: HeadName) => pixelsOf(card, heads[head].preprocessing);
-    let asked = await ask(wanted ?? 'yolov8');
-    let head = headOf(asked.proof, wanted);
-    if (!card.input && pixels(head) !== pixels(wanted ?? 'yolov8')) {
-      asked = await ask(head);
-      head = headOf(asked.proof, head);
+    let asked = await recognise(wanted ?? 'yolov8', wanted);
+    // Asked again, as the family wants its pictures.
+    if (!card.input && pixels(asked.head) !== pixels(wanted ?? 'yolov8')) {
+      asked = await recognise(asked.head, asked.head);
     }
+    const { head } = asked;
     return {
       ...asked,
       name: basename(path).replace(/\.onnx$/, ''),
@@ -130,11 +164,10 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
         return anchors && selectCandidates(graph, anchors, most) ? stored.write(graph) : undefined;
       },
       weights: stored.weights,
-      head,
       inputSize,
       fit: card.fit ?? heads[head].preprocessing.fit,
       // A model that mixes up the pictures of a batch gets them one by one.
-      batchSize: fixedBatch ?? (asked.proof.keepsApart ? undefined : 1),
+      batchSize: fixedBatch ?? (asked.evidence.keepsApart === false ? 1 : undefined),
       classNames: names ?? [],
       metadata,
       close: () => stored.close(),
@@ -151,19 +184,23 @@ function definedIn({ names, iou }: ModelCard): Partial<ModelMetadata> {
 }
 
 /** The input for pictures. @throws UnsupportedModelError where there is none that can be fed, or the task is another */
-function servableInput(path: string, model: ModelProto, { task }: ModelMetadata): ValueInfoProto {
+function servableInput(
+  model: ModelProto,
+  { task }: ModelMetadata,
+  refuse: (why: string) => UnsupportedModelError,
+): ValueInfoProto {
   if (task !== undefined && task !== 'detect') {
-    throw unsupported(path, model, `its task is '${task}', and only detection is served`);
+    throw refuse(`its task is '${task}', and only detection is served`);
   }
   const image = imageInput(model);
-  if (!image) throw unsupported(path, model, 'it has not one input for pictures');
+  if (!image) throw refuse('it has not one input for pictures');
   const { elemType } = image.type.tensorType;
   const { shape } = layoutOf(image);
   if (shape.length !== 4 || (shape[1] !== 3 && shape[3] !== 3)) {
-    throw unsupported(path, model, 'its input is neither [N, 3, H, W] nor [N, H, W, 3]');
+    throw refuse('its input is neither [N, 3, H, W] nor [N, H, W, 3]');
   }
   if (!FED_TYPES.includes(elemType)) {
-    throw unsupported(path, model, 'its input takes neither floats nor uint8; export it with one of them');
+    throw refuse('its input takes neither floats nor uint8; export it with one of them');
   }
   return image;
 }
@@ -191,12 +228,15 @@ function inputSizeOf(
   return { kind: 'rectangle', longest, stride: metadata.stride ?? DEFAULT_STRIDE };
 }
 
-function unsupported(path: string, model: ModelProto, why: string): UnsupportedModelError {
-  const list = (values: ValueInfoProto[]) =>
-    values.map((value) => `${value.name} [${layoutOf(value).shape.join(', ')}]`).join(', ');
+const listed = (values: readonly ValueInfoProto[]) =>
+  values.map((value) => `${value.name} [${layoutOf(value).shape.join(', ')}]`);
+
+function unsupported(path: string, why: string, evidence: Partial<Evidence>): UnsupportedModelError {
+  const { inputs = [], outputs = [] } = evidence;
   return new UnsupportedModelError(
-    `${path} is no model that can be served: ${why}. Inputs: ${list(model.graph.input)}; outputs: ` +
-      `${list(model.graph.output)}. Served are detection models of the families ${Object.keys(heads).join(', ')} with one ` +
-      'image input; --head, --names or a card beside the file (model.yaml) say what the file does not.',
+    `${path} is no model that can be served: ${why}. Inputs: ${inputs.join(', ')}; outputs: ${outputs.join(', ')}. ` +
+      `Served are detection models of the families ${Object.keys(heads).join(', ')} with one image input; --head, --names ` +
+      'or a card beside the file (model.yaml) say what the file does not.',
+    { evidence },
   );
 }

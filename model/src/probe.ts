@@ -21,7 +21,7 @@ export interface ProbeResult {
    * Whether different pictures in one batch get what each gets alone. Some exports mix pictures up, or always give one
    * answer.
    */
-  keepsApart: boolean;
+  batches: { keepsApart?: boolean };
 }
 
 /** Differences that come from adding in another order, half precision included. */
@@ -56,7 +56,7 @@ export async function probe(
     const order = Array.from({ length: size }, (_, place) => place % pictures.length);
     keepsApart = areApart(await answer(order).catch(() => []), order, alone);
   }
-  return { alone, keepsApart };
+  return { alone, batches: sizes.length > 0 ? { keepsApart } : {} };
 }
 
 function areApart(

@@ -1,6 +1,15 @@
 import type { HeadName, OutputTensor } from './index.ts';
-import { prove } from './proof.ts';
+import { prove, type Verdict } from './proof.ts';
 import { type ModelFacts, possibleHeads, SAID_ONLY } from './recognise.ts';
+
+/** What families make of a model's answers, and the one that remains. */
+export interface Decision {
+  /** Those whose outputs have such sizes. */
+  verdicts: readonly Verdict[];
+  head?: HeadName;
+  /** Why there is no head. */
+  refusal?: string;
+}
 
 /**
  * The one family whose reading of a model's answers makes sense, or why there is none.
@@ -11,25 +20,26 @@ export function decide(
   alone: readonly (readonly OutputTensor[])[],
   facts: Omit<ModelFacts, 'outputs'>,
   wanted: HeadName | undefined,
-): { head: HeadName } | { refusal: string } {
+): Decision {
   const outputs = (alone[0] ?? []).map(({ name, dims }) => ({ name, shape: dims }));
   const possible = possibleHeads({ ...facts, outputs });
   const verdicts = possible.map((head) => prove(head, alone, facts, facts.classes));
   const proven = verdicts.filter(({ problem }) => problem === undefined).map(({ head }) => head);
   const instead = proven.length > 0 ? `; its answers fit --head ${proven.join(', --head ')}` : '';
   if (wanted) {
-    if (proven.includes(wanted)) return { head: wanted };
+    if (proven.includes(wanted)) return { verdicts, head: wanted };
     const problem = verdicts.find(({ head }) => head === wanted)?.problem;
     const why = problem ?? `the sizes of its outputs are not those of ${wanted}${classesOf(facts)}`;
-    return { refusal: `as ${wanted}, ${why}${instead}` };
+    return { verdicts, refusal: `as ${wanted}, ${why}${instead}` };
   }
   const [head] = proven;
   const unsaid = head && SAID_ONLY[head];
-  if (unsaid) return { refusal: unsaid };
-  if (head && proven.length === 1) return { head };
-  if (head) return { refusal: `it could be ${proven.join(' or ')}: say which with --head` };
-  if (possible.length === 0) return { refusal: `no family has outputs of these sizes${classesOf(facts)}` };
-  return { refusal: verdicts.map((one) => `as ${one.head}, ${one.problem}`).join('; ') };
+  if (unsaid) return { verdicts, refusal: unsaid };
+  if (head && proven.length === 1) return { verdicts, head };
+  if (head) return { verdicts, refusal: `it could be ${proven.join(' or ')}: say which with --head` };
+  if (possible.length === 0)
+    return { verdicts, refusal: `no family has outputs of these sizes${classesOf(facts)}` };
+  return { verdicts, refusal: verdicts.map((one) => `as ${one.head}, ${one.problem}`).join('; ') };
 }
 
 const classesOf = ({ classes }: Pick<ModelFacts, 'classes'>) =>

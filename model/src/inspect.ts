@@ -1,0 +1,146 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import type { Detection } from '@video-pipeline/frame';
+import sharp from 'sharp';
+import { type LoadOptions, loadDetector } from './load-detector.ts';
+import { type Evidence, UnsupportedModelError } from './model-file.ts';
+import { madePictures } from './probe.ts';
+
+export interface InspectOptions extends Pick<LoadOptions, 'head' | 'names'> {
+  /** Picture that the answer is drawn on; a made one without it. */
+  picture?: string;
+  /** Where that is written. */
+  output?: string;
+  /** Objects less sure than this are left out, 0..1. */
+  confidence: number;
+  /** A picture with more pixels is refused. */
+  maxPixels: number;
+}
+
+/** What was found in a model, and what becomes of it. */
+export interface Inspection extends Partial<Evidence> {
+  file: string;
+  /** The family that it is served as; absent where it is refused. */
+  head?: string;
+  version?: string;
+  /** Bytes of its weights. */
+  weights?: number;
+  /** The model's input for a picture of 16 to 9, pixels. */
+  input?: string;
+  /** Why it is refused, and what to do. */
+  refusal?: string;
+  detections?: readonly Detection[];
+  /** The picture with the answer. */
+  drawn?: string;
+}
+
+/** Batches that a GPU or `--batch-sizes` may give it are tried as far as this. */
+const BATCH_SIZES = [4];
+
+/** Reads a model, has it prove its family, and draws what it sees on a picture. */
+export async function inspect(file: string, options: InspectOptions): Promise<Inspection> {
+  try {
+    const detector = await loadDetector(file, {
+      ...options,
+      ...{ device: 'cpu', threads: 1, precision: 'f32', select: 'host', batchSizes: BATCH_SIZES },
+      ...{ candidates: 1000, classAgnostic: false, maxDetections: 300 },
+      detector: {
+        ...{ maxQueue: 1, maxPixels: options.maxPixels, resize: 'opencv', classThresholds: new Map() },
+        ...{ observe() {}, observeBatch() {}, observeCut() {}, onWarmUpError() {} },
+      },
+    });
+    try {
+      const { head, version, weights, evidence, inputSize } = detector.model;
+      const bytes = options.picture ? await readFile(options.picture) : await madePicture();
+      const { signal } = new AbortController();
+      const [seen] = await detector.detect({
+        ...{ pictures: [bytes], threshold: options.confidence, client: 'inspect', signal },
+      });
+      if (!seen || 'error' in seen) throw new Error(`${options.picture}: ${seen?.error}`);
+      const drawn = options.output ?? `${basename(file, '.onnx')}-inspected.jpg`;
+      await draw(bytes, seen, drawn);
+      const input =
+        inputSize.kind === 'fixed'
+          ? `${inputSize.width} x ${inputSize.height}`
+          : `up to ${inputSize.longest} pixels a side, multiples of ${inputSize.stride}`;
+      return { file, head, version, weights, input, ...evidence, detections: seen.detections, drawn };
+    } finally {
+      await detector.close();
+    }
+  } catch (error) {
+    if (!(error instanceof UnsupportedModelError)) throw error;
+    return { file, ...error.evidence, refusal: error.message };
+  }
+}
+
+/** In words, a line a fact. */
+export function report(inspection: Inspection): string {
+  const { metadata, card, verdicts = [], keepsApart, detections, drawn, head, refusal } = inspection;
+  const { names, ...facts } = metadata ?? {};
+  const said = Object.entries({ ...facts, ...(names && { names: `${names.length} classes` }) });
+  const lines: [string, string | undefined][] = [
+    ['file', inspection.version ? `${inspection.file}, version ${inspection.version}` : inspection.file],
+    ['metadata', said.map(([key, value]) => `${key} ${value}`).join(', ') || 'none'],
+    ['card', Object.keys(card ?? {}).length > 0 ? JSON.stringify(card) : 'none'],
+    ['inputs', inspection.inputs?.join(', ')],
+    ['outputs', inspection.outputs?.join(', ')],
+    ['answered', inspection.answered?.join(', ')],
+    ...verdicts.map(({ head: family, problem }): [string, string] => [
+      `as ${family}`,
+      problem ?? 'its answers to made pictures look like detections',
+    ]),
+    [
+      'batches',
+      keepsApart === undefined
+        ? undefined
+        : keepsApart
+          ? 'pictures keep apart'
+          : 'pictures mix: it gets them one by one',
+    ],
+    ['fed', inspection.input],
+    ['verdict', head ? `served as ${head} (--head ${head})` : `refused: ${refusal}`],
+    ['seen', detections && `${detections.length} objects, drawn in ${drawn}`],
+    ...(detections ?? []).map((one): [string, string] => [
+      '',
+      `${one.class_name} ${one.confidence} at ${one.bbox.map(Math.round).join(', ')}`,
+    ]),
+  ];
+  return lines
+    .filter(([, text]) => text)
+    .map(([label, text]) => `${label.padEnd(20)}${text}`)
+    .join('\n');
+}
+
+async function madePicture(): Promise<Buffer> {
+  const [width, height] = [1280, 720];
+  const [, bars] = madePictures(width, height);
+  return sharp(bars, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
+}
+
+async function draw(
+  bytes: Buffer,
+  { width, height, detections }: { width: number; height: number; detections: readonly Detection[] },
+  path: string,
+): Promise<void> {
+  const escapeXml = (text: string) => text.replace(/[<>&"]/g, (one) => `&#${one.charCodeAt(0)};`);
+  const boxes = detections.map(({ bbox: [x1, y1, x2, y2], class_name, confidence }) => {
+    const label = `${escapeXml(class_name)} ${confidence.toFixed(2)}`;
+    return (
+      `<rect x="${x1}" y="${y1}" width="${x2 - x1}" height="${y2 - y1}" fill="none" stroke="#f40" stroke-width="3"/>` +
+      `<text x="${x1 + 4}" y="${Math.max(18, y1 - 5)}" font-family="sans-serif" font-size="18" fill="#f40">${label}</text>`
+    );
+  });
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${boxes.join('')}</svg>`;
+  // It was decoded before, as one of the formats that a request may bring.
+  sharp.unblock({ operation: ['VipsForeignLoadSvg'] });
+  await writeFile(
+    path,
+    await sharp(bytes)
+      .autoOrient()
+      .composite([{ input: Buffer.from(svg) }])
+      .jpeg()
+      .toBuffer(),
+  );
+}
