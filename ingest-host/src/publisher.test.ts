@@ -159,6 +159,24 @@ test('a lane whose send hangs holds no other, and a stream that changes its lane
   expect(sends.flat().filter((name) => name.startsWith('hung'))).toEqual(['hung/0', 'hung/1', 'hung/2']);
 });
 
+test('what waited for a lane that is not its own any more goes on in its new one', async () => {
+  let isKnown = false;
+  const lanes = new Map([
+    ['yard', 1],
+    ['door', 2],
+  ]);
+  const { publisher, published } = setup(
+    async () => {
+      isKnown = true;
+    },
+    10_000_000,
+    (streamId) => (isKnown ? (lanes.get(streamId) ?? 0) : 0),
+  );
+  for (const stream of lanes.keys()) for (const number of [0, 1]) publisher.offer(frame(number, stream));
+  await publisher.flush();
+  expect(published.sort()).toEqual([0, 0, 1, 1]);
+});
+
 test('frames that are too large for the topic are dropped and counted, and those that were sent with them are not', async () => {
   let sends = 0;
   const { publisher, published, dropped, errors } = setup(async (records) => {

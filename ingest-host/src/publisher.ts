@@ -120,9 +120,10 @@ export class Publisher {
     const done = this.#sendBatch(frames).then(() => {
       this.#inFlight.delete(lane);
       for (const { streamId } of frames) this.#busy.delete(streamId);
-      this.#sendNext(lane);
-      // A stream that has left the lane waited for it.
-      for (const { streamId } of frames) this.#sendNext(this.#options.laneOf(streamId));
+      // A stream may have left the lane while it waited for it.
+      const waiting = [...this.#buffers].filter(([, { length }]) => length > 0);
+      for (const next of new Set(waiting.map(([streamId]) => this.#options.laneOf(streamId))))
+        this.#sendNext(next);
       this.#changes.emit('sent');
     });
     this.#inFlight.set(lane, { frames, done });

@@ -37,6 +37,7 @@ declare module 'kafkajs/src/network/connection.js' {
 }
 
 declare module 'kafkajs/src/errors.js' {
+  export function isRebalancing(error: unknown): boolean;
   export class KafkaJSConnectionClosedError extends Error {
     constructor(message: string, broker: { host: string; port: number });
   }
