@@ -167,6 +167,7 @@ test('what waited for a lane that is not its own any more goes on in its new one
   ]);
   const { publisher, published } = setup(
     async () => {
+      await delay(1);
       isKnown = true;
     },
     10_000_000,
