@@ -1,22 +1,35 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { connectKafka, createTail } from '@video-pipeline/kafka';
-import { startKafka } from '@video-pipeline/local';
+import { connectKafka, createTail, noteFormerMember } from '@video-pipeline/kafka';
+import { type KafkaServer, startKafka } from '@video-pipeline/local';
 import { readTopic } from '@video-pipeline/recovery';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { recordBatch } from '../support/record-batch.ts';
 import { produceRaw } from './raw-producer.ts';
 import { createRawTopic } from './target.ts';
 
-test('who reads a topic by himself gets past what can`t be read', async ({ onTestFinished }) => {
-  const folder = await mkdtemp(join(tmpdir(), 'readers-'));
-  const server = await startKafka({ dataDir: folder });
-  onTestFinished(async () => {
-    await server.stop();
-    await rm(folder, { recursive: true, force: true });
-  });
+let folder: string;
+let server: KafkaServer;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'readers-'));
+  server = await startKafka({ dataDir: folder });
+});
+afterAll(async () => {
+  await server?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+function connect() {
+  const quiet = { warn() {}, error() {} };
+  const settings = { KAFKA_AUTH: 'none', AWS_REGION: 'x' } as const;
+  return connectKafka('readers', quiet, { KAFKA_BOOTSTRAP_SERVERS: server.bootstrap, ...settings });
+}
+
+test('who reads a topic by himself gets past what can`t be read', async () => {
   await createRawTopic(server.bootstrap, 'records');
   const codec = [1, gzipSync] as const;
   const batches = [
@@ -29,13 +42,7 @@ test('who reads a topic by himself gets past what can`t be read', async ({ onTes
   for (const batch of batches) {
     expect((await produceRaw(server.bootstrap, 'records', 0, batch)).errorCode).toBe(0);
   }
-  const quiet = { warn() {}, error() {} };
-  const settings = {
-    KAFKA_BOOTSTRAP_SERVERS: server.bootstrap,
-    KAFKA_AUTH: 'none',
-    AWS_REGION: 'x',
-  } as const;
-  const kafka = connectKafka('readers', quiet, settings);
+  const kafka = connect();
 
   const seen: string[] = [];
   await readTopic(kafka, 'records', ({ value, refusal }) => void seen.push(refusal?.reason ?? String(value)));
@@ -47,3 +54,25 @@ test('who reads a topic by himself gets past what can`t be read', async ({ onTes
   await tail.close();
   expect(newest).toEqual(['last', 'named', 'first']);
 });
+
+test('a group does not wait for the session of a member that was killed to end', async ({
+  onTestFinished,
+}) => {
+  await createRawTopic(server.bootstrap, 'killed');
+  const program = join(import.meta.dirname, 'former-member.ts');
+  const child = fork(program, [server.bootstrap, 'killed', 'group'], { stdio: 'inherit' });
+  const [member] = await once(child, 'message');
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+
+  noteFormerMember('group', member);
+  const consumer = connect().consumer({ groupId: 'group', sessionTimeout: 60_000 });
+  onTestFinished(() => consumer.disconnect());
+  const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve));
+  await consumer.subscribe({ topic: 'killed' });
+  const began = performance.now();
+  await consumer.run({ eachMessage: async () => {} });
+  await joined;
+  // The session has 60 s.
+  expect(performance.now() - began).toBeLessThan(20_000);
+}, 100_000);

@@ -6,6 +6,7 @@ import {
   type ConsumerGroupJoinEvent,
   type EachBatchPayload,
   type Kafka,
+  noteFormerMember,
   refusalOf,
 } from '@video-pipeline/kafka';
 import type { Logger } from '@video-pipeline/telemetry';
@@ -32,8 +33,8 @@ const COMMIT_AGAIN_MS = 1_000;
 export const KAFKA_RETRY = { initialRetryTime: 200, maxRetryTime: 3_000, retries: 8 } as const;
 
 /**
- * Short waits, since frames are awaited. After a kill -9 the broker waits for the dead member until `sessionTimeout`,
- * 6 s being the least that brokers take by default.
+ * Short waits, since frames are awaited. The broker waits for a member that is gone without a word until `sessionTimeout`,
+ * 6 s being the least that brokers take by default; of one that was killed here the next process tells it before.
  */
 const CONSUMER = {
   sessionTimeout: 6_000,
@@ -75,6 +76,7 @@ export interface EventSource {
  * @throws when no broker answers, or the topic is not there
  */
 export async function startEventSource(options: EventSourceOptions): Promise<EventSource> {
+  for (const member of options.inProgress?.formerMembers ?? []) noteFormerMember(options.groupId, member);
   const consumer = options.kafka.consumer({ groupId: options.groupId, ...CONSUMER });
   const source = new Poller(options, consumer);
   await consumer.connect();
@@ -141,7 +143,8 @@ class Poller implements EventSource {
     await Promise.race([this.#consumer.disconnect(), sleep(LEAVE_WAIT_MS, undefined, { ref: false })]);
   }
 
-  #assign({ memberAssignment }: ConsumerGroupJoinEvent['payload']): void {
+  #assign({ memberAssignment, memberId }: ConsumerGroupJoinEvent['payload']): void {
+    this.#options.inProgress?.joinAs(memberId);
     const partitions = memberAssignment[this.#options.topic] ?? [];
     this.#joins++;
     this.#tenures = new Map(partitions.map((one) => [one, this.#tenures.get(one) ?? this.#joins]));

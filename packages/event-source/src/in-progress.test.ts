@@ -77,3 +77,11 @@ test('notes of other brokers, of processes that live, and broken ones are no one
   writeFileSync(join(folder, 'group.999999997.json'), note);
   expect(open('b:1').isWary).toBe(true);
 });
+
+test('the next process learns what one that ended without a word was called in the group', () => {
+  open().joinAs('group-1');
+  expect(open('other').formerMembers).toEqual([]);
+  open().joinAs('group-2');
+  expect(open().formerMembers).toEqual(['group-2']);
+  expect(readdirSync(folder)).toEqual([]);
+});

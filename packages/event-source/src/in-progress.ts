@@ -20,6 +20,8 @@ interface Note {
   cluster: string;
   work: string[][];
   suspects: [position: string, suspect: Suspect][];
+  /** What the process was called in its consumer group. */
+  member?: string | undefined;
 }
 
 /** A record after whose work the process ended so often is put into failed/. */
@@ -38,6 +40,9 @@ export class InProgress {
   readonly #work = new Set<string[]>();
   readonly #suspects = new Map<string, Suspect>();
   readonly #until = performance.now() + WARY_MS;
+  #member: string | undefined;
+  /** Members of the group whose processes have ended without leaving it. */
+  readonly formerMembers: string[] = [];
 
   /**
    * Takes over the notes of processes of the same group that are no more.
@@ -94,6 +99,12 @@ export class InProgress {
     this.#write();
   }
 
+  /** Says what this process is called in its group: killed, or with no broker to tell, it ends without leaving it. */
+  joinAs(member: string): void {
+    this.#member = member;
+    this.#write();
+  }
+
   /** Says that this process ends on purpose. */
   close(): void {
     this.#work.clear();
@@ -102,6 +113,7 @@ export class InProgress {
 
   #takeOver(note: Note | undefined): void {
     if (note?.cluster !== this.#cluster) return;
+    if (note.member) this.formerMembers.push(note.member);
     for (const [position, suspect] of note.suspects) this.#suspects.set(position, suspect);
     const alone = note.work.flat().length === 1;
     for (const position of note.work.flat()) {
@@ -110,8 +122,9 @@ export class InProgress {
   }
 
   #write(): void {
-    const note: Note = { cluster: this.#cluster, work: [...this.#work], suspects: [...this.#suspects] };
-    if (note.work.length === 0 && note.suspects.length === 0) rmSync(this.#file, { force: true });
+    const [work, suspects, member] = [[...this.#work], [...this.#suspects], this.#member];
+    const note: Note = { cluster: this.#cluster, work, suspects, member };
+    if (work.length === 0 && suspects.length === 0 && !member) rmSync(this.#file, { force: true });
     else writeFileSync(this.#file, JSON.stringify(note), { mode: 0o600 });
   }
 }

@@ -5,6 +5,7 @@ import { bearClockChanges } from './clock.ts';
 import { Connections, type Guardable } from './connections.ts';
 import { keepLargeValues } from './encoder.ts';
 import { boundFetches } from './fetch/index.ts';
+import { leaveForFormerMembers } from './former-members.ts';
 import { connectAfresh, leaveHungBrokers, REQUEST_TIMEOUT_MS } from './hung-brokers.ts';
 import { iamToken, oauthBearer } from './iam.ts';
 import { bearLeaderlessPartitions } from './leaderless.ts';
@@ -18,6 +19,7 @@ bearLeaderlessPartitions();
 connectAfresh();
 nameBrokersRightly();
 boundFetches();
+leaveForFormerMembers();
 
 /** Variables that say where Kafka is and how to talk to it. */
 export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;

@@ -74,8 +74,15 @@ declare module 'kafkajs/src/consumer/consumerGroup.js' {
   export default class ConsumerGroup {
     /** Epoch milliseconds. */
     lastRequest: number;
+    readonly groupId: string;
+    readonly cluster: {
+      findGroupCoordinator(options: { groupId: string }): Promise<{
+        leaveGroup(options: { groupId: string; memberId: string }): Promise<unknown>;
+      }>;
+    };
     constructor(options: object);
     heartbeat(options: { interval: number }): Promise<void>;
+    joinAndSync(): Promise<void>;
   }
 }
 
