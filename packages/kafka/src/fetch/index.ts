@@ -1,8 +1,10 @@
 import Fetch from 'kafkajs/src/protocol/requests/fetch/index.js';
 import { FormatError, Reader } from './reader.ts';
-import { decodeRecordSet, type FetchedMessage, type Refusal } from './record-batch.ts';
+import type { FetchedMessage, Refusal } from './record.ts';
+import { decodeRecordSet } from './record-batch.ts';
 
-export { MAX_BATCH_BYTES, type Refusal } from './record-batch.ts';
+export type { Refusal } from './record.ts';
+export { MAX_BATCH_BYTES } from './record-batch.ts';
 
 /** Most bytes that the batches of one answer are inflated to, together; one batch more may begin before it is reached. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;

@@ -1,33 +1,7 @@
 import { crc32c } from './crc32c.ts';
 import { CODECS, CodecError, inflate } from './inflate.ts';
 import { FormatError, Reader } from './reader.ts';
-
-/** Records that can't be delivered: they stay in Kafka as long as it keeps them. */
-export interface Refusal {
-  code: 'BATCH_UNREADABLE' | 'BATCH_TOO_LARGE' | 'RECORD_TOO_LARGE';
-  /** Offsets of the first and the last of them. */
-  first: number;
-  last: number;
-  reason: string;
-  /** As they lie in Kafka, where that is known. */
-  bytes?: number;
-  /** Of a single record. */
-  key?: Buffer | undefined;
-}
-
-/** A record as kafkajs knows it, and what it makes of one. */
-export interface FetchedMessage {
-  offset: string;
-  /** Epoch milliseconds. */
-  timestamp: string;
-  attributes: number;
-  key: Buffer | null;
-  value: Buffer | null;
-  headers: Record<string, Buffer | Buffer[]>;
-  /** kafkajs moves on past these, and delivers none. */
-  isControlRecord: boolean;
-  refusal?: Refusal;
-}
+import { decodeRecord, type FetchedMessage, gap, type Refusal, refused } from './record.ts';
 
 /** A partition as a broker sends it. */
 export interface FetchedRecords {
@@ -46,16 +20,10 @@ export interface Budget {
 
 /** Most bytes that one batch is inflated to; twice what a topic of ours takes. Of larger ones the rest is refused. */
 export const MAX_BATCH_BYTES = 16 * 1024 * 1024;
-/** A Lambda event holds 6 MB: the value in base64, header values as arrays of byte numbers, up to four characters each. */
-const MAX_EVENT_BYTES = 6 * 1024 * 1024;
-const MAX_HEADERS = 256;
 /** Most records of one batch; librdkafka's default. They are a few bytes each at least, and take far more as objects. */
 const MAX_BATCH_RECORDS = 10_000;
 /** What a record takes in memory besides its bytes. */
 const RECORD_BYTES = 512;
-/** Of a refused record's key. */
-const MAX_KEY_BYTES = 128;
-
 /** First offset and length, which all formats begin with. */
 const PREFIX_BYTES = 12;
 /** Up to the batch's records: the rest of the header, with the prefix. */
@@ -64,7 +32,6 @@ const MAGIC_AT = 16;
 const MAGIC = 2;
 const IN_TRANSACTION = 0x10;
 const IS_CONTROL = 0x20;
-const HAS_APPEND_TIME = 0x08;
 /** Type of a control record, in the last two bytes of its key: the transaction was given up. */
 const ABORT = 0;
 
@@ -227,73 +194,6 @@ function decodeRecords(
     refuseRest(isCut ? 'BATCH_TOO_LARGE' : 'BATCH_UNREADABLE', `the record batch ${problem}`);
   }
   return { messages, bytes: used };
-}
-
-/** @returns the record, and how much memory an event takes for it, bytes; refused where no event can carry it */
-function decodeRecord(
-  record: Buffer,
-  { first, firstTime, maxTime, attributes: ofBatch }: RecordsContext,
-): { message: FetchedMessage; weight: number } {
-  const reader = new Reader(record);
-  const attributes = reader.int8();
-  const timestamp = firstTime + reader.varint();
-  const offset = first + reader.varint();
-  const [key, value] = [reader.varbytes(), reader.varbytes()];
-  const count = reader.varint();
-  const headerBytes = reader.left;
-  const weight = ((key?.length ?? 0) + (value?.length ?? 0)) * (4 / 3) + headerBytes * 4;
-  const problem =
-    weight > MAX_EVENT_BYTES
-      ? `the record has ${record.length} bytes, more than an event carries`
-      : count > MAX_HEADERS
-        ? `the record has ${count} headers, over ${MAX_HEADERS}`
-        : undefined;
-  if (problem) {
-    const short = key && Buffer.from(key.subarray(0, MAX_KEY_BYTES));
-    return {
-      message: refused({
-        code: 'RECORD_TOO_LARGE',
-        first: offset,
-        last: offset,
-        reason: problem,
-        bytes: record.length,
-        key: short ?? undefined,
-      }),
-      weight: 0,
-    };
-  }
-  const message = {
-    offset: String(offset),
-    timestamp: String(ofBatch & HAS_APPEND_TIME ? maxTime : timestamp),
-    attributes,
-    key,
-    value,
-    headers: readHeaders(reader, count),
-    isControlRecord: false,
-  };
-  return { message, weight };
-}
-
-function readHeaders(reader: Reader, count: number): FetchedMessage['headers'] {
-  // Names come from outside: `constructor` is one like any other.
-  const headers: FetchedMessage['headers'] = Object.create(null);
-  for (let index = 0; index < count; index++) {
-    const name = reader.varbytes()?.toString() ?? '';
-    const value = reader.varbytes() ?? Buffer.alloc(0);
-    const before = headers[name];
-    headers[name] = before === undefined ? value : [before, value].flat();
-  }
-  return headers;
-}
-
-/** Nothing to deliver up to this offset. */
-function gap(offset: number): FetchedMessage {
-  const nothing = { key: null, value: null, headers: {} };
-  return { offset: String(offset), timestamp: '-1', attributes: 0, ...nothing, isControlRecord: true };
-}
-
-function refused(refusal: Refusal): FetchedMessage {
-  return { ...gap(refusal.last), key: refusal.key ?? null, isControlRecord: false, refusal };
 }
 
 interface AbortedFilter {
