@@ -16,7 +16,13 @@ import {
   type Store,
 } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
-import { annotateJpeg, drawable, PictureError, SizeMismatchError } from './drawing/annotate-jpeg.ts';
+import {
+  annotateJpeg,
+  drawable,
+  PictureError,
+  pixelsOf,
+  SizeMismatchError,
+} from './drawing/annotate-jpeg.ts';
 import { FRAMES_IN_WORK, inParallel } from './in-parallel.ts';
 import {
   byStream,
@@ -67,7 +73,8 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
   return async (event: MSKEvent): Promise<void> => {
     const { received, failures } = decodeRecords(event, decodeDetectedFrame);
     const drawn: Drawn[] = [];
-    for (const outcome of await inParallel(received, FRAMES_IN_WORK, annotate)) {
+    const outcomes = await inParallel(received, FRAMES_IN_WORK, annotate, ({ frame }) => pixelsOf(frame));
+    for (const outcome of outcomes) {
       if ('reason' in outcome) failures.push(outcome);
       else drawn.push(outcome);
     }

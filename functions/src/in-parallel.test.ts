@@ -29,6 +29,14 @@ test('after an error nothing more begins, and it is thrown once what had begun h
   expect(ended).toEqual([2]);
 });
 
+test('the lightest are begun first, and the results keep the order', async () => {
+  const begun: number[] = [];
+  const work = async (item: number) => begun.push(item);
+  await inParallel([9, 1, 5, 1], 1, work, (item) => item);
+  expect(begun).toEqual([1, 1, 5, 9]);
+  expect(await inParallel([3, 1, 2], 2, async (item) => item * 10, Number)).toEqual([30, 10, 20]);
+});
+
 test('nothing to do', async () => {
   expect(await inParallel([], 4, async () => 1)).toEqual([]);
 });

@@ -2,7 +2,8 @@
 export const FRAMES_IN_WORK = 4;
 
 /**
- * Works on the items side by side, at most `limit` at a time, begun in order.
+ * Works on the items side by side, at most `limit` at a time, the lightest first.
+ * @param weightOf left out, all weigh the same: they are begun in order
  * @returns the results, in the items' order
  * @throws the first error, once what had begun has ended; nothing is begun after it
  */
@@ -10,9 +11,10 @@ export async function inParallel<Item, Result>(
   items: readonly Item[],
   limit: number,
   work: (item: Item) => Promise<Result>,
+  weightOf: (item: Item) => number = () => 0,
 ): Promise<Result[]> {
   const results: Result[] = new Array(items.length);
-  const rest = items.entries();
+  const rest = [...items.entries()].sort(([, one], [, other]) => weightOf(one) - weightOf(other)).values();
   let failed = false;
   const worker = async () => {
     for (const [index, item] of rest) {

@@ -22,8 +22,10 @@ export class SizeMismatchError extends PictureError {}
 const QUALITY = 85;
 /** Most pixels of a picture: four of these in work fit into the function's memory. */
 const MAX_PIXELS = 50_000_000;
-/** So many pixels are in work at the same time: several usual pictures, or one of the largest. */
-const gate = new Gate(MAX_PIXELS);
+/** A picture of 4K has fewer pixels than this. */
+const USUAL_PIXELS = 10_000_000;
+/** So many pixels are in work at the same time: two of the largest pictures, and beside them usual ones, which do not wait for those. */
+const gates = { usual: new Gate(2 * USUAL_PIXELS), large: new Gate(2 * MAX_PIXELS) };
 /** What every JPEG begins with: start of image, and the next marker's first byte (ITU-T T.81, B.1.1.3). */
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
 /** Most boxes that are drawn: what models give at most. */
@@ -47,7 +49,13 @@ export async function annotateJpeg(
   frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
   detections: readonly Detection[],
 ): Promise<Buffer> {
-  return gate.run(frame.width * frame.height, () => draw(frame, detections));
+  const pixels = pixelsOf(frame);
+  const gate = pixels > USUAL_PIXELS ? gates.large : gates.usual;
+  return gate.run(pixels, () => draw(frame, detections));
+}
+
+export function pixelsOf({ width, height }: Pick<Frame, 'width' | 'height'>): number {
+  return width * height;
 }
 
 async function draw(
