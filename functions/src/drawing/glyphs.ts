@@ -17,6 +17,9 @@ export interface Glyphs {
 /** Stands for a character that the font does not have. */
 export const UNKNOWN = '?';
 
+/** Sizes that are kept: the largest takes 4 MB, and who sends pictures decides on their sizes. */
+const MAX_SIZES = 8;
+/** The oldest come first. */
 const bySize = new Map<number, Promise<Glyphs>>();
 let font: Promise<Font> | undefined;
 
@@ -30,6 +33,7 @@ export function loadGlyphs(size: number): Promise<Glyphs> {
     font ??= loadFont();
     glyphs = font.then((loaded) => render(loaded, size));
     bySize.set(size, glyphs);
+    if (bySize.size > MAX_SIZES) bySize.delete(bySize.keys().next().value as number);
   }
   return glyphs;
 }

@@ -1,3 +1,4 @@
+import { PictureError, PictureTooLargeError, readPictureHeader } from '@video-pipeline/picture';
 import type { AVPixelFormat } from 'node-av/constants';
 import { avGetPixFmtName, type CodecContext } from 'node-av/lib';
 import { SourceError } from './source-error.ts';
@@ -36,31 +37,17 @@ export function checkDecoder(name: string | null): void {
   if (!DECODERS.has(name ?? '')) throw new SourceError(`codec ${name} is none that cameras use`, true);
 }
 
-const START_OF_SCAN = Buffer.from([0xff, 0xda]);
-
 /**
- * Looks at a JPEG's headers before it is decoded (ITU-T T.81, B.2).
+ * Looks at a JPEG's header before it is decoded. What is damaged is for the decoder to find.
  * @throws SourceError when it has too many pixels, or too many scans
  */
 export function checkJpeg(jpeg: Buffer): void {
-  if (pixelsOf(jpeg) > MAX_PIXELS) throw tooLarge();
-  let scans = 0;
-  for (let at = jpeg.indexOf(START_OF_SCAN); at >= 0; at = jpeg.indexOf(START_OF_SCAN, at + 2)) {
-    scans += 1;
-    if (scans > MAX_JPEG_SCANS) throw new SourceError(`a JPEG of over ${MAX_JPEG_SCANS} scans`, true);
+  try {
+    readPictureHeader(jpeg, { maxPixels: MAX_PIXELS, maxScans: MAX_JPEG_SCANS });
+  } catch (error) {
+    if (error instanceof PictureTooLargeError) throw new SourceError(error.message, true);
+    if (!(error instanceof PictureError)) throw error;
   }
-}
-
-/** Of the frame header, 0 where there is none before the first scan. */
-function pixelsOf(jpeg: Buffer): number {
-  for (let at = 2; at + 9 <= jpeg.length && jpeg[at] === 0xff; at += 2 + jpeg.readUInt16BE(at + 2)) {
-    const marker = jpeg[at + 1] ?? 0;
-    if (marker === 0xda) return 0;
-    // Start of frame, without the tables among its numbers (DHT, JPG, DAC).
-    const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
-    if (isFrame) return jpeg.readUInt16BE(at + 5) * jpeg.readUInt16BE(at + 7);
-  }
-  return 0;
 }
 
 /** Bytes of one decoded picture, as {@link MAX_PIXELS} counts them. */

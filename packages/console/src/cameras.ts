@@ -36,8 +36,7 @@ export class Cameras {
     try {
       // 503 means that no camera sends: the body says why.
       const answer = await fetch(this.#url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-      const text = await answer.text();
-      if (text.length > MAX_BYTES) throw new Error(`its answer has ${text.length} characters`);
+      const text = await textOf(answer);
       const { streams } = JSON.parse(text) as { streams?: Record<string, IngestStream> };
       this.#states = new Map(Object.entries(Object(streams)).map(([id, one]) => [id, statusOf(Object(one))]));
     } catch (error) {
@@ -45,6 +44,17 @@ export class Cameras {
       throw error;
     }
   }
+}
+
+/** @throws once it has more than {@link MAX_BYTES} */
+async function textOf({ body }: Response): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of body ?? []) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.length > MAX_BYTES) throw new Error(`its answer has over ${MAX_BYTES} characters`);
+  }
+  return text;
 }
 
 function statusOf({ state, lastError, lastFrameAt }: IngestStream): CameraStatus {

@@ -1,9 +1,12 @@
+import { readPictureHeader } from '@video-pipeline/picture';
 import { picturesOf, type Reader, type StoredPicture, type Stretch } from '@video-pipeline/storage';
 
 /** Of more, as many are taken evenly. */
 const MAX_FRAMES = 60;
 const WIDTH = 640;
 const QUALITY = 70;
+/** As annotate draws them. */
+const LIMITS = { maxPixels: 50_000_000 };
 /** How long the last frame is shown before it begins again. */
 const LAST_MS = 1_000;
 
@@ -40,12 +43,13 @@ function abortable(reader: Reader, signal: AbortSignal): Reader {
 async function animate(pictures: readonly StoredPicture[], signal: AbortSignal): Promise<Buffer> {
   // Loaded only here, as few consoles are ever asked for a clip.
   const { default: sharp } = await import('sharp');
-  const { width, height } = await sharp(pictures[0]?.jpeg).metadata();
+  const { width, height } = readPictureHeader(pictures[0]?.jpeg ?? Buffer.alloc(0), LIMITS);
   const scale = Math.min(1, WIDTH / width);
   const size = { width: Math.round(width * scale), height: Math.round(height * scale) };
   const frames: Buffer[] = [];
   for (const { jpeg } of pictures) {
     signal.throwIfAborted();
+    readPictureHeader(jpeg, LIMITS);
     const frame = sharp(jpeg).resize({ ...size, fit: 'contain' });
     frames.push(await frame.png({ compressionLevel: 0 }).toBuffer());
   }

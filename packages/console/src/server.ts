@@ -1,5 +1,6 @@
 import { ConfigError, StaleError } from '@video-pipeline/config';
 import { createHttp, HttpError } from '@video-pipeline/http';
+import { PictureError } from '@video-pipeline/picture';
 import { StreamsError } from '@video-pipeline/scene';
 import { messageOf } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
@@ -51,6 +52,7 @@ export function createServer(prefix: string, onError: (error: Error, path: strin
 function explain(error: Error): HttpError {
   if (error instanceof StreamsError) return new HttpError(422, error.message);
   if (error instanceof CursorError) return new HttpError(400, error.message);
+  if (error instanceof PictureError) return new HttpError(422, `a stored picture ${error.message}`);
   if (error instanceof BusyError) return new HttpError(503, error.message);
   if ([ConfigError, StaleError, RedriveError].some((kind) => error instanceof kind))
     return new HttpError(409, error.message);

@@ -1,5 +1,5 @@
 import { type JpegHeader, readJpegHeader } from './jpeg-header.ts';
-import { PictureError } from './picture-error.ts';
+import { PictureError, PictureTooLargeError } from './picture-error.ts';
 
 /** What a picture's header says of it, before anything is decoded. */
 export interface PictureHeader {
@@ -19,6 +19,8 @@ export interface PictureLimits {
   maxPixels: number;
   /** The setting that says so, for the error. */
   limit?: string;
+  /** Most scans of a JPEG; left out, {@link MAX_SCANS}. */
+  maxScans?: number;
 }
 
 /** Longest side of any picture: that of a JPEG. A decoder holds a few whole rows. */
@@ -48,24 +50,25 @@ const OTHERS: readonly [name: string, at: number, ...beginnings: string[]][] = [
 /**
  * Looks at a picture's header and refuses by name what would cost too much to decode, or is decoded by nobody here:
  * whoever decodes a picture from outside asks this first.
- * @throws PictureError
+ * @throws PictureError; PictureTooLargeError for what would cost too much
  */
 export function readPictureHeader(bytes: Uint8Array, limits: PictureLimits): PictureHeader {
   const picture = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const header = read(picture);
   const { width, height, work, jpeg } = header;
-  if (width * height > limits.maxPixels) {
-    const limit = limits.limit ? `${limits.limit} (${limits.maxPixels})` : `${limits.maxPixels} pixels`;
-    throw new PictureError(`${width} x ${height} is over ${limit}`);
+  const { maxPixels, maxScans = MAX_SCANS } = limits;
+  if (width * height > maxPixels) {
+    const limit = limits.limit ? `${limits.limit} (${maxPixels})` : `${maxPixels / 1e6} million pixels`;
+    throw new PictureTooLargeError(`${width} x ${height} is over ${limit}`);
   }
   if (Math.max(width, height) > MAX_SIDE) {
-    throw new PictureError(`${width} x ${height} has a side of over ${MAX_SIDE} pixels`);
+    throw new PictureTooLargeError(`${width} x ${height} has a side of over ${MAX_SIDE} pixels`);
   }
-  if (jpeg && jpeg.scans > MAX_SCANS) {
-    throw new PictureError(`a JPEG of ${jpeg.scans} scans, over ${MAX_SCANS}`);
+  if (jpeg && jpeg.scans > maxScans) {
+    throw new PictureTooLargeError(`a JPEG of ${jpeg.scans} scans, over ${maxScans} scans`);
   }
-  if (work > MAX_WORK_PER_PIXEL * limits.maxPixels) {
-    throw new PictureError(
+  if (work > MAX_WORK_PER_PIXEL * maxPixels) {
+    throw new PictureTooLargeError(
       `${width} x ${height} in ${jpeg?.scans ?? 1} scans is too much work: ${Math.round(work / 1e6)} million samples`,
     );
   }

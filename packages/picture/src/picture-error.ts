@@ -2,3 +2,6 @@
 export class PictureError extends Error {
   override readonly name = 'PictureError';
 }
+
+/** One that would cost too much to decode. */
+export class PictureTooLargeError extends PictureError {}

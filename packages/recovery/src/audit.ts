@@ -181,7 +181,8 @@ async function exists(admin: Admin, groupId: string): Promise<boolean> {
 
 /** Every stage is named, and whatever else has a folder there. */
 function countByStage(failed: ReadonlySet<string>): Record<string, number> {
-  const counts = Object.fromEntries(FAILED_FOLDERS.map((name) => [name, 0]));
+  const counts: Record<string, number> = Object.create(null);
+  for (const name of FAILED_FOLDERS) counts[name] = 0;
   for (const key of failed) {
     const [, name = ''] = key.split('/');
     counts[name] = (counts[name] ?? 0) + 1;

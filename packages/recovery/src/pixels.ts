@@ -1,8 +1,11 @@
 import type { Detection } from '@video-pipeline/frame';
+import { PictureError, readPictureHeader } from '@video-pipeline/picture';
 import sharp from 'sharp';
 
 /** Side of the small pictures that are compared: coarse enough to see past a second JPEG encoding. */
 const SIDE = 32;
+/** As annotate draws them. */
+const LIMITS = { maxPixels: 50_000_000 };
 /** Difference of two cells, 0..255, that encoding a picture twice doesn't reach. */
 const TOLERANCE = 6;
 /** Share of the cells that may differ more all the same: next to what was drawn. */
@@ -10,14 +13,18 @@ const MAY_DIFFER = 0.02;
 
 /**
  * Whether `annotated` is the picture `frame` with something drawn on it: cells of a coarse grid that no box or label
- * touches must look the same. Two pictures of a still scene can't be told apart.
+ * touches must look the same; one that may not be decoded is none. Two pictures of a still scene can't be told apart.
  */
 export async function samePicture(
   frame: Buffer,
   annotated: Buffer,
   detections: Detection[],
 ): Promise<boolean> {
-  const [before, after] = await Promise.all([coarse(frame), coarse(annotated)]);
+  const [before, after] = await Promise.all([coarse(frame), coarse(annotated)]).catch((error) => {
+    if (error instanceof PictureError) return [];
+    throw error;
+  });
+  if (!before || !after) return false;
   if (before.width !== after.width || before.height !== after.height) return false;
   const isFree = before.cells.map((_, cell) => !detections.some((one) => touches(one, cell, before)));
   const compared = before.cells.filter((_, cell) => isFree[cell]).length;
@@ -34,10 +41,10 @@ interface Coarse {
   cells: number[];
 }
 
+/** @throws PictureError for what would cost too much to decode */
 async function coarse(jpeg: Buffer): Promise<Coarse> {
-  const picture = sharp(jpeg);
-  const { width = 0, height = 0 } = await picture.metadata();
-  const cells = await picture.greyscale().resize(SIDE, SIDE, { fit: 'fill' }).raw().toBuffer();
+  const { width, height } = readPictureHeader(jpeg, LIMITS);
+  const cells = await sharp(jpeg).greyscale().resize(SIDE, SIDE, { fit: 'fill' }).raw().toBuffer();
   return { width, height, cells: [...cells] };
 }
 

@@ -1,8 +1,12 @@
+import type { Readable } from 'node:stream';
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { findArchived } from './archive.ts';
 import { type ByteRange, isMissing, type Reader } from './reader.ts';
 import { STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
+
+/** Most bytes that are read at once: annotated pictures, detections and clips of ours are far smaller. */
+const MAX_BYTES = 64 * 1024 * 1024;
 
 /** A reader of the bucket that the settings name. Nothing is sent before it is used. */
 export function createReader(
@@ -12,7 +16,11 @@ export function createReader(
   const Bucket = settings.S3_BUCKET;
   const get = async (Key: string, range?: ByteRange): Promise<Buffer> => {
     const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
-    const { Body } = await client.send(new GetObjectCommand({ Bucket, Key, Range }));
+    const { Body, ContentLength = 0 } = await client.send(new GetObjectCommand({ Bucket, Key, Range }));
+    if (ContentLength > MAX_BYTES) {
+      (Body as Readable | undefined)?.destroy();
+      throw new Error(`${Key} has ${ContentLength} bytes, over ${MAX_BYTES}`);
+    }
     return Buffer.from((await Body?.transformToByteArray()) ?? []);
   };
   const reader: Reader = {

@@ -27,6 +27,15 @@ test('metrics go to the namespace that the environment names, so that stages of 
   expect(parseMetrics(lines[0] ?? '')?.values).toEqual({ FramesPublished: [1] });
 });
 
+test('of streams beyond any number of cameras, metrics are told together', () => {
+  for (let stream = 0; stream < 3_000; stream++)
+    emitMetrics('detect', `made-up-${stream}`, { FramesFailed: 1 });
+  emitMetrics('detect', 'yard', { FramesFailed: 1 });
+  const streams = lines.map((line) => parseMetrics(line)?.stream);
+  expect(new Set(streams).size).toBeLessThanOrEqual(2_001);
+  expect(streams.slice(-2)).toEqual(['others', 'yard']);
+});
+
 test.each(['', 'plain text', '{"level":"INFO"}', '{"CloudWatchMetrics" broken'])(
   '%j is no metric',
   (line) => {

@@ -52,6 +52,17 @@ export const metricUnits = {
 export type MetricName = keyof typeof metricUnits;
 export type MetricValues = Partial<Record<MetricName, number | number[]>>;
 
+/** Streams that a process names in its metrics. Each is paid for, and who may write to Kafka may make any up. */
+const MAX_STREAMS = 2_000;
+/** Stands for all others. */
+const OTHERS = 'others';
+const named = new Set<string>();
+
+function nameOf(stream: string): string {
+  if (named.size < MAX_STREAMS) named.add(stream);
+  return named.has(stream) ? stream : OTHERS;
+}
+
 // CloudWatch takes at most 100 values of one metric in a document; at 100 Powertools writes it out by itself.
 const MAX_VALUES = 99;
 
@@ -80,7 +91,7 @@ function writeDocument(
   session: string | undefined,
 ): void {
   const metrics = new Metrics({ namespace: namespace(), serviceName: service });
-  metrics.addDimension('stream', stream);
+  metrics.addDimension('stream', nameOf(stream));
   if (session !== undefined) metrics.addMetadata('session', session);
   for (const [name, list] of values) {
     for (const value of list.slice(0, MAX_VALUES)) metrics.addMetric(name, metricUnits[name], value);

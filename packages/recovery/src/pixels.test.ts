@@ -1,0 +1,23 @@
+import sharp from 'sharp';
+import { expect, test } from 'vitest';
+import { manyScans } from '../../../test/support/many-scans.ts';
+import { samePicture } from './pixels.ts';
+
+const picture = (background: string) =>
+  sharp({ create: { width: 64, height: 64, channels: 3, background } })
+    .jpeg()
+    .toBuffer();
+
+test('a picture is itself, encoded again, and no other', async () => {
+  const teal = await picture('teal');
+  expect(await samePicture(teal, await sharp(teal).jpeg({ quality: 60 }).toBuffer(), [])).toBe(true);
+  expect(await samePicture(teal, await picture('tomato'), [])).toBe(false);
+});
+
+test('what would cost too much to decode is none, undecoded', async () => {
+  const bomb = await manyScans(3_000);
+  const began = process.cpuUsage();
+  expect(await samePicture(await picture('teal'), bomb, [])).toBe(false);
+  const { user, system } = process.cpuUsage(began);
+  expect((user + system) / 1_000).toBeLessThan(1_000);
+});
