@@ -44,24 +44,28 @@ export async function runCampaign({ seed, mutations, only, note }: CampaignOptio
   try {
     const end = watch();
     const unmet: string[] = [];
-    let attacks = 0;
-    for (const part of PARTS.filter(({ name }) => only?.includes(name) ?? true)) {
-      const list = part.attacks(randomOf(seed), mutations);
-      attacks += list.length;
-      await inParallel(list, AT_ONCE, async (attack) => {
-        const began = performance.now();
-        const problem = await attack.run(target).then(
-          () => undefined,
-          (error: Error) => error.message,
-        );
-        if (problem) unmet.push(`${part.name}, ${attack.name}: ${problem}`);
-        const took = Math.round(performance.now() - began);
-        note(`${part.name}: ${attack.name}, ${took} ms${problem ? `: ${problem}` : ''}`);
-      });
-    }
+    const parts = PARTS.filter(({ name }) => only?.includes(name) ?? true);
+    const attacks = parts.flatMap(({ name, attacks }) =>
+      attacks(randomOf(seed), mutations).map((attack) => ({ ...attack, name: `${name}: ${attack.name}` })),
+    );
+    await inParallel(attacks, AT_ONCE, async ({ name, run }) => {
+      const began = performance.now();
+      const problem = await run(target).then(
+        () => '',
+        (error: Error) => `: ${error.message}`,
+      );
+      if (problem) unmet.push(`${name}${problem}`);
+      note(`${name}, ${Math.round(performance.now() - began)} ms${problem}`);
+    });
     const measured = await end();
     const failed = await target.failed();
-    return { ...measured, attacks, unmet, reasons: byReason(failed), overCeiling: over(measured.memory) };
+    return {
+      ...measured,
+      attacks: attacks.length,
+      unmet,
+      reasons: byReason(failed),
+      overCeiling: over(measured.memory),
+    };
   } finally {
     await stop();
   }

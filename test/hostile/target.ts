@@ -45,8 +45,9 @@ export interface Target {
 }
 
 export interface Measured {
-  /** Longest time in which no further frame of some good camera was annotated, milliseconds. */
+  /** Longest time in which no further frame of some good camera was annotated, milliseconds, and when it ended. */
   pauseMs: number;
+  pauseOf: string;
   /** Largest resident set of any process of the name, MiB. */
   memory: Map<string, number>;
   /** What ended and was started again. */
@@ -138,13 +139,16 @@ async function readFailed(bucket: string, key: string): Promise<Failed> {
 function watch(state: () => Promise<State | undefined>, target: Target): () => Promise<Measured> {
   const began = Date.now();
   const newest = new Map(GOOD.map((id) => [id, { count: -1, at: began }]));
-  const measured: Measured = { pauseMs: 0, memory: new Map(), restarted: [], goodFailed: 0 };
+  const measured: Measured = { pauseMs: 0, pauseOf: '', memory: new Map(), restarted: [], goodFailed: 0 };
   const restarts = new Map<string, number>();
   const look = async () => {
     for (const [id, seen] of newest) {
       const count = await target.annotated(id);
       const now = Date.now();
-      if (seen.count >= 0) measured.pauseMs = Math.max(measured.pauseMs, now - seen.at);
+      if (seen.count >= 0 && now - seen.at > measured.pauseMs) {
+        const ended = (performance.now() / 1000).toFixed(1);
+        Object.assign(measured, { pauseMs: now - seen.at, pauseOf: `${id}, until ${ended} s` });
+      }
       if (count !== seen.count) newest.set(id, { count, at: now });
     }
     const { pid, services = {}, streams = {} } = (await state()) ?? {};

@@ -55,6 +55,7 @@ export const kafka: Part = {
     ),
     png,
     boxes,
+    madeUpStreams,
     damaged(random, mutations),
   ],
 };
@@ -186,6 +187,35 @@ const boxes: Attack = {
     await target.until(
       'all of them, annotated',
       async () => (await target.annotated('boxes')) === records.length,
+    );
+  },
+};
+
+/** More streams than anybody has: what is kept of each is bounded, and they go the way of all frames. */
+const madeUpStreams: Attack = {
+  name: '2,000 made-up streams',
+  async run(target) {
+    const [frame = {}] = await framesOf(target, 'made-up', 1);
+    const more = [
+      ['model', 'm'],
+      ['detections', '[]'],
+    ] as const;
+    const named = (number: number): BatchRecord => ({
+      ...frame,
+      key: `made-up-${number}`,
+      headers: [
+        ...(frame.headers ?? []).filter(([name]) => name !== 'stream_id'),
+        ['stream_id', `made-up-${number}`],
+        ...more,
+      ],
+    });
+    for (let first = 0; first < 2_000; first += 50) {
+      const records = Array.from({ length: 50 }, (_, index) => named(first + index));
+      await send(target, 'detections', recordBatch(records, { firstTime: Date.now() }));
+    }
+    await target.until(
+      'the last of them, annotated',
+      async () => (await target.annotated('made-up-1999')) === 1,
     );
   },
 };

@@ -1,0 +1,172 @@
+import { request as plain } from 'node:http';
+import { httpAttacks, send } from '../../support/http-attacks.ts';
+import { manyScans } from '../../support/many-scans.ts';
+import type { Random } from '../../support/random.ts';
+import type { Target } from '../target.ts';
+import type { Attack, Part } from './part.ts';
+
+const LISTENERS = ['inference', 'health', 'console'] as const;
+type Listener = (typeof LISTENERS)[number];
+const JSON_TYPE = { 'content-type': 'application/json' };
+/** Longest time for the answer to a probe or to a small request, milliseconds. */
+const PATIENCE_MS = 5_000;
+
+/** What clients and web pages send to what listens on a developer's machine. */
+export const http: Part = {
+  name: 'http',
+  attacks: (random, mutations) => [
+    ...LISTENERS.map(bytes),
+    ...LISTENERS.map(pages),
+    scans,
+    overload,
+    clips,
+    madeUpPictures(random, mutations),
+  ],
+};
+
+/** @returns the status of the answer, and how long it took, milliseconds */
+async function ask(
+  target: Target,
+  listener: Listener,
+  path: string,
+  headers: Record<string, string> = {},
+  body?: string,
+) {
+  const began = performance.now();
+  const url = new URL(path, target.endpoints[listener]);
+  const status = await new Promise<number>((resolve, reject) => {
+    const sent = plain(url, { method: body === undefined ? 'GET' : 'POST', headers }, (response) => {
+      response.resume().on('end', () => resolve(response.statusCode ?? 0));
+    });
+    sent.on('error', reject).end(body);
+  });
+  return { status, ms: performance.now() - began };
+}
+
+async function mustAnswer(
+  target: Target,
+  listener: Listener,
+  expected: number,
+  what: string,
+  ...how: [path: string, headers?: Record<string, string>, body?: string]
+): Promise<void> {
+  const { status, ms } = await ask(target, listener, ...how);
+  if (status !== expected) throw new Error(`${what}: answered with ${status}, not ${expected}`);
+  if (ms > PATIENCE_MS) throw new Error(`${what}: answered after ${Math.round(ms)} ms`);
+}
+
+function bytes(listener: Listener): Attack {
+  return {
+    name: `bytes that are no request, to ${listener}`,
+    async run(target) {
+      for (const [what, sent] of httpAttacks) {
+        const answer = await send(target.endpoints[listener] ?? '', sent, 100);
+        if (/^HTTP\/1.1 (200|101)|node_modules|root:x/.test(answer))
+          throw new Error(`${what}: ${answer.slice(0, 100)}`);
+        await mustAnswer(target, listener, 200, `/health after ${what}`, '/health');
+      }
+    },
+  };
+}
+
+function pages(listener: Listener): Attack {
+  const form = { 'content-type': 'text/plain', origin: 'https://evil.example' };
+  const paths = { inference: '/predict', health: '/health', console: '/api/cameras' };
+  return {
+    name: `web pages, to ${listener}`,
+    async run(target) {
+      const path = paths[listener];
+      await mustAnswer(target, listener, 403, 'a form of another site', path, form, '{}');
+      await mustAnswer(target, listener, 403, 'a rebound name', path, { host: 'evil.example' });
+      const foreign = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' };
+      await mustAnswer(target, listener, 403, 'a foreign read', path, foreign);
+    },
+  };
+}
+
+const predict = (pictures: readonly Buffer[]) =>
+  JSON.stringify({
+    stream_id: 'hostile',
+    frames: pictures.map((jpeg, frame_number) => ({ frame_number, frame_data: jpeg.toString('base64') })),
+  });
+
+const scans: Attack = {
+  name: 'pictures of 2,646 scans, of a client that leaves',
+  async run(target) {
+    const picture = await manyScans(3_000);
+    const leaving = new AbortController();
+    const left = Array.from({ length: 8 }, () =>
+      fetch(new URL('/predict', target.endpoints.inference), {
+        method: 'POST',
+        headers: JSON_TYPE,
+        body: predict([picture]),
+        signal: leaving.signal,
+      }).catch(() => {}),
+    );
+    setTimeout(() => leaving.abort(), 200);
+    await mustAnswer(
+      target,
+      'inference',
+      200,
+      'a good picture',
+      '/predict',
+      JSON_TYPE,
+      predict([target.jpeg]),
+    );
+    await Promise.all(left);
+  },
+};
+
+const overload: Attack = {
+  name: '128 requests of 25 pictures at once',
+  async run(target) {
+    const body = predict(Array(25).fill(target.jpeg));
+    const ended = Array.from({ length: 128 }, () =>
+      ask(target, 'inference', '/predict', { ...JSON_TYPE, 'x-request-timeout-ms': '3000' }, body).catch(
+        () => undefined,
+      ),
+    );
+    let isOver = false;
+    const all = Promise.all(ended).then(() => {
+      isOver = true;
+    });
+    while (!isOver) await mustAnswer(target, 'inference', 200, '/health under load', '/health');
+    await all;
+  },
+};
+
+const clips: Attack = {
+  name: '60 times the same clip, and 60 clips that nobody waits for',
+  async run(target) {
+    const path = (at: number) => `/api/streams/franck/clips/${at}.webp`;
+    const now = Date.now() - 5_000;
+    const same = Array.from({ length: 60 }, () => ask(target, 'console', path(now)));
+    const leaving = AbortSignal.timeout(300);
+    for (let at = 1; at <= 60; at++) {
+      const url = new URL(path(now - 1_000 * at), target.endpoints.console);
+      void fetch(url, { signal: leaving }).catch(() => {});
+    }
+    await mustAnswer(target, 'console', 200, '/health of the console', '/health');
+    const unlike = (await Promise.all(same)).filter(({ status }) => ![200, 404, 503].includes(status));
+    if (unlike.length > 0) throw new Error(`a clip is answered with ${unlike[0]?.status}`);
+  },
+};
+
+/** Good pictures with a few bytes changed: each has an answer of its own, and nobody waits for it long. */
+function madeUpPictures(random: Random, count: number): Attack {
+  return {
+    name: `${count} damaged pictures`,
+    async run(target) {
+      for (let left = count; left > 0; left -= 25) {
+        const pictures = Array.from({ length: Math.min(left, 25) }, () => {
+          const picture = Buffer.from(target.jpeg);
+          for (let times = random.integer(1, 6); times > 0; times--)
+            picture[random.integer(2, picture.length - 1)] = random.integer(0, 255);
+          return picture;
+        });
+        const { status } = await ask(target, 'inference', '/predict', JSON_TYPE, predict(pictures));
+        if (status !== 200 && status !== 429) throw new Error(`they are answered with ${status}`);
+      }
+    },
+  };
+}
