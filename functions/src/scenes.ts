@@ -27,6 +27,7 @@ import {
 } from '@video-pipeline/scene';
 import { followText } from '@video-pipeline/storage';
 import { emitMetrics, type Logger } from '@video-pipeline/telemetry';
+import { appearancesOf } from './appearances.ts';
 import { History, type Span, sourceOf, spansOf } from './history.ts';
 import type { PublishedFrame, Send } from './publish.ts';
 import { byStream, type Received } from './records.ts';
@@ -117,18 +118,24 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     return new Scene(streamId, config, { ...options, state });
   }
 
-  function watch(scene: Scene, frames: readonly Received<DetectedFrame>[], span: Span): UnderstoodBatch {
+  async function watch(
+    scene: Scene,
+    frames: readonly Received<DetectedFrame>[],
+    span: Span,
+  ): Promise<UnderstoodBatch> {
     const removed: Filtered['removed'] = {};
     const events: SceneEvent[] = [];
-    const understood = frames.map(({ record, frame }): Received<PublishedFrame> => {
-      const seen = scene.update(frame);
+    const understood: Received<PublishedFrame>[] = [];
+    for (const { record, frame } of frames) {
+      const appearances = scene.looksAtColours ? await appearancesOf(frame) : undefined;
+      const seen = scene.update({ ...frame, appearances });
       reportTime(frame.streamId, frame, seen);
       events.push(...seen.events);
       for (const [reason, count] of Object.entries(seen.removed) as [keyof typeof removed, number][]) {
         removed[reason] = (removed[reason] ?? 0) + count;
       }
-      return { record, frame: { ...frame, detections: seen.detections } };
-    });
+      understood.push({ record, frame: { ...frame, detections: seen.detections } });
+    }
     const last = understood.at(-1);
     if (!last) return { frames: [], events };
     if (scene.state !== undefined) {

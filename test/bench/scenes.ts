@@ -6,7 +6,22 @@ export interface SyntheticScene {
   fps: number;
   width: number;
   height: number;
-  frames: { truth: { id: number; box: Detection['bbox'] }[]; detections: Detection[] }[];
+  /** Hides what is behind it, px. */
+  occluder?: Detection['bbox'] | undefined;
+  frames: SyntheticFrame[];
+}
+
+export interface Person {
+  id: number;
+  box: Detection['bbox'];
+}
+
+export interface SyntheticFrame {
+  /** Whoever can be seen. */
+  truth: Person[];
+  /** Everybody, the farthest first. */
+  present: Person[];
+  detections: Detection[];
 }
 
 interface Walker {
@@ -39,7 +54,7 @@ const HEIGHT = 720;
 /** Truth that is less visible than this is not asked for, nor seen by the detector. */
 const LEAST_VISIBLE = 0.25;
 
-/** Crossings, a wall to walk behind, a careless detector, and a crowd of 50; each at two frame rates. */
+/** Crossings, a wall to walk behind, a wide one, a careless detector, and a crowd of 50; each at two frame rates. */
 export function scenes(seed: number): SyntheticScene[] {
   const scripts: Omit<Script, 'fps'>[] = [
     { name: 'crossing', seconds: 30, walkers: crossing(10), missed: 0.03, falseBoxes: 0.1 },
@@ -48,6 +63,14 @@ export function scenes(seed: number): SyntheticScene[] {
       seconds: 30,
       walkers: crossing(8),
       occluder: [600, 0, 680, HEIGHT],
+      missed: 0.03,
+      falseBoxes: 0.1,
+    },
+    {
+      name: 'hall',
+      seconds: 60,
+      walkers: crossing(6),
+      occluder: [480, 0, 800, HEIGHT],
       missed: 0.03,
       falseBoxes: 0.1,
     },
@@ -83,7 +106,14 @@ function play(script: Script, seed: number): SyntheticScene {
     for (const walker of walkers) walk(walker, 1 / script.fps, random);
     return seen(walkers, script, random);
   });
-  return { name: script.name, fps: script.fps, width: WIDTH, height: HEIGHT, frames };
+  return {
+    name: script.name,
+    fps: script.fps,
+    width: WIDTH,
+    height: HEIGHT,
+    occluder: script.occluder,
+    frames,
+  };
 }
 
 /** Walks on, a little unsteadily, and turns at the border of the picture. */
@@ -107,7 +137,11 @@ function seen(walkers: Walker[], script: Script, random: () => number): Syntheti
   );
   let expected = script.falseBoxes;
   for (; expected > 0; expected--) if (random() < expected) detections.push(falseBox(random));
-  return { truth: visible.map(({ walker, box }) => ({ id: walker.id, box })), detections };
+  return {
+    present: walkers.toSorted((a, b) => a.y - b.y).map((walker) => ({ id: walker.id, box: boxOf(walker) })),
+    truth: visible.map(({ walker, box }) => ({ id: walker.id, box })),
+    detections,
+  };
 }
 
 function boxOf({ x, y, height }: Walker): Detection['bbox'] {

@@ -4,9 +4,10 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { ByteTracker, DEFAULT_TRACKER, Scene, sceneConfigSchema } from '@video-pipeline/scene';
+import { appearanceOf, ByteTracker, DEFAULT_TRACKER, Scene, sceneConfigSchema } from '@video-pipeline/scene';
 import { npmScript } from './options.ts';
 import { peerPython } from './peers/python.ts';
+import { renderer, SCALE } from './render.ts';
 import { type SyntheticScene, scenes } from './scenes.ts';
 
 /** The trackers and the field's evaluator. */
@@ -37,9 +38,25 @@ function motLine(frame: number, id: number, [x1, y1, x2, y2]: readonly number[],
   return [frame, id, ...[x1, y1, Number(x2) - Number(x1), Number(y2) - Number(y1)], confidence].join(',');
 }
 
+/** The scene with the colours of its detections, from pictures that are drawn of it. */
+function coloured(scene: SyntheticScene, seed: number): SyntheticScene {
+  const draw = renderer(scene, seed);
+  const frames = scene.frames.map((frame) => {
+    const picture = draw(frame);
+    const look = ([x1, y1, x2, y2]: readonly [number, number, number, number]) =>
+      appearanceOf(picture, [x1 * SCALE, y1 * SCALE, x2 * SCALE, y2 * SCALE]);
+    const detections = frame.detections.map((one) => ({ ...one, appearance: look(one.bbox) }));
+    return { ...frame, detections };
+  });
+  return { ...scene, frames };
+}
+
+/** With colours, who is gone is known again for so long, seconds. */
+const APPEARANCE_SECONDS = 20;
+
 /** Tracks a scene. @returns lines in MOT form, and CPU milliseconds a frame */
-function track(scene: SyntheticScene): { lines: string[]; ms: number } {
-  const tracker = new ByteTracker(DEFAULT_TRACKER);
+function track(scene: SyntheticScene, settings = DEFAULT_TRACKER): { lines: string[]; ms: number } {
+  const tracker = new ByteTracker(settings);
   const begin = process.cpuUsage();
   const tracked = scene.frames.map(({ detections }, index) =>
     tracker.update({ capturedAt: Math.round((1000 * index) / scene.fps), detections }),
@@ -115,7 +132,11 @@ function understand({ name, fps, width, height, frames }: SyntheticScene): numbe
   return (user + system) / 1000 / frames.length;
 }
 
-async function writeScene(folder: string, scene: SyntheticScene, ours: string[]): Promise<void> {
+async function writeScene(
+  folder: string,
+  scene: SyntheticScene,
+  ours: { plain: string[]; colours: string[] },
+): Promise<void> {
   await mkdir(folder);
   const files = {
     'gt.txt': scene.frames.flatMap(({ truth }, frame) =>
@@ -124,7 +145,8 @@ async function writeScene(folder: string, scene: SyntheticScene, ours: string[])
     'det.txt': scene.frames.flatMap(({ detections }, frame) =>
       detections.map(({ bbox, confidence }) => motLine(frame + 1, -1, bbox, confidence)),
     ),
-    'ours.txt': ours,
+    'ours.txt': ours.plain,
+    'ours-colours.txt': ours.colours,
     'scene.json': [JSON.stringify({ fps: scene.fps, frames: scene.frames.length })],
   };
   for (const [name, lines] of Object.entries(files)) await writeFile(join(folder, name), lines.join('\n'));
@@ -148,13 +170,17 @@ function report(scores: Record<string, Record<string, Score>>): void {
 const folder = await mkdtemp(join(tmpdir(), 'bench-track-'));
 try {
   const cpu = new Map<string, number>();
+  const coloursCpu = new Map<string, number>();
   for (const seed of SEEDS) {
     for (const scene of scenes(seed)) {
       const name = `${scene.name}-${seed}`;
       track(scene); // warm
       const { lines, ms } = track(scene);
       cpu.set(name, ms);
-      await writeScene(join(folder, name), scene, lines);
+      const settings = { ...DEFAULT_TRACKER, appearance_seconds: APPEARANCE_SECONDS };
+      const colours = track(coloured(scene, seed), settings);
+      coloursCpu.set(name, colours.ms);
+      await writeScene(join(folder, name), scene, { plain: lines, colours: colours.lines });
     }
   }
   await writeFile(join(folder, 'settings.json'), JSON.stringify(DEFAULT_TRACKER));
@@ -167,6 +193,9 @@ try {
   );
   const scores: Record<string, Record<string, Score>> = JSON.parse(stdout);
   for (const [name, score] of Object.entries(scores.ours ?? {})) score.ms = cpu.get(name) ?? null;
+  for (const [name, score] of Object.entries(scores['ours, colours'] ?? {})) {
+    score.ms = coloursCpu.get(name) ?? null;
+  }
   if (options.json) console.log(JSON.stringify(scores));
   else report(scores);
   const whole = scenes(1).flatMap((scene) => {

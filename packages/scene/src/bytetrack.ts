@@ -1,7 +1,7 @@
-import type { Detection } from '@video-pipeline/frame';
 import { z } from 'zod';
 import { iou, overlappingPairs, type Pair, pairAtLeastCost } from './pairing.ts';
-import { advance, begin, boxOf, type Candidate, see, type Track, trackSchema } from './track.ts';
+import { goneOf, goneSchema, returned, stillGone } from './reappearance.ts';
+import { advance, begin, boxOf, type Candidate, type Sight, see, type Track, trackSchema } from './track.ts';
 
 /** How boxes become tracks. */
 export interface TrackerSettings {
@@ -15,6 +15,8 @@ export interface TrackerSettings {
   lost_seconds: number;
   /** Whether a track only takes boxes of its own class. */
   strict_classes: boolean;
+  /** How long an object that is gone is known again by its colours, seconds; 0: not at all. */
+  appearance_seconds: number;
 }
 
 /** Below the paper's confidences (0.6, 0.1, 0.7), as light detectors are less sure than its YOLOX. */
@@ -24,6 +26,7 @@ export const DEFAULT_TRACKER: TrackerSettings = {
   new_confidence: 0.5,
   lost_seconds: 2,
   strict_classes: false,
+  appearance_seconds: 0,
 };
 
 /** Everything the tracker knows, as JSON: given to another tracker, that one goes on where this one was. */
@@ -33,6 +36,8 @@ export const trackerStateSchema = z.object({
   /** Times between the newest frames, milliseconds, the newest last. */
   intervals: z.array(z.number()),
   tracks: z.array(trackSchema),
+  /** Objects that are gone, and may come back. */
+  gone: z.array(goneSchema).optional(),
 });
 export type TrackerState = z.infer<typeof trackerStateSchema>;
 
@@ -74,16 +79,17 @@ const FAR = { sizes_a_second: 2.5, sizes: 4, least_likeness: 0.6 };
  * - a track takes the class that most of its boxes have. A box of another class is paired with it only if it covers it;
  * - time is that of capture, so dropped frames and odd frame rates only make the prediction longer;
  * - where frames are far apart, what is left is paired by distance, as boxes of a moving object don't overlap then;
+ * - where colours are looked at, an object that comes back after it was lost gets the id it had;
  * - a frame that is not newer than the last is left aside, and its detections get no id;
  * - noise is relative to width and height, as in Aharon et al., 'BoT-SORT', 2022. So boxes may be in any unit;
  * - ids depend on nothing but the frames, so a replay gives the same ones.
  */
 export class ByteTracker {
-  readonly #settings: TrackerSettings;
+  readonly settings: TrackerSettings;
   #state: TrackerState;
 
   constructor(settings: TrackerSettings, state: TrackerState = { at: -1, intervals: [], tracks: [] }) {
-    this.#settings = settings;
+    this.settings = settings;
     this.#state = state;
   }
 
@@ -99,11 +105,11 @@ export class ByteTracker {
 
   /** How long an unseen object is remembered, milliseconds. */
   get lostMs(): number {
-    return Math.max(this.#settings.lost_seconds * 1000, LOST_FRAMES * this.interval);
+    return Math.max(this.settings.lost_seconds * 1000, LOST_FRAMES * this.interval);
   }
 
   /** Takes the stream's next frame. */
-  update(frame: { capturedAt: number; detections: readonly Detection[] }): Tracked {
+  update(frame: { capturedAt: number; detections: readonly Sight[] }): Tracked {
     const nothing: undefined[] = new Array(frame.detections.length).fill(undefined);
     const { at, tracks: before } = this.#state;
     const dt = frame.capturedAt - at;
@@ -114,26 +120,53 @@ export class ByteTracker {
     const seen: (Track | undefined)[] = [...nothing];
     const tracks = withoutDuplicates(this.#associate(alive, frame, seen, at < 0));
     const intervals = at < 0 ? [] : [...this.#state.intervals, dt].slice(-INTERVALS);
-    this.#state = { at: frame.capturedAt, intervals, tracks };
+    this.#state = { ...this.#state, at: frame.capturedAt, intervals, tracks };
     const living = new Set(tracks);
     const gone = before.filter((track) => !living.has(track));
+    const ended = gone.filter(({ status }) => status !== 'tentative');
+    const dropped = gone.filter(({ status }) => status === 'tentative');
+    if (this.settings.appearance_seconds > 0) dropped.push(...this.#recognise(ended, at));
     return {
       ids: seen.map((track) => (track?.status === 'tracked' ? track.id : undefined)),
       tracks: seen,
-      ended: gone.filter(({ status }) => status !== 'tentative'),
-      dropped: gone.filter(({ status }) => status === 'tentative'),
+      // Who came back just now did not end.
+      ended: ended.filter(({ id }) => !this.#state.tracks.some((track) => track.id === id)),
+      dropped,
       late: false,
     };
+  }
+
+  /**
+   * Gives tracks that were just seen for the second time, and so get their ids, those of objects that they are by their
+   * colours. @param before when the last frame was captured. @returns what they were until now
+   */
+  #recognise(ended: readonly Track[], before: number): Track[] {
+    const { at, tracks, gone = [] } = this.#state;
+    const former: Track[] = [];
+    let away = stillGone([...gone, ...goneOf(ended)], at - this.settings.appearance_seconds * 1000);
+    for (const track of tracks) {
+      if (track.status !== 'tracked' || track.born_at !== before || track.seen_at !== at) continue;
+      const hidden = this.#state.tracks.filter(({ status }) => status === 'lost');
+      const one = returned(track, [...away, ...goneOf(hidden)]);
+      if (!one) continue;
+      former.push({ ...track });
+      track.id = one.id;
+      away = away.filter(({ id }) => id !== one.id);
+      const isFormer = (other: Track) => other !== track && other.id === one.id;
+      this.#state.tracks = this.#state.tracks.filter((other) => !isFormer(other));
+    }
+    this.#state.gone = away;
+    return former;
   }
 
   /** Pairs, begins and loses tracks; writes into `seen`. @returns the tracks that live on */
   #associate(
     tracks: Track[],
-    { capturedAt, detections }: { capturedAt: number; detections: readonly Detection[] },
+    { capturedAt, detections }: { capturedAt: number; detections: readonly Sight[] },
     seen: (Track | undefined)[],
     first: boolean,
   ): Track[] {
-    const { high_confidence, low_confidence, new_confidence } = this.#settings;
+    const { high_confidence, low_confidence, new_confidence } = this.settings;
     const candidates = detections.map(toCandidate);
     const high = candidates.filter((one) => one.confidence >= high_confidence);
     const low = candidates.filter(
@@ -175,7 +208,7 @@ export class ByteTracker {
       ),
       cost: (track, candidate) => {
         if (track.class_name === candidate.class_name) return cost(track, candidate);
-        const other = this.#settings.strict_classes || iou(boxOf(track), candidate.box) < OTHER_CLASS_IOU;
+        const other = this.settings.strict_classes || iou(boxOf(track), candidate.box) < OTHER_CLASS_IOU;
         return other ? Number.POSITIVE_INFINITY : cost(track, candidate) + OTHER_CLASS_COST;
       },
     });
@@ -189,10 +222,10 @@ type Pairing = (
 ) => { pairs: Pair[]; cost: (track: Track, candidate: Candidate) => number };
 
 function toCandidate(
-  { class_name, confidence, bbox: [x1, y1, x2, y2] }: Detection,
+  { class_name, confidence, bbox: [x1, y1, x2, y2], appearance }: Sight,
   index: number,
 ): Candidate {
-  return { index, class_name, confidence, box: [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1] };
+  return { index, class_name, confidence, appearance, box: [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1] };
 }
 
 /** Pairs at least cost and reports each pair. @returns what stayed alone */

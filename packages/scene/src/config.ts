@@ -78,6 +78,7 @@ const tracks = z
       .max(600)
       .default(DEFAULT_TRACKER.lost_seconds),
     strict_classes: z.boolean().default(DEFAULT_TRACKER.strict_classes),
+    appearance_seconds: seconds(DEFAULT_TRACKER.appearance_seconds, 600),
   })
   .superRefine(({ high_confidence, low_confidence, new_confidence }, context) => {
     const problem = (field: string, message: string) =>

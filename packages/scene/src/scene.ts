@@ -1,6 +1,7 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Detection } from '@video-pipeline/frame';
 import { z } from 'zod';
+import type { Appearance } from './appearance.ts';
 import { ByteTracker, DEFAULT_TRACKER, trackerStateSchema } from './bytetrack.ts';
 import { filtersOf, type SceneConfig, tracksObjects } from './config.ts';
 import type { SceneEvent } from './event.ts';
@@ -32,6 +33,8 @@ export interface SceneFrame {
   /** Pixels. */
   height: number;
   detections: readonly Detection[];
+  /** Colours of the detections, of as many as they are known of; see {@link Scene.looksAtColours}. */
+  appearances?: ReadonlyMap<Detection, Appearance> | undefined;
 }
 
 export interface Understood {
@@ -71,6 +74,11 @@ export class Scene {
     this.#events = new EventDetector(streamId, config, options.prefix, state?.events);
   }
 
+  /** Whether the frames' appearances are of use. */
+  get looksAtColours(): boolean {
+    return (this.#tracker?.settings.appearance_seconds ?? 0) > 0;
+  }
+
   /** The state as text, for the constructor; undefined where nothing is remembered. */
   get state(): string | undefined {
     if (!this.#tracker) return undefined;
@@ -96,7 +104,11 @@ export class Scene {
     const { time, ...told } = tick;
     const { ids, tracks, ended, dropped } = tracker.update({
       capturedAt: time,
-      detections: kept.map((detection) => ({ ...detection, bbox: shareOf(detection.bbox, frame) })),
+      detections: kept.map((detection) => ({
+        ...detection,
+        bbox: shareOf(detection.bbox, frame),
+        appearance: frame.appearances?.get(detection),
+      })),
     });
     const detections = kept.map((detection, index) => {
       const id = ids[index];
@@ -119,7 +131,7 @@ function shareOf([x1, y1, x2, y2]: Detection['bbox'], { width, height }: SceneFr
 
 /** As a Kafka header has it: a crowd's state is long, and much of it is the same again and again. */
 function pack(state: SceneState): string {
-  const text = JSON.stringify(state, (key, value) => (key === 'box' ? packBox(value) : value));
+  const text = JSON.stringify(state, packed);
   return deflateRawSync(text, { level: 1 }).toString('base64');
 }
 
@@ -127,12 +139,20 @@ function unpack(text: string | undefined): SceneState | undefined {
   if (!text) return undefined;
   try {
     const json = inflateRawSync(Buffer.from(text, 'base64'), { maxOutputLength: MAX_STATE_BYTES });
-    return sceneStateSchema.safeParse(
-      JSON.parse(json.toString(), (key, value) => (key === 'box' ? unpackBox(value) : value)),
-    ).data;
+    return sceneStateSchema.safeParse(JSON.parse(json.toString(), unpacked)).data;
   } catch {
     return undefined;
   }
+}
+
+function packed(key: string, value: unknown): unknown {
+  if (key === 'box') return packBox(value as Track['box']);
+  return key === 'appearance' ? Buffer.from(value as Appearance).toString('base64') : value;
+}
+
+function unpacked(key: string, value: unknown): unknown {
+  if (key === 'box') return unpackBox(value as string);
+  return key === 'appearance' ? [...Buffer.from(value as string, 'base64')] : value;
 }
 
 /** A track's twenty numbers have single precision: 107 characters say them exactly. */

@@ -1,4 +1,6 @@
+import type { Detection } from '@video-pipeline/frame';
 import { z } from 'zod';
+import { type Appearance, appearanceSchema, blend } from './appearance.ts';
 import { type Coordinate, correct, initiate, predict } from './kalman.ts';
 import type { Box } from './pairing.ts';
 
@@ -15,10 +17,17 @@ export const trackSchema = z.object({
   box: z.tuple([coordinate, coordinate, coordinate, coordinate]),
   born_at: z.number(),
   seen_at: z.number(),
+  /** Which colours it has, as its boxes show it over time; only where they are looked at. */
+  appearance: appearanceSchema.optional(),
   /** `tentative`: seen once, maybe a false box. `lost`: not seen in the newest frame. */
   status: z.enum(['tentative', 'tracked', 'lost']),
 });
 export type Track = z.infer<typeof trackSchema>;
+
+/** A detection whose colours may be known. */
+export interface Sight extends Detection {
+  appearance?: Appearance | undefined;
+}
 
 /** A detection as the tracker sees it. */
 export interface Candidate {
@@ -27,13 +36,16 @@ export interface Candidate {
   class_name: string;
   confidence: number;
   box: Box;
+  appearance?: Appearance | undefined;
 }
 
 /** Smallest size that noise is relative to, so that no variance is zero. Far under a pixel in every unit used. */
 const MIN_SIZE = 1e-4;
+/** From here on a box shows how its object looks. */
+const SURE = 0.6;
 
 export function begin(candidate: Candidate, at: number, status: 'tracked' | 'tentative'): Track {
-  const { index, class_name, confidence, box } = candidate;
+  const { index, class_name, confidence, box, appearance } = candidate;
   const start = (axis: 0 | 1 | 2 | 3): Coordinate => initiate(box[axis], sizeAlong(axis, box));
   return {
     id: `${at.toString(36)}-${index}`,
@@ -42,6 +54,7 @@ export function begin(candidate: Candidate, at: number, status: 'tracked' | 'ten
     box: [start(0), start(1), start(2), start(3)],
     born_at: at,
     seen_at: at,
+    ...(appearance ? { appearance } : {}),
     status,
   };
 }
@@ -55,12 +68,15 @@ export function advance(track: Track, dt: number): void {
 }
 
 /** The object was seen again. */
-export function see(track: Track, { box, class_name, confidence }: Candidate, at: number): void {
+export function see(track: Track, candidate: Candidate, at: number): void {
+  const { box, class_name, confidence, appearance } = candidate;
   const before = boxOf(track);
   for (const [axis, one] of track.box.entries()) {
     correct(one, box[axis as 0 | 1 | 2 | 3], sizeAlong(axis, before));
   }
   vote(track, class_name, confidence);
+  // A weak box shows, for the most part, what stands before the object.
+  if (appearance && confidence >= SURE) track.appearance = blend(track.appearance, appearance);
   track.status = 'tracked';
   track.seen_at = at;
 }

@@ -82,7 +82,10 @@ def main(folder):
     scenes, ms = {}, {}
     for scene in sorted(path for path in folder.iterdir() if path.is_dir()):
         about = json.loads((scene / "scene.json").read_text())
-        results = {"ours": read(scene / "ours.txt")}
+        results = {
+            "ours": read(scene / "ours.txt"),
+            "ours, colours": read(scene / "ours-colours.txt"),
+        }
         for name, update in peers(about["fps"], settings).items():
             results[name], ms[name, scene.name] = track(update, read(scene / "det.txt"), about["frames"])
         for name, result in results.items():

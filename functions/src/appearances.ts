@@ -1,0 +1,40 @@
+import type { DetectedFrame, Detection } from '@video-pipeline/frame';
+import { PictureError, readPictureHeader } from '@video-pipeline/picture';
+import { type Appearance, appearanceOf } from '@video-pipeline/scene';
+
+/** Larger pictures are not looked at. */
+const MAX_PIXELS = 10_000_000;
+/** A picture of this width is enough for colours. */
+const WIDTH = 320;
+const DIVISORS = [8, 4, 2] as const;
+
+/**
+ * The colours of what was seen, from the picture decoded at an eighth to the whole of its sides: about 1 CPU ms for 720p.
+ * @returns none for a picture that can't be decoded, which is for `annotate` to tell
+ */
+export async function appearancesOf({
+  jpeg,
+  width,
+  height,
+  detections,
+}: DetectedFrame): Promise<ReadonlyMap<Detection, Appearance>> {
+  if (detections.length === 0) return new Map();
+  // Most streams don't ask for it: locally, detect starts without its native code.
+  const { decodeRgb } = await import('@video-pipeline/picture/codec');
+  try {
+    const header = readPictureHeader(jpeg, { maxPixels: MAX_PIXELS });
+    const divisor = DIVISORS.find((one) => width / one >= WIDTH) ?? 1;
+    const picture = await decodeRgb(jpeg, header, { divisor });
+    const [x, y] = [picture.width / width, picture.height / height];
+    const scaled = ([x1, y1, x2, y2]: Detection['bbox']): Detection['bbox'] => [
+      x1 * x,
+      y1 * y,
+      x2 * x,
+      y2 * y,
+    ];
+    return new Map(detections.map((one) => [one, appearanceOf(picture, scaled(one.bbox))]));
+  } catch (error) {
+    if (error instanceof PictureError) return new Map();
+    throw error;
+  }
+}
