@@ -15,6 +15,8 @@ export interface Workload {
   fps: number;
   /** Frames a second of one GPU pod. */
   gpuFps: number;
+  /** How annotated frames are stored. */
+  store: Stage['settings']['STORE'];
 }
 
 /** How fast the machine was on the day of the live cameras, over the day of {@link MEASURED}: the same cores differ. */
@@ -49,6 +51,8 @@ const MB_PER_VCPU = 1769;
 const FIXED_MS = 20;
 /** One PUT. An assumption. */
 const PUT_MS = 30;
+/** What an archive adds to a picture: two headers, its JSON, and what fills their blocks. */
+const ARCHIVED_KB = 2.8;
 /** Sustained ingress of one `express.m7g.large`; the larger sizes hold as many times as much as they cost. */
 const EXPRESS_MB = 15.6;
 const EXPRESS_SIZES = { large: 1, xlarge: 2, '2xlarge': 4, '4xlarge': 8, '8xlarge': 16, '16xlarge': 32 };
@@ -91,13 +95,13 @@ export interface Capacity {
 
 /** Sizes everything for the workload, with the Lambdas and tasks of the stage `production`. */
 export function capacityOf(workload: Workload): Capacity {
-  const { cameras, fps, gpuFps } = workload;
+  const { cameras, fps, gpuFps, store } = workload;
   const stage = stageOf('production');
   const framesPerSecond = cameras * fps;
   const partitions = partitionsFor(workload, stage);
   const load = partitionLoad(workload, partitions);
   const batch = batchOf(load.mean * fps, stage);
-  const seconds = durations(batch, gpuFps, stage);
+  const seconds = durations(batch, workload, stage);
   const gpuPods = Math.max(1, Math.ceil(framesPerSecond / (gpuFps * TARGET)));
   const frameMb = MEASURED.frameKb / 1000;
   const need = (duration: number): StageNeed => {
@@ -108,8 +112,9 @@ export function capacityOf(workload: Workload): Capacity {
   const [detect, annotate] = [need(seconds.detect), need(seconds.annotate)];
   // Frames and detections each carry the JPEG.
   const kafka = brokersFor(2 * framesPerSecond * frameMb);
-  const ndjsonPerBatch = Math.min(batch, Math.max(1, load.mean));
-  const s3PutsPerSecond = framesPerSecond * (1 + ndjsonPerBatch / batch);
+  const streamsPerBatch = Math.min(batch, Math.max(1, load.mean));
+  const picturesPerFrame = store === 'archive' ? streamsPerBatch / batch : 1;
+  const s3PutsPerSecond = framesPerSecond * (picturesPerFrame + streamsPerBatch / batch);
   const ingestTasks = Math.ceil(ingestCores(workload) / (vcpuOf(stage) * TARGET));
   const sized: Omit<Capacity, 'usdPerMonth' | 'limits'> = {
     workload,
@@ -169,12 +174,12 @@ function ingestCores({ cameras, fps }: Pick<Workload, 'cameras' | 'fps'>): numbe
 
 /** The fewest partitions that keep up on average, and on the fullest of them. */
 function partitionsFor(workload: Workload, stage: Stage): number {
-  const { cameras, fps, gpuFps } = workload;
+  const { cameras, fps } = workload;
   const keepsUp = (partitions: number) => {
     const { mean, fullest } = partitionLoad(workload, partitions);
     const busy = (streams: number) => {
       const batch = batchOf(streams * fps, stage);
-      const { detect, annotate } = durations(batch, gpuFps, stage);
+      const { detect, annotate } = durations(batch, workload, stage);
       return (streams * fps * Math.max(detect, annotate)) / batch;
     };
     return busy(mean) <= TARGET && busy(fullest) <= TARGET_FULLEST;
@@ -206,15 +211,21 @@ function batchOf(framesPerSecond: number, { settings }: Stage): number {
 }
 
 /** Seconds of one invocation with so many frames. */
-function durations(batch: number, gpuFps: number, stage: Stage): { detect: number; annotate: number } {
+function durations(
+  batch: number,
+  { gpuFps, store }: Workload,
+  stage: Stage,
+): { detect: number; annotate: number } {
   const cpu = (ms: number, memoryMb: number) => (batch * ms * MB_PER_VCPU) / memoryMb;
   // The wait for a busy server with even service times: Pollaczek and Khinchine's formula for M/D/1.
   const inference = ((batch * 1000) / gpuFps) * (1 + TARGET / (2 * (1 - TARGET)));
   const drawing = cpu(MEASURED.cpuMs.annotate, memoryOf(stage, 'annotate'));
   const storing = (batch * PUT_MS) / FRAMES_IN_WORK;
+  // An archive is put when all its pictures are drawn, and then what was seen in them.
+  const annotating = store === 'archive' ? drawing + 2 * PUT_MS : Math.max(drawing, storing);
   return {
     detect: (FIXED_MS + cpu(MEASURED.cpuMs.detect, memoryOf(stage, 'detect')) + inference) / 1000,
-    annotate: (FIXED_MS + Math.max(drawing, storing)) / 1000,
+    annotate: (FIXED_MS + annotating) / 1000,
   };
 }
 
@@ -267,6 +278,7 @@ function cost(sized: Omit<Capacity, 'usdPerMonth' | 'limits'>, stage: Stage): Ca
       detect: (sized.detect.seconds * 25) / batch,
       annotate: (sized.annotate.seconds * 25) / batch,
       putsPerFrame: sized.s3PutsPerSecond / sized.framesPerSecond,
+      storedKb: MEASURED.frameKb + (workload.store === 'archive' ? ARCHIVED_KB : 0),
     },
   ).items;
 }

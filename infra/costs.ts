@@ -47,8 +47,11 @@ export interface Work {
   detect: number;
   annotate: number;
   putsPerFrame: number;
+  /** Of a stored frame; left out, those of a published one. */
+  storedKb?: number;
 }
-const ASSUMED: Work = { ...BATCH_SECONDS, putsPerFrame: 1 };
+/** Of an archive and an NDJSON a batch, whose frames are of two streams. */
+const ARCHIVE_PUTS_PER_FRAME = 4 / 25;
 /** Of a clip: seconds of its function, waiting mostly; megabytes; requests. And how many events are reckoned with. */
 const CLIPS = { seconds: 12, mb: 1, gets: 60, puts: 15, anHour: 6 };
 const SPOT_SHARE = 0.3;
@@ -64,14 +67,20 @@ export interface Estimate {
   assumptions: string[];
 }
 
+function assumedOf({ settings }: Stage): Work {
+  return { ...BATCH_SECONDS, putsPerFrame: settings.STORE === 'archive' ? ARCHIVE_PUTS_PER_FRAME : 1 };
+}
+
 /** What a stage costs in a month, from the same table that its resources are made from. */
-export function estimate(stage: Stage, work = ASSUMED): Estimate {
+export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
   const { load, network, ingest, store } = stage;
   const hours = load.stageHours;
   const frames = load.streams * load.frameRate * 3600 * load.cameraHours;
   const batches = frames / 25;
   const storedGb =
-    Math.min(frames, load.streams * load.frameRate * 86_400 * store.annotatedDays) * load.frameKb * 1e-6;
+    Math.min(frames, load.streams * load.frameRate * 86_400 * store.annotatedDays) *
+    (work.storedKb ?? load.frameKb) *
+    1e-6;
   const [detect, annotate] = [memoryOf(stage, 'detect'), memoryOf(stage, 'annotate')];
   const lambdaGbSeconds = (batches * (work.detect * detect + work.annotate * annotate)) / 1024;
   const nat = network.nat === 'managed' ? PRICE.perHour.natGateway : PRICE.perHour.natInstance;

@@ -2,12 +2,13 @@ import { parseArgs } from 'node:util';
 import { type Capacity, capacityOf, MEASURED, oneMachineCameras } from './capacity.ts';
 import { GPU_FPS } from './scaling.ts';
 
-/** Prints what so many cameras need: `npm run capacity -- --cameras 1000 --fps 10 [--gpu-fps 519] [--json]`. */
+/** Prints what so many cameras need: `npm run capacity -- --cameras 1000 --fps 10 [--gpu-fps 519] [--store archive] [--json]`. */
 const { values } = parseArgs({
   options: {
     cameras: { type: 'string', default: '100' },
     fps: { type: 'string', default: '10' },
     'gpu-fps': { type: 'string', default: String(GPU_FPS) },
+    store: { type: 'string', default: 'frames' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -15,6 +16,7 @@ const capacity = capacityOf({
   cameras: positive('cameras', values.cameras),
   fps: positive('fps', values.fps),
   gpuFps: positive('gpu-fps', values['gpu-fps']),
+  store: storeOf(values.store),
 });
 console.log(values.json ? JSON.stringify(capacity) : report(capacity));
 
@@ -22,6 +24,12 @@ function positive(name: string, text: string): number {
   const value = Number(text);
   if (value > 0 && value <= 1e6) return value;
   process.stderr.write(`--${name} must be a number from 0 to a million\n`);
+  process.exit(1);
+}
+
+function storeOf(text: string): 'frames' | 'archive' {
+  if (text === 'frames' || text === 'archive') return text;
+  process.stderr.write('--store must be frames or archive\n');
   process.exit(1);
 }
 
@@ -48,7 +56,7 @@ function report(result: Capacity): string {
   const breaks = limits.map(({ what, need, limit }) => `  ${what}: ${need} needed, ${limit} there`);
   const cameras = oneMachineCameras(MEASURED.cores, workload.fps);
   return [
-    `${workload.cameras} cameras at ${workload.fps} frames/s`,
+    `${workload.cameras} cameras at ${workload.fps} frames/s, STORE=${workload.store}`,
     ...lines,
     'what breaks first, the nearest on top:',
     ...breaks,

@@ -12,10 +12,11 @@ import {
   mostCameras,
   oneMachineCameras,
   oneMachineFps,
+  type Workload,
 } from '../../infra/capacity.ts';
 import { GPU_FPS } from '../../infra/scaling.ts';
 
-const work = { fps: 10, gpuFps: GPU_FPS };
+const work: Omit<Workload, 'cameras'> = { fps: 10, gpuFps: GPU_FPS, store: 'frames' };
 const of = (cameras: number, more: Partial<typeof work> = {}) => capacityOf({ cameras, ...work, ...more });
 const SIZES = [1, 100, 1_000, 10_000];
 /** The cores of the live cameras' day, in those of the day that the model reckons with. */
@@ -73,6 +74,15 @@ test('twice the cameras need about twice of everything, and a faster GPU fewer p
     expect(need / (needs(one)[index] ?? Number.NaN)).toBeLessThan(2.2);
   }
   expect(of(1_000, { gpuFps: 2 * GPU_FPS }).gpuPods).toBe(Math.ceil(of(1_000).gpuPods / 2));
+});
+
+test('an archive spares nine of ten PUTs, and nothing that is paid for by the byte', () => {
+  const [frames, archive] = [of(1_000), of(1_000, { store: 'archive' })];
+  expect(archive.s3PutsPerSecond).toBeLessThan(0.2 * frames.s3PutsPerSecond);
+  const paid = ({ usdPerMonth }: Capacity, what: string) =>
+    usdPerMonth.find(({ item }) => item === what)?.usd ?? 0;
+  expect(paid(archive, 'S3 requests')).toBeLessThan(0.2 * paid(frames, 'S3 requests'));
+  expect(paid(archive, 'S3 storage')).toBeGreaterThan(paid(frames, 'S3 storage'));
 });
 
 test.each(['AWS', 'production'] as const)(
@@ -138,6 +148,10 @@ function summary(): string {
     ['MSK, `express.m7g`', ({ kafka }) => `${kafka.brokers} x ${kafka.size}`],
     ['S3 PUT/s', ({ s3PutsPerSecond }) => number(s3PutsPerSecond)],
     ['US dollars a month', (capacity) => number(dollars(capacity))],
+    [
+      'the same with `STORE=archive`',
+      ({ workload }) => number(dollars(of(workload.cameras, { store: 'archive' }))),
+    ],
     ['most of it for', costliest],
     [
       'AWS limit that is nearest',
