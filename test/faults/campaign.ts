@@ -2,14 +2,14 @@ import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Value } from '@video-pipeline/config';
-import type { EncodedRecord } from '@video-pipeline/frame';
+import { annotatedKey, type EncodedRecord } from '@video-pipeline/frame';
 import { type Random, randomOf } from '../support/random.ts';
 import { type Accounting, account, isSound } from './accounting.ts';
 import { ROLLING_RESTART } from './cluster-faults.ts';
 import { drawSchedule, type Fault, type Planned } from './faults.ts';
-import { type Entry, type FrameKind, recordOf } from './ledger.ts';
-import { longestWaits } from './probe.ts';
-import { type Rig, startRig } from './rig.ts';
+import { type Entry, type FrameKind, placeOf, recordOf } from './ledger.ts';
+import { longestWaits, type Wait } from './probe.ts';
+import { PREFIX, type Rig, startRig } from './rig.ts';
 
 export interface CampaignOptions {
   seed: number;
@@ -47,6 +47,8 @@ export interface Outcome extends Accounting {
   sends: number[];
   /** By fault of Kafka's: how long each stream of the probe waited at most while it was played, milliseconds. */
   pauses: Map<string, number[]>;
+  /** The same for the stages: from when Kafka had a frame until S3 had its picture. */
+  stagePauses: Map<string, number[]>;
   /** How long each frame of the probe waited for Kafka, milliseconds. */
   waits: number[];
   /** Resident memory of each process in the first and the last third of the run, medians, MiB. */
@@ -104,6 +106,7 @@ class Campaign {
   readonly #numbers: number[];
   readonly #sends: number[] = [];
   readonly #windows: { name: string; from: number; to: number }[] = [];
+  readonly #acknowledgedAt = new Map<Entry, number>();
   readonly #memory = new Map<string, number[]>();
   #acknowledgedGood = 0;
 
@@ -129,15 +132,20 @@ class Campaign {
     const seconds = (performance.now() - started) / 1000;
     const published = await this.#rig.stopIngest();
     const { wires, waits } = this.#rig;
-    const byFault = Map.groupBy(this.#windows, ({ name }) => name);
+    const pausesIn = (all: readonly Wait[]) =>
+      new Map(
+        Array.from(
+          Map.groupBy(this.#windows, ({ name }) => name),
+          ([name, windows]) => [
+            name,
+            windows.flatMap(({ from, to }) => longestWaits(all, from, to + AFTER_MS)),
+          ],
+        ),
+      );
     return {
       ...(await account(this.#rig, this.#ledger, published)),
-      pauses: new Map(
-        Array.from(byFault, ([name, windows]) => [
-          name,
-          windows.flatMap(({ from, to }) => longestWaits(waits, from, to + AFTER_MS)),
-        ]),
-      ),
+      pauses: pausesIn(waits),
+      stagePauses: pausesIn(this.#stageWaits()),
       waits: waits.map(({ offered, acknowledged }) => acknowledged - offered),
       memory: new Map(Array.from(this.#memory, ([name, sizes]) => [name, thirds(sizes)])),
       acknowledged: this.#ledger.length,
@@ -187,6 +195,14 @@ class Campaign {
     this.#underWay.add(playing);
   }
 
+  #stageWaits(): Wait[] {
+    return Array.from(this.#acknowledgedAt, ([{ name }, offered]) => ({
+      stream: String(name.stream),
+      offered,
+      acknowledged: this.#rig.storedAt(annotatedKey(PREFIX, placeOf(name))) ?? offered,
+    }));
+  }
+
   #sampleMemory(): void {
     const { services, ingestHosts } = this.#rig;
     const processes = {
@@ -208,6 +224,8 @@ class Campaign {
     for (const [topic, made] of byTopic) {
       const records = made.map(({ record }) => record);
       this.#sends.push(await this.#rig.publish(topic, records));
+      const acknowledged = performance.now();
+      for (const { entry } of made) this.#acknowledgedAt.set(entry, acknowledged);
       this.#ledger.push(...made.map(({ entry }) => entry));
       this.#acknowledgedGood += made.filter(({ entry }) => entry.fate === 'annotated').length;
     }

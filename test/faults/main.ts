@@ -109,14 +109,16 @@ function report(outcome: Outcome): string {
   ].join('\n');
 }
 
-function pausesOf({ sends, pauses, waits, memory, ingested }: Outcome): string[] {
+function pausesOf({ sends, pauses, stagePauses, waits, memory, ingested }: Outcome): string[] {
   const load = loadavg().map((one) => one.toFixed(1));
   return [
     `load ${load.join(', ')} on ${availableParallelism()} processors`,
     `${sends.length} sends, until all was acknowledged: ${spread(sends)} ms`,
     `${waits.length} frames of the probe, until acknowledged: ${spread(waits)} ms`,
-    'longest wait of each stream while a fault was played, others beside it:',
-    ...[...pauses].sort().map(([name, all]) => `  ${spread(all)} ms  ${name}`),
+    'longest wait of each stream while a fault was played, others beside it; for Kafka, and then from Kafka to S3:',
+    ...[...pauses]
+      .sort()
+      .map(([name, all]) => `  ${spread(all)} ms; ${spread(stagePauses.get(name) ?? [])} ms  ${name}`),
     `ingest: ${ingested.frames} frames in Kafka, ${ingested.twice} of them twice`,
     'memory in the first and the last third, MiB:',
     ...[...memory].map(([name, [first, last]]) => `  ${name} ${Math.round(first)} ${Math.round(last)}`),

@@ -51,7 +51,7 @@ export async function startRig(options: {
   const kafkaNodes = await planBrokers(options.brokers ?? 1, folder, options.kafkaDir);
   const modelFile = join(folder, 'numbered.onnx');
   await writeModel(modelFile);
-  const stored = new Set<string>();
+  const stored = new Map<string, number>();
   const wires = {
     model: await startFaultProxy(`http://127.0.0.1:${modelPort}`, {
       isTarget: (_method, path) => path.endsWith('/infer'),
@@ -61,7 +61,7 @@ export async function startRig(options: {
       isTarget: (method) => method === 'PUT',
       onAnswer({ path, body, answer }) {
         if (answer.status === 200 && path.includes(`/${PREFIX}/`))
-          for (const key of storedBy(path, body)) stored.add(key);
+          for (const key of storedBy(path, body)) stored.set(key, stored.get(key) ?? performance.now());
         return undefined;
       },
     }),
@@ -161,6 +161,8 @@ export async function startRig(options: {
     bucket: openBucket({ S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3Url }),
     /** Annotated frames that S3 has acknowledged so far; sets the pace alone, proves nothing. */
     stored: () => stored.size,
+    /** When S3 first had a picture, as `performance.now` tells it. */
+    storedAt: (key: string) => stored.get(`/${BUCKET}/${key}`),
 
     /** Another process of a stage joins its group, or stops and leaves it. */
     helper: (name: StageName, number = 1) =>
