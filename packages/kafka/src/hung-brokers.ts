@@ -1,5 +1,5 @@
 import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js';
-import { KafkaJSConnectionClosedError } from 'kafkajs/src/errors.js';
+import { KafkaJSConnectionClosedError, KafkaJSConnectionError } from 'kafkajs/src/errors.js';
 import Connection from 'kafkajs/src/network/connection.js';
 
 /**
@@ -8,6 +8,11 @@ import Connection from 'kafkajs/src/network/connection.js';
  */
 export const REQUEST_TIMEOUT_MS = 10_000;
 
+/**
+ * How long a broker that was left is not connected to again, milliseconds: kafkajs lets an idempotent producer's partitions
+ * wait for each other at their leader, and each would find out by itself.
+ */
+const RECONNECT_AFTER_MS = 1_000;
 /** What an answer begins with. */
 const LENGTH_BYTES = 4;
 
@@ -26,11 +31,19 @@ export function leaveHungBrokers(): void {
       if ((error as Error).name !== 'KafkaJSRequestTimeoutError') throw error;
       const { host, port, socket } = this;
       const closed = new KafkaJSConnectionClosedError((error as Error).message, { host, port });
+      this.leftAt = performance.now();
       this.rejectRequests(closed);
       await this.disconnect();
       socket?.destroy();
       throw closed;
     }
+  };
+  const { connect } = Connection.prototype;
+  Connection.prototype.connect = async function () {
+    const isLeft = performance.now() - (this.leftAt ?? Number.NEGATIVE_INFINITY) < RECONNECT_AFTER_MS;
+    const broker = `${this.host}:${this.port}`;
+    if (isLeft) throw new KafkaJSConnectionError('left, as it did not answer', { broker });
+    return connect.call(this);
   };
   const { heartbeat } = ConsumerGroup.prototype;
   ConsumerGroup.prototype.heartbeat = async function (options) {

@@ -27,6 +27,8 @@ declare module 'kafkajs/src/network/connection.js' {
     host: string;
     port: number;
     socket: import('node:net').Socket | undefined;
+    /** Ours: when a request timed out, as `performance.now` tells it. */
+    leftAt?: number;
     constructor(options: object);
     isConnected(): boolean;
     connect(): Promise<unknown>;
@@ -38,6 +40,9 @@ declare module 'kafkajs/src/network/connection.js' {
 
 declare module 'kafkajs/src/errors.js' {
   export function isRebalancing(error: unknown): boolean;
+  export class KafkaJSConnectionError extends Error {
+    constructor(message: string, of: { broker: string });
+  }
   export class KafkaJSConnectionClosedError extends Error {
     constructor(message: string, broker: { host: string; port: number });
   }

@@ -176,6 +176,33 @@ test('a broker that hangs is left: its partition goes on with the next leader, a
   expect(valuesOf(cluster.stored, 1).slice(1)).toEqual(['<yard-0>', '<yard-1>', '<yard-2>']);
 });
 
+test('idempotent: of all the partitions that a broker which hangs has led, one waits for its answer, and the others not after it', async () => {
+  let hangs = false;
+  let asked = 0;
+  const { cluster, producer } = await setup(
+    {
+      brokers: 2,
+      leaders: [0, 0, 0, 0],
+      answer({ broker }) {
+        if (broker === 1 && hangs) asked++;
+        return broker === 1 && hangs ? undefined : 0;
+      },
+    },
+    true,
+  );
+  await producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 1) });
+  const keys = Array.from({ length: 26 }, (_, index) => String.fromCharCode(97 + index));
+  cluster.leaders.fill(1);
+  await producer.disconnect();
+  await producer.send({ topic: TOPIC, messages: messagesOf(keys, 1) });
+  hangs = true;
+  const sending = producer.send({ topic: TOPIC, messages: messagesOf(keys, 1) });
+  await expect.poll(() => asked).toBe(1);
+  cluster.leaders.fill(0);
+  await sending;
+  expect(asked).toBe(1);
+});
+
 test('a partition without a leader holds no other', async () => {
   const { cluster, producer } = await setup({ brokers: 2, leaders: [0, -1], answer: () => 0 });
   const held = producer.send({ topic: TOPIC, messages: messagesOf(['yard'], 1) });
