@@ -137,20 +137,3 @@ test('what is no event, and an event whose frames are no pictures, goes to faile
   expect(stored.map(({ key }) => key)).toEqual([clipKey(eventOf('yard'))]);
   expect(failedRecords).toEqual(['is no event', expect.stringMatching(/^a frame is no JPEG: /)]);
 });
-
-test('a bucket that is away fails the batch, to be delivered again', async () => {
-  const { fill } = setUp();
-  fill('yard', -1_000, 1_500);
-  const away = async () => {
-    throw new Error('503 Slow Down');
-  };
-  const clip = createClip({
-    store: { put: away },
-    reader: { page: away, read: away },
-    prefix: 'annotated',
-    settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1 },
-    putFailed: async () => {},
-    logger: { warn() {} },
-  });
-  await expect(clip(batchOf([JSON.stringify(eventOf('yard'))]))).rejects.toThrow('503 Slow Down');
-});

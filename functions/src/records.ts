@@ -12,6 +12,7 @@ import {
 import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
 import type { FailureCode, PutFailed } from '@video-pipeline/storage';
 import { emitFailures, emitMetrics, type Logger } from '@video-pipeline/telemetry';
+import { inParallel } from './in-parallel.ts';
 
 /** A frame and the record it came in. */
 export interface Received<F extends Frame = Frame> {
@@ -92,6 +93,9 @@ export function decodeEvents(batch: MSKEvent): { events: ReceivedEvent[]; failur
   return { events, failures };
 }
 
+/** Records that are put into failed/ side by side. */
+const PUTS_IN_WORK = 16;
+
 /** What {@link putAllFailed} needs. */
 export interface FailureDependencies {
   putFailed: PutFailed;
@@ -104,7 +108,8 @@ export async function putAllFailed(
   failures: readonly Failure[],
   { putFailed, logger }: FailureDependencies,
 ): Promise<void> {
-  await Promise.all(failures.map(({ record, reason, code }) => putFailed(record, reason, { code })));
+  // Where the batch is to come again, none is still on its way: it may be processed then.
+  await inParallel(failures, PUTS_IN_WORK, ({ record, reason, code }) => putFailed(record, reason, { code }));
   for (const { record, reason } of failures) logger.warn(`${positionOf(record)} failed: ${reason}`);
   for (const [stream, failed] of Map.groupBy(failures, ({ record }) => claimedStream(record))) {
     emitMetrics(stage, stream, { FramesFailed: failed.length });
