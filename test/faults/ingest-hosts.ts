@@ -4,6 +4,8 @@ import { startCameras } from '@video-pipeline/camera';
 import { decodeFrame } from '@video-pipeline/frame';
 import type { Kafka } from '@video-pipeline/kafka';
 import { audit, type Bucket, readTopic } from '@video-pipeline/recovery';
+import { AV_LOG_QUIET } from 'node-av/constants';
+import { Log } from 'node-av/lib';
 import { startChild } from '../../packages/local/src/supervisor/child.ts';
 import { readCounts } from '../../packages/recovery/src/ingest-counts.ts';
 import { evenTimes, makeVideo } from '../support/video.ts';
@@ -16,6 +18,7 @@ const STREAMS = ['yard', 'door'];
 
 /** A camera, and two ingest hosts that both read each of its streams, as when one replaces another. */
 export async function startIngestHosts(folder: string, topic: string, environment: NodeJS.ProcessEnv) {
+  Log.setLevel(AV_LOG_QUIET);
   const video = { width: 128, height: 96, times: evenTimes(50, 10), gop: 10 };
   const clip = await makeVideo(join(folder, 'camera.mp4'), video);
   const camera = await startCameras({ clips: Object.fromEntries(STREAMS.map((id) => [id, clip])) });
