@@ -32,7 +32,8 @@ export interface StreamSpec extends JpegShape {
 }
 
 const part = z.number().min(0).max(1);
-const entry = z.strictObject({
+/** One entry of a list of streams, as ingest reads it. */
+export const streamEntrySchema = z.strictObject({
   id: z.string().refine(isStreamId, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
   url: z.string().min(1, 'must not be empty').transform(withSecrets),
   frame_rate: z.number().min(0.01).max(240).optional(),
@@ -88,7 +89,7 @@ export interface StreamSpecs {
  * @throws StreamsError for what is no list, or where none of its streams can be read: it names line and field
  */
 export function parseStreams(text: string, defaults: StreamDefaults, where: string): StreamSpecs {
-  const { entries, problems } = readStreamList(text, entry, where);
+  const { entries, problems } = readStreamList(text, streamEntrySchema, where);
   const named = problems.map(({ id, text }) => ({ id, text: `${where}: ${text}` }));
   if (entries.length === 0 && problems.length > 0)
     throw new StreamsError(`${where}: ${problems.map(({ text }) => text).join('; ')}`);
@@ -96,7 +97,7 @@ export function parseStreams(text: string, defaults: StreamDefaults, where: stri
   return { specs, problems: named };
 }
 
-function withDefaults(item: z.output<typeof entry>, defaults: StreamDefaults): StreamSpec {
+function withDefaults(item: z.output<typeof streamEntrySchema>, defaults: StreamDefaults): StreamSpec {
   const { threshold: usual, keepaliveSeconds } = defaults.motion ?? NO_GATE;
   const threshold = item.motion_threshold ?? usual;
   return {

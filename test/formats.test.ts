@@ -1,0 +1,130 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  addCheckpoint,
+  annotatedKey,
+  archiveKey,
+  clipKey,
+  type DetectedFrame,
+  detectionsKey,
+  encodeDetectedFrame,
+  encodeFrame,
+  failedKey,
+} from '@video-pipeline/frame';
+import { createAnnotate } from '@video-pipeline/functions/annotate';
+import { sceneEventSchema } from '@video-pipeline/scene';
+import { createPutFailed, type StoredObject } from '@video-pipeline/storage';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import sharp from 'sharp';
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { streamEntrySchema } from '../ingest-host/src/streams.ts';
+import { mskEvent } from './support/msk-event.ts';
+
+const root = join(import.meta.dirname, '..');
+const read = (file: string) => readFileSync(join(root, file), 'utf8');
+const document = read('docs/formats.md');
+const ajv = new Ajv2020({
+  strict: false,
+  formats: { 'date-time': (text: string) => !Number.isNaN(Date.parse(text)) },
+});
+const schemaOf = (name: string) => ajv.compile(JSON.parse(read(`schemas/${name}.json`)));
+
+const jpeg = await sharp({ create: { width: 64, height: 48, channels: 3, background: 'grey' } })
+  .jpeg()
+  .toBuffer();
+const frame = (frameNumber: number, more: Partial<DetectedFrame> = {}): DetectedFrame => ({
+  streamId: 'gate',
+  frameNumber,
+  session: 's1',
+  capturedAt: 1_795_590_000_000 + frameNumber * 100,
+  width: 64,
+  height: 48,
+  jpeg,
+  detections: [{ class_id: 0, class_name: 'person', confidence: 0.9, bbox: [1, 2, 30, 40], track_id: 't1' }],
+  model: 'nanodet-g',
+  ...more,
+});
+
+/** The first cells of the table under a heading. */
+function namesUnder(heading: string): string[] {
+  const section = document.split(`## ${heading}\n`)[1]?.split(/^## /m)[0] ?? '';
+  return [...section.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name ?? '');
+}
+
+describe.each([
+  [
+    'streams',
+    z.array(streamEntrySchema),
+    'A list of streams: cameras, and what is looked for in their pictures',
+  ],
+  ['event', sceneEventSchema, 'A record on the topic events'],
+] as const)('schemas/%s.json', (name, schema, title) => {
+  test('is what the code checks (UPDATE_README=1 writes it)', () => {
+    const made = { title, ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) };
+    const text = `${JSON.stringify(made, null, 2)}\n`;
+    if (process.env.UPDATE_README) writeFileSync(join(root, `schemas/${name}.json`), text);
+    else expect(JSON.parse(read(`schemas/${name}.json`))).toEqual(JSON.parse(text));
+  });
+});
+
+test('schemas/streams.json takes an example and refuses a field that nobody reads', () => {
+  const check = schemaOf('streams');
+  const entry = { id: 'gate', url: 'rtsp://camera/stream', frame_rate: 5, scene: { zones: {} } };
+  expect([check([entry]), check.errors]).toEqual([true, null]);
+  expect(check([{ ...entry, framerate: 5 }])).toBe(false);
+  expect(check([{ ...entry, frame_rate: 0 }])).toBe(false);
+});
+
+test.each(['frames', 'archive'] as const)(
+  'what annotate stores as %s has the form of the schemas',
+  async (form) => {
+    const objects: StoredObject[] = [];
+    const store = { put: async (object: StoredObject) => void objects.push(object) };
+    const handler = createAnnotate({
+      store,
+      prefix: 'annotated',
+      form,
+      putFailed: createPutFailed(store, 'annotate'),
+      logger: { warn() {} },
+    });
+    const records = [frame(0), frame(1), frame(2, { jpeg: jpeg.subarray(0, 99) })].map(encodeDetectedFrame);
+    await handler(mskEvent('detections', [records], { offset: 0 }));
+    const bodies = (folder: string) =>
+      objects
+        .filter(({ key }) => key.startsWith(folder))
+        .flatMap(({ body }) => String(body).trim().split('\n'));
+    const [line, failed] = [schemaOf('detections-line'), schemaOf('failed')];
+    expect(bodies('detections/')).toHaveLength(2);
+    for (const text of bodies('detections/'))
+      expect([line(JSON.parse(text)), line.errors]).toEqual([true, null]);
+    expect(bodies('failed/')).toHaveLength(1);
+    for (const text of bodies('failed/'))
+      expect([failed(JSON.parse(text)), failed.errors]).toEqual([true, null]);
+    const [first = ''] = bodies('detections/');
+    // Every field that is stored is described.
+    const { properties } = JSON.parse(read('schemas/detections-line.json'));
+    expect(Object.keys(JSON.parse(first)).filter((name) => !(name in properties))).toEqual([]);
+  },
+);
+
+test('docs/formats.md has every header of both topics', () => {
+  expect(namesUnder('Record on `video-frames`')).toEqual(Object.keys(encodeFrame(frame(0)).headers));
+  const detected = encodeDetectedFrame(frame(0));
+  addCheckpoint(detected, { source: 'video-frames-0', offset: 1, state: '{}' });
+  const own = Object.keys(detected.headers).filter((name) => !(name in encodeFrame(frame(0)).headers));
+  const section = document.split('## Record on `detections`')[1]?.split(/^## /m)[0] ?? '';
+  expect(own.filter((name) => !section.includes(`\`${name}\``))).toEqual([]);
+});
+
+test('docs/formats.md has every kind of key as it is made', () => {
+  const record = { topic: 'detections', partition: 3, offset: 4711 };
+  const [first, last] = [frame(9), frame(33)];
+  expect(namesUnder('Objects in S3')).toEqual([
+    annotatedKey('annotated', first),
+    archiveKey('annotated', first, last, record),
+    detectionsKey(first, record),
+    clipKey({ stream_id: 'gate', at: first.capturedAt, event_id: '<event_id>' }),
+    failedKey('detect', { ...record, topic: 'video-frames' }),
+  ]);
+});
