@@ -161,12 +161,13 @@ class OrderedProducer implements Producer {
     const left =
       this.#left.get(messages) ?? this.#byPartition(topic, this.#unplaced.get(messages) ?? messages);
     this.#left.set(messages, left);
+    // In one order for all, and before anything is sent: two that wait for each other would wait for ever.
+    for (const partition of [...left.keys()].sort((one, other) => one - other))
+      await this.#claim(`${topic}-${partition}`, messages);
     const confirmed: RecordMetadata[] = [];
     const sends = Array.from(left, async ([partition, batch]) => {
-      const place = `${topic}-${partition}`;
-      await this.#claim(place, messages);
       confirmed.push(...(await this.#sendPieces(topic, batch, partition, messages)));
-      this.#settle(place, messages);
+      this.#settle(`${topic}-${partition}`, messages);
       left.delete(partition);
     });
     await Promise.allSettled(sends);
