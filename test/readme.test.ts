@@ -141,6 +141,14 @@ test('every document is reached from the README, and docs/README.md names each o
   expect(read('README.md')).toContain('](docs/README.md)');
 });
 
+test('every file that docs/architecture.md draws exists', () => {
+  const drawn =
+    read('docs/architecture.md').match(/(?:ingest-host|packages|functions|model|infra|test)\/[\w./-]*\w/g) ??
+    [];
+  expect(drawn.length).toBeGreaterThan(30);
+  expect(drawn.filter((file) => !existsSync(join(root, file)))).toEqual([]);
+});
+
 test('the README fits on a few screens', () => {
   expect(read('README.md').split('\n').length).toBeLessThanOrEqual(131);
 });
