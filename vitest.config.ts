@@ -28,6 +28,16 @@ export default defineConfig({
         },
       },
       {
+        // AWS's own engines, or what stands in for them, fetched or built on demand: run by `npm run test:aws`.
+        test: {
+          name: 'aws',
+          include: ['test/aws/**/*.test.ts'],
+          maxWorkers: 1,
+          testTimeout: 240_000,
+          hookTimeout: 600_000,
+        },
+      },
+      {
         // What a busy machine may fail: run by `npm run bench:console`, never by `npm test`.
         test: {
           name: 'bench',

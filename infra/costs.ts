@@ -25,7 +25,6 @@ const PRICE = {
     'm7g.large': 0.0816,
     'm7g.xlarge': 0.1632,
     'm7g.2xlarge': 0.3264,
-    // Four pollers of a group.
     eventPollerUnit: 0.185,
     // With one unit of its capacity.
     applicationLoadBalancer: 0.0225 + 0.008,
@@ -175,19 +174,22 @@ function inferenceCost({ inference, load }: Stage, batches: number): number {
   );
 }
 
-/** Pollers that one unit of what is paid for carries: 20 MB/s, of 5 MB/s each. */
-const POLLERS_A_UNIT = 4;
+/**
+ * What one unit of the mappings' pollers holds.
+ * @see https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html, 'Cost optimization for provisioned mode'
+ */
+const POLLER_UNIT = { pollers: 10, mb: 20 };
 
-/** The mappings of a stage share their group's units. Each mapping keeps its fewest pollers, or what its topic brings in. */
+/** The mappings of a stage share their group's units. Each keeps its fewest pollers, or what its topic brings in. */
 function pollersCost(stage: Stage): number {
   const { pollers } = stage.functions;
   if (!pollers) return 0;
   const { load } = stage;
   const mb = (load.streams * load.frameRate * load.frameKb) / 1000;
-  const needed = STAGES.filter((one) => lambdaOf(stage, one)).map(({ carriesFrames }) =>
-    Math.max(pollers.min, carriesFrames ? Math.ceil(mb / POLLER_MB) : 0),
-  );
-  const units = Math.ceil(needed.reduce((sum, one) => sum + one, 0) / POLLERS_A_UNIT);
+  const topics = STAGES.filter((one) => lambdaOf(stage, one)).map((one) => (one.carriesFrames ? mb : 0));
+  const needed = topics.map((each) => Math.max(pollers.min, Math.ceil(each / POLLER_MB)));
+  const total = (list: number[]) => list.reduce((sum, one) => sum + one, 0);
+  const units = Math.ceil(Math.max(total(needed) / POLLER_UNIT.pollers, total(topics) / POLLER_UNIT.mb));
   return units * PRICE.perHour.eventPollerUnit * load.stageHours;
 }
 
@@ -208,7 +210,7 @@ function assumptions({ load, inference, functions }: Stage, frames: number, work
     'list prices of us-east-1 in 2026-11; no taxes, free tiers, or transfer between zones',
     `${load.streams} cameras, ${load.frameRate} frames/s of ${load.frameKb} KB, ${load.cameraHours} of the stage's ${load.stageHours} hours a month: ${(frames / 1e6).toFixed(1)} million frames`,
     `a batch of 25 takes detect ${work.detect} s and annotate ${work.annotate} s`,
-    ...(functions.pollers ? ['four provisioned pollers a unit, shared by all mappings of the stage'] : []),
+    ...(functions.pollers ? ['provisioned pollers in units of ten or 20 MB/s, shared by all mappings of the stage'] : []),
     ...(functions.clip
       ? [`${CLIPS.anHour} events of each camera an hour, with clips of ${CLIPS.mb} MB`]
       : []),

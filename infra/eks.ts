@@ -17,7 +17,7 @@ interface Parts {
   image: $util.Output<string>;
 }
 
-const KEDA_VERSION = '2.19.0';
+const KEDA_VERSION = '2.20.2';
 const KEDA_NAMESPACE = 'keda';
 const INSIGHTS_VERSION = 'v5.0.0-eksbuild.1';
 const INSIGHTS_GROUPS = ['application', 'dataplane', 'host', 'performance'];
