@@ -1,23 +1,18 @@
 import { readFileSync } from 'node:fs';
-import { isStreamId } from '@video-pipeline/frame';
-import { parseStreamList, sceneConfigSchema } from '@video-pipeline/scene';
-import { z } from 'zod';
+import { parseStreamList } from '@video-pipeline/scene';
+import type { z } from 'zod';
+import { streamEntrySchema } from '../ingest-host/src/streams.ts';
 
-/** One entry of the ingest host's STREAMS; the fields beside these are passed on as they are. */
-const camera = z.looseObject({
-  id: z.string().refine(isStreamId, 'must be a stream id'),
-  url: z.string().min(1),
-  // What is wrong with it is said before anything is deployed.
-  scene: sceneConfigSchema.optional(),
-});
-export type Camera = z.output<typeof camera>;
+/** One entry of the ingest host's STREAMS, checked as the ingest host and detect will. */
+export type Camera = z.output<typeof streamEntrySchema>;
 
 /**
- * Reads the cameras to deploy, a list as the ingest host takes it in STREAMS_FILE, and checks their scenes.
+ * Reads the cameras to deploy, a list as the ingest host takes it in STREAMS_FILE. `${NAME}` in an address stands for a
+ * variable of the deploying shell.
  * @throws StreamsError naming line and field of everything that is wrong
  */
 export function readCameras(path: string): Camera[] {
-  return parseStreamList(readFileSync(path, 'utf8'), camera, path);
+  return parseStreamList(readFileSync(path, 'utf8'), streamEntrySchema, path);
 }
 
 /** Cuts a list into parts of at most `size`. */

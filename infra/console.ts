@@ -1,4 +1,4 @@
-import { createCluster, createSecret, executionRole, harden, taskRole } from './ecs.ts';
+import { createCluster, createSecret, executionRole, harden, refuseRollback, taskRole } from './ecs.ts';
 import { type Functions, kafkaEnvironment } from './functions.ts';
 import { createImage } from './images.ts';
 import { type KafkaCluster, kafkaArn, kafkaPermissions, kafkaStatement } from './kafka.ts';
@@ -119,7 +119,8 @@ function createService(parts: ServiceParts): sst.aws.Service {
     if (name.startsWith('Console'))
       args.actions = $output(args.actions).apply((actions) => [refuse, ...actions]);
   });
-  return new sst.aws.Service('Console', {
+  const service = new sst.aws.Service('Console', {
+    wait: true,
     cluster: createCluster(network, group, {
       name: 'ConsoleCluster',
       loadBalancerSubnets: network.vpc.publicSubnets,
@@ -173,6 +174,8 @@ function createService(parts: ServiceParts): sst.aws.Service {
       },
     },
   });
+  refuseRollback('Console', service);
+  return service;
 }
 
 /** A user pool in which an administrator makes the users, each with a second factor. */

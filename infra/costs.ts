@@ -51,8 +51,8 @@ export interface Work {
 }
 /** Of an archive and an NDJSON a batch, whose frames are of two streams. */
 const ARCHIVE_PUTS_PER_FRAME = 4 / 25;
-/** Of a clip: seconds of its function, waiting mostly; megabytes; requests. And how many events are reckoned with. */
-const CLIPS = { seconds: 12, mb: 1, gets: 60, puts: 15, anHour: 6 };
+/** Events of each camera that are reckoned with. */
+const EVENTS_AN_HOUR = 6;
 const SPOT_SHARE = 0.3;
 const METRICS_PER_STREAM = 12;
 /** Most that one poller carries. */
@@ -98,7 +98,7 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
       usd: lambdaGbSeconds * PRICE.lambdaGbSecondArm + (2 * batches * PRICE.perMillion.lambda) / 1e6,
     },
     { item: 'provisioned pollers', usd: pollersCost(stage) },
-    { item: 'event clips', usd: clipsCost(stage) },
+    { item: 'work on events', usd: eventsCost(stage) },
     { item: 'S3 requests', usd: (frames * work.putsPerFrame * PRICE.perMillion.s3Put) / 1e6 },
     { item: 'S3 storage', usd: storedGb * PRICE.perGbMonth.s3 },
     {
@@ -193,27 +193,32 @@ function pollersCost(stage: Stage): number {
   return units * PRICE.perHour.eventPollerUnit * load.stageHours;
 }
 
-/** Listings cost as much as puts. */
-function clipsCost(stage: Stage): number {
+/** What the stages do with each event, by their table. */
+function eventsCost(stage: Stage): number {
   const { load, store } = stage;
-  const memoryMb = memoryOf(stage, 'clip');
-  if (memoryMb === 0) return 0;
-  const events = load.streams * load.cameraHours * CLIPS.anHour;
-  const lambda = (CLIPS.seconds * memoryMb * PRICE.lambdaGbSecondArm) / 1024;
-  const requests = (CLIPS.gets * PRICE.perMillion.s3Get + CLIPS.puts * PRICE.perMillion.s3Put) / 1e6;
-  const kept = Math.min(events, load.streams * 24 * store.clipDays * CLIPS.anHour);
-  return events * (lambda + requests) + kept * CLIPS.mb * 1e-3 * PRICE.perGbMonth.s3;
+  const events = load.streams * load.cameraHours * EVENTS_AN_HOUR;
+  const kept = Math.min(events, load.streams * 24 * store.clipDays * EVENTS_AN_HOUR);
+  const costs = STAGES.map((of) => {
+    const { perEvent } = of.lambda;
+    const size = lambdaOf(stage, of);
+    if (!perEvent || !size) return 0;
+    const lambda = (perEvent.seconds * size.memoryMb * PRICE.lambdaGbSecondArm) / 1024;
+    const requests = (perEvent.gets * PRICE.perMillion.s3Get + perEvent.puts * PRICE.perMillion.s3Put) / 1e6;
+    return events * (lambda + requests) + kept * perEvent.keptMb * 1e-3 * PRICE.perGbMonth.s3;
+  });
+  return costs.reduce((sum, one) => sum + one, 0);
 }
 
-function assumptions({ load, inference, functions }: Stage, frames: number, work: Work): string[] {
+function assumptions(stage: Stage, frames: number, work: Work): string[] {
+  const { load, inference, functions } = stage;
   return [
     'list prices of us-east-1 in 2026-11; no taxes, free tiers, or transfer between zones',
     `${load.streams} cameras, ${load.frameRate} frames/s of ${load.frameKb} KB, ${load.cameraHours} of the stage's ${load.stageHours} hours a month: ${(frames / 1e6).toFixed(1)} million frames`,
     `a batch of 25 takes detect ${work.detect} s and annotate ${work.annotate} s`,
-    ...(functions.pollers ? ['provisioned pollers in units of ten or 20 MB/s, shared by all mappings of the stage'] : []),
-    ...(functions.clip
-      ? [`${CLIPS.anHour} events of each camera an hour, with clips of ${CLIPS.mb} MB`]
+    ...(functions.pollers
+      ? ['provisioned pollers in units of ten or 20 MB/s, shared by all mappings of the stage']
       : []),
+    ...(eventsCost(stage) > 0 ? [`${EVENTS_AN_HOUR} events of each camera an hour`] : []),
     ...(inference.backend === 'eks'
       ? ['the fewest pods, one at least while the cameras run; two small nodes beside them']
       : []),

@@ -58,6 +58,27 @@ export function harden(args: aws.ecs.TaskDefinitionArgs): undefined {
   );
 }
 
+/** New tasks did not get healthy, and ECS took the old ones back. */
+export class RolledBackError extends Error {
+  override readonly name = 'RolledBackError';
+}
+
+/**
+ * Ends a deploy with an error where ECS rolled a service back, which AWS's provider takes for a success: it waits for a
+ * steady state, and the old tasks have one.
+ * @see https://github.com/hashicorp/terraform-provider-aws/issues/20858
+ */
+export function refuseRollback(name: string, service: sst.aws.Service): void {
+  if ($dev) return;
+  const { nodes } = service;
+  $resolve([nodes.service.taskDefinition, nodes.taskDefinition.arn]).apply(([runs, wanted]) => {
+    if (runs !== wanted)
+      throw new RolledBackError(
+        `${name} runs ${runs}, as tasks of ${wanted} did not get healthy: see its log, and its events in ECS`,
+      );
+  });
+}
+
 /** What a task itself may do: nothing, unless it is named here. */
 export function taskRole(statements: sst.aws.FunctionPermissionArgs[]) {
   return { inlinePolicies: statements.length > 0 ? [inline(statements)] : [] };

@@ -1,5 +1,5 @@
 import { type Camera, chunk } from './cameras.ts';
-import { createCluster, createSecret, executionRole, harden, taskRole } from './ecs.ts';
+import { createCluster, createSecret, executionRole, harden, refuseRollback, taskRole } from './ecs.ts';
 import { kafkaEnvironment } from './functions.ts';
 import { createHosts, type Hosts } from './hosts.ts';
 import { createImage } from './images.ts';
@@ -31,7 +31,7 @@ interface Parts {
 
 /**
  * ECS services that read the cameras, `streamsPerTask` of them a task, and publish their frames.
- * @returns ids of the streams, and the names of the log groups
+ * @returns ids of the streams that are read, and the names of the log groups
  */
 export function createIngest(parts: Parts, cameras: Camera[]) {
   const { stage, network, kafka } = parts;
@@ -66,7 +66,9 @@ export function createIngest(parts: Parts, cameras: Camera[]) {
   const logGroups = shards.map((streams, index) =>
     createTask({ ...parts, cluster, hosts, image, streams, name: `Ingest${index + 1}` }),
   );
-  return { streams: shards.flat().map(({ id }) => id), logGroups };
+  // One that is disabled is silent on purpose.
+  const watched = shards.flat().filter(({ disabled }) => !disabled);
+  return { streams: watched.map(({ id }) => id), logGroups };
 }
 
 /** The simulated camera that `sst dev` starts. */
@@ -98,9 +100,10 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     path: `${name.toLowerCase()}/streams`,
     value: list,
   });
-  new sst.aws.Service(name, {
+  const service = new sst.aws.Service(name, {
     cluster,
     architecture: 'arm64',
+    wait: true,
     cpu: stage.ingest.cpu,
     memory: stage.ingest.memory,
     capacity: stage.ingest.capacity === 'spot' ? 'spot' : undefined,
@@ -126,12 +129,17 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
       },
       service: (args, options) => {
         args.enableExecuteCommand = false;
+        // The old task ends before the new one starts: two on one camera would send each picture twice, and many cameras
+        // refuse a second session. Each camera is without pictures meanwhile, for about a minute.
+        args.deploymentMinimumHealthyPercent = 0;
+        args.deploymentMaximumPercent = 100;
         if (hosts) placeOn(hosts, args);
         // The cluster and what it places tasks on.
         options.dependsOn = cluster;
       },
     },
   });
+  refuseRollback(name, service);
   return logs;
 }
 

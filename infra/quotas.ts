@@ -17,6 +17,7 @@ export interface Quota {
 
 /** vCPUs of a GPU node, an xlarge. */
 const GPU_NODE_VCPU = 4;
+const TEST_CAMERA_VCPU = 0.25;
 /** Lambda keeps so much concurrency for functions that reserve none. */
 const UNRESERVED = 100;
 
@@ -30,8 +31,8 @@ export function quotasOf(
   cameras: number,
 ): Quota[] {
   const tasks = Math.ceil(cameras / ingest.streamsPerTask);
-  // A deploy starts the new tasks before the old ones end.
-  const taskVcpu = 2 * tasks * Number.parseFloat(ingest.cpu);
+  // A deploy ends an old task before it starts the new one; two of the test camera may run.
+  const taskVcpu = tasks * Number.parseFloat(ingest.cpu) + (ingest.testCamera ? 2 * TEST_CAMERA_VCPU : 0);
   const spotGpu = inference.backend === 'eks' && inference.gpu.capacity.includes('spot');
   const gpuVcpu = inference.backend === 'eks' ? (inference.replicas.max + SURGE) * GPU_NODE_VCPU : 0;
   const quotas: Quota[] = [

@@ -14,6 +14,8 @@ export interface Evaluation {
   row?: Row;
   /** Variables of the deploying shell. */
   env?: Record<string, string>;
+  /** What AWS is to answer for resources of a type, in the place of what was asked for. */
+  answers?: Record<string, object>;
 }
 
 /** One resource (or component) that the app asks for. */
@@ -114,7 +116,7 @@ export async function prepare(note?: (line: string) => void): Promise<void> {
  * Evaluates sst.config.ts for one stage without AWS, in a process of its own, since Pulumi and SST keep global state.
  * @throws EvaluationError with what the app threw
  */
-export async function evaluate({ stage, dev = false, row, env = {} }: Evaluation): Promise<Graph> {
+export async function evaluate({ stage, dev = false, row, env = {}, answers }: Evaluation): Promise<Graph> {
   const work = join(ROOT, '.sst/offline', dev ? `${stage}-dev` : stage);
   mkdirSync(work, { recursive: true });
   const child = fork(BUNDLE, {
@@ -126,7 +128,7 @@ export async function evaluate({ stage, dev = false, row, env = {} }: Evaluation
       PATH: process.env.PATH,
       HOME: process.env.HOME,
       ...env,
-      OFFLINE_EVALUATION: JSON.stringify({ stage, dev, row, root: ROOT, work }),
+      OFFLINE_EVALUATION: JSON.stringify({ stage, dev, row, answers, root: ROOT, work }),
     },
   });
   let said = '';

@@ -63,7 +63,7 @@ const lookups: Record<string, (inputs: Fields, region: string) => Fields> = {
 };
 
 /** @returns Pulumi mocks under which each resource's id, name and ARN tell which resource it is. */
-export function createMocks(region: string): pulumi.runtime.Mocks {
+export function createMocks(region: string, answers: Fields = {}): pulumi.runtime.Mocks {
   return {
     newResource({ type, name, inputs, id }) {
       const service = type.split(':')[1]?.split('/')[0] ?? '';
@@ -75,6 +75,7 @@ export function createMocks(region: string): pulumi.runtime.Mocks {
           bucket: name,
           ...inputs,
           ...computed[type]?.(name, inputs, region),
+          ...answers[type],
         },
       };
     },

@@ -15,7 +15,7 @@ import type { Evaluation, Graph, Resource } from './evaluate.ts';
 import { createMocks } from './mocks.ts';
 import { servePlatform } from './rpc.ts';
 
-const { stage, row, root, work }: Evaluation & { root: string; work: string } = JSON.parse(
+const { stage, row, answers, root, work }: Evaluation & { root: string; work: string } = JSON.parse(
   process.env.OFFLINE_EVALUATION ?? '{}',
 );
 
@@ -36,7 +36,7 @@ Object.assign(globalThis, {
 const resources = new Map<string, Resource>();
 const region = app.providers?.aws?.region ?? 'us-east-1';
 const platform = await servePlatform({ root, work, region });
-await pulumi.runtime.setMocks(createMocks(region), app.name, stage, false);
+await pulumi.runtime.setMocks(createMocks(region, answers), app.name, stage, false);
 record(pulumi.runtime.getMonitor());
 const outputs = await pulumi.runtime.runInPulumiStack(() => run(config.run as pulumi.automation.PulumiFn));
 

@@ -2,8 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { manifests } from '../../infra/kubernetes.ts';
 import type { KubernetesObject } from '../../infra/kubernetes-object.ts';
 import { KUBERNETES_VERSION, STANDARD_SUPPORT_ENDS } from '../../infra/kubernetes-versions.ts';
+import { evaluate } from '../../infra/offline/evaluate.ts';
 import { type Stage, stageOf } from '../../infra/stages.ts';
-import { DEPLOYED, type Deployed, graphOf, ofType, one } from './graphs.ts';
+import { DEPLOY_CIDR, DEPLOYED, type Deployed, graphOf, ofType, one } from './graphs.ts';
 
 type Eks = Extract<Stage['inference'], { backend: 'eks' }>;
 const EKS = ['production', 'staging'] as const satisfies Deployed[];
@@ -141,6 +142,38 @@ describe.each(EKS)('the cluster of %s', (name) => {
     ]) {
       expect(names).toContain(`/aws/${made.replace('STAGE', name)}`);
     }
+  });
+});
+
+describe('a rollout of tasks on ECS', () => {
+  const SERVICE = 'aws:ecs/service:Service';
+
+  test.each(['production', 'staging', 'hosted'] as const)(
+    'in %s never has two tasks on one camera, and is waited for',
+    async (deployed) => {
+      const services = ofType(await graphOf(deployed), SERVICE).filter(({ name }) => /^Ingest\d/.test(name));
+      expect(services.length).toBeGreaterThan(0);
+      for (const { inputs } of services)
+        expect(inputs).toMatchObject({
+          deploymentMinimumHealthyPercent: 0,
+          deploymentMaximumPercent: 100,
+          waitForSteadyState: true,
+          deploymentCircuitBreaker: { enable: true, rollback: true },
+        });
+    },
+  );
+
+  test('is a failure of the deploy where ECS took the old tasks back', async () => {
+    await graphOf('staging');
+    const answers = { [SERVICE]: { taskDefinition: 'arn:aws:ecs:us-east-1:123456789012:old:1' } };
+    const rolledBack = evaluate({ stage: 'staging', env: { DEPLOY_CIDRS: DEPLOY_CIDR }, answers });
+    await expect(rolledBack).rejects.toThrow(/RolledBackError.*Ingest1 runs .*old:1/s);
+  });
+
+  test('takes the console away from nobody: the new task serves before the old one ends', async () => {
+    const { inputs } = one(await graphOf('hosted'), SERVICE, 'ConsoleService');
+    expect(inputs.waitForSteadyState).toBe(true);
+    expect(inputs.deploymentMinimumHealthyPercent).toBeUndefined();
   });
 });
 

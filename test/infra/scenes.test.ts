@@ -109,3 +109,34 @@ test.each([
   expect(() => readCameras(file)).toThrow(named);
   expect(() => readCameras(file)).toThrow(/line \d+/);
 });
+
+test.each([
+  [{ frame_rate: 0 }, /'frame_rate'/],
+  [{ framerate: 5 }, /framerate/],
+  [{ transport: 'carrier pigeon' }, /'transport'/],
+  [{ region: [0.5, 0, 0.1, 1] }, /'region'/],
+  [{ active_hours: 'always' }, /'active_hours'/],
+  [{ url: `rtsp://viewer:\${PASSWORD_OF_NOBODY}@10.64.0.1/` }, /PASSWORD_OF_NOBODY/],
+])('a field that the ingest host could not use is refused at the deploy, by line: %j', (wrong, named) => {
+  const file = join(folder, 'wrong.json');
+  writeFileSync(file, JSON.stringify([{ id: 'gate', url: 'rtsp://10.64.0.1/', ...wrong }], null, 2));
+  expect(() => readCameras(file)).toThrow(named);
+  expect(() => readCameras(file)).toThrow(/line \d+/);
+});
+
+test('a camera that is disabled is deployed, and no alarm waits for its pictures', async () => {
+  const file = join(folder, 'disabled.json');
+  const list = [
+    { id: 'gate', url: 'rtsp://10.64.0.1/' },
+    { id: 'roof', url: 'rtsp://10.64.0.2/', disabled: true },
+  ];
+  writeFileSync(file, JSON.stringify(list));
+  const env = { DEPLOY_CIDRS: DEPLOY_CIDR, CAMERAS_FILE: file };
+  const deployed = await evaluate({ stage: 'production', env });
+  const silent = ofType(deployed, 'aws:cloudwatch/metricAlarm:MetricAlarm').filter(({ name }) =>
+    name.startsWith('Alarm-Silent-'),
+  );
+  expect(silent.map(({ name }) => name)).toEqual(['Alarm-Silent-gate']);
+  const secret = one(deployed, 'aws:secretsmanager/secretVersion:SecretVersion', 'Ingest1StreamsVersion');
+  expect(JSON.parse(secret.inputs.secretString)).toHaveLength(2);
+});

@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { estimate } from '../../infra/costs.ts';
@@ -112,9 +114,39 @@ test('what costs the most is what the table says: an estimate for each stage, wi
 test('provisioned pollers are in the estimate, where a stage has them', () => {
   const of = (name: string) =>
     estimate(stageOf(name)).items.find(({ item }) => item === 'provisioned pollers');
-  // Detect and annotate need three for 12 MB/s, notify its two: eight are two units of four.
+  // A unit holds ten pollers, of which eight are needed, or 20 MB/s, of which detect and annotate bring 24.
   expect(of('production')?.usd).toBeCloseTo(2 * 0.185 * 730, 5);
   expect(of('staging')).toBeUndefined();
+});
+
+test("what a stage costs by the event is the table of stages' business, wherever it is deployed", () => {
+  const of = (name: string) =>
+    estimate(stageOf(name)).items.find(({ item }) => item === 'work on events')?.usd;
+  // 12 s of 1,769 MB, 60 gets and 15 puts for each of 87,600 events a month, whose megabyte is kept for 90 days.
+  const each = (12 * 1769 * 0.0000133334) / 1024 + (60 * 0.4 + 15 * 5) / 1e6;
+  expect(of('hosted')).toBeCloseTo(87_600 * each + 87_600 * 1e-3 * 0.023, 5);
+  expect(of('production')).toBeUndefined();
+});
+
+test('docs/deploy.md says what the stages cost: UPDATE_README=1 writes it', () => {
+  const total = (name: string) => estimate(stageOf(name)).items.reduce((sum, { usd }) => sum + usd, 0);
+  const { items } = estimate(stageOf('production'));
+  const puts = items.find(({ item }) => item === 'S3 requests')?.usd ?? 0;
+  const { load } = stageOf('production');
+  const dollars = (usd: number) => (Math.round(usd / 10) * 10).toLocaleString('en-US');
+  const hour = (total('alice') / stageOf('alice').load.stageHours).toFixed(2);
+  const said = [
+    `In short: \`production\` with ${load.streams} cameras costs about ${dollars(total('production'))} dollars a month,`,
+    `${Math.round((100 * puts) / total('production'))} % of it for S3 requests (one object a frame: half the frame rate, half of that).`,
+    `\`staging\` costs about ${dollars(total('staging'))} a month, a personal stage about ${hour} an hour.`,
+  ].join('\n');
+  const path = join(ROOT, 'docs/deploy.md');
+  const text = readFileSync(path, 'utf8');
+  const block = /(<!-- costs:.*-->\n)[\s\S]*(<!-- \/costs -->)/;
+  const written = text.replace(block, (_all, begin, end) => `${begin}\n${said}\n\n${end}`);
+  expect(text).toMatch(block);
+  if (process.env.UPDATE_README) writeFileSync(path, written);
+  else expect(text).toBe(written);
 });
 
 test.each(DEPLOYED)('%s asks for the resources in its snapshot', async (deployed) => {

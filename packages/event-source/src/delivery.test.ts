@@ -158,6 +158,27 @@ describe('what can not be processed', () => {
     expect(JSON.parse(written.payload)).toEqual(handler.mock.calls[0]?.[0]);
   });
 
+  test('goes there, too, once one of its records is too old, however few the attempts', async () => {
+    const { objects, store } = destination();
+    const handler = failing();
+    const now = Date.now();
+    const records = batch.records.map((record, index) => ({ ...record, timestamp: now - 59_900 + index }));
+    const afterRetries = { maxRetries: 10_000, maxAgeMs: 60_000, onFailure: toStore(store, 'dead') };
+    vi.useFakeTimers({ now });
+    const wait = async () => void vi.setSystemTime(Date.now() + 60);
+    try {
+      const options = optionsOf(handler, { afterRetries, wait });
+      expect(await deliver({ ...batch, records }, options, always)).toBe(true);
+    } finally {
+      vi.useRealTimers();
+    }
+    expect(handler).toHaveBeenCalledTimes(2);
+    expect(JSON.parse(String(objects[0]?.body)).requestContext).toMatchObject({
+      condition: 'RecordAgeExceeded',
+      approximateInvokeCount: 2,
+    });
+  });
+
   test('is not done before the destination has it; the handler is not asked again', async () => {
     const { objects, store } = destination(2);
     const handler = failing();

@@ -32,8 +32,11 @@ export interface DeliveryOptions {
   source: { eventSourceArn: string; bootstrapServers: string };
   /** Largest payload of an invocation, bytes of JSON. */
   maxBytes: number;
-  /** Where a batch goes after so many retries in vain; without it there is no end to them. */
-  afterRetries?: { maxRetries: number; onFailure: OnFailure } | undefined;
+  /**
+   * Where a batch goes after so many retries in vain, or once one of its records is older than so many milliseconds;
+   * without it there is no end to them.
+   */
+  afterRetries?: { maxRetries: number; maxAgeMs?: number | undefined; onFailure: OnFailure } | undefined;
   /** Where a record goes that no invocation can carry. */
   onTooLarge: OnFailure;
   /** Where records go that can't be read, and those that fail whenever they are delivered alone. */
@@ -196,9 +199,13 @@ async function attemptOnce(batch: Batch, attempt: number, options: DeliveryOptio
     return onFailure({ event, batch, condition, invocations, functionName: options.functionName });
   };
   if (batch.bytes > options.maxBytes) return putAway(options.onTooLarge, 'MaximumPayloadSizeExceeded', 0);
-  const { maxRetries = Number.POSITIVE_INFINITY, onFailure } = options.afterRetries ?? {};
+  const { maxRetries = Number.POSITIVE_INFINITY, maxAgeMs, onFailure } = options.afterRetries ?? {};
   if (onFailure && attempt > maxRetries + 1) {
     return putAway(onFailure, 'RetryAttemptsExhausted', maxRetries + 1);
+  }
+  const oldest = Math.min(...batch.records.map(({ timestamp }) => timestamp));
+  if (onFailure && maxAgeMs !== undefined && Date.now() - oldest > maxAgeMs) {
+    return putAway(onFailure, 'RecordAgeExceeded', attempt - 1);
   }
   await invoke(batch.records, options);
 }

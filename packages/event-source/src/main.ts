@@ -36,6 +36,7 @@ interface Options {
   timeout: number;
   onFailure?: { bucket: string; prefix: string };
   maxRetries: number;
+  maxAge?: number;
   notes: string;
 }
 
@@ -101,13 +102,14 @@ function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): 
     .option('--timeout <seconds>', 'longest time of an invocation', number(0.1, 840), 120)
     .option('--on-failure <s3 url>', 's3://bucket/prefix for batches that fail again and again', s3Url)
     .option('--max-retries <times>', 'retries before a batch goes there', number(0, 10_000), 10)
+    .option('--max-age <seconds>', 'age of a record at which its batch goes there', number(60, 604_800))
     .option('--notes <folder>', 'where it is noted which records are in work', NOTES_FOLDER)
     .parse()
     .opts<Options>();
 }
 
 /** Where goes what can't be processed. */
-function onFailure({ onFailure: destination, maxRetries }: Options, settings: StorageSettings) {
+function onFailure({ onFailure: destination, maxRetries, maxAge }: Options, settings: StorageSettings) {
   const write = createPutFailed(createStore(settings), STAGE);
   const putFailed: PutFailed = async (record, reason, more) => {
     await write(record, reason, more);
@@ -119,7 +121,8 @@ function onFailure({ onFailure: destination, maxRetries }: Options, settings: St
     return { putFailed, onTooLarge: eachToFailed(tooLarge) };
   }
   const put = toStore(createStore({ ...settings, S3_BUCKET: destination.bucket }), destination.prefix);
-  return { putFailed, onTooLarge: put, afterRetries: { maxRetries, onFailure: put } };
+  const maxAgeMs = maxAge === undefined ? undefined : maxAge * 1000;
+  return { putFailed, onTooLarge: put, afterRetries: { maxRetries, maxAgeMs, onFailure: put } };
 }
 
 async function loadHandler(file: string): Promise<Handler> {

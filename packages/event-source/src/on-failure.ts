@@ -4,7 +4,7 @@ import type { PutFailed, Store } from '@video-pipeline/storage';
 import type { Batch } from './batcher.ts';
 
 /** Why a batch is put away, in Lambda's words. */
-export type FailureCondition = 'RetryAttemptsExhausted' | 'MaximumPayloadSizeExceeded';
+export type FailureCondition = 'MaximumPayloadSizeExceeded' | 'RecordAgeExceeded' | 'RetryAttemptsExhausted';
 
 export interface FailedBatch {
   event: MSKEvent;
@@ -51,9 +51,7 @@ function invocationRecord({ event, batch, condition, invocations, functionName }
       approximateInvokeCount: invocations,
     },
     responseContext:
-      condition === 'RetryAttemptsExhausted'
-        ? { statusCode: 200, executedVersion: '$LATEST', functionError: 'Unhandled' }
-        : null,
+      invocations > 0 ? { statusCode: 200, executedVersion: '$LATEST', functionError: 'Unhandled' } : null,
     version: '1.0',
     timestamp: now.toISOString(),
     KafkaBatchInfo: {

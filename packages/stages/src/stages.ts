@@ -87,6 +87,8 @@ const TABLE = [
       putsObjects: ['clips'],
       // The native code alone. The rest of node-av is bundled: its install script wants the deploying machine's binary.
       install: { '@seydx/node-av-linux-arm64': 'node-av' },
+      // It waits mostly; listings cost as much as puts.
+      perEvent: { seconds: 12, gets: 60, puts: 15, keptMb: 1 },
     },
   },
 ] as const satisfies readonly PipelineStage[];
