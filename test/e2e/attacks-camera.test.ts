@@ -2,13 +2,9 @@ import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { startCameras } from '@video-pipeline/camera';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { openSource } from '../../ingest-host/src/source/open.ts';
-import type { StreamStats } from '../../ingest-host/src/stats.ts';
-import { answerAsCamera, cameraAnswers } from '../support/camera-attacks.ts';
 import { collectingIngest, stream } from '../support/collect.ts';
-import { startIngestProcess } from '../support/ingest-process.ts';
 import { evenTimes, makeVideo, videoFolder } from '../support/video.ts';
 
 const folder = await videoFolder();
@@ -130,62 +126,6 @@ test('a source on the network leads to no file, and a file to no address', async
   expect(await pictures(`rtsp://127.0.0.1:${await listen(rtsp)}/x`)).toBe(0);
   expect(asked).toEqual([]);
   expect(await pictures(clip), 'the very file is a good one').toBe(50);
-});
-
-test('HTTP cameras that send without bounds are let go by name, and a good camera beside them flows on', async () => {
-  const http = createHttpServer((request, response) => {
-    response.on('error', () => {});
-    answerAsCamera(request.url, response);
-  });
-  const web = `http://127.0.0.1:${await listen(http)}`;
-  undo.push(() => http.closeAllConnections());
-  const good = await makeVideo(folder.path('good.mp4'), { times: evenTimes(50, 25), gop: 25 });
-  const cameras = await startCameras({ clips: { good } });
-  undo.push(() => cameras.close());
-  const specs = Object.keys(cameraAnswers).map((_, index) => ({
-    id: `hostile-${index}`,
-    url: `${web}/${index}`,
-  }));
-  const ingest = startIngestProcess({
-    // Frames wait, as far as BUFFER_BYTES goes: Kafka has no part in this.
-    KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1',
-    STALL_SECONDS: '5',
-    // As the local stack and the image have it.
-    MALLOC_ARENA_MAX: '2',
-    NODE_OPTIONS: '--max-semi-space-size=16',
-    STREAMS: JSON.stringify([{ id: 'good', url: `${cameras.url}/good` }, ...specs]),
-  });
-  undo.push(() => ingest.stop());
-  const { url, pid } = { ...(await ingest.ready), pid: ingest.pid };
-  let [peak, pause, captured, since] = [0, 0, 0, performance.now()];
-  const streams = async () => {
-    const { streams } = (await (await fetch(`${url}/health`)).json()) as {
-      streams: Record<string, StreamStats>;
-    };
-    if (streams.good && streams.good.captured > captured)
-      [captured, since] = [streams.good.captured, performance.now()];
-    pause = Math.max(pause, performance.now() - since);
-    peak = Math.max(
-      peak,
-      Number(/VmHWM:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024,
-    );
-    return streams;
-  };
-  const errors = async () => {
-    const now = await streams();
-    return specs.map(({ id }) => now[id]?.lastError ?? '');
-  };
-  const told = async () => (await errors()).filter(Boolean).length;
-  await expect.poll(told, { timeout: 40_000, interval: 100 }).toBe(specs.length);
-  const all = await errors();
-  for (const [index, [name, [, said]]] of Object.entries(cameraAnswers).entries())
-    expect(all[index], name).toMatch(said);
-  expect(peak, 'MiB').toBeLessThan(512);
-  expect(pause, 'ms').toBeLessThan(5_000);
-  expect((await streams()).good).toMatchObject({ state: 'flowing', reconnects: 0 });
-  const began = performance.now();
-  await ingest.stop();
-  expect(performance.now() - began).toBeLessThan(6_000);
 });
 
 test('pictures of H.264 that would take too much memory are refused by name', async () => {

@@ -17,6 +17,8 @@ test('no process ends, and none takes more memory than SECURITY.md grants it', (
   expect([...outcome.memory.keys()].sort()).toEqual([...ceilings().keys()].sort());
 });
 
-test('no frame of a good camera fails', () => {
+test('good cameras flow on, and none of their frames fails', () => {
   expect(outcome.goodFailed).toBe(0);
+  expect(outcome.reconnects).toBe(0);
+  expect(outcome.capturePauseMs).toBeLessThan(5_000);
 });

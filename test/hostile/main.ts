@@ -28,6 +28,7 @@ const problems = [
   ...outcome.unmet,
   ...outcome.overCeiling,
   ...outcome.restarted.map((name) => `${name} ended and was started again`),
+  ...(outcome.reconnects > 0 ? [`good cameras were opened again ${outcome.reconnects} times`] : []),
   ...(outcome.goodFailed > 0 ? [`${outcome.goodFailed} frames of good cameras failed`] : []),
   ...(outcome.pauseMs > MAX_PAUSE_MS
     ? [`a good camera's frames paused for ${outcome.pauseMs} ms: ${outcome.pauseOf}`]
@@ -38,7 +39,7 @@ console.log(
     `${outcome.attacks} attacks; in failed/:`,
     ...[...outcome.reasons].sort().map(([reason, count]) => `  ${String(count).padStart(5)}  ${reason}`),
     `largest memory, MiB: ${[...outcome.memory].map((pair) => pair.join(' ')).join(', ')}`,
-    `longest pause of a good camera's frames: ${outcome.pauseMs} ms (${outcome.pauseOf})`,
+    `longest pause of a good camera's frames: ${outcome.pauseMs} ms (${outcome.pauseOf}); of their capture: ${outcome.capturePauseMs} ms`,
     ...(problems.length > 0
       ? [...problems, `again: npm run test:hostile -- --seed ${seed} --mutations ${mutations}`]
       : ['nobody noticed']),

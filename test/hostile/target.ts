@@ -4,6 +4,7 @@ import { basename, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Admin, connectKafka } from '@video-pipeline/kafka';
 import type { FailedRecord } from '@video-pipeline/storage';
+import type { StreamStats } from '../../ingest-host/src/stats.ts';
 import { usageOf } from '../../packages/local/src/screen/usage.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { startStackProcess } from '../e2e/stack-process.ts';
@@ -40,6 +41,8 @@ export interface Target {
   /** How many frames of the stream are annotated. */
   annotated(streamId: string): Promise<number>;
   failed(): Promise<Failed[]>;
+  /** What ingest says of its streams. */
+  ingest(): Promise<Record<string, StreamStats>>;
   /** Waits until something holds. @throws naming it where it never does */
   until(what: string, holds: () => Promise<boolean>): Promise<void>;
 }
@@ -48,6 +51,10 @@ export interface Measured {
   /** Longest time in which no further frame of some good camera was annotated, milliseconds, and when it ended. */
   pauseMs: number;
   pauseOf: string;
+  /** The same of what ingest captured of them, whatever became of it. */
+  capturePauseMs: number;
+  /** How often a good camera was opened again. */
+  reconnects: number;
   /** Largest resident set of any process of the name, MiB. */
   memory: Map<string, number>;
   /** What ended and was started again. */
@@ -86,6 +93,10 @@ export async function startTarget() {
       annotated: async (id) => (await keys(`annotated/${id}/**/*.jpg`)).length,
       failed: async () =>
         Promise.all((await keys('failed/**/*')).filter(isEntry).map((key) => readFailed(bucket, key))),
+      ingest: async () => {
+        const health = await fetch(`${endpoints.health}/health`);
+        return ((await health.json()) as { streams: Record<string, StreamStats> }).streams;
+      },
       until,
     };
     return { target, watch: () => watch(stack.state, target), stop, output: () => stack.output };
@@ -139,7 +150,11 @@ async function readFailed(bucket: string, key: string): Promise<Failed> {
 function watch(state: () => Promise<State | undefined>, target: Target): () => Promise<Measured> {
   const began = Date.now();
   const newest = new Map(GOOD.map((id) => [id, { count: -1, at: began }]));
-  const measured: Measured = { pauseMs: 0, pauseOf: '', memory: new Map(), restarted: [], goodFailed: 0 };
+  const captured = new Map(newest);
+  const measured: Measured = {
+    ...{ pauseMs: 0, pauseOf: '', capturePauseMs: 0, reconnects: 0, goodFailed: 0 },
+    ...{ memory: new Map(), restarted: [] },
+  };
   const restarts = new Map<string, number>();
   const look = async () => {
     for (const [id, seen] of newest) {
@@ -151,6 +166,14 @@ function watch(state: () => Promise<State | undefined>, target: Target): () => P
       }
       if (count !== seen.count) newest.set(id, { count, at: now });
     }
+    const ingested = await target.ingest();
+    for (const [id, { count, at }] of captured) {
+      const now = Date.now();
+      const is = ingested[id]?.captured ?? 0;
+      if (count >= 0) measured.capturePauseMs = Math.max(measured.capturePauseMs, now - at);
+      if (is !== count) captured.set(id, { count: is, at: now });
+    }
+    measured.reconnects = GOOD.reduce((sum, id) => sum + (ingested[id]?.reconnects ?? 0), 0);
     const { pid, services = {}, streams = {} } = (await state()) ?? {};
     measured.goodFailed = GOOD.reduce((sum, id) => sum + (streams[id]?.failed ?? 0), 0);
     const processes = [['supervisor', { pid, restarts: 0 }] as const, ...Object.entries(services)];

@@ -24,6 +24,9 @@ const OPENERS = new Map<string, Opener>([
   ['srt', (url, options, signal) => openPlain('srt', url, options, signal)],
 ]);
 
+/** Schemes of URLs that a source is opened by. */
+export const SCHEMES: readonly string[] = [...OPENERS.keys()];
+
 /**
  * Opens what a stream's URL names.
  * @throws SourceError

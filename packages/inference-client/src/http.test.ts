@@ -69,6 +69,8 @@ describe('a server that speaks the Open Inference Protocol', () => {
       Number(call.headers['inference-header-content-length']),
     );
     expect(jpegs).toEqual(frames.map(({ jpeg }) => jpeg));
+    expect(call.headers['x-client-id']).toMatch(/^[0-9a-f-]{36}$/);
+    expect(server.calls[2]?.headers['x-client-id']).toBe(call.headers['x-client-id']);
     expect(header).toEqual({
       inputs: [
         {

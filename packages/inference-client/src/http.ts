@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Frame } from '@video-pipeline/frame';
 import { Agent, request } from 'undici';
 import { isRecord } from './answer.ts';
@@ -23,6 +24,8 @@ const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 const CONNECTION_MS = 60_000;
 /** A connection on which nothing came for so long may have been closed by the server. */
 const RESTED_MS = 1_000;
+/** Tells us apart from others behind our address, whom the model server serves in turn with us. */
+const CLIENT_ID = randomUUID();
 /** How a request on such a connection ends. */
 const CLOSED = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
 /** A server answers so where it does not know the path. */
@@ -118,7 +121,8 @@ function caller({
     const signal = AbortSignal.timeout(timeoutMs);
     const ask = async () => {
       const method = post ? 'POST' : 'GET';
-      const { statusCode, body } = await request(target, { dispatcher, signal, method, ...post });
+      const headers = { ...post?.headers, 'x-client-id': CLIENT_ID };
+      const { statusCode, body } = await request(target, { dispatcher, signal, method, ...post, headers });
       const answer = { status: statusCode, text: await body.text() };
       answeredAt = Date.now();
       return answer;

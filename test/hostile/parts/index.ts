@@ -1,4 +1,6 @@
+import { cameras } from './cameras.ts';
+import { http } from './http.ts';
 import { kafka } from './kafka.ts';
 import type { Part } from './part.ts';
 
-export const PARTS: readonly Part[] = [kafka];
+export const PARTS: readonly Part[] = [kafka, cameras, http];

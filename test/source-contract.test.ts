@@ -1,0 +1,102 @@
+import { createReadStream } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { startCameras } from '@video-pipeline/camera';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { openSource, SCHEMES } from '../ingest-host/src/source/open.ts';
+import { SourceError } from '../ingest-host/src/source/source-error.ts';
+import { evenTimes, makeVideo, videoFolder } from './support/video.ts';
+
+// What every kind of source promises: asked of each scheme that one is opened by.
+
+const folder = await videoFolder();
+const options = { transport: 'tcp', timeoutSeconds: 2 } as const;
+const network = SCHEMES.filter((scheme) => scheme !== 'file');
+const PICTURES = 20;
+let clip: string;
+const undo: (() => unknown)[] = [];
+
+beforeAll(async () => {
+  clip = await makeVideo(folder.path('clip.ts'), { times: evenTimes(PICTURES, 10), gop: 10 });
+});
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+afterAll(() => folder.remove());
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  undo.push(() => server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+const errorOf = async (url: string, signal?: AbortSignal) => {
+  const began = performance.now();
+  const error = await openSource(url, options, signal).then(
+    () => undefined,
+    (error: Error) => error,
+  );
+  return { error, ms: performance.now() - began };
+};
+
+test.each(SCHEMES)('%s: what is not there is said soon, and not the password', async (scheme) => {
+  const url = scheme === 'file' ? 'file:///nowhere/clip.mp4' : `${scheme}://admin:secret@127.0.0.1:1/x`;
+  const { error, ms } = await errorOf(url);
+  expect(error).toBeInstanceOf(SourceError);
+  expect(error?.message).toMatch(/^open: \w/);
+  expect(error?.message).not.toContain('secret');
+  expect(ms).toBeLessThan(6_000);
+});
+
+test.each(network)('%s: no link-local address is reached', async (scheme) => {
+  const { error } = await errorOf(`${scheme}://169.254.169.254/latest/meta-data`);
+  expect(error).toBeInstanceOf(SourceError);
+  expect(error?.message).toMatch(/link-local|169\.254/);
+});
+
+test.each(network)('%s: to open what says nothing ends when it is told to', async (scheme) => {
+  const port = await listen(createServer((socket) => socket.on('error', () => {})));
+  const { error, ms } = await errorOf(`${scheme}://127.0.0.1:${port}/x`, AbortSignal.timeout(200));
+  expect(error).toBeInstanceOf(Error);
+  expect(ms).toBeLessThan(1_500);
+});
+
+/** Where the clip can be had by a scheme; RTMP, SRT and TLS are tried end to end. */
+const served: Partial<Record<string, () => Promise<string>>> = {
+  file: async () => `file://${clip}`,
+  http: async () => {
+    const server = createHttpServer((_request, response) => createReadStream(clip).pipe(response));
+    return `http://127.0.0.1:${await listen(server)}/clip.ts`;
+  },
+  rtsp: async () => {
+    const file = await makeVideo(folder.path('clip.mp4'), { times: evenTimes(PICTURES, 10), gop: 10 });
+    const cameras = await startCameras({ clips: { clip: file } });
+    undo.push(() => cameras.close());
+    return `${cameras.url}/clip`;
+  },
+};
+
+test.each(Object.entries(served))(
+  '%s: pictures come in the order of time, end at once when interrupted, and a source closes twice',
+  async (_scheme, serve) => {
+    const source = await openSource((await serve?.()) ?? '', options);
+    undo.push(() => source.close());
+    const times: number[] = [];
+    const pictures = source.pictures();
+    while (times.length < 5) {
+      const { value, done } = await pictures.next();
+      if (done || !value) break;
+      expect([value.frame.width, value.frame.height]).toEqual([source.format.width, source.format.height]);
+      times.push(value.time);
+    }
+    expect(times).toHaveLength(5);
+    expect(times).toEqual(times.toSorted((one, other) => one - other));
+    source.interrupt();
+    const began = performance.now();
+    const rest = await Array.fromAsync({ [Symbol.asyncIterator]: () => pictures }).catch((error) => error);
+    expect(rest instanceof SourceError || rest.length < PICTURES).toBe(true);
+    expect(performance.now() - began).toBeLessThan(1_000);
+    await source.close();
+    await source.close();
+  },
+);
