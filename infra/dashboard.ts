@@ -42,9 +42,10 @@ export function dashboardBody(names: Names): string {
     stages.map((stage) => lag(names, metric, groupOf(stage, settings), topicOf(stage, settings)));
   const rows: object[][] = [
     [
-      graph(names, 'Frames in: captured, still, published, dropped (each minute)', [
+      graph(names, 'Frames in: captured, still, thinned, published, dropped (each minute)', [
         ours('ingest', 'FramesCaptured', 'Sum'),
         ours('ingest', 'FramesStill', 'Sum'),
+        ours('ingest', 'FramesThinned', 'Sum'),
         ours('ingest', 'FramesPublished', 'Sum'),
         ours('ingest', 'FramesDropped', 'Sum'),
       ]),

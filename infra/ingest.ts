@@ -1,3 +1,4 @@
+import { FRAME_STAGES, groupOf, topicOf } from '@video-pipeline/stages';
 import { type Camera, chunk } from './cameras.ts';
 import { createCluster, createSecret, executionRole, harden, refuseRollback, taskRole } from './ecs.ts';
 import { kafkaEnvironment } from './functions.ts';
@@ -100,6 +101,7 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     path: `${name.toLowerCase()}/streams`,
     value: list,
   });
+  const thins = stage.settings.MAX_LATENCY_SECONDS > 0;
   const service = new sst.aws.Service(name, {
     cluster,
     architecture: 'arm64',
@@ -114,6 +116,7 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     environment: {
       ...kafkaEnvironment(stage, kafka),
       ...environmentOf(stage, INGEST_VARIABLES),
+      ...(thins && environmentOf(stage, ['KAFKA_GROUP_ID', 'BATCH_SIZE', 'BATCH_TIMEOUT_SECONDS'])),
       ...metricsEnvironment(stage),
       AWS_REGION: aws.getRegionOutput().region,
       ...($dev && { STREAMS: list }),
@@ -121,7 +124,13 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     health: { command: ['CMD', 'node', '-e', alive(stage.settings.HEALTH_PORT)], startPeriod: '60 seconds' },
     dev: { command: 'node ingest-host/src/main.ts' },
     transform: {
-      taskRole: taskRole(kafkaPermissions(kafka, { write: [stage.settings.KAFKA_TOPIC], idempotent: true })),
+      taskRole: taskRole(
+        kafkaPermissions(kafka, {
+          write: [stage.settings.KAFKA_TOPIC],
+          idempotent: true,
+          watch: thins ? watchedStages(stage) : undefined,
+        }),
+      ),
       executionRole: executionRole(logs, [secret.arn]),
       taskDefinition: (args) => {
         harden(args);
@@ -141,6 +150,14 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
   });
   refuseRollback(name, service);
   return logs;
+}
+
+/** What tells how far the stages are: with MAX_LATENCY_SECONDS, ingest sends what they can take. */
+function watchedStages({ settings }: Stage) {
+  return {
+    topics: FRAME_STAGES.map((stage) => topicOf(stage, settings)),
+    groups: FRAME_STAGES.map((stage) => groupOf(stage, settings)),
+  };
 }
 
 function placeOn({ provider }: Hosts, args: aws.ecs.ServiceArgs): void {

@@ -129,6 +129,8 @@ interface KafkaAccess {
   /** Topics to consume, as the consumer groups named. */
   read?: string[];
   groups?: string[];
+  /** Topics, and consumer groups, to be told how far they are. */
+  watch?: { topics: string[]; groups: string[] } | undefined;
   /** Topics to produce to. */
   write?: string[];
   /** Whether the producer is idempotent. */
@@ -140,7 +142,9 @@ export function kafkaPermissions(
   cluster: KafkaCluster,
   access: KafkaAccess,
 ): sst.aws.FunctionPermissionArgs[] {
-  const { read = [], groups = [], write = [], idempotent = false } = access;
+  const { read = [], groups = [], watch, write = [], idempotent = false } = access;
+  const arns = (kind: 'topic' | 'group', names: string[]) =>
+    names.map((name) => kafkaArn(cluster, kind, name));
   return [
     kafkaStatement(
       [cluster.arn],
@@ -148,21 +152,11 @@ export function kafkaPermissions(
       ...(read.length > 0 ? ['DescribeClusterDynamicConfiguration'] : []),
       ...(idempotent ? ['WriteDataIdempotently'] : []),
     ),
-    kafkaStatement(
-      read.map((name) => kafkaArn(cluster, 'topic', name)),
-      'DescribeTopic',
-      'ReadData',
-    ),
-    kafkaStatement(
-      groups.map((name) => kafkaArn(cluster, 'group', name)),
-      'DescribeGroup',
-      'AlterGroup',
-    ),
-    kafkaStatement(
-      write.map((name) => kafkaArn(cluster, 'topic', name)),
-      'DescribeTopic',
-      'WriteData',
-    ),
+    kafkaStatement(arns('topic', read), 'DescribeTopic', 'ReadData'),
+    kafkaStatement(arns('group', groups), 'DescribeGroup', 'AlterGroup'),
+    kafkaStatement(arns('topic', watch?.topics ?? []), 'DescribeTopic'),
+    kafkaStatement(arns('group', watch?.groups ?? []), 'DescribeGroup'),
+    kafkaStatement(arns('topic', write), 'DescribeTopic', 'WriteData'),
   ].filter(({ resources }) => resources.length > 0);
 }
 

@@ -11,6 +11,8 @@ export const INGEST_VARIABLES = [
   'BUFFER_BYTES',
   'MOTION_THRESHOLD',
   'MOTION_KEEPALIVE_SECONDS',
+  'MAX_LATENCY_SECONDS',
+  'MIN_FRAME_RATE',
   'HEALTH_PORT',
   'LOG_LEVEL',
 ] as const satisfies VariableName[];

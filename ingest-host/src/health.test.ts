@@ -7,7 +7,15 @@ test('metrics are the counters of the moment, by stream, times in seconds', asyn
   const { registry } = new IngestMetrics(ingest);
   await registry.metrics();
   ingest.waitingBytes = 1234;
-  const changes = { decoded: 50, decodeSeconds: 0.25, captured: 20, still: 3, dropped: 5, unfit: 1 };
+  const changes = {
+    decoded: 50,
+    decodeSeconds: 0.25,
+    captured: 20,
+    still: 3,
+    thinned: 4,
+    dropped: 5,
+    unfit: 1,
+  };
   const damaged = { lost: 7, corrupt: 0, undecodable: 2 };
   Object.assign(ingest.stats.get('yard') ?? {}, { ...changes, damaged });
   const lines = (await registry.metrics()).split('\n');
@@ -17,6 +25,7 @@ test('metrics are the counters of the moment, by stream, times in seconds', asyn
       'ingest_decode_seconds_total{stream="yard"} 0.25',
       'ingest_frames_captured_total{stream="yard"} 20',
       'ingest_frames_still_total{stream="yard"} 3',
+      'ingest_frames_thinned_total{stream="yard"} 4',
       'ingest_frames_dropped_total{stream="yard",reason="kafka"} 4',
       'ingest_frames_dropped_total{stream="yard",reason="size"} 1',
       'ingest_pictures_damaged_total{stream="yard",reason="lost"} 7',

@@ -60,6 +60,12 @@ export class IngestMetrics {
       (one) => one.still,
     );
     this.#counter(
+      'ingest_frames_thinned_total',
+      'frames left out, as the pipeline could not take more within MAX_LATENCY_SECONDS',
+      stats,
+      (one) => one.thinned,
+    );
+    this.#counter(
       'ingest_reconnects_total',
       'times a stream was opened again',
       stats,

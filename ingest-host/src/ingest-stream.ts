@@ -15,6 +15,7 @@ import type { Picture, Source } from './source/source.ts';
 import { SourceError } from './source/source-error.ts';
 import type { StreamStats } from './stats.ts';
 import type { StreamSpec } from './streams.ts';
+import type { ThinningGate } from './thinning.ts';
 import { Watchdog } from './watchdog.ts';
 
 export interface StreamContext {
@@ -29,6 +30,8 @@ export interface StreamContext {
   maxFrameBytes: number;
   /** A source without a picture for so long is opened again, seconds. */
   stallSeconds: number;
+  /** Which of a live source's frames the pipeline can take in time. */
+  thinning: ThinningGate | undefined;
 }
 
 const FIRST_RETRY_MS = 500;
@@ -176,6 +179,8 @@ export class IngestStream {
       if (!sampler.keep(picture.time)) continue;
       if (!this.#isActive(Date.now())) break;
       frames += 1;
+      // First of all: a picture that the motion gate lets through is what the next ones are compared with.
+      if (source.live && !this.#fits()) continue;
       if (gate && !(await this.#moves(gate, picture))) continue;
       if (!limit.take()) {
         if (source.live) continue;
@@ -195,6 +200,16 @@ export class IngestStream {
       }
     }
     return frames;
+  }
+
+  #fits(): boolean {
+    const { stats, thinning } = this.#context;
+    const fits = thinning?.passes() ?? true;
+    stats.thinnedTo = thinning?.limit;
+    if (fits) return true;
+    stats.thinned += 1;
+    stats.lastFrameAt = Date.now();
+    return false;
   }
 
   async #moves(gate: MotionGate, picture: Picture): Promise<boolean> {

@@ -10,6 +10,7 @@ import { FrameLimit } from './limit.ts';
 import { Publisher, type PublisherOptions, type Send } from './publisher.ts';
 import { createStats, type StreamStats } from './stats.ts';
 import type { StreamSpec } from './streams.ts';
+import type { Thinning } from './thinning.ts';
 
 export interface IngestOptions {
   /** Largest JPEG. */
@@ -26,6 +27,8 @@ export interface IngestOptions {
   awaitsStreams?: boolean;
   /** See {@link PublisherOptions.laneOf}. */
   laneOf?: PublisherOptions['laneOf'];
+  /** Which frames of live streams the pipeline can take in time; default all. */
+  thinning?: Thinning;
   log: StreamContext['log'] & { error(message: string, extra: Record<string, unknown>): void };
   /** Called for each send that Kafka acknowledged. */
   onPublished?: (frames: Frame[], milliseconds: number) => void;
@@ -109,7 +112,11 @@ export class Ingest {
       stopping.push(stream.stop());
     }
     await Promise.all(stopping);
-    for (const id of this.stats.keys()) if (!wanted.has(id)) this.stats.delete(id);
+    for (const id of this.stats.keys()) {
+      if (wanted.has(id)) continue;
+      this.stats.delete(id);
+      this.#options.thinning?.forget(id);
+    }
     for (const spec of specs) if (!this.#streams.has(spec.id)) this.#add(spec);
     for (const { id, text } of problems) {
       if (id === undefined || wanted.has(id)) continue;
@@ -150,7 +157,9 @@ export class Ingest {
     const stats = this.stats.get(spec.id) ?? createStats();
     this.stats.set(spec.id, stats);
     const context = { publisher: this.#publisher, limit: this.#limit, session: this.session };
-    const stream = new IngestStream(spec, { ...context, stats, log, maxFrameBytes, stallSeconds });
+    const thinning = this.#options.thinning?.gate(spec.id, spec.priority);
+    const settings = { stats, log, maxFrameBytes, stallSeconds, thinning };
+    const stream = new IngestStream(spec, { ...context, ...settings });
     this.#streams.set(spec.id, stream);
     void stream.run();
   }

@@ -24,7 +24,7 @@ test('what changed since the last call is written, of the streams where somethin
   report();
   Object.assign(stats.get('yard') ?? {}, { captured: 8, published: 7 });
   report();
-  const none = { FramesStill: [0], Reconnects: [0], FramesDropped: [0] };
+  const none = { FramesStill: [0], FramesThinned: [0], Reconnects: [0], FramesDropped: [0] };
   expect(lines).toEqual([
     {
       service: 'ingest',

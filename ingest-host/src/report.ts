@@ -6,6 +6,7 @@ const COUNTS = [
   ['FramesPublished', 'published'],
   ['FramesDropped', 'dropped'],
   ['FramesStill', 'still'],
+  ['FramesThinned', 'thinned'],
   ['Reconnects', 'reconnects'],
 ] as const;
 

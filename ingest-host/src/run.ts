@@ -2,15 +2,18 @@ import { unwatchFile, watchFile } from 'node:fs';
 import { type Config, ConfigError, readConfig, readStreamsText, streamsFileOf } from '@video-pipeline/config';
 import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { expectLargeBuffers, onShutdown, reportReady } from '@video-pipeline/lifecycle';
+import { STAGE_VARIABLES } from '@video-pipeline/stages';
 import { createLogger } from '@video-pipeline/telemetry';
 import { IngestMetrics, startHealthServer } from './health.ts';
 import { Ingest } from './ingest.ts';
 import { kafkaSend } from './kafka-send.ts';
+import { watchPipeline } from './pipeline-watch.ts';
 import { metricsReporter } from './report.ts';
 import { parseStreams, type StreamSpecs } from './streams.ts';
+import { Thinning } from './thinning.ts';
 
 const VARIABLES = [
-  'KAFKA_TOPIC',
+  ...STAGE_VARIABLES,
   'STREAMS',
   'STREAMS_FILE',
   'FRAME_RATE',
@@ -22,6 +25,10 @@ const VARIABLES = [
   'BUFFER_BYTES',
   'STALL_SECONDS',
   'MAX_FRAMES',
+  'MAX_LATENCY_SECONDS',
+  'MIN_FRAME_RATE',
+  'BATCH_SIZE',
+  'BATCH_TIMEOUT_SECONDS',
   'HEALTH_PORT',
   'HOST',
 ] as const;
@@ -49,6 +56,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   const kafka = connectKafka('ingest', log, readConfig(KAFKA_VARIABLES, env), { retry: KAFKA_RETRY });
   const producer = orderedProducer(kafka, { idempotent: true });
   const { send, laneOf } = kafkaSend(producer, config.KAFKA_TOPIC);
+  const thinning = thinningOf(config);
   const ingest = new Ingest(send, {
     laneOf,
     maxFrameBytes: config.MAX_FRAME_BYTES,
@@ -57,6 +65,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     stallSeconds: config.STALL_SECONDS,
     ...(config.MAX_FRAMES === undefined ? {} : { maxFrames: config.MAX_FRAMES }),
     awaitsStreams: streamsFileOf(config) !== undefined,
+    ...(thinning ? { thinning } : {}),
     log,
     onPublished: (frames, milliseconds) => metrics.observe(frames, milliseconds),
   });
@@ -78,7 +87,10 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
       log.error('streams not read again, the former ones go on', error as Error);
     }
   });
+  const stopping = new AbortController();
+  if (thinning) void watchPipeline(kafka, thinning, { config, log, signal: stopping.signal });
   const shutdown = onShutdown(async () => {
+    stopping.abort();
     stopWatching();
     await ingest.stop(FLUSH_MS);
     clearInterval(timer);
@@ -94,6 +106,16 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   // No frame is no success, though nothing else went wrong.
   if (failed.length > 0) process.exitCode = 1;
   await shutdown();
+}
+
+function thinningOf(config: Config<(typeof VARIABLES)[number]>): Thinning | undefined {
+  if (config.MAX_LATENCY_SECONDS === 0) return undefined;
+  return new Thinning({
+    maxLatencySeconds: config.MAX_LATENCY_SECONDS,
+    minFrameRate: config.MIN_FRAME_RATE,
+    batchSize: config.BATCH_SIZE,
+    batchSeconds: config.BATCH_TIMEOUT_SECONDS,
+  });
 }
 
 /** Calls `reload` on SIGHUP, and when the file, where it is one that counts, changes; @returns how to end that. */

@@ -22,6 +22,10 @@ export interface StreamStats {
   damaged: Damage;
   /** Sampled and not sent, as nothing moved. */
   still: number;
+  /** Sampled and not sent, as the pipeline could not take more in time. */
+  thinned: number;
+  /** Frames a second that it is thinned to now. */
+  thinnedTo: number | undefined;
   reconnects: number;
   /** JPEG bytes acknowledged by Kafka. */
   bytes: number;
@@ -40,6 +44,8 @@ export function createStats(): StreamStats {
     unfit: 0,
     damaged: { lost: 0, corrupt: 0, undecodable: 0 },
     still: 0,
+    thinned: 0,
+    thinnedTo: undefined,
     reconnects: 0,
     bytes: 0,
   };

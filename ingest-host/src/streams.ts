@@ -29,6 +29,8 @@ export interface StreamSpec extends JpegShape {
   activeHours?: ActiveHours;
   /** Default: every frame is sent. */
   motion?: MotionSettings;
+  /** Where the pipeline can't take all frames in time, a stream with a higher one keeps its own for longer; default 0. */
+  priority?: number;
 }
 
 const part = z.number().min(0).max(1);
@@ -56,6 +58,7 @@ export const streamEntrySchema = z.strictObject({
   active_hours: z.string().regex(HOURS_PATTERN, 'must be HH:MM-HH:MM').optional(),
   time_zone: z.string().refine(isTimeZone, 'must be a time zone such as Europe/Paris').optional(),
   motion_threshold: part.optional(),
+  priority: z.int().min(0).max(100).optional(),
   // It stays in the list, and is not read.
   disabled: z.boolean().optional(),
   // Detect's business; what is wrong with it is better said before the first frame.
@@ -83,7 +86,7 @@ export interface StreamSpecs {
 
 /**
  * Reads a list of streams, YAML or JSON: `[{id, url, frame_rate?, quality?, transport?, region?, max_width?,
- * active_hours?, time_zone?, motion_threshold?, disabled?, scene?}, ...]`, without those that are disabled. What is wrong
+ * active_hours?, time_zone?, motion_threshold?, priority?, disabled?, scene?}, ...]`, without those that are disabled. What is wrong
  * with one of them keeps no other from being read.
  * @param where name of the variable or file, for errors
  * @throws StreamsError for what is no list, or where none of its streams can be read: it names line and field
@@ -117,6 +120,7 @@ function withDefaults(item: z.output<typeof streamEntrySchema>, defaults: Stream
     ...(item.active_hours
       ? { activeHours: { span: item.active_hours, timeZone: item.time_zone ?? 'UTC' } }
       : {}),
+    ...(item.priority === undefined ? {} : { priority: item.priority }),
     ...(threshold > 0 ? { motion: { threshold, keepaliveSeconds } } : {}),
   };
 }

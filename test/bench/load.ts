@@ -23,6 +23,7 @@ interface Options {
   cameras: number;
   seconds: number;
   soak?: number;
+  maxLatency: number;
   save?: number;
   json: boolean;
 }
@@ -35,6 +36,7 @@ const options = npmScript(
   .option('--cameras <n>', 'cameras of the first step', positiveInteger, 1)
   .option('--seconds <n>', 'how long a step is watched', positiveNumber, 60)
   .option('--soak <minutes>', 'one step of so long instead', positiveNumber)
+  .option('--max-latency <seconds>', 'thin the streams to it, as npm start does; 0: not', Number, 0)
   .option(
     '--save <fps>',
     'keep the steps in docs/measured; with what `npm run bench` says of this day, frames a second from Kafka',
@@ -61,6 +63,9 @@ interface Step {
   captured: number;
   stored: number;
   dropped: number;
+  thinned: number;
+  /** From capture to the stored object, since the stack was started, milliseconds. */
+  p95: number;
   /** Records that wait, at the begin and the end of the step. */
   lag: [number, number];
   /** Resident MiB by process, and open file descriptors of all, at the begin and the end of the step. */
@@ -95,7 +100,7 @@ async function measure(cameras: number, seconds: number): Promise<Step> {
   const dataDir = await mkdtemp(join(tmpdir(), 'bench-load-'));
   const sources = Array.from({ length: cameras }, (_, index) => ['--source', `camera-${index}=${clip}?loop`]);
   const args = ['--no-console', '--model', model, '--frame-rate', String(FPS), ...sources.flat()];
-  const stack = startStackProcess(dataDir, args);
+  const stack = startStackProcess(dataDir, args, { MAX_LATENCY_SECONDS: String(options.maxLatency) });
   try {
     await stack.until((state) => frames(state).annotated > 0, 'a frame in the bucket', 120_000);
     await sleep(WARM_MS);
@@ -159,6 +164,8 @@ function stepOf(cameras: number, looks: readonly Look[]): Step {
     captured: (after.captured - before.captured) / took,
     stored: (after.annotated - before.annotated) / took,
     dropped: after.dropped - before.dropped,
+    thinned: after.thinned - before.thinned,
+    p95: end.state.latency_ms.p95 ?? Number.NaN,
     lag: ends(({ state }) => waiting(state)),
     memory: Object.fromEntries(
       names.map((name) => [name, ends(({ processes }) => processes.get(name)?.residentMiB ?? 0)]),
@@ -168,17 +175,22 @@ function stepOf(cameras: number, looks: readonly Look[]): Step {
   };
 }
 
-function frames({ streams }: State): { captured: number; annotated: number; dropped: number } {
-  const of = (field: 'captured' | 'annotated' | 'dropped') =>
+function frames({ streams }: State) {
+  const of = (field: 'captured' | 'annotated' | 'dropped' | 'thinned') =>
     sum(Object.values(streams).map((stream) => stream[field]));
-  return { captured: of('captured'), annotated: of('annotated'), dropped: of('dropped') };
+  return {
+    captured: of('captured'),
+    annotated: of('annotated'),
+    dropped: of('dropped'),
+    thinned: of('thinned'),
+  };
 }
 
 function waiting({ lag }: State): number {
   return lag ? sum(Object.values(lag)) : Number.NaN;
 }
 
-function line({ cameras, asked, captured, stored, dropped, lag, memory, handles, cpu }: Step): string {
+function line({ cameras, asked, captured, stored, dropped, thinned, p95, lag, memory, handles, cpu }: Step) {
   const busy = Object.entries(cpu)
     .sort(([, a], [, b]) => b - a)
     .slice(0, 3)
@@ -186,7 +198,7 @@ function line({ cameras, asked, captured, stored, dropped, lag, memory, handles,
   const resident = [0, 1].map((end) => sum(Object.values(memory).map((one) => one[end] ?? 0)));
   const arrow = (values: readonly number[]) => values.map((value) => value.toFixed(0)).join(' -> ');
   return (
-    `${cameras} cameras: ${asked} frames/s asked, ${captured.toFixed(1)} read, ${stored.toFixed(1)} stored, ${dropped} dropped; lag ${arrow(lag)}; ` +
+    `${cameras} cameras: ${asked} frames/s asked, ${captured.toFixed(1)} read, ${stored.toFixed(1)} stored, ${dropped} dropped, ${thinned} thinned, p95 ${(p95 / 1000).toFixed(1)} s; lag ${arrow(lag)}; ` +
     `memory ${arrow(resident)} MiB; handles ${arrow(handles)}; processor ${busy.join(', ')}`
   );
 }

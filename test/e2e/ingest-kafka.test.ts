@@ -109,6 +109,38 @@ test('a missing topic is named, and published to once it is there; health and me
   expect((await readFrames('late')).frames).toHaveLength(acknowledged);
 });
 
+test('a stream is thinned to its floor while nobody reads, and not any more once somebody keeps up', async () => {
+  await ensureTopics(admin, [
+    { topic: 'thin', partitions: 1 },
+    { topic: 'seen', partitions: 1 },
+  ]);
+  const ingest = start('thin', [{ id: 'yard', url: `${cameras.url}/yard`, frame_rate: 25 }], {
+    ...{ KAFKA_DETECTIONS_TOPIC: 'seen', KAFKA_GROUP_ID: 'thin' },
+    ...{ MAX_LATENCY_SECONDS: '1', MIN_FRAME_RATE: '2', BATCH_TIMEOUT_SECONDS: '0.2' },
+  });
+  const { url } = await ingest.ready;
+  const yard = async () => {
+    const { streams } = (await (await fetch(`${url}/health`)).json()) as {
+      streams: Record<string, { captured: number; thinned: number; thinnedTo?: number; dropped: number }>;
+    };
+    return streams.yard;
+  };
+  const thinnedTo = async () => (await yard())?.thinnedTo;
+  await expect.poll(thinnedTo, { timeout: 30_000 }).toBe(2);
+  expect(await yard()).toMatchObject({ thinned: expect.any(Number), dropped: 0 });
+  const reader = kafka.consumer({ groupId: 'thin' });
+  await reader.connect();
+  await reader.subscribe({ topic: 'thin', fromBeginning: true });
+  await reader.run({ autoCommitInterval: 100, eachMessage: async () => {} });
+  await expect.poll(thinnedTo, { timeout: 60_000 }).toBeUndefined();
+  await reader.disconnect();
+  expect(await ingest.stop()).toBe(0);
+  const { frames } = await readFrames('thin');
+  // What is thinned has no number: a gap would be a loss.
+  expect(numbersOf(frames, 'yard')).toEqual(frames.map((_, index) => index));
+  expect(ingest.output()).toMatch(/"FramesThinned":[1-9]/);
+});
+
 test('a file is published whole, as fast as it goes, by the command of the former producer', async () => {
   await ensureTopics(admin, [{ topic: 'file', partitions: 1 }]);
   const main = join(import.meta.dirname, '../../ingest-host/src/producer.ts');

@@ -79,6 +79,18 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
     );
   });
 
+  test('to what ingest may ask Kafka, where it is to keep latency within a bound', () => {
+    const roles = ofType(graph, 'aws:iam/role:Role').filter(({ name }) => /^Ingest\dTaskRole$/.test(name));
+    expect(roles.length).toBeGreaterThan(0);
+    for (const { inputs } of roles) {
+      const policy = JSON.stringify(inputs.inlinePolicies);
+      for (const group of ['readers', 'readers-annotate'])
+        expect(policy).toMatch(new RegExp(`/${group}\\\\"`));
+      expect(policy).toContain('kafka-cluster:DescribeGroup');
+      expect(policy).not.toContain('AlterGroup');
+    }
+  });
+
   test('to the processes that read it, each variable to at least one', () => {
     const functions = ofType(graph, 'aws:lambda/function:Function').map(
       ({ inputs }) => inputs.environment.variables,

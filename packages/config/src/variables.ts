@@ -99,6 +99,14 @@ export const variables = {
   BATCH_SIZE: integer(1, 10_000).default(25).describe('records in one Lambda invocation, at most'),
   BATCH_TIMEOUT_SECONDS: number(0, 300).default(5).describe('longest wait for a batch to fill'),
   FRAME_RATE: number(0.01, 240).default(10).describe('frames a second that ingest samples from each stream'),
+  MAX_LATENCY_SECONDS: number(0, 3_600)
+    .default(0)
+    .describe(
+      'ingest thins live streams, so that frames are stored so soon after capture; 0 sends all. `npm start` sets 5',
+    ),
+  MIN_FRAME_RATE: number(0.01, 240)
+    .default(1)
+    .describe('frames a second that a stream keeps at least, with MAX_LATENCY_SECONDS'),
   MAX_FRAME_BYTES: integer(1_000, 5_000_000)
     .default(160_000)
     .describe('largest JPEG, so that 25 of them fit into one Lambda event of 6 MB'),

@@ -1,4 +1,4 @@
-import type { Health, LiveFrame, Session, StreamStatus } from '../src/api.ts';
+import type { FrameFacts, Health, LiveFrame, Session, StreamStatus } from '../src/api.ts';
 import { API, getJson } from './dom.ts';
 import { clock } from './format.ts';
 import { Playout } from './playout.ts';
@@ -6,8 +6,8 @@ import { Playout } from './playout.ts';
 const SILENT_MS = 30_000;
 /** The server tells of the pipeline's health each second: one that doesn't hangs, or the way to it does. */
 const LOST_MS = 8_000;
-/** A batch may well take five seconds to fill, twice. */
-const DELAYED_MS = 15_000;
+/** A picture that is older is not called live. */
+const LIVE_MS = 5_000;
 
 interface LiveStream {
   newest: LiveFrame;
@@ -115,6 +115,8 @@ export interface StreamCondition {
   why: string;
 }
 
+const THINNED = 'thinned: the pipeline takes fewer frames than the camera gives';
+
 const AT_CAMERA: Record<string, StreamCondition> = {
   connecting: { state: 'starting', why: 'connecting to the camera' },
   flowing: { state: 'starting', why: 'the camera sends; nothing has come through detection yet' },
@@ -126,11 +128,13 @@ const AT_CAMERA: Record<string, StreamCondition> = {
  * How a stream is: by what ingest says of its camera, and by its frames, which come and are fresh, come late, or have not
  * come for half a minute.
  * @param now the server's clock, epoch ms
+ * @param shown the frame that is seen, where it is not the newest
  */
 export function streamState(
   status: StreamStatus | undefined,
   newest: LiveFrame | undefined,
   now: number,
+  shown: FrameFacts | undefined = newest,
 ): StreamCondition {
   if (status?.disabled) return { state: 'disabled', why: 'not read, as the list of streams says' };
   const { camera } = status ?? {};
@@ -140,9 +144,9 @@ export function streamState(
       state: 'failing',
       why: camera.state === 'failed' ? camera.error : `${camera.error}; tried again`,
     };
-  if (newest && isFresh) {
-    const isLate = newest.arrived_at - newest.captured_at > DELAYED_MS;
-    return { state: isLate ? 'late' : 'live', why: '' };
+  if (shown && isFresh) {
+    const isLate = now - shown.captured_at > LIVE_MS;
+    return { state: isLate ? 'late' : 'live', why: camera?.thinned ? THINNED : '' };
   }
   const atCamera = camera && camera.state !== 'flowing' ? AT_CAMERA[camera.state] : undefined;
   if (atCamera) return atCamera;

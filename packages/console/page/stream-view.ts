@@ -89,12 +89,12 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   function tellState(): void {
     const newest = live.streams.get(streamId)?.newest;
     const now = live.now();
-    const { state: is, why } = streamState(live.statuses?.get(streamId), newest, now);
+    const { frame } = picture;
+    const { state: is, why } = streamState(live.statuses?.get(streamId), newest, now, frame);
     state.className = `state ${is}`;
     setText(state, why ? `${is}: ${why}` : is);
     const isUnknown = live.statuses?.has(streamId) === false && !newest;
     unknown.hidden = !isUnknown;
-    const { frame } = picture;
     if (!newest || !frame) return;
     const fps = rate(is === 'live' || is === 'late' ? newest.fps : 0);
     setText(

@@ -125,12 +125,12 @@ function tellTile(tile: Tile, live: LiveFeed, streamId: string): void {
   const status = live.statuses?.get(streamId);
   const newest = live.streams.get(streamId)?.newest;
   const now = live.now();
-  const { state, why } = streamState(status, newest, now);
+  const { frame } = tile.picture;
+  const { state, why } = streamState(status, newest, now, frame);
   tile.state.className = `state ${state}`;
   setText(tile.state, state);
   const isSending = state === 'live' || state === 'late';
   setText(tile.fps, newest ? `${rate(isSending ? newest.fps : 0)} fps` : '');
-  const { frame } = tile.picture;
   if (frame && !tile.stored.hidden) {
     tile.stored.hidden = true;
     tile.picture.canvas.hidden = false;

@@ -38,6 +38,8 @@ export interface CameraStatus {
   /** Why it waits. */
   error?: string;
   last_frame_at?: number;
+  /** Whether frames are left out of it now, as the pipeline can't take more in time. */
+  thinned?: boolean;
 }
 
 /** A stream that the list of streams has, or that sends without being there. */

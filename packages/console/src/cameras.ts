@@ -9,6 +9,7 @@ interface IngestStream {
   state?: unknown;
   lastError?: unknown;
   lastFrameAt?: unknown;
+  thinnedTo?: unknown;
 }
 
 /** How the cameras are, as ingest says at `/health`. */
@@ -57,10 +58,11 @@ async function textOf({ body }: Response): Promise<string> {
   return text;
 }
 
-function statusOf({ state, lastError, lastFrameAt }: IngestStream): CameraStatus {
+function statusOf({ state, lastError, lastFrameAt, thinnedTo }: IngestStream): CameraStatus {
   return {
     state: String(state),
     ...(typeof lastError === 'string' ? { error: lastError } : {}),
     ...(typeof lastFrameAt === 'number' ? { last_frame_at: lastFrameAt } : {}),
+    ...(typeof thinnedTo === 'number' ? { thinned: true } : {}),
   };
 }

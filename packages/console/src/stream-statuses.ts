@@ -19,7 +19,13 @@ export function streamStatuses(
       disabled: listed?.get(id)?.disabled ?? false,
       // Its last frame changes with each: that it is told by frames.
       ...(camera
-        ? { camera: { state: camera.state, ...(camera.error ? { error: camera.error } : {}) } }
+        ? {
+            camera: {
+              state: camera.state,
+              ...(camera.error ? { error: camera.error } : {}),
+              ...(camera.thinned ? { thinned: true } : {}),
+            },
+          }
         : {}),
     };
   });

@@ -37,6 +37,9 @@ export interface StackOptions {
   frames?: number | undefined;
 }
 
+/** MAX_LATENCY_SECONDS where nobody sets it. */
+const MAX_LATENCY_DEFAULT = 5;
+
 /** Where the parts of the stack are. */
 export interface Endpoints {
   kafka: string;
@@ -109,6 +112,7 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
       KAFKA_BOOTSTRAP_SERVERS: kafka,
       INFERENCE_SERVICE_URL: inference,
       ...(options.clips ? { EVENT_CLIPS: 'on' } : {}),
+      ...latencyVariables(),
     };
     const stages = STAGES.filter((stage) => isWanted(stage, { ...process.env, ...env }));
     await all(stages.map((stage) => runStage(context, stage, backlog, env)));
@@ -136,6 +140,19 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
     await launcher.stop();
     throw error;
   }
+}
+
+/**
+ * Somebody looks on: unless MAX_LATENCY_SECONDS says otherwise, a frame is to be stored within seconds, on however few
+ * cores. Then a batch can't wait for long either: it waits twice, and is worked on twice.
+ * @throws ConfigError
+ */
+function latencyVariables({ MAX_LATENCY_SECONDS, BATCH_TIMEOUT_SECONDS } = process.env): NodeJS.ProcessEnv {
+  const given = { MAX_LATENCY_SECONDS: MAX_LATENCY_SECONDS || String(MAX_LATENCY_DEFAULT) };
+  const { MAX_LATENCY_SECONDS: seconds } = readConfig(['MAX_LATENCY_SECONDS'], given);
+  if (seconds === 0 || BATCH_TIMEOUT_SECONDS) return given;
+  const { BATCH_TIMEOUT_SECONDS: usual } = readConfig(['BATCH_TIMEOUT_SECONDS'], {});
+  return { ...given, BATCH_TIMEOUT_SECONDS: String(Math.min(usual, seconds / 4)) };
 }
 
 async function runKafka({ options, given, ports, launcher, note }: Context): Promise<string> {

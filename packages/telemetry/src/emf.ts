@@ -14,6 +14,8 @@ export const metricUnits = {
   FramesDropped: MetricUnit.Count,
   /** Frames that the motion gate held back. */
   FramesStill: MetricUnit.Count,
+  /** Frames that ingest left out, as the pipeline could not take more in time. */
+  FramesThinned: MetricUnit.Count,
   /** Times a stream was opened again. */
   Reconnects: MetricUnit.Count,
   /** Frames with detections acknowledged by Kafka. */

@@ -9,7 +9,15 @@ function line(stream: string, values: Record<string, number | number[]>): string
 describe('Counts', () => {
   it('adds up each stream by what the stages say', () => {
     const counts = new Counts();
-    counts.add(line('yard', { FramesCaptured: 5, FramesPublished: 4, FramesDropped: 1, Reconnects: 1 }));
+    counts.add(
+      line('yard', {
+        FramesCaptured: 5,
+        FramesPublished: 4,
+        FramesThinned: 3,
+        FramesDropped: 1,
+        Reconnects: 1,
+      }),
+    );
     counts.add(line('yard', { FramesDetected: 4 }));
     counts.add(line('yard', { FramesAnnotated: 3, FramesFailed: 1, CaptureToStored: [10, 20, 30] }));
     counts.add(line('door', { FramesCaptured: 2 }));
@@ -18,6 +26,7 @@ describe('Counts', () => {
     expect(counts.streams().yard).toMatchObject({
       captured: 5,
       published: 4,
+      thinned: 3,
       dropped: 1,
       detected: 4,
       annotated: 3,
@@ -28,6 +37,7 @@ describe('Counts', () => {
     expect(counts.total()).toEqual({
       captured: 7,
       published: 4,
+      thinned: 3,
       dropped: 1,
       detected: 4,
       annotated: 3,

@@ -5,6 +5,8 @@ import { type MetricName, parseMetrics } from '@video-pipeline/telemetry';
 export interface StreamCounts {
   captured: number;
   published: number;
+  /** Left out by ingest, as the pipeline could not take more in time. */
+  thinned: number;
   dropped: number;
   detected: number;
   annotated: number;
@@ -28,6 +30,7 @@ export interface StreamView extends StreamCounts {
 const COUNTED = {
   FramesCaptured: 'captured',
   FramesPublished: 'published',
+  FramesThinned: 'thinned',
   FramesDropped: 'dropped',
   FramesDetected: 'detected',
   FramesAnnotated: 'annotated',
@@ -97,6 +100,7 @@ export class Counts {
     const total: StreamCounts = {
       captured: 0,
       published: 0,
+      thinned: 0,
       dropped: 0,
       detected: 0,
       annotated: 0,
@@ -122,6 +126,7 @@ export class Counts {
       const counts = {
         captured: 0,
         published: 0,
+        thinned: 0,
         dropped: 0,
         detected: 0,
         annotated: 0,

@@ -24,6 +24,7 @@ const state: State = {
     yard: {
       captured: 120,
       published: 118,
+      thinned: 7,
       dropped: 2,
       detected: 100,
       annotated: 90,
@@ -42,8 +43,8 @@ const plain = (_: unknown, text: string) => text;
 describe('the table', () => {
   it('shows each stream, the lag, where frames lie and what is down', () => {
     expect(tableLines(state, plain)).toEqual([
-      'stream  captured  dropped  detected  annotated  failed  waiting   fps     p50    p95',
-      'yard         120        2       100         90       1       27  10.0  640 ms  5.2 s',
+      'stream  captured  thinned  dropped  detected  annotated  failed  waiting   fps     p50    p95',
+      'yard         120        7        2       100         90       1       27  10.0  640 ms  5.2 s',
       '01:02:05  lag: detect 18, annotate 9',
       'frames: /data/annotated',
       'console: http://127.0.0.1:8080',
@@ -78,8 +79,8 @@ describe('the summary', () => {
   it('shows frames, processes and latency', () => {
     const summary: Summary = {
       frames: {
-        yard: { captured: 10, published: 10, dropped: 0, detected: 10, annotated: 9, failed: 1 },
-        total: { captured: 10, published: 10, dropped: 0, detected: 10, annotated: 9, failed: 1 },
+        yard: { captured: 10, published: 10, thinned: 5, dropped: 0, detected: 10, annotated: 9, failed: 1 },
+        total: { captured: 10, published: 10, thinned: 5, dropped: 0, detected: 10, annotated: 9, failed: 1 },
       },
       fps: 4.5,
       latency_ms: { p50: null, p95: null, p99: null },
@@ -88,9 +89,9 @@ describe('the summary', () => {
       output: '/data/annotated',
     };
     expect(summaryLines(summary)).toEqual([
-      'stream  captured  published  dropped  detected  annotated  failed',
-      'yard          10         10        0        10          9       1',
-      'total         10         10        0        10          9       1',
+      'stream  captured  published  thinned  dropped  detected  annotated  failed',
+      'yard          10         10        5        0        10          9       1',
+      'total         10         10        5        0        10          9       1',
       '',
       'process  CPU s  peak memory',
       'model      1.3        3 MiB',

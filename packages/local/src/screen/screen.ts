@@ -7,6 +7,7 @@ const PLAIN_MS = 5_000;
 const HEADER = [
   'stream',
   'captured',
+  'thinned',
   'dropped',
   'detected',
   'annotated',
@@ -70,7 +71,7 @@ export class Screen {
 export function tableLines(state: State, paint: (style: Style, text: string) => string): string[] {
   const rows = Object.entries(state.streams).map(([id, one]) => [
     id,
-    ...[one.captured, one.dropped, one.detected, one.annotated, one.failed].map(String),
+    ...[one.captured, one.thinned, one.dropped, one.detected, one.annotated, one.failed].map(String),
     String(Math.max(0, one.published - one.annotated - one.failed)),
     one.fps.toFixed(1),
     duration(one.latency.p50),

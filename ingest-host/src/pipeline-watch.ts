@@ -1,0 +1,70 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Config } from '@video-pipeline/config';
+import { type Admin, consumerLag, type Kafka } from '@video-pipeline/kafka';
+import { FRAME_STAGES, groupOf, type STAGE_VARIABLES, topicOf } from '@video-pipeline/stages';
+import { PipelineDelay } from './pipeline-delay.ts';
+import { type Thinning, windowOf } from './thinning.ts';
+
+const LOOK_MS = 1_000;
+/** Between two lines in the log that say how much is thinned. */
+const TELL_MS = 60_000;
+
+export interface WatchOptions {
+  config: Config<(typeof STAGE_VARIABLES)[number] | 'MAX_LATENCY_SECONDS'>;
+  log: {
+    info(message: string, extra: Record<string, unknown>): void;
+    warn(message: string, extra: Record<string, unknown>): void;
+  };
+  signal: AbortSignal;
+}
+
+/**
+ * Tells `thinning` once a second how far the consumer groups of the stages are, until `signal` aborts. While Kafka does
+ * not answer, streams go on as they are.
+ */
+export async function watchPipeline(kafka: Kafka, thinning: Thinning, options: WatchOptions): Promise<void> {
+  const { config, log, signal } = options;
+  const pipeline = new PipelineDelay(windowOf({ maxLatencySeconds: config.MAX_LATENCY_SECONDS }));
+  const admin = kafka.admin();
+  const tell = teller(thinning, log);
+  for (let isKnown = true; !signal.aborted; await sleep(signal)) {
+    try {
+      await admin.connect();
+      const at = Date.now();
+      thinning.update(pipeline.add(await readLags(admin, config), at));
+      tell(at);
+      isKnown = true;
+    } catch (error) {
+      if (isKnown && !signal.aborted)
+        log.warn("can't tell how far the pipeline is", { error: (error as Error).message });
+      isKnown = false;
+    }
+  }
+  await admin.disconnect().catch(() => {});
+}
+
+async function readLags(admin: Admin, config: WatchOptions['config']) {
+  const lags = FRAME_STAGES.map(
+    async (stage) =>
+      [stage.name, await consumerLag(admin, groupOf(stage, config), topicOf(stage, config))] as const,
+  );
+  return new Map(await Promise.all(lags));
+}
+
+/** Says when thinning begins, and when it has ended, at most once a minute. */
+function teller(thinning: Thinning, log: WatchOptions['log']): (at: number) => void {
+  let told = false;
+  let toldAt = 0;
+  return (at) => {
+    if (thinning.isThinning === told || at - toldAt < TELL_MS) return;
+    told = thinning.isThinning;
+    toldAt = at;
+    const extra = { pipelineDelaySeconds: Math.round(10 * thinning.delaySeconds) / 10 };
+    if (told) log.warn('the pipeline takes less than the cameras give: streams are thinned', extra);
+    else log.info('the pipeline takes all again: streams are not thinned any more', extra);
+  };
+}
+
+async function sleep(signal: AbortSignal): Promise<void> {
+  await delay(LOOK_MS, undefined, { signal }).catch(() => {});
+}

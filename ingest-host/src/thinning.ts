@@ -1,0 +1,140 @@
+import { fairShares } from './fair-share.ts';
+import type { PipelineState } from './pipeline-delay.ts';
+
+export interface ThinningSettings {
+  /** Bound of the time from capture to the stored object, seconds. */
+  maxLatencySeconds: number;
+  /** Frames a second that no stream goes below. */
+  minFrameRate: number;
+  /** How the stages make batches, which is a wait that no thinning shortens. */
+  batchSize: number;
+  batchSeconds: number;
+}
+
+/** The stages may have a frame for this part of the bound: the rest is for what they have in hand, and for surprises. */
+const TARGET = 0.6;
+/** Rates are means over at least this span, milliseconds. */
+const MIN_WINDOW_MS = 10_000;
+/** Of a rate, how much at most goes, or comes, for a pipeline that is late or idle. */
+const MAX_CUT = 0.8;
+const MAX_RISE = 0.5;
+
+/** The span that rates are means over, milliseconds. */
+export function windowOf({ maxLatencySeconds }: Pick<ThinningSettings, 'maxLatencySeconds'>): number {
+  return Math.max(MIN_WINDOW_MS, 1000 * maxLatencySeconds);
+}
+
+/**
+ * Lets each live stream have as many frames as the pipeline can take within a bound of latency: fewer when the stages
+ * are late, more again when they are not.
+ */
+export class Thinning {
+  readonly #settings: ThinningSettings;
+  readonly #gates = new Map<string, ThinningGate>();
+  readonly #kept: { at: number; frames: number }[] = [];
+  #isThinning = false;
+  #delaySeconds = 0;
+
+  constructor(settings: ThinningSettings) {
+    this.#settings = settings;
+  }
+
+  get isThinning(): boolean {
+    return this.#isThinning;
+  }
+
+  /** How long frames take now behind ingest, seconds. */
+  get delaySeconds(): number {
+    return this.#delaySeconds;
+  }
+
+  /** The gate of one stream, which stays the same while it is read again. */
+  gate(streamId: string, priority = 0): ThinningGate {
+    const gate = this.#gates.get(streamId) ?? new ThinningGate();
+    gate.priority = priority;
+    this.#gates.set(streamId, gate);
+    return gate;
+  }
+
+  forget(streamId: string): void {
+    this.#gates.delete(streamId);
+  }
+
+  /** Takes how the pipeline stands, about once a second, and sets each stream's rate by it. */
+  update(state: PipelineState): void {
+    this.#delaySeconds = state.delaySeconds;
+    const gates = [...this.#gates.values()];
+    for (const gate of gates) gate.measure(state.at);
+    const kept = this.#keptRate(gates, state.at);
+    const total = kept === undefined ? Number.POSITIVE_INFINITY : kept * this.#change(state, kept);
+    const demand = gates.reduce((sum, gate) => sum + gate.demand, 0);
+    this.#isThinning = total < demand;
+    if (!this.#isThinning) for (const gate of gates) gate.limit = undefined;
+    else {
+      const shares = fairShares(total, gates, this.#settings.minFrameRate);
+      for (const [index, gate] of gates.entries()) gate.limit = shares[index];
+    }
+  }
+
+  /** By how much the rate is to change: to what the pipeline finishes, less while it is late, more while it has time. */
+  #change({ delaySeconds, progress }: PipelineState, rate: number): number {
+    const { maxLatencySeconds, batchSize, batchSeconds } = this.#settings;
+    // Two stages wait for a batch to fill. At a low rate that is most of the latency, and fewer frames would make it worse.
+    const filling = 2 * Math.min(batchSeconds, batchSize / rate);
+    const target = Math.max(TARGET * maxLatencySeconds, filling);
+    const late = (delaySeconds - target) / (2 * target);
+    const isIdle = delaySeconds < target / 2;
+    return (isIdle ? Math.max(1, progress) : progress) * (1 - Math.min(MAX_CUT, Math.max(-MAX_RISE, late)));
+  }
+
+  #keptRate(gates: readonly ThinningGate[], at: number): number | undefined {
+    this.#kept.push({ at, frames: gates.reduce((sum, gate) => sum + gate.takeKept(), 0) });
+    while ((this.#kept[0]?.at ?? at) < at - windowOf(this.#settings)) this.#kept.shift();
+    const [first, ...rest] = this.#kept;
+    const frames = rest.reduce((sum, one) => sum + one.frames, 0);
+    return first && frames > 0 ? (1000 * frames) / (at - first.at) : undefined;
+  }
+}
+
+/** Of one stream's sampled pictures, those that become frames, evenly spaced. */
+export class ThinningGate {
+  priority = 0;
+  /** Frames a second that may pass; all of them without it. */
+  limit: number | undefined;
+  #demand: number | undefined;
+  #sampled = 0;
+  #kept = 0;
+  #credit = 1;
+  #measuredAt: number | undefined;
+
+  /** Frames a second that the source has, of late. */
+  get demand(): number {
+    return this.#demand ?? 0;
+  }
+
+  /** Whether a sampled picture is kept. */
+  passes(): boolean {
+    this.#sampled += 1;
+    const { limit, demand } = this;
+    this.#credit = Math.min(1, this.#credit) + (limit === undefined || demand === 0 ? 1 : limit / demand);
+    if (this.#credit < 1) return false;
+    this.#credit -= 1;
+    this.#kept += 1;
+    return true;
+  }
+
+  takeKept(): number {
+    const kept = this.#kept;
+    this.#kept = 0;
+    return kept;
+  }
+
+  measure(at: number): void {
+    if (this.#measuredAt !== undefined && at > this.#measuredAt) {
+      const rate = (1000 * this.#sampled) / (at - this.#measuredAt);
+      this.#demand = this.#demand === undefined ? rate : this.#demand + 0.3 * (rate - this.#demand);
+    }
+    this.#sampled = 0;
+    this.#measuredAt = at;
+  }
+}

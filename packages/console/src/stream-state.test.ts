@@ -1,0 +1,28 @@
+import { expect, test, vi } from 'vitest';
+import type { LiveFrame, StreamStatus } from './api.ts';
+
+// The page's modules ask where they were loaded from.
+vi.stubGlobal('document', { baseURI: 'http://localhost/' });
+const { streamState } = await import('../page/live.ts');
+
+const NOW = 1_700_000_000_000;
+const frame = (age: number, arrivedAgo = 0) =>
+  ({ captured_at: NOW - age, arrived_at: NOW - arrivedAgo }) as LiveFrame;
+
+test.each([
+  ['a picture of now', frame(4_900), undefined, 'live'],
+  ['one that came late', frame(5_100), undefined, 'late'],
+  ['one that came in time, long ago', frame(9_000, 6_000), undefined, 'late'],
+  ['an old one that is seen, though a newer one is there', frame(1_000), frame(7_000), 'late'],
+  ['nothing for half a minute', frame(40_000, 31_000), undefined, 'silent'],
+])('%s', (_name, newest, shown, state) => {
+  expect(streamState(undefined, newest, NOW, shown).state).toBe(state);
+});
+
+test('a stream that is thinned says so', () => {
+  const status = { camera: { state: 'flowing', thinned: true } } as StreamStatus;
+  expect(streamState(status, frame(1_000), NOW)).toMatchObject({
+    state: 'live',
+    why: expect.stringContaining('thinned'),
+  });
+});
