@@ -3,9 +3,9 @@ import { PipelineDelay } from './pipeline-delay.ts';
 import { Thinning, windowOf } from './thinning.ts';
 
 const STEP_MS = 20;
-const BATCH = { size: 25, seconds: 1.5 };
+const BATCH = { size: 25, seconds: 1.25 };
 const DEFAULTS = {
-  maxLatencySeconds: 6,
+  maxLatencySeconds: 5,
   minFrameRate: 1,
   batchSize: BATCH.size,
   batchSeconds: BATCH.seconds,
@@ -120,7 +120,7 @@ const total = (rates: Record<string, number>) => Object.values(rates).reduce((su
 
 test.each([6, 8, 12, 17, 25])('30 frames/s asked of a pipeline of %i: within the bound', (capacity) => {
   const simulation = new Simulation(THREE).run(300, capacity);
-  expect(simulation.last(240).p95).toBeLessThan(6);
+  expect(simulation.last(240).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);
   // Most of what it can take is given to it, each stream as much of it.
   const { rates } = simulation.last(120);
   expect(total(rates)).toBeGreaterThan(0.7 * capacity);
@@ -140,14 +140,14 @@ test('at a rate at which batches fill slowly, nothing is thinned: it would not b
 
 test('less capacity is followed down, and more again up to all', () => {
   const simulation = new Simulation(THREE).run(60, 40).run(120, 10);
-  expect(simulation.last(60).p95).toBeLessThan(6);
+  expect(simulation.last(60).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);
   simulation.run(90, 40);
   expect(total(simulation.last(30).rates)).toBeCloseTo(30, 0);
 });
 
 test('after a minute in which nothing was done, latency is within the bound again in another', () => {
   const simulation = new Simulation(THREE).run(60, 12).run(60, 0).run(120, 12);
-  expect(simulation.last(60).p95).toBeLessThan(6);
+  expect(simulation.last(60).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);
 });
 
 test('no stream goes below its floor, whatever the latency, and one that has less keeps all', () => {

@@ -12,12 +12,11 @@ export interface ThinningSettings {
 }
 
 /** The stages may have a frame for this part of the bound: the rest is for what they have in hand, and for surprises. */
-const TARGET = 0.6;
+const TARGET = 0.65;
 /** Rates are means over at least this span, milliseconds. */
 const MIN_WINDOW_MS = 10_000;
-/** Of a rate, how much at most goes, or comes, for a pipeline that is late or idle. */
+/** How much of a rate at most goes at once for a pipeline that is late. */
 const MAX_CUT = 0.8;
-const MAX_RISE = 0.5;
 
 /** The span that rates are means over, milliseconds. */
 export function windowOf({ maxLatencySeconds }: Pick<ThinningSettings, 'maxLatencySeconds'>): number {
@@ -83,8 +82,8 @@ export class Thinning {
     const filling = 2 * Math.min(batchSeconds, batchSize / rate);
     const target = Math.max(TARGET * maxLatencySeconds, filling);
     const late = (delaySeconds - target) / (2 * target);
-    const isIdle = delaySeconds < target / 2;
-    return (isIdle ? Math.max(1, progress) : progress) * (1 - Math.min(MAX_CUT, Math.max(-MAX_RISE, late)));
+    const isIdle = progress > 0 && delaySeconds < target / 2;
+    return (isIdle ? Math.max(1, progress) : progress) * (1 - Math.min(MAX_CUT, late));
   }
 
   #keptRate(gates: readonly ThinningGate[], at: number): number | undefined {
