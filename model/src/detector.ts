@@ -8,6 +8,8 @@ import { InputSizes } from './input-sizes.ts';
 import { toPicture } from './letterbox.ts';
 import type { ModelFile } from './model-file.ts';
 import { decodePicture, frameBytes, layOut, type Picture, pictureError } from './picture.ts';
+import { resizeLinear } from './resize.ts';
+import { resizeElsewhere } from './resize-pool.ts';
 import { ServiceRate } from './service-rate.ts';
 import type { Precision } from './session.ts';
 
@@ -189,8 +191,8 @@ export class Detector {
     try {
       picture = await decodePicture(bytes, header, {
         resize: this.#options.resize,
-        // A GPU takes more frames than one thread can halve.
-        mayHalveHere: !this.#options.tunesShapes,
+        // A GPU takes more frames than one thread can scale.
+        scale: this.#options.tunesShapes ? resizeElsewhere : resizeLinear,
         place: (width, height) => this.#inputSizes.place(width, height),
       });
       decoded = this.#observe('picture', started);

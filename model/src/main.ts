@@ -238,9 +238,12 @@ async function commandLine(): Promise<void> {
       new Map(),
     )
     .addOption(
-      new Option('--resize <how>', 'how frames are shrunk; `opencv` as the Python tools do it, at some cost')
+      new Option(
+        '--resize <how>',
+        'how frames are scaled: `opencv` as the Python tools do it, to the bit; `fast` decodes large JPEGs at a part of their size, which moves boxes',
+      )
         .choices(['fast', 'opencv'])
-        .default('fast'),
+        .default('opencv'),
     )
     .addOption(
       new Option(

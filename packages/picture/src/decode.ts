@@ -51,16 +51,29 @@ export async function decodeRgb(
   return { data, width, height };
 }
 
-async function decodeByVips(bytes: Uint8Array, { width, height }: PictureHeader): Promise<Rgb> {
-  const { data, info } = await sharp(bytes, { limitInputPixels: width * height })
+async function decodeByVips(bytes: Uint8Array, { width, height, jpeg }: PictureHeader): Promise<Rgb> {
+  const image = sharp(bytes, { limitInputPixels: width * height })
     .timeout({ seconds: MAX_SECONDS })
-    .autoOrient()
-    .toColourspace('srgb')
-    .removeAlpha()
+    .autoOrient();
+  const isInk = jpeg?.components === 4;
+  if (isInk) image.pipelineColourspace('cmyk').toColourspace('cmyk');
+  // Transparency is left out, as OpenCV does.
+  else image.toColourspace('srgb').removeAlpha();
+  const { data, info } = await image
     .raw()
     .toBuffer({ resolveWithObject: true })
     .catch((cause) => {
       throw new PictureError(cause.message.trim(), { cause });
     });
-  return { data, width: info.width, height: info.height };
+  return { data: isInk ? fromInk(data) : data, width: info.width, height: info.height };
+}
+
+/** CMYK, 255 for all of an ink, to RGB without a colour profile: as OpenCV does. */
+function fromInk(cmyk: Buffer): Buffer {
+  const rgb = Buffer.allocUnsafeSlow((cmyk.length / 4) * 3);
+  for (let from = 0, to = 0; from < cmyk.length; from += 4) {
+    const light = 255 - (cmyk[from + 3] as number);
+    for (let ink = 0; ink < 3; ink++) rgb[to++] = light - (((cmyk[from + ink] as number) * light) >> 8);
+  }
+  return rgb;
 }
