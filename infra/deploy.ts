@@ -74,6 +74,7 @@ function environment(more: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
     AWS_DEFAULT_REGION: REGION,
     // For the images that SST builds: attestations make an index of an image, which SageMaker refuses.
     BUILDX_NO_DEFAULT_ATTESTATIONS: '1',
+    SST_TELEMETRY_DISABLED: '1',
     ...more,
   };
 }

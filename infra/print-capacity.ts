@@ -1,36 +1,28 @@
-import { parseArgs } from 'node:util';
-import { type Capacity, capacityOf, MEASURED, oneMachineCameras } from './capacity.ts';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type Capacity, capacityOf, MEASURED, oneMachineCameras, type Workload } from './capacity.ts';
 import { GPU_FPS } from './scaling.ts';
 
-/** Prints what so many cameras need: `npm run capacity -- --cameras 1000 --fps 10 [--gpu-fps 519] [--store archive] [--json]`. */
-const { values } = parseArgs({
-  options: {
-    cameras: { type: 'string', default: '100' },
-    fps: { type: 'string', default: '10' },
-    'gpu-fps': { type: 'string', default: String(GPU_FPS) },
-    store: { type: 'string', default: 'frames' },
-    json: { type: 'boolean', default: false },
-  },
-});
-const capacity = capacityOf({
-  cameras: positive('cameras', values.cameras),
-  fps: positive('fps', values.fps),
-  gpuFps: positive('gpu-fps', values['gpu-fps']),
-  store: storeOf(values.store),
-});
-console.log(values.json ? JSON.stringify(capacity) : report(capacity));
+const { json, ...workload } = new Command('npm run capacity --')
+  .description('What so many cameras need on AWS, what it costs, and what breaks first.')
+  .option('--cameras <n>', 'cameras', positive, 100)
+  .option('--fps <n>', 'frames a second of each', positive, 10)
+  .option('--gpu-fps <n>', 'frames a second of one GPU pod', positive, GPU_FPS)
+  .addOption(
+    new Option('--store <form>', 'how annotated frames are stored')
+      .choices(['frames', 'archive'])
+      .default('frames'),
+  )
+  .option('--json', 'print one JSON object', false)
+  .parse()
+  .opts<Workload & { json: boolean }>();
+const capacity = capacityOf(workload);
+console.log(json ? JSON.stringify(capacity) : report(capacity));
 
-function positive(name: string, text: string): number {
+/** @throws InvalidArgumentError */
+function positive(text: string): number {
   const value = Number(text);
   if (value > 0 && value <= 1e6) return value;
-  process.stderr.write(`--${name} must be a number from 0 to a million\n`);
-  process.exit(1);
-}
-
-function storeOf(text: string): 'frames' | 'archive' {
-  if (text === 'frames' || text === 'archive') return text;
-  process.stderr.write('--store must be frames or archive\n');
-  process.exit(1);
+  throw new InvalidArgumentError('must be a number from 0 to a million.');
 }
 
 function report(result: Capacity): string {

@@ -1,8 +1,11 @@
+import { Command } from 'commander';
 import { estimate } from './costs.ts';
 import { stageOf } from './stages.ts';
 
-/** Prints what each stage costs: `npm run costs [-- stage...]`. */
-const names = process.argv.length > 2 ? process.argv.slice(2) : ['production', 'staging', 'personal'];
+const [names] = new Command('npm run costs --')
+  .description('What each stage costs a month, from the table that it is made from.')
+  .argument('[stages...]', 'names of stages', ['production', 'staging', 'personal'])
+  .parse().processedArgs as [string[]];
 for (const name of names) {
   const stage = stageOf(name);
   const { items, assumptions } = estimate(stage);

@@ -76,6 +76,8 @@ const config = readConfig([
   'AWS_REGION',
 ]);
 
+const logger = createLogger('notify');
+
 function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'bus'> {
   const {
     WEBHOOK_URL: url,
@@ -83,6 +85,8 @@ function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'bus'> {
     WEBHOOK_ATTEMPTS: attempts,
     EVENT_BUS_NAME: busName,
   } = config;
+  if (url && !secret)
+    logger.warn('events are posted unsigned: WEBHOOK_SECRET is not set, so that anyone can post such events');
   if (!url && !busName) throw new ConfigError('WEBHOOK_URL or EVENT_BUS_NAME must say where events go');
   return {
     webhook: url ? createWebhook({ url, secret, attempts }) : undefined,
@@ -97,7 +101,7 @@ export const handler = (() => {
     notify ??= createNotify({
       ...fromEnvironment(),
       putFailed: createPutFailed(createStore(), 'notify'),
-      logger: createLogger('notify'),
+      logger,
     });
     await notify(batch);
   };

@@ -64,7 +64,7 @@ export const variables = {
   WEBHOOK_URL: z
     .url({ protocol: /^https?$/ })
     .optional()
-    .describe('notify: where events are posted to, signed as standardwebhooks.com says'),
+    .describe('notify: where events are posted to; with WEBHOOK_SECRET signed as standardwebhooks.com says'),
   WEBHOOK_SECRET: z
     .string()
     .regex(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, 'must be whsec_ and 24 to 64 bytes in base64')
