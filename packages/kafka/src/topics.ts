@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
 
 export interface TopicSpec {
@@ -10,13 +11,21 @@ export interface TopicSpec {
   retentionMs?: number;
 }
 
-/** Creates those topics that are not there yet; leaves the others as they are. */
+/** How long the brokers may take to give new partitions their leaders, milliseconds, and how often they are asked. */
+const LEADERS_MS = 10_000;
+const ASK_MS = 100;
+
+/**
+ * Creates those topics that are not there yet; leaves the others as they are.
+ * @throws what the brokers say, or when a partition has no leader after {@link LEADERS_MS}
+ */
 export async function ensureTopics(admin: Admin, specs: TopicSpec[]): Promise<void> {
   const existing = new Set(await admin.listTopics());
   const missing = specs.filter(({ topic }) => !existing.has(topic));
   if (missing.length === 0) return;
   await admin.createTopics({
-    waitForLeaders: true,
+    // kafkajs waits until an error has passed that `leaderless.ts` takes away.
+    waitForLeaders: false,
     topics: missing.map((spec) => ({
       topic: spec.topic,
       numPartitions: spec.partitions,
@@ -29,4 +38,21 @@ export async function ensureTopics(admin: Admin, specs: TopicSpec[]): Promise<vo
       ],
     })),
   });
+  await leadersOf(
+    admin,
+    missing.map(({ topic }) => topic),
+  );
+}
+
+async function leadersOf(admin: Admin, topics: string[]): Promise<void> {
+  for (const end = performance.now() + LEADERS_MS; ; await sleep(ASK_MS)) {
+    const isLed = await admin.fetchTopicMetadata({ topics }).then(
+      (metadata) => metadata.topics.every(({ partitions }) => partitions.every(({ leader }) => leader >= 0)),
+      // A broker may not have heard of them yet.
+      () => false,
+    );
+    if (isLed) return;
+    if (performance.now() > end)
+      throw new Error(`no leader for ${topics.join(', ')} after ${LEADERS_MS / 1000} s`);
+  }
 }
