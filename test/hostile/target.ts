@@ -1,4 +1,4 @@
-import { glob, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { glob, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -40,6 +40,8 @@ export interface Target {
   jpeg: Buffer;
   /** How many frames of the stream are annotated. */
   annotated(streamId: string): Promise<number>;
+  /** When they were stored, epoch milliseconds, in order. */
+  annotatedAt(streamId: string): Promise<number[]>;
   failed(): Promise<Failed[]>;
   /** What ingest says of its streams. */
   ingest(): Promise<Record<string, StreamStats>>;
@@ -91,6 +93,10 @@ export async function startTarget() {
       endpoints,
       jpeg: await readFile(join(bucket, picture)),
       annotated: async (id) => (await keys(`annotated/${id}/**/*.jpg`)).length,
+      annotatedAt: async (id) => {
+        const stored = (await keys(`annotated/${id}/**/*.jpg`)).map((key) => stat(join(bucket, key)));
+        return (await Promise.all(stored)).map(({ mtimeMs }) => mtimeMs).sort((one, other) => one - other);
+      },
       failed: async () =>
         Promise.all((await keys('failed/**/*')).filter(isEntry).map((key) => readFailed(bucket, key))),
       ingest: async () => {
@@ -149,30 +155,16 @@ async function readFailed(bucket: string, key: string): Promise<Failed> {
 /** Looks on from now on. @returns ends it, with what was seen */
 function watch(state: () => Promise<State | undefined>, target: Target): () => Promise<Measured> {
   const began = Date.now();
-  const newest = new Map(GOOD.map((id) => [id, { count: -1, at: began }]));
-  const captured = new Map(newest);
   const measured: Measured = {
     ...{ pauseMs: 0, pauseOf: '', capturePauseMs: 0, reconnects: 0, goodFailed: 0 },
     ...{ memory: new Map(), restarted: [] },
   };
   const restarts = new Map<string, number>();
   const look = async () => {
-    for (const [id, seen] of newest) {
-      const count = await target.annotated(id);
-      const now = Date.now();
-      if (seen.count >= 0 && now - seen.at > measured.pauseMs) {
-        const ended = (performance.now() / 1000).toFixed(1);
-        Object.assign(measured, { pauseMs: now - seen.at, pauseOf: `${id}, until ${ended} s` });
-      }
-      if (count !== seen.count) newest.set(id, { count, at: now });
-    }
     const ingested = await target.ingest();
-    for (const [id, { count, at }] of captured) {
-      const now = Date.now();
-      const is = ingested[id]?.captured ?? 0;
-      if (count >= 0) measured.capturePauseMs = Math.max(measured.capturePauseMs, now - at);
-      if (is !== count) captured.set(id, { count: is, at: now });
-    }
+    const now = Date.now();
+    const ages = GOOD.map((id) => now - (ingested[id]?.lastFrameAt ?? began));
+    measured.capturePauseMs = Math.max(measured.capturePauseMs, ...ages);
     measured.reconnects = GOOD.reduce((sum, id) => sum + (ingested[id]?.reconnects ?? 0), 0);
     const { pid, services = {}, streams = {} } = (await state()) ?? {};
     measured.goodFailed = GOOD.reduce((sum, id) => sum + (streams[id]?.failed ?? 0), 0);
@@ -193,6 +185,15 @@ function watch(state: () => Promise<State | undefined>, target: Target): () => P
   return async () => {
     isOver = true;
     await looking;
+    for (const id of GOOD) {
+      const times = (await target.annotatedAt(id)).filter((time) => time > began);
+      for (const [index, time] of times.entries()) {
+        const pauseMs = Math.round(time - (times[index - 1] ?? began));
+        if (pauseMs <= measured.pauseMs) continue;
+        const seconds = ((time - performance.timeOrigin) / 1000).toFixed(1);
+        Object.assign(measured, { pauseMs, pauseOf: `${id}, until ${seconds} s` });
+      }
+    }
     return measured;
   };
 }

@@ -16,8 +16,12 @@ export interface DecodeRgbOptions {
   divisor?: 1 | 2 | 4 | 8;
 }
 
-/** Longest that libvips works on one picture, seconds; between two rows it looks at the clock. */
-export const MAX_SECONDS = 5;
+/**
+ * Longest that libvips works on one picture, seconds; between two rows it looks at the clock. The bound on work is the
+ * header's: the costliest JPEG that it lets through (49 million pixels of noise, 30 MB, progressive) took 1.5 s of an EPYC.
+ * This is for a decoder that hangs, and far longer, as a busy machine must not make a good picture a bad one.
+ */
+export const MAX_SECONDS = 30;
 /** Samples of a picture that libjpeg-turbo decodes in half a second: no deadline ends it, as one ends libvips. */
 const MAX_TURBO_WORK = 50_000_000;
 
