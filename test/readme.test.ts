@@ -7,10 +7,13 @@ import measured from '../docs/measured/pipeline.json' with { type: 'json' };
 const root = resolve(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 const manifest = JSON.parse(read('package.json'));
-const documents = globSync(['*.md', '{docs,packages,functions,ingest-host,model,infra,test}/**/*.md'], {
-  cwd: root,
-  exclude: (path) => path.includes('node_modules'),
-}).sort();
+const documents = globSync(
+  ['*.md', '{docs,examples,packages,functions,ingest-host,model,infra,test}/**/*.md'],
+  {
+    cwd: root,
+    exclude: (path) => path.includes('node_modules'),
+  },
+).sort();
 const sources = globSync(['{packages,functions,ingest-host,model}/**/src/**/*.ts', 'infra/*.ts'], {
   cwd: root,
   exclude: (path) => path.includes('node_modules') || path.includes('.test.'),

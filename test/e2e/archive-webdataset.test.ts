@@ -1,23 +1,20 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { packArchive } from '@video-pipeline/storage';
 import { expect, it } from 'vitest';
 import { peerPython } from '../bench/peers/python.ts';
+import { hasCommand } from '../support/has-command.ts';
 
-const hasPython = (process.env.PATH ?? '')
-  .split(delimiter)
-  .some((folder) => existsSync(join(folder, 'python3')));
 const SCRIPT = `
 import json, sys, webdataset
 for sample in webdataset.WebDataset('file:' + sys.argv[1], shardshuffle=False):
     print(sample['__key__'], len(sample['jpg']), json.loads(sample['json'])['frame_number'])
 `;
 
-it.skipIf(!hasPython)(
+it.skipIf(!hasCommand('python3'))(
   'an archive is read by webdataset, picture by picture, and nothing else is in it (needs Python)',
   async ({ onTestFinished }) => {
     const folder = await mkdtemp(join(tmpdir(), 'archive-'));

@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
@@ -19,19 +19,11 @@ import {
 } from '@video-pipeline/local';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type PythonPeer, peerPython } from '../bench/peers/python.ts';
+import { hasCommand } from '../support/has-command.ts';
 
 const BUCKET = 'store';
 const OBJECTS = 5_000;
 const AWS_TOOLS: PythonPeer = { name: 'aws', packages: ['awscli==1.46.3', 'boto3==1.43.62'] };
-
-const has = (command: string) => {
-  try {
-    execFileSync('sh', ['-c', `command -v ${command}`], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 let folder: string;
 let s3: S3Server;
@@ -134,7 +126,7 @@ describe(`${OBJECTS} objects`, () => {
   const run = (command: string, args: string[]) =>
     promisify(execFile)(command, args, { env: environment(), maxBuffer: 64e6 });
 
-  it.skipIf(!has('python3'))(
+  it.skipIf(!hasCommand('python3'))(
     'are all there for boto3, aws s3 ls and aws s3 sync (needs Python)',
     async () => {
       const python = await peerPython(AWS_TOOLS);
@@ -163,7 +155,7 @@ for way in ('list_objects', 'list_objects_v2'):
     240_000,
   );
 
-  it.skipIf(!has('rclone'))('are all there for rclone (needs rclone)', async () => {
+  it.skipIf(!hasCommand('rclone'))('are all there for rclone (needs rclone)', async () => {
     const remote = `:s3,provider=Other,env_auth=true,region=us-east-1,endpoint='${s3.url}':${BUCKET}`;
     const { stdout } = await run('rclone', ['lsf', '--recursive', '--files-only', remote]);
     expect(stdout.trim().split('\n')).toHaveLength(OBJECTS);

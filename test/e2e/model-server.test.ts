@@ -1,11 +1,14 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createHttpClient } from '../../packages/inference-client/src/http.ts';
 import { encodeRequest } from '../../packages/inference-client/src/open-inference.ts';
+import { hasCommand } from '../support/has-command.ts';
 import { clipFrames } from './model-clips.ts';
 import { type ModelProcess, startModel } from './model-process.ts';
 
@@ -106,6 +109,20 @@ test('a bad frame gets an error in its place, the others their results', async (
   expect(results.map(({ error }) => error !== undefined)).toEqual([false, true, true, false]);
   expect(results[3]?.detections?.[0]?.class_name).toBe('person');
 });
+
+test.skipIf(!hasCommand('python3'))(
+  'examples/infer-v2.py sees them too (needs Python)',
+  async ({ onTestFinished }) => {
+    const folder = await mkdtemp(join(tmpdir(), 'infer-v2-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const file = join(folder, 'people.jpg');
+    await writeFile(file, people[0] ?? '');
+    const script = join(import.meta.dirname, '../../examples/infer-v2.py');
+    const env = { ...process.env, INFERENCE_SERVICE_URL: server.url };
+    const { stdout } = await promisify(execFile)('python3', [script, file], { env });
+    expect(stdout).toMatch(/^person 0\.\d+ \[\d+, \d+, \d+, \d+\]$/m);
+  },
+);
 
 test('pictures of every kind and size are answered upright, and so is the next request', async () => {
   const plain = (width: number, height: number) =>
