@@ -11,7 +11,7 @@ type Measured = Record<string, number>;
 
 /** So much faster another runtime must be to be taken instead of the first. */
 const WORTH = 1.1;
-/** Each is measured for so long at least, and with so many frames a thread. */
+/** Each is measured for so long, and with so many frames a thread at least. */
 const MEASURE_MS = 1_500;
 const ROUND = 4;
 
@@ -20,11 +20,16 @@ const ROUND = 4;
  * was found is kept in the cache.
  * @returns the one to take, and the other one
  */
-export async function fasterOf(first: DeviceUse, second: DeviceUse, options: StartOptions) {
+export async function fasterOf(
+  first: DeviceUse,
+  second: DeviceUse,
+  options: StartOptions,
+  measureMs = MEASURE_MS,
+) {
   const path = join(cacheDir(), 'model', 'runtimes.json');
   const known = await read(path);
   const key = [options.model.version, cpus()[0]?.model.trim(), first.pool.size, second.precision].join(' | ');
-  const measured = known[key] ?? (await measure([first, second], options));
+  const measured = known[key] ?? (await measure([first, second], options, measureMs));
   if (!known[key]) {
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, `${JSON.stringify({ ...known, [key]: measured }, undefined, 2)}\n`);
@@ -38,7 +43,11 @@ export async function fasterOf(first: DeviceUse, second: DeviceUse, options: Sta
   return isSecond ? ([second, first] as const) : ([first, second] as const);
 }
 
-async function measure(uses: readonly DeviceUse[], { model }: StartOptions): Promise<Measured> {
+async function measure(
+  uses: readonly DeviceUse[],
+  { model }: StartOptions,
+  measureMs: number,
+): Promise<Measured> {
   const { inputHeight, inputWidth } = letterbox(16, 9, model.inputSize, model.fit);
   const dims = [model.batchSize ?? 1, inputHeight, inputWidth, 3] as const;
   const measured: Measured = {};
@@ -47,7 +56,7 @@ async function measure(uses: readonly DeviceUse[], { model }: StartOptions): Pro
     await runRound(pool, dims);
     let frames = 0;
     const began = performance.now();
-    while (performance.now() - began < MEASURE_MS) frames += await runRound(pool, dims);
+    while (performance.now() - began < measureMs) frames += await runRound(pool, dims);
     measured[device] = (1000 * frames) / (performance.now() - began);
   }
   return measured;
