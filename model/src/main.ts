@@ -240,7 +240,7 @@ async function commandLine(): Promise<void> {
     .addOption(
       new Option(
         '--resize <how>',
-        'how frames are scaled: `opencv` as the Python tools do it, to the bit; `fast` decodes large JPEGs at a part of their size, which moves boxes',
+        'how frames are scaled: `opencv` as the Python tools do it, to the bit; `fast` decodes JPEGs of four times the size in part, which moves boxes',
       )
         .choices(['fast', 'opencv'])
         .default('opencv'),

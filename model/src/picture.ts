@@ -25,7 +25,7 @@ export interface Picture {
 export interface DecodeOptions {
   /** Says where a picture of some width and height is to lie in the model's input. */
   place(width: number, height: number): Letterbox;
-  /** `opencv` does what `cv2.resize` does, to the bit. `fast` decodes large JPEGs at a half, a quarter, an eighth first. */
+  /** `opencv` does what `cv2.resize` does, to the bit. `fast` decodes JPEGs of four times the size in part first. */
   resize: 'fast' | 'opencv';
   /** {@link resizeLinear}, or what runs it elsewhere. */
   scale(...picture: Parameters<typeof resizeLinear>): Uint8Array | Promise<Uint8Array>;
@@ -55,11 +55,14 @@ export async function decodePicture(
   }
 }
 
-/** At which part of its sides a JPEG may be decoded. What does not divide would end beside the picture. */
+/**
+ * At which part of its sides a JPEG may be decoded: half of the way at least is left to OpenCV's two taps. What does not divide
+ * would end beside the picture.
+ */
 function divisorFor({ width, height }: PictureHeader, place: DecodeOptions['place']): 1 | 2 | 4 | 8 {
   const box = place(width, height);
   const shrunk = Math.min(width / box.width, height / box.height);
-  const fits = (one: number) => one <= shrunk && width % one === 0 && height % one === 0;
+  const fits = (one: number) => 2 * one <= shrunk && width % one === 0 && height % one === 0;
   return ([2, 4, 8] as const).findLast(fits) ?? 1;
 }
 

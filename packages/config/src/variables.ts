@@ -188,6 +188,11 @@ export const variables = {
     .default(4)
     .describe('model server: longest time it takes to finish its work once told to stop'),
   HEALTH_PORT: port.default(8090).describe('port of the ingest host for /health and /metrics'),
+  METRICS_PORT: port
+    .optional()
+    .describe(
+      'port for /metrics of detect, annotate and the other stages, where they run as workers; none without it. `npm start` counts up from it',
+    ),
   HOST: z.string().min(1).default('127.0.0.1').describe('address that servers listen on'),
   CONSOLE_PORT: port.default(8080).describe('port of the console'),
   CONSOLE_TOKEN: optional.describe(

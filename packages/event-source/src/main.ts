@@ -22,6 +22,7 @@ import {
   startEventSource,
   toStore,
 } from './index.ts';
+import { serveStageMetrics } from './metrics.ts';
 
 /** Under whose name is put into failed/ what no handler gets. */
 const STAGE = 'event-source';
@@ -49,12 +50,19 @@ async function main(): Promise<void> {
     ...STORAGE_VARIABLES,
     'BATCH_SIZE',
     'BATCH_TIMEOUT_SECONDS',
+    'HOST',
+    'METRICS_PORT',
   ]);
   const options = readOptions(config);
   const logger = createLogger('event-source');
   const inProgress = new InProgress(options.notes, options.group, config.KAFKA_BOOTSTRAP_SERVERS);
   let source: EventSource | undefined;
-  onShutdown(async () => source?.stop(), logger);
+  const { HOST: host, METRICS_PORT: port } = config;
+  const metrics = port === undefined ? undefined : await serveStageMetrics({ host, port });
+  onShutdown(async () => {
+    await source?.stop();
+    await metrics?.close();
+  }, logger);
   source = await startEventSource({
     kafka: connectKafka(options.group, logger, config, { retry: KAFKA_RETRY }),
     topic: options.topic,
@@ -77,7 +85,7 @@ async function main(): Promise<void> {
       exitWithError(error);
     },
   });
-  reportReady();
+  reportReady(metrics && { url: metrics.url });
 }
 
 function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): Options {

@@ -224,7 +224,10 @@ function runStage(
   const notes = join(dataDir, 'run', 'in-progress');
   const handler = join(ROOT, stage.handler);
   const args = ['--handler', handler, '--topic', topic, '--group', group, '--notes', notes];
-  return launcher.node(stage.name, 'stages', 'packages/event-source/src/main.ts', () => ({ args, env }));
+  const { METRICS_PORT: first } = readConfig(['METRICS_PORT']);
+  const place = STAGES.findIndex(({ name }) => name === stage.name);
+  const own = { ...env, ...(first && { METRICS_PORT: String(first + place) }) };
+  return launcher.node(stage.name, 'stages', 'packages/event-source/src/main.ts', () => ({ args, env: own }));
 }
 
 async function runIngest(

@@ -60,6 +60,19 @@ const MAX_STREAMS = 2_000;
 const OTHERS = 'others';
 const named = new Set<string>();
 
+/** Told of every metric that is written, beside the line on stdout. */
+export interface MetricsObserver {
+  metrics(service: string, stream: string, values: MetricValues): void;
+  failures(service: string, code: string, count: number): void;
+}
+
+let observer: MetricsObserver | undefined;
+
+/** What is written goes to `observer` too: Prometheus asks where nothing reads our stdout. */
+export function observeMetrics(one: MetricsObserver): void {
+  observer = one;
+}
+
 function nameOf(stream: string): string {
   if (named.size < MAX_STREAMS) named.add(stream);
   return named.has(stream) ? stream : OTHERS;
@@ -74,6 +87,7 @@ const MAX_VALUES = 99;
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  */
 export function emitMetrics(service: string, stream: string, values: MetricValues, session?: string): void {
+  observer?.metrics(service, nameOf(stream), values);
   let rest: [MetricName, number[]][] = Object.entries(values).map(([name, value]) => [
     name as MetricName,
     [value].flat(),
@@ -106,6 +120,7 @@ function writeDocument(
  * there may be a thousand.
  */
 export function emitFailures(service: string, code: string, count: number): void {
+  observer?.failures(service, code, count);
   const metrics = new Metrics({ namespace: namespace(), serviceName: service });
   metrics.addDimension('code', code);
   metrics.addMetric('Failures', MetricUnit.Count, count);

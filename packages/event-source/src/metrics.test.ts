@@ -1,0 +1,27 @@
+import { emitFailures, emitMetrics } from '@video-pipeline/telemetry';
+import { afterAll, expect, test, vi } from 'vitest';
+import { serveStageMetrics } from './metrics.ts';
+
+const server = await serveStageMetrics({ host: '127.0.0.1', port: 0 });
+afterAll(() => server.close());
+
+test('what a stage writes for CloudWatch is there for Prometheus', async () => {
+  const written = vi.spyOn(console, 'log').mockImplementation(() => {});
+  emitMetrics('detect', 'yard', { FramesDetected: 25, InferenceTime: [300, 700] });
+  emitMetrics('detect', 'yard', { FramesDetected: 5 });
+  emitFailures('detect', 'NOT_A_PICTURE', 2);
+  written.mockRestore();
+  const response = await fetch(new URL('/metrics', server.url));
+  expect(response.headers.get('content-type')).toContain('text/plain');
+  const text = await response.text();
+  for (const line of [
+    'video_pipeline_frames_detected_total{service="detect",stream="yard"} 30',
+    'video_pipeline_inference_time_seconds_bucket{le="0.5",service="detect",stream="yard"} 1',
+    'video_pipeline_inference_time_seconds_sum{service="detect",stream="yard"} 1',
+    'video_pipeline_failures_total{service="detect",code="NOT_A_PICTURE"} 2',
+  ])
+    expect(text).toContain(`\n${line}\n`);
+  // As `promtool check metrics` wants it: only counters end so.
+  const gauges = [...text.matchAll(/^# TYPE (\S+) gauge$/gm)].map(([, name = '']) => name);
+  expect(gauges.filter((name) => name.endsWith('_total'))).toEqual([]);
+});

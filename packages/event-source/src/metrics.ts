@@ -1,0 +1,62 @@
+import { createHttp, refusePages, serveMetrics } from '@video-pipeline/http';
+import { type MetricName, metricUnits, observeMetrics } from '@video-pipeline/telemetry';
+import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
+
+/** Prometheus and people; more are no friends. */
+const LIMITS = { requestMs: 10_000, maxBodyBytes: 1, maxConnections: 64 };
+/** Seconds: one inference call takes a part of one, from capture to the stored object it is some. */
+const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+
+/**
+ * Serves what the handler counts as `GET /metrics` for Prometheus: the metrics that go to CloudWatch on AWS, by stream.
+ * `FramesDetected` becomes `video_pipeline_frames_detected_total`, `InferenceTime` `video_pipeline_inference_time_seconds`.
+ * @returns its address
+ */
+export async function serveStageMetrics(address: { host: string; port: number }) {
+  const registry = createStageMetrics();
+  const app = createHttp({ ...LIMITS, fastify: { forceCloseConnections: true } });
+  refusePages(app, address.host);
+  serveMetrics(app, registry);
+  return { url: await app.listen(address), close: () => app.close() };
+}
+
+/** Counts what is written from now on. */
+export function createStageMetrics(): Registry {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  // Gauges, though their names end as those of counters do: `promtool check metrics` refuses them.
+  for (const kind of ['handles', 'requests', 'resources'])
+    registry.removeSingleMetric(`nodejs_active_${kind}_total`);
+  const counters = new Map<MetricName, Counter>();
+  const histograms = new Map<MetricName, Histogram>();
+  for (const [name, unit] of Object.entries(metricUnits) as [MetricName, string][]) {
+    const base = `video_pipeline_${name.replace(/(?<=.)[A-Z]/g, '_$&').toLowerCase()}`;
+    const labelNames = ['service', 'stream'];
+    const help = `${name}, by stage and stream`;
+    if (unit === 'Milliseconds')
+      histograms.set(
+        name,
+        new Histogram({ name: `${base}_seconds`, help, labelNames, buckets: BUCKETS, registers }),
+      );
+    else counters.set(name, new Counter({ name: `${base}_total`, help, labelNames, registers }));
+  }
+  const failed = new Counter({
+    name: 'video_pipeline_failures_total',
+    help: 'Records moved to failed/, by stage and reason',
+    labelNames: ['service', 'code'],
+    registers,
+  });
+  observeMetrics({
+    metrics(service, stream, values) {
+      for (const [name, list] of Object.entries(values) as [MetricName, number | number[]][]) {
+        for (const value of [list].flat()) {
+          counters.get(name)?.inc({ service, stream }, value);
+          histograms.get(name)?.observe({ service, stream }, value / 1000);
+        }
+      }
+    },
+    failures: (service, code, count) => failed.inc({ service, code }, count),
+  });
+  return registry;
+}
