@@ -124,7 +124,7 @@ class Campaign {
     if (this.#options.rollingMinutes) await this.#roll(this.#options.rollingMinutes * 60_000);
     else await this.#publishAll();
     while (this.#next.length > 0) await this.#publishSome();
-    await Promise.all(this.#underWay);
+    await this.#waitFor(() => this.#underWay.size === 0);
     this.#options.note('every frame is published');
     await this.#drain();
     clearInterval(sampling);
@@ -256,7 +256,10 @@ class Campaign {
         since = performance.now();
       }
       if (performance.now() - since > STALL_MS) {
-        throw new Error(`nothing was stored for ${STALL_MS / 1000} s`);
+        const played = this.#windows
+          .filter(({ to }) => to === Number.POSITIVE_INFINITY)
+          .map(({ name }) => name);
+        throw new Error(`nothing was stored for ${STALL_MS / 1000} s; still played: ${played.join(', ')}`);
       }
     }
   }
