@@ -1,6 +1,7 @@
 // What the model server still does for whom it serves when more is asked than it can do.
 //   npm run bench:overload -- --help
-import { setTimeout as sleep } from 'node:timers/promises';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { jpegs720p } from './footage.ts';
 import { type Load, measure, type Target } from './model-load.ts';
 import { npmScript, positiveInteger, positiveNumber } from './options.ts';
@@ -17,8 +18,6 @@ const options = npmScript(
   .opts<{ model?: string; base: number; seconds: number }>();
 const TIMES = [1, 2, 4, 8];
 const FRAMES = 25;
-/** Between two probes. */
-const PROBE_MS = 200;
 
 const model = options.model ? ['--model', options.model] : [];
 const server = await start('model', ['model/src/main.ts', '--port', '0', '--device', 'cpu', ...model]);
@@ -41,11 +40,9 @@ try {
 async function overload(target: Target, times: number, rate: number, jpegs: Buffer[]) {
   const concurrency = options.base * times;
   const load: Load = { framesPerRequest: FRAMES, concurrency, frames: Number.POSITIVE_INFINITY };
-  const until = performance.now() + 1000 * options.seconds;
-  const probes: number[] = [];
-  const probing = probe(until, probes);
-  const sample = await measure(target, load, jpegs, until);
-  await probing;
+  const probing = probe(1000 * options.seconds);
+  const sample = await measure(target, load, jpegs, performance.now() + 1000 * options.seconds);
+  const probes = await probing;
   return {
     'times the load': times,
     connections: concurrency,
@@ -58,12 +55,8 @@ async function overload(target: Target, times: number, rate: number, jpegs: Buff
   };
 }
 
-async function probe(until: number, took: number[]): Promise<void> {
-  while (performance.now() < until) {
-    const began = performance.now();
-    const { status } = await fetch(new URL('/health', server.url));
-    if (status !== 200) throw new Error(`/health answered ${status}`);
-    took.push(performance.now() - began);
-    await sleep(PROBE_MS);
-  }
+async function probe(ms: number): Promise<number[]> {
+  const workerData = { url: new URL('/health', server.url).href, ms };
+  const [took] = await once(new Worker(new URL('./probe.ts', import.meta.url), { workerData }), 'message');
+  return took;
 }

@@ -73,6 +73,8 @@ export class HttpGate implements Gate {
       if (!head.includes('\r\n\r\n') && head.length < MAX_HEAD_BYTES) return;
       try {
         const request = parseRequest(head);
+        // None of FFmpeg's: others of this machine, web pages.
+        if (!request) return void client.destroy();
         head = '';
         this.#check(request);
         const place = `${request.host} ${request.port}`;
@@ -162,12 +164,12 @@ function boundOf(bytes: Buffer): number {
 
 /**
  * @param head of a request to a proxy (RFC 9112, 3.2.2 and 3.2.3)
- * @throws SourceError
+ * @returns `undefined` for any other, as one to a server
  */
-function parseRequest(head: string): Request {
+function parseRequest(head: string): Request | undefined {
   const [, method, target = ''] = /^([A-Z]+) (\S+) HTTP\/1\.\d\r\n/.exec(head) ?? [];
   const url = URL.parse(method === 'CONNECT' ? `https://${target}` : target);
-  if (!url || (method !== 'CONNECT' && url.protocol !== 'http:')) throw new SourceError('it leads nowhere');
+  if (!url || (method !== 'CONNECT' && url.protocol !== 'http:')) return undefined;
   const host = url.hostname.replace(/^\[|\]$/g, '');
   if (method === 'CONNECT') return { host, port: Number(url.port || 443) };
   const lines = head.slice(head.indexOf('\r\n')).replace(/\r\n(proxy-)?connection:[^\r]*/gi, '');

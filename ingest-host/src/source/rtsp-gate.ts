@@ -27,6 +27,7 @@ export class RtspGate implements Gate {
   readonly #url: URL;
   readonly #server = createServer((client) => this.#serve(client));
   readonly #sockets = new Set<Socket>();
+  #own = '';
   readonly #authorization: Authorization | undefined;
   #bytes = 0;
   problem: SourceError | undefined;
@@ -45,16 +46,13 @@ export class RtspGate implements Gate {
     const gate = new RtspGate(url);
     gate.#server.listen(0, '127.0.0.1');
     await once(gate.#server, 'listening');
+    gate.#own = `rtsp://127.0.0.1:${(gate.#server.address() as AddressInfo).port}`;
     return gate;
   }
 
   /** What FFmpeg opens. */
   get address(): string {
     return `${this.#own}${this.#url.pathname}${this.#url.search}`;
-  }
-
-  get #own(): string {
-    return `rtsp://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   onPacket(): void {
@@ -67,6 +65,8 @@ export class RtspGate implements Gate {
   }
 
   #serve(client: Socket): void {
+    // FFmpeg connects once and at once. Whoever comes later is none of ours: others of this machine, web pages.
+    this.#server.close();
     this.#keep(client);
     let camera: Socket;
     try {
@@ -175,7 +175,8 @@ export class RtspGate implements Gate {
 
 /** @throws SourceError */
 function parseRequest(head: string): Request {
-  const [, method = '', uri = '', rest = ''] = /^([A-Z_]+) (\S+) RTSP\/1\.\d\r\n(.*)$/s.exec(head) ?? [];
+  const [, method, uri = '', rest = ''] = /^([A-Z_]+) (\S+) RTSP\/1\.\d\r\n(.*)$/s.exec(head) ?? [];
+  if (!method) throw new SourceError('open: something else than FFmpeg came to its connection');
   return { method, uri, rest: `${rest}\r\n\r\n`, isRepeated: false };
 }
 

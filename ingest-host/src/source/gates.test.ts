@@ -1,0 +1,63 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { HttpGate } from './http-gate.ts';
+import { RtspGate } from './rtsp-gate.ts';
+
+/** A camera that counts who comes. */
+async function startCamera() {
+  const clients: Socket[] = [];
+  const server = createServer((socket) => clients.push(socket.on('error', () => {})));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    for (const client of clients) client.destroy();
+    server.close();
+  });
+  return { place: `127.0.0.1:${(server.address() as AddressInfo).port}`, clients };
+}
+
+/** Says something at an address of this machine. @returns what came back before the other end closed */
+async function say(address: string, text: string): Promise<string> {
+  const socket = connect(Number(new URL(address).port), '127.0.0.1');
+  let answer = '';
+  socket.on('data', (data) => {
+    answer += data;
+  });
+  socket.on('error', () => {});
+  socket.write(text);
+  await new Promise((resolve) => socket.once('close', resolve));
+  return answer;
+}
+
+const PAGE =
+  'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: https://evil.example\r\nContent-Length: 2\r\n\r\n{}';
+
+test('what else comes to the door of an RTSP camera gets neither to it nor in the way', async () => {
+  const camera = await startCamera();
+  const gate = await RtspGate.open(new URL(`rtsp://admin:secret@${camera.place}/x`));
+  onTestFinished(() => gate.close());
+  const ffmpeg = connect(Number(new URL(gate.address).port), '127.0.0.1');
+  onTestFinished(() => void ffmpeg.destroy());
+  await once(ffmpeg, 'connect');
+  await expect.poll(() => camera.clients.length).toBe(1);
+  const describe = `DESCRIBE ${gate.address} RTSP/1.0\r\nCSeq: 1\r\n\r\n`;
+  for (const text of [PAGE, describe]) expect(await say(gate.address, text)).toBe('');
+  expect(camera.clients).toHaveLength(1);
+  expect(gate.problem).toBeUndefined();
+  ffmpeg.write(describe);
+  const [asked] = await once(camera.clients[0] as Socket, 'data');
+  expect(String(asked)).toContain(`DESCRIBE rtsp://${camera.place}/x RTSP/1.0`);
+});
+
+test.each(['GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', PAGE, '\x16\x03\x01\r\n\r\n'])(
+  'what is no request to a proxy is no fault of the camera: %j',
+  async (text) => {
+    const camera = await startCamera();
+    const gate = await HttpGate.open(new URL(`http://${camera.place}/x`));
+    onTestFinished(() => gate.close());
+    expect(await say(gate.proxy, text)).toBe('');
+    expect(camera.clients).toHaveLength(0);
+    expect(gate.problem).toBeUndefined();
+  },
+);
