@@ -40,3 +40,11 @@ test('the strongest of what is offered; Basic where there is nothing else', () =
     'authentication by negotiate, which is not known',
   );
 });
+
+test.each(['a', '- ', 'a=', 'a="', '= '])('%j without end is looked through soon', (piece) => {
+  const began = process.cpuUsage();
+  const authorization = new Authorization({ user: 'admin', password: 'p' });
+  authorization.challenge([`Basic ${piece.repeat(32_000 / piece.length)}`]);
+  const { user, system } = process.cpuUsage(began);
+  expect((user + system) / 1_000).toBeLessThan(100);
+});
