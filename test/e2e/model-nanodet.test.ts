@@ -1,6 +1,8 @@
 import '../../model/src/no-telemetry.ts';
 import { readFile } from 'node:fs/promises';
-import * as tf from '@tensorflow/tfjs';
+import '@tensorflow/tfjs-backend-cpu';
+import { type GraphModel, loadGraphModel } from '@tensorflow/tfjs-converter';
+import * as tf from '@tensorflow/tfjs-core';
 import { fetchAsset, NANODET } from '@video-pipeline/assets';
 import ort from 'onnxruntime-node';
 import { expect, test } from 'vitest';
@@ -15,7 +17,7 @@ test('the ONNX model sees in real frames what its TensorFlow.js source sees', as
   const json = JSON.parse(await readFile(graphPath, 'utf8'));
   const weights = await readFile(weightsPath);
   const session = await ort.InferenceSession.create(convertNanodet(json, weights));
-  const source = await tf.loadGraphModel(
+  const source = await loadGraphModel(
     tf.io.fromMemory({
       modelTopology: json.modelTopology,
       weightSpecs: json.weightsManifest[0].weights,
@@ -66,7 +68,7 @@ function planes(rgb: Buffer, order: number[], mean: number[], deviation: number[
 }
 
 /** Runs the source and decodes its raw outputs by the definition in NanoDet's paper code, one anchor after another. */
-async function detectWithSource(source: tf.GraphModel, rgb: Buffer): Promise<Float32Array> {
+async function detectWithSource(source: GraphModel, rgb: Buffer): Promise<Float32Array> {
   const input = planes(rgb, [2, 1, 0], [103.53, 116.28, 123.675], [57.375, 57.12, 58.395]);
   const names = [
     'Identity:0',
