@@ -18,6 +18,7 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/{e2e,faults,hostile,infra}/**/*.test.ts'],
           maxWorkers: 2,
+          globalSetup: './test/support/share-classes.ts',
           // A shared runner may stand still for seconds. What fails twice is broken, and the report names what did once.
           retry: process.env.CI ? 1 : 0,
           // As the local stack has it: the many processes that the tests start are ready sooner.

@@ -70,7 +70,13 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
   return { pid, exited, stop, kill };
 }
 
-async function spawnGuard({ command, env, pidFile, logFile }: GuardedProgram): Promise<ChildProcess> {
+/** Runs a program that ends with us, without waiting for it to be ready. */
+export async function spawnGuard({
+  command,
+  env,
+  pidFile,
+  logFile,
+}: Pick<GuardedProgram, 'command' | 'env' | 'pidFile' | 'logFile'>): Promise<ChildProcess> {
   await (await open(logFile, 'w')).close();
   // Appending, as the program may write and rotate the same file by itself.
   const log = await open(logFile, 'a');

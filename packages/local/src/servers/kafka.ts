@@ -8,6 +8,7 @@ import { type Admin, connectKafka } from '@video-pipeline/kafka';
 import { freePort, type LocalServer, StartError } from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
 import { installJava, JARS, type JavaCommand, propertiesText } from './java.ts';
+import { sharedClasses } from './shared-classes.ts';
 
 /** 16 bytes: nodes form a cluster when theirs is the same. */
 const CLUSTER_ID = Buffer.from('video-pipeline-1').toString('base64url');
@@ -24,6 +25,8 @@ const JVM = [
 export interface KafkaServer extends LocalServer {
   /** `127.0.0.1:<port>` */
   bootstrap: string;
+  /** See {@link sharedClasses}. */
+  archived: Promise<void>;
 }
 
 /** One of the nodes that form a cluster, each a broker and a controller. */
@@ -67,10 +70,13 @@ export async function startKafka(options: {
   node?: ClusterNode;
   settings?: Readonly<Record<string, string>>;
   note?: (line: string) => void;
+  /** When its classes are archived, if they are not, milliseconds; see {@link sharedClasses}. */
+  archiveAfterMs?: number;
   /** Ends it before it is ready. */
   stop?: AbortSignal;
 }): Promise<KafkaServer> {
-  const { command, env } = await installJava('Apache Kafka', JARS.kafka, options.note);
+  const installed = await installJava('Apache Kafka', JARS.kafka, options.note);
+  const { command, env } = installed;
   const { dataDir, node = { id: 1, controllers: [await freePort()] } } = options;
   const name = options.node ? nodeName(node.id) : 'kafka';
   const folder = join(dataDir, name);
@@ -81,13 +87,15 @@ export async function startKafka(options: {
   await writeFile(properties, propertiesText(settings));
   const log4j = join(folder, 'log4j2.properties');
   await writeFile(log4j, logProperties(join(dataDir, 'logs', `${name}.log`)));
-  const java: JavaCommand = { command: [...command, ...JVM, `-Dlog4j2.configurationFile=${log4j}`], env };
+  const own = [...JVM, `-Dlog4j2.configurationFile=${log4j}`];
+  const java = { ...installed, command: [...command, ...own] } satisfies JavaCommand;
+  const classes = sharedClasses(installed, folder);
   if (!existsSync(join(folder, 'log', 'meta.properties')))
     await formatOnce(java, properties, node, join(folder, 'log'));
   const bootstrap = `127.0.0.1:${port}`;
   const server = await startGuarded({
     name: options.node ? `Kafka's node ${node.id}` : 'Kafka',
-    command: [...java.command, 'kafka.Kafka', properties],
+    command: [...java.command, ...classes.flags, 'kafka.Kafka', properties],
     env,
     pidFile: join(dataDir, 'run', `${name}.pid`),
     logFile: join(dataDir, 'logs', `${name}.log`),
@@ -95,7 +103,8 @@ export async function startKafka(options: {
     // In a cluster another node may lead, and be away.
     isReady: async () => (await answers(bootstrap)) && (options.node !== undefined || serves(bootstrap)),
   });
-  return { bootstrap, ...server };
+  const archived = classes.keep(server.exited, options.archiveAfterMs);
+  return { bootstrap, archived, ...server };
 }
 
 /** Whether a broker at `bootstrap` answers. */

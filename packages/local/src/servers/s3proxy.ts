@@ -7,6 +7,7 @@ import { freePort, type LocalServer } from '../supervisor/processes.ts';
 import { fallbackCredentials, localCredentials, type S3Credentials } from './credentials.ts';
 import { startGuarded } from './guarded.ts';
 import { installJava, JARS, propertiesText } from './java.ts';
+import { sharedClasses } from './shared-classes.ts';
 
 const JVM = ['-Xms32m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
 
@@ -16,6 +17,8 @@ export interface S3Server extends LocalServer {
   /** Folder in which each bucket is a folder and each object a file. */
   folder: string;
   credentials: S3Credentials;
+  /** See {@link sharedClasses}. */
+  archived: Promise<void>;
 }
 
 /**
@@ -30,10 +33,13 @@ export async function startS3Proxy(options: {
   /** Left out: those of `<dataDir>/credentials`, which are made when there are none. */
   credentials?: S3Credentials;
   note?: (line: string) => void;
+  /** When its classes are archived, if they are not, milliseconds; see {@link sharedClasses}. */
+  archiveAfterMs?: number;
   /** Ends it before it is ready. */
   stop?: AbortSignal;
 }): Promise<S3Server> {
-  const { command, env } = await installJava('S3Proxy', JARS.s3proxy, options.note);
+  const installed = await installJava('S3Proxy', JARS.s3proxy, options.note);
+  const { command, env } = installed;
   const folder = join(options.dataDir, 's3');
   const own = join(options.dataDir, 's3proxy');
   await mkdir(folder, { recursive: true });
@@ -45,7 +51,8 @@ export async function startS3Proxy(options: {
   await chmod(properties, 0o600); // it may be there from before
   const logback = join(own, 'logback.xml');
   await writeFile(logback, logConfiguration(join(options.dataDir, 'logs', 's3proxy.log')));
-  const java = [...JVM, `-Dlogback.configurationFile=${logback}`];
+  const classes = sharedClasses(installed, own);
+  const java = [...JVM, ...classes.flags, `-Dlogback.configurationFile=${logback}`];
   const server = await startGuarded({
     name: 'S3Proxy',
     command: [...command, ...java, 'org.gaul.s3proxy.Main', '--properties', properties],
@@ -59,7 +66,8 @@ export async function startS3Proxy(options: {
         () => false,
       ),
   });
-  return { url, folder, credentials, ...server };
+  const archived = classes.keep(server.exited, options.archiveAfterMs);
+  return { url, folder, credentials, archived, ...server };
 }
 
 function serverProperties(endpoint: string, folder: string, credentials: S3Credentials): string {
