@@ -73,7 +73,7 @@ const MEMORY_MS = 5_000;
 /** A fault's effect may last longer than it is played, milliseconds. */
 const AFTER_MS = 2_000;
 /** Between two sends of a run that lasts a given time: the machine is to have room for the restarts. */
-const ROLLING_SEND_MS = 1_000;
+const ROLLING_SEND_MS = 5_000;
 
 /**
  * Plays a schedule of faults on the whole pipeline while frames are published, and then accounts for each frame. Logs
