@@ -28,6 +28,7 @@ export const metricUnits = {
   FilteredByArea: MetricUnit.Count,
   FilteredByZone: MetricUnit.Count,
   FilteredByOverlap: MetricUnit.Count,
+  /** Times a stream's clock was found set back. */
   ClockSetBack: MetricUnit.Count,
   /** Events published. */
   Events: MetricUnit.Count,

@@ -1,0 +1,68 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { metricUnits } from '@video-pipeline/telemetry';
+import type { Registry } from 'prom-client';
+import { expect, test } from 'vitest';
+import { IngestMetrics } from '../ingest-host/src/health.ts';
+import { createMetrics } from '../model/src/server/metrics.ts';
+import { createStageMetrics } from '../packages/event-source/src/metrics.ts';
+
+const root = join(import.meta.dirname, '..');
+const read = (file: string) => readFileSync(join(root, file), 'utf8');
+
+/** What the source says of each metric that goes to CloudWatch. */
+function cloudWatchRows(): string[] {
+  const [, table = ''] =
+    /export const metricUnits = \{\n(.*?)\n\}/s.exec(read('packages/telemetry/src/emf.ts')) ?? [];
+  const rows: string[] = [];
+  let said = '';
+  for (const line of table.split('\n')) {
+    said = /\/\*\* (.*?) \*\//.exec(line)?.[1] ?? said;
+    const [, name] = /^ {2}(\w+): MetricUnit/.exec(line) ?? [];
+    if (name) rows.push(`| \`${name}\` | ${metricUnits[name as keyof typeof metricUnits]} | ${said} |`);
+  }
+  expect(rows).toHaveLength(Object.keys(metricUnits).length);
+  return ['| metric | unit | counts |', '| --- | --- | --- |', ...rows];
+}
+
+async function prometheusRows(registry: Registry): Promise<string[]> {
+  const metrics = (await registry.getMetricsAsJSON()).filter(({ name }) => !/^(process|nodejs)_/.test(name));
+  const rows = metrics.map(({ name, help, type }) => `| \`${name}\` | ${type} | ${help} |`);
+  return ['| metric | type | counts |', '| --- | --- | --- |', ...rows];
+}
+
+const GPU = { index: '0', memoryUsedBytes: 1, memoryTotalBytes: 2, utilisation: 0.5 };
+
+test('docs/metrics.md has every metric (UPDATE_README=1 writes it)', async () => {
+  const model = createMetrics(() => new Map(), { read: async () => [GPU] } as never);
+  const ingest = new IngestMetrics({ stats: new Map(), waitingBytes: 0 });
+  const made = [
+    '## CloudWatch',
+    '',
+    'Namespace `METRICS_NAMESPACE`; dimensions `service` (the stage, or `ingest`) and `stream`. `Failures` has `service` and `code`',
+    'instead: [failures.md](failures.md).',
+    '',
+    ...cloudWatchRows(),
+    '',
+    '## Prometheus: ingest host, `HEALTH_PORT`',
+    '',
+    ...(await prometheusRows(ingest.registry)),
+    '',
+    '## Prometheus: model server, `PORT`',
+    '',
+    ...(await prometheusRows(model.registry)),
+    '',
+    '## Prometheus: stages on one machine',
+    '',
+    'The same counts as in CloudWatch. Labels: `service` and `stream`.',
+    '',
+    ...(await prometheusRows(createStageMetrics())),
+  ].join('\n');
+  const text = read('docs/metrics.md');
+  const updated = text.replace(
+    /(<!-- metrics[^\n]*-->\n).*?(<!-- \/metrics -->)/s,
+    (_, start, end) => `${start}\n${made}\n\n${end}`,
+  );
+  if (process.env.UPDATE_README) writeFileSync(join(root, 'docs/metrics.md'), updated);
+  else expect(text).toBe(updated);
+});
