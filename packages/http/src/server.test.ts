@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { expect, test } from 'vitest';
 import { createHttp } from './server.ts';
 
@@ -40,3 +42,23 @@ test.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-da
     expect((await app.inject(form)).statusCode).toBe(415);
   },
 );
+
+test('more connections than are allowed are closed, and the others are served', async ({
+  onTestFinished,
+}) => {
+  const small = createHttp({ requestMs: 1_000, maxBodyBytes: 100, maxConnections: 2 });
+  onTestFinished(() => small.close());
+  small.get('/health', () => ({}));
+  const { port } = new URL(await small.listen({ host: '127.0.0.1', port: 0 }));
+  const open = async () => {
+    const socket = connect(Number(port), '127.0.0.1').on('error', () => {});
+    onTestFinished(() => void socket.destroy());
+    await once(socket, 'connect');
+    return socket;
+  };
+  const [first] = [await open(), await open()];
+  const third = await open();
+  await once(third.resume(), 'close');
+  first.write('GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  expect(String((await once(first, 'data'))[0])).toMatch(/^HTTP\/1.1 200/);
+});

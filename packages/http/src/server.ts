@@ -11,6 +11,9 @@ import { refuseDenseJson } from './json.ts';
 /** Seconds after which a client that was turned away should ask again. */
 export const RETRY_AFTER_SECONDS = 1;
 
+/** Connections at the same time, of which each takes some memory and a file descriptor. */
+const MAX_CONNECTIONS = 4_096;
+
 export interface HttpOptions {
   /** Longest time that a client may take to send a request, milliseconds. */
   requestMs: number;
@@ -18,7 +21,7 @@ export interface HttpOptions {
   maxBodyBytes: number;
   /** The setting that says so, when one does. */
   bodySetting?: string;
-  /** Connections at the same time; any number without it. */
+  /** Connections at the same time. */
   maxConnections?: number;
   /** What an error of the server's own work is to its client; without it, or where it has no answer, an internal error. */
   explain?: (error: Error) => HttpError | undefined;
@@ -45,7 +48,7 @@ export function createHttp(options: HttpOptions): FastifyInstance {
     },
     ...options.fastify,
   });
-  if (options.maxConnections !== undefined) app.server.maxConnections = options.maxConnections;
+  app.server.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const answer = answerTo(error, options);
     options.onError?.(error, answer, request);
