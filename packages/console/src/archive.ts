@@ -1,5 +1,5 @@
 import { hourFolder } from '@video-pipeline/frame';
-import { isMissing, type ListedObject } from '@video-pipeline/storage';
+import { isMissing, type ListedObject, ObjectTooLargeError } from '@video-pipeline/storage';
 import type { FrameFacts, SearchResult } from './api.ts';
 import type { ArchiveBucket } from './bucket.ts';
 import { cached, TextCache } from './caches.ts';
@@ -156,12 +156,12 @@ export class Archive {
     return text;
   }
 
-  // An object may expire between its listing and its reading.
+  // An object may expire between its listing and its reading; a huge one is none of annotate's.
   async #read(key: string): Promise<string> {
     try {
       return (await this.#bucket.read(key)).toString('utf8');
     } catch (error) {
-      if (isMissing(error)) return '';
+      if (isMissing(error) || error instanceof ObjectTooLargeError) return '';
       throw error;
     }
   }
@@ -173,9 +173,22 @@ function matchesIn(text: string, query: Query): FrameFacts[] {
   return text
     .split('\n')
     .filter((line) => line !== '' && (className === undefined || line.includes(className)))
-    .map((line) => JSON.parse(line) as FrameFacts)
+    .flatMap((line) => factsIn(line) ?? [])
     .filter((frame) => isMatch(frame, query))
     .sort((a, b) => b.captured_at - a.captured_at);
+}
+
+/** @returns `undefined` for a line that annotate did not write: anybody may put an object there. */
+function factsIn(line: string): FrameFacts | undefined {
+  try {
+    const facts: FrameFacts = JSON.parse(line);
+    const isFrame = typeof facts.stream_id === 'string' && Number.isFinite(facts.captured_at);
+    return isFrame && facts.detections.every(({ class_name }) => class_name !== undefined)
+      ? facts
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function isMatch(frame: FrameFacts, query: Query): boolean {

@@ -51,6 +51,11 @@ export async function* objectsOf(
   } while (from);
 }
 
+/** An object that is not read whole. */
+export class ObjectTooLargeError extends Error {
+  override readonly name = 'ObjectTooLargeError';
+}
+
 /** Whether an error says that there is no such object. */
 export function isMissing(error: unknown): boolean {
   return error instanceof NoSuchKey;

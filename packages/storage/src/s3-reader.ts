@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { findArchived } from './archive.ts';
-import { type ByteRange, isMissing, type Reader } from './reader.ts';
+import { type ByteRange, isMissing, ObjectTooLargeError, type Reader } from './reader.ts';
 import { STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
 
 /** Most bytes that are read at once: annotated pictures, detections and clips of ours are far smaller. */
@@ -19,7 +19,7 @@ export function createReader(
     const { Body, ContentLength = 0 } = await client.send(new GetObjectCommand({ Bucket, Key, Range }));
     if (ContentLength > MAX_BYTES) {
       (Body as Readable | undefined)?.destroy();
-      throw new Error(`${Key} has ${ContentLength} bytes, over ${MAX_BYTES}`);
+      throw new ObjectTooLargeError(`${Key} has ${ContentLength} bytes, over ${MAX_BYTES}`);
     }
     return Buffer.from((await Body?.transformToByteArray()) ?? []);
   };
