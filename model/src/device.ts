@@ -80,7 +80,7 @@ async function startOpenvino(options: StartOptions): Promise<DeviceUse> {
  */
 async function startOnCpu(options: StartOptions, fallback: string): Promise<DeviceUse> {
   const onnxruntime = await startOnnxruntime(options);
-  if (options.precision === 'f32' && !isOpenvinoCached()) return { ...onnxruntime, fallback };
+  if (options.precision !== 'bf16' && !isOpenvinoCached()) return { ...onnxruntime, fallback };
   try {
     const openvino = await startOpenvino(options);
     const [taken, other] = await fasterOf(onnxruntime, openvino, options);
@@ -104,7 +104,7 @@ async function choose({ model, candidates, select }: StartOptions, byDefault: bo
 
 function readyAs(use: DeviceUse, { model, suppression }: StartOptions, { selects }: Choice): DeviceUse {
   use.pool.readAs({ head: model.head, suppression, ...(selects && { selects }) });
-  return use;
+  return model.isQuantised ? { ...use, precision: 'int8' } : use;
 }
 
 /** Whether `device` leads to a GPU, as far as can be told before it is tried. */

@@ -168,6 +168,17 @@ test('a model of no known family is refused with its inputs and outputs, and wit
   );
 });
 
+test('int8 of a model that has none is refused with what makes it so, and said of one that has', async () => {
+  const path = await writeColourModel(join(folder, 'colours.onnx'));
+  await expect(loadDetector(path, { ...options, precision: 'int8' })).rejects.toThrow(
+    `npm run model -- quantise ${path}`,
+  );
+  await writeColourModel(path, { isQuantized: true });
+  const detector = await loadDetector(path, options);
+  expect(detector.precision).toBe('int8');
+  await detector.close();
+});
+
 test('CUDA where there is none is an error', async () => {
   const path = await writeColourModel(join(folder, 'colours.onnx'));
   await expect(loadDetector(path, { ...options, device: 'cuda' })).rejects.toThrow(

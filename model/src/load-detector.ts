@@ -3,7 +3,7 @@ import { Detector, type DetectorOptions, rungsUpTo } from './detector.ts';
 import { CPU_BATCH, GPU_BATCH, isOnGpu, startOn } from './device.ts';
 import type { Device, Select } from './device-use.ts';
 import type { HeadName } from './heads/index.ts';
-import { type ModelFile, readModelFile } from './model-file.ts';
+import { type ModelFile, readModelFile, UnsupportedModelError } from './model-file.ts';
 import type { Precision } from './session.ts';
 
 /** How models are loaded and used; the same for all models of a server. */
@@ -15,7 +15,7 @@ export interface LoadOptions {
   device: Device;
   /** Inference threads on a CPU, 0 for one a core. */
   threads: number;
-  /** What a CPU may compute with: `bf16` is faster with OpenVINO where the CPU has it, and less exact. */
+  /** What a CPU may compute with: `bf16` is faster with OpenVINO where the CPU has it; `int8` refuses what isn't quantised. */
   precision: Precision;
   /** Preferred numbers of pictures that the runtime gets at once, ascending; what suits the device without it. */
   batchSizes?: readonly number[];
@@ -54,6 +54,11 @@ const DEFAULT_IOU = 0.7;
 export async function loadDetector(path: string, options: LoadOptions): Promise<Detector> {
   const model = await openModel(path, options);
   try {
+    if (options.precision === 'int8' && !model.isQuantised) {
+      throw new UnsupportedModelError(
+        `${path} is not in int8; make it so with: npm run model -- quantise ${path} --pictures <folder>`,
+      );
+    }
     const suppression = {
       iou: options.iou ?? model.metadata.iou ?? DEFAULT_IOU,
       classAgnostic: options.classAgnostic,

@@ -13,6 +13,7 @@ import { type LoadOptions, loadDetector } from './load-detector.ts';
 import { ModelSet } from './model-set.ts';
 import { buildNanodet } from './nanodet/build.ts';
 import type { DecodeOptions } from './picture.ts';
+import { costReport, type QuantiseOptions, quantise } from './quantise.ts';
 import { createApp } from './server/app.ts';
 import { createMetrics } from './server/metrics.ts';
 import { SAGEMAKER_PORT } from './server/sagemaker.ts';
@@ -188,6 +189,36 @@ async function commandLine(): Promise<void> {
       console.log(options.json ? JSON.stringify(found) : report(found));
       if (found.refusal) process.exitCode = 1;
     });
+  command
+    .command('quantise')
+    .description(
+      'Writes a model in int8 by onnxruntime, and prints what that costs in boxes and confidences.',
+    )
+    .argument('<file.onnx>')
+    .requiredOption(
+      '--pictures <folder>',
+      'some dozens of pictures as the cameras send them, to calibrate on',
+    )
+    .addOption(family)
+    .option(...names)
+    .option('--output <file.onnx>', 'where it is written (default: <model>-int8.onnx)')
+    .option(
+      '--confidence <share>',
+      'objects less sure are not compared, 0..1',
+      number,
+      defaults.INFERENCE_CONFIDENCE_THRESHOLD,
+    )
+    .option('--json', 'print JSON', false)
+    .action(
+      async (file: string, options: Omit<QuantiseOptions, 'maxPixels' | 'note'> & { json: boolean }) => {
+        const cost = await quantise(file, {
+          ...options,
+          maxPixels: defaults.MAX_FRAME_PIXELS,
+          note: (line) => console.error(line),
+        });
+        console.log(options.json ? JSON.stringify(cost) : costReport(cost));
+      },
+    );
   await command
     .description(
       'Object detection over HTTP: /predict, Open Inference Protocol v2, SageMaker. Serves ONNX files.',
@@ -207,7 +238,7 @@ async function commandLine(): Promise<void> {
     .addOption(
       new Option(
         '--precision <numbers>',
-        'what a CPU may compute with: bf16 is faster by OpenVINO where the CPU has it, and less exact',
+        'what a CPU may compute with: bf16 is faster by OpenVINO where the CPU has it, and less exact; int8 refuses what is not quantised',
       )
         .choices(precisions)
         .default(defaults.INFERENCE_PRECISION),

@@ -54,6 +54,8 @@ export interface ModelFile {
   selecting(most: number): Promise<string | undefined>;
   /** Bytes of its weights. */
   weights: number;
+  /** Whether it computes with int8. */
+  isQuantised: boolean;
   /** Has loaded the model, on the CPU. */
   pool: InferencePool;
   /** What it answered there to made pictures. */
@@ -164,6 +166,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
         return anchors && selectCandidates(graph, anchors, most) ? stored.write(graph) : undefined;
       },
       weights: stored.weights,
+      isQuantised: graph.graph.node.some(({ opType }) => QUANTISED.includes(opType)),
       inputSize,
       fit: card.fit ?? heads[head].preprocessing.fit,
       // A model that mixes up the pictures of a batch gets them one by one.
@@ -204,6 +207,8 @@ function servableInput(
   }
   return image;
 }
+/** Operators of quantised models. */
+const QUANTISED = ['QuantizeLinear', 'QLinearConv', 'ConvInteger', 'DynamicQuantizeLinear'];
 const FED_TYPES: readonly number[] = [DataType.float32, DataType.float16, DataType.uint8];
 
 /** What onnxruntime says, without the place in its own source that it says first. */

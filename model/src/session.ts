@@ -1,7 +1,7 @@
 import type { OutputTensor } from './heads/index.ts';
 
-/** Numbers that a runtime computes with on a CPU; `f32` is exact. */
-export const precisions = ['f32', 'bf16'] as const;
+/** Numbers that a runtime computes with on a CPU; `f32` is exact, `int8` what a quantised model asks for. */
+export const precisions = ['f32', 'bf16', 'int8'] as const;
 export type Precision = (typeof precisions)[number];
 
 /** A model, loaded by some runtime. */

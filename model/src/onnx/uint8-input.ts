@@ -42,6 +42,8 @@ export function takeUint8Frames(
 ): void {
   const image = imageInput(model);
   if (!image) throw new Error('the model has no input');
+  // A model that was quantised takes them already.
+  if (image.name === FRAMES_INPUT) return;
   const { elemType, shape } = image.type.tensorType;
   const g = new GraphBuilder(`${FRAMES_INPUT}_`);
   const { channels } = layoutOf(image);

@@ -41,7 +41,8 @@ export function createOpenvinoSession({ libraries, onnx, precision, threads = 1 
   };
   const core = make(api.createCore);
   const settings = {
-    INFERENCE_PRECISION_HINT: precision,
+    // What a quantised model has in int8 stays so; the rest is exact.
+    INFERENCE_PRECISION_HINT: precision === 'int8' ? 'f32' : precision,
     INFERENCE_NUM_THREADS: String(threads),
     NUM_STREAMS: '1',
     ENABLE_CPU_PINNING: 'NO',

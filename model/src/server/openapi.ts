@@ -1,5 +1,6 @@
 import swagger from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
+import { precisions } from '../session.ts';
 
 /** A detection as {@link Detection} of `packages/frame`. */
 const detection = {
@@ -53,7 +54,7 @@ const health = (description: string) => ({
     model: { type: 'string', description: 'name of the default model' },
     version: { type: 'string', description: "changes with the model file's content" },
     device: { type: 'string', enum: ['cpu', 'openvino', 'cuda', 'tensorrt'] },
-    precision: { type: 'string', enum: ['f32', 'bf16'], description: 'what the runtime computes with' },
+    precision: { type: 'string', enum: precisions, description: 'what the runtime computes with' },
     device_fallback: { type: 'string', description: 'why --device auto took the CPU' },
   },
 });

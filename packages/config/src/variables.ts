@@ -151,9 +151,11 @@ export const variables = {
       'model server: where it runs; `auto` is CUDA where it works, otherwise onnxruntime or OpenVINO on the CPU',
     ),
   INFERENCE_PRECISION: z
-    .enum(['f32', 'bf16'])
+    .enum(['f32', 'bf16', 'int8'])
     .default('f32')
-    .describe('model server: what a CPU may compute with; `bf16` is faster by OpenVINO on CPUs that have it'),
+    .describe(
+      'model server: what a CPU may compute with; `bf16` is faster by OpenVINO on CPUs that have it, `int8` refuses models that are not quantised',
+    ),
   INFERENCE_BATCH_SIZES: z
     .string()
     .regex(/^[1-9]\d{0,3}(,[1-9]\d{0,3})*$/, 'must be whole numbers from 1 to 9999, separated by commas')

@@ -1,0 +1,205 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { cacheDir } from '@video-pipeline/assets';
+import type { Detection } from '@video-pipeline/frame';
+import { readPictureHeader } from '@video-pipeline/picture';
+import type { PictureResult } from './detector.ts';
+import { intersectionOverUnion } from './heads/index.ts';
+import { letterbox } from './letterbox.ts';
+import { type LoadOptions, loadDetector, openModel } from './load-detector.ts';
+import type { ModelFile } from './model-file.ts';
+import { decodePicture, frameBytes, layOut } from './picture.ts';
+import { resizeLinear } from './resize.ts';
+
+export interface QuantiseOptions extends Pick<LoadOptions, 'head' | 'names'> {
+  /** Folder of pictures that the model is calibrated on and compared with. */
+  pictures: string;
+  output?: string;
+  /** Objects less sure are not compared, 0..1. */
+  confidence: number;
+  maxPixels: number;
+  note(line: string): void;
+}
+
+/** What int8 costs, on the same pictures. */
+export interface QuantiseCost {
+  output: string;
+  pictures: number;
+  /** Objects seen before, seen after, and by both: of one class, their overlap over a half. */
+  before: number;
+  after: number;
+  both: number;
+  /** How far the sides of boxes moved, pixels of the picture. */
+  boxes: { median: number; most: number };
+  /** How much confidences changed. */
+  scores: { median: number; most: number };
+  /** Milliseconds a picture on one thread. */
+  ms: { before: number; after: number };
+}
+
+/** onnxruntime's own quantisation (MIT), which needs ONNX's Python package (Apache-2.0). */
+const PACKAGES = ['onnxruntime==1.30.0', 'onnx==1.23.2', 'numpy==2.4.6'];
+/** More pictures calibrate no better. */
+const MAX_PICTURES = 200;
+const run = promisify(execFile);
+
+/**
+ * Writes a model with its convolutions in int8, which takes the server's frames as they are, and measures what that costs.
+ * @throws Error where the folder has no pictures, or Python is not to be had
+ */
+export async function quantise(file: string, options: QuantiseOptions): Promise<QuantiseCost> {
+  const { pictures: folder, note, maxPixels, output = file.replace(/(\.onnx)?$/, '-int8.onnx') } = options;
+  const names = (await readdir(folder)).filter((name) => /\.(jpe?g|png|webp)$/i.test(name)).sort();
+  if (names.length === 0) throw new Error(`${folder} holds no picture (JPEG, PNG, WebP)`);
+  const pictures = await Promise.all(
+    names.slice(0, MAX_PICTURES).map((name) => readFile(join(folder, name))),
+  );
+  const python = await installPython(note);
+  const scratch = await mkdtemp(join(tmpdir(), 'quantise-'));
+  const model = await openModel(file, { ...options, device: 'cpu', threads: 1 });
+  try {
+    await model.pool.close();
+    const frames = await writeFrames(model, pictures, scratch, maxPixels);
+    note(`calibrating on ${pictures.length} pictures`);
+    await run(python, [join(import.meta.dirname, 'quantise.py'), model.onnx, frames, output]).catch(
+      (cause) => {
+        throw new Error(`onnxruntime can't quantise ${file}: ${cause.stderr.trim().split('\n').at(-1)}`, {
+          cause,
+        });
+      },
+    );
+  } finally {
+    await model.close();
+    await rm(scratch, { recursive: true });
+  }
+  const card = file.replace(/\.onnx$/, '.yaml');
+  if (existsSync(card)) await copyFile(card, output.replace(/\.onnx$/, '.yaml'));
+  note('comparing');
+  const [before, after] = [await see(file, pictures, options), await see(output, pictures, options)];
+  return {
+    output,
+    pictures: pictures.length,
+    ...compare(before.seen, after.seen),
+    ms: { before: before.ms, after: after.ms },
+  };
+}
+
+/** In words. */
+export function costReport({
+  output,
+  pictures,
+  before,
+  after,
+  both,
+  boxes,
+  scores,
+  ms,
+}: QuantiseCost): string {
+  return [
+    `${output}: int8, calibrated on ${pictures} pictures`,
+    `objects       ${before} before, ${after} after, ${both} the same`,
+    `boxes         moved by ${boxes.median.toFixed(1)} pixels (median), at most ${boxes.most.toFixed(1)}`,
+    `confidences   changed by ${scores.median.toFixed(3)} (median), at most ${scores.most.toFixed(3)}`,
+    `a picture     ${ms.before.toFixed(1)} ms before, ${ms.after.toFixed(1)} ms after, on one thread`,
+  ].join('\n');
+}
+
+async function installPython(note: (line: string) => void): Promise<string> {
+  const folder = join(cacheDir(), 'quantise');
+  const python = join(folder, process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python');
+  const marker = join(folder, 'installed');
+  if ((await readFile(marker, 'utf8').catch(() => '')) === PACKAGES.join('\n')) return python;
+  note(`installing ${PACKAGES.join(', ')} from PyPI`);
+  await mkdir(cacheDir(), { recursive: true });
+  try {
+    await run('python3', ['-m', 'venv', '--clear', folder]);
+    await run(python, ['-m', 'pip', 'install', '--quiet', ...PACKAGES]);
+  } catch (cause) {
+    const { stderr = '', message } = cause as Error & { stderr?: string };
+    const why = stderr.trim().split('\n').at(-1) || message;
+    throw new Error(`quantising needs Python 3.11 or newer with venv, and PyPI: ${why}`, { cause });
+  }
+  await writeFile(marker, PACKAGES.join('\n'));
+  return python;
+}
+
+/** Writes the pictures as the model gets them. @returns path of their list */
+async function writeFrames(
+  { inputSize, fit, batchSize = 1 }: ModelFile,
+  pictures: readonly Buffer[],
+  folder: string,
+  maxPixels: number,
+): Promise<string> {
+  const list = [];
+  for (const [index, bytes] of pictures.entries()) {
+    const header = readPictureHeader(bytes, { maxPixels, limit: 'MAX_FRAME_PIXELS' });
+    const place = (width: number, height: number) => letterbox(width, height, inputSize, fit);
+    const picture = await decodePicture(bytes, header, { place, resize: 'opencv', scale: resizeLinear });
+    const { inputHeight, inputWidth } = picture.box;
+    const frames = new Uint8Array(batchSize * frameBytes(picture.box));
+    layOut(Array(batchSize).fill(picture), frames);
+    const file = join(folder, `${index}.frames`);
+    await writeFile(file, frames);
+    list.push({ file, dims: [batchSize, inputHeight, inputWidth, 3] });
+  }
+  const path = join(folder, 'frames.json');
+  await writeFile(path, JSON.stringify(list));
+  return path;
+}
+
+async function see(file: string, pictures: readonly Buffer[], options: QuantiseOptions) {
+  const { head, names, confidence: threshold, maxPixels } = options;
+  let milliseconds = 0;
+  const detector = await loadDetector(file, {
+    ...(head && { head }),
+    ...(names && { names }),
+    ...{ device: 'cpu', threads: 1, precision: 'f32', select: 'host' },
+    ...{ candidates: 1000, classAgnostic: false, maxDetections: 300 },
+    detector: {
+      ...{ maxQueue: pictures.length, maxPixels, resize: 'opencv', classThresholds: new Map() },
+      observe: (step, seconds) => {
+        if (step === 'inference') milliseconds += 1000 * seconds;
+      },
+      ...{ observeBatch() {}, observeCut() {}, onWarmUpError() {} },
+    },
+  });
+  try {
+    const { signal } = new AbortController();
+    const seen = await detector.detect({ pictures, threshold, client: 'quantise', signal });
+    return { seen, ms: milliseconds / pictures.length };
+  } finally {
+    await detector.close();
+  }
+}
+
+/** What two models see in the same pictures. */
+export function compare(before: readonly PictureResult[], after: readonly PictureResult[]) {
+  const objects = (result: PictureResult | undefined) =>
+    result && 'detections' in result ? result.detections : [];
+  const pairs = before.flatMap((result, picture) => {
+    const left = [...objects(after[picture])];
+    return objects(result).flatMap((one): [Detection, Detection][] => {
+      const at = left.findIndex(
+        ({ class_id, bbox }) => class_id === one.class_id && intersectionOverUnion(bbox, one.bbox) > 0.5,
+      );
+      return at < 0 ? [] : [[one, left.splice(at, 1)[0] as Detection]];
+    });
+  });
+  const count = (results: readonly PictureResult[]) =>
+    results.reduce((sum, one) => sum + objects(one).length, 0);
+  const moved = pairs.map(([a, b]) =>
+    Math.max(...a.bbox.map((side, at) => Math.abs(side - (b.bbox[at] ?? 0)))),
+  );
+  const changed = pairs.map(([a, b]) => Math.abs(a.confidence - b.confidence));
+  const numbers = { before: count(before), after: count(after), both: pairs.length };
+  return { ...numbers, boxes: spread(moved), scores: spread(changed) };
+}
+
+function spread(values: readonly number[]): { median: number; most: number } {
+  const sorted = values.toSorted((a, b) => a - b);
+  return { median: sorted[Math.floor(sorted.length / 2)] ?? 0, most: sorted.at(-1) ?? 0 };
+}
