@@ -23,11 +23,18 @@ export interface Alarm {
     | { query: string };
 }
 
+/** The page that an alarm's message names: what people feel, where to look, what to do. */
+export const RUNBOOKS = 'docs/runbooks.md';
+/** The heading of an alarm's page; a camera's alarms share one. */
+export const pageOf = ({ key }: Pick<Alarm, 'key'>) => key.split('-')[0] ?? key;
+
 export interface Watched {
   stage: Pick<Stage, 'name' | 'settings'>;
   clusterName: string;
   /** Names of the functions by their stages'. */
   functions: Record<string, string>;
+  /** Where batches go that Lambda gave up on, as S3 counts them. */
+  lostBatches: { bucket: string; filter: string };
   endpoint?: string | undefined;
   page?: { loadBalancer: string; targetGroup: string } | undefined;
   streams: string[];
@@ -67,6 +74,10 @@ export function alarms(watched: Watched): Alarm[] {
         statistic: 'Sum',
       }),
     ),
+    above('LostBatches', 'Lambda gave batches up: they lie under aws/lambda/, to be put back.', 0, 1, {
+      ...fromAws('AWS/S3', 'PutRequests', watched.lostBatches.bucket, watched.lostBatches.filter),
+      statistic: 'Sum',
+    }),
     ...(watched.endpoint
       ? [
           above('InferenceErrors', 'The SageMaker endpoint answers with errors.', 0, 3, {

@@ -5,6 +5,7 @@ import { type MetricName, NAMESPACE } from '@video-pipeline/telemetry';
  * AWS's own metrics that the dashboard and the alarms name, with their dimensions.
  * @see https://docs.aws.amazon.com/msk/latest/developerguide/metrics-details.html
  * @see https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+ * @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html
  * @see https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
  * @see https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-metrics-enhanced-EKS.html
@@ -18,6 +19,7 @@ export const awsMetrics = {
     dimensions: ['FunctionName'],
     names: ['Errors', 'Duration', 'Throttles', 'ConcurrentExecutions', 'OffsetLag', 'Invocations'],
   },
+  'AWS/S3': { dimensions: ['BucketName', 'FilterId'], names: ['PutRequests'] },
   'AWS/SageMaker': {
     dimensions: ['EndpointName', 'VariantName'],
     names: ['Invocation5XXErrors', 'Invocation4XXErrors', 'ModelLatency', 'Invocations'],

@@ -1,4 +1,4 @@
-import { ALARM_PERIOD, type Alarm, alarms } from './alarms.ts';
+import { ALARM_PERIOD, type Alarm, alarms, pageOf, RUNBOOKS } from './alarms.ts';
 import type { createConsole } from './console.ts';
 import { dashboardBody } from './dashboard.ts';
 import type { Functions } from './functions.ts';
@@ -55,10 +55,16 @@ export function createObservation({
     });
   }
   tellOfLostBatches(topic, store);
+  const lost = new aws.s3.BucketMetric('LostBatches', {
+    bucket: store.name,
+    name: 'lost-batches',
+    filter: { prefix: `${LOST_BATCHES}/` },
+  });
   const region = aws.getRegionOutput().region;
   const names = $resolve({
     region,
     clusterName: kafka.clusterName,
+    lostBatches: $resolve({ bucket: lost.bucket, filter: lost.name }),
     functions: $resolve(
       Object.fromEntries(Object.entries(functions).map(([name, { fn }]) => [name, fn.name])),
     ),
@@ -121,7 +127,8 @@ function tellOfLostBatches(topic: sst.aws.SnsTopic, store: sst.aws.Bucket): void
 }
 
 function createAlarm({ key, metric, description, ...rules }: Alarm, topicArn: $util.Output<string>): void {
-  const shared = { ...rules, alarmDescription: description, alarmActions: [topicArn], okActions: [topicArn] };
+  const alarmDescription = `${description} See ${RUNBOOKS}#${pageOf({ key }).toLowerCase()}.`;
+  const shared = { ...rules, alarmDescription, alarmActions: [topicArn], okActions: [topicArn] };
   const name = `Alarm-${key}`;
   if ('query' in metric) {
     new aws.cloudwatch.MetricAlarm(name, {

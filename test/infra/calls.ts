@@ -443,6 +443,9 @@ export const MAKING: Record<string, Making | undefined> = {
       },
     ],
   ],
+  'aws:s3/bucketMetric:BucketMetric': ({ bucket, name: id, filter }) => [
+    ['s3', 'PutBucketMetricsConfiguration', { bucket, id, metricsConfiguration: { id, filter } }],
+  ],
   'aws:s3/bucketNotification:BucketNotification': ({ bucket, topics }) => [
     [
       's3',

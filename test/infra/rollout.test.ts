@@ -125,6 +125,16 @@ describe.each(EKS)('the cluster of %s', (name) => {
     });
   });
 
+  test('has a KEDA that reads a group without commits from its start, with what 2.18.3 mended', async () => {
+    const graph = await graphOf(name);
+    const [, major = 0, minor = 0, patch = 0] =
+      /^(\d+)\.(\d+)\.(\d+)$/.exec(one(graph, 'kubernetes:helm.sh/v3:Release', 'Keda').inputs.version) ?? [];
+    expect(Number(major) * 1e6 + Number(minor) * 1e3 + Number(patch)).toBeGreaterThanOrEqual(2_018_003);
+    const [trigger] = render(name).ScaledObject.spec.triggers;
+    expect(trigger.metadata.offsetResetPolicy).toBe('earliest');
+    expect(trigger.metadata.scaleToZeroOnInvalidOffset).toBeUndefined();
+  });
+
   test('asks for its token in its own region', async () => {
     const { inputs } = one(await graphOf(name), 'pulumi:providers:kubernetes', 'Kubernetes');
     const { args } = JSON.parse(inputs.kubeconfig).users[0].user.exec;

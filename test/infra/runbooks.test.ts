@@ -1,0 +1,58 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { ROOT } from '../../infra/offline/platform.ts';
+import { DEPLOYED, graphOf, ofType, one } from './graphs.ts';
+
+const text = readFileSync(join(ROOT, 'docs/runbooks.md'), 'utf8');
+const pages = text.split(/^## /m).slice(1);
+const byHeading = new Map(pages.map((page) => [page.split('\n', 1)[0], page]));
+
+describe.each(DEPLOYED)('every alarm of %s', (deployed) => {
+  test('names its page, which says what to do', async () => {
+    const alarms = ofType(await graphOf(deployed), 'aws:cloudwatch/metricAlarm:MetricAlarm');
+    expect(alarms.length).toBeGreaterThan(0);
+    for (const { name, inputs } of alarms) {
+      const heading = /^Alarm-([A-Za-z]+)/.exec(name)?.[1] ?? '';
+      expect(inputs.alarmDescription, name).toContain(` See docs/runbooks.md#${heading.toLowerCase()}.`);
+      const page = byHeading.get(heading);
+      expect(page, `docs/runbooks.md has a page ${heading}`).toBeDefined();
+      expect(page).toMatch(/\*\*Felt\*\*[\s\S]*\*\*Look\*\*[\s\S]*\*\*Do\*\*|^\w+\s+As \w+/);
+    }
+  });
+});
+
+test('no page is of an alarm that nothing has, and each that refers to another refers to one that is there', async () => {
+  const graphs = await Promise.all(DEPLOYED.map(graphOf));
+  const keys = graphs.flatMap((graph) =>
+    ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm').map(
+      ({ name }) => /^Alarm-([A-Za-z]+)/.exec(name)?.[1],
+    ),
+  );
+  for (const [heading, page] of byHeading) {
+    if (heading?.startsWith('What may be lost')) continue;
+    expect(keys, heading).toContain(heading);
+    const [, other] = /\n\nAs (\w+)/.exec(page) ?? [];
+    if (other) expect([...byHeading.keys()], heading).toContain(other);
+  }
+});
+
+test('batches that Lambda gave up are counted where they lie, and an alarm watches the count', async () => {
+  for (const deployed of DEPLOYED) {
+    const graph = await graphOf(deployed);
+    const { bucket, name, filter } = one(graph, 'aws:s3/bucketMetric:BucketMetric', 'LostBatches').inputs;
+    expect(filter).toEqual({ prefix: 'aws/lambda/' });
+    const alarm = one(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm', 'Alarm-LostBatches').inputs;
+    expect(alarm).toMatchObject({
+      namespace: 'AWS/S3',
+      metricName: 'PutRequests',
+      dimensions: { BucketName: bucket, FilterId: name },
+      threshold: 0,
+    });
+  }
+});
+
+test('how much may be lost, and for how long it may be away, is said', () => {
+  expect(text).toContain('(RPO)');
+  expect(text).toContain('(RTO)');
+});
