@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import { startCameras } from '@video-pipeline/camera';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { openSource, SCHEMES } from '../ingest-host/src/source/open.ts';
+import type { Transport } from '../ingest-host/src/source/source.ts';
 import { SourceError } from '../ingest-host/src/source/source-error.ts';
 import { evenTimes, makeVideo, videoFolder } from './support/video.ts';
 
@@ -61,25 +62,32 @@ test.each(network)('%s: to open what says nothing ends when it is told to', asyn
   expect(ms).toBeLessThan(1_500);
 });
 
-/** Where the clip can be had by a scheme; RTMP, SRT and TLS are tried end to end. */
-const served: Partial<Record<string, () => Promise<string>>> = {
-  file: async () => `file://${clip}`,
-  http: async () => {
-    const server = createHttpServer((_request, response) => createReadStream(clip).pipe(response));
-    return `http://127.0.0.1:${await listen(server)}/clip.ts`;
-  },
-  rtsp: async () => {
-    const file = await makeVideo(folder.path('clip.mp4'), { times: evenTimes(PICTURES, 10), gop: 10 });
-    const cameras = await startCameras({ clips: { clip: file } });
-    undo.push(() => cameras.close());
-    return `${cameras.url}/clip`;
-  },
+const rtsp = async () => {
+  const file = await makeVideo(folder.path('clip.mp4'), { times: evenTimes(PICTURES, 10), gop: 10 });
+  const cameras = await startCameras({ clips: { clip: file } });
+  undo.push(() => cameras.close());
+  return `${cameras.url}/clip`;
 };
+/** Where the clip can be had by a scheme, and a way; RTMP, SRT and TLS are tried end to end. */
+const served: [scheme: string, transport: Transport, serve: () => Promise<string>][] = [
+  ['file', 'tcp', async () => `file://${clip}`],
+  [
+    'http',
+    'tcp',
+    async () => {
+      const server = createHttpServer((_request, response) => createReadStream(clip).pipe(response));
+      return `http://127.0.0.1:${await listen(server)}/clip.ts`;
+    },
+  ],
+  ['rtsp', 'tcp', rtsp],
+  ['rtsp', 'udp', rtsp],
+  ['rtsp', 'auto', rtsp],
+];
 
-test.each(Object.entries(served))(
-  '%s: pictures come in the order of time, end at once when interrupted, and a source closes twice',
-  async (_scheme, serve) => {
-    const source = await openSource((await serve?.()) ?? '', options);
+test.each(served)(
+  '%s by %s: pictures come in the order of time, end at once when interrupted, and a source closes twice',
+  async (_scheme, transport, serve) => {
+    const source = await openSource(await serve(), { ...options, transport });
     undo.push(() => source.close());
     const times: number[] = [];
     const pictures = source.pictures();

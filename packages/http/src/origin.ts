@@ -76,7 +76,10 @@ export function refusePages(app: FastifyInstance, host: string): void {
   app.addHook('onRequest', async (request) => {
     // Elsewhere its names are many: those of services, load balancers, containers.
     if (isLoopback(host) && !isOurs(request))
-      throw new HttpError(403, 'this server answers to localhost, not to this name');
+      throw new HttpError(
+        403,
+        'this server answers to localhost, not to this name: HOST says which address it listens on',
+      );
     if (sourceOf(request) !== 'unknown' && !isLink(request))
       throw new HttpError(403, 'web pages may not use this server');
   });
