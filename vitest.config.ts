@@ -1,14 +1,19 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { compileCacheDir } from './packages/assets/src/index.ts';
+import LongestFirst from './test/support/longest-first.ts';
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     reporters: ['default', './test/closing-line.ts'],
     projects: [
       {
         test: {
           name: 'unit',
           include: ['{packages,functions,ingest-host,model}/**/src/**/*.test.ts', 'test/*.test.ts'],
+          // Vitest leaves one core alone, which of two is half of them.
+          maxWorkers: Math.max(2, availableParallelism() - 1),
           testTimeout: 20_000,
         },
       },

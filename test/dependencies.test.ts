@@ -1,4 +1,4 @@
-import { globSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 
@@ -48,6 +48,28 @@ test('no script runs at install but that of Node itself', () => {
   const allowed = Object.keys(top.allowScripts).filter((name) => top.allowScripts[name]);
   expect(allowed).toEqual(['node']);
 });
+
+/** What docs/platforms.md says of builds. */
+const BUILDS = [
+  [['linux-x64', 'linux-arm64', 'darwin-arm64'], true],
+  // It has all but the model.
+  [['darwin-x64'], false],
+] as const;
+
+test.each(BUILDS)(
+  'on %j all native packages have a build, onnxruntime among them: %s',
+  (platforms, model) => {
+    const has = (name: string) => locked.some(([path]) => path.endsWith(`node_modules/${name}`));
+    const native = (path: string) => existsSync(resolve(root, 'node_modules', path));
+    for (const platform of platforms) {
+      for (const name of ['@seydx/node-av-', '@img/sharp-', '@koromix/koffi-'])
+        expect(has(`${name}${platform}`), `${name}${platform}`).toBe(true);
+      expect(native(`@julusian/jpeg-turbo/prebuilds/jpeg-turbo-${platform}`), platform).toBe(true);
+      expect(native(`onnxruntime-node/bin/napi-v6/${platform.replace('-', '/')}`), platform).toBe(model);
+    }
+    expect(has('@seydx/node-av-linux-x64-musl')).toBe(false);
+  },
+);
 
 const dockerfiles = globSync('**/Dockerfile*', {
   cwd: root,

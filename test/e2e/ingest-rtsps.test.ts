@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type Cameras, startCameras } from '@video-pipeline/camera';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -18,8 +17,8 @@ let secure: Awaited<ReturnType<typeof startProxy>>;
 beforeAll(async () => {
   const clip = await makeVideo(folder.path('clip.mp4'), { times: evenTimes(100, 25), gop: 25 });
   cameras = await startCameras({ clips: { yard: clip }, user: 'admin:p@ss' });
-  const { keystore, password } = await makeCertificate(folder.path(''));
-  secure = await startProxy(cameras.url, { pfx: await readFile(keystore), passphrase: password });
+  const { server } = await makeCertificate(folder.path(''));
+  secure = await startProxy(cameras.url, { cert: server, key: server });
 });
 afterEach(async () => {
   for (const step of undo.splice(0).reverse()) await step();

@@ -29,9 +29,8 @@ beforeAll(async () => {
       'controller.quorum.voters': `1@${controller}`,
       listeners: `PLAINTEXT://${plain},CONTROLLER://${controller},SSL://${tls},SASL_SSL://${sasl}`,
       'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL',
-      'ssl.keystore.type': 'PKCS12',
-      'ssl.keystore.location': certificate.keystore,
-      'ssl.keystore.password': certificate.password,
+      'ssl.keystore.type': 'PEM',
+      'ssl.keystore.location': certificate.serverFile,
       // Kafka's own validator, which takes tokens that nobody signed: not those of AWS, which are of another form.
       'sasl.enabled.mechanisms': 'OAUTHBEARER',
       'listener.name.sasl_ssl.oauthbearer.sasl.jaas.config':

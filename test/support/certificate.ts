@@ -1,25 +1,35 @@
-import { execFile } from 'node:child_process';
+import { webcrypto } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { SubjectAlternativeNameExtension, X509CertificateGenerator } from '@peculiar/x509';
 
 /** A server's certificate that only those trust who are given it. */
 export interface Certificate {
-  /** Path of certificate and key (PKCS #12), for a server. */
-  keystore: string;
-  password: string;
+  /** Certificate and key (PEM), for a server. */
+  server: string;
+  /** Path of a file with them. */
+  serverFile: string;
   /** Path of the certificate alone (PEM), for those who are to trust it. */
   pem: string;
 }
 
-/** Makes a certificate of 127.0.0.1 in `folder`, by the `keytool` that comes with Java. */
+const DAY_MS = 86_400_000;
+
+/** Makes a certificate of 127.0.0.1 in `folder`. */
 export async function makeCertificate(folder: string): Promise<Certificate> {
-  const [keystore, pem, password] = [join(folder, 'server.p12'), join(folder, 'server.pem'), 'changeit'];
-  const keytool = (command: string) =>
-    promisify(execFile)('keytool', [
-      ...command.split(' '),
-      ...['-alias', 'server', '-keystore', keystore, '-storetype', 'PKCS12', '-storepass', password],
-    ]);
-  await keytool('-genkeypair -keyalg EC -groupname secp256r1 -dname CN=127.0.0.1 -ext san=ip:127.0.0.1');
-  await keytool(`-exportcert -rfc -file ${pem}`);
-  return { keystore, password, pem };
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const certificate = await X509CertificateGenerator.createSelfSigned({
+    ...{ name: 'CN=127.0.0.1', keys: keys as CryptoKeyPair, signingAlgorithm: algorithm },
+    notBefore: new Date(Date.now() - DAY_MS),
+    notAfter: new Date(Date.now() + DAY_MS),
+    extensions: [new SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }])],
+  });
+  const key = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64');
+  const text = certificate.toString('pem');
+  const server = `${text}\n-----BEGIN PRIVATE KEY-----\n${key.replace(/.{64}/g, '$&\n')}\n-----END PRIVATE KEY-----\n`;
+  const [pem, serverFile] = [join(folder, 'server.pem'), join(folder, 'server-with-key.pem')];
+  await writeFile(pem, text);
+  await writeFile(serverFile, server, { mode: 0o600 });
+  return { server, serverFile, pem };
 }
