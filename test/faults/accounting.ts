@@ -60,6 +60,7 @@ export async function account(
   ];
   const topics = { framesTopic: INGEST_TOPIC, detectionsTopic: DETECTIONS_TOPIC };
   const { wrong, ...ingested } = await accountForIngest(rig, topics, published);
+  const homes = new Map<string, number>();
   const accounts: Accounts = {
     missing: [...pictures.missing, ...poison.map(idOf).filter((id) => !failed.has(id))],
     failedInVain: good.map(idOf).filter((id) => failed.has(id)),
@@ -76,8 +77,8 @@ export async function account(
     ingested,
     repeatedLines: lines.count - lines.listed.size,
     misplaced: [
-      ...(await outOfOrder(rig, FRAMES_TOPIC)),
-      ...(await outOfOrder(rig, DETECTIONS_TOPIC)),
+      ...(await outOfOrder(rig, FRAMES_TOPIC, homes)),
+      ...(await outOfOrder(rig, DETECTIONS_TOPIC, homes)),
       ...pictures.strays,
     ],
   };
@@ -120,8 +121,12 @@ async function readPictures({ bucket }: Rig, names: readonly Name[]) {
   };
 }
 
-/** @returns frames that were first put on the topic after a later one of their stream, on the same partition */
-async function outOfOrder({ kafka }: Rig, topic: string): Promise<string[]> {
+/**
+ * @param homes the partition of frames that each frame lies on, filled where the topic is that of frames: once partitions are
+ * added a stream has two, and Kafka keeps an order in each alone
+ * @returns frames that were first put on the topic after a later one of their stream and home, on the same partition
+ */
+async function outOfOrder({ kafka }: Rig, topic: string, homes: Map<string, number>): Promise<string[]> {
   const newest = new Map<string, number>();
   const seen = new Set<string>();
   const late: string[] = [];
@@ -131,8 +136,9 @@ async function outOfOrder({ kafka }: Rig, topic: string): Promise<string[]> {
     const id = String(ours ?? `${String(headers?.stream_id).split('-')[1]}/${headers?.frame_number}`);
     if (seen.has(id)) return; // Delivered again.
     seen.add(id);
+    if (topic === FRAMES_TOPIC) homes.set(id, partition);
     const [stream = '', number] = id.split('/');
-    const place = `${stream} on ${topic}-${partition}`;
+    const place = `${stream} of ${homes.get(id)} on ${topic}-${partition}`;
     if (Number(number) < (newest.get(place) ?? -1)) late.push(`${id} on ${topic}-${partition}`);
     newest.set(place, Math.max(newest.get(place) ?? -1, Number(number)));
   });

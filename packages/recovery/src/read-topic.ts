@@ -46,6 +46,8 @@ async function readTo(
   ends: Map<number, number>,
   visit: (record: PlacedRecord) => void | Promise<void>,
 ): Promise<void> {
+  // A consumer that has to join its group again begins anew, as it commits nothing.
+  const next = new Map<number, number>();
   const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 100 });
   await consumer.connect();
   try {
@@ -69,6 +71,7 @@ async function readTo(
           for (const message of batch.messages) {
             const offset = Number(message.offset);
             if (offset >= end) break;
+            if (offset < (next.get(batch.partition) ?? 0)) continue;
             await visit({
               topic,
               partition: batch.partition,
@@ -79,6 +82,7 @@ async function readTo(
               headers: message.headers,
               refusal: refusalOf(message),
             });
+            next.set(batch.partition, offset + 1);
             await heartbeat();
           }
         },
