@@ -1,3 +1,4 @@
+import { TRANSPORTS } from '@video-pipeline/scene';
 import type { Packet } from 'node-av/lib';
 import type { RawFrame } from '../raw-frame.ts';
 import type { VideoFormat } from './video-format.ts';
@@ -50,7 +51,7 @@ export interface Source {
   close(): Promise<void>;
 }
 
-export const TRANSPORTS = ['tcp', 'udp', 'auto'] as const;
+export { TRANSPORTS };
 export type Transport = (typeof TRANSPORTS)[number];
 
 export interface SourceOptions {

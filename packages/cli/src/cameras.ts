@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { changeStreamsText, readConfig, readStreamsText } from '@video-pipeline/config';
+import { changeStreamsText, expandVariables, readConfig, readStreamsText } from '@video-pipeline/config';
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { aligned, DIRECTORY, frameRate, StartError } from '@video-pipeline/local';
-import { putCamera, readCameras, removeCamera, setDisabled } from '@video-pipeline/scene';
+import { putCamera, readCameras, removeCamera, setDisabled, TRANSPORTS } from '@video-pipeline/scene';
 import { redact } from '@video-pipeline/telemetry';
 import { Command, Option } from 'commander';
+import { runInForeground } from './foreground.ts';
 import { dataDirOption } from './running.ts';
 
 interface Target {
@@ -45,7 +46,7 @@ command('list', 'every camera with its address, without passwords').action((targ
 
 command('add <id> <url>', 'add a camera, or change one')
   .option('--frame-rate <fps>', 'frames a second sampled from it', frameRate)
-  .addOption(new Option('--transport <name>', 'how RTSP carries the packets').choices(['tcp', 'udp', 'auto']))
+  .addOption(new Option('--transport <name>', 'how RTSP carries the packets').choices(TRANSPORTS))
   .action(async (id: string, url: string, options: Target & { frameRate?: number; transport?: string }) => {
     const draft = {
       id,
@@ -55,6 +56,29 @@ command('add <id> <url>', 'add a camera, or change one')
     };
     await createList(options);
     change(options, `${id} is saved`, (text, where) => putCamera(text, draft, where));
+  });
+
+command('test <id or url>', 'what a camera sends and one picture of it, or why it gives none')
+  .option('--jpeg <file>', 'where to write the picture')
+  .addOption(new Option('--transport <name>', 'how RTSP carries the packets').choices(TRANSPORTS))
+  .action(async (given: string, options: Target & { jpeg?: string; transport?: string }) => {
+    const isUrl = given.includes('://') || given.includes('$');
+    const list = isUrl ? undefined : readStreamsText(listOf(options));
+    const camera = list && readCameras(list.text, list.where).find(({ id }) => id === given);
+    if (list && camera?.url === undefined)
+      throw new StartError(`${list.where}: there is no camera '${given}'`);
+    const CAMERA_URL = expandVariables(camera?.url ?? given, (name) => {
+      throw new StartError(`its address needs the variable ${name}, which is not set`);
+    });
+    const transport = options.transport ?? camera?.transport ?? 'tcp';
+    const args = ['--transport', transport, ...(options.json ? ['--json'] : [])];
+    if (options.jpeg) args.push('--jpeg', resolve(DIRECTORY, options.jpeg));
+    // In a variable, as ps shows what a command was given.
+    process.exitCode = await runInForeground(
+      'ingest-host/src/probe-command.ts',
+      { CAMERA_URL },
+      { args: [`\${CAMERA_URL}`, ...args] },
+    );
   });
 
 command('disable <id>', 'keep a camera in the list, and read it no more').action(

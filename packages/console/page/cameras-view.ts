@@ -1,9 +1,12 @@
-import type { CameraDraft, CameraEntry, CameraList } from '../src/api.ts';
+import type { CameraDraft, CameraEntry, CameraList, CameraTest } from '../src/api.ts';
 import { API, getJson, h, sendJson, setText } from './dom.ts';
 import { type LiveFeed, streamState } from './live.ts';
 
 const UNWRITABLE =
   'To add and change cameras here, start the console with STREAMS_FILE, the list of the streams.';
+
+/** Longest wait for what a camera sends. */
+const TEST_MS = 20_000;
 
 /** The cameras of the list of streams: how each is; added, changed, disabled and removed. @returns ends the view */
 export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
@@ -32,7 +35,6 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
     states = new Map(list.cameras.map(({ id }) => [id, h('td')]));
     body.replaceChildren(...list.cameras.map((camera) => row(camera, list.writable)));
     table.hidden = list.cameras.length === 0;
-    setText(status, table.hidden ? 'No camera yet.' : '');
     tell();
   }
   function row(camera: CameraEntry, isWritable: boolean): HTMLElement {
@@ -74,7 +76,7 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
   async function change(act: () => Promise<CameraList>, said: string): Promise<boolean> {
     try {
       take(await act());
-      setText(status, said);
+      setText(status, said || (table.hidden ? 'No camera yet.' : ''));
       return true;
     } catch (error) {
       setText(status, (error as Error).message);
@@ -119,6 +121,9 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
     ...['tcp', 'udp', 'auto'].map((value) => h('option', { value }, value.toUpperCase())),
   );
   const submit = h('button', { type: 'submit' }, 'Save camera');
+  const test = h('button', { type: 'button' }, 'Test');
+  const found = h('p', { role: 'status' });
+  const picture = h('img', { className: 'test', alt: '', hidden: true });
   const cancel = h('button', { type: 'button' }, 'Clear');
   const note = h(
     'p',
@@ -132,26 +137,46 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
     ...fields.map(({ label }) => label),
     h('label', {}, 'RTSP over', transport),
     submit,
+    test,
     cancel,
   );
-  const element = h('fieldset', { hidden: true }, title, note, form);
+  const element = h('fieldset', { hidden: true }, title, note, form, found, picture);
+  const draft = (): CameraDraft => ({
+    id: id.input.value,
+    url: url.input.value.trim(),
+    ...(user.input.value === '' ? {} : { user: user.input.value, password: password.input.value }),
+    ...(rate.input.value === '' ? {} : { frame_rate: Number(rate.input.value) }),
+    ...(transport.value === 'tcp' ? {} : { transport: transport.value }),
+  });
+  test.onclick = async () => {
+    if (!url.input.reportValidity()) return;
+    test.disabled = true;
+    picture.hidden = true;
+    setText(found, 'Looking at what it sends');
+    try {
+      const sent = await sendJson<CameraTest>('POST', `${API}/cameras/test`, draft(), TEST_MS);
+      setText(found, `It sends ${inWords(sent)}.`);
+      picture.src = URL.createObjectURL(blobOf(sent.picture));
+      picture.alt = 'Its first picture';
+      picture.hidden = false;
+    } catch (error) {
+      setText(found, `It gives no picture: ${(error as Error).message}`);
+    }
+    test.disabled = false;
+  };
   const clear = () => {
     for (const { input } of fields) input.value = '';
     transport.value = 'tcp';
     id.input.readOnly = false;
+    setText(found, '');
+    picture.hidden = true;
     setText(title, 'Add a camera');
   };
   cancel.onclick = clear;
   form.onsubmit = async (event) => {
     event.preventDefault();
     submit.disabled = true;
-    const isSaved = await save({
-      id: id.input.value,
-      url: url.input.value.trim(),
-      ...(user.input.value === '' ? {} : { user: user.input.value, password: password.input.value }),
-      ...(rate.input.value === '' ? {} : { frame_rate: Number(rate.input.value) }),
-      ...(transport.value === 'tcp' ? {} : { transport: transport.value }),
-    });
+    const isSaved = await save(draft());
     submit.disabled = false;
     if (isSaved) clear();
   };
@@ -169,4 +194,19 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
       url.input.focus();
     },
   };
+}
+
+/** `h264, 1280x720, 25.0 frames a second, 1.8 Mbit/s` */
+function inWords({ codec, width, height, fps, bits_per_second }: CameraTest): string {
+  return [
+    codec,
+    `${width}x${height}`,
+    ...(fps === undefined ? [] : [`${fps.toFixed(1)} frames a second`]),
+    ...(bits_per_second === undefined ? [] : [`${(bits_per_second / 1e6).toFixed(2)} Mbit/s`]),
+  ].join(', ');
+}
+
+function blobOf(base64: string): Blob {
+  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  return new Blob([bytes], { type: 'image/jpeg' });
 }

@@ -34,16 +34,24 @@ export function noteOutages(now: readonly string[]): void {
 /** Nobody waits longer for an answer. */
 export const DEADLINE_MS = 10_000;
 
-/** The JSON that the server has at `path`. @throws Error with the server's own words */
-export async function getJson<Value>(path: string, options: RequestInit = {}): Promise<Value> {
+/**
+ * The JSON that the server has at `path`.
+ * @param ms longest wait
+ * @throws Error with the server's own words
+ */
+export async function getJson<Value>(
+  path: string,
+  options: RequestInit = {},
+  ms = DEADLINE_MS,
+): Promise<Value> {
   const { signal } = options;
-  const late = AbortSignal.timeout(DEADLINE_MS);
+  const late = AbortSignal.timeout(ms);
   const response = await fetch(path, {
     ...options,
     signal: signal ? AbortSignal.any([signal, late]) : late,
   }).catch((error) => {
     if (!late.aborted) throw error;
-    throw new Error(outages.join(' ') || `the console has not answered for ${DEADLINE_MS / 1000} s`);
+    throw new Error(outages.join(' ') || `the console has not answered for ${ms / 1000} s`);
   });
   // The session has ended: the same address now asks for the token.
   if (response.status === 401) location.reload();
@@ -53,9 +61,18 @@ export async function getJson<Value>(path: string, options: RequestInit = {}): P
 }
 
 /** What the server answers to a change; it takes them as JSON alone. @throws Error with the server's own words */
-export function sendJson<Value>(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<Value> {
+export function sendJson<Value>(
+  method: 'POST' | 'DELETE',
+  path: string,
+  body?: unknown,
+  ms = DEADLINE_MS,
+): Promise<Value> {
   const headers = { 'content-type': 'application/json' };
-  return getJson(path, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+  return getJson(
+    path,
+    { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) },
+    ms,
+  );
 }
 
 /** Runs `task` now and every `ms` after it has ended, failing or not. @returns stops it */

@@ -202,3 +202,15 @@ export interface CameraDraft {
   transport?: string;
   version?: string;
 }
+
+/** What a camera sends, as it was tested. */
+export interface CameraTest {
+  codec: string;
+  width: number;
+  height: number;
+  /** Frames a second, where more than one came. */
+  fps?: number;
+  bits_per_second?: number;
+  /** Its first picture, a JPEG in base64. */
+  picture: string;
+}

@@ -1,15 +1,18 @@
 import { HttpError } from '@video-pipeline/http';
 import {
+  checkAddress,
   type ListedCamera,
   putCamera,
   readCameras,
   removeCamera,
   StreamsError,
   setDisabled,
+  TRANSPORTS,
 } from '@video-pipeline/scene';
 import { type Logger, redact } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
 import type { CameraDraft, CameraEntry, CameraList } from './api.ts';
+import { testCamera } from './camera-test.ts';
 import { type Asked, type AskedRequest, draftOf, streamOf } from './params.ts';
 import type { StreamsFile } from './streams-file.ts';
 
@@ -32,6 +35,18 @@ export function addCameraRoutes(app: FastifyInstance, { streamsFile, log }: Came
     const id = String(draft.id);
     return change(request, 'saved', id, (text, where) => save(text, where, draft), version);
   });
+  app.post<Asked>('/api/cameras/test', (request) => {
+    const list = streamsFile.text();
+    // Who may not change the list may not have files and machines looked at either.
+    if (!list || !streamsFile.isWritable) throw new HttpError(409, 'the list of streams is not a file');
+    const { transport, ...draft } = draftOf<CameraDraft>(request);
+    const url = addressOf(list.text, list.where, draft);
+    log.info('tested a camera', { stream: String(draft.id), by: request.ip });
+    return testCamera(
+      checkAddress(url),
+      TRANSPORTS.find((name) => name === transport),
+    );
+  });
   app.post<Asked>('/api/cameras/:stream/disabled', (request) => {
     const id = streamOf(request);
     const { disabled } = draftOf<{ disabled: boolean }>(request);
@@ -47,19 +62,20 @@ export function addCameraRoutes(app: FastifyInstance, { streamsFile, log }: Came
 
 type Edit = (text: string, where: string) => string;
 
+type Draft = Omit<{ [Key in keyof CameraDraft]?: unknown }, 'version'>;
+
+function save(text: string, where: string, { user, password, url, ...draft }: Draft): string {
+  const address = addressOf(text, where, { id: draft.id, user, password, url });
+  return putCamera(text, { ...draft, url: address }, where);
+}
+
 /** Passwords are never sent back: an address that comes as it was shown is the one that is there. */
-function save(
-  text: string,
-  where: string,
-  { user, password, url, ...draft }: Omit<{ [Key in keyof CameraDraft]?: unknown }, 'version'>,
-): string {
-  const former = readCameras(text, where).find(({ id }) => id === draft.id)?.url;
+function addressOf(text: string, where: string, { id, user, password, url }: Draft): unknown {
+  const former = readCameras(text, where).find((camera) => camera.id === id)?.url;
   const given = former !== undefined && url === redact(former) ? former : url;
   if (typeof given === 'string' && given !== former && given.includes('***'))
     throw new StreamsError('the address was shown without its password: give user and password again');
-  const address =
-    typeof user === 'string' && user !== '' ? withUser(given, user, String(password ?? '')) : given;
-  return putCamera(text, { ...draft, url: address }, where);
+  return typeof user === 'string' && user !== '' ? withUser(given, user, String(password ?? '')) : given;
 }
 
 function withUser(url: unknown, user: string, password: string): unknown {

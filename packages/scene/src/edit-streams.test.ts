@@ -22,7 +22,7 @@ test('one that is there changes, with its scene, its comments and what else it h
   expect(text).toBe(LIST.replace('rtsp://admin:secret@cam/1', 'rtsp://cam/9'));
 });
 
-test.each(['', '[ ] # none yet\n', '# none yet\n[]\n'])(
+test.each(['', '# none yet\n', '[ ] # none yet\n', '# none yet\n[]\n'])(
   'the first one comes into the empty list %j',
   (empty) => {
     const text = put({ id: 'roof', url: 'clip.mp4' }, empty);

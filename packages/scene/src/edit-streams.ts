@@ -7,16 +7,21 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 /** What ingest reads over a network; a path is a video file. */
 const SCHEMES = ['rtsp', 'rtsps', 'http', 'https', 'srt', 'rtmp'];
 
+/** How RTSP carries the packets. */
+export const TRANSPORTS = ['tcp', 'udp', 'auto'] as const;
+
+const address = z
+  .string()
+  .min(1, 'must not be empty')
+  .max(2_048)
+  .refine(isAddress, `must be a path, or a URL of ${SCHEMES.join(', ')}`);
+
 /** A camera as somebody gives it: the fields that ingest reads of an entry. */
 const camera = z.strictObject({
   id: z.string().regex(ID, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
-  url: z
-    .string()
-    .min(1, 'must not be empty')
-    .max(2_048)
-    .refine(isAddress, `must be a path, or a URL of ${SCHEMES.join(', ')}`),
+  url: address,
   frame_rate: z.number().min(0.01).max(240).optional(),
-  transport: z.enum(['tcp', 'udp', 'auto']).optional(),
+  transport: z.enum(TRANSPORTS).optional(),
 });
 export type CameraDraft = z.output<typeof camera>;
 
@@ -44,6 +49,14 @@ export function readCameras(text: string, where: string): ListedCamera[] {
   }));
 }
 
+/** @returns what may be a camera's address. @throws StreamsError that never shows it */
+export function checkAddress(url: unknown): string {
+  const { data, error } = address.safeParse(url);
+  if (data === undefined)
+    throw new StreamsError(`the address ${error?.issues.map(({ message }) => message).join('; ')}`);
+  return data;
+}
+
 /**
  * Puts a camera into a list of streams, or changes it there: its scene, comments and all other fields stay.
  * @param draft checked here, so that its parts may come from anywhere
@@ -56,7 +69,7 @@ export function putCamera(text: string, draft: unknown, where: string): string {
     const problems = error.issues.map(({ path, message }) => `'${path.join('.')}' ${message}`);
     throw new StreamsError(`the camera can't be saved: ${problems.join('; ')}`);
   }
-  const document: Document = parseStreamsDocument(text.trim() === '' ? '[]' : text);
+  const document: Document = parseStreamsDocument(text);
   const list = listOf(document, where);
   let entry = list.items.find((item): item is YAMLMap => isMap(item) && item.get('id') === data.id);
   if (!entry) {

@@ -4,11 +4,13 @@ export { filtersOf, type Rule, type SceneConfig, sceneConfigSchema, tracksObject
 export { putShape, removeShape, type Shape, type ShapeKind } from './edit-scene.ts';
 export {
   type CameraDraft,
+  checkAddress,
   type ListedCamera,
   putCamera,
   readCameras,
   removeCamera,
   setDisabled,
+  TRANSPORTS,
 } from './edit-streams.ts';
 export { parseSceneEvent, type SceneEvent, sceneEventSchema } from './event.ts';
 export * from './filters.ts';

@@ -72,15 +72,17 @@ export function parseStreamList<Entry extends { id: string }>(
   return entries;
 }
 
-/** A byte order mark, as some editors write it, and merge keys (`<<`) are understood. */
+/** A byte order mark, as some editors write it, and merge keys (`<<`) are understood; what is empty is an empty list. */
 export function parseStreamsDocument(text: string, lineCounter = new LineCounter()): Document.Parsed {
   // Pretty errors quote the text, which may hold a password, and take time by the square of their number.
-  return parseDocument(text.replace(/^\uFEFF/, ''), {
+  const document: Document = parseDocument(text.replace(/^\uFEFF/, ''), {
     lineCounter,
     merge: true,
     prettyErrors: false,
     logLevel: 'error',
   });
+  if (document.errors.length === 0 && document.contents === null) document.contents = document.createNode([]);
+  return document as Document.Parsed;
 }
 
 function idOf(value: unknown): string | undefined {

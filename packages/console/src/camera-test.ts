@@ -1,0 +1,60 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expandVariables } from '@video-pipeline/config';
+import { HttpError } from '@video-pipeline/http';
+import type { CameraTest } from './api.ts';
+
+const PROBE = join(import.meta.dirname, '../../../ingest-host/src/probe-command.ts');
+/** How long a camera is watched, and the longest wait for its first picture, seconds. */
+const WATCH_SECONDS = 2;
+const PICTURE_SECONDS = 6;
+const END_MS = 14_000;
+
+let isBusy = false;
+
+/**
+ * Reads a camera for a moment by the same means as ingest, in a process of its own.
+ * @param url as the list of streams has it; never shown
+ * @throws HttpError 422 with why it gives no picture, 429 while another is tested, 501 where ingest is not installed
+ */
+export async function testCamera(url: string, transport = 'tcp'): Promise<CameraTest> {
+  if (!existsSync(PROBE))
+    throw new HttpError(501, 'cameras can be tested where ingest is installed: npm run cameras -- test');
+  if (isBusy) throw new HttpError(429, 'another camera is being tested: try again');
+  const full = expandVariables(url, (name) => {
+    throw new HttpError(422, `its address needs the variable ${name}, which is not set`);
+  });
+  isBusy = true;
+  const folder = await mkdtemp(join(tmpdir(), 'camera-test-'));
+  try {
+    const picture = join(folder, 'picture.jpg');
+    const facts = await runProbe(full, ['--jpeg', picture, '--transport', transport]);
+    return { ...facts, picture: (await readFile(picture)).toString('base64') };
+  } finally {
+    isBusy = false;
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function runProbe(url: string, args: readonly string[]): Promise<Omit<CameraTest, 'picture'>> {
+  const bounds = ['--json', '--seconds', String(WATCH_SECONDS), '--timeout', String(PICTURE_SECONDS)];
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  // In a variable, as ps shows what a command was given.
+  const env = { ...process.env, CAMERA_URL: url };
+  const options = { env, timeout: END_MS, killSignal: 'SIGKILL', maxBuffer: 1_000_000 } as const;
+  execFile(
+    process.execPath,
+    [PROBE, `\${CAMERA_URL}`, ...args, ...bounds],
+    options,
+    (error, stdout, stderr) => {
+      const said = stderr.trim().split('\n').at(-1);
+      if (error) reject(new HttpError(422, said || `no picture within ${END_MS / 1000} s`));
+      else resolve(stdout);
+    },
+  );
+  const { codec, width, height, measuredFps, announcedFps, bitsPerSecond } = JSON.parse(await promise);
+  return { codec, width, height, fps: measuredFps ?? announcedFps, bits_per_second: bitsPerSecond };
+}
