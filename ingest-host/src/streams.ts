@@ -1,6 +1,12 @@
 import { expandVariables } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
-import { readStreamList, type StreamProblem, StreamsError, sceneConfigSchema } from '@video-pipeline/scene';
+import {
+  readStreamList,
+  type StreamProblem,
+  StreamsError,
+  sceneConfigSchema,
+  streamName,
+} from '@video-pipeline/scene';
 import { z } from 'zod';
 import { type ActiveHours, HOURS_PATTERN, isTimeZone } from './active-hours.ts';
 import type { JpegShape } from './jpeg.ts';
@@ -37,6 +43,8 @@ const part = z.number().min(0).max(1);
 /** One entry of a list of streams, as ingest reads it. */
 export const streamEntrySchema = z.strictObject({
   id: z.string().refine(isStreamId, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
+  // What the console calls it.
+  name: streamName.optional(),
   url: z.string().min(1, 'must not be empty').transform(withSecrets),
   frame_rate: z.number().min(0.01).max(240).optional(),
   quality: z.int().min(1).max(100).optional(),

@@ -1,5 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import type {
+  FailedBulkResult,
   FailedPage,
   Flow,
   FrameFacts,
@@ -218,6 +219,7 @@ describe('failed records', () => {
     expect(entries).toContainEqual({
       key,
       stage: 'detect',
+      stream: 'yard',
       reason: 'not a JPEG',
       time: '2026-11-25T07:00:00Z',
       position: 'video-frames-0-12345',
@@ -237,6 +239,46 @@ describe('failed records', () => {
     await nextEvent<Health>('/api/live', 'health', ({ failed }) => failed === 5);
     for (const one of keys) expect((await redrive({ key: one })).status).toBe(200);
     await nextEvent<Health>('/api/live', 'health', ({ failed }) => failed === 2);
+  });
+
+  test('are chosen by stage, stream and kind; all of a choice are counted, and then put back or deleted', async () => {
+    const post = async (body: object) => {
+      const headers = { 'content-type': 'application/json', origin: fixture.url };
+      const answer = await get('/api/failed/bulk', { method: 'POST', body: JSON.stringify(body), headers });
+      return answer.ok ? ((await answer.json()) as FailedBulkResult) : answer.status;
+    };
+    const keysOf = async (choice: string) =>
+      (await getJson<FailedPage>(`/api/failed?${choice}`)).entries.map(({ key }) => key);
+    const failed = {
+      stage: 'clip',
+      code: 'PICTURE_INVALID',
+      reason: 'no answer',
+      time: '2026-11-25T07:00:00Z',
+    };
+    const keys = ['7', '8'].map((offset) => `failed/clip/events-0-${offset}`);
+    for (const one of keys) {
+      const body = JSON.stringify({ ...failed, record: { ...record, topic: 'events' } });
+      await fixture.store.put({ key: one, body, contentType: 'application/json' });
+    }
+    expect(await keysOf('stage=clip')).toEqual(keys);
+    expect(await keysOf('stream=yard&code=PICTURE_INVALID')).toEqual(keys);
+    expect(await keysOf('stage=clip&stream=gate')).toEqual([]);
+    expect((await get('/api/failed?stage=nowhere')).status).toBe(400);
+    const choice = { stage: 'clip', stream: 'yard' };
+    expect(await post({ action: 'delete', ...choice })).toEqual({ count: 2, more: false, problems: [] });
+    expect(await keysOf('stage=clip')).toEqual(keys);
+    expect(
+      await post({ action: 'redrive', ...choice, code: 'PICTURE_INVALID', confirmed: true }),
+    ).toMatchObject({ count: 2 });
+    expect(await keysOf('stage=clip')).toEqual([]);
+    await fixture.store.put({
+      key: keys[0] ?? '',
+      body: JSON.stringify({ ...failed, record }),
+      contentType: 'application/json',
+    });
+    expect(await post({ action: 'delete', ...choice, confirmed: true })).toMatchObject({ count: 1 });
+    expect(await keysOf('stage=clip')).toEqual([]);
+    expect(await post({ action: 'burn' })).toBe(400);
   });
 
   test('only the console itself may put one back', async () => {

@@ -55,7 +55,8 @@ export function drawBoxes(
   for (const detection of visible(detections, filter)) {
     const [x1, y1, x2, y2] = detection.bbox.map((side) => side * scale) as [number, number, number, number];
     const { track_id, class_id } = detection;
-    context.strokeStyle = track_id === undefined ? classColour(class_id) : trackColour(track_id);
+    // As in the legend; its trail and the edge of its label have the track's colour.
+    context.strokeStyle = classColour(class_id);
     context.lineWidth = line;
     if (filter.boxes) context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     if (!filter.labels) continue;
@@ -66,7 +67,7 @@ export function drawBoxes(
     const top = y1 >= tall ? y1 - tall : y1;
     context.fillStyle = 'rgb(0 0 0 / 0.75)';
     context.fillRect(left, top, wide, tall);
-    context.fillStyle = context.strokeStyle;
+    context.fillStyle = track_id === undefined ? classColour(class_id) : trackColour(track_id);
     context.fillRect(left, top, textHeight / 4, tall);
     context.fillStyle = '#fff';
     context.fillText(text, left + textHeight / 2, top + tall / 2);

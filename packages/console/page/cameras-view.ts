@@ -38,7 +38,7 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
     tell();
   }
   function row(camera: CameraEntry, isWritable: boolean): HTMLElement {
-    const { id, url, frame_rate, disabled } = camera;
+    const { id, name, url, frame_rate, disabled } = camera;
     const button = (text: string, act: () => unknown) => {
       const element = h('button', { type: 'button', ariaLabel: `${text} ${id}` }, text);
       element.onclick = act;
@@ -58,7 +58,7 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
     return h(
       'tr',
       {},
-      h('td', {}, h('a', { href: `#/stream/${id}` }, id)),
+      h('td', {}, h('a', { href: `#/stream/${id}` }, id), name ? ` (${name})` : ''),
       states.get(id) ?? h('td'),
       h('td', {}, url),
       h('td', { className: 'num' }, frame_rate === undefined ? 'as FRAME_RATE says' : String(frame_rate)),
@@ -105,6 +105,7 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
     return { input, label: h('label', {}, text, input) };
   };
   const id = field('Name', { required: true, pattern: '[A-Za-z0-9][A-Za-z0-9._\\-]*', maxLength: 128 });
+  const shown = field('Shown as', { maxLength: 100, placeholder: 'its name' });
   const url = field('Address', { required: true, placeholder: 'rtsp://camera/stream', maxLength: 2048 });
   const user = field('User', {});
   const password = field('Password', { type: 'password', autocomplete: 'new-password' });
@@ -130,7 +131,7 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
     { className: 'dim' },
     'User and password are kept in the list of streams, and never shown again.',
   );
-  const fields = [id, url, user, password, rate];
+  const fields = [id, shown, url, user, password, rate];
   const form = h(
     'form',
     { className: 'filters' },
@@ -143,6 +144,7 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
   const element = h('fieldset', { hidden: true }, title, note, form, found, picture);
   const draft = (): CameraDraft => ({
     id: id.input.value,
+    ...(shown.input.value === '' ? {} : { name: shown.input.value }),
     url: url.input.value.trim(),
     ...(user.input.value === '' ? {} : { user: user.input.value, password: password.input.value }),
     ...(rate.input.value === '' ? {} : { frame_rate: Number(rate.input.value) }),
@@ -182,11 +184,12 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
   };
   return {
     element,
-    open({ id: name, url: address, frame_rate, transport: over }: CameraEntry) {
+    open({ id: name, name: called = '', url: address, frame_rate, transport: over }: CameraEntry) {
       clear();
       id.input.value = name;
       // Its scene hangs on the name.
       id.input.readOnly = true;
+      shown.input.value = called;
       url.input.value = address;
       rate.input.value = frame_rate === undefined ? '' : String(frame_rate);
       transport.value = over ?? 'tcp';

@@ -1,14 +1,23 @@
-import type { FailedEntry, FailedPage } from '../src/api.ts';
+import type { FailedBulk, FailedBulkResult, FailedEntry, FailedPage } from '../src/api.ts';
 import { API, getJson, h, sendJson, setText } from './dom.ts';
 import { timeOf } from './format.ts';
 
 const RETRY_MS = 3_000;
+/** What is done with many takes its time. */
+const BULK_MS = 120_000;
+const FILTERS = ['stage', 'stream', 'code'] as const;
 
-/** Records that a stage could not process, each with why, and a way to try again. @returns ends the view */
-export function failedView(root: HTMLElement): () => void {
+/**
+ * Records that a stage could not process, each with why, and a way to try again, or to do away with them.
+ * @param asked what the address chooses: stage, stream, code
+ * @returns ends the view
+ */
+export function failedView(root: HTMLElement, asked: URLSearchParams): () => void {
   const status = h('p', { role: 'status', className: 'dim' });
   const body = h('tbody');
-  const head = ['Stage', 'Record', 'Reason', 'Since', ''].map((text) => h('th', { scope: 'col' }, text));
+  const head = ['Stage', 'Stream', 'Kind', 'Record', 'Reason', 'Since', ''].map((text) =>
+    h('th', { scope: 'col' }, text),
+  );
   const table = h(
     'table',
     { className: 'wrap stack', hidden: true },
@@ -16,6 +25,15 @@ export function failedView(root: HTMLElement): () => void {
     body,
   );
   const more = h('button', { type: 'button', hidden: true }, 'More');
+  const choice = Object.fromEntries(FILTERS.map((name) => [name, asked.get(name) ?? '']));
+  const all = (action: FailedBulk['action'], text: string) =>
+    h('button', { type: 'button', onclick: () => doAll(action) }, text);
+  const forAll = h(
+    'p',
+    { className: 'bar', hidden: true },
+    all('redrive', 'Put back all of these'),
+    all('delete', 'Delete all of these'),
+  );
   root.append(
     h('h1', {}, 'Failed'),
     h(
@@ -23,25 +41,51 @@ export function failedView(root: HTMLElement): () => void {
       { className: 'dim' },
       'Putting a record back sends it through its topic again, once the cause is gone.',
     ),
+    filterForm(choice),
+    forAll,
     status,
     table,
     h('p', {}, more),
   );
   const load = async (cursor?: string) => {
     try {
-      const query = cursor ? `?${new URLSearchParams({ cursor })}` : '';
-      const page = await getJson<FailedPage>(`${API}/failed${query}`);
+      const query = new URLSearchParams({ ...choice, ...(cursor ? { cursor } : {}) });
+      const page = await getJson<FailedPage>(`${API}/failed?${query}`);
       body.append(...page.entries.map((entry) => row(entry, status)));
       table.hidden = body.childElementCount === 0;
+      forAll.hidden = table.hidden;
       more.hidden = page.cursor === undefined;
       more.onclick = () => load(page.cursor);
-      setText(status, table.hidden ? 'Nothing has failed.' : '');
+      const isNarrow = Object.values(choice).some((value) => value !== '');
+      const none = isNarrow ? 'Nothing has failed that this chooses.' : 'Nothing has failed.';
+      setText(status, table.hidden ? none : '');
     } catch (error) {
       if (isOver) return;
       setText(status, `${(error as Error).message}; trying again`);
       timer = window.setTimeout(() => load(cursor), RETRY_MS);
     }
   };
+  /** Counts first, and asks; then does it. */
+  async function doAll(action: FailedBulk['action']): Promise<void> {
+    const send = (confirmed: boolean) =>
+      sendJson<FailedBulkResult>('POST', `${API}/failed/bulk`, { action, ...choice, confirmed }, BULK_MS);
+    try {
+      setText(status, 'Counting');
+      const { count, more } = await send(false);
+      const records = `${more ? 'the first ' : ''}${count.toLocaleString('en')} ${count === 1 ? 'record' : 'records'}`;
+      const asks = action === 'redrive' ? `Put ${records} back?` : `Delete ${records} for good?`;
+      setText(status, '');
+      if (!confirm(asks)) return;
+      setText(status, 'At work');
+      const done = await send(true);
+      body.replaceChildren();
+      await load();
+      const what = action === 'redrive' ? 'put back' : 'deleted';
+      setText(status, [`${done.count} ${what}.`, ...done.problems].join(' '));
+    } catch (error) {
+      setText(status, (error as Error).message);
+    }
+  }
   let timer = 0;
   let isOver = false;
   load();
@@ -51,10 +95,31 @@ export function failedView(root: HTMLElement): () => void {
   };
 }
 
+function filterForm(choice: Record<string, string>): HTMLElement {
+  const fields = FILTERS.map((name) => {
+    const text = { stage: 'Stage', stream: 'Stream', code: 'Kind' }[name];
+    return h('label', {}, text, h('input', { name, value: choice[name] ?? '', placeholder: 'any' }));
+  });
+  const form = h(
+    'form',
+    { className: 'filters', role: 'search' },
+    ...fields,
+    h('button', { type: 'submit' }, 'Filter'),
+  );
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    const entries = [...new FormData(form)].filter(([, value]) => value !== '') as [string, string][];
+    location.hash = `#/failed?${new URLSearchParams(entries)}`;
+  };
+  return form;
+}
+
 function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
   const again = h('button', { type: 'button', ariaLabel: `Put back ${entry.position}` }, 'Put back');
   const cells = [
     entry.stage,
+    entry.stream,
+    entry.code ?? '',
     `${entry.position} (${entry.bytes.toLocaleString('en')} bytes)`,
     entry.reason,
     timeOf(Date.parse(entry.time)),

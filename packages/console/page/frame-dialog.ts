@@ -1,10 +1,28 @@
 import type { FrameFacts } from '../src/api.ts';
-import { h } from './dom.ts';
+import { API, getJson, h } from './dom.ts';
 import { summary } from './format.ts';
-import { frameUrl } from './picture.ts';
+import { frameId, frameUrl } from './picture.ts';
 import { frameLinks } from './stream-view.ts';
 
-/** Shows one of the frames found, large; arrow keys go to the others. */
+/** The address without the frame that is shown large: what differs in it alone is the same view. */
+export function viewOf(hash: string): string {
+  return hash.replace(/[?&]frame=[^&]*/, '');
+}
+
+function addressOf(frame: FrameFacts): string {
+  const view = viewOf(location.hash);
+  const name = encodeURIComponent(`${frame.stream_id}/${frameId(frame)}`);
+  return `${view}${view.includes('?') ? '&' : '?'}frame=${name}`;
+}
+
+/** Shows the frame that an address names as `frame=<stream>/<captured_at>-<number>`. */
+export async function openNamed(name: string): Promise<void> {
+  const [stream = '', id = ''] = name.split('/');
+  const path = `${API}/streams/${encodeURIComponent(stream)}/frames/${encodeURIComponent(id)}.json`;
+  openFrame([await getJson<FrameFacts>(path)], 0);
+}
+
+/** Shows one of the frames found, large; arrow keys go to the others. It has an address, and Back closes it. */
 export function openFrame(frames: readonly FrameFacts[], index: number): void {
   const body = h('div');
   const close = h('button', { type: 'button' }, 'Close');
@@ -20,6 +38,7 @@ export function openFrame(frames: readonly FrameFacts[], index: number): void {
     const frame = frames[next];
     if (!frame) return;
     index = next;
+    history.replaceState(history.state, '', addressOf(frame));
     newer.disabled = next === 0;
     older.disabled = next === frames.length - 1;
     const rows = frame.detections.map(({ class_name, confidence, bbox }) =>
@@ -47,7 +66,20 @@ export function openFrame(frames: readonly FrameFacts[], index: number): void {
     if (key === 'ArrowLeft') show(index - 1);
     if (key === 'ArrowRight') show(index + 1);
   };
-  dialog.onclose = () => dialog.remove();
+  // One whose address was opened has nothing of ours to go back to.
+  const isOwn = location.hash === viewOf(location.hash);
+  if (isOwn) history.pushState(null, '', location.hash);
+  const leave = () => {
+    if (location.hash === viewOf(location.hash)) dialog.close();
+  };
+  addEventListener('popstate', leave);
+  dialog.onclose = () => {
+    removeEventListener('popstate', leave);
+    dialog.remove();
+    if (location.hash === viewOf(location.hash)) return;
+    if (isOwn) history.back();
+    else history.replaceState(null, '', viewOf(location.hash));
+  };
   show(index);
   document.body.append(dialog);
   dialog.showModal();

@@ -4,6 +4,7 @@ import { API, DEADLINE_MS, getJson, h, noteOutages, setText } from './dom.ts';
 import { failedView } from './failed-view.ts';
 import { flowView } from './flow-view.ts';
 import { clock } from './format.ts';
+import { viewOf } from './frame-dialog.ts';
 import { outagesOf } from './health.ts';
 import { LiveFeed } from './live.ts';
 import { searchView } from './search-view.ts';
@@ -13,6 +14,8 @@ import { wallView } from './wall-view.ts';
 const live = new LiveFeed();
 const content = byId('content');
 let endView: (() => void) | undefined;
+/** Address of the view that is shown. */
+let shown = '';
 
 function byId(id: string): HTMLElement {
   const element = document.getElementById(id);
@@ -24,6 +27,7 @@ function byId(id: string): HTMLElement {
 function route(): void {
   const [path = '', query = ''] = location.hash.slice(1).split('?');
   const [, name = '', id = ''] = path.split('/');
+  shown = viewOf(location.hash);
   endView?.();
   content.replaceChildren();
   const stream = name === 'stream' ? decoded(id) : undefined;
@@ -31,7 +35,7 @@ function route(): void {
   else if (name === 'cameras') endView = camerasView(content, live);
   else if (name === 'flow') endView = flowView(content, live);
   else if (name === 'search') endView = searchView(content, new URLSearchParams(query));
-  else if (name === 'failed') endView = failedView(content);
+  else if (name === 'failed') endView = failedView(content, new URLSearchParams(query));
   else if (path === '' || path === '/') endView = wallView(content, live);
   else endView = nowhere(content);
   document.title = `${content.querySelector('h1')?.textContent ?? ''} - Video pipeline`;
@@ -98,7 +102,9 @@ getJson<Session>(`${API}/session`).then(({ login }) => {
   byId('logout').hidden = !login;
 }, console.warn);
 live.addEventListener('health', tellHealth);
-addEventListener('hashchange', () => {
+addEventListener('hashchange', ({ isTrusted }) => {
+  // A frame that is shown large is part of the view behind it. The search form asks for the same view again.
+  if (isTrusted && viewOf(location.hash) === shown) return;
   // The skip link's own target is no view.
   if (location.hash === '#content') {
     content.focus();

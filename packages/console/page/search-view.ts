@@ -1,7 +1,7 @@
 import type { FrameFacts, Names, SearchResult } from '../src/api.ts';
 import { API, getJson, h, setText } from './dom.ts';
 import { dateTime, summary, timeOf } from './format.ts';
-import { openFrame } from './frame-dialog.ts';
+import { openFrame, openNamed } from './frame-dialog.ts';
 import { frameUrl } from './picture.ts';
 
 const RETRY_MS = 3_000;
@@ -40,7 +40,12 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
     more.disabled = false;
   };
   load();
-  return () => ended.abort();
+  const named = asked.get('frame');
+  if (named) openNamed(named).catch((error) => setText(status, (error as Error).message));
+  return () => {
+    ended.abort();
+    document.querySelector('dialog')?.close();
+  };
 }
 
 function statusOf(count: number, { cursor, searched_to, note }: SearchResult): string {

@@ -40,8 +40,15 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   const links = h('span', { className: 'bar' });
   const player = createPlayer(streamId, show, () => picture.frame);
 
+  const title = h('h1', {}, streamId);
+  const others = h('span', { className: 'bar' });
+  const full = h('button', { type: 'button' }, 'Full screen');
+  full.onclick = () =>
+    document.fullscreenElement ? document.exitFullscreen() : full.closest('.picture')?.requestFullscreen();
+
   root.append(
-    h('h1', {}, streamId),
+    title,
+    others,
     unknown,
     h(
       'div',
@@ -51,7 +58,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
         { className: 'picture' },
         canvas,
         scene.editor,
-        h('div', { className: 'bar' }, player.bar, state, facts),
+        h('div', { className: 'bar' }, player.bar, full, state, facts),
         links,
         events.element,
         timeline.element,
@@ -93,6 +100,8 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
     const { state: is, why } = streamState(live.statuses?.get(streamId), newest, now, frame);
     state.className = `state ${is}`;
     setText(state, why ? `${is}: ${why}` : is);
+    setText(title, live.statuses?.get(streamId)?.name ?? streamId);
+    tellOthers(others, [...(live.statuses?.keys() ?? [])].sort(), streamId);
     const isUnknown = live.statuses?.has(streamId) === false && !newest;
     unknown.hidden = !isUnknown;
     if (!newest || !frame) return;
@@ -124,6 +133,18 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
     document.removeEventListener('keydown', player.key);
     for (const stop of stops) stop();
   };
+}
+
+/** Links to the camera before and the one after, around the corner. */
+function tellOthers(element: HTMLElement, ids: readonly string[], streamId: string): void {
+  const at = ids.indexOf(streamId);
+  const around = at < 0 || ids.length < 2 ? [] : [ids.at(at - 1), ids[(at + 1) % ids.length]];
+  if (element.dataset.around === around.join(' ')) return;
+  element.dataset.around = around.join(' ');
+  const words = ['Previous camera', 'Next camera'];
+  element.replaceChildren(
+    ...around.map((id, i) => h('a', { href: `#/stream/${id}`, title: id }, words[i] ?? '')),
+  );
 }
 
 /** Links to what is stored of a frame. */

@@ -10,6 +10,7 @@ interface Tile {
   picture: Picture;
   /** The last picture that is stored, while none is live. */
   stored: HTMLImageElement;
+  name: HTMLElement;
   state: HTMLElement;
   fps: HTMLElement;
   age: HTMLElement;
@@ -21,7 +22,7 @@ export function wallView(root: HTMLElement, live: LiveFeed): () => void {
   const grid = h('ul', { className: 'grid' });
   const empty = h('p', { className: 'empty' }, 'No stream yet: waiting for the first frame with detections.');
   const forgotten = h('p', { className: 'dim', hidden: true });
-  root.append(h('h1', {}, 'Live'), empty, grid, forgotten);
+  root.append(h('h1', {}, 'Live'), tileSize(grid), empty, grid, forgotten);
   const tiles = new Map<string, Tile>();
   const onScreen = new Set<Element>();
   const observer = new IntersectionObserver((entries) => {
@@ -77,9 +78,24 @@ export function wallView(root: HTMLElement, live: LiveFeed): () => void {
   };
 }
 
+/** How wide a tile is at least; remembered by the browser. */
+function tileSize(grid: HTMLElement): HTMLElement {
+  const input = h('input', { type: 'number', min: '120', max: '3000', step: '20', className: 'num' });
+  const set = () => {
+    if (input.value === '' || !input.reportValidity()) return;
+    localStorage.setItem('tile', input.value);
+    grid.style.setProperty('--tile', `${input.value}px`);
+  };
+  input.value = localStorage.getItem('tile') ?? '300';
+  input.onchange = set;
+  set();
+  return h('label', { className: 'bar dim' }, 'Width of a tile, pixels ', input);
+}
+
 function createTile(streamId: string, frame: LiveFrame | undefined): Tile {
   const canvas = h('canvas', { role: 'img', width: 320, height: 180, ariaLabel: streamId });
   const stored = h('img', { alt: '', hidden: true });
+  const name = h('span', { className: 'name' }, streamId);
   const state = h('span', { className: 'state' });
   const fps = h('span', { className: 'num' });
   const age = h('span', { className: 'num dim' });
@@ -89,13 +105,14 @@ function createTile(streamId: string, frame: LiveFrame | undefined): Tile {
     { className: 'card', href: `#/stream/${streamId}` },
     canvas,
     stored,
-    h('div', { className: 'facts' }, h('span', { className: 'name' }, streamId), state, fps, age),
+    h('div', { className: 'facts' }, name, state, fps, age),
     h('div', { className: 'facts' }, seen),
   );
   const tile = {
     item: h('li', {}, link),
     picture: new Picture(canvas, () => SHOW_ALL, true),
     stored,
+    name,
     state,
     fps,
     age,
@@ -127,6 +144,7 @@ function tellTile(tile: Tile, live: LiveFeed, streamId: string): void {
   const now = live.now();
   const { frame } = tile.picture;
   const { state, why } = streamState(status, newest, now, frame);
+  setText(tile.name, status?.name ?? streamId);
   tile.state.className = `state ${state}`;
   setText(tile.state, state);
   const isSending = state === 'live' || state === 'late';

@@ -45,6 +45,8 @@ export interface CameraStatus {
 /** A stream that the list of streams has, or that sends without being there. */
 export interface StreamStatus {
   stream_id: string;
+  /** What people call it, where that is not its id. */
+  name?: string;
   listed: boolean;
   disabled: boolean;
   camera?: CameraStatus;
@@ -124,6 +126,10 @@ export interface SearchResult {
 export interface FailedEntry {
   key: string;
   stage: string;
+  /** `unknown` where the record does not say. */
+  stream: string;
+  /** Its kind, as docs/failures.md names it. */
+  code?: string;
   reason: string;
   /** ISO 8601. */
   time: string;
@@ -136,6 +142,25 @@ export interface FailedEntry {
 export interface FailedPage {
   entries: FailedEntry[];
   cursor?: string;
+}
+
+/** What is done with all failed records that a filter chooses. */
+export interface FailedBulk {
+  action: 'redrive' | 'delete';
+  stage?: string;
+  stream?: string;
+  code?: string;
+  /** Without it, it is only counted what would be done. */
+  confirmed?: boolean;
+}
+
+export interface FailedBulkResult {
+  /** Records done, or that would be. */
+  count: number;
+  /** Whether there are more, left for the next time. */
+  more: boolean;
+  /** Those that could not be put back, with why; the first few. */
+  problems: string[];
 }
 
 /** What can be chosen from in forms. */
@@ -177,6 +202,7 @@ export interface ScenePreview {
 /** A camera of the list of streams. */
 export interface CameraEntry {
   id: string;
+  name?: string;
   /** Without its password. */
   url: string;
   frame_rate?: number;
@@ -194,6 +220,7 @@ export interface CameraList {
 /** A camera to save. */
 export interface CameraDraft {
   id: string;
+  name?: string;
   url: string;
   /** Left out: as they are. */
   user?: string;

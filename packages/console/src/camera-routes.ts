@@ -90,9 +90,10 @@ function camerasOf(streamsFile: StreamsFile): CameraList {
   return { cameras, writable: streamsFile.isWritable, ...(list ? { version: list.version } : {}) };
 }
 
-function entryOf({ id, url = '', frame_rate, transport, disabled = false }: ListedCamera): CameraEntry {
+function entryOf({ id, name, url = '', frame_rate, transport, disabled = false }: ListedCamera): CameraEntry {
   return {
     id,
+    ...(name === undefined ? {} : { name }),
     url: redact(url),
     disabled,
     ...(frame_rate === undefined ? {} : { frame_rate }),

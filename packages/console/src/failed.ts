@@ -1,8 +1,15 @@
-import { positionOf } from '@video-pipeline/frame';
+import { claimedStream, positionOf } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
-import { FailedEntryError, LOST_BATCHES, readFailedHead, redrive } from '@video-pipeline/recovery/failed';
+import {
+  FailedEntryError,
+  type FailedFilter,
+  LOST_BATCHES,
+  listFailed,
+  readFailedHead,
+  redrive,
+} from '@video-pipeline/recovery/failed';
 import { isMissing } from '@video-pipeline/storage';
-import type { FailedEntry, FailedPage } from './api.ts';
+import type { FailedBulkResult, FailedEntry, FailedPage } from './api.ts';
 import type { ArchiveBucket } from './bucket.ts';
 
 const PAGE = 20;
@@ -16,21 +23,95 @@ export class RedriveError extends Error {
   override readonly name = 'RedriveError';
 }
 
-/** One page of `failed/`, in key order. */
-export async function failedPage(bucket: ArchiveBucket, after: string | undefined): Promise<FailedPage> {
-  // Lost batches come first: 'aws/' sorts before 'failed/', and one of them is many records.
-  const lost =
-    !after || after < 'failed/' ? await bucket.page(LOST_BATCHES, { after, limit: PAGE }) : { objects: [] };
-  const rest = PAGE - lost.objects.length;
-  const more = 'next' in lost ? lost.next : undefined;
-  const page =
-    more || rest === 0
-      ? { objects: [], next: more ?? lost.objects.at(-1)?.key }
-      : await bucket.page('failed/', { after: after && after > 'failed/' ? after : undefined, limit: rest });
-  const objects = [...lost.objects, ...page.objects];
-  const { next } = page;
-  const entries = await Promise.all(objects.map(({ key }) => describe(bucket, key)));
-  return { entries: entries.filter((entry) => entry !== undefined), ...(next ? { cursor: next } : {}) };
+/** So many entries are read at most for one page: a filter may choose few of many. */
+const LOOKED_AT = 200;
+/** So many are put back or deleted at once. */
+const BULK = 500;
+const SHOWN_PROBLEMS = 5;
+
+/** What `failed/` is chosen from by. @throws HttpError for what no stage, stream or kind is called */
+export type FailedChoice = Pick<FailedFilter, 'stage' | 'stream' | 'code'>;
+
+/** One page of what the choice has, in key order. */
+export async function failedPage(
+  bucket: ArchiveBucket,
+  choice: FailedChoice,
+  after: string | undefined,
+): Promise<FailedPage> {
+  const keys = keysFrom(bucket, choice.stage, after);
+  const entries: FailedEntry[] = [];
+  for (let looked = 0; looked < LOOKED_AT && entries.length < PAGE; ) {
+    const some = await take(keys, PAGE - entries.length);
+    if (some.length === 0) return { entries };
+    looked += some.length;
+    const found = await Promise.all(some.map((key) => describe(bucket, key)));
+    entries.push(...found.filter((entry) => entry !== undefined).filter((entry) => isChosen(entry, choice)));
+    after = some.at(-1);
+  }
+  const isMore = (await keys.next()).done !== true;
+  return { entries, ...(isMore && after ? { cursor: after } : {}) };
+}
+
+// Lost batches come first: 'aws/' sorts before 'failed/', and one of them is many records.
+async function* keysFrom(
+  bucket: ArchiveBucket,
+  stage: string | undefined,
+  after: string | undefined,
+): AsyncGenerator<string> {
+  for (const folder of [LOST_BATCHES, stage ? `failed/${stage}/` : 'failed/']) {
+    const isWithin = after?.startsWith(folder) === true;
+    if (after && !isWithin && after > folder) continue;
+    for (let from = isWithin ? after : undefined, isDone = false; !isDone; ) {
+      const { objects, next } = await bucket.page(folder, { after: from, limit: PAGE });
+      for (const { key } of objects) yield key;
+      from = next;
+      isDone = next === undefined;
+    }
+  }
+}
+
+async function take(keys: AsyncGenerator<string>, most: number): Promise<string[]> {
+  const taken: string[] = [];
+  while (taken.length < most) {
+    const { value, done } = await keys.next();
+    if (done) break;
+    taken.push(value);
+  }
+  return taken;
+}
+
+function isChosen(entry: FailedEntry, { stage, stream, code }: FailedChoice): boolean {
+  return (
+    (!stage || entry.stage === stage) &&
+    (!stream || entry.stream === stream) &&
+    (!code || entry.code === code)
+  );
+}
+
+/**
+ * Does something with everything that the choice has, or counts it.
+ * @param act left out: it is only counted
+ */
+export async function bulk(
+  bucket: ArchiveBucket,
+  choice: FailedChoice,
+  act?: (key: string) => Promise<void>,
+): Promise<FailedBulkResult> {
+  const result: FailedBulkResult = { count: 0, more: false, problems: [] };
+  const problem = (text: string) => {
+    if (result.problems.length < SHOWN_PROBLEMS) result.problems.push(text);
+  };
+  for await (const { key } of listFailed(bucket, choice, ({ message }) => problem(message))) {
+    if (result.count === BULK) return { ...result, more: true };
+    try {
+      await act?.(key);
+      result.count += 1;
+    } catch (error) {
+      if (!(error instanceof RedriveError)) throw error;
+      problem(error.message);
+    }
+  }
+  return result;
 }
 
 /** How many records each stage put into `failed/`, counted up to the first thousand of each. */
@@ -77,11 +158,21 @@ async function asRedriveError<Result>(key: string, work: Promise<Result>): Promi
 /** @returns `undefined` for an entry that has gone since it was listed */
 async function describe(bucket: ArchiveBucket, key: string): Promise<FailedEntry | undefined> {
   try {
-    const { stage, reason, time, record, bytes } = await readFailedHead(bucket, key);
-    return { key, stage, reason, time, position: positionOf(record), bytes };
+    const { stage, code, reason, time, record, bytes } = await readFailedHead(bucket, key);
+    const stream = claimedStream(record);
+    return {
+      key,
+      stage,
+      stream,
+      ...(code ? { code } : {}),
+      reason,
+      time,
+      position: positionOf(record),
+      bytes,
+    };
   } catch (error) {
     if (isMissing(error)) return undefined;
     if (!(error instanceof FailedEntryError)) throw error;
-    return { key, stage: '', reason: error.message, time: '', position: key, bytes: 0 };
+    return { key, stage: '', stream: 'unknown', reason: error.message, time: '', position: key, bytes: 0 };
   }
 }

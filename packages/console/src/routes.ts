@@ -1,17 +1,27 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import { annotatedKey, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError, type Origin } from '@video-pipeline/http';
+import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { type ClipSettings, isMissing } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
-import type { Flow, FrameFacts, Names, SceneEvent, SearchResult, Session } from './api.ts';
+import type {
+  FailedBulk,
+  FailedBulkResult,
+  Flow,
+  FrameFacts,
+  Names,
+  SceneEvent,
+  SearchResult,
+  Session,
+} from './api.ts';
 import type { Archive, Query } from './archive.ts';
 import type { ArchiveBucket } from './bucket.ts';
 import { addCameraRoutes } from './camera-routes.ts';
 import { addClipRoutes } from './clip-routes.ts';
 import type { Events } from './events.ts';
-import { failedPage } from './failed.ts';
+import { bulk, type FailedChoice, failedPage } from './failed.ts';
 import { sendLogin } from './guard.ts';
 import { factsOf, type LiveFrames } from './live.ts';
 import type { Page } from './page-files.ts';
@@ -49,7 +59,10 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   app.get('/api/flow', () => options.flow());
   app.get('/api/names', () => namesOf(options));
   app.get<Asked>('/api/search', (request) => search(options, request.query));
-  app.get<Asked>('/api/failed', ({ query }) => failedPage(options.bucket, query.get('cursor') ?? undefined));
+  app.get<Asked>('/api/failed', ({ query }) =>
+    failedPage(options.bucket, choiceOf(Object.fromEntries(query)), query.get('cursor') ?? undefined),
+  );
+  app.post<Asked>('/api/failed/bulk', (request) => failedBulk(options, request));
   app.post<Asked>('/api/failed/redrive', (request) => redriveEntry(options, request));
   const stream = '/api/streams/:stream';
   app.get<Asked>(`${stream}/frames`, (request) => live.recent(streamOf(request)));
@@ -199,6 +212,27 @@ async function sendAnnotated(
     throw error;
   });
   return reply.type('image/jpeg').header('cache-control', 'private, max-age=3600').send(body);
+}
+
+/** What a request chooses of `failed/`; an empty text is none. @throws HttpError */
+function choiceOf({ stage, stream, code }: Record<string, unknown>): FailedChoice {
+  const [byStage, byStream, byCode] = [stage, stream, code].map((text) => String(text ?? '') || undefined);
+  if (byStage !== undefined && !FAILED_FOLDERS.includes(byStage))
+    throw new HttpError(400, `stage must be one of ${FAILED_FOLDERS.join(', ')}`);
+  return { stage: byStage, stream: byStream && streamId(byStream), code: byCode };
+}
+
+function failedBulk(
+  { bucket, redrive, log }: RoutesOptions,
+  request: AskedRequest,
+): Promise<FailedBulkResult> {
+  const { action, confirmed, ...draft } = draftOf<FailedBulk>(request);
+  if (action !== 'redrive' && action !== 'delete')
+    throw new HttpError(400, 'action must be redrive or delete');
+  const choice = choiceOf(draft);
+  if (confirmed !== true) return bulk(bucket, choice);
+  log.info(`${action} of what has failed`, { ...choice, by: request.ip });
+  return bulk(bucket, choice, action === 'redrive' ? redrive : (key) => bucket.remove([key]));
 }
 
 async function redriveEntry({ redrive }: RoutesOptions, request: AskedRequest): Promise<{ key: string }> {

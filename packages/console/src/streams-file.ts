@@ -9,6 +9,7 @@ import {
 } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
 import {
+  type ListedStream,
   parseScenes,
   putShape,
   readScenes,
@@ -26,7 +27,7 @@ const LOOK_MS = 1_000;
 /** The list of streams that the pipeline runs on, as far as it says what the pictures mean. */
 export class StreamsFile {
   readonly #config: Config<'STREAMS' | 'STREAMS_FILE'>;
-  #streams: ReadonlyMap<string, { disabled: boolean }> | undefined;
+  #streams: ReadonlyMap<string, ListedStream> | undefined;
   #version = '';
   #lookAt = 0;
 
@@ -41,7 +42,7 @@ export class StreamsFile {
   }
 
   /** The same, with whether each is disabled. */
-  streams(now = performance.now()): ReadonlyMap<string, { disabled: boolean }> | undefined {
+  streams(now = performance.now()): ReadonlyMap<string, ListedStream> | undefined {
     if (now < this.#lookAt) return this.#streams;
     this.#lookAt = now + LOOK_MS;
     const version = versionOf(streamsFileOf(this.#config));
@@ -50,12 +51,12 @@ export class StreamsFile {
     return this.#streams;
   }
 
-  #readStreams(): ReadonlyMap<string, { disabled: boolean }> | undefined {
+  #readStreams(): ReadonlyMap<string, ListedStream> | undefined {
     try {
       const streams = readStreamsText(this.#config);
       if (!streams) return undefined;
       const listed = readStreamIds(streams.text, streams.where).filter(({ id }) => isStreamId(id));
-      return new Map(listed.map(({ id, disabled }) => [id, { disabled }]));
+      return new Map(listed.map((stream) => [stream.id, stream]));
     } catch (error) {
       // Whoever asks for a scene is told.
       if (error instanceof StreamsError || error instanceof ConfigError) return undefined;

@@ -10,6 +10,9 @@ const SCHEMES = ['rtsp', 'rtsps', 'http', 'https', 'srt', 'rtmp'];
 /** How RTSP carries the packets. */
 export const TRANSPORTS = ['tcp', 'udp', 'auto'] as const;
 
+/** What people call a camera. */
+export const streamName = z.string().min(1).max(100);
+
 const address = z
   .string()
   .min(1, 'must not be empty')
@@ -19,6 +22,7 @@ const address = z
 /** A camera as somebody gives it: the fields that ingest reads of an entry. */
 const camera = z.strictObject({
   id: z.string().regex(ID, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
+  name: streamName.optional(),
   url: address,
   frame_rate: z.number().min(0.01).max(240).optional(),
   transport: z.enum(TRANSPORTS).optional(),
@@ -28,6 +32,7 @@ export type CameraDraft = z.output<typeof camera>;
 /** An entry of the list, as far as it is a camera's: others may have more fields, or lack the address. */
 const listed = z.looseObject({
   id: z.string(),
+  name: z.string().optional(),
   url: z.string().optional(),
   frame_rate: z.number().optional(),
   transport: z.string().optional(),
@@ -35,18 +40,21 @@ const listed = z.looseObject({
 });
 export type ListedCamera = Pick<
   z.output<typeof listed>,
-  'id' | 'url' | 'frame_rate' | 'transport' | 'disabled'
+  'id' | 'name' | 'url' | 'frame_rate' | 'transport' | 'disabled'
 >;
 
 /** The cameras of a list, those that can be read. @throws StreamsError for what is no list at all */
 export function readCameras(text: string, where: string): ListedCamera[] {
-  return readStreamList(text, listed, where).entries.map(({ id, url, frame_rate, transport, disabled }) => ({
-    id,
-    url,
-    frame_rate,
-    transport,
-    disabled,
-  }));
+  return readStreamList(text, listed, where).entries.map(
+    ({ id, name, url, frame_rate, transport, disabled }) => ({
+      id,
+      name,
+      url,
+      frame_rate,
+      transport,
+      disabled,
+    }),
+  );
 }
 
 /** @returns what may be a camera's address. @throws StreamsError that never shows it */
@@ -78,7 +86,7 @@ export function putCamera(text: string, draft: unknown, where: string): string {
     list.flow = false;
     list.items.push(entry);
   }
-  for (const name of ['url', 'frame_rate', 'transport'] as const) {
+  for (const name of ['name', 'url', 'frame_rate', 'transport'] as const) {
     if (data[name] === undefined) entry.delete(name);
     else entry.set(name, data[name]);
   }

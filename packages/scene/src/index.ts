@@ -10,12 +10,14 @@ export {
   readCameras,
   removeCamera,
   setDisabled,
+  streamName,
   TRANSPORTS,
 } from './edit-streams.ts';
 export { parseSceneEvent, type SceneEvent, sceneEventSchema } from './event.ts';
 export * from './filters.ts';
 export * from './scene.ts';
 export {
+  type ListedStream,
   parseScenes,
   parseStreamList,
   parseStreamsDocument,

@@ -93,15 +93,26 @@ function idOf(value: unknown): string | undefined {
 /** What may stand beside `id` in an entry is the ingest host's business, but for the scene. */
 const streamWithScene = z.looseObject({ id: z.string(), scene: sceneConfigSchema.optional() });
 
-const streamEntry = z.looseObject({ id: z.string(), disabled: z.boolean().optional() });
+const streamEntry = z.looseObject({
+  id: z.string(),
+  name: z.string().optional(),
+  disabled: z.boolean().optional(),
+});
+
+/** A stream as a list has it: what people call it, and whether it is read. */
+export interface ListedStream {
+  id: string;
+  name?: string;
+  disabled: boolean;
+}
 
 /**
  * Reads which streams a list has, those included with something else wrong.
  * @throws StreamsError for what is no list at all
  */
-export function readStreamIds(text: string, where: string): { id: string; disabled: boolean }[] {
+export function readStreamIds(text: string, where: string): ListedStream[] {
   const { entries } = readStreamList(text, streamEntry, where);
-  return entries.map(({ id, disabled = false }) => ({ id, disabled }));
+  return entries.map(({ id, name, disabled = false }) => ({ id, disabled, ...(name ? { name } : {}) }));
 }
 
 /**
