@@ -35,7 +35,7 @@ const VARIABLES = [
 
 /** Longest wait for Kafka to take what is queued when the process is told to stop, milliseconds. */
 const FLUSH_MS = 2_500;
-const WATCH_INTERVAL_MS = 2_000;
+const WATCH_INTERVAL_MS = 500;
 /** Short, since a failed send is tried again anyway: a broker that is back, or a topic, is soon found. */
 const KAFKA_RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 3 };
 /** Each camera being read holds one thread of libuv's pool; decoding and encoding need some, and so does DNS. */

@@ -195,6 +195,15 @@ describe('the archive', () => {
   });
 });
 
+test('metrics for Prometheus tell of the parts, of what waits and of what came', async () => {
+  const answer = await get('/metrics');
+  expect(answer.headers.get('content-type')).toMatch('text/plain');
+  const text = await answer.text();
+  expect(text).toContain('console_part_up{part="s3"} 1');
+  expect(text).toMatch(/console_lag_records\{stage="detect"\} \d/);
+  expect(text).toMatch(/console_frames_total [1-9]/);
+});
+
 describe('failed records', () => {
   const record = toLambdaRecord(
     { topic: 'video-frames', partition: 0, offset: '12345', timestamp: 1 },

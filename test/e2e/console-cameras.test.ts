@@ -9,7 +9,7 @@ import { type ConsoleTabs, describeInChromium, nextFrame, openConsole } from './
 
 const TELLING = { timeout: 20_000 };
 /** Two send, as every console fixture has them; the others don't. */
-const LIST = `- {id: yard, url: rtsp://admin:secret@cam/1}
+const LIST = `- {id: yard, name: The yard, url: rtsp://admin:secret@cam/1}
 - {id: gate, url: rtsp://cam/2}
 - {id: roof, url: rtsp://cam/3}
 - {id: shed, url: rtsp://cam/4, disabled: true}
@@ -73,6 +73,22 @@ describeInChromium('the cameras', () => {
   ])('%s is told to be nowhere', async (hash, told) => {
     const page = await tabs.open(hash);
     await page.getByText(told).waitFor(TELLING);
+  });
+
+  test('have a name that is not their id, neighbours, and tiles as wide as asked for', async () => {
+    const page = await tabs.open('#/');
+    await expect.poll(() => tile(page, 'yard').locator('.name').textContent(), TELLING).toBe('The yard');
+    await page.getByLabel('Width of a tile').fill('500');
+    await page.getByLabel('Width of a tile').press('Enter');
+    expect((await tile(page, 'yard').boundingBox())?.width).toBeGreaterThanOrEqual(500);
+    await tile(page, 'yard').click();
+    await page.getByRole('heading', { name: 'The yard' }).waitFor(TELLING);
+    await page.getByRole('link', { name: 'Previous camera' }).click();
+    await page.getByRole('heading', { name: 'shed' }).waitFor(TELLING);
+    await page.getByRole('link', { name: 'Next camera' }).click();
+    await page.getByRole('heading', { name: 'The yard' }).waitFor(TELLING);
+    await page.getByRole('button', { name: 'Full screen' }).click();
+    await expect.poll(() => page.evaluate(() => document.fullscreenElement?.className)).toBe('picture');
   });
 
   test('the skip link leads to what is shown', async () => {

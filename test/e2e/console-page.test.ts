@@ -77,6 +77,18 @@ describeInChromium('the page', () => {
     expect(await page.getByRole('dialog').textContent()).toContain('dock, frame 7');
     await page.keyboard.press('Escape');
     expect(await page.getByRole('dialog').count()).toBe(0);
+    // It has an address, which opens it again, and Back closes it.
+    await expect.poll(() => new URL(page.url()).hash).toBe('#/search?class=cat');
+    await page.locator('.grid button').press('Enter');
+    const address = page.url();
+    expect(address).toContain('#/search?class=cat&frame=dock%2F');
+    await page.goBack();
+    await expect.poll(() => page.getByRole('dialog').count()).toBe(0);
+    expect(await page.locator('.grid button').count()).toBe(1);
+    const other = await tabs.open(new URL(address).hash);
+    await other.getByRole('dialog').getByText('dock, frame 7').waitFor();
+    await other.getByRole('button', { name: 'Close' }).click();
+    expect(new URL(other.url()).hash).toBe('#/search?class=cat');
   });
 
   test('a search for what does not exist says what does', async () => {

@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { openSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,32 +14,58 @@ const log = createLogger('console');
 log.setLogLevel('SILENT');
 const AWAY = { KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1', AWS_ENDPOINT_URL: 'http://127.0.0.1:1' };
 
-function findNginx(): string | undefined {
+/** How each proxy is started on a configuration as docs/proxy.md has it, around it only what a test needs. */
+const PROXIES = {
+  nginx: {
+    package: 'nginx-light',
+    find: 'command -v nginx || ls /usr/sbin/nginx',
+    config: (
+      folder: string,
+      port: number,
+      block: string,
+    ) => `daemon off; pid ${folder}/pid; error_log ${folder}/error.log; events {}
+http {
+  access_log off;
+  ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join(' ')}
+  server { listen 127.0.0.1:${port}; ${block} }
+}`,
+    args: (folder: string, file: string) => ['-c', file, '-p', folder],
+  },
+  caddy: {
+    package: 'caddy',
+    find: 'command -v caddy',
+    // Its name would have it fetch a certificate.
+    config: (_folder: string, port: number, block: string) =>
+      `{\n  admin off\n}\n${block.replace('cameras.example {', `http://127.0.0.1:${port} {`)}`,
+    args: (_folder: string, file: string) => ['run', '--adapter', 'caddyfile', '--config', file],
+  },
+} as const;
+type ProxyName = keyof typeof PROXIES;
+
+function find(command: string): string | undefined {
   try {
-    return execFileSync('sh', ['-c', 'command -v nginx || ls /usr/sbin/nginx'], { stdio: 'pipe' })
-      .toString()
-      .trim();
+    return execFileSync('sh', ['-c', command], { stdio: 'pipe' }).toString().trim();
   } catch {
     return undefined;
   }
 }
-const nginx = findNginx();
-if (!nginx) console.warn('skipped: no nginx (Debian: apt-get install nginx-light)');
 
-/** nginx's configuration as docs/proxy.md has it, around it only what a test needs. */
-async function configOf(folder: string, port: number, consoleUrl: string): Promise<string> {
+async function configOf(name: ProxyName, folder: string, port: number, consoleUrl: string): Promise<string> {
   const docs = await readFile(join(import.meta.dirname, '../../docs/proxy.md'), 'utf8');
-  const [, block = ''] = /```nginx\n(.*?)```/s.exec(docs) ?? [];
-  expect(block).toContain('proxy_pass http://127.0.0.1:8080/;');
-  return `daemon off; pid ${folder}/pid; error_log ${folder}/error.log; events {}
-http {
-  access_log off;
-  ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join(' ')}
-  server { listen 127.0.0.1:${port}; ${block.replace('http://127.0.0.1:8080', consoleUrl)} }
-}`;
+  const [, block = ''] = new RegExp(`\`\`\`${name}\\n(.*?)\`\`\``, 's').exec(docs) ?? [];
+  expect(block).toContain('127.0.0.1:8080');
+  return PROXIES[name].config(folder, port, block.replace('127.0.0.1:8080', new URL(consoleUrl).host));
 }
 
-describe.skipIf(!nginx)('behind nginx with its defaults', () => {
+const FOUND = (Object.keys(PROXIES) as ProxyName[]).map((name) => [name, find(PROXIES[name].find)] as const);
+for (const [name, path] of FOUND)
+  if (!path) console.warn(`skipped: no ${name} (Debian: apt-get install ${PROXIES[name].package})`);
+
+describe.for(FOUND)('behind %s with its defaults', ([name, program]) => {
+  if (!program) {
+    test.skip('is not installed');
+    return;
+  }
   let folder: string;
   let server: ConsoleServer;
   let proxy: ReturnType<typeof spawn>;
@@ -49,8 +76,14 @@ describe.skipIf(!nginx)('behind nginx with its defaults', () => {
     base = `http://127.0.0.1:${port}/video`;
     const env = { ...AWAY, CONSOLE_URL: `https://cameras.example/video` };
     server = await startConsole({ port: 0, host: '127.0.0.1', token: 'secret', log, env });
-    await writeFile(join(folder, 'nginx.conf'), await configOf(folder, port, server.url));
-    proxy = spawn(nginx ?? '', ['-c', join(folder, 'nginx.conf'), '-p', folder], { stdio: 'ignore' });
+    const file = join(folder, 'config');
+    await writeFile(file, await configOf(name, folder, port, server.url));
+    const errors = openSync(join(folder, 'error.log'), 'a');
+    const homes = { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
+    proxy = spawn(program, PROXIES[name].args(folder, file), {
+      stdio: ['ignore', errors, errors],
+      env: homes,
+    });
     for (let tries = 0; tries < 50; tries += 1) {
       if (
         await fetch(`${base}/health`).then(

@@ -1,6 +1,6 @@
 import type { DetectedFrame, Detection } from '@video-pipeline/frame';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { trackColour } from '../../functions/src/drawing/colour.ts';
+import { classColour, trackColour } from '../../functions/src/drawing/colour.ts';
 import { annotate, detectedFrame, PERSON, publish, sceneEvent } from './console-fixture.ts';
 import {
   type ConsoleTabs,
@@ -112,7 +112,8 @@ describeInChromium('the page of a stream', () => {
       [300, 150],
     ] as const;
     await expect.poll(() => isNear(path, way, trackColour('t-1'))).toBe(true);
-    expect(await isNear(path, box, trackColour('t-1'))).toBe(true);
+    // As the legend has it.
+    expect(await isNear(path, box, classColour(PERSON.class_id))).toBe(true);
     await path.getByLabel('Trails of tracks').uncheck();
     expect(await isNear(path, way, trackColour('t-1'))).toBe(false);
   });

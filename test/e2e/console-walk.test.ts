@@ -28,7 +28,7 @@ describeInChromium('who opens the console for the first time', () => {
     await writeFile(list, '');
     const clips = await fetchAsset(CLIPS, () => {});
     cameras = await startCameras({ clips: { franck: clips.find((clip) => clip.includes('franck')) ?? '' } });
-    stack = startStackProcess(dataDir, ['--clips', '--frame-rate', '5'], {
+    stack = startStackProcess(dataDir, ['--clips'], {
       STREAMS_FILE: list,
       CONSOLE_TOKEN: TOKEN,
       CLIP_AFTER_SECONDS: '1',

@@ -1,73 +1,89 @@
+import uPlot from 'uplot';
 import type { Timeline } from '../src/api.ts';
 import { classColour } from './boxes.ts';
 
-/** Prepares a canvas for drawing in CSS pixels, sharp on any screen. */
-function surface(
-  canvas: HTMLCanvasElement,
-): { context: CanvasRenderingContext2D; w: number; h: number } | undefined {
-  const { clientWidth: w, clientHeight: h } = canvas;
-  const context = canvas.getContext('2d');
-  if (!context || w === 0) return undefined;
-  canvas.width = Math.round(w * devicePixelRatio);
-  canvas.height = Math.round(h * devicePixelRatio);
-  context.scale(devicePixelRatio, devicePixelRatio);
-  return { context, w, h };
-}
+const HEIGHT = 130;
+/** In the colours of the page, whichever theme it has. */
+const INK = () => getComputedStyle(document.body).color;
+const GRID = 'rgb(128 128 128 / 0.25)';
+const axis = (size: number): uPlot.Axis => ({
+  stroke: INK,
+  grid: { stroke: GRID },
+  ticks: { stroke: GRID },
+  size,
+});
 
-/** A line of values over time, from zero to their largest; gaps where there is none. */
-export function sparkline(
-  canvas: HTMLCanvasElement,
-  values: readonly (number | null)[],
-  colour: string,
-): void {
-  const drawn = surface(canvas);
-  if (!drawn) return;
-  const { context, w, h } = drawn;
-  const top = Math.max(1e-9, ...values.map((value) => value ?? 0));
-  const step = w / Math.max(1, values.length - 1);
-  context.strokeStyle = colour;
-  context.lineWidth = 1.5;
-  context.lineJoin = 'round';
-  context.beginPath();
-  let isDown = false;
-  for (const [i, value] of values.entries()) {
-    if (value === null) {
-      isDown = false;
-      continue;
-    }
-    const y = h - 2 - (value / top) * (h - 4);
-    if (isDown) context.lineTo(i * step, y);
-    else context.moveTo(i * step, y);
-    isDown = true;
-  }
-  context.stroke();
+/**
+ * A line of values over time, from zero up; gaps where there is none. The values under the pointer are told below.
+ * @param tell a value in words, with its unit
+ */
+export function lineChart(element: HTMLElement, label: string, tell: (value: number | null) => string) {
+  const chart = new uPlot(
+    {
+      width: Math.max(element.clientWidth, 160),
+      height: HEIGHT,
+      scales: { y: { range: (_, _least, most) => [0, Math.max(most, 1) * 1.1] } },
+      series: [
+        { label: 'Time', value: '{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}' },
+        { label, stroke: INK, width: 1.5, value: (_, value) => tell(value) },
+      ],
+      axes: [axis(28), { ...axis(52), values: (_, values) => values.map(tell) }],
+      cursor: { y: false, drag: { x: false, y: false } },
+    },
+    [[], []],
+    element,
+  );
+  return {
+    /** @param times epoch ms */
+    set(times: readonly number[], values: readonly (number | null)[]): void {
+      const width = Math.max(element.clientWidth, 160);
+      if (width !== chart.width) chart.setSize({ width, height: HEIGHT });
+      chart.setData([times.map((time) => time / 1000), [...values]]);
+    },
+    end: () => chart.destroy(),
+  };
 }
 
 /** Detections by class over time, bins stacked. @param ids class name -> class id, for its colour */
 export function drawTimeline(
-  canvas: HTMLCanvasElement,
-  { bins, classes }: Timeline,
+  element: HTMLElement,
+  timeline: Timeline,
   ids: ReadonlyMap<string, number>,
-  gridColour: string,
 ): void {
-  const drawn = surface(canvas);
-  if (!drawn) return;
-  const { context, w, h } = drawn;
+  const { from, bins, bin_ms, classes } = timeline;
   const names = Object.keys(classes).sort();
-  const totals = Array.from({ length: bins }, (_, i) =>
-    names.reduce((sum, name) => sum + (classes[name]?.[i] ?? 0), 0),
+  const times = Array.from({ length: bins }, (_, i) => (from + i * bin_ms) / 1000);
+  // Each bar hides the foot of the one before it: the highest stack is drawn first.
+  const sums = new Array<number>(bins).fill(0);
+  const stacks = names.map((name) =>
+    sums.map((_, i) => (sums[i] = (sums[i] ?? 0) + (classes[name]?.[i] ?? 0))),
   );
-  const top = Math.max(1, ...totals);
-  const filled = new Array<number>(bins).fill(0);
-  const wide = w / bins;
-  for (const name of names) {
-    context.fillStyle = classColour(ids.get(name) ?? 0);
-    for (let i = 0; i < bins; i++) {
-      const tall = ((classes[name]?.[i] ?? 0) / top) * (h - 2);
-      filled[i] = (filled[i] ?? 0) + tall;
-      if (tall > 0) context.fillRect(i * wide, h - (filled[i] ?? 0), Math.max(1, wide - 1), tall);
-    }
-  }
-  context.fillStyle = gridColour;
-  context.fillRect(0, h - 1, w, 1);
+  const bars = uPlot.paths.bars?.({ size: [1, 100], align: 1 });
+  const series = names.map((name, at): uPlot.Series => {
+    const fill = classColour(ids.get(name) ?? 0);
+    const value = (_: uPlot, _value: number, _series: number, i: number | null) =>
+      i === null ? '-' : String(classes[names[at] ?? '']?.[i] ?? 0);
+    return {
+      label: name,
+      stroke: fill,
+      fill,
+      width: 0,
+      points: { show: false },
+      value,
+      ...(bars ? { paths: bars } : {}),
+    };
+  });
+  element.replaceChildren();
+  new uPlot(
+    {
+      width: Math.max(element.clientWidth, 160),
+      height: HEIGHT,
+      scales: { y: { range: (_, _least, most) => [0, Math.max(most, 1)] } },
+      series: [{ label: 'Time', value: '{HH}:{mm}:{ss}' }, ...series.toReversed()],
+      axes: [axis(28), axis(52)],
+      cursor: { y: false, drag: { x: false, y: false } },
+    },
+    [times, ...stacks.toReversed()],
+    element,
+  );
 }

@@ -28,12 +28,8 @@ export function failedView(root: HTMLElement, asked: URLSearchParams): () => voi
   const choice = Object.fromEntries(FILTERS.map((name) => [name, asked.get(name) ?? '']));
   const all = (action: FailedBulk['action'], text: string) =>
     h('button', { type: 'button', onclick: () => doAll(action) }, text);
-  const forAll = h(
-    'p',
-    { className: 'bar', hidden: true },
-    all('redrive', 'Put back all of these'),
-    all('delete', 'Delete all of these'),
-  );
+  const buttons = [all('redrive', 'Put back all of these'), all('delete', 'Delete all of these')];
+  const forAll = h('div', { hidden: true }, h('p', { className: 'bar' }, ...buttons));
   root.append(
     h('h1', {}, 'Failed'),
     h(

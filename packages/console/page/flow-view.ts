@@ -1,5 +1,5 @@
 import type { Flow, StageFlow, StageSample, StageState } from '../src/api.ts';
-import { sparkline } from './chart.ts';
+import { lineChart } from './chart.ts';
 import { API, getJson, h, repeat, setText } from './dom.ts';
 import { duration, rate } from './format.ts';
 import { healthTable } from './health.ts';
@@ -14,22 +14,34 @@ const STATES: Record<StageState, string> = {
   away: 'does not answer',
 };
 
+/** How much of the past is shown, minutes; the server keeps ten. */
+const SPANS = [2, 5, 10];
+
 interface Metric {
   text: string;
   of: (sample: StageSample) => number | null;
   tell: (sample: StageSample) => string;
+  /** A value of the chart, with its unit. */
+  unit: (value: number | null) => string;
 }
 
-const RATE: Metric = { text: 'Frames a second', of: ({ rate }) => rate, tell: (sample) => rate(sample.rate) };
+const RATE: Metric = {
+  text: 'Frames a second',
+  of: ({ rate }) => rate,
+  tell: (sample) => rate(sample.rate),
+  unit: (value) => (value === null ? '-' : `${rate(value)}/s`),
+};
 const LAG: Metric = {
   text: 'Records waiting',
   of: ({ lag }) => lag,
   tell: ({ lag }) => (lag === null ? '-' : lag.toLocaleString('en')),
+  unit: (value) => (value === null ? '-' : Math.round(value).toLocaleString('en')),
 };
 const LATENCY: Metric = {
   text: 'Since capture, p50 / p95',
   of: ({ latency }) => latency?.p95 ?? null,
   tell: ({ latency }) => (latency ? `${duration(latency.p50)} / ${duration(latency.p95)}` : '-'),
+  unit: (value) => (value === null ? '-' : duration(value)),
 };
 
 /** The pipeline as a picture, top to bottom. @returns ends the view */
@@ -37,10 +49,21 @@ export function flowView(root: HTMLElement, live: LiveFeed): () => void {
   const list = h('ol', { className: 'flow' });
   const health = healthTable();
   const tellHealth = () => health.tell(live.health);
-  root.append(h('h1', {}, 'Flow'), health.element, list);
+  let minutes = 10;
+  const spans = SPANS.map((span) => {
+    const button = h('button', { type: 'button', ariaPressed: String(span === minutes) }, `${span} minutes`);
+    button.onclick = () => {
+      minutes = span;
+      for (const other of spans) other.ariaPressed = String(other === button);
+      tellStages();
+    };
+    return button;
+  });
+  root.append(h('h1', {}, 'Flow'), health.element, h('div', { className: 'bar' }, ...spans), list);
   tellHealth();
   live.addEventListener('health', tellHealth);
   let stages: Map<string, ReturnType<typeof createStage>> | undefined;
+  let now: Flow | undefined;
   const stop = repeat(async () => {
     const flow = await getJson<Flow>(`${API}/flow`);
     if (!stages) {
@@ -54,10 +77,15 @@ export function flowView(root: HTMLElement, live: LiveFeed): () => void {
         ]);
       list.append(...items(frames), pipe(`S3 bucket ${flow.bucket}`), ...items(others));
     }
-    for (const stage of flow.stages) stages.get(stage.name)?.tell(stage);
+    now = flow;
+    tellStages();
   }, 2_000);
+  function tellStages(): void {
+    for (const stage of now?.stages ?? []) stages?.get(stage.name)?.tell(stage, minutes);
+  }
   return () => {
     stop();
+    for (const stage of stages?.values() ?? []) stage.end();
     live.removeEventListener('health', tellHealth);
   };
 }
@@ -66,19 +94,16 @@ const pipe = (where: string) => h('li', { className: 'pipe dim' }, `\u2193 ${whe
 
 function createStage({ name, does, reads, carriesFrames }: StageFlow): {
   element: HTMLElement;
-  tell: (stage: StageFlow) => void;
+  tell: (stage: StageFlow, minutes: number) => void;
+  end: () => void;
 } {
   const ofRecords = carriesFrames ? [RATE, LAG, LATENCY] : [{ ...RATE, text: 'Events a second' }, LAG];
   const metrics = reads ? ofRecords : [RATE];
   const charts = metrics.map((metric) => {
     const value = h('span', { className: 'value num' });
-    const canvas = h('canvas', { ariaHidden: 'true' });
-    return {
-      metric,
-      value,
-      canvas,
-      element: h('div', {}, h('div', { className: 'dim' }, metric.text), value, canvas),
-    };
+    const plot = h('div', { ariaHidden: 'true' });
+    const element = h('div', {}, h('div', { className: 'dim' }, metric.text), value, plot);
+    return { metric, value, element, chart: lineChart(plot, metric.text, metric.unit) };
   });
   const state = h('span', {});
   const failed = h('a', { href: '#/failed', hidden: true });
@@ -91,16 +116,21 @@ function createStage({ name, does, reads, carriesFrames }: StageFlow): {
   );
   return {
     element,
-    tell(stage) {
+    end: () => {
+      for (const { chart } of charts) chart.end();
+    },
+    tell(stage, minutes) {
       element.className = `card stage ${stage.state}`;
       state.className = `state ${stage.state}`;
       setText(state, STATES[stage.state]);
       failed.hidden = stage.failed === 0;
       setText(failed, `${stage.failed} failed`);
       const now = stage.samples.at(-1);
-      for (const { metric, value, canvas } of charts) {
+      const samples = stage.samples.filter(({ time }) => now && now.time - time <= minutes * 60_000);
+      const times = samples.map(({ time }) => time);
+      for (const { metric, value, chart } of charts) {
         setText(value, now ? metric.tell(now) : '-');
-        sparkline(canvas, stage.samples.map(metric.of), getComputedStyle(failed).color);
+        chart.set(times, samples.map(metric.of));
       }
     },
   };

@@ -15,9 +15,9 @@ const SPANS = [
 export function timelinePanel(streamId: string) {
   const ids = new Map<string, number>();
   let minutes = 15;
-  const canvas = h('canvas', { className: 'timeline', role: 'img', ariaLabel: 'Detections over time' });
+  const chart = h('div', { role: 'img', ariaLabel: 'Detections over time' });
   const legend = h('div', { className: 'bar num' });
-  const axis = h('div', { className: 'facts dim num' });
+  let shown = '';
   const buttons = SPANS.map((span) => {
     const button = h('button', { type: 'button', ariaPressed: String(span.minutes === minutes) }, span.text);
     button.onclick = () => {
@@ -32,23 +32,24 @@ export function timelinePanel(streamId: string) {
     {},
     h('h2', {}, 'Detections by class'),
     h('div', { className: 'bar' }, ...buttons),
-    canvas,
-    axis,
+    chart,
     legend,
   );
 
   async function refresh(): Promise<void> {
     const path = `${API}/streams/${encodeURIComponent(streamId)}/timeline?minutes=${minutes}`;
     const timeline = await getJson<Timeline>(path);
-    drawTimeline(canvas, timeline, ids, getComputedStyle(canvas).color);
+    // What the pointer stands on is not drawn anew for nothing.
+    const text = JSON.stringify([timeline, chart.clientWidth]);
+    if (text === shown) return;
+    shown = text;
+    drawTimeline(chart, timeline, ids);
     const totals = Object.entries(timeline.classes).map(([name, counts]) => {
       const total = counts.reduce((sum, count) => sum + count, 0);
       return h('span', {}, swatch(ids.get(name) ?? 0), `${name} ${total.toLocaleString('en')}`);
     });
     legend.replaceChildren(...totals);
-    canvas.ariaLabel = `Detections since ${clock(timeline.from)}: ${legend.textContent || 'none'}`;
-    const end = timeline.from + timeline.bins * timeline.bin_ms;
-    axis.replaceChildren(h('span', { className: 'name' }, clock(timeline.from)), h('span', {}, clock(end)));
+    chart.ariaLabel = `Detections since ${clock(timeline.from)}: ${legend.textContent || 'none'}`;
   }
   return {
     element,

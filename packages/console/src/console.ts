@@ -1,5 +1,5 @@
 import { type Config, readConfig } from '@video-pipeline/config';
-import { createOrigin, isLoopback } from '@video-pipeline/http';
+import { createOrigin, isLoopback, serveMetrics } from '@video-pipeline/http';
 import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { STAGES, topicOf } from '@video-pipeline/stages';
 import { CLIP_VARIABLES, followText, isObjectUrl, STORAGE_VARIABLES } from '@video-pipeline/storage';
@@ -12,6 +12,7 @@ import { Events } from './events.ts';
 import { putBack } from './failed.ts';
 import { addGuard } from './guard.ts';
 import { LiveFrames } from './live.ts';
+import { consoleMetrics } from './metrics.ts';
 import { MONITOR_VARIABLES, Monitor } from './monitor.ts';
 import { loadPage } from './page-files.ts';
 import { addRoutes } from './routes.ts';
@@ -104,6 +105,10 @@ export async function startConsole(options: {
     log.error(`can't answer ${path}: ${error.name}: ${messageOf(error)}`),
   );
   addGuard(app, access, origin, page);
+  serveMetrics(
+    app,
+    consoleMetrics(monitor, live, () => events.followers),
+  );
   addRoutes(app, {
     page,
     access,

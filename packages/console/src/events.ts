@@ -45,6 +45,11 @@ export class Events {
     ];
   }
 
+  /** Browsers that follow. */
+  get followers(): number {
+    return this.#clients.size;
+  }
+
   get isFull(): boolean {
     return this.#clients.size >= MAX_CLIENTS;
   }

@@ -85,6 +85,24 @@ export class Monitor {
     };
   }
 
+  /** How each part is, by its name. */
+  get parts(): Health['parts'] {
+    return this.#health.parts;
+  }
+
+  /** Records in `failed/` by stage. */
+  get failed(): ReadonlyMap<string, number> {
+    return this.#failed;
+  }
+
+  /** Records that wait for each stage, where Kafka says. */
+  lags(): [string, number][] {
+    return this.#history.flow(this.#failed).stages.flatMap(({ name, samples }) => {
+      const lag = samples.at(-1)?.lag ?? null;
+      return lag === null ? [] : [[name, lag] as [string, number]];
+    });
+  }
+
   health(): Health {
     const failed = [...this.#failed.values()].reduce((sum, count) => sum + count, 0);
     const { forgotten } = this.#live;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import { stripTypeScriptTypes } from 'node:module';
-import { extname, join } from 'node:path';
+import { createRequire, stripTypeScriptTypes } from 'node:module';
+import { dirname, extname, join } from 'node:path';
 
 const FOLDER = join(import.meta.dirname, '..', 'page');
 const TYPES: Record<string, string> = {
@@ -9,6 +9,7 @@ const TYPES: Record<string, string> = {
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
   '.ts': 'text/javascript; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
 };
 
 /** The page's files by name. */
@@ -17,12 +18,21 @@ export type Page = ReadonlyMap<string, { type: string; body: string; etag: strin
 /** Every file of the page, read once, TypeScript stripped of its types. No other file can be asked for. */
 export function loadPage(): Page {
   const files = readdirSync(FOLDER).filter((name) => extname(name) in TYPES);
-  return new Map(files.map((name) => [name, load(name)]));
+  const own = files.map((name) => [name, load(name, join(FOLDER, name))] as const);
+  const uplot = dirname(createRequire(import.meta.url).resolve('uplot'));
+  return new Map([
+    ...own,
+    ['uplot.js', load('uplot.js', join(uplot, 'uPlot.esm.js'))],
+    ['uplot.css', load('uplot.css', join(uplot, 'uPlot.min.css'))],
+  ]);
 }
 
-function load(name: string) {
-  const source = readFileSync(join(FOLDER, name), 'utf8');
-  const body = name.endsWith('.ts') ? stripTypeScriptTypes(source) : source;
+function load(name: string, path: string) {
+  const source = readFileSync(path, 'utf8');
+  // A browser knows no packages.
+  const body = name.endsWith('.ts')
+    ? stripTypeScriptTypes(source).replace("from 'uplot'", "from './uplot.js'")
+    : source;
   const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 16)}"`;
   return { type: TYPES[extname(name)] ?? '', body, etag };
 }

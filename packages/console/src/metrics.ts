@@ -1,0 +1,55 @@
+import { Counter, Gauge, Registry } from 'prom-client';
+import type { LiveFrames } from './live.ts';
+import type { Monitor } from './monitor.ts';
+
+/** Prometheus metrics of the console, and of what it sees of the pipeline; read when they are asked for. */
+export function consoleMetrics(
+  monitor: Pick<Monitor, 'parts' | 'lags' | 'failed'>,
+  live: LiveFrames,
+  browsers: () => number,
+): Registry {
+  const registry = new Registry();
+  const gauge = (
+    name: string,
+    help: string,
+    label: string,
+    values: () => Iterable<readonly [string, number]>,
+  ) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [key, value] of values()) this.set({ [label]: key }, value);
+      },
+    });
+  gauge('console_part_up', '1: it answers, 0: it does not; absent where that is not known', 'part', () =>
+    Object.entries(monitor.parts).flatMap(([name, { ok }]) =>
+      ok === null ? [] : [[name, Number(ok)] as const],
+    ),
+  );
+  gauge('console_lag_records', 'records that wait for a stage', 'stage', () => monitor.lags());
+  gauge('console_failed_records', 'records in failed/, up to the first thousand of a stage', 'stage', () =>
+    monitor.failed.entries(),
+  );
+  const one = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(value());
+      },
+    });
+  one('console_streams', 'streams that the console holds frames of', () => live.streams().length);
+  one('console_browsers', 'browsers that follow the live events', browsers);
+  const frames = new Counter({
+    name: 'console_frames_total',
+    help: 'frames with detections that came',
+    registers: [registry],
+  });
+  live.subscribe(() => frames.inc());
+  return registry;
+}
