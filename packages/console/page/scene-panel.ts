@@ -1,10 +1,10 @@
 import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { FrameFacts, StreamScene } from '../src/api.ts';
-import type { BoxFilter } from './boxes.ts';
+import { type BoxFilter, visible } from './boxes.ts';
 import { API, getJson, h, sendJson, setText } from './dom.ts';
 import { drawScene, drawTrails } from './scene-overlay.ts';
 import { shapeEditor } from './shape-editor.ts';
-import { KINDS } from './shape-form.ts';
+import { KINDS, settingsOf } from './shape-form.ts';
 import { Trails } from './trails.ts';
 
 const UNWRITABLE =
@@ -33,7 +33,7 @@ export function scenePanel(options: {
   const { streamId, canvas, filter, redraw } = options;
   const path = `${API}/streams/${encodeURIComponent(streamId)}`;
   const trails = new Trails();
-  let scene: StreamScene = { zones: {}, lines: {}, rules: [], writable: false };
+  let scene: StreamScene = { zones: {}, lines: {}, rules: [], excluded: [], writable: false };
   let shown = '';
   const problem = h('p', {});
   const note = h('p', { role: 'status' });
@@ -69,7 +69,13 @@ export function scenePanel(options: {
     const named = { type: 'button', ariaLabel: `Change ${shape.kind} ${shape.name}` };
     const edit = h('button', named, 'Change');
     edit.onclick = () =>
-      editor.start(shape.kind, shape.name, shape.points, shape.kind === 'zone' ? drawZone : drawLine);
+      editor.start(
+        shape.kind,
+        shape.name,
+        shape.points,
+        shape.kind === 'zone' ? drawZone : drawLine,
+        settingsOf(scene, shape.kind, shape.name),
+      );
     const ariaLabel = `Remove ${shape.kind} ${shape.name}`;
     const remove = h('button', { type: 'button', ariaLabel, onclick: () => removeShape(shape) }, 'Remove');
     return h('li', {}, title, ' ', rules, h('span', { className: 'bar' }, edit, remove));
@@ -100,7 +106,10 @@ export function scenePanel(options: {
     draw(context: CanvasRenderingContext2D, frame: FrameFacts): void {
       if (filter.zones) drawScene(context, scene);
       if (filter.tracks) drawTrails(context, trails, frame, filter);
-      editor.draw(context);
+      const feet = visible(frame.detections, filter).map(
+        ({ bbox: [x1, , x2, y2] }): Point => [(x1 + x2) / 2 / frame.width, y2 / frame.height],
+      );
+      editor.draw(context, feet);
     },
     async refresh(): Promise<void> {
       try {

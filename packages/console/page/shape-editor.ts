@@ -5,7 +5,7 @@ import { h, sendJson, setText } from './dom.ts';
 import { eventItem } from './events-panel.ts';
 import { dateTime } from './format.ts';
 import { lineWidth, pathOf, pathOfLine, strokeTwice, ZONE_COLOUR } from './scene-overlay.ts';
-import { KINDS, shapeForm } from './shape-form.ts';
+import { KINDS, type KnownSettings, shapeForm } from './shape-form.ts';
 
 const STEP = 0.01;
 const LONG_STEP = 0.05;
@@ -47,14 +47,20 @@ export function shapeEditor(options: {
     save();
   };
 
-  /** @param by what is focused again at the end */
-  function start(what: ShapeKind, name: string, begunWith: readonly Point[], by: HTMLElement): void {
+  /** @param by what is focused again at the end, @param known what is said of it so far */
+  function start(
+    what: ShapeKind,
+    name: string,
+    begunWith: readonly Point[],
+    by: HTMLElement,
+    known?: KnownSettings,
+  ): void {
     end();
     kind = what;
     points = [...begunWith];
     cursor = [0.5, 0.5];
     opener = by;
-    form.open(kind, name);
+    form.open(kind, name, known);
     editing = new AbortController();
     const { signal } = editing;
     canvas.role = 'application';
@@ -154,9 +160,11 @@ export function shapeEditor(options: {
     form.preview.disabled = false;
   }
 
-  function draw(context: CanvasRenderingContext2D): void {
+  /** @param feet where the boxes that are shown stand, relative to the picture */
+  function draw(context: CanvasRenderingContext2D, feet: readonly Point[]): void {
     if (!editing) return;
     const { width, height } = context.canvas;
+    if (kind === 'zone') for (const foot of feet) drawFoot(context, foot);
     const [from, to] = points;
     const shape =
       kind === 'line' && from && to
@@ -177,6 +185,13 @@ function previewText({ count, events, frames, until, to }: ScenePreview): string
   const span = until < to ? `the 24 hours as far as ${dateTime(until)}` : 'the last 24 hours';
   const shown = events.length < count ? `; the newest ${events.length} are shown` : '';
   return `In ${span} this would have fired ${times}${shown}.`;
+}
+
+function drawFoot(context: CanvasRenderingContext2D, [x, y]: Point): void {
+  const { width, height } = context.canvas;
+  const dot = new Path2D();
+  dot.arc(x * width, y * height, lineWidth(context) * 2, 0, 2 * Math.PI);
+  strokeTwice(context, dot, '#fff');
 }
 
 /** @param reach of each arm, pixels of the canvas */

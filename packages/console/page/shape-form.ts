@@ -1,5 +1,5 @@
 import type { Point, ShapeKind } from '@video-pipeline/scene';
-import type { ShapeDraft } from '../src/api.ts';
+import type { ShapeDraft, StreamScene } from '../src/api.ts';
 import { h, setText } from './dom.ts';
 
 /** What can be drawn on a picture, in words; how many points it has. */
@@ -8,7 +8,9 @@ export const KINDS = {
     title: 'Zone',
     least: 3,
     most: 200,
-    pointer: 'Click the corners on the picture, drag one to move it.',
+    pointer:
+      'Click the corners on the picture, drag one to move it. The bottom centre of a box, drawn as a dot, decides whether ' +
+      'it is inside.',
     events: 'Events when something enters or leaves',
   },
   line: {
@@ -25,13 +27,64 @@ const KEYBOARD =
   'Or with the keyboard: arrow keys move the cross (Shift: far), Enter sets a point, Backspace takes the last one ' +
   'back, Escape ends.';
 
+const DIRECTIONS = { any: 'either way', right: 'to its right', left: 'to its left' };
+
+/** What is said of a zone or a line so far. */
+export interface KnownSettings {
+  events: boolean;
+  classes: readonly string[];
+  seconds?: number;
+  count?: number;
+  exclude: boolean;
+  direction?: string;
+}
+
+/** The settings that the rules of a scene give a zone or a line; of several of a kind, the first. */
+export function settingsOf({ rules, excluded }: StreamScene, kind: ShapeKind, name: string): KnownSettings {
+  const ours = rules.filter((rule) => (rule as { zone?: string; line?: string })[kind] === name);
+  const first = <Type extends (typeof ours)[number]['type']>(type: Type) =>
+    ours.find((rule): rule is Extract<(typeof ours)[number], { type: Type }> => rule.type === type);
+  const stays = first('stayed_longer');
+  const over = first('count_over');
+  const crossed = first('line_crossed');
+  return {
+    events: ours.some(({ type }) => ['entered_zone', 'left_zone', 'line_crossed'].includes(type)),
+    classes: ours.find(({ classes }) => classes)?.classes ?? [],
+    exclude: kind === 'zone' && excluded.includes(name),
+    ...(stays ? { seconds: stays.seconds } : {}),
+    ...(over ? { count: over.count } : {}),
+    ...(crossed ? { direction: crossed.direction } : {}),
+  };
+}
+
 /** What to say of a zone or a line that is being drawn, and what to do with it. */
 export function shapeForm() {
+  let was: string | undefined;
   const help = h('p', { className: 'dim' });
   const nameLabel = h('span');
   const name = h('input', { required: true, pattern: '[A-Za-z0-9][A-Za-z0-9._\\-]*', maxLength: 64 });
   const eventsLabel = h('span');
   const events = h('input', { type: 'checkbox', checked: true });
+  const classes = h('input', { placeholder: 'all', autocomplete: 'off', size: 24 });
+  const number = (least: string) =>
+    h('input', { type: 'number', min: least, step: 'any', placeholder: 'off' });
+  const seconds = number('0.1');
+  const count = number('0');
+  count.step = '1';
+  const exclude = h('input', { type: 'checkbox' });
+  const direction = h(
+    'select',
+    {},
+    ...Object.entries(DIRECTIONS).map(([value, text]) => h('option', { value }, text)),
+  );
+  const ofZone = h(
+    'span',
+    { className: 'rules' },
+    h('label', {}, 'Event when something stays longer than, seconds ', seconds),
+    h('label', {}, 'Event when more are in it at once than ', count),
+    h('label', {}, exclude, ' Nothing in it is looked at: no boxes, no events'),
+  );
+  const ofLine = h('span', { className: 'rules' }, h('label', {}, 'Crossed ', direction));
   const preview = h('button', { type: 'button' }, 'Try on the last 24 hours');
   const undo = h('button', { type: 'button' }, 'Take point back');
   const save = h('button', { type: 'submit' });
@@ -43,6 +96,9 @@ export function shapeForm() {
     help,
     h('label', {}, nameLabel, ' ', name),
     h('label', {}, events, ' ', eventsLabel),
+    h('label', {}, 'Of these classes, separated by commas ', classes),
+    ofZone,
+    ofLine,
     h('div', { className: 'bar' }, save, preview, undo, cancel),
   );
   return {
@@ -52,7 +108,8 @@ export function shapeForm() {
     save,
     cancel,
     status,
-    open(kind: ShapeKind, shownName: string) {
+    /** @param known what is said of it so far; left out: it is new */
+    open(kind: ShapeKind, shownName: string, known?: KnownSettings) {
       const words = KINDS[kind];
       element.ariaLabel = words.title;
       setText(help, `${words.pointer} ${KEYBOARD}`);
@@ -60,6 +117,15 @@ export function shapeForm() {
       setText(eventsLabel, words.events);
       setText(save, `Save ${kind}`);
       name.value = shownName;
+      was = known ? shownName : undefined;
+      events.checked = known?.events ?? true;
+      classes.value = known?.classes.join(', ') ?? '';
+      seconds.value = known?.seconds?.toString() ?? '';
+      count.value = known?.count?.toString() ?? '';
+      exclude.checked = known?.exclude ?? false;
+      direction.value = known?.direction ?? 'any';
+      ofZone.hidden = kind !== 'zone';
+      ofLine.hidden = kind !== 'line';
       element.hidden = false;
     },
     tell(count: number, [x, y]: Point) {
@@ -71,8 +137,17 @@ export function shapeForm() {
     draft(kind: ShapeKind, points: Point[]): ShapeDraft {
       const { title, least } = KINDS[kind];
       if (points.length < least) throw new Error(`${title}: it takes ${least} points.`);
-      const said = { name: name.value, events: events.checked };
-      return kind === 'zone' ? { ...said, polygon: points } : { ...said, from: points[0], to: points[1] };
+      const names = classes.value.split(',').map((text) => text.trim());
+      const said = {
+        name: name.value,
+        events: events.checked,
+        classes: names.filter((text) => text !== ''),
+        ...(was === undefined ? {} : { was }),
+      };
+      const value = ({ value: text }: HTMLInputElement) => (text === '' ? null : Number(text));
+      return kind === 'zone'
+        ? { ...said, polygon: points, seconds: value(seconds), count: value(count), exclude: exclude.checked }
+        : { ...said, from: points[0], to: points[1], direction: direction.value };
     },
   };
 }

@@ -1,5 +1,5 @@
 import type { Detection } from '@video-pipeline/frame';
-import type { Point, SceneConfig, SceneEvent } from '@video-pipeline/scene';
+import type { Point, SceneConfig, SceneEvent, ShapeSettings } from '@video-pipeline/scene';
 import type { PartHealth } from '@video-pipeline/telemetry';
 
 export type { PartHealth, SceneEvent };
@@ -175,6 +175,8 @@ export interface StreamScene {
   lines: Record<string, { from: Point; to: Point }>;
   /** What events tell of, each with its zone or line. */
   rules: SceneConfig['events'];
+  /** Zones of which nothing is looked at. */
+  excluded: string[];
   /** Whether zones and lines can be saved: the list of streams is a file. */
   writable: boolean;
 }
@@ -184,7 +186,8 @@ export type ShapeDraft = {
   name: string;
   /** Whether events shall tell of who enters and leaves the zone, or crosses the line. */
   events: boolean;
-} & ({ polygon: Point[] } | { from: Point | undefined; to: Point | undefined });
+} & ({ polygon: Point[] } | { from: Point | undefined; to: Point | undefined }) &
+  ShapeSettings;
 
 /** What a zone or a line would have told of, had it been there already. */
 export interface ScenePreview {

@@ -43,11 +43,12 @@ function saveShape(
 
 /** @throws HttpError */
 function shapeOf(kind: ShapeKind, request: AskedRequest): Shape {
-  const { name, events, polygon, from, to } = draftOf<ShapeDraft>(request);
+  const { name, events, polygon, from, to, was, classes, seconds, count, exclude, direction } =
+    draftOf<ShapeDraft>(request);
   if (typeof name !== 'string') {
     throw new HttpError(400, 'body must be {"name": ..., "polygon": [[x, y], ...]} or {..., "from", "to"}');
   }
-  const said = { name, events: events === true };
+  const said = { name, events: events === true, was, classes, seconds, count, exclude, direction };
   return kind === 'zone' ? { ...said, kind, polygon } : { ...said, kind, from, to };
 }
 

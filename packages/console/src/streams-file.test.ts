@@ -37,7 +37,7 @@ const open = (STREAMS_FILE?: string, STREAMS?: string) => new StreamsFile({ STRE
 
 test('a zone that is put in is there, in the file and for who asks, until it is taken out', () => {
   const streams = open(path);
-  expect(streams.scene('yard')).toEqual({ zones: {}, lines: {}, rules: [], writable: true });
+  expect(streams.scene('yard')).toEqual({ zones: {}, lines: {}, rules: [], excluded: [], writable: true });
   streams.put('yard', zone);
   expect(streams.scene('yard').zones.lawn?.polygon).toEqual(polygon);
   expect(readFileSync(path, 'utf8')).toBe(
@@ -59,7 +59,7 @@ test('a link goes on pointing to the file, and who may read the file stays', () 
 });
 
 test('without a file, and where STREAMS goes before it, nothing is written', () => {
-  expect(open().scene('yard')).toEqual({ zones: {}, lines: {}, rules: [], writable: false });
+  expect(open().scene('yard')).toEqual({ zones: {}, lines: {}, rules: [], excluded: [], writable: false });
   expect(() => open().put('yard', zone)).toThrow(
     'STREAMS_FILE must name the file to write zones and lines to',
   );

@@ -75,8 +75,9 @@ export class StreamsFile {
       : { scenes: new Map<string, undefined>(), problems: [] };
     const wrong = problems.filter(({ id }) => id === streamId).map(({ text }) => text);
     if (wrong.length > 0) throw new StreamsError(`${streams?.where}: ${wrong.join('; ')}`);
-    const { zones, lines, events } = scenes.get(streamId) ?? { zones: {}, lines: {}, events: [] };
-    return { zones, lines, rules: events, writable: streamsFileOf(this.#config) !== undefined };
+    const { zones = {}, lines = {}, events = [], filters } = scenes.get(streamId) ?? {};
+    const excluded = filters?.exclude ?? [];
+    return { zones, lines, rules: events, excluded, writable: streamsFileOf(this.#config) !== undefined };
   }
 
   /**

@@ -50,6 +50,59 @@ test('a stream without a scene gets one, with rules that tell of the zone, once'
   expect(rules?.map(({ name }) => name)).toEqual(['intruder', 'lawn-left']);
 });
 
+const set = (text: string, shape: object) =>
+  putShape(
+    text,
+    'yard',
+    { kind: 'zone', name: 'lawn', polygon: square, events: true, ...shape } as Shape,
+    'streams.yaml',
+  );
+const sceneOf = (text: string) => parseScenes(text, '').get('yard');
+
+test('a zone is renamed wherever the scene has it', () => {
+  const used = file.replace('scene:', 'scene:\n    filters: { include: [lawn] }');
+  const written = put(set(used, {}), 'yard', 'roof');
+  const scene = sceneOf(set(written, { name: 'grass', was: 'lawn' }));
+  expect(Object.keys(scene?.zones ?? {})).toEqual(['grass', 'roof']);
+  expect(scene?.zones.grass?.membership).toBe('overlap');
+  expect(scene?.filters.include).toEqual(['grass']);
+  expect(scene?.events).toMatchObject([
+    { name: 'intruder', zone: 'grass' },
+    { name: 'grass-left', zone: 'grass' },
+  ]);
+  expect(() => set(written, { name: 'roof', was: 'lawn' })).toThrow("there is a zone 'roof' already");
+  expect(() => set(written, { name: 'grass', was: 'nothing' })).toThrow("there is no zone 'nothing'");
+});
+
+test('classes, how long, how many and whether it is looked at are said of a zone, changed, and taken back', () => {
+  const all = { classes: ['person', 'car'], seconds: 30, count: 2, exclude: true };
+  const written = set(file, all);
+  const scene = sceneOf(written);
+  expect(scene?.events).toMatchObject([
+    { type: 'entered_zone', name: 'intruder', classes: all.classes },
+    { type: 'left_zone', classes: all.classes },
+    { type: 'stayed_longer', name: 'lawn-stays', seconds: 30, classes: all.classes },
+    { type: 'count_over', name: 'lawn-count', count: 2, classes: all.classes },
+  ]);
+  expect(scene?.filters.exclude).toEqual(['lawn']);
+  expect(set(written, all)).toBe(written);
+  const less = sceneOf(set(written, { events: false, classes: [], seconds: 5, count: null, exclude: false }));
+  expect(less?.events).toEqual([{ type: 'stayed_longer', name: 'lawn-stays', zone: 'lawn', seconds: 5 }]);
+  expect(less?.filters.exclude).toEqual([]);
+  expect(() => set(file, { seconds: -1 })).toThrow("'scene.events.2.seconds'");
+});
+
+test('a line tells of one direction', () => {
+  const line = { kind: 'line', name: 'gate', from: [0, 0], to: [1, 1], classes: [], polygon: undefined };
+  const { polygon: _, ...drawn } = { ...line, events: true, direction: 'left' };
+  const written = putShape(file, 'yard', drawn as unknown as Shape, '');
+  expect(sceneOf(written)?.events.at(-1)).toMatchObject({
+    type: 'line_crossed',
+    name: 'gate-crossed',
+    direction: 'left',
+  });
+});
+
 test('JSON stays JSON', () => {
   const streams = [{ id: 'yard', url: 'rtsp://cam/1' }];
   const written = JSON.parse(put(JSON.stringify(streams), 'yard', 'gate'));

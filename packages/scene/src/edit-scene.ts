@@ -1,4 +1,4 @@
-import { type Document, isAlias, isMap, isScalar, isSeq, type YAMLMap } from 'yaml';
+import { type Document, isAlias, isMap, isScalar, isSeq, type YAMLMap, type YAMLSeq } from 'yaml';
 import type { Rule } from './config.ts';
 import { parseScenes, parseStreamsDocument, StreamsError } from './streams.ts';
 
@@ -14,7 +14,24 @@ export type Shape = {
   name: string;
   /** Whether rules shall tell of who enters and leaves the zone, or crosses the line. */
   events: boolean;
-} & ({ kind: 'zone'; polygon: unknown } | { kind: 'line'; from: unknown; to: unknown });
+} & ({ kind: 'zone'; polygon: unknown } | { kind: 'line'; from: unknown; to: unknown }) &
+  ShapeSettings;
+
+/** What else is said of a shape. What is left out stays as it is. */
+export interface ShapeSettings {
+  /** Its name so far, where it gets another. */
+  was?: unknown;
+  /** Of what its rules tell; none: of all. With it, `events` that is not set takes its rules away. */
+  classes?: unknown;
+  /** Of a zone: its rule tells of who stays longer; `null`: it has none. */
+  seconds?: unknown;
+  /** Of a zone: its rule tells when more are in it at once; `null`: it has none. */
+  count?: unknown;
+  /** Of a zone: what is in it is not looked at. */
+  exclude?: unknown;
+  /** Of a line: to which side, `left`, `right` or `any`. */
+  direction?: unknown;
+}
 
 /** Long lists of corners are broken into lines at this width. */
 const LINE_WIDTH = 110;
@@ -29,20 +46,32 @@ const SHOWN_NAME = 64;
  * @throws StreamsError naming line and field of what is wrong, in the list as it is or as it would become
  */
 export function putShape(text: string, streamId: string, shape: Shape, where: string): string {
-  const { kind, name, events, ...points } = shape;
+  const { kind, name, events, was, classes, seconds, count, exclude, direction, ...points } = shape;
   const { section, rules } = KINDS[kind];
   const known = rulesOf(text, streamId, where);
   const document = parseStreamsDocument(text);
   const scene = childMap(document, streamOf(document, streamId, where), 'scene');
+  const at = { document, scene, kind, known, where };
+  const former = typeof was === 'string' ? was : name;
+  if (former !== name) rename(at, former, name);
   const drawn = childMap(document, childMap(document, scene, section), name);
   for (const [field, value] of Object.entries(points)) {
     drawn.set(field, document.createNode(value, { flow: true }));
   }
-  for (const [type, verb] of Object.entries(events ? rules : {})) {
-    if (known.some((rule) => rule.type === type && tellsOf(rule, kind, name))) continue;
-    if (!scene.has('events')) scene.set('events', document.createNode([]));
-    const rule = { type, name: `${name}-${verb}`, [kind]: name };
-    scene.addIn(['events'], document.createNode(rule, { flow: true }));
+  const isTold = events || (classes === undefined ? undefined : false);
+  for (const [type, verb] of Object.entries(rules)) {
+    const fields = { classes, ...(kind === 'line' ? { direction } : {}) };
+    setRule(at, { type, name: `${name}-${verb}`, [kind]: name }, isTold, fields);
+  }
+  const given = (value: unknown) => (value === undefined ? undefined : value !== null);
+  if (kind === 'zone') {
+    const zone = { zone: name };
+    setRule(at, { type: 'stayed_longer', name: `${name}-stays`, ...zone }, given(seconds), {
+      seconds,
+      classes,
+    });
+    setRule(at, { type: 'count_over', name: `${name}-count`, ...zone }, given(count), { count, classes });
+    if (typeof exclude === 'boolean') setExcluded(at, name, exclude);
   }
   const written = writeStreams(document, text, where);
   // A name that JavaScript itself uses is left out of what is read.
@@ -50,6 +79,90 @@ export function putShape(text: string, streamId: string, shape: Shape, where: st
     throw new StreamsError(`${where}: '${name}' can't name a ${kind}`);
   }
   return written;
+}
+
+interface Place {
+  document: Document;
+  scene: YAMLMap;
+  kind: ShapeKind;
+  /** The rules as they were read, in the order of the list; changed with it. */
+  known: (Rule | undefined)[];
+  where: string;
+}
+
+/** Gives a shape another name, wherever the scene has it. @throws StreamsError where that is taken, or it isn't there */
+function rename({ document, scene, kind, known, where }: Place, was: string, name: string): void {
+  const shapes = childMap(document, scene, KINDS[kind].section);
+  const key = keyOf(shapes, was);
+  if (!isScalar(key)) throw new StreamsError(`${where}: there is no ${kind} '${was.slice(0, SHOWN_NAME)}'`);
+  if (isScalar(keyOf(shapes, name))) throw new StreamsError(`${where}: there is a ${kind} '${name}' already`);
+  key.value = name;
+  for (const [i, rule] of known.entries()) {
+    if (!rule || !tellsOf(rule, kind, was)) continue;
+    // Only what was made for it is named after it.
+    const renamed = rule.name.startsWith(`${was}-`) ? `${name}${rule.name.slice(was.length)}` : rule.name;
+    eventsOf(document, scene).setIn([i, kind], name);
+    eventsOf(document, scene).setIn([i, 'name'], renamed);
+    known[i] = { ...rule, [kind]: name, name: renamed } as Rule;
+  }
+  for (const side of kind === 'zone' ? ['include', 'exclude'] : []) {
+    const filters = resolved(document, scene.get('filters', true));
+    const list = isMap(filters) ? resolved(document, filters.get(side, true)) : undefined;
+    if (!isSeq(list)) continue;
+    for (const item of list.items) if (isScalar(item) && String(item.value) === was) item.value = name;
+  }
+}
+
+/**
+ * Makes a rule of this type and shape, changes the first there is, or takes those there are away.
+ * @param isWanted `undefined`: they stay as they are
+ */
+function setRule(
+  { document, scene, kind, known }: Place,
+  rule: { type: string; name: string; zone?: string; line?: string },
+  isWanted: boolean | undefined,
+  fields: Record<string, unknown>,
+): void {
+  if (isWanted === undefined) return;
+  const shape = rule[kind] ?? '';
+  const isOurs = (one: Rule | undefined) => one?.type === rule.type && tellsOf(one, kind, shape);
+  if (!isWanted) {
+    for (let i = known.length - 1; i >= 0; i -= 1) {
+      if (!isOurs(known[i])) continue;
+      eventsOf(document, scene).delete(i);
+      known.splice(i, 1);
+    }
+    return;
+  }
+  let at = known.findIndex(isOurs);
+  if (at < 0) {
+    at = known.push(rule as Rule) - 1;
+    eventsOf(document, scene).add(document.createNode(rule, { flow: true }));
+  }
+  for (const [field, value] of Object.entries(fields)) {
+    if (value === undefined) continue;
+    if (Array.isArray(value) && value.length === 0) eventsOf(document, scene).deleteIn([at, field]);
+    else eventsOf(document, scene).setIn([at, field], document.createNode(value, { flow: true }));
+  }
+}
+
+/** The list of rules, a new one where there is none. */
+function eventsOf(document: Document, scene: YAMLMap): YAMLSeq {
+  const list = resolved(document, scene.get('events', true));
+  if (isSeq(list)) return list;
+  const created = document.createNode([]) as YAMLSeq;
+  scene.set('events', created);
+  return created;
+}
+
+function setExcluded({ document, scene }: Place, name: string, isExcluded: boolean): void {
+  const filters = childMap(document, scene, 'filters');
+  const list = resolved(document, filters.get('exclude', true));
+  const at = isSeq(list) ? list.items.findIndex((item) => isScalar(item) && String(item.value) === name) : -1;
+  if (isExcluded === at >= 0) return;
+  if (isSeq(list) && at >= 0) list.items.splice(at, 1);
+  else if (isSeq(list)) list.add(name);
+  else filters.set('exclude', document.createNode([name], { flow: true }));
 }
 
 /**

@@ -1,7 +1,7 @@
 export { type Appearance, appearanceOf, type RgbPixels } from './appearance.ts';
 export * from './bytetrack.ts';
 export { filtersOf, type Rule, type SceneConfig, sceneConfigSchema, tracksObjects } from './config.ts';
-export { putShape, removeShape, type Shape, type ShapeKind } from './edit-scene.ts';
+export { putShape, removeShape, type Shape, type ShapeKind, type ShapeSettings } from './edit-scene.ts';
 export {
   type CameraDraft,
   checkAddress,
