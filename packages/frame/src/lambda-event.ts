@@ -55,5 +55,5 @@ export function positionOf(record: Pick<MSKRecord, 'topic' | 'partition' | 'offs
 /** The stream that a record says it is of, by its header or else its key; `unknown` where neither is a stream's id. */
 export function claimedStream(record: MSKRecord): string {
   const { key, headers } = fromLambdaRecord(record);
-  return [headers?.stream_id, key].map(String).find(isStreamId) ?? 'unknown';
+  return [headers?.stream_id, key].map((text) => String(text ?? '')).find(isStreamId) ?? 'unknown';
 }

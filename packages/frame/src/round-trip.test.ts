@@ -10,7 +10,7 @@ import {
   InvalidRecordError,
   type ReceivedRecord,
 } from './kafka-record.ts';
-import { fromLambdaRecord, type MSKRecord, toLambdaRecord } from './lambda-event.ts';
+import { claimedStream, fromLambdaRecord, type MSKRecord, toLambdaRecord } from './lambda-event.ts';
 
 const side = fc.integer({ min: 1, max: 65_535 });
 const id = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
@@ -176,4 +176,13 @@ test('whatever a record holds, it decodes to a frame or is refused with InvalidR
       refusal(throughLambda({ ...received, headers }));
     }),
   );
+});
+
+test('a record that names its stream by its key alone is of that stream', () => {
+  const position = { topic: 'video-frames', partition: 0, offset: '1', timestamp: 1 };
+  const of = (key: string | null, headers: Record<string, string>) =>
+    claimedStream(toLambdaRecord(position, { key, value: Buffer.of(), headers }));
+  expect(of('yard', {})).toBe('yard');
+  expect(of('gate', { stream_id: 'yard' })).toBe('yard');
+  expect(of(null, {})).toBe('unknown');
 });

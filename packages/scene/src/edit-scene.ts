@@ -156,7 +156,10 @@ function eventsOf(document: Document, scene: YAMLMap): YAMLSeq {
 }
 
 function setExcluded({ document, scene }: Place, name: string, isExcluded: boolean): void {
-  const filters = childMap(document, scene, 'filters');
+  const filters = isExcluded
+    ? childMap(document, scene, 'filters')
+    : resolved(document, scene.get('filters', true));
+  if (!isMap(filters)) return;
   const list = resolved(document, filters.get('exclude', true));
   const at = isSeq(list) ? list.items.findIndex((item) => isScalar(item) && String(item.value) === name) : -1;
   if (isExcluded === at >= 0) return;
