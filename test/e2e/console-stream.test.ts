@@ -53,7 +53,7 @@ describeInChromium('the page of a stream', () => {
     const isRed = () => isNear(page, edge, red);
     expect(await isRed()).toBe(true);
     expect((await pixel(page, [edge[0] - 4, edge[1]])).every((part, i) => part === red[i])).toBe(false);
-    const rows = page.locator('tbody tr');
+    const rows = page.getByRole('table', { name: 'Detections of this frame' }).locator('tbody tr');
     expect(await rows.count()).toBe(2);
 
     await page.getByLabel('Least confidence').fill('0.5');

@@ -9,11 +9,11 @@ import { launchChromium } from './chromium.ts';
 import { describeInChromium } from './console-tabs.ts';
 import { type StackProcess, startStackProcess } from './stack-process.ts';
 
-/** `WALK_SHOTS=1` takes the pictures of docs/walk.md again. */
+/** `WALK_SHOTS=1` takes pictures of each step into docs/images. */
 const IMAGES = join(import.meta.dirname, '../../docs/images');
 const TOKEN = 'walking-through';
-/** From a camera saved to its picture. */
-const SEEN_MS = 10_000;
+/** From a camera saved to its picture: ten seconds on a machine that does nothing else. */
+const SEEN_MS = 20_000;
 const SLOWLY = { timeout: 60_000 };
 
 describeInChromium('who opens the console for the first time', () => {
@@ -77,7 +77,9 @@ describeInChromium('who opens the console for the first time', () => {
     await told('office is saved').waitFor();
     await link('Live').click();
     await page.locator('a.card[href="#/stream/office"] canvas[data-frame]').waitFor(SLOWLY);
-    expect(Date.now() - saved).toBeLessThan(SEEN_MS);
+    const seen = Date.now() - saved;
+    console.log(`the picture of a new camera is there after ${(seen / 1000).toFixed(1)} s`);
+    expect(seen).toBeLessThan(SEEN_MS);
     await shot('2-live');
 
     await link('Cameras').click();
@@ -95,13 +97,20 @@ describeInChromium('who opens the console for the first time', () => {
     await page.getByLabel('Name of the zone').fill('desk');
     const box = await page.locator('canvas.screen').boundingBox();
     if (!box) throw new Error('no picture');
-    for (const [x, y] of [
-      [0.3, 0.1],
-      [0.7, 0.1],
-      [0.7, 0.98],
-      [0.3, 0.98],
-    ] as const)
-      await page.mouse.click(box.x + box.width * x, box.y + box.height * y);
+    // Dragged over the border, a corner lies on it: there the box of who sits at a desk ends.
+    for (const [x, y, down] of [
+      [0.3, 0.1, 0],
+      [0.7, 0.1, 0],
+      [0.7, 0.95, 60],
+      [0.3, 0.95, 60],
+    ] as const) {
+      const [left, top] = [box.x + box.width * x, box.y + box.height * y];
+      await page.mouse.move(left, top);
+      await page.mouse.down();
+      if (down) await page.mouse.move(left, box.y + box.height + down, { steps: 3 });
+      await page.mouse.up();
+    }
+    await page.getByLabel('stays longer').fill('2');
     await shot('4-zone');
     await button('Save zone').click();
     await told('Zone desk is saved').waitFor();
