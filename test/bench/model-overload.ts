@@ -57,6 +57,9 @@ async function overload(target: Target, times: number, rate: number, jpegs: Buff
 
 async function probe(ms: number): Promise<number[]> {
   const workerData = { url: new URL('/health', server.url).href, ms };
-  const [took] = await once(new Worker(new URL('./probe.ts', import.meta.url), { workerData }), 'message');
+  const [took] = await once(
+    new Worker(new URL('../support/probe.ts', import.meta.url), { workerData }),
+    'message',
+  );
   return took;
 }

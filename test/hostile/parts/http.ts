@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { request as plain } from 'node:http';
+import { Worker } from 'node:worker_threads';
 import { httpAttacks, send } from '../../support/http-attacks.ts';
 import { manyScans } from '../../support/many-scans.ts';
 import type { Random } from '../../support/random.ts';
@@ -128,12 +130,12 @@ const overload: Attack = {
         () => undefined,
       ),
     );
-    let isOver = false;
-    const all = Promise.all(ended).then(() => {
-      isOver = true;
-    });
-    while (!isOver) await mustAnswer(target, 'inference', 200, '/health under load', '/health');
-    await all;
+    const workerData = { url: new URL('/health', target.endpoints.inference).href, ms: 3_000 };
+    const probing = new Worker(new URL('../../support/probe.ts', import.meta.url), { workerData });
+    const [took] = await once(probing, 'message');
+    await Promise.all(ended);
+    const slowest = Math.max(...(took as number[]));
+    if (slowest > PATIENCE_MS) throw new Error(`/health answered after ${Math.round(slowest)} ms`);
   },
 };
 
