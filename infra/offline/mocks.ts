@@ -66,11 +66,10 @@ const lookups: Record<string, (inputs: Fields, region: string) => Fields> = {
 export function createMocks(region: string, answers: Fields = {}): pulumi.runtime.Mocks {
   return {
     newResource({ type, name, inputs, id }) {
-      const service = type.split(':')[1]?.split('/')[0] ?? '';
       return {
         id: id || name,
         state: {
-          arn: arnOf(service, inputs.name ?? inputs.bucket ?? name, region),
+          arn: arnOf(type, inputs.name ?? inputs.bucket ?? name, region),
           name,
           bucket: name,
           ...inputs,
@@ -87,11 +86,21 @@ export function createMocks(region: string, answers: Fields = {}): pulumi.runtim
   };
 }
 
-function arnOf(service: string, name: string, region: string): string {
-  if (service === 's3') return `arn:aws:s3:::${name}`;
-  if (service === 'iam') return `arn:aws:iam::${ACCOUNT}:role/${name}`;
-  if (service === 'msk') return `arn:aws:kafka:${region}:${ACCOUNT}:cluster/${name}/uuid`;
-  return `arn:aws:${service}:${region}:${ACCOUNT}:${name}`;
+/** How an ARN goes on after the account, of those types whose ARNs policies name. */
+const RESOURCE_OF: Record<string, (name: string) => string> = {
+  'aws:cloudwatch/logGroup:LogGroup': (name) => `logs:log-group:${name}`,
+  'aws:cloudwatch/eventBus:EventBus': (name) => `events:event-bus/${name}`,
+  'aws:secretsmanager/secret:Secret': (name) => `secretsmanager:secret:${name}-AbCdEf`,
+  'aws:sagemaker/endpoint:Endpoint': (name) => `sagemaker:endpoint/${name}`,
+  'aws:msk/cluster:Cluster': (name) => `kafka:cluster/${name}/uuid`,
+};
+
+function arnOf(type: string, name: string, region: string): string {
+  const plain = type.split(':')[1]?.split('/')[0] ?? '';
+  if (plain === 's3') return `arn:aws:s3:::${name}`;
+  if (plain === 'iam') return `arn:aws:iam::${ACCOUNT}:role/${name}`;
+  const [service = '', ...rest] = (RESOURCE_OF[type]?.(name) ?? `${plain}:${name}`).split(':');
+  return `arn:aws:${service}:${region}:${ACCOUNT}:${rest.join(':')}`;
 }
 
 /** The document as AWS's provider writes it: one statement a statement, single values as such. */
@@ -104,8 +113,14 @@ function policyJson({ statements = [] }: Fields): string {
       Effect: one.effect ?? 'Allow',
       Action: list(one.actions),
       Resource: list(one.resources),
-      Principal: one.principals?.map((principal: Fields) => [principal.type, ...principal.identifiers]),
-      Condition: one.conditions,
+      Principal:
+        one.principals &&
+        Object.fromEntries(one.principals.map(({ type, identifiers }: Fields) => [type, list(identifiers)])),
+      Condition:
+        one.conditions &&
+        Object.fromEntries(
+          one.conditions.map(({ test, variable, values }: Fields) => [test, { [variable]: list(values) }]),
+        ),
     })),
   });
 }
