@@ -45,6 +45,7 @@ export class VideoDecoder {
   #isBroken = false;
   /** Why pictures are not given, until one is. */
   #reason: keyof Damage | undefined;
+  #gaps = 0;
   /** A whole picture has come. */
   #started = false;
   /** It was told of an end, and takes no packet before it starts anew. */
@@ -86,16 +87,19 @@ export class VideoDecoder {
   /**
    * What is to be decoded for `packet`, in turn: it, or the end of what came before, whose pictures are whole and still
    * wait for their turn, or both.
+   * @param gaps how often something did not come, as far as is known
    */
-  steps(packet: Packet): (Packet | null)[] {
+  steps(packet: Packet, gaps = 0): (Packet | null)[] {
+    const isGap = this.#references ? this.#references.isGap(packet.data ?? NOTHING) : gaps !== this.#gaps;
+    this.#gaps = gaps;
     if (!this.#inSegments && packet.hasFlags(AV_PKT_FLAG_CORRUPT)) {
       this.#break('corrupt');
       this.#count();
       return this.#startsAnew && this.#started ? [null] : [];
     }
-    if (!this.#references?.isGap(packet.data ?? NOTHING)) return [packet];
+    if (!isGap) return [packet];
     this.#break('lost');
-    return this.#started ? [null, packet] : [packet];
+    return this.#startsAnew && this.#started ? [null, packet] : [packet];
   }
 
   /**

@@ -39,6 +39,8 @@ export interface Gate {
   readonly problem: SourceError | undefined;
   /** Wall clock of the presentation time 0, epoch milliseconds, where the protocol has told. */
   readonly wallClock?: number | undefined;
+  /** How often something did not come. */
+  readonly gaps?: number;
   close(): void;
 }
 
@@ -154,7 +156,7 @@ export class FFmpegSource implements Source {
       const packetTime =
         this.#isUntimed && this.#live ? performance.now() / 1000 : stampOf(this.#packet.pts) * seconds;
       const wanted = ended || mayWant(packetTime, this.#packet);
-      for (const step of ended ? [null] : decoder.steps(this.#packet)) {
+      for (const step of ended ? [null] : decoder.steps(this.#packet, this.#from.gate?.gaps)) {
         const started = performance.now();
         await decoder.decode(step, wanted || this.#isCounted);
         decodeMs += performance.now() - started;

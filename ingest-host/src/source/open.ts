@@ -68,7 +68,7 @@ async function openRtsp(given: string, options: SourceOptions, signal?: AbortSig
   let url = parsed(given);
   const hosts = new AllowedHosts(url, options.hosts);
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
-    const gate = await RtspGate.open(url);
+    const gate = await RtspGate.open(url, options);
     try {
       return await openThrough(gate, options, signal);
     } catch (error) {
@@ -80,12 +80,10 @@ async function openRtsp(given: string, options: SourceOptions, signal?: AbortSig
 }
 
 async function openThrough(gate: RtspGate, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
-  const { transport, timeoutSeconds, audio } = options;
-  const input = foreign(gate.address, 'rtsp,rtp,srtp,udp,tcp', options, {
+  const { timeoutSeconds, audio } = options;
+  const input = foreign(gate.address, 'rtsp,rtp,tcp', options, {
     format_whitelist: 'rtsp',
-    ...(transport === 'auto'
-      ? { rtsp_transport: 'tcp+udp', rtsp_flags: 'prefer_tcp' }
-      : { rtsp_transport: transport }),
+    rtsp_transport: 'tcp',
     timeout: String(Math.round(timeoutSeconds * 1e6)),
     allowed_media_types: audio ? 'video+audio' : 'video',
   });

@@ -102,7 +102,8 @@ export class ReferenceSets implements ReferenceCheck {
     if (isKey) bits.skip(1);
     const parameters = this.#parameters.get(bits.golomb());
     const sequence = parameters && this.#sequences.get(parameters.sequence);
-    if (!sequence || !isFirst) return false;
+    // One whose first slice did not come is not whole either.
+    if (!sequence || !isFirst) return this.#kept !== undefined && !isFirst;
     bits.skip(parameters.extraBits);
     bits.golomb();
     if (parameters.hasOutputFlag) bits.skip(1);

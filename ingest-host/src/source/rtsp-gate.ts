@@ -4,11 +4,18 @@ import { connectTo, portOf } from '@video-pipeline/outbound';
 import { Authorization } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
+import { FRAMING, type RtpEvents, RtpPictures } from './rtp-pictures.ts';
+import { UdpTrack } from './rtp-udp.ts';
 import { type Message, RtspSplitter } from './rtsp-splitter.ts';
+import type { Damage, SourceOptions, Transport } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
 
 /** What must be granted for packets to come. */
 const OPENING = new Set(['DESCRIBE', 'SETUP', 'PLAY']);
+
+const TRANSPORT = /\r\ntransport:[^\r\n]*/i;
+
+type RtspOptions = Pick<SourceOptions, 'transport' | 'damage'>;
 
 interface Request {
   method: string;
@@ -16,34 +23,53 @@ interface Request {
   /** All that comes after the request line. */
   rest: string;
   isRepeated: boolean;
+  /** Of a SETUP: what its packets come by, where that is not the connection. */
+  track?: UdpTrack;
+}
+
+/** One connection of FFmpeg's, and its camera's. */
+interface Line {
+  client: Socket;
+  camera: Socket;
+  asked: Request[];
+  /** By channel of RTP. */
+  tracks: Map<number, UdpTrack>;
 }
 
 /**
  * Stands between FFmpeg and an RTSP camera (RFC 2326), on this machine alone. It shows the password, which FFmpeg never
- * learns, and takes redirects and errors by their number; packets go through as they are. FFmpeg would follow a redirect
- * anywhere, and send packets to whatever host a camera names for its own.
+ * learns, takes redirects and errors by their number, and gives FFmpeg whole pictures over TCP, however they came. FFmpeg
+ * would follow a redirect anywhere, and send packets to whatever host a camera names for its own.
  */
 export class RtspGate implements Gate {
   readonly #url: URL;
+  readonly #transport: Transport;
+  readonly #damage: Damage | undefined;
   readonly #server = createServer((client) => this.#serve(client));
   readonly #sockets = new Set<Socket>();
   #own = '';
+  readonly #udp = new Set<UdpTrack>();
   readonly #authorization: Authorization | undefined;
+  readonly #codecs = new Map<number, string>();
   #bytes = 0;
+  gaps = 0;
   problem: SourceError | undefined;
   /** Where the camera redirects to. */
   location: string | undefined;
 
-  private constructor(url: URL) {
+  private constructor(url: URL, { transport, damage }: RtspOptions) {
     this.#url = url;
+    // Only TCP goes through TLS.
+    this.#transport = url.protocol === 'rtsps:' ? 'tcp' : transport;
+    this.#damage = damage;
     const decode = (text: string) => decodeURIComponent(text.replace(/%(?![\da-f]{2})/gi, '%25'));
     if (url.username) {
       this.#authorization = new Authorization({ user: decode(url.username), password: decode(url.password) });
     }
   }
 
-  static async open(url: URL): Promise<RtspGate> {
-    const gate = new RtspGate(url);
+  static async open(url: URL, options: RtspOptions): Promise<RtspGate> {
+    const gate = new RtspGate(url, options);
     gate.#server.listen(0, '127.0.0.1');
     await once(gate.#server, 'listening');
     gate.#own = `rtsp://127.0.0.1:${(gate.#server.address() as AddressInfo).port}`;
@@ -62,6 +88,8 @@ export class RtspGate implements Gate {
   close(): void {
     this.#server.close();
     for (const socket of this.#sockets) socket.destroy();
+    for (const track of this.#udp) track.close();
+    this.#udp.clear();
   }
 
   #serve(client: Socket): void {
@@ -80,40 +108,70 @@ export class RtspGate implements Gate {
     camera.once('error', (error) => this.#end(client, connectionError(error)));
     camera.once('close', () => client.end());
     client.once('close', () => camera.destroy());
-    const asked: Request[] = [];
-    this.#read(client, camera, (message) => {
-      const request = parseRequest(message.head);
-      if (request.uri.startsWith(this.#own)) {
-        request.uri = `${this.#url.protocol}//${this.#url.host}${request.uri.slice(this.#own.length)}`;
-      }
-      asked.push(request);
-      camera.write(this.#format(request));
-    });
-    this.#read(camera, client, (message) => {
-      const again = this.#answer(message, asked.shift());
-      if (again) {
-        asked.unshift(again);
-        camera.write(this.#format(again));
-      } else client.write(this.#passedOn(message, camera));
-    });
+    const line: Line = { client, camera, asked: [], tracks: new Map() };
+    const reports = (framed: Buffer) => {
+      const track = line.tracks.get((framed[1] ?? 0) & 0xfe);
+      if (track) track.report(framed.subarray(FRAMING));
+      else camera.write(framed);
+    };
+    this.#read(client, camera, reports, (message) => this.#ask(line, message));
+    this.#read(camera, client, this.#pictures(line), (message) => this.#answer(line, message));
   }
 
-  /** Passes on the packets among `from`'s messages, and gives the messages. */
-  #read(from: Socket, to: Socket, onMessage: (message: Message) => void): void {
-    const splitter = new RtspSplitter((packets) => {
-      if (!to.write(packets)) from.pause();
-    }, onMessage);
+  #read(
+    from: Socket,
+    to: Socket,
+    onPacket: (framed: Buffer) => void,
+    onMessage: (message: Message) => void | Promise<void>,
+  ): void {
+    const fail = (error: unknown) => {
+      this.#end(to, error as SourceError);
+      from.destroy();
+      to.destroy();
+    };
+    const splitter = new RtspSplitter(onPacket, (message) => {
+      Promise.resolve(onMessage(message)).catch(fail);
+    });
     to.on('drain', () => from.resume());
     from.on('data', (bytes) => {
       try {
         this.#count(bytes.length);
         splitter.push(bytes);
       } catch (error) {
-        this.#end(to, error as SourceError);
-        from.destroy();
-        to.destroy();
+        fail(error);
       }
+      if (to.writableNeedDrain) from.pause();
     });
+  }
+
+  /** @returns what takes the camera's packets and passes them on by pictures; RTCP's at once */
+  #pictures({ client }: Line): (framed: Buffer) => void {
+    const channels = new Map<number, RtpPictures>();
+    const events: RtpEvents = {
+      picture: (packets) => {
+        // Over UDP nobody can be told to wait.
+        if (client.writableLength > MAX_BYTES_WITHOUT_PACKET) return events.lost();
+        client.cork();
+        for (const packet of packets) client.write(packet);
+        client.uncork();
+      },
+      gap: () => {
+        this.gaps += 1;
+      },
+      lost: () => {
+        if (this.#damage) this.#damage.lost += 1;
+      },
+    };
+    return (framed) => {
+      const channel = framed[1] ?? 0;
+      if ((channel & 1) === 1) return void client.write(framed);
+      let pictures = channels.get(channel);
+      if (!pictures) {
+        pictures = new RtpPictures(this.#codecs, events);
+        channels.set(channel, pictures);
+      }
+      pictures.push(framed);
+    };
   }
 
   /** @throws SourceError */
@@ -123,41 +181,70 @@ export class RtspGate implements Gate {
     throw new SourceError(`${MAX_BYTES_WITHOUT_PACKET / 1024} KiB without a picture`, true);
   }
 
-  /**
-   * @returns the request to be made again, with the password
-   * @throws SourceError
-   */
-  #answer({ head }: Message, request: Request | undefined): Request | undefined {
+  async #ask(line: Line, { head }: Message): Promise<void> {
+    const request = parseRequest(head);
+    if (request.uri.startsWith(this.#own)) {
+      request.uri = `${this.#url.protocol}//${this.#url.host}${request.uri.slice(this.#own.length)}`;
+    }
+    const isTcp = this.#transport === 'tcp' || this.#transport === 'auto';
+    if (request.method === 'SETUP' && !isTcp) request.track = await this.#openTrack(line);
+    this.#send(line, request);
+  }
+
+  async #openTrack({ camera }: Line): Promise<UdpTrack> {
+    const track = await UdpTrack.open(camera.remoteAddress ?? '127.0.0.1');
+    this.#udp.add(track);
+    return track;
+  }
+
+  #send({ camera, asked }: Line, request: Request): void {
+    asked.push(request);
+    const { method, uri, rest, track } = request;
+    const authorization = this.#authorization?.header(method, uri);
+    const more = authorization ? `Authorization: ${authorization}\r\n` : '';
+    const headers = track
+      ? rest.replace(TRANSPORT, `\r\nTransport: RTP/AVP;unicast;client_port=${track.ports}`)
+      : rest;
+    camera.write(`${method} ${uri} RTSP/1.0\r\n${more}${headers.replace(/^\r\n/, '')}`);
+  }
+
+  /** @throws SourceError */
+  async #answer(line: Line, { head, body }: Message): Promise<void> {
+    const request = line.asked.shift();
     const [, status = 0, reason = ''] = /^RTSP\/1\.\d (\d+) ?(.*)/.exec(head) ?? [];
     const code = Number(status);
     if (code === 401 && request && this.#authorization && !request.isRepeated) {
       this.#authorization.challenge(valuesOf(head, 'www-authenticate'));
-      return { ...request, isRepeated: true };
+      return this.#send(line, { ...request, isRepeated: true });
+    }
+    if (code === 461 && request?.method === 'SETUP' && this.#transport === 'auto' && !request.track) {
+      return this.#send(line, { ...request, track: await this.#openTrack(line) });
     }
     if (code >= 300 && code < 400) {
       [this.location] = valuesOf(head, 'location');
       throw new SourceError(`open: it redirects (${code})`);
     }
-    // A camera need not know the other methods. Where a transport is refused FFmpeg may have another.
-    if (!request || !OPENING.has(request.method)) return undefined;
-    this.problem =
-      code >= 400 ? statusError(code, `${request.method} was answered ${code} ${reason}`) : undefined;
-    return undefined;
+    // A camera need not know the other methods.
+    if (request && OPENING.has(request.method)) {
+      const text = `${request.method} was answered ${code} ${reason}`;
+      this.problem = code >= 400 ? statusError(code, text) : undefined;
+    }
+    for (const [, type, codec = ''] of body.matchAll(/^a=rtpmap:(\d+) ([^/\s]+)/gm)) {
+      this.#codecs.set(Number(type), codec.toUpperCase());
+    }
+    const told = request?.track && code === 200 ? this.#setUp(line, request, request.track, head) : head;
+    line.client.write(`${told}\r\n\r\n${body}`);
   }
 
-  #format({ method, uri, rest }: Request): string {
-    const authorization = this.#authorization?.header(method, uri);
-    const line = authorization ? `Authorization: ${authorization}\r\n` : '';
-    return `${method} ${uri} RTSP/1.0\r\n${line}${rest}`;
-  }
-
-  /** Packets over UDP come from, and reports go to, the camera that was asked, whatever it says. */
-  #passedOn({ head, body }: Message, camera: Socket): string {
-    const source = camera.remoteAddress ?? '';
-    const text = head.replace(/^(transport: *RTP\/AVP(?:\/UDP)?;(?!.*interleaved).*)$/im, (line) => {
-      return `${line.replace(/;(source|destination)=[^;\r\n]*/gi, '').trimEnd()};source=${source}`;
-    });
-    return `${text}\r\n\r\n${body}`;
+  /** Packets come from, and reports go to, the camera that was asked, whatever it says. */
+  #setUp(line: Line, { rest }: Request, track: UdpTrack, head: string): string {
+    const [channels = '0-1'] = /(?<=interleaved=)\d+-\d+/.exec(rest) ?? [];
+    const channel = Number(channels.split('-')[0]);
+    line.tracks.set(channel, track);
+    track.receive(channel, this.#pictures(line));
+    const [ports] = /(?<=server_port=)\d+(-\d+)?/.exec(valuesOf(head, 'transport').join()) ?? [];
+    if (ports) track.sendTo(ports);
+    return head.replace(TRANSPORT, `\r\nTransport: RTP/AVP/TCP;unicast;interleaved=${channels}`);
   }
 
   #end(client: Socket, problem: SourceError): void {
@@ -177,7 +264,7 @@ export class RtspGate implements Gate {
 function parseRequest(head: string): Request {
   const [, method, uri = '', rest = ''] = /^([A-Z_]+) (\S+) RTSP\/1\.\d\r\n(.*)$/s.exec(head) ?? [];
   if (!method) throw new SourceError('open: something else than FFmpeg came to its connection');
-  return { method, uri, rest: `${rest}\r\n\r\n`, isRepeated: false };
+  return { method, uri, rest: `\r\n${rest}\r\n\r\n`, isRepeated: false };
 }
 
 function valuesOf(head: string, name: string): string[] {

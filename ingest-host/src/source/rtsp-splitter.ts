@@ -1,3 +1,4 @@
+import { FRAMING } from './rtp-pictures.ts';
 import { SourceError } from './source-error.ts';
 
 const MAX_HEAD_BYTES = 32 * 1024;
@@ -13,42 +14,36 @@ export interface Message {
 
 /** Tells an RTSP connection's messages from the packets that are interleaved with them (RFC 2326, 10.12). */
 export class RtspSplitter {
-  readonly #onPackets: (bytes: Buffer) => void;
+  readonly #onPacket: (framed: Buffer) => void;
   readonly #onMessage: (message: Message) => void;
-  /** Bytes of a packet that are still to come. */
-  #inPacket = 0;
-  /** The start of a message, or of a packet's header. */
+  /** The start of a message or a packet. */
   #pending: Buffer = Buffer.alloc(0);
 
-  /** @param onPackets given whole and partial packets, headers included, in order */
-  constructor(onPackets: (bytes: Buffer) => void, onMessage: (message: Message) => void) {
-    this.#onPackets = onPackets;
+  /** @param onPacket given whole packets, with the four bytes before them, in order */
+  constructor(onPacket: (framed: Buffer) => void, onMessage: (message: Message) => void) {
+    this.#onPacket = onPacket;
     this.#onMessage = onMessage;
   }
 
   /** @throws SourceError for what is no RTSP, or has no bounds */
   push(more: Buffer): void {
     const bytes = this.#pending.length > 0 ? Buffer.concat([this.#pending, more]) : more;
-    let [at, packets] = [0, 0];
+    let at = 0;
     while (at < bytes.length) {
-      if (this.#inPacket > 0) {
-        const step = Math.min(this.#inPacket, bytes.length - at);
-        this.#inPacket -= step;
-        at += step;
-      } else if (bytes[at] === 0x24) {
-        if (bytes.length - at < 4) break;
-        this.#inPacket = 4 + bytes.readUInt16BE(at + 2);
-      } else {
-        if (at > packets) this.#onPackets(bytes.subarray(packets, at));
-        const end = this.#message(bytes, at);
-        packets = at;
-        if (end === undefined) break;
-        at = end;
-        packets = end;
-      }
+      const end = bytes[at] === 0x24 ? this.#packet(bytes, at) : this.#message(bytes, at);
+      if (end === undefined) break;
+      at = end;
     }
-    if (at > packets) this.#onPackets(bytes.subarray(packets, at));
     this.#pending = bytes.subarray(at);
+  }
+
+  /** @returns where the packet ends; undefined when it is not whole yet */
+  #packet(bytes: Buffer, start: number): number | undefined {
+    const end =
+      bytes.length - start < FRAMING ? bytes.length + 1 : start + FRAMING + bytes.readUInt16BE(start + 2);
+    if (end > bytes.length) return undefined;
+    this.#onPacket(bytes.subarray(start, end));
+    return end;
   }
 
   /** @returns where the message ends; undefined when it is not whole yet */

@@ -1,0 +1,129 @@
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { FRAMING } from './rtp-pictures.ts';
+import { SourceError } from './source-error.ts';
+
+/** Neighbouring ports are looked for so often. */
+const MAX_TRIES = 20;
+/** Packets that wait for one that is late. */
+const MAX_HELD = 32;
+const RECEIVE_BUFFER = 2 * 1024 * 1024;
+
+/** One track's RTP and RTCP over UDP, each at a port of its own (RFC 3550, 11), made into what comes over TCP. */
+export class UdpTrack {
+  readonly #rtp: Socket;
+  readonly #rtcp: Socket;
+  readonly #camera: string;
+  readonly #held = new Map<number, Buffer>();
+  #next: number | undefined;
+  #rtcpPort: number | undefined;
+
+  private constructor(rtp: Socket, rtcp: Socket, camera: string) {
+    this.#rtp = rtp;
+    this.#rtcp = rtcp;
+    this.#camera = camera;
+  }
+
+  /**
+   * @param camera address that packets are taken from, and no other
+   * @throws SourceError
+   */
+  static async open(camera: string): Promise<UdpTrack> {
+    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+      const rtp = await bound(camera, 0);
+      const rtcp = rtp && (await bound(camera, rtp.address().port + 1));
+      if (rtp && rtcp) return new UdpTrack(rtp, rtcp, camera);
+      rtp?.close();
+    }
+    throw new SourceError('open: there are no two free UDP ports next to each other');
+  }
+
+  /** `5000-5001` */
+  get ports(): string {
+    return `${this.#rtp.address().port}-${this.#rtcp.address().port}`;
+  }
+
+  /**
+   * @param channel of RTP; RTCP's is the one after it
+   * @param onPacket takes framed packets, RTP's in order
+   */
+  receive(channel: number, onPacket: (framed: Buffer) => void): void {
+    const framed = (number: number, packet: Buffer) => {
+      const header = Buffer.from([0x24, number, packet.length >> 8, packet.length & 0xff]);
+      return Buffer.concat([header, packet]);
+    };
+    const from = (socket: Socket, take: (packet: Buffer) => void) =>
+      socket.on('message', (packet, { address }) => {
+        if (plain(address) === plain(this.#camera)) take(packet);
+      });
+    from(this.#rtp, (packet) => packet.length >= 12 && this.#sort(framed(channel, packet), onPacket));
+    from(this.#rtcp, (packet) => onPacket(framed(channel + 1, packet)));
+  }
+
+  /** @param ports the camera's own: `6000-6001` */
+  sendTo(ports: string): void {
+    const [rtp = 0, rtcp = rtp + 1] = ports.split('-').map(Number);
+    this.#rtcpPort = rtcp;
+    // A router lets in what answers something.
+    this.#send(this.#rtp, Buffer.from([0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), rtp);
+    this.report(Buffer.from([0x80, 201, 0, 1, 0, 0, 0, 0]));
+  }
+
+  /** @param rtcp without framing */
+  report(rtcp: Buffer): void {
+    if (this.#rtcpPort !== undefined) this.#send(this.#rtcp, rtcp, this.#rtcpPort);
+  }
+
+  #send(socket: Socket, packet: Buffer, port: number): void {
+    if (port > 0 && port < 65_536) socket.send(packet, port, this.#camera, () => {});
+  }
+
+  #sort(packet: Buffer, onPacket: (framed: Buffer) => void): void {
+    const sequence = packet.readUInt16BE(FRAMING + 2);
+    const ahead = (sequence - (this.#next ?? sequence)) & 0xffff;
+    // It came too late, or twice.
+    if (ahead > 0xffff - MAX_HELD) return;
+    this.#held.set(sequence, packet);
+    if (ahead > 0 && this.#held.size > MAX_HELD) {
+      const [nearest = sequence] = [...this.#held.keys()].sort(
+        (one, other) => this.#ahead(one) - this.#ahead(other),
+      );
+      this.#next = nearest;
+    } else if (ahead > 0) return;
+    for (let at = this.#next ?? sequence; ; at = (at + 1) & 0xffff) {
+      const due = this.#held.get(at);
+      this.#next = at;
+      if (!due) return;
+      this.#held.delete(at);
+      onPacket(due);
+    }
+  }
+
+  #ahead(sequence: number): number {
+    return (sequence - (this.#next ?? sequence)) & 0xffff;
+  }
+
+  close(): void {
+    this.#rtp.close();
+    this.#rtcp.close();
+  }
+}
+
+async function bound(camera: string, port: number): Promise<Socket | undefined> {
+  const socket = createSocket({ type: camera.includes(':') ? 'udp6' : 'udp4' });
+  socket.on('error', () => {});
+  try {
+    socket.bind(port);
+    await once(socket, 'listening');
+    socket.setRecvBufferSize(RECEIVE_BUFFER);
+    return socket;
+  } catch {
+    socket.close();
+    return undefined;
+  }
+}
+
+/** IPv4 mapped into IPv6 is IPv4. */
+function plain(address: string): string {
+  return address.replace(/^::ffff:/i, '').replace(/%.*$/, '');
+}
