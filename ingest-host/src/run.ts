@@ -1,7 +1,7 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import { type Config, ConfigError, readConfig, readStreamsText, streamsFileOf } from '@video-pipeline/config';
 import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
-import { expectLargeBuffers, onShutdown, reportReady } from '@video-pipeline/lifecycle';
+import { expectLargeBuffers, onShutdown, reportFinished, reportReady } from '@video-pipeline/lifecycle';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
 import { createLogger } from '@video-pipeline/telemetry';
 import { IngestMetrics, startHealthServer } from './health.ts';
@@ -101,6 +101,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   }, log);
   reportReady({ url: health.url });
   await ingest.run(specs, problems);
+  reportFinished();
   const failed = [...ingest.stats].filter(([, { state }]) => state === 'failed');
   for (const [stream, { lastError }] of failed) log.error('stream failed', { stream, error: lastError });
   // No frame is no success, though nothing else went wrong.

@@ -107,6 +107,11 @@ export function reportReady(info: { url?: string } = {}): void {
   process.send?.({ ready: info });
 }
 
+/** Tells who supervises this process that its work is done, whatever its exit code says of it. */
+export function reportFinished(): void {
+  process.send?.({ finished: true });
+}
+
 /** Variables that name a port, with what it is without them. */
 const PORTS = { HEALTH_PORT: '8090', CONSOLE_PORT: '8080', PORT: '8000' };
 

@@ -100,7 +100,7 @@ async function run(options: Options): Promise<void> {
     const summary = await runSession(stackOptions, hooks, stopSignal(note));
     const text = options.json ? JSON.stringify(summary) : summaryLines(summary).join('\n');
     process.stdout.write(`${text}\n`);
-    process.exitCode = 0;
+    process.exitCode = summary.error ? 1 : 0;
   } finally {
     await rm(stateFile(stackOptions.dataDir), { force: true });
     await release();

@@ -21,6 +21,8 @@ export interface Summary {
   duration_seconds: number;
   /** Where the annotated frames lie. */
   output: string;
+  /** Why a stream gave nothing; absent where each gave something. */
+  error?: string;
 }
 
 /** How the pipeline stands, as `run/state.json` holds it while a supervisor runs. */
@@ -77,6 +79,7 @@ class Session {
   readonly #counts = new Counts();
   readonly #usage = new UsageMeter();
   #startedAt = Date.now();
+  #failure: string | undefined;
   #lag: State['lag'] = null;
 
   constructor(options: StackOptions, hooks: SessionHooks) {
@@ -118,8 +121,9 @@ class Session {
       this.#options.ingest ? stack.startIngest() : undefined,
       this.#options.console ? this.#openConsole(stack) : undefined,
     ]);
-    if (!finite || !ingest) return aborted(signal);
+    if (!ingest) return aborted(signal);
     await Promise.race([ingest.finished, aborted(signal)]);
+    this.#failure = ingest.failure;
     await stack.backlog.drained(signal);
   }
 
@@ -211,6 +215,7 @@ class Session {
       processes: this.#usage.report(),
       duration_seconds: Math.round(duration * 100) / 100,
       output: stack.endpoints.output,
+      ...(this.#failure ? { error: this.#failure } : {}),
     };
   }
 }

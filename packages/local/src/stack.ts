@@ -253,7 +253,7 @@ async function runIngest(
     'ingest-host/src/main.ts',
     // Started again after a crash, it owes only the rest.
     async () => ({ env: { ...own, ...(frames ? { MAX_FRAMES: String(await missing()) } : {}) } }),
-    async () => (frames ? (await missing()) <= 0 : endByThemselves(sources)),
+    async (saidSo) => (frames ? (await missing()) <= 0 : saidSo || endByThemselves(sources)),
   );
 }
 

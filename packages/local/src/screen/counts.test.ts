@@ -71,6 +71,13 @@ describe('Counts', () => {
     expect(counts.streams(30_000).yard?.fps).toBe(0);
   });
 
+  it('has a row of each source, whether or not it gives a frame', () => {
+    const counts = new Counts();
+    counts.reset(['yard', 'notes']);
+    counts.add(line('yard', { FramesCaptured: 5 }));
+    expect(counts.streams()).toMatchObject({ notes: { captured: 0, fps: 0 }, yard: { captured: 5 } });
+  });
+
   it('has no latency before the first stored frame, and none left after a reset', () => {
     const counts = new Counts();
     expect(counts.latency()).toEqual({ p50: null, p95: null, p99: null });

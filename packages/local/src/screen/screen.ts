@@ -131,6 +131,7 @@ export function summaryLines(summary: Summary): string[] {
     `${summary.fps} frames/s over ${summary.duration_seconds} s; capture to stored object: ` +
       `p50 ${duration(p50)}, p95 ${duration(p95)}, p99 ${duration(p99)}`,
     `annotated frames: ${summary.output}`,
+    ...(summary.error ? [summary.error] : []),
   ];
 }
 

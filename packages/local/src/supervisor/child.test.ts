@@ -102,6 +102,21 @@ describe('supervision', () => {
     ]);
   });
 
+  it('lets finish what says that its work is done, and keeps what it could not do', async () => {
+    const code =
+      await program(`process.send({ ready: {} }); console.error('error: no video'); process.exitCode = 1;
+      process.send({ finished: true }, () => process.disconnect());`);
+    const service = await supervise({
+      name: 'it',
+      launch: () => startChild(code),
+      note: (line) => expect.unreachable(line),
+      isDone: async (saidSo) => saidSo,
+    });
+    await service.finished;
+    expect(service).toMatchObject({ state: 'finished', failure: 'error: no video' });
+    await service.stop();
+  });
+
   it('lets finish what has done its work', async () => {
     const code = await program('process.send({ ready: {} }); setTimeout(() => process.exit(0), 50);');
     const service = await supervise({

@@ -26,6 +26,8 @@ export interface ChildProgram {
 /** A child, and what it said of an error last. */
 export interface Child extends LocalServer {
   lastError(): string;
+  /** Whether it said that its work is done. */
+  isFinished(): boolean;
 }
 
 const KEPT_LINES = 50;
@@ -77,6 +79,10 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     child.kill('SIGKILL');
     await exited;
   };
+  let finished = false;
+  child.on('message', (message: { finished?: boolean }) => {
+    finished ||= message.finished === true;
+  });
   const abandoned = new AbortController();
   const problem = await Promise.race([
     readyMessage(child),
@@ -93,7 +99,14 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     child.kill('SIGTERM');
     await exited;
   };
-  return { pid: child.pid ?? Number.NaN, exited, stop, kill, lastError: () => errorIn(lines) };
+  return {
+    pid: child.pid ?? Number.NaN,
+    exited,
+    stop,
+    kill,
+    lastError: () => errorIn(lines),
+    isFinished: () => finished,
+  };
 }
 
 async function readyMessage(child: NodeJS.EventEmitter): Promise<undefined> {

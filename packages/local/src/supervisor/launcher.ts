@@ -51,7 +51,7 @@ export class Launcher {
     name: string,
     place: Place,
     launch: (stop: AbortSignal) => Promise<LocalServer>,
-    isDone?: () => Promise<boolean>,
+    isDone?: (saidSo: boolean) => Promise<boolean>,
   ): Promise<Service> {
     const { note, onStart } = this.#hooks;
     const service = await supervise({
@@ -72,7 +72,7 @@ export class Launcher {
   /**
    * Runs a Node process of ours.
    * @param inputs asked anew at each start
-   * @param isDone asked when it ended with exit code 0
+   * @param isDone asked when it ended with exit code 0, or said that it is finished
    * @throws StartError
    */
   node(
@@ -80,7 +80,7 @@ export class Launcher {
     place: Place,
     script: string,
     inputs: () => Inputs | Promise<Inputs>,
-    isDone?: () => Promise<boolean>,
+    isDone?: (saidSo: boolean) => Promise<boolean>,
   ): Promise<Service> {
     const launch = async (stop: AbortSignal) =>
       startChild({

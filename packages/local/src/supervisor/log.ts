@@ -50,9 +50,10 @@ function readable(line: string): string {
     return '';
   if (!text.startsWith('{')) return text;
   try {
-    const { level, message, error } = JSON.parse(text);
+    const { level, message, stream, error } = JSON.parse(text);
     if (!message) return text;
-    return `${level === 'ERROR' ? 'error: ' : ''}${message}${error?.message ? `: ${error.message}` : ''}`;
+    const details = [stream, error?.message ?? error].filter(Boolean).map((detail) => `: ${detail}`);
+    return `${level === 'ERROR' ? 'error: ' : ''}${message}${details.join('')}`;
   } catch {
     return text;
   }

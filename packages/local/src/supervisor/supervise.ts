@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Child } from './child.ts';
 import type { LocalServer } from './processes.ts';
 
 export type ServiceState = 'running' | 'restarting' | 'finished' | 'stopped';
@@ -12,6 +13,8 @@ export interface Service {
   readonly restarts: number;
   /** Resolves when it ended by itself, its work done. */
   readonly finished: Promise<void>;
+  /** What it said of what it could not do, once it is finished; absent where that is nothing. */
+  readonly failure: string | undefined;
   stop(): Promise<void>;
   kill(): Promise<void>;
 }
@@ -19,12 +22,15 @@ export interface Service {
 export interface SuperviseOptions {
   name: string;
   /** Starts it; ends what has begun, and throws, once `stop` aborts. */
-  launch: (stop: AbortSignal) => Promise<LocalServer & { lastError?: () => string }>;
+  launch: (stop: AbortSignal) => Promise<LocalServer & Partial<Pick<Child, 'lastError' | 'isFinished'>>>;
   /** Takes a line for the person at the screen. */
   note: (line: string) => void;
   onStart?: (pid: number) => void;
-  /** Asked when it ended with exit code 0: whether its work is done. Else, or left out, it is started again. */
-  isDone?: () => Promise<boolean>;
+  /**
+   * Asked when it ended with exit code 0, or said that it is finished: whether its work is done. Else, or left out, it is
+   * started again.
+   */
+  isDone?: (saidSo: boolean) => Promise<boolean>;
   firstDelayMs?: number;
 }
 
@@ -50,6 +56,7 @@ class Supervised implements Service {
   #watching: Promise<void> = Promise.resolve();
   state: ServiceState = 'running';
   restarts = 0;
+  failure: string | undefined;
 
   constructor(options: SuperviseOptions) {
     this.#options = options;
@@ -102,7 +109,9 @@ class Supervised implements Service {
       const began = Date.now();
       const how = await this.#server?.exited;
       if (signal.aborted) break;
-      if (how === '0' && (await isDone?.())) {
+      const saidSo = this.#server?.isFinished?.() ?? false;
+      if ((how === '0' || saidSo) && (await isDone?.(saidSo))) {
+        if (how !== '0') this.failure = this.#server?.lastError?.();
         this.state = 'finished';
         this.#finish.resolve();
         return;
