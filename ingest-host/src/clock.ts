@@ -10,9 +10,10 @@ const SLEWING = 0.25;
  * Whether a camera's clock may be believed.
  * @param claimed when it says that a picture was captured, epoch milliseconds
  * @param arrival when the picture arrived, epoch milliseconds
+ * @param maxDelayMs how long it may have been on its way
  */
-export function isPlausible(claimed: number, arrival: number): boolean {
-  return claimed > arrival - MAX_DELAY_MS && claimed < arrival + MAX_AHEAD_MS;
+export function isPlausible(claimed: number, arrival: number, maxDelayMs = MAX_DELAY_MS): boolean {
+  return claimed > arrival - maxDelayMs && claimed < arrival + MAX_AHEAD_MS;
 }
 
 /**
@@ -25,6 +26,7 @@ export class CaptureClock {
   /** Wall clock minus presentation time. */
   #offset: number | undefined;
   #fileStart: number | undefined;
+  #maxDelayMs = MAX_DELAY_MS;
   #firstTime: number | undefined;
   #lastTime = Number.NEGATIVE_INFINITY;
   #last = 0;
@@ -32,9 +34,11 @@ export class CaptureClock {
   /**
    * The source was opened: what was known of its clock counts no more.
    * @param fileStart of a file: when its first picture was captured, epoch milliseconds
+   * @param maxDelayMs how long its pictures may have been on their way
    */
-  restart(fileStart?: number): void {
+  restart(fileStart?: number, maxDelayMs = MAX_DELAY_MS): void {
     this.#offset = undefined;
+    this.#maxDelayMs = maxDelayMs;
     this.#fileStart = fileStart;
     this.#firstTime = undefined;
     this.#lastTime = Number.NEGATIVE_INFINITY;
@@ -71,9 +75,11 @@ export class CaptureClock {
   }
 
   #right(time: number, arrival: number): number {
-    if (this.#fileStart !== undefined) return this.#fileStart + time - (this.#firstTime ?? time);
     const claimed = time + (this.#offset ?? Number.NaN);
-    return isPlausible(claimed, arrival) ? claimed : arrival;
+    if (this.#fileStart !== undefined) {
+      return Number.isNaN(claimed) ? this.#fileStart + time - (this.#firstTime ?? time) : claimed;
+    }
+    return isPlausible(claimed, arrival, this.#maxDelayMs) ? claimed : arrival;
   }
 
   #wentBack(time: number): boolean {

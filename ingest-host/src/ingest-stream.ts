@@ -134,7 +134,8 @@ export class IngestStream {
       );
       const opened = source;
       signal.addEventListener('abort', () => opened.interrupt());
-      this.#clock.restart(source.live ? undefined : (spec.fileStart ?? source.recordedAt ?? Date.now()));
+      const start = source.live ? undefined : (spec.fileStart ?? source.recordedAt ?? Date.now());
+      this.#clock.restart(start, source.maxDelayMs);
       const patience = new Patience(stallSeconds, (reason) => this.#wait(reason));
       const sampler = new Sampler(spec.frameRate);
       const frames = await this.#readPictures({ source, sampler, encoder, gate, stall, patience });
@@ -230,7 +231,8 @@ export class IngestStream {
   async #capture(picture: Picture, encoder: JpegEncoder): Promise<Frame | undefined> {
     const { stats, log, session } = this.#context;
     const arrival = Date.now();
-    if (picture.wallClock !== undefined) this.#clock.report(picture.time * 1000, picture.wallClock);
+    if (picture.wallClock !== undefined && this.spec.fileStart === undefined)
+      this.#clock.report(picture.time * 1000, picture.wallClock);
     const capturedAt = this.#clock.capturedAt(picture.time * 1000, arrival);
     const frameNumber = stats.captured++;
     stats.lastFrameAt = arrival;

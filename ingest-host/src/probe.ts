@@ -39,9 +39,9 @@ export interface ProbeReport extends VideoFormat {
 }
 
 export interface ProbeClock {
-  /** Where `captured_at` comes from: RTCP sender reports that are believed, else the arrival of pictures. */
-  source: 'rtcp' | 'arrival';
-  /** The camera's clock minus the arrival of its pictures; absent without sender reports. */
+  /** Where `captured_at` comes from: RTCP sender reports or a list's dates that are believed, else the arrival of pictures. */
+  source: 'rtcp' | 'list' | 'arrival';
+  /** The camera's clock minus the arrival of its pictures; absent where it is not told. */
   offsetMs?: number;
 }
 
@@ -99,7 +99,7 @@ async function watch(source: Source, options: ProbeOptions, watchdog: Watchdog):
     packets: coded.length,
     pictures: times.length,
     ...rates(coded, times),
-    clock: clockOf(offsetMs),
+    clock: clockOf(offsetMs, source),
     jpeg,
   };
 }
@@ -113,9 +113,10 @@ async function encode(picture: Picture, { maxFrameBytes, quality }: ProbeOptions
   }
 }
 
-function clockOf(offsetMs: number | undefined): ProbeClock {
+function clockOf(offsetMs: number | undefined, { maxDelayMs, format }: Source): ProbeClock {
   if (offsetMs === undefined) return { source: 'arrival' };
-  return { source: isPlausible(offsetMs, 0) ? 'rtcp' : 'arrival', offsetMs };
+  const named = format.container === 'hls' ? 'list' : 'rtcp';
+  return { source: isPlausible(offsetMs, 0, maxDelayMs) ? named : 'arrival', offsetMs };
 }
 
 /** Means over what came. */

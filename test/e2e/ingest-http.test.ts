@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
+import { createServer as createTlsServer, type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import sharp from 'sharp';
 import { afterAll, afterEach, expect, test } from 'vitest';
+import { makeCertificate } from '../support/certificate.ts';
 import { collectingIngest, stream } from '../support/collect.ts';
 import { evenTimes, makeVideo, videoFolder } from '../support/video.ts';
 
@@ -15,8 +17,8 @@ afterEach(async () => {
 });
 afterAll(() => folder.remove());
 
-async function serve(answer: RequestListener): Promise<string> {
-  const server = createServer(answer);
+async function serve(answer: RequestListener, tls?: ServerOptions): Promise<string> {
+  const server = tls ? createTlsServer(tls, answer) : createServer(answer);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   undo.push(async () => {
@@ -134,4 +136,59 @@ test('live HLS: a segment arrives at once, its pictures are as far apart as they
   // One that the machine held up is followed by one that is early.
   expect(gaps.filter((gap) => Math.abs(gap - 40) > 25).length).toBeLessThan(8);
   expect(Math.abs((times.at(-1) ?? 0) - (times[0] ?? 0) - 64 * 40)).toBeLessThan(200);
+});
+
+test('HLS with dates, through TLS: frames have them, over a gap too, and it ends', async () => {
+  const segment = await readFile(await makeVideo(folder.path('d.ts'), { times: evenTimes(25, 25), gop: 5 }));
+  const { keystore, password } = await makeCertificate(folder.path(''));
+  const tls = { pfx: await readFile(keystore), passphrase: password };
+  const [first, second] = [Date.parse('2026-11-25T07:00:00Z'), Date.parse('2026-11-25T07:05:00Z')];
+  const dated = (at: number) => `#EXT-X-PROGRAM-DATE-TIME:${new Date(at).toISOString()}\n#EXTINF:1.0,\n`;
+  const address = await serve(({ url, headers }, response) => {
+    const list =
+      '#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n' +
+      `${dated(first)}a.ts\n#EXT-X-DISCONTINUITY\n${dated(second)}https://${headers.host}/b.ts\n#EXT-X-ENDLIST\n`;
+    response.end(url?.endsWith('.ts') ? segment : list);
+  }, tls);
+  const { ingest, frames } = collectingIngest();
+  await ingest.run([
+    stream('list', `https://${address}/live.m3u8`, 25),
+    stream('plain', `https://${address}/a.ts`, 25),
+  ]);
+  const times = frames.filter(({ streamId }) => streamId === 'list').map(({ capturedAt }) => capturedAt);
+  expect(times).toEqual([first, second].flatMap((start) => evenTimes(25, 25).map((at) => start + at * 1000)));
+  expect(frames.filter(({ streamId }) => streamId === 'plain')).toHaveLength(25);
+});
+
+test('live HLS with dates: frames have them, also those of half a minute ago', async () => {
+  const segment = await readFile(await makeVideo(folder.path('l.ts'), { times: evenTimes(25, 25), gop: 25 }));
+  const began = Date.now() - 30_000;
+  const address = await serve(({ url }, response) => {
+    if (url?.endsWith('.ts')) return void response.end(segment);
+    const sequence = Math.floor((Date.now() - began) / 1000) - 5;
+    const names = [0, 1, 2].map((index) => {
+      const date = new Date(began + (sequence + index) * 1000 - 20_000).toISOString();
+      return `#EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME:${date}\n#EXTINF:1.0,\n${sequence + index}.ts\n`;
+    });
+    response.end(
+      `#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:${sequence}\n${names.join('')}`,
+    );
+  });
+  const { frames } = run([stream('yard', `http://${address}/live.m3u8`, 25)]);
+  await expect.poll(() => frames.length, { timeout: 20_000 }).toBeGreaterThan(30);
+  const places = frames.slice(0, 30).map(({ capturedAt }) => capturedAt - began);
+  expect(places.map((place) => place % 40)).toEqual(places.map(() => 0));
+  expect(Date.now() - (frames[0]?.capturedAt ?? 0)).toBeGreaterThan(20_000);
+});
+
+test.each([
+  ['503 Service Unavailable', /it was answered 503 Service Unavailable/],
+  ['404 Not Found', /no such stream on the camera \(404\)/],
+])('a server that answers %s: it is said', async (status, said) => {
+  const [code = '', ...words] = status.split(' ');
+  const address = await serve(
+    (_request, response) => void response.writeHead(Number(code), words.join(' ')).end(),
+  );
+  const { ingest } = run([stream('yard', `http://${address}/video.mjpg`)]);
+  await expect.poll(() => ingest.stats.get('yard')?.lastError, { timeout: 10_000 }).toMatch(said);
 });

@@ -7,6 +7,12 @@ export interface Credentials {
   password: string;
 }
 
+/** What answers for a URL's name and password; undefined without them. */
+export function authorizationOf({ username, password }: URL): Authorization | undefined {
+  const decode = (text: string) => decodeURIComponent(text.replace(/%(?![\da-f]{2})/gi, '%25'));
+  return username ? new Authorization({ user: decode(username), password: decode(password) }) : undefined;
+}
+
 /** Answers one server's challenges: Basic (RFC 7617) and Digest with MD5 or SHA-256 (RFC 7616). */
 export class Authorization {
   readonly #credentials: Credentials;

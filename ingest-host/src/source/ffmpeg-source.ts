@@ -37,8 +37,13 @@ export interface Input {
 export interface Gate {
   /** Why it refused or lost a connection: says more than FFmpeg's error. */
   readonly problem: SourceError | undefined;
-  /** Wall clock of the presentation time 0, epoch milliseconds, where the protocol has told. */
-  readonly wallClock?: number | undefined;
+  /** When its first picture was captured, epoch milliseconds, where the protocol has told. */
+  readonly recordedAt?: number | undefined;
+  /**
+   * @param time presentation time of a key frame, seconds
+   * @returns wall clock minus presentation time, milliseconds, where the protocol has told
+   */
+  wallClockOffset?(time: number): number | undefined;
   /** How often something did not come. */
   readonly gaps?: number;
   close(): void;
@@ -152,7 +157,7 @@ export class FFmpegSource implements Source {
     let decodeMs = 0;
     for (;;) {
       const ended = !(await this.#readPacket(stream));
-      if (!ended) offset = wallClockOffset(this.#packet, seconds) ?? this.#from.gate?.wallClock ?? offset;
+      if (!ended) offset = this.#wallClockOffset(seconds) ?? offset;
       const packetTime =
         this.#isUntimed && this.#live ? performance.now() / 1000 : stampOf(this.#packet.pts) * seconds;
       const wanted = ended || mayWant(packetTime, this.#packet);
@@ -212,6 +217,16 @@ export class FFmpegSource implements Source {
     return this.#isUntimed && !this.#live;
   }
 
+  /** Wall clock minus presentation time, milliseconds: of a list's date, or the sender report that FFmpeg attached. */
+  #wallClockOffset(seconds: number): number | undefined {
+    const { pts, isKeyframe } = this.#packet;
+    if (pts === AV_NOPTS_VALUE) return undefined;
+    // AVProducerReferenceTime
+    const data = this.#packet.getSideData(AV_PKT_DATA_PRFT);
+    if (data) return Number(data.readBigInt64LE(0)) / 1000 - Number(pts) * seconds * 1000;
+    return isKeyframe ? this.#from.gate?.wallClockOffset?.(Number(pts) * seconds) : undefined;
+  }
+
   get awaited(): string {
     return this.#decoder?.awaited ?? 'a picture';
   }
@@ -221,6 +236,7 @@ export class FFmpegSource implements Source {
   }
 
   get recordedAt(): number | undefined {
+    if (this.#from.gate?.recordedAt !== undefined) return this.#from.gate.recordedAt;
     const at = Date.parse(this.#input.metadata?.getAll().creation_time ?? '');
     // A camera or an editor whose clock was not set writes its epoch.
     return at > FIRST_YEAR && at <= Date.now() ? at : undefined;
@@ -250,12 +266,4 @@ export class FFmpegSource implements Source {
 
 function stampOf(stamp: bigint): number {
   return stamp === AV_NOPTS_VALUE ? Number.NaN : Number(stamp);
-}
-
-/** Wall clock minus presentation time, milliseconds, from the sender report that FFmpeg attached (AVProducerReferenceTime). */
-function wallClockOffset(packet: Packet, seconds: number): number | undefined {
-  if (packet.pts === AV_NOPTS_VALUE) return undefined;
-  const data = packet.getSideData(AV_PKT_DATA_PRFT);
-  if (data === null) return undefined;
-  return Number(data.readBigInt64LE(0)) / 1000 - Number(packet.pts) * seconds * 1000;
 }

@@ -37,7 +37,7 @@ export class FrameNumbers implements ReferenceCheck {
       if (type === 7) this.#width = widthOf(nal);
       if (!isSlice(type)) continue;
       if (this.#width === undefined) return false;
-      const bits = new Bits(nal, 1);
+      const bits = new Bits(nal, 1, 24);
       bits.skipGolombs(3);
       return this.#follow(bits.read(this.#width), type === 5, ((nal[0] ?? 0) & 0x60) !== 0);
     }

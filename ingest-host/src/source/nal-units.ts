@@ -4,7 +4,7 @@ export class Bits {
   #at = 0;
 
   /** @param header bytes of the NAL unit's header, which are passed over */
-  constructor(nal: Buffer, header: number, most = 256) {
+  constructor(nal: Buffer, header: number, most = 64) {
     const escaped = nal.subarray(header, most);
     this.#bytes = Buffer.from(
       escaped.filter((byte, at) => byte !== 3 || escaped[at - 1] !== 0 || escaped[at - 2] !== 0),

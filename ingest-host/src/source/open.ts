@@ -51,7 +51,7 @@ async function openHttp(url: string, options: SourceOptions, signal?: AbortSigna
   };
   const source = await FFmpegSource.open(
     {
-      ...foreign(url, 'http,https,tls,tcp,httpproxy,crypto', options, protocol),
+      ...foreign(gate.address, 'http,tcp,crypto', options, protocol),
       gate,
       onPacket: () => gate.onPacket(),
       // A list with an end and a container with its length have said that they end; so has an answer with its own, but

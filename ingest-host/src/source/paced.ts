@@ -14,6 +14,8 @@ export class PacedSource implements Source {
   readonly #source: Source;
   readonly #signal: AbortSignal | undefined;
   readonly live = true;
+  /** Players begin three segments before the end of a list. */
+  readonly maxDelayMs = 300_000;
 
   constructor(source: Source, signal: AbortSignal | undefined) {
     this.#source = source;

@@ -46,7 +46,7 @@ export class ReferenceSets implements ReferenceCheck {
       try {
         if (type === 33) this.#readSequence(new Bits(nal, 2, MAX_SET_BYTES));
         if (type === 34) this.#readParameters(new Bits(nal, 2));
-        if (isSlice(nal[0] ?? 0)) return this.#follow(type, (nal[1] ?? 0) & 7, new Bits(nal, 2));
+        if (isSlice(nal[0] ?? 0)) return this.#follow(type, (nal[1] ?? 0) & 7, new Bits(nal, 2, 128));
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
         return false;

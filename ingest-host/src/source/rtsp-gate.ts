@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { connectTo, portOf } from '@video-pipeline/outbound';
-import { Authorization } from './authorization.ts';
+import { type Authorization, authorizationOf } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
 import { FRAMING, type RtpEvents, RtpPictures } from './rtp-pictures.ts';
@@ -62,10 +62,7 @@ export class RtspGate implements Gate {
     // Only TCP goes through TLS.
     this.#transport = url.protocol === 'rtsps:' ? 'tcp' : transport;
     this.#damage = damage;
-    const decode = (text: string) => decodeURIComponent(text.replace(/%(?![\da-f]{2})/gi, '%25'));
-    if (url.username) {
-      this.#authorization = new Authorization({ user: decode(url.username), password: decode(url.password) });
-    }
+    this.#authorization = authorizationOf(url);
   }
 
   static async open(url: URL, options: RtspOptions): Promise<RtspGate> {

@@ -38,6 +38,8 @@ export interface Source {
   readonly live: boolean;
   /** When its first picture was captured, epoch milliseconds, as a file's container says; absent without that. */
   readonly recordedAt?: number | undefined;
+  /** How long its pictures may have been on their way, milliseconds; default what a camera's may. */
+  readonly maxDelayMs?: number;
   /** What it waits for while packets come and no picture does. */
   readonly awaited: string;
   /**

@@ -1,0 +1,46 @@
+import { expect, test } from 'vitest';
+import { datedSegments, SegmentClock } from './hls-list.ts';
+
+const list = (...lines: string[]) => ['#EXTM3U', '#EXT-X-TARGETDURATION:2', ...lines, ''].join('\r\n');
+const DATE = '2026-11-25T07:00:00.500+00:00';
+const at = Date.parse(DATE);
+
+test('segments have the date of the list, those after it by their durations, none where it says nothing', () => {
+  const text = list(
+    '#EXTINF:2.0,',
+    'a.ts',
+    `#EXT-X-PROGRAM-DATE-TIME:${DATE}`,
+    '#EXTINF:2.5, title, with a comma',
+    '/deep/b.ts?x=1',
+    '#EXTINF:2,',
+    'c.ts',
+    '#EXT-X-DISCONTINUITY',
+    '#EXTINF:2,',
+    'd.ts',
+  );
+  expect([...datedSegments(text, 'http://camera:80/live/list.m3u8')]).toEqual([
+    ['http://camera/deep/b.ts?x=1', { date: at, duration: 2.5 }],
+    ['http://camera/live/c.ts', { date: at + 2_500, duration: 2 }],
+  ]);
+  const parts = list(`#EXT-X-PROGRAM-DATE-TIME:${DATE}`, '#EXTINF:2,', 'a.mp4', '#EXTINF:2,', 'a.mp4');
+  expect(datedSegments(parts, 'http://camera/')).toEqual(new Map());
+  const wrong = list('#EXT-X-PROGRAM-DATE-TIME:yesterday', '#EXTINF:x,', 'a.ts');
+  expect(datedSegments(wrong, 'http://camera/')).toEqual(new Map());
+});
+
+test('the clock goes by the segment that a picture is of, though others were asked for ahead', () => {
+  const clock = new SegmentClock();
+  expect(clock.offsetAt(9)).toBeUndefined();
+  clock.asked({ date: at, duration: 2 });
+  clock.asked({ date: at, duration: 2 });
+  clock.asked({ date: at + 60_000, duration: 2 });
+  expect([10, 10.5, 11.5].map((time) => clock.offsetAt(time))).toEqual([
+    at - 10_000,
+    at - 10_000,
+    at - 10_000,
+  ]);
+  expect([12, 13].map((time) => clock.offsetAt(time))).toEqual([at + 48_000, at + 48_000]);
+  // Presentation times that begin anew belong to the next segment.
+  clock.asked({ date: at + 62_000, duration: 2 });
+  expect(clock.offsetAt(0)).toBe(at + 62_000);
+});

@@ -1,0 +1,61 @@
+/** A segment of a media playlist that says when it was captured (RFC 8216, 4.3.2.6). */
+export interface DatedSegment {
+  /** Of its first picture, epoch milliseconds. */
+  date: number;
+  /** Seconds. */
+  duration: number;
+}
+
+/**
+ * Segments of a media playlist by their absolute URL, from the first that has a date on. Those that are parts of one file can't
+ * be told from each other by it and are left out.
+ * @param base URL of the list
+ */
+export function datedSegments(list: string, base: string): Map<string, DatedSegment> {
+  const segments = new Map<string, DatedSegment>();
+  const parts = new Set<string>();
+  let date = Number.NaN;
+  let duration = Number.NaN;
+  for (const line of list.split(/\r?\n/)) {
+    const [, tag, value = ''] =
+      /^#(EXTINF|EXT-X-PROGRAM-DATE-TIME|EXT-X-DISCONTINUITY$):? *(.*)/.exec(line) ?? [];
+    if (tag === 'EXTINF') duration = Number.parseFloat(value);
+    else if (tag === 'EXT-X-PROGRAM-DATE-TIME') date = Date.parse(value.trim());
+    else if (tag === 'EXT-X-DISCONTINUITY') date = Number.NaN;
+    else if (line !== '' && !line.startsWith('#')) {
+      const url = URL.parse(line.trim(), base)?.href ?? '';
+      if (parts.has(url)) segments.delete(url);
+      else if (!Number.isNaN(date)) segments.set(url, { date, duration });
+      parts.add(url);
+      date += duration * 1000;
+    }
+  }
+  return segments;
+}
+
+/** An inexact duration in a list, seconds. */
+const TOLERANCE = 0.3;
+
+/** Tells when pictures were captured by the segments that were asked for, which are read ahead. */
+export class SegmentClock {
+  readonly #ahead: DatedSegment[] = [];
+  #current: { start: number; duration: number; offset: number } | undefined;
+
+  asked(segment: DatedSegment): void {
+    // Variants of one stream are asked for side by side.
+    if (segment.date > (this.#ahead.at(-1)?.date ?? Number.NEGATIVE_INFINITY)) this.#ahead.push(segment);
+  }
+
+  /**
+   * @param time presentation time of a key frame, seconds, in order
+   * @returns wall clock minus presentation time, milliseconds; undefined where no list has said
+   */
+  offsetAt(time: number): number | undefined {
+    const since = time - (this.#current?.start ?? Number.NaN);
+    const isInside = since >= 0 && since < (this.#current?.duration ?? 0) - TOLERANCE;
+    if (isInside) return this.#current?.offset;
+    const next = this.#ahead.shift();
+    if (next) this.#current = { start: time, duration: next.duration, offset: next.date - time * 1000 };
+    return this.#current?.offset;
+  }
+}
