@@ -119,7 +119,7 @@ export class IngestStream {
   async #readOnce(): Promise<Outcome> {
     const { stats, maxFrameBytes } = this.#context;
     const { spec } = this;
-    const stallSeconds = spec.stallSeconds ?? this.#context.stallSeconds;
+    const stallSeconds = (spec.stallSeconds ?? this.#context.stallSeconds) + (spec.period ?? 0);
     const stall = new Watchdog(stallSeconds * 1000);
     const signal = AbortSignal.any([this.#abort.signal, stall.signal]);
     const encoder = new JpegEncoder(maxFrameBytes, spec.quality, spec);

@@ -202,3 +202,50 @@ test.each([
     expect(Math.abs((decoded.at(x, y)[0] ?? 0) - full)).toBeLessThan(12);
   }
 });
+
+test.each([AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVJ420P])(
+  'what a mask covers is black in each JPEG, and the picture stays (%i)',
+  async (format) => {
+    const planes = Buffer.alloc((160 * 120 * 3) / 2, 200);
+    const source = Frame.fromVideoBuffer(planes, { width: 160, height: 120, format });
+    if (format === AV_PIX_FMT_YUVJ420P) source.colorRange = AVCOL_RANGE_JPEG;
+    source.colorSpace = AVCOL_SPC_SMPTE170M;
+    const triangle = [
+      [0.1, 0.1],
+      [0.6, 0.2],
+      [0.3, 0.9],
+    ] as const;
+    const thin = [
+      [0.9, 0.5],
+      [1, 0.5],
+      [1, 0.501],
+    ] as const;
+    const encoder = new JpegEncoder(160_000, 95, { masks: [triangle, thin], maxWidth: 80 });
+    encoders.push(encoder);
+    const inside = (x: number, y: number) =>
+      triangle.every(([x1, y1], index) => {
+        const [x2, y2] = triangle[(index + 1) % 3] ?? [0, 0];
+        return (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1) >= 0;
+      });
+    for (let round = 0; round < 2; round += 1) {
+      const { frame, at } = decode((await encoder.encode(source)).jpeg);
+      let covered = 0;
+      for (let y = 0; y < 60; y += 1) {
+        for (let x = 0; x < 80; x += 1) {
+          const [luma = 255] = at(x, y);
+          if (inside((x + 0.5) / 80, (y + 0.5) / 60)) {
+            covered += 1;
+            expect(luma, `${x}, ${y}`).toBeLessThan(24);
+          }
+        }
+      }
+      expect(covered).toBeGreaterThan(500);
+      expect(at(78, 30)[0]).toBeLessThan(24);
+      expect(at(40, 5)[0]).toBeGreaterThan(150);
+      expect(at(70, 50)[0]).toBeGreaterThan(150);
+      frame.free();
+    }
+    // The frame holds no memory of its own.
+    expect([...source.toBuffer(), ...planes].every((sample) => sample === 200)).toBe(true);
+  },
+);

@@ -9,6 +9,7 @@ import { Codec, CodecContext, FFmpegError, Packet, Rational } from 'node-av/lib'
 import { JpegBudget, scaledSize } from './jpeg-budget.ts';
 import { type Crop, FilterError, PictureFilter } from './picture-filter.ts';
 import { type View, type ViewOptions, viewOf } from './picture-view.ts';
+import { type Polygon, PrivacyMask } from './privacy-mask.ts';
 import type { RawFrame } from './raw-frame.ts';
 
 export interface Jpeg {
@@ -25,6 +26,8 @@ export interface JpegShape extends ViewOptions {
   region?: readonly [number, number, number, number];
   /** A wider picture, or region, is made so wide, pixels; its sides keep their ratio. */
   maxWidth?: number;
+  /** What nobody is to see of it, as zones are drawn: parts of the region's sides. */
+  masks?: readonly Polygon[];
 }
 
 /** A picture that could not be made into a JPEG within the budget. */
@@ -40,6 +43,7 @@ export class JpegEncoder {
   readonly #filter = new PictureFilter();
   readonly #packet = new Packet();
   readonly #shape: JpegShape;
+  readonly #mask: PrivacyMask | undefined;
   #encoder: CodecContext | undefined;
   #pts = 0n;
 
@@ -50,6 +54,7 @@ export class JpegEncoder {
   constructor(maxBytes: number, quality: number, shape: JpegShape = {}) {
     this.#budget = new JpegBudget(maxBytes, quality);
     this.#shape = shape;
+    if (shape.masks?.length) this.#mask = new PrivacyMask(shape.masks);
     this.#packet.alloc();
   }
 
@@ -81,7 +86,11 @@ export class JpegEncoder {
     crop: Crop,
   ): Promise<RawFrame> {
     try {
-      return await this.#filter.apply(picture, width, height, view, crop);
+      const converted = await this.#filter.apply(picture, width, height, view, crop);
+      // Where nothing had to be converted, the decoder has the same pixels.
+      if (this.#mask) check(converted.makeWritable(), 'mask');
+      this.#mask?.paint(converted);
+      return converted;
     } catch (cause) {
       if (cause instanceof FilterError) throw new JpegError(cause.message, { cause });
       throw cause;

@@ -25,6 +25,8 @@ export interface StreamSpec extends JpegShape {
   transport: Transport;
   /** A source without a packet for so long is opened again, seconds; default STALL_SECONDS. */
   stallSeconds?: number;
+  /** How often a snapshot is asked for, seconds; default 1. */
+  period?: number;
   /** Hosts beside its own that redirects and lists may lead to: `host` or `host:port`. */
   hosts?: readonly string[];
   /** Number of the video track, from 0; default what FFmpeg takes for the best. */
@@ -54,9 +56,19 @@ export const streamEntrySchema = z.strictObject({
     .tuple([part, part, part, part])
     .refine(([x1, y1, x2, y2]) => x1 < x2 && y1 < y2, 'must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2')
     .optional(),
+  masks: z
+    .array(
+      z
+        .array(z.tuple([part, part]))
+        .min(3)
+        .max(100),
+    )
+    .max(50)
+    .optional(),
   deinterlace: z.boolean().optional(),
   square_pixels: z.boolean().optional(),
   max_width: z.int().min(16).max(16_384).optional(),
+  period: z.number().min(0.05).max(3600).optional(),
   stall_seconds: z.number().min(0.1).max(3600).optional(),
   hosts: z.array(z.string().regex(/^[^/@\s]+$/, 'must be host or host:port')).optional(),
   track: z.int().min(0).max(31).optional(),
@@ -118,10 +130,12 @@ function withDefaults(item: z.output<typeof streamEntrySchema>, defaults: Stream
     quality: item.quality ?? defaults.quality,
     transport: item.transport ?? 'tcp',
     ...(item.region ? { region: item.region } : {}),
+    ...(item.masks ? { masks: item.masks } : {}),
     ...(item.deinterlace === undefined ? {} : { deinterlace: item.deinterlace }),
     ...(item.square_pixels === undefined ? {} : { squarePixels: item.square_pixels }),
     ...(item.max_width ? { maxWidth: item.max_width } : {}),
     ...(item.stall_seconds ? { stallSeconds: item.stall_seconds } : {}),
+    ...(item.period ? { period: item.period } : {}),
     ...(item.hosts ? { hosts: item.hosts } : {}),
     ...(item.track === undefined ? {} : { track: item.track }),
     ...(item.file_start ? { fileStart: Date.parse(item.file_start) } : {}),

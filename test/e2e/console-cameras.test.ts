@@ -138,7 +138,7 @@ describeInChromium('the cameras', () => {
     await page.getByLabel('Name').fill('porch');
     await page.getByLabel('Address').fill('gopher://cam/6');
     await page.getByRole('button', { name: 'Save camera' }).click();
-    await told("'url' must be a path, or a URL of rtsp, rtsps, http, https, srt, rtmp");
+    await told("'url' must be a path, or a URL of rtsp, rtsps, http, https, srt, rtmp, rtmps, udp");
   });
 
   test('that ingest does not answer is said, and that it does again', async () => {

@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
@@ -7,6 +8,7 @@ import sharp from 'sharp';
 import { afterAll, afterEach, expect, test } from 'vitest';
 import { makeCertificate } from '../support/certificate.ts';
 import { collectingIngest, stream } from '../support/collect.ts';
+import { jpegSize } from '../support/jpeg.ts';
 import { evenTimes, makeVideo, videoFolder } from '../support/video.ts';
 
 const folder = await videoFolder();
@@ -191,4 +193,114 @@ test.each([
   );
   const { ingest } = run([stream('yard', `http://${address}/video.mjpg`)]);
   await expect.poll(() => ingest.stats.get('yard')?.lastError, { timeout: 10_000 }).toMatch(said);
+});
+
+const still = (luma: number) =>
+  sharp({ create: { width: 320, height: 240, channels: 3, background: { r: luma, g: luma, b: luma } } })
+    .jpeg()
+    .toBuffer();
+
+test.each([
+  ['no length', 'multipart/x-mixed-replace; boundary=b', '--b\r\nContent-Type: image/jpeg\r\n\r\n', '\r\n'],
+  ['another type', 'multipart/x-mixed-replace; boundary=b', '--b\r\nContent-Type: image/jpg\r\n\r\n', '\r\n'],
+  [
+    'dashes in its boundary',
+    'multipart/x-mixed-replace; boundary=--b',
+    '--b\nContent-Type: image/jpeg\n\n',
+    '\n',
+  ],
+  ['a wrong length', 'multipart/x-mixed-replace;boundary=b', '--b\r\nContent-Length: 5\r\n\r\n', '\r\n'],
+  ['no boundary at all', 'application/octet-stream', '', ''],
+])('MJPEG over HTTP, with %s', async (_name, type, before, after) => {
+  const jpegs = await Promise.all([60, 120, 180].map(still));
+  const address = await serve((_request, response) => {
+    response.writeHead(200, { 'content-type': type });
+    let sent = 0;
+    const timer = setInterval(() => {
+      response.write(
+        Buffer.concat([Buffer.from(before), jpegs[sent++ % 3] ?? Buffer.alloc(0), Buffer.from(after)]),
+      );
+    }, 40);
+    response.on('close', () => clearInterval(timer));
+  });
+  const { ingest, frames } = run([stream('yard', `http://${address}/video`, 50)]);
+  await expect.poll(() => frames.length, { timeout: 10_000 }).toBeGreaterThan(20);
+  expect(ingest.stats.get('yard')).toMatchObject({ reconnects: 0, dropped: 0 });
+  for (const { jpeg } of frames) expect(jpegSize(jpeg)).toEqual({ width: 320, height: 240 });
+});
+
+test('a snapshot is asked for again and again, with Digest by SHA-256, and fetched only where it is new', async () => {
+  const jpegs = await Promise.all([60, 120, 180].map(still));
+  const statuses: number[] = [];
+  let asked = 0;
+  const address = await serve((request, response) => {
+    const answer = (status: number, headers: Record<string, string>, body?: Buffer) => {
+      statuses.push(status);
+      response.writeHead(status, headers).end(body);
+    };
+    const { authorization = '', 'if-none-match': known } = request.headers;
+    const challenge = 'Digest realm="x", nonce="n", qop="auth", algorithm=SHA-256';
+    if (!/algorithm="?SHA-256.*response="[0-9a-f]{64}"/.test(authorization))
+      return answer(401, { 'www-authenticate': challenge });
+    const turn = Math.min(2, Math.floor(asked++ / 5));
+    if (known === `"${turn}"`) return answer(304, { etag: known });
+    answer(200, { 'content-type': 'image/jpeg', etag: `"${turn}"` }, jpegs[turn]);
+  });
+  const { ingest, frames } = run([
+    { ...stream('yard', `http://admin:secret@${address}/snap.jpg`, 25), ...{ period: 0.1 } },
+  ]);
+  await expect.poll(() => frames.length, { timeout: 10_000 }).toBe(3);
+  await expect.poll(() => statuses.filter((status) => status === 304).length).toBeGreaterThan(10);
+  expect(frames).toHaveLength(3);
+  expect(statuses.filter((status) => status === 401)).toHaveLength(1);
+  expect(ingest.stats.get('yard')).toMatchObject({ reconnects: 0, state: 'flowing' });
+});
+
+test('a snapshot that fails, or is over our limits, is said, and asked for again', async () => {
+  let asked = 0;
+  const good = await still(90);
+  const huge = Buffer.concat([good.subarray(0, 2), Buffer.alloc(9_000_000, Buffer.from('fffe7fff', 'hex'))]);
+  const address = await serve((_request, response) => {
+    asked += 1;
+    response
+      .writeHead(asked === 2 ? 500 : 200, { 'content-type': 'image/jpeg' })
+      .end(asked === 1 ? good : huge);
+  });
+  const { ingest, frames, entries } = run([
+    { ...stream('yard', `http://${address}/snap.jpg`), ...{ period: 0.1 } },
+  ]);
+  const errors = () => entries.map(({ extra }) => String(extra.error ?? '')).join();
+  await expect.poll(errors, { timeout: 10_000 }).toMatch(/answered 500.*8192 KiB without a picture/s);
+  expect(frames).toHaveLength(1);
+  expect(ingest.stats.get('yard')?.reconnects).toBeGreaterThan(1);
+});
+
+test.each(['127.0.0.1', '@239.255.42.42'])('MPEG-TS over UDP, sent to %s', async (host) => {
+  const path = await makeVideo(folder.path('udp.ts'), { times: evenTimes(100, 25), gop: 12 });
+  const bytes = await readFile(path);
+  const socket = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const free = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(free, 'listening');
+  const { port } = free.address();
+  free.close();
+  undo.push(async () => socket.close());
+  const multicast = host.startsWith('@');
+  if (multicast) socket.setMulticastInterface('127.0.0.1');
+  const query = multicast ? '?localaddr=127.0.0.1' : '';
+  const { frames, ingest } = run([stream('yard', `udp://${host}:${port}${query}`, 25)]);
+  const packets = Math.ceil(bytes.length / 1316);
+  let sent = 0;
+  const timer = setInterval(() => {
+    for (let count = 0; count < Math.ceil(packets / 100); count += 1, sent += 1) {
+      socket.send(
+        bytes.subarray((sent % packets) * 1316, ((sent % packets) + 1) * 1316),
+        port,
+        host.replace('@', ''),
+      );
+    }
+  }, 40);
+  undo.push(async () => clearInterval(timer));
+  await expect.poll(() => frames.length, { timeout: 15_000 }).toBeGreaterThan(40);
+  expect(ingest.stats.get('yard')).toMatchObject({ reconnects: 0, dropped: 0 });
 });

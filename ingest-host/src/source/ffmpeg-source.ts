@@ -154,10 +154,13 @@ export class FFmpegSource implements Source {
     const seconds = stream.timeBase.num / stream.timeBase.den;
     const timeOf = this.#timing(seconds, decoder);
     let offset: number | undefined;
+    // Holds from the key frame on that it was told of: pictures before that may still wait for their turn.
+    let next: { time: number; offset: number } | undefined;
     let decodeMs = 0;
     for (;;) {
       const ended = !(await this.#readPacket(stream));
-      if (!ended) offset = this.#wallClockOffset(seconds) ?? offset;
+      if (!ended) offset = reportedOffset(this.#packet, seconds) ?? offset;
+      if (!ended && this.#packet.isKeyframe) next = this.#listed(stampOf(this.#packet.pts) * seconds) ?? next;
       const packetTime =
         this.#isUntimed && this.#live ? performance.now() / 1000 : stampOf(this.#packet.pts) * seconds;
       const wanted = ended || mayWant(packetTime, this.#packet);
@@ -169,6 +172,7 @@ export class FFmpegSource implements Source {
           const time = timeOf(this.#frame.bestEffortTimestamp);
           // FFmpeg has no time for the first picture of an RTSP stream; it can't be placed among the others.
           if (Number.isNaN(time)) continue;
+          if (next && this.#frame.keyFrame && Math.abs(time - next.time) < 1e-6) offset = next.offset;
           const wallClock = offset === undefined ? {} : { wallClock: offset + time * 1000 };
           yield { frame: this.#frame, time, decodeMs, ...wallClock };
           decodeMs = 0;
@@ -217,14 +221,10 @@ export class FFmpegSource implements Source {
     return this.#isUntimed && !this.#live;
   }
 
-  /** Wall clock minus presentation time, milliseconds: of a list's date, or the sender report that FFmpeg attached. */
-  #wallClockOffset(seconds: number): number | undefined {
-    const { pts, isKeyframe } = this.#packet;
-    if (pts === AV_NOPTS_VALUE) return undefined;
-    // AVProducerReferenceTime
-    const data = this.#packet.getSideData(AV_PKT_DATA_PRFT);
-    if (data) return Number(data.readBigInt64LE(0)) / 1000 - Number(pts) * seconds * 1000;
-    return isKeyframe ? this.#from.gate?.wallClockOffset?.(Number(pts) * seconds) : undefined;
+  /** @param time of a key frame, seconds */
+  #listed(time: number) {
+    const offset = this.#from.gate?.wallClockOffset?.(time);
+    return offset === undefined ? undefined : { time, offset };
   }
 
   get awaited(): string {
@@ -266,4 +266,12 @@ export class FFmpegSource implements Source {
 
 function stampOf(stamp: bigint): number {
   return stamp === AV_NOPTS_VALUE ? Number.NaN : Number(stamp);
+}
+
+/** Wall clock minus presentation time, milliseconds, from the sender report that FFmpeg attached (AVProducerReferenceTime). */
+function reportedOffset(packet: Packet, seconds: number): number | undefined {
+  if (packet.pts === AV_NOPTS_VALUE) return undefined;
+  const data = packet.getSideData(AV_PKT_DATA_PRFT);
+  if (data === null) return undefined;
+  return Number(data.readBigInt64LE(0)) / 1000 - Number(packet.pts) * seconds * 1000;
 }

@@ -39,6 +39,7 @@ const TOLERANCE = 0.3;
 /** Tells when pictures were captured by the segments that were asked for, which are read ahead. */
 export class SegmentClock {
   readonly #ahead: DatedSegment[] = [];
+  #last = Number.POSITIVE_INFINITY;
   #current: { start: number; duration: number; offset: number } | undefined;
 
   asked(segment: DatedSegment): void {
@@ -52,7 +53,8 @@ export class SegmentClock {
    */
   offsetAt(time: number): number | undefined {
     const since = time - (this.#current?.start ?? Number.NaN);
-    const isInside = since >= 0 && since < (this.#current?.duration ?? 0) - TOLERANCE;
+    const isInside = time > this.#last && since < (this.#current?.duration ?? 0) - TOLERANCE;
+    this.#last = time;
     if (isInside) return this.#current?.offset;
     const next = this.#ahead.shift();
     if (next) this.#current = { start: time, duration: next.duration, offset: next.date - time * 1000 };

@@ -5,24 +5,21 @@ import { AllowedHosts, connectTo, portOf } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { type DatedSegment, datedSegments, SegmentClock } from './hls-list.ts';
+import { type Exchange, jpegTaker, passedOn, type Taker, told } from './http-exchange.ts';
+import { partOf } from './jpeg-parts.ts';
 import {
   MAX_BYTES_WITHOUT_PACKET,
   MAX_CONNECTIONS_WITHOUT_PACKET,
   MAX_LIST_BYTES,
   MAX_MASTER_LIST_BYTES,
 } from './limits.ts';
+import type { SourceOptions } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
 
-/** Between two machines alone (RFC 9110, 7.6.1), or between FFmpeg and us. */
-const HOP_BY_HOP = [
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-  'te',
-  'trailer',
-];
+/** Of a snapshot, seconds. */
+const DEFAULT_PERIOD = 1;
+/** A snapshot that does not change is given again so often, so that its source is not taken for dead, milliseconds. */
+const MAX_STILL_MS = 5_000;
 
 /**
  * A proxy of one source, on this machine alone, that FFmpeg makes its HTTP requests through: TLS and the password are the
@@ -32,6 +29,7 @@ const HOP_BY_HOP = [
 export class HttpGate implements Gate {
   readonly #url: URL;
   readonly #hosts: AllowedHosts;
+  readonly #period: number | undefined;
   readonly #server = createServer((asked, answer) => this.#serve(asked, answer));
   readonly #authorization: Authorization | undefined;
   /** `host:port` that is reached through TLS, which FFmpeg knows nothing of. */
@@ -46,17 +44,17 @@ export class HttpGate implements Gate {
   /** Date of a list's first segment, epoch milliseconds. */
   recordedAt: number | undefined;
 
-  private constructor(url: URL, hosts: readonly string[]) {
+  private constructor(url: URL, { hosts, period }: Pick<SourceOptions, 'hosts' | 'period'>) {
     this.#url = url;
+    this.#period = period;
     this.#hosts = new AllowedHosts(url, hosts);
     this.#authorization = authorizationOf(url);
   }
 
-  /** @param hosts beside the URL's own */
-  static async open(url: URL, hosts: readonly string[] = []): Promise<HttpGate> {
+  static async open(url: URL, options: Pick<SourceOptions, 'hosts' | 'period'>): Promise<HttpGate> {
     // FFmpeg would go past the proxy.
     delete process.env.no_proxy;
-    const gate = new HttpGate(url, hosts);
+    const gate = new HttpGate(url, options);
     gate.#server.listen(0, '127.0.0.1');
     await once(gate.#server, 'listening');
     return gate;
@@ -101,7 +99,12 @@ export class HttpGate implements Gate {
       this.#check(url);
       const segment = this.#segments.get(url.href);
       if (segment) this.#clock.asked(segment);
-      this.#ask(url, asked, answer);
+      const exchange: Exchange = { url, asked, answer, validators: {} };
+      answer.once('close', () => {
+        exchange.outgoing?.destroy();
+        clearTimeout(exchange.timer);
+      });
+      this.#ask(exchange);
     } catch (error) {
       this.#refuse(answer, new SourceError((error as Error).message, true));
     }
@@ -122,7 +125,8 @@ export class HttpGate implements Gate {
   }
 
   /** @param repeated with the password, once the server has asked for it */
-  #ask(url: URL, asked: IncomingMessage, answer: ServerResponse, repeated = false): void {
+  #ask(exchange: Exchange, repeated = false): void {
+    const { url, asked, answer } = exchange;
     const [host, port, method] = [hostOf(url), portOf(url), asked.method ?? 'GET'];
     const path = `${url.pathname}${url.search}`;
     // Node looks at none of the addresses that it is given: the socket is made where they are.
@@ -134,6 +138,7 @@ export class HttpGate implements Gate {
       path,
       headers: {
         ...passedOn(asked),
+        ...exchange.validators,
         host: asked.headers.host,
         ...(authorization ? { authorization } : {}),
         connection: 'close',
@@ -141,57 +146,113 @@ export class HttpGate implements Gate {
       createConnection: () => socket,
       insecureHTTPParser: true,
     });
-    outgoing.on('error', (error) => this.#refuse(answer, connectionError(error)));
-    answer.once('close', () => outgoing.destroy());
+    exchange.outgoing = outgoing;
+    const asksForPassword = ({ statusCode }: IncomingMessage) =>
+      statusCode === 401 && isOwn && this.#authorization !== undefined && !repeated;
+    outgoing.on(
+      'error',
+      (error) => exchange.outgoing === outgoing && this.#refuse(answer, connectionError(error)),
+    );
     outgoing.once('response', (came) => {
       came.on('error', () => answer.destroy());
-      if (came.statusCode === 401 && isOwn && this.#authorization && !repeated) {
-        answer.removeAllListeners('close');
-        outgoing.destroy();
-        try {
-          this.#authorization.challenge(came.headersDistinct['www-authenticate'] ?? []);
-          this.#ask(url, asked, answer, true);
-        } catch (error) {
-          this.#refuse(answer, error as SourceError);
-        }
-      } else this.#passOn(url, came, answer);
+      if (!asksForPassword(came)) return this.#passOn(exchange, came);
+      try {
+        this.#authorization?.challenge(came.headersDistinct['www-authenticate'] ?? []);
+        this.#ask(exchange, true);
+      } catch (error) {
+        this.#refuse(answer, error as SourceError);
+      }
+      outgoing.destroy();
     });
     outgoing.end();
   }
 
-  #passOn(url: URL, came: IncomingMessage, answer: ServerResponse): void {
+  #passOn(exchange: Exchange, came: IncomingMessage): void {
+    const { answer } = exchange;
     const { statusCode = 502, statusMessage = '', headers } = came;
     const isGood = statusCode < 300;
+    const text = `it was answered ${statusCode} ${statusMessage}`;
     // A segment that is gone is no reason to end; what ends it then is.
-    this.problem =
-      statusCode < 400
-        ? undefined
-        : statusError(statusCode, `it was answered ${statusCode} ${statusMessage}`);
+    this.problem = statusCode < 400 ? undefined : statusError(statusCode, text);
     if (isGood) this.hasLength ||= headers['content-length'] !== undefined;
-    const to = headers.location === undefined ? undefined : URL.parse(headers.location, url.href);
-    const more = to ? { location: /^https?:$/.test(to.protocol) ? this.#plain(to) : to.href } : {};
-    let list: Buffer[] | undefined;
-    let total = 0;
-    came.on('data', (bytes: Buffer) => {
-      if (total === 0) {
-        if (isGood && bytes.toString('latin1', 0, 12).includes('#EXTM3U')) list = [];
-        answer.writeHead(statusCode, {
-          ...passedOn(came),
-          ...more,
-          ...(list ? { 'content-length': undefined } : {}),
-        });
+    let take: Taker | undefined;
+    const guarded = (step: () => void) => {
+      try {
+        step();
+      } catch (error) {
+        this.#refuse(answer, new SourceError((error as Error).message, true));
       }
-      total += bytes.length;
-      list?.push(bytes);
-      if (!this.#count(bytes.length, list && Buffer.concat(list))) return void answer.destroy();
-      if (!list && !answer.write(bytes)) came.pause();
-    });
-    answer.on('drain', () => came.resume());
-    came.once('end', () => {
-      if (total === 0) answer.writeHead(statusCode, { ...passedOn(came), ...more });
-      if (list) answer.write(this.#read(Buffer.concat(list), url));
-      answer.end();
-    });
+    };
+    const onData = (bytes: Buffer) => {
+      take ??= isGood ? this.#taker(exchange, came, bytes) : this.#unchanged(exchange, came);
+      const most = take.most?.() ?? MAX_BYTES_WITHOUT_PACKET;
+      this.#bytes += bytes.length;
+      if (this.#bytes > most) this.problem = new SourceError(`${most / 1024} KiB without a picture`, true);
+      if (this.#bytes > most) answer.destroy();
+      else if (take.data(bytes) === false) {
+        came.pause();
+        answer.once('drain', () => came.resume());
+      }
+    };
+    came.on('data', (bytes: Buffer) => guarded(() => onData(bytes)));
+    came.once('end', () =>
+      guarded(() => {
+        if (!take && answer.headersSent) this.#again(exchange, came);
+        else (take ?? this.#unchanged(exchange, came)).end();
+      }),
+    );
+  }
+
+  /** What is to be done with a good answer. @param start its first bytes */
+  #taker(exchange: Exchange, came: IncomingMessage, start: Buffer): Taker {
+    const type = came.headers['content-type'] ?? '';
+    const isJpeg = start.indexOf('ffd8ff', 0, 'hex') === 0;
+    const isOne = /^image\/jpe?g/i.test(type) || (this.#period !== undefined && isJpeg);
+    if (start.toString('latin1', 0, 12).includes('#EXTM3U')) return this.#list(exchange, came);
+    if (isOne || /^multipart\//i.test(type) || (isJpeg && !this.hasLength))
+      return this.#jpegs(exchange, came, isOne);
+    return this.#unchanged(exchange, came);
+  }
+
+  #unchanged({ url, answer }: Exchange, came: IncomingMessage): Taker {
+    const { location } = came.headers;
+    const to = location === undefined ? undefined : URL.parse(location, url.href);
+    const more = to ? { location: /^https?:$/.test(to.protocol) ? this.#plain(to) : to.href } : {};
+    if (!answer.headersSent) answer.writeHead(came.statusCode ?? 502, { ...told(came), ...more });
+    return { data: (bytes) => answer.write(bytes), end: () => void answer.end() };
+  }
+
+  #list({ url, answer }: Exchange, came: IncomingMessage): Taker {
+    const parts: Buffer[] = [];
+    answer.writeHead(200, told(came, ['content-type']));
+    const isMaster = () => parts.some((part) => part.includes('#EXT-X-STREAM-INF'));
+    return {
+      most: () => (isMaster() ? MAX_MASTER_LIST_BYTES : MAX_LIST_BYTES),
+      data: (bytes) => parts.push(bytes) > 0,
+      end: () => void answer.end(this.#read(Buffer.concat(parts), url)),
+    };
+  }
+
+  /** @param isOne it is asked for again, as long as it is wanted; else it goes on by itself */
+  #jpegs(exchange: Exchange, came: IncomingMessage, isOne: boolean): Taker {
+    return jpegTaker(exchange, () => (isOne ? this.#again(exchange, came) : void exchange.answer.end()));
+  }
+
+  /** Asks for a snapshot once its period is over. One that stays as it is is not fetched, and given again only now and then. */
+  #again(exchange: Exchange, { statusCode = 502, headers }: IncomingMessage): void {
+    const { answer, last } = exchange;
+    if (statusCode >= 400) return void answer.destroy();
+    const { etag, 'last-modified': modified } = headers;
+    exchange.validators = {
+      ...exchange.validators,
+      ...(etag ? { 'if-none-match': etag } : {}),
+      ...(modified ? { 'if-modified-since': modified } : {}),
+    };
+    if (last && performance.now() - last.at > MAX_STILL_MS) {
+      last.at = performance.now();
+      answer.write(partOf(last.jpeg));
+    }
+    exchange.timer = setTimeout(() => this.#ask(exchange), (this.#period ?? DEFAULT_PERIOD) * 1000);
   }
 
   /** Takes the dates of a list's segments. @returns the list as FFmpeg gets it */
@@ -207,20 +268,9 @@ export class HttpGate implements Gate {
     return Buffer.from(text, 'latin1');
   }
 
-  /** @returns whether it may go on */
-  #count(bytes: number, list: Buffer | undefined): boolean {
-    this.#bytes += bytes;
-    const most = list
-      ? list.includes('#EXT-X-STREAM-INF')
-        ? MAX_MASTER_LIST_BYTES
-        : MAX_LIST_BYTES
-      : MAX_BYTES_WITHOUT_PACKET;
-    if (this.#bytes <= most) return true;
-    this.problem = new SourceError(`${most / 1024} KiB without a picture`, true);
-    return false;
-  }
-
   #refuse(answer: ServerResponse, problem: SourceError): void {
+    // FFmpeg closes what it wants no more of.
+    if (answer.destroyed) return;
     this.problem = problem;
     if (answer.headersSent) answer.destroy();
     else answer.writeHead(403).end();
@@ -229,8 +279,4 @@ export class HttpGate implements Gate {
 
 function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '');
-}
-
-function passedOn({ headers }: IncomingMessage): Record<string, string | string[] | undefined> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !HOP_BY_HOP.includes(name)));
 }

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { AllowedHosts, portOf, refuseHost } from '@video-pipeline/outbound';
 import { FFmpegSource } from './ffmpeg-source.ts';
 import { openFile } from './file.ts';
@@ -21,6 +22,7 @@ const OPENERS = new Map<string, Opener>([
   ['rtsps', openRtsp],
   ['rtmp', (url, options, signal) => openPlain('rtmp,tcp', url, options, signal)],
   ['rtmps', (url, options, signal) => openPlain('rtmps,tls,tcp', url, options, signal)],
+  ['udp', openUdp],
   ['srt', (url, options, signal) => openPlain('srt', url, options, signal)],
 ]);
 
@@ -41,7 +43,7 @@ export async function openSource(url: string, options: SourceOptions, signal?: A
 }
 
 async function openHttp(url: string, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
-  const gate = await HttpGate.open(parsed(url), options.hosts);
+  const gate = await HttpGate.open(parsed(url), options);
   const protocol = {
     http_proxy: gate.proxy,
     // Segments of a list one after the other, for what they cost is counted.
@@ -103,6 +105,22 @@ function redirected(location: string, from: URL, hosts: AllowedHosts): URL {
   if (to.hostname === from.hostname && !to.username)
     [to.username, to.password] = [from.username, from.password];
   return to;
+}
+
+/** MPEG-TS that is sent to a port of this machine, or to a group (multicast) that it joins: `udp://@239.1.1.1:1234`. */
+async function openUdp(url: string, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
+  const { hostname, port, searchParams } = parsed(url);
+  if (!(Number(port) > 0))
+    throw new SourceError('open: a UDP source needs a port: udp://127.0.0.1:1234', true);
+  const host = hostname.replace(/^\[|\]$/g, '');
+  const isGroup = isIP(host) === 6 ? /^ff/i.test(host) : isIP(host) === 4 && host >= '224' && host < '240';
+  const query = new URLSearchParams({ overrun_nonfatal: '1', fifo_size: '50000', buffer_size: '2097152' });
+  // FFmpeg would listen on all addresses.
+  const local = searchParams.get('localaddr') ?? (isGroup ? undefined : host);
+  if (local) query.set('localaddr', local);
+  const sources = searchParams.get('sources');
+  if (sources) query.set('sources', sources);
+  return await FFmpegSource.open(foreign(`udp://${hostname}:${port}?${query}`, 'udp', options, {}), signal);
 }
 
 async function openPlain(

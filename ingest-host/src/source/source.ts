@@ -67,6 +67,8 @@ export interface SourceOptions {
   hosts?: readonly string[];
   /** Number of the video track, from 0; default what FFmpeg takes for the best. */
   track?: number;
+  /** How often a snapshot's URL is asked for, seconds; default 1. */
+  period?: number;
   /** Where damaged pictures are counted. */
   damage?: Damage;
 }

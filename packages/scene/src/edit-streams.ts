@@ -5,7 +5,7 @@ import { parseStreamList, parseStreamsDocument, readStreamList, StreamsError } f
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 /** What ingest reads over a network; a path is a video file. */
-const SCHEMES = ['rtsp', 'rtsps', 'http', 'https', 'srt', 'rtmp'];
+const SCHEMES = ['rtsp', 'rtsps', 'http', 'https', 'srt', 'rtmp', 'rtmps', 'udp'];
 
 /** How RTSP carries the packets. */
 export const TRANSPORTS = ['tcp', 'udp', 'auto'] as const;
