@@ -110,17 +110,35 @@ function redirected(location: string, from: URL, hosts: AllowedHosts): URL {
 /** MPEG-TS that is sent to a port of this machine, or to a group (multicast) that it joins: `udp://@239.1.1.1:1234`. */
 async function openUdp(url: string, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
   const { hostname, port, searchParams } = parsed(url);
+  const isGroup = isMulticast(hostname.replace(/^\[|\]$/g, ''));
+  // Listening on all addresses leads nowhere.
+  if (!isGroup && !['0.0.0.0', '[::]'].includes(hostname)) await checkHost(hostname);
   if (!(Number(port) > 0))
     throw new SourceError('open: a UDP source needs a port: udp://127.0.0.1:1234', true);
-  const host = hostname.replace(/^\[|\]$/g, '');
-  const isGroup = isIP(host) === 6 ? /^ff/i.test(host) : isIP(host) === 4 && host >= '224' && host < '240';
-  const query = new URLSearchParams({ overrun_nonfatal: '1', fifo_size: '50000', buffer_size: '2097152' });
+  const timeout = String(Math.round(options.timeoutSeconds * 1e6));
+  const query = new URLSearchParams({
+    timeout,
+    overrun_nonfatal: '1',
+    fifo_size: '50000',
+    buffer_size: '2097152',
+  });
   // FFmpeg would listen on all addresses.
-  const local = searchParams.get('localaddr') ?? (isGroup ? undefined : host);
+  const local = searchParams.get('localaddr') ?? (isGroup ? undefined : hostname.replace(/^\[|\]$/g, ''));
   if (local) query.set('localaddr', local);
   const sources = searchParams.get('sources');
   if (sources) query.set('sources', sources);
   return await FFmpegSource.open(foreign(`udp://${hostname}:${port}?${query}`, 'udp', options, {}), signal);
+}
+
+function isMulticast(host: string): boolean {
+  return isIP(host) === 6 ? /^ff/i.test(host) : isIP(host) === 4 && host >= '224' && host < '240';
+}
+
+/** @throws SourceError for an address that is never allowed */
+async function checkHost(hostname: string): Promise<void> {
+  await refuseHost(hostname).catch((error: Error) => {
+    throw new SourceError(`open: ${error.message}`, true);
+  });
 }
 
 async function openPlain(
@@ -129,9 +147,7 @@ async function openPlain(
   options: SourceOptions,
   signal?: AbortSignal,
 ): Promise<Source> {
-  await refuseHost(parsed(url).hostname).catch((error: Error) => {
-    throw new SourceError(`open: ${error.message}`, true);
-  });
+  await checkHost(parsed(url).hostname);
   return await FFmpegSource.open(foreign(url, protocols, options, {}), signal);
 }
 
