@@ -51,10 +51,11 @@ export class HttpGate implements Gate {
     this.#authorization = authorizationOf(url);
   }
 
-  static async open(url: URL, options: Pick<SourceOptions, 'hosts' | 'period'>): Promise<HttpGate> {
+  static async open(url: URL, options: Pick<SourceOptions, 'hosts' | 'period'> = {}): Promise<HttpGate> {
     // FFmpeg would go past the proxy.
     delete process.env.no_proxy;
     const gate = new HttpGate(url, options);
+    gate.#server.on('clientError', (_error, socket) => socket.destroy());
     gate.#server.listen(0, '127.0.0.1');
     await once(gate.#server, 'listening');
     return gate;
@@ -95,7 +96,8 @@ export class HttpGate implements Gate {
   #serve(asked: IncomingMessage, answer: ServerResponse): void {
     try {
       const url = URL.parse(asked.url ?? '');
-      if (url?.protocol !== 'http:') throw new SourceError('it leads nowhere', true);
+      // None of FFmpeg's: others of this machine, web pages.
+      if (url?.protocol !== 'http:') return void asked.socket.destroy();
       this.#check(url);
       const segment = this.#segments.get(url.href);
       if (segment) this.#clock.asked(segment);

@@ -65,7 +65,7 @@ export class RtspGate implements Gate {
     this.#authorization = authorizationOf(url);
   }
 
-  static async open(url: URL, options: RtspOptions): Promise<RtspGate> {
+  static async open(url: URL, options: RtspOptions = { transport: 'tcp' }): Promise<RtspGate> {
     const gate = new RtspGate(url, options);
     gate.#server.listen(0, '127.0.0.1');
     await once(gate.#server, 'listening');
