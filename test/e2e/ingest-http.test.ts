@@ -142,8 +142,8 @@ test('live HLS: a segment arrives at once, its pictures are as far apart as they
 
 test('HLS with dates, through TLS: frames have them, over a gap too, and it ends', async () => {
   const segment = await readFile(await makeVideo(folder.path('d.ts'), { times: evenTimes(25, 25), gop: 5 }));
-  const { keystore, password } = await makeCertificate(folder.path(''));
-  const tls = { pfx: await readFile(keystore), passphrase: password };
+  const { server } = await makeCertificate(folder.path(''));
+  const tls = { cert: server, key: server };
   const [first, second] = [Date.parse('2026-11-25T07:00:00Z'), Date.parse('2026-11-25T07:05:00Z')];
   const dated = (at: number) => `#EXT-X-PROGRAM-DATE-TIME:${new Date(at).toISOString()}\n#EXTINF:1.0,\n`;
   const address = await serve(({ url, headers }, response) => {
