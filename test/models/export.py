@@ -48,11 +48,11 @@ def ultralytics(name, config, kind="YOLO", **how):
     # Random heads see nothing: spread their scores.
     for module in model.model.modules():
         if isinstance(module, torch.nn.Conv2d) and module.out_channels == 80 and module.bias is not None:
-            torch.nn.init.normal_(module.weight, std=0.01)
-            module.bias.data.fill_(-4.0)
+            torch.nn.init.normal_(module.weight, std=0.003)
+            module.bias.data.fill_(-5.0)
         # Distances to the sides of a box, in cells: random ones would be negative.
         if isinstance(module, torch.nn.Conv2d) and module.out_channels == 4 and module.bias is not None:
-            torch.nn.init.normal_(module.weight, std=0.01)
+            torch.nn.init.normal_(module.weight, std=0.003)
             module.bias.data.fill_(3.0)
         if isinstance(module, torch.nn.Linear) and module.out_features == 80:
             torch.nn.init.normal_(module.weight, std=0.06)
