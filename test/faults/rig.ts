@@ -61,7 +61,8 @@ export async function startRig(options: {
       isTarget: (method) => method === 'PUT',
       onAnswer({ path, body, answer }) {
         if (answer.status === 200 && path.includes(`/${PREFIX}/`))
-          for (const key of storedBy(path, body)) stored.set(key, stored.get(key) ?? performance.now());
+          for (const key of storedBy(decodeURIComponent(path), body))
+            stored.set(key, stored.get(key) ?? performance.now());
         return undefined;
       },
     }),
