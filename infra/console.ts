@@ -1,4 +1,4 @@
-import { createCluster, createSecret, executionRole, harden, refuseRollback, taskRole } from './ecs.ts';
+import { createCluster, createSecret, executionRole, giveTmp, harden, refuseRollback, taskRole } from './ecs.ts';
 import { type Functions, kafkaEnvironment } from './functions.ts';
 import { createImage } from './images.ts';
 import { type KafkaCluster, kafkaArn, kafkaPermissions, kafkaStatement } from './kafka.ts';
@@ -157,7 +157,10 @@ function createService(parts: ServiceParts): sst.aws.Service {
     transform: {
       taskRole: taskRole(permissions(parts)),
       executionRole: executionRole(logs, [token.arn]),
-      taskDefinition: harden,
+      taskDefinition: (args) => {
+        harden(args);
+        giveTmp(args);
+      },
       service: { enableExecuteCommand: false },
       // SST's own group lets everyone in. Ours takes its place, and it stays empty.
       loadBalancerSecurityGroup: { ingress: [], egress: [] },
@@ -239,6 +242,7 @@ function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.F
       resources: objects(
         `${S3_PREFIX}/*`,
         'detections/*',
+        'tables/*',
         'clips/*',
         'failed/*',
         `${LOST_BATCHES}/*`,

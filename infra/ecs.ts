@@ -79,6 +79,19 @@ export function refuseRollback(name: string, service: sst.aws.Service): void {
   });
 }
 
+/** Gives a task's containers a folder to write to, `/tmp`; the image must name it as a volume, or it is root's alone. */
+export function giveTmp(args: aws.ecs.TaskDefinitionArgs): void {
+  args.volumes = [{ name: 'tmp' }];
+  args.containerDefinitions = $output(args.containerDefinitions).apply((json) =>
+    JSON.stringify(
+      JSON.parse(json).map((container: Record<string, any>) => ({
+        ...container,
+        mountPoints: [{ sourceVolume: 'tmp', containerPath: '/tmp' }],
+      })),
+    ),
+  );
+}
+
 /** What a task itself may do: nothing, unless it is named here. */
 export function taskRole(statements: sst.aws.FunctionPermissionArgs[]) {
   return { inlinePolicies: statements.length > 0 ? [inline(statements)] : [] };

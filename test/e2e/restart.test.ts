@@ -11,7 +11,17 @@ import type { State } from '../../packages/local/src/session.ts';
 import { signalProcess } from '../../packages/local/src/supervisor/processes.ts';
 import { pidsOf, type StackProcess, startStackProcess } from './stack-process.ts';
 
-const SERVICES = ['cameras', 'ingest', 'model', 'detect', 'annotate', 'console', 's3proxy', 'kafka'] as const;
+const SERVICES = [
+  'cameras',
+  'ingest',
+  'model',
+  'detect',
+  'annotate',
+  'compact',
+  'console',
+  's3proxy',
+  'kafka',
+] as const;
 
 /** Small batches: what is lost or doubled shows at their edges. */
 const QUICK = { BATCH_SIZE: '10', BATCH_TIMEOUT_SECONDS: '1' };

@@ -94,6 +94,7 @@ describe('npm run local --', () => {
     expect(Object.keys(services).sort()).toEqual([
       'annotate',
       'cameras',
+      'compact',
       'console',
       'detect',
       'kafka',

@@ -140,6 +140,7 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
       's3:GetObject store/config/streams.json',
       's3:GetObject store/detections/*',
       's3:GetObject store/failed/*',
+      's3:GetObject store/tables/*',
       's3:ListBucket store',
     ],
   ],

@@ -16,13 +16,13 @@ import {
   parseRequest,
   RequestReader,
 } from '../../packages/camera/src/rtsp-message.ts';
-import { CursorError, decodeCursor } from '../../packages/console/src/cursor.ts';
 import { InferenceClientError } from '../../packages/inference-client/src/client.ts';
 import { decodeAnswer } from '../../packages/inference-client/src/open-inference.ts';
 import { decodePredict } from '../../packages/inference-client/src/predict.ts';
 import { frameRate, positiveInteger } from '../../packages/local/src/command-line.ts';
 import { FailedEntryError, parseFailed } from '../../packages/recovery/src/failed.ts';
 import { parseTime } from '../../packages/recovery/src/time.ts';
+import { decodeCursor } from '../../packages/tables/src/cursor.ts';
 
 /** Everything that reads what others wrote: a right answer or an error of these classes, soon. */
 export interface Parser {
@@ -176,7 +176,7 @@ export const parsers: Record<string, Parser> = {
   },
   'a place in a search': {
     parse: (text) => decodeCursor(text.toString()),
-    errors: [CursorError],
+    errors: [],
     good: Buffer.from('["date=2026-11-25/hour=07",1,"k",2]').toString('base64url'),
   },
   'a log line with metrics': {

@@ -15,6 +15,7 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
   root.append(h('h1', {}, 'Search'), form, status, grid, h('p', {}, more));
 
   const found: FrameFacts[] = [];
+  let total: number | undefined;
   const ended = new AbortController();
   const load = async (cursor?: string): Promise<void> => {
     more.disabled = true;
@@ -28,7 +29,8 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
       grid.append(...result.frames.map((frame, i) => thumbnail(frame, () => openFrame(found, start + i))));
       more.hidden = result.cursor === undefined;
       more.onclick = () => load(result.cursor);
-      setText(status, statusOf(found.length, result));
+      total = result.total ?? total;
+      setText(status, statusOf(found.length, result, total));
       // Nothing on this stretch of the archive: on to the next by itself.
       if (result.cursor && result.frames.length === 0) await load(result.cursor);
     } catch (error) {
@@ -48,8 +50,9 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
   };
 }
 
-function statusOf(count: number, { cursor, searched_to, note }: SearchResult): string {
-  const frames = count === 1 ? '1 frame' : `${count} frames`;
+function statusOf(count: number, { cursor, searched_to, note }: SearchResult, total?: number): string {
+  const all = total === undefined || total === count ? '' : ` of ${total.toLocaleString('en')}`;
+  const frames = count === 1 && !all ? '1 frame' : `${count}${all} frames`;
   return cursor
     ? `${frames}, back to ${dateTime(searched_to)}`
     : `${frames}, all there are${note ? `: ${note}` : ''}`;

@@ -117,6 +117,8 @@ export interface SearchResult {
   frames: FrameFacts[];
   /** Where the next page goes on; absent when everything in the range was read. */
   cursor?: string;
+  /** All frames that match; absent on later pages, and while not everything is read. */
+  total?: number;
   /** How far back the archive has been read. */
   searched_to: number;
   /** Why nothing may have been found: what was asked for does not exist, and what does. */

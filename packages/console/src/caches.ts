@@ -17,37 +17,3 @@ export function cached<Value>(
     return value;
   };
 }
-
-/** Texts by key and ETag, the least recently used let go once they have more than `maxCharacters` together. */
-export class TextCache {
-  readonly #entries = new Map<string, { etag: string; text: string }>();
-  readonly #maxCharacters: number;
-  #characters = 0;
-
-  constructor(maxCharacters: number) {
-    this.#maxCharacters = maxCharacters;
-  }
-
-  get(key: string, etag: string): string | undefined {
-    const entry = this.#entries.get(key);
-    if (entry?.etag !== etag) return undefined;
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
-    return entry.text;
-  }
-
-  set(key: string, etag: string, text: string): void {
-    this.#remove(key);
-    this.#entries.set(key, { etag, text });
-    this.#characters += text.length;
-    for (const oldest of this.#entries.keys()) {
-      if (this.#characters <= this.#maxCharacters) break;
-      this.#remove(oldest);
-    }
-  }
-
-  #remove(key: string): void {
-    this.#characters -= this.#entries.get(key)?.text.length ?? 0;
-    this.#entries.delete(key);
-  }
-}

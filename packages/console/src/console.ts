@@ -3,9 +3,9 @@ import { createOrigin, isLoopback, serveMetrics } from '@video-pipeline/http';
 import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { STAGES, topicOf } from '@video-pipeline/stages';
 import { CLIP_VARIABLES, followText, isObjectUrl, STORAGE_VARIABLES } from '@video-pipeline/storage';
+import { Tables } from '@video-pipeline/tables';
 import { type Logger, messageOf } from '@video-pipeline/telemetry';
 import { createAccess } from './access.ts';
-import { Archive } from './archive.ts';
 import { openArchiveBucket } from './bucket.ts';
 import { followDetections } from './detections-feed.ts';
 import { Events } from './events.ts';
@@ -104,6 +104,7 @@ export async function startConsole(options: {
   const app = createServer(origin.prefix, (error, path) =>
     log.error(`can't answer ${path}: ${error.name}: ${messageOf(error)}`),
   );
+  const tables = new Tables(bucket);
   addGuard(app, access, origin, page);
   serveMetrics(
     app,
@@ -114,7 +115,7 @@ export async function startConsole(options: {
     access,
     origin,
     live,
-    archive: new Archive(bucket),
+    tables,
     bucket,
     events,
     sceneEvents: sceneEvents(tail, config.KAFKA_EVENTS_TOPIC),
@@ -141,6 +142,7 @@ export async function startConsole(options: {
         app.close(),
         stopFeed(),
         monitor.close(),
+        tables.close(),
         producer.disconnect(),
         tail.close(),
       ]);

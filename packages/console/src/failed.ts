@@ -10,7 +10,7 @@ import {
 } from '@video-pipeline/recovery/failed';
 import { isMissing } from '@video-pipeline/storage';
 import type { FailedBulkResult, FailedEntry, FailedPage } from './api.ts';
-import type { ArchiveBucket } from './bucket.ts';
+import type { Bucket } from '@video-pipeline/recovery/bucket';
 
 const PAGE = 20;
 /** `failed/<stage>/<topic>-<partition>-<offset>`; topic names as Kafka allows them. */
@@ -34,7 +34,7 @@ export type FailedChoice = Pick<FailedFilter, 'stage' | 'stream' | 'code'>;
 
 /** One page of what the choice has, in key order. */
 export async function failedPage(
-  bucket: ArchiveBucket,
+  bucket: Bucket,
   choice: FailedChoice,
   after: string | undefined,
 ): Promise<FailedPage> {
@@ -54,7 +54,7 @@ export async function failedPage(
 
 // Lost batches come first: 'aws/' sorts before 'failed/', and one of them is many records.
 async function* keysFrom(
-  bucket: ArchiveBucket,
+  bucket: Bucket,
   stage: string | undefined,
   after: string | undefined,
 ): AsyncGenerator<string> {
@@ -93,7 +93,7 @@ function isChosen(entry: FailedEntry, { stage, stream, code }: FailedChoice): bo
  * @param act left out: it is only counted
  */
 export async function bulk(
-  bucket: ArchiveBucket,
+  bucket: Bucket,
   choice: FailedChoice,
   act?: (key: string) => Promise<void>,
 ): Promise<FailedBulkResult> {
@@ -116,7 +116,7 @@ export async function bulk(
 
 /** How many records each stage put into `failed/`, counted up to the first thousand of each. */
 export async function failedCounts(
-  bucket: ArchiveBucket,
+  bucket: Bucket,
   stages: readonly string[],
 ): Promise<Map<string, number>> {
   const counts = stages.map(async (stage) => {
@@ -133,7 +133,7 @@ export async function failedCounts(
  */
 export async function putBack(
   key: string,
-  bucket: ArchiveBucket,
+  bucket: Bucket,
   producer: Producer,
   topics: readonly string[],
 ): Promise<void> {
@@ -156,7 +156,7 @@ async function asRedriveError<Result>(key: string, work: Promise<Result>): Promi
 }
 
 /** @returns `undefined` for an entry that has gone since it was listed */
-async function describe(bucket: ArchiveBucket, key: string): Promise<FailedEntry | undefined> {
+async function describe(bucket: Bucket, key: string): Promise<FailedEntry | undefined> {
   try {
     const { stage, code, reason, time, record, bytes } = await readFailedHead(bucket, key);
     const stream = claimedStream(record);

@@ -1,2 +1,3 @@
 export * from './api.ts';
+export { openArchiveBucket } from './bucket.ts';
 export * from './console.ts';

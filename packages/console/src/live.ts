@@ -92,6 +92,11 @@ export class LiveFrames {
     return (this.#counts.get(streamId) ?? new ClassCounts()).query(now, minutes);
   }
 
+  /** When the timeline of a stream begins to know of it, epoch ms. */
+  countedSince(streamId: string): number {
+    return this.#counts.get(streamId)?.since ?? Number.POSITIVE_INFINITY;
+  }
+
   /** From capture to published detections, over the last 30 s; `null` when none came. */
   latency(now = Date.now()): Percentiles | null {
     this.#latencies = this.#latencies.filter(({ at }) => at > now - LATENCY_WINDOW_MS);

@@ -1,10 +1,10 @@
 import type { Config } from '@video-pipeline/config';
 import type { Admin, Kafka } from '@video-pipeline/kafka';
 import { askGroup } from '@video-pipeline/kafka';
+import type { Bucket } from '@video-pipeline/recovery/bucket';
 import { FAILED_FOLDERS, STAGE_VARIABLES } from '@video-pipeline/stages';
 import { askHttp, HealthWatch, type Logger, type Probe } from '@video-pipeline/telemetry';
 import type { Flow, Health, Percentiles } from './api.ts';
-import type { ArchiveBucket } from './bucket.ts';
 import { Cameras } from './cameras.ts';
 import { failedCounts } from './failed.ts';
 import { everySample, FlowHistory, type FlowSettings, flowStages, readOffsets } from './flow.ts';
@@ -31,7 +31,7 @@ export const MONITOR_VARIABLES = [
 /** Watches Kafka and S3 from outside: rates, lag, latency, failed records, and whether they answer at all. */
 export class Monitor {
   readonly #admin: Admin;
-  readonly #bucket: ArchiveBucket;
+  readonly #bucket: Bucket;
   readonly #live: LiveFrames;
   readonly #health: HealthWatch;
   readonly cameras: Cameras;
@@ -48,7 +48,7 @@ export class Monitor {
 
   constructor(options: {
     kafka: Kafka;
-    bucket: ArchiveBucket;
+    bucket: Bucket;
     live: LiveFrames;
     log: Pick<Logger, 'info' | 'warn'>;
     config: Config<(typeof MONITOR_VARIABLES)[number]>;

@@ -1,8 +1,10 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import { annotatedKey, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError, type Origin } from '@video-pipeline/http';
+import type { Bucket } from '@video-pipeline/recovery/bucket';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { type ClipSettings, isMissing } from '@video-pipeline/storage';
+import type { Query, Tables } from '@video-pipeline/tables';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
@@ -16,8 +18,6 @@ import type {
   SearchResult,
   Session,
 } from './api.ts';
-import type { Archive, Query } from './archive.ts';
-import type { ArchiveBucket } from './bucket.ts';
 import { addCameraRoutes } from './camera-routes.ts';
 import { addClipRoutes } from './clip-routes.ts';
 import type { Events } from './events.ts';
@@ -27,17 +27,22 @@ import { factsOf, type LiveFrames } from './live.ts';
 import type { Page } from './page-files.ts';
 import { type Asked, type AskedRequest, draftOf, FRAME, number, streamId, streamOf } from './params.ts';
 import { addSceneRoutes } from './scene-routes.ts';
+import { findStored, lastStored, pastCounts, withPast } from './stored.ts';
 import type { StreamsFile } from './streams-file.ts';
 
 const DAY_MS = 86_400_000;
+/** Frames on a page of a search. */
+const PAGE = 24;
+/** Streams and classes in one search. */
+const MOST_NAMES = 100;
 
 export interface RoutesOptions {
   page: Page;
   access: Access;
   origin: Origin;
   live: LiveFrames;
-  archive: Archive;
-  bucket: ArchiveBucket;
+  tables: Tables;
+  bucket: Bucket;
   events: Events;
   sceneEvents: (streamId: string) => Promise<SceneEvent[]>;
   streamsFile: StreamsFile;
@@ -51,14 +56,15 @@ export interface RoutesOptions {
 
 /** Everything the console's server answers, page and API. */
 export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
-  const { access, archive, live } = options;
+  const { access, tables, live } = options;
+  const past = pastCounts(tables);
   addPage(app, options);
   app.get('/health', () => ({ status: 'healthy' }));
   app.get('/api/session', () => ({ login: access.hasLogin }) satisfies Session);
   app.get<Asked>('/api/live', (request, reply) => followLive(options.events, request, reply));
   app.get('/api/flow', () => options.flow());
   app.get('/api/names', () => namesOf(options));
-  app.get<Asked>('/api/search', (request) => search(options, request.query));
+  app.get<Asked>('/api/search', (request, reply) => search(options, request.query, reply));
   app.get<Asked>('/api/failed', ({ query }) =>
     failedPage(options.bucket, choiceOf(Object.fromEntries(query)), query.get('cursor') ?? undefined),
   );
@@ -67,13 +73,19 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   const stream = '/api/streams/:stream';
   app.get<Asked>(`${stream}/frames`, (request) => live.recent(streamOf(request)));
   app.get<Asked>(`${stream}/last`, async (request) => {
-    const frame = await archive.last(streamOf(request));
+    const frame = await lastStored(tables, streamOf(request));
     if (!frame) throw new HttpError(404, 'nothing of this stream is stored');
     return frame;
   });
-  app.get<Asked>(`${stream}/timeline`, (request) =>
-    live.timeline(streamOf(request), number(request.query, 'minutes', 15, 1, 360)),
-  );
+  app.get<Asked>(`${stream}/timeline`, async (request) => {
+    const id = streamOf(request);
+    const timeline = live.timeline(id, number(request.query, 'minutes', 15, 1, 360));
+    const since = live.countedSince(id);
+    if (since <= timeline.from) return timeline;
+    // What is live stays of use while S3 is away.
+    const before = await past(id).catch(() => undefined);
+    return before ? withPast(timeline, before, since) : timeline;
+  });
   app.get<Asked>(`${stream}/frames/${FRAME}.jpg`, (request, reply) => sendPicture(options, request, reply));
   app.get<Asked>(`${stream}/frames/${FRAME}.json`, (request) => frameFacts(options, request));
   app.get<Asked>(`${stream}/annotated/${FRAME}.jpg`, (request, reply) =>
@@ -133,26 +145,35 @@ function followLive(events: Events, { query, method }: AskedRequest, reply: Fast
   return reply;
 }
 
-async function namesOf({ live, archive, streamsFile }: RoutesOptions): Promise<Names> {
+async function namesOf({ live, tables, streamsFile }: RoutesOptions): Promise<Names> {
+  // A search is likely to follow.
+  tables.warm().catch(() => {});
   // The live names stay of use while S3 is away.
-  const stored = await archive.streams().catch(() => []);
+  const stored = await tables.streams().catch(() => []);
   const streams = [...new Set([...live.streams(), ...stored, ...(streamsFile.ids() ?? [])])].sort();
   return { streams, classes: live.classes() };
 }
 
-async function search(options: RoutesOptions, query: URLSearchParams): Promise<SearchResult> {
+async function search(
+  options: RoutesOptions,
+  query: URLSearchParams,
+  reply: FastifyReply,
+): Promise<SearchResult> {
   const to = number(query, 'to', Date.now() + 1, 0, MAX_TIME);
-  const stream = query.get('stream') || undefined;
   const asked: Query = {
-    stream: stream === undefined ? undefined : streamId(stream),
-    class: query.get('class') || undefined,
+    streams: query.getAll('stream').filter(Boolean).slice(0, MOST_NAMES).map(streamId),
+    classes: query.getAll('class').filter(Boolean).slice(0, MOST_NAMES),
+    track: query.get('track') || undefined,
     confidence: number(query, 'confidence', 0, 0, 1),
     from: number(query, 'from', Math.max(0, to - DAY_MS), 0, MAX_TIME),
     to,
+    limit: PAGE,
     cursor: query.get('cursor') ?? undefined,
   };
   if (asked.from >= asked.to) throw new HttpError(400, 'the range is empty: from must be before to');
-  const result = await options.archive.search(asked);
+  const gone = new AbortController();
+  reply.raw.on('close', () => gone.abort());
+  const result = await options.tables.search(asked, gone.signal);
   const found = result.frames.length > 0 || result.cursor !== undefined;
   const note = found ? undefined : await whyNothing(options, asked);
   return { ...result, ...(note ? { note } : {}) };
@@ -164,10 +185,10 @@ const SHOWN_NAMES = 20;
 /** What was asked for and does not exist, and what does. */
 async function whyNothing(options: RoutesOptions, asked: Query): Promise<string | undefined> {
   const { streams, classes } = await namesOf(options);
-  const { stream, class: className } = asked;
-  if (stream !== undefined && !streams.includes(stream))
-    return `there is no stream '${stream}'; ${known(streams)}`;
-  if (className !== undefined && classes.length > 0 && !classes.includes(className))
+  const stream = asked.streams?.find((one) => !streams.includes(one));
+  if (stream !== undefined) return `there is no stream '${stream}'; ${known(streams)}`;
+  const className = asked.classes?.find((one) => !classes.includes(one));
+  if (className !== undefined && classes.length > 0)
     return `no '${className}' was seen of late; ${known(classes)}`;
   return undefined;
 }
@@ -191,11 +212,11 @@ function sendPicture({ live }: RoutesOptions, request: AskedRequest, reply: Fast
   return reply.type('image/jpeg').send(frame.jpeg);
 }
 
-async function frameFacts({ live, archive }: RoutesOptions, request: AskedRequest): Promise<FrameFacts> {
+async function frameFacts({ live, tables }: RoutesOptions, request: AskedRequest): Promise<FrameFacts> {
   const { time, number } = request.params;
   const { streamId, capturedAt, frameNumber } = frameOf(request);
   const held = live.frame(streamId, `${time}-${number}`);
-  const facts = held ? factsOf(held) : await archive.find(streamId, capturedAt, frameNumber);
+  const facts = held ? factsOf(held) : await findStored(tables, { streamId, capturedAt, frameNumber });
   if (!facts) throw new HttpError(404, 'no such frame');
   return facts;
 }

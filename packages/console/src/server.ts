@@ -2,9 +2,9 @@ import { ConfigError, StaleError } from '@video-pipeline/config';
 import { createHttp, HttpError } from '@video-pipeline/http';
 import { PictureError } from '@video-pipeline/picture';
 import { StreamsError } from '@video-pipeline/scene';
+import { QueryError } from '@video-pipeline/tables';
 import { messageOf } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
-import { CursorError } from './cursor.ts';
 import { RedriveError } from './failed.ts';
 import { BusyError } from './shared-work.ts';
 
@@ -51,7 +51,7 @@ export function createServer(prefix: string, onError: (error: Error, path: strin
 /** What is wrong with what was asked for, or with the list of streams, is for whoever asked to mend. */
 function explain(error: Error): HttpError {
   if (error instanceof StreamsError) return new HttpError(422, error.message);
-  if (error instanceof CursorError) return new HttpError(400, error.message);
+  if (error instanceof QueryError) return new HttpError(400, error.message);
   if (error instanceof PictureError) return new HttpError(422, `a stored picture ${error.message}`);
   if (error instanceof BusyError) return new HttpError(503, error.message);
   if ([ConfigError, StaleError, RedriveError].some((kind) => error instanceof kind))

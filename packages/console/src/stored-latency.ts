@@ -1,6 +1,6 @@
 import { annotatedSince, capturedAtOf } from '@video-pipeline/frame';
+import type { Bucket } from '@video-pipeline/recovery/bucket';
 import type { Percentiles } from './api.ts';
-import type { ArchiveBucket } from './bucket.ts';
 import { percentiles } from './percentiles.ts';
 
 const WINDOW_MS = 30_000;
@@ -11,7 +11,7 @@ const WINDOW_MS = 30_000;
  * @param newest newest frame with detections of each stream; objects of frames up to 30 s older are looked at
  */
 export async function storedLatency(
-  bucket: ArchiveBucket,
+  bucket: Bucket,
   prefix: string,
   newest: readonly { stream_id: string; captured_at: number }[],
 ): Promise<Percentiles | null> {

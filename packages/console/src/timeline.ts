@@ -1,8 +1,8 @@
 import type { Detection } from '@video-pipeline/frame';
 import type { Timeline } from './api.ts';
 
-const BUCKET_MS = 10_000;
-const KEEP_MS = 6 * 3_600_000;
+export const BUCKET_MS = 10_000;
+export const KEEP_MS = 6 * 3_600_000;
 /** More names than any model of ours has; a bound on memory, not a feature. */
 const MAX_CLASSES = 256;
 /** Of one stream, in all buckets together: six hours of fifteen classes. */
@@ -33,6 +33,11 @@ export class ClassCounts {
     }
     this.#counts += bucket.size - classes;
     while (this.#counts > MAX_COUNTS && this.#forgetFirst()) {}
+  }
+
+  /** Where what is counted begins, epoch ms. */
+  get since(): number {
+    return this.#buckets.keys().next().value ?? Number.POSITIVE_INFINITY;
   }
 
   /** The `minutes` before `now`, in at most 180 bins. */

@@ -115,7 +115,10 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
       ...latencyVariables(),
     };
     const stages = STAGES.filter((stage) => isWanted(stage, { ...process.env, ...env }));
-    await all(stages.map((stage) => runStage(context, stage, backlog, env)));
+    await all([
+      ...stages.map((stage) => runStage(context, stage, backlog, env)),
+      ...(ends(options) ? [] : [runCompact(context, env)]),
+    ]);
     return {
       endpoints: {
         kafka,
@@ -228,6 +231,15 @@ function runStage(
   const place = STAGES.findIndex(({ name }) => name === stage.name);
   const own = { ...env, ...(first && { METRICS_PORT: String(first + place) }) };
   return launcher.node(stage.name, 'stages', 'packages/event-source/src/main.ts', () => ({ args, env: own }));
+}
+
+/** Whether a run ends by itself: no hour is over before it is. */
+function ends({ frames, sources }: StackOptions): boolean {
+  return frames !== undefined || (sources !== undefined && endByThemselves(sources));
+}
+
+function runCompact({ launcher }: Context, env: NodeJS.ProcessEnv): Promise<Service> {
+  return launcher.node('compact', 'stages', 'packages/tables/src/main.ts', () => ({ env }));
 }
 
 async function runIngest(

@@ -1,14 +1,14 @@
 import { DeleteObjectsCommand, GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import {
   createReader,
+  type FolderReader,
   objectsOf,
-  type Reader,
   type StorageSettings,
   s3Config,
 } from '@video-pipeline/storage';
 
 /** The bucket as an operator's tool sees it: list, read, delete. */
-export interface Bucket extends Reader {
+export interface Bucket extends FolderReader {
   /** Keys that begin with `prefix`, in order. */
   list(prefix: string): AsyncIterable<string>;
   /**

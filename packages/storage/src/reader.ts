@@ -37,6 +37,12 @@ export interface Reader {
   read(key: string, range?: ByteRange): Promise<Buffer>;
 }
 
+/** Lists by folder, too. */
+export interface FolderReader extends Reader {
+  /** Names of the folders directly under `prefix`, without slashes. */
+  folders(prefix: string): Promise<string[]>;
+}
+
 /** All objects whose keys begin with `prefix` and sort after `after`, in key order, asked for page by page. */
 export async function* objectsOf(
   reader: Pick<Reader, 'page'>,

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { findArchived } from './archive.ts';
-import { type ByteRange, isMissing, ObjectTooLargeError, type Reader } from './reader.ts';
+import { type ByteRange, type FolderReader, isMissing, ObjectTooLargeError } from './reader.ts';
 import { STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
 
 /** Most bytes that are read at once: annotated pictures, detections and clips of ours are far smaller. */
@@ -12,7 +12,7 @@ const MAX_BYTES = 64 * 1024 * 1024;
 export function createReader(
   settings: StorageSettings = readConfig(STORAGE_VARIABLES),
   client = new S3Client(s3Config(settings)),
-): Reader {
+): FolderReader {
   const Bucket = settings.S3_BUCKET;
   const get = async (Key: string, range?: ByteRange): Promise<Buffer> => {
     const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
@@ -23,7 +23,7 @@ export function createReader(
     }
     return Buffer.from((await Body?.transformToByteArray()) ?? []);
   };
-  const reader: Reader = {
+  const reader: FolderReader = {
     async page(Prefix, { after, limit = 1000 } = {}) {
       const command = new ListObjectsV2Command({ Bucket, Prefix, StartAfter: after, MaxKeys: limit });
       const { Contents = [], IsTruncated } = await client.send(command);
@@ -34,6 +34,17 @@ export function createReader(
       }));
       const last = objects.at(-1);
       return IsTruncated && last ? { objects, next: last.key } : { objects };
+    },
+    async folders(Prefix) {
+      const names: string[] = [];
+      let ContinuationToken: string | undefined;
+      do {
+        const command = new ListObjectsV2Command({ Bucket, Prefix, Delimiter: '/', ContinuationToken });
+        const { CommonPrefixes = [], NextContinuationToken } = await client.send(command);
+        names.push(...CommonPrefixes.map(({ Prefix: name = '' }) => name.slice(Prefix.length, -1)));
+        ContinuationToken = NextContinuationToken;
+      } while (ContinuationToken);
+      return names;
     },
     async read(key, range) {
       try {

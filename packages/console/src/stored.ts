@@ -1,0 +1,70 @@
+import type { Counts, FoundFrame, Tables } from '@video-pipeline/tables';
+import type { Timeline } from './api.ts';
+import { cached } from './caches.ts';
+import { BUCKET_MS, KEEP_MS } from './timeline.ts';
+
+const HOUR_MS = 3_600_000;
+/** How far back the last frame of a silent stream is looked for, hours, step by step. */
+const STEPS = [2, 48, 24 * 60];
+/** Frames of one stream that were captured in the same millisecond, at most. */
+const SAME_TIME = 100;
+/** What was before the console started changes only by what comes late. */
+const PAST_TTL_MS = 600_000;
+/** Six hours of a stream in buckets of 10 s are up to 32,000 counts. */
+const MAX_STREAMS = 64;
+
+/** The frame of a stream that was captured last; `undefined` when none is stored. */
+export async function lastStored(
+  tables: Tables,
+  stream: string,
+  now = Date.now(),
+): Promise<FoundFrame | undefined> {
+  for (const hours of STEPS) {
+    const range = { from: Math.max(0, now - hours * HOUR_MS), to: now + HOUR_MS };
+    const { frames } = await tables.search({ streams: [stream], confidence: 0, ...range, limit: 1 });
+    if (frames[0]) return frames[0];
+  }
+  return undefined;
+}
+
+/** A frame of which stream, capture time and number are known. */
+export async function findStored(
+  tables: Tables,
+  { streamId, capturedAt, frameNumber }: { streamId: string; capturedAt: number; frameNumber: number },
+): Promise<FoundFrame | undefined> {
+  const range = { from: capturedAt, to: capturedAt + 1 };
+  const { frames } = await tables.search({ streams: [streamId], confidence: 0, ...range, limit: SAME_TIME });
+  return frames.find(({ frame_number }) => frame_number === frameNumber);
+}
+
+/** @returns what gives a stream's counts of the hours before the console knew of it, in buckets of its own length */
+export function pastCounts(tables: Tables): (stream: string) => Promise<{ from: number; counts: Counts }> {
+  return cached(
+    async (stream) => {
+      const to = Date.now();
+      const from = Math.floor((to - KEEP_MS) / BUCKET_MS) * BUCKET_MS;
+      const { counts, complete } = await tables.counts(stream, { from, to, binMs: BUCKET_MS });
+      if (!complete) throw new Error('the open hours are still being read');
+      return { from, counts };
+    },
+    PAST_TTL_MS,
+    MAX_STREAMS,
+  );
+}
+
+/** Adds what is stored of the time before `since`, where the timeline itself begins to know. */
+export function withPast(
+  timeline: Timeline,
+  past: { from: number; counts: Counts },
+  since: number,
+): Timeline {
+  const { from, bin_ms, bins, classes } = timeline;
+  for (const { bin, class_name, count } of past.counts) {
+    const start = past.from + bin * BUCKET_MS;
+    const at = Math.floor((start - from) / bin_ms);
+    if (start >= since || at < 0 || at >= bins) continue;
+    classes[class_name] ??= new Array<number>(bins).fill(0);
+    classes[class_name][at] = (classes[class_name][at] ?? 0) + count;
+  }
+  return timeline;
+}

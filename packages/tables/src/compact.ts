@@ -1,0 +1,244 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { hourFolder } from '@video-pipeline/frame';
+import {
+  type FolderReader,
+  isMissing,
+  type ListedObject,
+  ObjectTooLargeError,
+  objectsOf,
+  type Reader,
+  type Store,
+} from '@video-pipeline/storage';
+import { type Database, fileList, openDatabase } from './duckdb.ts';
+import {
+  datedLines,
+  manifestKey,
+  newestOf,
+  ORDER,
+  partOf,
+  ROWS_OF,
+  readLines,
+  type TableName,
+  tableKey,
+} from './schema.ts';
+
+/** The bucket as compaction needs it. */
+export type TableBucket = FolderReader & Store;
+
+/** What a run has done. */
+export interface Compacted {
+  /** Objects that the tables hold now and didn't before. */
+  objects: number;
+  frames: number;
+  /** Hours and parts of which something was written. */
+  written: number;
+}
+
+interface Unit {
+  /** `date=.../hour=..` */
+  hour: string;
+  part: string;
+  /** Streams of the part that have a folder for the hour. */
+  streams: string[];
+}
+
+/** Names and versions of the objects that the tables hold. */
+type Manifest = Record<string, string>;
+
+const HOUR_MS = 3_600_000;
+/** An hour is closed so long after its end: its last batch is stored by then. */
+const SETTLE_MS = 120_000;
+/** Redriven and replayed frames come late; hours of the last days are looked at again in each run. */
+const LOOK_BACK_MS = 48 * HOUR_MS;
+const READS = 16;
+/** Texts that are held at once. */
+const MAX_CHARACTERS = 64 * 1024 ** 2;
+
+/**
+ * Brings the NDJSON of closed hours into the tables. Each frame is there once: a part of an hour is one file, and is
+ * written whole with the new rows in the place of those of the same frames. What the tables hold is noted last, so a run
+ * that was cut off is made good by the next one, which writes the same again. Only one run at a time.
+ */
+export async function compact(
+  bucket: TableBucket,
+  { now = Date.now(), all = false, signal }: { now?: number; all?: boolean; signal?: AbortSignal } = {},
+): Promise<Compacted> {
+  const done: Compacted = { objects: 0, frames: 0, written: 0 };
+  const covered = new Set<string>();
+  for await (const { key } of objectsOf(bucket, 'tables/manifests/')) covered.add(key);
+  const recent = hourFolder(Math.max(0, now - LOOK_BACK_MS));
+  const units = (await closedHours(bucket, hourFolder(now - SETTLE_MS))).filter(
+    ({ hour, part }) => all || hour >= recent || !covered.has(manifestKey(hour, part)),
+  );
+  if (units.length === 0) return done;
+  const database = await openDatabase();
+  try {
+    for (const unit of units) {
+      signal?.throwIfAborted();
+      await compactUnit(bucket, database, unit, done);
+    }
+  } finally {
+    await database.close();
+  }
+  return done;
+}
+
+/** Hours before `open`, the oldest first, with the streams that have something stored in them. */
+async function closedHours(bucket: TableBucket, open: string): Promise<Unit[]> {
+  const units = new Map<string, Unit>();
+  for (const stream of await bucket.folders('detections/')) {
+    for (const date of await bucket.folders(`detections/${stream}/`)) {
+      if (date > open) continue;
+      for (const name of await bucket.folders(`detections/${stream}/${date}/`)) {
+        const [hour, part] = [`${date}/${name}`, partOf(stream)];
+        if (hour >= open) continue;
+        const unit = units.get(`${hour} ${part}`) ?? { hour, part, streams: [] };
+        unit.streams.push(stream);
+        units.set(`${hour} ${part}`, unit);
+      }
+    }
+  }
+  return [...units.values()].sort((a, b) => (a.hour < b.hour ? -1 : 1));
+}
+
+async function compactUnit(
+  bucket: TableBucket,
+  database: Database,
+  { hour, part, streams }: Unit,
+  done: Compacted,
+): Promise<void> {
+  const held = await readManifest(bucket, manifestKey(hour, part));
+  const lists = streams.map((stream) => Array.fromAsync(objectsOf(bucket, `detections/${stream}/${hour}/`)));
+  const listed = (await Promise.all(lists)).flat().filter(({ key }) => key.endsWith('.ndjson'));
+  const fresh = listed.filter(({ key, etag }) => held[key] !== etag).sort(byStored);
+  if (fresh.length === 0) return;
+  for (const objects of inLoads(fresh)) {
+    const lines = join(database.folder, 'lines.ndjson');
+    await writeFile(lines, await linesOf(bucket, objects));
+    await database.run(
+      `CREATE OR REPLACE TEMP TABLE fresh AS ${newestOf(`(${readLines(fileList([lines]))})`)}`,
+    );
+    done.frames += await mergeHours(bucket, database, part);
+    done.written += 1;
+    done.objects += objects.length;
+    for (const { key, etag } of objects) held[key] = etag;
+    await bucket.put({
+      key: manifestKey(hour, part),
+      body: JSON.stringify(held),
+      contentType: 'application/json',
+    });
+  }
+}
+
+/** Those stored last are last: of two lines for one frame, theirs counts. */
+export function byStored(a: ListedObject, b: ListedObject): number {
+  return a.stored - b.stored || (a.key < b.key ? -1 : 1);
+}
+
+/** Objects in turns of a bounded number, so that neither memory nor the disk fills up. */
+function inLoads(objects: readonly ListedObject[]): ListedObject[][] {
+  return Array.from({ length: Math.ceil(objects.length / 5_000) }, (_, i) =>
+    objects.slice(i * 5_000, (i + 1) * 5_000),
+  );
+}
+
+/** What the objects hold, in their order, as {@link readLines} reads it. @throws RangeError when it is too much */
+export async function linesOf(
+  bucket: Pick<Reader, 'read'>,
+  objects: readonly ListedObject[],
+): Promise<string> {
+  const texts: string[] = [];
+  let characters = 0;
+  for (let first = 0; first < objects.length; first += READS) {
+    const reads = objects.slice(first, first + READS).map(({ key }) => readText(bucket, key));
+    for (const [index, text] of (await Promise.all(reads)).entries()) {
+      const lines = datedLines(text, objects[first + index]?.stored ?? 0);
+      characters += lines.length;
+      texts.push(lines);
+    }
+  }
+  if (characters > MAX_CHARACTERS * 8)
+    throw new RangeError(`${objects.length} objects hold ${characters} characters`);
+  return texts.join('');
+}
+
+/** An object may expire between its listing and its reading; a huge one is none of annotate's. */
+async function readText(bucket: Pick<Reader, 'read'>, key: string): Promise<string> {
+  try {
+    return (await bucket.read(key)).toString();
+  } catch (error) {
+    if (isMissing(error) || error instanceof ObjectTooLargeError) return '';
+    throw error;
+  }
+}
+
+/** Puts the fresh frames into the files of the hours in which they were captured. @returns how many there were */
+async function mergeHours(bucket: TableBucket, database: Database, part: string): Promise<number> {
+  const hours = await database.run(
+    'SELECT line.captured_at // 3600000 AS hour, count(*) AS frames FROM fresh GROUP BY 1 ORDER BY 1',
+  );
+  let frames = 0;
+  for (const row of hours) {
+    const start = Number(row.hour) * HOUR_MS;
+    frames += Number(row.frames);
+    await database.run(
+      'CREATE OR REPLACE TEMP TABLE part AS FROM fresh WHERE line.captured_at // 3600000 = $hour::BIGINT',
+      { hour: String(row.hour) },
+    );
+    const key = (table: TableName) => tableKey(table, hourFolder(start), part);
+    const former = await fetchFormer(bucket, database, key('frames'));
+    // A batch that was stored before what the tables hold of the same frames changes nothing.
+    if (former) {
+      await database.run(`DELETE FROM part USING read_parquet(${former}) AS old
+        WHERE ${SAME_FRAME} AND old.stored_at > part.stored_at`);
+    }
+    // Frames last: who finds a frame finds its detections.
+    for (const table of ['detections', 'frames'] as const)
+      await mergeFile(bucket, database, table, key(table));
+  }
+  return frames;
+}
+
+async function mergeFile(
+  bucket: TableBucket,
+  database: Database,
+  table: TableName,
+  key: string,
+): Promise<void> {
+  const former = await fetchFormer(bucket, database, key);
+  const merged = join(database.folder, 'merged.parquet');
+  let rows = ROWS_OF[table]('part');
+  if (former) {
+    rows += ` UNION ALL BY NAME SELECT * FROM read_parquet(${former}) AS old
+      WHERE NOT EXISTS (FROM part WHERE ${SAME_FRAME})`;
+  }
+  await database.run(
+    `COPY (SELECT * FROM (${rows}) ORDER BY ${ORDER[table]}) TO '${merged}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)`,
+  );
+  await bucket.put({ key, body: await readFile(merged), contentType: 'application/vnd.apache.parquet' });
+}
+
+const SAME_FRAME =
+  'part.line.stream_id = old.stream_id AND part.line.captured_at = old.captured_at AND part.line.frame_number = old.frame_number';
+
+/** @returns the file as SQL names it; `undefined` when the bucket has none yet */
+async function fetchFormer(bucket: Reader, database: Database, key: string): Promise<string | undefined> {
+  const path = join(database.folder, 'former.parquet');
+  try {
+    await writeFile(path, await bucket.read(key));
+    return fileList([path]);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+async function readManifest(bucket: Pick<Reader, 'read'>, key: string): Promise<Manifest> {
+  try {
+    return JSON.parse((await bucket.read(key)).toString());
+  } catch (error) {
+    if (isMissing(error)) return {};
+    throw error;
+  }
+}

@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest';
+import { FORMATS, type Format, writer } from './formats.ts';
+import type { FoundFrame } from './tables.ts';
+
+const frame = (frame_number: number, names: string[]): FoundFrame => ({
+  stream_id: 'yard',
+  session: 's',
+  frame_number,
+  captured_at: Date.UTC(2026, 10, 25, 7, 0, frame_number),
+  width: 640,
+  height: 480,
+  model: 'm',
+  annotated_key: `annotated/yard/${frame_number}.jpg`,
+  detections: names.map((class_name, class_id) => ({
+    class_id,
+    class_name,
+    confidence: 0.75,
+    bbox: [1, 2, 11.5, 22],
+  })),
+});
+const frames = [frame(0, ['cat', 'a "b", c']), frame(1, []), frame(2, ['=HYPERLINK("x")', 'cat'])];
+
+function textOf(format: Format, found: FoundFrame[]): string {
+  const { begin, frame: text, end } = writer(format);
+  return begin() + found.map(text).join('') + end();
+}
+
+test('NDJSON gives the frames as they are', () => {
+  const lines = textOf('ndjson', frames).trimEnd().split('\n');
+  expect(lines.map((line) => JSON.parse(line))).toEqual(frames);
+});
+
+test('CSV has a line for each detection, quotes what must be, and begins no field with a formula', () => {
+  const lines = textOf('csv', frames).trimEnd().split('\r\n');
+  expect(lines).toHaveLength(6);
+  expect(lines[2]).toBe(
+    'yard,s,0,2026-11-25T07:00:00.000Z,1,"a ""b"", c",0.75,1,2,11.5,22,,annotated/yard/0.jpg',
+  );
+  expect(lines[3]).toBe('yard,s,1,2026-11-25T07:00:01.000Z,,,,,,,,,annotated/yard/1.jpg');
+  expect(lines[4]).toContain(`"'=HYPERLINK(""x"")"`);
+});
+
+test('COCO has images, annotations that name them, and categories from 1', () => {
+  const coco = JSON.parse(textOf('coco', frames));
+  expect(coco.images.map(({ id, file_name }: { id: number; file_name: string }) => [id, file_name])).toEqual([
+    [1, 'annotated/yard/0.jpg'],
+    [2, 'annotated/yard/1.jpg'],
+    [3, 'annotated/yard/2.jpg'],
+  ]);
+  expect(coco.annotations).toHaveLength(4);
+  expect(coco.annotations[3]).toMatchObject({
+    id: 4,
+    image_id: 3,
+    category_id: 1,
+    bbox: [1, 2, 10.5, 20],
+    area: 210,
+    iscrowd: 0,
+  });
+  expect(coco.categories.map(({ name }: { name: string }) => name)).toEqual([
+    'cat',
+    'a "b", c',
+    '=HYPERLINK("x")',
+  ]);
+});
+
+test.each(FORMATS)('%s of nothing is sound too', (format) => {
+  const text = textOf(format, []);
+  if (format === 'coco')
+    expect(JSON.parse(text)).toMatchObject({ images: [], annotations: [], categories: [] });
+  else expect(text.trim().split('\n').length).toBe(1);
+});

@@ -1,0 +1,44 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readConfig } from '@video-pipeline/config';
+import { onShutdown, reportReady, runCommand } from '@video-pipeline/lifecycle';
+import { createReader, createStore, STORAGE_VARIABLES } from '@video-pipeline/storage';
+import { createLogger } from '@video-pipeline/telemetry';
+import { Command } from 'commander';
+import { compact } from './compact.ts';
+
+const HOUR_MS = 3_600_000;
+/** So long after the full hour its last batches are stored, and the clocks of several machines agree that it is over. */
+const AFTER_HOUR_MS = 180_000;
+/** After a run that failed. */
+const RETRY_MS = 60_000;
+
+const logger = createLogger('compact');
+
+await runCommand(
+  new Command('compact')
+    .description("brings the detections of each hour that is over into the bucket's tables (docs/tables.md)")
+    .option('--once', 'one run, and no more', false)
+    .option('--all', 'look at every hour again, not at those of the last two days alone', false)
+    .action(async ({ once, all }: { once: boolean; all: boolean }) => {
+      const settings = readConfig(STORAGE_VARIABLES);
+      const bucket = { ...createReader(settings), ...createStore(settings) };
+      const stop = new AbortController();
+      const { signal } = stop;
+      onShutdown(async () => stop.abort(), logger);
+      const run = async () => {
+        const done = await compact(bucket, { all, signal });
+        if (once || done.written > 0) logger.info('compacted', { ...done });
+      };
+      if (once) return run();
+      reportReady();
+      while (!signal.aborted) {
+        const failed = await run().catch((error) => {
+          if (!signal.aborted) logger.error('not compacted, to be tried again', error);
+          return true;
+        });
+        const next = HOUR_MS - ((Date.now() - AFTER_HOUR_MS) % HOUR_MS);
+        await sleep(failed ? RETRY_MS : next, undefined, { signal }).catch(() => {});
+      }
+    })
+    .parseAsync(),
+);

@@ -1,0 +1,124 @@
+import { MAX_TIME } from '@video-pipeline/frame';
+
+/**
+ * The columns of the tables, in their order, with their types in Parquet. They are published: docs/tables.md. A change is
+ * a new column at the end, never another type.
+ */
+export const COLUMNS = {
+  frames: {
+    stream_id: 'VARCHAR',
+    session: 'VARCHAR',
+    frame_number: 'BIGINT',
+    captured_at: 'BIGINT',
+    width: 'INTEGER',
+    height: 'INTEGER',
+    model: 'VARCHAR',
+    objects: 'INTEGER',
+    annotated_key: 'VARCHAR',
+    archive_key: 'VARCHAR',
+    archive_offset: 'BIGINT',
+    archive_length: 'BIGINT',
+    stored_at: 'BIGINT',
+  },
+  detections: {
+    stream_id: 'VARCHAR',
+    session: 'VARCHAR',
+    frame_number: 'BIGINT',
+    captured_at: 'BIGINT',
+    position: 'INTEGER',
+    class_id: 'INTEGER',
+    class_name: 'VARCHAR',
+    confidence: 'DOUBLE',
+    x1: 'DOUBLE',
+    y1: 'DOUBLE',
+    x2: 'DOUBLE',
+    y2: 'DOUBLE',
+    track_id: 'VARCHAR',
+    model: 'VARCHAR',
+    annotated_key: 'VARCHAR',
+  },
+} as const;
+
+export type TableName = keyof typeof COLUMNS;
+export const TABLES = Object.keys(COLUMNS) as TableName[];
+
+/** What makes a frame the same one, whichever object its line lies in. */
+export const FRAME_ID = 'stream_id, captured_at, frame_number';
+/** Rows lie so in a file, so that a reader skips most of it. */
+export const ORDER = {
+  frames: FRAME_ID,
+  detections: `${FRAME_ID}, position`,
+} as const;
+
+/** A line of stored NDJSON, behind when it was stored, epoch ms: of two lines for one frame, the later one counts. */
+const LINE = {
+  stored_at: 'BIGINT',
+  line:
+    'STRUCT(stream_id VARCHAR, session VARCHAR, frame_number BIGINT, captured_at BIGINT, width INTEGER, height INTEGER, ' +
+    'model VARCHAR, annotated_key VARCHAR, archive STRUCT("key" VARCHAR, "offset" BIGINT, "length" BIGINT), ' +
+    'detections STRUCT(class_id INTEGER, class_name VARCHAR, confidence DOUBLE, bbox DOUBLE[], track_id VARCHAR)[])',
+};
+
+/** SQL of the columns of lines that were read. */
+export const LINE_COLUMNS = Object.entries(LINE)
+  .map(([name, type]) => `${name} ${type}`)
+  .join(', ');
+
+/** One text for {@link readLines}, of the lines of an object. */
+export function datedLines(text: string, storedAt: number): string {
+  return text
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .map((line) => `{"stored_at":${storedAt},"line":${line}}\n`)
+    .join('');
+}
+
+/** SQL that reads such files as rows of `stored_at` and `line`. What is no such line is left out. */
+export function readLines(files: string): string {
+  const columns = Object.entries(LINE).map(([name, type]) => `${name}: '${type}'`);
+  return `SELECT stored_at, line FROM read_json(${files}, format = 'newline_delimited', ignore_errors = true,
+      maximum_object_size = 67108864, columns = {${columns.join(', ')}})
+    WHERE line.stream_id IS NOT NULL AND line.frame_number IS NOT NULL AND line.detections IS NOT NULL
+      AND line.captured_at BETWEEN 0 AND ${MAX_TIME}
+      AND len(list_filter(line.detections, lambda d: d.class_name IS NULL OR d.confidence IS NULL
+        OR len(d.bbox) IS DISTINCT FROM 4)) = 0`;
+}
+
+/** SQL that keeps of the rows of `from` the newest of each frame. */
+export function newestOf(from: string): string {
+  return `SELECT stored_at, line FROM ${from} QUALIFY row_number() OVER (
+    PARTITION BY line.stream_id, line.captured_at, line.frame_number ORDER BY stored_at DESC) = 1`;
+}
+
+/** SQL that gives a table's rows from the rows `line` of `from`. */
+export const ROWS_OF: Record<TableName, (from: string) => string> = {
+  frames: (
+    from,
+  ) => `SELECT line.stream_id, line."session", line.frame_number, line.captured_at, line.width, line.height,
+    line.model, len(line.detections)::INTEGER AS objects, line.annotated_key, line.archive."key" AS archive_key,
+    line.archive."offset" AS archive_offset, line.archive."length" AS archive_length, stored_at FROM ${from}`,
+  detections: (from) => `SELECT line.stream_id, line."session", line.frame_number, line.captured_at,
+    i::INTEGER AS position, d.class_id, d.class_name, d.confidence, d.bbox[1] AS x1, d.bbox[2] AS y1, d.bbox[3] AS x2,
+    d.bbox[4] AS y2, d.track_id, line.model, line.annotated_key
+    FROM (SELECT line, unnest(line.detections) AS d, unnest(range(len(line.detections))) AS i FROM ${from})`,
+};
+
+/** How many parts an hour has: a stream's rows all lie in one, and a part of a thousand cameras fits into a function. */
+const PARTS = 16;
+
+/** The part of an hour that a stream belongs to, one hexadecimal digit. FNV-1a, 32 bits. */
+export function partOf(streamId: string): string {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(streamId)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return (hash % PARTS).toString(16);
+}
+
+/** @param hour `date=.../hour=..` */
+export function tableKey(table: TableName, hour: string, part: string): string {
+  return `tables/${table}/${hour}/part-${part}.parquet`;
+}
+
+/** Which objects the tables hold already, of one hour's folders and one part. Athena would read it beside the tables. */
+export function manifestKey(hour: string, part: string): string {
+  return `tables/manifests/${hour}/part-${part}.json`;
+}

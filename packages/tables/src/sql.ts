@@ -1,0 +1,83 @@
+import type { Cursor } from './cursor.ts';
+import { fileList } from './duckdb.ts';
+import { COLUMNS, FRAME_ID, newestOf, ROWS_OF, type TableName } from './schema.ts';
+
+/** What to look for; times in epoch ms, `from` included, `to` not. */
+export interface Query {
+  /** Any of these; left out or empty: all. */
+  streams?: readonly string[] | undefined;
+  /** Frames that show any of these. */
+  classes?: readonly string[] | undefined;
+  /** Frames that show this track. */
+  track?: string | undefined;
+  /** 0..1; with 0, no class and no track, frames without detections are found too. */
+  confidence: number;
+  from: number;
+  to: number;
+  /** Frames of one page. */
+  limit: number;
+  /** Where the former page ended. */
+  cursor?: string | undefined;
+}
+
+/** SQL of what the tables hold. */
+export function storedRows(table: TableName, paths: readonly string[]): string {
+  if (paths.length > 0) return `SELECT * FROM read_parquet(${fileList(paths)}, union_by_name = true)`;
+  const columns = Object.entries(COLUMNS[table]).map(([name, type]) => `NULL::${type} AS ${name}`);
+  return `SELECT ${columns.join(', ')} LIMIT 0`;
+}
+
+/** SQL of what the tables hold and what was read since. Of a frame that both have, the one counts that was stored last. */
+export function withRaw(table: TableName, paths: readonly string[], frames: readonly string[]): string {
+  const inRange = 'captured_at >= $from::BIGINT AND captured_at < $to::BIGINT';
+  const same = (one: string) =>
+    `${one}.line.stream_id = old.stream_id AND ${one}.line.captured_at = old.captured_at
+      AND ${one}.line.frame_number = old.frame_number`;
+  return `WITH read AS (${newestOf(`(FROM raw WHERE line.${inRange.replace(' AND ', ' AND line.')})`)}),
+    fresh AS (FROM read WHERE NOT EXISTS (FROM (${storedRows('frames', frames)}) AS old
+      WHERE ${same('read')} AND old.stored_at > read.stored_at))
+    ${ROWS_OF[table]('fresh')} UNION ALL BY NAME SELECT * FROM (${storedRows(table, paths)}) AS old
+    WHERE ${inRange} AND NOT EXISTS (FROM fresh WHERE ${same('fresh')})`;
+}
+
+export const IN_RANGE = 'captured_at >= $from::BIGINT AND captured_at < $to::BIGINT';
+export const NEWEST_FIRST = 'captured_at DESC, stream_id, frame_number DESC';
+export const AFTER_CURSOR = `($cursor_at IS NULL OR captured_at < $cursor_at::BIGINT OR (captured_at = $cursor_at::BIGINT
+  AND (stream_id > $cursor_stream OR (stream_id = $cursor_stream AND frame_number < $cursor_number::BIGINT))))`;
+
+/** SQL of the condition that a column has one of so many values, `$<name>0` and so on; none: any. */
+function oneOf(column: string, name: string, values: readonly string[] = []): string {
+  if (values.length === 0) return 'true';
+  return `${column} IN (${values.map((_, index) => `$${name}${index}`).join(', ')})`;
+}
+
+function named(name: string, values: readonly string[] = []): Record<string, string> {
+  return Object.fromEntries(values.map((value, index) => [`${name}${index}`, value]));
+}
+
+function isOfAnything({ classes, track, confidence }: Query): boolean {
+  return !classes?.length && track === undefined && confidence === 0;
+}
+
+/** SQL of the frames that a query finds, by what makes each the same. */
+export async function hitsOf(query: Query, rows: (table: TableName) => Promise<string>): Promise<string> {
+  const { streams, classes, track } = query;
+  const where = `${IN_RANGE} AND ${oneOf('stream_id', 'stream', streams)}`;
+  if (isOfAnything(query)) return `SELECT ${FRAME_ID} FROM (${await rows('frames')}) WHERE ${where}`;
+  return `SELECT DISTINCT ${FRAME_ID} FROM (${await rows('detections')}) WHERE ${where} AND confidence >= $confidence
+    AND ${oneOf('class_name', 'class', classes)} AND ${track === undefined ? 'true' : 'track_id = $track'}`;
+}
+
+export function valuesOf(query: Query, from: number, to: number, cursor?: Cursor) {
+  return {
+    from: String(from),
+    to: String(to),
+    ...named('stream', query.streams),
+    ...named('class', query.classes),
+    track: query.track ?? null,
+    confidence: query.confidence,
+    cursor_at: cursor ? String(cursor.captured_at) : null,
+    cursor_stream: cursor?.stream_id ?? null,
+    cursor_number: cursor?.frame_number === undefined ? null : String(cursor.frame_number),
+  };
+}

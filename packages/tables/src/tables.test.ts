@@ -1,0 +1,267 @@
+import { annotatedKey, detectionsKey } from '@video-pipeline/frame';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
+import { compact, type FoundFrame, type Query, QueryError, Tables } from './index.ts';
+
+const HOUR_MS = 3_600_000;
+/** Half an hour before midnight: frames lie on both sides of it. */
+const START = Date.UTC(2026, 9, 24, 23, 30);
+const STREAMS = ['yard', 'gate', 'a-3.b_c'];
+const CLASSES = [
+  'person',
+  "o'brien",
+  '\u72d7',
+  '"quoted"',
+  'emoji \u{1f415}',
+  'back\\slash',
+  '; DROP TABLE raw',
+  '',
+];
+
+interface Shot {
+  stream: string;
+  /** Minutes after {@link START}. */
+  minute: number;
+  number: number;
+  seen: { class_name: string; confidence: number; track: boolean }[];
+}
+
+function lineOf({ stream, minute, number, seen }: Shot, version: number): string {
+  const frame = { streamId: stream, capturedAt: START + minute * 60_000 + number, frameNumber: number };
+  const facts: FoundFrame = {
+    stream_id: stream,
+    frame_number: number,
+    session: 's',
+    captured_at: frame.capturedAt,
+    width: 1280,
+    height: 720,
+    model: `m${version}`,
+    detections: seen.map(({ class_name, confidence, track }, i) => ({
+      class_id: i,
+      class_name,
+      confidence,
+      bbox: [i + 0.1, 1 / 3, 100.25 + i, 200],
+      ...(track ? { track_id: `t-${number % 3}` } : {}),
+    })),
+    annotated_key: annotatedKey('annotated', frame),
+  };
+  return JSON.stringify(facts);
+}
+
+/** What annotate stores of a batch: an NDJSON for each of its streams, under the hour of the first frame. */
+async function store(bucket: MemoryBucket, batch: readonly Shot[], offset: number): Promise<void> {
+  for (const [stream, shots] of Map.groupBy(batch, (shot) => shot.stream)) {
+    const [first] = shots;
+    if (!first) continue;
+    const capturedAt = START + first.minute * 60_000 + first.number;
+    bucket.now += 1_000;
+    await bucket.put({
+      key: detectionsKey({ streamId: stream, capturedAt }, { topic: 'd', partition: 0, offset }),
+      body: shots.map((shot) => `${lineOf(shot, offset)}\n`).join(''),
+    });
+  }
+}
+
+/** The same question, answered by reading every line that is stored. */
+function plainScan(bucket: MemoryBucket, query: Query): FoundFrame[] {
+  const newest = new Map<string, FoundFrame>();
+  const objects = [...bucket.objects].filter(([key]) => key.startsWith('detections/'));
+  for (const [, { body }] of objects.sort(([, a], [, b]) => a.stored - b.stored)) {
+    for (const line of body.toString().split('\n').filter(Boolean)) {
+      const frame: FoundFrame = JSON.parse(line);
+      newest.set(frame.annotated_key, frame);
+    }
+  }
+  const { streams, classes, confidence, track } = query;
+  return [...newest.values()]
+    .filter(({ captured_at }) => captured_at >= query.from && captured_at < query.to)
+    .filter(({ stream_id }) => !streams?.length || streams.includes(stream_id))
+    .filter(({ detections }) => {
+      if (!classes?.length && confidence === 0 && track === undefined) return true;
+      return detections.some(
+        (one) =>
+          (!classes?.length || classes.includes(one.class_name)) &&
+          one.confidence >= confidence &&
+          (track === undefined || one.track_id === track),
+      );
+    })
+    .sort(
+      (a, b) =>
+        b.captured_at - a.captured_at ||
+        (a.stream_id < b.stream_id ? -1 : a.stream_id > b.stream_id ? 1 : b.frame_number - a.frame_number),
+    );
+}
+
+async function everyPage(
+  tables: Tables,
+  query: Query,
+): Promise<{ frames: FoundFrame[]; total: number | undefined }> {
+  const first = await tables.search(query);
+  const frames = [...first.frames];
+  for (let { cursor } = first; cursor !== undefined; ) {
+    const page = await tables.search({ ...query, cursor });
+    frames.push(...page.frames);
+    cursor = page.cursor;
+  }
+  return { frames, total: first.total };
+}
+
+const shot: fc.Arbitrary<Shot> = fc.record({
+  stream: fc.constantFrom(...STREAMS),
+  minute: fc.integer({ min: 0, max: 200 }),
+  number: fc.integer({ min: 0, max: 9 }),
+  seen: fc.array(
+    fc.record({
+      class_name: fc.oneof(fc.constantFrom(...CLASSES), fc.string({ unit: 'grapheme', maxLength: 4 })),
+      confidence: fc.double({ min: 0, max: 1, noNaN: true }).map((value) => value + 0),
+      track: fc.boolean(),
+    }),
+    { maxLength: 3 },
+  ),
+});
+const query: fc.Arbitrary<Query> = fc.record({
+  streams: fc.oneof(fc.constant(undefined), fc.subarray(STREAMS)),
+  classes: fc.oneof(fc.constant(undefined), fc.subarray(CLASSES)),
+  track: fc.oneof(
+    { weight: 4, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: fc.constant('t-1') },
+  ),
+  confidence: fc.constantFrom(0, 0, 0.5),
+  from: fc.integer({ min: 0, max: 150 }).map((minute) => START + minute * 60_000),
+  to: fc.integer({ min: 150, max: 220 }).map((minute) => START + minute * 60_000),
+  limit: fc.integer({ min: 1, max: 30 }),
+});
+/** A batch; some are redelivered, so that frames lie in two objects, or replayed. Then a run, which may be cut off. */
+const step = fc.record({
+  batch: fc.array(shot, { minLength: 1, maxLength: 12 }),
+  again: fc.boolean(),
+  run: fc.oneof(fc.constant('none'), fc.constant('whole'), fc.integer({ min: 0, max: 5 })),
+});
+
+test('a search finds what a plain scan of all NDJSON finds, whenever it was compacted and cut off', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 2, maxLength: 6 }),
+      fc.array(query, { minLength: 3, maxLength: 3 }),
+      async (steps, queries) => {
+        const bucket = new MemoryBucket();
+        const tables = new Tables(bucket);
+        bucket.now = START;
+        // The hours up to here are closed; what comes after is open.
+        const now = START + 2 * HOUR_MS;
+        for (const [index, { batch, again, run }] of steps.entries()) {
+          await store(bucket, batch, index * 100);
+          if (again) await store(bucket, batch.slice(1), index * 100 + 1);
+          if (run === 'none') continue;
+          let puts = 0;
+          bucket.beforePut = () => {
+            if (puts++ === run) throw new Error('killed');
+          };
+          await compact(bucket, { now }).catch(({ message }) => expect(message).toBe('killed'));
+          bucket.beforePut = () => {};
+        }
+        await compact(bucket, { now });
+        for (const asked of queries) {
+          const expected = plainScan(bucket, asked);
+          const { frames, total } = await everyPage(tables, asked);
+          expect(frames).toEqual(expected);
+          expect(total).toBe(expected.length);
+        }
+        await tables.close();
+      },
+    ),
+    { numRuns: 8 },
+  );
+}, 120_000);
+
+test('a second run finds nothing to do, and a late batch alone is read by the next', async () => {
+  const bucket = new MemoryBucket();
+  const shots = Array.from(
+    { length: 50 },
+    (_, number): Shot => ({ stream: 'yard', minute: 1, number, seen: [] }),
+  );
+  await store(bucket, shots.slice(0, 25), 0);
+  await store(bucket, shots.slice(25, 40), 25);
+  const now = START + 3 * HOUR_MS;
+  expect(await compact(bucket, { now })).toEqual({ objects: 2, frames: 40, written: 1 });
+  expect(await compact(bucket, { now })).toEqual({ objects: 0, frames: 0, written: 0 });
+  await store(bucket, shots.slice(40), 40);
+  expect(await compact(bucket, { now })).toEqual({ objects: 1, frames: 10, written: 1 });
+});
+
+test('an hour that is not over is left, and seen all the same', async () => {
+  const bucket = new MemoryBucket();
+  const seen = [{ class_name: 'cat', confidence: 0.9, track: false }];
+  await store(bucket, [{ stream: 'yard', minute: 1, number: 0, seen }], 0);
+  expect(await compact(bucket, { now: START + 10 * 60_000 })).toMatchObject({ written: 0 });
+  const tables = new Tables(bucket);
+  const asked = { classes: ['cat'], confidence: 0, from: START, to: START + HOUR_MS, limit: 5 };
+  expect((await tables.search(asked)).frames).toHaveLength(1);
+  // What was read once is not read again.
+  const { reads } = bucket;
+  await store(bucket, [{ stream: 'yard', minute: 2, number: 0, seen }], 1);
+  expect((await tables.search(asked)).frames).toHaveLength(2);
+  expect(bucket.reads).toBe(reads + 1);
+  await tables.close();
+});
+
+test('lines that are none are left out, and hurt no others', async () => {
+  const bucket = new MemoryBucket();
+  await store(bucket, [{ stream: 'yard', minute: 1, number: 0, seen: [] }], 0);
+  const key = detectionsKey({ streamId: 'yard', capturedAt: START }, { topic: 'd', partition: 0, offset: 9 });
+  const broken = [
+    '{',
+    '{"stream_id":"yard"}',
+    '[]',
+    'x',
+    '{"stream_id":"yard","captured_at":-5,"frame_number":1,"detections":[]}',
+      'null',
+    '{"stream_id":"yard","captured_at":1,"frame_number":1,"detections":[null]}',
+    `{"stream_id":"yard","captured_at":${START},"frame_number":1,"detections":"x"}`,
+    lineOf({ stream: 'yard', minute: 9, number: 9, seen: [] }, 1).slice(0, 50),
+  ];
+  await bucket.put({
+    key,
+    body: [...broken, lineOf({ stream: 'yard', minute: 3, number: 1, seen: [] }, 1)].join('\n'),
+  });
+  expect(await compact(bucket, { now: START + 3 * HOUR_MS })).toMatchObject({ objects: 2, frames: 2 });
+});
+
+test('counts by class lie in bins, over open and closed hours', async () => {
+  const bucket = new MemoryBucket();
+  const seen = (class_name: string) => [{ class_name, confidence: 0.9, track: false }];
+  const shots = [0, 1, 45, 100].map(
+    (minute): Shot => ({ stream: 'yard', minute, number: 0, seen: seen('cat') }),
+  );
+  for (const [index, one] of shots.entries()) await store(bucket, [one], index);
+  await compact(bucket, { now: START + HOUR_MS });
+  const tables = new Tables(bucket);
+  const { counts } = await tables.counts('yard', {
+    from: START,
+    to: START + 2 * HOUR_MS,
+    binMs: 30 * 60_000,
+  });
+  expect(counts).toEqual([
+    { bin: 0, class_name: 'cat', count: 2 },
+    { bin: 1, class_name: 'cat', count: 1 },
+    { bin: 3, class_name: 'cat', count: 1 },
+  ]);
+  await tables.close();
+});
+
+test('a question can be given up, a forged cursor is refused, and the next question is answered', async () => {
+  const tables = new Tables(new MemoryBucket());
+  const asked = { confidence: 0, from: START, to: START + 1, limit: 5 };
+  await expect(tables.search(asked, AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
+  for (const cursor of [
+    '',
+    'x',
+    Buffer.from('[1,"a"]').toString('base64url'),
+    Buffer.from('{}').toString('base64url'),
+  ]) {
+    await expect(tables.search({ ...asked, cursor })).rejects.toThrow(QueryError);
+  }
+  expect(await tables.search(asked)).toEqual({ frames: [], searched_to: START, total: 0 });
+  await tables.close();
+});
