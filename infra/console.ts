@@ -1,4 +1,12 @@
-import { createCluster, createSecret, executionRole, giveTmp, harden, refuseRollback, taskRole } from './ecs.ts';
+import {
+  createCluster,
+  createSecret,
+  executionRole,
+  giveTmp,
+  harden,
+  refuseRollback,
+  taskRole,
+} from './ecs.ts';
 import { type Functions, kafkaEnvironment } from './functions.ts';
 import { createImage } from './images.ts';
 import { type KafkaCluster, kafkaArn, kafkaPermissions, kafkaStatement } from './kafka.ts';

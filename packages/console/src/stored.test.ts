@@ -1,0 +1,114 @@
+import { detectionsKey } from '@video-pipeline/frame';
+import { compact, Tables } from '@video-pipeline/tables';
+import { expect, onTestFinished, test } from 'vitest';
+import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
+import type { SearchResult, Timeline } from './api.ts';
+import { LiveFrames } from './live.ts';
+import { addRoutes, type RoutesOptions } from './routes.ts';
+import { createServer } from './server.ts';
+
+const HOUR_MS = 3_600_000;
+const NOW = Date.now();
+
+/** What annotate stored of one frame. */
+async function store(
+  bucket: MemoryBucket,
+  streamId: string,
+  capturedAt: number,
+  names: string[],
+): Promise<void> {
+  const line = {
+    stream_id: streamId,
+    frame_number: 7,
+    session: 's',
+    captured_at: capturedAt,
+    width: 640,
+    height: 480,
+    model: 'm',
+    detections: names.map((class_name) => ({ class_id: 0, class_name, confidence: 0.9, bbox: [0, 0, 9, 9] })),
+    annotated_key: `annotated/${streamId}/${capturedAt}-7.jpg`,
+  };
+  const key = detectionsKey(
+    { streamId, capturedAt },
+    { topic: 'd', partition: 0, offset: bucket.objects.size },
+  );
+  bucket.now += 1_000;
+  await bucket.put({ key, body: `${JSON.stringify(line)}\n` });
+}
+
+async function serve(bucket: MemoryBucket) {
+  const tables = new Tables(bucket);
+  const app = createServer('', (error) => expect.unreachable(error.message));
+  const live = new LiveFrames();
+  const options = { tables, live, page: new Map(), streamsFile: { ids: () => undefined } };
+  addRoutes(app, options as unknown as RoutesOptions);
+  onTestFinished(async () => {
+    await app.close();
+    await tables.close();
+  });
+  const get = async <Body>(path: string) => {
+    const { statusCode, body } = await app.inject(path);
+    return { status: statusCode, body: JSON.parse(body) as Body };
+  };
+  return { get, live };
+}
+
+test('a search finds frames of hours in the tables and of the open one, of several streams and classes', async () => {
+  const bucket = new MemoryBucket();
+  await store(bucket, 'yard', NOW - 5 * HOUR_MS, ['cat']);
+  await store(bucket, 'gate', NOW - 5 * HOUR_MS, ['dog']);
+  await compact(bucket, { now: NOW });
+  await store(bucket, 'yard', NOW - 1_000, ['dog', 'cat']);
+  const { get } = await serve(bucket);
+  const times = async (query: string) =>
+    (await get<SearchResult>(`/api/search?${query}`)).body.frames.map(({ captured_at }) => captured_at);
+  expect(await times('')).toHaveLength(3);
+  expect(await times('class=dog')).toEqual([NOW - 1_000, NOW - 5 * HOUR_MS]);
+  expect(await times('class=dog&stream=gate')).toEqual([NOW - 5 * HOUR_MS]);
+  expect(await times('class=dog&class=cat&stream=yard&stream=gate')).toHaveLength(3);
+  const { body } = await get<SearchResult>('/api/search?class=unicorn');
+  expect(body).toMatchObject({ frames: [], total: 0 });
+  expect((await get('/api/search?cursor=rubbish')).status).toBe(400);
+  expect((await get('/api/search?class=%27%3B%20DROP%20TABLE%20raw')).body).toMatchObject({ frames: [] });
+});
+
+test('the last frame of a silent stream is found however old it is, and each by time and number', async () => {
+  const bucket = new MemoryBucket();
+  const at = NOW - 20 * 24 * HOUR_MS;
+  await store(bucket, 'yard', at, ['cat']);
+  await compact(bucket, { now: NOW });
+  const { get } = await serve(bucket);
+  expect((await get('/api/streams/yard/last')).body).toMatchObject({ captured_at: at });
+  expect((await get(`/api/streams/yard/frames/${at}-7.json`)).body).toMatchObject({ frame_number: 7 });
+  expect((await get(`/api/streams/yard/frames/${at}-8.json`)).status).toBe(404);
+  expect((await get('/api/streams/gate/last')).status).toBe(404);
+});
+
+test('detections by class show what is stored from before the console started, and nothing twice', async () => {
+  const bucket = new MemoryBucket();
+  await store(bucket, 'yard', NOW - 5 * HOUR_MS, ['cat', 'cat']);
+  await store(bucket, 'yard', NOW - 60_000, ['dog']);
+  await compact(bucket, { now: NOW });
+  const { get, live } = await serve(bucket);
+  const counts = async () => {
+    const { classes } = (await get<Timeline>('/api/streams/yard/timeline?minutes=360')).body;
+    return Object.fromEntries(
+      Object.entries(classes).map(([name, bins]) => [name, bins.reduce((sum, count) => sum + count, 0)]),
+    );
+  };
+  expect(await counts()).toEqual({ cat: 2, dog: 1 });
+  // The console now sees the frame that is stored already, and a new one.
+  const frame = { streamId: 'yard', session: 's', width: 1, height: 1, model: 'm', jpeg: Buffer.alloc(1) };
+  for (const capturedAt of [NOW - 60_000, NOW - 1_000]) {
+    const detections = [
+      {
+        class_id: 0,
+        class_name: 'dog',
+        confidence: 0.9,
+        bbox: [0, 0, 1, 1] as [number, number, number, number],
+      },
+    ];
+    live.add({ ...frame, frameNumber: 7, capturedAt, detections }, NOW);
+  }
+  expect(await counts()).toEqual({ cat: 2, dog: 2 });
+});
