@@ -1,5 +1,6 @@
 import { claimedStream, positionOf } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
+import type { Bucket } from '@video-pipeline/recovery/bucket';
 import {
   FailedEntryError,
   type FailedFilter,
@@ -10,7 +11,6 @@ import {
 } from '@video-pipeline/recovery/failed';
 import { isMissing } from '@video-pipeline/storage';
 import type { FailedBulkResult, FailedEntry, FailedPage } from './api.ts';
-import type { Bucket } from '@video-pipeline/recovery/bucket';
 
 const PAGE = 20;
 /** `failed/<stage>/<topic>-<partition>-<offset>`; topic names as Kafka allows them. */
@@ -115,10 +115,7 @@ export async function bulk(
 }
 
 /** How many records each stage put into `failed/`, counted up to the first thousand of each. */
-export async function failedCounts(
-  bucket: Bucket,
-  stages: readonly string[],
-): Promise<Map<string, number>> {
+export async function failedCounts(bucket: Bucket, stages: readonly string[]): Promise<Map<string, number>> {
   const counts = stages.map(async (stage) => {
     const { objects } = await bucket.page(`failed/${stage}/`);
     return [stage, objects.length] as const;
