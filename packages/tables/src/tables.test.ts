@@ -45,6 +45,7 @@ function lineOf({ stream, minute, number, seen }: Shot, version: number): string
       ...(track ? { track_id: `t-${number % 3}` } : {}),
     })),
     annotated_key: annotatedKey('annotated', frame),
+    ...(number === 3 ? { archive: { key: 'annotated/x.tar', offset: 512, length: 9 } } : {}),
   };
   return JSON.stringify(facts);
 }

@@ -27,6 +27,8 @@ export interface FoundFrame {
   height: number;
   model: string;
   annotated_key: string;
+  /** Where the picture lies, with `STORE=archive`. */
+  archive?: { key: string; offset: number; length: number };
   detections: Detection[];
 }
 
@@ -239,6 +241,15 @@ function frameOf(row: Row, detections: readonly Row[]): FoundFrame {
     height: Number(row.height),
     model: String(row.model),
     annotated_key: String(row.annotated_key),
+    ...(row.archive_key === null
+      ? {}
+      : {
+          archive: {
+            key: String(row.archive_key),
+            offset: Number(row.archive_offset),
+            length: Number(row.archive_length),
+          },
+        }),
     detections: detections.map(({ class_id, class_name, confidence, x1, y1, x2, y2, track_id }) => ({
       class_id: Number(class_id),
       class_name: String(class_name),
