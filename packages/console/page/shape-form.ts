@@ -82,9 +82,12 @@ export function shapeForm() {
     { className: 'rules' },
     h('label', {}, 'Event when something stays longer than, seconds ', seconds),
     h('label', {}, 'Event when more are in it at once than ', count),
-    h('label', {}, exclude, ' Nothing in it is looked at: no boxes, no events'),
+    h('label', {}, exclude, ' Left out: nothing in it is looked at'),
   );
   const ofLine = h('span', { className: 'rules' }, h('label', {}, 'Crossed ', direction));
+  const ofClasses = h('label', {}, 'Of these classes, separated by commas ', classes);
+  const summary = h('summary', {}, 'More: classes, how long, how many');
+  const more = h('details', { className: 'rules' }, summary, ofClasses, ofZone, ofLine);
   const preview = h('button', { type: 'button' }, 'Try on the last 24 hours');
   const undo = h('button', { type: 'button' }, 'Take point back');
   const save = h('button', { type: 'submit' });
@@ -96,9 +99,7 @@ export function shapeForm() {
     help,
     h('label', {}, nameLabel, ' ', name),
     h('label', {}, events, ' ', eventsLabel),
-    h('label', {}, 'Of these classes, separated by commas ', classes),
-    ofZone,
-    ofLine,
+    more,
     h('div', { className: 'bar' }, save, preview, undo, cancel),
   );
   return {
@@ -124,6 +125,8 @@ export function shapeForm() {
       count.value = known?.count?.toString() ?? '';
       exclude.checked = known?.exclude ?? false;
       direction.value = known?.direction ?? 'any';
+      const { exclude: isOut, seconds: stays, count: over, classes: of = [] } = known ?? {};
+      more.open = Boolean(isOut || of.length > 0) || stays !== undefined || over !== undefined;
       ofZone.hidden = kind !== 'zone';
       ofLine.hidden = kind !== 'line';
       element.hidden = false;
