@@ -1,0 +1,34 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import { Patience } from './patience.ts';
+
+afterEach(() => void vi.useRealTimers());
+
+/** 25 packets a second. @param picture the time of the picture that a packet becomes; undefined for none */
+function watch(seconds: number, picture: (index: number) => number | undefined): string[] {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  const told: string[] = [];
+  const patience = new Patience(10, (reason) => told.push(reason));
+  for (let index = 0; index < seconds * 25; index += 1) {
+    patience.packet('a key frame');
+    const time = picture(index);
+    if (time !== undefined) patience.picture(time);
+    vi.advanceTimersByTime(40);
+  }
+  return told;
+}
+
+test('a long group of pictures, joined late: what is waited for is said, each time that it has lasted', () => {
+  const told = watch(25, (index) => (index < 550 ? undefined : index / 25));
+  expect(told).toHaveLength(2);
+  for (const reason of told) expect(reason).toMatch(/^25\d packets came in 10 s, and not a key frame$/);
+});
+
+test('pictures of one time only: the clock of the camera is named', () => {
+  expect(watch(11, () => 100)[0]).toMatch(
+    /^\d+ packets came in 10 s, all of one time: its clock stands still$/,
+  );
+});
+
+test('pictures that come say nothing', () => {
+  expect(watch(30, (index) => index / 25)).toEqual([]);
+});
