@@ -41,9 +41,12 @@ export interface AnnotateDependencies extends FailureDependencies {
   form: Value<'STORE'>;
 }
 
+const STORED = Buffer.alloc(0);
+
 /** A frame that is drawn on, and in the form `frames` stored. */
 interface Drawn extends Received<DetectedFrame> {
   key: string;
+  /** Empty where it is stored already: a batch of pictures is not kept in memory without need. */
   jpeg: Buffer;
   /** From capture to acknowledgement, milliseconds. */
   latencyMs: number;
@@ -59,9 +62,11 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
   const annotate = async ({ record, frame }: Received<DetectedFrame>): Promise<Drawn | Failure> => {
     const key = annotatedKey(prefix, frame);
     try {
-      const jpeg = await draw(frame);
-      if (form === 'frames')
+      let jpeg = await draw(frame);
+      if (form === 'frames') {
         await store.put({ key, body: jpeg, contentType: 'image/jpeg', metadata: metadataOf(frame) });
+        jpeg = STORED;
+      }
       return { record, frame, key, jpeg, latencyMs: Date.now() - frame.capturedAt };
     } catch (error) {
       if (!(error instanceof PictureError)) throw error;
