@@ -95,7 +95,9 @@ export interface ReadOptions {
  * @throws UnsupportedModelError, ModelCardError
  */
 export async function readModelFile(path: string, options: ReadOptions = {}): Promise<ModelFile> {
-  const [stored, card] = await Promise.all([read(path), readCard(path)]);
+  // First: with a card that is wrong, nothing is written.
+  const card = await readCard(path);
+  const stored = await read(path);
   let pool: InferencePool | undefined;
   try {
     const { graph } = stored;
