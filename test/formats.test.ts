@@ -13,7 +13,7 @@ import {
 } from '@video-pipeline/frame';
 import { createAnnotate } from '@video-pipeline/functions/annotate';
 import { sceneEventSchema } from '@video-pipeline/scene';
-import { createPutFailed, type StoredObject } from '@video-pipeline/storage';
+import { createPutFailed, type MergingStore, type StoredObject } from '@video-pipeline/storage';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
@@ -80,7 +80,10 @@ test.each(['frames', 'archive'] as const)(
   'what annotate stores as %s has the form of the schemas',
   async (form) => {
     const objects: StoredObject[] = [];
-    const store = { put: async (object: StoredObject) => void objects.push(object) };
+    const store: MergingStore = {
+      put: async (object) => void objects.push(object),
+      merge: ({ merge, ...object }) => store.put({ ...object, body: merge(undefined) }),
+    };
     const handler = createAnnotate({
       store,
       prefix: 'annotated',

@@ -12,8 +12,8 @@ import {
   createPutFailed,
   createStore,
   cutForArchives,
+  type MergingStore,
   packArchive,
-  type Store,
 } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import {
@@ -34,7 +34,7 @@ import {
 } from './records.ts';
 
 export interface AnnotateDependencies extends FailureDependencies {
-  store: Store;
+  store: MergingStore;
   /** First folder of annotated frames. */
   prefix: string;
   /** `frames`: each picture is an object. `archive`: those of a stream in a batch are one. */
@@ -96,7 +96,7 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
 type Archived = ReadonlyMap<string, ByteRange & { key: string }>;
 
 /** Writes the pictures of one stream in the batch, each with what was seen in it, as an archive. */
-async function putArchives(store: Store, prefix: string, frames: Drawn[]): Promise<Archived> {
+async function putArchives(store: MergingStore, prefix: string, frames: Drawn[]): Promise<Archived> {
   const archived = new Map<string, ByteRange & { key: string }>();
   const [record] = frames.map((one) => one.record);
   const runs = cutForArchives(frames.map((one) => ({ ...one, line: JSON.stringify(factsOf(one)) })));
@@ -142,20 +142,41 @@ function metadataOf({ streamId, frameNumber, session, capturedAt }: DetectedFram
 /**
  * Writes what was seen in the frames of one stream, one JSON object a line, named after the first of them. A batch that
  * is delivered again may be cut elsewhere and leave the same line in two objects: readers take one for each
- * `annotated_key`.
+ * `annotated_key`. Cut shorter, it has the name of the longer one, whose other lines must stay: their offsets may be
+ * committed by now.
  */
-async function putDetections(store: Store, frames: readonly Drawn[], archived?: Archived): Promise<void> {
+async function putDetections(
+  store: MergingStore,
+  frames: readonly Drawn[],
+  archived?: Archived,
+): Promise<void> {
   const [first] = frames;
   if (!first) return;
   const lines = frames.map((one) => {
     const archive = archived?.get(one.key);
     return `${JSON.stringify({ ...factsOf(one), ...(archive && { archive }) })}\n`;
   });
-  await store.put({
+  const own = new Set(frames.map(({ key }) => key));
+  await store.merge({
     key: detectionsKey(first.frame, first.record),
-    body: lines.join(''),
     contentType: 'application/x-ndjson',
+    merge: (before = '') => [...lines, ...linesBut(own, before)].join(''),
   });
+}
+
+/** Lines of an NDJSON, each with its end, but for those of these frames. */
+function linesBut(keys: ReadonlySet<string>, text: string): string[] {
+  const isOther = (line: string) => {
+    try {
+      return !keys.has(JSON.parse(line).annotated_key);
+    } catch {
+      return false; // Nobody can read it.
+    }
+  };
+  return text
+    .split('\n')
+    .filter((line) => line !== '' && isOther(line))
+    .map((line) => `${line}\n`);
 }
 
 /** A frame and what was seen in it, as it is stored. */

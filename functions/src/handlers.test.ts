@@ -12,7 +12,12 @@ import {
   InferenceClientError,
 } from '@video-pipeline/inference-client';
 import { type Message, TooLargeError } from '@video-pipeline/kafka';
-import { createPutFailed, type FailedRecord, type Store, type StoredObject } from '@video-pipeline/storage';
+import {
+  createPutFailed,
+  type FailedRecord,
+  type MergingStore,
+  type StoredObject,
+} from '@video-pipeline/storage';
 import sharp from 'sharp';
 import { describe, expect, test, vi } from 'vitest';
 import { collectMetrics } from '../../test/support/metrics.ts';
@@ -56,10 +61,14 @@ const eventOf = (topic: string, partitions: EncodedRecord[][]) =>
 
 function memoryStore(failing?: RegExp) {
   const objects = new Map<string, StoredObject>();
-  const store: Store = {
+  const store: MergingStore = {
     async put(object) {
       if (failing?.test(object.key)) throw new Error('503 Slow Down');
       objects.set(object.key, object);
+    },
+    merge: ({ key, contentType, merge }) => {
+      const before = objects.get(key)?.body;
+      return store.put({ key, contentType, body: merge(before === undefined ? undefined : String(before)) });
     },
   };
   return { store, objects };
@@ -314,6 +323,25 @@ describe('annotate', () => {
     const before = [...objects.keys()];
     await handler(event);
     expect([...objects.keys()]).toEqual(before);
+  });
+
+  test('a batch delivered again and cut shorter leaves the lines of the longer one', async () => {
+    const { handler, objects } = setUp();
+    const frames = [0, 1, 2].map((number) => encodeDetectedFrame(frame('gate', number)));
+    await handler(eventOf('detections', [frames]));
+    const renamed = encodeDetectedFrame({ ...frame('gate', 0), model: 'newer' });
+    await handler(eventOf('detections', [[renamed]]));
+    const lines = String(objects.get(`detections/gate/${hour}/detections-0-100.ndjson`)?.body)
+      .trim()
+      .split('\n');
+    const seen = lines
+      .map((line) => JSON.parse(line))
+      .map(({ frame_number, model }) => [frame_number, model]);
+    expect(seen.sort()).toEqual([
+      [0, 'newer'],
+      [1, 'm'],
+      [2, 'm'],
+    ]);
   });
 
   test('a broken JPEG goes to failed/ and not into the NDJSON; the others are stored', async () => {

@@ -23,7 +23,7 @@ import {
 } from '@video-pipeline/kafka';
 import { type KafkaServer, startKafka } from '@video-pipeline/local';
 import type { SceneEvent } from '@video-pipeline/scene';
-import { createPutFailed, createStore, type Store } from '@video-pipeline/storage';
+import { createPutFailed, createStore, type MergingStore } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { clipFrames } from './model-clips.ts';
 
@@ -55,7 +55,7 @@ export interface ConsoleFixture {
   admin: Admin;
   producer: Producer;
   s3: FauxqsServer;
-  store: Store;
+  store: MergingStore;
   /** Where its list of streams lies: {@link STREAMS}. */
   streamsFile: string;
   /** Starts Kafka again on its port and data, after `kafka.kill()`. */
@@ -206,7 +206,7 @@ export async function publish(producer: Producer, frames: readonly DetectedFrame
 
 /** Has the annotate handler store frames, a batch of 25 at a time. */
 export async function annotate(
-  store: Store,
+  store: MergingStore,
   frames: readonly DetectedFrame[],
   form: Value<'STORE'> = 'frames',
 ): Promise<void> {

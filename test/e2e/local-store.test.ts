@@ -17,6 +17,7 @@ import {
   startKafka,
   startS3Proxy,
 } from '@video-pipeline/local';
+import { createReader, createStore } from '@video-pipeline/storage';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type PythonPeer, peerPython } from '../bench/peers/python.ts';
 import { hasCommand } from '../support/has-command.ts';
@@ -101,6 +102,21 @@ it('the credentials are made once, and are for their owner alone', async () => {
   expect(two[0]).not.toEqual(s3.credentials);
   expect(await readdir(other)).toEqual(['credentials']);
   await rm(other, { recursive: true });
+});
+
+it('who adds to an object leaves what others wrote', async () => {
+  const settings = { S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3.url };
+  Object.assign(process.env, s3.credentials);
+  const store = createStore(settings);
+  const key = 'merged/lines.ndjson';
+  const merge = (line: string) => (before: string | undefined) => `${before ?? ''}${line}\n`;
+  const lines = ['a', 'b', 'c', 'd'];
+  const contentType = 'application/x-ndjson';
+  // One after another: S3Proxy looks at the condition, and then writes, in two steps. AWS does so in one.
+  for (const line of lines) await store.merge({ key, contentType, merge: merge(line) });
+  const text = String(await createReader(settings).read(key));
+  expect(text.trim().split('\n').toSorted()).toEqual(lines);
+  await rm(on(key));
 });
 
 describe(`${OBJECTS} objects`, () => {

@@ -11,7 +11,7 @@ import { createAnnotate } from '@video-pipeline/functions/annotate';
 import { createDetect } from '@video-pipeline/functions/detect';
 import type { InferenceClient } from '@video-pipeline/inference-client';
 import type { Kafka } from '@video-pipeline/kafka';
-import { createPutFailed, type Store } from '@video-pipeline/storage';
+import { createPutFailed, type MergingStore } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import { idOf } from './audit.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
@@ -20,7 +20,7 @@ export interface ReplayOptions {
   kafka: Kafka;
   framesTopic: string;
   detector: InferenceClient;
-  store: Store;
+  store: MergingStore;
   /** Every key is written under this folder, so that nothing of the first run is touched. */
   folder: string;
   s3Prefix: string;
@@ -64,7 +64,14 @@ export async function replay(options: ReplayOptions): Promise<number> {
 
 /** Chains the handlers without Kafka in between: what detect would publish is what annotate gets. */
 function createBatchProcessor({ detector, store, folder, s3Prefix, form, logger }: ReplayOptions) {
-  const inFolder: Store = { put: (object) => store.put({ ...object, key: `${folder}/${object.key}` }) };
+  const moved = <Kind extends { key: string }>(object: Kind): Kind => ({
+    ...object,
+    key: `${folder}/${object.key}`,
+  });
+  const inFolder: MergingStore = {
+    put: (object) => store.put(moved(object)),
+    merge: (object) => store.merge(moved(object)),
+  };
   const annotate = createAnnotate({
     store: inFolder,
     prefix: s3Prefix,

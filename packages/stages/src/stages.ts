@@ -43,6 +43,8 @@ const TABLE = [
       memoryMb: 1769,
       timeoutSeconds: 120,
       environment: ['S3_PREFIX', 'STORE'],
+      // A batch that is delivered again, cut shorter, adds to its NDJSON.
+      getsObjects: ['detections'],
       putsObjects: ['S3_PREFIX', 'detections'],
       install: {
         sharp: 'sharp',

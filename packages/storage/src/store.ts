@@ -1,4 +1,4 @@
-import { PutObjectCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
+import { GetObjectCommand, PutObjectCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { type Config, readConfig } from '@video-pipeline/config';
 
 /** Variables that say where objects go. Credentials come from the environment as the AWS SDK reads it. */
@@ -19,6 +19,26 @@ export interface Store {
   put(object: StoredObject): Promise<void>;
 }
 
+/** An object made from what stands under its key already. */
+export interface MergedObject extends Omit<StoredObject, 'body' | 'metadata'> {
+  /** @param before what stands there; undefined where nothing does */
+  merge(before: string | undefined): string;
+}
+
+/** Writes objects, and adds to them. */
+export interface MergingStore extends Store {
+  /**
+   * Resolves once the bucket has acknowledged the object. What another process writes under the same key meanwhile is not
+   * lost, as far as the S3 API knows conditional writes: then it is merged again.
+   */
+  merge(object: MergedObject): Promise<void>;
+}
+
+/** How often an object is merged again that another process keeps changing. */
+const MERGE_ATTEMPTS = 10;
+/** The condition of a write does not hold (any more). */
+const CONFLICTS = new Set(['PreconditionFailed', 'ConditionalRequestConflict']);
+
 // Other S3 APIs have no host name for each bucket, and some refuse the checksums that AWS takes.
 const OTHER_THAN_AWS = { forcePathStyle: true, requestChecksumCalculation: 'WHEN_REQUIRED' } as const;
 
@@ -32,19 +52,33 @@ export function s3Config({ AWS_REGION, AWS_ENDPOINT_URL }: StorageSettings): S3C
 }
 
 /** A store on the bucket that the environment names. Nothing is sent before it is used. */
-export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIABLES)): Store {
+export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIABLES)): MergingStore {
   const client = new S3Client(s3Config(settings));
+  const Bucket = settings.S3_BUCKET;
+  const put = async (
+    { key, body, contentType, metadata }: StoredObject,
+    condition: { IfMatch?: string | undefined; IfNoneMatch?: string } = {},
+  ) => {
+    const object = { Bucket, Key: key, Body: body, ContentType: contentType };
+    await client.send(
+      new PutObjectCommand({ ...object, ...(metadata ? { Metadata: metadata } : {}), ...condition }),
+    );
+  };
   return {
-    async put({ key, body, contentType, metadata }) {
-      await client.send(
-        new PutObjectCommand({
-          Bucket: settings.S3_BUCKET,
-          Key: key,
-          Body: body,
-          ContentType: contentType,
-          ...(metadata ? { Metadata: metadata } : {}),
-        }),
-      );
+    put: (object) => put(object),
+    async merge({ key, contentType, merge }) {
+      // Hardly ever is there something, so that the first attempt asks nobody.
+      let before: { text: string; etag: string | undefined } | undefined;
+      for (let attempt = 1; ; attempt++) {
+        try {
+          const condition = before ? { IfMatch: before.etag } : { IfNoneMatch: '*' };
+          return await put({ key, contentType, body: merge(before?.text) }, condition);
+        } catch (error) {
+          if (!CONFLICTS.has((error as Error).name) || attempt === MERGE_ATTEMPTS) throw error;
+        }
+        const { Body, ETag } = await client.send(new GetObjectCommand({ Bucket, Key: key }));
+        before = { text: (await Body?.transformToString()) ?? '', etag: ETag };
+      }
     },
   };
 }
