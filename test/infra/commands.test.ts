@@ -35,7 +35,7 @@ let dir: string;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'deploy-'));
   await cp(join(ROOT, 'infra'), join(dir, 'infra'), { recursive: true });
-  for (const name of ['node_modules', 'packages', 'functions', 'package.json'])
+  for (const name of ['node_modules', 'packages', 'functions', 'ingest-host', 'package.json'])
     await symlink(join(ROOT, name), join(dir, name));
   await mkdir(join(dir, 'bin'));
   for (const name of ['aws', 'docker', 'npx', 'kubectl']) {

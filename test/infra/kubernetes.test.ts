@@ -111,7 +111,7 @@ describe('the model server and its objects agree', () => {
   });
 
   test('on paths that the server has', () => {
-    const server = sourcesOf('model/src');
+    const server = sourcesOf('model/src') + sourcesOf('packages/http/src');
     for (const probe of ['startupProbe', 'readinessProbe', 'livenessProbe']) {
       expect(server).toContain(`'${container[probe].httpGet.path}'`);
     }

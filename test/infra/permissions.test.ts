@@ -68,6 +68,7 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
       'kafka-cluster:ReadData topic/detections',
       'kafka-cluster:DescribeGroup group/frame-consumer-group-annotate',
       'kafka-cluster:AlterGroup group/frame-consumer-group-annotate',
+      's3:GetObject store/detections/*',
       's3:PutObject store/annotated/*',
       's3:PutObject store/detections/*',
       's3:PutObject store/failed/annotate/*',

@@ -24,6 +24,8 @@ const NOT_OF_A_STAGE = [
   ...['DEPLOY_CIDRS', 'MODEL_IMAGE', 'INGEST_IMAGE', 'ALARM_EMAIL', 'CAMERAS_FILE'],
   // OpenVINO is in no image that a stage deploys; ingest in AWS has many addresses, and its state in CloudWatch.
   ...['INFERENCE_PRECISION', 'INGEST_URL'],
+  // On AWS the same counts go to CloudWatch.
+  'METRICS_PORT',
   ...['CLUSTER_ADMINS', 'CLUSTER_VIEWERS', 'AWS_ENDPOINT_URL', 'MAX_FRAMES'],
 ];
 
