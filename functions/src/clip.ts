@@ -51,13 +51,13 @@ const SETTLE_MS = 500;
 const GRACE_MS = 20_000;
 
 /**
- * The Lambda that films events: of each record of `events`, the annotated frames from before it to after it become an MP4
+ * The Lambda that makes clips of events: of each record of `events`, the annotated frames from before it to after it become an MP4
  * in `clips/`, once they are stored. Frames that are missing are left out; of an event without any there is no clip. An event
  * that is delivered again overwrites its clip.
  */
 export function createClip(dependencies: ClipDependencies) {
   const { store, reader, prefix, settings, logger } = dependencies;
-  const film = async ({ record, event }: ReceivedEvent, arrived: number): Promise<Outcome> => {
+  const makeClip = async ({ record, event }: ReceivedEvent, arrived: number): Promise<Outcome> => {
     const stretch = stretchAround(event.stream_id, event.at, settings);
     await untilStored(stretch, Math.min(record.timestamp, arrived), dependencies);
     const pictures = await picturesOf(reader, prefix, stretch, MAX_PICTURES);
@@ -79,7 +79,7 @@ export function createClip(dependencies: ClipDependencies) {
   return async (batch: MSKEvent): Promise<void> => {
     const arrived = Date.now();
     const { events, failures } = decodeEvents(batch);
-    const outcomes = await inParallel(events, IN_WORK, (one) => film(one, arrived));
+    const outcomes = await inParallel(events, IN_WORK, (one) => makeClip(one, arrived));
     failures.push(...outcomes.filter((outcome) => typeof outcome === 'object'));
     await putAllFailed('clip', failures, dependencies);
     report(events, outcomes);

@@ -53,25 +53,25 @@ export function createDetect(dependencies: DetectDependencies) {
 
     const detected: Received<DetectedFrame>[] = [];
     for (const [index, { record, frame }] of received.entries()) {
-      const seen = judge(frame, results[index]);
+      const seen = checkResult(frame, results[index]);
       if ('code' in seen) failures.push({ record, ...seen });
       else detected.push({ record, frame: seen });
     }
     const { frames, events } = scenes
-      ? await scenes.understand(event, detected)
+      ? await scenes.process(event, detected)
       : { frames: detected, events: [] };
     await Promise.all([
       publishAll(frames, publish).then((tooLarge) => putAllFailed('detect', tooLarge, dependencies)),
       putAllFailed('detect', failures, dependencies),
     ]);
     // Only now, so that whoever reads an event finds its frames on their way.
-    await scenes?.tell(events);
+    await scenes?.publishEvents(events);
     report(frames, inferenceMs);
   };
 }
 
 /** The frame with its detections, or why there are none to be had. */
-function judge(frame: Frame, result: FrameResult | undefined): DetectedFrame | Omit<Failure, 'record'> {
+function checkResult(frame: Frame, result: FrameResult | undefined): DetectedFrame | Omit<Failure, 'record'> {
   if (!result) throw new InferenceClientError('the detector gave fewer results than frames');
   if ('error' in result) return { code: 'PICTURE_INVALID', reason: result.error };
   const { model, width, height, detections } = result;

@@ -33,7 +33,7 @@ import type { PublishedFrame, Send } from './publish.ts';
 import { byStream, type Received } from './records.ts';
 
 /** What the frames of a batch mean. */
-export interface UnderstoodBatch {
+export interface ProcessedBatch {
   frames: Received<PublishedFrame>[];
   events: SceneEvent[];
 }
@@ -41,9 +41,9 @@ export interface UnderstoodBatch {
 /** Filters, tracks and events of all streams, over batches. */
 export interface Scenes {
   /** Takes the frames of a batch, each stream's in order. The same batch again gives the same. */
-  understand(event: MSKEvent, detected: readonly Received<DetectedFrame>[]): Promise<UnderstoodBatch>;
+  process(event: MSKEvent, detected: readonly Received<DetectedFrame>[]): Promise<ProcessedBatch>;
   /** Publishes those events that are not on the topic yet; resolves once every in-sync replica has them. */
-  tell(events: readonly SceneEvent[]): Promise<void>;
+  publishEvents(events: readonly SceneEvent[]): Promise<void>;
 }
 
 export interface ScenesDependencies {
@@ -122,7 +122,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     scene: Scene,
     frames: readonly Received<DetectedFrame>[],
     span: Span,
-  ): Promise<UnderstoodBatch> {
+  ): Promise<ProcessedBatch> {
     const removed: Filtered['removed'] = {};
     const events: SceneEvent[] = [];
     const understood: Received<PublishedFrame>[] = [];
@@ -147,7 +147,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
   }
 
   return {
-    async understand(event, detected) {
+    async process(event, detected) {
       const spans = spansOf(event);
       for (const span of spans.values()) history.enter(span);
       const streams = [...byStream(detected)];
@@ -165,7 +165,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
       };
     },
 
-    async tell(events) {
+    async publishEvents(events) {
       const streams = [...Map.groupBy(events, ({ stream_id }) => stream_id)];
       await Promise.all(
         streams.map(async ([streamId, list]) => {

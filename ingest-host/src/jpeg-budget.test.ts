@@ -6,7 +6,7 @@ function encode(budget: JpegBudget, complexity: number): { bytes: number; tries:
   for (let tries = 1; ; tries += 1) {
     const { quantizer, scale } = budget.setting;
     const bytes = (complexity * scale ** 2) / quantizer;
-    const verdict = budget.judge(bytes);
+    const verdict = budget.check(bytes);
     if (verdict === 'fits') return { bytes, tries };
     if (verdict === 'impossible') throw new Error('impossible');
   }

@@ -52,7 +52,7 @@ export class JpegBudget {
    * @param bytes size of a JPEG made with the current setting
    * @returns `too-large`: make it again with the setting that is current now; `impossible`: there is no coarser one
    */
-  judge(bytes: number): 'fits' | 'too-large' | 'impossible' {
+  check(bytes: number): 'fits' | 'too-large' | 'impossible' {
     if (bytes > this.#maxBytes) {
       this.#roomy = 0;
       if (this.#index === this.#settings.length - 1) return 'impossible';

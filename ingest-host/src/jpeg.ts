@@ -72,7 +72,7 @@ export class JpegEncoder {
         converted = await this.#convert(picture, width, height, view, crop);
       }
       const jpeg = await this.#encodeAt(converted, quantizer);
-      const verdict = this.#budget.judge(jpeg.length);
+      const verdict = this.#budget.check(jpeg.length);
       if (verdict === 'fits') return { jpeg, width, height };
       if (verdict === 'impossible') throw new JpegError(`${width}x${height} takes ${jpeg.length} bytes`);
     }

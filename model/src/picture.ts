@@ -44,7 +44,7 @@ export async function decodePicture(
 ): Promise<Picture> {
   try {
     const divisor = resize === 'fast' && decoderOf(header) === 'turbo' ? divisorFor(header, place) : 1;
-    const { data, ...decoded } = await decodeRgb(bytes, header, { divisor });
+    const { data, ...decoded } = await decodeRgb(bytes, header, { divisor, cmyk: 'as-opencv' });
     const { width, height } = divisor === 1 ? decoded : header;
     const box = place(width, height);
     const fits = decoded.width === box.width && decoded.height === box.height;

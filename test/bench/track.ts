@@ -115,7 +115,7 @@ const WHOLE = sceneConfigSchema.parse({
 });
 
 /** @returns CPU milliseconds a frame */
-function understand({ name, fps, width, height, frames }: SyntheticScene): number {
+function followScene({ name, fps, width, height, frames }: SyntheticScene): number {
   const scene = new Scene(name, WHOLE, { prefix: 'annotated' });
   const begin = process.cpuUsage();
   for (const [frameNumber, { detections }] of frames.entries()) {
@@ -200,8 +200,8 @@ try {
   else report(scores);
   const whole = scenes(1).flatMap((scene) => {
     if (!scene.name.startsWith('crowd')) return [];
-    understand(scene); // warm
-    return [understand(scene)];
+    followScene(scene); // warm
+    return [followScene(scene)];
   });
   console.error(
     `filters, tracks, zones and events of the crowd: ${Math.max(...whole).toFixed(3)} CPU ms a frame`,

@@ -96,8 +96,11 @@ class Poller implements EventSource {
   readonly #running = new Set<Promise<void>>();
   /** Makes kafkajs fetch a partition again. */
   readonly #paused = new Map<number, () => void>();
-  /** Counts for each partition of ours how often it came to us: what was begun before is not ours to commit. */
-  #tenures = new Map<number, number>();
+  /**
+   * For each partition of ours, the number of the join of the group at which it came to us. A partition that went and came
+   * back has another number: what was begun before is not ours to commit.
+   */
+  #assignments = new Map<number, number>();
   #joins = 0;
   #timer: NodeJS.Timeout | undefined;
   /** For each partition of ours, the offset up to which all is done, until a broker has taken it. */
@@ -147,9 +150,9 @@ class Poller implements EventSource {
     this.#options.inProgress?.joinAs(memberId);
     const partitions = memberAssignment[this.#options.topic] ?? [];
     this.#joins++;
-    this.#tenures = new Map(partitions.map((one) => [one, this.#tenures.get(one) ?? this.#joins]));
+    this.#assignments = new Map(partitions.map((one) => [one, this.#assignments.get(one) ?? this.#joins]));
     this.#batcher.assign(partitions);
-    for (const [one] of this.#uncommitted) if (!this.#tenures.has(one)) this.#uncommitted.delete(one);
+    for (const [one] of this.#uncommitted) if (!this.#assignments.has(one)) this.#uncommitted.delete(one);
     this.#resumeFetching();
     this.#options.logger.info(`${this.#options.groupId} reads ${this.#options.topic}`, { partitions });
   }
@@ -204,8 +207,8 @@ class Poller implements EventSource {
   }
 
   async #deliver(batch: Batch): Promise<void> {
-    const tenures = this.#tenures;
-    const ours = () => batch.partitions.filter((one) => this.#tenures.get(one) === tenures.get(one));
+    const assignments = this.#assignments;
+    const ours = () => batch.partitions.filter((one) => this.#assignments.get(one) === assignments.get(one));
     const options = { ...this.#options, maxBytes: MAX_BYTES, signal: this.#stopping.signal };
     if (await deliver(batch, options, () => ours().length > 0)) {
       for (const partition of ours()) this.#uncommitted.set(partition, this.#batcher.endOf(partition));

@@ -14,6 +14,8 @@ export interface Rgb {
 export interface DecodeRgbOptions {
   /** A picture is decoded at `1 / divisor` of its sides, rounded up, where libjpeg-turbo takes it: for a part of the time. */
   divisor?: 1 | 2 | 4 | 8;
+  /** CMYK by its colour profile, as pictures are shown (the default), or without one, as OpenCV reads it for a model. */
+  cmyk?: 'by-profile' | 'as-opencv';
 }
 
 /**
@@ -45,9 +47,9 @@ export function decoderOf({ jpeg, work }: PictureHeader): 'turbo' | 'vips' {
 export async function decodeRgb(
   bytes: Uint8Array,
   header: PictureHeader,
-  { divisor = 1 }: DecodeRgbOptions = {},
+  { divisor = 1, cmyk = 'by-profile' }: DecodeRgbOptions = {},
 ): Promise<Rgb> {
-  if (decoderOf(header) === 'vips') return decodeByVips(bytes, header);
+  if (decoderOf(header) === 'vips') return decodeByVips(bytes, header, cmyk);
   const [width, height] = [Math.ceil(header.width / divisor), Math.ceil(header.height / divisor)];
   const data = Buffer.allocUnsafeSlow(width * height * 3);
   const jpeg = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -55,11 +57,15 @@ export async function decodeRgb(
   return { data, width, height };
 }
 
-async function decodeByVips(bytes: Uint8Array, { width, height, jpeg }: PictureHeader): Promise<Rgb> {
+async function decodeByVips(
+  bytes: Uint8Array,
+  { width, height, jpeg }: PictureHeader,
+  cmyk: DecodeRgbOptions['cmyk'],
+): Promise<Rgb> {
   const image = sharp(bytes, { limitInputPixels: width * height })
     .timeout({ seconds: MAX_SECONDS })
     .autoOrient();
-  const isInk = jpeg?.components === 4;
+  const isInk = jpeg?.components === 4 && cmyk === 'as-opencv';
   if (isInk) image.pipelineColourspace('cmyk').toColourspace('cmyk');
   // Transparency is left out, as OpenCV does.
   else image.toColourspace('srgb').removeAlpha();

@@ -117,7 +117,7 @@ class Supervised implements Service {
         return;
       }
       if (Date.now() - began > RECOVERED_MS) delay = firstDelayMs;
-      note(this.#obituary(how, delay));
+      note(this.#endMessage(how, delay));
       this.state = 'restarting';
       this.#server = undefined;
       await sleep(delay, undefined, { signal }).catch(() => {});
@@ -131,7 +131,7 @@ class Supervised implements Service {
     this.state = 'stopped';
   }
 
-  #obituary(how: string | undefined, delay: number): string {
+  #endMessage(how: string | undefined, delay: number): string {
     const { name } = this.#options;
     if (how === undefined) return `${name} failed to start, trying again in ${delay / 1000} s`;
     const said = this.#server?.lastError?.();
