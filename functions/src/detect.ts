@@ -30,7 +30,8 @@ import {
   putAllFailed,
   type Received,
 } from './records.ts';
-import { createScenes, followScenes, SCENE_VARIABLES, type Scenes, scenesReader } from './scenes.ts';
+import { followScenes, SCENE_VARIABLES, scenesReader } from './scene-configs.ts';
+import { createScenes, type Scenes } from './scenes.ts';
 
 export interface DetectDependencies extends FailureDependencies {
   detector: InferenceClient;

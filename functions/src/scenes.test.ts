@@ -16,7 +16,8 @@ import fc from 'fast-check';
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { createDetect } from './detect.ts';
 import type { PublishedFrame } from './publish.ts';
-import { createScenes, scenesReader } from './scenes.ts';
+import { scenesReader } from './scene-configs.ts';
+import { createScenes } from './scenes.ts';
 
 const write = vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
 beforeEach(() => void write.mockClear());

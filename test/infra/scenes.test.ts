@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { followScenes } from '../../functions/src/scenes.ts';
+import { followScenes } from '../../functions/src/scene-configs.ts';
 import { readCameras } from '../../infra/cameras.ts';
 import { evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
 import { DEPLOY_CIDR, ofType, one } from './graphs.ts';
