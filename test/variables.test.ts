@@ -35,6 +35,7 @@ const DECIDED: Partial<Record<VariableName, string>> = {
   INGEST_URL: 'where it has started ingest',
   HEALTH_PORT: 'any free port, by --ports auto',
   CONSOLE_PORT: 'any free port, by --ports auto',
+  METRICS_PORT: 'the first of a port for each stage',
   MAX_FRAMES: 'the rest, after a crash; left out without --frames',
 };
 /** What `npm run producer` has an option for that it can not do without. */
@@ -77,7 +78,7 @@ describe.each(Object.entries(OTHER_VALUES) as [VariableName, string | number][])
     'means to each process of npm start what it means to that process alone',
     () => {
       expect([...given.keys()].sort()).toEqual(
-        ['annotate', 'clip', 'console', 'detect', 'ingest', 'model', 'notify'].sort(),
+        ['annotate', 'clip', 'compact', 'console', 'detect', 'ingest', 'model', 'notify'].sort(),
       );
       for (const [process, env] of given) expect(readConfig([name], env)[name], process).toEqual(value);
     },

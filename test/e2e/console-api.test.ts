@@ -346,6 +346,7 @@ describe('the scene of a stream', () => {
       zones: {},
       lines: {},
       rules: [],
+      excluded: [],
       writable: true,
     });
   });

@@ -66,7 +66,7 @@ describeInChromium('the page', () => {
 
   test('search finds, page by page, and shows what it found', async () => {
     const page = await tabs.open('#/search');
-    await page.getByRole('status').filter({ hasText: '24 frames, back to' }).waitFor();
+    await page.getByRole('status').filter({ hasText: '24 of 30 frames, back to' }).waitFor();
     await page.getByRole('button', { name: 'More' }).click();
     await page.getByRole('status').filter({ hasText: '30 frames, all there are' }).waitFor();
     await page.getByLabel('Class').fill('cat');
