@@ -101,7 +101,8 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   }, log);
   reportReady({ url: health.url });
   await ingest.run(specs, problems);
-  reportFinished();
+  // One that was told to stop has not finished: its supervisor starts it again.
+  if (!stopping.signal.aborted) reportFinished();
   const failed = [...ingest.stats].filter(([, { state }]) => state === 'failed');
   for (const [stream, { lastError }] of failed) log.error('stream failed', { stream, error: lastError });
   // No frame is no success, though nothing else went wrong.
