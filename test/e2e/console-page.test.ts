@@ -89,7 +89,7 @@ describeInChromium('the page', () => {
     const other = await tabs.open(new URL(address).hash);
     await other.getByRole('dialog').getByText('dock, frame 7').waitFor();
     await other.getByRole('button', { name: 'Close' }).click();
-    expect(new URL(other.url()).hash).toBe('#/search?class=cat');
+    await expect.poll(() => new URL(other.url()).hash).toBe('#/search?class=cat');
   });
 
   test('a search for what does not exist says what does', async () => {
