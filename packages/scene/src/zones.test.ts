@@ -269,7 +269,8 @@ test('the overlap is what counting points of a grid says, with and without a hol
 });
 
 function gridShare(one: Zone, [x1, y1, x2, y2]: readonly [number, number, number, number]): number {
-  const steps = 40;
+  // Edges along a row of points are counted wrong by half a row each: fine enough that four of them stay within 0.05.
+  const steps = 80;
   let inside = 0;
   for (let i = 0; i < steps ** 2; i++) {
     const x = x1 + ((x2 - x1) * ((i % steps) + 0.5)) / steps;
