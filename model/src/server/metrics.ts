@@ -1,4 +1,5 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { processRegistry } from '@video-pipeline/http';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Detector, DetectorOptions } from '../detector.ts';
 import type { GpuReader, GpuReading } from '../gpu.ts';
 
@@ -7,12 +8,8 @@ import type { GpuReader, GpuReading } from '../gpu.ts';
  * @param gpus without it there are no metrics of GPUs
  */
 export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gpus?: GpuReader) {
-  const registry = new Registry();
+  const registry = processRegistry();
   const registers = [registry];
-  collectDefaultMetrics({ register: registry });
-  // Gauges, though their names end as those of counters do: `promtool check metrics` refuses them.
-  for (const kind of ['handles', 'requests', 'resources'])
-    registry.removeSingleMetric(`nodejs_active_${kind}_total`);
   const steps = new Histogram({
     name: 'inference_step_seconds',
     help: 'Time of one step: queue, picture (decode and letterbox), batch (wait and run), inference, head',

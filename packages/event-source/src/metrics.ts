@@ -1,6 +1,6 @@
-import { createHttp, refusePages, serveMetrics } from '@video-pipeline/http';
+import { createHttp, processRegistry, refusePages, serveMetrics } from '@video-pipeline/http';
 import { type MetricName, metricUnits, observeMetrics } from '@video-pipeline/telemetry';
-import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
+import { Counter, Histogram, type Registry } from 'prom-client';
 
 /** Prometheus and people; more are no friends. */
 const LIMITS = { requestMs: 10_000, maxBodyBytes: 1, maxConnections: 64 };
@@ -22,12 +22,8 @@ export async function serveStageMetrics(address: { host: string; port: number })
 
 /** Counts what is written from now on. */
 export function createStageMetrics(): Registry {
-  const registry = new Registry();
+  const registry = processRegistry();
   const registers = [registry];
-  collectDefaultMetrics({ register: registry });
-  // Gauges, though their names end as those of counters do: `promtool check metrics` refuses them.
-  for (const kind of ['handles', 'requests', 'resources'])
-    registry.removeSingleMetric(`nodejs_active_${kind}_total`);
   const counters = new Map<MetricName, Counter>();
   const histograms = new Map<MetricName, Histogram>();
   for (const [name, unit] of Object.entries(metricUnits) as [MetricName, string][]) {
