@@ -52,8 +52,10 @@ const SETTLE_MS = 120_000;
 /** Redriven and replayed frames come late; hours of the last days are looked at again in each run. */
 const LOOK_BACK_MS = 48 * HOUR_MS;
 const READS = 16;
-/** Texts that are held at once. */
-const MAX_CHARACTERS = 64 * 1024 ** 2;
+/** Of the texts that are held at once. */
+const MAX_CHARACTERS = 512 * 1024 ** 2;
+/** Objects that are read at once, so that neither memory nor the disk fills up. */
+const LOAD = 5_000;
 
 /**
  * Brings the NDJSON of closed hours into the tables. Each frame is there once: a part of an hour is one file, and is
@@ -113,7 +115,8 @@ async function compactUnit(
   const listed = (await Promise.all(lists)).flat().filter(({ key }) => key.endsWith('.ndjson'));
   const fresh = listed.filter(({ key, etag }) => held[key] !== etag).sort(byStored);
   if (fresh.length === 0) return;
-  for (const objects of inLoads(fresh)) {
+  for (let first = 0; first < fresh.length; first += LOAD) {
+    const objects = fresh.slice(first, first + LOAD);
     const lines = join(database.folder, 'lines.ndjson');
     await writeFile(lines, await linesOf(bucket, objects));
     await database.run(
@@ -136,13 +139,6 @@ export function byStored(a: ListedObject, b: ListedObject): number {
   return a.stored - b.stored || (a.key < b.key ? -1 : 1);
 }
 
-/** Objects in turns of a bounded number, so that neither memory nor the disk fills up. */
-function inLoads(objects: readonly ListedObject[]): ListedObject[][] {
-  return Array.from({ length: Math.ceil(objects.length / 5_000) }, (_, i) =>
-    objects.slice(i * 5_000, (i + 1) * 5_000),
-  );
-}
-
 /** What the objects hold, in their order, as {@link readLines} reads it. @throws RangeError when it is too much */
 export async function linesOf(
   bucket: Pick<Reader, 'read'>,
@@ -155,11 +151,11 @@ export async function linesOf(
     for (const [index, text] of (await Promise.all(reads)).entries()) {
       const lines = datedLines(text, objects[first + index]?.stored ?? 0);
       characters += lines.length;
+      if (characters > MAX_CHARACTERS)
+        throw new RangeError(`${objects.length} objects hold over ${MAX_CHARACTERS} characters`);
       texts.push(lines);
     }
   }
-  if (characters > MAX_CHARACTERS * 8)
-    throw new RangeError(`${objects.length} objects hold ${characters} characters`);
   return texts.join('');
 }
 
@@ -187,15 +183,18 @@ async function mergeHours(bucket: TableBucket, database: Database, part: string)
       { hour: String(row.hour) },
     );
     const key = (table: TableName) => tableKey(table, hourFolder(start), part);
-    const former = await fetchFormer(bucket, database, key('frames'));
+    const former = {
+      detections: await fetchFormer(bucket, database, 'detections', key('detections')),
+      frames: await fetchFormer(bucket, database, 'frames', key('frames')),
+    };
     // A batch that was stored before what the tables hold of the same frames changes nothing.
-    if (former) {
-      await database.run(`DELETE FROM part USING read_parquet(${former}) AS old
+    if (former.frames) {
+      await database.run(`DELETE FROM part USING read_parquet(${former.frames}) AS old
         WHERE ${SAME_FRAME} AND old.stored_at > part.stored_at`);
     }
     // Frames last: who finds a frame finds its detections.
     for (const table of ['detections', 'frames'] as const)
-      await mergeFile(bucket, database, table, key(table));
+      await mergeFile(bucket, database, table, key(table), former[table]);
   }
   return frames;
 }
@@ -205,8 +204,8 @@ async function mergeFile(
   database: Database,
   table: TableName,
   key: string,
+  former: string | undefined,
 ): Promise<void> {
-  const former = await fetchFormer(bucket, database, key);
   const merged = join(database.folder, 'merged.parquet');
   let rows = ROWS_OF[table]('part');
   if (former) {
@@ -223,8 +222,13 @@ const SAME_FRAME =
   'part.line.stream_id = old.stream_id AND part.line.captured_at = old.captured_at AND part.line.frame_number = old.frame_number';
 
 /** @returns the file as SQL names it; `undefined` when the bucket has none yet */
-async function fetchFormer(bucket: Reader, database: Database, key: string): Promise<string | undefined> {
-  const path = join(database.folder, 'former.parquet');
+async function fetchFormer(
+  bucket: Pick<Reader, 'read'>,
+  database: Database,
+  table: TableName,
+  key: string,
+): Promise<string | undefined> {
+  const path = join(database.folder, `former-${table}.parquet`);
   try {
     await writeFile(path, await bucket.read(key));
     return fileList([path]);

@@ -7,12 +7,14 @@ const READS = 16;
 const MAX_BYTES = 1024 ** 3;
 
 interface Kept {
-  etag: string;
   path: string;
   bytes: number;
 }
 
-/** Objects as files on the disk, fetched once while they don't change. */
+/**
+ * Objects as files on the disk, fetched once while they don't change. A changed object is another file: a question that is
+ * being answered may still read the former, which goes when room is wanted.
+ */
 export class FileCache {
   readonly #bucket: Pick<Reader, 'read'>;
   readonly #folder: string;
@@ -33,29 +35,29 @@ export class FileCache {
       const some = objects.slice(first, first + READS).map((object) => this.#file(object));
       for (const kept of await Promise.all(some)) if (kept) paths.push(kept.path);
     }
-    await this.#makeRoom(new Set(objects.map(({ key }) => key)));
+    await this.#makeRoom(new Set(objects.map(nameOf)));
     return paths;
   }
 
-  async #file(object: ListedObject): Promise<Kept | undefined> {
-    const { key, etag } = object;
-    const before = this.#files.get(key);
-    if ((await before?.catch(() => undefined))?.etag === etag) return before;
-    const fetched = this.#fetch(object);
-    this.#files.delete(key);
-    this.#files.set(key, fetched);
-    fetched.catch(() => this.#files.delete(key));
-    return fetched;
+  #file(object: ListedObject): Promise<Kept | undefined> {
+    const name = nameOf(object);
+    const file = this.#files.get(name) ?? this.#fetch(object);
+    this.#files.set(name, file);
+    // What is gone, or did not come, is asked for again.
+    file.then(
+      (kept) => kept ?? this.#files.delete(name),
+      () => this.#files.delete(name),
+    );
+    return file;
   }
 
-  /** A changed object gets another path: a question that is being answered may still read the former. */
-  async #fetch({ key, etag }: ListedObject): Promise<Kept | undefined> {
+  async #fetch({ key }: ListedObject): Promise<Kept | undefined> {
     try {
       const body = await this.#bucket.read(key);
       const path = join(this.#folder, `file-${this.#count++}.parquet`);
       await writeFile(path, body);
       this.#bytes += body.length;
-      return { etag, path, bytes: body.length };
+      return { path, bytes: body.length };
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
@@ -63,14 +65,19 @@ export class FileCache {
   }
 
   async #makeRoom(used: ReadonlySet<string>): Promise<void> {
-    for (const [key, file] of this.#files) {
+    for (const [name, file] of this.#files) {
       if (this.#bytes <= MAX_BYTES) return;
-      if (used.has(key)) continue;
-      this.#files.delete(key);
+      if (used.has(name)) continue;
+      this.#files.delete(name);
       const kept = await file.catch(() => undefined);
       if (!kept) continue;
       this.#bytes -= kept.bytes;
       await rm(kept.path, { force: true });
     }
   }
+}
+
+/** One version of an object. */
+function nameOf({ key, etag }: ListedObject): string {
+  return `${etag} ${key}`;
 }
