@@ -1,3 +1,5 @@
+import { sum } from './sum.ts';
+
 /** What one stream asks for. */
 export interface Claim {
   /** Frames a second that it has. */
@@ -31,8 +33,4 @@ export function fairShares(total: number, claims: readonly Claim[], floor: numbe
     spare = left;
   }
   return shares;
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }

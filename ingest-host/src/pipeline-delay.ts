@@ -1,4 +1,5 @@
 import type { PartitionLag } from '@video-pipeline/kafka';
+import { sum } from './sum.ts';
 
 /** How the stages behind ingest stand. */
 export interface PipelineState {
@@ -110,8 +111,4 @@ function rateOf(samples: readonly Sample[]): number {
   const [first, last] = changes.length > 1 ? [changes[0], changes.at(-1)] : [samples[0], samples.at(-1)];
   if (!first || !last || first === last) return 0;
   return (last.value - first.value) / (last.at - first.at);
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }

@@ -1,5 +1,6 @@
 import { fairShares } from './fair-share.ts';
 import type { PipelineState } from './pipeline-delay.ts';
+import { sum } from './sum.ts';
 
 export interface ThinningSettings {
   /** Bound of the time from capture to the stored object, seconds. */
@@ -66,7 +67,7 @@ export class Thinning {
     for (const gate of gates) gate.measure(state.at);
     const kept = this.#keptRate(gates, state.at);
     const total = kept === undefined ? Number.POSITIVE_INFINITY : kept * this.#change(state, kept);
-    const demand = gates.reduce((sum, gate) => sum + gate.demand, 0);
+    const demand = sum(gates.map(({ demand }) => demand));
     this.#isThinning = total < demand;
     if (!this.#isThinning) for (const gate of gates) gate.limit = undefined;
     else {
@@ -87,10 +88,10 @@ export class Thinning {
   }
 
   #keptRate(gates: readonly ThinningGate[], at: number): number | undefined {
-    this.#kept.push({ at, frames: gates.reduce((sum, gate) => sum + gate.takeKept(), 0) });
+    this.#kept.push({ at, frames: sum(gates.map((gate) => gate.takeKept())) });
     while ((this.#kept[0]?.at ?? at) < at - windowOf(this.#settings)) this.#kept.shift();
     const [first, ...rest] = this.#kept;
-    const frames = rest.reduce((sum, one) => sum + one.frames, 0);
+    const frames = sum(rest.map(({ frames }) => frames));
     return first && frames > 0 ? (1000 * frames) / (at - first.at) : undefined;
   }
 }
