@@ -5,6 +5,7 @@ import type { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 import { IngestMetrics } from '../ingest-host/src/health.ts';
 import { createMetrics } from '../model/src/server/metrics.ts';
+import { consoleMetrics } from '../packages/console/src/metrics.ts';
 import { createStageMetrics } from '../packages/event-source/src/metrics.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -35,6 +36,8 @@ const GPU = { index: '0', memoryUsedBytes: 1, memoryTotalBytes: 2, utilisation: 
 
 test('docs/metrics.md has every metric (UPDATE_README=1 writes it)', async () => {
   const model = createMetrics(() => new Map(), { read: async () => [GPU] } as never);
+  const live = { streams: () => [], subscribe() {} } as never;
+  const console = consoleMetrics({ parts: {}, lags: () => [], failed: new Map() }, live, () => 0);
   const ingest = new IngestMetrics({ stats: new Map(), waitingBytes: 0 });
   const made = [
     '## CloudWatch',
@@ -51,6 +54,10 @@ test('docs/metrics.md has every metric (UPDATE_README=1 writes it)', async () =>
     '## Prometheus: model server, `PORT`',
     '',
     ...(await prometheusRows(model.registry)),
+    '',
+    '## Prometheus: console, `CONSOLE_PORT`',
+    '',
+    ...(await prometheusRows(console)),
     '',
     '## Prometheus: stages on one machine',
     '',
