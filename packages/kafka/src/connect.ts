@@ -5,10 +5,10 @@ import { bearClockChanges } from './clock.ts';
 import { Connections, type Guardable } from './connections.ts';
 import { keepLargeValues } from './encoder.ts';
 import { boundFetches } from './fetch/index.ts';
-import { leaveForFormerMembers } from './former-members.ts';
 import { connectAfresh, leaveHungBrokers, REQUEST_TIMEOUT_MS } from './hung-brokers.ts';
 import { iamToken, oauthBearer } from './iam.ts';
-import { bearLeaderlessPartitions } from './leaderless.ts';
+import { bearLeaderlessPartitions, lookUpMovedLeaders } from './leaderless.ts';
+import { joinAgain, leaveForFormerMembers } from './membership.ts';
 import { calmIdleConnections } from './request-queue.ts';
 
 bearClockChanges();
@@ -16,10 +16,12 @@ calmIdleConnections();
 keepLargeValues();
 leaveHungBrokers();
 bearLeaderlessPartitions();
+lookUpMovedLeaders();
 connectAfresh();
 nameBrokersRightly();
 boundFetches();
 leaveForFormerMembers();
+joinAgain();
 
 /** Variables that say where Kafka is and how to talk to it. */
 export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;

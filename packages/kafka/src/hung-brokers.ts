@@ -1,4 +1,3 @@
-import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js';
 import { KafkaJSConnectionClosedError, KafkaJSConnectionError } from 'kafkajs/src/errors.js';
 import Connection from 'kafkajs/src/network/connection.js';
 
@@ -19,8 +18,7 @@ const LENGTH_BYTES = 4;
 /**
  * kafkajs 2.2.4 keeps a connection on which a request has timed out, and asks the same broker again, for as long as its
  * metadata last: what a broker that hangs has led stands still until that broker goes on. Here such a connection is closed,
- * as Kafka's own client does, so that the leader is looked up. A group's coordinator that can't be reached is looked up too,
- * instead of being asked until the consumer crashes.
+ * as Kafka's own client does, so that the leader is looked up.
  */
 export function leaveHungBrokers(): void {
   const { send } = Connection.prototype;
@@ -44,15 +42,6 @@ export function leaveHungBrokers(): void {
     const broker = `${this.host}:${this.port}`;
     if (isLeft) throw new KafkaJSConnectionError('left, as it did not answer', { broker });
     return connect.call(this);
-  };
-  const { heartbeat } = ConsumerGroup.prototype;
-  ConsumerGroup.prototype.heartbeat = async function (options) {
-    try {
-      await heartbeat.call(this, options);
-    } catch (error) {
-      if (!/^KafkaJSConnection/.test((error as Error).name)) throw error;
-      throw Object.assign(error as Error, { type: 'NOT_COORDINATOR_FOR_GROUP' });
-    }
   };
 }
 

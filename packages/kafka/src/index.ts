@@ -9,8 +9,8 @@ export type {
 } from 'kafkajs';
 export * from './connect.ts';
 export { MAX_BATCH_BYTES, type Refusal, refusalOf } from './fetch/index.ts';
-export { noteFormerMember } from './former-members.ts';
 export * from './lag.ts';
+export { noteFormerMember } from './membership.ts';
 export * from './producer.ts';
 export * from './tail.ts';
 export * from './topics.ts';

@@ -80,6 +80,8 @@ declare module 'kafkajs/src/consumer/consumerGroup.js' {
     /** Epoch milliseconds. */
     lastRequest: number;
     readonly groupId: string;
+    /** None before the group is joined, and after the broker has forgotten the member. */
+    readonly memberId: string | null;
     readonly cluster: {
       findGroupCoordinator(options: { groupId: string }): Promise<{
         leaveGroup(options: { groupId: string; memberId: string }): Promise<unknown>;
@@ -89,6 +91,16 @@ declare module 'kafkajs/src/consumer/consumerGroup.js' {
     heartbeat(options: { interval: number }): Promise<void>;
     joinAndSync(): Promise<void>;
   }
+}
+
+declare module 'kafkajs/src/cluster/index.js' {
+  type Cluster = import('kafkajs').Cluster;
+  const Cluster: { prototype: Cluster };
+  export default Cluster;
+}
+
+declare module 'kafkajs/src/protocol/error.js' {
+  export function createErrorFromCode(code: number): Error;
 }
 
 declare module 'kafkajs/src/network/socketFactory.js' {

@@ -1,8 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import BrokerPool from 'kafkajs/src/cluster/brokerPool.js';
+import Cluster from 'kafkajs/src/cluster/index.js';
 import Metadata from 'kafkajs/src/protocol/requests/metadata/index.js';
 
 /** When the leader of a partition that had none is asked for again, milliseconds. */
 const AGAIN_MS = 1_000;
+/** How long partitions' first and last offsets are asked for, and after how long again, milliseconds. */
+const OFFSETS = { withinMs: 5_000, againMs: 250 };
+/** What kafkajs answers where a partition's leader moved, or was not yet elected. */
+const MOVED = /^(NOT_LEADER_FOR_PARTITION|LEADER_NOT_AVAILABLE|KafkaJSBrokerNotFound|KafkaJSConnection.*)$/;
 
 /**
  * kafkajs 2.2.4 takes no metadata at all while one partition of the topics lacks a leader: nothing can be sent to the others
@@ -28,5 +34,26 @@ export function bearLeaderlessPartitions(): void {
     const partitions =
       this.metadata?.topicMetadata.flatMap(({ partitionMetadata }) => partitionMetadata) ?? [];
     if (partitions.some(({ leader }) => leader < 0)) this.metadataExpireAt = Date.now() + AGAIN_MS;
+  };
+}
+
+/**
+ * kafkajs 2.2.4 gives up at once where it asks for a partition's offsets and the broker does not lead that partition: an
+ * audit, a lag or a replay fails while a broker restarts, and just after a topic was made. Here the leader is looked up.
+ */
+export function lookUpMovedLeaders(): void {
+  const { fetchTopicsOffset } = Cluster.prototype;
+  Cluster.prototype.fetchTopicsOffset = async function (topics) {
+    const end = performance.now() + OFFSETS.withinMs;
+    while (true) {
+      try {
+        return await fetchTopicsOffset.call(this, topics);
+      } catch (error) {
+        const { name, type } = error as Error & { type?: string };
+        if (performance.now() > end || !MOVED.test(type ?? name)) throw error;
+      }
+      await sleep(OFFSETS.againMs);
+      await this.refreshMetadata();
+    }
   };
 }

@@ -26,3 +26,25 @@ export function leaveForFormerMembers(): void {
     return joinAndSync.call(this);
   };
 }
+
+/**
+ * kafkajs 2.2.4 asks a coordinator that can't be reached until the consumer crashes. And a consumer whose member id the
+ * broker has forgotten, and which can't join again at once, goes on without one: it reads and delivers, sends no heartbeat,
+ * and each commit is refused. Here both look the coordinator up and join again.
+ */
+export function joinAgain(): void {
+  const { heartbeat } = ConsumerGroup.prototype;
+  ConsumerGroup.prototype.heartbeat = async function (options) {
+    if (!this.memberId) throw rebalancing(new Error(`no member of consumer group ${this.groupId} any more`));
+    try {
+      await heartbeat.call(this, options);
+    } catch (error) {
+      throw /^KafkaJSConnection/.test((error as Error).name) ? rebalancing(error as Error) : error;
+    }
+  };
+}
+
+/** Marks an error as one upon which kafkajs joins the group again. */
+function rebalancing(error: Error): Error {
+  return Object.assign(error, { type: 'NOT_COORDINATOR_FOR_GROUP' });
+}
