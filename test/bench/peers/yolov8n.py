@@ -118,7 +118,8 @@ def in_form(yolo, weights):
     if FORMAT == "pytorch":
         return yolo
     yolo.model.pt_path = str(Path(weights).with_name("yolov8n-peer.pt"))
-    exported = yolo.export(format=FORMAT, imgsz=SIDE, dynamic=True, simplify=False)
+    options = {"simplify": False} if FORMAT == "onnx" else {}
+    exported = yolo.export(format=FORMAT, imgsz=SIDE, dynamic=True, **options)
     return YOLO(exported, task="detect")
 
 
