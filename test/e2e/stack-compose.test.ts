@@ -88,7 +88,7 @@ describe('docker-compose.yaml', () => {
   );
 
   it.each(services)('%s pins its image, checks its health and is not root', (name, service) => {
-    expect(service.image).toMatch(service.build ? /:local$/ : /:\d+\.\d+\.\d+(-\w+)?$/);
+    expect(service.image).toMatch(service.build ? /:\$\{VERSION:-local\}$/ : /:\d+\.\d+\.\d+(-\w+)?$/);
     if (!oneShots.has(name)) expect(service.healthcheck?.test.length).toBeGreaterThan(1);
     if (service.build) {
       const dockerfile = readFileSync(join(ROOT, service.build.dockerfile), 'utf8');

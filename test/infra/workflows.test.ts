@@ -12,11 +12,12 @@ const workflows = globSync('.github/workflows/*.yaml', { cwd: ROOT });
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
 const scripts: Record<string, string> = JSON.parse(read('package.json')).scripts;
 
-test('there are workflows to test, build, deploy and preview', () => {
+test('there are workflows to test, build, deploy, preview and release', () => {
   expect(workflows.map((file) => file.split('/').at(-1)).sort()).toEqual([
     'build.yaml',
     'deploy.yaml',
     'preview.yaml',
+    'release.yaml',
     'test.yaml',
   ]);
 });
@@ -62,6 +63,23 @@ test('no workflow holds a long-lived key: AWS is entered by OIDC', () => {
   }
 });
 
+test.each(workflows)('%s takes every action by the hash of its commit', (file) => {
+  const jobs = Object.values<any>(parse(read(file)).jobs);
+  const used = jobs.flatMap(({ uses, steps = [] }) => [uses, ...steps.map((step: any) => step.uses)]);
+  const foreign = used.filter((action): action is string => action !== undefined && !action.startsWith('./'));
+  expect(foreign.filter((action) => !/@[0-9a-f]{40}$/.test(action))).toEqual([]);
+});
+
+test('a release is a draft until somebody publishes it, with a bill of materials for each image', () => {
+  const { jobs } = parse(read('.github/workflows/release.yaml'));
+  expect(jobs.images.needs).toBe('test');
+  expect(jobs.draft.steps.at(-1).run).toContain('--draft');
+  const { with: given } = jobs.images.steps.find(({ id }: { id?: string }) => id === 'push');
+  expect(given).toMatchObject({ push: true, sbom: true, provenance: 'mode=max' });
+  const files = jobs.images.strategy.matrix.include.map(({ file }: { file: string }) => file);
+  expect(files.sort()).toEqual(globSync('{model,ingest-host,packages/*}/Dockerfile*', { cwd: ROOT }).sort());
+});
+
 test("credentials of a job outlive the job, and a pipe's failure is the step's", () => {
   for (const file of workflows) {
     for (const [name, job] of Object.entries<any>(parse(read(file)).jobs)) {
@@ -88,7 +106,8 @@ test('a job builds the images of its stage by the same command as a shell does',
   const { jobs } = parse(read('.github/workflows/build.yaml'));
   const runs = jobs.build.steps.flatMap(({ run }: { run?: string }) => run ?? []);
   expect(runs).toContain('npm run deploy -- build --stage "$STAGE"');
-  for (const file of workflows) expect(read(file)).not.toContain('Dockerfile');
+  for (const file of workflows.filter((one) => !one.endsWith('release.yaml')))
+    expect(read(file)).not.toContain('Dockerfile');
   const outputs = Object.values<string>(jobs.build.outputs).map((value) => /outputs\.(\w+)/.exec(value)?.[1]);
   expect(outputs.sort()).toEqual(['ingest', 'model']);
 });
