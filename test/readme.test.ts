@@ -3,17 +3,11 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { type VariableName, variables } from '@video-pipeline/config';
 import { expect, test } from 'vitest';
 import measured from '../docs/measured/pipeline.json' with { type: 'json' };
+import { documents } from './support/documents.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 const manifest = JSON.parse(read('package.json'));
-const documents = globSync(
-  ['*.md', '{docs,examples,packages,functions,ingest-host,model,infra,test}/**/*.md'],
-  {
-    cwd: root,
-    exclude: (path) => path.includes('node_modules'),
-  },
-).sort();
 const sources = globSync(['{packages,functions,ingest-host,model}/**/src/**/*.ts', 'infra/*.ts'], {
   cwd: root,
   exclude: (path) => path.includes('node_modules') || path.includes('.test.'),
@@ -96,9 +90,9 @@ function measuredTable(): string {
     `| from frames waiting in Kafka to objects stored | ${share(fromKafka.fps)} |`,
     `| from a video file, through the ingest host, to objects stored | ${share(fromFile.fps)} |`,
     '',
-    `Both cores are full: of ${total} CPU ms a frame from Kafka, the model server takes ${model} (inference itself ${bound.cpuMs}, JPEG`,
-    `decoding and shrinking most of the rest), annotate ${annotate}, detect ${detect}, Kafka ${kafka}, the S3 server ${s3}; ingest takes`,
-    `${fromFile.ingestCpuMs} more.`,
+    `Both cores are full. A frame from Kafka takes ${total} CPU ms. The model server takes ${model} of them: inference itself`,
+    `${bound.cpuMs}, JPEG decoding and shrinking most of the rest. Annotate takes ${annotate}, detect ${detect}, Kafka ${kafka},`,
+    `the S3 server ${s3}. Ingest takes ${fromFile.ingestCpuMs} more.`,
   ].join('\n');
 }
 
