@@ -46,13 +46,15 @@ const HAND_ON = [
 /** The process whose sources alone name a variable, or SHARED. */
 function readerOf(name: string): string {
   const named = sources.filter((file) => new RegExp(`['.]${name}\\b`).test(read(file)));
-  const rooms = new Set(named.map((file) => /^packages\/[^/]+|^[^/]+/.exec(file)?.[0] ?? file));
-  for (const room of HAND_ON) rooms.delete(room);
+  const packages = new Set(named.map((file) => /^packages\/[^/]+|^[^/]+/.exec(file)?.[0] ?? file));
+  for (const folder of HAND_ON) packages.delete(folder);
   // Powertools' logger reads it in every process.
   if (name === 'LOG_LEVEL') return SHARED;
   // What infra sets, a process reads.
-  if (rooms.size > 1) rooms.delete('infra');
-  const readers = new Set([...rooms].map((room) => (READERS as Record<string, string>)[room] ?? SHARED));
+  if (packages.size > 1) packages.delete('infra');
+  const readers = new Set(
+    [...packages].map((folder) => (READERS as Record<string, string>)[folder] ?? SHARED),
+  );
   return readers.size === 1 ? [...readers].join() : SHARED;
 }
 

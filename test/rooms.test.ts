@@ -5,15 +5,15 @@ import { expect, test } from 'vitest';
 const root = resolve(import.meta.dirname, '..');
 const SCOPE = '@video-pipeline/';
 
-/** Room folder -> names of the rooms it may import, as CONTRIBUTING.md's table says. */
-function roomTable(): Map<string, string[]> {
+/** Folder of a package -> names of the packages it may import, as CONTRIBUTING.md's table says. */
+function packageTable(): Map<string, string[]> {
   const rows = readFileSync(join(root, 'CONTRIBUTING.md'), 'utf8').matchAll(
     /^\| `([\w/-]+)` +\|.*\| ([\w, -]+) \|$/gm,
   );
-  return new Map([...rows].map(([, room = '', may = '']) => [room, may.match(/[a-z-]*[a-z]/g) ?? []]));
+  return new Map([...rows].map(([, folder = '', may = '']) => [folder, may.match(/[a-z-]*[a-z]/g) ?? []]));
 }
 
-const rooms = roomTable();
+const packages = packageTable();
 const workspaces = globSync('{packages/*,functions,ingest-host,model}/package.json', { cwd: root }).map(
   dirname,
 );
@@ -24,24 +24,27 @@ const product = globSync('{packages,functions,ingest-host,model,infra}/**/*.ts',
   exclude: ['**/node_modules/**', '**/*.test.ts'],
 });
 
-test('CONTRIBUTING.md names every room', () => {
-  expect([...rooms.keys()].sort()).toEqual(workspaces.sort());
+test('CONTRIBUTING.md names every package', () => {
+  expect([...packages.keys()].sort()).toEqual(workspaces.sort());
 });
 
-test.each([...rooms])('%s imports only what CONTRIBUTING.md allows', (room, allowed) => {
-  const sources = globSync(`${room}/**/*.ts`, { cwd: root, exclude: ['**/node_modules/**', '**/*.test.ts'] });
+test.each([...packages])('%s imports only what CONTRIBUTING.md allows', (folder, allowed) => {
+  const sources = globSync(`${folder}/**/*.ts`, {
+    cwd: root,
+    exclude: ['**/node_modules/**', '**/*.test.ts'],
+  });
   expect(sources.length).toBeGreaterThan(0);
   const wrong = sources.flatMap((file) =>
     importsOf(file)
-      .filter((name) => !isAllowed(name, file, room, allowed))
+      .filter((name) => !isAllowed(name, file, folder, allowed))
       .map((name) => `${file} imports ${name}`),
   );
   expect(wrong).toEqual([]);
 });
 
-test.each([...rooms])('%s/package.json depends on what the room imports, and on nothing else', (room) => {
-  const manifest = JSON.parse(readFileSync(join(root, room, 'package.json'), 'utf8'));
-  const sources = globSync(`${room}/**/*.ts`, { cwd: root, exclude: ['**/node_modules/**'] });
+test.each([...packages])('%s/package.json depends on what it imports, and on nothing else', (folder) => {
+  const manifest = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
+  const sources = globSync(`${folder}/**/*.ts`, { cwd: root, exclude: ['**/node_modules/**'] });
   const used = new Set(sources.flatMap(importsOf).filter(isPackage).map(packageOf));
   const declared = Object.keys(manifest.dependencies ?? {}).filter((name) => !name.startsWith('@types/'));
   expect({ unused: declared.filter((name) => !used.has(name)) }).toEqual({ unused: [] });
@@ -106,9 +109,9 @@ function importsOf(file: string): string[] {
   return [...statements].map((match) => match.slice(1).find(Boolean) ?? '');
 }
 
-function isAllowed(name: string, file: string, room: string, allowed: string[]): boolean {
+function isAllowed(name: string, file: string, folder: string, allowed: string[]): boolean {
   if (name.startsWith('.'))
-    return !relative(join(root, room), resolve(root, dirname(file), name)).startsWith('..');
+    return !relative(join(root, folder), resolve(root, dirname(file), name)).startsWith('..');
   return !name.startsWith(SCOPE) || allowed.includes(packageOf(name).slice(SCOPE.length));
 }
 

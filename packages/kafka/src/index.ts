@@ -1,4 +1,4 @@
-// One room knows kafkajs: the others take its types from here.
+// This package alone knows kafkajs: the others take its types from here.
 export type {
   Admin,
   Consumer,
