@@ -280,6 +280,7 @@ test('a clock that was set back, and a rate too low to follow what moves, are to
   ]);
   const lines = write.mock.calls.map(([line]) => String(line));
   expect(lines.filter((line) => line.includes('"ClockSetBack":1'))).toHaveLength(1);
+  expect(lines.filter((line) => line.includes('"SparseInterval":2000'))).toHaveLength(1);
 });
 
 test('what was filtered is counted by reason', async () => {

@@ -12,11 +12,12 @@ import {
   Scene,
   type SceneConfig,
   type SceneEvent,
+  SPARSE_FRAMES_MS,
   sceneConfigSchema,
   tracksObjects,
   type Understood,
 } from '@video-pipeline/scene';
-import { emitMetrics, type Logger } from '@video-pipeline/telemetry';
+import { emitMetrics, type Logger, rateOf } from '@video-pipeline/telemetry';
 import { appearancesOf } from './appearances.ts';
 import { History, type Span, sourceOf, spansOf } from './history.ts';
 import type { PublishedFrame, Send } from './publish.ts';
@@ -52,9 +53,6 @@ export interface ScenesDependencies {
   logger: Pick<Logger, 'warn'>;
 }
 
-/** Frames further apart show moving objects too far from where they were to follow each of them, milliseconds. */
-const SPARSE_MS = 1_500;
-
 /** How far back a topic is read for what was known of a stream before it came here, records. */
 const LOOK_BACK = 1_000;
 /** A redriven record may carry an old checkpoint; so many records more are looked at for a newer one. */
@@ -85,12 +83,12 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
       emitMetrics('detect', streamId, { ClockSetBack: 1 });
     }
     const { intervalMs = 0 } = seen;
-    if (intervalMs < SPARSE_MS) sparse.delete(streamId);
+    if (intervalMs < SPARSE_FRAMES_MS) sparse.delete(streamId);
     else if (!sparse.has(streamId)) {
       sparse.add(streamId);
       logger.warn('so few frames a second that fast objects get a new track in each; raise FRAME_RATE', {
         stream: streamId,
-        frames_a_second: Number((1000 / intervalMs).toPrecision(2)),
+        frames_a_second: rateOf(intervalMs),
       });
     }
   }
@@ -116,10 +114,12 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     const removed: Filtered['removed'] = {};
     const events: SceneEvent[] = [];
     const understood: Received<PublishedFrame>[] = [];
+    let interval = 0;
     for (const { record, frame } of frames) {
       const appearances = scene.looksAtColours ? await appearancesOf(frame) : undefined;
       const seen = scene.update({ ...frame, appearances });
       reportTime(frame.streamId, frame, seen);
+      interval = seen.intervalMs ?? interval;
       events.push(...seen.events);
       for (const [reason, count] of Object.entries(seen.removed) as [keyof typeof removed, number][]) {
         removed[reason] = (removed[reason] ?? 0) + count;
@@ -132,6 +132,8 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
       last.frame.checkpoint = { source: span.source, offset: span.last, state: scene.state };
       history.add(last.frame.streamId, last.frame.checkpoint);
     }
+    if (interval >= SPARSE_FRAMES_MS)
+      emitMetrics('detect', last.frame.streamId, { SparseInterval: interval });
     reportFiltered(last.frame.streamId, removed);
     return { frames: understood, events };
   }

@@ -3,7 +3,7 @@ import { type Config, ConfigError, readConfig, readStreamsText, streamsFileOf } 
 import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { expectLargeBuffers, onShutdown, reportFinished, reportReady } from '@video-pipeline/lifecycle';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
-import { createLogger } from '@video-pipeline/telemetry';
+import { createLogger, lowRateNote } from '@video-pipeline/telemetry';
 import { IngestMetrics, startHealthServer } from './health.ts';
 import { Ingest } from './ingest.ts';
 import { kafkaSend } from './kafka-send.ts';
@@ -48,11 +48,13 @@ const MIN_THREADS = 64;
 export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<void> {
   expectLargeBuffers();
   const config = readConfig(VARIABLES, env);
-  const { specs, problems } = readStreams(config);
+  const { specs, problems, lowRates } = readStreams(config);
   // Read by libuv when its first task is queued, that is after this line.
   process.env.UV_THREADPOOL_SIZE ??= String(Math.max(MIN_THREADS, specs.length + 16));
 
   const log = createLogger('ingest');
+  const lowRate = lowRateNote(lowRates);
+  if (lowRate) log.warn(lowRate);
   const kafka = connectKafka('ingest', log, readConfig(KAFKA_VARIABLES, env), { retry: KAFKA_RETRY });
   const producer = orderedProducer(kafka, { idempotent: true });
   const { send, laneOf } = kafkaSend(producer, config.KAFKA_TOPIC);

@@ -93,6 +93,16 @@ test.each([
   expect(JSON.stringify(problems)).not.toContain('secret');
 });
 
+test('streams with tracks or events and too few frames for them are told', () => {
+  const list = [
+    { id: 'slow', url: 'x', frame_rate: 0.45, scene: { tracks: {} } },
+    { id: 'fast', url: 'x', frame_rate: 5, scene: { tracks: {} } },
+    { id: 'plain', url: 'x', frame_rate: 0.45, scene: { filters: {} } },
+    { id: 'off', url: 'x', frame_rate: 0.45, disabled: true, scene: { tracks: {} } },
+  ];
+  expect(parseStreams(JSON.stringify(list), defaults, 'streams.yaml').lowRates).toEqual({ slow: 0.45 });
+});
+
 test('an error never shows a URL', () => {
   const text = '- id: yard\n  url: [rtsp://admin:secret@cam/1]\n- id: rtsp://admin:secret@cam/2\n  url: x\n';
   expect(() => parse(text)).toThrow(

@@ -2,10 +2,12 @@ import { expandVariables } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
 import {
   readStreamList,
+  SPARSE_FRAMES_MS,
   type StreamProblem,
   StreamsError,
   sceneConfigSchema,
   streamName,
+  tracksObjects,
 } from '@video-pipeline/scene';
 import { z } from 'zod';
 import { type ActiveHours, HOURS_PATTERN, isTimeZone } from './active-hours.ts';
@@ -102,6 +104,8 @@ const NO_GATE: MotionSettings = { threshold: 0, keepaliveSeconds: 10 };
 export interface StreamSpecs {
   specs: StreamSpec[];
   problems: StreamProblem[];
+  /** Streams whose objects are to be followed, with too few frames a second for it. */
+  lowRates: Record<string, number>;
 }
 
 /**
@@ -116,8 +120,12 @@ export function parseStreams(text: string, defaults: StreamDefaults, where: stri
   const named = problems.map(({ id, text }) => ({ id, text: `${where}: ${text}` }));
   if (entries.length === 0 && problems.length > 0)
     throw new StreamsError(`${where}: ${problems.map(({ text }) => text).join('; ')}`);
-  const specs = entries.filter(({ disabled }) => !disabled).map((item) => withDefaults(item, defaults));
-  return { specs, problems: named };
+  const enabled = entries.filter(({ disabled }) => !disabled);
+  const specs = enabled.map((item) => withDefaults(item, defaults));
+  const tracked = new Set(enabled.flatMap(({ id, scene }) => (scene && tracksObjects(scene) ? [id] : [])));
+  const sparse = specs.filter((spec) => tracked.has(spec.id) && spec.frameRate <= 1000 / SPARSE_FRAMES_MS);
+  const lowRates = Object.fromEntries(sparse.map(({ id, frameRate }) => [id, frameRate]));
+  return { specs, problems: named, lowRates };
 }
 
 function withDefaults(item: z.output<typeof streamEntrySchema>, defaults: StreamDefaults): StreamSpec {

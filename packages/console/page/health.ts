@@ -43,13 +43,14 @@ export function healthTable(): { element: HTMLElement; tell: (health: Health | u
   };
 }
 
-function row(name: string, { ok, since, error, before }: PartHealth): HTMLElement {
+function row(name: string, { ok, since, error, note, before }: PartHealth): HTMLElement {
   const [state, word] =
     ok === null ? ['unknown', 'not known'] : ok ? ['ok', 'answers'] : ['away', 'does not answer'];
   const was = before
     ? `away for ${duration(since - before.since)} from ${clock(before.since)}: ${before.error}`
     : '';
-  const cells = [ok ? '' : `: ${error}`, clock(since), was];
+  const why = ok ? note : error;
+  const cells = [why ? `: ${why}` : '', clock(since), was];
   return h(
     'tr',
     {},

@@ -1,10 +1,11 @@
 import { type Config, readConfig } from '@video-pipeline/config';
 import { createOrigin, isLoopback, serveMetrics } from '@video-pipeline/http';
 import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
+import { SPARSE_FRAMES_MS } from '@video-pipeline/scene';
 import { STAGES, topicOf } from '@video-pipeline/stages';
 import { CLIP_VARIABLES, followText, isObjectUrl, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { Tables } from '@video-pipeline/tables';
-import { type Logger, messageOf } from '@video-pipeline/telemetry';
+import { type Logger, messageOf, rateOf } from '@video-pipeline/telemetry';
 import { createAccess } from './access.ts';
 import { openArchiveBucket } from './bucket.ts';
 import { followDetections } from './detections-feed.ts';
@@ -86,7 +87,15 @@ export async function startConsole(options: {
   const list = isObjectUrl(config.STREAMS_FILE) ? followStreams(config.STREAMS_FILE, config, log) : undefined;
   const streamsFile = new StreamsFile(list ? list.config : config);
   const live = new LiveFrames({ isListed: (streamId) => streamsFile.ids()?.has(streamId) === true });
-  const monitor = new Monitor({ kafka, bucket, live, config, log, env: options.env });
+  const lowRates = () =>
+    Object.fromEntries(
+      streamsFile
+        .tracked()
+        .map((id) => [id, live.intervalMs(id)] as const)
+        .filter(([, interval]) => interval >= SPARSE_FRAMES_MS)
+        .map(([id, interval]) => [id, rateOf(interval)]),
+    );
+  const monitor = new Monitor({ kafka, bucket, live, lowRates, config, log, env: options.env });
   const stopFeed = followDetections({
     kafka,
     topic: config.KAFKA_DETECTIONS_TOPIC,

@@ -50,6 +50,15 @@ test('beyond the most streams, the one silent the longest is forgotten', () => {
   expect(cache.bytes).toBe(200);
 });
 
+test('the usual time between frames is that of capture, and a silent stream has none', () => {
+  const live = new LiveFrames();
+  for (let number = 0; number < 12; number += 1)
+    live.add(frame('gate', number, NOW + 2_000 * number + (number === 5 ? 900 : 0)), NOW, NOW);
+  live.add(frame('once', 0), NOW, NOW);
+  expect([live.intervalMs('gate', NOW), live.intervalMs('once', NOW)]).toEqual([2_000, 0]);
+  expect(live.intervalMs('gate', NOW + 31_000)).toBe(0);
+});
+
 test('rate, delay of detection and counts by class come from what arrived', () => {
   const live = new LiveFrames();
   const told = vi.fn<(streamId: string, json: string) => void>();

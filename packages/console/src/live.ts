@@ -11,6 +11,8 @@ const MAX_PICTURE_BYTES = 128 * 1024 ** 2;
 const FPS_WINDOW_MS = 30_000;
 /** Of a hundred frames a second. */
 const MAX_ARRIVALS = 3_000;
+/** Intervals that the usual one is the median of, as a scene takes it. */
+const INTERVALS = 9;
 /** Frames of one batch arrive within it. */
 const BATCH_MS = 1_000;
 /** The rate of a stream that has only just begun is taken over so long. */
@@ -86,6 +88,18 @@ export class LiveFrames {
     const now = Date.now();
     const names = [...this.#counts.values()].flatMap((counts) => Object.keys(counts.query(now, 360).classes));
     return [...new Set(names)].sort();
+  }
+
+  /** Usual time between a stream's newest frames, milliseconds; 0 where too few came, or none of late. */
+  intervalMs(streamId: string, now = Date.now()): number {
+    const times = this.#cache
+      .of(streamId)
+      .slice(-INTERVALS - 1)
+      .map(({ capturedAt }) => capturedAt);
+    const gaps = times.slice(1).map((at, index) => at - (times[index] ?? at));
+    const usual = gaps.toSorted((a, b) => a - b)[gaps.length >> 1] ?? 0;
+    const isLive = now - (this.#arrivals.get(streamId)?.at(-1) ?? 0) < Math.max(FPS_WINDOW_MS, 3 * usual);
+    return isLive ? usual : 0;
   }
 
   timeline(streamId: string, minutes: number, now = Date.now()): Timeline {

@@ -3,7 +3,7 @@ import type { Admin, Kafka } from '@video-pipeline/kafka';
 import { askGroup } from '@video-pipeline/kafka';
 import type { Bucket } from '@video-pipeline/recovery/bucket';
 import { FAILED_FOLDERS, STAGE_VARIABLES } from '@video-pipeline/stages';
-import { askHttp, HealthWatch, type Logger, type Probe } from '@video-pipeline/telemetry';
+import { askHttp, HealthWatch, type Logger, lowRateNote, type Probe } from '@video-pipeline/telemetry';
 import type { Flow, Health, Percentiles } from './api.ts';
 import { Cameras } from './cameras.ts';
 import { failedCounts } from './failed.ts';
@@ -33,6 +33,7 @@ export class Monitor {
   readonly #admin: Admin;
   readonly #bucket: Bucket;
   readonly #live: LiveFrames;
+  readonly #lowRates: () => Readonly<Record<string, number>>;
   readonly #health: HealthWatch;
   readonly cameras: Cameras;
   readonly #settings: FlowSettings & { prefix: string };
@@ -50,6 +51,8 @@ export class Monitor {
     kafka: Kafka;
     bucket: Bucket;
     live: LiveFrames;
+    /** Frames a second of streams that have too few of them for their tracks. */
+    lowRates: () => Readonly<Record<string, number>>;
     log: Pick<Logger, 'info' | 'warn'>;
     config: Config<(typeof MONITOR_VARIABLES)[number]>;
     env?: NodeJS.ProcessEnv | undefined;
@@ -59,6 +62,7 @@ export class Monitor {
     this.#admin = kafka.admin();
     this.#bucket = bucket;
     this.#live = live;
+    this.#lowRates = options.lowRates;
     this.#settings = {
       stages: flowStages(config, env),
       batchSize: config.BATCH_SIZE,
@@ -87,7 +91,9 @@ export class Monitor {
 
   /** How each part is, by its name. */
   get parts(): Health['parts'] {
-    return this.#health.parts;
+    const note = lowRateNote(this.#lowRates());
+    const { parts } = this.#health;
+    return parts.detect && note ? { ...parts, detect: { ...parts.detect, note } } : parts;
   }
 
   /** Records in `failed/` by stage. */
@@ -107,7 +113,7 @@ export class Monitor {
     const failed = [...this.#failed.values()].reduce((sum, count) => sum + count, 0);
     const { forgotten } = this.#live;
     this.#lastLooked = Date.now();
-    return { now: Date.now(), parts: this.#health.parts, failed, forgotten };
+    return { now: Date.now(), parts: this.parts, failed, forgotten };
   }
 
   flow(): Flow {

@@ -48,6 +48,20 @@ test('a zone that is put in is there, in the file and for who asks, until it is 
   expect(readdirSync(folder)).toEqual(['streams.yaml']);
 });
 
+test('streams with tracks or events are those whose objects are followed', () => {
+  const tracked = '- { id: gate, url: a.mp4, scene: { tracks: {} } }\n- { id: door, scene: { tracks: 1 } }\n';
+  writeFileSync(path, LIST + tracked);
+  expect(open(path).tracked()).toEqual(['gate']);
+  // A list in a bucket comes once it was fetched.
+  const config: { STREAMS: string | undefined; STREAMS_FILE: undefined } = {
+    ...{ STREAMS: undefined, STREAMS_FILE: undefined },
+  };
+  const fetched = new StreamsFile(config);
+  expect(fetched.streams(0)).toBeUndefined();
+  config.STREAMS = tracked;
+  expect([...(fetched.streams(2_000)?.keys() ?? [])]).toEqual(['gate', 'door']);
+});
+
 test('a link goes on pointing to the file, and who may read the file stays', () => {
   chmodSync(path, 0o640);
   const link = join(folder, 'link.yaml');

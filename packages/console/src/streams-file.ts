@@ -18,6 +18,7 @@ import {
   type SceneConfig,
   type Shape,
   StreamsError,
+  tracksObjects,
 } from '@video-pipeline/scene';
 import type { StreamScene } from './api.ts';
 
@@ -28,6 +29,7 @@ const LOOK_MS = 1_000;
 export class StreamsFile {
   readonly #config: Config<'STREAMS' | 'STREAMS_FILE'>;
   #streams: ReadonlyMap<string, ListedStream> | undefined;
+  #tracked: readonly string[] = [];
   #version = '';
   #lookAt = 0;
 
@@ -45,16 +47,25 @@ export class StreamsFile {
   streams(now = performance.now()): ReadonlyMap<string, ListedStream> | undefined {
     if (now < this.#lookAt) return this.#streams;
     this.#lookAt = now + LOOK_MS;
-    const version = versionOf(streamsFileOf(this.#config));
+    const version = versionOf(streamsFileOf(this.#config)) + (this.#config.STREAMS ?? '');
     if (version !== this.#version) this.#streams = this.#readStreams();
     this.#version = version;
     return this.#streams;
   }
 
+  /** Streams whose objects are followed. */
+  tracked(): readonly string[] {
+    this.streams();
+    return this.#tracked;
+  }
+
   #readStreams(): ReadonlyMap<string, ListedStream> | undefined {
+    this.#tracked = [];
     try {
       const streams = readStreamsText(this.#config);
       if (!streams) return undefined;
+      const { scenes } = readScenes(streams.text, streams.where);
+      this.#tracked = [...scenes].flatMap(([id, scene]) => (scene && tracksObjects(scene) ? [id] : []));
       const listed = readStreamIds(streams.text, streams.where).filter(({ id }) => isStreamId(id));
       return new Map(listed.map((stream) => [stream.id, stream]));
     } catch (error) {

@@ -9,6 +9,7 @@ test('what a stage writes for CloudWatch is there for Prometheus', async () => {
   const written = vi.spyOn(console, 'log').mockImplementation(() => {});
   emitMetrics('detect', 'yard', { FramesDetected: 25, InferenceTime: [300, 700] });
   emitMetrics('detect', 'yard', { FramesDetected: 5 });
+  emitMetrics('detect', 'gate', { SparseInterval: 2_000 });
   emitFailures('detect', 'NOT_A_PICTURE', 2);
   written.mockRestore();
   const response = await fetch(new URL('/metrics', server.url));
@@ -21,7 +22,15 @@ test('what a stage writes for CloudWatch is there for Prometheus', async () => {
     'video_pipeline_failures_total{service="detect",code="NOT_A_PICTURE"} 2',
   ])
     expect(text).toContain(`\n${line}\n`);
+  expect(text).toContain(
+    '\nvideo_pipeline_sparse_interval_seconds_count{service="detect",stream="gate"} 1\n',
+  );
   // As `promtool check metrics` wants it: only counters end so.
   const gauges = [...text.matchAll(/^# TYPE (\S+) gauge$/gm)].map(([, name = '']) => name);
   expect(gauges.filter((name) => name.endsWith('_total'))).toEqual([]);
+  expect(await (await fetch(new URL('/health', server.url))).json()).toEqual({
+    status: 'healthy',
+    note: 'too few frames for tracks and events of gate (0.5 frames/s); raise FRAME_RATE',
+    low_rates: { gate: 0.5 },
+  });
 });

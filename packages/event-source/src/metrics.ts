@@ -1,5 +1,11 @@
 import { createHttp, processRegistry, refusePages, serveMetrics } from '@video-pipeline/http';
-import { type MetricName, metricUnits, observeMetrics } from '@video-pipeline/telemetry';
+import {
+  LowRates,
+  lowRateNote,
+  type MetricName,
+  metricUnits,
+  observeMetrics,
+} from '@video-pipeline/telemetry';
 import { Counter, Histogram, type Registry } from 'prom-client';
 
 /** Prometheus and people; more are no friends. */
@@ -10,18 +16,24 @@ const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 /**
  * Serves what the handler counts as `GET /metrics` for Prometheus: the metrics that go to CloudWatch on AWS, by stream.
  * `FramesDetected` becomes `video_pipeline_frames_detected_total`, `InferenceTime` `video_pipeline_inference_time_seconds`.
+ * `GET /health` tells of streams whose rate is too low for tracks and events.
  * @returns its address
  */
 export async function serveStageMetrics(address: { host: string; port: number }) {
-  const registry = createStageMetrics();
+  const lowRates = new LowRates();
+  const registry = createStageMetrics(lowRates);
   const app = createHttp({ ...LIMITS, fastify: { forceCloseConnections: true } });
   refusePages(app, address.host);
   serveMetrics(app, registry);
+  app.get('/health', () => {
+    const rates = lowRates.current();
+    return { status: 'healthy', note: lowRateNote(rates), low_rates: rates };
+  });
   return { url: await app.listen(address), close: () => app.close() };
 }
 
 /** Counts what is written from now on. */
-export function createStageMetrics(): Registry {
+export function createStageMetrics(lowRates = new LowRates()): Registry {
   const registry = processRegistry();
   const registers = [registry];
   const counters = new Map<MetricName, Counter>();
@@ -45,6 +57,7 @@ export function createStageMetrics(): Registry {
   });
   observeMetrics({
     metrics(service, stream, values) {
+      for (const interval of [values.SparseInterval ?? []].flat()) lowRates.add(stream, interval);
       for (const [name, list] of Object.entries(values) as [MetricName, number | number[]][]) {
         for (const value of [list].flat()) {
           counters.get(name)?.inc({ service, stream }, value);

@@ -1,7 +1,7 @@
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HealthWatch, type PartHealth } from '@video-pipeline/telemetry';
+import { HealthWatch, lowRateNote, type PartHealth } from '@video-pipeline/telemetry';
 import { stackProbes } from './health.ts';
 import { Counts, type Latency, type StreamCounts, type StreamView } from './screen/counts.ts';
 import { type Usage, UsageMeter } from './screen/usage.ts';
@@ -154,7 +154,7 @@ class Session {
       await this.#usage.sample();
       if (signal.aborted) return;
       if (health.isAway('kafka')) this.#lag = null;
-      const state = this.#state(stack, health.parts);
+      const state = this.#state(stack, withNote(health.parts, lowRateNote(this.#counts.lowRates.current())));
       this.#hooks.show(state);
       await saveState(this.#options.dataDir, state);
       const now = JSON.stringify([this.#counts.total(), this.#lag]);
@@ -218,6 +218,11 @@ class Session {
       ...(this.#failure ? { error: this.#failure } : {}),
     };
   }
+}
+
+/** How each part is, with what detect alone can tell of the streams. */
+function withNote(parts: State['health'], note: string | undefined): State['health'] {
+  return parts.detect && note ? { ...parts, detect: { ...parts.detect, note } } : parts;
 }
 
 /** The file that tells how a supervisor's pipeline stands. */

@@ -37,6 +37,9 @@ export interface SceneFrame {
   appearances?: ReadonlyMap<Detection, Appearance> | undefined;
 }
 
+/** Frames further apart show moving objects too far from where they were to follow each of them, milliseconds. */
+export const SPARSE_FRAMES_MS = 1_500;
+
 export interface Understood {
   /** What the filters kept, with `track_id` where an object is known. */
   detections: Detection[];

@@ -30,6 +30,8 @@ export const metricUnits = {
   FilteredByOverlap: MetricUnit.Count,
   /** Times a stream's clock was found set back. */
   ClockSetBack: MetricUnit.Count,
+  /** Usual time between two frames of a stream, one value a batch, where it is too long to follow what moves. */
+  SparseInterval: MetricUnit.Milliseconds,
   /** Events published. */
   Events: MetricUnit.Count,
   /** Events that the webhook took. */

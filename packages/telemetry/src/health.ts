@@ -7,6 +7,8 @@ export interface PartHealth {
   /** Since when it is so, epoch ms. */
   since: number;
   error?: string;
+  /** What is not as it should be though the part answers. */
+  note?: string;
   /** The outage before it answered again. */
   before?: { since: number; error: string };
 }

@@ -1,4 +1,5 @@
 export * from './emf.ts';
 export * from './health.ts';
 export * from './logger.ts';
+export * from './low-rates.ts';
 export * from './redact.ts';

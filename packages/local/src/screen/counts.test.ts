@@ -63,6 +63,14 @@ describe('Counts', () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(200e6);
   });
 
+  it('tells of streams whose rate is too low for tracks, as long as it is', () => {
+    const counts = new Counts();
+    counts.add(line('yard', { SparseInterval: 2_000 }), 0);
+    counts.add(line('door', { SparseInterval: 100_000 }), 0);
+    expect(counts.lowRates.current(59_000)).toEqual({ yard: 0.5, door: 0.01 });
+    expect(counts.lowRates.current(61_000)).toEqual({ door: 0.01 });
+  });
+
   it('gives the rate of the last ten seconds', () => {
     const counts = new Counts();
     counts.add(line('yard', { FramesAnnotated: 1000 }), 0);

@@ -1,5 +1,5 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import { type MetricName, parseMetrics } from '@video-pipeline/telemetry';
+import { LowRates, type MetricName, parseMetrics } from '@video-pipeline/telemetry';
 
 /** Frames of one stream, by what became of them. */
 export interface StreamCounts {
@@ -59,11 +59,14 @@ export class Counts {
   #sources: ReadonlySet<string> = new Set();
   #others = 0;
   #latency = createHistogram();
+  readonly lowRates = new LowRates();
 
   /** Takes a line of a stage's stdout; ignores it unless it is a metrics line. */
   add(line: string, now = Date.now()): void {
     const metrics = parseMetrics(line);
     if (!metrics) return;
+    for (const interval of metrics.values.SparseInterval ?? [])
+      this.lowRates.add(metrics.stream, interval, now);
     const stream = this.#stream(metrics.stream, now);
     for (const [name, field] of Object.entries(COUNTED)) {
       const values = metrics.values[name as MetricName];

@@ -70,6 +70,11 @@ describe('the table', () => {
     ]);
   });
 
+  it('tells what is not as it should be of a part that answers', () => {
+    const health = { detect: { ok: true, since: 0, note: 'too few frames' } };
+    expect(tableLines({ ...state, health }, plain).at(-1)).toBe('detect: too few frames');
+  });
+
   it('says so when Kafka does not answer', () => {
     expect(tableLines({ ...state, lag: null }, plain).join()).toContain('Kafka does not answer');
   });

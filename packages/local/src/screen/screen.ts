@@ -92,6 +92,9 @@ export function tableLines(state: State, paint: (style: Style, text: string) => 
     ...(page ? [`console: ${page}`] : []),
     ...services.map(([name]) => paint('red', `${name} is down, starting it again`)),
     ...outageLines(state).map((line) => paint('red', line)),
+    ...Object.entries(state.health).flatMap(([name, { note }]) =>
+      note ? [paint('yellow', `${name}: ${note}`)] : [],
+    ),
   ];
 }
 

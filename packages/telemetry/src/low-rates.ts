@@ -1,0 +1,34 @@
+/** So long a stream is told of after its last frames that were too far apart: at least so many ms, and so many intervals. */
+const TOLD = { ms: 60_000, intervals: 3 };
+
+/** Streams whose frames are too far apart to follow what moves, by the metric `SparseInterval`. */
+export class LowRates {
+  readonly #streams = new Map<string, { intervalMs: number; until: number }>();
+
+  /** @param intervalMs usual time between two frames */
+  add(stream: string, intervalMs: number, now = Date.now()): void {
+    this.#streams.set(stream, { intervalMs, until: now + Math.max(TOLD.ms, TOLD.intervals * intervalMs) });
+  }
+
+  /** Frames a second of each such stream. */
+  current(now = Date.now()): Record<string, number> {
+    for (const [stream, { until }] of this.#streams) if (until < now) this.#streams.delete(stream);
+    return Object.fromEntries([...this.#streams].map(([stream, one]) => [stream, rateOf(one.intervalMs)]));
+  }
+}
+
+/** Frames a second, to two digits. */
+export function rateOf(intervalMs: number): number {
+  return Number((1000 / intervalMs).toPrecision(2));
+}
+
+/** Streams named in {@link lowRateNote}. */
+const MAX_NAMED = 5;
+
+/** One line about streams of low rates; `undefined` without any. */
+export function lowRateNote(rates: Readonly<Record<string, number>>): string | undefined {
+  const all = Object.entries(rates).map(([stream, rate]) => `${stream} (${rate} frames/s)`);
+  if (all.length === 0) return undefined;
+  const rest = all.length > MAX_NAMED ? ` and ${all.length - MAX_NAMED} more` : '';
+  return `too few frames for tracks and events of ${all.slice(0, MAX_NAMED).join(', ')}${rest}; raise FRAME_RATE`;
+}
