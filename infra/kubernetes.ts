@@ -122,7 +122,8 @@ function configMap({ settings }: Manifests): KubernetesObject {
 }
 
 function deployment({ image, inference, settings }: Manifests): KubernetesObject {
-  const health = { httpGet: { path: '/health', port: HTTP } };
+  // Under load the server may take longer than Kubernetes' own second.
+  const health = { httpGet: { path: '/health', port: HTTP }, timeoutSeconds: 5 };
   return {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
@@ -177,7 +178,7 @@ function deployment({ image, inference, settings }: Manifests): KubernetesObject
               // CUDA's first session takes its time.
               startupProbe: { ...health, periodSeconds: 5, failureThreshold: 60 },
               readinessProbe: { ...health, periodSeconds: 5, failureThreshold: 2 },
-              livenessProbe: { ...health, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
+              livenessProbe: { ...health, periodSeconds: 10, failureThreshold: 6 },
             },
           ],
         },

@@ -114,6 +114,9 @@ describe('the model server and its objects agree', () => {
     const server = sourcesOf('model/src') + sourcesOf('packages/http/src');
     for (const probe of ['startupProbe', 'readinessProbe', 'livenessProbe']) {
       expect(server).toContain(`'${container[probe].httpGet.path}'`);
+      // Kubernetes' own second is less than a busy server may take: it would be taken for dead under load.
+      expect(container[probe].timeoutSeconds).toBeGreaterThanOrEqual(5);
+      expect(container[probe].timeoutSeconds).toBeLessThanOrEqual(container[probe].periodSeconds);
     }
     expect(server).toContain(`'${pod.metadata.annotations['prometheus.io/path']}'`);
   });
