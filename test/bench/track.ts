@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { appearanceOf, ByteTracker, DEFAULT_TRACKER, Scene, sceneConfigSchema } from '@video-pipeline/scene';
-import { npmScript } from './options.ts';
+import { npmScript, positiveInteger } from './options.ts';
 import { peerPython } from './peers/python.ts';
 import { renderer, SCALE } from './render.ts';
 import { type SyntheticScene, scenes } from './scenes.ts';
@@ -15,14 +15,14 @@ const PEERS = {
   name: 'track',
   packages: ['supervision==0.27.0', 'trackers==2.6.1', 'motmetrics==1.4.0'],
 };
-const SEEDS = [1, 2];
 const options = npmScript(
   'bench:track',
   'Our tracker beside those of supervision and trackers, on the same boxes.',
 )
   .option('--json', 'print JSON', false)
+  .option('--seeds <n>', 'scenes are made of so many seeds, from 1 on', positiveInteger, 2)
   .parse()
-  .opts<{ json: boolean }>();
+  .opts<{ json: boolean; seeds: number }>();
 const run = promisify(execFile);
 
 interface Score {
@@ -171,7 +171,7 @@ const folder = await mkdtemp(join(tmpdir(), 'bench-track-'));
 try {
   const cpu = new Map<string, number>();
   const coloursCpu = new Map<string, number>();
-  for (const seed of SEEDS) {
+  for (let seed = 1; seed <= options.seeds; seed += 1) {
     for (const scene of scenes(seed)) {
       const name = `${scene.name}-${seed}`;
       track(scene); // warm
