@@ -3,7 +3,8 @@ import { PictureError, type PictureHeader, readPictureHeader } from '@video-pipe
 import { Batcher, rungUp } from './batcher.ts';
 import { DecodingLanes } from './decoding-lanes.ts';
 import type { DetectorOptions, DetectRequest, PictureResult } from './detector-options.ts';
-import type { Candidate } from './heads/index.ts';
+import type { Candidate, OutputTensor } from './heads/index.ts';
+import type { WorkerJob } from './inference-pool.ts';
 import { InputSizes } from './input-sizes.ts';
 import { toPicture } from './letterbox.ts';
 import type { ModelFile } from './model-file.ts';
@@ -47,6 +48,8 @@ export class Detector {
   /** Sizes that a batch may have; `undefined` when any will do. */
   readonly #rungs: readonly number[] | undefined;
   readonly #rate = new ServiceRate();
+  /** What {@link Detector.ask} waits for. */
+  readonly #asked = new Set<Promise<unknown>>();
   /** Memory for batches, given back by the runtime. */
   #free: Uint8Array[] = [];
 
@@ -148,6 +151,16 @@ export class Detector {
     return this.#inputSizes.count;
   }
 
+  /**
+   * What the model itself gives. @param frames uint8 `[N, H, W, 3]`, given away. @throws InferenceError, also where its graph
+   * chooses candidates
+   */
+  async ask(frames: Uint8Array, dims: WorkerJob['dims']): Promise<OutputTensor[]> {
+    const asked = this.#options.pool.ask(frames, dims);
+    this.#asked.add(asked);
+    return asked.finally(() => this.#asked.delete(asked));
+  }
+
   get isHealthy(): boolean {
     return this.#options.pool.isHealthy;
   }
@@ -171,6 +184,7 @@ export class Detector {
   async close(): Promise<void> {
     await this.#lanes.idle();
     await this.#inputSizes.close();
+    await Promise.allSettled(this.#asked);
     await this.#options.pool.close();
   }
 
@@ -280,7 +294,7 @@ export function rungsUpTo(batchSizes: readonly number[]): number[] {
 }
 
 /** Rejects once `signal` is aborted. */
-function whenAborted(signal: AbortSignal): Promise<never> {
+export function whenAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     if (signal.aborted) reject(signal.reason);
     else signal.addEventListener('abort', () => reject(signal.reason), { once: true });

@@ -31,6 +31,8 @@ export interface WorkerJob {
   dims: readonly [number, number, number, 3];
   /** One a frame, 0..1. */
   thresholds: readonly number[];
+  /** Whether the model's own outputs are wanted, unread. */
+  raw?: boolean;
 }
 
 /** What a thread is told. */
@@ -50,7 +52,7 @@ export interface InferenceResult {
   /** The memory that the frames lay in, free again. */
   frames: Uint8Array;
   milliseconds: { inference: number; decoding: number };
-  /** The model's own outputs, as long as nobody has said how they are to be read. */
+  /** The model's own outputs, where they are wanted. */
   outputs?: OutputTensor[];
 }
 
@@ -69,6 +71,8 @@ export interface Runtime {
    * @throws InferenceError
    */
   run(job: Omit<WorkerJob, 'id'>): Promise<InferenceResult>;
+  /** @returns what the model itself gives. @throws InferenceError, also where its graph was made to choose candidates */
+  ask(frames: Uint8Array, dims: WorkerJob['dims']): Promise<OutputTensor[]>;
   /** Runs batches on one thread, one after another; while it does, {@link run} leaves that thread alone, unless it is the only one. */
   runOn(thread: number, jobs: Iterable<Omit<WorkerJob, 'id'>>): Promise<void>;
   /** Ends the threads, each when its batch is done. */
@@ -124,9 +128,8 @@ export class InferencePool implements Runtime {
     for (const { worker } of this.#members) worker.postMessage(reading);
   }
 
-  /** @returns what the model gives, as long as nothing was said by {@link readAs}. @throws InferenceError */
   async ask(frames: Uint8Array, dims: WorkerJob['dims']): Promise<OutputTensor[]> {
-    const { outputs } = await this.run({ frames, dims, thresholds: [] });
+    const { outputs } = await this.run({ frames, dims, thresholds: [], raw: true });
     return outputs ?? [];
   }
 

@@ -38,7 +38,9 @@ async function work(job: WorkerJob): Promise<void> {
     const outputs = await session.run(job.frames.subarray(0, values), job.dims);
     const inferred = performance.now();
     const cut = { count: 0 };
-    const how = reading;
+    const how = job.raw ? undefined : reading;
+    if (job.raw && reading?.selects)
+      throw new Error("the model's graph chooses candidates: its own outputs are given with --select host");
     const candidates = how
       ? job.thresholds.map((threshold, image) => decode(how, outputs, image, threshold, job.dims, cut))
       : [];

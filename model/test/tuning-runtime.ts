@@ -32,6 +32,10 @@ export class TuningRuntime implements Runtime {
 
   async close(): Promise<void> {}
 
+  async ask(): Promise<[]> {
+    return [];
+  }
+
   /** One job after another, on each thread. */
   #work(thread: number, job: Job, isAwaited: boolean): Promise<InferenceResult> {
     const done = (this.#last[thread] ?? Promise.resolve()).then(() => this.#infer(thread, job, isAwaited));

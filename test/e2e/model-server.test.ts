@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { heads, suppress } from '../../model/src/heads/index.ts';
 import { createHttpClient } from '../../packages/inference-client/src/http.ts';
 import { encodeRequest } from '../../packages/inference-client/src/open-inference.ts';
 import { hasCommand } from '../support/has-command.ts';
@@ -185,6 +186,56 @@ test('the Open Inference Protocol describes the server and its model', async () 
   const missing = await get('/v2/models/other');
   expect(missing.status).toBe(404);
   expect(JSON.parse(missing.text).error).toContain('nanodet-g');
+});
+
+test("a client that prepares pictures itself gets the model's own outputs, as from Triton", async () => {
+  const { input, output } = JSON.parse((await get('/v2/models/nanodet-g/config')).text);
+  const [{ name, dims }] = input;
+  const [, , height, width] = dims;
+  const { data } = await sharp(people[0])
+    .resize(width, height, { fit: 'fill' })
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  const values = new Float32Array(data.length);
+  for (const [at, byte] of data.entries())
+    values[(at % 3) * width * height + Math.floor(at / 3)] = byte / 255;
+  const infer = async (more: object, asked = output[0].name) => {
+    const parameters = { binary_data_size: values.byteLength };
+    const outputs = [{ name: asked, parameters: { binary_data: true } }];
+    const tensor = { name, datatype: 'FP32', shape: [1, 3, height, width], parameters, ...more };
+    const header = Buffer.from(JSON.stringify({ inputs: [tensor], outputs }));
+    const answer = await fetch(new URL('/v2/models/nanodet-g/infer', server.url), {
+      method: 'POST',
+      headers: { 'inference-header-content-length': String(header.length) },
+      body: Buffer.concat([header, new Uint8Array(values.buffer)]),
+    });
+    return { answer, bytes: Buffer.from(await answer.arrayBuffer()) };
+  };
+  const { answer, bytes } = await infer({});
+  const headerLength = Number(answer.headers.get('inference-header-content-length'));
+  const { outputs } = JSON.parse(bytes.subarray(0, headerLength).toString());
+  const raw = new Float32Array(new Uint8Array(bytes.subarray(headerLength)).buffer);
+  const found = heads.yolov8.decode([{ ...outputs[0], dims: outputs[0].shape, data: raw }], 0, {
+    ...{ threshold: 0.4, inputWidth: width, inputHeight: height },
+  });
+  const [best] = suppress(found, { iou: 0.7, classAgnostic: false, maxDetections: 1 });
+  const png = await sharp(data, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
+  const { body } = await post('/predict', predictBody([png], { threshold: 0.4 }));
+  const [{ class_id, confidence, bbox }] = body.results[0].detections;
+  expect(best?.classId).toBe(class_id);
+  expect(best?.score).toBeCloseTo(confidence, 3);
+  for (const [side, value] of bbox.entries()) expect(best?.box[side]).toBeCloseTo(Math.max(0, value), 1);
+  for (const [wrong, reason] of [
+    [{ shape: [1, height, width, 3] }, 'the model takes'],
+    [{ name: 'frames' }, "'image' and"],
+    [{ parameters: {} }, 'binary_data_size'],
+  ] as const) {
+    const refused = await infer(wrong);
+    expect([refused.answer.status, refused.bytes.toString()]).toEqual([400, expect.stringContaining(reason)]);
+  }
+  expect((await infer({}, 'boxes')).bytes.toString()).toContain("no output 'boxes'");
 });
 
 test('a model is served under its version too, and under no other', async () => {

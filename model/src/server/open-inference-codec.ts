@@ -1,5 +1,6 @@
 import { HttpError, refuseDenseJson } from '@video-pipeline/http';
 import { fromBase64 } from './base64.ts';
+import type { TensorInput } from './tensors.ts';
 
 /** An inference request: encoded pictures and what goes for all of them. */
 export interface InferRequest {
@@ -7,6 +8,8 @@ export interface InferRequest {
   pictures: Buffer[];
   /** 0..1 */
   threshold?: number;
+  /** Instead of pictures: the model's own input. */
+  tensor?: TensorInput;
 }
 
 /** Name of the only input and of the only output. */
@@ -26,8 +29,12 @@ export function readInferRequest(body: Buffer, headerLength: number | undefined)
     throw new HttpError(400, `the JSON header can't have ${headerLength} of the body's ${body.length} bytes`);
   }
   const { inputs, outputs, parameters, id } = parseHeader(body.subarray(0, end));
-  checkOutputs(outputs);
   const [input] = Array.isArray(inputs) && inputs.length === 1 ? inputs : [];
+  if (isRecord(input) && input.datatype === 'FP32') {
+    const tensor = tensorOf(input, body.subarray(end), outputs, parameters);
+    return { pictures: [], tensor, ...(typeof id === 'string' ? { id } : {}) };
+  }
+  checkOutputs(outputs);
   if (!isRecord(input) || input.name !== INPUT_NAME || input.datatype !== 'BYTES') {
     throw new HttpError(400, `there must be one input, '${INPUT_NAME}' of type BYTES`);
   }
@@ -48,6 +55,37 @@ export function readInferRequest(body: Buffer, headerLength: number | undefined)
     pictures,
     ...(typeof id === 'string' ? { id } : {}),
     ...(threshold === undefined ? {} : { threshold }),
+  };
+}
+
+/** A tensor's values follow the header, and so do those of the answer: as text they would be many times as long. */
+function tensorOf(
+  { name, shape, parameters }: Record<string, unknown>,
+  binary: Buffer,
+  outputs: unknown,
+  about: unknown,
+): TensorInput {
+  const isSize = (size: unknown) => Number.isInteger(size) && Number(size) > 0;
+  if (typeof name !== 'string' || !Array.isArray(shape) || shape.length > 8 || !shape.every(isSize))
+    throw new HttpError(400, 'an input of FP32 needs a name and a shape');
+  checkSize(binary, parameters);
+  if (binary.length % 4 > 0) throw new HttpError(400, 'FP32 values have 4 bytes each');
+  const wanted = Array.isArray(outputs) ? outputs : [];
+  const isBinary = (of: unknown, key: string) =>
+    isRecord(of) && isRecord(of.parameters) && of.parameters[key] === true;
+  const areBinary = wanted.every((output) => isBinary(output, 'binary_data'));
+  if (wanted.length > 0 ? !areBinary : !isBinary({ parameters: about }, 'binary_data_output'))
+    throw new HttpError(
+      400,
+      'outputs of FP32 are given as binary data: set binary_data, or binary_data_output',
+    );
+  // Copied, to where floats may lie.
+  const values = new Float32Array(new Uint8Array(binary).buffer);
+  return {
+    name,
+    shape,
+    values,
+    ...(wanted.length > 0 && { outputs: wanted.map((one) => String(one.name)) }),
   };
 }
 
@@ -87,7 +125,8 @@ function picturesIn(data: unknown): Buffer[] {
   });
 }
 
-function elements(binary: Buffer, parameters: unknown): Buffer[] {
+/** @throws HttpError 400 where the header states another length of the binary data */
+function checkSize(binary: Buffer, parameters: unknown): void {
   const size = isRecord(parameters) ? parameters.binary_data_size : undefined;
   if (size !== binary.length) {
     throw new HttpError(
@@ -95,6 +134,10 @@ function elements(binary: Buffer, parameters: unknown): Buffer[] {
       `binary_data_size is ${JSON.stringify(size)?.slice(0, 60)}, but ${binary.length} bytes follow the header`,
     );
   }
+}
+
+function elements(binary: Buffer, parameters: unknown): Buffer[] {
+  checkSize(binary, parameters);
   const found: Buffer[] = [];
   for (let at = 0; at < binary.length; ) {
     const start = at + 4;

@@ -1,10 +1,11 @@
 import { crc32 } from 'node:zlib';
 import { HttpError } from '@video-pipeline/http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Detector } from '../detector.ts';
+import { type Detector, whenAborted } from '../detector.ts';
 import { INPUT_NAME, OUTPUT_NAME, readInferRequest } from './open-inference-codec.ts';
 import { errorAnswers, INFER_SUMMARY, inferAnswer, modelAnswer } from './openapi.ts';
-import { detect, detectHeaders, detectorFor, type Service } from './service.ts';
+import { detect, detectHeaders, detectorFor, endOf, type Service } from './service.ts';
+import { encodeTensors, framesOf, tensorConfig } from './tensors.ts';
 
 /** Header that says how many bytes of the body are JSON; the rest is binary. */
 const HEADER_LENGTH = 'inference-header-content-length';
@@ -55,6 +56,11 @@ function addModel(scope: FastifyInstance, service: Service, path: string): void 
     },
     ({ params }) => describeModel(versionOf(service, params)),
   );
+  scope.get<ModelRoute>(
+    `${path}/config`,
+    { schema: { summary: "The model's own tensors, in Triton's words" } },
+    ({ params }) => tensorConfig(versionOf(service, params).model),
+  );
   scope.get<ModelRoute>(`${path}/ready`, ({ params }, reply) => {
     versionOf(service, params);
     return ready(service, reply);
@@ -98,12 +104,23 @@ export async function infer(
 ): Promise<object> {
   const detector = detectorFor(service, model);
   if (!Buffer.isBuffer(request.body)) throw new HttpError(400, 'the body is empty');
-  const { id, pictures, threshold } = readInferRequest(request.body, headerLength);
+  const { id, pictures, threshold, tensor } = readInferRequest(request.body, headerLength);
+  const model_name = detector.model.name;
+  const model_version = detector.model.version;
+  if (tensor) {
+    const { frames, dims } = framesOf(detector.model, tensor, service.limits.maxFrames);
+    request.hasArrived?.(dims[0]);
+    const answer = detector.ask(frames, dims);
+    const tensors = await Promise.race([answer, whenAborted(endOf(request, reply))]);
+    const { body, headerLength } = encodeTensors({ id, model_name, model_version }, tensors, tensor.outputs);
+    reply.header(HEADER_LENGTH, headerLength).type('application/octet-stream');
+    return body;
+  }
   const results = await detect(service, detector, { request, reply }, pictures, threshold);
   return {
     id,
-    model_name: detector.model.name,
-    model_version: detector.model.version,
+    model_name,
+    model_version,
     outputs: [
       {
         name: OUTPUT_NAME,

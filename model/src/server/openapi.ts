@@ -80,7 +80,7 @@ const tensor = {
   required: ['name', 'datatype', 'shape'],
   properties: {
     name: { type: 'string' },
-    datatype: { type: 'string', enum: ['BYTES'] },
+    datatype: { type: 'string', enum: ['BYTES', 'FP32'] },
     shape: { type: 'array', items: { type: 'integer' } },
     data: { type: 'array', items: { type: 'string' } },
   },

@@ -85,7 +85,8 @@ export async function detect(
   return results;
 }
 
-function endOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
+/** Ends with the client, or with the deadline that it named. */
+export function endOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
   reply.raw.once('close', () => {
     if (!reply.raw.writableFinished) gone.abort(new HttpError(499, 'the client has gone'));
