@@ -135,6 +135,42 @@ def rtdetr():
     transformers("hf-rtdetr", RTDetrForObjectDetection(config), RTDetrImageProcessor(), 320, False)
 
 
+def torchvision(name, build, rank):
+    from torchvision.models import detection
+
+    torch.manual_seed(5)
+    how = {"score_thresh": SURE} if "rcnn" not in build else {"box_score_thresh": SURE}
+    model = getattr(detection, build)(weights=None, weights_backbone=None, **how).eval()
+    wake(model)
+
+    class One(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, images):
+            found = self.model([images] if rank == 3 else list(images))[0]
+            return found["boxes"], found["labels"], found["scores"]
+
+    # As the server lays it: scaled, in the middle of grey.
+    rgb = cv2.cvtColor(cv2.imread(picture), cv2.COLOR_BGR2RGB)
+    scale = 320 / max(rgb.shape)
+    small = cv2.resize(rgb, (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)))
+    top, left = (320 - small.shape[0]) // 2, (320 - small.shape[1]) // 2
+    laid = np.full((320, 320, 3), 114, np.uint8)
+    laid[top : top + small.shape[0], left : left + small.shape[1]] = small
+    pixels = torch.from_numpy(laid.transpose(2, 0, 1).astype(np.float32) / 255)
+    given = pixels if rank == 3 else pixels[None]
+    torch.onnx.export(
+        One().eval(), (given,), str(folder / f"{name}.onnx"),
+        input_names=["images"], output_names=["boxes", "labels", "scores"], opset_version=17, dynamo=False,
+    )
+    with torch.no_grad():
+        found = model([pixels])[0]
+    boxes = (found["boxes"].numpy() - [left, top, left, top]) / scale
+    keep(name, found["scores"], found["labels"], boxes)
+
+
 EXPORTS = {
     "yolov8n-dynamic": lambda name: ultralytics(name, "yolov8n.yaml", dynamic=True),
     "yolov5nu": lambda name: ultralytics(name, "yolov5n.yaml"),
@@ -147,6 +183,8 @@ EXPORTS = {
     "hf-detr": lambda name: detr(),
     "hf-yolos": lambda name: yolos(),
     "hf-rtdetr": lambda name: rtdetr(),
+    "fasterrcnn": lambda name: torchvision(name, "fasterrcnn_mobilenet_v3_large_320_fpn", 4),
+    "ssdlite": lambda name: torchvision(name, "ssdlite320_mobilenet_v3_large", 3),
 }
 failed = {}
 for name, export in EXPORTS.items():
