@@ -72,6 +72,10 @@ export async function loadDetector(path: string, options: LoadOptions): Promise<
       ...options.detector,
       ...use,
       model,
+      classThresholds: new Map([
+        ...Object.entries(model.evidence.card.confidence ?? {}),
+        ...options.detector.classThresholds,
+      ]),
       // A model fixed to a batch size computes that many, whether they are there or not.
       batchSizes: model.batchSize ? [model.batchSize] : (options.batchSizes ?? use.batchSizes),
       batchDelayMs: options.batchDelay ?? use.batchDelayMs,

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { type HeadName, heads, type Preprocessing } from './heads/index.ts';
+import { boxForms } from './onnx/output-form.ts';
 import type { PixelForm } from './onnx/uint8-input.ts';
 
 const three = z.tuple([z.number(), z.number(), z.number()]);
@@ -29,6 +30,12 @@ const cardSchema = z.strictObject({
   fit: z.enum(['centre', 'corner', 'stretch']).optional(),
   /** Overlap over which the weaker of two boxes is dropped, 0..1. */
   iou: z.number().gt(0).max(1).optional(),
+  /** What the scores of a family with anchors are, where the sigmoid is left out: logits. */
+  scores: z.enum(['shares', 'logits']).optional(),
+  /** What the boxes of a family with anchors are. */
+  boxes: z.enum(boxForms).optional(),
+  /** Least confidence by the class's name, 0..1, where it is another one than a request asks for. */
+  confidence: z.record(z.string(), z.number().min(0).max(1)).optional(),
   licence: z.string().optional(),
 });
 export type ModelCard = z.output<typeof cardSchema>;

@@ -5,10 +5,11 @@ import { cpuShape, InferencePool } from './inference-pool.ts';
 import { type InputSize, letterbox } from './letterbox.ts';
 import { type ModelCard, pixelsOf, readCard } from './model-card.ts';
 import { type ModelMetadata, readMetadata } from './model-metadata.ts';
+import { giveUsualForm, type OutputForm } from './onnx/output-form.ts';
 import { DataType, type ModelProto, type ValueInfoProto } from './onnx/schema.ts';
 import { selectCandidates } from './onnx/select-candidates.ts';
 import { StoredModel } from './onnx/stored-model.ts';
-import { giveFloat32, imageInput, layoutOf, takeUint8Frames } from './onnx/uint8-input.ts';
+import { giveFloat32, imageInput, layoutOf, sizeOf, takeUint8Frames } from './onnx/uint8-input.ts';
 import { type ProbeResult, probe } from './probe.ts';
 
 /** A file that holds no model we can serve: says which, what is in it, and what would be served. */
@@ -52,6 +53,10 @@ export interface ModelFile {
   onnx: string;
   /** Path of the same, changed to choose that many candidates too; `undefined` where it can't. */
   selecting(most: number): Promise<string | undefined>;
+  /** Its input for pictures: the name, and sizes that are fixed or named. */
+  input: { name: string; shape: readonly (number | string)[] };
+  /** What the file says of the model, as it stands there. */
+  properties: Readonly<Record<string, string>>;
   /** Bytes of its weights. */
   weights: number;
   /** Whether it computes with int8. */
@@ -115,16 +120,18 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     const size = letterbox(16, 9, inputSize);
     const cpu = cpuShape(stored.weights, options.threads ?? 1);
 
-    const changed = (head: HeadName): ModelProto => {
+    const changed = (head: HeadName, form: OutputForm): ModelProto => {
       const fresh = stored.graph;
-      takeUint8Frames(fresh, pixelsOf(card, heads[head].preprocessing));
+      const { anchors, preprocessing }: Head = heads[head];
+      takeUint8Frames(fresh, pixelsOf(card, preprocessing));
       giveFloat32(fresh);
+      if (anchors) giveUsualForm(fresh, anchors, form);
       return fresh;
     };
     /** Loads it, fed as a family wants its pictures, and asks it. */
-    const ask = async (head: HeadName) => {
+    const ask = async (head: HeadName, form: OutputForm) => {
       await pool?.close();
-      const onnx = await stored.write(changed(head));
+      const onnx = await stored.write(changed(head, form));
       try {
         pool = await InferencePool.start({ onnx, providers: ['cpu'], threads: cpu.threads }, cpu.size);
         const { inputWidth, inputHeight } = size;
@@ -141,13 +148,26 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     };
     const facts = { ...size, classes: names?.length, endToEnd: metadata.endToEnd };
     /** Has it read as `named`, or by the one family that fits. */
-    const recognise = async (fedAs: HeadName, named: HeadName | undefined) => {
-      const asked = await ask(fedAs);
+    const recognise = async (fedAs: HeadName, named: HeadName | undefined, form: OutputForm = card) => {
+      const asked = await ask(fedAs, form);
       const { head, refusal = '', verdicts } = decide(asked.proof.alone, facts, named);
       const answered = (asked.proof.alone[0] ?? []).map(({ name, dims }) => `${name} [${dims.join(', ')}]`);
       const evidence: Evidence = { ...found, answered, verdicts, ...asked.proof.batches };
-      if (!head) throw refuse(refusal, evidence);
+      if (!head) throw refuse(form === card ? refusal + (await advice(verdicts)) : refusal, evidence);
       return { ...asked, head, evidence };
+    };
+    /** What a card might say of the outputs, tried before it is recommended. */
+    const advice = async (verdicts: Decision['verdicts']): Promise<string> => {
+      for (const { head, problem = '' } of verdicts) {
+        const { anchors }: Head = heads[head];
+        const forms = anchors ? FORMS.flatMap(([sign, ...forms]) => (sign.test(problem) ? forms : [])) : [];
+        for (const form of forms) {
+          const fits = await recognise(head, head, form).catch(() => undefined);
+          const said = Object.entries({ family: head, ...form }).map(([key, value]) => `${key}: ${value}`);
+          if (fits) return `; it is served with a card beside it that says { ${said.join(', ')} }`;
+        }
+      }
+      return '';
     };
     const wanted = options.head ?? card.family;
     const pixels = (head: HeadName) => pixelsOf(card, heads[head].preprocessing);
@@ -164,9 +184,11 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
       path,
       async selecting(most) {
         const { anchors }: Head = heads[head];
-        const graph = changed(head);
+        const graph = changed(head, card);
         return anchors && selectCandidates(graph, anchors, most) ? stored.write(graph) : undefined;
       },
+      input: { name: image.name, shape },
+      properties: Object.fromEntries(graph.metadataProps.map(({ key, value }) => [key, value])),
       weights: stored.weights,
       isQuantised: graph.graph.node.some(({ opType }) => QUANTISED.includes(opType)),
       inputSize,
@@ -202,13 +224,19 @@ function servableInput(
   const { elemType } = image.type.tensorType;
   const { shape } = layoutOf(image);
   if (shape.length !== 4 || (shape[1] !== 3 && shape[3] !== 3)) {
-    throw refuse('its input is neither [N, 3, H, W] nor [N, H, W, 3]');
+    throw refuse('its input is neither [N, 3, H, W] nor [N, H, W, 3], with or without N');
   }
   if (!FED_TYPES.includes(elemType)) {
     throw refuse('its input takes neither floats nor uint8; export it with one of them');
   }
   return image;
 }
+/** What a reading's problem says of the output. */
+const FORMS: [RegExp, ...OutputForm[]][] = [
+  [/confidences go from/, { scores: 'logits' }],
+  [/shares of the picture/, { boxes: 'centre-shares' }, { boxes: 'corner-shares' }],
+  [/two corners/, { boxes: 'corners' }],
+];
 /** Operators of quantised models. */
 const QUANTISED = ['QuantizeLinear', 'QLinearConv', 'ConvInteger', 'DynamicQuantizeLinear'];
 const FED_TYPES: readonly number[] = [DataType.float32, DataType.float16, DataType.uint8];
@@ -236,7 +264,10 @@ function inputSizeOf(
 }
 
 const listed = (values: readonly ValueInfoProto[]) =>
-  values.map((value) => `${value.name} [${layoutOf(value).shape.join(', ')}]`);
+  values.map(({ name, type }) => {
+    const sizes = type.tensorType.shape?.dim.map((dim) => sizeOf(dim, '?')) ?? [];
+    return `${name} [${sizes.join(', ')}]`;
+  });
 
 function unsupported(path: string, why: string, evidence: Partial<Evidence>): UnsupportedModelError {
   const { inputs = [], outputs = [] } = evidence;

@@ -9,11 +9,16 @@ export interface ConstantOutput {
   dims: readonly number[];
   /** As the file declares it; the true one without it. */
   declared?: readonly Size[];
+  type?: 'float32' | 'float16';
+  /** Boxes, multiplied by what the input `sizes` states. */
+  isScaled?: boolean;
 }
 
 export interface ConstantModel {
   outputs: readonly ConstantOutput[];
   metadata?: Record<string, string>;
+  /** Name of a second input, `[N, 2]` of int64: width and height. */
+  sizes?: string;
   input?: { name?: string; type?: 'float32' | 'uint8' | 'int64'; shape?: readonly Size[] };
 }
 
@@ -24,8 +29,13 @@ export async function writeConstantModel(path: string, model: ConstantModel): Pr
   const pixels = g.node('Cast', [g.input(name, type, shape)], { to: DataType.float32 });
   // The input is used, and changes nothing.
   const nothing = g.node('Mul', [g.node('ReduceMean', [pixels], { keepdims: 0 }), g.scalar(0)]);
-  for (const { name: output, values, dims, declared } of model.outputs) {
-    g.output(output, g.node('Add', [g.constant(values, dims), nothing]), declared ?? dims);
+  const two =
+    model.sizes && g.node('Cast', [g.input(model.sizes, 'int64', ['n', 2])], { to: DataType.float32 });
+  const four = two && g.node('Unsqueeze', [g.node('Concat', [two, two], { axis: 1 }), g.constant([1])]);
+  for (const { name: output, values, dims, declared, type = 'float32', isScaled } of model.outputs) {
+    const plain = g.node('Add', [g.constant(values, dims), nothing]);
+    const scaled = isScaled && four ? g.node('Mul', [plain, four]) : plain;
+    g.output(output, g.node('Cast', [scaled], { to: DataType[type] }), declared ?? dims, type);
   }
   await writeFile(path, g.encode('constant', model.metadata ?? {}));
   return path;

@@ -25,6 +25,9 @@ const OUTPUTS = {
     ...{ num_dets: [2, 1], det_boxes: [2, 42, 4] },
     ...{ det_scores: [2, 42], det_classes: [2, 42] },
   },
+  dfine: { labels: [2, 42], boxes: [2, 42, 4], scores: [2, 42] },
+  mmdet: { dets: [2, 42, 5], labels: [2, 42] },
+  paddle: { bbox: [42, 6], bbox_num: [1] },
   torchvision: { boxes: [42, 4], labels: [42], scores: [42] },
   'tf-detection': {
     ...{ detection_boxes: [2, 42, 4], detection_scores: [2, 42] },

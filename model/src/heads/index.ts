@@ -2,7 +2,7 @@ import { detr, detrSoftmax, rfdetr } from './detr.ts';
 import type { Head } from './head.ts';
 import { deepstream, end2end, rtdetrTop, yolov7Nms } from './listed.ts';
 import { rtdetr } from './rtdetr.ts';
-import { boxesScores, efficientNms, tfDetection, torchvision } from './separate.ts';
+import { boxesScores, dfine, efficientNms, mmdet, paddle, tfDetection, torchvision } from './separate.ts';
 import { yolov5 } from './yolov5.ts';
 import { yolov8, yolov8Rows } from './yolov8.ts';
 import { yolox, yoloxDecoded } from './yolox.ts';
@@ -29,6 +29,9 @@ export const heads = {
   'boxes-scores': boxesScores,
   'efficient-nms': efficientNms,
   torchvision,
+  dfine,
+  mmdet,
+  paddle,
   'tf-detection': tfDetection,
 } satisfies Record<string, Head>;
 export type HeadName = keyof typeof heads;

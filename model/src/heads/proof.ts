@@ -21,6 +21,8 @@ const MAX_BROKEN = 0.01;
 const MAX_OFF = 0.25;
 /** Boxes smaller than this are shares of the picture, taken for pixels. */
 const LEAST_PIXELS = 2;
+/** Correlation of what is nearly the same. */
+const LIKE = 0.9;
 /** From so many candidates on, half of them being sure says that scores are read from the wrong place. */
 const CROWD = 100;
 
@@ -43,6 +45,7 @@ export function prove(
     noObjectProblem(head, batches) ??
     scoreProblem(all, classes) ??
     boxProblem(objectsOf(all.filter(isSound)), inputWidth, inputHeight) ??
+    cornersProblem(all.filter(isSound)) ??
     crowdProblem(all);
   return problem ? { head, problem } : { head };
 }
@@ -111,6 +114,29 @@ function boxProblem(objects: readonly Candidate[], width: number, height: number
   if (share(isOutside) > MAX_OFF) return 'its boxes lie outside the picture';
   const isHuge = ([x1, y1, x2, y2]: Candidate['box']) => x2 - x1 > 4 * width || y2 - y1 > 4 * height;
   return share(isHuge) > MAX_OFF ? 'its boxes are larger than the picture' : undefined;
+}
+
+/** Read as centre and size, two corners give boxes that are the larger the farther they are from the picture's corner. */
+function cornersProblem(all: readonly Candidate[]): string | undefined {
+  const boxes = all.map(({ box }) => box).filter(([x1, y1, x2, y2]) => x2 > x1 && y2 > y1);
+  const grows = (from: 0 | 1, to: 2 | 3) =>
+    correlation(
+      boxes.map((box) => box[from] + box[to]),
+      boxes.map((box) => box[to] - box[from]),
+    ) > LIKE;
+  if (boxes.length < CROWD || !grows(0, 2) || !grows(1, 3)) return undefined;
+  return 'its boxes grow with their distance from the corner of the picture: two corners, it seems';
+}
+
+/** Pearson's. */
+function correlation(one: readonly number[], other: readonly number[]): number {
+  const centred = (values: readonly number[]) => {
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    return values.map((value) => value - mean);
+  };
+  const [a, b] = [centred(one), centred(other)];
+  const product = (x: number[], y: number[]) => x.reduce((sum, value, at) => sum + value * (y[at] ?? 0), 0);
+  return product(a, b) / Math.sqrt(product(a, a) * product(b, b));
 }
 
 function crowdProblem(all: readonly Candidate[]): string | undefined {

@@ -21,8 +21,10 @@ test.each([
   [['rtdetr'], one(1, 300, 84), undefined],
   [['rtdetr'], one(1, 300, 369), undefined],
   [['yolov7-nms'], one(5, 7), undefined],
-] as const)('%j may have the output %j with %s classes', (expected, outputs, classes) => {
-  expect(possibleHeads({ outputs, ...size640, classes })).toEqual(expected);
+  // At 160 pixels.
+  [['yolov8'], [{ name: 'output0', shape: [1, 84, 525] }], undefined, 160],
+] as const)('%j may have the output %j with %s classes', (expected, outputs, classes, side: number = 640) => {
+  expect(possibleHeads({ outputs, inputWidth: side, inputHeight: side, classes })).toEqual(expected);
 });
 
 test('what the metadata says of suppression counts', () => {

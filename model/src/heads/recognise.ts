@@ -36,10 +36,12 @@ const COCO_CLASSES = 80;
 
 const hasClasses = (columns: number, before: number, classes: number | undefined) =>
   classes === undefined ? columns > before : columns === before + classes;
-/** Whether so many rows may be anchors: one or three for each cell. Where names say the classes, any larger number. */
+/** Whether there is one or are three for each cell. */
+const areCells = (rows: number, cells: Matrix['cells']) =>
+  cells.some((count) => rows === count || rows === 3 * count);
+/** Whether so many rows may be anchors. Where names say the classes, any larger number. */
 const areAnchors = (rows: number, { cells, classes }: Matrix) =>
-  cells.some((count) => rows === count || rows === 3 * count) ||
-  (classes !== undefined && rows > MAX_QUERIES);
+  areCells(rows, cells) || (classes !== undefined && rows > MAX_QUERIES);
 
 /** Families with one output `[N, rows, columns]`, and when its sizes may be theirs. */
 const matrices: [HeadName, (matrix: Matrix) => boolean][] = [
@@ -64,10 +66,11 @@ const matrices: [HeadName, (matrix: Matrix) => boolean][] = [
   ['deepstream', ({ rows, columns }) => columns === 6 && rows > MAX_QUERIES],
   [
     'rtdetr',
-    ({ rows, columns, classes }) =>
+    ({ rows, columns, cells, classes }) =>
       rows <= MAX_QUERIES &&
       hasClasses(columns, 4, classes) &&
-      (classes !== undefined || columns <= MAX_QUERIES),
+      // With an anchor a column, it is another family's answer transposed.
+      (classes !== undefined || (columns <= MAX_QUERIES && !areCells(columns, cells))),
   ],
 ];
 /** Columns before the classes, of those families that count classes in their columns. */
@@ -81,10 +84,16 @@ const BEFORE_CLASSES: Partial<Record<HeadName, number>> = {
 
 const TF_OUTPUTS = [/detection_boxes/, /detection_scores/, /detection_classes/];
 
-/** Families whose boxes look alike in either order of x and y: only a person can say which it is. */
+/** Families of which the answers can't show all: only a person can say it. */
 export const SAID_ONLY: Partial<Record<HeadName, string>> = {
   'tf-detection':
     "its outputs are named as TensorFlow's, whose boxes are y1, x1, y2, x2: if so, say --head tf-detection",
+  mmdet:
+    "its outputs are mmdetection's, whose models differ in how pixels are normalised: say --head mmdet, and in a card's " +
+    "'input' what its configuration has, unless that is ImageNet's mean and deviation in RGB",
+  paddle:
+    "its outputs are PaddleDetection's, whose models differ in how pixels are normalised: say --head paddle, and in a card's " +
+    "'input' what its infer_cfg.yml has, unless that is RGB from 0 to 1",
 };
 
 /**
@@ -96,7 +105,10 @@ export function possibleHeads(model: ModelFacts): HeadName[] {
     patterns.every((one) => outputs.some(({ name }) => one.test(name)));
   if (named(...TF_OUTPUTS)) return ['tf-detection'];
   if (named(/num_?det/i, /boxes/i, /scores/i, /classes/i)) return ['efficient-nms'];
-  if (outputs.length === 3 && named(/boxes/i, /labels/i, /scores/i)) return ['torchvision'];
+  if (outputs.length === 3 && named(/boxes/i, /labels/i, /scores/i)) {
+    const isBatched = outputs.find(({ name }) => /boxes/i.test(name))?.shape.length === 3;
+    return [isBatched ? 'dfine' : 'torchvision'];
+  }
   if (outputs.length === 2) return pairs(outputs);
   const [output] = outputs;
   if (!output || outputs.length > 1) return [];
@@ -123,6 +135,11 @@ function singles({ name, shape: [, rows = 0, columns = 0] }: OutputShape, model:
 function pairs(outputs: readonly OutputShape[]): HeadName[] {
   const boxes = outputs.find(({ name, shape }) => shape.at(-1) === 4 && !/logits|labels|scores/i.test(name));
   const scores = outputs.find((output) => output !== boxes);
+  const ranks = outputs.map(({ shape }) => shape.length);
+  if (ranks.includes(1) && outputs.some(({ shape }) => shape.length === 2 && shape[1] === 6))
+    return ['paddle'];
+  if (ranks.includes(2) && outputs.some(({ shape }) => shape.length === 3 && shape[2] === 5))
+    return ['mmdet'];
   if (boxes?.shape.length !== 3 || scores?.shape.length !== 3) return [];
   const anchors = boxes.shape[1];
   if (scores.shape[1] !== anchors) return scores.shape[2] === anchors ? ['boxes-scores'] : [];

@@ -99,6 +99,57 @@ export const torchvision: Head = {
 };
 
 /**
+ * D-FINE, DEIM and RT-DETR as their own projects export them: `labels` `[N, Q]`, `boxes` `[N, Q, 4]` in pixels of the size that
+ * the input `orig_target_sizes` states, `scores`.
+ * @see https://github.com/Peterande/D-FINE `tools/deployment/export_onnx.py`
+ */
+export const dfine: Head = { ...torchvision, preprocessing: { normalisation: 'unit', fit: 'stretch' } };
+
+/**
+ * mmdetection by MMDeploy: `dets` `[N, Q, 5]`, corners in pixels and score, and `labels` `[N, Q]`.
+ * @see https://github.com/open-mmlab/mmdeploy `docs/en/04-supported-codebases/mmdet.md`
+ */
+export const mmdet: Head = {
+  needsSuppression: false,
+  preprocessing: { normalisation: 'imagenet', fit: 'corner' },
+  decode(outputs, image, { threshold }) {
+    const dets = outputs.find(({ dims }) => dims.at(-1) === 5);
+    const labels = outputs.find((output) => output !== dets);
+    const most = dets?.dims.at(-2) ?? 0;
+    return [...rowsOf(dets, image)].flatMap(([x1 = 0, y1 = 0, x2 = 0, y2 = 0, score = 0], index) => {
+      const classId = labels?.data[image * most + index] ?? Number.NaN;
+      return score >= threshold ? [{ classId, score, box: [x1, y1, x2, y2] }] : [];
+    });
+  },
+};
+
+/**
+ * PaddleDetection with its suppression: `[objects of all pictures, 6]`, class, score and corners in pixels, and how many
+ * objects each picture has, `[N]`.
+ * @see https://github.com/PaddlePaddle/PaddleDetection `deploy/EXPORT_ONNX_MODEL.md`
+ */
+export const paddle: Head = {
+  needsSuppression: false,
+  preprocessing: { normalisation: 'unit', fit: 'stretch' },
+  decode(outputs, image, { threshold }) {
+    const counts = [...(outputs.find(({ dims }) => dims.length === 1)?.data ?? [])];
+    const before = counts.slice(0, image).reduce((sum, count) => sum + count, 0);
+    const rows = [
+      ...rowsOf(
+        outputs.find(({ dims }) => dims.length === 2),
+        0,
+      ),
+    ];
+    // A picture without objects may have one of class -1.
+    return rows
+      .slice(before, before + (counts[image] ?? 0))
+      .flatMap(([classId = -1, score = 0, x1 = 0, y1 = 0, x2 = 0, y2 = 0]) =>
+        score >= threshold && classId >= 0 ? [{ classId, score, box: [x1, y1, x2, y2] }] : [],
+      );
+  },
+};
+
+/**
  * TensorFlow's Object Detection API: `detection_boxes` `[N, Q, 4]` as y1, x1, y2, x2 in shares, `detection_scores`,
  * `detection_classes` from 1, `num_detections`.
  * @see https://github.com/tensorflow/models/blob/master/research/object_detection/exporter_lib_v2.py

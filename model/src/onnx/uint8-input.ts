@@ -1,6 +1,6 @@
 import type { Preprocessing } from '../heads/head.ts';
 import { GraphBuilder, valueInfo } from './graph-builder.ts';
-import { DataType, type ModelProto, type ValueInfoProto } from './schema.ts';
+import { DataType, type ModelProto, type NodeProto, type ValueInfoProto } from './schema.ts';
 
 /** Name of the input that {@link takeUint8Frames} adds. */
 export const FRAMES_INPUT = 'video_pipeline_frames';
@@ -57,42 +57,86 @@ export function takeUint8Frames(
   const scaling = elemType === DataType.uint8 ? scalings.rgb255 : form;
   pixels = addScaling(g, g.node('Cast', [pixels], { to: DataType.float32 }), scaling, channels);
   pixels = g.node('Cast', [pixels], { to: elemType });
+  // Of torchvision: one picture, without a batch.
+  if (shape.dim.length === 3) pixels = g.node('Gather', [pixels, g.constant([0], [])], { axis: 0 });
   g.nodes.push({ opType: 'Identity', name: `${FRAMES_INPUT}_end`, input: [pixels], output: [image.name] });
 
+  const stated = new Set(weightless(model).filter((input) => input !== image));
+  for (const input of stated) g.nodes.push(statedAs(g, input));
   model.graph.node.unshift(...g.nodes);
   model.graph.initializer.push(...g.initializers);
-  const sizes = shape.dim.map((dim, index) => sizeOf(dim, `${FRAMES_INPUT}_${index}`));
+  const sizes = batched(shape.dim.map((dim, index) => sizeOf(dim, `${FRAMES_INPUT}_${index}`)));
   const [batch = 1, height = 1, width = 1] = channels === 1 ? sizes.toSpliced(1, 1) : sizes;
   const frames = valueInfo(FRAMES_INPUT, DataType.uint8, [batch, height, width, 3]);
-  model.graph.input = model.graph.input.map((input) => (input === image ? frames : input));
+  const inputs = model.graph.input.filter((input) => !stated.has(input));
+  model.graph.input = inputs.map((input) => (input === image ? frames : input));
+}
+
+/**
+ * Inputs beside the picture by which a model scales its boxes, and what they are given: as the sizes of the picture those of
+ * the input, so that boxes are in its pixels.
+ * @see https://github.com/Peterande/D-FINE `tools/deployment/export_onnx.py`, and PaddleDetection's `deploy/EXPORT_ONNX_MODEL.md`
+ */
+const STATED: Record<string, 'width, height' | 'height, width' | 'ones'> = {
+  orig_target_sizes: 'width, height',
+  im_shape: 'height, width',
+  scale_factor: 'ones',
+};
+
+/** What makes `[N, 2]` of the size of the frames. */
+function statedAs(g: GraphBuilder, { name, type }: ValueInfoProto): NodeProto {
+  const sides = g.node('Shape', [FRAMES_INPUT]);
+  const pick = (...places: number[]) => g.node('Gather', [sides, g.constant(places)], { axis: 0 });
+  const what = STATED[name];
+  const two = what === 'ones' ? g.constant([1, 1]) : what === 'width, height' ? pick(2, 1) : pick(1, 2);
+  const shape = g.node('Concat', [pick(0), g.constant([2])], { axis: 0 });
+  const all = g.node('Expand', [two, shape]);
+  const cast = g.node('Cast', [all], { to: type.tensorType.elemType });
+  return { opType: 'Identity', name: `${FRAMES_INPUT}_${name}`, input: [cast], output: [name] };
 }
 
 /** Makes all outputs float32, whatever the model computes with, so that heads know one type. Changes `model`. */
 export function giveFloat32(model: ModelProto): void {
+  // YOLOv5 until 6.0 and YOLOv7 give the raw maps of each stride beside what was decoded of them.
+  const rankOf = ({ type }: ValueInfoProto) => type.tensorType.shape?.dim.length;
+  const decoded = model.graph.output.filter((output) => rankOf(output) === 3);
+  const raw = model.graph.output.filter((output) => rankOf(output) === 5);
+  if (decoded.length === 1 && decoded.length + raw.length === model.graph.output.length)
+    model.graph.output = decoded;
   for (const output of model.graph.output) {
     const { tensorType } = output.type;
     if (tensorType.elemType === DataType.float32) continue;
-    const name = `float32_${output.name}`;
+    // Its name may say the family, and stays.
+    const inner = `${FRAMES_INPUT}_${output.name}`;
+    const renamed = (names: string[] = []) => names.map((name) => (name === output.name ? inner : name));
+    for (const node of model.graph.node)
+      Object.assign(node, { input: renamed(node.input), output: renamed(node.output) });
     const cast = new GraphBuilder();
-    cast.node('Cast', [output.name], { to: DataType.float32 });
-    model.graph.node.push(...cast.nodes.map((node) => ({ ...node, name, output: [name] })));
-    output.name = name;
+    cast.node('Cast', [inner], { to: DataType.float32 });
+    model.graph.node.push(...cast.nodes.map((node) => ({ ...node, name: inner, output: [output.name] })));
     tensorType.elemType = DataType.float32;
   }
 }
 
-/** The only input that is no weight; older exporters declare weights as inputs too. */
+/** The only input that is neither a weight nor the picture's size. */
 export function imageInput(model: ModelProto): ValueInfoProto | undefined {
-  const weights = new Set(model.graph.initializer.map(({ name }) => name));
-  const inputs = model.graph.input.filter(({ name }) => !weights.has(name));
+  const inputs = weightless(model).filter(({ name }) => !Object.hasOwn(STATED, name));
   return inputs.length === 1 ? inputs[0] : undefined;
 }
 
-/** Where an image input has its channels: `[N, 3, H, W]` or `[N, H, W, 3]`. */
+/** Older exporters declare weights as inputs too. */
+function weightless(model: ModelProto): ValueInfoProto[] {
+  const weights = new Set(model.graph.initializer.map(({ name }) => name));
+  return model.graph.input.filter(({ name }) => !weights.has(name));
+}
+
+/** Where an image input has its channels: `[N, 3, H, W]` or `[N, H, W, 3]`; without N there is one picture. */
 export function layoutOf(image: ValueInfoProto): { channels: 1 | 3; shape: (number | string)[] } {
-  const shape = image.type.tensorType.shape.dim.map((dim) => sizeOf(dim, '?'));
+  const shape = batched(image.type.tensorType.shape.dim.map((dim) => sizeOf(dim, '?')));
   return { channels: shape[1] !== 3 && shape[3] === 3 ? 3 : 1, shape };
 }
+
+const batched = (shape: (number | string)[]) => (shape.length === 3 ? [1, ...shape] : shape);
 
 function addScaling(g: GraphBuilder, pixels: string, { scale, offset }: Scaling, channels: 1 | 3): string {
   const perChannel = (values: number[]) =>
