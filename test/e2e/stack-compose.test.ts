@@ -20,7 +20,8 @@ interface ComposeService {
   user?: string;
   profiles?: string[];
   command?: string[];
-  environment?: Record<string, string | number>;
+  /** Without a value, one is handed on where the shell sets it. */
+  environment?: Record<string, string | number | null>;
   ports?: string[];
   volumes?: string[];
   depends_on?: Record<string, { condition: string }>;
@@ -41,11 +42,30 @@ const oneShots = new Set(
 /** A service's variables as compose gives them when the shell sets none. */
 const environmentOf = ({ environment = {} }: ComposeService): NodeJS.ProcessEnv =>
   Object.fromEntries(
-    Object.entries(environment).map(([name, value]) => [
-      name,
-      String(value).replaceAll(/\$\{\w+:-(.*?)\}/g, '$1'),
-    ]),
+    Object.entries(environment).flatMap(([name, value]) =>
+      value === null ? [] : [[name, String(value).replaceAll(/\$\{\w+:-(.*?)\}/g, '$1')]],
+    ),
   );
+/** What no service of compose takes from the shell, and why. */
+const NOT_HANDED_ON: Partial<Record<VariableName, string>> = {
+  KAFKA_AUTH: 'its own Kafka is plain text',
+  STREAMS_FILE: 'a file of the host',
+  MODEL_PATH: 'a file of the host',
+  MODEL_DIR: 'a folder of the host',
+  MAX_FRAMES: 'an ingest that ends is started again',
+  S3_PREFIX: 'CI and documents name the folder',
+  SHUTDOWN_GRACE_SECONDS: 'its image sets it',
+  INFERENCE_BACKEND: 'AWS alone',
+  SAGEMAKER_ENDPOINT_NAME: 'AWS alone',
+  EVENT_BUS_NAME: 'AWS alone',
+  DEPLOY_CIDRS: 'deploying',
+  CLUSTER_ADMINS: 'deploying',
+  CLUSTER_VIEWERS: 'deploying',
+  MODEL_IMAGE: 'deploying',
+  INGEST_IMAGE: 'deploying',
+  ALARM_EMAIL: 'deploying',
+  CAMERAS_FILE: 'deploying',
+};
 /** What the AWS SDK reads, beside our own table. */
 const SDK_VARIABLES = ['AWS_SHARED_CREDENTIALS_FILE'];
 /** Images that are not ours, which have a user of their own already. */
@@ -103,6 +123,21 @@ describe('docker-compose.yaml', () => {
     const names = Object.keys(env).filter((name) => !SDK_VARIABLES.includes(name));
     expect(names.filter((name) => !(name in variables))).toEqual([]);
     expect(() => readConfig(names as VariableName[], env)).not.toThrow();
+  });
+
+  it('hands on to each service what the shell sets, but for what it decides itself', () => {
+    const environments = ours.map(([, { environment = {} }]) => environment);
+    const decided = (name: string) => environments.some((environment) => environment[name] != null);
+    const names = Object.keys(variables).filter((name) => !decided(name) && !(name in NOT_HANDED_ON));
+    for (const name of [...names, 'MAX_LATENCY_SECONDS', 'FRAME_RATE', 'BATCH_SIZE']) {
+      for (const environment of environments) expect(environment[name], name).toBeNull();
+    }
+  });
+
+  it.each(ours)('%s does not unset what its image sets', (_, { build, environment = {} }) => {
+    const dockerfile = readFileSync(join(ROOT, build?.dockerfile ?? ''), 'utf8');
+    const set = Object.keys(environment).filter((name) => new RegExp(`\\b${name}=`).test(dockerfile));
+    expect(set.filter((name) => environment[name] === null)).toEqual([]);
   });
 
   it.each(ours)('%s starts a script that is in the repository', (_, { build, command }) => {

@@ -1,10 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { variables } from '@video-pipeline/config';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { parse } from 'yaml';
 import { type Evaluation, evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { type Given, SETTABLE, settingsOf } from '../../infra/settings.ts';
 import { type Row, rows, stageOf } from '../../infra/stages.ts';
 import { OTHER_VALUES } from '../support/other-values.ts';
@@ -117,18 +113,4 @@ test('the estimate reckons with the frames that the stage samples', () => {
   rows.slow = { ...row, settings: { FRAME_RATE: 5 } };
   expect(stageOf('slow').load.frameRate).toBe(5);
   delete rows.slow;
-});
-
-test('docker-compose.yaml hands on what its shell sets', () => {
-  const { services } = parse(readFileSync(join(ROOT, 'docker-compose.yaml'), 'utf8'), { merge: true });
-  for (const name of [
-    'FRAME_RATE',
-    'BATCH_SIZE',
-    'BATCH_TIMEOUT_SECONDS',
-    'INFERENCE_CONFIDENCE_THRESHOLD',
-  ]) {
-    const given = Object.values<any>(services).flatMap(({ environment = {} }) => environment[name] ?? []);
-    expect(given.length, name).toBeGreaterThan(0);
-    for (const value of given) expect(value).toMatch(new RegExp(`^\\$\\{${name}:-`));
-  }
 });
