@@ -125,13 +125,19 @@ describe('docker-compose.yaml', () => {
     expect(() => readConfig(names as VariableName[], env)).not.toThrow();
   });
 
-  it('hands on to each service what the shell sets, but for what it decides itself', () => {
-    const environments = ours.map(([, { environment = {} }]) => environment);
-    const decided = (name: string) => environments.some((environment) => environment[name] != null);
-    const names = Object.keys(variables).filter((name) => !decided(name) && !(name in NOT_HANDED_ON));
-    for (const name of [...names, 'MAX_LATENCY_SECONDS', 'FRAME_RATE', 'BATCH_SIZE']) {
-      for (const environment of environments) expect(environment[name], name).toBeNull();
+  it('hands on what the shell sets, but for what it decides itself', () => {
+    const values = (name: string) =>
+      ours.flatMap(([, { environment = {} }]) => (name in environment ? [environment[name]] : []));
+    for (const name of Object.keys(variables)) {
+      if (name in NOT_HANDED_ON) expect(values(name), name).toEqual([]);
+      else expect(values(name), name).not.toEqual([]);
     }
+    for (const name of ['MAX_LATENCY_SECONDS', 'MIN_FRAME_RATE', 'FRAME_RATE', 'BATCH_SIZE', 'STORE']) {
+      expect(new Set(values(name)), name).toEqual(new Set([null]));
+      expect(compose.services.ingest.environment, name).toHaveProperty(name);
+    }
+    expect(compose.services['inference-service'].environment).toHaveProperty('INFERENCE_THREADS', null);
+    expect(ours.filter(([, { environment = {} }]) => 'WEBHOOK_SECRET' in environment)).toHaveLength(1);
   });
 
   it.each(ours)('%s does not unset what its image sets', (_, { build, environment = {} }) => {
