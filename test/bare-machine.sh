@@ -66,6 +66,7 @@ for device in null zero random urandom tty full; do touch "$root/dev/$device"; m
 ln -sf /proc/self/fd "$root/dev/fd"
 
 environment=(PATH=/usr/bin:/bin LC_ALL=C TERM=dumb)
+turkish=(LC_ALL=tr_TR.UTF-8 'JAVA_TOOL_OPTIONS=-Duser.language=tr -Duser.country=TR')
 while IFS= read -r line; do environment+=("$line"); done < <(env | grep -i -E '^(https?_proxy|no_proxy|npm_config_registry|PIP_[A-Z_]+|NODE_EXTRA_CA_CERTS|SSL_CERT_(FILE|DIR))=' || true)
 as_ann() { chroot --userspec=1000:1000 "$root" env -i "${environment[@]}" "$@"; }
 
@@ -88,7 +89,7 @@ if grep -i -E 'EBADENGINE|Unknown .*config|deprecat' "$root/install"; then echo 
 as_ann HOME=/home/ann sh -c "cd '$project' && npm start -- --ports auto --frames 60 --json" > "$root/first"
 expect_frames "$root/first"
 
-echo '== without a network, a read-only checkout, localhost as ::1, no HOME'
+echo '== without a network, a read-only checkout, localhost as ::1, no HOME, in Turkish'
 printf '::1 localhost\n' > "$root/etc/hosts"
 mount --bind "$root$project" "$root$project"
 mount -o remount,ro,bind "$root$project"
@@ -97,6 +98,6 @@ unshare --net bash -c '
   ip link set lo up 2>/dev/null || ifconfig lo up
   root=$1; shift; project=$1; shift; environment=("$@")
   as_ann sh -c "cd \"$project\" && npm start -- --ports auto --frames 60 --json --offline --data-dir /tmp/dätä"' \
-  bare "$root" "$project" "${environment[@]}" > "$root/second"
+  bare "$root" "$project" "${environment[@]}" "${turkish[@]}" > "$root/second"
 expect_frames "$root/second"
 echo 'bare-machine: both starts annotated 60 frames'

@@ -18,7 +18,7 @@ import {
   startS3Proxy,
 } from '@video-pipeline/local';
 import { createReader, createStore } from '@video-pipeline/storage';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type PythonPeer, peerPython } from '../bench/peers/python.ts';
 import { hasCommand } from '../support/has-command.ts';
 
@@ -181,11 +181,17 @@ for way in ('list_objects', 'list_objects_v2'):
 describe('Kafka', () => {
   let kafka: KafkaServer;
   beforeAll(async () => {
+    // Java upper-cases by them unless it is told otherwise: "No enum constant GroupType.CLASS\u0130C".
+    vi.stubEnv('LC_ALL', 'tr_TR.UTF-8');
+    vi.stubEnv('JAVA_TOOL_OPTIONS', '-Duser.language=tr -Duser.country=TR');
     kafka = await startKafka({ dataDir: folder, port: await freePort() });
   });
-  afterAll(() => kafka?.stop());
+  afterAll(async () => {
+    vi.unstubAllEnvs();
+    await kafka?.stop();
+  });
 
-  it('takes nothing that a form of a web page can send', async () => {
+  it('starts on a machine in Turkish, and takes nothing that a form of a web page can send', async () => {
     const asked = request(`http://${kafka.bootstrap}/`, {
       method: 'POST',
       headers: { 'content-type': 'text/plain' },

@@ -1,10 +1,15 @@
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { platformKey } from '@video-pipeline/assets';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { serveFiles } from '../../../../test/support/repository-server.ts';
 import { JARS, propertiesText } from './java.ts';
+
+const { PATH } = process.env;
+const hasJava = spawnSync('java', ['-version']).status === 0;
 
 let folder: string;
 /** Loaded anew, as it looks for Java once. */
@@ -59,6 +64,26 @@ describe('a Java runtime', () => {
         `check pip's index-url (PIP_INDEX_URL); or install a Java runtime 17 or newer`,
     );
     await server.close();
+  });
+});
+
+describe('a machine in Turkish, where the upper case of i is another letter', () => {
+  const turkish = { LC_ALL: 'tr_TR.UTF-8', JAVA_TOOL_OPTIONS: '-Duser.language=tr -Duser.country=TR' };
+
+  it.skipIf(!hasJava)('has no effect on the Java programs that are started', async () => {
+    vi.stubEnv('PATH', PATH);
+    for (const [name, value] of Object.entries(turkish)) vi.stubEnv(name, value);
+    const { command, env } = await java.installJava('settings', []);
+    const [program, ...args] = command;
+    const locale = async (own: string[], how: NodeJS.ProcessEnv) => {
+      const shown = await promisify(execFile)(program, [...own, '-XshowSettings:locale', '-version'], {
+        env: how,
+      });
+      return /default locale = (.*)/.exec(shown.stderr)?.[1];
+    };
+    // Without what we say to Java, it would be in Turkish: the test can fail.
+    expect(await locale([], { ...process.env })).not.toContain('English');
+    expect(await locale(args, env)).toBe('English (United States)');
   });
 });
 
