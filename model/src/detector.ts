@@ -1,5 +1,6 @@
 import type { Detection } from '@video-pipeline/frame';
 import { PictureError, type PictureHeader, readPictureHeader } from '@video-pipeline/picture';
+import { giveBack } from '@video-pipeline/picture/codec';
 import { Batcher, rungUp } from './batcher.ts';
 import { DecodingLanes } from './decoding-lanes.ts';
 import type { DetectorOptions, DetectRequest, PictureResult } from './detector-options.ts';
@@ -241,6 +242,7 @@ export class Detector {
       items.map(({ picture }) => picture),
       frames,
     );
+    for (const { picture } of items) giveBack(picture.rgb);
     const result = await this.#options.pool.run({
       frames,
       dims: [size, box.inputHeight, box.inputWidth, 3],

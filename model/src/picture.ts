@@ -1,5 +1,5 @@
 import { PictureError, type PictureHeader } from '@video-pipeline/picture';
-import { decodeRgb, decoderOf } from '@video-pipeline/picture/codec';
+import { decodeRgb, decoderOf, giveBack } from '@video-pipeline/picture/codec';
 import sharp from 'sharp';
 import type { Letterbox } from './letterbox.ts';
 import type { resizeLinear } from './resize.ts';
@@ -17,7 +17,7 @@ export interface Picture {
   width: number;
   height: number;
   box: Letterbox;
-  /** RGB bytes, `box.height` rows of `box.width`. */
+  /** RGB bytes, `box.height` rows of `box.width`; to be given back once they are laid out. */
   rgb: Uint8Array;
 }
 
@@ -49,6 +49,7 @@ export async function decodePicture(
     const box = place(width, height);
     const fits = decoded.width === box.width && decoded.height === box.height;
     const rgb = fits ? data : await scale(data, decoded, box.width, box.height);
+    if (!fits) giveBack(data);
     return { width, height, box, rgb };
   } catch (cause) {
     throw pictureError(cause);

@@ -1,3 +1,5 @@
+import { takeMemory } from '@video-pipeline/picture/codec';
+
 /** Bits of a weight, and one in that scale: OpenCV's `INTER_RESIZE_COEF_BITS`. */
 const ONE = 2048;
 
@@ -22,10 +24,12 @@ export function resizeLinear(
   toWidth: number,
   toHeight: number,
 ): Uint8Array {
-  if (width === 2 * toWidth && height === 2 * toHeight) return halve(rgb, toWidth, toHeight);
+  const isHalf = width === 2 * toWidth && height === 2 * toHeight;
+  // By words, where each row begins with one; the rest of this function gives the same.
+  if (isHalf && toWidth % 2 === 0 && rgb.byteOffset % 4 === 0) return halve(rgb, toWidth, toHeight);
   const columns = tapsOf(width, toWidth, 3);
   const rows = tapsOf(height, toHeight, width * 3);
-  const scaled = new Uint8Array(toWidth * toHeight * 3);
+  const scaled = takeMemory(toWidth * toHeight * 3);
   for (let y = 0; y < toHeight; y++) {
     const above = rgb.subarray(rows.first[y]);
     const below = rgb.subarray(rows.second[y]);
@@ -94,37 +98,42 @@ function roundHalfEven(value: number): number {
 
 const clamp = (at: number, size: number) => Math.min(Math.max(at, 0), size - 1);
 
-/** Each pixel becomes the mean of four. Unrolled, as it is above. */
+/** Every other byte of a word, each with room for a sum. */
+const PAIRS = 0x00ff00ff;
+
+/**
+ * Each pixel becomes the mean of four. Four bytes at a time, low byte first as on all that Node runs on: two rows of four
+ * pixels, which are three words each, become two pixels. That takes half of the time of byte after byte.
+ */
 function halve(rgb: Uint8Array, width: number, height: number): Uint8Array {
-  const half = new Uint8Array(width * height * 3);
-  const row = 2 * width * 3;
+  const half = takeMemory(width * height * 3);
+  const words = new Int32Array(rgb.buffer, rgb.byteOffset, width * height * 3);
+  const row = (width * 6) / 4;
   let to = 0;
   for (let y = 0; y < height; y++) {
     const end = (2 * y + 1) * row;
-    for (let at = 2 * y * row; at < end; at += 6) {
+    for (let at = 2 * y * row; at < end; at += 3) {
       const below = at + row;
-      half[to] =
-        ((rgb[at] as number) +
-          (rgb[at + 3] as number) +
-          (rgb[below] as number) +
-          (rgb[below + 3] as number) +
-          2) >>
-        2;
-      half[to + 1] =
-        ((rgb[at + 1] as number) +
-          (rgb[at + 4] as number) +
-          (rgb[below + 1] as number) +
-          (rgb[below + 4] as number) +
-          2) >>
-        2;
-      half[to + 2] =
-        ((rgb[at + 2] as number) +
-          (rgb[at + 5] as number) +
-          (rgb[below + 2] as number) +
-          (rgb[below + 5] as number) +
-          2) >>
-        2;
-      to += 3;
+      const a = words[at] as number;
+      const b = words[at + 1] as number;
+      const c = words[at + 2] as number;
+      const d = words[below] as number;
+      const e = words[below + 1] as number;
+      const f = words[below + 2] as number;
+      // Sums of two rows: red and blue of the first pixel, its green and the second's red, and so on.
+      const r0b0 = (a & PAIRS) + (d & PAIRS);
+      const g0r1 = ((a >>> 8) & PAIRS) + ((d >>> 8) & PAIRS);
+      const g1r2 = (b & PAIRS) + (e & PAIRS);
+      const b1g2 = ((b >>> 8) & PAIRS) + ((e >>> 8) & PAIRS);
+      const b2g3 = (c & PAIRS) + (f & PAIRS);
+      const r3b3 = ((c >>> 8) & PAIRS) + ((f >>> 8) & PAIRS);
+      half[to] = ((r0b0 & 0xffff) + (g0r1 >>> 16) + 2) >> 2;
+      half[to + 1] = ((g0r1 & 0xffff) + (g1r2 & 0xffff) + 2) >> 2;
+      half[to + 2] = ((r0b0 >>> 16) + (b1g2 & 0xffff) + 2) >> 2;
+      half[to + 3] = ((g1r2 >>> 16) + (r3b3 & 0xffff) + 2) >> 2;
+      half[to + 4] = ((b1g2 >>> 16) + (b2g3 >>> 16) + 2) >> 2;
+      half[to + 5] = ((b2g3 & 0xffff) + (r3b3 >>> 16) + 2) >> 2;
+      to += 6;
     }
   }
   return half;

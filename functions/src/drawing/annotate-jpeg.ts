@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import { PictureError, readPictureHeader } from '@video-pipeline/picture';
-import { decodeRgb, encodeJpeg } from '@video-pipeline/picture/codec';
+import { decodeRgb, encodeJpeg, giveBack } from '@video-pipeline/picture/codec';
 import { classColour, readableOn, trackColour } from './colour.ts';
 import { Gate } from './gate.ts';
 import { type Glyphs, loadGlyphs } from './glyphs.ts';
@@ -72,7 +72,9 @@ async function draw(
     await setImmediate();
     pause = performance.now() + SLICE_MS;
   }
-  return encodeJpeg(pixels, QUALITY);
+  const jpeg = await encodeJpeg(pixels, QUALITY);
+  giveBack(pixels.data);
+  return jpeg;
 }
 
 /**

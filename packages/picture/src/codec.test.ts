@@ -1,6 +1,6 @@
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { decodeRgb, decoderOf, encodeJpeg } from './codec.ts';
+import { decodeRgb, decoderOf, encodeJpeg, giveBack, takeMemory } from './codec.ts';
 import { readPictureHeader } from './header.ts';
 import { PictureError } from './picture-error.ts';
 
@@ -86,6 +86,38 @@ describe('what libjpeg only warns of is an error, never a grey picture', () => {
       await expect(decode(damaged)).rejects.toThrow(/cut off or corrupt|orrupt|premature/);
     }
   });
+});
+
+test.skipIf(process.platform !== 'linux')(
+  "a picture that is done with gives its memory to the next one, and one that isn't never",
+  async () => {
+    const [jpeg, other] = [await picture().jpeg().toBuffer(), await picture().negate().jpeg().toBuffer()];
+    const first = await decode(jpeg);
+    const kept = Buffer.from(first.data);
+    const second = await decode(other);
+    expect(second.data.buffer).not.toBe(first.data.buffer);
+    expect(first.data.equals(kept)).toBe(true);
+    giveBack(first.data);
+    giveBack(first.data);
+    const next = [await decode(other), await decode(other)];
+    expect(next[0]?.data.buffer).toBe(first.data.buffer);
+    expect(next[1]?.data.buffer).not.toBe(first.data.buffer);
+    for (const { data } of next) expect(data.equals(second.data)).toBe(true);
+    const { message } = await decode(jpeg.subarray(0, -20)).catch((error) => error);
+    expect(message).toMatch(/cut off/);
+  },
+);
+
+test('memory is kept for pictures of about its size, up to a bound, and what is not ours is left alone', () => {
+  giveBack(Buffer.alloc(1_000));
+  const large = takeMemory(60_000_000);
+  giveBack(large);
+  expect(takeMemory(1_000).buffer.byteLength).toBe(1_000);
+  const more = takeMemory(10_000_000);
+  giveBack(more);
+  // Both would be over the bound: the older one has gone.
+  expect(takeMemory(60_000_000).buffer).not.toBe(large.buffer);
+  expect(takeMemory(9_000_000).buffer).toBe(more.buffer);
 });
 
 test('a JPEG that it encodes is of that size, 4:2:0, without metadata, and near to what went in', async () => {

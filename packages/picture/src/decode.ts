@@ -1,5 +1,6 @@
 import sharp from 'sharp';
 import { MAX_SCANS, type PictureHeader } from './header.ts';
+import { giveBack, takeMemory } from './memory.ts';
 import { PictureError } from './picture-error.ts';
 import { decompress, turbo } from './turbojpeg.ts';
 
@@ -42,6 +43,7 @@ export function decoderOf({ jpeg, work }: PictureHeader): 'turbo' | 'vips' {
 /**
  * Decodes a picture, upright by its EXIF orientation, on libuv's threads.
  * @param header what `readPictureHeader` says of it, which bounds the work of decoding it
+ * @returns pixels that may be given to {@link giveBack} once they are done with
  * @throws PictureError
  */
 export async function decodeRgb(
@@ -51,9 +53,15 @@ export async function decodeRgb(
 ): Promise<Rgb> {
   if (decoderOf(header) === 'vips') return decodeByVips(bytes, header, cmyk);
   const [width, height] = [Math.ceil(header.width / divisor), Math.ceil(header.height / divisor)];
-  const data = Buffer.allocUnsafeSlow(width * height * 3);
+  const { buffer, length } = takeMemory(width * height * 3);
+  const data = Buffer.from(buffer, 0, length);
   const jpeg = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  await decompress(jpeg, data, divisor, { scans: MAX_SCANS, pixels: header.width * header.height });
+  try {
+    await decompress(jpeg, data, divisor, { scans: MAX_SCANS, pixels: header.width * header.height });
+  } catch (error) {
+    giveBack(data);
+    throw error;
+  }
   return { data, width, height };
 }
 
