@@ -7,7 +7,7 @@ import { cacheDir } from '@video-pipeline/assets';
 import { jpegs720p } from './footage.ts';
 import { type Load, measure, type Sample, type Target } from './model-load.ts';
 import { npmScript, positiveInteger } from './options.ts';
-import { servePeer, ULTRALYTICS } from './peers/python.ts';
+import { FORMS, type Form, serveUltralytics } from './peers/python.ts';
 import { median, quantile, start } from './processes.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
@@ -41,9 +41,7 @@ const LOADS: Load[] = [
   { framesPerRequest: 1, concurrency: 1, frames: FRAMES },
   { framesPerRequest: 1, concurrency: 8, frames: FRAMES },
 ];
-/** What ultralytics runs a model by. */
-const FORMS = ['pytorch', 'onnx', 'openvino'] as const;
-const peerName = (form: (typeof FORMS)[number]) => `FastAPI + ultralytics, ${form}`;
+const peerName = (form: Form) => `FastAPI + ultralytics, ${form}`;
 /** What all servers are asked, word for word: base64 JPEGs in JSON. */
 const PEER_LOADS = LOADS.slice(0, 2);
 
@@ -86,10 +84,7 @@ async function prepare(): Promise<Case[]> {
   const predict: Target = { url: new URL('/predict', base), protocol: 'predict', ...pid };
   for (const load of PEER_LOADS) cases.push({ server: 'ours', target: predict, load, samples: [] });
   for (const form of FORMS) {
-    const peer = await servePeer(ULTRALYTICS, ['test/bench/peers/yolov8n.py', 'serve', weights], {
-      OMP_NUM_THREADS: String(options.threads),
-      PEER_FORMAT: form,
-    });
+    const peer = await serveUltralytics(form, weights, { threads: options.threads });
     stack.defer(() => peer.stop());
     const target: Target = { url: new URL('/predict', peer.url), protocol: 'predict', pid: peer.pid };
     for (const load of PEER_LOADS) cases.push({ server: peerName(form), target, load, samples: [] });

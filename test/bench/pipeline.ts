@@ -15,7 +15,8 @@ import { Option } from 'commander';
 import { footage720p, jpegs720p } from './footage.ts';
 import { benchKafka, makeTopics } from './kafka.ts';
 import { npmScript, positiveInteger, positiveNumber } from './options.ts';
-import { type Measured, meterCpu, quantile, start } from './processes.ts';
+import { FORMS, serveUltralytics } from './peers/python.ts';
+import { type Measured, median, meterCpu, quantile, start } from './processes.ts';
 import { rounded, saveMeasured } from './save.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
@@ -26,6 +27,8 @@ interface Options {
   threshold: number;
   device: string;
   precision: string;
+  peer: boolean;
+  rounds: number;
   json: boolean;
   save: boolean;
 }
@@ -41,6 +44,8 @@ const options = npmScript('bench', 'How fast the pipeline takes 720p frames, bes
   .option('--device <device>', 'where the model server runs the model', 'cpu')
   .option('--precision <numbers>', 'what it may compute with', 'f32')
   .option('--threshold <confidence>', 'detections under it are left out, up to 1', positiveNumber, 0.5)
+  .option('--peer', 'beside FastAPI + ultralytics in its three forms as the model server too', false)
+  .option('--rounds <n>', 'how often each is measured from Kafka; medians are told', positiveInteger, 1)
   .option('--json', 'print JSON', false)
   .option('--save', 'keep the figures in docs/measured, for docs/performance.md and capacity', false)
   .parse()
@@ -59,6 +64,8 @@ interface Bound {
 
 interface Run {
   source: string;
+  /** Which server found the objects: ours, or a form of the peer. */
+  server: string;
   fps: number;
   seconds: number;
   /** CPU milliseconds a frame, by process. */
@@ -83,7 +90,14 @@ async function stopAll(): Promise<void> {
   for (const stop of stoppers.splice(0).reverse()) await stop();
 }
 
-async function measure(): Promise<{ bounds: Bound[]; runs: Run[] }> {
+interface Result {
+  bounds: Bound[];
+  runs: Run[];
+  /** How many times as fast as a peer's server ours is, from Kafka: the median of the rounds. */
+  times: Record<string, number>;
+}
+
+async function measure(): Promise<Result> {
   const jpegs = await jpegs720p(50);
   const bounds = [await bound()];
   const kafka = await startKafka({ dataDir, note });
@@ -109,17 +123,66 @@ async function measure(): Promise<{ bounds: Bound[]; runs: Run[] }> {
   Object.assign(env, { AWS_ENDPOINT_URL: s3.url, INFERENCE_SERVICE_URL: server.url });
   const parts: Parts = { kafka, servers: [s3, server], env };
   const runs: Run[] = [];
-  // The first, short run warms the virtual machines; its figures are thrown away.
+  // The first, short run of each warms the virtual machines; its figures are thrown away.
   await fromKafka(parts, jpegs, 100, 'warm');
-  if (options.source !== 'file') runs.push(await fromKafka(parts, jpegs, FRAMES, 'kafka'));
+  const rounds = await inTurn([['ours', parts], ...(await peers(parts, jpegs))], jpegs);
+  for (const [server, own] of rounds) runs.push(medianRun(server, own));
   if (options.source !== 'kafka') runs.push(await fromFile(parts, FRAMES));
   bounds.push(await bound());
-  return { bounds, runs };
+  return { bounds, runs, times: timesOf(rounds) };
+}
+
+/** The same pipeline before another model server, which speaks `/predict` alone. */
+async function peers(parts: Parts, jpegs: Buffer[]): Promise<[string, Parts][]> {
+  const others: [string, Parts][] = [];
+  for (const form of options.peer ? FORMS : []) {
+    const { url, pid, stop } = await serveUltralytics(form, model, {
+      threads: options.threads,
+      PEER_THRESHOLD: String(options.threshold),
+    });
+    stoppers.push(stop);
+    const [s3] = parts.servers;
+    const servers = [s3, { name: 'model', pid }].filter((one) => one !== undefined);
+    const own = { ...parts, servers, env: { ...parts.env, INFERENCE_SERVICE_URL: url } };
+    await fromKafka(own, jpegs, 100, `warm-${form}`);
+    others.push([`FastAPI + ultralytics, ${form}`, own]);
+  }
+  return others;
+}
+
+/** Each in every round, so that what else the machine does falls on all alike. */
+async function inTurn(servers: [string, Parts][], jpegs: Buffer[]): Promise<Map<string, Run[]>> {
+  const rounds = new Map<string, Run[]>();
+  for (let round = 0; options.source !== 'file' && round < options.rounds; round++) {
+    for (const [index, [server, parts]] of servers.entries()) {
+      const run = await fromKafka(parts, jpegs, FRAMES, `kafka-${round}-${index}`);
+      rounds.set(server, [...(rounds.get(server) ?? []), run]);
+    }
+  }
+  return rounds;
+}
+
+/** That of the median rate, with the server's name. */
+function medianRun(server: string, runs: readonly Run[]): Run {
+  const sorted = runs.toSorted((a, b) => a.fps - b.fps);
+  return { ...(sorted[Math.floor(sorted.length / 2)] as Run), source: 'kafka', server };
+}
+
+function timesOf(rounds: ReadonlyMap<string, Run[]>): Record<string, number> {
+  const ours = rounds.get('ours') ?? [];
+  const others = [...rounds].filter(([server]) => server !== 'ours');
+  return Object.fromEntries(
+    others.map(([server, runs]) => [
+      server,
+      median(runs.map(({ fps }, round) => (ours[round]?.fps ?? Number.NaN) / fps)),
+    ]),
+  );
 }
 
 interface Parts {
   kafka: KafkaServer;
-  servers: Measured[];
+  /** The S3 server first. */
+  servers: { name: string; pid: number }[];
   env: Record<string, string>;
 }
 
@@ -226,6 +289,7 @@ async function drain(
     const spent = Object.entries(meter.stop()).map(([name, ms]) => [name, ms / frames]);
     return {
       source: run,
+      server: 'ours',
       seconds,
       fps: frames / seconds,
       cpu: Object.fromEntries(spent),
@@ -260,7 +324,7 @@ function untilStored(workers: Measured[], frames: number): Promise<number[]> {
   });
 }
 
-function save({ bounds, runs }: { bounds: Bound[]; runs: Run[] }): void {
+function save({ bounds, runs, times }: Result): void {
   const best = bounds.reduce((a, b) => (a.fps > b.fps ? a : b));
   const [kafka, file] = ['kafka', 'file'].map((source) => runs.find((run) => run.source === source));
   const { kafka: broker, detect, annotate, model, s3 } = kafka?.cpu ?? {};
@@ -277,11 +341,12 @@ function save({ bounds, runs }: { bounds: Bound[]; runs: Run[] }): void {
         ),
       },
     }),
+    ...(options.peer && { timesAPeer: times }),
     ...(file && { fromFile: { fps: rounded(file.fps), ingestCpuMs: rounded(file.cpu.ingest ?? 0) } }),
   });
 }
 
-function report({ bounds, runs }: { bounds: Bound[]; runs: Run[] }): string {
+function report({ bounds, runs, times }: Result): string {
   const best = bounds.reduce((a, b) => (a.fps > b.fps ? a : b));
   const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}, node ${process.version}`;
   const lines = [
@@ -293,12 +358,13 @@ function report({ bounds, runs }: { bounds: Bound[]; runs: Run[] }): string {
     const outside =
       ['detect', 'annotate', 'model'].reduce((sum, name) => sum + (run.cpu[name] ?? 0), 0) - best.cpuMs;
     lines.push(
-      `from ${run.source.padEnd(8)}${run.fps.toFixed(1)} frames/s (${((100 * run.fps) / best.fps).toFixed(0)} % of the bound), ` +
+      `from ${run.source.padEnd(8)}${run.server === 'ours' ? '' : `${run.server}: `}${run.fps.toFixed(1)} frames/s (${((100 * run.fps) / best.fps).toFixed(0)} % of the bound), ` +
         `${run.seconds.toFixed(1)} s; one inference call p50 ${run.inferenceMs.p50.toFixed(0)} p95 ${run.inferenceMs.p95.toFixed(0)} ms`,
       `  CPU ms a frame: ${Object.entries(run.cpu)
         .map(([name, ms]) => `${name} ${ms.toFixed(1)}`)
         .join(', ')}; detect, annotate and model outside inference ${outside.toFixed(1)}`,
     );
   }
+  for (const [peer, ratio] of Object.entries(times)) lines.push(`${ratio.toFixed(2)} times ${peer}`);
   return lines.join('\n');
 }

@@ -1,5 +1,6 @@
 // How long a newcomer waits for the first picture: `npm run bench:start -- --help`. Times count from `npm start` on an empty data
-// folder, with what is fetched once in the cache; the page is opened in real Chromium as soon as its address is known.
+// folder, with what is fetched once in the cache or, with --cold, fetched too; the page is opened in real Chromium as soon as
+// its address is known.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -12,22 +13,42 @@ import { supervisorOf } from '../../packages/local/src/supervisor/processes.ts';
 import { launchChromium } from '../e2e/chromium.ts';
 import { npmScript, positiveInteger } from './options.ts';
 
-const { runs: count } = npmScript('bench:start', 'Seconds from `npm start` to a live picture in the browser.')
+const ROOT = join(import.meta.dirname, '../..');
+/** As a person has it: without what npm told this script. */
+const ENV = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^npm_|^INIT_CWD$/.test(name)),
+);
+
+const {
+  runs: count,
+  beside,
+  cold,
+} = npmScript('bench:start', 'Seconds from `npm start` to a live picture in the browser.')
   .option('--runs <n>', 'how often', positiveInteger, 3)
+  .option('--beside <checkout>', 'another checkout, installed, measured in turn with this one')
+  .option('--cold', 'with nothing fetched: downloads and what is built once count', false)
   .parse()
-  .opts<{ runs: number }>();
+  .opts<{ runs: number; beside?: string; cold: boolean }>();
 
 const browser = await launchChromium();
 const runs = [];
-for (let run = 0; run < count; run++) runs.push(await measure());
+for (let run = 0; run < count; run++)
+  for (const checkout of beside ? [beside, ROOT] : [ROOT]) runs.push(await measure(checkout));
 await browser.close();
 console.table(runs);
 
-async function measure() {
+async function measure(checkout: string) {
   const dataDir = await mkdtemp(join(tmpdir(), 'bench-start-'));
+  const cache = join(dataDir, 'cache');
+  // A checkout from before there was a downloader takes its jars by Maven.
+  const empty = { VIDEO_PIPELINE_CACHE: cache, MAVEN_OPTS: `-Dmaven.repo.local=${cache}/m2` };
   const began = performance.now();
   const seconds = () => Number(((performance.now() - began) / 1000).toFixed(1));
-  const npm = spawn('npm', ['start', '--', '--ports', 'auto', '--data-dir', dataDir], { stdio: 'ignore' });
+  const npm = spawn('npm', ['start', '--', '--ports', 'auto', '--data-dir', dataDir], {
+    cwd: checkout,
+    env: { ...ENV, ...(cold ? empty : {}) },
+    stdio: 'ignore',
+  });
   try {
     const until = async (is: (state: State) => boolean) => {
       for (; ; await sleep(50)) {
@@ -47,6 +68,7 @@ async function measure() {
     const livePicture = seconds();
     await page.close();
     return {
+      checkout,
       'console answers, s': consoleAnswers,
       'first paint, ms': Math.round(paint ?? Number.NaN),
       'live picture in the browser, s': livePicture,

@@ -28,6 +28,23 @@ export const ULTRALYTICS: PythonPeer = {
   ],
 };
 
+/** What ultralytics runs a model by. */
+export const FORMS = ['pytorch', 'onnx', 'openvino'] as const;
+export type Form = (typeof FORMS)[number];
+
+/** @returns YOLOv8n of these weights behind FastAPI, on so many threads */
+export function serveUltralytics(
+  form: Form,
+  weights: string,
+  { threads, ...env }: { threads: number; PEER_THRESHOLD?: string },
+): Promise<PeerServer> {
+  return servePeer(ULTRALYTICS, ['test/bench/peers/yolov8n.py', 'serve', weights], {
+    ...env,
+    OMP_NUM_THREADS: String(threads),
+    PEER_FORMAT: form,
+  });
+}
+
 const run = promisify(execFile);
 
 /** @returns the Python that has the peer installed, `undefined` when it has not been installed yet */

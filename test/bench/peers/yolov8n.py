@@ -6,7 +6,8 @@ architecture; pictures go through ultralytics' own pre- and post-processing.
 yolov8n.py reference WEIGHTS EXPORT RESULT PICTURE... writes to RESULT what it sees in each picture, as JSON, and
 exports the model to EXPORT (*.onnx);
 yolov8n.py serve WEIGHTS PORT answers POST /predict as the usual FastAPI server does, on PEER_DEVICE (cpu), with the
-model in the form PEER_FORMAT: pytorch, or what ultralytics exports as onnx or openvino.
+model in the form PEER_FORMAT: pytorch, or what ultralytics exports as onnx or openvino. Detections under the request's
+threshold are left out, or under PEER_THRESHOLD where it names none.
 """
 
 import ast
@@ -118,6 +119,7 @@ def in_form(yolo, weights):
     if FORMAT == "pytorch":
         return yolo
     yolo.model.pt_path = str(Path(weights).with_name("yolov8n-peer.pt"))
+    # onnxslim, which it would want to install, makes this model no faster.
     options = {"simplify": False} if FORMAT == "onnx" else {}
     exported = yolo.export(format=FORMAT, imgsz=SIDE, dynamic=True, **options)
     return YOLO(exported, task="detect")
@@ -135,6 +137,7 @@ def serve(weights, port):
     class Batch(BaseModel):
         stream_id: str
         frames: list[Frame]
+        threshold: float = float(os.environ.get("PEER_THRESHOLD", THRESHOLD))
 
     yolo = in_form(load(weights), weights)
     app = FastAPI()
@@ -146,12 +149,14 @@ def serve(weights, port):
     @app.post("/predict")
     async def predict(batch: Batch):
         jpegs = [np.frombuffer(base64.b64decode(frame.frame_data), np.uint8) for frame in batch.frames]
-        seen = detect(yolo, [cv2.imdecode(jpeg, cv2.IMREAD_COLOR) for jpeg in jpegs])
+        pictures = [cv2.imdecode(jpeg, cv2.IMREAD_COLOR) for jpeg in jpegs]
         results = [
-            {"frame_number": frame.frame_number, "detections": detections}
-            for frame, detections in zip(batch.frames, seen)
+            {"frame_number": frame.frame_number, "width": shape[1], "height": shape[0], "detections": detections}
+            for frame, shape, detections in zip(
+                batch.frames, [picture.shape for picture in pictures], detect(yolo, pictures, batch.threshold)
+            )
         ]
-        return {"stream_id": batch.stream_id, "results": results}
+        return {"stream_id": batch.stream_id, "model": "yolov8n", "results": results}
 
     uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning")
 
