@@ -2,7 +2,9 @@ import { glob, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Admin, connectKafka } from '@video-pipeline/kafka';
+import { capturedAtOf } from '@video-pipeline/frame';
+import { connectKafka, type Kafka } from '@video-pipeline/kafka';
+import { readTopic } from '@video-pipeline/recovery';
 import type { FailedRecord } from '@video-pipeline/storage';
 import type { StreamStats } from '../../ingest-host/src/stats.ts';
 import { usageOf } from '../../packages/local/src/screen/usage.ts';
@@ -40,8 +42,8 @@ export interface Target {
   jpeg: Buffer;
   /** How many frames of the stream are annotated. */
   annotated(streamId: string): Promise<number>;
-  /** When they were stored, epoch milliseconds, in order. */
-  annotatedAt(streamId: string): Promise<number[]>;
+  /** When they were captured and stored, epoch milliseconds, in the order of the latter. */
+  annotatedAt(streamId: string): Promise<{ capturedAt: number; storedAt: number }[]>;
   failed(): Promise<Failed[]>;
   /** What ingest says of its streams. */
   ingest(): Promise<Record<string, StreamStats>>;
@@ -94,8 +96,11 @@ export async function startTarget() {
       jpeg: await readFile(join(bucket, picture)),
       annotated: async (id) => (await keys(`annotated/${id}/**/*.jpg`)).length,
       annotatedAt: async (id) => {
-        const stored = (await keys(`annotated/${id}/**/*.jpg`)).map((key) => stat(join(bucket, key)));
-        return (await Promise.all(stored)).map(({ mtimeMs }) => mtimeMs).sort((one, other) => one - other);
+        const frames = (await keys(`annotated/${id}/**/*.jpg`)).map(async (key) => ({
+          capturedAt: capturedAtOf(key),
+          storedAt: (await stat(join(bucket, key))).mtimeMs,
+        }));
+        return (await Promise.all(frames)).sort((one, other) => one.storedAt - other.storedAt);
       },
       failed: async () =>
         Promise.all((await keys('failed/**/*')).filter(isEntry).map((key) => readFailed(bucket, key))),
@@ -113,7 +118,7 @@ export async function startTarget() {
 }
 
 async function keepCompressed(bootstrap: string): Promise<void> {
-  const admin = adminOf(bootstrap);
+  const admin = clientOf(bootstrap).admin();
   await admin.connect();
   const resources = TOPICS.map((name) => ({ type: TOPIC_RESOURCE, name, configEntries: RAW_TOPIC }));
   await admin.alterConfigs({ validateOnly: false, resources });
@@ -122,7 +127,7 @@ async function keepCompressed(bootstrap: string): Promise<void> {
 
 /** Makes a topic that keeps batches as producers compress them. */
 export async function createRawTopic(bootstrap: string, topic: string): Promise<void> {
-  const admin = adminOf(bootstrap);
+  const admin = clientOf(bootstrap).admin();
   await admin.connect();
   await admin.createTopics({
     waitForLeaders: true,
@@ -131,10 +136,10 @@ export async function createRawTopic(bootstrap: string, topic: string): Promise<
   await admin.disconnect();
 }
 
-function adminOf(bootstrap: string): Admin {
+function clientOf(bootstrap: string): Kafka {
   const quiet = { warn() {}, error() {} };
   const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: 'x' } as const;
-  return connectKafka('hostile', quiet, settings).admin();
+  return connectKafka('hostile', quiet, settings);
 }
 
 const isEntry = (key: string) => /-\d+-\d+$/.test(key);
@@ -185,15 +190,31 @@ function watch(state: () => Promise<State | undefined>, target: Target): () => P
   return async () => {
     isOver = true;
     await looking;
+    let worst = { id: '', capturedAt: 0, storedAt: began };
     for (const id of GOOD) {
-      const times = (await target.annotatedAt(id)).filter((time) => time > began);
-      for (const [index, time] of times.entries()) {
-        const pauseMs = Math.round(time - (times[index - 1] ?? began));
+      const frames = (await target.annotatedAt(id)).filter(({ storedAt }) => storedAt > began);
+      for (const [index, { capturedAt, storedAt }] of frames.entries()) {
+        const pauseMs = Math.round(storedAt - (frames[index - 1]?.storedAt ?? began));
         if (pauseMs <= measured.pauseMs) continue;
-        const seconds = ((time - performance.timeOrigin) / 1000).toFixed(1);
-        Object.assign(measured, { pauseMs, pauseOf: `${id}, until ${seconds} s` });
+        measured.pauseMs = pauseMs;
+        worst = { id, capturedAt, storedAt };
       }
     }
+    const until = ((worst.storedAt - performance.timeOrigin) / 1000).toFixed(1);
+    measured.pauseOf = `${worst.id}, until ${until} s; after its capture ${await wayOf(target, worst)}`;
     return measured;
   };
+}
+
+/** @returns how long after its capture each topic and S3 had a frame */
+async function wayOf({ kafka }: Target, frame: { id: string; capturedAt: number; storedAt: number }) {
+  const places: string[] = [];
+  for (const topic of TOPICS) {
+    await readTopic(clientOf(kafka), topic, ({ headers, timestamp }) => {
+      const [id, capturedAt] = [String(headers?.stream_id), Number(headers?.captured_at)];
+      if (id === frame.id && capturedAt === frame.capturedAt)
+        places.push(`on ${topic} ${timestamp - capturedAt} ms`);
+    });
+  }
+  return [...places, `stored ${Math.round(frame.storedAt - frame.capturedAt)} ms`].join(', ');
 }

@@ -191,6 +191,9 @@ const boxes: Attack = {
   },
 };
 
+/** Sent at once by the attacks that send hundreds of frames: more is a load, which no hostile byte is needed for. */
+const LOT = 25;
+
 /** More streams than anybody has: what is kept of each is bounded, and they go the way of all frames. */
 const madeUpStreams: Attack = {
   name: '400 made-up streams',
@@ -209,14 +212,12 @@ const madeUpStreams: Attack = {
         ...more,
       ],
     });
-    for (let first = 0; first < 400; first += 50) {
-      const records = Array.from({ length: 50 }, (_, index) => named(first + index));
+    for (let first = 0; first < 400; first += LOT) {
+      const records = Array.from({ length: LOT }, (_, index) => named(first + index));
       await send(target, 'detections', recordBatch(records, { firstTime: Date.now() }));
+      const last = `made-up-${first + LOT - 1}`;
+      await target.until(`${last}, annotated`, async () => (await target.annotated(last)) === 1);
     }
-    await target.until(
-      'the last of them, annotated',
-      async () => (await target.annotated('made-up-399')) === 1,
-    );
   },
 };
 
@@ -225,33 +226,27 @@ function damaged(random: Random, count: number): Attack {
   return {
     name: `${count} damaged records`,
     async run(target) {
-      const places: [offset: number, streamId: string][] = [];
-      for (let number = 0; number < count; number++) {
-        const streamId = `damaged-${number}`;
-        const [record = {}] = await framesOf(target, streamId, 1);
-        const first = await send(
-          target,
-          FRAMES,
-          recordBatch([damage(record, random)], { firstTime: Date.now() }),
-        );
-        places.push([first, streamId]);
-      }
+      let open: [offset: number, streamId: string][] = [];
       const isDone = async () => {
         const failed = await target.failed();
         const reasoned = new Set(
           failed.filter(({ reason }) => reason).map(({ topic, offset }) => `${topic} ${offset}`),
         );
-        const left = await Promise.all(
-          places.map(
-            async ([offset, id]) =>
-              !reasoned.has(`${FRAMES} ${offset}`) && (await target.annotated(id)) === 0,
-          ),
-        );
+        const isOpen = async ([offset, id]: (typeof open)[number]) =>
+          !reasoned.has(`${FRAMES} ${offset}`) && (await target.annotated(id)) === 0;
+        const are = await Promise.all(open.map(isOpen));
+        open = open.filter((_, index) => are[index]);
         // What detect takes annotate may refuse: there it has another offset.
-        const inAnnotate = failed.filter(({ stage }) => stage === 'annotate').length;
-        return left.filter(Boolean).length <= inAnnotate;
+        return open.length <= failed.filter(({ stage }) => stage === 'annotate').length;
       };
-      await target.until('each of them, annotated or in failed/', isDone);
+      for (let number = 0; number < count; number++) {
+        const streamId = `damaged-${number}`;
+        const [record = {}] = await framesOf(target, streamId, 1);
+        const batch = recordBatch([damage(record, random)], { firstTime: Date.now() });
+        open.push([await send(target, FRAMES, batch), streamId]);
+        const isLast = number % LOT === LOT - 1 || number === count - 1;
+        if (isLast) await target.until('each of them, annotated or in failed/', isDone);
+      }
     },
   };
 }
