@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { fillRectangle, type Pixels, strokeRectangle } from './pixels.ts';
 
-const WIDTH = 12;
+const WIDTH = 48;
 const HEIGHT = 8;
-const side = fc.integer({ min: -20, max: 30 });
+const side = fc.integer({ min: -20, max: 60 });
 const rectangle = fc.record({ left: side, top: side, right: side, bottom: side });
 
 const blank = (): Pixels => ({ data: Buffer.alloc(WIDTH * HEIGHT * 3), width: WIDTH, height: HEIGHT });

@@ -16,15 +16,23 @@ export interface Rectangle {
   bottom: number;
 }
 
+/** Rows so wide are copied from the first one, which is faster than to write each pixel, pixels. */
+const COPIED_WIDTH = 32;
+
 /** Fills what of the rectangle lies in the picture. */
 export function fillRectangle({ data, width, height }: Pixels, rectangle: Rectangle, colour: Colour): void {
-  const left = Math.max(rectangle.left, 0);
-  const right = Math.min(rectangle.right, width);
+  const [left, top] = [Math.max(rectangle.left, 0), Math.max(rectangle.top, 0)];
+  const length = Math.min(rectangle.right, width) - left;
   const bottom = Math.min(rectangle.bottom, height);
   const [red, green, blue] = colour;
-  for (let y = Math.max(rectangle.top, 0); y < bottom; y++) {
-    const end = (y * width + right) * 3;
-    for (let at = (y * width + left) * 3; at < end; at += 3) {
+  const first = (top * width + left) * 3;
+  for (let y = top; y < bottom && length > 0; y++) {
+    const row = (y * width + left) * 3;
+    if (y > top && length > COPIED_WIDTH) {
+      data.copyWithin(row, first, first + length * 3);
+      continue;
+    }
+    for (let at = row; at < row + length * 3; at += 3) {
       data[at] = red;
       data[at + 1] = green;
       data[at + 2] = blue;
@@ -78,15 +86,17 @@ function blend(
   const lastRow = Math.min(rows, height - top);
   const first = Math.max(0, -left);
   const last = Math.min(cell.width, width - left);
+  const [red, green, blue] = colour;
   for (let row = firstRow; row < lastRow; row++) {
-    for (let column = first; column < last; column++) {
-      const share = coverage[row * stride + cell.x + column] ?? 0;
+    let at = ((top + row) * width + left + first) * 3;
+    const cells = row * stride + cell.x;
+    for (let column = first; column < last; column++, at += 3) {
+      const share = coverage[cells + column] as number;
       if (share === 0) continue;
-      const at = ((top + row) * width + left + column) * 3;
-      for (let part = 0; part < 3; part++) {
-        const under = data[at + part] ?? 0;
-        data[at + part] = under + (((colour[part] ?? 0) - under) * share) / 255;
-      }
+      const rest = 255 - share;
+      data[at] = ((data[at] as number) * rest + red * share) / 255;
+      data[at + 1] = ((data[at + 1] as number) * rest + green * share) / 255;
+      data[at + 2] = ((data[at + 2] as number) * rest + blue * share) / 255;
     }
   }
 }
