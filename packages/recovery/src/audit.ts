@@ -10,7 +10,7 @@ import {
 } from '@video-pipeline/frame';
 import { type Admin, consumerLag, type Kafka } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, POLLER, type TopicVariable } from '@video-pipeline/stages';
-import { pictureKeys } from '@video-pipeline/storage';
+import { isMissing, pictureKeys } from '@video-pipeline/storage';
 import type { Bucket } from './bucket.ts';
 import { LOST_BATCHES, readLostBatch } from './lost-batches.ts';
 import { samePicture } from './pixels.ts';
@@ -71,7 +71,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   // First: what is committed now is stored before it is looked for.
   const isAwaited = await awaited(options);
   const detected = await readDetected(options);
-  const stored = new Set(await Array.fromAsync(pictureKeys(options.bucket, `${options.s3Prefix}/`)));
+  const stored = await storedKeys(options.bucket, `${options.s3Prefix}/`);
   const failed = new Set(await Array.fromAsync(options.bucket.list('failed/')));
   for (const key of await lostKeys(options.bucket)) failed.add(key);
   report.failedRecords = countByStage(failed);
@@ -85,17 +85,19 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
       isIn(failed, 'KAFKA_TOPIC', record) ||
       (seen?.records.some((one) => isIn(failed, 'KAFKA_DETECTIONS_TOPIC', one)) ?? false);
     const key = frame && annotatedKey(options.s3Prefix, frame);
-    const isStored = key !== undefined && stored.has(key);
+    const isOnItsWay =
+      isAwaited('KAFKA_TOPIC', record) ||
+      (seen?.records.some((one) => isAwaited('KAFKA_DETECTIONS_TOPIC', one)) ?? false);
+    // A listing takes its time: what it lacks is asked for before it is called missing.
+    const isStored =
+      key !== undefined &&
+      (stored.has(key) || (!isFailed && !isOnItsWay && (await isThere(options.bucket, key))));
     const name = frame ? idOf(frame) : positionOf(record);
     if (isStored) report.annotated++;
     if (isFailed) report.failed++;
     if (isStored && isFailed) report.both.push(name);
     if (!isStored && !isFailed) {
-      if (
-        isAwaited('KAFKA_TOPIC', record) ||
-        seen?.records.some((one) => isAwaited('KAFKA_DETECTIONS_TOPIC', one))
-      )
-        report.onItsWay++;
+      if (isOnItsWay) report.onItsWay++;
       else report.missing.push(name);
     }
     if (frame && seen && seen.digest !== digest(frame.jpeg)) report.mixedUp.push(name);
@@ -106,6 +108,23 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   });
   if (options.counted) report.lostBeforeKafka = lostBeforeKafka(options.counted, held);
   return report;
+}
+
+/** Streams are listed side by side: each listing gives a thousand keys an answer, one answer after the other. */
+async function storedKeys(bucket: Bucket, prefix: string): Promise<Set<string>> {
+  const streams = await bucket.folders(prefix);
+  const lists = streams.map((stream) => Array.fromAsync(pictureKeys(bucket, `${prefix}${stream}/`)));
+  return new Set((await Promise.all(lists)).flat());
+}
+
+async function isThere(bucket: Bucket, key: string): Promise<boolean> {
+  try {
+    await bucket.read(key);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
 }
 
 function addNumber(held: Map<string, Set<number>>, { streamId, session, frameNumber }: Frame): void {
