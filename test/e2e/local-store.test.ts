@@ -130,6 +130,31 @@ describe(`${OBJECTS} objects`, () => {
     await rm(on('annotated/.DS_Store'));
   });
 
+  it('are all listed while they are written again and others are added', async () => {
+    let isListed = false;
+    let written = 0;
+    const write = async (first: number) => {
+      for (let n = first; !isListed; n += 4, written++) {
+        for (const Key of [keys[(n * 37) % OBJECTS] ?? '', `annotated/cam 3/added/${n}.jpg`])
+          await client.send(new PutObjectCommand({ Bucket: BUCKET, Key, Body: 'x' }));
+      }
+    };
+    const writing = Promise.all([0, 1, 2, 3].map(write));
+    const missed: string[] = [];
+    try {
+      for (const _time of [1, 2]) {
+        const found = new Set(await listed());
+        missed.push(...keys.filter((key) => !found.has(key)));
+      }
+    } finally {
+      isListed = true;
+      await writing;
+      await rm(on('annotated/cam 3/added'), { recursive: true, force: true });
+    }
+    expect(written).toBeGreaterThan(10);
+    expect(missed).toEqual([]);
+  });
+
   const environment = () => ({
     ...process.env,
     ...s3.credentials,
