@@ -1,6 +1,12 @@
-import { annotatedKey, type Detection, decodeDetectedFrame, fromLambdaRecord } from '@video-pipeline/frame';
-import { audit, isClean, listFailed, readTopic } from '@video-pipeline/recovery';
-import { pictureKeys } from '@video-pipeline/storage';
+import {
+  annotatedKey,
+  archiveSpanOf,
+  type Detection,
+  decodeDetectedFrame,
+  fromLambdaRecord,
+} from '@video-pipeline/frame';
+import { audit, isClean, listFailed, type PlacedRecord, readTopic } from '@video-pipeline/recovery';
+import { type ByteRange, keyOf, objectsOf, picturesIn } from '@video-pipeline/storage';
 import { inParallel } from '../../functions/src/in-parallel.ts';
 import { accountForIngest } from './ingest-hosts.ts';
 import { type Entry, idOf, LEDGER_HEADER, placeOf, streamIdOf } from './ledger.ts';
@@ -44,7 +50,10 @@ export function isSound({ accounts, misplaced }: Accounting): boolean {
 
 const READS_AT_ONCE = 8;
 
-/** Accounts for every entry of the ledger from what lies in Kafka and S3. */
+/**
+ * Accounts for every entry of the ledger from what lies in Kafka and S3. What S3 holds is asked for by its API in the
+ * audit, and read here from the files that are the objects: of many, requests take longer than a campaign.
+ */
 export async function account(
   rig: Rig,
   ledger: readonly Entry[],
@@ -52,22 +61,21 @@ export async function account(
 ): Promise<Accounting> {
   const good = ledger.filter(({ fate }) => fate === 'annotated').map(({ name }) => name);
   const poison = ledger.filter(({ fate }) => fate === 'failed').map(({ name }) => name);
-  const [failed, pictures, detections, lines] = [
-    await readFailedIds(rig),
-    await readPictures(rig, good),
-    await checkDetections(rig),
-    await checkLines(rig),
-  ];
-  const topics = { framesTopic: INGEST_TOPIC, detectionsTopic: DETECTIONS_TOPIC };
-  const { wrong, ...ingested } = await accountForIngest(rig, topics, published);
-  const homes = new Map<string, number>();
+  const [failed, pictures, lines, records, audited, { wrong, ...ingested }] = await Promise.all([
+    readFailedIds(rig),
+    readPictures(rig, good),
+    checkLines(rig),
+    checkRecords(rig),
+    auditWhole(rig),
+    accountForIngest(rig, INGEST_TOPIC, published),
+  ]);
   const accounts: Accounts = {
     missing: [...pictures.missing, ...poison.map(idOf).filter((id) => !failed.has(id))],
     failedInVain: good.map(idOf).filter((id) => failed.has(id)),
     wrongPixels: pictures.wrong,
-    wrongDetections: [...detections, ...lines.wrong],
+    wrongDetections: [...records.wrong, ...lines.wrong],
     unlisted: good.map(idOf).filter((id) => !lines.listed.has(id)),
-    audit: await auditWhole(rig),
+    audit: audited,
     ingest: wrong,
   };
   return {
@@ -76,11 +84,7 @@ export async function account(
     failed: failed.size,
     ingested,
     repeatedLines: lines.count - lines.listed.size,
-    misplaced: [
-      ...(await outOfOrder(rig, FRAMES_TOPIC, homes)),
-      ...(await outOfOrder(rig, DETECTIONS_TOPIC, homes)),
-      ...pictures.strays,
-    ],
+    misplaced: [...records.late, ...pictures.strays],
   };
 }
 
@@ -105,55 +109,71 @@ async function readFailedIds({ bucket }: Rig): Promise<Set<string>> {
   return ids;
 }
 
-async function readPictures({ bucket }: Rig, names: readonly Name[]) {
-  const keys = new Set(await Array.fromAsync(pictureKeys(bucket, `${PREFIX}/`)));
-  const keyOf = (name: Name) => annotatedKey(PREFIX, placeOf(name));
-  const expected = new Set(names.map(keyOf));
-  const stored = names.filter((name) => keys.has(keyOf(name)));
-  const read = await inParallel(stored, READS_AT_ONCE, async (name) => ({
-    name,
-    found: await readPicture(await bucket.read(keyOf(name))).catch(() => undefined),
-  }));
+async function readPictures({ files }: Rig, names: readonly Name[]) {
+  const places = await picturePlaces(files);
+  const nameOf = new Map(names.map((name) => [annotatedKey(PREFIX, placeOf(name)), name]));
+  const stored = [...places].filter(([key]) => nameOf.has(key));
+  const wrong = await inParallel(stored, READS_AT_ONCE, async ([key, place]) => {
+    const name = nameOf.get(key) as Name;
+    const found = await readPicture(await files.read(place.key, place.range)).catch(() => undefined);
+    return isSame(name, found) ? [] : [idOf(name)];
+  });
   return {
-    missing: names.filter((name) => !keys.has(keyOf(name))).map(idOf),
-    wrong: read.filter(({ name, found }) => !isSame(name, found)).map(({ name }) => idOf(name)),
-    strays: [...keys].filter((key) => !expected.has(key)),
+    missing: [...nameOf].filter(([key]) => !places.has(key)).map(([, name]) => idOf(name)),
+    wrong: wrong.flat(),
+    strays: [...places.keys()].filter((key) => !nameOf.has(key)),
   };
 }
 
-/**
- * @param homes the partition of frames that each frame lies on, filled where the topic is that of frames: once partitions are
- * added a stream has two, and Kafka keeps an order in each alone
- * @returns frames that were first put on the topic after a later one of their stream and home, on the same partition
- */
-async function outOfOrder({ kafka }: Rig, topic: string, homes: Map<string, number>): Promise<string[]> {
-  const newest = new Map<string, number>();
-  const seen = new Set<string>();
-  const late: string[] = [];
-  await readTopic(kafka, topic, ({ headers, partition }) => {
-    const ours = headers?.[LEDGER_HEADER];
-    if (ours && topic === DETECTIONS_TOPIC) return; // Not detect's.
-    const id = String(ours ?? `${String(headers?.stream_id).split('-')[1]}/${headers?.frame_number}`);
-    if (seen.has(id)) return; // Delivered again.
-    seen.add(id);
-    if (topic === FRAMES_TOPIC) homes.set(id, partition);
-    const [stream = '', number] = id.split('/');
-    const place = `${stream} of ${homes.get(id)} on ${topic}-${partition}`;
-    if (Number(number) < (newest.get(place) ?? -1)) late.push(`${id} on ${topic}-${partition}`);
-    newest.set(place, Math.max(newest.get(place) ?? -1, Number(number)));
-  });
-  return late;
+/** Where each picture lies, by the key that it has as an object of its own. */
+async function picturePlaces(files: Rig['files']) {
+  const places = new Map<string, { key: string; range?: ByteRange }>();
+  for await (const { key } of objectsOf(files, `${PREFIX}/`)) {
+    if (!archiveSpanOf(key)) places.set(key, { key });
+    else for (const one of await picturesIn(files, key)) places.set(keyOf(one), { key, range: one });
+  }
+  return places;
 }
 
-/** @returns frames that have another frame's detections on the topic */
-async function checkDetections({ kafka }: Rig): Promise<string[]> {
+/** @returns frames that are late on a topic, and frames that have another frame's detections on theirs */
+async function checkRecords({ kafka }: Rig): Promise<{ late: string[]; wrong: string[] }> {
+  const homes = new Map<string, number>();
   const wrong: string[] = [];
+  const inFrames = orderOn(FRAMES_TOPIC, homes);
+  await readTopic(kafka, FRAMES_TOPIC, (record) => {
+    const id = String(record.headers?.[LEDGER_HEADER]);
+    if (!inFrames.seen.has(id)) homes.set(id, record.partition);
+    inFrames.take(id, record);
+  });
+  const inDetections = orderOn(DETECTIONS_TOPIC, homes);
   await readTopic(kafka, DETECTIONS_TOPIC, (record) => {
     if (record.headers?.[LEDGER_HEADER]) return; // Not detect's.
     const { streamId, frameNumber, detections } = decodeDetectedFrame(record);
-    if (!says(detections, streamId, frameNumber)) wrong.push(`${streamId}/${frameNumber}`);
+    const id = `${streamId.split('-')[1]}/${frameNumber}`;
+    if (!says(detections, streamId, frameNumber)) wrong.push(id);
+    inDetections.take(id, record);
   });
-  return wrong;
+  return { late: [...inFrames.late, ...inDetections.late], wrong };
+}
+
+/**
+ * Notes frames that were first put on a topic after a later one of their stream and home, on the same partition.
+ * @param homes the partition of frames that each frame lies on: once partitions are added a stream has two, and Kafka keeps
+ * an order in each alone
+ */
+function orderOn(topic: string, homes: ReadonlyMap<string, number>) {
+  const newest = new Map<string, number>();
+  const seen = new Set<string>();
+  const late: string[] = [];
+  const take = (id: string, { partition }: PlacedRecord) => {
+    if (seen.has(id)) return; // Delivered again.
+    seen.add(id);
+    const [stream, number] = id.split('/');
+    const place = `${stream} of ${homes.get(id)} on ${topic}-${partition}`;
+    if (Number(number) < (newest.get(place) ?? -1)) late.push(`${id} on ${topic}-${partition}`);
+    newest.set(place, Math.max(newest.get(place) ?? -1, Number(number)));
+  };
+  return { seen, late, take };
 }
 
 interface Line {
@@ -162,9 +182,9 @@ interface Line {
   detections: Detection[];
 }
 
-async function checkLines({ bucket }: Rig) {
-  const keys = await Array.fromAsync(bucket.list('detections/'));
-  const texts = await inParallel(keys, READS_AT_ONCE, (key) => bucket.read(key));
+async function checkLines({ files }: Rig) {
+  const objects = await Array.fromAsync(objectsOf(files, 'detections/'));
+  const texts = await inParallel(objects, READS_AT_ONCE, ({ key }) => files.read(key));
   const lines: Line[] = texts.flatMap((text) =>
     String(text)
       .trim()

@@ -72,7 +72,7 @@ const OFFSETS_TOPIC = '__consumer_offsets';
 export async function planBrokers(count: number, folder: string, firstDir = folder) {
   if (count === 1) {
     const port = await freePort();
-    const broker = new Service(() => startKafka({ dataDir: firstDir, port }));
+    const broker = new Service((stop) => startKafka({ dataDir: firstDir, port, stop }));
     return { bootstrap: `127.0.0.1:${port}`, brokers: [broker], over: () => undefined, close() {} };
   }
   const nodes = await planCluster(count);
@@ -93,8 +93,8 @@ export async function planBrokers(count: number, folder: string, firstDir = fold
         'leader.imbalance.check.interval.seconds': '5',
         'leader.imbalance.per.broker.percentage': '0',
       };
-      return new Service(() =>
-        startKafka({ dataDir: index === 0 ? firstDir : folder, port, node, settings }),
+      return new Service((stop) =>
+        startKafka({ dataDir: index === 0 ? firstDir : folder, port, node, settings, stop }),
       );
     }),
   );

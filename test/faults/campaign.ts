@@ -1,5 +1,8 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Value } from '@video-pipeline/config';
 import { annotatedKey, type EncodedRecord } from '@video-pipeline/frame';
@@ -10,6 +13,7 @@ import { drawSchedule, type Fault, type Planned } from './faults.ts';
 import { type Entry, type FrameKind, placeOf, recordOf } from './ledger.ts';
 import { longestWaits, type Wait } from './probe.ts';
 import { PREFIX, type Rig, startRig } from './rig.ts';
+import { endServices } from './service.ts';
 
 export interface CampaignOptions {
   seed: number;
@@ -30,6 +34,8 @@ export interface CampaignOptions {
   store?: Value<'STORE'>;
   /** For so long each broker is restarted in turn, again and again, and no other fault is played; without `frames`. */
   rollingMinutes?: number;
+  /** Ends it before its time. */
+  signal?: AbortSignal;
   /** Takes a line on what happens. */
   note(line: string): void;
 }
@@ -51,12 +57,12 @@ export interface Outcome extends Accounting {
   stagePauses: Map<string, number[]>;
   /** How long each frame of the probe waited for Kafka, milliseconds. */
   waits: number[];
-  /** Resident memory of each process in the first and the last third of the run, medians, MiB. */
+  /** Resident memory of each process in the first and the last third of the run, medians, MiB; once warm, where only brokers are restarted. */
   memory: Map<string, [first: number, last: number]>;
 }
 
 /** Of memory's medians: what a process may have grown by, and still be flat. */
-const FLAT = { share: 1.15, mebibytes: 16 };
+const FLAT = { share: 1.1, mebibytes: 16 };
 
 /** Whether no process grew. */
 export function isFlat({ memory }: Outcome): boolean {
@@ -72,25 +78,43 @@ const LOOK_MS = 100;
 const MEMORY_MS = 5_000;
 /** A fault's effect may last longer than it is played, milliseconds. */
 const AFTER_MS = 2_000;
+/** So many frames annotate has drawn until its memory stays at what V8 and glibc keep: it does not grow after them. */
+const WARM_FRAMES = 3_000;
 /** Between two sends of a run that lasts a given time: the machine is to have room for the restarts. */
 const ROLLING_SEND_MS = 5_000;
 
 /**
  * Plays a schedule of faults on the whole pipeline while frames are published, and then accounts for each frame. Logs
- * and data stay, and `note` says where, when the accounts are not sound.
+ * and data stay, and `note` says where, when the accounts are not sound. However it ends, no process of it is left.
+ * @throws what `signal` gives as its reason
  */
 export async function runCampaign(options: CampaignOptions): Promise<Outcome> {
-  const rig = await startRig(options);
+  const { signal, note } = options;
+  const folder = await mkdtemp(join(tmpdir(), 'faults-'));
   let isClear = false;
   try {
-    const outcome = await new Campaign(rig, options).run();
+    const outcome = await Promise.race([play(folder, options), aborted(signal)]);
     isClear = isSound(outcome);
     return outcome;
   } finally {
-    await rig.stop();
-    if (isClear) await rm(rig.folder, { recursive: true, force: true });
-    else options.note(`logs and data are in ${rig.folder}`);
+    await endServices();
+    if (isClear || signal?.aborted) await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+    else note(`logs and data are in ${folder}`);
   }
+}
+
+async function play(folder: string, options: CampaignOptions): Promise<Outcome> {
+  const rig = await startRig({ ...options, folder });
+  try {
+    return await new Campaign(rig, options).run();
+  } finally {
+    await rig.stop();
+  }
+}
+
+async function aborted(signal = new AbortController().signal): Promise<never> {
+  if (!signal.aborted) await once(signal, 'abort');
+  throw signal.reason;
 }
 
 class Campaign {
@@ -166,6 +190,11 @@ class Campaign {
   }
 
   async #roll(milliseconds: number): Promise<void> {
+    while (this.#ledger.length < WARM_FRAMES) {
+      await this.#publishSome();
+      await this.#waitFor(() => this.#acknowledgedGood - this.#rig.stored() < BACKLOG);
+    }
+    this.#memory.clear();
     for (const end = performance.now() + milliseconds; performance.now() < end; ) {
       if (this.#underWay.size === 0) this.#play(ROLLING_RESTART);
       await this.#publishSome();

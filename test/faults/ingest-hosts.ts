@@ -32,9 +32,10 @@ export async function startIngestHosts(folder: string, topic: string, environmen
   const countsOf = (name: string) => join(folder, `${name}.counts`);
   const hosts = HOSTS.map((name) => {
     appendFileSync(countsOf(name), '');
-    return new Service(() =>
+    return new Service((stop) =>
       startChild({
         name,
+        stop,
         script: MAIN,
         env,
         pidFile: join(folder, 'run', `${name}.pid`),
@@ -68,16 +69,17 @@ export async function startIngestHosts(folder: string, topic: string, environmen
  */
 export async function accountForIngest(
   { kafka, bucket }: { kafka: Kafka; bucket: Bucket },
-  topics: { framesTopic: string; detectionsTopic: string },
+  framesTopic: string,
   counted: ReadonlyMap<string, number>,
 ): Promise<{ wrong: string[]; frames: number; twice: number }> {
   // Nothing works on these frames: of the report, only what is lost before Kafka counts.
+  const topics = { framesTopic, detectionsTopic: 'none' };
   const report = await audit({ kafka, bucket, ...topics, s3Prefix: 'none', pixels: false, counted });
   const wrong = [...(report.lostBeforeKafka ?? ['the auditor compared nothing'])];
   const seen = new Set<string>();
   const newest = new Map<string, number>();
   let twice = 0;
-  await readTopic(kafka, topics.framesTopic, (record) => {
+  await readTopic(kafka, framesTopic, (record) => {
     const { streamId, session, frameNumber } = decodeFrame(record);
     const name = `${streamId}/${session}`;
     const place = `${name} on ${record.partition}`;

@@ -1,7 +1,5 @@
-import { mkdtemp } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { readConfig, type Value } from '@video-pipeline/config';
 import type { EncodedRecord } from '@video-pipeline/frame';
@@ -9,6 +7,7 @@ import { connectKafka, consumerLag, ensureTopics, orderedProducer } from '@video
 import { connectS3, ensureBucket, freePort, startS3Proxy } from '@video-pipeline/local';
 import { openBucket } from '@video-pipeline/recovery';
 import { startChild } from '../../packages/local/src/supervisor/child.ts';
+import { folderReader } from '../support/folder-reader.ts';
 import { addCrowds } from './answers.ts';
 import { planBrokers } from './brokers.ts';
 import { startFaultProxy } from './fault-proxy.ts';
@@ -38,6 +37,8 @@ const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' }
  * of its own that comes back when it ends, with fault proxies before the two that speak HTTP.
  */
 export async function startRig(options: {
+  /** Where everything is kept. */
+  folder: string;
   handlerTimeoutSeconds: number;
   /** Where Kafka keeps its data; left out, with everything else. */
   kafkaDir?: string;
@@ -46,7 +47,7 @@ export async function startRig(options: {
   /** How annotate stores; left out, each frame as an object. */
   store?: Value<'STORE'>;
 }) {
-  const folder = await mkdtemp(join(tmpdir(), 'faults-'));
+  const { folder } = options;
   const [s3Port, modelPort] = [await freePort(), await freePort()];
   const kafkaNodes = await planBrokers(options.brokers ?? 1, folder, options.kafkaDir);
   const modelFile = join(folder, 'numbered.onnx');
@@ -85,9 +86,10 @@ export async function startRig(options: {
     S3_PREFIX: PREFIX,
     STORE: options.store ?? 'frames',
   };
-  const node = (name: string, script: string, args: string[], env: NodeJS.ProcessEnv) =>
+  const node = (name: string, script: string, args: string[], env: NodeJS.ProcessEnv, stop: AbortSignal) =>
     startChild({
       name,
+      stop,
       script: join(REPOSITORY, script),
       args,
       env,
@@ -95,7 +97,7 @@ export async function startRig(options: {
       logFile: join(folder, 'logs', `${name}.log`),
     });
   const stage = (name: StageName, topic: string, processName: string = name) =>
-    new Service(() => {
+    new Service((stop) => {
       const args = ['--handler', 'test/faults/handler.ts', '--topic', topic, '--group', name];
       const timeout = ['--timeout', String(options.handlerTimeoutSeconds)];
       return node(
@@ -107,12 +109,15 @@ export async function startRig(options: {
           FAULTS_HANDLER: `functions/src/${name}.ts`,
           FAULTS_URL: `${teller.url}/${name}`,
         },
+        stop,
       );
     });
   const model = ['--model', modelFile, '--device', 'cpu', '--threads', '1', '--port', String(modelPort)];
   const services = {
-    s3: new Service(() => startS3Proxy({ dataDir: folder, port: s3Port, credentials: CREDENTIALS })),
-    model: new Service(() => node('model', 'model/src/main.ts', model, environment)),
+    s3: new Service((stop) =>
+      startS3Proxy({ dataDir: folder, port: s3Port, credentials: CREDENTIALS, stop }),
+    ),
+    model: new Service((stop) => node('model', 'model/src/main.ts', model, environment, stop)),
     detect: stage('detect', FRAMES_TOPIC),
     annotate: stage('annotate', DETECTIONS_TOPIC),
   };
@@ -146,7 +151,6 @@ export async function startRig(options: {
   const probe = options.brokers === 3 ? startProbe(kafka, INGEST_TOPIC) : undefined;
 
   return {
-    folder,
     kafka,
     services,
     brokers,
@@ -159,6 +163,8 @@ export async function startRig(options: {
     async stopIngest(): Promise<Map<string, number>> {
       return new Map([...((await ingest?.stop()) ?? []), ...((await probe?.stop()) ?? [])]);
     },
+    /** The same bucket as the files that it is kept as. */
+    files: folderReader(join(folder, 's3', BUCKET)),
     bucket: openBucket({ S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3Url }),
     /** Annotated frames that S3 has acknowledged so far; sets the pace alone, proves nothing. */
     stored: () => stored.size,
@@ -195,7 +201,7 @@ export async function startRig(options: {
       return lags.flat().reduce((sum, { lag }) => sum + lag, 0);
     },
 
-    /** Ends every process; what they wrote stays in `folder`. */
+    /** Ends every process in order; what they wrote stays in `folder`. */
     async stop(): Promise<void> {
       probe?.cancel();
       await Promise.all([services.detect.stop(), services.annotate.stop(), ingest?.stop()]);

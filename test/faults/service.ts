@@ -1,3 +1,5 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { signalProcess } from '@video-pipeline/local';
 
@@ -10,17 +12,29 @@ interface Started {
 
 /** How long a process that ended is away before it is started again, as by a supervisor, milliseconds. */
 const AWAY_MS = 500;
+/** By a shell, so that the process wakes and ends by itself whatever becomes of us. */
+const FREEZE = 'kill -STOP "$1"; sleep "$2"; kill -CONT "$1"';
+
+const services = new Set<Service>();
+
+/** Ends every service at once, by kill -9, also those that are frozen or only starting; none comes back. */
+export async function endServices(): Promise<void> {
+  await Promise.all([...services].map((service) => service.end()));
+}
 
 /** A process that is started again whenever it ends, as ECS, Kubernetes or `npm start` do. */
 export class Service {
-  readonly #begin: () => Promise<Started>;
+  readonly #begin: (stop: AbortSignal) => Promise<Started>;
+  readonly #stopping = new AbortController();
   #current: Started | undefined;
-  #isStopped = false;
+  readonly #freezers = new Set<ChildProcess>();
+  #starting: Promise<unknown> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
 
-  /** @param begin starts the process and resolves once it does its work */
-  constructor(begin: () => Promise<Started>) {
+  /** @param begin starts the process and resolves once it does its work; ends it before that, and throws, once `stop` aborts */
+  constructor(begin: (stop: AbortSignal) => Promise<Started>) {
     this.#begin = begin;
+    services.add(this);
   }
 
   /** Of the process that runs now. */
@@ -29,11 +43,14 @@ export class Service {
   }
 
   async start(): Promise<void> {
-    const started = await this.#begin();
+    this.#stopping.signal.throwIfAborted();
+    const starting = this.#begin(this.#stopping.signal);
+    this.#starting = starting.catch(() => {});
+    const started = await starting;
     this.#current = started;
     void started.exited.then(() => {
       this.#current = undefined;
-      if (!this.#isStopped) this.#running = this.#startAgain();
+      if (!this.#stopping.signal.aborted) this.#running = this.#startAgain();
     });
   }
 
@@ -55,10 +72,12 @@ export class Service {
   /** It neither works nor answers for a while, and keeps its connections. */
   async freeze(ms: number): Promise<void> {
     await this.running();
-    const frozen = this.#current;
-    this.#signal('SIGSTOP');
-    await sleep(ms);
-    if (frozen && frozen === this.#current) this.#signal('SIGCONT');
+    if (!this.#current || this.#stopping.signal.aborted) return;
+    const args = ['-c', FREEZE, 'freeze', String(this.#current.pid), String(ms / 1000)];
+    const freezer = spawn('sh', args, { detached: true, stdio: 'ignore' });
+    this.#freezers.add(freezer);
+    await once(freezer, 'exit');
+    this.#freezers.delete(freezer);
   }
 
   /** Resolves once the process that runs now has ended, of whatever. */
@@ -69,17 +88,35 @@ export class Service {
 
   /** Resolves once it does its work. */
   async running(): Promise<void> {
-    while (!this.#current && !this.#isStopped) {
+    while (!this.#current && !this.#stopping.signal.aborted) {
       await this.#running;
       await sleep(50);
     }
   }
 
   async stop(): Promise<void> {
-    this.#isStopped = true;
-    await this.#running;
+    await this.#stay();
     this.#signal('SIGCONT');
     await this.#current?.stop();
+    services.delete(this);
+  }
+
+  /** Ends it at once, by kill -9; it does not come back. */
+  async end(): Promise<void> {
+    await this.#stay();
+    this.#signal('SIGKILL');
+    await this.#current?.exited;
+    services.delete(this);
+  }
+
+  /** From now on it neither starts nor freezes. */
+  async #stay(): Promise<void> {
+    this.#stopping.abort();
+    for (const { pid, exitCode } of this.#freezers) {
+      // Its group: the shell and what it waits for.
+      if (pid && exitCode === null) process.kill(-pid, 'SIGKILL');
+    }
+    await this.#starting;
   }
 
   #signal(signal: NodeJS.Signals): void {
@@ -87,7 +124,7 @@ export class Service {
   }
 
   async #startAgain(): Promise<void> {
-    while (!this.#isStopped) {
+    while (!this.#stopping.signal.aborted) {
       await sleep(AWAY_MS);
       // What it needs may be away as well.
       const started = await this.start().then(
