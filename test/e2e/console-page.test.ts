@@ -38,6 +38,8 @@ describeInChromium('the page', () => {
       const second = await nextFrame(page, selector, first);
       expect(Number.parseInt(second ?? '', 10)).toBeGreaterThan(Number.parseInt(first ?? '', 10));
     }
+    // What is stored is shown while nothing is live, and no longer.
+    expect(await page.locator('a.card img:visible').count()).toBe(0);
     // A busy machine shows them late at first.
     await expect.poll(() => page.locator('.state.live').count(), { timeout: 20_000 }).toBe(2);
   });

@@ -62,7 +62,7 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
       states.get(id) ?? h('td'),
       h('td', {}, url),
       h('td', { className: 'num' }, frame_rate === undefined ? 'as FRAME_RATE says' : String(frame_rate)),
-      h('td', { className: 'bar' }, ...(isWritable ? buttons : [])),
+      h('td', {}, h('div', { className: 'bar' }, ...(isWritable ? buttons : []))),
     );
   }
   function tell(): void {
