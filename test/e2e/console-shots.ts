@@ -2,8 +2,10 @@
 // cameras, in real Chromium.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, parse, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CLIPS, fetchAsset } from '@video-pipeline/assets';
+import { startCameras } from '@video-pipeline/camera';
 import { encodeFrame } from '@video-pipeline/frame';
 import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
@@ -17,9 +19,9 @@ const IMAGES = join(ROOT, 'docs/images');
 const STRIP_ROWS = 4;
 const STRIP_STEP_MS = 20_000;
 
-/** What to tell of the demo camera that the pictures of one stream show. */
+/** The demo camera that the pictures of one stream show, and what its scene is. */
 const STREAM = 'franck';
-const STREAMS = `- id: ${STREAM}
+const SCENE = `
   scene:
     zones:
       desk: { polygon: [[0.25, 0.25], [0.75, 0.25], [0.9, 1], [0.1, 1]] }
@@ -92,7 +94,13 @@ const SHOTS: Shot[] = [
 
 const dataDir = await mkdtemp(join(tmpdir(), 'console-shots-'));
 const streamsFile = join(dataDir, 'streams.yaml');
-await writeFile(streamsFile, STREAMS);
+const files = await fetchAsset(CLIPS, () => {});
+const clips = Object.fromEntries(files.map((file) => [parse(file).name, file]));
+const cameras = await startCameras({ clips });
+const streams = Object.keys(clips).map(
+  (id) => `- id: ${id}\n  url: ${cameras.url}/${id}${id === STREAM ? SCENE : '\n'}`,
+);
+await writeFile(streamsFile, streams.join(''));
 const stack = startStackProcess(dataDir, [], { STREAMS_FILE: streamsFile });
 try {
   const { endpoints } = await stack.until(
@@ -113,6 +121,7 @@ try {
 } finally {
   stack.child.kill('SIGTERM');
   await stack.exited;
+  await cameras.close();
   await rm(dataDir, { recursive: true, force: true });
 }
 
