@@ -85,16 +85,13 @@ export class IngestMetrics {
         this.set(ingest.waitingBytes);
       },
     });
-    new Gauge({
-      name: 'ingest_stream_up',
-      help: '1 while frames flow',
-      labelNames: ['stream'],
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        for (const [stream, { state }] of stats) this.set({ stream }, state === 'flowing' ? 1 : 0);
-      },
-    });
+    this.#gauge('ingest_stream_up', '1 while frames flow', stats, ({ state }) => Number(state === 'flowing'));
+    this.#gauge(
+      'ingest_stream_fallback',
+      'which fallback URL is read, from 1; 0 while it is the first',
+      stats,
+      ({ fallback = 0 }) => fallback,
+    );
   }
 
   /** Records one acknowledged send. */
@@ -122,6 +119,24 @@ export class IngestMetrics {
         for (const [stream, one] of stats) {
           for (const [reason, count] of Object.entries(read(one))) this.inc({ stream, reason }, count);
         }
+      },
+    });
+  }
+
+  #gauge(
+    name: string,
+    help: string,
+    stats: ReadonlyMap<string, StreamStats>,
+    read: (one: StreamStats) => number,
+  ): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: ['stream'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [stream, one] of stats) this.set({ stream }, read(one));
       },
     });
   }

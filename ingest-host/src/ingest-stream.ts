@@ -3,6 +3,7 @@ import type { Frame } from '@video-pipeline/frame';
 import { redact } from '@video-pipeline/telemetry';
 import { activeHours } from './active-hours.ts';
 import { CaptureClock } from './clock.ts';
+import { Failover } from './failover.ts';
 import { JpegEncoder, JpegError } from './jpeg.ts';
 import type { FrameLimit } from './limit.ts';
 import { MotionGate } from './motion-gate.ts';
@@ -10,12 +11,14 @@ import { Patience } from './patience.ts';
 import { FilterError } from './picture-filter.ts';
 import type { Publisher } from './publisher.ts';
 import { Sampler } from './sampler.ts';
+import { fileOf } from './source/file.ts';
 import { openSource } from './source/open.ts';
-import type { Picture, Source } from './source/source.ts';
+import type { Damage, Picture, Source } from './source/source.ts';
 import { SourceError } from './source/source-error.ts';
 import type { StreamStats } from './stats.ts';
 import type { StreamSpec } from './streams.ts';
 import type { ThinningGate } from './thinning.ts';
+import type { Turns } from './turns.ts';
 import { Watchdog } from './watchdog.ts';
 
 export interface StreamContext {
@@ -32,6 +35,8 @@ export interface StreamContext {
   stallSeconds: number;
   /** Which of a live source's frames the pipeline can take in time. */
   thinning: ThinningGate | undefined;
+  /** Of the files that are played once: each takes what memory and CPU it can get. */
+  fileTurns: Turns;
 }
 
 const FIRST_RETRY_MS = 500;
@@ -53,7 +58,7 @@ interface Reading {
   patience: Patience;
 }
 
-type Outcome = SourceError | 'ended' | 'inactive';
+type Outcome = SourceError | 'ended' | 'inactive' | 'first is back';
 
 const EMPTY = 'it ended without a picture';
 
@@ -64,18 +69,28 @@ export class IngestStream {
   readonly #abort = new AbortController();
   readonly #clock = new CaptureClock();
   readonly #isActive: (at: number) => boolean;
+  readonly #failover: Failover;
   #finished: Promise<void> | undefined;
 
   constructor(spec: StreamSpec, context: StreamContext) {
     this.spec = spec;
     this.#context = context;
     this.#isActive = spec.activeHours ? activeHours(spec.activeHours) : ALWAYS;
+    this.#failover = new Failover(spec.url, spec.fallback, spec.fallbackSeconds);
   }
 
   /** @returns once the stream is stopped or ended; never throws because of the camera */
   run(): Promise<void> {
-    this.#finished ??= this.#run();
+    this.#finished ??= fileOf(this.spec.url)?.loop === false ? this.#runInTurn() : this.#run();
     return this.#finished;
+  }
+
+  async #runInTurn(): Promise<void> {
+    const turn = this.#context.fileTurns.take();
+    this.#context.stats.state = 'waiting';
+    await Promise.race([turn, new Promise((resolve) => this.#abort.signal.addEventListener('abort', resolve))]);
+    await this.#run();
+    void turn.then((end) => end());
   }
 
   async stop(): Promise<void> {
@@ -86,10 +101,11 @@ export class IngestStream {
   async #run(): Promise<void> {
     const { stats, log } = this.#context;
     for (let failures = 0; !this.#abort.signal.aborted; ) {
-      const before = stats.captured;
+      const before = stats.decoded;
+      stats.fallback = this.#failover.fallback;
       const error = this.#isActive(Date.now()) ? await this.#readOnce() : 'inactive';
       if (error === 'ended' || this.#abort.signal.aborted) break;
-      if (error instanceof SourceError && error.isFinal) {
+      if (error instanceof SourceError && error.isFinal && !this.spec.fallback) {
         stats.state = 'failed';
         stats.lastError = error.message;
         log.warn('stream failed', { stream: this.spec.id, error: error.message });
@@ -100,12 +116,23 @@ export class IngestStream {
         await this.#sleep(INACTIVE_MS);
         continue;
       }
-      failures = stats.captured > before ? 1 : failures + 1;
-      const wait = retryDelay(failures, error.permanent);
+      if (error === 'first is back') {
+        log.info('first URL is back', { stream: this.spec.id });
+        stats.reconnects += 1;
+        continue;
+      }
+      const gavePictures = stats.decoded > before;
+      failures = gavePictures ? 1 : failures + 1;
+      const wait = this.#failover.next(gavePictures) ? 0 : retryDelay(failures, error.permanent);
       stats.state = 'waiting';
       stats.lastError = error.message;
       stats.reconnects += 1;
-      log.warn('stream broke off', { stream: this.spec.id, error: error.message, retryMs: wait });
+      log.warn('stream broke off', {
+        stream: this.spec.id,
+        error: error.message,
+        retryMs: wait,
+        ...(this.#failover.fallback ? { nextFallback: this.#failover.fallback } : {}),
+      });
       await this.#sleep(wait);
     }
     stats.state = 'ended';
@@ -121,19 +148,18 @@ export class IngestStream {
     const { spec } = this;
     const stallSeconds = (spec.stallSeconds ?? this.#context.stallSeconds) + (spec.period ?? 0);
     const stall = new Watchdog(stallSeconds * 1000);
-    const signal = AbortSignal.any([this.#abort.signal, stall.signal]);
+    const back = new AbortController();
+    const signal = AbortSignal.any([this.#abort.signal, stall.signal, back.signal]);
     const encoder = new JpegEncoder(maxFrameBytes, spec.quality, spec);
     const gate = spec.motion && new MotionGate(spec.motion);
+    const endWatch = this.#failover.watch(
+      (url) => this.#isThere(url, stallSeconds),
+      () => back.abort(),
+    );
     let source: Source | undefined;
     try {
       stats.state = 'connecting';
-      source = await openSource(
-        spec.url,
-        { ...spec, timeoutSeconds: stallSeconds, damage: stats.damaged },
-        signal,
-      );
-      const opened = source;
-      signal.addEventListener('abort', () => opened.interrupt());
+      source = await this.#open(this.#failover.url, stallSeconds, signal, stats.damaged);
       const start = source.live ? undefined : (spec.fileStart ?? source.recordedAt ?? Date.now());
       this.#clock.restart(start, source.maxDelayMs);
       const patience = new Patience(stallSeconds, (reason) => this.#wait(reason));
@@ -143,15 +169,37 @@ export class IngestStream {
       if (source.live) return new SourceError(frames > 0 ? 'the camera ended the stream' : EMPTY);
       return frames > 0 ? 'ended' : new SourceError(EMPTY, true, true);
     } catch (error) {
+      if (back.signal.aborted) return 'first is back';
       if (stall.signal.aborted) return new SourceError(`no picture for ${stallSeconds} s`);
       // Read again, what could be read of a file would be published twice.
       if (error instanceof SourceError) return source?.live === false ? asFinal(error) : error;
       return new SourceError(redact(error instanceof Error ? error.message : String(error)));
     } finally {
+      endWatch();
       stall.stop();
       await source?.close();
       encoder.close();
       gate?.close();
+    }
+  }
+
+  async #open(url: string, timeoutSeconds: number, signal: AbortSignal, damage?: Damage): Promise<Source> {
+    const options = { ...this.spec, timeoutSeconds, ...(damage ? { damage } : {}) };
+    const source = await openSource(url, options, signal);
+    signal.addEventListener('abort', () => source.interrupt());
+    return source;
+  }
+
+  /** Whether a URL gives a picture. */
+  async #isThere(url: string, seconds: number): Promise<boolean> {
+    const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(seconds * 1000)]);
+    const source = await this.#open(url, seconds, signal).catch(() => undefined);
+    try {
+      return source !== undefined && !(await source.pictures().next()).done;
+    } catch {
+      return false;
+    } finally {
+      await source?.close();
     }
   }
 

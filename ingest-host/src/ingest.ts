@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 import type { Frame } from '@video-pipeline/frame';
 import { TooLargeError } from '@video-pipeline/kafka';
@@ -11,6 +12,7 @@ import { Publisher, type PublisherOptions, type Send } from './publisher.ts';
 import { createStats, type StreamStats } from './stats.ts';
 import type { StreamSpec } from './streams.ts';
 import type { Thinning } from './thinning.ts';
+import { Turns } from './turns.ts';
 
 export interface IngestOptions {
   /** Largest JPEG. */
@@ -44,6 +46,7 @@ export class Ingest {
   readonly #limit: FrameLimit;
   readonly #publisher: Publisher;
   readonly #streams = new Map<string, IngestStream>();
+  readonly #fileTurns = new Turns(availableParallelism() + 2);
   #reloading: Promise<void> = Promise.resolve();
   /** Resolves with the next reload, and when all is to stop. */
   #changed = Promise.withResolvers<void>();
@@ -158,7 +161,7 @@ export class Ingest {
     this.stats.set(spec.id, stats);
     const context = { publisher: this.#publisher, limit: this.#limit, session: this.session };
     const thinning = this.#options.thinning?.gate(spec.id, spec.priority);
-    const settings = { stats, log, maxFrameBytes, stallSeconds, thinning };
+    const settings = { stats, log, maxFrameBytes, stallSeconds, thinning, fileTurns: this.#fileTurns };
     const stream = new IngestStream(spec, { ...context, ...settings });
     this.#streams.set(spec.id, stream);
     void stream.run();

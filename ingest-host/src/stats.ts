@@ -5,6 +5,8 @@ export interface StreamStats {
   state: 'connecting' | 'flowing' | 'waiting' | 'inactive' | 'ended' | 'failed';
   /** Why it waits; no credentials. */
   lastError: string | undefined;
+  /** Which fallback URL is read, from 1; undefined while it is the first. */
+  fallback: number | undefined;
   /** Epoch milliseconds of the last frame captured. */
   lastFrameAt: number | undefined;
   /** Pictures that the decoder gave, sampled or not. */
@@ -35,6 +37,7 @@ export function createStats(): StreamStats {
   return {
     state: 'connecting',
     lastError: undefined,
+    fallback: undefined,
     lastFrameAt: undefined,
     decoded: 0,
     decodeSeconds: 0,

@@ -20,6 +20,10 @@ export interface StreamSpec extends JpegShape {
   id: string;
   /** rtsp(s), http(s), srt, rtmp, file URL or path; may hold credentials, so it is never logged as it is. */
   url: string;
+  /** URLs of the same picture, read in this order while those before give none. */
+  fallback?: readonly string[];
+  /** So often the first URL is tried while a fallback is read, seconds; default 60. */
+  fallbackSeconds?: number;
   /** Frames a second. */
   frameRate: number;
   /** JPEG quality to begin with, 1..100. */
@@ -44,12 +48,15 @@ export interface StreamSpec extends JpegShape {
 }
 
 const part = z.number().min(0).max(1);
+const sourceUrl = z.string().min(1, 'must not be empty').transform(withSecrets);
 /** One entry of a list of streams, as ingest reads it. */
 export const streamEntrySchema = z.strictObject({
   id: z.string().refine(isStreamId, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
   // What the console calls it.
   name: streamName.optional(),
-  url: z.string().min(1, 'must not be empty').transform(withSecrets),
+  url: sourceUrl,
+  fallback: z.array(sourceUrl).min(1).max(8).optional(),
+  fallback_seconds: z.number().min(0.1).max(86_400).optional(),
   frame_rate: z.number().min(0.01).max(240).optional(),
   quality: z.int().min(1).max(100).optional(),
   transport: z.enum(TRANSPORTS).optional(),
@@ -134,6 +141,8 @@ function withDefaults(item: z.output<typeof streamEntrySchema>, defaults: Stream
   return {
     id: item.id,
     url: item.url,
+    ...(item.fallback ? { fallback: item.fallback } : {}),
+    ...(item.fallback_seconds ? { fallbackSeconds: item.fallback_seconds } : {}),
     frameRate: item.frame_rate ?? defaults.frameRate,
     quality: item.quality ?? defaults.quality,
     transport: item.transport ?? 'tcp',

@@ -55,6 +55,27 @@ test('a camera that freezes without closing its connection is opened again', asy
   expect(performance.now() - frozen).toBeLessThan(5_000);
 });
 
+test('a camera that is gone is read by its fallback, until it is back', async () => {
+  const [first, second] = [await cameras(), await cameras()];
+  const main = await proxy(first.url);
+  const collecting = collectingIngest();
+  const spec = { ...stream('yard', `${main.url}/yard`), fallback: [`${second.url}/yard`], fallbackSeconds: 0.3 };
+  void run(collecting, [spec]);
+  const stats = () => collecting.ingest.stats.get('yard');
+  const flows = async (fallback: number | undefined) => {
+    await expect.poll(stats, { timeout: 10_000 }).toMatchObject({ state: 'flowing', fallback });
+    const before = collecting.frames.length;
+    await expect.poll(() => collecting.frames.length, { timeout: 10_000 }).toBeGreaterThan(before + 5);
+  };
+  await flows(undefined);
+  main.cut('rtsp://127.0.0.1:1');
+  await flows(1);
+  main.cut(first.url);
+  await flows(undefined);
+  const numbers = collecting.frames.map(({ frameNumber }) => frameNumber);
+  expect(numbers).toEqual(numbers.map((_, index) => index));
+});
+
 test('a connection cut in the middle of a picture costs no broken JPEG', async () => {
   const between = await proxy((await cameras()).url);
   const collecting = collectingIngest();

@@ -23,6 +23,8 @@ export interface Input {
   foreign: boolean;
   /** Number of the video track, from 0. */
   track?: number;
+  /** When its first picture was captured, epoch milliseconds, where it is known better than by its container. */
+  recordedAt?: number | undefined;
   /** Where damaged pictures are counted. */
   damage?: Damage;
   /** Told of each packet. */
@@ -236,7 +238,8 @@ export class FFmpegSource implements Source {
   }
 
   get recordedAt(): number | undefined {
-    if (this.#from.gate?.recordedAt !== undefined) return this.#from.gate.recordedAt;
+    const known = this.#from.recordedAt ?? this.#from.gate?.recordedAt;
+    if (known !== undefined) return known;
     const at = Date.parse(this.#input.metadata?.getAll().creation_time ?? '');
     // A camera or an editor whose clock was not set writes its epoch.
     return at > FIRST_YEAR && at <= Date.now() ? at : undefined;

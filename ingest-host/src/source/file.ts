@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { FFmpegSource } from './ffmpeg-source.ts';
+import { timeOfName } from './name-time.ts';
 import type { MayWant, Opener, Picture, Source } from './source.ts';
 import { SourceError } from './source-error.ts';
 
@@ -25,6 +26,7 @@ export const openFile: Opener = async (url, { track, damage }, signal) => {
     url: path,
     options: {},
     foreign: false,
+    recordedAt: timeOfName(path),
     ...(track === undefined ? {} : { track }),
     ...(damage ? { damage } : {}),
   };

@@ -83,6 +83,9 @@ async function reportOfStack(state: State): Promise<Report> {
       ...tableLines(state, (_, text) => text),
       ENV_HINT,
       ...failing.map(([id, { error }]) => `camera ${id} FAILS: ${error}; it is tried again`),
+      ...Object.entries(cameras).flatMap(([id, { fallback }]) =>
+        fallback ? [`camera ${id}: its URL gives no picture, fallback ${fallback} is read`] : [],
+      ),
     ],
   };
 }
@@ -101,6 +104,8 @@ interface CameraState {
   state: string;
   /** Why it does not send. */
   error?: string;
+  /** Which of its other URLs is read, from 1. */
+  fallback?: number;
 }
 
 /** How the cameras are, as ingest says; nothing when it does not answer, which its service's health tells. */
@@ -111,12 +116,16 @@ async function camerasOf({ services, endpoints }: State): Promise<Record<string,
       signal: AbortSignal.timeout(ANSWER_MS),
     });
     const { streams } = (await answer.json()) as {
-      streams: Record<string, { state: string; lastError?: string }>;
+      streams: Record<string, { state: string; lastError?: string; fallback?: number }>;
     };
     return Object.fromEntries(
-      Object.entries(streams).map(([id, { state, lastError }]) => [
+      Object.entries(streams).map(([id, { state, lastError, fallback }]) => [
         id,
-        { state, ...(lastError && state !== 'flowing' ? { error: lastError } : {}) },
+        {
+          state,
+          ...(lastError && state !== 'flowing' ? { error: lastError } : {}),
+          ...(fallback ? { fallback } : {}),
+        },
       ]),
     );
   } catch {

@@ -40,7 +40,8 @@ const program = new Command('npm start --')
   )
   .option(
     '--source <[name=]url|file>',
-    "a camera's URL, a video file (played once), or file?loop; repeatable; left out: what STREAMS or STREAMS_FILE lists, " +
+    "a camera's URL, a video file (played once), or file?loop; 'recordings/*.mp4' is each of these; repeatable; " +
+      'left out: what STREAMS or STREAMS_FILE lists, ' +
       'else the demo cameras. For its password ' +
       `'rtsp://user:\${NAME}@host/path' takes a variable, @file a file with the URL, so that ps shows none`,
     (value: string, before: string[] = []) => [...before, value],

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isStreamId } from '@video-pipeline/frame';
@@ -59,6 +59,21 @@ describe('--source', () => {
       { id: 'front-door', url: path, finite: true },
       { id: 'again', url: `${path}?loop`, finite: false },
     ]);
+  });
+
+  it('takes each file of a pattern for a stream, in order, at full speed or in a loop', () => {
+    mkdirSync(join(folder, 'nvr/b'), { recursive: true });
+    for (const name of ['nvr/2.mp4', 'nvr/b/2.mp4', 'nvr/1.mp4', 'nvr/x.txt']) writeFileSync(join(folder, name), '');
+    expect(parse('nvr/**/*.mp4')).toEqual([
+      { id: '1', url: join(folder, 'nvr/1.mp4'), finite: true },
+      { id: '2', url: join(folder, 'nvr/2.mp4'), finite: true },
+      { id: '2-2', url: join(folder, 'nvr/b/2.mp4'), finite: true },
+    ]);
+    expect(parse(join(folder, 'nvr/[1-9].mp4?loop')).map(({ url }) => url)).toEqual([
+      join(folder, 'nvr/1.mp4?loop'),
+      join(folder, 'nvr/2.mp4?loop'),
+    ]);
+    expect(() => parse('nvr/*.mkv')).toThrow("--source nvr/*.mkv: no file is named so");
   });
 
   it('knows a file whose name has an equals sign', () => {

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, globSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { expandVariables, readSourceUrl } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
@@ -23,13 +23,14 @@ export class SourceOptionError extends Error {
 }
 
 /**
- * Reads the values of `--source`: `[name=]<rtsp url | video file>[?loop]`, or `[name=]@<file with one of these>`.
+ * Reads the values of `--source`: `[name=]<rtsp url | video file>[?loop]`, `[name=]@<file with one of these>`, or a pattern of
+ * files' names.
  * @param directory what a relative path is relative to
  * @throws SourceOptionError
  */
 export function parseSources(values: readonly string[], directory: string): Source[] {
   const taken = new Set<string>();
-  return values.map((value) => {
+  return values.flatMap((value) => matching(value, directory)).map((value) => {
     const { name, url: given } = splitName(value, directory);
     const url = given.startsWith('@') ? readSourceUrl(`@${resolve(directory, given.slice(1))}`) : given;
     const full = expandVariables(url, (variable) => {
@@ -44,6 +45,17 @@ export function parseSources(values: readonly string[], directory: string): Sour
     taken.add(id);
     return { ...source, id };
   });
+}
+
+/** `recordings/*.mp4`, which the shell did not see, is each of these files; what has no such signs is itself. */
+function matching(value: string, directory: string): string[] {
+  const loop = value.endsWith('?loop') ? '?loop' : '';
+  const pattern = value.slice(0, value.length - loop.length);
+  if (SCHEME.test(value) || /^@|=@|:\/\/|\$\{/.test(value) || !/[*?[{]/.test(pattern)) return [value];
+  if (existsSync(resolve(directory, pattern))) return [value];
+  const files = globSync(pattern, { cwd: directory }).sort();
+  if (files.length === 0) throw new SourceOptionError(`--source ${value}: no file is named so`);
+  return files.map((file) => file + loop);
 }
 
 // `yard=rtsp://...` names the stream; `a=b.mp4` may also be a file of that name.
