@@ -5,6 +5,7 @@ import { redact } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
+import { runDiscover, runOnvif } from './onvif-command.ts';
 import { type ProbeClock, type ProbeReport, probe } from './probe.ts';
 import { fileOf } from './source/file.ts';
 import { TRANSPORTS, type Transport } from './source/source.ts';
@@ -15,14 +16,16 @@ interface Options {
   seconds: number;
   timeout: number;
   jpeg?: string;
+  discover?: string | true;
+  user?: string;
   json: boolean;
 }
 
 await new Command('probe')
   .description('What a camera or file is, and one JPEG of it, by the same means as ingest reads it.')
   .argument(
-    '<url>',
-    'rtsp(s), http(s), srt or rtmp URL, or a path; special characters in a password percent-encoded; ' +
+    '[url]',
+    'rtsp(s), http(s), srt or rtmp URL, or a path; onvif://host lists the streams of a camera; special characters in a password percent-encoded; ' +
       `'\${NAME}' in it is a variable, @file a file with it: ps shows a URL`,
   )
   .addOption(
@@ -30,7 +33,12 @@ await new Command('probe')
       .choices(TRANSPORTS)
       .default('tcp'),
   )
-  .option('--seconds <number>', 'how long to watch', positive, 5)
+  .option('--discover [host]', 'list the ONVIF cameras of this network, or at host[:port], and their streams')
+  .option(
+    '--user <name:password>',
+    `what --discover asks for the streams with; '\${NAME}' in it is a variable`,
+  )
+  .option('--seconds <number>', 'how long to watch, or to wait for cameras', positive, 5)
   .option('--timeout <number>', 'longest wait for a picture, seconds', positive, 10)
   .option('--jpeg <file>', 'where to write the picture (default: probe-<host or file>.jpg)')
   .option('--json', 'print one JSON object', false)
@@ -39,10 +47,17 @@ await new Command('probe')
   .parseAsync()
   .catch(exitWithError);
 
-async function run(given: string, options: Options): Promise<void> {
-  const url = expandVariables(readSourceUrl(given), (name) => {
+async function run(given: string | undefined, options: Options, command: Command): Promise<void> {
+  const onMissing = (name: string) => {
     throw new SourceError(`needs the variable ${name}, which is not set`);
-  });
+  };
+  if (options.discover) {
+    const user = options.user?.replace(/\$\{\w+\}/g, (reference) => expandVariables(reference, onMissing));
+    return await runDiscover(options.discover, { ...options, ...(user ? { user } : {}) });
+  }
+  if (given === undefined) command.error("error: missing argument 'url', or --discover");
+  const url = expandVariables(readSourceUrl(given), onMissing);
+  if (/^onvif:/i.test(url)) return await runOnvif(url, options.json);
   // FFmpeg writes URLs, passwords included.
   Log.setLevel(AV_LOG_QUIET);
   const { MAX_FRAME_BYTES, JPEG_QUALITY } = readConfig(['MAX_FRAME_BYTES', 'JPEG_QUALITY']);

@@ -1,0 +1,152 @@
+import { randomUUID } from 'node:crypto';
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { networkInterfaces } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { refuseHost } from '@video-pipeline/outbound';
+import onvif, { type CamProfile } from 'onvif';
+
+/** Where devices listen (WS-Discovery 1.1, 2.4). */
+const EVERYONE = { host: '239.255.255.250', port: 3702 };
+const CALL_MS = 5_000;
+
+/** An ONVIF device that has answered. */
+export interface Device {
+  /** URL of its device service. */
+  address: string;
+  /** As it calls itself. */
+  name: string | undefined;
+  hardware: string | undefined;
+}
+
+/** One profile of a device: the main stream, a smaller one. */
+export interface Profile {
+  name: string;
+  /** Its video, as far as the device says. */
+  codec: string | undefined;
+  width: number | undefined;
+  height: number | undefined;
+  frameRate: number | undefined;
+  /** What it is read by; without credentials. */
+  url: string;
+}
+
+/**
+ * Devices of the networks that this machine is in (WS-Discovery, ONVIF Core 7).
+ * @param at a device, or a network's, `host[:port]`; default all
+ */
+export async function discover(seconds: number, at?: string): Promise<Device[]> {
+  const [, host = '', port = EVERYONE.port] = /^(.*?)(?::(\d+))?$/.exec(at ?? EVERYONE.host) ?? [];
+  const own = Object.values(networkInterfaces()).flatMap((all = []) =>
+    all.filter(({ family, internal }) => family === 'IPv4' && !internal).map(({ address }) => address),
+  );
+  const found = new Map<string, Device>();
+  // A machine in two networks has to ask in both.
+  const sockets = await Promise.all((at === undefined ? own : ['']).map((address) => open(address, found)));
+  // A datagram may be lost.
+  for (const wait of [0.3, 0.7]) {
+    for (const socket of sockets) socket.send(probeMessage(), Number(port), host, () => {});
+    await delay(seconds * wait * 1000);
+  }
+  for (const socket of sockets) socket.close();
+  return [...found.values()];
+}
+
+async function open(address: string, found: Map<string, Device>): Promise<Socket> {
+  const socket = createSocket('udp4');
+  socket.on('error', () => {});
+  socket.on('message', (answer, { address: from }) => {
+    const device = deviceOf(String(answer), from);
+    if (device) found.set(device.address, device);
+  });
+  socket.bind(0, address || undefined);
+  await once(socket, 'listening');
+  if (address) socket.setMulticastInterface(address);
+  return socket;
+}
+
+function probeMessage(): string {
+  return (
+    '<?xml version="1.0" encoding="UTF-8"?><e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope" ' +
+    'xmlns:w="http://schemas.xmlsoap.org/ws/2004/08/addressing" xmlns:d="http://schemas.xmlsoap.org/ws/2005/04/discovery" ' +
+    'xmlns:dn="http://www.onvif.org/ver10/network/wsdl"><e:Header>' +
+    `<w:MessageID>uuid:${randomUUID()}</w:MessageID>` +
+    '<w:To>urn:schemas-xmlsoap-org:ws:2005:04:discovery</w:To>' +
+    '<w:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/Probe</w:Action></e:Header>' +
+    '<e:Body><d:Probe><d:Types>dn:NetworkVideoTransmitter</d:Types></d:Probe></e:Body></e:Envelope>'
+  );
+}
+
+/** @param from where the answer came from: no other place is believed to be the device's, which would get the password */
+function deviceOf(answer: string, from: string): Device | undefined {
+  const of = (name: string) =>
+    new RegExp(`<(?:[\\w-]+:)?${name}[^>]*>([^<]*)<`).exec(answer)?.[1]?.trim().split(/\s+/);
+  const address = of('XAddrs')?.find((url) => URL.parse(url)?.hostname === from);
+  if (!address) return undefined;
+  const scope = (kind: string) => {
+    const value = of('Scopes')?.find((one) => one.startsWith(`onvif://www.onvif.org/${kind}/`));
+    return value && printable(decoded(value.split('/').slice(4).join('/')));
+  };
+  return { address: printable(address), name: scope('name'), hardware: scope('hardware') };
+}
+
+/**
+ * The profiles of a device, each with the URL that GetStreamUri gives for it (ONVIF Media, 5.15.1).
+ * @param address URL of its device service, with the credentials that it asks for
+ * @throws Error that says what the device answered
+ */
+export async function profilesOf(address: URL): Promise<Profile[]> {
+  await refuseHost(address.hostname);
+  const isSecure = address.protocol === 'https:';
+  const camera = new onvif.Cam({
+    hostname: address.hostname.replace(/^\[|\]$/g, ''),
+    port: Number(address.port) || (isSecure ? 443 : 80),
+    ...(address.pathname === '/' ? {} : { path: address.pathname }),
+    username: decoded(address.username),
+    password: decoded(address.password),
+    timeout: CALL_MS,
+    autoconnect: false,
+    // Its services are its own, whatever address it has for itself behind a router.
+    preserveAddress: true,
+    ...(isSecure ? { useSecure: true, secureOpts: { rejectUnauthorized: false } } : {}),
+  });
+  // Its clock is part of what a password is shown with.
+  await answered((done) => camera.getSystemDateAndTime(done));
+  await answered((done) => camera.getServices(done)).catch(() =>
+    answered((done) => camera.getCapabilities(done)),
+  );
+  const profiles = (await answered<CamProfile[]>((done) => camera.getProfiles(done))) ?? [];
+  const list: Profile[] = [];
+  for (const { $, name, videoEncoderConfiguration: video } of profiles) {
+    const profileToken = String($?.token ?? '');
+    const answer = await answered<{ uri: string }>((done) =>
+      camera.getStreamUri({ protocol: 'RTSP', profileToken }, done),
+    );
+    list.push({
+      name: printable(String(name ?? profileToken)),
+      codec: video?.encoding && printable(String(video.encoding)),
+      width: video?.resolution?.width,
+      height: video?.resolution?.height,
+      frameRate: video?.rateControl?.frameRateLimit,
+      url: printable(String(answer?.uri ?? '')),
+    });
+  }
+  return list;
+}
+
+function answered<T>(call: (done: (error: Error | null, value?: T) => void) => void): Promise<T | undefined> {
+  return new Promise((resolve, reject) => call((error, value) => (error ? reject(error) : resolve(value))));
+}
+
+/** What a device says goes to a terminal. */
+function printable(text: string): string {
+  return text.replace(/\p{C}/gu, '').slice(0, 500);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
