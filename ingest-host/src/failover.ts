@@ -1,11 +1,23 @@
+import type { Source } from './source/source.ts';
+
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 10_000;
+/** Wait after an error that only a person can mend, such as a wrong password: cameras lock out who tries too often. */
+const PERMANENT_RETRY_MS = 30_000;
+
+/** Longest wait for a picture of the first URL while a fallback is read. */
+const MAX_TRY_MS = 20_000;
 /** Seconds that a fallback is read before the first URL is tried again. */
 const DEFAULT_SECONDS = 60;
 
-/** Which of a stream's URLs is read: the first that gives pictures, in their order. */
+type Open = (url: string, signal: AbortSignal) => Promise<Source>;
+
+/** Which of a stream's URLs is read, and when: in their order, the first that gives pictures. */
 export class Failover {
-  readonly #urls: readonly string[];
+  readonly #urls: readonly [string, ...string[]];
   readonly #seconds: number;
   #at = 0;
+  #failures = 0;
 
   /** @param seconds that a fallback is read before the first URL is tried again */
   constructor(url: string, fallback: readonly string[] = [], seconds = DEFAULT_SECONDS) {
@@ -24,38 +36,56 @@ export class Failover {
 
   /**
    * The URL broke off. One that gave pictures is opened again, for most breaks are short; after another comes the next.
-   * @returns whether that one has not been tried yet in this round
+   * @param permanent only a person can mend it
+   * @returns when to open it, milliseconds from now
    */
-  next(gavePictures: boolean): boolean {
-    if (gavePictures) return false;
-    this.#at = (this.#at + 1) % this.#urls.length;
-    return this.#at > 0;
+  next(gavePictures: boolean, permanent: boolean): number {
+    this.#failures = gavePictures ? 1 : this.#failures + 1;
+    if (!gavePictures) this.#at = (this.#at + 1) % this.#urls.length;
+    const isNew = !gavePictures && this.#at > 0;
+    return isNew ? 0 : retryDelay(this.#failures, permanent);
   }
 
   /**
-   * While a fallback is read, sees now and then whether the first URL is back, and goes back to it.
-   * @param isBack opens the first URL
-   * @param goBack called once it is
+   * While a fallback is read, sees now and then whether the first URL gives a picture, and then goes back to it.
+   * @param goBack called once it does
    * @returns how to end that
    */
-  watch(isBack: (url: string) => Promise<boolean>, goBack: () => void): () => void {
-    const [first] = this.#urls;
-    if (this.#at === 0 || first === undefined) return () => {};
+  watch(open: Open, goBack: () => void): () => void {
+    if (this.#at === 0) return () => {};
+    const ending = new AbortController();
     let timer: NodeJS.Timeout;
-    let ended = false;
     const again = () => {
       timer = setTimeout(async () => {
-        const back = await isBack(first);
-        if (ended) return;
-        if (!back) return again();
+        const isBack = await givesPicture(open, this.#urls[0], ending.signal);
+        if (ending.signal.aborted) return;
+        if (!isBack) return again();
         this.#at = 0;
         goBack();
       }, this.#seconds * 1000);
     };
     again();
     return () => {
-      ended = true;
+      ending.abort();
       clearTimeout(timer);
     };
   }
+}
+
+async function givesPicture(open: Open, url: string, ending: AbortSignal): Promise<boolean> {
+  const signal = AbortSignal.any([ending, AbortSignal.timeout(MAX_TRY_MS)]);
+  const source = await open(url, signal).catch(() => undefined);
+  try {
+    return source !== undefined && !(await source.pictures().next()).done;
+  } catch {
+    return false;
+  } finally {
+    await source?.close();
+  }
+}
+
+/** Doubles from half a second to ten, with jitter, so that cameras behind one switch don't all come back at once. */
+function retryDelay(failures: number, permanent: boolean): number {
+  const base = permanent ? PERMANENT_RETRY_MS : Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1));
+  return Math.round(base * (0.75 + Math.random() * 0.5));
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Frame } from '@video-pipeline/frame';
 import { redact } from '@video-pipeline/telemetry';
@@ -13,7 +14,7 @@ import type { Publisher } from './publisher.ts';
 import { Sampler } from './sampler.ts';
 import { fileOf } from './source/file.ts';
 import { openSource } from './source/open.ts';
-import type { Damage, Picture, Source } from './source/source.ts';
+import type { Picture, Source, SourceOptions } from './source/source.ts';
 import { SourceError } from './source/source-error.ts';
 import type { StreamStats } from './stats.ts';
 import type { StreamSpec } from './streams.ts';
@@ -37,12 +38,9 @@ export interface StreamContext {
   thinning: ThinningGate | undefined;
   /** Of the files that are played once: each takes what memory and CPU it can get. */
   fileTurns: Turns;
+  /** What passes an RTSP camera's packets on. */
+  relay?: SourceOptions['relay'];
 }
-
-const FIRST_RETRY_MS = 500;
-const LAST_RETRY_MS = 10_000;
-/** Wait after an error that only a person can mend, such as a wrong password: cameras lock out who tries too often. */
-const PERMANENT_RETRY_MS = 30_000;
 
 const ALWAYS = () => true;
 /** How often the clock is looked at outside a stream's active hours, milliseconds. */
@@ -81,16 +79,8 @@ export class IngestStream {
 
   /** @returns once the stream is stopped or ended; never throws because of the camera */
   run(): Promise<void> {
-    this.#finished ??= fileOf(this.spec.url)?.loop === false ? this.#runInTurn() : this.#run();
+    this.#finished ??= this.#run();
     return this.#finished;
-  }
-
-  async #runInTurn(): Promise<void> {
-    const turn = this.#context.fileTurns.take();
-    this.#context.stats.state = 'waiting';
-    await Promise.race([turn, new Promise((resolve) => this.#abort.signal.addEventListener('abort', resolve))]);
-    await this.#run();
-    void turn.then((end) => end());
   }
 
   async stop(): Promise<void> {
@@ -100,10 +90,10 @@ export class IngestStream {
 
   async #run(): Promise<void> {
     const { stats, log } = this.#context;
-    for (let failures = 0; !this.#abort.signal.aborted; ) {
+    while (!this.#abort.signal.aborted) {
       const before = stats.decoded;
       stats.fallback = this.#failover.fallback;
-      const error = this.#isActive(Date.now()) ? await this.#readOnce() : 'inactive';
+      const error = this.#isActive(Date.now()) ? await this.#readInTurn() : 'inactive';
       if (error === 'ended' || this.#abort.signal.aborted) break;
       if (error instanceof SourceError && error.isFinal && !this.spec.fallback) {
         stats.state = 'failed';
@@ -121,18 +111,12 @@ export class IngestStream {
         stats.reconnects += 1;
         continue;
       }
-      const gavePictures = stats.decoded > before;
-      failures = gavePictures ? 1 : failures + 1;
-      const wait = this.#failover.next(gavePictures) ? 0 : retryDelay(failures, error.permanent);
+      const wait = this.#failover.next(stats.decoded > before, error.permanent);
       stats.state = 'waiting';
       stats.lastError = error.message;
       stats.reconnects += 1;
-      log.warn('stream broke off', {
-        stream: this.spec.id,
-        error: error.message,
-        retryMs: wait,
-        ...(this.#failover.fallback ? { nextFallback: this.#failover.fallback } : {}),
-      });
+      const { fallback } = this.#failover;
+      log.warn('stream broke off', { stream: this.spec.id, error: error.message, retryMs: wait, fallback });
       await this.#sleep(wait);
     }
     stats.state = 'ended';
@@ -140,6 +124,18 @@ export class IngestStream {
 
   async #sleep(milliseconds: number): Promise<void> {
     await delay(milliseconds, undefined, { signal: this.#abort.signal }).catch(() => {});
+  }
+
+  async #readInTurn(): Promise<Outcome> {
+    if (fileOf(this.#failover.url)?.loop !== false) return await this.#readOnce();
+    const turn = this.#context.fileTurns.take();
+    this.#context.stats.state = 'waiting';
+    await Promise.race([turn, once(this.#abort.signal, 'abort')]);
+    try {
+      return this.#abort.signal.aborted ? 'ended' : await this.#readOnce();
+    } finally {
+      void turn.then((end) => end());
+    }
   }
 
   /** @returns why reading ended; an error when the source broke off */
@@ -153,13 +149,15 @@ export class IngestStream {
     const encoder = new JpegEncoder(maxFrameBytes, spec.quality, spec);
     const gate = spec.motion && new MotionGate(spec.motion);
     const endWatch = this.#failover.watch(
-      (url) => this.#isThere(url, stallSeconds),
+      (url, signal) => this.#open(url, stallSeconds, signal),
       () => back.abort(),
     );
     let source: Source | undefined;
     try {
       stats.state = 'connecting';
-      source = await this.#open(this.#failover.url, stallSeconds, signal, stats.damaged);
+      const own = { damage: stats.damaged, ...(this.#context.relay ? { relay: this.#context.relay } : {}) };
+      source = await this.#open(this.#failover.url, stallSeconds, signal, own);
+      stats.decoder = source.device;
       const start = source.live ? undefined : (spec.fileStart ?? source.recordedAt ?? Date.now());
       this.#clock.restart(start, source.maxDelayMs);
       const patience = new Patience(stallSeconds, (reason) => this.#wait(reason));
@@ -183,24 +181,15 @@ export class IngestStream {
     }
   }
 
-  async #open(url: string, timeoutSeconds: number, signal: AbortSignal, damage?: Damage): Promise<Source> {
-    const options = { ...this.spec, timeoutSeconds, ...(damage ? { damage } : {}) };
-    const source = await openSource(url, options, signal);
+  async #open(
+    url: string,
+    timeoutSeconds: number,
+    signal: AbortSignal,
+    own: Pick<SourceOptions, 'damage' | 'relay'> = {},
+  ): Promise<Source> {
+    const source = await openSource(url, { ...this.spec, timeoutSeconds, ...own }, signal);
     signal.addEventListener('abort', () => source.interrupt());
     return source;
-  }
-
-  /** Whether a URL gives a picture. */
-  async #isThere(url: string, seconds: number): Promise<boolean> {
-    const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(seconds * 1000)]);
-    const source = await this.#open(url, seconds, signal).catch(() => undefined);
-    try {
-      return source !== undefined && !(await source.pictures().next()).done;
-    } catch {
-      return false;
-    } finally {
-      await source?.close();
-    }
   }
 
   #wait(reason: string): void {
@@ -235,7 +224,8 @@ export class IngestStream {
         if (source.live) continue;
         break;
       }
-      if (stats.state !== 'flowing') log.info('stream flows', { stream: this.spec.id, ...sizeOf(picture) });
+      if (stats.state !== 'flowing')
+        log.info('stream flows', { stream: this.spec.id, ...sizeOf(picture), decoder: stats.decoder });
       stats.state = 'flowing';
       const frame = await this.#capture(picture, encoder);
       if (!frame) {
@@ -303,10 +293,4 @@ function asFinal({ message }: SourceError): SourceError {
 
 function sizeOf({ frame }: Picture): { width: number; height: number } {
   return { width: frame.width, height: frame.height };
-}
-
-/** Doubles from half a second to ten, with jitter, so that cameras behind one switch don't all come back at once. */
-function retryDelay(failures: number, permanent: boolean): number {
-  const base = permanent ? PERMANENT_RETRY_MS : Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1));
-  return Math.round(base * (0.75 + Math.random() * 0.5));
 }

@@ -9,6 +9,7 @@ import { Log } from 'node-av/lib';
 import { IngestStream, type StreamContext } from './ingest-stream.ts';
 import { FrameLimit } from './limit.ts';
 import { Publisher, type PublisherOptions, type Send } from './publisher.ts';
+import type { Restream } from './restream.ts';
 import { createStats, type StreamStats } from './stats.ts';
 import type { StreamSpec } from './streams.ts';
 import type { Thinning } from './thinning.ts';
@@ -31,6 +32,8 @@ export interface IngestOptions {
   laneOf?: PublisherOptions['laneOf'];
   /** Which frames of live streams the pipeline can take in time; default all. */
   thinning?: Thinning;
+  /** Where RTSP cameras are offered on; default nowhere. */
+  restream?: Pick<Restream, 'relayOf' | 'forget'>;
   log: StreamContext['log'] & { error(message: string, extra: Record<string, unknown>): void };
   /** Called for each send that Kafka acknowledged. */
   onPublished?: (frames: Frame[], milliseconds: number) => void;
@@ -119,6 +122,7 @@ export class Ingest {
       if (wanted.has(id)) continue;
       this.stats.delete(id);
       this.#options.thinning?.forget(id);
+      this.#options.restream?.forget(id);
     }
     for (const spec of specs) if (!this.#streams.has(spec.id)) this.#add(spec);
     for (const { id, text } of problems) {
@@ -162,7 +166,8 @@ export class Ingest {
     const context = { publisher: this.#publisher, limit: this.#limit, session: this.session };
     const thinning = this.#options.thinning?.gate(spec.id, spec.priority);
     const settings = { stats, log, maxFrameBytes, stallSeconds, thinning, fileTurns: this.#fileTurns };
-    const stream = new IngestStream(spec, { ...context, ...settings });
+    const relay = this.#options.restream?.relayOf(spec);
+    const stream = new IngestStream(spec, { ...context, ...settings, ...(relay ? { relay } : {}) });
     this.#streams.set(spec.id, stream);
     void stream.run();
   }

@@ -9,6 +9,7 @@ import { Ingest } from './ingest.ts';
 import { kafkaSend } from './kafka-send.ts';
 import { watchPipeline } from './pipeline-watch.ts';
 import { metricsReporter } from './report.ts';
+import { Restream } from './restream.ts';
 import { parseStreams, type StreamSpecs } from './streams.ts';
 import { Thinning } from './thinning.ts';
 
@@ -30,6 +31,8 @@ const VARIABLES = [
   'BATCH_SIZE',
   'BATCH_TIMEOUT_SECONDS',
   'HEALTH_PORT',
+  'RESTREAM_PORT',
+  'RESTREAM_USER',
   'HOST',
 ] as const;
 
@@ -59,6 +62,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   const producer = orderedProducer(kafka, { idempotent: true });
   const { send, laneOf } = kafkaSend(producer, config.KAFKA_TOPIC);
   const thinning = thinningOf(config);
+  const restream = await restreamOf(config);
   const ingest = new Ingest(send, {
     laneOf,
     maxFrameBytes: config.MAX_FRAME_BYTES,
@@ -68,6 +72,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     ...(config.MAX_FRAMES === undefined ? {} : { maxFrames: config.MAX_FRAMES }),
     awaitsStreams: streamsFileOf(config) !== undefined,
     ...(thinning ? { thinning } : {}),
+    ...(restream ? { restream } : {}),
     log,
     onPublished: (frames, milliseconds) => metrics.observe(frames, milliseconds),
   });
@@ -98,9 +103,11 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     clearInterval(timer);
     report();
     await health.close();
+    await restream?.close();
     // A broker that is away must not hold the process.
     await Promise.race([producer.disconnect(), new Promise((resolve) => setTimeout(resolve, 500))]);
   }, log);
+  if (restream) log.info('cameras are offered on', { url: `${restream.url}/<stream>` });
   reportReady({ url: health.url });
   await ingest.run(specs, problems);
   // One that was told to stop has not finished: its supervisor starts it again.
@@ -110,6 +117,12 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   // No frame is no success, though nothing else went wrong.
   if (failed.length > 0) process.exitCode = 1;
   await shutdown();
+}
+
+/** @throws ConfigError; the error of node:net when the port is taken */
+async function restreamOf(config: Config<(typeof VARIABLES)[number]>): Promise<Restream | undefined> {
+  const { HOST, RESTREAM_PORT, RESTREAM_USER } = config;
+  return RESTREAM_PORT === undefined ? undefined : await Restream.start(HOST, RESTREAM_PORT, RESTREAM_USER);
 }
 
 function thinningOf(config: Config<(typeof VARIABLES)[number]>): Thinning | undefined {

@@ -7,6 +7,8 @@ export interface StreamStats {
   lastError: string | undefined;
   /** Which fallback URL is read, from 1; undefined while it is the first. */
   fallback: number | undefined;
+  /** What decodes: `software`, `cuda`, `vaapi`; with the reason where a device was wanted and is not there. */
+  decoder: string | undefined;
   /** Epoch milliseconds of the last frame captured. */
   lastFrameAt: number | undefined;
   /** Pictures that the decoder gave, sampled or not. */
@@ -38,6 +40,7 @@ export function createStats(): StreamStats {
     state: 'connecting',
     lastError: undefined,
     fallback: undefined,
+    decoder: undefined,
     lastFrameAt: undefined,
     decoded: 0,
     decodeSeconds: 0,

@@ -13,6 +13,8 @@ import { z } from 'zod';
 import { type ActiveHours, HOURS_PATTERN, isTimeZone } from './active-hours.ts';
 import type { JpegShape } from './jpeg.ts';
 import type { MotionSettings } from './motion-gate.ts';
+import { type FFmpegOptions, ffmpegOptions } from './source/ffmpeg-options.ts';
+import { HWACCELS, type Hwaccel } from './source/hardware.ts';
 import { TRANSPORTS, type Transport } from './source/source.ts';
 
 /** One camera, as the list of streams names it. */
@@ -29,6 +31,10 @@ export interface StreamSpec extends JpegShape {
   /** JPEG quality to begin with, 1..100. */
   quality: number;
   transport: Transport;
+  /** What decodes; default the CPU. */
+  hwaccel?: Hwaccel;
+  /** Options of FFmpeg's demuxer and protocol. */
+  ffmpeg?: FFmpegOptions;
   /** A source without a packet for so long is opened again, seconds; default STALL_SECONDS. */
   stallSeconds?: number;
   /** How often a snapshot is asked for, seconds; default 1. */
@@ -37,7 +43,7 @@ export interface StreamSpec extends JpegShape {
   hosts?: readonly string[];
   /** Number of the video track, from 0; default what FFmpeg takes for the best. */
   track?: number;
-  /** When a file's first picture was captured, epoch milliseconds; default what its container says, else now. */
+  /** When a file's first picture was captured, epoch milliseconds; default what its name says, else its container, else now. */
   fileStart?: number;
   /** Default: always. */
   activeHours?: ActiveHours;
@@ -60,6 +66,8 @@ export const streamEntrySchema = z.strictObject({
   frame_rate: z.number().min(0.01).max(240).optional(),
   quality: z.int().min(1).max(100).optional(),
   transport: z.enum(TRANSPORTS).optional(),
+  hwaccel: z.enum(HWACCELS).optional(),
+  ffmpeg: ffmpegOptions.optional(),
   // Zones and lines of the scene are parts of the frame, that is of this region.
   region: z
     .tuple([part, part, part, part])
@@ -146,6 +154,8 @@ function withDefaults(item: z.output<typeof streamEntrySchema>, defaults: Stream
     frameRate: item.frame_rate ?? defaults.frameRate,
     quality: item.quality ?? defaults.quality,
     transport: item.transport ?? 'tcp',
+    ...(item.hwaccel ? { hwaccel: item.hwaccel } : {}),
+    ...(item.ffmpeg ? { ffmpeg: item.ffmpeg } : {}),
     ...(item.region ? { region: item.region } : {}),
     ...(item.masks ? { masks: item.masks } : {}),
     ...(item.deinterlace === undefined ? {} : { deinterlace: item.deinterlace }),

@@ -59,7 +59,11 @@ test('a camera that is gone is read by its fallback, until it is back', async ()
   const [first, second] = [await cameras(), await cameras()];
   const main = await proxy(first.url);
   const collecting = collectingIngest();
-  const spec = { ...stream('yard', `${main.url}/yard`), fallback: [`${second.url}/yard`], fallbackSeconds: 0.3 };
+  const spec = {
+    ...stream('yard', `${main.url}/yard`),
+    fallback: [`${second.url}/yard`],
+    fallbackSeconds: 0.3,
+  };
   void run(collecting, [spec]);
   const stats = () => collecting.ingest.stats.get('yard');
   const flows = async (fallback: number | undefined) => {

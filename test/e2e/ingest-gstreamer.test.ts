@@ -1,5 +1,6 @@
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { Transport } from '../../ingest-host/src/source/source.ts';
 import { collectingIngest, stream } from '../support/collect.ts';
 import { installGStreamer, startGStreamer } from '../support/gstreamer.ts';
 import { jpegSize } from '../support/jpeg.ts';
@@ -25,7 +26,7 @@ afterEach(async () => {
 });
 afterAll(() => folder.remove());
 
-async function capture(address: string, credentials: string, transport: 'tcp' | 'udp' | 'auto', seconds = 3) {
+async function capture(address: string, credentials: string, transport: Transport, seconds = 3) {
   const collecting = collectingIngest();
   undo.push(() => collecting.ingest.stop(1000));
   void collecting.ingest.run([{ ...stream('yard', `rtsp://${credentials}${address}/yard`), transport }]);
@@ -37,6 +38,7 @@ test.skipIf(absent).each([
   ['H.264 over TCP', 'h264', 'tcp', 0],
   ['H.264 over UDP', 'h264', 'udp', 0],
   ['H.264 over UDP, one packet in a hundred lost', 'h264', 'udp', 0.01],
+  ['H.264 through HTTP', 'h264', 'http', 0],
   ['H.265 over TCP', 'h265', 'tcp', 0],
   ['H.265 over UDP', 'h265', 'udp', 0],
 ] as const)('%s', async (_name, codec, transport, loss) => {
@@ -115,6 +117,7 @@ test.skipIf(absent)('Digest authentication, with a password that must be escaped
   const server = await startGStreamer(h264, 'h264', { user: ['admin', 'p@ss/w:rd'] });
   undo.push(() => server.stop());
   const { ingest } = await capture(server.address, 'admin:p%40ss%2Fw%3Ard@', 'tcp', 1);
+  await capture(server.address, 'admin:p%40ss%2Fw%3Ard@', 'http', 1);
   expect(ingest.stats.get('yard')?.reconnects).toBe(0);
 
   const refused = collectingIngest();

@@ -11,6 +11,8 @@ export const OTHER_VALUES = {
   PORT: 8001,
   CONSOLE_PORT: 8081,
   HEALTH_PORT: 8091,
+  RESTREAM_PORT: 8555,
+  RESTREAM_USER: 'viewer:secret',
   S3_PREFIX: 'drawn',
   FRAME_RATE: 5,
   MAX_FRAME_BYTES: 90_000,

@@ -14,8 +14,9 @@ import {
   AVERROR_EINVAL,
 } from 'node-av/constants';
 import { Codec, CodecContext, type Packet, type Stream } from 'node-av/lib';
-import type { RawFrame } from '../raw-frame.ts';
+import { RawFrame } from '../raw-frame.ts';
 import { FrameNumbers } from './frame-numbers.ts';
+import { findHardware, type Hwaccel } from './hardware.ts';
 import { checkDecoder, checkJpeg, checkMemory, MAX_PIXELS, tooLarge } from './limits.ts';
 import type { ReferenceCheck } from './nal-units.ts';
 import { ReferenceSets } from './reference-sets.ts';
@@ -30,11 +31,14 @@ interface DecoderOptions {
   /** Each begins its packets' counters anew, so that the last packet before is taken for damaged. */
   inSegments: boolean;
   damage: Damage | undefined;
+  hwaccel: Hwaccel | undefined;
 }
 
 /** FFmpeg's decoder of one video, that gives whole pictures only: a wrong picture is worse than none. */
 export class VideoDecoder {
   readonly context = new CodecContext();
+  /** What decodes: `software`, or the device; with the reason where one was wanted and is not there. */
+  device = 'software';
   readonly #damage: Damage | undefined;
   readonly #foreign: boolean;
   /** Of what may get lost on its way. */
@@ -48,6 +52,8 @@ export class VideoDecoder {
   #gaps = 0;
   /** A whole picture has come. */
   #started = false;
+  /** Where pictures lie that the device keeps. */
+  #onDevice: RawFrame | undefined;
   /** It was told of an end, and takes no packet before it starts anew. */
   #isDrained = false;
 
@@ -75,8 +81,22 @@ export class VideoDecoder {
     // Grey or smeared pictures, before the first key frame or after a loss, help nobody.
     context.clearFlags(AV_CODEC_FLAG_OUTPUT_CORRUPT);
     if (options.foreign) context.setOption('max_pixels', BigInt(MAX_PIXELS), AV_OPT_TYPE_INT64);
+    if (options.hwaccel) decoder.#useHardware(options.hwaccel, codec);
     check(await context.open2(codec), 'decoder');
     return decoder;
+  }
+
+  #useHardware(wanted: Hwaccel, codec: Codec): void {
+    const found = findHardware(wanted, codec);
+    if (typeof found === 'string') {
+      this.device = `software, as of ${found}`;
+      return;
+    }
+    this.device = found.kind;
+    this.context.hwDeviceCtx = found.device;
+    this.context.setHardwarePixelFormat(found.pixelFormat);
+    this.#onDevice = new RawFrame();
+    this.#onDevice.alloc();
   }
 
   /** What makes the next picture whole. */
@@ -132,7 +152,7 @@ export class VideoDecoder {
 
   /** @returns whether there was another whole picture */
   receive(frame: RawFrame): boolean {
-    while (this.context.receiveFrameSync(frame) >= 0) {
+    while (this.#receive(frame)) {
       if (frame.decodeErrorFlags !== 0 || frame.hasFlags(AV_FRAME_FLAG_CORRUPT)) {
         this.#break('undecodable');
         this.#count();
@@ -146,6 +166,19 @@ export class VideoDecoder {
       return true;
     }
     return false;
+  }
+
+  #receive(frame: RawFrame): boolean {
+    const kept = this.#onDevice;
+    if (this.context.receiveFrameSync(kept ?? frame) < 0) return false;
+    if (!kept) return true;
+    frame.unref();
+    // A profile that the device does not know is decoded by the CPU.
+    if (kept.isHwFrame()) {
+      check(kept.hwframeTransferDataSync(frame), 'device');
+      frame.copyProps(kept);
+    } else frame.ref(kept);
+    return true;
   }
 
   /** What comes next builds on a picture that is not as it was sent. */
@@ -180,5 +213,6 @@ export class VideoDecoder {
 
   close(): void {
     this.context.freeContext();
+    this.#onDevice?.free();
   }
 }

@@ -10,6 +10,7 @@ import {
 import { Dictionary, FFmpegError, FormatContext, Packet, type Stream } from 'node-av/lib';
 import { RawFrame } from '../raw-frame.ts';
 import { VideoDecoder } from './decoder.ts';
+import type { Hwaccel } from './hardware.ts';
 import type { Damage, MayWant, Picture, Source } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 import { type VideoFormat, videoFormat } from './video-format.ts';
@@ -27,6 +28,8 @@ export interface Input {
   recordedAt?: number | undefined;
   /** Where damaged pictures are counted. */
   damage?: Damage;
+  /** What decodes; default the CPU. */
+  hwaccel?: Hwaccel;
   /** Told of each packet. */
   onPacket?(): void;
   /** Whether the end is the end; asked once it is open, with the length that it names, seconds, and FFmpeg's demuxer. */
@@ -109,6 +112,7 @@ export class FFmpegSource implements Source {
       foreign: this.#from.foreign,
       inSegments: container.startsWith('hls'),
       damage: this.#from.damage,
+      hwaccel: this.#from.hwaccel,
     });
   }
 
@@ -208,7 +212,8 @@ export class FFmpegSource implements Source {
     if (!this.#isUntimed) return (stamp) => stampOf(stamp) * seconds;
     if (this.#live) return () => performance.now() / 1000;
     const { num, den } = decoder.context.framerate;
-    const interval = num > 0 && den > 0 ? den / num : 1 / USUAL_RATE;
+    const rate = Number(this.#from.options.framerate ?? num / den);
+    const interval = 1 / (rate > 0 && rate < Number.POSITIVE_INFINITY ? rate : USUAL_RATE);
     let count = 0;
     return () => count++ * interval;
   }
@@ -243,6 +248,10 @@ export class FFmpegSource implements Source {
     const at = Date.parse(this.#input.metadata?.getAll().creation_time ?? '');
     // A camera or an editor whose clock was not set writes its epoch.
     return at > FIRST_YEAR && at <= Date.now() ? at : undefined;
+  }
+
+  get device(): string {
+    return this.#decoder?.device ?? 'software';
   }
 
   get format(): VideoFormat {

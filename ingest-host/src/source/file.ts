@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { optionsOf } from './ffmpeg-options.ts';
 import { FFmpegSource } from './ffmpeg-source.ts';
 import { timeOfName } from './name-time.ts';
 import type { MayWant, Opener, Picture, Source } from './source.ts';
@@ -20,15 +21,16 @@ export function fileOf(url: string): FileAddress | undefined {
   return /^[a-z][a-z0-9+.-]+:/i.test(address) ? undefined : { path: address, loop };
 }
 
-export const openFile: Opener = async (url, { track, damage }, signal) => {
+export const openFile: Opener = async (url, { track, damage, hwaccel, ffmpeg }, signal) => {
   const { path, loop } = fileOf(url) ?? { path: url, loop: false };
   const from = {
     url: path,
-    options: {},
+    options: optionsOf(ffmpeg),
     foreign: false,
     recordedAt: timeOfName(path),
     ...(track === undefined ? {} : { track }),
     ...(damage ? { damage } : {}),
+    ...(hwaccel ? { hwaccel } : {}),
   };
   const source = await FFmpegSource.open({ ...from, hasEnd: () => true }, signal).catch((error: Error) => {
     // One that is not there may come; one that is there and is no video stays so.
@@ -76,6 +78,9 @@ class LoopedFile implements Source {
 
   get format() {
     return this.#file.format;
+  }
+  get device() {
+    return this.#file.device;
   }
   get awaited() {
     return this.#file.awaited;

@@ -1,10 +1,11 @@
-import { isIP } from 'node:net';
 import { AllowedHosts, portOf, refuseHost } from '@video-pipeline/outbound';
+import { optionsOf } from './ffmpeg-options.ts';
 import { FFmpegSource } from './ffmpeg-source.ts';
 import { openFile } from './file.ts';
 import { HttpGate } from './http-gate.ts';
 import { DEMUXERS, MAX_TRACKS } from './limits.ts';
 import { PacedSource } from './paced.ts';
+import { isMulticast } from './rtp-udp.ts';
 import { RtspGate } from './rtsp-gate.ts';
 import type { Opener, Source, SourceOptions } from './source.ts';
 import { SourceError } from './source-error.ts';
@@ -130,10 +131,6 @@ async function openUdp(url: string, options: SourceOptions, signal?: AbortSignal
   return await FFmpegSource.open(foreign(`udp://${hostname}:${port}?${query}`, 'udp', options, {}), signal);
 }
 
-function isMulticast(host: string): boolean {
-  return isIP(host) === 6 ? /^ff/i.test(host) : isIP(host) === 4 && host >= '224' && host < '240';
-}
-
 /** @throws SourceError for an address that is never allowed */
 async function checkHost(hostname: string): Promise<void> {
   await refuseHost(hostname).catch((error: Error) => {
@@ -155,7 +152,7 @@ async function openPlain(
 function foreign(
   url: string,
   protocols: string,
-  { timeoutSeconds, track, damage }: SourceOptions,
+  { timeoutSeconds, track, damage, hwaccel, ffmpeg }: SourceOptions,
   more: Record<string, string>,
 ) {
   const options = {
@@ -167,6 +164,8 @@ function foreign(
     probesize: '1000000',
     rw_timeout: String(Math.round(timeoutSeconds * 1e6)),
     analyzeduration: String(1e6 * MAX_ANALYZE_SECONDS),
+    // None of those that the others set for safety can be among them.
+    ...optionsOf(ffmpeg),
     ...more,
   };
   return {
@@ -175,6 +174,7 @@ function foreign(
     foreign: true,
     ...(track === undefined ? {} : { track }),
     ...(damage ? { damage } : {}),
+    ...(hwaccel ? { hwaccel } : {}),
   };
 }
 

@@ -38,6 +38,9 @@ export class PacedSource implements Source {
   get format() {
     return this.#source.format;
   }
+  get device() {
+    return this.#source.device;
+  }
   get awaited() {
     return this.#source.awaited;
   }

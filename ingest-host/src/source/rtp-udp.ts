@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { isIP } from 'node:net';
 import { FRAMING } from './rtp-pictures.ts';
 import { SourceError } from './source-error.ts';
 
@@ -36,6 +37,26 @@ export class UdpTrack {
       rtp?.close();
     }
     throw new SourceError('open: there are no two free UDP ports next to each other');
+  }
+
+  /**
+   * Joins the group (multicast) that the camera sends to, on the network that the camera is reached by.
+   * @param camera address that packets are taken from, and no other
+   * @param transport as the camera answered: `RTP/AVP;multicast;destination=239.1.1.1;port=5000-5001` (RFC 2326, 12.39)
+   * @throws SourceError
+   */
+  static async join(camera: string, transport: string, local: string | undefined): Promise<UdpTrack> {
+    const group = /;destination=([^;,]+)/i.exec(transport)?.[1]?.trim() ?? '';
+    const [, first = 0, second = Number(first) + 1] = /;port=(\d+)(?:-(\d+))?/i.exec(transport) ?? [];
+    const ports = [first, second].map(Number);
+    if (!isMulticast(group) || ports.some((port) => !(port > 0 && port < 65_536)))
+      throw new SourceError('open: the camera names no group to join: it may not know multicast', true);
+    const network = isIP(group) === 4 && local ? plain(local) : undefined;
+    const [rtp, rtcp] = [
+      await joined(group, ports[0] ?? 0, network),
+      await joined(group, ports[1] ?? 0, network),
+    ];
+    return new UdpTrack(rtp, rtcp, camera);
   }
 
   /** `5000-5001` */
@@ -106,6 +127,29 @@ export class UdpTrack {
   close(): void {
     this.#rtp.close();
     this.#rtcp.close();
+  }
+}
+
+export function isMulticast(address: string): boolean {
+  return isIP(address) === 6
+    ? /^ff/i.test(address)
+    : isIP(address) === 4 && address >= '224' && address < '240';
+}
+
+/** @throws SourceError */
+async function joined(group: string, port: number, network: string | undefined): Promise<Socket> {
+  const socket = createSocket({ type: isIP(group) === 6 ? 'udp6' : 'udp4', reuseAddr: true });
+  try {
+    // On its address alone, or what others send to this port would come too; Windows can't.
+    socket.bind(port, process.platform === 'win32' ? undefined : group);
+    await once(socket, 'listening');
+    socket.on('error', () => {});
+    socket.addMembership(group, network);
+    socket.setRecvBufferSize(RECEIVE_BUFFER);
+    return socket;
+  } catch (error) {
+    socket.close();
+    throw new SourceError(`open: can't join ${group}: ${(error as Error).message}`);
   }
 }
 

@@ -1,12 +1,14 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { connectTo, portOf } from '@video-pipeline/outbound';
+import type { Duplex } from 'node:stream';
+import { connectTo, OutboundError, portOf, type Target } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
 import { FRAMING, type RtpEvents, RtpPictures } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
-import { type Message, RtspSplitter } from './rtsp-splitter.ts';
+import { type Message, parseRequest, type RequestMessage, RtspSplitter, valuesOf } from './rtsp-splitter.ts';
+import { openTunnel } from './rtsp-tunnel.ts';
 import type { Damage, SourceOptions, Transport } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
 
@@ -15,14 +17,11 @@ const OPENING = new Set(['DESCRIBE', 'SETUP', 'PLAY']);
 
 const TRANSPORT = /\r\ntransport:[^\r\n]*/i;
 
-type RtspOptions = Pick<SourceOptions, 'transport' | 'damage'>;
+type RtspOptions = Pick<SourceOptions, 'transport' | 'damage' | 'relay' | 'track'>;
 
-interface Request {
-  method: string;
-  uri: string;
-  /** All that comes after the request line. */
-  rest: string;
-  isRepeated: boolean;
+/** What FFmpeg asked for. */
+interface Request extends RequestMessage {
+  isRepeated?: boolean;
   /** Of a SETUP: what its packets come by, where that is not the connection. */
   track?: UdpTrack;
 }
@@ -30,7 +29,7 @@ interface Request {
 /** One connection of FFmpeg's, and its camera's. */
 interface Line {
   client: Socket;
-  camera: Socket;
+  camera: Duplex;
   asked: Request[];
   /** By channel of RTP. */
   tracks: Map<number, UdpTrack>;
@@ -45,8 +44,10 @@ export class RtspGate implements Gate {
   readonly #url: URL;
   readonly #transport: Transport;
   readonly #damage: Damage | undefined;
-  readonly #server = createServer((client) => this.#serve(client));
-  readonly #sockets = new Set<Socket>();
+  readonly #relay: SourceOptions['relay'];
+  readonly #track: number;
+  readonly #server = createServer((client) => void this.#serve(client));
+  readonly #sockets = new Set<Duplex>();
   #own = '';
   readonly #udp = new Set<UdpTrack>();
   readonly #authorization: Authorization | undefined;
@@ -57,11 +58,13 @@ export class RtspGate implements Gate {
   /** Where the camera redirects to. */
   location: string | undefined;
 
-  private constructor(url: URL, { transport, damage }: RtspOptions) {
+  private constructor(url: URL, { transport, damage, relay, track = 0 }: RtspOptions) {
     this.#url = url;
     // Only TCP goes through TLS.
-    this.#transport = url.protocol === 'rtsps:' ? 'tcp' : transport;
+    this.#transport = url.protocol === 'rtsps:' && transport !== 'http' ? 'tcp' : transport;
     this.#damage = damage;
+    this.#relay = relay;
+    this.#track = track;
     this.#authorization = authorizationOf(url);
   }
 
@@ -84,27 +87,31 @@ export class RtspGate implements Gate {
 
   close(): void {
     this.#server.close();
+    this.#relay?.end();
     for (const socket of this.#sockets) socket.destroy();
     for (const track of this.#udp) track.close();
     this.#udp.clear();
   }
 
-  #serve(client: Socket): void {
+  async #serve(client: Socket): Promise<void> {
     // FFmpeg connects once and at once. Whoever comes later is none of ours: others of this machine, web pages.
     this.#server.close();
     this.#keep(client);
-    let camera: Socket;
+    const gone = new AbortController();
+    client.once('close', () => gone.abort());
+    let camera: Duplex;
     try {
-      const host = this.#url.hostname.replace(/^\[|\]$/g, '');
-      camera = connectTo({ host, port: portOf(this.#url), tls: this.#url.protocol === 'rtsps:' });
+      // Without a wait before its listeners are there: a socket may fail at once.
+      camera = this.#transport === 'http' ? await this.#tunnel(gone.signal) : connectTo(this.#target);
     } catch (error) {
-      this.#end(client, new SourceError(`open: ${(error as Error).message}`, true));
+      this.#end(client, asSourceError(error as Error));
       return;
     }
     this.#keep(camera);
+    gone.signal.addEventListener('abort', () => camera.destroy());
+    if (client.destroyed) return void camera.destroy();
     camera.once('error', (error) => this.#end(client, connectionError(error)));
     camera.once('close', () => client.end());
-    client.once('close', () => camera.destroy());
     const line: Line = { client, camera, asked: [], tracks: new Map() };
     const reports = (framed: Buffer) => {
       const track = line.tracks.get((framed[1] ?? 0) & 0xfe);
@@ -115,9 +122,18 @@ export class RtspGate implements Gate {
     this.#read(camera, client, this.#pictures(line), (message) => this.#answer(line, message));
   }
 
+  get #target(): Target {
+    const host = this.#url.hostname.replace(/^\[|\]$/g, '');
+    return { host, port: portOf(this.#url), tls: this.#url.protocol === 'rtsps:' };
+  }
+
+  #tunnel(signal: AbortSignal): Promise<Duplex> {
+    return openTunnel(this.#target, `${this.#url.pathname}${this.#url.search}`, this.#authorization, signal);
+  }
+
   #read(
-    from: Socket,
-    to: Socket,
+    from: Duplex,
+    to: Duplex,
     onPacket: (framed: Buffer) => void,
     onMessage: (message: Message) => void | Promise<void>,
   ): void {
@@ -144,8 +160,11 @@ export class RtspGate implements Gate {
   /** @returns what takes the camera's packets and passes them on by pictures; RTCP's at once */
   #pictures({ client }: Line): (framed: Buffer) => void {
     const channels = new Map<number, RtpPictures>();
+    // FFmpeg sets tracks up in their order, with two channels for each.
+    const relayed = (framed: Buffer | undefined) => (framed?.[1] ?? 0) >> 1 === this.#track;
     const events: RtpEvents = {
       picture: (packets) => {
+        if (relayed(packets[0])) this.#relay?.rtp(packets.map((packet) => packet.subarray(FRAMING)));
         // Over UDP nobody can be told to wait.
         if (client.writableLength > MAX_BYTES_WITHOUT_PACKET) return events.lost();
         client.cork();
@@ -161,7 +180,10 @@ export class RtspGate implements Gate {
     };
     return (framed) => {
       const channel = framed[1] ?? 0;
-      if ((channel & 1) === 1) return void client.write(framed);
+      if ((channel & 1) === 1) {
+        if (relayed(framed)) this.#relay?.rtcp(framed.subarray(FRAMING));
+        return void client.write(framed);
+      }
       let pictures = channels.get(channel);
       if (!pictures) {
         pictures = new RtpPictures(this.#codecs, events);
@@ -179,17 +201,21 @@ export class RtspGate implements Gate {
   }
 
   async #ask(line: Line, { head }: Message): Promise<void> {
-    const request = parseRequest(head);
+    const request: Request = parseRequest(head);
     if (request.uri.startsWith(this.#own)) {
       request.uri = `${this.#url.protocol}//${this.#url.host}${request.uri.slice(this.#own.length)}`;
     }
-    const isTcp = this.#transport === 'tcp' || this.#transport === 'auto';
-    if (request.method === 'SETUP' && !isTcp) request.track = await this.#openTrack(line);
+    if (request.method === 'SETUP' && this.#transport === 'udp') request.track = await this.#openTrack(line);
     this.#send(line, request);
   }
 
-  async #openTrack({ camera }: Line): Promise<UdpTrack> {
-    const track = await UdpTrack.open(camera.remoteAddress ?? '127.0.0.1');
+  /** @param head of the answer that names a group; without it, packets are to come to this machine alone */
+  async #openTrack({ camera }: Line, head?: string): Promise<UdpTrack> {
+    const { remoteAddress = '127.0.0.1', localAddress } = camera as Socket;
+    const track =
+      head === undefined
+        ? await UdpTrack.open(remoteAddress)
+        : await UdpTrack.join(remoteAddress, valuesOf(head, 'transport').join(), localAddress);
     this.#udp.add(track);
     return track;
   }
@@ -199,9 +225,9 @@ export class RtspGate implements Gate {
     const { method, uri, rest, track } = request;
     const authorization = this.#authorization?.header(method, uri);
     const more = authorization ? `Authorization: ${authorization}\r\n` : '';
-    const headers = track
-      ? rest.replace(TRANSPORT, `\r\nTransport: RTP/AVP;unicast;client_port=${track.ports}`)
-      : rest;
+    const wanted = track ? `unicast;client_port=${track.ports}` : 'multicast';
+    const isUdp = track || this.#transport === 'udp_multicast';
+    const headers = isUdp ? rest.replace(TRANSPORT, `\r\nTransport: RTP/AVP;${wanted}`) : rest;
     camera.write(`${method} ${uri} RTSP/1.0\r\n${more}${headers.replace(/^\r\n/, '')}`);
   }
 
@@ -226,8 +252,12 @@ export class RtspGate implements Gate {
       const text = `${request.method} was answered ${code} ${reason}`;
       this.problem = code >= 400 ? statusError(code, text) : undefined;
     }
+    if (request?.method === 'DESCRIBE' && code === 200) this.#relay?.begin(body, this.#track);
     for (const [, type, codec = ''] of body.matchAll(/^a=rtpmap:(\d+) ([^/\s]+)/gm)) {
       this.#codecs.set(Number(type), codec.toUpperCase());
+    }
+    if (request?.method === 'SETUP' && code === 200 && this.#transport === 'udp_multicast') {
+      request.track = await this.#openTrack(line, head);
     }
     const told = request?.track && code === 200 ? this.#setUp(line, request, request.track, head) : head;
     line.client.write(`${told}\r\n\r\n${body}`);
@@ -244,12 +274,12 @@ export class RtspGate implements Gate {
     return head.replace(TRANSPORT, `\r\nTransport: RTP/AVP/TCP;unicast;interleaved=${channels}`);
   }
 
-  #end(client: Socket, problem: SourceError): void {
+  #end(client: Duplex, problem: SourceError): void {
     this.problem ??= problem;
     client.end();
   }
 
-  #keep(socket: Socket): void {
+  #keep(socket: Duplex): void {
     this.#sockets.add(socket);
     // The other end hears of it by the close.
     socket.on('error', () => {});
@@ -257,16 +287,9 @@ export class RtspGate implements Gate {
   }
 }
 
-/** @throws SourceError */
-function parseRequest(head: string): Request {
-  const [, method, uri = '', rest = ''] = /^([A-Z_]+) (\S+) RTSP\/1\.\d\r\n(.*)$/s.exec(head) ?? [];
-  if (!method) throw new SourceError('open: something else than FFmpeg came to its connection');
-  return { method, uri, rest: `\r\n${rest}\r\n\r\n`, isRepeated: false };
-}
-
-function valuesOf(head: string, name: string): string[] {
-  return head
-    .split('\r\n')
-    .filter((line) => line.toLowerCase().startsWith(`${name}:`))
-    .map((line) => line.slice(name.length + 1).trim());
+function asSourceError(error: Error): SourceError {
+  if (error instanceof SourceError) return error;
+  return error instanceof OutboundError
+    ? new SourceError(`open: ${error.message}`, true)
+    : connectionError(error);
 }

@@ -12,6 +12,28 @@ export interface Message {
   body: string;
 }
 
+export interface RequestMessage {
+  method: string;
+  uri: string;
+  /** All that comes after the request line. */
+  rest: string;
+}
+
+/** @throws SourceError */
+export function parseRequest(head: string): RequestMessage {
+  const [, method, uri = '', rest = ''] = /^([A-Z_]+) (\S+) RTSP\/1\.\d\r\n(.*)$/s.exec(head) ?? [];
+  if (!method) throw new SourceError('open: something else than FFmpeg came to its connection');
+  return { method, uri, rest: `\r\n${rest}\r\n\r\n` };
+}
+
+/** @param name in lower case */
+export function valuesOf(head: string, name: string): string[] {
+  return head
+    .split('\r\n')
+    .filter((line) => line.toLowerCase().startsWith(`${name}:`))
+    .map((line) => line.slice(name.length + 1).trim());
+}
+
 /** Tells an RTSP connection's messages from the packets that are interleaved with them (RFC 2326, 10.12). */
 export class RtspSplitter {
   readonly #onPacket: (framed: Buffer) => void;

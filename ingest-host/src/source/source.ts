@@ -1,6 +1,9 @@
+import type { Relay } from '@video-pipeline/camera';
 import { TRANSPORTS } from '@video-pipeline/scene';
 import type { Packet } from 'node-av/lib';
 import type { RawFrame } from '../raw-frame.ts';
+import type { FFmpegOptions } from './ffmpeg-options.ts';
+import type { Hwaccel } from './hardware.ts';
 import type { VideoFormat } from './video-format.ts';
 
 /** A decoded picture. `frame` belongs to the source and is overwritten by the next one. */
@@ -40,6 +43,8 @@ export interface Source {
   readonly recordedAt?: number | undefined;
   /** How long its pictures may have been on their way, milliseconds; default what a camera's may. */
   readonly maxDelayMs?: number;
+  /** What decodes it: `software`, `cuda`, `vaapi`; with the reason where a device was wanted and is not there. */
+  readonly device: string;
   /** What it waits for while packets come and no picture does. */
   readonly awaited: string;
   /**
@@ -57,7 +62,7 @@ export { TRANSPORTS };
 export type Transport = (typeof TRANSPORTS)[number];
 
 export interface SourceOptions {
-  /** How RTSP carries the packets; `auto` is TCP, and UDP with a camera that refuses it. */
+  /** How RTSP carries the packets; `auto` is TCP, and UDP with a camera that refuses it; `http` a tunnel through HTTP. */
   transport: Transport;
   /** Longest wait for a packet, seconds. */
   timeoutSeconds: number;
@@ -71,6 +76,11 @@ export interface SourceOptions {
   period?: number;
   /** Where damaged pictures are counted. */
   damage?: Damage;
+  /** What passes an RTSP camera's packets on. */
+  relay?: Relay;
+  /** What decodes; default the CPU. */
+  hwaccel?: Hwaccel;
+  ffmpeg?: FFmpegOptions;
 }
 
 /** @throws SourceError */

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Authenticator } from './auth.ts';
-import type { Clip } from './clip.ts';
-import { Player } from './player.ts';
+import type { Channel, Playing } from './channel.ts';
 import {
   chooseTransport,
   formatResponse,
@@ -11,13 +10,13 @@ import {
   type RtspRequest,
   type RtspResponse,
 } from './rtsp-message.ts';
-import { describeClip, TRACK } from './sdp.ts';
+import { TRACK } from './sdp.ts';
 import { acceptTransport, interleavedOutlet, type UdpPair, udpOutlet } from './session.ts';
 
 /** What all connections of one server share. */
 export interface Shared {
   /** By the first part of the URL's path. */
-  clips: ReadonlyMap<string, Clip>;
+  channels: ReadonlyMap<string, Channel>;
   udp: UdpPair;
   authenticator: Authenticator | undefined;
   /** A client that is not heard of for so long is let go. */
@@ -34,7 +33,7 @@ export class Connection {
   readonly #socket: Socket;
   readonly #shared: Shared;
   readonly #reader = new RequestReader();
-  #session: { id: string; player: Player } | undefined;
+  #session: { id: string; playing: Playing } | undefined;
   #playing = false;
   #timeout: NodeJS.Timeout;
 
@@ -89,17 +88,18 @@ export class Connection {
 
   #describe(request: RtspRequest): RtspResponse {
     const camera = cameraOf(request.url);
-    const clip = this.#shared.clips.get(camera);
-    if (!clip) return { status: 404 };
+    const channel = this.#shared.channels.get(camera);
+    if (!channel) return { status: 404 };
     const base = `${request.url.replace(/\/$/, '')}/`;
-    const body = describeClip(camera, this.#socket.localAddress ?? '0.0.0.0', clip);
+    const body = channel.describe(camera, this.#socket.localAddress ?? '0.0.0.0');
+    if (body === undefined) return { status: 503 };
     return { status: 200, headers: { 'Content-Type': 'application/sdp', 'Content-Base': base }, body };
   }
 
   #setup(request: RtspRequest): RtspResponse {
-    const { clips, udp } = this.#shared;
-    const clip = clips.get(cameraOf(request.url));
-    if (!clip) return { status: 404 };
+    const { channels, udp } = this.#shared;
+    const channel = channels.get(cameraOf(request.url));
+    if (!channel) return { status: 404 };
     if (this.#session) return { status: 455 };
     const transport = chooseTransport(request.headers.transport ?? '', 0);
     if (!transport) return { status: 461 };
@@ -107,21 +107,21 @@ export class Connection {
       transport.kind === 'tcp'
         ? interleavedOutlet(this.#socket, transport.channels)
         : udpOutlet(udp, this.#socket.remoteAddress ?? '127.0.0.1', transport.ports);
-    const player = new Player(clip, outlet);
-    this.#session = { id: randomUUID().replaceAll('-', ''), player };
-    const accepted = acceptTransport(transport, udp, player.rtp.ssrc);
+    const playing = channel.play(outlet, () => this.#socket.destroy());
+    this.#session = { id: randomUUID().replaceAll('-', ''), playing };
+    const accepted = acceptTransport(transport, udp, playing.ssrc);
     return { status: 200, headers: { ...this.#sessionHeader(), Transport: accepted } };
   }
 
   #play(request: RtspRequest): RtspResponse {
-    const player = this.#session?.player;
-    if (!player) return { status: 454 };
+    const playing = this.#session?.playing;
+    if (!playing) return { status: 454 };
     const url = request.url.replace(/\/$/, '').replace(new RegExp(`/${TRACK}$`), '');
-    const info = `url=${url}/${TRACK};seq=${player.rtp.sequence};rtptime=${player.firstTimestamp}`;
+    const info = playing.first && { 'RTP-Info': `url=${url}/${TRACK};${playing.first}` };
     // After the answer: with TCP both go down the same connection.
-    if (!this.#playing) setImmediate(() => this.#session?.player === player && player.start());
+    if (!this.#playing) setImmediate(() => this.#session?.playing === playing && playing.start());
     this.#playing = true;
-    return { status: 200, headers: { ...this.#sessionHeader(), Range: 'npt=0.000-', 'RTP-Info': info } };
+    return { status: 200, headers: { ...this.#sessionHeader(), Range: 'npt=0.000-', ...info } };
   }
 
   #withSession({ headers }: RtspRequest, answer: () => RtspResponse): RtspResponse {
@@ -137,7 +137,7 @@ export class Connection {
   }
 
   #teardown(): void {
-    this.#session?.player.stop();
+    this.#session?.playing.stop();
     this.#session = undefined;
     this.#playing = false;
   }

@@ -1,2 +1,3 @@
 export { ClipError } from './clip.ts';
-export { type CameraOptions, type Cameras, startCameras } from './server.ts';
+export { Relay } from './relay.ts';
+export { type CameraOptions, type Cameras, serveRtsp, startCameras } from './server.ts';

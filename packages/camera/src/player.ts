@@ -1,23 +1,23 @@
 import { randomInt } from 'node:crypto';
+import type { Channel, Outlet, Playing } from './channel.ts';
 import { CLOCK_RATE, type Clip } from './clip.ts';
 import { packetize, type RtpState, senderReport } from './rtp.ts';
-
-/** Where a player's packets go. */
-export interface Outlet {
-  sendRtp(packets: Buffer[]): void;
-  sendRtcp(packet: Buffer): void;
-  /** Whether the client keeps up. While it doesn't, pictures are left out until the next key frame. */
-  ready(): boolean;
-}
+import { describeClip } from './sdp.ts';
 
 const REPORT_INTERVAL_MS = 5_000;
 const TICKS_PER_MS = CLOCK_RATE / 1000;
 
+/** A clip that each client is played from its start. */
+export const clipChannel = (clip: Clip): Channel => ({
+  describe: (name, host) => describeClip(name, host, clip),
+  play: (outlet) => new Player(clip, outlet),
+});
+
 /** Plays a clip to one client in real time, from its first key frame, round after round, on one running clock. */
-export class Player {
-  readonly rtp: RtpState = { ssrc: randomInt(2 ** 32), sequence: randomInt(2 ** 16), packets: 0, octets: 0 };
+export class Player implements Playing {
+  readonly #rtp: RtpState = { ssrc: randomInt(2 ** 32), sequence: randomInt(2 ** 16), packets: 0, octets: 0 };
   /** RTP timestamp of the first picture. */
-  readonly firstTimestamp = randomInt(2 ** 32);
+  readonly #firstTimestamp = randomInt(2 ** 32);
   readonly #clip: Clip;
   readonly #outlet: Outlet;
   #timer: NodeJS.Timeout | undefined;
@@ -30,6 +30,14 @@ export class Player {
   constructor(clip: Clip, outlet: Outlet) {
     this.#clip = clip;
     this.#outlet = outlet;
+  }
+
+  get ssrc(): number {
+    return this.#rtp.ssrc;
+  }
+
+  get first(): string {
+    return `seq=${this.#rtp.sequence};rtptime=${this.#firstTimestamp}`;
   }
 
   start(): void {
@@ -60,12 +68,12 @@ export class Player {
 
   #sendNext(): void {
     const unit = this.#clip.units[this.#index];
-    const timestamp = this.firstTimestamp + this.#ticks('pts');
+    const timestamp = this.#firstTimestamp + this.#ticks('pts');
     this.#waitingForKeyframe = !this.#outlet.ready() || (this.#waitingForKeyframe && !unit?.keyframe);
     if (unit && !this.#waitingForKeyframe) {
       this.#report();
       const sets = unit.keyframe ? [this.#clip.sps, this.#clip.pps] : [];
-      this.#outlet.sendRtp(packetize([...sets, ...unit.nals], timestamp % 2 ** 32, this.rtp));
+      this.#outlet.sendRtp(packetize([...sets, ...unit.nals], timestamp % 2 ** 32, this.#rtp));
     }
     this.#index += 1;
     if (this.#index === this.#clip.units.length) {
@@ -82,6 +90,6 @@ export class Player {
     const first = this.#clip.units[0];
     const delay = this.#clip.reorderDelay - (first ? first.pts - first.dts : 0);
     const ticks = (now - this.#startedAt) * TICKS_PER_MS + delay;
-    this.#outlet.sendRtcp(senderReport(now, Math.round(this.firstTimestamp + ticks) % 2 ** 32, this.rtp));
+    this.#outlet.sendRtcp(senderReport(now, Math.round(this.#firstTimestamp + ticks) % 2 ** 32, this.#rtp));
   }
 }

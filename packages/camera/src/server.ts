@@ -2,13 +2,18 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { createAuthenticator } from './auth.ts';
+import type { Channel } from './channel.ts';
 import { loadClip } from './clip.ts';
 import { Connection, type Shared } from './connection.ts';
+import { clipChannel } from './player.ts';
 import type { UdpPair } from './session.ts';
 
-export interface CameraOptions {
+export interface CameraOptions extends ServerOptions {
   /** Path of an H.264 video file by camera id: the camera plays at `rtsp://host:port/id`. */
   clips: Readonly<Record<string, string>>;
+}
+
+export interface ServerOptions {
   /** Default 127.0.0.1. */
   host?: string;
   /** 0, the default, takes a free one. */
@@ -33,12 +38,24 @@ export interface Cameras {
  * @throws ClipError for a file that is no H.264 video; the error of node:net when the port is taken
  */
 export async function startCameras(options: CameraOptions): Promise<Cameras> {
+  const channels = new Map<string, Channel>();
+  for (const [id, path] of Object.entries(options.clips)) channels.set(id, clipChannel(await loadClip(path)));
+  return await serveRtsp(channels, options);
+}
+
+/**
+ * Serves channels over RTSP 1.0 (RFC 2326) by TCP and UDP.
+ * @param channels by the first part of the URL's path; they may change
+ * @throws the error of node:net when the port is taken
+ */
+export async function serveRtsp(
+  channels: ReadonlyMap<string, Channel>,
+  options: ServerOptions,
+): Promise<Cameras> {
   const { host = '127.0.0.1', port = 0, user, sessionTimeoutSeconds = 60, maxClients = 100 } = options;
-  const clips = new Map<string, Awaited<ReturnType<typeof loadClip>>>();
-  for (const [id, path] of Object.entries(options.clips)) clips.set(id, await loadClip(path));
   const udp = await bindUdpPair(host);
   const authenticator = user === undefined ? undefined : createAuthenticator(user);
-  const shared: Shared = { clips, udp, authenticator, sessionTimeoutSeconds };
+  const shared: Shared = { channels, udp, authenticator, sessionTimeoutSeconds };
 
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {

@@ -1,6 +1,6 @@
 import type { Socket as UdpSocket } from 'node:dgram';
 import type { Socket } from 'node:net';
-import type { Outlet } from './player.ts';
+import type { Outlet } from './channel.ts';
 import type { Transport } from './rtsp-message.ts';
 
 /** Bytes that may wait in a client's TCP socket before pictures are left out. */
@@ -54,11 +54,11 @@ export function udpOutlet(sockets: UdpPair, address: string, [rtp, rtcp]: [numbe
 }
 
 /** The Transport header that accepts `transport` (RFC 2326, 12.39). */
-export function acceptTransport(transport: Transport, udp: UdpPair, ssrc: number): string {
-  const source = `ssrc=${ssrc.toString(16).padStart(8, '0').toUpperCase()}`;
+export function acceptTransport(transport: Transport, udp: UdpPair, ssrc: number | undefined): string {
+  const source = ssrc === undefined ? '' : `;ssrc=${ssrc.toString(16).padStart(8, '0').toUpperCase()}`;
   if (transport.kind === 'tcp') {
-    return `RTP/AVP/TCP;unicast;interleaved=${transport.channels.join('-')};${source}`;
+    return `RTP/AVP/TCP;unicast;interleaved=${transport.channels.join('-')}${source}`;
   }
   const ports = [udp.rtp.address().port, udp.rtcp.address().port];
-  return `RTP/AVP;unicast;client_port=${transport.ports.join('-')};server_port=${ports.join('-')};${source}`;
+  return `RTP/AVP;unicast;client_port=${transport.ports.join('-')};server_port=${ports.join('-')}${source}`;
 }

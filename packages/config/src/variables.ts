@@ -190,6 +190,14 @@ export const variables = {
     .default(4)
     .describe('model server: longest time it takes to finish its work once told to stop'),
   HEALTH_PORT: port.default(8090).describe('port of the ingest host for /health and /metrics'),
+  RESTREAM_PORT: port
+    .optional()
+    .describe('port where ingest offers RTSP cameras on, `rtsp://host:port/<stream id>`; none without it'),
+  RESTREAM_USER: z
+    .string()
+    .regex(/^[^:]+:.+$/, 'must be name:password')
+    .optional()
+    .describe('`name:password` that who watches there must give; needed unless HOST is loopback'),
   METRICS_PORT: port
     .optional()
     .describe(

@@ -119,7 +119,9 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
   const transport = h(
     'select',
     {},
-    ...['tcp', 'udp', 'auto'].map((value) => h('option', { value }, value.toUpperCase())),
+    ...['tcp', 'udp', 'udp_multicast', 'http', 'auto'].map((value) =>
+      h('option', { value }, value.replace('_', ' ').toUpperCase()),
+    ),
   );
   const submit = h('button', { type: 'submit' }, 'Save camera');
   const test = h('button', { type: 'button' }, 'Test');

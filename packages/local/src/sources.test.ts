@@ -63,7 +63,8 @@ describe('--source', () => {
 
   it('takes each file of a pattern for a stream, in order, at full speed or in a loop', () => {
     mkdirSync(join(folder, 'nvr/b'), { recursive: true });
-    for (const name of ['nvr/2.mp4', 'nvr/b/2.mp4', 'nvr/1.mp4', 'nvr/x.txt']) writeFileSync(join(folder, name), '');
+    for (const name of ['nvr/2.mp4', 'nvr/b/2.mp4', 'nvr/1.mp4', 'nvr/x.txt'])
+      writeFileSync(join(folder, name), '');
     expect(parse('nvr/**/*.mp4')).toEqual([
       { id: '1', url: join(folder, 'nvr/1.mp4'), finite: true },
       { id: '2', url: join(folder, 'nvr/2.mp4'), finite: true },
@@ -73,7 +74,7 @@ describe('--source', () => {
       join(folder, 'nvr/1.mp4?loop'),
       join(folder, 'nvr/2.mp4?loop'),
     ]);
-    expect(() => parse('nvr/*.mkv')).toThrow("--source nvr/*.mkv: no file is named so");
+    expect(() => parse('nvr/*.mkv')).toThrow('--source nvr/*.mkv: no file is named so');
   });
 
   it('knows a file whose name has an equals sign', () => {

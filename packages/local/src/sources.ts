@@ -30,21 +30,23 @@ export class SourceOptionError extends Error {
  */
 export function parseSources(values: readonly string[], directory: string): Source[] {
   const taken = new Set<string>();
-  return values.flatMap((value) => matching(value, directory)).map((value) => {
-    const { name, url: given } = splitName(value, directory);
-    const url = given.startsWith('@') ? readSourceUrl(`@${resolve(directory, given.slice(1))}`) : given;
-    const full = expandVariables(url, (variable) => {
-      throw new SourceOptionError(
-        `--source ${redact(url)}: needs the variable ${variable}, which is not set`,
-      );
+  return values
+    .flatMap((value) => matching(value, directory))
+    .map((value) => {
+      const { name, url: given } = splitName(value, directory);
+      const url = given.startsWith('@') ? readSourceUrl(`@${resolve(directory, given.slice(1))}`) : given;
+      const full = expandVariables(url, (variable) => {
+        throw new SourceOptionError(
+          `--source ${redact(url)}: needs the variable ${variable}, which is not set`,
+        );
+      });
+      // Ingest gets it as it was given: what a variable holds is written nowhere.
+      const source = SCHEME.test(full) ? { ...remote(full), url } : file(full, directory);
+      const id = name ?? unique(source.id, taken);
+      if (taken.has(id)) throw new SourceOptionError(`--source: two streams are named '${id}'`);
+      taken.add(id);
+      return { ...source, id };
     });
-    // Ingest gets it as it was given: what a variable holds is written nowhere.
-    const source = SCHEME.test(full) ? { ...remote(full), url } : file(full, directory);
-    const id = name ?? unique(source.id, taken);
-    if (taken.has(id)) throw new SourceOptionError(`--source: two streams are named '${id}'`);
-    taken.add(id);
-    return { ...source, id };
-  });
 }
 
 /** `recordings/*.mp4`, which the shell did not see, is each of these files; what has no such signs is itself. */

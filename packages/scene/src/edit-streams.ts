@@ -8,7 +8,7 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const SCHEMES = ['rtsp', 'rtsps', 'http', 'https', 'srt', 'rtmp', 'rtmps', 'udp'];
 
 /** How RTSP carries the packets. */
-export const TRANSPORTS = ['tcp', 'udp', 'auto'] as const;
+export const TRANSPORTS = ['tcp', 'udp', 'udp_multicast', 'http', 'auto'] as const;
 
 /** What people call a camera. */
 export const streamName = z.string().min(1).max(100);

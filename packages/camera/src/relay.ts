@@ -1,0 +1,48 @@
+import type { Channel, Outlet, Playing } from './channel.ts';
+import { describeTrack } from './sdp.ts';
+
+/** Lines of a session description that say how packets are read; where they come from is another matter. */
+const KEPT = /^(m=video |b=|a=(rtpmap|fmtp|framerate|framesize|x-dimensions):)/;
+
+/** Passes packets of one video track on as they come, to whoever watches. */
+export class Relay implements Channel {
+  readonly #viewers = new Map<Outlet, () => void>();
+  #track: string[] | undefined;
+
+  /**
+   * @param description of the source's session (RFC 4566)
+   * @param track number of the video track, from 0
+   */
+  begin(description: string, track: number): void {
+    const medias = description.split(/^(?=m=)/m).filter((media) => media.startsWith('m=video '));
+    const lines = medias[track]?.split(/\r?\n/).filter((line) => KEPT.test(line));
+    this.#track = lines?.map((line) => line.replace(/^m=video \d+/, 'm=video 0'));
+  }
+
+  /** @param packets of one picture, or a part of it */
+  rtp(packets: Buffer[]): void {
+    for (const outlet of this.#viewers.keys()) if (outlet.ready()) outlet.sendRtp(packets);
+  }
+
+  rtcp(packet: Buffer): void {
+    for (const outlet of this.#viewers.keys()) if (outlet.ready()) outlet.sendRtcp(packet);
+  }
+
+  /** The source is gone; another may be other video, so that who watches has to ask anew. */
+  end(): void {
+    this.#track = undefined;
+    for (const letGo of this.#viewers.values()) letGo();
+    this.#viewers.clear();
+  }
+
+  describe(name: string, host: string): string | undefined {
+    return this.#track && describeTrack(name, host, this.#track);
+  }
+
+  play(outlet: Outlet, letGo: () => void): Playing {
+    return {
+      start: () => void this.#viewers.set(outlet, letGo),
+      stop: () => void this.#viewers.delete(outlet),
+    };
+  }
+}
