@@ -3,8 +3,20 @@ import { defineConfig } from 'vitest/config';
 import { compileCacheDir } from './packages/assets/src/index.ts';
 import LongestFirst from './test/support/longest-first.ts';
 
+const [node] = process.versions.node.split('.');
+if (Number(node) < 24)
+  throw new Error(
+    `this is Node ${process.version}: run the tests with npm ('npm test'), which takes Node 24 of this checkout`,
+  );
+
 export default defineConfig({
   test: {
+    // By `npm run test:coverage`: what the tests beside the code reach of it.
+    coverage: {
+      include: ['{packages,functions,ingest-host,model}/**/src/**/*.ts'],
+      exclude: ['**/*.test.ts'],
+      reporter: ['text-summary'],
+    },
     sequence: { sequencer: LongestFirst },
     reporters: ['default', './test/closing-line.ts'],
     projects: [
