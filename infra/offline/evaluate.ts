@@ -1,9 +1,9 @@
 import { fork } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, renameSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Row } from '../stages.ts';
-import { ensurePlatform, PLATFORM, ROOT } from './platform.ts';
+import { ensurePlatform, PLATFORM, ROOT, takeLock } from './platform.ts';
 
 export interface Evaluation {
   /** Name of the stage, as `--stage` takes it. */
@@ -93,9 +93,11 @@ const BUNDLE = join(PLATFORM, 'offline.mjs');
 export async function prepare(note?: (line: string) => void): Promise<void> {
   await ensurePlatform(note);
   const esbuild = createRequire(join(PLATFORM, 'package.json'))('esbuild');
+  // Others may run the bundle meanwhile.
+  const outfile = join(PLATFORM, `offline-${process.pid}.mjs`);
   await esbuild.build({
     entryPoints: [join(import.meta.dirname, 'program.ts')],
-    outfile: BUNDLE,
+    outfile,
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -110,13 +112,20 @@ export async function prepare(note?: (line: string) => void): Promise<void> {
     logLevel: 'silent',
     banner: { js: GLOBALS },
   });
+  renameSync(outfile, BUNDLE);
 }
 
 /**
- * Evaluates sst.config.ts for one stage without AWS, in a process of its own, since Pulumi and SST keep global state.
+ * Evaluates sst.config.ts for one stage without AWS, in a process of its own, since Pulumi and SST keep global state: one at
+ * a time, since two of one stage write the same files.
  * @throws EvaluationError with what the app threw
  */
-export async function evaluate({ stage, dev = false, row, env = {}, answers }: Evaluation): Promise<Graph> {
+export async function evaluate(evaluation: Evaluation): Promise<Graph> {
+  const release = await takeLock('evaluation');
+  return run(evaluation).finally(release);
+}
+
+async function run({ stage, dev = false, row, env = {}, answers }: Evaluation): Promise<Graph> {
   const work = join(ROOT, '.sst/offline', dev ? `${stage}-dev` : stage);
   mkdirSync(work, { recursive: true });
   const child = fork(BUNDLE, {
@@ -127,6 +136,8 @@ export async function evaluate({ stage, dev = false, row, env = {}, answers }: E
     env: {
       PATH: process.env.PATH,
       HOME: process.env.HOME,
+      // The providers' SDKs are megabytes of JavaScript.
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
       ...env,
       OFFLINE_EVALUATION: JSON.stringify({ stage, dev, row, answers, root: ROOT, work }),
     },

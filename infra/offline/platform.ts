@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cacheDir, fetchAsset, type NpmAsset } from '@video-pipeline/assets';
@@ -21,8 +21,8 @@ const BUN: NpmAsset = {
 /** The Pulumi that SST 4.17 asks for. `sst install` only asks its version. */
 const PULUMI_VERSION = 'v3.215.0';
 
-/** An install that takes longer was killed. */
-const LONGEST_INSTALL_MS = 300_000;
+/** Work under a lock that takes longer was killed. */
+const LONGEST_MS = 300_000;
 
 /** SST's platform could not be laid out. */
 export class PlatformError extends Error {
@@ -37,7 +37,7 @@ export class PlatformError extends Error {
 export async function ensurePlatform(note: (line: string) => void = () => {}): Promise<void> {
   if (isCurrent()) return;
   // Test files run side by side, and two installs at once spoil each other.
-  const release = await takeLock();
+  const release = await takeLock('platform');
   try {
     if (!isCurrent()) await install(note);
   } finally {
@@ -45,19 +45,30 @@ export async function ensurePlatform(note: (line: string) => void = () => {}): P
   }
 }
 
-/** @returns what gives the lock back */
-async function takeLock(): Promise<() => void> {
-  const lock = join(ROOT, '.sst/offline-lock');
-  mkdirSync(join(ROOT, '.sst'), { recursive: true });
+/** Waits until no other process holds the lock of that name, and takes it. @returns what gives it back */
+export async function takeLock(name: string): Promise<() => void> {
+  const lock = join(ROOT, '.sst/locks', name);
+  mkdirSync(dirname(lock), { recursive: true });
   for (;;) {
     try {
-      mkdirSync(lock);
-      return () => rmSync(lock, { recursive: true, force: true });
+      writeFileSync(lock, String(process.pid), { flag: 'wx' });
+      return () => rmSync(lock, { force: true });
     } catch {
-      const left = Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
-      if (left > LONGEST_INSTALL_MS) rmSync(lock, { recursive: true, force: true });
-      else await setTimeout(500);
+      if (isLeft(lock)) rmSync(lock, { force: true });
+      else await setTimeout(200);
     }
+  }
+}
+
+/** Whether who took a lock has ended without giving it back. */
+function isLeft(lock: string): boolean {
+  try {
+    if (Date.now() - statSync(lock).mtimeMs > LONGEST_MS) return true;
+    const holder = Number(readFileSync(lock, 'utf8'));
+    return holder > 0 && !process.kill(holder, 0);
+  } catch (error) {
+    // No such process. Where the lock itself is gone, it can be taken.
+    return (error as NodeJS.ErrnoException).code === 'ESRCH';
   }
 }
 

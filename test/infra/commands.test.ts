@@ -86,28 +86,33 @@ describe.each(['us-east-1', 'eu-west-1'])('in a fresh clone, in %s, npm run depl
   });
 });
 
-test('a stage is evaluated in the region that the shell names, and in no other', async () => {
-  await prepare();
-  const env = { AWS_REGION: 'eu-west-1', DEPLOY_CIDRS: DEPLOY_CIDR };
-  const { app, ...graph } = await evaluate({ stage: 'staging', env });
-  expect(app.providers.aws.region).toBe('eu-west-1');
-  const text = JSON.stringify(graph);
-  expect(text).toContain('eu-west-1');
-  expect(text).not.toContain('us-east-1');
-});
+describe('what the shell names is what is deployed', () => {
+  let graph: Graph;
+  beforeAll(async () => {
+    await prepare();
+    const env = {
+      AWS_REGION: 'eu-west-1',
+      DEPLOY_CIDRS: DEPLOY_CIDR,
+      MODEL_IMAGE: 'registry/model@sha256:1',
+      INGEST_IMAGE: 'registry/ingest@sha256:1',
+    };
+    graph = await evaluate({ stage: 'production', env });
+  });
 
-test('naming an image that is built already takes no repository away', async () => {
-  await prepare();
-  const env = {
-    DEPLOY_CIDRS: DEPLOY_CIDR,
-    MODEL_IMAGE: 'registry/model@sha256:1',
-    INGEST_IMAGE: 'registry/ingest@sha256:1',
-  };
-  const named = await evaluate({ stage: 'production', env });
-  const repositories = (graph: Graph) =>
-    ofType(graph, 'aws:ecr/repository:Repository').map(({ name }) => name);
-  expect(repositories(named)).toEqual(repositories(await graphOf('production')));
-  expect(ofType(named, 'docker-build:index:Image')).toEqual([]);
+  test('the region, and no other', () => {
+    const { app, ...rest } = graph;
+    expect(app.providers.aws.region).toBe('eu-west-1');
+    const text = JSON.stringify(rest);
+    expect(text).toContain('eu-west-1');
+    expect(text).not.toContain('us-east-1');
+  });
+
+  test('images that are built already, which takes no repository away', async () => {
+    const repositories = (graph: Graph) =>
+      ofType(graph, 'aws:ecr/repository:Repository').map(({ name }) => name);
+    expect(repositories(graph)).toEqual(repositories(await graphOf('production')));
+    expect(ofType(graph, 'docker-build:index:Image')).toEqual([]);
+  });
 });
 
 describe('npm run deploy -- check', () => {

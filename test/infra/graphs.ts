@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   type Evaluation,
@@ -8,7 +8,7 @@ import {
   prepare,
   type Resource,
 } from '../../infra/offline/evaluate.ts';
-import { ROOT } from '../../infra/offline/platform.ts';
+import { ROOT, takeLock } from '../../infra/offline/platform.ts';
 import { rows } from '../../infra/stages.ts';
 import { hosted } from './options.ts';
 
@@ -40,19 +40,30 @@ export const DEPLOYED = Object.keys(EVALUATIONS) as Deployed[];
 /** Addresses that deployments come from, in every evaluation. */
 export const DEPLOY_CIDR = '198.51.100.7/32';
 
-let prepared: Promise<string> | undefined;
+let hash: string | undefined;
 
 /** The resources that a deployment asks for. Kept on disk until any code they are made from changes. */
 export async function graphOf(deployed: Deployed): Promise<Graph> {
-  prepared ??= prepare((line) => process.stderr.write(`${line}\n`)).then(sourcesHash);
-  const file = join(ROOT, '.sst/offline', `${deployed}-${await prepared}.json`);
-  if (!existsSync(file)) {
+  hash ??= sourcesHash();
+  const file = join(ROOT, '.sst/offline', `${deployed}-${hash}.json`);
+  if (!existsSync(file)) await keepGraph(deployed, file);
+  return JSON.parse(readFileSync(file, 'utf8'));
+}
+
+/** Evaluates it, unless another test file has meanwhile. */
+async function keepGraph(deployed: Deployed, file: string): Promise<void> {
+  const release = await takeLock(`graph-${deployed}`);
+  try {
+    if (existsSync(file)) return;
+    await prepare((line) => process.stderr.write(`${line}\n`));
     const { stage, ...rest }: Evaluation = EVALUATIONS[deployed];
     const graph = await evaluate({ stage, ...rest, env: { DEPLOY_CIDRS: DEPLOY_CIDR, ...rest.env } });
-    mkdirSync(join(ROOT, '.sst/offline'), { recursive: true });
-    writeFileSync(file, JSON.stringify(graph));
+    const partial = `${file}.${process.pid}`;
+    writeFileSync(partial, JSON.stringify(graph));
+    renameSync(partial, file);
+  } finally {
+    release();
   }
-  return JSON.parse(readFileSync(file, 'utf8'));
 }
 
 function sourcesHash(): string {

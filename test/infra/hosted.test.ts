@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { variables } from '@video-pipeline/config';
 import { describe, expect, test } from 'vitest';
 import { estimate, tasksPerHost } from '../../infra/costs.ts';
-import { EvaluationError, evaluate } from '../../infra/offline/evaluate.ts';
+import { EvaluationError, evaluate, prepare } from '../../infra/offline/evaluate.ts';
 import { ROOT } from '../../infra/offline/platform.ts';
 import { HOST_SIZES, stageOf } from '../../infra/stages.ts';
 import { createServer } from '../../packages/console/src/server.ts';
@@ -122,7 +122,7 @@ describe('the console on the web', () => {
   });
 
   test('is never open to everyone', async () => {
-    await graphOf('hosted');
+    await prepare();
     const row = {
       ...hosted,
       console: { domain: 'cameras.example.com', allowedCidrs: ['0.0.0.0/0'] as const },

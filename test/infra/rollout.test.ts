@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { manifests } from '../../infra/kubernetes.ts';
 import type { KubernetesObject } from '../../infra/kubernetes-object.ts';
 import { KUBERNETES_VERSION, STANDARD_SUPPORT_ENDS } from '../../infra/kubernetes-versions.ts';
-import { evaluate } from '../../infra/offline/evaluate.ts';
+import { evaluate, prepare } from '../../infra/offline/evaluate.ts';
 import { type Stage, stageOf } from '../../infra/stages.ts';
 import { DEPLOY_CIDR, DEPLOYED, type Deployed, graphOf, ofType, one } from './graphs.ts';
 
@@ -174,7 +174,7 @@ describe('a rollout of tasks on ECS', () => {
   );
 
   test('is a failure of the deploy where ECS took the old tasks back', async () => {
-    await graphOf('staging');
+    await prepare();
     const answers = { [SERVICE]: { taskDefinition: 'arn:aws:ecs:us-east-1:123456789012:old:1' } };
     const rolledBack = evaluate({ stage: 'staging', env: { DEPLOY_CIDRS: DEPLOY_CIDR }, answers });
     await expect(rolledBack).rejects.toThrow(/RolledBackError.*Ingest1 runs .*old:1/s);

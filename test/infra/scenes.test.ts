@@ -28,9 +28,11 @@ const scene = {
     { type: 'left_zone', name: 'gone', zone: 'yard' },
   ],
 };
+const DISABLED = 7;
 const CAMERAS = Array.from({ length: 200 }, (_, index) => ({
   id: `camera-${index}`,
   url: `rtsp://viewer:secret-${index}@10.64.0.${index}/stream`,
+  disabled: index === DISABLED,
   scene,
 }));
 
@@ -124,19 +126,14 @@ test.each([
   expect(() => readCameras(file)).toThrow(/line \d+/);
 });
 
-test('a camera that is disabled is deployed, and no alarm waits for its pictures', async () => {
-  const file = join(folder, 'disabled.json');
-  const list = [
-    { id: 'gate', url: 'rtsp://10.64.0.1/' },
-    { id: 'roof', url: 'rtsp://10.64.0.2/', disabled: true },
-  ];
-  writeFileSync(file, JSON.stringify(list));
-  const env = { DEPLOY_CIDRS: DEPLOY_CIDR, CAMERAS_FILE: file };
-  const deployed = await evaluate({ stage: 'production', env });
-  const silent = ofType(deployed, 'aws:cloudwatch/metricAlarm:MetricAlarm').filter(({ name }) =>
-    name.startsWith('Alarm-Silent-'),
+test('a camera that is disabled is deployed, and no alarm waits for its pictures', () => {
+  const silent = ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm')
+    .map(({ name }) => name)
+    .filter((name) => name.startsWith('Alarm-Silent-'));
+  const others = CAMERAS.filter(({ disabled }) => !disabled).map(({ id }) => `Alarm-Silent-${id}`);
+  expect(silent.sort()).toEqual(others.sort());
+  const secrets = ofType(graph, 'aws:secretsmanager/secretVersion:SecretVersion').flatMap(({ inputs }) =>
+    inputs.secretString.startsWith('[') ? JSON.parse(inputs.secretString) : [],
   );
-  expect(silent.map(({ name }) => name)).toEqual(['Alarm-Silent-gate']);
-  const secret = one(deployed, 'aws:secretsmanager/secretVersion:SecretVersion', 'Ingest1StreamsVersion');
-  expect(JSON.parse(secret.inputs.secretString)).toHaveLength(2);
+  expect(secrets.map(({ id }) => id)).toContain(`camera-${DISABLED}`);
 });
