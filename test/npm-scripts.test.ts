@@ -21,9 +21,8 @@ beforeAll(async () => {
   cpSync(join(root, 'package.json'), join(folder, 'package.json'));
   const bin = join(folder, 'node_modules', '.bin');
   mkdirSync(bin, { recursive: true });
-  mkdirSync(join(folder, 'pids'));
   // Programs that run for ever, but for the one that runs others.
-  const sleeper = `#!/bin/sh\ncase $1 in */in-turn.ts) exec ${process.execPath} ${root}/"$@";; esac\n: > ${folder}/pids/$$\nexec sleep 1000\n`;
+  const sleeper = `#!/bin/sh\ncase $1 in */in-turn.ts) exec ${process.execPath} ${root}/"$@";; esac\n: > $PIDS/$$\nexec sleep 1000\n`;
   for (const name of ['node', 'tsc', 'biome', 'vitest']) {
     writeFileSync(join(bin, name), sleeper, { mode: 0o755 });
   }
@@ -36,7 +35,6 @@ test('every npm script is one process, not a shell that waits for another', () =
   ).toEqual([]);
 });
 
-const running = () => readdirSync(join(folder, 'pids')).filter((pid) => isAlive(Number(pid)));
 function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
@@ -45,21 +43,24 @@ function isAlive(pid: number): boolean {
   }
 }
 
-test.each([...ofShape.values()].flatMap((name) => [[name, 'SIGTERM'] as const, [name, 'SIGINT'] as const]))(
-  'npm run %s, ended by %s, leaves nothing behind',
-  async (name, signal) => {
-    const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith('npm_')));
-    // The npm beside this checkout's Node, as a person calls it.
-    const npm = spawn('npm', ['run', name], { cwd: folder, env, stdio: 'ignore', detached: true });
-    const ended = once(npm, 'exit');
-    await expect.poll(() => running().length, { timeout: 15_000 }).toBeGreaterThan(0);
-    // On a busy machine, npm may not have seen its script start yet.
-    await sleep(500);
-    npm.kill(signal);
-    await ended;
-    for (let tries = 0; running().length > 0 && tries < 50; tries++) await sleep(100);
-    const left = running();
-    for (const pid of left) process.kill(Number(pid), 'SIGKILL');
-    expect(left).toEqual([]);
-  },
-);
+// Most of it is waiting.
+test.concurrent.for(
+  [...ofShape.values()].flatMap((name) => [[name, 'SIGTERM'] as const, [name, 'SIGINT'] as const]),
+)('npm run %s, ended by %s, leaves nothing behind', async ([name, signal], { expect }) => {
+  const PIDS = await mkdtemp(join(folder, 'pids-'));
+  const running = () => readdirSync(PIDS).filter((pid) => isAlive(Number(pid)));
+  const own = Object.entries(process.env).filter(([key]) => !key.startsWith('npm_'));
+  const env = { ...Object.fromEntries(own), PIDS };
+  // The npm beside this checkout's Node, as a person calls it.
+  const npm = spawn('npm', ['run', name], { cwd: folder, env, stdio: 'ignore', detached: true });
+  const ended = once(npm, 'exit');
+  await expect.poll(() => running().length, { timeout: 15_000 }).toBeGreaterThan(0);
+  // On a busy machine, npm may not have seen its script start yet.
+  await sleep(500);
+  npm.kill(signal);
+  await ended;
+  for (let tries = 0; running().length > 0 && tries < 50; tries++) await sleep(100);
+  const left = running();
+  for (const pid of left) process.kill(Number(pid), 'SIGKILL');
+  expect(left).toEqual([]);
+});
