@@ -22,6 +22,8 @@ const NOT_OF_A_STAGE = [
   ...['INFERENCE_PRECISION', 'INGEST_URL'],
   // On AWS the same counts go to CloudWatch.
   'METRICS_PORT',
+  // A stage's cameras are watched in the console; nobody reaches the task's ports.
+  ...['RESTREAM_PORT', 'RESTREAM_USER'],
   ...['CLUSTER_ADMINS', 'CLUSTER_VIEWERS', 'AWS_ENDPOINT_URL', 'MAX_FRAMES'],
 ];
 
