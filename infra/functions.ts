@@ -15,9 +15,10 @@ import {
   type Group,
   HTTPS,
   reachAws,
+  reachCollector,
   reachS3,
 } from './network.ts';
-import { deployment, environmentOf, KAFKA_IAM_PORT, title } from './settings.ts';
+import { COMMON_VARIABLES, deployment, environmentOf, KAFKA_IAM_PORT, title } from './settings.ts';
 import { type Lambda, lambdaOf, type Stage } from './stages.ts';
 import { LOST_BATCHES, type StreamList } from './storage.ts';
 
@@ -176,6 +177,7 @@ function installed({ install = {} }: PipelineStage['lambda']): Record<string, st
 function createFunction(parts: Parts, spec: StageFunction) {
   const { stage, network, kafka, store } = parts;
   reachS3(network, spec.group);
+  reachCollector(stage, spec.group);
   const logs = createLogGroup(stage, spec.of.name);
   const fn = new sst.aws.Function(spec.name, {
     handler: spec.of.handler.replace(/\.ts$/, '.handler'),
@@ -185,7 +187,7 @@ function createFunction(parts: Parts, spec: StageFunction) {
     timeout: `${spec.size.timeoutSeconds} seconds`,
     logging: { logGroup: logs.name, format: 'json' },
     environment: {
-      ...environmentOf(stage, ['LOG_LEVEL']),
+      ...environmentOf(stage, COMMON_VARIABLES),
       ...metricsEnvironment(stage),
       ...spec.environment,
     },

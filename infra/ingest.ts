@@ -14,6 +14,7 @@ import {
   type createNetwork,
   type Group,
   reachAws,
+  reachCollector,
   reachS3,
 } from './network.ts';
 import { deployment, environmentOf, INGEST_VARIABLES, KAFKA_IAM_PORT } from './settings.ts';
@@ -38,6 +39,7 @@ export function createIngest(parts: Parts, cameras: Camera[]) {
   const { stage, network, kafka } = parts;
   const group = createGroup(network.vpc, 'Ingest');
   connect(group, kafka.group, KAFKA_IAM_PORT);
+  reachCollector(stage, group);
   for (const cidr of stage.ingest.cameraCidrs) for (const port of CAMERA_PORTS) connectOut(group, cidr, port);
 
   const clusterName = `${$app.name}-${$app.stage}-ingest`;

@@ -110,15 +110,28 @@ export function connect(from: Group, to: Group, port: number): void {
   });
 }
 
+/** Rules that stand: two parts of the stage may need the same way, and AWS refuses a second rule. */
+const waysOut = new Set<string>();
+
 /** Lets `from` open TCP connections to addresses outside the VPC. */
 export function connectOut(from: Group, cidr: string, port: number): void {
-  new aws.vpc.SecurityGroupEgressRule(`${from.name}To${cidr.replaceAll(/[./]/g, 'x')}p${port}`, {
+  const name = `${from.name}To${cidr.replaceAll(/[./]/g, 'x')}p${port}`;
+  if (waysOut.has(name)) return;
+  waysOut.add(name);
+  new aws.vpc.SecurityGroupEgressRule(name, {
     ipProtocol: 'tcp',
     fromPort: port,
     toPort: port,
     securityGroupId: from.id,
     cidrIpv4: cidr,
   });
+}
+
+/** Lets `from` send traces, where the stage has a collector. */
+export function reachCollector({ settings }: Stage, from: Group): void {
+  if (!settings.OTEL_EXPORTER_OTLP_ENDPOINT) return;
+  const { protocol, port } = new URL(settings.OTEL_EXPORTER_OTLP_ENDPOINT);
+  connectOut(from, ANYWHERE, Number(port) || (protocol === 'https:' ? HTTPS : 80));
 }
 
 /** Lets addresses outside the VPC open TCP connections to `to`. */

@@ -1,6 +1,12 @@
 import { type Config, readConfig, type VariableName } from '@video-pipeline/config';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
 
+/** What every process of the pipeline's way reads. */
+export const COMMON_VARIABLES = [
+  'LOG_LEVEL',
+  'OTEL_EXPORTER_OTLP_ENDPOINT',
+  'OTEL_TRACES_SAMPLER_ARG',
+] as const satisfies VariableName[];
 /** Variables that the parts beside the pipeline's functions read, which are in the table of stages. */
 export const INGEST_VARIABLES = [
   'FRAME_RATE',
@@ -14,7 +20,7 @@ export const INGEST_VARIABLES = [
   'MAX_LATENCY_SECONDS',
   'MIN_FRAME_RATE',
   'HEALTH_PORT',
-  'LOG_LEVEL',
+  ...COMMON_VARIABLES,
 ] as const satisfies VariableName[];
 export const MODEL_VARIABLES = [
   'INFERENCE_CONFIDENCE_THRESHOLD',
@@ -84,6 +90,9 @@ export function environmentOf(
 
 /** A name as resources and alarms are called: `detect` is `Detect`. */
 export const title = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
+
+/** How roles of ours begin, so that a deployer may touch no other: docs/iam. IAM takes 38 characters. */
+export const rolePrefix = () => `${$app.name}-${$app.stage}-`.slice(0, 38);
 
 /** Port of MSK with IAM authentication, inside the VPC. */
 export const KAFKA_IAM_PORT = 9098;

@@ -15,7 +15,7 @@ import {
   type MergingStore,
   packArchive,
 } from '@video-pipeline/storage';
-import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
+import { asStep, createLogger, emitMetrics, sharedStep, tracedHandler } from '@video-pipeline/telemetry';
 import {
   annotateJpeg,
   drawable,
@@ -59,12 +59,20 @@ interface Drawn extends Received<DetectedFrame> {
  */
 export function createAnnotate(dependencies: AnnotateDependencies) {
   const { store, prefix, form } = dependencies;
-  const annotate = async ({ record, frame }: Received<DetectedFrame>): Promise<Drawn | Failure> => {
+  const annotate = (one: Received<DetectedFrame>) =>
+    asStep('annotate', 'annotate.frame', { parent: one.frame.traceparent }, (step) =>
+      drawAndStore(one, step),
+    );
+  const drawAndStore = async (
+    { record, frame }: Received<DetectedFrame>,
+    parent: string | undefined,
+  ): Promise<Drawn | Failure> => {
     const key = annotatedKey(prefix, frame);
     try {
       let jpeg = await draw(frame);
       if (form === 'frames') {
-        await store.put({ key, body: jpeg, contentType: 'image/jpeg', metadata: metadataOf(frame) });
+        const object = { key, body: jpeg, contentType: 'image/jpeg', metadata: metadataOf(frame) };
+        await asStep('annotate', 's3.put', { parent }, () => store.put(object));
         jpeg = STORED;
       }
       return { record, frame, key, jpeg, latencyMs: Date.now() - frame.capturedAt };
@@ -105,7 +113,10 @@ async function putArchives(store: MergingStore, prefix: string, frames: Drawn[])
     if (!record || !first || !last) continue;
     const key = archiveKey(prefix, first.frame, last.frame, record);
     const { body, ranges } = packArchive(run);
-    await store.put({ key, body, contentType: 'application/x-tar' });
+    const shared = sharedStep(run.map(({ frame }) => frame));
+    await asStep('annotate', 's3.put', shared, () =>
+      store.put({ key, body, contentType: 'application/x-tar' }),
+    );
     for (const [i, range] of ranges.entries()) archived.set(run[i]?.key ?? '', { key, ...range });
   }
   for (const one of frames) one.latencyMs = Date.now() - one.frame.capturedAt;
@@ -213,10 +224,12 @@ const { S3_PREFIX, STORE } = readConfig(['S3_PREFIX', 'STORE']);
 const store = createStore();
 
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
-export const handler = createAnnotate({
-  store,
-  prefix: S3_PREFIX,
-  form: STORE,
-  putFailed: createPutFailed(store, 'annotate'),
-  logger: createLogger('annotate'),
-});
+export const handler = tracedHandler(
+  createAnnotate({
+    store,
+    prefix: S3_PREFIX,
+    form: STORE,
+    putFailed: createPutFailed(store, 'annotate'),
+    logger: createLogger('annotate'),
+  }),
+);

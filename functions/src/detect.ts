@@ -14,7 +14,16 @@ import {
 } from '@video-pipeline/inference-client';
 import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka';
 import { createPutFailed, createStore, isObjectUrl } from '@video-pipeline/storage';
-import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
+import {
+  asStep,
+  createLogger,
+  emitMetrics,
+  type StepOptions,
+  sharedStep,
+  startStep,
+  tracedHandler,
+  traceOf,
+} from '@video-pipeline/telemetry';
 import {
   createPublish,
   createSend,
@@ -46,10 +55,15 @@ export interface DetectDependencies extends FailureDependencies {
  */
 export function createDetect(dependencies: DetectDependencies) {
   const { detector, publish, scenes } = dependencies;
-  return async (event: MSKEvent): Promise<void> => {
-    const { received, failures } = decodeRecords(event, decodeFrame);
+  const infer = (frames: Frame[], batch: StepOptions) =>
+    asStep('detect', 'infer', batch, async () => (frames.length > 0 ? await detector.detect(frames) : []));
+
+  async function detect(event: MSKEvent, received: Received[], failures: Failure[], parent?: string) {
     const started = performance.now();
-    const results = received.length > 0 ? await detector.detect(received.map(({ frame }) => frame)) : [];
+    const results = await infer(
+      received.map(({ frame }) => frame),
+      { parent },
+    );
     const inferenceMs = performance.now() - started;
 
     const detected: Received<DetectedFrame>[] = [];
@@ -68,8 +82,30 @@ export function createDetect(dependencies: DetectDependencies) {
     // Only now, so that whoever reads an event finds its frames on their way.
     await scenes?.publishEvents(events);
     report(frames, inferenceMs);
+  }
+
+  return async (event: MSKEvent): Promise<void> => {
+    const { received, failures } = decodeRecords(event, decodeFrame);
+    const shared = sharedStep(received.map(({ frame }) => frame));
+    await asStep('detect', 'detect.batch', shared, async (batch) => {
+      const steps = stepsOf(received, batch);
+      const traced = received.map((one, index) => ({
+        ...one,
+        frame: { ...one.frame, ...traceOf(steps[index]) },
+      }));
+      await detect(event, traced, failures, batch);
+      for (const step of steps) step?.end();
+    });
   };
 }
+
+/** A step for each frame that is traced, beside that of the batch. */
+const stepsOf = (received: readonly Received[], batch: string | undefined) =>
+  received.map(({ frame: { traceparent: parent } }) =>
+    parent === undefined
+      ? undefined
+      : startStep('detect', 'detect.frame', { parent, links: batch ? [batch] : [] }),
+  );
 
 /** The frame with its detections, or why there are none to be had. */
 function checkResult(frame: Frame, result: FrameResult | undefined): DetectedFrame | Omit<Failure, 'record'> {
@@ -127,22 +163,24 @@ const list = streamsFileOf(config);
 const hasScenes = SCENE_VARIABLES.some((name) => config[name] !== undefined);
 
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
-export const handler = createDetect({
-  detector: createInferenceClient(),
-  publish: createPublish(send, config.KAFKA_DETECTIONS_TOPIC),
-  scenes: hasScenes
-    ? createScenes({
-        configs: isObjectUrl(list) ? followScenes(list, logger) : scenesReader(config, logger),
-        allowedClasses: config.ALLOWED_CLASSES,
-        prefix: config.S3_PREFIX,
-        detectionsTopic: config.KAFKA_DETECTIONS_TOPIC,
-        eventsTopic: config.KAFKA_EVENTS_TOPIC,
-        clips: config.EVENT_CLIPS === 'on',
-        tail: createTail(kafka),
-        send,
-        logger,
-      })
-    : undefined,
-  putFailed: createPutFailed(createStore(), 'detect'),
-  logger,
-});
+export const handler = tracedHandler(
+  createDetect({
+    detector: createInferenceClient(),
+    publish: createPublish(send, config.KAFKA_DETECTIONS_TOPIC),
+    scenes: hasScenes
+      ? createScenes({
+          configs: isObjectUrl(list) ? followScenes(list, logger) : scenesReader(config, logger),
+          allowedClasses: config.ALLOWED_CLASSES,
+          prefix: config.S3_PREFIX,
+          detectionsTopic: config.KAFKA_DETECTIONS_TOPIC,
+          eventsTopic: config.KAFKA_EVENTS_TOPIC,
+          clips: config.EVENT_CLIPS === 'on',
+          tail: createTail(kafka),
+          send,
+          logger,
+        })
+      : undefined,
+    putFailed: createPutFailed(createStore(), 'detect'),
+    logger,
+  }),
+);

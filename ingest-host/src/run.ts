@@ -3,7 +3,7 @@ import { type Config, ConfigError, readConfig, readStreamsText, streamsFileOf } 
 import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { expectLargeBuffers, onShutdown, reportFinished, reportReady } from '@video-pipeline/lifecycle';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
-import { createLogger, lowRateNote } from '@video-pipeline/telemetry';
+import { createLogger, flushTraces, lowRateNote } from '@video-pipeline/telemetry';
 import { IngestMetrics, startHealthServer } from './health.ts';
 import { Ingest } from './ingest.ts';
 import { kafkaSend } from './kafka-send.ts';
@@ -102,8 +102,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     await ingest.stop(FLUSH_MS);
     clearInterval(timer);
     report();
-    await health.close();
-    await restream?.close();
+    await Promise.all([health.close(), restream?.close(), flushTraces()]);
     // A broker that is away must not hold the process.
     await Promise.race([producer.disconnect(), new Promise((resolve) => setTimeout(resolve, 500))]);
   }, log);

@@ -6,6 +6,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { State, Summary } from '../../packages/local/src/session.ts';
 import { signalProcess } from '../../packages/local/src/supervisor/processes.ts';
+import { startCollector, WAY } from '../support/collector.ts';
 import { pidsOf, startStackProcess } from './stack-process.ts';
 
 const FRAMES = 300;
@@ -31,11 +32,14 @@ describe('npm start -- --frames 300 --json', () => {
   let summary: Summary;
   let pids: number[];
   let seen: SeenFrame[];
+  let collector: Awaited<ReturnType<typeof startCollector>>;
 
   beforeAll(async () => {
+    collector = await startCollector();
     dataDir = await mkdtemp(join(tmpdir(), 'stack-'));
     const stack = startStackProcess(dataDir, ['--frames', String(FRAMES), '--json'], {
       INFERENCE_CONFIDENCE_THRESHOLD: '0.4',
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
     });
     const all = ({ services }: State) => 'ingest' in services && 'console' in services;
     pids = pidsOf(await stack.until(all, 'ingest and console'));
@@ -48,7 +52,10 @@ describe('npm start -- --frames 300 --json', () => {
       seen.push(...lines.map((line) => JSON.parse(line)));
     }
   });
-  afterAll(() => rm(dataDir, { recursive: true, force: true }));
+  afterAll(() => {
+    collector.close();
+    return rm(dataDir, { recursive: true, force: true });
+  });
 
   const bucket = () => join(dataDir, 's3/video-pipeline-output');
 
@@ -62,6 +69,13 @@ describe('npm start -- --frames 300 --json', () => {
       const [date, hour] = new Date(captured_at).toISOString().split(/[T:]/);
       expect(annotated_key).toContain(`annotated/${stream_id}/date=${date}/hour=${hour}/`);
     }
+  });
+
+  it('makes one trace of the way of a frame through its three processes', () => {
+    const frames = collector.spans.filter(({ name }) => name === 'ingest.frame');
+    const whole = frames.filter((frame) => WAY.every((step) => collector.wayOf(frame).includes(step)));
+    // Spans that a busy machine does not send in time are lost, and frames are not.
+    expect(whole.length).toBeGreaterThan(FRAMES / 2);
   });
 
   it('leaves no gap in the frame numbers of a stream but for counted drops', () => {

@@ -60,6 +60,8 @@ export const OTHER_VALUES = {
   STREAMS_FILE: '/etc/cameras.yaml',
   MAX_FRAMES: 50,
   METRICS_NAMESPACE: 'Yard',
+  OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector.example:4318',
+  OTEL_TRACES_SAMPLER_ARG: 0.5,
   INFERENCE_PRECISION: 'bf16',
   SHUTDOWN_GRACE_SECONDS: 2,
   HOST: '127.0.0.2',

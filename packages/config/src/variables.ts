@@ -137,6 +137,11 @@ export const variables = {
     .regex(/^[\w/.:#-]{1,255}$/, 'must be letters, digits and any of _/.:#-, at most 255')
     .default('VideoPipeline')
     .describe('CloudWatch namespace of metrics; on AWS each stage has its own'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('base URL of an OpenTelemetry collector (OTLP over HTTP); with it, frames are traced'),
+  OTEL_TRACES_SAMPLER_ARG: number(0, 1).default(1).describe('share of the frames that are traced, 0..1'),
   LOG_LEVEL: z
     .enum(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT'])
     .default('INFO')

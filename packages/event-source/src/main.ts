@@ -11,7 +11,7 @@ import {
   STORAGE_VARIABLES,
   type StorageSettings,
 } from '@video-pipeline/storage';
-import { createLogger, emitFailures, emitMetrics } from '@video-pipeline/telemetry';
+import { createLogger, emitFailures, emitMetrics, flushTraces } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError } from 'commander';
 import { InProgress, NOTES_FOLDER } from './in-progress.ts';
 import {
@@ -61,7 +61,7 @@ async function main(): Promise<void> {
   const metrics = port === undefined ? undefined : await serveStageMetrics({ host, port });
   onShutdown(async () => {
     await source?.stop();
-    await metrics?.close();
+    await Promise.all([metrics?.close(), flushTraces()]);
   }, logger);
   source = await startEventSource({
     kafka: connectKafka(options.group, logger, config, { retry: KAFKA_RETRY }),

@@ -25,6 +25,8 @@ export interface Frame {
   /** Pixels, likewise. */
   height: number;
   jpeg: Buffer;
+  /** The frame's place in a trace, where it is traced: https://www.w3.org/TR/trace-context/#traceparent-header */
+  traceparent?: string;
 }
 
 /** A frame and what was seen in it. */

@@ -33,6 +33,7 @@ const MAX_SIDE = 65_535;
 /** The latest time a JavaScript Date can hold, epoch milliseconds. */
 export const MAX_TIME = 8.64e15;
 const MAX_HEADER_BYTES = 1024;
+const TRACEPARENT = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
 const MAX_TRACK_ID_LENGTH = 64;
 /** The longest JSON of a frame's detections in a record, bytes: some 5,000 objects. */
 export const MAX_DETECTIONS_BYTES = 512 * 1024;
@@ -49,6 +50,7 @@ export function encodeFrame(frame: Frame): EncodedRecord {
       captured_at: String(frame.capturedAt),
       width: String(frame.width),
       height: String(frame.height),
+      ...(frame.traceparent === undefined ? {} : { traceparent: frame.traceparent }),
     },
   };
 }
@@ -73,6 +75,8 @@ export function decodeFrame(record: ReceivedRecord): Frame {
   if (record.value === null || record.value.length === 0) {
     throw new InvalidRecordError('value', 'is empty: no JPEG');
   }
+  // Nothing that is wrong with it is the frame's fault.
+  const traceparent = String(record.headers?.traceparent);
   return {
     streamId,
     frameNumber: integer(record, 'frame_number', 0, Number.MAX_SAFE_INTEGER),
@@ -81,6 +85,7 @@ export function decodeFrame(record: ReceivedRecord): Frame {
     width: integer(record, 'width', 1, MAX_SIDE),
     height: integer(record, 'height', 1, MAX_SIDE),
     jpeg: record.value,
+    ...(TRACEPARENT.test(traceparent) ? { traceparent } : {}),
   };
 }
 

@@ -147,6 +147,20 @@ test.each(hostile)('%s that is %j is refused by name', (field, _what, record) =>
   expect(refusal(throughLambda(record))).toBe(field);
 });
 
+test('a place in a trace is carried on; a malformed one, one that is there twice, and headers of others are ignored', () => {
+  const [frame] = fc.sample(anyFrame, 1) as [Frame];
+  const traceparent = `00-${'ab'.repeat(16)}-${'cd'.repeat(8)}-01`;
+  const traced = { ...frame, traceparent };
+  expect(decodeFrame(throughLambda(throughKafka(encodeFrame(traced))))).toEqual(traced);
+  const record = throughKafka(encodeFrame(frame));
+  for (const wrong of ['', 'x', traceparent.toUpperCase(), `00-${'0'.repeat(32)}-${'cd'.repeat(8)}-01`]) {
+    const headers = { ...record.headers, traceparent: Buffer.from(wrong), tracestate: Buffer.from('a=b') };
+    expect(decodeFrame({ ...record, headers })).toEqual(frame);
+  }
+  const twice = [Buffer.from(traceparent), Buffer.from(traceparent)];
+  expect(decodeFrame({ ...record, headers: { ...record.headers, traceparent: twice } })).toEqual(frame);
+});
+
 test('headers named after what every object has are no headers of ours', () => {
   const record = throughKafka(encodeDetectedFrame(good));
   const headers = Object.fromEntries([...Object.entries(record.headers ?? {}), ['constructor', 'x']]);

@@ -1,0 +1,93 @@
+import { ROOT_CONTEXT, type SpanContext, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
+import { resourceFromAttributes } from '@opentelemetry/resources';
+import {
+  BatchSpanProcessor,
+  ParentBasedSampler,
+  type SpanExporter,
+  TraceIdRatioBasedSampler,
+  TracerProvider,
+} from '@opentelemetry/sdk-trace';
+import { redact } from './redact.ts';
+
+/** A step of a frame's way that has begun. */
+export interface Step {
+  /** Its place in the trace, as a record carries it on. */
+  traceparent: string;
+  /** @param error why it failed */
+  end(error?: unknown): void;
+}
+
+export interface StepOptions {
+  /** The step that it is a part of; one without begins a trace. */
+  parent?: string | undefined;
+  /** Steps of other traces that have to do with it. */
+  links?: string[];
+  /** When it began, epoch milliseconds; now. */
+  at?: number;
+  attributes?: Record<string, string | number>;
+}
+
+/** A collector that does not answer holds a batch of Lambda for no longer. */
+const EXPORT_MS = 2_000;
+const EVERY_MS = 1_000;
+
+/** Steps as spans of OpenTelemetry, sent to OTEL_EXPORTER_OTLP_ENDPOINT; of new traces the share OTEL_TRACES_SAMPLER_ARG. */
+export function openTelemetry() {
+  const share = Number(process.env.OTEL_TRACES_SAMPLER_ARG || 1);
+  const processor = new BatchSpanProcessor({
+    exporter: tellingOnce(new OTLPTraceExporter({ timeoutMillis: EXPORT_MS })),
+    scheduledDelayMillis: EVERY_MS,
+    exportTimeoutMillis: EXPORT_MS,
+  });
+  const sampler = new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(share) });
+  const tracers = new Map<string, Tracer>();
+  const tracerOf = (service: string) => {
+    const resource = resourceFromAttributes({ 'service.name': `video-pipeline-${service}` });
+    const make = () => new TracerProvider({ resource, sampler, spanProcessors: [processor] });
+    return tracers.get(service) ?? tracers.set(service, make().getTracer('video-pipeline')).get(service);
+  };
+  return {
+    start(service: string, name: string, { parent, links = [], at, attributes = {} }: StepOptions): Step {
+      const within = parent ? trace.setSpanContext(ROOT_CONTEXT, contextOf(parent)) : ROOT_CONTEXT;
+      const options = {
+        ...(at === undefined ? {} : { startTime: at }),
+        attributes,
+        links: links.map((one) => ({ context: contextOf(one) })),
+      };
+      const span = (tracerOf(service) as Tracer).startSpan(name, options, within);
+      const { traceId, spanId, traceFlags } = span.spanContext();
+      return {
+        traceparent: `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`,
+        end(error) {
+          if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: String(error) });
+          span.end();
+        },
+      };
+    },
+    /** Resolves once what has ended is sent, or can't be, which was told. */
+    flush: () => processor.forceFlush().catch(() => {}),
+  };
+}
+
+function contextOf(traceparent: string): SpanContext {
+  const [, traceId = '', spanId = '', flags = ''] = traceparent.split('-');
+  return { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true };
+}
+
+/** Says once that spans are lost: the frames are not. */
+function tellingOnce(exporter: SpanExporter): SpanExporter {
+  let isTold = false;
+  return {
+    export: (spans, done) =>
+      exporter.export(spans, (result) => {
+        if (result.error && !isTold)
+          process.stderr.write(
+            `traces are not exported to ${redact(String(process.env.OTEL_EXPORTER_OTLP_ENDPOINT))}: ${result.error.message}\n`,
+          );
+        isTold ||= result.error !== undefined;
+        done(result);
+      }),
+    shutdown: () => exporter.shutdown(),
+  };
+}
