@@ -1,3 +1,4 @@
+import { STREAMS_KEY as key } from '@video-pipeline/scene';
 import type { Camera } from './cameras.ts';
 import type { Stage } from './stages.ts';
 
@@ -34,7 +35,6 @@ export type StreamList = ReturnType<typeof createStreamList>;
  * size does not matter; who reads it takes up what is changed there.
  */
 export function createStreamList(store: sst.aws.Bucket, cameras: Camera[]) {
-  const key = 'config/streams.json';
   const list = new aws.s3.BucketObjectv2('StoreStreams', {
     bucket: store.name,
     key,

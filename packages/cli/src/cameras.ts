@@ -4,14 +4,24 @@ import { join, resolve } from 'node:path';
 import { changeStreamsText, expandVariables, readConfig, readStreamsText } from '@video-pipeline/config';
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { aligned, DIRECTORY, frameRate, StartError } from '@video-pipeline/local';
-import { putCamera, readCameras, removeCamera, setDisabled, TRANSPORTS } from '@video-pipeline/scene';
+import {
+  putCamera,
+  readCameras,
+  removeCamera,
+  STREAMS_KEY,
+  setDisabled,
+  TRANSPORTS,
+} from '@video-pipeline/scene';
+import { createReader } from '@video-pipeline/storage';
 import { redact } from '@video-pipeline/telemetry';
 import { Command, Option } from 'commander';
 import { runInForeground } from './foreground.ts';
-import { dataDirOption } from './running.ts';
+import { answerOf, dataDirOption } from './running.ts';
+import { stageOption, useStage } from './stage.ts';
 
 interface Target {
   dataDir: string;
+  stage?: string;
   streams?: string;
   json?: boolean;
 }
@@ -24,11 +34,13 @@ const program = new Command('npm run cameras --')
     'after',
     `
 The list is the file that --streams or STREAMS_FILE names, else that of the stack on --data-dir.
-A password does not belong on a command line: write \${NAME} in its place, and set the variable NAME for ingest.`,
+A password does not belong on a command line: write \${NAME} in its place, and set the variable NAME for ingest.
+The cameras of a deployed stage are those of its CAMERAS_FILE: change that, and deploy.`,
   );
 
-command('list', 'every camera with its address, without passwords').action((target: Target) => {
-  const list = readStreamsText(listOf(target));
+const list = command('list', 'every camera with its address, without passwords').addOption(stageOption());
+list.action(async (target: Target) => {
+  const list = target.stage ? await listOfStage(target.stage) : readStreamsText(listOf(target));
   const cameras = list ? readCameras(list.text, list.where) : [];
   const shown = cameras.map(({ url = '', ...camera }) => ({ ...camera, url: redact(url) }));
   if (target.json) {
@@ -39,7 +51,7 @@ command('list', 'every camera with its address, without passwords').action((targ
     id,
     disabled ? 'disabled' : 'read',
     frame_rate === undefined ? '-' : String(frame_rate),
-    url,
+    url || '-',
   ]);
   console.log(aligned([['camera', 'state', 'fps', 'address'], ...rows]).join('\n'));
 });
@@ -104,6 +116,13 @@ function command(usage: string, description: string): Command {
     .option('--streams <file>', 'the list of streams')
     .addOption(dataDirOption())
     .option('--json', 'print JSON');
+}
+
+/** The list that a stage was deployed with, without addresses. @throws NotRunningError */
+async function listOfStage(given: string) {
+  const stage = useStage(given);
+  const where = `the list of cameras of stage '${stage}'`;
+  return { where, text: String(await answerOf(where, createReader().read(STREAMS_KEY))) };
 }
 
 /** @throws ConfigError; StartError when there is no list */

@@ -1,4 +1,5 @@
 import { openBrowser } from '@video-pipeline/local';
+import { STREAMS_KEY } from '@video-pipeline/scene';
 import { Command } from 'commander';
 import { runInForeground } from './foreground.ts';
 import { dataDirOption, runningState, s3Variables, serverOf, type Target } from './running.ts';
@@ -33,6 +34,7 @@ async function serve(target: Target, onReady: (url: string) => void): Promise<nu
   const env = {
     KAFKA_BOOTSTRAP_SERVERS: await serverOf('kafka', target),
     ...(await s3Variables(target)),
+    ...(target.stage ? { STREAMS: '', STREAMS_FILE: `s3://${process.env.S3_BUCKET}/${STREAMS_KEY}` } : {}),
   };
   return runInForeground('packages/console/src/main.ts', env, { onReady });
 }

@@ -10,9 +10,13 @@ const GIVEN = ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'S3_BUCKET'];
 /**
  * Runs a command of the operator's tools on the pipeline that it is to look at: the stage that `--stage` names, the one that
  * variables name, or the stack that runs on this machine.
- * @param name of the command in package.json, and of its file in packages/recovery
+ * @param name of the command in package.json
+ * @param script that does it
  */
-export async function operate(name: string): Promise<void> {
+export async function operate(
+  name: string,
+  script = `packages/recovery/src/${name}-command.ts`,
+): Promise<void> {
   await new Command(name)
     .argument('[args...]')
     .addOption(dataDirOption())
@@ -23,7 +27,7 @@ export async function operate(name: string): Promise<void> {
       const { args, target } = withoutFolder(given, options);
       const isHelp = args.some((arg) => arg === '--help' || arg === '-h' || arg === 'help');
       const env = isHelp ? {} : await serversOf(name, target);
-      process.exitCode = await runInForeground(`packages/recovery/src/${name}-command.ts`, env, { args });
+      process.exitCode = await runInForeground(script, env, { args });
     })
     .parseAsync()
     .catch(exitWithError);

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { readConfig } from '@video-pipeline/config';
 import { DIRECTORY, ROOT } from '@video-pipeline/local';
 import { Option } from 'commander';
 import { NotRunningError } from './running.ts';
@@ -11,6 +12,10 @@ interface Outputs {
   kafka: string;
   /** A URL, or the name of a SageMaker endpoint. */
   inference: string;
+  /** Where AWS's APIs are, if not at AWS: written by hand, for what stands in for them. */
+  endpoint: string;
+  /** As KAFKA_AUTH, likewise. */
+  kafkaAuth: string;
 }
 
 /** The option of every command that can look at AWS as well. */
@@ -28,12 +33,12 @@ const OUTPUTS = join(ROOT, '.sst/outputs.json');
  * A deployed stage, and the variables that name its servers.
  * @param given its name, or a file such as `sst deploy` writes
  * @param outputs what `sst deploy`, or `sst refresh`, wrote here last
- * @throws NotRunningError when that was of another stage
+ * @throws NotRunningError when that was of another stage; ConfigError
  */
 export function findStage(given: string, outputs = OUTPUTS) {
   const isFile = given.endsWith('.json');
   const file = isFile ? resolve(DIRECTORY, given) : outputs;
-  const { stage, bucket, kafka, inference = '' } = readOutputs(file);
+  const { stage, bucket, kafka, inference = '', endpoint, kafkaAuth = 'iam' } = readOutputs(file);
   if (!stage || !kafka || !bucket || (!isFile && stage !== given)) {
     throw new NotRunningError(
       isFile
@@ -44,11 +49,12 @@ export function findStage(given: string, outputs = OUTPUTS) {
   }
   const variables = {
     KAFKA_BOOTSTRAP_SERVERS: kafka,
-    KAFKA_AUTH: 'iam',
+    KAFKA_AUTH: kafkaAuth,
     S3_BUCKET: bucket,
-    AWS_ENDPOINT_URL: undefined,
+    AWS_ENDPOINT_URL: endpoint,
     INFERENCE_SERVICE_URL: URL.canParse(inference) ? inference : undefined,
   };
+  readConfig(['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'S3_BUCKET', 'AWS_ENDPOINT_URL'], variables);
   return { stage, variables };
 }
 

@@ -24,6 +24,7 @@ export {
   readScenes,
   readStreamIds,
   readStreamList,
+  STREAMS_KEY,
   type StreamProblem,
   StreamsError,
 } from './streams.ts';

@@ -2,6 +2,9 @@ import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseDoc
 import { z } from 'zod';
 import { type SceneConfig, sceneConfigSchema } from './config.ts';
 
+/** Where the list lies in the bucket of a deployed stage: without addresses, which hold passwords. */
+export const STREAMS_KEY = 'config/streams.json';
+
 /** A list of streams that can't be used; says which line and which field. */
 export class StreamsError extends Error {
   override readonly name = 'StreamsError';

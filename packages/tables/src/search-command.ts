@@ -59,7 +59,9 @@ await runCommand(
     .addOption(new Option('--format <name>', 'form of what is printed').choices(FORMATS).default('ndjson'))
     .addHelpText(
       'after',
-      '\nBucket and S3 API are those of the environment: eval "$(npm run local -s -- env)"',
+      `
+Looks at the pipeline that runs on this machine (--data-dir <folder> for another than .data), at a deployed one with
+--stage <name>, or at the bucket that AWS_ENDPOINT_URL and S3_BUCKET name.`,
     )
     .action(async (options: Options) => {
       const tables = new Tables(createReader(readConfig(STORAGE_VARIABLES)));
