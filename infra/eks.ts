@@ -6,6 +6,7 @@ import { type KubernetesObject, NAMESPACE, SERVICE } from './kubernetes-object.t
 import { KUBERNETES_VERSION } from './kubernetes-versions.ts';
 import { keepLogs } from './logs.ts';
 import { connect, createGroup, type createNetwork, reachAws } from './network.ts';
+import { rolePrefix } from './role-prefix.ts';
 import { deployment, KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
 import type { Inference, Stage } from './stages.ts';
 
@@ -136,6 +137,7 @@ function letIn(cluster: aws.eks.Cluster): void {
 /** A role for an AWS service with the policies that AWS keeps for it. */
 function createRole(name: string, service: string, policies: string[]): aws.iam.Role {
   return new aws.iam.Role(name, {
+    namePrefix: rolePrefix(),
     assumeRolePolicy: aws.iam.getPolicyDocumentOutput({
       statements: [
         {
@@ -182,6 +184,7 @@ function installKeda(
   provider: kubernetes.Provider,
 ) {
   const role = new aws.iam.Role('KedaRole', {
+    namePrefix: rolePrefix(),
     assumeRolePolicy: aws.iam.getPolicyDocumentOutput({
       statements: [
         {

@@ -1,4 +1,5 @@
 import { createGroup, type createNetwork, type Group, reachAws, reachS3 } from './network.ts';
+import { rolePrefix } from './role-prefix.ts';
 import type { IngestHosts, Stage } from './stages.ts';
 
 /** Amazon Linux for ECS on Graviton: the newest one whenever an instance starts. */
@@ -57,6 +58,7 @@ function createTemplate(
   clusterName: string,
 ): aws.ec2.LaunchTemplate {
   const profile = new aws.iam.InstanceProfile('IngestHostsProfile', {
+    namePrefix: rolePrefix(),
     role: createAgentRole(clusterName).name,
   });
   return new aws.ec2.LaunchTemplate('IngestHosts', {
@@ -108,6 +110,7 @@ function createAgentRole(clusterName: string): aws.iam.Role {
     resources: [resource],
   });
   return new aws.iam.Role('IngestHostsRole', {
+    namePrefix: rolePrefix(),
     assumeRolePolicy: aws.iam.assumeRolePolicyForPrincipal({ Service: 'ec2.amazonaws.com' }),
     inlinePolicies: [
       {

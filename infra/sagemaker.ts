@@ -1,5 +1,6 @@
 import type { InferenceTarget } from './inference-target.ts';
 import { type createNetwork, reachAws } from './network.ts';
+import { rolePrefix } from './role-prefix.ts';
 import { environmentOf, MODEL_VARIABLES } from './settings.ts';
 import type { Inference, Stage } from './stages.ts';
 
@@ -101,6 +102,7 @@ function scale(endpoint: aws.sagemaker.Endpoint, { min, max }: { min: number; ma
 function createExecutionRole(): aws.iam.Role {
   const here = $interpolate`${aws.getRegionOutput().region}:${aws.getCallerIdentityOutput().accountId}`;
   return new aws.iam.Role('InferenceRole', {
+    namePrefix: rolePrefix(),
     assumeRolePolicy: aws.iam.assumeRolePolicyForPrincipal({ Service: 'sagemaker.amazonaws.com' }),
     inlinePolicies: [
       {

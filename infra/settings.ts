@@ -91,9 +91,6 @@ export function environmentOf(
 /** A name as resources and alarms are called: `detect` is `Detect`. */
 export const title = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 
-/** How roles of ours begin, so that a deployer may touch no other: docs/iam. IAM takes 38 characters. */
-export const rolePrefix = () => `${$app.name}-${$app.stage}-`.slice(0, 38);
-
 /** Port of MSK with IAM authentication, inside the VPC. */
 export const KAFKA_IAM_PORT = 9098;
 

@@ -29,7 +29,7 @@ async function install(): Promise<string> {
   const folder = join(cacheDir(), 'aws-engines', hash);
   const marker = join(folder, 'installed');
   if (!existsSync(marker)) {
-    process.stderr.write('installing parliament from PyPI: some minutes, once\n');
+    process.stderr.write('installing parliament and moto from PyPI: some minutes, once\n');
     await run('python3', ['-m', 'venv', '--clear', folder]);
     const pip = ['-m', 'pip', 'install', '--quiet', '--require-hashes', '-r', REQUIREMENTS];
     await run(join(folder, 'bin/python'), pip);

@@ -20,18 +20,21 @@ import sharp from 'sharp';
 export const BUCKET = 'bucket';
 export type RecoveryRig = Awaited<ReturnType<typeof startRecoveryRig>>;
 
-/** A real Kafka, and an S3 API in memory, for the operator's tools. */
-export async function startRecoveryRig() {
+/**
+ * A real Kafka, and an S3 API in memory, for the operator's tools.
+ * @param endpoint of another S3 API, which has the bucket
+ */
+export async function startRecoveryRig(endpoint?: string) {
   const folder = await mkdtemp(join(tmpdir(), 'recovery-'));
   const server = await startKafka({ dataDir: folder });
-  const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
-  s3.createBucket(BUCKET);
+  const s3 = endpoint ? undefined : await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
+  s3?.createBucket(BUCKET);
   process.env.AWS_ACCESS_KEY_ID = 'test';
   process.env.AWS_SECRET_ACCESS_KEY = 'test';
   const storage = {
     S3_BUCKET: BUCKET,
     AWS_REGION: 'us-east-1',
-    AWS_ENDPOINT_URL: `http://127.0.0.1:${s3.port}`,
+    AWS_ENDPOINT_URL: endpoint ?? `http://127.0.0.1:${s3?.port}`,
   };
   const kafka = connectKafka('test', console, {
     KAFKA_BOOTSTRAP_SERVERS: server.bootstrap,
@@ -95,7 +98,7 @@ export async function startRecoveryRig() {
     },
     async stop() {
       await producer.disconnect();
-      await s3.stop();
+      await s3?.stop();
       await server.stop();
       await rm(folder, { recursive: true, force: true });
     },

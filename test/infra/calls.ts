@@ -279,15 +279,15 @@ export const MAKING: Record<string, Making | undefined> = {
     const tableInput = { ...inputs, storageDescriptor: { ...storage, serdeInfo: serDeInfo } };
     return [['glue', 'CreateTable', { databaseName, tableInput }]];
   },
-  'aws:iam/instanceProfile:InstanceProfile': ({ role, ...inputs }, own) => [
-    ['iam', 'CreateInstanceProfile', { ...inputs, instanceProfileName: named(own) }],
-    ['iam', 'AddRoleToInstanceProfile', { instanceProfileName: named(own), roleName: role }],
+  'aws:iam/instanceProfile:InstanceProfile': ({ role, namePrefix, ...inputs }) => [
+    ['iam', 'CreateInstanceProfile', { ...inputs, instanceProfileName: named(namePrefix) }],
+    ['iam', 'AddRoleToInstanceProfile', { instanceProfileName: named(namePrefix), roleName: role }],
   ],
   'aws:iam/role:Role': (
-    { name, assumeRolePolicy, inlinePolicies = [], managedPolicyArns = [], ...inputs },
+    { name, namePrefix, assumeRolePolicy, inlinePolicies = [], managedPolicyArns = [], ...inputs },
     own,
   ) => {
-    const roleName = name ?? named(own);
+    const roleName = name ?? `${namePrefix}${named(own)}`;
     return [
       ['iam', 'CreateRole', { ...inputs, roleName, assumeRolePolicyDocument: textOf(assumeRolePolicy) }],
       ...inlinePolicies.map(

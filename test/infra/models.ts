@@ -64,6 +64,11 @@ interface Model {
 
 const models = new Map<Api, Promise<Model>>();
 
+async function modelOf(api: Api): Promise<Model> {
+  if (!models.has(api)) models.set(api, load(api));
+  return (await models.get(api)) as Model;
+}
+
 async function load(api: Api): Promise<Model> {
   const folder = await fetchWheel(BOTOCORE);
   const file = join(folder, 'botocore/data', api, APIS[api], 'service-2.json.gz');
@@ -76,11 +81,37 @@ async function load(api: Api): Promise<Model> {
  * @param parameters by names as AWS or Terraform spell them: upper and lower case are one
  */
 export async function problemsOf(api: Api, operation: string, parameters: unknown): Promise<string[]> {
-  if (!models.has(api)) models.set(api, load(api));
-  const model = (await models.get(api)) as Model;
+  const model = await modelOf(api);
   const input = model.operations[operation]?.input;
   if (!input) return [`${api} has no ${operation}`];
   return check(model, input.shape, parameters, operation);
+}
+
+/** The parameters of a call by the names and types that AWS's own SDKs take. */
+export async function shaped(api: Api, operation: string, parameters: unknown): Promise<unknown> {
+  const model = await modelOf(api);
+  return shape(model, model.operations[operation]?.input?.shape ?? '', parameters);
+}
+
+function shape(model: Model, name: string, value: unknown): unknown {
+  const { type, members = {}, member, value: one } = model.shapes[name] ?? { type: '' };
+  const entries = Object.entries(Object(value)).filter(([, field]) => !isLeftOut(field));
+  if (type === 'structure') {
+    const names = Object.keys(members);
+    const named = entries.map(([key, field]) => {
+      const known = names.find((other) => other.toLowerCase() === key.toLowerCase()) ?? key;
+      return [known, shape(model, members[known]?.shape ?? '', field)];
+    });
+    return Object.fromEntries(named);
+  }
+  if (type === 'map')
+    return Object.fromEntries(entries.map(([key, field]) => [key, shape(model, one?.shape ?? '', field)]));
+  if (type === 'list')
+    return asList(model, model.shapes[name] as Shape, value).map((item) =>
+      shape(model, member?.shape ?? '', item),
+    );
+  if (['integer', 'long', 'float', 'double'].includes(type)) return Number(value);
+  return type === 'boolean' ? String(value) === 'true' : String(value);
 }
 
 function check(model: Model, name: string, value: unknown, path: string): string[] {

@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '@video-pipeline/local';
+import { type Api, shaped } from '../infra/models.ts';
+import { engines } from './python.ts';
+
+/** Reads `[[api, operation, parameters]]`, calls AWS by boto3, writes each answer, or what was wrong as a text. */
+const CALL = `
+import json, sys, boto3
+from botocore import xform_name
+answers, clients = [], {}
+for api, operation, parameters in json.load(sys.stdin):
+    try:
+        client = clients.setdefault(api, boto3.client(api, endpoint_url=sys.argv[1], region_name='us-east-1'))
+        answer = getattr(client, xform_name(operation))(**parameters)
+        answers.append(answer)
+    except Exception as error:
+        answers.append(f'{operation}: {error}')
+json.dump(answers, sys.stdout, default=str)
+`;
+
+export type AnyCall = [api: Api | 'sqs' | 'sts', operation: string, parameters: object];
+
+/** moto's server, which answers as AWS's APIs do, on this machine alone. */
+export async function startMoto() {
+  const bin = await engines();
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const env = { ...process.env, AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
+  const server = spawn(join(bin, 'moto_server'), ['-H', '127.0.0.1', '-p', String(port)], {
+    stdio: 'ignore',
+    env,
+  });
+  const exited = once(server, 'exit');
+  while (!(await fetch(`${url}/moto-api/`).catch(() => undefined))?.ok) await sleep(200);
+  return {
+    url,
+    /** Makes each call in turn. @returns the answers; of one that failed, why */
+    async call(calls: readonly AnyCall[]): Promise<any[]> {
+      const python = spawn(join(bin, 'python'), ['-c', CALL, url], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+        env,
+      });
+      python.stdin.end(JSON.stringify(calls));
+      return JSON.parse(Buffer.concat(await Array.fromAsync(python.stdout)).toString());
+    },
+    async stop() {
+      server.kill();
+      await exited;
+    },
+  };
+}
+
+/** A call of a graph as boto3 takes it. */
+export const forBoto = async ([api, operation, parameters]: [Api, string, object]): Promise<AnyCall> => [
+  api,
+  operation,
+  (await shaped(api, operation, parameters)) as object,
+];

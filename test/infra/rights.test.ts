@@ -1,0 +1,82 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
+import type { Graph, Resource } from '../../infra/offline/evaluate.ts';
+import { ROOT } from '../../infra/offline/platform.ts';
+import { callsOf, MAKING, withRealIds } from './calls.ts';
+import { DEPLOYED, graphOf, ofType } from './graphs.ts';
+import { actionOf, BESIDE, POLICIES, policyOf, RIGHTS, serviceOf } from './rights.ts';
+
+let resources: (Resource & { id: string })[];
+let passedTo: string[];
+beforeAll(async () => {
+  const graphs: Graph[] = [];
+  for (const deployed of DEPLOYED) graphs.push(await graphOf(deployed));
+  resources = graphs.flatMap(withRealIds);
+  const roles = graphs.flatMap((graph) => ofType(graph, 'aws:iam/role:Role'));
+  const trusted = roles.flatMap(({ inputs }) =>
+    [JSON.parse(textOf(inputs.assumeRolePolicy)).Statement]
+      .flat()
+      .flatMap(({ Principal }) => Principal.Service ?? []),
+  );
+  passedTo = [...new Set<string>(trusted)].sort();
+});
+const textOf = (document: unknown) => (typeof document === 'string' ? document : JSON.stringify(document));
+
+/** Actions that making a resource needs, and that the table does not give for its type. */
+function missing(resource: Resource & { id: string }): string[] {
+  const given = RIGHTS[resource.type]?.split(' ') ?? [];
+  const needed = callsOf(resource).map(([api, operation]) => actionOf(api, operation));
+  return needed.filter((action) => !given.includes(action)).map((action) => `${resource.type}: ${action}`);
+}
+
+test('every call that makes a resource of a deployment is allowed', () => {
+  expect(resources.length).toBeGreaterThan(400);
+  expect([...new Set(resources.flatMap(missing))]).toEqual([]);
+  expect(Object.keys(RIGHTS).sort()).toEqual(Object.keys(MAKING).sort());
+});
+
+test('a resource without its rights would be found', () => {
+  const role = resources.find(({ type }) => type === 'aws:iam/role:Role');
+  const other = { ...(role as (typeof resources)[0]), type: 'aws:sns/topic:Topic', inputs: { name: 'x' } };
+  const { 'aws:sns/topic:Topic': rights } = RIGHTS;
+  delete RIGHTS['aws:sns/topic:Topic'];
+  expect(missing(other)).toEqual(['aws:sns/topic:Topic: sns:CreateTopic']);
+  RIGHTS['aws:sns/topic:Topic'] = rights as string;
+});
+
+test.each(Object.entries(POLICIES))(
+  'docs/iam/%s.json is what the rights come to (UPDATE_README=1 writes it)',
+  (name, services) => {
+    const file = join(ROOT, `docs/iam/${name}.json`);
+    const made = policyOf(services, passedTo);
+    if (process.env.UPDATE_README) writeFileSync(file, `${JSON.stringify(made, null, 2)}\n`);
+    const read = JSON.parse(readFileSync(file, 'utf8'));
+    expect(read).toEqual(made);
+    // IAM's limit for a managed policy, without white space.
+    expect(JSON.stringify(read).length).toBeLessThanOrEqual(6_144);
+  },
+);
+
+test('every right is in one of the policies', () => {
+  const services = [...Object.values(RIGHTS), BESIDE].flatMap((list) => list.split(' ').map(serviceOf));
+  expect([...new Set(services)].sort()).toEqual(Object.values(POLICIES).flat().sort());
+});
+
+test('what the policies allow by name has such names', () => {
+  const named = (type: string) =>
+    resources
+      .filter((one) => one.type === type)
+      .map(({ name, inputs }) => String(inputs.name ?? inputs.namePrefix ?? inputs.bucket ?? name));
+  const expectAll = (type: string, form: RegExp) =>
+    expect(
+      named(type).filter((name) => !form.test(name)),
+      type,
+    ).toEqual([]);
+  expectAll('aws:iam/role:Role', /^video-pipeline-/);
+  expectAll('aws:iam/instanceProfile:InstanceProfile', /^video-pipeline-/);
+  expectAll('aws:s3/bucket:Bucket', /^video-pipeline-/);
+  expectAll('aws:ecr/repository:Repository', /^video-pipeline\//);
+  expectAll('aws:secretsmanager/secret:Secret', /^video-pipeline\//);
+  expectAll('aws:ssm/parameter:Parameter', /^\/sst\//);
+});
