@@ -279,9 +279,9 @@ export const MAKING: Record<string, Making | undefined> = {
     const tableInput = { ...inputs, storageDescriptor: { ...storage, serdeInfo: serDeInfo } };
     return [['glue', 'CreateTable', { databaseName, tableInput }]];
   },
-  'aws:iam/instanceProfile:InstanceProfile': ({ role, namePrefix, ...inputs }) => [
-    ['iam', 'CreateInstanceProfile', { ...inputs, instanceProfileName: named(namePrefix) }],
-    ['iam', 'AddRoleToInstanceProfile', { instanceProfileName: named(namePrefix), roleName: role }],
+  'aws:iam/instanceProfile:InstanceProfile': ({ role, namePrefix, ...inputs }, own) => [
+    ['iam', 'CreateInstanceProfile', { ...inputs, instanceProfileName: named(namePrefix ?? own) }],
+    ['iam', 'AddRoleToInstanceProfile', { instanceProfileName: named(namePrefix ?? own), roleName: role }],
   ],
   'aws:iam/role:Role': (
     { name, namePrefix, assumeRolePolicy, inlinePolicies = [], managedPolicyArns = [], ...inputs },

@@ -188,7 +188,11 @@ export const POLICIES: Record<string, readonly string[]> = {
 /** What has names of ours, and holds what others must not be changed by: roles, secrets, buckets, images. */
 const OURS: Record<string, string[]> = {
   ecr: ['arn:aws:ecr:*:*:repository/video-pipeline/*', 'arn:aws:ecr:*:*:repository/sst-asset'],
-  iam: ['arn:aws:iam::*:role/video-pipeline-*', 'arn:aws:iam::*:instance-profile/video-pipeline-*'],
+  iam: [
+    'arn:aws:iam::*:role/video-pipeline-*',
+    'arn:aws:iam::*:instance-profile/video-pipeline-*',
+    'arn:aws:iam::*:instance-profile/NetworkNat*',
+  ],
   s3: [
     ...['video-pipeline-*', 'sst-asset-*', 'sst-state-*'].flatMap((name) => [
       `arn:aws:s3:::${name}`,

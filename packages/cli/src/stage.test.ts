@@ -24,6 +24,16 @@ describe('the servers of a stage', () => {
     });
   });
 
+  it('are what stands in for AWS, where the file says so by hand', () => {
+    const file = join(folder, 'by-hand.json');
+    const stage = { stage: 'try', bucket: 'frames', kafka: 'b-1:9092', kafkaAuth: 'none' };
+    writeFileSync(file, JSON.stringify({ ...stage, endpoint: 'http://127.0.0.1:5000' }));
+    const own = { KAFKA_AUTH: 'none', AWS_ENDPOINT_URL: 'http://127.0.0.1:5000' };
+    expect(findStage(file).variables).toMatchObject(own);
+    writeFileSync(file, JSON.stringify({ ...stage, endpoint: 'moto' }));
+    expect(() => findStage(file)).toThrow('AWS_ENDPOINT_URL');
+  });
+
   it('have no address of a SageMaker endpoint', () => {
     const { INFERENCE_SERVICE_URL } = findStage('staging', outputs('staging-endpoint')).variables;
     expect(INFERENCE_SERVICE_URL).toBeUndefined();
