@@ -253,7 +253,10 @@ async function publish(parts: Parts, topic: string, jpegs: Buffer[], frames: num
   await producer.disconnect();
 }
 
-/** Starts detect, annotate and `more`; measures from then until `frames` frames lie in S3. */
+/**
+ * Starts annotate, detect and `more`, one after another; measures from when the last is ready until `frames` frames lie in S3.
+ * How long Node takes to start is no part of a frame.
+ */
 async function drain(
   parts: Parts,
   topics: Topics,
@@ -277,13 +280,13 @@ async function drain(
       ],
       env,
     );
-  const meter = meterCpu([...parts.servers, { name: 'kafka', pid: parts.kafka.pid }]);
-  const began = performance.now();
-  const workers = await Promise.all(
-    [worker('annotate', topics.detections), worker('detect', topics.frames), ...more].map((begin) => begin()),
-  );
+  const workers: Measured[] = [];
+  let meter: ReturnType<typeof meterCpu> | undefined;
   try {
-    for (const worker of workers) meter.add(worker);
+    for (const begin of [worker('annotate', topics.detections), worker('detect', topics.frames), ...more])
+      workers.push(await begin());
+    meter = meterCpu([...parts.servers, { name: 'kafka', pid: parts.kafka.pid }, ...workers]);
+    const began = performance.now();
     const inference = await untilStored(workers, frames);
     const seconds = (performance.now() - began) / 1000;
     const spent = Object.entries(meter.stop()).map(([name, ms]) => [name, ms / frames]);
@@ -296,7 +299,7 @@ async function drain(
       inferenceMs: { p50: quantile(inference, 0.5), p95: quantile(inference, 0.95) },
     };
   } finally {
-    meter.stop();
+    meter?.stop();
     await Promise.all(workers.map((one) => one.stop()));
   }
 }
