@@ -141,7 +141,7 @@ describe('docker-compose.yaml', () => {
   });
 
   it.each(ours)('%s does not unset what its image sets', (_, { build, environment = {} }) => {
-    const dockerfile = readFileSync(join(ROOT, build?.dockerfile ?? ''), 'utf8');
+    const dockerfile = readFileSync(join(ROOT, build?.dockerfile ?? ''), 'utf8').replaceAll(/^#.*$/gm, '');
     const set = Object.keys(environment).filter((name) => new RegExp(`\\b${name}=`).test(dockerfile));
     expect(set.filter((name) => environment[name] === null)).toEqual([]);
   });
