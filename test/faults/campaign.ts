@@ -78,6 +78,8 @@ const LOOK_MS = 100;
 const MEMORY_MS = 5_000;
 /** A fault's effect may last longer than it is played, milliseconds. */
 const AFTER_MS = 2_000;
+/** A fault that lasts longer hangs itself: the frames are accounted for without it, milliseconds. */
+const LONGEST_FAULT_MS = 180_000;
 /** So many frames annotate has drawn until its memory stays at what V8 and glibc keep: it does not grow after them. */
 const WARM_FRAMES = 3_000;
 /** Between two sends of a run that lasts a given time: the machine is to have room for the restarts. */
@@ -217,7 +219,14 @@ class Campaign {
       random: this.#random,
       publishNext: (kinds: FrameKind[]) => void this.#next.push(...kinds),
     };
+    const late = setTimeout(() => {
+      this.#options.note(
+        `${fault.name} has not ended after ${LONGEST_FAULT_MS / 1000} s; it is left to itself`,
+      );
+      this.#underWay.delete(playing);
+    }, LONGEST_FAULT_MS);
     const playing = Promise.resolve(fault.play(scene)).finally(() => {
+      clearTimeout(late);
       window.to = performance.now();
       this.#underWay.delete(playing);
     });
