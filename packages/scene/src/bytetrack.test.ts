@@ -93,6 +93,21 @@ test('from a state carried over as JSON it goes on as if nothing had happened, a
   expect(restarted).toEqual(whole);
 });
 
+test('of thousands of boxes on one another the surest thousand are followed', () => {
+  const tracker = new ByteTracker(DEFAULT_TRACKER);
+  const boxes = Array.from({ length: 4_000 }, (_, index) => ({
+    ...seen(0),
+    confidence: index % 2 ? 0.9 : 0.6,
+    bbox: [index % 7, 0, 900 + (index % 11), 900] as Detection['bbox'],
+  }));
+  for (const capturedAt of [START, START + 100]) {
+    const { tracks } = tracker.update({ capturedAt, detections: boxes });
+    const followed = tracks.flatMap((track, index) => (track ? [index % 2] : []));
+    expect(followed).toHaveLength(1_000);
+    expect(followed).not.toContain(0);
+  }
+});
+
 test('hostile boxes leave the state finite', () => {
   const tracker = new ByteTracker(DEFAULT_TRACKER);
   const bbox: Detection['bbox'][] = [

@@ -54,6 +54,9 @@ export interface Tracked {
   late: boolean;
 }
 
+/** Objects that are followed in a frame, and from it to the next: of thousands that overlap, each pair would be looked at. */
+const MAX_FOLLOWED = 1_000;
+
 /** Unit of time of the method's noise: it was tuned on video of 30 frames a second. */
 const UNIT_MS = 1000 / 30;
 /** Highest costs (1 - IoU, weighted by confidence in the first and third) at which two may be paired. */
@@ -115,7 +118,8 @@ export class ByteTracker {
     const dt = frame.capturedAt - at;
     if (dt <= 0) return { ids: nothing, tracks: nothing, ended: [], dropped: [], late: true };
     const { lostMs } = this;
-    const alive = before.filter((track) => frame.capturedAt - track.seen_at <= lostMs);
+    const remembered = before.filter((track) => frame.capturedAt - track.seen_at <= lostMs);
+    const alive = most(remembered, ({ seen_at }) => seen_at);
     for (const track of alive) advance(track, dt / UNIT_MS);
     const seen: (Track | undefined)[] = [...nothing];
     const tracks = withoutDuplicates(this.#associate(alive, frame, seen, at < 0));
@@ -167,7 +171,7 @@ export class ByteTracker {
     first: boolean,
   ): Track[] {
     const { high_confidence, low_confidence, new_confidence } = this.settings;
-    const candidates = detections.map(toCandidate);
+    const candidates = most(detections.map(toCandidate), ({ confidence }) => confidence);
     const high = candidates.filter((one) => one.confidence >= high_confidence);
     const low = candidates.filter(
       (one) => one.confidence >= low_confidence && one.confidence < high_confidence,
@@ -220,6 +224,12 @@ type Pairing = (
   tracks: readonly Track[],
   candidates: readonly Candidate[],
 ) => { pairs: Pair[]; cost: (track: Track, candidate: Candidate) => number };
+
+/** Of more than are followed, those of the highest rank. */
+function most<Item>(items: Item[], rank: (item: Item) => number): Item[] {
+  if (items.length <= MAX_FOLLOWED) return items;
+  return items.toSorted((one, other) => rank(other) - rank(one)).slice(0, MAX_FOLLOWED);
+}
 
 function toCandidate(
   { class_name, confidence, bbox: [x1, y1, x2, y2], appearance }: Sight,
