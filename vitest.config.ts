@@ -35,7 +35,7 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/{e2e,faults,hostile,infra}/**/*.test.ts'],
           maxWorkers: 2,
-          globalSetup: './test/support/share-classes.ts',
+          globalSetup: './test/support/share-servers.ts',
           // A shared runner may stand still for seconds. What fails twice is broken, and the report names what did once.
           retry: process.env.CI ? 1 : 0,
           // As the local stack has it: the many processes that the tests start are ready sooner.
@@ -51,6 +51,7 @@ export default defineConfig({
           name: 'aws',
           include: ['test/aws/**/*.test.ts'],
           maxWorkers: 1,
+          globalSetup: './test/support/share-servers.ts',
           testTimeout: 240_000,
           hookTimeout: 600_000,
         },

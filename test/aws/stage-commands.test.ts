@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { DetectedFrame } from '@video-pipeline/frame';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { startFakeServer } from '../../packages/inference-client/src/fake-server.ts';
 import { BUCKET, type RecoveryRig, spotFrame, startRecoveryRig } from '../e2e/recovery-rig.ts';
 import { evenTimes, makeVideo } from '../support/video.ts';
@@ -15,12 +15,6 @@ import { hasPython } from './python.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-const TOPICS = {
-  KAFKA_TOPIC: 'frames-stage',
-  KAFKA_DETECTIONS_TOPIC: 'detections-stage',
-  S3_PREFIX: 'stage',
-};
-
 // moto is S3, a real Kafka without IAM is MSK, and the inference server only answers. `outputs.json` says so by hand, as
 // docs/operate.md tells.
 describe.skipIf(!(await hasPython()))(
@@ -46,25 +40,27 @@ describe.skipIf(!(await hasPython()))(
       const deployed = {
         stage: 'production',
         bucket: BUCKET,
-        kafka: rig.bootstrap,
+        kafka: inject('kafka'),
         inference: inference.url,
       };
       writeFileSync(outputs, JSON.stringify({ ...deployed, endpoint: moto.url, kafkaAuth: 'none' }));
       stage = ['--stage', outputs];
-      // What is of this machine gives way.
+      frames = [await spotFrame(1), await spotFrame(2)];
+      const { framesTopic, detectionsTopic, s3Prefix } = await rig.publish(frames);
       env = {
         ...process.env,
-        ...TOPICS,
+        KAFKA_TOPIC: framesTopic,
+        KAFKA_DETECTIONS_TOPIC: detectionsTopic,
+        S3_PREFIX: s3Prefix,
         NODE_OPTIONS: '',
+        // What is of this machine gives way.
         AWS_ENDPOINT_URL: 'http://127.0.0.1:1',
         KAFKA_AUTH: 'tls',
       };
-      frames = [await spotFrame(1), await spotFrame(2)];
-      const options = await rig.publish('stage', frames);
-      await rig.storeFrames('stage', frames);
-      await rig.fail(options.framesTopic, () => 'too dark');
+      await rig.storeFrames(s3Prefix, frames);
+      await rig.fail(framesTopic, () => 'too dark');
       const line = { stream_id: 'yard', frame_number: 1, session: 's1', captured_at: frames[0]?.capturedAt };
-      const seen = { width: 320, height: 240, model: 'm', annotated_key: 'stage/yard/x.jpg' };
+      const seen = { width: 320, height: 240, model: 'm', annotated_key: `${s3Prefix}/yard/x.jpg` };
       const person = { class_id: 0, class_name: 'person', confidence: 0.9, bbox: [1, 2, 30, 40] };
       const day = new Date(Number(frames[0]?.capturedAt)).toISOString();
       await rig.store.put({
@@ -106,7 +102,7 @@ describe.skipIf(!(await hasPython()))(
       const { services } = JSON.parse(stdout || stderr);
       expect(services).toMatchObject({
         s3: { healthy: true, at: BUCKET },
-        kafka: { healthy: true, at: rig.bootstrap },
+        kafka: { healthy: true, at: inject('kafka') },
         inference: { healthy: true },
         // Nobody consumes here.
         detect: { healthy: false },
@@ -125,7 +121,7 @@ describe.skipIf(!(await hasPython()))(
       const { stdout, stderr } = await local('kafka-stats', '--json');
       expect(stderr).toBe('');
       const { topics } = JSON.parse(stdout);
-      expect(topics.map(({ topic, end }: any) => [topic, end])).toContainEqual(['frames-stage', 2]);
+      expect(topics.map(({ topic, end }: any) => [topic, end])).toContainEqual([env.KAFKA_TOPIC, 2]);
     });
 
     test('logs hands the endpoint on to the AWS command line', async () => {
@@ -175,7 +171,7 @@ describe.skipIf(!(await hasPython()))(
       expect([code, stderr]).toEqual([0, '']);
       const { topics } = JSON.parse((await local('kafka-stats', '--json')).stdout);
       // Two that were published, two that were put back, three of the clip.
-      expect(topics.map(({ topic, end }: any) => [topic, end])).toContainEqual(['frames-stage', 7]);
+      expect(topics.map(({ topic, end }: any) => [topic, end])).toContainEqual([env.KAFKA_TOPIC, 7]);
     });
 
     test('console serves the cameras of the stage', async () => {

@@ -6,7 +6,8 @@ import { createTail } from '@video-pipeline/kafka';
 import { type SceneEvent, sceneEventSchema } from '@video-pipeline/scene';
 import { Decoder, Demuxer, Scaler } from 'node-av/api';
 import sharp from 'sharp';
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { unique } from '../support/unique.ts';
 import { type Rig, SIZE, startRig, startS3ProxyOn } from './handlers-rig.ts';
 
 const STREAM = 'yard';
@@ -30,10 +31,7 @@ const scene = {
   },
   events: [{ type: 'entered_zone', name: 'in', zone: 'right' }],
 };
-const topics = { frames: 'clip-frames', detections: 'clip-detections', events: 'clip-events' };
-const env = {
-  KAFKA_DETECTIONS_TOPIC: topics.detections,
-  KAFKA_EVENTS_TOPIC: topics.events,
+const settings = {
   STREAMS: JSON.stringify([{ id: STREAM, url: 'rtsp://camera', scene }]),
   EVENT_CLIPS: 'on',
   CLIP_BEFORE_SECONDS: '1.5',
@@ -41,6 +39,8 @@ const env = {
 };
 
 let rig: Rig;
+let topics: Record<'frames' | 'detections' | 'events', string>;
+let env: NodeJS.ProcessEnv;
 beforeAll(async () => {
   const see = (jpeg: Buffer) => {
     const x = feet(jpeg.readUInt32BE(jpeg.length - NUMBER_BYTES));
@@ -48,9 +48,14 @@ beforeAll(async () => {
     return [{ class_id: 0, class_name: 'person', confidence: 0.9, bbox }];
   };
   rig = await startRig(see, startS3ProxyOn);
+});
+beforeEach(async () => {
+  const id = unique('clip');
+  topics = { frames: `${id}-frames`, detections: `${id}-detections`, events: `${id}-events` };
+  env = { ...settings, KAFKA_DETECTIONS_TOPIC: topics.detections, KAFKA_EVENTS_TOPIC: topics.events };
   await rig.createTopics(Object.values(topics));
 });
-afterEach(() => rig.endChildren());
+afterEach(() => rig.reset());
 afterAll(() => rig?.stop());
 
 async function publish(): Promise<void> {
@@ -141,8 +146,9 @@ test('an event gets its clip: the annotated frames around it, at their times, on
   // It is that frame and none beside it.
   expect(Math.max(...alike)).toBe(alike[2]);
 
-  await rig.run('clip', topics.events, ['--group', 'again'], env);
-  await done('clip', topics.events, 'again');
+  const again = unique('again');
+  await rig.run('clip', topics.events, ['--group', again], env);
+  await done('clip', topics.events, again);
   expect(await rig.keys('clips/')).toEqual([clipKey(event)]);
   expect((await rig.read(clipKey(event))).equals(mp4)).toBe(true);
   expect(await rig.keys('failed/')).toEqual([]);

@@ -1,34 +1,19 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { recordsOf } from '@video-pipeline/frame';
 import { connectKafka, consumerLag, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
-import { type KafkaServer, startKafka } from '@video-pipeline/local';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
 import { type Handler, KAFKA_RETRY, startEventSource } from '../../packages/event-source/src/index.ts';
+import { unique } from '../support/unique.ts';
 
-const TOPIC = 'records';
-const GROUP = 'readers';
 /** Longer than the broker waits for a heartbeat. */
 const TOO_LONG_MS = 8_000;
-
-let folder: string;
-let server: KafkaServer;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'event-source-'));
-  server = await startKafka({ dataDir: folder });
-});
-afterAll(async () => {
-  await server?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
 
 test('what is done with is committed after a rejoin too, though no further record comes', async ({
   onTestFinished,
 }) => {
+  const [topic, groupId, bootstrap] = [unique('records'), unique('readers'), inject('kafka')];
   const quiet = { warn() {}, error() {} };
   const settings = {
-    KAFKA_BOOTSTRAP_SERVERS: server.bootstrap,
+    KAFKA_BOOTSTRAP_SERVERS: bootstrap,
     KAFKA_AUTH: 'none',
     AWS_REGION: 'x',
   } as const;
@@ -37,9 +22,9 @@ test('what is done with is committed after a rejoin too, though no further recor
   const producer = orderedProducer(kafka);
   await Promise.all([admin.connect(), producer.connect()]);
   onTestFinished(async () => void (await Promise.all([admin.disconnect(), producer.disconnect()])));
-  await ensureTopics(admin, [{ topic: TOPIC, partitions: 2 }]);
+  await ensureTopics(admin, [{ topic, partitions: 2 }]);
   const messages = Array.from({ length: 10 }, (_, n) => ({ key: `stream-${n % 5}`, value: `${n}` }));
-  await producer.send({ topic: TOPIC, messages });
+  await producer.send({ topic, messages });
 
   const seen: string[] = [];
   // Holds the whole thread, heartbeats too: the broker takes the member for dead.
@@ -49,8 +34,8 @@ test('what is done with is committed after a rejoin too, though no further recor
   };
   const warnings: string[] = [];
   const source = await startEventSource({
-    ...{ kafka, topic: TOPIC, groupId: GROUP, handler, functionName: 'handler', timeoutMs: 60_000 },
-    source: { eventSourceArn: 'arn:aws:kafka:x', bootstrapServers: server.bootstrap },
+    ...{ kafka, topic, groupId, handler, functionName: 'handler', timeoutMs: 60_000 },
+    source: { eventSourceArn: 'arn:aws:kafka:x', bootstrapServers: bootstrap },
     ...{ batchSize: 25, windowMs: 500, concurrency: 1 },
     onTooLarge: () => expect.unreachable(),
     logger: { warn: (message) => void warnings.push(String(message)), info() {} },
@@ -59,7 +44,7 @@ test('what is done with is committed after a rejoin too, though no further recor
   onTestFinished(() => source.stop());
 
   await expect.poll(() => warnings, { timeout: 30_000 }).toContain('offsets not committed');
-  const lag = async () => (await consumerLag(admin, GROUP, TOPIC)).map((one) => one.lag);
+  const lag = async () => (await consumerLag(admin, groupId, topic)).map((one) => one.lag);
   await expect.poll(lag, { timeout: 20_000 }).toEqual([0, 0]);
   expect(seen.map(Number).sort((a, b) => a - b)).toEqual(messages.map((_, n) => n));
 });

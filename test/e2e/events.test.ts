@@ -9,6 +9,7 @@ import { type Detection, encodeFrame } from '@video-pipeline/frame';
 import { createTail } from '@video-pipeline/kafka';
 import { putShape, type SceneEvent, sceneEventSchema } from '@video-pipeline/scene';
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
+import { unique } from '../support/unique.ts';
 import { type Rig, startRig } from './handlers-rig.ts';
 
 const STREAM = 'yard';
@@ -86,16 +87,15 @@ beforeAll(async () => {
   }).listen(0, '127.0.0.1');
   await once(hook, 'listening');
 });
-afterEach(() => rig.endChildren());
+afterEach(() => rig.reset());
 afterAll(async () => {
   hook?.close();
   await rig?.stop();
 });
 
-let tests = 0;
 /** Topics and variables of a test's own. */
 async function setUp() {
-  const id = `events${++tests}`;
+  const id = unique('events');
   const topics = { frames: `${id}-frames`, detections: `${id}-detections`, events: `${id}-events` };
   await rig.createTopics(Object.values(topics));
   const env = {
@@ -202,7 +202,7 @@ test('a zone that is put into the streams file while the function runs gives eve
 });
 
 test('the end of a topic is read backwards, over several fetches, and no further than asked', async () => {
-  const topic = 'tail';
+  const [topic, absent] = [unique('tail'), unique('absent')];
   await rig.createTopics([topic], 3);
   const keys = ['yard', 'gate', 'door'];
   const records = Array.from({ length: 600 }, (_, index) => ({
@@ -227,11 +227,11 @@ test('the end of a topic is read backwards, over several fetches, and no further
       read.map(({ offset }) => offset).toSorted((a, b) => b - a),
     );
   }
-  await expect(tail.newest('absent', 'yard', 1).next()).rejects.toThrow(
-    "can't read the end of absent for 'yard'",
+  await expect(tail.newest(absent, 'yard', 1).next()).rejects.toThrow(
+    `can't read the end of ${absent} for 'yard'`,
   );
-  await rig.createTopics(['absent'], 1);
-  await vi.waitFor(async () => expect((await tail.newest('absent', 'yard', 1).next()).done).toBe(true));
+  await rig.createTopics([absent], 1);
+  await vi.waitFor(async () => expect((await tail.newest(absent, 'yard', 1).next()).done).toBe(true));
   expect((await tail.newest(topic, 'yard', 1).next()).done).toBe(false);
   await tail.close();
 });

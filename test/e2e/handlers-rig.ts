@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { type Detection, type EncodedRecord, encodeFrame, type Frame } from '@video-pipeline/frame';
 import {
@@ -13,10 +13,11 @@ import {
   KAFKA_VARIABLES,
   orderedProducer,
 } from '@video-pipeline/kafka';
-import { connectS3, ensureBucket, startKafka, startS3Proxy } from '@video-pipeline/local';
+import { connectS3, ensureBucket, startS3Proxy } from '@video-pipeline/local';
 import { s3Config } from '@video-pipeline/storage';
 import { startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
+import { inject } from 'vitest';
 import {
   type FakeAnswer,
   readBinaryRequest,
@@ -61,7 +62,7 @@ export async function startS3ProxyOn(folder: string): Promise<S3> {
 }
 
 /**
- * Real Kafka and S3 API, an inference server whose faults can be chosen, and the handlers in processes of their own.
+ * The Kafka that is shared, an S3 API, an inference server whose faults can be chosen, and the handlers in processes of their own.
  * @param see what the inference server sees in a JPEG
  * @param startS3 given the rig's folder
  */
@@ -70,7 +71,6 @@ export async function startRig(
   startS3: (folder: string) => Promise<S3> = startS3InMemory,
 ) {
   const folder = await mkdtemp(join(tmpdir(), 'handlers-'));
-  const kafkaServer = await startKafka({ dataDir: folder });
   const s3 = await startS3(folder);
   const faults: FakeAnswer[] = [];
   const inference = await startFakeServer((call) => {
@@ -83,7 +83,7 @@ export async function startRig(
   });
   const environment = {
     ...process.env,
-    KAFKA_BOOTSTRAP_SERVERS: kafkaServer.bootstrap,
+    KAFKA_BOOTSTRAP_SERVERS: inject('kafka'),
     INFERENCE_SERVICE_URL: inference.url,
     AWS_ENDPOINT_URL: s3.url,
     ...CREDENTIALS,
@@ -184,19 +184,22 @@ export async function startRig(
       return Buffer.from((await Body?.transformToByteArray()) ?? []);
     },
 
-    /** Ends what this test started; the servers stay. */
-    async endChildren() {
+    /** Ends what this test started, and takes away what it left: the servers stay. */
+    async reset() {
       for (const child of children.splice(0)) {
         if (child.exitCode !== null || child.signalCode !== null) continue;
         child.kill('SIGKILL');
         await once(child, 'exit');
       }
+      faults.length = 0;
+      for (const Key of await this.keys(''))
+        await client.send(new DeleteObjectCommand({ Bucket: BUCKET, Key }));
     },
 
     async stop() {
       client.destroy();
       await Promise.all([admin.disconnect(), producer.disconnect()]);
-      await Promise.all([inference.close(), s3.stop(), kafkaServer.stop()]);
+      await Promise.all([inference.close(), s3.stop()]);
       await rm(folder, { recursive: true, force: true });
     },
   };

@@ -1,19 +1,19 @@
 import { annotatedKey, encodeFrame, type Frame } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { unique } from '../support/unique.ts';
 import { PERSON, type Rig, SIZE, startRig } from './handlers-rig.ts';
 
 let rig: Rig;
 beforeAll(async () => {
   rig = await startRig();
 });
-afterEach(() => rig.endChildren());
+afterEach(() => rig.reset());
 afterAll(() => rig?.stop());
 
-let tests = 0;
 /** Topics and folders of a test's own. */
 function names() {
-  const id = `t${++tests}`;
+  const id = unique('handlers');
   const frames = `${id}-frames`;
   const detections = `${id}-detections`;
   const env = { KAFKA_DETECTIONS_TOPIC: detections, S3_PREFIX: `${id}-annotated` };

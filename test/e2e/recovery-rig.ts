@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { toStore } from '@video-pipeline/event-source';
 import {
   annotatedKey,
@@ -11,22 +8,21 @@ import {
   toLambdaRecord,
 } from '@video-pipeline/frame';
 import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
-import { startKafka } from '@video-pipeline/local';
 import { openBucket, readTopic } from '@video-pipeline/recovery';
 import { createPutFailed, createStore } from '@video-pipeline/storage';
 import { startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
+import { inject } from 'vitest';
+import { unique } from '../support/unique.ts';
 
 export const BUCKET = 'bucket';
 export type RecoveryRig = Awaited<ReturnType<typeof startRecoveryRig>>;
 
 /**
- * A real Kafka, and an S3 API in memory, for the operator's tools.
+ * The Kafka that is shared, and an S3 API in memory, for the operator's tools.
  * @param endpoint of another S3 API, which has the bucket
  */
 export async function startRecoveryRig(endpoint?: string) {
-  const folder = await mkdtemp(join(tmpdir(), 'recovery-'));
-  const server = await startKafka({ dataDir: folder });
   const s3 = endpoint ? undefined : await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
   s3?.createBucket(BUCKET);
   process.env.AWS_ACCESS_KEY_ID = 'test';
@@ -37,7 +33,7 @@ export async function startRecoveryRig(endpoint?: string) {
     AWS_ENDPOINT_URL: endpoint ?? `http://127.0.0.1:${s3?.port}`,
   };
   const kafka = connectKafka('test', console, {
-    KAFKA_BOOTSTRAP_SERVERS: server.bootstrap,
+    KAFKA_BOOTSTRAP_SERVERS: inject('kafka'),
     KAFKA_AUTH: 'none',
     AWS_REGION: 'us-east-1',
   });
@@ -45,16 +41,16 @@ export async function startRecoveryRig(endpoint?: string) {
   await producer.connect();
   const store = createStore(storage);
   return {
-    bootstrap: server.bootstrap,
     storage,
     kafka,
     producer,
     store,
-    /** Publishes on topics of their own what ingest and detect would; `name` is the S3 prefix as well. */
-    async publish(name: string, frames: DetectedFrame[]) {
-      const admin = kafka.admin();
+    /** Publishes on topics of their own what ingest and detect would, and empties the bucket of all that was before. */
+    async publish(frames: DetectedFrame[]) {
+      const [s3Prefix, bucket, admin] = [unique('run'), openBucket(storage), kafka.admin()];
+      await bucket.remove(await Array.fromAsync(bucket.list('')));
       await admin.connect();
-      const topics = { framesTopic: `frames-${name}`, detectionsTopic: `detections-${name}` };
+      const topics = { framesTopic: `frames-${s3Prefix}`, detectionsTopic: `detections-${s3Prefix}` };
       await ensureTopics(
         admin,
         Object.values(topics).map((topic) => ({ topic, partitions: 2 })),
@@ -62,7 +58,7 @@ export async function startRecoveryRig(endpoint?: string) {
       await admin.disconnect();
       await producer.send({ topic: topics.framesTopic, messages: frames.map(encodeFrame) });
       await producer.send({ topic: topics.detectionsTopic, messages: frames.map(encodeDetectedFrame) });
-      return { ...topics, kafka, bucket: openBucket(storage), s3Prefix: name, pixels: true };
+      return { ...topics, kafka, bucket, s3Prefix, pixels: true };
     },
     async storeFrames(prefix: string, frames: DetectedFrame[], picture = (one: DetectedFrame) => one.jpeg) {
       for (const one of frames) {
@@ -99,8 +95,6 @@ export async function startRecoveryRig(endpoint?: string) {
     async stop() {
       await producer.disconnect();
       await s3?.stop();
-      await server.stop();
-      await rm(folder, { recursive: true, force: true });
     },
   };
 }

@@ -16,8 +16,8 @@ afterAll(() => rig?.stop());
 
 test('the audit is clean when every frame is stored, and says which is missing when one is not', async () => {
   const frames = await Promise.all([0, 1, 2, 3].map(spotFrame));
-  const options = await rig.publish('missing', frames);
-  await rig.storeFrames('missing', frames.slice(1));
+  const options = await rig.publish(frames);
+  await rig.storeFrames(options.s3Prefix, frames.slice(1));
 
   expect(await audit(options)).toMatchObject({
     published: 4,
@@ -25,7 +25,7 @@ test('the audit is clean when every frame is stored, and says which is missing w
     missing: ['yard/s1/0'],
     wrongPixels: [],
   });
-  await rig.storeFrames('missing', frames.slice(0, 1));
+  await rig.storeFrames(options.s3Prefix, frames.slice(0, 1));
   expect(isClean(await audit(options))).toBe(true);
   // What a listing leaves out is looked for before it is called missing.
   const { bucket } = options;
@@ -41,8 +41,8 @@ test('the audit is clean when every frame is stored, and says which is missing w
 
 test('the audit finds a stored picture that is another frame', async () => {
   const frames = await Promise.all([0, 1, 2, 3].map(spotFrame));
-  const options = await rig.publish('swapped', frames);
-  await rig.storeFrames('swapped', frames, (one) =>
+  const options = await rig.publish(frames);
+  await rig.storeFrames(options.s3Prefix, frames, (one) =>
     one.frameNumber === 2 ? (frames[3]?.jpeg ?? one.jpeg) : one.jpeg,
   );
 
@@ -51,8 +51,8 @@ test('the audit finds a stored picture that is another frame', async () => {
 
 test('the audit finds detections that came with another picture', async () => {
   const frames = await Promise.all([0, 1].map(spotFrame));
-  const options = await rig.publish('mixed', frames);
-  await rig.storeFrames('mixed', frames);
+  const options = await rig.publish(frames);
+  await rig.storeFrames(options.s3Prefix, frames);
   const wrong = { ...(await spotFrame(1)), jpeg: (await spotFrame(5)).jpeg };
   await rig.producer.send({ topic: options.detectionsTopic, messages: [encodeDetectedFrame(wrong)] });
 
@@ -61,7 +61,7 @@ test('the audit finds detections that came with another picture', async () => {
 
 test('a failed record is listed with its reason, put back on its topic as it was, and gone from failed/', async () => {
   const frames = [await spotFrame(7)];
-  const options = await rig.publish('redriven', frames);
+  const options = await rig.publish(frames);
   const records: Parameters<typeof toLambdaRecord>[1][] = [];
   await readTopic(rig.kafka, options.framesTopic, (record) => void records.push(record));
   await rig.fail(options.framesTopic, () => 'corrupt JPEG');
@@ -83,7 +83,7 @@ test('a failed record is listed with its reason, put back on its topic as it was
 
 test('what a poller or any other stage put into failed/ is accounted for', async () => {
   const frames = [await spotFrame(1), await spotFrame(2)];
-  const options = await rig.publish('polled', frames);
+  const options = await rig.publish(frames);
   await rig.fail(options.framesTopic, () => 'too large for any invocation', 'event-source');
   await rig.fail(options.detectionsTopic, () => 'no answer', 'clip');
   expect(await audit(options)).toMatchObject({
@@ -94,15 +94,14 @@ test('what a poller or any other stage put into failed/ is accounted for', async
 
   // A frame that was too large for annotate alone, and one that a clip lacks: the frame is stored all the same.
   await options.bucket.remove(await Array.fromAsync(options.bucket.list('failed/event-source/')));
-  await rig.storeFrames('polled', frames.slice(1));
+  await rig.storeFrames(options.s3Prefix, frames.slice(1));
   await rig.fail(options.detectionsTopic, () => 'too large for any invocation', 'event-source');
   expect(await audit(options)).toMatchObject({ failed: 2, missing: [], both: ['yard/s1/2'] });
-  await options.bucket.remove(await Array.fromAsync(options.bucket.list('failed/')));
 });
 
 test('frames in a batch that a mapping gave up on are accounted for, listed and put back', async () => {
   const frames = await Promise.all([0, 1, 2].map(spotFrame));
-  const options = await rig.publish('given-up', frames);
+  const options = await rig.publish(frames);
   expect((await audit(options)).missing).toHaveLength(3);
   await rig.giveUp(options.framesTopic);
   expect(await audit(options)).toMatchObject({ failed: 3, missing: [], failedRecords: { detect: 3 } });
@@ -118,7 +117,7 @@ test('frames in a batch that a mapping gave up on are accounted for, listed and 
 
 test('a replay processes the frames of a time range again, into a folder of its own', async () => {
   const frames = await Promise.all([0, 1, 2, 3, 4].map(spotFrame));
-  const options = await rig.publish('replayed', frames);
+  const options = await rig.publish(frames);
   const seen: Detection = { class_id: 1, class_name: 'cat', confidence: 0.9, bbox: [10, 10, 60, 60] };
   const before = await Array.fromAsync(options.bucket.list(''));
   const done = await replay({

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { startRig } from '../e2e/handlers-rig.ts';
+import { unique } from '../support/unique.ts';
 
 test('a record that ends its process is put into failed/ when it has done so twice', async ({
   onTestFinished,
@@ -10,24 +11,26 @@ test('a record that ends its process is put into failed/ when it has done so twi
   const rig = await startRig();
   const notes = await mkdtemp(join(tmpdir(), 'notes-'));
   onTestFinished(async () => {
-    await rig.endChildren();
+    await rig.reset();
     await rig.stop();
     await rm(notes, { recursive: true, force: true });
   });
-  await rig.createTopics(['records'], 1);
+  const topic = unique('records');
+  await rig.createTopics([topic], 1);
   const values = ['a', 'b', 'kill', 'c', 'd'];
   await rig.publish(
-    'records',
+    topic,
     values.map((value) => ({ key: 'gate', value: Buffer.from(value), headers: {} })),
   );
   const handler = join(import.meta.dirname, 'killing-handler.ts');
-  const args = ['--handler', handler, '--topic', 'records', '--group', 'records-detect', '--window', '0.2'];
+  const args = ['--handler', handler, '--topic', topic, '--group', `${topic}-detect`, '--window', '0.2'];
   const run = () => rig.runToEnd([...args, '--notes', notes]);
   for (const _time of [1, 2]) expect(await run()).toMatchObject({ signal: 'SIGKILL' });
   void run();
-  await expect.poll(() => rig.lag('detect', 'records'), { timeout: 40_000 }).toBe(0);
-  expect(await rig.keys('failed/')).toEqual(['failed/event-source/records-0-2']);
-  const { reason, record } = JSON.parse(String(await rig.read('failed/event-source/records-0-2')));
+  await expect.poll(() => rig.lag('detect', topic), { timeout: 40_000 }).toBe(0);
+  const key = `failed/event-source/${topic}-0-2`;
+  expect(await rig.keys('failed/')).toEqual([key]);
+  const { reason, record } = JSON.parse(String(await rig.read(key)));
   expect(reason).toBe('its process ended 2 times while it worked on it');
   expect(Buffer.from(record.value, 'base64').toString()).toBe('kill');
 });

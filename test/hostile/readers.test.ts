@@ -1,36 +1,26 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { connectKafka, createTail, noteFormerMember } from '@video-pipeline/kafka';
-import { type KafkaServer, startKafka } from '@video-pipeline/local';
 import { readTopic } from '@video-pipeline/recovery';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
 import { recordBatch } from '../support/record-batch.ts';
+import { unique } from '../support/unique.ts';
 import { produceRaw } from './raw-producer.ts';
 import { createRawTopic } from './target.ts';
 
-let folder: string;
-let server: KafkaServer;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'readers-'));
-  server = await startKafka({ dataDir: folder });
-});
-afterAll(async () => {
-  await server?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+const broker = inject('kafka');
 
 function connect() {
   const quiet = { warn() {}, error() {} };
   const settings = { KAFKA_AUTH: 'none', AWS_REGION: 'x' } as const;
-  return connectKafka('readers', quiet, { KAFKA_BOOTSTRAP_SERVERS: server.bootstrap, ...settings });
+  return connectKafka('readers', quiet, { KAFKA_BOOTSTRAP_SERVERS: broker, ...settings });
 }
 
 test('who reads a topic by himself gets past what can`t be read', async () => {
-  await createRawTopic(server.bootstrap, 'records');
+  const topic = unique('records');
+  await createRawTopic(broker, topic);
   const codec = [1, gzipSync] as const;
   const batches = [
     recordBatch([{ key: 'gate', value: 'first' }]),
@@ -40,17 +30,17 @@ test('who reads a topic by himself gets past what can`t be read', async () => {
     recordBatch([{ key: 'gate', value: 'last' }], { codec }),
   ];
   for (const batch of batches) {
-    expect((await produceRaw(server.bootstrap, 'records', 0, batch)).errorCode).toBe(0);
+    expect((await produceRaw(broker, topic, 0, batch)).errorCode).toBe(0);
   }
   const kafka = connect();
 
   const seen: string[] = [];
-  await readTopic(kafka, 'records', ({ value, refusal }) => void seen.push(refusal?.reason ?? String(value)));
+  await readTopic(kafka, topic, ({ value, refusal }) => void seen.push(refusal?.reason ?? String(value)));
   const refusals = [expect.stringMatching(/inflates to over/), expect.stringMatching(/100000 headers/)];
   expect(seen).toEqual(['first', refusals[0], 'named', refusals[1], 'last']);
 
   const tail = createTail(kafka);
-  const newest = await Array.fromAsync(tail.newest('records', 'gate', 100), ({ value }) => String(value));
+  const newest = await Array.fromAsync(tail.newest(topic, 'gate', 100), ({ value }) => String(value));
   await tail.close();
   expect(newest).toEqual(['last', 'named', 'first']);
 });
@@ -58,18 +48,19 @@ test('who reads a topic by himself gets past what can`t be read', async () => {
 test('a group does not wait for the session of a member that was killed to end', async ({
   onTestFinished,
 }) => {
-  await createRawTopic(server.bootstrap, 'killed');
+  const [topic, groupId] = [unique('killed'), unique('group')];
+  await createRawTopic(broker, topic);
   const program = join(import.meta.dirname, 'former-member.ts');
-  const child = fork(program, [server.bootstrap, 'killed', 'group'], { stdio: 'inherit' });
+  const child = fork(program, [broker, topic, groupId], { stdio: 'inherit' });
   const [member] = await once(child, 'message');
   child.kill('SIGKILL');
   await once(child, 'exit');
 
-  noteFormerMember('group', member);
-  const consumer = connect().consumer({ groupId: 'group', sessionTimeout: 60_000 });
+  noteFormerMember(groupId, member);
+  const consumer = connect().consumer({ groupId, sessionTimeout: 60_000 });
   onTestFinished(() => consumer.disconnect());
   const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve));
-  await consumer.subscribe({ topic: 'killed' });
+  await consumer.subscribe({ topic });
   const began = performance.now();
   await consumer.run({ eachMessage: async () => {} });
   await joined;
