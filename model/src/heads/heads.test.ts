@@ -53,3 +53,31 @@ for (const { head: name, outputs, candidates, classAware, classAgnostic } of ref
     }
   });
 }
+
+test.each([
+  [Number.NEGATIVE_INFINITY, [0, 1, 2, 3, 4, 5, 6, 7, 8]],
+  [0, [0, 1, 5, 6, 7]],
+  [0.25, [1, 6, 7]],
+  [0.5, [6, 7]],
+])('yolov8: over %f are those that are as floats, and never what is no number', (threshold, places) => {
+  const scores = [
+    0.1,
+    0.25,
+    -0.5,
+    -0.1,
+    -1e-30,
+    0,
+    0.5,
+    1,
+    Number.NEGATIVE_INFINITY,
+    Number.NaN,
+    -Number.NaN,
+  ];
+  const data = Float32Array.from([...Array(4 * scores.length).fill(1), ...scores]);
+  const found = heads.yolov8.decode([{ name: 'o', dims: [1, 5, scores.length], data }], 0, {
+    threshold,
+    inputWidth,
+    inputHeight,
+  });
+  expect(found.map(({ score }) => score)).toEqual(places.map((at) => Math.fround(scores[at] as number)));
+});

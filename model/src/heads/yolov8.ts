@@ -62,15 +62,32 @@ function bestPerAnchor(data: Float32Array, anchors: number, threshold: number): 
 }
 
 /**
- * The first place from `from` on that holds `threshold` or more, the end without one. Nearly all scores are under it:
- * looking at four at a time takes half as long as one by one.
+ * The first place from `from` on that holds `threshold` or more, the end without one. Nearly all scores are under it: eight at
+ * a time, and compared as whole numbers, whose order is that of floats from 0 on, they take half of the time.
  */
 function nextOver(data: Float32Array, from: number, threshold: number): number {
-  // What is no number is under it.
-  const isUnder = (place: number) => !((data[place] as number) >= threshold);
+  const words = new Int32Array(data.buffer, data.byteOffset, data.length);
+  // No score is passed over where those below 0 count too.
+  const least = threshold > 0 ? (new Int32Array(Float32Array.of(threshold).buffer)[0] as number) : -(2 ** 31);
   let at = from;
-  while (at + 3 < data.length && isUnder(at) && isUnder(at + 1) && isUnder(at + 2) && isUnder(at + 3))
-    at += 4;
-  while (at < data.length && isUnder(at)) at += 1;
-  return at;
+  for (; at < words.length; at++) {
+    while (at + 7 < words.length && areUnder(words, at, least)) at += 8;
+    // What is no number may be over it as a whole one.
+    if ((data[at] as number) >= threshold) return at;
+  }
+  return words.length;
+}
+
+/** Whether eight of them are. */
+function areUnder(words: Int32Array, at: number, least: number): boolean {
+  return (
+    (words[at] as number) < least &&
+    (words[at + 1] as number) < least &&
+    (words[at + 2] as number) < least &&
+    (words[at + 3] as number) < least &&
+    (words[at + 4] as number) < least &&
+    (words[at + 5] as number) < least &&
+    (words[at + 6] as number) < least &&
+    (words[at + 7] as number) < least
+  );
 }
