@@ -1,8 +1,12 @@
 import { readdirSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type CameraOptions, type Cameras, startCameras } from '@video-pipeline/camera';
+import { type CameraOptions, type Cameras, serveRtsp, startCameras } from '@video-pipeline/camera';
+import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { Channel } from '../../packages/camera/src/channel.ts';
+import { loadClip } from '../../packages/camera/src/clip.ts';
+import { clipChannel } from '../../packages/camera/src/player.ts';
 import { collectingIngest, stream } from '../support/collect.ts';
 import { jpegSize } from '../support/jpeg.ts';
 import { startProxy } from '../support/proxy.ts';
@@ -93,6 +97,39 @@ test('a connection cut in the middle of a picture costs no broken JPEG', async (
   expect(collecting.frames.map(({ frameNumber }) => frameNumber)).toEqual(
     collecting.frames.map((_, index) => index),
   );
+});
+
+test('a key frame that came in part is missed, also where the numbers of frames come round', async () => {
+  // frame_num has four bits here: the last before a key frame has the number of the one after it.
+  const luma = (x: number, y: number, index: number) =>
+    40 + 60 * Math.floor(index / 18) + ((x * 7 + y * 13) % 17);
+  const path = await makeVideo(folder.path('round.mp4'), { times: evenTimes(54, 25), gop: 18, luma });
+  const channel = clipChannel(await loadClip(path));
+  const isKey = (packets: Buffer[]) =>
+    packets.some((one) => ((one[12] ?? 0) & 31) === 28 && ((one[13] ?? 0) & 31) === 5);
+  let keys = 0;
+  const lossy: Channel = {
+    describe: (...asked) => channel.describe(...asked),
+    play: (outlet, letGo) => {
+      const sendRtp = (packets: Buffer[]) =>
+        outlet.sendRtp(isKey(packets) && keys++ === 1 ? packets.toSpliced(3, 1) : packets);
+      return channel.play({ ...outlet, sendRtp }, letGo);
+    },
+  };
+  const camera = await serveRtsp(new Map([['yard', lossy]]), {});
+  undo.push(() => camera.close());
+  const collecting = collectingIngest();
+  void run(collecting, [stream('yard', `${camera.url}/yard`, 25)]);
+  await expect.poll(() => collecting.frames.length, { timeout: 10_000 }).toBeGreaterThan(50);
+  expect(keys).toBeGreaterThan(2);
+  const levels = await Promise.all(
+    collecting.frames.map(async ({ jpeg }) => Math.round((await sharp(jpeg).stats()).channels[0]?.mean ?? 0)),
+  );
+  const changes = levels.flatMap((level, at) => (Math.abs(level - (levels[at - 1] ?? 0)) > 20 ? [at] : []));
+  // A smear would show the former picture for twice as long.
+  for (const [index, at] of changes.entries())
+    expect((changes[index + 1] ?? at) - at).toBeLessThanOrEqual(18);
+  expect(levels.length - (changes.at(-1) ?? 0)).toBeLessThanOrEqual(18);
 });
 
 test('a resolution that changes, and times that jump back, in the middle of a stream', async () => {

@@ -15,6 +15,7 @@ import {
 } from 'node-av/constants';
 import { Codec, CodecContext, type Packet, type Stream } from 'node-av/lib';
 import { RawFrame } from '../raw-frame.ts';
+import type { Gate } from './ffmpeg-source.ts';
 import { FrameNumbers } from './frame-numbers.ts';
 import { findHardware, type Hwaccel } from './hardware.ts';
 import { checkDecoder, checkJpeg, checkMemory, MAX_PIXELS, tooLarge } from './limits.ts';
@@ -24,6 +25,8 @@ import type { Damage } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 
 const NOTHING = Buffer.alloc(0);
+
+type Losses = Pick<Gate, 'gaps' | 'lostReferences'>;
 
 interface DecoderOptions {
   /** It comes from a network: only what cameras send is decoded, within limits. */
@@ -50,6 +53,7 @@ export class VideoDecoder {
   /** Why pictures are not given, until one is. */
   #reason: keyof Damage | undefined;
   #gaps = 0;
+  #lostReferences = 0;
   /** A whole picture has come. */
   #started = false;
   /** Where pictures lie that the device keeps. */
@@ -107,11 +111,14 @@ export class VideoDecoder {
   /**
    * What is to be decoded for `packet`, in turn: it, or the end of what came before, whose pictures are whole and still
    * wait for their turn, or both.
-   * @param gaps how often something did not come, as far as is known
+   * @param known how often something did not come, as far as is known
    */
-  steps(packet: Packet, gaps = 0): (Packet | null)[] {
-    const isGap = this.#references ? this.#references.isGap(packet.data ?? NOTHING) : gaps !== this.#gaps;
+  steps(packet: Packet, { gaps = 0, lostReferences = 0 }: Losses = {}): (Packet | null)[] {
+    const isMissed = this.#references ? this.#references.isGap(packet.data ?? NOTHING) : gaps !== this.#gaps;
+    // Numbers come round: in a GOP of 50, frame_num of four bits shows no key frame that did not come.
+    const isGap = isMissed || lostReferences !== this.#lostReferences;
     this.#gaps = gaps;
+    this.#lostReferences = lostReferences;
     if (!this.#inSegments && packet.hasFlags(AV_PKT_FLAG_CORRUPT)) {
       this.#break('corrupt');
       this.#count();

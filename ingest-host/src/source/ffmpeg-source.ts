@@ -51,6 +51,8 @@ export interface Gate {
   wallClockOffset?(time: number): number | undefined;
   /** How often something did not come. */
   readonly gaps?: number;
+  /** How often it was a picture that others certainly build on. */
+  readonly lostReferences?: number;
   close(): void;
 }
 
@@ -170,7 +172,7 @@ export class FFmpegSource implements Source {
       const packetTime =
         this.#isUntimed && this.#live ? performance.now() / 1000 : stampOf(this.#packet.pts) * seconds;
       const wanted = ended || mayWant(packetTime, this.#packet);
-      for (const step of ended ? [null] : decoder.steps(this.#packet, this.#from.gate?.gaps)) {
+      for (const step of ended ? [null] : decoder.steps(this.#packet, this.#from.gate)) {
         const started = performance.now();
         await decoder.decode(step, wanted || this.#isCounted);
         decodeMs += performance.now() - started;

@@ -21,13 +21,16 @@ const stream = Array.from({ length: 30 }, (_, index) => {
   );
 });
 
-function pictures(packets: Buffer[]) {
+function pictures(packets: Buffer[], codec = 'H265') {
   const got: Buffer[][] = [];
-  const counts = { gaps: 0, lost: 0 };
-  const all = new RtpPictures(new Map([[96, 'H265']]), {
+  const counts = { gaps: 0, lost: 0, references: 0 };
+  const all = new RtpPictures(new Map([[96, codec]]), {
     picture: (one) => got.push(one),
     gap: () => (counts.gaps += 1),
-    lost: () => (counts.lost += 1),
+    lost: (isReference) => {
+      counts.lost += 1;
+      counts.references += Number(isReference);
+    },
   });
   for (const one of packets) all.push(one);
   return { got, ...counts };
@@ -42,6 +45,18 @@ test('pictures are given whole or not at all, whichever packets are missing', ()
       expect(got).toEqual(whole);
     }),
   );
+});
+
+test('of a picture that came in part, H.264 says whether others build on it', () => {
+  const lossy = (nri: number) => {
+    // Three fragments of a slice (RFC 6184, 5.8), the middle one lost, then a picture of its own.
+    const parts = [0x81, 0x01, 0x41].map((fragment, part) =>
+      packet(10 + part, 0, part === 2, [(nri << 5) | 28, fragment, 0]),
+    );
+    return pictures([...parts.toSpliced(1, 1), packet(13, 3600, true, [0x41, 0, 0])], 'H264');
+  };
+  expect(lossy(3)).toMatchObject({ lost: 1, references: 1 });
+  expect(lossy(0)).toMatchObject({ lost: 1, references: 0 });
 });
 
 test('what is missing is counted; a camera that marks no picture’s end still has them', () => {

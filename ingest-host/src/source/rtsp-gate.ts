@@ -54,6 +54,7 @@ export class RtspGate implements Gate {
   readonly #codecs = new Map<number, string>();
   #bytes = 0;
   gaps = 0;
+  lostReferences = 0;
   problem: SourceError | undefined;
   /** Where the camera redirects to. */
   location: string | undefined;
@@ -166,7 +167,7 @@ export class RtspGate implements Gate {
       picture: (packets) => {
         if (relayed(packets[0])) this.#relay?.rtp(packets.map((packet) => packet.subarray(FRAMING)));
         // Over UDP nobody can be told to wait.
-        if (client.writableLength > MAX_BYTES_WITHOUT_PACKET) return events.lost();
+        if (client.writableLength > MAX_BYTES_WITHOUT_PACKET) return events.lost(true);
         client.cork();
         for (const packet of packets) client.write(packet);
         client.uncork();
@@ -174,7 +175,8 @@ export class RtspGate implements Gate {
       gap: () => {
         this.gaps += 1;
       },
-      lost: () => {
+      lost: (isReference) => {
+        if (isReference) this.lostReferences += 1;
         if (this.#damage) this.#damage.lost += 1;
       },
     };
