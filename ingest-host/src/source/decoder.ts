@@ -15,7 +15,6 @@ import {
 } from 'node-av/constants';
 import { Codec, CodecContext, type Packet, type Stream } from 'node-av/lib';
 import { RawFrame } from '../raw-frame.ts';
-import type { Gate } from './ffmpeg-source.ts';
 import { FrameNumbers } from './frame-numbers.ts';
 import { findHardware, type Hwaccel } from './hardware.ts';
 import { checkDecoder, checkJpeg, checkMemory, MAX_PIXELS, tooLarge } from './limits.ts';
@@ -26,7 +25,13 @@ import { check, SourceError } from './source-error.ts';
 
 const NOTHING = Buffer.alloc(0);
 
-type Losses = Pick<Gate, 'gaps' | 'lostReferences'>;
+/** What is known of packets that did not come. */
+export interface Losses {
+  /** How often something did not come. */
+  readonly gaps?: number;
+  /** How often it was a picture that others certainly build on. */
+  readonly lostReferences?: number;
+}
 
 interface DecoderOptions {
   /** It comes from a network: only what cameras send is decoded, within limits. */
@@ -111,7 +116,6 @@ export class VideoDecoder {
   /**
    * What is to be decoded for `packet`, in turn: it, or the end of what came before, whose pictures are whole and still
    * wait for their turn, or both.
-   * @param known how often something did not come, as far as is known
    */
   steps(packet: Packet, { gaps = 0, lostReferences = 0 }: Losses = {}): (Packet | null)[] {
     const isMissed = this.#references ? this.#references.isGap(packet.data ?? NOTHING) : gaps !== this.#gaps;

@@ -9,7 +9,7 @@ import {
 } from 'node-av/constants';
 import { Dictionary, FFmpegError, FormatContext, Packet, type Stream } from 'node-av/lib';
 import { RawFrame } from '../raw-frame.ts';
-import { VideoDecoder } from './decoder.ts';
+import { type Losses, VideoDecoder } from './decoder.ts';
 import type { Hwaccel } from './hardware.ts';
 import type { Damage, MayWant, Picture, Source } from './source.ts';
 import { check, SourceError } from './source-error.ts';
@@ -39,7 +39,7 @@ export interface Input {
 }
 
 /** Stands between FFmpeg and the network. */
-export interface Gate {
+export interface Gate extends Losses {
   /** Why it refused or lost a connection: says more than FFmpeg's error. */
   readonly problem: SourceError | undefined;
   /** When its first picture was captured, epoch milliseconds, where the protocol has told. */
@@ -49,10 +49,6 @@ export interface Gate {
    * @returns wall clock minus presentation time, milliseconds, where the protocol has told
    */
   wallClockOffset?(time: number): number | undefined;
-  /** How often something did not come. */
-  readonly gaps?: number;
-  /** How often it was a picture that others certainly build on. */
-  readonly lostReferences?: number;
   close(): void;
 }
 
