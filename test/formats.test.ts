@@ -9,6 +9,7 @@ import {
   detectionsKey,
   encodeDetectedFrame,
   encodeFrame,
+  eventKey,
   failedKey,
 } from '@video-pipeline/frame';
 import { createAnnotate } from '@video-pipeline/functions/annotate';
@@ -127,6 +128,7 @@ test('docs/formats.md has every kind of key as it is made', () => {
     annotatedKey('annotated', first),
     archiveKey('annotated', first, last, record),
     detectionsKey(first, record),
+    eventKey({ at: first.capturedAt, event_id: '<event_id>' }),
     clipKey({ stream_id: 'gate', at: first.capturedAt, event_id: '<event_id>' }),
     failedKey('detect', { ...record, topic: 'video-frames' }),
   ]);

@@ -2,6 +2,7 @@ import { readConfig, streamsFileOf } from '@video-pipeline/config';
 import {
   type DetectedFrame,
   decodeFrame,
+  eventKey,
   type Frame,
   MAX_DETECTIONS_BYTES,
   type MSKEvent,
@@ -13,7 +14,8 @@ import {
   InferenceClientError,
 } from '@video-pipeline/inference-client';
 import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka';
-import { createPutFailed, createStore, isObjectUrl } from '@video-pipeline/storage';
+import type { SceneEvent } from '@video-pipeline/scene';
+import { createPutFailed, createStore, isObjectUrl, type Store } from '@video-pipeline/storage';
 import {
   asStep,
   createLogger,
@@ -24,6 +26,7 @@ import {
   tracedHandler,
   traceOf,
 } from '@video-pipeline/telemetry';
+import { inParallel } from './in-parallel.ts';
 import {
   createPublish,
   createSend,
@@ -42,11 +45,16 @@ import {
 import { followScenes, SCENE_VARIABLES, scenesReader } from './scene-configs.ts';
 import { createScenes, type Scenes } from './scenes.ts';
 
+/** Events stored at once. */
+const EVENTS_IN_WORK = 16;
+
 export interface DetectDependencies extends FailureDependencies {
   detector: InferenceClient;
   publish: Publish;
   /** Filters, tracks and events; without it, frames are published as the detector saw them. */
   scenes?: Scenes | undefined;
+  /** Where events are kept. */
+  store?: Store | undefined;
 }
 
 /**
@@ -54,7 +62,7 @@ export interface DetectDependencies extends FailureDependencies {
  * A frame that can't be looked at is put into failed/; any other fault fails the batch, to be delivered again.
  */
 export function createDetect(dependencies: DetectDependencies) {
-  const { detector, publish, scenes } = dependencies;
+  const { detector, publish, scenes, store } = dependencies;
   const infer = (frames: Frame[], batch: StepOptions) =>
     asStep('detect', 'infer', batch, async () => (frames.length > 0 ? await detector.detect(frames) : []));
 
@@ -75,6 +83,8 @@ export function createDetect(dependencies: DetectDependencies) {
     const { frames, events } = scenes
       ? await scenes.process(event, detected)
       : { frames: detected, events: [] };
+    // Before anything is told: an event that others know of is kept. One that is kept again overwrites itself.
+    if (store) await inParallel(events, EVENTS_IN_WORK, (one) => keepEvent(one, store));
     await Promise.all([
       publishAll(frames, publish).then((tooLarge) => putAllFailed('detect', tooLarge, dependencies)),
       putAllFailed('detect', failures, dependencies),
@@ -106,6 +116,15 @@ const stepsOf = (received: readonly Received[], batch: string | undefined) =>
       ? undefined
       : startStep('detect', 'detect.frame', { parent, links: batch ? [batch] : [] }),
   );
+
+/** Stores an event, for the tables and the console's page of events. */
+function keepEvent(event: SceneEvent, store: Store): Promise<void> {
+  return store.put({
+    key: eventKey(event),
+    body: `${JSON.stringify(event)}\n`,
+    contentType: 'application/json',
+  });
+}
 
 /** The frame with its detections, or why there are none to be had. */
 function checkResult(frame: Frame, result: FrameResult | undefined): DetectedFrame | Omit<Failure, 'record'> {
@@ -159,6 +178,7 @@ const config = readConfig([
 ]);
 const kafka = connectKafka('detect', logger);
 const send = createSend(orderedProducer(kafka));
+const store = createStore();
 const list = streamsFileOf(config);
 const hasScenes = SCENE_VARIABLES.some((name) => config[name] !== undefined);
 
@@ -180,7 +200,8 @@ export const handler = tracedHandler(
           logger,
         })
       : undefined,
-    putFailed: createPutFailed(createStore(), 'detect'),
+    store,
+    putFailed: createPutFailed(store, 'detect'),
     logger,
   }),
 );

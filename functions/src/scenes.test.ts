@@ -7,6 +7,7 @@ import {
   type Detection,
   encodeDetectedFrame,
   encodeFrame,
+  eventKey,
   type MSKEvent,
   toLambdaRecord,
 } from '@video-pipeline/frame';
@@ -79,6 +80,8 @@ const eventOf = (from: number, end: number): MSKEvent => ({
 class Topics {
   readonly frames: PublishedFrame[] = [];
   readonly events: SceneEvent[] = [];
+  /** Those that lie in the bucket, by key. */
+  readonly kept = new Map<string, SceneEvent>();
   readonly tail: Tail = {
     newest: (topic, _key, limit) =>
       newest(topic === 'events' ? this.#eventRecords() : this.#frameRecords(), limit),
@@ -134,7 +137,10 @@ function startProcess(
     tail: topics.tail,
     send: async (_topic, messages) => {
       fail('before events');
-      topics.events.push(...messages.map(({ value }) => JSON.parse(String(value))));
+      const told: SceneEvent[] = messages.map(({ value }) => JSON.parse(String(value)));
+      // Whoever reads of an event finds it in the bucket, whatever happens from here on.
+      for (const event of told) expect(topics.kept.get(eventKey(event))).toEqual(event);
+      topics.events.push(...told);
       fail('after events');
     },
   });
@@ -154,6 +160,11 @@ function startProcess(
       fail('after frames');
     },
     scenes,
+    store: {
+      put: async ({ key, body }) => {
+        topics.kept.set(key, JSON.parse(String(body)));
+      },
+    },
     putFailed: async () => {},
     logger: { warn() {} },
   });
@@ -232,6 +243,7 @@ test('faults, double deliveries, other cuts of the batches, two processes in tur
         committed += size;
       }
       expect(byId(topics.events)).toEqual(byId(expected.events));
+      expect(byId([...topics.kept.values()])).toEqual(byId(expected.events));
       expect(idsByFrame(topics.frames)).toEqual(idsByFrame(expected.frames));
     }),
     { numRuns: 40, interruptAfterTimeLimit: 45_000 },

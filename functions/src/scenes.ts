@@ -153,7 +153,9 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
       const frames = new Map(understood.flatMap((one) => one.frames.map((frame) => [frame.record, frame])));
       return {
         frames: detected.flatMap(({ record }) => frames.get(record) ?? []),
-        events: understood.flatMap(({ events }) => events),
+        events: understood
+          .flatMap(({ events }) => events)
+          .map((one) => (clips ? { ...one, clip_key: clipKey(one) } : one)),
       };
     },
 
@@ -162,9 +164,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
       await Promise.all(
         streams.map(async ([streamId, list]) => {
           const known = await toldEvents(dependencies, streamId);
-          const fresh = list
-            .filter(({ event_id }) => !known.has(event_id))
-            .map((one) => (clips ? { ...one, clip_key: clipKey(one) } : one));
+          const fresh = list.filter(({ event_id }) => !known.has(event_id));
           await send(
             eventsTopic,
             fresh.map((one) => ({ key: streamId, value: JSON.stringify(one) })),

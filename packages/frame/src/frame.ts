@@ -9,6 +9,8 @@ export interface Detection {
   bbox: [number, number, number, number];
   /** The object's track in its stream, of at most 64 characters, once tracking knows it. */
   track_id?: string;
+  /** Zones of its stream that it is in, where it is in any. */
+  zones?: string[];
 }
 
 /** One sampled picture of one camera, as ingest publishes it. */

@@ -115,7 +115,7 @@ function detections(record: ReceivedRecord): Detection[] {
 /** Whether `value` has a detection's shape and ranges. */
 export function isDetection(value: unknown): value is Detection {
   if (typeof value !== 'object' || value === null) return false;
-  const { class_id, class_name, confidence, bbox, track_id } = value as Partial<Detection>;
+  const { class_id, class_name, confidence, bbox, track_id, zones } = value as Partial<Detection>;
   return (
     Number.isInteger(class_id) &&
     typeof class_name === 'string' &&
@@ -127,7 +127,8 @@ export function isDetection(value: unknown): value is Detection {
     bbox.every((side) => Number.isFinite(side)) &&
     bbox[0] <= bbox[2] &&
     bbox[1] <= bbox[3] &&
-    (track_id === undefined || isTrackId(track_id))
+    (track_id === undefined || isTrackId(track_id)) &&
+    (zones === undefined || (Array.isArray(zones) && zones.every((zone) => typeof zone === 'string')))
   );
 }
 

@@ -56,6 +56,11 @@ export function clipKey(event: { stream_id: string; at: number; event_id: string
   return `clips/${event.stream_id}/${hourFolder(event.at)}/${event.event_id}.mp4`;
 }
 
+/** Key of an event. The same event always has the same key; all of an hour lie in one folder. */
+export function eventKey(event: { at: number; event_id: string }): string {
+  return `events/${hourFolder(event.at)}/${event.event_id}.json`;
+}
+
 /** Key of the NDJSON with one stream's detections of one batch; `first` is that stream's first record in it. */
 export function detectionsKey(
   frame: Pick<Frame, 'streamId' | 'capturedAt'>,

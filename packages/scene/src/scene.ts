@@ -9,6 +9,7 @@ import { EventDetector, eventStateSchema } from './events.ts';
 import { type Filtered, type Filters, filterDetections } from './filters.ts';
 import { clockStateSchema, SceneClock } from './scene-clock.ts';
 import type { Track } from './track.ts';
+import { inZone, relativeBox } from './zones.ts';
 
 /** Everything a scene knows after a frame. The version rises when an older one can't be read any more. */
 const sceneStateSchema = z.object({
@@ -21,6 +22,10 @@ type SceneState = z.infer<typeof sceneStateSchema>;
 
 /** A state with a thousand objects has a tenth of it. */
 const MAX_STATE_BYTES = 16 * 1024 * 1024;
+
+/** A record carries the names of zones of so many objects, and of each so many. */
+const MAX_ZONED = 256;
+const MAX_ZONES = 8;
 
 export interface SceneFrame {
   /** Epoch ms. */
@@ -61,6 +66,7 @@ export class Scene {
   readonly #clock: SceneClock;
   readonly #tracker: ByteTracker | undefined;
   readonly #events: EventDetector;
+  readonly #zones: [string, SceneConfig['zones'][string]][];
 
   /** @param options.state what {@link Scene.state} gave; of no use, a text of another version is no state */
   constructor(
@@ -70,6 +76,7 @@ export class Scene {
   ) {
     const state = unpack(options.state);
     this.#filters = filtersOf(config, options.allowedClasses);
+    this.#zones = Object.entries(config.zones);
     this.#clock = new SceneClock(state?.clock);
     if (tracksObjects(config)) {
       this.#tracker = new ByteTracker(config.tracks ?? DEFAULT_TRACKER, state?.tracker);
@@ -97,13 +104,13 @@ export class Scene {
   update(frame: SceneFrame): Understood {
     const { kept, removed } = filterDetections(this.#filters, frame);
     const tracker = this.#tracker;
-    if (!tracker) return { detections: kept, removed, events: [] };
+    if (!tracker) return { detections: this.#placed(kept, frame), removed, events: [] };
     const tick = this.#clock.take(
       { ...frame, session: frame.session ?? '' },
       tracker.interval,
       tracker.lostMs,
     );
-    if (!tick) return { detections: kept, removed, events: [] };
+    if (!tick) return { detections: this.#placed(kept, frame), removed, events: [] };
     const { time, ...told } = tick;
     const { ids, tracks, ended, dropped } = tracker.update({
       capturedAt: time,
@@ -123,7 +130,23 @@ export class Scene {
     });
     const gone = [...ended, ...dropped];
     const events = this.#events.update({ ...frame, time, sightings, ended: gone, lostMs: tracker.lostMs });
-    return { detections, removed, events, intervalMs: tracker.interval, ...told };
+    return {
+      detections: this.#placed(detections, frame),
+      removed,
+      events,
+      intervalMs: tracker.interval,
+      ...told,
+    };
+  }
+
+  /** The detections with the zones that each is in. */
+  #placed(detections: Detection[], frame: SceneFrame): Detection[] {
+    if (this.#zones.length === 0 || detections.length > MAX_ZONED) return detections;
+    return detections.map((detection) => {
+      const box = relativeBox(detection.bbox, frame);
+      const zones = this.#zones.filter(([, zone]) => inZone(zone, box)).map(([name]) => name);
+      return zones.length > 0 ? { ...detection, zones: zones.slice(0, MAX_ZONES) } : detection;
+    });
   }
 }
 

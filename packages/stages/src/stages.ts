@@ -27,6 +27,7 @@ const TABLE = [
       // Tracks go on from the newest of what was detected before, and no event is told twice.
       alsoReads: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
       writes: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
+      putsObjects: ['events'],
       // For scenes that look at colours.
       install: { sharp: 'sharp', '@julusian/jpeg-turbo': '@julusian/jpeg-turbo', koffi: 'koffi' },
     },

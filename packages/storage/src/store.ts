@@ -1,5 +1,6 @@
 import { GetObjectCommand, PutObjectCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { type Config, readConfig } from '@video-pipeline/config';
+import { isMissing } from './reader.ts';
 
 /** Variables that say where objects go. Credentials come from the environment as the AWS SDK reads it. */
 export const STORAGE_VARIABLES = ['S3_BUCKET', 'AWS_REGION', 'AWS_ENDPOINT_URL'] as const;
@@ -21,6 +22,8 @@ export interface Store {
 
 /** An object made from what stands under its key already. */
 export interface MergedObject extends Omit<StoredObject, 'body' | 'metadata'> {
+  /** Whether something is likely to stand there: then it is read first. */
+  exists?: boolean;
   /** @param before what stands there; undefined where nothing does */
   merge(before: string | undefined): string;
 }
@@ -64,11 +67,20 @@ export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIA
       new PutObjectCommand({ ...object, ...(metadata ? { Metadata: metadata } : {}), ...condition }),
     );
   };
+  const read = async (key: string): Promise<{ text: string; etag: string | undefined } | undefined> => {
+    try {
+      const { Body, ETag } = await client.send(new GetObjectCommand({ Bucket, Key: key }));
+      return { text: (await Body?.transformToString()) ?? '', etag: ETag };
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  };
   return {
     put: (object) => put(object),
-    async merge({ key, contentType, merge }) {
-      // Hardly ever is there something, so that the first attempt asks nobody.
-      let before: { text: string; etag: string | undefined } | undefined;
+    async merge({ key, contentType, merge, exists = false }) {
+      // Otherwise the first attempt asks nobody.
+      let before = exists ? await read(key) : undefined;
       for (let attempt = 1; ; attempt++) {
         try {
           const condition = before ? { IfMatch: before.etag } : { IfNoneMatch: '*' };
@@ -76,8 +88,7 @@ export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIA
         } catch (error) {
           if (!CONFLICTS.has((error as Error).name) || attempt === MERGE_ATTEMPTS) throw error;
         }
-        const { Body, ETag } = await client.send(new GetObjectCommand({ Bucket, Key: key }));
-        before = { text: (await Body?.transformToString()) ?? '', etag: ETag };
+        before = await read(key);
       }
     },
   };
