@@ -114,7 +114,7 @@ const questions: Record<string, (tables: Tables) => Promise<string>> = {
     found(await tables.search({ ...everything, streams: [STREAM], track: 't7-1' })),
   'all, first page': async (tables) => found(await tables.search(everything)),
   'a stream in bins of 2 minutes': async (tables) =>
-    `${(await tables.counts(STREAM, { from: START, to: END, binMs: 120_000 })).counts.length} counts`,
+    `${(await tables.counts([STREAM], { from: START, to: END, binMs: 120_000 })).counts.length} counts`,
 };
 function found({ frames: shown, total }: { frames: unknown[]; total?: number }): string {
   return `${shown.length} of ${total}`;

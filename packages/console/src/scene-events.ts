@@ -1,6 +1,6 @@
 import type { Tail } from '@video-pipeline/kafka';
 import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
-import { cached } from './caches.ts';
+import { cached } from '@video-pipeline/storage';
 
 const NEWEST = 50;
 /** How far back a partition is read, records: other streams' events lie between. */

@@ -1,6 +1,6 @@
+import { cached } from '@video-pipeline/storage';
 import type { Counts, FoundFrame, Tables } from '@video-pipeline/tables';
 import type { Timeline } from './api.ts';
-import { cached } from './caches.ts';
 import { BUCKET_MS, KEEP_MS } from './timeline.ts';
 
 const HOUR_MS = 3_600_000;
@@ -43,7 +43,7 @@ export function pastCounts(tables: Tables): (stream: string) => Promise<{ from: 
     async (stream) => {
       const to = Date.now();
       const from = Math.floor((to - KEEP_MS) / BUCKET_MS) * BUCKET_MS;
-      const { counts, complete } = await tables.counts(stream, { from, to, binMs: BUCKET_MS });
+      const { counts, complete } = await tables.counts([stream], { from, to, binMs: BUCKET_MS });
       if (!complete) throw new Error('the open hours are still being read');
       return { from, counts };
     },

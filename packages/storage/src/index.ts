@@ -1,4 +1,5 @@
 export * from './archive.ts';
+export * from './cached.ts';
 export * from './failures.ts';
 export * from './followed-text.ts';
 export * from './pictures.ts';

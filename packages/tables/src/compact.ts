@@ -13,11 +13,15 @@ import {
 import { type Database, fileList, openDatabase } from './duckdb.ts';
 import {
   datedLines,
+  EVENTS,
+  eventsKey,
+  type FrameTable,
   manifestKey,
   newestOf,
   ORDER,
   partOf,
   ROWS_OF,
+  readEvents,
   readLines,
   type TableName,
   tableKey,
@@ -35,18 +39,29 @@ export interface Compacted {
   written: number;
 }
 
+export interface CompactOptions {
+  /** Epoch ms. */
+  now?: number;
+  /** Looks at every hour again, not at those of the last two days alone. */
+  all?: boolean;
+  /** Only this part of the hours; runs for different parts may be at the same time. */
+  part?: string | undefined;
+  signal?: AbortSignal;
+}
+
 interface Unit {
   /** `date=.../hour=..` */
   hour: string;
   part: string;
-  /** Streams of the part that have a folder for the hour. */
-  streams: string[];
+  /** Folders of the hour whose objects belong to the part. */
+  folders: string[];
 }
 
 /** Names and versions of the objects that the tables hold. */
 type Manifest = Record<string, string>;
 
 const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 /** An hour is closed so long after its end: its last batch is stored by then. */
 const SETTLE_MS = 120_000;
 /** Redriven and replayed frames come late; hours of the last days are looked at again in each run. */
@@ -58,20 +73,23 @@ const MAX_CHARACTERS = 512 * 1024 ** 2;
 const LOAD = 5_000;
 
 /**
- * Brings the NDJSON of closed hours into the tables. Each frame is there once: a part of an hour is one file, and is
- * written whole with the new rows in the place of those of the same frames. What the tables hold is noted last, so a run
- * that was cut off is made good by the next one, which writes the same again. Only one run at a time.
+ * Brings the NDJSON and the events of closed hours into the tables. Each frame is there once: a part of an hour is one
+ * file, and is written whole with the new rows in the place of those of the same frames; so is a day of events. What the
+ * tables hold is noted last, so a run that was cut off is made good by the next one, which writes the same again. Only one
+ * run of a part at a time.
  */
 export async function compact(
   bucket: TableBucket,
-  { now = Date.now(), all = false, signal }: { now?: number; all?: boolean; signal?: AbortSignal } = {},
+  { now = Date.now(), all = false, part, signal }: CompactOptions = {},
 ): Promise<Compacted> {
   const done: Compacted = { objects: 0, frames: 0, written: 0 };
   const covered = new Set<string>();
   for await (const { key } of objectsOf(bucket, 'tables/manifests/')) covered.add(key);
   const recent = hourFolder(Math.max(0, now - LOOK_BACK_MS));
   const units = (await closedHours(bucket, hourFolder(now - SETTLE_MS))).filter(
-    ({ hour, part }) => all || hour >= recent || !covered.has(manifestKey(hour, part)),
+    (unit) =>
+      (part === undefined || unit.part === part) &&
+      (all || unit.hour >= recent || !covered.has(manifestKey(unit.hour, unit.part))),
   );
   if (units.length === 0) return done;
   const database = await openDatabase();
@@ -86,7 +104,7 @@ export async function compact(
   return done;
 }
 
-/** Hours before `open`, the oldest first, with the streams that have something stored in them. */
+/** Hours before `open`, the oldest first, with the folders in which something is stored of them. */
 async function closedHours(bucket: TableBucket, open: string): Promise<Unit[]> {
   const units = new Map<string, Unit>();
   for (const stream of await bucket.folders('detections/')) {
@@ -95,10 +113,17 @@ async function closedHours(bucket: TableBucket, open: string): Promise<Unit[]> {
       for (const name of await bucket.folders(`detections/${stream}/${date}/`)) {
         const [hour, part] = [`${date}/${name}`, partOf(stream)];
         if (hour >= open) continue;
-        const unit = units.get(`${hour} ${part}`) ?? { hour, part, streams: [] };
-        unit.streams.push(stream);
+        const unit = units.get(`${hour} ${part}`) ?? { hour, part, folders: [] };
+        unit.folders.push(`detections/${stream}/${hour}/`);
         units.set(`${hour} ${part}`, unit);
       }
+    }
+  }
+  for (const date of await bucket.folders('events/')) {
+    if (date > open) continue;
+    for (const name of await bucket.folders(`events/${date}/`)) {
+      const hour = `${date}/${name}`;
+      if (hour < open) units.set(`${hour} ${EVENTS}`, { hour, part: EVENTS, folders: [`events/${hour}/`] });
     }
   }
   return [...units.values()].sort((a, b) => (a.hour < b.hour ? -1 : 1));
@@ -107,22 +132,23 @@ async function closedHours(bucket: TableBucket, open: string): Promise<Unit[]> {
 async function compactUnit(
   bucket: TableBucket,
   database: Database,
-  { hour, part, streams }: Unit,
+  { hour, part, folders }: Unit,
   done: Compacted,
 ): Promise<void> {
   const held = await readManifest(bucket, manifestKey(hour, part));
-  const lists = streams.map((stream) => Array.fromAsync(objectsOf(bucket, `detections/${stream}/${hour}/`)));
-  const listed = (await Promise.all(lists)).flat().filter(({ key }) => key.endsWith('.ndjson'));
+  const lists = folders.map((folder) => Array.fromAsync(objectsOf(bucket, folder)));
+  const listed = (await Promise.all(lists)).flat().filter(({ key }) => key.endsWith('json'));
   const fresh = listed.filter(({ key, etag }) => held[key] !== etag).sort(byStored);
   if (fresh.length === 0) return;
   for (let first = 0; first < fresh.length; first += LOAD) {
     const objects = fresh.slice(first, first + LOAD);
     const lines = join(database.folder, 'lines.ndjson');
     await writeFile(lines, await linesOf(bucket, objects));
-    await database.run(
-      `CREATE OR REPLACE TEMP TABLE fresh AS ${newestOf(`(${readLines(fileList([lines]))})`)}`,
-    );
-    done.frames += await mergeHours(bucket, database, part);
+    const files = fileList([lines]);
+    const rows = part === EVENTS ? readEvents(files) : newestOf(`(${readLines(files)})`);
+    await database.run(`CREATE OR REPLACE TEMP TABLE fresh AS ${rows}`);
+    if (part === EVENTS) await mergeDays(bucket, database);
+    else done.frames += await mergeHours(bucket, database, part);
     done.written += 1;
     done.objects += objects.length;
     for (const { key, etag } of objects) held[key] = etag;
@@ -182,7 +208,7 @@ async function mergeHours(bucket: TableBucket, database: Database, part: string)
       'CREATE OR REPLACE TEMP TABLE part AS FROM fresh WHERE line.captured_at // 3600000 = $hour::BIGINT',
       { hour: String(row.hour) },
     );
-    const key = (table: TableName) => tableKey(table, hourFolder(start), part);
+    const key = (table: FrameTable) => tableKey(table, hourFolder(start), part);
     const former = {
       detections: await fetchFormer(bucket, database, 'detections', key('detections')),
       frames: await fetchFormer(bucket, database, 'frames', key('frames')),
@@ -194,26 +220,53 @@ async function mergeHours(bucket: TableBucket, database: Database, part: string)
     }
     // Frames last: who finds a frame finds its detections.
     for (const table of ['detections', 'frames'] as const)
-      await mergeFile(bucket, database, table, key(table), former[table]);
+      await mergeFile(bucket, database, {
+        table,
+        key: key(table),
+        rows: ROWS_OF[table]('part'),
+        former: former[table],
+        same: SAME_FRAME,
+      });
   }
   return frames;
+}
+
+/** Puts the fresh events into the files of their days: they are few, and a file of each hour would be small. */
+async function mergeDays(bucket: TableBucket, database: Database): Promise<void> {
+  const days = await database.run('SELECT DISTINCT "at" // 86400000 AS day FROM fresh ORDER BY 1');
+  for (const { day } of days) {
+    await database.run(
+      'CREATE OR REPLACE TEMP TABLE part AS FROM fresh WHERE "at" // 86400000 = $day::BIGINT',
+      { day: String(day) },
+    );
+    const key = eventsKey(Number(day) * DAY_MS);
+    const former = await fetchFormer(bucket, database, 'events', key);
+    const same = 'part.event_id = old.event_id';
+    await mergeFile(bucket, database, { table: 'events', key, rows: 'FROM part', former, same });
+  }
+}
+
+interface Merge {
+  table: TableName;
+  key: string;
+  /** SQL of the new rows. */
+  rows: string;
+  former: string | undefined;
+  /** SQL: whether a row of `part` takes the place of one of `old`. */
+  same: string;
 }
 
 async function mergeFile(
   bucket: TableBucket,
   database: Database,
-  table: TableName,
-  key: string,
-  former: string | undefined,
+  { table, key, rows, former, same }: Merge,
 ): Promise<void> {
   const merged = join(database.folder, 'merged.parquet');
-  let rows = ROWS_OF[table]('part');
-  if (former) {
-    rows += ` UNION ALL BY NAME SELECT * FROM read_parquet(${former}) AS old
-      WHERE NOT EXISTS (FROM part WHERE ${SAME_FRAME})`;
-  }
+  const old = former
+    ? ` UNION ALL BY NAME SELECT * FROM read_parquet(${former}) AS old WHERE NOT EXISTS (FROM part WHERE ${same})`
+    : '';
   await database.run(
-    `COPY (SELECT * FROM (${rows}) ORDER BY ${ORDER[table]}) TO '${merged}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)`,
+    `COPY (SELECT * FROM (${rows}${old}) ORDER BY ${ORDER[table]}) TO '${merged}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)`,
   );
   await bucket.put({ key, body: await readFile(merged), contentType: 'application/vnd.apache.parquet' });
 }

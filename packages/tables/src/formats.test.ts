@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { FORMATS, type Format, writer } from './formats.ts';
+import { TEXTS, type TextFormat, writer } from './formats.ts';
 import type { FoundFrame } from './tables.ts';
 
 const frame = (frame_number: number, names: string[]): FoundFrame => ({
@@ -20,7 +20,7 @@ const frame = (frame_number: number, names: string[]): FoundFrame => ({
 });
 const frames = [frame(0, ['cat', 'a "b", c']), frame(1, []), frame(2, ['=HYPERLINK("x")', 'cat'])];
 
-function textOf(format: Format, found: FoundFrame[]): string {
+function textOf(format: TextFormat, found: FoundFrame[]): string {
   const { begin, frame: text, end } = writer(format);
   return begin() + found.map(text).join('') + end();
 }
@@ -63,7 +63,7 @@ test('COCO has images, annotations that name them, and categories from 1', () =>
   ]);
 });
 
-test.each(FORMATS)('%s of nothing is sound too', (format) => {
+test.each(TEXTS)('%s of nothing is sound too', (format) => {
   const text = textOf(format, []);
   if (format === 'coco')
     expect(JSON.parse(text)).toMatchObject({ images: [], annotations: [], categories: [] });

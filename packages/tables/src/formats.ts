@@ -1,7 +1,8 @@
 import type { FoundFrame } from './tables.ts';
 
-export const FORMATS = ['ndjson', 'csv', 'coco'] as const;
-export type Format = (typeof FORMATS)[number];
+/** Formats that are text. */
+export const TEXTS = ['ndjson', 'csv', 'coco'] as const;
+export type TextFormat = (typeof TEXTS)[number];
 
 /** Gives the text of an export piece by piece, so that it may be of any length. */
 export interface Exporter {
@@ -10,7 +11,7 @@ export interface Exporter {
   end(): string;
 }
 
-export function writer(format: Format): Exporter {
+export function writer(format: TextFormat): Exporter {
   if (format === 'csv') return csv();
   return format === 'coco' ? coco() : ndjson;
 }

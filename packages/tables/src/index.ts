@@ -1,7 +1,13 @@
 export { type Compacted, compact } from './compact.ts';
+export { exported, FORMATS, type Format, mediaTypeOf } from './exports.ts';
+export { listHours } from './open-hours.ts';
 export {
   type Counts,
+  type EventPage,
+  type EventQuery,
   type FoundFrame,
+  type FrameCounts,
+  type Gap,
   type Page,
   type Query,
   QueryError,

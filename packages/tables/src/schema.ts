@@ -1,4 +1,4 @@
-import { MAX_TIME } from '@video-pipeline/frame';
+import { hourFolder, MAX_TIME } from '@video-pipeline/frame';
 
 /**
  * The columns of the tables, in their order, with their types in Parquet. They are published: docs/tables.md. A change is
@@ -36,11 +36,31 @@ export const COLUMNS = {
     track_id: 'VARCHAR',
     model: 'VARCHAR',
     annotated_key: 'VARCHAR',
+    zones: 'VARCHAR[]',
+  },
+  events: {
+    event_id: 'VARCHAR',
+    type: 'VARCHAR',
+    rule: 'VARCHAR',
+    stream_id: 'VARCHAR',
+    at: 'BIGINT',
+    track_id: 'VARCHAR',
+    class_name: 'VARCHAR',
+    zone: 'VARCHAR',
+    line: 'VARCHAR',
+    direction: 'VARCHAR',
+    seconds: 'DOUBLE',
+    count: 'INTEGER',
+    frames: 'VARCHAR[]',
+    clip_key: 'VARCHAR',
   },
 } as const;
 
 export type TableName = keyof typeof COLUMNS;
 export const TABLES = Object.keys(COLUMNS) as TableName[];
+
+/** The tables that are made of the lines of `detections/`. */
+export type FrameTable = Exclude<TableName, 'events'>;
 
 /** What makes a frame the same one, whichever object its line lies in. */
 export const FRAME_ID = 'stream_id, captured_at, frame_number';
@@ -48,6 +68,7 @@ export const FRAME_ID = 'stream_id, captured_at, frame_number';
 export const ORDER = {
   frames: FRAME_ID,
   detections: `${FRAME_ID}, position`,
+  events: '"at", event_id',
 } as const;
 
 /** A line of stored NDJSON, behind when it was stored, epoch ms: of two lines for one frame, the later one counts. */
@@ -56,12 +77,17 @@ const LINE = {
   line:
     'STRUCT(stream_id VARCHAR, session VARCHAR, frame_number BIGINT, captured_at BIGINT, width INTEGER, height INTEGER, ' +
     'model VARCHAR, annotated_key VARCHAR, archive STRUCT("key" VARCHAR, "offset" BIGINT, "length" BIGINT), ' +
-    'detections STRUCT(class_id INTEGER, class_name VARCHAR, confidence DOUBLE, bbox DOUBLE[], track_id VARCHAR)[])',
+    'detections STRUCT(class_id INTEGER, class_name VARCHAR, confidence DOUBLE, bbox DOUBLE[], track_id VARCHAR, zones VARCHAR[])[])',
 };
 
 /** SQL of the columns of lines that were read. */
 export const LINE_COLUMNS = Object.entries(LINE)
   .map(([name, type]) => `${name} ${type}`)
+  .join(', ');
+
+/** SQL of the columns of events that were read. */
+export const EVENT_COLUMNS = Object.entries(COLUMNS.events)
+  .map(([name, type]) => `"${name}" ${type}`)
   .join(', ');
 
 /** One text for {@link readLines}, of the lines of an object. */
@@ -73,11 +99,23 @@ export function datedLines(text: string, storedAt: number): string {
     .join('');
 }
 
+function readJson(files: string, types: Record<string, string>): string {
+  const columns = Object.entries(types).map(([name, type]) => `${name}: '${type}'`);
+  return `SELECT stored_at, line FROM read_json(${files}, format = 'newline_delimited', ignore_errors = true,
+      maximum_object_size = 67108864, columns = {${columns.join(', ')}})`;
+}
+
+/** SQL that reads files of events as rows of their table, each event once. What is no event is left out. */
+export function readEvents(files: string): string {
+  const types = { stored_at: 'BIGINT', line: `STRUCT(${EVENT_COLUMNS})` };
+  return `SELECT line.* FROM (SELECT arg_max(line, stored_at) AS line FROM (${readJson(files, types)})
+    WHERE len(line.event_id) = 32 AND line.stream_id IS NOT NULL AND line.type IS NOT NULL AND len(line.frames) > 0
+      AND line.at BETWEEN 0 AND ${MAX_TIME} GROUP BY line.event_id)`;
+}
+
 /** SQL that reads such files as rows of `stored_at` and `line`. What is no such line is left out. */
 export function readLines(files: string): string {
-  const columns = Object.entries(LINE).map(([name, type]) => `${name}: '${type}'`);
-  return `SELECT stored_at, line FROM read_json(${files}, format = 'newline_delimited', ignore_errors = true,
-      maximum_object_size = 67108864, columns = {${columns.join(', ')}})
+  return `${readJson(files, LINE)}
     WHERE line.stream_id IS NOT NULL AND line.frame_number IS NOT NULL AND line.detections IS NOT NULL
       AND line.captured_at BETWEEN 0 AND ${MAX_TIME}
       AND len(list_filter(line.detections, lambda d: d.class_name IS NULL OR d.confidence IS NULL
@@ -91,7 +129,7 @@ export function newestOf(from: string): string {
 }
 
 /** SQL that gives a table's rows from the rows `line` of `from`. */
-export const ROWS_OF: Record<TableName, (from: string) => string> = {
+export const ROWS_OF: Record<FrameTable, (from: string) => string> = {
   frames: (
     from,
   ) => `SELECT line.stream_id, line."session", line.frame_number, line.captured_at, line.width, line.height,
@@ -99,12 +137,9 @@ export const ROWS_OF: Record<TableName, (from: string) => string> = {
     line.archive."offset" AS archive_offset, line.archive."length" AS archive_length, stored_at FROM ${from}`,
   detections: (from) => `SELECT line.stream_id, line."session", line.frame_number, line.captured_at,
     i::INTEGER AS position, d.class_id, d.class_name, d.confidence, d.bbox[1] AS x1, d.bbox[2] AS y1, d.bbox[3] AS x2,
-    d.bbox[4] AS y2, d.track_id, line.model, line.annotated_key
+    d.bbox[4] AS y2, d.track_id, line.model, line.annotated_key, d.zones
     FROM (SELECT line, unnest(line.detections) AS d, unnest(range(len(line.detections))) AS i FROM ${from})`,
 };
-
-/** How many parts an hour has: a stream's rows all lie in one, and a part of a thousand cameras fits into a function. */
-const PARTS = 16;
 
 /** The part of an hour that a stream belongs to, one hexadecimal digit. FNV-1a, 32 bits. */
 export function partOf(streamId: string): string {
@@ -113,9 +148,22 @@ export function partOf(streamId: string): string {
   return (hash % PARTS).toString(16);
 }
 
+/** How many parts an hour has: a stream's rows all lie in one, and a part of a thousand cameras fits into a function. */
+const PARTS = 16;
+/** All parts of an hour. */
+export const PART_NAMES: readonly string[] = Array.from({ length: PARTS }, (_, part) => part.toString(16));
+
+/** What stands for the part of a stream where all streams' events are meant. */
+export const EVENTS = 'events';
+
 /** @param hour `date=.../hour=..` */
-export function tableKey(table: TableName, hour: string, part: string): string {
+export function tableKey(table: FrameTable, hour: string, part: string): string {
   return `tables/${table}/${hour}/part-${part}.parquet`;
+}
+
+/** All events of a day lie in one file. @param time of that day, epoch ms */
+export function eventsKey(time: number): string {
+  return `tables/events/${hourFolder(time).split('/')[0]}/part-0.parquet`;
 }
 
 /** Which objects the tables hold already, of one hour's folders and one part. Athena would read it beside the tables. */

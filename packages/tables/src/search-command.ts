@@ -4,17 +4,17 @@ import { isStreamId } from '@video-pipeline/frame';
 import { runCommand } from '@video-pipeline/lifecycle';
 import { createReader, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { type Exporter, FORMATS, type Format, writer } from './formats.ts';
-import { Tables } from './tables.ts';
+import { exported, FORMATS, type Format } from './exports.ts';
+import { type Query, Tables } from './tables.ts';
 
 const DAY_MS = 86_400_000;
-/** Frames that are asked for at once. */
-const PAGE = 1_000;
 
 interface Options {
   stream: string[];
   class: string[];
   track?: string;
+  zone?: string;
+  onePerTrack: boolean;
   confidence: number;
   from?: number;
   to?: number;
@@ -52,6 +52,8 @@ await runCommand(
     .option('--stream <id>', 'of this stream; repeat for more', stream, [])
     .option('--class <name>', 'frames that show this class; repeat for more', several, [])
     .option('--track <id>', 'frames that show this track')
+    .option('--zone <name>', 'frames that show something in this zone')
+    .option('--one-per-track', 'of each track only the frame that shows it most surely', false)
     .option('--confidence <share>', 'least confidence of what they show, 0..1', share, 0)
     .option('--from <time>', 'captured at this time or later, ISO 8601; without it, a day before --to', time)
     .option('--to <time>', 'captured before this time, ISO 8601; without it, now', time)
@@ -64,10 +66,18 @@ Looks at the pipeline that runs on this machine (--data-dir <folder> for another
 --stage <name>, or at the bucket that AWS_ENDPOINT_URL and S3_BUCKET name.`,
     )
     .action(async (options: Options) => {
-      const tables = new Tables(createReader(readConfig(STORAGE_VARIABLES)));
+      const query = queryOf(options);
+      const reader = createReader(readConfig(STORAGE_VARIABLES));
+      const tables = new Tables(reader);
+      let count = 0;
+      const found = (frames: number) => {
+        count = frames;
+        if (process.stderr.isTTY) process.stderr.write(`\r${frames} frames`);
+      };
       try {
-        const found = await print(tables, options, writer(options.format));
-        console.error(`${found} frames`);
+        for await (const piece of exported(tables, query, options.format, { reader, found }))
+          if (!process.stdout.write(piece)) await once(process.stdout, 'drain');
+        console.error(options.format === 'parquet' ? 'done' : `\r${count} frames`);
       } finally {
         await tables.close();
       }
@@ -75,25 +85,10 @@ Looks at the pipeline that runs on this machine (--data-dir <folder> for another
     .parseAsync(),
 );
 
-async function print(tables: Tables, options: Options, exporter: Exporter): Promise<number> {
+function queryOf(options: Options): Query {
+  const { stream: streams, class: classes, track, zone, onePerTrack: perTrack, confidence, limit } = options;
   const to = options.to ?? Date.now();
   const from = options.from ?? to - DAY_MS;
   if (from >= to) throw new InvalidArgumentError('--from must be before --to');
-  const { stream: streams, class: classes, track, confidence } = options;
-  let found = 0;
-  let cursor: string | undefined;
-  await write(exporter.begin());
-  do {
-    const limit = Math.min(PAGE, options.limit - found);
-    const page = await tables.search({ streams, classes, track, confidence, from, to, limit, cursor });
-    for (const frame of page.frames) await write(exporter.frame(frame));
-    found += page.frames.length;
-    cursor = page.cursor;
-  } while (cursor !== undefined && found < options.limit);
-  await write(exporter.end());
-  return found;
-}
-
-async function write(text: string): Promise<void> {
-  if (text !== '' && !process.stdout.write(text)) await once(process.stdout, 'drain');
+  return { streams, classes, track, zone, perTrack, confidence, from, to, limit };
 }

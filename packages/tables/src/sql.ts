@@ -1,6 +1,6 @@
 import type { Cursor } from './cursor.ts';
 import { fileList } from './duckdb.ts';
-import { COLUMNS, FRAME_ID, newestOf, ROWS_OF, type TableName } from './schema.ts';
+import { COLUMNS, FRAME_ID, type FrameTable, newestOf, ROWS_OF, type TableName } from './schema.ts';
 
 /** What to look for; times in epoch ms, `from` included, `to` not. */
 export interface Query {
@@ -10,6 +10,10 @@ export interface Query {
   classes?: readonly string[] | undefined;
   /** Frames that show this track. */
   track?: string | undefined;
+  /** Frames that show something in this zone. */
+  zone?: string | undefined;
+  /** Of each track only the frame that shows it most surely. */
+  perTrack?: boolean | undefined;
   /** 0..1; with 0, no class and no track, frames without detections are found too. */
   confidence: number;
   from: number;
@@ -22,13 +26,15 @@ export interface Query {
 
 /** SQL of what the tables hold. */
 export function storedRows(table: TableName, paths: readonly string[]): string {
-  if (paths.length > 0) return `SELECT * FROM read_parquet(${fileList(paths)}, union_by_name = true)`;
-  const columns = Object.entries(COLUMNS[table]).map(([name, type]) => `NULL::${type} AS ${name}`);
-  return `SELECT ${columns.join(', ')} LIMIT 0`;
+  // Files that are older than a column know nothing of it.
+  const columns = Object.entries(COLUMNS[table]).map(([name, type]) => `NULL::${type} AS "${name}"`);
+  const none = `SELECT ${columns.join(', ')} WHERE false`;
+  if (paths.length === 0) return none;
+  return `SELECT * FROM read_parquet(${fileList(paths)}, union_by_name = true) UNION ALL BY NAME ${none}`;
 }
 
 /** SQL of what the tables hold and what was read since. Of a frame that both have, the one counts that was stored last. */
-export function withRaw(table: TableName, paths: readonly string[], frames: readonly string[]): string {
+export function withRaw(table: FrameTable, paths: readonly string[], frames: readonly string[]): string {
   const same = (one: string) =>
     `${one}.line.stream_id = old.stream_id AND ${one}.line.captured_at = old.captured_at
       AND ${one}.line.frame_number = old.frame_number`;
@@ -45,26 +51,41 @@ export const AFTER_CURSOR = `($cursor_at IS NULL OR captured_at < $cursor_at::BI
   AND (stream_id > $cursor_stream OR (stream_id = $cursor_stream AND frame_number < $cursor_number::BIGINT))))`;
 
 /** SQL of the condition that a column has one of so many values, `$<name>0` and so on; none: any. */
-function oneOf(column: string, name: string, values: readonly string[] = []): string {
+export function oneOf(column: string, name: string, values: readonly string[] = []): string {
   if (values.length === 0) return 'true';
   return `${column} IN (${values.map((_, index) => `$${name}${index}`).join(', ')})`;
 }
 
-function named(name: string, values: readonly string[] = []): Record<string, string> {
+export function named(name: string, values: readonly string[] = []): Record<string, string> {
   return Object.fromEntries(values.map((value, index) => [`${name}${index}`, value]));
 }
 
-function isOfAnything({ classes, track, confidence }: Query): boolean {
-  return !classes?.length && track === undefined && confidence === 0;
+function isOfAnything({ classes, track, zone, perTrack, confidence }: Query): boolean {
+  return !classes?.length && track === undefined && zone === undefined && !perTrack && confidence === 0;
 }
 
+/** SQL of the detections that a query looks for. */
+export async function shownOf(
+  { streams, classes, track, zone, confidence }: Query,
+  rows: (table: FrameTable) => Promise<string>,
+): Promise<string> {
+  return `FROM (${await rows('detections')}) WHERE ${IN_RANGE} AND ${oneOf('stream_id', 'stream', streams)}
+    AND ${confidence > 0 ? 'confidence >= $confidence' : 'true'} AND ${oneOf('class_name', 'class', classes)}
+    AND ${track === undefined ? 'true' : 'track_id = $track'}
+    AND ${zone === undefined ? 'true' : 'list_contains(zones, $zone)'}`;
+}
+
+/** SQL of the surest of the rows of each track; what has none counts by its frame. */
+const ONE_A_TRACK = `QUALIFY row_number() OVER (
+  PARTITION BY stream_id, coalesce(track_id, captured_at || ' ' || frame_number)
+  ORDER BY confidence DESC, captured_at, frame_number) = 1`;
+
 /** SQL of the frames that a query finds, by what makes each the same. */
-export async function hitsOf(query: Query, rows: (table: TableName) => Promise<string>): Promise<string> {
-  const { streams, classes, track } = query;
-  const where = `${IN_RANGE} AND ${oneOf('stream_id', 'stream', streams)}`;
-  if (isOfAnything(query)) return `SELECT ${FRAME_ID} FROM (${await rows('frames')}) WHERE ${where}`;
-  return `SELECT DISTINCT ${FRAME_ID} FROM (${await rows('detections')}) WHERE ${where} AND confidence >= $confidence
-    AND ${oneOf('class_name', 'class', classes)} AND ${track === undefined ? 'true' : 'track_id = $track'}`;
+export async function hitsOf(query: Query, rows: (table: FrameTable) => Promise<string>): Promise<string> {
+  if (isOfAnything(query))
+    return `SELECT ${FRAME_ID} FROM (${await rows('frames')}) WHERE ${IN_RANGE} AND ${oneOf('stream_id', 'stream', query.streams)}`;
+  const shown = `SELECT ${FRAME_ID} ${await shownOf(query, rows)}`;
+  return `SELECT DISTINCT ${FRAME_ID} FROM (${shown} ${query.perTrack ? ONE_A_TRACK : ''})`;
 }
 
 export function valuesOf(query: Query, from: number, to: number, cursor?: Cursor) {
@@ -74,6 +95,7 @@ export function valuesOf(query: Query, from: number, to: number, cursor?: Cursor
     ...named('stream', query.streams),
     ...named('class', query.classes),
     track: query.track ?? null,
+    zone: query.zone ?? null,
     confidence: query.confidence,
     cursor_at: cursor ? String(cursor.captured_at) : null,
     cursor_stream: cursor?.stream_id ?? null,

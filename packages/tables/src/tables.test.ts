@@ -1,8 +1,17 @@
-import { annotatedKey, detectionsKey } from '@video-pipeline/frame';
+import { annotatedKey, detectionsKey, eventKey } from '@video-pipeline/frame';
+import type { SceneEvent } from '@video-pipeline/scene';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
-import { compact, type FoundFrame, type Query, QueryError, Tables } from './index.ts';
+import {
+  compact,
+  type EventPage,
+  type EventQuery,
+  type FoundFrame,
+  type Query,
+  QueryError,
+  Tables,
+} from './index.ts';
 
 const HOUR_MS = 3_600_000;
 /** Half an hour before midnight: frames lie on both sides of it. */
@@ -24,7 +33,7 @@ interface Shot {
   /** Minutes after {@link START}. */
   minute: number;
   number: number;
-  seen: { class_name: string; confidence: number; track: boolean }[];
+  seen: { class_name: string; confidence: number; track: boolean; lawn?: boolean }[];
 }
 
 function lineOf({ stream, minute, number, seen }: Shot, version: number): string {
@@ -37,12 +46,13 @@ function lineOf({ stream, minute, number, seen }: Shot, version: number): string
     width: 1280,
     height: 720,
     model: `m${version}`,
-    detections: seen.map(({ class_name, confidence, track }, i) => ({
+    detections: seen.map(({ class_name, confidence, track, lawn }, i) => ({
       class_id: i,
       class_name,
       confidence,
       bbox: [i + 0.1, 1 / 3, 100.25 + i, 200],
       ...(track ? { track_id: `t-${number % 3}` } : {}),
+      ...(lawn ? { zones: ['lawn', "it's"] } : {}),
     })),
     annotated_key: annotatedKey('annotated', frame),
     ...(number === 3 ? { archive: { key: 'annotated/x.tar', offset: 512, length: 9 } } : {}),
@@ -74,24 +84,36 @@ function plainScan(bucket: MemoryBucket, query: Query): FoundFrame[] {
       newest.set(frame.annotated_key, frame);
     }
   }
-  const { streams, classes, confidence, track } = query;
-  return [...newest.values()]
+  const { streams, classes, confidence, track, zone, perTrack } = query;
+  const isShown = (one: FoundFrame['detections'][number]) =>
+    (!classes?.length || classes.includes(one.class_name)) &&
+    one.confidence >= confidence &&
+    (track === undefined || one.track_id === track) &&
+    (zone === undefined || one.zones?.includes(zone) === true);
+  const found = [...newest.values()]
     .filter(({ captured_at }) => captured_at >= query.from && captured_at < query.to)
     .filter(({ stream_id }) => !streams?.length || streams.includes(stream_id))
     .filter(({ detections }) => {
-      if (!classes?.length && confidence === 0 && track === undefined) return true;
-      return detections.some(
-        (one) =>
-          (!classes?.length || classes.includes(one.class_name)) &&
-          one.confidence >= confidence &&
-          (track === undefined || one.track_id === track),
-      );
+      if (!classes?.length && !confidence && track === undefined && zone === undefined && !perTrack)
+        return true;
+      return detections.some(isShown);
     })
     .sort(
       (a, b) =>
         b.captured_at - a.captured_at ||
         (a.stream_id < b.stream_id ? -1 : a.stream_id > b.stream_id ? 1 : b.frame_number - a.frame_number),
     );
+  if (!perTrack) return found;
+  const surest = new Map<string, { confidence: number; frame: FoundFrame }>();
+  for (const frame of found.toReversed()) {
+    for (const one of frame.detections.filter(isShown)) {
+      const id = `${frame.stream_id} ${one.track_id ?? frame.annotated_key}`;
+      if (one.confidence > (surest.get(id)?.confidence ?? -1))
+        surest.set(id, { confidence: one.confidence, frame });
+    }
+  }
+  const shown = new Set([...surest.values()].map(({ frame }) => frame));
+  return found.filter((frame) => shown.has(frame));
 }
 
 async function everyPage(
@@ -117,6 +139,7 @@ const shot: fc.Arbitrary<Shot> = fc.record({
       class_name: fc.oneof(fc.constantFrom(...CLASSES), fc.string({ unit: 'grapheme', maxLength: 4 })),
       confidence: fc.double({ min: 0, max: 1, noNaN: true }).map((value) => value + 0),
       track: fc.boolean(),
+      lawn: fc.boolean(),
     }),
     { maxLength: 3 },
   ),
@@ -128,6 +151,8 @@ const query: fc.Arbitrary<Query> = fc.record({
     { weight: 4, arbitrary: fc.constant(undefined) },
     { weight: 1, arbitrary: fc.constant('t-1') },
   ),
+  zone: fc.constantFrom(undefined, undefined, "it's"),
+  perTrack: fc.constantFrom(undefined, undefined, true),
   confidence: fc.constantFrom(0, 0, 0.5),
   from: fc.integer({ min: 0, max: 150 }).map((minute) => START + minute * 60_000),
   to: fc.integer({ min: 150, max: 220 }).map((minute) => START + minute * 60_000),
@@ -149,7 +174,7 @@ test('a search finds what a plain scan of all NDJSON finds, whenever it was comp
       fc.array(query, { minLength: 3, maxLength: 3 }),
       async (steps, queries) => {
         const bucket = new MemoryBucket();
-        const tables = new Tables(bucket);
+        const tables = new Tables(bucket, 0);
         bucket.now = START;
         // The hours up to here are closed; what comes after is open.
         const now = START + 2 * HOUR_MS;
@@ -170,6 +195,10 @@ test('a search finds what a plain scan of all NDJSON finds, whenever it was comp
           const { frames, total } = await everyPage(tables, asked);
           expect(frames).toEqual(expected);
           expect(total).toBe(expected.length);
+          const counts = await tables.histogram(asked, 7 * 60_000);
+          const binOf = ({ captured_at }: FoundFrame) =>
+            Math.floor((captured_at - asked.from) / (7 * 60_000));
+          expect(counts).toEqual(counts.map((_, bin) => expected.filter((one) => binOf(one) === bin).length));
         }
         await tables.close();
       },
@@ -198,7 +227,7 @@ test('an hour that is not over is left, and seen all the same', async () => {
   const seen = [{ class_name: 'cat', confidence: 0.9, track: false }];
   await store(bucket, [{ stream: 'yard', minute: 1, number: 0, seen }], 0);
   expect(await compact(bucket, { now: START + 10 * 60_000 })).toMatchObject({ written: 0 });
-  const tables = new Tables(bucket);
+  const tables = new Tables(bucket, 0);
   const asked = { classes: ['cat'], confidence: 0, from: START, to: START + HOUR_MS, limit: 5 };
   expect((await tables.search(asked)).frames).toHaveLength(1);
   // What was read once is not read again.
@@ -239,8 +268,8 @@ test('counts by class lie in bins, over open and closed hours', async () => {
   );
   for (const [index, one] of shots.entries()) await store(bucket, [one], index);
   await compact(bucket, { now: START + HOUR_MS });
-  const tables = new Tables(bucket);
-  const { counts } = await tables.counts('yard', {
+  const tables = new Tables(bucket, 0);
+  const { counts } = await tables.counts(['yard'], {
     from: START,
     to: START + 2 * HOUR_MS,
     binMs: 30 * 60_000,
@@ -253,8 +282,81 @@ test('counts by class lie in bins, over open and closed hours', async () => {
   await tables.close();
 });
 
+const event = (number: number, more: Partial<SceneEvent> = {}): SceneEvent => ({
+  event_id: number.toString(16).padStart(32, '0'),
+  type: 'entered_zone',
+  rule: 'in',
+  stream_id: number % 2 ? 'yard' : 'gate',
+  at: START + number * 20 * 60_000,
+  track_id: 't-1',
+  class_name: 'person',
+  zone: 'lawn',
+  frames: ['annotated/a.jpg'],
+  ...more,
+});
+const keep = (bucket: MemoryBucket, one: SceneEvent) =>
+  bucket.put({ key: eventKey(one), body: JSON.stringify(one) });
+
+test('events are found page by page, those of the tables and those since; a redelivered one once', async () => {
+  const bucket = new MemoryBucket();
+  const all = Array.from({ length: 9 }, (_, number) => event(number));
+  for (const one of all.slice(0, 6)) await keep(bucket, one);
+  await bucket.put({ key: `${eventKey(event(1)).slice(0, -9)}junk.json`, body: '{"at":5}' });
+  await compact(bucket, { now: START + 150 * 60_000 });
+  expect(bucket.objects.has('tables/events/date=2026-10-25/part-0.parquet')).toBe(true);
+  for (const one of [event(1), ...all.slice(5)]) await keep(bucket, one);
+  await compact(bucket, { now: START + 180 * 60_000 });
+  const tables = new Tables(bucket, 0);
+  const asked = { from: START, to: START + 4 * HOUR_MS, limit: 4 };
+  const found: SceneEvent[] = [];
+  for (let cursor: string | undefined = ''; cursor !== undefined; ) {
+    const page: EventPage = await tables.events({ ...asked, ...(cursor ? { cursor } : {}) });
+    expect(page.total).toBe(9);
+    found.push(...page.events);
+    cursor = page.cursor;
+  }
+  expect(found).toEqual(all.toReversed());
+  const numbers = async (query: Partial<EventQuery>) =>
+    (await tables.events({ ...asked, limit: 100, ...query })).events.map(({ event_id }) =>
+      Number(`0x${event_id}`),
+    );
+  expect(await numbers({ streams: ['yard'], classes: ['person'], zones: ['lawn'] })).toEqual([7, 5, 3, 1]);
+  expect(await numbers({ types: ['left_zone'] })).toEqual([]);
+  const ids = [event(2), event(8)].map(({ event_id }) => event_id);
+  expect(await numbers({ ids: { only: true, of: ids } })).toEqual([8, 2]);
+  expect(await numbers({ ids: { only: false, of: ids }, to: START + HOUR_MS })).toEqual([1, 0]);
+  await tables.close();
+});
+
+test('a gap says whether the camera was silent, frames are missing, or ingest began anew', async () => {
+  const bucket = new MemoryBucket();
+  const minutes = [0, 1, 9, 10];
+  for (const [index, minute] of minutes.entries())
+    await store(
+      bucket,
+      [{ stream: 'yard', minute, number: index < 2 ? index : index + 100, seen: [] }],
+      index,
+    );
+  await compact(bucket, { now: START + 2 * HOUR_MS });
+  const tables = new Tables(bucket, 0);
+  const { gaps, frames } = await tables.history(
+    ['yard'],
+    { from: START, to: START + HOUR_MS, binMs: 5 * 60_000 },
+    60_001,
+  );
+  expect(gaps).toEqual([
+    { stream_id: 'yard', from: START + 60_001, to: START + 9 * 60_000 + 102, missing: 100, restarted: false },
+  ]);
+  expect(frames).toEqual([
+    { bin: 0, stream_id: 'yard', frames: 2 },
+    { bin: 1, stream_id: 'yard', frames: 1 },
+    { bin: 2, stream_id: 'yard', frames: 1 },
+  ]);
+  await tables.close();
+});
+
 test('a question can be given up, a forged cursor is refused, and the next question is answered', async () => {
-  const tables = new Tables(new MemoryBucket());
+  const tables = new Tables(new MemoryBucket(), 0);
   const asked = { confidence: 0, from: START, to: START + 1, limit: 5 };
   await expect(tables.search(asked, AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
   for (const cursor of [

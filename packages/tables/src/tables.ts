@@ -1,36 +1,25 @@
-import type { Detection } from '@video-pipeline/frame';
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { type Cursor, decodeCursor, encodeCursor } from './cursor.ts';
-import { type Database, openDatabase, type Row } from './duckdb.ts';
+import { type Database, openDatabase } from './duckdb.ts';
+import { type EventPage, type EventQuery, eventsOf } from './events.ts';
 import { FileCache } from './file-cache.ts';
-import { listHours, OpenHours, type SearchBucket } from './open-hours.ts';
-import { partOf, type TableName } from './schema.ts';
+import { detailsOf, type FoundFrame } from './found-frame.ts';
 import {
-  AFTER_CURSOR,
-  hitsOf,
-  IN_RANGE,
-  NEWEST_FIRST,
-  type Query,
-  storedRows,
-  valuesOf,
-  withRaw,
-} from './sql.ts';
+  type Counts,
+  countsOf,
+  type FrameCounts,
+  framesOf,
+  type Gap,
+  gapsOf,
+  hitCounts,
+  type Sources,
+} from './history.ts';
+import { listHours, OpenHours, remembering, type SearchBucket } from './open-hours.ts';
+import { COLUMNS, EVENTS, FRAME_ID, type FrameTable, ORDER, partOf } from './schema.ts';
+import { AFTER_CURSOR, hitsOf, NEWEST_FIRST, type Query, storedRows, valuesOf, withRaw } from './sql.ts';
 
-export type { Query, SearchBucket };
-
-/** What is known of a stored frame. */
-export interface FoundFrame {
-  stream_id: string;
-  session: string;
-  frame_number: number;
-  captured_at: number;
-  width: number;
-  height: number;
-  model: string;
-  annotated_key: string;
-  /** Where the picture lies, with `STORE=archive`. */
-  archive?: { key: string; offset: number; length: number };
-  detections: Detection[];
-}
+export type { Counts, EventPage, EventQuery, FoundFrame, FrameCounts, Gap, Query, SearchBucket };
 
 export interface Page {
   /** The newest first. */
@@ -43,8 +32,12 @@ export interface Page {
   searched_to: number;
 }
 
-/** Detections by class over time. */
-export type Counts = { bin: number; class_name: string; count: number }[];
+/** A range in bins of equal length, epoch ms; `to` is not included. */
+export interface Bins {
+  from: number;
+  to: number;
+  binMs: number;
+}
 
 /** A question that can't be asked. */
 export class QueryError extends Error {
@@ -53,20 +46,14 @@ export class QueryError extends Error {
 
 /** A question is given up after so long. */
 const DEADLINE_MS = 20_000;
+const DAY_MS = 86_400_000;
+const LISTING_MS = 500;
 
 interface Engine {
   database: Database;
   files: FileCache;
   openHours: OpenHours;
-}
-
-/** What a question reads. */
-interface Sources {
-  database: Database;
-  /** SQL of the table's rows in the range. */
-  rows: (table: TableName) => Promise<string>;
-  /** What is covered begins here. */
-  from: number;
+  openEvents: OpenHours;
 }
 
 /**
@@ -77,8 +64,9 @@ export class Tables {
   readonly #bucket: SearchBucket;
   #engine: Promise<Engine> | undefined;
 
-  constructor(bucket: SearchBucket) {
-    this.#bucket = bucket;
+  /** @param listingMs a listing is asked for anew after so long: questions of a page come together */
+  constructor(bucket: SearchBucket, listingMs = LISTING_MS) {
+    this.#bucket = listingMs > 0 ? remembering(bucket, listingMs) : bucket;
   }
 
   /** Every stream that has detections in the bucket. */
@@ -88,10 +76,10 @@ export class Tables {
 
   /** @throws QueryError; TimeoutError after 20 s, or whatever `signal` is aborted with */
   async search(query: Query, signal?: AbortSignal): Promise<Page> {
-    const cursor = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
-    if (query.cursor !== undefined && !cursor) throw new QueryError('cursor is not one that a search gave');
+    const cursor = cursorOf(query);
     const until = bounded(signal);
-    const to = cursor ? Math.min(query.to, cursor.captured_at + 1) : query.to;
+    // The surest of a track is that of all the range.
+    const to = cursor && !query.perTrack ? Math.min(query.to, cursor.captured_at + 1) : query.to;
     const { database, rows, from } = await this.#sources({ ...query, to }, until);
     const hits = await hitsOf(query, rows);
     const keys = await database.run(
@@ -101,7 +89,7 @@ export class Tables {
     );
     const more = keys.length > query.limit;
     const complete = from <= query.from;
-    const frames = await this.#details(database, keys.slice(0, query.limit), rows, until);
+    const frames = await detailsOf(database, keys.slice(0, query.limit), rows, until);
     const last = frames.at(-1);
     const next: Cursor | undefined = more && last ? last : complete ? undefined : { captured_at: from };
     const page = { frames, searched_to: more && last ? last.captured_at : from };
@@ -116,27 +104,79 @@ export class Tables {
     return { ...page, total: Number(counted?.n) };
   }
 
-  /** Detections of a stream by class, in bins of equal length from `from` on; whether all of the range was read. */
+  /** Detections of streams, or of all, by class, in bins of equal length from `from` on; whether all of the range was read. */
   async counts(
-    stream: string,
-    { from, to, binMs }: { from: number; to: number; binMs: number },
+    streams: readonly string[],
+    range: Bins,
     signal?: AbortSignal,
   ): Promise<{ counts: Counts; complete: boolean }> {
     const until = bounded(signal);
-    const query: Query = { streams: [stream], confidence: 0, from, to, limit: 0 };
+    const query = { streams, confidence: 0, limit: 0, ...range };
     const sources = await this.#sources(query, until);
-    const rows = await sources.database.run(
-      `SELECT (captured_at - $from::BIGINT) // $bin::BIGINT AS bin, class_name, count(*) AS count
-       FROM (${await sources.rows('detections')}) WHERE ${IN_RANGE} AND stream_id = $stream0 GROUP BY ALL ORDER BY ALL`,
-      { ...valuesOf(query, from, to), bin: String(binMs) },
+    return { counts: await countsOf(sources, query, until), complete: sources.from <= range.from };
+  }
+
+  /** Frames that a search finds, in bins of equal length. */
+  async histogram(query: Query, binMs: number, signal?: AbortSignal): Promise<number[]> {
+    const until = bounded(signal);
+    return hitCounts(await this.#sources(query, until), { ...query, binMs }, until);
+  }
+
+  /** What is stored of streams, or of all, over time. @param longerMs gaps of one stream that are longer are told of */
+  async history(
+    streams: readonly string[],
+    range: Bins,
+    longerMs: number,
+    signal?: AbortSignal,
+  ): Promise<{ counts: Counts; frames: FrameCounts; gaps: Gap[]; complete: boolean }> {
+    const until = bounded(signal);
+    const query = { streams, confidence: 0, limit: 0, ...range };
+    const sources = await this.#sources(query, until);
+    return {
+      counts: await countsOf(sources, query, until),
+      frames: await framesOf(sources, query, until),
+      gaps: streams.length === 1 ? await gapsOf(sources, query, longerMs, until) : [],
+      complete: sources.from <= range.from,
+    };
+  }
+
+  /** What a search finds, as a Parquet file with the columns of the detections. @returns its path; the caller removes it */
+  async parquet(query: Query, signal?: AbortSignal): Promise<string> {
+    const until = bounded(signal);
+    const { database, rows, from } = await this.#sources(query, until);
+    const path = join(database.folder, `export-${randomUUID()}.parquet`);
+    const columns = Object.keys(COLUMNS.detections).join(', ');
+    await database.run(
+      `COPY (SELECT ${columns} FROM (${await rows('detections')}) SEMI JOIN (${await hitsOf(query, rows)})
+         USING (${FRAME_ID}) ORDER BY ${ORDER.detections} LIMIT ${Math.trunc(query.limit)})
+       TO '${path.replaceAll("'", "''")}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)`,
+      valuesOf(query, from, query.to),
       until,
     );
-    const counts = rows.map(({ bin, class_name, count }) => ({
-      bin: Number(bin),
-      class_name: String(class_name),
-      count: Number(count),
-    }));
-    return { counts, complete: sources.from <= from };
+    return path;
+  }
+
+  /** @throws QueryError; TimeoutError after 20 s, or whatever `signal` is aborted with */
+  async events(query: EventQuery, signal?: AbortSignal): Promise<EventPage> {
+    const cursor = cursorOf(query);
+    const until = bounded(signal);
+    const { database, files, openEvents } = await this.#open();
+    const from = await openEvents.read([{ folder: 'events/', part: EVENTS }], query, until);
+    // One file holds a day.
+    const days = { from: query.from - (query.from % DAY_MS), to: query.to + DAY_MS };
+    const paths = await files.paths(await listHours(this.#bucket, 'tables/events/', days), until);
+    const { events, total } = await eventsOf(database, query, { paths, from, cursor }, until);
+    const shown = events.slice(0, query.limit);
+    const last = shown.at(-1);
+    if (last && events.length > query.limit)
+      return {
+        events: shown,
+        total,
+        cursor: encodeCursor({ captured_at: last.at, stream_id: last.event_id, frame_number: 0 }),
+      };
+    return from <= query.from
+      ? { events: shown, total }
+      : { events: shown, total, cursor: encodeCursor({ captured_at: from }) };
   }
 
   /** Loads what a question needs, so that the first one doesn't wait for it. */
@@ -152,7 +192,8 @@ export class Tables {
     this.#engine ??= openDatabase().then(async (database) => ({
       database,
       files: new FileCache(this.#bucket, database.folder),
-      openHours: await OpenHours.open(this.#bucket, database),
+      openHours: await OpenHours.open(this.#bucket, database, 'lines'),
+      openEvents: await OpenHours.open(this.#bucket, database, 'events'),
     }));
     this.#engine.catch(() => {
       this.#engine = undefined;
@@ -163,10 +204,14 @@ export class Tables {
   async #sources(query: Query, signal: AbortSignal): Promise<Sources> {
     const { database, files, openHours } = await this.#open();
     const asked = query.streams?.length ? query.streams : undefined;
-    const from = await openHours.read(asked ?? (await this.streams()), query, signal);
+    const roots = (asked ?? (await this.streams())).map((stream) => ({
+      folder: `detections/${stream}/`,
+      part: partOf(stream),
+    }));
     const parts = asked && new Set(asked.map(partOf));
-    const fetched = new Map<TableName, Promise<string[]>>();
-    const pathsOf = (table: TableName): Promise<string[]> => {
+    const fetched = new Map<FrameTable, Promise<string[]>>();
+    const from = await openHours.read(roots, query, signal);
+    const pathsOf = (table: FrameTable): Promise<string[]> => {
       const isWanted = ({ key }: { key: string }) =>
         !parts || parts.has(key.at(-'.parquet'.length - 1) ?? '');
       const fetch = async () =>
@@ -184,78 +229,15 @@ export class Tables {
       },
     };
   }
-
-  async #details(
-    database: Database,
-    keys: readonly Row[],
-    rows: Sources['rows'],
-    signal: AbortSignal,
-  ): Promise<FoundFrame[]> {
-    if (keys.length === 0) return [];
-    const ids = keys.map((key) => ({
-      stream_id: String(key.stream_id),
-      captured_at: Number(key.captured_at),
-      frame_number: Number(key.frame_number),
-    }));
-    const times = ids.map(({ captured_at }) => captured_at);
-    const values = {
-      from: String(Math.min(...times)),
-      to: String(Math.max(...times) + 1),
-      ids: JSON.stringify(ids),
-    };
-    const shown = async (table: TableName) => `SELECT t.* FROM (${await rows(table)}) t
-      SEMI JOIN (SELECT unnest(from_json($ids, '${ID_TYPE}'), recursive := true)) USING (stream_id, captured_at, frame_number)
-      WHERE captured_at >= $from::BIGINT AND captured_at < $to::BIGINT`;
-    const [frames, detections] = await Promise.all([
-      database.run(await shown('frames'), values, signal),
-      database.run(`${await shown('detections')} ORDER BY position`, values, signal),
-    ]);
-    const byFrame = Map.groupBy(detections, idOf);
-    const found = new Map(frames.map((row) => [idOf(row), row]));
-    return ids.flatMap((id) => {
-      const row = found.get(idOf(id));
-      return row ? [frameOf(row, byFrame.get(idOf(id)) ?? [])] : [];
-    });
-  }
 }
 
-/** Ids of frames, as JSON text that is bound. */
-const ID_TYPE = '[{"stream_id":"VARCHAR","captured_at":"BIGINT","frame_number":"BIGINT"}]';
+function cursorOf({ cursor }: { cursor?: string | undefined }): Cursor | undefined {
+  const place = cursor === undefined ? undefined : decodeCursor(cursor);
+  if (cursor !== undefined && !place) throw new QueryError('cursor is not one that a search gave');
+  return place;
+}
 
 function bounded(signal: AbortSignal | undefined): AbortSignal {
   const late = AbortSignal.timeout(DEADLINE_MS);
   return signal ? AbortSignal.any([signal, late]) : late;
-}
-
-function idOf({ stream_id, captured_at, frame_number }: Row): string {
-  return `${stream_id} ${captured_at} ${frame_number}`;
-}
-
-function frameOf(row: Row, detections: readonly Row[]): FoundFrame {
-  return {
-    stream_id: String(row.stream_id),
-    session: String(row.session),
-    frame_number: Number(row.frame_number),
-    captured_at: Number(row.captured_at),
-    width: Number(row.width),
-    height: Number(row.height),
-    model: String(row.model),
-    annotated_key: String(row.annotated_key),
-    ...(row.archive_key === null
-      ? {}
-      : {
-          archive: {
-            key: String(row.archive_key),
-            offset: Number(row.archive_offset),
-            length: Number(row.archive_length),
-          },
-        }),
-    detections: detections.map(({ class_id, class_name, confidence, x1, y1, x2, y2, track_id }) => ({
-      class_id: Number(class_id),
-      class_name: String(class_name),
-      confidence: Number(confidence),
-      bbox: [Number(x1), Number(y1), Number(x2), Number(y2)],
-      ...(track_id === null ? {} : { track_id: String(track_id) }),
-    })),
-  };
 }

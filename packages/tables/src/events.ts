@@ -1,0 +1,81 @@
+import type { SceneEvent } from '@video-pipeline/scene';
+import type { Cursor } from './cursor.ts';
+import type { Database, Row } from './duckdb.ts';
+import { EVENT_COLUMNS } from './schema.ts';
+import { named, oneOf, storedRows } from './sql.ts';
+
+/** Which events to look for; times in epoch ms, `from` included, `to` not. Of lists, any; left out or empty: all. */
+export interface EventQuery {
+  streams?: readonly string[] | undefined;
+  types?: readonly string[] | undefined;
+  classes?: readonly string[] | undefined;
+  zones?: readonly string[] | undefined;
+  /** Those of these ids, or all but those. */
+  ids?: { only: boolean; of: readonly string[] } | undefined;
+  from: number;
+  to: number;
+  /** Events of one page. */
+  limit: number;
+  /** Where the former page ended. */
+  cursor?: string | undefined;
+}
+
+export interface EventPage {
+  /** The newest first. */
+  events: SceneEvent[];
+  /** Present when there is more. */
+  cursor?: string;
+  /** All that match in the range. */
+  total: number;
+}
+
+/** Events of these files and of what was read since, each once. */
+function eventRows(paths: readonly string[]): string {
+  return `SELECT DISTINCT ON (event_id) * FROM (${storedRows('events', paths)} UNION ALL BY NAME
+    SELECT * EXCLUDE (folder) FROM raw_events)`;
+}
+
+/** @returns one event more than asked for, where there is one, and how many match in all */
+export async function eventsOf(
+  database: Database,
+  query: EventQuery,
+  { paths, from, cursor }: { paths: readonly string[]; from: number; cursor: Cursor | undefined },
+  signal: AbortSignal,
+): Promise<{ events: SceneEvent[]; total: number }> {
+  const { streams, types, classes, zones, ids } = query;
+  const chosen = ids
+    ? `event_id ${ids.only ? '' : 'NOT'} IN (SELECT unnest(from_json($ids, '["VARCHAR"]')))`
+    : 'true';
+  const rows = await database.run(
+    `WITH found AS (FROM (${eventRows(paths)}) WHERE "at" >= $from::BIGINT AND "at" < $to::BIGINT
+       AND ${oneOf('stream_id', 'stream', streams)} AND ${oneOf('type', 'type', types)}
+       AND ${oneOf('class_name', 'class', classes)} AND ${oneOf('zone', 'zone', zones)} AND ${chosen})
+     SELECT *, (SELECT count(*) FROM found) AS total FROM found
+     WHERE $cursor_at IS NULL OR "at" < $cursor_at::BIGINT OR ("at" = $cursor_at::BIGINT AND event_id > $cursor_id)
+     ORDER BY "at" DESC, event_id LIMIT ${Math.trunc(query.limit) + 1}`,
+    {
+      from: String(from),
+      to: String(query.to),
+      ...named('stream', streams),
+      ...named('type', types),
+      ...named('class', classes),
+      ...named('zone', zones),
+      ids: JSON.stringify(ids?.of ?? []),
+      cursor_at: cursor ? String(cursor.captured_at) : null,
+      cursor_id: cursor?.stream_id ?? null,
+    },
+    signal,
+  );
+  return { events: rows.map(eventOf), total: Number(rows[0]?.total ?? 0) };
+}
+
+const COUNTS = ['at', 'seconds', 'count'];
+const NAMES = [...EVENT_COLUMNS.matchAll(/"(\w+)"/g)].map(([, name]) => name ?? '');
+
+/** As it was told: what it does not have is absent. */
+function eventOf(row: Row): SceneEvent {
+  const known = NAMES.filter((name) => row[name] !== null && row[name] !== undefined);
+  return Object.fromEntries(
+    known.map((name) => [name, COUNTS.includes(name) ? Number(row[name]) : row[name]]),
+  ) as SceneEvent;
+}

@@ -1,0 +1,77 @@
+import { annotatedKey, detectionsKey } from '@video-pipeline/frame';
+import { parseTar } from 'nanotar';
+import { expect, test } from 'vitest';
+import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
+import { exported, type Format } from './exports.ts';
+import { Tables } from './tables.ts';
+
+const START = Date.UTC(2026, 10, 25, 7);
+
+/** Two frames with pictures, one whose picture has expired. */
+async function filled() {
+  const bucket = new MemoryBucket();
+  const lines = [0, 1, 2].map((number) => {
+    const frame = { streamId: 'yard', capturedAt: START + number, frameNumber: number };
+    const seen = { class_id: 7, class_name: number ? 'dog' : 'cat', confidence: 0.5, bbox: [10, 20, 30, 60] };
+    return {
+      stream_id: 'yard',
+      session: 's',
+      frame_number: number,
+      captured_at: frame.capturedAt,
+      width: 100,
+      height: 80,
+      model: 'm',
+      detections: [seen],
+      annotated_key: annotatedKey('annotated', frame),
+    };
+  });
+  const key = detectionsKey({ streamId: 'yard', capturedAt: START }, { topic: 'd', partition: 0, offset: 0 });
+  await bucket.put({ key, body: lines.map((line) => `${JSON.stringify(line)}\n`).join('') });
+  for (const { annotated_key, frame_number } of lines.slice(0, 2))
+    await bucket.put({ key: annotated_key, body: `picture ${frame_number}` });
+  return bucket;
+}
+
+async function exportOf(format: Format): Promise<Buffer> {
+  const bucket = await filled();
+  const tables = new Tables(bucket);
+  const query = { confidence: 0, from: START, to: START + 1_000, limit: 100 };
+  const pieces: Buffer[] = [];
+  for await (const piece of exported(tables, query, format, { reader: bucket }))
+    pieces.push(Buffer.from(piece));
+  await tables.close();
+  return Buffer.concat(pieces);
+}
+
+const filesOf = (tar: Buffer) =>
+  new Map(parseTar(new Uint8Array(tar).buffer).map(({ name, text }) => [name, text]));
+
+test('YOLO is a TAR of pictures, shares of the picture, and the classes by their numbers', async () => {
+  const tar = await exportOf('yolo-tar');
+  expect(tar.length % 512).toBe(0);
+  const files = filesOf(tar);
+  expect([...files.keys()]).toEqual([
+    `images/yard-${START + 1}-1.jpg`,
+    `labels/yard-${START + 1}-1.txt`,
+    `images/yard-${START}-0.jpg`,
+    `labels/yard-${START}-0.txt`,
+    'data.yaml',
+  ]);
+  expect(files.get(`images/yard-${START}-0.jpg`)).toBe('picture 0');
+  expect(files.get(`labels/yard-${START}-0.txt`)).toBe('1 0.200000 0.500000 0.200000 0.500000\n');
+  expect(JSON.parse(files.get('data.yaml') ?? '').names).toEqual({ 0: 'dog', 1: 'cat' });
+});
+
+test('COCO with pictures names them as they lie beside it, and none that has expired', async () => {
+  const files = filesOf(await exportOf('coco-tar'));
+  const { images, annotations } = JSON.parse(files.get('annotations.json') ?? '');
+  expect(images).toHaveLength(2);
+  for (const { file_name } of images) expect(files.has(file_name)).toBe(true);
+  expect(annotations[1]).toMatchObject({ image_id: 2, bbox: [10, 20, 20, 40] });
+});
+
+test('Parquet has the columns of the detections, and the file is taken away', async () => {
+  const bytes = await exportOf('parquet');
+  expect(bytes.toString('latin1', 0, 4)).toBe('PAR1');
+  expect(bytes.includes('annotated_key')).toBe(true);
+});

@@ -1,0 +1,89 @@
+import type { Detection } from '@video-pipeline/frame';
+import type { Database, Row } from './duckdb.ts';
+import type { FrameTable } from './schema.ts';
+
+/** What is known of a stored frame. */
+export interface FoundFrame {
+  stream_id: string;
+  session: string;
+  frame_number: number;
+  captured_at: number;
+  width: number;
+  height: number;
+  model: string;
+  annotated_key: string;
+  /** Where the picture lies, with `STORE=archive`. */
+  archive?: { key: string; offset: number; length: number };
+  detections: Detection[];
+}
+
+/** What is known of the frames of these keys, in their order. */
+export async function detailsOf(
+  database: Database,
+  keys: readonly Row[],
+  rows: (table: FrameTable) => Promise<string>,
+  signal: AbortSignal,
+): Promise<FoundFrame[]> {
+  if (keys.length === 0) return [];
+  const ids = keys.map((key) => ({
+    stream_id: String(key.stream_id),
+    captured_at: Number(key.captured_at),
+    frame_number: Number(key.frame_number),
+  }));
+  const times = ids.map(({ captured_at }) => captured_at);
+  const values = {
+    from: String(Math.min(...times)),
+    to: String(Math.max(...times) + 1),
+    ids: JSON.stringify(ids),
+  };
+  const shown = async (table: FrameTable) => `SELECT t.* FROM (${await rows(table)}) t
+    SEMI JOIN (SELECT unnest(from_json($ids, '${ID_TYPE}'), recursive := true)) USING (stream_id, captured_at, frame_number)
+    WHERE captured_at >= $from::BIGINT AND captured_at < $to::BIGINT`;
+  const [frames, detections] = await Promise.all([
+    database.run(await shown('frames'), values, signal),
+    database.run(`${await shown('detections')} ORDER BY position`, values, signal),
+  ]);
+  const byFrame = Map.groupBy(detections, idOf);
+  const found = new Map(frames.map((row) => [idOf(row), row]));
+  return ids.flatMap((id) => {
+    const row = found.get(idOf(id));
+    return row ? [frameOf(row, byFrame.get(idOf(id)) ?? [])] : [];
+  });
+}
+
+/** Ids of frames, as JSON text that is bound. */
+const ID_TYPE = '[{"stream_id":"VARCHAR","captured_at":"BIGINT","frame_number":"BIGINT"}]';
+
+function idOf({ stream_id, captured_at, frame_number }: Row): string {
+  return `${stream_id} ${captured_at} ${frame_number}`;
+}
+
+function frameOf(row: Row, detections: readonly Row[]): FoundFrame {
+  return {
+    stream_id: String(row.stream_id),
+    session: String(row.session),
+    frame_number: Number(row.frame_number),
+    captured_at: Number(row.captured_at),
+    width: Number(row.width),
+    height: Number(row.height),
+    model: String(row.model),
+    annotated_key: String(row.annotated_key),
+    ...(row.archive_key === null
+      ? {}
+      : {
+          archive: {
+            key: String(row.archive_key),
+            offset: Number(row.archive_offset),
+            length: Number(row.archive_length),
+          },
+        }),
+    detections: detections.map(({ class_id, class_name, confidence, x1, y1, x2, y2, track_id, zones }) => ({
+      class_id: Number(class_id),
+      class_name: String(class_name),
+      confidence: Number(confidence),
+      bbox: [Number(x1), Number(y1), Number(x2), Number(y2)],
+      ...(track_id === null ? {} : { track_id: String(track_id) }),
+      ...(Array.isArray(zones) && zones.length > 0 ? { zones } : {}),
+    })),
+  };
+}
