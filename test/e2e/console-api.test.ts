@@ -1,17 +1,22 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import type {
+  EventsPage,
+  ExportSize,
   FailedBulkResult,
   FailedPage,
   Flow,
   FrameFacts,
   Health,
+  Histogram,
+  History,
   Names,
   SceneEvent,
   SearchResult,
   StreamScene,
   Timeline,
 } from '@video-pipeline/console';
-import { failedKey, toLambdaRecord } from '@video-pipeline/frame';
+import { eventKey, failedKey, toLambdaRecord } from '@video-pipeline/frame';
+import { parseTar } from 'nanotar';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
@@ -155,6 +160,28 @@ describe('the archive', () => {
     expect(pages).toBeGreaterThanOrEqual(3);
   });
 
+  test('a result is counted over time, its size is told, and it is exported whole', async () => {
+    const range = `from=${start}&to=${start + 6_000}&stream=dock`;
+    const { counts, bin_ms } = await getJson<Histogram>(`/api/search/histogram?${range}`);
+    expect([bin_ms, counts]).toEqual([1_000, [10, 10, 10, 10, 10, 10]]);
+    const { frames, bytes } = await getJson<ExportSize>(`/api/search/size?${range}`);
+    expect(frames).toBe(60);
+    expect(bytes).toBeGreaterThan(60 * 5_000);
+    const csv = await get(`/api/search/export?${range}&format=csv`);
+    expect(csv.headers.get('content-disposition')).toMatch(/^attachment; filename="search-.+Z\.csv"$/);
+    expect((await csv.text()).split('\r\n')).toHaveLength(62);
+    const tar = await get(`/api/search/export?${range}&class=cat&format=yolo-tar`);
+    const names = parseTar(await tar.arrayBuffer()).map(({ name }) => name);
+    expect(names).toEqual([
+      `images/dock-${start + 700}-7.jpg`,
+      `labels/dock-${start + 700}-7.txt`,
+      'data.yaml',
+    ]);
+    expect((await get(`/api/search/export?${range}&format=exe`)).status).toBe(400);
+    const near = await getJson<FrameFacts>(`/api/streams/dock/near/${start + 750}`);
+    expect(near.frame_number).toBe(7);
+  });
+
   test('a stored frame gives its annotated picture and its facts', async () => {
     const picture = await get(`/api/streams/dock/annotated/${start}-0.jpg`);
     const bytes = Buffer.from(await picture.arrayBuffer());
@@ -193,6 +220,43 @@ describe('the archive', () => {
     expect((await get(`/api/streams/dock/clips/${start - 60_000}.webp`)).status).toBe(404);
     expect((await get(`/api/streams/dock/clips/${10 ** 15 * 9}.webp`)).status).toBe(404);
   });
+});
+
+test('events of all streams are found, have addresses, and are marked as reviewed for everyone', async () => {
+  const at = Date.now() - 3_600_000;
+  const told = [0, 1, 2].map((number) =>
+    sceneEvent(number === 1 ? 'gate' : 'yard', 900 + number, at + number),
+  );
+  for (const one of told)
+    await fixture.store.put({
+      key: eventKey(one),
+      body: JSON.stringify(one),
+      contentType: 'application/json',
+    });
+  const ids = async (query: string) =>
+    (await getJson<EventsPage>(`/api/events?from=${at}&to=${at + 10}&${query}`)).events.map(
+      ({ event_id }) => Number.parseInt(event_id, 16) - 900,
+    );
+  expect(await ids('')).toEqual([2, 1, 0]);
+  expect(await ids('stream=yard&class=person&zone=lawn&type=entered_zone')).toEqual([2, 0]);
+  const mark = (body: object) =>
+    get('/api/events/reviewed', {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json', origin: fixture.url },
+    });
+  const refs = told.map(({ at, event_id }) => ({ at, event_id }));
+  const answers = await Promise.all(refs.slice(0, 2).map((ref) => mark({ events: [ref], reviewed: true })));
+  expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+  await vi.waitFor(async () => expect(await ids('reviewed=no')).toEqual([2]), 20_000);
+  expect(await ids('reviewed=yes')).toEqual([1, 0]);
+  const [first] = told;
+  expect(await getJson(`/api/events/${first?.at}-${first?.event_id}`)).toEqual({ ...first, reviewed: true });
+  expect((await get(`/api/events/${first?.at}-${'f'.repeat(32)}`)).status).toBe(404);
+  expect((await mark({ events: [{ at: -1, event_id: 'x' }], reviewed: true })).status).toBe(400);
+  expect((await mark({ events: [], reviewed: true })).status).toBe(400);
+  const { events } = await getJson<History>(`/api/history?from=${at}&to=${at + 10}`);
+  expect(events).toHaveLength(3);
 });
 
 test('metrics for Prometheus tell of the parts, of what waits and of what came', async () => {

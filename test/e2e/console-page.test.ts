@@ -1,15 +1,36 @@
 import { createRequire } from 'node:module';
-import { failedKey, toLambdaRecord } from '@video-pipeline/frame';
+import { annotatedKey, eventKey, failedKey, toLambdaRecord } from '@video-pipeline/frame';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { annotate, CAT, detectedFrame, PERSON } from './console-fixture.ts';
+import { annotate, CAT, detectedFrame, PERSON, sceneEvent } from './console-fixture.ts';
 import { type ConsoleTabs, describeInChromium, nextFrame, openConsole, shownFrame } from './console-tabs.ts';
 
-const VIEWS = ['#/', '#/stream/yard', '#/cameras', '#/flow', '#/search', '#/failed'];
+const VIEWS = [
+  '#/',
+  '#/stream/yard',
+  '#/cameras',
+  '#/flow',
+  '#/search',
+  '#/events',
+  '#/timeline?stream=dock',
+  '#/failed',
+];
+const EVENTS = 150;
+/** For a machine that has other work. */
+const LONG = { timeout: 20_000 };
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 
 describeInChromium('the page', () => {
   const dayAgo = Date.now() - 86_400_000 + 600_000;
   let tabs: ConsoleTabs;
+  /** How many events are stored. */
+  let kept = 0;
+  /** Stores an event of the dock, with a picture of one of its frames. */
+  const keep = (number: number) => {
+    const event = { ...sceneEvent('dock', 5_000 + number, dayAgo + 100 * number), rule: `rule-${number}` };
+    const frames = [annotatedKey('annotated', { streamId: 'dock', capturedAt: dayAgo, frameNumber: 0 })];
+    const body = JSON.stringify({ ...event, frames });
+    return tabs.fixture.store.put({ key: eventKey(event), body, contentType: 'application/json' });
+  };
   beforeAll(async () => {
     tabs = await openConsole();
     const { store } = tabs.fixture;
@@ -17,6 +38,7 @@ describeInChromium('the page', () => {
       detectedFrame('dock', i, dayAgo + i * 100, tabs.jpeg, i === 7 ? [CAT] : [PERSON]),
     );
     await annotate(store, seen);
+    for (; kept < EVENTS; kept++) await keep(kept);
     const record = toLambdaRecord(
       { topic: 'video-frames', partition: 0, offset: '12345', timestamp: 1 },
       { key: 'yard', value: Buffer.from('no picture'), headers: { stream_id: 'yard' } },
@@ -64,6 +86,84 @@ describeInChromium('the page', () => {
     expect(await annotate.getAttribute('class')).toContain('stopped');
     await expect.poll(() => annotate.textContent()).toMatch(/Records waiting[1-9]/);
     expect(await page.getByRole('link', { name: '1 failed' }).getAttribute('href')).toBe('#/failed');
+  });
+
+  test('events are worked through by keys; new ones move nothing', async () => {
+    const page = await tabs.open('#/events');
+    await page
+      .getByRole('status')
+      .filter({ hasText: `${kept} events` })
+      .waitFor();
+    const row = (number: number) => page.locator('.event').filter({ hasText: `rule-${number}` });
+    // Only what is in sight exists.
+    expect(await page.locator('.event').count()).toBeLessThan(40);
+    await page.keyboard.press('j');
+    await page.keyboard.press('j');
+    await page.keyboard.press('x');
+    const reviewed = row(kept - 2).getByRole('button', { name: 'Reviewed', pressed: true });
+    await reviewed.waitFor();
+    await page.keyboard.press('j');
+    await page.keyboard.press('k');
+    await page.keyboard.press('Enter');
+    const dialog = page.getByRole('dialog', { name: 'Event' });
+    await dialog.getByText(`rule-${kept - 2}`).waitFor();
+    await expect
+      .poll(() => dialog.locator('img').evaluate((img) => (img as HTMLImageElement).naturalWidth), LONG)
+      .toBe(400);
+    const address = new URL(page.url()).hash;
+    await page.keyboard.press('j');
+    await dialog.getByText(`rule-${kept - 3}`).waitFor();
+    await page.keyboard.press('Escape');
+    await expect.poll(() => new URL(page.url()).hash, LONG).toBe('#/events');
+    // An address opens its event for whoever has it, marked as it was.
+    const other = await tabs.open(address);
+    await other
+      .getByRole('dialog')
+      .getByText(`rule-${kept - 2}`)
+      .waitFor();
+    await other.getByRole('dialog').getByRole('button', { name: 'Reviewed', pressed: true }).waitFor();
+    // One that comes meanwhile waits until it is asked for.
+    const list = page.locator('.virtual');
+    await list.evaluate((element) => element.scrollTo(0, 3_000));
+    const before = await list.evaluate((element) => element.scrollTop);
+    await keep(kept++);
+    await page.getByRole('button', { name: 'Show 1 new' }).waitFor();
+    expect(await list.evaluate((element) => element.scrollTop)).toBe(before);
+    await page.getByRole('button', { name: 'Show 1 new' }).click();
+    await expect
+      .poll(() => page.evaluate(() => document.activeElement?.closest('.event')?.textContent), LONG)
+      .toContain(`rule-${kept - 1}`);
+    // The end of a page brings the next.
+    await expect
+      .poll(async () => {
+        await list.evaluate((element) => element.scrollTo(0, element.scrollHeight));
+        return row(0).count();
+      }, LONG)
+      .toBe(1);
+  });
+
+  test('a timeline shows a day past: detections, gaps, events, and the picture under the pointer', async () => {
+    const page = await tabs.open(`#/timeline?stream=dock&around=${dayAgo}`);
+    await page
+      .getByRole('status')
+      .filter({ hasText: /30 frames, \d+ events/ })
+      .waitFor();
+    await page.getByRole('cell', { name: '30', exact: true }).waitFor();
+    expect(await page.locator('.events a').count()).toBeGreaterThan(100);
+    const plot = page.locator('.u-over');
+    const box = await plot.boundingBox();
+    if (!box) throw new Error('no chart is shown');
+    await page.mouse.move(box.x + box.width * 0.51, box.y + 20);
+    const picture = page.locator('.preview img');
+    await expect
+      .poll(() => picture.evaluate((img) => (img as HTMLImageElement).naturalWidth), LONG)
+      .toBe(400);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * 0.6, box.y + 20);
+    await page.mouse.up();
+    await expect.poll(() => new URL(page.url()).hash, LONG).toMatch(/stream=dock&from=.+&to=/);
+    await page.keyboard.press('-');
+    await page.getByRole('heading', { name: 'Timeline of dock' }).waitFor();
   });
 
   test('search finds, page by page, and shows what it found', async () => {

@@ -44,11 +44,19 @@ export function lineChart(element: HTMLElement, label: string, tell: (value: num
   };
 }
 
+/** What a chart tells of the pointer; times in epoch ms. */
+export interface ChartPointer {
+  /** The stretch that was drawn with the pointer. */
+  select: (from: number, to: number) => void;
+  hover?: (time: number) => void;
+}
+
 /** Detections by class over time, bins stacked. @param ids class name -> class id, for its colour */
 export function drawTimeline(
   element: HTMLElement,
   timeline: Timeline,
   ids: ReadonlyMap<string, number>,
+  pointer?: ChartPointer,
 ): void {
   const { from, bins, bin_ms, classes } = timeline;
   const names = Object.keys(classes).sort();
@@ -81,9 +89,29 @@ export function drawTimeline(
       scales: { y: { range: (_, _least, most) => [0, Math.max(most, 1)] } },
       series: [{ label: 'Time', value: '{HH}:{mm}:{ss}' }, ...series.toReversed()],
       axes: [axis(28), axis(52)],
-      cursor: { y: false, drag: { x: false, y: false } },
+      cursor: { y: false, drag: { x: pointer !== undefined, y: false, setScale: false } },
+      hooks: pointer ? hooksOf(pointer) : {},
     },
     [times, ...stacks.toReversed()],
     element,
   );
+}
+
+function hooksOf({ select, hover }: ChartPointer): uPlot.Hooks.Arrays {
+  const timeAt = (chart: uPlot, x: number) => Math.round(chart.posToVal(x, 'x') * 1000);
+  return {
+    setSelect: [
+      (chart) => {
+        const { left, width } = chart.select;
+        // A click is none.
+        if (width > 4) select(timeAt(chart, left), timeAt(chart, left + width));
+      },
+    ],
+    setCursor: [
+      (chart) => {
+        const { left = -1 } = chart.cursor;
+        if (left >= 0) hover?.(timeAt(chart, left));
+      },
+    ],
+  };
 }

@@ -37,7 +37,7 @@ export function eventsPanel(streamId: string): { element: HTMLElement; refresh: 
 /** An event in words, with its pictures. */
 export function eventItem(event: SceneEvent): HTMLElement {
   const frames = event.frames.map((key, i) => {
-    const link = h('a', { href: annotatedUrl(event.stream_id, key), target: '_blank' });
+    const link = h('a', { href: annotatedUrl(event, key), target: '_blank' });
     link.append(
       h('img', { src: link.href, loading: 'lazy', alt: `Frame ${i + 1} of ${event.frames.length}` }),
     );
@@ -49,27 +49,37 @@ export function eventItem(event: SceneEvent): HTMLElement {
     h('span', { className: 'dim' }, timeOf(event.at)),
     h('span', { className: 'name' }, sentence(event)),
     h('span', { className: 'dim' }, event.rule),
-    clipLink(event),
+    clipElement(event),
     h('span', { className: 'proof' }, ...frames),
   );
 }
 
 /** Plays the stored clip here; the pictures of that time, put together on request, where none is stored. */
-function clipLink(event: SceneEvent): HTMLElement {
-  if (event.clip_key === undefined) return h('a', { href: clipUrl(event), target: '_blank' }, 'Clip');
+export function clipElement(event: SceneEvent): HTMLElement {
+  if (event.clip_key === undefined) return h('a', { href: madeClipUrl(event), target: '_blank' }, 'Clip');
   const play = h('button', { type: 'button' }, 'Play clip');
   play.onclick = () => {
     const name = `Clip: ${sentence(event)}`;
-    const properties = { className: 'clip', src: storedClipUrl(event), controls: true, muted: true };
+    const properties = { className: 'clip', src: clipUrl(event), controls: true, muted: true };
     const video = h('video', { ...properties, autoplay: true, ariaLabel: name });
-    video.onerror = () => video.replaceWith(h('img', { className: 'clip', src: clipUrl(event), alt: name }));
+    video.onerror = () =>
+      video.replaceWith(h('img', { className: 'clip', src: madeClipUrl(event), alt: name }));
     play.replaceWith(video);
   };
   return play;
 }
 
 /** `person t-1 entered lawn` */
-function sentence({ type, class_name, track_id, zone, line, direction, seconds, count }: SceneEvent): string {
+export function sentence({
+  type,
+  class_name,
+  track_id,
+  zone,
+  line,
+  direction,
+  seconds,
+  count,
+}: SceneEvent): string {
   const who = `${class_name ?? 'something'} ${track_id ?? ''}`.trim();
   switch (type) {
     case 'entered_zone':
@@ -86,14 +96,17 @@ function sentence({ type, class_name, track_id, zone, line, direction, seconds, 
 }
 
 /** Where the server has the picture of this key, `.../<captured_at>-<frame_number>.jpg`. */
-function annotatedUrl(streamId: string, key: string): string {
-  return `${API}/streams/${encodeURIComponent(streamId)}/annotated/${key.split('/').at(-1)}`;
+export function annotatedUrl({ stream_id }: SceneEvent, key: string): string {
+  return `${API}/streams/${encodeURIComponent(stream_id)}/annotated/${key.split('/').at(-1)}`;
 }
 
-function clipUrl({ stream_id, at }: SceneEvent): string {
+/** The clip put together of the pictures of that time. */
+function madeClipUrl({ stream_id, at }: SceneEvent): string {
   return `${API}/streams/${encodeURIComponent(stream_id)}/clips/${at}.webp`;
 }
 
-function storedClipUrl({ stream_id, at, event_id }: SceneEvent): string {
-  return `${API}/streams/${encodeURIComponent(stream_id)}/clips/${at}-${event_id}.mp4`;
+/** The event's clip as it is stored; one put together where none is. */
+export function clipUrl(event: SceneEvent): string {
+  if (event.clip_key === undefined) return madeClipUrl(event);
+  return `${API}/streams/${encodeURIComponent(event.stream_id)}/clips/${event.at}-${event.event_id}.mp4`;
 }

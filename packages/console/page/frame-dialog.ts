@@ -4,67 +4,55 @@ import { summary } from './format.ts';
 import { frameId, frameUrl } from './picture.ts';
 import { frameLinks } from './stream-view.ts';
 
-/** The address without the frame that is shown large: what differs in it alone is the same view. */
+/** The address without the frame or event that is shown large: what differs in it alone is the same view. */
 export function viewOf(hash: string): string {
-  return hash.replace(/[?&]frame=[^&]*/, '');
+  return hash.replace(/[?&](frame|event)=[^&]*/, '');
 }
 
-function addressOf(frame: FrameFacts): string {
-  const view = viewOf(location.hash);
-  const name = encodeURIComponent(`${frame.stream_id}/${frameId(frame)}`);
-  return `${view}${view.includes('?') ? '&' : '?'}frame=${name}`;
+/** What is shown large, one of several. */
+export interface Large<Item> {
+  label: string;
+  items: readonly Item[];
+  /** What the address names it by, `frame=...` or `event=...`. */
+  address: (item: Item) => string;
+  render: (item: Item) => Node[];
+  /** Another one is shown, by its place. */
+  shown?: (index: number) => void;
+  /** Takes a key. @returns whether what is shown has changed by it */
+  key?: (key: string, item: Item) => boolean;
 }
 
-/** Shows the frame that an address names as `frame=<stream>/<captured_at>-<number>`. */
-export async function openNamed(name: string): Promise<void> {
-  const [stream = '', id = ''] = name.split('/');
-  const path = `${API}/streams/${encodeURIComponent(stream)}/frames/${encodeURIComponent(id)}.json`;
-  openFrame([await getJson<FrameFacts>(path)], 0);
-}
-
-/** Shows one of the frames found, large; arrow keys go to the others. It has an address, and Back closes it. */
-export function openFrame(frames: readonly FrameFacts[], index: number): void {
+/** Shows one of several, large; arrow keys, j and k go to the others. It has an address, and Back closes it. */
+export function openLarge<Item>(large: Large<Item>, index: number): void {
+  const { label, items, address, render, shown, key } = large;
   const body = h('div');
   const close = h('button', { type: 'button' }, 'Close');
   const newer = h('button', { type: 'button' }, 'Newer');
   const older = h('button', { type: 'button' }, 'Older');
-  const dialog = h(
-    'dialog',
-    { ariaLabel: 'Frame' },
-    body,
-    h('div', { className: 'bar' }, newer, older, close),
-  );
+  const bar = h('div', { className: 'bar' }, newer, older, close);
+  const dialog = h('dialog', { ariaLabel: label }, body, bar);
   const show = (next: number) => {
-    const frame = frames[next];
-    if (!frame) return;
+    const item = items[next];
+    if (!item) return;
     index = next;
-    history.replaceState(history.state, '', addressOf(frame));
+    const view = viewOf(location.hash);
+    history.replaceState(history.state, '', `${view}${view.includes('?') ? '&' : '?'}${address(item)}`);
     newer.disabled = next === 0;
-    older.disabled = next === frames.length - 1;
-    const rows = frame.detections.map(({ class_name, confidence, bbox }) =>
-      h(
-        'li',
-        { className: 'num' },
-        `${class_name} ${confidence.toFixed(2)} at ${bbox.map(Math.round).join(', ')}`,
-      ),
-    );
-    body.replaceChildren(
-      h('h1', {}, `${frame.stream_id}, frame ${frame.frame_number}`),
-      h('img', {
-        className: 'frame',
-        src: frameUrl(frame, 'annotated', 'jpg'),
-        alt: summary(frame.detections),
-      }),
-      h('div', { className: 'bar' }, ...frameLinks(frame)),
-      h('ul', {}, ...rows),
-    );
+    older.disabled = next === items.length - 1;
+    body.replaceChildren(...render(item));
+    shown?.(next);
   };
   close.onclick = () => dialog.close();
   newer.onclick = () => show(index - 1);
   older.onclick = () => show(index + 1);
-  dialog.onkeydown = ({ key }) => {
-    if (key === 'ArrowLeft') show(index - 1);
-    if (key === 'ArrowRight') show(index + 1);
+  dialog.onkeydown = (event) => {
+    if (event.target instanceof HTMLVideoElement) return;
+    if (['ArrowLeft', 'k'].includes(event.key)) show(index - 1);
+    else if (['ArrowRight', 'j'].includes(event.key)) show(index + 1);
+    else {
+      const item = items[index];
+      if (item !== undefined && key?.(event.key, item)) show(index);
+    }
   };
   // One whose address was opened has nothing of ours to go back to.
   const isOwn = location.hash === viewOf(location.hash);
@@ -83,4 +71,46 @@ export function openFrame(frames: readonly FrameFacts[], index: number): void {
   show(index);
   document.body.append(dialog);
   dialog.showModal();
+}
+
+/** Shows the frame that an address names as `frame=<stream>/<captured_at>-<number>`. */
+export async function openNamed(name: string): Promise<void> {
+  const [stream = '', id = ''] = name.split('/');
+  const path = `${API}/streams/${encodeURIComponent(stream)}/frames/${encodeURIComponent(id)}.json`;
+  openFrame([await getJson<FrameFacts>(path)], 0);
+}
+
+/** Shows one of the frames found, large. */
+export function openFrame(frames: readonly FrameFacts[], index: number): void {
+  openLarge(
+    {
+      label: 'Frame',
+      items: frames,
+      address: (frame) => `frame=${encodeURIComponent(`${frame.stream_id}/${frameId(frame)}`)}`,
+      render: (frame) => [
+        h('h1', {}, `${frame.stream_id}, frame ${frame.frame_number}`),
+        h('img', {
+          className: 'frame',
+          src: frameUrl(frame, 'annotated', 'jpg'),
+          alt: summary(frame.detections),
+        }),
+        h('div', { className: 'bar' }, ...frameLinks(frame)),
+        h('ul', {}, ...frame.detections.map(detectionItem)),
+      ],
+    },
+    index,
+  );
+}
+
+function detectionItem({
+  class_name,
+  confidence,
+  bbox,
+  track_id,
+  zones = [],
+}: FrameFacts['detections'][number]) {
+  const where = zones.length > 0 ? `, in ${zones.join(', ')}` : '';
+  const track = track_id === undefined ? '' : `, track ${track_id}`;
+  const box = bbox.map(Math.round).join(', ');
+  return h('li', { className: 'num' }, `${class_name} ${confidence.toFixed(2)} at ${box}${where}${track}`);
 }

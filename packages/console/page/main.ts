@@ -1,6 +1,7 @@
 import type { Session } from '../src/api.ts';
 import { camerasView } from './cameras-view.ts';
 import { API, DEADLINE_MS, getJson, h, noteOutages, setText } from './dom.ts';
+import { eventsView } from './events-view.ts';
 import { failedView } from './failed-view.ts';
 import { flowView } from './flow-view.ts';
 import { clock } from './format.ts';
@@ -9,6 +10,7 @@ import { outagesOf } from './health.ts';
 import { LiveFeed } from './live.ts';
 import { searchView } from './search-view.ts';
 import { streamView } from './stream-view.ts';
+import { timelineView } from './timeline-view.ts';
 import { wallView } from './wall-view.ts';
 
 const live = new LiveFeed();
@@ -23,7 +25,8 @@ function byId(id: string): HTMLElement {
   return element;
 }
 
-/** Shows the view that the address names: `#/`, `#/stream/<id>`, `#/cameras`, `#/flow`, `#/search?...`, `#/failed`. */
+/** Shows the view that the address names: `#/`, `#/stream/<id>`, `#/cameras`, `#/flow`, `#/search?...`,
+ * `#/events?...`, `#/timeline?...`, `#/failed`. */
 function route(): void {
   const [path = '', query = ''] = location.hash.slice(1).split('?');
   const [, name = '', id = ''] = path.split('/');
@@ -35,6 +38,8 @@ function route(): void {
   else if (name === 'cameras') endView = camerasView(content, live);
   else if (name === 'flow') endView = flowView(content, live);
   else if (name === 'search') endView = searchView(content, new URLSearchParams(query));
+  else if (name === 'events') endView = eventsView(content, new URLSearchParams(query));
+  else if (name === 'timeline') endView = timelineView(content, new URLSearchParams(query));
   else if (name === 'failed') endView = failedView(content, new URLSearchParams(query));
   else if (path === '' || path === '/') endView = wallView(content, live);
   else endView = nowhere(content);

@@ -1,5 +1,7 @@
-import type { FrameFacts, Names, SearchResult } from '../src/api.ts';
+import type { ExportSize, FrameFacts, Histogram, SearchResult } from '../src/api.ts';
+import { drawTimeline } from './chart.ts';
 import { API, getJson, h, setText } from './dom.ts';
+import { addressForm, fieldsOf, goTo, localTime, queryOf } from './form.ts';
 import { dateTime, summary, timeOf } from './format.ts';
 import { openFrame, openNamed } from './frame-dialog.ts';
 import { frameUrl } from './picture.ts';
@@ -12,7 +14,9 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
   const grid = h('ul', { className: 'grid' });
   const status = h('p', { role: 'status', className: 'dim' });
   const more = h('button', { type: 'button', hidden: true }, 'More');
-  root.append(h('h1', {}, 'Search'), form, status, grid, h('p', {}, more));
+  const chart = h('div', { role: 'img', ariaLabel: 'Frames over time' });
+  const query = queryOf(asked, 'stream', 'class', 'confidence', 'zone', 'track', 'per');
+  root.append(h('h1', {}, 'Search'), form, status, chart, exportBar(query), grid, h('p', {}, more));
 
   const found: FrameFacts[] = [];
   let total: number | undefined;
@@ -20,10 +24,10 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
   const load = async (cursor?: string): Promise<void> => {
     more.disabled = true;
     if (!cursor) setText(status, 'Searching');
-    const query = queryOf(asked);
-    if (cursor) query.set('cursor', cursor);
+    const page = new URLSearchParams(query);
+    if (cursor) page.set('cursor', cursor);
     try {
-      const result = await getJson<SearchResult>(`${API}/search?${query}`, { signal: ended.signal });
+      const result = await getJson<SearchResult>(`${API}/search?${page}`, { signal: ended.signal });
       const start = found.length;
       found.push(...result.frames);
       grid.append(...result.frames.map((frame, i) => thumbnail(frame, () => openFrame(found, start + i))));
@@ -41,7 +45,9 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
     }
     more.disabled = false;
   };
-  load();
+  load()
+    .then(() => drawHistogram(chart, asked, query, ended.signal))
+    .catch(() => chart.replaceChildren());
   const named = asked.get('frame');
   if (named) openNamed(named).catch((error) => setText(status, (error as Error).message));
   return () => {
@@ -82,54 +88,79 @@ function thumbnail(frame: FrameFacts, open: () => void): HTMLElement {
   return h('li', {}, button);
 }
 
-/** The address keeps local times as the form has them; the server takes epoch ms. */
-function queryOf(asked: URLSearchParams): URLSearchParams {
-  const query = new URLSearchParams();
-  for (const name of ['stream', 'class', 'confidence']) {
-    const value = asked.get(name);
-    if (value) query.set(name, value);
-  }
-  for (const name of ['from', 'to']) {
-    const time = Date.parse(asked.get(name) ?? '');
-    if (!Number.isNaN(time)) query.set(name, String(time));
-  }
-  return query;
-}
-
 function searchForm(asked: URLSearchParams): HTMLFormElement {
-  const streams = h('select', { name: 'stream' }, h('option', { value: '' }, 'all'));
-  const classes = h('datalist', { id: 'classes' });
-  const field = (text: string, input: HTMLElement) => h('label', {}, text, input);
-  const input = (name: string, properties: Record<string, string>) =>
-    h('input', { name, value: asked.get(name) ?? '', ...properties });
-  const className = input('class', { placeholder: 'any', autocomplete: 'off' });
-  className.setAttribute('list', 'classes');
-  const form = h(
-    'form',
-    { className: 'filters', role: 'search' },
-    field('Stream', streams),
-    field('Class', className),
-    field(
-      'Least confidence',
-      input('confidence', { type: 'number', min: '0', max: '1', step: '0.01', placeholder: '0' }),
-    ),
-    field('From', input('from', { type: 'datetime-local', step: '1' })),
-    field('To', input('to', { type: 'datetime-local', step: '1' })),
+  const fields = fieldsOf(asked);
+  return addressForm(
+    'search',
+    ...fields.names(),
+    fields.input('Least confidence', 'confidence', {
+      type: 'number',
+      min: '0',
+      max: '1',
+      step: '0.01',
+      placeholder: '0',
+    }),
+    fields.input('Zone', 'zone', { placeholder: 'any' }),
+    fields.input('Track', 'track', { placeholder: 'any' }),
+    fields.check('One of each track', 'per', 'track'),
+    fields.from(),
+    fields.to(),
     h('button', { type: 'submit' }, 'Search'),
     h('span', { className: 'dim' }, 'Without times: the last 24 hours'),
-    classes,
   );
-  form.onsubmit = (event) => {
-    event.preventDefault();
-    const entries = [...new FormData(form)].filter(([, value]) => value !== '') as [string, string][];
-    const next = `#/search?${new URLSearchParams(entries)}`;
-    if (next === location.hash) dispatchEvent(new HashChangeEvent('hashchange'));
-    else location.hash = next;
+}
+
+/** How many frames there are over time; a stretch that is drawn in it becomes the search's. */
+async function drawHistogram(
+  element: HTMLElement,
+  asked: URLSearchParams,
+  query: URLSearchParams,
+  signal: AbortSignal,
+): Promise<void> {
+  const { from, bin_ms, counts } = await getJson<Histogram>(
+    `${API}/search/histogram?${query}`,
+    { signal },
+    20_000,
+  );
+  const timeline = { from, bin_ms, bins: counts.length, classes: { frames: counts } };
+  const select = (start: number, end: number) => {
+    const next = new URLSearchParams(asked);
+    next.set('from', localTime(start));
+    next.set('to', localTime(end));
+    goTo('search', next);
   };
-  getJson<Names>(`${API}/names`).then((names) => {
-    streams.append(...names.streams.map((value) => h('option', { value }, value)));
-    streams.value = asked.get('stream') ?? '';
-    classes.append(...names.classes.map((value) => h('option', { value })));
-  });
-  return form;
+  drawTimeline(element, timeline, new Map(), { select });
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  element.ariaLabel = `${total} frames over time. Draw a stretch to narrow the search.`;
+}
+
+const FORMATS = [
+  ['ndjson', 'NDJSON'],
+  ['csv', 'CSV'],
+  ['parquet', 'Parquet'],
+  ['coco', 'COCO'],
+  ['coco-tar', 'COCO with pictures, TAR'],
+  ['yolo-tar', 'YOLO with pictures, TAR'],
+] as const;
+
+/** The whole result as a file, its size said before. */
+function exportBar(query: URLSearchParams): HTMLElement {
+  const format = h('select', { ariaLabel: 'Format of the export' });
+  format.append(...FORMATS.map(([value, text]) => h('option', { value }, text)));
+  const link = h('a', { download: '' }, 'Export');
+  const size = h('span', { className: 'dim' });
+  format.onchange = async () => {
+    const asked = new URLSearchParams(query);
+    asked.set('format', format.value);
+    link.href = `${API}/search/export?${asked}`;
+    setText(size, '');
+    if (!format.value.endsWith('-tar')) return;
+    const { frames, bytes } = await getJson<ExportSize>(`${API}/search/size?${query}`, {}, 20_000);
+    setText(
+      size,
+      `${frames.toLocaleString('en')} pictures, about ${Math.ceil(bytes / 1e6).toLocaleString('en')} MB`,
+    );
+  };
+  format.dispatchEvent(new Event('change'));
+  return h('div', { className: 'bar' }, format, link, size);
 }

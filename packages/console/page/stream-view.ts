@@ -48,6 +48,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
 
   root.append(
     title,
+    h('p', {}, h('a', { href: `#/timeline?stream=${encodeURIComponent(streamId)}` }, 'Timeline of the day')),
     others,
     unknown,
     h(

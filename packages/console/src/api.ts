@@ -125,6 +125,60 @@ export interface SearchResult {
   note?: string;
 }
 
+/** Frames that a search finds, in bins of equal length. */
+export interface Histogram {
+  from: number;
+  bin_ms: number;
+  counts: number[];
+}
+
+/** What an export with pictures will be, about. */
+export interface ExportSize {
+  frames: number;
+  bytes: number;
+}
+
+/** An event as it is kept. */
+export type StoredEvent = SceneEvent & { reviewed: boolean };
+
+export interface EventsPage {
+  /** Newest first. */
+  events: StoredEvent[];
+  /** Where the next page goes on; absent on the last. */
+  cursor?: string;
+  /** All events that match. */
+  total: number;
+}
+
+/** Marks events as looked at, or as not. */
+export interface ReviewDraft {
+  events: { at: number; event_id: string }[];
+  reviewed: boolean;
+}
+
+/** A time without stored frames of a stream, between two frames. */
+export interface Gap {
+  from: number;
+  to: number;
+  /** Frames that ingest numbered in it, and that are not stored. */
+  missing: number;
+  /** Whether ingest began anew in it. */
+  restarted: boolean;
+}
+
+/** What is stored of one stream or of all over time. */
+export interface History extends Timeline {
+  /** Stream -> stored frames in each bin. */
+  stored: Record<string, number[]>;
+  /** Of one stream. */
+  gaps: Gap[];
+  /** Newest first, and how many there are in all. */
+  events: SceneEvent[];
+  total_events: number;
+  /** Whether all of the range was read. */
+  complete: boolean;
+}
+
 export interface FailedEntry {
   key: string;
   stage: string;

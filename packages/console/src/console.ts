@@ -3,7 +3,13 @@ import { createOrigin, isLoopback, serveMetrics } from '@video-pipeline/http';
 import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
 import { SPARSE_FRAMES_MS } from '@video-pipeline/scene';
 import { STAGES, topicOf } from '@video-pipeline/stages';
-import { CLIP_VARIABLES, followText, isObjectUrl, STORAGE_VARIABLES } from '@video-pipeline/storage';
+import {
+  CLIP_VARIABLES,
+  createStore,
+  followText,
+  isObjectUrl,
+  STORAGE_VARIABLES,
+} from '@video-pipeline/storage';
 import { Tables } from '@video-pipeline/tables';
 import { type Logger, messageOf, rateOf } from '@video-pipeline/telemetry';
 import { createAccess } from './access.ts';
@@ -16,6 +22,7 @@ import { LiveFrames } from './live.ts';
 import { consoleMetrics } from './metrics.ts';
 import { MONITOR_VARIABLES, Monitor } from './monitor.ts';
 import { loadPage } from './page-files.ts';
+import { Reviews } from './reviews.ts';
 import { addRoutes } from './routes.ts';
 import { sceneEvents } from './scene-events.ts';
 import { createServer } from './server.ts';
@@ -127,6 +134,7 @@ export async function startConsole(options: {
     tables,
     bucket,
     events,
+    reviews: new Reviews(bucket, createStore(config)),
     sceneEvents: sceneEvents(tail, config.KAFKA_EVENTS_TOPIC),
     streamsFile,
     prefix: config.S3_PREFIX,

@@ -1,6 +1,6 @@
-import { isStreamId } from '@video-pipeline/frame';
+import { isStreamId, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
 /** A request as the console's routes take it. */
 export interface Asked {
@@ -36,6 +36,41 @@ export function number(
   const parsed = Number(value);
   if (!(parsed >= min && parsed <= max)) throw new HttpError(400, `${name} must be from ${min} to ${max}`);
   return parsed;
+}
+
+/** Names of one kind in a query. */
+const MOST_NAMES = 100;
+const DAY_MS = 86_400_000;
+
+/** @returns all values of the query's field, without empty ones */
+export function severalOf(query: URLSearchParams, name: string): string[] {
+  return query.getAll(name).filter(Boolean).slice(0, MOST_NAMES);
+}
+
+/** @throws HttpError when the query's field is none of these */
+export function oneOf<Value extends string>(
+  query: URLSearchParams,
+  name: string,
+  values: readonly Value[],
+): Value {
+  const value = values.find((one) => one === query.get(name));
+  if (value === undefined) throw new HttpError(400, `${name} must be one of ${values.join(', ')}`);
+  return value;
+}
+
+/** The query's `from` and `to`, epoch ms; without them the last 24 hours. @throws HttpError */
+export function rangeOf(query: URLSearchParams): { from: number; to: number } {
+  const to = number(query, 'to', Date.now() + 1, 0, MAX_TIME);
+  const from = number(query, 'from', Math.max(0, to - DAY_MS), 0, MAX_TIME);
+  if (from >= to) throw new HttpError(400, 'the range is empty: from must be before to');
+  return { from, to };
+}
+
+/** Aborts when the client goes. */
+export function goneOf({ raw }: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  raw.on('close', () => gone.abort(new HttpError(499, 'the client has gone')));
+  return gone.signal;
 }
 
 /** The body of a request that changes something; its fields may be anything. */

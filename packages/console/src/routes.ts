@@ -4,37 +4,25 @@ import { HttpError, type Origin } from '@video-pipeline/http';
 import type { Bucket } from '@video-pipeline/recovery/bucket';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { type ClipSettings, isMissing } from '@video-pipeline/storage';
-import type { Query, Tables } from '@video-pipeline/tables';
+import type { Tables } from '@video-pipeline/tables';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
-import type {
-  FailedBulk,
-  FailedBulkResult,
-  Flow,
-  FrameFacts,
-  Names,
-  SceneEvent,
-  SearchResult,
-  Session,
-} from './api.ts';
+import type { FailedBulk, FailedBulkResult, Flow, FrameFacts, SceneEvent, Session } from './api.ts';
 import { addCameraRoutes } from './camera-routes.ts';
 import { addClipRoutes } from './clip-routes.ts';
 import type { Events } from './events.ts';
 import { bulk, type FailedChoice, failedPage } from './failed.ts';
 import { sendLogin } from './guard.ts';
+import { addHistoryRoutes } from './history-routes.ts';
 import { factsOf, type LiveFrames } from './live.ts';
 import type { Page } from './page-files.ts';
 import { type Asked, type AskedRequest, draftOf, FRAME, number, streamId, streamOf } from './params.ts';
+import type { Reviews } from './reviews.ts';
 import { addSceneRoutes } from './scene-routes.ts';
+import { addSearchRoutes } from './search-routes.ts';
 import { findStored, lastStored, pastCounts, withPast } from './stored.ts';
 import type { StreamsFile } from './streams-file.ts';
-
-const DAY_MS = 86_400_000;
-/** Frames on a page of a search. */
-const PAGE = 24;
-/** Streams and classes in one search. */
-const MOST_NAMES = 100;
 
 export interface RoutesOptions {
   page: Page;
@@ -44,6 +32,7 @@ export interface RoutesOptions {
   tables: Tables;
   bucket: Bucket;
   events: Events;
+  reviews: Reviews;
   sceneEvents: (streamId: string) => Promise<SceneEvent[]>;
   streamsFile: StreamsFile;
   /** First folder of annotated frames. */
@@ -63,8 +52,6 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   app.get('/api/session', () => ({ login: access.hasLogin }) satisfies Session);
   app.get<Asked>('/api/live', (request, reply) => followLive(options.events, request, reply));
   app.get('/api/flow', () => options.flow());
-  app.get('/api/names', () => namesOf(options));
-  app.get<Asked>('/api/search', (request, reply) => search(options, request.query, reply));
   app.get<Asked>('/api/failed', ({ query }) =>
     failedPage(options.bucket, choiceOf(Object.fromEntries(query)), query.get('cursor') ?? undefined),
   );
@@ -92,6 +79,8 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
     sendAnnotated(options, request, reply),
   );
   app.get<Asked>(`${stream}/events`, (request) => options.sceneEvents(streamOf(request)));
+  addSearchRoutes(app, options);
+  addHistoryRoutes(app, options);
   addClipRoutes(app, options);
   addSceneRoutes(app, options);
   addCameraRoutes(app, options);
@@ -143,61 +132,6 @@ function followLive(events: Events, { query, method }: AskedRequest, reply: Fast
   reply.hijack();
   events.connect(reply.raw, { ...reply.getHeaders() } as OutgoingHttpHeaders, asked);
   return reply;
-}
-
-async function namesOf({ live, tables, streamsFile }: RoutesOptions): Promise<Names> {
-  // A search is likely to follow.
-  tables.warm().catch(() => {});
-  // The live names stay of use while S3 is away.
-  const stored = await tables.streams().catch(() => []);
-  const streams = [...new Set([...live.streams(), ...stored, ...(streamsFile.ids() ?? [])])].sort();
-  return { streams, classes: live.classes() };
-}
-
-async function search(
-  options: RoutesOptions,
-  query: URLSearchParams,
-  reply: FastifyReply,
-): Promise<SearchResult> {
-  const to = number(query, 'to', Date.now() + 1, 0, MAX_TIME);
-  const asked: Query = {
-    streams: query.getAll('stream').filter(Boolean).slice(0, MOST_NAMES).map(streamId),
-    classes: query.getAll('class').filter(Boolean).slice(0, MOST_NAMES),
-    track: query.get('track') || undefined,
-    confidence: number(query, 'confidence', 0, 0, 1),
-    from: number(query, 'from', Math.max(0, to - DAY_MS), 0, MAX_TIME),
-    to,
-    limit: PAGE,
-    cursor: query.get('cursor') ?? undefined,
-  };
-  if (asked.from >= asked.to) throw new HttpError(400, 'the range is empty: from must be before to');
-  const gone = new AbortController();
-  reply.raw.on('close', () => gone.abort());
-  const result = await options.tables.search(asked, gone.signal);
-  const found = result.frames.length > 0 || result.cursor !== undefined;
-  const note = found ? undefined : await whyNothing(options, asked);
-  return { ...result, ...(note ? { note } : {}) };
-}
-
-/** Names shown of what exists. */
-const SHOWN_NAMES = 20;
-
-/** What was asked for and does not exist, and what does. */
-async function whyNothing(options: RoutesOptions, asked: Query): Promise<string | undefined> {
-  const { streams, classes } = await namesOf(options);
-  const stream = asked.streams?.find((one) => !streams.includes(one));
-  if (stream !== undefined) return `there is no stream '${stream}'; ${known(streams)}`;
-  const className = asked.classes?.find((one) => !classes.includes(one));
-  if (className !== undefined && classes.length > 0)
-    return `no '${className}' was seen of late; ${known(classes)}`;
-  return undefined;
-}
-
-function known(names: readonly string[]): string {
-  const shown = names.slice(0, SHOWN_NAMES).join(', ');
-  return names.length > SHOWN_NAMES
-    ? `there are ${shown} and ${names.length - SHOWN_NAMES} more`
-    : `there are ${shown}`;
 }
 
 function frameOf(request: AskedRequest): { streamId: string; capturedAt: number; frameNumber: number } {

@@ -1,0 +1,89 @@
+import type { Names } from '../src/api.ts';
+import { API, getJson, h } from './dom.ts';
+
+/** The fields of a form whose values the address keeps, each filled with what it holds. */
+export function fieldsOf(asked: URLSearchParams) {
+  const label = (text: string, input: HTMLElement) => h('label', {}, text, input);
+  const chosen = (name: string) => asked.getAll(name);
+  const select = (
+    text: string,
+    name: string,
+    values: readonly (readonly [value: string, text: string])[],
+  ) => {
+    const field = h('select', { name }, h('option', { value: '' }, 'all'), ...values.map(optionOf));
+    field.value = asked.get(name) ?? '';
+    return label(text, field);
+  };
+  const input = (text: string, name: string, properties: Record<string, string> = {}) =>
+    label(text, h('input', { name, value: chosen(name).join(', '), autocomplete: 'off', ...properties }));
+  return {
+    select,
+    input,
+    check: (text: string, name: string, value: string) =>
+      h(
+        'label',
+        { className: 'check' },
+        h('input', { type: 'checkbox', name, value, checked: asked.get(name) === value }),
+        ` ${text}`,
+      ),
+    from: () => input('From', 'from', { type: 'datetime-local', step: '1' }),
+    to: () => input('To', 'to', { type: 'datetime-local', step: '1' }),
+    /** Streams, several by commas, and classes likewise; the names that there are come later. */
+    names(): HTMLElement[] {
+      const streams = h('datalist', { id: 'streams' });
+      const classes = h('datalist', { id: 'classes' });
+      const named = (text: string, name: string, list: string) => {
+        const field = input(text, name, { placeholder: 'any; several by commas' });
+        field.querySelector('input')?.setAttribute('list', list);
+        return field;
+      };
+      getJson<Names>(`${API}/names`).then((names) => {
+        streams.append(...names.streams.map((value) => h('option', { value })));
+        classes.append(...names.classes.map((value) => h('option', { value })));
+      }, console.warn);
+      return [named('Stream', 'stream', 'streams'), named('Class', 'class', 'classes'), streams, classes];
+    },
+  };
+}
+
+function optionOf([value, text]: readonly [string, string]): HTMLOptionElement {
+  return h('option', { value }, text);
+}
+
+/** The view's form: sent, it changes the address; the same address again asks again. */
+export function addressForm(view: string, ...fields: (HTMLElement | string)[]): HTMLFormElement {
+  const form = h('form', { className: 'filters', role: 'search' }, ...fields);
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    const query = new URLSearchParams();
+    for (const [name, value] of new FormData(form)) {
+      const values = ['stream', 'class'].includes(name) ? String(value).split(',') : [String(value)];
+      for (const one of values.map((text) => text.trim()).filter(Boolean)) query.append(name, one);
+    }
+    goTo(view, query);
+  };
+  return form;
+}
+
+export function goTo(view: string, query: URLSearchParams): void {
+  const next = `#/${view}${query.size > 0 ? `?${query}` : ''}`;
+  if (next === location.hash) dispatchEvent(new HashChangeEvent('hashchange'));
+  else location.hash = next;
+}
+
+/** The address keeps local times as forms have them; the server takes epoch ms. */
+export function queryOf(asked: URLSearchParams, ...names: string[]): URLSearchParams {
+  const query = new URLSearchParams();
+  for (const name of names) for (const value of asked.getAll(name)) if (value) query.append(name, value);
+  for (const name of ['from', 'to']) {
+    const time = Date.parse(asked.get(name) ?? '');
+    if (!Number.isNaN(time)) query.set(name, String(time));
+  }
+  return query;
+}
+
+/** `2026-11-25T07:00:00`, in the reader's zone, as forms have it. */
+export function localTime(epochMs: number): string {
+  const date = new Date(epochMs);
+  return new Date(epochMs - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}

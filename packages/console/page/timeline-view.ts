@@ -1,0 +1,236 @@
+import type { FrameFacts, Gap, History } from '../src/api.ts';
+import { drawTimeline } from './chart.ts';
+import { API, getJson, h, setText } from './dom.ts';
+import { sentence } from './events-panel.ts';
+import { addressOf } from './events-view.ts';
+import { addressForm, fieldsOf, goTo, localTime, queryOf } from './form.ts';
+import { duration, summary, timeOf } from './format.ts';
+import { frameUrl } from './picture.ts';
+
+const DAY_MS = 86_400_000;
+const AROUND_MS = 600_000;
+const LEAST_MS = 10_000;
+/** The pointer rests so long before its picture is asked for. */
+const REST_MS = 40;
+
+/** A day, or any stretch, of one stream or of all. @param asked what the address holds. @returns ends the view */
+export function timelineView(root: HTMLElement, asked: URLSearchParams): () => void {
+  const { from, to } = rangeOf(asked);
+  const streams = asked.getAll('stream');
+  const ended = new AbortController();
+  const status = h('p', { role: 'status', className: 'dim' }, 'Reading');
+  const chart = h('div', { role: 'img', ariaLabel: 'Detections over time' });
+  const legend = h('div', { className: 'bar num' });
+  const rest = h('div');
+  const preview = previewOf(streams, ended.signal);
+  const go = (start: number, end: number) => {
+    const next = new URLSearchParams(streams.map((stream) => ['stream', stream]));
+    next.set('from', localTime(start));
+    next.set('to', localTime(Math.max(end, start + LEAST_MS)));
+    goTo('timeline', next);
+  };
+  const span = to - from;
+  const moves = [
+    ['Earlier', 'ArrowLeft', () => go(from - span / 2, to - span / 2)],
+    ['Later', 'ArrowRight', () => go(from + span / 2, to + span / 2)],
+    ['Zoom in', '+', () => go(from + span / 4, to - span / 4)],
+    ['Zoom out', '-', () => go(from - span / 2, to + span / 2)],
+    ['Whole day', '0', () => go(startOfDay(from), startOfDay(from) + DAY_MS)],
+  ] as const;
+  const buttons = moves.map(([text, key, move]) => {
+    const button = h('button', { type: 'button', title: `Key ${key}` }, text);
+    button.onclick = move;
+    return button;
+  });
+  root.append(
+    h('h1', {}, streams.length > 0 ? `Timeline of ${streams.join(', ')}` : 'Timeline of all streams'),
+    timelineForm(asked, from, to),
+    h('div', { className: 'bar' }, ...buttons),
+    status,
+    h('div', { className: 'charted' }, h('div', {}, chart, legend), preview.element),
+    rest,
+  );
+  const load = async () => {
+    const query = queryOf(asked, 'stream');
+    query.set('from', String(from));
+    query.set('to', String(to));
+    const past = await getJson<History>(`${API}/history?${query}`, { signal: ended.signal }, 25_000);
+    const names = Object.keys(past.classes).sort();
+    const ids = new Map(names.map((name, id) => [name, id]));
+    drawTimeline(chart, past, ids, { select: go, hover: preview.show });
+    const totals = names.map((name) => `${name} ${sumOf(past.classes[name]).toLocaleString('en')}`);
+    setText(legend, totals.join('   '));
+    chart.ariaLabel = `Detections: ${totals.join(', ') || 'none'}`;
+    const frames = sumOf(Object.values(past.stored).flat());
+    const open = past.complete ? '' : '; the newest hours are still being read, so reload for all of it';
+    setText(
+      status,
+      `${frames.toLocaleString('en')} frames, ${past.total_events.toLocaleString('en')} events${open}`,
+    );
+    rest.replaceChildren(...stripsOf(past, from, to), ...gapsOf(past.gaps), ...eventsOf(past));
+  };
+  load().catch((error) => ended.signal.aborted || setText(status, `Not read: ${error.message}`));
+  const takeKey = (event: KeyboardEvent) => {
+    if ((event.target as Element).closest('input, select') || event.ctrlKey || event.metaKey || event.altKey)
+      return;
+    moves.find(([, key]) => key === event.key)?.[2]();
+  };
+  document.addEventListener('keydown', takeKey);
+  return () => {
+    ended.abort();
+    document.removeEventListener('keydown', takeKey);
+  };
+}
+
+/** What the address asks for: a stretch, the time around a moment, or today. */
+function rangeOf(asked: URLSearchParams): { from: number; to: number } {
+  const around = Number(asked.get('around'));
+  if (around > 0) return { from: around - AROUND_MS, to: around + AROUND_MS };
+  const from = Date.parse(asked.get('from') ?? '') || startOfDay(Date.now());
+  const to = Date.parse(asked.get('to') ?? '') || from + DAY_MS;
+  return { from, to: Math.max(to, from + LEAST_MS) };
+}
+
+function startOfDay(time: number): number {
+  return new Date(time).setHours(0, 0, 0, 0);
+}
+
+function sumOf(counts: readonly number[] = []): number {
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+function timelineForm(asked: URLSearchParams, from: number, to: number): HTMLFormElement {
+  const shown = new URLSearchParams(asked);
+  shown.set('from', localTime(from));
+  shown.set('to', localTime(to));
+  const fields = fieldsOf(shown);
+  const [stream, , ...lists] = fields.names();
+  return addressForm(
+    'timeline',
+    ...(stream ? [stream] : []),
+    ...lists,
+    fields.from(),
+    fields.to(),
+    h('button', { type: 'submit' }, 'Show'),
+  );
+}
+
+/** The picture of one stream at the time that the pointer is at; only the newest one asked for is fetched. */
+function previewOf([stream, ...others]: readonly string[], signal: AbortSignal) {
+  const picture = h('img', { className: 'frame', alt: '', hidden: true });
+  const text = h('p', { className: 'dim' }, 'Point at the chart to see the picture of that time.');
+  const element = h('div', { className: 'preview' }, picture, text);
+  element.hidden = stream === undefined || others.length > 0;
+  let wanted: number | undefined;
+  let busy = false;
+  const next = async () => {
+    if (busy || wanted === undefined) return;
+    busy = true;
+    const time = wanted;
+    wanted = undefined;
+    try {
+      const frame = await getJson<FrameFacts>(
+        `${API}/streams/${encodeURIComponent(stream ?? '')}/near/${time}`,
+        { signal },
+      );
+      picture.src = frameUrl(frame, 'annotated', 'jpg');
+      picture.hidden = false;
+      picture.alt = summary(frame.detections);
+      text.replaceChildren(timeOf(frame.captured_at), ` ${picture.alt}`);
+    } catch (error) {
+      picture.hidden = true;
+      setText(text, (error as Error).message);
+    }
+    busy = false;
+    void next();
+  };
+  let timer = 0;
+  return {
+    element,
+    show(time: number): void {
+      if (element.hidden) return;
+      clearTimeout(timer);
+      timer = window.setTimeout(() => {
+        wanted = time;
+        void next();
+      }, REST_MS);
+    },
+  };
+}
+
+/** For each stream a strip: where frames are stored, where fewer than usual, and where none. */
+function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): HTMLElement[] {
+  const names = Object.keys(stored).sort();
+  if (names.length === 0) return [h('p', {}, 'Nothing is stored of that time.')];
+  const rows = names.map((name) => {
+    const counts = stored[name] ?? [];
+    const some = counts.filter((count) => count > 0).sort((a, b) => a - b);
+    const usual = some[Math.floor(some.length / 2)] ?? 0;
+    const strip = h('canvas', { width: bins, height: 1, className: 'strip', role: 'img' });
+    const context = strip.getContext('2d');
+    for (const [bin, count] of counts.entries()) {
+      if (!context || count === 0) continue;
+      context.fillStyle = count * 2 < usual ? '#c98a1b' : '#3d9a5b';
+      context.fillRect(bin, 0, 1, 1);
+    }
+    strip.ariaLabel = `${sumOf(counts)} frames in ${duration(some.length * bin_ms)} of ${duration(to - from)}`;
+    const query = new URLSearchParams({ stream: name, from: localTime(from), to: localTime(to) });
+    return h(
+      'tr',
+      {},
+      h('th', { scope: 'row' }, h('a', { href: `#/timeline?${query}` }, name)),
+      h('td', {}, strip),
+      h('td', { className: 'num' }, sumOf(counts).toLocaleString('en')),
+    );
+  });
+  return [
+    h('h2', {}, 'Stored frames'),
+    h(
+      'p',
+      { className: 'dim' },
+      'Green: as many as usual. Amber: under half, as when the pipeline thins. Empty: none.',
+    ),
+    h('table', { className: 'strips' }, headOf('Stream', 'Over time', 'Frames'), h('tbody', {}, ...rows)),
+  ];
+}
+
+/** Why nothing is stored of a time, as far as the frames before and after it tell. */
+function reasonOf({ missing, restarted }: Gap): string {
+  if (restarted) return 'ingest began anew';
+  return missing > 0
+    ? `${missing.toLocaleString('en')} frames came and are not stored: failed or dropped`
+    : 'the camera was silent';
+}
+
+function gapsOf(gaps: readonly Gap[]): HTMLElement[] {
+  if (gaps.length === 0) return [];
+  const rows = gaps.map((gap) =>
+    h(
+      'tr',
+      {},
+      h('td', {}, timeOf(gap.from)),
+      h('td', { className: 'num' }, duration(gap.to - gap.from)),
+      h('td', {}, reasonOf(gap)),
+    ),
+  );
+  return [h('h2', {}, 'Gaps'), h('table', {}, headOf('Since', 'For', 'Why'), h('tbody', {}, ...rows))];
+}
+
+function headOf(...names: string[]): HTMLElement {
+  return h('thead', {}, h('tr', {}, ...names.map((name) => h('th', { scope: 'col' }, name))));
+}
+
+function eventsOf({ events, total_events }: History): HTMLElement[] {
+  if (events.length === 0) return [];
+  const rest = total_events > events.length ? ` (the newest ${events.length} of ${total_events})` : '';
+  const items = events.map((event) =>
+    h(
+      'li',
+      { className: 'facts' },
+      timeOf(event.at),
+      h('a', { href: addressOf(event) }, sentence(event)),
+      h('span', { className: 'dim' }, event.stream_id),
+    ),
+  );
+  return [h('h2', {}, `Events${rest}`), h('ul', { className: 'events' }, ...items)];
+}

@@ -1,0 +1,112 @@
+import { h } from './dom.ts';
+
+/** Rows beyond the window that are there already. */
+const MARGIN = 6;
+
+/** A list of any length of which only the rows in sight are elements. */
+export interface VirtualList<Item> {
+  element: HTMLElement;
+  readonly items: Item[];
+  /** Draws what came or went; `changed`: an item whose row is to be drawn anew. */
+  refresh(changed?: Item): void;
+  /** Puts items before all others. What is in sight stays where it is. */
+  prepend(items: readonly Item[]): void;
+  /** Brings a row into sight, and the focus to its first control. */
+  focus(index: number): void;
+  /** Place of the row that has the focus; -1 without. */
+  focused(): number;
+  top(): void;
+}
+
+/**
+ * @param height of each row, pixels
+ * @param row makes the contents of a row
+ * @param near is called when the last row comes into sight
+ */
+export function virtualList<Item>(
+  label: string,
+  height: number,
+  row: (item: Item, index: number) => HTMLElement,
+  near: () => void,
+): VirtualList<Item> {
+  const list = h('ul', { className: 'rows', ariaLabel: label });
+  const element = h('div', { className: 'virtual' }, list);
+  const items: Item[] = [];
+  const rows = new Map<Item, HTMLElement>();
+
+  function draw(): void {
+    const first = Math.max(0, Math.floor(element.scrollTop / height) - MARGIN);
+    const end = Math.min(
+      items.length,
+      Math.ceil((element.scrollTop + element.clientHeight) / height) + MARGIN,
+    );
+    const wanted = new Set(items.slice(first, end));
+    for (const [item, old] of rows) {
+      // The focus is not taken from who scrolls away from it.
+      if (wanted.has(item) || old.contains(document.activeElement)) continue;
+      old.remove();
+      rows.delete(item);
+    }
+    list.style.height = `${items.length * height}px`;
+    let before: Element | null = null;
+    for (let index = end - 1; index >= first; index--) {
+      const item = items[index] as Item;
+      const element = rows.get(item) ?? row(item, index);
+      rows.set(item, element);
+      place(element, index);
+      if (!element.isConnected) list.insertBefore(element, before);
+      before = element;
+    }
+    if (end === items.length) near();
+  }
+  function place(element: HTMLElement, index: number): void {
+    element.style.top = `${index * height}px`;
+    element.style.height = `${height}px`;
+    element.ariaPosInSet = String(index + 1);
+  }
+  element.addEventListener('scroll', () => requestAnimationFrame(draw), { passive: true });
+  const observer = new ResizeObserver(draw);
+  observer.observe(element);
+  return {
+    element,
+    items,
+    refresh(changed) {
+      const old = changed && rows.get(changed);
+      if (changed && old) {
+        const had = old.contains(document.activeElement);
+        const index = items.indexOf(changed);
+        const now = row(changed, index);
+        rows.set(changed, now);
+        place(now, index);
+        old.replaceWith(now);
+        if (had) control(now)?.focus({ preventScroll: true });
+      }
+      draw();
+    },
+    prepend(more) {
+      items.unshift(...more);
+      list.style.height = `${items.length * height}px`;
+      element.scrollTop += more.length * height;
+      draw();
+    },
+    focus(index) {
+      const item = items[index];
+      if (!item) return;
+      const [top, bottom] = [index * height, (index + 1) * height];
+      if (top < element.scrollTop) element.scrollTop = top;
+      else if (bottom > element.scrollTop + element.clientHeight)
+        element.scrollTop = bottom - element.clientHeight;
+      draw();
+      control(rows.get(item))?.focus({ preventScroll: true });
+    },
+    focused: () => items.findIndex((item) => rows.get(item)?.contains(document.activeElement)),
+    top() {
+      element.scrollTop = 0;
+      draw();
+    },
+  };
+}
+
+function control(row: HTMLElement | undefined): HTMLElement | null | undefined {
+  return row?.querySelector<HTMLElement>('a, button');
+}

@@ -1,0 +1,137 @@
+import { eventKey, MAX_TIME } from '@video-pipeline/frame';
+import { HttpError } from '@video-pipeline/http';
+import { parseSceneEvent } from '@video-pipeline/scene';
+import { isMissing, type Reader } from '@video-pipeline/storage';
+import type { Tables } from '@video-pipeline/tables';
+import type { Logger } from '@video-pipeline/telemetry';
+import type { FastifyInstance } from 'fastify';
+import type { EventsPage, FrameFacts, History, ReviewDraft, StoredEvent, Timeline } from './api.ts';
+import { type Asked, draftOf, goneOf, rangeOf, severalOf, streamId, streamOf } from './params.ts';
+import type { EventRef, Reviews } from './reviews.ts';
+
+/** Events of one page. */
+const PAGE = 100;
+/** Events in a timeline. */
+const SHOWN = 500;
+const MAX_BINS = 240;
+/** The live view calls a stream silent after so long. */
+const SILENT_MS = 30_000;
+/** How far before a moment its picture is looked for. */
+const NEAR_MS = 60_000;
+/** Marks of one request. */
+const MOST_MARKS = 50;
+
+interface HistoryRoutesOptions {
+  tables: Tables;
+  bucket: Reader;
+  reviews: Reviews;
+  log: Pick<Logger, 'info'>;
+}
+
+/** What happened, as it is stored: events with their marks, and a day of one stream or of all. */
+export function addHistoryRoutes(
+  app: FastifyInstance,
+  { tables, bucket, reviews, log }: HistoryRoutesOptions,
+): void {
+  app.get<Asked>('/api/events', async ({ query }, reply): Promise<EventsPage> => {
+    const range = rangeOf(query);
+    const marked = await reviews.marked(range);
+    const which = query.get('reviewed');
+    const page = await tables.events(
+      {
+        ...range,
+        streams: severalOf(query, 'stream').map(streamId),
+        types: severalOf(query, 'type'),
+        classes: severalOf(query, 'class'),
+        zones: severalOf(query, 'zone'),
+        ids: which ? { only: which === 'yes', of: marked } : undefined,
+        limit: PAGE,
+        cursor: query.get('cursor') ?? undefined,
+      },
+      goneOf(reply),
+    );
+    const known = new Set(marked);
+    return {
+      ...page,
+      events: page.events.map((event) => ({ ...event, reviewed: known.has(event.event_id) })),
+    };
+  });
+  app.get<Asked>(
+    '/api/events/:time(^\\d{1,16})-:id(^[0-9a-f]{32})',
+    async ({ params }): Promise<StoredEvent> => {
+      const ref = { at: Number(params.time), event_id: params.id ?? '' };
+      if (ref.at > MAX_TIME) throw new HttpError(404, 'no such event');
+      const event = await bucket.read(eventKey(ref)).then(parseSceneEvent, (error) => {
+        if (!isMissing(error)) throw error;
+      });
+      if (!event) throw new HttpError(404, 'no such event');
+      const marked = await reviews.marked({ from: ref.at, to: ref.at });
+      return { ...event, reviewed: marked.includes(ref.event_id) };
+    },
+  );
+  app.post<Asked>('/api/events/reviewed', async (request) => {
+    const { events, reviewed } = draftOf<ReviewDraft>(request);
+    const refs = Array.isArray(events) ? events.map(refOf) : [];
+    if (refs.length === 0 || refs.length > MOST_MARKS || typeof reviewed !== 'boolean')
+      throw new HttpError(
+        400,
+        `body must be {"events": [{"at", "event_id"}, ...], "reviewed": true}, of at most ${MOST_MARKS} events`,
+      );
+    await reviews.mark(refs, reviewed);
+    log.info(reviewed ? 'events are reviewed' : 'events are not reviewed any more', {
+      count: refs.length,
+      by: request.ip,
+    });
+    return { events: refs.length };
+  });
+  app.get<Asked>('/api/history', async ({ query }, reply): Promise<History> => {
+    const range = rangeOf(query);
+    const streams = severalOf(query, 'stream').map(streamId);
+    const bin_ms = Math.max(1_000, Math.ceil((range.to - range.from) / MAX_BINS));
+    const bins = Math.ceil((range.to - range.from) / bin_ms);
+    const signal = goneOf(reply);
+    const { counts, frames, gaps, complete } = await tables.history(
+      streams,
+      { ...range, binMs: bin_ms },
+      SILENT_MS,
+      signal,
+    );
+    const { events, total } = await tables.events({ ...range, streams, limit: SHOWN }, signal);
+    const classes: Timeline['classes'] = Object.create(null);
+    for (const { bin, class_name, count } of counts) binsOf(classes, class_name, bins)[bin] = count;
+    const stored: History['stored'] = Object.create(null);
+    for (const { bin, stream_id, frames: count } of frames) binsOf(stored, stream_id, bins)[bin] = count;
+    return { from: range.from, bin_ms, bins, classes, stored, gaps, events, total_events: total, complete };
+  });
+  app.get<Asked>(
+    '/api/streams/:stream/near/:time(^\\d{1,16})',
+    async (request, reply): Promise<FrameFacts> => {
+      const at = Math.min(Number(request.params.time), MAX_TIME - 1);
+      const range = { from: Math.max(0, at - NEAR_MS), to: at + 1 };
+      const asked = { streams: [streamOf(request)], confidence: 0, limit: 1, ...range };
+      const {
+        frames: [frame],
+      } = await tables.search(asked, goneOf(reply));
+      if (!frame) throw new HttpError(404, 'no frame of the minute before is stored');
+      return frame;
+    },
+  );
+}
+
+function binsOf(table: Record<string, number[]>, name: string, bins: number): number[] {
+  table[name] ??= new Array<number>(bins).fill(0);
+  return table[name];
+}
+
+/** @throws HttpError */
+function refOf(value: unknown): EventRef {
+  const { at, event_id } = Object(value) as Partial<EventRef>;
+  if (
+    !Number.isSafeInteger(at) ||
+    Number(at) < 0 ||
+    Number(at) > MAX_TIME ||
+    !/^[0-9a-f]{32}$/.test(String(event_id))
+  )
+    throw new HttpError(400, 'an event is {"at": <epoch ms>, "event_id": <32 hexadecimal digits>}');
+  return { at: Number(at), event_id: String(event_id) };
+}

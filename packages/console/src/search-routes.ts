@@ -1,0 +1,133 @@
+import { once } from 'node:events';
+import { Readable } from 'node:stream';
+import { HttpError } from '@video-pipeline/http';
+import type { Bucket } from '@video-pipeline/recovery/bucket';
+import { exported, FORMATS, mediaTypeOf, type Query, type Tables } from '@video-pipeline/tables';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { ExportSize, Histogram, Names, SearchResult } from './api.ts';
+import type { LiveFrames } from './live.ts';
+import { type Asked, goneOf, number, oneOf, rangeOf, severalOf, streamId } from './params.ts';
+import type { StreamsFile } from './streams-file.ts';
+
+/** Frames on a page of a search. */
+const PAGE = 24;
+const MAX_BINS = 120;
+/** Frames of one export. */
+const MOST_EXPORTED = 100_000;
+/** Each reads for minutes. */
+const EXPORTS_AT_ONCE = 2;
+/** Pictures by which the size of an export is guessed. */
+const SAMPLE = 8;
+
+interface SearchRoutesOptions {
+  live: LiveFrames;
+  tables: Tables;
+  bucket: Bucket;
+  streamsFile: StreamsFile;
+}
+
+/** What was stored, by what was seen in it: found, counted over time, exported. */
+export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptions): void {
+  const { tables, bucket } = options;
+  let exports = 0;
+  app.get('/api/names', () => namesOf(options));
+  app.get<Asked>('/api/search', (request, reply) => search(options, request.query, reply));
+  app.get<Asked>('/api/search/histogram', async ({ query }, reply) => {
+    const asked = queryOf(query);
+    const bin_ms = Math.max(1_000, Math.ceil((asked.to - asked.from) / MAX_BINS));
+    const counts = await tables.histogram(asked, bin_ms, goneOf(reply));
+    return { from: asked.from, bin_ms, counts } satisfies Histogram;
+  });
+  app.get<Asked>('/api/search/size', async ({ query }, reply): Promise<ExportSize> => {
+    const { frames, total = frames.length } = await tables.search(
+      { ...queryOf(query), limit: SAMPLE },
+      goneOf(reply),
+    );
+    const sizes = await Promise.all(
+      frames.map(({ annotated_key, archive }) => {
+        if (archive) return archive.length;
+        return bucket.head(annotated_key, 1).then(
+          ({ size }) => size,
+          () => 0,
+        );
+      }),
+    );
+    const sum = sizes.reduce((bytes, size) => bytes + size, 0);
+    return {
+      frames: Math.min(total, MOST_EXPORTED),
+      bytes: Math.round((sum / Math.max(1, sizes.length)) * total),
+    };
+  });
+  app.get<Asked>('/api/search/export', async ({ query }, reply) => {
+    const format = oneOf(query, 'format', FORMATS);
+    const asked = { ...queryOf(query), limit: MOST_EXPORTED };
+    if (exports >= EXPORTS_AT_ONCE) throw new HttpError(503, 'two exports are under way: try again later');
+    exports += 1;
+    once(reply.raw, 'close').then(() => {
+      exports -= 1;
+    });
+    const { type, extension } = mediaTypeOf(format);
+    const pieces = exported(tables, asked, format, { reader: bucket, signal: goneOf(reply) });
+    const name = `search-${new Date(asked.from).toISOString().slice(0, 19).replaceAll(':', '')}Z.${extension}`;
+    return reply
+      .type(type)
+      .header('content-disposition', `attachment; filename="${name}"`)
+      .send(Readable.from(pieces, { objectMode: false }));
+  });
+}
+
+/** @throws HttpError */
+function queryOf(query: URLSearchParams): Query {
+  return {
+    ...rangeOf(query),
+    streams: severalOf(query, 'stream').map(streamId),
+    classes: severalOf(query, 'class'),
+    track: query.get('track') || undefined,
+    zone: query.get('zone') || undefined,
+    perTrack: query.get('per') === 'track',
+    confidence: number(query, 'confidence', 0, 0, 1),
+    limit: 0,
+  };
+}
+
+async function namesOf({ live, tables, streamsFile }: SearchRoutesOptions): Promise<Names> {
+  // A search is likely to follow.
+  tables.warm().catch(() => {});
+  // The live names stay of use while S3 is away.
+  const stored = await tables.streams().catch(() => []);
+  const streams = [...new Set([...live.streams(), ...stored, ...(streamsFile.ids() ?? [])])].sort();
+  return { streams, classes: live.classes() };
+}
+
+async function search(
+  options: SearchRoutesOptions,
+  query: URLSearchParams,
+  reply: FastifyReply,
+): Promise<SearchResult> {
+  const asked = { ...queryOf(query), limit: PAGE, cursor: query.get('cursor') ?? undefined };
+  const result = await options.tables.search(asked, goneOf(reply));
+  const found = result.frames.length > 0 || result.cursor !== undefined;
+  const note = found ? undefined : await whyNothing(options, asked);
+  return { ...result, ...(note ? { note } : {}) };
+}
+
+/** Names shown of what exists. */
+const SHOWN_NAMES = 20;
+
+/** What was asked for and does not exist, and what does. */
+async function whyNothing(options: SearchRoutesOptions, asked: Query): Promise<string | undefined> {
+  const { streams, classes } = await namesOf(options);
+  const stream = asked.streams?.find((one) => !streams.includes(one));
+  if (stream !== undefined) return `there is no stream '${stream}'; ${known(streams)}`;
+  const className = asked.classes?.find((one) => !classes.includes(one));
+  if (className !== undefined && classes.length > 0)
+    return `no '${className}' was seen of late; ${known(classes)}`;
+  return undefined;
+}
+
+function known(names: readonly string[]): string {
+  const shown = names.slice(0, SHOWN_NAMES).join(', ');
+  return names.length > SHOWN_NAMES
+    ? `there are ${shown} and ${names.length - SHOWN_NAMES} more`
+    : `there are ${shown}`;
+}
