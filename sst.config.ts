@@ -30,6 +30,7 @@ export default $config({
     const { createInference } = await import('./infra/inference.ts');
     const { createFunctions } = await import('./infra/functions.ts');
     const { createIngest } = await import('./infra/ingest.ts');
+    const { createCompactor } = await import('./infra/compact.ts');
     const { createConsole } = await import('./infra/console.ts');
     const { createObservation } = await import('./infra/observe.ts');
     const { createDevCommands } = await import('./infra/dev.ts');
@@ -43,9 +44,19 @@ export default $config({
     const list = createStreamList(store, cameras);
     const inference = createInference(stage, network, kafka);
     const functions = createFunctions({ stage, network, kafka, store, inference, list });
+    const compactor = createCompactor({ stage, network, store });
     const ingest = createIngest({ stage, network, kafka }, cameras);
     const page = createConsole({ stage, network, kafka, store, functions, list });
-    const dashboard = createObservation({ stage, kafka, functions, ingest, inference, store, page });
+    const dashboard = createObservation({
+      stage,
+      kafka,
+      functions,
+      compactor,
+      ingest,
+      inference,
+      store,
+      page,
+    });
     if ($dev) createDevCommands({ stage, kafka, store });
 
     return {

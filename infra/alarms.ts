@@ -33,6 +33,8 @@ export interface Watched {
   clusterName: string;
   /** Names of the functions by their stages'. */
   functions: Record<string, string>;
+  /** Name of the function that writes the tables. */
+  compactor: string;
   /** Where batches go that Lambda gave up on, as S3 counts them. */
   lostBatches: { bucket: string; filter: string };
   endpoint?: string | undefined;
@@ -76,6 +78,10 @@ export function alarms(watched: Watched): Alarm[] {
     ),
     above('LostBatches', 'Lambda gave batches up: they lie under aws/lambda/, to be put back.', 0, 1, {
       ...fromAws('AWS/S3', 'PutRequests', watched.lostBatches.bucket, watched.lostBatches.filter),
+      statistic: 'Sum',
+    }),
+    above('CompactErrors', 'An hour was not brought into the tables; the next run tries again.', 0, 1, {
+      ...fromAws('AWS/Lambda', 'Errors', watched.compactor),
       statistic: 'Sum',
     }),
     ...(watched.endpoint

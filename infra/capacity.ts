@@ -86,6 +86,8 @@ export interface Capacity {
   ingestTasks: number;
   kafka: { ingressMb: number; brokers: number; size: string };
   s3PutsPerSecond: number;
+  /** Each has an NDJSON of its own in a batch. */
+  streamsPerBatch: number;
   /** From capture to stored object, mean, seconds. */
   latencySeconds: number;
   usdPerMonth: { item: string; usd: number }[];
@@ -127,6 +129,7 @@ export function capacityOf(workload: Workload): Capacity {
     ingestTasks,
     kafka,
     s3PutsPerSecond,
+    streamsPerBatch,
     latencySeconds: latency(load.mean * fps, batch, [seconds.detect, seconds.annotate], stage),
   };
   return { ...sized, usdPerMonth: cost(sized, stage), limits: limitsOf(sized, stage) };
@@ -278,6 +281,7 @@ function cost(sized: Omit<Capacity, 'usdPerMonth' | 'limits'>, stage: Stage): Ca
       detect: (sized.detect.seconds * 25) / batch,
       annotate: (sized.annotate.seconds * 25) / batch,
       putsPerFrame: sized.s3PutsPerSecond / sized.framesPerSecond,
+      linesPerFrame: sized.streamsPerBatch / batch,
       storedKb: MEASURED.frameKb + (workload.store === 'archive' ? ARCHIVED_KB : 0),
     },
   ).items;

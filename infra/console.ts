@@ -250,6 +250,8 @@ function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.F
       resources: objects(
         `${S3_PREFIX}/*`,
         'detections/*',
+        'events/*',
+        'reviews/*',
         'tables/*',
         'clips/*',
         'failed/*',
@@ -257,6 +259,8 @@ function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.F
         list.key,
       ),
     },
+    // Which events somebody has looked at.
+    { actions: ['s3:PutObject'], resources: objects('reviews/*') },
     { actions: ['s3:DeleteObject'], resources: objects('failed/*', `${LOST_BATCHES}/*`) },
     // Of the whole bucket: S3 says of an object that it is missing to those alone who may list without a condition.
     { actions: ['s3:ListBucket'], resources: [store.arn] },

@@ -46,9 +46,15 @@ export interface Work {
   detect: number;
   annotate: number;
   putsPerFrame: number;
+  /** Objects of NDJSON, each of which the compactor reads once. */
+  linesPerFrame: number;
   /** Of a stored frame; left out, those of a published one. */
   storedKb?: number;
 }
+/** Of an NDJSON a batch whose frames are of two streams. */
+const LINES_PER_FRAME = 2 / 25;
+/** The compactor: CPU milliseconds of a frame (`npm run bench:search`), and a GET, of which so many are under way. */
+const COMPACTING = { cpuMs: 0.06, getMs: 20, reads: 16, memoryMb: 3008 };
 /** Of an archive and an NDJSON a batch, whose frames are of two streams. */
 const ARCHIVE_PUTS_PER_FRAME = 4 / 25;
 /** Events of each camera that are reckoned with. */
@@ -67,7 +73,11 @@ export interface Estimate {
 }
 
 function assumedOf({ settings }: Stage): Work {
-  return { ...BATCH_SECONDS, putsPerFrame: settings.STORE === 'archive' ? ARCHIVE_PUTS_PER_FRAME : 1 };
+  return {
+    ...BATCH_SECONDS,
+    linesPerFrame: LINES_PER_FRAME,
+    putsPerFrame: settings.STORE === 'archive' ? ARCHIVE_PUTS_PER_FRAME : 1,
+  };
 }
 
 /** What a stage costs in a month, from the same table that its resources are made from. */
@@ -100,6 +110,7 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
     { item: 'provisioned pollers', usd: pollersCost(stage) },
     { item: 'work on events', usd: eventsCost(stage) },
     { item: 'S3 requests', usd: (frames * work.putsPerFrame * PRICE.perMillion.s3Put) / 1e6 },
+    { item: 'tables', usd: frames * tablesCost(work) },
     { item: 'S3 storage', usd: storedGb * PRICE.perGbMonth.s3 },
     {
       item: 'CloudWatch',
@@ -142,6 +153,15 @@ function consoleCost({ console, network, load }: Stage): number {
   const { applicationLoadBalancer, publicAddress } = PRICE.perHour;
   const hour = applicationLoadBalancer + network.zones * publicAddress + taskHour(0.5, 1);
   return hour * load.stageHours;
+}
+
+/** Of one frame, what brings it into the tables. */
+function tablesCost({ linesPerFrame }: Work): number {
+  const { cpuMs, getMs, reads, memoryMb } = COMPACTING;
+  const seconds = (cpuMs + (linesPerFrame * getMs) / reads) / 1000;
+  return (
+    (seconds * memoryMb * PRICE.lambdaGbSecondArm) / 1024 + (linesPerFrame * PRICE.perMillion.s3Get) / 1e6
+  );
 }
 
 const taskHour = (vcpu: number, memoryGb: number) =>

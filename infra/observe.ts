@@ -1,4 +1,5 @@
 import { ALARM_PERIOD, type Alarm, alarms, pageOf, RUNBOOKS } from './alarms.ts';
+import type { Compactor } from './compact.ts';
 import type { createConsole } from './console.ts';
 import { dashboardBody } from './dashboard.ts';
 import type { Functions } from './functions.ts';
@@ -13,6 +14,7 @@ interface Parts {
   stage: Stage;
   kafka: KafkaCluster;
   functions: Functions;
+  compactor: Compactor;
   ingest: ReturnType<typeof createIngest>;
   inference: InferenceTarget;
   store: sst.aws.Bucket;
@@ -40,6 +42,7 @@ export function createObservation({
   stage,
   kafka,
   functions,
+  compactor,
   ingest,
   inference,
   store,
@@ -68,6 +71,7 @@ export function createObservation({
     functions: $resolve(
       Object.fromEntries(Object.entries(functions).map(([name, { fn }]) => [name, fn.name])),
     ),
+    compactor: compactor.fn.name,
     eksCluster: $output(inference.metrics.eksCluster),
     endpoint: $output(inference.metrics.endpoint),
     page: $output(page?.metrics),
@@ -85,6 +89,7 @@ export function createObservation({
       name: `${name}/${title}`,
       logGroupNames: [
         ...Object.values(functions).map(({ logs }) => logs.name),
+        compactor.logs.name,
         ...ingest.logGroups,
         ...(page ? [page.logs] : []),
       ],

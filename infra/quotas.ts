@@ -1,5 +1,5 @@
 import { SURGE } from './kubernetes.ts';
-import type { Stage } from './stages.ts';
+import { COMPACTING, type Stage } from './stages.ts';
 
 /** One of AWS's quotas, and what a stage takes of it. */
 export interface Quota {
@@ -23,7 +23,7 @@ const UNRESERVED = 100;
 
 /**
  * What a stage takes of the quotas that stop a first deploy, computed from its row.
- * @param functions Lambda functions of the stage, each of which reserves one invocation for each partition
+ * @param functions Lambda functions of stages, each of which reserves one invocation for each partition
  */
 export function quotasOf(
   { network, kafka, inference, ingest }: Stage,
@@ -44,7 +44,7 @@ export function quotasOf(
       service: 'lambda',
       code: 'L-B99A9384',
       usual: 1000,
-      need: functions * kafka.partitions,
+      need: functions * kafka.partitions + COMPACTING,
       besides: UNRESERVED,
     },
     {

@@ -42,6 +42,9 @@ export type Inference =
       maxConcurrency: number;
     };
 
+/** Parts of an hour that are compacted at the same time; Lambda keeps the others waiting. */
+export const COMPACTING = 4;
+
 export type Lambda = Pick<LambdaDefinition, 'memoryMb' | 'timeoutSeconds'>;
 
 /** EC2 instances for the tasks of ingest. A task takes a network interface, so an instance holds one less than it has. */

@@ -87,6 +87,12 @@ export const MAKING: Record<string, Making | undefined> = {
   ],
   'aws:cloudwatch/dashboard:Dashboard': (inputs) => [['cloudwatch', 'PutDashboard', inputs]],
   'aws:cloudwatch/eventBus:EventBus': (inputs) => [['events', 'CreateEventBus', inputs]],
+  'aws:cloudwatch/eventRule:EventRule': (inputs, name) => [
+    ['events', 'PutRule', { name: named(name), ...inputs }],
+  ],
+  'aws:cloudwatch/eventTarget:EventTarget': ({ rule, targetId, ...target }) => [
+    ['events', 'PutTargets', { rule, targets: [{ id: targetId, ...target }] }],
+  ],
   'aws:cloudwatch/logGroup:LogGroup': ({ name, retentionInDays }) => [
     ['logs', 'CreateLogGroup', { logGroupName: name }],
     ['logs', 'PutRetentionPolicy', { logGroupName: name, retentionInDays }],
@@ -312,6 +318,12 @@ export const MAKING: Record<string, Making | undefined> = {
       ],
     ];
   },
+  'aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig': (inputs) => [
+    ['lambda', 'PutFunctionEventInvokeConfig', inputs],
+  ],
+  'aws:lambda/permission:Permission': ({ function: functionName, ...inputs }, name) => [
+    ['lambda', 'AddPermission', { statementId: named(name), functionName, ...inputs }],
+  ],
   'aws:lambda/function:Function': ({
     name,
     s3Bucket,

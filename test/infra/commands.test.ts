@@ -122,7 +122,7 @@ describe('npm run deploy -- check', () => {
     const { stdout } = await checked(['--stage', 'production']);
     expect(stdout).toMatch(/EC2-VPC Elastic IPs +3 beside 1 in use, of 1000: fits/);
     expect(stdout).toMatch(
-      /Concurrent executions +72 beside 72 in use and 100 that AWS keeps, of 1000: fits/,
+      /Concurrent executions +76 beside 72 in use and 100 that AWS keeps, of 1000: fits/,
     );
     expect(stdout).toMatch(/G and VT instances +36 beside 0 in use, of 1000: fits/);
     expect(stdout).not.toContain('request-service-quota-increase');

@@ -7,7 +7,7 @@ import { variables } from '@video-pipeline/config';
 import { describe, expect, test } from 'vitest';
 import type { Build, Graph } from '../../infra/offline/evaluate.ts';
 import { ROOT } from '../../infra/offline/platform.ts';
-import { stageOf } from '../../infra/stages.ts';
+import { COMPACTING, stageOf } from '../../infra/stages.ts';
 import { DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
 
 const MAPPING = 'aws:lambda/eventSourceMapping:EventSourceMapping';
@@ -86,7 +86,8 @@ describe.each(DEPLOYED)('the Lambda functions of %s', (deployed) => {
       expect(inputs.memorySize, name).toBeLessThanOrEqual(10_240);
       expect(inputs.architectures).toEqual([deployed === 'dev' ? 'x86_64' : 'arm64']);
       expect(inputs.runtime).toBe(deployed === 'dev' ? 'provided.al2023' : 'nodejs24.x');
-      expect(inputs.reservedConcurrentExecutions).toBe(stageOf(EVALUATIONS[deployed].stage).kafka.partitions);
+      const { partitions } = stageOf(EVALUATIONS[deployed].stage).kafka;
+      expect(inputs.reservedConcurrentExecutions).toBe(name === 'CompactFunction' ? COMPACTING : partitions);
     }
   });
 
@@ -101,6 +102,25 @@ describe.each(DEPLOYED)('the Lambda functions of %s', (deployed) => {
       expect(JSON.stringify(given).length).toBeLessThan(4096);
     }
   });
+});
+
+test('each part of an hour, and its events, is brought into the tables every hour, by one call at a time', async () => {
+  const graph = await graphOf('production');
+  const targets = ofType(graph, 'aws:cloudwatch/eventTarget:EventTarget').map(({ inputs }) => inputs);
+  const parts = targets.map(({ input }) => JSON.parse(input).part);
+  expect(parts.sort()).toEqual([...'0123456789abcdef', 'events'].sort());
+  const rules = ofType(graph, 'aws:cloudwatch/eventRule:EventRule');
+  for (const { inputs } of rules) expect(inputs.scheduleExpression).toBe('cron(3 * * * ? *)');
+  // EventBridge has five targets a rule at most.
+  for (const list of Map.groupBy(targets, ({ rule }) => rule).values()) expect(list.length).toBeLessThan(6);
+  const { name } = one(graph, FUNCTION, 'CompactFunction').inputs;
+  expect(
+    one(graph, 'aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig', 'CompactOnce').inputs,
+  ).toEqual({
+    functionName: name,
+    maximumRetryAttempts: 0,
+  });
+  expect(ofType(graph, 'aws:lambda/permission:Permission')).toHaveLength(rules.length);
 });
 
 test('detect reaches the inference backend that its stage has', async () => {

@@ -10,6 +10,7 @@ const INGRESS = 'aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule';
 const PAIRS: Record<Deployed, string[]> = {
   production: [
     'AnnotateGroup -> S3:443',
+    'CompactGroup -> S3:443',
     'DetectGroup -> InferenceGroup:8000',
     'DetectGroup -> KafkaGroup:9098',
     'DetectGroup -> S3:443',
@@ -29,6 +30,7 @@ const PAIRS: Record<Deployed, string[]> = {
   ],
   staging: [
     'AnnotateGroup -> S3:443',
+    'CompactGroup -> S3:443',
     'DetectGroup -> InferenceGroup:8000',
     'DetectGroup -> KafkaGroup:9098',
     'DetectGroup -> S3:443',
@@ -49,6 +51,7 @@ const PAIRS: Record<Deployed, string[]> = {
   ],
   personal: [
     'AnnotateGroup -> S3:443',
+    'CompactGroup -> S3:443',
     'DetectGroup -> 0.0.0.0/0:443',
     'DetectGroup -> KafkaGroup:9098',
     'DetectGroup -> S3:443',
@@ -67,6 +70,7 @@ const PAIRS: Record<Deployed, string[]> = {
   ],
   dev: [
     'AnnotateGroup -> S3:443',
+    'CompactGroup -> S3:443',
     'DetectGroup -> KafkaGroup:9098',
     'DetectGroup -> S3:443',
     'IngestGroup -> 0.0.0.0/0:443',
@@ -83,6 +87,7 @@ const PAIRS: Record<Deployed, string[]> = {
     '198.51.100.0/28 -> ConsoleDoorGroup:443',
     '203.0.113.0/24 -> ConsoleDoorGroup:443',
     'AnnotateGroup -> S3:443',
+    'CompactGroup -> S3:443',
     'ClipGroup -> S3:443',
     // The load balancer asks Cognito who has signed in.
     'ConsoleDoorGroup -> 0.0.0.0/0:443',

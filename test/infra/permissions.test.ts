@@ -56,6 +56,7 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
       'kafka-cluster:DescribeTopic topic/events',
       'kafka-cluster:WriteData topic/events',
       's3:GetObject store/config/streams.json',
+      's3:PutObject store/events/*',
       's3:PutObject store/failed/detect/*',
     ],
   ],
@@ -102,6 +103,18 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
     ],
   ],
   [
+    /^CompactRole$/,
+    [
+      ...POLLERS.filter((one) => /^ec2:(?!DescribeSecurityGroups|DescribeVpcs)/.test(one)),
+      ...logs('compact'),
+      's3:GetObject store/detections/*',
+      's3:GetObject store/events/*',
+      's3:GetObject store/tables/*',
+      's3:ListBucket store',
+      's3:PutObject store/tables/*',
+    ],
+  ],
+  [
     /^Ingest\dTaskRole$/,
     [
       'kafka-cluster:Connect cluster',
@@ -140,9 +153,12 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
       's3:GetObject store/clips/*',
       's3:GetObject store/config/streams.json',
       's3:GetObject store/detections/*',
+      's3:GetObject store/events/*',
       's3:GetObject store/failed/*',
+      's3:GetObject store/reviews/*',
       's3:GetObject store/tables/*',
       's3:ListBucket store',
+      's3:PutObject store/reviews/*',
     ],
   ],
   [/^ConsoleExecutionRole$/, [...PULL, ...logs('console'), 'secretsmanager:GetSecretValue token']],
@@ -211,7 +227,7 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
     for (const role of ofType(graph, 'aws:iam/role:Role')) {
       const [, expected] = EXPECTED.find(([name]) => name.test(role.name)) ?? [];
       expect(expected, `an expectation for ${role.name}`).toBeDefined();
-      const lambda = /^(Detect|Annotate|Notify)Role$/.test(role.name);
+      const lambda = /^(Detect|Annotate|Notify|Compact)Role$/.test(role.name);
       const waits = !stageOf(EVALUATIONS[deployed].stage).functions.pollers;
       const destination = /^(Detect|Annotate|Notify|Clip)Role$/.test(role.name) && !waits ? DESTINATION : [];
       const extra = [
@@ -240,7 +256,7 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
 
 test('every AWS command in what runs on AWS is one that the roles above were written for', () => {
   const sources = globSync(
-    '{functions,ingest-host,model,packages/{console,inference-client,kafka,recovery,storage}}/src/**/*.ts',
+    '{functions,ingest-host,model,packages/{console,inference-client,kafka,recovery,storage,tables}}/src/**/*.ts',
     {
       cwd: ROOT,
       exclude: (path) => String(path).endsWith('.test.ts'),

@@ -1,0 +1,91 @@
+import tablesPackage from '../packages/tables/package.json' with { type: 'json' };
+import { EVENTS, PART_NAMES } from '../packages/tables/src/schema.ts';
+import { createLogGroup } from './logs.ts';
+import { metricsEnvironment } from './metrics.ts';
+import { createGroup, type createNetwork, reachS3 } from './network.ts';
+import { environmentOf } from './settings.ts';
+import { COMPACTING, type Stage } from './stages.ts';
+
+/** So many targets a rule of EventBridge has. */
+const TARGETS = 5;
+/** Three minutes after each full hour its last batches are stored. */
+const SCHEDULE = 'cron(3 * * * ? *)';
+
+interface Parts {
+  stage: Stage;
+  network: ReturnType<typeof createNetwork>;
+  store: sst.aws.Bucket;
+}
+
+export type Compactor = ReturnType<typeof createCompactor>;
+
+/** The function that brings each hour that is over into the tables: one call for each part of it. */
+export function createCompactor({ stage, network, store }: Parts) {
+  const group = createGroup(network.vpc, 'Compact');
+  reachS3(network, group);
+  const logs = createLogGroup(stage, 'compact');
+  const objects = (...folders: string[]) => folders.map((folder) => $interpolate`${store.arn}/${folder}/*`);
+  const fn = new sst.aws.Function('Compact', {
+    handler: 'packages/tables/src/lambda.handler',
+    runtime: 'nodejs24.x',
+    architecture: 'arm64',
+    // Half of it is DuckDB's, and an object's texts are held while they are read.
+    memory: '3008 MB',
+    timeout: '14 minutes',
+    storage: '4 GB',
+    logging: { logGroup: logs.name, format: 'json' },
+    environment: {
+      ...environmentOf(stage, ['LOG_LEVEL']),
+      ...metricsEnvironment(stage),
+      S3_BUCKET: store.name,
+    },
+    permissions: [
+      { actions: ['s3:GetObject'], resources: objects('detections', 'events', 'tables') },
+      { actions: ['s3:PutObject'], resources: objects('tables') },
+      { actions: ['s3:ListBucket'], resources: [store.arn] },
+      // Lambda's way into the VPC; AWS knows no narrower resource for these.
+      {
+        actions: [
+          'ec2:AssignPrivateIpAddresses',
+          'ec2:UnassignPrivateIpAddresses',
+          'ec2:CreateNetworkInterface',
+          'ec2:DeleteNetworkInterface',
+          'ec2:DescribeNetworkInterfaces',
+          'ec2:DescribeSubnets',
+        ],
+        resources: ['*'],
+      },
+      { actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [$interpolate`${logs.arn}:*`] },
+    ],
+    concurrency: { reserved: COMPACTING },
+    // Its native code, 70 MB, is installed for the function's own machine.
+    nodejs: {
+      install: { '@duckdb/node-api': tablesPackage.dependencies['@duckdb/node-api'] },
+      minify: true,
+    },
+    vpc: $dev ? undefined : { securityGroups: [group.id], privateSubnets: network.vpc.privateSubnets },
+    transform: { role: { managedPolicyArns: [] } },
+  });
+  // What failed is made good by the next hour's run; two at once could lose each other's rows.
+  new aws.lambda.FunctionEventInvokeConfig('CompactOnce', { functionName: fn.name, maximumRetryAttempts: 0 });
+  const parts = [...PART_NAMES, EVENTS];
+  for (let first = 0; first < parts.length; first += TARGETS) {
+    const number = first / TARGETS + 1;
+    const rule = new aws.cloudwatch.EventRule(`CompactRule${number}`, { scheduleExpression: SCHEDULE });
+    new aws.lambda.Permission(`CompactPermission${number}`, {
+      action: 'lambda:InvokeFunction',
+      function: fn.name,
+      principal: 'events.amazonaws.com',
+      sourceArn: rule.arn,
+    });
+    for (const part of parts.slice(first, first + TARGETS)) {
+      new aws.cloudwatch.EventTarget(`CompactPart${part}`, {
+        rule: rule.name,
+        targetId: part,
+        arn: fn.arn,
+        input: JSON.stringify({ part }),
+      });
+    }
+  }
+  return { fn, logs };
+}
