@@ -192,7 +192,7 @@ const boxes: Attack = {
 };
 
 /** Sent at once by the attacks that send hundreds of frames: more is a load, which no hostile byte is needed for. */
-const LOT = 25;
+const LOT = 50;
 
 /** More streams than anybody has: what is kept of each is bounded, and they go the way of all frames. */
 const madeUpStreams: Attack = {
