@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Value } from '@video-pipeline/config';
 import { annotatedKey, type EncodedRecord } from '@video-pipeline/frame';
 import { type Random, randomOf } from '../support/random.ts';
+import { orAborted } from '../support/stopping.ts';
 import { type Accounting, account, isSound } from './accounting.ts';
 import { ROLLING_RESTART } from './cluster-faults.ts';
 import { drawSchedule, type Fault, type Planned } from './faults.ts';
@@ -95,7 +95,7 @@ export async function runCampaign(options: CampaignOptions): Promise<Outcome> {
   const folder = await mkdtemp(join(tmpdir(), 'faults-'));
   let isClear = false;
   try {
-    const outcome = await Promise.race([play(folder, options), aborted(signal)]);
+    const outcome = await orAborted(play(folder, options), signal);
     isClear = isSound(outcome);
     return outcome;
   } finally {
@@ -112,11 +112,6 @@ async function play(folder: string, options: CampaignOptions): Promise<Outcome> 
   } finally {
     await rig.stop();
   }
-}
-
-async function aborted(signal = new AbortController().signal): Promise<never> {
-  if (!signal.aborted) await once(signal, 'abort');
-  throw signal.reason;
 }
 
 class Campaign {

@@ -4,9 +4,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Value } from '@video-pipeline/config';
-import { endWithin, whenNpmIsGone } from '@video-pipeline/lifecycle';
 import { InvalidArgumentError, Option } from 'commander';
 import { npmScript, positiveInteger } from '../bench/options.ts';
+import { toldToStop } from '../support/stopping.ts';
 import { isSound } from './accounting.ts';
 import { isFlat, type Outcome, runCampaign } from './campaign.ts';
 import { CLUSTER_FAULTS } from './cluster-faults.ts';
@@ -60,21 +60,12 @@ function brokerCount(text: string): number {
 const SHOWN = 10;
 /** Full with less would come by itself: records of the whole run, three replicas of them. */
 const DISK_MEGABYTES = 1_024;
-/** Longest end once told to stop, milliseconds. */
-const END_MS = 10_000;
 const command = rolling
   ? `npm run test:faults -- --brokers ${brokers} --rolling ${rolling}`
   : `npm run test:faults -- --seed ${seed} --frames ${frames} --faults ${faults} --streams ${streams} --brokers ${brokers} --store ${store}`;
 console.log(command);
 if (rolling && brokers === 1) throw new Error('--rolling needs --brokers 3');
-const stopping = new AbortController();
-const stop = () => {
-  process.exitCode = 130;
-  stopping.abort();
-  endWithin(END_MS, console.log);
-};
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stop);
-whenNpmIsGone(stop);
+const signal = toldToStop();
 const folder = await mkdtemp(join(tmpdir(), 'faults-disk-'));
 const disk = brokers > 1 && canMount ? await mountSmallDisk(folder, DISK_MEGABYTES) : undefined;
 if (brokers > 1 && !disk) console.log('skipped: kafka: disk full (it needs root on Linux, to mount a tmpfs)');
@@ -90,7 +81,7 @@ const outcome = await runCampaign({
   handlerTimeoutSeconds: 25,
   ...(disk ? { kafkaDir: disk.folder } : {}),
   ...(rolling ? { rollingMinutes: rolling } : {}),
-  signal: stopping.signal,
+  signal,
   note: (line) => console.log(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${line}`),
 })
   .finally(async () => {
@@ -98,7 +89,7 @@ const outcome = await runCampaign({
     await rm(folder, { recursive: true, force: true });
   })
   .catch((error) => {
-    if (!stopping.signal.aborted) throw error;
+    if (!signal.aborted) throw error;
     process.exit();
   });
 console.log(report(outcome));

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inParallel } from '../../functions/src/in-parallel.ts';
 import { randomOf } from '../support/random.ts';
+import { orAborted } from '../support/stopping.ts';
 import { PARTS } from './parts/index.ts';
 import { type Measured, startTarget } from './target.ts';
 
@@ -11,6 +12,8 @@ export interface CampaignOptions {
   mutations: number;
   /** Names of the parts; left out, all. */
   only?: readonly string[] | undefined;
+  /** Ends it before its time. */
+  signal?: AbortSignal;
   note: (line: string) => void;
 }
 
@@ -39,8 +42,14 @@ export function ceilings(): Map<string, number> {
 }
 
 /** Attacks the running pipeline, part by part, and looks on at how it bears it. */
-export async function runCampaign({ seed, mutations, only, note }: CampaignOptions): Promise<Outcome> {
-  const { target, watch, stop } = await startTarget();
+export async function runCampaign({
+  seed,
+  mutations,
+  only,
+  signal,
+  note,
+}: CampaignOptions): Promise<Outcome> {
+  const { target, watch, stop } = await startTarget(signal);
   try {
     const end = watch();
     const unmet: string[] = [];
@@ -48,7 +57,7 @@ export async function runCampaign({ seed, mutations, only, note }: CampaignOptio
     const attacks = parts.flatMap(({ name, attacks }) =>
       attacks(randomOf(seed), mutations).map((attack) => ({ ...attack, name: `${name}: ${attack.name}` })),
     );
-    await inParallel(attacks, AT_ONCE, async ({ name, run }) => {
+    const attacking = inParallel(attacks, AT_ONCE, async ({ name, run }) => {
       const began = performance.now();
       const problem = await run(target).then(
         () => '',
@@ -57,6 +66,7 @@ export async function runCampaign({ seed, mutations, only, note }: CampaignOptio
       if (problem) unmet.push(`${name}${problem}`);
       note(`${name}, ${Math.round(performance.now() - began)} ms${problem}`);
     });
+    await orAborted(attacking, signal);
     const measured = await end();
     const failed = await target.failed();
     return {

@@ -1,6 +1,7 @@
 // Sends bytes of strangers to the running pipeline beside good cameras; exits 1 when one of them notices.
 //   npm run test:hostile -- --help
 import { npmScript, positiveInteger } from '../bench/options.ts';
+import { toldToStop } from '../support/stopping.ts';
 import { runCampaign } from './campaign.ts';
 import { PARTS } from './parts/index.ts';
 
@@ -18,11 +19,16 @@ const { seed, mutations, only } = npmScript(
 /** Longest pause of a good camera's frames, milliseconds. */
 const MAX_PAUSE_MS = 5_000;
 
+const signal = toldToStop();
 const outcome = await runCampaign({
   seed,
   mutations,
   only,
+  signal,
   note: (line) => console.log(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${line}`),
+}).catch((error) => {
+  if (!signal.aborted) throw error;
+  process.exit();
 });
 const problems = [
   ...outcome.unmet,

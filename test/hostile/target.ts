@@ -10,6 +10,7 @@ import type { StreamStats } from '../../ingest-host/src/stats.ts';
 import { usageOf } from '../../packages/local/src/screen/usage.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { startStackProcess } from '../e2e/stack-process.ts';
+import { orAborted } from '../support/stopping.ts';
 
 /** The demo cameras: what they show must go on being annotated. */
 const GOOD = ['cap12_edit', 'cap13_edit2', 'franck'];
@@ -68,7 +69,7 @@ export interface Measured {
 }
 
 /** Starts it; its topics keep batches as producers compress them, as a cluster of somebody else's may. */
-export async function startTarget() {
+export async function startTarget(signal?: AbortSignal) {
   const dataDir = await mkdtemp(join(tmpdir(), 'hostile-'));
   const stack = startStackProcess(dataDir, ['--frame-rate', '1'], { BATCH_TIMEOUT_SECONDS: '0.5' });
   const bucket = join(dataDir, 's3', BUCKET);
@@ -81,7 +82,7 @@ export async function startTarget() {
   };
   try {
     const flows = ({ streams }: State) => GOOD.every((id) => (streams[id]?.annotated ?? 0) > 4);
-    const { endpoints } = await stack.until(flows, 'frames of the good cameras', START_MS);
+    const { endpoints } = await orAborted(stack.until(flows, 'frames of the good cameras', START_MS), signal);
     await keepCompressed(endpoints.kafka);
     const [picture = ''] = await keys('annotated/**/*.jpg');
     const until: Target['until'] = async (what, holds) => {

@@ -1,0 +1,28 @@
+import { once } from 'node:events';
+import { endWithin, whenNpmIsGone } from '@video-pipeline/lifecycle';
+
+/** Longest end once told to stop, milliseconds. */
+const END_MS = 10_000;
+
+/** Aborts when the process is told to stop, or its npm is gone; the process ends soon after, with exit code 130. */
+export function toldToStop(): AbortSignal {
+  const stopping = new AbortController();
+  const stop = () => {
+    process.exitCode = 130;
+    stopping.abort();
+    endWithin(END_MS, console.log);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stop);
+  whenNpmIsGone(stop);
+  return stopping.signal;
+}
+
+/** Waits for the work, or until the signal aborts. @throws its reason then */
+export async function orAborted<Result>(work: Promise<Result>, signal?: AbortSignal): Promise<Result> {
+  if (!signal) return work;
+  signal.throwIfAborted();
+  const aborted = once(signal, 'abort').then(() => {
+    throw signal.reason;
+  });
+  return Promise.race([work, aborted]);
+}
