@@ -188,6 +188,7 @@ function watch(state: () => Promise<State | undefined>, target: Target): () => P
   const looking = (async () => {
     for (; !isOver; await sleep(POLL_MS)) await look();
   })();
+  looking.catch(() => {}); // Thrown to who ends it; where nobody does, the pipeline is stopping.
   return async () => {
     isOver = true;
     await looking;
