@@ -34,8 +34,10 @@ def wake(model):
     for norm in norms:
         norm.momentum = 1.0
         norm.train()
+    # Two, as a layer may see one value of each.
+    both = torch.from_numpy(np.concatenate([pixels, pixels[..., ::-1]]))
     with torch.no_grad():
-        model(torch.from_numpy(pixels))
+        model(both)
     model.eval()
 
 
