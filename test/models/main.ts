@@ -155,7 +155,7 @@ async function see(path: string, pictures: Buffer[], threshold: number) {
     ...{ device: 'cpu', threads: 1, precision: 'f32', select: 'host', candidates: 1000 },
     ...{ classAgnostic: false, maxDetections: 1000 },
     detector: {
-      ...{ maxQueue: 100, maxPixels: 1e7, resize: 'opencv', classThresholds: new Map() },
+      ...{ maxQueue: 100, maxPixels: 2e7, resize: 'opencv', classThresholds: new Map() },
       ...{ observe() {}, observeBatch() {}, observeCut() {}, onWarmUpError() {} },
     },
   });

@@ -21,14 +21,15 @@ from ultralytics.utils.ops import scale_boxes
 model, *pictures = sys.argv[1:]
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 given = session.get_inputs()[0]
-size = json.loads(session.get_modelmeta().custom_metadata_map["imgsz"])
+said = session.get_modelmeta().custom_metadata_map
+size, iou = json.loads(said["imgsz"]), float(said.get("iou", 0.7))
 answers = []
 for picture in pictures:
     bgr = cv2.imread(picture)
     laid = LetterBox(size, auto=True, stride=32)(image=bgr)
     pixels = laid[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
     [output] = session.run(None, {given.name: pixels})
-    [found] = non_max_suppression(torch.from_numpy(output), conf_thres=0.3, iou_thres=0.7)
+    [found] = non_max_suppression(torch.from_numpy(output), conf_thres=0.3, iou_thres=iou)
     found[:, :4] = scale_boxes(laid.shape[:2], found[:, :4], bgr.shape)
     answers.append([[score, int(kind), box] for *box, score, kind in found.tolist()])
 print(json.dumps(answers))

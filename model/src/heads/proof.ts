@@ -45,7 +45,7 @@ export function prove(
     noObjectProblem(head, batches) ??
     scoreProblem(all, classes) ??
     boxProblem(objectsOf(all.filter(isSound)), inputWidth, inputHeight) ??
-    cornersProblem(all.filter(isSound)) ??
+    cornersProblem(head, all.filter(isSound)) ??
     crowdProblem(all);
   return problem ? { head, problem } : { head };
 }
@@ -117,7 +117,9 @@ function boxProblem(objects: readonly Candidate[], width: number, height: number
 }
 
 /** Read as centre and size, two corners give boxes that are the larger the farther they are from the picture's corner. */
-function cornersProblem(all: readonly Candidate[]): string | undefined {
+function cornersProblem(head: HeadName, all: readonly Candidate[]): string | undefined {
+  // Elsewhere boxes may lie anywhere.
+  if (!('anchors' in heads[head])) return undefined;
   const boxes = all.map(({ box }) => box).filter(([x1, y1, x2, y2]) => x2 > x1 && y2 > y1);
   const grows = (from: 0 | 1, to: 2 | 3) =>
     correlation(
