@@ -60,7 +60,7 @@ const MAX_FOLLOWED = 1_000;
 /** Unit of time of the method's noise: it was tuned on video of 30 frames a second. */
 const UNIT_MS = 1000 / 30;
 /** Highest costs (1 - IoU, weighted by confidence in the first and third) at which two may be paired. */
-const COST_LIMIT = { high: 0.8, low: 0.5, tentative: 0.7, far: 1 };
+const COST_LIMIT = { high: 0.9, low: 0.5, tentative: 0.9, far: 1 };
 /** Boxes of two classes are one object's only if they overlap by more than this (IoU); each other pair goes first. */
 const OTHER_CLASS_IOU = 0.5;
 const OTHER_CLASS_COST = 0.2;
