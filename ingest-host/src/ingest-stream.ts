@@ -65,6 +65,7 @@ export class IngestStream {
   readonly spec: StreamSpec;
   readonly #context: StreamContext;
   readonly #abort = new AbortController();
+  readonly #aborted = once(this.#abort.signal, 'abort');
   readonly #clock = new CaptureClock();
   readonly #isActive: (at: number) => boolean;
   readonly #failover: Failover;
@@ -130,7 +131,7 @@ export class IngestStream {
     if (fileOf(this.#failover.url)?.loop !== false) return await this.#readOnce();
     const turn = this.#context.fileTurns.take();
     this.#context.stats.state = 'waiting';
-    await Promise.race([turn, once(this.#abort.signal, 'abort')]);
+    await Promise.race([turn, this.#aborted]);
     try {
       return this.#abort.signal.aborted ? 'ended' : await this.#readOnce();
     } finally {
