@@ -18,7 +18,18 @@ import type {
 import { eventKey, failedKey, toLambdaRecord } from '@video-pipeline/frame';
 import { parseTar } from 'nanotar';
 import sharp from 'sharp';
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  onTestFinished,
+  test,
+  vi,
+} from 'vitest';
+import { unique } from '../support/unique.ts';
 import {
   annotate,
   CAT,
@@ -281,7 +292,7 @@ describe('failed records', () => {
       headers: { 'content-type': 'application/json', origin: fixture.url, ...headers },
     });
 
-  beforeAll(async () => {
+  beforeEach(async () => {
     const failed = { stage: 'detect', reason: 'not a JPEG', time: '2026-11-25T07:00:00Z', record };
     await fixture.store.put({ key, body: JSON.stringify(failed), contentType: 'application/json' });
     await fixture.store.put({ key: 'failed/detect/junk-0-1', body: 'junk', contentType: 'text/plain' });
@@ -482,13 +493,14 @@ describe('the scene of a stream', () => {
   });
 
   test('its events are the newest on the topic, its own alone', async () => {
-    const told = ['yard', 'gate', 'yard'].map((stream, i) => sceneEvent(stream, i));
+    const [yard, gate] = [unique('yard'), unique('gate')];
+    const told = [yard, gate, yard].map((stream, i) => sceneEvent(stream, i));
     const messages = told.map((event) => ({ key: event.stream_id, value: JSON.stringify(event) }));
     await fixture.producer.send({
       topic: 'events',
-      messages: [...messages, { key: 'yard', value: 'no event' }],
+      messages: [...messages, { key: yard, value: 'no event' }],
     });
-    const events = await getJson<SceneEvent[]>('/api/streams/yard/events');
+    const events = await getJson<SceneEvent[]>(`/api/streams/${yard}/events`);
     expect(events).toEqual([told[2], told[0]]);
     expect(await getJson('/api/streams/nobody/events')).toEqual([]);
   });

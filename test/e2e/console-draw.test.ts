@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { detectionsKey } from '@video-pipeline/frame';
 import { parseScenes } from '@video-pipeline/scene';
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import {
   type ConsoleTabs,
   describeInChromium,
@@ -16,9 +16,13 @@ const LINE_COLOUR = [255, 214, 10];
 
 describeInChromium('drawing on a stream', () => {
   let tabs: ConsoleTabs;
+  let list: string;
+  const walked = Date.now() - 3_600_000;
   beforeAll(async () => {
     tabs = await openConsole();
+    list = await savedList();
   });
+  beforeEach(() => writeFile(tabs.fixture.streamsFile, list));
   afterAll(() => tabs?.close());
 
   /** Zones and lines of the yard, as the page tells them. */
@@ -30,21 +34,21 @@ describeInChromium('drawing on a stream', () => {
 
   /** What was seen an hour ago: somebody who walks into the left half and stands there. */
   async function storeWalk(): Promise<void> {
-    const [streamId, begin] = ['yard', Date.now() - 3_600_000];
+    const streamId = 'yard';
     const lines = Array.from({ length: 60 }, (_, number) => {
       const x = Math.max(100, 390 - 10 * number);
       return JSON.stringify({
         stream_id: streamId,
         session: 'walk',
         frame_number: number,
-        captured_at: begin + 100 * number,
+        captured_at: walked + 100 * number,
         width: 400,
         height: 300,
         detections: [{ class_id: 0, class_name: 'person', confidence: 0.9, bbox: [x - 10, 60, x + 10, 120] }],
       });
     });
     const first = { topic: 'detections', partition: 0, offset: 1 };
-    const key = detectionsKey({ streamId, capturedAt: begin }, first);
+    const key = detectionsKey({ streamId, capturedAt: walked }, first);
     await tabs.fixture.store.put({ key, body: lines.join('\n'), contentType: 'application/x-ndjson' });
   }
 
@@ -195,8 +199,6 @@ describeInChromium('drawing on a stream', () => {
   });
 
   test('a zone that a filter needs stays, and the page says why', async () => {
-    const list = await savedList();
-    onTestFinished(() => writeFile(tabs.fixture.streamsFile, list));
     await writeFile(
       tabs.fixture.streamsFile,
       list.replace('scene:', 'scene:\n    filters: { include: [lawn] }'),

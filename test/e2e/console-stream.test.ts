@@ -1,6 +1,7 @@
 import type { DetectedFrame, Detection } from '@video-pipeline/frame';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { classColour, trackColour } from '../../functions/src/drawing/colour.ts';
+import { unique } from '../support/unique.ts';
 import { annotate, detectedFrame, PERSON, publish, sceneEvent } from './console-fixture.ts';
 import {
   type ConsoleTabs,
@@ -103,8 +104,9 @@ describeInChromium('the page of a stream', () => {
     expect(await isNear(yard, edgeOfHole, [0, 229, 255])).toBe(false);
     expect(await isNear(yard, onLine, [255, 214, 10])).toBe(false);
 
-    await publish(tabs.fixture.producer, walk('path', 't-1'));
-    const path = await tabs.open('#/stream/path');
+    const walked = unique('path');
+    await publish(tabs.fixture.producer, walk(walked, 't-1'));
+    const path = await tabs.open(`#/stream/${walked}`);
     await nextFrame(path, 'canvas.screen', null);
     await path.getByRole('button', { name: 'Pause' }).click();
     const [way, box] = [
@@ -119,14 +121,15 @@ describeInChromium('the page of a stream', () => {
   });
 
   test('events are listed with the frames that prove them, as they come', async () => {
-    const page = await tabs.open('#/stream/dock');
+    const dock = unique('dock');
+    const page = await tabs.open(`#/stream/${dock}`);
     await page.getByText('Nothing has happened').waitFor();
-    const event = sceneEvent('dock', 1, Date.now() - 86_400_000);
-    const seen = [event.at - 100, event.at].map((time, i) => detectedFrame('dock', i, time, tabs.jpeg));
+    const event = sceneEvent(dock, 1, Date.now() - 86_400_000);
+    const seen = [event.at - 100, event.at].map((time, i) => detectedFrame(dock, i, time, tabs.jpeg));
     await annotate(tabs.fixture.store, seen);
     await tabs.fixture.producer.send({
       topic: 'events',
-      messages: [{ key: 'dock', value: JSON.stringify(event) }],
+      messages: [{ key: dock, value: JSON.stringify(event) }],
     });
     const item = page.getByRole('listitem').filter({ hasText: 'person t-1 entered lawn' });
     await item.waitFor();
