@@ -51,6 +51,8 @@ const options = npmScript('bench', 'How fast the pipeline takes 720p frames, bes
   .parse()
   .opts<Options>();
 const FRAMES = options.frames;
+/** Of the first run of each server, whose figures are thrown away. */
+const WARM = Math.min(100, FRAMES);
 const STREAMS = ['bench-a', 'bench-b', 'bench-c', 'bench-d'];
 /** Longest run; over it the benchmark has failed. */
 const STALL_MS = 120_000;
@@ -124,7 +126,7 @@ async function measure(): Promise<Result> {
   const parts: Parts = { kafka, servers: [s3, server], env };
   const runs: Run[] = [];
   // The first, short run of each warms the virtual machines; its figures are thrown away.
-  await fromKafka(parts, jpegs, 100, 'warm');
+  await fromKafka(parts, jpegs, WARM, 'warm');
   const rounds = await inTurn([['ours', parts], ...(await peers(parts, jpegs))], jpegs);
   for (const [server, own] of rounds) runs.push(medianRun(server, own));
   if (options.source !== 'kafka') runs.push(await fromFile(parts, FRAMES));
@@ -144,7 +146,7 @@ async function peers(parts: Parts, jpegs: Buffer[]): Promise<[string, Parts][]> 
     const [s3] = parts.servers;
     const servers = [s3, { name: 'model', pid }].filter((one) => one !== undefined);
     const own = { ...parts, servers, env: { ...parts.env, INFERENCE_SERVICE_URL: url } };
-    await fromKafka(own, jpegs, 100, `warm-${form}`);
+    await fromKafka(own, jpegs, WARM, `warm-${form}`);
     others.push([`FastAPI + ultralytics, ${form}`, own]);
   }
   return others;
