@@ -1,5 +1,5 @@
 import type { CameraDraft, CameraEntry, CameraList, CameraTest } from '../src/api.ts';
-import { API, getJson, h, sendJson, setText } from './dom.ts';
+import { API, button, getJson, h, sendJson, setText, tableOf } from './dom.ts';
 import { type LiveFeed, streamState } from './live.ts';
 
 const UNWRITABLE =
@@ -11,16 +11,8 @@ const TEST_MS = 20_000;
 /** The cameras of the list of streams: how each is; added, changed, disabled and removed. @returns ends the view */
 export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
   const status = h('p', { role: 'status' });
-  const body = h('tbody');
-  const head = ['Camera', 'State', 'Address', 'Frames a second', ''].map((text) =>
-    h('th', { scope: 'col' }, text),
-  );
-  const table = h(
-    'table',
-    { className: 'wrap stack', hidden: true },
-    h('thead', {}, h('tr', {}, ...head)),
-    body,
-  );
+  const columns = ['Camera', 'State', 'Address', 'Frames a second', ''];
+  const { table, body } = tableOf(columns, { className: 'wrap stack', hidden: true });
   const form = cameraForm(save);
   const unwritable = h('p', { className: 'dim', hidden: true }, UNWRITABLE);
   root.append(h('h1', {}, 'Cameras'), status, table, form.element, unwritable);
@@ -39,18 +31,15 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
   }
   function row(camera: CameraEntry, isWritable: boolean): HTMLElement {
     const { id, name, url, frame_rate, disabled } = camera;
-    const button = (text: string, act: () => unknown) => {
-      const element = h('button', { type: 'button', ariaLabel: `${text} ${id}` }, text);
-      element.onclick = act;
-      return element;
-    };
+    const act = (text: string, onclick: () => unknown) =>
+      button(text, { ariaLabel: `${text} ${id}`, onclick });
     const path = `${API}/cameras/${encodeURIComponent(id)}`;
     const buttons = [
-      button('Edit', () => form.open(camera)),
-      button(disabled ? 'Enable' : 'Disable', () =>
+      act('Edit', () => form.open(camera)),
+      act(disabled ? 'Enable' : 'Disable', () =>
         change(() => sendJson('POST', `${path}/disabled`, { disabled: !disabled }), `${id} is saved.`),
       ),
-      button('Remove', () => {
+      act('Remove', () => {
         if (confirm(`Remove the camera ${id}, with its zones? What is stored of it stays.`))
           change(() => sendJson('DELETE', path), `${id} is removed.`);
       }),
@@ -124,10 +113,10 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
     ),
   );
   const submit = h('button', { type: 'submit' }, 'Save camera');
-  const test = h('button', { type: 'button' }, 'Test');
+  const test = button('Test');
   const found = h('p', { role: 'status' });
   const picture = h('img', { className: 'test', alt: '', hidden: true });
-  const cancel = h('button', { type: 'button' }, 'Clear');
+  const cancel = button('Clear');
   const note = h(
     'p',
     { className: 'dim' },

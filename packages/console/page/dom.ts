@@ -3,6 +3,11 @@ type Child = Node | string;
 /** Where the server's answers are: under the path that the page is at, behind whatever proxy. */
 export const API = `${new URL('.', document.baseURI).pathname}api`;
 
+/** Where the server has what it knows of a stream. */
+export function streamPath(streamId: string): string {
+  return `${API}/streams/${encodeURIComponent(streamId)}`;
+}
+
 /** Creates an element. What is not a property of it is set as an attribute; text is never read as HTML. */
 export function h<Tag extends keyof HTMLElementTagNameMap>(
   tag: Tag,
@@ -17,6 +22,41 @@ export function h<Tag extends keyof HTMLElementTagNameMap>(
   }
   element.append(...children);
   return element;
+}
+
+/** A button that sends no form. */
+export function button(text: string, properties: Record<string, unknown> = {}): HTMLButtonElement {
+  return h('button', { type: 'button', ...properties }, text);
+}
+
+/** Buttons of which one is pressed. @param choose takes the value of the one that now is */
+export function choiceOf<Value>(
+  options: readonly (readonly [Value, string])[],
+  chosen: Value,
+  choose: (value: Value) => unknown,
+): HTMLElement {
+  const buttons = options.map(([value, text]) => {
+    const element = button(text, { ariaPressed: String(value === chosen) });
+    element.onclick = () => {
+      for (const other of buttons) other.ariaPressed = String(other === element);
+      return choose(value);
+    };
+    return element;
+  });
+  return h('div', { className: 'bar' }, ...buttons);
+}
+
+/** A table of named columns, and its body. */
+export function tableOf(columns: readonly string[], properties: Record<string, unknown> = {}) {
+  const body = h('tbody');
+  const head = columns.map((text) => h('th', { scope: 'col' }, text));
+  return { table: h('table', properties, h('thead', {}, h('tr', {}, ...head)), body), body };
+}
+
+/** The address of a view with what its form says. */
+export function addressOf(view: string, form: HTMLFormElement): string {
+  const entries = [...new FormData(form)].filter(([, value]) => value !== '') as [string, string][];
+  return `#/${view}?${new URLSearchParams(entries)}`;
 }
 
 /** Sets text only where it differs, so that what did not change is not laid out, or read aloud, again. */

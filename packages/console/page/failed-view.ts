@@ -1,5 +1,5 @@
 import type { FailedBulk, FailedBulkResult, FailedEntry, FailedPage } from '../src/api.ts';
-import { API, getJson, h, sendJson, setText } from './dom.ts';
+import { API, addressOf, button, getJson, h, sendJson, setText, tableOf } from './dom.ts';
 import { timeOf } from './format.ts';
 
 const RETRY_MS = 3_000;
@@ -14,21 +14,14 @@ const FILTERS = ['stage', 'stream', 'code'] as const;
  */
 export function failedView(root: HTMLElement, asked: URLSearchParams): () => void {
   const status = h('p', { role: 'status', className: 'dim' });
-  const body = h('tbody');
-  const head = ['Stage', 'Stream', 'Kind', 'Record', 'Reason', 'Since', ''].map((text) =>
-    h('th', { scope: 'col' }, text),
-  );
-  const table = h(
-    'table',
-    { className: 'wrap stack', hidden: true },
-    h('thead', {}, h('tr', {}, ...head)),
-    body,
-  );
-  const more = h('button', { type: 'button', hidden: true }, 'More');
+  const columns = ['Stage', 'Stream', 'Kind', 'Record', 'Reason', 'Since', ''];
+  const { table, body } = tableOf(columns, { className: 'wrap stack', hidden: true });
+  const more = button('More', { hidden: true });
   const choice = Object.fromEntries(FILTERS.map((name) => [name, asked.get(name) ?? '']));
-  const all = (action: FailedBulk['action'], text: string) =>
-    h('button', { type: 'button', onclick: () => doAll(action) }, text);
-  const buttons = [all('redrive', 'Put back all of these'), all('delete', 'Delete all of these')];
+  const buttons = [
+    button('Put back all of these', { onclick: () => doAll('redrive') }),
+    button('Delete all of these', { onclick: () => doAll('delete') }),
+  ];
   const forAll = h('div', { hidden: true }, h('p', { className: 'bar' }, ...buttons));
   root.append(
     h('h1', {}, 'Failed'),
@@ -104,14 +97,13 @@ function filterForm(choice: Record<string, string>): HTMLElement {
   );
   form.onsubmit = (event) => {
     event.preventDefault();
-    const entries = [...new FormData(form)].filter(([, value]) => value !== '') as [string, string][];
-    location.hash = `#/failed?${new URLSearchParams(entries)}`;
+    location.hash = addressOf('failed', form);
   };
   return form;
 }
 
 function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
-  const again = h('button', { type: 'button', ariaLabel: `Put back ${entry.position}` }, 'Put back');
+  const again = button('Put back', { ariaLabel: `Put back ${entry.position}` });
   const cells = [
     entry.stage,
     entry.stream,

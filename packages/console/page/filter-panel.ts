@@ -30,23 +30,21 @@ export function filterPanel(
       'fieldset',
       {},
       h('legend', {}, 'Show'),
-      toggle('Boxes', (on) => {
-        filter.boxes = on;
-      }),
-      toggle('Labels', (on) => {
-        filter.labels = on;
-      }),
-      toggle('Zones and lines', (on) => {
-        filter.zones = on;
-      }),
-      toggle('Trails of tracks', (on) => {
-        filter.tracks = on;
-      }),
+      toggleOf('Boxes', 'boxes'),
+      toggleOf('Labels', 'labels'),
+      toggleOf('Zones and lines', 'zones'),
+      toggleOf('Trails of tracks', 'tracks'),
       h('label', { for: 'confidence' }, 'Least confidence ', shown, slider),
     ),
     classes,
   );
   return { element, addClasses };
+
+  function toggleOf(text: string, name: 'boxes' | 'labels' | 'zones' | 'tracks'): HTMLElement {
+    return toggle(text, (on) => {
+      filter[name] = on;
+    });
+  }
 
   function toggle(text: string, set: (on: boolean) => void, ...before: Node[]): HTMLElement {
     const box = h('input', { type: 'checkbox', checked: true });

@@ -1,6 +1,6 @@
 import type { Flow, StageFlow, StageSample, StageState } from '../src/api.ts';
 import { lineChart } from './chart.ts';
-import { API, getJson, h, repeat, setText } from './dom.ts';
+import { API, choiceOf, getJson, h, repeat, setText } from './dom.ts';
 import { duration, rate } from './format.ts';
 import { healthTable } from './health.ts';
 import type { LiveFeed } from './live.ts';
@@ -15,7 +15,7 @@ const STATES: Record<StageState, string> = {
 };
 
 /** How much of the past is shown, minutes; the server keeps ten. */
-const SPANS = [2, 5, 10];
+const SPANS = [2, 5, 10].map((minutes) => [minutes, `${minutes} minutes`] as const);
 
 interface Metric {
   text: string;
@@ -50,16 +50,11 @@ export function flowView(root: HTMLElement, live: LiveFeed): () => void {
   const health = healthTable();
   const tellHealth = () => health.tell(live.health);
   let minutes = 10;
-  const spans = SPANS.map((span) => {
-    const button = h('button', { type: 'button', ariaPressed: String(span === minutes) }, `${span} minutes`);
-    button.onclick = () => {
-      minutes = span;
-      for (const other of spans) other.ariaPressed = String(other === button);
-      tellStages();
-    };
-    return button;
+  const spans = choiceOf(SPANS, minutes, (span) => {
+    minutes = span;
+    tellStages();
   });
-  root.append(h('h1', {}, 'Flow'), health.element, h('div', { className: 'bar' }, ...spans), list);
+  root.append(h('h1', {}, 'Flow'), health.element, spans, list);
   tellHealth();
   live.addEventListener('health', tellHealth);
   let stages: Map<string, ReturnType<typeof createStage>> | undefined;

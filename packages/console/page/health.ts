@@ -1,5 +1,5 @@
 import type { Health, PartHealth } from '../src/api.ts';
-import { h } from './dom.ts';
+import { h, tableOf } from './dom.ts';
 import { clock, duration } from './format.ts';
 
 const NAMES: Record<string, string> = { s3: 'S3', model: 'The model server' };
@@ -23,17 +23,11 @@ export function outagesOf({ parts }: Pick<Health, 'parts'>, now: number): string
 
 /** How each part is, since when, and what was wrong with it last. */
 export function healthTable(): { element: HTMLElement; tell: (health: Health | undefined) => void } {
-  const body = h('tbody');
-  const head = ['Part', 'Health', 'Since', 'Before'].map((text) => h('th', { scope: 'col' }, text));
-  const element = h(
-    'table',
-    { className: 'wrap stack', ariaLabel: 'Health' },
-    h('thead', {}, h('tr', {}, ...head)),
-    body,
-  );
+  const columns = ['Part', 'Health', 'Since', 'Before'];
+  const { table, body } = tableOf(columns, { className: 'wrap stack', ariaLabel: 'Health' });
   let shown = '';
   return {
-    element,
+    element: table,
     tell(health) {
       const text = JSON.stringify(health?.parts ?? {});
       if (text === shown) return;

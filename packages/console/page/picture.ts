@@ -1,6 +1,6 @@
 import type { FrameFacts } from '../src/api.ts';
 import { type BoxFilter, drawBoxes, visible } from './boxes.ts';
-import { API, DEADLINE_MS } from './dom.ts';
+import { DEADLINE_MS, streamPath } from './dom.ts';
 import { summary } from './format.ts';
 
 /** `<captured_at>-<frame_number>`, the frame's name in the server's addresses. */
@@ -10,7 +10,7 @@ export function frameId(frame: FrameFacts): string {
 
 /** Where the server has something of a frame. */
 export function frameUrl(frame: FrameFacts, what: 'frames' | 'annotated', extension: 'jpg' | 'json'): string {
-  return `${API}/streams/${encodeURIComponent(frame.stream_id)}/${what}/${frameId(frame)}.${extension}`;
+  return `${streamPath(frame.stream_id)}/${what}/${frameId(frame)}.${extension}`;
 }
 
 /** Draws more over a picture, boxes excepted. */

@@ -1,5 +1,5 @@
 import type { FrameFacts } from '../src/api.ts';
-import { API, getJson, h, setText } from './dom.ts';
+import { button, getJson, h, setText, streamPath } from './dom.ts';
 import { frameId } from './picture.ts';
 
 /** Pause, back and forth through the frames that the server still holds. @param current the frame that is shown */
@@ -10,15 +10,10 @@ export function createPlayer(
 ) {
   let isPaused = false;
   let frames: FrameFacts[] = [];
-  const pause = h('button', { type: 'button', title: 'Space' }, 'Pause');
-  const back = h('button', { type: 'button', title: 'Left arrow' }, 'Previous frame');
-  const forth = h('button', { type: 'button', title: 'Right arrow' }, 'Next frame');
-  const bar = h('span', { className: 'bar' }, pause, back, forth);
-
   const toggle = async () => {
     isPaused = !isPaused;
     setText(pause, isPaused ? 'Back to live' : 'Pause');
-    if (isPaused) frames = await getJson(`${API}/streams/${encodeURIComponent(streamId)}/frames`);
+    if (isPaused) frames = await getJson(`${streamPath(streamId)}/frames`);
   };
   const step = async (by: number) => {
     if (!isPaused) await toggle();
@@ -27,11 +22,11 @@ export function createPlayer(
     const frame = frames[at < 0 ? frames.length - 1 : Math.max(0, Math.min(frames.length - 1, at + by))];
     if (frame) await show(frame);
   };
-  pause.onclick = toggle;
-  back.onclick = () => step(-1);
-  forth.onclick = () => step(1);
+  const pause = button('Pause', { title: 'Space', onclick: toggle });
+  const back = button('Previous frame', { title: 'Left arrow', onclick: () => step(-1) });
+  const forth = button('Next frame', { title: 'Right arrow', onclick: () => step(1) });
   return {
-    bar,
+    bar: h('span', { className: 'bar' }, pause, back, forth),
     isPaused: () => isPaused,
     key(event: KeyboardEvent) {
       const { target, key, ctrlKey, metaKey, altKey } = event;

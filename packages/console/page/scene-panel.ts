@@ -1,10 +1,10 @@
 import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { FrameFacts, StreamScene } from '../src/api.ts';
 import { type BoxFilter, visible } from './boxes.ts';
-import { API, getJson, h, sendJson, setText } from './dom.ts';
+import { button, getJson, h, sendJson, setText, streamPath } from './dom.ts';
 import { drawScene, drawTrails } from './scene-overlay.ts';
 import { shapeEditor } from './shape-editor.ts';
-import { KINDS, settingsOf } from './shape-form.ts';
+import { KINDS, rulesOf, settingsOf } from './shape-form.ts';
 import { Trails } from './trails.ts';
 
 const UNWRITABLE =
@@ -31,7 +31,7 @@ export function scenePanel(options: {
   redraw: () => void;
 }) {
   const { streamId, canvas, filter, redraw } = options;
-  const path = `${API}/streams/${encodeURIComponent(streamId)}`;
+  const path = streamPath(streamId);
   const trails = new Trails();
   let scene: StreamScene = { zones: {}, lines: {}, rules: [], excluded: [], writable: false };
   let shown = '';
@@ -40,16 +40,18 @@ export function scenePanel(options: {
   const list = h('ul', { className: 'shapes' });
   const unwritable = h('p', { className: 'dim', hidden: true }, UNWRITABLE);
   const editor = shapeEditor({ path, canvas, changed: redraw, saved: take });
-  const drawZone = h('button', { type: 'button', onclick: () => begin('zone') }, 'Draw a zone');
-  const drawLine = h('button', { type: 'button', onclick: () => begin('line') }, 'Draw a line');
-  const tools = h('div', { hidden: true }, h('div', { className: 'bar' }, drawZone, drawLine));
+  const drawers = {
+    zone: button('Draw a zone', { onclick: () => begin('zone') }),
+    line: button('Draw a line', { onclick: () => begin('line') }),
+  };
+  const tools = h('div', { hidden: true }, h('div', { className: 'bar' }, ...Object.values(drawers)));
   const legend = h('legend', {}, 'Zones and lines');
   const element = h('fieldset', {}, legend, problem, tools, note, list, unwritable);
 
   function begin(kind: ShapeKind): void {
     let number = 1;
     while (`${kind}-${number}` in scene[`${kind}s`]) number += 1;
-    editor.start(kind, `${kind}-${number}`, [], kind === 'zone' ? drawZone : drawLine);
+    editor.start(kind, `${kind}-${number}`, [], drawers[kind]);
   }
   function take(now: StreamScene): void {
     const text = JSON.stringify(now);
@@ -63,22 +65,16 @@ export function scenePanel(options: {
     redraw();
   }
   function item(shape: Known): HTMLElement {
-    const title = h('span', { className: 'name' }, `${shape.kind} ${shape.name}`);
+    const { kind, name, points } = shape;
+    const title = h('span', { className: 'name' }, `${kind} ${name}`);
     const rules = h('span', { className: 'dim' }, shape.rules.join(', '));
     if (!scene.writable) return h('li', {}, title, ' ', rules);
-    const named = { type: 'button', ariaLabel: `Change ${shape.kind} ${shape.name}` };
-    const edit = h('button', named, 'Change');
-    edit.onclick = () =>
-      editor.start(
-        shape.kind,
-        shape.name,
-        shape.points,
-        shape.kind === 'zone' ? drawZone : drawLine,
-        settingsOf(scene, shape.kind, shape.name),
-      );
-    const ariaLabel = `Remove ${shape.kind} ${shape.name}`;
-    const remove = h('button', { type: 'button', ariaLabel, onclick: () => removeShape(shape) }, 'Remove');
-    return h('li', {}, title, ' ', rules, h('span', { className: 'bar' }, edit, remove));
+    const change = () => editor.start(kind, name, points, drawers[kind], settingsOf(scene, kind, name));
+    const buttons = [
+      button('Change', { ariaLabel: `Change ${kind} ${name}`, onclick: change }),
+      button('Remove', { ariaLabel: `Remove ${kind} ${name}`, onclick: () => removeShape(shape) }),
+    ];
+    return h('li', {}, title, ' ', rules, h('span', { className: 'bar' }, ...buttons));
   }
   async function removeShape({ kind, name, rules }: Known): Promise<void> {
     const also = rules.length > 0 ? ` and what tells of it (${rules.join(', ')})` : '';
@@ -87,7 +83,7 @@ export function scenePanel(options: {
       take(await sendJson<StreamScene>('DELETE', `${path}/${kind}s/${encodeURIComponent(name)}`));
       setText(note, `${KINDS[kind].title} ${name} is removed.`);
       // The button that was pressed is gone.
-      drawZone.focus();
+      drawers.zone.focus();
     } catch (error) {
       setText(note, (error as Error).message);
     }
@@ -123,10 +119,6 @@ export function scenePanel(options: {
 }
 
 function knownShapes({ zones, lines, rules }: StreamScene): Known[] {
-  const tellOf = (kind: ShapeKind, name: string) =>
-    rules
-      .filter((rule) => (rule as { zone?: string; line?: string })[kind] === name)
-      .map((rule) => rule.name);
   return [
     ...Object.entries(zones).map(([name, { polygon }]) => ({ kind: 'zone' as const, name, points: polygon })),
     ...Object.entries(lines).map(([name, { from, to }]) => ({
@@ -134,5 +126,5 @@ function knownShapes({ zones, lines, rules }: StreamScene): Known[] {
       name,
       points: [from, to],
     })),
-  ].map((shape) => ({ ...shape, rules: tellOf(shape.kind, shape.name) }));
+  ].map((shape) => ({ ...shape, rules: rulesOf(rules, shape.kind, shape.name).map(({ name }) => name) }));
 }

@@ -1,6 +1,6 @@
 import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { ShapeDraft, StreamScene } from '../src/api.ts';
-import { h, setText } from './dom.ts';
+import { button, h, setText } from './dom.ts';
 
 /** What can be drawn on a picture, in words; how many points it has. */
 export const KINDS = {
@@ -39,9 +39,14 @@ export interface KnownSettings {
   direction?: string;
 }
 
+/** The rules that tell of a zone or a line. */
+export function rulesOf(rules: StreamScene['rules'], kind: ShapeKind, name: string) {
+  return rules.filter((rule) => (rule as { zone?: string; line?: string })[kind] === name);
+}
+
 /** The settings that the rules of a scene give a zone or a line; of several of a kind, the first. */
 export function settingsOf({ rules, excluded }: StreamScene, kind: ShapeKind, name: string): KnownSettings {
-  const ours = rules.filter((rule) => (rule as { zone?: string; line?: string })[kind] === name);
+  const ours = rulesOf(rules, kind, name);
   const first = <Type extends (typeof ours)[number]['type']>(type: Type) =>
     ours.find((rule): rule is Extract<(typeof ours)[number], { type: Type }> => rule.type === type);
   const stays = first('stayed_longer');
@@ -88,10 +93,10 @@ export function shapeForm() {
   const ofClasses = h('label', {}, 'Of these classes, separated by commas ', classes);
   const summary = h('summary', {}, 'More: classes, how long, how many');
   const more = h('details', { className: 'rules' }, summary, ofClasses, ofZone, ofLine);
-  const preview = h('button', { type: 'button' }, 'Try on the last 24 hours');
-  const undo = h('button', { type: 'button' }, 'Take point back');
+  const preview = button('Try on the last 24 hours');
+  const undo = button('Take point back');
   const save = h('button', { type: 'submit' });
-  const cancel = h('button', { type: 'button' }, 'Cancel');
+  const cancel = button('Cancel');
   const status = h('p', { role: 'status' });
   const element = h(
     'form',

@@ -1,6 +1,6 @@
 import type { FrameFacts } from '../src/api.ts';
 import { type BoxFilter, SHOW_ALL, visible } from './boxes.ts';
-import { h, repeat, setText } from './dom.ts';
+import { button, h, repeat, setText, tableOf } from './dom.ts';
 import { eventsPanel } from './events-panel.ts';
 import { filterPanel } from './filter-panel.ts';
 import { duration, rate, timeOf } from './format.ts';
@@ -29,7 +29,8 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   );
   const state = h('span', { className: 'state' });
   const facts = h('span', { className: 'num dim' });
-  const table = h('tbody');
+  const columns = ['Class', 'Confidence', 'Box'];
+  const { table, body } = tableOf(columns, { ariaLabel: 'Detections of this frame' });
   const refresh = () => {
     picture.redraw();
     if (picture.frame) tellFrame(picture.frame);
@@ -42,7 +43,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
 
   const title = h('h1', {}, streamId);
   const others = h('span', { className: 'bar' });
-  const full = h('button', { type: 'button' }, 'Full screen');
+  const full = button('Full screen');
   full.onclick = () =>
     document.fullscreenElement ? document.exitFullscreen() : full.closest('.picture')?.requestFullscreen();
 
@@ -64,13 +65,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
         events.element,
         timeline.element,
       ),
-      h(
-        'aside',
-        { ariaLabel: 'Filters, zones and detections' },
-        panel.element,
-        scene.element,
-        detectionTable(table),
-      ),
+      h('aside', { ariaLabel: 'Filters, zones and detections' }, panel.element, scene.element, table),
     ),
   );
 
@@ -91,7 +86,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
         ),
       ),
     );
-    table.replaceChildren(...rows);
+    body.replaceChildren(...rows);
     links.replaceChildren(...frameLinks(frame));
   }
   function tellState(): void {
@@ -160,9 +155,4 @@ export function frameLinks(frame: FrameFacts): HTMLElement[] {
     h('a', { href: facts, target: '_blank' }, 'JSON'),
     h('a', { href: facts, download: `${name}.json` }, 'Download JSON'),
   ];
-}
-
-function detectionTable(body: HTMLElement): HTMLElement {
-  const head = ['Class', 'Confidence', 'Box'].map((text) => h('th', { scope: 'col' }, text));
-  return h('table', { ariaLabel: 'Detections of this frame' }, h('thead', {}, h('tr', {}, ...head)), body);
 }

@@ -1,43 +1,31 @@
 import type { Detection } from '@video-pipeline/frame';
 import type { Timeline } from '../src/api.ts';
 import { drawTimeline } from './chart.ts';
-import { API, getJson, h } from './dom.ts';
+import { choiceOf, getJson, h, streamPath } from './dom.ts';
 import { swatch } from './filter-panel.ts';
 import { clock } from './format.ts';
 
 const SPANS = [
-  { minutes: 15, text: '15 minutes' },
-  { minutes: 60, text: '1 hour' },
-  { minutes: 360, text: '6 hours' },
-];
+  [15, '15 minutes'],
+  [60, '1 hour'],
+  [360, '6 hours'],
+] as const;
 
 /** What was seen over the last minutes or hours, by class. */
 export function timelinePanel(streamId: string) {
   const ids = new Map<string, number>();
-  let minutes = 15;
+  let minutes: number = SPANS[0][0];
   const chart = h('div', { role: 'img', ariaLabel: 'Detections over time' });
   const legend = h('div', { className: 'bar num' });
   let shown = '';
-  const buttons = SPANS.map((span) => {
-    const button = h('button', { type: 'button', ariaPressed: String(span.minutes === minutes) }, span.text);
-    button.onclick = () => {
-      minutes = span.minutes;
-      for (const other of buttons) other.ariaPressed = String(other === button);
-      return refresh();
-    };
-    return button;
+  const spans = choiceOf<number>(SPANS, minutes, (span) => {
+    minutes = span;
+    return refresh();
   });
-  const element = h(
-    'section',
-    {},
-    h('h2', {}, 'Detections by class'),
-    h('div', { className: 'bar' }, ...buttons),
-    chart,
-    legend,
-  );
+  const element = h('section', {}, h('h2', {}, 'Detections by class'), spans, chart, legend);
 
   async function refresh(): Promise<void> {
-    const path = `${API}/streams/${encodeURIComponent(streamId)}/timeline?minutes=${minutes}`;
+    const path = `${streamPath(streamId)}/timeline?minutes=${minutes}`;
     const timeline = await getJson<Timeline>(path);
     // What the pointer stands on is not drawn anew for nothing.
     const text = JSON.stringify([timeline, chart.clientWidth]);

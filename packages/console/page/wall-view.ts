@@ -1,6 +1,6 @@
 import type { FrameFacts, LiveFrame } from '../src/api.ts';
 import { SHOW_ALL } from './boxes.ts';
-import { API, getJson, h, setText } from './dom.ts';
+import { getJson, h, setText, streamPath } from './dom.ts';
 import { dateTime, duration, rate, summary } from './format.ts';
 import { type LiveFeed, streamState } from './live.ts';
 import { frameUrl, Picture } from './picture.ts';
@@ -126,7 +126,7 @@ function createTile(streamId: string, frame: LiveFrame | undefined): Tile {
 /** A stream that does not send now has sent before. */
 async function showStored({ picture, stored, age }: Tile, streamId: string): Promise<void> {
   try {
-    const frame = await getJson<FrameFacts>(`${API}/streams/${encodeURIComponent(streamId)}/last`);
+    const frame = await getJson<FrameFacts>(`${streamPath(streamId)}/last`);
     if (picture.frame) return;
     stored.src = frameUrl(frame, 'annotated', 'jpg');
     stored.alt = `The last picture of ${streamId}`;
