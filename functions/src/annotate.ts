@@ -5,6 +5,7 @@ import {
   type DetectedFrame,
   decodeDetectedFrame,
   detectionsKey,
+  factsOf,
   type MSKEvent,
 } from '@video-pipeline/frame';
 import {
@@ -107,7 +108,7 @@ type Archived = ReadonlyMap<string, ByteRange & { key: string }>;
 async function putArchives(store: MergingStore, prefix: string, frames: Drawn[]): Promise<Archived> {
   const archived = new Map<string, ByteRange & { key: string }>();
   const [record] = frames.map((one) => one.record);
-  const runs = cutForArchives(frames.map((one) => ({ ...one, line: JSON.stringify(factsOf(one)) })));
+  const runs = cutForArchives(frames.map((one) => ({ ...one, line: JSON.stringify(storedFacts(one)) })));
   for (const run of runs) {
     const [first, last] = [run[0], run.at(-1)];
     if (!record || !first || !last) continue;
@@ -165,7 +166,7 @@ async function putDetections(
   if (!first) return;
   const lines = frames.map((one) => {
     const archive = archived?.get(one.key);
-    return `${JSON.stringify({ ...factsOf(one), ...(archive && { archive }) })}\n`;
+    return `${JSON.stringify({ ...storedFacts(one), ...(archive && { archive }) })}\n`;
   });
   const own = new Set(frames.map(({ key }) => key));
   await store.merge({
@@ -191,19 +192,8 @@ function linesBut(keys: ReadonlySet<string>, text: string): string[] {
 }
 
 /** A frame and what was seen in it, as it is stored. */
-function factsOf({ frame, key }: Drawn) {
-  const { streamId, frameNumber, session, capturedAt, width, height, model, detections } = frame;
-  return {
-    stream_id: streamId,
-    frame_number: frameNumber,
-    session,
-    captured_at: capturedAt,
-    width,
-    height,
-    model,
-    detections,
-    annotated_key: key,
-  };
+function storedFacts({ frame, key }: Drawn) {
+  return { ...factsOf(frame), annotated_key: key };
 }
 
 function report(drawn: readonly Drawn[]): void {

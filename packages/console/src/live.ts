@@ -1,5 +1,5 @@
-import type { DetectedFrame } from '@video-pipeline/frame';
-import type { FrameFacts, LiveFrame, Percentiles, Timeline } from './api.ts';
+import { type DetectedFrame, type FrameFacts, factsOf } from '@video-pipeline/frame';
+import type { LiveFrame, Percentiles, Timeline } from './api.ts';
 import { FrameCache } from './frame-cache.ts';
 import { percentiles } from './percentiles.ts';
 import { ClassCounts } from './timeline.ts';
@@ -168,18 +168,4 @@ function rateOf(arrivals: readonly number[]): number {
   if (last - first < MIN_FPS_SPAN_MS) return arrivals.length / (MIN_FPS_SPAN_MS / 1000);
   const firstBatch = arrivals.filter((at) => at <= first + BATCH_MS);
   return (arrivals.length - firstBatch.length) / ((last - (firstBatch.at(-1) ?? first)) / 1000);
-}
-
-/** @returns the frame without its picture, as the page and the archive write it */
-export function factsOf(frame: DetectedFrame): FrameFacts {
-  return {
-    stream_id: frame.streamId,
-    frame_number: frame.frameNumber,
-    session: frame.session,
-    captured_at: frame.capturedAt,
-    width: frame.width,
-    height: frame.height,
-    model: frame.model,
-    detections: frame.detections,
-  };
 }

@@ -38,6 +38,32 @@ export interface DetectedFrame extends Frame {
   model: string;
 }
 
+/** What is known of a frame without its picture, as the archive and the console's page have it. */
+export interface FrameFacts {
+  stream_id: string;
+  frame_number: number;
+  session: string;
+  captured_at: number;
+  width: number;
+  height: number;
+  model: string;
+  detections: Detection[];
+}
+
+export function factsOf(frame: DetectedFrame): FrameFacts {
+  const { streamId, frameNumber, session, capturedAt, width, height, model, detections } = frame;
+  return {
+    stream_id: streamId,
+    frame_number: frameNumber,
+    session,
+    captured_at: capturedAt,
+    width,
+    height,
+    model,
+    detections,
+  };
+}
+
 /** The longest stream id, in characters. It becomes part of S3 keys, metrics and logs. */
 const MAX_STREAM_ID_LENGTH = 128;
 

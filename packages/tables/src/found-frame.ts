@@ -1,20 +1,12 @@
-import type { Detection } from '@video-pipeline/frame';
+import type { FrameFacts } from '@video-pipeline/frame';
 import type { Database, Row } from './duckdb.ts';
 import type { FrameTable } from './schema.ts';
 
 /** What is known of a stored frame. */
-export interface FoundFrame {
-  stream_id: string;
-  session: string;
-  frame_number: number;
-  captured_at: number;
-  width: number;
-  height: number;
-  model: string;
+export interface FoundFrame extends FrameFacts {
   annotated_key: string;
   /** Where the picture lies, with `STORE=archive`. */
   archive?: { key: string; offset: number; length: number };
-  detections: Detection[];
 }
 
 /** What is known of the frames of these keys, in their order. */

@@ -57,7 +57,6 @@ export const COLUMNS = {
 } as const;
 
 export type TableName = keyof typeof COLUMNS;
-export const TABLES = Object.keys(COLUMNS) as TableName[];
 
 /** The tables that are made of the lines of `detections/`. */
 export type FrameTable = Exclude<TableName, 'events'>;
