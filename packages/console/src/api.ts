@@ -1,26 +1,14 @@
-import type { Detection } from '@video-pipeline/frame';
-import type { Point, SceneConfig, SceneEvent, ShapeSettings } from '@video-pipeline/scene';
+import type { FrameFacts } from '@video-pipeline/frame';
+import type { ListedCamera, Point, SceneConfig, SceneEvent, ShapeSettings } from '@video-pipeline/scene';
 import type { PartHealth } from '@video-pipeline/telemetry';
 
-export type { PartHealth, SceneEvent };
+export type { FrameFacts, PartHealth, SceneEvent };
 
 /** What the console's server sends and its page reads, as JSON. Times are epoch milliseconds, sizes pixels. */
 
 export interface Session {
   /** Whether the console asks for a token, so that there is a way to log out. */
   login: boolean;
-}
-
-/** What is known of one frame, without its picture. */
-export interface FrameFacts {
-  stream_id: string;
-  frame_number: number;
-  session: string;
-  captured_at: number;
-  width: number;
-  height: number;
-  model: string;
-  detections: Detection[];
 }
 
 /** A frame of the stream as it happens. */
@@ -37,7 +25,6 @@ export interface CameraStatus {
   state: string;
   /** Why it waits. */
   error?: string;
-  last_frame_at?: number;
   /** Whether frames are left out of it now, as the pipeline can't take more in time. */
   thinned?: boolean;
 }
@@ -258,16 +245,8 @@ export interface ScenePreview {
   events: SceneEvent[];
 }
 
-/** A camera of the list of streams. */
-export interface CameraEntry {
-  id: string;
-  name?: string;
-  /** Without its password. */
-  url: string;
-  frame_rate?: number;
-  transport?: string;
-  disabled: boolean;
-}
+/** A camera of the list of streams, its address without its password. */
+export type CameraEntry = ListedCamera & { url: string; disabled: boolean };
 
 export interface CameraList {
   cameras: CameraEntry[];

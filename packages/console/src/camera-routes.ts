@@ -90,13 +90,6 @@ function camerasOf(streamsFile: StreamsFile): CameraList {
   return { cameras, writable: streamsFile.isWritable, ...(list ? { version: list.version } : {}) };
 }
 
-function entryOf({ id, name, url = '', frame_rate, transport, disabled = false }: ListedCamera): CameraEntry {
-  return {
-    id,
-    ...(name === undefined ? {} : { name }),
-    url: redact(url),
-    disabled,
-    ...(frame_rate === undefined ? {} : { frame_rate }),
-    ...(transport === undefined ? {} : { transport }),
-  };
+function entryOf({ url = '', disabled = false, ...camera }: ListedCamera): CameraEntry {
+  return { ...camera, url: redact(url), disabled };
 }

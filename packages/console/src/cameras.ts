@@ -8,7 +8,6 @@ const MAX_BYTES = 2_000_000;
 interface IngestStream {
   state?: unknown;
   lastError?: unknown;
-  lastFrameAt?: unknown;
   thinnedTo?: unknown;
 }
 
@@ -58,11 +57,10 @@ async function textOf({ body }: Response): Promise<string> {
   return text;
 }
 
-function statusOf({ state, lastError, lastFrameAt, thinnedTo }: IngestStream): CameraStatus {
+function statusOf({ state, lastError, thinnedTo }: IngestStream): CameraStatus {
   return {
     state: String(state),
     ...(typeof lastError === 'string' ? { error: lastError } : {}),
-    ...(typeof lastFrameAt === 'number' ? { last_frame_at: lastFrameAt } : {}),
     ...(typeof thinnedTo === 'number' ? { thinned: true } : {}),
   };
 }

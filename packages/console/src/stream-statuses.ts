@@ -20,16 +20,7 @@ export function streamStatuses(
       ...(name ? { name } : {}),
       listed: listed === undefined || listed.has(id),
       disabled: listed?.get(id)?.disabled ?? false,
-      // Its last frame changes with each: that it is told by frames.
-      ...(camera
-        ? {
-            camera: {
-              state: camera.state,
-              ...(camera.error ? { error: camera.error } : {}),
-              ...(camera.thinned ? { thinned: true } : {}),
-            },
-          }
-        : {}),
+      ...(camera ? { camera } : {}),
     };
   });
 }

@@ -1,9 +1,9 @@
+import { isStreamId } from '@video-pipeline/frame';
 import { type Document, isMap, isSeq, type YAMLMap, type YAMLSeq } from 'yaml';
 import { z } from 'zod';
 import { writeStreams } from './edit-scene.ts';
 import { parseStreamList, parseStreamsDocument, readStreamList, StreamsError } from './streams.ts';
 
-const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 /** What ingest reads over a network; a path is a video file. */
 const SCHEMES = ['rtsp', 'rtsps', 'http', 'https', 'srt', 'rtmp', 'rtmps', 'udp'];
 
@@ -21,7 +21,7 @@ const address = z
 
 /** A camera as somebody gives it: the fields that ingest reads of an entry. */
 const camera = z.strictObject({
-  id: z.string().regex(ID, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
+  id: z.string().refine(isStreamId, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
   name: streamName.optional(),
   url: address,
   frame_rate: z.number().min(0.01).max(240).optional(),
@@ -30,7 +30,7 @@ const camera = z.strictObject({
 export type CameraDraft = z.output<typeof camera>;
 
 /** An entry of the list, as far as it is a camera's: others may have more fields, or lack the address. */
-const listed = z.looseObject({
+const listed = z.object({
   id: z.string(),
   name: z.string().optional(),
   url: z.string().optional(),
@@ -38,23 +38,11 @@ const listed = z.looseObject({
   transport: z.string().optional(),
   disabled: z.boolean().optional(),
 });
-export type ListedCamera = Pick<
-  z.output<typeof listed>,
-  'id' | 'name' | 'url' | 'frame_rate' | 'transport' | 'disabled'
->;
+export type ListedCamera = z.output<typeof listed>;
 
 /** The cameras of a list, those that can be read. @throws StreamsError for what is no list at all */
 export function readCameras(text: string, where: string): ListedCamera[] {
-  return readStreamList(text, listed, where).entries.map(
-    ({ id, name, url, frame_rate, transport, disabled }) => ({
-      id,
-      name,
-      url,
-      frame_rate,
-      transport,
-      disabled,
-    }),
-  );
+  return readStreamList(text, listed, where).entries;
 }
 
 /** @returns what may be a camera's address. @throws StreamsError that never shows it */
