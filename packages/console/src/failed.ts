@@ -4,6 +4,7 @@ import type { Bucket } from '@video-pipeline/recovery/bucket';
 import {
   FailedEntryError,
   type FailedFilter,
+  isChosen,
   LOST_BATCHES,
   listFailed,
   readFailedHead,
@@ -17,11 +18,6 @@ const PAGE = 20;
 const FAILED_KEY = /^failed\/[a-z][a-z-]*\/[A-Za-z0-9._-]+-\d+-\d+$/;
 /** A batch that a mapping gave up on; what comes after is Lambda's own. */
 const BATCH_KEY = /^aws\/lambda\/[A-Za-z0-9._/:-]+$/;
-
-/** An entry that can't be put back, with why. */
-export class RedriveError extends Error {
-  override readonly name = 'RedriveError';
-}
 
 /** So many entries are read at most for one page: a filter may choose few of many. */
 const LOOKED_AT = 200;
@@ -44,8 +40,8 @@ export async function failedPage(
     const some = await take(keys, PAGE - entries.length);
     if (some.length === 0) return { entries };
     looked += some.length;
-    const found = await Promise.all(some.map((key) => describe(bucket, key)));
-    entries.push(...found.filter((entry) => entry !== undefined).filter((entry) => isChosen(entry, choice)));
+    const found = await Promise.all(some.map((key) => describe(bucket, key, choice)));
+    entries.push(...found.filter((entry) => entry !== undefined));
     after = some.at(-1);
   }
   const isMore = (await keys.next()).done !== true;
@@ -80,14 +76,6 @@ async function take(keys: AsyncGenerator<string>, most: number): Promise<string[
   return taken;
 }
 
-function isChosen(entry: FailedEntry, { stage, stream, code }: FailedChoice): boolean {
-  return (
-    (!stage || entry.stage === stage) &&
-    (!stream || entry.stream === stream) &&
-    (!code || entry.code === code)
-  );
-}
-
 /**
  * Does something with everything that the choice has, or counts it.
  * @param act left out: it is only counted
@@ -107,7 +95,7 @@ export async function bulk(
       await act?.(key);
       result.count += 1;
     } catch (error) {
-      if (!(error instanceof RedriveError)) throw error;
+      if (!(error instanceof FailedEntryError)) throw error;
       problem(error.message);
     }
   }
@@ -126,7 +114,7 @@ export async function failedCounts(bucket: Bucket, stages: readonly string[]): P
 /**
  * Puts a failed record back on the topic it came from, and then takes it out of `failed/`.
  * @param topics those that a record may go to
- * @throws RedriveError when there is no such entry or it holds no record of these topics
+ * @throws FailedEntryError when there is no such entry or it holds no record of these topics
  */
 export async function putBack(
   key: string,
@@ -134,28 +122,26 @@ export async function putBack(
   producer: Producer,
   topics: readonly string[],
 ): Promise<void> {
-  if (!FAILED_KEY.test(key) && !BATCH_KEY.test(key)) throw new RedriveError('not a key of failed/');
-  const entry = await asRedriveError(key, readFailedHead(bucket, key));
+  if (!FAILED_KEY.test(key) && !BATCH_KEY.test(key)) throw new FailedEntryError('not a key of failed/');
+  const entry = await readFailedHead(bucket, key).catch(asGone(key));
   if (!topics.includes(entry.record.topic)) {
-    throw new RedriveError(`${key} came from ${entry.record.topic}, which is not a topic of this pipeline`);
+    throw new FailedEntryError(
+      `${key} came from ${entry.record.topic}, which is not a topic of this pipeline`,
+    );
   }
-  await asRedriveError(key, redrive(bucket, producer, entry));
+  await redrive(bucket, producer, entry).catch(asGone(key));
 }
 
-async function asRedriveError<Result>(key: string, work: Promise<Result>): Promise<Result> {
-  try {
-    return await work;
-  } catch (error) {
-    if (isMissing(error)) throw new RedriveError(`${key} is not there any more`, { cause: error });
-    if (error instanceof FailedEntryError) throw new RedriveError(error.message, { cause: error });
-    throw error;
-  }
-}
+const asGone = (key: string) => (error: unknown) => {
+  throw isMissing(error) ? new FailedEntryError(`${key} is not there any more`, { cause: error }) : error;
+};
 
-/** @returns `undefined` for an entry that has gone since it was listed */
-async function describe(bucket: Bucket, key: string): Promise<FailedEntry | undefined> {
+/** @returns `undefined` for an entry that is not chosen, or has gone since it was listed */
+async function describe(bucket: Bucket, key: string, choice: FailedChoice): Promise<FailedEntry | undefined> {
   try {
-    const { stage, code, reason, time, record, bytes } = await readFailedHead(bucket, key);
+    const entry = await readFailedHead(bucket, key);
+    if (!isChosen(entry, choice)) return undefined;
+    const { stage, code, reason, time, record, bytes } = entry;
     const stream = claimedStream(record);
     return {
       key,
@@ -170,6 +156,7 @@ async function describe(bucket: Bucket, key: string): Promise<FailedEntry | unde
   } catch (error) {
     if (isMissing(error)) return undefined;
     if (!(error instanceof FailedEntryError)) throw error;
+    if (Object.values(choice).some(Boolean)) return undefined;
     return { key, stage: '', stream: 'unknown', reason: error.message, time: '', position: key, bytes: 0 };
   }
 }

@@ -1,11 +1,11 @@
 import { ConfigError, StaleError } from '@video-pipeline/config';
 import { createHttp, HttpError } from '@video-pipeline/http';
 import { PictureError } from '@video-pipeline/picture';
+import { FailedEntryError } from '@video-pipeline/recovery/failed';
 import { StreamsError } from '@video-pipeline/scene';
 import { QueryError } from '@video-pipeline/tables';
 import { messageOf } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
-import { RedriveError } from './failed.ts';
 import { BusyError } from './shared-work.ts';
 
 /** A client that takes nothing for so long is let go. */
@@ -54,7 +54,7 @@ function explain(error: Error): HttpError {
   if (error instanceof QueryError) return new HttpError(400, error.message);
   if (error instanceof PictureError) return new HttpError(422, `a stored picture ${error.message}`);
   if (error instanceof BusyError) return new HttpError(503, error.message);
-  if ([ConfigError, StaleError, RedriveError].some((kind) => error instanceof kind))
+  if ([ConfigError, StaleError, FailedEntryError].some((kind) => error instanceof kind))
     return new HttpError(409, error.message);
   const said = messageOf(error);
   return new HttpError(502, error.name === 'TimeoutError' ? `S3 does not answer: ${said}` : said);

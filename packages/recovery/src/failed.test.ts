@@ -1,4 +1,4 @@
-import { failedKey, type MSKRecord } from '@video-pipeline/frame';
+import type { MSKRecord } from '@video-pipeline/frame';
 import { createPutFailed, type StoredObject } from '@video-pipeline/storage';
 import { expect, test, vi } from 'vitest';
 import { toStore } from '../../event-source/src/on-failure.ts';
@@ -62,22 +62,6 @@ test('a list reads the beginning of each entry, and knows of it all but a long v
   const all = await Array.fromAsync(listFailed(bucket));
   expect(all.map(({ reason }) => reason)).toContain('has many headers');
   expect(read.bytes).toBeLessThan(200_000);
-});
-
-test('an entry of before, its value before its headers, is listed as well', async () => {
-  const { bucket, put } = memory();
-  const { headers, ...rest } = record(7, Buffer.alloc(100_000).toString('base64'));
-  const key = failedKey('annotate', rest);
-  const body = JSON.stringify({
-    stage: 'annotate',
-    reason: 'dark',
-    time: '2026-11-25T07:00:00Z',
-    record: { ...rest, headers },
-  });
-  await put({ key, body, contentType: '' });
-  expect(await Array.fromAsync(listFailed(bucket))).toMatchObject([
-    { key, reason: 'dark', record: { offset: 7 } },
-  ]);
 });
 
 test('a record is put back whole, though its list entry is not', async () => {

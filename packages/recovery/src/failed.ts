@@ -2,9 +2,9 @@ import { claimedStream, fromLambdaRecord, type MSKRecord } from '@video-pipeline
 import type { Producer } from '@video-pipeline/kafka';
 import type { FailedRecord } from '@video-pipeline/storage';
 import type { Bucket } from './bucket.ts';
-import { isLostBatch, LOST_BATCHES, LostBatchError, readLostBatch } from './lost-batches.ts';
+import { FailedEntryError, isLostBatch, LOST_BATCHES, readLostBatch } from './lost-batches.ts';
 
-export { LOST_BATCHES } from './lost-batches.ts';
+export { FailedEntryError, LOST_BATCHES } from './lost-batches.ts';
 
 /** What to choose from `failed/`; left out, everything. */
 export interface FailedFilter {
@@ -26,11 +26,6 @@ export interface FailedEntry extends FailedRecord {
   bytes: number;
   /** Of a batch that a mapping gave up on, whole: all its records, of which `record` is the first. */
   batch?: MSKRecord[];
-}
-
-/** An object under `failed/` that is not what a stage writes, or that can't be put back. */
-export class FailedEntryError extends Error {
-  override readonly name = 'FailedEntryError';
 }
 
 /** Read of each entry that is listed, bytes: all of it but a long value. */
@@ -71,11 +66,9 @@ async function* failedKeys(bucket: Bucket, { stage }: FailedFilter): AsyncGenera
 
 /** @throws FailedEntryError naming the key */
 async function readBatch(bucket: Pick<Bucket, 'head'>, key: string): Promise<FailedEntry> {
-  const { stage, reason, time, records } = await readLostBatch(bucket, key).catch((error) => {
-    throw error instanceof LostBatchError ? new FailedEntryError(error.message, { cause: error }) : error;
-  });
+  const { records, ...batch } = await readLostBatch(bucket, key);
   const bytes = records.reduce((sum, { value }) => sum + Buffer.byteLength(value ?? '', 'base64'), 0);
-  return { key, stage, reason, time, record: records[0] as MSKRecord, batch: records, bytes };
+  return { ...batch, record: records[0] as MSKRecord, batch: records, bytes };
 }
 
 /** The entry without a long value. @throws FailedEntryError naming the key */
@@ -112,14 +105,13 @@ function withoutValue(start: string): { text: string; left: number } {
 export function parseFailed(key: string, text: string): FailedEntry {
   try {
     const entry: FailedRecord = JSON.parse(text);
-    // Entries of before have the value first: where it was cut off, no headers are left.
-    const record = { ...entry.record, headers: entry.record.headers ?? [] };
+    const { record } = entry;
     if (typeof record.topic !== 'string' || !Array.isArray(record.headers))
       throw new Error('it holds no record');
     // Whoever lists entries reads these.
     claimedStream(record);
     const bytes = entry.reference?.bytes ?? Buffer.byteLength(record.value ?? '', 'base64');
-    return { ...entry, record, reason: String(entry.reason), key, bytes };
+    return { ...entry, reason: String(entry.reason), key, bytes };
   } catch (cause) {
     throw new FailedEntryError(`${key} is not a failed record: ${(cause as Error).message}`, { cause });
   }
@@ -154,7 +146,10 @@ export async function redrive(
 }
 
 /** A batch is chosen by any of its records, and put back whole. */
-function isChosen(entry: FailedEntry, { stage, stream, code, reason, from, to }: FailedFilter): boolean {
+export function isChosen(
+  entry: FailedEntry,
+  { stage, stream, code, reason, from, to }: FailedFilter,
+): boolean {
   const time = new Date(entry.time);
   const { batch = [entry.record] } = entry;
   return (

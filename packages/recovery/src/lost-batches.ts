@@ -16,9 +16,9 @@ export interface LostBatch {
   records: MSKRecord[];
 }
 
-/** An object under `aws/lambda/` that is no batch of records from Kafka. */
-export class LostBatchError extends Error {
-  override readonly name = 'LostBatchError';
+/** An object among what has failed that is not what a stage or a mapping writes, or that can't be put back. */
+export class FailedEntryError extends Error {
+  override readonly name = 'FailedEntryError';
 }
 
 /** The longest that is read, bytes: an event of 6 MB within JSON, and what is said of it. */
@@ -26,17 +26,17 @@ const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 
 export const isLostBatch = (key: string): boolean => key.startsWith(LOST_BATCHES);
 
-/** @throws LostBatchError naming the key */
+/** @throws FailedEntryError naming the key */
 export async function readLostBatch(bucket: Pick<Bucket, 'head'>, key: string): Promise<LostBatch> {
   const { bytes, size } = await bucket.head(key, MAX_BATCH_BYTES);
-  if (bytes.length < size) throw new LostBatchError(`${key} has ${size} bytes, over ${MAX_BATCH_BYTES}`);
+  if (bytes.length < size) throw new FailedEntryError(`${key} has ${size} bytes, over ${MAX_BATCH_BYTES}`);
   return parseLostBatch(key, bytes.toString());
 }
 
 /**
  * Reads the invocation record that Lambda writes to an S3 destination.
  * @see https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure.html
- * @throws LostBatchError naming the key
+ * @throws FailedEntryError naming the key
  */
 export function parseLostBatch(key: string, text: string): LostBatch {
   try {
@@ -54,7 +54,7 @@ export function parseLostBatch(key: string, text: string): LostBatch {
       records,
     };
   } catch (cause) {
-    throw new LostBatchError(`${key} is no batch of records: ${(cause as Error).message}`, { cause });
+    throw new FailedEntryError(`${key} is no batch of records: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -13,7 +13,7 @@ export interface Reference {
 /** What lies in `failed/`: the record as it came, why it could not be processed, where and when. */
 export interface FailedRecord {
   stage: string;
-  /** Entries of before have none. */
+  /** A batch that a mapping gave up on has none. */
   code?: FailureCode;
   reason: string;
   /** ISO 8601, UTC. */
