@@ -1,6 +1,59 @@
-import { createHttp, refusePages, serveMetrics } from '@video-pipeline/http';
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { addCounter, addGauge, metricsServer, type Sample } from '@video-pipeline/http';
+import { Histogram, Registry } from 'prom-client';
 import type { StreamStats } from './stats.ts';
+
+type Row = [name: string, help: string, read: (one: StreamStats) => number];
+
+/** Of each stream. */
+const COUNTERS: readonly Row[] = [
+  [
+    'ingest_pictures_decoded_total',
+    'pictures that the decoder gave, sampled or not',
+    ({ decoded }) => decoded,
+  ],
+  [
+    'ingest_decode_seconds_total',
+    'time that decoding took, the wait for a thread included',
+    ({ decodeSeconds }) => decodeSeconds,
+  ],
+  ['ingest_frames_captured_total', 'frames sampled', ({ captured }) => captured],
+  ['ingest_frames_published_total', 'frames acknowledged by Kafka', ({ published }) => published],
+  ['ingest_frames_still_total', 'frames not sent, as nothing moved', ({ still }) => still],
+  [
+    'ingest_frames_thinned_total',
+    'frames left out, as the pipeline could not take more within MAX_LATENCY_SECONDS',
+    ({ thinned }) => thinned,
+  ],
+  ['ingest_reconnects_total', 'times a stream was opened again', ({ reconnects }) => reconnects],
+  ['ingest_bytes_published_total', 'JPEG bytes acknowledged by Kafka', ({ bytes }) => bytes],
+];
+
+const GAUGES: readonly Row[] = [
+  ['ingest_stream_up', '1 while frames flow', ({ state }) => Number(state === 'flowing')],
+  [
+    'ingest_stream_fallback',
+    'which fallback URL is read, from 1; 0 while it is the first',
+    ({ fallback = 0 }) => fallback,
+  ],
+];
+
+/** Of each stream, by why. */
+const COUNTERS_BY_REASON: readonly [
+  name: string,
+  help: string,
+  read: (one: StreamStats) => Record<string, number>,
+][] = [
+  [
+    'ingest_frames_dropped_total',
+    'frames let go: kafka did not take them in time, or size: no JPEG within MAX_FRAME_BYTES',
+    ({ dropped, unfit }) => ({ kafka: dropped - unfit, size: unfit }),
+  ],
+  [
+    'ingest_pictures_damaged_total',
+    'coded pictures left out as they, or what they build on, were lost, corrupt or undecodable',
+    ({ damaged }) => ({ ...damaged }),
+  ],
+];
 
 /** Prometheus metrics of the ingest host, read from the streams' counters when they are asked for. */
 export class IngestMetrics {
@@ -21,77 +74,22 @@ export class IngestMetrics {
 
   /** @param ingest what is read: the streams' counters, and the JPEG bytes that wait for Kafka */
   constructor(ingest: { readonly stats: ReadonlyMap<string, StreamStats>; readonly waitingBytes: number }) {
+    const { registry } = this;
     const { stats } = ingest;
-    this.#counter(
-      'ingest_pictures_decoded_total',
-      'pictures that the decoder gave, sampled or not',
-      stats,
-      (one) => one.decoded,
-    );
-    this.#counter(
-      'ingest_decode_seconds_total',
-      'time that decoding took, the wait for a thread included',
-      stats,
-      (one) => one.decodeSeconds,
-    );
-    this.#counter('ingest_frames_captured_total', 'frames sampled', stats, (one) => one.captured);
-    this.#counter(
-      'ingest_frames_published_total',
-      'frames acknowledged by Kafka',
-      stats,
-      (one) => one.published,
-    );
-    this.#byReason(
-      'ingest_frames_dropped_total',
-      'frames let go: kafka did not take them in time, or size: no JPEG within MAX_FRAME_BYTES',
-      stats,
-      ({ dropped, unfit }) => ({ kafka: dropped - unfit, size: unfit }),
-    );
-    this.#byReason(
-      'ingest_pictures_damaged_total',
-      'coded pictures left out as they, or what they build on, were lost, corrupt or undecodable',
-      stats,
-      ({ damaged }) => ({ ...damaged }),
-    );
-    this.#counter(
-      'ingest_frames_still_total',
-      'frames not sent, as nothing moved',
-      stats,
-      (one) => one.still,
-    );
-    this.#counter(
-      'ingest_frames_thinned_total',
-      'frames left out, as the pipeline could not take more within MAX_LATENCY_SECONDS',
-      stats,
-      (one) => one.thinned,
-    );
-    this.#counter(
-      'ingest_reconnects_total',
-      'times a stream was opened again',
-      stats,
-      (one) => one.reconnects,
-    );
-    this.#counter(
-      'ingest_bytes_published_total',
-      'JPEG bytes acknowledged by Kafka',
-      stats,
-      (one) => one.bytes,
-    );
-    new Gauge({
-      name: 'ingest_waiting_bytes',
-      help: 'JPEG bytes of all streams that wait for Kafka',
-      registers: [this.registry],
-      collect() {
-        this.set(ingest.waitingBytes);
-      },
-    });
-    this.#gauge('ingest_stream_up', '1 while frames flow', stats, ({ state }) => Number(state === 'flowing'));
-    this.#gauge(
-      'ingest_stream_fallback',
-      'which fallback URL is read, from 1; 0 while it is the first',
-      stats,
-      ({ fallback = 0 }) => fallback,
-    );
+    const samples = (read: (one: StreamStats) => number) =>
+      Array.from(stats, ([stream, one]): Sample => [{ stream }, read(one)]);
+    for (const [name, help, read] of COUNTERS)
+      addCounter(registry, name, help, ['stream'], () => samples(read));
+    for (const [name, help, read] of COUNTERS_BY_REASON)
+      addCounter(registry, name, help, ['stream', 'reason'], () =>
+        [...stats].flatMap(([stream, one]) =>
+          Object.entries(read(one)).map(([reason, count]): Sample => [{ stream, reason }, count]),
+        ),
+      );
+    addGauge(registry, 'ingest_waiting_bytes', 'JPEG bytes of all streams that wait for Kafka', [], () => [
+      [{}, ingest.waitingBytes],
+    ]);
+    for (const [name, help, read] of GAUGES) addGauge(registry, name, help, ['stream'], () => samples(read));
   }
 
   /** Records one acknowledged send. */
@@ -102,75 +100,12 @@ export class IngestMetrics {
       this.#latency.observe({ stream: streamId }, (now - capturedAt) / 1000);
     }
   }
-
-  #byReason(
-    name: string,
-    help: string,
-    stats: ReadonlyMap<string, StreamStats>,
-    read: (one: StreamStats) => Record<string, number>,
-  ): void {
-    new Counter({
-      name,
-      help,
-      labelNames: ['stream', 'reason'],
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        for (const [stream, one] of stats) {
-          for (const [reason, count] of Object.entries(read(one))) this.inc({ stream, reason }, count);
-        }
-      },
-    });
-  }
-
-  #gauge(
-    name: string,
-    help: string,
-    stats: ReadonlyMap<string, StreamStats>,
-    read: (one: StreamStats) => number,
-  ): void {
-    new Gauge({
-      name,
-      help,
-      labelNames: ['stream'],
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        for (const [stream, one] of stats) this.set({ stream }, read(one));
-      },
-    });
-  }
-
-  #counter(
-    name: string,
-    help: string,
-    stats: ReadonlyMap<string, StreamStats>,
-    read: (one: StreamStats) => number,
-  ): void {
-    new Counter({
-      name,
-      help,
-      labelNames: ['stream'],
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        for (const [stream, one] of stats) this.inc({ stream }, read(one));
-      },
-    });
-  }
 }
 
 export interface HealthServer {
   url: string;
   close(): Promise<void>;
 }
-
-/** Longest time to send a request. */
-const REQUEST_MS = 10_000;
-/** Prometheus and a load balancer ask; more are no friends. */
-const MAX_CONNECTIONS = 64;
-/** No request has a body. */
-const MAX_BODY_BYTES = 1;
 
 /**
  * Serves `GET /health`, 200 while at least one stream flows, or all are out of their active hours, else 503, with
@@ -181,14 +116,7 @@ export async function startHealthServer(
   stats: ReadonlyMap<string, StreamStats>,
   registry: Registry,
 ): Promise<HealthServer> {
-  const app = createHttp({
-    requestMs: REQUEST_MS,
-    maxBodyBytes: MAX_BODY_BYTES,
-    maxConnections: MAX_CONNECTIONS,
-    fastify: { forceCloseConnections: true },
-  });
-  refusePages(app, address.host);
-  serveMetrics(app, registry);
+  const app = metricsServer(address.host, registry);
   app.get('/health', (_request, reply) => {
     const states = [...stats.values()].map(({ state }) => state);
     const resting = states.length > 0 && states.every((state) => state === 'inactive');

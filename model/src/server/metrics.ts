@@ -1,5 +1,5 @@
-import { processRegistry } from '@video-pipeline/http';
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { addGauge, processRegistry, type Sample } from '@video-pipeline/http';
+import { Counter, Histogram, type Registry } from 'prom-client';
 import type { Detector, DetectorOptions } from '../detector.ts';
 import type { GpuReader, GpuReading } from '../gpu.ts';
 
@@ -46,57 +46,45 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gp
     labelNames: ['kind'],
     registers,
   });
-  new Gauge({
-    name: 'inference_model_info',
-    help: 'Always 1; which model runs where',
-    labelNames: ['model', 'version', 'device'],
-    registers,
-    collect() {
-      this.reset();
-      for (const [name, { model, device }] of detectors())
-        this.set({ model: name, version: model.version, device }, 1);
-    },
-  });
-  new Gauge({
-    name: 'inference_precision_info',
-    help: 'Always 1; what the runtime of a model computes with',
-    labelNames: ['model', 'device', 'precision'],
-    registers,
-    collect() {
-      this.reset();
-      for (const [model, { device, precision }] of detectors()) this.set({ model, device, precision }, 1);
-    },
-  });
-  new Gauge({
-    name: 'inference_device_fallback_info',
-    help: 'Always 1; models that run on the CPU since --device auto found no GPU it could use, and why',
-    labelNames: ['model', 'reason'],
-    registers,
-    collect() {
-      this.reset();
-      for (const [model, { fallback: reason }] of detectors()) if (reason) this.set({ model, reason }, 1);
-    },
-  });
-  new Gauge({
-    name: 'inference_queued_frames',
-    help: 'Frames that wait to be begun',
-    labelNames: ['model'],
-    registers,
-    collect() {
-      this.reset();
-      for (const [model, { queued }] of detectors()) this.set({ model }, queued);
-    },
-  });
-  new Gauge({
-    name: 'inference_input_sizes',
-    help: 'Sizes of input that the runtime has been made ready for',
-    labelNames: ['model'],
-    registers,
-    collect() {
-      this.reset();
-      for (const [model, { inputSizes }] of detectors()) this.set({ model }, inputSizes);
-    },
-  });
+  const gauge = (
+    name: string,
+    help: string,
+    labels: readonly string[],
+    read: (model: string, detector: Detector) => Sample | undefined,
+  ) =>
+    addGauge(registry, name, help, labels, () =>
+      Array.from(detectors(), ([model, detector]) => read(model, detector)).filter(
+        (sample) => sample !== undefined,
+      ),
+    );
+  gauge(
+    'inference_model_info',
+    'Always 1; which model runs where',
+    ['model', 'version', 'device'],
+    (name, { model, device }) => [{ model: name, version: model.version, device }, 1],
+  );
+  gauge(
+    'inference_precision_info',
+    'Always 1; what the runtime of a model computes with',
+    ['model', 'device', 'precision'],
+    (model, { device, precision }) => [{ model, device, precision }, 1],
+  );
+  gauge(
+    'inference_device_fallback_info',
+    'Always 1; models that run on the CPU since --device auto found no GPU it could use, and why',
+    ['model', 'reason'],
+    (model, { fallback: reason }) => (reason ? [{ model, reason }, 1] : undefined),
+  );
+  gauge('inference_queued_frames', 'Frames that wait to be begun', ['model'], (model, { queued }) => [
+    { model },
+    queued,
+  ]);
+  gauge(
+    'inference_input_sizes',
+    'Sizes of input that the runtime has been made ready for',
+    ['model'],
+    (model, { inputSizes }) => [{ model }, inputSizes],
+  );
   if (gpus) addGpuMetrics(gpus, registry);
   const observers: Pick<DetectorOptions, 'observe' | 'observeBatch' | 'observeCut'> = {
     observe: (step, seconds) => steps.observe({ step }, seconds),
@@ -107,25 +95,17 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gp
 }
 
 function addGpuMetrics(gpus: GpuReader, registry: Registry): void {
-  const addGauge = (name: string, help: string, value: (reading: GpuReading) => number | undefined) =>
-    new Gauge({
-      name,
-      help,
-      labelNames: ['gpu'],
-      registers: [registry],
-      async collect() {
-        const readings = await gpus.read();
-        this.reset();
-        for (const reading of readings) {
-          const known = value(reading);
-          if (known !== undefined) this.set({ gpu: reading.index }, known);
-        }
-      },
-    });
+  const gauge = (name: string, help: string, value: (reading: GpuReading) => number | undefined) =>
+    addGauge(registry, name, help, ['gpu'], async () =>
+      (await gpus.read()).flatMap((reading) => {
+        const known = value(reading);
+        return known === undefined ? [] : [[{ gpu: reading.index }, known] as const];
+      }),
+    );
   const whose = 'of the whole GPU, whoever uses it';
-  addGauge('inference_gpu_memory_used_bytes', `Memory in use ${whose}`, (gpu) => gpu.memoryUsedBytes);
-  addGauge('inference_gpu_memory_total_bytes', `Memory ${whose}`, (gpu) => gpu.memoryTotalBytes);
-  addGauge('inference_gpu_utilization_ratio', `Utilisation ${whose}`, (gpu) => gpu.utilisation);
+  gauge('inference_gpu_memory_used_bytes', `Memory in use ${whose}`, (gpu) => gpu.memoryUsedBytes);
+  gauge('inference_gpu_memory_total_bytes', `Memory ${whose}`, (gpu) => gpu.memoryTotalBytes);
+  gauge('inference_gpu_utilization_ratio', `Utilisation ${whose}`, (gpu) => gpu.utilisation);
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;

@@ -1,4 +1,5 @@
-import { Counter, Gauge, Registry } from 'prom-client';
+import { addGauge } from '@video-pipeline/http';
+import { Counter, Registry } from 'prom-client';
 import type { LiveFrames } from './live.ts';
 import type { Monitor } from './monitor.ts';
 
@@ -15,16 +16,9 @@ export function consoleMetrics(
     label: string,
     values: () => Iterable<readonly [string, number]>,
   ) =>
-    new Gauge({
-      name,
-      help,
-      labelNames: [label],
-      registers: [registry],
-      collect() {
-        this.reset();
-        for (const [key, value] of values()) this.set({ [label]: key }, value);
-      },
-    });
+    addGauge(registry, name, help, [label], () =>
+      Array.from(values(), ([key, value]) => [{ [label]: key }, value]),
+    );
   gauge('console_part_up', '1: it answers, 0: it does not; absent where that is not known', 'part', () =>
     Object.entries(monitor.parts).flatMap(([name, { ok }]) =>
       ok === null ? [] : [[name, Number(ok)] as const],
@@ -35,14 +29,7 @@ export function consoleMetrics(
     monitor.failed.entries(),
   );
   const one = (name: string, help: string, value: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        this.set(value());
-      },
-    });
+    addGauge(registry, name, help, [], () => [[{}, value()]]);
   one('console_streams', 'streams that the console holds frames of', () => live.streams().length);
   one('console_browsers', 'browsers that follow the live events', browsers);
   const frames = new Counter({

@@ -1,4 +1,4 @@
-import { createHttp, processRegistry, refusePages, serveMetrics } from '@video-pipeline/http';
+import { metricsServer, processRegistry } from '@video-pipeline/http';
 import {
   LowRates,
   lowRateNote,
@@ -8,8 +8,6 @@ import {
 } from '@video-pipeline/telemetry';
 import { Counter, Histogram, type Registry } from 'prom-client';
 
-/** Prometheus and people; more are no friends. */
-const LIMITS = { requestMs: 10_000, maxBodyBytes: 1, maxConnections: 64 };
 /** Seconds: one inference call takes a part of one, from capture to the stored object it is some. */
 const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
@@ -21,10 +19,7 @@ const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
  */
 export async function serveStageMetrics(address: { host: string; port: number }) {
   const lowRates = new LowRates();
-  const registry = createStageMetrics(lowRates);
-  const app = createHttp({ ...LIMITS, fastify: { forceCloseConnections: true } });
-  refusePages(app, address.host);
-  serveMetrics(app, registry);
+  const app = metricsServer(address.host, createStageMetrics(lowRates));
   app.get('/health', () => {
     const rates = lowRates.current();
     return { status: 'healthy', note: lowRateNote(rates), low_rates: rates };

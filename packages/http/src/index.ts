@@ -1,10 +1,12 @@
 export { HttpError } from './http-error.ts';
 export { refuseDenseJson } from './json.ts';
-export { createOrigin, isLink, isLoopback, type Origin, refusePages } from './origin.ts';
 export {
-  createHttp,
-  type HttpOptions,
+  addCounter,
+  addGauge,
+  metricsServer,
   processRegistry,
-  RETRY_AFTER_SECONDS,
+  type Sample,
   serveMetrics,
-} from './server.ts';
+} from './metrics.ts';
+export { createOrigin, isLink, isLoopback, type Origin, refusePages } from './origin.ts';
+export { createHttp, type HttpOptions, RETRY_AFTER_SECONDS } from './server.ts';

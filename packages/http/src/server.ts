@@ -4,7 +4,6 @@ import fastify, {
   type FastifyRequest,
   type FastifyServerOptions,
 } from 'fastify';
-import { collectDefaultMetrics, Registry } from 'prom-client';
 import { HttpError } from './http-error.ts';
 import { refuseDenseJson } from './json.ts';
 
@@ -108,23 +107,5 @@ function readJson(app: FastifyInstance): void {
     // As clients send what has no body.
     if (body.length === 0 && request.method === 'DELETE') return done(null, undefined);
     parse(request, body.toString(), done);
-  });
-}
-
-/** A registry that holds what prom-client measures of the process. */
-export function processRegistry(): Registry {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  // Gauges, though their names end as those of counters do: `promtool check metrics` refuses them.
-  for (const kind of ['handles', 'requests', 'resources'])
-    registry.removeSingleMetric(`nodejs_active_${kind}_total`);
-  return registry;
-}
-
-/** `GET /metrics` for Prometheus. */
-export function serveMetrics(app: FastifyInstance, registry: Registry): void {
-  app.get('/metrics', { schema: { summary: 'Prometheus metrics' } as object }, (_request, reply) => {
-    reply.type(registry.contentType);
-    return registry.metrics();
   });
 }

@@ -50,8 +50,6 @@ export const metricUnits = {
   CaptureToStored: MetricUnit.Milliseconds,
   /** Records moved to `failed/`. */
   FramesFailed: MetricUnit.Count,
-  /** Records in one invocation. */
-  BatchRecords: MetricUnit.Count,
 } as const;
 
 export type MetricName = keyof typeof metricUnits;

@@ -1,0 +1,83 @@
+import type { FastifyInstance } from 'fastify';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { refusePages } from './origin.ts';
+import { createHttp } from './server.ts';
+
+/** A registry that holds what prom-client measures of the process. */
+export function processRegistry(): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  // Gauges, though their names end as those of counters do: `promtool check metrics` refuses them.
+  for (const kind of ['handles', 'requests', 'resources'])
+    registry.removeSingleMetric(`nodejs_active_${kind}_total`);
+  return registry;
+}
+
+/** A value, and what its labels say. */
+export type Sample = readonly [labels: Record<string, string | number>, value: number];
+
+/**
+ * A metric whose values are read when they are asked for.
+ * @param labelNames what each of its samples says
+ */
+type AddRead = (
+  registry: Registry,
+  name: string,
+  help: string,
+  labelNames: readonly string[],
+  read: () => Iterable<Sample> | Promise<Iterable<Sample>>,
+) => void;
+
+export const addGauge: AddRead = (registry, name, help, labelNames, read) => {
+  new Gauge({
+    name,
+    help,
+    labelNames,
+    registers: [registry],
+    async collect() {
+      const samples = await read();
+      this.reset();
+      for (const [labels, value] of samples) this.set(labels, value);
+    },
+  });
+};
+
+export const addCounter: AddRead = (registry, name, help, labelNames, read) => {
+  new Counter({
+    name,
+    help,
+    labelNames,
+    registers: [registry],
+    async collect() {
+      const samples = await read();
+      this.reset();
+      for (const [labels, value] of samples) this.inc(labels, value);
+    },
+  });
+};
+
+/** `GET /metrics` for Prometheus. */
+export function serveMetrics(app: FastifyInstance, registry: Registry): void {
+  app.get('/metrics', { schema: { summary: 'Prometheus metrics' } as object }, (_request, reply) => {
+    reply.type(registry.contentType);
+    return registry.metrics();
+  });
+}
+
+/** Longest time to send a request. */
+const REQUEST_MS = 10_000;
+/** Prometheus, a load balancer and people ask; more are no friends. */
+const MAX_CONNECTIONS = 64;
+
+/** A server beside the work itself: `GET /metrics`, and whatever else is asked for without a body. Not listening yet. */
+export function metricsServer(host: string, registry: Registry): FastifyInstance {
+  const app = createHttp({
+    requestMs: REQUEST_MS,
+    maxBodyBytes: 1,
+    maxConnections: MAX_CONNECTIONS,
+    fastify: { forceCloseConnections: true },
+  });
+  refusePages(app, host);
+  serveMetrics(app, registry);
+  return app;
+}
