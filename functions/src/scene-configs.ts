@@ -1,10 +1,10 @@
-import { statSync } from 'node:fs';
 import {
   type Config,
   readConfig,
   readStreamsText,
   type StreamsText,
   streamsFileOf,
+  versionOfFile,
 } from '@video-pipeline/config';
 import { readScenes, type SceneConfig } from '@video-pipeline/scene';
 import { followText } from '@video-pipeline/storage';
@@ -23,19 +23,14 @@ export function scenesReader(
   log: Pick<Logger, 'info' | 'error'>,
 ): () => ReadonlyMap<string, SceneConfig> {
   const file = streamsFileOf(config);
-  let scenes = scenesOf(config, new Map(), log);
+  const read = goingOn(log);
+  let scenes = read(() => readStreamsText(config));
   if (file === undefined) return () => scenes;
-  let version = versionOf(file);
+  let version = versionOfFile(file);
   return () => {
-    const now = versionOf(file);
-    if (now === version) return scenes;
+    const now = versionOfFile(file);
+    if (now !== version) scenes = read(() => readStreamsText(config));
     version = now;
-    try {
-      scenes = scenesOf(config, scenes, log);
-      log.info('scenes read again');
-    } catch (error) {
-      log.error('scenes not read again, the former ones go on', error as Error);
-    }
     return scenes;
   };
 }
@@ -55,33 +50,35 @@ export function followScenes(
     onError: (error) => log.error('scenes not read again, the former ones go on', error),
   }),
 ): () => Promise<ReadonlyMap<string, SceneConfig>> {
-  let read: string | undefined;
+  const read = goingOn(log);
+  let before: string | undefined;
   let scenes: ReadonlyMap<string, SceneConfig> = new Map();
   return async () => {
     const now = await text();
-    if (now === read) return scenes;
+    if (now !== before) scenes = read(() => ({ text: now, where: url }));
+    before = now;
+    return scenes;
+  };
+}
+
+/** @returns reads scenes; but for the first time, the former ones go on where they have become wrong */
+function goingOn(log: Pick<Logger, 'info' | 'error'>) {
+  let scenes: ReadonlyMap<string, SceneConfig> | undefined;
+  return (list: () => StreamsText | undefined): ReadonlyMap<string, SceneConfig> => {
     try {
-      scenes = scenesIn({ text: now, where: url }, scenes, log);
-      if (read !== undefined) log.info('scenes read again');
+      const streams = list();
+      const now = streams ? scenesIn(streams, scenes ?? new Map(), log) : new Map();
+      if (scenes) log.info('scenes read again');
+      scenes = now;
     } catch (error) {
-      if (read === undefined) throw error;
+      if (!scenes) throw error;
       log.error('scenes not read again, the former ones go on', error as Error);
     }
-    read = now;
     return scenes;
   };
 }
 
 /** @param former of a stream that can't be read any more, this scene goes on */
-function scenesOf(
-  config: Config<'STREAMS' | 'STREAMS_FILE'>,
-  former: ReadonlyMap<string, SceneConfig>,
-  log: Pick<Logger, 'error'>,
-): Map<string, SceneConfig> {
-  const streams = readStreamsText(config);
-  return streams ? scenesIn(streams, former, log) : new Map();
-}
-
 function scenesIn(
   streams: StreamsText,
   former: ReadonlyMap<string, SceneConfig>,
@@ -95,10 +92,4 @@ function scenesIn(
     if (id !== undefined && scene && !scenes.has(id)) known.set(id, scene);
   }
   return known;
-}
-
-/** What differs once a file was written or another one put in its place. */
-function versionOf(file: string): string {
-  const { ino, mtimeMs, size } = statSync(file, { throwIfNoEntry: false }) ?? {};
-  return [ino, mtimeMs, size].join();
 }

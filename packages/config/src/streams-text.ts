@@ -31,6 +31,12 @@ export function readStreamsText(config: Config<'STREAMS' | 'STREAMS_FILE'>): Str
   }
 }
 
+/** What differs once a file was written or another one put in its place; the same for what is no file. */
+export function versionOfFile(file: string): string {
+  const { ino, mtimeMs, size } = statSync(file, { throwIfNoEntry: false }) ?? {};
+  return [ino, mtimeMs, size].join();
+}
+
 /** The list of streams is not any more what a change was made for. */
 export class StaleError extends Error {
   override readonly name = 'StaleError';

@@ -1,10 +1,10 @@
-import { statSync } from 'node:fs';
 import {
   type Config,
   ConfigError,
   changeStreamsText,
   readStreamsText,
   streamsFileOf,
+  versionOfFile,
   versionOfText,
 } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
@@ -30,7 +30,7 @@ export class StreamsFile {
   readonly #config: Config<'STREAMS' | 'STREAMS_FILE'>;
   #streams: ReadonlyMap<string, ListedStream> | undefined;
   #tracked: readonly string[] = [];
-  #version = '';
+  #version: string | undefined = '';
   #lookAt = 0;
 
   constructor(config: Config<'STREAMS' | 'STREAMS_FILE'>) {
@@ -47,7 +47,8 @@ export class StreamsFile {
   streams(now = performance.now()): ReadonlyMap<string, ListedStream> | undefined {
     if (now < this.#lookAt) return this.#streams;
     this.#lookAt = now + LOOK_MS;
-    const version = versionOf(streamsFileOf(this.#config)) + (this.#config.STREAMS ?? '');
+    const file = streamsFileOf(this.#config);
+    const version = file === undefined ? this.#config.STREAMS : versionOfFile(file);
     if (version !== this.#version) this.#streams = this.#readStreams();
     this.#version = version;
     return this.#streams;
@@ -139,10 +140,4 @@ export class StreamsFile {
   get isWritable(): boolean {
     return streamsFileOf(this.#config) !== undefined;
   }
-}
-
-/** What differs once a file was written or another one put in its place; the same for what is no file. */
-function versionOf(file: string | undefined): string {
-  const is = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false });
-  return is ? `${is.ino} ${is.mtimeMs} ${is.size}` : 'none';
 }
