@@ -20,6 +20,7 @@ import { Log } from 'node-av/lib';
 import { ClipEncodingError, encodeClip } from './clip-encoder.ts';
 import { inParallel } from './in-parallel.ts';
 import {
+  atFirstBatch,
   decodeEvents,
   type Failure,
   type FailureDependencies,
@@ -111,13 +112,7 @@ function report(events: readonly ReceivedEvent[], outcomes: readonly Outcome[]):
 }
 
 /** The handler as Lambda runs it, wired from the environment at its first batch. */
-export const handler = (() => {
-  let clip: ReturnType<typeof createClip> | undefined;
-  return async (batch: MSKEvent): Promise<void> => {
-    clip ??= fromEnvironment();
-    await clip(batch);
-  };
-})();
+export const handler = atFirstBatch(fromEnvironment);
 
 function fromEnvironment(): ReturnType<typeof createClip> {
   // What FFmpeg has to say of every clip is no log line of ours.

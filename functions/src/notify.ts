@@ -5,7 +5,7 @@ import type { SceneEvent } from '@video-pipeline/scene';
 import { createPutFailed, createStore } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { inParallel } from './in-parallel.ts';
-import { decodeEvents, type FailureDependencies, putAllFailed } from './records.ts';
+import { atFirstBatch, decodeEvents, type FailureDependencies, putAllFailed } from './records.ts';
 import { createWebhook, type Webhook } from './webhook.ts';
 
 /** Puts events on a bus. @throws when not all are on it */
@@ -95,14 +95,6 @@ function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'bus'> {
 }
 
 /** The handler as Lambda runs it, wired from the environment at its first batch. */
-export const handler = (() => {
-  let notify: ReturnType<typeof createNotify> | undefined;
-  return async (batch: MSKEvent): Promise<void> => {
-    notify ??= createNotify({
-      ...fromEnvironment(),
-      putFailed: createPutFailed(createStore(), 'notify'),
-      logger,
-    });
-    await notify(batch);
-  };
-})();
+export const handler = atFirstBatch(() =>
+  createNotify({ ...fromEnvironment(), putFailed: createPutFailed(createStore(), 'notify'), logger }),
+);

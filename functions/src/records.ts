@@ -119,6 +119,15 @@ export async function putAllFailed(
   }
 }
 
+/** A handler that is made at its first batch. */
+export function atFirstBatch(create: () => (batch: MSKEvent) => Promise<void>) {
+  let handler: ReturnType<typeof create> | undefined;
+  return async (batch: MSKEvent): Promise<void> => {
+    handler ??= create();
+    await handler(batch);
+  };
+}
+
 /** Groups received frames by stream; each stream's keep their order. */
 export function byStream<Item extends Received>(items: readonly Item[]): Map<string, Item[]> {
   return Map.groupBy(items, ({ frame }) => frame.streamId);

@@ -1,12 +1,8 @@
+import type { Rgb } from '@video-pipeline/picture/codec';
 import type { Colour } from './colour.ts';
 import { type Glyphs, UNKNOWN } from './glyphs.ts';
 
-/** A picture in memory: three bytes a pixel, red, green, blue, row by row. */
-export interface Pixels {
-  data: Buffer;
-  width: number;
-  height: number;
-}
+export type Pixels = Rgb;
 
 /** In whole pixels; `right` and `bottom` are the first outside. */
 export interface Rectangle {
