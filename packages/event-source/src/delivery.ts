@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type MSKEvent, type MSKRecord, positionOf } from '@video-pipeline/frame';
+import { type MSKEvent, type MSKRecord, positionOf, toLambdaEvent } from '@video-pipeline/frame';
 import type { PutFailed } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Batch, Refused } from './batcher.ts';
@@ -195,7 +195,7 @@ async function onClock(ms: number, signal: AbortSignal): Promise<void> {
 
 async function attemptOnce(batch: Batch, attempt: number, options: DeliveryOptions) {
   const putAway = (onFailure: OnFailure, condition: FailureCondition, invocations: number) => {
-    const event = toEvent(batch.records, options.source);
+    const event = toLambdaEvent(batch.records, options.source);
     return onFailure({ event, batch, condition, invocations, functionName: options.functionName });
   };
   if (batch.bytes > options.maxBytes) return putAway(options.onTooLarge, 'MaximumPayloadSizeExceeded', 0);
@@ -216,7 +216,7 @@ async function attemptOnce(batch: Batch, attempt: number, options: DeliveryOptio
  */
 async function invoke(records: readonly MSKRecord[], options: DeliveryOptions): Promise<void> {
   const { handler, functionName, timeoutMs, inProgress } = options;
-  const event = toEvent(records, options.source);
+  const event = toLambdaEvent(records, options.source);
   const end = performance.now() + timeoutMs;
   const context = {
     functionName,
@@ -236,9 +236,4 @@ async function invoke(records: readonly MSKRecord[], options: DeliveryOptions): 
     timeout.catch(() => {}); // Ended by the next line, or thrown above.
     inTime.abort();
   }
-}
-
-function toEvent(list: readonly MSKRecord[], source: DeliveryOptions['source']): MSKEvent {
-  const records = Object.groupBy(list, ({ topic, partition }) => `${topic}-${partition}`);
-  return { eventSource: 'aws:kafka', ...source, records: records as MSKEvent['records'] };
 }

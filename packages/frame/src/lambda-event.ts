@@ -25,6 +25,15 @@ export function toLambdaRecord(
   };
 }
 
+/** An event of such records, as it comes from `source`. */
+export function toLambdaEvent(
+  list: readonly MSKRecord[],
+  source: Pick<MSKEvent, 'eventSourceArn' | 'bootstrapServers'>,
+): MSKEvent {
+  const records = Object.groupBy(list, ({ topic, partition }) => `${topic}-${partition}`);
+  return { eventSource: 'aws:kafka', ...source, records: records as MSKEvent['records'] };
+}
+
 /** The inverse of {@link toLambdaRecord}: the record as it lay in Kafka. */
 export function fromLambdaRecord(record: MSKRecord): ReceivedRecord {
   const headers: Record<string, Buffer | Buffer[]> = Object.create(null);

@@ -3,8 +3,8 @@ import {
   decodeFrame,
   encodeDetectedFrame,
   type Frame,
-  type MSKEvent,
   type MSKRecord,
+  toLambdaEvent,
   toLambdaRecord,
 } from '@video-pipeline/frame';
 import { createAnnotate } from '@video-pipeline/functions/annotate';
@@ -36,6 +36,9 @@ export interface ReplayOptions {
   /** Called after each batch with the frames done so far. */
   progress(done: number): void;
 }
+
+/** What the handlers are told of where records come from. */
+const SOURCE = { eventSourceArn: 'arn:aws:kafka:local:000000000000:cluster/replay', bootstrapServers: '' };
 
 /**
  * Processes recorded frames again with the same two handlers, another model say, into a folder of its own. Reads
@@ -93,8 +96,9 @@ function createBatchProcessor({ detector, store, folder, s3Prefix, form, logger 
       putFailed: createPutFailed(inFolder, 'detect'),
       logger,
     });
-    await detect(toEvent(recorded.map(({ record }) => toEventRecord(record))));
-    if (detected.length > 0) await annotate(toEvent(detected));
+    const event = recorded.map(({ record }) => toEventRecord(record));
+    await detect(toLambdaEvent(event, SOURCE));
+    if (detected.length > 0) await annotate(toLambdaEvent(detected, SOURCE));
   };
 }
 
@@ -118,14 +122,4 @@ function wanted(record: PlacedRecord, { from, to, stream }: ReplayOptions): Reco
 function toEventRecord(record: PlacedRecord): MSKRecord {
   const { topic, partition, offset, timestamp } = record;
   return toLambdaRecord({ topic, partition, offset: String(offset), timestamp }, record);
-}
-
-function toEvent(records: MSKRecord[]): MSKEvent {
-  const grouped = Object.groupBy(records, ({ topic, partition }) => `${topic}-${partition}`);
-  return {
-    eventSource: 'aws:kafka',
-    eventSourceArn: 'arn:aws:kafka:local:000000000000:cluster/replay',
-    bootstrapServers: '',
-    records: grouped as MSKEvent['records'],
-  };
 }
