@@ -1,6 +1,6 @@
 import { type Config, readConfig } from '@video-pipeline/config';
 import { createOrigin, isLoopback, serveMetrics } from '@video-pipeline/http';
-import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
+import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer, SILENT } from '@video-pipeline/kafka';
 import { SPARSE_FRAMES_MS } from '@video-pipeline/scene';
 import { STAGES, topicOf } from '@video-pipeline/stages';
 import {
@@ -39,9 +39,6 @@ export const CONSOLE_VARIABLES = [
   'STREAMS_FILE',
   'CONSOLE_URL',
 ] as const;
-
-/** kafkajs tells of every attempt to reach a broker; the monitor tells of an outage when it begins and ends. */
-const SILENT = { warn() {}, error() {} };
 
 /** A console that other machines could reach without a token. */
 export class AccessError extends Error {
@@ -89,6 +86,7 @@ export async function startConsole(options: {
     );
   }
   const config = readConfig(CONSOLE_VARIABLES, options.env);
+  // The monitor tells of an outage when it begins and ends.
   const kafka = connectKafka('console', SILENT, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
   const bucket = openArchiveBucket(config);
   const list = isObjectUrl(config.STREAMS_FILE) ? followStreams(config.STREAMS_FILE, config, log) : undefined;

@@ -7,6 +7,7 @@ export type {
   EachBatchPayload,
   Message,
 } from 'kafkajs';
+export * from './admin.ts';
 export * from './connect.ts';
 export { MAX_BATCH_BYTES, type Refusal, refusalOf } from './fetch/index.ts';
 export * from './lag.ts';

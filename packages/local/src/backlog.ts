@@ -7,6 +7,7 @@ import {
   consumerLag,
   ensureTopics,
   type PartitionLag,
+  SILENT,
 } from '@video-pipeline/kafka';
 import {
   FRAME_STAGES,
@@ -118,12 +119,11 @@ export class Backlog {
   }
 
   #connect(): Connection {
-    const quiet = { warn() {}, error() {} }; // the screen tells when Kafka is gone
     const settings = {
       ...readConfig(['KAFKA_AUTH', 'AWS_REGION']),
       KAFKA_BOOTSTRAP_SERVERS: this.#bootstrap,
     };
-    const admin = connectKafka('video-pipeline-local', quiet, settings).admin();
+    const admin = connectKafka('video-pipeline-local', SILENT, settings).admin();
     return { admin, connected: admin.connect() };
   }
 }

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@video-pipeline/config';
+import { messageOf, within } from '@video-pipeline/telemetry';
 import { answers } from './servers/kafka.ts';
 import { connectS3, ensureBucket } from './servers/s3proxy.ts';
 import { StartError } from './supervisor/processes.ts';
@@ -51,19 +51,10 @@ export async function givenServers(note: (line: string) => void): Promise<Given>
 }
 
 async function reach(variable: string, where: string, ask: () => Promise<boolean>): Promise<void> {
-  let cause: unknown;
-  const timer = new AbortController();
-  const answer = await Promise.race([
-    ask().catch((error) => {
-      cause = error;
-      return false;
-    }),
-    sleep(REACH_MS, false, { signal: timer.signal }),
-  ]);
-  timer.abort();
-  if (answer) return;
-  const reason = cause instanceof Error ? ` (${cause.message})` : '';
-  throw new StartError(`nothing answers at ${variable}=${where}${reason}: start it, or unset ${variable}`, {
-    cause,
+  const told = (reason: string) =>
+    `nothing answers at ${variable}=${where}${reason}: start it, or unset ${variable}`;
+  const answer = await within(REACH_MS, ask()).catch((cause) => {
+    throw new StartError(told(` (${messageOf(cause)})`), { cause });
   });
+  if (!answer) throw new StartError(told(''));
 }

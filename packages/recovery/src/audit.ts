@@ -8,7 +8,7 @@ import {
   failedKey,
   positionOf,
 } from '@video-pipeline/frame';
-import { type Admin, consumerLag, type Kafka } from '@video-pipeline/kafka';
+import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, POLLER, type TopicVariable } from '@video-pipeline/stages';
 import { isMissing, pictureKeys } from '@video-pipeline/storage';
 import type { Bucket } from './bucket.ts';
@@ -174,9 +174,7 @@ async function awaited({
     KAFKA_DETECTIONS_TOPIC: detectionsTopic,
   };
   const committed = new Map<TopicVariable, Map<number, number>>();
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
+  await withAdmin(kafka, async (admin) => {
     const existing = await admin.listTopics();
     for (const stage of FRAME_STAGES) {
       const topic = topics[stage.reads] ?? '';
@@ -185,9 +183,7 @@ async function awaited({
       const partitions = await consumerLag(admin, group, topic);
       committed.set(stage.reads, new Map(partitions.map((one) => [one.partition, one.committed])));
     }
-  } finally {
-    await admin.disconnect();
-  }
+  });
   return (topic, { partition, offset }) =>
     offset >= (committed.get(topic)?.get(partition) ?? Number.POSITIVE_INFINITY);
 }

@@ -1,17 +1,14 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Config, readConfig } from '@video-pipeline/config';
-import { connectKafka, type Kafka } from '@video-pipeline/kafka';
+import { connectKafka, type Kafka, SILENT, withAdmin } from '@video-pipeline/kafka';
+import { STAGE_VARIABLES } from '@video-pipeline/stages';
 import { STORAGE_VARIABLES } from '@video-pipeline/storage';
-import { createLogger } from '@video-pipeline/telemetry';
+import { createLogger, messageOf, within } from '@video-pipeline/telemetry';
 import { type Bucket, openBucket } from './bucket.ts';
 
 const NAMES = [
   ...STORAGE_VARIABLES,
   'KAFKA_BOOTSTRAP_SERVERS',
-  'KAFKA_TOPIC',
-  'KAFKA_DETECTIONS_TOPIC',
-  'KAFKA_EVENTS_TOPIC',
-  'KAFKA_GROUP_ID',
+  ...STAGE_VARIABLES,
   'S3_PREFIX',
   'STORE',
   'BATCH_SIZE',
@@ -21,11 +18,6 @@ const NAMES = [
 export const TARGET_HELP = `
 Looks at the pipeline that runs on this machine (--data-dir <folder> for another than .data), at a deployed one with
 --stage <name>, or at the servers that KAFKA_BOOTSTRAP_SERVERS, AWS_ENDPOINT_URL and S3_BUCKET name.`;
-
-/** A server that does not answer, with its name. */
-export class UnreachableError extends Error {
-  override readonly name = 'UnreachableError';
-}
 
 /** Nobody waits longer to be told that a server does not answer. */
 const REACH_MS = 4_500;
@@ -39,7 +31,7 @@ export interface Connections {
 /**
  * Kafka and the bucket that the environment names, for one command.
  * @param needs what must answer before the command begins
- * @throws UnreachableError, ConfigError
+ * @throws Error naming what does not answer; ConfigError
  */
 export async function connectEnvironment(
   name: string,
@@ -58,27 +50,12 @@ export async function connectEnvironment(
 }
 
 async function ping(name: string): Promise<void> {
-  const silent = { warn() {}, error() {} };
   const limits = { connectionTimeout: 2_000, retry: { retries: 1 } };
-  const admin = connectKafka(name, silent, undefined, limits).admin();
-  try {
-    await admin.connect();
-  } finally {
-    await admin.disconnect();
-  }
+  await withAdmin(connectKafka(name, SILENT, undefined, limits), async () => {});
 }
 
 async function reach(server: string, answer: Promise<unknown>): Promise<void> {
-  const timer = new AbortController();
-  const late = sleep(REACH_MS, undefined, { signal: timer.signal }).then(() => {
-    throw new Error(`nothing after ${REACH_MS / 1000} s`);
+  await within(REACH_MS, answer).catch((cause) => {
+    throw new Error(`${server} does not answer: ${messageOf(cause)}`, { cause });
   });
-  late.catch(() => {}); // ended below
-  try {
-    await Promise.race([answer, late]);
-  } catch (cause) {
-    throw new UnreachableError(`${server} does not answer: ${(cause as Error).message}`, { cause });
-  } finally {
-    timer.abort();
-  }
 }

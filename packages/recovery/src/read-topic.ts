@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ReceivedRecord } from '@video-pipeline/frame';
-import { type Kafka, type Refusal, refusalOf } from '@video-pipeline/kafka';
+import { type Kafka, type Refusal, refusalOf, withAdmin } from '@video-pipeline/kafka';
 
 export interface PlacedRecord extends ReceivedRecord {
   topic: string;
@@ -22,10 +22,8 @@ export async function readTopic(
   topic: string,
   visit: (record: PlacedRecord) => void | Promise<void>,
 ): Promise<void> {
-  const admin = kafka.admin();
-  await admin.connect();
-  const groupId = `read-${randomUUID()}`;
-  try {
+  await withAdmin(kafka, async (admin) => {
+    const groupId = `read-${randomUUID()}`;
     if (!(await admin.listTopics()).includes(topic)) return;
     const ends = new Map<number, number>();
     for (const { partition, low, high } of await admin.fetchTopicOffsets(topic)) {
@@ -34,9 +32,7 @@ export async function readTopic(
     if (ends.size === 0) return;
     await readTo(kafka, topic, groupId, ends, visit);
     await admin.deleteGroups([groupId]);
-  } finally {
-    await admin.disconnect();
-  }
+  });
 }
 
 async function readTo(

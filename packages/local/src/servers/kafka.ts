@@ -4,7 +4,7 @@ import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
-import { type Admin, connectKafka } from '@video-pipeline/kafka';
+import { type Admin, connectKafka, SILENT, withAdmin } from '@video-pipeline/kafka';
 import { freePort, type LocalServer, StartError } from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
 import { installJava, JARS, type JavaCommand, propertiesText } from './java.ts';
@@ -62,7 +62,7 @@ function nodeName(id: number): string {
  * @param options.port 0 or left out: a free one
  * @param options.node left out: the node is all there is
  * @param options.settings what `server.properties` is to hold beside ours, or instead
- * @throws AssetError, JavaError, StartError
+ * @throws AssetError, StartError
  */
 export async function startKafka(options: {
   dataDir: string;
@@ -122,17 +122,9 @@ function serves(bootstrap: string): Promise<boolean> {
 
 /** Whether a question to a broker is answered with yes; no answer is a no. */
 async function holds(bootstrap: string, question: (admin: Admin) => Promise<boolean>): Promise<boolean> {
-  const silent = { warn() {}, error() {} };
   const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
-  const admin = connectKafka('probe', silent, settings, { retry: { retries: 0 } }).admin();
-  try {
-    await admin.connect();
-    return await question(admin);
-  } catch {
-    return false;
-  } finally {
-    await admin.disconnect();
-  }
+  const kafka = connectKafka('probe', SILENT, settings, { retry: { retries: 0 } });
+  return withAdmin(kafka, question).catch(() => false);
 }
 
 /**

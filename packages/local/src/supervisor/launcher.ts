@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { within } from '@video-pipeline/telemetry';
 import { startChild } from './child.ts';
 import type { LocalServer } from './processes.ts';
 import { type Service, supervise } from './supervise.ts';
@@ -103,15 +103,9 @@ export class Launcher {
     for (const service of this.services) if (service.state === 'restarting') void service.stop();
     for (const [place, until] of Object.entries(STOP_ORDER)) {
       const those = this.services.filter((service) => this.#places.get(service) === place);
-      await within(until - (performance.now() - began), Promise.all(those.map((service) => service.stop())));
+      const left = Math.max(0, Math.ceil(until - (performance.now() - began)));
+      await within(left, Promise.all(those.map((service) => service.stop()))).catch(() => {});
     }
     await Promise.all(this.services.map((service) => service.kill()));
   }
-}
-
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  const timer = new AbortController();
-  const patience = sleep(Math.max(0, ms), undefined, { signal: timer.signal }).catch(() => {});
-  await Promise.race([work, patience]);
-  timer.abort();
 }
