@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type MSKRecord, positionOf } from '@video-pipeline/frame';
+import { signalProcess } from '@video-pipeline/lifecycle';
 
 /** Where notes are kept unless told otherwise. */
 export const NOTES_FOLDER = join(tmpdir(), 'video-pipeline-in-progress');
@@ -56,7 +57,7 @@ export class InProgress {
     for (const file of readdirSync(folder)) {
       const pid = Number(/^(\d+)\.json$/.exec(file.startsWith(name) ? file.slice(name.length) : '')?.[1]);
       // In a container every process has the same number.
-      if (!pid || (pid !== process.pid && isAlive(pid))) continue;
+      if (!pid || (pid !== process.pid && signalProcess(pid, 0))) continue;
       this.#takeOver(readNote(join(folder, file)));
       rmSync(join(folder, file), { force: true });
     }
@@ -141,13 +142,5 @@ function readNote(file: string): Note | undefined {
     return JSON.parse(readFileSync(file, 'utf8'));
   } catch {
     return undefined;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }

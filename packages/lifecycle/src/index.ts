@@ -102,6 +102,17 @@ export async function runCommand(work: Promise<unknown>): Promise<void> {
   endWithin(COMMAND_END_MS, (line) => process.stderr.write(`${line}\n`));
 }
 
+/** Sends a signal; `false` when there is no such process. Signal 0 only asks. */
+export function signalProcess(pid: number, signal: NodeJS.Signals | 0): boolean {
+  // Zero and below mean whole groups of processes, ours among them.
+  if (!(pid > 0)) return false;
+  try {
+    return process.kill(pid, signal);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
 /** Tells the parent, if it listens, that the process does its work now, and where (`url` of what it serves). */
 export function reportReady(info: { url?: string } = {}): void {
   process.send?.({ ready: info });

@@ -10,7 +10,7 @@ import { StartError } from './supervisor/processes.ts';
 
 /**
  * Fetches and builds all that `npm start` needs, side by side, unless it is there.
- * @throws AssetError, JavaError, StartError: the first, once the others are done
+ * @throws AssetError, StartError: the first, once the others are done
  */
 export async function prepare(note: (line: string) => void): Promise<void> {
   const work = [

@@ -5,8 +5,8 @@ import { HealthWatch, lowRateNote, type PartHealth } from '@video-pipeline/telem
 import { stackProbes } from './health.ts';
 import { Counts, type Latency, type StreamCounts, type StreamView } from './screen/counts.ts';
 import { type Usage, UsageMeter } from './screen/usage.ts';
-import { endByThemselves, type Source } from './sources.ts';
-import { type Endpoints, type Stack, type StackOptions, startStack } from './stack.ts';
+import type { Source } from './sources.ts';
+import { type Endpoints, endsByItself, type Stack, type StackOptions, startStack } from './stack.ts';
 import { StartError } from './supervisor/processes.ts';
 import type { ServiceState } from './supervisor/supervise.ts';
 
@@ -43,11 +43,6 @@ export interface State {
   health: Readonly<Record<string, PartHealth>>;
 }
 
-/** A run that can't reach its end, with the stage at fault. */
-export class StallError extends Error {
-  override readonly name = 'StallError';
-}
-
 export interface SessionHooks {
   note: (line: string) => void;
   /** Takes how the pipeline stands, once a second. */
@@ -62,15 +57,14 @@ const STALL_MS = 60_000;
 /**
  * Runs the pipeline until its work is done, or `signal` aborts: with `frames` until so many are annotated (or in
  * `failed/`), with nothing but video files until all of them are, else for ever.
- * @throws what {@link startStack} throws; StallError
+ * @throws what {@link startStack} throws; StartError for a run that can't reach its end, with the stage at fault
  */
 export async function runSession(
   options: StackOptions,
   hooks: SessionHooks,
   signal: AbortSignal,
 ): Promise<Summary> {
-  const session = new Session(options, hooks);
-  return session.run(signal);
+  return new Session(options, hooks).run(signal);
 }
 
 class Session {
@@ -160,15 +154,13 @@ class Session {
       const now = JSON.stringify([this.#counts.total(), this.#lag]);
       if (now !== progress) progressAt = Date.now();
       progress = now;
-      if (Date.now() - progressAt > STALL_MS && this.#mustEnd()) throw new StallError(this.#stalled(stack));
+      if (Date.now() - progressAt > STALL_MS && this.#mustEnd()) throw new StartError(this.#stalled(stack));
       await sleep(TICK_MS, undefined, { signal }).catch(() => {});
     }
   }
 
   #mustEnd(): boolean {
-    const { ingest, frames, sources } = this.#options;
-    if (!ingest) return false;
-    return frames !== undefined || (sources !== undefined && endByThemselves(sources));
+    return this.#options.ingest && endsByItself(this.#options);
   }
 
   #stalled(stack: Stack): string {

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { isStreamId } from '@video-pipeline/frame';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { parseSources, SourceOptionError } from './sources.ts';
+import { parseSources } from './sources.ts';
+import { StartError } from './supervisor/processes.ts';
 
 describe('--source', () => {
   let folder: string;
@@ -96,7 +97,7 @@ describe('--source', () => {
     ['rtsp://user:secret@:bad:/x', 'is not a URL'],
     ['Süd=clip.mp4', "'Süd' can't name a stream: it must be letters of a to z"],
   ])('refuses %s and shows no secret', (value, message) => {
-    expect(() => parse(value)).toThrow(SourceOptionError);
+    expect(() => parse(value)).toThrow(StartError);
     expect(() => parse(value)).toThrow(message);
     expect(() => parse(value)).not.toThrow('secret');
   });

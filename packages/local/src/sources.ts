@@ -3,6 +3,7 @@ import { basename, resolve } from 'node:path';
 import { expandVariables, readSourceUrl } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
 import { redact } from '@video-pipeline/telemetry';
+import { StartError } from './supervisor/processes.ts';
 
 /** One stream that ingest reads. */
 export interface Source {
@@ -17,16 +18,11 @@ const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 /** What ingest reads over a network. */
 const SCHEMES = ['rtsp:', 'rtsps:', 'http:', 'https:', 'srt:', 'rtmp:', 'rtmps:', 'udp:'];
 
-/** A `--source` we can't use. The message never shows a password. */
-export class SourceOptionError extends Error {
-  override readonly name = 'SourceOptionError';
-}
-
 /**
  * Reads the values of `--source`: `[name=]<rtsp url | video file>[?loop]`, `[name=]@<file with one of these>`, or a pattern of
  * files' names.
  * @param directory what a relative path is relative to
- * @throws SourceOptionError
+ * @throws StartError for one that can't be used; its message never shows a password
  */
 export function parseSources(values: readonly string[], directory: string): Source[] {
   const taken = new Set<string>();
@@ -36,14 +32,12 @@ export function parseSources(values: readonly string[], directory: string): Sour
       const { name, url: given } = splitName(value, directory);
       const url = given.startsWith('@') ? readSourceUrl(`@${resolve(directory, given.slice(1))}`) : given;
       const full = expandVariables(url, (variable) => {
-        throw new SourceOptionError(
-          `--source ${redact(url)}: needs the variable ${variable}, which is not set`,
-        );
+        throw new StartError(`--source ${redact(url)}: needs the variable ${variable}, which is not set`);
       });
       // Ingest gets it as it was given: what a variable holds is written nowhere.
       const source = SCHEME.test(full) ? { ...remote(full), url } : file(full, directory);
       const id = name ?? unique(source.id, taken);
-      if (taken.has(id)) throw new SourceOptionError(`--source: two streams are named '${id}'`);
+      if (taken.has(id)) throw new StartError(`--source: two streams are named '${id}'`);
       taken.add(id);
       return { ...source, id };
     });
@@ -56,7 +50,7 @@ function matching(value: string, directory: string): string[] {
   if (SCHEME.test(value) || /^@|=@|:\/\/|\$\{/.test(value) || !/[*?[{]/.test(pattern)) return [value];
   if (existsSync(resolve(directory, pattern))) return [value];
   const files = globSync(pattern, { cwd: directory }).sort();
-  if (files.length === 0) throw new SourceOptionError(`--source ${value}: no file is named so`);
+  if (files.length === 0) throw new StartError(`--source ${value}: no file is named so`);
   return files.map((file) => file + loop);
 }
 
@@ -66,7 +60,7 @@ function splitName(value: string, directory: string): { name?: string; url: stri
   const name = value.slice(0, at);
   if (at < 1 || /[/\\:?]/.test(name) || existsSync(resolve(directory, value))) return { url: value };
   if (!isStreamId(name)) {
-    throw new SourceOptionError(
+    throw new StartError(
       `--source: '${name}' can't name a stream: it must be letters of a to z, digits, '.', '_', '-', at most 128 of them`,
     );
   }
@@ -74,12 +68,10 @@ function splitName(value: string, directory: string): { name?: string; url: stri
 }
 
 function remote(url: string): Source {
-  if (!URL.canParse(url)) throw new SourceOptionError(`--source ${redact(url)}: is not a URL`);
+  if (!URL.canParse(url)) throw new StartError(`--source ${redact(url)}: is not a URL`);
   const { protocol, host, pathname } = new URL(url);
   if (!SCHEMES.includes(protocol)) {
-    throw new SourceOptionError(
-      `--source ${redact(url)}: must be a video file or a URL of ${SCHEMES.join(' ')}`,
-    );
+    throw new StartError(`--source ${redact(url)}: must be a video file or a URL of ${SCHEMES.join(' ')}`);
   }
   return { id: toStreamId(`${host}${pathname}`), url, finite: false };
 }
@@ -87,7 +79,7 @@ function remote(url: string): Source {
 function file(value: string, directory: string): Source {
   const loops = value.endsWith('?loop');
   const path = resolve(directory, loops ? value.slice(0, -'?loop'.length) : value);
-  if (!existsSync(path)) throw new SourceOptionError(`--source ${value}: there is no file ${path}`);
+  if (!existsSync(path)) throw new StartError(`--source ${value}: there is no file ${path}`);
   const id = toStreamId(basename(path).replace(/\.[^.]+$/, ''));
   return { id, url: loops ? `${path}?loop` : path, finite: !loops };
 }

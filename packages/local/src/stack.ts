@@ -77,7 +77,7 @@ interface Context {
 
 /**
  * Starts all but ingest.
- * @throws StartError, JavaError, AssetError, ConfigError; nothing runs then any more
+ * @throws StartError, AssetError, ConfigError; nothing runs then any more
  */
 export async function startStack(options: StackOptions, hooks: LauncherHooks): Promise<Stack> {
   const { note } = hooks;
@@ -117,7 +117,7 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
     const stages = STAGES.filter((stage) => isWanted(stage, { ...process.env, ...env }));
     await all([
       ...stages.map((stage) => runStage(context, stage, backlog, env)),
-      ...(ends(options) ? [] : [runCompact(context, env)]),
+      ...(endsByItself(options) ? [] : [runCompact(context, env)]),
     ]);
     return {
       endpoints: {
@@ -234,7 +234,7 @@ function runStage(
 }
 
 /** Whether a run ends by itself: no hour is over before it is. */
-function ends({ frames, sources }: StackOptions): boolean {
+export function endsByItself({ frames, sources }: StackOptions): boolean {
   return frames !== undefined || (sources !== undefined && endByThemselves(sources));
 }
 

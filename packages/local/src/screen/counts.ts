@@ -38,6 +38,16 @@ const COUNTED = {
   Reconnects: 'reconnects',
 } as const satisfies Partial<Record<MetricName, keyof StreamCounts | 'reconnects'>>;
 
+const NONE: StreamCounts = {
+  captured: 0,
+  published: 0,
+  thinned: 0,
+  dropped: 0,
+  detected: 0,
+  annotated: 0,
+  failed: 0,
+};
+
 const FPS_WINDOW_MS = 10_000;
 /** Streams that are counted one by one without being among our sources: anyone may publish to Kafka. */
 const MAX_OTHERS = 32;
@@ -102,15 +112,7 @@ export class Counts {
   }
 
   total(): StreamCounts {
-    const total: StreamCounts = {
-      captured: 0,
-      published: 0,
-      thinned: 0,
-      dropped: 0,
-      detected: 0,
-      annotated: 0,
-      failed: 0,
-    };
+    const total = { ...NONE };
     for (const { counts } of this.#streams.values()) {
       for (const field of Object.keys(total) as (keyof StreamCounts)[]) total[field] += counts[field];
     }
@@ -128,16 +130,7 @@ export class Counts {
       this.#others += 1;
     }
     if (!stream) {
-      const counts = {
-        captured: 0,
-        published: 0,
-        thinned: 0,
-        dropped: 0,
-        detected: 0,
-        annotated: 0,
-        failed: 0,
-        reconnects: 0,
-      };
+      const counts = { ...NONE, reconnects: 0 };
       stream = { counts, latency: createHistogram(), since, recent: [] };
       this.#streams.set(id, stream);
     }

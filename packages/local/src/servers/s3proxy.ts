@@ -25,7 +25,7 @@ export interface S3Server extends LocalServer {
  * Starts S3Proxy on 127.0.0.1: a real S3 API whose objects are plain files, `<dataDir>/s3/<bucket>/<key>`.
  * It takes requests that are signed with the folder's own credentials.
  * @param options.port 0 or left out: a free one
- * @throws AssetError, JavaError, StartError
+ * @throws AssetError, StartError
  */
 export async function startS3Proxy(options: {
   dataDir: string;

@@ -3,10 +3,9 @@ import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { compileCacheDir } from '@video-pipeline/assets';
 import { errorIn, LogFile } from './log.ts';
-import { endLeftover, type LocalServer, StartError, stopped } from './processes.ts';
+import { endLeftover, type LocalServer, StartError, startProblem } from './processes.ts';
 
 /** A process of ours: it reports ready over the IPC channel, and ends when that closes. */
 export interface ChildProgram {
@@ -83,14 +82,8 @@ export async function startChild(program: ChildProgram): Promise<Child> {
   child.on('message', (message: { finished?: boolean }) => {
     finished ||= message.finished === true;
   });
-  const abandoned = new AbortController();
-  const problem = await Promise.race([
-    readyMessage(child),
-    exited.then((how) => `ended (${how})`),
-    sleep(timeoutMs, `was not ready after ${timeoutMs / 1000} s`, { signal: abandoned.signal }),
-    stopped(program.stop, abandoned.signal),
-  ]);
-  abandoned.abort();
+  const limits = { timeoutMs, stop: program.stop };
+  const problem = await startProblem(exited, () => readyMessage(child), limits);
   if (problem) {
     await kill();
     throw new StartError(`${name} ${problem}: ${errorIn(lines)}; see ${logFile}`);

@@ -7,6 +7,9 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { signalProcess } from '@video-pipeline/lifecycle';
+
+export { signalProcess };
 
 /** A process of ours that serves, and that ends when this process does, however that went. */
 export interface LocalServer {
@@ -24,13 +27,33 @@ export class StartError extends Error {
   override readonly name = 'StartError';
 }
 
-/** Resolves once `stop` aborts, as what a start says of why it failed. @param over when nobody waits for it any more */
-export function stopped(stop: AbortSignal | undefined, over: AbortSignal): Promise<string> {
-  return new Promise((resolve) => {
-    const tell = () => resolve('was told to stop');
-    if (stop?.aborted) tell();
-    stop?.addEventListener('abort', tell, { signal: over });
-  });
+/**
+ * Waits until a process that has just begun is ready.
+ * @param ready told when nobody waits for it any more
+ * @param limits.stop ends the wait
+ * @returns why it is not; `undefined` once it is
+ */
+export async function startProblem(
+  exited: Promise<string>,
+  ready: (over: AbortSignal) => Promise<undefined>,
+  { timeoutMs, stop }: { timeoutMs: number; stop?: AbortSignal | undefined },
+): Promise<string | undefined> {
+  const over = new AbortController();
+  const { signal } = over;
+  const stopped = Promise.withResolvers<string>();
+  const tell = () => stopped.resolve('was told to stop');
+  if (stop?.aborted) tell();
+  stop?.addEventListener('abort', tell, { signal });
+  try {
+    return await Promise.race([
+      ready(signal),
+      exited.then((how) => `ended (${how})`),
+      sleep(timeoutMs, `was not ready after ${timeoutMs / 1000} s`, { signal }),
+      stopped.promise,
+    ]);
+  } finally {
+    over.abort();
+  }
 }
 
 /** Names of the files that a stack keeps under its data folder while it runs. */
@@ -40,17 +63,6 @@ export const PID_SUFFIX = '.pid';
 export function readPid(pidFile: string): number | undefined {
   if (!existsSync(pidFile)) return undefined;
   return Number.parseInt(readFileSync(pidFile, 'utf8'), 10) || undefined;
-}
-
-/** Sends a signal; `false` when there is no such process. Signal 0 only asks. */
-export function signalProcess(pid: number, signal: NodeJS.Signals | 0): boolean {
-  // Zero and below mean whole groups of processes, ours among them.
-  if (!(pid > 0)) return false;
-  try {
-    return process.kill(pid, signal);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 /** The process that wrote `pidFile`, if it still runs: one that began later has only been given its number. */
