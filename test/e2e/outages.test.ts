@@ -11,7 +11,7 @@ import { findChromium, launchChromium } from './chromium.ts';
 import { type StackProcess, startStackProcess } from './stack-process.ts';
 
 const CLI = join(import.meta.dirname, '../../packages/cli/src/main.ts');
-const AUDIT = join(import.meta.dirname, '../../packages/cli/src/audit.ts');
+const OPERATE = join(import.meta.dirname, '../../packages/cli/src/operate.ts');
 /** What is wrong is said within so long, and so is its end. */
 const TOLD = 10_000;
 /** By the name of its service: the part, and how the page calls it. */
@@ -133,7 +133,7 @@ describe('a running pipeline', () => {
     expect(streams.yard).toMatchObject({ dropped: 0, failed: 0 });
     await sleep(3_000);
     const log = join(dataDir, 'logs/ingest.log');
-    const audit = await run(AUDIT, '--data-dir', dataDir, '--ingest-log', log);
+    const audit = await run(OPERATE, 'audit', '--data-dir', dataDir, '--ingest-log', log);
     expect(audit.stdout).toMatch(/^[1-9]\d* frames in Kafka: .* 0 lost$/m);
     expect(audit.code, audit.stdout).toBe(0);
   });

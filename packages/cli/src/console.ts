@@ -1,24 +1,20 @@
 import { openBrowser } from '@video-pipeline/local';
 import { STREAMS_KEY } from '@video-pipeline/scene';
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { runInForeground } from './foreground.ts';
-import { dataDirOption, runningState, s3Variables, serverOf, type Target } from './running.ts';
-import { stageOption } from './stage.ts';
+import { runningState, s3Variables, serverOf, type Target } from './running.ts';
+import { targetCommand } from './stage.ts';
 
 interface Options extends Target {
   open?: boolean;
-  json?: boolean;
 }
 
 export function consoleCommand(): Command {
-  return new Command('console')
-    .description(
-      'the address of the web page; where none is up, as with --stage, serves it at CONSOLE_PORT until Ctrl-C',
-    )
+  return targetCommand(
+    'console',
+    'the address of the web page; where none is up, as with --stage, serves it at CONSOLE_PORT until Ctrl-C',
+  )
     .option('--open', 'open it in the browser')
-    .addOption(dataDirOption())
-    .addOption(stageOption())
-    .option('--json', 'print one JSON object')
     .action(async (options: Options) => {
       const show = (url: string) => {
         console.log(options.json ? JSON.stringify({ url }) : url);

@@ -1,18 +1,15 @@
-import { Command } from 'commander';
-import { dataDirOption, requireState, s3Variables, type Target } from './running.ts';
+import type { Command } from 'commander';
+import { requireState, s3Variables, stackCommand, type Target } from './running.ts';
 
 export function envCommand(): Command {
-  return new Command('env')
-    .description('variables that point other tools at the running pipeline')
-    .addOption(dataDirOption())
-    .option('--json', 'print one JSON object')
+  return stackCommand('env', 'variables that point other tools at the running pipeline')
     .addHelpText(
       'after',
       `
 For a shell, and then the AWS CLI, boto3, rclone and all other commands of ours find it:
   eval "$(npm run local -s -- env)" && aws s3 ls s3://video-pipeline-output/`,
     )
-    .action(async ({ json, ...target }: Target & { json?: boolean }) => {
+    .action(async ({ json, ...target }: Target) => {
       const { endpoints } = await requireState(target.dataDir);
       const variables = {
         KAFKA_BOOTSTRAP_SERVERS: endpoints.kafka,

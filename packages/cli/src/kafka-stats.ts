@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { aligned, Backlog, type PartitionLag } from '@video-pipeline/local';
 import type { PipelineStage } from '@video-pipeline/stages';
-import { Command } from 'commander';
-import { answerOf, dataDirOption, serverOf, type Target } from './running.ts';
-import { stageOption } from './stage.ts';
+import type { Command } from 'commander';
+import { answerOf, serverOf, type Target } from './running.ts';
+import { targetCommand } from './stage.ts';
 
 interface TopicStats {
   topic: string;
@@ -20,21 +20,19 @@ interface TopicStats {
 const INTERVAL_MS = 2_000;
 
 export function kafkaStatsCommand(): Command {
-  return new Command('kafka-stats')
-    .description('topics, partitions, offsets, lag of each consumer group, and rates over two seconds')
-    .addOption(dataDirOption())
-    .addOption(stageOption())
-    .option('--json', 'print one JSON object')
-    .action(async ({ json, ...target }: Target & { json?: boolean }) => {
-      const kafka = await serverOf('kafka', target);
-      const backlog = new Backlog(kafka);
-      const stats = backlog
-        .stages()
-        .then((stages) => Promise.all(stages.map((stage) => statsOf(backlog, stage))));
-      const hint = target.stage ? ` (is 'npx sst tunnel --stage ${target.stage}' running?)` : '';
-      const topics = await answerOf(`Kafka at ${kafka}${hint}`, stats).finally(() => backlog.close());
-      console.log(json ? JSON.stringify({ topics }) : topics.flatMap(describe).join('\n'));
-    });
+  return targetCommand(
+    'kafka-stats',
+    'topics, partitions, offsets, lag of each consumer group, and rates over two seconds',
+  ).action(async ({ json, ...target }: Target) => {
+    const kafka = await serverOf('kafka', target);
+    const backlog = new Backlog(kafka);
+    const stats = backlog
+      .stages()
+      .then((stages) => Promise.all(stages.map((stage) => statsOf(backlog, stage))));
+    const hint = target.stage ? ` (is 'npx sst tunnel --stage ${target.stage}' running?)` : '';
+    const topics = await answerOf(`Kafka at ${kafka}${hint}`, stats).finally(() => backlog.close());
+    console.log(json ? JSON.stringify({ topics }) : topics.flatMap(describe).join('\n'));
+  });
 }
 
 async function statsOf(backlog: Backlog, stage: PipelineStage): Promise<TopicStats> {

@@ -14,7 +14,6 @@ interface Options extends Target {
   follow?: boolean;
   lines: number;
   metrics?: boolean;
-  json?: boolean;
 }
 
 type Print = (service: string, line: string) => void;

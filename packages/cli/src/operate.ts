@@ -1,5 +1,4 @@
 import { exitWithError } from '@video-pipeline/lifecycle';
-import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { Command } from 'commander';
 import { runInForeground } from './foreground.ts';
 import { dataDirOption, NotRunningError, runningState, s3Variables, type Target } from './running.ts';
@@ -10,36 +9,22 @@ const GIVEN = ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'S3_BUCKET'];
 /**
  * Runs a command of the operator's tools on the pipeline that it is to look at: the stage that `--stage` names, the one that
  * variables name, or the stack that runs on this machine.
- * @param name of the command in package.json
- * @param script that does it
  */
-export async function operate(
-  name: string,
-  script = `packages/recovery/src/${name}-command.ts`,
-): Promise<void> {
-  await new Command(name)
-    .argument('[args...]')
-    .addOption(dataDirOption())
-    .addOption(stageOption())
-    .allowUnknownOption()
-    .helpOption(false)
-    .action(async (given: string[], options: Target) => {
-      const { args, target } = withoutFolder(given, options);
-      const isHelp = args.some((arg) => arg === '--help' || arg === '-h' || arg === 'help');
-      const env = isHelp ? {} : await serversOf(name, target);
-      process.exitCode = await runInForeground(script, env, { args });
-    })
-    .parseAsync()
-    .catch(exitWithError);
-}
-
-/** The folders of `failed/` were once chosen by `--stage`, which means a deployment everywhere else. */
-function withoutFolder(args: string[], { dataDir, stage }: Target): { args: string[]; target: Target } {
-  if (stage === undefined || !FAILED_FOLDERS.includes(stage))
-    return { args, target: { dataDir, ...(stage ? { stage } : {}) } };
-  process.stderr.write(`--stage ${stage} is taken for --by ${stage}\n`);
-  return { args: [...args, '--by', stage], target: { dataDir } };
-}
+await new Command('operate')
+  .argument('<name>', 'of the command in package.json, and of its file')
+  .argument('[args...]')
+  .addOption(dataDirOption())
+  .addOption(stageOption())
+  .allowUnknownOption()
+  .helpOption(false)
+  .action(async (name: string, args: string[], target: Target) => {
+    const isHelp = args.some((arg) => arg === '--help' || arg === '-h' || arg === 'help');
+    const env = isHelp ? {} : await serversOf(name, target);
+    const room = name === 'search' ? 'tables' : 'recovery';
+    process.exitCode = await runInForeground(`packages/${room}/src/${name}-command.ts`, env, { args });
+  })
+  .parseAsync()
+  .catch(exitWithError);
 
 /** @throws NotRunningError when there is nothing to look at */
 async function serversOf(name: string, target: Target): Promise<NodeJS.ProcessEnv> {

@@ -15,7 +15,6 @@ interface Options extends Target {
   source?: string[];
   frameRate?: number;
   frames?: number;
-  json?: boolean;
 }
 
 export function producerCommand(): Command {

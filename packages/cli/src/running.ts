@@ -13,7 +13,7 @@ import {
   stateFile,
   supervisorOf,
 } from '@video-pipeline/local';
-import { Option } from 'commander';
+import { Command, Option } from 'commander';
 
 /** What a command needs does not run; the message says how to start it. */
 export class NotRunningError extends Error {
@@ -24,6 +24,15 @@ export class NotRunningError extends Error {
 export interface Target {
   dataDir: string;
   stage?: string;
+  json?: boolean;
+}
+
+/** A command that looks at a stack, and can print what it finds as JSON. */
+export function stackCommand(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .addOption(dataDirOption())
+    .option('--json', 'print one JSON object');
 }
 
 /** The option of every command that looks at a stack. */

@@ -8,9 +8,9 @@ import { readConfig } from '@video-pipeline/config';
 import { archiveSpanOf } from '@video-pipeline/frame';
 import { aligned, DIRECTORY, positiveInteger, StartError } from '@video-pipeline/local';
 import { createReader, keyOf, picturesIn, STORAGE_VARIABLES } from '@video-pipeline/storage';
-import { Command } from 'commander';
-import { answerOf, dataDirOption, openS3, type Target } from './running.ts';
-import { stageOption } from './stage.ts';
+import type { Command } from 'commander';
+import { answerOf, openS3, type Target } from './running.ts';
+import { targetCommand } from './stage.ts';
 
 interface StoredObject {
   key: string;
@@ -21,17 +21,12 @@ interface StoredObject {
 
 interface Options extends Target {
   prefix?: string;
-  json?: boolean;
 }
 
 export function s3ListCommand(): Command {
-  return new Command('s3-list')
-    .description('the newest objects, and how many there are')
+  return targetCommand('s3-list', 'the newest objects, and how many there are')
     .option('-n, --limit <n>', 'so many of them', positiveInteger, 20)
     .option('--prefix <key>', 'objects whose key begins so (default: S3_PREFIX, or annotated)')
-    .addOption(dataDirOption())
-    .addOption(stageOption())
-    .option('--json', 'print one JSON object')
     .action(async ({ limit, json, ...options }: Options & { limit: number }) => {
       const { s3, bucket, prefix } = await open(options);
       const objects = await newestFirst(s3, bucket, prefix);
@@ -48,14 +43,10 @@ export function s3ListCommand(): Command {
 }
 
 export function s3DownloadCommand(): Command {
-  return new Command('s3-download')
-    .description('copy the newest annotated frame, or all of them, into a folder')
+  return targetCommand('s3-download', 'copy the newest annotated frame, or all of them, into a folder')
     .option('--all', 'all of them')
     .option('--to <folder>', 'where to', './download')
     .option('--prefix <key>', 'objects whose key begins so (default: S3_PREFIX, or annotated)')
-    .addOption(dataDirOption())
-    .addOption(stageOption())
-    .option('--json', 'print one JSON object')
     .action(async ({ all, to, json, ...options }: Options & { all?: boolean; to: string }) => {
       const { s3, bucket, prefix } = await open(options);
       const objects = await newestFirst(s3, bucket, prefix);

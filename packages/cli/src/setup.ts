@@ -3,18 +3,16 @@ import { basename, join, resolve } from 'node:path';
 import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import { Backlog, DIRECTORY, ensureBucket } from '@video-pipeline/local';
-import { Command } from 'commander';
-import { dataDirOption, openS3, serverOf, type Target } from './running.ts';
+import type { Command } from 'commander';
+import { openS3, serverOf, stackCommand, type Target } from './running.ts';
 
 export function setupCommand(): Command {
-  return new Command('setup')
-    .description(
-      'create the topics and the bucket where they are missing, as docker-compose.yaml does at first',
-    )
+  return stackCommand(
+    'setup',
+    'create the topics and the bucket where they are missing, as docker-compose.yaml does at first',
+  )
     .option('--clips <folder>', 'also put the demo clips there')
-    .addOption(dataDirOption())
-    .option('--json', 'print one JSON object')
-    .action(async ({ clips, json, ...target }: Target & { clips?: string; json?: boolean }) => {
+    .action(async ({ clips, json, ...target }: Target & { clips?: string }) => {
       const { S3_BUCKET } = readConfig(['S3_BUCKET']);
       const backlog = new Backlog(await serverOf('kafka', target));
       await backlog.createTopics();

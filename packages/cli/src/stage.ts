@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readConfig } from '@video-pipeline/config';
 import { DIRECTORY, ROOT } from '@video-pipeline/local';
-import { Option } from 'commander';
-import { NotRunningError } from './running.ts';
+import { type Command, Option } from 'commander';
+import { NotRunningError, stackCommand } from './running.ts';
 
 /** What the app in `sst.config.ts` returns. */
 interface Outputs {
@@ -16,6 +16,11 @@ interface Outputs {
   endpoint: string;
   /** As KAFKA_AUTH, likewise. */
   kafkaAuth: string;
+}
+
+/** A command that can look at AWS as well. */
+export function targetCommand(name: string, description: string): Command {
+  return stackCommand(name, description).addOption(stageOption());
 }
 
 /** The option of every command that can look at AWS as well. */

@@ -11,9 +11,9 @@ import {
 } from '@video-pipeline/local';
 import { FRAME_STAGES } from '@video-pipeline/stages';
 import { askHttp, askOnce, type PartHealth, type Probe } from '@video-pipeline/telemetry';
-import { Command } from 'commander';
-import { dataDirOption, openS3, requireState, serverOf, type Target } from './running.ts';
-import { stageOption } from './stage.ts';
+import type { Command } from 'commander';
+import { openS3, requireState, serverOf, type Target } from './running.ts';
+import { targetCommand } from './stage.ts';
 
 /** A supervisor that has told nothing for so long has hung. */
 const FRESH_MS = 10_000;
@@ -37,21 +37,17 @@ interface Report {
 }
 
 export function statusCommand(): Command {
-  return new Command('status')
-    .description(
-      'health of each service, and counts of each stream (of a stage: what answers, and the lag); ' +
-        'exit code 1 when something is unhealthy',
-    )
-    .addOption(dataDirOption())
-    .addOption(stageOption())
-    .option('--json', 'print one JSON object')
-    .action(async ({ json, ...target }: Target & { json?: boolean }) => {
-      const { healthy, facts, lines } = target.stage
-        ? await reportOfStage(target)
-        : await reportOfStack(await requireState(target.dataDir));
-      console.log(json ? JSON.stringify({ healthy, ...facts }) : lines.join('\n'));
-      process.exitCode = healthy ? 0 : 1;
-    });
+  return targetCommand(
+    'status',
+    'health of each service, and counts of each stream (of a stage: what answers, and the lag); ' +
+      'exit code 1 when something is unhealthy',
+  ).action(async ({ json, ...target }: Target) => {
+    const { healthy, facts, lines } = target.stage
+      ? await reportOfStage(target)
+      : await reportOfStack(await requireState(target.dataDir));
+    console.log(json ? JSON.stringify({ healthy, ...facts }) : lines.join('\n'));
+    process.exitCode = healthy ? 0 : 1;
+  });
 }
 
 async function reportOfStack(state: State): Promise<Report> {

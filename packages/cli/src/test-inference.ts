@@ -4,9 +4,9 @@ import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import { type Detection, decodeFrame, type Frame } from '@video-pipeline/frame';
 import { aligned, DIRECTORY, StartError } from '@video-pipeline/local';
-import { Command } from 'commander';
-import { dataDirOption, serverOf, type Target } from './running.ts';
-import { stageOption } from './stage.ts';
+import type { Command } from 'commander';
+import { serverOf, type Target } from './running.ts';
+import { targetCommand } from './stage.ts';
 
 /** What `/predict` answers for one frame. */
 type Result =
@@ -16,17 +16,15 @@ type Result =
 interface Options extends Target {
   picture?: string;
   output: string;
-  json?: boolean;
 }
 
 export function inferenceCommand(): Command {
-  return new Command('test-inference')
-    .description('post a picture to the inference server, show its answer, and save the annotated picture')
+  return targetCommand(
+    'test-inference',
+    'post a picture to the inference server, show its answer, and save the annotated picture',
+  )
     .option('--picture <file.jpg>', 'a JPEG; left out: the first frame of a demo clip')
     .option('--output <file.jpg>', 'where the annotated picture goes', 'test-inference.jpg')
-    .addOption(dataDirOption())
-    .addOption(stageOption())
-    .option('--json', 'print one JSON object')
     .action(async ({ picture, output, json, ...target }: Options) => {
       const server = await serverOf('inference', target);
       const jpeg = picture ? await readFile(resolve(DIRECTORY, picture)) : (await firstFrame()).jpeg;

@@ -1,3 +1,0 @@
-import { operate } from './operate.ts';
-
-await operate('replay');
