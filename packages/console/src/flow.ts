@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '@video-pipeline/config';
 import type { Admin } from '@video-pipeline/kafka';
 import { consumerLag } from '@video-pipeline/kafka';
@@ -142,18 +143,17 @@ export function stateOf(samples: readonly StageSample[], batchSize: number): Sta
 
 /** Runs `sample` every two seconds, one at a time. @returns stops it */
 export function everySample(sample: () => Promise<void>): () => Promise<void> {
-  let running: Promise<void> = Promise.resolve();
-  let timer: NodeJS.Timeout | undefined;
-  let stopped = false;
-  const next = () => {
-    running = sample().finally(() => {
-      if (!stopped) timer = setTimeout(next, SAMPLE_MS);
-    });
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const go = async () => {
+    while (!signal.aborted) {
+      await sample();
+      await sleep(SAMPLE_MS, undefined, { signal }).catch(() => {});
+    }
   };
-  next();
-  return async () => {
-    stopped = true;
-    clearTimeout(timer);
-    await running;
+  const running = go();
+  return () => {
+    stopping.abort();
+    return running;
   };
 }
