@@ -98,31 +98,18 @@ export function alarms(watched: Watched): Alarm[] {
 }
 
 function consoleAlarm({ loadBalancer, targetGroup }: NonNullable<Watched['page']>): Alarm {
-  return {
-    key: 'ConsoleDown',
-    description: 'The console has not answered its load balancer for 3 minutes.',
-    threshold: 1,
-    comparisonOperator: 'LessThanThreshold',
-    evaluationPeriods: 3,
-    treatMissingData: 'breaching',
-    metric: {
-      ...fromAws('AWS/ApplicationELB', 'HealthyHostCount', loadBalancer, targetGroup),
-      statistic: 'Maximum',
-    },
-  };
+  return silent('ConsoleDown', 'The console has not answered its load balancer for 3 minutes.', {
+    ...fromAws('AWS/ApplicationELB', 'HealthyHostCount', loadBalancer, targetGroup),
+    statistic: 'Maximum',
+  });
 }
 
 function streamAlarms(namespace: string, stream: string): Alarm[] {
   return [
-    {
-      key: `Silent-${stream}`,
-      description: `No frame came from camera ${stream} for 3 minutes.`,
-      threshold: 1,
-      comparisonOperator: 'LessThanThreshold',
-      evaluationPeriods: 3,
-      treatMissingData: 'breaching',
-      metric: { ...fromUs(namespace, 'ingest', 'FramesPublished', stream), statistic: 'Sum' },
-    },
+    silent(`Silent-${stream}`, `No frame came from camera ${stream} for 3 minutes.`, {
+      ...fromUs(namespace, 'ingest', 'FramesPublished', stream),
+      statistic: 'Sum',
+    }),
     above(
       `Late-${stream}`,
       `Frames of ${stream} take over ${MAX_CAPTURE_TO_STORED_MS / 1000} s from capture to S3 (p95).`,
@@ -148,6 +135,15 @@ function above(
     metric,
     comparisonOperator: 'GreaterThanThreshold',
     treatMissingData: 'notBreaching',
+  };
+}
+
+/** Nothing for three minutes. */
+function silent(key: string, description: string, metric: Alarm['metric']): Alarm {
+  return {
+    ...above(key, description, 1, 3, metric),
+    comparisonOperator: 'LessThanThreshold',
+    treatMissingData: 'breaching',
   };
 }
 

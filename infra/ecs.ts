@@ -47,14 +47,18 @@ export function createSecret(
 
 /** Runs a task's containers as our images are made to be run: nothing to write to, nothing that root could do. */
 export function harden(args: aws.ecs.TaskDefinitionArgs): undefined {
+  changeContainers(args, ({ linuxParameters }) => ({
+    readonlyRootFilesystem: true,
+    linuxParameters: { ...linuxParameters, capabilities: { drop: ['ALL'] } },
+  }));
+}
+
+function changeContainers(
+  args: aws.ecs.TaskDefinitionArgs,
+  change: (container: Record<string, any>) => Record<string, unknown>,
+): void {
   args.containerDefinitions = $output(args.containerDefinitions).apply((json) =>
-    JSON.stringify(
-      JSON.parse(json).map((container: Record<string, any>) => ({
-        ...container,
-        readonlyRootFilesystem: true,
-        linuxParameters: { ...container.linuxParameters, capabilities: { drop: ['ALL'] } },
-      })),
-    ),
+    JSON.stringify(JSON.parse(json).map((one: Record<string, any>) => ({ ...one, ...change(one) }))),
   );
 }
 
@@ -82,14 +86,7 @@ export function refuseRollback(name: string, service: sst.aws.Service): void {
 /** Gives a task's containers a folder to write to, `/tmp`; the image must name it as a volume, or it is root's alone. */
 export function giveTmp(args: aws.ecs.TaskDefinitionArgs): void {
   args.volumes = [{ name: 'tmp' }];
-  args.containerDefinitions = $output(args.containerDefinitions).apply((json) =>
-    JSON.stringify(
-      JSON.parse(json).map((container: Record<string, any>) => ({
-        ...container,
-        mountPoints: [{ sourceVolume: 'tmp', containerPath: '/tmp' }],
-      })),
-    ),
-  );
+  changeContainers(args, () => ({ mountPoints: [{ sourceVolume: 'tmp', containerPath: '/tmp' }] }));
 }
 
 /** What a task itself may do: nothing, unless it is named here. */
@@ -116,6 +113,7 @@ export function executionRole(logs: string, secrets: $util.Output<string>[]) {
   return { managedPolicyArns: [], inlinePolicies: [inline(statements)] };
 }
 
-function inline(statements: unknown[]) {
+/** The one policy of a role of ours. */
+export function inline(statements: unknown[]) {
   return { name: 'inline', policy: aws.iam.getPolicyDocumentOutput({ statements: statements as any }).json };
 }

@@ -1,3 +1,4 @@
+import { inline } from './ecs.ts';
 import { createGroup, type createNetwork, type Group, reachAws, reachS3 } from './network.ts';
 import { rolePrefix } from './role-prefix.ts';
 import type { IngestHosts, Stage } from './stages.ts';
@@ -113,29 +114,24 @@ function createAgentRole(clusterName: string): aws.iam.Role {
     namePrefix: rolePrefix(),
     assumeRolePolicy: aws.iam.assumeRolePolicyForPrincipal({ Service: 'ec2.amazonaws.com' }),
     inlinePolicies: [
-      {
-        name: 'inline',
-        policy: aws.iam.getPolicyDocumentOutput({
-          statements: [
-            ecs(
-              $interpolate`${here}:cluster/${clusterName}`,
-              'DeregisterContainerInstance',
-              'RegisterContainerInstance',
-              'SubmitAttachmentStateChanges',
-              'SubmitContainerStateChange',
-              'SubmitTaskStateChange',
-            ),
-            ecs(
-              $interpolate`${here}:container-instance/${clusterName}/*`,
-              'Poll',
-              'StartTelemetrySession',
-              'UpdateContainerInstancesState',
-            ),
-            // Where to poll is told to everyone or to nobody.
-            ecs('*', 'DiscoverPollEndpoint'),
-          ],
-        }).json,
-      },
+      inline([
+        ecs(
+          $interpolate`${here}:cluster/${clusterName}`,
+          'DeregisterContainerInstance',
+          'RegisterContainerInstance',
+          'SubmitAttachmentStateChanges',
+          'SubmitContainerStateChange',
+          'SubmitTaskStateChange',
+        ),
+        ecs(
+          $interpolate`${here}:container-instance/${clusterName}/*`,
+          'Poll',
+          'StartTelemetrySession',
+          'UpdateContainerInstancesState',
+        ),
+        // Where to poll is told to everyone or to nobody.
+        ecs('*', 'DiscoverPollEndpoint'),
+      ]),
     ],
   });
 }

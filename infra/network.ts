@@ -94,20 +94,27 @@ export function createGroup(vpc: sst.aws.Vpc, name: string): Group {
   return { name, id: group.id };
 }
 
+/** The other side of a rule: a group, addresses, or those of an AWS service. */
+type Peer = Pick<
+  aws.vpc.SecurityGroupEgressRuleArgs,
+  'referencedSecurityGroupId' | 'cidrIpv4' | 'prefixListId'
+>;
+
+const onPort = (port: number) => ({ ipProtocol: 'tcp', fromPort: port, toPort: port });
+
+function letOut(name: string, { id }: Group, port: number, to: Peer): void {
+  new aws.vpc.SecurityGroupEgressRule(name, { ...onPort(port), securityGroupId: id, ...to });
+}
+
+function letIn(name: string, { id }: Group, port: number, from: Peer): void {
+  new aws.vpc.SecurityGroupIngressRule(name, { ...onPort(port), securityGroupId: id, ...from });
+}
+
 /** Lets `from` open TCP connections to `to` on one port: one rule on each side. */
 export function connect(from: Group, to: Group, port: number): void {
-  const rule = { ipProtocol: 'tcp', fromPort: port, toPort: port };
   const name = `${from.name}To${to.name}${port}`;
-  new aws.vpc.SecurityGroupEgressRule(name, {
-    ...rule,
-    securityGroupId: from.id,
-    referencedSecurityGroupId: to.id,
-  });
-  new aws.vpc.SecurityGroupIngressRule(name, {
-    ...rule,
-    securityGroupId: to.id,
-    referencedSecurityGroupId: from.id,
-  });
+  letOut(name, from, port, { referencedSecurityGroupId: to.id });
+  letIn(name, to, port, { referencedSecurityGroupId: from.id });
 }
 
 /** Rules that stand: two parts of the stage may need the same way, and AWS refuses a second rule. */
@@ -118,13 +125,7 @@ export function connectOut(from: Group, cidr: string, port: number): void {
   const name = `${from.name}To${cidr.replaceAll(/[./]/g, 'x')}p${port}`;
   if (waysOut.has(name)) return;
   waysOut.add(name);
-  new aws.vpc.SecurityGroupEgressRule(name, {
-    ipProtocol: 'tcp',
-    fromPort: port,
-    toPort: port,
-    securityGroupId: from.id,
-    cidrIpv4: cidr,
-  });
+  letOut(name, from, port, { cidrIpv4: cidr });
 }
 
 /** Lets `from` send traces, where the stage has a collector. */
@@ -136,24 +137,12 @@ export function reachCollector({ settings }: Stage, from: Group): void {
 
 /** Lets addresses outside the VPC open TCP connections to `to`. */
 export function acceptFrom(cidr: string, to: Group, port: number): void {
-  new aws.vpc.SecurityGroupIngressRule(`${cidr.replaceAll(/[./]/g, 'x')}To${to.name}${port}`, {
-    ipProtocol: 'tcp',
-    fromPort: port,
-    toPort: port,
-    securityGroupId: to.id,
-    cidrIpv4: cidr,
-  });
+  letIn(`${cidr.replaceAll(/[./]/g, 'x')}To${to.name}${port}`, to, port, { cidrIpv4: cidr });
 }
 
 /** Lets `from` call S3, which stays inside AWS's network by the gateway endpoint. */
 export function reachS3(network: Network, from: Group): void {
-  new aws.vpc.SecurityGroupEgressRule(`${from.name}ToS3`, {
-    ipProtocol: 'tcp',
-    fromPort: HTTPS,
-    toPort: HTTPS,
-    securityGroupId: from.id,
-    prefixListId: network.s3PrefixList,
-  });
+  letOut(`${from.name}ToS3`, from, HTTPS, { prefixListId: network.s3PrefixList });
 }
 
 /** Lets `from` call the other AWS APIs: by interface endpoints, or, where a stage has none, by the NAT. */
@@ -165,13 +154,6 @@ export function reachAws(network: Network, from: Group): void {
 /** Lets the bastion of a personal stage in, for `sst tunnel`; its own rules are with the NAT's. */
 export function acceptTunnel(network: Network, stage: Stage, to: Group, port: number): void {
   if (!stage.network.tunnel) return;
-  new aws.vpc.SecurityGroupIngressRule(`TunnelTo${to.name}${port}`, {
-    ipProtocol: 'tcp',
-    fromPort: port,
-    toPort: port,
-    securityGroupId: to.id,
-    referencedSecurityGroupId: network.vpc.nodes.bastionSecurityGroup.apply((group) =>
-      $output(group?.id ?? ''),
-    ),
-  });
+  const bastion = network.vpc.nodes.bastionSecurityGroup.apply((group) => $output(group?.id ?? ''));
+  letIn(`TunnelTo${to.name}${port}`, to, port, { referencedSecurityGroupId: bastion });
 }

@@ -1,3 +1,4 @@
+import { inline } from './ecs.ts';
 import type { InferenceTarget } from './inference-target.ts';
 import { type createNetwork, reachAws } from './network.ts';
 import { rolePrefix } from './role-prefix.ts';
@@ -105,28 +106,23 @@ function createExecutionRole(): aws.iam.Role {
     namePrefix: rolePrefix(),
     assumeRolePolicy: aws.iam.assumeRolePolicyForPrincipal({ Service: 'sagemaker.amazonaws.com' }),
     inlinePolicies: [
-      {
-        name: 'inline',
-        policy: aws.iam.getPolicyDocumentOutput({
-          statements: [
-            {
-              actions: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
-              resources: [$interpolate`arn:aws:ecr:${here}:repository/${$app.name}/*`],
-            },
-            // A registry token and a metric have no narrower resource.
-            { actions: ['ecr:GetAuthorizationToken', 'cloudwatch:PutMetricData'], resources: ['*'] },
-            {
-              actions: [
-                'logs:CreateLogGroup',
-                'logs:CreateLogStream',
-                'logs:DescribeLogStreams',
-                'logs:PutLogEvents',
-              ],
-              resources: [$interpolate`arn:aws:logs:${here}:log-group:/aws/sagemaker/Endpoints/*`],
-            },
+      inline([
+        {
+          actions: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
+          resources: [$interpolate`arn:aws:ecr:${here}:repository/${$app.name}/*`],
+        },
+        // A registry token and a metric have no narrower resource.
+        { actions: ['ecr:GetAuthorizationToken', 'cloudwatch:PutMetricData'], resources: ['*'] },
+        {
+          actions: [
+            'logs:CreateLogGroup',
+            'logs:CreateLogStream',
+            'logs:DescribeLogStreams',
+            'logs:PutLogEvents',
           ],
-        }).json,
-      },
+          resources: [$interpolate`arn:aws:logs:${here}:log-group:/aws/sagemaker/Endpoints/*`],
+        },
+      ]),
     ],
   });
 }
