@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Detection } from '@video-pipeline/frame';
 import sharp from 'sharp';
-import { type LoadOptions, loadDetector } from './load-detector.ts';
+import { forTool, type LoadOptions, loadDetector } from './load-detector.ts';
 import { type Evidence, UnsupportedModelError } from './model-file.ts';
 import { madePictures } from './probe.ts';
 
@@ -40,15 +40,8 @@ const BATCH_SIZES = [4];
 /** Reads a model, has it prove its family, and draws what it sees on a picture. */
 export async function inspect(file: string, options: InspectOptions): Promise<Inspection> {
   try {
-    const detector = await loadDetector(file, {
-      ...options,
-      ...{ device: 'cpu', threads: 1, precision: 'f32', select: 'host', batchSizes: BATCH_SIZES },
-      ...{ candidates: 1000, classAgnostic: false, maxDetections: 300 },
-      detector: {
-        ...{ maxQueue: 1, maxPixels: options.maxPixels, resize: 'opencv', classThresholds: new Map() },
-        ...{ observe() {}, observeBatch() {}, observeCut() {}, onWarmUpError() {} },
-      },
-    });
+    const load = { ...options, ...forTool(options.maxPixels), batchSizes: BATCH_SIZES };
+    const detector = await loadDetector(file, load);
     try {
       const { head, version, weights, evidence, inputSize } = detector.model;
       const bytes = options.picture ? await readFile(options.picture) : await madePicture();

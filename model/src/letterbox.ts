@@ -1,4 +1,5 @@
 import type { Preprocessing } from './heads/head.ts';
+import { roundHalfEven } from './resize.ts';
 
 /** Where a picture lies inside the model's input. Pixels, but the scales: input over picture. */
 export interface Letterbox {
@@ -62,12 +63,6 @@ export function toPicture(
     clamp((box[2] - left) / scaleX, pictureWidth),
     clamp((box[3] - top) / scaleY, pictureHeight),
   ];
-}
-
-/** As Python's `round` does it, which Ultralytics uses: 360.5 becomes 360, and 361.5 becomes 362. */
-function roundHalfEven(value: number): number {
-  const whole = Math.round(value);
-  return whole - value === 0.5 && whole % 2 !== 0 ? whole - 1 : whole;
 }
 
 const roundUp = (value: number, multiple: number) => Math.ceil(value / multiple) * multiple;

@@ -43,6 +43,18 @@ export interface LoadOptions {
   >;
 }
 
+/** For a tool that looks at some pictures: on the CPU, as exact as it gets. @param observe takes how long each step took */
+export function forTool(maxPixels: number, observe: LoadOptions['detector']['observe'] = () => {}) {
+  return {
+    ...{ device: 'cpu', threads: 1, precision: 'f32', select: 'host' },
+    ...{ candidates: 1000, classAgnostic: false, maxDetections: 300 },
+    detector: {
+      ...{ maxQueue: Number.POSITIVE_INFINITY, maxPixels, resize: 'opencv', classThresholds: new Map() },
+      ...{ observe, observeBatch() {}, observeCut() {}, onWarmUpError() {} },
+    },
+  } satisfies LoadOptions;
+}
+
 /** Overlap for non-maximum suppression where the model's file says nothing: Ultralytics' default. */
 const DEFAULT_IOU = 0.7;
 

@@ -166,49 +166,37 @@ async function commandLine(): Promise<void> {
     'names of the classes, one a line, for a model that does not name them',
   ] as const;
   const command = new Command('model');
-  command
-    .command('inspect')
-    .description('What is found in a model, what its proof gives, and its answer drawn on a picture.')
-    .argument('<file.onnx>')
-    .addOption(family)
-    .option(...names)
+  const tool = (name: string, description: string) =>
+    command
+      .command(name)
+      .description(description)
+      .argument('<file.onnx>')
+      .addOption(family)
+      .option(...names)
+      .option(
+        '--confidence <share>',
+        'objects less sure are left out, 0..1',
+        number,
+        defaults.INFERENCE_CONFIDENCE_THRESHOLD,
+      )
+      .option('--json', 'print JSON', false);
+  tool('inspect', 'What is found in a model, what its proof gives, and its answer drawn on a picture.')
     .option('--picture <file>', 'picture that it is shown; a made one without it')
     .option(
       '--output <file.jpg>',
       'where the picture with its answer is written (default: <model>-inspected.jpg)',
     )
-    .option(
-      '--confidence <share>',
-      'objects less sure are left out, 0..1',
-      number,
-      defaults.INFERENCE_CONFIDENCE_THRESHOLD,
-    )
-    .option('--json', 'print JSON', false)
     .action(async (file: string, options: Omit<InspectOptions, 'maxPixels'> & { json: boolean }) => {
       const found = await inspect(file, { ...options, maxPixels: defaults.MAX_FRAME_PIXELS });
       console.log(options.json ? JSON.stringify(found) : report(found));
       if (found.refusal) process.exitCode = 1;
     });
-  command
-    .command('quantise')
-    .description(
-      'Writes a model in int8 by onnxruntime, and prints what that costs in boxes and confidences.',
-    )
-    .argument('<file.onnx>')
+  tool('quantise', 'Writes a model in int8 by onnxruntime, and prints what that costs in boxes and confidences.')
     .requiredOption(
       '--pictures <folder>',
       'some dozens of pictures as the cameras send them, to calibrate on',
     )
-    .addOption(family)
-    .option(...names)
     .option('--output <file.onnx>', 'where it is written (default: <model>-int8.onnx)')
-    .option(
-      '--confidence <share>',
-      'objects less sure are not compared, 0..1',
-      number,
-      defaults.INFERENCE_CONFIDENCE_THRESHOLD,
-    )
-    .option('--json', 'print JSON', false)
     .action(
       async (file: string, options: Omit<QuantiseOptions, 'maxPixels' | 'note'> & { json: boolean }) => {
         const cost = await quantise(file, {

@@ -10,7 +10,7 @@ import { readPictureHeader } from '@video-pipeline/picture';
 import type { PictureResult } from './detector.ts';
 import { intersectionOverUnion } from './heads/index.ts';
 import { letterbox } from './letterbox.ts';
-import { type LoadOptions, loadDetector, openModel } from './load-detector.ts';
+import { forTool, type LoadOptions, loadDetector, openModel } from './load-detector.ts';
 import type { ModelFile } from './model-file.ts';
 import { decodePicture, frameBytes, layOut } from './picture.ts';
 import { resizeLinear } from './resize.ts';
@@ -157,15 +157,9 @@ async function see(file: string, pictures: readonly Buffer[], options: QuantiseO
   const detector = await loadDetector(file, {
     ...(head && { head }),
     ...(names && { names }),
-    ...{ device: 'cpu', threads: 1, precision: 'f32', select: 'host' },
-    ...{ candidates: 1000, classAgnostic: false, maxDetections: 300 },
-    detector: {
-      ...{ maxQueue: pictures.length, maxPixels, resize: 'opencv', classThresholds: new Map() },
-      observe: (step, seconds) => {
-        if (step === 'inference') milliseconds += 1000 * seconds;
-      },
-      ...{ observeBatch() {}, observeCut() {}, onWarmUpError() {} },
-    },
+    ...forTool(maxPixels, (step, seconds) => {
+      if (step === 'inference') milliseconds += 1000 * seconds;
+    }),
   });
   try {
     const { signal } = new AbortController();

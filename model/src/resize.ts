@@ -91,7 +91,8 @@ function tapsOf(size: number, toSize: number, step: number): Taps {
   return taps;
 }
 
-function roundHalfEven(value: number): number {
+/** As Python's `round` does it, which Ultralytics uses, and OpenCV: 360.5 becomes 360, and 361.5 becomes 362. */
+export function roundHalfEven(value: number): number {
   const whole = Math.round(value);
   return whole - value === 0.5 && whole % 2 !== 0 ? whole - 1 : whole;
 }
