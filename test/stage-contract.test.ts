@@ -15,7 +15,7 @@ import { createReader, createStore, objectsOf } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { startFakeServer } from '../packages/inference-client/src/fake-server.ts';
+import { startFakeServer } from './support/fake-server.ts';
 import { collectMetrics } from './support/metrics.ts';
 import { mskEvent } from './support/msk-event.ts';
 

@@ -18,11 +18,7 @@ import { s3Config } from '@video-pipeline/storage';
 import { startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
 import { inject } from 'vitest';
-import {
-  type FakeAnswer,
-  readBinaryRequest,
-  startFakeServer,
-} from '../../packages/inference-client/src/fake-server.ts';
+import { type FakeAnswer, readBinaryRequest, startFakeServer } from '../support/fake-server.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../packages/event-source/src/main.ts');
 const BUCKET = 'video-pipeline-output';

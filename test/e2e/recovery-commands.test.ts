@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { annotatedKey } from '@video-pipeline/frame';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
-import { startFakeServer } from '../../packages/inference-client/src/fake-server.ts';
+import { startFakeServer } from '../support/fake-server.ts';
 import { unique } from '../support/unique.ts';
 import { BUCKET, type RecoveryRig, spotFrame, startRecoveryRig } from './recovery-rig.ts';
 
@@ -21,11 +21,11 @@ afterAll(() => rig?.stop());
 
 /** Runs what `npm run <name>` runs. */
 function command(name: 'audit' | 'failed' | 'replay', ...args: string[]) {
-  const [, program, script] = scripts[name].split(' ');
+  const [, program, ...script] = scripts[name].split(' ');
   expect(program).toBe('node');
   return new Promise<{ code: number; stdout: string; stderr: string }>((done) => {
     const options = { cwd: ROOT, env: { ...process.env, NODE_OPTIONS: '', ...env } };
-    const child = execFile(process.execPath, [script, ...args], options, (_error, stdout, stderr) =>
+    const child = execFile(process.execPath, [...script, ...args], options, (_error, stdout, stderr) =>
       done({ code: child.exitCode ?? -1, stdout, stderr }),
     );
   });

@@ -6,7 +6,7 @@ import { freePort } from '@video-pipeline/local';
 import { createStore, packArchive, type Store } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startFakeServer } from '../../packages/inference-client/src/fake-server.ts';
+import { startFakeServer } from '../support/fake-server.ts';
 
 const MAIN = join(import.meta.dirname, '../../packages/cli/src/main.ts');
 const BUCKET = 'frames-of-production';

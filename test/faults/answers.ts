@@ -1,4 +1,4 @@
-import { readBinaryRequest } from '../../packages/inference-client/src/fake-server.ts';
+import { readBinaryRequest } from '../support/fake-server.ts';
 import type { Exchange } from './fault-proxy.ts';
 
 /** Stands behind the JPEG of a frame in which {@link addCrowds} sees a crowd; decoders stop before it. */

@@ -2,8 +2,13 @@ import { setTimeout } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import { afterEach, describe, expect, test } from 'vitest';
+import {
+  type FakeAnswer,
+  type ReceivedCall,
+  readBinaryRequest,
+  startFakeServer,
+} from '../../../test/support/fake-server.ts';
 import { InferenceClientError } from './client.ts';
-import { type FakeAnswer, type ReceivedCall, readBinaryRequest, startFakeServer } from './fake-server.ts';
 import { createHttpClient } from './http.ts';
 
 const frame = (frameNumber: number, streamId = 'gate', session = 's'): Frame => ({
