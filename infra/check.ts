@@ -6,11 +6,6 @@ import { functionsOf, type Stage } from './stages.ts';
 /** Asks the AWS command line. @returns its answer, JSON */
 export type Ask = (...args: string[]) => string;
 
-/** The account can't hold the stage as it is. */
-export class CheckError extends Error {
-  override readonly name = 'CheckError';
-}
-
 interface Tagged {
   Tags?: { Key: string; Value: string }[];
 }
@@ -20,7 +15,7 @@ type Held = Record<string, (ask: Ask) => { all: number; own: number }>;
 
 /**
  * Asks Service Quotas whether the account holds the stage, beside what is there already, and prints what it found.
- * @throws CheckError with what to request
+ * @throws Error with what to request
  */
 export function check(stage: Stage, region: string, ask: Ask): void {
   const problems = shellProblems(stage);
@@ -46,7 +41,7 @@ export function check(stage: Stage, region: string, ask: Ask): void {
     );
   }
   problems.push(...short.map(({ name, wants, has }) => `${name}: ${wants} needed, ${has} there`));
-  if (problems.length > 0) throw new CheckError(problems.join('; '));
+  if (problems.length > 0) throw new Error(problems.join('; '));
 }
 
 /** What the deploying shell leaves out, that the deploy would stop at. */

@@ -15,11 +15,6 @@ const REGION = process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION || 'us-e
 
 type Images = Partial<Record<'MODEL_IMAGE' | 'INGEST_IMAGE', string>>;
 
-/** A command that could not be started, or ended badly; it has said why itself. */
-class CommandError extends Error {
-  override readonly name = 'CommandError';
-}
-
 const program = new Command('deploy').description('Deploys the pipeline to AWS.');
 const stage = () => program.opts<{ stage: string }>().stage;
 
@@ -84,10 +79,9 @@ function start(command: string, args: string[], options: object, env: NodeJS.Pro
     return String(execFileSync(command, args, { cwd: ROOT, env: environment(env), ...options }) ?? '').trim();
   } catch (cause) {
     const { code, status, signal } = cause as { code?: string; status?: number; signal?: string };
-    if (code === 'ENOENT')
-      throw new CommandError(`no ${command} on the PATH; docs/deploy.md says what is needed`);
+    if (code === 'ENOENT') throw new Error(`no ${command} on the PATH; docs/deploy.md says what is needed`);
     const how = signal ? `was ended by ${signal}` : `failed (exit ${status})`;
-    throw new CommandError(`${command} ${args.slice(0, 2).join(' ')} ${how}`, { cause });
+    throw new Error(`${command} ${args.slice(0, 2).join(' ')} ${how}`, { cause });
   }
 }
 
@@ -148,7 +142,7 @@ function deployKubernetes(): void {
 function refuseUnreachable(): void {
   if (process.env.RUNNER_ENVIRONMENT !== 'github-hosted') return;
   if (stageOf(stage()).inference.backend !== 'eks') return;
-  throw new CommandError(
+  throw new Error(
     `stage '${stage()}' has a Kubernetes API, which this runner of GitHub's can't reach, as its address is not fixed: set the repository's variable DEPLOY_RUNNER (docs/deploy.md, 'GitHub Actions')`,
   );
 }

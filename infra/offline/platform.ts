@@ -24,15 +24,10 @@ const PULUMI_VERSION = 'v3.215.0';
 /** Work under a lock that takes longer was killed. */
 const LONGEST_MS = 300_000;
 
-/** SST's platform could not be laid out. */
-export class PlatformError extends Error {
-  override readonly name = 'PlatformError';
-}
-
 /**
  * Lays out `.sst/platform` by `sst install`, unless it is there for this version of SST and these providers.
  * Uses SST's own tools where they are installed; else, on Linux x64, a bun from npm and a stand-in for pulumi, in our cache.
- * @throws PlatformError with what `sst install` said
+ * @throws Error with what `sst install` said
  */
 export async function ensurePlatform(note: (line: string) => void = () => {}): Promise<void> {
   if (isCurrent()) return;
@@ -80,7 +75,7 @@ async function install(note: (line: string) => void): Promise<void> {
     await promisify(execFile)(process.execPath, [sst, 'install', '--stage', 'offline'], { cwd: ROOT, env });
   } catch (cause) {
     const said = cause instanceof Error && 'stdout' in cause ? String(cause.stdout) : String(cause);
-    throw new PlatformError(`sst install failed: ${said.trim()}`, { cause });
+    throw new Error(`sst install failed: ${said.trim()}`, { cause });
   }
   writeFileSync(stampFile(), stamp());
 }

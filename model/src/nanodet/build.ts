@@ -9,7 +9,7 @@ import { convertNanodet } from './convert.ts';
 
 /**
  * Builds the default model unless `output` is there, or anew with `force`.
- * @throws AssetError when its source can't be fetched, TfGraphError when it can't be converted
+ * @throws AssetError when its source can't be fetched, Error when it can't be converted
  */
 export async function buildNanodet(
   output = defaultModelPath(),

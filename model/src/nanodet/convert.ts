@@ -1,7 +1,7 @@
 import { addDetectionOutput } from '../onnx/detection-output.ts';
 import { GraphBuilder } from '../onnx/graph-builder.ts';
 import { COCO_CLASSES } from './coco.ts';
-import { TfGraph, TfGraphError, type TfModelJson, type TfNode } from './tfjs-graph.ts';
+import { TfGraph, type TfModelJson, type TfNode } from './tfjs-graph.ts';
 
 /** Side of the square that the source's graph was traced with, pixels. */
 const TRACED_SIZE = 416;
@@ -28,7 +28,7 @@ interface Activation {
  * Converts NanoDet-g from its TensorFlow.js graph to ONNX with the inputs and outputs of a YOLOv8 export: `images`
  * float32 `[N, 3, H, W]`, RGB 0..1, H and W multiples of 32; `output0` float32 `[N, 84, A]` (cx, cy, w, h in
  * pixels, 80 scores). At 416 x 416, A is 3549.
- * @throws TfGraphError when the graph is another one
+ * @throws Error when the graph is another one
  */
 export function convertNanodet(model: TfModelJson, weights: Uint8Array): Uint8Array {
   const graph = new TfGraph(model, weights);
@@ -103,7 +103,7 @@ class Converter {
       case 'ResizeBilinear':
         return this.#resize(node);
       default:
-        throw new TfGraphError(`${node.op} '${node.name}' is not supported`);
+        throw new Error(`${node.op} '${node.name}' is not supported`);
     }
   }
 
@@ -122,7 +122,7 @@ class Converter {
   }
 
   #convolution(node: TfNode, bias: string): Activation {
-    if (node.op !== 'Conv2D') throw new TfGraphError(`bias '${bias}' follows ${node.op} '${node.name}'`);
+    if (node.op !== 'Conv2D') throw new Error(`bias '${bias}' follows ${node.op} '${node.name}'`);
     const { from, pad } = this.#padded(node);
     const kernel = this.#graph.constant(this.#graph.inputOf(node, 1));
     const [side = 0, , inputs = 0, outputs = 0] = kernel.shape;
@@ -171,7 +171,7 @@ class Converter {
     const pads = [...this.#graph.constant(this.#graph.inputOf(node, 1)).values];
     const pad = pads[4] ?? 0;
     if (pads.join() !== [0, 0, 0, 0, pad, pad, pad, pad].join()) {
-      throw new TfGraphError(`'${node.name}' pads by ${pads}`);
+      throw new Error(`'${node.name}' pads by ${pads}`);
     }
     return pad;
   }
@@ -185,7 +185,7 @@ class Converter {
   #concat(node: TfNode): Activation {
     const inputs = (node.input ?? []).slice(0, -1).map((input) => this.activation(input));
     const axis = this.#graph.constant(this.#graph.inputOf(node, inputs.length)).values[0];
-    if (axis !== 1) throw new TfGraphError(`'${node.name}' joins along axis ${axis}`);
+    if (axis !== 1) throw new Error(`'${node.name}' joins along axis ${axis}`);
     return {
       name: this.#g.node(
         'Concat',

@@ -22,17 +22,12 @@ export interface TfConstant {
   values: Float32Array | Int32Array;
 }
 
-/** A graph that can't be converted, or weights that don't fit it. */
-export class TfGraphError extends Error {
-  override readonly name = 'TfGraphError';
-}
-
 /** A TensorFlow.js graph model: its operations and constants by name. */
 export class TfGraph {
   readonly #nodes: Map<string, TfNode>;
   readonly #constants: Map<string, TfConstant>;
 
-  /** @throws TfGraphError when `weights` has another length than `model` says */
+  /** @throws Error when `weights` has another length than `model` says */
   constructor(model: TfModelJson, weights: Uint8Array) {
     this.#nodes = new Map(model.modelTopology.node.map((node) => [node.name, node]));
     this.#constants = readConstants(model, weights);
@@ -41,14 +36,14 @@ export class TfGraph {
   /** @returns the operation that makes tensor `name` */
   node(name: string): TfNode {
     const node = this.#nodes.get(name.replace(/:\d+$/, ''));
-    if (!node) throw new TfGraphError(`no operation makes '${name}'`);
+    if (!node) throw new Error(`no operation makes '${name}'`);
     return node;
   }
 
   /** @returns name of the `index`-th input of `node` */
   inputOf(node: TfNode, index = 0): string {
     const input = node.input?.[index];
-    if (input === undefined) throw new TfGraphError(`${node.op} '${node.name}' has no input ${index}`);
+    if (input === undefined) throw new Error(`${node.op} '${node.name}' has no input ${index}`);
     return input;
   }
 
@@ -58,7 +53,7 @@ export class TfGraph {
 
   constant(name: string): TfConstant {
     const constant = this.#constants.get(name);
-    if (!constant) throw new TfGraphError(`no constant is called '${name}'`);
+    if (!constant) throw new Error(`no constant is called '${name}'`);
     return constant;
   }
 }
@@ -72,12 +67,11 @@ function readConstants(model: TfModelJson, weights: Uint8Array): Map<string, TfC
     const stored = quantization?.dtype ?? dtype;
     const size = count * (stored === 'float16' ? 2 : 4);
     const bytes = new Uint8Array(weights.subarray(offset, offset + size));
-    if (bytes.length < size) throw new TfGraphError(`weights end before '${name}'`);
+    if (bytes.length < size) throw new Error(`weights end before '${name}'`);
     constants.set(name, { shape, values: readValues(stored, bytes.buffer) });
     offset += size;
   }
-  if (offset !== weights.length)
-    throw new TfGraphError(`weights have ${weights.length - offset} bytes too many`);
+  if (offset !== weights.length) throw new Error(`weights have ${weights.length - offset} bytes too many`);
   return constants;
 }
 
@@ -85,5 +79,5 @@ function readValues(dtype: string, bytes: ArrayBuffer): Float32Array | Int32Arra
   if (dtype === 'float16') return Float32Array.from(new Float16Array(bytes));
   if (dtype === 'float32') return new Float32Array(bytes);
   if (dtype === 'int32') return new Int32Array(bytes);
-  throw new TfGraphError(`weights of type '${dtype}' are not supported`);
+  throw new Error(`weights of type '${dtype}' are not supported`);
 }

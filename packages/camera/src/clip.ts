@@ -21,11 +21,6 @@ export interface Clip {
   reorderDelay: number;
 }
 
-/** A file that can't be played as a camera. */
-export class ClipError extends Error {
-  override readonly name = 'ClipError';
-}
-
 /** RTP clock of every video payload, Hz (RFC 6184, 8.2.1). */
 export const CLOCK_RATE = 90_000;
 const MAX_CLIP_BYTES = 1024 ** 3;
@@ -35,20 +30,20 @@ const NAL_PPS = 8;
 
 /**
  * Reads an H.264 video file (MP4, MOV, MKV) without decoding it.
- * @throws ClipError naming the file
+ * @throws Error naming the file
  */
 export async function loadClip(path: string): Promise<Clip> {
   await using input = new FormatContext();
-  if ((await input.openInput(path)) < 0) throw new ClipError(`can't open video file '${path}'`);
+  if ((await input.openInput(path)) < 0) throw new Error(`can't open video file '${path}'`);
   const stream = input.streams.find((one) => one.codecpar.codecType === AVMEDIA_TYPE_VIDEO);
-  if (stream?.codecpar.codecId !== AV_CODEC_ID_H264) throw new ClipError(`'${path}' has no H.264 video`);
+  if (stream?.codecpar.codecId !== AV_CODEC_ID_H264) throw new Error(`'${path}' has no H.264 video`);
   for (const other of input.streams) if (other.index !== stream.index) other.discard = AVDISCARD_ALL;
 
   const { sps, pps, lengthSize } = parameterSets(stream.codecpar.extradata, path);
   const units = fromFirstKeyframe(await readUnits(input, stream, lengthSize, path));
   const first = units[0];
   const last = units.at(-1);
-  if (!first || !last) throw new ClipError(`'${path}' has no key frame`);
+  if (!first || !last) throw new Error(`'${path}' has no key frame`);
   const interval = Math.round((last.dts - first.dts) / Math.max(1, units.length - 1)) || CLOCK_RATE / 25;
   return {
     sps,
@@ -63,7 +58,7 @@ export async function loadClip(path: string): Promise<Clip> {
 function parameterSets(extradata: Buffer | null, path: string) {
   // AVCDecoderConfigurationRecord, ISO/IEC 14496-15, 5.3.3.1
   if (extradata === null || extradata.length < 8 || extradata[0] !== 1) {
-    throw new ClipError(`'${path}' has no H.264 parameter sets in its header`);
+    throw new Error(`'${path}' has no H.264 parameter sets in its header`);
   }
   const lengthSize = (extradata.readUInt8(4) & 3) + 1;
   const spsLength = extradata.readUInt16BE(6);
@@ -84,11 +79,11 @@ async function readUnits(input: FormatContext, stream: Stream, lengthSize: numbe
     const code = await input.readFrame(packet);
     if (code < 0) {
       if (new FFmpegError(code).isEOF) return units;
-      throw new ClipError(`can't read '${path}': ${FFmpegError.strerror(code)}`);
+      throw new Error(`can't read '${path}': ${FFmpegError.strerror(code)}`);
     }
     if (packet.streamIndex === stream.index && packet.data) {
       bytes += packet.size;
-      if (bytes > MAX_CLIP_BYTES) throw new ClipError(`'${path}' is longer than ${MAX_CLIP_BYTES} bytes`);
+      if (bytes > MAX_CLIP_BYTES) throw new Error(`'${path}' is longer than ${MAX_CLIP_BYTES} bytes`);
       const nals = splitNals(Buffer.from(packet.data), lengthSize);
       units.push({ nals, dts: ticks(packet.dts), pts: ticks(packet.pts), keyframe: packet.isKeyframe });
     }

@@ -1,3 +1,2 @@
-export { ClipError } from './clip.ts';
 export { Relay } from './relay.ts';
 export { type CameraOptions, type Cameras, serveRtsp, startCameras } from './server.ts';

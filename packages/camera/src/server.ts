@@ -35,7 +35,7 @@ export interface Cameras {
 
 /**
  * Starts cameras that play video files in a loop, in real time, over RTSP 1.0 (RFC 2326) by TCP and UDP.
- * @throws ClipError for a file that is no H.264 video; the error of node:net when the port is taken
+ * @throws Error for a file that is no H.264 video; the error of node:net when the port is taken
  */
 export async function startCameras(options: CameraOptions): Promise<Cameras> {
   const channels = new Map<string, Channel>();

@@ -118,7 +118,7 @@ function command(usage: string, description: string): Command {
     .option('--json', 'print JSON');
 }
 
-/** The list that a stage was deployed with, without addresses. @throws NotRunningError */
+/** The list that a stage was deployed with, without addresses. @throws StartError */
 async function listOfStage(given: string) {
   const stage = useStage(given);
   const where = `the list of cameras of stage '${stage}'`;

@@ -4,10 +4,10 @@ import { existsSync, statSync, watchFile } from 'node:fs';
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { positiveInteger } from '@video-pipeline/local';
+import { positiveInteger, StartError } from '@video-pipeline/local';
 import { STAGES } from '@video-pipeline/stages';
 import { Command } from 'commander';
-import { dataDirOption, NotRunningError, type Target } from './running.ts';
+import { dataDirOption, type Target } from './running.ts';
 import { stageOption } from './stage.ts';
 
 interface Options extends Target {
@@ -35,7 +35,7 @@ export function logsCommand(): Command {
     .action(async (service: string | undefined, options: Options) => {
       const { stage, lines } = options;
       if (stage) {
-        if (!service) throw new NotRunningError(`name a service of the stage: ${STAGE_SERVICES}`);
+        if (!service) throw new StartError(`name a service of the stage: ${STAGE_SERVICES}`);
         const print = printer([service], options.json);
         const from = { stage, service, follow: options.follow ?? false, lines };
         process.exitCode = await printStage(from, (line) => print(service, line));
@@ -65,7 +65,7 @@ const STAGE_SERVICES = [
  * Prints what a service of a stage said, by the AWS CLI.
  * @param options.lines how many of them, unless they are followed
  * @returns the exit code of the AWS CLI
- * @throws NotRunningError when there is none
+ * @throws StartError when there is none
  */
 export async function printStage(
   { stage, service, follow, lines }: { stage: string; service: string; follow: boolean; lines: number },
@@ -85,16 +85,16 @@ export async function printStage(
     const [code] = await closed;
     return code ?? 1;
   } catch (cause) {
-    throw new NotRunningError("no 'aws' on PATH: install the AWS CLI to read the logs of a stage", { cause });
+    throw new StartError("no 'aws' on PATH: install the AWS CLI to read the logs of a stage", { cause });
   }
 }
 
 async function serviceNames(folder: string, only: string | undefined): Promise<string[]> {
   const files = existsSync(folder) ? await readdir(folder) : [];
   const names = files.filter((name) => name.endsWith('.log')).map((name) => name.slice(0, -'.log'.length));
-  if (names.length === 0) throw new NotRunningError(`no logs in ${folder}: start with 'npm run local -- up'`);
+  if (names.length === 0) throw new StartError(`no logs in ${folder}: start with 'npm run local -- up'`);
   if (!only) return names.sort();
-  if (!names.includes(only)) throw new NotRunningError(`no service '${only}': there are ${names.join(', ')}`);
+  if (!names.includes(only)) throw new StartError(`no service '${only}': there are ${names.join(', ')}`);
   return [only];
 }
 

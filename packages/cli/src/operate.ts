@@ -1,7 +1,8 @@
 import { exitWithError } from '@video-pipeline/lifecycle';
+import { StartError } from '@video-pipeline/local';
 import { Command } from 'commander';
 import { runInForeground } from './foreground.ts';
-import { dataDirOption, NotRunningError, runningState, s3Variables, type Target } from './running.ts';
+import { dataDirOption, runningState, s3Variables, type Target } from './running.ts';
 import { stageOption, useStage } from './stage.ts';
 
 const GIVEN = ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'S3_BUCKET'];
@@ -26,7 +27,7 @@ await new Command('operate')
   .parseAsync()
   .catch(exitWithError);
 
-/** @throws NotRunningError when there is nothing to look at */
+/** @throws StartError when there is nothing to look at */
 async function serversOf(name: string, target: Target): Promise<NodeJS.ProcessEnv> {
   const { stage, dataDir } = target;
   if (stage) {
@@ -37,7 +38,7 @@ async function serversOf(name: string, target: Target): Promise<NodeJS.ProcessEn
   const state = await runningState(dataDir);
   if (!state || process.env.KAFKA_BOOTSTRAP_SERVERS) {
     if (given.length > 0) return {};
-    throw new NotRunningError(
+    throw new StartError(
       `nothing runs on ${dataDir}: start it with 'npm start', name another folder with --data-dir, a deployed stage with ` +
         `--stage, or servers of yours with ${GIVEN.join(', ')}`,
     );

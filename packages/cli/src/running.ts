@@ -8,17 +8,13 @@ import {
   fallbackCredentials,
   localCredentials,
   ROOT,
+  StartError,
   type State,
   s3Environment,
   stateFile,
   supervisorOf,
 } from '@video-pipeline/local';
 import { Command, Option } from 'commander';
-
-/** What a command needs does not run; the message says how to start it. */
-export class NotRunningError extends Error {
-  override readonly name = 'NotRunningError';
-}
 
 /** What a command looks at: the stack on a folder, or a stage on AWS. */
 export interface Target {
@@ -51,13 +47,11 @@ export async function runningState(dataDir: string): Promise<State | undefined> 
   return state?.pid === pid ? state : undefined;
 }
 
-/** @throws NotRunningError */
+/** @throws StartError */
 export async function requireState(dataDir: string): Promise<State> {
   const state = await runningState(dataDir);
   if (state) return state;
-  throw new NotRunningError(
-    `nothing runs on ${dataDir}: start it with 'npm run local -- up', or 'npm start'`,
-  );
+  throw new StartError(`nothing runs on ${dataDir}: start it with 'npm run local -- up', or 'npm start'`);
 }
 
 const SERVERS = {
@@ -68,32 +62,32 @@ const SERVERS = {
 
 /**
  * Where a server is: where its variable says, or else in the stack that runs on the target's folder.
- * @throws NotRunningError, ConfigError
+ * @throws StartError, ConfigError
  */
 export async function serverOf(which: keyof typeof SERVERS, { dataDir, stage }: Target): Promise<string> {
   const variable = SERVERS[which];
   const given = process.env[variable] ? readConfig([variable])[variable] : undefined;
   if (given) return given;
-  if (stage) throw new NotRunningError(`stage '${stage}' has nothing that ${variable} could name`);
+  if (stage) throw new StartError(`stage '${stage}' has nothing that ${variable} could name`);
   return (await requireState(dataDir)).endpoints[which];
 }
 
 /**
  * The answer of a server, or an error that names it.
  * @param server how a person calls it: `Kafka at localhost:9092`
- * @throws NotRunningError
+ * @throws StartError
  */
 export async function answerOf<T>(server: string, answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (cause) {
-    throw new NotRunningError(`${server} does not answer: ${(cause as Error).message}`, { cause });
+    throw new StartError(`${server} does not answer: ${(cause as Error).message}`, { cause });
   }
 }
 
 /**
  * Variables of the S3 API: none on AWS, where the SDK finds all it needs.
- * @throws NotRunningError, ConfigError
+ * @throws StartError, ConfigError
  */
 export async function s3Variables(target: Target): Promise<NodeJS.ProcessEnv> {
   if (target.stage) return {};
@@ -112,7 +106,7 @@ async function isOurStore(url: string, { dataDir }: Target): Promise<boolean> {
   return isHere && port === new URL(state.endpoints.s3).port;
 }
 
-/** @throws NotRunningError, ConfigError */
+/** @throws StartError, ConfigError */
 export async function openS3(target: Target): Promise<S3Client> {
   const variables = await s3Variables(target);
   return connectS3(variables.AWS_ENDPOINT_URL, variables);

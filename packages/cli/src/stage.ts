@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readConfig } from '@video-pipeline/config';
-import { DIRECTORY, ROOT } from '@video-pipeline/local';
+import { DIRECTORY, ROOT, StartError } from '@video-pipeline/local';
 import { type Command, Option } from 'commander';
-import { NotRunningError, stackCommand } from './running.ts';
+import { stackCommand } from './running.ts';
 
 /** What the app in `sst.config.ts` returns. */
 interface Outputs {
@@ -38,14 +38,14 @@ const OUTPUTS = join(ROOT, '.sst/outputs.json');
  * A deployed stage, and the variables that name its servers.
  * @param given its name, or a file such as `sst deploy` writes
  * @param outputs what `sst deploy`, or `sst refresh`, wrote here last
- * @throws NotRunningError when that was of another stage; ConfigError
+ * @throws StartError when that was of another stage; ConfigError
  */
 export function findStage(given: string, outputs = OUTPUTS) {
   const isFile = given.endsWith('.json');
   const file = isFile ? resolve(DIRECTORY, given) : outputs;
   const { stage, bucket, kafka, inference = '', endpoint, kafkaAuth = 'iam' } = readOutputs(file);
   if (!stage || !kafka || !bucket || (!isFile && stage !== given)) {
-    throw new NotRunningError(
+    throw new StartError(
       isFile
         ? `${file} is not what 'sst deploy' writes: it must hold stage, bucket and kafka`
         : `${file} doesn't tell of stage '${given}': deploy it with 'npm run deploy -- --stage ${given} full', or, ` +
@@ -67,7 +67,7 @@ function readOutputs(file: string): Partial<Outputs> {
   try {
     return existsSync(file) ? Object(JSON.parse(readFileSync(file, 'utf8'))) : {};
   } catch (cause) {
-    throw new NotRunningError(`${file} can't be read: ${(cause as Error).message}`, { cause });
+    throw new StartError(`${file} can't be read: ${(cause as Error).message}`, { cause });
   }
 }
 

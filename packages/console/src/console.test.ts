@@ -1,6 +1,7 @@
+import { ConfigError } from '@video-pipeline/config';
 import { createLogger } from '@video-pipeline/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { AccessError, type ConsoleServer, startConsole } from './console.ts';
+import { type ConsoleServer, startConsole } from './console.ts';
 
 const log = createLogger('console');
 log.setLogLevel('SILENT');
@@ -12,7 +13,7 @@ const env = {
 
 test('a host that others can reach needs a token', async () => {
   const start = startConsole({ port: 0, host: '0.0.0.0', log, env });
-  await expect(start).rejects.toThrow(AccessError);
+  await expect(start).rejects.toThrow(ConfigError);
 });
 
 describe('with a token', () => {

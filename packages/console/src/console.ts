@@ -1,4 +1,4 @@
-import { type Config, readConfig } from '@video-pipeline/config';
+import { type Config, ConfigError, readConfig } from '@video-pipeline/config';
 import { createOrigin, isLoopback, serveMetrics } from '@video-pipeline/http';
 import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer, SILENT } from '@video-pipeline/kafka';
 import { SPARSE_FRAMES_MS } from '@video-pipeline/scene';
@@ -40,11 +40,6 @@ export const CONSOLE_VARIABLES = [
   'CONSOLE_URL',
 ] as const;
 
-/** A console that other machines could reach without a token. */
-export class AccessError extends Error {
-  override readonly name = 'AccessError';
-}
-
 export interface ConsoleServer {
   url: string;
   close(): Promise<void>;
@@ -70,7 +65,7 @@ function followStreams(url: string, settings: Config<'AWS_REGION' | 'AWS_ENDPOIN
  * Serves the console. It is up before Kafka and S3 are, and stays up when they go; the page then says so.
  * @param options.port 0: a free one
  * @param options.host an address that isn't loopback needs a token
- * @throws AccessError, ConfigError
+ * @throws ConfigError; also where others could reach it without a token
  */
 export async function startConsole(options: {
   port: number;
@@ -81,7 +76,7 @@ export async function startConsole(options: {
 }): Promise<ConsoleServer> {
   const { port, host, token, log } = options;
   if (!isLoopback(host) && !token) {
-    throw new AccessError(
+    throw new ConfigError(
       `others can reach ${host}: give CONSOLE_TOKEN or CONSOLE_TOKEN_FILE, or leave --host out`,
     );
   }
