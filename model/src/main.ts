@@ -120,7 +120,7 @@ async function openModels(
     set.watch(FOLDER_INTERVAL_MS);
     return set;
   }
-  if (!options.model) await buildNanodet(defaultModelPath(), { note: (line) => logger.info(line) });
+  if (!options.model) await buildNanodet((line) => logger.info(line));
   const detector: Detector = await loadDetector(resolve(options.model ?? defaultModelPath()), load);
   return { detectors: new Map([[detector.model.name, detector]]), close: () => detector.close() };
 }
@@ -191,7 +191,10 @@ async function commandLine(): Promise<void> {
       console.log(options.json ? JSON.stringify(found) : report(found));
       if (found.refusal) process.exitCode = 1;
     });
-  tool('quantise', 'Writes a model in int8 by onnxruntime, and prints what that costs in boxes and confidences.')
+  tool(
+    'quantise',
+    'Writes a model in int8 by onnxruntime, and prints what that costs in boxes and confidences.',
+  )
     .requiredOption(
       '--pictures <folder>',
       'some dozens of pictures as the cameras send them, to calibrate on',

@@ -93,7 +93,7 @@ async function clients(name: string): Promise<Row[]> {
 /** NanoDet-g with its own weights on 19 pictures, from 360 x 288 pixels to 4K. */
 async function pictures(): Promise<Row[]> {
   const model = defaultModelPath();
-  await buildNanodet(model, {});
+  await buildNanodet(() => {}, model);
   const clips = await clipFrames(12, 6, (scaler, frame) => scaler.toJpeg(frame, { quality: 90 }));
   const widths = [undefined, 1280, 3840];
   const jpegs = clips.flatMap(({ pictures }) => pictures);

@@ -12,8 +12,9 @@ import { convertNanodet } from './convert.ts';
  * @throws AssetError when its source can't be fetched, Error when it can't be converted
  */
 export async function buildNanodet(
+  note: (line: string) => void,
   output = defaultModelPath(),
-  { force = false, note = (_line: string) => {} } = {},
+  force = false,
 ): Promise<void> {
   if (existsSync(output) && !force) return;
   const [graph = '', weights = ''] = await fetchAsset(NANODET, note);
@@ -39,7 +40,7 @@ if (import.meta.main) {
     .description('build the default model, NanoDet-g (COCO, 80 classes), as an ONNX file')
     .option('--output <file>', 'where to write it', defaultModelPath())
     .option('--force', 'build it even if it is there')
-    .action((options) => buildNanodet(options.output, { force: options.force, note: console.error }))
+    .action((options) => buildNanodet(console.error, options.output, options.force))
     .parseAsync()
     .catch(exitWithError);
 }

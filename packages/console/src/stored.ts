@@ -14,11 +14,8 @@ const PAST_TTL_MS = 600_000;
 const MAX_STREAMS = 64;
 
 /** The frame of a stream that was captured last; `undefined` when none is stored. */
-export async function lastStored(
-  tables: Tables,
-  stream: string,
-  now = Date.now(),
-): Promise<FoundFrame | undefined> {
+export async function lastStored(tables: Tables, stream: string): Promise<FoundFrame | undefined> {
+  const now = Date.now();
   for (const hours of STEPS) {
     const range = { from: Math.max(0, now - hours * HOUR_MS), to: now + HOUR_MS };
     const { frames } = await tables.search({ streams: [stream], confidence: 0, ...range, limit: 1 });

@@ -92,13 +92,13 @@ export class Counts {
   }
 
   /** Begins anew: what came before belongs to an earlier run. @param sources ids of the streams that are ours */
-  reset(sources: Iterable<string> = [], now = Date.now()): void {
+  reset(sources: Iterable<string> = []): void {
     this.#sources = new Set(sources);
     this.#others = 0;
     this.#streams.clear();
     this.#latency = createHistogram();
     // One that never gives a frame has its row, too.
-    for (const id of this.#sources) this.#stream(id, now);
+    for (const id of this.#sources) this.#stream(id, Date.now());
   }
 
   streams(now = Date.now()): Record<string, StreamView> {

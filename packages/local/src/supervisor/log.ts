@@ -2,22 +2,20 @@ import { closeSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 
 const MAX_BYTES = 5_000_000;
 
-/** A log file that stays bounded: at `maxBytes` it becomes `<path>.1`, over the one before, and begins anew. */
+/** A log file that stays bounded: at 5 MB it becomes `<path>.1`, over the one before, and begins anew. */
 export class LogFile {
   readonly #path: string;
-  readonly #maxBytes: number;
   #fd: number;
   #bytes: number;
 
-  constructor(path: string, maxBytes = MAX_BYTES) {
+  constructor(path: string) {
     this.#path = path;
-    this.#maxBytes = maxBytes;
     this.#fd = openSync(path, 'a');
     this.#bytes = statSync(path).size;
   }
 
   write(line: string): void {
-    if (this.#bytes >= this.#maxBytes) this.#rotate();
+    if (this.#bytes >= MAX_BYTES) this.#rotate();
     this.#bytes += writeSync(this.#fd, `${line}\n`);
   }
 
