@@ -206,7 +206,7 @@ export const variables = {
   METRICS_PORT: port
     .optional()
     .describe(
-      'port for /metrics of detect, annotate and the other stages, where they run as workers; none without it. `npm start` counts up from it',
+      'port for /metrics and /health of detect, annotate and the other stages, where they run as workers; none without it. `npm start` counts up from it',
     ),
   HOST: z.string().min(1).default('127.0.0.1').describe('address that servers listen on'),
   CONSOLE_PORT: port.default(8080).describe('port of the console'),
