@@ -76,6 +76,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   for (const key of await lostKeys(options.bucket)) failed.add(key);
   report.failedRecords = countByStage(failed);
   const held = new Map<string, Set<number>>();
+  const unlisted: { name: string; key: string | undefined }[] = [];
   await readTopic(options.kafka, options.framesTopic, async (record) => {
     report.published++;
     const frame = tryDecode(record);
@@ -85,20 +86,18 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
       isIn(failed, 'KAFKA_TOPIC', record) ||
       (seen?.records.some((one) => isIn(failed, 'KAFKA_DETECTIONS_TOPIC', one)) ?? false);
     const key = frame && annotatedKey(options.s3Prefix, frame);
-    const isOnItsWay =
-      isAwaited('KAFKA_TOPIC', record) ||
-      (seen?.records.some((one) => isAwaited('KAFKA_DETECTIONS_TOPIC', one)) ?? false);
-    // A listing takes its time: what it lacks is asked for before it is called missing.
-    const isStored =
-      key !== undefined &&
-      (stored.has(key) || (!isFailed && !isOnItsWay && (await isThere(options.bucket, key))));
+    const isStored = key !== undefined && stored.has(key);
     const name = frame ? idOf(frame) : positionOf(record);
     if (isStored) report.annotated++;
     if (isFailed) report.failed++;
     if (isStored && isFailed) report.both.push(name);
     if (!isStored && !isFailed) {
-      if (isOnItsWay) report.onItsWay++;
-      else report.missing.push(name);
+      if (
+        isAwaited('KAFKA_TOPIC', record) ||
+        seen?.records.some((one) => isAwaited('KAFKA_DETECTIONS_TOPIC', one))
+      )
+        report.onItsWay++;
+      else unlisted.push({ name, key });
     }
     if (frame && seen && seen.digest !== digest(frame.jpeg)) report.mixedUp.push(name);
     if (options.pixels && frame && isStored) {
@@ -106,6 +105,11 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
       if (!(await samePicture(frame.jpeg, picture, seen?.detections ?? []))) report.wrongPixels.push(name);
     }
   });
+  for (const { name, key } of unlisted) {
+    const isLeftOut = unlisted.length <= MAX_LEFT_OUT && key && (await isThere(options.bucket, key));
+    if (isLeftOut) report.annotated++;
+    else report.missing.push(name);
+  }
   if (options.counted) report.lostBeforeKafka = lostBeforeKafka(options.counted, held);
   return report;
 }
@@ -116,6 +120,9 @@ async function storedKeys(bucket: Bucket, prefix: string): Promise<Set<string>> 
   const lists = streams.map((stream) => Array.fromAsync(pictureKeys(bucket, `${prefix}${stream}/`)));
   return new Set((await Promise.all(lists)).flat());
 }
+
+/** A listing takes its time, and may leave something out: so few pictures are asked for before they are called missing. */
+const MAX_LEFT_OUT = 1_000;
 
 async function isThere(bucket: Bucket, key: string): Promise<boolean> {
   try {
