@@ -10,16 +10,27 @@ const CROWD = Array.from({ length: 10_000 }, (_, index) => ({
   bbox: [index % 300, index % 100, (index % 300) + 10, (index % 100) + 10],
 }));
 
+/** Whether a request is for what is seen in frames: one that was told there is no model asks `/predict` from then on. */
+export const asksForDetections = (path: string) => /\/(infer|predict)$/.test(path);
+
 /** The server's answer with 10,000 objects in the frames that bear the mark, each time they are asked for. */
 export function addCrowds(exchange: Exchange): Buffer | undefined {
-  if (exchange.answer.status !== 200 || !exchange.body.includes(CROWD_MARK)) return undefined;
-  const { jpegs } = readBinaryRequest(exchange, Number(exchange.headers['inference-header-content-length']));
+  if (exchange.answer.status !== 200 || !asksForDetections(exchange.path)) return undefined;
+  const isCrowd = jpegsOf(exchange).map((jpeg) => jpeg.subarray(-CROWD_MARK.length).equals(CROWD_MARK));
+  if (!isCrowd.includes(true)) return undefined;
   return changeItems(exchange, (items) =>
-    items.map((item, index) => {
-      if (!jpegs[index]?.subarray(-CROWD_MARK.length).equals(CROWD_MARK)) return item;
-      return JSON.stringify({ ...JSON.parse(item), detections: CROWD });
-    }),
+    items.map((item, index) =>
+      isCrowd[index] ? JSON.stringify({ ...JSON.parse(item), detections: CROWD }) : item,
+    ),
   );
+}
+
+function jpegsOf(exchange: Exchange): Buffer[] {
+  const { path, headers, body } = exchange;
+  if (!path.endsWith('/predict'))
+    return readBinaryRequest(exchange, Number(headers['inference-header-content-length'])).jpegs;
+  const { frames } = JSON.parse(body.toString()) as { frames: { frame_data: string }[] };
+  return frames.map(({ frame_data }) => Buffer.from(frame_data, 'base64'));
 }
 
 /** The answer without its last result. */
@@ -35,6 +46,10 @@ export function turnResults(exchange: Exchange): Buffer {
 function changeItems({ answer }: Exchange, change: (items: string[]) => string[]): Buffer {
   if (answer.status !== 200) return answer.body;
   const json = JSON.parse(answer.body.toString());
+  if (json.results) {
+    const results = change(json.results.map((one: object) => JSON.stringify(one)));
+    return Buffer.from(JSON.stringify({ ...json, results: results.map((one) => JSON.parse(one)) }));
+  }
   const [output] = json.outputs;
   const data = change(output.data);
   return Buffer.from(JSON.stringify({ ...json, outputs: [{ ...output, data, shape: [data.length] }] }));

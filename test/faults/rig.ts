@@ -8,7 +8,7 @@ import { connectS3, ensureBucket, freePort, startS3Proxy } from '@video-pipeline
 import { openBucket } from '@video-pipeline/recovery';
 import { startChild } from '../../packages/local/src/supervisor/child.ts';
 import { folderReader } from '../support/folder-reader.ts';
-import { addCrowds } from './answers.ts';
+import { addCrowds, asksForDetections } from './answers.ts';
 import { planBrokers } from './brokers.ts';
 import { startFaultProxy } from './fault-proxy.ts';
 import { startIngestHosts } from './ingest-hosts.ts';
@@ -55,7 +55,7 @@ export async function startRig(options: {
   const stored = new Map<string, number>();
   const wires = {
     model: await startFaultProxy(`http://127.0.0.1:${modelPort}`, {
-      isTarget: (_method, path) => path.endsWith('/infer'),
+      isTarget: (_method, path) => asksForDetections(path),
       onAnswer: addCrowds,
     }),
     s3: await startFaultProxy(`http://127.0.0.1:${s3Port}`, {
