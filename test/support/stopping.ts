@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { endWithin, whenNpmIsGone } from '@video-pipeline/lifecycle';
 
 /** Longest end once told to stop, milliseconds. */
-const END_MS = 10_000;
+const END_MS = 20_000;
 
 /** Aborts when the process is told to stop, or its npm is gone; the process ends soon after, with exit code 130. */
 export function toldToStop(): AbortSignal {
