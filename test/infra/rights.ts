@@ -16,6 +16,9 @@ export const RIGHTS: Record<string, string> = {
     'cloudwatch:PutDashboard cloudwatch:GetDashboard cloudwatch:DeleteDashboards',
   'aws:cloudwatch/eventBus:EventBus':
     'events:CreateEventBus events:DescribeEventBus events:DeleteEventBus events:TagResource events:UntagResource events:ListTagsForResource',
+  'aws:cloudwatch/eventRule:EventRule':
+    'events:PutRule events:DescribeRule events:DeleteRule events:TagResource events:UntagResource events:ListTagsForResource',
+  'aws:cloudwatch/eventTarget:EventTarget': 'events:PutTargets events:ListTargetsByRule events:RemoveTargets',
   'aws:cloudwatch/logGroup:LogGroup':
     'logs:CreateLogGroup logs:DescribeLogGroups logs:PutRetentionPolicy logs:DeleteRetentionPolicy logs:DeleteLogGroup logs:TagResource logs:UntagResource logs:ListTagsForResource',
   'aws:cloudwatch/metricAlarm:MetricAlarm':
@@ -89,6 +92,9 @@ export const RIGHTS: Record<string, string> = {
     'iam:CreateRole iam:GetRole iam:UpdateRole iam:UpdateAssumeRolePolicy iam:DeleteRole iam:PutRolePolicy iam:GetRolePolicy iam:ListRolePolicies iam:DeleteRolePolicy iam:AttachRolePolicy iam:DetachRolePolicy iam:ListAttachedRolePolicies iam:ListInstanceProfilesForRole iam:TagRole iam:UntagRole',
   'aws:lambda/eventSourceMapping:EventSourceMapping':
     'lambda:CreateEventSourceMapping lambda:GetEventSourceMapping lambda:UpdateEventSourceMapping lambda:DeleteEventSourceMapping lambda:TagResource lambda:UntagResource lambda:ListTags',
+  'aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig':
+    'lambda:PutFunctionEventInvokeConfig lambda:GetFunctionEventInvokeConfig lambda:UpdateFunctionEventInvokeConfig lambda:DeleteFunctionEventInvokeConfig',
+  'aws:lambda/permission:Permission': 'lambda:AddPermission lambda:GetPolicy lambda:RemovePermission',
   'aws:lambda/function:Function':
     'lambda:CreateFunction lambda:GetFunction lambda:GetFunctionCodeSigningConfig lambda:ListVersionsByFunction lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration lambda:PutFunctionConcurrency lambda:DeleteFunctionConcurrency lambda:DeleteFunction lambda:TagResource lambda:UntagResource lambda:ListTags',
   'aws:lb/listener:Listener':
