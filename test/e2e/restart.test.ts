@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type KafkaServer, startKafka } from '../../packages/local/src/servers/kafka.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { signalProcess } from '../../packages/local/src/supervisor/processes.ts';
+import { unique } from '../support/unique.ts';
 import { pidsOf, type StackProcess, startStackProcess } from './stack-process.ts';
 
 const SERVICES = [
@@ -33,7 +34,7 @@ describe('a pipeline whose processes end in the middle', () => {
   beforeAll(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'restart-'));
     stack = startStackProcess(dataDir, ['--frame-rate', '2'], QUICK);
-    await stack.until((state) => annotated(state) > 0, 'the first annotated frame');
+    await stack.until((state) => annotated(state) > 0, 'the first annotated frame', 180_000);
   });
   afterAll(async () => {
     if (stack.child.exitCode === null) stack.child.kill('SIGTERM');
@@ -63,7 +64,8 @@ describe('a pipeline whose processes end in the middle', () => {
     const state = await stack.until(() => true, 'a state');
     stack.child.kill('SIGKILL');
     const pids = pidsOf(state);
-    for (let tenths = 50; tenths > 0 && pids.some((pid) => signalProcess(pid, 0)); tenths--) await sleep(100);
+    for (let tenths = 150; tenths > 0 && pids.some((pid) => signalProcess(pid, 0)); tenths--)
+      await sleep(100);
     expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
   });
 
@@ -102,7 +104,7 @@ async function publishedFrames({ bootstrap }: KafkaServer): Promise<string[][]> 
   await admin.disconnect();
   const end = offsets.reduce((sum, { high }) => sum + Number(high), 0);
 
-  const consumer = kafka.consumer({ groupId: 'test', maxBytesPerPartition: 10_000_000 });
+  const consumer = kafka.consumer({ groupId: unique('test'), maxBytesPerPartition: 10_000_000 });
   await consumer.connect();
   await consumer.subscribe({ topic: 'video-frames', fromBeginning: true });
   const keys: string[][] = [];

@@ -15,6 +15,8 @@ export interface StackProcess {
   exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   /** How the pipeline stands, as the supervisor last told. */
   state(): Promise<State | undefined>;
+  /** Asks it to end, unless it has, and waits for that. */
+  stop(): Promise<void>;
   /** Resolves with the first state that `is` holds for. */
   until(is: (state: State) => boolean, what: string, timeoutMs?: number): Promise<State>;
 }
@@ -56,7 +58,11 @@ export function startStackProcess(
       `never came: ${what}\n${output.stdout}\n${output.stderr}\n${JSON.stringify(await state())}`,
     );
   };
-  return { child, output, exited, state, until };
+  const stop = async () => {
+    child.kill('SIGTERM');
+    await exited;
+  };
+  return { child, output, exited, state, stop, until };
 }
 
 /** Every process of a stack: the supervisor's, and those it supervises. */

@@ -13,8 +13,9 @@ import type { Graph } from '../../infra/offline/evaluate.ts';
 import { ensurePlatform, ROOT } from '../../infra/offline/platform.ts';
 import type { Flow } from '../../packages/console/src/api.ts';
 import { DEPLOY_CIDR, ofType, one } from '../infra/graphs.ts';
+import { unique } from '../support/unique.ts';
 import { spotFrame } from './recovery-rig.ts';
-import { type StackProcess, startStackProcess } from './stack-process.ts';
+import { startStackProcess } from './stack-process.ts';
 
 /** A stage that nobody has heard of: the row that it has in the table, and its handler, which sets each record aside. */
 const ROW = `  {
@@ -63,7 +64,7 @@ const run = (script: string, args: string[] = [], env: NodeJS.ProcessEnv = {}) =
   });
 
 test('a stage that is added by a row and a handler runs locally, and is in the console and the audit', async () => {
-  const dataDir = join(root, '.data');
+  const dataDir = join(root, unique('data'));
   const stack = startStackProcess(dataDir, ['--no-ingest'], { VIDEO_PIPELINE_CACHE: cacheDir() }, root);
   try {
     const { endpoints } = await stack.until(
@@ -100,7 +101,7 @@ test('a stage that is added by a row and a handler runs locally, and is in the c
     const help = await run('packages/recovery/src/failed-command.ts', ['list', '--help']);
     expect(help.stdout).toContain('tally');
   } finally {
-    await end(stack);
+    await stack.stop();
   }
   // It was asked to stop, not killed.
   expect(readFileSync(join(dataDir, 'logs/tally.log'), 'utf8')).toContain('tally ends with 0');
@@ -180,9 +181,4 @@ async function publish(bootstrap: string): Promise<void> {
   const frames = await Promise.all(Array.from({ length: FRAMES }, (_, i) => spotFrame(i)));
   await producer.send({ topic: 'video-frames', messages: frames.map(encodeFrame) });
   await producer.disconnect();
-}
-
-async function end({ child, exited }: StackProcess): Promise<void> {
-  child.kill('SIGTERM');
-  await exited;
 }

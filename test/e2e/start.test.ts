@@ -5,12 +5,13 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { runningState } from '../../packages/cli/src/running.ts';
 import { type KafkaServer, startKafka } from '../../packages/local/src/servers/kafka.ts';
 import { type S3Server, startS3Proxy } from '../../packages/local/src/servers/s3proxy.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { freePort, signalProcess } from '../../packages/local/src/supervisor/processes.ts';
+import { unique } from '../support/unique.ts';
 import { evenTimes, makeVideo } from '../support/video.ts';
 import { pidsOf, startStackProcess } from './stack-process.ts';
 
@@ -129,7 +130,7 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
     const STREAMS_FILE = join(folder, 'my.yaml');
     const line = (id: string) => `- {id: ${id}, url: ${JSON.stringify(`${video}?loop`)}}\n`;
     await writeFile(STREAMS_FILE, line('first'));
-    const stack = startStackProcess(join(folder, 'listed'), ['--frame-rate', '2', '--no-console'], {
+    const stack = startStackProcess(join(folder, unique('listed')), ['--frame-rate', '2', '--no-console'], {
       ...QUICK,
       STREAMS_FILE,
       KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
@@ -137,6 +138,7 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
       ...s3.credentials,
       PORT: '0',
     });
+    onTestFinished(stack.stop);
     const { services } = await stack.until(
       ({ streams }) => (streams.first?.annotated ?? 0) > 0,
       'a frame',
@@ -151,18 +153,21 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
   });
 
   it('plays a file once and ends when all of it is annotated', async () => {
-    const video = await makeVideo(join(folder, 'short clip.mp4'), { times: evenTimes(75, 25) });
-    const stack = startStackProcess(join(folder, 'data'), ['--source', video, '--json', '--no-console'], {
+    const name = unique('short clip');
+    const id = name.replace(' ', '-');
+    const video = await makeVideo(join(folder, `${name}.mp4`), { times: evenTimes(75, 25) });
+    const stack = startStackProcess(join(folder, id), ['--source', video, '--json', '--no-console'], {
       ...QUICK,
       KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
       AWS_ENDPOINT_URL: s3.url,
       ...s3.credentials,
     });
+    onTestFinished(stack.stop);
     const { code } = await stack.exited;
     expect(code, stack.output.stderr).toBe(0);
     const summary = JSON.parse(stack.output.stdout);
     // Three seconds at ten frames a second.
-    expect(summary.frames['short-clip']).toMatchObject({
+    expect(summary.frames[id]).toMatchObject({
       captured: 30,
       dropped: 0,
       annotated: 30,
@@ -176,15 +181,16 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
       'supervisor',
     ]);
     expect(summary.output).toBe(`${s3.url}/video-pipeline-output/annotated`);
-    const stored = await Array.fromAsync(glob(join(s3.folder, '*/annotated/short-clip/**/*.jpg')));
+    const stored = await Array.fromAsync(glob(join(s3.folder, `*/annotated/${id}/**/*.jpg`)));
     expect(stored).toHaveLength(30);
   });
 });
 
 describe('a running npm start', () => {
   it('lets no second one use its folder, and stops within 5 s', async () => {
-    const dataDir = join(folder, 'running');
+    const dataDir = join(folder, unique('running'));
     const stack = startStackProcess(dataDir, [], QUICK);
+    onTestFinished(stack.stop);
     const flowing = await stack.until(
       ({ streams }) => Object.values(streams).some(({ annotated }) => annotated > 0),
       'an annotated frame',
@@ -203,9 +209,10 @@ describe('a running npm start', () => {
   });
 
   it('ends when npm is killed', async () => {
-    const dataDir = join(folder, 'npm');
+    const dataDir = join(folder, unique('npm'));
     const args = ['start', '--', '--ports', 'auto', '--no-ingest', '--data-dir', dataDir];
     const npm = spawn('npm', args, { cwd: join(import.meta.dirname, '../..'), stdio: 'ignore' });
+    onTestFinished(() => void npm.kill('SIGKILL'));
     let state: State | undefined;
     for (let tries = 600; !state && tries > 0; tries--) {
       await sleep(100);
@@ -214,7 +221,8 @@ describe('a running npm start', () => {
     if (!state) throw new Error('never came up');
     npm.kill('SIGKILL');
     const pids = pidsOf(state);
-    for (let tenths = 50; tenths > 0 && pids.some((pid) => signalProcess(pid, 0)); tenths--) await sleep(100);
+    for (let tenths = 150; tenths > 0 && pids.some((pid) => signalProcess(pid, 0)); tenths--)
+      await sleep(100);
     expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
   });
 });
