@@ -1,5 +1,6 @@
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { StartError } from '@video-pipeline/local';
+import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { Command } from 'commander';
 import { runInForeground } from './foreground.ts';
 import { dataDirOption, runningState, s3Variables, type Target } from './running.ts';
@@ -18,7 +19,8 @@ await new Command('operate')
   .addOption(stageOption())
   .allowUnknownOption()
   .helpOption(false)
-  .action(async (name: string, args: string[], target: Target) => {
+  .action(async (name: string, given: string[], options: Target) => {
+    const { args, target } = withoutFolder(given, options);
     const isHelp = args.some((arg) => arg === '--help' || arg === '-h' || arg === 'help');
     const env = isHelp ? {} : await serversOf(name, target);
     const room = name === 'search' ? 'tables' : 'recovery';
@@ -26,6 +28,14 @@ await new Command('operate')
   })
   .parseAsync()
   .catch(exitWithError);
+
+/** The folders of `failed/` may be chosen by `--stage` too, which means a deployment everywhere else. */
+function withoutFolder(args: string[], { dataDir, stage }: Target): { args: string[]; target: Target } {
+  if (stage === undefined || !FAILED_FOLDERS.includes(stage))
+    return { args, target: { dataDir, ...(stage ? { stage } : {}) } };
+  process.stderr.write(`--stage ${stage} is taken for --by ${stage}\n`);
+  return { args: [...args, '--by', stage], target: { dataDir } };
+}
 
 /** @throws StartError when there is nothing to look at */
 async function serversOf(name: string, target: Target): Promise<NodeJS.ProcessEnv> {
