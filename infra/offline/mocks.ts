@@ -18,6 +18,9 @@ const computed: Record<string, (name: string, inputs: Fields, region: string) =>
     certificateAuthority: { data: 'Y2VydGlmaWNhdGU=' },
     vpcConfig: { clusterSecurityGroupId: `${name}ClusterSecurityGroup` },
   }),
+  'aws:ecs/taskDefinition:TaskDefinition': (_name, { family }, region) => ({
+    arn: `arn:aws:ecs:${region}:${ACCOUNT}:task-definition/${family}:1`,
+  }),
   'aws:ecr/repository:Repository': (name, inputs, region) => ({
     repositoryUrl: `${ACCOUNT}.dkr.ecr.${region}.amazonaws.com/${inputs.name ?? name}`,
   }),
@@ -92,6 +95,7 @@ const RESOURCE_OF: Record<string, (name: string) => string> = {
   'aws:cloudwatch/eventBus:EventBus': (name) => `events:event-bus/${name}`,
   'aws:secretsmanager/secret:Secret': (name) => `secretsmanager:secret:${name}-AbCdEf`,
   'aws:sagemaker/endpoint:Endpoint': (name) => `sagemaker:endpoint/${name}`,
+  'aws:ecs/cluster:Cluster': (name) => `ecs:cluster/${name}`,
   'aws:msk/cluster:Cluster': (name) => `kafka:cluster/${name}/uuid`,
 };
 

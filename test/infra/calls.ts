@@ -531,9 +531,12 @@ const IDS: Record<string, string> = {
 /** The resources, with ids of the form that AWS gives them. */
 export function withRealIds({ resources }: Graph): (Resource & { id: string })[] {
   const ids = new Map(
-    resources.flatMap(({ type, name }) =>
-      IDS[type] ? [[name, `${IDS[type]}${createHash('md5').update(name).digest('hex').slice(0, 17)}`]] : [],
-    ),
+    resources.flatMap(({ type, name, inputs }) => {
+      // A secret is known by its name as well.
+      if (type === 'aws:secretsmanager/secret:Secret') return [[name, inputs.name]];
+      const id = `${IDS[type]}${createHash('md5').update(name).digest('hex').slice(0, 17)}`;
+      return IDS[type] ? [[name, id]] : [];
+    }),
   );
   const made = resources.map((resource) => ({ ...resource, id: resource.name }));
   return JSON.parse(JSON.stringify(made), (key, value) =>
