@@ -35,7 +35,7 @@ export class Connection {
   readonly #reader = new RequestReader();
   #session: { id: string; playing: Playing } | undefined;
   #playing = false;
-  #timeout: NodeJS.Timeout;
+  #timeout: ReturnType<typeof setTimeout>;
 
   constructor(socket: Socket, shared: Shared) {
     this.#socket = socket;

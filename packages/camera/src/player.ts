@@ -20,7 +20,7 @@ export class Player implements Playing {
   readonly #firstTimestamp = randomInt(2 ** 32);
   readonly #clip: Clip;
   readonly #outlet: Outlet;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #startedAt = 0;
   #reportedAt = 0;
   #index = 0;
