@@ -1,4 +1,5 @@
 import { globSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 
@@ -45,7 +46,12 @@ test.each([...packages])('%s imports only what CONTRIBUTING.md allows', (folder,
 test.each([...packages])('%s/package.json depends on what it imports, and on nothing else', (folder) => {
   const manifest = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
   const sources = globSync(`${folder}/**/*.ts`, { cwd: root, exclude: ['**/node_modules/**'] });
-  const used = new Set(sources.flatMap(importsOf).filter(isPackage).map(packageOf));
+  const used = new Set(
+    sources
+      .flatMap((file) => importsOf(file))
+      .filter(isPackage)
+      .map(packageOf),
+  );
   const declared = Object.keys(manifest.dependencies ?? {}).filter((name) => !name.startsWith('@types/'));
   expect({ unused: declared.filter((name) => !used.has(name)) }).toEqual({ unused: [] });
   const shared = [
@@ -92,6 +98,32 @@ test('no file imports itself by way of others, types included', () => {
   expect(circles).toEqual([]);
 });
 
+test('what SST evaluates at a deploy loads no native module', () => {
+  const { resolve: find } = createRequire(join(root, 'package.json'));
+  const reached = new Set<string>();
+  const foreign = new Set<string>();
+  const visit = (file: string) => {
+    if (reached.has(file)) return;
+    reached.add(file);
+    for (const name of importsOf(file, /^(import|export) type\b/)) {
+      if (name.startsWith('.')) visit(join(dirname(file), name));
+      else if (name.startsWith(SCOPE)) visit(relative(root, find(name)));
+      else foreign.add(packageOf(name));
+    }
+  };
+  visit('sst.config.ts');
+  expect(reached.size).toBeGreaterThan(30);
+  const native = [
+    'node-av',
+    'sharp',
+    'onnxruntime-node',
+    'koffi',
+    '@julusian/jpeg-turbo',
+    '@duckdb/node-api',
+  ];
+  expect(native.filter((name) => foreign.has(name))).toEqual([]);
+});
+
 test('no two kinds of errors are called alike', () => {
   const classes = product.flatMap((file) => {
     const code = readFileSync(join(root, file), 'utf8');
@@ -101,12 +133,14 @@ test('no two kinds of errors are called alike', () => {
   expect([...groups.values()].filter(({ length }) => length > 1)).toEqual([]);
 });
 
-function importsOf(file: string): string[] {
+/** @param but statements that don't count */
+function importsOf(file: string, but?: RegExp): string[] {
   const code = readFileSync(join(root, file), 'utf8');
   const statements = code.matchAll(
     /^(?:import|export)\b[^;'"]*?\bfrom '([^']+)'|^import '([^']+)'|\bimport(?:\.meta\.resolve)?\('([^']+)'\)/gm,
   );
-  return [...statements].map((match) => match.slice(1).find(Boolean) ?? '');
+  const counting = [...statements].filter(([statement]) => !but?.test(statement));
+  return counting.map((match) => match.slice(1).find(Boolean) ?? '');
 }
 
 function isAllowed(name: string, file: string, folder: string, allowed: string[]): boolean {

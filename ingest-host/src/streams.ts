@@ -14,8 +14,7 @@ import { type ActiveHours, HOURS_PATTERN, isTimeZone } from './active-hours.ts';
 import type { JpegShape } from './jpeg.ts';
 import type { MotionSettings } from './motion-gate.ts';
 import { type FFmpegOptions, ffmpegOptions } from './source/ffmpeg-options.ts';
-import { HWACCELS, type Hwaccel } from './source/hardware.ts';
-import { TRANSPORTS, type Transport } from './source/source.ts';
+import { HWACCELS, type Hwaccel, TRANSPORTS, type Transport } from './source/source.ts';
 
 /** One camera, as the list of streams names it. */
 export interface StreamSpec extends JpegShape {

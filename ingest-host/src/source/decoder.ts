@@ -16,11 +16,11 @@ import {
 import { Codec, CodecContext, type Packet, type Stream } from 'node-av/lib';
 import { RawFrame } from '../raw-frame.ts';
 import { FrameNumbers } from './frame-numbers.ts';
-import { findHardware, type Hwaccel } from './hardware.ts';
+import { findHardware } from './hardware.ts';
 import { checkDecoder, checkJpeg, checkMemory, MAX_PIXELS, tooLarge } from './limits.ts';
 import type { ReferenceCheck } from './nal-units.ts';
 import { ReferenceSets } from './reference-sets.ts';
-import type { Damage } from './source.ts';
+import type { Damage, Hwaccel } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 
 const NOTHING = Buffer.alloc(0);

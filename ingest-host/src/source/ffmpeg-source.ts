@@ -10,8 +10,7 @@ import {
 import { Dictionary, FFmpegError, FormatContext, Packet, type Stream } from 'node-av/lib';
 import { RawFrame } from '../raw-frame.ts';
 import { type Losses, VideoDecoder } from './decoder.ts';
-import type { Hwaccel } from './hardware.ts';
-import type { Damage, MayWant, Picture, Source } from './source.ts';
+import type { Damage, Hwaccel, MayWant, Picture, Source } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 import { type VideoFormat, videoFormat } from './video-format.ts';
 

@@ -6,9 +6,7 @@ import {
   type AVPixelFormat,
 } from 'node-av/constants';
 import { type Codec, FFmpegError, HardwareDeviceContext } from 'node-av/lib';
-
-export const HWACCELS = ['cuda', 'vaapi', 'auto'] as const;
-export type Hwaccel = (typeof HWACCELS)[number];
+import type { Hwaccel } from './source.ts';
 
 const TYPES = { cuda: AV_HWDEVICE_TYPE_CUDA, vaapi: AV_HWDEVICE_TYPE_VAAPI };
 type Kind = keyof typeof TYPES;

@@ -3,7 +3,6 @@ import { TRANSPORTS } from '@video-pipeline/scene';
 import type { Packet } from 'node-av/lib';
 import type { RawFrame } from '../raw-frame.ts';
 import type { FFmpegOptions } from './ffmpeg-options.ts';
-import type { Hwaccel } from './hardware.ts';
 import type { VideoFormat } from './video-format.ts';
 
 /** A decoded picture. `frame` belongs to the source and is overwritten by the next one. */
@@ -60,6 +59,10 @@ export interface Source {
 
 export { TRANSPORTS };
 export type Transport = (typeof TRANSPORTS)[number];
+
+/** What may decode in the place of the CPU. Here, since a deploy reads the list of streams, and loads no FFmpeg. */
+export const HWACCELS = ['cuda', 'vaapi', 'auto'] as const;
+export type Hwaccel = (typeof HWACCELS)[number];
 
 export interface SourceOptions {
   /** How RTSP carries the packets; `auto` is TCP, and UDP with a camera that refuses it; `http` a tunnel through HTTP. */
