@@ -53,6 +53,8 @@ const NOT_HANDED_ON: Partial<Record<VariableName, string>> = {
   MODEL_PATH: 'a file of the host',
   MODEL_DIR: 'a folder of the host',
   MAX_FRAMES: 'an ingest that ends is started again',
+  RESTREAM_PORT: 'no port of the container is open for it',
+  RESTREAM_USER: 'as RESTREAM_PORT',
   S3_PREFIX: 'CI and documents name the folder',
   SHUTDOWN_GRACE_SECONDS: 'its image sets it',
   INFERENCE_BACKEND: 'AWS alone',

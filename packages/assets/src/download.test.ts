@@ -84,7 +84,7 @@ describe('a download', () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT }, (request, response) => {
       if (times++ > 0) return false;
       response.writeHead(200, { 'content-length': CONTENT.length });
-      response.write(CONTENT.subarray(0, 100_000), () => request.socket.destroy());
+      response.write(CONTENT.subarray(0, 100_000), () => request.socket.end());
       return true;
     });
     await settings(url);
