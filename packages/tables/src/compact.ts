@@ -67,6 +67,8 @@ const SETTLE_MS = 120_000;
 /** Redriven and replayed frames come late; hours of the last days are looked at again in each run. */
 const LOOK_BACK_MS = 48 * HOUR_MS;
 const READS = 16;
+/** Folders of a date. */
+export const HOURS = Array.from({ length: 24 }, (_, hour) => `hour=${String(hour).padStart(2, '0')}`);
 /** Of the texts that are held at once. */
 const MAX_CHARACTERS = 512 * 1024 ** 2;
 /** Objects that are read at once, so that neither memory nor the disk fills up. */
@@ -86,11 +88,8 @@ export async function compact(
   const covered = new Set<string>();
   for await (const { key } of objectsOf(bucket, 'tables/manifests/')) covered.add(key);
   const recent = hourFolder(Math.max(0, now - LOOK_BACK_MS));
-  const units = (await closedHours(bucket, hourFolder(now - SETTLE_MS))).filter(
-    (unit) =>
-      (part === undefined || unit.part === part) &&
-      (all || unit.hour >= recent || !covered.has(manifestKey(unit.hour, unit.part))),
-  );
+  const isDone = (hour: string, of: string) => !all && hour < recent && covered.has(manifestKey(hour, of));
+  const units = await closedHours(bucket, hourFolder(now - SETTLE_MS), part, isDone);
   if (units.length === 0) return done;
   const database = await openDatabase();
   try {
@@ -104,29 +103,40 @@ export async function compact(
   return done;
 }
 
-/** Hours before `open`, the oldest first, with the folders in which something is stored of them. */
-async function closedHours(bucket: TableBucket, open: string): Promise<Unit[]> {
-  const units = new Map<string, Unit>();
-  for (const stream of await bucket.folders('detections/')) {
-    for (const date of await bucket.folders(`detections/${stream}/`)) {
-      if (date > open) continue;
-      for (const name of await bucket.folders(`detections/${stream}/${date}/`)) {
-        const [hour, part] = [`${date}/${name}`, partOf(stream)];
-        if (hour >= open) continue;
-        const unit = units.get(`${hour} ${part}`) ?? { hour, part, folders: [] };
-        unit.folders.push(`detections/${stream}/${hour}/`);
-        units.set(`${hour} ${part}`, unit);
-      }
-    }
+/**
+ * Hours before `open` that are not done, the oldest first, with the folders in which something is stored of them. Folders of
+ * other parts, and dates of which each hour is done, are not listed: what is stored grows for years.
+ */
+async function closedHours(
+  bucket: TableBucket,
+  open: string,
+  part: string | undefined,
+  isDone: (hour: string, part: string) => boolean,
+): Promise<Unit[]> {
+  const unitsOf = async (root: string, of: string): Promise<Unit[]> => {
+    const isWhole = (date: string) => HOURS.every((hour) => isDone(`${date}/${hour}`, of));
+    const dates = (await bucket.folders(root)).filter((date) => date <= open && !isWhole(date));
+    const hours = dates.map(async (date) => {
+      const names = await bucket.folders(`${root}${date}/`);
+      return names.map((name) => `${date}/${name}`);
+    });
+    return (await Promise.all(hours))
+      .flat()
+      .filter((hour) => hour < open && !isDone(hour, of))
+      .map((hour) => ({ hour, part: of, folders: [`${root}${hour}/`] }));
+  };
+  const isWanted = (of: string) => part === undefined || part === of;
+  const found = isWanted(EVENTS) ? await unitsOf('events/', EVENTS) : [];
+  const streams = part === EVENTS ? [] : await bucket.folders('detections/');
+  const wanted = streams.filter((stream) => isWanted(partOf(stream)));
+  for (let first = 0; first < wanted.length; first += READS) {
+    const some = wanted.slice(first, first + READS);
+    const lists = some.map((stream) => unitsOf(`detections/${stream}/`, partOf(stream)));
+    found.push(...(await Promise.all(lists)).flat());
   }
-  for (const date of await bucket.folders('events/')) {
-    if (date > open) continue;
-    for (const name of await bucket.folders(`events/${date}/`)) {
-      const hour = `${date}/${name}`;
-      if (hour < open) units.set(`${hour} ${EVENTS}`, { hour, part: EVENTS, folders: [`events/${hour}/`] });
-    }
-  }
-  return [...units.values()].sort((a, b) => (a.hour < b.hour ? -1 : 1));
+  return [...Map.groupBy(found, (unit) => `${unit.hour} ${unit.part}`).values()]
+    .map((units) => ({ ...(units[0] as Unit), folders: units.flatMap(({ folders }) => folders) }))
+    .sort((a, b) => (a.hour < b.hour ? -1 : 1));
 }
 
 async function compactUnit(

@@ -9,7 +9,7 @@ import {
   type PageOptions,
   type Reader,
 } from '@video-pipeline/storage';
-import { byStored, linesOf } from './compact.ts';
+import { byStored, HOURS, linesOf } from './compact.ts';
 import { type Database, fileList } from './duckdb.ts';
 import { EVENT_COLUMNS, LINE_COLUMNS, manifestKey, readEvents, readLines } from './schema.ts';
 
@@ -200,9 +200,7 @@ export async function listHours(bucket: Pick<Reader, 'page'>, prefix: string, { 
 
 function isHeldWhole(held: ReadonlySet<string>, date: string, part: string, last: string): boolean {
   if (last.startsWith(date)) return false;
-  return Array.from({ length: 24 }, (_, hour) => `${date}/hour=${String(hour).padStart(2, '0')}`).every(
-    (hour) => held.has(manifestKey(hour, part)),
-  );
+  return HOURS.every((hour) => held.has(manifestKey(`${date}/${hour}`, part)));
 }
 
 /** @param hour `date=.../hour=..` @returns epoch ms */

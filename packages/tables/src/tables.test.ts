@@ -12,6 +12,7 @@ import {
   QueryError,
   Tables,
 } from './index.ts';
+import { manifestKey, partOf } from './schema.ts';
 
 const HOUR_MS = 3_600_000;
 /** Half an hour before midnight: frames lie on both sides of it. */
@@ -220,6 +221,43 @@ test('a second run finds nothing to do, and a late batch alone is read by the ne
   expect(await compact(bucket, { now })).toEqual({ objects: 0, frames: 0, written: 0 });
   await store(bucket, shots.slice(40), 40);
   expect(await compact(bucket, { now })).toEqual({ objects: 1, frames: 10, written: 1 });
+});
+
+test('a run lists neither days that the tables hold nor streams of other parts', async () => {
+  const bucket = new MemoryBucket();
+  const DAYS = 30;
+  for (let hour = 0; hour < DAYS * 24; hour++) {
+    const capturedAt = Date.UTC(2026, 8, 1) + hour * HOUR_MS;
+    for (const streamId of STREAMS) {
+      const key = detectionsKey({ streamId, capturedAt }, { topic: 'd', partition: 0, offset: hour });
+      const [, , date, name] = key.split('/');
+      bucket.objects.set(key, { body: Buffer.alloc(0), stored: 1, etag: 'e' });
+      const manifest = manifestKey(`${date}/${name}`, partOf(streamId));
+      bucket.objects.set(manifest, {
+        body: Buffer.from(JSON.stringify({ [key]: 'e' })),
+        stored: 1,
+        etag: 'e',
+      });
+    }
+  }
+  const listed: string[] = [];
+  const { folders } = bucket;
+  bucket.folders = (prefix) => {
+    listed.push(prefix);
+    return folders.call(bucket, prefix);
+  };
+  const now = Date.UTC(2026, 8, 1 + DAYS);
+  await compact(bucket, { now, part: 'events' });
+  expect(listed).toEqual(['events/']);
+  listed.length = 0;
+  await compact(bucket, { now, part: partOf('yard') });
+  // The two days that are looked at again, of that stream alone.
+  expect(listed).toEqual([
+    'detections/',
+    'detections/yard/',
+    'detections/yard/date=2026-09-29/',
+    'detections/yard/date=2026-09-30/',
+  ]);
 });
 
 test('an hour that is not over is left, and seen all the same', async () => {
