@@ -59,6 +59,8 @@ interface Reading {
 type Outcome = SourceError | 'ended' | 'inactive' | 'first is back';
 
 const EMPTY = 'it ended without a picture';
+/** The stream goes on with its next URL. */
+const FALLBACK_ENDED = 'the fallback ended';
 
 /** Reads one stream until `stop`, or until its file ends: decode, sample, JPEG, publish; opens it again when it fails. */
 export class IngestStream {
@@ -112,7 +114,8 @@ export class IngestStream {
         stats.reconnects += 1;
         continue;
       }
-      const wait = this.#failover.next(stats.decoded > before, error.permanent);
+      const goesOn = stats.decoded > before && error.message !== FALLBACK_ENDED;
+      const wait = this.#failover.next(goesOn, error.permanent);
       stats.state = 'waiting';
       stats.lastError = error.message;
       stats.reconnects += 1;
@@ -166,7 +169,8 @@ export class IngestStream {
       const frames = await this.#readPictures({ source, sampler, encoder, gate, stall, patience });
       if (!this.#isActive(Date.now())) return 'inactive';
       if (source.live) return new SourceError(frames > 0 ? 'the camera ended the stream' : EMPTY);
-      return frames > 0 ? 'ended' : new SourceError(EMPTY, true, true);
+      if (frames === 0) return new SourceError(EMPTY, true, true);
+      return this.#failover.fallback === undefined ? 'ended' : new SourceError(FALLBACK_ENDED);
     } catch (error) {
       if (back.signal.aborted) return 'first is back';
       if (stall.signal.aborted) return new SourceError(`no picture for ${stallSeconds} s`);

@@ -84,6 +84,17 @@ test('a camera that is gone is read by its fallback, until it is back', async ()
   expect(numbers).toEqual(numbers.map((_, index) => index));
 });
 
+test('a fallback that comes to its end does not end the camera', async () => {
+  const first = await cameras();
+  const main = await proxy('rtsp://127.0.0.1:1');
+  const collecting = collectingIngest();
+  void run(collecting, [{ ...stream('yard', `${main.url}/yard`), fallback: [clip] }]);
+  const stats = () => collecting.ingest.stats.get('yard');
+  await expect.poll(() => stats()?.reconnects, { timeout: 10_000 }).toBeGreaterThan(1);
+  main.cut(first.url);
+  await expect.poll(stats, { timeout: 15_000 }).toMatchObject({ state: 'flowing', fallback: undefined });
+});
+
 test('a connection cut in the middle of a picture costs no broken JPEG', async () => {
   const between = await proxy((await cameras()).url);
   const collecting = collectingIngest();
