@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { Failover } from './failover.ts';
 import type { Source } from './source/source.ts';
+import { SourceError } from './source/source-error.ts';
 
 test('a URL without pictures is left for the next at once; one that gave some is opened again', () => {
   const failover = new Failover('a', ['b', 'c']);
@@ -45,4 +46,38 @@ test('the first URL is tried again until it gives a picture, and no more after t
   } finally {
     vi.useRealTimers();
   }
+});
+
+test('the first URL is tried in time however often the fallback breaks off, and later if it refuses us', async () => {
+  vi.useFakeTimers();
+  try {
+    const failover = new Failover('a', ['b'], 5);
+    failover.next(false, false);
+    const open = vi.fn(async () => {
+      throw new SourceError('401', true);
+    });
+    const goBack = vi.fn();
+    for (let second = 0; second < 6; second++) {
+      const end = failover.watch(open, goBack);
+      await vi.advanceTimersByTimeAsync(1_000);
+      end();
+      failover.next(true, false);
+    }
+    expect(open).toHaveBeenCalledTimes(1);
+    // A camera locks out who shows it a wrong password too often.
+    failover.watch(open, goBack);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(open).toHaveBeenCalledTimes(1);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(open).toHaveBeenCalledTimes(2);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test('a first URL that refuses us is left alone for half a minute, though its fallbacks fail', () => {
+  const failover = new Failover('a', ['b']);
+  failover.next(false, true);
+  expect(failover.next(false, false)).toBeGreaterThan(20_000);
+  expect(failover.url).toBe('a');
 });

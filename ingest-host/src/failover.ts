@@ -1,4 +1,5 @@
 import type { Source } from './source/source.ts';
+import { SourceError } from './source/source-error.ts';
 
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 10_000;
@@ -18,6 +19,8 @@ export class Failover {
   readonly #seconds: number;
   #at = 0;
   #failures = 0;
+  /** When the first URL may be opened again, as `performance.now` tells it; kept however often a fallback breaks off. */
+  #firstDue = 0;
 
   /** @param seconds that a fallback is read before the first URL is tried again */
   constructor(url: string, fallback: readonly string[] = [], seconds = DEFAULT_SECONDS) {
@@ -41,9 +44,14 @@ export class Failover {
    */
   next(gavePictures: boolean, permanent: boolean): number {
     this.#failures = gavePictures ? 1 : this.#failures + 1;
-    if (!gavePictures) this.#at = (this.#at + 1) % this.#urls.length;
-    const isNew = !gavePictures && this.#at > 0;
-    return isNew ? 0 : retryDelay(this.#failures, permanent);
+    const wait = retryDelay(this.#failures, permanent);
+    if (gavePictures) return wait;
+    const now = performance.now();
+    if (this.#at === 0) this.#firstDue = now + (permanent ? wait : 0);
+    this.#at = (this.#at + 1) % this.#urls.length;
+    if (this.#at === 0) return Math.max(wait, this.#firstDue - now);
+    if (this.#at === 1) this.#firstDue = Math.max(this.#firstDue, now + this.#seconds * 1000);
+    return 0;
   }
 
   /**
@@ -56,13 +64,16 @@ export class Failover {
     const ending = new AbortController();
     let timer: NodeJS.Timeout;
     const again = () => {
-      timer = setTimeout(async () => {
-        const isBack = await givesPicture(open, this.#urls[0], ending.signal);
-        if (ending.signal.aborted) return;
-        if (!isBack) return again();
-        this.#at = 0;
-        goBack();
-      }, this.#seconds * 1000);
+      timer = setTimeout(tryFirst, Math.max(0, this.#firstDue - performance.now()));
+    };
+    const tryFirst = async () => {
+      this.#firstDue = performance.now() + this.#seconds * 1000;
+      const seen = await lookAt(open, this.#urls[0], ending.signal);
+      if (ending.signal.aborted) return;
+      if (seen === 'refused') this.#firstDue = performance.now() + retryDelay(1, true);
+      if (seen !== 'picture') return again();
+      this.#at = 0;
+      goBack();
     };
     again();
     return () => {
@@ -72,15 +83,17 @@ export class Failover {
   }
 }
 
-async function givesPicture(open: Open, url: string, ending: AbortSignal): Promise<boolean> {
+/** @returns whether the URL gives a picture now; `refused` where only a person can mend that it does not */
+async function lookAt(open: Open, url: string, ending: AbortSignal): Promise<'picture' | 'none' | 'refused'> {
   const signal = AbortSignal.any([ending, AbortSignal.timeout(MAX_TRY_MS)]);
-  const source = await open(url, signal).catch(() => undefined);
+  let source: Source | undefined;
   try {
-    return source !== undefined && !(await source.pictures().next()).done;
-  } catch {
-    return false;
+    source = await open(url, signal);
+    return (await source.pictures().next()).done ? 'none' : 'picture';
+  } catch (error) {
+    return error instanceof SourceError && error.permanent ? 'refused' : 'none';
   } finally {
-    await source?.close();
+    await source?.close().catch(() => {});
   }
 }
 
