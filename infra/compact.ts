@@ -10,6 +10,8 @@ import { COMPACTING, type Stage } from './stages.ts';
 const TARGETS = 5;
 /** Three minutes after each full hour its last batches are stored. */
 const SCHEDULE = 'cron(3 * * * ? *)';
+/** With the 14 minutes of the run itself, less than the hour until the next. */
+const LONGEST_WAIT_SECONDS = 2_700;
 
 interface Parts {
   stage: Stage;
@@ -66,8 +68,13 @@ export function createCompactor({ stage, network, store }: Parts) {
     vpc: $dev ? undefined : { securityGroups: [group.id], privateSubnets: network.vpc.privateSubnets },
     transform: { role: { managedPolicyArns: [] } },
   });
-  // What failed is made good by the next hour's run; two at once could lose each other's rows.
-  new aws.lambda.FunctionEventInvokeConfig('CompactOnce', { functionName: fn.name, maximumRetryAttempts: 0 });
+  // What failed is made good by the next hour's run; two at once could lose each other's rows. Nor does a run that found no
+  // place wait into the next hour.
+  new aws.lambda.FunctionEventInvokeConfig('CompactOnce', {
+    functionName: fn.name,
+    maximumRetryAttempts: 0,
+    maximumEventAgeInSeconds: LONGEST_WAIT_SECONDS,
+  });
   const parts = [...PART_NAMES, EVENTS];
   for (let first = 0; first < parts.length; first += TARGETS) {
     const number = first / TARGETS + 1;

@@ -103,8 +103,15 @@ export function createDetect(dependencies: DetectDependencies) {
         ...one,
         frame: { ...one.frame, ...traceOf(steps[index]) },
       }));
-      await detect(event, traced, failures, batch);
-      for (const step of steps) step?.end();
+      let error: unknown;
+      try {
+        await detect(event, traced, failures, batch);
+      } catch (thrown) {
+        error = thrown;
+        throw thrown;
+      } finally {
+        for (const step of steps) step?.end(error);
+      }
     });
   };
 }

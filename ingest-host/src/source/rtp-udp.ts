@@ -52,11 +52,13 @@ export class UdpTrack {
     if (!isMulticast(group) || ports.some((port) => !(port > 0 && port < 65_536)))
       throw new SourceError('open: the camera names no group to join: it may not know multicast', true);
     const network = isIP(group) === 4 && local ? plain(local) : undefined;
-    const [rtp, rtcp] = [
-      await joined(group, ports[0] ?? 0, network),
-      await joined(group, ports[1] ?? 0, network),
-    ];
-    return new UdpTrack(rtp, rtcp, camera);
+    const rtp = await joined(group, ports[0] ?? 0, network);
+    try {
+      return new UdpTrack(rtp, await joined(group, ports[1] ?? 0, network), camera);
+    } catch (error) {
+      rtp.close();
+      throw error;
+    }
   }
 
   /** `5000-5001` */
