@@ -32,6 +32,10 @@ export async function openDatabase(): Promise<Database> {
     autoload_known_extensions: 'false',
   });
   const connection = await instance.connect();
+  // Files are written anew under their names, within the second by which DuckDB tells an old one: it would read parts of what
+  // is no more.
+  await connection.run('SET enable_external_file_cache = false');
+  await connection.run('SET parquet_metadata_cache = false');
   // Whatever a statement says: no other file is read or written.
   await connection.run(`SET allowed_directories = ['${folder.replaceAll("'", "''")}']`);
   await connection.run('SET enable_external_access = false');

@@ -1,14 +1,17 @@
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { annotatedKey, detectionsKey } from '@video-pipeline/frame';
 import { parseTar } from 'nanotar';
 import { expect, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
+import { openDatabase } from './duckdb.ts';
 import { exported, type Format } from './exports.ts';
 import { Tables } from './tables.ts';
 
 const START = Date.UTC(2026, 10, 25, 7);
 
 /** Two frames with pictures, one whose picture has expired. */
-async function filled() {
+async function filled(boxes = 1) {
   const bucket = new MemoryBucket();
   const lines = [0, 1, 2].map((number) => {
     const frame = { streamId: 'yard', capturedAt: START + number, frameNumber: number };
@@ -21,7 +24,7 @@ async function filled() {
       width: 100,
       height: 80,
       model: 'm',
-      detections: [seen],
+      detections: Array.from({ length: boxes }, () => seen),
       annotated_key: annotatedKey('annotated', frame),
     };
   });
@@ -74,4 +77,16 @@ test('Parquet has the columns of the detections, and the file is taken away', as
   const bytes = await exportOf('parquet');
   expect(bytes.toString('latin1', 0, 4)).toBe('PAR1');
   expect(bytes.includes('annotated_key')).toBe(true);
+});
+
+test('a Parquet export is cut by frames, and leaves the oldest out', async () => {
+  const tables = new Tables(await filled(2));
+  const path = await tables.parquet({ confidence: 0, classes: [], from: START, to: START + 1_000, limit: 2 });
+  const database = await openDatabase();
+  // It reads its own folder alone.
+  const copy = join(database.folder, 'copy.parquet');
+  await copyFile(path, copy);
+  const rows = await database.run(`SELECT frame_number FROM read_parquet('${copy}') ORDER BY 1`);
+  expect(rows.map(({ frame_number }) => Number(frame_number))).toEqual([1, 1, 2, 2]);
+  await Promise.all([tables.close(), database.close()]);
 });

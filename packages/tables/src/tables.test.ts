@@ -168,45 +168,52 @@ const step = fc.record({
   run: fc.oneof(fc.constant('none'), fc.constant('whole'), fc.integer({ min: 0, max: 5 })),
 });
 
-test('a search finds what a plain scan of all NDJSON finds, whenever it was compacted and cut off', async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(step, { minLength: 2, maxLength: 6 }),
-      fc.array(query, { minLength: 3, maxLength: 3 }),
-      async (steps, queries) => {
-        const bucket = new MemoryBucket();
-        const tables = new Tables(bucket, 0);
-        bucket.now = START;
-        // The hours up to here are closed; what comes after is open.
-        const now = START + 2 * HOUR_MS;
-        for (const [index, { batch, again, run }] of steps.entries()) {
-          await store(bucket, batch, index * 100);
-          if (again) await store(bucket, batch.slice(1), index * 100 + 1);
-          if (run === 'none') continue;
-          let puts = 0;
-          bucket.beforePut = () => {
-            if (puts++ === run) throw new Error('killed');
-          };
-          await compact(bucket, { now }).catch(({ message }) => expect(message).toBe('killed'));
-          bucket.beforePut = () => {};
-        }
-        await compact(bucket, { now });
-        for (const asked of queries) {
-          const expected = plainScan(bucket, asked);
-          const { frames, total } = await everyPage(tables, asked);
-          expect(frames).toEqual(expected);
-          expect(total).toBe(expected.length);
-          const counts = await tables.histogram(asked, 7 * 60_000);
-          const binOf = ({ captured_at }: FoundFrame) =>
-            Math.floor((captured_at - asked.from) / (7 * 60_000));
-          expect(counts).toEqual(counts.map((_, bin) => expected.filter((one) => binOf(one) === bin).length));
-        }
-        await tables.close();
-      },
-    ),
-    { numRuns: 5, endOnFailure: true },
-  );
-}, 120_000);
+// The seed makes files that are written anew within a second, of which DuckDB's cache gave what was there before.
+test.each([undefined, -85601240])(
+  'a search finds what a plain scan of all NDJSON finds, whenever it was compacted and cut off',
+  async (seed) => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { minLength: 2, maxLength: 6 }),
+        fc.array(query, { minLength: 3, maxLength: 3 }),
+        async (steps, queries) => {
+          const bucket = new MemoryBucket();
+          const tables = new Tables(bucket, 0);
+          bucket.now = START;
+          // The hours up to here are closed; what comes after is open.
+          const now = START + 2 * HOUR_MS;
+          for (const [index, { batch, again, run }] of steps.entries()) {
+            await store(bucket, batch, index * 100);
+            if (again) await store(bucket, batch.slice(1), index * 100 + 1);
+            if (run === 'none') continue;
+            let puts = 0;
+            bucket.beforePut = () => {
+              if (puts++ === run) throw new Error('killed');
+            };
+            await compact(bucket, { now }).catch(({ message }) => expect(message).toBe('killed'));
+            bucket.beforePut = () => {};
+          }
+          await compact(bucket, { now });
+          for (const asked of queries) {
+            const expected = plainScan(bucket, asked);
+            const { frames, total } = await everyPage(tables, asked);
+            expect(frames).toEqual(expected);
+            expect(total).toBe(expected.length);
+            const counts = await tables.histogram(asked, 7 * 60_000);
+            const binOf = ({ captured_at }: FoundFrame) =>
+              Math.floor((captured_at - asked.from) / (7 * 60_000));
+            expect(counts).toEqual(
+              counts.map((_, bin) => expected.filter((one) => binOf(one) === bin).length),
+            );
+          }
+          await tables.close();
+        },
+      ),
+      { numRuns: 5, endOnFailure: true, ...(seed === undefined ? {} : { seed }) },
+    );
+  },
+  120_000,
+);
 
 test('a second run finds nothing to do, and a late batch alone is read by the next', async () => {
   const bucket = new MemoryBucket();

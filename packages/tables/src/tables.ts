@@ -143,12 +143,16 @@ export class Tables {
   /** What a search finds, as a Parquet file with the columns of the detections. @returns its path; the caller removes it */
   async parquet(query: Query, signal?: AbortSignal): Promise<string> {
     const until = bounded(signal);
-    const { database, rows, from } = await this.#sources(query, until);
+    let sources = await this.#sources(query, until);
+    // Each round reads on where the one before stopped.
+    while (sources.from > query.from) sources = await this.#sources(query, until);
+    const { database, rows, from } = sources;
+    const hits = `SELECT * FROM (${await hitsOf(query, rows)}) ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit)}`;
     const path = join(database.folder, `export-${randomUUID()}.parquet`);
     const columns = Object.keys(COLUMNS.detections).join(', ');
     await database.run(
-      `COPY (SELECT ${columns} FROM (${await rows('detections')}) SEMI JOIN (${await hitsOf(query, rows)})
-         USING (${FRAME_ID}) ORDER BY ${ORDER.detections} LIMIT ${Math.trunc(query.limit)})
+      `COPY (SELECT ${columns} FROM (${await rows('detections')}) SEMI JOIN (${hits})
+         USING (${FRAME_ID}) ORDER BY ${ORDER.detections})
        TO '${path.replaceAll("'", "''")}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)`,
       valuesOf(query, from, query.to),
       until,
