@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -61,6 +61,12 @@ const SCRIPT = `
   await fetchJars('it', [${JSON.stringify(JAR)}], console.log).catch((error) => console.log(error.message));`;
 const COMMAND = [process.execPath, '--input-type=module', '--eval', SCRIPT] as const;
 
+/** Bytes of the file that is being downloaded. */
+async function partBytes(): Promise<number> {
+  const part = (await left()).find((name) => name.includes('.part-'));
+  return part === undefined ? 0 : (await stat(join(cache, 'maven', PATH, '..', part))).size;
+}
+
 describe('a download', () => {
   it('comes from the mirror that is set up, is verified, and is asked for once', async () => {
     const { url, requests } = await serve({ [`/maven/${PATH}`]: CONTENT });
@@ -84,7 +90,12 @@ describe('a download', () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT }, (request, response) => {
       if (times++ > 0) return false;
       response.writeHead(200, { 'content-length': CONTENT.length });
-      response.write(CONTENT.subarray(0, 100_000), () => request.socket.end());
+      response.write(CONTENT.subarray(0, 100_000));
+      // What the client has not read yet is lost with the connection.
+      void expect
+        .poll(partBytes, { interval: 10, timeout: 10_000 })
+        .toBe(100_000)
+        .finally(() => request.socket.destroy());
       return true;
     });
     await settings(url);
