@@ -19,8 +19,10 @@ export class Failover {
   readonly #seconds: number;
   #at = 0;
   #failures = 0;
-  /** When the first URL may be opened again, as `performance.now` tells it; kept however often a fallback breaks off. */
+  /** When the first URL is tried beside a fallback, as `performance.now` tells it; kept however often the fallback breaks off. */
   #firstDue = 0;
+  /** Until then it is left alone, as only a person can mend it. */
+  #refusedUntil = 0;
 
   /** @param seconds that a fallback is read before the first URL is tried again */
   constructor(url: string, fallback: readonly string[] = [], seconds = DEFAULT_SECONDS) {
@@ -47,11 +49,12 @@ export class Failover {
     const wait = retryDelay(this.#failures, permanent);
     if (gavePictures) return wait;
     const now = performance.now();
-    if (this.#at === 0) this.#firstDue = now + (permanent ? wait : 0);
+    if (this.#at === 0) {
+      this.#refusedUntil = permanent ? now + wait : 0;
+      this.#firstDue = Math.max(this.#refusedUntil, now + this.#seconds * 1000);
+    }
     this.#at = (this.#at + 1) % this.#urls.length;
-    if (this.#at === 0) return Math.max(wait, this.#firstDue - now);
-    if (this.#at === 1) this.#firstDue = Math.max(this.#firstDue, now + this.#seconds * 1000);
-    return 0;
+    return this.#at === 0 ? Math.max(wait, this.#refusedUntil - now) : 0;
   }
 
   /**
@@ -70,7 +73,7 @@ export class Failover {
       this.#firstDue = performance.now() + this.#seconds * 1000;
       const seen = await lookAt(open, this.#urls[0], ending.signal);
       if (ending.signal.aborted) return;
-      if (seen === 'refused') this.#firstDue = performance.now() + retryDelay(1, true);
+      if (seen === 'refused') this.#firstDue = this.#refusedUntil = performance.now() + retryDelay(1, true);
       if (seen !== 'picture') return again();
       this.#at = 0;
       goBack();

@@ -119,6 +119,7 @@ test('each part of an hour, and its events, is brought into the tables every hou
   ).toEqual({
     functionName: name,
     maximumRetryAttempts: 0,
+    maximumEventAgeInSeconds: 2_700,
   });
   expect(ofType(graph, 'aws:lambda/permission:Permission')).toHaveLength(rules.length);
 });
