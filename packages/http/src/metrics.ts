@@ -28,33 +28,24 @@ type AddRead = (
   read: () => Iterable<Sample> | Promise<Iterable<Sample>>,
 ) => void;
 
-export const addGauge: AddRead = (registry, name, help, labelNames, read) => {
-  new Gauge({
-    name,
-    help,
-    labelNames,
-    registers: [registry],
-    async collect() {
-      const samples = await read();
-      this.reset();
-      for (const [labels, value] of samples) this.set(labels, value);
-    },
-  });
-};
+const adder =
+  (Metric: typeof Counter | typeof Gauge): AddRead =>
+  (registry, name, help, labelNames, read) => {
+    const metric: Counter | Gauge = new Metric({
+      name,
+      help,
+      labelNames,
+      registers: [registry],
+      async collect() {
+        const samples = await read();
+        metric.reset();
+        for (const [labels, value] of samples) metric.inc(labels, value);
+      },
+    });
+  };
 
-export const addCounter: AddRead = (registry, name, help, labelNames, read) => {
-  new Counter({
-    name,
-    help,
-    labelNames,
-    registers: [registry],
-    async collect() {
-      const samples = await read();
-      this.reset();
-      for (const [labels, value] of samples) this.inc(labels, value);
-    },
-  });
-};
+export const addGauge = adder(Gauge);
+export const addCounter = adder(Counter);
 
 /** `GET /metrics` for Prometheus. */
 export function serveMetrics(app: FastifyInstance, registry: Registry): void {
