@@ -1,6 +1,6 @@
 import load from '../docs/measured/load.json' with { type: 'json' };
 import pipelineRun from '../docs/measured/pipeline.json' with { type: 'json' };
-import { FRAMES_IN_WORK } from '../functions/src/in-parallel.ts';
+import { FRAMES_IN_WORK } from '../functions/src/frames-in-work.ts';
 import { estimate, POLLER_MB } from './costs.ts';
 import { memoryOf, type Stage, stageOf } from './stages.ts';
 

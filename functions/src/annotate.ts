@@ -13,6 +13,7 @@ import {
   createPutFailed,
   createStore,
   cutForArchives,
+  inParallel,
   type MergingStore,
   packArchive,
 } from '@video-pipeline/storage';
@@ -24,7 +25,7 @@ import {
   pixelsOf,
   SizeMismatchError,
 } from './drawing/annotate-jpeg.ts';
-import { FRAMES_IN_WORK, inParallel } from './in-parallel.ts';
+import { FRAMES_IN_WORK } from './frames-in-work.ts';
 import {
   byStream,
   decodeRecords,

@@ -8,6 +8,7 @@ import {
   createReader,
   createStore,
   hasPictureSince,
+  inParallel,
   picturesOf,
   type Reader,
   type Store,
@@ -18,7 +19,6 @@ import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
 import { ClipEncodingError, encodeClip } from './clip-encoder.ts';
-import { inParallel } from './in-parallel.ts';
 import {
   atFirstBatch,
   decodeEvents,

@@ -15,7 +15,7 @@ import {
 } from '@video-pipeline/inference-client';
 import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka';
 import type { SceneEvent } from '@video-pipeline/scene';
-import { createPutFailed, createStore, isObjectUrl, type Store } from '@video-pipeline/storage';
+import { createPutFailed, createStore, inParallel, isObjectUrl, type Store } from '@video-pipeline/storage';
 import {
   asStep,
   createLogger,
@@ -26,7 +26,6 @@ import {
   tracedHandler,
   traceOf,
 } from '@video-pipeline/telemetry';
-import { inParallel } from './in-parallel.ts';
 import {
   createPublish,
   createSend,
@@ -103,14 +102,15 @@ export function createDetect(dependencies: DetectDependencies) {
         ...one,
         frame: { ...one.frame, ...traceOf(steps[index]) },
       }));
-      let error: unknown;
+      const end = (error?: unknown) => {
+        for (const step of steps) step?.end(error);
+      };
       try {
         await detect(event, traced, failures, batch);
-      } catch (thrown) {
-        error = thrown;
-        throw thrown;
-      } finally {
-        for (const step of steps) step?.end(error);
+        end();
+      } catch (error) {
+        end(error);
+        throw error;
       }
     });
   };

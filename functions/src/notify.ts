@@ -2,9 +2,8 @@ import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge
 import { ConfigError, readConfig } from '@video-pipeline/config';
 import type { MSKEvent } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
-import { createPutFailed, createStore } from '@video-pipeline/storage';
+import { createPutFailed, createStore, inParallel } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
-import { inParallel } from './in-parallel.ts';
 import { atFirstBatch, decodeEvents, type FailureDependencies, putAllFailed } from './records.ts';
 import { createWebhook, type Webhook } from './webhook.ts';
 

@@ -10,9 +10,8 @@ import {
   recordsOf,
 } from '@video-pipeline/frame';
 import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
-import type { FailureCode, PutFailed } from '@video-pipeline/storage';
+import { type FailureCode, inParallel, type PutFailed } from '@video-pipeline/storage';
 import { emitFailures, emitMetrics, type Logger } from '@video-pipeline/telemetry';
-import { inParallel } from './in-parallel.ts';
 
 /** A frame and the record it came in. */
 export interface Received<F extends Frame = Frame> {

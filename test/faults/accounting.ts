@@ -6,8 +6,7 @@ import {
   fromLambdaRecord,
 } from '@video-pipeline/frame';
 import { audit, isClean, listFailed, type PlacedRecord, readTopic } from '@video-pipeline/recovery';
-import { type ByteRange, keyOf, objectsOf, picturesIn } from '@video-pipeline/storage';
-import { inParallel } from '../../functions/src/in-parallel.ts';
+import { type ByteRange, inParallel, keyOf, objectsOf, picturesIn } from '@video-pipeline/storage';
 import { accountForIngest } from './ingest-hosts.ts';
 import { type Entry, idOf, LEDGER_HEADER, placeOf, streamIdOf } from './ledger.ts';
 import { type Name, readDetections, readPicture } from './numbered.ts';

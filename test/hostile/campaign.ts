@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { inParallel } from '../../functions/src/in-parallel.ts';
+import { inParallel } from '@video-pipeline/storage';
 import { randomOf } from '../support/random.ts';
 import { orAborted } from '../support/stopping.ts';
 import { PARTS } from './parts/index.ts';

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { hourFolder } from '@video-pipeline/frame';
 import {
   type FolderReader,
+  inParallel,
   isMissing,
   type ListedObject,
   ObjectTooLargeError,
@@ -12,10 +13,12 @@ import {
 } from '@video-pipeline/storage';
 import { type Database, fileList, openDatabase } from './duckdb.ts';
 import {
+  DAY_MS,
   datedLines,
   EVENTS,
   eventsKey,
   type FrameTable,
+  HOUR_MS,
   manifestKey,
   newestOf,
   ORDER,
@@ -23,6 +26,7 @@ import {
   ROWS_OF,
   readEvents,
   readLines,
+  sameFrame,
   type TableName,
   tableKey,
 } from './schema.ts';
@@ -60,8 +64,6 @@ interface Unit {
 /** Names and versions of the objects that the tables hold. */
 type Manifest = Record<string, string>;
 
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 /** An hour is closed so long after its end: its last batch is stored by then. */
 const SETTLE_MS = 120_000;
 /** Redriven and replayed frames come late; hours of the last days are looked at again in each run. */
@@ -129,11 +131,8 @@ async function closedHours(
   const found = isWanted(EVENTS) ? await unitsOf('events/', EVENTS) : [];
   const streams = part === EVENTS ? [] : await bucket.folders('detections/');
   const wanted = streams.filter((stream) => isWanted(partOf(stream)));
-  for (let first = 0; first < wanted.length; first += READS) {
-    const some = wanted.slice(first, first + READS);
-    const lists = some.map((stream) => unitsOf(`detections/${stream}/`, partOf(stream)));
-    found.push(...(await Promise.all(lists)).flat());
-  }
+  const lists = await inParallel(wanted, READS, (stream) => unitsOf(`detections/${stream}/`, partOf(stream)));
+  found.push(...lists.flat());
   return [...Map.groupBy(found, (unit) => `${unit.hour} ${unit.part}`).values()]
     .map((units) => ({ ...(units[0] as Unit), folders: units.flatMap(({ folders }) => folders) }))
     .sort((a, b) => (a.hour < b.hour ? -1 : 1));
@@ -180,18 +179,14 @@ export async function linesOf(
   bucket: Pick<Reader, 'read'>,
   objects: readonly ListedObject[],
 ): Promise<string> {
-  const texts: string[] = [];
   let characters = 0;
-  for (let first = 0; first < objects.length; first += READS) {
-    const reads = objects.slice(first, first + READS).map(({ key }) => readText(bucket, key));
-    for (const [index, text] of (await Promise.all(reads)).entries()) {
-      const lines = datedLines(text, objects[first + index]?.stored ?? 0);
-      characters += lines.length;
-      if (characters > MAX_CHARACTERS)
-        throw new RangeError(`${objects.length} objects hold over ${MAX_CHARACTERS} characters`);
-      texts.push(lines);
-    }
-  }
+  const texts = await inParallel(objects, READS, async ({ key, stored }) => {
+    const lines = datedLines(await readText(bucket, key), stored);
+    characters += lines.length;
+    if (characters > MAX_CHARACTERS)
+      throw new RangeError(`${objects.length} objects hold over ${MAX_CHARACTERS} characters`);
+    return lines;
+  });
   return texts.join('');
 }
 
@@ -226,7 +221,7 @@ async function mergeHours(bucket: TableBucket, database: Database, part: string)
     // A batch that was stored before what the tables hold of the same frames changes nothing.
     if (former.frames) {
       await database.run(`DELETE FROM part USING read_parquet(${former.frames}) AS old
-        WHERE ${SAME_FRAME} AND old.stored_at > part.stored_at`);
+        WHERE ${sameFrame('part')} AND old.stored_at > part.stored_at`);
     }
     // Frames last: who finds a frame finds its detections.
     for (const table of ['detections', 'frames'] as const)
@@ -235,7 +230,7 @@ async function mergeHours(bucket: TableBucket, database: Database, part: string)
         key: key(table),
         rows: ROWS_OF[table]('part'),
         former: former[table],
-        same: SAME_FRAME,
+        same: sameFrame('part'),
       });
   }
   return frames;
@@ -280,9 +275,6 @@ async function mergeFile(
   );
   await bucket.put({ key, body: await readFile(merged), contentType: 'application/vnd.apache.parquet' });
 }
-
-const SAME_FRAME =
-  'part.line.stream_id = old.stream_id AND part.line.captured_at = old.captured_at AND part.line.frame_number = old.frame_number';
 
 /** @returns the file as SQL names it; `undefined` when the bucket has none yet */
 async function fetchFormer(

@@ -1,6 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isMissing, type ListedObject, type Reader } from '@video-pipeline/storage';
+import { inParallel, isMissing, type ListedObject, type Reader } from '@video-pipeline/storage';
 
 const READS = 16;
 /** Bytes of the tables that are kept on the disk. */
@@ -29,14 +29,12 @@ export class FileCache {
 
   /** Paths of the objects, without those that are gone. */
   async paths(objects: readonly ListedObject[], signal: AbortSignal): Promise<string[]> {
-    const paths: string[] = [];
-    for (let first = 0; first < objects.length; first += READS) {
+    const files = await inParallel(objects, READS, async (object) => {
       signal.throwIfAborted();
-      const some = objects.slice(first, first + READS).map((object) => this.#file(object));
-      for (const kept of await Promise.all(some)) if (kept) paths.push(kept.path);
-    }
+      return this.#file(object);
+    });
     await this.#makeRoom(new Set(objects.map(nameOf)));
-    return paths;
+    return files.flatMap((kept) => (kept ? [kept.path] : []));
   }
 
   #file(object: ListedObject): Promise<Kept | undefined> {

@@ -40,40 +40,35 @@ const binned = (query: Binned) => ({
 });
 const whereOf = ({ streams }: Query) => `${IN_RANGE} AND ${oneOf('stream_id', 'stream', streams)}`;
 
-export async function countsOf(
+/** How many rows of a table there are in each bin, by the name in one of its columns. */
+async function countBy(
+  column: string,
+  table: FrameTable,
   { database, rows }: Sources,
   query: Binned,
   signal: AbortSignal,
-): Promise<Counts> {
+): Promise<{ bin: number; name: string; count: number }[]> {
   const found = await database.run(
-    `SELECT ${BIN}, class_name, count(*) AS count FROM (${await rows('detections')})
+    `SELECT ${BIN}, ${column} AS name, count(*) AS count FROM (${await rows(table)})
      WHERE ${whereOf(query)} GROUP BY ALL ORDER BY ALL`,
     binned(query),
     signal,
   );
-  return found.map(({ bin, class_name, count }) => ({
+  return found.map(({ bin, name, count }) => ({
     bin: Number(bin),
-    class_name: String(class_name),
+    name: String(name),
     count: Number(count),
   }));
 }
 
-export async function framesOf(
-  { database, rows }: Sources,
-  query: Binned,
-  signal: AbortSignal,
-): Promise<FrameCounts> {
-  const found = await database.run(
-    `SELECT ${BIN}, stream_id, count(*) AS frames FROM (${await rows('frames')})
-     WHERE ${whereOf(query)} GROUP BY ALL ORDER BY ALL`,
-    binned(query),
-    signal,
-  );
-  return found.map(({ bin, stream_id, frames }) => ({
-    bin: Number(bin),
-    stream_id: String(stream_id),
-    frames: Number(frames),
-  }));
+export async function countsOf(...asked: [Sources, Binned, AbortSignal]): Promise<Counts> {
+  const counted = await countBy('class_name', 'detections', ...asked);
+  return counted.map(({ bin, name, count }) => ({ bin, class_name: name, count }));
+}
+
+export async function framesOf(...asked: [Sources, Binned, AbortSignal]): Promise<FrameCounts> {
+  const counted = await countBy('stream_id', 'frames', ...asked);
+  return counted.map(({ bin, name, count }) => ({ bin, stream_id: name, frames: count }));
 }
 
 /** Frames that a search finds, over time. */

@@ -5,8 +5,8 @@ import { createReader, createStore, STORAGE_VARIABLES } from '@video-pipeline/st
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command } from 'commander';
 import { compact } from './compact.ts';
+import { HOUR_MS } from './schema.ts';
 
-const HOUR_MS = 3_600_000;
 /** So long after the full hour its last batches are stored, and the clocks of several machines agree that it is over. */
 const AFTER_HOUR_MS = 180_000;
 /** After a run that failed. */

@@ -11,7 +11,7 @@ import {
 } from '@video-pipeline/storage';
 import { byStored, HOURS, linesOf } from './compact.ts';
 import { type Database, fileList } from './duckdb.ts';
-import { EVENT_COLUMNS, LINE_COLUMNS, manifestKey, readEvents, readLines } from './schema.ts';
+import { EVENT_COLUMNS, HOUR_MS, LINE_COLUMNS, manifestKey, readEvents, readLines } from './schema.ts';
 
 /** The bucket as a search needs it. */
 export type SearchBucket = FolderReader;
@@ -22,7 +22,6 @@ export interface Range {
   to: number;
 }
 
-const HOUR_MS = 3_600_000;
 /** What has not been read of the open hours by then is left for the next page. */
 const READING_MS = 2_000;
 /** Objects of open hours that are kept in memory; the oldest hours are let go. */

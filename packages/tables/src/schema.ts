@@ -61,8 +61,18 @@ export type TableName = keyof typeof COLUMNS;
 /** The tables that are made of the lines of `detections/`. */
 export type FrameTable = Exclude<TableName, 'events'>;
 
+export const HOUR_MS = 3_600_000;
+export const DAY_MS = 24 * HOUR_MS;
+
 /** What makes a frame the same one, whichever object its line lies in. */
 export const FRAME_ID = 'stream_id, captured_at, frame_number';
+
+/** SQL: whether a row `line` of `fresh` and a row of `old` are of the same frame. */
+export function sameFrame(fresh: string): string {
+  return `${fresh}.line.stream_id = old.stream_id AND ${fresh}.line.captured_at = old.captured_at
+    AND ${fresh}.line.frame_number = old.frame_number`;
+}
+
 /** Rows lie so in a file, so that a reader skips most of it. */
 export const ORDER = {
   frames: FRAME_ID,

@@ -5,9 +5,8 @@ import { runCommand } from '@video-pipeline/lifecycle';
 import { createReader, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { exported, FORMATS, type Format } from './exports.ts';
+import { DAY_MS } from './schema.ts';
 import { type Query, Tables } from './tables.ts';
-
-const DAY_MS = 86_400_000;
 
 interface Options {
   stream: string[];

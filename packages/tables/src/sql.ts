@@ -1,6 +1,14 @@
 import type { Cursor } from './cursor.ts';
 import { fileList } from './duckdb.ts';
-import { COLUMNS, FRAME_ID, type FrameTable, newestOf, ROWS_OF, type TableName } from './schema.ts';
+import {
+  COLUMNS,
+  FRAME_ID,
+  type FrameTable,
+  newestOf,
+  ROWS_OF,
+  sameFrame,
+  type TableName,
+} from './schema.ts';
 
 /** What to look for; times in epoch ms, `from` included, `to` not. */
 export interface Query {
@@ -35,14 +43,11 @@ export function storedRows(table: TableName, paths: readonly string[]): string {
 
 /** SQL of what the tables hold and what was read since. Of a frame that both have, the one counts that was stored last. */
 export function withRaw(table: FrameTable, paths: readonly string[], frames: readonly string[]): string {
-  const same = (one: string) =>
-    `${one}.line.stream_id = old.stream_id AND ${one}.line.captured_at = old.captured_at
-      AND ${one}.line.frame_number = old.frame_number`;
   return `WITH read AS (${newestOf(`(FROM raw WHERE line.${IN_RANGE.replace(' AND ', ' AND line.')})`)}),
     fresh AS (FROM read WHERE NOT EXISTS (FROM (${storedRows('frames', frames)}) AS old
-      WHERE ${same('read')} AND old.stored_at > read.stored_at))
+      WHERE ${sameFrame('read')} AND old.stored_at > read.stored_at))
     ${ROWS_OF[table]('fresh')} UNION ALL BY NAME SELECT * FROM (${storedRows(table, paths)}) AS old
-    WHERE ${IN_RANGE} AND NOT EXISTS (FROM fresh WHERE ${same('fresh')})`;
+    WHERE ${IN_RANGE} AND NOT EXISTS (FROM fresh WHERE ${sameFrame('fresh')})`;
 }
 
 export const IN_RANGE = 'captured_at >= $from::BIGINT AND captured_at < $to::BIGINT';

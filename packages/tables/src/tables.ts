@@ -16,7 +16,7 @@ import {
   type Sources,
 } from './history.ts';
 import { listHours, OpenHours, remembering, type SearchBucket } from './open-hours.ts';
-import { COLUMNS, EVENTS, FRAME_ID, type FrameTable, ORDER, partOf } from './schema.ts';
+import { COLUMNS, DAY_MS, EVENTS, FRAME_ID, type FrameTable, ORDER, partOf } from './schema.ts';
 import { AFTER_CURSOR, hitsOf, NEWEST_FIRST, type Query, storedRows, valuesOf, withRaw } from './sql.ts';
 
 export type { Counts, EventPage, EventQuery, FoundFrame, FrameCounts, Gap, Query, SearchBucket };
@@ -46,7 +46,6 @@ export class QueryError extends Error {
 
 /** A question is given up after so long. */
 const DEADLINE_MS = 20_000;
-const DAY_MS = 86_400_000;
 const LISTING_MS = 500;
 
 interface Engine {
@@ -143,9 +142,10 @@ export class Tables {
   /** What a search finds, as a Parquet file with the columns of the detections. @returns its path; the caller removes it */
   async parquet(query: Query, signal?: AbortSignal): Promise<string> {
     const until = bounded(signal);
-    let sources = await this.#sources(query, until);
+    let sources: Sources;
     // Each round reads on where the one before stopped.
-    while (sources.from > query.from) sources = await this.#sources(query, until);
+    do sources = await this.#sources(query, until);
+    while (sources.from > query.from);
     const { database, rows, from } = sources;
     const hits = `SELECT * FROM (${await hitsOf(query, rows)}) ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit)}`;
     const path = join(database.folder, `export-${randomUUID()}.parquet`);

@@ -1,6 +1,3 @@
-/** Frames that annotate has in work at once: while some are drawn, others are on their way to S3. */
-export const FRAMES_IN_WORK = 4;
-
 /**
  * Works on the items side by side, at most `limit` at a time, the lightest first.
  * @param weightOf left out, all weigh the same: they are begun in order
