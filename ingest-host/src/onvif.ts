@@ -3,7 +3,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { refuseHost } from '@video-pipeline/outbound';
+import { refuseHost, withoutBrackets } from '@video-pipeline/outbound';
 import onvif, { type CamProfile } from 'onvif';
 
 /** Where devices listen (WS-Discovery 1.1, 2.4). */
@@ -99,7 +99,7 @@ export async function profilesOf(address: URL): Promise<Profile[]> {
   await refuseHost(address.hostname);
   const isSecure = address.protocol === 'https:';
   const camera = new onvif.Cam({
-    hostname: address.hostname.replace(/^\[|\]$/g, ''),
+    hostname: withoutBrackets(address.hostname),
     port: Number(address.port) || (isSecure ? 443 : 80),
     ...(address.pathname === '/' ? {} : { path: address.pathname }),
     username: decoded(address.username),

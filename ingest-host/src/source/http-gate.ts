@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request as requestOver, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { AllowedHosts, connectTo, portOf } from '@video-pipeline/outbound';
+import { AllowedHosts, connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { type DatedSegment, datedSegments, SegmentClock } from './hls-list.ts';
@@ -114,7 +114,7 @@ export class HttpGate implements Gate {
 
   /** @throws SourceError */
   #check(url: URL): void {
-    const [host, port] = [hostOf(url), portOf(url)];
+    const [host, port] = [withoutBrackets(url.hostname), portOf(url)];
     if (!this.#hosts.allows(host, port)) {
       throw new SourceError(`it leads to ${host}:${port}, which is neither its own host nor among 'hosts'`);
     }
@@ -129,7 +129,7 @@ export class HttpGate implements Gate {
   /** @param repeated with the password, once the server has asked for it */
   #ask(exchange: Exchange, repeated = false): void {
     const { url, asked, answer } = exchange;
-    const [host, port, method] = [hostOf(url), portOf(url), asked.method ?? 'GET'];
+    const [host, port, method] = [withoutBrackets(url.hostname), portOf(url), asked.method ?? 'GET'];
     const path = `${url.pathname}${url.search}`;
     // Node looks at none of the addresses that it is given: the socket is made where they are.
     const socket = connectTo({ host, port, tls: this.#secure.has(`${url.hostname}:${port}`) });
@@ -277,8 +277,4 @@ export class HttpGate implements Gate {
     if (answer.headersSent) answer.destroy();
     else answer.writeHead(403).end();
   }
-}
-
-function hostOf(url: URL): string {
-  return url.hostname.replace(/^\[|\]$/g, '');
 }

@@ -1,4 +1,4 @@
-import { AllowedHosts, portOf, refuseHost } from '@video-pipeline/outbound';
+import { AllowedHosts, portOf, refuseHost, withoutBrackets } from '@video-pipeline/outbound';
 import { optionsOf } from './ffmpeg-options.ts';
 import { FFmpegSource } from './ffmpeg-source.ts';
 import { openFile } from './file.ts';
@@ -111,7 +111,7 @@ function redirected(location: string, from: URL, hosts: AllowedHosts): URL {
 /** MPEG-TS that is sent to a port of this machine, or to a group (multicast) that it joins: `udp://@239.1.1.1:1234`. */
 async function openUdp(url: string, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
   const { hostname, port, searchParams } = parsed(url);
-  const isGroup = isMulticast(hostname.replace(/^\[|\]$/g, ''));
+  const isGroup = isMulticast(withoutBrackets(hostname));
   // Listening on all addresses leads nowhere.
   if (!isGroup && !['0.0.0.0', '[::]'].includes(hostname)) await checkHost(hostname);
   if (!(Number(port) > 0))
@@ -124,7 +124,7 @@ async function openUdp(url: string, options: SourceOptions, signal?: AbortSignal
     buffer_size: '2097152',
   });
   // FFmpeg would listen on all addresses.
-  const local = searchParams.get('localaddr') ?? (isGroup ? undefined : hostname.replace(/^\[|\]$/g, ''));
+  const local = searchParams.get('localaddr') ?? (isGroup ? undefined : withoutBrackets(hostname));
   if (local) query.set('localaddr', local);
   const sources = searchParams.get('sources');
   if (sources) query.set('sources', sources);

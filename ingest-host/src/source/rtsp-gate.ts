@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connectTo, OutboundError, portOf, type Target } from '@video-pipeline/outbound';
+import { connectTo, OutboundError, portOf, type Target, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
@@ -124,7 +124,7 @@ export class RtspGate implements Gate {
   }
 
   get #target(): Target {
-    const host = this.#url.hostname.replace(/^\[|\]$/g, '');
+    const host = withoutBrackets(this.#url.hostname);
     return { host, port: portOf(this.#url), tls: this.#url.protocol === 'rtsps:' };
   }
 

@@ -44,6 +44,11 @@ function subnet(net: string, prefix: number): BlockList {
   return list;
 }
 
+/** A host as a URL has it, without the brackets in which an IPv6 address stands. */
+export function withoutBrackets(host: string): string {
+  return host.replace(/^\[|\]$/g, '');
+}
+
 /** @param address an IP address in any of its forms, with or without a zone */
 export function isForbidden(address: string): boolean {
   const plain = address.replace(/%.*$/, '');

@@ -1,3 +1,5 @@
+import { withoutBrackets } from './address.ts';
+
 const DEFAULT_PORTS: Record<string, number> = {
   'http:': 80,
   'https:': 443,
@@ -36,5 +38,5 @@ export function portOf({ protocol, port }: URL): number {
 }
 
 function plain(host: string): string {
-  return host.replace(/^\[|\]$/g, '').toLowerCase();
+  return withoutBrackets(host).toLowerCase();
 }

@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { isForbidden, lookupAllowed, OutboundError } from './address.ts';
+import { isForbidden, lookupAllowed, OutboundError, withoutBrackets } from './address.ts';
 
 export interface Target {
   /** A name or an address, IPv6 without brackets. */
@@ -35,7 +35,7 @@ export function refuseForbidden(host: string): void {
  * @throws OutboundError when `host` is, or leads to, an address that is never allowed; one that is unknown is left to them
  */
 export async function refuseHost(host: string): Promise<void> {
-  const plain = host.replace(/^\[|\]$/g, '');
+  const plain = withoutBrackets(host);
   refuseForbidden(plain);
   const addresses = await lookup(plain, { all: true }).catch(() => []);
   for (const { address } of addresses) refuseForbidden(address);

@@ -1,5 +1,5 @@
 import { Agent, fetch, type RequestInit, type Response } from 'undici';
-import { lookupAllowed } from './address.ts';
+import { lookupAllowed, withoutBrackets } from './address.ts';
 import { refuseForbidden } from './connect.ts';
 
 const agent = new Agent({ connect: { lookup: lookupAllowed } });
@@ -9,6 +9,6 @@ const agent = new Agent({ connect: { lookup: lookupAllowed } });
  * @throws OutboundError, TypeError whose `cause` says why
  */
 export async function fetchOnce(url: string, init: RequestInit): Promise<Response> {
-  refuseForbidden(new URL(url).hostname.replace(/^\[|\]$/g, ''));
+  refuseForbidden(withoutBrackets(new URL(url).hostname));
   return await fetch(url, { ...init, redirect: 'manual', dispatcher: agent });
 }

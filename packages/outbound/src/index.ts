@@ -1,4 +1,4 @@
-export { isForbidden, lookupAllowed, OutboundError } from './address.ts';
+export { isForbidden, lookupAllowed, OutboundError, withoutBrackets } from './address.ts';
 export { AllowedHosts, portOf } from './allowed-hosts.ts';
 export { connectTo, refuseHost, type Target } from './connect.ts';
 export { fetchOnce } from './fetch-once.ts';
