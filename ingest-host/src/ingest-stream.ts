@@ -59,8 +59,6 @@ interface Reading {
 type Outcome = SourceError | 'ended' | 'inactive' | 'first is back';
 
 const EMPTY = 'it ended without a picture';
-/** The stream goes on with its next URL. */
-const FALLBACK_ENDED = 'the fallback ended';
 
 /** Reads one stream until `stop`, or until its file ends: decode, sample, JPEG, publish; opens it again when it fails. */
 export class IngestStream {
@@ -96,8 +94,9 @@ export class IngestStream {
     while (!this.#abort.signal.aborted) {
       const before = stats.decoded;
       stats.fallback = this.#failover.fallback;
-      const error = this.#isActive(Date.now()) ? await this.#readInTurn() : 'inactive';
-      if (error === 'ended' || this.#abort.signal.aborted) break;
+      const outcome = this.#isActive(Date.now()) ? await this.#readInTurn() : 'inactive';
+      if (this.#abort.signal.aborted || (outcome === 'ended' && !stats.fallback)) break;
+      const error = outcome === 'ended' ? new SourceError('the fallback ended') : outcome;
       if (error instanceof SourceError && error.isFinal && !this.spec.fallback) {
         stats.state = 'failed';
         stats.lastError = error.message;
@@ -114,8 +113,7 @@ export class IngestStream {
         stats.reconnects += 1;
         continue;
       }
-      const goesOn = stats.decoded > before && error.message !== FALLBACK_ENDED;
-      const wait = this.#failover.next(goesOn, error.permanent);
+      const wait = this.#failover.next(outcome !== 'ended' && stats.decoded > before, error.permanent);
       stats.state = 'waiting';
       stats.lastError = error.message;
       stats.reconnects += 1;
@@ -169,8 +167,7 @@ export class IngestStream {
       const frames = await this.#readPictures({ source, sampler, encoder, gate, stall, patience });
       if (!this.#isActive(Date.now())) return 'inactive';
       if (source.live) return new SourceError(frames > 0 ? 'the camera ended the stream' : EMPTY);
-      if (frames === 0) return new SourceError(EMPTY, true, true);
-      return this.#failover.fallback === undefined ? 'ended' : new SourceError(FALLBACK_ENDED);
+      return frames > 0 ? 'ended' : new SourceError(EMPTY, true, true);
     } catch (error) {
       if (back.signal.aborted) return 'first is back';
       if (stall.signal.aborted) return new SourceError(`no picture for ${stallSeconds} s`);
