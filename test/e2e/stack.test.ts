@@ -1,7 +1,7 @@
 import { glob, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, relative } from 'node:path';
-import { type Detection, isDetection } from '@video-pipeline/frame';
+import { type FrameFacts, isDetection } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { State, Summary } from '../../packages/local/src/session.ts';
@@ -16,14 +16,7 @@ const SIZES = { cap12_edit: [400, 300], cap13_edit2: [400, 300], franck: [360, 2
   number[]
 >;
 
-interface SeenFrame {
-  stream_id: string;
-  frame_number: number;
-  session: string;
-  captured_at: number;
-  width: number;
-  height: number;
-  detections: Detection[];
+interface SeenFrame extends FrameFacts {
   annotated_key: string;
 }
 

@@ -23,8 +23,8 @@ await new Command('operate')
     const { args, target } = withoutFolder(given, options);
     const isHelp = args.some((arg) => arg === '--help' || arg === '-h' || arg === 'help');
     const env = isHelp ? {} : await serversOf(name, target);
-    const room = name === 'search' ? 'tables' : 'recovery';
-    process.exitCode = await runInForeground(`packages/${room}/src/${name}-command.ts`, env, { args });
+    const owner = name === 'search' ? 'tables' : 'recovery';
+    process.exitCode = await runInForeground(`packages/${owner}/src/${name}-command.ts`, env, { args });
   })
   .parseAsync()
   .catch(exitWithError);

@@ -6,7 +6,7 @@ import type { Tables } from '@video-pipeline/tables';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
 import type { EventsPage, FrameFacts, History, ReviewDraft, StoredEvent, Timeline } from './api.ts';
-import { type Asked, draftOf, goneOf, rangeOf, severalOf, streamId, streamOf } from './params.ts';
+import { type Asked, binMsOf, draftOf, goneOf, rangeOf, severalOf, streamId, streamOf } from './params.ts';
 import type { EventRef, Reviews } from './reviews.ts';
 
 /** Events of one page. */
@@ -87,7 +87,7 @@ export function addHistoryRoutes(
   app.get<Asked>('/api/history', async ({ query }, reply): Promise<History> => {
     const range = rangeOf(query);
     const streams = severalOf(query, 'stream').map(streamId);
-    const bin_ms = Math.max(1_000, Math.ceil((range.to - range.from) / MAX_BINS));
+    const bin_ms = binMsOf(range, MAX_BINS);
     const bins = Math.ceil((range.to - range.from) / bin_ms);
     const signal = goneOf(reply);
     const { counts, frames, gaps, complete } = await tables.history(

@@ -58,6 +58,11 @@ export function oneOf<Value extends string>(
   return value;
 }
 
+/** Length of the bins of a range, ms, of which there are so many at most: a second or more. */
+export function binMsOf({ from, to }: { from: number; to: number }, most: number): number {
+  return Math.max(1_000, Math.ceil((to - from) / most));
+}
+
 /** The query's `from` and `to`, epoch ms; without them the last 24 hours. @throws HttpError */
 export function rangeOf(query: URLSearchParams): { from: number; to: number } {
   const to = number(query, 'to', Date.now() + 1, 0, MAX_TIME);

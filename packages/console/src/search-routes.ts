@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { HttpError } from '@video-pipeline/http';
 import type { Bucket } from '@video-pipeline/recovery/bucket';
@@ -6,7 +5,7 @@ import { exported, FORMATS, mediaTypeOf, type Query, type Tables } from '@video-
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ExportSize, Histogram, Names, SearchResult } from './api.ts';
 import type { LiveFrames } from './live.ts';
-import { type Asked, goneOf, number, oneOf, rangeOf, severalOf, streamId } from './params.ts';
+import { type Asked, binMsOf, goneOf, number, oneOf, rangeOf, severalOf, streamId } from './params.ts';
 import type { StreamsFile } from './streams-file.ts';
 
 /** Frames on a page of a search. */
@@ -34,7 +33,7 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
   app.get<Asked>('/api/search', (request, reply) => search(options, request.query, reply));
   app.get<Asked>('/api/search/histogram', async ({ query }, reply) => {
     const asked = queryOf(query);
-    const bin_ms = Math.max(1_000, Math.ceil((asked.to - asked.from) / MAX_BINS));
+    const bin_ms = binMsOf(asked, MAX_BINS);
     const counts = await tables.histogram(asked, bin_ms, goneOf(reply));
     return { from: asked.from, bin_ms, counts } satisfies Histogram;
   });
@@ -63,7 +62,7 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
     const asked = { ...queryOf(query), limit: MOST_EXPORTED };
     if (exports >= EXPORTS_AT_ONCE) throw new HttpError(503, 'two exports are under way: try again later');
     exports += 1;
-    once(reply.raw, 'close').then(() => {
+    reply.raw.once('close', () => {
       exports -= 1;
     });
     const { type, extension } = mediaTypeOf(format);

@@ -1,8 +1,8 @@
 import BrokerPool from 'kafkajs/src/cluster/brokerPool.js';
-import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js';
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import './connect.ts';
+import { fakeMember } from './fake-cluster.ts';
 
 const HOUR = 3_600_000;
 beforeEach(() => void vi.useFakeTimers());
@@ -10,15 +10,7 @@ afterEach(() => void vi.useRealTimers());
 
 test('heartbeats go on when the clock is set back', async () => {
   const beats: number[] = [];
-  const group = new ConsumerGroup({
-    logger: { namespace: () => ({}) },
-    retry: {},
-    cluster: {},
-    groupId: 'g',
-    instrumentationEmitter: { emit() {} },
-    topics: [],
-  });
-  Object.assign(group, {
+  const group = fakeMember({
     memberId: 'm',
     coordinator: { heartbeat: async () => void beats.push(Date.now()) },
   });

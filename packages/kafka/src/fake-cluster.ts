@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js';
 import Decoder from 'kafkajs/src/protocol/decoder.js';
 import Encoder from 'kafkajs/src/protocol/encoder.js';
 
@@ -159,4 +160,17 @@ export async function startFakeCluster(options: {
       for (const server of servers) server.close();
     },
   };
+}
+
+/** A member of a consumer group that is connected to nothing. @param properties of it, such as its coordinator */
+export function fakeMember(properties: object): ConsumerGroup {
+  const group = new ConsumerGroup({
+    logger: { namespace: () => ({}) },
+    retry: {},
+    cluster: {},
+    groupId: 'g',
+    instrumentationEmitter: { emit() {} },
+    topics: [],
+  });
+  return Object.assign(group, properties);
 }

@@ -1,8 +1,8 @@
 import { KafkaJSConnectionError } from 'kafkajs';
-import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js';
 import { isRebalancing } from 'kafkajs/src/errors.js';
 import { expect, test } from 'vitest';
 import './connect.ts';
+import { fakeMember } from './fake-cluster.ts';
 
 test.each([
   [
@@ -21,15 +21,7 @@ test('a member that the broker has forgotten joins the group again, instead of r
 
 /** Whether a heartbeat of a member of this id makes kafkajs join the group again. */
 async function joinsAgain(memberId: string | null, heartbeat: () => Promise<void>): Promise<boolean> {
-  const group = new ConsumerGroup({
-    logger: { namespace: () => ({}) },
-    retry: {},
-    cluster: {},
-    groupId: 'g',
-    instrumentationEmitter: { emit() {} },
-    topics: [],
-  });
-  Object.assign(group, { memberId, lastRequest: 0, coordinator: { heartbeat } });
+  const group = fakeMember({ memberId, lastRequest: 0, coordinator: { heartbeat } });
   const failure = await group.heartbeat({ interval: 0 }).then(
     () => undefined,
     (error) => error,
