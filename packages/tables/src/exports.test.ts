@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
 import { openDatabase } from './duckdb.ts';
 import { exported, type Format } from './exports.ts';
-import { Tables } from './tables.ts';
+import { type FoundFrame, Tables } from './tables.ts';
 
 const START = Date.UTC(2026, 10, 25, 7);
 
@@ -90,3 +90,39 @@ test('a Parquet export is cut by frames, and leaves the oldest out', async () =>
   expect(rows.map(({ frame_number }) => Number(frame_number))).toEqual([1, 1, 2, 2]);
   await Promise.all([tables.close(), database.close()]);
 });
+
+test.each<Format>(['ndjson', 'csv', 'coco', 'coco-tar'])(
+  'however much is found, %s is given in pieces',
+  async (format) => {
+    const [pages, boxes] = [12, 1_000];
+    const tables = {
+      // A page is one frame full of things.
+      async search({ cursor = '0' }: { cursor?: string | undefined }) {
+        const number = Number(cursor);
+        const seen = { class_id: 0, class_name: 'bird', confidence: 0.5, bbox: [1, 2, 3, 4] as const };
+        const frame: FoundFrame = {
+          ...{ stream_id: 'yard', session: 's', frame_number: number, captured_at: START + number },
+          ...{ width: 100, height: 80, model: 'm', annotated_key: `annotated/${number}.jpg` },
+          detections: Array.from({ length: boxes }, () => ({ ...seen, bbox: [...seen.bbox] })),
+        };
+        return { frames: [frame], searched_to: 0, ...(number + 1 < pages && { cursor: String(number + 1) }) };
+      },
+      parquet: () => Promise.reject(new Error('not asked for')),
+    };
+    const query = { confidence: 0, from: START, to: START + pages, limit: 1_000 };
+    const reader = { read: async () => Buffer.from('picture') };
+    const pieces: Buffer[] = [];
+    for await (const piece of exported(tables, query, format, { reader })) pieces.push(Buffer.from(piece));
+    const all = Buffer.concat(pieces);
+    expect(Math.max(...pieces.map(({ length }) => length))).toBeLessThan(all.length / 4);
+    if (format === 'coco' || format === 'coco-tar') {
+      const text = format === 'coco' ? all.toString() : filesOf(all).get('annotations.json');
+      const { images, annotations } = JSON.parse(text ?? '');
+      expect(images).toHaveLength(pages);
+      expect(annotations.map(({ id }: { id: number }) => id)).toEqual(
+        Array.from({ length: pages * boxes }, (_, index) => index + 1),
+      );
+      expect(annotations.at(-1).image_id).toBe(pages);
+    }
+  },
+);

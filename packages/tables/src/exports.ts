@@ -3,7 +3,8 @@ import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { isMissing, type Reader } from '@video-pipeline/storage';
 import { createTar } from 'nanotar';
-import { type Exporter, writer } from './formats.ts';
+import { COCO_ANNOTATIONS, COCO_IMAGES, CocoEntries, textOf } from './formats.ts';
+import { inPieces, Spool } from './spool.ts';
 import type { FoundFrame, Query, Tables } from './tables.ts';
 
 /** What a search's result is exported as. The last two are TARs with the annotated pictures. */
@@ -53,14 +54,13 @@ export async function* exported(
     return;
   }
   const pages = pagesOf(tables, query, found, signal);
-  if (format === 'coco-tar') yield* tarOf(pages, reader, coco());
-  else if (format === 'yolo-tar') yield* tarOf(pages, reader, yolo());
-  else {
-    const { begin, frame, end } = writer(format);
-    yield begin();
-    for await (const page of pages) yield page.map(frame).join('');
-    yield end();
-  }
+  if (format === 'coco-tar') yield* tarOf(pages, reader, cocoSet);
+  else if (format === 'yolo-tar') yield* tarOf(pages, reader, yoloSet);
+  else yield* inPieces(textOf[format](framesOf(pages)));
+}
+
+async function* framesOf(pages: AsyncIterable<FoundFrame[]>): AsyncGenerator<FoundFrame> {
+  for await (const page of pages) yield* page;
 }
 
 async function* pagesOf(
@@ -83,39 +83,41 @@ async function* pagesOf(
   } while (cursor !== undefined && count < query.limit);
 }
 
-/** What stands beside the pictures of a data set. */
-interface DataSet {
-  /** Files of one frame besides its picture. @param stem the picture's name without its extension */
-  frame(frame: FoundFrame, stem: string): Member[];
-  /** Files that come last, as only then everything is known. */
-  end(): Member[];
+/** A frame of which there is a picture. */
+interface Pictured {
+  frame: FoundFrame;
+  /** The picture's name without its extension. */
+  stem: string;
+  picture: Buffer;
 }
-interface Member {
-  name: string;
-  data: string | Buffer;
-}
+
+/** A data set as the members of a TAR: the pictures, and what stands beside them. */
+type DataSet = (frames: AsyncIterable<Pictured>) => AsyncGenerator<Buffer>;
 
 async function* tarOf(
   pages: AsyncIterable<FoundFrame[]>,
   reader: Pick<Reader, 'read'>,
   set: DataSet,
 ): AsyncGenerator<Buffer> {
+  yield* set(picturedOf(pages, reader));
+  yield Buffer.alloc(2 * BLOCK);
+}
+
+async function* picturedOf(
+  pages: AsyncIterable<FoundFrame[]>,
+  reader: Pick<Reader, 'read'>,
+): AsyncGenerator<Pictured> {
   for await (const page of pages) {
     for (let first = 0; first < page.length; first += READS) {
       const some = page.slice(first, first + READS);
       const pictures = await Promise.all(some.map((frame) => pictureOf(frame, reader)));
       for (const [index, frame] of some.entries()) {
-        const data = pictures[index];
+        const picture = pictures[index];
         // One that has expired is left out, with what was seen in it.
-        if (!data) continue;
-        const stem = stemOf(frame);
-        yield member({ name: `images/${stem}.jpg`, data });
-        for (const one of set.frame(frame, stem)) yield member(one);
+        if (picture) yield { frame, stem: stemOf(frame), picture };
       }
     }
   }
-  for (const one of set.end()) yield member(one);
-  yield Buffer.alloc(2 * BLOCK);
 }
 
 async function pictureOf(
@@ -138,45 +140,79 @@ function stemOf({ stream_id, captured_at, frame_number }: FoundFrame): string {
 }
 
 /** A member of a TAR without the end that follows the last. */
-function member({ name, data }: Member): Buffer {
+function member(name: string, data: string | Buffer): Buffer {
   const bytes = Buffer.from(data as string);
-  const size = BLOCK + Math.ceil(bytes.length / BLOCK) * BLOCK;
-  return Buffer.from(createTar([{ name, data: bytes, attrs: { mtime: 0 } }]).buffer, 0, size);
+  return Buffer.concat([headerOf(name, bytes.length), bytes, paddingOf(bytes.length)]);
 }
 
-/** The annotations name the pictures as they lie in the TAR. */
-function coco(): DataSet {
-  const { begin, frame, end }: Exporter = writer('coco');
-  const images: string[] = [begin()];
-  return {
-    frame(one, stem) {
-      images.push(frame({ ...one, annotated_key: `images/${stem}.jpg` }));
-      return [];
-    },
-    end: () => [{ name: 'annotations.json', data: [...images, end()].join('') }],
-  };
+/** A member that is not in memory, of so many bytes. */
+async function* streamed(name: string, size: number, pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  yield headerOf(name, size);
+  yield* pieces;
+  yield paddingOf(size);
+}
+
+const paddingOf = (size: number) => Buffer.alloc((BLOCK - (size % BLOCK)) % BLOCK);
+/** Fields of a TAR's header: https://www.gnu.org/software/tar/manual/html_node/Standard.html */
+const SIZE = { offset: 124, length: 12 };
+const CHECKSUM = { offset: 148, length: 8 };
+/** From here on eleven octal digits do not hold a size; GNU's form does. */
+const OCTAL_END = 8 ** 11;
+
+function headerOf(name: string, size: number): Buffer {
+  const header = Buffer.from(createTar([{ name, data: '', attrs: { mtime: 0 } }]).buffer, 0, BLOCK);
+  if (size < OCTAL_END) header.write(`${size.toString(8).padStart(11, '0')}\0`, SIZE.offset);
+  else {
+    header.fill(0, SIZE.offset, SIZE.offset + SIZE.length).writeUInt8(0x80, SIZE.offset);
+    header.writeBigUInt64BE(BigInt(size), SIZE.offset + SIZE.length - 8);
+  }
+  header.fill(' ', CHECKSUM.offset, CHECKSUM.offset + CHECKSUM.length);
+  const sum = header.reduce((all, byte) => all + byte, 0);
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, CHECKSUM.offset);
+  return header;
+}
+
+/** The annotations name the pictures as they lie in the TAR. They come last, as only then their size is known. */
+async function* cocoSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer> {
+  await using images = await Spool.open();
+  await using annotations = await Spool.open();
+  const entries = new CocoEntries();
+  await images.write(COCO_IMAGES);
+  for await (const { frame, stem, picture } of frames) {
+    const name = `images/${stem}.jpg`;
+    yield member(name, picture);
+    const text = entries.of(frame, name);
+    await images.write(text.image);
+    await annotations.write(text.annotations);
+  }
+  await images.write(COCO_ANNOTATIONS);
+  await annotations.write(entries.categories());
+  const size = (await images.size()) + (await annotations.size());
+  yield* streamed('annotations.json', size, inTurn(images.read(), annotations.read()));
+}
+
+async function* inTurn(...all: AsyncIterable<Buffer>[]): AsyncGenerator<Buffer> {
+  for (const one of all) yield* one;
 }
 
 /**
  * Ultralytics' layout: https://docs.ultralytics.com/datasets/detect. Classes are numbered as they were first seen, from 0.
  * @see data.yaml, which comes last
  */
-function yolo(): DataSet {
+async function* yoloSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer> {
   const names = new Map<string, number>();
-  return {
-    frame({ width, height, detections }, stem) {
-      const lines = detections.map(({ class_name, bbox: [x1, y1, x2, y2] }) => {
-        if (!names.has(class_name)) names.set(class_name, names.size);
-        const box = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height];
-        return `${names.get(class_name)} ${box.map((share) => Math.min(1, Math.max(0, share)).toFixed(6)).join(' ')}\n`;
-      });
-      return [{ name: `labels/${stem}.txt`, data: lines.join('') }];
-    },
-    end() {
-      // JSON is YAML.
-      const classes = Object.fromEntries([...names].map(([name, index]) => [index, name]));
-      const data = { path: '.', train: 'images', val: 'images', names: classes };
-      return [{ name: 'data.yaml', data: `${JSON.stringify(data, null, 2)}\n` }];
-    },
-  };
+  for await (const { frame, stem, picture } of frames) {
+    const { width, height, detections } = frame;
+    const lines = detections.map(({ class_name, bbox: [x1, y1, x2, y2] }) => {
+      if (!names.has(class_name)) names.set(class_name, names.size);
+      const box = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height];
+      return `${names.get(class_name)} ${box.map((share) => Math.min(1, Math.max(0, share)).toFixed(6)).join(' ')}\n`;
+    });
+    yield member(`images/${stem}.jpg`, picture);
+    yield member(`labels/${stem}.txt`, lines.join(''));
+  }
+  // JSON is YAML.
+  const classes = Object.fromEntries([...names].map(([name, index]) => [index, name]));
+  const data = { path: '.', train: 'images', val: 'images', names: classes };
+  yield member('data.yaml', `${JSON.stringify(data, null, 2)}\n`);
 }

@@ -1,5 +1,7 @@
+import { Readable } from 'node:stream';
 import { expect, test } from 'vitest';
-import { TEXTS, type TextFormat, writer } from './formats.ts';
+import { TEXTS, type TextFormat, textOf as texts } from './formats.ts';
+import { inPieces } from './spool.ts';
 import type { FoundFrame } from './tables.ts';
 
 const frame = (frame_number: number, names: string[]): FoundFrame => ({
@@ -20,18 +22,18 @@ const frame = (frame_number: number, names: string[]): FoundFrame => ({
 });
 const frames = [frame(0, ['cat', 'a "b", c']), frame(1, []), frame(2, ['=HYPERLINK("x")', 'cat'])];
 
-function textOf(format: TextFormat, found: FoundFrame[]): string {
-  const { begin, frame: text, end } = writer(format);
-  return begin() + found.map(text).join('') + end();
+async function textOf(format: TextFormat, found: FoundFrame[]): Promise<string> {
+  const pieces = await Array.fromAsync(inPieces(texts[format](Readable.from(found))));
+  return pieces.join('');
 }
 
-test('NDJSON gives the frames as they are', () => {
-  const lines = textOf('ndjson', frames).trimEnd().split('\n');
+test('NDJSON gives the frames as they are', async () => {
+  const lines = (await textOf('ndjson', frames)).trimEnd().split('\n');
   expect(lines.map((line) => JSON.parse(line))).toEqual(frames);
 });
 
-test('CSV has a line for each detection, quotes what must be, and begins no field with a formula', () => {
-  const lines = textOf('csv', frames).trimEnd().split('\r\n');
+test('CSV has a line for each detection, quotes what must be, and begins no field with a formula', async () => {
+  const lines = (await textOf('csv', frames)).trimEnd().split('\r\n');
   expect(lines).toHaveLength(6);
   expect(lines[2]).toBe(
     'yard,s,0,2026-11-25T07:00:00.000Z,1,"a ""b"", c",0.75,1,2,11.5,22,,annotated/yard/0.jpg',
@@ -40,8 +42,8 @@ test('CSV has a line for each detection, quotes what must be, and begins no fiel
   expect(lines[4]).toContain(`"'=HYPERLINK(""x"")"`);
 });
 
-test('COCO has images, annotations that name them, and categories from 1', () => {
-  const coco = JSON.parse(textOf('coco', frames));
+test('COCO has images, annotations that name them, and categories from 1', async () => {
+  const coco = JSON.parse(await textOf('coco', frames));
   expect(coco.images.map(({ id, file_name }: { id: number; file_name: string }) => [id, file_name])).toEqual([
     [1, 'annotated/yard/0.jpg'],
     [2, 'annotated/yard/1.jpg'],
@@ -63,8 +65,8 @@ test('COCO has images, annotations that name them, and categories from 1', () =>
   ]);
 });
 
-test.each(TEXTS)('%s of nothing is sound too', (format) => {
-  const text = textOf(format, []);
+test.each(TEXTS)('%s of nothing is sound too', async (format) => {
+  const text = await textOf(format, []);
   if (format === 'coco')
     expect(JSON.parse(text)).toMatchObject({ images: [], annotations: [], categories: [] });
   else expect(text.trim().split('\n').length).toBe(1);

@@ -1,52 +1,44 @@
+import { Spool } from './spool.ts';
 import type { FoundFrame } from './tables.ts';
 
 /** Formats that are text. */
 export const TEXTS = ['ndjson', 'csv', 'coco'] as const;
 export type TextFormat = (typeof TEXTS)[number];
 
-/** Gives the text of an export piece by piece, so that it may be of any length. */
-export interface Exporter {
-  begin(): string;
-  frame(frame: FoundFrame): string;
-  end(): string;
-}
+type Frames = AsyncIterable<FoundFrame>;
+type Text = AsyncGenerator<string | Buffer>;
 
-export function writer(format: TextFormat): Exporter {
-  if (format === 'csv') return csv();
-  return format === 'coco' ? coco() : ndjson;
-}
+/** Frames as text, piece by piece: it may be of any length. */
+export const textOf: Record<TextFormat, (frames: Frames) => Text> = { ndjson, csv, coco };
 
 /** One frame a line, as annotate stores it. */
-const ndjson: Exporter = {
-  begin: () => '',
-  frame: (frame) => `${JSON.stringify(frame)}\n`,
-  end: () => '',
-};
+async function* ndjson(frames: Frames): Text {
+  for await (const frame of frames) yield `${JSON.stringify(frame)}\n`;
+}
 
 const CSV_COLUMNS =
   'stream_id,session,frame_number,captured_at,class_id,class_name,confidence,x1,y1,x2,y2,track_id,annotated_key';
 
 /** One detection a line, as RFC 4180 has it; a frame without any has a line without them. */
-function csv(): Exporter {
-  return {
-    begin: () => `${CSV_COLUMNS}\r\n`,
-    frame: ({ stream_id, session, frame_number, captured_at, annotated_key, detections }) => {
-      const time = new Date(captured_at).toISOString();
-      const none = ['', '', '', '', '', '', '', ''];
-      const rows = detections.map(({ class_id, class_name, confidence, bbox, track_id = '' }) => [
-        class_id,
-        class_name,
-        confidence,
-        ...bbox,
-        track_id,
-      ]);
-      return (rows.length > 0 ? rows : [none])
-        .map((row) => [stream_id, session, frame_number, time, ...row, annotated_key].map(csvField).join())
-        .map((line) => `${line}\r\n`)
-        .join('');
-    },
-    end: () => '',
-  };
+async function* csv(frames: Frames): Text {
+  yield `${CSV_COLUMNS}\r\n`;
+  for await (const frame of frames) yield csvLines(frame);
+}
+
+function csvLines({ stream_id, session, frame_number, captured_at, annotated_key, detections }: FoundFrame) {
+  const time = new Date(captured_at).toISOString();
+  const none = ['', '', '', '', '', '', '', ''];
+  const rows = detections.map(({ class_id, class_name, confidence, bbox, track_id = '' }) => [
+    class_id,
+    class_name,
+    confidence,
+    ...bbox,
+    track_id,
+  ]);
+  return (rows.length > 0 ? rows : [none])
+    .map((row) => [stream_id, session, frame_number, time, ...row, annotated_key].map(csvField).join())
+    .map((line) => `${line}\r\n`)
+    .join('');
 }
 
 /** A spreadsheet would take what begins with one of these for a formula. */
@@ -57,42 +49,72 @@ function csvField(value: string | number): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
+/** COCO's file is the images' text between these, then the annotations', then the categories. */
+export const COCO_IMAGES = '{"info":{"description":"video-pipeline"},"licenses":[],"images":[';
+export const COCO_ANNOTATIONS = '],"annotations":[';
+
+/** Annotations come after all images: they wait on the disk. */
+async function* coco(frames: Frames): Text {
+  await using annotations = await Spool.open();
+  const entries = new CocoEntries();
+  yield COCO_IMAGES;
+  for await (const frame of frames) {
+    const text = entries.of(frame, frame.annotated_key);
+    await annotations.write(text.annotations);
+    yield text.image;
+  }
+  yield COCO_ANNOTATIONS;
+  yield* annotations.read();
+  yield entries.categories();
+}
+
 /**
- * COCO's object detection: https://cocodataset.org/#format-data. Images are named by their keys in the bucket; the score
- * of each detection is kept, and the track as `track_id`. Categories are numbered as the classes were first seen, from 1.
+ * COCO's object detection: https://cocodataset.org/#format-data. The score of each detection is kept, and the track as
+ * `track_id`. Categories are numbered as the classes were first seen, from 1.
  */
-function coco(): Exporter {
-  const categories = new Map<string, number>();
-  const annotations: string[] = [];
-  let images = 0;
-  return {
-    begin: () => '{"info":{"description":"video-pipeline"},"licenses":[],"images":[',
-    frame({ annotated_key, width, height, captured_at, stream_id, frame_number, detections }) {
-      const id = ++images;
-      for (const { class_name, confidence, bbox, track_id } of detections) {
-        if (!categories.has(class_name)) categories.set(class_name, categories.size + 1);
-        const [x1, y1, x2, y2] = bbox;
-        const box = [x1, y1, x2 - x1, y2 - y1];
-        annotations.push(
-          JSON.stringify({
-            id: annotations.length + 1,
-            image_id: id,
-            category_id: categories.get(class_name),
-            bbox: box,
-            area: (x2 - x1) * (y2 - y1),
-            iscrowd: 0,
-            score: confidence,
-            ...(track_id === undefined ? {} : { track_id }),
-          }),
-        );
-      }
-      const date_captured = new Date(captured_at).toISOString();
-      const image = { id, file_name: annotated_key, width, height, date_captured, stream_id, frame_number };
-      return `${id > 1 ? ',' : ''}${JSON.stringify(image)}`;
-    },
-    end() {
-      const named = [...categories].map(([name, id]) => ({ id, name, supercategory: '' }));
-      return `],"annotations":[${annotations.join()}],"categories":${JSON.stringify(named)}}\n`;
-    },
-  };
+export class CocoEntries {
+  readonly #categories = new Map<string, number>();
+  #images = 0;
+  #annotations = 0;
+
+  /** Entries of a frame, each with a comma before it unless it is the first. @param file_name of its picture */
+  of(
+    { width, height, captured_at, stream_id, frame_number, detections }: FoundFrame,
+    file_name: string,
+  ): { image: string; annotations: string } {
+    const id = ++this.#images;
+    const annotations = detections.map((detection) => {
+      const entry = JSON.stringify(this.#annotation(detection, id));
+      return this.#annotations > 1 ? `,${entry}` : entry;
+    });
+    const date_captured = new Date(captured_at).toISOString();
+    const image = { id, file_name, width, height, date_captured, stream_id, frame_number };
+    return { image: `${id > 1 ? ',' : ''}${JSON.stringify(image)}`, annotations: annotations.join('') };
+  }
+
+  /** The end of the file. */
+  categories(): string {
+    const named = [...this.#categories].map(([name, id]) => ({ id, name, supercategory: '' }));
+    return `],"categories":${JSON.stringify(named)}}\n`;
+  }
+
+  #annotation(
+    { class_name, confidence, bbox, track_id }: FoundFrame['detections'][number],
+    image_id: number,
+  ) {
+    const { size } = this.#categories;
+    const category_id = this.#categories.get(class_name) ?? size + 1;
+    if (category_id > size) this.#categories.set(class_name, category_id);
+    const [x1, y1, x2, y2] = bbox;
+    return {
+      id: ++this.#annotations,
+      image_id,
+      category_id,
+      bbox: [x1, y1, x2 - x1, y2 - y1],
+      area: (x2 - x1) * (y2 - y1),
+      iscrowd: 0,
+      score: confidence,
+      ...(track_id === undefined ? {} : { track_id }),
+    };
+  }
 }
