@@ -35,8 +35,8 @@ export function addHistoryRoutes(
 ): void {
   app.get<Asked>('/api/events', async ({ query }, reply): Promise<EventsPage> => {
     const range = rangeOf(query);
-    const marked = await reviews.marked(range);
     const which = query.get('reviewed');
+    const ids = which ? { only: which === 'yes', of: await reviews.marked(range) } : undefined;
     const page = await tables.events(
       {
         ...range,
@@ -44,13 +44,13 @@ export function addHistoryRoutes(
         types: severalOf(query, 'type'),
         classes: severalOf(query, 'class'),
         zones: severalOf(query, 'zone'),
-        ids: which ? { only: which === 'yes', of: marked } : undefined,
+        ids,
         limit: PAGE,
         cursor: query.get('cursor') ?? undefined,
       },
       goneOf(reply),
     );
-    const known = new Set(marked);
+    const known = new Set(ids?.of ?? (await reviews.markedOf(page.events)));
     return {
       ...page,
       events: page.events.map((event) => ({ ...event, reviewed: known.has(event.event_id) })),

@@ -1,6 +1,10 @@
+import { setTimeout } from 'node:timers/promises';
+import { hourFolder } from '@video-pipeline/frame';
 import { expect, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
 import { Reviews } from './reviews.ts';
+
+const START = Date.UTC(2026, 10, 25, 7);
 
 test('marks of several people are kept by the hour, and can be taken back', async () => {
   const bucket = new MemoryBucket();
@@ -24,4 +28,49 @@ test('marks of several people are kept by the hour, and can be taken back', asyn
   await anna.mark(events.slice(1, 2), false);
   expect(await ben.marked(range)).toEqual(['id-0', 'id-90']);
   expect(await ben.marked({ from: range.from, to: range.from })).toEqual(['id-0']);
+  expect(await ben.markedOf(events.slice(0, 1))).toEqual(['id-0']);
+  expect(await ben.markedOf([])).toEqual([]);
+});
+
+/** A bucket with marks in so many hours, that takes a while to read each. */
+function marksOf(hours: number) {
+  const bucket = new MemoryBucket();
+  const keys = Array.from(
+    { length: hours },
+    (_, hour) => `reviews/${hourFolder(START + hour * 3_600_000)}/marks.json`,
+  );
+  let now = 0;
+  let most = 0;
+  for (const key of keys)
+    bucket.objects.set(key, { body: Buffer.from(`{"${key}":1}`), stored: 0, etag: key });
+  const slow = {
+    page: bucket.page.bind(bucket),
+    async read(key: string) {
+      now += 1;
+      most = Math.max(most, now);
+      await setTimeout(5);
+      now -= 1;
+      return bucket.read(key);
+    },
+  };
+  const reviews = new Reviews(slow, { merge: async () => {} });
+  return { reviews, keys, bucket, most: () => most };
+}
+
+test('the marks of many hours are read some at a time, in order, and only those that are asked for', async () => {
+  const { reviews, keys, bucket, most } = marksOf(100);
+  const few = await reviews.markedOf(
+    [10, 90].map((hour) => ({ at: START + hour * 3_600_000, event_id: '' })),
+  );
+  expect(few).toEqual([keys[10], keys[90]]);
+  expect(bucket.reads).toBe(2);
+  expect(await reviews.marked({ from: START, to: START + 99 * 3_600_000 })).toEqual(keys);
+  expect(most()).toBeGreaterThan(4);
+  expect(most()).toBeLessThanOrEqual(16);
+});
+
+test('a range with marks in too many hours is refused before any is read', async () => {
+  const { reviews, bucket } = marksOf(2_001);
+  await expect(reviews.marked({ from: START, to: START + 1e11 })).rejects.toThrow('ask for a shorter time');
+  expect(bucket.reads).toBe(0);
 });

@@ -1,5 +1,6 @@
 import { hourFolder } from '@video-pipeline/frame';
-import { isMissing, type MergingStore, objectsOf, type Reader } from '@video-pipeline/storage';
+import { HttpError } from '@video-pipeline/http';
+import { inParallel, isMissing, type MergingStore, objectsOf, type Reader } from '@video-pipeline/storage';
 
 /** An event's mark: when somebody looked at it, epoch ms. */
 type Marks = Record<string, number>;
@@ -11,8 +12,10 @@ export interface EventRef {
 }
 
 const keyOf = (at: number) => `reviews/${hourFolder(at)}/marks.json`;
-/** Hours whose marks are remembered. */
+/** Hours whose marks are remembered, and most that one question reads. */
 const MAX_HOURS = 2_000;
+/** Objects read side by side. */
+const READS = 16;
 
 /**
  * Which events somebody has looked at: an object for each hour of events. A mark is added to what stands there when it is
@@ -29,14 +32,35 @@ export class Reviews {
     this.#store = store;
   }
 
-  /** Ids of the events marked that happened in the hours of the range. */
-  async marked({ from, to }: { from: number; to: number }): Promise<string[]> {
-    const ids: string[][] = [];
+  /** Ids of the events marked that happened in the hours of the range. @throws HttpError when it is too long */
+  marked(range: { from: number; to: number }): Promise<string[]> {
+    return this.#marksOf(range, () => true);
+  }
+
+  /** Ids of those of these events that are marked, and of others of their hours. */
+  async markedOf(events: readonly EventRef[]): Promise<string[]> {
+    if (events.length === 0) return [];
+    const hours = new Set(events.map(({ at }) => keyOf(at)));
+    const times = events.map(({ at }) => at);
+    return this.#marksOf({ from: Math.min(...times), to: Math.max(...times) }, (key) => hours.has(key));
+  }
+
+  async #marksOf(
+    { from, to }: { from: number; to: number },
+    isWanted: (key: string) => boolean,
+  ): Promise<string[]> {
+    const hours: { key: string; etag: string }[] = [];
     const before = `reviews/${hourFolder(from)}/`;
     for await (const { key, etag } of objectsOf(this.#bucket, 'reviews/', before)) {
       if (key > keyOf(to)) break;
-      ids.push(await this.#read(key, etag));
+      if (isWanted(key)) hours.push({ key, etag });
+      if (hours.length > MAX_HOURS)
+        throw new HttpError(
+          400,
+          `events were reviewed in more than ${MAX_HOURS} hours of that time: ask for a shorter time, or for all events`,
+        );
     }
+    const ids = await inParallel(hours, READS, ({ key, etag }) => this.#read(key, etag));
     return ids.flat();
   }
 
