@@ -140,6 +140,19 @@ const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
       permissions: [{ actions: ['events:PutEvents'], resources: [bus.arn] }],
     };
   },
+  mqtt({ network }, group) {
+    const { MQTT_URL, MQTT_USERNAME, MQTT_PASSWORD, MQTT_TOPIC_PREFIX } = deployment();
+    if (!MQTT_URL) return { environment: {} };
+    if (network.endpointGroup) connectOut(group, ANYWHERE, mqttPort(MQTT_URL));
+    return {
+      environment: {
+        MQTT_URL,
+        MQTT_TOPIC_PREFIX,
+        ...(MQTT_USERNAME && { MQTT_USERNAME }),
+        ...(MQTT_PASSWORD && { MQTT_PASSWORD: $util.secret(MQTT_PASSWORD) }),
+      },
+    };
+  },
   webhook({ network }, group) {
     const { WEBHOOK_URL, WEBHOOK_SECRET } = deployment();
     if (WEBHOOK_URL && network.endpointGroup) connectOut(group, ANYWHERE, HTTPS);
@@ -151,6 +164,11 @@ const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
     };
   },
 };
+
+function mqttPort(url: string): number {
+  const { protocol, port } = new URL(url);
+  return Number(port) || (protocol === 'mqtts:' ? 8883 : 1883);
+}
 
 /** What a Kafka client of ours reads from its environment. */
 export function kafkaEnvironment(stage: Stage, kafka: KafkaCluster) {

@@ -110,4 +110,8 @@ export const deployment = () =>
     'CLUSTER_VIEWERS',
     'WEBHOOK_URL',
     'WEBHOOK_SECRET',
+    'MQTT_URL',
+    'MQTT_USERNAME',
+    'MQTT_PASSWORD',
+    'MQTT_TOPIC_PREFIX',
   ]);

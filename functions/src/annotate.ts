@@ -18,6 +18,7 @@ import {
   packArchive,
 } from '@video-pipeline/storage';
 import { asStep, createLogger, emitMetrics, sharedStep, tracedHandler } from '@video-pipeline/telemetry';
+import { brokerOfEnvironment } from './broker.ts';
 import {
   annotateJpeg,
   drawable,
@@ -26,7 +27,9 @@ import {
   SizeMismatchError,
 } from './drawing/annotate-jpeg.ts';
 import { FRAMES_IN_WORK } from './frames-in-work.ts';
+import { createObjectCounts } from './frigate.ts';
 import {
+  atFirstBatch,
   byStream,
   decodeRecords,
   type Failure,
@@ -41,6 +44,8 @@ export interface AnnotateDependencies extends FailureDependencies {
   prefix: string;
   /** `frames`: each picture is an object. `archive`: those of a stream in a batch are one. */
   form: Value<'STORE'>;
+  /** Is told of what is stored. */
+  count?: ((frames: readonly DetectedFrame[]) => void) | undefined;
 }
 
 const STORED = Buffer.alloc(0);
@@ -60,7 +65,7 @@ interface Drawn extends Received<DetectedFrame> {
  * again, and every object then overwrites itself.
  */
 export function createAnnotate(dependencies: AnnotateDependencies) {
-  const { store, prefix, form } = dependencies;
+  const { store, prefix, form, count } = dependencies;
   const annotate = (one: Received<DetectedFrame>) =>
     asStep('annotate', 'annotate.frame', { parent: one.frame.traceparent }, (step) =>
       drawAndStore(one, step),
@@ -99,6 +104,7 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
     });
     await Promise.all([...streams, putAllFailed('annotate', failures, dependencies)]);
     report(drawn);
+    count?.(drawn.map(({ frame }) => frame));
   };
 }
 
@@ -213,14 +219,19 @@ function report(drawn: readonly Drawn[]): void {
 
 const { S3_PREFIX, STORE } = readConfig(['S3_PREFIX', 'STORE']);
 const store = createStore();
+const logger = createLogger('annotate');
 
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
 export const handler = tracedHandler(
-  createAnnotate({
-    store,
-    prefix: S3_PREFIX,
-    form: STORE,
-    putFailed: createPutFailed(store, 'annotate'),
-    logger: createLogger('annotate'),
+  atFirstBatch(() => {
+    const mqtt = brokerOfEnvironment(logger);
+    return createAnnotate({
+      store,
+      prefix: S3_PREFIX,
+      form: STORE,
+      putFailed: createPutFailed(store, 'annotate'),
+      logger,
+      count: mqtt && createObjectCounts(mqtt.broker, mqtt.prefix),
+    });
   }),
 );

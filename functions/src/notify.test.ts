@@ -141,5 +141,5 @@ test('a bus gets ten events at a time, and one that refuses fails the batch', as
 });
 
 test('without a place to tell, the handler says which variable is missing', async () => {
-  await expect(handler(batchOf([]))).rejects.toThrow('WEBHOOK_URL or EVENT_BUS_NAME');
+  await expect(handler(batchOf([]))).rejects.toThrow('WEBHOOK_URL, MQTT_URL or EVENT_BUS_NAME');
 });

@@ -4,40 +4,62 @@ import type { MSKEvent } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
 import { createPutFailed, createStore, inParallel } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
-import { atFirstBatch, decodeEvents, type FailureDependencies, putAllFailed } from './records.ts';
+import { brokerOfEnvironment } from './broker.ts';
+import { createMqttSink } from './frigate.ts';
+import {
+  atFirstBatch,
+  decodeEvents,
+  type Failure,
+  type FailureDependencies,
+  putAllFailed,
+  type ReceivedEvent,
+} from './records.ts';
 import { createWebhook, type Webhook } from './webhook.ts';
 
 /** Puts events on a bus. @throws when not all are on it */
 export type Bus = (events: readonly SceneEvent[]) => Promise<void>;
 
+/** Hands an event to others. @returns undefined once it is taken, or why it is given up */
+type Sink = (event: SceneEvent) => Promise<string | undefined>;
+
 export interface NotifyDependencies extends FailureDependencies {
   webhook?: Webhook | undefined;
+  mqtt?: Sink | undefined;
   bus?: Bus | undefined;
 }
 
-/** Events posted side by side. */
+/** Events handed to a sink side by side. */
 const IN_WORK = 8;
 /** Most entries of one PutEvents request. */
 const BUS_ENTRIES = 10;
 
 /**
- * The Lambda that tells others: each record of `events` goes to the bus and to the webhook. What the webhook doesn't take
- * is put into failed/, so that one deaf receiver holds up nobody; a bus that is away fails the batch. An event
- * delivered again has the same id.
+ * The Lambda that tells others: each record of `events` goes to the bus, to the webhook and to the MQTT broker. What one
+ * of the latter doesn't take is put into failed/, so that one deaf receiver holds up nobody; a bus that is away fails the
+ * batch. An event delivered again has the same id.
  */
 export function createNotify(dependencies: NotifyDependencies) {
-  const { webhook, bus } = dependencies;
+  const { webhook, mqtt, bus } = dependencies;
+  const sinks = [
+    { code: 'WEBHOOK_REFUSED', take: webhook },
+    { code: 'MQTT_REFUSED', take: mqtt },
+  ] as const;
   return async (batch: MSKEvent): Promise<void> => {
     const { events, failures } = decodeEvents(batch);
     await bus?.(events.map((one) => one.event));
-    if (webhook) {
-      const reasons = await inParallel(events, IN_WORK, (one) => webhook(one.event));
-      for (const [index, { record }] of events.entries()) {
-        const reason = reasons[index];
-        if (reason !== undefined) failures.push({ record, code: 'WEBHOOK_REFUSED', reason });
-      }
-      report(events.filter((_one, index) => reasons[index] === undefined).map((one) => one.event));
-    }
+    const refused = new Map<ReceivedEvent, Failure>();
+    await Promise.all(
+      sinks.map(async ({ code, take }) => {
+        if (!take) return;
+        const reasons = await inParallel(events, IN_WORK, ({ event }) => take(event));
+        for (const [index, one] of events.entries()) {
+          const reason = reasons[index];
+          if (reason !== undefined) refused.set(one, { record: one.record, code, reason });
+        }
+      }),
+    );
+    failures.push(...refused.values());
+    if (webhook || mqtt) report(events.filter((one) => !refused.has(one)).map(({ event }) => event));
     await putAllFailed('notify', failures, dependencies);
   };
 }
@@ -77,7 +99,7 @@ const config = readConfig([
 
 const logger = createLogger('notify');
 
-function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'bus'> {
+function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'mqtt' | 'bus'> {
   const {
     WEBHOOK_URL: url,
     WEBHOOK_SECRET: secret,
@@ -86,8 +108,11 @@ function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'bus'> {
   } = config;
   if (url && !secret)
     logger.warn('events are posted unsigned: WEBHOOK_SECRET is not set, so that anyone can post such events');
-  if (!url && !busName) throw new ConfigError('WEBHOOK_URL or EVENT_BUS_NAME must say where events go');
+  const mqtt = brokerOfEnvironment(logger, true);
+  if (!url && !mqtt && !busName)
+    throw new ConfigError('WEBHOOK_URL, MQTT_URL or EVENT_BUS_NAME must say where events go');
   return {
+    mqtt: mqtt && createMqttSink(mqtt.broker, mqtt.prefix),
     webhook: url ? createWebhook({ url, secret, attempts }) : undefined,
     bus: busName ? createBus(new EventBridgeClient({ region: config.AWS_REGION }), busName) : undefined,
   };

@@ -73,6 +73,21 @@ export const variables = {
   WEBHOOK_ATTEMPTS: integer(1, 20)
     .default(5)
     .describe('notify: how often an event is posted before it goes to failed/'),
+  MQTT_URL: z
+    .url({ protocol: /^mqtts?$/ })
+    .refine((url) => !/@/.test(url), 'must have no password in it: use MQTT_USERNAME and MQTT_PASSWORD')
+    .optional()
+    .describe(
+      'notify, annotate: MQTT broker that events and counts are published to, `mqtts://host[:8883]` by TLS, as Frigate does',
+    ),
+  MQTT_USERNAME: optional.describe('notify, annotate: user name at the MQTT broker'),
+  MQTT_PASSWORD: optional.describe('notify, annotate: password at the MQTT broker'),
+  MQTT_TOPIC_PREFIX: z
+    .string()
+    .regex(/^[^/+#\0][^+#\0]*$/, "must be a topic's name without + and #")
+    .refine((prefix) => !prefix.endsWith('/'), 'must not end with a slash')
+    .default('video-pipeline')
+    .describe('notify, annotate: what each MQTT topic begins with; `frigate` where its clients expect that'),
   EVENT_BUS_NAME: optional.describe('notify: EventBridge bus that events are put on'),
   EVENT_CLIPS: z
     .enum(['on', 'off'])

@@ -7,8 +7,8 @@ export interface Target {
   /** A name or an address, IPv6 without brackets. */
   host: string;
   port: number;
-  /** Through TLS, where the certificate is not verified: cameras sign their own. */
-  tls?: boolean;
+  /** Through TLS. Of a camera the certificate is not verified: they sign their own. */
+  tls?: boolean | 'verified';
 }
 
 /**
@@ -20,6 +20,7 @@ export function connectTo({ host, port, tls }: Target): Socket {
   const options = { host, port, lookup: lookupAllowed, noDelay: true };
   if (!tls) return connect(options);
   const servername = isIP(host) ? '' : host;
+  if (tls === 'verified') return connectTls({ ...options, servername });
   return connectTls({ ...options, servername, rejectUnauthorized: false, minVersion: 'TLSv1' as const });
 }
 

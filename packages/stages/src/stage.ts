@@ -2,7 +2,7 @@ import { type Config, readConfig, type VariableName } from '@video-pipeline/conf
 import type { MetricName } from '@video-pipeline/telemetry';
 
 /** What a Lambda of ours can be given beside its topic and its objects. */
-export type Need = 'bus' | 'inference' | 'kafka' | 'scenes' | 'webhook';
+export type Need = 'bus' | 'inference' | 'kafka' | 'mqtt' | 'scenes' | 'webhook';
 
 /** Variables that name a topic. */
 export type TopicVariable = 'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'KAFKA_EVENTS_TOPIC';

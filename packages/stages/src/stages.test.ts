@@ -38,6 +38,7 @@ describe('a stage runs', () => {
   test.each([
     [{}, ['detect', 'annotate']],
     [{ WEBHOOK_URL: 'https://example.com/' }, ['detect', 'annotate', 'notify']],
+    [{ MQTT_URL: 'mqtt://broker' }, ['detect', 'annotate', 'notify']],
     [{ EVENT_BUS_NAME: 'bus', EVENT_CLIPS: 'on' }, ['detect', 'annotate', 'notify', 'clip']],
     [{ EVENT_CLIPS: 'off', WEBHOOK_URL: '' }, ['detect', 'annotate']],
   ])('where %j asks for it', (env, names) => {

@@ -43,6 +43,7 @@ const TABLE = [
     lambda: {
       memoryMb: 1769,
       timeoutSeconds: 120,
+      needs: ['mqtt'],
       environment: ['S3_PREFIX', 'STORE'],
       // A batch that is delivered again, cut shorter, adds to its NDJSON.
       getsObjects: ['detections'],
@@ -57,17 +58,17 @@ const TABLE = [
   },
   {
     name: 'notify',
-    does: 'Events to a webhook, or to EventBridge',
+    does: 'Events to a webhook, MQTT or EventBridge',
     handler: 'functions/src/notify.ts',
     reads: 'KAFKA_EVENTS_TOPIC',
     groupSuffix: '-notify',
     carriesFrames: false,
-    onlyWith: ['EVENT_BUS_NAME', 'WEBHOOK_URL'],
+    onlyWith: ['EVENT_BUS_NAME', 'WEBHOOK_URL', 'MQTT_URL'],
     counts: ['EventsDelivered'],
     lambda: {
       memoryMb: 512,
       timeoutSeconds: 120,
-      needs: ['bus', 'webhook'],
+      needs: ['bus', 'mqtt', 'webhook'],
       environment: ['WEBHOOK_ATTEMPTS'],
     },
   },

@@ -31,6 +31,10 @@ export const FAILURES = {
     what: 'the webhook did not take the event in all its attempts',
     remedy: 'mend the receiver, then put it back: its webhook-id is the same',
   },
+  MQTT_REFUSED: {
+    what: 'the MQTT broker was away, or did not acknowledge the event',
+    remedy: 'mend the broker or the MQTT_ variables, then put it back',
+  },
   CLIP_IMPOSSIBLE: {
     what: 'no clip can be made of the stored pictures',
     remedy: 'the reason says what is wrong with them',

@@ -34,7 +34,7 @@ export const metricUnits = {
   SparseInterval: MetricUnit.Milliseconds,
   /** Events published. */
   Events: MetricUnit.Count,
-  /** Events that the webhook took. */
+  /** Events that the webhook and the MQTT broker took. */
   EventsDelivered: MetricUnit.Count,
   /** Clips of events stored. */
   ClipsStored: MetricUnit.Count,

@@ -1,0 +1,176 @@
+import type { DetectedFrame } from '@video-pipeline/frame';
+import type { SceneEvent } from '@video-pipeline/scene';
+import type { Broker } from './broker.ts';
+
+// Topics and payloads as Frigate has them, as far as ours say the same: https://docs.frigate.video/integrations/mqtt/
+
+/** An object as Frigate tells of it; times in epoch seconds. What is not known here is left out. */
+interface TrackedObject {
+  id: string;
+  camera: string;
+  label: string;
+  sub_label: null;
+  frame_time: number;
+  start_time: number;
+  end_time: number | null;
+  false_positive: false;
+  stationary: boolean;
+  current_zones: string[];
+  entered_zones: string[];
+  has_snapshot: boolean;
+  has_clip: boolean;
+}
+
+export interface FrigateMessage {
+  type: 'new' | 'update' | 'end';
+  before: TrackedObject;
+  after: TrackedObject;
+  /** Ours, whole. */
+  event: SceneEvent;
+}
+
+/** Objects that are remembered. */
+const MOST_OBJECTS = 10_000;
+
+/**
+ * Makes Frigate's messages of events, in their order: the first of an object is `new`, each further one `update`, and the
+ * one after which it is in no zone `end`. It is remembered here alone: after a restart an object may be `new` again.
+ */
+export function createFrigateMessages(): (event: SceneEvent) => FrigateMessage {
+  const known = new Map<string, TrackedObject>();
+  return (event) => {
+    // What counts objects is about none of them, and over at once.
+    const id = event.track_id === undefined ? event.event_id : `${event.stream_id}-${event.track_id}`;
+    const last = known.get(id);
+    const before = last ?? firstOf(id, event);
+    const after = changed(before, event);
+    const isOver = after.end_time !== null;
+    known.delete(id);
+    if (!isOver) known.set(id, after);
+    if (known.size > MOST_OBJECTS) known.delete(known.keys().next().value ?? '');
+    const isEnd = isOver && event.type === 'left_zone';
+    return { type: isEnd ? 'end' : last ? 'update' : 'new', before, after, event };
+  };
+}
+
+function firstOf(id: string, event: SceneEvent): TrackedObject {
+  const time = event.at / 1000;
+  return {
+    id,
+    camera: event.stream_id,
+    label: event.class_name ?? 'object',
+    sub_label: null,
+    frame_time: time,
+    start_time: time,
+    end_time: null,
+    false_positive: false,
+    stationary: false,
+    current_zones: event.type === 'left_zone' && event.zone !== undefined ? [event.zone] : [],
+    entered_zones: [],
+    has_snapshot: false,
+    has_clip: false,
+  };
+}
+
+function changed(
+  before: TrackedObject,
+  { type, at, zone, frames, clip_key, track_id }: SceneEvent,
+): TrackedObject {
+  const time = at / 1000;
+  const others = before.current_zones.filter((name) => name !== zone);
+  const isIn = zone !== undefined && type !== 'left_zone';
+  const isOver = track_id === undefined || (type === 'left_zone' && others.length === 0);
+  return {
+    ...before,
+    frame_time: time,
+    end_time: isOver ? time : null,
+    stationary: type === 'stayed_longer',
+    current_zones: isIn ? [...others, zone] : others,
+    entered_zones: isIn ? [...new Set([...before.entered_zones, zone])] : before.entered_zones,
+    has_snapshot: frames.length > 0,
+    has_clip: clip_key !== undefined,
+  };
+}
+
+/** Tells of events, in order. @returns undefined once the broker has it, or why not */
+export function createMqttSink(
+  broker: Broker,
+  prefix: string,
+): (event: SceneEvent) => Promise<string | undefined> {
+  const messageOf = createFrigateMessages();
+  return (event) => broker.publish(`${prefix}/events`, JSON.stringify(messageOf(event)));
+}
+
+/** Frigate's name for objects of any class. */
+const ALL = 'all';
+
+/**
+ * Keeps `<prefix>/<stream>/<class>` at how many objects of the class the stream shows, and `<prefix>/<stream>/all`: of each
+ * batch the median of its frames, so that one that is missed in a frame counts. Told when it changes, and never waited for.
+ */
+export function createObjectCounts(
+  broker: Broker,
+  prefix: string,
+): (frames: readonly DetectedFrame[]) => void {
+  const streams = new Map<string, { told: Map<string, string>; newest: number }>();
+  // What a broker that comes back has kept is asked for anew.
+  broker.onConnected(() => streams.clear());
+  const tell = (stream: string, told: Map<string, string>, counts: ReadonlyMap<string, number>) => {
+    for (const name of new Set([...counts.keys(), ...told.keys()])) {
+      const count = String(counts.get(name) ?? 0);
+      if (told.get(name) === count) continue;
+      broker.retain(`${prefix}/${stream}/${name}`, count);
+      told.set(name, count);
+    }
+  };
+  return (frames) => {
+    if (!broker.isConnected()) return;
+    for (const [stream, own] of Map.groupBy(frames, ({ streamId }) => streamId)) {
+      const newest = Math.max(...own.map(({ capturedAt }) => capturedAt));
+      const counts = mediansOf(own);
+      const known = streams.get(stream);
+      // What is redriven is of the past.
+      if (known && newest < known.newest) continue;
+      if (known) {
+        known.newest = newest;
+        tell(stream, known.told, counts);
+        continue;
+      }
+      const first = { told: new Map<string, string>(), newest };
+      streams.set(stream, first);
+      tell(stream, first.told, counts);
+      // Classes that are not seen any more stand there from before this process.
+      broker.retained(`${prefix}/${stream}`).then(
+        (kept) => {
+          for (const [name, count] of kept) {
+            if (!first.told.has(name)) first.told.set(name, count);
+          }
+        },
+        () => streams.delete(stream),
+      );
+    }
+  };
+}
+
+function mediansOf(frames: readonly DetectedFrame[]): Map<string, number> {
+  const perFrame = frames.map(({ detections }) => {
+    const counts = new Map([[ALL, detections.length]]);
+    for (const { class_name } of detections) {
+      const name = levelOf(class_name);
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+    return counts;
+  });
+  const names = new Set([ALL, ...perFrame.flatMap((counts) => [...counts.keys()])]);
+  return new Map(
+    [...names].map((name) => {
+      const sorted = perFrame.map((counts) => counts.get(name) ?? 0).sort((a, b) => a - b);
+      return [name, sorted[sorted.length >> 1] ?? 0];
+    }),
+  );
+}
+
+/** A class's name as one level of a topic, where MQTT gives some characters a meaning. */
+function levelOf(name: string): string {
+  return name.replace(/[/+#\0]/g, '_') || '_';
+}

@@ -1,0 +1,219 @@
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
+import type { DetectedFrame, MSKEvent } from '@video-pipeline/frame';
+import type { SceneEvent } from '@video-pipeline/scene';
+import { afterEach, expect, test, vi } from 'vitest';
+import { makeCertificate } from '../../test/support/certificate.ts';
+import { startMqttBroker } from '../../test/support/mqtt-broker.ts';
+import { mskEvent } from '../../test/support/msk-event.ts';
+import { type Broker, connectBroker } from './broker.ts';
+import { createFrigateMessages, createMqttSink, createObjectCounts } from './frigate.ts';
+import { createNotify } from './notify.ts';
+
+vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
+
+const AT = 1_795_590_000_000;
+const eventOf = (number: number, more: Partial<SceneEvent> = {}): SceneEvent => ({
+  event_id: number.toString(16).padStart(32, '0'),
+  type: 'entered_zone',
+  rule: 'in',
+  stream_id: 'yard',
+  at: AT + number,
+  track_id: 'a-0',
+  class_name: 'person',
+  zone: 'lawn',
+  frames: ['annotated/yard/a.jpg'],
+  ...more,
+});
+const batchOf = (events: SceneEvent[]): MSKEvent =>
+  mskEvent('events', [events.map((event) => ({ key: 'yard', value: Buffer.from(JSON.stringify(event)) }))]);
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function startBroker(...options: Parameters<typeof startMqttBroker>) {
+  const broker = await startMqttBroker(...options);
+  closers.push(broker.stop);
+  return broker;
+}
+
+const lines: string[] = [];
+const log = (...said: unknown[]) => void lines.push(JSON.stringify(said));
+
+function connected(settings: Partial<Parameters<typeof connectBroker>[0]> & { url: string }): Broker {
+  const broker = connectBroker({
+    prefix: 'site',
+    patienceMs: 2_000,
+    logger: { info: log, warn: log },
+    ...settings,
+  });
+  closers.push(() => broker.close());
+  return broker;
+}
+
+function notifyBy(broker: Broker) {
+  const failed: { reason: string; code: string | undefined }[] = [];
+  const notify = createNotify({
+    mqtt: createMqttSink(broker, 'site'),
+    putFailed: async (_record, reason, more) => void failed.push({ reason, code: more?.code }),
+    logger: { warn() {} },
+  });
+  return { notify, failed };
+}
+
+test('events reach a broker in order, as Frigate tells of them, and the broker tells who is there', async () => {
+  const { got, retained, sockets, url, users } = await startBroker();
+  const broker = connected({ url, username: 'pipeline', password: 'secret', tellsAvailability: true });
+  const { notify, failed } = notifyBy(broker);
+  await notify(
+    batchOf([
+      eventOf(1),
+      eventOf(2, { type: 'entered_zone', zone: 'drive' }),
+      eventOf(3, { type: 'left_zone' }),
+      eventOf(4, { type: 'left_zone', zone: 'drive', clip_key: 'clips/a.mp4' }),
+      eventOf(5, { stream_id: 'gate' }),
+    ]),
+  );
+  expect(failed).toEqual([]);
+  expect(users).toEqual(['pipeline']);
+  expect(retained).toEqual(new Map([['site/available', 'online']]));
+  const told = got.filter(([topic]) => topic === 'site/events').map(([, text]) => JSON.parse(text));
+  const facts = told.map(({ type, before, after }) => [
+    type,
+    after.id,
+    before.current_zones,
+    after.current_zones,
+  ]);
+  expect(facts).toEqual([
+    ['new', 'yard-a-0', [], ['lawn']],
+    ['update', 'yard-a-0', ['lawn'], ['lawn', 'drive']],
+    ['update', 'yard-a-0', ['lawn', 'drive'], ['drive']],
+    ['end', 'yard-a-0', ['drive'], []],
+    ['new', 'gate-a-0', [], ['lawn']],
+  ]);
+  expect(told[3]).toEqual({
+    type: 'end',
+    before: expect.objectContaining({ end_time: null, has_clip: false }),
+    after: {
+      ...{ id: 'yard-a-0', camera: 'yard', label: 'person', sub_label: null, false_positive: false },
+      ...{ frame_time: (AT + 4) / 1000, start_time: (AT + 1) / 1000, end_time: (AT + 4) / 1000 },
+      ...{ stationary: false, current_zones: [], entered_zones: ['lawn', 'drive'] },
+      ...{ has_snapshot: true, has_clip: true },
+    },
+    event: eventOf(4, { type: 'left_zone', zone: 'drive', clip_key: 'clips/a.mp4' }),
+  });
+  // As when the process is killed.
+  for (const socket of sockets) socket.destroy();
+  await vi.waitFor(() => expect(retained.get('site/available')).toBe('offline'));
+  await vi.waitFor(() => expect(retained.get('site/available')).toBe('online'), { timeout: 5_000 });
+});
+
+test('an event without a track, or whose object is first heard of as it leaves, is told whole', () => {
+  const messageOf = createFrigateMessages();
+  const { track_id: _track, class_name: _class, ...count } = eventOf(7, { type: 'count_over', count: 4 });
+  const crowd = messageOf(count);
+  expect(crowd).toMatchObject({ type: 'new', after: { id: count.event_id, label: 'object' } });
+  expect(crowd.after.end_time).toBe(count.at / 1000);
+  const gone = messageOf(eventOf(8, { type: 'left_zone' }));
+  expect(gone).toMatchObject({
+    type: 'end',
+    before: { current_zones: ['lawn'] },
+    after: { current_zones: [] },
+  });
+});
+
+test('what a broker that is away or refuses does not take goes to failed/, soon, and comes through afterwards', async () => {
+  const first = await startBroker();
+  await first.stop();
+  const broker = connected({ url: first.url, patienceMs: 300 });
+  const { notify, failed } = notifyBy(broker);
+  const events = Array.from({ length: 100 }, (_, number) => eventOf(number));
+  const began = performance.now();
+  await notify(batchOf(events));
+  expect(performance.now() - began).toBeLessThan(5_000);
+  expect(failed).toHaveLength(100);
+  expect(failed[0]).toEqual({
+    code: 'MQTT_REFUSED',
+    reason: expect.stringMatching(/^the MQTT broker is away: .*ECONNREFUSED/),
+  });
+  const second = await startBroker({ port: first.port });
+  await vi.waitFor(() => expect(lines.at(-1)).toContain('connected to the MQTT broker'), { timeout: 5_000 });
+  await notify(batchOf(events.slice(0, 3)));
+  expect(failed).toHaveLength(100);
+  expect(second.got).toHaveLength(3);
+});
+
+test('a wrong password is said, and no password is logged', async () => {
+  const { url, got } = await startBroker();
+  const broker = connected({ url, username: 'pipeline', password: 'hunter2', patienceMs: 500 });
+  const reason = await broker.publish('site/events', '{}');
+  expect(reason).toMatch(/not authorized/i);
+  expect(got).toEqual([]);
+  expect(lines.join()).not.toContain('hunter2');
+});
+
+test('TLS is taken from a broker whose certificate is trusted, and from no other', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'mqtt-'));
+  closers.push(() => rm(folder, { recursive: true }));
+  const { server, pem } = await makeCertificate(folder);
+  const { url, got } = await startBroker({ tls: { key: server, cert: server } });
+  const stranger = connected({ url, patienceMs: 500 });
+  expect(await stranger.publish('site/events', '{}')).toMatch(/self-signed certificate/);
+  expect(got).toEqual([]);
+  const trusted = getCACertificates('default');
+  closers.push(() => setDefaultCACertificates(trusted));
+  setDefaultCACertificates([await readFile(pem, 'utf8')]);
+  expect(await connected({ url }).publish('site/events', '{}')).toBeUndefined();
+});
+
+test('a broker that takes connections and never answers holds up nobody', async () => {
+  const server = createServer(() => {}).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closers.push(() => server.close());
+  const broker = connected({
+    url: `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    patienceMs: 300,
+  });
+  const began = performance.now();
+  expect(await broker.publish('site/events', '{}')).toMatch(/^the MQTT broker is away/);
+  expect(performance.now() - began).toBeLessThan(5_000);
+});
+
+const frameOf = (number: number, classes: string[]): DetectedFrame => ({
+  ...{ streamId: 'yard', frameNumber: number, session: 's', capturedAt: AT + number, model: 'm' },
+  ...{ width: 64, height: 48, jpeg: Buffer.of() },
+  detections: classes.map((class_name) => ({ class_id: 0, class_name, confidence: 0.9, bbox: [1, 2, 3, 4] })),
+});
+
+test('counts of objects are retained, change with most of the frames, and begin anew where a process before ended', async () => {
+  const { got, retained, url } = await startBroker();
+  const counts = (broker: Broker) => createObjectCounts(broker, 'site');
+  const broker = connected({ url });
+  await broker.publish('site/yard/cat', '2');
+  const before = counts(broker);
+  expect(broker.isConnected()).toBe(true);
+  before([frameOf(0, ['person', 'car/van']), frameOf(1, ['person']), frameOf(2, ['person', 'person'])]);
+  const topics = () => Object.fromEntries([...retained].map(([topic, count]) => [topic.slice(10), count]));
+  await vi.waitFor(() => expect(topics()).toEqual({ all: '2', person: '1', car_van: '0' }));
+  // Another process goes on: what is seen no more is told as none.
+  const after = counts(connected({ url }));
+  await vi.waitFor(
+    () => {
+      after([frameOf(got.length + 10, ['dog'])]);
+      expect(topics()).toEqual({ all: '1', dog: '1', person: '0', car_van: '0' });
+    },
+    { timeout: 5_000 },
+  );
+  const told = got.length;
+  after([frameOf(1_000, ['dog'])]);
+  // Put back from failed/: of the past.
+  after([frameOf(0, ['person'])]);
+  await broker.publish('site/end', '');
+  expect(got.slice(told).map(([topic]) => topic)).toEqual(['site/end']);
+});
