@@ -76,8 +76,42 @@ test('the first URL is tried in time however often the fallback breaks off, and 
 });
 
 test('a first URL that refuses us is left alone for half a minute, though its fallbacks fail', () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  try {
+    const failover = new Failover('a', ['b']);
+    const refused = performance.now();
+    failover.next(false, true);
+    let tries = 0;
+    for (; failover.url === 'b'; tries += 1) vi.advanceTimersByTime(failover.next(false, false));
+    expect(performance.now() - refused).toBeGreaterThan(20_000);
+    // Meanwhile the fallback is tried by its own waits.
+    expect(tries).toBeGreaterThan(3);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test('each URL waits by its own failures: a fallback that refuses us is not asked in every round', () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  try {
+    const failover = new Failover('a', ['b', 'c']);
+    const asked: Record<string, number[]> = { a: [], b: [], c: [] };
+    while (performance.now() < 120_000) {
+      asked[failover.url]?.push(performance.now());
+      // As long as an opening takes.
+      vi.advanceTimersByTime(100);
+      vi.advanceTimersByTime(failover.next(false, failover.url === 'c') + 1);
+    }
+    const gaps = (asked.c ?? []).slice(1).map((at, index) => at - (asked.c?.[index] ?? 0));
+    expect(Math.min(...gaps)).toBeGreaterThan(20_000);
+    expect(Math.max(...gaps)).toBeLessThan(50_000);
+    for (const url of ['a', 'b']) expect(asked[url]?.length).toBeGreaterThan(9);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test('one that gave pictures and then refuses us is left for the next at once', () => {
   const failover = new Failover('a', ['b']);
-  failover.next(false, true);
-  expect(failover.next(false, false)).toBeGreaterThan(20_000);
-  expect(failover.url).toBe('a');
+  expect([failover.next(true, true), failover.url]).toEqual([0, 'b']);
 });

@@ -13,48 +13,68 @@ const DEFAULT_SECONDS = 60;
 
 type Open = (url: string, signal: AbortSignal) => Promise<Source>;
 
+/** One of a stream's URLs, and how long it is left alone by its own failures. */
+interface Candidate {
+  url: string;
+  failures: number;
+  /** As `performance.now` tells it. */
+  notBefore: number;
+}
+
 /** Which of a stream's URLs is read, and when: in their order, the first that gives pictures. */
 export class Failover {
-  readonly #urls: readonly [string, ...string[]];
+  readonly #first: Candidate;
+  readonly #all: readonly Candidate[];
   readonly #seconds: number;
-  #at = 0;
-  #failures = 0;
+  /** One for all, so that those that failed alike are due in their order. */
+  readonly #jitter = 0.75 + Math.random() * 0.5;
+  #now: Candidate;
   /** When the first URL is tried beside a fallback, as `performance.now` tells it; kept however often the fallback breaks off. */
   #firstDue = 0;
-  /** Until then it is left alone, as only a person can mend it. */
-  #refusedUntil = 0;
 
   /** @param seconds that a fallback is read before the first URL is tried again */
   constructor(url: string, fallback: readonly string[] = [], seconds = DEFAULT_SECONDS) {
-    this.#urls = [url, ...fallback];
+    const all = [url, ...fallback].map((one) => ({ url: one, failures: 0, notBefore: 0 }));
+    [this.#first = { url, failures: 0, notBefore: 0 }] = all;
+    this.#all = all;
+    this.#now = this.#first;
     this.#seconds = seconds;
   }
 
   get url(): string {
-    return this.#urls[this.#at] ?? '';
+    return this.#now.url;
   }
 
   /** Which fallback it is, from 1; undefined while it is the first URL. */
   get fallback(): number | undefined {
-    return this.#at === 0 ? undefined : this.#at;
+    return this.#now === this.#first ? undefined : this.#all.indexOf(this.#now);
   }
 
   /**
-   * The URL broke off. One that gave pictures is opened again, for most breaks are short; after another comes the next.
+   * The URL broke off. One that gave pictures is opened again, for most breaks are short; after another comes the next that is
+   * not to be left alone.
    * @param permanent only a person can mend it
    * @returns when to open it, milliseconds from now
    */
   next(gavePictures: boolean, permanent: boolean): number {
-    this.#failures = gavePictures ? 1 : this.#failures + 1;
-    const wait = retryDelay(this.#failures, permanent);
-    if (gavePictures) return wait;
     const now = performance.now();
-    if (this.#at === 0) {
-      this.#refusedUntil = permanent ? now + wait : 0;
-      this.#firstDue = Math.max(this.#refusedUntil, now + this.#seconds * 1000);
-    }
-    this.#at = (this.#at + 1) % this.#urls.length;
-    return this.#at === 0 ? Math.max(wait, this.#refusedUntil - now) : 0;
+    const broken = this.#now;
+    broken.failures = gavePictures ? 1 : broken.failures + 1;
+    this.#leaveAlone(broken, permanent);
+    if (gavePictures && !permanent) return broken.notBefore - now;
+    if (broken === this.#first) this.#firstDue = Math.max(broken.notBefore, now + this.#seconds * 1000);
+    const at = this.#all.indexOf(broken) + 1;
+    const inTurn = [...this.#all.slice(at), ...this.#all.slice(0, at)];
+    this.#now =
+      inTurn.find(({ notBefore }) => notBefore <= now) ??
+      inTurn.reduce((soonest, one) => (one.notBefore < soonest.notBefore ? one : soonest));
+    return Math.max(0, this.#now.notBefore - now);
+  }
+
+  /** Its wait doubles from half a second to ten; jitter keeps cameras behind one switch from coming back all at once. */
+  #leaveAlone(one: Candidate, permanent: boolean): void {
+    const doubled = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (one.failures - 1));
+    one.notBefore = performance.now() + Math.round((permanent ? PERMANENT_RETRY_MS : doubled) * this.#jitter);
   }
 
   /**
@@ -63,7 +83,7 @@ export class Failover {
    * @returns how to end that
    */
   watch(open: Open, goBack: () => void): () => void {
-    if (this.#at === 0) return () => {};
+    if (this.#now === this.#first) return () => {};
     const ending = new AbortController();
     let timer: NodeJS.Timeout;
     const again = () => {
@@ -71,11 +91,14 @@ export class Failover {
     };
     const tryFirst = async () => {
       this.#firstDue = performance.now() + this.#seconds * 1000;
-      const seen = await lookAt(open, this.#urls[0], ending.signal);
+      const seen = await lookAt(open, this.#first.url, ending.signal);
       if (ending.signal.aborted) return;
-      if (seen === 'refused') this.#firstDue = this.#refusedUntil = performance.now() + retryDelay(1, true);
+      if (seen === 'refused') {
+        this.#leaveAlone(this.#first, true);
+        this.#firstDue = Math.max(this.#firstDue, this.#first.notBefore);
+      }
       if (seen !== 'picture') return again();
-      this.#at = 0;
+      this.#now = this.#first;
       goBack();
     };
     again();
@@ -98,10 +121,4 @@ async function lookAt(open: Open, url: string, ending: AbortSignal): Promise<'pi
   } finally {
     await source?.close().catch(() => {});
   }
-}
-
-/** Doubles from half a second to ten, with jitter, so that cameras behind one switch don't all come back at once. */
-function retryDelay(failures: number, permanent: boolean): number {
-  const base = permanent ? PERMANENT_RETRY_MS : Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1));
-  return Math.round(base * (0.75 + Math.random() * 0.5));
 }

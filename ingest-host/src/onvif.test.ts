@@ -83,6 +83,14 @@ test('a camera that answers is found once, by the address that it answers from, 
   expect(await discover(0.5, at)).toEqual([{ address, name: 'Yard Cam', hardware: 'X1' }]);
 });
 
+test('a place that can not be asked leaves no socket behind', async () => {
+  const ports = () => process.getActiveResourcesInfo().filter((kind) => kind === 'UDPWrap').length;
+  // Those of the tests before this one.
+  await expect.poll(ports).toBe(0);
+  await expect(discover(0.1, '127.0.0.1:99999')).rejects.toThrow('Port');
+  await expect.poll(ports).toBe(0);
+});
+
 test('the streams of a camera, each profile with its URL', async () => {
   const device = await startDevice();
   const video = { codec: 'H264', frameRate: 25 };

@@ -41,14 +41,18 @@ export async function discover(seconds: number, at?: string): Promise<Device[]> 
     all.filter(({ family, internal }) => family === 'IPv4' && !internal).map(({ address }) => address),
   );
   const found = new Map<string, Device>();
-  // A machine in two networks has to ask in both.
-  const sockets = await Promise.all((at === undefined ? own : ['']).map((address) => open(address, found)));
-  // A datagram may be lost.
-  for (const wait of [0.3, 0.7]) {
-    for (const socket of sockets) socket.send(probeMessage(), Number(port), host, () => {});
-    await delay(seconds * wait * 1000);
+  const sockets: Socket[] = [];
+  try {
+    // A machine in two networks has to ask in both.
+    for (const address of at === undefined ? own : ['']) sockets.push(await open(address, found));
+    // A datagram may be lost.
+    for (const wait of [0.3, 0.7]) {
+      for (const socket of sockets) socket.send(probeMessage(), Number(port), host, () => {});
+      await delay(seconds * wait * 1000);
+    }
+  } finally {
+    for (const socket of sockets) socket.close();
   }
-  for (const socket of sockets) socket.close();
   return [...found.values()];
 }
 
@@ -60,9 +64,14 @@ async function open(address: string, found: Map<string, Device>): Promise<Socket
     if (device) found.set(device.address, device);
   });
   socket.bind(0, address || undefined);
-  await once(socket, 'listening');
-  if (address) socket.setMulticastInterface(address);
-  return socket;
+  try {
+    await once(socket, 'listening');
+    if (address) socket.setMulticastInterface(address);
+    return socket;
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
 }
 
 function probeMessage(): string {

@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { HttpGate } from './http-gate.ts';
 import { UdpTrack } from './rtp-udp.ts';
 import { RtspGate } from './rtsp-gate.ts';
@@ -59,6 +59,28 @@ test('packets of a group come over the connection, from the camera alone', async
   await expect.poll(() => String(received)).toContain('Transport: RTP/AVP/TCP;unicast;interleaved=0-1');
   sender.send(packet, port, '239.255.42.42');
   await expect.poll(() => received.includes(framed)).toBe(true);
+});
+
+test('a track over UDP that opens while the gate closes is closed, too', async () => {
+  const ports = () => process.getActiveResourcesInfo().filter((kind) => kind === 'UDPWrap').length;
+  // Those of the tests before this one.
+  await expect.poll(ports).toBe(0);
+  const camera = await startCamera();
+  const gate = await RtspGate.open(new URL(`rtsp://${camera.place}/x`), { transport: 'udp' });
+  const open = UdpTrack.open;
+  let most = 0;
+  const opened = vi.spyOn(UdpTrack, 'open').mockImplementationOnce(async (address) => {
+    const track = await open(address);
+    most = ports();
+    gate.close();
+    return track;
+  });
+  onTestFinished(() => opened.mockRestore());
+  const setup = 'CSeq: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1';
+  await say(gate.address, `SETUP ${gate.address}/1 RTSP/1.0\r\n${setup}\r\n\r\n`);
+  expect(most).toBe(2);
+  await expect.poll(ports).toBe(0);
+  gate.close();
 });
 
 test.each(['destination=10.0.0.9;port=5000-5001', 'destination=239.1.1.1', 'unicast'])(

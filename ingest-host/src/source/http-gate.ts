@@ -243,7 +243,8 @@ export class HttpGate implements Gate {
   /** Asks for a snapshot once its period is over. One that stays as it is is not fetched, and given again only now and then. */
   #again(exchange: Exchange, { statusCode = 502, headers }: IncomingMessage): void {
     const { answer, last } = exchange;
-    if (statusCode >= 400) return void answer.destroy();
+    // One that FFmpeg has closed would be asked for without an end.
+    if (statusCode >= 400 || answer.destroyed) return void answer.destroy();
     const { etag, 'last-modified': modified } = headers;
     exchange.validators = {
       ...exchange.validators,

@@ -39,7 +39,7 @@ export async function openSource(url: string, options: SourceOptions, signal?: A
   if (url === '') throw new SourceError('open: no URL', true);
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(url)?.[1]?.toLowerCase();
   const opener = scheme === undefined ? openFile : OPENERS.get(scheme);
-  if (!opener) throw new SourceError(`open: no source is named by ${scheme}:`, true);
+  if (!opener) throw new SourceError(`open: '${scheme}:' is not known: ${SCHEMES.join(', ')} are`, true);
   return await opener(url, options, signal);
 }
 
@@ -96,13 +96,16 @@ async function openThrough(gate: RtspGate, options: SourceOptions, signal?: Abor
 /** @throws SourceError when the camera's place is left for one that nobody named */
 function redirected(location: string, from: URL, hosts: AllowedHosts): URL {
   const to = URL.parse(location, from.href);
-  if (!to || !/^rtsps?:$/.test(to.protocol) || !hosts.allows(to.hostname, portOf(to))) {
-    const place = to ? `${to.protocol}//${to.host}` : 'nowhere';
-    throw new SourceError(
-      `open: it leads to ${place}, which is neither its own host nor among 'hosts'`,
-      true,
-    );
+  if (!to) throw new SourceError('open: it redirects to what is not a URL', true);
+  const place = `open: it leads to ${to.protocol}//${to.host}`;
+  if (!hosts.allows(to.hostname, portOf(to))) {
+    const which =
+      to.hostname === from.hostname
+        ? "another port of its host, which is not among 'hosts'"
+        : "which is neither its own host nor among 'hosts'";
+    throw new SourceError(`${place}, ${which}`, true);
   }
+  if (!/^rtsps?:$/.test(to.protocol)) throw new SourceError(`${place}, which is not RTSP`, true);
   if (to.hostname === from.hostname && !to.username)
     [to.username, to.password] = [from.username, from.password];
   return to;
@@ -180,7 +183,9 @@ function foreign(
 
 function parsed(url: string): URL {
   const address = URL.parse(url);
-  if (!address)
+  // What follows a # is no part of a camera's URL, but may be of a password.
+  if (url.includes('@') && (!address || address.hash.includes('@')))
     throw new SourceError('open: not a URL: in a password, # / ? @ and : must be percent-encoded', true);
+  if (!address) throw new SourceError('open: not a URL: see its host and port', true);
   return address;
 }

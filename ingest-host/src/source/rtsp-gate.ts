@@ -212,13 +212,16 @@ export class RtspGate implements Gate {
   }
 
   /** @param head of the answer that names a group; without it, packets are to come to this machine alone */
-  async #openTrack({ camera }: Line, head?: string): Promise<UdpTrack> {
+  async #openTrack({ client, camera }: Line, head?: string): Promise<UdpTrack> {
     const { remoteAddress = '127.0.0.1', localAddress } = camera as Socket;
-    const track =
-      head === undefined
-        ? await UdpTrack.open(remoteAddress)
-        : await UdpTrack.join(remoteAddress, valuesOf(head, 'transport').join(), localAddress);
-    this.#udp.add(track);
+    const group = head && valuesOf(head, 'transport').join();
+    const opening =
+      group === undefined ? UdpTrack.open(remoteAddress) : UdpTrack.join(remoteAddress, group, localAddress);
+    const track = await opening;
+    // The gate may have closed meanwhile.
+    if (client.destroyed) track.close();
+    else this.#udp.add(track);
+    if (client.destroyed) throw new SourceError('open: interrupted');
     return track;
   }
 

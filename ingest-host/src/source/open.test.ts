@@ -1,0 +1,43 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { openSource } from './open.ts';
+
+const open = (url: string) => openSource(url, { transport: 'tcp', timeoutSeconds: 2 });
+
+test.each([
+  ['rtsp://admin:pa#ss@127.0.0.1/x', 'in a password, # / ? @ and : must be percent-encoded'],
+  // The host would be `admin`, and its port 12.
+  ['rtsp://admin:12#3@127.0.0.1/x', 'in a password, # / ? @ and : must be percent-encoded'],
+  ['rtsp://127.0.0.1:99999/x', 'not a URL: see its host and port'],
+  ['ftp://127.0.0.1/x', "'ftp:' is not known: file, http, https, rtsp,"],
+  ['udp://127.0.0.1', 'needs a port'],
+])('%s: what is wrong with it', async (url, said) => {
+  const opening = open(url);
+  await expect(opening).rejects.toThrow(said);
+  await expect(opening).rejects.toMatchObject({ permanent: true });
+});
+
+test.each([
+  [
+    'rtsp://127.0.0.1:1/y',
+    "leads to rtsp://127.0.0.1:1, another port of its host, which is not among 'hosts'",
+  ],
+  ['rtsp://127.0.0.2:1/y', "leads to rtsp://127.0.0.2:1, which is neither its own host nor among 'hosts'"],
+  ['http://OWN/y', 'which is not RTSP'],
+  ['rtsp://:x:/', 'redirects to what is not a URL'],
+  ['/other', 'redirects more than 3 times'],
+])('a redirect to %s: why it is not followed', async (location, said) => {
+  const camera = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', () => {
+      const { port } = camera.address() as AddressInfo;
+      const to = location.replace('OWN', `127.0.0.1:${port}`);
+      socket.write(`RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: ${to}\r\n\r\n`);
+    });
+  });
+  camera.listen(0, '127.0.0.1');
+  await once(camera, 'listening');
+  onTestFinished(() => void camera.close());
+  await expect(open(`rtsp://127.0.0.1:${(camera.address() as AddressInfo).port}/x`)).rejects.toThrow(said);
+});
