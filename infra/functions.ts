@@ -184,12 +184,16 @@ function objects(store: sst.aws.Bucket, action: 's3:GetObject' | 's3:PutObject',
 }
 
 /** Packages beside the bundle, in the versions that our package.json files pin. */
-function installed({ install = {} }: PipelineStage['lambda']): Record<string, string> {
+function installed(
+  { install, installForVideo }: PipelineStage['lambda'],
+  { STORE }: Stage['settings'],
+): Record<string, string> {
   const versions: Record<string, string> = {
     ...functionsPackage.dependencies,
     ...picturePackage.dependencies,
   };
-  return Object.fromEntries(Object.entries(install).map(([name, like]) => [name, versions[like]]));
+  const all = { ...install, ...(STORE === 'video' && installForVideo) };
+  return Object.fromEntries(Object.entries(all).map(([name, like]) => [name, versions[like]]));
 }
 
 function createFunction(parts: Parts, spec: StageFunction) {
@@ -216,7 +220,7 @@ function createFunction(parts: Parts, spec: StageFunction) {
     ],
     // A partition's batches follow one another: more would only idle.
     concurrency: { reserved: stage.kafka.partitions },
-    nodejs: { install: installed(spec.of.lambda), minify: true },
+    nodejs: { install: installed(spec.of.lambda, stage.settings), minify: true },
     // A live function only passes its events on to the developer's machine, over the public internet.
     vpc: $dev ? undefined : { securityGroups: [spec.group.id], privateSubnets: network.vpc.privateSubnets },
     // The managed policies that SST attaches allow every log group; the permissions above are all it needs.

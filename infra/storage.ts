@@ -102,6 +102,7 @@ const DETECTION_COLUMNS = [
   ['model', 'string'],
   ['detections', 'array<struct<class_id:int,class_name:string,confidence:double,bbox:array<double>>>'],
   ['annotated_key', 'string'],
-  // Where the picture lies, of a stage with STORE=archive.
+  // Where the picture lies, of a stage with STORE=archive, or STORE=video.
   ['archive', 'struct<key:string,offset:bigint,length:bigint>'],
+  ['video', 'struct<key:string,index:int>'],
 ] as const;

@@ -11,6 +11,7 @@ import {
   encodeFrame,
   eventKey,
   failedKey,
+  segmentKey,
 } from '@video-pipeline/frame';
 import { createAnnotate } from '@video-pipeline/functions/annotate';
 import { sceneEventSchema } from '@video-pipeline/scene';
@@ -77,7 +78,7 @@ test('schemas/streams.json takes an example and refuses a field that nobody read
   expect(check([{ ...entry, frame_rate: 0 }])).toBe(false);
 });
 
-test.each(['frames', 'archive'] as const)(
+test.each(['frames', 'archive', 'video'] as const)(
   'what annotate stores as %s has the form of the schemas',
   async (form) => {
     const objects: StoredObject[] = [];
@@ -127,6 +128,7 @@ test('docs/formats.md has every kind of key as it is made', () => {
   expect(namesUnder('Objects in S3')).toEqual([
     annotatedKey('annotated', first),
     archiveKey('annotated', first, last, record),
+    segmentKey('annotated', first, last, { ...record, last: 4735 }),
     detectionsKey(first, record),
     eventKey({ at: first.capturedAt, event_id: '<event_id>' }),
     clipKey({ stream_id: 'gate', at: first.capturedAt, event_id: '<event_id>' }),

@@ -1,7 +1,6 @@
 import { readConfig, type Value } from '@video-pipeline/config';
 import {
   annotatedKey,
-  archiveKey,
   type DetectedFrame,
   decodeDetectedFrame,
   detectionsKey,
@@ -9,13 +8,11 @@ import {
   type MSKEvent,
 } from '@video-pipeline/frame';
 import {
-  type ByteRange,
   createPutFailed,
   createStore,
-  cutForArchives,
   inParallel,
   type MergingStore,
-  packArchive,
+  type Part,
 } from '@video-pipeline/storage';
 import { asStep, createLogger, emitMetrics, sharedStep, tracedHandler } from '@video-pipeline/telemetry';
 import { brokerOfEnvironment } from './broker.ts';
@@ -28,6 +25,7 @@ import {
 } from './drawing/annotate-jpeg.ts';
 import { FRAMES_IN_WORK } from './frames-in-work.ts';
 import { createObjectCounts } from './frigate.ts';
+import { type PackedForm, packs } from './pack.ts';
 import {
   atFirstBatch,
   byStream,
@@ -42,13 +40,15 @@ export interface AnnotateDependencies extends FailureDependencies {
   store: MergingStore;
   /** First folder of annotated frames. */
   prefix: string;
-  /** `frames`: each picture is an object. `archive`: those of a stream in a batch are one. */
+  /** `frames`: each picture is an object. `archive`, `video`: those of a stream in a batch are one. */
   form: Value<'STORE'>;
   /** Is told of what is stored. */
   count?: ((frames: readonly DetectedFrame[]) => void) | undefined;
 }
 
 const STORED = Buffer.alloc(0);
+/** Streams whose pictures become one object at a time: an encoder of video holds a dozen pictures. */
+const STREAMS_IN_WORK = 2;
 
 /** A frame that is drawn on, and in the form `frames` stored. */
 interface Drawn extends Received<DetectedFrame> {
@@ -78,8 +78,7 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
     try {
       let jpeg = await draw(frame);
       if (form === 'frames') {
-        const object = { key, body: jpeg, contentType: 'image/jpeg', metadata: metadataOf(frame) };
-        await asStep('annotate', 's3.put', { parent }, () => store.put(object));
+        await asStep('annotate', 's3.put', { parent }, () => putPicture(store, { frame, key, jpeg }));
         jpeg = STORED;
       }
       return { record, frame, key, jpeg, latencyMs: Date.now() - frame.capturedAt };
@@ -98,37 +97,56 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
       if ('reason' in outcome) failures.push(outcome);
       else drawn.push(outcome);
     }
-    const streams = [...byStream(drawn).values()].map(async (frames) => {
-      const archived = form === 'archive' ? await putArchives(store, prefix, frames) : undefined;
-      await putDetections(store, frames, archived);
-    });
-    await Promise.all([...streams, putAllFailed('annotate', failures, dependencies)]);
+    const putStream = async (frames: Drawn[]) =>
+      putDetections(
+        store,
+        frames,
+        form === 'frames' ? undefined : await putPacks(form, frames, dependencies),
+      );
+    await Promise.all([
+      inParallel([...byStream(drawn).values()], form === 'video' ? STREAMS_IN_WORK : Infinity, putStream),
+      putAllFailed('annotate', failures, dependencies),
+    ]);
     report(drawn);
     count?.(drawn.map(({ frame }) => frame));
   };
 }
 
-/** Where archived pictures lie, by the frame's key. */
-type Archived = ReadonlyMap<string, ByteRange & { key: string }>;
+type Picture = Pick<Drawn, 'frame' | 'key' | 'jpeg'>;
 
-/** Writes the pictures of one stream in the batch, each with what was seen in it, as an archive. */
-async function putArchives(store: MergingStore, prefix: string, frames: Drawn[]): Promise<Archived> {
-  const archived = new Map<string, ByteRange & { key: string }>();
-  const [record] = frames.map((one) => one.record);
-  const runs = cutForArchives(frames.map((one) => ({ ...one, line: JSON.stringify(storedFacts(one)) })));
-  for (const run of runs) {
-    const [first, last] = [run[0], run.at(-1)];
-    if (!record || !first || !last) continue;
-    const key = archiveKey(prefix, first.frame, last.frame, record);
-    const { body, ranges } = packArchive(run);
-    const shared = sharedStep(run.map(({ frame }) => frame));
-    await asStep('annotate', 's3.put', shared, () =>
-      store.put({ key, body, contentType: 'application/x-tar' }),
-    );
-    for (const [i, range] of ranges.entries()) archived.set(run[i]?.key ?? '', { key, ...range });
+function putPicture(store: MergingStore, { frame, key, jpeg: body }: Picture): Promise<void> {
+  return store.put({ key, body, contentType: 'image/jpeg', metadata: metadataOf(frame) });
+}
+
+/** Where pictures lie that are parts of objects, by the frame's key, as their lines say it. */
+type Places = ReadonlyMap<string, Partial<Record<PackedForm, Part & { key: string }>>>;
+
+/** Writes the pictures of one stream in the batch as few objects. */
+async function putPacks(
+  form: PackedForm,
+  frames: Drawn[],
+  { store, prefix, logger }: AnnotateDependencies,
+): Promise<Places> {
+  const places = new Map();
+  const packables = frames.map((one) => ({ ...one, line: JSON.stringify(storedFacts(one)) }));
+  for await (const packed of packs(form, prefix, packables)) {
+    const { items } = packed;
+    const step = sharedStep(items.map(({ frame }) => frame));
+    if ('object' in packed) {
+      const { object, parts } = packed;
+      await asStep('annotate', 's3.put', step, () => store.put(object));
+      for (const [i, part] of parts.entries())
+        places.set(items[i]?.key, { [form]: { key: object.key, ...part } });
+    } else {
+      const { reason } = packed;
+      logger.warn('pictures that make no video are stored each by itself', { reason, frames: items.length });
+      await asStep('annotate', 's3.put', step, () =>
+        inParallel(items, FRAMES_IN_WORK, (one) => putPicture(store, one)),
+      );
+    }
   }
   for (const one of frames) one.latencyMs = Date.now() - one.frame.capturedAt;
-  return archived;
+  return places;
 }
 
 /** A frame whose picture can't be drawn for so many times will not be at the next either. */
@@ -164,17 +182,10 @@ function metadataOf({ streamId, frameNumber, session, capturedAt }: DetectedFram
  * `annotated_key`. Cut shorter, it has the name of the longer one, whose other lines must stay: their offsets may be
  * committed by now.
  */
-async function putDetections(
-  store: MergingStore,
-  frames: readonly Drawn[],
-  archived?: Archived,
-): Promise<void> {
+async function putDetections(store: MergingStore, frames: readonly Drawn[], places?: Places): Promise<void> {
   const [first] = frames;
   if (!first) return;
-  const lines = frames.map((one) => {
-    const archive = archived?.get(one.key);
-    return `${JSON.stringify({ ...storedFacts(one), ...(archive && { archive }) })}\n`;
-  });
+  const lines = frames.map((one) => `${JSON.stringify({ ...storedFacts(one), ...places?.get(one.key) })}\n`);
   const own = new Set(frames.map(({ key }) => key));
   await store.merge({
     key: detectionsKey(first.frame, first.record),

@@ -6,7 +6,7 @@ import { Codec, CodecContext, FormatContext, Frame, Log, Packet } from 'node-av/
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { manyScans } from '../../test/support/many-scans.ts';
-import { ClipEncodingError, encodeClip } from './clip-encoder.ts';
+import { ClipEncodingError, encodeClip, encodeSegment } from './clip-encoder.ts';
 
 Log.setLevel(AV_LOG_QUIET);
 
@@ -75,6 +75,23 @@ test('each picture is shown at its time, to the millisecond, as bright as it was
     expect(Math.abs(luma - (16 + ((40 + i * 20) * 219) / 255))).toBeLessThan(2);
   }
   expect(clip.level).toBeLessThanOrEqual(31);
+});
+
+test('a segment is one fragment of CMAF; each picture is shown at its time of the hour, no two at once', async () => {
+  const offsets = [5_000, 5_107, 5_107, 5_108, 6_033];
+  const hour = START - (START % 3_600_000);
+  const pictures = (await picturesAt(offsets)).map((one) => ({
+    ...one,
+    capturedAt: one.capturedAt - START + hour,
+  }));
+  const segment = await encodeSegment(pictures);
+  const types = [...segment.toString('latin1').matchAll(/ftyp|moov|moof|mdat|mfra|cmfc/g)].map(String);
+  expect(types).toEqual(['ftyp', 'cmfc', 'moov', 'moof', 'mdat']);
+  const { times, luma } = await decoded(segment);
+  expect(times).toEqual([5_000, 5_107, 5_108, 5_109, 6_033]);
+  for (const [i, one] of luma.entries())
+    expect(Math.abs(one - (16 + ((40 + i * 20) * 219) / 255))).toBeLessThan(2);
+  expect(await encodeSegment(pictures)).toEqual(segment);
 });
 
 test('the index comes before the pictures, and the same pictures give the same bytes', async () => {

@@ -6,6 +6,7 @@ import {
   AV_CODEC_FLAG_FRAME_DURATION,
   AV_CODEC_FLAG_GLOBAL_HEADER,
   AV_CODEC_ID_MJPEG,
+  AV_LOG_QUIET,
   AV_PIX_FMT_YUV420P,
   AVCOL_RANGE_MPEG,
   AVCOL_SPC_BT470BG,
@@ -21,19 +22,23 @@ import {
   FormatContext,
   Frame,
   IOContext,
+  Log,
   Packet,
   Rational,
   SoftwareScaleContext,
 } from 'node-av/lib';
 
-/** A picture of a clip. */
+// What FFmpeg has to say of every picture is no log line of ours.
+Log.setLevel(AV_LOG_QUIET);
+
+/** A picture of a clip or a segment. */
 export interface TimedPicture {
   /** When it is shown, epoch milliseconds. */
   capturedAt: number;
   jpeg: Buffer;
 }
 
-/** A picture that no clip can be made of, however often it is tried. */
+/** A picture that no video can be made of, however often it is tried. */
 export class ClipEncodingError extends Error {
   override readonly name = 'ClipEncodingError';
 }
@@ -43,11 +48,10 @@ const MAX_WIDTH = 1280;
 /** Most pixels of a picture. */
 const MAX_PIXELS = 50_000_000;
 const TICKS_PER_SECOND = 1000;
+const HOUR_MS = 3_600_000;
 const TIME_BASE = { num: 1, den: TICKS_PER_SECOND };
 /** How long a picture is shown that is the only one, milliseconds. */
 const ONLY_ONE_MS = 1_000;
-/** Pictures from one key frame to the next: where a player may jump to. */
-const GOP = 20;
 /** Of libx264: sharp enough for labels, at about 1 MB for 6 s of 720p. */
 const OPTIONS = { preset: 'veryfast', crf: '26' };
 
@@ -60,35 +64,75 @@ const OPTIONS = { preset: 'veryfast', crf: '26' };
  */
 export async function encodeClip(pictures: readonly TimedPicture[]): Promise<Buffer> {
   const rising = pictures.filter(({ capturedAt }, i) => capturedAt > (pictures[i - 1]?.capturedAt ?? -1));
-  const [first] = rising;
-  if (!first) throw new ClipEncodingError('there are no pictures');
-  // The index comes first only where the muxer can read what it wrote: a file.
+  return encode(rising, { ...CLIP, begin: rising[0]?.capturedAt ?? 0 });
+}
+
+/**
+ * Makes what a video segment is made of: H.264 in 4:2:0 in one fragment of CMAF, with one key frame. Media time counts from
+ * the begin of the first picture's hour, and each picture is shown at its time; of those of one time, one a millisecond after the
+ * other. The same pictures give the same bytes.
+ * @param pictures in the order of time, of one size
+ * @throws ClipEncodingError for a picture that is no JPEG or larger than players take, and for none at all; FFmpegError
+ */
+export async function encodeSegment(pictures: readonly TimedPicture[]): Promise<Buffer> {
+  const begin = Math.floor((pictures[0]?.capturedAt ?? 0) / HOUR_MS) * HOUR_MS;
+  let last = -1;
+  const rising = pictures.map(({ capturedAt, jpeg }) => {
+    last = Math.max(capturedAt, last + 1);
+    return { capturedAt: last, jpeg };
+  });
+  return encode(rising, { ...SEGMENT, begin });
+}
+
+/** How a video is made of pictures. */
+interface Making {
+  /** Epoch milliseconds that its media time counts from. */
+  begin: number;
+  /** Wider pictures are made so wide, pixels. */
+  maxWidth: number;
+  /** No picture has more. */
+  maxPixels: number;
+  /** Pictures from one key frame to the next: where a player may jump to. */
+  gop: number;
+  /** Of FFmpeg's muxer `mp4`. */
+  movflags: string;
+}
+
+const CLIP = { maxWidth: MAX_WIDTH, maxPixels: MAX_PIXELS, gop: 20, movflags: '+faststart' };
+const SEGMENT = {
+  maxWidth: Number.POSITIVE_INFINITY,
+  // Level 5.2 ends here (ITU-T H.264, table A-1): few decoders go on.
+  maxPixels: 36_864 * 256,
+  gop: 1_000,
+  movflags: '+cmaf+empty_moov+default_base_moof+frag_custom+frag_discont+skip_trailer',
+};
+
+async function encode(pictures: readonly TimedPicture[], making: Making): Promise<Buffer> {
+  // The muxer goes back in what it wrote, as it can in a file.
   const folder = await mkdtemp(join(tmpdir(), 'clip-'));
   try {
     const path = join(folder, 'clip.mp4');
-    await writeClip(path, rising, first);
+    await write(path, pictures, making);
     return await readFile(path);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function writeClip(
-  path: string,
-  pictures: readonly TimedPicture[],
-  first: TimedPicture,
-): Promise<void> {
-  using reader = new PictureReader();
+async function write(path: string, pictures: readonly TimedPicture[], making: Making): Promise<void> {
+  const [first] = pictures;
+  if (!first) throw new ClipEncodingError('there are no pictures');
+  using reader = new PictureReader(making.maxPixels);
   const { width, height } = await reader.decode(first.jpeg);
-  const scale = Math.min(1, MAX_WIDTH / width);
+  const scale = Math.min(1, making.maxWidth / width);
   const size = { width: even(width * scale), height: even(height * scale) };
   const span = (pictures.at(-1) ?? first).capturedAt - first.capturedAt;
   const interval = span / (pictures.length - 1) || ONLY_ONE_MS;
-  await using writer = new ClipWriter(path, size, interval);
+  await using writer = new ClipWriter(path, size, interval, making);
   for (const [i, { capturedAt, jpeg }] of pictures.entries()) {
     const until = pictures[i + 1]?.capturedAt ?? capturedAt + Math.round(interval);
     const picture = await reader.read(jpeg, size);
-    picture.pts = BigInt(capturedAt - first.capturedAt);
+    picture.pts = BigInt(capturedAt - making.begin);
     picture.duration = BigInt(until - capturedAt);
     await writer.write(picture);
   }
@@ -104,9 +148,9 @@ interface Size {
 }
 
 /** @throws ClipEncodingError when a decoder would work on it for long, or it is no JPEG */
-function refuseCostly(jpeg: Buffer): void {
+function refuseCostly(jpeg: Buffer, maxPixels: number): void {
   try {
-    readPictureHeader(jpeg, { maxPixels: MAX_PIXELS });
+    readPictureHeader(jpeg, { maxPixels });
   } catch (cause) {
     throw new ClipEncodingError(`a frame is no JPEG: ${(cause as PictureError).message}`, { cause });
   }
@@ -120,8 +164,10 @@ class PictureReader implements Disposable {
   readonly #scaled = new Frame();
   #scaler: SoftwareScaleContext | undefined;
   #scales = '';
+  readonly #maxPixels: number;
 
-  constructor() {
+  constructor(maxPixels: number) {
+    this.#maxPixels = maxPixels;
     const codec = Codec.findDecoder(AV_CODEC_ID_MJPEG);
     if (!codec) throw new Error('this build of FFmpeg has no JPEG decoder');
     this.#decoder.allocContext3(codec);
@@ -132,7 +178,7 @@ class PictureReader implements Disposable {
 
   /** @returns the picture as it is; it lasts until the next call. @throws ClipEncodingError */
   async decode(jpeg: Buffer): Promise<Frame> {
-    refuseCostly(jpeg);
+    refuseCostly(jpeg, this.#maxPixels);
     this.#packet.unref();
     this.#packet.data = jpeg;
     let code = await this.#decoder.sendPacket(this.#packet);
@@ -183,7 +229,7 @@ class ClipWriter implements AsyncDisposable {
   readonly #packet = new Packet();
 
   /** @param interval between pictures on average, milliseconds */
-  constructor(path: string, { width, height }: Size, interval: number) {
+  constructor(path: string, { width, height }: Size, interval: number, { gop, movflags }: Making) {
     const codec = Codec.findEncoderByName(FF_ENCODER_LIBX264);
     if (!codec) throw new Error('this build of FFmpeg has no H.264 encoder');
     this.#encoder.allocContext3(codec);
@@ -197,7 +243,7 @@ class ClipWriter implements AsyncDisposable {
       timeBase: new Rational(TIME_BASE.num, TIME_BASE.den),
       // Not of the ticks: decoders refuse the level that a thousand pictures a second would need.
       framerate: new Rational(TICKS_PER_SECOND, Math.round(interval)),
-      gopSize: GOP,
+      gopSize: gop,
       maxBFrames: 0,
       threadCount: 1,
     });
@@ -212,7 +258,11 @@ class ClipWriter implements AsyncDisposable {
     stream.timeBase = new Rational(TIME_BASE.num, TIME_BASE.den);
     FFmpegError.throwIfError(this.#file.open2Sync(path, AVIO_FLAG_WRITE), `open ${path}`);
     this.#output.pb = this.#file;
-    FFmpegError.throwIfError(this.#output.setOption('movflags', '+faststart'), 'put the index first');
+    FFmpegError.throwIfError(this.#output.setOption('movflags', movflags), 'lay the file out');
+    FFmpegError.throwIfError(
+      this.#output.setOption('video_track_timescale', String(TICKS_PER_SECOND)),
+      'set the ticks',
+    );
     FFmpegError.throwIfError(this.#output.writeHeaderSync(), 'write the header');
     this.#packet.alloc();
   }

@@ -16,8 +16,6 @@ import {
   stretchAround,
 } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
-import { AV_LOG_QUIET } from 'node-av/constants';
-import { Log } from 'node-av/lib';
 import { ClipEncodingError, encodeClip } from './clip-encoder.ts';
 import {
   atFirstBatch,
@@ -115,8 +113,6 @@ function report(events: readonly ReceivedEvent[], outcomes: readonly Outcome[]):
 export const handler = atFirstBatch(fromEnvironment);
 
 function fromEnvironment(): ReturnType<typeof createClip> {
-  // What FFmpeg has to say of every clip is no log line of ours.
-  Log.setLevel(AV_LOG_QUIET);
   const { S3_PREFIX: prefix, ...settings } = readConfig(['S3_PREFIX', ...CLIP_VARIABLES]);
   const store = createStore();
   return createClip({

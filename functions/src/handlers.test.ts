@@ -1,3 +1,4 @@
+import type { Value } from '@video-pipeline/config';
 import {
   type DetectedFrame,
   type EncodedRecord,
@@ -15,7 +16,9 @@ import { type Message, TooLargeError } from '@video-pipeline/kafka';
 import {
   createPutFailed,
   type FailedRecord,
+  indexOfSegment,
   type MergingStore,
+  picturesOfSegment,
   type StoredObject,
 } from '@video-pipeline/storage';
 import sharp from 'sharp';
@@ -250,7 +253,7 @@ test('a batch that is too much for one send goes out in several, in order', asyn
 });
 
 describe('annotate', () => {
-  function setUp(failing?: RegExp, form: 'frames' | 'archive' = 'frames') {
+  function setUp(failing?: RegExp, form: Value<'STORE'> = 'frames') {
     const { store, objects } = memoryStore(failing);
     const putFailed = createPutFailed(store, 'annotate');
     return { objects, handler: createAnnotate({ store, prefix: 'annotated', form, putFailed, logger }) };
@@ -316,14 +319,77 @@ describe('annotate', () => {
     expect(metric('annotate', 'gate', 'CaptureToStored')).toHaveLength(2);
   });
 
-  test('a batch delivered again overwrites itself as an archive', async () => {
-    const { handler, objects } = setUp(undefined, 'archive');
-    const event = eventOf('detections', [[encodeDetectedFrame(frame('gate', 0))]]);
-    await handler(event);
-    const before = [...objects.keys()];
-    await handler(event);
-    expect([...objects.keys()]).toEqual(before);
+  test('as video, one segment and one NDJSON a stream, which says which picture is whose', async () => {
+    const { handler, objects } = setUp(undefined, 'video');
+    const gate = [frame('gate', 0), { ...frame('gate', 1), jpeg: jpeg.subarray(0, 100) }, frame('gate', 2)];
+    // Another camera's clock was set back, and it has two frames of one time.
+    const yard = [7, 5, 5].map((number, i) => ({ ...frame('yard', number), frameNumber: i }));
+    await handler(eventOf('detections', [gate.map(encodeDetectedFrame), yard.map(encodeDetectedFrame)]));
+    const time = (milliseconds: number) => Date.UTC(2026, 10, 25, 7, 0, 0, milliseconds);
+    const segments = {
+      gate: `annotated/gate/${hour}/${time(0)}-${time(2)}-detections-0-100-102.mp4`,
+      yard: `annotated/yard/${hour}/${time(5)}-${time(7)}-detections-1-100-102.mp4`,
+    };
+    const lines = (stream: string, partition: number) =>
+      `detections/${stream}/${hour}/detections-${partition}-100.ndjson`;
+    expect([...objects.keys()].sort()).toEqual(
+      [
+        segments.gate,
+        segments.yard,
+        lines('gate', 0),
+        lines('yard', 1),
+        'failed/annotate/detections-0-101',
+      ].sort(),
+    );
+    const linesOf = (key: string) =>
+      String(objects.get(key)?.body)
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+    expect(linesOf(lines('yard', 1)).map(({ frame_number, video }) => [frame_number, video])).toEqual([
+      [0, { key: segments.yard, index: 2 }],
+      [1, { key: segments.yard, index: 0 }],
+      [2, { key: segments.yard, index: 1 }],
+    ]);
+    const body = objects.get(segments.yard)?.body as Buffer;
+    const frames = [
+      [time(5), 1],
+      [time(5), 2],
+      [time(7), 0],
+    ];
+    expect(indexOfSegment(body, '')).toEqual({ width, height, frames });
+    const pictures = await picturesOfSegment(body);
+    expect(pictures).toHaveLength(3);
+    for (const picture of pictures)
+      expect(await sharp(picture).metadata()).toMatchObject({ format: 'jpeg', width, height });
+    expect(metric('annotate', 'gate', 'CaptureToStored')).toHaveLength(2);
   });
+
+  test('pictures that no video takes are stored each by itself, and nothing is lost', async () => {
+    const { handler, objects } = setUp(undefined, 'video');
+    const size = { width: 4_000, height: 2_400 };
+    const large = await sharp({ create: { ...size, channels: 3, background: 'grey' } })
+      .jpeg()
+      .toBuffer();
+    const gate = [frame('gate', 0), { ...frame('gate', 1), ...size, jpeg: large }];
+    await handler(eventOf('detections', [gate.map(encodeDetectedFrame)]));
+    expect([...objects.keys()].filter((key) => key.startsWith('annotated/'))).toEqual([
+      expect.stringMatching(/\.mp4$/),
+      keyOf(gate[1] as DetectedFrame),
+    ]);
+  });
+
+  test.each(['archive', 'video'] as const)(
+    'a batch delivered again overwrites itself as %s',
+    async (form) => {
+      const { handler, objects } = setUp(undefined, form);
+      const event = eventOf('detections', [[encodeDetectedFrame(frame('gate', 0))]]);
+      await handler(event);
+      const before = [...objects].map(([key, { body }]) => [key, String(body)]);
+      await handler(event);
+      expect([...objects].map(([key, { body }]) => [key, String(body)])).toEqual(before);
+    },
+  );
 
   test('a batch delivered again and cut shorter leaves the lines of the longer one', async () => {
     const { handler, objects } = setUp();
@@ -363,8 +429,11 @@ describe('annotate', () => {
     expect(metric('annotate', 'gate', 'FramesFailed')).toEqual([1]);
   });
 
-  test('the batch fails when an archive can not be stored', async () => {
-    const { handler } = setUp(/\.tar$/, 'archive');
+  test.each([
+    ['archive', /\.tar$/],
+    ['video', /\.mp4$/],
+  ] as const)('the batch fails when its %s can not be stored', async (form, failing) => {
+    const { handler } = setUp(failing, form);
     const event = eventOf('detections', [[encodeDetectedFrame(frame('gate', 0))]]);
     await expect(handler(event)).rejects.toThrow('503');
   });

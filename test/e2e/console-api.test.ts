@@ -205,21 +205,27 @@ describe('the archive', () => {
     expect((await get(`/api/streams/dock/frames/${start}-99.json`)).status).toBe(404);
   });
 
-  test('an archived frame gives its picture by the same address', async () => {
-    const frames = Array.from({ length: 30 }, (_, i) =>
-      detectedFrame('pier', i, start + i * 100, jpeg(), [CAT]),
-    );
-    await annotate(fixture.store, frames, 'archive');
-    const found = await search('stream=pier&class=cat');
-    expect(found.frames[0]).toMatchObject({
-      frame_number: 29,
-      archive: { key: expect.stringMatching(/\.tar$/) },
-    });
-    const picture = await get(`/api/streams/pier/annotated/${start + 2_900}-29.jpg`);
-    expect([picture.status, picture.headers.get('content-type')]).toEqual([200, 'image/jpeg']);
-    expect((await sharp(await picture.arrayBuffer()).metadata()).format).toBe('jpeg');
-    expect((await get(`/api/streams/pier/annotated/${start + 2_900}-30.jpg`)).status).toBe(404);
-  });
+  test.each(['archive', 'video'] as const)(
+    'a frame of %s gives its picture by the same address',
+    async (form) => {
+      const stream = `pier-${form}`;
+      const frames = Array.from({ length: 30 }, (_, i) =>
+        detectedFrame(stream, i, start + i * 100, jpeg(), [CAT]),
+      );
+      await annotate(fixture.store, frames, form);
+      const found = await search(`stream=${stream}&class=cat`);
+      const archive = { archive: { key: expect.stringMatching(/\.tar$/) } };
+      expect(found.frames[0]).toMatchObject({ frame_number: 29, ...(form === 'archive' && archive) });
+      const picture = await get(`/api/streams/${stream}/annotated/${start + 2_900}-29.jpg`);
+      expect([picture.status, picture.headers.get('content-type')]).toEqual([200, 'image/jpeg']);
+      expect((await sharp(await picture.arrayBuffer()).metadata()).format).toBe('jpeg');
+      expect((await get(`/api/streams/${stream}/annotated/${start + 2_900}-30.jpg`)).status).toBe(404);
+      expect(await getJson(`/api/search/size?stream=${stream}&class=cat`)).toMatchObject({
+        frames: 30,
+        bytes: expect.toSatisfy((bytes: number) => bytes > 30_000),
+      });
+    },
+  );
 
   test('a clip plays the annotated pictures from 3 s before a moment to 3 s after it, as fast as it was', async () => {
     const clip = await get(`/api/streams/dock/clips/${start + 2_000}.webp`);

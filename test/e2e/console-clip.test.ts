@@ -47,8 +47,9 @@ beforeAll(async () => {
   const frames = Array.from({ length: FRAMES }, (_, i) =>
     detectedFrame('dock', i, START + i * 100, jpegs[i % jpegs.length] ?? Buffer.of()),
   );
-  // Pictures of one clip may lie in both forms.
-  await annotate(fixture.store, frames.slice(0, 25));
+  // Pictures of one clip may lie in every form.
+  await annotate(fixture.store, frames.slice(0, 15));
+  await annotate(fixture.store, frames.slice(15, 25), 'video');
   await annotate(fixture.store, frames.slice(25), 'archive');
   const film = createClip({
     store: fixture.store,

@@ -6,7 +6,7 @@ import {
   fromLambdaRecord,
 } from '@video-pipeline/frame';
 import { audit, isClean, listFailed, type PlacedRecord, readTopic } from '@video-pipeline/recovery';
-import { type ByteRange, inParallel, keyOf, objectsOf, picturesIn } from '@video-pipeline/storage';
+import { inParallel, keyOf, objectsOf, type Part, picturesIn } from '@video-pipeline/storage';
 import { accountForIngest } from './ingest-hosts.ts';
 import { type Entry, idOf, LEDGER_HEADER, placeOf, streamIdOf } from './ledger.ts';
 import { type Name, readDetections, readPicture } from './numbered.ts';
@@ -114,7 +114,7 @@ async function readPictures({ files }: Rig, names: readonly Name[]) {
   const stored = [...places].filter(([key]) => nameOf.has(key));
   const wrong = await inParallel(stored, READS_AT_ONCE, async ([key, place]) => {
     const name = nameOf.get(key) as Name;
-    const found = await readPicture(await files.read(place.key, place.range)).catch(() => undefined);
+    const found = await readPicture(await files.read(place.key, place.part)).catch(() => undefined);
     return isSame(name, found) ? [] : [idOf(name)];
   });
   return {
@@ -126,10 +126,10 @@ async function readPictures({ files }: Rig, names: readonly Name[]) {
 
 /** Where each picture lies, by the key that it has as an object of its own. */
 async function picturePlaces(files: Rig['files']) {
-  const places = new Map<string, { key: string; range?: ByteRange }>();
+  const places = new Map<string, { key: string; part?: Part }>();
   for await (const { key } of objectsOf(files, `${PREFIX}/`)) {
     if (!archiveSpanOf(key)) places.set(key, { key });
-    else for (const one of await picturesIn(files, key)) places.set(keyOf(one), { key, range: one });
+    else for (const one of await picturesIn(files, key)) places.set(keyOf(one), { key, part: one });
   }
   return places;
 }

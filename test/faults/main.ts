@@ -25,7 +25,9 @@ const { seed, frames, faults, streams, brokers, store, rolling } = npmScript(
   .option('--streams <n>', `cameras, ${MAX_STREAMS} at most`, streamCount, 8)
   .option('--brokers <n>', 'nodes of Kafka, 1 or 3; with 3 also what only a cluster has', brokerCount, 1)
   .addOption(
-    new Option('--store <form>', 'how annotate stores').choices(['frames', 'archive']).default('frames'),
+    new Option('--store <form>', 'how annotate stores')
+      .choices(['frames', 'archive', 'video'])
+      .default('frames'),
   )
   .option(
     '--rolling <minutes>',

@@ -6,6 +6,7 @@ import type { EncodedRecord } from '@video-pipeline/frame';
 import { connectKafka, consumerLag, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
 import { connectS3, ensureBucket, freePort, startS3Proxy } from '@video-pipeline/local';
 import { openBucket } from '@video-pipeline/recovery';
+import { indexOfSegment } from '@video-pipeline/storage';
 import { startChild } from '../../packages/local/src/supervisor/child.ts';
 import { folderReader } from '../support/folder-reader.ts';
 import { addCrowds, asksForDetections } from './answers.ts';
@@ -212,8 +213,10 @@ export async function startRig(options: {
   };
 }
 
-/** The pictures that a PUT stores: the object, or those whose names stand in an archive. */
+/** The pictures that a PUT stores: the object, or those whose names stand in an archive or a video segment. */
 function storedBy(path: string, body: Buffer): string[] {
+  if (path.endsWith('.mp4'))
+    return indexOfSegment(body, path).frames.map((name) => `${dirname(path)}/${name.join('-')}.jpg`);
   if (!path.endsWith('.tar')) return [path];
   const names = body.toString('latin1').matchAll(/\d{13}-\d+\.jpg(?=\0)/g);
   return [...names].map(([name]) => `${dirname(path)}/${name}`);

@@ -1,6 +1,6 @@
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import type { Reader } from '@video-pipeline/storage';
+import { cached, picturesOfSegment, type Reader } from '@video-pipeline/storage';
 
 /** What S3Proxy calls a file while it writes it; one is left behind where it is killed. */
 const PARTIAL = /-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -10,6 +10,7 @@ const PARTIAL = /-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
  * A page holds all there are, and says neither when they were stored nor what they hold.
  */
 export function folderReader(root: string): Reader {
+  const segments = cached(async (key) => picturesOfSegment(await readFile(join(root, key))), 30_000, 64);
   return {
     async page(prefix) {
       const files = await readdir(join(root, prefix), { recursive: true, withFileTypes: true }).catch(
@@ -21,6 +22,7 @@ export function folderReader(root: string): Reader {
       return { objects: keys.sort().map((key) => ({ key, stored: 0, etag: '' })) };
     },
     async read(key, range) {
+      if (range && 'index' in range) return (await segments(key))[range.index] ?? Buffer.alloc(0);
       if (!range) return readFile(join(root, key));
       const file = await open(join(root, key));
       try {

@@ -104,10 +104,10 @@ export const variables = {
     .default('annotated')
     .describe('first folder of annotated frames'),
   STORE: z
-    .enum(['frames', 'archive'])
+    .enum(['frames', 'archive', 'video'])
     .default('frames')
     .describe(
-      'how annotated frames are stored: `frames` each an object, `archive` those of a stream in a batch as one TAR (WebDataset)',
+      'how annotated frames are stored: `frames` each an object, `archive` those of a stream in a batch as one TAR (WebDataset), `video` as H.264 (MP4)',
     ),
   AWS_REGION: z.string().min(1).default('us-east-1').describe('AWS region'),
   AWS_ENDPOINT_URL: z.url().optional().describe('an S3 API other than AWS, such as MinIO or S3Proxy'),

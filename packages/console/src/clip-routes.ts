@@ -1,7 +1,14 @@
 import type { ServerResponse } from 'node:http';
 import { clipKey, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
-import { type ClipSettings, isMissing, type Reader, stretchAround } from '@video-pipeline/storage';
+import {
+  type ClipSettings,
+  isMissing,
+  objectsOf,
+  playlistOf,
+  type Reader,
+  stretchAround,
+} from '@video-pipeline/storage';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { clipOf } from './clip.ts';
 import { type Asked, type AskedRequest, streamOf } from './params.ts';
@@ -29,6 +36,7 @@ export function addClipRoutes(app: FastifyInstance, options: ClipRoutesOptions):
   app.get<Asked>(`${path}-:event(^[0-9a-f]{32}).mp4`, (request, reply) =>
     sendStored(options, stored, request, reply),
   );
+  addVideoRoutes(app, options);
 }
 
 function timeOf({ params }: AskedRequest): number {
@@ -62,12 +70,37 @@ async function sendStored(
     at: timeOf(request),
     event_id: request.params.event ?? '',
   });
-  const body = await shared(stored, key, () => bucket.read(key), reply.raw).catch((error) => {
-    if (isMissing(error)) throw new HttpError(404, 'no clip of this event is stored');
-    throw error;
+  const body = await shared(stored, key, () => bucket.read(key), reply.raw).catch(missing);
+  return sendVideo(body, request, reply);
+}
+
+/** An hour of stored video as an HLS playlist, and its segments. */
+function addVideoRoutes(app: FastifyInstance, { bucket, prefix }: ClipRoutesOptions): void {
+  const path = '/api/streams/:stream/video/:date(^date=\\d{4}-\\d\\d-\\d\\d)/:hour(^hour=\\d\\d)';
+  const folderOf = (request: AskedRequest) =>
+    `${prefix}/${streamOf(request)}/${request.params.date}/${request.params.hour}/`;
+  app.get<Asked>(`${path}/index.m3u8`, async (request, reply) => {
+    const objects = await Array.fromAsync(objectsOf(bucket, folderOf(request)));
+    const playlist = playlistOf(
+      objects.map(({ key }) => key),
+      Date.now(),
+    );
+    if (!playlist) throw new HttpError(404, 'no video of this hour is stored');
+    return reply.type('application/vnd.apple.mpegurl').send(playlist);
   });
+  app.get<Asked>(`${path}/:name(^\\d+-\\d+-[\\w.-]+\\.mp4$)`, async (request, reply) =>
+    sendVideo(await bucket.read(`${folderOf(request)}${request.params.name}`).catch(missing), request, reply),
+  );
+}
+
+function missing(error: unknown): never {
+  if (isMissing(error)) throw new HttpError(404, 'no such video is stored');
+  throw error;
+}
+
+function sendVideo(body: Buffer, { headers: asked }: AskedRequest, reply: FastifyReply): FastifyReply {
   const headers = { 'cache-control': 'private, max-age=3600', 'content-type': 'video/mp4' };
-  const part = ranged({ body, headers }, request.headers.range);
+  const part = ranged({ body, headers }, asked.range);
   return reply
     .status(part.status ?? 200)
     .headers(part.headers)

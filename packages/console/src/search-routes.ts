@@ -45,10 +45,11 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
     const sizes = await Promise.all(
       frames.map(({ annotated_key, archive }) => {
         if (archive) return archive.length;
-        return bucket.head(annotated_key, 1).then(
-          ({ size }) => size,
-          () => 0,
-        );
+        return bucket
+          .head(annotated_key, 1)
+          .then(({ size }) => size)
+          .catch(async () => (await bucket.read(annotated_key)).length)
+          .catch(() => 0);
       }),
     );
     const sum = sizes.reduce((bytes, size) => bytes + size, 0);

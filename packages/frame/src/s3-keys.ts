@@ -45,9 +45,23 @@ export function archiveKey(
   return `${folder}/${first.capturedAt}-${last.capturedAt}-${batch}.tar`;
 }
 
-/** Capture times of the pictures in an archive, epoch milliseconds, both included; undefined for any other key. */
+/**
+ * Key of a video segment with annotated pictures of one stream, from `first` to `last` in time; `records` are the first and
+ * the last of them in Kafka. Batches that are cut otherwise have other keys, so that no segment replaces one that holds more.
+ */
+export function segmentKey(
+  prefix: string,
+  first: Pick<Frame, 'streamId' | 'capturedAt'>,
+  last: Pick<Frame, 'capturedAt'>,
+  records: { topic: string; partition: number; offset: number; last: number },
+): string {
+  const archive = archiveKey(prefix, first, last, records);
+  return archive.replace(/\.tar$/, `-${records.last}.mp4`);
+}
+
+/** Capture times of the pictures in an archive or segment, epoch milliseconds, both included; undefined for any other key. */
 export function archiveSpanOf(key: string): { from: number; to: number } | undefined {
-  const [, from, to] = /\/(\d+)-(\d+)-[^/]+\.tar$/.exec(key) ?? [];
+  const [, from, to] = /\/(\d+)-(\d+)-[^/]+\.(?:tar|mp4)$/.exec(key) ?? [];
   return to === undefined ? undefined : { from: Number(from), to: Number(to) };
 }
 

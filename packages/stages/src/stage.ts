@@ -49,6 +49,8 @@ export interface LambdaDefinition {
    * version each has.
    */
   install?: Readonly<Record<string, string>>;
+  /** The same, where the stage stores video. */
+  installForVideo?: Readonly<Record<string, string>>;
   /** What it costs by the event, where it works on events: seconds of its function, requests of S3, megabytes kept. */
   perEvent?: { seconds: number; gets: number; puts: number; keptMb: number };
 }

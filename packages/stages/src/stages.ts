@@ -54,6 +54,7 @@ const TABLE = [
         koffi: 'koffi',
         '@fontsource/b612': '@fontsource/b612',
       },
+      installForVideo: { '@seydx/node-av-linux-arm64': 'node-av' },
     },
   },
   {

@@ -29,7 +29,8 @@ function bucketOf(items: readonly Archivable[]) {
       const keys = [...objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
       return { objects: keys.slice(0, limit).map((key) => ({ key, stored: 0, etag: '' })) };
     },
-    async read(key, range = { offset: 0, length: Number.MAX_SAFE_INTEGER }) {
+    async read(key, part) {
+      const range = part && 'offset' in part ? part : { offset: 0, length: Number.MAX_SAFE_INTEGER };
       const body = objects.get(key)?.subarray(range.offset, range.offset + range.length);
       if (!body) throw new NoSuchKey({ message: 'gone', $metadata: {} });
       bytesRead += body.length;

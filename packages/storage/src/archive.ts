@@ -1,6 +1,7 @@
 import { annotatedKey, archiveSpanOf, capturedAtOf, type Frame, hourFolder } from '@video-pipeline/frame';
 import { createTar } from 'nanotar';
-import { type ByteRange, type ListedObject, objectsOf, type Reader } from './reader.ts';
+import { type ByteRange, type ListedObject, objectsOf, type Part, type Reader } from './reader.ts';
+import { indexOfSegment, SEGMENT_HEAD, SEGMENT_PICTURES } from './segment.ts';
 
 // An archive is one object for the annotated pictures of a stream in a batch: an uncompressed TAR in WebDataset's layout
 // (https://github.com/webdataset/webdataset), `<captured_at>-<frame_number>.jpg` with its `.json` after it. Its first
@@ -21,12 +22,12 @@ export interface Archivable {
   line: string;
 }
 
-/** An archived picture, by its archive. */
-export interface ArchivedPicture extends ByteRange {
+/** A picture that lies in an archive or a video segment, by that. */
+export type ArchivedPicture = Part & {
   key: string;
   capturedAt: number;
   frameNumber: number;
-}
+};
 
 /** What an index holds of a picture; `offset` counts from the end of the index. */
 type IndexEntry = [capturedAt: number, frameNumber: number, offset: number, length: number];
@@ -42,6 +43,23 @@ export function cutForArchives<Item extends Pick<Archivable, 'frame'>>(items: re
     else runs.push([item]);
   }
   return runs;
+}
+
+type Sized = { frame: Archivable['frame'] & Pick<Frame, 'width' | 'height'> };
+
+/** As for archives, and also cut wherever the pictures' size changes or a segment would be too long. */
+export function cutForSegments<Item extends Sized>(items: readonly Item[]): Item[][] {
+  return cutForArchives(items).flatMap((run) => {
+    const runs: Item[][] = [];
+    for (const item of run) {
+      const last = runs.at(-1);
+      const of = last?.[0]?.frame;
+      const isAlike = of?.width === item.frame.width && of.height === item.frame.height;
+      if (last && isAlike && last.length < SEGMENT_PICTURES) last.push(item);
+      else runs.push([item]);
+    }
+    return runs;
+  });
 }
 
 /**
@@ -78,8 +96,17 @@ export function packArchive(items: readonly Archivable[]): { body: Buffer; range
   };
 }
 
-/** @throws Error that names the object, if it is no archive of ours */
+/**
+ * The pictures of an archive or a video segment, in the order of their capture; little of it is read.
+ * @throws Error that names the object, if it is none of ours
+ */
 export async function picturesIn(reader: Reader, key: string): Promise<ArchivedPicture[]> {
+  if (key.endsWith('.tar')) return picturesInArchive(reader, key);
+  const { frames } = indexOfSegment(await reader.read(key, { offset: 0, length: SEGMENT_HEAD }), key);
+  return frames.map(([capturedAt, frameNumber], index) => ({ key, capturedAt, frameNumber, index }));
+}
+
+async function picturesInArchive(reader: Reader, key: string): Promise<ArchivedPicture[]> {
   const head = await reader.read(key, { offset: 0, length: HEAD_BYTES });
   const size = Number.parseInt(head.toString('latin1', 124, 136), 8);
   const isOurs = head.toString('latin1', 0, INDEX.length + 1) === `${INDEX}\0` && size > 0;

@@ -7,4 +7,5 @@ export * from './pictures.ts';
 export * from './put-failed.ts';
 export * from './reader.ts';
 export * from './s3-reader.ts';
+export * from './segment.ts';
 export * from './store.ts';

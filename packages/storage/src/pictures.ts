@@ -1,7 +1,7 @@
 import type { Config } from '@video-pipeline/config';
 import { annotatedSince, archiveSpanOf, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
 import { endOf, keyOf, objectsAround, picturesIn } from './archive.ts';
-import { type ByteRange, isMissing, type Reader } from './reader.ts';
+import { isMissing, type Part, type Reader } from './reader.ts';
 
 /** A stretch of a stream: capture times in epoch milliseconds, both included. */
 export interface Stretch {
@@ -68,11 +68,11 @@ export async function hasPictureSince(
   return false;
 }
 
-/** Where a picture lies: an object of its own, or bytes of an archive. */
+/** Where a picture lies: an object of its own, or a part of one. */
 interface Place {
   key: string;
   capturedAt: number;
-  range?: ByteRange;
+  part?: Part;
 }
 
 /** Keys sort by time, so that a listing begins where the stretch does and ends with it. */
@@ -82,8 +82,7 @@ async function placesOf(reader: Reader, prefix: string, { streamId, from, to }: 
   for await (const { key } of objectsAround(reader, folder, from, to)) {
     const pictures = archiveSpanOf(key) ? await picturesIn(reader, key) : [];
     for (const picture of pictures) {
-      const { capturedAt, offset, length } = picture;
-      places.set(keyOf(picture), { key, capturedAt, range: { offset, length } });
+      places.set(keyOf(picture), { key, capturedAt: picture.capturedAt, part: picture });
     }
     if (pictures.length === 0) places.set(key, { key, capturedAt: capturedAtOf(key) });
   }
@@ -98,9 +97,9 @@ function thinned<Item>(items: readonly Item[], most: number): Item[] {
 }
 
 /** @returns nothing for a picture that has expired since it was listed */
-async function readStored(reader: Reader, { key, capturedAt, range }: Place): Promise<StoredPicture[]> {
+async function readStored(reader: Reader, { key, capturedAt, part }: Place): Promise<StoredPicture[]> {
   try {
-    return [{ capturedAt, jpeg: await reader.read(key, range) }];
+    return [{ capturedAt, jpeg: await reader.read(key, part) }];
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;

@@ -6,6 +6,9 @@ export interface ByteRange {
   length: number;
 }
 
+/** A picture of an object: its bytes, or which picture of a video segment it is, from 0. */
+export type Part = ByteRange | { index: number };
+
 export interface ListedObject {
   key: string;
   /** When it was stored, epoch ms; S3 gives whole seconds. */
@@ -31,10 +34,11 @@ export interface Reader {
   /** Objects whose keys begin with `prefix`, in key order. */
   page(prefix: string, options?: PageOptions): Promise<ListPage>;
   /**
-   * An object, or these bytes of it. A picture that lies in an archive is read by the key of its own object.
+   * An object, or this part of it: of a video segment a JPEG. A picture that lies in an archive or a segment is read by the key
+   * of its own object.
    * @throws an error that {@link isMissing} knows
    */
-  read(key: string, range?: ByteRange): Promise<Buffer>;
+  read(key: string, part?: Part): Promise<Buffer>;
 }
 
 /** Lists by folder, too. */

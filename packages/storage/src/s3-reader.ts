@@ -2,11 +2,16 @@ import type { Readable } from 'node:stream';
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { findArchived } from './archive.ts';
-import { type ByteRange, type FolderReader, isMissing, ObjectTooLargeError } from './reader.ts';
+import { cached } from './cached.ts';
+import { type ByteRange, type FolderReader, isMissing, ObjectTooLargeError, type Part } from './reader.ts';
+import { picturesOfSegment } from './segment.ts';
 import { STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
 
 /** Most bytes that are read at once: annotated pictures, detections and clips of ours are far smaller. */
 const MAX_BYTES = 64 * 1024 * 1024;
+
+/** So many segments are kept as JPEGs, and for so long: who asks for a picture often asks for the next. */
+const SEGMENTS = { count: 16, ttlMs: 30_000 };
 
 /** A reader of the bucket that the settings name. Nothing is sent before it is used. */
 export function createReader(
@@ -22,6 +27,13 @@ export function createReader(
       throw new ObjectTooLargeError(`${Key} has ${ContentLength} bytes, over ${MAX_BYTES}`);
     }
     return Buffer.from((await Body?.transformToByteArray()) ?? []);
+  };
+  const segments = cached(async (key) => picturesOfSegment(await get(key)), SEGMENTS.ttlMs, SEGMENTS.count);
+  const getPart = async (key: string, part?: Part): Promise<Buffer> => {
+    if (!part || 'offset' in part) return get(key, part);
+    const jpeg = (await segments(key))[part.index];
+    if (!jpeg) throw new Error(`${key} has no picture ${part.index}`);
+    return jpeg;
   };
   const reader: FolderReader = {
     async page(Prefix, { after, limit = 1000 } = {}) {
@@ -46,13 +58,13 @@ export function createReader(
       } while (ContinuationToken);
       return names;
     },
-    async read(key, range) {
+    async read(key, part) {
       try {
-        return await get(key, range);
+        return await getPart(key, part);
       } catch (error) {
-        const archived = isMissing(error) && !range ? await findArchived(reader, key) : undefined;
+        const archived = isMissing(error) && !part ? await findArchived(reader, key) : undefined;
         if (!archived) throw error;
-        return get(archived.key, archived);
+        return getPart(archived.key, archived);
       }
     },
   };

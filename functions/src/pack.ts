@@ -1,0 +1,78 @@
+import { archiveKey, type DetectedFrame, type MSKRecord, segmentKey } from '@video-pipeline/frame';
+import type { StoredObject } from '@video-pipeline/storage';
+import { cutForArchives, cutForSegments, type Part, packArchive, packSegment } from '@video-pipeline/storage';
+
+/** How several pictures are stored as one object: values of STORE. */
+export type PackedForm = 'archive' | 'video';
+
+/** An annotated picture that is to be a part of an object. */
+export interface Packable {
+  record: MSKRecord;
+  frame: DetectedFrame;
+  jpeg: Buffer;
+  /** What was seen in it, one line of JSON. */
+  line: string;
+}
+
+/** Some pictures of a stream as one object. */
+export interface Packed<Item> {
+  items: Item[];
+  /** Which part of it each of them is. */
+  parts: Part[];
+  object: StoredObject;
+}
+
+/**
+ * Makes as few objects as can be of the pictures of one stream in a batch.
+ * @param items not empty
+ */
+export async function* packs<Item extends Packable>(
+  form: PackedForm,
+  prefix: string,
+  items: readonly Item[],
+): AsyncGenerator<Packed<Item> | Unfit<Item>> {
+  const [batch] = items;
+  const runs = form === 'archive' ? cutForArchives(items) : cutForSegments(items);
+  for (const run of runs) {
+    const [first, last] = [run[0], run.at(-1)];
+    if (!batch || !first || !last) continue;
+    if (form === 'video') yield await segmentOf(prefix, run, first, last);
+    else {
+      const { body, ranges } = packArchive(run);
+      const key = archiveKey(prefix, first.frame, last.frame, batch.record);
+      yield { items: run, parts: ranges, object: { key, body, contentType: 'application/x-tar' } };
+    }
+  }
+}
+
+/** Pictures that make no video. */
+export interface Unfit<Item> {
+  items: Item[];
+  reason: string;
+}
+
+async function segmentOf<Item extends Packable>(
+  prefix: string,
+  items: Item[],
+  first: Item,
+  last: Item,
+): Promise<Packed<Item> | Unfit<Item>> {
+  // Loaded only here: FFmpeg does not lie beside every annotate.
+  const { encodeSegment } = await import('./clip-encoder.ts');
+  const { width, height } = first.frame;
+  try {
+    const mp4 = await encodeSegment(items.map(({ frame, jpeg }) => ({ capturedAt: frame.capturedAt, jpeg })));
+    const frames = items.map(({ frame }): [number, number] => [frame.capturedAt, frame.frameNumber]);
+    const offsets = items.map(({ record }) => record.offset);
+    const span = { offset: Math.min(...offsets), last: Math.max(...offsets) };
+    const key = segmentKey(prefix, first.frame, last.frame, { ...first.record, ...span });
+    const body = packSegment(mp4, { width, height, frames });
+    return {
+      items,
+      parts: items.map((_, index) => ({ index })),
+      object: { key, body, contentType: 'video/mp4' },
+    };
+  } catch (error) {
+    return { items, reason: (error as Error).message };
+  }
+}

@@ -1,0 +1,120 @@
+import { archiveSpanOf } from '@video-pipeline/frame';
+
+// A segment is one object for the annotated pictures of a stream in a batch: H.264 in a fragmented MP4 (CMAF) that plays
+// by itself. Its media time counts from the begin of the hour of its first picture. Between what describes the stream (`ftyp`,
+// `moov`) and the fragment stands a `free` box, which players skip (ISO/IEC 14496-12, 8.1.2): it says which frames the
+// pictures are of, and makes the head of every segment equally long, so that a playlist names it unread.
+
+/** Bytes before the fragment: what HLS's EXT-X-MAP names. */
+export const SEGMENT_HEAD = 4_096;
+/** Pictures of one segment, at most: their index fits into the head, whatever their numbers are. */
+export const SEGMENT_PICTURES = 60;
+/** As many as annotate draws on. */
+const MAX_PIXELS = 50_000_000;
+const BOX_HEADER = 8;
+const HOUR_MS = 3_600_000;
+
+/** What a segment holds: the size of its pictures as they were, pixels, and their frames in order. */
+export interface SegmentIndex {
+  width: number;
+  height: number;
+  frames: [capturedAt: number, frameNumber: number][];
+}
+
+/**
+ * Puts the index into a fragmented MP4.
+ * @throws Error if what describes the stream leaves no room for it
+ */
+export function packSegment(mp4: Buffer, index: SegmentIndex): Buffer {
+  const at = boxesOf(mp4).find(({ type }) => type === 'moof')?.offset ?? mp4.length;
+  const text = JSON.stringify(index);
+  const length = SEGMENT_HEAD - at;
+  if (length < BOX_HEADER + text.length) throw new Error(`a head of ${at} bytes leaves no room for an index`);
+  const box = Buffer.alloc(length);
+  box.writeUInt32BE(length);
+  box.write(`free${text}`, 4, 'latin1');
+  return Buffer.concat([mp4.subarray(0, at), box, mp4.subarray(at)]);
+}
+
+/**
+ * @param head the first {@link SEGMENT_HEAD} bytes of the object, or more
+ * @throws Error that names the object, if it is no segment of ours
+ */
+export function indexOfSegment(head: Buffer, key: string): SegmentIndex {
+  const box = boxesOf(head).find(({ type }) => type === 'free');
+  try {
+    if (!box) throw new Error('it has no index');
+    const text = head.toString('latin1', box.offset + BOX_HEADER, box.offset + box.size);
+    const index: SegmentIndex = JSON.parse(text.slice(0, text.indexOf('\0') >>> 0));
+    if (!(index.width * index.height <= MAX_PIXELS && index.frames.length <= SEGMENT_PICTURES))
+      throw new Error('it is too large');
+    return index;
+  } catch (cause) {
+    throw new Error(`${key} is no video segment of this pipeline`, { cause });
+  }
+}
+
+/** A segment that begins so long after the one before ended, milliseconds, begins anew: players wait for no picture. */
+const GAP_MS = 1_000;
+/** So long after an hour's end its last batches may still come, milliseconds. */
+const LATE_MS = 600_000;
+/** How long the last picture before a gap is shown, milliseconds. */
+const LAST_MS = 100;
+
+/**
+ * An HLS playlist (RFC 8216) of the segments of an hour, with capture times; it ends once the hour is over.
+ * @param keys of the hour's folder, in their order; what is no segment is left out, and what another one holds too
+ * @param now epoch milliseconds
+ * @returns undefined if there is no segment
+ */
+export function playlistOf(keys: readonly string[], now: number): string | undefined {
+  const segments: { key: string; from: number; to: number }[] = [];
+  for (const key of keys) {
+    const span = key.endsWith('.mp4') && archiveSpanOf(key);
+    if (span && span.to > (segments.at(-1)?.to ?? -1)) segments.push({ key, ...span });
+  }
+  const [first] = segments;
+  if (!first) return undefined;
+  const lengths = segments.map(({ from, to }, i) => {
+    const next = segments[i + 1]?.from ?? Number.POSITIVE_INFINITY;
+    return (next >= to && next - to < GAP_MS ? next : to + LAST_MS) - from;
+  });
+  const lines = segments.flatMap(({ key, from }, i) => {
+    const name = key.slice(key.lastIndexOf('/') + 1);
+    const before = segments[i - 1];
+    const isAnew = before && (from < before.to || from - before.to >= GAP_MS);
+    return [
+      ...(isAnew ? ['#EXT-X-DISCONTINUITY'] : []),
+      `#EXT-X-MAP:URI="${name}",BYTERANGE="${SEGMENT_HEAD}@0"`,
+      `#EXT-X-PROGRAM-DATE-TIME:${new Date(from).toISOString()}`,
+      `#EXTINF:${((lengths[i] ?? 0) / 1000).toFixed(3)},`,
+      name,
+    ];
+  });
+  const isOver = now > (Math.floor(first.from / HOUR_MS) + 1) * HOUR_MS + LATE_MS;
+  return [
+    '#EXTM3U',
+    '#EXT-X-VERSION:7',
+    `#EXT-X-PLAYLIST-TYPE:${isOver ? 'VOD' : 'EVENT'}`,
+    `#EXT-X-TARGETDURATION:${Math.ceil(Math.max(...lengths) / 1000)}`,
+    ...lines,
+    ...(isOver ? ['#EXT-X-ENDLIST'] : []),
+    '',
+  ].join('\n');
+}
+
+/** The pictures of a segment as JPEGs, of the size that they had. FFmpeg is loaded only here, as few ever read one. */
+export async function picturesOfSegment(mp4: Buffer): Promise<Buffer[]> {
+  const { decodeVideo } = await import('./decode-video.ts');
+  return decodeVideo(mp4, indexOfSegment(mp4, 'the object'));
+}
+
+function boxesOf(bytes: Buffer): { type: string; offset: number; size: number }[] {
+  const boxes = [];
+  for (let offset = 0; offset + BOX_HEADER <= bytes.length; ) {
+    const size = bytes.readUInt32BE(offset);
+    boxes.push({ type: bytes.toString('latin1', offset + 4, offset + BOX_HEADER), offset, size });
+    offset += Math.max(size, BOX_HEADER);
+  }
+  return boxes;
+}
