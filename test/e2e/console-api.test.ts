@@ -220,7 +220,9 @@ describe('the archive', () => {
       expect([picture.status, picture.headers.get('content-type')]).toEqual([200, 'image/jpeg']);
       expect((await sharp(await picture.arrayBuffer()).metadata()).format).toBe('jpeg');
       expect((await get(`/api/streams/${stream}/annotated/${start + 2_900}-30.jpg`)).status).toBe(404);
-      expect(await getJson(`/api/search/size?stream=${stream}&class=cat`)).toMatchObject({
+      expect(
+        await getJson(`/api/search/size?from=${start}&to=${start + 60_000}&stream=${stream}`),
+      ).toMatchObject({
         frames: 30,
         bytes: expect.toSatisfy((bytes: number) => bytes > 30_000),
       });
