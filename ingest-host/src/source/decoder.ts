@@ -4,9 +4,11 @@ import {
   AV_CODEC_ID_HEVC,
   AV_CODEC_ID_MJPEG,
   AV_FRAME_FLAG_CORRUPT,
+  AV_FRAME_FLAG_DISCARD,
   AV_OPT_TYPE_INT,
   AV_OPT_TYPE_INT64,
   AV_PKT_FLAG_CORRUPT,
+  AV_PKT_FLAG_DISCARD,
   AVDISCARD_DEFAULT,
   AVDISCARD_NONREF,
   type AVDiscard,
@@ -15,22 +17,23 @@ import {
 } from 'node-av/constants';
 import { Codec, CodecContext, type Packet, type Stream } from 'node-av/lib';
 import { RawFrame } from '../raw-frame.ts';
-import { FrameNumbers } from './frame-numbers.ts';
+import { H264References } from './h264-references.ts';
 import { findHardware } from './hardware.ts';
 import { checkDecoder, checkJpeg, checkMemory, MAX_PIXELS, tooLarge } from './limits.ts';
-import type { ReferenceCheck } from './nal-units.ts';
+import type { Loss, ReferenceCheck, Verdict } from './nal-units.ts';
 import { ReferenceSets } from './reference-sets.ts';
 import type { Damage, Hwaccel } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 
 const NOTHING = Buffer.alloc(0);
+const NO_LOSSES = { key: 0, reference: 0 };
 
 /** What is known of packets that did not come. */
 export interface Losses {
   /** How often something did not come. */
   readonly gaps?: number;
-  /** How often it was a picture that others certainly build on. */
-  readonly lostReferences?: number;
+  /** How often it was such a picture. */
+  readonly losses?: Readonly<Record<Loss, number>>;
 }
 
 interface DecoderOptions {
@@ -58,9 +61,11 @@ export class VideoDecoder {
   /** Why pictures are not given, until one is. */
   #reason: keyof Damage | undefined;
   #gaps = 0;
-  #lostReferences = 0;
+  #losses: Record<Loss, number> = { key: 0, reference: 0 };
   /** A whole picture has come. */
   #started = false;
+  /** Which pictures are whole is known here, better than by FFmpeg. */
+  #isTolerant = false;
   /** Where pictures lie that the device keeps. */
   #onDevice: RawFrame | undefined;
   /** It was told of an end, and takes no packet before it starts anew. */
@@ -70,7 +75,7 @@ export class VideoDecoder {
     this.#foreign = foreign;
     this.#inSegments = inSegments;
     this.#damage = damage;
-    if (foreign && codecId === AV_CODEC_ID_H264) this.#references = new FrameNumbers();
+    if (foreign && codecId === AV_CODEC_ID_H264) this.#references = new H264References();
     if (foreign && codecId === AV_CODEC_ID_HEVC) this.#references = new ReferenceSets();
   }
 
@@ -80,7 +85,7 @@ export class VideoDecoder {
     if (!codec) throw new SourceError(`no decoder for codec ${stream.codecpar.codecId}`, true);
     if (options.foreign) checkDecoder(codec.name);
     const decoder = new VideoDecoder(options, stream.codecpar.codecId);
-    decoder.#references?.isGap(stream.codecpar.extradata ?? NOTHING);
+    decoder.#references?.judge(stream.codecpar.extradata ?? NOTHING);
     const { context } = decoder;
     context.allocContext3(codec);
     check(context.parametersToContext(stream.codecpar), 'decoder');
@@ -117,20 +122,36 @@ export class VideoDecoder {
    * What is to be decoded for `packet`, in turn: it, or the end of what came before, whose pictures are whole and still
    * wait for their turn, or both.
    */
-  steps(packet: Packet, { gaps = 0, lostReferences = 0 }: Losses = {}): (Packet | null)[] {
-    const isMissed = this.#references ? this.#references.isGap(packet.data ?? NOTHING) : gaps !== this.#gaps;
-    // Numbers come round: in a GOP of 50, frame_num of four bits shows no key frame that did not come.
-    const isGap = isMissed || lostReferences !== this.#lostReferences;
-    this.#gaps = gaps;
-    this.#lostReferences = lostReferences;
+  steps(packet: Packet, losses: Losses = {}): (Packet | null)[] {
+    const verdict = this.#judge(packet, losses);
     if (!this.#inSegments && packet.hasFlags(AV_PKT_FLAG_CORRUPT)) {
       this.#break('corrupt');
       this.#count();
       return this.#startsAnew && this.#started ? [null] : [];
     }
-    if (!isGap) return [packet];
+    if (verdict === 'smeared') this.#smear(packet);
+    if (verdict !== 'broken') return [packet];
     this.#break('lost');
     return this.#startsAnew && this.#started ? [null, packet] : [packet];
+  }
+
+  #judge({ data }: Packet, { gaps = 0, losses: { key, reference } = NO_LOSSES }: Losses): Verdict {
+    const lost =
+      key > this.#losses.key ? 'key' : reference > this.#losses.reference ? 'reference' : undefined;
+    const isGap = gaps !== this.#gaps;
+    this.#losses = { key, reference };
+    this.#gaps = gaps;
+    if (this.#references) return this.#references.judge(data ?? NOTHING, lost);
+    return isGap ? 'broken' : 'whole';
+  }
+
+  /** It is decoded, for the order of what follows goes by it, and not given. H.265's decoder has to be told that it may. */
+  #smear(packet: Packet): void {
+    packet.setFlags(AV_PKT_FLAG_DISCARD);
+    if (this.#started && this.#damage) this.#damage.lost += 1;
+    if (this.context.codecId !== AV_CODEC_ID_HEVC) return;
+    this.context.setFlags(AV_CODEC_FLAG_OUTPUT_CORRUPT);
+    this.#isTolerant = true;
   }
 
   /**
@@ -154,7 +175,7 @@ export class VideoDecoder {
     if (!packet) return;
     if (this.#foreign && code === AVERROR_EINVAL && packet.size > 0) throw tooLarge();
     if (this.#foreign) checkMemory(context);
-    if (code < 0 && code !== AVERROR_EAGAIN) {
+    if (code < 0 && code !== AVERROR_EAGAIN && !packet.hasFlags(AV_PKT_FLAG_DISCARD)) {
       this.#break('undecodable');
       if (this.#startsAnew) this.#startAnew();
     } else if (packet.isKeyframe) this.#reason = undefined;
@@ -164,7 +185,8 @@ export class VideoDecoder {
   /** @returns whether there was another whole picture */
   receive(frame: RawFrame): boolean {
     while (this.#receive(frame)) {
-      if (frame.decodeErrorFlags !== 0 || frame.hasFlags(AV_FRAME_FLAG_CORRUPT)) {
+      if (frame.hasFlags(AV_FRAME_FLAG_DISCARD)) continue;
+      if (frame.decodeErrorFlags !== 0 || (frame.hasFlags(AV_FRAME_FLAG_CORRUPT) && !this.#isTolerant)) {
         this.#break('undecodable');
         this.#count();
         if (this.#startsAnew) this.#startAnew();
@@ -195,6 +217,7 @@ export class VideoDecoder {
   /** What comes next builds on a picture that is not as it was sent. */
   #break(reason: keyof Damage): void {
     if (this.#started) this.#reason ??= reason;
+    this.#references?.forget();
     if (!this.#startsAnew) this.#isBroken = true;
   }
 
@@ -212,6 +235,8 @@ export class VideoDecoder {
 
   #startAnew(): void {
     this.context.flushBuffers();
+    this.context.clearFlags(AV_CODEC_FLAG_OUTPUT_CORRUPT);
+    this.#isTolerant = false;
     this.#isDrained = false;
   }
 

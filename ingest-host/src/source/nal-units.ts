@@ -27,13 +27,20 @@ export class Bits {
     this.#at += count;
   }
 
-  /** ue(v) (H.264, 9.1); also se(v), where its value does not matter. */
+  /** ue(v) (H.264, 9.1). */
   golomb(): number {
     let zeros = 0;
     while (zeros < 32 && this.read(1) === 0) zeros += 1;
     return 2 ** zeros - 1 + this.read(zeros);
   }
 
+  /** se(v) (H.264, 9.1.1). */
+  signed(): number {
+    const code = this.golomb();
+    return code % 2 === 0 ? -code / 2 : (code + 1) / 2;
+  }
+
+  /** Also of se(v). */
   skipGolombs(count: number): void {
     for (let left = count; left > 0; left -= 1) this.golomb();
   }
@@ -53,11 +60,22 @@ export function* nalUnits(picture: Buffer, isSlice: (header: number) => boolean)
   }
 }
 
+/**
+ * Of a coded picture: all that it builds on came; or it did not, but later pictures may be whole; or nothing that follows is,
+ * until a key frame.
+ */
+export type Verdict = 'whole' | 'smeared' | 'broken';
+
+/** What is known of a picture that did not come: a key frame, or that others certainly build on it. */
+export type Loss = 'key' | 'reference';
+
 /** Notices in a stream's coded pictures that one which others build on has not come. */
 export interface ReferenceCheck {
   /**
    * @param picture with start codes (Annex B), in decoding order; anything else is not looked at
-   * @returns whether one that it builds on is missing
+   * @param lost what went before it, or will soon
    */
-  isGap(picture: Buffer): boolean;
+  judge(picture: Buffer, lost?: Loss): Verdict;
+  /** No picture of before is there any more. */
+  forget(): void;
 }

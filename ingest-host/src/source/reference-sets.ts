@@ -1,4 +1,4 @@
-import { Bits, nalUnits, type ReferenceCheck } from './nal-units.ts';
+import { Bits, type Loss, nalUnits, type ReferenceCheck, type Verdict } from './nal-units.ts';
 
 /** A picture that another may build on, by its distance in output order. */
 interface Reference {
@@ -29,30 +29,39 @@ const MAX_REFERENCES = 16;
 const MAX_SET_BYTES = 4_096;
 
 /**
- * Notices that a picture which others build on has not come: each of an H.265 stream names those that it builds on (ITU-T
- * H.265, 8.3.2), and FFmpeg puts grey in the place of one that is missing without a word.
+ * Tells which pictures build on one that has not come: each of an H.265 stream names those that it builds on (ITU-T H.265,
+ * 8.3.2).
  */
 export class ReferenceSets implements ReferenceCheck {
   readonly #sequences = new Map<number, Sequence>();
   readonly #parameters = new Map<number, Parameters>();
-  /** Places in output order of the pictures that may be built on; absent before the first key frame. */
+  /** Places in output order of the whole pictures that may be built on; absent before the first key frame. */
   #kept: Set<number> | undefined;
   /** Place of the last picture that all layers have. */
   #before = 0;
 
-  isGap(picture: Buffer): boolean {
+  judge(picture: Buffer, lost?: Loss): Verdict {
     for (const nal of nalUnits(picture, isSlice)) {
       const type = typeOf(nal[0] ?? 0);
       try {
         if (type === 33) this.#readSequence(new Bits(nal, 2, MAX_SET_BYTES));
         if (type === 34) this.#readParameters(new Bits(nal, 2));
-        if (isSlice(nal[0] ?? 0)) return this.#follow(type, (nal[1] ?? 0) & 7, new Bits(nal, 2, 128));
+        if (isSlice(nal[0] ?? 0)) return this.#follow(type, (nal[1] ?? 0) & 7, new Bits(nal, 2, 128), lost);
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
-        return false;
+        return 'whole';
       }
     }
-    return false;
+    return lost === 'key' ? this.#break() : 'whole';
+  }
+
+  #break(): Verdict {
+    this.forget();
+    return 'broken';
+  }
+
+  forget(): void {
+    this.#kept = undefined;
   }
 
   /** 7.3.2.2 */
@@ -96,14 +105,15 @@ export class ReferenceSets implements ReferenceCheck {
   }
 
   /** 7.3.6.1 @param layer temporal, from 1 */
-  #follow(type: number, layer: number, bits: Bits): boolean {
+  #follow(type: number, layer: number, bits: Bits, lost: Loss | undefined): Verdict {
     const isFirst = bits.flag();
     const isKey = type >= 16 && type <= 23;
     if (isKey) bits.skip(1);
     const parameters = this.#parameters.get(bits.golomb());
     const sequence = parameters && this.#sequences.get(parameters.sequence);
     // One whose first slice did not come is not whole either.
-    if (!sequence || !isFirst) return this.#kept !== undefined && !isFirst;
+    if (!sequence || !isFirst) return this.#kept !== undefined && !isFirst ? this.#break() : 'whole';
+    if (lost === 'key' && !isKey) return this.#break();
     bits.skip(parameters.extraBits);
     bits.golomb();
     if (parameters.hasOutputFlag) bits.skip(1);
@@ -114,19 +124,15 @@ export class ReferenceSets implements ReferenceCheck {
     // What leads a key frame is decoded only together with what came before that.
     if (layer === 1 && !(type >= 6 && type <= 9)) this.#before = place;
     const former = this.#kept;
-    if (!former && !isKey) return false;
-    const kept = new Set([place]);
+    if (!former && !isKey) return 'whole';
+    const named = isIdr ? [] : readReferences(bits, sequence, place);
+    const kept = new Set(named.map(({ delta }) => place + delta).filter((one) => former?.has(one)));
+    const isWhole = isKey || named.every(({ delta, isUsed }) => !isUsed || kept.has(place + delta));
+    if (isWhole) kept.add(place);
+    // Where no other is left, all that follows builds on what did not come.
+    if (kept.size === 0) return this.#break();
     this.#kept = kept;
-    if (isIdr) return false;
-    for (const { delta, isUsed } of readReferences(bits, sequence, place)) {
-      if (former?.has(place + delta)) kept.add(place + delta);
-      else if (isUsed && former && !isKey) {
-        // All builds on it until the next key frame.
-        this.#kept = undefined;
-        return true;
-      }
-    }
-    return false;
+    return isWhole ? 'whole' : 'smeared';
   }
 
   /** 8.3.1 */

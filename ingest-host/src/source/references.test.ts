@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { FormatContext, Packet } from 'node-av/lib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { evenTimes, makeVideo } from '../../../test/support/video.ts';
-import { FrameNumbers } from './frame-numbers.ts';
+import { H264References } from './h264-references.ts';
 import { nalUnits } from './nal-units.ts';
 import { ReferenceSets } from './reference-sets.ts';
 
@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 const CODECS = [
-  ['libx264', FrameNumbers],
+  ['libx264', H264References],
   ['libx265', ReferenceSets],
 ] as const;
 
@@ -39,30 +39,41 @@ async function pictures(codec: 'libx264' | 'libx265', bFrames: number): Promise<
 describe.each(CODECS)('%s', (codec, Check) => {
   const gaps = (all: Buffer[]) => {
     const check = new Check();
-    return all.flatMap((picture, index) => (check.isGap(picture) ? [index] : []));
+    return all.flatMap((picture, index) => (check.judge(picture) === 'whole' ? [] : [index]));
   };
 
   test('a stream that is whole has no gap', async () => {
     for (const bFrames of [0, 3]) expect(gaps(await pictures(codec, bFrames))).toEqual([]);
   });
 
-  test('a picture that others build on is missed, wherever it was', async () => {
+  test('a picture that others build on is missed, wherever it was, until nothing is left to build on', async () => {
     const all = await pictures(codec, 0);
-    for (const lost of [1, 7, 15, 28, 31, 45])
-      expect(gaps(all.toSpliced(lost, 1)), `${lost}`).toEqual([lost]);
+    for (const [lost, count] of [
+      ...[1, 7, 15, 28, 31, 45].map((one) => [one, 1] as const),
+      [10, 4],
+    ] as const) {
+      const check = new Check();
+      const verdicts = all.toSpliced(lost, count).map((picture) => check.judge(picture));
+      const noticed = verdicts.flatMap((verdict, index) => (verdict === 'whole' ? [] : [index]));
+      expect(noticed[0], `${lost}`).toBe(lost);
+      // After that, or the next key frame, none is missed any more.
+      const broken = verdicts.indexOf('broken');
+      const nextKey = lost < 30 ? 29 : verdicts.length;
+      const end = broken < 0 ? nextKey : broken + 1;
+      expect(noticed).toEqual(Array.from({ length: end - lost }, (_, at) => lost + at));
+    }
     expect(gaps(all.toSpliced(29, 1)), 'the last before a key frame').toEqual([]);
-    expect(gaps(all.toSpliced(10, 4))).toEqual([10]);
   });
 
   test('any bytes are no gap', () => {
     const check = new Check();
     for (const text of ['', '\0\0\x01', '\0\0\x01g', '\0\0\x01\x65', '\0\0\0\x0eAVCC']) {
-      expect(check.isGap(Buffer.from(text, 'latin1'))).toBe(false);
+      expect(check.judge(Buffer.from(text, 'latin1'))).toBe('whole');
     }
     const units = fc.array(fc.tuple(fc.constantFrom(0x42, 0x44, 0x67, 0x28, 0x02, 0x65), fc.uint8Array()));
     fc.assert(
       fc.property(units, (all) => {
-        check.isGap(Buffer.concat(all.map(([type, rest]) => Buffer.from([0, 0, 1, type, 1, ...rest]))));
+        check.judge(Buffer.concat(all.map(([type, rest]) => Buffer.from([0, 0, 1, type, 1, ...rest]))));
       }),
     );
   });
@@ -75,5 +86,5 @@ test('H.265: a picture that nothing builds on may be lost', async () => {
   const isLeaf = (picture: Buffer) => [...nalUnits(picture, (header) => header >> 1 < 32)].at(-1)?.[0] === 0;
   const kept = all.filter((picture) => !isLeaf(picture));
   expect(all.length - kept.length).toBeGreaterThan(10);
-  expect(kept.filter((picture) => check.isGap(picture))).toEqual([]);
+  expect(kept.filter((picture) => check.judge(picture) !== 'whole')).toEqual([]);
 });

@@ -1,14 +1,18 @@
+import type { Loss } from './nal-units.ts';
+
 /** Bytes before each packet that say its channel and length (RFC 2326, 10.12). */
 export const FRAMING = 4;
 const HEADER = 12;
+/** A key frame comes with its parameter sets. */
+const LEAST_OF_KEY = 3;
 
 export interface RtpEvents {
   /** Framed packets, all of one picture. */
   picture(packets: Buffer[]): void;
-  /** Some packets did not come. */
-  gap(): void;
-  /** A picture was left out, as not all of its packets came. @param isReference whether others certainly build on it */
-  lost(isReference: boolean): void;
+  /** Some packets did not come. @param mayBeKey whether a whole key frame may be among them */
+  gap(mayBeKey: boolean): void;
+  /** A picture was left out, as not all of its packets came. @param loss what is known of it */
+  lost(loss: Loss | undefined): void;
 }
 
 /**
@@ -34,9 +38,10 @@ export class RtpPictures {
     if (packet.length < FRAMING + HEADER) return;
     const sequence = packet.readUInt16BE(FRAMING + 2);
     const timestamp = packet.readUInt32BE(FRAMING + 4);
-    const isGap = this.#next !== undefined && sequence !== this.#next;
+    const missing = (sequence - (this.#next ?? sequence)) & 0xffff;
+    const isGap = missing !== 0;
     this.#next = (sequence + 1) & 0xffff;
-    if (isGap) this.#events.gap();
+    if (isGap) this.#events.gap(timestamp !== this.#timestamp && missing >= LEAST_OF_KEY);
     if (timestamp !== this.#timestamp) {
       // What is missing may be the end of the picture before, or this one's start.
       if (isGap) this.#isWhole = false;
@@ -51,18 +56,28 @@ export class RtpPictures {
   #end(): void {
     if (this.#packets.length > 0) {
       if (this.#isWhole) this.#events.picture(this.#packets);
-      else this.#events.lost(this.#packets.some((packet) => this.#isReference(packet)));
+      else {
+        const losses = new Set(this.#packets.map((packet) => this.#lossOf(packet)));
+        this.#events.lost(losses.has('key') ? 'key' : losses.has('reference') ? 'reference' : undefined);
+      }
     }
     this.#packets = [];
     this.#isWhole = true;
   }
 
-  /** By what H.264 says in each packet (nal_ref_idc, RFC 6184, 5.3 and 5.8). */
-  #isReference(packet: Buffer): boolean {
+  /** By what the header of its slice says, whole or a fragment (RFC 6184, 5.3 and 5.8; RFC 7798, 4.4.3). */
+  #lossOf(packet: Buffer): Loss | undefined {
     const { codec, byte } = this.#payload(packet);
+    if (codec === 'H265') {
+      const type = (byte(0) >> 1) & 63;
+      const slice = type === 49 ? byte(2) & 63 : type;
+      return slice >= 16 && slice <= 23 ? 'key' : undefined;
+    }
     const type = byte(0) & 31;
-    // Of a fragment, or of a unit with a slice: parameter sets and the like say that they matter, too.
-    return codec === 'H264' && (byte(0) & 0x60) !== 0 && (type === 1 || type === 5 || type === 28);
+    const slice = type === 28 ? byte(1) & 31 : type;
+    if (codec !== 'H264' || (slice !== 1 && slice !== 5)) return undefined;
+    if (slice === 5) return 'key';
+    return (byte(0) & 0x60) === 0 ? undefined : 'reference';
   }
 
   /** Whether a NAL unit begins with it (RFC 6184, 5.8; RFC 7798, 4.4.3): if that is not the picture's first, decoders say so. */

@@ -23,13 +23,17 @@ const stream = Array.from({ length: 30 }, (_, index) => {
 
 function pictures(packets: Buffer[], codec = 'H265') {
   const got: Buffer[][] = [];
-  const counts = { gaps: 0, lost: 0, references: 0 };
+  const counts = { gaps: 0, long: 0, lost: 0, references: 0, keys: 0 };
   const all = new RtpPictures(new Map([[96, codec]]), {
     picture: (one) => got.push(one),
-    gap: () => (counts.gaps += 1),
-    lost: (isReference) => {
+    gap: (mayBeKey) => {
+      counts.gaps += 1;
+      counts.long += Number(mayBeKey);
+    },
+    lost: (loss) => {
       counts.lost += 1;
-      counts.references += Number(isReference);
+      counts.references += Number(loss === 'reference');
+      counts.keys += Number(loss === 'key');
     },
   });
   for (const one of packets) all.push(one);
@@ -47,16 +51,25 @@ test('pictures are given whole or not at all, whichever packets are missing', ()
   );
 });
 
-test('of a picture that came in part, H.264 says whether others build on it', () => {
-  const lossy = (nri: number) => {
-    // Three fragments of a slice (RFC 6184, 5.8), the middle one lost, then a picture of its own.
-    const parts = [0x81, 0x01, 0x41].map((fragment, part) =>
-      packet(10 + part, 0, part === 2, [(nri << 5) | 28, fragment, 0]),
+test('of a picture that came in part, it is told whether others build on it, or all that follows', () => {
+  const lossy = (codec: string, ...header: number[]) => {
+    // Three fragments of a slice (RFC 6184, 5.8; RFC 7798, 4.4.3), the middle one lost, then a picture of its own.
+    const parts = [0x80, 0x00, 0x40].map((place, part) =>
+      packet(10 + part, 0, part === 2, [...header.slice(0, -1), place | (header.at(-1) ?? 0), 0]),
     );
-    return pictures([...parts.toSpliced(1, 1), packet(13, 3600, true, [0x41, 0, 0])], 'H264');
+    return pictures([...parts.toSpliced(1, 1), packet(13, 3600, true, [0x41, 0, 0])], codec);
   };
-  expect(lossy(3)).toMatchObject({ lost: 1, references: 1 });
-  expect(lossy(0)).toMatchObject({ lost: 1, references: 0 });
+  expect(lossy('H264', (3 << 5) | 28, 1)).toMatchObject({ lost: 1, references: 1, keys: 0 });
+  expect(lossy('H264', 28, 1)).toMatchObject({ lost: 1, references: 0, keys: 0 });
+  expect(lossy('H264', (3 << 5) | 28, 5)).toMatchObject({ lost: 1, references: 0, keys: 1 });
+  expect(lossy('H265', 49 << 1, 1, 1)).toMatchObject({ lost: 1, keys: 0 });
+  expect(lossy('H265', 49 << 1, 1, 19)).toMatchObject({ lost: 1, keys: 1 });
+});
+
+test('a gap of some packets between two pictures may be a key frame that none came of', () => {
+  const flat = stream.flat();
+  expect(pictures(flat.toSpliced(6, 3))).toMatchObject({ gaps: 1, long: 1, lost: 0 });
+  expect(pictures(flat.toSpliced(6, 1))).toMatchObject({ gaps: 1, long: 0 });
 });
 
 test('what is missing is counted; a camera that marks no picture’s end still has them', () => {

@@ -54,7 +54,7 @@ export class RtspGate implements Gate {
   readonly #codecs = new Map<number, string>();
   #bytes = 0;
   gaps = 0;
-  lostReferences = 0;
+  readonly losses = { key: 0, reference: 0 };
   problem: SourceError | undefined;
   /** Where the camera redirects to. */
   location: string | undefined;
@@ -167,16 +167,17 @@ export class RtspGate implements Gate {
       picture: (packets) => {
         if (relayed(packets[0])) this.#relay?.rtp(packets.map((packet) => packet.subarray(FRAMING)));
         // Over UDP nobody can be told to wait.
-        if (client.writableLength > MAX_BYTES_WITHOUT_PACKET) return events.lost(true);
+        if (client.writableLength > MAX_BYTES_WITHOUT_PACKET) return events.lost('key');
         client.cork();
         for (const packet of packets) client.write(packet);
         client.uncork();
       },
-      gap: () => {
+      gap: (mayBeKey) => {
         this.gaps += 1;
+        if (mayBeKey) this.losses.key += 1;
       },
-      lost: (isReference) => {
-        if (isReference) this.lostReferences += 1;
+      lost: (loss) => {
+        if (loss) this.losses[loss] += 1;
         if (this.#damage) this.#damage.lost += 1;
       },
     };

@@ -1,0 +1,187 @@
+import { Bits } from './nal-units.ts';
+
+/** Profiles whose sequence parameter sets begin with their chroma format (ITU-T H.264, 7.3.2.1.1). */
+const WITH_CHROMA = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+/** More is no H.264 (7.4.2.1.1, 7.4.3). */
+const MAX_REFERENCES = 32;
+/** Bytes of a slice header, with weights for all its references. */
+const MAX_HEADER_BYTES = 512;
+
+export interface Sequence {
+  /** Bits of frame_num. */
+  numberBits: number;
+  /** Bits of a picture's place in output order; undefined where slices don't say it. */
+  placeBits: number | undefined;
+  hasDeltas: boolean;
+  hasPlanes: boolean;
+  hasColours: boolean;
+  hasFields: boolean;
+  /** Pictures that others may build on at a time. */
+  maxReferences: number;
+  /** Numbers may be missing on purpose. */
+  hasGaps: boolean;
+}
+
+export interface Parameters {
+  sequence: number;
+  hasBottom: boolean;
+  hasGroups: boolean;
+  /** How many references a slice's two lists have, if it does not say. */
+  counts: [number, number];
+  isWeighted: boolean;
+  isWeightedB: boolean;
+  isRedundant: boolean;
+}
+
+/** Another order of a list of references: `op` 0 and 1 name one by its distance in numbers, down and up (7.4.3.1). */
+export interface Change {
+  op: number;
+  value: number;
+}
+
+export interface Slice {
+  number: number;
+  /** Low bits of its place in output order. */
+  low: number | undefined;
+  isField: boolean;
+  isB: boolean;
+  /** Per list of references: how many, and what differs from the usual order. None where it builds on nothing. */
+  lists: { count: number; changes: Change[] }[];
+  /** It says itself which pictures are no longer built on, by their distance in numbers; else the oldest goes. */
+  unused: number[] | undefined;
+  /** What may be built on is not to be told: fields, long-term references. */
+  isOther: boolean;
+}
+
+/** 7.3.2.1.1 @returns its id and what it says */
+export function readSequence(nal: Buffer): [number, Sequence] {
+  const bits = new Bits(nal, 1, MAX_HEADER_BYTES);
+  const profile = bits.read(8);
+  bits.skip(16);
+  const id = bits.golomb();
+  const chroma = WITH_CHROMA.includes(profile) ? bits.golomb() : 1;
+  const hasPlanes = chroma === 3 && bits.flag();
+  if (WITH_CHROMA.includes(profile)) {
+    bits.skipGolombs(2);
+    bits.skip(1);
+    if (bits.flag()) skipScaling(bits, chroma === 3 ? 12 : 8);
+  }
+  const numberBits = atMost(16, bits.golomb() + 4);
+  const orderType = bits.golomb();
+  const placeBits = orderType === 0 ? atMost(16, bits.golomb() + 4) : undefined;
+  const hasDeltas = orderType === 1 && !bits.flag();
+  if (orderType === 1) {
+    bits.skipGolombs(2);
+    bits.skipGolombs(atMost(255, bits.golomb()));
+  }
+  const maxReferences = atMost(MAX_REFERENCES, bits.golomb());
+  const hasGaps = bits.flag();
+  bits.skipGolombs(2);
+  const [hasFields, hasColours] = [!bits.flag(), chroma !== 0 && !hasPlanes];
+  return [id, { numberBits, placeBits, hasDeltas, hasPlanes, hasColours, hasFields, maxReferences, hasGaps }];
+}
+
+/** 7.3.2.2 @returns its id and what it says */
+export function readParameters(nal: Buffer): [number, Parameters] {
+  const bits = new Bits(nal, 1);
+  const [id, sequence] = [bits.golomb(), bits.golomb()];
+  bits.skip(1);
+  const hasBottom = bits.flag();
+  const hasGroups = bits.golomb() > 0;
+  const counts: [number, number] = [bits.golomb() + 1, bits.golomb() + 1];
+  const isWeighted = bits.flag();
+  const isWeightedB = bits.read(2) === 1;
+  bits.skipGolombs(3);
+  bits.skip(2);
+  return [id, { sequence, hasBottom, hasGroups, counts, isWeighted, isWeightedB, isRedundant: bits.flag() }];
+}
+
+/** Number of the parameters that a slice goes by. */
+export function parametersOf(nal: Buffer): number {
+  const bits = new Bits(nal, 1, 24);
+  bits.skipGolombs(2);
+  return bits.golomb();
+}
+
+/** 7.3.3, until it says what others may build on. Of a field no more than its number. */
+export function readSlice(nal: Buffer, sequence: Sequence, parameters: Parameters): Slice {
+  const bits = new Bits(nal, 1, MAX_HEADER_BYTES);
+  bits.skipGolombs(1);
+  const type = bits.golomb() % 5;
+  bits.skipGolombs(1);
+  if (sequence.hasPlanes) bits.skip(2);
+  const number = bits.read(sequence.numberBits);
+  const isField = sequence.hasFields && bits.flag();
+  const isIdr = ((nal[0] ?? 0) & 31) === 5;
+  const isB = type === 1;
+  if (isField) return { number, low: undefined, isField, isB, lists: [], unused: undefined, isOther: true };
+  if (isIdr) bits.skipGolombs(1);
+  const low = sequence.placeBits === undefined ? undefined : bits.read(sequence.placeBits);
+  bits.skipGolombs(
+    (sequence.hasDeltas ? 1 : 0) +
+      (parameters.hasBottom && (low !== undefined || sequence.hasDeltas) ? 1 : 0),
+  );
+  if (parameters.isRedundant) bits.skipGolombs(1);
+  const lists = type === 2 || type === 4 ? [] : readLists(bits, isB, parameters.counts);
+  if (isB ? parameters.isWeightedB : parameters.isWeighted) skipWeights(bits, lists, sequence.hasColours);
+  const isReference = ((nal[0] ?? 0) & 0x60) !== 0;
+  if (isReference && isIdr) bits.skip(1);
+  const isAdaptive = isReference && bits.flag();
+  const unused = isAdaptive && !isIdr ? readMarking(bits) : undefined;
+  const isOther = isAdaptive && unused === undefined;
+  return { number, low, isField, isB, lists, unused, isOther };
+}
+
+/** 7.3.3.3 @returns what goes; undefined where there is more to it */
+function readMarking(bits: Bits): number[] | undefined {
+  const unused: number[] = [];
+  for (let op = bits.golomb(); op !== 0; op = bits.golomb()) {
+    if (op !== 1) return undefined;
+    unused.push(bits.golomb() + 1);
+    atMost(MAX_REFERENCES, unused.length);
+  }
+  return unused;
+}
+
+/** 7.3.3, 7.3.3.1 */
+function readLists(bits: Bits, isB: boolean, usual: [number, number]): Slice['lists'] {
+  if (isB) bits.skip(1);
+  const isOwn = bits.flag();
+  const counts = (isB ? [0, 1] : [0]).map((list) => (isOwn ? bits.golomb() + 1 : (usual[list] ?? 1)));
+  return counts.map((count) => {
+    const changes: Change[] = [];
+    for (let isChanged = bits.flag(); isChanged; ) {
+      const op = bits.golomb();
+      isChanged = op !== 3;
+      if (isChanged) changes.push({ op, value: bits.golomb() });
+      atMost(MAX_REFERENCES + 1, changes.length);
+    }
+    return { count: atMost(MAX_REFERENCES, count), changes };
+  });
+}
+
+/** 7.3.3.2 */
+function skipWeights(bits: Bits, lists: Slice['lists'], hasColours: boolean): void {
+  if (lists.length === 0) return;
+  bits.skipGolombs(hasColours ? 2 : 1);
+  for (const { count } of lists) {
+    for (let at = 0; at < count; at += 1) {
+      if (bits.flag()) bits.skipGolombs(2);
+      if (hasColours && bits.flag()) bits.skipGolombs(4);
+    }
+  }
+}
+
+/** 7.3.2.1.1.1 */
+function skipScaling(bits: Bits, count: number): void {
+  for (let list = 0; list < count; list += 1) {
+    if (!bits.flag()) continue;
+    for (let [at, last] = [0, 8]; at < (list < 6 ? 16 : 64) && last !== 0; at += 1)
+      last = (last + bits.signed() + 256) % 256;
+  }
+}
+
+function atMost(most: number, value: number): number {
+  if (value > most) throw new RangeError(`${value} is over ${most}`);
+  return value;
+}
