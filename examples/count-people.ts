@@ -1,4 +1,4 @@
-import { decodeDetectedFrame, fromLambdaRecord, type MSKEvent, recordsOf } from '@video-pipeline/frame';
+import { decodeSeenFrame, fromLambdaRecord, type MSKEvent, recordsOf } from '@video-pipeline/frame';
 import { createStore, type Store } from '@video-pipeline/storage';
 
 /** Stores how many people were in each frame of a batch: `people/<topic>-<partition>-<first offset>.json`. */
@@ -7,7 +7,7 @@ export function createCountPeople(store: Store) {
     const records = recordsOf(event);
     const frames = records.flatMap((record) => {
       try {
-        return [decodeDetectedFrame(fromLambdaRecord(record))];
+        return [decodeSeenFrame(fromLambdaRecord(record))];
       } catch {
         return []; // Annotate puts it into failed/: once is enough.
       }

@@ -1,4 +1,4 @@
-import { groupOf, STAGES, topicOf } from '@video-pipeline/stages';
+import { groupOf, isWithin, STAGES, topicOf } from '@video-pipeline/stages';
 import type { MetricName } from '@video-pipeline/telemetry';
 import { awsMetric, namespaceOf, type Service } from './metrics.ts';
 import { title } from './settings.ts';
@@ -65,10 +65,11 @@ export function alarms(watched: Watched): Alarm[] {
         },
       ),
     ),
-    ...services.map((service) =>
-      above(`${title(service)}Failed`, `${title(service)} put records into failed/${service}/.`, 0, 1, {
-        query: `SELECT SUM(FramesFailed) FROM SCHEMA("${namespace}", service, stream) WHERE service = '${service}'`,
-      }),
+    ...[...services, ...STAGES.filter((one) => isWithin(one, settings)).map(({ name }) => name)].map(
+      (service) =>
+        above(`${title(service)}Failed`, `${title(service)} put records into failed/${service}/.`, 0, 1, {
+          query: `SELECT SUM(FramesFailed) FROM SCHEMA("${namespace}", service, stream) WHERE service = '${service}'`,
+        }),
     ),
     ...services.map((service) =>
       above(`${title(service)}Errors`, `${title(service)} fails again and again; its batches wait.`, 0, 3, {

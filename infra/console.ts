@@ -236,7 +236,12 @@ function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.F
   const objects = (...keys: string[]) => keys.map((key) => $interpolate`${store.arn}/${key}`);
   return [
     ...kafkaPermissions(kafka, {
-      read: [KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC],
+      // Pictures that travel once are on the topic of frames alone.
+      read: [
+        KAFKA_DETECTIONS_TOPIC,
+        KAFKA_EVENTS_TOPIC,
+        ...(stage.settings.PICTURES === 'once' ? [KAFKA_TOPIC] : []),
+      ],
       // It follows in groups of its own, each with a random end to its name.
       groups: [`${KAFKA_GROUP_ID}-console-*`],
       write: [KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC],

@@ -1,4 +1,4 @@
-import { FRAME_STAGES, groupOf, STAGES, type StageName, topicOf } from '@video-pipeline/stages';
+import { FRAME_STAGES, groupOf, isWithin, STAGES, type StageName, topicOf } from '@video-pipeline/stages';
 import type { MetricName } from '@video-pipeline/telemetry';
 import { SERVICE } from './kubernetes-object.ts';
 import { acrossStreams, awsMetric, type Service } from './metrics.ts';
@@ -59,8 +59,8 @@ export function dashboardBody(names: Names): string {
       graph(
         names,
         'Frames in a batch',
-        FRAME_STAGES.flatMap(({ name, counts: [frames] }) =>
-          batchSize(stageName, name, frames, names.functions[name]),
+        stages.flatMap(({ name, carriesFrames, counts: [frames] }) =>
+          carriesFrames && frames ? batchSize(stageName, name, frames, names.functions[name] ?? '') : [],
         ),
       ),
       graph(names, 'Inference time, ms', [
@@ -82,7 +82,9 @@ export function dashboardBody(names: Names): string {
     ],
     [
       graph(names, 'Failures', [
-        ...stages.map(({ name }) => ours(name, 'FramesFailed', 'Sum')),
+        ...STAGES.filter((one) => stages.includes(one) || isWithin(one, settings)).map(({ name }) =>
+          ours(name, 'FramesFailed', 'Sum'),
+        ),
         ...stages.map(({ name }) => ofLambda(name, 'Errors')),
       ]),
       graph(

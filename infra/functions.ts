@@ -1,5 +1,5 @@
 import type { VariableName } from '@video-pipeline/config';
-import { groupOf, type Need, type PipelineStage, STAGES, topicOf } from '@video-pipeline/stages';
+import { groupOf, type Need, type PipelineStage, topicOf } from '@video-pipeline/stages';
 import functionsPackage from '../functions/package.json' with { type: 'json' };
 import picturePackage from '../packages/picture/package.json' with { type: 'json' };
 import type { InferenceTarget } from './inference-target.ts';
@@ -19,7 +19,7 @@ import {
   reachS3,
 } from './network.ts';
 import { COMMON_VARIABLES, deployment, environmentOf, KAFKA_IAM_PORT, title } from './settings.ts';
-import { type Lambda, lambdaOf, type Stage } from './stages.ts';
+import { deployedStages, type Lambda, type Stage } from './stages.ts';
 import { LOST_BATCHES, type StreamList } from './storage.ts';
 
 type Permissions = sst.aws.FunctionPermissionArgs[];
@@ -60,13 +60,6 @@ export function createFunctions(parts: Parts) {
     return [of.name, { ...createFunction(parts, spec), switches, group: spec.consumerGroup }] as const;
   });
   return Object.fromEntries(created);
-}
-
-function deployedStages(stage: Stage): { of: PipelineStage; size: Lambda }[] {
-  return STAGES.flatMap((of) => {
-    const size = lambdaOf(stage, of);
-    return size ? [{ of, size }] : [];
-  });
 }
 
 function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFunction {
@@ -175,7 +168,7 @@ export function kafkaEnvironment(stage: Stage, kafka: KafkaCluster) {
   return {
     KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrapServers,
     KAFKA_AUTH: 'iam',
-    ...environmentOf(stage, ['KAFKA_TOPIC', 'KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC']),
+    ...environmentOf(stage, ['KAFKA_TOPIC', 'KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC', 'PICTURES']),
   };
 }
 

@@ -1,4 +1,4 @@
-import { FRAME_STAGES, groupOf, topicOf } from '@video-pipeline/stages';
+import { frameStagesOf, groupOf, topicOf } from '@video-pipeline/stages';
 import { type Camera, chunk } from './cameras.ts';
 import { createCluster, createSecret, executionRole, harden, refuseRollback, taskRole } from './ecs.ts';
 import { kafkaEnvironment } from './functions.ts';
@@ -157,8 +157,8 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
 /** What tells how far the stages are: with MAX_LATENCY_SECONDS, ingest sends what they can take. */
 function watchedStages({ settings }: Stage) {
   return {
-    topics: FRAME_STAGES.map((stage) => topicOf(stage, settings)),
-    groups: FRAME_STAGES.map((stage) => groupOf(stage, settings)),
+    topics: frameStagesOf(settings).map((stage) => topicOf(stage, settings)),
+    groups: frameStagesOf(settings).map((stage) => groupOf(stage, settings)),
   };
 }
 

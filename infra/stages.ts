@@ -1,4 +1,4 @@
-import { type LambdaDefinition, type PipelineStage, STAGES, type StageName } from '@video-pipeline/stages';
+import { type LambdaDefinition, type PipelineStage, type StageName, stagesOf } from '@video-pipeline/stages';
 import { type Given, type Settings, settingsOf } from './settings.ts';
 
 /** What differs between stages on AWS: one row each. Nothing else in infra/ asks for the name of one. */
@@ -244,10 +244,17 @@ export function lambdaOf({ functions }: Stage, of: PipelineStage): Lambda | unde
   return functions[of.name as StageName] ?? (of.lambda.onRequest ? undefined : of.lambda);
 }
 
-/** Its memory by its name, MB; 0 where it isn't deployed. */
+/** The pipeline's stages that are functions of their own here, with their sizes. */
+export function deployedStages(stage: Stage): { of: PipelineStage & { name: StageName }; size: Lambda }[] {
+  return stagesOf(stage.settings).flatMap((of) => {
+    const size = lambdaOf(stage, of);
+    return size ? [{ of, size }] : [];
+  });
+}
+
+/** Its memory by its name, MB; 0 where it is no function of its own. */
 export function memoryOf(stage: Stage, name: StageName): number {
-  const [of] = STAGES.filter((one) => one.name === name);
-  return (of && lambdaOf(stage, of)?.memoryMb) ?? 0;
+  return deployedStages(stage).find(({ of }) => of.name === name)?.size.memoryMb ?? 0;
 }
 
 /** AWS APIs that private subnets call. A mapping's pollers sit in Kafka's subnets and need `lambda` and `sts`. */
@@ -271,8 +278,7 @@ export function endpointsOf({ network, ingest }: Stage): string[] {
 }
 
 /** Names of the pipeline's stages that are deployed as functions. */
-export const functionsOf = (stage: Stage): string[] =>
-  STAGES.filter((one) => lambdaOf(stage, one)).map(({ name }) => name);
+export const functionsOf = (stage: Stage): string[] => deployedStages(stage).map(({ of }) => of.name);
 
 /** Dockerfile of the model server: with CUDA only where the stage rents GPUs. */
 export function modelDockerfile({ inference }: Stage): string {

@@ -10,7 +10,7 @@ import {
   type MSKEvent,
 } from '@video-pipeline/frame';
 import type { Message } from '@video-pipeline/kafka';
-import { isWanted, type PipelineStage, STAGES, type TopicVariable } from '@video-pipeline/stages';
+import { isWanted, type PipelineStage, STAGES, stagesOf, type TopicVariable } from '@video-pipeline/stages';
 import { createReader, createStore, objectsOf } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
@@ -46,8 +46,9 @@ vi.mock('@video-pipeline/kafka', async (original) => ({
     connect: async () => {},
     async send({ topic, messages }: { topic: string; messages: Message[] }) {
       for (const { key, headers, value } of messages) {
-        if (!take(JSON.stringify([topic, String(key), headers, String(value)])))
-          throw new Error('no broker answers');
+        // Where a record lies is told by its picture's reference too, and is not what is compared.
+        const told = JSON.stringify([topic, String(key), headers, String(value)]);
+        if (!take(told.replace(/("offset.{1,3}:)\d+/, '$1'))) throw new Error('no broker answers');
       }
       return [];
     },
@@ -158,7 +159,15 @@ test.each(STAGES)('$name runs where its variables are set', (stage) => {
   expect(isWanted(stage)).toBe(true);
 });
 
-describe.each(STAGES as readonly PipelineStage[])('$name', (stage) => {
+/** Each row, and the stage that does the work of another where pictures travel once. */
+const forms = [
+  ...STAGES.map((stage) => ({ stage, PICTURES: 'twice' })),
+  ...stagesOf({ PICTURES: 'once' }).flatMap((stage) =>
+    stage.name === 'detect' ? { stage, PICTURES: 'once' } : [],
+  ),
+] satisfies { stage: PipelineStage; PICTURES: string }[];
+
+describe.each(forms)('$stage.name, pictures $PICTURES', ({ stage, PICTURES }) => {
   let handler: (event: MSKEvent) => Promise<unknown>;
   const eventOf = (list: ReturnType<(typeof records)[TopicVariable]>) =>
     mskEvent('topic', [list], { timestamp: capturedAt });
@@ -176,7 +185,8 @@ describe.each(STAGES as readonly PipelineStage[])('$name', (stage) => {
   }
 
   beforeAll(async () => {
-    ({ handler } = await import(join(import.meta.dirname, '..', stage.handler)));
+    process.env.PICTURES = PICTURES;
+    ({ handler } = await import(`${join(import.meta.dirname, '..', stage.handler)}?${PICTURES}`));
   });
 
   test('what it can never process lies in failed/, and everything else is done as without it', async () => {

@@ -36,6 +36,7 @@ const DECIDED: Partial<Record<VariableName, string>> = {
   HEALTH_PORT: 'any free port, by --ports auto',
   CONSOLE_PORT: 'any free port, by --ports auto',
   METRICS_PORT: 'the first of a port for each stage',
+  PICTURES: 'tells which processes there are',
   MAX_FRAMES: 'the rest, after a crash; left out without --frames',
 };
 /** What `npm run producer` has an option for that it can not do without. */
@@ -48,10 +49,13 @@ beforeAll(async () => {
   await mkdir(join(folder, 'run'));
   vi.stubEnv('INIT_CWD', '/home/somebody');
   for (const [name, value] of Object.entries(OTHER_VALUES)) vi.stubEnv(name, String(value));
+  // With its other value annotate is no process of its own.
+  vi.stubEnv('PICTURES', 'twice');
   const options = { dataDir: folder, autoPorts: true, brokers: 1, ingest: true, console: true };
   const hooks = { note() {}, onLine() {}, onStart() {} };
   const stack = await startStack(options, hooks);
   await Promise.all([stack.startIngest(), stack.startConsole()]);
+  vi.stubEnv('PICTURES', OTHER_VALUES.PICTURES);
   process.argv = ['node', 'producer.ts', '--rtsp-url', 'rtsp://camera.example/2'];
   runIngest.mockImplementation(() => {
     produced = { ...process.env };

@@ -6,6 +6,7 @@ import {
   detectionsKey,
   factsOf,
   type MSKEvent,
+  pictureOf,
 } from '@video-pipeline/frame';
 import {
   createPutFailed,
@@ -59,12 +60,28 @@ interface Drawn extends Received<DetectedFrame> {
   latencyMs: number;
 }
 
-/**
- * The Lambda that draws and stores: each frame of `detections` becomes a JPEG with its boxes, each stream of the batch
- * an NDJSON of what was seen. A broken picture is put into failed/; any other fault fails the batch, to be delivered
- * again, and every object then overwrites itself.
- */
+/** The Lambda that draws and stores. A record whose picture is elsewhere is left: who wrote it has annotated that. */
 export function createAnnotate(dependencies: AnnotateDependencies) {
+  const annotate = createAnnotateFrames(dependencies);
+  return async (event: MSKEvent): Promise<void> => {
+    const { received, failures } = decodeRecords(event, (record) =>
+      pictureOf(record) ? undefined : decodeDetectedFrame(record),
+    );
+    await annotate(received, failures);
+  };
+}
+
+/** Draws on the frames of a batch and stores them, and puts the failures into failed/. */
+export type AnnotateFrames = (
+  received: readonly Received<DetectedFrame>[],
+  failures?: Failure[],
+) => Promise<void>;
+
+/**
+ * Each frame becomes a JPEG with its boxes, each stream of the batch an NDJSON of what was seen. A broken picture is put
+ * into failed/; any other fault fails the batch, to be delivered again, and every object then overwrites itself.
+ */
+export function createAnnotateFrames(dependencies: AnnotateDependencies): AnnotateFrames {
   const { store, prefix, form, count } = dependencies;
   const annotate = (one: Received<DetectedFrame>) =>
     asStep('annotate', 'annotate.frame', { parent: one.frame.traceparent }, (step) =>
@@ -89,8 +106,7 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
     }
   };
 
-  return async (event: MSKEvent): Promise<void> => {
-    const { received, failures } = decodeRecords(event, decodeDetectedFrame);
+  return async (received, failures = []) => {
     const drawn: Drawn[] = [];
     const outcomes = await inParallel(received, FRAMES_IN_WORK, annotate, ({ frame }) => pixelsOf(frame));
     for (const outcome of outcomes) {
@@ -232,17 +248,24 @@ const { S3_PREFIX, STORE } = readConfig(['S3_PREFIX', 'STORE']);
 const store = createStore();
 const logger = createLogger('annotate');
 
+function wire(): AnnotateDependencies {
+  const mqtt = brokerOfEnvironment(logger);
+  return {
+    store,
+    prefix: S3_PREFIX,
+    form: STORE,
+    putFailed: createPutFailed(store, 'annotate'),
+    logger,
+    count: mqtt && createObjectCounts(mqtt.broker, mqtt.prefix),
+  };
+}
+
+let wired: AnnotateFrames | undefined;
+/** For detect, where pictures travel once, wired as the handler is. */
+export const annotateFrames: AnnotateFrames = (received, failures) => {
+  wired ??= createAnnotateFrames(wire());
+  return wired(received, failures);
+};
+
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
-export const handler = tracedHandler(
-  atFirstBatch(() => {
-    const mqtt = brokerOfEnvironment(logger);
-    return createAnnotate({
-      store,
-      prefix: S3_PREFIX,
-      form: STORE,
-      putFailed: createPutFailed(store, 'annotate'),
-      logger,
-      count: mqtt && createObjectCounts(mqtt.broker, mqtt.prefix),
-    });
-  }),
-);
+export const handler = tracedHandler(atFirstBatch(() => createAnnotate(wire())));

@@ -1,11 +1,13 @@
 import { readConfig, streamsFileOf } from '@video-pipeline/config';
 import {
+  annotatedKey,
   type DetectedFrame,
   decodeFrame,
   eventKey,
   type Frame,
   MAX_DETECTIONS_BYTES,
   type MSKEvent,
+  type PictureReference,
 } from '@video-pipeline/frame';
 import {
   createInferenceClient,
@@ -26,6 +28,7 @@ import {
   tracedHandler,
   traceOf,
 } from '@video-pipeline/telemetry';
+import type { AnnotateFrames } from './annotate.ts';
 import {
   createPublish,
   createSend,
@@ -54,6 +57,8 @@ export interface DetectDependencies extends FailureDependencies {
   scenes?: Scenes | undefined;
   /** Where events are kept. */
   store?: Store | undefined;
+  /** Annotates what was published, whose pictures then travel once, under this first folder; left out, they travel on. */
+  once?: { annotate: AnnotateFrames; prefix: string } | undefined;
 }
 
 /**
@@ -61,7 +66,7 @@ export interface DetectDependencies extends FailureDependencies {
  * A frame that can't be looked at is put into failed/; any other fault fails the batch, to be delivered again.
  */
 export function createDetect(dependencies: DetectDependencies) {
-  const { detector, publish, scenes, store } = dependencies;
+  const { detector, publish, scenes, store, once } = dependencies;
   const infer = (frames: Frame[], batch: StepOptions) =>
     asStep('detect', 'infer', batch, async () => (frames.length > 0 ? await detector.detect(frames) : []));
 
@@ -81,15 +86,19 @@ export function createDetect(dependencies: DetectDependencies) {
     }
     const { frames, events } = scenes
       ? await scenes.process(event, detected)
-      : { frames: detected, events: [] };
+      : { frames: detected as Received<PublishedFrame>[], events: [] };
+    if (once) for (const one of frames) one.frame.picture = pictureIn(one, once.prefix);
     // Before anything is told: an event that others know of is kept. One that is kept again overwrites itself.
     if (store) await inParallel(events, EVENTS_IN_WORK, (one) => keepEvent(one, store));
-    await Promise.all([
-      publishAll(frames, publish).then((tooLarge) => putAllFailed('detect', tooLarge, dependencies)),
+    const [tooLarge] = await Promise.all([
+      publishAll(frames, publish),
       putAllFailed('detect', failures, dependencies),
     ]);
+    await putAllFailed('detect', tooLarge, dependencies);
     // Only now, so that whoever reads an event finds its frames on their way.
     await scenes?.publishEvents(events);
+    const notPublished = new Set(tooLarge.map(({ record }) => record));
+    await once?.annotate(frames.filter(({ record }) => !notPublished.has(record)));
     report(frames, inferenceMs);
   }
 
@@ -114,6 +123,12 @@ export function createDetect(dependencies: DetectDependencies) {
       }
     });
   };
+}
+
+/** Where the picture of a frame is: in the record it came in, and once it is annotated in S3. */
+function pictureIn({ record, frame }: Received, prefix: string): PictureReference {
+  const { topic, partition, offset } = record;
+  return { topic, partition, offset, annotated_key: annotatedKey(prefix, frame) };
 }
 
 /** A step for each frame that is traced, beside that of the batch. */
@@ -179,6 +194,7 @@ const logger = createLogger('detect');
 const config = readConfig([
   'KAFKA_DETECTIONS_TOPIC',
   'KAFKA_EVENTS_TOPIC',
+  'PICTURES',
   'EVENT_CLIPS',
   'S3_PREFIX',
   ...SCENE_VARIABLES,
@@ -208,6 +224,11 @@ export const handler = tracedHandler(
         })
       : undefined,
     store,
+    // Loaded only where it is used: it brings fonts, and what draws.
+    once:
+      config.PICTURES === 'once'
+        ? { annotate: (await import('./annotate.ts')).annotateFrames, prefix: config.S3_PREFIX }
+        : undefined,
     putFailed: createPutFailed(store, 'detect'),
     logger,
   }),

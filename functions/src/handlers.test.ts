@@ -1,6 +1,8 @@
 import type { Value } from '@video-pipeline/config';
 import {
+  annotatedKey,
   type DetectedFrame,
+  decodeSeenFrame,
   type EncodedRecord,
   encodeDetectedFrame,
   encodeFrame,
@@ -25,7 +27,7 @@ import sharp from 'sharp';
 import { describe, expect, test, vi } from 'vitest';
 import { collectMetrics } from '../../test/support/metrics.ts';
 import { mskEvent } from '../../test/support/msk-event.ts';
-import { createAnnotate } from './annotate.ts';
+import { createAnnotate, createAnnotateFrames } from './annotate.ts';
 import { createDetect } from './detect.ts';
 import { createPublish, createSend } from './publish.ts';
 
@@ -221,6 +223,77 @@ describe('detect', () => {
       expect.stringMatching(/^FRAME_TOO_LARGE: detections: .*'gate' of 2\d{5} bytes$/),
     ]);
   });
+});
+
+describe('detect that annotates, where pictures travel once', () => {
+  const result = { model: 'm', width, height, detections: frame('gate', 0).detections };
+  const detector: InferenceClient = { detect: async (frames) => frames.map(() => result) };
+  const half = { ...frame('gate', 1), jpeg: jpeg.subarray(0, 150) };
+  const events = eventOf('video-frames', [[frame('gate', 0), half, frame('gate', 2)].map(encodeFrame)]);
+
+  function setUp(failing?: RegExp) {
+    const { store, objects } = memoryStore(failing);
+    const sent: Message[] = [];
+    const stored: number[] = [];
+    const send = async ({ messages }: { messages: Message[] }) => {
+      stored.push(objects.size);
+      sent.push(...messages);
+      return [];
+    };
+    const putFailed = (stage: string) => createPutFailed(store, stage);
+    const rest = { store, prefix: 'annotated', form: 'frames' as const, logger };
+    const annotate = createAnnotateFrames({ ...rest, putFailed: putFailed('annotate') });
+    const handler = createDetect({
+      detector,
+      publish: createPublish(createSend({ connect: async () => {}, send }), 'detections'),
+      once: { annotate, prefix: 'annotated' },
+      putFailed: putFailed('detect'),
+      logger,
+    });
+    const twice = createAnnotate({ ...rest, putFailed: putFailed('annotate') });
+    return { handler, sent, stored, objects, twice };
+  }
+
+  test('publishes where each picture is, and then stores what annotate alone would', async () => {
+    const { handler, sent, stored, objects, twice } = setUp();
+    await handler(events);
+    const key = (number: number) => annotatedKey('annotated', frame('gate', number));
+    const names = [
+      key(0),
+      key(2),
+      expect.stringMatching(/^detections\/gate\/.*\/video-frames-0-100\.ndjson$/),
+      'failed/annotate/video-frames-0-101',
+    ];
+    expect([...objects.keys()].sort()).toEqual(names);
+    expect(stored).toEqual([0]);
+    expect(JSON.parse(String(objects.get('failed/annotate/video-frames-0-101')?.body))).toMatchObject({
+      code: 'PICTURE_INVALID',
+      record: events.records['video-frames-0']?.[1],
+    });
+    const seen = sent.map((message) => decodeSeenFrame(message as EncodedRecord));
+    expect(sent.map(({ value }) => value?.length)).toEqual([0, 0, 0]);
+    expect(seen).toMatchObject(
+      [0, 1, 2].map((number) => ({
+        frameNumber: number,
+        detections: result.detections,
+        picture: { topic: 'video-frames', partition: 0, offset: 100 + number, annotated_key: key(number) },
+      })),
+    );
+    // The same stage as one of its own, which a stage that is deployed anew may still be for a while, leaves them.
+    const before = new Map(objects);
+    await twice(eventOf('detections', [sent as EncodedRecord[]]));
+    expect(objects).toEqual(before);
+    // Delivered again, nothing is added.
+    await handler(events);
+    expect([...objects.keys()].sort()).toEqual(names);
+  });
+
+  test.each([/^annotated/, /^detections/, /^failed/])(
+    'the batch fails where %s can not be written',
+    async (failing) => {
+      await expect(setUp(failing).handler(events)).rejects.toThrow('503');
+    },
+  );
 });
 
 describe('publish', () => {

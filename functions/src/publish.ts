@@ -3,6 +3,8 @@ import {
   type Checkpoint,
   type DetectedFrame,
   encodeDetectedFrame,
+  encodeReference,
+  type PictureReference,
 } from '@video-pipeline/frame';
 import { type Message, type Producer, TooLargeError } from '@video-pipeline/kafka';
 
@@ -65,6 +67,8 @@ function sizeOf({ value, headers = {} }: Parameters<Send>[1][number]): number {
 export interface PublishedFrame extends DetectedFrame {
   /** What is known of its stream after it. */
   checkpoint?: Checkpoint;
+  /** Where its picture is, which then is not published again. */
+  picture?: PictureReference;
 }
 
 /** The topic takes no records as large as those of some frames; all others are published. */
@@ -96,7 +100,8 @@ export function createPublish(send: Send, topic: string): Publish {
 }
 
 function encode(frame: PublishedFrame) {
-  const record = encodeDetectedFrame(frame);
+  const { picture } = frame;
+  const record = picture ? encodeReference(frame, picture) : encodeDetectedFrame(frame);
   if (frame.checkpoint) addCheckpoint(record, frame.checkpoint);
   return record;
 }

@@ -26,16 +26,20 @@ export interface Failure {
   reason: string;
 }
 
-/** Splits an event into the frames it holds, in order, and the records that are none. */
+/**
+ * Splits an event into the frames it holds, in order, and the records that are none.
+ * @param decode gives nothing for a record that is not for this stage
+ */
 export function decodeRecords<F extends Frame>(
   event: MSKEvent,
-  decode: (record: ReceivedRecord) => F,
+  decode: (record: ReceivedRecord) => F | undefined,
 ): { received: Received<F>[]; failures: Failure[] } {
   const received: Received<F>[] = [];
   const failures: Failure[] = [];
   for (const record of recordsOf(event)) {
     try {
       const frame = decode(fromLambdaRecord(record));
+      if (!frame) continue;
       refuseNonsense(frame);
       received.push({ record, frame });
     } catch (error) {

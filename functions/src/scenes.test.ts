@@ -82,10 +82,9 @@ class Topics {
   readonly events: SceneEvent[] = [];
   /** Those that lie in the bucket, by key. */
   readonly kept = new Map<string, SceneEvent>();
-  readonly tail: Tail = {
+  readonly tail: Pick<Tail, 'newest'> = {
     newest: (topic, _key, limit) =>
       newest(topic === 'events' ? this.#eventRecords() : this.#frameRecords(), limit),
-    close: async () => {},
   };
 
   #eventRecords(): TailRecord[] {

@@ -48,7 +48,7 @@ export interface ScenesDependencies {
   eventsTopic: string;
   /** Whether a clip is made of each event, which then names it. */
   clips: boolean;
-  tail: Tail;
+  tail: Pick<Tail, 'newest'>;
   send: Send;
   logger: Pick<Logger, 'warn'>;
 }

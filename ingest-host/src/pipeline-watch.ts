@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from '@video-pipeline/config';
 import { type Admin, consumerLag, type Kafka } from '@video-pipeline/kafka';
-import { FRAME_STAGES, groupOf, type STAGE_VARIABLES, topicOf } from '@video-pipeline/stages';
+import { frameStagesOf, groupOf, type STAGE_VARIABLES, topicOf } from '@video-pipeline/stages';
 import { PipelineDelay } from './pipeline-delay.ts';
 import { type Thinning, windowOf } from './thinning.ts';
 
@@ -44,7 +44,7 @@ export async function watchPipeline(kafka: Kafka, thinning: Thinning, options: W
 }
 
 async function readLags(admin: Admin, config: WatchOptions['config']) {
-  const lags = FRAME_STAGES.map(
+  const lags = frameStagesOf(config).map(
     async (stage) =>
       [stage.name, await consumerLag(admin, groupOf(stage, config), topicOf(stage, config))] as const,
   );

@@ -42,8 +42,8 @@ async function upscale(from: string, to: string): Promise<void> {
   for await (using packet of packets) await output.writePacket(packet, stream);
 }
 
-/** `count` different JPEGs of 1280x720 from the footage, quality 85, 4:2:0: what ingest would publish. */
-export async function jpegs720p(count: number): Promise<Buffer[]> {
+/** `count` different JPEGs of 1280x720 from the footage, 4:2:0: what ingest would publish. */
+export async function jpegs720p(count: number, quality = 85): Promise<Buffer[]> {
   await using input = await Demuxer.open(await footage720p());
   const video = input.video();
   if (!video) throw new Error('the footage has no video');
@@ -53,7 +53,7 @@ export async function jpegs720p(count: number): Promise<Buffer[]> {
   for await (using frame of filter.frames(decoder.frames(input.packets(video.index)))) {
     if (!frame) break;
     const raw = { width: WIDTH, height: HEIGHT, channels: 3 } as const;
-    jpegs.push(await sharp(frame.toBuffer(), { raw }).jpeg({ quality: 85 }).toBuffer());
+    jpegs.push(await sharp(frame.toBuffer(), { raw }).jpeg({ quality }).toBuffer());
     if (jpegs.length === count) break;
   }
   return jpegs;

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 
@@ -6,7 +6,7 @@ import { join } from 'node:path';
  * Puts figures of this machine, dated, into `docs/measured/<name>.json`, over those that stood there: docs/performance.md and
  * infra/capacity.ts read them from there alone.
  */
-export function saveMeasured(name: 'pipeline' | 'load', figures: object): void {
+export function saveMeasured(name: 'pipeline' | 'load' | 'pictures' | 'motion', figures: object): void {
   const file = join(import.meta.dirname, '../../docs/measured', `${name}.json`);
   const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}`;
   const about = {
@@ -15,7 +15,7 @@ export function saveMeasured(name: 'pipeline' | 'load', figures: object): void {
     cores: cpus().length,
     node: process.version,
   };
-  const before = JSON.parse(readFileSync(file, 'utf8'));
+  const before = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
   writeFileSync(file, `${JSON.stringify({ ...before, ...about, ...figures }, undefined, 2)}\n`);
 }
 

@@ -1,10 +1,13 @@
+import type { Value } from '@video-pipeline/config';
 import { toStore } from '@video-pipeline/event-source';
 import {
   annotatedKey,
   type DetectedFrame,
   encodeDetectedFrame,
   encodeFrame,
+  encodeReference,
   type MSKRecord,
+  type Place,
   toLambdaRecord,
 } from '@video-pipeline/frame';
 import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
@@ -46,7 +49,7 @@ export async function startRecoveryRig(endpoint?: string) {
     producer,
     store,
     /** Publishes on topics of their own what ingest and detect would, and empties the bucket of all that was before. */
-    async publish(frames: DetectedFrame[]) {
+    async publish(frames: DetectedFrame[], pictures: Value<'PICTURES'> = 'twice') {
       const [s3Prefix, bucket, admin] = [unique('run'), openBucket(storage), kafka.admin()];
       await bucket.remove(await Array.fromAsync(bucket.list('')));
       await admin.connect();
@@ -57,7 +60,15 @@ export async function startRecoveryRig(endpoint?: string) {
       );
       await admin.disconnect();
       await producer.send({ topic: topics.framesTopic, messages: frames.map(encodeFrame) });
-      await producer.send({ topic: topics.detectionsTopic, messages: frames.map(encodeDetectedFrame) });
+      const places: Place[] = [];
+      await readTopic(kafka, topics.framesTopic, ({ topic, partition, offset }) => {
+        places.push({ topic, partition, offset });
+      });
+      const detected = frames.map((frame, index) => {
+        const picture = { ...(places[index] as Place), annotated_key: annotatedKey(s3Prefix, frame) };
+        return pictures === 'once' ? encodeReference(frame, picture) : encodeDetectedFrame(frame);
+      });
+      await producer.send({ topic: topics.detectionsTopic, messages: detected });
       return { ...topics, kafka, bucket, s3Prefix, pixels: true };
     },
     async storeFrames(prefix: string, frames: DetectedFrame[], picture = (one: DetectedFrame) => one.jpeg) {

@@ -1,11 +1,18 @@
 import {
   annotatedKey,
+  type DetectedFrame,
   type Detection,
+  decodeSeenFrame,
   encodeDetectedFrame,
+  encodeReference,
+  type PictureReference,
+  type SeenFrame,
   type toLambdaRecord,
+  withPictures,
 } from '@video-pipeline/frame';
+import { createTail } from '@video-pipeline/kafka';
 import { audit, isClean, listFailed, readTopic, redrive, replay } from '@video-pipeline/recovery';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type RecoveryRig, spotFrame, startRecoveryRig } from './recovery-rig.ts';
 
 let rig: RecoveryRig;
@@ -57,6 +64,35 @@ test('the audit finds detections that came with another picture', async () => {
   await rig.producer.send({ topic: options.detectionsTopic, messages: [encodeDetectedFrame(wrong)] });
 
   expect((await audit(options)).mixedUp).toEqual(['yard/s1/1']);
+});
+
+test('where pictures travel once, the audit and subscribers find them where they lie', async () => {
+  const frames = await Promise.all([0, 1, 2].map(spotFrame));
+  const options = await rig.publish(frames, 'once');
+  expect(await audit(options)).toMatchObject({
+    missing: frames.map(({ frameNumber }) => `yard/s1/${frameNumber}`),
+  });
+  // Detect is annotate here, and puts away what it was given.
+  await rig.fail(options.framesTopic, () => 'can not be drawn', 'annotate');
+  expect(await audit(options)).toMatchObject({ failed: 3, missing: [], mixedUp: [] });
+  await options.bucket.remove(await Array.fromAsync(options.bucket.list('failed/')));
+  await rig.storeFrames(options.s3Prefix, frames);
+  expect(await audit(options)).toMatchObject({ annotated: 3, missing: [], both: [], mixedUp: [] });
+
+  const seen: SeenFrame[] = [];
+  await readTopic(rig.kafka, options.detectionsTopic, (record) => void seen.push(decodeSeenFrame(record)));
+  const tail = createTail(rig.kafka);
+  onTestFinished(() => tail.close());
+  expect(await withPictures(seen, (places) => tail.at(places))).toEqual(frames);
+  // What is not there is left out.
+  const gone = { topic: options.framesTopic, partition: 0, offset: 1_000 };
+  expect(await tail.at([gone])).toEqual([]);
+
+  const picture =
+    'picture' in (seen[2] ?? {}) ? (seen[2] as { picture: PictureReference }).picture : undefined;
+  const wrong = encodeReference(frames[1] as DetectedFrame, picture as PictureReference);
+  await rig.producer.send({ topic: options.detectionsTopic, messages: [wrong] });
+  expect((await audit(options)).mixedUp).toEqual(['yard/s1/2']);
 });
 
 test('a failed record is listed with its reason, put back on its topic as it was, and gone from failed/', async () => {

@@ -2,7 +2,7 @@ import {
   annotatedKey,
   archiveSpanOf,
   type Detection,
-  decodeDetectedFrame,
+  decodeSeenFrame,
   fromLambdaRecord,
 } from '@video-pipeline/frame';
 import { audit, isClean, listFailed, type PlacedRecord, readTopic } from '@video-pipeline/recovery';
@@ -147,7 +147,7 @@ async function checkRecords({ kafka }: Rig): Promise<{ late: string[]; wrong: st
   const inDetections = orderOn(DETECTIONS_TOPIC, homes);
   await readTopic(kafka, DETECTIONS_TOPIC, (record) => {
     if (record.headers?.[LEDGER_HEADER]) return; // Not detect's.
-    const { streamId, frameNumber, detections } = decodeDetectedFrame(record);
+    const { streamId, frameNumber, detections } = decodeSeenFrame(record);
     const id = `${streamId.split('-')[1]}/${frameNumber}`;
     if (!says(detections, streamId, frameNumber)) wrong.push(id);
     inDetections.take(id, record);

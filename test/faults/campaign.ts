@@ -9,8 +9,8 @@ import { type Random, randomOf } from '../support/random.ts';
 import { orAborted } from '../support/stopping.ts';
 import { type Accounting, account, isSound } from './accounting.ts';
 import { ROLLING_RESTART } from './cluster-faults.ts';
-import { drawSchedule, type Fault, type Planned } from './faults.ts';
-import { type Entry, type FrameKind, placeOf, recordOf } from './ledger.ts';
+import { drawSchedule, FAULTS, type Fault, type Planned } from './faults.ts';
+import { type Entry, type FrameKind, ON_DETECTIONS, placeOf, recordOf } from './ledger.ts';
 import { longestWaits, type Wait } from './probe.ts';
 import { PREFIX, type Rig, startRig } from './rig.ts';
 import { endServices } from './service.ts';
@@ -32,6 +32,8 @@ export interface CampaignOptions {
   brokers?: number;
   /** How annotate stores; left out, each frame as an object. */
   store?: Value<'STORE'>;
+  /** How often pictures travel over Kafka; left out, twice. */
+  pictures?: Value<'PICTURES'>;
   /** For so long each broker is restarted in turn, again and again, and no other fault is played; without `frames`. */
   rollingMinutes?: number;
   /** Ends it before its time. */
@@ -135,7 +137,10 @@ class Campaign {
     this.#rig = rig;
     this.#options = options;
     this.#random = randomOf(options.seed);
-    this.#plan = drawSchedule(this.#random, options.frames, options.faults, options.among);
+    const { frames, faults, among = FAULTS, pictures } = options;
+    // Where pictures travel once, nobody but subscribers reads the topic of detections.
+    const met = among.filter(({ name }) => pictures !== 'once' || name !== `poison: ${ON_DETECTIONS}`);
+    this.#plan = drawSchedule(this.#random, frames, faults, met);
     this.#numbers = new Array(options.streams).fill(0);
   }
 

@@ -30,6 +30,9 @@ function frameOf(name: Name, jpeg: Buffer): Frame {
   return { ...placeOf(name), session: 'campaign', ...SIZE, jpeg };
 }
 
+/** The kind of frame that lies on the topic of detections. */
+export const ON_DETECTIONS = 'a crowd on the topic of detections';
+
 /** Frames that can't be processed, and two that can but are hard to carry; each from a good one. */
 const kinds = {
   good: (frame: Frame) => encodeFrame(frame),
@@ -55,8 +58,7 @@ const kinds = {
   // The model sees 10,000 objects in it, see addCrowds.
   'a crowd of 10,000': (frame: Frame) =>
     encodeFrame({ ...frame, jpeg: Buffer.concat([frame.jpeg, CROWD_MARK]) }),
-  'a crowd on the topic of detections': (frame: Frame) =>
-    encodeDetectedFrame({ ...frame, model: 'm', detections: crowd() }),
+  [ON_DETECTIONS]: (frame: Frame) => encodeDetectedFrame({ ...frame, model: 'm', detections: crowd() }),
 } satisfies Record<string, (frame: Frame) => EncodedRecord>;
 
 export type FrameKind = keyof typeof kinds;
@@ -70,7 +72,7 @@ export async function recordOf(
 ): Promise<{ entry: Entry; record: EncodedRecord }> {
   const record: EncodedRecord = kinds[kind](frameOf(name, await drawName(name)));
   record.headers[LEDGER_HEADER] = idOf(name);
-  const topic = kind === 'a crowd on the topic of detections' ? DETECTIONS_TOPIC : FRAMES_TOPIC;
+  const topic = kind === ON_DETECTIONS ? DETECTIONS_TOPIC : FRAMES_TOPIC;
   return { record, entry: { name, topic, kind, fate: ANNOTATED.includes(kind) ? 'annotated' : 'failed' } };
 }
 

@@ -15,7 +15,7 @@ import { MAX_STREAMS } from './numbered.ts';
 import { spread } from './probe.ts';
 import { canMount, mountSmallDisk } from './small-disk.ts';
 
-const { seed, frames, faults, streams, brokers, store, rolling } = npmScript(
+const { seed, frames, faults, streams, brokers, store, once, rolling } = npmScript(
   'test:faults',
   'Plays faults on the whole pipeline and accounts for every frame.',
 )
@@ -29,6 +29,7 @@ const { seed, frames, faults, streams, brokers, store, rolling } = npmScript(
       .choices(['frames', 'archive', 'video'])
       .default('frames'),
   )
+  .option('--once', 'pictures travel once: detect annotates, too', false)
   .option(
     '--rolling <minutes>',
     'only restart the brokers in turn, for so long, and watch memory; needs 3',
@@ -42,6 +43,7 @@ const { seed, frames, faults, streams, brokers, store, rolling } = npmScript(
     streams: number;
     brokers: number;
     store: Value<'STORE'>;
+    once: boolean;
     rolling?: number;
   }>();
 
@@ -64,7 +66,7 @@ const SHOWN = 10;
 const DISK_MEGABYTES = 1_024;
 const command = rolling
   ? `npm run test:faults -- --brokers ${brokers} --rolling ${rolling}`
-  : `npm run test:faults -- --seed ${seed} --frames ${frames} --faults ${faults} --streams ${streams} --brokers ${brokers} --store ${store}`;
+  : `npm run test:faults -- --seed ${seed} --frames ${frames} --faults ${faults} --streams ${streams} --brokers ${brokers} --store ${store}${once ? ' --once' : ''}`;
 console.log(command);
 if (rolling && brokers === 1) throw new Error('--rolling needs --brokers 3');
 const signal = toldToStop();
@@ -79,6 +81,7 @@ const outcome = await runCampaign({
   streams,
   brokers,
   store,
+  pictures: once ? 'once' : 'twice',
   among: [...FAULTS, ...ofCluster],
   handlerTimeoutSeconds: 25,
   ...(disk ? { kafkaDir: disk.folder } : {}),

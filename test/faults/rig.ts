@@ -47,8 +47,11 @@ export async function startRig(options: {
   brokers?: number;
   /** How annotate stores; left out, each frame as an object. */
   store?: Value<'STORE'>;
+  /** How often pictures travel; `once`, detect is annotate, too, and what is asked of that is asked of detect. */
+  pictures?: Value<'PICTURES'>;
 }) {
-  const { folder } = options;
+  const { folder, pictures = 'twice' } = options;
+  const processOf = (name: StageName): StageName => (pictures === 'once' ? 'detect' : name);
   const [s3Port, modelPort] = [await freePort(), await freePort()];
   const kafkaNodes = await planBrokers(options.brokers ?? 1, folder, options.kafkaDir);
   const modelFile = join(folder, 'numbered.onnx');
@@ -86,6 +89,7 @@ export async function startRig(options: {
     S3_BUCKET: BUCKET,
     S3_PREFIX: PREFIX,
     STORE: options.store ?? 'frames',
+    PICTURES: pictures,
   };
   const node = (name: string, script: string, args: string[], env: NodeJS.ProcessEnv, stop: AbortSignal) =>
     startChild({
@@ -114,13 +118,16 @@ export async function startRig(options: {
       );
     });
   const model = ['--model', modelFile, '--device', 'cpu', '--threads', '1', '--port', String(modelPort)];
+  const detect = stage('detect', FRAMES_TOPIC);
+  const annotate = pictures === 'once' ? detect : stage('annotate', DETECTIONS_TOPIC);
+  const stages = [...new Set([detect, annotate])];
   const services = {
     s3: new Service((stop) =>
       startS3Proxy({ dataDir: folder, port: s3Port, credentials: CREDENTIALS, stop }),
     ),
     model: new Service((stop) => node('model', 'model/src/main.ts', model, environment, stop)),
-    detect: stage('detect', FRAMES_TOPIC),
-    annotate: stage('annotate', DETECTIONS_TOPIC),
+    detect,
+    annotate,
   };
   const { brokers } = kafkaNodes;
   await Promise.all([...brokers, services.s3, services.model].map((service) => service.start()));
@@ -145,7 +152,7 @@ export async function startRig(options: {
   const s3 = connectS3(s3Url, CREDENTIALS);
   await ensureBucket(s3, BUCKET);
   s3.destroy();
-  await Promise.all([services.detect.start(), services.annotate.start()]);
+  await Promise.all(stages.map((one) => one.start()));
   // What ingest does is looked at on a cluster.
   const ingest =
     options.brokers === 3 ? await startIngestHosts(folder, INGEST_TOPIC, environment) : undefined;
@@ -174,11 +181,15 @@ export async function startRig(options: {
 
     /** Another process of a stage joins its group, or stops and leaves it. */
     helper: (name: StageName, number = 1) =>
-      stage(name, name === 'detect' ? FRAMES_TOPIC : DETECTIONS_TOPIC, `${name}-helper-${number}`),
+      stage(
+        processOf(name),
+        processOf(name) === 'detect' ? FRAMES_TOPIC : DETECTIONS_TOPIC,
+        `${name}-helper-${number}`,
+      ),
 
     /** Says what is to happen after the stage's next batch, before its commit. */
     tell(name: StageName, what: Told): void {
-      told[name].push(what);
+      told[processOf(name)].push(what);
     },
     untold: () => told.detect.length + told.annotate.length,
 
@@ -198,14 +209,15 @@ export async function startRig(options: {
         ['detect', FRAMES_TOPIC],
         ['annotate', DETECTIONS_TOPIC],
       ] as const;
-      const lags = await Promise.all(groups.map(([group, topic]) => consumerLag(admin, group, topic)));
+      const own = groups.filter(([name]) => processOf(name) === name);
+      const lags = await Promise.all(own.map(([group, topic]) => consumerLag(admin, group, topic)));
       return lags.flat().reduce((sum, { lag }) => sum + lag, 0);
     },
 
     /** Ends every process in order; what they wrote stays in `folder`. */
     async stop(): Promise<void> {
       probe?.cancel();
-      await Promise.all([services.detect.stop(), services.annotate.stop(), ingest?.stop()]);
+      await Promise.all([...stages, ingest].map((one) => one?.stop()));
       await Promise.all([admin.disconnect(), producer.disconnect()]);
       await Promise.all([...brokers, services.s3, services.model].map((service) => service.stop()));
       await Promise.all([wires.model.close(), wires.s3.close(), teller.close(), kafkaNodes.close()]);

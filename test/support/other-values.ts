@@ -6,6 +6,7 @@ export const OTHER_VALUES = {
   KAFKA_DETECTIONS_TOPIC: 'seen',
   KAFKA_EVENTS_TOPIC: 'told',
   KAFKA_GROUP_ID: 'readers',
+  PICTURES: 'once',
   BATCH_SIZE: 50,
   BATCH_TIMEOUT_SECONDS: 2,
   PORT: 8001,

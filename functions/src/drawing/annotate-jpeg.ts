@@ -42,16 +42,18 @@ const SLICE_MS = 10;
 /**
  * Draws a box and a label for every detection that is {@link drawable}. Others get their turn meanwhile.
  * @param frame a JPEG and the size that its record says it has, upright, pixels
- * @returns an upright JPEG of that size, quality 85, 4:2:0, without metadata
+ * @param quality of the JPEG, 1..100
+ * @returns an upright JPEG of that size, 4:2:0, without metadata
  * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
  */
 export async function annotateJpeg(
   frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
   detections: readonly Detection[],
+  quality = QUALITY,
 ): Promise<Buffer> {
   const pixels = pixelsOf(frame);
   const gate = pixels > USUAL_PIXELS ? gates.large : gates.usual;
-  return gate.run(pixels, () => draw(frame, detections));
+  return gate.run(pixels, () => draw(frame, detections, quality));
 }
 
 export function pixelsOf({ width, height }: Pick<Frame, 'width' | 'height'>): number {
@@ -61,6 +63,7 @@ export function pixelsOf({ width, height }: Pick<Frame, 'width' | 'height'>): nu
 async function draw(
   frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
   detections: readonly Detection[],
+  quality: number,
 ): Promise<Buffer> {
   const pixels = await decode(frame);
   const glyphs = await loadGlyphs(textSize(pixels));
@@ -72,7 +75,7 @@ async function draw(
     await setImmediate();
     pause = performance.now() + SLICE_MS;
   }
-  const jpeg = await encodeJpeg(pixels, QUALITY);
+  const jpeg = await encodeJpeg(pixels, quality);
   giveBack(pixels.data);
   return jpeg;
 }

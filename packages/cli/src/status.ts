@@ -9,7 +9,6 @@ import {
   tableLines,
   timeOfDay,
 } from '@video-pipeline/local';
-import { FRAME_STAGES } from '@video-pipeline/stages';
 import { askHttp, askOnce, type PartHealth, type Probe } from '@video-pipeline/telemetry';
 import type { Command } from 'commander';
 import { openS3, requireState, serverOf, type Target } from './running.ts';
@@ -161,7 +160,7 @@ async function reportOfStage(target: Target): Promise<Report> {
   };
   if (process.env.INFERENCE_SERVICE_URL)
     probes.inference = () => askHttp(new URL('/health', INFERENCE_SERVICE_URL));
-  for (const stage of FRAME_STAGES) probes[stage.name] = () => backlog.askReader(stage);
+  for (const stage of backlog.frameStages) probes[stage.name] = () => backlog.askReader(stage);
   const health = await askOnce(probes, STAGE_ANSWER_MS);
   await backlog.close();
   const where: Record<string, string> = { kafka, s3: S3_BUCKET, inference: INFERENCE_SERVICE_URL };

@@ -36,6 +36,12 @@ export const variables = {
   KAFKA_TOPIC: z.string().min(1).default('video-frames').describe('topic of frames'),
   KAFKA_DETECTIONS_TOPIC: z.string().min(1).default('detections').describe('topic of frames with detections'),
   KAFKA_EVENTS_TOPIC: z.string().min(1).default('events').describe('topic of what happened in the scenes'),
+  PICTURES: z
+    .enum(['twice', 'once'])
+    .default('twice')
+    .describe(
+      'how often a picture travels over Kafka: `twice`, also to annotate; `once`: detect annotates too, and `detections` says where the picture is',
+    ),
   KAFKA_GROUP_ID: z
     .string()
     .min(1)

@@ -96,15 +96,16 @@ export async function startConsole(options: {
         .map(([id, interval]) => [id, rateOf(interval)]),
     );
   const monitor = new Monitor({ kafka, bucket, live, lowRates, config, log, env: options.env });
+  const tail = createTail(kafka);
   const stopFeed = followDetections({
     kafka,
+    read: (places) => tail.at(places),
     topic: config.KAFKA_DETECTIONS_TOPIC,
     group: `${config.KAFKA_GROUP_ID}-console`,
     onFrame: (frame, detectedAt) => live.add(frame, detectedAt),
     onError: (error) => log.debug('detections can not be followed', error),
   });
   const producer = orderedProducer(kafka);
-  const tail = createTail(kafka);
   const streams = () => streamStatuses(streamsFile.streams(), live.streams(), monitor.cameras);
   const events = new Events(live, () => monitor.health(), streams);
   const page = loadPage();

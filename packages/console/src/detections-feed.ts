@@ -1,6 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type DetectedFrame, decodeDetectedFrame, InvalidRecordError } from '@video-pipeline/frame';
+import {
+  type DetectedFrame,
+  decodeSeenFrame,
+  InvalidRecordError,
+  type ReadPlaces,
+  type SeenFrame,
+  withPictures,
+} from '@video-pipeline/frame';
 import type { Consumer, EachBatchPayload, Kafka } from '@video-pipeline/kafka';
 
 const RETRY_MS = 1_000;
@@ -29,6 +36,8 @@ export interface FeedOptions {
   kafka: Kafka;
   topic: string;
   group: string;
+  /** Reads the pictures that the topic does not carry. */
+  read: ReadPlaces;
   onFrame: (frame: DetectedFrame, detectedAt: number) => void;
   onError: (error: Error) => void;
 }
@@ -74,21 +83,31 @@ async function consume(consumer: Consumer, options: FeedOptions): Promise<void> 
   });
 }
 
-function readBatch({ batch }: EachBatchPayload, consumer: Consumer, options: FeedOptions): void {
+async function readBatch(
+  { batch }: EachBatchPayload,
+  consumer: Consumer,
+  options: FeedOptions,
+): Promise<void> {
   if (Number(batch.offsetLag()) > MAX_LAG) {
     consumer.seek({ topic: batch.topic, partition: batch.partition, offset: batch.highWatermark });
     return;
   }
+  const seen: SeenFrame[] = [];
+  const times = new Map<string, number>();
   for (const message of batch.messages) {
-    let frame: DetectedFrame;
     try {
-      frame = decodeDetectedFrame(message);
+      const frame = decodeSeenFrame(message);
+      times.set(nameOf(frame), Number(message.timestamp));
+      seen.push(frame);
     } catch (error) {
       // The annotate stage reports it and puts it into failed/, where the console shows it.
       if (error instanceof InvalidRecordError) continue;
       throw error;
     }
-    // kafkajs hands out slices of a whole response: kept as they are, one frame would hold the memory of many.
-    options.onFrame({ ...frame, jpeg: Buffer.from(frame.jpeg) }, Number(message.timestamp));
   }
+  // kafkajs hands out slices of a whole response: kept as they are, one frame would hold the memory of many.
+  for (const frame of await withPictures(seen, options.read))
+    options.onFrame({ ...frame, jpeg: Buffer.from(frame.jpeg) }, times.get(nameOf(frame)) ?? 0);
 }
+
+const nameOf = ({ streamId, session, frameNumber }: SeenFrame) => `${streamId}/${session}/${frameNumber}`;

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '@video-pipeline/config';
 import type { Admin } from '@video-pipeline/kafka';
 import { consumerLag } from '@video-pipeline/kafka';
-import { groupOf, isWanted, type STAGE_VARIABLES, STAGES, topicOf } from '@video-pipeline/stages';
+import { groupOf, isWanted, type STAGE_VARIABLES, stagesOf, topicOf } from '@video-pipeline/stages';
 import type { Flow, Percentiles, StageFlow, StageSample, StageState } from './api.ts';
 
 const SAMPLE_MS = 2_000;
@@ -43,13 +43,15 @@ export function flowStages(
   env?: NodeJS.ProcessEnv,
 ): FlowStage[] {
   const ingest = { name: 'ingest', does: 'Cameras to sampled JPEG frames', reads: null, carriesFrames: true };
-  const readers = STAGES.filter((stage) => isWanted(stage, env)).map((stage) => ({
-    name: stage.name,
-    does: stage.does,
-    reads: topicOf(stage, config),
-    group: groupOf(stage, config),
-    carriesFrames: stage.carriesFrames,
-  }));
+  const readers = stagesOf(config)
+    .filter((stage) => isWanted(stage, env))
+    .map((stage) => ({
+      name: stage.name,
+      does: stage.does,
+      reads: topicOf(stage, config),
+      group: groupOf(stage, config),
+      carriesFrames: stage.carriesFrames,
+    }));
   return [ingest, ...readers];
 }
 

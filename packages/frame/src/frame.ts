@@ -38,6 +38,22 @@ export interface DetectedFrame extends Frame {
   model: string;
 }
 
+/** Where a record lies in Kafka. */
+export interface Place {
+  topic: string;
+  partition: number;
+  offset: number;
+}
+
+/** Where the picture of a frame is to be had, of a record of `detections` that does not carry it. */
+export interface PictureReference extends Place {
+  /** The object of the annotated picture, once it is stored. */
+  annotated_key: string;
+}
+
+/** A frame of `detections` as a subscriber gets it: with its picture, or with where that is. */
+export type SeenFrame = Omit<DetectedFrame, 'jpeg'> & ({ jpeg: Buffer } | { picture: PictureReference });
+
 /** What is known of a frame without its picture, as the archive and the console's page have it. */
 export interface FrameFacts {
   stream_id: string;
@@ -50,7 +66,7 @@ export interface FrameFacts {
   detections: Detection[];
 }
 
-export function factsOf(frame: DetectedFrame): FrameFacts {
+export function factsOf(frame: Omit<DetectedFrame, 'jpeg'>): FrameFacts {
   const { streamId, frameNumber, session, capturedAt, width, height, model, detections } = frame;
   return {
     stream_id: streamId,

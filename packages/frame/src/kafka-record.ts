@@ -1,4 +1,11 @@
-import { type DetectedFrame, type Detection, type Frame, isStreamId } from './frame.ts';
+import {
+  type DetectedFrame,
+  type Detection,
+  type Frame,
+  isStreamId,
+  type PictureReference,
+  type SeenFrame,
+} from './frame.ts';
 
 /** A Kafka record as kafkajs takes it: key, value and UTF-8 headers. */
 export interface EncodedRecord {
@@ -33,6 +40,8 @@ const MAX_SIDE = 65_535;
 /** The latest time a JavaScript Date can hold, epoch milliseconds. */
 export const MAX_TIME = 8.64e15;
 const MAX_HEADER_BYTES = 1024;
+/** The value of a record whose picture is elsewhere. */
+const NO_PICTURE = Buffer.alloc(0);
 const TRACEPARENT = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
 const MAX_TRACK_ID_LENGTH = 64;
 /** The longest JSON of a frame's detections in a record, bytes: some 5,000 objects. */
@@ -63,17 +72,28 @@ export function encodeDetectedFrame(frame: DetectedFrame): EncodedRecord {
   return record;
 }
 
+/** @returns the record for the topic `detections` that says where the picture is, and has none. */
+export function encodeReference(frame: DetectedFrame, picture: PictureReference): EncodedRecord {
+  const { key, headers } = encodeDetectedFrame(frame);
+  return { key, value: NO_PICTURE, headers: { ...headers, picture: JSON.stringify(picture) } };
+}
+
 /**
  * Reads a record of `video-frames`.
  * @throws InvalidRecordError naming the header that is missing or malformed
  */
 export function decodeFrame(record: ReceivedRecord): Frame {
+  const facts = decodeFacts(record);
+  if (record.value === null || record.value.length === 0) {
+    throw new InvalidRecordError('value', 'is empty: no JPEG');
+  }
+  return { ...facts, jpeg: record.value };
+}
+
+function decodeFacts(record: ReceivedRecord): Omit<Frame, 'jpeg'> {
   const streamId = id(record, 'stream_id');
   if (record.key !== null && record.key.toString() !== streamId) {
     throw new InvalidRecordError('key', `${quote(record.key.toString())} is not the stream id '${streamId}'`);
-  }
-  if (record.value === null || record.value.length === 0) {
-    throw new InvalidRecordError('value', 'is empty: no JPEG');
   }
   // Nothing that is wrong with it is the frame's fault.
   const traceparent = String(record.headers?.traceparent);
@@ -84,18 +104,42 @@ export function decodeFrame(record: ReceivedRecord): Frame {
     capturedAt: integer(record, 'captured_at', 0, MAX_TIME),
     width: integer(record, 'width', 1, MAX_SIDE),
     height: integer(record, 'height', 1, MAX_SIDE),
-    jpeg: record.value,
     ...(TRACEPARENT.test(traceparent) ? { traceparent } : {}),
   };
 }
 
 /**
- * Reads a record of `detections`.
+ * Reads a record of `detections` that carries its picture.
  * @throws InvalidRecordError naming the header that is missing or malformed
  */
 export function decodeDetectedFrame(record: ReceivedRecord): DetectedFrame {
-  const frame = decodeFrame(record);
-  return { ...frame, detections: detections(record), model: text(record, 'model') };
+  return { ...decodeFrame(record), ...decodeSeen(record) };
+}
+
+/**
+ * Reads a record of `detections` in either form.
+ * @throws InvalidRecordError naming the header that is missing or malformed
+ */
+export function decodeSeenFrame(record: ReceivedRecord): SeenFrame {
+  const picture = pictureOf(record);
+  return picture ? { ...decodeFacts(record), ...decodeSeen(record), picture } : decodeDetectedFrame(record);
+}
+
+function decodeSeen(record: ReceivedRecord): Pick<DetectedFrame, 'detections' | 'model'> {
+  return { detections: detections(record), model: text(record, 'model') };
+}
+
+/** Where the picture of a record of `detections` is; undefined where the record has it itself, or nobody says. */
+export function pictureOf({ value, headers = {} }: ReceivedRecord): PictureReference | undefined {
+  if (value?.length || !Object.hasOwn(headers, 'picture')) return undefined;
+  try {
+    const picture: PictureReference = JSON.parse(String(headers.picture));
+    const { topic, partition, offset, annotated_key } = picture;
+    const isPlace = typeof topic === 'string' && [partition, offset].every(Number.isSafeInteger);
+    return isPlace && typeof annotated_key === 'string' ? picture : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function detections(record: ReceivedRecord): Detection[] {

@@ -1,16 +1,19 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { DetectedFrame, Detection, Frame } from './frame.ts';
+import type { DetectedFrame, Detection, Frame, PictureReference } from './frame.ts';
 import {
   decodeDetectedFrame,
   decodeFrame,
+  decodeSeenFrame,
   type EncodedRecord,
   encodeDetectedFrame,
   encodeFrame,
+  encodeReference,
   InvalidRecordError,
   type ReceivedRecord,
 } from './kafka-record.ts';
 import { claimedStream, fromLambdaRecord, type MSKRecord, toLambdaRecord } from './lambda-event.ts';
+import { withPictures } from './pictures.ts';
 
 const side = fc.integer({ min: 1, max: 65_535 });
 const id = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
@@ -200,3 +203,41 @@ test('a record that names its stream by its key alone is of that stream', () => 
   expect(of('gate', { stream_id: 'yard' })).toBe('yard');
   expect(of(null, {})).toBe('unknown');
 });
+
+test('a record that says where its picture is gives the frame back, and none whose picture is gone or another', async () => {
+  const place = fc.record({ topic: id, partition: fc.nat(), offset: fc.maxSafeNat(), annotated_key: id });
+  await fc.assert(
+    fc.asyncProperty(anyDetectedFrame, place, async (frame, picture: PictureReference) => {
+      const record = throughLambda(throughKafka(encodeReference(frame, picture)));
+      const { jpeg, ...facts } = frame;
+      expect(decodeSeenFrame(record)).toEqual({ ...facts, picture });
+      expect(() => decodeDetectedFrame(record)).toThrow('is empty: no JPEG');
+      const lies = (one: Frame) => async () => [{ ...throughKafka(encodeFrame(one)), ...picture }];
+      const carried = decodeSeenFrame(throughKafka(encodeDetectedFrame(frame)));
+      const seen = [decodeSeenFrame(record), carried];
+      expect(await withPictures(seen, lies(frame))).toEqual([frame, frame]);
+      expect(await withPictures(seen, async () => [])).toEqual([frame]);
+      expect(await withPictures(seen, lies({ ...frame, session: `${frame.session}x` }))).toEqual([frame]);
+      expect(jpeg.length).toBeGreaterThan(0);
+    }),
+  );
+});
+
+test.each(['', '{', '[]', '{"topic":"t","partition":0.5,"offset":1,"annotated_key":"k"}', 'null'])(
+  'a place of a picture that is malformed, %j, is none: the record has no JPEG',
+  (picture) => {
+    const { key, headers } = encodeDetectedFrame({ ...FRAME, detections: [], model: 'm' });
+    const record = { key, value: Buffer.alloc(0), headers: { ...headers, picture } };
+    expect(() => decodeSeenFrame(record)).toThrow('is empty: no JPEG');
+  },
+);
+
+const FRAME = {
+  streamId: 'gate',
+  frameNumber: 1,
+  session: 's',
+  capturedAt: 1,
+  width: 1,
+  height: 1,
+  jpeg: Buffer.from('x'),
+};

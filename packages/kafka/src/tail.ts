@@ -15,7 +15,14 @@ export class TailError extends Error {
   override readonly name = 'TailError';
 }
 
-/** Reads a topic from its end backwards, without a consumer group: nothing to join, commit or leave behind. */
+/** Where a record lies. */
+interface Place {
+  topic: string;
+  partition: number;
+  offset: number;
+}
+
+/** Reads records without a consumer group: nothing to join, commit or leave behind. */
 export interface Tail {
   /**
    * The newest records of the partition on which an {@link orderedProducer} puts `key`, other keys' among them, the
@@ -24,6 +31,12 @@ export interface Tail {
    * @throws TailError
    */
   newest(topic: string, key: string, limit: number): AsyncGenerator<TailRecord, void>;
+  /**
+   * The records at these places, those of a partition that lie close together in one fetch; what is not there any more is
+   * left out.
+   * @throws TailError
+   */
+  at(places: readonly Place[]): Promise<(Place & TailRecord)[]>;
   close(): Promise<void>;
 }
 
@@ -35,12 +48,27 @@ const READ_COMMITTED = 1;
 /** A tail reader. Nothing is connected before it is used. */
 export function createTail(kafka: Kafka): Tail {
   const cluster = clusterOf(kafka);
+  const open = async (topic: string) => {
+    await cluster.connect();
+    await cluster.addTargetTopic(topic);
+    await cluster.refreshMetadataIfNecessary();
+  };
+  // A leader that moved, or a connection that broke, is looked up anew next time.
+  const fail = async (what: string, cause: unknown): Promise<never> => {
+    await cluster.disconnect().catch(() => {});
+    throw new TailError(`can't read ${what}: ${(cause as Error).message}`, { cause });
+  };
   return {
+    async at(places) {
+      try {
+        return (await Promise.all(spansOf(places).map((span) => readSpan(cluster, open, span)))).flat();
+      } catch (cause) {
+        return fail(`${places.length} records by their places`, cause);
+      }
+    },
     async *newest(topic, key, limit) {
       try {
-        await cluster.connect();
-        await cluster.addTargetTopic(topic);
-        await cluster.refreshMetadataIfNecessary();
+        await open(topic);
         const partition = partitionOf(cluster, topic, key);
         const high = await offsetOf(cluster, topic, partition, false);
         const low = Math.max(await offsetOf(cluster, topic, partition, true), high - limit);
@@ -49,11 +77,7 @@ export function createTail(kafka: Kafka): Tail {
           yield* records.reverse();
         }
       } catch (cause) {
-        // A leader that moved, or a connection that broke, is looked up anew next time.
-        await cluster.disconnect().catch(() => {});
-        throw new TailError(`can't read the end of ${topic} for '${key}': ${(cause as Error).message}`, {
-          cause,
-        });
+        await fail(`the end of ${topic} for '${key}'`, cause);
       }
     },
     close: () => cluster.disconnect(),
@@ -89,6 +113,37 @@ function partitionOf(cluster: Cluster, topic: string, key: string): number {
   const partitionMetadata = cluster.findTopicPartitionMetadata(topic);
   if (partitionMetadata.length === 0) throw new TailError(`there is no topic ${topic}`);
   return Partitioners.DefaultPartitioner()({ topic, partitionMetadata, message: { key, value: null } });
+}
+
+/** Places of one partition, none far from the next, by their offsets. */
+type Span = Pick<Place, 'topic' | 'partition'> & { offsets: number[] };
+
+function spansOf(places: readonly Place[]): Span[] {
+  const spans: Span[] = [];
+  for (const { topic, partition, offset } of [...places].sort((a, b) => a.offset - b.offset)) {
+    const near = spans.find(
+      (one) =>
+        one.topic === topic && one.partition === partition && offset - (one.offsets.at(-1) ?? 0) < STEP,
+    );
+    if (near) near.offsets.push(offset);
+    else spans.push({ topic, partition, offsets: [offset] });
+  }
+  return spans;
+}
+
+async function readSpan(
+  cluster: Cluster,
+  open: (topic: string) => Promise<void>,
+  { topic, partition, offsets }: Span,
+): Promise<(Place & TailRecord)[]> {
+  await open(topic);
+  const low = await offsetOf(cluster, topic, partition, true);
+  const high = await offsetOf(cluster, topic, partition, false);
+  const end = Math.min(high, (offsets.at(-1) ?? 0) + 1);
+  const records = await fetchRange(cluster, topic, partition, Math.max(low, offsets[0] ?? 0), end);
+  return records
+    .filter(({ offset }) => offsets.includes(offset))
+    .map((record) => ({ ...record, topic, partition }));
 }
 
 /** Offset of a partition's first record, or that after its last one. */

@@ -10,11 +10,12 @@ import {
   SILENT,
 } from '@video-pipeline/kafka';
 import {
-  FRAME_STAGES,
+  frameStagesOf,
   groupOf,
   type PipelineStage,
   STAGE_VARIABLES,
   STAGES,
+  stagesOf,
   topicOf,
 } from '@video-pipeline/stages';
 
@@ -33,6 +34,8 @@ const POLL_MS = 250;
 export class Backlog {
   readonly topics: readonly string[];
   readonly #config = readConfig(STAGE_VARIABLES);
+  /** The stages on the way of the frames. */
+  readonly frameStages = frameStagesOf(this.#config);
   readonly #bootstrap: string;
   #connection: Connection | undefined;
 
@@ -49,7 +52,7 @@ export class Backlog {
 
   /** Records that each stage on the way of the frames has yet to finish. */
   async lag(): Promise<Record<string, number>> {
-    const lags = FRAME_STAGES.map(async (stage) => {
+    const lags = this.frameStages.map(async (stage) => {
       const partitions = await this.partitions(stage);
       return [stage.name, sum(partitions.map(({ lag }) => lag))] as const;
     });
@@ -58,14 +61,14 @@ export class Backlog {
 
   /** Frames ever published. */
   async published(): Promise<number> {
-    const partitions = await Promise.all(FRAME_STAGES.slice(0, 1).map((stage) => this.partitions(stage)));
+    const partitions = await Promise.all(this.frameStages.slice(0, 1).map((stage) => this.partitions(stage)));
     return sum(partitions.flat().map(({ end }) => end));
   }
 
   /** Resolves when everything published before the call has gone through every stage of frames, or `signal` aborts. */
   async drained(signal: AbortSignal): Promise<void> {
     // In their order: what one has finished then stands in the topic of the next.
-    for (const stage of FRAME_STAGES) {
+    for (const stage of this.frameStages) {
       let targets: Map<number, number> | undefined;
       while (!signal.aborted) {
         // While Kafka is down there is nothing to do but ask again.
@@ -86,7 +89,9 @@ export class Backlog {
   async stages(): Promise<PipelineStage[]> {
     const { groups } = await this.#ask((admin) => admin.listGroups());
     const known = new Set(groups.map(({ groupId }) => groupId));
-    return STAGES.filter((stage) => stage.carriesFrames || known.has(this.consumer(stage).group));
+    return stagesOf(this.#config).filter(
+      (stage) => stage.carriesFrames || known.has(this.consumer(stage).group),
+    );
   }
 
   /** How far a stage is on each partition of its topic. */

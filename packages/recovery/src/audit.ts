@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import {
   annotatedKey,
   type DetectedFrame,
-  decodeDetectedFrame,
   decodeFrame,
+  decodeSeenFrame,
   type Frame,
   failedKey,
+  pictureOf,
   positionOf,
 } from '@video-pipeline/frame';
 import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/kafka';
@@ -70,7 +71,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   };
   // First: what is committed now is stored before it is looked for.
   const isAwaited = await awaited(options);
-  const detected = await readDetected(options);
+  const { detected, claims } = await readDetected(options);
   const stored = await storedKeys(options.bucket, `${options.s3Prefix}/`);
   const failed = new Set(await Array.fromAsync(options.bucket.list('failed/')));
   for (const key of await lostKeys(options.bucket)) failed.add(key);
@@ -82,9 +83,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     const frame = tryDecode(record);
     if (frame) addNumber(held, frame);
     const seen = frame && detected.get(idOf(frame));
-    const isFailed =
-      isIn(failed, 'KAFKA_TOPIC', record) ||
-      (seen?.records.some((one) => isIn(failed, 'KAFKA_DETECTIONS_TOPIC', one)) ?? false);
+    const isFailed = isIn(failed, record) || (seen?.records.some((one) => isIn(failed, one)) ?? false);
     const key = frame && annotatedKey(options.s3Prefix, frame);
     const isStored = key !== undefined && stored.has(key);
     const name = frame ? idOf(frame) : positionOf(record);
@@ -99,7 +98,9 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
         report.onItsWay++;
       else unlisted.push({ name, key });
     }
-    if (frame && seen && seen.digest !== digest(frame.jpeg)) report.mixedUp.push(name);
+    const claimedBy = claims.get(positionOf(record)) ?? name;
+    if (claimedBy !== name || (frame && seen?.digest && seen.digest !== digest(frame.jpeg)))
+      report.mixedUp.push(name);
     if (options.pixels && frame && isStored) {
       const picture = await options.bucket.read(key);
       if (!(await samePicture(frame.jpeg, picture, seen?.detections ?? []))) report.wrongPixels.push(name);
@@ -154,18 +155,20 @@ export function isClean(report: AuditReport): boolean {
 }
 
 interface Detected {
-  /** Of the picture that the detections came with. */
-  digest: string;
+  /** Of the picture that the detections came with, if with one. */
+  digest: string | undefined;
   detections: DetectedFrame['detections'];
+  /** That annotate is to read. */
   records: Place[];
 }
 
 type Place = Pick<PlacedRecord, 'topic' | 'partition' | 'offset'>;
 
-/** Whether a stage on the way of the frames, or its poller, has put a record of the topic into `failed/`. */
-function isIn(failed: ReadonlySet<string>, topic: TopicVariable, record: Place): boolean {
-  const stages = FRAME_STAGES.filter(({ reads }) => reads === topic).map(({ name }) => name);
-  return [...stages, POLLER].some((name) => failed.has(failedKey(name, record)));
+/** Whether a stage on the way of the frames, or its poller, has put a record into `failed/`. */
+function isIn(failed: ReadonlySet<string>, record: Place): boolean {
+  return [...FRAME_STAGES.map(({ name }) => name), POLLER].some((name) =>
+    failed.has(failedKey(name, record)),
+  );
 }
 
 /** @returns whether the stage that reads a record's topic has yet to commit its offset */
@@ -212,18 +215,23 @@ function countByStage(failed: ReadonlySet<string>): Record<string, number> {
   return counts;
 }
 
-async function readDetected({ kafka, detectionsTopic }: AuditOptions): Promise<Map<string, Detected>> {
+/** What is on `detections`, by the frames' ids, and which frame is said to lie at which place of `video-frames`. */
+async function readDetected({ kafka, detectionsTopic }: AuditOptions) {
   const detected = new Map<string, Detected>();
+  const claims = new Map<string, string>();
   await readTopic(kafka, detectionsTopic, (record) => {
+    const picture = pictureOf(record);
     // What was seen may be what is wrong with the record: it still is of a frame.
-    const frame = tryDecode(record);
+    const frame = picture ? tryDecode(record, decodeSeenFrame) : tryDecode(record);
     if (!frame) return;
-    const { topic, partition, offset } = record;
-    const { detections = [] } = tryDecode(record, decodeDetectedFrame) ?? {};
-    const records = [...(detected.get(idOf(frame))?.records ?? []), { topic, partition, offset }];
-    detected.set(idOf(frame), { digest: digest(frame.jpeg), detections, records });
+    const id = idOf(frame);
+    const records = detected.get(id)?.records ?? [];
+    const { detections = [] } = tryDecode(record, decodeSeenFrame) ?? {};
+    if (picture) claims.set(positionOf(picture), id);
+    else records.push({ topic: record.topic, partition: record.partition, offset: record.offset });
+    detected.set(id, { digest: 'jpeg' in frame ? digest(frame.jpeg) : undefined, detections, records });
   });
-  return detected;
+  return { detected, claims };
 }
 
 function tryDecode(record: PlacedRecord): Frame | undefined;
@@ -247,7 +255,7 @@ async function lostKeys(bucket: Bucket): Promise<string[]> {
 }
 
 /** `stream/session/number`: what names a frame wherever it lies. */
-export function idOf({ streamId, session, frameNumber }: Frame): string {
+export function idOf({ streamId, session, frameNumber }: Omit<Frame, 'jpeg'>): string {
   return `${streamId}/${session}/${frameNumber}`;
 }
 

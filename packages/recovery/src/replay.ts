@@ -1,19 +1,11 @@
 import type { Value } from '@video-pipeline/config';
-import {
-  decodeFrame,
-  encodeDetectedFrame,
-  type Frame,
-  type MSKRecord,
-  toLambdaEvent,
-  toLambdaRecord,
-} from '@video-pipeline/frame';
-import { createAnnotate } from '@video-pipeline/functions/annotate';
+import { decodeFrame, type MSKRecord, toLambdaEvent, toLambdaRecord } from '@video-pipeline/frame';
+import { createAnnotateFrames } from '@video-pipeline/functions/annotate';
 import { createDetect } from '@video-pipeline/functions/detect';
 import type { InferenceClient } from '@video-pipeline/inference-client';
 import type { Kafka } from '@video-pipeline/kafka';
 import { createPutFailed, type MergingStore } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
-import { idOf } from './audit.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
 
 export interface ReplayOptions {
@@ -47,7 +39,7 @@ const SOURCE = { eventSourceArn: 'arn:aws:kafka:local:000000000000:cluster/repla
  */
 export async function replay(options: ReplayOptions): Promise<number> {
   const process = createBatchProcessor(options);
-  let batch: Recorded[] = [];
+  let batch: PlacedRecord[] = [];
   let done = 0;
   const flush = async () => {
     if (batch.length === 0) return;
@@ -57,15 +49,14 @@ export async function replay(options: ReplayOptions): Promise<number> {
     options.progress(done);
   };
   await readTopic(options.kafka, options.framesTopic, async (record) => {
-    const one = wanted(record, options);
-    if (one) batch.push(one);
+    if (isWanted(record, options)) batch.push(record);
     if (batch.length >= options.batchSize) await flush();
   });
   await flush();
   return done;
 }
 
-/** Chains the handlers without Kafka in between: what detect would publish is what annotate gets. */
+/** Detect and annotate as one, as where pictures travel once; nothing is published. */
 function createBatchProcessor({ detector, store, folder, s3Prefix, form, logger }: ReplayOptions) {
   const moved = <Kind extends { key: string }>(object: Kind): Kind => ({
     ...object,
@@ -75,47 +66,29 @@ function createBatchProcessor({ detector, store, folder, s3Prefix, form, logger 
     put: (object) => store.put(moved(object)),
     merge: (object) => store.merge(moved(object)),
   };
-  const annotate = createAnnotate({
+  const annotate = createAnnotateFrames({
     store: inFolder,
     prefix: s3Prefix,
     form,
     putFailed: createPutFailed(inFolder, 'annotate'),
     logger,
   });
-  return async (recorded: Recorded[]) => {
-    const records = new Map(recorded.map(({ frame, record }) => [idOf(frame), record]));
-    const detected: MSKRecord[] = [];
-    const detect = createDetect({
-      detector,
-      publish: async (frames) => {
-        for (const frame of frames) {
-          const record = records.get(idOf(frame));
-          if (record) detected.push(toEventRecord({ ...record, ...encodeDetectedFrame(frame) }));
-        }
-      },
-      putFailed: createPutFailed(inFolder, 'detect'),
-      logger,
-    });
-    const event = recorded.map(({ record }) => toEventRecord(record));
-    await detect(toLambdaEvent(event, SOURCE));
-    if (detected.length > 0) await annotate(toLambdaEvent(detected, SOURCE));
-  };
+  const detect = createDetect({
+    detector,
+    publish: async () => {},
+    once: { annotate, prefix: s3Prefix },
+    putFailed: createPutFailed(inFolder, 'detect'),
+    logger,
+  });
+  return (records: readonly PlacedRecord[]) => detect(toLambdaEvent(records.map(toEventRecord), SOURCE));
 }
 
-/** A frame and the record it was read from. */
-interface Recorded {
-  frame: Frame;
-  record: PlacedRecord;
-}
-
-function wanted(record: PlacedRecord, { from, to, stream }: ReplayOptions): Recorded | undefined {
+function isWanted(record: PlacedRecord, { from, to, stream }: ReplayOptions): boolean {
   try {
-    const frame = decodeFrame(record);
-    const isWanted =
-      frame.capturedAt >= from && frame.capturedAt < to && (stream ?? frame.streamId) === frame.streamId;
-    return isWanted ? { frame, record } : undefined;
+    const { capturedAt, streamId } = decodeFrame(record);
+    return capturedAt >= from && capturedAt < to && (stream ?? streamId) === streamId;
   } catch {
-    return undefined; // It lies in failed/ already.
+    return false; // It lies in failed/ already.
   }
 }
 

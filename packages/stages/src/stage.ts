@@ -21,6 +21,8 @@ export interface PipelineStage {
   groupSuffix: string;
   /** Whether a frame is done only once this stage has done it: a run waits for it, and the audit looks for it. */
   carriesFrames: boolean;
+  /** The stage that does the work of this one where pictures travel once. */
+  within?: string;
   /** It runs only where one of these is set, and not to `off`; left out, always. */
   onlyWith?: readonly VariableName[];
   /** Metrics that count what it has done, the most telling one first. */
@@ -61,6 +63,7 @@ export const STAGE_VARIABLES = [
   'KAFKA_DETECTIONS_TOPIC',
   'KAFKA_EVENTS_TOPIC',
   'KAFKA_GROUP_ID',
+  'PICTURES',
 ] as const;
 
 /** The topic that a stage reads. */
@@ -73,8 +76,36 @@ export function groupOf({ groupSuffix }: PipelineStage, config: Config<'KAFKA_GR
   return `${config.KAFKA_GROUP_ID}${groupSuffix}`;
 }
 
+/** Whether the work of a stage is another's. */
+export function isWithin({ within }: PipelineStage, { PICTURES }: Config<'PICTURES'>): boolean {
+  return within !== undefined && PICTURES === 'once';
+}
+
+/** A stage that does the work of another, too. */
+export function withWorkOf<Stage extends PipelineStage>(stage: Stage, inner: PipelineStage): Stage {
+  const [of, more] = [stage.lambda, inner.lambda];
+  const both = <Item>(a: readonly Item[] = [], b: readonly Item[] = []) => [...new Set([...a, ...b])];
+  return {
+    ...stage,
+    does: `${stage.does}; ${inner.does}`,
+    lambda: {
+      ...of,
+      memoryMb: Math.max(of.memoryMb, more.memoryMb),
+      timeoutSeconds: Math.max(of.timeoutSeconds, more.timeoutSeconds),
+      needs: both(of.needs, more.needs),
+      environment: both(of.environment, more.environment),
+      getsObjects: both(of.getsObjects, more.getsObjects),
+      putsObjects: both(of.putsObjects, [...(more.putsObjects ?? []), `failed/${inner.name}`]),
+      install: { ...of.install, ...more.install },
+      installForVideo: { ...of.installForVideo, ...more.installForVideo },
+    },
+  };
+}
+
 /** Whether a stage is to run where these variables are set. @throws ConfigError */
-export function isWanted({ onlyWith }: PipelineStage, env: NodeJS.ProcessEnv = process.env): boolean {
+export function isWanted(stage: PipelineStage, env: NodeJS.ProcessEnv = process.env): boolean {
+  if (isWithin(stage, readConfig(['PICTURES'], env))) return false;
+  const { onlyWith } = stage;
   if (!onlyWith) return true;
   return Object.values(readConfig(onlyWith, env)).some((value) => value !== undefined && value !== 'off');
 }

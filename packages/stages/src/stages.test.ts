@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readConfig } from '@video-pipeline/config';
 import { describe, expect, test } from 'vitest';
-import { FAILED_FOLDERS, groupOf, isWanted, STAGE_VARIABLES, STAGES, topicOf } from './index.ts';
+import { FAILED_FOLDERS, groupOf, isWanted, STAGE_VARIABLES, STAGES, stagesOf, topicOf } from './index.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 const config = readConfig(STAGE_VARIABLES, {});
@@ -41,7 +41,24 @@ describe('a stage runs', () => {
     [{ MQTT_URL: 'mqtt://broker' }, ['detect', 'annotate', 'notify']],
     [{ EVENT_BUS_NAME: 'bus', EVENT_CLIPS: 'on' }, ['detect', 'annotate', 'notify', 'clip']],
     [{ EVENT_CLIPS: 'off', WEBHOOK_URL: '' }, ['detect', 'annotate']],
+    [{ PICTURES: 'once', WEBHOOK_URL: 'https://example.com/' }, ['detect', 'notify']],
   ])('where %j asks for it', (env, names) => {
     expect(wanted(env)).toEqual(names);
   });
+});
+
+test('where pictures travel once, detect has what annotate has beside its own', () => {
+  expect(stagesOf({ PICTURES: 'twice' })).toEqual(STAGES);
+  const [detect, ...others] = stagesOf({ PICTURES: 'once' });
+  const [apart, annotate] = STAGES;
+  expect(others.map(({ name }) => name)).toEqual(['notify', 'clip']);
+  expect(detect).toMatchObject({ name: 'detect', handler: apart?.handler, groupSuffix: '' });
+  for (const one of [apart, annotate]) {
+    for (const what of ['environment', 'getsObjects', 'putsObjects', 'needs'] as const)
+      expect(detect?.lambda[what] ?? []).toEqual(expect.arrayContaining([...(one?.lambda[what] ?? [])]));
+    for (const what of ['install', 'installForVideo'] as const)
+      expect(detect?.lambda[what]).toMatchObject(one?.lambda[what] ?? {});
+    expect(detect?.lambda.memoryMb).toBeGreaterThanOrEqual(one?.lambda.memoryMb ?? 0);
+  }
+  expect(detect?.lambda.putsObjects).toContain('failed/annotate');
 });

@@ -1,4 +1,5 @@
-import type { PipelineStage } from './stage.ts';
+import type { Config } from '@video-pipeline/config';
+import { isWithin, type PipelineStage, withWorkOf } from './stage.ts';
 
 /**
  * The stages of the pipeline, in the order of the data's way. What else needs to know of a stage derives from its row: the
@@ -38,6 +39,7 @@ const TABLE = [
     handler: 'functions/src/annotate.ts',
     reads: 'KAFKA_DETECTIONS_TOPIC',
     groupSuffix: '-annotate',
+    within: 'detect',
     carriesFrames: true,
     counts: ['FramesAnnotated'],
     lambda: {
@@ -100,10 +102,25 @@ const TABLE = [
 
 export type StageName = (typeof TABLE)[number]['name'];
 
-export const STAGES: readonly (PipelineStage & { name: StageName })[] = TABLE;
+type NamedStage = PipelineStage & { name: StageName };
+
+export const STAGES: readonly NamedStage[] = TABLE;
+
+/** The stages as they run: where pictures travel once, one that is within another is a part of that. */
+export function stagesOf(config: Config<'PICTURES'>): readonly NamedStage[] {
+  const inner = STAGES.filter((stage) => isWithin(stage, config));
+  return STAGES.filter((stage) => !inner.includes(stage)).map((stage) =>
+    inner.filter(({ within }) => within === stage.name).reduce(withWorkOf<NamedStage>, stage),
+  );
+}
 
 /** The stages that every frame goes through, in order. */
 export const FRAME_STAGES = STAGES.filter(({ carriesFrames }) => carriesFrames);
+
+/** Those of them that are processes of their own, each with a consumer group. */
+export function frameStagesOf(config: Config<'PICTURES'>): readonly NamedStage[] {
+  return stagesOf(config).filter(({ carriesFrames }) => carriesFrames);
+}
 
 /** Under this name the poller in front of a stage puts into `failed/` what is too large for any invocation. */
 export const POLLER = 'event-source';
