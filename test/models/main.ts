@@ -2,11 +2,13 @@
 //   npm run test:models
 // Exports them with random weights in Python, from PyPI: some gigabytes, as its PyTorch for Linux carries CUDA.
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { isDeepStrictEqual, promisify } from 'node:util';
 import { cacheDir, defaultModelPath } from '@video-pipeline/assets';
+import { exported } from '@video-pipeline/tables';
+import { parseTar } from 'nanotar';
 import sharp from 'sharp';
 import { intersectionOverUnion } from '../../model/src/heads/index.ts';
 import { loadDetector } from '../../model/src/load-detector.ts';
@@ -59,7 +61,7 @@ const { found, failed }: References = JSON.parse(await readFile(join(folder, 're
 const picture = await readFile(PICTURE);
 const rows: Row[] = await Array.fromAsync(Object.entries(found), ([name, objects]) => compare(name, objects));
 rows.push(...Object.entries(failed).map(([name, reason]) => ({ name, ok: false, reason })));
-rows.push(...(await clients('yolov8n-dynamic')), ...(await pictures()));
+rows.push(...(await clients('yolov8n-dynamic')), ...(await pictures()), await dataSet());
 console.table(rows);
 const wrong = rows.filter(({ ok }) => !ok).length;
 console.log(`\n${rows.length - wrong} passed, ${wrong} failed`);
@@ -118,6 +120,52 @@ async function pictures(): Promise<Row[]> {
     const ok = count === moved.length && moved.length > 0 && most('score') < 0.01 && most('pixels') < 4;
     const facts = { theirs: moved.length, same: count, score: most('score'), pixels: most('pixels') };
     return [{ name: `nanodet-g, ${files.length} pictures`, ...facts, ok }];
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+/** A search's export for training, as Ultralytics reads it: pictures, classes and boxes, one reaching beyond the picture. */
+async function dataSet(): Promise<Row> {
+  const temporary = await mkdtemp(join(tmpdir(), 'data-set-'));
+  try {
+    const bucket = { read: async () => readFile(PICTURE) };
+    const seen = (class_name: string, bbox: Found[2]) => ({ class_id: 0, class_name, confidence: 0.5, bbox });
+    const frame = (number: number, detections: ReturnType<typeof seen>[]) => ({
+      ...{ stream_id: 'yard', session: 's', frame_number: number, captured_at: number, model: 'm' },
+      ...{ width: 1280, height: 720, annotated_key: `annotated/${number}.jpg`, detections },
+    });
+    const frames = [
+      frame(0, [seen('dog', [128, 72, 256, 144]), seen('a: "b"', [-64, 0, 64, 720])]),
+      frame(1, []),
+    ];
+    const tables = {
+      search: async () => ({ frames, searched_to: 0 }),
+      parquet: () => Promise.reject(new Error('not asked for')),
+    };
+    const query = { confidence: 0, from: 0, to: 2, limit: 10 };
+    const pieces = exported(tables, query, 'yolo-tar', { reader: bucket });
+    const tar = Buffer.concat(await Array.fromAsync(pieces, (piece) => Buffer.from(piece)));
+    for (const { name, data } of parseTar(new Uint8Array(tar).buffer)) {
+      const file = join(temporary, name);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, data ?? '');
+    }
+    const read = JSON.parse(await script('yolo_dataset.py', join(temporary, 'data.yaml')));
+    const expected = {
+      names: { 0: 'dog', 1: 'a: "b"' },
+      labels: [
+        {
+          classes: [0, 1],
+          boxes: [
+            [0.15, 0.15, 0.1, 0.1],
+            [0.025, 0.5, 0.05, 1],
+          ],
+        },
+        { classes: [], boxes: [] },
+      ],
+    };
+    return { name: "YOLO's layout in Ultralytics", ok: isDeepStrictEqual(read, expected) };
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }

@@ -62,7 +62,12 @@ test('YOLO is a TAR of pictures, shares of the picture, and the classes by their
   ]);
   expect(files.get(`images/yard-${START}-0.jpg`)).toBe('picture 0');
   expect(files.get(`labels/yard-${START}-0.txt`)).toBe('1 0.200000 0.500000 0.200000 0.500000\n');
-  expect(JSON.parse(files.get('data.yaml') ?? '').names).toEqual({ 0: 'dog', 1: 'cat' });
+  // A `path` of `.` would be the folder that training is started in.
+  expect(JSON.parse(files.get('data.yaml') ?? '')).toEqual({
+    train: 'images',
+    val: 'images',
+    names: { 0: 'dog', 1: 'cat' },
+  });
 });
 
 test('COCO with pictures names them as they lie beside it, and none that has expired', async () => {

@@ -203,16 +203,22 @@ async function* yoloSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer>
   const names = new Map<string, number>();
   for await (const { frame, stem, picture } of frames) {
     const { width, height, detections } = frame;
-    const lines = detections.map(({ class_name, bbox: [x1, y1, x2, y2] }) => {
+    const lines = detections.map(({ class_name, bbox }) => {
+      // A box may reach beyond the picture; a label may not.
+      const [x1 = 0, y1 = 0, x2 = 0, y2 = 0] = bbox.map((side, axis) => {
+        const share = side / (axis % 2 ? height : width);
+        return Math.min(1, Math.max(0, share));
+      });
       if (!names.has(class_name)) names.set(class_name, names.size);
-      const box = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height];
-      return `${names.get(class_name)} ${box.map((share) => Math.min(1, Math.max(0, share)).toFixed(6)).join(' ')}\n`;
+      const box = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1];
+      return `${names.get(class_name)} ${box.map((share) => share.toFixed(6)).join(' ')}\n`;
     });
     yield member(`images/${stem}.jpg`, picture);
     yield member(`labels/${stem}.txt`, lines.join(''));
   }
   // JSON is YAML.
   const classes = Object.fromEntries([...names].map(([name, index]) => [index, name]));
-  const data = { path: '.', train: 'images', val: 'images', names: classes };
+  // Without `path` the folders are beside this file, wherever that is read from.
+  const data = { train: 'images', val: 'images', names: classes };
   yield member('data.yaml', `${JSON.stringify(data, null, 2)}\n`);
 }
