@@ -88,14 +88,14 @@ export function createDetect(dependencies: DetectDependencies) {
       ? await scenes.process(event, detected)
       : { frames: detected as Received<PublishedFrame>[], events: [] };
     if (once) for (const one of frames) one.frame.picture = pictureIn(one, once.prefix);
-    // Before anything is told: an event that others know of is kept. One that is kept again overwrites itself.
-    if (store) await inParallel(events, EVENTS_IN_WORK, (one) => keepEvent(one, store));
     const [tooLarge] = await Promise.all([
       publishAll(frames, publish),
       putAllFailed('detect', failures, dependencies),
     ]);
     await putAllFailed('detect', tooLarge, dependencies);
-    // Only now, so that whoever reads an event finds its frames on their way.
+    // Only now, so that whoever reads an event finds its frames on their way, and a batch that is given up leaves none that
+    // nobody is told of. It is kept before it is told; one that is kept again overwrites itself.
+    if (store) await inParallel(events, EVENTS_IN_WORK, (one) => keepEvent(one, store));
     await scenes?.publishEvents(events);
     const notPublished = new Set(tooLarge.map(({ record }) => record));
     await once?.annotate(frames.filter(({ record }) => !notPublished.has(record)));

@@ -249,6 +249,16 @@ test('faults, double deliveries, other cuts of the batches, two processes in tur
   );
 }, 60_000);
 
+test('a batch whose frames are never published leaves no event that nobody is told of', async () => {
+  const topics = new Topics();
+  const invoke = startProcess(topics);
+  await expect(invoke(eventOf(0, source.length), 'before frames')).rejects.toThrow('before frames');
+  expect([...topics.kept]).toEqual([]);
+  await invoke(eventOf(0, source.length));
+  expect(byId([...topics.kept.values()])).toEqual(byId(topics.events));
+  expect(topics.events.length).toBeGreaterThan(0);
+});
+
 test('a stream without a scene is published as it was seen, and reads no topic', async () => {
   const topics = new Topics();
   const read = vi.spyOn(topics.tail, 'newest');
