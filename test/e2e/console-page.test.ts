@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { annotatedKey, eventKey, failedKey, toLambdaRecord } from '@video-pipeline/frame';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -36,8 +37,8 @@ describeInChromium('the page', () => {
   /** How many events are stored. */
   let kept = 0;
   /** Stores an event of the dock, with a picture of one of its frames. */
-  const keep = (number: number) => {
-    const event = { ...sceneEvent('dock', 5_000 + number, dayAgo + 100 * number), rule: `rule-${number}` };
+  const keep = (number: number, at = dayAgo + 20 * number) => {
+    const event = { ...sceneEvent('dock', 5_000 + number, at), rule: `rule-${number}` };
     const frames = [annotatedKey('annotated', { streamId: 'dock', capturedAt: dayAgo, frameNumber: 0 })];
     const body = JSON.stringify({ ...event, frames });
     return tabs.fixture.store.put({ key: eventKey(event), body, contentType: 'application/json' });
@@ -123,6 +124,16 @@ describeInChromium('the page', () => {
     await expect
       .poll(() => dialog.locator('img').evaluate((img) => (img as HTMLImageElement).naturalWidth), LONG)
       .toBe(400);
+    for (const [name, end] of [
+      ['Download clip', '.webp'],
+      ['Download picture 1', '-1.jpg'],
+    ] as const) {
+      const coming = page.waitForEvent('download');
+      await dialog.getByRole('link', { name }).click();
+      const file = await coming;
+      expect(file.suggestedFilename()).toBe(`dock-${dayAgo + 20 * (kept - 2)}${end}`);
+      expect((await stat(await file.path())).size).toBeGreaterThan(1_000);
+    }
     const address = new URL(page.url()).hash;
     await page.keyboard.press('j');
     await dialog.getByText(`rule-${kept - 3}`).waitFor();
@@ -140,12 +151,25 @@ describeInChromium('the page', () => {
     await list.evaluate((element) => element.scrollTo(0, 3_000));
     const before = await list.evaluate((element) => element.scrollTop);
     await keep(kept++);
-    await page.getByRole('button', { name: 'Show 1 new' }).waitFor();
+    await page.getByRole('button', { name: 'Show 1 new event' }).waitFor();
+    // Another camera may tell of what happened before.
+    await keep(9_000, dayAgo + 20 * 99 + 10);
+    await page.getByRole('button', { name: 'Show 2 new events' }).waitFor();
     expect(await list.evaluate((element) => element.scrollTop)).toBe(before);
-    await page.getByRole('button', { name: 'Show 1 new' }).click();
+    await page.getByRole('button', { name: 'Show 2 new events' }).click();
     await expect
       .poll(() => page.evaluate(() => document.activeElement?.closest('.event')?.textContent), LONG)
       .toContain(`rule-${kept - 1}`);
+    // A reload keeps filters and place, wherever one is in the list.
+    await expect
+      .poll(async () => {
+        await list.evaluate((element) => element.scrollTo(0, 120 * 76));
+        return page.evaluate(() => history.state?.place?.index);
+      }, LONG)
+      .toBe(120);
+    await page.reload();
+    await expect.poll(() => list.evaluate((element) => element.scrollTop), LONG).toBe(120 * 76);
+    await row(kept - 1 - 120 + 1).waitFor();
     // The end of a page brings the next.
     await expect
       .poll(async () => {

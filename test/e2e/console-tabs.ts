@@ -19,6 +19,7 @@ export const describeInChromium = describe.skipIf(!hasChromium);
 /** The page of the console, in a browser, while two cameras send. */
 export interface ConsoleTabs {
   fixture: ConsoleFixture;
+  browser: Browser;
   /** A picture of the cameras'. */
   jpeg: Buffer;
   /** A tab on a view; it fails the test when the page has thrown or been refused something. */
@@ -36,6 +37,7 @@ export async function openConsole(env: NodeJS.ProcessEnv = {}, list?: string): P
   const cameras = startCameras(fixture.producer, ['yard', 'gate'], 5, clips);
   return {
     fixture,
+    browser,
     jpeg: clips[0]?.[0] ?? Buffer.of(),
     open: (hash, options) => openTab(browser, `${fixture.url}/${hash}`, options),
     async close() {

@@ -8,7 +8,7 @@ export function eventsPanel(streamId: string): { element: HTMLElement; refresh: 
   const empty = h(
     'p',
     { className: 'dim' },
-    'Nothing has happened that a rule of the streams file tells of.',
+    'Nothing has happened yet. Events come from zones and lines, which are drawn on the picture.',
   );
   const element = h('section', { ariaLabel: 'Events' }, h('h2', {}, 'Events'), empty, list);
   const shown = new Map<string, HTMLElement>();

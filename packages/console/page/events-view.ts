@@ -1,20 +1,29 @@
 import type { EventsPage, ReviewDraft, StoredEvent } from '../src/api.ts';
 import { API, getJson, h, repeat, sendJson, setText } from './dom.ts';
 import { annotatedUrl, clipElement, clipUrl, sentence } from './events-panel.ts';
-import { addressForm, fieldsOf, queryOf } from './form.ts';
+import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { timeOf } from './format.ts';
 import { openLarge } from './frame-dialog.ts';
 import { virtualList } from './virtual-list.ts';
 
 const ROW = 76;
 const NEW_EVERY_MS = 5_000;
+/** Events of one answer, and most of one where a place is looked for again. */
+const PAGE = 100;
+const MOST = 1_000;
 const TYPES = [
   ['entered_zone', 'entered a zone'],
   ['left_zone', 'left a zone'],
-  ['stayed_longer', 'stayed longer'],
+  ['stayed_longer', 'stayed in a zone for long'],
   ['line_crossed', 'crossed a line'],
-  ['count_over', 'count over'],
+  ['count_over', 'more objects than allowed'],
 ] as const;
+
+/** Where the reader was in the list: kept with the entry of the history, so that a reload and Back find it. */
+interface Place {
+  event: { at: number; event_id: string };
+  index: number;
+}
 
 /** Events of all streams, to be worked through. @param asked the filters that the address holds. @returns ends the view */
 export function eventsView(root: HTMLElement, asked: URLSearchParams): () => void {
@@ -27,8 +36,12 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
   let total = 0;
   let loading = false;
   let waiting: StoredEvent[] = [];
+  /** More has come than the newest page holds. */
+  let isGap = false;
+  /** Looked for until it is loaded. */
+  let place: Place | undefined = history.state?.place;
   const known = new Map<string, StoredEvent>();
-  const list = virtualList<StoredEvent>('Events', ROW, rowOf, () => void more());
+  const list = virtualList<StoredEvent>('Events', ROW, rowOf, () => void more(), keepPlace);
   const { items } = list;
   root.append(
     h('h1', {}, 'Events'),
@@ -44,6 +57,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     try {
       const next = new URLSearchParams(query);
       if (cursor) next.set('cursor', cursor);
+      if (place) next.set('limit', String(Math.min(MOST, place.index - items.length + PAGE)));
       const page = await getJson<EventsPage>(`${API}/events?${next}`, { signal });
       take(page.events, (events) => items.push(...events));
       cursor = page.cursor;
@@ -51,6 +65,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
       loading = false;
       tell();
       list.refresh();
+      findPlace();
     } catch (error) {
       if (signal.aborted) return;
       setText(status, `Events can't be read: ${(error as Error).message}; trying again`);
@@ -66,10 +81,31 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     put(unknown);
   }
   function tell(): void {
-    const none = items.length === 0 ? ': nothing has happened in that time that a rule tells of' : '';
-    setText(status, `${total.toLocaleString('en')} ${total === 1 ? 'event' : 'events'}${none}`);
+    const none =
+      items.length === 0
+        ? " in that time. They come from zones and lines, which are drawn on a stream's page"
+        : '';
+    setText(status, `${counted(total)}${none}`);
     fresh.hidden = waiting.length === 0;
-    setText(fresh, `Show ${waiting.length} new`);
+    setText(fresh, `Show ${isGap ? 'all new events' : `${waiting.length} new ${eventsOf(waiting.length)}`}`);
+  }
+  function keepPlace(): void {
+    const index = list.first();
+    const event = items[index];
+    if (!event || place) return;
+    const { at, event_id } = event;
+    // Who is at the top wants to see what is new.
+    const kept: Place | undefined = index > 0 ? { event: { at, event_id }, index } : undefined;
+    history.replaceState({ ...history.state, place: kept }, '');
+  }
+  /** Loads on until the place is there that the reader was at; what is gone meanwhile has one near it. */
+  function findPlace(): void {
+    if (!place) return;
+    const { at, event_id } = place.event;
+    const older = items.findIndex((event) => event.event_id === event_id || event.at < at);
+    if (older < 0 && cursor !== undefined) return void more();
+    place = undefined;
+    if (older > 0) list.scrollTo(older);
   }
   /** What came since waits until it is asked for; what others have marked is shown. */
   async function lookForNew(): Promise<void> {
@@ -82,23 +118,31 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
       old.reviewed = event.reviewed;
       list.refresh(old);
     }
-    const newest = items[0]?.at ?? 0;
+    // Only where the newest page reaches down to what is known, nothing is missing between.
+    isGap ||=
+      items.length > 0 && page.cursor !== undefined && !page.events.some((one) => known.has(one.event_id));
+    // One may come later than others that happened after it.
+    const oldest = cursor === undefined ? 0 : (items.at(-1)?.at ?? 0);
     take(
-      page.events.filter(({ at }) => at >= newest),
-      (events) => {
-        waiting = [...events, ...waiting];
-      },
+      page.events.filter(({ at }) => at >= oldest),
+      (events) => waiting.push(...events),
     );
     if (items.length === 0) showNew();
     tell();
   }
   function showNew(): void {
-    list.prepend(waiting);
+    if (isGap) {
+      goTo('events', asked);
+      return;
+    }
+    items.push(...waiting);
+    items.sort((a, b) => b.at - a.at || (a.event_id < b.event_id ? -1 : 1));
     waiting = [];
-    list.top();
+    list.scrollTo(0);
     tell();
   }
   fresh.onclick = () => {
+    history.replaceState({ ...history.state, place: undefined }, '');
     showNew();
     list.focus(0);
   };
@@ -123,7 +167,8 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     );
   }
   function reviewButton(event: StoredEvent): HTMLElement {
-    const button = h('button', { type: 'button', ariaPressed: String(event.reviewed) }, 'Reviewed');
+    const button = h('button', { type: 'button' });
+    showReviewed(button, event);
     button.onclick = () => void review(event, button);
     return button;
   }
@@ -131,7 +176,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
   async function review(event: StoredEvent, button?: HTMLElement): Promise<void> {
     event.reviewed = !event.reviewed;
     const { at, event_id, reviewed } = event;
-    if (button) button.ariaPressed = String(reviewed);
+    if (button) showReviewed(button, event);
     list.refresh(event);
     try {
       const draft: ReviewDraft = { events: [{ at, event_id }], reviewed };
@@ -139,7 +184,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     } catch (error) {
       event.reviewed = !reviewed;
       list.refresh(event);
-      setText(status, `Not marked: ${(error as Error).message}`);
+      setText(status, `The mark could not be kept: ${(error as Error).message}`);
     }
   }
   function openEvent(index: number, events: readonly StoredEvent[] = items): void {
@@ -182,6 +227,14 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     document.removeEventListener('keydown', takeKey);
     document.querySelector('dialog')?.close();
   };
+}
+
+const eventsOf = (count: number) => (count === 1 ? 'event' : 'events');
+const counted = (count: number) => `${count.toLocaleString('en')} ${eventsOf(count)}`;
+
+function showReviewed(button: HTMLElement, { reviewed }: StoredEvent): void {
+  button.ariaPressed = String(reviewed);
+  setText(button, reviewed ? 'Reviewed' : 'Mark as reviewed');
 }
 
 /** An event's own address, whatever the filters. */
@@ -233,15 +286,15 @@ function eventsForm(asked: URLSearchParams): HTMLFormElement {
   return addressForm(
     'events',
     ...fields.names(),
-    fields.select('What', 'type', TYPES),
+    fields.select('Kind', 'type', TYPES),
     fields.input('Zone', 'zone', { placeholder: 'any' }),
     fields.select('Reviewed', 'reviewed', [
-      ['no', 'not yet'],
-      ['yes', 'yes'],
+      ['no', 'not reviewed yet'],
+      ['yes', 'reviewed'],
     ]),
     fields.from(),
     fields.to(),
     h('button', { type: 'submit' }, 'Filter'),
-    h('span', { className: 'dim' }, 'Without times: the last 24 hours'),
+    h('span', { className: 'dim' }, 'Without From and To: the last 24 hours'),
   );
 }

@@ -17,12 +17,12 @@ export function dateTime(epochMs: number): string {
   return `${day} ${clock(epochMs)}.${Math.floor(date.getMilliseconds() / 100)}`;
 }
 
+const ZONED = new Intl.DateTimeFormat('en', { timeZoneName: 'short' });
+
 /** The same with the zone's name, as an element that tells the time in UTC to who points at it, and to programs. */
 export function timeOf(epochMs: number): HTMLTimeElement {
   const iso = new Date(epochMs).toISOString();
-  const zone = new Intl.DateTimeFormat('en', { timeZoneName: 'short' })
-    .formatToParts(epochMs)
-    .find(({ type }) => type === 'timeZoneName');
+  const zone = ZONED.formatToParts(epochMs).find(({ type }) => type === 'timeZoneName');
   return h(
     'time',
     { dateTime: iso, title: iso, className: 'num' },

@@ -56,7 +56,7 @@ export function openLarge<Item>(large: Large<Item>, index: number): void {
   };
   // One whose address was opened has nothing of ours to go back to.
   const isOwn = location.hash === viewOf(location.hash);
-  if (isOwn) history.pushState(null, '', location.hash);
+  if (isOwn) history.pushState(history.state, '', location.hash);
   const leave = () => {
     if (location.hash === viewOf(location.hash)) dialog.close();
   };

@@ -102,11 +102,11 @@ function searchForm(asked: URLSearchParams): HTMLFormElement {
     }),
     fields.input('Zone', 'zone', { placeholder: 'any' }),
     fields.input('Track', 'track', { placeholder: 'any' }),
-    fields.check('One of each track', 'per', 'track'),
+    fields.check('Only the surest frame of each track', 'per', 'track'),
     fields.from(),
     fields.to(),
     h('button', { type: 'submit' }, 'Search'),
-    h('span', { className: 'dim' }, 'Without times: the last 24 hours'),
+    h('span', { className: 'dim' }, 'Without From and To: the last 24 hours'),
   );
 }
 
@@ -138,7 +138,7 @@ const FORMATS = [
   ['ndjson', 'NDJSON'],
   ['csv', 'CSV'],
   ['parquet', 'Parquet'],
-  ['coco', 'COCO'],
+  ['coco', 'COCO, JSON'],
   ['coco-tar', 'COCO with pictures, TAR'],
   ['yolo-tar', 'YOLO with pictures, TAR'],
 ] as const;
@@ -147,7 +147,7 @@ const FORMATS = [
 function exportBar(query: URLSearchParams): HTMLElement {
   const format = h('select', { ariaLabel: 'Format of the export' });
   format.append(...FORMATS.map(([value, text]) => h('option', { value }, text)));
-  const link = h('a', { download: '' }, 'Export');
+  const link = h('a', { download: '' }, 'Download');
   const size = h('span', { className: 'dim' });
   format.onchange = async () => {
     const asked = new URLSearchParams(query);
@@ -155,11 +155,13 @@ function exportBar(query: URLSearchParams): HTMLElement {
     link.href = `${API}/search/export?${asked}`;
     setText(size, '');
     if (!format.value.endsWith('-tar')) return;
-    const { frames, bytes } = await getJson<ExportSize>(`${API}/search/size?${query}`, {}, 20_000);
-    setText(
-      size,
-      `${frames.toLocaleString('en')} pictures, about ${Math.ceil(bytes / 1e6).toLocaleString('en')} MB`,
-    );
+    try {
+      const { frames, bytes } = await getJson<ExportSize>(`${API}/search/size?${query}`, {}, 20_000);
+      const megabytes = Math.ceil(bytes / 1e6).toLocaleString('en');
+      setText(size, `${frames.toLocaleString('en')} pictures with boxes drawn, about ${megabytes} MB`);
+    } catch (error) {
+      setText(size, `The size is not known: ${(error as Error).message}`);
+    }
   };
   format.dispatchEvent(new Event('change'));
   return h('div', { className: 'bar' }, format, link, size);

@@ -62,14 +62,16 @@ export function timelineView(root: HTMLElement, asked: URLSearchParams): () => v
     setText(legend, totals.join('   '));
     chart.ariaLabel = `Detections: ${totals.join(', ') || 'none'}`;
     const frames = sumOf(Object.values(past.stored).flat());
-    const open = past.complete ? '' : '; the newest hours are still being read, so reload for all of it';
+    const open = past.complete ? '' : '; not all of this time has been read yet, reload to see the rest';
     setText(
       status,
       `${frames.toLocaleString('en')} frames, ${past.total_events.toLocaleString('en')} events${open}`,
     );
     rest.replaceChildren(...stripsOf(past, from, to), ...gapsOf(past.gaps), ...eventsOf(past));
   };
-  load().catch((error) => ended.signal.aborted || setText(status, `Not read: ${error.message}`));
+  load().catch(
+    (error) => ended.signal.aborted || setText(status, `The timeline can't be read: ${error.message}`),
+  );
   const takeKey = (event: KeyboardEvent) => {
     if ((event.target as Element).closest('input, select') || event.ctrlKey || event.metaKey || event.altKey)
       return;
@@ -161,7 +163,7 @@ function previewOf([stream, ...others]: readonly string[], signal: AbortSignal) 
 /** For each stream a strip: where frames are stored, where fewer than usual, and where none. */
 function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): HTMLElement[] {
   const names = Object.keys(stored).sort();
-  if (names.length === 0) return [h('p', {}, 'Nothing is stored of that time.')];
+  if (names.length === 0) return [h('p', {}, 'No frames are stored of that time.')];
   const rows = names.map((name) => {
     const counts = stored[name] ?? [];
     const some = counts.filter((count) => count > 0).sort((a, b) => a - b);
@@ -188,7 +190,7 @@ function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): 
     h(
       'p',
       { className: 'dim' },
-      'Green: as many as usual. Amber: under half, as when the pipeline thins. Empty: none.',
+      'Green: as many frames as usual. Amber: less than half of that, because frames were thinned for example. Empty: none.',
     ),
     h('table', { className: 'strips' }, headOf('Stream', 'Over time', 'Frames'), h('tbody', {}, ...rows)),
   ];
@@ -196,10 +198,10 @@ function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): 
 
 /** Why nothing is stored of a time, as far as the frames before and after it tell. */
 function reasonOf({ missing, restarted }: Gap): string {
-  if (restarted) return 'ingest began anew';
+  if (restarted) return 'ingest was started again';
   return missing > 0
-    ? `${missing.toLocaleString('en')} frames came and are not stored: failed or dropped`
-    : 'the camera was silent';
+    ? `${missing.toLocaleString('en')} frames were captured and not stored: they failed or were dropped`
+    : 'the camera sent nothing';
 }
 
 function gapsOf(gaps: readonly Gap[]): HTMLElement[] {
@@ -213,7 +215,10 @@ function gapsOf(gaps: readonly Gap[]): HTMLElement[] {
       h('td', {}, reasonOf(gap)),
     ),
   );
-  return [h('h2', {}, 'Gaps'), h('table', {}, headOf('Since', 'For', 'Why'), h('tbody', {}, ...rows))];
+  return [
+    h('h2', {}, 'Times without frames'),
+    h('table', {}, headOf('From', 'How long', 'Why'), h('tbody', {}, ...rows)),
+  ];
 }
 
 function headOf(...names: string[]): HTMLElement {

@@ -9,25 +9,28 @@ export interface VirtualList<Item> {
   readonly items: Item[];
   /** Draws what came or went; `changed`: an item whose row is to be drawn anew. */
   refresh(changed?: Item): void;
-  /** Puts items before all others. What is in sight stays where it is. */
-  prepend(items: readonly Item[]): void;
   /** Brings a row into sight, and the focus to its first control. */
   focus(index: number): void;
   /** Place of the row that has the focus; -1 without. */
   focused(): number;
-  top(): void;
+  /** Place of the row at the top of the window. */
+  first(): number;
+  /** Brings a row to the top of the window. */
+  scrollTo(index: number): void;
 }
 
 /**
  * @param height of each row, pixels
  * @param row makes the contents of a row
  * @param near is called when the last row comes into sight
+ * @param scrolled is called once the list has come to rest elsewhere
  */
 export function virtualList<Item>(
   label: string,
   height: number,
   row: (item: Item, index: number) => HTMLElement,
   near: () => void,
+  scrolled: () => void,
 ): VirtualList<Item> {
   const list = h('ul', { className: 'rows', ariaLabel: label });
   const element = h('div', { className: 'virtual' }, list);
@@ -65,6 +68,7 @@ export function virtualList<Item>(
     element.ariaPosInSet = String(index + 1);
   }
   element.addEventListener('scroll', () => requestAnimationFrame(draw), { passive: true });
+  element.addEventListener('scrollend', scrolled);
   const observer = new ResizeObserver(draw);
   observer.observe(element);
   return {
@@ -83,12 +87,6 @@ export function virtualList<Item>(
       }
       draw();
     },
-    prepend(more) {
-      items.unshift(...more);
-      list.style.height = `${items.length * height}px`;
-      element.scrollTop += more.length * height;
-      draw();
-    },
     focus(index) {
       const item = items[index];
       if (!item) return;
@@ -100,8 +98,10 @@ export function virtualList<Item>(
       control(rows.get(item))?.focus({ preventScroll: true });
     },
     focused: () => items.findIndex((item) => rows.get(item)?.contains(document.activeElement)),
-    top() {
-      element.scrollTop = 0;
+    first: () => Math.floor(element.scrollTop / height),
+    scrollTo(index) {
+      list.style.height = `${items.length * height}px`;
+      element.scrollTop = index * height;
       draw();
     },
   };

@@ -6,11 +6,22 @@ import type { Tables } from '@video-pipeline/tables';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
 import type { EventsPage, FrameFacts, History, ReviewDraft, StoredEvent, Timeline } from './api.ts';
-import { type Asked, binMsOf, draftOf, goneOf, rangeOf, severalOf, streamId, streamOf } from './params.ts';
+import {
+  type Asked,
+  binMsOf,
+  draftOf,
+  goneOf,
+  number,
+  rangeOf,
+  severalOf,
+  streamId,
+  streamOf,
+} from './params.ts';
 import type { EventRef, Reviews } from './reviews.ts';
 
-/** Events of one page. */
+/** Events of one page, and most of one that asks for more. */
 const PAGE = 100;
+const MOST = 1_000;
 /** Events in a timeline. */
 const SHOWN = 500;
 const MAX_BINS = 240;
@@ -45,7 +56,7 @@ export function addHistoryRoutes(
         classes: severalOf(query, 'class'),
         zones: severalOf(query, 'zone'),
         ids,
-        limit: PAGE,
+        limit: Math.trunc(number(query, 'limit', PAGE, 1, MOST)),
         cursor: query.get('cursor') ?? undefined,
       },
       goneOf(reply),

@@ -1,0 +1,106 @@
+import { annotatedKey, eventKey } from '@video-pipeline/frame';
+import { createReader } from '@video-pipeline/storage';
+import { compact } from '@video-pipeline/tables';
+import type { CDPSession } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { BUCKET, sceneEvent } from '../e2e/console-fixture.ts';
+import { type ConsoleTabs, describeInChromium, openConsole } from '../e2e/console-tabs.ts';
+
+const CAMERAS = 1_000;
+const EVENTS = 10_000;
+/** Rows that one frame goes down: the whole list in some seconds. */
+const ROWS_A_FRAME = 12;
+
+describeInChromium(`events of ${CAMERAS} cameras`, () => {
+  let tabs: ConsoleTabs;
+  beforeAll(async () => {
+    tabs = await openConsole();
+    const { store, s3 } = tabs.fixture;
+    const end = Date.now() - 3_600_000;
+    const keyOf = (camera: number) =>
+      annotatedKey('annotated', { streamId: `camera-${camera}`, capturedAt: end, frameNumber: 0 });
+    const picture = { body: tabs.jpeg, contentType: 'image/jpeg' };
+    const puts = Array.from({ length: CAMERAS }, (_, camera) => ({ key: keyOf(camera), ...picture }));
+    const events = Array.from({ length: EVENTS }, (_, number) => ({
+      ...sceneEvent(`camera-${number % CAMERAS}`, number, end - number * 5_000),
+      frames: [keyOf(number % CAMERAS)],
+    }));
+    const told = events.map((event) => ({ key: eventKey(event), body: JSON.stringify(event) }));
+    for (const one of [...puts, ...told.map((event) => ({ ...event, contentType: 'application/json' }))])
+      await store.put(one);
+    const settings = {
+      S3_BUCKET: BUCKET,
+      AWS_REGION: 'us-east-1',
+      AWS_ENDPOINT_URL: `http://127.0.0.1:${s3.port}`,
+    };
+    await compact({ ...createReader(settings), ...store }, { all: true, part: 'events' });
+  });
+  afterAll(() => tabs?.close());
+
+  test(`${EVENTS} scroll at under 16 ms a frame, and leave memory as it was`, async () => {
+    const page = await tabs.open('#/events');
+    await page.locator('.event').first().waitFor();
+    const cdp = await page.context().newCDPSession(page);
+    const before = await memoryOf(cdp);
+    const categories = ['devtools.timeline', 'toplevel', 'disabled-by-default-devtools.timeline.frame'];
+    await tabs.browser.startTracing(page, { categories });
+    const frames = await page.evaluate(async (step) => {
+      const list = document.querySelector('.virtual');
+      let count = 0;
+      for (let still = 0; list && still < 120; count++) {
+        const top = list.scrollTop;
+        list.scrollTop += step;
+        await new Promise(requestAnimationFrame);
+        still = list.scrollTop === top ? still + 1 : 0;
+      }
+      return count;
+    }, 76 * ROWS_A_FRAME);
+    const trace = await tabs.browser.stopTracing();
+    const work = frameTimes(JSON.parse(trace.toString()).traceEvents);
+    const after = await memoryOf(cdp);
+    const at = (share: number) => work[Math.floor(work.length * share)];
+    console.log({ frames, work: { p50: at(0.5), p95: at(0.95), p99: at(0.99) }, before, after });
+    expect(await page.locator('.event').last().getAttribute('aria-posinset')).toBe(String(EVENTS));
+    expect(work.length).toBeGreaterThan(EVENTS / ROWS_A_FRAME / 2);
+    expect(at(0.5)).toBeLessThan(16);
+    expect(after.nodes).toBeLessThan(before.nodes * 1.2);
+    // The events themselves, about 1 KB each.
+    expect(after.heap - before.heap).toBeLessThan(EVENTS * 2);
+  });
+});
+
+async function memoryOf(cdp: CDPSession) {
+  await cdp.send('HeapProfiler.collectGarbage');
+  const { nodes, jsEventListeners } = await cdp.send('Memory.getDOMCounters');
+  const { usedSize } = await cdp.send('Runtime.getHeapUsage');
+  return { nodes, jsEventListeners, heap: Math.round(usedSize / 1024) };
+}
+
+interface TraceEvent {
+  name: string;
+  ph: string;
+  pid: number;
+  tid: number;
+  ts: number;
+  dur?: number;
+  args?: { name?: string };
+}
+
+/** What the page's main thread worked for each frame, milliseconds, the least first. */
+function frameTimes(events: readonly TraceEvent[]): number[] {
+  const begins = events.filter(({ name }) => name === 'BeginMainThreadFrame');
+  const [first] = begins;
+  const isMain = ({ pid, tid }: TraceEvent) => pid === first?.pid && tid === first.tid;
+  const tasks = events.filter((event) => isMain(event) && event.ph === 'X' && /RunTask$/.test(event.name));
+  const starts = begins
+    .filter(isMain)
+    .map(({ ts }) => ts)
+    .sort((a, b) => a - b);
+  const work = new Array<number>(starts.length).fill(0);
+  let frame = -1;
+  for (const { ts, dur = 0 } of tasks.sort((a, b) => a.ts - b.ts)) {
+    while ((starts[frame + 1] ?? Number.POSITIVE_INFINITY) <= ts + dur) frame++;
+    if (frame >= 0) work[frame] = (work[frame] ?? 0) + dur / 1000;
+  }
+  return work.sort((a, b) => a - b);
+}
