@@ -1,4 +1,5 @@
-import { exitWithError } from '@video-pipeline/lifecycle';
+import { exitWithError, toldToBegin } from '@video-pipeline/lifecycle';
 import { runIngest } from './run.ts';
 
+await toldToBegin();
 await runIngest().catch(exitWithError);

@@ -3,7 +3,13 @@ import { pathToFileURL } from 'node:url';
 import { type Config, readConfig } from '@video-pipeline/config';
 import { claimedStream } from '@video-pipeline/frame';
 import { connectKafka, KAFKA_VARIABLES } from '@video-pipeline/kafka';
-import { exitWithError, expectLargeBuffers, onShutdown, reportReady } from '@video-pipeline/lifecycle';
+import {
+  exitWithError,
+  expectLargeBuffers,
+  onShutdown,
+  reportReady,
+  toldToBegin,
+} from '@video-pipeline/lifecycle';
 import {
   createPutFailed,
   createStore,
@@ -54,6 +60,8 @@ async function main(): Promise<void> {
     'METRICS_PORT',
   ]);
   const options = readOptions(config);
+  const handler = await loadHandler(options.handler);
+  await toldToBegin();
   const logger = createLogger('event-source');
   const inProgress = new InProgress(options.notes, options.group, config.KAFKA_BOOTSTRAP_SERVERS);
   let source: EventSource | undefined;
@@ -67,7 +75,7 @@ async function main(): Promise<void> {
     kafka: connectKafka(options.group, logger, config, { retry: KAFKA_RETRY }),
     topic: options.topic,
     groupId: options.group,
-    handler: await loadHandler(options.handler),
+    handler,
     functionName: options.handler,
     timeoutMs: options.timeout * 1000,
     source: {

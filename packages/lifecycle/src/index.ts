@@ -113,6 +113,26 @@ export function signalProcess(pid: number, signal: NodeJS.Signals | 0): boolean 
   }
 }
 
+/** Set by a parent that starts this process before what it needs is there. */
+export const HELD = 'VIDEO_PIPELINE_HELD';
+
+/**
+ * Waits until the parent says that what this process needs is there, and takes the variables known only then. To be called
+ * once all modules are loaded, and before anything is connected. Returns at once where no parent holds the process back.
+ */
+export async function toldToBegin(): Promise<void> {
+  if (process.env[HELD] === undefined) return;
+  delete process.env[HELD];
+  const abandoned = () => process.exit(1);
+  if (!process.connected) abandoned();
+  process.once('disconnect', abandoned);
+  const { begin } = await new Promise<{ begin: NodeJS.ProcessEnv }>((resolve) =>
+    process.once('message', resolve),
+  );
+  process.off('disconnect', abandoned);
+  Object.assign(process.env, begin);
+}
+
 /** Tells the parent, if it listens, that the process does its work now, and where (`url` of what it serves). */
 export function reportReady(info: { url?: string } = {}): void {
   process.send?.({ ready: info });

@@ -45,9 +45,11 @@ export class Backlog {
     this.topics = [...new Set(STAGES.map((stage) => topicOf(stage, this.#config)))];
   }
 
+  /** Creates the topics that are not there. The brokers are ready then for groups too, whose own topic is made at the first question. */
   async createTopics(): Promise<void> {
     const specs = this.topics.map((topic) => ({ topic, partitions: PARTITIONS }));
-    await this.#ask((admin) => ensureTopics(admin, specs));
+    const groups = this.frameStages.map((stage) => this.consumer(stage).group);
+    await this.#ask((admin) => Promise.all([ensureTopics(admin, specs), admin.describeGroups(groups)]));
   }
 
   /** Records that each stage on the way of the frames has yet to finish. */

@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HealthWatch, lowRateNote, type PartHealth } from '@video-pipeline/telemetry';
 import { stackProbes } from './health.ts';
+import { endsByItself, type StackOptions } from './parts.ts';
 import { Counts, type Latency, type StreamCounts, type StreamView } from './screen/counts.ts';
 import { type Usage, UsageMeter } from './screen/usage.ts';
 import type { Source } from './sources.ts';
-import { type Endpoints, endsByItself, type Stack, type StackOptions, startStack } from './stack.ts';
+import { type Endpoints, type Stack, startStack } from './stack.ts';
 import { StartError } from './supervisor/processes.ts';
 import type { ServiceState } from './supervisor/supervise.ts';
 
@@ -112,18 +113,13 @@ class Session {
     this.#startedAt = Date.now();
     this.#hooks.note(`annotated frames: ${stack.endpoints.output}`);
     const [ingest] = await Promise.all([
-      this.#options.ingest ? stack.startIngest() : undefined,
-      this.#options.console ? this.#openConsole(stack) : undefined,
+      stack.startIngest?.(),
+      stack.startConsole?.().then(() => this.#hooks.onConsole(stack.endpoints.console ?? '')),
     ]);
     if (!ingest) return aborted(signal);
     await Promise.race([ingest.finished, aborted(signal)]);
     this.#failure = ingest.failure;
     await stack.backlog.drained(signal);
-  }
-
-  async #openConsole(stack: Stack): Promise<void> {
-    await stack.startConsole();
-    if (stack.endpoints.console) this.#hooks.onConsole(stack.endpoints.console);
   }
 
   // What an earlier run left in Kafka must not count as frames of this one.

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@video-pipeline/config';
-import { onShutdown, reportReady, runCommand } from '@video-pipeline/lifecycle';
+import { onShutdown, reportReady, runCommand, toldToBegin } from '@video-pipeline/lifecycle';
 import { createReader, createStore, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command } from 'commander';
@@ -20,6 +20,7 @@ await runCommand(
     .option('--once', 'one run, and no more', false)
     .option('--all', 'look at every hour again, not at those of the last two days alone', false)
     .action(async ({ once, all }: { once: boolean; all: boolean }) => {
+      await toldToBegin();
       const settings = readConfig(STORAGE_VARIABLES);
       const bucket = { ...createReader(settings), ...createStore(settings) };
       const stop = new AbortController();

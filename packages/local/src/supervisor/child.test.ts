@@ -50,6 +50,38 @@ describe('a child process', () => {
     await expect(started).rejects.toThrow('was not ready after 0.3 s');
   });
 
+  const LIFECYCLE = import.meta.resolve('@video-pipeline/lifecycle');
+  const HELD = `import(${JSON.stringify(LIFECYCLE)}).then(async ({ toldToBegin }) => {
+    console.log('loaded');
+    await toldToBegin();
+    console.log('begins with ' + process.env.MORE);
+    ${READY}
+  });`;
+
+  it('loads while it is held back, and begins with what is known by then', async () => {
+    const lines: string[] = [];
+    const asked = Promise.withResolvers<NodeJS.ProcessEnv>();
+    const started = startChild({
+      ...(await program(HELD)),
+      onLine: (line) => lines.push(line),
+      begin: () => asked.promise,
+      timeoutMs: 5_000,
+    });
+    await expect.poll(() => lines, { timeout: 10_000 }).toEqual(['loaded']);
+    asked.resolve({ MORE: '30 frames' });
+    const child = await started;
+    expect(lines).toEqual(['loaded', 'begins with 30 frames']);
+    await child.stop();
+  });
+
+  it('that is held back for something that fails never begins, and is ended', async () => {
+    const code = await program(HELD);
+    const started = startChild({ ...code, begin: () => Promise.reject(new StartError('Kafka ended (1)')) });
+    await expect(started).rejects.toThrow('Kafka ended (1)');
+    expect(await readFile(code.logFile, 'utf8')).not.toContain('begins');
+    expect(existsSync(code.pidFile)).toBe(false);
+  });
+
   it('left by an earlier run is ended before the next starts', async () => {
     const code = await program(READY);
     const first = await startChild(code);

@@ -1,9 +1,10 @@
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { compileCacheDir } from '@video-pipeline/assets';
+import { HELD } from '@video-pipeline/lifecycle';
 import { errorIn, LogFile } from './log.ts';
 import { endLeftover, type LocalServer, StartError, startProblem } from './processes.ts';
 
@@ -13,6 +14,11 @@ export interface ChildProgram {
   script: string;
   args?: readonly string[];
   env?: NodeJS.ProcessEnv;
+  /**
+   * Holds it back once its modules are loaded, until this resolves: with variables that were not known before. It must call
+   * `toldToBegin`.
+   */
+  begin?: (() => Promise<NodeJS.ProcessEnv | undefined>) | undefined;
   pidFile: string;
   logFile: string;
   /** Takes each line of stdout. */
@@ -33,7 +39,7 @@ const KEPT_LINES = 50;
 
 /**
  * Starts a Node process of ours.
- * @throws StartError when it ends before it is ready, is not ready after `timeoutMs`, or is told to stop
+ * @throws what `begin` throws; StartError when it ends before it is ready, is not ready after `timeoutMs`, or is told to stop
  */
 export async function startChild(program: ChildProgram): Promise<Child> {
   const { name, pidFile, logFile, timeoutMs = 120_000 } = program;
@@ -49,6 +55,7 @@ export async function startChild(program: ChildProgram): Promise<Child> {
       MALLOC_ARENA_MAX: '2',
       ...process.env,
       ...program.env,
+      ...(program.begin && { [HELD]: '1' }),
     },
     execArgv: [...process.execArgv, '--max-semi-space-size=16'],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -82,11 +89,15 @@ export async function startChild(program: ChildProgram): Promise<Child> {
   child.on('message', (message: { finished?: boolean }) => {
     finished ||= message.finished === true;
   });
-  const limits = { timeoutMs, stop: program.stop };
-  const problem = await startProblem(exited, () => readyMessage(child), limits);
-  if (problem) {
+  try {
+    const ready = readyMessage(child);
+    const { begin, stop } = program;
+    const held = begin && (await startProblem(exited, () => letBegin(child, begin), { stop }));
+    const problem = held ?? (await startProblem(exited, () => ready, { timeoutMs, stop }));
+    if (problem) throw new StartError(`${name} ${problem}: ${errorIn(lines)}; see ${logFile}`);
+  } catch (error) {
     await kill();
-    throw new StartError(`${name} ${problem}: ${errorIn(lines)}; see ${logFile}`);
+    throw error;
   }
   const stop = async () => {
     child.kill('SIGTERM');
@@ -100,6 +111,14 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     lastError: () => errorIn(lines),
     isFinished: () => finished,
   };
+}
+
+async function letBegin(
+  child: ChildProcess,
+  begin: () => Promise<NodeJS.ProcessEnv | undefined>,
+): Promise<undefined> {
+  const more = await begin();
+  if (child.connected) child.send({ begin: more ?? {} });
 }
 
 async function readyMessage(child: NodeJS.EventEmitter): Promise<undefined> {

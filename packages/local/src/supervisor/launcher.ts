@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { within } from '@video-pipeline/telemetry';
 import { startChild } from './child.ts';
-import type { LocalServer } from './processes.ts';
+import { type LocalServer, StartError } from './processes.ts';
 import { type Service, supervise } from './supervise.ts';
 
 /** The root of the repository: our processes are started by their path in it. */
@@ -20,6 +20,8 @@ export interface LauncherHooks {
 export interface Inputs {
   args?: readonly string[];
   env?: NodeJS.ProcessEnv;
+  /** Resolves when what it needs is there, with variables known only then: until that it loads, and no more. */
+  begin?: () => Promise<NodeJS.ProcessEnv | undefined>;
 }
 
 /** Whatever still runs so long after the stop began is killed. */
@@ -40,10 +42,12 @@ export class Launcher {
   readonly #dataDir: string;
   readonly #hooks: LauncherHooks;
   #isStopping = false;
+  readonly #stopping = Promise.withResolvers<never>();
 
   constructor(dataDir: string, hooks: LauncherHooks) {
     this.#dataDir = dataDir;
     this.#hooks = hooks;
+    this.#stopping.promise.catch(() => {});
   }
 
   /** @throws what `launch` throws the first time */
@@ -82,22 +86,27 @@ export class Launcher {
     inputs: () => Inputs | Promise<Inputs>,
     isDone?: (saidSo: boolean) => Promise<boolean>,
   ): Promise<Service> {
-    const launch = async (stop: AbortSignal) =>
-      startChild({
+    const launch = async (stop: AbortSignal) => {
+      const { begin, ...given } = await inputs();
+      return startChild({
         name,
         script: join(ROOT, script),
-        ...(await inputs()),
+        ...given,
+        // What is still held back when the stop begins has nothing to finish.
+        begin: begin && (() => Promise.race([begin(), this.#stopping.promise])),
         pidFile: join(this.#dataDir, 'run', `${name}.pid`),
         logFile: join(this.#dataDir, 'logs', `${name}.log`),
         onLine: this.#hooks.onLine,
         stop,
       });
+    };
     return this.run(name, place, launch, isDone);
   }
 
   /** Ends everything within {@link STOP_MS} and a little: in order, and then by force. */
   async stop(): Promise<void> {
     this.#isStopping = true;
+    this.#stopping.reject(new StartError('was told to stop'));
     const began = performance.now();
     // Nobody talks to what is only starting again.
     for (const service of this.services) if (service.state === 'restarting') void service.stop();

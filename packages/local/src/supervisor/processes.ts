@@ -30,13 +30,14 @@ export class StartError extends Error {
 /**
  * Waits until a process that has just begun is ready.
  * @param ready told when nobody waits for it any more
+ * @param limits.timeoutMs left out: as long as it takes
  * @param limits.stop ends the wait
  * @returns why it is not; `undefined` once it is
  */
 export async function startProblem(
   exited: Promise<string>,
   ready: (over: AbortSignal) => Promise<undefined>,
-  { timeoutMs, stop }: { timeoutMs: number; stop?: AbortSignal | undefined },
+  { timeoutMs, stop }: { timeoutMs?: number; stop?: AbortSignal | undefined },
 ): Promise<string | undefined> {
   const over = new AbortController();
   const { signal } = over;
@@ -48,7 +49,7 @@ export async function startProblem(
     return await Promise.race([
       ready(signal),
       exited.then((how) => `ended (${how})`),
-      sleep(timeoutMs, `was not ready after ${timeoutMs / 1000} s`, { signal }),
+      ...(timeoutMs ? [sleep(timeoutMs, `was not ready after ${timeoutMs / 1000} s`, { signal })] : []),
       stopped.promise,
     ]);
   } finally {

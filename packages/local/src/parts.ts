@@ -1,0 +1,217 @@
+import { join } from 'node:path';
+import { CLIPS, fetchAsset } from '@video-pipeline/assets';
+import { readConfig } from '@video-pipeline/config';
+import { type PipelineStage, STAGES } from '@video-pipeline/stages';
+import type { Backlog } from './backlog.ts';
+import type { Given } from './given.ts';
+import { buildModel } from './prepare.ts';
+import { fallbackCredentials, localCredentials } from './servers/credentials.ts';
+import { planCluster, startKafka } from './servers/kafka.ts';
+import { connectS3, ensureBucket, s3Environment, startS3Proxy } from './servers/s3proxy.ts';
+import { endByThemselves, parseSources, type Source } from './sources.ts';
+import { type Launcher, ROOT } from './supervisor/launcher.ts';
+import type { Ports } from './supervisor/ports.ts';
+import { StartError } from './supervisor/processes.ts';
+import type { Service } from './supervisor/supervise.ts';
+
+export interface StackOptions {
+  /** Everything written lies under it. */
+  dataDir: string;
+  /** Any free port instead of the usual ones. */
+  autoPorts: boolean;
+  /** Nodes of our Kafka. */
+  brokers: number;
+  /** Left out: what STREAMS or STREAMS_FILE lists, else three demo cameras. */
+  sources?: Source[] | undefined;
+  /** An ONNX file other than the default model. */
+  model?: string | undefined;
+  frameRate?: number | undefined;
+  /** Whether frames are published; else the stack waits for somebody who does. */
+  ingest: boolean;
+  /** Whether the web page is served. */
+  console: boolean;
+  /** Whether a clip of each event is stored; left out, as EVENT_CLIPS says. */
+  clips?: boolean | undefined;
+  /** Publish so many frames, then end. */
+  frames?: number | undefined;
+}
+
+/** What each part of a stack is started with. */
+export interface Context {
+  options: StackOptions;
+  given: Given;
+  ports: Ports;
+  launcher: Launcher;
+  note: (line: string) => void;
+  /** The cameras that the user names; left out: the demo's. */
+  named: readonly Source[] | undefined;
+}
+
+/** Where Kafka will be, and what starts it. */
+export async function planKafka({ options, given, ports, launcher, note }: Context) {
+  const { dataDir, brokers } = options;
+  if (given.kafka) {
+    if (brokers > 1)
+      throw new StartError('--brokers has no effect while KAFKA_BOOTSTRAP_SERVERS is set: unset one');
+    return { bootstrap: given.kafka, start: async () => {} };
+  }
+  const nodes =
+    brokers === 1 ? [{ name: 'kafka', port: ports.kafka }] : await planCluster(brokers, ports.kafka);
+  const run = ({ name, ...node }: (typeof nodes)[number]) =>
+    launcher.run(name, 'servers', (stop) => startKafka({ dataDir, ...node, note, stop }));
+  return {
+    bootstrap: nodes.map(({ port }) => `127.0.0.1:${port}`).join(),
+    start: async () => void (await all(nodes.map(run))),
+  };
+}
+
+/** Where S3 will be, and what starts it. */
+export async function planS3({ options: { dataDir }, given, ports, launcher, note }: Context) {
+  const { S3_BUCKET, S3_PREFIX } = readConfig(['S3_BUCKET', 'S3_PREFIX']);
+  if (given.s3) {
+    const output = `${given.s3.replace(/\/$/, '')}/${S3_BUCKET}/${S3_PREFIX}`;
+    return { url: given.s3, output, env: fallbackCredentials(), start: async () => {} };
+  }
+  const url = `http://127.0.0.1:${ports.s3}`;
+  const env = s3Environment(url, await localCredentials(dataDir));
+  const start = async () => {
+    await launcher.run('s3proxy', 'servers', (stop) => startS3Proxy({ dataDir, port: ports.s3, note, stop }));
+    await ensureBucket(connectS3(url, env), S3_BUCKET);
+  };
+  return { url, output: join(dataDir, 's3', S3_BUCKET, S3_PREFIX), env, start };
+}
+
+export async function runModel({ options: { model }, given, ports, launcher, note }: Context): Promise<void> {
+  if (given.inference) {
+    if (model) throw new StartError('--model has no effect while INFERENCE_SERVICE_URL is set: unset one');
+    return;
+  }
+  if (!model) await buildModel(note);
+  const args = ['--port', String(ports.model), ...(model ? ['--model', model] : [])];
+  await launcher.node('model', 'model', 'model/src/main.ts', () => ({ args }));
+}
+
+/** Where we reach what listens on HOST. */
+export function here(): string {
+  const { HOST } = readConfig(['HOST']);
+  if (['0.0.0.0', '::', 'localhost'].includes(HOST)) return '127.0.0.1';
+  return HOST.includes(':') ? `[${HOST}]` : HOST;
+}
+
+/** The user's cameras, or those of the demo, whose clips are fetched first. */
+export async function sourcesOf({ named, ports, note }: Context): Promise<readonly Source[]> {
+  if (named) return named;
+  const clips = await demoClips(note);
+  return clips.map(({ id }) => ({ id, url: `rtsp://127.0.0.1:${ports.cameras}/${id}`, finite: false }));
+}
+
+export async function runCameras(
+  { named, ports, launcher, note }: Context,
+  list: Promise<unknown>,
+): Promise<void> {
+  await list; // fetched once
+  if (named) return;
+  const clips = await demoClips(note);
+  const args = ['--port', String(ports.cameras), ...clips.map(({ id, url }) => `${id}=${url}`)];
+  await launcher.node('cameras', 'ends', 'packages/camera/src/main.ts', () => ({ args }));
+}
+
+async function demoClips(note: Context['note']): Promise<Source[]> {
+  return parseSources(await fetchAsset(CLIPS, note), '/');
+}
+
+export function runStage(
+  { launcher, options: { dataDir } }: Context,
+  stage: PipelineStage,
+  backlog: Backlog,
+  env: NodeJS.ProcessEnv,
+  servers: Promise<undefined>,
+): Promise<Service> {
+  const { topic, group } = backlog.consumer(stage);
+  const notes = join(dataDir, 'run', 'in-progress');
+  const handler = join(ROOT, stage.handler);
+  const args = ['--handler', handler, '--topic', topic, '--group', group, '--notes', notes];
+  const { METRICS_PORT: first } = readConfig(['METRICS_PORT']);
+  const place = STAGES.findIndex(({ name }) => name === stage.name);
+  const own = { ...env, ...(first && { METRICS_PORT: String(first + place) }) };
+  return launcher.node(stage.name, 'stages', 'packages/event-source/src/main.ts', () => ({
+    args,
+    env: own,
+    begin: () => servers,
+  }));
+}
+
+/** Whether a run ends by itself: no hour is over before it is. */
+export function endsByItself({ frames, sources }: StackOptions): boolean {
+  return frames !== undefined || (sources !== undefined && endByThemselves(sources));
+}
+
+export function runCompact(
+  { launcher }: Context,
+  env: NodeJS.ProcessEnv,
+  servers: Promise<undefined>,
+): Promise<Service> {
+  return launcher.node('compact', 'stages', 'packages/tables/src/main.ts', () => ({
+    env,
+    begin: () => servers,
+  }));
+}
+
+export function runIngest(
+  { options: { frames, frameRate, sources: given }, ports, launcher }: Context,
+  sources: readonly Source[],
+  backlog: Backlog,
+  env: NodeJS.ProcessEnv,
+  asked: Promise<undefined>,
+): Promise<Service> {
+  let before: number | undefined;
+  const missing = async () => {
+    const published = await backlog.published();
+    before ??= published;
+    return (frames ?? 0) + before - published;
+  };
+  const own = {
+    ...env,
+    // A list of the user's says what their pictures mean; what is asked for by --source is what is read.
+    ...(given && !env.STREAMS_FILE
+      ? { STREAMS: JSON.stringify(given.map(({ id, url }) => ({ id, url }))) }
+      : {}),
+    HEALTH_PORT: String(ports.health),
+    ...(frameRate ? { FRAME_RATE: String(frameRate) } : {}),
+  };
+  return launcher.node(
+    'ingest',
+    'ends',
+    'ingest-host/src/main.ts',
+    // Started again after a crash, it owes only the rest.
+    () => ({
+      env: own,
+      begin: async () => {
+        await asked;
+        return frames ? { MAX_FRAMES: String(await missing()) } : undefined;
+      },
+    }),
+    async (saidSo) => (frames ? (await missing()) <= 0 : saidSo || endByThemselves(sources)),
+  );
+}
+
+export function runConsole(
+  { options, ports, launcher }: Context,
+  env: NodeJS.ProcessEnv,
+  asked: Promise<undefined>,
+): Promise<Service> {
+  const ingest = options.ingest ? { INGEST_URL: `http://${here()}:${ports.health}` } : {};
+  const own = { ...env, ...ingest, CONSOLE_PORT: String(ports.console) };
+  return launcher.node('console', 'ends', 'packages/console/src/main.ts', () => ({
+    env: own,
+    begin: () => asked,
+  }));
+}
+
+type AwaitedAll<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> };
+
+/** Waits for all, and then throws the first error: what still starts must be there before it can be stopped. */
+export async function all<T extends readonly unknown[] | []>(work: T): Promise<AwaitedAll<T>> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
+}

@@ -1,0 +1,82 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { startStack } from './stack.ts';
+import type { ChildProgram } from './supervisor/child.ts';
+import { StartError } from './supervisor/processes.ts';
+
+/** Processes of ours that run, by name; and those of them that do their work. */
+const loaded = new Set<string>();
+const begun = new Set<string>();
+const server = () => {
+  const { promise: exited, resolve } = Promise.withResolvers<string>();
+  const end = async () => resolve('0');
+  return { pid: 1, exited, stop: end, kill: end };
+};
+vi.mock('./supervisor/child.ts', () => ({
+  async startChild({ name, begin }: ChildProgram) {
+    loaded.add(name);
+    await begin?.();
+    begun.add(name);
+    return server();
+  },
+}));
+const kafka = vi.hoisted(() => ({ up: Promise.withResolvers<unknown>() }));
+vi.mock(import('./servers/kafka.ts'), async (original) => ({
+  ...(await original()),
+  startKafka: (() => kafka.up.promise) as never,
+}));
+vi.mock('./servers/s3proxy.ts', () => ({
+  startS3Proxy: async () => server(),
+  ensureBucket() {},
+  connectS3() {},
+  s3Environment: () => ({}),
+}));
+vi.mock('./prepare.ts', () => ({ buildModel() {} }));
+vi.mock(import('./backlog.ts'), async (original) => {
+  const { Backlog } = await original();
+  class Offline extends Backlog {
+    override async createTopics(): Promise<void> {}
+  }
+  return { Backlog: Offline };
+});
+
+const NEED_KAFKA = ['annotate', 'compact', 'console', 'detect', 'ingest'];
+let dataDir: string;
+beforeEach(async () => {
+  kafka.up = Promise.withResolvers();
+  for (const names of [loaded, begun]) names.clear();
+  dataDir = await mkdtemp(join(tmpdir(), 'stack-'));
+  await mkdir(join(dataDir, 'run'));
+});
+afterEach(() => rm(dataDir, { recursive: true }));
+
+const start = () =>
+  startStack(
+    {
+      ...{ dataDir, autoPorts: true, brokers: 1, ingest: true, console: true },
+      sources: [{ id: 'yard', url: 'rtsp://camera.example/', finite: false }],
+    },
+    { note() {}, onLine() {}, onStart() {} },
+  );
+
+test('all processes load while Kafka starts, those that need it begin after it, and ingest when it is asked to', async () => {
+  const starting = start();
+  await expect.poll(() => [...loaded].sort()).toEqual([...NEED_KAFKA, 'model'].sort());
+  await expect.poll(() => [...begun]).toEqual(['model']);
+  kafka.up.resolve(server());
+  const stack = await starting;
+  expect([...begun].sort()).toEqual(['annotate', 'compact', 'detect', 'model']);
+  await Promise.all([stack.startIngest?.(), stack.startConsole?.()]);
+  expect([...begun].sort()).toEqual([...NEED_KAFKA, 'model'].sort());
+  await stack.stop();
+});
+
+test('where Kafka does not start, nothing begins that needs it, and why is told', async () => {
+  const starting = start();
+  await expect.poll(() => loaded.size).toBe(6);
+  kafka.up.reject(new StartError('Kafka ended (1)'));
+  await expect(starting).rejects.toThrow('Kafka ended (1)');
+  expect([...begun]).toEqual(['model']);
+});

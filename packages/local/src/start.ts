@@ -1,0 +1,137 @@
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { readConfig } from '@video-pipeline/config';
+import { endWithin, runCommand, whenNpmIsGone } from '@video-pipeline/lifecycle';
+import { Command, Option } from 'commander';
+import { DIRECTORY, frameRate, positiveInteger } from './command-line.ts';
+import { openBrowser } from './open.ts';
+import type { StackOptions } from './parts.ts';
+import { Screen, summaryLines } from './screen/screen.ts';
+import { runSession, stateFile } from './session.ts';
+import { parseSources } from './sources.ts';
+import { ROOT } from './supervisor/launcher.ts';
+import { lock, StartError } from './supervisor/processes.ts';
+
+interface Options {
+  source?: string[];
+  frames?: number;
+  json?: boolean;
+  model?: string;
+  frameRate?: number;
+  ports: 'default' | 'auto';
+  brokers: '1' | '3';
+  dataDir: string;
+  ingest: boolean;
+  console: boolean;
+  clips?: boolean;
+  open?: boolean;
+  offline?: boolean;
+  color: boolean;
+}
+
+/** All of it has ended so long after it was told to, milliseconds. */
+const END_MS = 4_500;
+
+const program = new Command('npm start --')
+  .description(
+    'Run the whole pipeline on this machine: cameras, Kafka, detection, annotation, S3. ' +
+      'Ctrl-C stops it; started again, it goes on where it was.',
+  )
+  .option(
+    '--source <[name=]url|file>',
+    "a camera's URL, a video file (played once), or file?loop; 'recordings/*.mp4' is each of these; repeatable; " +
+      'left out: what STREAMS or STREAMS_FILE lists, ' +
+      'else the demo cameras. For its password ' +
+      `'rtsp://user:\${NAME}@host/path' takes a variable, @file a file with the URL, so that ps shows none`,
+    (value: string, before: string[] = []) => [...before, value],
+  )
+  .option('--frames <n>', 'publish exactly n frames, and end when they are annotated', positiveInteger)
+  .option(
+    '--frame-rate <fps>',
+    'frames a second sampled from each stream (default: FRAME_RATE, or 10)',
+    frameRate,
+  )
+  .option('--model <file.onnx>', 'a YOLOv8 or YOLO11 export instead of the default model')
+  .addOption(
+    new Option('--ports <which>', 'the usual ports, or any free ones')
+      .choices(['default', 'auto'])
+      .default('default'),
+  )
+  .addOption(
+    new Option('--brokers <n>', 'nodes of Kafka: three are a cluster as on MSK, each record on all of them')
+      .choices(['1', '3'])
+      .default('1'),
+  )
+  .option('--no-ingest', "publish nothing: start all the rest, and wait for 'npm run local -- producer'")
+  .option('--no-console', 'no web page')
+  .option('--clips', 'store a short MP4 of each event, as EVENT_CLIPS=on does')
+  .option('--open', 'open the web page in the browser, when started from a terminal')
+  .option('--data-dir <folder>', 'where everything is written', join(ROOT, '.data'))
+  .option('--offline', "fetch nothing: use what an earlier start or 'npm run local -- fetch' has fetched")
+  .option('--json', 'print the summary as one JSON object on stdout, progress on stderr')
+  .option('--no-color', 'no colours')
+  .addHelpText(
+    'after',
+    `
+Kafka, S3 or an inference server that you run already are used instead of ours when these name them:
+KAFKA_BOOTSTRAP_SERVERS, AWS_ENDPOINT_URL, INFERENCE_SERVICE_URL. Logs lie in <data-dir>/logs.`,
+  )
+  .action(run);
+
+await runCommand(program.parseAsync());
+
+async function run(options: Options): Promise<void> {
+  if (!options.color) process.env.NO_COLOR = '1';
+  if (options.offline) process.env.VIDEO_PIPELINE_OFFLINE = '1';
+  const stackOptions = checked(options);
+  const runDir = join(stackOptions.dataDir, 'run');
+  const release = await lock(runDir);
+  const screen = new Screen(options.json ? process.stderr : process.stdout);
+  const note = (line: string) => screen.note(line);
+  const hooks = {
+    note,
+    show: screen.show.bind(screen),
+    onConsole: (url: string) => {
+      if (options.open && process.stdout.isTTY) openBrowser(url, note);
+    },
+  };
+  try {
+    await mkdir(join(stackOptions.dataDir, 'logs'), { recursive: true });
+    const summary = await runSession(stackOptions, hooks, stopSignal(note));
+    const text = options.json ? JSON.stringify(summary) : summaryLines(summary).join('\n');
+    process.stdout.write(`${text}\n`);
+    process.exitCode = summary.error ? 1 : 0;
+  } finally {
+    await rm(stateFile(stackOptions.dataDir), { force: true });
+    await release();
+  }
+}
+
+function checked(options: Options): StackOptions {
+  const { source, model, frames, frameRate } = options;
+  const modelPath = model && resolve(DIRECTORY, model);
+  if (modelPath && !existsSync(modelPath)) throw new StartError(`--model: there is no file ${modelPath}`);
+  return {
+    dataDir: resolve(DIRECTORY, options.dataDir),
+    autoPorts: options.ports === 'auto',
+    brokers: Number(options.brokers),
+    sources: source && parseSources(source, DIRECTORY),
+    model: modelPath,
+    frameRate,
+    frames: frames ?? readConfig(['MAX_FRAMES']).MAX_FRAMES,
+    ingest: options.ingest,
+    console: options.console,
+    clips: options.clips,
+  };
+}
+
+/** Aborts at the first SIGINT, SIGTERM or SIGHUP, or when the parent is gone: npm, or who opened an IPC channel. */
+function stopSignal(note: (line: string) => void): AbortSignal {
+  const stop = new AbortController();
+  stop.signal.addEventListener('abort', () => endWithin(END_MS, note, 1), { once: true });
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, () => stop.abort());
+  process.channel?.unref(); // to listen is no reason to live on
+  whenNpmIsGone(() => stop.abort());
+  return stop.signal;
+}
