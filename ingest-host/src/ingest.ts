@@ -164,7 +164,7 @@ export class Ingest {
     const stats = this.stats.get(spec.id) ?? createStats();
     this.stats.set(spec.id, stats);
     const context = { publisher: this.#publisher, limit: this.#limit, session: this.session };
-    const thinning = this.#options.thinning?.gate(spec.id, spec.priority);
+    const thinning = this.#options.thinning?.gate(spec.id, spec);
     const settings = { stats, log, maxFrameBytes, stallSeconds, thinning, fileTurns: this.#fileTurns };
     const relay = this.#options.restream?.relayOf(spec);
     const stream = new IngestStream(spec, { ...context, ...settings, ...(relay ? { relay } : {}) });

@@ -51,10 +51,10 @@ async function readLags(admin: Admin, config: WatchOptions['config']) {
   return new Map(await Promise.all(lags));
 }
 
-/** Says when thinning begins, and when it has ended, at most once a minute. */
+/** Says when thinning begins, and when it has ended, at most once a minute, and not of the first: streams begin thinned. */
 function teller(thinning: Thinning, log: WatchOptions['log']): (at: number) => void {
   let told = false;
-  let toldAt = 0;
+  let toldAt = Date.now();
   return (at) => {
     if (thinning.isThinning === told || at - toldAt < TELL_MS) return;
     told = thinning.isThinning;

@@ -3,7 +3,7 @@ import { PipelineDelay } from './pipeline-delay.ts';
 import { Thinning, windowOf } from './thinning.ts';
 
 const STEP_MS = 20;
-const BATCH = { size: 25, seconds: 1.25 };
+const BATCH = { size: 25, seconds: 0.5 };
 const DEFAULTS = {
   maxLatencySeconds: 5,
   minFrameRate: 1,
@@ -78,7 +78,8 @@ class Simulation {
       for (const [stream, { fps, priority }] of Object.entries(this.#streams)) {
         const interval = 1000 / fps;
         if (Math.floor(now / interval) === Math.floor((now - STEP_MS) / interval)) continue;
-        if (!this.thinning.gate(stream, priority).passes()) continue;
+        if (!this.thinning.gate(stream, { ...(priority ? { priority } : {}), frameRate: fps }).passes())
+          continue;
         this.#captured.push({ stream, capturedAt: now });
         this.#detect.put({ stream, capturedAt: now }, now);
       }
@@ -127,8 +128,25 @@ test.each([6, 8, 12, 17, 25])('30 frames/s asked of a pipeline of %i: within the
   for (const rate of Object.values(rates)) expect(rate / (total(rates) / 3)).toBeCloseTo(1, 1);
 });
 
+const FOUR = { ...THREE, d: { fps: 10 } };
+
+test.each([5, 7, 10, 14, 20, 40])(
+  'of a pipeline of %i that begins cold, each minute is within the bound, from the first frame on',
+  (capacity) => {
+    const simulation = new Simulation(FOUR).run(4, Math.min(capacity, 5)).run(56, capacity);
+    expect(simulation.last(60).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);
+    simulation.run(60, capacity);
+    expect(simulation.last(60).p95).toBeLessThan(0.9 * DEFAULTS.maxLatencySeconds);
+    expect(total(simulation.last(60).rates)).toBeGreaterThan(0.85 * Math.min(capacity, 40));
+  },
+);
+
+test('while nothing comes out of the pipeline at all, each stream is at its floor', () => {
+  expect(total(new Simulation(FOUR).run(60, 0).captured(50))).toBeCloseTo(4, 0);
+});
+
 test('a pipeline that takes all is given all', () => {
-  const simulation = new Simulation(THREE).run(120, 40);
+  const simulation = new Simulation(THREE).run(140, 40);
   expect(total(simulation.last(100).rates)).toBeCloseTo(30, 0);
   expect(simulation.thinning.isThinning).toBe(false);
 });

@@ -13,7 +13,9 @@ export interface ThinningSettings {
 }
 
 /** The stages may have a frame for this part of the bound: the rest is for what they have in hand, and for surprises. */
-const TARGET = 0.65;
+const TARGET = 0.5;
+/** A pipeline that has frames for less than this part of the target has time for more. */
+const IDLE = 0.65;
 /** Rates are means over at least this span, milliseconds. */
 const MIN_WINDOW_MS = 10_000;
 /** How much of a rate at most goes at once for a pipeline that is late. */
@@ -33,6 +35,8 @@ export class Thinning {
   readonly #gates = new Map<string, ThinningGate>();
   readonly #kept: { at: number; frames: number }[] = [];
   #isThinning = false;
+  /** Whether frames have come out of the pipeline: before that nobody knows what it can take. */
+  #isKnown = false;
   #delaySeconds = 0;
 
   constructor(settings: ThinningSettings) {
@@ -48,9 +52,14 @@ export class Thinning {
     return this.#delaySeconds;
   }
 
-  /** The gate of one stream, which stays the same while it is read again. */
-  gate(streamId: string, priority = 0): ThinningGate {
-    const gate = this.#gates.get(streamId) ?? new ThinningGate();
+  /**
+   * The gate of one stream, which stays the same while it is read again. A new one begins at the floor: all streams at once
+   * would be more than a slow pipeline finishes within the bound.
+   * @param stream.frameRate frames a second that it is sampled at
+   */
+  gate(streamId: string, stream: { priority?: number; frameRate: number }): ThinningGate {
+    const { priority = 0, frameRate } = stream;
+    const gate = this.#gates.get(streamId) ?? new ThinningGate(frameRate, this.#settings.minFrameRate);
     gate.priority = priority;
     this.#gates.set(streamId, gate);
     return gate;
@@ -66,7 +75,8 @@ export class Thinning {
     const gates = [...this.#gates.values()];
     for (const gate of gates) gate.measure(state.at);
     const kept = this.#keptRate(gates, state.at);
-    const total = kept === undefined ? Number.POSITIVE_INFINITY : kept * this.#change(state, kept);
+    this.#isKnown ||= kept !== undefined && state.progress > 0;
+    const total = this.#isKnown && kept !== undefined ? this.#next(state, kept) : this.#first(state);
     const demand = sum(gates.map(({ demand }) => demand));
     this.#isThinning = total < demand;
     if (!this.#isThinning) for (const gate of gates) gate.limit = undefined;
@@ -76,15 +86,28 @@ export class Thinning {
     }
   }
 
-  /** By how much the rate is to change: to what the pipeline finishes, less while it is late, more while it has time. */
-  #change({ delaySeconds, progress }: PipelineState, rate: number): number {
+  /** Frames a second for a pipeline that has given nothing yet: a batch is full within the bound, and no more wait too long. */
+  #first({ delaySeconds }: PipelineState): number {
+    const { maxLatencySeconds, batchSize } = this.#settings;
+    return delaySeconds < TARGET * maxLatencySeconds ? batchSize / maxLatencySeconds : 0;
+  }
+
+  /** Frames a second: what the pipeline finishes, less while it is late, more while it has time. */
+  #next({ delaySeconds, progress }: PipelineState, mean: number): number {
     const { maxLatencySeconds, batchSize, batchSeconds } = this.#settings;
     // Two stages wait for a batch to fill. At a low rate that is most of the latency, and fewer frames would make it worse.
-    const filling = 2 * Math.min(batchSeconds, batchSize / rate);
+    const filling = 2 * Math.min(batchSeconds, batchSize / mean);
     const target = Math.max(TARGET * maxLatencySeconds, filling);
-    const late = (delaySeconds - target) / (2 * target);
-    const isIdle = progress > 0 && delaySeconds < target / 2;
-    return (isIdle ? Math.max(1, progress) : progress) * (1 - Math.min(MAX_CUT, late));
+    const change = 1 - Math.min(MAX_CUT, (delaySeconds - target) / (2 * target));
+    const isIdle = progress > 0 && delaySeconds < IDLE * target;
+    // The mean is late where more is tried each second.
+    return change * (isIdle ? Math.max(mean * progress, mean, this.#latest()) : mean * progress);
+  }
+
+  /** Frames a second between the last two looks. */
+  #latest(): number {
+    const [before, last] = this.#kept.slice(-2);
+    return before && last && last.at > before.at ? (1000 * last.frames) / (last.at - before.at) : 0;
   }
 
   #keptRate(gates: readonly ThinningGate[], at: number): number | undefined {
@@ -101,15 +124,21 @@ export class ThinningGate {
   priority = 0;
   /** Frames a second that may pass; all of them without it. */
   limit: number | undefined;
-  #demand: number | undefined;
+  #demand: number;
   #sampled = 0;
   #kept = 0;
   #credit = 1;
   #measuredAt: number | undefined;
 
+  /** @param frameRate frames a second that it is sampled at @param limit that it begins with */
+  constructor(frameRate: number, limit: number) {
+    this.#demand = frameRate;
+    this.limit = limit;
+  }
+
   /** Frames a second that the source has, of late. */
   get demand(): number {
-    return this.#demand ?? 0;
+    return this.#demand;
   }
 
   /** Whether a sampled picture is kept. */
@@ -132,7 +161,7 @@ export class ThinningGate {
   measure(at: number): void {
     if (this.#measuredAt !== undefined && at > this.#measuredAt) {
       const rate = (1000 * this.#sampled) / (at - this.#measuredAt);
-      this.#demand = this.#demand === undefined ? rate : this.#demand + 0.3 * (rate - this.#demand);
+      this.#demand += 0.3 * (rate - this.#demand);
     }
     this.#sampled = 0;
     this.#measuredAt = at;
