@@ -145,3 +145,12 @@ function countOnRung(count: number, rungs: readonly number[]): number {
 export function rungUp(count: number, rungs: readonly number[]): number {
   return rungs.find((rung) => rung >= count) ?? rungs.at(-1) ?? count;
 }
+
+/** Sizes of batches where each is prepared for: few, so that little is filled up in vain. */
+const RUNGS = [1, 2, 4, 8, 16];
+
+/** The preferred numbers of pictures, and the rungs under them, ascending. */
+export function rungsUpTo(batchSizes: readonly number[]): number[] {
+  const most = Math.max(...batchSizes);
+  return [...new Set([...RUNGS.filter((rung) => rung < most), ...batchSizes])].sort((a, b) => a - b);
+}

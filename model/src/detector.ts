@@ -1,11 +1,10 @@
 import type { Detection } from '@video-pipeline/frame';
 import { PictureError, type PictureHeader, readPictureHeader } from '@video-pipeline/picture';
 import { giveBack } from '@video-pipeline/picture/codec';
-import { Batcher, rungUp } from './batcher.ts';
+import { Batcher, rungsUpTo, rungUp } from './batcher.ts';
 import { DecodingLanes } from './decoding-lanes.ts';
 import type { DetectorOptions, DetectRequest, PictureResult } from './detector-options.ts';
 import type { Candidate, OutputTensor } from './heads/index.ts';
-import type { WorkerJob } from './inference-pool.ts';
 import { InputSizes } from './input-sizes.ts';
 import { toPicture } from './letterbox.ts';
 import type { ModelFile } from './model-file.ts';
@@ -14,6 +13,8 @@ import { resizeLinear } from './resize.ts';
 import { resizeElsewhere } from './resize-pool.ts';
 import { ServiceRate } from './service-rate.ts';
 import type { Precision } from './session.ts';
+import { TensorQueue, type TensorRequest } from './tensor-queue.ts';
+import { untilEnd } from './until-end.ts';
 
 export type * from './detector-options.ts';
 
@@ -36,9 +37,6 @@ interface Prepared {
   signal: AbortSignal;
 }
 
-/** Sizes of batches where each is prepared for: few, so that little is filled up in vain. */
-const RUNGS = [1, 2, 4, 8, 16];
-
 /** From encoded pictures to detections: decodes the next pictures while the runtime works on those before. */
 export class Detector {
   readonly model: ModelFile;
@@ -49,8 +47,7 @@ export class Detector {
   /** Sizes that a batch may have; `undefined` when any will do. */
   readonly #rungs: readonly number[] | undefined;
   readonly #rate = new ServiceRate();
-  /** What {@link Detector.ask} waits for. */
-  readonly #asked = new Set<Promise<unknown>>();
+  readonly #tensors: TensorQueue;
   /** Memory for batches, given back by the runtime. */
   #free: Uint8Array[] = [];
 
@@ -73,6 +70,7 @@ export class Detector {
       places: (concurrency + 1) * Math.max(...batchSizes) + 1,
       run: (job) => this.#begin(job),
     });
+    this.#tensors = new TensorQueue(pool);
     this.#batcher = new Batcher({
       sizes: batchSizes,
       maxDelayMs: options.batchDelayMs,
@@ -86,7 +84,7 @@ export class Detector {
 
   /** Pictures that wait to be begun. */
   get queued(): number {
-    return this.#lanes.waiting;
+    return this.#lanes.waiting + this.#tensors.waiting;
   }
 
   /** Most of them. */
@@ -107,11 +105,7 @@ export class Detector {
   async detect(request: DetectRequest): Promise<PictureResult[]> {
     const { pictures, client, signal } = request;
     signal.throwIfAborted();
-    if (this.queued + pictures.length > this.#options.maxQueue) {
-      throw new OverloadedError(
-        `${this.queued} pictures wait already and the queue holds ${this.#options.maxQueue}`,
-      );
-    }
+    this.#checkRoom(pictures.length);
     const since = performance.now();
     const results = pictures.map((bytes) => {
       const result = Promise.withResolvers<PictureResult>();
@@ -126,16 +120,10 @@ export class Detector {
       }
       return result.promise;
     });
-    const leave = () => {
+    return untilEnd(Promise.all(results), signal, () => {
       for (const { result } of this.#lanes.remove(client, (job) => job.request === request))
         result.reject(signal.reason);
-    };
-    signal.addEventListener('abort', leave, { once: true });
-    try {
-      return await Promise.race([Promise.all(results), whenAborted(signal)]);
-    } finally {
-      signal.removeEventListener('abort', leave);
-    }
+    });
   }
 
   /**
@@ -152,14 +140,27 @@ export class Detector {
     return this.#inputSizes.count;
   }
 
+  /** Whether the runtime takes frames of such sizes without preparing itself first. */
+  isReadyFor(dims: TensorRequest['dims']): boolean {
+    return this.#inputSizes.isReadyFor(dims);
+  }
+
   /**
-   * What the model itself gives. @param frames uint8 `[N, H, W, 3]`, given away. @throws InferenceError, also where its graph
-   * chooses candidates
+   * What the model itself gives.
+   * @throws OverloadedError when too many pictures wait already, `signal.reason` once the signal ends the request, InferenceError
+   *   when the runtime fails, also where its graph chooses candidates
    */
-  async ask(frames: Uint8Array, dims: WorkerJob['dims']): Promise<OutputTensor[]> {
-    const asked = this.#options.pool.ask(frames, dims);
-    this.#asked.add(asked);
-    return asked.finally(() => this.#asked.delete(asked));
+  async ask(request: TensorRequest): Promise<OutputTensor[]> {
+    request.signal.throwIfAborted();
+    this.#checkRoom(request.dims[0]);
+    return this.#tensors.ask(request);
+  }
+
+  #checkRoom(pictures: number): void {
+    const { queued } = this;
+    const { maxQueue } = this.#options;
+    if (queued + pictures > maxQueue)
+      throw new OverloadedError(`${queued} pictures wait already and the queue holds ${maxQueue}`);
   }
 
   get isHealthy(): boolean {
@@ -185,7 +186,7 @@ export class Detector {
   async close(): Promise<void> {
     await this.#lanes.idle();
     await this.#inputSizes.close();
-    await Promise.allSettled(this.#asked);
+    await this.#tensors.idle();
     await this.#options.pool.close();
   }
 
@@ -287,20 +288,6 @@ export class Detector {
 function rungsOf({ model, batchSizes, tunesShapes }: DetectorOptions): number[] | undefined {
   if (model.batchSize) return [model.batchSize];
   return tunesShapes ? rungsUpTo(batchSizes) : undefined;
-}
-
-/** The preferred numbers of pictures, and the rungs under them, ascending. */
-export function rungsUpTo(batchSizes: readonly number[]): number[] {
-  const most = Math.max(...batchSizes);
-  return [...new Set([...RUNGS.filter((rung) => rung < most), ...batchSizes])].sort((a, b) => a - b);
-}
-
-/** Rejects once `signal` is aborted. */
-export function whenAborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }
 
 function round(value: number, digits: number): number {

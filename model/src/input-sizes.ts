@@ -1,5 +1,5 @@
 import type { Preprocessing } from './heads/head.ts';
-import type { Runtime } from './inference-pool.ts';
+import type { Runtime, WorkerJob } from './inference-pool.ts';
 import { type InputSize, type Letterbox, letterbox } from './letterbox.ts';
 import { frameBytes } from './picture.ts';
 
@@ -49,6 +49,12 @@ export class InputSizes {
     if (!tunesShapes || inputSize.kind === 'fixed' || this.#ready.has(nameOf(box))) return box;
     if (this.#known.size < MAX_SIZES) this.#makeReadyInBackground(box);
     return letterbox(width, height, this.#square, fit);
+  }
+
+  /** Whether the runtime takes so many frames of such a size, `[N, H, W, 3]`, without preparing itself first. */
+  isReadyFor([count, height, width]: WorkerJob['dims']): boolean {
+    const { tunesShapes, rungs } = this.#options;
+    return !tunesShapes || (rungs.includes(count) && this.#ready.has(`${width}x${height}`));
   }
 
   /**

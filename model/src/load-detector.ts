@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { Detector, type DetectorOptions, rungsUpTo } from './detector.ts';
+import { rungsUpTo } from './batcher.ts';
+import { Detector, type DetectorOptions } from './detector.ts';
 import { CPU_BATCH, GPU_BATCH, isOnGpu, startOn } from './device.ts';
 import type { Device, Select } from './device-use.ts';
 import type { HeadName } from './heads/index.ts';

@@ -1,10 +1,10 @@
 import { crc32 } from 'node:zlib';
 import { HttpError } from '@video-pipeline/http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { type Detector, whenAborted } from '../detector.ts';
+import type { Detector } from '../detector.ts';
 import { INPUT_NAME, OUTPUT_NAME, readInferRequest } from './open-inference-codec.ts';
 import { errorAnswers, INFER_SUMMARY, inferAnswer, modelAnswer } from './openapi.ts';
-import { detect, detectHeaders, detectorFor, endOf, type Service } from './service.ts';
+import { clientOf, detect, detectHeaders, detectorFor, endOf, type Service } from './service.ts';
 import { encodeTensors, framesOf, tensorConfig } from './tensors.ts';
 
 /** Header that says how many bytes of the body are JSON; the rest is binary. */
@@ -111,8 +111,13 @@ export async function infer(
     const { frames, dims } = framesOf(detector.model, tensor, service.limits.maxFrames);
     // Not for the estimate of what a picture weighs: values of a tensor weigh a hundred times as much.
     request.hasArrived?.(0);
-    const answer = detector.ask(frames, dims);
-    const tensors = await Promise.race([answer, whenAborted(endOf(request, reply))]);
+    if (!detector.isReadyFor(dims))
+      throw new HttpError(
+        400,
+        `this device is prepared for each shape, and was not for [${tensor.shape}]: send pictures`,
+      );
+    const signal = endOf(request, reply);
+    const tensors = await detector.ask({ frames, dims, client: clientOf(request), signal });
     const { body, headerLength } = encodeTensors({ id, model_name, model_version }, tensors, tensor.outputs);
     reply.header(HEADER_LENGTH, headerLength).type('application/octet-stream');
     return body;

@@ -78,12 +78,15 @@ export async function detect(
   }
   http.request.hasArrived?.(pictures.length);
   const signal = endOf(http.request, http.reply);
-  const client = String(http.request.headers[CLIENT_HEADER] ?? http.request.ip);
+  const client = clientOf(http.request);
   const results = await detector.detect({ pictures, threshold, client, signal });
   for (const result of results)
     service.metrics.frames.inc({ result: 'error' in result ? 'error' : 'detected' });
   return results;
 }
+
+/** Who asks. */
+export const clientOf = ({ headers, ip }: FastifyRequest) => String(headers[CLIENT_HEADER] ?? ip);
 
 /** Ends with the client, or with the deadline that it named. */
 export function endOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {

@@ -1,5 +1,6 @@
 import { HttpError } from '@video-pipeline/http';
 import { heads, type OutputTensor } from '../heads/index.ts';
+import type { InputSize } from '../letterbox.ts';
 import type { ModelFile } from '../model-file.ts';
 
 /** What a client sends that prepares pictures itself, as Ultralytics' does: a model's own input, RGB from 0 to 1. */
@@ -49,10 +50,10 @@ export function framesOf(
   const isSize =
     inputSize.kind === 'fixed'
       ? height === inputSize.height && width === inputSize.width
-      : height > 0 && width > 0 && height % inputSize.stride === 0 && width % inputSize.stride === 0;
+      : [height, width].every((side) => isSide(side, inputSize));
   const isBatch = n > 0 && (batchSize === undefined || n === batchSize);
   if (shape.length !== 4 || channels !== 3 || !isSize || !isBatch)
-    throw refuse(`has the shape [${shape}], and the model takes [${input.shape}]`);
+    throw refuse(`has the shape [${shape}], and the model takes [${input.shape}]${boundsOf(inputSize)}`);
   if (n > maxFrames) throw new HttpError(413, `${n} frames, over ${maxFrames}`, 'MAX_REQUEST_FRAMES');
   const pixels = height * width;
   if (values.length !== n * pixels * 3) throw refuse(`has ${values.length} values for its shape`);
@@ -66,6 +67,15 @@ export function framesOf(
   }
   return { frames, dims: [n, height, width, 3] };
 }
+
+type Rectangle = Extract<InputSize, { kind: 'rectangle' }>;
+
+/** No larger than pictures are made: memory and time of a run grow with the sides, faster than the request does. */
+const mostOf = ({ longest, stride }: Rectangle) => Math.ceil(longest / stride) * stride;
+const isSide = (side: number, size: Rectangle) =>
+  side > 0 && side % size.stride === 0 && side <= mostOf(size);
+const boundsOf = (size: InputSize) =>
+  size.kind === 'fixed' ? '' : `, with sides that are multiples of ${size.stride} up to ${mostOf(size)}`;
 
 /** An answer with tensors behind its JSON, and how long that is. @throws HttpError 400 for an output that there is not */
 export function encodeTensors(
