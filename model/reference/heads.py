@@ -49,6 +49,16 @@ def best(boxes, class_scores):
     return found
 
 
+def pairs(boxes, class_scores):
+    """Every pair of box and class that reaches the threshold."""
+    return [
+        {"classId": c, "score": round(float(s), 7), "box": [round(float(v), 5) for v in box]}
+        for box, row in zip(boxes, class_scores)
+        for c, s in enumerate(row)
+        if s >= THRESHOLD
+    ]
+
+
 def iou(a, b):
     w = min(a[2], b[2]) - max(a[0], b[0])
     h = min(a[3], b[3]) - max(a[1], b[1])
@@ -128,7 +138,7 @@ def rtdetr(count):
 def detr(count):
     logits = float32(rng.normal(-5, 2.5, (count, CLASSES)))
     boxes = float32(normalised(count))
-    found = best([corners(b * (WIDTH, HEIGHT, WIDTH, HEIGHT)) for b in boxes], sigmoid(logits.astype(float)))
+    found = pairs([corners(b * (WIDTH, HEIGHT, WIDTH, HEIGHT)) for b in boxes], sigmoid(logits.astype(float)))
     return [logits, boxes], found
 
 

@@ -3,10 +3,14 @@
 export.py FOLDER PICTURE: FOLDER/NAME.onnx, and FOLDER/references.json: by name, the surest objects as [score, class, box].
 """
 
+import importlib.util
 import json
 import os
 import sys
+import types
+from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
+from unittest.mock import MagicMock
 
 os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=sys.prefix, HF_HUB_OFFLINE="1")
 
@@ -68,13 +72,29 @@ def ultralytics(name, config, kind="YOLO", **how):
     keep(name, boxes.conf, boxes.cls, boxes.xyxy)
 
 
-def run(name, size, mean, deviation, names):
-    """The model's answer to the picture, stretched as OpenCV does it."""
+def stretch(size, mean=0, deviation=1):
+    """The picture as OpenCV stretches it, and its height and width."""
     rgb = cv2.cvtColor(cv2.imread(picture), cv2.COLOR_BGR2RGB)
     pixels = (cv2.resize(rgb, (size, size)).astype(np.float32) / 255 - mean) / deviation
+    return pixels.transpose(2, 0, 1).astype(np.float32), rgb.shape[:2]
+
+
+def lay(size):
+    """The picture as the server lays it, scaled, in the middle of grey; and what takes boxes back."""
+    rgb = cv2.cvtColor(cv2.imread(picture), cv2.COLOR_BGR2RGB)
+    scale = size / max(rgb.shape)
+    small = cv2.resize(rgb, (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)))
+    top, left = (size - small.shape[0]) // 2, (size - small.shape[1]) // 2
+    laid = np.full((size, size, 3), 114, np.uint8)
+    laid[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return laid.transpose(2, 0, 1).astype(np.float32) / 255, lambda boxes: (boxes - [left, top, left, top]) / scale
+
+
+def run(name, pixels, outputs, more={}):
+    """What the exported model answers."""
     session = onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), providers=["CPUExecutionProvider"])
-    outputs = session.run(names, {session.get_inputs()[0].name: pixels.transpose(2, 0, 1)[None].astype(np.float32)})
-    return [torch.from_numpy(one) for one in outputs], rgb.shape[:2]
+    answers = session.run(outputs, {session.get_inputs()[0].name: pixels[None], **more})
+    return [torch.from_numpy(one) for one in answers]
 
 
 class Answer:
@@ -99,7 +119,8 @@ def transformers(name, model, processor, size, normalised):
         Outputs(), (torch.zeros(1, 3, size, size),), str(folder / f"{name}.onnx"),
         input_names=["pixel_values"], output_names=["logits", "pred_boxes"], opset_version=17, dynamo=False,
     )
-    outputs, shape = run(name, size, *(IMAGENET if normalised else (0, 1)), ["logits", "pred_boxes"])
+    pixels, shape = stretch(size, *(IMAGENET if normalised else ()))
+    outputs = run(name, pixels, ["logits", "pred_boxes"])
     found = processor.post_process_object_detection(Answer(*outputs), threshold=SURE, target_sizes=[shape])[0]
     keep(name, found["scores"], found["labels"], found["boxes"])
 
@@ -128,13 +149,117 @@ def yolos():
     transformers("hf-yolos", model, YolosImageProcessor(), 320, True)
 
 
-def rtdetr():
-    from transformers import RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessor
+def focal(name, kind):
+    """Those of Hugging Face that count the best pairs of query and class."""
+    import transformers as hf
 
     torch.manual_seed(4)
-    config = RTDetrConfig(num_labels=80, num_queries=100, decoder_layers=2, d_model=64, encoder_hidden_dim=64, encoder_ffn_dim=64, decoder_ffn_dim=64,
-                          decoder_in_channels=[64, 64, 64], encoder_attention_heads=4, decoder_attention_heads=4)
-    transformers("hf-rtdetr", RTDetrForObjectDetection(config), RTDetrImageProcessor(), 320, False)
+    config = getattr(hf, f"{kind}Config")(num_labels=80, num_queries=100, decoder_layers=2, d_model=64, encoder_hidden_dim=64, encoder_ffn_dim=64,
+                                          decoder_ffn_dim=64, decoder_in_channels=[64, 64, 64], encoder_attention_heads=4, decoder_attention_heads=4)
+    transformers(name, getattr(hf, f"{kind}ForObjectDetection")(config), hf.RTDetrImageProcessor(), 320, False)
+
+
+class Absent(MetaPathFinder, Loader):
+    """What a project imports for training alone, and pins to versions that no Python of today has."""
+
+    def __init__(self, *names):
+        self.names = names
+
+    def find_spec(self, name, path=None, target=None):
+        if any(f"{name}.".startswith(f"{one}.") for one in self.names):
+            return importlib.util.spec_from_loader(name, self, is_package=True)
+
+    def create_module(self, spec):
+        return MagicMock(__path__=[], __spec__=spec, __name__=spec.name)
+
+    def exec_module(self, module):
+        pass
+
+
+def spread(layer, bias):
+    """Random heads are as sure of everything."""
+    torch.nn.init.normal_(layer.weight, std=0.05)
+    torch.nn.init.constant_(layer.bias, bias)
+
+
+def rfdetr(name):
+    from rfdetr import RFDETRNano
+
+    torch.manual_seed(7)
+    model = RFDETRNano(pretrain_weights=None, device="cpu")
+    spread(model.model.model.class_embed, -4)
+    Path(model.export(output_dir=str(folder / name), verbose=False)).rename(folder / f"{name}.onnx")
+    pixels, shape = stretch(model.model_config.resolution, *IMAGENET)
+    boxes, logits = run(name, pixels, ["dets", "labels"])
+    found = model.model.postprocess({"pred_logits": logits, "pred_boxes": boxes}, torch.tensor([shape]))[0]
+    keep(name, found["scores"], found["labels"], found["boxes"])
+
+
+def dfine(name):
+    """By the project's own exporter: boxes in pixels of the size that it is told."""
+    # The wheel lays parts of one package beside all others.
+    package = sys.modules["dfine_project"] = types.ModuleType("dfine_project")
+    package.__path__ = [next(path for path in sys.path if (Path(path) / "zoo/dfine").exists())]
+    core = sys.modules["dfine_project.core"] = types.ModuleType("dfine_project.core")
+    core.register = lambda **_: lambda kind: kind
+    sys.meta_path.insert(0, Absent("torch.utils.tensorboard", "dfine_project.data", "dfine_project.misc"))
+    from dfine_project.nn.backbone.hgnetv2 import HGNetv2
+    from dfine_project.zoo.dfine import DFINE, DFINEPostProcessor, DFINETransformer, HybridEncoder
+
+    torch.manual_seed(6)
+    size = {"eval_spatial_size": [320, 320]}
+    model = DFINE(
+        HGNetv2("B0", use_lab=True, return_idx=[2, 3], freeze_at=-1, freeze_norm=False, pretrained=False),
+        HybridEncoder([512, 1024], [16, 32], hidden_dim=128, use_encoder_idx=[1], dim_feedforward=512, expansion=0.34, depth_mult=0.5, **size),
+        DFINETransformer(feat_channels=[128, 128], feat_strides=[16, 32], hidden_dim=128, num_levels=2, num_layers=2, num_points=[6, 6],
+                         dim_feedforward=512, num_queries=100, num_denoising=0, **size),
+    ).eval()
+    wake(model)
+    for head in [model.decoder.enc_score_head, *model.decoder.dec_score_head]:
+        spread(head, -4)
+
+    class Deployed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model, self.postprocessor = model.deploy(), DFINEPostProcessor(num_top_queries=100).deploy()
+
+        def forward(self, images, orig_target_sizes):
+            return self.postprocessor(self.model(images), orig_target_sizes)
+
+    given = torch.rand(1, 3, 320, 320), torch.tensor([[320, 320]])
+    batch = {name: {0: "N"} for name in ("images", "orig_target_sizes")}
+    torch.onnx.export(Deployed().eval(), given, str(folder / f"{name}.onnx"), input_names=list(batch), output_names=["labels", "boxes", "scores"],
+                      dynamic_axes=batch, opset_version=16, dynamo=False)
+    pixels, shape = stretch(320)
+    labels, boxes, scores = run(name, pixels, ["labels", "boxes", "scores"], {"orig_target_sizes": np.array([shape[::-1]])})
+    keep(name, scores[0], labels[0], boxes[0])
+
+
+def yolonas(name):
+    """Its boxes and scores apart, as `prep_model_for_conversion` leaves them."""
+    sys.meta_path.insert(0, Absent("boto3", "botocore", "data_gradients", "albumentations", "pycocotools", "torchmetrics", "torch.utils.tensorboard",
+                                   "onnxsim", "imagesize"))
+    from super_gradients.training import models
+    from super_gradients.training.models.detection_models.pp_yolo_e import PPYoloEPostPredictionCallback
+
+    torch.manual_seed(8)
+    model = models.get("yolo_nas_s", num_classes=80).eval()
+    wake(model)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Conv2d) and layer.out_channels == 80:
+            spread(layer, -5)
+        # Chances of 17 distances to each side of a box: near ones, or each box would be the whole picture.
+        if isinstance(layer, torch.nn.Conv2d) and layer.out_channels == 68:
+            spread(layer, 0)
+            layer.bias.data = torch.linspace(3, -9, 17).repeat(4)
+    model.prep_model_for_conversion(input_size=(1, 3, 320, 320))
+    torch.onnx.export(model, (torch.zeros(1, 3, 320, 320),), str(folder / f"{name}.onnx"), input_names=["input"], output_names=["boxes", "scores"],
+                      opset_version=14, dynamo=False)
+    pixels, back = lay(320)
+    outputs = run(name, pixels, ["boxes", "scores"])
+    after = PPYoloEPostPredictionCallback(score_threshold=SURE, nms_threshold=0.7, nms_top_k=30000, max_predictions=300)
+    [found] = after((outputs, None))
+    keep(name, found[:, 4], found[:, 5], back(found[:, :4].numpy()))
 
 
 def torchvision(name, build, rank):
@@ -158,14 +283,8 @@ def torchvision(name, build, rank):
             found = self.model([images] if rank == 3 else list(images))[0]
             return found["boxes"], found["labels"], found["scores"]
 
-    # As the server lays it: scaled, in the middle of grey.
-    rgb = cv2.cvtColor(cv2.imread(picture), cv2.COLOR_BGR2RGB)
-    scale = 320 / max(rgb.shape)
-    small = cv2.resize(rgb, (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)))
-    top, left = (320 - small.shape[0]) // 2, (320 - small.shape[1]) // 2
-    laid = np.full((320, 320, 3), 114, np.uint8)
-    laid[top : top + small.shape[0], left : left + small.shape[1]] = small
-    pixels = torch.from_numpy(laid.transpose(2, 0, 1).astype(np.float32) / 255)
+    laid, back = lay(320)
+    pixels = torch.from_numpy(laid)
     given = pixels if rank == 3 else pixels[None]
     torch.onnx.export(
         One().eval(), (given,), str(folder / f"{name}.onnx"),
@@ -173,8 +292,7 @@ def torchvision(name, build, rank):
     )
     with torch.no_grad():
         found = model([pixels])[0]
-    boxes = (found["boxes"].numpy() - [left, top, left, top]) / scale
-    keep(name, found["scores"], found["labels"], boxes)
+    keep(name, found["scores"], found["labels"], back(found["boxes"].numpy()))
 
 
 EXPORTS = {
@@ -188,7 +306,13 @@ EXPORTS = {
     "rtdetr-l": lambda name: ultralytics(name, "rtdetr-l.yaml", kind="RTDETR"),
     "hf-detr": lambda name: detr(),
     "hf-yolos": lambda name: yolos(),
-    "hf-rtdetr": lambda name: rtdetr(),
+    "hf-rtdetr": lambda name: focal(name, "RTDetr"),
+    "hf-rtdetr-v2": lambda name: focal(name, "RTDetrV2"),
+    "hf-dfine": lambda name: focal(name, "DFine"),
+    "hf-deimv2": lambda name: focal(name, "Deimv2"),
+    "rfdetr-nano": rfdetr,
+    "dfine": dfine,
+    "yolo-nas-s": yolonas,
     "fasterrcnn": lambda name: torchvision(name, "fasterrcnn_mobilenet_v3_large_320_fpn", 4),
     "ssdlite": lambda name: torchvision(name, "ssdlite320_mobilenet_v3_large", 3),
 }

@@ -34,7 +34,18 @@ const PROJECTS: PythonPeer = {
       'onnxruntime==1.30.0',
     ],
     ...['onnxscript==0.7.2', 'transformers==5.24.0', 'timm==1.0.31', 'tritonclient[http]==2.73.0'],
+    ...['rfdetr==1.11.2', 'scipy==1.17.1'],
+    // What YOLO-NAS needs: the versions that it pins fit no Python of today.
+    ...['omegaconf==2.3.1', 'hydra-core==1.3.8', 'Deprecated==1.3.1', 'treelib==1.8.0', 'termcolor==3.3.0'],
+    ...[
+      'stringcase==1.2.0',
+      'einops==0.8.2',
+      'json-tricks==3.17.3',
+      'jsonschema==4.26.0',
+      'rapidfuzz==3.14.6',
+    ],
   ],
+  bare: ['d-fine-project==1.0.0', 'super-gradients==3.7.1'],
 };
 const PICTURE = join(import.meta.dirname, '../e2e/yolov8n/hd-0.jpg');
 /** Scores nearer than this to the least sure reference may be among those left out on either side. */

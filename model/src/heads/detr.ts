@@ -1,22 +1,22 @@
 import type { Candidate, Head, OutputTensor } from './head.ts';
-import { argMax, corners, rowsOf } from './rows.ts';
+import { argMax, classesOf, corners, rowsOf } from './rows.ts';
 
 /**
  * D-FINE, RT-DETR and others of the DETR family exported with raw outputs: boxes `[N, Q, 4]`, cx, cy, w, h as shares of
- * the input's sides, and logits `[N, Q, C]`, one sigmoid a class. The best class of a query counts.
+ * the input's sides, and logits `[N, Q, C]`, one sigmoid a class. The best pairs of query and class count.
  * @see https://github.com/huggingface/transformers `RTDetrImageProcessor.post_process_object_detection`
  */
 export const detr: Head = {
   needsSuppression: false,
   preprocessing: { normalisation: 'unit', fit: 'stretch' },
-  decode: decodeQueries((logits) => {
-    const classId = argMax(logits);
-    return { classId, score: 1 / (1 + Math.exp(-(logits[classId] as number))) };
-  }),
+  decode: decodeQueries((logits, threshold) => classesOf(logits, threshold, sigmoid)),
 };
 
-/** Boxes and logits, query by query. @param best the class of a query and its score, of its logits */
-function decodeQueries(best: (logits: Float32Array) => Pick<Candidate, 'classId' | 'score'>): Head['decode'] {
+type Classes = Iterable<Pick<Candidate, 'classId' | 'score'>>;
+const sigmoid = (logit: number) => 1 / (1 + Math.exp(-logit));
+
+/** Boxes and logits, query by query. @param classesOf classes of a query and their scores, of its logits */
+function decodeQueries(classesOf: (logits: Float32Array, threshold: number) => Classes): Head['decode'] {
   return (outputs, image, { threshold, inputWidth, inputHeight }) => {
     const boxes = outputs.find(isBoxes);
     const logits = outputs.find((output) => output !== boxes);
@@ -24,10 +24,8 @@ function decodeQueries(best: (logits: Float32Array) => Pick<Candidate, 'classId'
     const boxRows = rowsOf(boxes, image);
     for (const row of rowsOf(logits, image)) {
       const [x = 0, y = 0, w = 0, h = 0] = boxRows.next().value ?? [];
-      const { classId, score } = best(row);
-      if (!(score >= threshold)) continue;
       const box = corners(x * inputWidth, y * inputHeight, w * inputWidth, h * inputHeight);
-      found.push({ classId, score, box });
+      for (const one of classesOf(row, threshold)) if (one.score >= threshold) found.push({ ...one, box });
     }
     return found;
   };
@@ -49,7 +47,7 @@ export const detrSoftmax: Head = {
   decode: decodeQueries((logits) => {
     const classId = argMax(logits.subarray(0, -1));
     const sum = logits.reduce((total, logit) => total + Math.exp(logit - (logits[classId] as number)), 0);
-    return { classId, score: 1 / sum };
+    return [{ classId, score: 1 / sum }];
   }),
 };
 

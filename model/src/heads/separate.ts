@@ -1,9 +1,9 @@
 import type { Candidate, Head, OutputTensor } from './head.ts';
-import { argMax, rowsOf } from './rows.ts';
+import { classesOf, rowsOf } from './rows.ts';
 
 /**
  * YOLO-NAS, PP-YOLOE and DAMO-YOLO: boxes `[N, A, 4]`, x1, y1, x2, y2 in pixels, and scores 0..1, `[N, A, C]` or `[N, C, A]`.
- * The best class of an anchor counts.
+ * The best pairs of anchor and class count.
  * @see https://github.com/Deci-AI/super-gradients/blob/master/documentation/source/YoloNASQuickstart.md
  */
 export const boxesScores: Head = {
@@ -18,9 +18,8 @@ export const boxesScores: Head = {
     const boxRows = rowsOf(boxes, image);
     for (const row of rowsOf(byAnchor(scores, anchors), image)) {
       const [x1 = 0, y1 = 0, x2 = 0, y2 = 0] = boxRows.next().value ?? [];
-      const classId = argMax(row);
-      const score = row[classId] as number;
-      if (score >= threshold) found.push({ classId, score, box: [x1, y1, x2, y2] });
+      for (const one of classesOf(row, threshold, (score) => score))
+        found.push({ ...one, box: [x1, y1, x2, y2] });
     }
     return found;
   },

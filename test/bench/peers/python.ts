@@ -11,6 +11,8 @@ import { freePort } from '../../../packages/local/src/supervisor/processes.ts';
 export interface PythonPeer {
   name: string;
   packages: readonly string[];
+  /** Those that are installed without what they ask for. */
+  bare?: readonly string[];
 }
 
 /** ultralytics (AGPL-3.0) on PyTorch, behind FastAPI. Some gigabytes, as PyPI's PyTorch for Linux carries CUDA. */
@@ -59,7 +61,10 @@ export async function peerPython(peer: PythonPeer): Promise<string> {
   if (installed) return installed;
   console.error(`installing ${peer.packages.join(', ')} from PyPI`);
   await run('python3', ['-m', 'venv', '--clear', folderOf(peer)]);
-  await run(pythonOf(peer), ['-m', 'pip', 'install', '--quiet', '--no-cache-dir', ...peer.packages]);
+  const install = (...packages: readonly string[]) =>
+    run(pythonOf(peer), ['-m', 'pip', 'install', '--quiet', '--no-cache-dir', ...packages]);
+  await install(...peer.packages);
+  if (peer.bare) await install('--no-deps', ...peer.bare);
   await writeFile(markerOf(peer), contentOf(peer));
   return pythonOf(peer);
 }
@@ -67,7 +72,7 @@ export async function peerPython(peer: PythonPeer): Promise<string> {
 const folderOf = ({ name }: PythonPeer) => join(cacheDir(), 'peers', name);
 const pythonOf = (peer: PythonPeer) => join(folderOf(peer), 'bin/python');
 const markerOf = (peer: PythonPeer) => join(folderOf(peer), 'installed');
-const contentOf = ({ packages }: PythonPeer) => packages.join('\n');
+const contentOf = ({ packages, bare = [] }: PythonPeer) => [...packages, ...bare].join('\n');
 
 /** A server of a peer, measured from outside. */
 export interface PeerServer {
