@@ -4,9 +4,15 @@ import {
   AV_PIX_FMT_YUVJ422P,
   AV_PIX_FMT_YUVJ444P,
   AVCOL_RANGE_JPEG,
+  AVCOL_SPC_BT470BG,
   AVCOL_SPC_BT709,
+  AVCOL_SPC_BT2020_CL,
   AVCOL_SPC_BT2020_NCL,
+  AVCOL_SPC_FCC,
+  AVCOL_SPC_SMPTE170M,
+  AVCOL_SPC_SMPTE240M,
   AVCOL_SPC_UNSPECIFIED,
+  AVCOL_SPC_YCGCO,
   type AVPixelFormat,
 } from 'node-av/constants';
 import {
@@ -130,34 +136,53 @@ function conversion(
     width === crop.width && height === crop.height ? [] : [`scale=${width}:${height}:flags=area`];
   const name = avGetPixFmtName(picture.format as AVPixelFormat) ?? '';
   const isFull = picture.colorRange === AVCOL_RANGE_JPEG || FULL_RANGE_FORMATS.includes(picture.format);
-  if (PLANAR.test(name)) {
-    return [
-      ...scaling,
-      'format=yuv420p',
-      `colorspace=${inputColours(matrixOf(picture), isFull)}:${OUTPUT_COLOURS}`,
-    ];
-  }
   // RGB has no matrix, and its range is none of YUV's: it is said only of what has one.
   const isYuv = /^(yuv|nv|p0|y2|uyv|ayuv|vuy)/.test(name);
-  const from = isYuv ? `:in_color_matrix=${matrixOf(picture)}:in_range=${isFull ? 'pc' : 'tv'}` : '';
+  const matrix = matrixOf(picture);
+  // The scaler refuses a matrix that it does not know, though it has nothing to do with it here.
+  const known = isYuv && !SCALED.has(picture.colorSpace) ? ['setparams=colorspace=bt470bg'] : [];
+  if (PLANAR.test(name) || (isYuv && matrix === 'ycgco')) {
+    const colours = `colorspace=${inputColours(matrix, isFull)}:${OUTPUT_COLOURS}`;
+    return [...known, ...scaling, 'format=yuv420p', colours];
+  }
+  const from = isYuv ? `:in_color_matrix=${matrix}:in_range=${isFull ? 'pc' : 'tv'}` : '';
   return [
+    ...known,
     `scale=${width}:${height}:flags=area${from}:out_color_matrix=bt470bg:out_range=pc`,
     'format=yuv420p',
   ];
 }
 
-type Matrix = 'bt470bg' | 'bt709' | 'bt2020nc';
+/** By what the picture says; any other is taken for one that says nothing. */
+const MATRICES = new Map<number, string>([
+  [AVCOL_SPC_BT709, 'bt709'],
+  [AVCOL_SPC_BT470BG, 'bt470bg'],
+  [AVCOL_SPC_SMPTE170M, 'bt470bg'],
+  [AVCOL_SPC_FCC, 'fcc'],
+  [AVCOL_SPC_SMPTE240M, 'smpte240m'],
+  [AVCOL_SPC_BT2020_NCL, 'bt2020nc'],
+  [AVCOL_SPC_BT2020_CL, 'bt2020nc'],
+  [AVCOL_SPC_YCGCO, 'ycgco'],
+]);
+/** Those that FFmpeg's scaler takes. */
+const SCALED = new Set<number>([
+  AVCOL_SPC_BT709,
+  AVCOL_SPC_UNSPECIFIED,
+  AVCOL_SPC_FCC,
+  AVCOL_SPC_BT470BG,
+  AVCOL_SPC_SMPTE170M,
+  AVCOL_SPC_SMPTE240M,
+  AVCOL_SPC_BT2020_NCL,
+]);
 
-function matrixOf({ colorSpace, height }: RawFrame): Matrix {
-  if (colorSpace === AVCOL_SPC_BT709) return 'bt709';
-  if (colorSpace === AVCOL_SPC_BT2020_NCL) return 'bt2020nc';
-  return colorSpace === AVCOL_SPC_UNSPECIFIED && height >= HD_ROWS ? 'bt709' : 'bt470bg';
+function matrixOf({ colorSpace, height }: RawFrame): string {
+  return MATRICES.get(colorSpace) ?? (height >= HD_ROWS ? 'bt709' : 'bt470bg');
 }
 
 // Primaries and transfer are said to be the same on both sides: changing them would cost far more and change nothing that
 // a detector sees.
 const OUTPUT_COLOURS = 'space=bt470bg:range=pc:primaries=bt709:trc=bt709';
-const inputColours = (matrix: Matrix, isFull: boolean) =>
+const inputColours = (matrix: string, isFull: boolean) =>
   `ispace=${matrix}:irange=${isFull ? 'pc' : 'tv'}:iprimaries=bt709:itrc=bt709`;
 
 function end(name: string, filter: FilterContext): FilterInOut {

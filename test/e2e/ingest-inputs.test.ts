@@ -99,6 +99,28 @@ const cases: Record<string, Case> = {
     shown: 'scale=426:240:flags=area,setsar=1',
     options: { squarePixels: true },
   },
+  'pixels whose shape the container alone says': {
+    name: 'aspect.mkv',
+    make: `-i {h264.mp4} -c copy -aspect 16:9`,
+    size: [426, 240],
+    shown: 'scale=426:240:flags=area,setsar=1',
+    options: { squarePixels: true },
+  },
+  'colours as SMPTE 240M has them': {
+    name: 'smpte240m.mkv',
+    make: `${SCENE} -vf scale=out_color_matrix=smpte240m,format=yuv420p ${X264} -colorspace smpte240m`,
+    size: [320, 240],
+  },
+  'colours that FFmpeg’s scaler refuses, 4:4:4': {
+    name: 'ycgco.mkv',
+    make: `${SCENE},hue=s=0 -pix_fmt yuv444p ${X264} -colorspace ycgco`,
+    size: [320, 240],
+  },
+  'AVI, whose last picture has no time': {
+    name: 'last.avi',
+    make: `${SCENE} -c:v mpeg4 -bf 2 -q:v 2`,
+    size: [320, 240],
+  },
   'a raw H.264 stream with B pictures': {
     name: 'raw.h264',
     make: `${SCENE} ${X264} -preset veryfast -bf 3 -pix_fmt yuv420p -f h264`,

@@ -172,9 +172,11 @@ export class FFmpegSource implements Source {
         await decoder.decode(step, wanted || this.#isCounted);
         decodeMs += performance.now() - started;
         while (decoder.receive(this.#frame)) {
-          const time = timeOf(this.#frame.bestEffortTimestamp);
+          const time = timeOf(this.#frame);
           // FFmpeg has no time for the first picture of an RTSP stream; it can't be placed among the others.
           if (Number.isNaN(time)) continue;
+          // As players have it: what the container says counts before what the video says.
+          if (stream.sampleAspectRatio.num > 0) this.#frame.sampleAspectRatio = stream.sampleAspectRatio;
           if (next && this.#frame.keyFrame && Math.abs(time - next.time) < 1e-6) offset = next.offset;
           const wallClock = offset === undefined ? {} : { wallClock: offset + time * 1000 };
           yield { frame: this.#frame, time, decodeMs, ...wallClock };
@@ -204,9 +206,19 @@ export class FFmpegSource implements Source {
     }
   }
 
-  /** @returns what gives the time of a picture, seconds, by its stamp; NaN for one that has none */
-  #timing(seconds: number, decoder: VideoDecoder): (stamp: bigint) => number {
-    if (!this.#isUntimed) return (stamp) => stampOf(stamp) * seconds;
+  /** @returns what gives the time of a picture, seconds; NaN for one that has none */
+  #timing(seconds: number, decoder: VideoDecoder): (picture: RawFrame) => number {
+    if (!this.#isUntimed && this.#live)
+      return ({ bestEffortTimestamp }) => stampOf(bestEffortTimestamp) * seconds;
+    if (!this.#isUntimed) {
+      let end = Number.NaN;
+      // AVI has no time for its last picture, if that is a B picture.
+      return ({ bestEffortTimestamp, duration }) => {
+        const stamp = bestEffortTimestamp === AV_NOPTS_VALUE ? end : Number(bestEffortTimestamp);
+        end = stamp + Number(duration);
+        return stamp * seconds;
+      };
+    }
     if (this.#live) return () => performance.now() / 1000;
     const { num, den } = decoder.context.framerate;
     const rate = Number(this.#from.options.framerate ?? num / den);
