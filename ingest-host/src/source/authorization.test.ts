@@ -26,6 +26,32 @@ test.each([
   expect(authorization.header('GET', '/')).toContain('nc=00000002');
 });
 
+test.each(['MD5-sess', 'SHA-256-sess', 'MD5', 'SHA-256'])(
+  'Digest with %s and qop=auth-int (RFC 7616, 3.4)',
+  (name) => {
+    const authorization = new Authorization({ user: 'a"b', password: 'p' });
+    authorization.challenge([`Digest realm="x", nonce="n", qop="auth-int", algorithm=${name}`]);
+    const header = authorization.header('GET', '/') ?? '';
+    const algorithm = name.replace('-sess', '').replace('-', '');
+    const hash = (text: string) => createHash(algorithm).update(text).digest('hex');
+    const cnonce = /cnonce="(.*?)"/.exec(header)?.[1];
+    const secret = hash('a"b:x:p');
+    const key = name.endsWith('-sess') ? hash(`${secret}:n:${cnonce}`) : secret;
+    const request = hash(`GET:/:${hash('')}`);
+    expect(header).toContain(`response="${hash(`${key}:n:00000001:${cnonce}:auth-int:${request}`)}"`);
+    expect(header).toContain('qop=auth-int, nc=00000001');
+    expect(header).toContain('username="a\\"b"');
+  },
+);
+
+test('two challenges in one header are two', () => {
+  const authorization = new Authorization({ user: 'a', password: 'p' });
+  authorization.challenge(['Digest realm="cam", nonce="n", Basic realm="other"']);
+  expect(authorization.header('GET', '/')).toContain('realm="cam"');
+  authorization.challenge(['Basic realm="other", Digest realm="cam", nonce="n"']);
+  expect(authorization.header('GET', '/')).toMatch(/^Digest .*realm="cam"/);
+});
+
 test('the strongest of what is offered; Basic where there is nothing else', () => {
   const authorization = new Authorization({ user: 'admin', password: 'p@ss' });
   authorization.challenge([

@@ -13,7 +13,7 @@ export function authorizationOf({ username, password }: URL): Authorization | un
   return username ? new Authorization({ user: decode(username), password: decode(password) }) : undefined;
 }
 
-/** Answers one server's challenges: Basic (RFC 7617) and Digest with MD5 or SHA-256 (RFC 7616). */
+/** Answers one server's challenges: Basic (RFC 7617) and Digest with MD5 or SHA-256 (RFC 7616), for requests without a body. */
 export class Authorization {
   readonly #credentials: Credentials;
   #challenge: Challenge | undefined;
@@ -28,7 +28,7 @@ export class Authorization {
    * @throws SourceError when there is none that we know
    */
   challenge(headers: readonly string[]): void {
-    const all = headers.map(parseChallenge);
+    const all = headers.flatMap((header) => header.split(ANOTHER)).map(parseChallenge);
     const known = ORDER.map((algorithm) => all.find((one) => one.algorithm === algorithm)).find(Boolean);
     if (!known) {
       const names = all.map(({ algorithm }) => algorithm).join(', ') || 'nothing';
@@ -45,27 +45,32 @@ export class Authorization {
     const { algorithm, fields } = this.#challenge;
     if (algorithm === 'basic') return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
     const { realm = '', nonce = '', opaque, qop } = fields;
-    const hash = (text: string) =>
-      createHash(algorithm === 'md5' ? 'md5' : 'sha256')
-        .update(text)
-        .digest('hex');
-    const secret = hash(`${user}:${realm}:${password}`);
-    const request = hash(`${method}:${uri}`);
-    const parts = [`username="${user}"`, `realm="${realm}"`, `nonce="${nonce}"`, `uri="${uri}"`];
-    if (fields.algorithm) parts.push(`algorithm=${fields.algorithm}`);
-    if (opaque !== undefined) parts.push(`opaque="${opaque}"`);
-    if (!qop?.split(/, */).includes('auth')) {
-      return `Digest ${parts.join(', ')}, response="${hash(`${secret}:${nonce}:${request}`)}"`;
-    }
+    const [name = '', isSession] = algorithm.split(/(-sess)$/);
+    const hash = (text: string) => createHash(name.replace('-', '')).update(text).digest('hex');
     this.#count += 1;
     const [nc, cnonce] = [this.#count.toString(16).padStart(8, '0'), randomBytes(8).toString('hex')];
-    const response = hash(`${secret}:${nonce}:${nc}:${cnonce}:auth:${request}`);
-    return `Digest ${parts.join(', ')}, qop=auth, nc=${nc}, cnonce="${cnonce}", response="${response}"`;
+    const secret = hash(`${user}:${realm}:${password}`);
+    const key = isSession ? hash(`${secret}:${nonce}:${cnonce}`) : secret;
+    const offered = qop?.split(/, */) ?? [];
+    const quality = ['auth', 'auth-int'].find((one) => offered.includes(one));
+    const request = hash(`${method}:${uri}${quality === 'auth-int' ? `:${hash('')}` : ''}`);
+    const parts = [`username=${quoted(user)}`, `realm="${realm}"`, `nonce="${nonce}"`, `uri="${uri}"`];
+    if (fields.algorithm) parts.push(`algorithm=${fields.algorithm}`);
+    if (opaque !== undefined) parts.push(`opaque="${opaque}"`);
+    if (isSession || quality) parts.push(`cnonce="${cnonce}"`);
+    if (!quality) return `Digest ${parts.join(', ')}, response="${hash(`${key}:${nonce}:${request}`)}"`;
+    const response = hash(`${key}:${nonce}:${nc}:${cnonce}:${quality}:${request}`);
+    return `Digest ${parts.join(', ')}, qop=${quality}, nc=${nc}, response="${response}"`;
   }
 }
 
+const quoted = (text: string) => `"${text.replace(/["\\]/g, '\\$&')}"`;
+
+/** Where one header holds several challenges. */
+const ANOTHER = /, *(?=(?:basic|bearer|digest|negotiate|ntlm) )/i;
+
 /** The stronger first. */
-const ORDER = ['sha-256', 'md5', 'basic'];
+const ORDER = ['sha-256', 'sha-256-sess', 'md5', 'md5-sess', 'basic'];
 
 interface Challenge {
   /** `basic`, or Digest's algorithm, in lower case. */

@@ -70,5 +70,6 @@ export function statusError(status: number, text: string): SourceError {
     [404, AVERROR_HTTP_NOT_FOUND],
   ]);
   const code = codes.get(status);
+  if (status === 461) return new SourceError(`open: ${text.trim()}: try another 'transport' of the stream`);
   return code === undefined ? new SourceError(`open: ${text.trim()}`) : failure(code, 'open');
 }
