@@ -47,7 +47,7 @@ function setUp() {
   const reader: Reader = {
     async page(prefix, { after = '', limit = 1000 } = {}) {
       const keys = [...pictures.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
-      return { objects: keys.slice(0, limit).map((key) => ({ key, stored: 0, etag: '' })) };
+      return { objects: keys.slice(0, limit).map((key) => ({ key, stored: 0, etag: '', size: 0 })) };
     },
     read: async (key) => pictures.get(key) ?? Buffer.of(),
   };

@@ -95,7 +95,7 @@ console.log(
 
 const cpu = process.cpuUsage();
 const began = performance.now();
-await compact({ ...bucket, put: store.put }, { now: END + HOUR_MS });
+await compact({ ...bucket, ...store }, { now: END + HOUR_MS });
 const { user, system } = process.cpuUsage(cpu);
 let stored = 0;
 for await (const key of bucket.list('tables/')) stored += (await bucket.head(key, 1)).size;

@@ -19,7 +19,7 @@ export function folderReader(root: string): Reader {
       const keys = files
         .filter((file) => file.isFile() && !PARTIAL.test(file.name))
         .map((file) => relative(root, join(file.parentPath, file.name)));
-      return { objects: keys.sort().map((key) => ({ key, stored: 0, etag: '' })) };
+      return { objects: keys.sort().map((key) => ({ key, stored: 0, etag: '', size: 0 })) };
     },
     async read(key, range) {
       if (range && 'index' in range) return (await segments(key))[range.index] ?? Buffer.alloc(0);

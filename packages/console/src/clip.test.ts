@@ -10,7 +10,7 @@ test('a stored picture that would cost too much to decode is refused undecoded',
   const jpeg = await manyScans(3_000);
   const reader = {
     page: async (prefix: string) => ({
-      objects: key.startsWith(prefix) ? [{ key, stored: at, etag: '' }] : [],
+      objects: key.startsWith(prefix) ? [{ key, stored: at, etag: '', size: 0 }] : [],
     }),
     read: async () => jpeg,
   };

@@ -27,7 +27,7 @@ function walk(streamId: string): Reader {
   });
   const key = detectionsKey({ streamId, capturedAt: NOON }, { topic: 'd', partition: 0, offset: 7 });
   return {
-    page: async (prefix) => ({ objects: key.startsWith(prefix) ? [{ key, stored: NOON, etag: '' }] : [] }),
+    page: async (prefix) => ({ objects: key.startsWith(prefix) ? [{ key, stored: NOON, etag: '', size: 0 }] : [] }),
     read: async () => Buffer.from(lines.join('\n')),
   };
 }
@@ -96,6 +96,7 @@ test('where there is more than can be read in time, what was found by then is to
         key: `${prefix}d-0-${n}.ndjson`,
         stored: 0,
         etag: '',
+        size: 0,
       })),
     }),
     read: async (key) => {

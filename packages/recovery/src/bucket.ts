@@ -1,8 +1,9 @@
-import { DeleteObjectsCommand, GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import {
   createReader,
   type FolderReader,
   objectsOf,
+  removeObjects,
   type StorageSettings,
   s3Config,
 } from '@video-pipeline/storage';
@@ -19,9 +20,6 @@ export interface Bucket extends FolderReader {
   remove(keys: string[]): Promise<void>;
   close(): void;
 }
-
-/** S3 deletes at most so many objects in a call. */
-const DELETE_AT_ONCE = 1000;
 
 /** The bucket that the settings name. Nothing is sent before it is used. */
 export function openBucket(settings: StorageSettings, client = new S3Client(s3Config(settings))): Bucket {
@@ -44,12 +42,7 @@ export function openBucket(settings: StorageSettings, client = new S3Client(s3Co
         throw error;
       }
     },
-    async remove(keys) {
-      for (let first = 0; first < keys.length; first += DELETE_AT_ONCE) {
-        const Objects = keys.slice(first, first + DELETE_AT_ONCE).map((Key) => ({ Key }));
-        await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }));
-      }
-    },
+    remove: (keys) => removeObjects(client, Bucket, keys),
     close: () => client.destroy(),
   };
 }

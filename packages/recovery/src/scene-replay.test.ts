@@ -42,7 +42,7 @@ function bucketOf(batches: [offset: number, number: number, count: number][]): R
       objects: [...objects.keys()]
         .filter((key) => key.startsWith(prefix))
         .sort()
-        .map((key) => ({ key, stored: 0, etag: '' })),
+        .map((key) => ({ key, stored: 0, etag: '', size: 0 })),
     }),
     read: async (key) => Buffer.from(objects.get(key) ?? ''),
   };

@@ -27,7 +27,7 @@ function bucketOf(items: readonly Archivable[]) {
   const reader: Reader = {
     async page(prefix, { after = '', limit = 1000 } = {}) {
       const keys = [...objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
-      return { objects: keys.slice(0, limit).map((key) => ({ key, stored: 0, etag: '' })) };
+      return { objects: keys.slice(0, limit).map((key) => ({ key, stored: 0, etag: '', size: 0 })) };
     },
     async read(key, part) {
       const range = part && 'offset' in part ? part : { offset: 0, length: Number.MAX_SAFE_INTEGER };

@@ -15,7 +15,7 @@ function bucketOf(keys: string[]) {
     async page(prefix, { after = '', limit = 3 } = {}) {
       asked.push(after);
       const found = sorted.filter((key) => key.startsWith(prefix) && key > after);
-      const objects = found.slice(0, limit).map((key) => ({ key, stored: 0, etag: '' }));
+      const objects = found.slice(0, limit).map((key) => ({ key, stored: 0, etag: '', size: 0 }));
       return found.length > limit ? { objects, next: objects.at(-1)?.key ?? '' } : { objects };
     },
     read: async (key) => Buffer.from(key),

@@ -14,6 +14,8 @@ export interface ListedObject {
   /** When it was stored, epoch ms; S3 gives whole seconds. */
   stored: number;
   etag: string;
+  /** Bytes. */
+  size: number;
 }
 
 export interface ListPage {
@@ -41,10 +43,16 @@ export interface Reader {
   read(key: string, part?: Part): Promise<Buffer>;
 }
 
-/** Lists by folder, too. */
+/** Lists by folder, and keeps objects as files, too. */
 export interface FolderReader extends Reader {
   /** Names of the folders directly under `prefix`, without slashes. */
   folders(prefix: string): Promise<string[]>;
+  /**
+   * Writes an object to a file, however large it is.
+   * @returns its bytes
+   * @throws an error that {@link isMissing} knows
+   */
+  save(key: string, path: string): Promise<number>;
 }
 
 /** All objects whose keys begin with `prefix` and sort after `after`, in key order, asked for page by page. */

@@ -1,4 +1,6 @@
+import { createWriteStream } from 'node:fs';
 import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { findArchived } from './archive.ts';
@@ -39,10 +41,11 @@ export function createReader(
     async page(Prefix, { after, limit = 1000 } = {}) {
       const command = new ListObjectsV2Command({ Bucket, Prefix, StartAfter: after, MaxKeys: limit });
       const { Contents = [], IsTruncated } = await client.send(command);
-      const objects = Contents.map(({ Key = '', LastModified, ETag = '' }) => ({
+      const objects = Contents.map(({ Key = '', LastModified, ETag = '', Size = 0 }) => ({
         key: Key,
         stored: LastModified?.getTime() ?? 0,
         etag: ETag,
+        size: Size,
       }));
       const last = objects.at(-1);
       return IsTruncated && last ? { objects, next: last.key } : { objects };
@@ -57,6 +60,12 @@ export function createReader(
         ContinuationToken = NextContinuationToken;
       } while (ContinuationToken);
       return names;
+    },
+    async save(Key, path) {
+      const { Body } = await client.send(new GetObjectCommand({ Bucket, Key }));
+      const file = createWriteStream(path);
+      await pipeline(Body as Readable, file);
+      return file.bytesWritten;
     },
     async read(key, part) {
       try {

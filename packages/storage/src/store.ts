@@ -1,4 +1,10 @@
-import { GetObjectCommand, PutObjectCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
+import {
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  PutObjectCommand,
+  S3Client,
+  type S3ClientConfig,
+} from '@aws-sdk/client-s3';
 import { type Config, readConfig } from '@video-pipeline/config';
 import { isMissing } from './reader.ts';
 
@@ -37,6 +43,16 @@ export interface MergingStore extends Store {
   merge(object: MergedObject): Promise<void>;
 }
 
+/** Writes objects against the version that was read, and removes them. */
+export interface VersionedStore extends MergingStore {
+  /**
+   * Stores an object in the place of the version with this ETag; without one, where there is none yet.
+   * @returns `false` when another process was faster, as far as the S3 API knows conditional writes
+   */
+  putOver(object: StoredObject, etag: string | undefined): Promise<boolean>;
+  remove(keys: readonly string[]): Promise<void>;
+}
+
 /** How often an object is merged again that another process keeps changing. */
 const MERGE_ATTEMPTS = 10;
 /** The condition of a write does not hold (any more). */
@@ -54,18 +70,45 @@ export function s3Config({ AWS_REGION, AWS_ENDPOINT_URL }: StorageSettings): S3C
   };
 }
 
+/** S3 deletes at most so many objects in a call. */
+const DELETE_AT_ONCE = 1000;
+
+/** @throws Error that names the first object which is still there */
+export async function removeObjects(
+  client: S3Client,
+  Bucket: string,
+  keys: readonly string[],
+): Promise<void> {
+  for (let first = 0; first < keys.length; first += DELETE_AT_ONCE) {
+    const Objects = keys.slice(first, first + DELETE_AT_ONCE).map((Key) => ({ Key }));
+    const { Errors = [] } = await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }));
+    const [one] = Errors;
+    if (one) throw new Error(`${one.Key} was not removed: ${one.Code} ${one.Message}`);
+  }
+}
+
 /** A store on the bucket that the environment names. Nothing is sent before it is used. */
-export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIABLES)): MergingStore {
+export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIABLES)): VersionedStore {
   const client = new S3Client(s3Config(settings));
   const Bucket = settings.S3_BUCKET;
   const put = async (
     { key, body, contentType, metadata }: StoredObject,
-    condition: { IfMatch?: string | undefined; IfNoneMatch?: string } = {},
+    condition: { IfMatch?: string; IfNoneMatch?: string } = {},
   ) => {
     const object = { Bucket, Key: key, Body: body, ContentType: contentType };
     await client.send(
       new PutObjectCommand({ ...object, ...(metadata ? { Metadata: metadata } : {}), ...condition }),
     );
+  };
+  const putOver = async (object: StoredObject, etag: string | undefined): Promise<boolean> => {
+    try {
+      await put(object, etag === undefined ? { IfNoneMatch: '*' } : { IfMatch: etag });
+      return true;
+    } catch (error) {
+      // What was read is gone, or is no longer what it was.
+      if (isMissing(error) || CONFLICTS.has((error as Error).name)) return false;
+      throw error;
+    }
   };
   const read = async (key: string): Promise<{ text: string; etag: string | undefined } | undefined> => {
     try {
@@ -78,18 +121,16 @@ export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIA
   };
   return {
     put: (object) => put(object),
+    putOver,
+    remove: (keys) => removeObjects(client, Bucket, keys),
     async merge({ key, contentType, merge, exists = false }) {
       // Otherwise the first attempt asks nobody.
       let before = exists ? await read(key) : undefined;
-      for (let attempt = 1; ; attempt++) {
-        try {
-          const condition = before ? { IfMatch: before.etag } : { IfNoneMatch: '*' };
-          return await put({ key, contentType, body: merge(before?.text) }, condition);
-        } catch (error) {
-          if (!CONFLICTS.has((error as Error).name) || attempt === MERGE_ATTEMPTS) throw error;
-        }
+      for (let attempt = 1; attempt <= MERGE_ATTEMPTS; attempt++) {
+        if (await putOver({ key, contentType, body: merge(before?.text) }, before?.etag)) return;
         before = await read(key);
       }
+      throw new Error(`${key} was changed by others in each of ${MERGE_ATTEMPTS} attempts to add to it`);
     },
   };
 }

@@ -1,38 +1,25 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hourFolder } from '@video-pipeline/frame';
-import {
-  type FolderReader,
-  inParallel,
-  isMissing,
-  type ListedObject,
-  ObjectTooLargeError,
-  objectsOf,
-  type Reader,
-  type Store,
-} from '@video-pipeline/storage';
-import { type Database, fileList, openDatabase } from './duckdb.ts';
+import { inParallel, isMissing, type ListedObject, objectsOf, type Reader } from '@video-pipeline/storage';
+import { fileList, openDatabase } from './duckdb.ts';
+import { byStored, linesOf, loadsOf, portionsOf } from './lines.ts';
+import { type Merging, mergeDays, mergeHours, type TableBucket } from './merge.ts';
 import {
   DAY_MS,
-  datedLines,
+  EVENT_COLUMNS,
   EVENTS,
-  eventsKey,
-  type FrameTable,
   HOUR_MS,
+  HOURS,
+  LINE_COLUMNS,
   manifestKey,
   newestOf,
-  ORDER,
   partOf,
-  ROWS_OF,
   readEvents,
   readLines,
-  sameFrame,
-  type TableName,
-  tableKey,
 } from './schema.ts';
 
-/** The bucket as compaction needs it. */
-export type TableBucket = FolderReader & Store;
+export type { TableBucket };
 
 /** What a run has done. */
 export interface Compacted {
@@ -41,6 +28,8 @@ export interface Compacted {
   frames: number;
   /** Hours and parts of which something was written. */
   written: number;
+  /** Objects that were removed, as the tables hold them for long enough. */
+  expired: number;
 }
 
 export interface CompactOptions {
@@ -48,8 +37,13 @@ export interface CompactOptions {
   now?: number;
   /** Looks at every hour again, not at those of the last two days alone. */
   all?: boolean;
-  /** Only this part of the hours; runs for different parts may be at the same time. */
+  /** Only this part of the hours. */
   part?: string | undefined;
+  /** NDJSON of detections that the tables hold is removed so many days after it was stored, from 3 on; left out, never. */
+  expireDays?: number | undefined;
+  /** A file takes more hours of its day while it is smaller, bytes. */
+  fileBytes?: number;
+  /** Ends the run where it stands: the next one goes on. */
   signal?: AbortSignal;
 }
 
@@ -68,40 +62,52 @@ type Manifest = Record<string, string>;
 const SETTLE_MS = 120_000;
 /** Redriven and replayed frames come late; hours of the last days are looked at again in each run. */
 const LOOK_BACK_MS = 48 * HOUR_MS;
-const READS = 16;
-/** Folders of a date. */
-export const HOURS = Array.from({ length: 24 }, (_, hour) => `hour=${String(hour).padStart(2, '0')}`);
-/** Of the texts that are held at once. */
-const MAX_CHARACTERS = 512 * 1024 ** 2;
-/** Objects that are read at once, so that neither memory nor the disk fills up. */
-const LOAD = 5_000;
+export const LEAST_EXPIRE_DAYS = 3;
+const LISTINGS = 16;
+/** Smaller ones cost a search a request for little; larger ones are written anew each hour for little. */
+const FILE_BYTES = 16 * 1024 ** 2;
+/** NDJSON that is merged at once, bytes: the database keeps on the disk what its memory doesn't hold. */
+const MERGE_BYTES = 512 * 1024 ** 2;
 
 /**
- * Brings the NDJSON and the events of closed hours into the tables. Each frame is there once: a part of an hour is one
- * file, and is written whole with the new rows in the place of those of the same frames; so is a day of events. What the
- * tables hold is noted last, so a run that was cut off is made good by the next one, which writes the same again. Only one
- * run of a part at a time.
+ * Brings the NDJSON and the events of closed hours into the tables. Each frame is there once: its hour lies in one file, which
+ * is written whole with the new rows in the place of those of the same frames; so is a day of events. What the tables hold is
+ * noted last, so a run that was cut off is made good by the next one, which writes the same again. Runs of the same part may be
+ * at the same time: a file is only written over the version that was read, and who was slower merges again.
+ * @throws the first error of an hour, once the others are done; the signal's reason, at once
  */
 export async function compact(
   bucket: TableBucket,
-  { now = Date.now(), all = false, part, signal }: CompactOptions = {},
+  { now = Date.now(), all = false, part, expireDays, fileBytes = FILE_BYTES, signal }: CompactOptions = {},
 ): Promise<Compacted> {
-  const done: Compacted = { objects: 0, frames: 0, written: 0 };
+  if (expireDays !== undefined && !(expireDays >= LEAST_EXPIRE_DAYS))
+    throw new RangeError(`NDJSON is kept for ${LEAST_EXPIRE_DAYS} days at least, not ${expireDays}`);
+  const done: Compacted = { objects: 0, frames: 0, written: 0, expired: 0 };
   const covered = new Set<string>();
   for await (const { key } of objectsOf(bucket, 'tables/manifests/')) covered.add(key);
   const recent = hourFolder(Math.max(0, now - LOOK_BACK_MS));
-  const isDone = (hour: string, of: string) => !all && hour < recent && covered.has(manifestKey(hour, of));
+  const storedBefore = expireDays === undefined ? 0 : Math.max(0, now - expireDays * DAY_MS);
+  const isDone = (hour: string, of: string) =>
+    !all && hour < recent && !(hour < hourFolder(storedBefore)) && covered.has(manifestKey(hour, of));
+  signal?.throwIfAborted();
   const units = await closedHours(bucket, hourFolder(now - SETTLE_MS), part, isDone);
   if (units.length === 0) return done;
   const database = await openDatabase();
+  const failures: Error[] = [];
   try {
     for (const unit of units) {
-      signal?.throwIfAborted();
-      await compactUnit(bucket, database, unit, done);
+      try {
+        await compactUnit(unit, { bucket, database, part: unit.part, fileBytes, signal }, done, storedBefore);
+      } catch (error) {
+        signal?.throwIfAborted();
+        const { message } = error as Error;
+        failures.push(new Error(`part ${unit.part} of ${unit.hour}: ${message}`, { cause: error }));
+      }
     }
   } finally {
     await database.close();
   }
+  if (failures[0]) throw failures[0];
   return done;
 }
 
@@ -131,7 +137,9 @@ async function closedHours(
   const found = isWanted(EVENTS) ? await unitsOf('events/', EVENTS) : [];
   const streams = part === EVENTS ? [] : await bucket.folders('detections/');
   const wanted = streams.filter((stream) => isWanted(partOf(stream)));
-  const lists = await inParallel(wanted, READS, (stream) => unitsOf(`detections/${stream}/`, partOf(stream)));
+  const lists = await inParallel(wanted, LISTINGS, (stream) =>
+    unitsOf(`detections/${stream}/`, partOf(stream)),
+  );
   found.push(...lists.flat());
   return [...Map.groupBy(found, (unit) => `${unit.hour} ${unit.part}`).values()]
     .map((units) => ({ ...(units[0] as Unit), folders: units.flatMap(({ folders }) => folders) }))
@@ -139,158 +147,51 @@ async function closedHours(
 }
 
 async function compactUnit(
-  bucket: TableBucket,
-  database: Database,
   { hour, part, folders }: Unit,
+  merging: Merging,
   done: Compacted,
+  storedBefore: number,
 ): Promise<void> {
-  const held = await readManifest(bucket, manifestKey(hour, part));
-  const lists = folders.map((folder) => Array.fromAsync(objectsOf(bucket, folder)));
-  const listed = (await Promise.all(lists)).flat().filter(({ key }) => key.endsWith('json'));
-  const fresh = listed.filter(({ key, etag }) => held[key] !== etag).sort(byStored);
-  if (fresh.length === 0) return;
-  for (let first = 0; first < fresh.length; first += LOAD) {
-    const objects = fresh.slice(first, first + LOAD);
-    const lines = join(database.folder, 'lines.ndjson');
-    await writeFile(lines, await linesOf(bucket, objects));
-    const files = fileList([lines]);
-    const rows = part === EVENTS ? readEvents(files) : newestOf(`(${readLines(files)})`);
-    await database.run(`CREATE OR REPLACE TEMP TABLE fresh AS ${rows}`);
-    if (part === EVENTS) await mergeDays(bucket, database);
-    else done.frames += await mergeHours(bucket, database, part);
+  const { bucket, signal } = merging;
+  signal?.throwIfAborted();
+  const key = manifestKey(hour, part);
+  const held = await readManifest(bucket, key);
+  const lists = await inParallel(folders, LISTINGS, (folder) => Array.fromAsync(objectsOf(bucket, folder)));
+  const listed = lists.flat().filter((object) => object.key.endsWith('json'));
+  const fresh = listed.filter((object) => held[object.key] !== object.etag).sort(byStored);
+  for (const objects of portionsOf(fresh, MERGE_BYTES)) {
+    await load(merging, objects);
+    if (part === EVENTS) await mergeDays(merging);
+    else done.frames += await mergeHours(merging);
+    const noted = Object.fromEntries(objects.map((object) => [object.key, object.etag]));
+    // Another run may have noted others meanwhile.
+    const merge = (before = '{}') => JSON.stringify({ ...JSON.parse(before), ...noted });
+    await bucket.merge({ key, contentType: 'application/json', exists: true, merge });
     done.written += 1;
     done.objects += objects.length;
-    for (const { key, etag } of objects) held[key] = etag;
-    await bucket.put({
-      key: manifestKey(hour, part),
-      body: JSON.stringify(held),
-      contentType: 'application/json',
-    });
   }
+  if (part === EVENTS) return;
+  const old = listed.filter((object) => held[object.key] === object.etag && object.stored < storedBefore);
+  await bucket.remove(old.map((object) => object.key));
+  done.expired += old.length;
 }
 
-/** Those stored last are last: of two lines for one frame, theirs counts. */
-export function byStored(a: ListedObject, b: ListedObject): number {
-  return a.stored - b.stored || (a.key < b.key ? -1 : 1);
-}
-
-/** What the objects hold, in their order, as {@link readLines} reads it. @throws RangeError when it is too much */
-export async function linesOf(
-  bucket: Pick<Reader, 'read'>,
+/** Reads the objects into `fresh`, each frame and each event once. */
+async function load(
+  { bucket, database, part, signal }: Merging,
   objects: readonly ListedObject[],
-): Promise<string> {
-  let characters = 0;
-  const texts = await inParallel(objects, READS, async ({ key, stored }) => {
-    const lines = datedLines(await readText(bucket, key), stored);
-    characters += lines.length;
-    if (characters > MAX_CHARACTERS)
-      throw new RangeError(`${objects.length} objects hold over ${MAX_CHARACTERS} characters`);
-    return lines;
-  });
-  return texts.join('');
-}
-
-/** An object may expire between its listing and its reading; a huge one is none of annotate's. */
-async function readText(bucket: Pick<Reader, 'read'>, key: string): Promise<string> {
-  try {
-    return (await bucket.read(key)).toString();
-  } catch (error) {
-    if (isMissing(error) || error instanceof ObjectTooLargeError) return '';
-    throw error;
-  }
-}
-
-/** Puts the fresh frames into the files of the hours in which they were captured. @returns how many there were */
-async function mergeHours(bucket: TableBucket, database: Database, part: string): Promise<number> {
-  const hours = await database.run(
-    'SELECT line.captured_at // 3600000 AS hour, count(*) AS frames FROM fresh GROUP BY 1 ORDER BY 1',
-  );
-  let frames = 0;
-  for (const row of hours) {
-    const start = Number(row.hour) * HOUR_MS;
-    frames += Number(row.frames);
-    await database.run(
-      'CREATE OR REPLACE TEMP TABLE part AS FROM fresh WHERE line.captured_at // 3600000 = $hour::BIGINT',
-      { hour: String(row.hour) },
-    );
-    const key = (table: FrameTable) => tableKey(table, hourFolder(start), part);
-    const former = {
-      detections: await fetchFormer(bucket, database, 'detections', key('detections')),
-      frames: await fetchFormer(bucket, database, 'frames', key('frames')),
-    };
-    // A batch that was stored before what the tables hold of the same frames changes nothing.
-    if (former.frames) {
-      await database.run(`DELETE FROM part USING read_parquet(${former.frames}) AS old
-        WHERE ${sameFrame('part')} AND old.stored_at > part.stored_at`);
-    }
-    // Frames last: who finds a frame finds its detections.
-    for (const table of ['detections', 'frames'] as const)
-      await mergeFile(bucket, database, {
-        table,
-        key: key(table),
-        rows: ROWS_OF[table]('part'),
-        former: former[table],
-        same: sameFrame('part'),
-      });
-  }
-  return frames;
-}
-
-/** Puts the fresh events into the files of their days: they are few, and a file of each hour would be small. */
-async function mergeDays(bucket: TableBucket, database: Database): Promise<void> {
-  const days = await database.run('SELECT DISTINCT "at" // 86400000 AS day FROM fresh ORDER BY 1');
-  for (const { day } of days) {
-    await database.run(
-      'CREATE OR REPLACE TEMP TABLE part AS FROM fresh WHERE "at" // 86400000 = $day::BIGINT',
-      { day: String(day) },
-    );
-    const key = eventsKey(Number(day) * DAY_MS);
-    const former = await fetchFormer(bucket, database, 'events', key);
-    const same = 'part.event_id = old.event_id';
-    await mergeFile(bucket, database, { table: 'events', key, rows: 'FROM part', former, same });
-  }
-}
-
-interface Merge {
-  table: TableName;
-  key: string;
-  /** SQL of the new rows. */
-  rows: string;
-  former: string | undefined;
-  /** SQL: whether a row of `part` takes the place of one of `old`. */
-  same: string;
-}
-
-async function mergeFile(
-  bucket: TableBucket,
-  database: Database,
-  { table, key, rows, former, same }: Merge,
 ): Promise<void> {
-  const merged = join(database.folder, 'merged.parquet');
-  const old = former
-    ? ` UNION ALL BY NAME SELECT * FROM read_parquet(${former}) AS old WHERE NOT EXISTS (FROM part WHERE ${same})`
-    : '';
-  await database.run(
-    `COPY (SELECT * FROM (${rows}${old}) ORDER BY ${ORDER[table]}) TO '${merged}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)`,
-  );
-  await bucket.put({ key, body: await readFile(merged), contentType: 'application/vnd.apache.parquet' });
-}
-
-/** @returns the file as SQL names it; `undefined` when the bucket has none yet */
-async function fetchFormer(
-  bucket: Pick<Reader, 'read'>,
-  database: Database,
-  table: TableName,
-  key: string,
-): Promise<string | undefined> {
-  const path = join(database.folder, `former-${table}.parquet`);
-  try {
-    await writeFile(path, await bucket.read(key));
-    return fileList([path]);
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
+  const isEvents = part === EVENTS;
+  await database.run(`CREATE OR REPLACE TEMP TABLE loaded (${isEvents ? EVENT_COLUMNS : LINE_COLUMNS})`);
+  for (const some of loadsOf(objects)) {
+    const lines = join(database.folder, 'lines.ndjson');
+    await writeFile(lines, await linesOf(bucket, some, signal));
+    const read = isEvents ? readEvents : readLines;
+    await database.run(`INSERT INTO loaded ${read(fileList([lines]))}`, {}, signal);
   }
+  const rows = isEvents ? 'SELECT DISTINCT ON (event_id) * FROM loaded' : newestOf('loaded');
+  await database.run(`CREATE OR REPLACE TEMP TABLE fresh AS ${rows}`, {}, signal);
+  await database.run('DROP TABLE loaded');
 }
 
 async function readManifest(bucket: Pick<Reader, 'read'>, key: string): Promise<Manifest> {

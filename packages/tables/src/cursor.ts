@@ -1,3 +1,8 @@
+/** A question that can't be asked. */
+export class QueryError extends Error {
+  override readonly name = 'QueryError';
+}
+
 /** Where a page ended: after this frame, or, without its stream, before this time. */
 export interface Cursor {
   captured_at: number;

@@ -1,6 +1,7 @@
 import type { SceneEvent } from '@video-pipeline/scene';
 import type { Cursor } from './cursor.ts';
 import type { Database, Row } from './duckdb.ts';
+import type { OpenRows } from './open-hours.ts';
 import { EVENT_COLUMNS } from './schema.ts';
 import { named, oneOf, storedRows } from './sql.ts';
 
@@ -29,17 +30,21 @@ export interface EventPage {
   total: number;
 }
 
-/** Events of these files and of what was read since, each once. */
-function eventRows(paths: readonly string[]): string {
-  return `SELECT DISTINCT ON (event_id) * FROM (${storedRows('events', paths)} UNION ALL BY NAME
-    SELECT * EXCLUDE (folder) FROM raw_events)`;
+/** Events of these files and of the rows `raw` that were read since, each once. */
+function eventRows(paths: readonly string[], raw: string | undefined): string {
+  const since = raw ? ` UNION ALL BY NAME FROM ${raw}` : '';
+  return `SELECT DISTINCT ON (event_id) * FROM (${storedRows('events', paths)}${since})`;
 }
 
 /** @returns one event more than asked for, where there is one, and how many match in all */
 export async function eventsOf(
   database: Database,
   query: EventQuery,
-  { paths, from, cursor }: { paths: readonly string[]; from: number; cursor: Cursor | undefined },
+  {
+    paths,
+    open,
+    cursor,
+  }: { paths: readonly string[]; open: Pick<OpenRows, 'from' | 'sql'>; cursor: Cursor | undefined },
   signal: AbortSignal,
 ): Promise<{ events: SceneEvent[]; total: number }> {
   const { streams, types, classes, zones, ids } = query;
@@ -47,14 +52,14 @@ export async function eventsOf(
     ? `event_id ${ids.only ? '' : 'NOT'} IN (SELECT unnest(from_json($ids, '["VARCHAR"]')))`
     : 'true';
   const rows = await database.run(
-    `WITH found AS (FROM (${eventRows(paths)}) WHERE "at" >= $from::BIGINT AND "at" < $to::BIGINT
+    `WITH found AS (FROM (${eventRows(paths, open.sql)}) WHERE "at" >= $from::BIGINT AND "at" < $to::BIGINT
        AND ${oneOf('stream_id', 'stream', streams)} AND ${oneOf('type', 'type', types)}
        AND ${oneOf('class_name', 'class', classes)} AND ${oneOf('zone', 'zone', zones)} AND ${chosen})
      SELECT *, (SELECT count(*) FROM found) AS total FROM found
      WHERE $cursor_at IS NULL OR "at" < $cursor_at::BIGINT OR ("at" = $cursor_at::BIGINT AND event_id > $cursor_id)
      ORDER BY "at" DESC, event_id LIMIT ${Math.trunc(query.limit) + 1}`,
     {
-      from: String(from),
+      from: String(open.from),
       to: String(query.to),
       ...named('stream', streams),
       ...named('type', types),

@@ -1,6 +1,6 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { inParallel, isMissing, type ListedObject, type Reader } from '@video-pipeline/storage';
+import { type FolderReader, inParallel, isMissing, type ListedObject } from '@video-pipeline/storage';
 
 const READS = 16;
 /** Bytes of the tables that are kept on the disk. */
@@ -16,13 +16,13 @@ interface Kept {
  * being answered may still read the former, which goes when room is wanted.
  */
 export class FileCache {
-  readonly #bucket: Pick<Reader, 'read'>;
+  readonly #bucket: Pick<FolderReader, 'save'>;
   readonly #folder: string;
   readonly #files = new Map<string, Promise<Kept | undefined>>();
   #count = 0;
   #bytes = 0;
 
-  constructor(bucket: Pick<Reader, 'read'>, folder: string) {
+  constructor(bucket: Pick<FolderReader, 'save'>, folder: string) {
     this.#bucket = bucket;
     this.#folder = folder;
   }
@@ -51,11 +51,10 @@ export class FileCache {
 
   async #fetch({ key }: ListedObject): Promise<Kept | undefined> {
     try {
-      const body = await this.#bucket.read(key);
       const path = join(this.#folder, `file-${this.#count++}.parquet`);
-      await writeFile(path, body);
-      this.#bytes += body.length;
-      return { path, bytes: body.length };
+      const bytes = await this.#bucket.save(key, path);
+      this.#bytes += bytes;
+      return { path, bytes };
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;

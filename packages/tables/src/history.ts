@@ -2,8 +2,8 @@ import type { Database } from './duckdb.ts';
 import type { FrameTable } from './schema.ts';
 import { hitsOf, IN_RANGE, oneOf, type Query, valuesOf } from './sql.ts';
 
-/** What a question reads. */
-export interface Sources {
+/** What a question reads; of use until it is disposed of. */
+export interface Sources extends Disposable {
   database: Database;
   /** SQL of the table's rows in the range. */
   rows: (table: FrameTable) => Promise<string>;

@@ -4,10 +4,30 @@ import { type Compacted, compact } from './compact.ts';
 
 const logger = createLogger('compact');
 const bucket = { ...createReader(), ...createStore() };
+/** So long before Lambda would end the run, it ends itself, and says so. */
+const MARGIN_MS = 20_000;
 
-/** The compactor as Lambda runs it by its schedule, for one part of the hours; without a part, for all. */
-export async function handler({ part }: { part?: string }): Promise<Compacted> {
-  const done = await compact(bucket, { part });
-  logger.info('compacted', { part, ...done });
-  return done;
+interface Order {
+  /** Left out: all. */
+  part?: string;
+  expireDays?: number;
+}
+
+/**
+ * The compactor as Lambda runs it by its schedule, for one part of the hours.
+ * @throws Error when there was more to do than one run can: the next one goes on
+ */
+export async function handler(
+  { part, expireDays }: Order,
+  { getRemainingTimeInMillis }: { getRemainingTimeInMillis(): number },
+): Promise<Compacted> {
+  const signal = AbortSignal.timeout(Math.max(0, getRemainingTimeInMillis() - MARGIN_MS));
+  try {
+    const done = await compact(bucket, { part, expireDays, signal });
+    logger.info('compacted', { part, ...done });
+    return done;
+  } catch (cause) {
+    if (!signal.aborted) throw cause;
+    throw new Error(`part ${part} is not done in the time of a function: the next run goes on`, { cause });
+  }
 }

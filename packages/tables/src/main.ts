@@ -3,8 +3,8 @@ import { readConfig } from '@video-pipeline/config';
 import { onShutdown, reportReady, runCommand, toldToBegin } from '@video-pipeline/lifecycle';
 import { createReader, createStore, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
-import { Command } from 'commander';
-import { compact } from './compact.ts';
+import { Command, InvalidArgumentError } from 'commander';
+import { compact, LEAST_EXPIRE_DAYS } from './compact.ts';
 import { HOUR_MS } from './schema.ts';
 
 /** So long after the full hour its last batches are stored, and the clocks of several machines agree that it is over. */
@@ -14,12 +14,18 @@ const RETRY_MS = 60_000;
 
 const logger = createLogger('compact');
 
+function days(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) >= LEAST_EXPIRE_DAYS) return Number(text);
+  throw new InvalidArgumentError(`must be a whole number from ${LEAST_EXPIRE_DAYS} on`);
+}
+
 await runCommand(
   new Command('compact')
     .description("brings the detections of each hour that is over into the bucket's tables (docs/tables.md)")
     .option('--once', 'one run, and no more', false)
     .option('--all', 'look at every hour again, not at those of the last two days alone', false)
-    .action(async ({ once, all }: { once: boolean; all: boolean }) => {
+    .option('--expire-days <n>', 'remove NDJSON that the tables hold, so many days after it was stored', days)
+    .action(async ({ once, all, expireDays }: { once: boolean; all: boolean; expireDays?: number }) => {
       await toldToBegin();
       const settings = readConfig(STORAGE_VARIABLES);
       const bucket = { ...createReader(settings), ...createStore(settings) };
@@ -27,8 +33,8 @@ await runCommand(
       const { signal } = stop;
       onShutdown(async () => stop.abort(), logger);
       const run = async () => {
-        const done = await compact(bucket, { all, signal });
-        if (once || done.written > 0) logger.info('compacted', { ...done });
+        const done = await compact(bucket, { all, expireDays, signal });
+        if (once || done.written > 0 || done.expired > 0) logger.info('compacted', { ...done });
       };
       if (once) return run();
       reportReady();

@@ -4,14 +4,26 @@ import { hourFolder, MAX_TIME } from '@video-pipeline/frame';
 import {
   cached,
   type FolderReader,
+  inParallel,
   type ListedObject,
   objectsOf,
   type PageOptions,
   type Reader,
 } from '@video-pipeline/storage';
-import { byStored, HOURS, linesOf } from './compact.ts';
+import { QueryError } from './cursor.ts';
 import { type Database, fileList } from './duckdb.ts';
-import { EVENT_COLUMNS, HOUR_MS, LINE_COLUMNS, manifestKey, readEvents, readLines } from './schema.ts';
+import { byStored, linesOf, loadsOf, sizeOf } from './lines.ts';
+import {
+  DAY_MS,
+  EVENT_COLUMNS,
+  type FrameTable,
+  HOUR_MS,
+  HOURS,
+  LINE_COLUMNS,
+  manifestKey,
+  readEvents,
+  readLines,
+} from './schema.ts';
 
 /** The bucket as a search needs it. */
 export type SearchBucket = FolderReader;
@@ -22,20 +34,24 @@ export interface Range {
   to: number;
 }
 
-/** What has not been read of the open hours by then is left for the next page. */
-const READING_MS = 2_000;
-/** Objects of open hours that are kept in memory; the oldest hours are let go. */
-const MAX_OBJECTS = 50_000;
-const LOAD = 512;
+/** What is read and kept of open hours. */
+export interface Limits {
+  /** What has not been read by then is left for the next page, milliseconds. */
+  readingMs: number;
+  /** NDJSON whose rows are kept, bytes; what of them the database's memory doesn't hold lies on the disk. */
+  keptBytes: number;
+}
+export const LIMITS: Limits = { readingMs: 2_000, keptBytes: 1024 ** 3 };
+
+const LISTINGS = 16;
 /** Pages of a thousand names that are remembered. */
 const MAX_LISTINGS = 200;
 
-/** What is read of objects, into which table of the database. */
+/** What is read of objects. */
 const KINDS = {
-  lines: { table: 'raw', columns: LINE_COLUMNS, read: readLines },
-  events: { table: 'raw_events', columns: EVENT_COLUMNS, read: readEvents },
+  lines: { columns: LINE_COLUMNS, read: readLines },
+  events: { columns: EVENT_COLUMNS, read: readEvents },
 };
-type Kind = (typeof KINDS)[keyof typeof KINDS];
 
 /** Where days of objects lie, and the part that they are of. */
 export interface Root {
@@ -49,35 +65,74 @@ interface Folder {
   hour: string;
 }
 
-/** What was stored since the tables were written, as a table of the database: each object is read once. */
+/** An open hour as a table of the database. */
+interface OpenHour {
+  table: string;
+  /** Objects whose rows are in it: key and ETag. */
+  objects: Map<string, string>;
+  bytes: number;
+  /** Questions that read it: until they are answered, it stays. */
+  users: number;
+}
+
+/** What a question reads of open hours. Until it is disposed of, these rows stay. */
+export interface OpenRows extends Disposable {
+  /** All of the range from here on was read. */
+  from: number;
+  /** SQL of the rows; `undefined` when there are none. */
+  sql: string | undefined;
+}
+
+interface Reading {
+  /** The oldest last. */
+  hours: Set<OpenHour>;
+  until: number;
+  begun: boolean;
+  signal: AbortSignal;
+}
+
+/** What was stored since the tables were written, as tables of the database, one for each hour: each object is read once. */
 export class OpenHours {
   readonly #bucket: SearchBucket;
   readonly #database: Database;
-  readonly #kind: Kind;
-  /** Objects in the table, by folder: key and ETag. */
-  readonly #raw = new Map<string, Map<string, string>>();
+  readonly #name: keyof typeof KINDS;
+  readonly #limits: Limits;
+  /** The one that was asked for last is the last. */
+  readonly #hours = new Map<string, OpenHour>();
+  #tables = 0;
   #work: Promise<unknown> = Promise.resolve();
 
-  constructor(bucket: SearchBucket, database: Database, kind: Kind) {
-    this.#kind = kind;
+  constructor(bucket: SearchBucket, database: Database, name: keyof typeof KINDS, limits = LIMITS) {
     this.#bucket = bucket;
     this.#database = database;
+    this.#name = name;
+    this.#limits = limits;
   }
 
-  static async open(bucket: SearchBucket, database: Database, name: keyof typeof KINDS): Promise<OpenHours> {
-    const kind = KINDS[name];
-    await database.run(`CREATE TABLE ${kind.table} (folder VARCHAR, ${kind.columns})`);
-    return new OpenHours(bucket, database, kind);
-  }
-
-  get isEmpty(): boolean {
-    return [...this.#raw.values()].every((objects) => objects.size === 0);
-  }
-
-  /** Reads what the tables don't hold of these roots, the newest first, while there is time. @returns how far back it came */
-  async read(roots: readonly Root[], range: Range, signal: AbortSignal): Promise<number> {
+  /**
+   * Reads what the tables don't hold of these roots, the newest first, while there is time and room.
+   * @param whole a part of the range is of no use
+   * @throws QueryError when there is no room for the whole, or not even for the newest hours
+   */
+  async read(roots: readonly Root[], range: Range, signal: AbortSignal, whole = false): Promise<OpenRows> {
     const folders = await this.#openFolders(roots, this.#heldHours(range), range);
-    return this.#read(folders, range.from, signal);
+    const until = performance.now() + this.#limits.readingMs;
+    const reading: Reading = { hours: new Set(), until, begun: false, signal };
+    const release = () => {
+      for (const hour of reading.hours) hour.users -= 1;
+    };
+    try {
+      const from = await this.#readHours(folders, range, whole, reading);
+      const tables = [...reading.hours].map(({ table }) => `FROM ${table}`);
+      return {
+        from,
+        sql: tables.length > 0 ? `(${tables.join(' UNION ALL ')})` : undefined,
+        [Symbol.dispose]: release,
+      };
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
   /** Hours and parts that the tables hold, as keys of manifests. */
@@ -92,7 +147,7 @@ export class OpenHours {
     holding: Promise<ReadonlySet<string>>,
     { from, to }: Range,
   ): Promise<Folder[]> {
-    const [first, last] = [hourFolder(Math.max(0, from - HOUR_MS)), hourFolder(Math.min(to, MAX_TIME))];
+    const [first, last] = [hourFolder(Math.max(0, from - HOUR_MS)), lastHourOf({ to })];
     const perRoot = roots.map(async ({ folder, part }) => {
       const [dates, held] = await Promise.all([this.#bucket.folders(folder), holding]);
       const inRange = dates.filter(
@@ -112,62 +167,85 @@ export class OpenHours {
     return (await Promise.all(perRoot)).flat().sort((a, b) => (a.hour < b.hour ? 1 : -1));
   }
 
-  /** Reads open hours into the table, the newest first, while there is time. @returns how far back it came */
-  async #read(folders: readonly Folder[], from: number, signal: AbortSignal): Promise<number> {
-    const late = performance.now() + READING_MS;
-    for (const [, group] of Map.groupBy(folders, ({ hour }) => hour)) {
-      const lists = group.map(async ({ prefix }) => ({
-        prefix,
-        objects: await Array.fromAsync(objectsOf(this.#bucket, prefix)),
-      }));
-      for (const { prefix, objects } of await Promise.all(lists)) {
-        const work = this.#work.then(() => this.#load(prefix, objects, late, signal));
-        this.#work = work.catch(() => {});
-        if (!(await work)) return Math.max(from, startOf(group[0]?.hour ?? '') + HOUR_MS);
-      }
-    }
-    return from;
-  }
-
-  /** @returns whether all of the folder is in the table */
-  async #load(
-    prefix: string,
-    objects: readonly ListedObject[],
-    late: number,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const database = this.#database;
-    const { table, read } = this.#kind;
-    const loaded = this.#raw.get(prefix) ?? new Map<string, string>();
-    this.#raw.delete(prefix);
-    this.#raw.set(prefix, loaded);
-    const missing = objects
-      .filter(({ key, etag }) => key.endsWith('json') && loaded.get(key) !== etag)
-      .sort(byStored);
-    for (let first = 0; first < missing.length; first += LOAD) {
-      if (first > 0 && performance.now() > late) return false;
-      const some = missing.slice(first, first + LOAD);
-      const path = join(database.folder, `${table}.ndjson`);
-      await writeFile(path, await linesOf(this.#bucket, some));
-      await database.run(
-        `INSERT INTO ${table} SELECT $folder AS folder, * FROM (${read(fileList([path]))})`,
-        { folder: prefix },
-        signal,
+  /** @returns how far back it came */
+  async #readHours(
+    folders: readonly Folder[],
+    range: Range,
+    whole: boolean,
+    reading: Reading,
+  ): Promise<number> {
+    for (const [hour, group] of Map.groupBy(folders, (folder) => folder.hour)) {
+      const lists = await inParallel(group, LISTINGS, ({ prefix }) =>
+        Array.fromAsync(objectsOf(this.#bucket, prefix)),
       );
-      for (const { key, etag } of some) loaded.set(key, etag);
+      const objects = lists.flat().filter(({ key }) => key.endsWith('json'));
+      const work = this.#work.then(() => this.#load(hour, objects, reading));
+      this.#work = work.catch(() => {});
+      const end = await work;
+      if (end === 'read') continue;
+      // A batch that began in this hour may end in the next one.
+      const from = Math.min(range.to, Math.max(range.from, startOf(hour) + 2 * HOUR_MS));
+      if (end === 'no time' || (from < range.to && !whole) || this.#isAskedByOthers(reading)) return from;
+      const most = `${Math.round(this.#limits.keptBytes / 1024 ** 2)} MiB`;
+      throw new QueryError(
+        `over ${most} are not in the tables yet of what was stored since ${new Date(startOf(hour)).toISOString()}: ` +
+          'ask for fewer streams or a shorter time',
+      );
     }
-    await this.#forget(database, prefix);
-    return true;
+    return range.from;
   }
 
-  async #forget(database: Database, kept: string): Promise<void> {
-    let objects = [...this.#raw.values()].reduce((sum, one) => sum + one.size, 0);
-    for (const [folder, one] of this.#raw) {
-      if (objects <= MAX_OBJECTS || folder === kept) break;
-      await database.run(`DELETE FROM ${this.#kind.table} WHERE folder = $folder`, { folder });
-      this.#raw.delete(folder);
-      objects -= one.size;
+  #isAskedByOthers({ hours }: Reading): boolean {
+    return [...this.#hours.values()].some((one) => one.users > (hours.has(one) ? 1 : 0));
+  }
+
+  /** Reads objects of an hour into its table. */
+  async #load(
+    name: string,
+    objects: readonly ListedObject[],
+    reading: Reading,
+  ): Promise<'read' | 'no time' | 'no room'> {
+    const database = this.#database;
+    const { columns, read } = KINDS[this.#name];
+    const known = this.#hours.get(name);
+    const missing = objects.filter(({ key, etag }) => known?.objects.get(key) !== etag).sort(byStored);
+    if (!known && missing.length === 0) return 'read';
+    const hour = known ?? {
+      table: `${this.#name}_${this.#tables++}`,
+      objects: new Map(),
+      bytes: 0,
+      users: 0,
+    };
+    if (!known) await database.run(`CREATE TABLE ${hour.table} (${columns})`);
+    this.#hours.delete(name);
+    this.#hours.set(name, hour);
+    hour.users += 1;
+    reading.hours.add(hour);
+    for (const portion of loadsOf(missing)) {
+      if (reading.begun && performance.now() > reading.until) return 'no time';
+      reading.begun = true;
+      const bytes = sizeOf(portion);
+      if (!(await this.#makeRoom(bytes))) return 'no room';
+      const path = join(database.folder, `${this.#name}.ndjson`);
+      await writeFile(path, await linesOf(this.#bucket, portion, reading.signal));
+      await database.run(`INSERT INTO ${hour.table} ${read(fileList([path]))}`, {}, reading.signal);
+      hour.bytes += bytes;
+      for (const { key, etag } of portion) hour.objects.set(key, etag);
     }
+    return 'read';
+  }
+
+  /** Lets hours go that no question reads, the longest unasked first. @returns whether there is room now */
+  async #makeRoom(bytes: number): Promise<boolean> {
+    let kept = [...this.#hours.values()].reduce((sum, one) => sum + one.bytes, bytes);
+    for (const [name, { table, users, bytes }] of this.#hours) {
+      if (kept <= this.#limits.keptBytes) return true;
+      if (users > 0) continue;
+      this.#hours.delete(name);
+      await this.#database.run(`DROP TABLE ${table}`);
+      kept -= bytes;
+    }
+    return kept <= this.#limits.keptBytes;
   }
 }
 
@@ -183,18 +261,42 @@ export function remembering(bucket: SearchBucket, ms: number): SearchBucket {
     folders,
     page: (prefix, options = {}) => pages(JSON.stringify([prefix, options])),
     read: (key, range) => bucket.read(key, range),
+    save: (key, path) => bucket.save(key, path),
   };
 }
 
 /** The objects under `prefix` of the hours in the range. */
 export async function listHours(bucket: Pick<Reader, 'page'>, prefix: string, { from, to }: Range) {
-  const last = `${prefix}${hourFolder(Math.min(to, MAX_TIME))}/~`;
+  const last = `${prefix}${lastHourOf({ to })}/~`;
   const found = [];
   for await (const object of objectsOf(bucket, prefix, `${prefix}${hourFolder(Math.max(0, from))}/`)) {
     if (object.key > last) break;
     found.push(object);
   }
   return found;
+}
+
+/** The files of a table that hold the range: each holds the hours from that of its name on, until the next of its part begins. */
+export async function listFiles(
+  bucket: Pick<Reader, 'page'>,
+  table: FrameTable,
+  { from, to }: Range,
+): Promise<ListedObject[]> {
+  const first = hourFolder(Math.max(0, from));
+  const day = Math.max(0, from - (from % DAY_MS));
+  const found: ListedObject[] = [];
+  const begun = new Map<string, ListedObject>();
+  for (const object of await listHours(bucket, `tables/${table}/`, { from: day, to })) {
+    const [, , date = '', hour, part = ''] = object.key.split('/');
+    if (`${date}/${hour}` > first) found.push(object);
+    else begun.set(part, object);
+  }
+  return [...begun.values(), ...found];
+}
+
+/** @returns `date=.../hour=..` of the last time before `to` */
+function lastHourOf({ to }: Pick<Range, 'to'>): string {
+  return hourFolder(Math.min(Math.max(0, to - 1), MAX_TIME));
 }
 
 function isHeldWhole(held: ReadonlySet<string>, date: string, part: string, last: string): boolean {

@@ -63,6 +63,8 @@ export type FrameTable = Exclude<TableName, 'events'>;
 
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 24 * HOUR_MS;
+/** Folders of a date. */
+export const HOURS = Array.from({ length: 24 }, (_, hour) => `hour=${String(hour).padStart(2, '0')}`);
 
 /** What makes a frame the same one, whichever object its line lies in. */
 export const FRAME_ID = 'stream_id, captured_at, frame_number';
@@ -99,11 +101,14 @@ export const EVENT_COLUMNS = Object.entries(COLUMNS.events)
   .map(([name, type]) => `"${name}" ${type}`)
   .join(', ');
 
+/** Shorter ones hold neither a frame nor an event; of many of them, what is put around each would be a text too long for V8. */
+const SHORTEST_LINE = 50;
+
 /** One text for {@link readLines}, of the lines of an object. */
 export function datedLines(text: string, storedAt: number): string {
   return text
     .split('\n')
-    .filter((line) => line.trim() !== '')
+    .filter((line) => line.length >= SHORTEST_LINE)
     .map((line) => `{"stored_at":${storedAt},"line":${line}}\n`)
     .join('');
 }

@@ -41,9 +41,17 @@ export function storedRows(table: TableName, paths: readonly string[]): string {
   return `SELECT * FROM read_parquet(${fileList(paths)}, union_by_name = true) UNION ALL BY NAME ${none}`;
 }
 
-/** SQL of what the tables hold and what was read since. Of a frame that both have, the one counts that was stored last. */
-export function withRaw(table: FrameTable, paths: readonly string[], frames: readonly string[]): string {
-  return `WITH read AS (${newestOf(`(FROM raw WHERE line.${IN_RANGE.replace(' AND ', ' AND line.')})`)}),
+/**
+ * SQL of what the tables hold and of the lines `raw` that were read since. Of a frame that both have, the one counts that was
+ * stored last.
+ */
+export function withRaw(
+  table: FrameTable,
+  paths: readonly string[],
+  frames: readonly string[],
+  raw: string,
+): string {
+  return `WITH read AS (${newestOf(`(FROM ${raw} WHERE line.${IN_RANGE.replace(' AND ', ' AND line.')})`)}),
     fresh AS (FROM read WHERE NOT EXISTS (FROM (${storedRows('frames', frames)}) AS old
       WHERE ${sameFrame('read')} AND old.stored_at > read.stored_at))
     ${ROWS_OF[table]('fresh')} UNION ALL BY NAME SELECT * FROM (${storedRows(table, paths)}) AS old

@@ -3,6 +3,7 @@ import type { SceneEvent } from '@video-pipeline/scene';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
+import type { CompactOptions, TableBucket } from './compact.ts';
 import {
   compact,
   type EventPage,
@@ -12,6 +13,8 @@ import {
   QueryError,
   Tables,
 } from './index.ts';
+import { portionsOf } from './lines.ts';
+import { LIMITS } from './open-hours.ts';
 import { manifestKey, partOf } from './schema.ts';
 
 const HOUR_MS = 3_600_000;
@@ -160,13 +163,38 @@ const query: fc.Arbitrary<Query> = fc.record({
   limit: fc.integer({ min: 1, max: 30 }),
 });
 const idOf = ({ stream, minute, number }: Shot) => `${stream} ${minute} ${number}`;
-/** A batch; some are redelivered, so that frames lie in two objects, or replayed. Then a run, which may be cut off. */
+/** A batch; some are redelivered, so that frames lie in two objects, or replayed. Then runs at once, which may be cut off. */
 const step = fc.record({
   // An object holds a frame once.
   batch: fc.uniqueArray(shot, { minLength: 1, maxLength: 12, selector: idOf }),
   again: fc.boolean(),
-  run: fc.oneof(fc.constant('none'), fc.constant('whole'), fc.integer({ min: 0, max: 5 })),
+  runs: fc.array(fc.oneof(fc.constant(Number.POSITIVE_INFINITY), fc.integer({ min: 0, max: 5 })), {
+    maxLength: 2,
+  }),
 });
+
+/** The bucket as a run sees it whose writes are told of before they are made. */
+function seenBy(bucket: MemoryBucket, beforeWrite: () => Promise<void>): TableBucket {
+  return {
+    page: (...args) => bucket.page(...args),
+    folders: (prefix) => bucket.folders(prefix),
+    read: (key) => bucket.read(key),
+    save: (key, path) => bucket.save(key, path),
+    put: (object) => beforeWrite().then(() => bucket.put(object)),
+    putOver: (object, etag) => beforeWrite().then(() => bucket.putOver(object, etag)),
+    merge: (object) => beforeWrite().then(() => bucket.merge(object)),
+    remove: (keys) => beforeWrite().then(() => bucket.remove(keys)),
+  };
+}
+
+/** A run of the compactor that is killed before so many of its writes. */
+async function runUntil(bucket: MemoryBucket, writes: number, options: CompactOptions): Promise<void> {
+  let left = writes;
+  const own = seenBy(bucket, async () => {
+    if (left-- <= 0) throw new Error('killed');
+  });
+  await compact(own, options).catch(({ message }) => expect(message).toMatch('killed'));
+}
 
 // The seed makes files that are written anew within a second, of which DuckDB's cache gave what was there before.
 test.each([undefined, -85601240])(
@@ -176,28 +204,27 @@ test.each([undefined, -85601240])(
       fc.asyncProperty(
         fc.array(step, { minLength: 2, maxLength: 6 }),
         fc.array(query, { minLength: 3, maxLength: 3 }),
-        async (steps, queries) => {
+        // Without time, a read takes one load; with so little room, one open hour and what spills into it.
+        fc.constantFrom(LIMITS, { readingMs: 0, keptBytes: 40_000 }),
+        // Hours of a day in one file, and each in its own where none that follows is stored yet.
+        fc.constantFrom(1024 ** 2, 1),
+        async (steps, queries, limits, fileBytes) => {
           const bucket = new MemoryBucket();
-          const tables = new Tables(bucket, 0);
+          const tables = new Tables(bucket, 0, limits);
           bucket.now = START;
           // The hours up to here are closed; what comes after is open.
-          const now = START + 2 * HOUR_MS;
-          for (const [index, { batch, again, run }] of steps.entries()) {
+          const options = { now: START + 2 * HOUR_MS, fileBytes };
+          for (const [index, { batch, again, runs }] of steps.entries()) {
             await store(bucket, batch, index * 100);
             if (again) await store(bucket, batch.slice(1), index * 100 + 1);
-            if (run === 'none') continue;
-            let puts = 0;
-            bucket.beforePut = () => {
-              if (puts++ === run) throw new Error('killed');
-            };
-            await compact(bucket, { now }).catch(({ message }) => expect(message).toBe('killed'));
-            bucket.beforePut = () => {};
+            await Promise.all(runs.map((writes) => runUntil(bucket, writes, options)));
           }
-          await compact(bucket, { now });
+          await compact(bucket, options);
           for (const asked of queries) {
             const expected = plainScan(bucket, asked);
             const { frames, total } = await everyPage(tables, asked);
             expect(frames).toEqual(expected);
+            if (limits !== LIMITS) continue;
             expect(total).toBe(expected.length);
             const counts = await tables.histogram(asked, 7 * 60_000);
             const binOf = ({ captured_at }: FoundFrame) =>
@@ -224,10 +251,10 @@ test('a second run finds nothing to do, and a late batch alone is read by the ne
   await store(bucket, shots.slice(0, 25), 0);
   await store(bucket, shots.slice(25, 40), 25);
   const now = START + 3 * HOUR_MS;
-  expect(await compact(bucket, { now })).toEqual({ objects: 2, frames: 40, written: 1 });
-  expect(await compact(bucket, { now })).toEqual({ objects: 0, frames: 0, written: 0 });
+  expect(await compact(bucket, { now })).toEqual({ objects: 2, frames: 40, written: 1, expired: 0 });
+  expect(await compact(bucket, { now })).toEqual({ objects: 0, frames: 0, written: 0, expired: 0 });
   await store(bucket, shots.slice(40), 40);
-  expect(await compact(bucket, { now })).toEqual({ objects: 1, frames: 10, written: 1 });
+  expect(await compact(bucket, { now })).toEqual({ objects: 1, frames: 10, written: 1, expired: 0 });
 });
 
 test('a run lists neither days that the tables hold nor streams of other parts', async () => {
@@ -414,4 +441,220 @@ test('a question can be given up, a forged cursor is refused, and the next quest
   }
   expect(await tables.search(asked)).toEqual({ frames: [], searched_to: START, total: 0 });
   await tables.close();
+});
+
+/** An open hour of each of these, of about 12 kB a batch. */
+async function storeHours(bucket: MemoryBucket, hours: readonly number[], batches: number): Promise<void> {
+  for (const hour of hours) {
+    for (let batch = 0; batch < batches; batch++) {
+      const shots = Array.from(
+        { length: 40 },
+        (_, i): Shot => ({
+          stream: STREAMS[batch % 3] ?? '',
+          minute: 30 + hour * 60 + batch,
+          number: i,
+          seen: [],
+        }),
+      );
+      await store(bucket, shots, hour * 1_000 + batch * 40);
+    }
+  }
+}
+
+test('open hours that there is no room for are left for the next page, and nothing is missing in what is said to be whole', async () => {
+  const bucket = new MemoryBucket();
+  await storeHours(bucket, [0, 1, 2, 3], 6);
+  // Room for two hours.
+  const tables = new Tables(bucket, 0, { readingMs: 60_000, keptBytes: 160_000 });
+  const asked = { confidence: 0, from: START, to: START + 5 * HOUR_MS, limit: 2_000 };
+  const first = await tables.search(asked);
+  expect(first.total).toBeUndefined();
+  expect(first.searched_to).toBeGreaterThan(START);
+  expect((await everyPage(tables, asked)).frames).toEqual(plainScan(bucket, asked));
+  // Too much for one answer, whose parts are of no use.
+  await expect(tables.search({ ...asked, perTrack: true })).rejects.toThrow(
+    /over 0 MiB are not in the tables yet/,
+  );
+  await expect(tables.parquet(asked)).rejects.toThrow(QueryError);
+  await tables.close();
+});
+
+test('an hour that there is no room for is refused with what to ask instead, and a stream of it is found', async () => {
+  const bucket = new MemoryBucket();
+  await storeHours(bucket, [0], 9);
+  const tables = new Tables(bucket, 0, { readingMs: 60_000, keptBytes: 60_000 });
+  const asked = { confidence: 0, from: START, to: START + 2 * HOUR_MS, limit: 500 };
+  await expect(tables.search(asked)).rejects.toThrow(
+    'not in the tables yet of what was stored since 2026-10-25T00:00:00.000Z: ask for fewer streams or a shorter time',
+  );
+  const ofOne = { ...asked, streams: ['yard'] };
+  expect(await tables.search(ofOne)).toMatchObject({ total: 120, frames: plainScan(bucket, ofOne) });
+  await tables.close();
+});
+
+test('what a question reads stays until it is answered, whatever others ask', async () => {
+  const bucket = new MemoryBucket();
+  await storeHours(bucket, [0, 1, 2, 3], 6);
+  const tables = new Tables(bucket, 0, { readingMs: 60_000, keptBytes: 160_000 });
+  const ask = async (hour: number) => {
+    const asked = {
+      confidence: 0,
+      from: START + hour * HOUR_MS + 1_800_000,
+      to: START + (hour + 1) * HOUR_MS + 1_800_000,
+      limit: 500,
+    };
+    expect((await everyPage(tables, asked)).frames).toEqual(plainScan(bucket, asked));
+  };
+  await Promise.all([ask(3), ask(0), ask(2), ask(1)]);
+  await tables.close();
+});
+
+test('a page that ends within an hour holds the frames of a batch that began in the hour before', async () => {
+  const bucket = new MemoryBucket();
+  const at = (minute: number, number: number): Shot => ({ stream: 'yard', minute, number, seen: [] });
+  await store(bucket, [at(29, 1), at(31, 2)], 0);
+  await store(bucket, [at(40, 3)], 2);
+  const tables = new Tables(bucket, 0, { readingMs: 0, keptBytes: 10_000 });
+  const asked = { confidence: 0, from: START, to: START + HOUR_MS, limit: 500 };
+  expect((await everyPage(tables, asked)).frames).toEqual(plainScan(bucket, asked));
+  await tables.close();
+});
+
+/** Every frame in the tables of one bucket, by one search of everything. */
+async function everything(bucket: MemoryBucket): Promise<FoundFrame[]> {
+  const tables = new Tables(bucket, 0);
+  const found = await everyPage(tables, { confidence: 0, from: 0, to: START + 100 * HOUR_MS, limit: 5_000 });
+  await tables.close();
+  return found.frames;
+}
+const tablesAlone = (bucket: MemoryBucket): MemoryBucket => {
+  const alone = new MemoryBucket();
+  for (const [key, object] of bucket.objects) if (key.startsWith('tables/')) alone.objects.set(key, object);
+  // Streams are known by their folders.
+  for (const stream of STREAMS)
+    alone.objects.set(`detections/${stream}/x`, { body: Buffer.alloc(0), stored: 0, etag: '' });
+  return alone;
+};
+const allOf = { confidence: 0, from: 0, to: START + 100 * HOUR_MS, limit: 5_000 };
+const seenAs = (class_name: string) => [{ class_name, confidence: 0.9, track: false }];
+
+test.each([0, 1, 2])(
+  'of two runs at once none loses what the other wrote: one stops before its write %i',
+  async (stop) => {
+    const bucket = new MemoryBucket();
+    const [old, more]: Shot[] = [
+      { stream: 'yard', minute: 1, number: 0, seen: seenAs('cat') },
+      { stream: 'yard', minute: 2, number: 1, seen: seenAs('dog') },
+    ];
+    const options = { now: START + 3 * HOUR_MS };
+    await store(bucket, [old as Shot], 0);
+    let writes = 0;
+    const slow = seenBy(bucket, async () => {
+      if (writes++ !== stop) return;
+      // The same frame with something else seen in it, and another frame.
+      await store(bucket, [{ ...(old as Shot), seen: seenAs('fox') }, more as Shot], 1);
+      await compact(bucket, options);
+    });
+    await compact(slow, options);
+    const expected = plainScan(bucket, allOf);
+    expect(expected).toHaveLength(2);
+    expect(await everything(tablesAlone(bucket))).toEqual(expected);
+    expect(await compact(bucket, options)).toMatchObject({ objects: 0 });
+  },
+);
+
+test('hours of a day lie in one file while it is small, and a late batch finds the file of its hour', async () => {
+  const at = (minute: number, number: number): Shot => ({
+    stream: 'yard',
+    minute,
+    number,
+    seen: seenAs('cat'),
+  });
+  const filesOf = async (fileBytes: number) => {
+    const bucket = new MemoryBucket();
+    const run = () => compact(bucket, { now: START + 30 * HOUR_MS, fileBytes });
+    for (const [index, hour] of [1, 2, 5, 3].entries()) {
+      await store(bucket, [at(hour * 60, index)], index);
+      await run();
+    }
+    // Late, and of an hour that has its file.
+    await store(bucket, [at(2 * 60 + 20, 9)], 9);
+    await run();
+    expect(await everything(tablesAlone(bucket))).toEqual(plainScan(bucket, allOf));
+    const files = [...bucket.objects.keys()].filter((key) => key.startsWith('tables/detections/'));
+    return files.map((key) => key.split('/')[3]).sort();
+  };
+  expect(await filesOf(1024 ** 2)).toEqual(['hour=00']);
+  expect(await filesOf(1)).toEqual(['hour=00', 'hour=01', 'hour=02', 'hour=04']);
+});
+
+test('NDJSON expires once the tables hold it and it is old enough, never before', async () => {
+  const bucket = new MemoryBucket();
+  const DAY_MS = 24 * HOUR_MS;
+  const shots = [0, 1].map(
+    (number): Shot => ({ stream: 'yard', minute: number, number, seen: seenAs('cat') }),
+  );
+  bucket.now = START;
+  for (const [index, one] of shots.entries()) await store(bucket, [one], index);
+  const lines = () => [...bucket.objects.keys()].filter((key) => key.startsWith('detections/'));
+  const expected = plainScan(bucket, allOf);
+  // First it is brought into the tables, then it may go.
+  expect(await compact(bucket, { now: START + 5 * DAY_MS, expireDays: 3 })).toMatchObject({
+    objects: 2,
+    expired: 0,
+  });
+  expect(await compact(bucket, { now: START + 2 * DAY_MS, expireDays: 3 })).toMatchObject({ expired: 0 });
+  // What was written anew since is read again first.
+  bucket.now = START + 4 * DAY_MS;
+  await store(bucket, [{ ...(shots[0] as Shot), seen: seenAs('fox') }], 0);
+  const renewed = plainScan(bucket, allOf);
+  expect(renewed).not.toEqual(expected);
+  expect(await compact(bucket, { now: START + 5 * DAY_MS, expireDays: 3 })).toMatchObject({
+    objects: 1,
+    expired: 1,
+  });
+  expect(lines()).toHaveLength(1);
+  expect(await compact(bucket, { now: START + 8 * DAY_MS, expireDays: 3 })).toMatchObject({ expired: 1 });
+  expect(lines()).toEqual([]);
+  expect(await everything(tablesAlone(bucket))).toEqual(renewed);
+  await expect(compact(bucket, { expireDays: 2 })).rejects.toThrow(
+    'NDJSON is kept for 3 days at least, not 2',
+  );
+});
+
+test('a run that is told to stop stops at once, and the next one goes on', async () => {
+  const bucket = new MemoryBucket();
+  for (const [index, hour] of [0, 1, 2].entries())
+    await store(bucket, [{ stream: 'yard', minute: hour * 60, number: index, seen: [] }], index);
+  const now = START + 9 * HOUR_MS;
+  const stop = new AbortController();
+  let writes = 0;
+  const told = seenBy(bucket, async () => {
+    if (writes++ === 3) stop.abort(new Error('time is up'));
+  });
+  await expect(compact(told, { now, signal: stop.signal })).rejects.toThrow('time is up');
+  expect(writes).toBeLessThan(7);
+  expect(await compact(bucket, { now })).toMatchObject({ objects: 2, frames: 2 });
+  expect(await everything(tablesAlone(bucket))).toEqual(plainScan(bucket, allOf));
+});
+
+test('an hour that fails does not keep the others from the tables, and is named', async () => {
+  const bucket = new MemoryBucket();
+  for (const [index, hour] of [0, 30].entries())
+    await store(bucket, [{ stream: 'yard', minute: hour * 60, number: index, seen: [] }], index);
+  const now = START + 40 * HOUR_MS;
+  const broken = `tables/frames/date=2026-10-24/hour=23/part-${partOf('yard')}.parquet`;
+  await bucket.put({ key: broken, body: 'no Parquet' });
+  await expect(compact(bucket, { now })).rejects.toThrow(/^part . of date=2026-10-24\/hour=23: /);
+  bucket.objects.delete(broken);
+  expect(await compact(bucket, { now })).toMatchObject({ objects: 1, frames: 1 });
+});
+
+test('loads are cut by bytes, and by objects where these are small', () => {
+  const object = (size: number) => ({ key: 'k', etag: '', stored: 0, size });
+  const sizes = (of: number[], bytes: number, most?: number) =>
+    [...portionsOf(of.map(object), bytes, most)].map((some) => some.map(({ size }) => size));
+  expect(sizes([4, 4, 4, 20, 1], 10)).toEqual([[4, 4], [4], [20], [1]]);
+  expect(sizes([1, 1, 1], 10, 2)).toEqual([[1, 1], [1]]);
+  expect(sizes([], 10)).toEqual([]);
 });

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { type Cursor, decodeCursor, encodeCursor } from './cursor.ts';
+import { type Cursor, decodeCursor, encodeCursor, QueryError } from './cursor.ts';
 import { type Database, openDatabase } from './duckdb.ts';
 import { type EventPage, type EventQuery, eventsOf } from './events.ts';
 import { FileCache } from './file-cache.ts';
@@ -15,11 +15,12 @@ import {
   hitCounts,
   type Sources,
 } from './history.ts';
-import { listHours, OpenHours, remembering, type SearchBucket } from './open-hours.ts';
+import { LIMITS, listFiles, listHours, OpenHours, remembering, type SearchBucket } from './open-hours.ts';
 import { COLUMNS, DAY_MS, EVENTS, FRAME_ID, type FrameTable, ORDER, partOf } from './schema.ts';
 import { AFTER_CURSOR, hitsOf, NEWEST_FIRST, type Query, storedRows, valuesOf, withRaw } from './sql.ts';
 
 export type { Counts, EventPage, EventQuery, FoundFrame, FrameCounts, Gap, Query, SearchBucket };
+export { QueryError };
 
 export interface Page {
   /** The newest first. */
@@ -39,11 +40,6 @@ export interface Bins {
   binMs: number;
 }
 
-/** A question that can't be asked. */
-export class QueryError extends Error {
-  override readonly name = 'QueryError';
-}
-
 /** A question is given up after so long. */
 const DEADLINE_MS = 20_000;
 const LISTING_MS = 500;
@@ -61,11 +57,13 @@ interface Engine {
  */
 export class Tables {
   readonly #bucket: SearchBucket;
+  readonly #limits: typeof LIMITS;
   #engine: Promise<Engine> | undefined;
 
   /** @param listingMs a listing is asked for anew after so long: questions of a page come together */
-  constructor(bucket: SearchBucket, listingMs = LISTING_MS) {
+  constructor(bucket: SearchBucket, listingMs = LISTING_MS, limits = LIMITS) {
     this.#bucket = listingMs > 0 ? remembering(bucket, listingMs) : bucket;
+    this.#limits = limits;
   }
 
   /** Every stream that has detections in the bucket. */
@@ -78,8 +76,14 @@ export class Tables {
     const cursor = cursorOf(query);
     const until = bounded(signal);
     // The surest of a track is that of all the range.
-    const to = cursor && !query.perTrack ? Math.min(query.to, cursor.captured_at + 1) : query.to;
-    const { database, rows, from } = await this.#sources({ ...query, to }, until);
+    const to = query.perTrack ? query.to : endOf(query, cursor);
+    using sources = await this.#sources({ ...query, to }, until, query.perTrack);
+    const { database, rows, from } = sources;
+    const complete = from <= query.from;
+    if (query.perTrack && !complete) {
+      const again = query.cursor ?? encodeCursor({ captured_at: query.to });
+      return { frames: [], searched_to: from, cursor: again };
+    }
     const hits = await hitsOf(query, rows);
     const keys = await database.run(
       `SELECT * FROM (${hits}) WHERE ${AFTER_CURSOR} ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit) + 1}`,
@@ -87,7 +91,6 @@ export class Tables {
       until,
     );
     const more = keys.length > query.limit;
-    const complete = from <= query.from;
     const frames = await detailsOf(database, keys.slice(0, query.limit), rows, until);
     const last = frames.at(-1);
     const next: Cursor | undefined = more && last ? last : complete ? undefined : { captured_at: from };
@@ -111,14 +114,15 @@ export class Tables {
   ): Promise<{ counts: Counts; complete: boolean }> {
     const until = bounded(signal);
     const query = { streams, confidence: 0, limit: 0, ...range };
-    const sources = await this.#sources(query, until);
+    using sources = await this.#sources(query, until);
     return { counts: await countsOf(sources, query, until), complete: sources.from <= range.from };
   }
 
   /** Frames that a search finds, in bins of equal length. */
   async histogram(query: Query, binMs: number, signal?: AbortSignal): Promise<number[]> {
     const until = bounded(signal);
-    return hitCounts(await this.#sources(query, until), { ...query, binMs }, until);
+    using sources = await this.#sources(query, until);
+    return await hitCounts(sources, { ...query, binMs }, until);
   }
 
   /** What is stored of streams, or of all, over time. @param longerMs gaps of one stream that are longer are told of */
@@ -130,7 +134,7 @@ export class Tables {
   ): Promise<{ counts: Counts; frames: FrameCounts; gaps: Gap[]; complete: boolean }> {
     const until = bounded(signal);
     const query = { streams, confidence: 0, limit: 0, ...range };
-    const sources = await this.#sources(query, until);
+    using sources = await this.#sources(query, until);
     return {
       counts: await countsOf(sources, query, until),
       frames: await framesOf(sources, query, until),
@@ -142,10 +146,7 @@ export class Tables {
   /** What a search finds, as a Parquet file with the columns of the detections. @returns its path; the caller removes it */
   async parquet(query: Query, signal?: AbortSignal): Promise<string> {
     const until = bounded(signal);
-    let sources: Sources;
-    // Each round reads on where the one before stopped.
-    do sources = await this.#sources(query, until);
-    while (sources.from > query.from);
+    using sources = await this.#whole(query, until);
     const { database, rows, from } = sources;
     const hits = `SELECT * FROM (${await hitsOf(query, rows)}) ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit)}`;
     const path = join(database.folder, `export-${randomUUID()}.parquet`);
@@ -165,11 +166,14 @@ export class Tables {
     const cursor = cursorOf(query);
     const until = bounded(signal);
     const { database, files, openEvents } = await this.#open();
-    const from = await openEvents.read([{ folder: 'events/', part: EVENTS }], query, until);
+    // What was left by the page before is all that is asked for.
+    const range = cursor?.stream_id === undefined ? { ...query, to: endOf(query, cursor) } : query;
+    using open = await openEvents.read([{ folder: 'events/', part: EVENTS }], range, until);
+    const { from } = open;
     // One file holds a day.
     const days = { from: query.from - (query.from % DAY_MS), to: query.to + DAY_MS };
     const paths = await files.paths(await listHours(this.#bucket, 'tables/events/', days), until);
-    const { events, total } = await eventsOf(database, query, { paths, from, cursor }, until);
+    const { events, total } = await eventsOf(database, range, { paths, open, cursor }, until);
     const shown = events.slice(0, query.limit);
     const last = shown.at(-1);
     if (last && events.length > query.limit)
@@ -193,11 +197,11 @@ export class Tables {
   }
 
   #open(): Promise<Engine> {
-    this.#engine ??= openDatabase().then(async (database) => ({
+    this.#engine ??= openDatabase().then((database) => ({
       database,
       files: new FileCache(this.#bucket, database.folder),
-      openHours: await OpenHours.open(this.#bucket, database, 'lines'),
-      openEvents: await OpenHours.open(this.#bucket, database, 'events'),
+      openHours: new OpenHours(this.#bucket, database, 'lines', this.#limits),
+      openEvents: new OpenHours(this.#bucket, database, 'events', this.#limits),
     }));
     this.#engine.catch(() => {
       this.#engine = undefined;
@@ -205,7 +209,16 @@ export class Tables {
     return this.#engine;
   }
 
-  async #sources(query: Query, signal: AbortSignal): Promise<Sources> {
+  /** The sources of all the range: each round reads on where the one before stopped. */
+  async #whole(query: Query, signal: AbortSignal): Promise<Sources> {
+    for (;;) {
+      const sources = await this.#sources(query, signal, true);
+      if (sources.from <= query.from) return sources;
+      sources[Symbol.dispose]();
+    }
+  }
+
+  async #sources(query: Query, signal: AbortSignal, whole = false): Promise<Sources> {
     const { database, files, openHours } = await this.#open();
     const asked = query.streams?.length ? query.streams : undefined;
     const roots = (asked ?? (await this.streams())).map((stream) => ({
@@ -214,23 +227,24 @@ export class Tables {
     }));
     const parts = asked && new Set(asked.map(partOf));
     const fetched = new Map<FrameTable, Promise<string[]>>();
-    const from = await openHours.read(roots, query, signal);
+    const open = await openHours.read(roots, query, signal, whole);
     const pathsOf = (table: FrameTable): Promise<string[]> => {
       const isWanted = ({ key }: { key: string }) =>
         !parts || parts.has(key.at(-'.parquet'.length - 1) ?? '');
       const fetch = async () =>
-        files.paths((await listHours(this.#bucket, `tables/${table}/`, query)).filter(isWanted), signal);
+        files.paths((await listFiles(this.#bucket, table, query)).filter(isWanted), signal);
       const paths = fetched.get(table) ?? fetch();
       fetched.set(table, paths);
       return paths;
     };
     return {
       database,
-      from,
+      from: open.from,
       async rows(table) {
         const paths = await pathsOf(table);
-        return openHours.isEmpty ? storedRows(table, paths) : withRaw(table, paths, await pathsOf('frames'));
+        return open.sql ? withRaw(table, paths, await pathsOf('frames'), open.sql) : storedRows(table, paths);
       },
+      [Symbol.dispose]: () => open[Symbol.dispose](),
     };
   }
 }
@@ -239,6 +253,13 @@ function cursorOf({ cursor }: { cursor?: string | undefined }): Cursor | undefin
   const place = cursor === undefined ? undefined : decodeCursor(cursor);
   if (cursor !== undefined && !place) throw new QueryError('cursor is not one that a search gave');
   return place;
+}
+
+/** Where the range ends that a page asks for, after the page before it. */
+function endOf({ to }: Pick<Query, 'to'>, cursor: Cursor | undefined): number {
+  if (!cursor) return to;
+  // Other frames of the same time may be left.
+  return Math.min(to, cursor.stream_id === undefined ? cursor.captured_at : cursor.captured_at + 1);
 }
 
 function bounded(signal: AbortSignal | undefined): AbortSignal {

@@ -1,0 +1,211 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { hourFolder } from '@video-pipeline/frame';
+import {
+  type FolderReader,
+  isMissing,
+  type ListedObject,
+  objectsOf,
+  type VersionedStore,
+} from '@video-pipeline/storage';
+import { type Database, fileList } from './duckdb.ts';
+import {
+  DAY_MS,
+  eventsKey,
+  type FrameTable,
+  HOUR_MS,
+  HOURS,
+  ORDER,
+  ROWS_OF,
+  sameFrame,
+  type TableName,
+  tableKey,
+} from './schema.ts';
+
+/** The bucket as compaction needs it. */
+export type TableBucket = FolderReader & VersionedStore;
+
+/** What a merge works with. */
+export interface Merging {
+  bucket: TableBucket;
+  database: Database;
+  part: string;
+  /** A file takes the hours that follow, too, while it and its twin of the other table are smaller, bytes. */
+  fileBytes: number;
+  signal: AbortSignal | undefined;
+}
+
+const ATTEMPTS = 10;
+/** Before a file is merged again that another run was faster to write, at most. */
+const AGAIN_MS = 500;
+
+/** Puts the rows of `fresh` into the files of their hours. @returns how many frames there were */
+export async function mergeHours(merging: Merging): Promise<number> {
+  const { database, signal } = merging;
+  const hours = await database.run(
+    'SELECT line.captured_at // 3600000 AS hour, count(*) AS frames FROM fresh GROUP BY 1 ORDER BY 1',
+    {},
+    signal,
+  );
+  for (const { hour } of hours) await untilWritten(merging, () => mergeHour(merging, Number(hour)));
+  return hours.reduce((sum, { frames }) => sum + Number(frames), 0);
+}
+
+/** Puts the rows of `fresh` into the files of their days: events are few, and a file of each hour would be small. */
+export async function mergeDays(merging: Merging): Promise<void> {
+  const { database, signal } = merging;
+  const days = await database.run(
+    'SELECT DISTINCT "at" // 86400000 AS day FROM fresh ORDER BY 1',
+    {},
+    signal,
+  );
+  for (const { day } of days) await untilWritten(merging, () => mergeDay(merging, Number(day)));
+}
+
+/** Does a merge again, with what is there by then, until no other run was faster. */
+async function untilWritten({ part, signal }: Merging, merge: () => Promise<boolean>): Promise<void> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (await merge()) return;
+    await sleep(AGAIN_MS * Math.random(), undefined, { signal });
+  }
+  throw new Error(`other runs of part ${part} were faster in each of ${ATTEMPTS} attempts`);
+}
+
+/**
+ * The frames' file first, and what it replaces last: a run that wrote newer lines of the same frames has then either been
+ * seen here, or has changed one of the two versions that are written over.
+ * @param hour since 1970
+ * @returns whether all is written
+ */
+async function mergeHour(merging: Merging, hour: number): Promise<boolean> {
+  const { database, part, signal } = merging;
+  await database.run(
+    'CREATE OR REPLACE TEMP TABLE part AS FROM fresh WHERE line.captured_at // 3600000 = $hour::BIGINT',
+    { hour: String(hour) },
+    signal,
+  );
+  const { name, former } = await fileOf(merging, hourFolder(hour * HOUR_MS));
+  // A batch that was stored before what the tables hold of the same frames changes nothing.
+  if (former.frames) {
+    await database.run(
+      `DELETE FROM part USING read_parquet(${former.frames.path}) AS old
+       WHERE ${sameFrame('part')} AND old.stored_at > part.stored_at`,
+      {},
+      signal,
+    );
+  }
+  for (const table of ['frames', 'detections'] as const) {
+    const [key, rows, same] = [tableKey(table, name, part), ROWS_OF[table]('part'), sameFrame('part')];
+    if (!(await mergeFile(merging, { table, key, rows, former: former[table], same }))) return false;
+  }
+  return true;
+}
+
+/** @param day since 1970 */
+async function mergeDay(merging: Merging, day: number): Promise<boolean> {
+  const { database, bucket, signal } = merging;
+  await database.run(
+    'CREATE OR REPLACE TEMP TABLE part AS FROM fresh WHERE "at" // 86400000 = $day::BIGINT',
+    { day: String(day) },
+    signal,
+  );
+  const key = eventsKey(day * DAY_MS);
+  const { objects } = await bucket.page(key, { limit: 1 });
+  const former = await fetchFormer(
+    merging,
+    'events',
+    objects.find((one) => one.key === key),
+  );
+  return mergeFile(merging, {
+    table: 'events',
+    key,
+    rows: 'FROM part',
+    former,
+    same: 'part.event_id = old.event_id',
+  });
+}
+
+/** A file as it was read. */
+interface Former {
+  etag: string;
+  /** As SQL names it. */
+  path: string;
+}
+
+/**
+ * Which file an hour's rows belong into: the one that begins last before the end of the hour. A new one begins when that is
+ * full, and holds nothing of this hour or later; so each hour lies in one file, whatever order they come in.
+ * @param hour `date=.../hour=..` @returns the hour that it is named after, and what it holds
+ */
+async function fileOf(merging: Merging, hour: string) {
+  const { bucket, database, part, fileBytes, signal } = merging;
+  const [date] = hour.split('/');
+  const listed = async (table: FrameTable) => {
+    const objects = await Array.fromAsync(objectsOf(bucket, `tables/${table}/${date}/`));
+    return (name: string) => objects.find(({ key }) => key === tableKey(table, name, part));
+  };
+  // In this order, see mergeHour.
+  const detections = await listed('detections');
+  const frames = await listed('frames');
+  const begun = HOURS.map((of) => `${date}/${of}`).findLast((of) => of <= hour && frames(of) !== undefined);
+  const name = begun ?? hour;
+  const former = {
+    detections: await fetchFormer(merging, 'detections', detections(name)),
+    frames: await fetchFormer(merging, 'frames', frames(name)),
+  };
+  const bytes = (detections(name)?.size ?? 0) + (frames(name)?.size ?? 0);
+  if (name === hour || bytes < fileBytes || !former.frames) return { name, former };
+  const [last] = await database.run(
+    `SELECT max(captured_at) // 3600000 * 3600000 AS hour FROM read_parquet(${former.frames.path})`,
+    {},
+    signal,
+  );
+  if (hourFolder(Number(last?.hour)) >= hour) return { name, former };
+  return { name: hour, former: { detections: undefined, frames: undefined } };
+}
+
+interface Merge {
+  table: TableName;
+  key: string;
+  /** SQL of the new rows. */
+  rows: string;
+  former: Former | undefined;
+  /** SQL: whether a row of `part` takes the place of one of `old`. */
+  same: string;
+}
+
+/** @returns whether the file was still the one that was read */
+async function mergeFile(
+  { bucket, database, signal }: Merging,
+  { table, key, rows, former, same }: Merge,
+): Promise<boolean> {
+  const merged = join(database.folder, 'merged.parquet');
+  const old = former
+    ? ` UNION ALL BY NAME SELECT * FROM read_parquet(${former.path}) AS old WHERE NOT EXISTS (FROM part WHERE ${same})`
+    : '';
+  await database.run(
+    `COPY (SELECT * FROM (${rows}${old}) ORDER BY ${ORDER[table]}) TO '${merged}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)`,
+    {},
+    signal,
+  );
+  const object = { key, body: await readFile(merged), contentType: 'application/vnd.apache.parquet' };
+  return bucket.putOver(object, former?.etag);
+}
+
+/** Reads a file that was listed; a later version than that is found out when it is written over. */
+async function fetchFormer(
+  { bucket, database }: Merging,
+  table: TableName,
+  object: ListedObject | undefined,
+): Promise<Former | undefined> {
+  if (!object) return undefined;
+  const path = join(database.folder, `former-${table}.parquet`);
+  try {
+    await bucket.save(object.key, path);
+    return { etag: object.etag, path: fileList([path]) };
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
