@@ -26,6 +26,7 @@ export function createCompactor({ stage, network, store }: Parts) {
   const group = createGroup(network.vpc, 'Compact');
   reachS3(network, group);
   const logs = createLogGroup(stage, 'compact');
+  const { ndjsonDays } = stage.store;
   const objects = (...folders: string[]) => folders.map((folder) => $interpolate`${store.arn}/${folder}/*`);
   const fn = new sst.aws.Function('Compact', {
     handler: 'packages/tables/src/lambda.handler',
@@ -44,6 +45,7 @@ export function createCompactor({ stage, network, store }: Parts) {
     permissions: [
       { actions: ['s3:GetObject'], resources: objects('detections', 'events', 'tables') },
       { actions: ['s3:PutObject'], resources: objects('tables') },
+      ...(ndjsonDays ? [{ actions: ['s3:DeleteObject'], resources: objects('detections') }] : []),
       { actions: ['s3:ListBucket'], resources: [store.arn] },
       // Lambda's way into the VPC; AWS knows no narrower resource for these.
       {
@@ -68,8 +70,8 @@ export function createCompactor({ stage, network, store }: Parts) {
     vpc: $dev ? undefined : { securityGroups: [group.id], privateSubnets: network.vpc.privateSubnets },
     transform: { role: { managedPolicyArns: [] } },
   });
-  // What failed is made good by the next hour's run; two at once could lose each other's rows. Nor does a run that found no
-  // place wait into the next hour.
+  // What failed is made good by the next hour's run. Two runs of a part at once do its work twice: a run that found no place does
+  // not wait into the next hour.
   new aws.lambda.FunctionEventInvokeConfig('CompactOnce', {
     functionName: fn.name,
     maximumRetryAttempts: 0,
@@ -90,7 +92,7 @@ export function createCompactor({ stage, network, store }: Parts) {
         rule: rule.name,
         targetId: part,
         arn: fn.arn,
-        input: JSON.stringify({ part }),
+        input: JSON.stringify({ part, expireDays: ndjsonDays }),
       });
     }
   }

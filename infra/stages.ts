@@ -99,7 +99,14 @@ export interface Stage {
   ingest: Ingest;
   /** Left out, the console is served from an operator's machine alone. */
   console?: Console;
-  store: { versioning: boolean; annotatedDays: number; clipDays: number; failedDays: number };
+  store: {
+    versioning: boolean;
+    annotatedDays: number;
+    clipDays: number;
+    failedDays: number;
+    /** NDJSON that the tables hold goes after so many days, from 3 on; left out, it is kept. */
+    ndjsonDays?: number;
+  };
   logRetention: '1 week' | '1 month' | '1 year';
   /** What the cost estimate and the sizes above reckon with. */
   load: {

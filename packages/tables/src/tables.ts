@@ -53,7 +53,8 @@ interface Engine {
 
 /**
  * Answers questions about what was stored: from the tables for the hours that they hold, and from NDJSON for those since
- * then. Nothing that is asked becomes part of a statement's text.
+ * then. Names and times that are asked for are bound as parameters; of a question only `limit`, as a whole number, is part of
+ * a statement's text.
  */
 export class Tables {
   readonly #bucket: SearchBucket;
