@@ -27,7 +27,9 @@ function walk(streamId: string): Reader {
   });
   const key = detectionsKey({ streamId, capturedAt: NOON }, { topic: 'd', partition: 0, offset: 7 });
   return {
-    page: async (prefix) => ({ objects: key.startsWith(prefix) ? [{ key, stored: NOON, etag: '', size: 0 }] : [] }),
+    page: async (prefix) => ({
+      objects: key.startsWith(prefix) ? [{ key, stored: NOON, etag: '', size: 0 }] : [],
+    }),
     read: async () => Buffer.from(lines.join('\n')),
   };
 }

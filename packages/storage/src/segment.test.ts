@@ -60,7 +60,7 @@ describe('a segment', () => {
     const frames = [3, 4, 5].map((i): [number, number] => [T0 + i * 100, i]);
     const body = packSegment(MP4, { width: 64, height: 48, frames });
     const reader = {
-      page: async () => ({ objects: [{ key, stored: 0, etag: '' }] }),
+      page: async () => ({ objects: [{ key, stored: 0, etag: '', size: 0 }] }),
       read: async (_: string, part?: object) => {
         expect(part).toEqual({ offset: 0, length: SEGMENT_HEAD });
         return body.subarray(0, SEGMENT_HEAD);
