@@ -1,5 +1,5 @@
 import { annotatedKey, eventKey } from '@video-pipeline/frame';
-import { createReader } from '@video-pipeline/storage';
+import { createReader, createStore } from '@video-pipeline/storage';
 import { compact } from '@video-pipeline/tables';
 import type { CDPSession } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -33,7 +33,7 @@ describeInChromium(`events of ${CAMERAS} cameras`, () => {
       AWS_REGION: 'us-east-1',
       AWS_ENDPOINT_URL: `http://127.0.0.1:${s3.port}`,
     };
-    await compact({ ...createReader(settings), ...store }, { all: true, part: 'events' });
+    await compact({ ...createReader(settings), ...createStore(settings) }, { all: true, part: 'events' });
   });
   afterAll(() => tabs?.close());
 
