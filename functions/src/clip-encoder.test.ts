@@ -6,7 +6,8 @@ import { Codec, CodecContext, FormatContext, Frame, Log, Packet } from 'node-av/
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { manyScans } from '../../test/support/many-scans.ts';
-import { ClipEncodingError, encodeClip, encodeSegment } from './clip-encoder.ts';
+import { encodeClip, encodeSegment } from './clip-encoder.ts';
+import { ClipEncodingError } from './picture-reader.ts';
 
 Log.setLevel(AV_LOG_QUIET);
 

@@ -16,7 +16,8 @@ import {
   stretchAround,
 } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
-import { ClipEncodingError, encodeClip } from './clip-encoder.ts';
+import { encodeClip } from './clip-encoder.ts';
+import { ClipEncodingError } from './picture-reader.ts';
 import {
   atFirstBatch,
   decodeEvents,

@@ -6,7 +6,10 @@ import { join } from 'node:path';
  * Puts figures of this machine, dated, into `docs/measured/<name>.json`, over those that stood there: docs/performance.md and
  * infra/capacity.ts read them from there alone.
  */
-export function saveMeasured(name: 'pipeline' | 'load' | 'pictures' | 'motion', figures: object): void {
+export function saveMeasured(
+  name: 'pipeline' | 'load' | 'pictures' | 'motion' | 'video',
+  figures: object,
+): void {
   const file = join(import.meta.dirname, '../../docs/measured', `${name}.json`);
   const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}`;
   const about = {
