@@ -10,15 +10,15 @@ export const metricUnits = {
   FramesCaptured: MetricUnit.Count,
   /** Frames that Kafka acknowledged. */
   FramesPublished: MetricUnit.Count,
-  /** Frames that ingest let go, since the camera can't wait. */
+  /** Frames that ingest dropped, because its buffer was full. */
   FramesDropped: MetricUnit.Count,
-  /** Frames that the motion gate held back. */
+  /** Frames that ingest did not publish, because nothing moved in them. */
   FramesStill: MetricUnit.Count,
-  /** Frames that ingest left out, as the pipeline could not take more in time. */
+  /** Frames that ingest did not publish, because the pipeline was behind. */
   FramesThinned: MetricUnit.Count,
-  /** Times a stream was opened again. */
+  /** Times that a stream was connected again. */
   Reconnects: MetricUnit.Count,
-  /** Frames with detections acknowledged by Kafka. */
+  /** Frames whose detections Kafka acknowledged. */
   FramesDetected: MetricUnit.Count,
   /** Objects seen. */
   Detections: MetricUnit.Count,
@@ -28,23 +28,23 @@ export const metricUnits = {
   FilteredByArea: MetricUnit.Count,
   FilteredByZone: MetricUnit.Count,
   FilteredByOverlap: MetricUnit.Count,
-  /** Times a stream's clock was found set back. */
+  /** Times that a stream's capture time went backwards. */
   ClockSetBack: MetricUnit.Count,
-  /** Usual time between two frames of a stream, one value a batch, where it is too long to follow what moves. */
+  /** Median interval between two frames of a stream, where it is too long for tracking. One value a batch. */
   SparseInterval: MetricUnit.Milliseconds,
   /** Events published. */
   Events: MetricUnit.Count,
-  /** Events that the webhook and the MQTT broker took. */
+  /** Events that the webhook and the MQTT broker accepted. */
   EventsDelivered: MetricUnit.Count,
   /** Clips of events stored. */
   ClipsStored: MetricUnit.Count,
-  /** Events of whose time no frame was stored. */
+  /** Events without a clip, because no frame of that time was stored. */
   ClipsMissing: MetricUnit.Count,
   /** One inference call, for all frames of the stream's batch. */
   InferenceTime: MetricUnit.Milliseconds,
   /** Frames stored in S3. */
   FramesAnnotated: MetricUnit.Count,
-  /** Detections that were stored and not drawn: too many for one picture, or too much to paint. */
+  /** Detections that were stored but not drawn: the picture has too many, or they cover too much. */
   BoxesNotDrawn: MetricUnit.Count,
   /** From capture to stored object, one value a frame. */
   CaptureToStored: MetricUnit.Milliseconds,
@@ -55,13 +55,16 @@ export const metricUnits = {
 export type MetricName = keyof typeof metricUnits;
 export type MetricValues = Partial<Record<MetricName, number | number[]>>;
 
-/** Streams that a process names in its metrics. Each is paid for, and who may write to Kafka may make any up. */
+/**
+ * Streams that a process names in its metrics. CloudWatch charges for each, and whoever may write to Kafka can invent
+ * any number of them.
+ */
 const MAX_STREAMS = 2_000;
-/** Stands for all others. */
+/** The name under which all further streams are counted. */
 const OTHERS = 'others';
 const named = new Set<string>();
 
-/** Told of every metric that is written, beside the line on stdout. */
+/** Receives every metric that is written to stdout. */
 export interface MetricsObserver {
   metrics(service: string, stream: string, values: MetricValues): void;
   failures(service: string, code: string, count: number): void;
@@ -69,7 +72,7 @@ export interface MetricsObserver {
 
 let observer: MetricsObserver | undefined;
 
-/** What is written goes to `observer` too: Prometheus asks where nothing reads our stdout. */
+/** Also gives every metric to `observer`. Prometheus asks for them where nobody reads stdout. */
 export function observeMetrics(one: MetricsObserver): void {
   observer = one;
 }
