@@ -1,5 +1,7 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { readConfig } from '@video-pipeline/config';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { connectKafka, KAFKA_VARIABLES } from './connect.ts';
 
 test('an unreachable broker is reported to our logger, and named', async () => {
@@ -10,4 +12,18 @@ test('an unreachable broker is reported to our logger, and named', async () => {
   const kafka = connectKafka('test', { warn: note, error: note }, settings, { retry: { retries: 0 } });
   await expect(kafka.admin().connect()).rejects.toThrow('127.0.0.1:1');
   expect(lines.some((line) => line.startsWith('kafka: ') && line.includes('127.0.0.1:1'))).toBe(true);
+});
+
+test('a broker whose TLS handshake takes two seconds is waited for', async () => {
+  // It takes the connection, and never says a word.
+  const server = createServer((socket) => socket.on('error', () => {}).resume()).listen(0, '127.0.0.1');
+  onTestFinished(() => void server.close());
+  await once(server, 'listening');
+  const broker = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const settings = readConfig(KAFKA_VARIABLES, { KAFKA_BOOTSTRAP_SERVERS: broker, KAFKA_AUTH: 'tls' });
+  const quiet = { warn: () => {}, error: () => {} };
+  const kafka = connectKafka('test', quiet, settings, { retry: { retries: 0 } });
+  const began = performance.now();
+  await expect(kafka.admin().connect()).rejects.toThrow('Connection timeout');
+  expect(performance.now() - began).toBeGreaterThan(2_500);
 });

@@ -31,6 +31,12 @@ export type KafkaSettings = Config<(typeof KAFKA_VARIABLES)[number]>;
 const RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 8 };
 
 /**
+ * A TCP or TLS handshake may take so long. kafkajs' own second is too short for a busy machine or a cold start, and the look-up
+ * of a group's coordinator doesn't try again (`findGroupCoordinator`).
+ */
+const CONNECT_MS = 3_000;
+
+/**
  * What makes clients of kafkajs, each with connections of its own. kafkajs' own producer loses records: `orderedProducer`
  * takes its place.
  */
@@ -63,6 +69,7 @@ export function connectKafka(
         if (!connections.isClosed) tell(log, entry);
       },
       socketFactory: connections.open,
+      connectionTimeout: CONNECT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       retry: RETRY,
       ...overrides,
