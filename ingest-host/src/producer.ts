@@ -1,5 +1,6 @@
 import { readSourceUrl } from '@video-pipeline/config';
 import { exitWithError } from '@video-pipeline/lifecycle';
+import { observeMetrics } from '@video-pipeline/telemetry';
 import { Command } from 'commander';
 import { runIngest } from './run.ts';
 
@@ -30,7 +31,21 @@ const command = new Command('producer')
       FRAME_RATE: frameRate,
     };
     for (const [name, value] of Object.entries(options)) if (value !== undefined) process.env[name] = value;
+    if (process.stderr.isTTY) showProgress();
     await runIngest();
   });
+
+function showProgress(): void {
+  let published = 0;
+  const began = performance.now();
+  observeMetrics({
+    metrics: (_service, _stream, { FramesPublished = 0 }) => {
+      for (const count of [FramesPublished].flat()) published += count;
+      const rate = (published / (performance.now() - began)) * 1000;
+      process.stderr.write(`\r${published} frames published, ${rate.toFixed(1)} a second `);
+    },
+    failures: () => {},
+  });
+}
 
 await command.parseAsync().catch(exitWithError);

@@ -72,6 +72,9 @@ export interface MetricsObserver {
 
 let observer: MetricsObserver | undefined;
 
+/** A person at a terminal cannot read these lines, and nothing else reads them there. */
+const isTerminal = () => process.stdout.isTTY === true;
+
 /** Also gives every metric to `observer`. Prometheus asks for them where nobody reads stdout. */
 export function observeMetrics(one: MetricsObserver): void {
   observer = one;
@@ -110,6 +113,7 @@ function writeDocument(
   values: [MetricName, number[]][],
   session: string | undefined,
 ): void {
+  if (isTerminal()) return;
   const metrics = new Metrics({ namespace: namespace(), serviceName: service });
   metrics.addDimension('stream', nameOf(stream));
   if (session !== undefined) metrics.addMetadata('session', session);
@@ -125,6 +129,7 @@ function writeDocument(
  */
 export function emitFailures(service: string, code: string, count: number): void {
   observer?.failures(service, code, count);
+  if (isTerminal()) return;
   const metrics = new Metrics({ namespace: namespace(), serviceName: service });
   metrics.addDimension('code', code);
   metrics.addMetric('Failures', MetricUnit.Count, count);
