@@ -57,6 +57,15 @@ export default defineConfig({
         },
       },
       {
+        // Every command of the documents, on a stack of its own: run by `npm run test:documents`.
+        test: {
+          name: 'documents',
+          include: ['test/documents/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 240_000,
+        },
+      },
+      {
         // What a busy machine may fail: run by `npm run bench:console`, never by `npm test`.
         test: {
           name: 'bench',

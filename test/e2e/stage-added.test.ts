@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
-import { cpSync, globSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { encodeFrame } from '@video-pipeline/frame';
@@ -10,9 +10,10 @@ import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
 import { localCredentials } from '@video-pipeline/local';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { Graph } from '../../infra/offline/evaluate.ts';
-import { ensurePlatform, ROOT } from '../../infra/offline/platform.ts';
+import { ensurePlatform } from '../../infra/offline/platform.ts';
 import type { Flow } from '../../packages/console/src/api.ts';
 import { DEPLOY_CIDR, ofType, one } from '../infra/graphs.ts';
+import { copyRepository } from '../support/copy-repository.ts';
 import { unique } from '../support/unique.ts';
 import { spotFrame } from './recovery-rig.ts';
 import { startStackProcess } from './stack-process.ts';
@@ -141,34 +142,6 @@ console.log(JSON.stringify(graph));`,
   }
   expect(graph.builds.Tally?.bytes).toBeGreaterThan(0);
 });
-
-/** What is ours is copied; what npm and SST have laid out is linked. */
-function copyRepository(to: string): void {
-  const ours = ['package.json', 'sst.config.ts', 'packages', 'functions', 'ingest-host', 'model', 'infra'];
-  for (const name of ours) {
-    cpSync(join(ROOT, name), join(to, name), {
-      recursive: true,
-      filter: (path) => basename(path) !== 'node_modules',
-    });
-  }
-  const installed = globSync('{node_modules,{functions,ingest-host,model,packages/*}/node_modules}', {
-    cwd: ROOT,
-  });
-  for (const folder of [...installed, '.sst/platform']) linkEntries(folder, to);
-  const scope = join(to, 'node_modules/@video-pipeline');
-  mkdirSync(scope);
-  for (const name of readdirSync(join(ROOT, 'node_modules/@video-pipeline'))) {
-    const room = ['functions', 'ingest-host', 'model'].includes(name) ? name : `packages/${name}`;
-    symlinkSync(join(to, room), join(scope, name));
-  }
-}
-
-function linkEntries(folder: string, to: string): void {
-  mkdirSync(join(to, folder), { recursive: true });
-  for (const name of readdirSync(join(ROOT, folder))) {
-    if (name !== '@video-pipeline') symlinkSync(join(ROOT, folder, name), join(to, folder, name));
-  }
-}
 
 async function publish(bootstrap: string): Promise<void> {
   const settings = {

@@ -6,6 +6,13 @@ import { runInForeground } from './foreground.ts';
 import { dataDirOption, runningState, s3Variables, type Target } from './running.ts';
 import { stageOption, useStage } from './stage.ts';
 
+/** Programs that do not lie with the others. */
+const PROGRAMS: Record<string, string> = {
+  search: 'packages/tables/src/search-command.ts',
+  compact: 'packages/tables/src/main.ts',
+};
+/** Commands that files can be given to, instead of servers. */
+const TAKE_FILES = ['scene'];
 const GIVEN = ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'S3_BUCKET'];
 
 /**
@@ -23,8 +30,8 @@ await new Command('operate')
     const { args, target } = withoutFolder(given, options);
     const isHelp = args.some((arg) => arg === '--help' || arg === '-h' || arg === 'help');
     const env = isHelp ? {} : await serversOf(name, target);
-    const owner = name === 'search' ? 'tables' : 'recovery';
-    process.exitCode = await runInForeground(`packages/${owner}/src/${name}-command.ts`, env, { args });
+    const program = PROGRAMS[name] ?? `packages/recovery/src/${name}-command.ts`;
+    process.exitCode = await runInForeground(program, env, { args });
   })
   .parseAsync()
   .catch(exitWithError);
@@ -47,7 +54,7 @@ async function serversOf(name: string, target: Target): Promise<NodeJS.ProcessEn
   const given = GIVEN.filter((variable) => process.env[variable]);
   const state = await runningState(dataDir);
   if (!state || process.env.KAFKA_BOOTSTRAP_SERVERS) {
-    if (given.length > 0) return {};
+    if (given.length > 0 || TAKE_FILES.includes(name)) return {};
     throw new StartError(
       `nothing runs on ${dataDir}: start it with 'npm start', name another folder with --data-dir, a deployed stage with ` +
         `--stage, or servers of yours with ${GIVEN.join(', ')}`,
