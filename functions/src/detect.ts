@@ -67,8 +67,33 @@ export interface DetectDependencies extends FailureDependencies {
  */
 export function createDetect(dependencies: DetectDependencies) {
   const { detector, publish, scenes, store, once } = dependencies;
+  /** Streams that did not get the model that they want, so that each is told of once. */
+  const without = new Set<string>();
+
+  /** Each stream's frames by the model that it wants. */
+  async function inferAll(frames: readonly Frame[]): Promise<FrameResult[]> {
+    const models = await scenes?.models();
+    const results: FrameResult[] = new Array(frames.length);
+    for (const [model, asked] of Map.groupBy(frames.entries(), ([, { streamId }]) => models?.get(streamId))) {
+      const seen = await detector.detect(
+        asked.map(([, frame]) => frame),
+        model,
+      );
+      for (const [place, [index, { streamId }]] of asked.entries()) {
+        const result = seen[place];
+        if (result) results[index] = result;
+        if (model === undefined || !result || 'error' in result || result.model === model) continue;
+        if (!without.has(streamId))
+          dependencies.logger.warn('the endpoint has no model of that name: its default one is used', {
+            ...{ stream: streamId, model, used: result.model },
+          });
+        without.add(streamId);
+      }
+    }
+    return results;
+  }
   const infer = (frames: Frame[], batch: StepOptions) =>
-    asStep('detect', 'infer', batch, async () => (frames.length > 0 ? await detector.detect(frames) : []));
+    asStep('detect', 'infer', batch, () => inferAll(frames));
 
   async function detect(event: MSKEvent, received: Received[], failures: Failure[], parent?: string) {
     const started = performance.now();

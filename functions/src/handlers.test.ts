@@ -30,6 +30,7 @@ import { mskEvent } from '../../test/support/msk-event.ts';
 import { createAnnotate, createAnnotateFrames } from './annotate.ts';
 import { createDetect } from './detect.ts';
 import { createPublish, createSend } from './publish.ts';
+import type { Scenes } from './scenes.ts';
 
 const metrics = collectMetrics();
 
@@ -88,13 +89,14 @@ describe('detect', () => {
   });
   const good: FrameResult = { model: 'm', width, height, detections: frame('gate', 0).detections };
 
-  function setUp(detector: InferenceClient, failing?: RegExp) {
+  function setUp(detector: InferenceClient, failing?: RegExp, scenes?: Scenes) {
     const { store, objects } = memoryStore(failing);
     const published: DetectedFrame[] = [];
     const publish = async (frames: readonly DetectedFrame[]) => void published.push(...frames);
     const handler = createDetect({
       detector,
       publish,
+      scenes,
       putFailed: createPutFailed(store, 'detect'),
       logger,
     });
@@ -114,6 +116,43 @@ describe('detect', () => {
     expect(objects.size).toBe(0);
     expect(metric('detect', 'gate', 'FramesDetected')).toEqual([2]);
     expect(metric('detect', 'yard', 'Detections')).toEqual([1]);
+  });
+
+  test("a stream's frames are seen by the model that it wants, and one that is not there is told of once", async () => {
+    const asked: [string | undefined, string[]][] = [];
+    const detector: InferenceClient = {
+      async detect(frames, model) {
+        asked.push([model, frames.map(({ streamId }) => streamId)]);
+        return frames.map(() => ({ ...good, model: model === 'yard-v2' ? model : 'm' }));
+      },
+    };
+    const models = new Map([
+      ['yard', 'yard-v2'],
+      ['door', 'gone'],
+    ]);
+    const scenes: Scenes = {
+      models: async () => models,
+      process: async (_event, frames) => ({ frames: [...frames], events: [] }),
+      publishEvents: async () => {},
+    };
+    const { handler, published } = setUp(detector, undefined, scenes);
+    logger.warn.mockClear();
+    const records = ['gate', 'yard', 'door', 'gate'].map((id, at) => encodeFrame(frame(id, at)));
+    for (let batch = 0; batch < 2; batch++) await handler(eventOf('video-frames', [records]));
+    expect(asked.slice(0, 3)).toEqual([
+      [undefined, ['gate', 'gate']],
+      ['yard-v2', ['yard']],
+      ['gone', ['door']],
+    ]);
+    expect(published.slice(0, 4).map(({ streamId, model }) => [streamId, model])).toEqual([
+      ['gate', 'm'],
+      ['yard', 'yard-v2'],
+      ['door', 'm'],
+      ['gate', 'm'],
+    ]);
+    expect(logger.warn.mock.calls).toEqual([
+      [expect.stringContaining('no model of that name'), { stream: 'door', model: 'gone', used: 'm' }],
+    ]);
   });
 
   test('a record that is no frame, a frame that fails, a frame of another size go to failed/, the others on', async () => {

@@ -31,6 +31,8 @@ export interface ProcessedBatch {
 
 /** Filters, tracks and events of all streams, over batches. */
 export interface Scenes {
+  /** The model that each stream wants, of those that want one. */
+  models(): Promise<ReadonlyMap<string, string>>;
   /** Takes the frames of a batch, each stream's in order. The same batch again gives the same. */
   process(event: MSKEvent, detected: readonly Received<DetectedFrame>[]): Promise<ProcessedBatch>;
   /** Publishes those events that are not on the topic yet; resolves once every in-sync replica has them. */
@@ -139,6 +141,12 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
   }
 
   return {
+    async models() {
+      return new Map(
+        [...(await configs())].flatMap(([id, { model }]) => (model ? [[id, model] as const] : [])),
+      );
+    },
+
     async process(event, detected) {
       const spans = spansOf(event);
       for (const span of spans.values()) history.enter(span);

@@ -183,6 +183,9 @@ test('the Open Inference Protocol describes the server and its model', async () 
     inputs: [{ name: 'image', datatype: 'BYTES', shape: [-1] }],
     outputs: [{ name: 'detections', datatype: 'BYTES', shape: [-1] }],
   });
+  const { models } = JSON.parse((await get('/models')).text);
+  expect(models).toMatchObject([{ name: 'nanodet-g', head: 'yolov8' }]);
+  expect([models[0].classes.length, models[0].classes[0]]).toEqual([80, 'person']);
   const missing = await get('/v2/models/other');
   expect(missing.status).toBe(404);
   expect(JSON.parse(missing.text).error).toContain('nanodet-g');

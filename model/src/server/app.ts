@@ -47,6 +47,11 @@ function addHealth(app: FastifyInstance, service: Service): void {
     const status = isReady ? 'healthy' : 'unavailable';
     return { status, model: name, version, device, precision, device_fallback: fallback };
   });
+  app.get('/models', { schema: { summary: 'The models in service, the default one first' } }, () => ({
+    models: [...service.detectors().values()].map(({ model: { name, version, head, classNames } }) => ({
+      ...{ name, version, head, classes: classNames },
+    })),
+  }));
   serveMetrics(app, service.metrics.registry);
 }
 

@@ -1,5 +1,6 @@
 import type { FrameFacts } from '../src/api.ts';
 import { type BoxFilter, SHOW_ALL, visible } from './boxes.ts';
+import { detectionPanel } from './detection-panel.ts';
 import { button, h, repeat, setText, tableOf } from './dom.ts';
 import { eventsPanel } from './events-panel.ts';
 import { filterPanel } from './filter-panel.ts';
@@ -36,6 +37,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
     if (picture.frame) tellFrame(picture.frame);
   };
   const panel = filterPanel(filter, refresh);
+  const detection = detectionPanel(streamId);
   const timeline = timelinePanel(streamId);
   const events = eventsPanel(streamId);
   const links = h('span', { className: 'bar' });
@@ -60,12 +62,20 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
         { className: 'picture' },
         canvas,
         scene.editor,
+        detection.comparison,
         h('div', { className: 'bar' }, player.bar, full, state, facts),
         links,
         events.element,
         timeline.element,
       ),
-      h('aside', { ariaLabel: 'Filters, zones and detections' }, panel.element, scene.element, table),
+      h(
+        'aside',
+        { ariaLabel: 'Filters, zones and detections' },
+        panel.element,
+        detection.element,
+        scene.element,
+        table,
+      ),
     ),
   );
 

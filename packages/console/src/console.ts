@@ -20,7 +20,7 @@ import { putBack } from './failed.ts';
 import { addGuard } from './guard.ts';
 import { LiveFrames } from './live.ts';
 import { consoleMetrics } from './metrics.ts';
-import { MONITOR_VARIABLES, Monitor } from './monitor.ts';
+import { inferenceUrlOf, MONITOR_VARIABLES, Monitor } from './monitor.ts';
 import { loadPage } from './page-files.ts';
 import { Reviews } from './reviews.ts';
 import { addRoutes } from './routes.ts';
@@ -131,6 +131,7 @@ export async function startConsole(options: {
     reviews: new Reviews(bucket, createStore(config)),
     sceneEvents: sceneEvents(tail, config.KAFKA_EVENTS_TOPIC),
     streamsFile,
+    inferenceUrl: inferenceUrlOf(config, options.env),
     prefix: config.S3_PREFIX,
     clipSettings: config,
     flow: () => monitor.flow(),

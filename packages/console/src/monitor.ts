@@ -71,19 +71,17 @@ export class Monitor {
     };
     this.#history = new FlowHistory(this.#settings);
     this.#stopCounting = everySample(() => this.#count().catch(() => {}));
-    this.#health = new HealthWatch(this.#probes(config.INFERENCE_SERVICE_URL, env), log);
+    this.#health = new HealthWatch(this.#probes(inferenceUrlOf(config, env)), log);
   }
 
-  #probes(model: string, env: NodeJS.ProcessEnv | undefined): Record<string, Probe> {
-    // Its default names a server in a cluster.
-    const hasModel = Boolean((env ?? process.env).INFERENCE_SERVICE_URL);
+  #probes(model: string | undefined): Record<string, Probe> {
     const stages = this.#settings.stages.flatMap(({ name, group }) =>
       group ? [[name, () => askGroup(group, (question) => this.#ask(question))] as const] : [],
     );
     return {
       kafka: () => this.#sampleKafka(),
       s3: () => this.#askS3(),
-      ...(hasModel ? { model: () => askHttp(new URL('/health', model), (status) => status === 200) } : {}),
+      ...(model ? { model: () => askHttp(new URL('/health', model), (status) => status === 200) } : {}),
       ...(this.cameras.isKnown ? { ingest: () => this.cameras.sample() } : {}),
       ...Object.fromEntries(stages),
     };
@@ -172,4 +170,12 @@ export class Monitor {
     }
     if (!isWatched) this.#stored = null;
   }
+}
+
+/** Where the inference server is; its default names a server in a cluster, and so does not count. */
+export function inferenceUrlOf(
+  { INFERENCE_SERVICE_URL }: Config<'INFERENCE_SERVICE_URL'>,
+  env: NodeJS.ProcessEnv = process.env,
+): string | undefined {
+  return env.INFERENCE_SERVICE_URL ? INFERENCE_SERVICE_URL : undefined;
 }

@@ -11,6 +11,7 @@ import type { Access } from './access.ts';
 import type { FailedBulk, FailedBulkResult, Flow, SceneEvent, Session } from './api.ts';
 import { addCameraRoutes } from './camera-routes.ts';
 import { addClipRoutes } from './clip-routes.ts';
+import { addDetectionRoutes } from './detection-routes.ts';
 import type { Events } from './events.ts';
 import { bulk, type FailedChoice, failedPage } from './failed.ts';
 import { sendLogin } from './guard.ts';
@@ -35,6 +36,8 @@ export interface RoutesOptions {
   reviews: Reviews;
   sceneEvents: (streamId: string) => Promise<SceneEvent[]>;
   streamsFile: StreamsFile;
+  /** Base URL of the inference server; `undefined` where there is none to be asked. */
+  inferenceUrl: string | undefined;
   /** First folder of annotated frames. */
   prefix: string;
   clipSettings: ClipSettings;
@@ -83,6 +86,7 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   addHistoryRoutes(app, options);
   addClipRoutes(app, options);
   addSceneRoutes(app, options);
+  addDetectionRoutes(app, options);
   addCameraRoutes(app, options);
 }
 

@@ -81,15 +81,19 @@ export class StreamsFile {
    * @throws ConfigError; StreamsError when the list can't be read, or this stream in it
    */
   scene(streamId: string): StreamScene {
-    const streams = readStreamsText(this.#config);
-    const { scenes, problems } = streams
-      ? readScenes(streams.text, streams.where)
-      : { scenes: new Map<string, undefined>(), problems: [] };
-    const wrong = problems.filter(({ id }) => id === streamId).map(({ text }) => text);
-    if (wrong.length > 0) throw new StreamsError(`${streams?.where}: ${wrong.join('; ')}`);
-    const { zones = {}, lines = {}, events = [], filters } = scenes.get(streamId) ?? {};
+    const { zones = {}, lines = {}, events = [], filters } = this.config(streamId) ?? {};
     const excluded = filters?.exclude ?? [];
     return { zones, lines, rules: events, excluded, writable: streamsFileOf(this.#config) !== undefined };
+  }
+
+  /** The whole scene of a stream, where it has one. @throws as {@link StreamsFile.scene} */
+  config(streamId: string): SceneConfig | undefined {
+    const streams = readStreamsText(this.#config);
+    if (!streams) return undefined;
+    const { scenes, problems } = readScenes(streams.text, streams.where);
+    const wrong = problems.filter(({ id }) => id === streamId).map(({ text }) => text);
+    if (wrong.length > 0) throw new StreamsError(`${streams.where}: ${wrong.join('; ')}`);
+    return scenes.get(streamId);
   }
 
   /**
@@ -105,11 +109,15 @@ export class StreamsFile {
    * @throws ConfigError when there is no list, StreamsError for what can't be used
    */
   sceneWith(streamId: string, shape: Shape): SceneConfig {
+    return this.sceneAfter(streamId, (text, where) => putShape(text, streamId, shape, where));
+  }
+
+  /** The same for any change that puts something into a stream's scene. */
+  sceneAfter(streamId: string, edit: (text: string, where: string) => string): SceneConfig {
     const list = this.text();
     if (!list) throw new ConfigError('there is no list of streams: set STREAMS_FILE');
-    const text = putShape(list.text, streamId, shape, list.where);
-    // A stream that the list lacks has been refused above.
-    return parseScenes(text, list.where).get(streamId) as SceneConfig;
+    // A stream that the list lacks is refused by the change.
+    return parseScenes(edit(list.text, list.where), list.where).get(streamId) as SceneConfig;
   }
 
   /**

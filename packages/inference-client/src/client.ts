@@ -15,10 +15,11 @@ export type FrameResult =
 /** Finds objects in frames. */
 export interface InferenceClient {
   /**
-   * @returns one result a frame, in the frames' order
+   * @param model the one that shall look, by its name; without it, or where the server has none of that name, its default one
+   * @returns one result a frame, in the frames' order; each says which model it is of
    * @throws InferenceClientError when there is no answer for the frames as a whole
    */
-  detect(frames: readonly Frame[]): Promise<FrameResult[]>;
+  detect(frames: readonly Frame[], model?: string): Promise<FrameResult[]>;
 }
 
 /**

@@ -57,6 +57,17 @@ const oip = (...items: unknown[]) => ({
 const seen = (...detections: Detection[]) => ({ width: 100, height: 50, detections });
 
 describe('a server that speaks the Open Inference Protocol', () => {
+  test('is asked for the model that is wanted, and for its default one where it has none of that name', async () => {
+    const { detector, paths } = await detectorOn(({ path }) => {
+      if (path === '/health') return health;
+      return path.includes('gone') ? { status: 404, body: { error: 'no model' } } : oip(seen());
+    });
+    await detector.detect([frame(0)], 'yard/2');
+    expect(paths()).toEqual(['/v2/models/yard%2F2/infer']);
+    await detector.detect([frame(0)], 'gone');
+    expect(paths().slice(1)).toEqual(['/v2/models/gone/infer', '/health', INFER]);
+  });
+
   test('gets every JPEG as it is, and the threshold; its answers come back in order', async () => {
     const { server, detector, paths } = await detectorOn(({ path }) =>
       path === '/health' ? health : oip(seen(person([1, 2, 3, 4])), { error: 'not a JPEG' }, seen()),

@@ -71,7 +71,9 @@ export function createHttpClient(options: HttpClientOptions): InferenceClient {
   }
 
   return {
-    async detect(frames) {
+    async detect(frames, wanted) {
+      const results = wanted === undefined ? undefined : await infer(wanted, frames);
+      if (results) return results;
       for (const again of speaksPredictAlone ? [] : [false, true]) {
         if (again || model === undefined) model = modelName(await call('health'));
         if (model === undefined) break;

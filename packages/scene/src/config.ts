@@ -94,10 +94,12 @@ const tracks = z
  */
 export const sceneConfigSchema = z
   .strictObject({
+    model: z.string().min(1).max(200).optional(),
     filters: z
       .strictObject({
         classes,
         confidence: z.record(z.string(), share).default({}),
+        min_confidence: share.default(0),
         min_area: share.default(0),
         max_area: share.default(1),
         include: z.array(name).default([]),

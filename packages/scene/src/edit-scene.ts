@@ -201,7 +201,7 @@ function tellsOf(rule: Rule, kind: ShapeKind, name: string): boolean {
   return (rule as { [Kind in ShapeKind]?: string | undefined })[kind] === name;
 }
 
-function streamOf(document: Document, streamId: string, where: string): YAMLMap {
+export function streamOf(document: Document, streamId: string, where: string): YAMLMap {
   const items = isSeq(document.contents) ? document.contents.items : [];
   const stream = items.find((item): item is YAMLMap => isMap(item) && item.get('id') === streamId);
   if (!stream) throw new StreamsError(`${where}: there is no stream '${streamId}'`);
@@ -209,7 +209,7 @@ function streamOf(document: Document, streamId: string, where: string): YAMLMap 
 }
 
 /** The map under `name`, a new one where there is none. */
-function childMap(document: Document, parent: YAMLMap, name: string): YAMLMap {
+export function childMap(document: Document, parent: YAMLMap, name: string): YAMLMap {
   const key = keyOf(parent, name);
   const map = resolved(document, parent.get(key, true));
   if (isMap(map)) return map;

@@ -41,6 +41,17 @@ const config = sceneConfigSchema.parse({
   },
 });
 
+test('a class without a confidence of its own has the least one of all', () => {
+  const filters = {
+    ...filtersOf(sceneConfigSchema.parse({})),
+    confidence: { cat: 0.2 },
+    min_confidence: 0.6,
+  };
+  const detections = [seen('cat', 0.3, box), seen('dog', 0.59, box), seen('dog', 0.6, box)];
+  const { kept, removed } = filterDetections(filters, { ...frame, detections });
+  expect([kept, removed]).toEqual([[detections[0], detections[2]], { confidence: 1 }]);
+});
+
 test('each detection is left out for the first reason that holds, and counted', () => {
   const good = [seen('person', 0.6, box), seen('car', 0.1, [0, 500, 500, 1000])];
   const detections = [

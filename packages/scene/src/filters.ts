@@ -8,6 +8,8 @@ export interface Filters {
   classes?: readonly string[] | undefined;
   /** Least confidence by class name, 0..1. */
   confidence: Readonly<Record<string, number>>;
+  /** Least confidence of a class that has none of its own, 0..1. */
+  min_confidence?: number;
   /** Least share of the frame that a box covers, 0..1. */
   min_area: number;
   /** Largest share of the frame that a box covers, 0..1. */
@@ -73,9 +75,8 @@ function reasonToRemove(
   { class_name, confidence, bbox }: Detection,
 ): FilterReason | undefined {
   if (filters.classes && !filters.classes.includes(class_name)) return 'class';
-  if (Object.hasOwn(filters.confidence, class_name) && confidence < (filters.confidence[class_name] ?? 0)) {
-    return 'confidence';
-  }
+  const own = Object.hasOwn(filters.confidence, class_name) ? filters.confidence[class_name] : undefined;
+  if (confidence < (own ?? filters.min_confidence ?? 0)) return 'confidence';
   const box = relativeBox(bbox, frame);
   const area = (box[2] - box[0]) * (box[3] - box[1]);
   if (area < filters.min_area || area > filters.max_area) return 'area';

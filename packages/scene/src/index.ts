@@ -1,6 +1,7 @@
 export { type Appearance, appearanceOf, type RgbPixels } from './appearance.ts';
 export * from './bytetrack.ts';
 export * from './config.ts';
+export { type DetectionDraft, putDetection } from './edit-detection.ts';
 export { putShape, removeShape, type Shape, type ShapeKind, type ShapeSettings } from './edit-scene.ts';
 export * from './edit-streams.ts';
 export { parseSceneEvent, type SceneEvent, sceneEventSchema } from './event.ts';

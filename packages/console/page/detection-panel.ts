@@ -1,0 +1,126 @@
+import type { FrameFacts } from '../src/api.ts';
+import type { DetectionPreview, StreamDetection } from '../src/detection-api.ts';
+import { SHOW_ALL } from './boxes.ts';
+import { button, getJson, h, sendJson, setText, streamPath } from './dom.ts';
+import { summary } from './format.ts';
+import { Picture } from './picture.ts';
+
+/**
+ * By which model a stream's objects are found and which of them are kept: chosen, tried on the newest picture beside what is
+ * told of it now, and saved.
+ */
+export function detectionPanel(streamId: string) {
+  const path = `${streamPath(streamId)}/detection`;
+  const model = h('select', { id: 'detection-model' });
+  const classes = h('div', { className: 'choices', role: 'group', ariaLabel: 'Classes' });
+  const least = h('input', { type: 'number', id: 'detection-least', min: '0', max: '1', step: '0.01' });
+  const status = h('p', { role: 'status' });
+  const show = button('Show the change', { onclick: preview });
+  const keep = h('button', {}, 'Save');
+  const form = h(
+    'form',
+    { hidden: true },
+    h('label', { for: model.id }, 'Model ', model),
+    h('label', { for: least.id }, 'Least confidence ', least),
+    h('p', { className: 'dim' }, 'Classes; none chosen: all'),
+    classes,
+    h('div', { className: 'bar' }, show, keep),
+  );
+  const element = h('fieldset', {}, h('legend', {}, 'Detection'), form, status);
+  const today = sideOf('Today');
+  const changed = sideOf('With the change');
+  const comparison = h('div', { className: 'sides', hidden: true }, today.element, changed.element);
+  let known: StreamDetection | undefined;
+
+  model.onchange = () => listClasses(chosen());
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    save();
+  };
+  getJson<StreamDetection>(path).then(take, tell);
+  return { element, comparison };
+
+  function take(now: StreamDetection): void {
+    known = now;
+    const names = now.models.map(({ name }) => name);
+    const options = [
+      ['', `default${names[0] ? ` (${names[0]})` : ''}`],
+      ...[...new Set([...names, now.model ?? ''])].filter(Boolean).map((name) => [name, name]),
+    ];
+    model.replaceChildren(...options.map(([value, text]) => h('option', { value }, text ?? '')));
+    model.value = now.model ?? '';
+    least.value = now.min_confidence ? String(now.min_confidence) : '';
+    listClasses(new Set(now.classes ?? []));
+    form.hidden = !now.writable;
+    setText(
+      status,
+      now.writable ? (now.problem ?? '') : 'To change it here, start the console with STREAMS_FILE.',
+    );
+  }
+  function listClasses(on: ReadonlySet<string>): void {
+    const models = known?.models ?? [];
+    const names = (models.find(({ name }) => name === model.value) ?? models[0])?.classes ?? [];
+    const boxes = [...new Set([...names, ...on])].map((value) =>
+      h('label', {}, h('input', { type: 'checkbox', value, checked: on.has(value) }), ` ${value}`),
+    );
+    classes.replaceChildren(...boxes);
+  }
+  function chosen(): Set<string> {
+    return new Set(
+      [...classes.querySelectorAll('input')].flatMap(({ checked, value }) => (checked ? value : [])),
+    );
+  }
+  function draft() {
+    const wanted = [...chosen()];
+    return {
+      model: model.value || null,
+      classes: wanted.length > 0 ? wanted : null,
+      min_confidence: least.value === '' ? null : Number(least.value),
+    };
+  }
+  async function preview(): Promise<void> {
+    show.disabled = true;
+    setText(status, 'Looking at the newest picture');
+    try {
+      const {
+        frame,
+        model: by,
+        detections,
+      } = await sendJson<DetectionPreview>('POST', `${path}/preview`, draft());
+      comparison.hidden = false;
+      await Promise.all([today.show(frame), changed.show({ ...frame, detections, model: by })]);
+      setText(status, `${frame.detections.length} today, ${detections.length} with the change, by ${by}.`);
+    } catch (error) {
+      tell(error as Error);
+    }
+    show.disabled = false;
+  }
+  async function save(): Promise<void> {
+    keep.disabled = true;
+    try {
+      take(await sendJson<StreamDetection>('POST', path, draft()));
+      comparison.hidden = true;
+      setText(status, 'Saved. It holds from the next pictures on.');
+    } catch (error) {
+      tell(error as Error);
+    }
+    keep.disabled = false;
+  }
+  function tell({ message }: Error): void {
+    setText(status, message);
+  }
+}
+
+/** A picture with what is seen in it, and what that is in words. */
+function sideOf(title: string) {
+  const canvas = h('canvas', { role: 'img', width: 640, height: 360, ariaLabel: title });
+  const caption = h('figcaption', {}, title);
+  const picture = new Picture(canvas, () => SHOW_ALL, true);
+  return {
+    element: h('figure', {}, canvas, caption),
+    async show(frame: FrameFacts): Promise<void> {
+      await picture.show(frame);
+      setText(caption, `${title}: ${summary(frame.detections)}`);
+    },
+  };
+}

@@ -1,0 +1,113 @@
+import { HttpError } from '@video-pipeline/http';
+import { type DetectionDraft, filterDetections, filtersOf, putDetection } from '@video-pipeline/scene';
+import { type Logger, messageOf } from '@video-pipeline/telemetry';
+import type { FastifyInstance } from 'fastify';
+import type { DetectionPreview, ServedModel, StreamDetection } from './detection-api.ts';
+import type { LiveFrames } from './live.ts';
+import { type Asked, type AskedRequest, draftOf, streamOf } from './params.ts';
+import type { StreamsFile } from './streams-file.ts';
+
+interface DetectionRoutesOptions {
+  streamsFile: StreamsFile;
+  live: Pick<LiveFrames, 'recent' | 'frame'>;
+  /** Base URL of the inference server; `undefined` where there is none to be asked. */
+  inferenceUrl: string | undefined;
+  log: Pick<Logger, 'info'>;
+}
+
+/** Longest wait for the inference server, milliseconds. */
+const INFERENCE_MS = 8_000;
+
+/** By which model a stream's objects are found and which are kept: told, tried on the newest picture, saved. */
+export function addDetectionRoutes(app: FastifyInstance, options: DetectionRoutesOptions): void {
+  const path = '/api/streams/:stream/detection';
+  app.get<Asked>(path, (request) => detectionOf(options, streamOf(request)));
+  app.post<Asked>(path, (request) => save(options, request));
+  app.post<Asked>(`${path}/preview`, (request) => preview(options, request));
+}
+
+async function detectionOf(
+  { streamsFile, inferenceUrl }: DetectionRoutesOptions,
+  streamId: string,
+): Promise<StreamDetection> {
+  const { model, filters } = streamsFile.config(streamId) ?? {};
+  const answer = await servedModels(inferenceUrl).then(
+    (models) => ({ models }),
+    (error) => ({ models: [], problem: messageOf(error) }),
+  );
+  return {
+    ...{ model, classes: filters?.classes, min_confidence: filters?.min_confidence },
+    ...{ ...answer, writable: streamsFile.isWritable },
+  };
+}
+
+async function save(options: DetectionRoutesOptions, request: AskedRequest): Promise<StreamDetection> {
+  const { streamsFile, log } = options;
+  const stream = streamOf(request);
+  const draft = choiceOf(request);
+  const { model } = draft;
+  if (typeof model === 'string') await checkModel(options, model);
+  streamsFile.change((text, where) => putDetection(text, stream, draft, where));
+  log.info('saved what is detected', { stream, by: request.ip });
+  return detectionOf(options, stream);
+}
+
+/** The newest picture as it was told of, and as it would be. */
+async function preview(options: DetectionRoutesOptions, request: AskedRequest): Promise<DetectionPreview> {
+  const { streamsFile, live, inferenceUrl } = options;
+  const stream = streamOf(request);
+  const config = streamsFile.sceneAfter(stream, (text, where) =>
+    putDetection(text, stream, choiceOf(request), where),
+  );
+  const frame = live.recent(stream).at(-1);
+  const jpeg = frame && live.frame(stream, `${frame.captured_at}-${frame.frame_number}`)?.jpeg;
+  if (!frame || !jpeg?.length) throw new HttpError(404, 'no picture of this stream has come yet');
+  if (config.model !== undefined) await checkModel(options, config.model);
+  const answer = await ask(inferenceUrl, 'predict', {
+    stream_id: stream,
+    frames: [{ frame_number: frame.frame_number, frame_data: Buffer.from(jpeg).toString('base64') }],
+    model: config.model,
+  });
+  const { model, results } = answer as { model: string; results: { detections?: FrameDetections }[] };
+  const detections = results[0]?.detections;
+  if (!detections) throw new HttpError(502, 'the inference server could not read the picture');
+  return { frame, model, detections: filterDetections(filtersOf(config), { ...frame, detections }).kept };
+}
+
+type FrameDetections = DetectionPreview['detections'];
+
+function choiceOf(request: AskedRequest): DetectionDraft {
+  const { model, classes, min_confidence } = draftOf<DetectionDraft>(request);
+  return { model, classes, min_confidence };
+}
+
+/** @throws HttpError 422 where the inference server has no such model */
+async function checkModel({ inferenceUrl }: DetectionRoutesOptions, name: string): Promise<void> {
+  const names = (await servedModels(inferenceUrl)).map((one) => one.name);
+  if (!names.includes(name))
+    throw new HttpError(422, `there is no model '${name.slice(0, 100)}'; there are: ${names.join(', ')}`);
+}
+
+async function servedModels(url: string | undefined): Promise<ServedModel[]> {
+  return ((await ask(url, 'models')) as { models: ServedModel[] }).models;
+}
+
+/** @throws HttpError where the inference server gives no answer */
+async function ask(url: string | undefined, path: string, body?: object): Promise<object> {
+  if (url === undefined)
+    throw new HttpError(409, 'the console knows no inference server: set INFERENCE_SERVICE_URL');
+  const post = body && {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  };
+  try {
+    const signal = AbortSignal.timeout(INFERENCE_MS);
+    const response = await fetch(new URL(path, url.endsWith('/') ? url : `${url}/`), { ...post, signal });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`it answered ${response.status}: ${text.slice(0, 200)}`);
+    return JSON.parse(text);
+  } catch (error) {
+    throw new HttpError(502, `no answer of the inference server: ${messageOf(error as Error)}`);
+  }
+}
