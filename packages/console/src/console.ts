@@ -144,6 +144,7 @@ export async function startConsole(options: {
       );
       log.info('put a failed record back', { key });
     },
+    recountFailed: () => monitor.recountFailed(),
     log,
   });
   return {

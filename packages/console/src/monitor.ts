@@ -131,6 +131,11 @@ export class Monitor {
     await this.#admin.disconnect();
   }
 
+  /** Counts what failed again at the next look: somebody has put it back or deleted it, and looks at the number. */
+  recountFailed(): void {
+    this.#lastFailed = 0;
+  }
+
   async #ask<Answer>(question: (admin: Admin) => Promise<Answer>): Promise<Answer> {
     await this.#admin.connect();
     return question(this.#admin);

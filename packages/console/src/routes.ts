@@ -43,6 +43,8 @@ export interface RoutesOptions {
   clipSettings: ClipSettings;
   flow: () => Flow;
   redrive: (key: string) => Promise<void>;
+  /** Told when fewer are in `failed/` than before. */
+  recountFailed: () => void;
   log: Pick<Logger, 'info'>;
 }
 
@@ -182,7 +184,7 @@ function choiceOf({ stage, stream, code }: Record<string, unknown>): FailedChoic
 }
 
 function failedBulk(
-  { bucket, redrive, log }: RoutesOptions,
+  { bucket, redrive, recountFailed, log }: RoutesOptions,
   request: AskedRequest,
 ): Promise<FailedBulkResult> {
   const { action, confirmed, ...draft } = draftOf<FailedBulk>(request);
@@ -191,12 +193,17 @@ function failedBulk(
   const choice = choiceOf(draft);
   if (confirmed !== true) return bulk(bucket, choice);
   log.info(`${action} of what has failed`, { ...choice, by: request.ip });
-  return bulk(bucket, choice, action === 'redrive' ? redrive : (key) => bucket.remove([key]));
+  const apply = action === 'redrive' ? redrive : (key: string) => bucket.remove([key]);
+  return bulk(bucket, choice, apply).finally(recountFailed);
 }
 
-async function redriveEntry({ redrive }: RoutesOptions, request: AskedRequest): Promise<{ key: string }> {
+async function redriveEntry(
+  { redrive, recountFailed }: RoutesOptions,
+  request: AskedRequest,
+): Promise<{ key: string }> {
   const { key } = draftOf<{ key: string }>(request);
   if (typeof key !== 'string') throw new HttpError(400, 'body must be {"key": "failed/..."}');
   await redrive(key);
+  recountFailed();
   return { key };
 }
