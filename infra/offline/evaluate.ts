@@ -1,9 +1,10 @@
 import { fork } from 'node:child_process';
-import { mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Row } from '../stages.ts';
 import { ensurePlatform, PLATFORM, ROOT, takeLock } from './platform.ts';
+import { sourcesHash } from './sources.ts';
 
 export interface Evaluation {
   /** Name of the stage, as `--stage` takes it. */
@@ -88,10 +89,17 @@ Object.assign(globalThis, {
 }`;
 
 const BUNDLE = join(PLATFORM, 'offline.mjs');
+/** Names the code that the bundle was made from. */
+const BUNDLED = `${BUNDLE}.hash`;
 
-/** Lays out the platform and bundles the app for {@link evaluate}: once before any number of evaluations. */
+/**
+ * Lays out the platform and bundles the app for {@link evaluate}, unless that is done: once before any number of
+ * evaluations.
+ */
 export async function prepare(note?: (line: string) => void): Promise<void> {
   await ensurePlatform(note);
+  const hash = sourcesHash(ROOT);
+  if ([BUNDLE, BUNDLED].every(existsSync) && readFileSync(BUNDLED, 'utf8') === hash) return;
   const esbuild = createRequire(join(PLATFORM, 'package.json'))('esbuild');
   // Others may run the bundle meanwhile.
   const outfile = join(PLATFORM, `offline-${process.pid}.mjs`);
@@ -112,7 +120,9 @@ export async function prepare(note?: (line: string) => void): Promise<void> {
     logLevel: 'silent',
     banner: { js: GLOBALS },
   });
+  writeFileSync(`${outfile}.hash`, hash);
   renameSync(outfile, BUNDLE);
+  renameSync(`${outfile}.hash`, BUNDLED);
 }
 
 /**

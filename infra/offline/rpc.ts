@@ -1,9 +1,11 @@
-import { mkdirSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import esbuild from 'esbuild';
 import type { Build } from './evaluate.ts';
+import { sourcesHash } from './sources.ts';
 
 interface BuildRequest {
   functionID: string;
@@ -14,6 +16,7 @@ interface BuildRequest {
 /** What SST's command line answers to its platform: bootstrap facts, and function bundles, which are really built. */
 export async function servePlatform({ root, work, region }: { root: string; work: string; region: string }) {
   const builds: Record<string, Build> = {};
+  const made = bundlesOf(root);
   const methods: Record<string, (params: any) => unknown> = {
     'Provider.Aws.Bootstrap': () => ({
       asset: 'sst-asset',
@@ -24,7 +27,12 @@ export async function servePlatform({ root, work, region }: { root: string; work
     'Provider.Aws.Appsync': () => ({ http: 'appsync-http', realtime: 'appsync-realtime' }),
     'Runtime.AddTarget': () => true,
     'Runtime.Build': async (request: BuildRequest) => {
-      const file = await bundle(request, root, join(work, 'artifacts', `${request.functionID}-src`));
+      const file = await bundleOnce(
+        request,
+        root,
+        made,
+        join(work, 'artifacts', `${request.functionID}-src`),
+      );
       builds[request.functionID] = {
         file,
         bytes: statSync(file).size,
@@ -50,11 +58,37 @@ export async function servePlatform({ root, work, region }: { root: string; work
   return { builds };
 }
 
-/** The options of SST's Node runtime, `pkg/runtime/node/build.go` in its repository. */
-async function bundle(request: BuildRequest, root: string, out: string): Promise<string> {
-  const { install = {}, minify = false } = request.properties;
+/** The folder of bundles that earlier evaluations of the same code have made; those of other code go. */
+function bundlesOf(root: string): string {
+  const all = join(root, '.sst/offline/bundles');
+  const folder = join(all, sourcesHash(root));
+  if (!existsSync(folder)) rmSync(all, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  return folder;
+}
+
+/** Bundles a function, unless that is done. */
+async function bundleOnce(request: BuildRequest, root: string, made: string, out: string): Promise<string> {
+  const { handler, properties } = request;
+  const name = createHash('sha256')
+    .update(JSON.stringify([handler, properties]))
+    .digest('hex');
+  const kept = join(made, `${name.slice(0, 16)}.mjs`);
   const outfile = join(out, 'bundle.mjs');
   mkdirSync(out, { recursive: true });
+  if (existsSync(kept)) copyFileSync(kept, outfile);
+  else {
+    await bundle(request, root, outfile);
+    const partial = `${kept}.${request.functionID}`;
+    copyFileSync(outfile, partial);
+    renameSync(partial, kept);
+  }
+  return outfile;
+}
+
+/** The options of SST's Node runtime, `pkg/runtime/node/build.go` in its repository. */
+async function bundle(request: BuildRequest, root: string, outfile: string): Promise<void> {
+  const { install = {}, minify = false } = request.properties;
   await esbuild.build({
     entryPoints: [join(root, request.handler.replace(/\.[^.]+$/, '.ts'))],
     outfile,
@@ -77,5 +111,4 @@ async function bundle(request: BuildRequest, root: string, out: string): Promise
       ].join('\n'),
     },
   });
-  return outfile;
 }

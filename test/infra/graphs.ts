@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { existsSync, globSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   type Evaluation,
@@ -9,6 +8,7 @@ import {
   type Resource,
 } from '../../infra/offline/evaluate.ts';
 import { ROOT, takeLock } from '../../infra/offline/platform.ts';
+import { sourcesHash } from '../../infra/offline/sources.ts';
 import { rows } from '../../infra/stages.ts';
 import { hosted } from './options.ts';
 
@@ -44,7 +44,7 @@ let hash: string | undefined;
 
 /** The resources that a deployment asks for. Kept on disk until any code they are made from changes. */
 export async function graphOf(deployed: Deployed): Promise<Graph> {
-  hash ??= sourcesHash();
+  hash ??= sourcesHash(ROOT, ['test/infra/cameras.yaml', 'test/infra/{graphs,options}.ts']);
   const file = join(ROOT, '.sst/offline', `${deployed}-${hash}.json`);
   if (!existsSync(file)) await keepGraph(deployed, file);
   return JSON.parse(readFileSync(file, 'utf8'));
@@ -64,22 +64,6 @@ async function keepGraph(deployed: Deployed, file: string): Promise<void> {
   } finally {
     release();
   }
-}
-
-function sourcesHash(): string {
-  const files = globSync(
-    [
-      'sst.config.ts',
-      'package-lock.json',
-      '{infra,functions/src,packages/*/src}/**/*.ts',
-      'test/infra/cameras.yaml',
-      'test/infra/{graphs,options}.ts',
-    ],
-    { cwd: ROOT },
-  );
-  const hash = createHash('sha256');
-  for (const file of files.sort()) hash.update(file).update(readFileSync(join(ROOT, file)));
-  return hash.digest('hex').slice(0, 16);
 }
 
 export const ofType = ({ resources }: Graph, type: string): Resource[] =>
