@@ -265,6 +265,19 @@ test('a snapshot is asked for again and again, with Digest by SHA-256, and fetch
   expect(ingest.stats.get('yard')).toMatchObject({ reconnects: 0, state: 'flowing' });
 });
 
+test('a snapshot by another name than JPEG, to a user whose name is not English', async () => {
+  const jpeg = await sharp({ create: { width: 320, height: 240, channels: 3, background: 'teal' } })
+    .jpeg()
+    .toBuffer();
+  const address = await serve(({ headers: { authorization = '' } }, response) => {
+    const name = /username="(.*?)"/.exec(Buffer.from(authorization, 'latin1').toString())?.[1];
+    if (name !== '山田') response.writeHead(401, { 'www-authenticate': 'Digest realm="x", nonce="y"' }).end();
+    else response.writeHead(200, { 'content-type': 'text/plain', 'content-length': jpeg.length }).end(jpeg);
+  });
+  const { frames } = run([stream('yard', `http://%E5%B1%B1%E7%94%B0:p@${address}/snap`, 25)]);
+  await expect.poll(() => frames.length, { timeout: 10_000 }).toBeGreaterThan(1);
+});
+
 test('a snapshot that fails, or is over our limits, is said, and asked for again', async () => {
   let asked = 0;
   const good = await still(90);

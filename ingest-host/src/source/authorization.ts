@@ -13,6 +13,11 @@ export function authorizationOf({ username, password }: URL): Authorization | un
   return username ? new Authorization({ user: decode(username), password: decode(password) }) : undefined;
 }
 
+/** A header's text as Node takes it, so that it is sent in UTF-8: a name may have any letters. */
+export function onTheWire(header: string): string {
+  return Buffer.from(header).toString('latin1');
+}
+
 /** Answers one server's challenges: Basic (RFC 7617) and Digest with MD5 or SHA-256 (RFC 7616), for requests without a body. */
 export class Authorization {
   readonly #credentials: Credentials;

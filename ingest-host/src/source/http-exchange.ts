@@ -26,12 +26,14 @@ export interface Taker {
   most?(): number;
 }
 
-/** Passes on the JPEGs among what comes, as FFmpeg reads them. */
-export function jpegTaker(exchange: Exchange, end: () => void): Taker {
+/** Passes on the JPEGs among what comes, as FFmpeg reads them. @param end told how many there were */
+export function jpegTaker(exchange: Exchange, end: (count: number) => void): Taker {
   const { answer } = exchange;
   if (!answer.headersSent) answer.writeHead(200, { 'content-type': MULTIPART });
   let hasRoom = true;
+  let count = 0;
   const splitter = new JpegSplitter((jpeg) => {
+    count += 1;
     hasRoom = answer.write(partOf(jpeg));
     exchange.last = { jpeg, at: performance.now() };
   });
@@ -39,7 +41,7 @@ export function jpegTaker(exchange: Exchange, end: () => void): Taker {
     splitter.push(bytes);
     return hasRoom;
   };
-  return { data, end };
+  return { data, end: () => end(count) };
 }
 
 /** Of what a camera says, only what FFmpeg goes by: it may be anything. */

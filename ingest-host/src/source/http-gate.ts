@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request as requestOver, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AllowedHosts, connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
-import { type Authorization, authorizationOf } from './authorization.ts';
+import { type Authorization, authorizationOf, onTheWire } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { type DatedSegment, datedSegments, SegmentClock } from './hls-list.ts';
 import { type Exchange, jpegTaker, passedOn, type Taker, told } from './http-exchange.ts';
@@ -142,7 +142,7 @@ export class HttpGate implements Gate {
         ...passedOn(asked),
         ...exchange.validators,
         host: asked.headers.host,
-        ...(authorization ? { authorization } : {}),
+        ...(authorization ? { authorization: onTheWire(authorization) } : {}),
         connection: 'close',
       },
       createConnection: () => socket,
@@ -209,10 +209,10 @@ export class HttpGate implements Gate {
   #taker(exchange: Exchange, came: IncomingMessage, start: Buffer): Taker {
     const type = came.headers['content-type'] ?? '';
     const isJpeg = start.indexOf('ffd8ff', 0, 'hex') === 0;
-    const isOne = /^image\/jpe?g/i.test(type) || (this.#period !== undefined && isJpeg);
+    // Whatever its type says.
+    const isOne = /^image\/jpe?g/i.test(type) || (isJpeg && (this.#period !== undefined || this.hasLength));
     if (start.toString('latin1', 0, 12).includes('#EXTM3U')) return this.#list(exchange, came);
-    if (isOne || /^multipart\//i.test(type) || (isJpeg && !this.hasLength))
-      return this.#jpegs(exchange, came, isOne);
+    if (isOne || isJpeg || /^multipart\//i.test(type)) return this.#jpegs(exchange, came, isOne);
     return this.#unchanged(exchange, came);
   }
 
@@ -237,7 +237,12 @@ export class HttpGate implements Gate {
 
   /** @param isOne it is asked for again, as long as it is wanted; else it goes on by itself */
   #jpegs(exchange: Exchange, came: IncomingMessage, isOne: boolean): Taker {
-    return jpegTaker(exchange, () => (isOne ? this.#again(exchange, came) : void exchange.answer.end()));
+    return jpegTaker(exchange, (count) => {
+      if (!isOne) exchange.answer.end();
+      else if (count <= 1) this.#again(exchange, came);
+      else
+        this.#refuse(exchange.answer, new SourceError(`open: a file of ${count} JPEGs, without times`, true));
+    });
   }
 
   /** Asks for a snapshot once its period is over. One that stays as it is is not fetched, and given again only now and then. */

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { Duplex, Transform } from 'node:stream';
 import { connectTo, type Target } from '@video-pipeline/outbound';
-import type { Authorization } from './authorization.ts';
+import { type Authorization, onTheWire } from './authorization.ts';
 import { SourceError, statusError } from './source-error.ts';
 
 const TYPE = 'application/x-rtsp-tunnelled';
@@ -29,7 +29,7 @@ export async function openTunnel(
       'x-sessioncookie': cookie,
       pragma: 'no-cache',
       'cache-control': 'no-cache',
-      ...(permit ? { authorization: permit } : {}),
+      ...(permit ? { authorization: onTheWire(permit) } : {}),
       ...more,
     };
     const createConnection = () => connectTo(target);

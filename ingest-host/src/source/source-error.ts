@@ -1,6 +1,7 @@
 import {
   AVERROR_EINVAL,
   AVERROR_EIO,
+  AVERROR_EOF,
   AVERROR_HTTP_FORBIDDEN,
   AVERROR_HTTP_NOT_FOUND,
   AVERROR_HTTP_UNAUTHORIZED,
@@ -33,6 +34,7 @@ const PERMANENT = new Map<number, string>([
 /** What other codes mean when a source is opened: FFmpeg's own words leave too much to guess. */
 const OPEN_ERRORS = new Map<number, string>([
   [AVERROR_EIO, "the host is unknown or can't be reached"],
+  [AVERROR_EOF, 'it ended before a picture came'],
   [AVERROR_INVALIDDATA, 'what is there is no video stream'],
   [AVERROR_EINVAL, 'what is there is none of the formats that cameras use'],
 ]);
