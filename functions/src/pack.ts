@@ -57,10 +57,10 @@ async function segmentOf<Item extends Packable>(
   first: Item,
   last: Item,
 ): Promise<Packed<Item> | Unfit<Item>> {
-  // Loaded only here: FFmpeg does not lie beside every annotate.
-  const { encodeSegment } = await import('./clip-encoder.ts');
   const { width, height } = first.frame;
   try {
+    // Loaded only here: FFmpeg does not lie beside every annotate.
+    const { encodeSegment } = await import('./clip-encoder.ts');
     const mp4 = await encodeSegment(items.map(({ frame, jpeg }) => ({ capturedAt: frame.capturedAt, jpeg })));
     const frames = items.map(({ frame }): [number, number] => [frame.capturedAt, frame.frameNumber]);
     const offsets = items.map(({ record }) => record.offset);

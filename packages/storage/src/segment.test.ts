@@ -92,6 +92,7 @@ describe('a playlist', () => {
     expect(playlistOf(keys, end + 1)?.split('\n')).toEqual([
       '#EXTM3U',
       '#EXT-X-VERSION:7',
+      '#EXT-X-INDEPENDENT-SEGMENTS',
       '#EXT-X-PLAYLIST-TYPE:VOD',
       '#EXT-X-TARGETDURATION:1',
       `#EXT-X-MAP:URI="${names[0]}",BYTERANGE="4096@0"`,

@@ -95,6 +95,7 @@ export function playlistOf(keys: readonly string[], now: number): string | undef
   return [
     '#EXTM3U',
     '#EXT-X-VERSION:7',
+    '#EXT-X-INDEPENDENT-SEGMENTS',
     `#EXT-X-PLAYLIST-TYPE:${isOver ? 'VOD' : 'EVENT'}`,
     `#EXT-X-TARGETDURATION:${Math.ceil(Math.max(...lengths) / 1000)}`,
     ...lines,
