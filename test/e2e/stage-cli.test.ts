@@ -3,9 +3,11 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '@video-pipeline/local';
-import { createStore, packArchive, type Store } from '@video-pipeline/storage';
+import { createStore, packArchive, packSegment, type Store } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeSegment } from '../../functions/src/clip-encoder.ts';
 import { startFakeServer } from '../support/fake-server.ts';
 
 const MAIN = join(import.meta.dirname, '../../packages/cli/src/main.ts');
@@ -92,6 +94,30 @@ describe('npm run local -- --stage production', () => {
     const all = (await download('--all')).files;
     expect(all.toSorted()).toEqual([join(folder, KEY), ...files]);
     expect(await readFile(files[1] ?? '', 'utf8')).toBe('picture 1');
+  });
+
+  it('s3-download takes the newest picture out of a video, or all', async () => {
+    const body = await sharp({ create: { width: 64, height: 48, channels: 3, background: 'grey' } })
+      .jpeg()
+      .toBuffer();
+    const at = 1795590002000;
+    const mp4 = await encodeSegment([0, 1].map((i) => ({ capturedAt: at + i, jpeg: body })));
+    const segment = packSegment(mp4, {
+      width: 64,
+      height: 48,
+      frames: [
+        [at, 0],
+        [at + 1, 1],
+      ],
+    });
+    const hour = 'annotated/film/date=2026-11-25/hour=07';
+    const key = `${hour}/${at}-${at + 1}-detections-0-0-1.mp4`;
+    await store.put({ key, body: segment, contentType: 'video/mp4' });
+    const args = ['--stage', outputs, '--to', folder, '--prefix', 'annotated/film/', '--json'];
+    const newest = JSON.parse((await local('s3-download', ...args)).stdout).files;
+    expect(newest).toEqual([join(folder, hour, `${at + 1}-1.jpg`)]);
+    expect(await sharp(newest[0]).metadata()).toMatchObject({ format: 'jpeg', width: 64, height: 48 });
+    expect(JSON.parse((await local('s3-download', ...args, '--all')).stdout).files).toHaveLength(2);
   });
 
   it('status says what answers, and what to do where Kafka does not', async () => {
