@@ -141,6 +141,10 @@ test.each([5, 7, 10, 14, 20, 40])(
   },
 );
 
+test('a pipeline that takes all is asked for all within five seconds of its start', () => {
+  expect(total(new Simulation(THREE).run(5, 40).captured(1))).toBeCloseTo(30, 0);
+});
+
 test('while nothing comes out of the pipeline at all, each stream is at its floor', () => {
   expect(total(new Simulation(FOUR).run(60, 0).captured(50))).toBeCloseTo(4, 0);
 });

@@ -37,6 +37,8 @@ export class Thinning {
   #isThinning = false;
   /** Whether frames have come out of the pipeline: before that nobody knows what it can take. */
   #isKnown = false;
+  /** Whether it has had time ever since. */
+  #isRising = true;
   #delaySeconds = 0;
 
   constructor(settings: ThinningSettings) {
@@ -100,6 +102,9 @@ export class Thinning {
     const target = Math.max(TARGET * maxLatencySeconds, filling);
     const change = 1 - Math.min(MAX_CUT, (delaySeconds - target) / (2 * target));
     const isIdle = progress > 0 && delaySeconds < IDLE * target;
+    this.#isRising &&= isIdle;
+    // At the start twice as much is tried each second, for as long as the stages have time.
+    if (this.#isRising) return 2 * Math.max(mean, this.#latest());
     // The mean is late where more is tried each second.
     return change * (isIdle ? Math.max(mean * progress, mean, this.#latest()) : mean * progress);
   }
