@@ -40,8 +40,10 @@ export class Relay implements Channel {
   }
 
   play(outlet: Outlet, letGo: () => void): Playing {
+    const track = this.#track;
     return {
-      start: () => void this.#viewers.set(outlet, letGo),
+      // The source may have gone since it was asked for.
+      start: () => (track && track === this.#track ? void this.#viewers.set(outlet, letGo) : letGo()),
       stop: () => void this.#viewers.delete(outlet),
     };
   }
