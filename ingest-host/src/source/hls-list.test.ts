@@ -45,3 +45,21 @@ test('the clock goes by the segment that a picture is of, though others were ask
   clock.asked({ date: at + 64_000, duration: 2 });
   expect([0, 0].map((time) => clock.offsetAt(time))).toEqual([at + 62_000, at + 64_000]);
 });
+
+test('a clock that is set back in the middle of a list, and read ahead: each segment keeps its own date', () => {
+  const clock = new SegmentClock();
+  const dates = [100, 102, 104, 50, 52, 54, 56].map((seconds) => seconds * 1000);
+  // Two are asked for before the first is read; of each there are two variants.
+  const ask = (index: number) => {
+    for (const more of [0, 1])
+      if (dates[index] !== undefined) clock.asked({ date: dates[index] + more, duration: 2 });
+  };
+  ask(0);
+  ask(1);
+  const told = dates.map((_, index) => {
+    const offset = clock.offsetAt(index * 2);
+    ask(index + 2);
+    return (offset ?? 0) + index * 2000;
+  });
+  expect(told).toEqual(dates);
+});

@@ -39,12 +39,16 @@ const TOLERANCE = 0.3;
 /** Tells when pictures were captured by the segments that were asked for, which are read ahead. */
 export class SegmentClock {
   readonly #ahead: DatedSegment[] = [];
+  #asked: DatedSegment | undefined;
   #last = Number.POSITIVE_INFINITY;
   #current: { start: number; duration: number; offset: number } | undefined;
 
   asked(segment: DatedSegment): void {
-    // Variants of one stream are asked for side by side.
-    if (segment.date > (this.#ahead.at(-1)?.date ?? Number.NEGATIVE_INFINITY)) this.#ahead.push(segment);
+    // Variants of one stream are asked for side by side; and a clock may be set back.
+    const isSame = ({ date }: DatedSegment) => Math.abs(date - segment.date) < segment.duration * 500;
+    if (this.#ahead.some(isSame) || (this.#asked && isSame(this.#asked))) return;
+    this.#ahead.push(segment);
+    this.#asked = segment;
   }
 
   /**
