@@ -1,3 +1,5 @@
+const ESCAPE = Buffer.from([0, 0, 3]);
+
 /** Bits of a raw byte sequence payload, without its emulation prevention (ITU-T H.264, 7.3.1; H.265, 7.3.1.1). */
 export class Bits {
   readonly #bytes: Buffer;
@@ -6,9 +8,11 @@ export class Bits {
   /** @param header bytes of the NAL unit's header, which are passed over */
   constructor(nal: Buffer, header: number, most = 64) {
     const escaped = nal.subarray(header, most);
-    this.#bytes = Buffer.from(
-      escaped.filter((byte, at) => byte !== 3 || escaped[at - 1] !== 0 || escaped[at - 2] !== 0),
-    );
+    const isEscape = (byte: number, at: number) =>
+      byte === 3 && escaped[at - 1] === 0 && escaped[at - 2] === 0;
+    this.#bytes = escaped.includes(ESCAPE)
+      ? Buffer.from(escaped.filter((byte, at) => !isEscape(byte, at)))
+      : escaped;
   }
 
   read(count: number): number {
