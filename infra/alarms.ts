@@ -1,6 +1,6 @@
 import { groupOf, isWithin, STAGES, topicOf } from '@video-pipeline/stages';
-import type { MetricName } from '@video-pipeline/telemetry';
-import { awsMetric, namespaceOf, type Service } from './metrics.ts';
+import type { MetricName, VariantName } from '@video-pipeline/telemetry';
+import { awsMetric, namespaceOf, ON_DEMAND_NODES, type Service } from './metrics.ts';
 import { title } from './settings.ts';
 import type { Stage } from './stages.ts';
 
@@ -18,9 +18,14 @@ export interface Alarm {
   comparisonOperator: 'GreaterThanThreshold' | 'LessThanThreshold';
   evaluationPeriods: number;
   treatMissingData: 'breaching' | 'notBreaching';
-  metric:
-    | { namespace: string; name: string; dimensions: Record<string, string>; statistic: string }
-    | { query: string };
+  metric: Metric | { query: string } | { expression: string; of: Record<string, Metric> };
+}
+
+interface Metric {
+  namespace: string;
+  name: string;
+  dimensions: Record<string, string>;
+  statistic: string;
 }
 
 /** The page that an alarm's message names: what people feel, where to look, what to do. */
@@ -38,6 +43,8 @@ export interface Watched {
   /** Where batches go that Lambda gave up on, as S3 counts them. */
   lostBatches: { bucket: string; filter: string };
   endpoint?: string | undefined;
+  hasCanary?: boolean | undefined;
+  fallsBack?: boolean | undefined;
   page?: { loadBalancer: string; targetGroup: string } | undefined;
   streams: string[];
 }
@@ -73,7 +80,7 @@ export function alarms(watched: Watched): Alarm[] {
     ),
     ...services.map((service) =>
       above(`${title(service)}Errors`, `${title(service)} fails again and again; its batches wait.`, 0, 3, {
-        ...fromAws('AWS/Lambda', 'Errors', watched.functions[service]),
+        ...fromAws('AWS/Lambda', 'Errors', watched.functions[service] ?? ''),
         statistic: 'Sum',
       }),
     ),
@@ -93,10 +100,62 @@ export function alarms(watched: Watched): Alarm[] {
           }),
         ]
       : []),
+    ...(watched.fallsBack
+      ? [
+          above('SpotFallback', 'No spot instance was to be had: a GPU node is rented on demand.', 0, 1, {
+            ...{ namespace, name: ON_DEMAND_NODES, dimensions: {}, statistic: 'Sum' },
+          }),
+        ]
+      : []),
+    ...(watched.hasCanary ? canaryAlarms(namespace) : []),
     ...(watched.page ? [consoleAlarm(watched.page)] : []),
     ...watched.streams.flatMap((stream) => streamAlarms(namespace, stream)),
   ];
 }
+
+/** Batches that a canary may fail at beyond what the model in use does, as a share of all that it is asked. */
+const CANARY_ERRORS = 0.05;
+/** Times that of the model in use which a canary may take for a batch, p95. */
+const CANARY_TIME = 1.5;
+/** How far its detections a frame may be from those of the model in use, as a share of them. */
+const CANARY_DETECTIONS = 0.3;
+/** Fewer detections than this in a minute say nothing about a model. */
+const ENOUGH_DETECTIONS = 100;
+
+/** Each compares the canary with the model in use in the same minutes; whichever rings first stops the canary. */
+function canaryAlarms(namespace: string): Alarm[] {
+  const both = (name: VariantName, statistic = 'Sum') => {
+    const of = (variant: string) => ({
+      ...{ namespace, name, statistic, dimensions: { service: 'detect', variant } },
+    });
+    const id = name.replace('Variant', '').toLowerCase();
+    return { [`${id}_canary`]: of('canary'), [`${id}_main`]: of('main') };
+  };
+  const perFrame = (variant: string) => `(FILL(detections_${variant}, 0) / frames_${variant})`;
+  return [
+    above('CanaryErrors', 'The canary model fails at more batches than the model in use.', CANARY_ERRORS, 3, {
+      expression: 'errors_canary / calls_canary - FILL(errors_main / calls_main, 0)',
+      of: { ...both('VariantErrors'), ...both('VariantCalls') },
+    }),
+    above('CanarySlow', 'The canary model takes longer for a batch than the model in use.', CANARY_TIME, 5, {
+      expression: 'time_canary / time_main',
+      of: both('VariantTime', 'p95'),
+    }),
+    above(
+      'CanaryDetections',
+      'The canary model sees far more or far less in a frame than the model in use.',
+      CANARY_DETECTIONS,
+      5,
+      {
+        expression: `IF(detections_main > ${ENOUGH_DETECTIONS}, ABS(${perFrame('canary')} / ${perFrame('main')} - 1), 0)`,
+        of: { ...both('VariantDetections'), ...both('VariantFrames') },
+      },
+    ),
+  ];
+}
+
+/** Alarms that stop the canary. */
+export const stopsCanary = ({ key }: Pick<Alarm, 'key'>) => key.startsWith('Canary');
 
 function consoleAlarm({ loadBalancer, targetGroup }: NonNullable<Watched['page']>): Alarm {
   return silent('ConsoleDown', 'The console has not answered its load balancer for 3 minutes.', {

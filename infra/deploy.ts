@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
+import { runCanary } from './canary-command.ts';
 import { check } from './check.ts';
 import { modelDockerfile, stageOf } from './stages.ts';
 
@@ -50,6 +51,14 @@ program
 program.command('build').description('build the images and push them to ECR').action(build);
 program.command('k8s').description('deploy the Kubernetes objects alone').action(deployKubernetes);
 program
+  .command('canary')
+  .argument('<image>', 'image of the model server that is to be tried')
+  .description('try an image on a share of the frames; an alarm takes it away, else it comes into use')
+  .option('--minutes <number>', 'how long it is watched', above0, 30)
+  .option('--share <number>', 'share of the batches, 0..1', share, 0.1)
+  .option('--shadow', 'only compare its answers, and take it away in any case')
+  .action(deployCanary);
+program
   .command('status')
   .description('what runs: stacks, pods, mappings, the newest objects')
   .action(showStatus);
@@ -59,6 +68,35 @@ try {
 } catch (error) {
   process.stderr.write(`deploy: ${error instanceof Error ? error.message : error}\n`);
   process.exitCode = 1;
+}
+
+function above0(text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new InvalidArgumentError('must be a number above 0');
+  return value;
+}
+
+function share(text: string): number {
+  if (!(Number(text) > 0 && Number(text) <= 1))
+    throw new InvalidArgumentError('must be a number above 0, 1 at most');
+  return Number(text);
+}
+
+async function deployCanary(
+  image: string,
+  { minutes, share, shadow = false }: { minutes: number; share: number; shadow?: boolean },
+): Promise<void> {
+  refuseUnreachable();
+  const { bucket } = readJson<{ bucket: string }>(OUTPUTS);
+  await runCanary(
+    { stage: stageOf(stage()), image, minutes, share, shadow, bucket },
+    {
+      aws: (...args) => read('aws', [...args, '--region', REGION]),
+      deploy: deployStage,
+      note: (line) => process.stderr.write(`${line}\n`),
+      keep: (MODEL_IMAGE) => keepImages({ ...readJson<Images>(IMAGES), MODEL_IMAGE }),
+    },
+  );
 }
 
 /** What every command of ours is started with. */
@@ -115,8 +153,7 @@ function build(): void {
     MODEL_IMAGE: image('model', modelDockerfile(stageOf(stage())), 'linux/amd64'),
     INGEST_IMAGE: image('ingest', 'ingest-host/Dockerfile', 'linux/arm64'),
   };
-  mkdirSync(dirname(IMAGES), { recursive: true });
-  writeFileSync(IMAGES, JSON.stringify(images, null, 2));
+  keepImages(images);
   // For the jobs of a workflow that come after.
   const { GITHUB_OUTPUT } = process.env;
   if (GITHUB_OUTPUT)
@@ -124,9 +161,19 @@ function build(): void {
   console.log(images);
 }
 
+function keepImages(images: Images): void {
+  mkdirSync(dirname(IMAGES), { recursive: true });
+  writeFileSync(IMAGES, JSON.stringify(images, null, 2));
+}
+
 function deployAll(): void {
   refuseUnreachable();
-  run('npx', ['sst', 'deploy', '--stage', stage()], { ...readJson<Images>(IMAGES), ...given() });
+  deployStage();
+}
+
+function deployStage(variables: NodeJS.ProcessEnv = {}): void {
+  const images = { ...readJson<Images>(IMAGES), ...given() };
+  run('npx', ['sst', 'deploy', '--stage', stage()], { ...images, ...variables });
 }
 
 function deployKubernetes(): void {

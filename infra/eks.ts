@@ -1,13 +1,16 @@
 import type { InferenceTarget } from './inference-target.ts';
 import { type KafkaCluster, kafkaArn, kafkaStatement } from './kafka.ts';
 import { createKubeconfig } from './kubeconfig.ts';
-import { manifests, ROLLOUT_SECONDS } from './kubernetes.ts';
-import { type KubernetesObject, NAMESPACE, SERVICE } from './kubernetes-object.ts';
+import { manifests, NODE_POOL } from './kubernetes.ts';
+import { applyAll } from './kubernetes-apply.ts';
+import { CANARY, NAMESPACE, SERVICE } from './kubernetes-object.ts';
 import { KUBERNETES_VERSION } from './kubernetes-versions.ts';
 import { keepLogs } from './logs.ts';
 import { connect, createGroup, type createNetwork, reachAws } from './network.ts';
 import { rolePrefix } from './role-prefix.ts';
+import { canaryOf } from './scaling.ts';
 import { deployment, KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
+import { watchSpot } from './spot.ts';
 import type { Inference, Stage } from './stages.ts';
 
 interface Parts {
@@ -25,7 +28,7 @@ const INSIGHTS_GROUPS = ['application', 'dataplane', 'host', 'performance'];
 
 /** An EKS cluster in Auto Mode that runs the model server on GPU nodes behind an internal load balancer. */
 export function createEks({ stage, inference, network, kafka, image }: Parts): InferenceTarget {
-  const cluster = createCluster(stage, network);
+  const { cluster, addons } = createCluster(stage, network);
   const nodes = { name: 'Nodes', id: cluster.vpcConfig.clusterSecurityGroupId };
   const loadBalancer = createGroup(network.vpc, 'Inference');
   connect(loadBalancer, nodes, stage.settings.PORT);
@@ -35,6 +38,7 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
 
   const provider = new kubernetes.Provider('Kubernetes', { kubeconfig: createKubeconfig(cluster) });
   const keda = inference.autoscaler === 'keda' ? installKeda(stage, cluster, kafka, provider) : undefined;
+  const canary = canaryOf(inference);
   const objects = $resolve({
     image,
     loadBalancerGroup: loadBalancer.id,
@@ -43,6 +47,7 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
   }).apply(({ image, loadBalancerGroup, bootstrapServers, region }) =>
     manifests({
       image,
+      canary,
       inference,
       settings: stage.settings,
       loadBalancerGroup,
@@ -50,19 +55,23 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
       kafka: { bootstrapServers, region, partitions: stage.kafka.partitions },
     }),
   );
-  const service = applyAll(objects, { provider, dependsOn: keda ? [keda] : [] });
+  const hosts = applyAll(objects, { provider, dependsOn: keda ? [keda] : [] });
+  const url = (name: string) => $interpolate`http://${hosts[name]}:${stage.settings.PORT}`;
   return {
     environment: {
       INFERENCE_BACKEND: 'http',
-      INFERENCE_SERVICE_URL: $interpolate`http://${service}:${stage.settings.PORT}`,
+      INFERENCE_SERVICE_URL: url(SERVICE),
+      ...(canary && { INFERENCE_CANARY_URL: url(CANARY), ...canary.environment }),
     },
     permissions: [],
     allow: (from) => connect(from, loadBalancer, stage.settings.PORT),
     metrics: { eksCluster: cluster.name },
+    hasCanary: canary !== undefined,
+    ...watchSpot(stage, inference, { cluster, addons, pool: NODE_POOL }),
   };
 }
 
-function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>): aws.eks.Cluster {
+function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>) {
   const { DEPLOY_CIDRS } = deployment();
   if (!DEPLOY_CIDRS) {
     throw new Error(
@@ -107,8 +116,7 @@ function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>):
     { dependsOn: [logs] },
   );
   letIn(cluster);
-  watch(stage, cluster);
-  return cluster;
+  return { cluster, addons: watch(stage, cluster) };
 }
 
 /** Roles that may use the cluster beside the one that makes it, which else would be the only one. */
@@ -155,12 +163,12 @@ function createRole(name: string, service: string, policies: string[]): aws.iam.
 }
 
 /** Container Insights: the pods' logs, and GPU, CPU and memory by pod. */
-function watch(stage: Stage, cluster: aws.eks.Cluster): void {
+function watch(stage: Stage, cluster: aws.eks.Cluster): aws.eks.Addon[] {
   const groups = INSIGHTS_GROUPS.map((group) =>
     keepLogs(stage, `Insights-${group}`, `/aws/containerinsights/${$app.name}-${$app.stage}/${group}`),
   );
   const role = createRole('InferenceInsightsRole', 'pods.eks.amazonaws.com', ['CloudWatchAgentServerPolicy']);
-  new aws.eks.Addon(
+  const insights = new aws.eks.Addon(
     'InferenceInsights',
     {
       clusterName: cluster.name,
@@ -174,7 +182,8 @@ function watch(stage: Stage, cluster: aws.eks.Cluster): void {
     },
     { dependsOn: groups },
   );
-  new aws.eks.Addon('InferenceMetrics', { clusterName: cluster.name, addonName: 'metrics-server' });
+  const metrics = { clusterName: cluster.name, addonName: 'metrics-server' };
+  return [insights, new aws.eks.Addon('InferenceMetrics', metrics)];
 }
 
 function installKeda(
@@ -225,59 +234,4 @@ function lagPolicy({ settings }: Stage, kafka: KafkaCluster): $util.Output<strin
       kafkaStatement([kafkaArn(kafka, 'group', settings.KAFKA_GROUP_ID)], 'DescribeGroup'),
     ],
   }).json;
-}
-
-/** Applies the objects in their order. @returns the load balancer's host name */
-function applyAll(
-  objects: $util.Output<KubernetesObject[]>,
-  options: $util.CustomResourceOptions,
-): $util.Output<string> {
-  return objects.apply((list) => {
-    const created = new Map<string, $util.CustomResource>();
-    for (const object of list) {
-      const first = (AFTER[object.kind] ?? ['Namespace']).flatMap((kind) => created.get(kind) ?? []);
-      created.set(
-        object.kind,
-        applyObject(object, { ...options, dependsOn: [...asList(options.dependsOn), ...first] }),
-      );
-    }
-    const service = created.get('Service') as kubernetes.core.v1.Service;
-    return service.status.loadBalancer.ingress[0].hostname;
-  });
-}
-
-/** What must be there before an object of a kind. A pod has its readiness gate only where the service came first. */
-const AFTER: Record<string, string[]> = {
-  Deployment: ['Namespace', 'Service', 'NodePool', 'ServiceAccount'],
-};
-
-const asList = (value: $util.CustomResourceOptions['dependsOn']) => [value ?? []].flat() as $util.Resource[];
-
-function applyObject(object: KubernetesObject, options: $util.CustomResourceOptions): $util.CustomResource {
-  const name = `Kubernetes${object.kind}${object.metadata.name === SERVICE ? '' : `-${object.metadata.name}`}`;
-  const args = object as any;
-  switch (object.kind) {
-    case 'Namespace':
-      return new kubernetes.core.v1.Namespace(name, args, options);
-    case 'ServiceAccount':
-      return new kubernetes.core.v1.ServiceAccount(name, args, options);
-    case 'ConfigMap':
-      return new kubernetes.core.v1.ConfigMap(name, args, options);
-    case 'Deployment':
-      return new kubernetes.apps.v1.Deployment(name, args, {
-        ...options,
-        ignoreChanges: ['spec.replicas'],
-        customTimeouts: { create: `${ROLLOUT_SECONDS}s`, update: `${ROLLOUT_SECONDS}s` },
-      });
-    case 'Service':
-      return new kubernetes.core.v1.Service(name, args, { ...options, customTimeouts: { create: '20m' } });
-    case 'PodDisruptionBudget':
-      return new kubernetes.policy.v1.PodDisruptionBudget(name, args, options);
-    case 'NetworkPolicy':
-      return new kubernetes.networking.v1.NetworkPolicy(name, args, options);
-    case 'HorizontalPodAutoscaler':
-      return new kubernetes.autoscaling.v2.HorizontalPodAutoscaler(name, args, options);
-    default:
-      return new kubernetes.apiextensions.CustomResource(name, args, options);
-  }
 }

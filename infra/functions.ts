@@ -1,4 +1,5 @@
 import type { VariableName } from '@video-pipeline/config';
+import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
 import { groupOf, type Need, type PipelineStage, topicOf } from '@video-pipeline/stages';
 import functionsPackage from '../functions/package.json' with { type: 'json' };
 import picturePackage from '../packages/picture/package.json' with { type: 'json' };
@@ -117,9 +118,10 @@ const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
     connect(group, kafka.group, KAFKA_IAM_PORT);
     return { environment: kafkaEnvironment(stage, kafka) };
   },
-  inference({ inference: { environment, permissions, allow } }, group) {
+  inference({ store, inference: { environment, permissions, allow, hasCanary } }, group) {
     allow(group);
-    return { environment, permissions };
+    const stop = hasCanary ? [objects(store, 's3:GetObject', [CANARY_STOPPED_KEY])] : [];
+    return { environment, permissions: [...permissions, ...stop] };
   },
   scenes: ({ store, list }) => ({
     environment: { STREAMS_FILE: list.url },

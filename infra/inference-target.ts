@@ -8,4 +8,8 @@ export interface InferenceTarget {
   allow: (from: Group) => void;
   /** What a dashboard can show of it. */
   metrics: { eksCluster?: $util.Input<string>; endpoint?: $util.Input<string> };
+  /** Whether a second model server is tried beside the one in use. */
+  hasCanary?: boolean;
+  /** Whether nodes may be rented on demand where spot has none, which is counted. */
+  fallsBack?: boolean;
 }

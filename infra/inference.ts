@@ -23,6 +23,8 @@ export function createInference(
     };
   }
   const { inference } = stage;
+  if (deployment().MODEL_CANARY && inference.backend !== 'eks')
+    throw new Error(`MODEL_CANARY is set, and stage '${stage.name}' has no EKS: a canary needs it`);
   const image = createImage({
     name: 'model',
     dockerfile: modelDockerfile(stage),

@@ -5,7 +5,13 @@ import type { Inference } from './stages.ts';
 
 export const NAMESPACE = 'video-pipeline';
 export const SERVICE = 'inference-service';
-export const LABELS = { 'app.kubernetes.io/name': SERVICE, 'app.kubernetes.io/part-of': NAMESPACE };
+/** A second model server, while `npm run deploy -- canary` tries one. */
+export const CANARY = 'inference-canary';
+export const labelsOf = (name: string) => ({
+  'app.kubernetes.io/name': name,
+  'app.kubernetes.io/part-of': NAMESPACE,
+});
+export const LABELS = labelsOf(SERVICE);
 
 export interface KubernetesObject {
   apiVersion: string;
@@ -24,6 +30,7 @@ export const metadata = (name: string) => ({ name, namespace: NAMESPACE, labels:
 
 export interface Manifests {
   image: string;
+  canary?: { image: string; replicas: number } | undefined;
   inference: Extract<Inference, { backend: 'eks' }>;
   /** What the model server is told. */
   settings: Settings;

@@ -3,8 +3,10 @@
  * @see https://kubernetes.io/docs/reference/kubernetes-api/
  */
 import {
+  CANARY,
   type KubernetesObject,
   LABELS,
+  labelsOf,
   type Manifests,
   metadata,
   NAMESPACE,
@@ -13,8 +15,8 @@ import {
 import { horizontalPodAutoscaler, keda } from './scaling.ts';
 import { environmentOf, MODEL_VARIABLES } from './settings.ts';
 
-const SELECTOR = { 'app.kubernetes.io/name': SERVICE };
-const NODE_POOL = 'inference-gpu';
+const selector = (name: string) => ({ 'app.kubernetes.io/name': name });
+export const NODE_POOL = 'inference-gpu';
 const HTTP = 'http';
 /** Nodes and pods that a rollout has beside those that serve. */
 export const SURGE = 1;
@@ -27,19 +29,30 @@ const DRAIN = { deregistration: 120, beforeStop: 150, inWork: 30 };
 /** A rollout of all pods takes this long at most, one after another. */
 export const ROLLOUT_SECONDS = 3600;
 
+/** Pods that run one image, behind an address of their own. */
+interface Variant {
+  name: string;
+  image: string;
+  replicas: number;
+}
+
 /** Every object, in the order in which they are to be applied. */
 export function manifests(input: Manifests): KubernetesObject[] {
+  const { image, inference, canary } = input;
+  // The autoscaler owns the number of pods; this is where it begins. A canary's stays.
+  const main: Variant = { name: SERVICE, image, replicas: Math.max(1, inference.replicas.min) };
+  const variants = canary ? [main, { name: CANARY, ...canary }] : [main];
   return [
     namespace(),
     networkPolicySwitch(),
-    nodePool(input.inference),
+    nodePool(inference, canary?.replicas ?? 0),
     serviceAccount(),
     configMap(input),
     // Before the pods: a pod gets its readiness gate only where the load balancer knows its service already.
-    service(input),
-    deployment(input),
+    ...variants.map(({ name }) => service(input, name)),
+    ...variants.map((variant) => deployment(input, variant)),
     disruptionBudget(),
-    networkPolicy(input),
+    ...variants.map(({ name }) => networkPolicy(input, name)),
     ...(input.inference.autoscaler === 'hpa' ? [horizontalPodAutoscaler(input.inference)] : keda(input)),
   ];
 }
@@ -65,7 +78,7 @@ function networkPolicySwitch(): KubernetesObject {
 }
 
 /** GPU nodes come when a pod needs one and go when it is gone. Auto Mode brings NVIDIA's driver and device plugin. */
-function nodePool({ gpu, replicas }: Manifests['inference']): KubernetesObject {
+function nodePool({ gpu, replicas }: Manifests['inference'], besides: number): KubernetesObject {
   const requirement = (key: string, values: readonly string[]) => ({ key, operator: 'In', values });
   return {
     apiVersion: 'karpenter.sh/v1',
@@ -88,7 +101,7 @@ function nodePool({ gpu, replicas }: Manifests['inference']): KubernetesObject {
           terminationGracePeriod: '1h',
         },
       },
-      limits: { 'nvidia.com/gpu': String(replicas.max + SURGE) },
+      limits: { 'nvidia.com/gpu': String(replicas.max + SURGE + besides) },
       // A pod has a whole node, so there is nothing to gain from moving it to a fuller one.
       disruption: {
         consolidationPolicy: 'WhenEmpty',
@@ -121,23 +134,22 @@ function configMap({ settings }: Manifests): KubernetesObject {
   };
 }
 
-function deployment({ image, inference, settings }: Manifests): KubernetesObject {
+function deployment({ settings }: Manifests, { name, image, replicas }: Variant): KubernetesObject {
   // Under load the server may take longer than Kubernetes' own second.
   const health = { httpGet: { path: '/health', port: HTTP }, timeoutSeconds: 5 };
   return {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
-    metadata: metadata(SERVICE),
+    metadata: metadata(name),
     spec: {
-      // The autoscaler owns the number of pods; this is where it begins.
-      replicas: Math.max(1, inference.replicas.min),
+      replicas,
       // A new GPU node, its image and the load balancer's health checks take up to 15 minutes for each pod.
       progressDeadlineSeconds: ROLLOUT_SECONDS,
-      selector: { matchLabels: SELECTOR },
+      selector: { matchLabels: selector(name) },
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: SURGE } },
       template: {
         metadata: {
-          labels: LABELS,
+          labels: labelsOf(name),
           annotations: {
             'prometheus.io/scrape': 'true',
             'prometheus.io/path': '/metrics',
@@ -154,7 +166,7 @@ function deployment({ image, inference, settings }: Manifests): KubernetesObject
               maxSkew: 1,
               topologyKey: 'topology.kubernetes.io/zone',
               whenUnsatisfiable: 'ScheduleAnyway',
-              labelSelector: { matchLabels: SELECTOR },
+              labelSelector: { matchLabels: selector(name) },
             },
           ],
           securityContext: {
@@ -188,13 +200,13 @@ function deployment({ image, inference, settings }: Manifests): KubernetesObject
 }
 
 /** An internal network load balancer, straight to the pods. */
-function service({ loadBalancerGroup, settings }: Manifests): KubernetesObject {
-  const aws = (name: string) => `service.beta.kubernetes.io/aws-load-balancer-${name}`;
+function service({ loadBalancerGroup, settings }: Manifests, name: string): KubernetesObject {
+  const aws = (key: string) => `service.beta.kubernetes.io/aws-load-balancer-${key}`;
   return {
     apiVersion: 'v1',
     kind: 'Service',
     metadata: {
-      ...metadata(SERVICE),
+      ...metadata(name),
       annotations: {
         [aws('scheme')]: 'internal',
         [aws('nlb-target-type')]: 'ip',
@@ -214,7 +226,7 @@ function service({ loadBalancerGroup, settings }: Manifests): KubernetesObject {
     spec: {
       type: 'LoadBalancer',
       loadBalancerClass: 'eks.amazonaws.com/nlb',
-      selector: SELECTOR,
+      selector: selector(name),
       ports: [{ name: HTTP, port: settings.PORT, targetPort: HTTP, protocol: 'TCP' }],
     },
   };
@@ -225,18 +237,18 @@ function disruptionBudget(): KubernetesObject {
     apiVersion: 'policy/v1',
     kind: 'PodDisruptionBudget',
     metadata: metadata(SERVICE),
-    spec: { maxUnavailable: 1, selector: { matchLabels: SELECTOR } },
+    spec: { maxUnavailable: 1, selector: { matchLabels: selector(SERVICE) } },
   };
 }
 
 /** The model answers the VPC on its port and calls nobody. */
-function networkPolicy({ clientCidr, settings }: Manifests): KubernetesObject {
+function networkPolicy({ clientCidr, settings }: Manifests, name: string): KubernetesObject {
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',
-    metadata: metadata(SERVICE),
+    metadata: metadata(name),
     spec: {
-      podSelector: { matchLabels: SELECTOR },
+      podSelector: { matchLabels: selector(name) },
       // Nothing is let out. An empty list would say the same, but Kubernetes drops it, and each apply would be a change.
       policyTypes: ['Ingress', 'Egress'],
       ingress: [

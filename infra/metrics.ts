@@ -46,6 +46,9 @@ type AwsMetricName<Namespace extends AwsNamespace> = (typeof awsMetrics)[Namespa
 /** Who writes a metric: the value of the dimension `service`. */
 export type Service = 'ingest' | StageName;
 
+/** GPU nodes that a pool of spot instances rented on demand, counted in Karpenter's log. No dimension. */
+export const ON_DEMAND_NODES = 'OnDemandNodes';
+
 /** Where CloudWatch keeps the metrics of one stage on AWS, apart from those of every other. */
 export const namespaceOf = (stage: string) => `${NAMESPACE}/${stage}`;
 

@@ -1,4 +1,5 @@
-import { ALARM_PERIOD, type Alarm, alarms, pageOf, RUNBOOKS } from './alarms.ts';
+import { ALARM_PERIOD, type Alarm, alarms, pageOf, RUNBOOKS, stopsCanary } from './alarms.ts';
+import { createStopCanary, letAlarmStop } from './canary.ts';
 import type { Compactor } from './compact.ts';
 import type { createConsole } from './console.ts';
 import { dashboardBody } from './dashboard.ts';
@@ -81,8 +82,11 @@ export function createObservation({
     dashboardName: name,
     dashboardBody: names.apply((known) => dashboardBody({ ...known, stage })),
   });
+  const { hasCanary, fallsBack } = inference;
+  const stop = hasCanary ? createStopCanary(stage, store) : undefined;
   names.apply((known) => {
-    for (const alarm of alarms({ ...known, stage, streams: ingest.streams })) createAlarm(alarm, topic.arn);
+    const all = alarms({ ...known, stage, hasCanary, fallsBack, streams: ingest.streams });
+    for (const alarm of all) createAlarm(alarm, topic.arn, stopsCanary(alarm) ? stop : undefined);
   });
   for (const [title, queryString] of Object.entries(QUERIES)) {
     new aws.cloudwatch.QueryDefinition(`Query${title}`, {
@@ -131,25 +135,36 @@ function tellOfLostBatches(topic: sst.aws.SnsTopic, store: sst.aws.Bucket): void
   );
 }
 
-function createAlarm({ key, metric, description, ...rules }: Alarm, topicArn: $util.Output<string>): void {
-  const alarmDescription = `${description} See ${RUNBOOKS}#${pageOf({ key }).toLowerCase()}.`;
-  const shared = { ...rules, alarmDescription, alarmActions: [topicArn], okActions: [topicArn] };
+/** @param stop what it calls, beside telling people */
+function createAlarm(
+  { key, metric, description, ...rules }: Alarm,
+  topicArn: $util.Output<string>,
+  stop?: sst.aws.Function,
+): void {
   const name = `Alarm-${key}`;
+  const alarm = new aws.cloudwatch.MetricAlarm(name, {
+    ...rules,
+    alarmDescription: `${description} See ${RUNBOOKS}#${pageOf({ key }).toLowerCase()}.`,
+    alarmActions: stop ? [topicArn, stop.arn] : [topicArn],
+    okActions: [topicArn],
+    ...measured(metric),
+  });
+  if (stop) letAlarmStop(name, alarm, stop);
+}
+
+/** What an alarm looks at, in the fields of `aws.cloudwatch.MetricAlarm`. */
+function measured(metric: Alarm['metric']) {
   if ('query' in metric) {
-    new aws.cloudwatch.MetricAlarm(name, {
-      ...shared,
-      metricQueries: [{ id: 'q', expression: metric.query, period: ALARM_PERIOD, returnData: true }],
-    });
-    return;
+    return { metricQueries: [{ id: 'q', expression: metric.query, period: ALARM_PERIOD, returnData: true }] };
+  }
+  if ('expression' in metric) {
+    const parts = Object.entries(metric.of).map(([id, { name: metricName, statistic: stat, ...rest }]) => ({
+      id,
+      metric: { ...rest, metricName, stat, period: ALARM_PERIOD },
+    }));
+    return { metricQueries: [{ id: 'compared', expression: metric.expression, returnData: true }, ...parts] };
   }
   const { namespace, name: metricName, dimensions, statistic } = metric;
-  const percentile = statistic.startsWith('p');
-  new aws.cloudwatch.MetricAlarm(name, {
-    ...shared,
-    namespace,
-    metricName,
-    dimensions,
-    period: ALARM_PERIOD,
-    ...(percentile ? { extendedStatistic: statistic } : { statistic }),
-  });
+  const kind = statistic.startsWith('p') ? 'extendedStatistic' : 'statistic';
+  return { namespace, metricName, dimensions, period: ALARM_PERIOD, [kind]: statistic };
 }

@@ -1,4 +1,5 @@
 import { type KubernetesObject, type Manifests, metadata, SERVICE } from './kubernetes-object.ts';
+import { deployment } from './settings.ts';
 
 /**
  * What bounds a GPU pod. A frame's CPU time: 2.1 ms of decoding and 3.6 of shrinking, measured on 720p JPEGs (libjpeg-turbo,
@@ -90,4 +91,16 @@ export function keda({ inference, settings, kafka }: Manifests): KubernetesObjec
       },
     },
   ];
+}
+
+/** The canary that the deploying shell asks for: its pods, and what detect is told of it. */
+export function canaryOf({ replicas }: Manifests['inference']) {
+  const { MODEL_CANARY: image, INFERENCE_CANARY_SHARE: share, INFERENCE_CANARY_MODE: mode } = deployment();
+  if (!image) return undefined;
+  return {
+    image,
+    // As many as do that share of the work at full load.
+    replicas: Math.max(1, Math.ceil(replicas.max * share)),
+    environment: { INFERENCE_CANARY_SHARE: String(share), INFERENCE_CANARY_MODE: mode },
+  };
 }

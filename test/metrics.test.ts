@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { metricUnits } from '@video-pipeline/telemetry';
+import { metricUnits, variantUnits } from '@video-pipeline/telemetry';
 import type { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 import { IngestMetrics } from '../ingest-host/src/health.ts';
@@ -12,17 +12,20 @@ const root = join(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 
 /** What the source says of each metric that goes to CloudWatch. */
-function cloudWatchRows(): string[] {
-  const [, table = ''] =
-    /export const metricUnits = \{\n(.*?)\n\}/s.exec(read('packages/telemetry/src/emf.ts')) ?? [];
+function cloudWatchRows(
+  list: 'metricUnits' | 'variantUnits',
+  units: Readonly<Record<string, string>>,
+): string[] {
+  const source = read('packages/telemetry/src/emf.ts');
+  const [, table = ''] = new RegExp(`export const ${list} = \\{\\n(.*?)\\n\\}`, 's').exec(source) ?? [];
   const rows: string[] = [];
   let said = '';
   for (const line of table.split('\n')) {
     said = /\/\*\* (.*?) \*\//.exec(line)?.[1] ?? said;
     const [, name] = /^ {2}(\w+): MetricUnit/.exec(line) ?? [];
-    if (name) rows.push(`| \`${name}\` | ${metricUnits[name as keyof typeof metricUnits]} | ${said} |`);
+    if (name) rows.push(`| \`${name}\` | ${units[name]} | ${said} |`);
   }
-  expect(rows).toHaveLength(Object.keys(metricUnits).length);
+  expect(rows).toHaveLength(Object.keys(units).length);
   return ['| metric | unit | counts |', '| --- | --- | --- |', ...rows];
 }
 
@@ -45,7 +48,11 @@ test('docs/metrics.md has every metric (UPDATE_README=1 writes it)', async () =>
     'Namespace `METRICS_NAMESPACE`; dimensions `service` (the stage, or `ingest`) and `stream`. `Failures` has `service` and `code`',
     'instead: [failures.md](failures.md).',
     '',
-    ...cloudWatchRows(),
+    ...cloudWatchRows('metricUnits', metricUnits),
+    '',
+    'While a second model server is tried ([canary.md](canary.md)), with the dimensions `service` and `variant`, `main` or `canary`:',
+    '',
+    ...cloudWatchRows('variantUnits', variantUnits),
     '',
     '## Prometheus: ingest host, `HEALTH_PORT`',
     '',
@@ -61,7 +68,7 @@ test('docs/metrics.md has every metric (UPDATE_README=1 writes it)', async () =>
     '',
     '## Prometheus: stages on one machine',
     '',
-    'The same counts as in CloudWatch. Labels: `service` and `stream`.',
+    'The same counts as in CloudWatch. Labels: `service` and `stream`, or `service` and `variant`.',
     '',
     ...(await prometheusRows(createStageMetrics())),
   ].join('\n');

@@ -10,7 +10,6 @@ import {
   type PictureReference,
 } from '@video-pipeline/frame';
 import {
-  createInferenceClient,
   type FrameResult,
   type InferenceClient,
   InferenceClientError,
@@ -29,6 +28,7 @@ import {
   traceOf,
 } from '@video-pipeline/telemetry';
 import type { AnnotateFrames } from './annotate.ts';
+import { createDetector } from './canary.ts';
 import {
   createPublish,
   createSend,
@@ -233,7 +233,7 @@ const hasScenes = SCENE_VARIABLES.some((name) => config[name] !== undefined);
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
 export const handler = tracedHandler(
   createDetect({
-    detector: createInferenceClient(),
+    detector: createDetector(logger),
     publish: createPublish(send, config.KAFKA_DETECTIONS_TOPIC),
     scenes: hasScenes
       ? createScenes({

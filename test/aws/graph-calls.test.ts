@@ -5,9 +5,9 @@ import { graphOf, ofType } from '../infra/graphs.ts';
 import { type AnyCall, forBoto, startMoto } from './moto.ts';
 import { hasPython } from './python.ts';
 
-/** What moto keeps as AWS does, as far as a stage needs it. MSK's topics are not among it. */
+/** What moto keeps as AWS does, as far as a stage needs it; of MSK all but the topics, which have a stand-in. */
 const SERVICES = [
-  ...['cloudwatch', 'ecr', 'ecs', 'events', 'glue', 'iam', 'logs', 's3', 'secretsmanager', 'sns'],
+  ...['cloudwatch', 'ecr', 'ecs', 'events', 'glue', 'iam', 'kafka', 'logs', 's3', 'secretsmanager', 'sns'],
 ];
 /** Calls that moto does not know. */
 const UNKNOWN = ['PutQueryDefinition'];
@@ -51,6 +51,27 @@ describe.skipIf(!(await hasPython()))("moto, which takes AWS's calls and remembe
   test('takes every call that makes a stage', () => {
     expect(failed).toEqual([]);
     expect([...called].sort()).toEqual(SERVICES);
+  });
+
+  test('asks MSK for its three topics as its model has them: nothing lost with a broker, nothing too large', async () => {
+    const calls = withRealIds(graph)
+      .flatMap(callsOf)
+      .filter(([, operation]) => operation === 'CreateTopic')
+      .filter(([api]) => api === 'kafka');
+    const answers = await moto.call(await Promise.all(calls.map(forBoto)));
+    expect(answers.map(({ TopicName, Status }) => [TopicName, Status]).sort()).toEqual([
+      ['detections', 'CREATING'],
+      ['events', 'CREATING'],
+      ['video-frames', 'CREATING'],
+    ]);
+    for (const { Sent } of answers) {
+      expect(Sent).toMatchObject({ partitionCount: 24, replicationFactor: 3 });
+      const configs = JSON.parse(Buffer.from(Sent.configs, 'base64').toString());
+      expect(configs).toMatchObject({ 'min.insync.replicas': '2', 'compression.type': 'uncompressed' });
+    }
+    const [, , parameters] = (await forBoto(calls[0] as Parameters<typeof forBoto>[0])) as any[];
+    const refused = await ask('kafka', 'CreateTopic', { ...parameters, PartitionCount: 'many' });
+    expect(refused).toContain('Invalid type for parameter PartitionCount');
   });
 
   test('every alarm tells a topic that is there, and that CloudWatch may publish to', async () => {

@@ -3,11 +3,12 @@ import { parse } from 'yaml';
 import { manifests } from '../../infra/kubernetes.ts';
 import type { KubernetesObject } from '../../infra/kubernetes-object.ts';
 import { type Stage, stageOf } from '../../infra/stages.ts';
-import { type Cluster, definitions, hasGo, startCluster } from './kubernetes/server.ts';
+import { type Cluster, definitions, hasGo, karpenterSource, startCluster } from './kubernetes/server.ts';
 
 type Eks = Extract<Stage['inference'], { backend: 'eks' }>;
 
-function render(stage: string, change: Partial<Eks> = {}): KubernetesObject[] {
+const canary = { image: 'registry/model@sha256:1', replicas: 1 };
+function render(stage: string, change: Partial<Eks> = {}, more: object = {}): KubernetesObject[] {
   const { inference, kafka, settings } = stageOf(stage);
   return manifests({
     image: 'registry/model@sha256:0',
@@ -16,6 +17,7 @@ function render(stage: string, change: Partial<Eks> = {}): KubernetesObject[] {
     loadBalancerGroup: 'sg-1',
     clientCidr: '10.0.0.0/16',
     kafka: { bootstrapServers: 'b-1:9098', region: 'us-east-1', partitions: kafka.partitions },
+    ...more,
   });
 }
 
@@ -47,10 +49,11 @@ describe.skipIf(!(await hasGo()))('a real Kubernetes API server, with what Karpe
     ['production', {}],
     ['staging', {}],
     ['production', { autoscaler: 'hpa' }],
-  ] as [string, Partial<Eks>][])(
-    'takes every object of %s %o as it is, without a warning, and again',
-    async (stage, change) => {
-      for (const object of render(stage, change)) {
+    ['production', {}, { canary }],
+  ] as [string, Partial<Eks>, object?][])(
+    'takes every object of %s %o %o as it is, without a warning, and again',
+    async (stage, change, more) => {
+      for (const object of render(stage, change, more)) {
         const applied = await cluster.apply(pathOf(object), object);
         expect(applied.body.message, object.kind).toBeUndefined();
         expect(applied.status, object.kind).toBeLessThan(300);
@@ -130,5 +133,12 @@ describe.skipIf(!(await hasGo()))('a real Kubernetes API server, with what Karpe
     const { status, body } = await cluster.apply(pathOf(object), object);
     expect(status).toBeGreaterThanOrEqual(400);
     expect(body.message).toMatch(message);
+  });
+
+  test("the words that count a node on demand are those of Karpenter's log", async () => {
+    const source = await karpenterSource('pkg/controllers/nodeclaim/lifecycle/launch.go');
+    const [, line = ''] =
+      /((?:"[\w-]+", [^\n]*\n\s*)*"[\w-]+", [^\n]*\.Info\("launched nodeclaim"\))/.exec(source) ?? [];
+    expect(line).toContain('"capacity-type"');
   });
 });

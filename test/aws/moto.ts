@@ -6,14 +6,27 @@ import { freePort } from '@video-pipeline/local';
 import { type Api, shaped } from '../infra/models.ts';
 import { engines } from './python.ts';
 
-/** Reads `[[api, operation, parameters]]`, calls AWS by boto3, writes each answer, or what was wrong as a text. */
+/**
+ * Reads `[[api, operation, parameters]]`, calls AWS by boto3, writes each answer, or what was wrong as a text. Topics of MSK
+ * are what moto does not know: there boto3 checks the parameters by AWS's model, makes the request, and is given an answer.
+ */
 const CALL = `
 import json, sys, boto3
 from botocore import xform_name
+from botocore.awsrequest import AWSResponse
+def create_topic(params, **_):
+    topic = json.loads(params['body'])
+    cluster = params['url_path'].split('/v1/clusters/', 1)[1].rsplit('/topics', 1)[0]
+    answer = {'TopicName': topic['topicName'], 'Status': 'CREATING', 'TopicArn': cluster, 'Sent': topic}
+    return AWSResponse(params['url'], 200, {}, None), answer
 answers, clients = [], {}
 for api, operation, parameters in json.load(sys.stdin):
     try:
-        client = clients.setdefault(api, boto3.client(api, endpoint_url=sys.argv[1], region_name='us-east-1'))
+        if api not in clients:
+            clients[api] = boto3.client(api, endpoint_url=sys.argv[1], region_name='us-east-1')
+            if api == 'kafka':
+                clients[api].meta.events.register('before-call.kafka.CreateTopic', create_topic)
+        client = clients[api]
         answer = getattr(client, xform_name(operation))(**parameters)
         answers.append(answer)
     except Exception as error:

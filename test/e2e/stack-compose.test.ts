@@ -64,6 +64,7 @@ const NOT_HANDED_ON: Partial<Record<VariableName, string>> = {
   CLUSTER_ADMINS: 'deploying',
   CLUSTER_VIEWERS: 'deploying',
   MODEL_IMAGE: 'deploying',
+  MODEL_CANARY: 'deploying',
   INGEST_IMAGE: 'deploying',
   ALARM_EMAIL: 'deploying',
   CAMERAS_FILE: 'deploying',

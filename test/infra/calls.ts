@@ -58,6 +58,12 @@ const actions = (list: any[]) =>
     authenticateCognitoConfig: authenticateCognito,
   }));
 
+const metricQuery = ({ metric, ...query }: any) => {
+  if (!metric) return query;
+  const { period, stat, ...named } = metric;
+  return { ...query, returnData: false, metricStat: { period, stat, metric: named } };
+};
+
 /** The calls of one resource of each type; `undefined` where nothing is made on AWS. */
 export const MAKING: Record<string, Making | undefined> = {
   'aws:acm/certificate:Certificate': (inputs) => [['acm', 'RequestCertificate', inputs]],
@@ -93,12 +99,32 @@ export const MAKING: Record<string, Making | undefined> = {
   'aws:cloudwatch/eventTarget:EventTarget': ({ rule, targetId, ...target }) => [
     ['events', 'PutTargets', { rule, targets: [{ id: targetId, ...target }] }],
   ],
+  'aws:cloudwatch/logDelivery:LogDelivery': (inputs) => [['logs', 'CreateDelivery', inputs]],
+  'aws:cloudwatch/logDeliveryDestination:LogDeliveryDestination': (inputs) => [
+    ['logs', 'PutDeliveryDestination', inputs],
+  ],
+  'aws:cloudwatch/logDeliverySource:LogDeliverySource': (inputs) => [['logs', 'PutDeliverySource', inputs]],
+  'aws:cloudwatch/logMetricFilter:LogMetricFilter': ({
+    name,
+    logGroupName,
+    pattern,
+    metricTransformation,
+  }) => {
+    const { name: metricName, namespace: metricNamespace, value: metricValue, unit } = metricTransformation;
+    const metricTransformations = [{ metricName, metricNamespace, metricValue, unit }];
+    const filter = { logGroupName, filterName: name, filterPattern: pattern, metricTransformations };
+    return [['logs', 'PutMetricFilter', filter]];
+  },
   'aws:cloudwatch/logGroup:LogGroup': ({ name, retentionInDays }) => [
     ['logs', 'CreateLogGroup', { logGroupName: name }],
     ['logs', 'PutRetentionPolicy', { logGroupName: name, retentionInDays }],
   ],
   'aws:cloudwatch/metricAlarm:MetricAlarm': ({ metricQueries, ...inputs }, own) => [
-    ['cloudwatch', 'PutMetricAlarm', { ...inputs, alarmName: named(own), metrics: metricQueries }],
+    [
+      'cloudwatch',
+      'PutMetricAlarm',
+      { ...inputs, alarmName: named(own), metrics: metricQueries?.map(metricQuery) },
+    ],
   ],
   'aws:cloudwatch/queryDefinition:QueryDefinition': (inputs) => [['logs', 'PutQueryDefinition', inputs]],
   'aws:cognito/userPool:UserPool': (
@@ -425,7 +451,14 @@ export const MAKING: Record<string, Making | undefined> = {
     ];
   },
   'aws:msk/configuration:Configuration': (inputs) => [['kafka', 'CreateConfiguration', inputs]],
-  'aws:msk/topic:Topic': ({ name, ...inputs }) => [['kafka', 'CreateTopic', { ...inputs, topicName: name }]],
+  // The provider takes JSON, and AWS takes it in base64.
+  'aws:msk/topic:Topic': ({ name, configs, ...inputs }) => [
+    [
+      'kafka',
+      'CreateTopic',
+      { ...inputs, topicName: name, configs: Buffer.from(configs).toString('base64') },
+    ],
+  ],
   'aws:route53/record:Record': ({ zoneId, aliases, records = [], ...inputs }) => {
     const [alias] = aliases ?? [];
     const aliasTarget = alias && {

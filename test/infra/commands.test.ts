@@ -1,47 +1,16 @@
 import { execFile } from 'node:child_process';
-import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { DEPLOY_CIDR, graphOf, ofType } from './graphs.ts';
-
-/** AWS, Docker, SST and kubectl, out of reach here: each writes down how it was called, and answers as far as is needed. */
-const STAND_IN = `#!/bin/sh
-echo "$(basename "$0") $*\${MODEL_IMAGE:+ MODEL_IMAGE=$MODEL_IMAGE}" >> "$CALLS"
-echo "$(basename "$0") $AWS_REGION $AWS_DEFAULT_REGION" >> "$CALLS.regions"
-case "$(basename "$0") $*" in
-  "aws sts"*) test -z "$NO_AWS" && echo 123456789012 ;;
-  "aws ecr get-login-password"*) echo pass-of-the-registry ;;
-  "aws ecr describe-repositories"*) test -n "$HAS_REPOSITORIES" ;;
-  "aws service-quotas get-service-quota"*) echo '{"Quota":{"Value":'\${QUOTA:-1000}'}}' ;;
-  "aws ec2 describe-addresses"*) echo '{"Addresses":[{"Tags":[{"Key":"stage","Value":"production"}]},{}]}' ;;
-  "aws ec2 describe-vpcs"*) echo '{"Vpcs":[{}]}' ;;
-  "aws lambda get-account-settings"*) echo '{"AccountLimit":{"ConcurrentExecutions":1000,"UnreservedConcurrentExecutions":928}}' ;;
-  "aws lambda list-functions"*) echo '{"Functions":[]}' ;;
-  "docker buildx"*)
-    while [ "$1" != --metadata-file ]; do shift; done
-    echo '{"containerimage.digest":"sha256:abc"}' > "$2" ;;
-  "npx sst"*) mkdir -p .sst ;;
-esac
-`;
+import { createSandbox } from './stand-ins.ts';
 
 let dir: string;
-
-// The app in a folder of its own, as it is just after cloning and `npm install`: deploying keeps what it built beside it.
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'deploy-'));
-  await cp(join(ROOT, 'infra'), join(dir, 'infra'), { recursive: true });
-  for (const name of ['node_modules', 'packages', 'functions', 'ingest-host', 'package.json'])
-    await symlink(join(ROOT, name), join(dir, name));
-  await mkdir(join(dir, 'bin'));
-  for (const name of ['aws', 'docker', 'npx', 'kubectl']) {
-    await writeFile(join(dir, 'bin', name), STAND_IN);
-    await chmod(join(dir, 'bin', name), 0o755);
-  }
+  dir = await createSandbox();
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
 
@@ -217,6 +186,71 @@ describe('npm run deploy', () => {
   test('-- build ends with an error where AWS lets nobody in, before anything is built', async () => {
     await expect(run('deploy.ts', ['build'], { NO_AWS: '1' })).rejects.toMatchObject({ code: 1 });
     expect(await readFile(join(dir, 'calls'), 'utf8')).not.toContain('docker');
+  });
+});
+
+describe('npm run deploy -- canary', () => {
+  const NEW = 'registry.example/model@sha256:new';
+  const OLD = 'registry.example/model@sha256:old';
+  const canary = async (env: NodeJS.ProcessEnv = {}, ...args: string[]) => {
+    await mkdir(join(dir, '.sst'), { recursive: true });
+    await writeFile(join(dir, '.sst/outputs.json'), JSON.stringify({ bucket: 'store' }));
+    await writeFile(join(dir, '.sst/images.json'), JSON.stringify({ MODEL_IMAGE: OLD }));
+    const done = run('deploy.ts', ['canary', NEW, '--minutes', '0.001', '--stage', 'staging', ...args], env);
+    const failed = await done.then(
+      () => undefined,
+      (error) => error as { stderr: string; code: number },
+    );
+    const calls = (await readFile(join(dir, 'calls'), 'utf8')).trim().split('\n');
+    const { MODEL_IMAGE } = JSON.parse(await readFile(join(dir, '.sst/images.json'), 'utf8'));
+    const deploys = calls.filter((call) => call.startsWith('npx sst deploy'));
+    return { failed, calls, deploys, kept: MODEL_IMAGE };
+  };
+  const DEPLOY = 'npx sst deploy --stage staging';
+
+  test('tries the image on a share of the batches, and takes it into use where no alarm rang', async () => {
+    const { failed, calls, deploys, kept } = await canary({}, '--share', '0.2');
+    expect(failed).toBeUndefined();
+    // What stopped an earlier canary stops no other.
+    expect(calls[0]).toMatch(/^aws s3 rm s3:\/\/store\/config\/canary-stopped\.json /);
+    expect(deploys).toEqual([
+      `${DEPLOY} MODEL_IMAGE=${OLD} MODEL_CANARY=${NEW} canary 0.2`,
+      `${DEPLOY} MODEL_IMAGE=${NEW}`,
+    ]);
+    expect(kept).toBe(NEW);
+    const asked = calls.find((call) => call.startsWith('aws cloudwatch')) ?? '';
+    expect(asked).toContain('--namespace VideoPipeline/staging --metric-name VariantFrames');
+  });
+
+  test.each([
+    ['an alarm stopped it', { STOPPED: '1' }, 'Alarm-CanaryErrors: 0.5 over 0.05'],
+    ['it answered no frame', { FRAMES: '0' }, 'it answered no frame'],
+  ])('takes it away where %s, with an error that says so', async (_, env, why) => {
+    const { failed, deploys, kept } = await canary(env);
+    expect(failed?.code).toBe(1);
+    expect(failed?.stderr).toContain(`deploy: the canary was taken away: ${why}`);
+    expect(deploys.at(-1)).toBe(`${DEPLOY} MODEL_IMAGE=${OLD}`);
+    expect(kept).toBe(OLD);
+  });
+
+  test('takes a shadow away, whatever it saw', async () => {
+    const { failed, deploys, kept } = await canary({}, '--shadow');
+    expect(failed).toBeUndefined();
+    expect(deploys).toEqual([
+      `${DEPLOY} MODEL_IMAGE=${OLD} MODEL_CANARY=${NEW} shadow 0.1`,
+      `${DEPLOY} MODEL_IMAGE=${OLD}`,
+    ]);
+    expect(kept).toBe(OLD);
+  });
+
+  test.each([
+    [['--minutes', 'soon'], 'must be a number above 0'],
+    [['--share', '2'], 'must be a number above 0, 1 at most'],
+    [['--stage', 'mine'], "stage 'mine' has no EKS"],
+  ])('refuses %s before anything is changed', async (args, why) => {
+    const { failed, calls } = await canary({}, ...args);
+    expect(failed?.stderr).toContain(why);
+    expect(calls).toEqual(['']);
   });
 });
 

@@ -39,11 +39,14 @@ const APIS = {
   s3: '2006-03-01',
   sagemaker: '2017-07-24',
   secretsmanager: '2017-10-17',
+  'service-quotas': '2019-06-24',
   servicediscovery: '2017-03-14',
   sns: '2010-03-31',
   ssm: '2014-11-06',
+  sts: '2011-06-15',
 } as const;
 export type Api = keyof typeof APIS;
+export const isApi = (name: string): name is Api => Object.hasOwn(APIS, name);
 
 interface Shape {
   type: string;

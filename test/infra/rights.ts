@@ -19,6 +19,15 @@ export const RIGHTS: Record<string, string> = {
   'aws:cloudwatch/eventRule:EventRule':
     'events:PutRule events:DescribeRule events:DeleteRule events:TagResource events:UntagResource events:ListTagsForResource',
   'aws:cloudwatch/eventTarget:EventTarget': 'events:PutTargets events:ListTargetsByRule events:RemoveTargets',
+  'aws:cloudwatch/logDelivery:LogDelivery':
+    'logs:CreateDelivery logs:GetDelivery logs:UpdateDeliveryConfiguration logs:DeleteDelivery logs:TagResource logs:UntagResource logs:ListTagsForResource',
+  // Whoever lets a log be delivered also lets AWS's delivery write into the group.
+  'aws:cloudwatch/logDeliveryDestination:LogDeliveryDestination':
+    'logs:PutDeliveryDestination logs:GetDeliveryDestination logs:DeleteDeliveryDestination logs:PutResourcePolicy logs:DescribeResourcePolicies logs:TagResource logs:UntagResource logs:ListTagsForResource',
+  'aws:cloudwatch/logDeliverySource:LogDeliverySource':
+    'logs:PutDeliverySource logs:GetDeliverySource logs:DeleteDeliverySource eks:AllowVendedLogDeliveryForResource logs:TagResource logs:UntagResource logs:ListTagsForResource',
+  'aws:cloudwatch/logMetricFilter:LogMetricFilter':
+    'logs:PutMetricFilter logs:DescribeMetricFilters logs:DeleteMetricFilter',
   'aws:cloudwatch/logGroup:LogGroup':
     'logs:CreateLogGroup logs:DescribeLogGroups logs:PutRetentionPolicy logs:DeleteRetentionPolicy logs:DeleteLogGroup logs:TagResource logs:UntagResource logs:ListTagsForResource',
   'aws:cloudwatch/metricAlarm:MetricAlarm':

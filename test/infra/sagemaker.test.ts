@@ -75,3 +75,12 @@ test('an endpoint without instances is updated as usual', async () => {
   const endpoint = one(graph, 'aws:sagemaker/endpoint:Endpoint', 'InferenceEndpoint');
   expect(endpoint.ignoreChanges).toEqual([]);
 });
+
+test('a serverless endpoint asks for no more memory than AWS lets a new account have', async () => {
+  const { inputs } = one(
+    await graphOf('personal'),
+    'aws:sagemaker/endpointConfiguration:EndpointConfiguration',
+    'InferenceConfiguration',
+  );
+  expect(inputs.productionVariants[0].serverlessConfig.memorySizeInMb).toBeLessThanOrEqual(3072);
+});

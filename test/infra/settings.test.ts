@@ -14,6 +14,8 @@ const OTHER = Object.fromEntries(
 /** What the deploy makes itself, keeps as a secret, or takes from its shell alone; and what is of one machine alone. */
 const NOT_OF_A_STAGE = [
   ...['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'INFERENCE_BACKEND', 'INFERENCE_SERVICE_URL'],
+  // Of `npm run deploy -- canary`, which is over in half an hour.
+  ...['MODEL_CANARY', 'INFERENCE_CANARY_URL', 'INFERENCE_CANARY_SHARE', 'INFERENCE_CANARY_MODE'],
   ...['SAGEMAKER_ENDPOINT_NAME', 'EVENT_BUS_NAME', 'EVENT_CLIPS', 'S3_BUCKET', 'AWS_REGION', 'HOST'],
   ...['STREAMS', 'STREAMS_FILE', 'METRICS_NAMESPACE', 'SHUTDOWN_GRACE_SECONDS'],
   ...['MQTT_URL', 'MQTT_USERNAME', 'MQTT_PASSWORD', 'MQTT_TOPIC_PREFIX'],

@@ -59,6 +59,17 @@ export const variables = {
   INFERENCE_CONFIDENCE_THRESHOLD: number(0, 1)
     .default(0.5)
     .describe('detections below it are left out, 0..1'),
+  INFERENCE_CANARY_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('detect: base URL of a second model server, tried beside the one in use; see docs/canary.md'),
+  INFERENCE_CANARY_SHARE: number(0, 1)
+    .default(0.1)
+    .describe('detect: share of the batches that it is asked about, 0..1'),
+  INFERENCE_CANARY_MODE: z
+    .enum(['canary', 'shadow'])
+    .default('canary')
+    .describe('detect: `canary` uses its answers, `shadow` only compares them'),
   ALLOWED_CLASSES: z
     .string()
     .min(1)
@@ -256,6 +267,7 @@ export const variables = {
   ),
   CLUSTER_VIEWERS: roles.describe('deploying: ARNs of the roles that may look into the Kubernetes cluster'),
   MODEL_IMAGE: optional.describe('deploying: image of the model server that is built already'),
+  MODEL_CANARY: optional.describe('deploying: image of a model server to be tried beside the one in use'),
   INGEST_IMAGE: optional.describe('deploying: image of the ingest host that is built already'),
   ALARM_EMAIL: z.email().optional().describe('deploying: who is told of alarms'),
   CAMERAS_FILE: path.describe('deploying: YAML file of the cameras to ingest'),

@@ -1,11 +1,5 @@
 import { metricsServer, processRegistry } from '@video-pipeline/http';
-import {
-  LowRates,
-  lowRateNote,
-  type MetricName,
-  metricUnits,
-  observeMetrics,
-} from '@video-pipeline/telemetry';
+import { LowRates, lowRateNote, metricUnits, observeMetrics, variantUnits } from '@video-pipeline/telemetry';
 import { Counter, Histogram, type Registry } from 'prom-client';
 
 /** Seconds: one inference call takes a part of one, from capture to the stored object it is some. */
@@ -31,19 +25,27 @@ export async function serveStageMetrics(address: { host: string; port: number })
 export function createStageMetrics(lowRates = new LowRates()): Registry {
   const registry = processRegistry();
   const registers = [registry];
-  const counters = new Map<MetricName, Counter>();
-  const histograms = new Map<MetricName, Histogram>();
-  for (const [name, unit] of Object.entries(metricUnits) as [MetricName, string][]) {
-    const base = `video_pipeline_${name.replace(/(?<=.)[A-Z]/g, '_$&').toLowerCase()}`;
-    const labelNames = ['service', 'stream'];
-    const help = `${name}, by stage and stream`;
-    if (unit === 'Milliseconds')
-      histograms.set(
-        name,
-        new Histogram({ name: `${base}_seconds`, help, labelNames, buckets: BUCKETS, registers }),
-      );
-    else counters.set(name, new Counter({ name: `${base}_total`, help, labelNames, registers }));
-  }
+  const counters = new Map<string, Counter>();
+  const histograms = new Map<string, Histogram>();
+  const add = (units: Readonly<Record<string, string>>, by: 'stream' | 'variant') => {
+    for (const [name, unit] of Object.entries(units)) {
+      const base = `video_pipeline_${name.replace(/(?<=.)[A-Z]/g, '_$&').toLowerCase()}`;
+      const options = { help: `${name}, by stage and ${by}`, labelNames: ['service', by], registers };
+      if (unit === 'Milliseconds')
+        histograms.set(name, new Histogram({ ...options, name: `${base}_seconds`, buckets: BUCKETS }));
+      else counters.set(name, new Counter({ ...options, name: `${base}_total` }));
+    }
+  };
+  const count = (labels: Record<string, string>, values: Partial<Record<string, number | number[]>>) => {
+    for (const [name, list = []] of Object.entries(values)) {
+      for (const value of [list].flat()) {
+        counters.get(name)?.inc(labels, value);
+        histograms.get(name)?.observe(labels, value / 1000);
+      }
+    }
+  };
+  add(metricUnits, 'stream');
+  add(variantUnits, 'variant');
   const failed = new Counter({
     name: 'video_pipeline_failures_total',
     help: 'Records moved to failed/, by stage and reason',
@@ -53,14 +55,10 @@ export function createStageMetrics(lowRates = new LowRates()): Registry {
   observeMetrics({
     metrics(service, stream, values) {
       for (const interval of [values.SparseInterval ?? []].flat()) lowRates.add(stream, interval);
-      for (const [name, list] of Object.entries(values) as [MetricName, number | number[]][]) {
-        for (const value of [list].flat()) {
-          counters.get(name)?.inc({ service, stream }, value);
-          histograms.get(name)?.observe({ service, stream }, value / 1000);
-        }
-      }
+      count({ service, stream }, values);
     },
-    failures: (service, code, count) => failed.inc({ service, code }, count),
+    failures: (service, code, number) => failed.inc({ service, code }, number),
+    variant: (service, variant, values) => count({ service, variant }, values),
   });
   return registry;
 }

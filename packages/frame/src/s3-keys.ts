@@ -91,3 +91,6 @@ export function failedKey(
 ): string {
   return `failed/${stage}/${record.topic}-${record.partition}-${record.offset}`;
 }
+
+/** An object of the bucket: where it is there, a canary of the model is asked no more. */
+export const CANARY_STOPPED_KEY = 'config/canary-stopped.json';

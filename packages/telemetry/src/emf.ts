@@ -52,6 +52,25 @@ export const metricUnits = {
   FramesFailed: MetricUnit.Count,
 } as const;
 
+/** What is counted of two model servers beside each other. Dimensions: `service` and `variant`, `main` or `canary`. */
+export const variantUnits = {
+  /** Batches that the model server was asked about. */
+  VariantCalls: MetricUnit.Count,
+  /** Batches without an answer, or with one that can't be used. */
+  VariantErrors: MetricUnit.Count,
+  /** Frames answered. */
+  VariantFrames: MetricUnit.Count,
+  /** Objects seen in them. */
+  VariantDetections: MetricUnit.Count,
+  /** Of a shadow: objects that both model servers found, in the frames that both were asked about. */
+  VariantAgreed: MetricUnit.Count,
+  /** One call of the model server, for a whole batch. */
+  VariantTime: MetricUnit.Milliseconds,
+} as const;
+
+export type VariantName = keyof typeof variantUnits;
+export type VariantValues = Partial<Record<VariantName, number>>;
+
 export type MetricName = keyof typeof metricUnits;
 export type MetricValues = Partial<Record<MetricName, number | number[]>>;
 
@@ -68,6 +87,7 @@ const named = new Set<string>();
 export interface MetricsObserver {
   metrics(service: string, stream: string, values: MetricValues): void;
   failures(service: string, code: string, count: number): void;
+  variant(service: string, variant: string, values: VariantValues): void;
 }
 
 let observer: MetricsObserver | undefined;
@@ -133,6 +153,16 @@ export function emitFailures(service: string, code: string, count: number): void
   const metrics = new Metrics({ namespace: namespace(), serviceName: service });
   metrics.addDimension('code', code);
   metrics.addMetric('Failures', MetricUnit.Count, count);
+  metrics.publishStoredMetrics();
+}
+
+/** Writes what one of two model servers did. */
+export function emitVariant(service: string, variant: 'main' | 'canary', values: VariantValues): void {
+  observer?.variant(service, variant, values);
+  const metrics = new Metrics({ namespace: namespace(), serviceName: service });
+  metrics.addDimension('variant', variant);
+  for (const [name, value] of Object.entries(values) as [VariantName, number][])
+    metrics.addMetric(name, variantUnits[name], value);
   metrics.publishStoredMetrics();
 }
 

@@ -68,15 +68,22 @@ async function build(): Promise<string> {
   return program;
 }
 
+async function filesOf({ module, sum }: { module: string; sum: string }, files: string[]): Promise<string[]> {
+  const { stdout } = await run('go', ['mod', 'download', '-json', module], { cwd: tmpdir() });
+  const { Dir, Sum } = JSON.parse(stdout);
+  if (Sum !== sum) throw new Error(`${module} has the sum ${Sum}, not ${sum}`);
+  return Promise.all(files.map((file) => readFile(join(Dir, file), 'utf8')));
+}
+
 /** @returns the definitions of what Karpenter and KEDA add, as YAML */
 export async function definitions(): Promise<string[]> {
-  const texts = DEFINITIONS.map(async ({ module, sum, files }) => {
-    const { stdout } = await run('go', ['mod', 'download', '-json', module], { cwd: tmpdir() });
-    const { Dir, Sum } = JSON.parse(stdout);
-    if (Sum !== sum) throw new Error(`${module} has the sum ${Sum}, not ${sum}`);
-    return Promise.all(files.map((file) => readFile(join(Dir, file), 'utf8')));
-  });
-  return (await Promise.all(texts)).flat();
+  return (await Promise.all(DEFINITIONS.map((one) => filesOf(one, one.files)))).flat();
+}
+
+/** @returns a file of Karpenter's, as text */
+export async function karpenterSource(file: string): Promise<string> {
+  const [text = ''] = await filesOf(DEFINITIONS[0] as (typeof DEFINITIONS)[0], [file]);
+  return text;
 }
 
 /** @throws Error with what the servers wrote when they don't get ready */

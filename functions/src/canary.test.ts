@@ -1,0 +1,154 @@
+import { CANARY_STOPPED_KEY, type Detection, type Frame } from '@video-pipeline/frame';
+import {
+  type FrameResult,
+  type InferenceClient,
+  InferenceClientError,
+} from '@video-pipeline/inference-client';
+import { describe, expect, test, vi } from 'vitest';
+import { agreed, canaryStopped, withCanary } from './canary.ts';
+import { createStopCanary } from './stop-canary.ts';
+
+const frame = (frameNumber: number): Frame => ({
+  streamId: 'gate',
+  frameNumber,
+  session: 's',
+  capturedAt: 0,
+  width: 100,
+  height: 50,
+  jpeg: Buffer.from([1]),
+});
+const frames = [frame(0), frame(1)];
+const seen = (class_name: string, ...bbox: Detection['bbox']): Detection => ({
+  class_id: 0,
+  class_name,
+  confidence: 0.9,
+  bbox,
+});
+const good: FrameResult = {
+  model: 'old',
+  width: 100,
+  height: 50,
+  detections: [seen('person', 0, 0, 20, 20)],
+};
+const server = (answer: (index: number) => FrameResult | undefined) => ({
+  detect: vi.fn(async (asked: readonly Frame[]) => asked.map((_, index) => answer(index) as FrameResult)),
+});
+
+const lines: any[] = [];
+vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+  lines.push(JSON.parse(String(text)));
+  return true;
+});
+const sums = (variant: string, name: string) =>
+  lines.filter((one) => one.variant === variant && name in one).reduce((sum, one) => sum + one[name], 0);
+
+function setUp(canary: InferenceClient, more: Partial<Parameters<typeof withCanary>[0]> = {}) {
+  lines.splice(0);
+  const main = server(() => good);
+  const warn = vi.fn();
+  const options = { share: 1, mode: 'canary', isStopped: () => false, logger: { warn } } as const;
+  return { main, warn, detector: withCanary({ main, canary, ...options, ...more }) };
+}
+const answers = async (detector: InferenceClient) =>
+  (await detector.detect(frames)).map(({ model }) => model);
+
+describe('a canary', () => {
+  const fresh = server(() => ({ ...good, model: 'new' }));
+
+  test('answers its share of the batches, and both are counted', async () => {
+    let drawn = 0;
+    const random = () => (drawn++ % 10) / 10;
+    const { detector } = setUp(fresh, { share: 0.1, random });
+    const models = [];
+    for (let batch = 0; batch < 20; batch++) models.push((await answers(detector))[0]);
+    expect(models.filter((model) => model === 'new')).toHaveLength(2);
+    expect([sums('canary', 'VariantCalls'), sums('main', 'VariantCalls')]).toEqual([2, 18]);
+    expect([sums('canary', 'VariantFrames'), sums('canary', 'VariantDetections')]).toEqual([4, 4]);
+    expect(lines[0]).toMatchObject({ service: 'detect', variant: expect.any(String) });
+  });
+
+  test.each<[string, InferenceClient]>([
+    ['does not answer', { detect: () => Promise.reject(new InferenceClientError('503')) }],
+    [
+      'refuses one frame of the batch',
+      server((index) => (index ? { model: 'new', error: 'no JPEG' } : good)),
+    ],
+    ['takes a frame for another size', server(() => ({ ...good, width: 99 }))],
+    ['gives too few results', server((index) => (index ? undefined : good))],
+  ])('that %s loses nothing: the model in use answers the whole batch', async (_, broken) => {
+    const { detector, main, warn } = setUp(broken);
+    expect(await answers(detector)).toEqual(['old', 'old']);
+    expect(main.detect).toHaveBeenCalledExactlyOnceWith(frames);
+    expect([sums('canary', 'VariantErrors'), sums('main', 'VariantErrors')]).toEqual([1, 0]);
+    expect(warn).toHaveBeenCalledOnce();
+  });
+
+  test('that was stopped is asked no more', async () => {
+    const { detector } = setUp(fresh, { isStopped: () => true });
+    expect(await answers(detector)).toEqual(['old', 'old']);
+  });
+});
+
+describe('a shadow', () => {
+  const shadow = (canary: InferenceClient) => setUp(canary, { mode: 'shadow' });
+
+  test('is compared, and its answers are not used', async () => {
+    const other = [seen('person', 2, 0, 20, 20), seen('car', 50, 0, 70, 20)];
+    const { detector } = shadow(server(() => ({ ...good, model: 'new', detections: other })));
+    expect(await answers(detector)).toEqual(['old', 'old']);
+    await vi.waitFor(() => expect(sums('canary', 'VariantAgreed')).toBe(2));
+    expect([sums('main', 'VariantDetections'), sums('canary', 'VariantDetections')]).toEqual([2, 4]);
+  });
+
+  test('that never answers slows no batch, and is asked about one alone', async () => {
+    const never = { detect: vi.fn(() => new Promise<FrameResult[]>(() => {})) };
+    const { detector } = shadow(never);
+    for (let batch = 0; batch < 3; batch++) expect(await answers(detector)).toEqual(['old', 'old']);
+    expect(never.detect).toHaveBeenCalledOnce();
+  });
+
+  test('that fails, fails no batch; a batch that fails is no fault of the shadow', async () => {
+    const { detector, main, warn } = shadow({ detect: () => Promise.reject(new Error('gone')) });
+    expect(await answers(detector)).toEqual(['old', 'old']);
+    await vi.waitFor(() => expect(warn).toHaveBeenCalledOnce());
+    main.detect.mockRejectedValueOnce(new InferenceClientError('503'));
+    await expect(detector.detect(frames)).rejects.toThrow('503');
+  });
+});
+
+test('objects agree by class and place, each once', () => {
+  const of = (...detections: Detection[]): FrameResult[] => [{ ...good, detections }];
+  const person = seen('person', 0, 0, 20, 20);
+  expect(agreed(of(person, person), of(person))).toBe(1);
+  expect(agreed(of(person), of(seen('person', 30, 0, 50, 20)))).toBe(0);
+  expect(agreed(of(person), of(seen('dog', 0, 0, 20, 20)))).toBe(0);
+  expect(agreed([{ model: 'm', error: 'no JPEG' }], of(person))).toBe(0);
+});
+
+test('an alarm stops the canary of every function; its end, and a bucket that is away, change nothing', async () => {
+  const objects = new Map<string, string>();
+  const stop = createStopCanary({ put: async ({ key, body }) => void objects.set(key, String(body)) });
+  const alarm = (value: string) => ({
+    time: '2026-11-28T12:00:00Z',
+    alarmData: { alarmName: 'CanaryErrors', state: { value, reason: 'over 0.05' } },
+  });
+  const { NoSuchKey } = await import('@aws-sdk/client-s3');
+  let away = false;
+  const read = vi.fn(async (key: string) => {
+    if (away) throw new Error('503');
+    if (!objects.has(key)) throw new NoSuchKey({ message: key, $metadata: {} });
+    return Buffer.from(objects.get(key) ?? '');
+  });
+  const isStopped = canaryStopped({ read }, 0);
+  // Until the bucket has answered, nothing is risked.
+  expect(isStopped()).toBe(true);
+  await stop(alarm('OK'));
+  await expect.poll(isStopped).toBe(false);
+  away = true;
+  isStopped();
+  await expect.poll(isStopped).toBe(false);
+  away = false;
+  await stop(alarm('ALARM'));
+  await expect.poll(isStopped).toBe(true);
+  expect(JSON.parse(objects.get(CANARY_STOPPED_KEY) ?? '')).toMatchObject({ alarm: 'CanaryErrors' });
+});

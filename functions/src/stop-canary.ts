@@ -1,0 +1,19 @@
+import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
+import { createStore, type Store } from '@video-pipeline/storage';
+
+/** What CloudWatch hands to a function when an alarm changes, as far as it is read here. */
+export interface AlarmEvent {
+  time: string;
+  alarmData: { alarmName: string; state: { value: string; reason: string } };
+}
+
+/** The Lambda behind the alarms of a canary: whichever of them rings first ends it, until the next canary begins. */
+export const createStopCanary =
+  (store: Pick<Store, 'put'>) =>
+  async ({ time, alarmData: { alarmName, state } }: AlarmEvent): Promise<void> => {
+    if (state.value !== 'ALARM') return;
+    const body = JSON.stringify({ stopped_at: time, alarm: alarmName, reason: state.reason });
+    await store.put({ key: CANARY_STOPPED_KEY, body: `${body}\n`, contentType: 'application/json' });
+  };
+
+export const handler = createStopCanary(createStore());

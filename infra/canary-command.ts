@@ -1,0 +1,90 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
+import { namespaceOf } from './metrics.ts';
+import type { Stage } from './stages.ts';
+
+/** The stop of a canary is looked for so often, milliseconds. */
+const EVERY_MS = 15_000;
+
+export interface CanaryRequest {
+  stage: Stage;
+  image: string;
+  minutes: number;
+  share: number;
+  shadow: boolean;
+  bucket: string | undefined;
+}
+
+export interface CanaryCommands {
+  /** Runs the AWS command line. @throws Error when it fails */
+  aws: (...args: string[]) => string;
+  /** Deploys the stage with these variables beside what the shell says. */
+  deploy: (variables: NodeJS.ProcessEnv) => void;
+  note: (line: string) => void;
+  /** The image that is in use from now on. */
+  keep: (image: string) => void;
+}
+
+/**
+ * Tries an image beside the one in use: deploys it for a share of the batches, watches it for some minutes, then takes it
+ * into use, or away again where an alarm has stopped it. A shadow is always taken away.
+ * @throws Error where it was stopped, or saw no frame
+ */
+export async function runCanary(request: CanaryRequest, commands: CanaryCommands): Promise<void> {
+  const { stage, image, minutes, share, shadow, bucket } = request;
+  const { aws, deploy, note, keep } = commands;
+  if (stage.inference.backend !== 'eks')
+    throw new Error(`stage '${stage.name}' has no EKS: a canary needs it`);
+  if (!bucket) throw new Error(`stage '${stage.name}' has no outputs here: deploy it first`);
+  const mark = `s3://${bucket}/${CANARY_STOPPED_KEY}`;
+  aws('s3', 'rm', mark);
+  deploy({
+    MODEL_CANARY: image,
+    INFERENCE_CANARY_SHARE: String(share),
+    INFERENCE_CANARY_MODE: shadow ? 'shadow' : 'canary',
+  });
+  note(`${image} is asked about ${share * 100} % of the batches, for ${minutes} minutes`);
+  note('Ctrl-C ends the watch alone: npm run deploy -- infra takes the canary away');
+  const begun = new Date();
+  const stopped = await watch(begun.getTime() + minutes * 60_000, () => stopOf(aws, bucket));
+  const frames = framesOf(aws, stage, begun);
+  const why = stopped ?? (frames > 0 ? undefined : 'it answered no frame: has the stage cameras that send?');
+  if (why === undefined && !shadow) {
+    deploy({ MODEL_IMAGE: image });
+    keep(image);
+    note(`${image} answered ${frames} frames without an alarm, and is in use`);
+    return;
+  }
+  deploy({});
+  if (why !== undefined) throw new Error(`the canary was taken away: ${why}`);
+  note(`${image} answered ${frames} frames without an alarm; it was a shadow, and is taken away`);
+}
+
+async function watch(until: number, stopOf: () => string | undefined): Promise<string | undefined> {
+  for (;;) {
+    const stopped = stopOf();
+    const left = until - Date.now();
+    if (stopped !== undefined || left <= 0) return stopped;
+    await sleep(Math.min(EVERY_MS, left));
+  }
+}
+
+/** Which alarm has stopped the canary, and why. */
+function stopOf(aws: CanaryCommands['aws'], bucket: string): string | undefined {
+  const listed = aws('s3api', 'list-objects-v2', '--bucket', bucket, '--prefix', CANARY_STOPPED_KEY);
+  if (!listed.includes(CANARY_STOPPED_KEY)) return undefined;
+  const { alarm, reason } = JSON.parse(aws('s3', 'cp', `s3://${bucket}/${CANARY_STOPPED_KEY}`, '-'));
+  return `${alarm}: ${reason}`;
+}
+
+/** Frames that the canary has answered. */
+function framesOf(aws: CanaryCommands['aws'], { name }: Stage, begun: Date): number {
+  const sums = aws(
+    ...['cloudwatch', 'get-metric-statistics', '--namespace', namespaceOf(name)],
+    ...['--metric-name', 'VariantFrames', '--statistics', 'Sum', '--period', '86400'],
+    ...['--dimensions', 'Name=service,Value=detect', 'Name=variant,Value=canary'],
+    ...['--start-time', begun.toISOString(), '--end-time', new Date().toISOString()],
+    ...['--query', 'Datapoints[].Sum', '--output', 'json'],
+  );
+  return (JSON.parse(sums) as number[]).reduce((sum, one) => sum + one, 0);
+}

@@ -1,0 +1,126 @@
+import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
+import { quotasOf } from '../../infra/quotas.ts';
+import { stageOf } from '../../infra/stages.ts';
+import { callsOf, withRealIds } from './calls.ts';
+import { DEPLOY_CIDR, graphOf, ofType, one } from './graphs.ts';
+import { problemsOf } from './models.ts';
+import { actionOf, RIGHTS } from './rights.ts';
+
+const ENV = {
+  DEPLOY_CIDRS: DEPLOY_CIDR,
+  CAMERAS_FILE: 'test/infra/cameras.yaml',
+  MODEL_CANARY: 'registry/model@sha256:new',
+  MODEL_IMAGE: 'registry/model@sha256:old',
+};
+const ALARM = 'aws:cloudwatch/metricAlarm:MetricAlarm';
+
+describe('production while a canary is tried', () => {
+  let graph: Graph;
+  beforeAll(async () => {
+    await prepare();
+    graph = await evaluate({ stage: 'production', env: ENV });
+  });
+
+  const deployment = (name: string) => one(graph, 'kubernetes:apps/v1:Deployment', name).inputs;
+  const labelsOf = (name: string) => deployment(name).spec.template.metadata.labels;
+  const CANARY = 'KubernetesDeployment-inference-canary';
+
+  test('runs it as pods of its own, that no frame of the model in use goes to', () => {
+    const { containers } = deployment(CANARY).spec.template.spec;
+    expect(containers[0].image).toBe(ENV.MODEL_CANARY);
+    expect(deployment('KubernetesDeployment').spec.template.spec.containers[0].image).toBe(ENV.MODEL_IMAGE);
+    for (const [service, pods] of [
+      ['KubernetesService', 'KubernetesDeployment'],
+      ['KubernetesService-inference-canary', CANARY],
+    ] as const) {
+      const { selector } = one(graph, 'kubernetes:core/v1:Service', service).inputs.spec;
+      expect(labelsOf(pods)).toMatchObject(selector);
+      const other = pods === CANARY ? 'KubernetesDeployment' : CANARY;
+      expect(labelsOf(other)).not.toMatchObject(selector);
+    }
+  });
+
+  test('lets detect alone reach it, and lets it out to nobody', () => {
+    const policy = one(
+      graph,
+      'kubernetes:networking.k8s.io/v1:NetworkPolicy',
+      'KubernetesNetworkPolicy-inference-canary',
+    ).inputs.spec;
+    expect(labelsOf(CANARY)).toMatchObject(policy.podSelector.matchLabels);
+    expect(policy.policyTypes).toEqual(['Ingress', 'Egress']);
+    expect(policy.egress).toBeUndefined();
+  });
+
+  test('has a GPU node more for it, and so asks the quota', () => {
+    const pool = graph.resources.find(({ name }) => name === 'KubernetesNodePool-inference-gpu');
+    const stage = stageOf('production');
+    const { max } = (stage.inference as { replicas: { max: number } }).replicas;
+    expect(Number(pool?.inputs.spec.limits['nvidia.com/gpu'])).toBe(max + 2);
+    const gpus = () => quotasOf(stage, 3, 10).find(({ name }) => name.includes('G and VT'))?.need;
+    const before = gpus() ?? 0;
+    process.env.MODEL_CANARY = ENV.MODEL_CANARY;
+    expect(gpus()).toBe(before + 4);
+    delete process.env.MODEL_CANARY;
+  });
+
+  test('tells detect of it, and lets it look whether the canary was stopped', () => {
+    const { inputs } = one(graph, 'aws:lambda/function:Function', 'DetectFunction');
+    expect(inputs.environment.variables).toMatchObject({
+      INFERENCE_CANARY_URL: 'http://inference.elb.amazonaws.com:8000',
+      INFERENCE_CANARY_SHARE: '0.1',
+      INFERENCE_CANARY_MODE: 'canary',
+    });
+    const policies = JSON.stringify(one(graph, 'aws:iam/role:Role', 'DetectRole').inputs.inlinePolicies);
+    expect(policies).toContain(CANARY_STOPPED_KEY);
+  });
+
+  test('each of its alarms compares both variants, tells people, and may call the function that stops it', () => {
+    const alarms = ofType(graph, ALARM).filter(({ name }) => name.startsWith('Alarm-Canary'));
+    expect(alarms.map(({ name }) => name).sort()).toEqual(
+      ['CanaryDetections', 'CanaryErrors', 'CanarySlow'].map((key) => `Alarm-${key}`),
+    );
+    const stop = one(graph, 'aws:lambda/function:Function', 'StopCanaryFunction');
+    for (const { name, inputs } of alarms) {
+      expect(inputs.alarmActions).toEqual([
+        expect.stringContaining(':sns:'),
+        expect.stringContaining(`:function:${stop.inputs.name}`),
+      ]);
+      const [{ expression }, ...parts] = inputs.metricQueries;
+      const variants = parts.map(({ metric }: any) => metric.dimensions.variant);
+      expect(new Set(variants), name).toEqual(new Set(['canary', 'main']));
+      for (const { id } of parts) expect(expression, name).toContain(id);
+      const allowed = one(graph, 'aws:lambda/permission:Permission', `${name}Stops`).inputs;
+      expect(allowed.principal).toBe('lambda.alarms.cloudwatch.amazonaws.com');
+      expect(allowed.sourceArn).toContain(name);
+    }
+    const policies = JSON.stringify(one(graph, 'aws:iam/role:Role', 'StopCanaryRole').inputs.inlinePolicies);
+    expect(policies).toContain(`/${CANARY_STOPPED_KEY}`);
+    expect(policies.match(/s3:\w+/g)).toEqual(['s3:PutObject']);
+  });
+
+  test("is made by calls that AWS's models take and the deploy's rights allow", async () => {
+    const without = new Set((await graphOf('production')).resources.map(({ name }) => name));
+    const more = withRealIds(graph).filter(({ name }) => !without.has(name));
+    expect(more.length).toBeGreaterThan(8);
+    const problems: string[] = [];
+    for (const resource of more) {
+      for (const [api, operation, parameters] of callsOf(resource)) {
+        problems.push(...(await problemsOf(api, operation, parameters)));
+        expect(RIGHTS[resource.type]?.split(' ')).toContain(actionOf(api, operation));
+      }
+    }
+    expect(problems).toEqual([]);
+  }, 240_000);
+});
+
+test('a stage without EKS refuses it, by its name', async () => {
+  await prepare();
+  const refused = evaluate({ stage: 'alice', env: ENV });
+  await expect(refused).rejects.toThrow("MODEL_CANARY is set, and stage 'alice' has no EKS");
+});
+
+test('no stage has anything of a canary, unless the shell names its image', async () => {
+  expect(JSON.stringify(await graphOf('production'))).not.toMatch(/canary/i);
+});
