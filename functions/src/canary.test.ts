@@ -4,7 +4,9 @@ import {
   type InferenceClient,
   InferenceClientError,
 } from '@video-pipeline/inference-client';
-import { describe, expect, test, vi } from 'vitest';
+import { createReader, createStore } from '@video-pipeline/storage';
+import { startFauxqs } from 'fauxqs';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { agreed, canaryStopped, withCanary } from './canary.ts';
 import { createStopCanary } from './stop-canary.ts';
 
@@ -34,13 +36,15 @@ const server = (answer: (index: number) => FrameResult | undefined) => ({
   detect: vi.fn(async (asked: readonly Frame[]) => asked.map((_, index) => answer(index) as FrameResult)),
 });
 
-const lines: any[] = [];
+const lines: Record<string, unknown>[] = [];
 vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
   lines.push(JSON.parse(String(text)));
   return true;
 });
 const sums = (variant: string, name: string) =>
-  lines.filter((one) => one.variant === variant && name in one).reduce((sum, one) => sum + one[name], 0);
+  lines
+    .filter((one) => one.variant === variant && name in one)
+    .reduce((sum, one) => sum + Number(one[name]), 0);
 
 function setUp(canary: InferenceClient, more: Partial<Parameters<typeof withCanary>[0]> = {}) {
   lines.splice(0);
@@ -126,29 +130,32 @@ test('objects agree by class and place, each once', () => {
 });
 
 test('an alarm stops the canary of every function; its end, and a bucket that is away, change nothing', async () => {
-  const objects = new Map<string, string>();
-  const stop = createStopCanary({ put: async ({ key, body }) => void objects.set(key, String(body)) });
+  vi.stubEnv('AWS_ACCESS_KEY_ID', 'test');
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test');
+  const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
+  onTestFinished(() => s3.stop());
+  s3.createBucket('store');
+  const AWS_ENDPOINT_URL = `http://127.0.0.1:${s3.port}`;
+  const settings = { S3_BUCKET: 'store', AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL };
+  const stop = createStopCanary(createStore(settings));
   const alarm = (value: string) => ({
     time: '2026-11-28T12:00:00Z',
     alarmData: { alarmName: 'CanaryErrors', state: { value, reason: 'over 0.05' } },
   });
-  const { NoSuchKey } = await import('@aws-sdk/client-s3');
+  const reader = createReader(settings);
   let away = false;
-  const read = vi.fn(async (key: string) => {
-    if (away) throw new Error('503');
-    if (!objects.has(key)) throw new NoSuchKey({ message: key, $metadata: {} });
-    return Buffer.from(objects.get(key) ?? '');
-  });
+  const read = (key: string) => (away ? Promise.reject(new Error('503')) : reader.read(key));
   const isStopped = canaryStopped({ read }, 0);
   // Until the bucket has answered, nothing is risked.
   expect(isStopped()).toBe(true);
   await stop(alarm('OK'));
-  await expect.poll(isStopped).toBe(false);
+  await expect.poll(isStopped, { timeout: 10_000 }).toBe(false);
   away = true;
   isStopped();
-  await expect.poll(isStopped).toBe(false);
+  await expect.poll(isStopped, { timeout: 10_000 }).toBe(false);
   away = false;
   await stop(alarm('ALARM'));
-  await expect.poll(isStopped).toBe(true);
-  expect(JSON.parse(objects.get(CANARY_STOPPED_KEY) ?? '')).toMatchObject({ alarm: 'CanaryErrors' });
+  await expect.poll(isStopped, { timeout: 10_000 }).toBe(true);
+  const mark = JSON.parse(String(await reader.read(CANARY_STOPPED_KEY)));
+  expect(mark).toMatchObject({ alarm: 'CanaryErrors', reason: 'over 0.05' });
 });

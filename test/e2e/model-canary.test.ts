@@ -12,7 +12,7 @@ import { type ModelProcess, startModel } from './model-process.ts';
 let servers: Record<'main' | 'same' | 'worse', ModelProcess>;
 let s3: Awaited<ReturnType<typeof startFauxqs>>;
 let frames: Frame[];
-const lines: any[] = [];
+const lines: Record<string, unknown>[] = [];
 
 beforeAll(async () => {
   s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
@@ -51,7 +51,9 @@ afterAll(async () => {
 
 /** Values of a metric of one variant, as CloudWatch sums or averages them. */
 function measured(name: string, variant: string, statistic: string): number {
-  const values = lines.filter((one) => one.variant === variant && name in one).map((one) => one[name]);
+  const values = lines
+    .filter((one) => one.variant === variant && name in one)
+    .map((one) => Number(one[name]));
   const sum = values.reduce((all, one) => all + one, 0);
   return statistic === 'Sum' ? sum : sum / values.length;
 }
