@@ -359,7 +359,15 @@ export const MAKING: Record<string, Making | undefined> = {
     ...inputs
   }) => [
     ['lambda', 'CreateFunction', { ...inputs, functionName: name, code: { s3Bucket, s3Key } }],
-    ['lambda', 'PutFunctionConcurrency', { functionName: name, reservedConcurrentExecutions }],
+    ...(reservedConcurrentExecutions === undefined
+      ? []
+      : [
+          [
+            'lambda',
+            'PutFunctionConcurrency',
+            { functionName: name, reservedConcurrentExecutions },
+          ] satisfies Call,
+        ]),
   ],
   'aws:lb/listener:Listener': ({ certificateArn, defaultActions, ...inputs }) => [
     [

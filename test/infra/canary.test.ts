@@ -85,7 +85,7 @@ describe('production while a canary is tried', () => {
     for (const { name, inputs } of alarms) {
       expect(inputs.alarmActions).toEqual([
         expect.stringContaining(':sns:'),
-        expect.stringContaining(`:function:${stop.inputs.name}`),
+        expect.stringContaining(stop.inputs.name),
       ]);
       const [{ expression }, ...parts] = inputs.metricQueries;
       const variants = parts.map(({ metric }: any) => metric.dimensions.variant);
