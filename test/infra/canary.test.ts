@@ -4,23 +4,16 @@ import { evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
 import { quotasOf } from '../../infra/quotas.ts';
 import { stageOf } from '../../infra/stages.ts';
 import { callsOf, withRealIds } from './calls.ts';
-import { DEPLOY_CIDR, graphOf, ofType, one } from './graphs.ts';
+import { canaryGraph, graphOf, ofType, one, TRIED } from './graphs.ts';
 import { problemsOf } from './models.ts';
 import { actionOf, RIGHTS } from './rights.ts';
 
-const ENV = {
-  DEPLOY_CIDRS: DEPLOY_CIDR,
-  CAMERAS_FILE: 'test/infra/cameras.yaml',
-  MODEL_CANARY: 'registry/model@sha256:new',
-  MODEL_IMAGE: 'registry/model@sha256:old',
-};
 const ALARM = 'aws:cloudwatch/metricAlarm:MetricAlarm';
 
 describe('production while a canary is tried', () => {
   let graph: Graph;
   beforeAll(async () => {
-    await prepare();
-    graph = await evaluate({ stage: 'production', env: ENV });
+    graph = await canaryGraph();
   });
 
   const deployment = (name: string) => one(graph, 'kubernetes:apps/v1:Deployment', name).inputs;
@@ -29,8 +22,8 @@ describe('production while a canary is tried', () => {
 
   test('runs it as pods of its own, that no frame of the model in use goes to', () => {
     const { containers } = deployment(CANARY).spec.template.spec;
-    expect(containers[0].image).toBe(ENV.MODEL_CANARY);
-    expect(deployment('KubernetesDeployment').spec.template.spec.containers[0].image).toBe(ENV.MODEL_IMAGE);
+    expect(containers[0].image).toBe(TRIED.MODEL_CANARY);
+    expect(deployment('KubernetesDeployment').spec.template.spec.containers[0].image).toBe(TRIED.MODEL_IMAGE);
     for (const [service, pods] of [
       ['KubernetesService', 'KubernetesDeployment'],
       ['KubernetesService-inference-canary', CANARY],
@@ -60,7 +53,7 @@ describe('production while a canary is tried', () => {
     expect(Number(pool?.inputs.spec.limits['nvidia.com/gpu'])).toBe(max + 2);
     const gpus = () => quotasOf(stage, 3, 10).find(({ name }) => name.includes('G and VT'))?.need;
     const before = gpus() ?? 0;
-    process.env.MODEL_CANARY = ENV.MODEL_CANARY;
+    process.env.MODEL_CANARY = TRIED.MODEL_CANARY;
     expect(gpus()).toBe(before + 4);
     delete process.env.MODEL_CANARY;
   });
@@ -117,7 +110,7 @@ describe('production while a canary is tried', () => {
 
 test('a stage without EKS refuses it, by its name', async () => {
   await prepare();
-  const refused = evaluate({ stage: 'alice', env: ENV });
+  const refused = evaluate({ stage: 'alice', env: TRIED });
   await expect(refused).rejects.toThrow("MODEL_CANARY is set, and stage 'alice' has no EKS");
 });
 

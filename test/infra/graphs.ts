@@ -40,6 +40,16 @@ export const DEPLOYED = Object.keys(EVALUATIONS) as Deployed[];
 /** Addresses that deployments come from, in every evaluation. */
 export const DEPLOY_CIDR = '198.51.100.7/32';
 
+/** Images of the model in use, and of one that is tried. */
+export const TRIED = { MODEL_IMAGE: 'registry/model@sha256:old', MODEL_CANARY: 'registry/model@sha256:new' };
+
+/** Production while a canary is tried, which no deployment is for long. */
+export async function canaryGraph(): Promise<Graph> {
+  await prepare();
+  const env = { DEPLOY_CIDRS: DEPLOY_CIDR, CAMERAS_FILE: 'test/infra/cameras.yaml', ...TRIED };
+  return evaluate({ stage: 'production', env });
+}
+
 let hash: string | undefined;
 
 /** The resources that a deployment asks for. Kept on disk until any code they are made from changes. */
