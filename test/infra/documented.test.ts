@@ -113,8 +113,6 @@ async function problemsOfAws([, service = '', operation = '', ...words]: string[
   }
   const api = service === 's3api' ? 's3' : service;
   if (!isApi(api)) return [`no service ${api}`];
-  // The command line pages by itself.
-  if (operation.startsWith('list-')) delete given['max-results'];
   const parameters = Object.fromEntries(
     Object.entries(given).map(([name, value]) => [name.replaceAll('-', ''), structured(value)]),
   );
@@ -124,8 +122,8 @@ async function problemsOfAws([, service = '', operation = '', ...words]: string[
 
 /** The shorthand of AWS's command line: `Name=service,Value=detect`. */
 function structured(value: unknown): unknown {
-  if (typeof value !== 'string' || !/^\w+=[^,]*(,\w+=[^,]*)+$/.test(value)) return value;
-  return [Object.fromEntries(value.split(',').map((pair) => pair.split('=')))];
+  if (typeof value !== 'string' || !/^\w+=[^,]*(,\w+=[^,]*)*$/.test(value)) return value;
+  return Object.fromEntries(value.split(',').map((pair) => pair.split('=')));
 }
 
 const SST = ['deploy', 'dev', 'diff', 'refresh', 'remove', 'shell', 'tunnel'];
@@ -161,6 +159,13 @@ describe.each(DOCUMENTS)('%s', (file) => {
     },
     120_000,
   );
+});
+
+test("the console's service and cluster are called as the page calls them", async () => {
+  const graph = await graphOf('hosted');
+  expect(ofType(graph, 'aws:ecs/service:Service').map(({ inputs }) => inputs.name)).toContain('Console');
+  const clusters = ofType(graph, 'aws:ecs/cluster:Cluster').map(({ inputs }) => inputs.name);
+  expect(clusters).toContainEqual(expect.stringContaining('video-pipeline-hosted-ConsoleCluster'));
 });
 
 test('a command that AWS does not know would be found', async () => {
