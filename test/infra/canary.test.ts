@@ -4,7 +4,7 @@ import { evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
 import { quotasOf } from '../../infra/quotas.ts';
 import { stageOf } from '../../infra/stages.ts';
 import { callsOf, withRealIds } from './calls.ts';
-import { canaryGraph, graphOf, ofType, one, TRIED } from './graphs.ts';
+import { canaryGraph, DEPLOY_CIDR, graphOf, ofType, one, TRIED } from './graphs.ts';
 import { problemsOf } from './models.ts';
 import { actionOf, RIGHTS } from './rights.ts';
 
@@ -110,7 +110,7 @@ describe('production while a canary is tried', () => {
 
 test('a stage without EKS refuses it, by its name', async () => {
   await prepare();
-  const refused = evaluate({ stage: 'alice', env: TRIED });
+  const refused = evaluate({ stage: 'alice', env: { DEPLOY_CIDRS: DEPLOY_CIDR, ...TRIED } });
   await expect(refused).rejects.toThrow("MODEL_CANARY is set, and stage 'alice' has no EKS");
 });
 

@@ -44,17 +44,16 @@ function commandsOf(file: string): string[] {
 }
 
 let dir: string;
-let logGroups: string[];
+const logGroups: string[] = [];
 beforeAll(async () => {
   dir = await createSandbox();
   await mkdir(join(dir, '.sst'));
   await writeFile(join(dir, '.sst/outputs.json'), JSON.stringify({ bucket: 'store' }));
-  const groups = DEPLOYED.map(async (deployed) =>
-    ofType(await graphOf(deployed), 'aws:cloudwatch/logGroup:LogGroup').map(({ inputs }) =>
-      inputs.name.replace(new RegExp(`\\b${EVALUATIONS[deployed].stage}\\b`), 'staging'),
-    ),
-  );
-  logGroups = (await Promise.all(groups)).flat();
+  for (const deployed of DEPLOYED) {
+    const groups = ofType(await graphOf(deployed), 'aws:cloudwatch/logGroup:LogGroup');
+    const ours = new RegExp(`\\b${EVALUATIONS[deployed].stage}\\b`);
+    logGroups.push(...groups.map(({ inputs }) => inputs.name.replace(ours, 'staging')));
+  }
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
 
