@@ -87,7 +87,8 @@ const named = new Set<string>();
 export interface MetricsObserver {
   metrics(service: string, stream: string, values: MetricValues): void;
   failures(service: string, code: string, count: number): void;
-  variant(service: string, variant: string, values: VariantValues): void;
+  /** Of detect alone. */
+  variant?(service: string, variant: string, values: VariantValues): void;
 }
 
 let observer: MetricsObserver | undefined;
@@ -158,7 +159,7 @@ export function emitFailures(service: string, code: string, count: number): void
 
 /** Writes what one of two model servers did. */
 export function emitVariant(service: string, variant: 'main' | 'canary', values: VariantValues): void {
-  observer?.variant(service, variant, values);
+  observer?.variant?.(service, variant, values);
   const metrics = new Metrics({ namespace: namespace(), serviceName: service });
   metrics.addDimension('variant', variant);
   for (const [name, value] of Object.entries(values) as [VariantName, number][])
