@@ -186,6 +186,31 @@ const served: [string, string, ConstantModel, ReadOptions?][] = [
     },
   ],
   [
+    "TensorRT's suppression by the names that its plugin has",
+    'efficient-nms',
+    {
+      outputs: [
+        { name: 'num_detections', values: Float32Array.of(2), dims: [1, 1] },
+        {
+          ...{ name: 'detection_boxes', dims: [1, 2, 4] },
+          values: Float32Array.from(SEEN.flatMap(({ box }) => box)),
+        },
+        {
+          ...{ name: 'detection_scores', dims: [1, 2] },
+          values: Float32Array.from(SEEN.map(({ score }) => score)),
+        },
+        labels('detection_classes'),
+      ],
+    },
+  ],
+  ['a task by another name', 'yolov8', { outputs: [yolov8], metadata: { task: 'object-detection' } }],
+  ['end to end, filled up with -1', 'end2end', { outputs: [table(300, 6, asListed, { fill: -1 })] }],
+  [
+    'YOLOv8 of which one side alone is fixed',
+    'yolov8',
+    { outputs: [yolov8], input: { shape: [1, 3, 'h', SIDE] } },
+  ],
+  [
     'D-FINE, DEIM and RT-DETR of their own projects, told the size of the picture',
     'dfine',
     {
@@ -349,6 +374,35 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
     'boxes in shares of a small input, not taken for RT-DETR',
     /^(?!.*as rtdetr).*served with a card beside it that says \{ family: yolov8, boxes: centre-shares \}/,
     { outputs: [transposed(table(CELLS, 84, withClasses(inShares, 80)))] },
+  ],
+  [
+    'a list of two corners in shares, which is no RT-DETR',
+    /as rtdetr-top, its boxes reach out of the picture/,
+    { outputs: [table(300, 6, ({ box, score, classId }) => [...shares(box), score, classId])] },
+  ],
+  [
+    'queries with two corners in shares',
+    /as rtdetr, its boxes reach out of the picture/,
+    {
+      outputs: [
+        table(
+          300,
+          84,
+          withClasses(({ box }) => shares(box), 80),
+        ),
+      ],
+      metadata: C80,
+    },
+  ],
+  [
+    'logits beside two corners in shares',
+    /as detr, its boxes reach out of the picture/,
+    {
+      outputs: [
+        scores(300, 'logits', -8, SEEN.map(logits)),
+        boxes(300, ({ box }) => shares(box), 'pred_boxes'),
+      ],
+    },
   ],
   [
     'scores whose sigmoid is left out, with the card that serves them',

@@ -216,7 +216,7 @@ function servableInput(
   { task }: ModelMetadata,
   refuse: (why: string) => UnsupportedModelError,
 ): ValueInfoProto {
-  if (task !== undefined && task !== 'detect') {
+  if (task !== undefined && !DETECTION.test(task)) {
     throw refuse(`its task is '${task}', and only detection is served`);
   }
   const image = imageInput(model);
@@ -231,6 +231,9 @@ function servableInput(
   }
   return image;
 }
+/** As exporters write it: Ultralytics, Hugging Face, others. */
+const DETECTION = /^(object[-_ ]?)?detect(ion)?$/i;
+
 /** What a reading's problem says of the output. */
 const FORMS: [RegExp, ...OutputForm[]][] = [
   [/confidences go from/, { scores: 'logits' }],
@@ -258,7 +261,15 @@ function inputSizeOf(
   width: number | string | undefined,
   metadata: ModelMetadata,
 ): InputSize {
-  if (typeof height === 'number' && typeof width === 'number') return { kind: 'fixed', width, height };
+  const [fixedHeight, fixedWidth] = [height, width].map((side) =>
+    typeof side === 'number' ? side : undefined,
+  );
+  const either = fixedHeight ?? fixedWidth;
+  // Where one side alone is fixed, the other is what the metadata says, or as long.
+  if (either !== undefined) {
+    const [saidHeight = either, saidWidth = either] = metadata.imgsz ?? [];
+    return { kind: 'fixed', width: fixedWidth ?? saidWidth, height: fixedHeight ?? saidHeight };
+  }
   const longest = Math.max(...(metadata.imgsz ?? [DEFAULT_SIDE]));
   return { kind: 'rectangle', longest, stride: metadata.stride ?? DEFAULT_STRIDE };
 }

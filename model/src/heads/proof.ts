@@ -39,16 +39,20 @@ export function prove(
   classes: number | undefined,
 ): Verdict {
   const options = { threshold: Number.NEGATIVE_INFINITY, inputWidth, inputHeight };
-  const all = batches.flatMap((outputs) => heads[head].decode(outputs, 0, options));
+  const all = batches.flatMap((outputs) => heads[head].decode(outputs, 0, options)).filter(isNoFill);
   const problem =
     numbersProblem(batches) ??
     noObjectProblem(head, batches) ??
     scoreProblem(all, classes) ??
     boxProblem(objectsOf(all.filter(isSound)), inputWidth, inputHeight) ??
     cornersProblem(head, all.filter(isSound)) ??
+    cornerSharesProblem(head, objectsOf(all.filter(isSound)), inputWidth, inputHeight) ??
     crowdProblem(all);
   return problem ? { head, problem } : { head };
 }
+
+/** Some exports fill their lists up with class -1. */
+const isNoFill = ({ classId, score }: Candidate) => classId !== -1 || score > 0;
 
 /** A candidate less sure than this is none. */
 const SEEN = 1e-3;
@@ -128,6 +132,29 @@ function cornersProblem(head: HeadName, all: readonly Candidate[]): string | und
     ) > LIKE;
   if (boxes.length < CROWD || !grows(0, 2) || !grows(1, 3)) return undefined;
   return 'its boxes grow with their distance from the corner of the picture: two corners, it seems';
+}
+
+/** Families whose boxes are centre and size, as shares. */
+const CENTRE_SHARES: readonly HeadName[] = ['rtdetr', 'rtdetr-top', 'detr', 'detr-softmax', 'rfdetr'];
+/** So far a box may reach out of the picture, as a share of its side. */
+const SLACK = 0.02;
+
+/** Read so, two corners always have a size that is larger than the place of the centre, and most boxes reach out of the picture. */
+function cornerSharesProblem(
+  head: HeadName,
+  objects: readonly Candidate[],
+  width: number,
+  height: number,
+): string | undefined {
+  if (!CENTRE_SHARES.includes(head) || objects.length === 0) return undefined;
+  const mayBeCorners = objects.every(({ box: [x1, y1, x2, y2] }) => x2 >= 3 * x1 && y2 >= 3 * y1);
+  const reachOut = objects.filter(
+    ({ box: [x1, y1, x2, y2] }) =>
+      Math.min(x1, width - x2) < -SLACK * width || Math.min(y1, height - y2) < -SLACK * height,
+  );
+  return mayBeCorners && reachOut.length > objects.length / 2
+    ? 'its boxes reach out of the picture: two corners as shares, it seems'
+    : undefined;
 }
 
 /** Pearson's. */

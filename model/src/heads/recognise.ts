@@ -103,7 +103,8 @@ export function possibleHeads(model: ModelFacts): HeadName[] {
   const { outputs } = model;
   const named = (...patterns: RegExp[]) =>
     patterns.every((one) => outputs.some(({ name }) => one.test(name)));
-  if (named(...TF_OUTPUTS)) return ['tf-detection'];
+  // TensorRT's plugin calls its outputs the same.
+  if (named(...TF_OUTPUTS)) return ['efficient-nms', 'tf-detection'];
   if (named(/num_?det/i, /boxes/i, /scores/i, /classes/i)) return ['efficient-nms'];
   if (outputs.length === 3 && named(/boxes/i, /labels/i, /scores/i)) {
     const isBatched = outputs.find(({ name }) => /boxes/i.test(name))?.shape.length === 3;

@@ -1,10 +1,9 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer as createHttpServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DetectedFrame, Detection } from '@video-pipeline/frame';
 import { expect, onTestFinished, test } from 'vitest';
+import { startFakeServer } from '../../../test/support/fake-server.ts';
 import { addDetectionRoutes } from './detection-routes.ts';
 import { LiveFrames } from './live.ts';
 import { createServer } from './server.ts';
@@ -27,18 +26,15 @@ const FRAME: DetectedFrame = {
 
 /** An inference server that sees a person, and with less confidence a cat; with `yard`, a truck. */
 async function inferenceServer(): Promise<string> {
-  const server = createHttpServer(async (request, response) => {
-    response.setHeader('content-type', 'application/json');
-    if (request.url === '/models') return response.end(JSON.stringify({ models: MODELS }));
-    const body = JSON.parse(Buffer.concat(await Array.fromAsync(request)).toString());
-    expect(Buffer.from(body.frames[0].frame_data, 'base64').toString()).toBe('a picture');
-    const { model = 'small' } = body;
+  const { url, close } = await startFakeServer(({ path, body }) => {
+    if (path === '/models') return { body: { models: MODELS } };
+    const { model = 'small', frames } = JSON.parse(body.toString());
+    expect(Buffer.from(frames[0].frame_data, 'base64').toString()).toBe('a picture');
     const detections = model === 'yard' ? [seen('truck', 0.8)] : [seen('person', 0.9), seen('cat', 0.55)];
-    response.end(JSON.stringify({ model, results: [{ width: 100, height: 100, detections }] }));
+    return { body: { model, results: [{ width: 100, height: 100, detections }] } };
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => void server.close());
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  onTestFinished(() => void close());
+  return url;
 }
 
 async function serve(inferenceUrl: string | undefined) {
