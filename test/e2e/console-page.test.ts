@@ -177,6 +177,19 @@ describeInChromium('the page', () => {
         return row(0).count();
       }, LONG)
       .toBe(1);
+    // More than one answer holds came while the tab was hidden: none of it is left out.
+    const hide = (value: boolean) =>
+      page.evaluate((hidden) => {
+        Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+      }, value);
+    await hide(true);
+    await page.waitForTimeout(1_000);
+    await Promise.all(Array.from({ length: 101 }, () => keep(kept++)));
+    await hide(false);
+    await page.getByRole('button', { name: 'Show all new events' }).click();
+    await row(kept - 1).waitFor();
+    await list.evaluate((element) => element.scrollTo(0, 100 * 76));
+    await row(kept - 101).waitFor();
   });
 
   test('a timeline shows a day past: detections, gaps, events, and the picture under the pointer', async () => {
