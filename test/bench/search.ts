@@ -1,11 +1,19 @@
-/** `npm run bench:search -- --help`: made-up days of detections, compacted, and what questions of them cost. */
+/**
+ * `npm run bench:search -- --help`: made-up detections, compacted in two steps, and what questions of them cost after each: ours,
+ * DuckDB alone on the same files, Athena's price. A listing is never remembered here, as a page remembers it for half a second.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { DuckDBInstance } from '@duckdb/node-api';
 import { openArchiveBucket } from '@video-pipeline/console';
 import { annotatedKey, detectionsKey } from '@video-pipeline/frame';
 import { createStore } from '@video-pipeline/storage';
 import { compact, type Query, Tables } from '@video-pipeline/tables';
 import { InvalidArgumentError } from 'commander';
 import { startFauxqs } from 'fauxqs';
+import pipelineRun from '../../docs/measured/pipeline.json' with { type: 'json' };
 import { randomOf } from '../support/random.ts';
 import { npmScript } from './options.ts';
 
@@ -25,13 +33,14 @@ const { cameras, hours, rate, boxes } = npmScript(
   .opts<{ cameras: number; hours: number; rate: number; boxes: number }>();
 
 const HOUR_MS = 3_600_000;
+/** CPU milliseconds of a frame. */
+const DETECTING_MS = pipelineRun.fromKafka.cpuMs.detect + pipelineRun.fromKafka.cpuMs.model;
 const BATCH = 25;
 const CLASSES = ['person', 'car', 'bicycle', 'dog', 'truck'];
 const START = Date.UTC(2026, 10, 25, 0);
-const END = START + hours * HOUR_MS;
 const STREAM = 'camera-0';
 /** Seen once in all. */
-const RARE = { camera: 0, frame: Math.floor((hours * 3_600 * rate) / 3) };
+const RARE = { camera: 0, frame: Math.floor((hours * 3_600 * rate) / 5) };
 
 Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
 const server = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
@@ -78,66 +87,220 @@ function textOf(camera: number, first: number): string {
 
 let objects = 0;
 let bytes = 0;
-for (let camera = 0; camera < cameras; camera++) {
-  for (let first = 0; first < hours * 3_600 * rate; first += BATCH) {
-    const body = textOf(camera, first);
-    const at = { streamId: `camera-${camera}`, capturedAt: START + Math.round((1_000 * first) / rate) };
-    const key = detectionsKey(at, { topic: 'detections', partition: camera, offset: first });
-    await store.put({ key, body, contentType: 'application/x-ndjson' });
-    objects++;
-    bytes += body.length;
+/** Stores what all cameras see from one hour to another. */
+async function fill(from: number, to: number): Promise<void> {
+  for (let camera = 0; camera < cameras; camera++) {
+    for (let first = from * 3_600 * rate; first < to * 3_600 * rate; first += BATCH) {
+      const body = textOf(camera, first);
+      const at = { streamId: `camera-${camera}`, capturedAt: START + Math.round((1_000 * first) / rate) };
+      const key = detectionsKey(at, { topic: 'detections', partition: camera, offset: first });
+      await store.put({ key, body, contentType: 'application/x-ndjson' });
+      objects++;
+      bytes += body.length;
+    }
   }
 }
-const frames = objects * BATCH;
-console.log(
-  `${objects} objects, ${frames} frames, ${frames * boxes} detections, ${(bytes / 1e6).toFixed(0)} MB of NDJSON`,
-);
 
-const cpu = process.cpuUsage();
-const began = performance.now();
-await compact({ ...bucket, ...store }, { now: END + HOUR_MS });
-const { user, system } = process.cpuUsage(cpu);
-let stored = 0;
-for await (const key of bucket.list('tables/')) stored += (await bucket.head(key, 1)).size;
-console.log(
-  `compacted in ${((performance.now() - began) / 1000).toFixed(1)} s, ${((user + system) / 1000 / frames).toFixed(3)} CPU ms a frame ` +
-    `(S3 server included), ${(stored / frames / boxes).toFixed(1)} bytes a detection`,
-);
-
-const everything: Query = { confidence: 0, from: START, to: END, limit: 24 };
-const questions: Record<string, (tables: Tables) => Promise<string>> = {
-  'a class that never occurs': async (tables) =>
-    found(await tables.search({ ...everything, classes: ['nothing'] })),
-  'a class that occurs once': async (tables) =>
-    found(await tables.search({ ...everything, classes: ['unicorn'] })),
-  'one track': async (tables) =>
-    found(await tables.search({ ...everything, streams: [STREAM], track: 't7-1' })),
-  'all, first page': async (tables) => found(await tables.search(everything)),
-  'a stream in bins of 2 minutes': async (tables) =>
-    `${(await tables.counts([STREAM], { from: START, to: END, binMs: 120_000 })).counts.length} counts`,
-};
-function found({ frames: shown, total }: { frames: unknown[]; total?: number }): string {
-  return `${shown.length} of ${total}`;
-}
-console.log('| question | cold | warm | warm, CPU | found |\n| --- | --- | --- | --- | --- |');
-for (const [name, ask] of Object.entries(questions)) {
-  const tables = new Tables(bucket);
-  const times: number[] = [];
-  const spent: number[] = [];
-  let answer = '';
-  for (let round = 0; round < 4; round++) {
-    const start = performance.now();
-    const used = process.cpuUsage();
-    answer = await ask(tables);
-    times.push(performance.now() - start);
-    const { user, system } = process.cpuUsage(used);
-    spent.push((user + system) / 1000);
+/** Brings hours into the tables one by one, as the schedule does. */
+async function bringIn(from: number, to: number): Promise<void> {
+  const before = objects;
+  await fill(from, to);
+  const frames = (objects - before) * BATCH;
+  let reads = 0;
+  const counted = <Args extends unknown[], Done>(work: (...args: Args) => Promise<Done>) => {
+    return (...args: Args) => {
+      reads++;
+      return work(...args);
+    };
+  };
+  const seen = { ...bucket, ...store, read: counted(bucket.read), save: counted(bucket.save) };
+  const cpu = process.cpuUsage();
+  const began = performance.now();
+  for (let hour = from + 1; hour <= to; hour++)
+    await compact(seen, { now: START + hour * HOUR_MS + 180_000 });
+  const { user, system } = process.cpuUsage(cpu);
+  const cpuMs = (user + system) / 1000 / frames;
+  let stored = 0;
+  let files = 0;
+  for await (const key of bucket.list('tables/')) {
+    if (!key.endsWith('.parquet')) continue;
+    stored += (await bucket.head(key, 1)).size;
+    files++;
   }
-  const [cold = 0, ...warm] = times;
   console.log(
-    `| ${name} | ${cold.toFixed(0)} ms | ${Math.min(...warm).toFixed(0)} ms | ${Math.min(...spent.slice(1)).toFixed(0)} ms | ${answer} |`,
+    `hours ${from} to ${to}: ${frames} frames compacted in ${((performance.now() - began) / 1000).toFixed(1)} s, ` +
+      `${cpuMs.toFixed(3)} CPU ms a frame (S3 server included), ${((100 * cpuMs) / DETECTING_MS).toFixed(2)} % of ` +
+      `what detection costs on the CPU; ${Math.round(reads / (to - from))} GETs an hour; all: ${files} files, ` +
+      `${(stored / objects / BATCH / boxes).toFixed(1)} bytes a detection`,
   );
-  await tables.close();
+}
+
+interface Question {
+  ask(tables: Tables, query: Query): Promise<number>;
+  /** The same for DuckDB alone. */
+  sql: string;
+  /** Columns that it reads. */
+  columns: string[];
+  table: 'frames' | 'detections';
+}
+const ID = ['stream_id', 'captured_at', 'frame_number'];
+const hits = (where: string) =>
+  `SELECT DISTINCT stream_id, captured_at, frame_number FROM detections WHERE ${where} ORDER BY captured_at DESC LIMIT 25`;
+const searched = async (tables: Tables, query: Query) => (await tables.search(query)).frames.length;
+const questions: Record<string, Question> = {
+  'a class that never occurs': {
+    ask: (tables, query) => searched(tables, { ...query, classes: ['nothing'] }),
+    sql: hits("class_name = 'nothing'"),
+    columns: [...ID, 'class_name'],
+    table: 'detections',
+  },
+  'a class that occurs once': {
+    ask: (tables, query) => searched(tables, { ...query, classes: ['unicorn'] }),
+    sql: hits("class_name = 'unicorn'"),
+    columns: [...ID, 'class_name'],
+    table: 'detections',
+  },
+  'one track': {
+    ask: (tables, query) => searched(tables, { ...query, streams: [STREAM], track: 't7-1' }),
+    sql: hits(`stream_id = '${STREAM}' AND track_id = 't7-1'`),
+    columns: [...ID, 'track_id'],
+    table: 'detections',
+  },
+  'all, first page': {
+    ask: searched,
+    sql: 'SELECT * FROM frames ORDER BY captured_at DESC LIMIT 25',
+    columns: ID,
+    table: 'frames',
+  },
+  'a stream in bins of 2 minutes': {
+    ask: async (tables, { from, to }) =>
+      (await tables.counts([STREAM], { from, to, binMs: 120_000 })).counts.length,
+    sql: `SELECT captured_at // 120000 AS bin, class_name, count(*) FROM detections WHERE stream_id = '${STREAM}' GROUP BY ALL`,
+    columns: ['stream_id', 'captured_at', 'class_name'],
+    table: 'detections',
+  },
+};
+
+/** The tables as files, which DuckDB reads by itself. */
+async function alone() {
+  const folder = await mkdtemp(join(tmpdir(), 'bench-search-'));
+  const paths: Record<string, string[]> = { frames: [], detections: [] };
+  for (const [table, list] of Object.entries(paths)) {
+    for await (const key of bucket.list(`tables/${table}/`)) {
+      const path = join(folder, `${table}-${list.length}.parquet`);
+      await bucket.save(key, path);
+      list.push(`'${path}'`);
+    }
+  }
+  const instance = await DuckDBInstance.create(':memory:', { threads: '2', memory_limit: '512MB' });
+  const connection = await instance.connect();
+  for (const [table, list] of Object.entries(paths))
+    await connection.run(`CREATE VIEW ${table} AS FROM read_parquet([${list}])`);
+  const rows = async (sql: string) => (await connection.runAndReadAll(sql)).getRowObjectsJS();
+  return {
+    rows,
+    /** What Athena reads, bytes: the chunks of the columns. */
+    async bytesOf({ table, columns }: Question): Promise<number> {
+      const names = columns.map((name) => `'${name}'`).join();
+      const [sum] = await rows(
+        `SELECT sum(total_compressed_size)::BIGINT AS bytes FROM parquet_metadata([${paths[table]}]) WHERE path_in_schema IN (${names})`,
+      );
+      return Number(sum?.bytes);
+    },
+    async close() {
+      connection.closeSync();
+      instance.closeSync();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Dollars for a byte, and the least that is paid for. */
+const ATHENA = { perByte: 5 / 1e12, leastBytes: 10e6 };
+const ROUNDS = 5;
+
+interface Measured {
+  cold: number;
+  warm: number;
+  duckdb: number;
+  bytes: number;
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await work();
+  return performance.now() - began;
+}
+
+async function measure(until: number): Promise<Map<string, Measured>> {
+  const query: Query = { confidence: 0, from: START, to: START + until * HOUR_MS, limit: 24 };
+  const database = await alone();
+  const measured = new Map<string, Measured>();
+  console.log(
+    `\n${objects} objects, ${(bytes / 1e6).toFixed(0)} MB of NDJSON, ${objects * BATCH * boxes} detections\n`,
+  );
+  console.log('| question | cold | warm | DuckDB alone, warm | times | found | Athena reads |');
+  console.log('| --- | --- | --- | --- | --- | --- | --- |');
+  for (const [name, question] of Object.entries(questions)) {
+    const tables = new Tables(bucket, 0);
+    let found = 0;
+    const ask = async () => {
+      found = await question.ask(tables, query);
+    };
+    const cold = await timed(ask);
+    const times: number[] = [];
+    const others: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      times.push(await timed(ask));
+      others.push(await timed(() => database.rows(question.sql)));
+    }
+    await tables.close();
+    const [warm, duckdb] = [Math.min(...times), Math.min(...others)];
+    const read = await database.bytesOf(question);
+    measured.set(name, { cold, warm, duckdb, bytes: read });
+    console.log(
+      `| ${name} | ${cold.toFixed(0)} ms | ${warm.toFixed(0)} ms | ${duckdb.toFixed(0)} ms | ${(warm / duckdb).toFixed(1)} | ${found} | ` +
+        `${(read / 1e6).toFixed(1)} MB, ${(100 * ATHENA.perByte * Math.max(ATHENA.leastBytes, read)).toFixed(4)} cents |`,
+    );
+  }
+  await database.close();
+  return measured;
+}
+
+const half = Math.max(1, Math.floor(hours / 2));
+await bringIn(0, half);
+const smaller = await measure(half);
+if (hours > half) {
+  await bringIn(half, hours);
+  extrapolate(smaller, await measure(hours));
 }
 bucket.close();
 await server.stop();
+
+/** By the line through both sizes. */
+function extrapolate(one: ReadonlyMap<string, Measured>, two: ReadonlyMap<string, Measured>): void {
+  const hour = cameras * 3_600 * rate;
+  for (const [what, frames] of [
+    ['a month of 10 cameras at 10 frames a second', 30 * 24 * 10 * 36_000],
+    ['a day of 1,000 cameras', 24 * 1_000 * 36_000],
+  ] as const) {
+    const share = (100 * hours * hour) / frames;
+    console.log(`\n${what}, of which ${share.toPrecision(2)} % was made: by the two sizes above\n`);
+    console.log('| question | warm | cold | Athena |\n| --- | --- | --- | --- |');
+    for (const [name, large] of two) {
+      const small = one.get(name) as Measured;
+      const at = (of: (one: Measured) => number) =>
+        of(large) + ((of(large) - of(small)) / ((hours - half) * hour)) * (frames - hours * hour);
+      const seconds = (ms: number) => `${(Math.max(0, ms) / 1000).toPrecision(2)} s`;
+      const usd =
+        ATHENA.perByte *
+        Math.max(
+          ATHENA.leastBytes,
+          at((m) => m.bytes),
+        );
+      console.log(
+        `| ${name} | ${seconds(at((m) => m.warm))} | ${seconds(at((m) => m.cold))} | ${usd.toPrecision(2)} dollars |`,
+      );
+    }
+  }
+}
