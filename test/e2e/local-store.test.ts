@@ -92,6 +92,21 @@ describe('a web page', () => {
   });
 });
 
+it('writes an object over the version that was read, and over no other', async () => {
+  Object.assign(process.env, s3.credentials);
+  const settings = { S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3.url };
+  const store = createStore(settings);
+  const key = `over/${unique('a')}`;
+  const object = (body: string) => ({ key, body, contentType: 'text/plain' });
+  onTestFinished(() => store.remove([key]));
+  expect(await store.putOver(object('1'), undefined)).toBe(true);
+  expect(await store.putOver(object('2'), undefined)).toBe(false);
+  const etag = (await createReader(settings).page(key)).objects[0]?.etag;
+  expect(await store.putOver(object('3'), etag)).toBe(true);
+  expect(await store.putOver(object('4'), etag)).toBe(false);
+  expect(await readFile(on(key), 'utf8')).toBe('3');
+});
+
 it('the credentials are made once, and are for their owner alone', async () => {
   expect(await localCredentials(folder)).toEqual(s3.credentials);
   for (const file of ['credentials', 's3proxy/s3proxy.properties']) {

@@ -11,6 +11,7 @@ import { accountForIngest } from './ingest-hosts.ts';
 import { type Entry, idOf, LEDGER_HEADER, placeOf, streamIdOf } from './ledger.ts';
 import { type Name, readDetections, readPicture } from './numbered.ts';
 import { DETECTIONS_TOPIC, FRAMES_TOPIC, INGEST_TOPIC, PREFIX, type Rig } from './rig.ts';
+import { checkTables } from './tables.ts';
 
 /** What is wrong, frame by frame (`stream/number`); all lists are empty when every frame is accounted for. */
 export interface Accounts {
@@ -26,6 +27,8 @@ export interface Accounts {
   unlisted: string[];
   /** What `npm run audit` finds, from Kafka and S3 alone. */
   audit: string[];
+  /** What the tables have otherwise than the NDJSON. */
+  tables: string[];
   /** What ingest says it published, and Kafka lacks or has in another order. */
   ingest: string[];
 }
@@ -76,13 +79,14 @@ export async function account(
     unlisted: good.map(idOf).filter((id) => !lines.listed.has(id)),
     audit: audited,
     ingest: wrong,
+    tables: await checkTables(rig, lines.all),
   };
   return {
     accounts,
     annotated: good.length - pictures.missing.length,
     failed: failed.size,
     ingested,
-    repeatedLines: lines.count - lines.listed.size,
+    repeatedLines: lines.all.length - lines.listed.size,
     misplaced: [...records.late, ...pictures.strays],
   };
 }
@@ -181,7 +185,9 @@ export function orderOn(topic: string, homes: ReadonlyMap<string, number>) {
   return { seen, late, take };
 }
 
-interface Line {
+/** A line of NDJSON. */
+export interface Line {
+  annotated_key: string;
   stream_id: string;
   frame_number: number;
   detections: Detection[];
@@ -198,7 +204,7 @@ async function checkLines({ files }: Rig) {
   );
   const idOfLine = ({ stream_id, frame_number }: Line) => `${stream_id.split('-')[1]}/${frame_number}`;
   const wrong = lines.filter((line) => !says(line.detections, line.stream_id, line.frame_number));
-  return { wrong: wrong.map(idOfLine), listed: new Set(lines.map(idOfLine)), count: lines.length };
+  return { wrong: wrong.map(idOfLine), listed: new Set(lines.map(idOfLine)), all: lines };
 }
 
 function says(detections: readonly Detection[], streamId: string, frameNumber: number): boolean {

@@ -25,6 +25,7 @@ test('whatever fails, every acknowledged frame is annotated once, with its own p
     unlisted: [],
     audit: [],
     ingest: [],
+    tables: [],
   });
   expect([...outcome.played.keys()].sort()).toEqual(QUICK_FAULTS.map(({ name }) => name).sort());
   expect(outcome.unmet).toBe(0);

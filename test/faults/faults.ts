@@ -91,6 +91,9 @@ export const QUICK_FAULTS: Fault[] = [
   s3('reset after the object was stored', { do: 'reset after' }),
   s3('1 s late', { do: 'delay', ms: 1_000 }),
 
+  // Two at once are none of these: S3Proxy looks at a write's condition and then writes, in two steps.
+  { name: 'compact: kill -9', weight: 4, play: ({ rig }) => rig.services.compact.kill() },
+
   ...perStage('killed between publishing and commit', 1, ({ rig }, stage) => rig.tell(stage, 'die')),
   ...perStage('batch delivered twice', 2, ({ rig }, stage) => rig.tell(stage, 'again')),
   ...perStage('throws after its work', 2, ({ rig }, stage) => rig.tell(stage, 'throw')),

@@ -128,6 +128,7 @@ export async function startRig(options: {
     model: new Service((stop) => node('model', 'model/src/main.ts', model, environment, stop)),
     detect,
     annotate,
+    compact: new Service((stop) => node('compact', 'test/faults/compactor.ts', [], environment, stop)),
   };
   const { brokers } = kafkaNodes;
   await Promise.all([...brokers, services.s3, services.model].map((service) => service.start()));
@@ -152,12 +153,14 @@ export async function startRig(options: {
   const s3 = connectS3(s3Url, CREDENTIALS);
   await ensureBucket(s3, BUCKET);
   s3.destroy();
-  await Promise.all(stages.map((one) => one.start()));
+  await Promise.all([...stages, services.compact].map((one) => one.start()));
   // What ingest does is looked at on a cluster.
   const ingest =
     options.brokers === 3 ? await startIngestHosts(folder, INGEST_TOPIC, environment) : undefined;
   const probe = options.brokers === 3 ? startProbe(kafka, INGEST_TOPIC) : undefined;
 
+  const bucketFolder = join(folder, 's3', BUCKET);
+  const storage = { S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3Url };
   return {
     kafka,
     services,
@@ -172,8 +175,11 @@ export async function startRig(options: {
       return new Map([...((await ingest?.stop()) ?? []), ...((await probe?.stop()) ?? [])]);
     },
     /** The same bucket as the files that it is kept as. */
-    files: folderReader(join(folder, 's3', BUCKET)),
-    bucket: openBucket({ S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3Url }),
+    files: folderReader(bucketFolder),
+    bucketFolder,
+    bucket: openBucket(storage),
+    /** Settings of the bucket, past the fault proxy. */
+    storage,
     /** Annotated frames that S3 has acknowledged so far; sets the pace alone, proves nothing. */
     stored: () => stored.size,
     /** When S3 first had a picture, as `performance.now` tells it. */
@@ -217,7 +223,7 @@ export async function startRig(options: {
     /** Ends every process in order; what they wrote stays in `folder`. */
     async stop(): Promise<void> {
       probe?.cancel();
-      await Promise.all([...stages, ingest].map((one) => one?.stop()));
+      await Promise.all([...stages, services.compact, ingest].map((one) => one?.stop()));
       await Promise.all([admin.disconnect(), producer.disconnect()]);
       await Promise.all([...brokers, services.s3, services.model].map((service) => service.stop()));
       await Promise.all([wires.model.close(), wires.s3.close(), teller.close(), kafkaNodes.close()]);

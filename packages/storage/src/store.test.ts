@@ -1,3 +1,6 @@
+import { readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { MSKRecord } from '@video-pipeline/frame';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
@@ -63,6 +66,18 @@ test('what is stored is listed, a page at a time and from any key on, and read',
   expect(isMissing(await reader.read('list/d').catch((error) => error))).toBe(true);
   const elsewhere = createReader({ ...settings(), S3_BUCKET: 'nowhere' });
   expect(isMissing(await elsewhere.page('').catch((error) => error))).toBe(false);
+});
+
+test('an object is kept as a file, and is gone once removed', async () => {
+  const store = createStore(settings());
+  const reader = createReader(settings());
+  await store.put({ key: 'kept/a', body: 'text', contentType: 'text/plain' });
+  const path = join(tmpdir(), `store-test-${process.pid}`);
+  expect(await reader.save('kept/a', path)).toBe(4);
+  expect(await readFile(path, 'utf8')).toBe('text');
+  await rm(path);
+  await store.remove(['kept/a']);
+  expect(isMissing(await reader.save('kept/a', path).catch((error) => error))).toBe(true);
 });
 
 test('a bucket that is not there is an error', async () => {
