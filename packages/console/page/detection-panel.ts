@@ -21,7 +21,7 @@ export function detectionPanel(streamId: string) {
     'form',
     { hidden: true },
     h('label', { for: model.id }, 'Model ', model),
-    h('label', { for: least.id }, 'Least confidence ', least),
+    h('label', { for: least.id }, 'Confidence of at least ', least),
     h('p', { className: 'dim' }, 'Classes; none chosen: all'),
     classes,
     h('div', { className: 'bar' }, show, keep),
