@@ -66,7 +66,7 @@ export async function startRig(options: {
       isTarget: (method) => method === 'PUT',
       onAnswer({ path, body, answer }) {
         if (answer.status === 200 && path.includes(`/${PREFIX}/`))
-          for (const key of storedBy(decodeURIComponent(path), body))
+          for (const key of storedBy(decodeURIComponent(path.split('?')[0] ?? ''), body))
             stored.set(key, stored.get(key) ?? performance.now());
         return undefined;
       },
