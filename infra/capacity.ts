@@ -1,8 +1,11 @@
+import { existsSync, readFileSync } from 'node:fs';
 import load from '../docs/measured/load.json' with { type: 'json' };
+import pictures from '../docs/measured/pictures.json' with { type: 'json' };
 import pipelineRun from '../docs/measured/pipeline.json' with { type: 'json' };
 import { FRAMES_IN_WORK } from '../functions/src/frames-in-work.ts';
-import { estimate, POLLER_MB } from './costs.ts';
-import { memoryOf, type Stage, stageOf } from './stages.ts';
+import { estimate, POLLER_MB, travels } from './costs.ts';
+import { type Plan, SAVINGS, type Saving } from './savings.ts';
+import { BROKER_SIZES, type BrokerSize, memoryOf, type Stage, stageOf } from './stages.ts';
 
 /**
  * What the pipeline needs for a number of cameras, what it costs and what breaks first: queueing formulas over figures that
@@ -17,7 +20,23 @@ export interface Workload {
   gpuFps: number;
   /** How annotated frames are stored. */
   store: Stage['settings']['STORE'];
+  /** Whether pictures travel over Kafka once. */
+  once?: boolean;
+  /** What else is to make it cheaper. */
+  savings?: readonly Saving[];
 }
+
+/** `npm run bench:video` writes it: kilobytes of a frame in a segment of so many, and CPU milliseconds. */
+interface VideoRun {
+  videoKb: Record<string, number>;
+  cpuMs: { encode: number };
+}
+const videoFile = new URL('../docs/measured/video.json', import.meta.url);
+const videoRun: VideoRun | undefined = existsSync(videoFile)
+  ? JSON.parse(readFileSync(videoFile, 'utf8'))
+  : undefined;
+/** Whether `STORE=video` has been measured. */
+export const KNOWS_VIDEO = videoRun?.videoKb !== undefined;
 
 /** How fast the machine was on the day of the live cameras, over the day of {@link MEASURED}: the same cores differ. */
 export const LIVE_DAY = load.fromKafkaFps / pipelineRun.fromKafka.fps;
@@ -51,11 +70,15 @@ const MB_PER_VCPU = 1769;
 const FIXED_MS = 20;
 /** One PUT. An assumption. */
 const PUT_MS = 30;
-/** What an archive adds to a picture: two headers, its JSON, and what fills their blocks. */
-const ARCHIVED_KB = 2.8;
-/** Sustained ingress of one `express.m7g.large`; the larger sizes hold as many times as much as they cost. */
-const EXPRESS_MB = 15.6;
-const EXPRESS_SIZES = { large: 1, xlarge: 2, '2xlarge': 4, '4xlarge': 8, '8xlarge': 16, '16xlarge': 32 };
+/**
+ * Sustained ingress of one `m7g.large`; the larger sizes hold as many times as much as they cost. AWS says of `16xlarge` that
+ * it holds 500 MB/s as Express and 154 as standard.
+ */
+const BROKER_MB = { express: 15.6, provisioned: 4.8 };
+/** Of brokers' volumes, three copies and what MSK leaves free. */
+const VOLUME = { copies: 3, used: 0.6 };
+/** Of a Lambda event: a batch is cut there. */
+const EVENT_KB = 6_000;
 /** Of one cluster, with KRaft. */
 const MAX_BROKERS = 60;
 
@@ -81,10 +104,11 @@ export interface Capacity {
   /** Frames of one invocation. */
   batch: number;
   detect: StageNeed;
-  annotate: StageNeed;
+  /** Left out, it is a part of detect. */
+  annotate?: StageNeed;
   gpuPods: number;
   ingestTasks: number;
-  kafka: { ingressMb: number; brokers: number; size: string };
+  kafka: { kind: Stage['kafka']['kind']; ingressMb: number; brokers: number; size: BrokerSize };
   s3PutsPerSecond: number;
   /** Each has an NDJSON of its own in a batch. */
   streamsPerBatch: number;
@@ -98,24 +122,27 @@ export interface Capacity {
 /** Sizes everything for the workload, with the Lambdas and tasks of the stage `production`. */
 export function capacityOf(workload: Workload): Capacity {
   const { cameras, fps, gpuFps, store } = workload;
-  const stage = stageOf('production');
+  const plan = planOf(workload);
+  const { stage } = plan;
+  const { frameKb } = weightsOf(stage);
   const framesPerSecond = cameras * fps;
-  const partitions = partitionsFor(workload, stage);
+  const partitions = partitionsFor(workload, plan);
   const load = partitionLoad(workload, partitions);
   const batch = batchOf(load.mean * fps, stage);
   const seconds = durations(batch, workload, stage);
   const gpuPods = Math.max(1, Math.ceil(framesPerSecond / (gpuFps * TARGET)));
-  const frameMb = MEASURED.frameKb / 1000;
+  const frameMb = frameKb / 1000;
   const need = (duration: number): StageNeed => {
     const concurrency = (framesPerSecond / batch) * duration;
     const pollers = Math.ceil((framesPerSecond * frameMb) / (POLLER_MB * TARGET));
     return { seconds: duration, concurrency, reserved: Math.ceil(concurrency / TARGET), pollers };
   };
-  const [detect, annotate] = [need(seconds.detect), need(seconds.annotate)];
-  // Frames and detections each carry the JPEG.
-  const kafka = brokersFor(2 * framesPerSecond * frameMb);
-  const streamsPerBatch = Math.min(batch, Math.max(1, load.mean));
-  const picturesPerFrame = store === 'archive' ? streamsPerBatch / batch : 1;
+  const detect = need(seconds.detect);
+  const annotate = seconds.annotate > 0 ? { annotate: need(seconds.annotate) } : {};
+  const kafka = brokersFor(stage, travels(stage) * framesPerSecond * frameMb);
+  // Of a frame's partition: its own, and those of the others that are hashed there too.
+  const streamsPerBatch = Math.min(batch, 1 + (cameras - 1) / partitions);
+  const picturesPerFrame = store === 'frames' ? 1 : streamsPerBatch / batch;
   const s3PutsPerSecond = framesPerSecond * (picturesPerFrame + streamsPerBatch / batch);
   const ingestTasks = Math.ceil(ingestCores(workload) / (vcpuOf(stage) * TARGET));
   const sized: Omit<Capacity, 'usdPerMonth' | 'limits'> = {
@@ -124,15 +151,54 @@ export function capacityOf(workload: Workload): Capacity {
     partitions,
     batch,
     detect,
-    annotate,
+    ...annotate,
     gpuPods,
     ingestTasks,
     kafka,
     s3PutsPerSecond,
     streamsPerBatch,
-    latencySeconds: latency(load.mean * fps, batch, [seconds.detect, seconds.annotate], stage),
+    latencySeconds: latency(load.mean * fps, batch, Object.values(seconds), stage),
   };
   return { ...sized, usdPerMonth: cost(sized, stage), limits: limitsOf(sized, stage) };
+}
+
+/** `production`, as the workload has it. */
+function planOf({ store, once = false, savings = [] }: Workload): Plan {
+  const production = stageOf('production');
+  const settings = {
+    ...production.settings,
+    STORE: store,
+    PICTURES: once ? ('once' as const) : ('twice' as const),
+  };
+  // A thousand cameras need more than standard brokers of three zones are usually given.
+  const kafka = { ...production.kafka, kind: 'express' as const, instance: 'express.m7g.large' as const };
+  const plan = { stage: { ...production, settings, kafka }, partitionsPerCamera: 0 };
+  return savings.reduce<Plan>((before, name) => SAVINGS[name].apply(before), plan);
+}
+
+/** Measured at the quality of the stage's pictures. */
+function weightsOf({ settings }: Stage) {
+  const of = pictures.qualities[String(settings.JPEG_QUALITY) as keyof typeof pictures.qualities];
+  if (!of) throw new RangeError(`JPEG_QUALITY=${settings.JPEG_QUALITY} was not measured`);
+  return of;
+}
+
+/** Of a stored frame. */
+function storedKb({ store }: Workload, stage: Stage, perObject: number): number {
+  const { annotatedKb, archivedKb } = weightsOf(stage);
+  if (store !== 'video') return store === 'archive' ? archivedKb : annotatedKb;
+  // Of a segment of at most so many: a longer one weighs less.
+  const [, kb = Number.NaN] =
+    Object.entries(videoRun?.videoKb ?? {}).findLast(([frames]) => Number(frames) <= perObject) ?? [];
+  return kb;
+}
+
+/** Dollars a month of what the model leaves out: a gigabyte between zones, in two of three cases, on each way of a picture. */
+export function zoneTransferUsd({ workload, kafka }: Capacity): number {
+  const { once = false } = workload;
+  const gb = (kafka.ingressMb / (once ? 1 : 2)) * 3.6 * 730;
+  // To Kafka, to detect, to the model; and where it travels twice, to Kafka and to annotate.
+  return gb * (once ? 3 : 5) * (2 / 3) * 0.02;
 }
 
 /** The most cameras that a kind of limits allows, and what breaks with one more. */
@@ -176,7 +242,7 @@ function ingestCores({ cameras, fps }: Pick<Workload, 'cameras' | 'fps'>): numbe
 }
 
 /** The fewest partitions that keep up on average, and on the fullest of them. */
-function partitionsFor(workload: Workload, stage: Stage): number {
+function partitionsFor(workload: Workload, { stage, partitionsPerCamera }: Plan): number {
   const { cameras, fps } = workload;
   const keepsUp = (partitions: number) => {
     const { mean, fullest } = partitionLoad(workload, partitions);
@@ -195,7 +261,7 @@ function partitionsFor(workload: Workload, stage: Stage): number {
     if (keepsUp(middle)) high = middle;
     else low = middle;
   }
-  return high;
+  return Math.max(high, Math.ceil(cameras * partitionsPerCamera));
 }
 
 /**
@@ -209,27 +275,36 @@ function partitionLoad({ cameras }: Workload, partitions: number): { mean: numbe
 }
 
 /** Frames that a batch holds when it closes, at its size or at the end of its window. */
-function batchOf(framesPerSecond: number, { settings }: Stage): number {
-  return Math.max(1, Math.min(settings.BATCH_SIZE, framesPerSecond * settings.BATCH_TIMEOUT_SECONDS));
+function batchOf(framesPerSecond: number, stage: Stage): number {
+  const { BATCH_SIZE, BATCH_TIMEOUT_SECONDS } = stage.settings;
+  // In base64, and with its headers as it was measured.
+  const { event } = pictures.batchKb.detections;
+  const frameKb =
+    event / pictures.frames + (weightsOf(stage).frameKb - pictures.qualities[85].frameKb) * (4 / 3);
+  const most = Math.min(BATCH_SIZE, Math.floor(EVENT_KB / frameKb));
+  return Math.max(1, Math.min(most, framesPerSecond * BATCH_TIMEOUT_SECONDS));
 }
 
 /** Seconds of one invocation with so many frames. */
 function durations(
   batch: number,
-  { gpuFps, store }: Workload,
+  { gpuFps, store, once }: Workload,
   stage: Stage,
 ): { detect: number; annotate: number } {
   const cpu = (ms: number, memoryMb: number) => (batch * ms * MB_PER_VCPU) / memoryMb;
   // The wait for a busy server with even service times: Pollaczek and Khinchine's formula for M/D/1.
   const inference = ((batch * 1000) / gpuFps) * (1 + TARGET / (2 * (1 - TARGET)));
-  const drawing = cpu(MEASURED.cpuMs.annotate, memoryOf(stage, 'annotate'));
+  const encoding = store === 'video' ? (videoRun?.cpuMs.encode ?? Number.NaN) : 0;
+  const memory = memoryOf(stage, once ? 'detect' : 'annotate');
+  const { annotate, annotateOptimised } = pictures.cpuMs;
+  const more = { frames: 0, archive: annotateOptimised - annotate, video: encoding }[store];
+  const drawing = cpu(MEASURED.cpuMs.annotate + more, memory);
   const storing = (batch * PUT_MS) / FRAMES_IN_WORK;
-  // An archive is put when all its pictures are drawn, and then what was seen in them.
-  const annotating = store === 'archive' ? drawing + 2 * PUT_MS : Math.max(drawing, storing);
-  return {
-    detect: (FIXED_MS + cpu(MEASURED.cpuMs.detect, memoryOf(stage, 'detect')) + inference) / 1000,
-    annotate: (FIXED_MS + annotating) / 1000,
-  };
+  // What holds many is put when all its pictures are drawn, and then what was seen in them.
+  const annotating = store === 'frames' ? Math.max(drawing, storing) : drawing + 2 * PUT_MS;
+  const detecting = FIXED_MS + cpu(MEASURED.cpuMs.detect, memoryOf(stage, 'detect')) + inference;
+  if (once) return { detect: (detecting + annotating) / 1000, annotate: 0 };
+  return { detect: detecting / 1000, annotate: (FIXED_MS + annotating) / 1000 };
 }
 
 /** Half a batch's time to fill, then each stage's wait (M/D/1) and work; a batch that isn't full waits for its window. */
@@ -239,7 +314,9 @@ function latency(
   stages: readonly number[],
   { settings }: Stage,
 ): number {
-  const windows = batch < settings.BATCH_SIZE ? settings.BATCH_TIMEOUT_SECONDS : 0;
+  const { BATCH_SIZE, BATCH_TIMEOUT_SECONDS } = settings;
+  const isOld = batch >= framesPerSecond * BATCH_TIMEOUT_SECONDS && batch < BATCH_SIZE;
+  const windows = isOld ? BATCH_TIMEOUT_SECONDS : 0;
   const inStages = stages.map((seconds) => {
     const busy = Math.min(0.99, (framesPerSecond * seconds) / batch);
     return seconds * (1 + busy / (2 * (1 - busy)));
@@ -247,12 +324,13 @@ function latency(
   return batch / (2 * framesPerSecond) + windows + inStages.reduce((sum, one) => sum + one, 0);
 }
 
-/** The smallest Express brokers of which one cluster can have enough, in threes: one a zone. */
-function brokersFor(ingressMb: number): Capacity['kafka'] {
-  const sizes = Object.entries(EXPRESS_SIZES).map(([size, times]) => ({
-    size,
+/** The smallest brokers of which one cluster can have enough, in threes: one a zone. */
+function brokersFor({ kafka: { kind } }: Stage, ingressMb: number): Capacity['kafka'] {
+  const sizes = Object.entries(BROKER_SIZES).map(([size, times]) => ({
+    kind,
+    size: size as BrokerSize,
     ingressMb,
-    brokers: 3 * Math.max(1, Math.ceil(ingressMb / (EXPRESS_MB * times * 3))),
+    brokers: 3 * Math.max(1, Math.ceil(ingressMb / (BROKER_MB[kind] * times * 3))),
   }));
   const fitting = sizes.find(({ brokers }) => brokers <= MAX_BROKERS / 2);
   return fitting ?? (sizes.at(-1) as Capacity['kafka']);
@@ -260,29 +338,30 @@ function brokersFor(ingressMb: number): Capacity['kafka'] {
 
 function cost(sized: Omit<Capacity, 'usdPerMonth' | 'limits'>, stage: Stage): Capacity['usdPerMonth'] {
   const { workload, kafka, gpuPods, ingestTasks, batch } = sized;
-  const large = kafka.brokers * EXPRESS_SIZES[kafka.size as keyof typeof EXPRESS_SIZES];
-  const { partitions, retentionHours } = stage.kafka;
+  const { kind, brokers, size, ingressMb } = kafka;
+  const { retentionHours } = stage.kafka;
+  const keptGb = (ingressMb * 3600 * retentionHours * VOLUME.copies) / 1000;
+  const volumeGb = Math.ceil(keptGb / VOLUME.used / brokers);
+  const topic = { partitions: sized.partitions, retentionHours, brokers };
+  const frameKb = weightsOf(stage).frameKb;
   return estimate(
     {
       ...stage,
-      // Express brokers cost by their size: so many of the smallest, more than a stage's table may name.
-      kafka: {
-        kind: 'express',
-        instance: 'express.m7g.large',
-        brokers: large as 3,
-        partitions,
-        retentionHours,
-      },
+      kafka:
+        kind === 'express'
+          ? { ...topic, kind, instance: `express.m7g.${size}` }
+          : { ...topic, kind, instance: `kafka.m7g.${size}`, volumeGb, maxVolumeGb: 2 * volumeGb },
       inference: { ...stage.inference, replicas: { min: gpuPods, max: gpuPods } } as Stage['inference'],
       ingest: { ...stage.ingest, streamsPerTask: workload.cameras / ingestTasks },
-      load: { ...stage.load, streams: workload.cameras, frameRate: workload.fps, frameKb: MEASURED.frameKb },
+      load: { ...stage.load, streams: workload.cameras, frameRate: workload.fps, frameKb },
     },
     {
+      batch,
       detect: (sized.detect.seconds * 25) / batch,
-      annotate: (sized.annotate.seconds * 25) / batch,
+      annotate: ((sized.annotate?.seconds ?? 0) * 25) / batch,
       putsPerFrame: sized.s3PutsPerSecond / sized.framesPerSecond,
       linesPerFrame: sized.streamsPerBatch / batch,
-      storedKb: MEASURED.frameKb + (workload.store === 'archive' ? ARCHIVED_KB : 0),
+      storedKb: storedKb(workload, stage, batch / sized.streamsPerBatch),
     },
   ).items;
 }
@@ -293,7 +372,7 @@ function limitsOf(sized: Omit<Capacity, 'usdPerMonth' | 'limits'>, stage: Stage)
   const limits: Limit[] = [
     {
       what: 'AWS: Lambda concurrency of an account',
-      need: detect.reserved + annotate.reserved,
+      need: detect.reserved + (annotate?.reserved ?? 0),
       limit: 1_000,
     },
     { what: 'AWS: pollers of one mapping', need: detect.pollers, limit: 2_000 },

@@ -1,48 +1,22 @@
 import { STAGES } from '@video-pipeline/stages';
-import { endpointsOf, HOST_SIZES, lambdaOf, memoryOf, type Stage } from './stages.ts';
-
-/** List prices in us-east-1, US dollars, as of 2026-11; taxes, transfer between zones and free tiers are left out. */
-const PRICE = {
-  perHour: {
-    'kafka.t3.small': 0.0456,
-    'kafka.m7g.large': 0.204,
-    'express.m7g.large': 0.408,
-    natGateway: 0.045,
-    natInstance: 0.0042,
-    publicAddress: 0.005,
-    interfaceEndpoint: 0.01,
-    eks: 0.1,
-    // One GPU node (xlarge) and Auto Mode's fee of 12 %.
-    gpuNode: 0.8048 * 1.12,
-    gpuNodeSpot: 0.35 + 0.8048 * 0.12,
-    // Two c6g.large for what else the cluster runs.
-    systemNodes: 2 * 0.068 * 1.12,
-    'ml.g5.xlarge': 1.408,
-    'ml.g6.xlarge': 1.1267,
-    networkLoadBalancer: 0.0225,
-    fargateCpuArm: 0.03238,
-    fargateGbArm: 0.00356,
-    'm7g.large': 0.0816,
-    'm7g.xlarge': 0.1632,
-    'm7g.2xlarge': 0.3264,
-    eventPollerUnit: 0.185,
-    // With one unit of its capacity.
-    applicationLoadBalancer: 0.0225 + 0.008,
-  },
-  perGbMonth: { broker: 0.1, expressBroker: 0.1, s3: 0.023 },
-  perGb: { nat: 0.045, logs: 0.5, expressWritten: 0.01 },
-  perMillion: { s3Get: 0.4, s3Put: 5, lambda: 0.2 },
-  lambdaGbSecondArm: 0.0000133334,
-  serverlessInferenceSecond: 0.00012,
-  alarm: 0.1,
-  metric: 0.3,
-};
+import { CLASSES, PRICE, tiered, usualClass } from './prices.ts';
+import {
+  BROKER_SIZES,
+  type BrokerSize,
+  deployedStages,
+  endpointsOf,
+  HOST_SIZES,
+  lambdaOf,
+  memoryOf,
+  type Stage,
+} from './stages.ts';
 
 /** Seconds that a batch of 25 keeps its function or endpoint busy. */
 const BATCH_SECONDS = { detect: 0.6, annotate: 0.5, serverlessInference: 1.5 };
 /** What frames cause, where something better is known than what the estimate assumes. */
 export interface Work {
-  /** Seconds of a batch of 25. */
+  /** Frames of a batch, and seconds for each 25 of them. */
+  batch: number;
   detect: number;
   annotate: number;
   putsPerFrame: number;
@@ -63,6 +37,7 @@ const SPOT_SHARE = 0.3;
 const METRICS_PER_STREAM = 12;
 /** Most that one poller carries. */
 export const POLLER_MB = 5;
+const MONTH_HOURS = 730;
 /** Memory of an EC2 instance that is not for tasks. */
 const SYSTEM_GB = 0.5;
 
@@ -73,10 +48,12 @@ export interface Estimate {
 }
 
 function assumedOf({ settings }: Stage): Work {
+  const { detect, annotate } = BATCH_SECONDS;
   return {
-    ...BATCH_SECONDS,
+    batch: 25,
+    ...(settings.PICTURES === 'once' ? { detect: detect + annotate, annotate: 0 } : { detect, annotate }),
     linesPerFrame: LINES_PER_FRAME,
-    putsPerFrame: settings.STORE === 'archive' ? ARCHIVE_PUTS_PER_FRAME : 1,
+    putsPerFrame: settings.STORE !== 'frames' ? ARCHIVE_PUTS_PER_FRAME : 1,
   };
 }
 
@@ -86,11 +63,14 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
   const hours = load.stageHours;
   const frames = load.streams * load.frameRate * 3600 * load.cameraHours;
   const batches = frames / 25;
-  const storedGb =
-    Math.min(frames, load.streams * load.frameRate * 86_400 * store.annotatedDays) *
-    (work.storedKb ?? load.frameKb) *
-    1e-6;
+  const form = classOf(stage);
+  // An object of a versioned bucket lies there for a day more, see infra/storage.ts.
+  const days = Math.max(store.annotatedDays + (store.versioning ? 1 : 0), form.days);
+  const life = hours / 24;
+  const storedFrames = (frames * (hours < MONTH_HOURS ? Math.min(days, life) : days)) / life;
+  const storedGb = storedFrames * (work.storedKb ?? load.frameKb) * 1e-6;
   const [detect, annotate] = [memoryOf(stage, 'detect'), memoryOf(stage, 'annotate')];
+  const frameStages = deployedStages(stage).filter(({ of }) => of.carriesFrames).length;
   const lambdaGbSeconds = (batches * (work.detect * detect + work.annotate * annotate)) / 1024;
   const nat = network.nat === 'managed' ? PRICE.perHour.natGateway : PRICE.perHour.natInstance;
   const items = [
@@ -105,21 +85,36 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
     { item: 'console', usd: consoleCost(stage) },
     {
       item: 'Lambda',
-      usd: lambdaGbSeconds * PRICE.lambdaGbSecondArm + (2 * batches * PRICE.perMillion.lambda) / 1e6,
+      usd:
+        lambdaGbSeconds * PRICE.lambdaGbSecondArm +
+        (frameStages * (frames / work.batch) * PRICE.perMillion.lambda) / 1e6,
     },
     { item: 'provisioned pollers', usd: pollersCost(stage) },
     { item: 'work on events', usd: eventsCost(stage) },
-    { item: 'S3 requests', usd: (frames * work.putsPerFrame * PRICE.perMillion.s3Put) / 1e6 },
+    { item: 'S3 requests', usd: (frames * requestsCost(work, form.put)) / 1e6 },
     { item: 'tables', usd: frames * tablesCost(work) },
-    { item: 'S3 storage', usd: storedGb * PRICE.perGbMonth.s3 },
+    { item: 'S3 storage', usd: form.gbMonth ? storedGb * form.gbMonth : tiered(PRICE.s3, storedGb) },
     {
       item: 'CloudWatch',
       usd:
-        load.streams * (METRICS_PER_STREAM * PRICE.metric + 2 * PRICE.alarm) +
-        (batches * 4e-6 + 1) * PRICE.perGb.logs,
+        tiered(PRICE.metrics, load.streams * METRICS_PER_STREAM) +
+        load.streams * 2 * PRICE.alarm +
+        ((frames / work.batch) * 4e-6 + 1) * PRICE.perGb.logs,
     },
   ];
   return { items: items.filter(({ usd }) => usd > 0), assumptions: assumptions(stage, frames, work) };
+}
+
+/** How the stage's pictures lie in S3: what is smaller than 128 KB always costs as usual. */
+function classOf({ settings: { STORE, S3_STORAGE_CLASS = 'STANDARD' } }: Stage) {
+  const isOther = STORE !== 'frames' && S3_STORAGE_CLASS in CLASSES;
+  return isOther ? CLASSES[S3_STORAGE_CLASS as keyof typeof CLASSES] : usualClass;
+}
+
+/** Of a million frames. */
+function requestsCost({ putsPerFrame, linesPerFrame }: Work, put: number): number {
+  if (put === usualClass.put) return putsPerFrame * put;
+  return (putsPerFrame - linesPerFrame) * put + linesPerFrame * PRICE.perMillion.s3Put;
 }
 
 /** Tasks of ingest that one of its EC2 instances holds: by CPU, by memory less the system's own, by interfaces. */
@@ -167,12 +162,23 @@ function tablesCost({ linesPerFrame }: Work): number {
 const taskHour = (vcpu: number, memoryGb: number) =>
   vcpu * PRICE.perHour.fargateCpuArm + memoryGb * PRICE.perHour.fargateGbArm;
 
-function kafkaCost({ kafka, load }: Stage): number {
+/** How often a JPEG travels over Kafka. */
+export const travels = ({ settings }: Pick<Stage, 'settings'>) => (settings.PICTURES === 'once' ? 1 : 2);
+
+/** Of a broker and hour. */
+function brokerHour(instance: Stage['kafka']['instance']): number {
+  if (instance === 'kafka.t3.small') return PRICE.perHour[instance];
+  const [kind, , size] = instance.split('.') as ['kafka' | 'express', 'm7g', BrokerSize];
+  return PRICE.perHour[`${kind}.m7g.large`] * BROKER_SIZES[size];
+}
+
+function kafkaCost(stage: Stage): number {
+  const { kafka, load } = stage;
   const hours = load.stageHours;
-  const brokers = kafka.brokers * PRICE.perHour[kafka.instance] * hours;
+  const brokers = kafka.brokers * brokerHour(kafka.instance) * hours;
   if (kafka.kind === 'express') {
-    // Frames and detections each carry the JPEG; Express brokers store three copies and charge for one.
-    const gbPerHour = (2 * load.streams * load.frameRate * load.frameKb * 3600) / 1e6;
+    // Express brokers store three copies and charge for one.
+    const gbPerHour = (travels(stage) * load.streams * load.frameRate * load.frameKb * 3600) / 1e6;
     const stored = gbPerHour * kafka.retentionHours * PRICE.perGbMonth.expressBroker;
     return brokers + gbPerHour * load.cameraHours * PRICE.perGb.expressWritten + stored;
   }
@@ -206,7 +212,7 @@ function pollersCost(stage: Stage): number {
   if (!pollers) return 0;
   const { load } = stage;
   const mb = (load.streams * load.frameRate * load.frameKb) / 1000;
-  const topics = STAGES.filter((one) => lambdaOf(stage, one)).map((one) => (one.carriesFrames ? mb : 0));
+  const topics = deployedStages(stage).map(({ of }) => (of.carriesFrames ? mb : 0));
   const needed = topics.map((each) => Math.max(pollers.min, Math.ceil(each / POLLER_MB)));
   const total = (list: number[]) => list.reduce((sum, one) => sum + one, 0);
   const units = Math.ceil(Math.max(total(needed) / POLLER_UNIT.pollers, total(topics) / POLLER_UNIT.mb));

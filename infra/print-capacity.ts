@@ -1,20 +1,37 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { type Capacity, capacityOf, MEASURED, oneMachineCameras, type Workload } from './capacity.ts';
+import {
+  type Capacity,
+  capacityOf,
+  KNOWS_VIDEO,
+  MEASURED,
+  oneMachineCameras,
+  type Workload,
+  zoneTransferUsd,
+} from './capacity.ts';
+import { ALL_SAVINGS, SAVINGS } from './savings.ts';
 import { GPU_FPS } from './scaling.ts';
 
-const { json, ...workload } = new Command('npm run capacity --')
+const command = new Command('npm run capacity --')
   .description('What so many cameras need on AWS, what it costs, and what breaks first.')
   .option('--cameras <n>', 'cameras', positive, 100)
   .option('--fps <n>', 'frames a second of each', positive, 10)
   .option('--gpu-fps <n>', 'frames a second of one GPU pod', positive, GPU_FPS)
   .addOption(
     new Option('--store <form>', 'how annotated frames are stored')
-      .choices(['frames', 'archive'])
+      .choices(['frames', 'archive', 'video'])
       .default('frames'),
   )
+  .option('--once', 'pictures travel over Kafka once', false)
+  .addOption(
+    new Option('--savings <name...>', 'what else is to make it cheaper, see docs/capacity.md').choices(
+      ALL_SAVINGS,
+    ),
+  )
   .option('--json', 'print one JSON object', false)
-  .parse()
-  .opts<Workload & { json: boolean }>();
+  .parse();
+const { json, ...workload } = command.opts<Workload & { json: boolean }>();
+if (workload.store === 'video' && !KNOWS_VIDEO)
+  command.error('error: STORE=video has not been measured: npm run bench:video -- --save');
 const capacity = capacityOf(workload);
 console.log(json ? JSON.stringify(capacity) : report(capacity));
 
@@ -27,7 +44,7 @@ function positive(text: string): number {
 
 function report(result: Capacity): string {
   const { workload, detect, annotate, kafka, limits } = result;
-  const total = result.usdPerMonth.reduce((sum, { usd }) => sum + usd, 0);
+  const total = totalOf(result);
   const stage = ({ seconds, concurrency, reserved }: Capacity['detect']) =>
     `${seconds.toFixed(2)} s a batch, ${concurrency.toFixed(1)} at a time, reserve ${reserved}`;
   const rows: [string, string][] = [
@@ -35,23 +52,43 @@ function report(result: Capacity): string {
     ['partitions', `${result.partitions} of each topic`],
     ['pollers', `${detect.pollers} of each mapping`],
     ['detect', stage(detect)],
-    ['annotate', stage(annotate)],
+    ...(annotate ? [['annotate', stage(annotate)] as [string, string]] : []),
     ['GPU pods', `${result.gpuPods} at ${workload.gpuFps} frames/s each (derived from vCPUs and kernels)`],
     ['ingest tasks', `${result.ingestTasks} of 2 vCPU`],
-    ['MSK', `${kafka.brokers} x express.m7g.${kafka.size}, ${kafka.ingressMb.toFixed(1)} MB/s in`],
+    [
+      'MSK',
+      `${kafka.brokers} x ${kafka.kind === 'express' ? 'express' : 'kafka'}.m7g.${kafka.size}, ${kafka.ingressMb.toFixed(1)} MB/s in`,
+    ],
     ['S3', `${result.s3PutsPerSecond.toFixed(0)} PUT/s`],
     ['latency', `${result.latencySeconds.toFixed(1)} s from capture to stored object, mean`],
-    ['month', `${total.toFixed(0)} US dollars`],
+    ['month', `${total.toFixed(0)} US dollars, ${(total / workload.cameras).toFixed(1)} a camera`],
     ...result.usdPerMonth.map(({ item, usd }): [string, string] => [`  ${item}`, usd.toFixed(0)]),
+    ['left out', `about ${zoneTransferUsd(result).toFixed(0)} for transfer between zones`],
   ];
   const lines = rows.map(([name, value]) => `${name.padEnd(22)}${value}`);
   const breaks = limits.map(({ what, need, limit }) => `  ${what}: ${need} needed, ${limit} there`);
   const cameras = oneMachineCameras(MEASURED.cores, workload.fps);
   return [
-    `${workload.cameras} cameras at ${workload.fps} frames/s, STORE=${workload.store}`,
+    `${workload.cameras} cameras at ${workload.fps} frames/s, STORE=${workload.store}, PICTURES=${workload.once ? 'once' : 'twice'}`,
     ...lines,
     'what breaks first, the nearest on top:',
     ...breaks,
+    ...savingsOf(workload),
     `one machine of ${MEASURED.machine}, without a GPU, carries ${cameras} such cameras`,
   ].join('\n');
+}
+
+function totalOf({ usdPerMonth }: Capacity): number {
+  return usdPerMonth.reduce((sum, { usd }) => sum + usd, 0);
+}
+
+/** What a camera costs with each further option, one after another. */
+function savingsOf(workload: Workload): string[] {
+  const { savings = [], cameras } = workload;
+  const left = ALL_SAVINGS.filter((name) => !savings.includes(name));
+  const lines = left.map((name, index) => {
+    const capacity = capacityOf({ ...workload, savings: [...savings, ...left.slice(0, index + 1)] });
+    return `  ${(totalOf(capacity) / cameras).toFixed(1).padStart(7)}  ${SAVINGS[name].does.replaceAll('`', '')}`;
+  });
+  return lines.length > 0 ? ['dollars a camera and month with, besides, one after another:', ...lines] : [];
 }

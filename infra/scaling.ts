@@ -1,13 +1,13 @@
+import pictures from '../docs/measured/pictures.json' with { type: 'json' };
 import { type KubernetesObject, type Manifests, metadata, SERVICE } from './kubernetes-object.ts';
 import { deployment } from './settings.ts';
 
 /**
- * What bounds a GPU pod. A frame's CPU time: 2.1 ms of decoding and 3.6 of shrinking, measured on 720p JPEGs (libjpeg-turbo,
- * libvips), and 2 ms of everything else, the part of the server's 16.5 ms beside an H200 that was not decoding. The
- * kernels' rate is that of an H200, 3,085 frames/s with the best chosen in the graph, over four: a cautious guess for
+ * What bounds a GPU pod. A frame's CPU time: decoding and shrinking, as `npm run bench:pictures` measures it on 720p JPEGs, and
+ * 2 ms of everything else, the part of the server's 16.5 ms beside an H200 that was not decoding. The kernels' rate is that of an H200, 3,085 frames/s with the best chosen in the graph, over four: a cautious guess for
  * the L4 and A10G of g6 and g5.
  */
-export const GPU_POD = { vcpus: 4, cpuMs: 7.7, kernelFps: 770 };
+export const GPU_POD = { vcpus: 4, cpuMs: pictures.cpuMs.forModel + 2, kernelFps: 770 };
 /** Frames a second of one GPU pod: what its vCPUs or its kernels allow, whichever is less. Not measured as a whole. */
 export const GPU_FPS = Math.floor(Math.min((1000 * GPU_POD.vcpus) / GPU_POD.cpuMs, GPU_POD.kernelFps));
 /** Percent of the CPU request at which another pod is due. Decoding JPEGs keeps it in step with the frames. */

@@ -8,16 +8,27 @@ interface KafkaStorage {
   partitions: number;
   retentionHours: number;
 }
-export type Kafka = KafkaStorage &
-  (
+/** Sizes of brokers by how much they do, and cost, of the smallest. */
+export const BROKER_SIZES = {
+  large: 1,
+  xlarge: 2,
+  '2xlarge': 4,
+  '4xlarge': 8,
+  '8xlarge': 16,
+  '16xlarge': 32,
+};
+export type BrokerSize = keyof typeof BROKER_SIZES;
+export type Kafka = KafkaStorage & {
+  /** As many in each zone, or two in all. */
+  brokers: number;
+} & (
     | {
         kind: 'provisioned';
-        instance: 'kafka.t3.small' | 'kafka.m7g.large';
-        brokers: 2 | 3 | 6;
+        instance: 'kafka.t3.small' | `kafka.m7g.${BrokerSize}`;
         volumeGb: number;
         maxVolumeGb: number;
       }
-    | { kind: 'express'; instance: 'express.m7g.large'; brokers: 3 | 6 }
+    | { kind: 'express'; instance: `express.m7g.${BrokerSize}` }
   );
 
 export type Inference =

@@ -18,7 +18,9 @@ export function createStore(stage: Stage) {
       { id: 'failed', prefix: 'failed/', expiresIn: `${failedDays} days` },
       { id: 'lost-batches', prefix: `${LOST_BATCHES}/`, expiresIn: `${failedDays} days` },
     ],
-    transform: { lifecycle: versioning ? expireOldVersions(annotatedDays) : undefined },
+    transform: {
+      lifecycle: versioning ? expireOldVersions(annotatedDays, stage.settings.S3_PREFIX) : undefined,
+    },
   });
   new aws.s3.BucketServerSideEncryptionConfiguration('StoreEncryption', {
     bucket: store.name,
@@ -45,11 +47,18 @@ export function createStreamList(store: sst.aws.Bucket, cameras: Camera[]) {
 }
 
 // An expired object of a versioned bucket leaves its versions behind, which cost as much.
-function expireOldVersions(days: number) {
+function expireOldVersions(days: number, prefix: string) {
   return (args: aws.s3.BucketLifecycleConfigurationArgs): undefined => {
     args.rules = $output(args.rules ?? []).apply((rules) => [
       ...rules,
       { id: 'old-versions', status: 'Enabled', noncurrentVersionExpiration: { noncurrentDays: days } },
+      // What is overwritten is the same again, and what has expired was meant to.
+      {
+        id: 'old-pictures',
+        status: 'Enabled',
+        filter: { prefix: `${prefix}/` },
+        noncurrentVersionExpiration: { noncurrentDays: 1 },
+      },
     ]);
   };
 }

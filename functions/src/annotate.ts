@@ -43,6 +43,10 @@ export interface AnnotateDependencies extends FailureDependencies {
   prefix: string;
   /** `frames`: each picture is an object. `archive`, `video`: those of a stream in a batch are one. */
   form: Value<'STORE'>;
+  /** Of the JPEGs, 1..100. */
+  quality?: number;
+  /** Of objects of many pictures, S3's; left out, the bucket's own. */
+  storageClass?: Value<'S3_STORAGE_CLASS'>;
   /** Is told of what is stored. */
   count?: ((frames: readonly DetectedFrame[]) => void) | undefined;
 }
@@ -82,7 +86,9 @@ export type AnnotateFrames = (
  * into failed/; any other fault fails the batch, to be delivered again, and every object then overwrites itself.
  */
 export function createAnnotateFrames(dependencies: AnnotateDependencies): AnnotateFrames {
-  const { store, prefix, form, count } = dependencies;
+  const { store, prefix, form, count, quality = 85 } = dependencies;
+  // What is kept by the thousand is worth the time.
+  const how = { quality, optimise: form === 'archive' };
   const annotate = (one: Received<DetectedFrame>) =>
     asStep('annotate', 'annotate.frame', { parent: one.frame.traceparent }, (step) =>
       drawAndStore(one, step),
@@ -93,7 +99,7 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
   ): Promise<Drawn | Failure> => {
     const key = annotatedKey(prefix, frame);
     try {
-      let jpeg = await draw(frame);
+      let jpeg = await draw(frame, how);
       if (form === 'frames') {
         await asStep('annotate', 's3.put', { parent }, () => putPicture(store, { frame, key, jpeg }));
         jpeg = STORED;
@@ -141,7 +147,7 @@ type Places = ReadonlyMap<string, Partial<Record<PackedForm, Part & { key: strin
 async function putPacks(
   form: PackedForm,
   frames: Drawn[],
-  { store, prefix, logger }: AnnotateDependencies,
+  { store, prefix, storageClass, logger }: AnnotateDependencies,
 ): Promise<Places> {
   const places = new Map();
   const packables = frames.map((one) => ({ ...one, line: JSON.stringify(storedFacts(one)) }));
@@ -150,7 +156,7 @@ async function putPacks(
     const step = sharedStep(items.map(({ frame }) => frame));
     if ('object' in packed) {
       const { object, parts } = packed;
-      await asStep('annotate', 's3.put', step, () => store.put(object));
+      await asStep('annotate', 's3.put', step, () => store.put({ ...object, storageClass }));
       for (const [i, part] of parts.entries())
         places.set(items[i]?.key, { [form]: { key: object.key, ...part } });
     } else {
@@ -169,10 +175,10 @@ async function putPacks(
 const DRAW_ATTEMPTS = 3;
 
 /** @throws PictureError, whatever the drawing throws: nothing that time can cure is in it */
-async function draw(frame: DetectedFrame): Promise<Buffer> {
+async function draw(frame: DetectedFrame, how: Parameters<typeof annotateJpeg>[2]): Promise<Buffer> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await annotateJpeg(frame, frame.detections);
+      return await annotateJpeg(frame, frame.detections, how);
     } catch (cause) {
       if (cause instanceof PictureError) throw cause;
       if (attempt < DRAW_ATTEMPTS) continue;
@@ -244,7 +250,12 @@ function report(drawn: readonly Drawn[]): void {
   }
 }
 
-const { S3_PREFIX, STORE } = readConfig(['S3_PREFIX', 'STORE']);
+const { S3_PREFIX, S3_STORAGE_CLASS, STORE, JPEG_QUALITY } = readConfig([
+  'S3_PREFIX',
+  'S3_STORAGE_CLASS',
+  'STORE',
+  'JPEG_QUALITY',
+]);
 const store = createStore();
 const logger = createLogger('annotate');
 
@@ -254,6 +265,8 @@ function wire(): AnnotateDependencies {
     store,
     prefix: S3_PREFIX,
     form: STORE,
+    quality: JPEG_QUALITY,
+    storageClass: S3_STORAGE_CLASS,
     putFailed: createPutFailed(store, 'annotate'),
     logger,
     count: mqtt && createObjectCounts(mqtt.broker, mqtt.prefix),

@@ -87,11 +87,22 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
     expect(roles.length).toBeGreaterThan(0);
     for (const { inputs } of roles) {
       const policy = JSON.stringify(inputs.inlinePolicies);
-      for (const group of ['readers', 'readers-annotate'])
-        expect(policy).toMatch(new RegExp(`/${group}\\\\"`));
+      expect(policy).toMatch(/\/readers\\\\"/);
+      expect(policy).not.toContain('readers-annotate');
       expect(policy).toContain('kafka-cluster:DescribeGroup');
       expect(policy).not.toContain('AlterGroup');
     }
+  });
+
+  test('to detect, which annotates too where pictures travel once', () => {
+    const functions = ofType(graph, 'aws:lambda/function:Function');
+    expect(functions.map(({ name }) => name)).not.toContain('AnnotateFunction');
+    const { inputs } = one(graph, 'aws:lambda/function:Function', 'DetectFunction');
+    expect(inputs.memorySize).toBe(1769);
+    expect(inputs.environment.variables).toMatchObject({ PICTURES: 'once', STORE: OTHER.STORE });
+    const policy = JSON.stringify(one(graph, 'aws:iam/role:Role', 'DetectRole').inputs.inlinePolicies);
+    for (const folder of ['failed/detect', 'failed/annotate', 'detections', 'drawn', 'events'])
+      expect(policy, folder).toContain(`/${folder}/*`);
   });
 
   test('to the processes that read it, each variable to at least one', () => {

@@ -61,6 +61,7 @@ export const OTHER_VALUES = {
   EVENT_BUS_NAME: 'events',
   EVENT_CLIPS: 'on',
   S3_BUCKET: 'own-bucket',
+  S3_STORAGE_CLASS: 'STANDARD_IA',
   STORE: 'archive',
   AWS_REGION: 'eu-central-1',
   AWS_ENDPOINT_URL: 'http://s3.example:9000',

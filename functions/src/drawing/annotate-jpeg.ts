@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import { PictureError, readPictureHeader } from '@video-pipeline/picture';
-import { decodeRgb, encodeJpeg, giveBack } from '@video-pipeline/picture/codec';
+import { decodeRgb, type EncodeOptions, encodeJpeg, giveBack } from '@video-pipeline/picture/codec';
 import { classColour, readableOn, trackColour } from './colour.ts';
 import { Gate } from './gate.ts';
 import { type Glyphs, loadGlyphs } from './glyphs.ts';
@@ -42,18 +42,18 @@ const SLICE_MS = 10;
 /**
  * Draws a box and a label for every detection that is {@link drawable}. Others get their turn meanwhile.
  * @param frame a JPEG and the size that its record says it has, upright, pixels
- * @param quality of the JPEG, 1..100
+ * @param how of the JPEG that comes out; left out, quality 85
  * @returns an upright JPEG of that size, 4:2:0, without metadata
  * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
  */
 export async function annotateJpeg(
   frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
   detections: readonly Detection[],
-  quality = QUALITY,
+  how: Partial<EncodeOptions> = {},
 ): Promise<Buffer> {
   const pixels = pixelsOf(frame);
   const gate = pixels > USUAL_PIXELS ? gates.large : gates.usual;
-  return gate.run(pixels, () => draw(frame, detections, quality));
+  return gate.run(pixels, () => draw(frame, detections, { quality: QUALITY, ...how }));
 }
 
 export function pixelsOf({ width, height }: Pick<Frame, 'width' | 'height'>): number {
@@ -63,7 +63,7 @@ export function pixelsOf({ width, height }: Pick<Frame, 'width' | 'height'>): nu
 async function draw(
   frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
   detections: readonly Detection[],
-  quality: number,
+  how: EncodeOptions,
 ): Promise<Buffer> {
   const pixels = await decode(frame);
   const glyphs = await loadGlyphs(textSize(pixels));
@@ -75,7 +75,7 @@ async function draw(
     await setImmediate();
     pause = performance.now() + SLICE_MS;
   }
-  const jpeg = await encodeJpeg(pixels, quality);
+  const jpeg = await encodeJpeg(pixels, how);
   giveBack(pixels.data);
   return jpeg;
 }

@@ -126,6 +126,12 @@ export const variables = {
     .describe(
       'how annotated frames are stored: `frames` each an object, `archive` those of a stream in a batch as one TAR (WebDataset), `video` as H.264 (MP4)',
     ),
+  S3_STORAGE_CLASS: z
+    .enum(['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR'])
+    .optional()
+    .describe(
+      "S3's storage class of objects that hold many pictures, see docs/capacity.md; without it the bucket's own",
+    ),
   AWS_REGION: z.string().min(1).default('us-east-1').describe('AWS region'),
   AWS_ENDPOINT_URL: z.url().optional().describe('an S3 API other than AWS, such as MinIO or S3Proxy'),
   BATCH_SIZE: integer(1, 10_000).default(25).describe('records in one Lambda invocation, at most'),
@@ -163,7 +169,9 @@ export const variables = {
   MOTION_KEEPALIVE_SECONDS: number(0.1, 86_400)
     .default(10)
     .describe('a scene where nothing moves is sent so often, with MOTION_THRESHOLD'),
-  JPEG_QUALITY: integer(1, 100).default(85).describe('JPEG quality to begin with, 1..100'),
+  JPEG_QUALITY: integer(1, 100)
+    .default(85)
+    .describe('JPEG quality of ingest, to begin with, and of annotate, 1..100'),
   METRICS_NAMESPACE: z
     .string()
     .regex(/^[\w/.:#-]{1,255}$/, 'must be letters, digits and any of _/.:#-, at most 255')

@@ -121,7 +121,7 @@ test('memory is kept for pictures of about its size, up to a bound, and what is 
 });
 
 test('a JPEG that it encodes is of that size, 4:2:0, without metadata, and near to what went in', async () => {
-  const jpeg = await encodeJpeg({ data: scene, width: WIDTH, height: HEIGHT }, 85);
+  const jpeg = await encodeJpeg({ data: scene, width: WIDTH, height: HEIGHT }, { quality: 85 });
   const info = await sharp(jpeg).metadata();
   expect(info).toMatchObject({ format: 'jpeg', width: WIDTH, height: HEIGHT, chromaSubsampling: '4:2:0' });
   expect([info.exif, info.icc, info.isProgressive]).toEqual([undefined, undefined, false]);

@@ -1,14 +1,14 @@
 import sharp from 'sharp';
 import type { Rgb } from './decode.ts';
-import { compress, turbo } from './turbojpeg.ts';
+import { compress, type EncodeOptions, turbo } from './turbojpeg.ts';
 
-/**
- * Encodes a JPEG, 4:2:0, without metadata, on libuv's threads.
- * @param quality 1..100
- */
-export async function encodeJpeg({ data, width, height }: Rgb, quality: number): Promise<Buffer> {
-  if (turbo) return compress(data, width, height, quality);
+export type { EncodeOptions } from './turbojpeg.ts';
+
+/** Encodes a JPEG, 4:2:0, without metadata, on libuv's threads. */
+export async function encodeJpeg({ data, width, height }: Rgb, options: EncodeOptions): Promise<Buffer> {
+  if (turbo) return compress(data, width, height, options);
+  const { quality, optimise = false } = options;
   return sharp(data, { raw: { width, height, channels: 3 } })
-    .jpeg({ quality, chromaSubsampling: '4:2:0', optimiseCoding: false })
+    .jpeg({ quality, chromaSubsampling: '4:2:0', optimiseCoding: optimise })
     .toBuffer();
 }

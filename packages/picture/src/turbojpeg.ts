@@ -8,7 +8,7 @@ import { PictureError } from './picture-error.ts';
 // neither scaled decoding nor the accurate DCT; its C API has both.
 // https://libjpeg-turbo.org/Documentation/Documentation: TurboJPEG 3
 const INIT = { compress: 0, decompress: 1 } as const;
-const PARAMETER = { quality: 3, subsampling: 4, scanLimit: 13, maxPixels: 24 } as const;
+const PARAMETER = { quality: 3, subsampling: 4, optimise: 11, scanLimit: 13, maxPixels: 24 } as const;
 const RGB = 0;
 const SUBSAMPLING_420 = 2;
 
@@ -99,16 +99,28 @@ export async function decompress(
   });
 }
 
+export interface EncodeOptions {
+  /** 1..100 */
+  quality: number;
+  /** Whether the codes are the picture's own: up to a tenth fewer bytes, for half as much time again. */
+  optimise?: boolean;
+}
+
 /**
  * Encodes RGB bytes, `height` rows of `width` pixels, to a JPEG in 4:2:0 on libuv's threads.
- * @param quality 1..100
  */
-export async function compress(rgb: Buffer, width: number, height: number, quality: number): Promise<Buffer> {
+export async function compress(
+  rgb: Buffer,
+  width: number,
+  height: number,
+  { quality, optimise = false }: EncodeOptions,
+): Promise<Buffer> {
   const library = turbo;
   if (!library) throw new Error('libjpeg-turbo is not to be had on this platform');
   return withHandle('compress', async (handle) => {
     library.set(handle, PARAMETER.quality, quality);
     library.set(handle, PARAMETER.subsampling, SUBSAMPLING_420);
+    library.set(handle, PARAMETER.optimise, Number(optimise));
     const [address, size]: [unknown[], number[]] = [[null], [0]];
     try {
       const code = await inBackground(library.compress, handle, rgb, width, 0, height, RGB, address, size);

@@ -46,7 +46,7 @@ const TABLE = [
       memoryMb: 1769,
       timeoutSeconds: 120,
       needs: ['mqtt'],
-      environment: ['S3_PREFIX', 'STORE'],
+      environment: ['S3_PREFIX', 'STORE', 'S3_STORAGE_CLASS', 'JPEG_QUALITY'],
       // A batch that is delivered again, cut shorter, adds to its NDJSON.
       getsObjects: ['detections'],
       putsObjects: ['S3_PREFIX', 'detections'],

@@ -18,6 +18,8 @@ export interface StoredObject {
   contentType: string;
   /** Small facts kept with the object; values in ASCII. */
   metadata?: Record<string, string>;
+  /** Left out, the API's own. */
+  storageClass?: 'STANDARD' | 'STANDARD_IA' | 'ONEZONE_IA' | 'INTELLIGENT_TIERING' | 'GLACIER_IR' | undefined;
 }
 
 /** Writes objects into one bucket. */
@@ -27,7 +29,7 @@ export interface Store {
 }
 
 /** An object made from what stands under its key already. */
-export interface MergedObject extends Omit<StoredObject, 'body' | 'metadata'> {
+export interface MergedObject extends Omit<StoredObject, 'body' | 'metadata' | 'storageClass'> {
   /** Whether something is likely to stand there: then it is read first. */
   exists?: boolean;
   /** @param before what stands there; undefined where nothing does */
@@ -92,10 +94,10 @@ export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIA
   const client = new S3Client(s3Config(settings));
   const Bucket = settings.S3_BUCKET;
   const put = async (
-    { key, body, contentType, metadata }: StoredObject,
+    { key, body, contentType, metadata, storageClass }: StoredObject,
     condition: { IfMatch?: string; IfNoneMatch?: string } = {},
   ) => {
-    const object = { Bucket, Key: key, Body: body, ContentType: contentType };
+    const object = { Bucket, Key: key, Body: body, ContentType: contentType, StorageClass: storageClass };
     await client.send(
       new PutObjectCommand({ ...object, ...(metadata ? { Metadata: metadata } : {}), ...condition }),
     );

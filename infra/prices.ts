@@ -1,0 +1,64 @@
+/** List prices in us-east-1, US dollars, as of 2026-11; taxes, transfer between zones and free tiers are left out. */
+export const PRICE = {
+  perHour: {
+    'kafka.t3.small': 0.0456,
+    'kafka.m7g.large': 0.204,
+    'express.m7g.large': 0.408,
+    natGateway: 0.045,
+    natInstance: 0.0042,
+    publicAddress: 0.005,
+    interfaceEndpoint: 0.01,
+    eks: 0.1,
+    // One GPU node (xlarge) and Auto Mode's fee of 12 %.
+    gpuNode: 0.8048 * 1.12,
+    gpuNodeSpot: 0.35 + 0.8048 * 0.12,
+    // Two c6g.large for what else the cluster runs.
+    systemNodes: 2 * 0.068 * 1.12,
+    'ml.g5.xlarge': 1.408,
+    'ml.g6.xlarge': 1.1267,
+    networkLoadBalancer: 0.0225,
+    fargateCpuArm: 0.03238,
+    fargateGbArm: 0.00356,
+    'm7g.large': 0.0816,
+    'm7g.xlarge': 0.1632,
+    'm7g.2xlarge': 0.3264,
+    eventPollerUnit: 0.185,
+    // With one unit of its capacity.
+    applicationLoadBalancer: 0.0225 + 0.008,
+  },
+  perGbMonth: { broker: 0.1, expressBroker: 0.1, s3: 0.023 },
+  // Up to so many gigabytes, or metrics, each.
+  s3: [
+    [51_200, 0.023],
+    [512_000, 0.022],
+    [Number.POSITIVE_INFINITY, 0.021],
+  ],
+  metrics: [
+    [10_000, 0.3],
+    [250_000, 0.1],
+    [Number.POSITIVE_INFINITY, 0.05],
+  ],
+  perGb: { nat: 0.045, logs: 0.5, expressWritten: 0.01 },
+  perMillion: { s3Get: 0.4, s3Put: 5, lambda: 0.2 },
+  lambdaGbSecondArm: 0.0000133334,
+  serverlessInferenceSecond: 0.00012,
+  alarm: 0.1,
+} as const;
+
+/** S3's other classes: a gigabyte and month, a million PUTs, and the days that an object costs at least. */
+export const CLASSES = {
+  STANDARD_IA: { gbMonth: 0.0125, put: 10, days: 30 },
+  ONEZONE_IA: { gbMonth: 0.01, put: 10, days: 30 },
+  GLACIER_IR: { gbMonth: 0.004, put: 20, days: 90 },
+};
+export const usualClass = { gbMonth: undefined, put: PRICE.perMillion.s3Put, days: 0 };
+
+/** What a quantity costs whose price falls with it. @param tiers each up to how much, and its price */
+export function tiered(tiers: readonly (readonly [number, number])[], quantity: number): number {
+  let [usd, from] = [0, 0];
+  for (const [to, price] of tiers) {
+    usd += Math.max(0, Math.min(quantity, to) - from) * price;
+    from = to;
+  }
+  return usd;
+}

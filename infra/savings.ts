@@ -1,0 +1,74 @@
+import type { Stage } from './stages.ts';
+
+/** A stage for so many cameras, and how many partitions it has for each of them at least. */
+export interface Plan {
+  stage: Stage;
+  partitionsPerCamera: number;
+}
+
+const set = ({ stage, ...rest }: Plan, settings: Partial<Stage['settings']>): Plan => ({
+  ...rest,
+  stage: { ...stage, settings: { ...stage.settings, ...settings } },
+});
+
+/**
+ * What makes a camera cheaper, in the order in which docs/capacity.md adds it up. Each is what a row of infra/stages.ts may
+ * say, and says it there; how many brokers, pods and tasks that needs the model works out.
+ */
+export const SAVINGS = {
+  batches: {
+    does: '`BATCH_SIZE=100`, `BATCH_TIMEOUT_SECONDS=10`, two partitions a camera',
+    price: 'some seconds more until a frame is stored; partitions are as many as Lambdas at a time at most',
+    apply: (plan) => ({
+      ...set(plan, { BATCH_SIZE: 100, BATCH_TIMEOUT_SECONDS: 10 }),
+      partitionsPerCamera: 2,
+    }),
+  },
+  storageClass: {
+    does: '`S3_STORAGE_CLASS=STANDARD_IA`',
+    price: '0.01 dollars for each gigabyte that is looked at; 30 days are paid for at least',
+    apply: (plan) => set(plan, { S3_STORAGE_CLASS: 'STANDARD_IA' }),
+  },
+  brokers: {
+    does: 'standard brokers (`kind: provisioned`), `retentionHours: 2`',
+    price: 'volumes and rebalancing are yours; an outage behind Kafka may last two hours',
+    apply: ({ stage, ...rest }) => ({
+      ...rest,
+      stage: {
+        ...stage,
+        kafka: {
+          ...stage.kafka,
+          kind: 'provisioned',
+          instance: 'kafka.m7g.large',
+          volumeGb: 1,
+          maxVolumeGb: 1,
+          retentionHours: 2,
+        },
+      },
+    }),
+  },
+  quality: {
+    does: '`JPEG_QUALITY=70`',
+    price: 'pictures lose detail',
+    apply: (plan) => set(plan, { JPEG_QUALITY: 70 }),
+  },
+  spot: {
+    does: 'Spot for GPU pods (`gpu.capacity`) and for ingest (`capacity`)',
+    price:
+      'frames wait while a pod is replaced; cameras are without pictures while a task is, for about a minute',
+    apply: ({ stage, ...rest }) => ({
+      ...rest,
+      stage: {
+        ...stage,
+        inference: {
+          ...stage.inference,
+          gpu: { families: ['g6', 'g5'], capacity: ['spot', 'on-demand'] },
+        } as Stage['inference'],
+        ingest: { ...stage.ingest, capacity: 'spot' } as Stage['ingest'],
+      },
+    }),
+  },
+} satisfies Record<string, { does: string; price: string; apply: (plan: Plan) => Plan }>;
+
+export type Saving = keyof typeof SAVINGS;
+export const ALL_SAVINGS = Object.keys(SAVINGS) as Saving[];
