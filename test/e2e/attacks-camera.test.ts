@@ -225,6 +225,8 @@ function refusing(status: string, headers: string): (socket: Socket) => void {
 test.each([
   ['454 Session Not Found', 'X: 1', /DESCRIBE was answered 454 Session Not Found/],
   ['453 Not Enough Bandwidth', 'X: 1', /DESCRIBE was answered 453/],
+  ['461 Unsupported Transport', 'X: 1', /461 Unsupported Transport: try another 'transport'/],
+  ['503 Service Unavailable', 'X: 1', /DESCRIBE was answered 503 Service Unavailable/],
   ['404 Not Found', 'X: 1', /no such stream on the camera \(404\)/],
   [
     '401 Unauthorized',
