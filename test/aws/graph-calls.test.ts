@@ -10,7 +10,7 @@ const SERVICES = [
   ...['cloudwatch', 'ecr', 'ecs', 'events', 'glue', 'iam', 'kafka', 'logs', 's3', 'secretsmanager', 'sns'],
 ];
 /** Calls that moto does not know. */
-const UNKNOWN = ['PutQueryDefinition'];
+const UNKNOWN = ['CreateConfiguration', 'PutQueryDefinition'];
 
 describe.skipIf(!(await hasPython()))("moto, which takes AWS's calls and remembers them", () => {
   let moto: Awaited<ReturnType<typeof startMoto>>;
@@ -64,7 +64,8 @@ describe.skipIf(!(await hasPython()))("moto, which takes AWS's calls and remembe
       ['events', 'CREATING'],
       ['video-frames', 'CREATING'],
     ]);
-    for (const { Sent } of answers) {
+    for (const { Sent, TopicArn, TopicName } of answers) {
+      expect(TopicArn).toMatch(new RegExp(`:topic/.*/${TopicName}$`));
       expect(Sent).toMatchObject({ partitionCount: 24, replicationFactor: 3 });
       const configs = JSON.parse(Buffer.from(Sent.configs, 'base64').toString());
       expect(configs).toMatchObject({ 'min.insync.replicas': '2', 'compression.type': 'uncompressed' });

@@ -12,12 +12,14 @@ import { engines } from './python.ts';
  */
 const CALL = `
 import json, sys, boto3
+from urllib.parse import unquote
 from botocore import xform_name
 from botocore.awsrequest import AWSResponse
 def create_topic(params, **_):
     topic = json.loads(params['body'])
-    cluster = params['url_path'].split('/v1/clusters/', 1)[1].rsplit('/topics', 1)[0]
-    answer = {'TopicName': topic['topicName'], 'Status': 'CREATING', 'TopicArn': cluster, 'Sent': topic}
+    cluster = unquote(params['url_path'].split('/v1/clusters/', 1)[1].rsplit('/topics', 1)[0])
+    arn = cluster.replace(':cluster/', ':topic/') + '/' + topic['topicName']
+    answer = {'TopicName': topic['topicName'], 'Status': 'CREATING', 'TopicArn': arn, 'Sent': topic}
     return AWSResponse(params['url'], 200, {}, None), answer
 answers, clients = [], {}
 for api, operation, parameters in json.load(sys.stdin):

@@ -28,16 +28,13 @@ async function findings(policies: [name: string, document: unknown][]): Promise<
 /** Lambda makes interfaces in a VPC in the function's name, and AWS's own policy for it has no narrower resource. */
 const isKnown = ([, issue, detail = '']: string[]) =>
   issue === 'RESOURCE_STAR' && detail.includes('ec2:CreateNetworkInterface');
-/**
- * What a deploy role can't do without, and docs/deploy.md says so: most services know no names before a resource is there,
- * it makes roles and hands them on, and it reads and writes what is in buckets of ours.
- */
-const DEPLOYS = [
-  'RESOURCE_STAR',
-  'PRIVILEGE_ESCALATION',
-  'RESOURCE_EFFECTIVELY_STAR',
-  'CREDENTIALS_EXPOSURE',
+/** Newer than what parliament knows: topics of MSK, which botocore has, and the right to have an EKS log delivered. */
+const NEWER = [
+  'eks:AllowVendedLogDeliveryForResource',
+  ...['Create', 'Delete', 'Describe', 'Update'].map((verb) => `kafka:${verb}Topic`),
 ];
+/** What a deploy role can't do without, as docs/deploy.md says: most services know no name before a resource is there. */
+const DEPLOYS = ['RESOURCE_STAR'];
 /** SST's live bridge, of personal stages in `sst dev` alone. */
 const isLive = (policy: string) => policy.includes('appsync:*');
 
@@ -57,16 +54,14 @@ describe.skipIf(!(await hasPython()))(
       expect((await findings(policies)).filter((finding) => !isKnown(finding))).toEqual([]);
     });
 
-    test.each(Object.keys(POLICIES))(
-      'finds nothing in docs/iam/%s.json but what it says there',
-      async (name) => {
-        const document = JSON.parse(readFileSync(join(ROOT, `docs/iam/${name}.json`), 'utf8'));
-        const found = (await findings([[name, document]])).filter(
-          ([, issue]) => !DEPLOYS.includes(issue ?? ''),
-        );
-        expect(found).toEqual([]);
-      },
-    );
+    test.each(Object.keys(POLICIES))('finds in docs/iam/%s.json only what it says there', async (name) => {
+      const document = JSON.parse(readFileSync(join(ROOT, `docs/iam/${name}.json`), 'utf8'));
+      // parliament goes no further in a statement with an action that it does not know.
+      for (const statement of document.Statement)
+        statement.Action = statement.Action.filter((action: string) => !NEWER.includes(action));
+      const found = (await findings([[name, document]])).filter(([, issue = '']) => !DEPLOYS.includes(issue));
+      expect(found).toEqual([]);
+    });
 
     test.each([
       ['an action that AWS has not', 's3:PutObjects', 'arn:aws:s3:::store/*', 'UNKNOWN_ACTION'],
