@@ -94,7 +94,8 @@ export const MAKING: Record<string, Making | undefined> = {
   'aws:cloudwatch/dashboard:Dashboard': (inputs) => [['cloudwatch', 'PutDashboard', inputs]],
   'aws:cloudwatch/eventBus:EventBus': (inputs) => [['events', 'CreateEventBus', inputs]],
   'aws:cloudwatch/eventRule:EventRule': (inputs, name) => [
-    ['events', 'PutRule', { name: named(name), ...inputs }],
+    // The name by which its targets know it here.
+    ['events', 'PutRule', { name, ...inputs }],
   ],
   'aws:cloudwatch/eventTarget:EventTarget': ({ rule, targetId, ...target }) => [
     ['events', 'PutTargets', { rule, targets: [{ id: targetId, ...target }] }],
