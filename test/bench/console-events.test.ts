@@ -42,16 +42,26 @@ describeInChromium(`events of ${CAMERAS} cameras`, () => {
     await page.locator('.event').first().waitFor();
     const cdp = await page.context().newCDPSession(page);
     const before = await memoryOf(cdp);
+    const list = page.locator('.virtual');
+    // All are loaded first, so that each frame of the trace scrolls and none waits.
+    await expect
+      .poll(
+        async () => {
+          await list.evaluate((element) => element.scrollTo(0, element.scrollHeight));
+          return page.locator('.event').last().getAttribute('aria-posinset');
+        },
+        { timeout: 120_000, interval: 50 },
+      )
+      .toBe(String(EVENTS));
+    await list.evaluate((element) => element.scrollTo(0, 0));
     const categories = ['devtools.timeline', 'toplevel', 'disabled-by-default-devtools.timeline.frame'];
     await tabs.browser.startTracing(page, { categories });
-    const frames = await page.evaluate(async (step) => {
-      const list = document.querySelector('.virtual');
+    const frames = await list.evaluate(async (element, step) => {
       let count = 0;
-      for (let still = 0; list && still < 120; count++) {
-        const top = list.scrollTop;
-        list.scrollTop += step;
+      for (let top = -1; element.scrollTop > top; count++) {
+        top = element.scrollTop;
+        element.scrollTop += step;
         await new Promise(requestAnimationFrame);
-        still = list.scrollTop === top ? still + 1 : 0;
       }
       return count;
     }, 76 * ROWS_A_FRAME);

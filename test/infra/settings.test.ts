@@ -59,11 +59,14 @@ const WAYS: [string, Pick<Evaluation, 'row' | 'env'>][] = [
   ['the deploying shell', { row, env: shell }],
 ];
 
+const { MQTT_URL = '', MQTT_USERNAME = '', MQTT_PASSWORD = '', MQTT_TOPIC_PREFIX = '' } = OTHER_VALUES;
+const MQTT = { MQTT_URL, MQTT_USERNAME, MQTT_PASSWORD, MQTT_TOPIC_PREFIX } as Record<string, string>;
+
 describe.each(WAYS)('what %s sets is deployed', (_, way) => {
   let graph: Graph;
   beforeAll(async () => {
     await prepare();
-    const env = { DEPLOY_CIDRS: DEPLOY_CIDR, CAMERAS_FILE: 'test/infra/cameras.yaml', ...way.env };
+    const env = { DEPLOY_CIDRS: DEPLOY_CIDR, CAMERAS_FILE: 'test/infra/cameras.yaml', ...MQTT, ...way.env };
     graph = await evaluate({ ...way, stage: 'set', env });
   });
 
@@ -80,6 +83,21 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
     expect(one(graph, 'kubernetes:core/v1:Service', 'KubernetesService').inputs.spec.ports[0].port).toBe(
       8001,
     );
+  });
+
+  test('to the functions that publish by MQTT, and to no other', () => {
+    const functions = ofType(graph, 'aws:lambda/function:Function');
+    const given = functions.filter(({ inputs }) => 'MQTT_PASSWORD' in inputs.environment.variables);
+    // Pictures travel once here: detect annotates.
+    expect(given.map(({ name }) => name).sort()).toEqual(['DetectFunction', 'NotifyFunction']);
+    for (const { inputs } of given) expect(inputs.environment.variables).toMatchObject(MQTT);
+    const ways = ofType(graph, 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule')
+      .filter(({ inputs }) => inputs.fromPort === 8884)
+      .map(({ inputs }) => [inputs.cidrIpv4, inputs.toPort]);
+    expect(ways).toEqual([
+      ['0.0.0.0/0', 8884],
+      ['0.0.0.0/0', 8884],
+    ]);
   });
 
   test('to what ingest may ask Kafka, where it is to keep latency within a bound', () => {
