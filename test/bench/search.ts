@@ -36,6 +36,8 @@ const HOUR_MS = 3_600_000;
 /** CPU milliseconds of a frame. */
 const DETECTING_MS = pipelineRun.fromKafka.cpuMs.detect + pipelineRun.fromKafka.cpuMs.model;
 const BATCH = 25;
+/** Smaller than by default: fauxqs takes no object over 11 MiB. */
+const FILE_BYTES = 5 * 1024 ** 2;
 const CLASSES = ['person', 'car', 'bicycle', 'dog', 'truck'];
 const START = Date.UTC(2026, 10, 25, 0);
 const STREAM = 'camera-0';
@@ -117,7 +119,7 @@ async function bringIn(from: number, to: number): Promise<void> {
   const cpu = process.cpuUsage();
   const began = performance.now();
   for (let hour = from + 1; hour <= to; hour++)
-    await compact(seen, { now: START + hour * HOUR_MS + 180_000 });
+    await compact(seen, { now: START + hour * HOUR_MS + 180_000, fileBytes: FILE_BYTES });
   const { user, system } = process.cpuUsage(cpu);
   const cpuMs = (user + system) / 1000 / frames;
   let stored = 0;
