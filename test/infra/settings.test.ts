@@ -105,7 +105,7 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
     expect(roles.length).toBeGreaterThan(0);
     for (const { inputs } of roles) {
       const policy = JSON.stringify(inputs.inlinePolicies);
-      expect(policy).toMatch(/\/readers\\\\"/);
+      expect(policy).toMatch(/\/readers\\"/);
       expect(policy).not.toContain('readers-annotate');
       expect(policy).toContain('kafka-cluster:DescribeGroup');
       expect(policy).not.toContain('AlterGroup');
