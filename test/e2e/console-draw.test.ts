@@ -3,6 +3,7 @@ import { detectionsKey } from '@video-pipeline/frame';
 import { parseScenes } from '@video-pipeline/scene';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type ReceivedCall, startFakeServer } from '../support/fake-server.ts';
 import {
   type ConsoleTabs,
   describeInChromium,
@@ -14,16 +15,37 @@ import {
 
 const LINE_COLOUR = [255, 214, 10];
 
+/** An inference server of two models; each sees a truck, one surely and one less so, and a car. */
+function sees({ path }: ReceivedCall) {
+  const seen = (class_name: string, confidence: number) => ({
+    ...{ class_id: 7, class_name, confidence },
+    bbox: [50, 50, 150, 150],
+  });
+  const results = [
+    { width: 400, height: 300, detections: [seen('truck', 0.8), seen('truck', 0.5), seen('car', 0.9)] },
+  ];
+  const models = [
+    { name: 'small', classes: ['person'] },
+    { name: 'yard', classes: ['truck', 'car'] },
+  ];
+  return { body: path === '/models' ? { models } : { model: 'yard', results } };
+}
+
 describeInChromium('drawing on a stream', () => {
   let tabs: ConsoleTabs;
   let list: string;
   const walked = Date.now() - 3_600_000;
+  let model: Awaited<ReturnType<typeof startFakeServer>>;
   beforeAll(async () => {
-    tabs = await openConsole();
+    model = await startFakeServer(sees);
+    tabs = await openConsole({ INFERENCE_SERVICE_URL: model.url });
     list = await savedList();
   });
   beforeEach(() => writeFile(tabs.fixture.streamsFile, list));
-  afterAll(() => tabs?.close());
+  afterAll(async () => {
+    await tabs?.close();
+    await model?.close();
+  });
 
   /** Zones and lines of the yard, as the page tells them. */
   const listed = (page: Page) =>
@@ -102,6 +124,25 @@ describeInChromium('drawing on a stream', () => {
       expect(drawn?.polygon[i]?.[1]).toBeCloseTo(y, 2);
     }
     expect(await savedList()).toContain('- id: yard # south');
+  });
+
+  test('model, classes and confidence are tried beside what is told today, and saved', async () => {
+    const page = await openYard();
+    const panel = page.getByRole('group', { name: 'Detection' });
+    await panel.getByLabel('Model').selectOption('yard');
+    await panel.getByLabel('truck').check();
+    await panel.getByLabel('Confidence of at least').fill('0.6');
+    await panel.getByRole('button', { name: 'Show the change' }).click();
+    await page.getByText('With the change: 1 truck').waitFor();
+    await page.getByText('Today: 1 person, 1 cat').waitFor();
+    expect(await savedList()).toBe(list);
+    await panel.getByRole('button', { name: 'Save' }).click();
+    await panel.getByText('Saved.').waitFor();
+    expect(await savedScene()).toMatchObject({
+      model: 'yard',
+      filters: { classes: ['truck'], min_confidence: 0.6 },
+    });
+    expect(await panel.getByLabel('truck').isChecked()).toBe(true);
   });
 
   test('a zone is drawn and saved with the keyboard alone', async () => {
