@@ -1,10 +1,10 @@
 import type { Admin } from 'kafkajs';
 import type { Kafka } from './connect.ts';
 
-/** For whoever tells of an outage by other means than each attempt to reach a broker. */
+/** A log that discards everything, for callers that report an outage in another way than by each failed attempt. */
 export const SILENT = { warn() {}, error() {} };
 
-/** Asks something over a connection of its own. */
+/** Runs `question` with an admin client that is connected for this call alone. */
 export async function withAdmin<Answer>(
   kafka: Pick<Kafka, 'admin'>,
   question: (admin: Admin) => Promise<Answer>,

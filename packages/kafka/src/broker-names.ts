@@ -1,10 +1,11 @@
 import BrokerPool from 'kafkajs/src/cluster/brokerPool.js';
 
 /**
- * kafkajs 2.2.4 calls a broker by another's id when one went away while it asked for metadata: it notes who the seed broker
- * is before, and names whoever is the seed broker after (`refreshMetadata`, `removeBroker`). From then on its producer sends
- * that broker an empty request for every partition that it leads, and resolves: what was to be sent is lost, until the
- * process ends. Here a broker that is looked up bears the id that it was looked up by.
+ * kafkajs 2.2.4 gives a broker the id of another one when a broker goes away during a metadata request. It notes the id
+ * of the seed broker before the request, and gives that id to whichever broker is the seed broker afterwards
+ * (`refreshMetadata`, `removeBroker`). From then on kafkajs' producer sends that broker an empty request for every
+ * partition that it leads, and resolves. The records are lost, until the process ends. Here a broker that is looked up
+ * has the id that it was looked up by.
  */
 export function nameBrokersRightly(): void {
   const { findBroker } = BrokerPool.prototype;

@@ -4,9 +4,10 @@ import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
 import SocketRequest from 'kafkajs/src/network/requestQueue/socketRequest.js';
 
 /**
- * kafkajs 2.2.4 notes when something happened, or is due, by the clock of the host, and compares that later. With the clock
- * set back by an hour, for an hour metadata do not expire, so that new partitions are not read; no heartbeat is sent; no
- * request times out; and nothing is sent to a broker that once asked to wait. Here these notes move along with the clock.
+ * kafkajs 2.2.4 stores when something happened, or is due, by the clock of the host, and compares that time later. When
+ * the clock is set back by an hour, four things fail for an hour: metadata do not expire, so that new partitions are
+ * not read; no heartbeat is sent; no request times out; and nothing is sent to a broker that once asked to wait. Here
+ * the stored times move along with the clock.
  */
 export function bearClockChanges(): void {
   followClock(BrokerPool.prototype, 'metadataExpireAt');
@@ -15,7 +16,7 @@ export function bearClockChanges(): void {
   followClock(SocketRequest.prototype, 'sentAt');
 }
 
-/** Makes a property of epoch milliseconds tell a time as far from now as it was, whatever became of the clock since. */
+/** Makes a property of epoch milliseconds keep its distance from now, even when the host's clock is set. */
 function followClock<Owner extends object>(prototype: Owner, property: keyof Owner): void {
   const noted = new WeakMap<object, number | null>();
   const sinceStart = () => Date.now() - performance.now();

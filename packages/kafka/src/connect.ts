@@ -31,21 +31,21 @@ export type KafkaSettings = Config<(typeof KAFKA_VARIABLES)[number]>;
 const RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 8 };
 
 /**
- * A TCP or TLS handshake may take so long. kafkajs' own second is too short for a busy machine or a cold start, and the look-up
- * of a group's coordinator doesn't try again (`findGroupCoordinator`).
+ * Longest TCP or TLS handshake, milliseconds. kafkajs' default of one second is too short for a busy machine or a cold
+ * start, and kafkajs does not try the look-up of a group's coordinator again (`findGroupCoordinator`).
  */
 const CONNECT_MS = 3_000;
 
 /**
- * What makes clients of kafkajs, each with connections of its own. kafkajs' own producer loses records: `orderedProducer`
- * takes its place.
+ * Makes clients of kafkajs, each with its own connections. It makes no producer, since kafkajs' producer loses records:
+ * use `orderedProducer`.
  */
 export type Kafka = Pick<Client, 'admin' | 'consumer'>;
 
-/** What kafkajs says where it was only asked for a topic's partitions, and nobody needs to know. */
+/** Message of the error that ends a send of no records, made to learn a topic's partitions. It is not logged. */
 export const NOTHING_TO_SEND = 'there is nothing to send';
 
-/** What kafkajs has to say, as a logger of ours takes it. */
+/** A logger that receives kafkajs' log entries. */
 export interface KafkaLog {
   warn(message: string, extra: Record<string, unknown>): void;
   error(message: string, extra: Record<string, unknown>): void;
@@ -85,7 +85,7 @@ export function connectKafka(
 }
 
 function tell(log: KafkaLog, { level, log: { message, timestamp: _timestamp, ...extra } }: LogEntry): void {
-  // Who asks for an idempotent producer with few retries sends the same records again by itself.
+  // A caller that wants few retries from an idempotent producer sends the same records again itself.
   if (message.startsWith('Limiting retries for the idempotent producer') || message === NOTHING_TO_SEND)
     return;
   const write = level === logLevel.ERROR ? 'error' : 'warn';

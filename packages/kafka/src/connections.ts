@@ -15,15 +15,16 @@ export interface Guardable {
 }
 
 /**
- * The connections of one producer, consumer or admin. kafkajs 2.2.4 doesn't end with its `disconnect`: what is tried again
- * at that moment connects anew, to brokers that nobody closes any more (tulios/kafkajs#1148), and a request without an
- * answer holds it (#1167). The process then stays, and a client that is made for each question adds connections.
+ * The connections of one producer, consumer or admin client. `disconnect` of kafkajs 2.2.4 does not end them all. A
+ * retry at that moment opens new connections, which nothing closes any more (tulios/kafkajs#1148). A request without an
+ * answer keeps `disconnect` waiting (#1167). The process then stays alive, and each client made for one question leaves
+ * connections behind.
  */
 export class Connections {
   readonly #sockets = new Set<Socket>();
   #isClosed = false;
 
-  /** Whether nothing is to connect, nor to be told of, any more. */
+  /** Whether no connection may be opened, and nothing be logged, any more. */
   get isClosed(): boolean {
     return this.#isClosed;
   }
@@ -57,7 +58,8 @@ export class Connections {
 
   #close(): void {
     this.#isClosed = true;
-    // With an error, since only then kafkajs rejects the requests that wait for an answer, and clears its timers.
+    // Destroyed with an error: only then does kafkajs reject the requests that wait for an answer, and clear its
+    // timers.
     for (const socket of this.#sockets) socket.destroy(new Error('disconnected'));
   }
 }

@@ -1,12 +1,12 @@
 import Encoder from 'kafkajs/src/protocol/encoder.js';
 
-/** Shorter ones cost less to copy than to keep. */
+/** Smallest value that is referred to, bytes. Shorter values cost less to copy than to refer to. */
 const MIN_CHUNK_BYTES = 4096;
 
 /**
- * kafkajs 2.2.4 copies a message's value into seven zeroed buffers, each twice too large, on its way to the socket: with
- * JPEGs as values that is a megabyte of garbage a message, and the garbage collector costs more than the sending. Here an
- * encoder refers to large values, and joins them where it is asked for its bytes.
+ * kafkajs 2.2.4 copies a message's value into seven zeroed buffers, each twice too large, on its way to the socket.
+ * With JPEGs as values, that is a megabyte of garbage for each message, and the garbage collector costs more than the
+ * sending. Here an encoder keeps a reference to each large value, and joins all parts when its bytes are asked for.
  */
 export function keepLargeValues(): void {
   const { writeBufferInternal, writeBytes } = Encoder.prototype;
@@ -19,7 +19,7 @@ export function keepLargeValues(): void {
       closeChunk(this).push(value);
     },
     writeBytes(this: Encoder, value: unknown) {
-      // Its own would make room for the value first.
+      // The method of kafkajs would first allocate room for the value.
       if (!Buffer.isBuffer(value)) return writeBytes.call(this, value);
       this.writeInt32(value.length).writeBufferInternal(value);
       return this;
@@ -46,7 +46,7 @@ export function keepLargeValues(): void {
   });
 }
 
-/** What was written so far becomes a chunk; writing goes on in what is left of the encoder's buffer. */
+/** The bytes written so far become a chunk. Writing goes on in the rest of the encoder's buffer. */
 function closeChunk(encoder: Encoder): Buffer[] {
   encoder.chunks ??= [];
   if (encoder.offset > 0) encoder.chunks.push(encoder.buf.subarray(0, encoder.offset));

@@ -151,7 +151,7 @@ export async function startFakeCluster(options: {
       .map((port) => `127.0.0.1:${port}`)
       .join(),
     leaders,
-    /** What was answered with 0, in the order it came. */
+    /** Batches that were answered with error code 0, in order of arrival. */
     stored,
     /** Connections that are open. */
     connections: () => sockets.size,

@@ -2,23 +2,25 @@ import { KafkaJSConnectionClosedError, KafkaJSConnectionError } from 'kafkajs/sr
 import Connection from 'kafkajs/src/network/connection.js';
 
 /**
- * Longest wait for an answer, milliseconds: a little more than the cluster waits for a broker's heartbeat (9 s). After that
- * another broker leads, or the in-sync replicas are fewer and the answer comes.
+ * Longest wait for an answer, milliseconds: slightly longer than the cluster waits for a broker's heartbeat (9 s). By
+ * then another broker leads the partition, or the leader has removed a hung replica from the in-sync replicas and
+ * answers.
  */
 export const REQUEST_TIMEOUT_MS = 10_000;
 
 /**
- * How long a broker that was left is not connected to again, milliseconds: kafkajs lets an idempotent producer's partitions
- * wait for each other at their leader, and each would find out by itself.
+ * How long no new connection is made to a broker that did not answer, milliseconds. kafkajs makes an idempotent
+ * producer's partitions wait for each other at their leader. Without this pause, each of them would wait for a timeout
+ * of its own.
  */
 const RECONNECT_AFTER_MS = 1_000;
-/** What an answer begins with. */
+/** Bytes of the length with which an answer begins. */
 const LENGTH_BYTES = 4;
 
 /**
- * kafkajs 2.2.4 keeps a connection on which a request has timed out, and asks the same broker again, for as long as its
- * metadata last: what a broker that hangs has led stands still until that broker goes on. Here such a connection is closed,
- * as Kafka's own client does, so that the leader is looked up.
+ * kafkajs 2.2.4 keeps a connection on which a request has timed out, and asks the same broker again until its metadata
+ * expire. The partitions that a hung broker led stand still until that broker goes on. Here such a connection is
+ * closed, as Kafka's Java client does, so that the new leader is looked up.
  */
 export function leaveHungBrokers(): void {
   const { send } = Connection.prototype;
@@ -40,14 +42,15 @@ export function leaveHungBrokers(): void {
   Connection.prototype.connect = async function () {
     const isLeft = performance.now() - (this.leftAt ?? Number.NEGATIVE_INFINITY) < RECONNECT_AFTER_MS;
     const broker = `${this.host}:${this.port}`;
-    if (isLeft) throw new KafkaJSConnectionError('left, as it did not answer', { broker });
+    if (isLeft) throw new KafkaJSConnectionError('not asked again yet: it did not answer', { broker });
     return connect.call(this);
   };
 }
 
 /**
- * kafkajs 2.2.4 uses a connection again after its end, with what it had then: the begin of an answer, for which it takes the
- * answers of the new connection, and requests that came while it disconnected, which nothing ends any more.
+ * kafkajs 2.2.4 uses a closed connection again together with its old state. It takes the begin of an old answer for the
+ * begin of the new connection's answers. Requests that came during the disconnect never end. Here a new connection
+ * begins with empty buffers, and a disconnect rejects all requests.
  */
 export function connectAfresh(): void {
   const { connect, disconnect } = Connection.prototype;

@@ -1,16 +1,16 @@
 import type { Mechanism } from 'kafkajs';
 
-/** A broker does not let us in, or there is no token to show it. The message names the broker and holds no token. */
+/** A broker refuses to authenticate us, or no token could be made. The message names the broker and holds no token. */
 export class KafkaAuthError extends Error {
   override readonly name = 'KafkaAuthError';
-  /** For kafkajs. */
+  /** Read by kafkajs. */
   readonly retriable = false;
 }
 
 /** A broker takes no more connections for a moment; kafkajs tries again, later each time and not all at once. */
 export class KafkaThrottledError extends Error {
   override readonly name = 'KafkaThrottledError';
-  /** For kafkajs. */
+  /** Read by kafkajs. */
   readonly retriable = true;
   constructor(host: string, port: number, options: ErrorOptions) {
     super(`KAFKA_AUTH=iam, broker ${host}:${port} takes no more connections for now`, options);
@@ -18,7 +18,8 @@ export class KafkaThrottledError extends Error {
 }
 
 /**
- * MSK's words for more connections with IAM than a broker takes: 4 a second on `kafka.t3.small`, 100 on the larger ones.
+ * MSK's error text when clients open more IAM connections a second than a broker accepts: 4 on `kafka.t3.small`, 100 on
+ * the larger ones.
  * @see https://docs.aws.amazon.com/msk/latest/developerguide/limits.html
  */
 const TOO_MANY = /too many connects/i;
@@ -34,7 +35,8 @@ export async function iamToken(region: string): Promise<string> {
 }
 
 /**
- * SASL/OAUTHBEARER (RFC 7628). kafkajs 2.2.4 has it too, but doesn't read the broker's answer: it takes a refusal for a
+ * SASL/OAUTHBEARER (RFC 7628). kafkajs 2.2.4 has it too, but doesn't read the broker's answer. It takes a refusal for
+ * success, sends its next request, and reports only `Closed connection`.
  * welcome, sends its next request, and all that it knows to say is `Closed connection`.
  * @param createToken called for each connection, and again before the broker's session ends
  */
@@ -47,7 +49,7 @@ export function oauthBearer(createToken: () => Promise<string>): Mechanism {
           const request = { encode: bytesOf(`n,,\x01auth=Bearer ${await createToken()}\x01\x01`) };
           const refusal = await saslAuthenticate({ request, response: REFUSAL });
           if (!refusal) return;
-          // Only when it has heard this does the broker close; on an open connection kafkajs would go on.
+          // The broker closes the connection only after this answer. On an open connection kafkajs would go on.
           await saslAuthenticate({ request: { encode: bytesOf('\x01') } }).catch(() => {});
           throw new Error(`refused: ${refusal}`);
         } catch (error) {
@@ -69,7 +71,7 @@ function bytesOf(message: string): () => Buffer {
   return () => Buffer.concat([length, Buffer.from(message)]);
 }
 
-/** What the broker answers, after its length: nothing, or why not (RFC 7628, 3.2.2). */
+/** The broker's answer, after its length: empty for success, otherwise the reason (RFC 7628, 3.2.2). */
 const REFUSAL = {
   decode: (answer: Buffer) => answer.subarray(4),
   parse: (reason: Buffer) => reason.toString(),

@@ -1,4 +1,4 @@
-// This package alone knows kafkajs: the others take its types from here.
+// Only this package imports kafkajs. The others take its types from here.
 export type {
   Admin,
   Consumer,

@@ -11,7 +11,9 @@ export interface PartitionLag {
   lag: number;
 }
 
-/** How far a consumer group is behind on each partition of a topic. A group that never committed lags by all of it. */
+/**
+ * How far a consumer group is behind on each partition of a topic. A group that never committed lags by all records.
+ */
 export async function consumerLag(admin: Admin, groupId: string, topic: string): Promise<PartitionLag[]> {
   const [ends, groups] = await Promise.all([
     admin.fetchTopicOffsets(topic),
@@ -24,14 +26,14 @@ export async function consumerLag(admin: Admin, groupId: string, topic: string):
   });
 }
 
-/** Longest wait for what Kafka says of a group. */
+/** Longest wait for Kafka's description of a group, milliseconds. */
 const ANSWER_MS = 2_000;
 
 /**
- * Looks whether somebody reads as this consumer group. The broker puts out of it after some seconds who hangs.
+ * Checks that a consumer group has a member. The broker removes a member that hangs after some seconds.
  * @param ask puts a question to Kafka
- * @returns why that can't be said: Kafka does not answer, or nobody ever has
- * @throws Error where nobody does any more
+ * @returns why this is unknown: Kafka does not answer, or the group never had a member
+ * @throws Error where the group has no member any more
  */
 export async function askGroup(
   groupId: string,

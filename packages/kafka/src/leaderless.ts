@@ -3,16 +3,16 @@ import BrokerPool from 'kafkajs/src/cluster/brokerPool.js';
 import Cluster from 'kafkajs/src/cluster/index.js';
 import Metadata from 'kafkajs/src/protocol/requests/metadata/index.js';
 
-/** When the leader of a partition that had none is asked for again, milliseconds. */
+/** How soon metadata are fetched again where a partition has no leader, milliseconds. */
 const AGAIN_MS = 1_000;
-/** How long partitions' first and last offsets are asked for, and after how long again, milliseconds. */
+/** How long, and how often, the first and last offsets of partitions are asked for, milliseconds. */
 const OFFSETS = { withinMs: 5_000, againMs: 250 };
 /** What kafkajs answers where a partition's leader moved, or was not yet elected. */
 const MOVED = /^(NOT_LEADER_FOR_PARTITION|LEADER_NOT_AVAILABLE|KafkaJSBrokerNotFound|KafkaJSConnection.*)$/;
 
 /**
- * kafkajs 2.2.4 takes no metadata at all while one partition of the topics lacks a leader: nothing can be sent to the others
- * or read from them either. Here the others are known, and the brokers are asked again soon.
+ * kafkajs 2.2.4 rejects all metadata while one partition of the topics lacks a leader. The other partitions can't be
+ * written or read either. Here the other partitions are usable, and the metadata are fetched again soon.
  */
 export function bearLeaderlessPartitions(): void {
   const { protocol } = Metadata;
@@ -38,8 +38,9 @@ export function bearLeaderlessPartitions(): void {
 }
 
 /**
- * kafkajs 2.2.4 gives up at once where it asks for a partition's offsets and the broker does not lead that partition: an
- * audit, a lag or a replay fails while a broker restarts, and just after a topic was made. Here the leader is looked up.
+ * kafkajs 2.2.4 fails at once when it asks for a partition's offsets and the broker does not lead that partition. An
+ * audit, a lag or a replay then fails while a broker restarts, and just after a topic was created. Here the new leader
+ * is looked up.
  */
 export function lookUpMovedLeaders(): void {
   const { fetchTopicsOffset } = Cluster.prototype;

@@ -3,14 +3,15 @@ import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js';
 /** Members whose processes ended without leaving their group, by group. */
 const former = new Map<string, Set<string>>();
 
-/** Says that a member of a group is no more: whoever joins the group next from here tells the broker first. */
+/** Notes that a member of a group has ended. The next consumer of this process in the group tells the broker first. */
 export function noteFormerMember(groupId: string, memberId: string): void {
   former.set(groupId, (former.get(groupId) ?? new Set()).add(memberId));
 }
 
 /**
- * A broker keeps the partitions of a member that was killed until its session ends, 6 s or more, and lets nobody else join
- * meanwhile. Here a consumer takes leave of the group in the name of those that are known to be no more, before it joins.
+ * A broker keeps the partitions of a killed member until its session ends, after 6 s or more, and lets no other member
+ * join meanwhile. Here a consumer first leaves the group on behalf of the members that are known to have ended. Then it
+ * joins.
  */
 export function leaveForFormerMembers(): void {
   const { joinAndSync } = ConsumerGroup.prototype;
@@ -20,7 +21,7 @@ export function leaveForFormerMembers(): void {
     former.delete(groupId);
     for (const memberId of members) {
       const coordinator = await cluster.findGroupCoordinator({ groupId });
-      // The broker may have put it out of the group by itself.
+      // The broker may have removed the member already.
       await coordinator.leaveGroup({ groupId, memberId }).catch(() => {});
     }
     return joinAndSync.call(this);
@@ -28,9 +29,10 @@ export function leaveForFormerMembers(): void {
 }
 
 /**
- * kafkajs 2.2.4 asks a coordinator that can't be reached until the consumer crashes. And a consumer whose member id the
- * broker has forgotten, and which can't join again at once, goes on without one: it reads and delivers, sends no heartbeat,
- * and each commit is refused. Here both look the coordinator up and join again.
+ * kafkajs 2.2.4 has two faults here. It asks an unreachable coordinator again until the consumer crashes. A consumer
+ * whose member id the broker has forgotten, and which can't join again at once, goes on without an id: it reads and
+ * delivers, sends no heartbeat, and each of its commits is refused. Here, in both cases, the consumer looks the
+ * coordinator up and joins again.
  */
 export function joinAgain(): void {
   const { heartbeat } = ConsumerGroup.prototype;

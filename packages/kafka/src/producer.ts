@@ -8,12 +8,12 @@ import {
 } from 'kafkajs';
 import { type Kafka, NOTHING_TO_SEND } from './connect.ts';
 
-/** Kafka has not confirmed records. They may be there nevertheless; sending them again may help. */
+/** Kafka has not confirmed records. They may be stored nevertheless. Sending them again may help. */
 export class UnconfirmedError extends Error {
   override readonly name = 'UnconfirmedError';
 }
 
-/** Kafka takes records for too large, each alone; whatever else was sent with them is there. */
+/** Kafka refuses records that are too large even alone. All other records of the same send are stored. */
 export class TooLargeError extends Error {
   override readonly name = 'TooLargeError';
   readonly records: readonly Message[];
@@ -25,7 +25,7 @@ export class TooLargeError extends Error {
   }
 }
 
-/** What goes to a topic at once. */
+/** Records of one send to a topic. */
 export interface Records {
   topic: string;
   messages: Message[];
@@ -35,13 +35,13 @@ export interface Records {
 
 /** Sends records, and knows for each whether Kafka has it. */
 export interface Producer {
-  /** Else the first send connects. */
+  /** Optional: otherwise the first send connects. */
   connect(): Promise<void>;
   /**
-   * Resolves once every in-sync replica has all the records, those of one key in their order. Called again with the very
-   * same array, it sends what is not confirmed yet, to the same partitions.
+   * Resolves once every in-sync replica has all the records, those of one key in their order. When it is called again
+   * with the same array, it sends what is not confirmed yet, to the same partitions.
    * @returns one confirmation for each batch of a partition
-   * @throws TooLargeError once all others are through; UnconfirmedError and what kafkajs throws, while some may be through
+   * @throws TooLargeError once all others are stored; UnconfirmedError and kafkajs' errors, while some may be stored
    */
   send(records: Records): Promise<RecordMetadata[]>;
   /** The partition that records of a key go to; undefined before the first send to the topic. */
@@ -50,21 +50,21 @@ export interface Producer {
 }
 
 /**
- * A producer that puts records of one key on one partition, as every other Kafka client does (murmur2). Who waits for a
- * send before the next one keeps the order of a key, whatever has to be sent again.
- * @param options.idempotent the broker stores once what is sent again after a lost answer. Only for those who send an
- * array that failed until it is through: kafkajs would give other records the sequence numbers of what failed, and the
- * broker would take those for what it has. What else is sent to the same partition meanwhile waits for that.
+ * A producer that puts records of one key on one partition, as every other Kafka client does (murmur2). A caller that
+ * waits for each send before the next one keeps the order of a key, even when records are sent again.
+ * @param options.idempotent the broker stores a record once, even if it is sent again after a lost answer. A caller
+ * must send a failed array again until it succeeds: otherwise kafkajs gives its sequence numbers to other records, and
+ * the broker drops those as duplicates. Other arrays wait for that, where they go to the same partition.
  */
 export function orderedProducer(kafka: Kafka, options: { idempotent?: boolean } = {}): Producer {
   return new OrderedProducer(kafka, options);
 }
 
-/** Stands for no record: kafkajs is asked where it would go. */
+/** Stands for no record: with it, kafkajs asks only where a record would go. */
 const NONE: Message = { value: null };
 const TOO_LARGE = /MESSAGE_TOO_LARGE|RECORD_LIST_TOO_LARGE/;
 
-/** What a producer gets for ever once it has got it: the broker has lost, or ended, its sequence. */
+/** Once a producer gets such an error, it gets it for ever: the broker has lost, or ended, its sequence. */
 const SEQUENCE_LOST = /OUT_OF_ORDER_SEQUENCE_NUMBER|UNKNOWN_PRODUCER_ID|INVALID_PRODUCER_EPOCH/;
 
 function needsNewClient(error: unknown): boolean {
@@ -77,11 +77,12 @@ function typeOf(error: unknown): string {
 }
 
 /**
- * kafkajs 2.2.4 loses records when a leader moves: one `send` goes to the leaders of many partitions, and when it is tried
- * again since one of them was not the leader any more, no broker that has answered is asked again, whatever it leads by
- * now (tulios/kafkajs#1798). It also resolves without a word when it takes a broker for another one, or lacks a partition.
- * Here each of its sends is for one partition, with one leader, and counts when the answer is for that partition and bears
- * no error. A client that gives no such answer knows the cluster wrongly, and is replaced, as is one whose sequence is lost.
+ * kafkajs 2.2.4 loses records when a leader moves. One `send` goes to the leaders of many partitions. When one of these
+ * brokers is no leader any more, the send is tried again, but no broker that has answered is asked again, whatever it
+ * leads by now (tulios/kafkajs#1798). A send also resolves without an error when kafkajs takes a broker for another
+ * one, or misses a partition. Here each send of kafkajs is for one partition, with one leader. It counts only if the
+ * answer is for that partition and holds no error. A client without such an answer has a wrong view of the cluster, and
+ * is replaced. So is a client whose sequence is lost.
  */
 class OrderedProducer implements Producer {
   readonly #create: () => Client;
@@ -93,11 +94,11 @@ class OrderedProducer implements Producer {
   readonly #left = new WeakMap<Message[], Map<number, Message[]>>();
   /** Records of an array that are too large. */
   readonly #refused = new WeakMap<Message[], Message[]>();
-  /** The same as what is left, where the partitions are to be chosen anew. */
+  /** Records that are left of an array, where their partitions are to be chosen anew. */
   readonly #unplaced = new WeakMap<Message[], Message[]>();
   #connected: Promise<void> | undefined;
   readonly #isIdempotent: boolean;
-  /** By partition, the array of which it may have a part: none but the same may follow. */
+  /** By partition, the array that may be stored there in part: only the same array may be sent there next. */
   readonly #inDoubt = new Map<string, { messages: Message[]; ended: PromiseWithResolvers<void> }>();
 
   constructor(kafka: Kafka, options: { idempotent?: boolean }) {
@@ -145,7 +146,7 @@ class OrderedProducer implements Producer {
   }
 
   #beginAnew(client: Client, messages: Message[]): void {
-    // Another send may have found out before.
+    // Another send may have replaced the client already.
     if (client === this.#client) {
       void client.disconnect().catch(() => {});
       this.#client = this.#create();
@@ -161,7 +162,8 @@ class OrderedProducer implements Producer {
     const left =
       this.#left.get(messages) ?? this.#byPartition(topic, this.#unplaced.get(messages) ?? messages);
     this.#left.set(messages, left);
-    // In one order for all, and before anything is sent: two that wait for each other would wait for ever.
+    // In the same order for all sends, and before anything is sent: otherwise two sends could wait for each other for
+    // ever.
     for (const partition of [...left.keys()].sort((one, other) => one - other))
       await this.#claim(`${topic}-${partition}`, messages);
     const confirmed: RecordMetadata[] = [];
@@ -180,7 +182,7 @@ class OrderedProducer implements Producer {
     return confirmed;
   }
 
-  /** kafkajs tells of a topic's partitions when it asks where a record goes, and not before: it is asked, for none. */
+  /** kafkajs shows a topic's partitions only to its partitioner: a send of no record makes kafkajs call it. */
   async #learnPartitions(topic: string): Promise<void> {
     if (this.#partitions.has(topic)) return;
     await this.#client.send({ topic, acks: -1, messages: [NONE] }).catch((error) => {
@@ -188,7 +190,7 @@ class OrderedProducer implements Producer {
     });
   }
 
-  /** Sends a batch of a partition, in parts where the whole is too large; takes out of it what is done with. */
+  /** Sends a batch of a partition, in parts where the whole is too large. Takes out of it what is stored or refused. */
   async #sendPieces(topic: string, batch: Message[], partition: number, messages: Message[]) {
     const confirmed: RecordMetadata[] = [];
     for (let size = batch.length; batch.length > 0; size = Math.min(size, batch.length)) {
@@ -205,7 +207,7 @@ class OrderedProducer implements Producer {
     return confirmed;
   }
 
-  /** Waits until nothing else that was sent to a partition is in doubt. */
+  /** Waits until no other array is in doubt on a partition. */
   async #claim(place: string, messages: Message[]): Promise<void> {
     if (!this.#isIdempotent) return;
     for (let other = this.#inDoubt.get(place); other; other = this.#inDoubt.get(place)) {
@@ -230,7 +232,7 @@ class OrderedProducer implements Producer {
   #place({ topic, partitionMetadata, message }: PartitionerArgs): number {
     this.#partitions.set(topic, partitionMetadata);
     if (message === NONE) throw new Error(NOTHING_TO_SEND);
-    // It stays where it is: it may be there already, and lack only the answer.
+    // A record stays on its partition: it may be stored there already, with only the answer lost.
     message.partition ??= this.#choose({ topic, partitionMetadata, message });
     return message.partition;
   }

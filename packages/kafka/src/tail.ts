@@ -10,7 +10,7 @@ export interface TailRecord {
   headers: Record<string, Buffer | undefined>;
 }
 
-/** The end of a partition could not be read; time may cure it. */
+/** The end of a partition could not be read. A later attempt may succeed. */
 export class TailError extends Error {
   override readonly name = 'TailError';
 }
@@ -32,8 +32,8 @@ export interface Tail {
    */
   newest(topic: string, key: string, limit: number): AsyncGenerator<TailRecord, void>;
   /**
-   * The records at these places, those of a partition that lie close together in one fetch; what is not there any more is
-   * left out.
+   * The records at these places. Places of a partition that lie close together are read in one fetch. A record that is
+   * not there any more is left out.
    * @throws TailError
    */
   at(places: readonly Place[]): Promise<(Place & TailRecord)[]>;

@@ -11,7 +11,7 @@ export interface TopicSpec {
   retentionMs?: number;
 }
 
-/** How long the brokers may take to give new partitions their leaders, milliseconds, and how often they are asked. */
+/** How long the brokers may take to elect leaders for new partitions, and how often they are asked, milliseconds. */
 const LEADERS_MS = 10_000;
 const ASK_MS = 100;
 
@@ -24,7 +24,7 @@ export async function ensureTopics(admin: Admin, specs: TopicSpec[]): Promise<vo
   const missing = specs.filter(({ topic }) => !existing.has(topic));
   if (missing.length === 0) return;
   await admin.createTopics({
-    // kafkajs waits until an error has passed that `leaderless.ts` takes away.
+    // kafkajs would wait for the end of an error that `leaderless.ts` hides.
     waitForLeaders: false,
     topics: missing.map((spec) => ({
       topic: spec.topic,
@@ -32,7 +32,7 @@ export async function ensureTopics(admin: Admin, specs: TopicSpec[]): Promise<vo
       replicationFactor: spec.replication ?? -1,
       configEntries: [
         { name: 'max.message.bytes', value: String(spec.maxMessageBytes ?? 6 * 1024 * 1024) },
-        // The broker inflates what producers compress: so the limit above is of what a reader gets, whoever reads.
+        // The broker stores batches uncompressed: so the limit above is of the bytes that any reader gets.
         { name: 'compression.type', value: 'uncompressed' },
         ...(spec.retentionMs ? [{ name: 'retention.ms', value: String(spec.retentionMs) }] : []),
       ],

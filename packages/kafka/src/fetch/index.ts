@@ -6,20 +6,22 @@ import { decodeRecordSet } from './record-batch.ts';
 export type { Refusal } from './record.ts';
 export { MAX_BATCH_BYTES } from './record-batch.ts';
 
-/** Most bytes that the batches of one answer are inflated to, together; one batch more may begin before it is reached. */
+/**
+ * Most bytes that the batches of one answer inflate to together. The batch that reaches this limit is still inflated.
+ */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 /** The first version that carries record batches of today's format; what brokers of Kafka 4 begin with. */
 const FIRST_VERSION = 4;
 
-/** Why a message is none: its records can't be read or delivered. Undefined for one that is. */
+/** Why the records that a message stands for can't be read or delivered. Undefined for an ordinary message. */
 export function refusalOf(message: object): Refusal | undefined {
   return (message as Partial<FetchedMessage>).refusal;
 }
 
 /**
- * kafkajs 2.2.4 knows no Snappy, LZ4 or Zstandard, inflates whatever a batch holds, looks at no checksum, takes quadratic
- * time for headers, and throws at the first byte it doesn't know: its consumer then asks for the same bytes for ever. Here
- * answers to Fetch are read with limits, for every consumer; see {@link decodeRecordSet}.
+ * kafkajs 2.2.4 can't read Snappy, LZ4 or Zstandard, inflates a batch of any size, verifies no checksum, takes
+ * quadratic time for headers, and throws at the first byte it doesn't know: its consumer then asks for the same bytes
+ * for ever. Here answers to Fetch are read with limits, for every consumer. See {@link decodeRecordSet}.
  */
 export function boundFetches(): void {
   const { protocol } = Fetch;
@@ -40,7 +42,7 @@ type Topics = Parameters<ReturnType<typeof Fetch.protocol>>[0]['topics'];
 async function decodeAnswer(answer: Buffer, version: number, asked: Topics) {
   const reader = new Reader(answer);
   const clientSideThrottleTime = reader.int32();
-  // From version 8 on brokers leave the waiting to the client, and would ignore what it asks before.
+  // From version 8 on the client waits by itself (KIP-219). The broker does not read its requests before that time.
   const throttle = { throttleTime: version < 8 ? clientSideThrottleTime : 0, clientSideThrottleTime };
   const session = version < 7 ? {} : { errorCode: reader.int16(), sessionId: reader.int32() };
   const topics = readArray(reader, () => ({
@@ -49,7 +51,7 @@ async function decodeAnswer(answer: Buffer, version: number, asked: Topics) {
   }));
   const decoded = new Map<object, FetchedMessage[]>();
   const budget = { bytes: MAX_ANSWER_BYTES };
-  // Those who come late may find nothing left: not always the same ones.
+  // The budget may be used up before the last partitions. A random order makes these other partitions each time.
   const all = topics.flatMap(({ topicName, partitions }) => partitions.map((one) => ({ topicName, one })));
   for (const { topicName, one } of all.toSorted(() => Math.random() - 0.5)) {
     const from = offsetAsked(asked, topicName, one.partition);
@@ -95,7 +97,7 @@ function forKafkajs(one: ReturnType<typeof readPartition>, messages: FetchedMess
     highWatermark: String(highWatermark),
     lastStableOffset: String(lastStableOffset),
     ...(lastStartOffset === undefined ? {} : { lastStartOffset: String(lastStartOffset) }),
-    // They are left out already.
+    // Records of aborted transactions are left out already.
     abortedTransactions: [],
     messages,
   };

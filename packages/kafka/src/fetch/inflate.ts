@@ -3,22 +3,22 @@ import { inflateLz4 } from './lz4.ts';
 import { Output } from './output.ts';
 import { inflateSnappy } from './snappy.ts';
 
-/** What the lowest three bits of a batch's attributes say. */
+/** Codecs by the number in the lowest three bits of a batch's attributes. */
 export const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
 export type Codec = (typeof CODECS)[number];
 
-/** Compressed bytes that are not what their codec writes. */
+/** The compressed bytes are malformed. */
 export class CodecError extends Error {
   override readonly name = 'CodecError';
 }
 
 export interface Inflated {
   bytes: Buffer;
-  /** There was more, beyond the limit. */
+  /** Whether bytes beyond the limit were left out. */
   isCut: boolean;
 }
 
-/** Of a zstd window, log2 of bytes: 32 MiB. Its own default would let a few bytes take 128 MiB. */
+/** Largest window of zstd, as log2 of its bytes: 32 MiB. zstd's default would let a few bytes take 128 MiB. */
 const ZSTD_WINDOW_LOG = 25;
 
 /**

@@ -6,13 +6,13 @@ const HAS_DICTIONARY = 0x01;
 const HAS_CONTENT_CHECKSUM = 0x04;
 const HAS_CONTENT_SIZE = 0x08;
 const HAS_BLOCK_CHECKSUMS = 0x10;
-/** Of a block's length: it is stored, not compressed. */
+/** Flag in a block's length: the block is stored, not compressed. */
 const STORED = 0x8000_0000;
 const MIN_MATCH = 4;
 
 /**
- * LZ4 frames, one after another, as Kafka's clients write them. Checksums are not looked at: the batch has its own. Kept
- * packages don't stop at a limit.
+ * LZ4 frames, one after another, as Kafka's clients write them. The checksums inside are not verified, since the record
+ * batch has its own. The well-maintained packages for LZ4 can't stop at a limit.
  * @see https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
  * @throws RangeError for what is not LZ4
  */
@@ -22,7 +22,7 @@ export function inflateLz4(bytes: Buffer, output: Output): void {
 
 /** @returns where the frame ends */
 function inflateFrame(bytes: Buffer, start: number, output: Output): number {
-  if (bytes.readUInt32LE(start) !== MAGIC) throw new RangeError('a frame does not begin as one');
+  if (bytes.readUInt32LE(start) !== MAGIC) throw new RangeError('a frame lacks its magic number');
   const flags = bytes.readUInt8(start + 4);
   if (flags >> 6 !== 1) throw new RangeError(`a frame is of version ${flags >> 6}, not 1`);
   if (flags & HAS_DICTIONARY) throw new RangeError('a frame needs a dictionary');

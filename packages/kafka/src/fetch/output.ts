@@ -1,6 +1,6 @@
 const FIRST_BYTES = 64 * 1024;
 
-/** What a decompressor writes: grows as it is written, up to a limit; what is beyond is left out. */
+/** The output of a decompressor. It grows as it is written, up to a limit. Bytes beyond the limit are left out. */
 export class Output {
   readonly #limit: number;
   #buffer: Buffer;
@@ -26,9 +26,9 @@ export class Output {
   }
 
   /**
-   * Appends `length` bytes of what was written `distance` bytes ago; they may be bytes that this call writes.
-   * @param start where `distance` may not reach before
-   * @throws RangeError where nothing was written
+   * Appends `length` bytes from `distance` bytes before the end. These may include bytes that this call writes.
+   * @param start the first position that `distance` may refer to
+   * @throws RangeError where `distance` refers to bytes before `start`
    */
   repeat(distance: number, length: number, start = 0): void {
     if (distance < 1 || distance > this.#length - start)
@@ -47,7 +47,7 @@ export class Output {
     return this.#buffer.subarray(0, this.#length);
   }
 
-  /** How much of `wanted` may still be written; there is room for it then. */
+  /** How much of `wanted` may still be written. Makes room for that much. */
   #roomFor(wanted: number): number {
     const room = Math.min(wanted, this.#limit - this.#length);
     if (room < wanted) this.isCut = true;

@@ -1,4 +1,4 @@
-/** Bytes that should be there are not, or a length makes no sense. */
+/** Bytes are missing, or a length makes no sense. */
 export class FormatError extends Error {
   override readonly name = 'FormatError';
 }
@@ -32,7 +32,7 @@ export class Reader {
     return this.#bytes.readUInt32BE(this.#advance(4));
   }
 
-  /** Offsets, ids and times: of more than 53 bits the last are not exact. */
+  /** Offsets, ids and times. A number of more than 53 bits is rounded. */
   int64(): number {
     return Number(this.#bytes.readBigInt64BE(this.#advance(8)));
   }

@@ -7,38 +7,40 @@ import { decodeRecord, type FetchedMessage, gap, type Refusal, refused } from '.
 export interface FetchedRecords {
   /** Record batches; the last one may be cut short. */
   set: Buffer;
-  /** The offset that was asked for, and the one after the last record. */
+  /** The offset that was asked for, and the partition's high watermark: the offset after its last readable record. */
   from: number;
   end: number;
   aborted: readonly { producerId: number; firstOffset: number }[];
 }
 
-/** How much may still be inflated for one answer, bytes. */
+/** How many bytes may still be inflated for one answer. */
 export interface Budget {
   bytes: number;
 }
 
-/** Most bytes that one batch is inflated to; twice what a topic of ours takes. Of larger ones the rest is refused. */
+/** Most bytes that one batch is inflated to, more than twice a topic's limit. The rest of a larger batch is refused. */
 export const MAX_BATCH_BYTES = 16 * 1024 * 1024;
-/** Most records of one batch; librdkafka's default. They are a few bytes each at least, and take far more as objects. */
+/**
+ * Most records of one batch; librdkafka's default. A record may have only a few bytes, but takes far more as an object.
+ */
 const MAX_BATCH_RECORDS = 10_000;
-/** What a record takes in memory besides its bytes. */
+/** Memory that a record takes besides its bytes, bytes. */
 const RECORD_BYTES = 512;
-/** First offset and length, which all formats begin with. */
+/** Bytes of the first offset and the length, with which all formats begin. */
 const PREFIX_BYTES = 12;
-/** Up to the batch's records: the rest of the header, with the prefix. */
+/** Bytes of a batch before its records: the prefix and the rest of the header. */
 const HEADER_BYTES = 61;
 const MAGIC_AT = 16;
 const MAGIC = 2;
 const IN_TRANSACTION = 0x10;
 const IS_CONTROL = 0x20;
-/** Type of a control record, in the last two bytes of its key: the transaction was given up. */
+/** Type of a control record, in the last two bytes of its key: the transaction was aborted. */
 const ABORT = 0;
 
 /**
- * Reads the records of one partition. What can't be read is refused by offset and never thrown: one producer's bytes
- * must not stop the others'. Each batch ends in a message at its last offset, so that a reader gets past gaps that
- * compaction, transactions or refusals leave.
+ * Reads the records of one partition. What can't be read is refused by its offsets, and never thrown: the bytes of one
+ * producer must not stop the others. Each batch ends in a message at its last offset, so that a reader gets past the
+ * gaps that compaction, transactions or refusals leave.
  * @see https://kafka.apache.org/documentation/#recordbatch
  */
 export async function decodeRecordSet(records: FetchedRecords, budget: Budget): Promise<FetchedMessage[]> {
@@ -51,7 +53,7 @@ export async function decodeRecordSet(records: FetchedRecords, budget: Budget): 
     const length = set.readInt32BE(at + 8);
     const first = Number(set.readBigInt64BE(at));
     if (length < HEADER_BYTES - PREFIX_BYTES || first < (at === 0 ? 0 : next) || first >= end) {
-      // Where the next batch begins is not known either: the broker is asked for the next offset.
+      // The begin of the next batch is unknown too: the consumer asks the broker for the next offset.
       const reason = 'the record batch has no sound header';
       messages.push(refused({ code: 'BATCH_UNREADABLE', first: next, last: next, reason }));
       break;
@@ -85,7 +87,7 @@ async function decodeBatch(batch: Buffer, context: Context): Promise<FetchedMess
       bytes: batch.length,
     });
   const magic = batch.readInt8(MAGIC_AT);
-  // Where it ends stands where only this format has it.
+  // Other formats have their last offset elsewhere: only the first one is refused.
   if (magic !== MAGIC) return [refuse(`the record batch has format ${magic}, only ${MAGIC} is known`, first)];
   const header = readHeader(batch);
   const last = first + header.lastDelta;
@@ -112,10 +114,10 @@ async function decodeBatch(batch: Buffer, context: Context): Promise<FetchedMess
 
 interface BatchHeader {
   crc: number;
-  /** What the checksum is of. */
+  /** The bytes that the checksum covers. */
   checked: Buffer;
   attributes: number;
-  /** Of the last record, from the batch's first offset on. */
+  /** Offset of the last record, relative to the batch's first offset. */
   lastDelta: number;
   firstTime: number;
   maxTime: number;
@@ -201,7 +203,7 @@ interface AbortedFilter {
   holds(batch: BatchHeader, last: number): boolean;
 }
 
-/** Knows which batches belong to transactions that were given up: from their first offset to their control record. */
+/** Finds the batches of aborted transactions: from a transaction's first offset to its control record. */
 function abortedFilter(aborted: FetchedRecords['aborted']): AbortedFilter {
   const coming = aborted.toSorted((one, other) => one.firstOffset - other.firstOffset);
   const open = new Set<number>();

@@ -1,19 +1,19 @@
 import { Reader } from './reader.ts';
 
-/** Records that can't be delivered: they stay in Kafka as long as it keeps them. */
+/** Records that can't be delivered. They stay in Kafka until they expire. */
 export interface Refusal {
   code: 'BATCH_UNREADABLE' | 'BATCH_TOO_LARGE' | 'RECORD_TOO_LARGE';
   /** Offsets of the first and the last of them. */
   first: number;
   last: number;
   reason: string;
-  /** As they lie in Kafka, where that is known. */
+  /** Their size in Kafka, where that is known. */
   bytes?: number;
-  /** Of a single record. */
+  /** Key of a single record, shortened. */
   key?: Buffer | undefined;
 }
 
-/** A record as kafkajs knows it, and what it makes of one. */
+/** A record in the form that kafkajs hands on. */
 export interface FetchedMessage {
   offset: string;
   /** Epoch milliseconds. */
@@ -22,7 +22,7 @@ export interface FetchedMessage {
   key: Buffer | null;
   value: Buffer | null;
   headers: Record<string, Buffer | Buffer[]>;
-  /** kafkajs moves on past these, and delivers none. */
+  /** kafkajs moves past a control record, and does not deliver it. */
   isControlRecord: boolean;
   refusal?: Refusal;
 }
@@ -30,12 +30,12 @@ export interface FetchedMessage {
 /** A Lambda event holds 6 MB: the value in base64, header values as arrays of byte numbers, up to four characters each. */
 const MAX_EVENT_BYTES = 6 * 1024 * 1024;
 const MAX_HEADERS = 256;
-/** Of a refused record's key. */
+/** Most bytes that are kept of a refused record's key. */
 const MAX_KEY_BYTES = 128;
 
 const HAS_APPEND_TIME = 0x08;
 
-/** What its batch says of all of its records. */
+/** Properties of a batch that apply to each of its records. */
 export interface BatchFacts {
   /** Offset of the first of them. */
   first: number;
@@ -44,7 +44,10 @@ export interface BatchFacts {
   attributes: number;
 }
 
-/** @returns the record, and how much memory an event takes for it, bytes; refused where no event can carry it */
+/**
+ * @returns the record and the memory that an event takes for it, bytes; the record is refused where no event can carry
+ * it
+ */
 export function decodeRecord(
   record: Buffer,
   { first, firstTime, maxTime, attributes: ofBatch }: BatchFacts,
@@ -90,7 +93,7 @@ export function decodeRecord(
 }
 
 function readHeaders(reader: Reader, count: number): FetchedMessage['headers'] {
-  // Names come from outside: `constructor` is one like any other.
+  // Header names come from outside: `constructor` is a name like any other.
   const headers: FetchedMessage['headers'] = Object.create(null);
   for (let index = 0; index < count; index++) {
     const name = reader.varbytes()?.toString() ?? '';
@@ -101,7 +104,7 @@ function readHeaders(reader: Reader, count: number): FetchedMessage['headers'] {
   return headers;
 }
 
-/** Nothing to deliver up to this offset. */
+/** Says that there is nothing to deliver up to this offset. */
 export function gap(offset: number): FetchedMessage {
   const nothing = { key: null, value: null, headers: {} };
   return { offset: String(offset), timestamp: '-1', attributes: 0, ...nothing, isControlRecord: true };

@@ -6,8 +6,8 @@ const XERIAL = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0]);
 const XERIAL_HEADER_BYTES = XERIAL.length + 8;
 
 /**
- * Snappy, as Kafka's clients write it: one raw block, or xerial's stream of blocks. Kept packages either don't stop at a
- * limit or bring native code for this.
+ * Snappy, as Kafka's clients write it: one raw block, or xerial's stream of blocks. The well-maintained packages for
+ * Snappy can't stop at a limit, or bring native code.
  * @see https://github.com/google/snappy/blob/main/format_description.txt
  * @throws RangeError for what is not Snappy
  */
@@ -51,7 +51,7 @@ function inflateBlock(block: Buffer, output: Output): void {
     throw new RangeError(`a block is not ${length} bytes`);
 }
 
-/** The length of what a block holds: seven bits a byte, the lowest first. */
+/** Reads the uncompressed length of a block: seven bits a byte, the lowest first. */
 function readLength(block: Buffer): { length: number; next: number } {
   let length = 0;
   for (let at = 0; at < 5; at++) {
@@ -59,5 +59,5 @@ function readLength(block: Buffer): { length: number; next: number } {
     length += (byte & 0x7f) * 2 ** (7 * at);
     if (byte < 0x80) return { length, next: at + 1 };
   }
-  throw new RangeError('its length is over 32 bits');
+  throw new RangeError('the length of a block is over 32 bits');
 }
