@@ -4,9 +4,9 @@ import type { Refusal } from '@video-pipeline/kafka';
 /** When a batch is closed, whichever comes first. */
 export interface BatchLimits {
   maxRecords: number;
-  /** After the batch's first record came, milliseconds. */
+  /** Longest wait after the batch's first record came, milliseconds. */
   windowMs: number;
-  /** Of JSON, as {@link payloadBytes} counts. */
+  /** Size as JSON, as {@link payloadBytes} counts it. */
   maxBytes: number;
 }
 
@@ -19,11 +19,11 @@ export interface Refused {
 /** Records for one invocation, each partition's in offset order. */
 export interface Batch {
   records: MSKRecord[];
-  /** What lies between them and is no part of the invocation. */
+  /** Refused records between them, which are not part of the invocation. */
   refused?: Refused[];
   /** Partitions with records in it; none of them goes into another batch before this one is released. */
   partitions: number[];
-  /** Of JSON. More than the limit only where a single record is. */
+  /** Size as JSON. It is over the limit only where a single record is. */
   bytes: number;
 }
 
@@ -39,7 +39,7 @@ interface Partition {
   number: number;
   queue: Buffered[];
   bytes: number;
-  /** The lowest offset that is not yet known. */
+  /** The lowest offset that was not yet added. */
   next: number;
 }
 
@@ -53,21 +53,23 @@ export function payloadBytes(record: MSKRecord): number {
 }
 
 /**
- * Gathers records into batches as Lambda's poller does. It knows nothing of Kafka, and of time only what it is told.
- * Where a partition alone fills a batch, the batch is of that partition alone, so that those of others can be worked on
- * at the same time.
+ * Gathers records into batches as Lambda's poller does. It uses neither Kafka nor a clock: its callers pass the time. A
+ * partition that fills a batch alone gets a batch of its own, so that batches of other partitions can be processed at
+ * the same time.
  */
 export class Batcher {
   readonly #limits: BatchLimits;
   readonly #partitions = new Map<number, Partition>();
-  /** Partitions with a batch that is not released, ours or no longer. */
+  /** Partitions with a batch that is not released, whether they are still assigned to us or not. */
   readonly #busy = new Set<number>();
 
   constructor(limits: BatchLimits) {
     this.#limits = limits;
   }
 
-  /** Takes on partitions; lets go of all others and of what was buffered of them. Those that stay keep theirs. */
+  /**
+   * Sets the assigned partitions, and drops what was buffered of all others. Partitions that stay keep their records.
+   */
   assign(partitions: readonly number[]): void {
     for (const [partition] of this.#partitions) {
       if (!partitions.includes(partition)) this.#partitions.delete(partition);
@@ -77,7 +79,7 @@ export class Batcher {
     }
   }
 
-  /** Forgets what is known of a partition of ours: its offsets may begin anew. */
+  /** Forgets what is known of an assigned partition: its offsets may begin anew. */
   reset(partition: number): void {
     this.#partitions.set(partition, { number: partition, queue: [], bytes: 0, next: 0 });
   }
@@ -88,8 +90,8 @@ export class Batcher {
   }
 
   /**
-   * Says that nothing is to be delivered before an offset but what was added: compaction and transactions leave gaps.
-   * @returns whether all before it is done with, so that nothing else will say so
+   * Notes that up to an offset nothing more will be added: compaction and transactions leave gaps.
+   * @returns whether all records before it are done with, so that the caller has to commit it: no batch will
    */
   passTo(partition: number, offset: number): boolean {
     const known = this.#partitions.get(partition);
@@ -98,16 +100,17 @@ export class Batcher {
     return known.queue.length === 0 && !this.#busy.has(partition);
   }
 
-  /** The offset up to which all of the partition is done with once its batch in work is. */
+  /** The offset up to which the partition is done with once its batch in work is. */
   endOf(partition: number): number {
     const known = this.#partitions.get(partition);
     return known?.queue[0]?.record.offset ?? known?.next ?? 0;
   }
 
   /**
-   * Adds a record; one that is known already, as after a rebalance, or of a partition that is not ours, is left out.
+   * Adds a record. A record that was added already, as after a rebalance, is left out, and so is one of a partition
+   * that is not assigned.
    * @param now milliseconds
-   * @param refusal where it stands for records that can't be delivered
+   * @param refusal given where the record stands for records that can't be delivered
    */
   add(record: MSKRecord, now: number, refusal?: Refusal): void {
     const partition = this.#partitions.get(record.partition);
@@ -119,7 +122,7 @@ export class Batcher {
   }
 
   /**
-   * A batch that is closed, if there is one. Its partitions give no other before it is released.
+   * The next batch that is closed, if any. Its partitions give no other batch before it is released.
    * @param now milliseconds
    */
   take(now: number): Batch | undefined {

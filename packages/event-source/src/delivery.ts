@@ -7,7 +7,7 @@ import type { Batch, Refused } from './batcher.ts';
 import type { InProgress } from './in-progress.ts';
 import type { FailureCondition, OnFailure } from './on-failure.ts';
 
-/** What of Lambda's context a handler gets here. */
+/** The part of Lambda's context that a handler gets here. */
 export interface HandlerContext {
   functionName: string;
   awsRequestId: string;
@@ -28,20 +28,20 @@ export interface DeliveryOptions {
   functionName: string;
   /** Longest time of an invocation, milliseconds. */
   timeoutMs: number;
-  /** What the event says of where its records come from. */
+  /** The event source that the event names. */
   source: { eventSourceArn: string; bootstrapServers: string };
   /** Largest payload of an invocation, bytes of JSON. */
   maxBytes: number;
   /**
-   * Where a batch goes after so many retries in vain, or once one of its records is older than so many milliseconds;
-   * without it there is no end to them.
+   * A batch goes to `onFailure` after this many retries failed, or once one of its records is older than `maxAgeMs`,
+   * milliseconds. Left out, retries never end.
    */
   afterRetries?: { maxRetries: number; maxAgeMs?: number | undefined; onFailure: OnFailure } | undefined;
-  /** Where a record goes that no invocation can carry. */
+  /** Destination of a record that no invocation can carry. */
   onTooLarge: OnFailure;
-  /** Where records go that can't be read, and those that fail whenever they are delivered alone. */
+  /** Destination of records that can't be read, and of those that fail whenever they are delivered alone. */
   putFailed?: PutFailed;
-  /** Left out, nothing is known of processes before. */
+  /** Notes of the records in work, for the next process. Left out, none are written or read. */
   inProgress?: InProgress;
   logger: Pick<Logger, 'warn'>;
   /** Ends the waits between retries. */
@@ -61,15 +61,15 @@ export function backoffMs(attempt: number): number {
 
 /** Attempts with a batch as a whole, before its records are delivered one by one. */
 const WHOLE_ATTEMPTS = 5;
-/** A record is put into failed/ that failed alone so often, while another one succeeded. */
+/** A record that failed alone this often, while another one succeeded, is put into failed/. */
 const LONE_ATTEMPTS = 4;
 
 /**
- * Invokes the handler with a batch until it succeeds, or the batch is put away on failure. A batch that fails again and
- * again is delivered record by record, so that one that always fails holds up no other; where none succeeds, the
- * fault is not the records', and there is no end to the attempts.
- * @param isOurs asked before each retry: whether the batch's partitions still belong to us
- * @returns whether the batch is done with; `false` when it was given up since it is not ours or we stop
+ * Invokes the handler with a batch until it succeeds, or the batch goes to its destination on failure. A batch that
+ * fails again and again is delivered record by record, so that a record that always fails delays no other. Where no
+ * record succeeds, the fault is not in the records, and the attempts never end.
+ * @param isOurs asked before each retry: whether the batch's partitions are still assigned to us
+ * @returns whether the batch is done with; `false` when it was given up, since it is not ours any more or we stop
  */
 export async function deliver(
   batch: Batch,
@@ -92,16 +92,16 @@ export async function deliver(
   return false;
 }
 
-/** What of a batch is not done with yet. */
+/** The records of a batch that are not done with yet. */
 class Rest {
   readonly #batch: Batch;
   readonly #options: DeliveryOptions;
   readonly #failures = new Map<MSKRecord, number>();
   #refused: Refused[];
-  /** One that succeeded: whether the fault is a record's is tried on it. */
+  /** A record that succeeded. It is delivered again to tell a fault of one record from a fault of the handler. */
   #good: MSKRecord | undefined;
   records: MSKRecord[];
-  /** Whether records are delivered one by one since the whole failed. */
+  /** Whether the records are delivered one by one, since the whole batch failed. */
   isDivided = false;
 
   constructor(batch: Batch, options: DeliveryOptions) {
@@ -111,7 +111,7 @@ class Rest {
     this.records = [...batch.records];
   }
 
-  /** @throws what the handler throws; some may be done with then */
+  /** @throws what the handler throws; some records may be done with then */
   async attempt(attempt: number): Promise<void> {
     const { inProgress, afterRetries, putFailed, maxBytes } = this.#options;
     await this.#setRefusedAside();
@@ -136,7 +136,7 @@ class Rest {
     }
   }
 
-  /** Some of these ended the process before. */
+  /** Delivers each record alone: one of them may have ended an earlier process. */
   async #oneByOne(): Promise<void> {
     const { inProgress, putFailed, logger } = this.#options;
     for (const record of [...this.records]) {
@@ -150,7 +150,7 @@ class Rest {
     }
   }
 
-  /** Delivers each alone; those that fail stay, but for one that has failed too often while others don't. */
+  /** Delivers each record alone. Records that fail stay, except one that has failed too often while others succeed. */
   async #divide(): Promise<void> {
     let failure: unknown;
     for (const record of [...this.records]) {
@@ -211,8 +211,8 @@ async function attemptOnce(batch: Batch, attempt: number, options: DeliveryOptio
 }
 
 /**
- * Invokes the handler once. What it still does after its time is up can't be stopped here, as Lambda would; like any
- * other second delivery it writes the same again.
+ * Invokes the handler once. Lambda stops a handler after its timeout; here a handler can't be stopped and may go on. As
+ * with any second delivery, it writes the same objects again.
  */
 async function invoke(records: readonly MSKRecord[], options: DeliveryOptions): Promise<void> {
   const { handler, functionName, timeoutMs, inProgress } = options;

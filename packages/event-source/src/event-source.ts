@@ -15,7 +15,7 @@ import { type DeliveryOptions, deliver } from './delivery.ts';
 
 /** The largest event that a Lambda invocation carries, bytes of JSON. */
 const MAX_PAYLOAD_BYTES = 6 * 1024 * 1024;
-/** What an event is around its records: names, ARN, brokers. */
+/** Most bytes of an event besides its records: names, ARN, brokers. */
 const ENVELOPE_BYTES = 1024;
 const MAX_BYTES = MAX_PAYLOAD_BYTES - ENVELOPE_BYTES;
 
@@ -23,18 +23,19 @@ const MAX_BYTES = MAX_PAYLOAD_BYTES - ENVELOPE_BYTES;
 const STOP_WAIT_MS = 2_400;
 const LEAVE_WAIT_MS = 800;
 
-/** When a commit is tried again that no broker has taken, milliseconds. */
+/** Wait before a failed commit is tried again, milliseconds. */
 const COMMIT_AGAIN_MS = 1_000;
 
 /**
- * How often the brokers are asked again, and after how long. For the client as a whole: its own default waits up to
- * 30 s, long after a broker is back.
+ * How often the brokers are asked again, and after how long. It applies to the client as a whole: kafkajs' default
+ * waits up to 30 s, long after a broker is back.
  */
 export const KAFKA_RETRY = { initialRetryTime: 200, maxRetryTime: 3_000, retries: 8 } as const;
 
 /**
- * Short waits, since frames are awaited. The broker waits for a member that is gone without a word until `sessionTimeout`,
- * 6 s being the least that brokers take by default; of one that was killed here the next process tells it before.
+ * Short waits, since frames are awaited. The broker keeps a member that ended without leaving for `sessionTimeout`; 6 s
+ * is the least that brokers accept by default. If a member was killed on this machine, the next process tells the
+ * broker earlier.
  */
 const CONSUMER = {
   sessionTimeout: 6_000,
@@ -44,7 +45,7 @@ const CONSUMER = {
   maxWaitTimeInMs: 200,
   maxBytesPerPartition: 4 * 1024 * 1024,
   allowAutoTopicCreation: false,
-  // Partitions that are added are read so soon.
+  // Longest wait before added partitions are read.
   metadataMaxAge: 30_000,
   retry: KAFKA_RETRY,
 } as const;
@@ -65,7 +66,7 @@ export interface EventSourceOptions extends Omit<DeliveryOptions, 'maxBytes' | '
 }
 
 export interface EventSource {
-  /** Lets what runs finish (2.4 s at most), commits it and leaves the group. */
+  /** Lets running invocations finish (2.4 s at most), commits their offsets and leaves the group. */
   stop(): Promise<void>;
 }
 
@@ -97,13 +98,13 @@ class Poller implements EventSource {
   /** Makes kafkajs fetch a partition again. */
   readonly #paused = new Map<number, () => void>();
   /**
-   * For each partition of ours, the number of the join of the group at which it came to us. A partition that went and came
-   * back has another number: what was begun before is not ours to commit.
+   * For each assigned partition, the number of the group join that assigned it. A partition that was revoked and
+   * assigned again has a new number: work that began before must not be committed.
    */
   #assignments = new Map<number, number>();
   #joins = 0;
   #timer: NodeJS.Timeout | undefined;
-  /** For each partition of ours, the offset up to which all is done, until a broker has taken it. */
+  /** For each assigned partition, the offset up to which all is done, until a broker has accepted its commit. */
   readonly #uncommitted = new Map<number, number>();
   #commitTimer: NodeJS.Timeout | undefined;
 
@@ -123,7 +124,7 @@ class Poller implements EventSource {
       });
     });
     this.#consumer.on(COMMIT_OFFSETS, ({ payload }) => this.#forgetCommitted(payload));
-    // Told of batches too in which there is nothing to deliver.
+    // kafkajs sends this event also for batches without records to deliver.
     this.#consumer.on(END_BATCH_PROCESS, ({ payload: { partition, lastOffset } }) => {
       const end = Number(lastOffset) + 1;
       if (!this.#batcher.passTo(partition, end)) return;
@@ -157,7 +158,7 @@ class Poller implements EventSource {
     this.#options.logger.info(`${this.#options.groupId} reads ${this.#options.topic}`, { partitions });
   }
 
-  /** Only buffers, so that kafkajs goes on fetching and sending heartbeats however long the handler takes. */
+  /** Only buffers, so that kafkajs goes on fetching and sending heartbeats while the handler works. */
   #receive({ batch, pause }: EachBatchPayload): void {
     const { topic, partition } = batch;
     const now = performance.now();
@@ -174,7 +175,9 @@ class Poller implements EventSource {
     this.#pump();
   }
 
-  /** Delivers every batch that is closed, as far as may run at once, and comes back when the next one is. */
+  /**
+   * Delivers closed batches, as many as may run at once, and sets a timer for the next batch that closes by its age.
+   */
   #pump(): void {
     clearTimeout(this.#timer);
     if (this.#stopping.signal.aborted) return;
@@ -217,7 +220,10 @@ class Poller implements EventSource {
     this.#batcher.release(batch);
   }
 
-  /** Commits what is done, and goes on until a broker has taken it: it would not be delivered again while we live. */
+  /**
+   * Commits what is done, until a broker has accepted it: these records do not come again, so nothing else commits
+   * them.
+   */
   async #commit(): Promise<void> {
     if (this.#uncommitted.size === 0) return;
     const { topic, logger } = this.#options;
@@ -228,7 +234,7 @@ class Poller implements EventSource {
     } catch (error) {
       logger.warn('offsets not committed', error as Error);
     }
-    // Without an error, too: outside the group, kafkajs leaves out what it is to commit.
+    // Tried again without an error, too: outside the group, kafkajs silently skips a commit.
     if (this.#uncommitted.size === 0 || this.#stopping.signal.aborted) return;
     clearTimeout(this.#commitTimer);
     this.#commitTimer = setTimeout(() => void this.#commit(), COMMIT_AGAIN_MS);

@@ -4,36 +4,39 @@ import { join } from 'node:path';
 import { type MSKRecord, positionOf } from '@video-pipeline/frame';
 import { signalProcess } from '@video-pipeline/lifecycle';
 
-/** Where notes are kept unless told otherwise. */
+/** Default folder of the notes. */
 export const NOTES_FOLDER = join(tmpdir(), 'video-pipeline-in-progress');
 
-/** A record whose process ended while it worked on it. */
+/** A record that a process was working on when it ended. */
 interface Suspect {
-  /** How often. */
+  /** How often a process ended so. */
   ends: number;
-  /** Whether it was the only one in work the last time. */
+  /** Whether it was the only record in work the last time. */
   alone: boolean;
 }
 
-/** What a process leaves behind when it ends without a word. */
+/** What a process leaves on the disk when it crashes. */
 interface Note {
-  /** Brokers: offsets of others mean nothing here. */
+  /** Bootstrap servers: offsets of another cluster mean nothing here. */
   cluster: string;
   work: string[][];
   suspects: [position: string, suspect: Suspect][];
-  /** What the process was called in its consumer group. */
+  /** Member id of the process in its consumer group. */
   member?: string | undefined;
 }
 
-/** A record after whose work the process ended so often is put into failed/. */
+/** A record is put into failed/ when this many processes ended while they worked on it. */
 const MAX_ENDS = 2;
-/** How long records are delivered one by one after such an end, milliseconds: they may have become another process's. */
+/**
+ * How long records are delivered one by one after a crash, milliseconds. The suspects may have gone to another process,
+ * and then nothing here clears them.
+ */
 const WARY_MS = 2 * 60_000;
 
 /**
- * Notes which records are in work, in a file that outlives this process: whatever ends it, a lack of memory or a fault in
- * native code, the next one knows what it was at. Records that were in work then are delivered one at a time, so that
- * the one that does it is found.
+ * Notes which records are in work, in a file that outlives this process. After a crash, by a lack of memory or a fault
+ * in native code, the next process knows which records were in work. It delivers those one at a time, to find the
+ * record that causes the crash.
  */
 export class InProgress {
   readonly #file: string;
@@ -46,8 +49,8 @@ export class InProgress {
   readonly formerMembers: string[] = [];
 
   /**
-   * Takes over the notes of processes of the same group that are no more.
-   * @param folder made where it is missing
+   * Takes over the notes of processes of the same group that have ended.
+   * @param folder created where it is missing
    */
   constructor(folder: string, group: string, cluster: string) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -56,7 +59,7 @@ export class InProgress {
     this.#file = join(folder, `${name}${process.pid}.json`);
     for (const file of readdirSync(folder)) {
       const pid = Number(/^(\d+)\.json$/.exec(file.startsWith(name) ? file.slice(name.length) : '')?.[1]);
-      // In a container every process has the same number.
+      // In a container every process has the same id.
       if (!pid || (pid !== process.pid && signalProcess(pid, 0))) continue;
       this.#takeOver(readNote(join(folder, file)));
       rmSync(join(folder, file), { force: true });
@@ -69,14 +72,16 @@ export class InProgress {
     return this.#suspects.size > 0 && performance.now() < this.#until;
   }
 
-  /** Why the record is not to be delivered again, if it isn't. */
+  /** Why the record must not be delivered again; undefined if it may. */
   verdict(record: MSKRecord): string | undefined {
     const suspect = this.#suspects.get(positionOf(record));
     if (!suspect?.alone || suspect.ends < MAX_ENDS) return undefined;
     return `its process ended ${suspect.ends} times while it worked on it`;
   }
 
-  /** Does the work; what it is about is noted meanwhile. However it comes out, the process has survived it. */
+  /**
+   * Does the work, and notes its records meanwhile. Whether the work succeeds or fails, the process has survived it.
+   */
   async during<Result>(records: readonly MSKRecord[], work: () => Promise<Result>): Promise<Result> {
     const positions = records.map(positionOf);
     this.#work.add(positions);
@@ -89,7 +94,7 @@ export class InProgress {
     }
   }
 
-  /** Says that these are done with, and so is what comes before them in their partitions. */
+  /** Notes that these records are done with, and so is everything before them in their partitions. */
   forget(positions: readonly string[]): void {
     for (const [partition, offset] of positions.map(placeOf)) {
       for (const suspect of this.#suspects.keys()) {
@@ -100,13 +105,15 @@ export class InProgress {
     this.#write();
   }
 
-  /** Says what this process is called in its group: killed, or with no broker to tell, it ends without leaving it. */
+  /**
+   * Notes the member id of this process: if it is killed, or can't reach a broker, it ends without leaving the group.
+   */
   joinAs(member: string): void {
     this.#member = member;
     this.#write();
   }
 
-  /** Says that this process ends on purpose. */
+  /** Notes that this process ends on purpose. */
   close(): void {
     this.#work.clear();
     this.#write();

@@ -30,7 +30,7 @@ import {
 } from './index.ts';
 import { serveStageMetrics } from './metrics.ts';
 
-/** Under whose name is put into failed/ what no handler gets. */
+/** The stage under whose name records that no handler gets are put into failed/. */
 const STAGE = 'event-source';
 
 interface Options {
@@ -124,7 +124,7 @@ function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): 
     .opts<Options>();
 }
 
-/** Where goes what can't be processed. */
+/** Destinations of what can't be processed. */
 function onFailure({ onFailure: destination, maxRetries, maxAge }: Options, settings: StorageSettings) {
   const write = createPutFailed(createStore(settings), STAGE);
   const putFailed: PutFailed = async (record, reason, more) => {

@@ -2,13 +2,13 @@ import { metricsServer, processRegistry } from '@video-pipeline/http';
 import { LowRates, lowRateNote, metricUnits, observeMetrics, variantUnits } from '@video-pipeline/telemetry';
 import { Counter, Histogram, type Registry } from 'prom-client';
 
-/** Seconds: one inference call takes a part of one, from capture to the stored object it is some. */
+/** Seconds: an inference call takes less than one second, the way from capture to the stored object takes a few. */
 const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
 /**
  * Serves what the handler counts as `GET /metrics` for Prometheus: the metrics that go to CloudWatch on AWS, by stream.
- * `FramesDetected` becomes `video_pipeline_frames_detected_total`, `InferenceTime` `video_pipeline_inference_time_seconds`.
- * `GET /health` tells of streams whose rate is too low for tracks and events.
+ * `FramesDetected` becomes `video_pipeline_frames_detected_total`, `InferenceTime` becomes
+ * `video_pipeline_inference_time_seconds`. `GET /health` names the streams whose rate is too low for tracks and events.
  * @returns its address
  */
 export async function serveStageMetrics(address: { host: string; port: number }) {
@@ -21,7 +21,7 @@ export async function serveStageMetrics(address: { host: string; port: number })
   return { url: await app.listen(address), close: () => app.close() };
 }
 
-/** Counts what is written from now on. */
+/** Counts the metrics that are written from now on. */
 export function createStageMetrics(lowRates = new LowRates()): Registry {
   const registry = processRegistry();
   const registers = [registry];

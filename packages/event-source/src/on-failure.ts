@@ -3,7 +3,7 @@ import { type MSKEvent, type MSKRecord, positionOf } from '@video-pipeline/frame
 import type { PutFailed, Store } from '@video-pipeline/storage';
 import type { Batch } from './batcher.ts';
 
-/** Why a batch is put away, in Lambda's words. */
+/** Why a batch goes to its destination on failure, in Lambda's words. */
 export type FailureCondition = 'MaximumPayloadSizeExceeded' | 'RecordAgeExceeded' | 'RetryAttemptsExhausted';
 
 export interface FailedBatch {
@@ -15,7 +15,7 @@ export interface FailedBatch {
   functionName: string;
 }
 
-/** Puts a batch away; the batch counts as done once it resolves. */
+/** Stores a failed batch. The batch counts as done once this resolves. */
 export type OnFailure = (failed: FailedBatch) => Promise<void>;
 
 /**
