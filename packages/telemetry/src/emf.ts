@@ -87,7 +87,7 @@ const named = new Set<string>();
 export interface MetricsObserver {
   metrics(service: string, stream: string, values: MetricValues): void;
   failures(service: string, code: string, count: number): void;
-  /** Of detect alone. */
+  /** Written by detect alone. */
   variant?(service: string, variant: string, values: VariantValues): void;
 }
 
@@ -111,7 +111,7 @@ const MAX_VALUES = 99;
 
 /**
  * Writes metrics of one stream as CloudWatch embedded metric format, one JSON line on stdout.
- * @param session of ingest that the numbers are of: stands beside them, and is no dimension
+ * @param session the session of ingest that the values belong to: it is written beside them, and is no dimension
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  */
 export function emitMetrics(service: string, stream: string, values: MetricValues, session?: string): void {
@@ -145,8 +145,8 @@ function writeDocument(
 }
 
 /**
- * Counts records moved to `failed/` by why: metric `Failures`, dimensions `service` and `code`. Not by stream, of which
- * there may be a thousand.
+ * Counts records moved to `failed/` by reason: metric `Failures`, dimensions `service` and `code`. The stream is no
+ * dimension, since there may be a thousand streams.
  */
 export function emitFailures(service: string, code: string, count: number): void {
   observer?.failures(service, code, count);
@@ -157,7 +157,7 @@ export function emitFailures(service: string, code: string, count: number): void
   metrics.publishStoredMetrics();
 }
 
-/** Writes what one of two model servers did. */
+/** Writes the metrics of one of two model servers. */
 export function emitVariant(service: string, variant: 'main' | 'canary', values: VariantValues): void {
   observer?.variant?.(service, variant, values);
   const metrics = new Metrics({ namespace: namespace(), serviceName: service });
@@ -170,7 +170,7 @@ export function emitVariant(service: string, variant: 'main' | 'canary', values:
 export interface MetricsLine {
   service: string;
   stream: string;
-  /** Of ingest, where the line names it. */
+  /** Session of ingest, where the line names it. */
   session?: string;
   values: Partial<Record<MetricName, number[]>>;
 }

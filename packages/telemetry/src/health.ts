@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** How a part of the pipeline is, by what was last asked of it. */
+/** State of a part of the pipeline, by its last probe. */
 export interface PartHealth {
   /** `null`: can't be known now; `error` says why. */
   ok: boolean | null;
-  /** Since when it is so, epoch ms. */
+  /** Since when it has this state, epoch ms. */
   since: number;
   error?: string;
-  /** What is not as it should be though the part answers. */
+  /** A problem of a part that does answer. */
   note?: string;
-  /** The outage before it answered again. */
+  /** The last outage, if the part has recovered from one. */
   before?: { since: number; error: string };
 }
 
-/** Asks a part whether it works: throws why not. @returns why that can't be known now */
+/** Probes whether a part works, and throws the reason if it doesn't. @returns why that can't be known now */
 export type Probe = () => Promise<string | undefined>;
 
 type Log = { info(message: string): void; warn(message: string): void };
@@ -21,11 +21,11 @@ type Log = { info(message: string): void; warn(message: string): void };
 const EVERY_MS = 1_500;
 /** Longest wait for an answer. */
 const ANSWER_MS = 2_500;
-/** A failure alone may be a leader that moved, and a moment later all is well. */
+/** Failures in a row that make an outage: a single one may come from a leader that moved a moment ago. */
 const OUTAGE_FAILURES = 2;
 const RETRY_MS = 500;
 
-/** One line of an error, what S3 itself does not explain included. */
+/** An error as one line, with its cause and its HTTP status: the AWS SDK's own message may hold neither. */
 export function messageOf(error: Error): string {
   const { $metadata, message, name } = error as Error & { $metadata?: { httpStatusCode?: number } };
   const status = $metadata?.httpStatusCode;
@@ -77,7 +77,7 @@ async function outcome(probe: Probe, ms: number): Promise<PartHealth> {
   }
 }
 
-/** Asks each part again and again, and remembers since when it is as it is. Logs an outage once, and its end. */
+/** Probes each part again and again, and remembers since when it has its state. Logs each outage once, and its end. */
 export class HealthWatch {
   readonly #parts: Record<string, PartHealth>;
   readonly #log: Log;
@@ -110,7 +110,7 @@ export class HealthWatch {
     const { signal } = this.#stop;
     let failures: PartHealth[] = [];
     let asked: Promise<string | undefined> | undefined;
-    // What still waits for an answer is not asked a second time.
+    // A probe that still waits for an answer is not started a second time.
     const ask = () => {
       asked ??= probe().finally(() => {
         asked = undefined;
@@ -123,7 +123,7 @@ export class HealthWatch {
       if (signal.aborted) return;
       failures = now.ok === false ? [...failures, now] : [];
       const isDoubt = now.ok === false && failures.length < OUTAGE_FAILURES;
-      // An outage began with the first that was not answered.
+      // An outage began with the first probe that failed.
       if (!isDoubt) this.#take(name, { ...now, since: failures[0]?.since ?? now.since });
       await sleep(isDoubt ? RETRY_MS : EVERY_MS, undefined, { signal }).catch(() => {});
     }

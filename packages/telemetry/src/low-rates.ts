@@ -1,7 +1,9 @@
-/** So long a stream is told of after its last frames that were too far apart: at least so many ms, and so many intervals. */
+/**
+ * How long a stream is reported after its last frames that were too far apart: at least this many ms, and intervals.
+ */
 const TOLD = { ms: 60_000, intervals: 3 };
 
-/** Streams whose frames are too far apart to follow what moves, by the metric `SparseInterval`. */
+/** Streams whose frames are too far apart for tracking, by the metric `SparseInterval`. */
 export class LowRates {
   readonly #streams = new Map<string, { intervalMs: number; until: number }>();
 

@@ -10,29 +10,29 @@ import {
 } from '@opentelemetry/sdk-trace';
 import { redact } from './redact.ts';
 
-/** A step of a frame's way that has begun. */
+/** A span that has begun: one step of a frame through the pipeline. */
 export interface Step {
-  /** Its place in the trace, as a record carries it on. */
+  /** Its W3C `traceparent`, which records carry on. */
   traceparent: string;
   /** @param error why it failed */
   end(error?: unknown): void;
 }
 
 export interface StepOptions {
-  /** The step that it is a part of; one without begins a trace. */
+  /** `traceparent` of the parent. Without one, a new trace begins. */
   parent?: string | undefined;
-  /** Steps of other traces that have to do with it. */
+  /** `traceparent` of each related step in another trace. */
   links?: string[];
-  /** When it began, epoch milliseconds; now. */
+  /** When it began, epoch milliseconds. Left out: now. */
   at?: number;
   attributes?: Record<string, string | number>;
 }
 
-/** A collector that does not answer holds a batch of Lambda for no longer. */
+/** Longest export, milliseconds: a collector that does not answer must not hold up a Lambda invocation for longer. */
 const EXPORT_MS = 2_000;
 const EVERY_MS = 1_000;
 
-/** Steps as spans of OpenTelemetry, sent to OTEL_EXPORTER_OTLP_ENDPOINT; of new traces the share OTEL_TRACES_SAMPLER_ARG. */
+/** Sends spans to OTEL_EXPORTER_OTLP_ENDPOINT. Of new traces, the share OTEL_TRACES_SAMPLER_ARG is recorded. */
 export function openTelemetry() {
   const share = Number(process.env.OTEL_TRACES_SAMPLER_ARG || 1);
   const processor = new BatchSpanProcessor({
@@ -65,7 +65,7 @@ export function openTelemetry() {
         },
       };
     },
-    /** Resolves once what has ended is sent, or can't be, which was told. */
+    /** Resolves once the spans that have ended are sent, or their loss is reported. */
     flush: () => processor.forceFlush().catch(() => {}),
   };
 }
@@ -75,7 +75,7 @@ function contextOf(traceparent: string): SpanContext {
   return { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true };
 }
 
-/** Says once that spans are lost: the frames are not. */
+/** Reports once on stderr that spans are lost. Frames are not lost. */
 function tellingOnce(exporter: SpanExporter): SpanExporter {
   let isTold = false;
   return {
