@@ -9,9 +9,9 @@ import { indexOfSegment, SEGMENT_HEAD, SEGMENT_PICTURES } from './segment.ts';
 
 const INDEX = '__index__';
 const BLOCK = 512;
-/** Read at once to find the index: enough for 250 pictures. */
+/** Bytes of the first read, to find the index: enough for 250 pictures. */
 const HEAD_BYTES = 16 * 1024;
-/** An archive holds pictures of at most so long: a search for one begins so far before its time. */
+/** Longest time span of an archive, milliseconds. A search for a picture begins this long before its capture time. */
 export const ARCHIVE_SPAN_MS = 60_000;
 
 /** One picture to be archived. */
@@ -22,17 +22,17 @@ export interface Archivable {
   line: string;
 }
 
-/** A picture that lies in an archive or a video segment, by that. */
+/** A picture in an archive or a video segment, with the key of that object. */
 export type ArchivedPicture = Part & {
   key: string;
   capturedAt: number;
   frameNumber: number;
 };
 
-/** What an index holds of a picture; `offset` counts from the end of the index. */
+/** Index entry of a picture. `offset` counts from the end of the index. */
 type IndexEntry = [capturedAt: number, frameNumber: number, offset: number, length: number];
 
-/** One stream's pictures in the order of their capture, cut wherever an archive would span more than ARCHIVE_SPAN_MS. */
+/** Sorts one stream's pictures by capture time, and cuts them where an archive would span more than ARCHIVE_SPAN_MS. */
 export function cutForArchives<Item extends Pick<Archivable, 'frame'>>(items: readonly Item[]): Item[][] {
   const inOrder = items.toSorted((a, b) => a.frame.capturedAt - b.frame.capturedAt);
   const runs: Item[][] = [];
@@ -47,7 +47,7 @@ export function cutForArchives<Item extends Pick<Archivable, 'frame'>>(items: re
 
 type Sized = { frame: Archivable['frame'] & Pick<Frame, 'width' | 'height'> };
 
-/** As for archives, and also cut wherever the pictures' size changes or a segment would be too long. */
+/** Cuts as for archives, and also where the size of the pictures changes or a segment would have too many of them. */
 export function cutForSegments<Item extends Sized>(items: readonly Item[]): Item[][] {
   return cutForArchives(items).flatMap((run) => {
     const runs: Item[][] = [];
@@ -63,8 +63,8 @@ export function cutForSegments<Item extends Sized>(items: readonly Item[]): Item
 }
 
 /**
- * Packs pictures of one stream into the bytes of an archive, and says where each picture lies in them. The same pictures
- * always give the same bytes.
+ * Packs pictures of one stream into the bytes of an archive, and returns where each picture lies in them. The same
+ * pictures always give the same bytes.
  */
 export function packArchive(items: readonly Archivable[]): { body: Buffer; ranges: ByteRange[] } {
   const members = items.flatMap(({ frame, jpeg, line }) => {
@@ -97,8 +97,8 @@ export function packArchive(items: readonly Archivable[]): { body: Buffer; range
 }
 
 /**
- * The pictures of an archive or a video segment, in the order of their capture; little of it is read.
- * @throws Error that names the object, if it is none of ours
+ * The pictures of an archive or a video segment, in the order of their capture. Only the begin of the object is read.
+ * @throws Error that names the object, if this pipeline did not write it
  */
 export async function picturesIn(reader: Reader, key: string): Promise<ArchivedPicture[]> {
   if (key.endsWith('.tar')) return picturesInArchive(reader, key);
@@ -152,7 +152,7 @@ export function endOf(key: string): number {
 }
 
 /**
- * Where the picture lies that has this key where each is an object of its own.
+ * Finds an archived picture by the key that it would have as an object of its own.
  * @returns undefined if no archive holds it
  */
 export async function findArchived(reader: Reader, key: string): Promise<ArchivedPicture | undefined> {
@@ -167,7 +167,10 @@ export async function findArchived(reader: Reader, key: string): Promise<Archive
   return undefined;
 }
 
-/** Keys of all annotated pictures whose objects begin with `prefix`; an archived one has the key of its own object. */
+/**
+ * Keys of all annotated pictures whose objects begin with `prefix`. An archived picture has the key that it would have
+ * as an object of its own.
+ */
 export async function* pictureKeys(reader: Reader, prefix: string): AsyncGenerator<string> {
   for await (const { key } of objectsOf(reader, prefix)) {
     if (!archiveSpanOf(key)) yield key;

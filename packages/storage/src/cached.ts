@@ -1,4 +1,4 @@
-/** Remembers what `load` gave for each name, for `ttlMs`; who asks meanwhile waits for the same answer. */
+/** Keeps the result of `load` for each name for `ttlMs`, milliseconds. Calls during a load wait for the same result. */
 export function cached<Value>(
   load: (name: string) => Promise<Value>,
   ttlMs: number,

@@ -22,10 +22,10 @@ import {
   SoftwareScaleContext,
 } from 'node-av/lib';
 
-// What FFmpeg has to say of every picture is no log line of ours.
+// FFmpeg logs something about every picture: that is kept out of our log.
 Log.setLevel(AV_LOG_QUIET);
 
-/** Of FFmpeg's JPEG encoder, 1..31, the best first: about libjpeg's quality 90. */
+/** Quantizer of FFmpeg's JPEG encoder, from 1, the best, to 31. It is close to libjpeg's quality 90. */
 const QUANTIZER = 3;
 
 interface Size {
@@ -34,11 +34,11 @@ interface Size {
 }
 
 /**
- * All pictures of a video as JPEGs of this size, pixels, in the order that they are shown in.
+ * All pictures of a video as JPEGs of this size, pixels, in display order.
  * @throws FFmpegError
  */
 export async function decodeVideo(video: Buffer, size: Size): Promise<Buffer[]> {
-  // FFmpeg reads a file by itself, on its own threads.
+  // FFmpeg reads a file on its own threads.
   const folder = await mkdtemp(join(tmpdir(), 'segment-'));
   try {
     const path = join(folder, 'segment.mp4');
@@ -80,7 +80,7 @@ async function decodeFile(path: string, size: Size): Promise<Buffer[]> {
   return all;
 }
 
-/** Makes JPEGs of one size from pictures of another, all of which are alike. */
+/** Makes JPEGs of one size. All pictures must have one size and pixel format. */
 class JpegWriter implements Disposable {
   readonly #encoder = new CodecContext();
   readonly #packet = new Packet();
@@ -112,7 +112,7 @@ class JpegWriter implements Disposable {
       const from = [picture.width, picture.height, picture.format as AVPixelFormat] as const;
       this.#scaler.getContext(...from, width, height, AV_PIX_FMT_YUVJ420P, SWS_BILINEAR);
     }
-    // The encoder may still hold the one before.
+    // The encoder may still hold a reference to the previous picture.
     this.#scaled.unref();
     Object.assign(this.#scaled, { width, height, format: AV_PIX_FMT_YUVJ420P });
     FFmpegError.throwIfError(this.#scaled.getBuffer(), 'allocate a picture');

@@ -1,6 +1,6 @@
 /**
- * Why a record lies in `failed/`, in a word that stays the same: metrics count by it, `npm run failed` chooses by it.
- * docs/failures.md is this table.
+ * Reasons for which a record lies in `failed/`. The codes are stable: metrics count by code, and `npm run failed`
+ * selects by code. docs/failures.md shows this table.
  */
 export const FAILURES = {
   RECORD_INVALID: {

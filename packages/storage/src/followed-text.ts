@@ -4,16 +4,16 @@ import type { StorageSettings } from './store.ts';
 
 const FORM = /^s3:\/\/([^/]+)\/(.+)$/;
 
-/** Whether the name of a file is that of an object in a bucket: `s3://bucket/key`. */
+/** Whether a file's name is the URL of an object in a bucket: `s3://bucket/key`. */
 export const isObjectUrl = (file: string | undefined): file is string =>
   file !== undefined && FORM.test(file);
 
 /**
  * The text of an object that others may change, such as the list of streams on AWS.
  * @param url `s3://bucket/key`
- * @param options.everyMs it is asked for again only after so long
- * @param options.onError told when it can't be read again; the former text goes on
- * @returns what gives the text; throws when it never could be read
+ * @param options.everyMs shortest time between two reads, milliseconds
+ * @param options.onError called when a later read fails; the former text stays in use
+ * @returns a function that gives the text; it throws as long as no read has succeeded
  */
 export function followText(
   url: string,

@@ -1,8 +1,8 @@
 /**
  * Works on the items side by side, at most `limit` at a time, the lightest first.
- * @param weightOf left out, all weigh the same: they are begun in order
+ * @param weightOf left out, all weigh the same: items are begun in order
  * @returns the results, in the items' order
- * @throws the first error, once what had begun has ended; nothing is begun after it
+ * @throws the first error, once the work in progress has ended; nothing is begun after it
  */
 export async function inParallel<Item, Result>(
   items: readonly Item[],

@@ -3,18 +3,18 @@ import { annotatedSince, archiveSpanOf, capturedAtOf, MAX_TIME } from '@video-pi
 import { endOf, keyOf, objectsAround, picturesIn } from './archive.ts';
 import { isMissing, type Part, type Reader } from './reader.ts';
 
-/** A stretch of a stream: capture times in epoch milliseconds, both included. */
+/** A time range of a stream: capture times in epoch milliseconds, both included. */
 export interface Stretch {
   streamId: string;
   from: number;
   to: number;
 }
 
-/** Variables that say what belongs to a clip. */
+/** Variables that say how much time a clip shows. */
 export const CLIP_VARIABLES = ['CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'] as const;
 export type ClipSettings = Config<(typeof CLIP_VARIABLES)[number]>;
 
-/** What a clip shows of a stream. @param at when it happened, epoch milliseconds */
+/** The time range that a clip shows. @param at when the event happened, epoch milliseconds */
 export function stretchAround(streamId: string, at: number, settings: ClipSettings): Stretch {
   return {
     streamId,
@@ -30,13 +30,13 @@ export interface StoredPicture {
   jpeg: Buffer;
 }
 
-/** Reads in work at once. */
+/** Reads at the same time. */
 const IN_WORK = 8;
 
 /**
- * The annotated pictures of a stretch as far as they are stored, the oldest first.
+ * The annotated pictures of a time range that are stored, the oldest first.
  * @param prefix first folder of annotated frames
- * @param most of more than so many pictures, so many are taken evenly
+ * @param most number of pictures at most; of more, this many are chosen at even distances
  */
 export async function picturesOf(
   reader: Reader,
@@ -53,7 +53,7 @@ export async function picturesOf(
   return pictures;
 }
 
-/** Whether a picture is stored that was captured at `time` or later: then those before it are on their way at least. */
+/** Whether a picture captured at `time` or later is stored. If so, all earlier ones are stored or about to be. */
 export async function hasPictureSince(
   reader: Reader,
   prefix: string,
@@ -68,7 +68,7 @@ export async function hasPictureSince(
   return false;
 }
 
-/** Where a picture lies: an object of its own, or a part of one. */
+/** Where a picture lies: in an object of its own, or in a part of one. */
 interface Place {
   key: string;
   capturedAt: number;

@@ -2,32 +2,32 @@ import { failedKey, type MSKRecord } from '@video-pipeline/frame';
 import type { FailureCode } from './failures.ts';
 import type { Store } from './store.ts';
 
-/** Where records are that are too large to be kept, or that can't be read: in Kafka alone. */
+/** Points to records that lie only in Kafka, since they are too large to be stored or can't be read. */
 export interface Reference {
   first_offset: number;
   last_offset: number;
-  /** As they lie there, where that is known. */
+  /** Their size in Kafka, where that is known. */
   bytes?: number;
 }
 
-/** What lies in `failed/`: the record as it came, why it could not be processed, where and when. */
+/** An object in `failed/`: the record as it came, why it could not be processed, by which stage and when. */
 export interface FailedRecord {
   stage: string;
-  /** A batch that a mapping gave up on has none. */
+  /** A batch that an event-source mapping gave up on has no code. */
   code?: FailureCode;
   reason: string;
   /** ISO 8601, UTC. */
   time: string;
   /** Where there is one, the record has no value: what failed is at these offsets of its partition. */
   reference?: Reference;
-  // Last, and its value last of all, so that the first bytes of an entry tell all but what was in the record.
+  // The record is last, and its value last of all: the first bytes of an entry hold everything but the value.
   record: MSKRecord;
 }
 
 /**
- * Puts a record that no retry can help out of the way.
- * @param more.reference given where the record stands for others, or without its value
- * @throws what the store throws: a record that is not safely put away must be delivered again
+ * Puts a record aside that no retry can help (a dead letter).
+ * @param more.reference given where the record stands for others, or is stored without its value
+ * @throws what the store throws: a record that is not stored must be delivered again
  */
 export type PutFailed = (
   record: MSKRecord,
@@ -35,7 +35,7 @@ export type PutFailed = (
   more?: { code?: FailureCode; reference?: Reference },
 ) => Promise<void>;
 
-/** Reasons may quote what is wrong, characters. */
+/** Most characters of a reason: it may quote the part that is wrong. */
 const MAX_REASON_LENGTH = 1_000;
 
 /** Puts records into the folder `failed/<stage>/` of the store. */

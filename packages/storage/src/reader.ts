@@ -36,14 +36,14 @@ export interface Reader {
   /** Objects whose keys begin with `prefix`, in key order. */
   page(prefix: string, options?: PageOptions): Promise<ListPage>;
   /**
-   * An object, or this part of it: of a video segment a JPEG. A picture that lies in an archive or a segment is read by the key
-   * of its own object.
-   * @throws an error that {@link isMissing} knows
+   * Reads an object, or a part of it. A part of a video segment is returned as a JPEG. A picture in an archive or a
+   * segment can also be read by the key that it would have as an object of its own.
+   * @throws an error that {@link isMissing} recognises
    */
   read(key: string, part?: Part): Promise<Buffer>;
 }
 
-/** Lists by folder, and keeps objects as files, too. */
+/** Also lists folders, and saves objects as files. */
 export interface FolderReader extends Reader {
   /** Names of the folders directly under `prefix`, without slashes. */
   folders(prefix: string): Promise<string[]>;
@@ -69,7 +69,7 @@ export async function* objectsOf(
   } while (from);
 }
 
-/** An object that is not read whole. */
+/** The object is larger than a read may be. */
 export class ObjectTooLargeError extends Error {
   override readonly name = 'ObjectTooLargeError';
 }

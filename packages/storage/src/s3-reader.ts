@@ -12,7 +12,7 @@ import { STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
 /** Most bytes that are read at once: annotated pictures, detections and clips of ours are far smaller. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
-/** So many segments are kept as JPEGs, and for so long: who asks for a picture often asks for the next. */
+/** How many segments are kept as JPEGs, and how long: a request for a picture is often followed by one for the next. */
 const SEGMENTS = { count: 16, ttlMs: 30_000 };
 
 /** A reader of the bucket that the settings name. Nothing is sent before it is used. */

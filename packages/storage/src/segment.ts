@@ -7,9 +7,9 @@ import { archiveSpanOf } from '@video-pipeline/frame';
 
 /** Bytes before the fragment: what HLS's EXT-X-MAP names. */
 export const SEGMENT_HEAD = 4_096;
-/** Pictures of one segment, at most: their index fits into the head, whatever their numbers are. */
+/** Most pictures of one segment: their index always fits into the head. */
 export const SEGMENT_PICTURES = 60;
-/** As many as annotate draws on. */
+/** As many pixels as annotate accepts. */
 const MAX_PIXELS = 50_000_000;
 const BOX_HEADER = 8;
 const HOUR_MS = 3_600_000;
@@ -54,9 +54,12 @@ export function indexOfSegment(head: Buffer, key: string): SegmentIndex {
   }
 }
 
-/** A segment that begins so long after the one before ended, milliseconds, begins anew: players wait for no picture. */
+/**
+ * Gap between two segments, milliseconds, from which on a discontinuity is written: players then don't wait for
+ * pictures.
+ */
 const GAP_MS = 1_000;
-/** So long after an hour's end its last batches may still come, milliseconds. */
+/** How long after the end of an hour its last batches may still be stored, milliseconds. */
 const LATE_MS = 600_000;
 /** How long the last picture before a gap is shown, milliseconds. */
 const LAST_MS = 100;

@@ -16,9 +16,9 @@ export interface StoredObject {
   key: string;
   body: Buffer | string;
   contentType: string;
-  /** Small facts kept with the object; values in ASCII. */
+  /** A few facts kept with the object; the values are ASCII. */
   metadata?: Record<string, string>;
-  /** Left out, the API's own. */
+  /** Left out: the default of the S3 API. */
   storageClass?: 'STANDARD' | 'STANDARD_IA' | 'ONEZONE_IA' | 'INTELLIGENT_TIERING' | 'GLACIER_IR' | undefined;
 }
 
@@ -28,28 +28,28 @@ export interface Store {
   put(object: StoredObject): Promise<void>;
 }
 
-/** An object made from what stands under its key already. */
+/** An object whose body is made from the one that is stored under its key. */
 export interface MergedObject extends Omit<StoredObject, 'body' | 'metadata' | 'storageClass'> {
-  /** Whether something is likely to stand there: then it is read first. */
+  /** Whether an object is likely to be stored there: then it is read first. */
   exists?: boolean;
-  /** @param before what stands there; undefined where nothing does */
+  /** @param before the stored body; undefined where there is no object */
   merge(before: string | undefined): string;
 }
 
-/** Writes objects, and adds to them. */
+/** Writes objects, and adds to stored ones. */
 export interface MergingStore extends Store {
   /**
-   * Resolves once the bucket has acknowledged the object. What another process writes under the same key meanwhile is not
-   * lost, as far as the S3 API knows conditional writes: then it is merged again.
+   * Resolves once the bucket has acknowledged the object. If another process writes the same key meanwhile, the object
+   * is merged again, so that nothing is lost. That needs conditional writes in the S3 API.
    */
   merge(object: MergedObject): Promise<void>;
 }
 
-/** Writes objects against the version that was read, and removes them. */
+/** Writes objects only over the version that was read, and removes them. */
 export interface VersionedStore extends MergingStore {
   /**
-   * Stores an object in the place of the version with this ETag; without one, where there is none yet.
-   * @returns `false` when another process was faster, as far as the S3 API knows conditional writes
+   * Stores an object over the version with this ETag. Without an ETag, it is stored only if there is no object yet.
+   * @returns `false` when another process was faster; that needs conditional writes in the S3 API
    */
   putOver(object: StoredObject, etag: string | undefined): Promise<boolean>;
   remove(keys: readonly string[]): Promise<void>;
@@ -72,7 +72,7 @@ export function s3Config({ AWS_REGION, AWS_ENDPOINT_URL }: StorageSettings): S3C
   };
 }
 
-/** S3 deletes at most so many objects in a call. */
+/** Most objects that S3 deletes in one call. */
 const DELETE_AT_ONCE = 1000;
 
 /** @throws Error that names the first object which is still there */
@@ -107,7 +107,7 @@ export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIA
       await put(object, etag === undefined ? { IfNoneMatch: '*' } : { IfMatch: etag });
       return true;
     } catch (error) {
-      // What was read is gone, or is no longer what it was.
+      // The object that was read is gone, or was changed.
       if (isMissing(error) || CONFLICTS.has((error as Error).name)) return false;
       throw error;
     }
@@ -126,7 +126,7 @@ export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIA
     putOver,
     remove: (keys) => removeObjects(client, Bucket, keys),
     async merge({ key, contentType, merge, exists = false }) {
-      // Otherwise the first attempt asks nobody.
+      // A new object needs no read before the first attempt.
       let before = exists ? await read(key) : undefined;
       for (let attempt = 1; attempt <= MERGE_ATTEMPTS; attempt++) {
         if (await putOver({ key, contentType, body: merge(before?.text) }, before?.etag)) return;
