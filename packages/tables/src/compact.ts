@@ -21,14 +21,14 @@ import {
 
 export type { TableBucket };
 
-/** What a run has done. */
+/** Result of a run. */
 export interface Compacted {
-  /** Objects that the tables hold now and didn't before. */
+  /** Objects that the tables hold now and didn't hold before. */
   objects: number;
   frames: number;
-  /** Hours and parts of which something was written. */
+  /** How often rows of an hour and part were written. */
   written: number;
-  /** Objects that were removed, as the tables hold them for long enough. */
+  /** Objects that were removed, since the tables have held them long enough. */
   expired: number;
 }
 
@@ -39,11 +39,14 @@ export interface CompactOptions {
   all?: boolean;
   /** Only this part of the hours. */
   part?: string | undefined;
-  /** NDJSON of detections that the tables hold is removed so many days after it was stored, from 3 on; left out, never. */
+  /**
+   * NDJSON of detections that the tables hold is removed this many days after it was stored, at least 3. Left out:
+   * never.
+   */
   expireDays?: number | undefined;
-  /** A file takes more hours of its day while it is smaller, bytes. */
+  /** A file takes further hours of its day while it is smaller than this, bytes. */
   fileBytes?: number;
-  /** Ends the run where it stands: the next one goes on. */
+  /** Ends the run where it is. The next run goes on. */
   signal?: AbortSignal;
 }
 
@@ -55,25 +58,25 @@ interface Unit {
   folders: string[];
 }
 
-/** Names and versions of the objects that the tables hold. */
+/** ETags of the objects that the tables hold, by key. */
 type Manifest = Record<string, string>;
 
-/** An hour is closed so long after its end: its last batch is stored by then. */
+/** An hour is closed this long after its end: by then, its last batch is stored. */
 const SETTLE_MS = 120_000;
-/** Redriven and replayed frames come late; hours of the last days are looked at again in each run. */
+/** Redriven and replayed frames come late: each run looks again at the hours of this long, milliseconds. */
 const LOOK_BACK_MS = 48 * HOUR_MS;
 export const LEAST_EXPIRE_DAYS = 3;
 const LISTINGS = 16;
-/** Smaller ones cost a search a request for little; larger ones are written anew each hour for little. */
+/** Smaller files cost a search more requests; larger ones cost more to write again each hour. */
 const FILE_BYTES = 16 * 1024 ** 2;
-/** NDJSON that is merged at once, bytes: the database keeps on the disk what its memory doesn't hold. */
+/** NDJSON that is merged at once, bytes. The database spills to the disk what exceeds its memory. */
 const MERGE_BYTES = 512 * 1024 ** 2;
 
 /**
- * Brings the NDJSON and the events of closed hours into the tables. Each frame is there once: its hour lies in one file, which
- * is written whole with the new rows in the place of those of the same frames; so is a day of events. What the tables hold is
- * noted last, so a run that was cut off is made good by the next one, which writes the same again. Runs of the same part may be
- * at the same time: a file is only written over the version that was read, and who was slower merges again.
+ * Merges the NDJSON and the events of closed hours into the tables. Each frame is there once: all rows of an hour lie
+ * in one file, which is written whole, and new rows replace those of the same frame. A day of events is one file, too.
+ * The manifest is written last: after a run that was cut off, the next run writes the same rows again. Runs of the same
+ * part may overlap: a file is only written over the version that was read, and the slower run merges again.
  * @throws the first error of an hour, once the others are done; the signal's reason, at once
  */
 export async function compact(
@@ -112,8 +115,8 @@ export async function compact(
 }
 
 /**
- * Hours before `open` that are not done, the oldest first, with the folders in which something is stored of them. Folders of
- * other parts, and dates of which each hour is done, are not listed: what is stored grows for years.
+ * Hours before `open` that are not done, the oldest first, with the folders that hold objects of them. Folders of other
+ * parts, and dates of which each hour is done, are not listed: the bucket grows for years.
  */
 async function closedHours(
   bucket: TableBucket,
@@ -164,7 +167,7 @@ async function compactUnit(
     if (part === EVENTS) await mergeDays(merging);
     else done.frames += await mergeHours(merging);
     const noted = Object.fromEntries(objects.map((object) => [object.key, object.etag]));
-    // Another run may have noted others meanwhile.
+    // Another run may have added other objects meanwhile.
     const merge = (before = '{}') => JSON.stringify({ ...JSON.parse(before), ...noted });
     await bucket.merge({ key, contentType: 'application/json', exists: true, merge });
     done.written += 1;

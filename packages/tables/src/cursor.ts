@@ -1,9 +1,9 @@
-/** A question that can't be asked. */
+/** The query is not valid. */
 export class QueryError extends Error {
   override readonly name = 'QueryError';
 }
 
-/** Where a page ended: after this frame, or, without its stream, before this time. */
+/** Where a page ended: after this frame or, without a stream, before this time. */
 export interface Cursor {
   captured_at: number;
   stream_id?: string;
@@ -14,7 +14,7 @@ export function encodeCursor({ captured_at, stream_id, frame_number }: Cursor): 
   return Buffer.from(JSON.stringify([captured_at, stream_id, frame_number])).toString('base64url');
 }
 
-/** @returns `undefined` for a text that did not come from here */
+/** @returns `undefined` for a text that {@link encodeCursor} did not make */
 export function decodeCursor(text: string): Cursor | undefined {
   try {
     const [captured_at, stream_id, frame_number] = JSON.parse(Buffer.from(text, 'base64url').toString());

@@ -5,20 +5,23 @@ import type { DuckDBConnection, DuckDBValue } from '@duckdb/node-api';
 
 export type Row = Record<string, unknown>;
 
-/** A database in memory, with a folder of its own on the disk. */
+/** A database in memory, with its own folder on the disk. */
 export interface Database {
-  /** Files that it may read and write lie here. */
+  /** The only folder whose files it may read and write. */
   folder: string;
-  /** Runs one statement; of the values those are bound that it names as `$name`, and none is part of its text. @throws Error when `signal` aborts, at once */
+  /**
+   * Runs one statement. It binds those of the values that the statement names as `$name`; none becomes part of the
+   * text. @throws Error when `signal` aborts, at once
+   */
   run(sql: string, values?: Record<string, DuckDBValue>, signal?: AbortSignal): Promise<Row[]>;
   close(): Promise<void>;
 }
 
-/** What does not fit is spilled to the disk. */
+/** What does not fit into this memory is spilled to the disk. */
 const MEMORY = '512MB';
 const THREADS = '2';
 
-/** Opens DuckDB. Its library is loaded now: 70 MB, which nobody needs who asks nothing. */
+/** Opens DuckDB. Its library of 70 MB is loaded only now, so that processes without a query don't load it. */
 export async function openDatabase(): Promise<Database> {
   const { DuckDBInstance } = await import('@duckdb/node-api');
   const folder = await mkdtemp(join(tmpdir(), 'video-pipeline-tables-'));
@@ -32,11 +35,11 @@ export async function openDatabase(): Promise<Database> {
     autoload_known_extensions: 'false',
   });
   const connection = await instance.connect();
-  // Files are written anew under their names, within the second by which DuckDB tells an old one: it would read parts of what
-  // is no more.
+  // DuckDB notices a changed file only by a later second, but files are rewritten under the same name within a second.
+  // A cache would then return parts of the former file.
   await connection.run('SET enable_external_file_cache = false');
   await connection.run('SET parquet_metadata_cache = false');
-  // Whatever a statement says: no other file is read or written.
+  // No statement can read or write another file.
   await connection.run(`SET allowed_directories = ['${folder.replaceAll("'", "''")}']`);
   await connection.run('SET enable_external_access = false');
   await connection.run('SET lock_configuration = true');
@@ -78,7 +81,7 @@ async function runOne(
   }
 }
 
-/** A list of paths as SQL has it. Names of files are ours, made of letters and digits. */
+/** A list of paths as SQL. The names of the files are made here, of letters and digits. */
 export function fileList(paths: readonly string[]): string {
   return `[${paths.map((path) => `'${path.replaceAll("'", "''")}'`).join(', ')}]`;
 }

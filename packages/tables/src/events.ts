@@ -5,19 +5,21 @@ import type { OpenRows } from './open-hours.ts';
 import { EVENT_COLUMNS } from './schema.ts';
 import { named, oneOf, storedRows } from './sql.ts';
 
-/** Which events to look for; times in epoch ms, `from` included, `to` not. Of lists, any; left out or empty: all. */
+/**
+ * Filter of events; times in epoch ms, `from` included, `to` not. A list that is left out or empty accepts all values.
+ */
 export interface EventQuery {
   streams?: readonly string[] | undefined;
   types?: readonly string[] | undefined;
   classes?: readonly string[] | undefined;
   zones?: readonly string[] | undefined;
-  /** Those of these ids, or all but those. */
+  /** Only events with these ids, or all but those. */
   ids?: { only: boolean; of: readonly string[] } | undefined;
   from: number;
   to: number;
   /** Events of one page. */
   limit: number;
-  /** Where the former page ended. */
+  /** The cursor of the page before. */
   cursor?: string | undefined;
 }
 
@@ -30,7 +32,7 @@ export interface EventPage {
   total: number;
 }
 
-/** Events of these files and of the rows `raw` that were read since, each once. */
+/** Events of these files and of the rows `raw`, which were read after the files were written; each event once. */
 function eventRows(paths: readonly string[], raw: string | undefined): string {
   const since = raw ? ` UNION ALL BY NAME FROM ${raw}` : '';
   return `SELECT DISTINCT ON (event_id) * FROM (${storedRows('events', paths)}${since})`;
@@ -77,7 +79,7 @@ export async function eventsOf(
 const COUNTS = ['at', 'seconds', 'count'];
 const NAMES = [...EVENT_COLUMNS.matchAll(/"(\w+)"/g)].map(([, name]) => name ?? '');
 
-/** As it was told: what it does not have is absent. */
+/** The event as it was published: fields that it does not have are absent. */
 function eventOf(row: Row): SceneEvent {
   const known = NAMES.filter((name) => row[name] !== null && row[name] !== undefined);
   return Object.fromEntries(

@@ -7,7 +7,7 @@ import { COCO_ANNOTATIONS, COCO_IMAGES, CocoEntries, textOf } from './formats.ts
 import { inPieces, Spool } from './spool.ts';
 import type { FoundFrame, Query, Tables } from './tables.ts';
 
-/** What a search's result is exported as. The last two are TARs with the annotated pictures. */
+/** Formats of an export. The last two are TARs with the annotated pictures. */
 export const FORMATS = ['ndjson', 'csv', 'parquet', 'coco', 'coco-tar', 'yolo-tar'] as const;
 export type Format = (typeof FORMATS)[number];
 
@@ -25,14 +25,14 @@ export function mediaTypeOf(format: Format): { type: string; extension: string }
   return { type, extension };
 }
 
-/** Frames that are asked for at once. */
+/** Frames of one search. */
 const PAGE = 1_000;
 const READS = 8;
 const BLOCK = 512;
 
 /**
- * What a search finds, `query.limit` frames at most, piece by piece: however much it is, only a page of it is in memory.
- * @param found is told how many frames there were so far
+ * The result of a search, `query.limit` frames at most, in pieces. Only one page of it is in memory at a time.
+ * @param found receives the number of frames so far
  */
 export async function* exported(
   tables: Pick<Tables, 'search' | 'parquet'>,
@@ -83,7 +83,7 @@ async function* pagesOf(
   } while (cursor !== undefined && count < query.limit);
 }
 
-/** A frame of which there is a picture. */
+/** A frame with its picture. */
 interface Pictured {
   frame: FoundFrame;
   /** The picture's name without its extension. */
@@ -91,7 +91,7 @@ interface Pictured {
   picture: Buffer;
 }
 
-/** A data set as the members of a TAR: the pictures, and what stands beside them. */
+/** A data set as the members of a TAR: the pictures and the files beside them. */
 type DataSet = (frames: AsyncIterable<Pictured>) => AsyncGenerator<Buffer>;
 
 async function* tarOf(
@@ -113,7 +113,7 @@ async function* picturedOf(
       const pictures = await Promise.all(some.map((frame) => pictureOf(frame, reader)));
       for (const [index, frame] of some.entries()) {
         const picture = pictures[index];
-        // One that has expired is left out, with what was seen in it.
+        // A picture that has expired is left out, with its detections.
         if (picture) yield { frame, stem: stemOf(frame), picture };
       }
     }
@@ -132,20 +132,20 @@ async function pictureOf(
   }
 }
 
-/** A TAR's header holds names of 100 bytes. */
+/** The names in a TAR's header have at most 100 bytes. */
 function stemOf({ stream_id, captured_at, frame_number }: FoundFrame): string {
   const stream =
     stream_id.length <= 40 ? stream_id : createHash('sha256').update(stream_id).digest('hex').slice(0, 40);
   return `${stream}-${captured_at}-${frame_number}`;
 }
 
-/** A member of a TAR without the end that follows the last. */
+/** A member of a TAR, without the blocks that end the archive. */
 function member(name: string, data: string | Buffer): Buffer {
   const bytes = Buffer.from(data as string);
   return Buffer.concat([headerOf(name, bytes.length), bytes, paddingOf(bytes.length)]);
 }
 
-/** A member that is not in memory, of so many bytes. */
+/** A member of a TAR of `size` bytes that is not held in memory. */
 async function* streamed(name: string, size: number, pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   yield headerOf(name, size);
   yield* pieces;
@@ -156,7 +156,7 @@ const paddingOf = (size: number) => Buffer.alloc((BLOCK - (size % BLOCK)) % BLOC
 /** Fields of a TAR's header: https://www.gnu.org/software/tar/manual/html_node/Standard.html */
 const SIZE = { offset: 124, length: 12 };
 const CHECKSUM = { offset: 148, length: 8 };
-/** From here on eleven octal digits do not hold a size; GNU's form does. */
+/** From this size on, eleven octal digits are too few, and GNU's binary form is used. */
 const OCTAL_END = 8 ** 11;
 
 function headerOf(name: string, size: number): Buffer {
@@ -172,7 +172,9 @@ function headerOf(name: string, size: number): Buffer {
   return header;
 }
 
-/** The annotations name the pictures as they lie in the TAR. They come last, as only then their size is known. */
+/**
+ * The annotations name the pictures as they lie in the TAR. They are written last, since only then their size is known.
+ */
 async function* cocoSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer> {
   await using images = await Spool.open();
   await using annotations = await Spool.open();
@@ -218,7 +220,7 @@ async function* yoloSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer>
   }
   // JSON is YAML.
   const classes = Object.fromEntries([...names].map(([name, index]) => [index, name]));
-  // Without `path` the folders are beside this file, wherever that is read from.
+  // Without `path`, the folders are those beside this file.
   const data = { train: 'images', val: 'images', names: classes };
   yield member('data.yaml', `${JSON.stringify(data, null, 2)}\n`);
 }

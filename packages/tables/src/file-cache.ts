@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type FolderReader, inParallel, isMissing, type ListedObject } from '@video-pipeline/storage';
 
 const READS = 16;
-/** Bytes of the tables that are kept on the disk. */
+/** Most bytes of the tables that are kept on the disk. */
 const MAX_BYTES = 1024 ** 3;
 
 interface Kept {
@@ -12,8 +12,8 @@ interface Kept {
 }
 
 /**
- * Objects as files on the disk, fetched once while they don't change. A changed object is another file: a question that is
- * being answered may still read the former, which goes when room is wanted.
+ * Objects as files on the disk, fetched once for each version. A changed object becomes another file, since a query may
+ * still read the former one. Old files are removed when they take too much space.
  */
 export class FileCache {
   readonly #bucket: Pick<FolderReader, 'save'>;
@@ -27,7 +27,7 @@ export class FileCache {
     this.#folder = folder;
   }
 
-  /** Paths of the objects, without those that are gone. */
+  /** Paths of the objects. Objects that are gone are left out. */
   async paths(objects: readonly ListedObject[], signal: AbortSignal): Promise<string[]> {
     const files = await inParallel(objects, READS, async (object) => {
       signal.throwIfAborted();
@@ -41,7 +41,7 @@ export class FileCache {
     const name = nameOf(object);
     const file = this.#files.get(name) ?? this.#fetch(object);
     this.#files.set(name, file);
-    // What is gone, or did not come, is asked for again.
+    // An object that is gone, or failed to load, is fetched again next time.
     file.then(
       (kept) => kept ?? this.#files.delete(name),
       () => this.#files.delete(name),

@@ -8,7 +8,7 @@ export type TextFormat = (typeof TEXTS)[number];
 type Frames = AsyncIterable<FoundFrame>;
 type Text = AsyncGenerator<string | Buffer>;
 
-/** Frames as text, piece by piece: it may be of any length. */
+/** Frames as text, in pieces, since the text may have any length. */
 export const textOf: Record<TextFormat, (frames: Frames) => Text> = { ndjson, csv, coco };
 
 /** One frame a line, as annotate stores it. */
@@ -19,7 +19,7 @@ async function* ndjson(frames: Frames): Text {
 const CSV_COLUMNS =
   'stream_id,session,frame_number,captured_at,class_id,class_name,confidence,x1,y1,x2,y2,track_id,annotated_key';
 
-/** One detection a line, as RFC 4180 has it; a frame without any has a line without them. */
+/** One detection a line, as in RFC 4180. A frame without detections has one line with empty fields. */
 async function* csv(frames: Frames): Text {
   yield `${CSV_COLUMNS}\r\n`;
   for await (const frame of frames) yield csvLines(frame);
@@ -41,7 +41,7 @@ function csvLines({ stream_id, session, frame_number, captured_at, annotated_key
     .join('');
 }
 
-/** A spreadsheet would take what begins with one of these for a formula. */
+/** A spreadsheet takes a text that begins with one of these for a formula. */
 const FORMULA = /^[=+@\t\r]|^-(?![\d.])/;
 
 function csvField(value: string | number): string {
@@ -49,11 +49,11 @@ function csvField(value: string | number): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** COCO's file is the images' text between these, then the annotations', then the categories. */
+/** The parts of COCO's file: this, the images, the next text, the annotations, the categories. */
 export const COCO_IMAGES = '{"info":{"description":"video-pipeline"},"licenses":[],"images":[';
 export const COCO_ANNOTATIONS = '],"annotations":[';
 
-/** Annotations come after all images: they wait on the disk. */
+/** The annotations come after all images: until then they wait on the disk. */
 async function* coco(frames: Frames): Text {
   await using annotations = await Spool.open();
   const entries = new CocoEntries();
@@ -69,15 +69,15 @@ async function* coco(frames: Frames): Text {
 }
 
 /**
- * COCO's object detection: https://cocodataset.org/#format-data. The score of each detection is kept, and the track as
- * `track_id`. Categories are numbered as the classes were first seen, from 1.
+ * COCO's object detection: https://cocodataset.org/#format-data. Each detection keeps its score, and its track as
+ * `track_id`. Categories are numbered from 1, in the order in which their classes were first seen.
  */
 export class CocoEntries {
   readonly #categories = new Map<string, number>();
   #images = 0;
   #annotations = 0;
 
-  /** Entries of a frame, each with a comma before it unless it is the first. @param file_name of its picture */
+  /** Entries of a frame. Each has a comma before it unless it is the first. @param file_name of the frame's picture */
   of(
     { width, height, captured_at, stream_id, frame_number, detections }: FoundFrame,
     file_name: string,

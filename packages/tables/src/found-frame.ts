@@ -9,7 +9,7 @@ export interface FoundFrame extends FrameFacts {
   archive?: { key: string; offset: number; length: number };
 }
 
-/** What is known of the frames of these keys, in their order. */
+/** The frames with these keys, in the order of the keys. */
 export async function detailsOf(
   database: Database,
   keys: readonly Row[],
@@ -43,7 +43,7 @@ export async function detailsOf(
   });
 }
 
-/** Ids of frames, as JSON text that is bound. */
+/** Type of the frames' ids, which are bound as JSON text. */
 const ID_TYPE = '[{"stream_id":"VARCHAR","captured_at":"BIGINT","frame_number":"BIGINT"}]';
 
 function idOf({ stream_id, captured_at, frame_number }: Row): string {

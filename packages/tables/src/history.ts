@@ -2,12 +2,12 @@ import type { Database } from './duckdb.ts';
 import type { FrameTable } from './schema.ts';
 import { hitsOf, IN_RANGE, oneOf, type Query, valuesOf } from './sql.ts';
 
-/** What a question reads; of use until it is disposed of. */
+/** What a query reads. It stays valid until it is disposed of. */
 export interface Sources extends Disposable {
   database: Database;
   /** SQL of the table's rows in the range. */
   rows: (table: FrameTable) => Promise<string>;
-  /** What is covered begins here. */
+  /** Begin of the range that was read. */
   from: number;
 }
 
@@ -16,18 +16,18 @@ export type Counts = { bin: number; class_name: string; count: number }[];
 /** Stored frames by stream over time. */
 export type FrameCounts = { bin: number; stream_id: string; frames: number }[];
 
-/** A time without stored frames of a stream, between two frames; epoch ms. */
+/** A time without stored frames of a stream, between two of its frames; epoch ms. */
 export interface Gap {
   stream_id: string;
   from: number;
   to: number;
-  /** Frames that ingest numbered in it, and that are not stored. */
+  /** Frames that ingest numbered in this time, and that are not stored. */
   missing: number;
-  /** Whether ingest began anew in it. */
+  /** Whether ingest restarted in this time. */
   restarted: boolean;
 }
 
-/** Most gaps that are told of. */
+/** Most gaps of an answer. */
 const MAX_GAPS = 500;
 const BIN = '(captured_at - $from::BIGINT) // $bin::BIGINT AS bin';
 
@@ -71,7 +71,7 @@ export async function framesOf(...asked: [Sources, Binned, AbortSignal]): Promis
   return counted.map(({ bin, name, count }) => ({ bin, stream_id: name, frames: count }));
 }
 
-/** Frames that a search finds, over time. */
+/** Number of frames that a search finds in each bin. */
 export async function hitCounts(sources: Sources, query: Binned, signal: AbortSignal): Promise<number[]> {
   const found = await sources.database.run(
     `SELECT ${BIN}, count(*) AS count FROM (${await hitsOf(query, sources.rows)}) GROUP BY ALL`,
@@ -83,7 +83,7 @@ export async function hitCounts(sources: Sources, query: Binned, signal: AbortSi
   return counts;
 }
 
-/** @param longerMs than this are told of */
+/** @param longerMs only longer gaps are returned */
 export async function gapsOf(
   { database, rows }: Sources,
   query: Query,

@@ -4,7 +4,7 @@ import { type Compacted, compact } from './compact.ts';
 
 const logger = createLogger('compact');
 const bucket = { ...createReader(), ...createStore() };
-/** So long before Lambda would end the run, it ends itself, and says so. */
+/** How long before Lambda would stop the run it ends by itself, with a clear error. */
 const MARGIN_MS = 20_000;
 
 interface Order {
@@ -14,8 +14,8 @@ interface Order {
 }
 
 /**
- * The compactor as Lambda runs it by its schedule, for one part of the hours.
- * @throws Error when there was more to do than one run can: the next one goes on
+ * The compactor as a Lambda function on a schedule, for one part of the hours.
+ * @throws Error when there was more to do than one run can do; the next run goes on
  */
 export async function handler(
   { part, expireDays }: Order,

@@ -8,12 +8,12 @@ import {
 import { datedLines } from './schema.ts';
 
 const READS = 16;
-/** Objects of a load: each is a request, however small it is. */
+/** Most objects of a load: each costs a request, however small it is. */
 const LOAD_OBJECTS = 5_000;
-/** Text that is read at once, bytes. */
+/** Most text that is read at once, bytes. */
 const LOAD_BYTES = 16 * 1024 ** 2;
 
-/** Those stored last are last: of two lines for one frame, theirs counts. */
+/** Sorts by the time of storing: of two lines for one frame, the one stored last counts. */
 export function byStored(a: ListedObject, b: ListedObject): number {
   return a.stored - b.stored || (a.key < b.key ? -1 : 1);
 }
@@ -22,12 +22,15 @@ export function sizeOf(objects: readonly ListedObject[]): number {
   return objects.reduce((sum, { size }) => sum + size, 0);
 }
 
-/** The objects in their order, in portions that are read at once. */
+/** The objects in their order, in portions that are small enough to be read at once. */
 export function loadsOf(objects: readonly ListedObject[]): Generator<ListedObject[]> {
   return portionsOf(objects, LOAD_BYTES, LOAD_OBJECTS);
 }
 
-/** The objects in their order, in portions of at most so many bytes, where one object is not more, and so many objects. */
+/**
+ * The objects in their order, in portions of at most `most` objects and `bytes` bytes. A larger object is a portion
+ * alone.
+ */
 export function* portionsOf(
   objects: readonly ListedObject[],
   bytes: number,
@@ -46,7 +49,7 @@ export function* portionsOf(
   if (portion.length > 0) yield portion;
 }
 
-/** What the objects of a portion hold, in their order, as `readLines` and `readEvents` read it. */
+/** The text of a portion's objects, in their order, in the form that `readLines` and `readEvents` read. */
 export async function linesOf(
   bucket: Pick<Reader, 'read'>,
   objects: readonly ListedObject[],
@@ -59,7 +62,7 @@ export async function linesOf(
   return texts.join('');
 }
 
-/** An object may expire between its listing and its reading; a huge one is none of annotate's. */
+/** An object may expire after it was listed. An object that is too large was not written by annotate. */
 async function readText(bucket: Pick<Reader, 'read'>, key: string): Promise<string> {
   try {
     return (await bucket.read(key)).toString();

@@ -7,9 +7,12 @@ import { Command, InvalidArgumentError } from 'commander';
 import { compact, LEAST_EXPIRE_DAYS } from './compact.ts';
 import { HOUR_MS } from './schema.ts';
 
-/** So long after the full hour its last batches are stored, and the clocks of several machines agree that it is over. */
+/**
+ * How long after a full hour a run begins: its last batches are stored by then, and the clocks of all machines passed
+ * it.
+ */
 const AFTER_HOUR_MS = 180_000;
-/** After a run that failed. */
+/** Wait after a run that failed. */
 const RETRY_MS = 60_000;
 
 const logger = createLogger('compact');

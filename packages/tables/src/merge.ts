@@ -23,7 +23,7 @@ import {
   tableKey,
 } from './schema.ts';
 
-/** The bucket as compaction needs it. */
+/** The bucket as the compactor needs it. */
 export type TableBucket = FolderReader & VersionedStore;
 
 /** What a merge works with. */
@@ -31,16 +31,16 @@ export interface Merging {
   bucket: TableBucket;
   database: Database;
   part: string;
-  /** A file takes the hours that follow, too, while it and its twin of the other table are smaller, bytes. */
+  /** A file takes the following hours, too, while it and the other table's file of the same name are smaller, bytes. */
   fileBytes: number;
   signal: AbortSignal | undefined;
 }
 
 const ATTEMPTS = 10;
-/** Before a file is merged again that another run was faster to write, at most. */
+/** Longest wait before a merge that another run has overtaken is tried again. */
 const AGAIN_MS = 500;
 
-/** Puts the rows of `fresh` into the files of their hours. @returns how many frames there were */
+/** Merges the rows of `fresh` into the files of their hours. @returns how many frames there were */
 export async function mergeHours(merging: Merging): Promise<number> {
   const { database, signal } = merging;
   const hours = await database.run(
@@ -52,7 +52,7 @@ export async function mergeHours(merging: Merging): Promise<number> {
   return hours.reduce((sum, { frames }) => sum + Number(frames), 0);
 }
 
-/** Puts the rows of `fresh` into the files of their days: events are few, and a file of each hour would be small. */
+/** Merges the rows of `fresh` into the files of their days. Events are few: a file for each hour would be small. */
 export async function mergeDays(merging: Merging): Promise<void> {
   const { database, signal } = merging;
   const days = await database.run(
@@ -63,7 +63,7 @@ export async function mergeDays(merging: Merging): Promise<void> {
   for (const { day } of days) await untilWritten(merging, () => mergeDay(merging, Number(day)));
 }
 
-/** Does a merge again, with what is there by then, until no other run was faster. */
+/** Repeats a merge with the newest files until no other run was faster. */
 async function untilWritten({ part, signal }: Merging, merge: () => Promise<boolean>): Promise<void> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (await merge()) return;
@@ -73,10 +73,10 @@ async function untilWritten({ part, signal }: Merging, merge: () => Promise<bool
 }
 
 /**
- * The frames' file first, and what it replaces last: a run that wrote newer lines of the same frames has then either been
+ * Writes the file of the frames first, and reads it last. So a run that wrote newer lines of the same frames was either
  * seen here, or has changed one of the two versions that are written over.
  * @param hour since 1970
- * @returns whether all is written
+ * @returns whether both files are written
  */
 async function mergeHour(merging: Merging, hour: number): Promise<boolean> {
   const { database, part, signal } = merging;
@@ -86,7 +86,7 @@ async function mergeHour(merging: Merging, hour: number): Promise<boolean> {
     signal,
   );
   const { name, former } = await fileOf(merging, hourFolder(hour * HOUR_MS));
-  // A batch that was stored before what the tables hold of the same frames changes nothing.
+  // A batch that was stored before the rows that the tables hold of the same frames changes nothing.
   if (former.frames) {
     await database.run(
       `DELETE FROM part USING read_parquet(${former.frames.path}) AS old
@@ -126,17 +126,18 @@ async function mergeDay(merging: Merging, day: number): Promise<boolean> {
   });
 }
 
-/** A file as it was read. */
+/** A file in the version that was read. */
 interface Former {
   etag: string;
-  /** As SQL names it. */
+  /** Its path as an SQL list. */
   path: string;
 }
 
 /**
- * Which file an hour's rows belong into: the one that begins last before the end of the hour. A new one begins when that is
- * full, and holds nothing of this hour or later; so each hour lies in one file, whatever order they come in.
- * @param hour `date=.../hour=..` @returns the hour that it is named after, and what it holds
+ * Chooses the file for an hour's rows: the one with the latest begin that is not after this hour. A new file begins
+ * when that one is full and holds nothing of this hour or later. So each hour lies in one file, in whatever order the
+ * hours come.
+ * @param hour `date=.../hour=..` @returns the hour that the file is named after, and its content
  */
 async function fileOf(merging: Merging, hour: string) {
   const { bucket, database, part, fileBytes, signal } = merging;
@@ -171,7 +172,7 @@ interface Merge {
   /** SQL of the new rows. */
   rows: string;
   former: Former | undefined;
-  /** SQL: whether a row of `part` takes the place of one of `old`. */
+  /** SQL of whether a row of `part` replaces a row of `old`. */
   same: string;
 }
 
@@ -193,7 +194,7 @@ async function mergeFile(
   return bucket.putOver(object, former?.etag);
 }
 
-/** Reads a file that was listed; a later version than that is found out when it is written over. */
+/** Reads a listed file. If a later version was written meanwhile, the conditional write fails. */
 async function fetchFormer(
   { bucket, database }: Merging,
   table: TableName,

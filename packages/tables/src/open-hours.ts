@@ -34,26 +34,26 @@ export interface Range {
   to: number;
 }
 
-/** What is read and kept of open hours. */
+/** Limits on reading open hours, which the tables don't hold yet. */
 export interface Limits {
-  /** What has not been read by then is left for the next page, milliseconds. */
+  /** Longest reading for a page, milliseconds. The rest is left to the next page. */
   readingMs: number;
-  /** NDJSON whose rows are kept, bytes; what of them the database's memory doesn't hold lies on the disk. */
+  /** NDJSON whose rows are kept, bytes. The database spills to the disk what exceeds its memory. */
   keptBytes: number;
 }
 export const LIMITS: Limits = { readingMs: 2_000, keptBytes: 1024 ** 3 };
 
 const LISTINGS = 16;
-/** Pages of a thousand names that are remembered. */
+/** Most listings that are cached, each of up to a thousand names. */
 const MAX_LISTINGS = 200;
 
-/** What is read of objects. */
+/** Kinds of objects, with their columns and how they are read. */
 const KINDS = {
   lines: { columns: LINE_COLUMNS, read: readLines },
   events: { columns: EVENT_COLUMNS, read: readEvents },
 };
 
-/** Where days of objects lie, and the part that they are of. */
+/** A folder of dates with objects, and the part to which they belong. */
 export interface Root {
   folder: string;
   part: string;
@@ -71,33 +71,33 @@ interface OpenHour {
   /** Objects whose rows are in it: key and ETag. */
   objects: Map<string, string>;
   bytes: number;
-  /** Questions that read it: until they are answered, it stays. */
+  /** Queries that read it. While there are any, it is not dropped. */
   users: number;
 }
 
-/** What a question reads of open hours. Until it is disposed of, these rows stay. */
+/** The rows of open hours that a query reads. They are kept until this is disposed of. */
 export interface OpenRows extends Disposable {
-  /** All of the range from here on was read. */
+  /** Begin of the range that was read. */
   from: number;
   /** SQL of the rows; `undefined` when there are none. */
   sql: string | undefined;
 }
 
 interface Reading {
-  /** The oldest last. */
+  /** Hours that the query reads, the oldest last. */
   hours: Set<OpenHour>;
   until: number;
   begun: boolean;
   signal: AbortSignal;
 }
 
-/** What was stored since the tables were written, as tables of the database, one for each hour: each object is read once. */
+/** Objects that the tables don't hold yet, as a database table for each hour. Each object is read once. */
 export class OpenHours {
   readonly #bucket: SearchBucket;
   readonly #database: Database;
   readonly #name: keyof typeof KINDS;
   readonly #limits: Limits;
-  /** The one that was asked for last is the last. */
+  /** In the order of their last use, the last used at the end. */
   readonly #hours = new Map<string, OpenHour>();
   #tables = 0;
   #work: Promise<unknown> = Promise.resolve();
@@ -110,9 +110,9 @@ export class OpenHours {
   }
 
   /**
-   * Reads what the tables don't hold of these roots, the newest first, while there is time and room.
-   * @param whole a part of the range is of no use
-   * @throws QueryError when there is no room for the whole, or not even for the newest hours
+   * Reads what the tables don't hold of these roots, the newest hours first, within the limits of time and space.
+   * @param whole the query needs the whole range
+   * @throws QueryError when the space is too small for the whole, or even for the newest hours
    */
   async read(roots: readonly Root[], range: Range, signal: AbortSignal, whole = false): Promise<OpenRows> {
     const folders = await this.#openFolders(roots, this.#heldHours(range), range);
@@ -135,13 +135,13 @@ export class OpenHours {
     }
   }
 
-  /** Hours and parts that the tables hold, as keys of manifests. */
+  /** Hours and parts that the tables hold, by the keys of their manifests. */
   async #heldHours(query: Range): Promise<Set<string>> {
     const range = { from: query.from - HOUR_MS, to: query.to };
     return new Set((await listHours(this.#bucket, 'tables/manifests/', range)).map(({ key }) => key));
   }
 
-  /** Folders of NDJSON that the tables don't hold, the newest first. A batch may begin in the hour before its last frame. */
+  /** Folders of NDJSON not in the tables yet, the newest first. A batch may lie in the hour before its last frame. */
   async #openFolders(
     roots: readonly Root[],
     holding: Promise<ReadonlySet<string>>,
@@ -153,7 +153,7 @@ export class OpenHours {
       const inRange = dates.filter(
         (date) => date >= first.slice(0, date.length) && date <= last.slice(0, date.length),
       );
-      // A day of which the tables hold each hour has no open ones.
+      // A date of which the tables hold each hour is not listed.
       const open = inRange.filter((date) => !isHeldWhole(held, date, part, last));
       const hours = open.map(async (date) => {
         const names = await this.#bucket.folders(`${folder}${date}/`);
@@ -167,7 +167,7 @@ export class OpenHours {
     return (await Promise.all(perRoot)).flat().sort((a, b) => (a.hour < b.hour ? 1 : -1));
   }
 
-  /** @returns how far back it came */
+  /** @returns the begin of the range that was read */
   async #readHours(
     folders: readonly Folder[],
     range: Range,
@@ -235,7 +235,7 @@ export class OpenHours {
     return 'read';
   }
 
-  /** Lets hours go that no question reads, the longest unasked first. @returns whether there is room now */
+  /** Drops hours that no query reads, the least recently used first. @returns whether there is space now */
   async #makeRoom(bytes: number): Promise<boolean> {
     let kept = [...this.#hours.values()].reduce((sum, one) => sum + one.bytes, bytes);
     for (const [name, { table, users, bytes }] of this.#hours) {
@@ -249,7 +249,7 @@ export class OpenHours {
   }
 }
 
-/** The same bucket, whose listings are asked for once in so long. */
+/** The same bucket with its listings cached for `ms` milliseconds. */
 export function remembering(bucket: SearchBucket, ms: number): SearchBucket {
   const folders = cached((prefix) => bucket.folders(prefix), ms, MAX_LISTINGS);
   const pages = cached(
@@ -265,7 +265,7 @@ export function remembering(bucket: SearchBucket, ms: number): SearchBucket {
   };
 }
 
-/** The objects under `prefix` of the hours in the range. */
+/** The objects under `prefix` that lie in hours of the range. */
 export async function listHours(bucket: Pick<Reader, 'page'>, prefix: string, { from, to }: Range) {
   const last = `${prefix}${lastHourOf({ to })}/~`;
   const found = [];
@@ -276,7 +276,7 @@ export async function listHours(bucket: Pick<Reader, 'page'>, prefix: string, { 
   return found;
 }
 
-/** The files of a table that hold the range: each holds the hours from that of its name on, until the next of its part begins. */
+/** A table's files for the range. A file holds the hours from its own until the next file of its part begins. */
 export async function listFiles(
   bucket: Pick<Reader, 'page'>,
   table: FrameTable,

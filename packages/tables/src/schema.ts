@@ -66,7 +66,7 @@ export const DAY_MS = 24 * HOUR_MS;
 /** Folders of a date. */
 export const HOURS = Array.from({ length: 24 }, (_, hour) => `hour=${String(hour).padStart(2, '0')}`);
 
-/** What makes a frame the same one, whichever object its line lies in. */
+/** Columns that identify a frame, in whichever object its line lies. */
 export const FRAME_ID = 'stream_id, captured_at, frame_number';
 
 /** SQL: whether a row `line` of `fresh` and a row of `old` are of the same frame. */
@@ -75,14 +75,14 @@ export function sameFrame(fresh: string): string {
     AND ${fresh}.line.frame_number = old.frame_number`;
 }
 
-/** Rows lie so in a file, so that a reader skips most of it. */
+/** Order of the rows in a file: it lets a reader skip most of the file. */
 export const ORDER = {
   frames: FRAME_ID,
   detections: `${FRAME_ID}, position`,
   events: '"at", event_id',
 } as const;
 
-/** A line of stored NDJSON, behind when it was stored, epoch ms: of two lines for one frame, the later one counts. */
+/** A line of stored NDJSON with the time of its storing, epoch ms. Of two lines for one frame, the later one counts. */
 const LINE = {
   stored_at: 'BIGINT',
   line:
@@ -101,10 +101,13 @@ export const EVENT_COLUMNS = Object.entries(COLUMNS.events)
   .map(([name, type]) => `"${name}" ${type}`)
   .join(', ');
 
-/** Shorter ones hold neither a frame nor an event; of many of them, what is put around each would be a text too long for V8. */
+/**
+ * Shortest line that is read: a shorter one is neither a frame nor an event. Many of them, each in its JSON wrapper,
+ * could exceed the longest string of V8.
+ */
 const SHORTEST_LINE = 50;
 
-/** One text for {@link readLines}, of the lines of an object. */
+/** The lines of an object as text for {@link readLines} and {@link readEvents}. */
 export function datedLines(text: string, storedAt: number): string {
   return text
     .split('\n')
@@ -127,7 +130,7 @@ export function readEvents(files: string): string {
       AND line.at BETWEEN 0 AND ${MAX_TIME} GROUP BY line.event_id)`;
 }
 
-/** SQL that reads such files as rows of `stored_at` and `line`. What is no such line is left out. */
+/** SQL that reads files as rows of `stored_at` and `line`. A line that is no frame is left out. */
 export function readLines(files: string): string {
   return `${readJson(files, LINE)}
     WHERE line.stream_id IS NOT NULL AND line.frame_number IS NOT NULL AND line.detections IS NOT NULL
@@ -136,13 +139,13 @@ export function readLines(files: string): string {
         OR len(d.bbox) IS DISTINCT FROM 4)) = 0`;
 }
 
-/** SQL that keeps of the rows of `from` the newest of each frame. */
+/** SQL that keeps only the newest row of each frame in `from`. */
 export function newestOf(from: string): string {
   return `SELECT stored_at, line FROM ${from} QUALIFY row_number() OVER (
     PARTITION BY line.stream_id, line.captured_at, line.frame_number ORDER BY stored_at DESC) = 1`;
 }
 
-/** SQL that gives a table's rows from the rows `line` of `from`. */
+/** SQL of a table's rows, made from the rows `line` of `from`. */
 export const ROWS_OF: Record<FrameTable, (from: string) => string> = {
   frames: (
     from,
@@ -162,12 +165,15 @@ export function partOf(streamId: string): string {
   return (hash % PARTS).toString(16);
 }
 
-/** How many parts an hour has: a stream's rows all lie in one, and a part of a thousand cameras fits into a function. */
+/**
+ * Parts of an hour. All rows of a stream lie in one part, and a Lambda function can process a part of a thousand
+ * cameras.
+ */
 const PARTS = 16;
 /** All parts of an hour. */
 export const PART_NAMES: readonly string[] = Array.from({ length: PARTS }, (_, part) => part.toString(16));
 
-/** What stands for the part of a stream where all streams' events are meant. */
+/** Name of the part that holds the events of all streams. */
 export const EVENTS = 'events';
 
 /** @param hour `date=.../hour=..` */
@@ -180,7 +186,10 @@ export function eventsKey(time: number): string {
   return `tables/events/${hourFolder(time).split('/')[0]}/part-0.parquet`;
 }
 
-/** Which objects the tables hold already, of one hour's folders and one part. Athena would read it beside the tables. */
+/**
+ * Key of the list of objects that the tables hold of an hour and part. It has a folder of its own, since Athena reads
+ * every object of a table's folder.
+ */
 export function manifestKey(hour: string, part: string): string {
   return `tables/manifests/${hour}/part-${part}.json`;
 }

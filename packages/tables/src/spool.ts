@@ -3,10 +3,10 @@ import { type FileHandle, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Text is written in pieces of about so many characters. */
+/** Characters that are collected before a write. */
 const PIECE = 64 * 1024;
 
-/** Text that waits on the disk until it is its turn, however long it gets. */
+/** Text of any length that waits on the disk until it is needed. */
 export class Spool implements AsyncDisposable {
   readonly #file: FileHandle;
   #waiting: string[] = [];
@@ -20,7 +20,7 @@ export class Spool implements AsyncDisposable {
   static async open(): Promise<Spool> {
     const path = join(tmpdir(), `video-pipeline-export-${randomUUID()}`);
     const file = await open(path, 'wx+', 0o600);
-    // Without a name nothing is left of it, however the process ends.
+    // The file has no name any more: nothing is left of it, however the process ends.
     await rm(path);
     return new Spool(file);
   }
@@ -37,7 +37,7 @@ export class Spool implements AsyncDisposable {
     return this.#size;
   }
 
-  /** All that was written, from the beginning. */
+  /** All text that was written, from the beginning. */
   async *read(): AsyncGenerator<Buffer> {
     await this.#flush();
     yield* this.#file.createReadStream({ start: 0, autoClose: false });
@@ -56,7 +56,7 @@ export class Spool implements AsyncDisposable {
   }
 }
 
-/** The same text in pieces of {@link PIECE} or a little more; what is bytes already goes on as it is. */
+/** The same text in pieces of at least {@link PIECE} characters. Buffers are passed on as they are. */
 export async function* inPieces(parts: AsyncIterable<string | Buffer>): AsyncGenerator<string | Buffer> {
   let text = '';
   for await (const part of parts) {

@@ -10,9 +10,9 @@ import {
   type TableName,
 } from './schema.ts';
 
-/** What to look for; times in epoch ms, `from` included, `to` not. */
+/** Filter of frames; times in epoch ms, `from` included, `to` not. */
 export interface Query {
-  /** Any of these; left out or empty: all. */
+  /** Any of these streams. Left out or empty: all. */
   streams?: readonly string[] | undefined;
   /** Frames that show any of these. */
   classes?: readonly string[] | undefined;
@@ -20,7 +20,7 @@ export interface Query {
   track?: string | undefined;
   /** Frames that show something in this zone. */
   zone?: string | undefined;
-  /** Of each track only the frame that shows it most surely. */
+  /** Only the frame of each track that shows it with the highest confidence. */
   perTrack?: boolean | undefined;
   /** 0..1; with 0, no class and no track, frames without detections are found too. */
   confidence: number;
@@ -28,13 +28,13 @@ export interface Query {
   to: number;
   /** Frames of one page. */
   limit: number;
-  /** Where the former page ended. */
+  /** The cursor of the page before. */
   cursor?: string | undefined;
 }
 
-/** SQL of what the tables hold. */
+/** SQL of a table's rows in these files. */
 export function storedRows(table: TableName, paths: readonly string[]): string {
-  // Files that are older than a column know nothing of it.
+  // A file that is older than a column lacks that column.
   const columns = Object.entries(COLUMNS[table]).map(([name, type]) => `NULL::${type} AS "${name}"`);
   const none = `SELECT ${columns.join(', ')} WHERE false`;
   if (paths.length === 0) return none;
@@ -42,8 +42,8 @@ export function storedRows(table: TableName, paths: readonly string[]): string {
 }
 
 /**
- * SQL of what the tables hold and of the lines `raw` that were read since. Of a frame that both have, the one counts that was
- * stored last.
+ * SQL of a table's rows in these files and of the lines `raw`, which were read after the files were written. If both
+ * have a frame, the one that was stored last counts.
  */
 export function withRaw(
   table: FrameTable,
@@ -63,7 +63,7 @@ export const NEWEST_FIRST = 'captured_at DESC, stream_id, frame_number DESC';
 export const AFTER_CURSOR = `($cursor_at IS NULL OR captured_at < $cursor_at::BIGINT OR (captured_at = $cursor_at::BIGINT
   AND (stream_id > $cursor_stream OR (stream_id = $cursor_stream AND frame_number < $cursor_number::BIGINT))))`;
 
-/** SQL of the condition that a column has one of so many values, `$<name>0` and so on; none: any. */
+/** SQL of the condition that a column has one of these values, named `$<name>0` and so on. Without values, any. */
 export function oneOf(column: string, name: string, values: readonly string[] = []): string {
   if (values.length === 0) return 'true';
   return `${column} IN (${values.map((_, index) => `$${name}${index}`).join(', ')})`;
@@ -77,7 +77,7 @@ function isOfAnything({ classes, track, zone, perTrack, confidence }: Query): bo
   return !classes?.length && track === undefined && zone === undefined && !perTrack && confidence === 0;
 }
 
-/** SQL of the detections that a query looks for. */
+/** SQL of the detections that match a query. */
 export async function shownOf(
   { streams, classes, track, zone, confidence }: Query,
   rows: (table: FrameTable) => Promise<string>,
@@ -88,12 +88,12 @@ export async function shownOf(
     AND ${zone === undefined ? 'true' : 'list_contains(zones, $zone)'}`;
 }
 
-/** SQL of the surest of the rows of each track; what has none counts by its frame. */
+/** SQL that keeps the row of each track with the highest confidence. A row without a track counts by its frame. */
 const ONE_A_TRACK = `QUALIFY row_number() OVER (
   PARTITION BY stream_id, coalesce(track_id, captured_at || ' ' || frame_number)
   ORDER BY confidence DESC, captured_at, frame_number) = 1`;
 
-/** SQL of the frames that a query finds, by what makes each the same. */
+/** SQL of the ids of the frames that a query finds. */
 export async function hitsOf(query: Query, rows: (table: FrameTable) => Promise<string>): Promise<string> {
   if (isOfAnything(query))
     return `SELECT ${FRAME_ID} FROM (${await rows('frames')}) WHERE ${IN_RANGE} AND ${oneOf('stream_id', 'stream', query.streams)}`;

@@ -27,9 +27,9 @@ export interface Page {
   frames: FoundFrame[];
   /** Present when there is more. */
   cursor?: string;
-  /** All that match in the range, on the first page, if all of it was read. */
+  /** Number of all matches in the range. Only on the first page, and only if the whole range was read. */
   total?: number;
-  /** How far back it was looked. */
+  /** Begin of the range that was searched, epoch ms. */
   searched_to: number;
 }
 
@@ -40,7 +40,7 @@ export interface Bins {
   binMs: number;
 }
 
-/** A question is given up after so long. */
+/** Longest time of a query. */
 const DEADLINE_MS = 20_000;
 const LISTING_MS = 500;
 
@@ -52,16 +52,16 @@ interface Engine {
 }
 
 /**
- * Answers questions about what was stored: from the tables for the hours that they hold, and from NDJSON for those since
- * then. Names and times that are asked for are bound as parameters; of a question only `limit`, as a whole number, is part of
- * a statement's text.
+ * Answers queries about what is stored: from the tables for the hours that they hold, from NDJSON for later hours.
+ * Names and times of a query are bound as parameters. Only `limit`, as a whole number, becomes part of a statement's
+ * text.
  */
 export class Tables {
   readonly #bucket: SearchBucket;
   readonly #limits: typeof LIMITS;
   #engine: Promise<Engine> | undefined;
 
-  /** @param listingMs a listing is asked for anew after so long: questions of a page come together */
+  /** @param listingMs how long a listing is cached: a page of the console sends several queries at once */
   constructor(bucket: SearchBucket, listingMs = LISTING_MS, limits = LIMITS) {
     this.#bucket = listingMs > 0 ? remembering(bucket, listingMs) : bucket;
     this.#limits = limits;
@@ -76,7 +76,7 @@ export class Tables {
   async search(query: Query, signal?: AbortSignal): Promise<Page> {
     const cursor = cursorOf(query);
     const until = bounded(signal);
-    // The surest of a track is that of all the range.
+    // The best frame of a track can only be chosen from the whole range.
     const to = query.perTrack ? query.to : endOf(query, cursor);
     using sources = await this.#sources({ ...query, to }, until, query.perTrack);
     const { database, rows, from } = sources;
@@ -107,7 +107,9 @@ export class Tables {
     return { ...page, total: Number(counted?.n) };
   }
 
-  /** Detections of streams, or of all, by class, in bins of equal length from `from` on; whether all of the range was read. */
+  /**
+   * Detections by class, in bins of equal length from `from` on, and whether the whole range was read. No streams: all.
+   */
   async counts(
     streams: readonly string[],
     range: Bins,
@@ -119,14 +121,16 @@ export class Tables {
     return { counts: await countsOf(sources, query, until), complete: sources.from <= range.from };
   }
 
-  /** Frames that a search finds, in bins of equal length. */
+  /** Number of frames that a search finds in each bin, all bins of equal length. */
   async histogram(query: Query, binMs: number, signal?: AbortSignal): Promise<number[]> {
     const until = bounded(signal);
     using sources = await this.#sources(query, until);
     return await hitCounts(sources, { ...query, binMs }, until);
   }
 
-  /** What is stored of streams, or of all, over time. @param longerMs gaps of one stream that are longer are told of */
+  /**
+   * What is stored over time. No streams: all. @param longerMs only longer gaps are returned, and only for one stream
+   */
   async history(
     streams: readonly string[],
     range: Bins,
@@ -144,7 +148,10 @@ export class Tables {
     };
   }
 
-  /** What a search finds, as a Parquet file with the columns of the detections. @returns its path; the caller removes it */
+  /**
+   * The result of a search as a Parquet file with the columns of the detections. @returns its path; the caller removes
+   * it
+   */
   async parquet(query: Query, signal?: AbortSignal): Promise<string> {
     const until = bounded(signal);
     using sources = await this.#whole(query, until);
@@ -167,7 +174,7 @@ export class Tables {
     const cursor = cursorOf(query);
     const until = bounded(signal);
     const { database, files, openEvents } = await this.#open();
-    // What was left by the page before is all that is asked for.
+    // This query covers only what the page before left.
     const range = cursor?.stream_id === undefined ? { ...query, to: endOf(query, cursor) } : query;
     using open = await openEvents.read([{ folder: 'events/', part: EVENTS }], range, until);
     const { from } = open;
@@ -188,7 +195,7 @@ export class Tables {
       : { events: shown, total, cursor: encodeCursor({ captured_at: from }) };
   }
 
-  /** Loads what a question needs, so that the first one doesn't wait for it. */
+  /** Loads the database, so that the first query doesn't wait for it. */
   async warm(): Promise<void> {
     await this.#open();
   }
@@ -210,7 +217,7 @@ export class Tables {
     return this.#engine;
   }
 
-  /** The sources of all the range: each round reads on where the one before stopped. */
+  /** The sources of the whole range: each round reads on where the one before stopped. */
   async #whole(query: Query, signal: AbortSignal): Promise<Sources> {
     for (;;) {
       const sources = await this.#sources(query, signal, true);
@@ -256,7 +263,7 @@ function cursorOf({ cursor }: { cursor?: string | undefined }): Cursor | undefin
   return place;
 }
 
-/** Where the range ends that a page asks for, after the page before it. */
+/** End of the range of a page, after the page before it. */
 function endOf({ to }: Pick<Query, 'to'>, cursor: Cursor | undefined): number {
   if (!cursor) return to;
   // Other frames of the same time may be left.
