@@ -85,7 +85,7 @@ command('test <id or url>', 'what a camera sends and one picture of it, or why i
     const transport = options.transport ?? camera?.transport ?? 'tcp';
     const args = ['--transport', transport, ...(options.json ? ['--json'] : [])];
     if (options.jpeg) args.push('--jpeg', resolve(DIRECTORY, options.jpeg));
-    // In a variable, as ps shows what a command was given.
+    // In a variable, since ps shows the arguments of a command.
     process.exitCode = await runInForeground(
       'ingest-host/src/probe-command.ts',
       { CAMERA_URL },
@@ -136,7 +136,7 @@ function listOf({ dataDir, streams }: Target) {
   return { STREAMS: undefined, STREAMS_FILE: own };
 }
 
-/** A list that is named and not there yet begins empty. */
+/** A list that is named and does not exist yet is created empty. */
 async function createList(target: Target): Promise<void> {
   const { STREAMS_FILE } = listOf(target);
   const empty = STREAMS_FILE.endsWith('.json') ? '[]\n' : '# The cameras.\n[]\n';

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { ROOT } from '@video-pipeline/local';
 
 /**
- * Runs a process of ours in the foreground until it ends.
- * @param options.onReady takes the address it serves at; with it, what the process prints goes to stderr
+ * Runs a process of the pipeline in the foreground until it ends.
+ * @param options.onReady receives the address that the process serves; the process then prints to stderr
  * @returns its exit code
  */
 export async function runInForeground(
@@ -20,7 +20,7 @@ export async function runInForeground(
   child.on('message', ({ ready }: { ready?: { url?: string } }) => {
     if (ready?.url) onReady?.(ready.url);
   });
-  // It gets a terminal's Ctrl-C itself; we wait for its end.
+  // A terminal sends Ctrl-C to the child, too; we wait for its end.
   process.on('SIGINT', () => {});
   process.on('SIGTERM', () => child.kill('SIGTERM'));
   const [code] = await once(child, 'exit');

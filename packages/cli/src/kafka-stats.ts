@@ -9,7 +9,7 @@ interface TopicStats {
   topic: string;
   group: string;
   partitions: PartitionLag[];
-  /** Records in all. */
+  /** End offsets of all partitions together. */
   end: number;
   lag: number;
   /** Records a second. */

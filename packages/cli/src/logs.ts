@@ -47,7 +47,7 @@ export function logsCommand(): Command {
       for (const name of names) await printLast(join(folder, `${name}.log`), name, options, print);
       if (!options.follow) return;
       for (const name of names) follow(join(folder, `${name}.log`), name, print);
-      // Its work is never done: it ends by a signal.
+      // Following never ends by itself: a signal ends it.
       await new Promise<never>(() => {});
     });
 }
@@ -62,10 +62,10 @@ const STAGE_SERVICES = [
 ].join(', ');
 
 /**
- * Prints what a service of a stage said, by the AWS CLI.
- * @param options.lines how many of them, unless they are followed
+ * Prints the log of a service of a stage, read with the AWS CLI.
+ * @param options.lines most lines, unless they are followed
  * @returns the exit code of the AWS CLI
- * @throws StartError when there is none
+ * @throws StartError when the AWS CLI is missing
  */
 export async function printStage(
   { stage, service, follow, lines }: { stage: string; service: string; follow: boolean; lines: number },
@@ -111,7 +111,7 @@ async function printLast(file: string, name: string, options: Options, print: Pr
   for (const line of wanted.slice(-options.lines)) print(name, line);
 }
 
-/** Leaves metrics out, unless they are asked for, and makes a sentence of each line of our logger. */
+/** Leaves out metrics unless they are asked for, and turns each line of our logger into a sentence. */
 function chosen(print: Print, { metrics, json }: Options): Print {
   return (service, line) => {
     if (metrics || !isMetrics(line)) print(service, json ? line : sentence(line));
@@ -122,7 +122,7 @@ function isMetrics(line: string): boolean {
   return line.startsWith('{') && line.includes('"CloudWatchMetrics"');
 }
 
-/** `07:00:01 WARN camera is gone; stream=yard` of a line of our logger, which is JSON; other lines as they are. */
+/** Turns a JSON line of our logger into `07:00:01 WARN camera is gone; stream=yard`. Other lines stay as they are. */
 export function sentence(line: string): string {
   let entry: Record<string, unknown>;
   try {
@@ -151,7 +151,7 @@ function fact([name, value]: [string, unknown]): string {
   return `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`;
 }
 
-// By polling, as events of the file system differ between systems, and a log is renamed when it is full.
+// By polling: file system events differ between systems, and a full log is renamed.
 function follow(file: string, name: string, print: Print): void {
   let position = statSync(file).size;
   let rest = '';

@@ -6,18 +6,18 @@ import { runInForeground } from './foreground.ts';
 import { dataDirOption, runningState, s3Variables, type Target } from './running.ts';
 import { stageOption, useStage } from './stage.ts';
 
-/** Programs that do not lie with the others. */
+/** Programs that are not in packages/recovery. */
 const PROGRAMS: Record<string, string> = {
   search: 'packages/tables/src/search-command.ts',
   compact: 'packages/tables/src/main.ts',
 };
-/** Commands that files can be given to, instead of servers. */
+/** Commands that accept files instead of servers. */
 const TAKE_FILES = ['scene'];
 const GIVEN = ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'S3_BUCKET'];
 
 /**
- * Runs a command of the operator's tools on the pipeline that it is to look at: the stage that `--stage` names, the one that
- * variables name, or the stack that runs on this machine.
+ * Runs an operator's command on a pipeline: the stage that `--stage` names, the servers that variables name, or the
+ * stack that runs on this machine.
  */
 await new Command('operate')
   .argument('<name>', 'of the command in package.json, and of its file')
@@ -36,7 +36,7 @@ await new Command('operate')
   .parseAsync()
   .catch(exitWithError);
 
-/** The folders of `failed/` may be chosen by `--stage` too, which means a deployment everywhere else. */
+/** `--stage` may also name a folder of `failed/` here. In all other commands it names a deployment. */
 function withoutFolder(args: string[], { dataDir, stage }: Target): { args: string[]; target: Target } {
   if (stage === undefined || !FAILED_FOLDERS.includes(stage))
     return { args, target: { dataDir, ...(stage ? { stage } : {}) } };
@@ -44,7 +44,7 @@ function withoutFolder(args: string[], { dataDir, stage }: Target): { args: stri
   return { args: [...args, '--by', stage], target: { dataDir } };
 }
 
-/** @throws StartError when there is nothing to look at */
+/** @throws StartError when no pipeline is found */
 async function serversOf(name: string, target: Target): Promise<NodeJS.ProcessEnv> {
   const { stage, dataDir } = target;
   if (stage) {

@@ -16,14 +16,14 @@ import {
 } from '@video-pipeline/local';
 import { Command, Option } from 'commander';
 
-/** What a command looks at: the stack on a folder, or a stage on AWS. */
+/** What a command works on: the stack of a folder, or a stage on AWS. */
 export interface Target {
   dataDir: string;
   stage?: string;
   json?: boolean;
 }
 
-/** A command that looks at a stack, and can print what it finds as JSON. */
+/** A command that works on a stack, and can print its result as JSON. */
 export function stackCommand(name: string, description: string): Command {
   return new Command(name)
     .description(description)
@@ -31,14 +31,14 @@ export function stackCommand(name: string, description: string): Command {
     .option('--json', 'print one JSON object');
 }
 
-/** The option of every command that looks at a stack. */
+/** The option of every command that works on a stack. */
 export function dataDirOption(): Option {
   return new Option('--data-dir <folder>', 'the folder of the stack')
     .default(join(ROOT, '.data'))
     .argParser((folder) => resolve(DIRECTORY, folder));
 }
 
-/** How the stack on `dataDir` stands; `undefined` when none runs, or is only starting. */
+/** State of the stack on `dataDir`; `undefined` when none runs, or when it is still starting. */
 export async function runningState(dataDir: string): Promise<State | undefined> {
   const pid = await supervisorOf(join(dataDir, 'run'));
   if (!pid) return undefined;
@@ -61,7 +61,7 @@ const SERVERS = {
 } as const;
 
 /**
- * Where a server is: where its variable says, or else in the stack that runs on the target's folder.
+ * Address of a server: from its variable, otherwise from the stack that runs on the target's folder.
  * @throws StartError, ConfigError
  */
 export async function serverOf(which: keyof typeof SERVERS, { dataDir, stage }: Target): Promise<string> {
@@ -73,8 +73,8 @@ export async function serverOf(which: keyof typeof SERVERS, { dataDir, stage }: 
 }
 
 /**
- * The answer of a server, or an error that names it.
- * @param server how a person calls it: `Kafka at localhost:9092`
+ * The answer of a server, or an error that names the server.
+ * @param server its name for a person: `Kafka at localhost:9092`
  * @throws StartError
  */
 export async function answerOf<T>(server: string, answer: Promise<T>): Promise<T> {
@@ -86,7 +86,7 @@ export async function answerOf<T>(server: string, answer: Promise<T>): Promise<T
 }
 
 /**
- * Variables of the S3 API: none on AWS, where the SDK finds all it needs.
+ * Variables for the S3 API. None are needed on AWS: the SDK finds its settings there.
  * @throws StartError, ConfigError
  */
 export async function s3Variables(target: Target): Promise<NodeJS.ProcessEnv> {
@@ -97,7 +97,7 @@ export async function s3Variables(target: Target): Promise<NodeJS.ProcessEnv> {
     : { AWS_ENDPOINT_URL: url, ...fallbackCredentials() };
 }
 
-/** Whether the stack on the target's folder serves this store, and not one that the user runs. */
+/** Whether the stack on the target's folder serves this S3 API. If not, the user runs it. */
 async function isOurStore(url: string, { dataDir }: Target): Promise<boolean> {
   const state = await runningState(dataDir);
   if (!state || !('s3proxy' in state.services)) return false;

@@ -78,7 +78,9 @@ async function newestFirst(s3: S3Client, bucket: string, prefix: string): Promis
   return objects.sort((a, b) => b.modified.localeCompare(a.modified) || b.key.localeCompare(a.key));
 }
 
-/** Copies the pictures of an archive, or the last of them, to where they would lie as objects of their own. */
+/**
+ * Copies the pictures of an archive, or only its last one, to the keys that they would have as objects of their own.
+ */
 async function unpack(
   s3: S3Client,
   bucket: string,
@@ -104,7 +106,7 @@ async function download(s3: S3Client, bucket: string, key: string, folder: strin
 /** Writes one object to `folder/<key>`, whole or not at all. */
 async function save(body: Readable, folder: string, key: string): Promise<string> {
   const file = resolve(folder, key);
-  // A key may hold `..`, and anybody may have written it.
+  // A key may contain `..`, and anybody may have written the object.
   if (!file.startsWith(folder + sep))
     throw new StartError(`the key ${JSON.stringify(key)} leads out of ${folder}`);
   await mkdir(dirname(file), { recursive: true });

@@ -5,25 +5,25 @@ import { DIRECTORY, ROOT, StartError } from '@video-pipeline/local';
 import { type Command, Option } from 'commander';
 import { stackCommand } from './running.ts';
 
-/** What the app in `sst.config.ts` returns. */
+/** The outputs of the app in `sst.config.ts`. */
 interface Outputs {
   stage: string;
   bucket: string;
   kafka: string;
   /** A URL, or the name of a SageMaker endpoint. */
   inference: string;
-  /** Where AWS's APIs are, if not at AWS: written by hand, for what stands in for them. */
+  /** Address of AWS's APIs, if it is not AWS. It is written by hand, for a stand-in of AWS. */
   endpoint: string;
-  /** As KAFKA_AUTH, likewise. */
+  /** Value of KAFKA_AUTH, likewise written by hand. */
   kafkaAuth: string;
 }
 
-/** A command that can look at AWS as well. */
+/** A command that can also work on a stage on AWS. */
 export function targetCommand(name: string, description: string): Command {
   return stackCommand(name, description).addOption(stageOption());
 }
 
-/** The option of every command that can look at AWS as well. */
+/** The option of every command that can also work on a stage on AWS. */
 export function stageOption(): Option {
   return new Option(
     '--stage <name>',
@@ -35,10 +35,10 @@ export function stageOption(): Option {
 const OUTPUTS = join(ROOT, '.sst/outputs.json');
 
 /**
- * A deployed stage, and the variables that name its servers.
+ * Finds a deployed stage and the variables that name its servers.
  * @param given its name, or a file such as `sst deploy` writes
- * @param outputs what `sst deploy`, or `sst refresh`, wrote here last
- * @throws StartError when that was of another stage; ConfigError
+ * @param outputs the file that the last `sst deploy` or `sst refresh` wrote
+ * @throws StartError when that file is of another stage; ConfigError
  */
 export function findStage(given: string, outputs = OUTPUTS) {
   const isFile = given.endsWith('.json');
@@ -72,8 +72,8 @@ function readOutputs(file: string): Partial<Outputs> {
 }
 
 /**
- * Puts a stage's servers in the place of this machine's, for all that reads variables after it.
- * @returns its name
+ * Replaces the servers of this machine by those of a stage, for all that reads variables from now on.
+ * @returns the stage's name
  */
 export function useStage(given: string): string {
   const { stage, variables } = findStage(given);

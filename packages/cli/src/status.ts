@@ -14,10 +14,10 @@ import type { Command } from 'commander';
 import { openS3, requireState, serverOf, type Target } from './running.ts';
 import { targetCommand } from './stage.ts';
 
-/** A supervisor that has told nothing for so long has hung. */
+/** A supervisor that has written no state for this long hangs. */
 const FRESH_MS = 10_000;
 const ANSWER_MS = 3_000;
-/** Through a tunnel, TLS and a log-in. */
+/** Longer, since the answer comes through a tunnel, with TLS and a login. */
 const STAGE_ANSWER_MS = 10_000;
 const ENV_HINT = `for the AWS CLI, boto3 and other tools: eval "$(npm run local -s -- env)"`;
 
@@ -28,7 +28,7 @@ interface ServiceHealth {
   restarts: number;
 }
 
-/** Whether all is well, what `--json` prints of it, and the same for a person. */
+/** A report: whether all is well, the facts that `--json` prints, and the lines for a person. */
 interface Report {
   healthy: boolean;
   facts: object;
@@ -70,7 +70,7 @@ async function reportOfStack(state: State): Promise<Report> {
     healthy,
     facts: { health, services, cameras, streams, lag, latency_ms, endpoints },
     lines: [
-      ...(isFresh ? [] : [`The supervisor has told nothing since ${timeOfDay(state.updated_at)}: it hangs.`]),
+      ...(isFresh ? [] : [`The supervisor has written nothing since ${timeOfDay(state.updated_at)}: it hangs.`]),
       ...aligned([['service', 'state', 'process', 'restarts'], ...rows]),
       '',
       ...Object.entries(health).map(([name, part]) => `${name.padEnd(10)}${inWords(part)}`),
@@ -95,15 +95,15 @@ function inWords({ ok, since, error, before }: PartHealth): string {
 }
 
 interface CameraState {
-  /** As ingest has it. */
+  /** The state that ingest reports. */
   state: string;
-  /** Why it does not send. */
+  /** Why it sends no frames. */
   error?: string;
-  /** Which of its other URLs is read, from 1. */
+  /** Which of its fallback URLs is read, from 1. */
   fallback?: number;
 }
 
-/** How the cameras are, as ingest says; nothing when it does not answer, which its service's health tells. */
+/** State of each camera, as ingest reports it. Empty when ingest does not answer: its service is unhealthy then. */
 async function camerasOf({ services, endpoints }: State): Promise<Record<string, CameraState>> {
   if (services.ingest?.state !== 'running') return {};
   try {
@@ -128,13 +128,13 @@ async function camerasOf({ services, endpoints }: State): Promise<Record<string,
   }
 }
 
-/** The parts that services are, where they have other names. */
+/** Names of parts that differ from the names of their services. */
 const PART_OF: Record<string, string> = { s3proxy: 's3' };
 
 function servicesOf({ services, health }: State): Record<string, ServiceHealth> {
   const entries = Object.entries(services).map(([name, { state, pid, restarts }]) => {
     const part = health[PART_OF[name] ?? name];
-    // What has ended this moment, the supervisor may not have told yet.
+    // The supervisor may not have noticed yet that a process has just ended.
     const isRunning = state === 'running' && pid !== undefined && signalProcess(pid, 0);
     const healthy = state === 'finished' || (isRunning && part?.ok !== false);
     return [name, { state, healthy, pid: pid ?? null, restarts }] as const;

@@ -40,7 +40,7 @@ export function inferenceCommand(): Command {
     });
 }
 
-/** The first frame of a demo clip, made just as ingest makes it. */
+/** The first frame of a demo clip, decoded and encoded by ingest itself. */
 async function firstFrame(): Promise<Frame> {
   const [url = ''] = await fetchAsset(CLIPS, console.error);
   const { MAX_FRAME_BYTES, JPEG_QUALITY, FRAME_RATE } = readConfig([
@@ -48,7 +48,7 @@ async function firstFrame(): Promise<Frame> {
     'JPEG_QUALITY',
     'FRAME_RATE',
   ]);
-  // Loaded here, as the other commands need neither FFmpeg nor an image library.
+  // Loaded only here: the other commands need neither FFmpeg nor an image library.
   const { Ingest } = await import('@video-pipeline/ingest-host');
   const frames: Frame[] = [];
   const ingest = new Ingest(

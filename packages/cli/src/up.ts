@@ -7,7 +7,7 @@ import { errorIn, ROOT, StartError, type State, signalProcess, supervisorOf } fr
 import { Command } from 'commander';
 import { dataDirOption, runningState } from './running.ts';
 
-/** The first start installs Kafka, S3Proxy and the model. */
+/** Long, since the first start installs Kafka, S3Proxy and the model. */
 const UP_MS = 600_000;
 /** A stop takes 5 s at most. */
 const DOWN_MS = 15_000;
@@ -37,7 +37,7 @@ async function start(dataDir: string, args: string[]): Promise<State> {
   const script = join(ROOT, 'packages/local/src/main.ts');
   const child = spawn(process.execPath, [...process.execArgv, script, '--data-dir', dataDir, ...args], {
     detached: true,
-    // It outlives the npm that started it.
+    // The process outlives the npm that started it.
     env: { ...process.env, npm_lifecycle_event: undefined },
     stdio: ['ignore', log.fd, log.fd],
   });
@@ -53,7 +53,7 @@ async function start(dataDir: string, args: string[]): Promise<State> {
   throw new StartError(`the pipeline did not start: ${said}; see ${logFile}`);
 }
 
-/** The console comes last. */
+/** The console is the last service to start. */
 function isComplete({ endpoints, services }: State): boolean {
   return endpoints.console === undefined || 'console' in services;
 }
