@@ -17,25 +17,25 @@ import { LOST_BATCHES, readLostBatch } from './lost-batches.ts';
 import { samePicture } from './pixels.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
 
-/** What became of every frame that Kafka holds. Lists are of frames, `stream/session/number`, or of records. */
+/** State of every frame that Kafka holds. Lists name frames as `stream/session/number`, or records. */
 export interface AuditReport {
   /** Records on the topic of frames. */
   published: number;
   annotated: number;
   failed: number;
-  /** Records in `failed/` or in lost batches, of frames and of whatever else, by the stage that put them there. */
+  /** Records in `failed/` or in batches that a mapping gave up on, frames or not, by the stage that put them there. */
   failedRecords: Record<string, number>;
-  /** In neither place, and a stage has not committed its offset: it will, or delivers it again. */
+  /** Neither annotated nor in `failed/`, but a stage has not committed its offset yet: the frame is delivered again. */
   onItsWay: number;
-  /** In neither place, though every stage has committed its offset: lost. */
+  /** Neither annotated nor in `failed/`, though every stage has committed its offset: lost. */
   missing: string[];
-  /** Annotated and in `failed/` as well. */
+  /** Annotated, and in `failed/` as well. */
   both: string[];
-  /** The detections belong to a record with another picture than the frame's. */
+  /** Frames whose detections belong to a record with another picture. */
   mixedUp: string[];
-  /** The stored picture is not the frame's (with `pixels`). */
+  /** Frames whose stored picture is another one (with `pixels`). */
   wrongPixels: string[];
-  /** Sessions of which ingest counted more frames as published than Kafka holds (with `counted`). */
+  /** Sessions of which ingest published more frames than Kafka holds (with `counted`). */
   lostBeforeKafka?: string[];
 }
 
@@ -45,7 +45,9 @@ export interface AuditOptions {
   framesTopic: string;
   detectionsTopic: string;
   s3Prefix: string;
-  /** Whose offsets tell which frames are on their way (KAFKA_GROUP_ID); left out, none is. */
+  /**
+   * Consumer groups whose offsets show which frames are on their way (KAFKA_GROUP_ID). Left out: none is on its way.
+   */
   groupId?: string;
   /** Also compares each stored picture with its frame: reads every object. */
   pixels: boolean;
@@ -54,8 +56,9 @@ export interface AuditOptions {
 }
 
 /**
- * Accounts for every frame that Kafka holds, from Kafka and S3 alone: it trusts no counter of the pipeline, and of its
- * offsets no more than that what is not committed is not lost. A frame must be annotated, or lie in `failed/`, and not both.
+ * Accounts for every frame that Kafka holds, from Kafka and S3 alone. It trusts no counter of the pipeline. It trusts
+ * committed offsets only in one way: a frame whose offset is not committed is not lost. A frame must be annotated or
+ * lie in `failed/`, and not both.
  */
 export async function audit(options: AuditOptions): Promise<AuditReport> {
   const report: AuditReport = {
@@ -69,7 +72,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     mixedUp: [],
     wrongPixels: [],
   };
-  // First: what is committed now is stored before it is looked for.
+  // Read first: the output of each offset that is committed now is stored before we list the bucket.
   const isAwaited = await awaited(options);
   const { detected, claims } = await readDetected(options);
   const stored = await storedKeys(options.bucket, `${options.s3Prefix}/`);
@@ -115,14 +118,14 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   return report;
 }
 
-/** Streams are listed side by side: each listing gives a thousand keys an answer, one answer after the other. */
+/** Streams are listed in parallel: a listing returns a thousand keys an answer, one answer after the other. */
 async function storedKeys(bucket: Bucket, prefix: string): Promise<Set<string>> {
   const streams = await bucket.folders(prefix);
   const lists = streams.map((stream) => Array.fromAsync(pictureKeys(bucket, `${prefix}${stream}/`)));
   return new Set((await Promise.all(lists)).flat());
 }
 
-/** A listing takes its time, and may leave something out: so few pictures are asked for before they are called missing. */
+/** A listing takes time, and may miss an object. At most this many pictures are read before they count as missing. */
 const MAX_LEFT_OUT = 1_000;
 
 async function isThere(bucket: Bucket, key: string): Promise<boolean> {
@@ -140,7 +143,7 @@ function addNumber(held: Map<string, Set<number>>, { streamId, session, frameNum
   held.set(name, (held.get(name) ?? new Set()).add(frameNumber));
 }
 
-/** A frame that is there twice counts once; frames that Kafka has let go for their age count as lost. */
+/** Duplicates of a frame count once. Frames that Kafka has deleted by age count as lost. */
 function lostBeforeKafka(counted: ReadonlyMap<string, number>, held: Map<string, Set<number>>): string[] {
   return [...counted]
     .map(([name, published]) => ({ name, published, found: held.get(name)?.size ?? 0 }))
@@ -155,16 +158,16 @@ export function isClean(report: AuditReport): boolean {
 }
 
 interface Detected {
-  /** Of the picture that the detections came with, if with one. */
+  /** Digest of the picture that came with the detections, if one did. */
   digest: string | undefined;
   detections: DetectedFrame['detections'];
-  /** That annotate is to read. */
+  /** Records that annotate has to read. */
   records: Place[];
 }
 
 type Place = Pick<PlacedRecord, 'topic' | 'partition' | 'offset'>;
 
-/** Whether a stage on the way of the frames, or its poller, has put a record into `failed/`. */
+/** Whether a stage of the frames, or its poller, has put a record into `failed/`. */
 function isIn(failed: ReadonlySet<string>, record: Place): boolean {
   return [...FRAME_STAGES.map(({ name }) => name), POLLER].some((name) =>
     failed.has(failedKey(name, record)),
@@ -198,13 +201,13 @@ async function awaited({
     offset >= (committed.get(topic)?.get(partition) ?? Number.POSITIVE_INFINITY);
 }
 
-/** Whether there is such a group: of one that nobody ever was in, nobody will commit anything. */
+/** Whether the group exists. A group that never had a member will not commit anything. */
 async function exists(admin: Admin, groupId: string): Promise<boolean> {
   const { groups } = await admin.describeGroups([groupId]);
   return groups.some(({ state }) => state !== 'Dead');
 }
 
-/** Every stage is named, and whatever else has a folder there. */
+/** Counts records by stage. Stages without any are included, and so are other folders. */
 function countByStage(failed: ReadonlySet<string>): Record<string, number> {
   const counts: Record<string, number> = Object.create(null);
   for (const name of FAILED_FOLDERS) counts[name] = 0;
@@ -215,13 +218,13 @@ function countByStage(failed: ReadonlySet<string>): Record<string, number> {
   return counts;
 }
 
-/** What is on `detections`, by the frames' ids, and which frame is said to lie at which place of `video-frames`. */
+/** Reads `detections`: the records by frame id, and which frame each says to lie at which offset of `video-frames`. */
 async function readDetected({ kafka, detectionsTopic }: AuditOptions) {
   const detected = new Map<string, Detected>();
   const claims = new Map<string, string>();
   await readTopic(kafka, detectionsTopic, (record) => {
     const picture = pictureOf(record);
-    // What was seen may be what is wrong with the record: it still is of a frame.
+    // The detections may be what is wrong with the record. It still belongs to a frame.
     const frame = picture ? tryDecode(record, decodeSeenFrame) : tryDecode(record);
     if (!frame) return;
     const id = idOf(frame);
@@ -244,7 +247,7 @@ function tryDecode(record: PlacedRecord, decode: (record: PlacedRecord) => unkno
   }
 }
 
-/** Keys that the records of batches that mappings gave up on would have in `failed/`. */
+/** Keys that the records of lost batches would have in `failed/`: batches that an event-source mapping gave up on. */
 async function lostKeys(bucket: Bucket): Promise<string[]> {
   const keys: string[] = [];
   for await (const key of bucket.list(LOST_BATCHES)) {
@@ -254,7 +257,7 @@ async function lostKeys(bucket: Bucket): Promise<string[]> {
   return keys;
 }
 
-/** `stream/session/number`: what names a frame wherever it lies. */
+/** `stream/session/number`: the id of a frame in every topic and object. */
 export function idOf({ streamId, session, frameNumber }: Omit<Frame, 'jpeg'>): string {
   return `${streamId}/${session}/${frameNumber}`;
 }

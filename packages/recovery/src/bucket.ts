@@ -8,13 +8,13 @@ import {
   s3Config,
 } from '@video-pipeline/storage';
 
-/** The bucket as an operator's tool sees it: list, read, delete. */
+/** The bucket for operators' tools: list, read, delete. */
 export interface Bucket extends FolderReader {
   /** Keys that begin with `prefix`, in order. */
   list(prefix: string): AsyncIterable<string>;
   /**
-   * The first bytes of an object, as many as there are up to `most`, and how many it has in all.
-   * @throws an error that `isMissing` knows
+   * The first bytes of an object, `most` at most, and the size of the whole object.
+   * @throws an error that `isMissing` recognises
    */
   head(key: string, most: number): Promise<{ bytes: Buffer; size: number }>;
   remove(keys: string[]): Promise<void>;

@@ -14,12 +14,12 @@ const NAMES = [
   'BATCH_SIZE',
 ] as const;
 
-/** Said at the end of each command's help. */
+/** The end of each command's help. */
 export const TARGET_HELP = `
 Looks at the pipeline that runs on this machine (--data-dir <folder> for another than .data), at a deployed one with
 --stage <name>, or at the servers that KAFKA_BOOTSTRAP_SERVERS, AWS_ENDPOINT_URL and S3_BUCKET name.`;
 
-/** Nobody waits longer to be told that a server does not answer. */
+/** Longest wait before a server counts as not answering. */
 const REACH_MS = 4_500;
 
 export interface Connections {
@@ -29,9 +29,9 @@ export interface Connections {
 }
 
 /**
- * Kafka and the bucket that the environment names, for one command.
- * @param needs what must answer before the command begins
- * @throws Error naming what does not answer; ConfigError
+ * Connects one command to Kafka and to the bucket that the environment names.
+ * @param needs servers that must answer before the command begins
+ * @throws Error naming the server that does not answer; ConfigError
  */
 export async function connectEnvironment(
   name: string,

@@ -6,11 +6,11 @@ import { FailedEntryError, isLostBatch, LOST_BATCHES, readLostBatch } from './lo
 
 export { FailedEntryError, LOST_BATCHES } from './lost-batches.ts';
 
-/** What to choose from `failed/`; left out, everything. */
+/** Selects entries of `failed/`. Each condition may be left out. */
 export interface FailedFilter {
   stage?: string | undefined;
   stream?: string | undefined;
-  /** Why it failed, as docs/failures.md names it. */
+  /** Failure code, as in docs/failures.md. */
   code?: string | undefined;
   /** Text that the reason holds. */
   reason?: string | undefined;
@@ -22,21 +22,21 @@ export interface FailedFilter {
 
 export interface FailedEntry extends FailedRecord {
   key: string;
-  /** Length of the record's value; of a record that was listed, its value is not read where it is long. */
+  /** Length of the record's value. In a list, a long value is not read. */
   bytes: number;
-  /** Of a batch that a mapping gave up on, whole: all its records, of which `record` is the first. */
+  /** All records of a batch that a mapping gave up on; `record` is the first of them. */
   batch?: MSKRecord[];
 }
 
-/** Read of each entry that is listed, bytes: all of it but a long value. */
+/** Bytes that are read of each listed entry: all of it but a long value. */
 const HEAD_BYTES = 16 * 1024;
-/** The longest entry that is read whole, bytes: what an event carries, and what is said of it. */
+/** Longest entry that is read whole, bytes: the largest event, and the facts around it. */
 const MAX_ENTRY_BYTES = 8 * 1024 * 1024;
 
 /**
- * Everything in `failed/`, and the batches that mappings gave up on, that the filter chooses; by key, each of the first
- * without a long value.
- * @param onOther takes what is no failed record, which left out is thrown
+ * The entries that the filter selects, by key: records in `failed/`, and batches that mappings gave up on. A long value
+ * is left out.
+ * @param onOther receives the error of an object that is no failed record; left out, the error is thrown
  */
 export async function* listFailed(
   bucket: Bucket,
@@ -60,7 +60,7 @@ export async function* listFailed(
 
 async function* failedKeys(bucket: Bucket, { stage }: FailedFilter): AsyncGenerator<string> {
   yield* bucket.list(stage ? `failed/${stage}/` : 'failed/');
-  // Their keys do not tell the stage.
+  // The keys of lost batches do not contain the stage.
   yield* bucket.list(LOST_BATCHES);
 }
 
@@ -78,7 +78,7 @@ export async function readFailedHead(bucket: Bucket, key: string): Promise<Faile
   if (bytes.length >= size) return parseFailed(key, bytes.toString());
   const { text, left } = withoutValue(bytes.toString());
   const entry = parseFailed(key, text);
-  // Of the rest, nearly all is the value in base64.
+  // Nearly all of the rest is the value in base64.
   return { ...entry, bytes: Math.floor(((size - left) * 3) / 4) };
 }
 
@@ -90,7 +90,7 @@ export async function readFailed(bucket: Bucket, key: string): Promise<FailedEnt
   return parseFailed(key, bytes.toString());
 }
 
-/** Closes the JSON of an entry before its record's value, or after the last header that was read whole. */
+/** Completes the JSON of an entry that was read in part: up to the record's value, or to the last whole header. */
 function withoutValue(start: string): { text: string; left: number } {
   const value = start.indexOf(',"value":"');
   if (value >= 0) return { text: `${start.slice(0, value)},"value":""}}`, left: value };
@@ -108,7 +108,7 @@ export function parseFailed(key: string, text: string): FailedEntry {
     const { record } = entry;
     if (typeof record.topic !== 'string' || !Array.isArray(record.headers))
       throw new Error('it holds no record');
-    // Whoever lists entries reads these.
+    // Checked here, since every list of entries reads the stream.
     claimedStream(record);
     const bytes = entry.reference?.bytes ?? Buffer.byteLength(record.value ?? '', 'base64');
     return { ...entry, reason: String(entry.reason), key, bytes };
@@ -118,9 +118,9 @@ export function parseFailed(key: string, text: string): FailedEntry {
 }
 
 /**
- * Puts the entry's record, or all records of its batch, back on the topic they came from, as they were; then, once Kafka
- * has them, deletes the entry. A crash in between leaves them in both places, never in none.
- * @throws FailedEntryError for one that is kept by reference
+ * Sends the entry's record, or all records of its batch, to the topic they came from. Once Kafka has confirmed them, it
+ * deletes the entry. After a crash in between, the records are in both places, never in none.
+ * @throws FailedEntryError for an entry that holds only a reference
  */
 export async function redrive(
   bucket: Bucket,
@@ -145,7 +145,7 @@ export async function redrive(
   await bucket.remove([entryKey]);
 }
 
-/** A batch is chosen by any of its records, and put back whole. */
+/** A batch is selected if any of its records matches. It is put back whole. */
 export function isChosen(
   entry: FailedEntry,
   { stage, stream, code, reason, from, to }: FailedFilter,

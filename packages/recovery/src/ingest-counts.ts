@@ -4,14 +4,14 @@ import { createInterface } from 'node:readline';
 import { parseMetrics } from '@video-pipeline/telemetry';
 
 /**
- * What ingest hosts say they published, from what they wrote to stdout.
+ * Frames that ingest hosts published, by the metrics that they wrote to stdout.
  * @returns frames by `stream/session`
  * @throws the file system's error when there is no such file
  */
 export async function readCounts(files: readonly string[]): Promise<Map<string, number>> {
   const counts = new Map<string, number>();
   for (const file of files) {
-    // npm starts scripts in the repository's root: a relative path means the folder the person was in.
+    // npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called.
     const lines = createInterface({ input: createReadStream(resolve(process.env.INIT_CWD ?? '', file)) });
     for await (const line of lines) addLine(counts, line);
   }

@@ -2,13 +2,15 @@ import type { MSKEvent, MSKRecord } from '@video-pipeline/frame';
 import { STAGES } from '@video-pipeline/stages';
 import type { Bucket } from './bucket.ts';
 
-/** Where a mapping puts whole batches that it gave up on: Lambda's on-failure destination, and the local mapping's. */
+/**
+ * Folder of the whole batches that an event-source mapping gave up on: by Lambda's on-failure destination, and locally.
+ */
 export const LOST_BATCHES = 'aws/lambda/';
 
-/** A batch that a mapping gave up on. */
+/** A batch that an event-source mapping gave up on. */
 export interface LostBatch {
   key: string;
-  /** The stage of the pipeline whose function it was for; the function's own name where it is none of ours. */
+  /** The stage whose function got the batch, or the name of a function that is not of this pipeline. */
   stage: string;
   reason: string;
   /** ISO 8601, UTC. */
@@ -16,12 +18,12 @@ export interface LostBatch {
   records: MSKRecord[];
 }
 
-/** An object among what has failed that is not what a stage or a mapping writes, or that can't be put back. */
+/** An object that neither a stage nor a mapping wrote, or that can't be put back. */
 export class FailedEntryError extends Error {
   override readonly name = 'FailedEntryError';
 }
 
-/** The longest that is read, bytes: an event of 6 MB within JSON, and what is said of it. */
+/** Longest batch that is read, bytes: an event of 6 MB within JSON, and the facts around it. */
 const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 
 export const isLostBatch = (key: string): boolean => key.startsWith(LOST_BATCHES);

@@ -4,16 +4,17 @@ import sharp from 'sharp';
 
 /** Side of the small pictures that are compared: coarse enough to see past a second JPEG encoding. */
 const SIDE = 32;
-/** As annotate draws them. */
+/** The limit of annotate. */
 const LIMITS = { maxPixels: 50_000_000 };
-/** Difference of two cells, 0..255, that encoding a picture twice doesn't reach. */
+/** Largest difference of two cells, 0..255, that a second encoding may cause. */
 const TOLERANCE = 6;
-/** Share of the cells that may differ more all the same: next to what was drawn. */
+/** Share of the cells that may differ more than that, since drawing also changes the cells around it. */
 const MAY_DIFFER = 0.02;
 
 /**
- * Whether `annotated` is the picture `frame` with something drawn on it: cells of a coarse grid that no box or label
- * touches must look the same; one that may not be decoded is none. Two pictures of a still scene can't be told apart.
+ * Whether `annotated` is the picture `frame` with boxes drawn on it. It compares the cells of a coarse grid that no box
+ * or label touches. A picture that may not be decoded never matches. Two pictures of a still scene can't be
+ * distinguished.
  */
 export async function samePicture(
   frame: Buffer,
@@ -41,14 +42,14 @@ interface Coarse {
   cells: number[];
 }
 
-/** @throws PictureError for what would cost too much to decode */
+/** @throws PictureError for a picture that would cost too much to decode */
 async function coarse(jpeg: Buffer): Promise<Coarse> {
   const { width, height } = readPictureHeader(jpeg, LIMITS);
   const cells = await sharp(jpeg).greyscale().resize(SIDE, SIDE, { fit: 'fill' }).raw().toBuffer();
   return { width, height, cells: [...cells] };
 }
 
-/** Whether a cell lies on the edge of a box or where its label may be, one cell around included. */
+/** Whether a cell is on the edge of a box, or where its label may be, with one cell around. */
 function touches({ bbox }: Detection, cell: number, { width, height }: Coarse): boolean {
   const [x, y] = [cell % SIDE, Math.floor(cell / SIDE)];
   const [x1, y1, x2, y2] = bbox.map(

@@ -8,14 +8,14 @@ export interface PlacedRecord extends ReceivedRecord {
   offset: number;
   /** Epoch milliseconds. */
   timestamp: number;
-  /** Where it stands for records that can't be delivered: why not, and which. */
+  /** Given where this stands for records that can't be delivered: the reason, and their offsets. */
   refusal?: Refusal | undefined;
 }
 
 /**
- * Reads a topic from its oldest record to what was its newest at the time of the call, each partition in order, as a
- * consumer group of its own that is deleted afterwards.
- * @param topic one that doesn't exist counts as empty
+ * Reads a topic from its oldest record to the newest one at the time of the call, each partition in order. It uses a
+ * consumer group of its own, which is deleted afterwards.
+ * @param topic a topic that doesn't exist counts as empty
  */
 export async function readTopic(
   kafka: Kafka,
@@ -42,18 +42,18 @@ async function readTo(
   ends: Map<number, number>,
   visit: (record: PlacedRecord) => void | Promise<void>,
 ): Promise<void> {
-  // A consumer that has to join its group again begins anew, as it commits nothing.
+  // A consumer that has to join its group again starts from the beginning, since it commits nothing.
   const next = new Map<number, number>();
   const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 100 });
   await consumer.connect();
   try {
     await consumer.subscribe({ topic, fromBeginning: true });
     await new Promise<void>((resolve, reject) => {
-      // kafkajs starts again by itself after a fault that time cures.
+      // After a temporary fault, kafkajs restarts by itself.
       consumer.on(consumer.events.CRASH, ({ payload }) => {
         if (!payload.restart) reject(payload.error);
       });
-      // Told of batches too in which nothing is left to deliver.
+      // This event comes also for batches without records to deliver.
       consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload: { partition, lastOffset } }) => {
         const end = ends.get(partition);
         if (end !== undefined && Number(lastOffset) + 1 >= end) ends.delete(partition);

@@ -8,7 +8,7 @@ import { replay } from './replay.ts';
 import { parseTime } from './time.ts';
 
 const logger = createLogger('replay');
-// Frames looked at again are no traffic of the pipeline, and stdout is for the result.
+// A replay must not count as traffic of the pipeline, and stdout is for the result.
 process.env.POWERTOOLS_METRICS_DISABLED = 'true';
 
 const command = new Command('replay')

@@ -29,12 +29,12 @@ export interface ReplayOptions {
   progress(done: number): void;
 }
 
-/** What the handlers are told of where records come from. */
+/** The event source that the events name. */
 const SOURCE = { eventSourceArn: 'arn:aws:kafka:local:000000000000:cluster/replay', bootstrapServers: '' };
 
 /**
- * Processes recorded frames again with the same two handlers, another model say, into a folder of its own. Reads
- * Kafka, writes S3; publishes nothing and commits no offset of the pipeline's groups.
+ * Processes recorded frames again with the same two handlers, into a folder of its own, for example with another model.
+ * It reads Kafka and writes S3. It publishes nothing, and commits no offset of the pipeline's groups.
  * @returns frames processed
  */
 export async function replay(options: ReplayOptions): Promise<number> {
@@ -56,7 +56,7 @@ export async function replay(options: ReplayOptions): Promise<number> {
   return done;
 }
 
-/** Detect and annotate as one, as where pictures travel once; nothing is published. */
+/** Runs detect and annotate as one, without publishing. */
 function createBatchProcessor({ detector, store, folder, s3Prefix, form, logger }: ReplayOptions) {
   const moved = <Kind extends { key: string }>(object: Kind): Kind => ({
     ...object,

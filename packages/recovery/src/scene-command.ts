@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import { filesOf, replayScene, storedDetections } from './scene-replay.ts';
 import { parseTime } from './time.ts';
 
-/** The stream's scene in the file, else in what STREAMS or STREAMS_FILE says. */
+/** The stream's scene from the file, otherwise from STREAMS or STREAMS_FILE. */
 function sceneOf(streamId: string, file: string | undefined): SceneConfig {
   const config = readConfig(['STREAMS', 'STREAMS_FILE']);
   const list = readStreamsText(file === undefined ? config : { STREAMS: undefined, STREAMS_FILE: file });

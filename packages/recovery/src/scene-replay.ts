@@ -6,7 +6,7 @@ import { z } from 'zod';
 
 const HOUR_MS = 3_600_000;
 
-/** What a line of stored NDJSON says of a frame. */
+/** A line of stored NDJSON, as far as a scene needs it. */
 const lineSchema = z.object({
   stream_id: z.string(),
   session: z.string(),
@@ -46,8 +46,8 @@ export interface Replayed {
 }
 
 /**
- * Runs stored detections through a scene, in their order, as `detect` would have done with this scene.
- * @throws RangeError naming file and line of what is no stored detection
+ * Runs stored detections through a scene, in their order, as `detect` would have done with it.
+ * @throws RangeError naming file and line of a text that is no stored detection
  */
 export async function replayScene(
   texts: Texts,
@@ -60,7 +60,7 @@ export async function replayScene(
   for await (const { text, where } of texts) {
     for (const frame of framesIn(text, where, streamId)) {
       if (frame.capturedAt < from || frame.capturedAt >= to) continue;
-      // A batch that was delivered again may have left a line in two objects.
+      // A batch that was delivered twice may have left the same line in two objects.
       const id = `${frame.session} ${frame.frameNumber}`;
       if (seen.has(id)) continue;
       seen.add(id);
@@ -94,8 +94,8 @@ function parseJson(line: string): unknown {
 const READS = 16;
 
 /**
- * The stream's stored detections of the hours from `from` to `to`, epoch ms; a batch may begin in the hour before.
- * @param signal ends it early
+ * The stream's stored detections of the hours from `from` to `to`, epoch ms, and of one hour before and after.
+ * @param signal ends the reading early
  */
 export async function* storedDetections(
   bucket: Reader,
@@ -114,7 +114,7 @@ export async function* storedDetections(
   }
 }
 
-/** `<topic>-<partition>-<first offset>.ndjson`: offsets are not padded, so keys don't sort by them. */
+/** Key order is not offset order, since the offsets in `<topic>-<partition>-<first offset>.ndjson` are not padded. */
 function offsetOf(key: string): number {
   return Number(/-(\d+)\.ndjson$/.exec(key)?.[1] ?? 0);
 }
