@@ -26,15 +26,15 @@ interface Connection {
   connected: Promise<void>;
 }
 
-/** So many that the three demo streams, and most small sets of cameras, don't share one. */
+/** Enough partitions that the three demo streams, and most small sets of cameras, don't share one. */
 const PARTITIONS = 6;
 const POLL_MS = 250;
 
-/** Looks at Kafka from outside: how far each stage has come. Survives Kafka's restarts. */
+/** Reads from Kafka how far each stage is. Survives Kafka's restarts. */
 export class Backlog {
   readonly topics: readonly string[];
   readonly #config = readConfig(STAGE_VARIABLES);
-  /** The stages on the way of the frames. */
+  /** The stages that frames pass through. */
   readonly frameStages = frameStagesOf(this.#config);
   readonly #bootstrap: string;
   #connection: Connection | undefined;
@@ -45,14 +45,17 @@ export class Backlog {
     this.topics = [...new Set(STAGES.map((stage) => topicOf(stage, this.#config)))];
   }
 
-  /** Creates the topics that are not there. The brokers are ready then for groups too, whose own topic is made at the first question. */
+  /**
+   * Creates the topics that are missing. Its question about groups makes the brokers create the topic of the offsets,
+   * so that groups can be joined then.
+   */
   async createTopics(): Promise<void> {
     const specs = this.topics.map((topic) => ({ topic, partitions: PARTITIONS }));
     const groups = this.frameStages.map((stage) => this.consumer(stage).group);
     await this.#ask((admin) => Promise.all([ensureTopics(admin, specs), admin.describeGroups(groups)]));
   }
 
-  /** Records that each stage on the way of the frames has yet to finish. */
+  /** Lag of each stage that frames pass through, in records. */
   async lag(): Promise<Record<string, number>> {
     const lags = this.frameStages.map(async (stage) => {
       const partitions = await this.partitions(stage);
@@ -61,7 +64,7 @@ export class Backlog {
     return Object.fromEntries(await Promise.all(lags));
   }
 
-  /** Frames ever published. */
+  /** Number of frames that were ever published. */
   async published(): Promise<number> {
     const partitions = await Promise.all(this.frameStages.slice(0, 1).map((stage) => this.partitions(stage)));
     return sum(partitions.flat().map(({ end }) => end));
@@ -69,11 +72,11 @@ export class Backlog {
 
   /** Resolves when everything published before the call has gone through every stage of frames, or `signal` aborts. */
   async drained(signal: AbortSignal): Promise<void> {
-    // In their order: what one has finished then stands in the topic of the next.
+    // In the order of the stages: what one stage has finished is in the topic of the next stage.
     for (const stage of this.frameStages) {
       let targets: Map<number, number> | undefined;
       while (!signal.aborted) {
-        // While Kafka is down there is nothing to do but ask again.
+        // While Kafka is down, only another attempt helps.
         const partitions = await this.partitions(stage).catch(() => undefined);
         targets ??= partitions && new Map(partitions.map(({ partition, end }) => [partition, end]));
         if (partitions?.every(({ partition, committed }) => committed >= (targets?.get(partition) ?? 0)))
@@ -87,7 +90,7 @@ export class Backlog {
     await this.#connection?.admin.disconnect();
   }
 
-  /** The stages that read here, or did once: those of frames, and others whose consumer group Kafka knows. */
+  /** The stages that read here, or once did: those of frames, and others whose consumer group Kafka knows. */
   async stages(): Promise<PipelineStage[]> {
     const { groups } = await this.#ask((admin) => admin.listGroups());
     const known = new Set(groups.map(({ groupId }) => groupId));
@@ -102,12 +105,12 @@ export class Backlog {
     return this.#ask((admin) => consumerLag(admin, group, topic));
   }
 
-  /** Looks whether a stage reads. @returns why that can't be said. @throws Error where it does not */
+  /** Checks that a stage reads. @returns why that can't be known. @throws Error where it does not */
   async askReader(stage: PipelineStage): Promise<string | undefined> {
     return askGroup(this.consumer(stage).group, (question) => this.#ask(question));
   }
 
-  /** What a stage reads, and as whom. */
+  /** The topic that a stage reads, and its consumer group. */
   consumer(stage: PipelineStage): { topic: string; group: string } {
     return { topic: topicOf(stage, this.#config), group: groupOf(stage, this.#config) };
   }

@@ -16,5 +16,5 @@ export function frameRate(text: string): number {
   return value;
 }
 
-/** npm starts scripts in the repository's root: a relative path means the folder the person was in. */
+/** npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called. */
 export const DIRECTORY = process.env.INIT_CWD ?? process.cwd();

@@ -4,7 +4,7 @@ import { answers } from './servers/kafka.ts';
 import { connectS3, ensureBucket } from './servers/s3proxy.ts';
 import { StartError } from './supervisor/processes.ts';
 
-/** What the user already runs, by the variables that name it; the rest is ours to start. */
+/** Servers that the user already runs, named by variables. The stack starts the others. */
 export interface Given {
   kafka?: string;
   s3?: string;
@@ -14,7 +14,7 @@ export interface Given {
 const REACH_MS = 5_000;
 
 /**
- * Reads which servers the user names, and looks whether each answers.
+ * Reads which servers the user names, and checks that each answers.
  * @throws ConfigError; StartError naming the variable whose server doesn't answer
  */
 export async function givenServers(note: (line: string) => void): Promise<Given> {

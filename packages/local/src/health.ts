@@ -3,15 +3,15 @@ import { askHttp, type Probe } from '@video-pipeline/telemetry';
 import type { Stack } from './stack.ts';
 
 /**
- * What to ask each part of a stack on this machine, by the part's name.
- * @param onLag takes how many records each stage of frames has yet to finish
+ * The probe of each part of a stack on this machine, by the part's name.
+ * @param onLag receives the lag of each stage that frames pass through, in records
  */
 export function stackProbes(
   { endpoints, backlog, services }: Stack,
   onLag: (lag: Record<string, number>) => void,
 ): Record<string, Probe> {
   const { s3, inference, health, console: page } = endpoints;
-  /** Of a process of ours: as long as none runs, why. */
+  /** The probe of a service. While the service does not run, its state is the answer. */
   const ofService = (name: string, probe: Probe) => async () => {
     const state = services.find((service) => service.name === name)?.state;
     if (state === 'restarting') throw new Error('it has ended, and is started again');
@@ -23,10 +23,10 @@ export function stackProbes(
       onLag(await backlog.lag());
       return undefined;
     },
-    // Unsigned, it is refused: that is an answer.
+    // S3Proxy refuses a request without a signature. That counts as an answer.
     s3: () => askHttp(s3),
     model: () => askHttp(new URL('/health', inference)),
-    // 503 while no camera sends: that is told by camera.
+    // 503 while no camera sends: the status shows that for each camera.
     ingest: ofService('ingest', () => askHttp(new URL('/health', health), (status) => status <= 503)),
     ...Object.fromEntries(
       stages.map((stage) => [stage.name, ofService(stage.name, () => backlog.askReader(stage))]),

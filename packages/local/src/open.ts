@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 
 /**
- * Opens a page in the person's browser.
- * @param note told the address where no browser can be opened
+ * Opens a page in the user's browser.
+ * @param note receives the address where no browser can be opened
  */
 export function openBrowser(url: string, note: (line: string) => void): void {
   const command = process.platform === 'darwin' ? 'open' : 'xdg-open';

@@ -15,39 +15,39 @@ import { StartError } from './supervisor/processes.ts';
 import type { Service } from './supervisor/supervise.ts';
 
 export interface StackOptions {
-  /** Everything written lies under it. */
+  /** Folder of everything that is written. */
   dataDir: string;
   /** Any free port instead of the usual ones. */
   autoPorts: boolean;
-  /** Nodes of our Kafka. */
+  /** Nodes of the Kafka that is started. */
   brokers: number;
-  /** Left out: what STREAMS or STREAMS_FILE lists, else three demo cameras. */
+  /** Left out: the list of STREAMS or STREAMS_FILE, otherwise three demo cameras. */
   sources?: Source[] | undefined;
   /** An ONNX file other than the default model. */
   model?: string | undefined;
   frameRate?: number | undefined;
-  /** Whether frames are published; else the stack waits for somebody who does. */
+  /** Whether frames are published. If not, the stack waits for another producer. */
   ingest: boolean;
   /** Whether the web page is served. */
   console: boolean;
-  /** Whether a clip of each event is stored; left out, as EVENT_CLIPS says. */
+  /** Whether a clip of each event is stored. Left out: as EVENT_CLIPS says. */
   clips?: boolean | undefined;
-  /** Publish so many frames, then end. */
+  /** Publishes this many frames, then ends. */
   frames?: number | undefined;
 }
 
-/** What each part of a stack is started with. */
+/** What each part of a stack needs to start. */
 export interface Context {
   options: StackOptions;
   given: Given;
   ports: Ports;
   launcher: Launcher;
   note: (line: string) => void;
-  /** The cameras that the user names; left out: the demo's. */
+  /** The cameras that the user names. Left out: the demo cameras. */
   named: readonly Source[] | undefined;
 }
 
-/** Where Kafka will be, and what starts it. */
+/** Address of Kafka, and the function that starts it. */
 export async function planKafka({ options, given, ports, launcher, note }: Context) {
   const { dataDir, brokers } = options;
   if (given.kafka) {
@@ -65,7 +65,7 @@ export async function planKafka({ options, given, ports, launcher, note }: Conte
   };
 }
 
-/** Where S3 will be, and what starts it. */
+/** Address of the S3 API, and the function that starts it. */
 export async function planS3({ options: { dataDir }, given, ports, launcher, note }: Context) {
   const { S3_BUCKET, S3_PREFIX } = readConfig(['S3_BUCKET', 'S3_PREFIX']);
   if (given.s3) {
@@ -91,14 +91,14 @@ export async function runModel({ options: { model }, given, ports, launcher, not
   await launcher.node('model', 'model', 'model/src/main.ts', () => ({ args }));
 }
 
-/** Where we reach what listens on HOST. */
+/** Address at which this process reaches servers that listen on HOST. */
 export function here(): string {
   const { HOST } = readConfig(['HOST']);
   if (['0.0.0.0', '::', 'localhost'].includes(HOST)) return '127.0.0.1';
   return HOST.includes(':') ? `[${HOST}]` : HOST;
 }
 
-/** The user's cameras, or those of the demo, whose clips are fetched first. */
+/** The user's cameras, or the demo cameras, whose clips are fetched first. */
 export async function sourcesOf({ named, ports, note }: Context): Promise<readonly Source[]> {
   if (named) return named;
   const clips = await demoClips(note);
@@ -141,7 +141,7 @@ export function runStage(
   }));
 }
 
-/** Whether a run ends by itself: no hour is over before it is. */
+/** Whether a run ends by itself. If so, it needs no compactor: it ends before an hour is over. */
 export function endsByItself({ frames, sources }: StackOptions): boolean {
   return frames !== undefined || (sources !== undefined && endByThemselves(sources));
 }
@@ -172,7 +172,7 @@ export function runIngest(
   };
   const own = {
     ...env,
-    // A list of the user's says what their pictures mean; what is asked for by --source is what is read.
+    // A list of the user's also holds scenes, and stays in use. Without one, ingest reads only the streams of --source.
     ...(given && !env.STREAMS_FILE
       ? { STREAMS: JSON.stringify(given.map(({ id, url }) => ({ id, url }))) }
       : {}),
@@ -183,7 +183,7 @@ export function runIngest(
     'ingest',
     'ends',
     'ingest-host/src/main.ts',
-    // Started again after a crash, it owes only the rest.
+    // After a crash, only the rest of the frames is missing.
     () => ({
       env: own,
       begin: async () => {
@@ -210,7 +210,7 @@ export function runConsole(
 
 type AwaitedAll<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> };
 
-/** Waits for all, and then throws the first error: what still starts must be there before it can be stopped. */
+/** Waits for all, and then throws the first error: a part that is still starting can't be stopped yet. */
 export async function all<T extends readonly unknown[] | []>(work: T): Promise<AwaitedAll<T>> {
   await Promise.allSettled(work);
   return Promise.all(work);

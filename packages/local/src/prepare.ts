@@ -9,8 +9,8 @@ import { errorIn } from './supervisor/log.ts';
 import { StartError } from './supervisor/processes.ts';
 
 /**
- * Fetches and builds all that `npm start` needs, side by side, unless it is there.
- * @throws AssetError, StartError: the first, once the others are done
+ * Fetches and builds in parallel what `npm start` needs, unless it is there.
+ * @throws AssetError, StartError: the first error, once the others are done
  */
 export async function prepare(note: (line: string) => void): Promise<void> {
   const work = [
@@ -23,7 +23,7 @@ export async function prepare(note: (line: string) => void): Promise<void> {
   await Promise.all(work);
 }
 
-/** Builds the default model unless it is there, in a process of its own: it takes memory once. @throws StartError */
+/** Builds the default model unless it is there. A process of its own gives its memory back. @throws StartError */
 export async function buildModel(note: (line: string) => void): Promise<void> {
   if (existsSync(defaultModelPath())) return;
   const building = promisify(execFile)(process.execPath, [join(ROOT, 'model/src/nanodet/build.ts')]);

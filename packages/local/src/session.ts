@@ -11,7 +11,7 @@ import { type Endpoints, type Stack, startStack } from './stack.ts';
 import { StartError } from './supervisor/processes.ts';
 import type { ServiceState } from './supervisor/supervise.ts';
 
-/** What a finished run prints, with `--json` as it is. */
+/** Summary of a finished run. `--json` prints it as it is. */
 export interface Summary {
   /** Frames of this run by stream, and all of them as `total`. */
   frames: Record<string, StreamCounts>;
@@ -20,24 +20,24 @@ export interface Summary {
   latency_ms: Latency;
   processes: Record<string, Usage>;
   duration_seconds: number;
-  /** Where the annotated frames lie. */
+  /** Address of the annotated frames. */
   output: string;
-  /** Why a stream gave nothing; absent where each gave something. */
+  /** Why a stream gave no frame. Absent if each stream gave some. */
   error?: string;
 }
 
-/** How the pipeline stands, as `run/state.json` holds it while a supervisor runs. */
+/** State of the pipeline. While a supervisor runs, `run/state.json` holds it. */
 export interface State {
   pid: number;
   /** Epoch milliseconds. */
   started_at: number;
   updated_at: number;
   endpoints: Endpoints;
-  /** The demo cameras, where they play. */
+  /** The demo cameras, if they are used. */
   cameras: Source[];
   services: Record<string, { state: ServiceState; pid?: number; restarts: number }>;
   streams: Record<string, StreamView>;
-  /** Records that each stage of frames has yet to finish, in order; `null` while Kafka doesn't answer. */
+  /** Lag of each stage that frames pass through, in order; `null` while Kafka doesn't answer. */
   lag: Record<string, number> | null;
   latency_ms: Latency;
   /** Whether each part answers, and since when: Kafka, S3, the model, ingest, each stage, the console. */
@@ -46,9 +46,9 @@ export interface State {
 
 export interface SessionHooks {
   note: (line: string) => void;
-  /** Takes how the pipeline stands, once a second. */
+  /** Receives the state of the pipeline once a second. */
   show: (state: State) => void;
-  /** Takes the address of the console, once it answers. */
+  /** Receives the address of the console once it answers. */
   onConsole: (url: string) => void;
 }
 
@@ -56,9 +56,9 @@ const TICK_MS = 1_000;
 const STALL_MS = 60_000;
 
 /**
- * Runs the pipeline until its work is done, or `signal` aborts: with `frames` until so many are annotated (or in
- * `failed/`), with nothing but video files until all of them are, else for ever.
- * @throws what {@link startStack} throws; StartError for a run that can't reach its end, with the stage at fault
+ * Runs the pipeline until its work is done, or `signal` aborts. With `frames`, the work is done once that many frames
+ * are annotated or in `failed/`. With video files alone, it is done once all their frames are. Otherwise it never ends.
+ * @throws the errors of {@link startStack}; StartError for a run that makes no progress, naming the stage at fault
  */
 export async function runSession(
   options: StackOptions,
@@ -90,7 +90,7 @@ class Session {
       onStart: (name, pid) => this.#usage.track(name, pid),
     });
     const stack = await Promise.race([starting, aborted(signal)]);
-    // Nothing to stop in order yet: whatever has begun ends with this process.
+    // There is nothing to stop in order yet: all that was started ends with this process.
     if (!stack) throw new StartError('stopped before it had started');
     const ended = new AbortController();
     const until = AbortSignal.any([signal, ended.signal]);
@@ -122,7 +122,7 @@ class Session {
     await stack.backlog.drained(signal);
   }
 
-  // What an earlier run left in Kafka must not count as frames of this one.
+  // Frames that an earlier run left in Kafka must not count as frames of this run.
   async #finishBacklog(stack: Stack, signal: AbortSignal): Promise<void> {
     const waiting = Object.values(await stack.backlog.lag()).reduce((sum, records) => sum + records, 0);
     if (waiting === 0) return;
@@ -208,17 +208,17 @@ class Session {
   }
 }
 
-/** How each part is, with what detect alone can tell of the streams. */
+/** The state of each part, with a note that only detect can give. */
 function withNote(parts: State['health'], note: string | undefined): State['health'] {
   return parts.detect && note ? { ...parts, detect: { ...parts.detect, note } } : parts;
 }
 
-/** The file that tells how a supervisor's pipeline stands. */
+/** The file with the state of a supervisor's pipeline. */
 export function stateFile(dataDir: string): string {
   return join(dataDir, 'run', 'state.json');
 }
 
-// Renamed into its place, so that nobody reads half of it.
+// Renamed into place, so that no reader sees half a file.
 async function saveState(dataDir: string, state: State): Promise<void> {
   const file = stateFile(dataDir);
   await writeFile(`${file}.new`, JSON.stringify(state));

@@ -8,21 +8,24 @@ import { StartError } from './supervisor/processes.ts';
 /** One stream that ingest reads. */
 export interface Source {
   id: string;
-  /** The URL of a camera, or the path of a video file: played once, or with `?loop` after it again and again in real time. */
+  /**
+   * The URL of a camera, or the path of a video file. A file is played once, or with `?loop` again and again in real
+   * time.
+   */
   url: string;
   /** Whether it ends by itself. */
   finite: boolean;
 }
 
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
-/** What ingest reads over a network. */
+/** Protocols that ingest reads over a network. */
 const SCHEMES = ['rtsp:', 'rtsps:', 'http:', 'https:', 'srt:', 'rtmp:', 'rtmps:', 'udp:'];
 
 /**
- * Reads the values of `--source`: `[name=]<rtsp url | video file>[?loop]`, `[name=]@<file with one of these>`, or a pattern of
- * files' names.
- * @param directory what a relative path is relative to
- * @throws StartError for one that can't be used; its message never shows a password
+ * Reads the values of `--source`: `[name=]<rtsp url | video file>[?loop]`, `[name=]@<file with one of these>`, or a
+ * pattern for the names of files.
+ * @param directory folder for relative paths
+ * @throws StartError for a source that can't be used; its message never shows a password
  */
 export function parseSources(values: readonly string[], directory: string): Source[] {
   const taken = new Set<string>();
@@ -34,7 +37,7 @@ export function parseSources(values: readonly string[], directory: string): Sour
       const full = expandVariables(url, (variable) => {
         throw new StartError(`--source ${redact(url)}: needs the variable ${variable}, which is not set`);
       });
-      // Ingest gets it as it was given: what a variable holds is written nowhere.
+      // Ingest gets the URL with its variables unexpanded, so that their values are written nowhere.
       const source = SCHEME.test(full) ? { ...remote(full), url } : file(full, directory);
       const id = name ?? unique(source.id, taken);
       if (taken.has(id)) throw new StartError(`--source: two streams are named '${id}'`);
@@ -43,7 +46,7 @@ export function parseSources(values: readonly string[], directory: string): Sour
     });
 }
 
-/** `recordings/*.mp4`, which the shell did not see, is each of these files; what has no such signs is itself. */
+/** Expands a pattern such as `recordings/*.mp4` that the shell has not expanded. Other values stay as they are. */
 function matching(value: string, directory: string): string[] {
   const loop = value.endsWith('?loop') ? '?loop' : '';
   const pattern = value.slice(0, value.length - loop.length);
@@ -54,7 +57,7 @@ function matching(value: string, directory: string): string[] {
   return files.map((file) => file + loop);
 }
 
-// `yard=rtsp://...` names the stream; `a=b.mp4` may also be a file of that name.
+// `yard=rtsp://...` names the stream, unless the whole text is the name of an existing file such as `a=b.mp4`.
 function splitName(value: string, directory: string): { name?: string; url: string } {
   const at = value.indexOf('=');
   const name = value.slice(0, at);
@@ -98,7 +101,7 @@ function unique(id: string, taken: ReadonlySet<string>): string {
   return candidate;
 }
 
-/** Whether it is a video file that is played once. */
+/** Whether a source is a video file that is played once. */
 export function endsByItself(url: string): boolean {
   return !SCHEME.test(url) && !url.endsWith('?loop');
 }

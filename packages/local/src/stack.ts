@@ -26,39 +26,42 @@ import { choosePorts } from './supervisor/ports.ts';
 import { endLeftovers } from './supervisor/processes.ts';
 import type { Service } from './supervisor/supervise.ts';
 
-/** MAX_LATENCY_SECONDS where nobody sets it. */
+/** MAX_LATENCY_SECONDS of a local stack, unless it is set. */
 const MAX_LATENCY_DEFAULT = 5;
 
-/** Where the parts of the stack are. */
+/** Addresses of the parts of the stack. */
 export interface Endpoints {
   kafka: string;
   s3: string;
   inference: string;
   health: string;
-  /** Where annotated frames lie: a folder, or a bucket's address. */
+  /** Where annotated frames are stored: a folder, or a bucket's address. */
   output: string;
   /** The web page; absent with `--no-console`. */
   console?: string;
 }
 
-/** The pipeline on one machine. Ingest is started apart, so that a backlog can be finished first; the console too, so that no frame waits for it. */
+/**
+ * The pipeline on one machine. Ingest is started separately, so that the backlog of an earlier run can be finished
+ * first. So is the console, so that no frame waits for it.
+ */
 export interface Stack {
   endpoints: Endpoints;
   sources: readonly Source[];
-  /** Whether they are our demo cameras. */
+  /** Whether the sources are the demo cameras. */
   isDemo: boolean;
   services: readonly Service[];
   backlog: Backlog;
-  /** Absent where nothing is published. */
+  /** Absent if nothing is published. */
   startIngest: (() => Promise<Service>) | undefined;
-  /** Absent where no web page is served. */
+  /** Absent if no web page is served. */
   startConsole: (() => Promise<Service>) | undefined;
   stop(): Promise<void>;
 }
 
 /**
- * Starts all but ingest and the console, which load meanwhile.
- * @throws StartError, AssetError, ConfigError; nothing runs then any more
+ * Starts everything but ingest and the console, which load their modules meanwhile.
+ * @throws StartError, AssetError, ConfigError; nothing runs any more then
  */
 export async function startStack(options: StackOptions, hooks: LauncherHooks): Promise<Stack> {
   const { note } = hooks;
@@ -85,7 +88,10 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
   }
 }
 
-/** All at once: what needs another part is told where that will be, loads, and begins when it is there. */
+/**
+ * Starts all parts at once. A part that needs another one gets its address, loads, and begins when the other part is
+ * up.
+ */
 async function startAll(context: Context): Promise<Stack> {
   const { options, ports, launcher } = context;
   const [kafka, s3] = [await planKafka(context), await planS3(context)];
@@ -132,13 +138,13 @@ async function startAll(context: Context): Promise<Stack> {
     startIngest,
     startConsole,
     async stop() {
-      // Not one after the other: Kafka may not answer.
+      // In parallel, since Kafka may not answer.
       await Promise.all([backlog.close(), launcher.stop()]);
     },
   };
 }
 
-/** What is loaded now, and begins its work once the result is called. */
+/** Starts something that loads now, and begins its work when the returned function is called. */
 function onDemand<Made>(isWanted: boolean, start: (asked: Promise<undefined>) => Promise<Made>) {
   if (!isWanted) return undefined;
   const asked = Promise.withResolvers<undefined>();
@@ -151,8 +157,9 @@ function onDemand<Made>(isWanted: boolean, start: (asked: Promise<undefined>) =>
 }
 
 /**
- * Somebody looks on: unless MAX_LATENCY_SECONDS says otherwise, a frame is to be stored within seconds, on however few
- * cores. Then a batch can't wait for long either: it waits twice, and is worked on twice.
+ * Limits the latency of a local stack, since somebody watches it. Unless MAX_LATENCY_SECONDS is set, a frame should be
+ * stored within seconds, on any number of cores. Then a batch must not wait for long either: it waits once for each of
+ * the two stages, and is processed twice.
  * @throws ConfigError
  */
 function latencyVariables({ MAX_LATENCY_SECONDS, BATCH_TIMEOUT_SECONDS } = process.env): NodeJS.ProcessEnv {

@@ -30,7 +30,7 @@ interface Options {
   color: boolean;
 }
 
-/** All of it has ended so long after it was told to, milliseconds. */
+/** Longest time from the signal to the end of all processes, milliseconds. */
 const END_MS = 4_500;
 
 const program = new Command('npm start --')
@@ -126,7 +126,10 @@ function checked(options: Options): StackOptions {
   };
 }
 
-/** Aborts at the first SIGINT, SIGTERM or SIGHUP, or when the parent is gone: npm, or who opened an IPC channel. */
+/**
+ * Aborts at the first SIGINT, SIGTERM or SIGHUP, or when the parent has ended: npm, or the process with the IPC
+ * channel.
+ */
 function stopSignal(note: (line: string) => void): AbortSignal {
   const stop = new AbortController();
   stop.signal.addEventListener('abort', () => endWithin(END_MS, note, 1), { once: true });

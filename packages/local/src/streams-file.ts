@@ -8,20 +8,20 @@ interface Entry {
   id: string;
   url: string;
   scene?: unknown;
-  /** Ingest leaves it out. */
+  /** Ingest does not read it. */
   disabled?: boolean;
 }
 
 /**
- * The cameras that STREAMS or STREAMS_FILE lists; `undefined` where neither is set.
- * @param note is told line and field of what ingest or detect could not use, while it uses the others
- * @throws ConfigError, StreamsError where none can be used
+ * The cameras that STREAMS or STREAMS_FILE lists; `undefined` if neither is set.
+ * @param note receives line and field of each entry that ingest or detect can't use; the others are used
+ * @throws ConfigError, StreamsError if no entry can be used
  */
 export async function listedSources(note: (line: string) => void): Promise<Source[] | undefined> {
   const config = readConfig(['STREAMS', 'STREAMS_FILE', 'FRAME_RATE', 'JPEG_QUALITY']);
   const streams = readStreamsText(config);
   if (!streams) return undefined;
-  // Loaded here alone, as it brings FFmpeg.
+  // Loaded only here, since it loads FFmpeg.
   const { parseStreams } = await import('@video-pipeline/ingest-host');
   const defaults = { frameRate: config.FRAME_RATE, quality: config.JPEG_QUALITY };
   const { specs, problems } = parseStreams(streams.text, defaults, streams.where);
@@ -31,8 +31,9 @@ export async function listedSources(note: (line: string) => void): Promise<Sourc
 }
 
 /**
- * Names the list of streams that ingest reads cameras from, detect scenes, and that the console writes to: the user's, or
- * else `<dataDir>/streams.json`, whose scenes stay from run to run. What is no source of this run is disabled there.
+ * Variables that name the list of streams: ingest reads its cameras, detect its scenes, and the console writes to it.
+ * It is the user's list, otherwise `<dataDir>/streams.json`, whose scenes stay from run to run. Entries that are no
+ * source of this run are disabled there.
  * @throws StartError when that file holds no JSON
  */
 export async function streamsVariables(
@@ -48,7 +49,7 @@ export async function streamsVariables(
     return { ...former, id, url };
   });
   const away = [...before.values()].map((entry) => ({ ...entry, disabled: true }));
-  // An address may hold a password.
+  // Mode 600, since a URL may hold a password.
   await writeFile(file, `${JSON.stringify([...entries, ...away], null, 2)}\n`, { mode: 0o600 });
   return { STREAMS_FILE: file };
 }

@@ -1,11 +1,11 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { LowRates, type MetricName, parseMetrics } from '@video-pipeline/telemetry';
 
-/** Frames of one stream, by what became of them. */
+/** Counts of one stream's frames, by their state. */
 export interface StreamCounts {
   captured: number;
   published: number;
-  /** Left out by ingest, as the pipeline could not take more in time. */
+  /** Frames that ingest left out, since the pipeline was behind. */
   thinned: number;
   dropped: number;
   detected: number;
@@ -49,29 +49,29 @@ const NONE: StreamCounts = {
 };
 
 const FPS_WINDOW_MS = 10_000;
-/** Streams that are counted one by one without being among our sources: anyone may publish to Kafka. */
+/** Most streams that are counted one by one without being sources of this run: anyone may publish to Kafka. */
 const MAX_OTHERS = 32;
-/** All further ones together. No stream can have this id. */
+/** The name for all further streams together. No stream can have this id. */
 export const FURTHER = '(further streams)';
 
 interface Stream {
   counts: StreamCounts & { reconnects: number };
   latency: RecordableHistogram;
   since: number;
-  /** When how many frames were annotated, for the rate. */
+  /** Frames annotated, with the times, for the rate. */
   recent: { at: number; frames: number }[];
 }
 
-/** Adds up what the stages say of themselves, stream by stream: of our sources, and of a bounded number of others. */
+/** Adds up the stages' metrics by stream: of this run's sources, and of a limited number of other streams. */
 export class Counts {
   readonly #streams = new Map<string, Stream>();
-  /** Ids of our sources. */
+  /** Ids of this run's sources. */
   #sources: ReadonlySet<string> = new Set();
   #others = 0;
   #latency = createHistogram();
   readonly lowRates = new LowRates();
 
-  /** Takes a line of a stage's stdout; ignores it unless it is a metrics line. */
+  /** Adds a line of a stage's stdout, if it is a metrics line. */
   add(line: string, now = Date.now()): void {
     const metrics = parseMetrics(line);
     if (!metrics) return;
@@ -85,19 +85,19 @@ export class Counts {
     const annotated = metrics.values.FramesAnnotated?.reduce((sum, value) => sum + value, 0);
     if (annotated) stream.recent.push({ at: now, frames: annotated });
     for (const ms of metrics.values.CaptureToStored ?? []) {
-      // The histogram takes whole numbers from 1 on.
+      // The histogram accepts only whole numbers from 1 on.
       stream.latency.record(Math.max(1, Math.round(ms)));
       this.#latency.record(Math.max(1, Math.round(ms)));
     }
   }
 
-  /** Begins anew: what came before belongs to an earlier run. @param sources ids of the streams that are ours */
+  /** Starts again from 0: earlier counts belong to an earlier run. @param sources ids of this run's streams */
   reset(sources: Iterable<string> = []): void {
     this.#sources = new Set(sources);
     this.#others = 0;
     this.#streams.clear();
     this.#latency = createHistogram();
-    // One that never gives a frame has its row, too.
+    // A source that never gives a frame has a row, too.
     for (const id of this.#sources) this.#stream(id, Date.now());
   }
 

@@ -18,7 +18,7 @@ const HEADER = [
   'p95',
 ];
 
-/** What the person sees: on a terminal a table rewritten in place, elsewhere lines now and then. */
+/** The output for the user: a table rewritten in place on a terminal, otherwise lines every few seconds. */
 export class Screen {
   readonly #out: NodeJS.WriteStream;
   #lines: string[] = [];
@@ -29,7 +29,7 @@ export class Screen {
     if (out.isTTY) out.on('resize', () => this.#redraw(this.#lines));
   }
 
-  /** Says one thing, above the table. */
+  /** Writes a line above the table. */
   note(line: string): void {
     this.#clear();
     this.#out.write(`${line}\n`);
@@ -52,7 +52,7 @@ export class Screen {
     this.#draw();
   }
 
-  // A line that wraps takes more than one row: the table is cut to the terminal, at each size it has.
+  // A line that wraps takes more than one row. So the table is cut to the current size of the terminal.
   #draw(): void {
     const { columns = 80, rows = 24 } = this.#out;
     this.#lines = this.#lines.slice(0, Math.max(1, rows - 1));
@@ -98,7 +98,7 @@ export function tableLines(state: State, paint: (style: Style, text: string) => 
   ];
 }
 
-/** What does not answer, since when, and why. */
+/** A line for each part that does not answer: since when, and why. */
 function outageLines({ health }: State): string[] {
   return Object.entries(health)
     .filter(([, { ok }]) => ok === false)
@@ -160,7 +160,7 @@ function clock(seconds: number): string {
   return `${two(seconds / 3600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
 }
 
-/** The first `columns` characters that are seen, escape sequences whole and not counted. */
+/** The first `columns` visible characters. Escape sequences stay whole, and do not count. */
 function cut(line: string, columns: number): string {
   let seen = 0;
   let result = '';

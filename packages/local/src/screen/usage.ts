@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
-/** What a service took since it was first started, its restarts summed. */
+/** CPU time and memory of a service since its first start, over all restarts. */
 export interface Usage {
   cpu_seconds: number;
   /** The largest resident set of any one of its processes. */
@@ -16,11 +16,11 @@ interface Tracked {
   peakRssBytes: number;
 }
 
-/** Samples CPU time and memory of processes by name. A process that has ended counts with its last sample. */
+/** Samples CPU time and memory of processes by name. A process that has ended keeps its last sample. */
 export class UsageMeter {
   readonly #tracked = new Map<string, Tracked>();
 
-  /** From now on `pid` is the process of `name`. */
+  /** Sets the process id of a name. */
   track(name: string, pid: number): void {
     const before = this.#tracked.get(name);
     this.#tracked.set(name, {
@@ -72,7 +72,7 @@ async function fromProc(pid: number): Promise<Usage> {
   const [stat, status] = await Promise.all(
     ['stat', 'status'].map((name) => readFile(`/proc/${pid}/${name}`, 'utf8')),
   );
-  // The command stands in parentheses and may hold anything; utime and stime are fields 14 and 15, it is the 2nd.
+  // The command is field 2, in parentheses, and may hold any character. utime and stime are fields 14 and 15.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? [];
   const peakKib = Number(/^VmHWM:\s+(\d+) kB/m.exec(status ?? '')?.[1] ?? 0);
   return {

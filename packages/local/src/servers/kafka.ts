@@ -10,10 +10,10 @@ import { startGuarded } from './guarded.ts';
 import { installJava, JARS, type JavaCommand, propertiesText } from './java.ts';
 import { sharedClasses } from './shared-classes.ts';
 
-/** 16 bytes: nodes form a cluster when theirs is the same. */
+/** 16 bytes. Nodes with the same id form a cluster. */
 const CLUSTER_ID = Buffer.from('video-pipeline-1').toString('base64url');
 
-/** One node that holds a few streams: a small heap, one collector thread, few background threads. */
+/** Sized for one node with a few streams: a small heap, one collector thread, few background threads. */
 const JVM = [
   '-Xms64m',
   '-Xmx512m',
@@ -29,7 +29,7 @@ export interface KafkaServer extends LocalServer {
   archived: Promise<void>;
 }
 
-/** One of the nodes that form a cluster, each a broker and a controller. */
+/** One node of a cluster: it is a broker and a controller. */
 export interface ClusterNode {
   /** 1..n */
   id: number;
@@ -38,8 +38,9 @@ export interface ClusterNode {
 }
 
 /**
- * Plans a cluster of so many nodes, all on this machine; each is started by {@link startKafka}, at the same time.
- * @param firstPort of the first node; the others take free ones
+ * Plans a cluster of `nodes` nodes on this machine. All of them must then be started at the same time, by {@link
+ * startKafka}.
+ * @param firstPort port of the first node; the others get free ones
  */
 export async function planCluster(nodes: number, firstPort?: number) {
   const free = () => Promise.all(Array.from({ length: nodes }, freePort));
@@ -57,11 +58,11 @@ function nodeName(id: number): string {
 }
 
 /**
- * Starts Apache Kafka, a KRaft node on 127.0.0.1, on the data that lies under `<dataDir>/kafka`, or `kafka-<id>` for a node
- * of a cluster: that is ready once more than half of the nodes are up.
+ * Starts Apache Kafka as a KRaft node on 127.0.0.1. Its data lies in `<dataDir>/kafka`, or in `kafka-<id>` for a node
+ * of a cluster. A cluster is ready once more than half of its nodes are up.
  * @param options.port 0 or left out: a free one
- * @param options.node left out: the node is all there is
- * @param options.settings what `server.properties` is to hold beside ours, or instead
+ * @param options.node left out: a cluster of this node alone
+ * @param options.settings lines of `server.properties` that are added, or replace ours
  * @throws AssetError, StartError
  */
 export async function startKafka(options: {
@@ -70,9 +71,11 @@ export async function startKafka(options: {
   node?: ClusterNode;
   settings?: Readonly<Record<string, string>>;
   note?: (line: string) => void;
-  /** When its classes are archived, if they are not, milliseconds; see {@link sharedClasses}. */
+  /**
+   * How long after the start its classes are archived, milliseconds, if they are not yet; see {@link sharedClasses}.
+   */
   archiveAfterMs?: number;
-  /** Ends it before it is ready. */
+  /** Ends Kafka before it is ready. */
   stop?: AbortSignal;
 }): Promise<KafkaServer> {
   const installed = await installJava('Apache Kafka', JARS.kafka, options.note);
@@ -100,7 +103,7 @@ export async function startKafka(options: {
     pidFile: join(dataDir, 'run', `${name}.pid`),
     logFile: join(dataDir, 'logs', `${name}.log`),
     stop: options.stop,
-    // In a cluster another node may lead, and be away.
+    // In a cluster, the leader of a partition may be another node that is not up yet.
     isReady: async () => (await answers(bootstrap)) && (options.node !== undefined || serves(bootstrap)),
   });
   const archived = classes.keep(server.exited, options.archiveAfterMs);
@@ -112,7 +115,7 @@ export function answers(bootstrap: string): Promise<boolean> {
   return holds(bootstrap, async (admin) => (await admin.describeCluster()).brokers.length > 0);
 }
 
-/** Whether the broker at `bootstrap` serves each partition it holds: after a crash it answers some time before that. */
+/** Whether the broker at `bootstrap` serves all its partitions. After a crash it answers some time before that. */
 function serves(bootstrap: string): Promise<boolean> {
   return holds(bootstrap, async (admin) => {
     for (const topic of await admin.listTopics()) await admin.fetchTopicOffsets(topic);
@@ -120,7 +123,7 @@ function serves(bootstrap: string): Promise<boolean> {
   });
 }
 
-/** Whether a question to a broker is answered with yes; no answer is a no. */
+/** Whether a broker answers a question with yes. No answer counts as no. */
 async function holds(bootstrap: string, question: (admin: Admin) => Promise<boolean>): Promise<boolean> {
   const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
   const kafka = connectKafka('probe', SILENT, settings, { retry: { retries: 0 } });
@@ -128,8 +131,8 @@ async function holds(bootstrap: string, question: (admin: Admin) => Promise<bool
 }
 
 /**
- * Formats a node's folder, or copies what an earlier first start has formatted for the same version and node: that spares
- * the start of a whole JVM, as long as one that Kafka's own takes.
+ * Formats a node's folder, or copies the one that an earlier first start has formatted for the same version and node.
+ * The copy spares the start of another JVM, which takes as long as Kafka's own start.
  */
 async function formatOnce(
   java: JavaCommand,
@@ -145,7 +148,7 @@ async function formatOnce(
   }
   await format(java, properties);
   const partial = `${template}.${process.pid}`;
-  // A cache that can't be written, or another process that was faster, costs nothing but this time.
+  // If the cache can't be written, or another process was faster, only the time of a format is lost.
   await cp(log, partial, { recursive: true })
     .then(() => rename(partial, template))
     .catch(() => rm(partial, { recursive: true, force: true }));
@@ -170,7 +173,7 @@ async function format({ command, env }: JavaCommand, properties: string): Promis
 
 function serverSettings(logDir: string, port: number, { id, controllers }: ClusterNode) {
   const controllerPort = controllers[id - 1];
-  // Three copies of which two must be written, as MSK has it; all where there are fewer nodes.
+  // Three replicas of which two must be in sync, as on MSK. With fewer nodes, a replica on each.
   const replicas = Math.min(controllers.length, 3);
   const inSync = Math.max(replicas - 1, 1);
   return {
@@ -186,7 +189,7 @@ function serverSettings(logDir: string, port: number, { id, controllers }: Clust
     'auto.create.topics.enable': false,
     // A send of 25 frames is one batch.
     'message.max.bytes': 8 * 1024 * 1024,
-    // Bounded: the frames have their lasting place in S3.
+    // Limited, since S3 keeps the frames.
     'log.retention.bytes': 1024 ** 3,
     'log.retention.hours': 24,
     'log.segment.bytes': 128 * 1024 ** 2,

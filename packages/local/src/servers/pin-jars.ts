@@ -1,4 +1,7 @@
-/** `npm run pin:jars`: asks Maven what Kafka and S3Proxy need, and writes jars.json. For who changes a version below. */
+/**
+ * `npm run pin:jars`: asks Maven which jars Kafka and S3Proxy need, and writes jars.json. Run it after a version below
+ * has changed.
+ */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { globSync } from 'node:fs';
@@ -9,9 +12,9 @@ import { promisify } from 'node:util';
 import type { Jar } from '@video-pipeline/assets';
 
 interface Program {
-  /** `groupId:artifactId:version`, each with what it needs at run time. */
+  /** `groupId:artifactId:version`, each with its run-time dependencies. */
   artifacts: readonly `${string}:${string}:${string}`[];
-  /** What it names but does not load as we use it: the beginnings of paths. */
+  /** Beginnings of paths of dependencies that are never loaded here. */
   unused: readonly string[];
 }
 
@@ -21,9 +24,9 @@ const PROGRAMS: Record<string, Program> = {
     unused: ['org/scala-lang/scala-reflect/', 'org/checkerframework/'],
   },
   s3proxy: {
-    // Its own choice of annotations is too old for the Jackson it names.
+    // The version of jackson-annotations that S3Proxy names is too old for its Jackson.
     artifacts: ['org.gaul:s3proxy:4.1.0', 'com.fasterxml.jackson.core:jackson-annotations:2.21'],
-    // Other clouds than a folder.
+    // Clouds other than a folder on the disk.
     unused: [
       ...['com/azure/', 'com/microsoft/', 'com/nimbusds/', 'io/netty/', 'io/projectreactor/', 'net/java/'],
       ...[
@@ -61,7 +64,7 @@ async function jarsOf(name: string, { artifacts, unused }: Program): Promise<Jar
   try {
     const pom = join(folder, 'pom.xml');
     await writeFile(pom, pomOf(name, artifacts));
-    // --strict-checksums: a jar that is not what the repository says ends it.
+    // --strict-checksums: Maven fails on a jar that does not match the repository's checksum.
     const args = ['--batch-mode', '--quiet', '--strict-checksums', '--file', pom, COPY];
     const options = [
       '-Dmdep.useRepositoryLayout=true',

@@ -30,12 +30,14 @@ export interface S3Server extends LocalServer {
 export async function startS3Proxy(options: {
   dataDir: string;
   port?: number | undefined;
-  /** Left out: those of `<dataDir>/credentials`, which are made when there are none. */
+  /** Left out: the credentials in `<dataDir>/credentials`, which are made if there are none. */
   credentials?: S3Credentials;
   note?: (line: string) => void;
-  /** When its classes are archived, if they are not, milliseconds; see {@link sharedClasses}. */
+  /**
+   * How long after the start its classes are archived, milliseconds, if they are not yet; see {@link sharedClasses}.
+   */
   archiveAfterMs?: number;
-  /** Ends it before it is ready. */
+  /** Ends S3Proxy before it is ready. */
   stop?: AbortSignal;
 }): Promise<S3Server> {
   const installed = await installJava('S3Proxy', JARS.s3proxy, options.note);
@@ -100,7 +102,7 @@ function logConfiguration(path: string): string {
 `;
 }
 
-/** A client for the S3 API at `endpoint`; for AWS without one, where the SDK finds all it needs. */
+/** A client for the S3 API at `endpoint`. Without an endpoint it is AWS, where the SDK finds its own settings. */
 export function connectS3(
   endpoint?: string,
   {
@@ -116,7 +118,7 @@ export function connectS3(
   });
 }
 
-/** Variables by which a process reaches the S3 API at `url` with these credentials, and no others. */
+/** Variables with which a process uses the S3 API at `url` with these credentials, and no others. */
 export function s3Environment(url: string, credentials: S3Credentials): NodeJS.ProcessEnv {
   return {
     AWS_ENDPOINT_URL: url,

@@ -6,28 +6,28 @@ import { cacheDir } from '@video-pipeline/assets';
 import { spawnGuard } from './guarded.ts';
 import type { JavaCommand } from './java.ts';
 
-/** The start of the program, and of what waits for it, comes first. */
+/** Wait before the archive is made, milliseconds: the start of the program and its clients comes first. */
 const AFTER_MS = 30_000;
 
-/** Archives that are being made. The nodes of a cluster need the same. */
+/** Archives that are being made: the nodes of a cluster need the same one. */
 const making = new Set<string>();
 
 export interface SharedClasses {
   /** Arguments of the JVM. */
   flags: string[];
   /**
-   * To be called once the program is ready: makes the archive if there is none.
-   * @param ended resolves when the program has ended, and with it this work
-   * @returns once there is an archive, or none is to be had
+   * Makes the archive if there is none. To be called once the program is ready.
+   * @param ended resolves when the program has ended; that also ends this work
+   * @returns once the archive exists, or can't be made
    */
   keep(ended: Promise<unknown>, afterMs?: number): Promise<void>;
 }
 
 /**
- * Lets a Java program map its classes from an archive in the cache instead of loading and verifying each one: that is nearly
- * half of what Kafka's start takes. The first run lists its classes, and while it goes on an archive is made of them, behind
- * all other work. A JVM passes by an archive that does not fit it.
- * @param folder of the program's data
+ * Lets a Java program map its classes from an archive in the cache, instead of loading and verifying each class.
+ * Loading takes nearly half of Kafka's start. The first run lists its classes. While that run goes on, an archive of
+ * these classes is made at low priority. A JVM ignores an archive that does not fit it.
+ * @param folder folder of the program's data
  * @see https://docs.oracle.com/en/java/javase/17/vm/class-data-sharing.html
  */
 export function sharedClasses(java: JavaCommand, folder: string): SharedClasses {
@@ -54,7 +54,7 @@ export function sharedClasses(java: JavaCommand, folder: string): SharedClasses 
 async function make(java: JavaCommand, list: string, archive: string, signal: AbortSignal): Promise<void> {
   await mkdir(dirname(archive), { recursive: true });
   const partial = `${archive}.${process.pid}`;
-  // The program goes on writing to it: what it has not written to the end does not count.
+  // The program is still writing the list: its last line may be incomplete.
   const classes = await readFile(list, 'utf8');
   await writeFile(`${partial}.list`, classes.slice(0, classes.lastIndexOf('\n') + 1));
   const [command, ...args] = java.command;

@@ -8,48 +8,51 @@ import { HELD } from '@video-pipeline/lifecycle';
 import { errorIn, LogFile } from './log.ts';
 import { endLeftover, type LocalServer, StartError, startProblem } from './processes.ts';
 
-/** A process of ours: it reports ready over the IPC channel, and ends when that closes. */
+/**
+ * A Node process of the pipeline. It reports over the IPC channel that it is ready, and ends when the channel closes.
+ */
 export interface ChildProgram {
   name: string;
   script: string;
   args?: readonly string[];
   env?: NodeJS.ProcessEnv;
   /**
-   * Holds it back once its modules are loaded, until this resolves: with variables that were not known before. It must call
-   * `toldToBegin`.
+   * Keeps it waiting once its modules are loaded, until this resolves, with variables that were unknown before. The
+   * process must call `toldToBegin`.
    */
   begin?: (() => Promise<NodeJS.ProcessEnv | undefined>) | undefined;
   pidFile: string;
   logFile: string;
-  /** Takes each line of stdout. */
+  /** Receives each line of stdout. */
   onLine?: (line: string) => void;
   timeoutMs?: number;
-  /** Ends it before it is ready. */
+  /** Ends the process before it is ready. */
   stop?: AbortSignal | undefined;
 }
 
-/** A child, and what it said of an error last. */
+/** A child process, with the last error that it printed. */
 export interface Child extends LocalServer {
   lastError(): string;
-  /** Whether it said that its work is done. */
+  /** Whether it reported that its work is done. */
   isFinished(): boolean;
 }
 
 const KEPT_LINES = 50;
 
 /**
- * Starts a Node process of ours.
- * @throws what `begin` throws; StartError when it ends before it is ready, is not ready after `timeoutMs`, or is told to stop
+ * Starts a Node process of the pipeline.
+ * @throws the errors of `begin`; StartError when it ends before it is ready, is not ready after `timeoutMs`, or `stop`
+ * aborts
  */
 export async function startChild(program: ChildProgram): Promise<Child> {
   const { name, pidFile, logFile, timeoutMs = 120_000 } = program;
   await Promise.all([logFile, pidFile].map((file) => mkdir(dirname(file), { recursive: true })));
   await endLeftover(pidFile);
   const child = fork(program.script, program.args ?? [], {
-    // A group of its own, so that Ctrl-C in the terminal reaches only us.
+    // A process group of its own, so that Ctrl-C in the terminal reaches only this process.
     detached: true,
-    // Fewer arenas of glibc and less new space for V8 (MiB) keep memory flat: with their defaults annotate grew by 100 MiB
-    // in half an hour.
+    // Fewer arenas of glibc and a smaller new space of V8 (MiB) keep memory constant. With the defaults, annotate grew
+    // by 100 MiB in half an hour.
     env: {
       NODE_COMPILE_CACHE: compileCacheDir(),
       MALLOC_ARENA_MAX: '2',
@@ -75,7 +78,7 @@ export async function startChild(program: ChildProgram): Promise<Child> {
       if (output === child.stdout) program.onLine?.(line);
     });
   }
-  // 'close', not 'exit': by then its last lines have been read.
+  // 'close' comes after 'exit', when the last lines have been read.
   const exited = once(child, 'close').then(async ([code, signal]) => {
     log.close();
     await rm(pidFile, { force: true });

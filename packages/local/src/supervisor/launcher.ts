@@ -4,35 +4,39 @@ import { startChild } from './child.ts';
 import { type LocalServer, StartError } from './processes.ts';
 import { type Service, supervise } from './supervise.ts';
 
-/** The root of the repository: our processes are started by their path in it. */
+/** The root of the repository: processes are started by their path in it. */
 export const ROOT = join(import.meta.dirname, '../../../..');
 
 export interface LauncherHooks {
-  /** Takes a line for the person at the screen. */
+  /** Receives a line for the user. */
   note: (line: string) => void;
-  /** Takes each line that a process of ours writes to stdout. */
+  /** Receives each line that a process writes to stdout. */
   onLine: (line: string) => void;
-  /** Takes the process id of a service each time it is started. */
+  /** Receives the process id of a service at each start. */
   onStart: (name: string, pid: number) => void;
 }
 
-/** What a Node process of ours is started with. */
+/** Arguments and variables of a Node process. */
 export interface Inputs {
   args?: readonly string[];
   env?: NodeJS.ProcessEnv;
-  /** Resolves when what it needs is there, with variables known only then: until that it loads, and no more. */
+  /**
+   * Resolves when what the process needs is up, with variables that are known only then. Until then, the process only
+   * loads its modules.
+   */
   begin?: () => Promise<NodeJS.ProcessEnv | undefined>;
 }
 
-/** Whatever still runs so long after the stop began is killed. */
+/** Services that still run this long after the stop began are killed, milliseconds. */
 const STOP_MS = 3_600;
 /**
- * The order of the stop, so that nothing loses what it talks to while it finishes; and until when each may take, ms. At the
- * `ends` frames come in and are looked at.
+ * Order of the stop: a service ends before those that it needs. Each value is the time since the begin of the stop
+ * until which the services of that place may take, milliseconds. `ends` are the two ends of the pipeline: cameras,
+ * ingest and console.
  */
 const STOP_ORDER = { ends: 1_200, stages: 2_600, model: 2_800, servers: STOP_MS } as const;
 
-/** Where in the pipeline a service stands. */
+/** Place of a service in the order of the stop. */
 export type Place = keyof typeof STOP_ORDER;
 
 /** Starts the services of a stack, keeps them running, and stops them in order. */
@@ -50,7 +54,7 @@ export class Launcher {
     this.#stopping.promise.catch(() => {});
   }
 
-  /** @throws what `launch` throws the first time */
+  /** @throws the error of the first `launch` */
   async run(
     name: string,
     place: Place,
@@ -67,16 +71,16 @@ export class Launcher {
     });
     this.services.push(service);
     this.#places.set(service, place);
-    // Told to stop meanwhile: what stop() could not see yet ends here.
+    // A stop began meanwhile, and did not know this service yet: it ends here.
     if (this.#isStopping) await service.kill();
     else note(`${name} is up`);
     return service;
   }
 
   /**
-   * Runs a Node process of ours.
-   * @param inputs asked anew at each start
-   * @param isDone asked when it ended with exit code 0, or said that it is finished
+   * Runs a Node process of the pipeline.
+   * @param inputs called at each start
+   * @param isDone called when the process ended with exit code 0, or reported that it is finished
    * @throws StartError
    */
   node(
@@ -92,7 +96,7 @@ export class Launcher {
         name,
         script: join(ROOT, script),
         ...given,
-        // What is still held back when the stop begins has nothing to finish.
+        // A process that still waits when the stop begins has nothing to finish.
         begin: begin && (() => Promise.race([begin(), this.#stopping.promise])),
         pidFile: join(this.#dataDir, 'run', `${name}.pid`),
         logFile: join(this.#dataDir, 'logs', `${name}.log`),
@@ -103,12 +107,12 @@ export class Launcher {
     return this.run(name, place, launch, isDone);
   }
 
-  /** Ends everything within {@link STOP_MS} and a little: in order, and then by force. */
+  /** Ends everything within slightly more than {@link STOP_MS}: in order, and then by force. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#stopping.reject(new StartError('was told to stop'));
     const began = performance.now();
-    // Nobody talks to what is only starting again.
+    // A service that is only starting again is used by no other.
     for (const service of this.services) if (service.state === 'restarting') void service.stop();
     for (const [place, until] of Object.entries(STOP_ORDER)) {
       const those = this.services.filter((service) => this.#places.get(service) === place);

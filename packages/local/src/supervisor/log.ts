@@ -2,7 +2,10 @@ import { closeSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 
 const MAX_BYTES = 5_000_000;
 
-/** A log file that stays bounded: at 5 MB it becomes `<path>.1`, over the one before, and begins anew. */
+/**
+ * A log file of limited size. At 5 MB it is renamed to `<path>.1`, which replaces the one before, and a new file
+ * begins.
+ */
 export class LogFile {
   readonly #path: string;
   #fd: number;
@@ -31,7 +34,7 @@ export class LogFile {
   }
 }
 
-/** What a process said last of what went wrong, on one line: the last line that tells of an error, or the last. */
+/** The last error of a process as one line: the last line that looks like an error, otherwise the last line. */
 export function errorIn(lines: readonly string[]): string {
   const said = lines.map(readable).filter((line) => line !== '');
   return (
@@ -41,7 +44,7 @@ export function errorIn(lines: readonly string[]): string {
   );
 }
 
-// A line of our logger is JSON; a stack's own lines say nothing to the person at the screen.
+// A line of our logger is JSON. The lines of a stack trace do not help the user.
 function readable(line: string): string {
   const text = line.trim();
   if (text.startsWith('at ') || text.startsWith('Node.js v') || text.includes('"CloudWatchMetrics"'))

@@ -1,7 +1,7 @@
 import { readConfig } from '@video-pipeline/config';
 import { freePort, isFree, StartError } from './processes.ts';
 
-/** What of ours listens, on which port, and what to do where that is taken. */
+/** Servers of a stack, their ports, and the remedy where a port is taken. */
 const LISTENERS = {
   kafka: { name: 'Kafka', port: () => 9092, instead: 'set KAFKA_BOOTSTRAP_SERVERS to use the Kafka there' },
   s3: { name: 'S3Proxy', port: () => 9000, instead: 'set AWS_ENDPOINT_URL to use the S3 API there' },
@@ -27,8 +27,8 @@ export type Listener = keyof typeof LISTENERS;
 export type Ports = Record<Listener, number>;
 
 /**
- * The port of each listener: its usual one, or with `auto` any that is free.
- * @param needed which will be started; the usual port of the others is not looked at
+ * The port of each listener: its usual one, or any free one with `auto`.
+ * @param needed listeners that will be started; the usual ports of the others are not checked
  * @throws StartError naming a port that is taken
  */
 export async function choosePorts(needed: Record<Listener, boolean>, auto: boolean): Promise<Ports> {

@@ -11,28 +11,28 @@ import { signalProcess } from '@video-pipeline/lifecycle';
 
 export { signalProcess };
 
-/** A process of ours that serves, and that ends when this process does, however that went. */
+/** A server process that ends when this process ends, even by a crash. */
 export interface LocalServer {
   pid: number;
   /** Resolves when the process has ended, with its exit code or signal. */
   exited: Promise<string>;
-  /** Ends it in order; forces it when that takes too long. */
+  /** Ends it in order, and by force when that takes too long. */
   stop(): Promise<void>;
   /** Ends it at once, as a crash would. */
   kill(): Promise<void>;
 }
 
-/** Something that did not start, with what it said. */
+/** A process did not start. The message holds its last error. */
 export class StartError extends Error {
   override readonly name = 'StartError';
 }
 
 /**
- * Waits until a process that has just begun is ready.
- * @param ready told when nobody waits for it any more
- * @param limits.timeoutMs left out: as long as it takes
+ * Waits until a process that was just started is ready.
+ * @param ready gets a signal that aborts when the wait is over
+ * @param limits.timeoutMs left out: no limit
  * @param limits.stop ends the wait
- * @returns why it is not; `undefined` once it is
+ * @returns why it is not ready; `undefined` once it is
  */
 export async function startProblem(
   exited: Promise<string>,
@@ -57,16 +57,19 @@ export async function startProblem(
   }
 }
 
-/** Names of the files that a stack keeps under its data folder while it runs. */
+/** Suffix of the files that hold the process ids of a running stack. */
 export const PID_SUFFIX = '.pid';
 
-/** The process id in a pid file, if it is there. */
+/** The process id in a pid file, if the file exists. */
 export function readPid(pidFile: string): number | undefined {
   if (!existsSync(pidFile)) return undefined;
   return Number.parseInt(readFileSync(pidFile, 'utf8'), 10) || undefined;
 }
 
-/** The process that wrote `pidFile`, if it still runs: one that began later has only been given its number. */
+/**
+ * The process that wrote `pidFile`, if it still runs. A process that started after the file was written only reuses the
+ * id.
+ */
 export async function ownerOf(pidFile: string): Promise<number | undefined> {
   const pid = readPid(pidFile);
   if (!pid) return undefined;
@@ -75,10 +78,10 @@ export async function ownerOf(pidFile: string): Promise<number | undefined> {
   return began !== undefined && written && began <= written.mtimeMs + START_SLACK_MS ? pid : undefined;
 }
 
-/** Both ways below count whole seconds from a boot time that is rounded too. */
+/** Slack, since both ways below count whole seconds from a rounded boot time. */
 const START_SLACK_MS = 2_000;
 
-/** Epoch milliseconds; `undefined` when it has ended. */
+/** When a process started, epoch milliseconds; `undefined` when it has ended. */
 async function startTime(pid: number): Promise<number | undefined> {
   try {
     return process.platform === 'linux' ? await startFromProc(pid) : await startFromPs(pid);
@@ -87,12 +90,13 @@ async function startTime(pid: number): Promise<number | undefined> {
   }
 }
 
-/** As Debian's base has no `ps`. @see https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
+/** Linux: Debian's base image has no `ps`. @see https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
 async function startFromProc(pid: number): Promise<number | undefined> {
   const [own, system] = await Promise.all(
     [`/proc/${pid}/stat`, '/proc/stat'].map((path) => readFile(path, 'utf8')),
   );
-  // The command stands in parentheses and may hold anything; state is field 3, the start in ticks since boot field 22.
+  // The command is in parentheses and may hold any character. State is field 3; the start, in ticks since boot, is
+  // field 22.
   const [state = 'Z', ...fields] = own?.slice(own.lastIndexOf(')') + 2).split(' ') ?? [];
   const boot = Number(/^btime (\d+)$/m.exec(system ?? '')?.[1]);
   return state === 'Z' || state === 'X' ? undefined : boot * 1000 + Number(fields[18]) * 10;
@@ -125,15 +129,15 @@ export async function endLeftovers(runDir: string): Promise<void> {
 
 const LOCK = `supervisor${PID_SUFFIX}`;
 
-/** The supervisor that runs on `runDir` now, if one does. */
+/** The supervisor that runs on `runDir` now, if there is one. */
 export function supervisorOf(runDir: string): Promise<number | undefined> {
   return ownerOf(join(runDir, LOCK));
 }
 
 /**
  * Makes this process the only supervisor on `runDir`.
- * @returns what gives it up again
- * @throws StartError when another runs
+ * @returns a function that ends this
+ * @throws StartError when another supervisor runs
  */
 export async function lock(runDir: string): Promise<() => Promise<void>> {
   await mkdir(runDir, { recursive: true });
@@ -153,7 +157,9 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
   return () => rm(file, { force: true });
 }
 
-/** Below the ports that systems give to outgoing connections: one of those could be taken before it is listened on. */
+/**
+ * Below the ports that systems use for outgoing connections: such a port could be taken before a server listens on it.
+ */
 const PORTS = { from: 20_000, to: 32_768 };
 
 /** A port of 127.0.0.1 that nobody listens on at the moment. */

@@ -4,16 +4,16 @@ import type { LocalServer } from './processes.ts';
 
 export type ServiceState = 'running' | 'restarting' | 'finished' | 'stopped';
 
-/** A process that is kept running until it is told to stop. */
+/** A process that is started again whenever it ends, until it is stopped. */
 export interface Service {
   readonly name: string;
   readonly state: ServiceState;
-  /** Of the process that runs now. */
+  /** Process id of the current process. */
   readonly pid: number | undefined;
   readonly restarts: number;
-  /** Resolves when it ended by itself, its work done. */
+  /** Resolves when the process ended by itself, with its work done. */
   readonly finished: Promise<void>;
-  /** What it said of what it could not do, once it is finished; absent where that is nothing. */
+  /** The error that it printed last, once it is finished with an exit code other than 0. */
   readonly failure: string | undefined;
   stop(): Promise<void>;
   kill(): Promise<void>;
@@ -21,26 +21,26 @@ export interface Service {
 
 export interface SuperviseOptions {
   name: string;
-  /** Starts it; ends what has begun, and throws, once `stop` aborts. */
+  /** Starts it. Once `stop` aborts, it ends what has begun, and throws. */
   launch: (stop: AbortSignal) => Promise<LocalServer & Partial<Pick<Child, 'lastError' | 'isFinished'>>>;
-  /** Takes a line for the person at the screen. */
+  /** Receives a line for the user. */
   note: (line: string) => void;
   onStart?: (pid: number) => void;
   /**
-   * Asked when it ended with exit code 0, or said that it is finished: whether its work is done. Else, or left out, it is
-   * started again.
+   * Called when it ended with exit code 0, or reported that it is finished. Resolves to whether its work is done. If
+   * not, or if this is left out, it is started again.
    */
   isDone?: (saidSo: boolean) => Promise<boolean>;
   firstDelayMs?: number;
 }
 
 const MAX_DELAY_MS = 30_000;
-/** A process that ran this long has recovered: the next delay is the first again. */
+/** A process that ran this long has recovered: the next delay is the first one again. */
 const RECOVERED_MS = 60_000;
 
 /**
- * Starts a process, and starts it again, ever more slowly, whenever it ends unasked.
- * @throws what `launch` throws the first time
+ * Starts a process, and restarts it whenever it ends unasked, with growing delays.
+ * @throws the error of the first `launch`
  */
 export async function supervise(options: SuperviseOptions): Promise<Service> {
   const service = new Supervised(options);
@@ -125,7 +125,7 @@ class Supervised implements Service {
       delay = Math.min(delay * 2, MAX_DELAY_MS);
       this.restarts++;
       await this.#launch().catch((error) => signal.aborted || note(error.message));
-      // Told to stop meanwhile: what stop() could not see yet ends here.
+      // A stop began meanwhile, and did not know this process yet: it ends here.
       if (signal.aborted) await this.#endCurrent();
     }
     this.state = 'stopped';
