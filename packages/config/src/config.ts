@@ -7,7 +7,7 @@ export type VariableName = keyof Variables;
 export type Value<Name extends VariableName> = z.output<Variables[Name]>;
 export type Config<Name extends VariableName> = { readonly [Key in Name]: Value<Key> };
 
-/** An environment variable with a value we can't use. */
+/** An environment variable has a value that can't be used. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
@@ -23,7 +23,7 @@ export function readConfig<Name extends VariableName>(
   const problems: string[] = [];
   const entries = names.map((name) => {
     const parsed = variables[name].safeParse(env[name] === '' ? undefined : env[name]);
-    // Of a long list, each item may be wrong in the same way.
+    // In a long list, several items may be wrong in the same way.
     const issues = new Set(parsed.error?.issues.map(describe));
     if (issues.size > 0) problems.push(`${name} ${[...issues].join(', ')}`);
     return [name, parsed.data];

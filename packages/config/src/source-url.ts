@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * What a command line says of a source, so that a password need not stand there for `ps` to show: `@path` is the first
- * line of that file.
+ * Reads a source from a command line. `@path` means the first line of that file, so that `ps` shows no password.
  * @throws Error that names the file
  */
 export function readSourceUrl(value: string): string {
@@ -16,8 +15,8 @@ export function readSourceUrl(value: string): string {
 }
 
 /**
- * `${NAME}` in a URL is the environment's variable NAME, so that passwords need not stand beside it: percent-encoded
- * within a URL, as it is where it is all of it.
+ * Replaces `${NAME}` in a URL by the environment variable NAME, so that the URL itself holds no password. The value is
+ * percent-encoded inside a URL. It is used as it is where it is the whole URL.
  * @param onMissing called with the name of each variable that is not set
  */
 export function expandVariables(url: string, onMissing: (name: string) => void): string {

@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto';
 import { chmodSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type Config, ConfigError } from './config.ts';
 
-/** The list of streams as the environment gives it, and the name of the variable or file it stands in, for errors. */
+/** The list of streams from the environment, and for errors the name of its variable or file. */
 export interface StreamsText {
   text: string;
   where: string;
 }
 
-/** The file that holds the list of streams, where there is one that counts: STREAMS goes before it. */
+/** The file with the list of streams, if it is used: STREAMS takes precedence over it. */
 export function streamsFileOf({
   STREAMS,
   STREAMS_FILE,
@@ -31,25 +31,25 @@ export function readStreamsText(config: Config<'STREAMS' | 'STREAMS_FILE'>): Str
   }
 }
 
-/** What differs once a file was written or another one put in its place; the same for what is no file. */
+/** A text that changes when the file is written or replaced; always the same if there is no file. */
 export function versionOfFile(file: string): string {
   const { ino, mtimeMs, size } = statSync(file, { throwIfNoEntry: false }) ?? {};
   return [ino, mtimeMs, size].join();
 }
 
-/** The list of streams is not any more what a change was made for. */
+/** The list of streams has changed since it was read for an edit. */
 export class StaleError extends Error {
   override readonly name = 'StaleError';
 }
 
-/** Another one for each text. */
+/** A hash of the text. */
 export function versionOfText(text: string): string {
   return createHash('sha256').update(text).digest('base64url').slice(0, 16);
 }
 
 /**
- * Changes the file with the list of streams. A reader sees it as it was or as it is, never half of it.
- * @param version of the text that the change was made for; left out, it is made to the newest
+ * Changes the file with the list of streams. A reader sees the old text or the new one, never half of it.
+ * @param version of the text that the edit is for; left out, the newest text is edited
  * @throws ConfigError when there is no file or it can't be written; StaleError
  */
 export function changeStreamsText(
@@ -71,12 +71,12 @@ export function changeStreamsText(
   }
 }
 
-/** Writes beside the file and then takes its place; a link goes on pointing there, and who may read it stays. */
+/** Writes a new file beside it and renames that. A symbolic link keeps pointing to the file, and its mode stays. */
 function replaceFile(path: string, text: string): void {
   const target = realpathSync(path);
   const draft = `${target}.${process.pid}.tmp`;
   try {
-    // It may hold passwords of cameras.
+    // Mode 600, since it may hold passwords of cameras.
     writeFileSync(draft, text, { mode: 0o600, flush: true });
     chmodSync(draft, statSync(target).mode);
     renameSync(draft, target);

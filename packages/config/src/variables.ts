@@ -5,7 +5,7 @@ const integer = (min: number, max: number) => z.coerce.number().int().min(min).m
 const number = (min: number, max: number) => z.coerce.number().min(min).max(max);
 const port = integer(0, 65_535);
 const optional = z.string().min(1).optional();
-/** npm starts scripts in the repository's root: a relative path means the folder that the person was in. */
+/** npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called. */
 const path = z
   .string()
   .min(1)
@@ -20,7 +20,7 @@ const roles = z
   .transform((list) => list.split(','))
   .optional();
 
-/** Every environment variable the product reads: its form, its default, what it is for. One table, here alone. */
+/** The only table of environment variables: form, default and purpose of each. */
 export const variables = {
   KAFKA_BOOTSTRAP_SERVERS: z
     .string()
