@@ -1,7 +1,7 @@
 import { type Config, readConfig, type VariableName } from '@video-pipeline/config';
 import type { MetricName } from '@video-pipeline/telemetry';
 
-/** What a Lambda of ours can be given beside its topic and its objects. */
+/** What a stage's Lambda may need besides its topic and its objects. */
 export type Need = 'bus' | 'inference' | 'kafka' | 'mqtt' | 'scenes' | 'webhook';
 
 /** Variables that name a topic. */
@@ -9,55 +9,55 @@ export type TopicVariable = 'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'KAFKA_EV
 
 /** One stage of the pipeline: a Lambda handler that reads a Kafka topic as a consumer group of its own. */
 export interface PipelineStage {
-  /** In lower case. Its process, Lambda, log group, dimension `service` and folder of `failed/` are called so. */
+  /** In lower case. It names its process, Lambda, log group, metric dimension `service` and folder of `failed/`. */
   name: string;
-  /** What it does, for people. */
+  /** Its task, for people. */
   does: string;
   /** Module that exports `handler`, from the repository's root. */
   handler: string;
   /** The variable that names the topic it reads. */
   reads: TopicVariable;
-  /** What its consumer group has after KAFKA_GROUP_ID. */
+  /** Suffix of its consumer group, after KAFKA_GROUP_ID. */
   groupSuffix: string;
-  /** Whether a frame is done only once this stage has done it: a run waits for it, and the audit looks for it. */
+  /** Whether a frame is done only when this stage is done with it. A run then waits for it, and the audit checks it. */
   carriesFrames: boolean;
-  /** The stage that does the work of this one where pictures travel once. */
+  /** The stage that also does the work of this one, where PICTURES is `once`. */
   within?: string;
-  /** It runs only where one of these is set, and not to `off`; left out, always. */
+  /** It runs only if one of these is set, and not to `off`. Left out: always. */
   onlyWith?: readonly VariableName[];
-  /** Metrics that count what it has done, the most telling one first. */
+  /** Metrics that count its work, the most important one first. */
   counts: readonly MetricName[];
   lambda: LambdaDefinition;
 }
 
-/** A stage on AWS. Permission to read its topic, and to write to its folder of `failed/`, goes without saying. */
+/** A stage on AWS. It always may read its topic and write to its folder of `failed/`. */
 export interface LambdaDefinition {
   memoryMb: number;
-  /** At most 840, as Lambda has it behind Kafka. */
+  /** At most 840, Lambda's limit behind Kafka. */
   timeoutSeconds: number;
-  /** Deployed only where the row of infra/stages.ts gives it a size. */
+  /** Deployed only if its row in infra/stages.ts gives it a size. */
   onRequest?: boolean;
   needs?: readonly Need[];
-  /** Variables that it is given, beside S3_BUCKET and those of its needs. */
+  /** Variables that it gets, besides S3_BUCKET and those of its needs. */
   environment?: readonly VariableName[];
-  /** Topics that its handler reads by itself, and that it writes; with the need `kafka`. */
+  /** Topics that its handler itself reads, and that it writes. They require the need `kafka`. */
   alsoReads?: readonly TopicVariable[];
   writes?: readonly TopicVariable[];
   /** First folders of the objects that it reads and writes; `S3_PREFIX` stands for that variable's value. */
   getsObjects?: readonly string[];
   putsObjects?: readonly string[];
   /**
-   * Packages that can't be bundled, as native code or files, and the dependency of functions or of packages/picture whose
-   * version each has.
+   * Packages that can't be bundled, since they are native code or files. The value is the dependency of functions or of
+   * packages/picture that gives the version.
    */
   install?: Readonly<Record<string, string>>;
-  /** The same, where the stage stores video. */
+  /** The same, for a stage that stores video. */
   installForVideo?: Readonly<Record<string, string>>;
-  /** What it costs by the event, where it works on events: seconds of its function, requests of S3, megabytes kept. */
+  /** Costs for each event, for a stage that works on events: seconds of its function, S3 requests, megabytes stored. */
   perEvent?: { seconds: number; gets: number; puts: number; keptMb: number };
 }
 
-/** Variables that {@link topicOf} and {@link groupOf} need. */
+/** Variables that {@link topicOf}, {@link groupOf} and {@link isWithin} need. */
 export const STAGE_VARIABLES = [
   'KAFKA_TOPIC',
   'KAFKA_DETECTIONS_TOPIC',
@@ -76,12 +76,12 @@ export function groupOf({ groupSuffix }: PipelineStage, config: Config<'KAFKA_GR
   return `${config.KAFKA_GROUP_ID}${groupSuffix}`;
 }
 
-/** Whether the work of a stage is another's. */
+/** Whether another stage does the work of this one. */
 export function isWithin({ within }: PipelineStage, { PICTURES }: Config<'PICTURES'>): boolean {
   return within !== undefined && PICTURES === 'once';
 }
 
-/** A stage that does the work of another, too. */
+/** The definition of a stage that also does the work of `inner`. */
 export function withWorkOf<Stage extends PipelineStage>(stage: Stage, inner: PipelineStage): Stage {
   const [of, more] = [stage.lambda, inner.lambda];
   const both = <Item>(a: readonly Item[] = [], b: readonly Item[] = []) => [...new Set([...a, ...b])];
@@ -102,7 +102,7 @@ export function withWorkOf<Stage extends PipelineStage>(stage: Stage, inner: Pip
   };
 }
 
-/** Whether a stage is to run where these variables are set. @throws ConfigError */
+/** Whether a stage runs with these variables. @throws ConfigError */
 export function isWanted(stage: PipelineStage, env: NodeJS.ProcessEnv = process.env): boolean {
   if (isWithin(stage, readConfig(['PICTURES'], env))) return false;
   const { onlyWith } = stage;

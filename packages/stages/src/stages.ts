@@ -2,8 +2,8 @@ import type { Config } from '@video-pipeline/config';
 import { isWithin, type PipelineStage, withWorkOf } from './stage.ts';
 
 /**
- * The stages of the pipeline, in the order of the data's way. What else needs to know of a stage derives from its row: the
- * local stack, AWS, the console, the audit. To add one is a handler in functions/src and a row here.
+ * The stages of the pipeline, in the order in which data passes them. The local stack, AWS, the console and the audit
+ * derive all that they need from these rows. A new stage is a handler in functions/src and a row here.
  */
 const TABLE = [
   {
@@ -25,11 +25,11 @@ const TABLE = [
         'S3_PREFIX',
         'EVENT_CLIPS',
       ],
-      // Tracks go on from the newest of what was detected before, and no event is told twice.
+      // It reads the newest detections, to go on with their tracks, and the newest events, to publish none twice.
       alsoReads: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
       writes: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
       putsObjects: ['events'],
-      // For scenes that look at colours.
+      // For scenes that name colours.
       install: { sharp: 'sharp', '@julusian/jpeg-turbo': '@julusian/jpeg-turbo', koffi: 'koffi' },
     },
   },
@@ -47,7 +47,7 @@ const TABLE = [
       timeoutSeconds: 120,
       needs: ['mqtt'],
       environment: ['S3_PREFIX', 'STORE', 'S3_STORAGE_CLASS', 'JPEG_QUALITY'],
-      // A batch that is delivered again, cut shorter, adds to its NDJSON.
+      // A batch that is delivered again with fewer records is merged into its NDJSON.
       getsObjects: ['detections'],
       putsObjects: ['S3_PREFIX', 'detections'],
       install: {
@@ -86,15 +86,16 @@ const TABLE = [
     counts: ['ClipsStored', 'ClipsMissing'],
     lambda: {
       memoryMb: 1769,
-      // It waits for frames, and then encodes.
+      // It waits for frames first, and then encodes.
       timeoutSeconds: 300,
       onRequest: true,
       environment: ['S3_PREFIX', 'EVENT_CLIPS', 'CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'],
       getsObjects: ['S3_PREFIX'],
       putsObjects: ['clips'],
-      // The native code alone. The rest of node-av is bundled: its install script wants the deploying machine's binary.
+      // Only the native code. The rest of node-av is bundled: its install script would fetch the deploying machine's
+      // binary.
       install: { '@seydx/node-av-linux-arm64': 'node-av' },
-      // It waits mostly; listings cost as much as puts.
+      // Most of the time it waits. Listings count as puts, since they cost the same.
       perEvent: { seconds: 12, gets: 60, puts: 15, keptMb: 1 },
     },
   },
@@ -106,7 +107,7 @@ type NamedStage = PipelineStage & { name: StageName };
 
 export const STAGES: readonly NamedStage[] = TABLE;
 
-/** The stages as they run: where pictures travel once, one that is within another is a part of that. */
+/** The stages as they run. Where PICTURES is `once`, a stage within another one is merged into it. */
 export function stagesOf(config: Config<'PICTURES'>): readonly NamedStage[] {
   const inner = STAGES.filter((stage) => isWithin(stage, config));
   return STAGES.filter((stage) => !inner.includes(stage)).map((stage) =>
@@ -117,12 +118,12 @@ export function stagesOf(config: Config<'PICTURES'>): readonly NamedStage[] {
 /** The stages that every frame goes through, in order. */
 export const FRAME_STAGES = STAGES.filter(({ carriesFrames }) => carriesFrames);
 
-/** Those of them that are processes of their own, each with a consumer group. */
+/** The stages of frames that run as processes, each with a consumer group. */
 export function frameStagesOf(config: Config<'PICTURES'>): readonly NamedStage[] {
   return stagesOf(config).filter(({ carriesFrames }) => carriesFrames);
 }
 
-/** Under this name the poller in front of a stage puts into `failed/` what is too large for any invocation. */
+/** Stage name under which the poller puts records into `failed/` that are too large for any invocation. */
 export const POLLER = 'event-source';
 
 /** The folders of `failed/`. */
