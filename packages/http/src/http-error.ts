@@ -1,4 +1,4 @@
-/** A request that can't be served as it is, with the status that it gets. */
+/** A request that can't be served, with its HTTP status. */
 export class HttpError extends Error {
   override readonly name = 'HttpError';
   readonly statusCode: number;

@@ -1,13 +1,13 @@
 import { HttpError } from './http-error.ts';
 
-/** What JSON is built of, each in one byte. */
+/** The bytes that begin a value or separate values in JSON. */
 const STRUCTURE = Buffer.from('[{,');
-/** Most of these in one request: a frame has four, and the pictures themselves, in base64, none. */
+/** Most such bytes in one request. A frame has four, and a picture in base64 has none. */
 const MAX_STRUCTURE = 100_000;
 
 /**
- * Refuses JSON that is nearly all structure: parsing it takes a hundred times as long as a request of the same size with
- * pictures in it, and nobody else is served meanwhile.
+ * Refuses JSON that is nearly all structure. Parsing it takes a hundred times as long as a request of the same size
+ * with pictures, and blocks all other requests meanwhile.
  * @throws HttpError 400
  */
 export function refuseDenseJson(json: Buffer): void {

@@ -3,22 +3,22 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { refusePages } from './origin.ts';
 import { createHttp } from './server.ts';
 
-/** A registry that holds what prom-client measures of the process. */
+/** A registry with prom-client's metrics of the process. */
 export function processRegistry(): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  // Gauges, though their names end as those of counters do: `promtool check metrics` refuses them.
+  // These are gauges whose names end like those of counters. `promtool check metrics` refuses them.
   for (const kind of ['handles', 'requests', 'resources'])
     registry.removeSingleMetric(`nodejs_active_${kind}_total`);
   return registry;
 }
 
-/** A value, and what its labels say. */
+/** A value with its labels. */
 export type Sample = readonly [labels: Record<string, string | number>, value: number];
 
 /**
- * A metric whose values are read when they are asked for.
- * @param labelNames what each of its samples says
+ * A metric whose values are read at each scrape.
+ * @param labelNames labels of each sample
  */
 type AddRead = (
   registry: Registry,
@@ -55,12 +55,12 @@ export function serveMetrics(app: FastifyInstance, registry: Registry): void {
   });
 }
 
-/** Longest time to send a request. */
+/** Longest time to send a request, milliseconds. */
 const REQUEST_MS = 10_000;
-/** Prometheus, a load balancer and people ask; more are no friends. */
+/** Prometheus, a load balancer and a few people need no more. */
 const MAX_CONNECTIONS = 64;
 
-/** A server beside the work itself: `GET /metrics`, and whatever else is asked for without a body. Not listening yet. */
+/** A server beside the actual work: `GET /metrics`, and other routes without a body. It does not listen yet. */
 export function metricsServer(host: string, registry: Registry): FastifyInstance {
   const app = createHttp({
     requestMs: REQUEST_MS,

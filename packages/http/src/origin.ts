@@ -11,23 +11,26 @@ export function isLoopback(host: string): boolean {
   return LOOPBACK.has(host) || host.startsWith('127.');
 }
 
-/** Where a request comes from, as the browser says; programs mostly say nothing. */
+/** Origin of a request, according to the browser. Other programs usually send none. */
 export type Source = 'own' | 'foreign' | 'unknown';
 
-/** What a server takes for itself: its names, and the pages that are its own. */
+/** What belongs to a server: its names, and the pages of its own origin. */
 export interface Origin {
-  /** First part of every path, without a slash at its end; empty without a proxy that adds one. */
+  /** First part of every path, without a slash at its end. Empty, unless a proxy adds one. */
   prefix: string;
-  /** Whether the request was sent to one of our names. A page whose DNS name was pointed here sends its own. */
+  /**
+   * Whether the request names one of the server's names as its host. A page that uses DNS rebinding sends its own name.
+   */
   isOurs(request: FastifyRequest): boolean;
   sourceOf(request: FastifyRequest): Source;
-  /** Whether the browser speaks TLS, with us or with the proxy in front of us. */
+  /** Whether the browser uses TLS, to this server or to the proxy before it. */
   isSecure(request: FastifyRequest): boolean;
 }
 
 /**
- * @param host address that it listens on; one that others can reach gives it its addresses and own name too
- * @param publicUrl where browsers see it behind a proxy
+ * @param host address that it listens on; if other machines can reach it, its IP addresses and host name are valid
+ * names
+ * @param publicUrl its URL for browsers, behind a proxy
  */
 export function createOrigin(host: string, publicUrl?: string): Origin {
   const url = publicUrl === undefined ? undefined : new URL(publicUrl);
@@ -36,7 +39,7 @@ export function createOrigin(host: string, publicUrl?: string): Origin {
     LOOPBACK.has(name) ||
     name === host ||
     name === url?.hostname ||
-    // Nobody can point the DNS of an address, or of a name without a dot, at another machine.
+    // DNS can't point an IP address, or a name without a dot, to another machine.
     (isOpen && (isIP(name.replace(/^\[|\]$/g, '')) !== 0 || name === hostname().toLowerCase()));
   return {
     prefix: url?.pathname.replace(/\/+$/, '') ?? '',
@@ -56,7 +59,7 @@ export function createOrigin(host: string, publicUrl?: string): Origin {
   };
 }
 
-/** A proxy may pass the name on without its port: then the port can't be compared. */
+/** A proxy may send the name without its port. The port can't be compared then. */
 function isOwn(origin: URL, host: string, publicUrl: URL | undefined): boolean {
   if (origin.origin === publicUrl?.origin) return true;
   return origin.host === host || (origin.hostname === host && !/:\d+$/.test(host));
@@ -67,14 +70,14 @@ function nameOf(host = ''): string {
 }
 
 /**
- * For a server that programs speak to: refuses what the page of any site makes a browser send, and on a loopback address
- * what was sent to another name than this machine's, as by a page whose DNS name was pointed here. A link may lead to it.
+ * Protects a server for programs. It refuses requests that a web page makes a browser send. On a loopback address it
+ * also refuses requests for another host name, as in DNS rebinding. Following a link is allowed.
  * @param host address that it listens on
  */
 export function refusePages(app: FastifyInstance, host: string): void {
   const { isOurs, sourceOf } = createOrigin(host);
   app.addHook('onRequest', async (request) => {
-    // Elsewhere its names are many: those of services, load balancers, containers.
+    // On other addresses it has many names: of services, load balancers and containers.
     if (isLoopback(host) && !isOurs(request))
       throw new HttpError(
         403,
@@ -85,7 +88,7 @@ export function refusePages(app: FastifyInstance, host: string): void {
   });
 }
 
-/** Whether the browser shows the answer by itself, where no page can read it. */
+/** Whether the browser only displays the answer, so that no page can read it. */
 export function isLink({ method, headers }: FastifyRequest): boolean {
   const reads = method === 'GET' || method === 'HEAD';
   return reads && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';

@@ -7,7 +7,7 @@ import fastify, {
 import { HttpError } from './http-error.ts';
 import { refuseDenseJson } from './json.ts';
 
-/** Seconds after which a client that was turned away should ask again. */
+/** Seconds after which a client that got 429 should ask again. */
 export const RETRY_AFTER_SECONDS = 1;
 
 /** Connections at the same time, of which each takes some memory and a file descriptor. */
@@ -18,27 +18,30 @@ export interface HttpOptions {
   requestMs: number;
   /** Largest body, bytes. */
   maxBodyBytes: number;
-  /** The setting that says so, when one does. */
+  /** The variable that sets this limit, if there is one. */
   bodySetting?: string;
   /** Connections at the same time. */
   maxConnections?: number;
-  /** What an error of the server's own work is to its client; without it, or where it has no answer, an internal error. */
+  /**
+   * Turns an error of the server's work into an answer. Without it, or without its answer, the client gets 'internal
+   * error'.
+   */
   explain?: (error: Error) => HttpError | undefined;
-  /** Told of each request that is not served. */
+  /** Called for each request that is refused or fails. */
   onError?: (error: Error, answer: HttpError, request: FastifyRequest) => void;
   /** Fastify's own settings. */
   fastify?: FastifyServerOptions;
 }
 
 /**
- * An HTTP server without routes, not listening yet: with limits on time and bytes, bodies in JSON that can't be made costly
- * to read, and `{ error, limit? }` for whatever isn't served.
+ * An HTTP server without routes, which does not listen yet. It limits time and bytes, refuses JSON that is costly to
+ * parse, and answers an error with `{ error, limit? }`.
  */
 export function createHttp(options: HttpOptions): FastifyInstance {
   const { requestMs, maxBodyBytes } = options;
   const app = fastify({
     bodyLimit: maxBodyBytes,
-    // Who sends a byte now and then would hold its place for ever.
+    // A client that sends a byte now and then would otherwise keep its connection for ever.
     requestTimeout: requestMs,
     http: {
       requestTimeout: requestMs,
@@ -70,7 +73,7 @@ function answerTo(error: FastifyError, { maxBodyBytes, bodySetting, explain }: H
   return explain?.(error) ?? new HttpError(statusCode, 'internal error');
 }
 
-/** 405 where the path is there for other methods, 404 where it is not. */
+/** 405 if the path exists for other methods, otherwise 404. */
 function answerOtherMethods(app: FastifyInstance): void {
   const routes: { method: string; path: RegExp }[] = [];
   app.addHook('onRoute', ({ method, url }) => {
@@ -87,7 +90,7 @@ function answerOtherMethods(app: FastifyInstance): void {
   });
 }
 
-/** A compressed body would have to be inflated within a limit, and pictures are compressed already. */
+/** Compressed bodies are refused: they would need a limit on inflation, and pictures are compressed already. */
 function refuseEncodings(app: FastifyInstance): void {
   app.addHook('onRequest', async (request) => {
     const encoding = request.headers['content-encoding'] ?? 'identity';
@@ -104,7 +107,7 @@ function readJson(app: FastifyInstance): void {
     } catch (error) {
       return done(error as Error);
     }
-    // As clients send what has no body.
+    // Some clients send this type without a body.
     if (body.length === 0 && request.method === 'DELETE') return done(null, undefined);
     parse(request, body.toString(), done);
   });
