@@ -1,10 +1,10 @@
 import type { EncodedRecord, ReceivedRecord } from './kafka-record.ts';
 
-/** What a stage remembered of a stream after some record, carried on the last frame of the stream in a batch. */
+/** A stage's state of a stream after a record. The last frame of the stream in a batch carries it. */
 export interface Checkpoint {
   /** The topic and partition that the stage read, `<topic>-<partition>`. */
   source: string;
-  /** The stream's records up to this offset of the source are in the state. */
+  /** The state includes the stream's records up to this offset of the source. */
   offset: number;
   /** Opaque text. */
   state: string;
@@ -15,7 +15,7 @@ export function addCheckpoint(record: EncodedRecord, { source, offset, state }: 
   Object.assign(record.headers, { checkpoint_at: `${source}:${offset}`, checkpoint: state });
 }
 
-/** Reads a record's checkpoint; undefined where there is none, or a malformed one. */
+/** Reads a record's checkpoint. Undefined if there is none, or a malformed one. */
 export function checkpointOf({ headers = {} }: ReceivedRecord): Checkpoint | undefined {
   const { checkpoint_at: at, checkpoint: state } = headers;
   const [, source, offset] = /^(.+):(\d+)$/.exec(String(at)) ?? [];

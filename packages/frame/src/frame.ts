@@ -1,4 +1,4 @@
-/** One object a model saw, in pixels of the frame it was seen in. */
+/** One object that a model saw, in pixels of its frame. */
 export interface Detection {
   /** Index into the model's class list, 0-based. */
   class_id: number;
@@ -7,9 +7,9 @@ export interface Detection {
   confidence: number;
   /** `[x1, y1, x2, y2]` in pixels, origin top left, `x1 <= x2`, `y1 <= y2`. */
   bbox: [number, number, number, number];
-  /** The object's track in its stream, of at most 64 characters, once tracking knows it. */
+  /** The object's track in its stream, at most 64 characters. Absent without tracking. */
   track_id?: string;
-  /** Zones of its stream that it is in, where it is in any. */
+  /** Zones of the stream that the object is in. Absent if there are none. */
   zones?: string[];
 }
 
@@ -22,39 +22,39 @@ export interface Frame {
   session: string;
   /** When the frame was captured, epoch milliseconds. */
   capturedAt: number;
-  /** Pixels of the upright picture: where the JPEG has an EXIF orientation (ingest writes none), after it. */
+  /** Pixels of the upright picture: after its EXIF orientation, if the JPEG has one (ingest writes none). */
   width: number;
   /** Pixels, likewise. */
   height: number;
   jpeg: Buffer;
-  /** The frame's place in a trace, where it is traced: https://www.w3.org/TR/trace-context/#traceparent-header */
+  /** The frame's span in a trace, if it is traced: https://www.w3.org/TR/trace-context/#traceparent-header */
   traceparent?: string;
 }
 
-/** A frame and what was seen in it. */
+/** A frame with the detections in it. */
 export interface DetectedFrame extends Frame {
   detections: Detection[];
-  /** Name of the model that saw it. */
+  /** Name of the model that gave the detections. */
   model: string;
 }
 
-/** Where a record lies in Kafka. */
+/** Position of a record in Kafka. */
 export interface Place {
   topic: string;
   partition: number;
   offset: number;
 }
 
-/** Where the picture of a frame is to be had, of a record of `detections` that does not carry it. */
+/** Place of a frame's picture, for a record of `detections` without a picture. */
 export interface PictureReference extends Place {
   /** The object of the annotated picture, once it is stored. */
   annotated_key: string;
 }
 
-/** A frame of `detections` as a subscriber gets it: with its picture, or with where that is. */
+/** A frame of `detections` for a subscriber: with its picture, or with the place of the picture. */
 export type SeenFrame = Omit<DetectedFrame, 'jpeg'> & ({ jpeg: Buffer } | { picture: PictureReference });
 
-/** What is known of a frame without its picture, as the archive and the console's page have it. */
+/** A frame without its picture, in the form of the archive and the console. */
 export interface FrameFacts {
   stream_id: string;
   frame_number: number;
@@ -84,8 +84,8 @@ export function factsOf(frame: Omit<DetectedFrame, 'jpeg'>): FrameFacts {
 const MAX_STREAM_ID_LENGTH = 128;
 
 /**
- * Whether `id` may name a stream: letters, digits, `.`, `_` and `-`, not starting with a punctuation mark.
- * Nothing else, since the id becomes a folder in S3 and a label in metrics.
+ * Whether `id` is a valid stream id: letters, digits, `.`, `_` and `-`, beginning with a letter or digit. The id
+ * becomes a folder in S3 and a label in metrics.
  */
 export function isStreamId(id: string): boolean {
   return id.length <= MAX_STREAM_ID_LENGTH && /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(id);

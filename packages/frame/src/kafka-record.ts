@@ -7,7 +7,7 @@ import {
   type SeenFrame,
 } from './frame.ts';
 
-/** A Kafka record as kafkajs takes it: key, value and UTF-8 headers. */
+/** A Kafka record for kafkajs: key, value and UTF-8 headers. */
 export interface EncodedRecord {
   key: string;
   value: Buffer;
@@ -16,14 +16,14 @@ export interface EncodedRecord {
 
 type HeaderValue = Buffer | string | (Buffer | string)[] | undefined;
 
-/** A Kafka record as kafkajs, or {@link fromLambdaRecord}, gives it. */
+/** A Kafka record from kafkajs or {@link fromLambdaRecord}. */
 export interface ReceivedRecord {
   key: Buffer | string | null;
   value: Buffer | null;
   headers?: Record<string, HeaderValue> | undefined;
 }
 
-/** A record that is not a frame. Delivering it again cannot help: it belongs into `failed/`. */
+/** A record that is not a frame. A retry can't help: the record is a dead letter, and goes into `failed/`. */
 export class InvalidRecordError extends Error {
   override readonly name = 'InvalidRecordError';
   /** The header (or `key`, `value`) that is wrong. */
@@ -72,7 +72,7 @@ export function encodeDetectedFrame(frame: DetectedFrame): EncodedRecord {
   return record;
 }
 
-/** @returns the record for the topic `detections` that says where the picture is, and has none. */
+/** @returns the record for the topic `detections` with the place of the picture instead of the picture. */
 export function encodeReference(frame: DetectedFrame, picture: PictureReference): EncodedRecord {
   const { key, headers } = encodeDetectedFrame(frame);
   return { key, value: NO_PICTURE, headers: { ...headers, picture: JSON.stringify(picture) } };
@@ -95,7 +95,7 @@ function decodeFacts(record: ReceivedRecord): Omit<Frame, 'jpeg'> {
   if (record.key !== null && record.key.toString() !== streamId) {
     throw new InvalidRecordError('key', `${quote(record.key.toString())} is not the stream id '${streamId}'`);
   }
-  // Nothing that is wrong with it is the frame's fault.
+  // A malformed traceparent is ignored: the frame itself is valid.
   const traceparent = String(record.headers?.traceparent);
   return {
     streamId,
@@ -129,7 +129,7 @@ function decodeSeen(record: ReceivedRecord): Pick<DetectedFrame, 'detections' | 
   return { detections: detections(record), model: text(record, 'model') };
 }
 
-/** Where the picture of a record of `detections` is; undefined where the record has it itself, or nobody says. */
+/** Place of the picture of a record of `detections`. Undefined if the record holds the picture, or names no place. */
 export function pictureOf({ value, headers = {} }: ReceivedRecord): PictureReference | undefined {
   if (value?.length || !Object.hasOwn(headers, 'picture')) return undefined;
   try {
@@ -196,7 +196,7 @@ function text(record: ReceivedRecord, name: string, maxBytes = MAX_HEADER_BYTES)
   }
 }
 
-// A session's id has the form of a stream's: it too becomes part of what is stored.
+// A session id has the form of a stream id, since it becomes part of stored objects, too.
 function id(record: ReceivedRecord, name: 'stream_id' | 'session'): string {
   const value = text(record, name);
   if (!isStreamId(value)) throw new InvalidRecordError(name, `is not an id: ${quote(value)}`);

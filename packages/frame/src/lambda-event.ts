@@ -34,7 +34,7 @@ export function toLambdaEvent(
   return { eventSource: 'aws:kafka', ...source, records: records as MSKEvent['records'] };
 }
 
-/** The inverse of {@link toLambdaRecord}: the record as it lay in Kafka. */
+/** The inverse of {@link toLambdaRecord}: the record as it was in Kafka. */
 export function fromLambdaRecord(record: MSKRecord): ReceivedRecord {
   const headers: Record<string, Buffer | Buffer[]> = Object.create(null);
   for (const header of record.headers) {
@@ -61,7 +61,7 @@ export function positionOf(record: Pick<MSKRecord, 'topic' | 'partition' | 'offs
   return `${record.topic}-${record.partition}-${record.offset}`;
 }
 
-/** The stream that a record says it is of, by its header or else its key; `unknown` where neither is a stream's id. */
+/** The stream that a record names, by its header, otherwise by its key. `unknown` if neither is a stream id. */
 export function claimedStream(record: MSKRecord): string {
   const { key, headers } = fromLambdaRecord(record);
   return [headers?.stream_id, key].map((text) => String(text ?? '')).find(isStreamId) ?? 'unknown';

@@ -2,12 +2,12 @@ import type { DetectedFrame, Place, SeenFrame } from './frame.ts';
 import { decodeFrame, type ReceivedRecord } from './kafka-record.ts';
 import { positionOf } from './lambda-event.ts';
 
-/** Reads records of Kafka by their places; what is not there any more is left out. */
+/** Reads Kafka records by their places. A record that is not there any more is left out. */
 export type ReadPlaces = (places: readonly Place[]) => Promise<readonly (Place & ReceivedRecord)[]>;
 
 /**
- * Frames of `detections` with their pictures, in their order. A picture that Kafka has let go is left out with its frame:
- * `annotated_key` names the object that has it, boxes and all.
+ * Frames of `detections` with their pictures, in their order. If Kafka has deleted a picture, its frame is left out:
+ * the object `annotated_key` holds that picture with its boxes.
  */
 export async function withPictures(frames: readonly SeenFrame[], read: ReadPlaces): Promise<DetectedFrame[]> {
   const places = frames.flatMap((one) => ('picture' in one ? [one.picture] : []));
@@ -18,7 +18,7 @@ export async function withPictures(frames: readonly SeenFrame[], read: ReadPlace
     const { picture, ...frame } = one;
     const record = found.get(positionOf(picture));
     const of = record && decodeFrame(record);
-    // A topic that was made anew has other frames at the same places.
+    // A topic that was deleted and created again has other frames at the same places.
     const isSame = of?.streamId === frame.streamId && of.frameNumber === frame.frameNumber;
     return isSame && of.session === frame.session ? [{ ...frame, jpeg: of.jpeg }] : [];
   });

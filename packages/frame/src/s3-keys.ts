@@ -7,7 +7,7 @@ export function hourFolder(epochMs: number): string {
   return `date=${iso.slice(0, time)}/hour=${iso.slice(time + 1, time + 3)}`;
 }
 
-/** Key of an annotated frame. The same frame always has the same key: delivered again, it overwrites itself. */
+/** Key of an annotated frame. A frame always has the same key: a second delivery overwrites the object. */
 export function annotatedKey(
   prefix: string,
   frame: Pick<Frame, 'streamId' | 'capturedAt' | 'frameNumber'>,
@@ -17,8 +17,8 @@ export function annotatedKey(
 }
 
 /**
- * What every annotated frame of a stream that was captured at `time` or later sorts after, and no earlier one: where a
- * listing begins, S3's `StartAfter`.
+ * Start of a listing (S3's `StartAfter`): annotated frames of a stream that were captured at `time` or later sort after
+ * it, earlier ones before it.
  * @param time epoch milliseconds
  */
 export function annotatedSince(prefix: string, streamId: string, time: number): string {
@@ -31,8 +31,8 @@ export function capturedAtOf(key: string): number {
 }
 
 /**
- * Key of an archive with annotated pictures of one stream, from `first` to `last` in time; `record` is the first of their
- * batch. It sorts by time, as the keys of single pictures do.
+ * Key of an archive with annotated pictures of one stream, captured from `first` to `last`. `record` is their first one
+ * in the batch. The keys sort by time, like those of single pictures.
  */
 export function archiveKey(
   prefix: string,
@@ -46,8 +46,9 @@ export function archiveKey(
 }
 
 /**
- * Key of a video segment with annotated pictures of one stream, from `first` to `last` in time; `records` are the first and
- * the last of them in Kafka. Batches that are cut otherwise have other keys, so that no segment replaces one that holds more.
+ * Key of a video segment with annotated pictures of one stream, captured from `first` to `last`. `records` are the
+ * first and the last of them in Kafka. If a batch is cut differently at a second delivery, its segment has another key.
+ * So a segment never replaces one with more pictures.
  */
 export function segmentKey(
   prefix: string,
@@ -59,7 +60,9 @@ export function segmentKey(
   return archive.replace(/\.tar$/, `-${records.last}.mp4`);
 }
 
-/** Capture times of the pictures in an archive or segment, epoch milliseconds, both included; undefined for any other key. */
+/**
+ * Capture times of the first and last picture in an archive or segment, epoch milliseconds. Undefined for other keys.
+ */
 export function archiveSpanOf(key: string): { from: number; to: number } | undefined {
   const [, from, to] = /\/(\d+)-(\d+)-[^/]+\.(?:tar|mp4)$/.exec(key) ?? [];
   return to === undefined ? undefined : { from: Number(from), to: Number(to) };
@@ -70,7 +73,7 @@ export function clipKey(event: { stream_id: string; at: number; event_id: string
   return `clips/${event.stream_id}/${hourFolder(event.at)}/${event.event_id}.mp4`;
 }
 
-/** Key of an event. The same event always has the same key; all of an hour lie in one folder. */
+/** Key of an event. An event always has the same key. All events of an hour are in one folder. */
 export function eventKey(event: { at: number; event_id: string }): string {
   return `events/${hourFolder(event.at)}/${event.event_id}.json`;
 }
@@ -92,5 +95,5 @@ export function failedKey(
   return `failed/${stage}/${record.topic}-${record.partition}-${record.offset}`;
 }
 
-/** An object of the bucket: where it is there, a canary of the model is asked no more. */
+/** The object that stops a canary: while it exists, detect does not ask the canary's model. */
 export const CANARY_STOPPED_KEY = 'config/canary-stopped.json';
