@@ -1,14 +1,15 @@
 import { type LookupAddress, type LookupOptions, lookup } from 'node:dns';
 import { BlockList, isIP } from 'node:net';
 
-/** A connection that our rules do not allow, whoever names it. */
+/** A connection to an address that is never allowed. */
 export class OutboundError extends Error {
   override readonly name = 'OutboundError';
 }
 
 /**
- * Never a camera and never a webhook: link-local addresses (RFC 3927, RFC 4291), where clouds serve credentials, the
- * metadata addresses that are not link-local (AWS over IPv6, Azure, Alibaba, Oracle), unspecified, multicast, broadcast.
+ * Addresses that are never a camera's or a webhook's: link-local ones (RFC 3927, RFC 4291), where clouds serve
+ * credentials, metadata addresses that are not link-local (AWS over IPv6, Azure, Alibaba, Oracle), unspecified,
+ * multicast, broadcast.
  */
 const forbidden = new BlockList();
 for (const [net, prefix] of [
@@ -31,7 +32,7 @@ for (const [net, prefix] of [
 ] as const) {
   forbidden.addSubnet(net, prefix, 'ipv6');
 }
-/** NAT64 (RFC 6052) and 6to4 (RFC 3056): how an IPv4 address is written inside, from which byte on. */
+/** NAT64 (RFC 6052), 6to4 (RFC 3056) and IPv4-compatible addresses: the first byte of the IPv4 address inside. */
 const EMBEDDED = [
   { list: subnet('64:ff9b::', 96), at: 12 },
   { list: subnet('2002::', 16), at: 2 },
@@ -44,7 +45,7 @@ function subnet(net: string, prefix: number): BlockList {
   return list;
 }
 
-/** A host as a URL has it, without the brackets in which an IPv6 address stands. */
+/** The host of a URL, without the brackets of an IPv6 address. */
 export function withoutBrackets(host: string): string {
   return host.replace(/^\[|\]$/g, '');
 }
@@ -64,7 +65,7 @@ export function isForbidden(address: string): boolean {
 }
 
 function bytesOf(address: string): Buffer {
-  // The URL parser writes an address without dots in it; only `::` is left to fill.
+  // The URL parser writes an address without dots. Then only `::` is to be expanded.
   const [before = '', after] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
   const groups = (text = '') => text.split(':').filter(Boolean);
   const [first, last] = [groups(before), groups(after)];
@@ -78,7 +79,7 @@ type Callback = (
   family?: number,
 ) => void;
 
-/** `dns.lookup` for sockets: a name that leads to a forbidden address does not resolve. */
+/** `dns.lookup` for sockets. A name fails to resolve if one of its addresses is forbidden. */
 export function lookupAllowed(host: string, options: LookupOptions, callback: Callback): void {
   lookup(host, { ...options, all: true }, (error, addresses) => {
     if (error) return callback(error, '');

@@ -7,13 +7,13 @@ const DEFAULT_PORTS: Record<string, number> = {
   'rtsps:': 322,
 };
 
-/** Where a source may lead: its own host and port, and the hosts that its owner names. */
+/** Hosts to which a source may refer: its own host and port, and the hosts that its owner names. */
 export class AllowedHosts {
   readonly #own: { host: string; port: number };
   readonly #named: Set<string>;
 
   /**
-   * @param url the source's own
+   * @param url the URL of the source
    * @param named `host`, on any port, or `host:port`
    */
   constructor(url: URL, named: readonly string[] = []) {
@@ -25,7 +25,7 @@ export class AllowedHosts {
   allows(host: string, port: number): boolean {
     const name = plain(host);
     if (name === this.#own.host) {
-      // A camera's page on HTTP that leads to the same camera by TLS.
+      // A camera on HTTP may refer to its own address on TLS.
       if (port === this.#own.port || (this.#own.port === 80 && port === 443)) return true;
     }
     const bracketed = name.includes(':') ? `[${name}]` : name;

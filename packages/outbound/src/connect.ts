@@ -7,13 +7,13 @@ export interface Target {
   /** A name or an address, IPv6 without brackets. */
   host: string;
   port: number;
-  /** Through TLS. Of a camera the certificate is not verified: they sign their own. */
+  /** Whether to use TLS. Cameras sign their own certificates: these are accepted unless this is `verified`. */
   tls?: boolean | 'verified';
 }
 
 /**
- * A socket on its way to `target`, as `net.connect` gives it.
- * @throws OutboundError for an address that is never allowed; a name that leads to one fails as the socket's error
+ * Opens a socket to `target`, as `net.connect` does.
+ * @throws OutboundError for an address that is never allowed; a name with such an address fails as the socket's error
  */
 export function connectTo({ host, port, tls }: Target): Socket {
   refuseForbidden(host);
@@ -32,8 +32,8 @@ export function refuseForbidden(host: string): void {
 }
 
 /**
- * For connections that others open.
- * @throws OutboundError when `host` is, or leads to, an address that is never allowed; one that is unknown is left to them
+ * Checks a host to which other code will connect.
+ * @throws OutboundError when `host` is, or resolves to, an address that is never allowed; an unknown name passes
  */
 export async function refuseHost(host: string): Promise<void> {
   const plain = withoutBrackets(host);
