@@ -1,6 +1,6 @@
 /**
- * `node in-turn.ts COMMAND... --then COMMAND...`: runs one command after the other, as `&&` does, and ends the one that runs
- * when it is told to end. A shell would end alone.
+ * `node in-turn.ts COMMAND... --then COMMAND...`: runs one command after the other, as `&&` does. When it is asked to
+ * end, it ends the current command, too. A shell would end alone.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

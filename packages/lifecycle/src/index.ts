@@ -1,13 +1,14 @@
-/** How every process of ours starts, says that it is ready, and stops. */
+/** How each process of the pipeline starts, reports that it is ready, and stops. */
 import { Socket } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 
-/** Longest time a process takes to finish its work once told to stop, milliseconds. */
+/** Longest time that a process takes to finish its work after a signal, milliseconds. */
 const GRACE_MS = 4_000;
 
 /**
- * Stops the process once: on SIGTERM, SIGINT, or when npm or the parent that opened an IPC channel is gone, however it
- * went, so that no orphan stays behind. Exits 0 after `stop`; exits 1 when `stop` fails or takes over `graceMs`.
+ * Stops the process once: on SIGTERM, on SIGINT, or when npm or the parent with the IPC channel has ended, even by a
+ * crash. So no orphan stays behind. Exits with 0 after `stop`. Exits with 1 when `stop` fails or takes longer than
+ * `graceMs`.
  * @returns the same stop, for a process that ends by itself
  */
 export function onShutdown(
@@ -32,7 +33,7 @@ export function onShutdown(
 
 const PARENT_POLL_MS = 250;
 
-/** Calls `stop` once the npm that started this process is gone: killed, it can't tell its script to stop. */
+/** Calls `stop` once the npm that started this process has ended. An npm that was killed can't signal its script. */
 export function whenNpmIsGone(stop: () => unknown): void {
   if (process.env.npm_lifecycle_event === undefined) return;
   const parent = process.ppid;
@@ -64,10 +65,10 @@ async function finish(
 }
 
 /**
- * Ends the process `ms` after the call if it has not ended by itself, and says what kept it: a client that does not close
- * its connections, say. Keeps nothing open itself.
- * @param note takes the line that says so
- * @param code exit code where `process.exitCode` is not set
+ * Ends the process `ms` milliseconds after the call if it has not ended by itself, and reports what kept it, for
+ * example a client that does not close its connections. This timer itself keeps nothing open.
+ * @param note receives that report
+ * @param code exit code if `process.exitCode` is not set
  */
 export function endWithin(ms: number, note: (line: string) => void, code = 0): void {
   setTimeout(() => {
@@ -77,17 +78,17 @@ export function endWithin(ms: number, note: (line: string) => void, code = 0): v
 }
 
 /**
- * What keeps the process from ending, by kind and number; connections by the address of the other end:
- * `2 TCPSocketWrap 127.0.0.1:9092, 1 Timeout`.
+ * Counts what keeps the process from ending, by kind. Connections are named by their remote address: `2 TCPSocketWrap
+ * 127.0.0.1:9092, 1 Timeout`.
  */
 export function openHandles(): string {
-  // Node documents no other way to the sockets themselves.
+  // Node has no documented way to the sockets themselves.
   const handles = (process as unknown as { _getActiveHandles?(): object[] })._getActiveHandles?.() ?? [];
   const peers = handles
     .filter((one): one is Socket => one instanceof Socket && one.remoteAddress !== undefined)
     .map(({ remoteAddress, remotePort }) => `TCPSocketWrap ${remoteAddress}:${remotePort}`);
   const kinds = process.getActiveResourcesInfo();
-  // Each socket once: by its address where it has one.
+  // Count each socket once: by its address if it has one.
   for (const _ of peers) if (kinds.includes('TCPSocketWrap')) kinds.splice(kinds.indexOf('TCPSocketWrap'), 1);
   const counts = Map.groupBy([...peers, ...kinds], (what) => what);
   return Array.from(counts, ([what, all]) => `${all.length} ${what}`).join(', ') || 'nothing';
@@ -96,15 +97,15 @@ export function openHandles(): string {
 /** Longest time that a command takes to end once its work is done, milliseconds. */
 const COMMAND_END_MS = 1_000;
 
-/** Runs a command: an error ends it with one line, and whatever it leaves open can't keep it. */
+/** Runs a command. An error ends it with one line. Handles that it leaves open can't keep the process alive. */
 export async function runCommand(work: Promise<unknown>): Promise<void> {
   await work.catch(exitWithError);
   endWithin(COMMAND_END_MS, (line) => process.stderr.write(`${line}\n`));
 }
 
-/** Sends a signal; `false` when there is no such process. Signal 0 only asks. */
+/** Sends a signal. `false` when there is no such process. Signal 0 only checks that. */
 export function signalProcess(pid: number, signal: NodeJS.Signals | 0): boolean {
-  // Zero and below mean whole groups of processes, ours among them.
+  // Zero and negative numbers mean whole process groups, this process included.
   if (!(pid > 0)) return false;
   try {
     return process.kill(pid, signal);
@@ -113,12 +114,13 @@ export function signalProcess(pid: number, signal: NodeJS.Signals | 0): boolean 
   }
 }
 
-/** Set by a parent that starts this process before what it needs is there. */
+/** A parent sets it when it starts this process before the servers that the process needs are up. */
 export const HELD = 'VIDEO_PIPELINE_HELD';
 
 /**
- * Waits until the parent says that what this process needs is there, and takes the variables known only then. To be called
- * once all modules are loaded, and before anything is connected. Returns at once where no parent holds the process back.
+ * Waits until the parent reports that what this process needs is up, and takes the variables that are known only then.
+ * To be called once all modules are loaded, and before any connection. Returns at once if no parent makes the process
+ * wait.
  */
 export async function toldToBegin(): Promise<void> {
   if (process.env[HELD] === undefined) return;
@@ -133,20 +135,20 @@ export async function toldToBegin(): Promise<void> {
   Object.assign(process.env, begin);
 }
 
-/** Tells the parent, if it listens, that the process does its work now, and where (`url` of what it serves). */
+/** Reports to the parent, if there is one, that the process is ready, and the `url` that it serves. */
 export function reportReady(info: { url?: string } = {}): void {
   process.send?.({ ready: info });
 }
 
-/** Tells who supervises this process that its work is done, whatever its exit code says of it. */
+/** Reports to the supervisor that the work of this process is done, whatever its exit code is. */
 export function reportFinished(): void {
   process.send?.({ finished: true });
 }
 
-/** Variables that name a port, with what it is without them. */
+/** Variables that name a port, with their defaults. */
 const PORTS = { HEALTH_PORT: '8090', CONSOLE_PORT: '8080', PORT: '8000' };
 
-/** The variable to change, where somebody else listens on our port. */
+/** The message for a port that another program uses, with the variable to change. */
 function portTaken({ code, port, address }: NodeJS.ErrnoException & { port?: number; address?: string }) {
   if (code !== 'EADDRINUSE') return undefined;
   const named = Object.entries(PORTS).filter(
@@ -156,15 +158,15 @@ function portTaken({ code, port, address }: NodeJS.ErrnoException & { port?: num
   return `port ${port} of ${address} is taken: ${remedy}stop what listens there`;
 }
 
-/** Ends the process with one line a person can act on: for an error found before the work began. */
+/** Ends the process with one line that tells a person what to do, for an error before the work began. */
 export function exitWithError(error: unknown): never {
   process.stderr.write(`${error instanceof Error ? (portTaken(error) ?? error.message) : String(error)}\n`);
   process.exit(1);
 }
 
 /**
- * For a process that many pictures pass through, called first: V8 collects when four times as much has come together,
- * instead of at every few of them, since it counts their buffers beside a heap that is small.
+ * For a process that handles many pictures; call it first. V8 counts the pictures' buffers against a small heap, and
+ * would collect garbage after every few of them. With this, it collects after four times as much.
  */
 export function expectLargeBuffers(): void {
   setFlagsFromString('--heap-growing-percent=300');
