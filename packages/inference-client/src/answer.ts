@@ -1,7 +1,7 @@
 import { type Detection, isDetection } from '@video-pipeline/frame';
 import { type FrameResult, InferenceClientError } from './client.ts';
 
-/** An answer of the inference server that can't be trusted. */
+/** An error for an answer of the inference server that is not valid. */
 export function badAnswer(problem: string, cause?: unknown): InferenceClientError {
   return new InferenceClientError(`the inference server's answer ${problem}`, { cause });
 }
@@ -19,8 +19,8 @@ export function parseJson(text: string): unknown {
 }
 
 /**
- * Reads what the server says of one frame.
- * @param item where in the answer it stands, for the error
+ * Reads the server's result for one frame.
+ * @param item position in the answer, for the error
  * @throws InferenceClientError when it is neither a result nor an error
  */
 export function parseResult(value: unknown, model: string, threshold: number, item: string): FrameResult {
@@ -39,7 +39,7 @@ function isSide(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) > 0;
 }
 
-/** The part of a box that lies in the picture; none for a box that lies outside of it. */
+/** Clips a box to the picture. A box outside of the picture is left out. */
 function clip(detection: Detection, width: number, height: number): Detection[] {
   const { class_id, class_name, confidence, bbox } = detection;
   const x = (value: number) => Math.min(Math.max(value, 0), width);

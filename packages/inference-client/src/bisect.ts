@@ -1,12 +1,13 @@
 import type { Frame } from '@video-pipeline/frame';
 import { type FrameResult, type InferenceClient, InferenceClientError } from './client.ts';
 
-/** What a server answers to a request that it will never take: malformed, too large, not its kind of data. */
+/** Statuses for a request that a retry can't help: malformed, too large, or of a wrong type. */
 const REFUSED = new Set([400, 413, 415, 422]);
 
 /**
- * Where the server refuses the frames as a whole, asks for each half alone, down to the frames that it refuses: those
- * get the refusal as their error, and hold up no other. Any other fault is thrown, as time may cure it.
+ * If the server refuses the frames as a whole, this asks for each half alone, down to single frames. A frame that is
+ * refused alone gets the refusal as its error, and delays no other frame. All other errors are thrown, since a later
+ * attempt may succeed.
  */
 export function bisecting(detector: InferenceClient): InferenceClient {
   async function detect(frames: readonly Frame[], model?: string): Promise<FrameResult[]> {

@@ -1,13 +1,13 @@
 import type { Detection, Frame } from '@video-pipeline/frame';
 
-/** What one model saw in one frame, or why that frame, and that frame alone, could not be looked at. */
+/** The detections of one model in one frame, or why this frame alone could not be processed. */
 export type FrameResult =
   | {
       model: string;
       /** Size of the decoded picture, pixels. */
       width: number;
       height: number;
-      /** Inside the picture, at or above the threshold. */
+      /** Detections inside the picture, with at least the threshold's confidence. */
       detections: Detection[];
     }
   | { model: string; error: string };
@@ -15,16 +15,16 @@ export type FrameResult =
 /** Finds objects in frames. */
 export interface InferenceClient {
   /**
-   * @param model the one that shall look, by its name; without it, or where the server has none of that name, its default one
-   * @returns one result a frame, in the frames' order; each says which model it is of
+   * @param model name of the model to use; left out, or if the server does not have it, the server's default model
+   * @returns one result a frame, in the frames' order; each names its model
    * @throws InferenceClientError when there is no answer for the frames as a whole
    */
   detect(frames: readonly Frame[], model?: string): Promise<FrameResult[]>;
 }
 
 /**
- * The inference server can't be reached, refuses, takes too long or gives an answer that makes no sense. Time may
- * cure it: the frames should be tried again.
+ * The inference server can't be reached, refuses, takes too long, or gives an answer that is not valid. A later attempt
+ * may succeed: the frames should be sent again.
  */
 export class InferenceClientError extends Error {
   override readonly name = 'InferenceClientError';

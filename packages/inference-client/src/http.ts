@@ -15,30 +15,30 @@ export interface HttpClientOptions {
   threshold: number;
   /** Longest answer read, bytes. */
   maxAnswerBytes?: number;
-  /** Longest life of a connection, milliseconds: behind a load balancer, new servers get work by new connections alone. */
+  /** Longest life of a connection, milliseconds. Behind a load balancer, new servers only get new connections. */
   connectionMs?: number;
 }
 
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
-/** A connection's life, which a load balancer of connections spreads over the servers there are. */
+/** Life of a connection, so that a load balancer spreads connections over all servers. */
 const CONNECTION_MS = 60_000;
-/** A connection on which nothing came for so long may have been closed by the server. */
+/** A connection that was idle this long may have been closed by the server, milliseconds. */
 const RESTED_MS = 1_000;
-/** Tells us apart from others behind our address, whom the model server serves in turn with us. */
+/** Id of this client. The model server serves clients in turn, and several may share one address. */
 const CLIENT_ID = randomUUID();
-/** How a request on such a connection ends. */
+/** Errors of a request on a connection that the server has closed. */
 const CLOSED = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
-/** A server answers so where it does not know the path. */
+/** Statuses of a server that does not know the path. */
 const NOT_THERE = new Set([404, 405]);
 
 /**
- * Asks an inference server over HTTP: by the Open Inference Protocol v2 where the server speaks it, by `POST /predict`
- * where it does not. Connections are kept open.
+ * A client for an inference server over HTTP. It uses the Open Inference Protocol v2 if the server has it, otherwise
+ * `POST /predict`. Connections are kept open.
  */
 export function createHttpClient(options: HttpClientOptions): InferenceClient {
   const { threshold } = options;
   const call = caller(options);
-  // What was learnt of the server; asked again when it answers that a path is not there.
+  // What is known of the server. It is asked again when a path is unknown to it.
   let model: string | undefined;
   let speaksPredictAlone = false;
 
@@ -86,7 +86,7 @@ export function createHttpClient(options: HttpClientOptions): InferenceClient {
   };
 }
 
-/** The model that `GET /health` names, if it does. */
+/** The model that `GET /health` names, if it names one. */
 function modelName(health: string | undefined): string | undefined {
   try {
     const answer: unknown = JSON.parse(health ?? '');
@@ -109,7 +109,7 @@ function caller({
   connectionMs = CONNECTION_MS,
 }: HttpClientOptions) {
   const base = url.endsWith('/') ? url : `${url}/`;
-  // The signal bounds the whole call; the agent's own limits would cut a longer one.
+  // The signal limits the whole call. The agent's own limits would end a longer call.
   const dispatcher = new Agent({
     headersTimeout: 0,
     bodyTimeout: 0,
@@ -132,7 +132,8 @@ function caller({
     const rested = Date.now() - answeredAt > RESTED_MS;
     const { status, text } = await ask()
       .catch((cause) => {
-        // The server may have closed it meanwhile, unseen while a Lambda was frozen: a new one tells whether it is there.
+        // The server may have closed the connection while a Lambda was frozen. A new connection shows whether the
+        // server is up.
         if (rested && CLOSED.has(cause?.code)) return ask();
         throw cause;
       })

@@ -8,7 +8,7 @@ export * from './client.ts';
 export * from './http.ts';
 export * from './sagemaker.ts';
 
-/** Variables that say where inference happens. */
+/** Variables that select the inference server. */
 export const INFERENCE_VARIABLES = [
   'INFERENCE_BACKEND',
   'INFERENCE_SERVICE_URL',
@@ -20,7 +20,8 @@ export const INFERENCE_VARIABLES = [
 type InferenceConfig = Config<(typeof INFERENCE_VARIABLES)[number]>;
 
 /**
- * The detector that the environment names; frames that it refuses get an error each. Nothing is sent before it is used.
+ * The inference client that the environment selects. A frame that the server refuses gets an error of its own. Nothing
+ * is sent before the first call.
  * @throws ConfigError when the SageMaker endpoint has no name
  */
 export function createInferenceClient(

@@ -40,9 +40,9 @@ export function encodeRequest(frames: readonly Frame[], threshold: number): Bina
 
 /**
  * Reads the answer: an output `detections` of datatype BYTES, one JSON text a frame, each
- * `{"width","height","detections"}` or `{"error"}`. An item may say which picture it is of by `crc32`, the
- * CRC-32 of the JPEG's bytes; our server does.
- * @throws InferenceClientError when it isn't that, isn't for so many frames, or is of another picture
+ * `{"width","height","detections"}` or `{"error"}`. An item may name its picture by `crc32`, the CRC-32 of the JPEG's
+ * bytes; this project's model server does.
+ * @throws InferenceClientError when the answer has another form, another number of frames, or is for another picture
  */
 export function decodeAnswer(json: string, frames: readonly Frame[], threshold: number): FrameResult[] {
   const answer = parseJson(json);

@@ -2,15 +2,15 @@ import type { Frame } from '@video-pipeline/frame';
 import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
 import type { FrameResult } from './client.ts';
 
-/** The frames of one stream, and where they stood among all. */
+/** The frames of one stream, and their positions among all frames. */
 export interface StreamFrames {
   streamId: string;
   frames: Frame[];
-  /** `positions[i]` is the place of `frames[i]`. */
+  /** `positions[i]` is the position of `frames[i]`. */
   positions: number[];
 }
 
-/** Sorts frames by stream, as `/predict` takes those of one stream at a time. */
+/** Groups frames by stream, since `/predict` accepts one stream at a time. */
 export function byStream(frames: readonly Frame[]): StreamFrames[] {
   const streams = new Map<string, StreamFrames>();
   for (const [position, frame] of frames.entries()) {
@@ -35,8 +35,8 @@ export function encodePredict({ streamId, frames }: StreamFrames): string {
 }
 
 /**
- * Reads the answer of `POST /predict`. Results must come in the order that was asked: a frame number alone does not
- * name a frame, since a stream counts from 0 again when its ingest restarts.
+ * Reads the answer of `POST /predict`. Results must come in the order of the request. A frame number alone does not
+ * identify a frame, since a stream counts from 0 again when ingest restarts.
  * @throws InferenceClientError when it is not one result a frame, in order
  */
 export function decodePredict(json: string, frames: readonly Frame[], threshold: number): FrameResult[] {

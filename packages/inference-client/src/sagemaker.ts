@@ -13,8 +13,8 @@ export interface SageMakerClientOptions {
 }
 
 /**
- * Asks a SageMaker endpoint, with the same binary body as over HTTP and the content type that Triton's SageMaker
- * containers take. A Lambda event holds at most 6 MB, so that the body stays under the endpoint's limit.
+ * A client for a SageMaker endpoint. It sends the same binary body as over HTTP, with the content type for Triton's
+ * SageMaker containers. A Lambda event holds at most 6 MB, so the body stays below the endpoint's limit.
  * @see https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
  */
 export function createSageMakerClient(options: SageMakerClientOptions): InferenceClient {
@@ -34,7 +34,7 @@ export function createSageMakerClient(options: SageMakerClientOptions): Inferenc
         .catch((cause) => {
           throw new InferenceClientError(`SageMaker endpoint '${endpointName}' failed: ${cause.message}`, {
             cause,
-            // What the container answered, where it did: SageMaker's own is 424 then.
+            // The container's own status, if it answered. SageMaker's status is 424 then.
             status: cause.OriginalStatusCode ?? cause.$metadata?.httpStatusCode,
           });
         });
