@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
-/** A file that can't be fetched, stored or trusted, in one line: the file, the host, the reason, the remedy. */
+/** A file can't be fetched, stored or trusted. The message is one line: file, host, reason, remedy. */
 export class AssetError extends Error {
   override readonly name = 'AssetError';
 }
@@ -10,8 +10,8 @@ export class AssetError extends Error {
 const CHECKOUT = join(import.meta.dirname, '../../..');
 
 /**
- * Everything fetched or built once lies here: `VIDEO_PIPELINE_CACHE`, or `.cache` beside package.json, or the user's own
- * cache folder where the checkout can't be written.
+ * The folder of everything that is fetched or built once: `VIDEO_PIPELINE_CACHE`, or `.cache` beside package.json, or
+ * the user's own cache folder if the checkout can't be written.
  */
 export function cacheDir(): string {
   const given = process.env.VIDEO_PIPELINE_CACHE;
@@ -21,17 +21,17 @@ export function cacheDir(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'video-pipeline');
 }
 
-/** Where the default model is built, once. */
+/** File of the default model, which is built once. */
 export function defaultModelPath(): string {
   return join(cacheDir(), 'models', 'nanodet-g.onnx');
 }
 
-/** Where Node keeps what it compiled, as `NODE_COMPILE_CACHE` says: half the processor time of a start. */
+/** Folder of Node's compile cache (`NODE_COMPILE_CACHE`). The cache saves half of the processor time of a start. */
 export function compileCacheDir(): string {
   return join(cacheDir(), 'node');
 }
 
-/** Whether nothing may be fetched: `VIDEO_PIPELINE_OFFLINE`, or npm's own `--offline`. */
+/** Whether fetching is forbidden: by `VIDEO_PIPELINE_OFFLINE`, or npm's `--offline`. */
 export function isOffline(): boolean {
   return ['1', 'true', 'on'].includes(
     process.env.VIDEO_PIPELINE_OFFLINE || process.env.npm_config_offline || '',

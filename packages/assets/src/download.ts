@@ -9,20 +9,21 @@ import { type Repository, RepositoryError, request } from './repository.ts';
 
 /** One file to fetch. */
 export interface RemoteFile {
-  /** How a person calls it. */
+  /** Its name for a person. */
   name: string;
   repository: Repository;
-  /** Asked for only when the file is not there yet, as it may take a request itself. */
+  /** Called only when the file is not there yet, since it may need a request of its own. */
   address: () => URL | Promise<URL>;
-  /** `sha256-<base64>` or `sha512-<base64>`: what the bytes must hash to. */
+  /** `sha256-<base64>` or `sha512-<base64>`: the hash that the bytes must have. */
   integrity: string;
 }
 
-/** Pauses before a request that failed in passing is made again, milliseconds. */
+/** Waits before a request with a temporary failure is repeated, milliseconds. */
 const PAUSES_MS = [300, 1_000, 3_000];
 
 /**
- * Fetches a file to `path` and verifies it; what an interrupted download left is gone on with. Several processes may do so at once: each writes to a file of its own, and renames it.
+ * Fetches a file to `path` and verifies it. An interrupted download is resumed. Several processes may fetch the same
+ * file at the same time: each writes to a file of its own, and renames it.
  * @throws AssetError
  */
 export async function download(file: RemoteFile, path: string, progress: Progress): Promise<void> {
@@ -35,14 +36,14 @@ export async function download(file: RemoteFile, path: string, progress: Progres
     await fill(file, partial, progress);
     await rename(partial, path);
   } catch (cause) {
-    // Left for the next try, unless it is what fills the disk.
+    // Left for the next attempt, unless the disk is full or can't be written.
     if (isOfDisk(cause)) await rm(partial, { force: true }).catch(() => {});
     else await rename(partial, `${path}${PARTIAL}`).catch(() => {});
     throw explain(file, cause as Error);
   }
 }
 
-/** Something that has to be fetched while nothing may be. */
+/** The error for a file that is missing while fetching is forbidden. */
 function offlineError(name: string): AssetError {
   return new AssetError(
     `${name} is not in ${cacheDir()}, and nothing may be fetched (--offline): ` +
@@ -50,7 +51,8 @@ function offlineError(name: string): AssetError {
   );
 }
 
-// Verified at the end, and once more from the beginning: what was gone on with may have been the start of another file.
+// Verified at the end. If a resumed file is wrong, it is fetched again whole: its first part may belong to another
+// file.
 async function fill(file: RemoteFile, partial: string, progress: Progress): Promise<void> {
   const resumed = await sizeOf(partial);
   progress.add(resumed);
@@ -87,7 +89,7 @@ async function fetchOnce(file: RemoteFile, partial: string, progress: Progress):
   const have = await sizeOf(partial);
   const response = await request(file.repository, url, have ? { range: `bytes=${have}-` } : {}).catch(
     async (error) => {
-      // 416: there is nothing after what we have.
+      // 416: nothing follows the bytes that we have.
       if (have) await rm(partial, { force: true });
       throw error;
     },
@@ -115,7 +117,7 @@ async function fetchOnce(file: RemoteFile, partial: string, progress: Progress):
 
 const PARTIAL = '.part';
 
-/** A partial file that nobody writes to any more, made ours, or a new one. */
+/** Takes over a partial file whose process has ended, or names a new one. */
 async function claimPartial(path: string): Promise<string> {
   const prefix = basename(path) + PARTIAL;
   const own = `${path}${PARTIAL}-${process.pid}-${randomUUID()}`;
@@ -147,7 +149,7 @@ async function sizeOf(path: string): Promise<number> {
   );
 }
 
-/** What a file hashes to, by the algorithm that `like` names. */
+/** Hash of a file, by the algorithm of `like`. */
 export async function integrityOf(path: string, like: string): Promise<string> {
   const algorithm = like.slice(0, like.indexOf('-'));
   const hash = createHash(algorithm);
@@ -156,7 +158,7 @@ export async function integrityOf(path: string, like: string): Promise<string> {
 }
 
 const FULL = ['ENOSPC', 'EDQUOT', 'EFBIG'];
-// ENOENT is what a folder gives that can't be made on a file system that is read-only.
+// ENOENT comes for a folder that can't be created on a read-only file system.
 const CLOSED = ['EROFS', 'EACCES', 'EPERM', 'ENOENT', 'ENOTDIR'];
 
 function isOfDisk(error: unknown): boolean {
@@ -173,7 +175,7 @@ function fetchLine(name: string, { url }: Repository, cause: Error): string {
   return `can't fetch ${name} from ${url.host}: ${cause.message}${remedy}`;
 }
 
-/** What to say of a disk that can't take a file; `undefined` for any other error. */
+/** The error for a disk that can't store a file; `undefined` for any other error. */
 export function diskError(name: string, cause: Error): AssetError | undefined {
   const { code = '' } = cause as NodeJS.ErrnoException;
   const where = `name another folder with VIDEO_PIPELINE_CACHE`;

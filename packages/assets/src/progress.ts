@@ -1,6 +1,6 @@
 const EVERY_MS = 2_000;
 
-/** Tells how far one download is that may consist of several files: a line at its start, and then every two seconds. */
+/** Reports the progress of a download of one or several files: a line at its start, and then every two seconds. */
 export class Progress {
   readonly #what: string;
   readonly #note: (line: string) => void;
@@ -8,7 +8,7 @@ export class Progress {
   #bytes = 0;
   #toldAt = 0;
 
-  /** @param total bytes; 0 until a server says it */
+  /** @param total bytes; 0 if a server has to name it */
   constructor(what: string, note: (line: string) => void, total = 0) {
     this.#what = what;
     this.#note = note;
@@ -22,7 +22,7 @@ export class Progress {
     this.#note(`fetching ${this.#what} from ${host}${this.#total ? ` (${megabytes(this.#total)} MB)` : ''}`);
   }
 
-  /** @param bytes that came; below zero when they have to come again */
+  /** @param bytes that were received; negative when they have to be fetched again */
   add(bytes: number): void {
     this.#bytes += bytes;
     if (this.#toldAt === 0 || Date.now() - this.#toldAt < EVERY_MS) return;

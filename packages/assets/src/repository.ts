@@ -2,23 +2,23 @@ import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import tls, { type SecureContextOptions } from 'node:tls';
 
-/** Where files of one kind come from, and how this machine reaches it: as npm, pip or Maven are set up. */
+/** A source of files, and how this machine reaches it, by the settings of npm, pip or Maven. */
 export interface Repository {
   /** Base of the addresses, with a slash at its end. */
   url: URL;
-  /** Headers that its own host gets, and no other. */
+  /** Headers for its own host only. */
   headers?: Readonly<Record<string, string>>;
-  /** Proxies by scheme, and the hosts that need none, separated by commas. Left out: as the environment says. */
+  /** Proxies by scheme, and the hosts without a proxy, separated by commas. Left out: the environment's settings. */
   proxy?: { http?: string | undefined; https?: string | undefined; no?: string | undefined };
   tls?: SecureContextOptions & { rejectUnauthorized?: boolean };
-  /** Where a person sets these things. */
+  /** Where a person changes these settings. */
   remedy: { address: string; credentials: string; proxy: string; certificate: string };
 }
 
-/** A request that got no usable answer. */
+/** A request without a usable answer. */
 export class RepositoryError extends Error {
   override readonly name = 'RepositoryError';
-  /** Whether the same request may do better a moment later. */
+  /** Whether the same request may succeed a moment later. */
   readonly isPassing: boolean;
   readonly remedy: string;
 
@@ -29,7 +29,7 @@ export class RepositoryError extends Error {
   }
 }
 
-/** So long without a byte, and a connection is given up. */
+/** A connection is closed after this long without a byte, milliseconds. */
 const IDLE_MS = 30_000;
 const MAX_REDIRECTS = 5;
 const PARALLEL = 8;
@@ -38,8 +38,8 @@ type Agents = { 'http:': http.Agent; 'https:': https.Agent };
 const agentsOf = new WeakMap<Repository, Agents>();
 
 /**
- * Asks for `url`, which `repository` has or names.
- * @returns the answer, 200 or 206, its body not read yet
+ * Requests `url`, an address in `repository` or one that it names.
+ * @returns the answer, 200 or 206, with its body not read yet
  * @throws RepositoryError
  */
 export async function request(
@@ -101,7 +101,7 @@ function agents(repository: Repository): Agents {
       NO_PROXY: withSubdomains(proxy?.no ?? env.no_proxy ?? env.NO_PROXY ?? ''),
     },
   };
-  // What the machine trusts besides what Node brings: a company's own authority is often there alone.
+  // The certificates that the machine trusts, besides Node's: a company's own authority is often only there.
   const ca = [...tls.getCACertificates('default'), ...tls.getCACertificates('system')];
   const made = {
     'http:': new http.Agent(shared),
@@ -111,7 +111,7 @@ function agents(repository: Repository): Agents {
   return made;
 }
 
-/** Elsewhere `example.com` means its subdomains too; Node wants them said. */
+/** Other programs apply `example.com` to its subdomains, too. For Node they must be listed. */
 function withSubdomains(hosts: string): string {
   const names = hosts.split(/[,\s|]+/).filter(Boolean);
   return names.flatMap((name) => (/^[\w-]+(\.[\w-]+)*$/.test(name) ? [name, `.${name}`] : [name])).join(',');
@@ -161,7 +161,7 @@ function failure({ remedy }: Repository, url: URL, cause: NodeJS.ErrnoException)
   );
 }
 
-/** A text of at most 32 MB: an index, a manifest. @throws RepositoryError */
+/** Fetches a text of at most 32 MB, such as an index. @throws RepositoryError */
 export async function requestText(repository: Repository, url: URL, accept: string): Promise<string> {
   const response = await request(repository, url, { accept });
   const parts: Buffer[] = [];

@@ -9,13 +9,13 @@ import yauzl from 'yauzl';
 import { AssetError } from './cache.ts';
 import { diskError } from './download.ts';
 
-/** Archives of what we fetch are far below this once inflated. */
+/** Largest inflated archive. The archives that are fetched are far smaller. */
 const MAX_TAR_BYTES = 512e6;
 
 /**
- * Makes `folder` unless it is there. It is filled beside its place and renamed into it, so that an interrupted start
- * leaves nothing half there, and two at once do no harm.
- * @param fill writes into the folder it is given, and returns an archive that is no longer needed then
+ * Creates `folder` unless it exists. It is filled under another name and then renamed. So an interrupted start leaves
+ * no half-filled folder, and two starts at the same time do no harm.
+ * @param fill writes into the given folder, and returns an archive that is then no longer needed
  * @throws AssetError
  */
 export async function folderOnce(
@@ -41,11 +41,11 @@ export async function folderOnce(
 }
 
 /**
- * Writes some files of an npm tarball, in which all lie under one folder, with the right to run where they have it.
+ * Writes some files of an npm tarball, whose files all lie under one folder. Executable files stay executable.
  * @throws AssetError when one is absent
  */
 export async function unpackTar(archive: Buffer, folder: string, files: readonly string[]): Promise<void> {
-  // Copied, as nanotar reads a buffer from its beginning even where this is a part of it.
+  // Copied, since nanotar reads a buffer from its beginning, even if this is only a part of it.
   const tar = new Uint8Array(gunzipSync(archive, { maxOutputLength: MAX_TAR_BYTES }));
   const entries = new Map(
     parseTar(tar).map((entry) => [entry.name.slice(entry.name.indexOf('/') + 1), entry]),
@@ -58,7 +58,7 @@ export async function unpackTar(archive: Buffer, folder: string, files: readonly
   }
 }
 
-/** Writes the files of a zip archive whose path is `wanted`, with the right to run where they have it. */
+/** Writes the files of a zip archive that `wanted` accepts by their path. Executable files stay executable. */
 export async function unpackZip(
   archive: string,
   folder: string,
@@ -81,5 +81,5 @@ export async function unpackZip(
   }
 }
 
-/** Of an archive's file mode, whether the file may be run counts, and nothing else. */
+/** Keeps only one thing of an archive's file mode: whether the file may be executed. */
 const modeOf = (mode: number): number => (mode & 0o100 ? 0o755 : 0o644);

@@ -6,14 +6,17 @@ import { Progress } from './progress.ts';
 import { type Repository, RepositoryError, requestText } from './repository.ts';
 import { folderOnce, unpackZip } from './unpack.ts';
 
-/** A Python wheel, of which only the files matter: no Python is needed. */
+/** A Python wheel. Only its files are used, and no Python is needed. */
 export interface Wheel {
-  /** As the index calls it. */
+  /** Its name in the index. */
   name: string;
   version: string;
-  /** File of the index and its SHA-256 in hex, by `<process.platform>-<process.arch>`; `any` for all of them. */
+  /**
+   * The wheel's file in the index and its SHA-256 in hex, by `<process.platform>-<process.arch>`, or `any` for all
+   * platforms.
+   */
   files: Readonly<Record<string, { file: string; sha256: string }>>;
-  /** Which of its files are kept; left out: all. */
+  /** Selects the files that are kept. Left out: all. */
   wanted?: (path: string) => boolean;
 }
 
@@ -42,7 +45,7 @@ export async function fetchWheel(wheel: Wheel, note: (line: string) => void = ()
   return folder;
 }
 
-/** From the first index that has it. The error of the last is thrown. */
+/** Fetches from the first index that has the file. If none has it, the last index' error is thrown. */
 async function fetchFrom(
   indexes: readonly Repository[],
   { name, file, integrity }: { name: string; file: string; integrity: string },
