@@ -1,28 +1,29 @@
-/** Where a client's packets go. */
+/** Destination of a client's packets. */
 export interface Outlet {
   sendRtp(packets: Buffer[]): void;
   sendRtcp(packet: Buffer): void;
-  /** Whether the client keeps up. While it doesn't, pictures are left out. */
+  /** Whether the client keeps up. While it doesn't, pictures are skipped. */
   ready(): boolean;
 }
 
-/** What the clients of one path are shown. */
+/** The video of one path, for all clients. */
 export interface Channel {
   /**
+   * Describes the session (SDP).
    * @param name of the path
    * @param host address that the client reached
-   * @returns session description; undefined while there is nothing to show
+   * @returns session description; undefined while there is no video
    */
   describe(name: string, host: string): string | undefined;
   /** @param letGo closes the client's connection */
   play(outlet: Outlet, letGo: () => void): Playing;
 }
 
-/** One client's playing. */
+/** The playing of one client. */
 export interface Playing {
-  /** Of the packets, where it is known (RFC 3550, 5.1). */
+  /** SSRC of the packets, if it is known (RFC 3550, 5.1). */
   readonly ssrc?: number;
-  /** What RTP-Info says of the first packet, where it is known: `seq=1;rtptime=2` (RFC 2326, 12.33). */
+  /** First packet for RTP-Info, if it is known: `seq=1;rtptime=2` (RFC 2326, 12.33). */
   readonly first?: string;
   start(): void;
   stop(): void;

@@ -1,7 +1,7 @@
 import { AV_CODEC_ID_H264, AVDISCARD_ALL, AVMEDIA_TYPE_VIDEO } from 'node-av/constants';
 import { FFmpegError, FormatContext, Packet, type Stream } from 'node-av/lib';
 
-/** One coded picture: NAL units as RTP carries them, without start code or length. Times in ticks of 90 kHz. */
+/** One coded picture: NAL units as in RTP, without start code or length. Times are ticks of 90 kHz. */
 export interface AccessUnit {
   nals: Buffer[];
   dts: number;
@@ -9,15 +9,15 @@ export interface AccessUnit {
   keyframe: boolean;
 }
 
-/** An H.264 clip, whole in memory, ready to be sent again and again. */
+/** An H.264 clip in memory, to be sent again and again. */
 export interface Clip {
   sps: Buffer;
   pps: Buffer;
   /** In decoding order; the first is a key frame. */
   units: AccessUnit[];
-  /** Ticks from the first picture of one round to that of the next. */
+  /** Ticks from the first picture of one round to the first picture of the next round. */
   duration: number;
-  /** Longest wait between decoding and showing a picture, in ticks; 0 without B-frames. */
+  /** Longest time between the decoding and the showing of a picture, in ticks. 0 without B-frames. */
   reorderDelay: number;
 }
 
@@ -54,7 +54,7 @@ export async function loadClip(path: string): Promise<Clip> {
   };
 }
 
-// The first picture of each kind suffices: cameras send one of each.
+// Only the first parameter set of each kind is read: cameras send one of each.
 function parameterSets(extradata: Buffer | null, path: string) {
   // AVCDecoderConfigurationRecord, ISO/IEC 14496-15, 5.3.3.1
   if (extradata === null || extradata.length < 8 || extradata[0] !== 1) {
@@ -91,7 +91,9 @@ async function readUnits(input: FormatContext, stream: Stream, lengthSize: numbe
   }
 }
 
-/** NAL units of a length-prefixed sample (ISO/IEC 14496-15, 5.3.4.2), without the parameter sets: those we send ourselves. */
+/**
+ * NAL units of a length-prefixed sample (ISO/IEC 14496-15, 5.3.4.2), without parameter sets, which are sent separately.
+ */
 export function splitNals(sample: Buffer, lengthSize: number): Buffer[] {
   const nals: Buffer[] = [];
   for (let at = 0; at + lengthSize < sample.length; ) {

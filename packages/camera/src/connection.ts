@@ -15,19 +15,19 @@ import { acceptTransport, interleavedOutlet, type UdpPair, udpOutlet } from './s
 
 /** What all connections of one server share. */
 export interface Shared {
-  /** By the first part of the URL's path. */
+  /** Channels, by the first part of the URL's path. */
   channels: ReadonlyMap<string, Channel>;
   udp: UdpPair;
   authenticator: Authenticator | undefined;
-  /** A client that is not heard of for so long is let go. */
+  /** A client that is silent for this long is disconnected. */
   sessionTimeoutSeconds: number;
 }
 
 const METHODS = 'OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, TEARDOWN';
 
 /**
- * Serves one RTSP connection with at most one session, as RTSP clients use it. The session ends with its
- * connection, or when the client is silent for the session timeout.
+ * Serves one RTSP connection with at most one session, as RTSP clients use it. The session ends with its connection, or
+ * when the client is silent for the session timeout.
  */
 export class Connection {
   readonly #socket: Socket;
@@ -118,7 +118,7 @@ export class Connection {
     if (!playing) return { status: 454 };
     const url = request.url.replace(/\/$/, '').replace(new RegExp(`/${TRACK}$`), '');
     const info = playing.first && { 'RTP-Info': `url=${url}/${TRACK};${playing.first}` };
-    // After the answer: with TCP both go down the same connection.
+    // Started after the answer, since with TCP both use the same connection.
     if (!this.#playing) setImmediate(() => this.#session?.playing === playing && playing.start());
     this.#playing = true;
     return { status: 200, headers: { ...this.#sessionHeader(), Range: 'npt=0.000-', ...info } };
@@ -126,7 +126,7 @@ export class Connection {
 
   #withSession({ headers }: RtspRequest, answer: () => RtspResponse): RtspResponse {
     const named = headers.session?.split(';')[0];
-    // Without a session a client may still ask whether we are there (RFC 2326, 10.8).
+    // Without a session, a client may still check that the server is alive (RFC 2326, 10.8).
     if (named === undefined && !this.#session) return { status: headers.cseq ? 200 : 400 };
     return named === this.#session?.id ? answer() : { status: 454 };
   }

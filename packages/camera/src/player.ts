@@ -7,13 +7,13 @@ import { describeClip } from './sdp.ts';
 const REPORT_INTERVAL_MS = 5_000;
 const TICKS_PER_MS = CLOCK_RATE / 1000;
 
-/** A clip that each client is played from its start. */
+/** A channel that plays a clip to each client from the start. */
 export const clipChannel = (clip: Clip): Channel => ({
   describe: (name, host) => describeClip(name, host, clip),
   play: (outlet) => new Player(clip, outlet),
 });
 
-/** Plays a clip to one client in real time, from its first key frame, round after round, on one running clock. */
+/** Plays a clip to one client in real time, from its first key frame, again and again, on one continuous clock. */
 export class Player implements Playing {
   readonly #rtp: RtpState = { ssrc: randomInt(2 ** 32), sequence: randomInt(2 ** 16), packets: 0, octets: 0 };
   /** RTP timestamp of the first picture. */
@@ -49,7 +49,7 @@ export class Player implements Playing {
     clearTimeout(this.#timer);
   }
 
-  /** Sends what is due, and sleeps until the next picture is. */
+  /** Sends the pictures that are due, and sleeps until the next one is. */
   #send(): void {
     let wait = this.#untilNext();
     for (; wait <= 0; wait = this.#untilNext()) this.#sendNext();
@@ -82,7 +82,8 @@ export class Player implements Playing {
     }
   }
 
-  // A picture is captured before it is sent: by the reordering delay, since B-frames are sent after the picture they precede.
+  // The capture time of a picture is before its sending, by the reordering delay: a B-frame is sent after the picture
+  // that it precedes.
   #report(): void {
     const now = performance.timeOrigin + performance.now();
     if (now - this.#reportedAt < REPORT_INTERVAL_MS) return;

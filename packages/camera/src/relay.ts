@@ -1,16 +1,16 @@
 import type { Channel, Outlet, Playing } from './channel.ts';
 import { describeTrack } from './sdp.ts';
 
-/** Lines of a session description that say how packets are read; where they come from is another matter. */
+/** Lines of a session description that say how to read the packets. Addresses are left out. */
 const KEPT = /^(m=video |b=|a=(rtpmap|fmtp|framerate|framesize|x-dimensions):)/;
 
-/** Passes packets of one video track on as they come, to whoever watches. */
+/** Forwards the packets of one video track unchanged to all viewers. */
 export class Relay implements Channel {
   readonly #viewers = new Map<Outlet, () => void>();
   #track: string[] | undefined;
 
   /**
-   * @param description of the source's session (RFC 4566)
+   * @param description session description of the source (RFC 4566)
    * @param track number of the video track, from 0
    */
   begin(description: string, track: number): void {
@@ -19,7 +19,7 @@ export class Relay implements Channel {
     this.#track = lines?.map((line) => line.replace(/^m=video \d+/, 'm=video 0'));
   }
 
-  /** @param packets of one picture, or a part of it */
+  /** @param packets of one picture, or of a part of it */
   rtp(packets: Buffer[]): void {
     for (const outlet of this.#viewers.keys()) if (outlet.ready()) outlet.sendRtp(packets);
   }
@@ -28,7 +28,7 @@ export class Relay implements Channel {
     for (const outlet of this.#viewers.keys()) if (outlet.ready()) outlet.sendRtcp(packet);
   }
 
-  /** The source is gone; another may be other video, so that who watches has to ask anew. */
+  /** The source has ended. The next one may send other video, so each viewer has to connect again. */
   end(): void {
     this.#track = undefined;
     for (const letGo of this.#viewers.values()) letGo();
@@ -42,7 +42,7 @@ export class Relay implements Channel {
   play(outlet: Outlet, letGo: () => void): Playing {
     const track = this.#track;
     return {
-      // The source may have gone since it was asked for.
+      // The source may have ended since the DESCRIBE.
       start: () => (track && track === this.#track ? void this.#viewers.set(outlet, letGo) : letGo()),
       stop: () => void this.#viewers.delete(outlet),
     };

@@ -1,6 +1,6 @@
-/** RTP and RTCP as a sender writes them: RFC 3550, and RFC 6184 for H.264. */
+/** RTP and RTCP of a sender: RFC 3550, and RFC 6184 for H.264. */
 
-/** Bytes of an RTP packet, so that it fits into one Ethernet frame with IP and UDP headers. */
+/** Most bytes of an RTP packet. With IP and UDP headers it still fits into one Ethernet frame. */
 const MAX_PACKET = 1400;
 const RTP_HEADER = 12;
 /** Dynamic payload type that our SDP names (RFC 3551, section 6). */

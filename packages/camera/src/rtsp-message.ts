@@ -7,7 +7,7 @@ export interface RtspRequest {
   headers: Record<string, string>;
 }
 
-/** Bytes that are no RTSP request, or more of them than we take. */
+/** The bytes are not an RTSP request, or exceed a limit. */
 export class MalformedRequestError extends Error {
   override readonly name = 'MalformedRequestError';
 }
@@ -15,7 +15,9 @@ export class MalformedRequestError extends Error {
 const MAX_HEADER_BYTES = 8 * 1024;
 const MAX_BODY_BYTES = 16 * 1024;
 
-/** Cuts what a client sends into requests, and skips interleaved packets, its RTCP reports (RFC 2326, 10.12). */
+/**
+ * Splits a client's bytes into requests, and skips interleaved packets, which are its RTCP reports (RFC 2326, 10.12).
+ */
 export class RequestReader {
   #pending: Buffer = Buffer.alloc(0);
 
@@ -70,7 +72,7 @@ export function parseRequest(text: string): RtspRequest {
   return { method: match[1] ?? '', url: match[2] ?? '', headers };
 }
 
-/** Status codes we answer with (RFC 2326, 7.1.1). */
+/** Status codes of our answers (RFC 2326, 7.1.1). */
 const REASONS = {
   200: 'OK',
   400: 'Bad Request',
@@ -90,7 +92,7 @@ export interface RtspResponse {
   body?: string;
 }
 
-/** @param sequence the request's CSeq, given back as it came (RFC 2326, 12.17) */
+/** @param sequence the request's CSeq, which is returned unchanged (RFC 2326, 12.17) */
 export function formatResponse({ status, headers = {}, body = '' }: RtspResponse, sequence = '0'): string {
   const all: Record<string, string | string[]> = { CSeq: sequence, ...headers };
   if (body) all['Content-Length'] = String(Buffer.byteLength(body));
@@ -100,12 +102,12 @@ export function formatResponse({ status, headers = {}, body = '' }: RtspResponse
   return `RTSP/1.0 ${status} ${REASONS[status]}\r\n${lines.join('\r\n')}\r\n\r\n${body}`;
 }
 
-/** How a client wants its packets (RFC 2326, 12.39). Port or channel: the first is RTP's, the second RTCP's. */
+/** Transport that a client asks for (RFC 2326, 12.39). The first port or channel is for RTP, the second for RTCP. */
 export type Transport =
   | { kind: 'tcp'; channels: [number, number] }
   | { kind: 'udp'; ports: [number, number] };
 
-/** The first of the offered transports that we have; `undefined` when there is none. */
+/** The first of the offered transports that is supported; `undefined` when there is none. */
 export function chooseTransport(header: string, freeChannel: number): Transport | undefined {
   for (const offer of header.split(',')) {
     const [profile = '', ...parameters] = offer.trim().split(';');

@@ -16,9 +16,9 @@ export interface CameraOptions extends ServerOptions {
 export interface ServerOptions {
   /** Default 127.0.0.1. */
   host?: string;
-  /** 0, the default, takes a free one. */
+  /** 0, the default, means any free port. */
   port?: number;
-  /** `name:password` that clients must give; without it anyone may watch. */
+  /** `name:password` that clients must send. Without it, anyone may watch. */
   user?: string;
   /** Default 60. */
   sessionTimeoutSeconds?: number;
@@ -29,7 +29,7 @@ export interface ServerOptions {
 export interface Cameras {
   /** `rtsp://host:port`, without credentials. */
   url: string;
-  /** Drops every client, as a camera whose power is cut. */
+  /** Drops every client at once, like a camera that loses power. */
   close(): Promise<void>;
 }
 

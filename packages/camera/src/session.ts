@@ -3,10 +3,10 @@ import type { Socket } from 'node:net';
 import type { Outlet } from './channel.ts';
 import type { Transport } from './rtsp-message.ts';
 
-/** Bytes that may wait in a client's TCP socket before pictures are left out. */
+/** Bytes that may wait in a client's TCP socket before pictures are skipped. */
 const MAX_BACKLOG = 1024 * 1024;
 
-/** The two sockets from which all UDP clients are served. */
+/** The two sockets for all UDP clients. */
 export interface UdpPair {
   rtp: UdpSocket;
   rtcp: UdpSocket;
@@ -41,7 +41,7 @@ function interleave(packets: Buffer[], channel: number): Buffer {
   return framed;
 }
 
-/** Sends packets as datagrams; what the network doesn't take is lost, as UDP goes. */
+/** Sends packets as datagrams. Packets that the network drops are lost, as usual with UDP. */
 export function udpOutlet(sockets: UdpPair, address: string, [rtp, rtcp]: [number, number]): Outlet {
   const ignore = () => {};
   return {
