@@ -11,30 +11,33 @@ export interface Rgb {
   height: number;
 }
 
-/** How much of a picture is decoded, and where it goes. */
+/** At which size a picture is decoded, and how its colours are. */
 export interface DecodeRgbOptions {
-  /** A picture is decoded at `1 / divisor` of its sides, rounded up, where libjpeg-turbo takes it: for a part of the time. */
+  /**
+   * Decodes at `1 / divisor` of the sides, rounded up, in less time. It only applies to pictures that libjpeg-turbo
+   * decodes.
+   */
   divisor?: 1 | 2 | 4 | 8;
-  /** CMYK by its colour profile, as pictures are shown (the default), or without one, as OpenCV reads it for a model. */
+  /** CMYK with its colour profile, for viewing (the default), or without, as OpenCV decodes it for a model. */
   cmyk?: 'by-profile' | 'as-opencv';
 }
 
 /**
- * Longest that libvips works on one picture, seconds; between two rows it looks at the clock. The bound on work is the
- * header's: the costliest JPEG that it lets through (49 million pixels of noise, 30 MB, progressive) took 1.5 s of an EPYC.
- * This is for a decoder that hangs, and far longer, as a busy machine must not make a good picture a bad one.
+ * Longest time of libvips on one picture, seconds. It checks the time between two rows. The header's check limits the
+ * work: the costliest JPEG that passes it (49 million pixels of noise, 30 MB, progressive) took 1.5 s on an EPYC. This
+ * limit is for a decoder that hangs. It is far longer, since a valid picture must not fail on a busy machine.
  */
 export const MAX_SECONDS = 30;
-/** Samples of a picture that libjpeg-turbo decodes in half a second: no deadline ends it, as one ends libvips. */
+/** Most samples of a picture for libjpeg-turbo: half a second of work. Unlike libvips, it has no deadline. */
 const MAX_TURBO_WORK = 50_000_000;
 
-// libvips' own threads and cache only get in the way: pictures are decoded side by side, each once.
+// The threads and the cache of libvips are of no use: pictures are decoded in parallel, each once.
 sharp.concurrency(1);
 sharp.cache(false);
 
 /**
- * Which decoder a picture goes to. libjpeg-turbo gives the same pixels as libvips, which calls it too, in a third of the
- * time; but it knows no colour profile, no EXIF and no other format.
+ * The decoder for a picture. libjpeg-turbo gives the same pixels as libvips, which uses it, too, in a third of the
+ * time. But it supports neither colour profiles nor EXIF nor other formats.
  */
 export function decoderOf({ jpeg, work }: PictureHeader): 'turbo' | 'vips' {
   return turbo && jpeg?.isPlain && work <= MAX_TURBO_WORK ? 'turbo' : 'vips';
@@ -42,8 +45,8 @@ export function decoderOf({ jpeg, work }: PictureHeader): 'turbo' | 'vips' {
 
 /**
  * Decodes a picture, upright by its EXIF orientation, on libuv's threads.
- * @param header what `readPictureHeader` says of it, which bounds the work of decoding it
- * @returns pixels that may be given to {@link giveBack} once they are done with
+ * @param header result of `readPictureHeader`, which limits the work of decoding
+ * @returns pixels that may be given to {@link giveBack} once they are no longer used
  * @throws PictureError
  */
 export async function decodeRgb(
@@ -75,7 +78,7 @@ async function decodeByVips(
     .autoOrient();
   const isInk = jpeg?.components === 4 && cmyk === 'as-opencv';
   if (isInk) image.pipelineColourspace('cmyk').toColourspace('cmyk');
-  // Transparency is left out, as OpenCV does.
+  // Transparency is dropped, as in OpenCV.
   else image.toColourspace('srgb').removeAlpha();
   const { data, info } = await image
     .raw()
@@ -86,7 +89,7 @@ async function decodeByVips(
   return { data: isInk ? fromInk(data) : data, width: info.width, height: info.height };
 }
 
-/** CMYK, 255 for all of an ink, to RGB without a colour profile: as OpenCV does. */
+/** Converts CMYK (255 is full ink) to RGB without a colour profile, as OpenCV does. */
 function fromInk(cmyk: Buffer): Buffer {
   const rgb = Buffer.allocUnsafeSlow((cmyk.length / 4) * 3);
   for (let from = 0, to = 0; from < cmyk.length; from += 4) {

@@ -1,40 +1,43 @@
 import { type JpegHeader, readJpegHeader } from './jpeg-header.ts';
 import { PictureError, PictureTooLargeError } from './picture-error.ts';
 
-/** What a picture's header says of it, before anything is decoded. */
+/** A picture's header, read before anything is decoded. */
 export interface PictureHeader {
   format: 'jpeg' | 'png' | 'webp';
-  /** As stored, before EXIF may turn it, pixels. */
+  /** Size as stored, before the EXIF orientation, pixels. */
   width: number;
   height: number;
-  /** Samples that decoding visits; seconds and bytes grow with them. A 720p JPEG has 1.4 million. */
+  /** Samples that decoding visits: time and memory grow with them. A 720p JPEG has 1.4 million. */
   work: number;
-  /** What a JPEG says beside. */
+  /** More properties of a JPEG. */
   jpeg?: JpegHeader;
 }
 
-/** How large a picture may be. */
+/** Limits on a picture. */
 export interface PictureLimits {
   /** Most pixels. */
   maxPixels: number;
-  /** The setting that says so, for the error. */
+  /** The variable that sets this limit, for the error. */
   limit?: string;
-  /** Most scans of a JPEG; left out, {@link MAX_SCANS}. */
+  /** Most scans of a JPEG. Left out: {@link MAX_SCANS}. */
   maxScans?: number;
 }
 
-/** Longest side of any picture: that of a JPEG. A decoder holds a few whole rows. */
+/** Longest side of any picture; it is JPEG's limit. A decoder holds a few whole rows in memory. */
 const MAX_SIDE = 65_535;
-/** More scans than any encoder makes: libjpeg's own script has 10. libvips and libjpeg-turbo's tools draw such a line too. */
+/**
+ * More scans than any encoder writes: libjpeg's own script has 10. libvips and libjpeg-turbo's tools have such a limit,
+ * too.
+ */
 export const MAX_SCANS = 100;
-/** Samples a pixel that all scans may visit: libjpeg's script visits 14 where colour is at full size. */
+/** Samples for each pixel that all scans may visit. libjpeg's script visits 14 if colour has full resolution. */
 const MAX_WORK_PER_PIXEL = 16;
 
 const PNG_START = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-/** What a JPEG begins with: start of image, and the next marker's first byte (ITU-T T.81, B.1.1.3). */
+/** Start of a JPEG: start of image, and the first byte of the next marker (ITU-T T.81, B.1.1.3). */
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
 
-/** Formats that other tools read: what their files have at which place. */
+/** Formats of other tools, with their first bytes and the position of these. */
 const OTHERS: readonly [name: string, at: number, ...beginnings: string[]][] = [
   ['a GIF', 0, 'GIF8'],
   ['a TIFF', 0, 'II*\0', 'II+\0', 'MM\0*', 'MM\0+'],
@@ -48,9 +51,9 @@ const OTHERS: readonly [name: string, at: number, ...beginnings: string[]][] = [
 ];
 
 /**
- * Looks at a picture's header and refuses by name what would cost too much to decode, or is decoded by nobody here:
- * whoever decodes a picture from outside asks this first.
- * @throws PictureError; PictureTooLargeError for what would cost too much
+ * Reads a picture's header. Refuses, by name, pictures of a format that is not decoded here, and pictures that would
+ * cost too much to decode. To be called before a picture from outside is decoded.
+ * @throws PictureError; PictureTooLargeError for a picture that would cost too much
  */
 export function readPictureHeader(bytes: Uint8Array, limits: PictureLimits): PictureHeader {
   const picture = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -103,11 +106,11 @@ function readPng(png: Buffer): PictureHeader {
   const [depth, colour, interlace] = [png.readUInt8(24), png.readUInt8(25), png.readUInt8(28)];
   const channels = [1, 1, 3, 3, 2, 1, 4][colour] ?? 4;
   const bytes = depth === 16 ? 2 : 1;
-  // An interlaced one is held whole, and gone through in seven passes.
+  // An interlaced PNG is held in memory whole, and decoded in seven passes.
   return { format: 'png', width, height, work: width * height * channels * bytes * (interlace ? 4 : 1) };
 }
 
-/** An animation says so in a chunk before its data (`acTL`). */
+/** An animation has a chunk `acTL` before its data. */
 function refuseAnimatedPng(png: Buffer): void {
   for (let at = 8; at + 8 <= png.length; at += 12 + png.readUInt32BE(at)) {
     const type = png.toString('latin1', at + 4, at + 8);

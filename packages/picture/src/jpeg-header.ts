@@ -1,41 +1,41 @@
 import { PictureError } from './picture-error.ts';
 
-/** What a JPEG's segments say of it, before anything is decoded. */
+/** Properties of a JPEG by its segments, before anything is decoded. */
 export interface JpegHeader {
-  /** As stored, before EXIF may turn it, pixels. */
+  /** Size as stored, before the EXIF orientation, pixels. */
   width: number;
   height: number;
   /** 1 grey, 3 colour, 4 CMYK. */
   components: number;
-  /** A decoder goes through all scans of such a JPEG before it has its first row. */
+  /** A decoder has to read all scans of a progressive JPEG before it has its first row. */
   isProgressive: boolean;
   scans: number;
-  /** Samples that all scans together visit: what decoding costs, where the coefficients are few. */
+  /** Samples that all scans together visit: the cost of decoding if there are few coefficients. */
   samples: number;
-  /** No EXIF, which may turn it, no colour profile, no Adobe segment, three components. */
+  /** True for three components, without EXIF, colour profile and Adobe segment. */
   isPlain: boolean;
 }
 
 interface Component {
   id: number;
-  /** Its samples. */
+  /** Samples of the component. */
   samples: number;
 }
 
-/** More segments than this have no use, and each costs a decoder some memory. */
+/** Most segments. More have no use, and each costs a decoder some memory. */
 const MAX_SEGMENTS = 2_000;
 
 const MARKER = { SOI: 0xd8, EOI: 0xd9, SOS: 0xda, RST0: 0xd0, RST7: 0xd7, TEM: 0x01 } as const;
 /** Start of frame, Huffman coded: baseline, extended, progressive. */
 const FRAMES: readonly number[] = [0xc0, 0xc1, 0xc2];
 const PROGRESSIVE = 0xc2;
-/** Other starts of frame, by what they begin. */
+/** Other kinds of frames, by their marker. */
 const REFUSED = new Map<number, string>([
   [0xc3, 'a lossless JPEG'],
   ...[0xc5, 0xc6, 0xc7].map((marker) => [marker, 'a hierarchical JPEG'] as const),
   ...[0xc9, 0xca, 0xcb, 0xcd, 0xce, 0xcf].map((marker) => [marker, 'an arithmetic-coded JPEG'] as const),
 ]);
-/** What may stand beside frame and scans in a plain JPEG: tables, restart interval, JFIF, comment. */
+/** Segments of a plain JPEG besides frame and scans: tables, restart interval, JFIF, comment. */
 const PLAIN: readonly number[] = [0xc4, 0xdb, 0xdd, 0xe0, 0xfe];
 
 /**
@@ -56,7 +56,7 @@ export function readJpegHeader(jpeg: Buffer): JpegHeader {
     const marker = jpeg[at - 1];
     if (marker === undefined || marker === MARKER.EOI) break;
     if (isAlone(marker)) continue;
-    // What is cut off is for the decoder to report.
+    // The decoder reports a JPEG that is cut off.
     if (at + 2 > jpeg.length) break;
     const end = at + Math.max(2, jpeg.readUInt16BE(at));
     const refused = REFUSED.get(marker);
@@ -69,7 +69,7 @@ export function readJpegHeader(jpeg: Buffer): JpegHeader {
       found.scans++;
       const inScan = readScan(jpeg, at + 2, components);
       found.samples += inScan.reduce((sum, { samples }) => sum + samples, 0);
-      // A decoder reads no further than the scan that has them all.
+      // A decoder stops after the scan that holds all components.
       if (!frame?.isProgressive && inScan.length === components.length) break;
     } else if (!PLAIN.includes(marker)) {
       found.isPlain = false;
@@ -80,11 +80,11 @@ export function readJpegHeader(jpeg: Buffer): JpegHeader {
   return { ...frame, ...found };
 }
 
-/** @returns the place after the next marker; beyond the end when there is none */
+/** @returns the position after the next marker; beyond the end when there is none */
 function nextMarker(jpeg: Buffer, from: number): number {
   for (let at = jpeg.indexOf(0xff, from); at >= 0; at = jpeg.indexOf(0xff, at + 1)) {
     while (jpeg[at + 1] === 0xff) at++;
-    // Zero means a byte of a scan's data that is 255 itself; restart markers stand in such data too.
+    // After 255, a zero marks a data byte of 255. Restart markers also occur within a scan's data.
     if (jpeg[at + 1] !== 0) return at + 2;
   }
   return jpeg.length + 1;
@@ -112,7 +112,7 @@ function readFrame(jpeg: Buffer, at: number, isProgressive: boolean) {
   return { frame: { width, height, components: count, isProgressive }, components };
 }
 
-/** @returns the components that the scan is of */
+/** @returns the components that the scan contains */
 function readScan(jpeg: Buffer, at: number, components: readonly Component[]): Component[] {
   const count = jpeg[at] ?? 0;
   const ids = Array.from({ length: Math.min(count, 4) }, (_, index) => jpeg[at + 1 + 2 * index]);

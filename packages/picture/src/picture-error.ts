@@ -1,7 +1,7 @@
-/** A picture that can't be decoded or may not be, however often it is tried; says why. */
+/** A picture can't be decoded or may not be, at every attempt. The message says why. */
 export class PictureError extends Error {
   override readonly name = 'PictureError';
 }
 
-/** One that would cost too much to decode. */
+/** A picture would cost too much to decode. */
 export class PictureTooLargeError extends PictureError {}

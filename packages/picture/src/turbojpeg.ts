@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import koffi, { type LibraryHandle } from 'koffi';
 import { PictureError } from './picture-error.ts';
 
-// libjpeg-turbo's own library, as the npm package `@julusian/jpeg-turbo` carries it for Linux. The package's JavaScript has
-// neither scaled decoding nor the accurate DCT; its C API has both.
+// libjpeg-turbo's library for Linux, from the npm package `@julusian/jpeg-turbo`. The package's JavaScript offers
+// neither scaled decoding nor the accurate DCT. The library's C API offers both.
 // https://libjpeg-turbo.org/Documentation/Documentation: TurboJPEG 3
 const INIT = { compress: 0, decompress: 1 } as const;
 const PARAMETER = { quality: 3, subsampling: 4, optimise: 11, scanLimit: 13, maxPixels: 24 } as const;
@@ -14,7 +14,7 @@ const SUBSAMPLING_420 = 2;
 
 type Handle = unknown;
 
-/** More than its header's check lets through is refused by the library too. */
+/** Limits for the library itself. It refuses pictures beyond them, even if the header's check has missed them. */
 export interface TurboLimits {
   scans: number;
   pixels: number;
@@ -22,7 +22,7 @@ export interface TurboLimits {
 
 export const turbo = load();
 
-/** @returns `undefined` where the package has no library of its own: macOS, Windows */
+/** @returns `undefined` on platforms for which the package has no library: macOS, Windows */
 function load() {
   const path = libraryPath();
   if (!path) return undefined;
@@ -55,7 +55,7 @@ function libraryPath(): string | undefined {
   return existsSync(path) ? path : undefined;
 }
 
-/** Handles that nobody uses; one serves one picture at a time. */
+/** Handles that are not in use. A handle processes one picture at a time. */
 const idle: Record<keyof typeof INIT, Handle[]> = { compress: [], decompress: [] };
 
 async function withHandle<Result>(
@@ -68,7 +68,7 @@ async function withHandle<Result>(
     idle[kind].push(handle);
     return result;
   } catch (error) {
-    // What a broken picture leaves behind would break the next one.
+    // The state after a broken picture would break the next one.
     turbo?.destroy(handle);
     throw error;
   }
@@ -77,7 +77,7 @@ async function withHandle<Result>(
 /**
  * Decodes a JPEG to RGB at `1 / divisor` of its sides, rounded up, on libuv's threads.
  * @param target at least as large as the picture
- * @throws PictureError also for what libjpeg only warns of: a picture that is cut off or corrupt would be grey in part
+ * @throws PictureError also where libjpeg only warns: parts of a picture that is cut off or corrupt would be grey
  */
 export async function decompress(
   jpeg: Buffer,
@@ -102,7 +102,7 @@ export async function decompress(
 export interface EncodeOptions {
   /** 1..100 */
   quality: number;
-  /** Whether the codes are the picture's own: up to a tenth fewer bytes, for half as much time again. */
+  /** Whether the Huffman codes are optimised for the picture: up to a tenth fewer bytes, in half as much time again. */
   optimise?: boolean;
 }
 
@@ -125,7 +125,7 @@ export async function compress(
     try {
       const code = await inBackground(library.compress, handle, rgb, width, 0, height, RGB, address, size);
       if (code !== 0) throw new Error(`libjpeg-turbo can't encode ${width} x ${height}`);
-      // Copied, since what the library allocated is given back to it.
+      // Copied, since the library's memory is freed below.
       return Buffer.from(new Uint8Array(koffi.view(address[0], size[0] ?? 0)));
     } finally {
       library.free(address[0]);
