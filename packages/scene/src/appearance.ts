@@ -1,37 +1,37 @@
 import type { Detection } from '@video-pipeline/frame';
 import { z } from 'zod';
 
-/** Which colours an object has: a histogram of its upper and its lower half, numbers of 0..255. */
+/** An object's colours: a histogram of its upper half and one of its lower half, as numbers of 0..255. */
 export const appearanceSchema = z.array(z.number());
 export type Appearance = z.infer<typeof appearanceSchema>;
 
-/** Interleaved RGB of 8 bits a channel. */
+/** Interleaved RGB, 8 bits a channel. */
 export interface RgbPixels {
   width: number;
   height: number;
   data: Uint8Array;
 }
 
-/** Bins of a stripe: twelve hues of what has a colour, four greys of what has none. */
+/** Bins of a stripe: twelve hues for coloured pixels, four greys for the others. */
 const HUES = 12;
 const GREYS = 4;
-/** The middle of the box, as shares of it: what is worn above and below, with little of the background. */
+/** The middle of the box, as shares of it: upper and lower clothing, with little background. */
 const STRIPES = [
   [0.18, 0.5],
   [0.52, 0.9],
 ] as const;
 const SIDES = [0.25, 0.75] as const;
-/** Pixels looked at in each direction of a stripe. */
+/** Number of sampled pixels in each direction of a stripe. */
 const STEPS = 16;
-/** Less saturated or darker, a pixel's hue says little. */
+/** Limits of saturation and brightness below which a pixel's hue is unreliable. */
 const GREY_BELOW = 0.1;
 const HUE_FROM = 0.35;
 const DARK_BELOW = 60;
-/** Weight of what was seen last. */
+/** Weight of the newest sighting. */
 const NEW_SHARE = 0.15;
 
 /**
- * Looks at the colours of an object. It costs the same for a box of any size.
+ * Samples the colours of an object. The cost is the same for a box of any size.
  * @param bbox pixels of the picture
  */
 export function appearanceOf(picture: RgbPixels, [x1, y1, x2, y2]: Detection['bbox']): Appearance {
@@ -54,7 +54,7 @@ function along([from, to]: readonly [number, number], step: number): number {
   return from + ((to - from) * (step + 0.5)) / STEPS;
 }
 
-/** A pixel counts as a hue as far as it has one, and as a grey for the rest. */
+/** Adds a pixel to the hues by its saturation, and to the greys for the rest. */
 function addPixel(bins: number[], data: Uint8Array, at: number): void {
   const [r, g, b] = [data[at] ?? 0, data[at + 1] ?? 0, data[at + 2] ?? 0];
   const max = Math.max(r, g, b);
@@ -70,7 +70,7 @@ function addPixel(bins: number[], data: Uint8Array, at: number): void {
   spread(bins, hue, (Math.floor(hue) + 1) % HUES, colourful);
 }
 
-/** Between two bins, so that a little more light doesn't move all of a colour at once. */
+/** Splits a pixel between two bins, so that slightly more light doesn't move a whole colour to another bin. */
 function spread(bins: number[], place: number, next: number, weight: number): void {
   const low = Math.floor(place);
   const share = place - low;
@@ -82,12 +82,12 @@ function clamp(value: number): number {
   return Math.min(1, Math.max(0, value));
 }
 
-/** What is known of an object's colours after it was seen once more. */
+/** The colours of an object after one more sighting. */
 export function blend(before: Appearance | undefined, now: Appearance): Appearance {
   return before ? before.map((bin, index) => Math.round(bin + NEW_SHARE * ((now[index] ?? 0) - bin))) : now;
 }
 
-/** How alike two appearances are, 0..1: Bhattacharyya's coefficient. */
+/** Similarity of two appearances, 0..1: the Bhattacharyya coefficient. */
 export function likeness(one: Appearance, other: Appearance): number {
   let [shared, ones, others] = [0, 0, 0];
   for (const [index, a] of one.entries()) {

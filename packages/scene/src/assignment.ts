@@ -1,20 +1,20 @@
 /**
- * Pairs rows with columns so that the sum of the costs is least, where a pair may also stay apart at `limit`: a pair
- * that costs more than `limit` is never made. Shortest augmenting paths, O(rows^2 * columns): Jonker and Volgenant,
- * 'A shortest augmenting path algorithm for dense and sparse linear assignment problems', 1987, in the rectangular
- * form of Crouse, 'On implementing 2D rectangular assignment algorithms', 2016.
+ * Pairs rows with columns at the least sum of costs. A row or a column may stay alone at the cost of `limit`: so no
+ * pair costs more than `limit`. Shortest augmenting paths, O(rows^2 * columns): Jonker and Volgenant, 'A shortest
+ * augmenting path algorithm for dense and sparse linear assignment problems', 1987, in the rectangular form of Crouse,
+ * 'On implementing 2D rectangular assignment algorithms', 2016.
  * @param costs row by row, `rows * columns` numbers, none NaN
- * @returns the column of each row, -1 where it has none
+ * @returns the column of each row, -1 if it has none
  */
 export function assign(costs: Float64Array, rows: number, columns: number, limit: number): Int32Array {
   if (rows > columns) return invert(assign(transpose(costs, rows, columns), columns, rows, limit), rows);
-  // Beyond the limit all pairs are equally bad: the best sum then makes as few of them as it can.
+  // Beyond the limit, all pairs cost the same: the least sum then contains as few of them as possible.
   const capped = costs.map((cost) => Math.min(cost, limit + 1e-4));
   const columnOf = solve(capped, rows, columns);
   return columnOf.map((column, row) => ((costs[row * columns + column] ?? Infinity) <= limit ? column : -1));
 }
 
-/** The whole assignment of `rows <= columns`. */
+/** A complete assignment, for `rows <= columns`. */
 function solve(costs: Float64Array, rows: number, columns: number): Int32Array {
   const columnOf = new Int32Array(rows).fill(-1);
   const rowOf = new Int32Array(columns).fill(-1);
@@ -42,7 +42,7 @@ function solve(costs: Float64Array, rows: number, columns: number): Int32Array {
           previousRow[column] = row;
         }
         const path = num(pathCost, column);
-        // Among equals a free column ends the search.
+        // Among equal costs, a free column ends the search.
         if (path < least || (path === least && num(rowOf, column) < 0 && num(rowOf, nearest) >= 0)) {
           least = path;
           nearest = column;
@@ -67,7 +67,7 @@ interface Search {
   columnPrice: Float64Array;
 }
 
-/** Keeps the reduced costs non-negative, and zero along what is assigned. */
+/** Keeps the reduced costs non-negative, and zero for assigned pairs. */
 function raisePrices(start: number, reached: number, search: Search): void {
   const { done, pathCost, rowOf, rowPrice, columnPrice } = search;
   rowPrice[start] = num(rowPrice, start) + reached;
@@ -80,7 +80,7 @@ function raisePrices(start: number, reached: number, search: Search): void {
   }
 }
 
-/** Turns the path found around: each row on it takes the column by which it was reached. */
+/** Flips the path that was found: each row on it gets the column by which it was reached. */
 function augment(
   start: number,
   sink: number,

@@ -3,11 +3,11 @@ import { iou, overlappingPairs, type Pair, pairAtLeastCost } from './pairing.ts'
 import { goneOf, goneSchema, returned, stillGone } from './reappearance.ts';
 import { advance, begin, boxOf, type Candidate, type Sight, see, type Track, trackSchema } from './track.ts';
 
-/** How boxes become tracks. */
+/** Settings of the tracker. */
 export interface TrackerSettings {
-  /** Detections from here on are paired first and may begin a track, 0..1. */
+  /** Detections with at least this confidence are paired first, and may begin a track, 0..1. */
   high_confidence: number;
-  /** Detections from here on may keep a track alive, 0..1. Weaker ones are never paired. */
+  /** Detections with at least this confidence may continue a track, 0..1. Weaker ones are never paired. */
   low_confidence: number;
   /** Least confidence to begin a track, 0..1. */
   new_confidence: number;
@@ -15,11 +15,11 @@ export interface TrackerSettings {
   lost_seconds: number;
   /** Whether a track only takes boxes of its own class. */
   strict_classes: boolean;
-  /** How long an object that is gone is known again by its colours, seconds; 0: not at all. */
+  /** How long an object that left can be recognised by its colours, seconds. 0: never. */
   appearance_seconds: number;
 }
 
-/** Below the paper's confidences (0.6, 0.1, 0.7), as light detectors are less sure than its YOLOX. */
+/** Lower than the paper's confidences (0.6, 0.1, 0.7), since small detectors are less confident than its YOLOX. */
 export const DEFAULT_TRACKER: TrackerSettings = {
   high_confidence: 0.3,
   low_confidence: 0.1,
@@ -29,50 +29,50 @@ export const DEFAULT_TRACKER: TrackerSettings = {
   appearance_seconds: 0,
 };
 
-/** Everything the tracker knows, as JSON: given to another tracker, that one goes on where this one was. */
+/** The whole state of a tracker, as JSON. Another tracker with this state continues where this one was. */
 export const trackerStateSchema = z.object({
   /** When the newest frame was captured, epoch ms; -1 before the first one. */
   at: z.number(),
   /** Times between the newest frames, milliseconds, the newest last. */
   intervals: z.array(z.number()),
   tracks: z.array(trackSchema),
-  /** Objects that are gone, and may come back. */
+  /** Objects that left, and may come back. */
   gone: z.array(goneSchema).optional(),
 });
 export type TrackerState = z.infer<typeof trackerStateSchema>;
 
 export interface Tracked {
-  /** Of each detection, the id of its track; undefined for those that belong to none (yet). */
+  /** The id of each detection's track. Undefined without a track, or while the track has no id. */
   ids: (string | undefined)[];
-  /** Of each detection, its track: also of one that was seen once and has no id yet. */
+  /** The track of each detection, including tracks that were seen once and have no id yet. */
   tracks: (Track | undefined)[];
-  /** Tracks that had an id and are given up. */
+  /** Tracks with an id that have ended. */
   ended: Track[];
-  /** Tracks that were seen once, and never got an id. */
+  /** Tracks that were seen only once, and never got an id. */
   dropped: Track[];
-  /** Whether the frame was not newer than the last one, and therefore left aside. */
+  /** Whether the frame was not newer than the last one, and was therefore ignored. */
   late: boolean;
 }
 
-/** Objects that are followed in a frame, and from it to the next: of thousands that overlap, each pair would be looked at. */
+/** Most objects that are followed at once: of thousands that overlap, each pair would have to be compared. */
 const MAX_FOLLOWED = 1_000;
 
 /** Unit of time of the method's noise: it was tuned on video of 30 frames a second. */
 const UNIT_MS = 1000 / 30;
-/** Highest costs (1 - IoU, weighted by confidence in the first and third) at which two may be paired. */
+/** Highest costs of a pair: 1 - IoU, weighted by confidence in `high` and `tentative`; a distance in `far`. */
 const COST_LIMIT = { high: 0.9, low: 0.5, tentative: 0.9, far: 1 };
-/** Boxes of two classes are one object's only if they overlap by more than this (IoU); each other pair goes first. */
+/** A track takes a box of another class only above this IoU. Pairs of one class are preferred. */
 const OTHER_CLASS_IOU = 0.5;
 const OTHER_CLASS_COST = 0.2;
-/** Two tracks of one object: their boxes overlap by more than this (IoU). */
+/** IoU above which two tracks are of the same object. */
 const DUPLICATE_IOU = 0.85;
-/** An object is remembered for at least so many frames, so that a slow camera's objects have ids too. */
+/** An object is remembered for at least this many frames, so that objects of a slow camera get ids, too. */
 export const LOST_FRAMES = 3;
-/** Intervals that the usual one is the median of. */
+/** Number of intervals whose median is the usual interval. */
 const INTERVALS = 9;
-/** Frames further apart show a walker beside the last box, not on it, milliseconds. */
+/** With frames further apart than this, a walker's boxes may not overlap, milliseconds. */
 const SPARSE_MS = 350;
-/** How far an object may get, in sizes of its box: a second, and between two frames. */
+/** Longest way of an object, in sizes of its box: for each second, and between two frames. */
 const FAR = { sizes_a_second: 2.5, sizes: 4, least_likeness: 0.6 };
 
 /**
@@ -100,7 +100,7 @@ export class ByteTracker {
     return this.#state;
   }
 
-  /** Usual time between two frames, milliseconds: the median of the newest ones; 0 before the second frame. */
+  /** Usual time between two frames, milliseconds: the median of the newest intervals. 0 before the second frame. */
   get interval(): number {
     const sorted = this.#state.intervals.toSorted((a, b) => a - b);
     return sorted[sorted.length >> 1] ?? 0;
@@ -111,7 +111,7 @@ export class ByteTracker {
     return Math.max(this.settings.lost_seconds * 1000, LOST_FRAMES * this.interval);
   }
 
-  /** Takes the stream's next frame. */
+  /** Processes the stream's next frame. */
   update(frame: { capturedAt: number; detections: readonly Sight[] }): Tracked {
     const nothing: undefined[] = new Array(frame.detections.length).fill(undefined);
     const { at, tracks: before } = this.#state;
@@ -133,7 +133,7 @@ export class ByteTracker {
     return {
       ids: seen.map((track) => (track?.status === 'tracked' ? track.id : undefined)),
       tracks: seen,
-      // Who came back just now did not end.
+      // A track whose id came back in this frame did not end.
       ended: ended.filter(({ id }) => !this.#state.tracks.some((track) => track.id === id)),
       dropped,
       late: false,
@@ -141,8 +141,8 @@ export class ByteTracker {
   }
 
   /**
-   * Gives tracks that were just seen for the second time, and so get their ids, those of objects that they are by their
-   * colours. @param before when the last frame was captured. @returns what they were until now
+   * A track gets its id at its second sighting. If its colours are those of an object that left, it now gets that
+   * object's id. @param before capture time of the last frame. @returns these tracks as they were before
    */
   #recognise(ended: readonly Track[], before: number): Track[] {
     const { at, tracks, gone = [] } = this.#state;
@@ -163,7 +163,7 @@ export class ByteTracker {
     return former;
   }
 
-  /** Pairs, begins and loses tracks; writes into `seen`. @returns the tracks that live on */
+  /** Pairs, begins and loses tracks, and writes into `seen`. @returns the tracks that continue */
   #associate(
     tracks: Track[],
     { capturedAt, detections }: { capturedAt: number; detections: readonly Sight[] },
@@ -194,7 +194,7 @@ export class ByteTracker {
     const born = far.candidates
       .filter((one) => one.confidence >= new_confidence)
       .map((one) => {
-        // In the first frame nothing can be waited for.
+        // A track is confirmed by a second sighting, but in the first frame at once.
         const track = begin(one, capturedAt, first ? 'tracked' : 'tentative');
         seen[one.index] = track;
         return track;
@@ -219,13 +219,13 @@ export class ByteTracker {
   }
 }
 
-/** Which tracks and candidates may be paired, by their places, and at which cost. */
+/** Which tracks and candidates may be paired, by their indexes, and at which cost. */
 type Pairing = (
   tracks: readonly Track[],
   candidates: readonly Candidate[],
 ) => { pairs: Pair[]; cost: (track: Track, candidate: Candidate) => number };
 
-/** Of more than are followed, those of the highest rank. */
+/** The items of the highest rank, as many as may be followed. */
 function most<Item>(items: Item[], rank: (item: Item) => number): Item[] {
   if (items.length <= MAX_FOLLOWED) return items;
   return items.toSorted((one, other) => rank(other) - rank(one)).slice(0, MAX_FOLLOWED);
@@ -238,7 +238,7 @@ function toCandidate(
   return { index, class_name, confidence, appearance, box: [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1] };
 }
 
-/** Pairs at least cost and reports each pair. @returns what stayed alone */
+/** Pairs at the least cost, and reports each pair. @returns the tracks and candidates without a partner */
 function pair(
   tracks: Track[],
   candidates: Candidate[],
@@ -268,7 +268,7 @@ function weightedCost(track: Track, candidate: Candidate): number {
   return 1 - (1 - overlapCost(track, candidate)) * candidate.confidence;
 }
 
-/** Pairs of one class and a like size, near enough for an object to have got there; none where frames are close. */
+/** Pairs of one class and similar size, close enough for an object's speed. None if frames are close together. */
 function nearby(now: number): Pairing {
   return (tracks, candidates) => ({
     pairs: tracks.flatMap((track, row) =>
@@ -286,7 +286,7 @@ function nearby(now: number): Pairing {
   });
 }
 
-/** Where a visible and a lost track of one class lie on each other, the one that was followed for less time goes. */
+/** Removes the shorter of a visible and a lost track of one class that lie on each other. */
 function withoutDuplicates(tracks: Track[]): Track[] {
   const lost = tracks.filter((track) => track.status === 'lost');
   const seen = tracks.filter((track) => track.status === 'tracked');

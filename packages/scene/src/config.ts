@@ -13,9 +13,9 @@ const name = z
 const point = z.tuple([share, share]);
 const classes = z.array(z.string().min(1)).min(1).optional();
 const patience = {
-  /** How long a change must last before it counts. */
+  /** How long a change must last before it is accepted. */
   debounce_seconds: seconds(0.5, 3600),
-  /** How far from the border an object must get before a change counts, in sizes of its box. */
+  /** How far from the border an object must get before a change is accepted, in sizes of its box. */
   hysteresis: share.default(0.1),
 };
 
@@ -61,7 +61,7 @@ const rule = z.discriminatedUnion('type', [
     name,
     zone: name.optional(),
     count: z.number().int().min(0).max(10_000),
-    /** Whether objects count that are hidden just now, and remembered for `lost_seconds`. */
+    /** Whether hidden objects count, too, which are remembered for `lost_seconds`. */
     include_lost: z.boolean().default(false),
     classes,
   }),
@@ -84,13 +84,13 @@ const tracks = z
     const problem = (field: string, message: string) =>
       context.addIssue({ code: 'custom', message, path: [field] });
     if (low_confidence > high_confidence) problem('low_confidence', 'is over high_confidence');
-    // Only boxes over high_confidence may begin a track, so a lower value would be silently without effect.
+    // Only boxes over high_confidence may begin a track. A lower value would have no effect.
     if (new_confidence < high_confidence) problem('new_confidence', 'is under high_confidence');
   });
 
 /**
- * What a stream's section `scene` in the streams file may hold; the package's README explains each field. Absent
- * fields have defaults that change nothing.
+ * The section `scene` of a stream in the streams file. The package's README explains each field. Absent fields have
+ * defaults that change nothing.
  */
 export const sceneConfigSchema = z
   .strictObject({
@@ -142,7 +142,7 @@ export function tracksObjects(config: SceneConfig): boolean {
   return config.tracks !== undefined || config.events.length > 0;
 }
 
-/** The filters with their zones looked up. @param allowedClasses for streams that don't say it themselves */
+/** The filters with their zones. @param allowedClasses for streams that name no classes themselves */
 export function filtersOf(config: SceneConfig, allowedClasses?: readonly string[]): Filters {
   const zones = (names: string[]) => names.flatMap((one): Zone | [] => config.zones[one] ?? []);
   const { include, exclude, ...rest } = config.filters;

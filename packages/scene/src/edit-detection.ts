@@ -1,20 +1,22 @@
 import { childMap, streamOf, writeStreams } from './edit-scene.ts';
 import { parseScenes, parseStreamsDocument } from './streams.ts';
 
-/** By what a stream's objects are found and which are kept, as somebody chose it. Checked here. What is left out stays. */
+/**
+ * A choice of model and detections for a stream. Its values are checked here. A field that is left out keeps its value.
+ */
 export interface DetectionDraft {
-  /** Name of a model of the inference server; `null`: its default one. */
+  /** Name of a model of the inference server; `null`: the server's default model. */
   model?: unknown;
   /** Names of the classes that are kept; `null`: all. */
   classes?: unknown;
-  /** Least confidence of a class that has none of its own, 0..1; `null`: the pipeline's own. */
+  /** Least confidence of a class without its own, 0..1; `null`: the pipeline's default. */
   min_confidence?: unknown;
 }
 
 /**
- * Puts the choice into the scene of one stream; comments and all other fields stay.
+ * Writes the choice into the scene of one stream. Comments and all other fields stay.
  * @returns the whole list
- * @throws StreamsError naming line and field of what is wrong, in the list as it is or as it would become
+ * @throws StreamsError naming line and field of an error, in the list as it is or as it would become
  */
 export function putDetection(
   text: string,

@@ -2,48 +2,48 @@ import { type Document, isAlias, isMap, isScalar, isSeq, type YAMLMap, type YAML
 import type { Rule } from './config.ts';
 import { parseScenes, parseStreamsDocument, StreamsError } from './streams.ts';
 
-/** What can be drawn on a picture: where it lies in a scene, and the rules that tell of it, by what they are named. */
+/** Shapes that can be drawn on a picture: their section in a scene, and the types and name suffixes of their rules. */
 const KINDS = {
   zone: { section: 'zones', rules: { entered_zone: 'entered', left_zone: 'left' } },
   line: { section: 'lines', rules: { line_crossed: 'crossed' } },
 } as const;
 export type ShapeKind = keyof typeof KINDS;
 
-/** A zone or a line as somebody drew it. Checked here, so that its parts may come from anywhere. */
+/** A zone or a line that a person drew. Its values are checked here, and may come from anywhere. */
 export type Shape = {
   name: string;
-  /** Whether rules shall tell of who enters and leaves the zone, or crosses the line. */
+  /** Whether rules report objects that enter and leave the zone, or cross the line. */
   events: boolean;
 } & ({ kind: 'zone'; polygon: unknown } | { kind: 'line'; from: unknown; to: unknown }) &
   ShapeSettings;
 
-/** What else is said of a shape. What is left out stays as it is. */
+/** Other settings of a shape. A setting that is left out keeps its value. */
 export interface ShapeSettings {
-  /** Its name so far, where it gets another. */
+  /** Its former name, if it gets another one. */
   was?: unknown;
-  /** Of what its rules tell; none: of all. With it, `events` that is not set takes its rules away. */
+  /** Classes that its rules report; empty: all. If this is set and `events` is not, its rules are removed. */
   classes?: unknown;
-  /** Of a zone: its rule tells of who stays longer; `null`: it has none. */
+  /** For a zone: its rule reports objects that stay longer than this; `null`: no such rule. */
   seconds?: unknown;
-  /** Of a zone: its rule tells when more are in it at once; `null`: it has none. */
+  /** For a zone: its rule reports when more objects are in it at once; `null`: no such rule. */
   count?: unknown;
-  /** Of a zone: what is in it is not looked at. */
+  /** For a zone: whether detections in it are left out. */
   exclude?: unknown;
-  /** Of a line: to which side, `left`, `right` or `any`. */
+  /** For a line: the direction, `left`, `right` or `any`. */
   direction?: unknown;
 }
 
-/** Long lists of corners are broken into lines at this width. */
+/** Width at which long lists of corners are broken into lines. */
 const LINE_WIDTH = 110;
-/** Of a name that nothing has, an error shows so much: as long as a name may be. */
+/** Most characters that an error shows of an unknown name: the longest valid name. */
 const SHOWN_NAME = 64;
 
 /**
- * Puts a zone or a line into the scene of one stream. Of one of that name the points alone change; comments and all
- * other fields stay, the layout is tidied. JSON stays JSON.
- * @param text a list of streams, as {@link parseScenes} reads it
+ * Writes a zone or a line into the scene of one stream. If there is one of that name, only its points change. Comments
+ * and all other fields stay, and the layout is tidied. JSON stays JSON.
+ * @param text a list of streams, as for {@link parseScenes}
  * @returns the whole list
- * @throws StreamsError naming line and field of what is wrong, in the list as it is or as it would become
+ * @throws StreamsError naming line and field of an error, in the list as it is or as it would become
  */
 export function putShape(text: string, streamId: string, shape: Shape, where: string): string {
   const { kind, name, events, was, classes, seconds, count, exclude, direction, ...points } = shape;
@@ -74,7 +74,7 @@ export function putShape(text: string, streamId: string, shape: Shape, where: st
     if (typeof exclude === 'boolean') setExcluded(at, name, exclude);
   }
   const written = writeStreams(document, text, where);
-  // A name that JavaScript itself uses is left out of what is read.
+  // A reserved name of JavaScript is missing in the result.
   if (!Object.hasOwn(parseScenes(written, where).get(streamId)?.[section] ?? {}, name)) {
     throw new StreamsError(`${where}: '${name}' can't name a ${kind}`);
   }
@@ -85,12 +85,12 @@ interface Place {
   document: Document;
   scene: YAMLMap;
   kind: ShapeKind;
-  /** The rules as they were read, in the order of the list; changed with it. */
+  /** The rules as they were read, in the order of the list. They are changed together with it. */
   known: (Rule | undefined)[];
   where: string;
 }
 
-/** Gives a shape another name, wherever the scene has it. @throws StreamsError where that is taken, or it isn't there */
+/** Renames a shape everywhere in the scene. @throws StreamsError if the new name is taken, or there is no such shape */
 function rename({ document, scene, kind, known, where }: Place, was: string, name: string): void {
   const shapes = childMap(document, scene, KINDS[kind].section);
   const key = keyOf(shapes, was);
@@ -99,7 +99,7 @@ function rename({ document, scene, kind, known, where }: Place, was: string, nam
   key.value = name;
   for (const [i, rule] of known.entries()) {
     if (!rule || !tellsOf(rule, kind, was)) continue;
-    // Only what was made for it is named after it.
+    // Only rules that were made for the shape are named after it.
     const renamed = rule.name.startsWith(`${was}-`) ? `${name}${rule.name.slice(was.length)}` : rule.name;
     eventsOf(document, scene).setIn([i, kind], name);
     eventsOf(document, scene).setIn([i, 'name'], renamed);
@@ -114,8 +114,8 @@ function rename({ document, scene, kind, known, where }: Place, was: string, nam
 }
 
 /**
- * Makes a rule of this type and shape, changes the first there is, or takes those there are away.
- * @param isWanted `undefined`: they stay as they are
+ * Adds a rule of this type for this shape, changes the first one, or removes all of them.
+ * @param isWanted `undefined`: the rules stay as they are
  */
 function setRule(
   { document, scene, kind, known }: Place,
@@ -146,7 +146,7 @@ function setRule(
   }
 }
 
-/** The list of rules, a new one where there is none. */
+/** The list of rules; created if there is none. */
 function eventsOf(document: Document, scene: YAMLMap): YAMLSeq {
   const list = resolved(document, scene.get('events', true));
   if (isSeq(list)) return list;
@@ -169,9 +169,9 @@ function setExcluded({ document, scene }: Place, name: string, isExcluded: boole
 }
 
 /**
- * Takes a zone or a line out of the scene of one stream, and the rules that tell of it.
+ * Removes a zone or a line from the scene of one stream, with its rules.
  * @returns the whole list
- * @throws StreamsError when it isn't there, or when something else in the list needs it, naming line and field
+ * @throws StreamsError when there is no such shape, or when something else in the list needs it, naming line and field
  */
 export function removeShape(
   text: string,
@@ -208,7 +208,7 @@ export function streamOf(document: Document, streamId: string, where: string): Y
   return stream;
 }
 
-/** The map under `name`, a new one where there is none. */
+/** The map under `name`; created if there is none. */
 export function childMap(document: Document, parent: YAMLMap, name: string): YAMLMap {
   const key = keyOf(parent, name);
   const map = resolved(document, parent.get(key, true));
@@ -218,7 +218,7 @@ export function childMap(document: Document, parent: YAMLMap, name: string): YAM
   return created;
 }
 
-/** An alias is followed: whoever shares what it stands for shares the change. */
+/** Follows an alias. The change then applies to all places that share its anchor. */
 function resolved(document: Document, node: unknown): unknown {
   return isAlias(node) ? node.resolve(document) : node;
 }
@@ -229,7 +229,7 @@ function keyOf(map: YAMLMap, name: string): unknown {
   return pair ? pair.key : name;
 }
 
-/** The list as text again, in the form that it had. @throws StreamsError where aliases are in the way */
+/** The list as text, in the format that it had. @throws StreamsError when aliases prevent that */
 export function writeStreams(document: Document, text: string, where: string): string {
   try {
     return isJson(text)

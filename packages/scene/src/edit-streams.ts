@@ -4,13 +4,13 @@ import { z } from 'zod';
 import { writeStreams } from './edit-scene.ts';
 import { parseStreamList, parseStreamsDocument, readStreamList, StreamsError } from './streams.ts';
 
-/** What ingest reads over a network; a path is a video file. */
+/** Protocols that ingest reads over a network. A path is a video file. */
 const SCHEMES = ['rtsp', 'rtsps', 'http', 'https', 'srt', 'rtmp', 'rtmps', 'udp'];
 
 /** How RTSP carries the packets. */
 export const TRANSPORTS = ['tcp', 'udp', 'udp_multicast', 'http', 'auto'] as const;
 
-/** What people call a camera. */
+/** Display name of a camera. */
 export const streamName = z.string().min(1).max(100);
 
 const address = z
@@ -19,7 +19,7 @@ const address = z
   .max(2_048)
   .refine(isAddress, `must be a path, or a URL of ${SCHEMES.join(', ')}`);
 
-/** A camera as somebody gives it: the fields that ingest reads of an entry. */
+/** A camera that a person enters: the fields of an entry that ingest reads. */
 const camera = z.strictObject({
   id: z.string().refine(isStreamId, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
   name: streamName.optional(),
@@ -29,7 +29,7 @@ const camera = z.strictObject({
 });
 export type CameraDraft = z.output<typeof camera>;
 
-/** An entry of the list, as far as it is a camera's: others may have more fields, or lack the address. */
+/** The camera fields of an entry. Other entries may have more fields, or lack the URL. */
 const listed = z.object({
   id: z.string(),
   name: z.string().optional(),
@@ -40,12 +40,12 @@ const listed = z.object({
 });
 export type ListedCamera = z.output<typeof listed>;
 
-/** The cameras of a list, those that can be read. @throws StreamsError for what is no list at all */
+/** The valid cameras of a list. @throws StreamsError if the text is not a list */
 export function readCameras(text: string, where: string): ListedCamera[] {
   return readStreamList(text, listed, where).entries;
 }
 
-/** @returns what may be a camera's address. @throws StreamsError that never shows it */
+/** @returns a valid URL or path of a camera. @throws StreamsError that never shows it */
 export function checkAddress(url: unknown): string {
   const { data, error } = address.safeParse(url);
   if (data === undefined)
@@ -54,10 +54,10 @@ export function checkAddress(url: unknown): string {
 }
 
 /**
- * Puts a camera into a list of streams, or changes it there: its scene, comments and all other fields stay.
- * @param draft checked here, so that its parts may come from anywhere
+ * Adds a camera to a list of streams, or changes it. Its scene, comments and all other fields stay.
+ * @param draft its values are checked here, and may come from anywhere
  * @returns the whole list
- * @throws StreamsError naming the field that is wrong, never its value
+ * @throws StreamsError naming the wrong field, never its value
  */
 export function putCamera(text: string, draft: unknown, where: string): string {
   const { data, error } = camera.safeParse(draft);
@@ -70,7 +70,7 @@ export function putCamera(text: string, draft: unknown, where: string): string {
   let entry = list.items.find((item): item is YAMLMap => isMap(item) && item.get('id') === data.id);
   if (!entry) {
     entry = document.createNode({ id: data.id }) as YAMLMap;
-    // An empty list is written `[]`: what comes into it is for people to read.
+    // An empty list is written `[]`. With entries it is written as a block, which is easier to read.
     list.flow = false;
     list.items.push(entry);
   }
@@ -81,7 +81,7 @@ export function putCamera(text: string, draft: unknown, where: string): string {
   return checked(writeStreams(document, text, where), where);
 }
 
-/** Has ingest leave a camera out, or read it again. @throws StreamsError when it isn't there */
+/** Disables a camera for ingest, or enables it. @throws StreamsError when there is no such camera */
 export function setDisabled(text: string, id: string, disabled: boolean, where: string): string {
   const document: Document = parseStreamsDocument(text);
   const entry = entryOf(document, id, where);
@@ -90,7 +90,7 @@ export function setDisabled(text: string, id: string, disabled: boolean, where: 
   return checked(writeStreams(document, text, where), where);
 }
 
-/** Takes a camera out of the list, its scene with it. @throws StreamsError when it isn't there */
+/** Removes a camera from the list, with its scene. @throws StreamsError when there is no such camera */
 export function removeCamera(text: string, id: string, where: string): string {
   const document: Document = parseStreamsDocument(text);
   const list = listOf(document, where);
@@ -115,7 +115,7 @@ function entryOf(document: Document, id: string, where: string): YAMLMap {
   return entry;
 }
 
-/** Nothing is written that could not be read again. @throws StreamsError */
+/** Checks that the text can be read again, before it is written. @throws StreamsError */
 function checked(text: string, where: string): string {
   parseStreamList(text, listed, where);
   return text;

@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import { isStreamId, MAX_TIME } from '@video-pipeline/frame';
 import { z } from 'zod';
 
-/** Longest event read: ten of them fit into one PutEvents request of EventBridge, 256 KB. */
+/** Longest event that is read: ten of them fit into one PutEvents request of EventBridge, 256 KB. */
 const MAX_EVENT_BYTES = 16 * 1024;
 
-/** One thing that happened in front of a camera, as it stands on the topic `events`: one JSON object a record. */
+/** An event: something that happened in front of a camera. A record of the topic `events` is one as a JSON object. */
 export const sceneEventSchema = z.object({
-  /** The same thing always has the same id, however often its frames are delivered. 32 hexadecimal digits. */
+  /** Id of the event. It is the same however often its frames are delivered. 32 hexadecimal digits. */
   event_id: z.string().regex(/^[0-9a-f]{32}$/),
   type: z.enum(['entered_zone', 'left_zone', 'stayed_longer', 'line_crossed', 'count_over']),
   /** Name of the rule that found it. */
@@ -15,13 +15,13 @@ export const sceneEventSchema = z.object({
   stream_id: z.string().refine(isStreamId),
   /** When it happened: capture time of the frame, epoch milliseconds. */
   at: z.int().min(0).max(MAX_TIME),
-  /** Who did it; absent for `count_over`. */
+  /** The object's track; absent for `count_over`. */
   track_id: z.string().optional(),
   class_name: z.string().optional(),
-  /** Where, unless it is the whole picture. */
+  /** The zone; absent if the rule applies to the whole picture. */
   zone: z.string().optional(),
   line: z.string().optional(),
-  /** To which hand of somebody walking along the line, from its first point to its second. */
+  /** To which side, as seen by a person who walks along the line from its first point to its second. */
   direction: z.enum(['left', 'right']).optional(),
   /** How long the object had stayed, seconds. */
   seconds: z.number().optional(),
@@ -29,12 +29,12 @@ export const sceneEventSchema = z.object({
   count: z.number().int().optional(),
   /** S3 keys of the annotated frames that prove it, the oldest first. */
   frames: z.array(z.string()).min(1),
-  /** S3 key of its clip, where clips are made: an MP4, stored some seconds after the event is told. */
+  /** S3 key of its clip, an MP4, if clips are made. The clip is stored some seconds after the event is published. */
   clip_key: z.string().optional(),
 });
 export type SceneEvent = z.infer<typeof sceneEventSchema>;
 
-/** Reads a record's value; undefined when it is no event, or one over 16 KiB. */
+/** Reads a record's value. Undefined when it is no event, or longer than 16 KiB. */
 export function parseSceneEvent(value: Buffer | string | null): SceneEvent | undefined {
   if (value === null || Buffer.byteLength(value) > MAX_EVENT_BYTES) return undefined;
   try {
@@ -44,7 +44,7 @@ export function parseSceneEvent(value: Buffer | string | null): SceneEvent | und
   }
 }
 
-/** An event's id: 128 bits of SHA-256 over what makes it that event. */
+/** An event's id: 128 bits of SHA-256 over the fields that identify it. */
 export function eventId(streamId: string, rule: string, at: number, trackId = ''): string {
   const text = JSON.stringify([streamId, rule, at, trackId]);
   return createHash('sha256').update(text).digest('hex').slice(0, 32);

@@ -32,18 +32,21 @@ export interface Sighting {
   detection: Detection;
 }
 
-/** What the rules remember, as JSON: by zone or line, then by track. */
+/** State of the rules, as JSON: by zone or line, then by track. */
 export const eventStateSchema = z.object({
   zones: z.record(z.string(), z.record(z.string(), presenceSchema)),
   lines: z.record(z.string(), z.record(z.string(), crossingSchema)),
   /** Classes of the tracks named above. */
   classes: z.record(z.string(), z.string()),
-  /** Rules `count_over` that were told; since when their count is not over any more, ms of the scene's time. */
+  /**
+   * Rules `count_over` that were reported. `under` is since when the count is not over any more, ms of the scene's
+   * time.
+   */
   over: z.array(z.object({ rule: z.string(), under: z.number().optional() })),
 });
 export type EventState = z.infer<typeof eventStateSchema>;
 
-/** Name of the zone that is the whole picture. No zone of a user's can have it. */
+/** Name of the zone for the whole picture. A user's zone can't have this name. */
 const EVERYWHERE = '*';
 
 interface Seen {
@@ -61,16 +64,17 @@ export interface SeenFrame {
   width: number;
   height: number;
   sightings: readonly Sighting[];
-  /** Tracks given up with this frame. */
+  /** Tracks that ended with this frame. */
   ended: readonly Track[];
   /** How long an unseen object is remembered, milliseconds. */
   lostMs: number;
 }
 
 /**
- * Watches the rules of one stream. An object is in a zone from the first frame that shows it there, once all frames for
- * `debounce_seconds` have; so short flickers at a border are no events. An object that first appears in a zone has
- * entered it; one that is lost in a zone has left it, when it was last seen. Time is that of capture.
+ * Evaluates the rules of one stream. An object counts as inside a zone once all frames for `debounce_seconds` have
+ * shown it there; the time is that of the first of these frames. So flicker at a border gives no events. An object that
+ * first appears inside a zone has entered it. An object that is lost inside a zone has left it at its last sighting.
+ * All times are capture times.
  */
 export class EventDetector {
   readonly #streamId: string;
@@ -78,7 +82,7 @@ export class EventDetector {
   readonly #prefix: string;
   readonly #state: EventState;
 
-  /** @param prefix the folder of annotated frames in S3, for the proving frames' keys */
+  /** @param prefix first folder of annotated frames in S3, for the keys of the frames that prove an event */
   constructor(
     streamId: string,
     config: SceneConfig,
@@ -95,7 +99,7 @@ export class EventDetector {
     return this.#state;
   }
 
-  /** Takes the stream's next frame. @returns events in the order of the rules' kinds, then of the tracks */
+  /** Processes the stream's next frame. @returns events in the order of the kinds of rules, then of the tracks */
   update(frame: SeenFrame): SceneEvent[] {
     const now = { at: frame.capturedAt, number: frame.frameNumber, time: frame.time };
     const seen = frame.sightings.map(({ track, detection }): Seen => {
@@ -126,7 +130,7 @@ export class EventDetector {
 
   #membership(name: string, box: RelativeBox) {
     const zone = this.#config.zones[name];
-    // The whole picture has no border to tremble at.
+    // The whole picture has no border at which boxes could flicker.
     if (!zone)
       return { where: { inside: true, clear: () => true }, patience: { debounceMs: 0, hysteresis: 0 } };
     const patience = patienceOf(zone);
@@ -152,7 +156,10 @@ export class EventDetector {
     return due.map((rule) => this.#event(rule, now, [since, now], trackId, { zone, seconds }));
   }
 
-  /** Also those seen for the first time, which no rule tells of yet: they may be over the line in the next frame. */
+  /**
+   * Includes objects that were seen once, although no rule reports them yet: they may be across the line in the next
+   * frame.
+   */
   #watchLines(seen: Seen[], now: FrameRef): SceneEvent[] {
     return Object.entries(this.#config.lines).flatMap(([line, config]) => {
       const segment: Segment = [config.from, config.to];
@@ -180,7 +187,10 @@ export class EventDetector {
       .map((rule) => this.#event(rule, at, [before, at], trackId, { line, direction }));
   }
 
-  /** A count is told when it goes over, and again once it was not over for as long as an object may be hidden. */
+  /**
+   * A count is reported when it exceeds the limit. It is reported again only after it was within the limit for as long
+   * as an object may be hidden.
+   */
   #watchCounts(seen: Seen[], now: FrameRef, lostMs: number): SceneEvent[] {
     const visible = new Set(seen.map(({ trackId }) => trackId));
     return this.#config.events.flatMap((rule) => {
@@ -201,7 +211,7 @@ export class EventDetector {
       }
       if (told) {
         told.under ??= now.time;
-        // Who is hidden for a moment does not come anew.
+        // An object that was hidden for a moment is not a new one.
         const forgotten = rule.include_lost || now.time - told.under >= lostMs;
         if (forgotten) this.#state.over.splice(this.#state.over.indexOf(told), 1);
       }
@@ -209,7 +219,7 @@ export class EventDetector {
     });
   }
 
-  /** An object that is gone is in no zone any more. */
+  /** An object that left is in no zone any more. */
   #forget(trackId: string): SceneEvent[] {
     const left = Object.entries(this.#state.zones).flatMap(([zone, tracks]) => {
       const changes = tracks[trackId] ? leaveZone(tracks[trackId]) : [];
@@ -270,7 +280,7 @@ function patienceOf(place: { debounce_seconds: number; hysteresis: number }): Pa
   return { debounceMs: place.debounce_seconds * 1000, hysteresis: place.hysteresis };
 }
 
-/** The same record without names of its own: a zone, or a forged track, may be called `constructor`. */
+/** The same record without a prototype: a zone, or a forged track, may be named `constructor`. */
 function bare<Value>(record: Record<string, Value>): Record<string, Value> {
   return Object.assign(Object.create(null), record);
 }

@@ -2,13 +2,13 @@ import type { Detection } from '@video-pipeline/frame';
 import { type Box, iou, overlappingPairs, type Pair } from './pairing.ts';
 import { inZone, relativeBox, type Zone } from './zones.ts';
 
-/** Which detections are worth keeping. What is absent, or empty, filters nothing. */
+/** Filters of detections. A filter that is absent or empty removes nothing. */
 export interface Filters {
   /** Allowed class names. */
   classes?: readonly string[] | undefined;
   /** Least confidence by class name, 0..1. */
   confidence: Readonly<Record<string, number>>;
-  /** Least confidence of a class that has none of its own, 0..1. */
+  /** Least confidence of a class without its own, 0..1. */
   min_confidence?: number;
   /** Least share of the frame that a box covers, 0..1. */
   min_area: number;
@@ -18,7 +18,10 @@ export interface Filters {
   include: readonly Zone[];
   /** A detection must belong to none of these zones. */
   exclude: readonly Zone[];
-  /** Of boxes that overlap by more than this (IoU, 0..1), whatever their classes, only the surest is kept. */
+  /**
+   * Of boxes that overlap by more than this (IoU, 0..1), of any class, only the one with the highest confidence is
+   * kept.
+   */
   one_per_object?: number | undefined;
 }
 
@@ -32,7 +35,7 @@ export interface Filtered {
   removed: Partial<Record<FilterReason, number>>;
 }
 
-/** Sifts the detections of one frame, in their order. */
+/** Filters the detections of one frame, in their order. */
 export function filterDetections(
   filters: Filters,
   frame: { width: number; height: number; detections: readonly Detection[] },
@@ -50,7 +53,7 @@ export function filterDetections(
   return { kept: single, removed };
 }
 
-/** Leaves out each box that overlaps a surer one by more than `limit`. The order stays. */
+/** Removes each box that overlaps one of higher confidence by more than `limit`. The order stays. */
 function surestOfEach(detections: readonly Detection[], limit: number): Detection[] {
   const order = detections.toSorted((a, b) => b.confidence - a.confidence);
   const boxes = order.map(

@@ -1,7 +1,7 @@
 /**
- * One coordinate of a box and how fast it changes: position, velocity (a unit of time), then the variance of the
- * position, the covariance of both, and the variance of the velocity. Positions and sizes share one unit, whichever it
- * is. All are kept in single precision, so that a state that was packed into 32 bits a number is the same one.
+ * State of one coordinate of a box: position, velocity (per unit of time), variance of the position, covariance of
+ * both, variance of the velocity. Positions and sizes share any one unit. All numbers have single precision, so that a
+ * state that was packed into 32 bits a number stays the same.
  */
 export type Coordinate = [x: number, v: number, xx: number, xv: number, vv: number];
 
@@ -11,7 +11,7 @@ const VELOCITY_NOISE = 1 / 160;
 
 const single = Math.fround;
 
-/** A coordinate seen for the first time at `z`; nothing is known of its velocity. @param size of the object */
+/** State of a coordinate that is seen for the first time at `z`, with unknown velocity. @param size of the object */
 export function initiate(z: number, size: number): Coordinate {
   return [
     single(z),
@@ -23,9 +23,9 @@ export function initiate(z: number, size: number): Coordinate {
 }
 
 /**
- * Moves a coordinate by `dt` at constant velocity, in place. As the noise is independent between coordinates, the
- * eight-dimensional filter of a box falls apart into four of two dimensions, with no matrix left to invert.
- * Kalman, 'A new approach to linear filtering and prediction problems', 1960.
+ * Moves a coordinate by `dt` at constant velocity, in place. The noise is independent between coordinates. So the
+ * eight-dimensional filter of a box splits into four of two dimensions, and no matrix has to be inverted. Kalman, 'A
+ * new approach to linear filtering and prediction problems', 1960.
  * @param size of the object
  */
 export function predict(state: Coordinate, dt: number, size: number): void {
@@ -36,7 +36,7 @@ export function predict(state: Coordinate, dt: number, size: number): void {
   state[4] = single(vv + dt * (VELOCITY_NOISE * size) ** 2);
 }
 
-/** Corrects a coordinate by what was measured, in place. @param size of the object */
+/** Corrects a coordinate by a measurement, in place. @param size of the object */
 export function correct(state: Coordinate, z: number, size: number): void {
   const [x, v, xx, xv, vv] = state;
   const total = xx + (POSITION_NOISE * size) ** 2;

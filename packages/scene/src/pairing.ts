@@ -3,7 +3,7 @@ import { assign } from './assignment.ts';
 /** Centre x, centre y, width, height: all in one unit. */
 export type Box = [number, number, number, number];
 
-/** Two that may be paired, by their places in their lists. */
+/** Two that may be paired, by their indexes. */
 export interface Pair {
   row: number;
   column: number;
@@ -38,7 +38,7 @@ export function overlappingPairs(rows: readonly Box[], columns: readonly Box[]):
   });
 }
 
-/** The first place in a rising list whose value is not under `least`. */
+/** The first index in an ascending list whose value is at least `least`. */
 function firstFrom(values: Float64Array, least: number): number {
   let low = 0;
   let high = values.length;
@@ -51,8 +51,8 @@ function firstFrom(values: Float64Array, least: number): number {
 }
 
 /**
- * Pairs rows with columns so that the sum of the costs is least. Only `candidates` that cost at most `limit` are paired.
- * Rows and columns that no candidate joins can't compete, so each joined group is solved by itself.
+ * Pairs rows with columns at the least sum of costs. Only `candidates` that cost at most `limit` are paired. Rows and
+ * columns that share no candidate, even indirectly, do not compete. So each connected group is solved separately.
  * @returns the chosen pairs
  */
 export function pairAtLeastCost(
@@ -78,7 +78,7 @@ function solve(group: readonly Priced[], limit: number): Pair[] {
   const columns = [...new Set(group.map(({ column }) => column))];
   const rowAt = new Map(rows.map((row, index) => [row, index]));
   const columnAt = new Map(columns.map((column, index) => [column, index]));
-  // What is no candidate costs more than the limit, and is never paired.
+  // Pairs that are no candidates cost more than the limit, and are never chosen.
   const costs = new Float64Array(rows.length * columns.length).fill(limit + 1);
   for (const { row, column, price } of group) {
     costs[(rowAt.get(row) ?? 0) * columns.length + (columnAt.get(column) ?? 0)] = price;
@@ -90,7 +90,7 @@ function solve(group: readonly Priced[], limit: number): Pair[] {
   });
 }
 
-/** Pairs that share rows or columns, directly or through others, together. Union-find over the columns. */
+/** Groups pairs that share rows or columns, directly or through other pairs. Union-find over the columns. */
 function groups(pairs: readonly Priced[]): Iterable<Priced[]> {
   const parents = new Map<number, number>();
   const rootOf = (column: number): number => {

@@ -1,18 +1,18 @@
 import { z } from 'zod';
 import { distanceInSizes, type Point, type Segment, segmentsTouch, sideOf } from './zones.ts';
 
-/** A frame to look at: when it was captured (epoch ms), its number, and its time in the scene, ms. */
+/** A frame: its capture time (epoch ms), its number, and its time in the scene, ms. */
 const frameRefSchema = z.object({ at: z.number(), number: z.number(), time: z.number() });
 export type FrameRef = z.infer<typeof frameRefSchema>;
 
 /**
- * A change that does not count yet: its first frame, whether the object got away from the border since, and in how many
- * frames the object was seen since.
+ * A change that is not accepted yet: its first frame, whether the object was well away from the border since then, and
+ * the number of frames that showed the object since then.
  */
 const pendingSchema = z.object({ at: frameRefSchema, clear: z.boolean(), frames: z.number() });
 type Pending = z.infer<typeof pendingSchema>;
 
-/** When a change counts. */
+/** When a change is accepted. */
 export interface Patience {
   /** How long it must last, milliseconds. */
   debounceMs: number;
@@ -20,28 +20,28 @@ export interface Patience {
   hysteresis: number;
 }
 
-/** A change that lasted so many times `debounceMs`, in so many frames, counts however near the border the object is. */
+/** A change that lasted this many times `debounceMs`, in this many frames, is accepted even close to the border. */
 const STILL = { times: 4, frames: 20 };
 
 /**
- * Whether a change from `since` to `now` counts. Boxes tremble, so an object that stands on a border seems to cross it
- * again and again: it must get away from the border, or stay on its side for much longer.
+ * Whether a change from `since` to `now` is accepted. Boxes flicker: an object that stands on a border seems to cross
+ * it again and again. So it must get away from the border, or stay on its side for much longer.
  */
 function hasLasted({ at, clear, frames }: Pending, now: FrameRef, { debounceMs }: Patience): boolean {
   const lasted = now.time - at.time;
   return clear ? lasted >= debounceMs : lasted >= debounceMs * STILL.times && frames >= STILL.frames;
 }
 
-/** Whether one object is in one zone. A change counts once it has lasted. */
+/** Whether one object is in one zone. A change is accepted once it has lasted. */
 export const presenceSchema = z.object({
   inside: z.boolean(),
-  /** The first frame of what is the case. */
+  /** The first frame of the current state. */
   since: frameRefSchema.optional(),
-  /** The newest frame that agrees with it. */
+  /** The newest frame that shows the current state. */
   last: frameRefSchema.optional(),
-  /** All frames since then disagree. */
+  /** All frames since then show the other state. */
   change: pendingSchema.optional(),
-  /** Rules that were told of this stay. */
+  /** Rules that reported this stay. */
   told: z.array(z.string()),
 });
 export type Presence = z.infer<typeof presenceSchema>;
@@ -49,14 +49,14 @@ export type Presence = z.infer<typeof presenceSchema>;
 export interface Change {
   inside: boolean;
   at: FrameRef;
-  /** The last frame before. */
+  /** The last frame of the state before. */
   before: FrameRef | undefined;
 }
 
 /**
- * Takes one observation, in place.
+ * Processes one observation, in place.
  * @param where whether the object is in the zone, and whether it is well away from the zone's border
- * @returns the change that it settles, if it does
+ * @returns the change that this observation confirms, if any
  */
 export function observeZone(
   presence: Presence,
@@ -71,7 +71,7 @@ export function observeZone(
   }
   presence.change ??= { at: frame, clear: false, frames: 0 };
   presence.change.frames++;
-  // Who was never seen outside did not come over the border.
+  // An object that was never seen outside did not cross the border.
   presence.change.clear ||= !presence.last || clear();
   if (!hasLasted(presence.change, frame, patience)) return undefined;
   const change = { inside, at: presence.change.at, before: presence.last };
@@ -80,13 +80,13 @@ export function observeZone(
 }
 
 /**
- * The object was lost: it is in no zone any more.
- * @returns changes that nothing speaks against any more, the older first
+ * Processes the loss of the object: it is in no zone any more.
+ * @returns changes that can't be contradicted any more, the older first
  */
 export function leaveZone({ inside, change, last }: Presence): Change[] {
   const at = change?.at ?? last;
   if (inside) return at ? [{ inside: false, at, before: last }] : [];
-  // Seen outside, then well inside: it entered, and was lost there before the change had lasted.
+  // The object was seen outside, then well inside. It entered, and was lost before the change had lasted.
   if (!change?.clear || !last) return [];
   return [
     { inside: true, at: change.at, before: last },
@@ -94,13 +94,13 @@ export function leaveZone({ inside, change, last }: Presence): Change[] {
   ];
 }
 
-/** On which side of one line an object is: -1 left, 1 right. A change counts once it has lasted. */
+/** On which side of one line an object is: -1 left, 1 right. A change is accepted once it has lasted. */
 export const crossingSchema = z.object({
   side: z.union([z.literal(-1), z.literal(1)]),
-  /** Where the object was last seen on that side. */
+  /** Last position of the object on that side. */
   point: z.tuple([z.number(), z.number()]),
   last: frameRefSchema,
-  /** All frames since then are on the other side; whether the way there went over the line, not around its ends. */
+  /** All frames since then show the other side. `over`: the way there crossed the line, and did not pass its ends. */
   change: pendingSchema.extend({ over: z.boolean() }).optional(),
 });
 export type Crossing = z.infer<typeof crossingSchema>;
@@ -111,16 +111,16 @@ export interface Passage {
   before: FrameRef;
 }
 
-/** @returns what is known of an object when it is first seen; nothing while it stands on the line itself */
+/** @returns the state of an object at its first sighting; undefined while it stands exactly on the line */
 export function firstSide(line: Segment, point: Point, frame: FrameRef): Crossing | undefined {
   const side = Math.sign(sideOf(line, point));
   return side === 1 || side === -1 ? { side, point: [...point], last: frame } : undefined;
 }
 
 /**
- * Takes one observation, in place.
+ * Processes one observation, in place.
  * @param size width and height of the object, in the unit of `point`
- * @returns the crossing that it settles, if it does
+ * @returns the crossing that this observation confirms, if any
  */
 export function observeLine(
   crossing: Crossing,
@@ -128,7 +128,7 @@ export function observeLine(
   { point, size, frame }: { point: Point; size: Point; frame: FrameRef },
   patience: Patience,
 ): Passage | undefined {
-  // On the line itself is not yet over it.
+  // An object exactly on the line has not crossed it yet.
   const side = Math.sign(sideOf(line, point)) || crossing.side;
   if (side === crossing.side) {
     Object.assign(crossing, { point: [...point], last: frame, change: undefined });
@@ -144,7 +144,7 @@ export function observeLine(
   return passage;
 }
 
-/** The object was lost. @returns a crossing that had not lasted yet, and that nothing speaks against any more */
+/** Processes the loss of the object. @returns a crossing that had not lasted yet, and can't be contradicted any more */
 export function leaveLine(crossing: Crossing): Passage | undefined {
   return crossing.change?.clear ? passageOf(crossing) : undefined;
 }

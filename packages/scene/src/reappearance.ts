@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { appearanceSchema, likeness } from './appearance.ts';
 import { boxOf, type Track } from './track.ts';
 
-/** What is kept of an object that is gone. */
+/** State that is kept of an object that left. */
 export const goneSchema = z.object({
   id: z.string(),
   class_name: z.string(),
@@ -13,17 +13,17 @@ export const goneSchema = z.object({
 });
 export type Gone = z.infer<typeof goneSchema>;
 
-/** The newest objects that are kept: a bound on the state, which travels in every batch. */
+/** Most objects that are kept, the newest ones: a limit on the state, which every batch carries. */
 const MOST_GONE = 64;
-/** An object is another's likeness from here on, and only if no other is nearly as like. */
+/** Least similarity to recognise an object, and by how much it must exceed every other object's similarity. */
 const ALIKE = 0.8;
 const CLEARLY = 0.05;
-/** How far an object may have got, in sizes of its box: in any case, and for each second. */
+/** Longest way of an object, in sizes of its box: in any case, and in addition for each second. */
 const REACH = { sizes: 2, sizes_a_second: 2.5, least_likeness: 0.6 };
-/** Who was hidden for less time than this is found by place alone, milliseconds. */
+/** An object that was hidden for less time than this is recognised by its position alone, milliseconds. */
 const HIDDEN_MS = 300;
 
-/** What is to be remembered of objects that are gone, or hidden. */
+/** State of objects that left, or are hidden. */
 export function goneOf(tracks: readonly Track[]): Gone[] {
   return tracks.flatMap((track) => {
     const { id, class_name, appearance, seen_at, status } = track;
@@ -32,12 +32,12 @@ export function goneOf(tracks: readonly Track[]): Gone[] {
   });
 }
 
-/** Those that may still come back. @param since epoch ms */
+/** Objects that may still come back. @param since epoch ms */
 export function stillGone(gone: readonly Gone[], since: number): Gone[] {
   return gone.filter(({ seen_at }) => seen_at >= since).slice(-MOST_GONE);
 }
 
-/** The one object that has come back as this track, if its colours leave no doubt. */
+/** The object that came back as this track, if its colours identify only one. */
 export function returned(track: Track, gone: readonly Gone[]): Gone | undefined {
   const { appearance } = track;
   if (!appearance) return undefined;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** What a clock remembers, as JSON. */
+/** State of a clock, as JSON. */
 export const clockStateSchema = z.object({
   /** The scene's own time after the newest frame, milliseconds; -1 before the first one. */
   time: z.number(),
@@ -16,14 +16,14 @@ export const clockStateSchema = z.object({
   ),
   /** A frame so far ahead that the next one must confirm it: its session, number, and time in the scene. */
   ahead: z.object({ session: z.string(), number: z.number(), time: z.number() }).optional(),
-  /** Frames behind the scene's time, one after another, of a session that may have taken over. */
+  /** Consecutive frames behind the scene's time, of a session that may have taken over. */
   behind: z
     .object({ session: z.string(), first: z.number(), number: z.number(), count: z.number() })
     .optional(),
 });
 export type ClockState = z.infer<typeof clockStateSchema>;
 
-/** Where a frame stands in time. */
+/** Time and number of a frame. */
 export interface Stamp {
   /** Capture time, epoch milliseconds. */
   capturedAt: number;
@@ -35,29 +35,29 @@ export interface Stamp {
 export interface Tick {
   /** The scene's own time, milliseconds. It always rises, and equals the capture time until a clock is set back. */
   time: number;
-  /** By how much the frame's clock was set back, milliseconds; absent where it was not. */
+  /** By how much the frame's clock was set back, milliseconds; absent if it was not. */
   setBackMs?: number;
 }
 
-/** Sessions remembered: two hosts during a rollout, and what came before them. */
+/** Sessions that are remembered: those of two hosts during a rollout, and the ones before them. */
 const SESSIONS = 4;
-/** No camera gives more frames a second; a number that rose faster is not believed. */
+/** No camera sends more frames a second. A number that rises faster is not trusted. */
 const MAX_FRAMES_A_SECOND = 1_000;
 /** Consecutive frames after which a session behind the scene's time has taken over. */
 const TAKE_OVER = 3;
-/** The same for a session that doesn't begin here: a redrive of old frames is seldom that long. */
+/** The same for a session that began before. A redrive of old frames is rarely that long. */
 const LATE_TAKE_OVER = 300;
-/** A session whose first frame has a lower number begins here. */
+/** A session whose first frame has a lower number than this begins here. */
 const BEGINS_BELOW = 5;
-/** A clock that went back by less is not told: cameras correct theirs all the time. */
+/** Least set-back of a clock that is reported, milliseconds: cameras make small corrections all the time. */
 const TOLD_MS = 1_000;
 
 /**
- * Tells new frames from old ones, and makes a time that never goes back.
- *
- * Numbers rise within an ingest session. So a frame with an old number is old, whenever it was captured: it was
+ * Distinguishes new frames from old ones, and gives a time that never goes back.
+ * Numbers rise within an ingest session. A frame with an old number is old, whatever its capture time is: it was
  * redriven, replayed or delivered again. A frame with a new number and an earlier capture time shows that a clock was
- * set back, and the scene's time goes on from there. One frame far ahead changes nothing until the next frame agrees.
+ * set back. The scene's time then goes on from there. One frame far ahead changes nothing until the next frame confirms
+ * it.
  */
 export class SceneClock {
   #state: ClockState;
@@ -71,6 +71,7 @@ export class SceneClock {
   }
 
   /**
+   * Gives the time of a frame.
    * @param interval usual time between two frames, milliseconds
    * @param leap a frame further ahead than this must be confirmed by the next one, milliseconds
    * @returns undefined for a frame that changes nothing: an old one, or one that is not confirmed yet
@@ -98,7 +99,7 @@ export class SceneClock {
     return { time };
   }
 
-  /** Whether the frame before was as far ahead. */
+  /** Whether the frame before was just as far ahead. */
   #confirmed({ session, frameNumber }: Stamp, time: number): boolean {
     const before = this.#state.ahead;
     const confirmed = before?.session === session && before.number < frameNumber && before.time < time;
@@ -106,7 +107,7 @@ export class SceneClock {
     return confirmed;
   }
 
-  /** Whether so many frames of the session came in a row that it is what the camera sends now. */
+  /** Whether enough consecutive frames of the session came to show that the camera sends this session now. */
   #takesOver({ session, frameNumber }: Stamp, known: boolean): boolean {
     const before = this.#state.behind;
     const goesOn = before?.session === session && before.number < frameNumber;

@@ -11,7 +11,7 @@ import { clockStateSchema, SceneClock } from './scene-clock.ts';
 import type { Track } from './track.ts';
 import { inZone, relativeBox } from './zones.ts';
 
-/** Everything a scene knows after a frame. The version rises when an older one can't be read any more. */
+/** The whole state of a scene after a frame. A change that can't read older states raises the version. */
 const sceneStateSchema = z.object({
   version: z.literal(2),
   clock: clockStateSchema,
@@ -20,10 +20,10 @@ const sceneStateSchema = z.object({
 });
 type SceneState = z.infer<typeof sceneStateSchema>;
 
-/** A state with a thousand objects has a tenth of it. */
+/** Largest state. One with a thousand objects has a tenth of it. */
 const MAX_STATE_BYTES = 16 * 1024 * 1024;
 
-/** A record carries the names of zones of so many objects, and of each so many. */
+/** Most objects of a record that carry the names of their zones, and most names of an object. */
 const MAX_ZONED = 256;
 const MAX_ZONES = 8;
 
@@ -31,35 +31,35 @@ export interface SceneFrame {
   /** Epoch ms. */
   capturedAt: number;
   frameNumber: number;
-  /** The ingest run that numbered the frame; without it, all frames are of one. */
+  /** The ingest run that numbered the frame. Without it, all frames belong to one run. */
   session?: string | undefined;
   /** Pixels. */
   width: number;
   /** Pixels. */
   height: number;
   detections: readonly Detection[];
-  /** Colours of the detections, of as many as they are known of; see {@link Scene.looksAtColours}. */
+  /** Colours of detections, as far as they are known; see {@link Scene.looksAtColours}. */
   appearances?: ReadonlyMap<Detection, Appearance> | undefined;
 }
 
-/** Frames further apart show moving objects too far from where they were to follow each of them, milliseconds. */
+/** With frames further apart than this, objects move too far to be followed, milliseconds. */
 export const SPARSE_FRAMES_MS = 1_500;
 
 export interface Understood {
-  /** What the filters kept, with `track_id` where an object is known. */
+  /** Detections that passed the filters, with `track_id` if the object has one. */
   detections: Detection[];
   /** Detections left out, by reason. */
   removed: Filtered['removed'];
   events: SceneEvent[];
-  /** By how much the camera's or its host's clock was set back with this frame, milliseconds. */
+  /** By how much the clock of the camera or its host was set back with this frame, milliseconds. */
   setBackMs?: number;
-  /** Usual time between two frames, milliseconds; 0 before the second frame, absent where nothing is tracked. */
+  /** Usual time between two frames, milliseconds. 0 before the second frame, absent without tracking. */
   intervalMs?: number;
 }
 
 /**
- * One stream's filters, tracker and rules, frame by frame in the order of the stream's partition. It depends on
- * nothing but its state and the frames: from the same state, the same frames give the same ids and events.
+ * One stream's filters, tracker and rules. It processes frames one by one, in the order of the stream's partition. It
+ * depends only on its state and the frames: the same state and frames give the same ids and events.
  */
 export class Scene {
   readonly #filters: Filters;
@@ -68,7 +68,7 @@ export class Scene {
   readonly #events: EventDetector;
   readonly #zones: [string, SceneConfig['zones'][string]][];
 
-  /** @param options.state what {@link Scene.state} gave; of no use, a text of another version is no state */
+  /** @param options.state from {@link Scene.state}; a state of another version is ignored */
   constructor(
     streamId: string,
     config: SceneConfig,
@@ -84,12 +84,12 @@ export class Scene {
     this.#events = new EventDetector(streamId, config, options.prefix, state?.events);
   }
 
-  /** Whether the frames' appearances are of use. */
+  /** Whether it uses the frames' appearances. */
   get looksAtColours(): boolean {
     return (this.#tracker?.settings.appearance_seconds ?? 0) > 0;
   }
 
-  /** The state as text, for the constructor; undefined where nothing is remembered. */
+  /** The state as text, for the constructor. Undefined without tracking. */
   get state(): string | undefined {
     if (!this.#tracker) return undefined;
     return pack({
@@ -100,7 +100,7 @@ export class Scene {
     });
   }
 
-  /** Takes the stream's next frame. An old one is filtered, and no more: see {@link SceneClock}. */
+  /** Processes the stream's next frame. An old one is only filtered: see {@link SceneClock}. */
   update(frame: SceneFrame): Understood {
     const { kept, removed } = filterDetections(this.#filters, frame);
     const tracker = this.#tracker;
@@ -139,7 +139,7 @@ export class Scene {
     };
   }
 
-  /** The detections with the zones that each is in. */
+  /** Adds to each detection the zones that it is in. */
   #placed(detections: Detection[], frame: SceneFrame): Detection[] {
     if (this.#zones.length === 0 || detections.length > MAX_ZONED) return detections;
     return detections.map((detection) => {
@@ -150,12 +150,12 @@ export class Scene {
   }
 }
 
-/** A box in shares of the picture, so that a change of resolution moves nothing. */
+/** A box in shares of the picture, so that a change of resolution has no effect. */
 function shareOf([x1, y1, x2, y2]: Detection['bbox'], { width, height }: SceneFrame): Detection['bbox'] {
   return [x1 / width, y1 / height, x2 / width, y2 / height];
 }
 
-/** As a Kafka header has it: a crowd's state is long, and much of it is the same again and again. */
+/** The state for a Kafka header. It is compressed: the state of a crowd is long and repetitive. */
 function pack(state: SceneState): string {
   const text = JSON.stringify(state, packed);
   return deflateRawSync(text, { level: 1 }).toString('base64');
@@ -181,7 +181,7 @@ function unpacked(key: string, value: unknown): unknown {
   return key === 'appearance' ? [...Buffer.from(value as string, 'base64')] : value;
 }
 
-/** A track's twenty numbers have single precision: 107 characters say them exactly. */
+/** A track's twenty numbers have single precision: 107 characters hold them exactly. */
 function packBox(box: Track['box']): string {
   return Buffer.from(Float32Array.from(box.flat()).buffer).toString('base64');
 }

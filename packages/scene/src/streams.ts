@@ -2,34 +2,34 @@ import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseDoc
 import { z } from 'zod';
 import { type SceneConfig, sceneConfigSchema } from './config.ts';
 
-/** Where the list lies in the bucket of a deployed stage: without addresses, which hold passwords. */
+/** Key of the list in the bucket of a deployed stage. This list has no URLs, since they hold passwords. */
 export const STREAMS_KEY = 'config/streams.json';
 
-/** A list of streams that can't be used; says which line and which field. */
+/** A list of streams can't be used. The message names line and field. */
 export class StreamsError extends Error {
   override readonly name = 'StreamsError';
 }
 
-/** What is wrong with one entry of a list of streams. */
+/** An error in one entry of a list of streams. */
 export interface StreamProblem {
-  /** The entry's id, where it has one. */
+  /** The entry's id, if it has one. */
   id: string | undefined;
-  /** Names line and field, and never shows a value as it stands there, since that may hold a password. */
+  /** It names line and field, and never shows a value, since that may hold a password. */
   text: string;
 }
 
-/** A list of streams as far as it can be read. */
+/** The readable part of a list of streams. */
 export interface StreamList<Entry> {
-  /** Those with nothing wrong. */
+  /** Entries without an error. */
   entries: Entry[];
   problems: StreamProblem[];
 }
 
 /**
- * Reads a list of streams, YAML or JSON: `[{id, ...}, ...]`. What is wrong with one entry does not touch the others.
+ * Reads a list of streams, YAML or JSON: `[{id, ...}, ...]`. An error in one entry does not affect the others.
  * @param entry the schema of one stream
  * @param where name of the variable or file, for errors
- * @throws StreamsError for what is no list at all
+ * @throws StreamsError if the text is not a list
  */
 export function readStreamList<Entry extends { id: string }>(
   text: string,
@@ -62,8 +62,8 @@ export function readStreamList<Entry extends { id: string }>(
 }
 
 /**
- * Reads a list of streams, all of it.
- * @throws StreamsError naming line and field of everything that is wrong
+ * Reads a whole list of streams.
+ * @throws StreamsError naming line and field of all errors
  */
 export function parseStreamList<Entry extends { id: string }>(
   text: string,
@@ -75,9 +75,12 @@ export function parseStreamList<Entry extends { id: string }>(
   return entries;
 }
 
-/** A byte order mark, as some editors write it, and merge keys (`<<`) are understood; what is empty is an empty list. */
+/**
+ * Parses the list. Accepts a byte order mark, which some editors write, and merge keys (`<<`). An empty text is an
+ * empty list.
+ */
 export function parseStreamsDocument(text: string, lineCounter = new LineCounter()): Document.Parsed {
-  // Pretty errors quote the text, which may hold a password, and take time by the square of their number.
+  // Pretty errors quote the text, which may hold a password, and their time grows with the square of their number.
   const document: Document = parseDocument(text.replace(/^\uFEFF/, ''), {
     lineCounter,
     merge: true,
@@ -93,7 +96,7 @@ function idOf(value: unknown): string | undefined {
   return typeof id === 'string' ? id : undefined;
 }
 
-/** What may stand beside `id` in an entry is the ingest host's business, but for the scene. */
+/** Besides `id` and the scene, the ingest host checks the fields of an entry. */
 const streamWithScene = z.looseObject({ id: z.string(), scene: sceneConfigSchema.optional() });
 
 const streamEntry = z.looseObject({
@@ -102,7 +105,7 @@ const streamEntry = z.looseObject({
   disabled: z.boolean().optional(),
 });
 
-/** A stream as a list has it: what people call it, and whether it is read. */
+/** A stream in a list: its display name, and whether it is read. */
 export interface ListedStream {
   id: string;
   name?: string;
@@ -110,8 +113,8 @@ export interface ListedStream {
 }
 
 /**
- * Reads which streams a list has, those included with something else wrong.
- * @throws StreamsError for what is no list at all
+ * Reads the streams of a list, including entries with other errors.
+ * @throws StreamsError if the text is not a list
  */
 export function readStreamIds(text: string, where: string): ListedStream[] {
   const { entries } = readStreamList(text, streamEntry, where);
@@ -119,9 +122,9 @@ export function readStreamIds(text: string, where: string): ListedStream[] {
 }
 
 /**
- * Reads the scenes out of a list of streams, those that can be read.
+ * Reads the valid scenes of a list of streams.
  * @returns by stream id; `undefined` for a stream without a scene
- * @throws StreamsError for what is no list at all
+ * @throws StreamsError if the text is not a list
  */
 export function readScenes(
   text: string,
@@ -132,8 +135,8 @@ export function readScenes(
 }
 
 /**
- * Reads the scenes out of a list of streams, all of it.
- * @returns by stream id; a stream without a scene is not in it
+ * Reads all scenes of a list of streams.
+ * @returns by stream id; a stream without a scene is left out
  * @throws StreamsError
  */
 export function parseScenes(text: string, where: string): Map<string, SceneConfig> {
@@ -141,7 +144,7 @@ export function parseScenes(text: string, where: string): Map<string, SceneConfi
   return new Map(streams.flatMap(({ id, scene }) => (scene ? [[id, scene] as const] : [])));
 }
 
-/** @throws StreamsError for aliases that lead nowhere, or that multiply a few lines into millions */
+/** @throws StreamsError for aliases without an anchor, or that expand a few lines into millions */
 function plain(item: Node, document: Document, where: string): unknown {
   try {
     return isMap(item) ? item.toJS(document) : undefined;
@@ -150,7 +153,7 @@ function plain(item: Node, document: Document, where: string): unknown {
   }
 }
 
-/** The innermost node on the way to what is wrong: a key where there is one. */
+/** The innermost node on the path to the error: its key, if there is one. */
 function nodeOf(item: Node, issue: z.core.$ZodIssue): Node {
   const path = issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0]] : issue.path;
   let node: Node = item;

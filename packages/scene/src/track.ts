@@ -7,7 +7,10 @@ import type { Box } from './pairing.ts';
 const coordinate = z.tuple([z.number(), z.number(), z.number(), z.number(), z.number()]);
 
 export const trackSchema = z.object({
-  /** Unique within a stream for all time: when the track began (epoch ms, base 36) and with which detection. */
+  /**
+   * Unique within a stream for all time: when the track began (epoch ms, base 36), and the index of its first
+   * detection.
+   */
   id: z.string(),
   /** The class that most of its boxes have, weighted by their confidence. */
   class_name: z.string(),
@@ -17,21 +20,21 @@ export const trackSchema = z.object({
   box: z.tuple([coordinate, coordinate, coordinate, coordinate]),
   born_at: z.number(),
   seen_at: z.number(),
-  /** Which colours it has, as its boxes show it over time; only where they are looked at. */
+  /** Its colours, averaged over its boxes. Only where colours are used. */
   appearance: appearanceSchema.optional(),
   /** `tentative`: seen once, maybe a false box. `lost`: not seen in the newest frame. */
   status: z.enum(['tentative', 'tracked', 'lost']),
 });
 export type Track = z.infer<typeof trackSchema>;
 
-/** A detection whose colours may be known. */
+/** A detection, with its colours if they are known. */
 export interface Sight extends Detection {
   appearance?: Appearance | undefined;
 }
 
-/** A detection as the tracker sees it. */
+/** A detection for the tracker. */
 export interface Candidate {
-  /** Its place among the frame's detections. */
+  /** Its index among the frame's detections. */
   index: number;
   class_name: string;
   confidence: number;
@@ -39,9 +42,9 @@ export interface Candidate {
   appearance?: Appearance | undefined;
 }
 
-/** Smallest size that noise is relative to, so that no variance is zero. Far under a pixel in every unit used. */
+/** Smallest size for relative noise, so that no variance is zero. It is far below a pixel in every unit used. */
 const MIN_SIZE = 1e-4;
-/** From here on a box shows how its object looks. */
+/** Least confidence of a box from which the colours are taken. */
 const SURE = 0.6;
 
 export function begin(candidate: Candidate, at: number, status: 'tracked' | 'tentative'): Track {
@@ -59,15 +62,15 @@ export function begin(candidate: Candidate, at: number, status: 'tracked' | 'ten
   };
 }
 
-/** Predicts where the object is after `dt` units of time. */
+/** Predicts the position of the object after `dt` units of time. */
 export function advance(track: Track, dt: number): void {
   const box = boxOf(track);
-  // How the size changed before an object was hidden says nothing of how it goes on.
+  // The change of size before an object was hidden does not predict its size afterwards.
   if (track.status === 'lost') for (const size of [track.box[2], track.box[3]]) size[1] = 0;
   for (const [axis, one] of track.box.entries()) predict(one, dt, sizeAlong(axis, box));
 }
 
-/** The object was seen again. */
+/** Processes a new sighting of the object. */
 export function see(track: Track, candidate: Candidate, at: number): void {
   const { box, class_name, confidence, appearance } = candidate;
   const before = boxOf(track);
@@ -75,13 +78,13 @@ export function see(track: Track, candidate: Candidate, at: number): void {
     correct(one, box[axis as 0 | 1 | 2 | 3], sizeAlong(axis, before));
   }
   vote(track, class_name, confidence);
-  // A weak box shows, for the most part, what stands before the object.
+  // A weak box mostly shows what is in front of the object.
   if (appearance && confidence >= SURE) track.appearance = blend(track.appearance, appearance);
   track.status = 'tracked';
   track.seen_at = at;
 }
 
-/** A class replaces the track's only when it has more votes, so that a tie changes nothing. */
+/** A class replaces the track's class only with more votes: a tie changes nothing. */
 function vote(track: Track, class_name: string, confidence: number): void {
   const votes = track.votes.find(([name]) => name === class_name);
   if (votes) votes[1] = Math.fround(votes[1] + confidence);

@@ -1,8 +1,8 @@
 import type { Detection } from '@video-pipeline/frame';
 
-/** `[x, y]` relative to the frame, 0..1, origin top left: a change of resolution changes nothing. */
+/** `[x, y]` relative to the frame, 0..1, origin top left: independent of the resolution. */
 export type Point = readonly [x: number, y: number];
-/** Corners in order; the last is joined to the first. */
+/** Corners in order. The last one is connected to the first. */
 export type Polygon = readonly Point[];
 /** `[x1, y1, x2, y2]` relative to the frame, 0..1. */
 export type RelativeBox = readonly [number, number, number, number];
@@ -12,13 +12,15 @@ export interface Zone {
   polygon: Polygon;
   /** Parts cut out of the polygon: inside it, not overlapping each other. */
   holes: readonly Polygon[];
-  /** What makes a box belong: its bottom centre (where an object stands), or how much of the box overlaps. */
+  /**
+   * How a box belongs to it: by its bottom centre (where an object stands), or by the share of the box that overlaps.
+   */
   membership: 'bottom_centre' | 'overlap';
   /** Share of the box's own area that must lie in the zone when `membership` is `overlap`, 0..1. */
   min_overlap: number;
 }
 
-/** Distances under it count as none: far under a pixel, far over the error of doubles in 0..1. */
+/** Smaller distances count as zero. It is far below a pixel, and far above the rounding error of doubles in 0..1. */
 const EPSILON = 1e-9;
 
 /** The box relative to the frame, cut at its borders. */
@@ -52,9 +54,9 @@ export function inZone(zone: Zone, box: RelativeBox): boolean {
 }
 
 /**
- * Whether a box is well inside the zone, or well outside, so that a trembling box would stay there.
- * @param share the least distance of the bottom centre from the border, in sizes of the box, or the least change of the
- * covered share. Where the border is the picture's, nothing can be beyond it.
+ * Whether a box is well inside the zone, or well outside, so that a flickering box would stay there.
+ * @param share the least distance of the bottom centre from the border, in sizes of the box, or the least difference of
+ * the covered share. Borders of the picture are ignored, since nothing can be beyond them.
  */
 export function clearOfBorder(zone: Zone, box: RelativeBox, share: number): boolean {
   if (!isByPoint(zone, box)) {
@@ -71,7 +73,7 @@ export function clearOfBorder(zone: Zone, box: RelativeBox, share: number): bool
   );
 }
 
-/** How far a point is from a line that goes on beyond its ends, in sizes of the object. */
+/** Distance of a point from the infinite line through `line`, in sizes of the object. */
 export function distanceInSizes(line: Segment, point: Point, size: Point): number {
   const [a, b, scaled] = inSizes(size, ...line, point) as [Point, Point, Point];
   return Math.abs(sideOf([a, b], scaled)) / distance(a, b);
@@ -106,8 +108,8 @@ function contains(zone: Zone, point: Point): boolean {
 }
 
 /**
- * What keeps a polygon, or a zone with its holes, from being used.
- * @returns a sentence's end that names the point, edge or hole, or undefined when all is well
+ * The error of a polygon, or of a zone with its holes.
+ * @returns the end of a sentence that names the point, edge or hole; undefined without an error
  */
 export function zoneProblem(polygon: Polygon, holes: readonly Polygon[] = []): string | undefined {
   const own = polygonProblem(polygon);
@@ -150,14 +152,16 @@ function placeProblem(hole: Polygon, outer: Polygon, others: readonly Polygon[])
   return other >= 0 ? `overlaps hole ${other + 1}` : undefined;
 }
 
-/** Whether the polygons' areas overlap, given that their borders don't cross: some corner or middle is inside. */
+/**
+ * Whether the polygons' areas overlap, given that their borders don't cross: whether some corner or middle is inside.
+ */
 function insideOf(inner: Polygon, outer: Polygon): boolean {
   const middles = edgesOf(inner).map(([a, b]): Point => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2]);
   const places = [...inner, ...middles].map((point) => position(outer, point));
   return places.includes('inside') || places.every((place) => place === 'border');
 }
 
-/** Ray casting, with the border told apart. Hormann and Agathos, 'The point in polygon problem', 2001. */
+/** Ray casting, with the border as a separate case. Hormann and Agathos, 'The point in polygon problem', 2001. */
 function position(polygon: Polygon, point: Point): 'inside' | 'outside' | 'border' {
   let inside = false;
   for (const [a, b] of edgesOf(polygon)) {
@@ -171,8 +175,8 @@ function position(polygon: Polygon, point: Point): 'inside' | 'outside' | 'borde
 }
 
 /**
- * Area that a simple polygon shares with a box: the polygon is cut at each side of the box in turn. Sutherland and
- * Hodgman, 'Reentrant polygon clipping', 1974; where a concave polygon falls apart, the bridges left have no area.
+ * Area that a simple polygon shares with a box. The polygon is clipped at each side of the box in turn. Sutherland and
+ * Hodgman, 'Reentrant polygon clipping', 1974. If a concave polygon splits, the bridges that remain have no area.
  */
 function overlapArea(polygon: Polygon, [x1, y1, x2, y2]: RelativeBox): number {
   let cut = clip(polygon, 0, x1, 1);
@@ -201,8 +205,8 @@ function signedArea(polygon: Polygon): number {
 }
 
 /**
- * On which side of the line through `a` and `b` a point lies, times the length of `ab`: positive to the right of
- * somebody who walks from `a` to `b` on the picture, negative to the left.
+ * Side of the line through `a` and `b` on which a point lies, times the length of `ab`. Positive: to the right of a
+ * person who walks from `a` to `b` on the picture. Negative: to the left.
  */
 export function sideOf([a, b]: Segment, point: Point): number {
   return (b[0] - a[0]) * (point[1] - a[1]) - (b[1] - a[1]) * (point[0] - a[0]);
@@ -258,7 +262,7 @@ function distanceToSegment(point: Point, a: Point, b: Point): number {
 }
 
 function distance(a: Point, b: Point): number {
-  // Math.hypot guards against overflow that 0..1 can't have, and is many times slower.
+  // Math.hypot protects against overflow, which can't happen in 0..1, and is many times slower.
   return Math.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2);
 }
 
