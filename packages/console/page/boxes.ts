@@ -1,6 +1,6 @@
 import type { Detection } from '@video-pipeline/frame';
 
-/** Which detections to show, and how. */
+/** Which detections are shown, and how. */
 export interface BoxFilter {
   boxes: boolean;
   labels: boolean;
@@ -20,12 +20,12 @@ export const SHOW_ALL: BoxFilter = {
   hidden: new Set(),
 };
 
-/** The same colour for a class as the annotated pictures have. */
+/** The colour of a class, the same as in the annotated pictures. */
 export function classColour(classId: number): string {
   return `hsl(${(classId * 137.508) % 360} 85% 50%)`;
 }
 
-/** The same colour for a track as the annotated pictures have. */
+/** The colour of a track, the same as in the annotated pictures. */
 export function trackColour(trackId: string): string {
   // FNV-1a, 32 bits: Fowler, Noll and Vo.
   let hash = 0x811c9dc5;
@@ -33,14 +33,14 @@ export function trackColour(trackId: string): string {
   return `hsl(${hash % 360} 85% 50%)`;
 }
 
-/** Detections that pass the filter. */
+/** The detections that pass the filter. */
 export function visible(detections: readonly Detection[], filter: BoxFilter): Detection[] {
   return detections.filter(
     ({ class_name, confidence }) => confidence >= filter.confidence && !filter.hidden.has(class_name),
   );
 }
 
-/** Draws boxes and labels over a picture. @param scale pixels of the canvas for one of the frame */
+/** Draws boxes and labels over a picture. @param scale canvas pixels for each frame pixel */
 export function drawBoxes(
   context: CanvasRenderingContext2D,
   detections: readonly Detection[],
@@ -55,7 +55,7 @@ export function drawBoxes(
   for (const detection of visible(detections, filter)) {
     const [x1, y1, x2, y2] = detection.bbox.map((side) => side * scale) as [number, number, number, number];
     const { track_id, class_id } = detection;
-    // As in the legend; its trail and the edge of its label have the track's colour.
+    // The box has the colour of the legend. Its trail and the edge of its label have the track's colour.
     context.strokeStyle = classColour(class_id);
     context.lineWidth = line;
     if (filter.boxes) context.strokeRect(x1, y1, x2 - x1, y2 - y1);

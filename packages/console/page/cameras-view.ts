@@ -5,10 +5,12 @@ import { type LiveFeed, streamState } from './live.ts';
 const UNWRITABLE =
   'To add and change cameras here, start the console with STREAMS_FILE, the list of the streams.';
 
-/** Longest wait for what a camera sends. */
+/** Longest wait for a camera test, milliseconds. */
 const TEST_MS = 20_000;
 
-/** The cameras of the list of streams: how each is; added, changed, disabled and removed. @returns ends the view */
+/**
+ * The cameras of the list of streams with their states; to add, change, disable and remove them. @returns ends the view
+ */
 export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
   const status = h('p', { role: 'status' });
   const columns = ['Camera', 'State', 'Address', 'Frames a second', ''];
@@ -17,7 +19,7 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
   const unwritable = h('p', { className: 'dim', hidden: true }, UNWRITABLE);
   root.append(h('h1', {}, 'Cameras'), status, table, form.element, unwritable);
   let version: string | undefined;
-  /** Where each camera's state is told. */
+  /** The element that shows each camera's state. */
   let states = new Map<string, HTMLElement>();
 
   function take(list: CameraList): void {
@@ -86,7 +88,7 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
   };
 }
 
-/** @param save resolves to whether it was saved */
+/** @param save resolves to whether the camera was saved */
 function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
   const title = h('legend', {}, 'Add a camera');
   const field = (text: string, properties: Record<string, unknown>) => {
@@ -178,7 +180,7 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
     open({ id: name, name: called = '', url: address, frame_rate, transport: over }: CameraEntry) {
       clear();
       id.input.value = name;
-      // Its scene hangs on the name.
+      // The id can't be changed, since the scene belongs to it.
       id.input.readOnly = true;
       shown.input.value = called;
       url.input.value = address;

@@ -1,9 +1,11 @@
 import type { Point } from '@video-pipeline/scene';
 
-/** So near, a pointer means the point itself, CSS pixels. */
+/** Distance within which a pointer selects a point, CSS pixels. */
 const NEAR = 14;
 
-/** The picture within the canvas, which is centred in it and keeps its shape. CSS pixels, relative to the window. */
+/**
+ * The picture's rectangle in the canvas. It is centred and keeps its aspect ratio. CSS pixels, relative to the window.
+ */
 function pictureBox(canvas: HTMLCanvasElement) {
   const box = canvas.getBoundingClientRect();
   const scale = Math.min(box.width / canvas.width, box.height / canvas.height);
@@ -16,7 +18,7 @@ function pictureBox(canvas: HTMLCanvasElement) {
   };
 }
 
-/** Where on the picture the pointer is; its border where it is beside it. */
+/** The pointer's position on the picture. Beside the picture, it is the nearest point of its border. */
 export function pointOf(
   canvas: HTMLCanvasElement,
   { clientX, clientY, button }: PointerEvent,
@@ -26,7 +28,7 @@ export function pointOf(
   return inside([(clientX - left) / width, (clientY - top) / height]);
 }
 
-/** Whether the pointer means this point of the picture. */
+/** Whether the pointer selects this point of the picture. */
 export function isNear(
   canvas: HTMLCanvasElement,
   [x, y]: Point,
@@ -36,7 +38,7 @@ export function isNear(
   return Math.hypot(left + x * width - clientX, top + y * height - clientY) < NEAR;
 }
 
-/** Within the picture, to four digits: a tenth of a pixel of a large picture. */
+/** A point within the picture, to four digits: a tenth of a pixel of a large picture. */
 export function inside([x, y]: Point): Point {
   const round = (value: number) => Math.round(Math.min(1, Math.max(0, value)) * 10_000) / 10_000;
   return [round(x), round(y)];

@@ -3,7 +3,7 @@ import type { Timeline } from '../src/api.ts';
 import { classColour } from './boxes.ts';
 
 const HEIGHT = 130;
-/** In the colours of the page, whichever theme it has. */
+/** The text colour of the page's theme. */
 const INK = () => getComputedStyle(document.body).color;
 const GRID = 'rgb(128 128 128 / 0.25)';
 const axis = (size: number): uPlot.Axis => ({
@@ -14,8 +14,8 @@ const axis = (size: number): uPlot.Axis => ({
 });
 
 /**
- * A line of values over time, from zero up; gaps where there is none. The values under the pointer are told below.
- * @param tell a value in words, with its unit
+ * A line of values over time, from zero up, with gaps for missing values. Below it stand the values at the pointer.
+ * @param tell a value as text, with its unit
  */
 export function lineChart(element: HTMLElement, label: string, tell: (value: number | null) => string) {
   const chart = new uPlot(
@@ -44,9 +44,9 @@ export function lineChart(element: HTMLElement, label: string, tell: (value: num
   };
 }
 
-/** What a chart tells of the pointer; times in epoch ms. */
+/** Callbacks for the pointer; times in epoch ms. */
 export interface ChartPointer {
-  /** The stretch that was drawn with the pointer. */
+  /** Called with the time range that was selected with the pointer. */
   select: (from: number, to: number) => void;
   hover?: (time: number) => void;
 }
@@ -61,7 +61,7 @@ export function drawTimeline(
   const { from, bins, bin_ms, classes } = timeline;
   const names = Object.keys(classes).sort();
   const times = Array.from({ length: bins }, (_, i) => (from + i * bin_ms) / 1000);
-  // Each bar hides the foot of the one before it: the highest stack is drawn first.
+  // Each bar covers the lower part of the bar behind it: the highest stack is drawn first.
   const sums = new Array<number>(bins).fill(0);
   const stacks = names.map((name) =>
     sums.map((_, i) => (sums[i] = (sums[i] ?? 0) + (classes[name]?.[i] ?? 0))),
@@ -103,7 +103,7 @@ function hooksOf({ select, hover }: ChartPointer): uPlot.Hooks.Arrays {
     setSelect: [
       (chart) => {
         const { left, width } = chart.select;
-        // A click is none.
+        // A click without movement selects nothing.
         if (width > 4) select(timeAt(chart, left), timeAt(chart, left + width));
       },
     ],

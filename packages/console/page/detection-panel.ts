@@ -6,8 +6,8 @@ import { summary } from './format.ts';
 import { Picture } from './picture.ts';
 
 /**
- * By which model a stream's objects are found and which of them are kept: chosen, tried on the newest picture beside what is
- * told of it now, and saved.
+ * A form for the model of a stream and the detections that are kept. They can be chosen, tried on the newest picture
+ * beside its current detections, and saved.
  */
 export function detectionPanel(streamId: string) {
   const path = `${streamPath(streamId)}/detection`;
@@ -111,7 +111,7 @@ export function detectionPanel(streamId: string) {
   }
 }
 
-/** A picture with what is seen in it, and what that is in words. */
+/** A picture with its detections, and a summary of them as text. */
 function sideOf(title: string) {
   const canvas = h('canvas', { role: 'img', width: 640, height: 360, ariaLabel: title });
   const caption = h('figcaption', {}, title);

@@ -1,14 +1,14 @@
 type Child = Node | string;
 
-/** Where the server's answers are: under the path that the page is at, behind whatever proxy. */
+/** Path of the server's API, relative to the page's own path, since a proxy may add a prefix. */
 export const API = `${new URL('.', document.baseURI).pathname}api`;
 
-/** Where the server has what it knows of a stream. */
+/** Path of a stream in the server's API. */
 export function streamPath(streamId: string): string {
   return `${API}/streams/${encodeURIComponent(streamId)}`;
 }
 
-/** Creates an element. What is not a property of it is set as an attribute; text is never read as HTML. */
+/** Creates an element. Names that are no properties of it are set as attributes. Text is never parsed as HTML. */
 export function h<Tag extends keyof HTMLElementTagNameMap>(
   tag: Tag,
   properties: Record<string, unknown> = {},
@@ -24,12 +24,12 @@ export function h<Tag extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** A button that sends no form. */
+/** A button that does not submit a form. */
 export function button(text: string, properties: Record<string, unknown> = {}): HTMLButtonElement {
   return h('button', { type: 'button', ...properties }, text);
 }
 
-/** Buttons of which one is pressed. @param choose takes the value of the one that now is */
+/** Buttons of which one is pressed. @param choose receives the value of the button that is pressed now */
 export function choiceOf<Value>(
   options: readonly (readonly [Value, string])[],
   chosen: Value,
@@ -46,38 +46,38 @@ export function choiceOf<Value>(
   return h('div', { className: 'bar' }, ...buttons);
 }
 
-/** A table of named columns, and its body. */
+/** A table with named columns, and its body. */
 export function tableOf(columns: readonly string[], properties: Record<string, unknown> = {}) {
   const body = h('tbody');
   const head = columns.map((text) => h('th', { scope: 'col' }, text));
   return { table: h('table', properties, h('thead', {}, h('tr', {}, ...head)), body), body };
 }
 
-/** The address of a view with what its form says. */
+/** The address of a view with the values of its form. */
 export function addressOf(view: string, form: HTMLFormElement): string {
   const entries = [...new FormData(form)].filter(([, value]) => value !== '') as [string, string][];
   return `#/${view}?${new URLSearchParams(entries)}`;
 }
 
-/** Sets text only where it differs, so that what did not change is not laid out, or read aloud, again. */
+/** Sets text only if it differs. So unchanged text is not laid out, or read aloud, again. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
 let outages: readonly string[] = [];
 
-/** Tells what is away now, in words: what is not answered in time has that for a reason. */
+/** Notes the current outages as text. They explain requests that time out. */
 export function noteOutages(now: readonly string[]): void {
   outages = now;
 }
 
-/** Nobody waits longer for an answer. */
+/** Longest wait for an answer, milliseconds. */
 export const DEADLINE_MS = 10_000;
 
 /**
- * The JSON that the server has at `path`.
- * @param ms longest wait
- * @throws Error with the server's own words
+ * The JSON that the server sends for `path`.
+ * @param ms longest wait, milliseconds
+ * @throws Error with the server's own message
  */
 export async function getJson<Value>(
   path: string,
@@ -93,14 +93,14 @@ export async function getJson<Value>(
     if (!late.aborted) throw error;
     throw new Error(outages.join(' ') || `the console has not answered for ${ms / 1000} s`);
   });
-  // The session has ended: the same address now asks for the token.
+  // The session has expired. After a reload, the same address asks for the token.
   if (response.status === 401) location.reload();
   const body = await response.json();
   if (!response.ok) throw new Error(body.error ?? response.statusText);
   return body;
 }
 
-/** What the server answers to a change; it takes them as JSON alone. @throws Error with the server's own words */
+/** The server's answer to a change, which is sent as JSON. @throws Error with the server's own message */
 export function sendJson<Value>(
   method: 'POST' | 'DELETE',
   path: string,
@@ -115,7 +115,7 @@ export function sendJson<Value>(
   );
 }
 
-/** Runs `task` now and every `ms` after it has ended, failing or not. @returns stops it */
+/** Runs `task` now, and again `ms` milliseconds after each end, even if it fails. @returns stops it */
 export function repeat(task: () => Promise<void> | void, ms: number): () => void {
   let timer = 0;
   let stopped = false;
@@ -123,7 +123,7 @@ export function repeat(task: () => Promise<void> | void, ms: number): () => void
     try {
       if (!document.hidden) await task();
     } catch {
-      // The line of outages says what is wrong; the next round tries again.
+      // The line of outages shows the reason. The next round tries again.
     }
     if (!stopped) timer = window.setTimeout(next, ms);
   };

@@ -2,7 +2,7 @@ import type { SceneEvent } from '../src/api.ts';
 import { API, getJson, h } from './dom.ts';
 import { timeOf } from './format.ts';
 
-/** What happened in a stream of late, with the frames that prove it. */
+/** The newest events of a stream, with the frames that prove them. */
 export function eventsPanel(streamId: string): { element: HTMLElement; refresh: () => Promise<void> } {
   const list = h('ul', { className: 'events' });
   const empty = h(
@@ -23,7 +23,7 @@ export function eventsPanel(streamId: string): { element: HTMLElement; refresh: 
         item.remove();
         shown.delete(id);
       }
-      // The newest come first. What is there stays where it is, or a clip that plays would stop.
+      // The newest events come first. Existing elements stay in place, since moving one would stop a playing clip.
       for (const event of events.toReversed()) {
         if (shown.has(event.event_id)) continue;
         const item = eventItem(event);
@@ -34,7 +34,7 @@ export function eventsPanel(streamId: string): { element: HTMLElement; refresh: 
   };
 }
 
-/** An event in words, with its pictures. */
+/** An event as a sentence, with its pictures. */
 export function eventItem(event: SceneEvent): HTMLElement {
   const frames = event.frames.map((key, i) => {
     const link = h('a', { href: annotatedUrl(event, key), target: '_blank' });
@@ -54,7 +54,9 @@ export function eventItem(event: SceneEvent): HTMLElement {
   );
 }
 
-/** Plays the stored clip here; the pictures of that time, put together on request, where none is stored. */
+/**
+ * Plays the stored clip here. Without one, it links to a clip that is made on request from the pictures of that time.
+ */
 export function clipElement(event: SceneEvent): HTMLElement {
   if (event.clip_key === undefined) return h('a', { href: madeClipUrl(event), target: '_blank' }, 'Clip');
   const play = h('button', { type: 'button' }, 'Play clip');
@@ -95,17 +97,17 @@ export function sentence({
   }
 }
 
-/** Where the server has the picture of this key, `.../<captured_at>-<frame_number>.jpg`. */
+/** Address of the picture with this key, `.../<captured_at>-<frame_number>.jpg`. */
 export function annotatedUrl({ stream_id }: SceneEvent, key: string): string {
   return `${API}/streams/${encodeURIComponent(stream_id)}/annotated/${key.split('/').at(-1)}`;
 }
 
-/** The clip put together of the pictures of that time. */
+/** Address of a clip that is made from the pictures of that time. */
 function madeClipUrl({ stream_id, at }: SceneEvent): string {
   return `${API}/streams/${encodeURIComponent(stream_id)}/clips/${at}.webp`;
 }
 
-/** The event's clip as it is stored; one put together where none is. */
+/** Address of the event's stored clip, otherwise of one that is made on request. */
 export function clipUrl(event: SceneEvent): string {
   if (event.clip_key === undefined) return madeClipUrl(event);
   return `${API}/streams/${encodeURIComponent(event.stream_id)}/clips/${event.at}-${event.event_id}.mp4`;

@@ -8,7 +8,7 @@ import { virtualList } from './virtual-list.ts';
 
 const ROW = 76;
 const NEW_EVERY_MS = 5_000;
-/** Events of one answer, and most of one where a place is looked for again. */
+/** Events of one answer, and most events of an answer while an earlier place is looked up. */
 const PAGE = 100;
 const MOST = 1_000;
 const TYPES = [
@@ -19,13 +19,13 @@ const TYPES = [
   ['count_over', 'more objects than allowed'],
 ] as const;
 
-/** Where the reader was in the list: kept with the entry of the history, so that a reload and Back find it. */
+/** The reader's place in the list. The history entry keeps it, so that a reload and Back find it again. */
 interface Place {
   event: { at: number; event_id: string };
   index: number;
 }
 
-/** Events of all streams, to be worked through. @param asked the filters that the address holds. @returns ends the view */
+/** The events of all streams, to be reviewed. @param asked the filters in the address. @returns ends the view */
 export function eventsView(root: HTMLElement, asked: URLSearchParams): () => void {
   const status = h('p', { role: 'status', className: 'dim' });
   const fresh = h('button', { type: 'button', hidden: true });
@@ -36,9 +36,9 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
   let total = 0;
   let loading = false;
   let waiting: StoredEvent[] = [];
-  /** More has come than the newest page holds. */
+  /** Whether more new events came than the newest page holds. */
   let isGap = false;
-  /** Looked for until it is loaded. */
+  /** A place to be found: events are loaded until it is there. */
   let place: Place | undefined = history.state?.place;
   const known = new Map<string, StoredEvent>();
   const list = virtualList<StoredEvent>('Events', ROW, rowOf, () => void more(), keepPlace);
@@ -94,11 +94,11 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     const event = items[index];
     if (!event || place) return;
     const { at, event_id } = event;
-    // Who is at the top wants to see what is new.
+    // A reader at the top of the list wants to see new events, so no place is kept.
     const kept: Place | undefined = index > 0 ? { event: { at, event_id }, index } : undefined;
     history.replaceState({ ...history.state, place: kept }, '');
   }
-  /** Loads on until the place is there that the reader was at; what is gone meanwhile has one near it. */
+  /** Loads events until the reader's place is found. If its event is gone, the nearest one is used. */
   function findPlace(): void {
     if (!place) return;
     const { at, event_id } = place.event;
@@ -107,7 +107,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     place = undefined;
     if (older > 0) list.scrollTo(older);
   }
-  /** What came since waits until it is asked for; what others have marked is shown. */
+  /** New events wait until the reader asks for them. Marks of other readers are shown at once. */
   async function lookForNew(): Promise<void> {
     if (loading || asked.has('to')) return;
     const page = await getJson<EventsPage>(`${API}/events?${query}`, { signal });
@@ -118,10 +118,10 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
       old.reviewed = event.reviewed;
       list.refresh(old);
     }
-    // Only where the newest page reaches down to what is known, nothing is missing between.
+    // Nothing is missing only if the newest page overlaps with the known events.
     isGap ||=
       items.length > 0 && page.cursor !== undefined && !page.events.some((one) => known.has(one.event_id));
-    // One may come later than others that happened after it.
+    // An event may be published after others that happened later.
     const oldest = cursor === undefined ? 0 : (items.at(-1)?.at ?? 0);
     take(
       page.events.filter(({ at }) => at >= oldest),
@@ -172,7 +172,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     button.onclick = () => void review(event, button);
     return button;
   }
-  /** Shown at once, and taken back if it could not be kept. */
+  /** Shown at once, and undone if it can't be saved. */
   async function review(event: StoredEvent, button?: HTMLElement): Promise<void> {
     event.reviewed = !event.reviewed;
     const { at, event_id, reviewed } = event;
@@ -237,7 +237,7 @@ function showReviewed(button: HTMLElement, { reviewed }: StoredEvent): void {
   setText(button, reviewed ? 'Reviewed' : 'Mark as reviewed');
 }
 
-/** An event's own address, whatever the filters. */
+/** Address of an event, without the filters. */
 export function addressOf({ at, event_id }: Pick<StoredEvent, 'at' | 'event_id'>): string {
   return `#/events?event=${at}-${event_id}`;
 }

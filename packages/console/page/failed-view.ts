@@ -3,13 +3,13 @@ import { API, addressOf, button, getJson, h, sendJson, setText, tableOf } from '
 import { timeOf } from './format.ts';
 
 const RETRY_MS = 3_000;
-/** What is done with many takes its time. */
+/** Longest wait for a change of many records, milliseconds. */
 const BULK_MS = 120_000;
 const FILTERS = ['stage', 'stream', 'code'] as const;
 
 /**
- * Records that a stage could not process, each with why, and a way to try again, or to do away with them.
- * @param asked what the address chooses: stage, stream, code
+ * Records that a stage could not process, with their reasons. Each can be tried again or deleted.
+ * @param asked filters in the address: stage, stream, code
  * @returns ends the view
  */
 export function failedView(root: HTMLElement, asked: URLSearchParams): () => void {
@@ -54,7 +54,7 @@ export function failedView(root: HTMLElement, asked: URLSearchParams): () => voi
       timer = window.setTimeout(() => load(cursor), RETRY_MS);
     }
   };
-  /** Counts first, and asks; then does it. */
+  /** Counts the records, asks for confirmation, and then acts. */
   async function doAll(action: FailedBulk['action']): Promise<void> {
     const send = (confirmed: boolean) =>
       sendJson<FailedBulkResult>('POST', `${API}/failed/bulk`, { action, ...choice, confirmed }, BULK_MS);

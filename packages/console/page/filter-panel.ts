@@ -2,7 +2,7 @@ import type { Detection } from '@video-pipeline/frame';
 import { type BoxFilter, classColour } from './boxes.ts';
 import { h, setText } from './dom.ts';
 
-/** Controls of what is drawn; changes `filter` and calls `changed`. */
+/** Controls for what is drawn. They change `filter` and call `changed`. */
 export function filterPanel(
   filter: BoxFilter & { hidden: Set<string> },
   changed: () => void,
@@ -66,7 +66,7 @@ export function filterPanel(
   }
 }
 
-/** A patch of the class's colour. */
+/** A small area in the class's colour. */
 export function swatch(classId: number): HTMLElement {
   const element = h('span', { className: 'swatch', ariaHidden: 'true' });
   element.style.background = classColour(classId);

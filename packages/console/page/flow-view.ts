@@ -14,14 +14,14 @@ const STATES: Record<StageState, string> = {
   away: 'does not answer',
 };
 
-/** How much of the past is shown, minutes; the server keeps ten. */
+/** Choices for the time span, minutes. The server keeps ten minutes. */
 const SPANS = [2, 5, 10].map((minutes) => [minutes, `${minutes} minutes`] as const);
 
 interface Metric {
   text: string;
   of: (sample: StageSample) => number | null;
   tell: (sample: StageSample) => string;
-  /** A value of the chart, with its unit. */
+  /** A value of the chart as text, with its unit. */
   unit: (value: number | null) => string;
 }
 
@@ -44,7 +44,7 @@ const LATENCY: Metric = {
   unit: (value) => (value === null ? '-' : duration(value)),
 };
 
-/** The pipeline as a picture, top to bottom. @returns ends the view */
+/** The pipeline as a picture, from top to bottom. @returns ends the view */
 export function flowView(root: HTMLElement, live: LiveFeed): () => void {
   const list = h('ol', { className: 'flow' });
   const health = healthTable();

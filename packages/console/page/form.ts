@@ -1,7 +1,7 @@
 import type { Names } from '../src/api.ts';
 import { API, getJson, h } from './dom.ts';
 
-/** The fields of a form whose values the address keeps, each filled with what it holds. */
+/** Fields of a form whose values are kept in the address. Each field starts with the value from there. */
 export function fieldsOf(asked: URLSearchParams) {
   const label = (text: string, input: HTMLElement) => h('label', {}, text, input);
   const chosen = (name: string) => asked.getAll(name);
@@ -28,7 +28,7 @@ export function fieldsOf(asked: URLSearchParams) {
       ),
     from: () => input('From', 'from', { type: 'datetime-local', step: '1' }),
     to: () => input('To', 'to', { type: 'datetime-local', step: '1' }),
-    /** Streams, several by commas, and classes likewise; the names that there are come later. */
+    /** Fields for streams and classes, several separated by commas. Suggestions are loaded later. */
     names(): HTMLElement[] {
       const streams = h('datalist', { id: 'streams' });
       const classes = h('datalist', { id: 'classes' });
@@ -50,7 +50,7 @@ function optionOf([value, text]: readonly [string, string]): HTMLOptionElement {
   return h('option', { value }, text);
 }
 
-/** The view's form: sent, it changes the address; the same address again asks again. */
+/** The form of a view. Submitting it changes the address. Submitting the same values again repeats the query. */
 export function addressForm(view: string, ...fields: (HTMLElement | string)[]): HTMLFormElement {
   const form = h('form', { className: 'filters', role: 'search' }, ...fields);
   form.onsubmit = (event) => {
@@ -71,7 +71,7 @@ export function goTo(view: string, query: URLSearchParams): void {
   else location.hash = next;
 }
 
-/** The address keeps local times as forms have them; the server takes epoch ms. */
+/** The address keeps local times in the format of forms. The server expects epoch ms. */
 export function queryOf(asked: URLSearchParams, ...names: string[]): URLSearchParams {
   const query = new URLSearchParams();
   for (const name of names) for (const value of asked.getAll(name)) if (value) query.append(name, value);
@@ -82,7 +82,7 @@ export function queryOf(asked: URLSearchParams, ...names: string[]): URLSearchPa
   return query;
 }
 
-/** `2026-11-25T07:00:00`, in the reader's zone, as forms have it. */
+/** `2026-11-25T07:00:00`, in the reader's time zone, in the format of forms. */
 export function localTime(epochMs: number): string {
   const date = new Date(epochMs);
   return new Date(epochMs - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);

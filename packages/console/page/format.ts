@@ -9,7 +9,7 @@ export function duration(ms: number): string {
   return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
 }
 
-/** Date and time of the reader's own zone, to the tenth of a second. */
+/** Date and time in the reader's time zone, to a tenth of a second. */
 export function dateTime(epochMs: number): string {
   const date = new Date(epochMs);
   const two = (value: number) => String(value).padStart(2, '0');
@@ -19,7 +19,7 @@ export function dateTime(epochMs: number): string {
 
 const ZONED = new Intl.DateTimeFormat('en', { timeZoneName: 'short' });
 
-/** The same with the zone's name, as an element that tells the time in UTC to who points at it, and to programs. */
+/** The same with the zone's name, as a `time` element. It holds the time in UTC for tooltips and programs. */
 export function timeOf(epochMs: number): HTMLTimeElement {
   const iso = new Date(epochMs).toISOString();
   const zone = ZONED.formatToParts(epochMs).find(({ type }) => type === 'timeZoneName');
@@ -30,12 +30,12 @@ export function timeOf(epochMs: number): HTMLTimeElement {
   );
 }
 
-/** `17:05:09`, in the reader's zone. */
+/** `17:05:09`, in the reader's time zone. */
 export function clock(epochMs: number): string {
   return new Date(epochMs).toTimeString().slice(0, 8);
 }
 
-/** `2 person, 1 car`; what is there most first. */
+/** `2 person, 1 car`, the most frequent class first. */
 export function summary(detections: readonly { class_name: string }[]): string {
   const counts = new Map<string, number>();
   for (const { class_name } of detections) counts.set(class_name, (counts.get(class_name) ?? 0) + 1);
@@ -43,7 +43,7 @@ export function summary(detections: readonly { class_name: string }[]): string {
   return parts.join(', ') || 'nothing';
 }
 
-/** At most three digits that matter: `0.4`, `12.5`, `1,250`. */
+/** At most three significant digits: `0.4`, `12.5`, `1,250`. */
 export function rate(value: number | null): string {
   if (value === null) return '-';
   return value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString('en');

@@ -4,25 +4,27 @@ import { summary } from './format.ts';
 import { frameId, frameUrl } from './picture.ts';
 import { frameLinks } from './stream-view.ts';
 
-/** The address without the frame or event that is shown large: what differs in it alone is the same view. */
+/** The address without the frame or event that is shown large: that part does not change the view. */
 export function viewOf(hash: string): string {
   return hash.replace(/[?&](frame|event)=[^&]*/, '');
 }
 
-/** What is shown large, one of several. */
+/** A large view of one of several items. */
 export interface Large<Item> {
   label: string;
   items: readonly Item[];
-  /** What the address names it by, `frame=...` or `event=...`. */
+  /** The part of the address that names an item, `frame=...` or `event=...`. */
   address: (item: Item) => string;
   render: (item: Item) => Node[];
-  /** Another one is shown, by its place. */
+  /** Called with the index of the item that is shown now. */
   shown?: (index: number) => void;
-  /** Takes a key. @returns whether what is shown has changed by it */
+  /** Called for a key. @returns whether the key has changed the item */
   key?: (key: string, item: Item) => boolean;
 }
 
-/** Shows one of several, large; arrow keys, j and k go to the others. It has an address, and Back closes it. */
+/**
+ * Shows one of several items large. Arrow keys, j and k go to the others. It has its own address, and Back closes it.
+ */
 export function openLarge<Item>(large: Large<Item>, index: number): void {
   const { label, items, address, render, shown, key } = large;
   const body = h('div');
@@ -54,7 +56,7 @@ export function openLarge<Item>(large: Large<Item>, index: number): void {
       if (item !== undefined && key?.(event.key, item)) show(index);
     }
   };
-  // One whose address was opened has nothing of ours to go back to.
+  // A dialog whose address was opened directly has no history entry to go back to.
   const isOwn = location.hash === viewOf(location.hash);
   if (isOwn) history.pushState(history.state, '', location.hash);
   const leave = () => {
@@ -73,14 +75,14 @@ export function openLarge<Item>(large: Large<Item>, index: number): void {
   dialog.showModal();
 }
 
-/** Shows the frame that an address names as `frame=<stream>/<captured_at>-<number>`. */
+/** Shows the frame that an address names by `frame=<stream>/<captured_at>-<number>`. */
 export async function openNamed(name: string): Promise<void> {
   const [stream = '', id = ''] = name.split('/');
   const path = `${API}/streams/${encodeURIComponent(stream)}/frames/${encodeURIComponent(id)}.json`;
   openFrame([await getJson<FrameFacts>(path)], 0);
 }
 
-/** Shows one of the frames found, large. */
+/** Shows one of the found frames large. */
 export function openFrame(frames: readonly FrameFacts[], index: number): void {
   openLarge(
     {

@@ -3,14 +3,14 @@ import { h, tableOf } from './dom.ts';
 import { clock, duration } from './format.ts';
 
 const NAMES: Record<string, string> = { s3: 'S3', model: 'The model server' };
-/** So long it is said that something is back. */
+/** How long the page shows that a part is back, milliseconds. */
 const BACK_MS = 15_000;
 
 function nameOf(part: string): string {
   return NAMES[part] ?? part.charAt(0).toUpperCase() + part.slice(1);
 }
 
-/** What can't be reached and since when, and what is back. @param now the server's clock, epoch ms */
+/** Parts that can't be reached, since when, and parts that are back. @param now the server's clock, epoch ms */
 export function outagesOf({ parts }: Pick<Health, 'parts'>, now: number): string[] {
   return Object.entries(parts).flatMap(([part, { ok, since, error, before }]) => {
     if (ok === false) return [`${nameOf(part)} can't be reached since ${clock(since)}: ${error}`];
@@ -21,7 +21,7 @@ export function outagesOf({ parts }: Pick<Health, 'parts'>, now: number): string
   });
 }
 
-/** How each part is, since when, and what was wrong with it last. */
+/** A table of the parts: their state, since when, and the last problem. */
 export function healthTable(): { element: HTMLElement; tell: (health: Health | undefined) => void } {
   const columns = ['Part', 'Health', 'Since', 'Before'];
   const { table, body } = tableOf(columns, { className: 'wrap stack', ariaLabel: 'Health' });

@@ -4,9 +4,11 @@ import { clock } from './format.ts';
 import { Playout } from './playout.ts';
 
 const SILENT_MS = 30_000;
-/** The server tells of the pipeline's health each second: one that doesn't hangs, or the way to it does. */
+/**
+ * Without a health message for this long, the server or the way to it hangs, milliseconds. It sends one each second.
+ */
 const LOST_MS = 8_000;
-/** A picture that is older is not called live. */
+/** A picture older than this is not called live, milliseconds. */
 const LIVE_MS = 5_000;
 
 interface LiveStream {
@@ -14,13 +16,13 @@ interface LiveStream {
   playout: Playout;
 }
 
-/** What the server tells as it happens. Silent while the page is hidden, so that a forgotten tab costs nothing. */
+/** The server's live messages. It is closed while the page is hidden, so that a forgotten tab costs nothing. */
 export class LiveFeed extends EventTarget {
   readonly streams = new Map<string, LiveStream>();
   health: Health | undefined;
-  /** Every stream there is, by id, whether it sends or not; `undefined` until the server has told. */
+  /** All streams by id, whether they send or not. `undefined` until the server has sent the list. */
   statuses: ReadonlyMap<string, StreamStatus> | undefined;
-  /** Since when the server has not been heard, epoch ms; `undefined` while it is. */
+  /** Since when the server has been silent, epoch ms; `undefined` while it sends. */
   lostSince: number | undefined;
   #source: EventSource | undefined;
   #clockOffset = 0;
@@ -85,13 +87,13 @@ export class LiveFeed extends EventTarget {
     this.dispatchEvent(new Event('health'));
   }
 
-  // The browser connects again by itself, unless the server answered with an error: then we must.
+  // The browser reconnects by itself, unless the server answered with an error. Then we have to reconnect.
   #lose(): void {
     this.lostSince ??= Date.now();
     this.dispatchEvent(new Event('health'));
     if (this.#source && this.#source.readyState !== EventSource.CLOSED) return;
     this.#close();
-    // Where the session has ended, this leads to the log-in.
+    // If the session has expired, this request leads to the log-in.
     getJson<Session>(`${API}/session`).catch(() => {});
     setTimeout(() => {
       if (!document.hidden) this.#open();
@@ -111,7 +113,7 @@ export type StreamState =
 
 export interface StreamCondition {
   state: StreamState;
-  /** More of it, for people; may be empty. */
+  /** Details for people; may be empty. */
   why: string;
 }
 
@@ -125,10 +127,9 @@ const AT_CAMERA: Record<string, StreamCondition> = {
 };
 
 /**
- * How a stream is: by what ingest says of its camera, and by its frames, which come and are fresh, come late, or have not
- * come for half a minute.
+ * State of a stream, from ingest's report on its camera and from its frames: live, late, or none for half a minute.
  * @param now the server's clock, epoch ms
- * @param shown the frame that is seen, where it is not the newest
+ * @param shown the frame on the screen, if it is not the newest one
  */
 export function streamState(
   status: StreamStatus | undefined,

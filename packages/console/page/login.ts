@@ -1,3 +1,3 @@
-// What stands after the '#' is the view that was asked for: the browser carries it through the log-in.
+// The part after '#' is the view that was asked for. The browser keeps it through the log-in.
 const form = document.querySelector('form');
 if (form) form.action += location.hash;

@@ -16,7 +16,7 @@ import { wallView } from './wall-view.ts';
 const live = new LiveFeed();
 const content = byId('content');
 let endView: (() => void) | undefined;
-/** Address of the view that is shown. */
+/** Address of the current view. */
 let shown = '';
 
 function byId(id: string): HTMLElement {
@@ -51,7 +51,7 @@ function route(): void {
   }
 }
 
-/** @returns `undefined` for what is no part of an address, such as `%` */
+/** @returns `undefined` for a text that is not valid percent-encoding, such as `%` */
 function decoded(part: string): string | undefined {
   try {
     return decodeURIComponent(part);
@@ -67,7 +67,7 @@ function nowhere(root: HTMLElement): undefined {
   );
 }
 
-/** What can't be reached, since when, and how many records failed. */
+/** Shows which parts can't be reached, since when, and how many records failed. */
 function tellHealth(): void {
   const { health, lostSince } = live;
   const outages: string[] = [];
@@ -108,9 +108,9 @@ getJson<Session>(`${API}/session`).then(({ login }) => {
 }, console.warn);
 live.addEventListener('health', tellHealth);
 addEventListener('hashchange', ({ isTrusted }) => {
-  // A frame that is shown large is part of the view behind it. The search form asks for the same view again.
+  // A frame that is shown large belongs to the view behind it. But the search form repeats the same view on purpose.
   if (isTrusted && viewOf(location.hash) === shown) return;
-  // The skip link's own target is no view.
+  // The skip link's target is not a view.
   if (location.hash === '#content') {
     content.focus();
     return;

@@ -3,17 +3,17 @@ import { type BoxFilter, drawBoxes, visible } from './boxes.ts';
 import { DEADLINE_MS, streamPath } from './dom.ts';
 import { summary } from './format.ts';
 
-/** `<captured_at>-<frame_number>`, the frame's name in the server's addresses. */
+/** `<captured_at>-<frame_number>`, the frame's name in addresses. */
 export function frameId(frame: FrameFacts): string {
   return `${frame.captured_at}-${frame.frame_number}`;
 }
 
-/** Where the server has something of a frame. */
+/** Address of a frame's picture or data. */
 export function frameUrl(frame: FrameFacts, what: 'frames' | 'annotated', extension: 'jpg' | 'json'): string {
   return `${streamPath(frame.stream_id)}/${what}/${frameId(frame)}.${extension}`;
 }
 
-/** Draws more over a picture, boxes excepted. */
+/** Draws on a picture, in addition to the boxes. */
 export type Overlay = (context: CanvasRenderingContext2D, frame: FrameFacts) => void;
 
 /**
@@ -29,7 +29,7 @@ export class Picture {
   #wanted: FrameFacts | undefined;
   #isBusy = false;
 
-  /** @param fit decode no larger than the canvas is shown, for a wall of many */
+  /** @param fit decode only at the canvas's size on the screen, for a wall of many */
   constructor(canvas: HTMLCanvasElement, filter: () => BoxFilter, fit: boolean, overlay?: Overlay) {
     this.canvas = canvas;
     this.#filter = filter;
@@ -37,12 +37,12 @@ export class Picture {
     this.#overlay = overlay;
   }
 
-  /** What is on the canvas. */
+  /** The frame on the canvas. */
   get frame(): FrameFacts | undefined {
     return this.#shown?.frame;
   }
 
-  /** Asks for a frame; resolves when nothing is asked for any more. */
+  /** Requests a frame. Resolves when no request is left. */
   async show(frame: FrameFacts): Promise<void> {
     this.#wanted = frame;
     if (this.#isBusy) return;
@@ -55,7 +55,7 @@ export class Picture {
     this.#isBusy = false;
   }
 
-  /** Draws again what is shown, after the filter has changed. */
+  /** Draws the current frame again, after the filter has changed. */
   redraw(): void {
     if (!this.#shown) return;
     const { frame, bitmap } = this.#shown;

@@ -2,7 +2,10 @@ import type { FrameFacts } from '../src/api.ts';
 import { button, getJson, h, setText, streamPath } from './dom.ts';
 import { frameId } from './picture.ts';
 
-/** Pause, back and forth through the frames that the server still holds. @param current the frame that is shown */
+/**
+ * Pause, and steps back and forth through the frames that the server still holds. @param current the frame on the
+ * screen
+ */
 export function createPlayer(
   streamId: string,
   show: (frame: FrameFacts) => Promise<void>,
@@ -31,7 +34,7 @@ export function createPlayer(
     key(event: KeyboardEvent) {
       const { target, key, ctrlKey, metaKey, altKey } = event;
       const at = target instanceof Element ? target : document.body;
-      // Arrow keys mean something in a field; the space bar also on a button or a link.
+      // In a field, arrow keys have their own meaning. So does the space bar, also on a button or a link.
       if (ctrlKey || metaKey || altKey || at.closest('input, select, textarea, video') !== null) return;
       if (key === ' ' && at.closest('button, a') !== null) return;
       if (key === ' ') toggle();

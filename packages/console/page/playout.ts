@@ -5,9 +5,8 @@ const MAX_DELAY_MS = 15_000;
 const MAX_QUEUE = 300;
 
 /**
- * Evens out a stream that arrives in bursts, a batch at a time: each frame is due at its capture time plus the longest
- * delay that any frame of the last ten seconds had. Clocks of camera and reader need not agree, as only differences
- * between them count.
+ * Smooths a stream that arrives in batches. Each frame is due at its capture time plus the longest delay of any frame
+ * in the last ten seconds. The clocks of camera and reader may differ, since only differences between delays matter.
  */
 export class Playout {
   readonly #queue: LiveFrame[] = [];
@@ -24,7 +23,7 @@ export class Playout {
     if (this.#queue.length > MAX_QUEUE) this.#queue.shift();
   }
 
-  /** The newest frame that is due; those before it are skipped. */
+  /** The newest frame that is due. Frames before it are skipped. */
   due(now: number): LiveFrame | undefined {
     let due: LiveFrame | undefined;
     for (let next = this.#queue[0]; next && next.captured_at + this.#delay <= now; next = this.#queue[0]) {

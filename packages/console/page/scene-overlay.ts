@@ -3,7 +3,7 @@ import type { FrameFacts, StreamScene } from '../src/api.ts';
 import { type BoxFilter, trackColour, visible } from './boxes.ts';
 import type { Trails } from './trails.ts';
 
-/** Read well on day and night, with the dark line under them. */
+/** Visible by day and night, together with the dark line under it. */
 export const ZONE_COLOUR = 'rgb(0 229 255)';
 const LINE_COLOUR = 'rgb(255 214 10)';
 const HALO = 'rgb(0 0 0 / 0.6)';
@@ -24,7 +24,7 @@ export function drawScene(context: CanvasRenderingContext2D, { zones, lines }: S
   }
 }
 
-/** Draws where the tracks that the filter shows came from. */
+/** Draws the trails of the tracks that the filter shows. */
 export function drawTrails(
   context: CanvasRenderingContext2D,
   trails: Trails,
@@ -62,7 +62,7 @@ export function pathOfLine(context: CanvasRenderingContext2D, from: Point, to: P
   return path;
 }
 
-/** A line that shows on any ground. */
+/** Strokes a path so that it is visible on any background. */
 export function strokeTwice(context: CanvasRenderingContext2D, path: Path2D, colour: string): void {
   const wide = lineWidth(context);
   context.lineJoin = 'round';
@@ -76,12 +76,12 @@ export function strokeTwice(context: CanvasRenderingContext2D, path: Path2D, col
   }
 }
 
-/** Pixels of the canvas. */
+/** Line width, canvas pixels. */
 export function lineWidth({ canvas }: CanvasRenderingContext2D): number {
   return Math.max(2, Math.round(Math.min(canvas.width, canvas.height) / 300));
 }
 
-/** From the middle of a line to the right hand of somebody who walks along it. */
+/** An arrow from the middle of a line to the right of a person who walks along it. */
 function arrowOf({ canvas }: CanvasRenderingContext2D, from: Point, to: Point): Path2D {
   const [dx, dy] = [(to[0] - from[0]) * canvas.width, (to[1] - from[1]) * canvas.height];
   const long = Math.min(canvas.width, canvas.height) / 20 / Math.hypot(dx, dy);

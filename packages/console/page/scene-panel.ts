@@ -10,17 +10,17 @@ import { Trails } from './trails.ts';
 const UNWRITABLE =
   'To draw zones and lines here, start the console with STREAMS_FILE, the list of the streams.';
 
-/** A zone or a line that the scene has. */
+/** A zone or a line of the scene. */
 interface Known {
   kind: ShapeKind;
   name: string;
   points: readonly Point[];
-  /** Names of the rules that tell of it. */
+  /** Names of its rules. */
   rules: string[];
 }
 
 /**
- * What divides a stream's picture, and what moves over it: drawn on the picture, told beside it, and to be drawn anew,
+ * The zones, lines and trails of a stream: drawn on its picture and listed beside it. Zones and lines can be added,
  * changed and removed.
  * @param options.redraw called when the picture has to be drawn again
  */
@@ -82,20 +82,20 @@ export function scenePanel(options: {
     try {
       take(await sendJson<StreamScene>('DELETE', `${path}/${kind}s/${encodeURIComponent(name)}`));
       setText(note, `${KINDS[kind].title} ${name} is removed.`);
-      // The button that was pressed is gone.
+      // The focus moves, since the button that was pressed is gone.
       drawers.zone.focus();
     } catch (error) {
       setText(note, (error as Error).message);
     }
   }
-  // What was seen before this page was opened.
+  // Frames from before this page was opened.
   getJson<FrameFacts[]>(`${path}/frames`).then((frames) => {
     for (const frame of frames) trails.add(frame);
   }, console.warn);
 
   return {
     element,
-    /** What is said and done of a zone or a line while it is drawn: it belongs right under the picture. */
+    /** The form for a zone or a line while it is drawn. It belongs right under the picture. */
     editor: editor.element,
     end: editor.end,
     addFrame: (frame: FrameFacts) => trails.add(frame),

@@ -8,7 +8,7 @@ import { frameUrl } from './picture.ts';
 
 const RETRY_MS = 3_000;
 
-/** Frames by what was seen in them. @param asked the search that the address holds. @returns ends the view */
+/** Searches frames by their detections. @param asked the search in the address. @returns ends the view */
 export function searchView(root: HTMLElement, asked: URLSearchParams): () => void {
   const form = searchForm(asked);
   const grid = h('ul', { className: 'grid' });
@@ -35,7 +35,7 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
       more.onclick = () => load(result.cursor);
       total = result.total ?? total;
       setText(status, statusOf(found.length, result, total));
-      // Nothing on this stretch of the archive: on to the next by itself.
+      // This part of the archive has no match: go on with the next part.
       if (result.cursor && result.frames.length === 0) await load(result.cursor);
     } catch (error) {
       if (!ended.signal.aborted) {
@@ -110,7 +110,7 @@ function searchForm(asked: URLSearchParams): HTMLFormElement {
   );
 }
 
-/** How many frames there are over time; a stretch that is drawn in it becomes the search's. */
+/** The number of frames over time. A range that is selected in it becomes the range of the search. */
 async function drawHistogram(
   element: HTMLElement,
   asked: URLSearchParams,
@@ -143,7 +143,7 @@ const FORMATS = [
   ['yolo-tar', 'YOLO with pictures, TAR'],
 ] as const;
 
-/** The whole result as a file, its size said before. */
+/** A download of the whole result. Its size is shown first. */
 function exportBar(query: URLSearchParams): HTMLElement {
   const format = h('select', { ariaLabel: 'Format of the export' });
   format.append(...FORMATS.map(([value, text]) => h('option', { value }, text)));

@@ -17,10 +17,10 @@ const MOVES: Record<string, Point> = {
 };
 
 /**
- * Lets one draw a zone or a line on the picture and save it.
- * @param path of the stream, on the server
+ * Lets a person draw a zone or a line on the picture and save it.
+ * @param path of the stream, in the server's API
  * @param changed called when the picture must be drawn again
- * @param saved takes the scene that the server has after something was saved
+ * @param saved receives the server's scene after a change was saved
  */
 export function shapeEditor(options: {
   path: string;
@@ -47,7 +47,7 @@ export function shapeEditor(options: {
     save();
   };
 
-  /** @param by what is focused again at the end, @param known what is said of it so far */
+  /** @param by element that gets the focus back at the end, @param known its current settings */
   function start(
     what: ShapeKind,
     name: string,
@@ -93,7 +93,7 @@ export function shapeEditor(options: {
     form.tell(points.length, cursor);
     changed();
   }
-  /** Beyond the last point there may be, it is the last one that moves. @returns its index */
+  /** If there are as many points as allowed, the last one is replaced. @returns the index of the point */
   function add(point: Point): number {
     if (points.length === KINDS[kind].most) points.pop();
     return points.push(point) - 1;
@@ -123,7 +123,7 @@ export function shapeEditor(options: {
     else if (event.key === 'Escape') end();
     else return;
     event.preventDefault();
-    // The arrow keys mean frames elsewhere on this page.
+    // Elsewhere on this page, the arrow keys step through frames.
     event.stopPropagation();
   }
 
@@ -141,7 +141,7 @@ export function shapeEditor(options: {
     form.save.disabled = false;
   }
 
-  /** Shows what the shape would have told of, had it been there. */
+  /** Shows the events that the shape would have given. */
   async function preview(): Promise<void> {
     const { signal } = editing ?? {};
     form.preview.disabled = true;
@@ -160,7 +160,7 @@ export function shapeEditor(options: {
     form.preview.disabled = false;
   }
 
-  /** @param feet where the boxes that are shown stand, relative to the picture */
+  /** @param feet bottom centres of the boxes on the picture, relative to it */
   function draw(context: CanvasRenderingContext2D, feet: readonly Point[]): void {
     if (!editing) return;
     const { width, height } = context.canvas;
@@ -194,7 +194,7 @@ function drawFoot(context: CanvasRenderingContext2D, [x, y]: Point): void {
   strokeTwice(context, dot, '#fff');
 }
 
-/** @param reach of each arm, pixels of the canvas */
+/** @param reach length of each arm, canvas pixels */
 function crossAt(context: CanvasRenderingContext2D, [x, y]: Point, reach: number): Path2D {
   const [dx, dy] = [reach / context.canvas.width, reach / context.canvas.height];
   const across: Point[] = [

@@ -2,7 +2,7 @@ import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { ShapeDraft, StreamScene } from '../src/api.ts';
 import { button, h, setText } from './dom.ts';
 
-/** What can be drawn on a picture, in words; how many points it has. */
+/** Texts for the shapes, and how many points each has. */
 export const KINDS = {
   zone: {
     title: 'Zone',
@@ -29,7 +29,7 @@ const KEYBOARD =
 
 const DIRECTIONS = { any: 'either way', right: 'to its right', left: 'to its left' };
 
-/** What is said of a zone or a line so far. */
+/** The current settings of a zone or a line. */
 export interface KnownSettings {
   events: boolean;
   classes: readonly string[];
@@ -39,12 +39,12 @@ export interface KnownSettings {
   direction?: string;
 }
 
-/** The rules that tell of a zone or a line. */
+/** The rules of a zone or a line. */
 export function rulesOf(rules: StreamScene['rules'], kind: ShapeKind, name: string) {
   return rules.filter((rule) => (rule as { zone?: string; line?: string })[kind] === name);
 }
 
-/** The settings that the rules of a scene give a zone or a line; of several of a kind, the first. */
+/** The settings of a zone or a line, from its rules in the scene. Of several rules of a type, the first one counts. */
 export function settingsOf({ rules, excluded }: StreamScene, kind: ShapeKind, name: string): KnownSettings {
   const ours = rulesOf(rules, kind, name);
   const first = <Type extends (typeof ours)[number]['type']>(type: Type) =>
@@ -62,7 +62,7 @@ export function settingsOf({ rules, excluded }: StreamScene, kind: ShapeKind, na
   };
 }
 
-/** What to say of a zone or a line that is being drawn, and what to do with it. */
+/** The form for a zone or a line that is being drawn. */
 export function shapeForm() {
   let was: string | undefined;
   const help = h('p', { className: 'dim' });
@@ -114,7 +114,7 @@ export function shapeForm() {
     save,
     cancel,
     status,
-    /** @param known what is said of it so far; left out: it is new */
+    /** @param known current settings; left out: the shape is new */
     open(kind: ShapeKind, shownName: string, known?: KnownSettings) {
       const words = KINDS[kind];
       element.ariaLabel = words.title;
@@ -141,7 +141,7 @@ export function shapeForm() {
       const place = `${Math.round(x * 100)} % from the left, ${Math.round(y * 100)} % from the top`;
       setText(status, `${count} ${count === 1 ? 'point' : 'points'}; the cross is ${place}.`);
     },
-    /** @throws Error where points are missing */
+    /** @throws Error if points are missing */
     draft(kind: ShapeKind, points: Point[]): ShapeDraft {
       const { title, least } = KINDS[kind];
       if (points.length < least) throw new Error(`${title}: it takes ${least} points.`);

@@ -141,7 +141,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   };
 }
 
-/** Links to the camera before and the one after, around the corner. */
+/** Links to the previous and the next camera. After the last one comes the first. */
 function tellOthers(element: HTMLElement, ids: readonly string[], streamId: string): void {
   const at = ids.indexOf(streamId);
   const around = at < 0 || ids.length < 2 ? [] : [ids.at(at - 1), ids[(at + 1) % ids.length]];
@@ -153,7 +153,7 @@ function tellOthers(element: HTMLElement, ids: readonly string[], streamId: stri
   );
 }
 
-/** Links to what is stored of a frame. */
+/** Links to the stored objects of a frame. */
 export function frameLinks(frame: FrameFacts): HTMLElement[] {
   const name = `${frame.stream_id}-${frameId(frame)}`;
   const picture = frameUrl(frame, 'annotated', 'jpg');

@@ -11,7 +11,7 @@ const SPANS = [
   [360, '6 hours'],
 ] as const;
 
-/** What was seen over the last minutes or hours, by class. */
+/** Detections by class over the last minutes or hours. */
 export function timelinePanel(streamId: string) {
   const ids = new Map<string, number>();
   let minutes: number = SPANS[0][0];
@@ -27,7 +27,7 @@ export function timelinePanel(streamId: string) {
   async function refresh(): Promise<void> {
     const path = `${streamPath(streamId)}/timeline?minutes=${minutes}`;
     const timeline = await getJson<Timeline>(path);
-    // What the pointer stands on is not drawn anew for nothing.
+    // An unchanged chart is not drawn again, since the pointer may be on it.
     const text = JSON.stringify([timeline, chart.clientWidth]);
     if (text === shown) return;
     shown = text;

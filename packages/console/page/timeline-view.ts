@@ -10,10 +10,10 @@ import { frameUrl } from './picture.ts';
 const DAY_MS = 86_400_000;
 const AROUND_MS = 600_000;
 const LEAST_MS = 10_000;
-/** The pointer rests so long before its picture is asked for. */
+/** How long the pointer must rest before its picture is fetched, milliseconds. */
 const REST_MS = 40;
 
-/** A day, or any stretch, of one stream or of all. @param asked what the address holds. @returns ends the view */
+/** A day, or any time range, of one stream or of all. @param asked the values in the address. @returns ends the view */
 export function timelineView(root: HTMLElement, asked: URLSearchParams): () => void {
   const { from, to } = rangeOf(asked);
   const streams = asked.getAll('stream');
@@ -84,7 +84,7 @@ export function timelineView(root: HTMLElement, asked: URLSearchParams): () => v
   };
 }
 
-/** What the address asks for: a stretch, the time around a moment, or today. */
+/** The time range in the address: a range, the time around a moment, or today. */
 function rangeOf(asked: URLSearchParams): { from: number; to: number } {
   const around = Number(asked.get('around'));
   if (around > 0) return { from: around - AROUND_MS, to: around + AROUND_MS };
@@ -117,7 +117,7 @@ function timelineForm(asked: URLSearchParams, from: number, to: number): HTMLFor
   );
 }
 
-/** The picture of one stream at the time that the pointer is at; only the newest one asked for is fetched. */
+/** The picture of one stream at the pointer's time. Only the newest request is fetched. */
 function previewOf([stream, ...others]: readonly string[], signal: AbortSignal) {
   const picture = h('img', { className: 'frame', alt: '', hidden: true });
   const text = h('p', { className: 'dim' }, 'Point at the chart to see the picture of that time.');
@@ -160,7 +160,7 @@ function previewOf([stream, ...others]: readonly string[], signal: AbortSignal) 
   };
 }
 
-/** For each stream a strip: where frames are stored, where fewer than usual, and where none. */
+/** A strip for each stream. It shows where frames are stored, where fewer than usual, and where none. */
 function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): HTMLElement[] {
   const names = Object.keys(stored).sort();
   if (names.length === 0) return [h('p', {}, 'No frames are stored of that time.')];
@@ -196,7 +196,7 @@ function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): 
   ];
 }
 
-/** Why nothing is stored of a time, as far as the frames before and after it tell. */
+/** Why no frame of a time is stored, as far as the frames before and after it show. */
 function reasonOf({ missing, restarted }: Gap): string {
   if (restarted) return 'ingest was started again';
   return missing > 0

@@ -1,17 +1,17 @@
 import type { Point } from '@video-pipeline/scene';
 import type { FrameFacts } from '../src/api.ts';
 
-/** How long a trail is. */
+/** Length of a trail, milliseconds. */
 const TRAIL_MS = 5_000;
-/** How far back one may step. */
+/** How far back a reader may step, milliseconds. */
 const KEPT_MS = 60_000;
 
-/** Where each track has been: the middles of its boxes' lower sides, relative to the frame, 0..1. */
+/** Former positions of each track: the bottom centres of its boxes, relative to the frame, 0..1. */
 export class Trails {
-  /** Track id -> capture time -> place. */
+  /** Track id -> capture time -> position. */
   readonly #tracks = new Map<string, Map<number, Point>>();
 
-  /** Takes a frame, in any order, as often as it is shown. */
+  /** Adds a frame. Frames may come in any order, and more than once. */
   add({ captured_at, width, height, detections }: FrameFacts): void {
     for (const { track_id, bbox } of detections) {
       if (track_id === undefined) continue;
@@ -26,7 +26,7 @@ export class Trails {
     }
   }
 
-  /** The track's way over the five seconds up to `at`, the oldest place first. */
+  /** Positions of the track in the five seconds up to `at`, the oldest first. */
   of(trackId: string, at: number): Point[] {
     const places = [...(this.#tracks.get(trackId) ?? [])];
     return places

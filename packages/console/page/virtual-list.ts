@@ -1,29 +1,29 @@
 import { h } from './dom.ts';
 
-/** Rows beyond the window that are there already. */
+/** Number of rows beyond the window that exist already. */
 const MARGIN = 6;
 
-/** A list of any length of which only the rows in sight are elements. */
+/** A list of any length. Only the visible rows are elements. */
 export interface VirtualList<Item> {
   element: HTMLElement;
   readonly items: Item[];
-  /** Draws what came or went; `changed`: an item whose row is to be drawn anew. */
+  /** Draws added and removed items; `changed`: an item whose row is drawn again. */
   refresh(changed?: Item): void;
-  /** Brings a row into sight, and the focus to its first control. */
+  /** Scrolls to a row, and focuses its first control. */
   focus(index: number): void;
-  /** Place of the row that has the focus; -1 without. */
+  /** Index of the row that has the focus; -1 if none has. */
   focused(): number;
-  /** Place of the row at the top of the window. */
+  /** Index of the row at the top of the window. */
   first(): number;
-  /** Brings a row to the top of the window. */
+  /** Scrolls a row to the top of the window. */
   scrollTo(index: number): void;
 }
 
 /**
  * @param height of each row, pixels
  * @param row makes the contents of a row
- * @param near is called when the last row comes into sight
- * @param scrolled is called once the list has come to rest elsewhere
+ * @param near called when the last row becomes visible
+ * @param scrolled called once scrolling has ended
  */
 export function virtualList<Item>(
   label: string,
@@ -45,7 +45,7 @@ export function virtualList<Item>(
     );
     const wanted = new Set(items.slice(first, end));
     for (const [item, old] of rows) {
-      // The focus is not taken from who scrolls away from it.
+      // A row with the focus stays, even when it is scrolled out of sight.
       if (wanted.has(item) || old.contains(document.activeElement)) continue;
       old.remove();
       rows.delete(item);

@@ -8,7 +8,7 @@ import { frameUrl, Picture } from './picture.ts';
 interface Tile {
   item: HTMLLIElement;
   picture: Picture;
-  /** The last picture that is stored, while none is live. */
+  /** The last stored picture, while there is no live one. */
   stored: HTMLImageElement;
   name: HTMLElement;
   state: HTMLElement;
@@ -17,7 +17,7 @@ interface Tile {
   seen: HTMLElement;
 }
 
-/** Every stream, side by side. @returns ends the view */
+/** All streams, side by side. @returns ends the view */
 export function wallView(root: HTMLElement, live: LiveFeed): () => void {
   const grid = h('ul', { className: 'grid' });
   const empty = h('p', { className: 'empty' }, 'No stream yet: waiting for the first frame with detections.');
@@ -78,7 +78,7 @@ export function wallView(root: HTMLElement, live: LiveFeed): () => void {
   };
 }
 
-/** How wide a tile is at least; remembered by the browser. */
+/** Least width of a tile. The browser remembers it. */
 function tileSize(grid: HTMLElement): HTMLElement {
   const input = h('input', { type: 'number', min: '120', max: '3000', step: '20', className: 'num' });
   const set = () => {
@@ -123,7 +123,7 @@ function createTile(streamId: string, frame: LiveFrame | undefined): Tile {
   return tile;
 }
 
-/** A stream that does not send now has sent before. */
+/** Shows the last stored frame of a stream that does not send now. */
 async function showStored({ picture, stored, age }: Tile, streamId: string): Promise<void> {
   try {
     const frame = await getJson<FrameFacts>(`${streamPath(streamId)}/last`);

@@ -2,37 +2,37 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 
 const COOKIE = 'console';
-/** After so long a browser logs in again, seconds. */
+/** Longest session of a browser, seconds. Then it logs in again. */
 const SESSION_SECONDS = 12 * 3600;
-/** Of more, the oldest ends. */
+/** Most sessions. With more, the oldest one ends. */
 const MAX_SESSIONS = 1_000;
 
 type Headed = Pick<IncomingMessage, 'headers'>;
 
-/** Who may use the console. */
+/** Access control of the console. */
 export interface Access {
-  /** Whether there is a token to show. */
+  /** Whether the console asks for a token. */
   hasLogin: boolean;
-  /** Whether the request shows the token, as a bearer: no page can make a browser do that. */
+  /** Whether the request has the token as a bearer. No web page can make a browser send that. */
   isBearer(request: Headed): boolean;
-  /** Whether the request comes from a browser that has logged in. */
+  /** Whether the request comes from a browser with a session. */
   isLoggedIn(request: Headed): boolean;
-  /** The cookie that lets a browser in; `undefined` when the token is a wrong one. */
+  /** The cookie of a new session; `undefined` when the token is wrong. */
   login(token: string, at: CookieSettings): string | undefined;
-  /** Ends the browser's session. @returns the cookie that takes the place of its own */
+  /** Ends the browser's session. @returns the cookie that replaces the session's cookie */
   logout(request: Headed, at: CookieSettings): string;
 }
 
 export interface CookieSettings {
-  /** The browser speaks TLS: the cookie is never to be sent without. */
+  /** The browser uses TLS: the cookie must never be sent without TLS. */
   isSecure: boolean;
   /** First part of every path, without a slash at its end. */
   prefix: string;
 }
 
-/** With a token: who shows it, as a bearer, or has shown it at the log-in. Without one: everybody. */
+/** With a token: clients that send it as a bearer, or have logged in with it. Without one: everybody. */
 export function createAccess(token: string | undefined): Access {
-  /** What a cookie holds -> when it ends, by the monotonic clock, ms. The oldest come first. */
+  /** Cookie value -> end of its session by the monotonic clock, ms. The oldest come first. */
   const sessions = new Map<string, number>();
   const isToken = (given: string) => token !== undefined && isEqual(given, token);
   return {
@@ -66,7 +66,7 @@ function cookieOf({ headers }: Headed): string {
   return cookies.find((one) => one.startsWith(`${COOKIE}=`))?.slice(COOKIE.length + 1) ?? '';
 }
 
-/** Compares digests, which are of one length, in a time that does not depend on what differs. */
+/** Compares digests, which have equal length, in constant time. */
 function isEqual(a: string, b: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(a), digest(b));

@@ -4,35 +4,35 @@ import type { PartHealth } from '@video-pipeline/telemetry';
 
 export type { FrameFacts, PartHealth, SceneEvent };
 
-/** What the console's server sends and its page reads, as JSON. Times are epoch milliseconds, sizes pixels. */
+/** Types of the JSON that the console's server sends and its page reads. Times are epoch milliseconds, sizes pixels. */
 
 export interface Session {
-  /** Whether the console asks for a token, so that there is a way to log out. */
+  /** Whether the console asks for a token. Then the page offers to log out. */
   login: boolean;
 }
 
-/** A frame of the stream as it happens. */
+/** A frame of the live stream. */
 export interface LiveFrame extends FrameFacts {
   /** When the console received it. */
   arrived_at: number;
-  /** Frames a second of its stream, over the seconds before. */
+  /** Frames a second of its stream, over the last seconds. */
   fps: number;
 }
 
-/** How a camera is, as ingest says. */
+/** State of a camera, as ingest reports it. */
 export interface CameraStatus {
   /** connecting, flowing, waiting (after an error, to try again), inactive (out of its hours), ended, ... */
   state: string;
-  /** Why it waits. */
+  /** Why it is waiting. */
   error?: string;
-  /** Whether frames are left out of it now, as the pipeline can't take more in time. */
+  /** Whether ingest leaves out frames of it now, since the pipeline is behind. */
   thinned?: boolean;
 }
 
-/** A stream that the list of streams has, or that sends without being there. */
+/** A stream that is in the list of streams, or that sends without being listed. */
 export interface StreamStatus {
   stream_id: string;
-  /** What people call it, where that is not its id. */
+  /** Its display name, if that is not its id. */
   name?: string;
   listed: boolean;
   disabled: boolean;
@@ -42,11 +42,11 @@ export interface StreamStatus {
 export interface Health {
   /** The server's clock, so that a page on another machine shows true ages. */
   now: number;
-  /** `kafka`, `s3` and each stage; `model` and `ingest` where the console is told where they are. */
+  /** `kafka`, `s3` and each stage; `model` and `ingest` if the console knows their addresses. */
   parts: Readonly<Record<string, PartHealth>>;
   /** Records in `failed/`, all stages. */
   failed: number;
-  /** How often a stream was forgotten that the list of streams doesn't have, as there were too many of them. */
+  /** How often an unlisted stream was forgotten, since there were too many of them. */
   forgotten: number;
 }
 
@@ -59,7 +59,10 @@ export interface Timeline {
   classes: Record<string, number[]>;
 }
 
-/** `away`: it does not answer. `stopped`: records wait and none is finished. `behind`: what waits takes over 10 s at the rate of arrival. */
+/**
+ * `away`: it does not answer. `stopped`: records wait, and none is finished. `behind`: at the rate of arrival, the
+ * waiting records are worth more than 10 s.
+ */
 export type StageState = 'unknown' | 'idle' | 'ok' | 'behind' | 'stopped' | 'away';
 
 export interface Percentiles {
@@ -67,27 +70,27 @@ export interface Percentiles {
   p95: number;
 }
 
-/** One stage of the pipeline, now. */
+/** A stage of the pipeline at one time. */
 export interface StageSample {
   time: number;
-  /** Frames a second it finishes; `null` when Kafka can't be asked. */
+  /** Frames a second that it finishes; `null` when Kafka does not answer. */
   rate: number | null;
-  /** Records that wait for it; `null` when nobody counts them. */
+  /** Its lag in records; `null` when it is not known. */
   lag: number | null;
-  /** From capture to this stage's output, milliseconds; `null` when nothing came of late. */
+  /** From capture to this stage's output, milliseconds; `null` without recent frames. */
   latency: Percentiles | null;
 }
 
 export interface StageFlow {
   name: string;
-  /** In words. */
+  /** Its task, for people. */
   does: string;
-  /** The topic it reads; `null` for what brings frames in. */
+  /** The topic that it reads; `null` for ingest. */
   reads: string | null;
-  /** Whether every frame goes through it, on its way to the bucket. */
+  /** Whether every frame passes this stage on its way to the bucket. */
   carriesFrames: boolean;
   state: StageState;
-  /** Records it moved to `failed/`. */
+  /** Records that it moved to `failed/`. */
   failed: number;
   /** Oldest first, the last is now. */
   samples: StageSample[];
@@ -95,88 +98,88 @@ export interface StageFlow {
 
 export interface Flow {
   bucket: string;
-  /** In the order of the data's way. */
+  /** In the order in which data passes them. */
   stages: StageFlow[];
 }
 
 export interface SearchResult {
   /** Newest first. */
   frames: FrameFacts[];
-  /** Where the next page goes on; absent when everything in the range was read. */
+  /** The cursor of the next page; absent when the whole range was read. */
   cursor?: string;
-  /** All frames that match; absent on later pages, and while not everything is read. */
+  /** Number of all matches. Absent on later pages, and as long as not everything is read. */
   total?: number;
-  /** How far back the archive has been read. */
+  /** Begin of the part of the archive that has been read. */
   searched_to: number;
-  /** Why nothing may have been found: what was asked for does not exist, and what does. */
+  /** Why nothing may have been found: a name in the query that does not exist, and the names that do. */
   note?: string;
 }
 
-/** Frames that a search finds, in bins of equal length. */
+/** Number of frames that a search finds, in bins of equal length. */
 export interface Histogram {
   from: number;
   bin_ms: number;
   counts: number[];
 }
 
-/** What an export with pictures will be, about. */
+/** Estimated size of an export with pictures. */
 export interface ExportSize {
   frames: number;
   bytes: number;
 }
 
-/** An event as it is kept. */
+/** A stored event with its review mark. */
 export type StoredEvent = SceneEvent & { reviewed: boolean };
 
 export interface EventsPage {
   /** Newest first. */
   events: StoredEvent[];
-  /** Where the next page goes on; absent on the last. */
+  /** The cursor of the next page; absent on the last page. */
   cursor?: string;
-  /** All events that match. */
+  /** Number of all matching events. */
   total: number;
 }
 
-/** Marks events as looked at, or as not. */
+/** Marks events as reviewed, or not. */
 export interface ReviewDraft {
   events: { at: number; event_id: string }[];
   reviewed: boolean;
 }
 
-/** A time without stored frames of a stream, between two frames. */
+/** A time without stored frames of a stream, between two of its frames. */
 export interface Gap {
   from: number;
   to: number;
-  /** Frames that ingest numbered in it, and that are not stored. */
+  /** Frames that ingest numbered in this time, and that are not stored. */
   missing: number;
-  /** Whether ingest began anew in it. */
+  /** Whether ingest restarted in this time. */
   restarted: boolean;
 }
 
-/** What is stored of one stream or of all over time. */
+/** What is stored over time, of one stream or of all. */
 export interface History extends Timeline {
   /** Stream -> stored frames in each bin. */
   stored: Record<string, number[]>;
-  /** Of one stream. */
+  /** Only for a single stream. */
   gaps: Gap[];
-  /** Newest first, and how many there are in all. */
+  /** Newest first. `total_events` is the number of all of them. */
   events: SceneEvent[];
   total_events: number;
-  /** Whether all of the range was read. */
+  /** Whether the whole range was read. */
   complete: boolean;
 }
 
 export interface FailedEntry {
   key: string;
   stage: string;
-  /** `unknown` where the record does not say. */
+  /** `unknown` if the record names no stream. */
   stream: string;
-  /** Its kind, as docs/failures.md names it. */
+  /** Failure code, as in docs/failures.md. */
   code?: string;
   reason: string;
   /** ISO 8601. */
   time: string;
-  /** Where the record lay in Kafka, `topic-partition-offset`. */
+  /** Position of the record in Kafka, `topic-partition-offset`. */
   position: string;
   /** Length of the record's value. */
   bytes: number;
@@ -187,71 +190,71 @@ export interface FailedPage {
   cursor?: string;
 }
 
-/** What is done with all failed records that a filter chooses. */
+/** A change of all failed records that a filter selects. */
 export interface FailedBulk {
   action: 'redrive' | 'delete';
   stage?: string;
   stream?: string;
   code?: string;
-  /** Without it, it is only counted what would be done. */
+  /** Without it, the records are only counted. */
   confirmed?: boolean;
 }
 
 export interface FailedBulkResult {
-  /** Records done, or that would be. */
+  /** Number of records that were changed, or would be. */
   count: number;
-  /** Whether there are more, left for the next time. */
+  /** Whether more records are left for another request. */
   more: boolean;
-  /** Those that could not be put back, with why; the first few. */
+  /** Records that could not be put back, with reasons: the first few. */
   problems: string[];
 }
 
-/** What can be chosen from in forms. */
+/** Suggestions for forms. */
 export interface Names {
   streams: string[];
   classes: string[];
 }
 
-/** What a stream's pictures are divided by; points relative to the frame, 0..1. */
+/** Zones and lines of a stream; points relative to the frame, 0..1. */
 export interface StreamScene {
   zones: Record<string, Pick<SceneConfig['zones'][string], 'polygon' | 'holes'>>;
   lines: Record<string, { from: Point; to: Point }>;
-  /** What events tell of, each with its zone or line. */
+  /** Rules, each with its zone or line. */
   rules: SceneConfig['events'];
-  /** Zones of which nothing is looked at. */
+  /** Zones whose detections are left out. */
   excluded: string[];
-  /** Whether zones and lines can be saved: the list of streams is a file. */
+  /** Whether zones and lines can be saved, since the list of streams is a file. */
   writable: boolean;
 }
 
 /** A zone or a line to save. */
 export type ShapeDraft = {
   name: string;
-  /** Whether events shall tell of who enters and leaves the zone, or crosses the line. */
+  /** Whether rules report objects that enter and leave the zone, or cross the line. */
   events: boolean;
 } & ({ polygon: Point[] } | { from: Point | undefined; to: Point | undefined }) &
   ShapeSettings;
 
-/** What a zone or a line would have told of, had it been there already. */
+/** The events that a zone or a line would have given, had it existed before. */
 export interface ScenePreview {
   from: number;
-  /** The last frame that was looked at; before `to` where there were too many. */
+  /** Capture time of the last frame that was processed. It is before `to` if there were too many. */
   until: number;
   to: number;
   frames: number;
-  /** Events that tell of the zone or line, all of them. */
+  /** Number of all events of the zone or line. */
   count: number;
-  /** The newest of them, the newest first. */
+  /** Its newest events, the newest first. */
   events: SceneEvent[];
 }
 
-/** A camera of the list of streams, its address without its password. */
+/** A camera of the list of streams. Its URL is shown without the password. */
 export type CameraEntry = ListedCamera & { url: string; disabled: boolean };
 
 export interface CameraList {
   cameras: CameraEntry[];
   writable: boolean;
-  /** Of the list: a change made for another one is refused. */
+  /** Version of the list. A change that is based on another version is refused. */
   version?: string;
 }
 
@@ -260,7 +263,7 @@ export interface CameraDraft {
   id: string;
   name?: string;
   url: string;
-  /** Left out: as they are. */
+  /** Left out: user and password stay as they are. */
   user?: string;
   password?: string;
   frame_rate?: number;
@@ -268,12 +271,12 @@ export interface CameraDraft {
   version?: string;
 }
 
-/** What a camera sends, as it was tested. */
+/** Result of a camera test. */
 export interface CameraTest {
   codec: string;
   width: number;
   height: number;
-  /** Frames a second, where more than one came. */
+  /** Frames a second, if more than one frame came. */
   fps?: number;
   bits_per_second?: number;
   /** Its first picture, a JPEG in base64. */

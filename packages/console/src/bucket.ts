@@ -2,12 +2,15 @@ import { S3Client } from '@aws-sdk/client-s3';
 import { type Bucket, openBucket } from '@video-pipeline/recovery/bucket';
 import { type StorageSettings, s3Config } from '@video-pipeline/storage';
 
-/** The bucket that the settings name, for somebody who waits at the page. Nothing is sent before it is used. */
+/**
+ * The bucket that the settings name, with short timeouts, since a person waits for the page. Nothing is sent before it
+ * is used.
+ */
 export function openArchiveBucket(settings: StorageSettings): Bucket {
   const client = new S3Client({
     ...s3Config(settings),
     maxAttempts: 2,
-    // The page says so, and asks again.
+    // The page shows the timeout, and asks again.
     requestHandler: { connectionTimeout: 2_000, requestTimeout: 3_000, throwOnRequestTimeout: true },
   });
   return openBucket(settings, client);

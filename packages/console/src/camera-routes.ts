@@ -21,11 +21,11 @@ interface CameraRoutesOptions {
   log: Pick<Logger, 'info'>;
 }
 
-/** The cameras of the list of streams: told, put in, disabled, taken out. Each answers with the list as it is then. */
+/** Routes for the cameras of the list of streams: list, save, disable, remove. Each answers with the new list. */
 export function addCameraRoutes(app: FastifyInstance, { streamsFile, log }: CameraRoutesOptions): void {
   const change = (request: AskedRequest, what: string, id: string, edit: Edit, version?: unknown) => {
     streamsFile.change(edit, typeof version === 'string' ? version : undefined);
-    // Who did what: the token is one, so that the address has to do.
+    // The address shows who made the change, since all users share one token.
     log.info(`${what} a camera`, { stream: id, by: request.ip });
     return camerasOf(streamsFile);
   };
@@ -37,7 +37,7 @@ export function addCameraRoutes(app: FastifyInstance, { streamsFile, log }: Came
   });
   app.post<Asked>('/api/cameras/test', (request) => {
     const list = streamsFile.text();
-    // Who may not change the list may not have files and machines looked at either.
+    // A client that may not change the list may not make the server open files and addresses either.
     if (!list || !streamsFile.isWritable) throw new HttpError(409, 'the list of streams is not a file');
     const { transport, ...draft } = draftOf<CameraDraft>(request);
     const url = addressOf(list.text, list.where, draft);
@@ -69,7 +69,7 @@ function save(text: string, where: string, { user, password, url, ...draft }: Dr
   return putCamera(text, { ...draft, url: address }, where);
 }
 
-/** Passwords are never sent back: an address that comes as it was shown is the one that is there. */
+/** Passwords are never sent back. If a URL comes back as it was shown, the stored URL is kept. */
 function addressOf(text: string, where: string, { id, user, password, url }: Draft): unknown {
   const former = readCameras(text, where).find((camera) => camera.id === id)?.url;
   const given = former !== undefined && url === redact(former) ? former : url;

@@ -8,7 +8,7 @@ import { HttpError } from '@video-pipeline/http';
 import type { CameraTest } from './api.ts';
 
 const PROBE = join(import.meta.dirname, '../../../ingest-host/src/probe-command.ts');
-/** How long a camera is watched, and the longest wait for its first picture, seconds. */
+/** How long a camera is read, and the longest wait for its first picture, seconds. */
 const WATCH_SECONDS = 2;
 const PICTURE_SECONDS = 6;
 const END_MS = 14_000;
@@ -16,9 +16,10 @@ const END_MS = 14_000;
 let isBusy = false;
 
 /**
- * Reads a camera for a moment by the same means as ingest, in a process of its own.
- * @param url as the list of streams has it; never shown
- * @throws HttpError 422 with why it gives no picture, 429 while another is tested, 501 where ingest is not installed
+ * Reads a camera for a moment with ingest's own code, in a separate process.
+ * @param url from the list of streams; never shown
+ * @throws HttpError 422 with the reason why it gives no picture, 429 while another camera is tested, 501 if ingest is
+ * not installed
  */
 export async function testCamera(url: string, transport = 'tcp'): Promise<CameraTest> {
   if (!existsSync(PROBE))
@@ -42,7 +43,7 @@ export async function testCamera(url: string, transport = 'tcp'): Promise<Camera
 async function runProbe(url: string, args: readonly string[]): Promise<Omit<CameraTest, 'picture'>> {
   const bounds = ['--json', '--seconds', String(WATCH_SECONDS), '--timeout', String(PICTURE_SECONDS)];
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  // In a variable, as ps shows what a command was given.
+  // In a variable, since ps shows the arguments of a command.
   const env = { ...process.env, CAMERA_URL: url };
   const options = { env, timeout: END_MS, killSignal: 'SIGKILL', maxBuffer: 1_000_000 } as const;
   execFile(

@@ -1,22 +1,22 @@
 import type { CameraStatus } from './api.ts';
 
 const TIMEOUT_MS = 3_000;
-/** Of an ingest host with a thousand cameras. */
+/** Most bytes of ingest's answer, enough for a thousand cameras. */
 const MAX_BYTES = 2_000_000;
 
-/** What ingest says of one stream, as far as it is shown. */
+/** The fields of ingest's report on a stream that are shown. */
 interface IngestStream {
   state?: unknown;
   lastError?: unknown;
   thinnedTo?: unknown;
 }
 
-/** How the cameras are, as ingest says at `/health`. */
+/** State of the cameras, by `/health` of ingest. */
 export class Cameras {
   readonly #url: URL | undefined;
   #states: ReadonlyMap<string, CameraStatus> = new Map();
 
-  /** @param url base address of the ingest host; left out: nobody is asked */
+  /** @param url base address of the ingest host; left out: no states are known */
   constructor(url: string | undefined) {
     this.#url = url === undefined ? undefined : new URL('health', url.endsWith('/') ? url : `${url}/`);
   }
@@ -25,16 +25,16 @@ export class Cameras {
     return this.#url !== undefined;
   }
 
-  /** What was last heard of a stream; `undefined` when ingest knows nothing of it, or does not answer. */
+  /** Last state of a camera; `undefined` when ingest does not know the stream, or does not answer. */
   of(streamId: string): CameraStatus | undefined {
     return this.#states.get(streamId);
   }
 
-  /** Asks anew. @throws Error where it gives no answer */
+  /** Updates the states. @throws Error when ingest does not answer */
   async sample(): Promise<undefined> {
     if (!this.#url) return;
     try {
-      // 503 means that no camera sends: the body says why.
+      // 503 means that no camera sends. The body says why.
       const answer = await fetch(this.#url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
       const text = await textOf(answer);
       const { streams } = JSON.parse(text) as { streams?: Record<string, IngestStream> };
@@ -46,7 +46,7 @@ export class Cameras {
   }
 }
 
-/** @throws once it has more than {@link MAX_BYTES} */
+/** @throws Error when it has more than {@link MAX_BYTES} */
 async function textOf({ body }: Response): Promise<string> {
   const decoder = new TextDecoder();
   let text = '';

@@ -15,7 +15,7 @@ import { type Asked, type AskedRequest, streamOf } from './params.ts';
 import { ranged } from './ranged.ts';
 import { SharedWork } from './shared-work.ts';
 
-/** A clip takes a core for about a second, and up to 150 MB. */
+/** Making a clip takes a core for about a second, and up to 150 MB. */
 const CLIPS_AT_ONCE = 1;
 const STORED_AT_ONCE = 4;
 const MAX_QUEUED = 32;
@@ -27,7 +27,7 @@ interface ClipRoutesOptions {
   clipSettings: ClipSettings;
 }
 
-/** What happened around a moment: put together from the annotated pictures, or as it is stored of an event. */
+/** Routes for clips: made from the annotated pictures around a moment, or stored for an event. */
 export function addClipRoutes(app: FastifyInstance, options: ClipRoutesOptions): void {
   const made = new SharedWork<Buffer | undefined>(CLIPS_AT_ONCE, MAX_QUEUED);
   const stored = new SharedWork<Buffer>(STORED_AT_ONCE, MAX_QUEUED);
@@ -107,7 +107,7 @@ function sendVideo(body: Buffer, { headers: asked }: AskedRequest, reply: Fastif
     .send(part.body);
 }
 
-/** Work that others may wait for too; without this client, once it has gone. */
+/** Work that other clients may wait for, too. It goes on without this client once it has disconnected. */
 async function shared<Value>(
   all: SharedWork<Value>,
   name: string,

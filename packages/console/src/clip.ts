@@ -1,18 +1,18 @@
 import { readPictureHeader } from '@video-pipeline/picture';
 import { picturesOf, type Reader, type StoredPicture, type Stretch } from '@video-pipeline/storage';
 
-/** Of more, as many are taken evenly. */
+/** Most frames of a clip. Of more, this many are chosen at even distances. */
 const MAX_FRAMES = 60;
 const WIDTH = 640;
 const QUALITY = 70;
-/** As annotate draws them. */
+/** The limit of annotate. */
 const LIMITS = { maxPixels: 50_000_000 };
-/** How long the last frame is shown before it begins again. */
+/** How long the last frame is shown before the clip starts again, milliseconds. */
 const LAST_MS = 1_000;
 
 /**
- * The annotated pictures of a stretch as far as they are stored, as one animated WebP that plays as fast as it happened.
- * It costs about a second of processor time, and nothing until somebody asks.
+ * The stored annotated pictures of a time range, as an animated WebP at the original speed. It costs about a second of
+ * processor time for each request.
  * @param signal ends it between two pictures
  * @returns undefined when no picture of that time is stored
  */
@@ -26,7 +26,7 @@ export async function clipOf(
   return pictures.length > 0 ? animate(pictures, signal) : undefined;
 }
 
-/** The same reader until the signal aborts. */
+/** The same reader, until the signal aborts. */
 function abortable(reader: Reader, signal: AbortSignal): Reader {
   return {
     page(prefix, options) {
@@ -41,7 +41,7 @@ function abortable(reader: Reader, signal: AbortSignal): Reader {
 }
 
 async function animate(pictures: readonly StoredPicture[], signal: AbortSignal): Promise<Buffer> {
-  // Loaded only here, as few consoles are ever asked for a clip.
+  // Loaded only here, since clips are rarely requested.
   const { default: sharp } = await import('sharp');
   const { width, height } = readPictureHeader(pictures[0]?.jpeg ?? Buffer.alloc(0), LIMITS);
   const scale = Math.min(1, WIDTH / width);

@@ -45,7 +45,7 @@ export interface ConsoleServer {
   close(): Promise<void>;
 }
 
-/** A list of streams that lies in a bucket is read in the background, and shown but not written. */
+/** A list of streams in a bucket is read in the background. It is shown, and can't be changed. */
 const LIST_EVERY_MS = 30_000;
 
 function followStreams(url: string, settings: Config<'AWS_REGION' | 'AWS_ENDPOINT_URL'>, log: Logger) {
@@ -62,10 +62,10 @@ function followStreams(url: string, settings: Config<'AWS_REGION' | 'AWS_ENDPOIN
 }
 
 /**
- * Serves the console. It is up before Kafka and S3 are, and stays up when they go; the page then says so.
- * @param options.port 0: a free one
- * @param options.host an address that isn't loopback needs a token
- * @throws ConfigError; also where others could reach it without a token
+ * Serves the console. It starts before Kafka and S3 are up, and stays up when they fail. The page shows that.
+ * @param options.port 0: a free port
+ * @param options.host an address that isn't loopback requires a token
+ * @throws ConfigError; also if others could reach the console without a token
  */
 export async function startConsole(options: {
   port: number;
@@ -81,7 +81,7 @@ export async function startConsole(options: {
     );
   }
   const config = readConfig(CONSOLE_VARIABLES, options.env);
-  // The monitor tells of an outage when it begins and ends.
+  // The monitor reports the begin and the end of an outage.
   const kafka = connectKafka('console', SILENT, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
   const bucket = openArchiveBucket(config);
   const list = isObjectUrl(config.STREAMS_FILE) ? followStreams(config.STREAMS_FILE, config, log) : undefined;

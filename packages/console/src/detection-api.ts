@@ -3,29 +3,29 @@ import type { Detection, FrameFacts } from '@video-pipeline/frame';
 /** A model of the inference server. */
 export interface ServedModel {
   name: string;
-  /** Names of its classes by their ids. */
+  /** Names of its classes, by id. */
   classes: string[];
 }
 
-/** By which model a stream's objects are found, and which are kept. */
+/** The model of a stream, and which detections are kept. */
 export interface StreamDetection {
-  /** The server's default one without it. */
+  /** Left out: the server's default model. */
   model?: string | undefined;
-  /** All without it. */
+  /** Left out: all classes. */
   classes?: string[] | undefined;
-  /** 0..1; what is under the pipeline's own threshold never comes. */
+  /** 0..1. Detections below the pipeline's own threshold are never there. */
   min_confidence?: number | undefined;
   models: ServedModel[];
-  /** Why there are no models to choose from. */
+  /** Why no models are listed. */
   problem?: string;
-  /** Whether it can be saved: the list of streams is a file. */
+  /** Whether it can be saved, since the list of streams is a file. */
   writable: boolean;
 }
 
-/** The newest picture as it was told of, and what would be told of it. */
+/** The newest picture with its current detections, and with those that the draft would give. */
 export interface DetectionPreview {
   frame: FrameFacts;
-  /** By which model. */
+  /** The model that gave them. */
   model: string;
   detections: Detection[];
 }

@@ -10,7 +10,7 @@ import type { StreamsFile } from './streams-file.ts';
 interface DetectionRoutesOptions {
   streamsFile: StreamsFile;
   live: Pick<LiveFrames, 'recent' | 'frame'>;
-  /** Base URL of the inference server; `undefined` where there is none to be asked. */
+  /** Base URL of the inference server; `undefined` if it is not known. */
   inferenceUrl: string | undefined;
   log: Pick<Logger, 'info'>;
 }
@@ -18,7 +18,7 @@ interface DetectionRoutesOptions {
 /** Longest wait for the inference server, milliseconds. */
 const INFERENCE_MS = 8_000;
 
-/** By which model a stream's objects are found and which are kept: told, tried on the newest picture, saved. */
+/** Routes for the model of a stream and the detections that are kept: read, try on the newest picture, save. */
 export function addDetectionRoutes(app: FastifyInstance, options: DetectionRoutesOptions): void {
   const path = '/api/streams/:stream/detection';
   app.get<Asked>(path, (request) => detectionOf(options, streamOf(request)));
@@ -52,7 +52,7 @@ async function save(options: DetectionRoutesOptions, request: AskedRequest): Pro
   return detectionOf(options, stream);
 }
 
-/** The newest picture as it was told of, and as it would be. */
+/** The newest picture with its current detections, and with those that the draft would give. */
 async function preview(options: DetectionRoutesOptions, request: AskedRequest): Promise<DetectionPreview> {
   const { streamsFile, live, inferenceUrl } = options;
   const stream = streamOf(request);
@@ -81,7 +81,7 @@ function choiceOf(request: AskedRequest): DetectionDraft {
   return { model, classes, min_confidence };
 }
 
-/** @throws HttpError 422 where the inference server has no such model */
+/** @throws HttpError 422 if the inference server has no such model */
 async function checkModel({ inferenceUrl }: DetectionRoutesOptions, name: string): Promise<void> {
   const names = (await servedModels(inferenceUrl)).map((one) => one.name);
   if (!names.includes(name))
@@ -92,7 +92,7 @@ async function servedModels(url: string | undefined): Promise<ServedModel[]> {
   return ((await ask(url, 'models')) as { models: ServedModel[] }).models;
 }
 
-/** @throws HttpError where the inference server gives no answer */
+/** @throws HttpError if the inference server does not answer */
 async function ask(url: string | undefined, path: string, body?: object): Promise<object> {
   if (url === undefined)
     throw new HttpError(409, 'the console knows no inference server: set INFERENCE_SERVICE_URL');

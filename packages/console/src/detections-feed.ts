@@ -11,16 +11,16 @@ import {
 import type { Consumer, EachBatchPayload, Kafka } from '@video-pipeline/kafka';
 
 const RETRY_MS = 1_000;
-/** Longest wait for a broker to let a consumer go. */
+/** Longest wait for a consumer to leave its group, milliseconds. */
 const LEAVE_MS = 1_500;
-/** Further behind than this, a live view jumps to what is newest. */
+/** Lag from which on a live view jumps to the newest records. */
 const MAX_LAG = 2_000;
 
 /**
- * Follows the topic `detections` from its end, in a consumer group of its own that never commits, so that it takes
- * nothing from the pipeline. Whatever happens to the broker, it comes back once the broker does.
- * @param options.group what the names of its groups begin with
- * @param options.onFrame takes each frame, with the time its detections were published
+ * Follows the topic `detections` from its end, in a consumer group of its own that never commits. So it takes no
+ * records from the pipeline. After any fault of a broker, it reconnects.
+ * @param options.group prefix of its groups' names
+ * @param options.onFrame receives each frame, with the time its detections were published
  * @returns stops it
  */
 export function followDetections(options: FeedOptions): () => Promise<void> {
@@ -45,7 +45,8 @@ export interface FeedOptions {
 async function follow(options: FeedOptions, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const consumer = options.kafka.consumer({
-      // In the group it had before, it would wait a minute for its former self, which can't say goodbye to a dead broker.
+      // A new group each time. In its former group it would wait a minute for its former member, which could not leave
+      // when the broker was down.
       groupId: `${options.group}-${randomUUID()}`,
       maxWaitTimeInMs: 200,
       retry: { retries: 2, restartOnFailure: async () => false },
@@ -64,7 +65,10 @@ async function follow(options: FeedOptions, signal: AbortSignal): Promise<void> 
   }
 }
 
-/** Resolves when `stop` aborts; rejects when the consumer crashes. @param over when nobody waits for it any more */
+/**
+ * Resolves when `stop` aborts; rejects when the consumer crashes. @param over aborts when the result is no longer
+ * needed
+ */
 function endOf(consumer: Consumer, stop: AbortSignal, over: AbortSignal): Promise<void> {
   const ended = new Promise<void>((resolve, reject) => {
     consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
@@ -100,12 +104,12 @@ async function readBatch(
       times.set(nameOf(frame), Number(message.timestamp));
       seen.push(frame);
     } catch (error) {
-      // The annotate stage reports it and puts it into failed/, where the console shows it.
+      // Annotate reports it and puts it into failed/. The console shows it there.
       if (error instanceof InvalidRecordError) continue;
       throw error;
     }
   }
-  // kafkajs hands out slices of a whole response: kept as they are, one frame would hold the memory of many.
+  // kafkajs returns slices of a whole response. If a slice were kept, one frame would hold the memory of many.
   for (const frame of await withPictures(seen, options.read))
     options.onFrame({ ...frame, jpeg: Buffer.from(frame.jpeg) }, times.get(nameOf(frame)) ?? 0);
 }

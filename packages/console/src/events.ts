@@ -5,26 +5,26 @@ import type { LiveFrames } from './live.ts';
 const FLUSH_MS = 100;
 const HEALTH_MS = 1_000;
 const MAX_CLIENTS = 100;
-/** Frames arrive a batch at a time, and the page plays them one by one: two batches of one stream. */
+/** Most waiting frames of a stream: two batches. Frames arrive in batches, and the page plays them one by one. */
 const MAX_PENDING = 50;
-/** Beyond so many characters, what waits for a browser is let go, and begins anew. */
+/** Most waiting characters for one browser. Beyond that, they are dropped. */
 const MAX_PENDING_LENGTH = 4 * 1024 ** 2;
 
 interface Client {
   response: ServerResponse;
   stream: string | undefined;
-  /** Newest frames of each stream that the client has not been told of, as JSON, oldest first. */
+  /** The newest frames of each stream that were not sent to the client yet, as JSON, oldest first. */
   pending: Map<string, string[]>;
-  /** Characters of all that waits. */
+  /** Characters of all waiting frames. */
   length: number;
   isBlocked: boolean;
-  /** What it was last told of the streams, as JSON. */
+  /** The last state of the streams that was sent to it, as JSON. */
   streams: string;
 }
 
 /**
- * Tells browsers of new frames and of the pipeline's health through server-sent events. A browser that reads slowly
- * is told of fewer frames, always the newest: nothing queues up for it, and nobody else waits for it.
+ * Sends new frames and the pipeline's health to browsers, as server-sent events. A browser that reads slowly gets fewer
+ * frames, always the newest ones. Its queue is limited, and it delays no other browser.
  */
 export class Events {
   readonly #clients = new Set<Client>();
@@ -45,7 +45,7 @@ export class Events {
     ];
   }
 
-  /** Browsers that follow. */
+  /** Number of connected browsers. */
   get followers(): number {
     return this.#clients.size;
   }
@@ -54,7 +54,7 @@ export class Events {
     return this.#clients.size >= MAX_CLIENTS;
   }
 
-  /** Takes the response over. @param stream the one stream to tell of; left out: all */
+  /** Takes over the response. @param stream the only stream to send; left out: all */
   connect(response: ServerResponse, headers: OutgoingHttpHeaders, stream?: string): void {
     response.writeHead(200, headers);
     const newest = this.#live.newest().filter((frame) => stream === undefined || frame.stream_id === stream);

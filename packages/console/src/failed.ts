@@ -14,21 +14,21 @@ import { isMissing } from '@video-pipeline/storage';
 import type { FailedBulkResult, FailedEntry, FailedPage } from './api.ts';
 
 const PAGE = 20;
-/** `failed/<stage>/<topic>-<partition>-<offset>`; topic names as Kafka allows them. */
+/** `failed/<stage>/<topic>-<partition>-<offset>`, with any valid topic name. */
 const FAILED_KEY = /^failed\/[a-z][a-z-]*\/[A-Za-z0-9._-]+-\d+-\d+$/;
-/** A batch that a mapping gave up on; what comes after is Lambda's own. */
+/** A batch that an event-source mapping gave up on. Lambda makes the rest of the key. */
 const BATCH_KEY = /^aws\/lambda\/[A-Za-z0-9._/:-]+$/;
 
-/** So many entries are read at most for one page: a filter may choose few of many. */
+/** Most entries that are read for one page: a filter may select only a few of many. */
 const LOOKED_AT = 200;
-/** So many are put back or deleted at once. */
+/** Most records that are put back or deleted in one request. */
 const BULK = 500;
 const SHOWN_PROBLEMS = 5;
 
-/** What `failed/` is chosen from by. @throws HttpError for what no stage, stream or kind is called */
+/** Filter of `failed/`. @throws HttpError for an unknown stage, stream or code */
 export type FailedChoice = Pick<FailedFilter, 'stage' | 'stream' | 'code'>;
 
-/** One page of what the choice has, in key order. */
+/** One page of the selected entries, in key order. */
 export async function failedPage(
   bucket: Bucket,
   choice: FailedChoice,
@@ -48,7 +48,7 @@ export async function failedPage(
   return { entries, ...(isMore && after ? { cursor: after } : {}) };
 }
 
-// Lost batches come first: 'aws/' sorts before 'failed/', and one of them is many records.
+// Lost batches come first, since 'aws/' sorts before 'failed/'. One of them is many records.
 async function* keysFrom(
   bucket: Bucket,
   stage: string | undefined,
@@ -77,8 +77,8 @@ async function take(keys: AsyncGenerator<string>, most: number): Promise<string[
 }
 
 /**
- * Does something with everything that the choice has, or counts it.
- * @param act left out: it is only counted
+ * Acts on all selected entries, or counts them.
+ * @param act left out: they are only counted
  */
 export async function bulk(
   bucket: Bucket,
@@ -102,7 +102,7 @@ export async function bulk(
   return result;
 }
 
-/** How many records each stage put into `failed/`, counted up to the first thousand of each. */
+/** Number of records that each stage put into `failed/`, counted up to a thousand each. */
 export async function failedCounts(bucket: Bucket, stages: readonly string[]): Promise<Map<string, number>> {
   const counts = stages.map(async (stage) => {
     const { objects } = await bucket.page(`failed/${stage}/`);
@@ -112,9 +112,9 @@ export async function failedCounts(bucket: Bucket, stages: readonly string[]): P
 }
 
 /**
- * Puts a failed record back on the topic it came from, and then takes it out of `failed/`.
- * @param topics those that a record may go to
- * @throws FailedEntryError when there is no such entry or it holds no record of these topics
+ * Puts a failed record back on its topic, and then deletes it from `failed/`.
+ * @param topics topics to which a record may go
+ * @throws FailedEntryError when there is no such entry, or it holds no record of these topics
  */
 export async function putBack(
   key: string,
@@ -136,7 +136,7 @@ const asGone = (key: string) => (error: unknown) => {
   throw isMissing(error) ? new FailedEntryError(`${key} is not there any more`, { cause: error }) : error;
 };
 
-/** @returns `undefined` for an entry that is not chosen, or has gone since it was listed */
+/** @returns `undefined` for an entry that is not selected, or is gone since it was listed */
 async function describe(bucket: Bucket, key: string, choice: FailedChoice): Promise<FailedEntry | undefined> {
   try {
     const entry = await readFailedHead(bucket, key);

@@ -6,14 +6,14 @@ import { groupOf, isWanted, type STAGE_VARIABLES, stagesOf, topicOf } from '@vid
 import type { Flow, Percentiles, StageFlow, StageSample, StageState } from './api.ts';
 
 const SAMPLE_MS = 2_000;
-/** Ten minutes. */
+/** Samples of ten minutes. */
 const MAX_SAMPLES = 300;
-/** Rates are means over this span, as a stage finishes a batch at a time. */
+/** Time span of a mean rate, milliseconds. It is long, since a stage finishes a whole batch at once. */
 const RATE_WINDOW_MS = 10_000;
-/** A stage with more than this much work waiting is behind, if that is also more than two batches. */
+/** A stage is behind if more work than this waits, and also more than two batches. */
 const BEHIND_SECONDS = 10;
 
-/** What the flow shows: first what brings frames in, then whoever reads a topic. */
+/** A part of the flow: ingest first, then the stages that read topics. */
 export type FlowStage = Pick<StageFlow, 'name' | 'does' | 'reads' | 'carriesFrames'> & { group?: string };
 
 export interface FlowSettings {
@@ -23,21 +23,21 @@ export interface FlowSettings {
   batchSize: number;
 }
 
-/** Offsets of a topic and the group that reads it, summed over partitions. */
+/** Offsets of a topic and of its consumer group, summed over partitions. */
 export interface TopicOffsets {
-  /** Records ever written; those that the group has finished, and those that wait for it. */
+  /** Records that were ever written; those that the group has finished; and those that wait for it. */
   written: number;
   finished: number;
   lag: number;
 }
 
-/** What each stage that reads a topic has done at one time. */
+/** Progress of each stage that reads a topic, at one time. */
 export interface Offsets {
   time: number;
   stages: ReadonlyMap<string, TopicOffsets>;
 }
 
-/** Ingest, and the stages that run where these variables are set. */
+/** Ingest, and the stages that run with these variables. */
 export function flowStages(
   config: Config<(typeof STAGE_VARIABLES)[number]>,
   env?: NodeJS.ProcessEnv,
@@ -55,7 +55,7 @@ export function flowStages(
   return [ingest, ...readers];
 }
 
-/** @throws kafkajs' errors, or one that names a topic that is not there */
+/** @throws kafkajs' errors, or one that names a missing topic */
 export async function readOffsets(admin: Admin, { stages }: FlowSettings): Promise<Offsets> {
   const read = stages.map(async ({ name, reads, group }) =>
     reads && group ? [[name, await topicOffsets(admin, group, reads)] as const] : [],
@@ -74,7 +74,7 @@ async function topicOffsets(admin: Admin, group: string, topic: string): Promise
   };
 }
 
-/** Makes rates and states out of offsets read every two seconds; keeps the last ten minutes. */
+/** Derives rates and states from offsets that are read every two seconds. Keeps the last ten minutes. */
 export class FlowHistory {
   readonly #offsets: Offsets[] = [];
   readonly #samples: ReadonlyMap<FlowStage, StageSample[]>;
@@ -85,7 +85,7 @@ export class FlowHistory {
     this.#samples = new Map(settings.stages.map((stage) => [stage, []]));
   }
 
-  /** @param offsets `undefined` when Kafka could not be asked */
+  /** @param offsets `undefined` when Kafka did not answer */
   add(
     offsets: Offsets | undefined,
     latency: Readonly<Record<string, Percentiles | null>>,
@@ -101,7 +101,7 @@ export class FlowHistory {
     for (const [{ name, reads }, samples] of this.#samples) {
       samples.push({
         time,
-        // What brings frames in has written what the first that reads finds.
+        // The rate of ingest is the rate at which the first topic is written.
         rate: rate(({ stages }) => (reads ? stages.get(name)?.finished : [...stages.values()][0]?.written)),
         lag: offsets?.stages.get(name)?.lag ?? null,
         latency: latency[name] ?? null,
@@ -120,7 +120,7 @@ export class FlowHistory {
     return { bucket, stages };
   }
 
-  /** @returns the oldest offsets inside the window that rates are taken over */
+  /** @returns the oldest offsets within the window for rates */
   #remember(offsets: Offsets | undefined): Offsets | undefined {
     if (!offsets) return undefined;
     while ((this.#offsets[0]?.time ?? offsets.time) < offsets.time - RATE_WINDOW_MS) this.#offsets.shift();
@@ -130,7 +130,7 @@ export class FlowHistory {
   }
 }
 
-/** What a stage's last samples say of it. @param batchSize records of one batch */
+/** State of a stage, by its last samples. @param batchSize records of one batch */
 export function stateOf(samples: readonly StageSample[], batchSize: number): StageState {
   const recent = samples.slice(-RATE_WINDOW_MS / SAMPLE_MS);
   const now = recent.at(-1);
@@ -143,7 +143,7 @@ export function stateOf(samples: readonly StageSample[], batchSize: number): Sta
   return rate === 0 ? 'idle' : 'ok';
 }
 
-/** Runs `sample` every two seconds, one at a time. @returns stops it */
+/** Runs `sample` every two seconds, never two at a time. @returns stops it */
 export function everySample(sample: () => Promise<void>): () => Promise<void> {
   const stopping = new AbortController();
   const { signal } = stopping;

@@ -5,12 +5,12 @@ export function frameId(frame: Pick<DetectedFrame, 'capturedAt' | 'frameNumber'>
   return `${frame.capturedAt}-${frame.frameNumber}`;
 }
 
-/** About what a detection takes in memory. */
+/** Approximate memory of a detection, bytes. */
 const DETECTION_BYTES = 300;
-/** So many are no more than the rest of the frame. */
+/** This many detections count as part of the frame itself. */
 const FEW_DETECTIONS = 16;
 
-/** What a frame is taken to weigh in memory, bytes. */
+/** Approximate memory of a frame, bytes. */
 function weightOf({ jpeg, detections }: DetectedFrame): number {
   return jpeg.length + Math.max(0, detections.length - FEW_DETECTIONS) * DETECTION_BYTES;
 }
@@ -20,13 +20,13 @@ function isEmptied({ jpeg, detections }: DetectedFrame): boolean {
 }
 
 /**
- * The newest frames of every stream, pictures included, within a budget of bytes: when it is spent the oldest frame
- * goes, whatever its stream. The newest of a stream stays as long as others can go, and without its picture and its
- * detections after that. Listed streams are always kept; of others at most `maxOthers`: beyond it the one that was silent
- * the longest is forgotten.
+ * The newest frames of every stream with their pictures, within a limit of bytes. Beyond the limit, the oldest frame of
+ * any stream is removed. The newest frame of a stream stays as long as others can be removed. After that, it stays
+ * without picture and detections. Listed streams are always kept. Of other streams at most `maxOthers` are kept: beyond
+ * that, the one that was silent longest is forgotten.
  */
 export class FrameCache {
-  /** Stream id -> its frames by id, oldest first. The stream heard of last is last. */
+  /** Stream id -> its frames by id, oldest first. The most recently active stream is last. */
   readonly #streams = new Map<string, Map<string, DetectedFrame>>();
   readonly #maxBytes: number;
   readonly #maxOthers: number;
@@ -44,7 +44,7 @@ export class FrameCache {
     const frames = this.#streams.get(frame.streamId) ?? new Map<string, DetectedFrame>();
     const isNew = !this.#streams.delete(frame.streamId);
     this.#streams.set(frame.streamId, frames);
-    // A redelivered frame takes its place anew, and one that was emptied is of no more use.
+    // A redelivered frame replaces itself. A frame without its picture is no longer needed.
     this.#drop(frames, frameId(frame));
     const [oldest] = frames.values();
     if (oldest && isEmptied(oldest)) frames.delete(frameId(oldest));
@@ -58,7 +58,7 @@ export class FrameCache {
     return this.#streams.get(streamId)?.get(id);
   }
 
-  /** The stream's frames, oldest first. */
+  /** Frames of a stream, oldest first. */
   of(streamId: string): DetectedFrame[] {
     return [...(this.#streams.get(streamId)?.values() ?? [])];
   }
@@ -67,17 +67,20 @@ export class FrameCache {
     return [...this.#streams.keys()];
   }
 
-  /** What all frames held weigh. */
+  /** Approximate memory of all frames, bytes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** How often a stream that isn't listed was forgotten, as there were too many. */
+  /** How often an unlisted stream was forgotten, since there were too many. */
   get forgotten(): number {
     return this.#forgotten;
   }
 
-  /** Of streams with more than one frame, where there are such; else the oldest newest frame is emptied. */
+  /**
+   * Removes the oldest frame of the streams with several frames. If there are none, it empties the oldest of the newest
+   * frames.
+   */
   #dropOldest(): boolean {
     let oldest: { frames: Map<string, DetectedFrame>; frame: DetectedFrame } | undefined;
     for (const frames of this.#streams.values()) {

@@ -4,11 +4,11 @@ import type { Access } from './access.ts';
 import type { Page } from './page-files.ts';
 
 const LOGIN = '/login';
-/** What a stranger may ask for: what the page that asks for the token looks like. */
+/** Files that anyone may request: those of the log-in page. */
 const OPEN_FILES = ['style.css', 'icon.svg', 'login.ts'];
 
 const SECURITY_HEADERS = {
-  // Pictures are drawn from blobs; nothing comes from, or goes to, another host.
+  // Pictures are drawn from blobs. The page loads nothing from other hosts, and sends nothing to them.
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
   'x-content-type-options': 'nosniff',
@@ -19,8 +19,8 @@ const SECURITY_HEADERS = {
 };
 
 /**
- * Lets through who has access and comes from our own page; shows others where to log in. Whether the process lives,
- * everyone may ask, by any name.
+ * Admits requests with access that come from the console's own page, and shows others the log-in. Anyone may check that
+ * the process lives, under any host name.
  */
 export function addGuard(app: FastifyInstance, access: Access, origin: Origin, page: Page): void {
   app.addHook('onRequest', async (request, reply) => {
@@ -33,7 +33,7 @@ export function addGuard(app: FastifyInstance, access: Access, origin: Origin, p
         'the console does not answer to this name: set CONSOLE_URL to the address it is seen at',
       );
     }
-    // No page can send a bearer it does not know.
+    // No web page can send a bearer token that it does not know.
     if (access.isBearer(request)) return undefined;
     refuseForeign(request, origin);
     if (!access.hasLogin || isOpen(request) || access.isLoggedIn(request)) return undefined;
@@ -47,7 +47,7 @@ function isOpen({ routeOptions, params }: FastifyRequest): boolean {
   return routeOptions.url === LOGIN;
 }
 
-/** Answers with the page that asks for the token. */
+/** Answers with the log-in page. */
 export function sendLogin(reply: FastifyReply, page: Page, isWrong = false): FastifyReply {
   const login = page.get('login.html');
   if (!login) throw new Error('the page has no login.html');
@@ -55,7 +55,9 @@ export function sendLogin(reply: FastifyReply, page: Page, isWrong = false): Fas
   return reply.status(401).type(login.type).send(body);
 }
 
-/** @throws HttpError for what the page of another site made the browser send, unless it leads here by a link */
+/**
+ * @throws HttpError for a request that a page of another site made the browser send, unless it is a link to the console
+ */
 function refuseForeign(request: FastifyRequest, origin: Origin): void {
   const { method, routeOptions } = request;
   const source = origin.sourceOf(request);

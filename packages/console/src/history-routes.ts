@@ -19,17 +19,17 @@ import {
 } from './params.ts';
 import type { EventRef, Reviews } from './reviews.ts';
 
-/** Events of one page, and most of one that asks for more. */
+/** Events of one page, and most events that a request may ask for. */
 const PAGE = 100;
 const MOST = 1_000;
-/** Events in a timeline. */
+/** Most events in a timeline. */
 const SHOWN = 500;
 const MAX_BINS = 240;
-/** The live view calls a stream silent after so long. */
+/** The live view calls a stream silent after this long, milliseconds. */
 const SILENT_MS = 30_000;
-/** How far before a moment its picture is looked for. */
+/** How far before a moment its picture may be, milliseconds. */
 const NEAR_MS = 60_000;
-/** Marks of one request. */
+/** Most marks of one request. */
 const MOST_MARKS = 50;
 
 interface HistoryRoutesOptions {
@@ -39,7 +39,7 @@ interface HistoryRoutesOptions {
   log: Pick<Logger, 'info'>;
 }
 
-/** What happened, as it is stored: events with their marks, and a day of one stream or of all. */
+/** Routes for stored data: events with their review marks, and a day of one stream or of all. */
 export function addHistoryRoutes(
   app: FastifyInstance,
   { tables, bucket, reviews, log }: HistoryRoutesOptions,

@@ -4,38 +4,38 @@ import { FrameCache } from './frame-cache.ts';
 import { percentiles } from './percentiles.ts';
 import { ClassCounts } from './timeline.ts';
 
-/** Streams that the list of streams doesn't have; a console without such a list knows of none but these. */
+/** Most streams that are not in the list of streams. Without a list, all streams are such. */
 const MAX_OTHERS = 256;
-/** Pictures held for stepping back: about ten seconds of 16 streams at 10 fps and 80 KB. */
+/** Most bytes of pictures for stepping back: about ten seconds of 16 streams at 10 fps and 80 KB. */
 const MAX_PICTURE_BYTES = 128 * 1024 ** 2;
 const FPS_WINDOW_MS = 30_000;
-/** Of a hundred frames a second. */
+/** Most arrival times of a stream: those of a hundred frames a second. */
 const MAX_ARRIVALS = 3_000;
-/** Intervals that the usual one is the median of, as a scene takes it. */
+/** Number of intervals whose median is the usual interval, as in a scene. */
 const INTERVALS = 9;
-/** Frames of one batch arrive within it. */
+/** Frames of one batch arrive within this time, milliseconds. */
 const BATCH_MS = 1_000;
-/** The rate of a stream that has only just begun is taken over so long. */
+/** Least time span for the rate of a stream that has just begun, milliseconds. */
 const MIN_FPS_SPAN_MS = 5_000;
 const LATENCY_WINDOW_MS = 30_000;
 const MAX_LATENCIES = 8_192;
 
-/** Called for each frame as it arrives, with its {@link LiveFrame} already as JSON. */
+/** Called for each frame that arrives, with its {@link LiveFrame} as JSON. */
 export type FrameListener = (streamId: string, json: string) => void;
 
 export interface LiveOptions {
   maxPictureBytes?: number;
-  /** Most streams that aren't listed. */
+  /** Most unlisted streams. */
   maxOthers?: number;
-  /** Whether the list of streams has a stream: then it is kept, however many others come. */
+  /** Whether the list of streams has a stream. Such a stream is kept, however many others there are. */
   isListed?: (streamId: string) => boolean;
 }
 
-/** The streams as they happen, in bounded memory: recent frames, counts by class, latency of detection. */
+/** The live streams, in limited memory: recent frames, counts by class, latency of detection. */
 export class LiveFrames {
   readonly #cache: FrameCache;
   readonly #counts = new Map<string, ClassCounts>();
-  /** Stream id -> arrival times up to the newest, of half a minute. */
+  /** Stream id -> arrival times of the last half minute. */
   readonly #arrivals = new Map<string, number[]>();
   readonly #listeners = new Set<FrameListener>();
   #latencies: { at: number; ms: number }[] = [];
@@ -57,7 +57,7 @@ export class LiveFrames {
     for (const listener of this.#listeners) listener(frame.streamId, json);
   }
 
-  /** Each stream's newest frame. */
+  /** The newest frame of each stream. */
   newest(): LiveFrame[] {
     return this.streams().flatMap((streamId) => {
       const frame = this.#cache.of(streamId).at(-1);
@@ -65,7 +65,7 @@ export class LiveFrames {
     });
   }
 
-  /** What is still known of a stream's last frames, oldest first. */
+  /** The frames of a stream that are still held, oldest first. */
   recent(streamId: string): FrameFacts[] {
     return this.#cache.of(streamId).map(factsOf);
   }
@@ -78,19 +78,19 @@ export class LiveFrames {
     return this.#cache.streams().sort();
   }
 
-  /** How often a stream that isn't listed was forgotten, as there were too many. */
+  /** How often an unlisted stream was forgotten, since there were too many. */
   get forgotten(): number {
     return this.#cache.forgotten;
   }
 
-  /** Names of the classes seen in the last hours. */
+  /** Names of the classes in the detections of the last hours. */
   classes(): string[] {
     const now = Date.now();
     const names = [...this.#counts.values()].flatMap((counts) => Object.keys(counts.query(now, 360).classes));
     return [...new Set(names)].sort();
   }
 
-  /** Usual time between a stream's newest frames, milliseconds; 0 where too few came, or none of late. */
+  /** Usual time between a stream's newest frames, milliseconds. 0 if there are too few, or no recent ones. */
   intervalMs(streamId: string, now = Date.now()): number {
     const times = this.#cache
       .of(streamId)
@@ -106,12 +106,12 @@ export class LiveFrames {
     return (this.#counts.get(streamId) ?? new ClassCounts()).query(now, minutes);
   }
 
-  /** When the timeline of a stream begins to know of it, epoch ms. */
+  /** Since when the timeline has counts of a stream, epoch ms. */
   countedSince(streamId: string): number {
     return this.#counts.get(streamId)?.since ?? Number.POSITIVE_INFINITY;
   }
 
-  /** From capture to published detections, over the last 30 s; `null` when none came. */
+  /** From capture to published detections, over the last 30 s; `null` without frames. */
   latency(now = Date.now()): Percentiles | null {
     this.#latencies = this.#latencies.filter(({ at }) => at > now - LATENCY_WINDOW_MS);
     return percentiles(this.#latencies.map(({ ms }) => ms));
@@ -152,7 +152,7 @@ export class LiveFrames {
     counts.add(frame.capturedAt, frame.detections);
   }
 
-  // What the cache has forgotten is forgotten here too, or ids made up without end would fill the memory.
+  // Streams that the cache has forgotten are forgotten here, too. Otherwise invented ids would fill the memory.
   #forgetStreams(): void {
     const known = new Set(this.#cache.streams());
     for (const map of [this.#counts, this.#arrivals]) {
@@ -161,7 +161,7 @@ export class LiveFrames {
   }
 }
 
-/** Frames a second of a stream whose frames arrive a batch at a time: those after the first batch, by the time since. */
+/** Frames a second of a stream whose frames arrive in batches: frames after the first batch, divided by their time. */
 function rateOf(arrivals: readonly number[]): number {
   const [first = 0] = arrivals;
   const last = arrivals.at(-1) ?? first;

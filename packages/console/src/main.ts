@@ -49,7 +49,7 @@ async function main(): Promise<void> {
   });
   onShutdown(() => server.close(), log);
   log.info(`console at ${server.url}`);
-  // Whoever reads this log is who may log in.
+  // The readers of this log are those who may log in.
   if (kept !== undefined) console.log(`the console asks for this token, kept in ${file}: ${kept}`);
   reportReady({ url: server.url });
 }

@@ -3,7 +3,7 @@ import { Counter, Registry } from 'prom-client';
 import type { LiveFrames } from './live.ts';
 import type { Monitor } from './monitor.ts';
 
-/** Prometheus metrics of the console, and of what it sees of the pipeline; read when they are asked for. */
+/** Prometheus metrics of the console and of its view of the pipeline. They are read at each scrape. */
 export function consoleMetrics(
   monitor: Pick<Monitor, 'parts' | 'lags' | 'failed'>,
   live: LiveFrames,

@@ -13,12 +13,12 @@ import { storedLatency } from './stored-latency.ts';
 
 const FAILED_EVERY_MS = 10_000;
 const STORED_EVERY_MS = 4_000;
-/** A stream that was silent for longer has no latency of late. */
+/** A stream without frames for longer than this has no recent latency, milliseconds. */
 const RECENT_MS = 60_000;
-/** The bucket is listed for latencies only while someone looks: listing costs money on AWS. */
+/** The bucket is listed for latencies only while someone watches, since listing costs money on AWS. */
 const WATCHED_MS = 15_000;
 
-/** Variables that say what is watched. */
+/** Variables that name what is watched. */
 export const MONITOR_VARIABLES = [
   ...STAGE_VARIABLES,
   'BATCH_SIZE',
@@ -28,7 +28,7 @@ export const MONITOR_VARIABLES = [
   'INFERENCE_SERVICE_URL',
 ] as const;
 
-/** Watches Kafka and S3 from outside: rates, lag, latency, failed records, and whether they answer at all. */
+/** Watches Kafka and S3 from outside: rates, lag, latency, failed records, and whether they answer. */
 export class Monitor {
   readonly #admin: Admin;
   readonly #bucket: Bucket;
@@ -51,7 +51,7 @@ export class Monitor {
     kafka: Kafka;
     bucket: Bucket;
     live: LiveFrames;
-    /** Frames a second of streams that have too few of them for their tracks. */
+    /** Frames a second of streams with too few frames for tracking. */
     lowRates: () => Readonly<Record<string, number>>;
     log: Pick<Logger, 'info' | 'warn'>;
     config: Config<(typeof MONITOR_VARIABLES)[number]>;
@@ -87,7 +87,7 @@ export class Monitor {
     };
   }
 
-  /** How each part is, by its name. */
+  /** State of each part, by its name. */
   get parts(): Health['parts'] {
     const note = lowRateNote(this.#lowRates());
     const { parts } = this.#health;
@@ -99,7 +99,7 @@ export class Monitor {
     return this.#failed;
   }
 
-  /** Records that wait for each stage, where Kafka says. */
+  /** Lag of each stage in records, as far as it is known. */
   lags(): [string, number][] {
     return this.#history.flow(this.#failed).stages.flatMap(({ name, samples }) => {
       const lag = samples.at(-1)?.lag ?? null;
@@ -117,7 +117,7 @@ export class Monitor {
   flow(): Flow {
     this.#lastWatched = Date.now();
     const flow = this.#history.flow(this.#failed);
-    // Offsets tell of what ingest has published, not of whether it lives.
+    // Offsets show what ingest has published, not whether it runs.
     const isAway = this.#health.isAway('ingest');
     return {
       ...flow,
@@ -131,7 +131,7 @@ export class Monitor {
     await this.#admin.disconnect();
   }
 
-  /** Counts what failed again at the next look: somebody has put it back or deleted it, and looks at the number. */
+  /** Counts failed records again at the next look, since somebody has put some back or deleted them. */
   recountFailed(): void {
     this.#lastFailed = 0;
   }
@@ -151,7 +151,7 @@ export class Monitor {
     }
   }
 
-  // Listing costs money on AWS: while nobody looks, what answered is asked less often.
+  // Listing costs money on AWS. While nobody watches, S3 is asked less often as long as it answers.
   async #askS3(): Promise<undefined> {
     const now = Date.now();
     const isLookedAt = now - this.#lastLooked < WATCHED_MS;
@@ -160,7 +160,7 @@ export class Monitor {
     await this.#bucket.page('failed/', { limit: 1 });
   }
 
-  /** What failed, and how long it takes to what is stored. What S3 doesn't answer, its health tells. */
+  /** Updates the counts of failed records and the latency of stored frames. Errors of S3 show in its health. */
   async #count(): Promise<void> {
     const now = Date.now();
     const isWatched = now - this.#lastWatched < WATCHED_MS;
@@ -177,7 +177,7 @@ export class Monitor {
   }
 }
 
-/** Where the inference server is; its default names a server in a cluster, and so does not count. */
+/** Address of the inference server. Its default does not count, since it is a name in a cluster. */
 export function inferenceUrlOf(
   { INFERENCE_SERVICE_URL }: Config<'INFERENCE_SERVICE_URL'>,
   env: NodeJS.ProcessEnv = process.env,

@@ -15,7 +15,7 @@ const TYPES: Record<string, string> = {
 /** The page's files by name. */
 export type Page = ReadonlyMap<string, { type: string; body: string; etag: string }>;
 
-/** Every file of the page, read once, TypeScript stripped of its types. No other file can be asked for. */
+/** All files of the page, read once, with the types stripped from TypeScript. No other file is served. */
 export function loadPage(): Page {
   const files = readdirSync(FOLDER).filter((name) => extname(name) in TYPES);
   const own = files.map((name) => [name, load(name, join(FOLDER, name))] as const);
@@ -29,7 +29,7 @@ export function loadPage(): Page {
 
 function load(name: string, path: string) {
   const source = readFileSync(path, 'utf8');
-  // A browser knows no packages.
+  // A browser can't resolve package names.
   const body = name.endsWith('.ts')
     ? stripTypeScriptTypes(source).replace("from 'uplot'", "from './uplot.js'")
     : source;

@@ -2,14 +2,14 @@ import { isStreamId, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
-/** A request as the console's routes take it. */
+/** Type of the requests to the console's routes. */
 export interface Asked {
   Params: Record<string, string>;
   Querystring: URLSearchParams;
 }
 export type AskedRequest = FastifyRequest<Asked>;
 
-/** In a route's path, when a frame was captured, and its number. */
+/** A frame in a route's path: its capture time and its number. */
 export const FRAME = ':time(^\\d{1,16})-:number(^\\d{1,16})';
 
 /** @returns the stream that the route's path names. @throws HttpError */
@@ -23,7 +23,7 @@ export function streamId(value: string | undefined): string {
   return value;
 }
 
-/** @throws HttpError when the query has something else than a number from `min` to `max` */
+/** @throws HttpError when the query's value is not a number from `min` to `max` */
 export function number(
   query: URLSearchParams,
   name: string,
@@ -38,7 +38,7 @@ export function number(
   return parsed;
 }
 
-/** Names of one kind in a query. */
+/** Most names of one kind in a query. */
 const MOST_NAMES = 100;
 const DAY_MS = 86_400_000;
 
@@ -47,7 +47,7 @@ export function severalOf(query: URLSearchParams, name: string): string[] {
   return query.getAll(name).filter(Boolean).slice(0, MOST_NAMES);
 }
 
-/** @throws HttpError when the query's field is none of these */
+/** @throws HttpError when the query's value is none of these */
 export function oneOf<Value extends string>(
   query: URLSearchParams,
   name: string,
@@ -58,12 +58,12 @@ export function oneOf<Value extends string>(
   return value;
 }
 
-/** Length of the bins of a range, ms, of which there are so many at most: a second or more. */
+/** Length of the bins of a range, ms, so that there are at most `most`. At least one second. */
 export function binMsOf({ from, to }: { from: number; to: number }, most: number): number {
   return Math.max(1_000, Math.ceil((to - from) / most));
 }
 
-/** The query's `from` and `to`, epoch ms; without them the last 24 hours. @throws HttpError */
+/** The query's `from` and `to`, epoch ms. Left out: the last 24 hours. @throws HttpError */
 export function rangeOf(query: URLSearchParams): { from: number; to: number } {
   const to = number(query, 'to', Date.now() + 1, 0, MAX_TIME);
   const from = number(query, 'from', Math.max(0, to - DAY_MS), 0, MAX_TIME);
@@ -71,14 +71,14 @@ export function rangeOf(query: URLSearchParams): { from: number; to: number } {
   return { from, to };
 }
 
-/** Aborts when the client goes. */
+/** Aborts when the client disconnects. */
 export function goneOf({ raw }: FastifyReply): AbortSignal {
   const gone = new AbortController();
   raw.on('close', () => gone.abort(new HttpError(499, 'the client has gone')));
   return gone.signal;
 }
 
-/** The body of a request that changes something; its fields may be anything. */
+/** The body of a request for a change. Its fields may have any values. */
 export function draftOf<Draft>({ body }: FastifyRequest<Asked>): {
   [Key in Draft extends unknown ? keyof Draft : never]?: unknown;
 } {

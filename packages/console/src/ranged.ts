@@ -7,8 +7,8 @@ export interface Reply {
 }
 
 /**
- * The part of a reply's body that a request's header `Range` names, as players of media ask for it; all of it where there is
- * none, or several.
+ * The part of a reply's body that the request's header `Range` names, for media players. The whole body if the header
+ * names none, or several.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-14
  */
 export function ranged(reply: Reply & { body: Buffer }, range = ''): Reply {

@@ -2,24 +2,24 @@ import { hourFolder } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import { inParallel, isMissing, type MergingStore, objectsOf, type Reader } from '@video-pipeline/storage';
 
-/** An event's mark: when somebody looked at it, epoch ms. */
+/** Event id -> when somebody reviewed the event, epoch ms. */
 type Marks = Record<string, number>;
 
-/** An event by when it happened and its id. */
+/** An event by its time and its id. */
 export interface EventRef {
   at: number;
   event_id: string;
 }
 
 const keyOf = (at: number) => `reviews/${hourFolder(at)}/marks.json`;
-/** Hours whose marks are remembered, and most that one question reads. */
+/** Most hours whose marks are cached, and most that one query reads. */
 const MAX_HOURS = 2_000;
-/** Objects read side by side. */
+/** Objects that are read in parallel. */
 const READS = 16;
 
 /**
- * Which events somebody has looked at: an object for each hour of events. A mark is added to what stands there when it is
- * written, so that two people lose nothing of each other's.
+ * Marks of the events that somebody has reviewed, as one object for each hour of events. A new mark is merged into the
+ * stored object, so that two people do not overwrite each other's marks.
  */
 export class Reviews {
   readonly #bucket: Pick<Reader, 'page' | 'read'>;
@@ -32,12 +32,12 @@ export class Reviews {
     this.#store = store;
   }
 
-  /** Ids of the events marked that happened in the hours of the range. @throws HttpError when it is too long */
+  /** Ids of the marked events in the hours of the range. @throws HttpError when the range is too long */
   marked(range: { from: number; to: number }): Promise<string[]> {
     return this.#marksOf(range, () => true);
   }
 
-  /** Ids of those of these events that are marked, and of others of their hours. */
+  /** Ids of the marked events in the hours of these events. */
   async markedOf(events: readonly EventRef[]): Promise<string[]> {
     if (events.length === 0) return [];
     const hours = new Set(events.map(({ at }) => keyOf(at)));
@@ -64,7 +64,7 @@ export class Reviews {
     return ids.flat();
   }
 
-  /** One at a time: not every S3 API compares and writes in one step. */
+  /** Marks are written one after another, since some S3 APIs lack conditional writes. */
   mark(events: readonly EventRef[], isReviewed: boolean): Promise<void> {
     const marking = this.#marking.then(() => this.#mark(events, isReviewed));
     this.#marking = marking.catch(() => {});

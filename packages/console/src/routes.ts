@@ -36,19 +36,19 @@ export interface RoutesOptions {
   reviews: Reviews;
   sceneEvents: (streamId: string) => Promise<SceneEvent[]>;
   streamsFile: StreamsFile;
-  /** Base URL of the inference server; `undefined` where there is none to be asked. */
+  /** Base URL of the inference server; `undefined` if it is not known. */
   inferenceUrl: string | undefined;
   /** First folder of annotated frames. */
   prefix: string;
   clipSettings: ClipSettings;
   flow: () => Flow;
   redrive: (key: string) => Promise<void>;
-  /** Told when fewer are in `failed/` than before. */
+  /** Called when the number of objects in `failed/` has decreased. */
   recountFailed: () => void;
   log: Pick<Logger, 'info'>;
 }
 
-/** Everything the console's server answers, page and API. */
+/** All routes of the console: page and API. */
 export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   const { access, tables, live } = options;
   const past = pastCounts(tables);
@@ -74,7 +74,7 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
     const timeline = live.timeline(id, number(request.query, 'minutes', 15, 1, 360));
     const since = live.countedSince(id);
     if (since <= timeline.from) return timeline;
-    // What is live stays of use while S3 is away.
+    // Live counts are still useful while S3 does not answer.
     const before = await past(id).catch(() => undefined);
     return before ? withPast(timeline, before, since) : timeline;
   });
@@ -92,10 +92,10 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   addCameraRoutes(app, options);
 }
 
-/** The page's files, and the log-in, whose forms alone are not JSON. */
+/** The page's files, and the log-in, whose forms are the only bodies that are not JSON. */
 function addPage(app: FastifyInstance, { page, access, origin }: RoutesOptions): void {
   const at = (request: FastifyRequest) => ({ isSecure: origin.isSecure(request), prefix: origin.prefix });
-  // Relative, as a proxy may have taken the first part of the path away. The browser keeps what stands after the '#'.
+  // Relative, since a proxy may have removed the first part of the path. The browser keeps the part after the '#'.
   const home = (reply: FastifyReply) => reply.redirect('./', 303);
   app.get<Asked>('/', (request, reply) => sendFile(page, 'index.html', request, reply));
   app.get<Asked>('/page/:name', (request, reply) =>
@@ -132,7 +132,7 @@ function followLive(events: Events, { query, method }: AskedRequest, reply: Fast
   const stream = query.get('stream');
   const asked = stream === null ? undefined : streamId(stream);
   if (events.isFull) throw new HttpError(503, 'too many browsers');
-  // Proxies pass each event on as it comes: nginx asks for it.
+  // This header makes nginx pass each event on at once.
   reply.type('text/event-stream').header('x-accel-buffering', 'no');
   if (method === 'HEAD') return reply.send();
   reply.hijack();
@@ -175,7 +175,7 @@ async function sendAnnotated(
   return reply.type('image/jpeg').header('cache-control', 'private, max-age=3600').send(body);
 }
 
-/** What a request chooses of `failed/`; an empty text is none. @throws HttpError */
+/** The filter of a request for `failed/`. An empty text is no filter. @throws HttpError */
 function choiceOf({ stage, stream, code }: Record<string, unknown>): FailedChoice {
   const [byStage, byStream, byCode] = [stage, stream, code].map((text) => String(text ?? '') || undefined);
   if (byStage !== undefined && !FAILED_FOLDERS.includes(byStage))

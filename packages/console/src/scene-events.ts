@@ -3,14 +3,14 @@ import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
 import { cached } from '@video-pipeline/storage';
 
 const NEWEST = 50;
-/** How far back a partition is read, records: other streams' events lie between. */
+/** Records that are read from the end of a partition, which also has events of other streams. */
 const LOOK_BACK = 500;
-/** However many pages ask, Kafka is asked so often. */
+/** How long an answer is cached, milliseconds: pages then share one request to Kafka. */
 const TTL_MS = 1_000;
-/** Events are up to 16 KiB, and anyone may ask for any stream. */
+/** Most streams in the cache. An event has up to 16 KiB, and a page may ask for any stream. */
 const MAX_STREAMS = 64;
 
-/** @returns what gives a stream's events, the newest first, from the end of the topic. @throws TailError */
+/** @returns a function that gives a stream's events from the end of the topic, the newest first. @throws TailError */
 export function sceneEvents(tail: Tail, topic: string): (streamId: string) => Promise<SceneEvent[]> {
   return cached(
     async (streamId) => {

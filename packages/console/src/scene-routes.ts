@@ -18,7 +18,7 @@ interface SceneRoutesOptions {
   log: Pick<Logger, 'info'>;
 }
 
-/** What divides the pictures of a stream: told, drawn, taken out. Each answers with the scene as it is then. */
+/** Routes for the zones and lines of a stream: read, save, remove. Each answers with the new scene. */
 export function addSceneRoutes(app: FastifyInstance, options: SceneRoutesOptions): void {
   app.get<Asked>('/api/streams/:stream/scene', (request) => options.streamsFile.scene(streamOf(request)));
   for (const kind of ['zone', 'line'] as const) {
@@ -53,11 +53,11 @@ function shapeOf(kind: ShapeKind, request: AskedRequest): Shape {
 }
 
 const PREVIEW_MS = 24 * 3_600_000;
-/** Whoever waits for a preview gets what was found by then. */
+/** Longest time of a preview, milliseconds. Then it returns what it has found. */
 const PREVIEW_BUDGET_MS = 6_000;
 const PREVIEW_EVENTS = 24;
 
-/** Runs what was seen in the last day through the scene as it would be, until the browser goes or time is up. */
+/** Runs the detections of the last day through the drafted scene, until the browser disconnects or the time is over. */
 async function previewShape(
   options: SceneRoutesOptions,
   kind: ShapeKind,

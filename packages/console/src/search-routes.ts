@@ -8,14 +8,14 @@ import type { LiveFrames } from './live.ts';
 import { type Asked, binMsOf, goneOf, number, oneOf, rangeOf, severalOf, streamId } from './params.ts';
 import type { StreamsFile } from './streams-file.ts';
 
-/** Frames on a page of a search. */
+/** Frames of one page. */
 const PAGE = 24;
 const MAX_BINS = 120;
-/** Frames of one export. */
+/** Most frames of one export. */
 const MOST_EXPORTED = 100_000;
-/** Each reads for minutes. */
+/** Most exports at the same time. Each reads for minutes. */
 const EXPORTS_AT_ONCE = 2;
-/** Pictures by which the size of an export is guessed. */
+/** Number of pictures by which the size of an export is estimated. */
 const SAMPLE = 8;
 
 interface SearchRoutesOptions {
@@ -25,7 +25,7 @@ interface SearchRoutesOptions {
   streamsFile: StreamsFile;
 }
 
-/** What was stored, by what was seen in it: found, counted over time, exported. */
+/** Routes for the search in stored detections: frames, counts over time, exports. */
 export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptions): void {
   const { tables, bucket } = options;
   let exports = 0;
@@ -91,9 +91,9 @@ function queryOf(query: URLSearchParams): Query {
 }
 
 async function namesOf({ live, tables, streamsFile }: SearchRoutesOptions): Promise<Names> {
-  // A search is likely to follow.
+  // A search is likely to follow, so the database is loaded.
   tables.warm().catch(() => {});
-  // The live names stay of use while S3 is away.
+  // Live names are still useful while S3 does not answer.
   const stored = await tables.streams().catch(() => []);
   const streams = [...new Set([...live.streams(), ...stored, ...(streamsFile.ids() ?? [])])].sort();
   return { streams, classes: live.classes() };
@@ -111,10 +111,10 @@ async function search(
   return { ...result, ...(note ? { note } : {}) };
 }
 
-/** Names shown of what exists. */
+/** Most existing names that a note shows. */
 const SHOWN_NAMES = 20;
 
-/** What was asked for and does not exist, and what does. */
+/** Names a stream or class of the query that does not exist, and those that do. */
 async function whyNothing(options: SearchRoutesOptions, asked: Query): Promise<string | undefined> {
   const { streams, classes } = await namesOf(options);
   const stream = asked.streams?.find((one) => !streams.includes(one));

@@ -8,18 +8,18 @@ import { messageOf } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
 import { BusyError } from './shared-work.ts';
 
-/** A client that takes nothing for so long is let go. */
+/** A client that reads nothing for this long is disconnected, milliseconds. */
 const STALLED_MS = 30_000;
-/** Longer than a load balancer's 60 s, which could otherwise send a request just as we close its connection. */
+/** Longer than a load balancer's 60 s. Otherwise it could send a request just when we close the connection. */
 const KEEP_ALIVE_MS = 75_000;
 const MAX_CONNECTIONS = 512;
 const MAX_BODY_BYTES = 4_096;
-/** A path may name a zone, in percent-encoding. */
+/** Long, since a path may name a zone in percent-encoding. */
 const MAX_PART_LENGTH = 1_000;
 
 /**
  * The console's HTTP server without its routes.
- * @param prefix what a proxy may have put before each path
+ * @param prefix path prefix that a proxy may add
  */
 export function createServer(prefix: string, onError: (error: Error, path: string) => void): FastifyInstance {
   const app = createHttp({
@@ -41,14 +41,14 @@ export function createServer(prefix: string, onError: (error: Error, path: strin
       rewriteUrl: ({ url = '/' }) => (url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : url),
     },
   });
-  // A page of another site can send JSON only after asking, to which nothing here agrees.
+  // A page of another site can send JSON only after a CORS preflight, which this server never allows.
   app.addContentTypeParser('*', (_request, _body, done) =>
     done(new HttpError(403, 'body must be application/json')),
   );
   return app;
 }
 
-/** What is wrong with what was asked for, or with the list of streams, is for whoever asked to mend. */
+/** Errors in a request, or in the list of streams, are shown to the client. */
 function explain(error: Error): HttpError {
   if (error instanceof StreamsError) return new HttpError(422, error.message);
   if (error instanceof QueryError) return new HttpError(400, error.message);

@@ -1,4 +1,4 @@
-/** As much waits as may. */
+/** The queue is full. */
 export class BusyError extends Error {
   override readonly name = 'BusyError';
 }
@@ -6,17 +6,17 @@ export class BusyError extends Error {
 interface Job<Value> {
   work: (signal: AbortSignal) => Promise<Value>;
   stop: AbortController;
-  /** How many wait for it. */
+  /** Number of callers that wait for it. */
   waiting: number;
   done: PromiseWithResolvers<Value>;
 }
 
 /**
- * Costly work, done once however many ask for the same at the same time, and a few pieces at a time. What nobody waits for
- * any more is taken out of the queue, or told to stop.
+ * Costly work. Callers that ask for the same work at the same time share it, and only a few jobs run at once. A job
+ * without callers leaves the queue, or is aborted.
  */
 export class SharedWork<Value> {
-  /** What is in work or waits for it, by name. */
+  /** Jobs that run or wait, by name. */
   readonly #jobs = new Map<string, Job<Value>>();
   readonly #queue = new Set<string>();
   readonly #concurrency: number;
@@ -31,7 +31,7 @@ export class SharedWork<Value> {
   /**
    * @param name the same for the same work
    * @param signal aborts when this caller no longer waits
-   * @throws BusyError when too much waits already; what `work` throws; the signal's reason
+   * @throws BusyError when the queue is full; the errors of `work`; the signal's reason
    */
   async do(name: string, work: Job<Value>['work'], signal: AbortSignal): Promise<Value> {
     signal.throwIfAborted();
@@ -84,7 +84,7 @@ export class SharedWork<Value> {
       job.done.reject(error);
     }
     this.#running -= 1;
-    // Who asks from now on asks anew.
+    // Later callers start the work again.
     if (this.#jobs.get(name) === job) this.#jobs.delete(name);
     this.#next();
   }

@@ -6,9 +6,9 @@ import { percentiles } from './percentiles.ts';
 const WINDOW_MS = 30_000;
 
 /**
- * From capture to stored picture: the object's LastModified, which S3 gives in whole seconds rounded down, minus the
- * capture time in its key. Half a second is added to make up for that.
- * @param newest newest frame with detections of each stream; objects of frames up to 30 s older are looked at
+ * Latency from capture to stored picture: the object's LastModified minus the capture time in its key. S3 rounds
+ * LastModified down to whole seconds, so half a second is added.
+ * @param newest newest frame with detections of each stream; objects of frames up to 30 s older are used
  */
 export async function storedLatency(
   bucket: Bucket,
@@ -16,7 +16,7 @@ export async function storedLatency(
   newest: readonly { stream_id: string; captured_at: number }[],
 ): Promise<Percentiles | null> {
   const pages = newest.map(async ({ stream_id: streamId, captured_at }) => {
-    // Keys sort by time, so that one listing begins where the window does.
+    // Keys sort by time, so the listing begins at the start of the window.
     const after = annotatedSince(prefix, streamId, captured_at - WINDOW_MS);
     const { objects } = await bucket.page(`${prefix}/${streamId}/`, { after });
     return objects.map(({ key, stored }) => stored + 500 - capturedAtOf(key));

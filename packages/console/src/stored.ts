@@ -4,16 +4,16 @@ import type { Timeline } from './api.ts';
 import { BUCKET_MS, KEEP_MS } from './timeline.ts';
 
 const HOUR_MS = 3_600_000;
-/** How far back the last frame of a silent stream is looked for, hours, step by step. */
+/** How far back the last frame of a silent stream is searched, hours, step by step. */
 const STEPS = [2, 48, 24 * 60];
-/** Frames of one stream that were captured in the same millisecond, at most. */
+/** Most frames of one stream that were captured in the same millisecond. */
 const SAME_TIME = 100;
-/** What was before the console started changes only by what comes late. */
+/** How long counts from before the console's start are cached, milliseconds. Only late frames change them. */
 const PAST_TTL_MS = 600_000;
-/** Six hours of a stream in buckets of 10 s are up to 32,000 counts. */
+/** Most streams in the cache. Six hours of a stream in buckets of 10 s are up to 32,000 counts. */
 const MAX_STREAMS = 64;
 
-/** The frame of a stream that was captured last; `undefined` when none is stored. */
+/** The stored frame of a stream with the latest capture time; `undefined` when none is stored. */
 export async function lastStored(tables: Tables, stream: string): Promise<FoundFrame | undefined> {
   const now = Date.now();
   for (const hours of STEPS) {
@@ -24,7 +24,7 @@ export async function lastStored(tables: Tables, stream: string): Promise<FoundF
   return undefined;
 }
 
-/** A frame of which stream, capture time and number are known. */
+/** A stored frame by its stream, capture time and number. */
 export async function findStored(
   tables: Tables,
   { streamId, capturedAt, frameNumber }: { streamId: string; capturedAt: number; frameNumber: number },
@@ -34,7 +34,7 @@ export async function findStored(
   return frames.find(({ frame_number }) => frame_number === frameNumber);
 }
 
-/** @returns what gives a stream's counts of the hours before the console knew of it, in buckets of its own length */
+/** @returns a function that gives a stream's stored counts of the last hours, in buckets of the timeline's length */
 export function pastCounts(tables: Tables): (stream: string) => Promise<{ from: number; counts: Counts }> {
   return cached(
     async (stream) => {
@@ -49,7 +49,7 @@ export function pastCounts(tables: Tables): (stream: string) => Promise<{ from: 
   );
 }
 
-/** Adds what is stored of the time before `since`, where the timeline itself begins to know. */
+/** Adds stored counts for the time before `since`, when the timeline's own counts begin. */
 export function withPast(
   timeline: Timeline,
   past: { from: number; counts: Counts },

@@ -3,8 +3,8 @@ import type { StreamStatus } from './api.ts';
 import type { Cameras } from './cameras.ts';
 
 /**
- * Every stream there is: those that the list of streams has, whether they send or not, and those that send without being
- * there. What ingest alone knows is there too where there is no list.
+ * All streams: those of the list of streams, whether they send or not, and those that send without being listed.
+ * Without a list, streams that only ingest knows are included, too.
  */
 export function streamStatuses(
   listed: ReadonlyMap<string, Omit<ListedStream, 'id'>> | undefined,

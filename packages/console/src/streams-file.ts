@@ -22,10 +22,10 @@ import {
 } from '@video-pipeline/scene';
 import type { StreamScene } from './api.ts';
 
-/** So often it is looked whether the list has changed. */
+/** How often the console checks whether the list has changed, milliseconds. */
 const LOOK_MS = 1_000;
 
-/** The list of streams that the pipeline runs on, as far as it says what the pictures mean. */
+/** The list of streams of the pipeline, for scenes and cameras. */
 export class StreamsFile {
   readonly #config: Config<'STREAMS' | 'STREAMS_FILE'>;
   #streams: ReadonlyMap<string, ListedStream> | undefined;
@@ -37,13 +37,13 @@ export class StreamsFile {
     this.#config = config;
   }
 
-  /** The streams that the list has, also those that are wrong; `undefined` where there is no list, or none to be read. */
+  /** Ids of the listed streams, including entries with errors; `undefined` without a list, or if it can't be read. */
   ids(now = performance.now()): ReadonlySet<string> | undefined {
     const streams = this.streams(now);
     return streams && new Set(streams.keys());
   }
 
-  /** The same, with whether each is disabled. */
+  /** The listed streams, and whether each is disabled. */
   streams(now = performance.now()): ReadonlyMap<string, ListedStream> | undefined {
     if (now < this.#lookAt) return this.#streams;
     this.#lookAt = now + LOOK_MS;
@@ -54,7 +54,7 @@ export class StreamsFile {
     return this.#streams;
   }
 
-  /** Streams whose objects are followed. */
+  /** Streams whose objects are tracked. */
   tracked(): readonly string[] {
     this.streams();
     return this.#tracked;
@@ -70,15 +70,15 @@ export class StreamsFile {
       const listed = readStreamIds(streams.text, streams.where).filter(({ id }) => isStreamId(id));
       return new Map(listed.map((stream) => [stream.id, stream]));
     } catch (error) {
-      // Whoever asks for a scene is told.
+      // Requests for a scene report this error.
       if (error instanceof StreamsError || error instanceof ConfigError) return undefined;
       throw error;
     }
   }
 
   /**
-   * Zones, lines and rules of a stream, as the list has them now.
-   * @throws ConfigError; StreamsError when the list can't be read, or this stream in it
+   * Zones, lines and rules of a stream, from the current list.
+   * @throws ConfigError; StreamsError when the list, or this stream's entry, can't be read
    */
   scene(streamId: string): StreamScene {
     const { zones = {}, lines = {}, events = [], filters } = this.config(streamId) ?? {};
@@ -86,7 +86,7 @@ export class StreamsFile {
     return { zones, lines, rules: events, excluded, writable: streamsFileOf(this.#config) !== undefined };
   }
 
-  /** The whole scene of a stream, where it has one. @throws as {@link StreamsFile.scene} */
+  /** The whole scene of a stream, if it has one. @throws as {@link StreamsFile.scene} */
   config(streamId: string): SceneConfig | undefined {
     const streams = readStreamsText(this.#config);
     if (!streams) return undefined;
@@ -97,32 +97,32 @@ export class StreamsFile {
   }
 
   /**
-   * Puts a zone or a line into the file. A reader sees the file as it was or as it is, never half of it.
-   * @throws ConfigError when there is no file or it can't be written, StreamsError for what can't be used
+   * Saves a zone or a line in the file. A reader sees the old file or the new one, never half of it.
+   * @throws ConfigError when there is no file or it can't be written, StreamsError for an invalid shape
    */
   put(streamId: string, shape: Shape): void {
     this.change((text, where) => putShape(text, streamId, shape, where));
   }
 
   /**
-   * The scene as it would be with a zone or a line put into it. The list stays as it is.
-   * @throws ConfigError when there is no list, StreamsError for what can't be used
+   * The scene with a zone or a line added to it. The list itself stays as it is.
+   * @throws ConfigError when there is no list, StreamsError for an invalid shape
    */
   sceneWith(streamId: string, shape: Shape): SceneConfig {
     return this.sceneAfter(streamId, (text, where) => putShape(text, streamId, shape, where));
   }
 
-  /** The same for any change that puts something into a stream's scene. */
+  /** The same for any other change of a stream's scene. */
   sceneAfter(streamId: string, edit: (text: string, where: string) => string): SceneConfig {
     const list = this.text();
     if (!list) throw new ConfigError('there is no list of streams: set STREAMS_FILE');
-    // A stream that the list lacks is refused by the change.
+    // The change itself refuses a stream that is not in the list.
     return parseScenes(edit(list.text, list.where), list.where).get(streamId) as SceneConfig;
   }
 
   /**
-   * Takes a zone or a line out of the file, and the rules that tell of it.
-   * @throws ConfigError when there is no file or it can't be written, StreamsError when it isn't there or is needed
+   * Removes a zone or a line from the file, with its rules.
+   * @throws ConfigError when there is no file or it can't be written, StreamsError if it does not exist or is needed
    */
   remove(streamId: string, shape: Pick<Shape, 'kind' | 'name'>): void {
     this.change((text, where) => removeShape(text, streamId, shape, where));
@@ -130,21 +130,21 @@ export class StreamsFile {
 
   /**
    * Changes the list.
-   * @param version of the text that the change was made for, as {@link StreamsFile.text} gives it; left out, the newest
-   * @throws ConfigError, StreamsError; StaleError when the list has changed meanwhile
+   * @param version of the text that the change is for, from {@link StreamsFile.text}; left out: the newest text
+   * @throws ConfigError, StreamsError; StaleError when the list has changed since then
    */
   change(edit: (text: string, where: string) => string, version?: string): void {
     changeStreamsText(this.#config, edit, version);
     this.#lookAt = 0;
   }
 
-  /** The list as it is now; `undefined` where there is none. @throws ConfigError */
+  /** The current list; `undefined` if there is none. @throws ConfigError */
   text(): { text: string; where: string; version: string } | undefined {
     const streams = readStreamsText(this.#config);
     return streams && { ...streams, version: versionOfText(streams.text) };
   }
 
-  /** Whether the list can be changed: it is a file. */
+  /** Whether the list can be changed, since it is a file. */
   get isWritable(): boolean {
     return streamsFileOf(this.#config) !== undefined;
   }

@@ -3,20 +3,20 @@ import type { Timeline } from './api.ts';
 
 export const BUCKET_MS = 10_000;
 export const KEEP_MS = 6 * 3_600_000;
-/** More names than any model of ours has; a bound on memory, not a feature. */
+/** More names than any served model has. It only limits memory. */
 const MAX_CLASSES = 256;
-/** Of one stream, in all buckets together: six hours of fifteen classes. */
+/** Most counts of one stream in all buckets: six hours of fifteen classes. */
 const MAX_COUNTS = 32_768;
 const MAX_NAME = 64;
 const MAX_BINS = 180;
 
-/** Counts what was seen in one stream by class, for the last six hours, in buckets of 10 s. */
+/** Counts of one stream's detections by class, for the last six hours, in buckets of 10 s. */
 export class ClassCounts {
   /** Start of a bucket -> class name -> detections. */
   readonly #buckets = new Map<number, Map<string, number>>();
   #counts = 0;
 
-  /** @param time when the frame was captured, epoch ms */
+  /** @param time capture time of the frame, epoch ms */
   add(time: number, detections: readonly Detection[]): void {
     const start = Math.floor(time / BUCKET_MS) * BUCKET_MS;
     let bucket = this.#buckets.get(start);
@@ -35,12 +35,12 @@ export class ClassCounts {
     while (this.#counts > MAX_COUNTS && this.#forgetFirst()) {}
   }
 
-  /** Where what is counted begins, epoch ms. */
+  /** Begin of the oldest bucket, epoch ms. */
   get since(): number {
     return this.#buckets.keys().next().value ?? Number.POSITIVE_INFINITY;
   }
 
-  /** The `minutes` before `now`, in at most 180 bins. */
+  /** Counts of the `minutes` before `now`, in at most 180 bins. */
   query(now: number, minutes: number): Timeline {
     const span = Math.min(minutes * 60_000, KEEP_MS);
     const binMs = Math.ceil(span / MAX_BINS / BUCKET_MS) * BUCKET_MS;
@@ -62,7 +62,7 @@ export class ClassCounts {
     for (const start of this.#buckets.keys()) {
       if (start < before) this.#forgetBucket(start);
     }
-    // A camera with a wrong clock must not fill the memory with buckets of the future.
+    // A camera with a wrong clock must not fill the memory with buckets in the future.
     while (this.#buckets.size > KEEP_MS / BUCKET_MS && this.#forgetFirst()) {}
   }
 

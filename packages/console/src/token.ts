@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { ConfigError } from '@video-pipeline/config';
 
 /**
- * The token that a file keeps; where there is no such file, it is made, with a token of 192 random bits.
+ * The token in a file. If the file does not exist, it is created with a token of 192 random bits.
  * @throws ConfigError when it can't be read or written, or is empty
  */
 export function keptToken(path: string): string {
