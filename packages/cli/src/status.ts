@@ -70,7 +70,7 @@ async function reportOfStack(state: State): Promise<Report> {
     healthy,
     facts: { health, services, cameras, streams, lag, latency_ms, endpoints },
     lines: [
-      ...(isFresh ? [] : [`The supervisor has written nothing since ${timeOfDay(state.updated_at)}: it hangs.`]),
+      ...(isFresh ? [] : [`The supervisor has been silent since ${timeOfDay(state.updated_at)}: it hangs.`]),
       ...aligned([['service', 'state', 'process', 'restarts'], ...rows]),
       '',
       ...Object.entries(health).map(([name, part]) => `${name.padEnd(10)}${inWords(part)}`),
