@@ -87,6 +87,18 @@ describe('a canary', () => {
     expect(warn).toHaveBeenCalledOnce();
   });
 
+  test.each(['canary', 'shadow'] as const)(
+    'is not asked for frames of a stream that names its model, which the model server in use gets (%s)',
+    async (mode) => {
+      const asked = vi.fn(fresh.detect);
+      const { detector, main } = setUp({ detect: asked }, { mode });
+      await detector.detect(frames, 'boats');
+      expect(main.detect).toHaveBeenCalledExactlyOnceWith(frames, 'boats');
+      expect(asked).not.toHaveBeenCalled();
+      expect(lines).toEqual([]);
+    },
+  );
+
   test('that was stopped is asked no more', async () => {
     const { detector } = setUp(fresh, { isStopped: () => true });
     expect(await answers(detector)).toEqual(['old', 'old']);

@@ -40,6 +40,7 @@ export interface CanaryOptions {
 
 /**
  * Asks a second model server about a share of the batches. It can lose no frame: what it does not answer, `main` does.
+ * Frames for which a stream names its model are `main`'s alone, and not counted: the canary may replace its default one.
  * Errors, time and detections of both are counted as the metrics `Variant...`, by which alarms compare them.
  */
 export function withCanary(options: CanaryOptions): InferenceClient {
@@ -56,7 +57,8 @@ export function withCanary(options: CanaryOptions): InferenceClient {
   }
 
   return {
-    async detect(frames) {
+    async detect(frames, model) {
+      if (model !== undefined) return main.detect(frames, model);
       const isChosen = random() < share && frames.length > 0 && !isStopped();
       if (isChosen && mode === 'canary') {
         const results = await ask.canary(frames).catch(failed);
