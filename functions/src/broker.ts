@@ -72,13 +72,13 @@ export function connectBroker(settings: BrokerSettings): Broker {
   client.on('close', () => {
     if (awaySince === undefined)
       logger.warn('no connection to the MQTT broker', { broker: url.host, problem });
-    awaySince ??= Date.now();
+    awaySince ??= performance.now();
   });
 
   /** Whoever comes while the broker has been away for long does not wait. */
   async function isThere(): Promise<boolean> {
-    const until = (awaySince ?? Date.now()) + patienceMs;
-    while (!client.connected && Date.now() < until) await sleep(20);
+    const until = (awaySince ?? performance.now()) + patienceMs;
+    while (!client.connected && performance.now() < until) await sleep(20);
     return client.connected;
   }
   return {

@@ -170,7 +170,10 @@ function mediansOf(frames: readonly DetectedFrame[]): Map<string, number> {
   );
 }
 
-/** A class's name as one level of a topic, where MQTT gives some characters a meaning. */
+/** A topic has 65,535 bytes at most, and whoever writes to Kafka names the classes. */
+const MAX_LEVEL = 256;
+
+/** A class's name as one level of a topic: some characters have a meaning there, and control characters end connections. */
 function levelOf(name: string): string {
-  return name.replace(/[/+#\0]/g, '_') || '_';
+  return name.slice(0, MAX_LEVEL).replace(/[/+#\p{Cc}]/gu, '_') || '_';
 }
