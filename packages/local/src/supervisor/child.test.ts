@@ -82,6 +82,18 @@ describe('a child process', () => {
     expect(existsSync(code.pidFile)).toBe(false);
   });
 
+  it('that ends as it is to begin is said to have ended', async () => {
+    const code = await program(HELD);
+    const begin = async () => {
+      process.kill(Number(await readFile(code.pidFile, 'utf8')), 'SIGKILL');
+      // Nothing of its end is heard before it is told to begin.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+      return undefined;
+    };
+    await expect(startChild({ ...code, begin })).rejects.toThrow('it ended (SIGKILL)');
+    expect(existsSync(code.pidFile)).toBe(false);
+  });
+
   it('left by an earlier run is ended before the next starts', async () => {
     const code = await program(READY);
     const first = await startChild(code);

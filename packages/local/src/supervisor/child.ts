@@ -121,7 +121,8 @@ async function letBegin(
   begin: () => Promise<NodeJS.ProcessEnv | undefined>,
 ): Promise<undefined> {
   const more = await begin();
-  if (child.connected) child.send({ begin: more ?? {} });
+  // Where it ends at this moment, `exited` tells so.
+  if (child.connected) child.send({ begin: more ?? {} }, () => {});
 }
 
 async function readyMessage(child: NodeJS.EventEmitter): Promise<undefined> {
