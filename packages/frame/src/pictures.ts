@@ -1,5 +1,5 @@
-import type { DetectedFrame, Place, SeenFrame } from './frame.ts';
-import { decodeFrame, type ReceivedRecord } from './kafka-record.ts';
+import type { DetectedFrame, Frame, Place, SeenFrame } from './frame.ts';
+import { decodeFrame, InvalidRecordError, type ReceivedRecord } from './kafka-record.ts';
 import { positionOf } from './lambda-event.ts';
 
 /** Reads Kafka records by their places. A record that is not there any more is left out. */
@@ -17,9 +17,18 @@ export async function withPictures(frames: readonly SeenFrame[], read: ReadPlace
     if (!('picture' in one)) return [one];
     const { picture, ...frame } = one;
     const record = found.get(positionOf(picture));
-    const of = record && decodeFrame(record);
-    // A topic that was deleted and created again has other frames at the same places.
+    const of = record && frameIn(record);
+    // A topic that was deleted and created again has other frames at the same places. And whoever writes to Kafka may name any place.
     const isSame = of?.streamId === frame.streamId && of.frameNumber === frame.frameNumber;
     return isSame && of.session === frame.session ? [{ ...frame, jpeg: of.jpeg }] : [];
   });
+}
+
+function frameIn(record: ReceivedRecord): Frame | undefined {
+  try {
+    return decodeFrame(record);
+  } catch (error) {
+    if (!(error instanceof InvalidRecordError)) throw error;
+    return undefined;
+  }
 }

@@ -218,6 +218,8 @@ test('a record that says where its picture is gives the frame back, and none who
       expect(await withPictures(seen, lies(frame))).toEqual([frame, frame]);
       expect(await withPictures(seen, async () => [])).toEqual([frame]);
       expect(await withPictures(seen, lies({ ...frame, session: `${frame.session}x` }))).toEqual([frame]);
+      const noFrame = { key: null, value: Buffer.from('{}'), headers: {}, ...picture };
+      expect(await withPictures(seen, async () => [noFrame])).toEqual([frame]);
       expect(jpeg.length).toBeGreaterThan(0);
     }),
   );
