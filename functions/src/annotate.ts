@@ -15,7 +15,7 @@ import {
   type MergingStore,
   type Part,
 } from '@video-pipeline/storage';
-import { asStep, createLogger, emitMetrics, sharedStep, tracedHandler } from '@video-pipeline/telemetry';
+import { asSpan, createLogger, emitMetrics, sharedSpan, tracedHandler } from '@video-pipeline/telemetry';
 import { brokerOfEnvironment } from './broker.ts';
 import {
   annotateJpeg,
@@ -90,8 +90,8 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
   // What is kept by the thousand is worth the time.
   const how = { quality, optimise: form === 'archive' };
   const annotate = (one: Received<DetectedFrame>) =>
-    asStep('annotate', 'annotate.frame', { parent: one.frame.traceparent }, (step) =>
-      drawAndStore(one, step),
+    asSpan('annotate', 'annotate.frame', { parent: one.frame.traceparent }, (span) =>
+      drawAndStore(one, span),
     );
   const drawAndStore = async (
     { record, frame }: Received<DetectedFrame>,
@@ -101,7 +101,7 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
     try {
       let jpeg = await draw(frame, how);
       if (form === 'frames') {
-        await asStep('annotate', 's3.put', { parent }, () => putPicture(store, { frame, key, jpeg }));
+        await asSpan('annotate', 's3.put', { parent }, () => putPicture(store, { frame, key, jpeg }));
         jpeg = STORED;
       }
       return { record, frame, key, jpeg, latencyMs: Date.now() - frame.capturedAt };
@@ -153,16 +153,16 @@ async function putPacks(
   const packables = frames.map((one) => ({ ...one, line: JSON.stringify(storedFacts(one)) }));
   for await (const packed of packs(form, prefix, packables)) {
     const { items } = packed;
-    const step = sharedStep(items.map(({ frame }) => frame));
+    const span = sharedSpan(items.map(({ frame }) => frame));
     if ('object' in packed) {
       const { object, parts } = packed;
-      await asStep('annotate', 's3.put', step, () => store.put({ ...object, storageClass }));
+      await asSpan('annotate', 's3.put', span, () => store.put({ ...object, storageClass }));
       for (const [i, part] of parts.entries())
         places.set(items[i]?.key, { [form]: { key: object.key, ...part } });
     } else {
       const { reason } = packed;
       logger.warn('pictures that make no video are stored each by itself', { reason, frames: items.length });
-      await asStep('annotate', 's3.put', step, () =>
+      await asSpan('annotate', 's3.put', span, () =>
         inParallel(items, FRAMES_IN_WORK, (one) => putPicture(store, one)),
       );
     }

@@ -18,12 +18,12 @@ import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka
 import type { SceneEvent } from '@video-pipeline/scene';
 import { createPutFailed, createStore, inParallel, isObjectUrl, type Store } from '@video-pipeline/storage';
 import {
-  asStep,
+  asSpan,
   createLogger,
   emitMetrics,
-  type StepOptions,
-  sharedStep,
-  startStep,
+  type SpanOptions,
+  sharedSpan,
+  startSpan,
   tracedHandler,
   traceOf,
 } from '@video-pipeline/telemetry';
@@ -92,8 +92,8 @@ export function createDetect(dependencies: DetectDependencies) {
     }
     return results;
   }
-  const infer = (frames: Frame[], batch: StepOptions) =>
-    asStep('detect', 'infer', batch, () => inferAll(frames));
+  const infer = (frames: Frame[], batch: SpanOptions) =>
+    asSpan('detect', 'infer', batch, () => inferAll(frames));
 
   async function detect(event: MSKEvent, received: Received[], failures: Failure[], parent?: string) {
     const started = performance.now();
@@ -129,15 +129,15 @@ export function createDetect(dependencies: DetectDependencies) {
 
   return async (event: MSKEvent): Promise<void> => {
     const { received, failures } = decodeRecords(event, decodeFrame);
-    const shared = sharedStep(received.map(({ frame }) => frame));
-    await asStep('detect', 'detect.batch', shared, async (batch) => {
-      const steps = stepsOf(received, batch);
+    const shared = sharedSpan(received.map(({ frame }) => frame));
+    await asSpan('detect', 'detect.batch', shared, async (batch) => {
+      const spans = spansOf(received, batch);
       const traced = received.map((one, index) => ({
         ...one,
-        frame: { ...one.frame, ...traceOf(steps[index]) },
+        frame: { ...one.frame, ...traceOf(spans[index]) },
       }));
       const end = (error?: unknown) => {
-        for (const step of steps) step?.end(error);
+        for (const span of spans) span?.end(error);
       };
       try {
         await detect(event, traced, failures, batch);
@@ -156,12 +156,12 @@ function pictureIn({ record, frame }: Received, prefix: string): PictureReferenc
   return { topic, partition, offset, annotated_key: annotatedKey(prefix, frame) };
 }
 
-/** A step for each frame that is traced, beside that of the batch. */
-const stepsOf = (received: readonly Received[], batch: string | undefined) =>
+/** A span for each frame that is traced, beside that of the batch. */
+const spansOf = (received: readonly Received[], batch: string | undefined) =>
   received.map(({ frame: { traceparent: parent } }) =>
     parent === undefined
       ? undefined
-      : startStep('detect', 'detect.frame', { parent, links: batch ? [batch] : [] }),
+      : startSpan('detect', 'detect.frame', { parent, links: batch ? [batch] : [] }),
   );
 
 /** Stores an event, for the tables and the console's page of events. */

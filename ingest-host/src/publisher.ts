@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type EncodedRecord, encodeFrame, type Frame } from '@video-pipeline/frame';
 import { TooLargeError } from '@video-pipeline/kafka';
-import { startStep, traceOf } from '@video-pipeline/telemetry';
+import { startSpan, traceOf } from '@video-pipeline/telemetry';
 import { dropOverflow, FrameBuffer } from './frame-buffer.ts';
 
 /** Sends records in order and returns once the brokers have them all (acks=all). @throws TooLargeError once all others are there */
@@ -131,12 +131,12 @@ export class Publisher {
   }
 
   async #sendBatch(frames: Frame[]): Promise<void> {
-    const steps = frames.map(({ capturedAt: at, streamId: stream_id, frameNumber: frame_number }) =>
-      startStep('ingest', 'ingest.frame', { at, attributes: { stream_id, frame_number } }),
+    const spans = frames.map(({ capturedAt: at, streamId: stream_id, frameNumber: frame_number }) =>
+      startSpan('ingest', 'ingest.frame', { at, attributes: { stream_id, frame_number } }),
     );
-    const records = frames.map((frame, index) => encodeFrame({ ...frame, ...traceOf(steps[index]) }));
+    const records = frames.map((frame, index) => encodeFrame({ ...frame, ...traceOf(spans[index]) }));
     await this.#sendRecords(frames, records);
-    for (const step of steps) step?.end();
+    for (const span of spans) span?.end();
   }
 
   // A batch once tried is tried until it is through: it may be in Kafka already, so it can't be counted as dropped.

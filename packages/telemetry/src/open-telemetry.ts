@@ -11,17 +11,17 @@ import {
 import { redact } from './redact.ts';
 
 /** A span that has begun: one step of a frame through the pipeline. */
-export interface Step {
+export interface Span {
   /** Its W3C `traceparent`, which records carry on. */
   traceparent: string;
   /** @param error why it failed */
   end(error?: unknown): void;
 }
 
-export interface StepOptions {
+export interface SpanOptions {
   /** `traceparent` of the parent. Without one, a new trace begins. */
   parent?: string | undefined;
-  /** `traceparent` of each related step in another trace. */
+  /** `traceparent` of each related span in another trace. */
   links?: string[];
   /** When it began, epoch milliseconds. Left out: now. */
   at?: number;
@@ -48,7 +48,7 @@ export function openTelemetry() {
     return tracers.get(service) ?? tracers.set(service, make().getTracer('video-pipeline')).get(service);
   };
   return {
-    start(service: string, name: string, { parent, links = [], at, attributes = {} }: StepOptions): Step {
+    start(service: string, name: string, { parent, links = [], at, attributes = {} }: SpanOptions): Span {
       const within = parent ? trace.setSpanContext(ROOT_CONTEXT, contextOf(parent)) : ROOT_CONTEXT;
       const options = {
         ...(at === undefined ? {} : { startTime: at }),

@@ -1,50 +1,50 @@
-import type { openTelemetry, Step, StepOptions } from './open-telemetry.ts';
+import type { openTelemetry, Span, SpanOptions } from './open-telemetry.ts';
 
-export type { Step, StepOptions };
+export type { Span, SpanOptions };
 
 // OpenTelemetry is loaded only where a collector is named.
 const tracing: ReturnType<typeof openTelemetry> | undefined = process.env.OTEL_EXPORTER_OTLP_ENDPOINT
   ? (await import('./open-telemetry.ts')).openTelemetry()
   : undefined;
 
-/** Begins a step. Undefined where tracing is off. */
-export function startStep(service: string, name: string, options: StepOptions = {}): Step | undefined {
+/** Begins a span. Undefined where tracing is off. */
+export function startSpan(service: string, name: string, options: SpanOptions = {}): Span | undefined {
   return tracing?.start(service, name, options);
 }
 
 /**
- * Does some work as a step of `parent`. Without a parent, or where tracing is off, the work is done without a step.
- * @param work receives the `traceparent` of the step
+ * Does some work as a child span of `parent`. Without a parent, or where tracing is off, it is done without a span.
+ * @param work receives the `traceparent` of the span
  */
-export async function asStep<Result>(
+export async function asSpan<Result>(
   service: string,
   name: string,
-  options: StepOptions,
+  options: SpanOptions,
   work: (traceparent: string | undefined) => Promise<Result>,
 ): Promise<Result> {
-  const step = options.parent === undefined ? undefined : startStep(service, name, options);
+  const span = options.parent === undefined ? undefined : startSpan(service, name, options);
   try {
-    const result = await work(step?.traceparent ?? options.parent);
-    step?.end();
+    const result = await work(span?.traceparent ?? options.parent);
+    span?.end();
     return result;
   } catch (error) {
-    step?.end(error);
+    span?.end(error);
     throw error;
   }
 }
 
 /**
- * Options of a step that serves several frames: its parent is the first recorded one, and it is linked with the others.
+ * Options of a span that serves several frames: its parent is the first recorded one, and it is linked with the others.
  */
-export function sharedStep(frames: readonly { traceparent?: string | undefined }[]): StepOptions {
+export function sharedSpan(frames: readonly { traceparent?: string | undefined }[]): SpanOptions {
   const isRecorded = (one: string) => Number.parseInt(one.slice(-2), 16) % 2 === 1;
   const [parent, ...links] = frames.flatMap(({ traceparent: one }) => (one && isRecorded(one) ? [one] : []));
   return { parent, links, attributes: { frames: frames.length } };
 }
 
-/** What a frame carries on from a step. */
-export function traceOf(step: Step | undefined): { traceparent?: string } {
-  return step ? { traceparent: step.traceparent } : {};
+/** What a frame carries on from a span. */
+export function traceOf(span: Span | undefined): { traceparent?: string } {
+  return span ? { traceparent: span.traceparent } : {};
 }
 
 /** Resolves once the spans are sent, or are lost. */
