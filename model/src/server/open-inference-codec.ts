@@ -79,13 +79,16 @@ function tensorOf(
       400,
       'outputs of FP32 are given as binary data: set binary_data, or binary_data_output',
     );
+  const names = wanted.map((one) => String(one.name));
+  // Each costs its tensor's bytes.
+  if (new Set(names).size < names.length) throw new HttpError(400, 'an output is asked for twice');
   // Copied, to where floats may lie.
   const values = new Float32Array(new Uint8Array(binary).buffer);
   return {
     name,
     shape,
     values,
-    ...(wanted.length > 0 && { outputs: wanted.map((one) => String(one.name)) }),
+    ...(names.length > 0 && { outputs: names }),
   };
 }
 

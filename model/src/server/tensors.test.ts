@@ -65,14 +65,20 @@ async function serve(tunesShapes: boolean): Promise<void> {
   url = await app.listen({ host: '127.0.0.1', port: 0 });
 }
 
-async function infer([n, height, width]: readonly [number, number, number], signal?: AbortSignal) {
+async function infer(
+  [n, height, width]: readonly [number, number, number],
+  signal?: AbortSignal,
+  outputs?: readonly string[],
+) {
   const shape = [n, 3, height, width];
   const values = Buffer.alloc(4 * n * 3 * height * width);
   const input = {
     ...{ name: 'images', datatype: 'FP32', shape },
     parameters: { binary_data_size: values.length },
   };
-  const header = Buffer.from(JSON.stringify({ inputs: [input], parameters: { binary_data_output: true } }));
+  const parameters = { binary_data_output: true };
+  const wanted = outputs?.map((name) => ({ name, parameters: { binary_data: true } }));
+  const header = Buffer.from(JSON.stringify({ inputs: [input], parameters, outputs: wanted }));
   const headers = { 'inference-header-content-length': String(header.length) };
   const body = Buffer.concat([header, values]);
   const answer = await fetch(`${url}/v2/models/m/infer`, {
@@ -134,6 +140,12 @@ test('a tensor is no larger than pictures are made', async () => {
     const refused = expect.stringContaining('multiples of 32 up to 64');
     expect(await infer(size)).toMatchObject({ status: 400, text: refused });
   }
+  expect(runtime.asked).toHaveLength(0);
+});
+
+test('an output that is asked for twice is given not even once', async () => {
+  const refused = { status: 400, text: expect.stringContaining('asked for twice') };
+  expect(await infer([1, SIDE, SIDE], undefined, ['boxes', 'boxes'])).toMatchObject(refused);
   expect(runtime.asked).toHaveLength(0);
 });
 
