@@ -5,6 +5,7 @@ import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { refuseHost, withoutBrackets } from '@video-pipeline/outbound';
 import onvif, { type CamProfile } from 'onvif';
+import { decoded } from './source/authorization.ts';
 
 /** Where devices listen (WS-Discovery 1.1, 2.4). */
 const EVERYONE = { host: '239.255.255.250', port: 3702 };
@@ -150,12 +151,4 @@ function answered<T>(call: (done: (error: Error | null, value?: T) => void) => v
 /** What a device says goes to a terminal. */
 function printable(text: string): string {
   return text.replace(/\p{C}/gu, '').slice(0, 500);
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }

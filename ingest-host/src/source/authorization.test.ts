@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { Authorization } from './authorization.ts';
+import { Authorization, authorizationOf } from './authorization.ts';
 
 // The example of RFC 7616, 3.9.1; its client's nonce can't be given, so the response is made anew.
 const RFC =
@@ -73,4 +73,10 @@ test.each(['a', '- ', 'a=', 'a="', '= '])('%j without end is looked through soon
   authorization.challenge([`Basic ${piece.repeat(32_000 / piece.length)}`]);
   const { user, system } = process.cpuUsage(began);
   expect((user + system) / 1_000).toBeLessThan(100);
+});
+
+test('a password whose percents are no UTF-8 is taken as it stands', () => {
+  const authorization = authorizationOf(new URL('rtsp://us%C3%A9r:p%E4ss%@h/'));
+  authorization?.challenge(['Basic realm="x"']);
+  expect(authorization?.header('GET', '/')).toBe(`Basic ${Buffer.from('usér:p%E4ss%').toString('base64')}`);
 });

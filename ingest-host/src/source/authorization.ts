@@ -9,8 +9,16 @@ export interface Credentials {
 
 /** What answers for a URL's name and password; undefined without them. */
 export function authorizationOf({ username, password }: URL): Authorization | undefined {
-  const decode = (text: string) => decodeURIComponent(text.replace(/%(?![\da-f]{2})/gi, '%25'));
-  return username ? new Authorization({ user: decode(username), password: decode(password) }) : undefined;
+  return username ? new Authorization({ user: decoded(username), password: decoded(password) }) : undefined;
+}
+
+/** A part of a URL, not percent-encoded; as it stands where its percents are none of UTF-8's. */
+export function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text.replace(/%(?![\da-f]{2})/gi, '%25'));
+  } catch {
+    return text;
+  }
 }
 
 /** A header's text as Node takes it, so that it is sent in UTF-8: a name may have any letters. */
