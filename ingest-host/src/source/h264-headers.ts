@@ -1,8 +1,10 @@
-import { Bits } from './nal-units.ts';
+import { atMost, Bits } from './nal-units.ts';
 
 /** Profiles whose sequence parameter sets begin with their chroma format (ITU-T H.264, 7.3.2.1.1). */
 const WITH_CHROMA = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
-/** More is no H.264 (7.4.2.1.1, 7.4.3). */
+/** More is no H.264 (7.4.2.1.1, 7.4.2.2, 7.4.3). */
+const MAX_SEQUENCE_ID = 31;
+const MAX_PARAMETERS_ID = 255;
 const MAX_REFERENCES = 32;
 /** Bytes of a slice header, with weights for all its references. */
 const MAX_HEADER_BYTES = 512;
@@ -58,7 +60,7 @@ export function readSequence(nal: Buffer): [number, Sequence] {
   const bits = new Bits(nal, 1, MAX_HEADER_BYTES);
   const profile = bits.read(8);
   bits.skip(16);
-  const id = bits.golomb();
+  const id = atMost(MAX_SEQUENCE_ID, bits.golomb());
   const chroma = WITH_CHROMA.includes(profile) ? bits.golomb() : 1;
   const hasPlanes = chroma === 3 && bits.flag();
   if (WITH_CHROMA.includes(profile)) {
@@ -84,7 +86,7 @@ export function readSequence(nal: Buffer): [number, Sequence] {
 /** 7.3.2.2 @returns its id and what it says */
 export function readParameters(nal: Buffer): [number, Parameters] {
   const bits = new Bits(nal, 1);
-  const [id, sequence] = [bits.golomb(), bits.golomb()];
+  const [id, sequence] = [atMost(MAX_PARAMETERS_ID, bits.golomb()), bits.golomb()];
   bits.skip(1);
   const hasBottom = bits.flag();
   const hasGroups = bits.golomb() > 0;
@@ -179,9 +181,4 @@ function skipScaling(bits: Bits, count: number): void {
     for (let [at, last] = [0, 8]; at < (list < 6 ? 16 : 64) && last !== 0; at += 1)
       last = (last + bits.signed() + 256) % 256;
   }
-}
-
-function atMost(most: number, value: number): number {
-  if (value > most) throw new RangeError(`${value} is over ${most}`);
-  return value;
 }

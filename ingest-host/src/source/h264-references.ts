@@ -93,7 +93,7 @@ export class H264References implements ReferenceCheck {
       !isHole || this.#slicesOf(picture).every((one) => isBuilt(one, references, place, sequence));
     if (isReference) {
       this.#mark(slice, sequence);
-      references.push({ number: slice.number, place, isWhole, isSure: true });
+      keep(references, { number: slice.number, place, isWhole, isSure: true });
     }
     // Where no other is left, all that follows builds on what did not come.
     if (!references.some((one) => one.isWhole)) return this.#break();
@@ -105,8 +105,7 @@ export class H264References implements ReferenceCheck {
     const references = this.#references ?? [];
     if (this.#isAdaptive) for (const one of references) one.isSure = false;
     else this.#mark({ number, unused: undefined }, sequence);
-    references.push({ number, place: undefined, isWhole: false, isSure: true });
-    if (references.length > MAX_KEPT) references.shift();
+    keep(references, { number, place: undefined, isWhole: false, isSure: true });
   }
 
   /** 8.2.5: what it names goes, else the oldest. */
@@ -149,6 +148,12 @@ export class H264References implements ReferenceCheck {
   forget(): void {
     this.#references = undefined;
   }
+}
+
+/** Also of a stream that says of none that it goes. */
+function keep(references: Reference[], one: Reference): void {
+  references.push(one);
+  if (references.length > MAX_KEPT) references.shift();
 }
 
 /** Whether all of a slice's references are whole, so that it is. @param place of its picture */

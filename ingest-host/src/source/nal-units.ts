@@ -15,7 +15,9 @@ export class Bits {
       : escaped;
   }
 
+  /** @throws RangeError past its end: zeros there would be read for as long as counts in them say */
   read(count: number): number {
+    if (this.#at + count > 8 * this.#bytes.length) throw new RangeError('it ends within its header');
     let value = 0;
     for (let left = count; left > 0; left -= 1, this.#at += 1) {
       value = value * 2 + (((this.#bytes[this.#at >> 3] ?? 0) >> (7 - (this.#at & 7))) & 1);
@@ -50,14 +52,22 @@ export class Bits {
   }
 }
 
+/** @throws RangeError for a number that no stream has */
+export function atMost(most: number, value: number): number {
+  if (value > most) throw new RangeError(`${value} is over ${most}`);
+  return value;
+}
+
 const START = Buffer.from([0, 0, 1]);
+/** Pictures have far fewer units. Of one made to have a million, no more are looked at: the decoder has a thread, this has none. */
+const MAX_UNITS = 1_000;
 
 /**
  * NAL units of a coded picture with start codes (Annex B), until its first slice.
  * @param isSlice by the first byte: where a slice ends is of no interest, and looking for it would cost most
  */
 export function* nalUnits(picture: Buffer, isSlice: (header: number) => boolean): Generator<Buffer> {
-  for (let at = picture.indexOf(START); at >= 0; ) {
+  for (let [at, left] = [picture.indexOf(START), MAX_UNITS]; at >= 0 && left > 0; left -= 1) {
     const begin = at + START.length;
     at = isSlice(picture[begin] ?? 0) ? -1 : picture.indexOf(START, begin);
     yield picture.subarray(begin, at < 0 ? undefined : at);

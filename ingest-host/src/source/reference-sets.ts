@@ -1,4 +1,4 @@
-import { Bits, type Loss, nalUnits, type ReferenceCheck, type Verdict } from './nal-units.ts';
+import { atMost, Bits, type Loss, nalUnits, type ReferenceCheck, type Verdict } from './nal-units.ts';
 
 /** A picture that another may build on, by its distance in output order. */
 interface Reference {
@@ -22,7 +22,9 @@ interface Parameters {
   extraBits: number;
 }
 
-/** More is no H.265 (7.4.3.2.1, 7.4.8). */
+/** More is no H.265 (7.4.3.2.1, 7.4.3.3.1, 7.4.8). */
+const MAX_SEQUENCE_ID = 15;
+const MAX_PARAMETERS_ID = 63;
 const MAX_SETS = 64;
 const MAX_REFERENCES = 16;
 /** Bytes of a parameter set, with lists of scaling factors. */
@@ -41,16 +43,17 @@ export class ReferenceSets implements ReferenceCheck {
   #before = 0;
 
   judge(picture: Buffer, lost?: Loss): Verdict {
-    for (const nal of nalUnits(picture, isSlice)) {
-      const type = typeOf(nal[0] ?? 0);
-      try {
+    try {
+      for (const nal of nalUnits(picture, isSlice)) {
+        const type = typeOf(nal[0] ?? 0);
         if (type === 33) this.#readSequence(new Bits(nal, 2, MAX_SET_BYTES));
         if (type === 34) this.#readParameters(new Bits(nal, 2));
         if (isSlice(nal[0] ?? 0)) return this.#follow(type, (nal[1] ?? 0) & 7, new Bits(nal, 2, 128), lost);
-      } catch (error) {
-        if (!(error instanceof RangeError)) throw error;
-        return 'whole';
       }
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      // What it says is for the decoder to find.
+      this.forget();
     }
     return lost === 'key' ? this.#break() : 'whole';
   }
@@ -70,7 +73,7 @@ export class ReferenceSets implements ReferenceCheck {
     const layers = bits.read(3);
     bits.skip(1);
     skipProfile(bits, layers);
-    const id = bits.golomb();
+    const id = atMost(MAX_SEQUENCE_ID, bits.golomb());
     const hasPlanes = bits.golomb() === 3 && bits.flag();
     bits.skipGolombs(2);
     if (bits.flag()) bits.skipGolombs(4);
@@ -98,7 +101,7 @@ export class ReferenceSets implements ReferenceCheck {
 
   /** 7.3.2.3 */
   #readParameters(bits: Bits): void {
-    const id = bits.golomb();
+    const id = atMost(MAX_PARAMETERS_ID, bits.golomb());
     const sequence = bits.golomb();
     bits.skip(1);
     this.#parameters.set(id, { sequence, hasOutputFlag: bits.flag(), extraBits: bits.read(3) });
@@ -219,11 +222,6 @@ function skipScaling(bits: Bits): void {
       else bits.golomb();
     }
   }
-}
-
-function atMost(most: number, value: number): number {
-  if (value > most) throw new RangeError(`${value} is over ${most}`);
-  return value;
 }
 
 const typeOf = (header: number) => (header >> 1) & 63;

@@ -5,8 +5,9 @@ import fc from 'fast-check';
 import { FormatContext, Packet } from 'node-av/lib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { evenTimes, makeVideo } from '../../../test/support/video.ts';
+import { readParameters, readSequence } from './h264-headers.ts';
 import { H264References } from './h264-references.ts';
-import { nalUnits } from './nal-units.ts';
+import { Bits, nalUnits } from './nal-units.ts';
 import { ReferenceSets } from './reference-sets.ts';
 
 let folder: string;
@@ -87,4 +88,44 @@ test('H.265: a picture that nothing builds on may be lost', async () => {
   const kept = all.filter((picture) => !isLeaf(picture));
   expect(all.length - kept.length).toBeGreaterThan(10);
   expect(kept.filter((picture) => check.judge(picture) !== 'whole')).toEqual([]);
+});
+
+/** A number as ITU-T H.264, 9.1, writes it. */
+const ue = (value: number) => {
+  const code = (value + 1).toString(2);
+  return code.padStart(2 * code.length - 1, '0');
+};
+/** A NAL unit with its start code. */
+const unit = (header: number, ...bits: string[]) => {
+  const bytes = `${bits.join('')}1`.match(/.{1,8}/g) ?? [];
+  return Buffer.from([0, 0, 1, header, ...bytes.map((byte) => Number.parseInt(byte.padEnd(8, '0'), 2))]);
+};
+const sequence = (id: number) =>
+  unit(0x67, '01000010', '0111111100011110', ue(id), '1', ue(2), ue(4), '01', '11');
+const parameters = (id: number) => unit(0x68, ue(id), ue(0), '00', ue(0), ue(0), ue(0), '000', '111', '000');
+const inner = (all: Buffer) => all.subarray(3);
+
+test('H.264: of a stream that never says which pictures go, no more are kept than there may be', () => {
+  const check = new H264References();
+  const key = unit(0x65, ue(0), ue(2), ue(0), '0000', ue(0), '00');
+  expect(check.judge(Buffer.concat([sequence(0), parameters(0), key]))).toBe('whole');
+  const next = (number: number) =>
+    unit(0x61, ue(0), ue(0), ue(0), (number % 16).toString(2).padStart(4, '0'), '00', '1', ue(0));
+  for (let number = 1; number < 6; number += 1) expect(check.judge(next(number))).toBe('whole');
+  const afterLoss = Array.from({ length: 40 }, (_, at) => check.judge(next(7 + at)));
+  expect(afterLoss[0]).toBe('smeared');
+  expect(afterLoss).toContain('broken');
+});
+
+test('of a picture that is made of units alone, only so many are looked at', () => {
+  expect([...nalUnits(Buffer.concat(Array(5_000).fill(parameters(0))), () => false)]).toHaveLength(1_000);
+});
+
+test('headers that end too soon, and numbers of parameter sets that there are not, are refused', () => {
+  expect(() => new Bits(Buffer.from([0x67, 0]), 1).golomb()).toThrow(RangeError);
+  expect(() => new Bits(Buffer.from([0x67]), 1).flag()).toThrow(RangeError);
+  expect(readSequence(inner(sequence(31)))[0]).toBe(31);
+  expect(readParameters(inner(parameters(255)))[0]).toBe(255);
+  expect(() => readSequence(inner(sequence(32)))).toThrow(RangeError);
+  expect(() => readParameters(inner(parameters(256)))).toThrow(RangeError);
 });
