@@ -3,7 +3,7 @@ import { sum } from './sum.ts';
 
 /** How the stages behind ingest stand. */
 export interface PipelineState {
-  /** Epoch milliseconds. */
+  /** As `performance.now` tells it. */
   at: number;
   /** How long the oldest frame has waited that a stage has yet to finish, of all stages together, seconds. */
   delaySeconds: number;
@@ -34,7 +34,7 @@ export class PipelineDelay {
 
   /**
    * @param lags of each stage, by partition
-   * @param at when they were read, epoch milliseconds
+   * @param at when they were read, as `performance.now` tells it
    */
   add(lags: ReadonlyMap<string, readonly PartitionLag[]>, at: number): PipelineState {
     let delaySeconds = 0;

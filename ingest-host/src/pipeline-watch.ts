@@ -30,7 +30,8 @@ export async function watchPipeline(kafka: Kafka, thinning: Thinning, options: W
   for (let isKnown = true; !signal.aborted; await sleep(signal)) {
     try {
       await admin.connect();
-      const at = Date.now();
+      // Not the time of day, which may be set back.
+      const at = performance.now();
       thinning.update(pipeline.add(await readLags(admin, config), at));
       tell(at);
       isKnown = true;
@@ -54,7 +55,7 @@ async function readLags(admin: Admin, config: WatchOptions['config']) {
 /** Says when thinning begins, and when it has ended, at most once a minute, and not of the first: streams begin thinned. */
 function teller(thinning: Thinning, log: WatchOptions['log']): (at: number) => void {
   let told = false;
-  let toldAt = Date.now();
+  let toldAt = performance.now();
   return (at) => {
     if (thinning.isThinning === told || at - toldAt < TELL_MS) return;
     told = thinning.isThinning;

@@ -1,8 +1,14 @@
-import { expect, test } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readConfig } from '@video-pipeline/config';
+import type { Kafka } from '@video-pipeline/kafka';
+import { STAGE_VARIABLES } from '@video-pipeline/stages';
+import { expect, test, vi } from 'vitest';
 import { PipelineDelay } from './pipeline-delay.ts';
+import { watchPipeline } from './pipeline-watch.ts';
 import { Thinning, windowOf } from './thinning.ts';
 
 const STEP_MS = 20;
+const BEGIN_MS = 1_700_000_000_000;
 const BATCH = { size: 25, seconds: 0.5 };
 const DEFAULTS = {
   maxLatencySeconds: 5,
@@ -52,6 +58,8 @@ class Stage {
 
 interface Stream {
   fps: number;
+  /** Seconds until its first picture. */
+  after?: number;
   priority?: number;
 }
 
@@ -62,7 +70,7 @@ class Simulation {
   readonly #streams: Record<string, Stream>;
   readonly #detect = new Stage();
   readonly #annotate = new Stage();
-  #now = 1_700_000_000_000;
+  #now = BEGIN_MS;
   readonly #captured: Frame[] = [];
   stored: { stream: string; at: number; seconds: number }[] = [];
 
@@ -75,11 +83,12 @@ class Simulation {
   run(seconds: number, capacity: number): this {
     for (const end = this.#now + 1000 * seconds; this.#now < end; this.#now += STEP_MS) {
       const now = this.#now;
-      for (const [stream, { fps, priority }] of Object.entries(this.#streams)) {
+      for (const [stream, { fps, priority, after = 0 }] of Object.entries(this.#streams)) {
+        const gate = this.thinning.gate(stream, { ...(priority ? { priority } : {}), frameRate: fps });
         const interval = 1000 / fps;
+        if (now < BEGIN_MS + 1000 * after) continue;
         if (Math.floor(now / interval) === Math.floor((now - STEP_MS) / interval)) continue;
-        if (!this.thinning.gate(stream, { ...(priority ? { priority } : {}), frameRate: fps }).passes())
-          continue;
+        if (!gate.passes()) continue;
         this.#captured.push({ stream, capturedAt: now });
         this.#detect.put({ stream, capturedAt: now }, now);
       }
@@ -141,6 +150,13 @@ test.each([5, 7, 10, 14, 20, 40])(
   },
 );
 
+test.each([1, 4, 8, 20])('nor are cameras too many at once whose first pictures come after %i s', (after) => {
+  const late = Object.fromEntries(Object.entries(FOUR).map(([id, { fps }]) => [id, { fps, after }]));
+  const simulation = new Simulation(late).run(after + 60, 5);
+  expect(simulation.last(60).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);
+  expect(total(simulation.last(30).rates)).toBeGreaterThan(0.85 * 5);
+});
+
 test('a pipeline that takes all is asked for all within five seconds of its start', () => {
   expect(total(new Simulation(THREE).run(5, 40).captured(1))).toBeCloseTo(30, 0);
 });
@@ -184,4 +200,29 @@ test('a stream of a higher priority keeps its frames, the others share the rest'
   expect(rates.gate).toBeCloseTo(5, 0);
   expect(total(rates)).toBeGreaterThan(0.7 * 14);
   expect((rates.a ?? 0) - (rates.c ?? 0)).toBeCloseTo(0, 0);
+});
+
+test('a clock that is set back does not make its rates wrong', async () => {
+  let hour = 500_000;
+  const clock = vi.spyOn(Date, 'now').mockImplementation(() => 3_600_000 * hour--);
+  const done = async () => {};
+  const admin = {
+    connect: done,
+    disconnect: done,
+    fetchTopicOffsets: async () => [],
+    fetchOffsets: async () => [],
+  };
+  const update = vi.spyOn(Thinning.prototype, 'update');
+  const stopping = new AbortController();
+  const watching = watchPipeline({ admin: () => admin } as unknown as Kafka, new Thinning(DEFAULTS), {
+    config: readConfig([...STAGE_VARIABLES, 'MAX_LATENCY_SECONDS'], {}),
+    log: { info() {}, warn() {} },
+    signal: stopping.signal,
+  });
+  while (update.mock.calls.length < 2) await sleep(10);
+  stopping.abort();
+  await watching;
+  const [first = 0, second = 0] = update.mock.calls.map(([{ at }]) => at);
+  expect(second).toBeGreaterThan(first);
+  for (const spy of [clock, update]) spy.mockRestore();
 });

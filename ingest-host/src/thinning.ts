@@ -127,18 +127,30 @@ export class Thinning {
 /** Of one stream's sampled pictures, those that become frames, evenly spaced. */
 export class ThinningGate {
   priority = 0;
-  /** Frames a second that may pass; all of them without it. */
-  limit: number | undefined;
-  #demand: number;
+  readonly #frameRate: number;
+  readonly #floor: number;
+  #limit: number | undefined;
+  /** A look has found pictures: before that, nobody knows when they begin, nor how many there are. */
+  #isKnown = false;
+  #demand = 0;
   #sampled = 0;
   #kept = 0;
   #credit = 1;
   #measuredAt: number | undefined;
 
-  /** @param frameRate frames a second that it is sampled at @param limit that it begins with */
-  constructor(frameRate: number, limit: number) {
-    this.#demand = frameRate;
-    this.limit = limit;
+  /** @param frameRate frames a second that it is sampled at @param floor those that it begins with */
+  constructor(frameRate: number, floor: number) {
+    this.#frameRate = frameRate;
+    this.#floor = floor;
+  }
+
+  /** Frames a second that may pass; all of them without it. */
+  get limit(): number | undefined {
+    return this.#isKnown ? this.#limit : this.#floor;
+  }
+
+  set limit(limit: number | undefined) {
+    this.#limit = limit;
   }
 
   /** Frames a second that the source has, of late. */
@@ -149,8 +161,9 @@ export class ThinningGate {
   /** Whether a sampled picture is kept. */
   passes(): boolean {
     this.#sampled += 1;
-    const { limit, demand } = this;
-    this.#credit = Math.min(1, this.#credit) + (limit === undefined || demand === 0 ? 1 : limit / demand);
+    const { limit } = this;
+    const rate = this.#isKnown ? this.#demand : this.#frameRate;
+    this.#credit = Math.min(1, this.#credit) + (limit === undefined || rate === 0 ? 1 : limit / rate);
     if (this.#credit < 1) return false;
     this.#credit -= 1;
     this.#kept += 1;
@@ -164,7 +177,10 @@ export class ThinningGate {
   }
 
   measure(at: number): void {
-    if (this.#measuredAt !== undefined && at > this.#measuredAt) {
+    if (!this.#isKnown) {
+      this.#isKnown = this.#sampled > 0;
+      if (this.#isKnown) this.#demand = this.#frameRate;
+    } else if (this.#measuredAt !== undefined && at > this.#measuredAt) {
       const rate = (1000 * this.#sampled) / (at - this.#measuredAt);
       this.#demand += 0.3 * (rate - this.#demand);
     }
