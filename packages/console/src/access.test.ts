@@ -112,10 +112,10 @@ describe('the page that a request comes from', () => {
     expect(await change({ origin: 'null' })).toBe(403);
     expect(await change({ origin: 'http://localhost:3000' })).toBe(403);
     expect(await change({ origin: 'http://localhost:8080', 'sec-fetch-site': 'same-site' })).toBe(403);
-    // 400: it was let in.
+    // 400: access was granted.
     expect(await change({ origin: 'http://localhost:8080' })).toBe(400);
     expect(await change({ 'sec-fetch-site': 'same-origin' })).toBe(400);
-    // A proxy took the port away.
+    // A proxy removed the port.
     expect(await change({ host: 'localhost', origin: 'http://localhost:8081' })).toBe(400);
     expect(await change({ host: 'localhost', origin: 'http://other:8081' })).toBe(403);
   });

@@ -5,7 +5,7 @@ import { type ConsoleServer, startConsole } from './console.ts';
 
 const log = createLogger('console');
 log.setLogLevel('SILENT');
-// Nobody listens there: the console is up all the same.
+// No server listens there. The console starts all the same.
 const env = {
   KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1',
   AWS_ENDPOINT_URL: 'http://127.0.0.1:1',

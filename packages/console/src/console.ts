@@ -49,7 +49,7 @@ export interface ConsoleServer {
 const LIST_EVERY_MS = 30_000;
 
 function followStreams(url: string, settings: Config<'AWS_REGION' | 'AWS_ENDPOINT_URL'>, log: Logger) {
-  const onError = (error: Error) => log.warn('the list of streams is not read', error);
+  const onError = (error: Error) => log.warn('the list of streams cannot be read', error);
   const text = followText(url, settings, { everyMs: 0, onError });
   const config = { STREAMS: undefined as string | undefined, STREAMS_FILE: undefined };
   const read = () =>

@@ -24,7 +24,7 @@ const FRAME: DetectedFrame = {
   detections: [seen('person', 0.9)],
 };
 
-/** An inference server that sees a person, and with less confidence a cat; with `yard`, a truck. */
+/** An inference server that detects a person, and a cat with less confidence; with model `yard`, a truck. */
 async function inferenceServer(): Promise<string> {
   const { url, close } = await startFakeServer(({ path, body }) => {
     if (path === '/models') return { body: { models: MODELS } };

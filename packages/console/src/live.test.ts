@@ -82,7 +82,7 @@ test('rate, delay of detection and counts by class come from what arrived', () =
   expect(told).toHaveBeenCalledTimes(100);
 });
 
-/** What a hostile producer writes: one record of 4 MB for each made-up stream. */
+/** Records of a hostile producer: one of 4 MB for each invented stream. */
 const madeUp = (n: number) => frame(`made-up-${n}`, 0, NOW + n, 4_000_000);
 
 test('the newest picture of each stream is within the budget too: made-up streams end empty, and bounded', () => {
@@ -102,7 +102,7 @@ test('the newest picture of each stream is within the budget too: made-up stream
         .length ?? 0,
   );
   expect(bytes.reduce((sum, some) => sum + some, 0)).toBeLessThanOrEqual(40_000_000);
-  // It is known, and shown again with its next picture.
+  // The stream is known, and is shown again with its next picture.
   expect(live.newest().find(({ stream_id }) => stream_id === 'yard')).toMatchObject({
     captured_at: NOW - 1_000,
   });

@@ -32,7 +32,7 @@ test('marks of several people are kept by the hour, and can be taken back', asyn
   expect(await ben.markedOf([])).toEqual([]);
 });
 
-/** A bucket with marks in so many hours, that takes a while to read each. */
+/** A bucket with marks in many hours. Each read takes a while. */
 function marksOf(hours: number) {
   const bucket = new MemoryBucket();
   const keys = Array.from(

@@ -148,7 +148,7 @@ function frameOf(request: AskedRequest): { streamId: string; capturedAt: number;
 function sendPicture({ live }: RoutesOptions, request: AskedRequest, reply: FastifyReply): FastifyReply {
   const { time, number } = request.params;
   const frame = live.frame(streamOf(request), `${time}-${number}`);
-  if (!frame) throw new HttpError(404, 'this frame is no longer held');
+  if (!frame) throw new HttpError(404, 'this frame is no longer in memory');
   return reply.type('image/jpeg').send(frame.jpeg);
 }
 
@@ -192,7 +192,7 @@ function failedBulk(
     throw new HttpError(400, 'action must be redrive or delete');
   const choice = choiceOf(draft);
   if (confirmed !== true) return bulk(bucket, choice);
-  log.info(`${action} of what has failed`, { ...choice, by: request.ip });
+  log.info(`${action} of failed records`, { ...choice, by: request.ip });
   const apply = action === 'redrive' ? redrive : (key: string) => bucket.remove([key]);
   return bulk(bucket, choice, apply).finally(recountFailed);
 }

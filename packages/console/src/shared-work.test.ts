@@ -4,7 +4,7 @@ import { BusyError, SharedWork } from './shared-work.ts';
 
 const waiting = () => new AbortController();
 
-/** Work that ends when told to, or is told to stop. */
+/** Work that ends on demand, or is aborted. */
 function work() {
   const { promise, resolve } = Promise.withResolvers<string>();
   const run = vi.fn(

@@ -10,7 +10,7 @@ import { createServer } from './server.ts';
 const HOUR_MS = 3_600_000;
 const NOW = Date.now();
 
-/** What annotate stored of one frame. */
+/** The line that annotate stored of one frame. */
 async function store(
   bucket: MemoryBucket,
   streamId: string,

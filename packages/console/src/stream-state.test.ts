@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import type { LiveFrame, StreamStatus } from './api.ts';
 
-// The page's modules ask where they were loaded from.
+// The page's modules read the address from which they were loaded.
 vi.stubGlobal('document', { baseURI: 'http://localhost/' });
 const { streamState } = await import('../page/live.ts');
 

@@ -52,7 +52,7 @@ test('streams with tracks or events are those whose objects are followed', () =>
   const tracked = '- { id: gate, url: a.mp4, scene: { tracks: {} } }\n- { id: door, scene: { tracks: 1 } }\n';
   writeFileSync(path, LIST + tracked);
   expect(open(path).tracked()).toEqual(['gate']);
-  // A list in a bucket comes once it was fetched.
+  // A list in a bucket is there once it was fetched.
   const config: { STREAMS: string | undefined; STREAMS_FILE: undefined } = {
     ...{ STREAMS: undefined, STREAMS_FILE: undefined },
   };
@@ -88,7 +88,7 @@ test('a zone that can not be used, or a place that can not be written to, leaves
   expect(() => streams.put('yard', { ...zone, polygon: [] })).toThrow(
     "'scene.zones.lawn.polygon' has 0 points",
   );
-  // In the way of the draft, also for root.
+  // A folder in place of the draft, which also stops root.
   mkdirSync(`${path}.${process.pid}.tmp`);
   expect(() => streams.put('yard', zone)).toThrow(`STREAMS_FILE: can't write '${path}'`);
   expect(readFileSync(path, 'utf8')).toBe(LIST);
@@ -102,7 +102,7 @@ test('what is wrong with one stream leaves the others as they are, to be read', 
   expect(streams.ids()).toEqual(new Set(['yard', 'gate']));
   expect(streams.scene('yard')).toMatchObject({ zones: {}, writable: true });
   expect(() => streams.scene('gate')).toThrow(`${path}: line 4: 'scene.zones.road.polygon.1.0'`);
-  // Nothing is written into a list that is wrong.
+  // A list with errors is not changed.
   expect(() => streams.put('yard', zone)).toThrow("'scene.zones.road.polygon.1.0'");
 });
 

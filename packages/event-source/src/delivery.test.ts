@@ -215,7 +215,7 @@ describe('one record that always fails', () => {
     Object.values(event.records)
       .flat()
       .map(({ partition, offset }) => `${partition}:${offset}`);
-  /** Fails at every event that holds the record, and at none while `away`. */
+  /** Fails for every event with the record, and for all events while `away`. */
   function setup(poison: string, away = (_call: number) => false) {
     const calls: string[][] = [];
     const handler: DeliveryOptions['handler'] = async (event) => {

@@ -13,7 +13,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const record = (offset: number) => ({ topic: 't', partition: 0, offset }) as MSKRecord;
 const open = (cluster = 'b:1') => new InProgress(folder, 'group', cluster);
-/** Work that the process does not survive: its note stays. */
+/** Work during which the process crashes: its note stays. */
 const die = (notes: InProgress, ...offsets: number[]) =>
   void notes.during(offsets.map(record), () => new Promise(() => {}));
 

@@ -25,7 +25,7 @@ test('what a stage writes for CloudWatch is there for Prometheus', async () => {
   expect(text).toContain(
     '\nvideo_pipeline_sparse_interval_seconds_count{service="detect",stream="gate"} 1\n',
   );
-  // As `promtool check metrics` wants it: only counters end so.
+  // A rule of `promtool check metrics`: only names of counters end like that.
   const gauges = [...text.matchAll(/^# TYPE (\S+) gauge$/gm)].map(([, name = '']) => name);
   expect(gauges.filter((name) => name.endsWith('_total'))).toEqual([]);
   expect(await (await fetch(new URL('/health', server.url))).json()).toEqual({

@@ -6,7 +6,7 @@ import { createHttp } from './server.ts';
 const servers: ReturnType<typeof createHttp>[] = [];
 afterEach(() => Promise.all(servers.splice(0).map((server) => server.close())));
 
-/** A server that takes any body, as one told to listen on `host` would. @returns the status of requests to it */
+/** A server that accepts any body, listening on `host`. @returns the status of requests to it */
 async function serve(host: string) {
   const app = createHttp({ requestMs: 1_000, maxBodyBytes: 1_000 });
   servers.push(app);

@@ -141,7 +141,7 @@ describe('a server that speaks the Open Inference Protocol', () => {
 });
 
 describe('a server that speaks /predict alone', () => {
-  /** Answers as the contract says; the box's left edge tells which frame it looked at. */
+  /** Answers as in the contract. The box's left edge shows which frame the server processed. */
   const predict = ({ body }: ReceivedCall): FakeAnswer => {
     const { stream_id, frames } = JSON.parse(body.toString());
     const results = frames.map(
@@ -250,7 +250,7 @@ describe('no answer that can be trusted is an error that time can cure', () => {
       return path === '/health' ? health : oip(seen());
     });
     await detector.detect([frame(0)]);
-    // In work, a broken connection is the server's fault, and is not tried again here.
+    // During a request, a broken connection is the server's fault, and is not tried again here.
     resets = 1;
     await expect(detector.detect([frame(0)])).rejects.toThrow(InferenceClientError);
     await setTimeout(1_100);

@@ -24,7 +24,7 @@ test('a broker keeps its id though the seed broker goes away while metadata are 
   const asked = { ...brokerAt(2, 2), metadata: async () => metadata };
   pool.seedBroker = brokerAt(1, 1);
   pool.brokers = { 2: asked };
-  // The seed broker, 1, is taken out of the pool before the answer comes: 2 takes its part.
+  // The seed broker, 1, is removed from the pool before the answer comes. Broker 2 becomes the seed broker.
   asked.metadata = async () => {
     pool.seedBroker = asked;
     return metadata;

@@ -15,7 +15,7 @@ test('an unreachable broker is reported to our logger, and named', async () => {
 });
 
 test('a broker whose TLS handshake takes two seconds is waited for', async () => {
-  // It takes the connection, and never says a word.
+  // The server accepts the connection, and never answers.
   const server = createServer((socket) => socket.on('error', () => {}).resume()).listen(0, '127.0.0.1');
   onTestFinished(() => void server.close());
   await once(server, 'listening');

@@ -7,7 +7,7 @@ import './connect.ts';
 const NOT_LEADER = 6;
 const UNKNOWN_SERVER_ERROR = -1;
 
-/** A cluster whose broker answers with a code until its metadata are taken anew. */
+/** A cluster whose broker answers with a code until its metadata are fetched again. */
 function clusterThat(code: number) {
   let isFresh = false;
   return Object.assign(Object.create(Cluster.prototype) as typeof Cluster.prototype, {

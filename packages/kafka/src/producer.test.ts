@@ -51,7 +51,7 @@ test.each([true, false])(
       leaders: [0, 1],
       answer({ broker, partition }) {
         if (moved && partition === 1 && cluster.leaders[1] === 1) {
-          // Partition 0 has its answer by the time that kafkajs asks for the leaders again.
+          // Partition 0 has its answer before kafkajs asks for the leaders again.
           setTimeout(() => (cluster.leaders[1] = 0), 10);
         }
         const leads = cluster.leaders[partition] === broker && !(moved && broker === 1);
@@ -223,7 +223,7 @@ test('an answer that breaks off is not taken for the begin of the next', async (
   expect(valuesOf(cluster.stored, 1)).toEqual(['<yard-0>']);
 });
 
-/** Who sent a batch, and the number of its first record there. */
+/** The producer of a batch, and the sequence number of its first record. */
 const sequenceOf = ({ batch }: { batch: Buffer }) => [batch.readBigInt64BE(43), batch.readInt32BE(53)];
 
 test('idempotent: nothing else goes to a partition while it is not known what it has, and nothing takes its numbers', async () => {

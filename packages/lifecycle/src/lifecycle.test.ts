@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 
 const LIFECYCLE = JSON.stringify(join(import.meta.dirname, 'index.ts'));
 
-/** Runs a program that imports all of lifecycle as `life`; @returns its exit code and what it said. */
+/** Runs a program that imports all of lifecycle as `life`. @returns its exit code and output */
 async function run(program: string, signal?: NodeJS.Signals) {
   const code = `import * as life from ${LIFECYCLE};\n${program}\nprocess.stdout.write('begun\\n');`;
   const child = spawn(process.execPath, ['--input-type=module', '--eval', code]);

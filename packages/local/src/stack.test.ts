@@ -6,7 +6,7 @@ import { startStack } from './stack.ts';
 import type { ChildProgram } from './supervisor/child.ts';
 import { StartError } from './supervisor/processes.ts';
 
-/** Processes of ours that run, by name; and those of them that do their work. */
+/** Running processes of the stack, by name, and those of them that do their work. */
 const loaded = new Set<string>();
 const begun = new Set<string>();
 const server = () => {

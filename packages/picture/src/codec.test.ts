@@ -5,7 +5,7 @@ import { readPictureHeader } from './header.ts';
 import { PictureError } from './picture-error.ts';
 
 const [WIDTH, HEIGHT] = [321, 179];
-/** Edges, gradients and a little noise: what a camera sees. */
+/** Edges, gradients and a little noise, as in a camera's picture. */
 const scene = Buffer.from(
   Array.from({ length: WIDTH * HEIGHT * 3 }, (_, at) => {
     const [x, y, channel] = [Math.floor(at / 3) % WIDTH, Math.floor(at / 3 / WIDTH), at % 3];
@@ -115,7 +115,7 @@ test('memory is kept for pictures of about its size, up to a bound, and what is 
   expect(takeMemory(1_000).buffer.byteLength).toBe(1_000);
   const more = takeMemory(10_000_000);
   giveBack(more);
-  // Both would be over the bound: the older one has gone.
+  // Both would exceed the limit. The older one was dropped.
   expect(takeMemory(60_000_000).buffer).not.toBe(large.buffer);
   expect(takeMemory(9_000_000).buffer).toBe(more.buffer);
 });

@@ -86,7 +86,7 @@ export async function decompress(
   limits: TurboLimits,
 ): Promise<void> {
   const library = turbo;
-  if (!library) throw new Error('libjpeg-turbo is not to be had on this platform');
+  if (!library) throw new Error('libjpeg-turbo is not available on this platform');
   await withHandle('decompress', async (handle) => {
     library.set(handle, PARAMETER.scanLimit, limits.scans);
     library.set(handle, PARAMETER.maxPixels, limits.pixels);
@@ -116,7 +116,7 @@ export async function compress(
   { quality, optimise = false }: EncodeOptions,
 ): Promise<Buffer> {
   const library = turbo;
-  if (!library) throw new Error('libjpeg-turbo is not to be had on this platform');
+  if (!library) throw new Error('libjpeg-turbo is not available on this platform');
   return withHandle('compress', async (handle) => {
     library.set(handle, PARAMETER.quality, quality);
     library.set(handle, PARAMETER.subsampling, SUBSAMPLING_420);

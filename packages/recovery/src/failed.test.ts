@@ -121,7 +121,7 @@ test('of an entry whose headers are long those are listed that come first', asyn
   expect(entry?.record.headers).toEqual(headers.slice(0, 2));
 });
 
-/** A batch that a mapping gave up on, as the local one and Lambda's write it. */
+/** A batch that an event-source mapping gave up on, as written locally and by Lambda. */
 async function giveUp(
   put: (object: StoredObject) => Promise<void>,
   records: MSKRecord[],

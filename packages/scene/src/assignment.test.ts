@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { assign } from './assignment.ts';
 
 const LIMIT = 0.8;
-/** The least sum by trying everything, where staying apart costs the limit. */
+/** The least sum, found by trying all pairings. Staying alone costs the limit. */
 function leastSum(costs: number[][], row = 0, taken = 0): number {
   const line = costs[row];
   if (!line) return 0;

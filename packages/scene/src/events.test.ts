@@ -19,7 +19,7 @@ const ZONES = {
 };
 const LINES = { gate: { from: [0.5, 1], to: [0.5, 0] } };
 
-/** Where the bottom centre of an object is, px; undefined where it isn't seen. */
+/** Position of an object's bottom centre, px; undefined while it isn't seen. */
 type Path = (number | undefined)[];
 const object = (x: number, y: number, class_name = 'person'): Detection => ({
   class_id: 0,

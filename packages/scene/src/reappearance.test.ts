@@ -14,7 +14,7 @@ const BLUE: Colour = [40, 60, 170];
 const BLACK: Colour = [25, 25, 25];
 const GREEN: Colour = [40, 140, 60];
 
-/** A picture of people of 40 x 100 pixels, as the detector and the camera see it. */
+/** A picture with people of 40 x 100 pixels, and the detections in it. */
 function see(people: Person[]) {
   const data = new Uint8Array(WIDTH * HEIGHT * 3).fill(120);
   for (const { x, upper, lower } of people) {
@@ -35,7 +35,7 @@ function see(people: Person[]) {
   return { detections, appearances };
 }
 
-/** Ids of each second's last frame, 10 frames a second; the scene goes through its text after each of them. */
+/** Ids of each second's last frame, at 10 frames a second. The scene's state goes through its text after each frame. */
 function idsOf(seconds: Person[][], appearance_seconds: number) {
   const config = sceneConfigSchema.parse({ tracks: { appearance_seconds } });
   let state: string | undefined;

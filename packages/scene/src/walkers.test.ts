@@ -45,7 +45,7 @@ const frame = (index: number, ms: number, detections: Detection[], more: Partial
   detections,
   ...more,
 });
-/** `seconds` of frames at `fps`. @param at what is seen so many ms after the start */
+/** `seconds` of frames at `fps`. @param at detections this many ms after the start */
 const film = (fps: number, seconds: number, at: (ms: number, index: number) => Detection[]) =>
   Array.from({ length: Math.floor(fps * seconds) }, (_, index) => {
     const ms = Math.round((1000 * index) / fps);
@@ -119,7 +119,7 @@ test('a line that is crossed just before the edge of the picture', () => {
       return x < WIDTH - 30 ? [box(x)] : [];
     });
     const last = leaving.findLast(({ detections }) => detections.length > 0)?.detections[0]?.bbox ?? [0];
-    // Seen beyond the line by a tenth of its width at least: otherwise nobody can know.
+    // The object was seen at least a tenth of its width beyond the line. Otherwise the crossing can't be known.
     const beyond = Number(last[0]) + 40 - 0.95 * WIDTH >= 8;
     if (beyond && play(leaving, rules).events.line_crossed !== 1) missed.push(speed);
   }
@@ -192,7 +192,7 @@ test('standing on a line is no crossing; a car that stops on it crosses it once'
   expect(play(car).events.line_crossed).toBe(1);
 });
 
-/** What a walk between two turning points must give, from the path alone. */
+/** The events that a walk between two turning points must give, computed from the path alone. */
 interface Walk {
   fps: number;
   speed: number;

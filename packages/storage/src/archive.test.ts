@@ -13,7 +13,7 @@ const item = (index: number, bytes = 600 + Math.abs(index)): Archivable => ({
   line: JSON.stringify({ frame_number: index }),
 });
 
-/** A bucket with these items as archives of ten, and what was asked of it. */
+/** A bucket with these items in archives of ten, and the requests that it got. */
 function bucketOf(items: readonly Archivable[]) {
   const objects = new Map<string, Buffer>();
   for (let at = 0; at < items.length; at += 10) {
@@ -82,7 +82,7 @@ describe('an archived picture', () => {
 
   test('is in a stretch like any other, once, though its archive began before it', async () => {
     const { reader, objects } = bucketOf(items);
-    // Delivered again, the batch was cut elsewhere.
+    // At its second delivery, the batch was cut elsewhere.
     const again = items.slice(8, 12);
     const [first, last] = [items[8]?.frame, items[11]?.frame];
     if (first && last) {

@@ -43,7 +43,7 @@ await runCommand(
       reportReady();
       while (!signal.aborted) {
         const failed = await run().catch((error) => {
-          if (!signal.aborted) logger.error('not compacted, to be tried again', error);
+          if (!signal.aborted) logger.error('compaction failed, and is tried again', error);
           return true;
         });
         const next = HOUR_MS - ((Date.now() - AFTER_HOUR_MS) % HOUR_MS);

@@ -64,7 +64,7 @@ function lineOf({ stream, minute, number, seen }: Shot, version: number): string
   return JSON.stringify(facts);
 }
 
-/** What annotate stores of a batch: an NDJSON for each of its streams, under the hour of the first frame. */
+/** The objects that annotate stores of a batch: an NDJSON for each stream, in the hour of its first frame. */
 async function store(bucket: MemoryBucket, batch: readonly Shot[], offset: number): Promise<void> {
   for (const [stream, shots] of Map.groupBy(batch, (shot) => shot.stream)) {
     const [first] = shots;
@@ -78,7 +78,7 @@ async function store(bucket: MemoryBucket, batch: readonly Shot[], offset: numbe
   }
 }
 
-/** The same question, answered by reading every line that is stored. */
+/** The same query, answered by reading every stored line. */
 function plainScan(bucket: MemoryBucket, query: Query): FoundFrame[] {
   const newest = new Map<string, FoundFrame>();
   const objects = [...bucket.objects].filter(([key]) => key.startsWith('detections/'));
@@ -163,9 +163,12 @@ const query: fc.Arbitrary<Query> = fc.record({
   limit: fc.integer({ min: 1, max: 30 }),
 });
 const idOf = ({ stream, minute, number }: Shot) => `${stream} ${minute} ${number}`;
-/** A batch; some are redelivered, so that frames lie in two objects, or replayed. Then runs at once, which may be cut off. */
+/**
+ * A batch is stored. Some are redelivered, so that frames lie in two objects, or replayed. Then several runs start at
+ * once, and may be cut off.
+ */
 const step = fc.record({
-  // An object holds a frame once.
+  // An object holds each frame once.
   batch: fc.uniqueArray(shot, { minLength: 1, maxLength: 12, selector: idOf }),
   again: fc.boolean(),
   runs: fc.array(fc.oneof(fc.constant(Number.POSITIVE_INFINITY), fc.integer({ min: 0, max: 5 })), {
@@ -173,7 +176,7 @@ const step = fc.record({
   }),
 });
 
-/** The bucket as a run sees it whose writes are told of before they are made. */
+/** The bucket for a run, with a callback before each write. */
 function seenBy(bucket: MemoryBucket, beforeWrite: () => Promise<void>): TableBucket {
   return {
     page: (...args) => bucket.page(...args),
@@ -187,7 +190,7 @@ function seenBy(bucket: MemoryBucket, beforeWrite: () => Promise<void>): TableBu
   };
 }
 
-/** A run of the compactor that is killed before so many of its writes. */
+/** A run of the compactor that is killed before one of its writes. */
 async function runUntil(bucket: MemoryBucket, writes: number, options: CompactOptions): Promise<void> {
   let left = writes;
   const own = seenBy(bucket, async () => {
@@ -196,7 +199,7 @@ async function runUntil(bucket: MemoryBucket, writes: number, options: CompactOp
   await compact(own, options).catch(({ message }) => expect(message).toMatch('killed'));
 }
 
-// The seed makes files that are written anew within a second, of which DuckDB's cache gave what was there before.
+// This seed rewrites files within a second. DuckDB's cache then returned their former content.
 test.each([undefined, -85601240])(
   'a search finds what a plain scan of all NDJSON finds, whenever it was compacted and cut off',
   async (seed) => {
@@ -204,15 +207,15 @@ test.each([undefined, -85601240])(
       fc.asyncProperty(
         fc.array(step, { minLength: 2, maxLength: 6 }),
         fc.array(query, { minLength: 3, maxLength: 3 }),
-        // Without time, a read takes one load; with so little room, one open hour and what spills into it.
+        // Without time, a read takes one load. The space is enough for one open hour and the rest on the disk.
         fc.constantFrom(LIMITS, { readingMs: 0, keptBytes: 40_000 }),
-        // Hours of a day in one file, and each in its own where none that follows is stored yet.
+        // The hours of a day share a file, or each has its own if no later hour is stored yet.
         fc.constantFrom(1024 ** 2, 1),
         async (steps, queries, limits, fileBytes) => {
           const bucket = new MemoryBucket();
           const tables = new Tables(bucket, 0, limits);
           bucket.now = START;
-          // The hours up to here are closed; what comes after is open.
+          // The hours up to here are closed. Later ones are open.
           const options = { now: START + 2 * HOUR_MS, fileBytes };
           for (const [index, { batch, again, runs }] of steps.entries()) {
             await store(bucket, batch, index * 100);
@@ -285,7 +288,7 @@ test('a run lists neither days that the tables hold nor streams of other parts',
   expect(listed).toEqual(['events/']);
   listed.length = 0;
   await compact(bucket, { now, part: partOf('yard') });
-  // The two days that are looked at again, of that stream alone.
+  // The two days that are checked again, of that stream alone.
   expect(listed).toEqual([
     'detections/',
     'detections/yard/',
@@ -302,7 +305,7 @@ test('an hour that is not over is left, and seen all the same', async () => {
   const tables = new Tables(bucket, 0);
   const asked = { classes: ['cat'], confidence: 0, from: START, to: START + HOUR_MS, limit: 5 };
   expect((await tables.search(asked)).frames).toHaveLength(1);
-  // What was read once is not read again.
+  // Objects that were read once are not read again.
   const { reads } = bucket;
   await store(bucket, [{ stream: 'yard', minute: 2, number: 0, seen }], 1);
   expect((await tables.search(asked)).frames).toHaveLength(2);
@@ -443,7 +446,7 @@ test('a question can be given up, a forged cursor is refused, and the next quest
   await tables.close();
 });
 
-/** An open hour of each of these, of about 12 kB a batch. */
+/** An open hour for each of these, with about 12 kB a batch. */
 async function storeHours(bucket: MemoryBucket, hours: readonly number[], batches: number): Promise<void> {
   for (const hour of hours) {
     for (let batch = 0; batch < batches; batch++) {
@@ -464,14 +467,14 @@ async function storeHours(bucket: MemoryBucket, hours: readonly number[], batche
 test('open hours that there is no room for are left for the next page, and nothing is missing in what is said to be whole', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1, 2, 3], 6);
-  // Room for two hours.
+  // Space for two hours.
   const tables = new Tables(bucket, 0, { readingMs: 60_000, keptBytes: 160_000 });
   const asked = { confidence: 0, from: START, to: START + 5 * HOUR_MS, limit: 2_000 };
   const first = await tables.search(asked);
   expect(first.total).toBeUndefined();
   expect(first.searched_to).toBeGreaterThan(START);
   expect((await everyPage(tables, asked)).frames).toEqual(plainScan(bucket, asked));
-  // Too much for one answer, whose parts are of no use.
+  // Too much for one answer, and a part of the answer is of no use.
   await expect(tables.search({ ...asked, perTrack: true })).rejects.toThrow(
     /over 0 MiB are not in the tables yet/,
   );
@@ -551,7 +554,7 @@ test.each([0, 1, 2])(
     let writes = 0;
     const slow = seenBy(bucket, async () => {
       if (writes++ !== stop) return;
-      // The same frame with something else seen in it, and another frame.
+      // The same frame with other detections, and another frame.
       await store(bucket, [{ ...(old as Shot), seen: seenAs('fox') }, more as Shot], 1);
       await compact(bucket, options);
     });
@@ -598,13 +601,13 @@ test('NDJSON expires once the tables hold it and it is old enough, never before'
   for (const [index, one] of shots.entries()) await store(bucket, [one], index);
   const lines = () => [...bucket.objects.keys()].filter((key) => key.startsWith('detections/'));
   const expected = plainScan(bucket, allOf);
-  // First it is brought into the tables, then it may go.
+  // An object is first merged into the tables, and can then expire.
   expect(await compact(bucket, { now: START + 5 * DAY_MS, expireDays: 3 })).toMatchObject({
     objects: 2,
     expired: 0,
   });
   expect(await compact(bucket, { now: START + 2 * DAY_MS, expireDays: 3 })).toMatchObject({ expired: 0 });
-  // What was written anew since is read again first.
+  // An object that was rewritten since then is read again first.
   bucket.now = START + 4 * DAY_MS;
   await store(bucket, [{ ...(shots[0] as Shot), seen: seenAs('fox') }], 0);
   const renewed = plainScan(bucket, allOf);

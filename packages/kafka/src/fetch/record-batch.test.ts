@@ -19,7 +19,7 @@ async function outcome(set: Buffer, options: Partial<FetchedRecords> = {}) {
   return {
     delivered: delivered.map(({ offset }) => Number(offset)),
     refused: refusals.map(({ first, last, reason }) => `${first}-${last}: ${reason}`),
-    /** Where a reader goes on. */
+    /** The offset at which a reader goes on. */
     next: Number(messages.at(-1)?.offset) + 1,
   };
 }

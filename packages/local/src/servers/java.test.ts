@@ -12,7 +12,7 @@ const { PATH } = process.env;
 const hasJava = spawnSync('java', ['-version']).status === 0;
 
 let folder: string;
-/** Loaded anew, as it looks for Java once. */
+/** Loaded again, since the module looks for Java only once. */
 let java: typeof import('./java.ts');
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'java-'));
@@ -81,7 +81,7 @@ describe('a machine in Turkish, where the upper case of i is another letter', ()
       });
       return /default locale = (.*)/.exec(shown.stderr)?.[1];
     };
-    // Without what we say to Java, it would be in Turkish: the test can fail.
+    // Without the locale arguments, Java would run in Turkish: so the test can fail.
     expect(await locale([], { ...process.env })).not.toContain('English');
     expect(await locale(args, env)).toBe('English (United States)');
   });

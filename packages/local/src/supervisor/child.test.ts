@@ -86,7 +86,7 @@ describe('a child process', () => {
     const code = await program(HELD);
     const begin = async () => {
       process.kill(Number(await readFile(code.pidFile, 'utf8')), 'SIGKILL');
-      // Nothing of its end is heard before it is told to begin.
+      // Its end must not be reported before it may begin.
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
       return undefined;
     };
