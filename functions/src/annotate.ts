@@ -41,30 +41,30 @@ export interface AnnotateDependencies extends FailureDependencies {
   store: MergingStore;
   /** First folder of annotated frames. */
   prefix: string;
-  /** `frames`: each picture is an object. `archive`, `video`: those of a stream in a batch are one. */
+  /** `frames`: one object for each picture. `archive`, `video`: one object for each stream's pictures of a batch. */
   form: Value<'STORE'>;
-  /** Of the JPEGs, 1..100. */
+  /** Quality of the JPEGs, 1..100. */
   quality?: number;
-  /** Of objects of many pictures, S3's; left out, the bucket's own. */
+  /** S3 storage class of objects that hold many pictures. Left out, the bucket's default. */
   storageClass?: Value<'S3_STORAGE_CLASS'>;
-  /** Is told of what is stored. */
+  /** Called with the frames of a batch once they are stored. */
   count?: ((frames: readonly DetectedFrame[]) => void) | undefined;
 }
 
 const STORED = Buffer.alloc(0);
-/** Streams whose pictures become one object at a time: an encoder of video holds a dozen pictures. */
+/** Streams that are encoded as video at the same time: each encoder holds a dozen pictures in memory. */
 const STREAMS_IN_WORK = 2;
 
-/** A frame that is drawn on, and in the form `frames` stored. */
+/** A frame with its boxes drawn. In the form `frames` its picture is stored already. */
 interface Drawn extends Received<DetectedFrame> {
   key: string;
-  /** Empty where it is stored already: a batch of pictures is not kept in memory without need. */
+  /** The annotated JPEG. Empty once it is stored, so that a batch of pictures does not stay in memory. */
   jpeg: Buffer;
   /** From capture to acknowledgement, milliseconds. */
   latencyMs: number;
 }
 
-/** The Lambda that draws and stores. A record whose picture is elsewhere is left: who wrote it has annotated that. */
+/** The Lambda that draws and stores. It skips picture references: detect has annotated those frames already. */
 export function createAnnotate(dependencies: AnnotateDependencies) {
   const annotate = createAnnotateFrames(dependencies);
   return async (event: MSKEvent): Promise<void> => {
@@ -82,12 +82,13 @@ export type AnnotateFrames = (
 ) => Promise<void>;
 
 /**
- * Each frame becomes a JPEG with its boxes, each stream of the batch an NDJSON of what was seen. A broken picture is put
- * into failed/; any other fault fails the batch, to be delivered again, and every object then overwrites itself.
+ * Each frame becomes a JPEG with its boxes. Each stream of the batch becomes an NDJSON of its detections. A broken
+ * picture becomes a dead letter in failed/. Any other fault fails the batch. The batch is then delivered again, and
+ * each object overwrites itself.
  */
 export function createAnnotateFrames(dependencies: AnnotateDependencies): AnnotateFrames {
   const { store, prefix, form, count, quality = 85 } = dependencies;
-  // What is kept by the thousand is worth the time.
+  // Pictures in archives are kept for long: a smaller JPEG is worth the CPU time.
   const how = { quality, optimise: form === 'archive' };
   const annotate = (one: Received<DetectedFrame>) =>
     asSpan('annotate', 'annotate.frame', { parent: one.frame.traceparent }, (span) =>
@@ -140,7 +141,7 @@ function putPicture(store: MergingStore, { frame, key, jpeg: body }: Picture): P
   return store.put({ key, body, contentType: 'image/jpeg', metadata: metadataOf(frame) });
 }
 
-/** Where pictures lie that are parts of objects, by the frame's key, as their lines say it. */
+/** For each frame's key: the object that holds its picture, and the part of it. The NDJSON lines carry this. */
 type Places = ReadonlyMap<string, Partial<Record<PackedForm, Part & { key: string }>>>;
 
 /** Writes the pictures of one stream in the batch as few objects. */
@@ -171,10 +172,10 @@ async function putPacks(
   return places;
 }
 
-/** A frame whose picture can't be drawn for so many times will not be at the next either. */
+/** Attempts to draw a frame. After so many failures another attempt would fail too. */
 const DRAW_ATTEMPTS = 3;
 
-/** @throws PictureError, whatever the drawing throws: nothing that time can cure is in it */
+/** @throws PictureError for every fault of the drawing: it uses no network, so a later retry would fail too */
 async function draw(frame: DetectedFrame, how: Parameters<typeof annotateJpeg>[2]): Promise<Buffer> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -199,10 +200,10 @@ function metadataOf({ streamId, frameNumber, session, capturedAt }: DetectedFram
 }
 
 /**
- * Writes what was seen in the frames of one stream, one JSON object a line, named after the first of them. A batch that
- * is delivered again may be cut elsewhere and leave the same line in two objects: readers take one for each
- * `annotated_key`. Cut shorter, it has the name of the longer one, whose other lines must stay: their offsets may be
- * committed by now.
+ * Writes the detections of one stream's frames, one JSON object a line. The object is named after the first frame. A
+ * batch that is delivered again may be cut at another offset. The same line is then in two objects: readers use one
+ * for each `annotated_key`. A shorter batch has the name of the longer one before it. The lines of the other frames
+ * stay in the object: their offsets may be committed already.
  */
 async function putDetections(store: MergingStore, frames: readonly Drawn[], places?: Places): Promise<void> {
   const [first] = frames;
@@ -216,13 +217,13 @@ async function putDetections(store: MergingStore, frames: readonly Drawn[], plac
   });
 }
 
-/** Lines of an NDJSON, each with its end, but for those of these frames. */
+/** Lines of an NDJSON without those of the frames `keys`. Each line has its line end. */
 function linesBut(keys: ReadonlySet<string>, text: string): string[] {
   const isOther = (line: string) => {
     try {
       return !keys.has(JSON.parse(line).annotated_key);
     } catch {
-      return false; // Nobody can read it.
+      return false; // A line that is not JSON is of no use to a reader.
     }
   };
   return text
@@ -274,7 +275,7 @@ function wire(): AnnotateDependencies {
 }
 
 let wired: AnnotateFrames | undefined;
-/** For detect, where pictures travel once, wired as the handler is. */
+/** For detect with PICTURES=once; wired from the environment, as the handler is. */
 export const annotateFrames: AnnotateFrames = (received, failures) => {
   wired ??= createAnnotateFrames(wire());
   return wired(received, failures);

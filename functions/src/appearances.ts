@@ -2,15 +2,16 @@ import type { DetectedFrame, Detection } from '@video-pipeline/frame';
 import { PictureError, readPictureHeader } from '@video-pipeline/picture';
 import { type Appearance, appearanceOf } from '@video-pipeline/scene';
 
-/** Larger pictures are not looked at. */
+/** Larger pictures are not decoded for colours. */
 const MAX_PIXELS = 10_000_000;
 /** A picture of this width is enough for colours. */
 const WIDTH = 320;
 const DIVISORS = [8, 4, 2] as const;
 
 /**
- * The colours of what was seen, from the picture decoded at an eighth to the whole of its sides: about 1 CPU ms for 720p.
- * @returns none for a picture that can't be decoded, which is for `annotate` to tell
+ * The colours of each detection. The picture is decoded at between an eighth and the whole of its width and height:
+ * about 1 ms of CPU time for 720p.
+ * @returns an empty map for a picture that can't be decoded; `annotate` reports such a picture
  */
 export async function appearancesOf({
   jpeg,
@@ -19,7 +20,7 @@ export async function appearancesOf({
   detections,
 }: DetectedFrame): Promise<ReadonlyMap<Detection, Appearance>> {
   if (detections.length === 0) return new Map();
-  // Most streams don't ask for it: locally, detect starts without its native code.
+  // Loaded here, since most streams need no colours: detect then starts without the native JPEG codec.
   const { decodeRgb } = await import('@video-pipeline/picture/codec');
   try {
     const header = readPictureHeader(jpeg, { maxPixels: MAX_PIXELS });

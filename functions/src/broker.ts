@@ -5,41 +5,44 @@ import type { Logger } from '@video-pipeline/telemetry';
 import { MqttClient } from 'mqtt';
 
 export interface BrokerSettings {
-  /** `mqtt://host[:1883]`, or `mqtts://host[:8883]`: by TLS, the certificate verified. */
+  /** `mqtt://host[:1883]`, or `mqtts://host[:8883]`: over TLS, with the certificate verified. */
   url: string;
   username?: string | undefined;
   password?: string | undefined;
-  /** What each topic begins with, without a slash at its end. */
+  /** First levels of each topic, without a slash at the end. */
   prefix: string;
-  /** Whether `<prefix>/available` tells of this connection, retained: `online`, and by the broker `offline` once it is gone. */
+  /**
+   * Whether `<prefix>/available` says, as a retained message, if this client is connected: `online`, and `offline` (the
+   * MQTT will) once the connection is lost.
+   */
   tellsAvailability?: boolean;
   logger: Pick<Logger, 'info' | 'warn'>;
-  /** Longest wait for the connection, and for an answer, ms. */
+  /** Longest wait for the connection, and for an answer of the broker, milliseconds. */
   patienceMs?: number;
 }
 
-/** A connection to an MQTT broker, which is made again whenever it breaks. */
+/** A client of an MQTT broker. It connects again whenever the connection breaks. */
 export interface Broker {
   isConnected(): boolean;
-  /** Publishes at least once. @returns undefined once the broker has it, or why not */
+  /** Publishes at least once. @returns undefined once the broker has acknowledged, or the reason why it has not */
   publish(topic: string, text: string): Promise<string | undefined>;
-  /** Publishes what stays for who subscribes later; lost where the broker is away. */
+  /** Publishes a retained message. Without a connection the message is lost. */
   retain(topic: string, text: string): void;
-  /** What is retained directly under a topic, by the last level of its name. */
+  /** Retained messages of the topics directly under `parent`, by the last level of the topic. */
   retained(parent: string): Promise<Map<string, string>>;
-  /** Calls back at each connection that is made. */
+  /** Calls `then` each time that a connection is made. */
   onConnected(then: () => void): void;
   close(): Promise<void>;
 }
 
 const PATIENCE_MS = 10_000;
 const RECONNECT_MS = 1_000;
-/** A broker sends what it retains right after the subscription. */
+/** Wait for retained messages: a broker sends them right after the subscription. */
 const RETAINED_MS = 300;
 
 /**
- * Begins to connect. Nothing that is published waits in memory for a broker that is away.
- * @throws OutboundError when the broker has an address that is never allowed
+ * Begins to connect. No message waits in memory for a broker that is away.
+ * @throws OutboundError when the broker's address is never allowed, link-local for example
  */
 export function connectBroker(settings: BrokerSettings): Broker {
   const { prefix, username, password, tellsAvailability, logger, patienceMs = PATIENCE_MS } = settings;
@@ -58,14 +61,14 @@ export function connectBroker(settings: BrokerSettings): Broker {
     reconnectPeriod: RECONNECT_MS,
     connectTimeout: patienceMs,
   });
-  // One for each stream that is asked for what is retained of it.
+  // `retained` adds a listener for each stream: Node's warning of a leak would be wrong.
   client.setMaxListeners(0);
   client.on('connect', () => {
     logger.info('connected to the MQTT broker', { broker: url.host });
     awaySince = undefined;
     if (tellsAvailability) client.publish(available.topic, 'online', available);
   });
-  // Also what the broker answers: not authorised, for example.
+  // Also for a refusal by the broker: not authorised, for example.
   client.on('error', ({ message }) => {
     problem = message;
   });
@@ -75,39 +78,39 @@ export function connectBroker(settings: BrokerSettings): Broker {
     awaySince ??= performance.now();
   });
 
-  /** Whoever comes while the broker has been away for long does not wait. */
-  async function isThere(): Promise<boolean> {
+  /** Waits for the connection. Does not wait if the broker has been away for `patienceMs` already. */
+  async function waitForConnection(): Promise<boolean> {
     const until = (awaySince ?? performance.now()) + patienceMs;
     while (!client.connected && performance.now() < until) await sleep(20);
     return client.connected;
   }
   return {
     async publish(topic, text) {
-      if (!client.connected && !(await isThere())) return `the MQTT broker is away: ${problem}`;
+      if (!client.connected && !(await waitForConnection())) return `the MQTT broker is away: ${problem}`;
       const late = sleep(patienceMs, `the MQTT broker has not answered for ${patienceMs / 1000} s`, {
         ref: false,
       });
-      const taken = client.publishAsync(topic, text, { qos: 1 }).then(
+      const acknowledged = client.publishAsync(topic, text, { qos: 1 }).then(
         () => undefined,
         ({ message }: Error) => `the MQTT broker did not take it: ${message}`,
       );
-      return Promise.race([taken, late]);
+      return Promise.race([acknowledged, late]);
     },
     isConnected: () => client.connected,
     retain: (topic, text) => void (client.connected && client.publish(topic, text, { retain: true })),
     async retained(parent) {
       const found = new Map<string, string>();
-      const take = (topic: string, payload: Buffer, { retain }: { retain: boolean }) => {
+      const onMessage = (topic: string, payload: Buffer, { retain }: { retain: boolean }) => {
         if (retain && topic.startsWith(`${parent}/`))
           found.set(topic.slice(parent.length + 1), payload.toString());
       };
-      client.on('message', take);
+      client.on('message', onMessage);
       try {
         await client.subscribeAsync(`${parent}/+`);
         await sleep(RETAINED_MS);
         await client.unsubscribeAsync(`${parent}/+`);
       } finally {
-        client.off('message', take);
+        client.off('message', onMessage);
       }
       return found;
     },
@@ -123,8 +126,9 @@ function socketTo({ protocol, hostname, port }: URL) {
 }
 
 /**
- * Begins to connect to the broker that the environment names. @returns undefined where it names none
- * @param tellsAvailability a Lambda function is frozen between its batches, and looks gone: it tells of none
+ * Begins to connect to the broker of MQTT_URL. @returns undefined without MQTT_URL
+ * @param tellsAvailability has no effect in a Lambda function: AWS freezes it between batches, and the broker would
+ *   take it for gone
  */
 export function brokerOfEnvironment(
   logger: BrokerSettings['logger'],

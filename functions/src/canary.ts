@@ -12,24 +12,24 @@ import { type Box, iou } from '@video-pipeline/scene';
 import { createReader, isMissing, type Reader } from '@video-pipeline/storage';
 import { emitVariant, type Logger, type VariantValues } from '@video-pipeline/telemetry';
 
-/** Variables that name a canary: a second model server, beside the one that is in use. */
+/** Variables of the canary: a second model server, beside the one in use. */
 export const CANARY_VARIABLES = [
   'INFERENCE_CANARY_URL',
   'INFERENCE_CANARY_SHARE',
   'INFERENCE_CANARY_MODE',
 ] as const;
 
-/** That object is looked for so often, milliseconds. */
+/** How often {@link CANARY_STOPPED_KEY} is looked for in the bucket, milliseconds. */
 const STOPPED_AGE_MS = 10_000;
-/** A canary's share of INFERENCE_TIMEOUT_SECONDS: where it does not answer, the model in use still has to. */
+/** The canary's share of INFERENCE_TIMEOUT_SECONDS. The rest is left for the model in use, if the canary fails. */
 const CANARY_PATIENCE = 0.25;
-/** Boxes of one class that overlap so far, as intersection over union, are the same object. */
+/** Intersection over union from which two boxes of one class are the same object. */
 const SAME_OBJECT = 0.5;
 
 export interface CanaryOptions {
   main: InferenceClient;
   canary: InferenceClient;
-  /** Share of the batches that the canary is asked about, 0..1. */
+  /** Share of the batches that are sent to the canary, 0..1. */
   share: number;
   /** `canary`: its answers are used. `shadow`: they are compared with those of `main`, and never used. */
   mode: Config<'INFERENCE_CANARY_MODE'>['INFERENCE_CANARY_MODE'];
@@ -39,15 +39,15 @@ export interface CanaryOptions {
 }
 
 /**
- * Asks a second model server about a share of the batches. It can lose no frame: what it does not answer, `main` does.
- * Frames for which a stream names its model are `main`'s alone, and not counted: the canary may replace its default one.
- * Errors, time and detections of both are counted as the metrics `Variant...`, by which alarms compare them.
+ * Sends a share of the batches to a second model server. No frame can be lost: where the canary gives no answer, `main`
+ * is asked. Frames of streams that name a model go to `main` only and are not counted: the canary may replace only the
+ * default model. Errors, time and detections of both are the metrics `Variant...`. Alarms compare them.
  */
 export function withCanary(options: CanaryOptions): InferenceClient {
   const { main, mode, share, isStopped, logger, random = Math.random } = options;
   const ask = { main: counted('main', main), canary: counted('canary', checked(options.canary)) };
   const failed = (error: unknown) => logger.warn('the canary model gave no answer', error as Error);
-  // One at a time: a shadow that is slow is asked less, and holds the frames of one batch at most.
+  // One comparison at a time: a slow shadow gets fewer batches, and keeps the frames of at most one in memory.
   let isComparing = false;
 
   async function compare(frames: readonly Frame[], answer: Promise<FrameResult[]>): Promise<void> {
@@ -78,7 +78,7 @@ export function withCanary(options: CanaryOptions): InferenceClient {
   };
 }
 
-/** Counts what a server is asked, and how it answers. */
+/** Counts the calls, errors, frames, detections and time of a server. */
 function counted(variant: 'main' | 'canary', { detect }: InferenceClient): InferenceClient['detect'] {
   return async (frames) => {
     const started = performance.now();
@@ -97,8 +97,8 @@ function counted(variant: 'main' | 'canary', { detect }: InferenceClient): Infer
 }
 
 /**
- * A canary's answer counts only as a whole. A frame that it can't read, or takes for another size, would go to failed/,
- * though the model in use may know it well.
+ * Rejects a canary's answer in which any frame is missing, refused or of another size. Otherwise that frame would go to
+ * failed/, although the model in use may read it without error.
  */
 function checked({ detect }: InferenceClient): InferenceClient {
   return {
@@ -126,7 +126,7 @@ const boxOf = ({ bbox: [x1, y1, x2, y2] }: Detection): Box => [
   y2 - y1,
 ];
 
-/** Objects that both have found: each detection of one is paired with one of the other at most. */
+/** Number of objects that both models found. Each detection of one is paired with at most one of the other. */
 export function agreed(used: readonly FrameResult[], seen: readonly FrameResult[]): number {
   return used.reduce((sum, result, index) => {
     const others = new Set(detectionsOf(seen[index]));
@@ -141,27 +141,27 @@ export function agreed(used: readonly FrameResult[], seen: readonly FrameResult[
 }
 
 /**
- * Whether {@link CANARY_STOPPED_KEY} is there, looked for again after a while. Nobody waits for the bucket: until it has
- * answered for the first time the canary is not asked, and where it does not answer, the last answer stands.
+ * Whether {@link CANARY_STOPPED_KEY} exists; looked for again every `everyMs`. No batch waits for the bucket. Until the
+ * bucket's first answer the canary counts as stopped. When the bucket does not answer, its last answer holds.
  */
 export function canaryStopped({ read }: Pick<Reader, 'read'>, everyMs = STOPPED_AGE_MS): () => boolean {
   let stopped = true;
   let askedAt = Number.NEGATIVE_INFINITY;
-  const told = (is: boolean) => {
+  const setStopped = (is: boolean) => {
     stopped = is;
   };
   return () => {
     if (performance.now() - askedAt < everyMs) return stopped;
     askedAt = performance.now();
     read(CANARY_STOPPED_KEY).then(
-      () => told(true),
-      (error) => told(isMissing(error) ? false : stopped),
+      () => setStopped(true),
+      (error) => setStopped(isMissing(error) ? false : stopped),
     );
     return stopped;
   };
 }
 
-/** The detector that the environment names, with its canary where it names one. */
+/** The detector of the environment, with a canary if INFERENCE_CANARY_URL is set. */
 export function createDetector(
   logger: Pick<Logger, 'warn'>,
   config = readConfig([...INFERENCE_VARIABLES, ...CANARY_VARIABLES]),

@@ -29,22 +29,22 @@ export interface TimedPicture {
   jpeg: Buffer;
 }
 
-/** Wider pictures are made so wide, pixels; so that the labels can still be read. */
+/** Wider pictures are scaled down to this width, pixels. The labels can still be read at it. */
 const MAX_WIDTH = 1280;
 /** Most pixels of a picture. */
 const MAX_PIXELS = 50_000_000;
 const TICKS_PER_SECOND = 1000;
 const HOUR_MS = 3_600_000;
 const TIME_BASE = { num: 1, den: TICKS_PER_SECOND };
-/** How long a picture is shown that is the only one, milliseconds. */
+/** How long a clip's only picture is shown, milliseconds. */
 const ONLY_ONE_MS = 1_000;
 
 /**
- * Makes an MP4 that every browser plays: H.264 in 4:2:0, the index before the pictures. Each picture is shown at its time,
- * the last one for as long as the others on average; of pictures of one time the first counts. The same pictures
- * give the same bytes.
- * @param pictures in the order of time; those of another size are scaled to the first one's
- * @throws ClipEncodingError for a picture that is no JPEG, and for none at all; FFmpegError
+ * Makes an MP4 that every browser plays: H.264 in 4:2:0, with the index before the pictures. Each picture is shown at
+ * its time. The last one is shown for as long as the others on average. Of pictures with the same time only the first
+ * is used. The same pictures give the same bytes.
+ * @param pictures in the order of time; those of another size are scaled to the size of the first
+ * @throws ClipEncodingError when a picture is no JPEG, and when there are no pictures; FFmpegError
  */
 export async function encodeClip(pictures: readonly TimedPicture[]): Promise<Buffer> {
   const rising = pictures.filter(({ capturedAt }, i) => capturedAt > (pictures[i - 1]?.capturedAt ?? -1));
@@ -52,11 +52,12 @@ export async function encodeClip(pictures: readonly TimedPicture[]): Promise<Buf
 }
 
 /**
- * Makes what a video segment is made of: H.264 in 4:2:0 in one fragment of CMAF, with one key frame. Media time counts from
- * the begin of the first picture's hour, and each picture is shown at its time; of those of one time, one a millisecond after the
- * other. The same pictures give the same bytes.
+ * Makes the MP4 of a video segment: H.264 in 4:2:0, one CMAF fragment with one key frame. Media time counts from the
+ * start of the first picture's hour. Each picture is shown at its time. Pictures with the same time are shown a
+ * millisecond apart. The same pictures give the same bytes.
  * @param pictures in the order of time, of one size
- * @throws ClipEncodingError for a picture that is no JPEG or larger than players take, and for none at all; FFmpegError
+ * @throws ClipEncodingError when a picture is no JPEG or larger than players accept, and when there are no pictures;
+ *   FFmpegError
  */
 export async function encodeSegment(pictures: readonly TimedPicture[]): Promise<Buffer> {
   const begin = Math.floor((pictures[0]?.capturedAt ?? 0) / HOUR_MS) * HOUR_MS;
@@ -68,19 +69,19 @@ export async function encodeSegment(pictures: readonly TimedPicture[]): Promise<
   return encode(rising, { ...SEGMENT, begin });
 }
 
-/** How a video is made of pictures. */
+/** Settings of one kind of video. */
 interface Making {
-  /** Epoch milliseconds that its media time counts from. */
+  /** Origin of media time, epoch milliseconds. */
   begin: number;
-  /** Wider pictures are made so wide, pixels. */
+  /** Wider pictures are scaled down to this width, pixels. */
   maxWidth: number;
-  /** No picture has more. */
+  /** Most pixels of a picture. */
   maxPixels: number;
-  /** Pictures from one key frame to the next: where a player may jump to. */
+  /** Pictures from one key frame to the next. A player can seek to key frames only. */
   gop: number;
-  /** Of FFmpeg's muxer `mp4`. */
+  /** The option `movflags` of FFmpeg's MP4 muxer. */
   movflags: string;
-  /** Of libx264. */
+  /** Options of libx264. */
   encoder: Readonly<Record<string, string>>;
 }
 
@@ -94,7 +95,7 @@ const CLIP = {
 };
 const SEGMENT = {
   maxWidth: Number.POSITIVE_INFINITY,
-  // Level 5.2 ends here (ITU-T H.264, table A-1): few decoders go on.
+  // The largest picture of level 5.2 (ITU-T H.264, table A-1). Few decoders support higher levels.
   maxPixels: 36_864 * 256,
   gop: 1_000,
   movflags: '+cmaf+empty_moov+default_base_moof+frag_custom+frag_discont+skip_trailer',
@@ -103,7 +104,7 @@ const SEGMENT = {
 };
 
 async function encode(pictures: readonly TimedPicture[], making: Making): Promise<Buffer> {
-  // The muxer goes back in what it wrote, as it can in a file.
+  // A file, since the muxer seeks back in its output.
   const folder = await mkdtemp(join(tmpdir(), 'clip-'));
   try {
     const path = join(folder, 'clip.mp4');
@@ -153,17 +154,17 @@ class ClipWriter implements AsyncDisposable {
       width,
       height,
       pixelFormat: AV_PIX_FMT_YUV420P,
-      // The matrix is JFIF's still.
+      // The colour matrix stays that of JFIF.
       colorSpace: AVCOL_SPC_BT470BG,
       colorRange: AVCOL_RANGE_MPEG,
       timeBase: new Rational(TIME_BASE.num, TIME_BASE.den),
-      // Not of the ticks: decoders refuse the level that a thousand pictures a second would need.
+      // Not the rate of the ticks: 1000 pictures a second would need an H.264 level that decoders refuse.
       framerate: new Rational(TICKS_PER_SECOND, Math.round(interval)),
       gopSize: gop,
       maxBFrames: 0,
       threadCount: 1,
     });
-    // A last picture without a duration would end when it begins, and never be shown.
+    // Without a duration the last picture would last 0 s and never be shown.
     this.#encoder.setFlags(AV_CODEC_FLAG_GLOBAL_HEADER, AV_CODEC_FLAG_FRAME_DURATION);
     for (const [name, value] of Object.entries(encoder)) this.#encoder.setOption(name, value);
     FFmpegError.throwIfError(this.#encoder.open2Sync(codec), 'open the H.264 encoder');

@@ -33,27 +33,27 @@ export interface ClipDependencies extends FailureDependencies {
   /** First folder of annotated frames. */
   prefix: string;
   settings: ClipSettings;
-  /** Waits, milliseconds; left out, on the clock. */
+  /** Waits so many milliseconds. Left out, by the real clock; tests set it. */
   sleep?: (ms: number) => Promise<unknown>;
 }
 
 /** What became of an event. */
 type Outcome = 'stored' | 'missing' | Failure;
 
-/** Events in work at once: most of them wait for frames. */
+/** Events in work at the same time: most of them wait for frames. */
 const IN_WORK = 8;
-/** Of more, as many are taken evenly: 15 s at 10 frames a second. */
+/** Most pictures of a clip, 15 s at 10 frames a second. Of more, so many are chosen at even distances. */
 const MAX_PICTURES = 150;
 const POLL_MS = 1_000;
-/** Frames of a batch are stored side by side: those before the newest may come so much later. */
+/** Frames of a batch are stored in parallel: an older frame may be stored so much later than the newest. */
 const SETTLE_MS = 500;
-/** From capture to stored frame, at most: two batch windows of 5 s, and some work. What is there then is all there is. */
+/** Longest time from capture to storage: two batch windows of 5 s and the work. No frame is expected after it. */
 const GRACE_MS = 20_000;
 
 /**
- * The Lambda that makes clips of events: of each record of `events`, the annotated frames from before it to after it become an MP4
- * in `clips/`, once they are stored. Frames that are missing are left out; of an event without any there is no clip. An event
- * that is delivered again overwrites its clip.
+ * The Lambda that makes clips of events. For each record of `events` it waits until the annotated frames around the
+ * event are stored. It makes an MP4 of them in `clips/`. Missing frames are left out. An event without any frame gets
+ * no clip. An event that is delivered again overwrites its clip.
  */
 export function createClip(dependencies: ClipDependencies) {
   const { store, reader, prefix, settings, logger } = dependencies;
@@ -86,13 +86,16 @@ export function createClip(dependencies: ClipDependencies) {
   };
 }
 
-/** Waits until the last frames of a stretch are stored, or are not to be expected any more. @param told when the event was */
+/**
+ * Waits until the last frames of a stretch are stored, or are not expected any more.
+ * @param publishedAt when the event was published, epoch milliseconds
+ */
 async function untilStored(
   { streamId, to }: Stretch,
-  told: number,
+  publishedAt: number,
   { reader, prefix, settings, sleep = setTimeout }: ClipDependencies,
 ): Promise<void> {
-  const deadline = told + settings.CLIP_AFTER_SECONDS * 1000 + GRACE_MS;
+  const deadline = publishedAt + settings.CLIP_AFTER_SECONDS * 1000 + GRACE_MS;
   while (Date.now() < deadline) {
     if (await hasPictureSince(reader, prefix, streamId, to)) {
       await sleep(SETTLE_MS);

@@ -47,30 +47,34 @@ import {
 import { followScenes, SCENE_VARIABLES, scenesReader } from './scene-configs.ts';
 import { createScenes, type Scenes } from './scenes.ts';
 
-/** Events stored at once. */
+/** Events that are stored at the same time. */
 const EVENTS_IN_WORK = 16;
 
 export interface DetectDependencies extends FailureDependencies {
   detector: InferenceClient;
   publish: Publish;
-  /** Filters, tracks and events; without it, frames are published as the detector saw them. */
+  /** Filters detections, tracks objects, finds events. Left out, frames are published with the model's detections. */
   scenes?: Scenes | undefined;
   /** Where events are kept. */
   store?: Store | undefined;
-  /** Annotates what was published, whose pictures then travel once, under this first folder; left out, they travel on. */
+  /**
+   * PICTURES=once: detect itself annotates the published frames, under the folder `prefix`. The records of `detections`
+   * then carry references, no pictures. Left out, they carry the pictures.
+   */
   once?: { annotate: AnnotateFrames; prefix: string } | undefined;
 }
 
 /**
- * The Lambda that looks for objects: a batch of `video-frames` goes to the detector, what it saw to `detections`.
- * A frame that can't be looked at is put into failed/; any other fault fails the batch, to be delivered again.
+ * The Lambda that detects objects. It sends a batch of `video-frames` to the detector and publishes the results to
+ * `detections`. A frame that the detector refuses becomes a dead letter in failed/. Any other fault fails the batch,
+ * which is then delivered again.
  */
 export function createDetect(dependencies: DetectDependencies) {
   const { detector, publish, scenes, store, once } = dependencies;
-  /** Streams that did not get the model that they want, so that each is told of once. */
+  /** Streams whose configured model the endpoint does not have. Each is logged once. */
   const without = new Set<string>();
 
-  /** Each stream's frames by the model that it wants. */
+  /** Calls the detector once for each model: a stream's configuration may name its own model. */
   async function inferAll(frames: readonly Frame[]): Promise<FrameResult[]> {
     const models = await scenes?.models();
     const results: FrameResult[] = new Array(frames.length);
@@ -118,8 +122,8 @@ export function createDetect(dependencies: DetectDependencies) {
       putAllFailed('detect', failures, dependencies),
     ]);
     await putAllFailed('detect', tooLarge, dependencies);
-    // Only now, so that whoever reads an event finds its frames on their way, and a batch that is given up leaves none that
-    // nobody is told of. It is kept before it is told; one that is kept again overwrites itself.
+    // Events come after the frames: a reader of an event finds its frames published, and a failed batch leaves no
+    // stored event without frames. Each event is stored before it is published. A retry overwrites the object.
     if (store) await inParallel(events, EVENTS_IN_WORK, (one) => keepEvent(one, store));
     await scenes?.publishEvents(events);
     const notPublished = new Set(tooLarge.map(({ record }) => record));
@@ -150,13 +154,13 @@ export function createDetect(dependencies: DetectDependencies) {
   };
 }
 
-/** Where the picture of a frame is: in the record it came in, and once it is annotated in S3. */
+/** Where a frame's picture is: in its record of `video-frames`, and in S3 once it is annotated. */
 function pictureIn({ record, frame }: Received, prefix: string): PictureReference {
   const { topic, partition, offset } = record;
   return { topic, partition, offset, annotated_key: annotatedKey(prefix, frame) };
 }
 
-/** A span for each frame that is traced, beside that of the batch. */
+/** A span for each traced frame, linked to the span of the batch. */
 const spansOf = (received: readonly Received[], batch: string | undefined) =>
   received.map(({ frame: { traceparent: parent } }) =>
     parent === undefined
@@ -173,7 +177,7 @@ function keepEvent(event: SceneEvent, store: Store): Promise<void> {
   });
 }
 
-/** The frame with its detections, or why there are none to be had. */
+/** The frame with its detections, or the reason why it becomes a dead letter. */
 function checkResult(frame: Frame, result: FrameResult | undefined): DetectedFrame | Omit<Failure, 'record'> {
   if (!result) throw new InferenceClientError('the detector gave fewer results than frames');
   if ('error' in result) return { code: 'PICTURE_INVALID', reason: result.error };
@@ -182,7 +186,7 @@ function checkResult(frame: Frame, result: FrameResult | undefined): DetectedFra
     const reason = `the JPEG is ${width}x${height} pixels, its record says ${frame.width}x${frame.height}`;
     return { code: 'SIZE_MISMATCH', reason };
   }
-  // Half of what a record carries, since tracks are yet to be named.
+  // Half of a record's limit: the ids of the tracks are added later.
   if (Buffer.byteLength(JSON.stringify(detections)) > MAX_DETECTIONS_BYTES / 2) {
     return {
       code: 'TOO_MANY_DETECTIONS',
@@ -192,7 +196,7 @@ function checkResult(frame: Frame, result: FrameResult | undefined): DetectedFra
   return { ...frame, detections, model };
 }
 
-/** @returns those that the topic does not take */
+/** @returns the frames that are larger than the topic allows */
 async function publishAll(frames: readonly Received<PublishedFrame>[], publish: Publish): Promise<Failure[]> {
   try {
     await publish(frames.map(({ frame }) => frame));
@@ -249,7 +253,7 @@ export const handler = tracedHandler(
         })
       : undefined,
     store,
-    // Loaded only where it is used: it brings fonts, and what draws.
+    // Loaded only with PICTURES=once: the module needs fonts and the drawing code.
     once:
       config.PICTURES === 'once'
         ? { annotate: (await import('./annotate.ts')).annotateFrames, prefix: config.S3_PREFIX }

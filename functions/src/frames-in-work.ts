@@ -1,2 +1,2 @@
-/** Frames that annotate has in work at once: while some are drawn, others are on their way to S3. */
+/** Frames that annotate processes at the same time: some are drawn while others are uploaded to S3. */
 export const FRAMES_IN_WORK = 4;

@@ -2,9 +2,9 @@ import type { DetectedFrame } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
 import type { Broker } from './broker.ts';
 
-// Topics and payloads as Frigate has them, as far as ours say the same: https://docs.frigate.video/integrations/mqtt/
+// Topics and payloads of Frigate, for the facts that this pipeline knows: https://docs.frigate.video/integrations/mqtt/
 
-/** An object as Frigate tells of it; times in epoch seconds. What is not known here is left out. */
+/** Frigate's description of an object; times in epoch seconds. Fields that are not known here are left out. */
 interface TrackedObject {
   id: string;
   camera: string;
@@ -25,21 +25,22 @@ export interface FrigateMessage {
   type: 'new' | 'update' | 'end';
   before: TrackedObject;
   after: TrackedObject;
-  /** Ours, whole. */
+  /** The event of this pipeline, unchanged. */
   event: SceneEvent;
 }
 
-/** Objects that are remembered. */
+/** Most objects in memory. */
 const MOST_OBJECTS = 10_000;
 
 /**
- * Makes Frigate's messages of events, in their order: the first of an object is `new`, each further one `update`, and the
- * one after which it is in no zone `end`. It is remembered here alone: after a restart an object may be `new` again.
+ * Converts events to Frigate's messages. The events must be in order. The first message of an object is `new`, further
+ * ones are `update`, and the one after which the object is in no zone is `end`. This state is in memory only: after a
+ * restart an object may be `new` again.
  */
 export function createFrigateMessages(): (event: SceneEvent) => FrigateMessage {
   const known = new Map<string, TrackedObject>();
   return (event) => {
-    // What counts objects is about none of them, and over at once.
+    // An event without a track, a count for example, is about no single object: it is an object of its own.
     const id = event.track_id === undefined ? event.event_id : `${event.stream_id}-${event.track_id}`;
     const last = known.get(id);
     const before = last ?? firstOf(id, event);
@@ -92,7 +93,7 @@ function changed(
   };
 }
 
-/** Tells of events, in order. @returns undefined once the broker has it, or why not */
+/** Publishes events in order. @returns undefined once the broker has acknowledged, or the reason why it has not */
 export function createMqttSink(
   broker: Broker,
   prefix: string,
@@ -105,22 +106,27 @@ export function createMqttSink(
 const ALL = 'all';
 
 /**
- * Keeps `<prefix>/<stream>/<class>` at how many objects of the class the stream shows, and `<prefix>/<stream>/all`: of each
- * batch the median of its frames, so that one that is missed in a frame counts. Told when it changes, and never waited for.
+ * Publishes how many objects of each class a stream shows, as retained messages: `<prefix>/<stream>/<class>` and
+ * `<prefix>/<stream>/all`. The count is the median of a batch's frames, so that an object missed in one frame still
+ * counts. A count is published when it changes; nothing waits for the broker.
  */
 export function createObjectCounts(
   broker: Broker,
   prefix: string,
 ): (frames: readonly DetectedFrame[]) => void {
-  const streams = new Map<string, { told: Map<string, string>; newest: number }>();
-  // What a broker that comes back has kept is asked for anew.
+  const streams = new Map<string, { published: Map<string, string>; newest: number }>();
+  // After a reconnection the retained messages are read again.
   broker.onConnected(() => streams.clear());
-  const tell = (stream: string, told: Map<string, string>, counts: ReadonlyMap<string, number>) => {
-    for (const name of new Set([...counts.keys(), ...told.keys()])) {
+  const publishChanges = (
+    stream: string,
+    published: Map<string, string>,
+    counts: ReadonlyMap<string, number>,
+  ) => {
+    for (const name of new Set([...counts.keys(), ...published.keys()])) {
       const count = String(counts.get(name) ?? 0);
-      if (told.get(name) === count) continue;
+      if (published.get(name) === count) continue;
       broker.retain(`${prefix}/${stream}/${name}`, count);
-      told.set(name, count);
+      published.set(name, count);
     }
   };
   return (frames) => {
@@ -129,21 +135,21 @@ export function createObjectCounts(
       const newest = Math.max(...own.map(({ capturedAt }) => capturedAt));
       const counts = mediansOf(own);
       const known = streams.get(stream);
-      // What is redriven is of the past.
+      // Redriven frames are old: they say nothing about the current count.
       if (known && newest < known.newest) continue;
       if (known) {
         known.newest = newest;
-        tell(stream, known.told, counts);
+        publishChanges(stream, known.published, counts);
         continue;
       }
-      const first = { told: new Map<string, string>(), newest };
+      const first = { published: new Map<string, string>(), newest };
       streams.set(stream, first);
-      tell(stream, first.told, counts);
-      // Classes that are not seen any more stand there from before this process.
+      publishChanges(stream, first.published, counts);
+      // Retained counts may come from an earlier process, for classes that are not seen any more: they must become 0.
       broker.retained(`${prefix}/${stream}`).then(
         (kept) => {
           for (const [name, count] of kept) {
-            if (!first.told.has(name)) first.told.set(name, count);
+            if (!first.published.has(name)) first.published.set(name, count);
           }
         },
         () => streams.delete(stream),

@@ -23,20 +23,20 @@ export function sourceOf({ topic, partition }: { topic: string; partition: numbe
   return `${topic}-${partition}`;
 }
 
-/** Batches that can be gone back. One that is delivered again is seldom older than the last. */
+/** Batches that are kept in memory. A batch that is delivered again is seldom older than the last one. */
 const KEPT = 4;
 
 /**
- * What was known of each stream after its last batches, so that a batch delivered again begins where it began
- * before. As every batch may run in another process, this memory holds only where a batch begins at an offset at which
- * one began or ended here, and all between was seen here.
+ * The state of each stream after its last batches. A batch that is delivered again starts from the same state as
+ * before. Each batch may run in another process. So a state is valid only if the batch begins at an offset where a
+ * batch in this process began or ended, with no gap since.
  */
 export class History {
   /** By source: where its last batches began, and where the newest ended; ascending. */
   readonly #boundaries = new Map<string, number[]>();
   readonly #checkpoints = new Map<string, Checkpoint[]>();
 
-  /** Says which records come now. Everything is forgotten of the source that doesn't lead up to them. */
+  /** Announces the records of the next batch. Drops every state of the source that does not lead up to them. */
   enter({ source, first, last }: Span): void {
     const before = (this.#boundaries.get(source) ?? []).filter((offset) => offset <= first);
     const leadsHere = before.at(-1) === first;
@@ -47,12 +47,12 @@ export class History {
     }
   }
 
-  /** The newest state of the stream; undefined when it isn't known here. */
+  /** The newest state of the stream; undefined when this process has none. */
   newest(streamId: string, source: string): string | undefined {
     return this.#checkpoints.get(streamId)?.findLast((one) => one.source === source)?.state;
   }
 
-  /** Remembers a state, newer than all before. */
+  /** Adds a state that is newer than all before it. */
   add(streamId: string, checkpoint: Checkpoint): void {
     this.#checkpoints.set(streamId, [...(this.#checkpoints.get(streamId) ?? []), checkpoint].slice(-KEPT));
   }

@@ -16,10 +16,10 @@ import {
 } from './records.ts';
 import { createWebhook, type Webhook } from './webhook.ts';
 
-/** Puts events on a bus. @throws when not all are on it */
+/** Puts events on a bus. @throws when the bus did not accept all of them */
 export type Bus = (events: readonly SceneEvent[]) => Promise<void>;
 
-/** Hands an event to others. @returns undefined once it is taken, or why it is given up */
+/** Delivers an event. @returns undefined once the receiver has accepted it, or the reason why it was given up */
 type Sink = (event: SceneEvent) => Promise<string | undefined>;
 
 export interface NotifyDependencies extends FailureDependencies {
@@ -28,30 +28,30 @@ export interface NotifyDependencies extends FailureDependencies {
   bus?: Bus | undefined;
 }
 
-/** Events handed to a sink side by side. */
+/** Events that a sink delivers at the same time. */
 const IN_WORK = 8;
 /** Most entries of one PutEvents request. */
 const BUS_ENTRIES = 10;
 
 /**
- * The Lambda that tells others: each record of `events` goes to the bus, to the webhook and to the MQTT broker. What one
- * of the latter doesn't take is put into failed/, so that one deaf receiver holds up nobody; a bus that is away fails the
- * batch. An event delivered again has the same id.
+ * The Lambda that delivers events. Each record of `events` goes to the bus, to the webhook and to the MQTT broker. An
+ * event that the webhook or the broker does not accept becomes a dead letter in failed/, and blocks no other event. A
+ * fault of the bus fails the batch. An event that is delivered again has the same id.
  */
 export function createNotify(dependencies: NotifyDependencies) {
   const { webhook, mqtt, bus } = dependencies;
   const sinks = [
-    { code: 'WEBHOOK_REFUSED', take: webhook },
-    { code: 'MQTT_REFUSED', take: mqtt },
+    { code: 'WEBHOOK_REFUSED', deliver: webhook },
+    { code: 'MQTT_REFUSED', deliver: mqtt },
   ] as const;
   return async (batch: MSKEvent): Promise<void> => {
     const { events, failures } = decodeEvents(batch);
     await bus?.(events.map((one) => one.event));
     const refused = new Map<ReceivedEvent, Failure>();
     await Promise.all(
-      sinks.map(async ({ code, take }) => {
-        if (!take) return;
-        const reasons = await inParallel(events, IN_WORK, ({ event }) => take(event));
+      sinks.map(async ({ code, deliver }) => {
+        if (!deliver) return;
+        const reasons = await inParallel(events, IN_WORK, ({ event }) => deliver(event));
         for (const [index, one] of events.entries()) {
           const reason = reasons[index];
           if (reason !== undefined) refused.set(one, { record: one.record, code, reason });

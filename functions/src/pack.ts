@@ -10,20 +10,20 @@ export interface Packable {
   record: MSKRecord;
   frame: DetectedFrame;
   jpeg: Buffer;
-  /** What was seen in it, one line of JSON. */
+  /** The frame's facts and detections, one line of JSON. */
   line: string;
 }
 
 /** Some pictures of a stream as one object. */
 export interface Packed<Item> {
   items: Item[];
-  /** Which part of it each of them is. */
+  /** For each item: its part of the object. */
   parts: Part[];
   object: StoredObject;
 }
 
 /**
- * Makes as few objects as can be of the pictures of one stream in a batch.
+ * Packs the pictures of one stream in a batch into as few objects as possible.
  * @param items not empty
  */
 export async function* packs<Item extends Packable>(
@@ -45,7 +45,7 @@ export async function* packs<Item extends Packable>(
   }
 }
 
-/** Pictures that make no video. */
+/** Pictures that can't be encoded as video. */
 export interface Unfit<Item> {
   items: Item[];
   reason: string;
@@ -59,7 +59,7 @@ async function segmentOf<Item extends Packable>(
 ): Promise<Packed<Item> | Unfit<Item>> {
   const { width, height } = first.frame;
   try {
-    // Loaded only here: FFmpeg does not lie beside every annotate.
+    // Loaded only here: an installation without video has no FFmpeg.
     const { encodeSegment } = await import('./clip-encoder.ts');
     const mp4 = await encodeSegment(items.map(({ frame, jpeg }) => ({ capturedAt: frame.capturedAt, jpeg })));
     const frames = items.map(({ frame }): [number, number] => [frame.capturedAt, frame.frameNumber]);

@@ -8,10 +8,10 @@ import {
 } from 'node-av/constants';
 import { Codec, CodecContext, FFmpegError, Frame, Log, Packet, SoftwareScaleContext } from 'node-av/lib';
 
-// What FFmpeg has to say of every picture is no log line of ours.
+// FFmpeg writes lines of its own for each picture: they are not part of this log.
 Log.setLevel(AV_LOG_QUIET);
 
-/** A picture that no video can be made of, however often it is tried. */
+/** A picture that can't be encoded as video. A retry would fail too. */
 export class ClipEncodingError extends Error {
   override readonly name = 'ClipEncodingError';
 }
@@ -22,7 +22,7 @@ export interface Size {
   height: number;
 }
 
-/** @throws ClipEncodingError when a decoder would work on it for long, or it is no JPEG */
+/** @throws ClipEncodingError when the picture is no JPEG, or so large that decoding would take long */
 function refuseCostly(jpeg: Buffer, maxPixels: number): void {
   try {
     readPictureHeader(jpeg, { maxPixels });
@@ -31,7 +31,7 @@ function refuseCostly(jpeg: Buffer, maxPixels: number): void {
   }
 }
 
-/** Decodes JPEGs, one after another, into what the encoder takes. */
+/** Decodes JPEGs, one after another, into the encoder's format. */
 export class PictureReader implements Disposable {
   readonly #decoder = new CodecContext();
   readonly #packet = new Packet();
@@ -51,7 +51,7 @@ export class PictureReader implements Disposable {
     for (const one of [this.#packet, this.#decoded, this.#scaled]) one.alloc();
   }
 
-  /** @returns the picture as it is; it lasts until the next call. @throws ClipEncodingError */
+  /** @returns the picture in its own format and size; it is valid until the next call. @throws ClipEncodingError */
   async decode(jpeg: Buffer): Promise<Frame> {
     refuseCostly(jpeg, this.#maxPixels);
     this.#packet.unref();
@@ -62,7 +62,7 @@ export class PictureReader implements Disposable {
     return this.#decoded;
   }
 
-  /** @returns the picture in 4:2:0 and limited range; it is the caller's until the next call. @throws ClipEncodingError */
+  /** @returns the picture scaled, in 4:2:0, limited range; valid until the next call. @throws ClipEncodingError */
   async read(jpeg: Buffer, { width, height }: Size): Promise<Frame> {
     const picture = await this.decode(jpeg);
     const scales = `${picture.width}x${picture.height} ${picture.format}`;
@@ -81,7 +81,7 @@ export class PictureReader implements Disposable {
       );
       this.#scales = scales;
     }
-    // The encoder may still hold the one before.
+    // A new buffer: the encoder may still use the former picture's.
     this.#scaled.unref();
     Object.assign(this.#scaled, { width, height, format: AV_PIX_FMT_YUV420P });
     FFmpegError.throwIfError(this.#scaled.getBuffer(), 'allocate a picture');

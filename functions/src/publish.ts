@@ -8,16 +8,19 @@ import {
 } from '@video-pipeline/frame';
 import { type Message, type Producer, TooLargeError } from '@video-pipeline/kafka';
 
-/** Sends records to a topic, in order; resolves once every in-sync replica has them. @throws TooLargeError once it has all others */
+/**
+ * Sends records to a topic, in order; resolves once every in-sync replica has them.
+ * @throws TooLargeError for records over the topic's limit, after all others are sent
+ */
 export type Send = (topic: string, messages: Message[]) => Promise<void>;
 
 /**
- * What goes into one send, bytes: a topic takes record batches of 6 MB, and all of a send may be for one partition.
- * A single message may be larger.
+ * Most bytes of one send; a single message may be larger. A topic's limit is 6 MB for a record batch, and all messages
+ * of a send may be for one partition.
  */
 const MAX_SEND_BYTES = 4 * 1024 * 1024;
 
-/** Sends by a producer; connects at first use, and again where that failed. */
+/** Sends by a producer. It connects at the first send, and again after a connection that failed. */
 export function createSend(producer: Pick<Producer, 'connect' | 'send'>): Send {
   let connected: Promise<void> | undefined;
   return async (topic, messages) => {
@@ -65,13 +68,13 @@ function sizeOf({ value, headers = {} }: Parameters<Send>[1][number]): number {
 
 /** A frame for `detections`. */
 export interface PublishedFrame extends DetectedFrame {
-  /** What is known of its stream after it. */
+  /** The state of the stream after this frame. */
   checkpoint?: Checkpoint;
-  /** Where its picture is, which then is not published again. */
+  /** Where the picture is. The record then does not carry it. */
   picture?: PictureReference;
 }
 
-/** The topic takes no records as large as those of some frames; all others are published. */
+/** The records of some frames are larger than the topic allows. All other frames are published. */
 export class FramesTooLargeError extends Error {
   override readonly name = 'FramesTooLargeError';
   readonly frames: readonly PublishedFrame[];

@@ -19,7 +19,7 @@ export interface Received<F extends Frame = Frame> {
   frame: F;
 }
 
-/** A record that can't be processed, however often it is tried. */
+/** A record that can't be processed. A retry would fail too: it becomes a dead letter. */
 export interface Failure {
   record: MSKRecord;
   code: FailureCode;
@@ -27,8 +27,8 @@ export interface Failure {
 }
 
 /**
- * Splits an event into the frames it holds, in order, and the records that are none.
- * @param decode gives nothing for a record that is not for this stage
+ * Splits an event into its frames, in order, and the records that are no frames.
+ * @param decode returns undefined for a record that this stage skips
  */
 export function decodeRecords<F extends Frame>(
   event: MSKEvent,
@@ -50,18 +50,18 @@ export function decodeRecords<F extends Frame>(
   return { received, failures };
 }
 
-/** How pictures begin that the model server would take, too; annotate writes JPEGs, and draws on nothing else. */
+/** First bytes of pictures that the model server would accept. They are refused here: annotate draws on JPEGs only. */
 const OTHER_PICTURES = [
   ['PNG', /^\x89PNG\r\n/],
   ['WebP', /^RIFF.{4}WEBP/s],
 ] as const;
-/** No camera is older; epoch milliseconds. Seconds where milliseconds are meant lie in January 1970. */
+/** Earliest valid time of capture, epoch milliseconds. A time in seconds by mistake would be in January 1970. */
 const EARLIEST = Date.UTC(2000, 0, 1);
 /** How far a camera's clock may be ahead, milliseconds. */
 const AHEAD_MS = 24 * 3_600_000;
 
 /**
- * Refuses what has the form of a frame and is none, at the first stage that sees it.
+ * Refuses a record that decodes as a frame but is not a JPEG, or has an impossible time.
  * @throws InvalidRecordError
  */
 function refuseNonsense({ jpeg, capturedAt }: Frame): void {
@@ -84,7 +84,7 @@ export interface ReceivedEvent {
   event: SceneEvent;
 }
 
-/** Splits a batch of `events` into the events that it holds, in order, and the records that are none. */
+/** Splits a batch of `events` into its events, in order, and the records that are no events. */
 export function decodeEvents(batch: MSKEvent): { events: ReceivedEvent[]; failures: Failure[] } {
   const events: ReceivedEvent[] = [];
   const failures: Failure[] = [];
@@ -96,7 +96,7 @@ export function decodeEvents(batch: MSKEvent): { events: ReceivedEvent[]; failur
   return { events, failures };
 }
 
-/** Records that are put into failed/ side by side. */
+/** Records that are put into failed/ at the same time. */
 const PUTS_IN_WORK = 16;
 
 /** What {@link putAllFailed} needs. */
@@ -105,13 +105,13 @@ export interface FailureDependencies {
   logger: Pick<Logger, 'warn'>;
 }
 
-/** Puts failed records into failed/, says so, and counts them under the stage's name. */
+/** Puts failed records into failed/, logs each of them, and counts them under the stage's name. */
 export async function putAllFailed(
   stage: string,
   failures: readonly Failure[],
   { putFailed, logger }: FailureDependencies,
 ): Promise<void> {
-  // Where the batch is to come again, none is still on its way: it may be processed then.
+  // All uploads end before this rejects: a late one could store a dead letter of a record that a retry processes.
   await inParallel(failures, PUTS_IN_WORK, ({ record, reason, code }) => putFailed(record, reason, { code }));
   for (const { record, reason } of failures) logger.warn(`${positionOf(record)} failed: ${reason}`);
   for (const [stream, failed] of Map.groupBy(failures, ({ record }) => claimedStream(record))) {
@@ -122,7 +122,7 @@ export async function putAllFailed(
   }
 }
 
-/** A handler that is made at its first batch. */
+/** A handler that is created at its first batch. */
 export function atFirstBatch(create: () => (batch: MSKEvent) => Promise<void>) {
   let handler: ReturnType<typeof create> | undefined;
   return async (batch: MSKEvent): Promise<void> => {

@@ -10,13 +10,13 @@ import { readScenes, type SceneConfig } from '@video-pipeline/scene';
 import { followText } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 
-/** Variables that say what the streams' scenes are. */
+/** Variables that configure the streams' scenes. */
 export const SCENE_VARIABLES = ['STREAMS', 'STREAMS_FILE', 'ALLOWED_CLASSES'] as const;
 
 /**
- * The scenes that the environment names, by stream. What is wrong with one stream does not touch the others. A file is
- * read again once it has changed; the former scenes go on where it has become wrong.
- * @throws ConfigError, StreamsError when they are wrong from the beginning
+ * The configured scenes, by stream. An error in one stream does not affect the others. A file is read again once it has
+ * changed. If the new file is invalid, the former scenes stay in use.
+ * @throws ConfigError, StreamsError when the configuration is invalid at the start
  */
 export function scenesReader(
   config: Config<'STREAMS' | 'STREAMS_FILE'>,
@@ -35,12 +35,12 @@ export function scenesReader(
   };
 }
 
-/** The list on AWS is asked for again after so long, milliseconds. */
+/** How often the streams file in S3 is read again, milliseconds. */
 const LIST_AGE_MS = 30_000;
 
 /**
- * The scenes of a list that lies in the bucket, `s3://bucket/key`: changed without a deploy, and of any size, unlike
- * Lambda's environment. A list that can't be read at first fails the batch, to be delivered again.
+ * The scenes of a streams file in S3, `s3://bucket/key`. It can change without a deploy. Its size is not limited,
+ * unlike that of a Lambda function's environment. If the first read fails, the batch fails and is delivered again.
  */
 export function followScenes(
   url: string,
@@ -61,7 +61,7 @@ export function followScenes(
   };
 }
 
-/** @returns reads scenes; but for the first time, the former ones go on where they have become wrong */
+/** @returns a function that reads scenes. From its second call on, an invalid list leaves the former scenes in use. */
 function goingOn(log: Pick<Logger, 'info' | 'error'>) {
   let scenes: ReadonlyMap<string, SceneConfig> | undefined;
   return (list: () => StreamsText | undefined): ReadonlyMap<string, SceneConfig> => {
@@ -78,7 +78,7 @@ function goingOn(log: Pick<Logger, 'info' | 'error'>) {
   };
 }
 
-/** @param former of a stream that can't be read any more, this scene goes on */
+/** @param former scenes that stay in use for streams whose configuration has become invalid */
 function scenesIn(
   streams: StreamsText,
   former: ReadonlyMap<string, SceneConfig>,

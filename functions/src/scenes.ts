@@ -23,48 +23,48 @@ import { History, type Span, sourceOf, spansOf } from './history.ts';
 import type { PublishedFrame, Send } from './publish.ts';
 import { byStream, type Received } from './records.ts';
 
-/** What the frames of a batch mean. */
+/** A batch after filtering and tracking, with the events found in it. */
 export interface ProcessedBatch {
   frames: Received<PublishedFrame>[];
   events: SceneEvent[];
 }
 
-/** Filters, tracks and events of all streams, over batches. */
+/** Filters, tracks and events of all streams, across batches. */
 export interface Scenes {
-  /** The model that each stream wants, of those that want one. */
+  /** For each stream whose configuration names a model: that model. */
   models(): Promise<ReadonlyMap<string, string>>;
-  /** Takes the frames of a batch, each stream's in order. The same batch again gives the same. */
+  /** Processes the frames of a batch, each stream's in order. The same batch again gives the same result. */
   process(event: MSKEvent, detected: readonly Received<DetectedFrame>[]): Promise<ProcessedBatch>;
   /** Publishes those events that are not on the topic yet; resolves once every in-sync replica has them. */
   publishEvents(events: readonly SceneEvent[]): Promise<void>;
 }
 
 export interface ScenesDependencies {
-  /** What holds now, by stream; asked before every batch. */
+  /** The current configuration, by stream; called before every batch. */
   configs: () => ReadonlyMap<string, SceneConfig> | Promise<ReadonlyMap<string, SceneConfig>>;
-  /** For streams that don't say it themselves. */
+  /** Classes for streams that do not configure their own. */
   allowedClasses: readonly string[] | undefined;
   /** First folder of annotated frames. */
   prefix: string;
   detectionsTopic: string;
   eventsTopic: string;
-  /** Whether a clip is made of each event, which then names it. */
+  /** Whether each event gets a clip. The event then carries the clip's key. */
   clips: boolean;
   tail: Pick<Tail, 'newest'>;
   send: Send;
   logger: Pick<Logger, 'warn'>;
 }
 
-/** How far back a topic is read for what was known of a stream before it came here, records. */
+/** How many records of `detections` are read back for the state of a stream that is new to this process. */
 const LOOK_BACK = 1_000;
-/** A redriven record may carry an old checkpoint; so many records more are looked at for a newer one. */
+/** How many more records are read for a newer checkpoint: the first one found may be old, from a redriven record. */
 const LOOK_FURTHER = 25;
-/** How far back `events` is read for what was told already, records. */
+/** How many records of `events` are read back for the ids that are published already. */
 const LOOK_BACK_EVENTS = 500;
-/** What a stream is that was never seen before. */
+/** The state of a stream that was never seen before. */
 const NO_STATE = '';
 
-/** Nothing to do for a stream that no list names and whose classes are not limited. */
+/** The configuration of a stream that the streams file does not name. */
 const PLAIN = sceneConfigSchema.parse({});
 
 export function createScenes(dependencies: ScenesDependencies): Scenes {
@@ -73,7 +73,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
   /** Streams whose rate was found too low to follow what moves. */
   const sparse = new Set<string>();
 
-  /** Says what a user can't see in the events: a clock that was set back, a rate too low for tracks. */
+  /** Logs what the events do not show: a clock that was set back, and a frame rate too low for tracking. */
   function reportTime(streamId: string, { capturedAt, frameNumber }: DetectedFrame, seen: Understood): void {
     if (seen.setBackMs !== undefined) {
       logger.warn('the clock of the camera or its host was set back; tracks go on', {
@@ -95,7 +95,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     }
   }
 
-  /** The scene as it was before the span; from memory, or from the topics when the stream was not here before. */
+  /** The scene as it was before the span: from memory, or from `detections` where this process has no state. */
   async function open(streamId: string, span: Span): Promise<Scene> {
     const config = (await configs()).get(streamId) ?? PLAIN;
     const options = { prefix, allowedClasses };
@@ -115,7 +115,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
   ): Promise<ProcessedBatch> {
     const removed: Filtered['removed'] = {};
     const events: SceneEvent[] = [];
-    const understood: Received<PublishedFrame>[] = [];
+    const processed: Received<PublishedFrame>[] = [];
     let interval = 0;
     for (const { record, frame } of frames) {
       const appearances = scene.looksAtColours ? await appearancesOf(frame) : undefined;
@@ -126,9 +126,9 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
       for (const [reason, count] of Object.entries(seen.removed) as [keyof typeof removed, number][]) {
         removed[reason] = (removed[reason] ?? 0) + count;
       }
-      understood.push({ record, frame: { ...frame, detections: seen.detections } });
+      processed.push({ record, frame: { ...frame, detections: seen.detections } });
     }
-    const last = understood.at(-1);
+    const last = processed.at(-1);
     if (!last) return { frames: [], events };
     if (scene.state !== undefined) {
       last.frame.checkpoint = { source: span.source, offset: span.last, state: scene.state };
@@ -137,7 +137,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     if (interval >= SPARSE_FRAMES_MS)
       emitMetrics('detect', last.frame.streamId, { SparseInterval: interval });
     reportFiltered(last.frame.streamId, removed);
-    return { frames: understood, events };
+    return { frames: processed, events };
   }
 
   return {
@@ -151,17 +151,17 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
       const spans = spansOf(event);
       for (const span of spans.values()) history.enter(span);
       const streams = [...byStream(detected)];
-      const understood = await Promise.all(
+      const processed = await Promise.all(
         streams.map(async ([streamId, frames]) => {
           const span = spans.get(sourceOf(frames[0]?.record ?? { topic: '', partition: 0 }));
           if (!span) throw new RangeError(`stream '${streamId}' comes from no partition of the event`);
           return watch(await open(streamId, span), frames, span);
         }),
       );
-      const frames = new Map(understood.flatMap((one) => one.frames.map((frame) => [frame.record, frame])));
+      const frames = new Map(processed.flatMap((one) => one.frames.map((frame) => [frame.record, frame])));
       return {
         frames: detected.flatMap(({ record }) => frames.get(record) ?? []),
-        events: understood
+        events: processed
           .flatMap(({ events }) => events)
           .map((one) => (clips ? { ...one, clip_key: clipKey(one) } : one)),
       };
@@ -171,7 +171,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
       const streams = [...Map.groupBy(events, ({ stream_id }) => stream_id)];
       await Promise.all(
         streams.map(async ([streamId, list]) => {
-          const known = await toldEvents(dependencies, streamId);
+          const known = await publishedEvents(dependencies, streamId);
           const fresh = list.filter(({ event_id }) => !known.has(event_id));
           await send(
             eventsTopic,
@@ -184,7 +184,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
   };
 }
 
-/** The newest state of the stream on `detections` that knows nothing of the span yet. */
+/** The newest state of the stream on `detections` from before the span. */
 async function lastState(
   { tail, detectionsTopic }: ScenesDependencies,
   streamId: string,
@@ -194,7 +194,7 @@ async function lastState(
   let further = LOOK_FURTHER;
   for await (const record of tail.newest(detectionsTopic, streamId, LOOK_BACK)) {
     const found = record.key?.toString() === streamId ? checkpointOf(record) : undefined;
-    // Offsets of another partition say nothing here: the newest state is the best there is.
+    // Offsets of another partition can't be compared: the newest state is used.
     const fits = found && (found.source !== source || found.offset < first);
     if (fits && (!best || (best.source === found.source && best.offset < found.offset))) best = found;
     if (best && further-- === 0) break;
@@ -203,10 +203,13 @@ async function lastState(
 }
 
 /**
- * Ids of the stream's newest events. The topic alone knows them: an attempt to tell them may have failed after it
- * succeeded, in this process or another.
+ * Ids of the stream's newest events on the topic. Only the topic is certain: an earlier send, in this process or
+ * another, may have reported a failure although the broker stored the events.
  */
-async function toldEvents({ tail, eventsTopic }: ScenesDependencies, streamId: string): Promise<Set<string>> {
+async function publishedEvents(
+  { tail, eventsTopic }: ScenesDependencies,
+  streamId: string,
+): Promise<Set<string>> {
   const ids = new Set<string>();
   for await (const { key, value } of tail.newest(eventsTopic, streamId, LOOK_BACK_EVENTS)) {
     const event = key?.toString() === streamId ? parseSceneEvent(value) : undefined;

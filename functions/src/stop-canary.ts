@@ -1,13 +1,13 @@
 import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
 import { createStore, type Store } from '@video-pipeline/storage';
 
-/** What CloudWatch hands to a function when an alarm changes, as far as it is read here. */
+/** The event that CloudWatch sends to a function when an alarm changes; only the fields that are used here. */
 export interface AlarmEvent {
   time: string;
   alarmData: { alarmName: string; state: { value: string; reason: string } };
 }
 
-/** The Lambda behind the alarms of a canary: whichever of them rings first ends it, until the next canary begins. */
+/** The Lambda behind the alarms of a canary. The first alarm stops the canary until the next canary begins. */
 export const createStopCanary =
   (store: Pick<Store, 'put'>) =>
   async ({ time, alarmData: { alarmName, state } }: AlarmEvent): Promise<void> => {

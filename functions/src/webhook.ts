@@ -6,26 +6,26 @@ import type { SceneEvent } from '@video-pipeline/scene';
 export interface WebhookSettings {
   /** http(s) URL. */
   url: string;
-  /** `whsec_` and the key in base64; without it nothing is signed. */
+  /** `whsec_` and the key in base64. Without it requests are not signed. */
   secret: string | undefined;
-  /** How often an event is posted at most. */
+  /** Most attempts to post an event. */
   attempts: number;
   /** First wait between attempts, milliseconds; each further one is twice as long. */
   firstWaitMs?: number;
 }
 
-/** Posts an event. @returns undefined once it is taken (2xx), or why it is given up */
+/** Posts an event. @returns undefined once the receiver has accepted it (2xx), or the reason why it was given up */
 export type Webhook = (event: SceneEvent) => Promise<string | undefined>;
 
 const FIRST_WAIT_MS = 500;
-/** Longest wait for an answer. */
+/** Longest wait for an answer, milliseconds. */
 const TIMEOUT_MS = 10_000;
-/** Answers that may be different next time, besides 5xx: timeout, too early, too many requests. */
+/** Status codes besides 5xx for which a retry may succeed: timeout, too early, too many requests. */
 const CURABLE = new Set([408, 425, 429]);
 
 /**
- * Posts events as Standard Webhooks does: the receiver tells a doubled event by `webhook-id`, and an authentic one by
- * `webhook-signature`. Redirects are not followed, and link-local addresses not reached.
+ * Posts events as Standard Webhooks specifies. The receiver recognises a repeated event by `webhook-id`, and a genuine
+ * one by `webhook-signature`. Redirects are not followed, and link-local addresses are refused.
  * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
 export function createWebhook({

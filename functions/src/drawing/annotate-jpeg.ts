@@ -20,29 +20,32 @@ export { PictureError };
 export class SizeMismatchError extends PictureError {}
 
 const QUALITY = 85;
-/** Most pixels of a picture: four of these in work fit into the function's memory. */
+/** Most pixels of a picture: four such pictures fit into the function's memory at once. */
 const MAX_PIXELS = 50_000_000;
 /** A picture of 4K has fewer pixels than this. */
 const USUAL_PIXELS = 10_000_000;
-/** So many pixels are in work at the same time: two of the largest pictures, and beside them usual ones, which do not wait for those. */
+/**
+ * Limits of the pixels that are in work at the same time. Large pictures have a limit of their own, so that pictures of
+ * usual size do not wait for them.
+ */
 const gates = { usual: new Gate(2 * USUAL_PIXELS), large: new Gate(2 * MAX_PIXELS) };
-/** What every JPEG begins with: start of image, and the next marker's first byte (ITU-T T.81, B.1.1.3). */
+/** First bytes of every JPEG: start of image, and the first byte of the next marker (ITU-T T.81, B.1.1.3). */
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
-/** Most boxes that are drawn: what models give at most. */
+/** Most boxes that are drawn; a model gives no more. */
 const MAX_BOXES = 300;
-/** What is painted for boxes and labels, pixels: as many as the picture has, and of a small picture so many in any case. */
+/** Pixels that boxes and labels may paint in a small picture. A larger picture may be painted once as a whole. */
 const MIN_PAINTED_PIXELS = 20_000_000;
-/** Of a character of a label, about, as a share of the text's size. */
+/** Average width of a character of a label, as a share of the text's size. */
 const CHARACTER_WIDTH = 0.6;
-/** Characters of a class's name on a label. */
+/** Most characters of a class's name on a label. */
 const MAX_NAME = 256;
-/** After so much drawing others get their turn, milliseconds: heartbeats, pictures that are on their way to S3. */
+/** After so much drawing the event loop runs other work, milliseconds: heartbeats and uploads to S3, for example. */
 const SLICE_MS = 10;
 
 /**
- * Draws a box and a label for every detection that is {@link drawable}. Others get their turn meanwhile.
- * @param frame a JPEG and the size that its record says it has, upright, pixels
- * @param how of the JPEG that comes out; left out, quality 85
+ * Draws a box and a label for every detection that is {@link drawable}. It yields to the event loop meanwhile.
+ * @param frame a JPEG, and the upright size that its record gives, pixels
+ * @param how encoding of the result; left out, quality 85
  * @returns an upright JPEG of that size, 4:2:0, without metadata
  * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
  */
@@ -68,7 +71,7 @@ async function draw(
   const pixels = await decode(frame);
   const glyphs = await loadGlyphs(textSize(pixels));
   let pause = performance.now() + SLICE_MS;
-  // The surest last, so that its label is on top.
+  // The detection of the highest confidence is drawn last, so that its label is on top.
   for (const detection of drawable(frame, detections).reverse()) {
     drawDetection(pixels, detection, glyphs);
     if (performance.now() < pause) continue;
@@ -81,9 +84,9 @@ async function draw(
 }
 
 /**
- * Those detections that are drawn, the surest first: no more than there is room for to look at, and no more work than
- * to paint the whole picture once, or a small one some times. It depends on nothing but its arguments.
- * @param picture its size, pixels
+ * The detections that are drawn, the highest confidence first. Their number is limited, and so are the pixels that they
+ * paint: as many as the picture has, and more in a small picture. The result depends on the arguments alone.
+ * @param picture size, pixels
  */
 export function drawable(
   picture: Pick<Frame, 'width' | 'height'>,
@@ -98,7 +101,7 @@ export function drawable(
   return tooMuch < 0 ? surest : surest.slice(0, tooMuch);
 }
 
-/** Pixels that are painted for a detection, about: the edges of its box, and of its label what is in the picture. */
+/** Estimate of the pixels that a detection paints: the edges of its box, and the part of its label in the picture. */
 function workOf(picture: Pick<Frame, 'width' | 'height'>, detection: Detection): number {
   const [x1, y1, x2, y2] = detection.bbox;
   const width = Math.min(picture.width, Math.max(0, x2) - Math.max(0, x1));
@@ -115,7 +118,7 @@ async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'h
   const limits = { maxPixels: width * height, limit: 'the pixel limit of its record' };
   let picture: Pixels;
   try {
-    // Upright by its EXIF orientation, as models see it and boxes are given.
+    // Rotated upright by its EXIF orientation: models get it so, and boxes refer to it.
     picture = await decodeRgb(jpeg, readPictureHeader(jpeg, limits));
   } catch (cause) {
     throw new PictureError(`can't be decoded: ${(cause as Error).message}`, { cause });
@@ -145,10 +148,10 @@ function labelText({ class_name, confidence, track_id }: Detection): string {
   return `${name} ${confidence.toFixed(2)}${track_id === undefined ? '' : ` ${track_id}`}`;
 }
 
-/** Room left and right of a label's text, pixels. */
+/** Space left and right of a label's text, pixels. */
 const PADDING = 3;
 
-/** On top of the box, or in it where there is no room above; always inside the picture. */
+/** Above the box, or in the box if the space above is too small; always inside the picture. */
 function labelPlace(box: Rectangle, textWidth: number, height: number, picture: Pixels): Rectangle {
   const width = textWidth + 2 * PADDING;
   const left = Math.max(0, Math.min(box.left, picture.width - width));

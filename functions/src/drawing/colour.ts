@@ -4,7 +4,7 @@ export type Colour = readonly [number, number, number];
 const BLACK: Colour = [0, 0, 0];
 const WHITE: Colour = [255, 255, 255];
 
-/** Steps of the golden angle never come back near a hue they have been to, so that any few classes look different. */
+/** Steps of the golden angle never come close to an earlier hue, so that a few classes always look different. */
 const GOLDEN_ANGLE = 137.508;
 const SATURATION = 0.85;
 const LIGHTNESS = 0.5;

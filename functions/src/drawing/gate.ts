@@ -1,4 +1,4 @@
-/** Lets so much work begin that its weights together stay within a limit; the rest waits its turn. */
+/** Limits the total weight of the work that runs at the same time. Other work waits in its order. */
 export class Gate {
   readonly #limit: number;
   readonly #waiting: { weight: number; begin: () => void }[] = [];
@@ -8,7 +8,7 @@ export class Gate {
     this.#limit = limit;
   }
 
-  /** Does the work once there is room for it; what is heavier than the limit is done alone. */
+  /** Runs the work once its weight fits into the limit. Work that is heavier than the limit runs alone. */
   async run<Result>(weight: number, work: () => Promise<Result>): Promise<Result> {
     await new Promise<void>((begin) => {
       this.#waiting.push({ weight, begin });

@@ -5,7 +5,7 @@ import sharp from 'sharp';
 
 /** The characters of a font at one size, drawn once. */
 export interface Glyphs {
-  /** Of every character, pixels. */
+  /** Height of every character, pixels. */
   height: number;
   /** Coverage of all characters side by side, 0..255, `stride` bytes a row. */
   coverage: Buffer;
@@ -17,9 +17,9 @@ export interface Glyphs {
 /** Stands for a character that the font does not have. */
 export const UNKNOWN = '?';
 
-/** Sizes that are kept: the largest takes 4 MB, and who sends pictures decides on their sizes. */
+/** Most text sizes in memory. The largest needs 4 MB, and the senders of pictures decide how many sizes there are. */
 const MAX_SIZES = 8;
-/** The oldest come first. */
+/** In the order of their first use. */
 const bySize = new Map<number, Promise<Glyphs>>();
 let font: Promise<Font> | undefined;
 

@@ -4,7 +4,7 @@ import { type Glyphs, UNKNOWN } from './glyphs.ts';
 
 export type Pixels = Rgb;
 
-/** In whole pixels; `right` and `bottom` are the first outside. */
+/** In whole pixels. `right` and `bottom` are the first column and row outside. */
 export interface Rectangle {
   left: number;
   top: number;
@@ -12,10 +12,10 @@ export interface Rectangle {
   bottom: number;
 }
 
-/** Rows so wide are copied from the first one, which is faster than to write each pixel, pixels. */
+/** Wider rows are copied from the first row, which is faster than writing each pixel; pixels. */
 const COPIED_WIDTH = 32;
 
-/** Fills what of the rectangle lies in the picture. */
+/** Fills the part of the rectangle that lies in the picture. */
 export function fillRectangle({ data, width, height }: Pixels, rectangle: Rectangle, colour: Colour): void {
   const [left, top] = [Math.max(rectangle.left, 0), Math.max(rectangle.top, 0)];
   const length = Math.min(rectangle.right, width) - left;
@@ -36,7 +36,7 @@ export function fillRectangle({ data, width, height }: Pixels, rectangle: Rectan
   }
 }
 
-/** Draws the rectangle's edge, `line` pixels wide, inside of it. */
+/** Draws the rectangle's border inside the rectangle, `line` pixels wide. */
 export function strokeRectangle(pixels: Pixels, rectangle: Rectangle, line: number, colour: Colour): void {
   const { left, top, right, bottom } = rectangle;
   fillRectangle(pixels, { ...rectangle, bottom: Math.min(top + line, bottom) }, colour);
@@ -50,7 +50,7 @@ export function textWidth(text: string, glyphs: Glyphs): number {
   return cellsOf(text, glyphs).reduce((sum, { width }) => sum + width, 0);
 }
 
-/** Blends `text` into the picture, its upper left corner at `x`, `y`; what lies outside is not drawn. */
+/** Blends `text` into the picture, with its upper left corner at `x`, `y`. Parts outside the picture are not drawn. */
 export function drawText(
   pixels: Pixels,
   text: string,
