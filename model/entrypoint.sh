@@ -1,8 +1,8 @@
 #!/bin/sh
 # Starts the model server with threads and memory that follow the machine.
 cores=$(nproc)
-# Pictures are decoded by libuv's threads: four of them, unless there are more cores.
+# libuv's threads decode the pictures: one for each core, and at least four.
 export UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-$((cores > 4 ? cores : 4))}"
-# With few threads, two of glibc's arenas keep memory lower and flat; with many, they would wait for each other.
+# Two glibc arenas keep memory low when there are few threads. Many threads would block each other in two arenas.
 if [ "$cores" -le 4 ]; then export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}"; fi
 exec node model/src/main.ts "$@"

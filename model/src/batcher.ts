@@ -1,7 +1,7 @@
 export interface BatcherOptions<Item, Result> {
   /**
-   * Preferred sizes of a batch, ascending. When one is reached a batch of it starts without waiting for more, and what
-   * is over stays for the next; the largest is the most items of a batch.
+   * Preferred sizes of a batch, ascending. Once enough items wait for a preferred size, a batch of that size starts at
+   * once. Further items stay for the next batch. The largest preferred size is the limit of a batch.
    */
   sizes: readonly number[];
   /** Longest wait of an item for others to reach a preferred size, milliseconds; then a batch of any size starts. */
@@ -9,13 +9,13 @@ export interface BatcherOptions<Item, Result> {
   /** Batches that run at the same time. */
   concurrency: number;
   /**
-   * Sizes that a batch may have, ascending, where others would cost: a batch is cut to one, or filled up to one by who
-   * runs it. With them, a batch also starts as soon as no announced item is on its way.
+   * The only sizes that a batch should have, ascending, for a runtime to which other sizes are expensive. A batch is
+   * cut to one of them, or `run` pads it to one. With rungs, a batch also starts once no announced item is outstanding.
    */
   rungs?: readonly number[];
   /** Items with different keys never share a batch. */
   keyOf(item: Item): string;
-  /** Why the item needs no result any more; it is in no batch then, and rejects with that. */
+  /** The reason why an item needs no result any more, or undefined. Such an item joins no batch and rejects with it. */
   endOf?(item: Item): unknown;
   /** @returns one result an item, in their order */
   run(items: Item[]): Promise<Result[]>;
@@ -29,16 +29,16 @@ interface Waiting<Item, Result> {
 }
 
 /**
- * Groups items that come one by one into batches, oldest first. It knows nothing of what the items are.
+ * Groups items that come one by one into batches, oldest first.
  * @see https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/batcher.html for what
  *   preferred sizes and delay mean in Triton, which this follows
  */
 export class Batcher<Item, Result> {
   readonly #options: BatcherOptions<Item, Result>;
-  /** By key; a key is there only while an item waits under it, the one that waits longest first. */
+  /** Waiting items by key. A key exists only while items wait for it; the key that has waited longest comes first. */
   readonly #waiting = new Map<string, Waiting<Item, Result>[]>();
   #running = 0;
-  /** Announced, and not added yet. */
+  /** Items that are announced and not added yet. */
   #onTheirWay = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -46,7 +46,7 @@ export class Batcher<Item, Result> {
     this.#options = options;
   }
 
-  /** Says that an item is on its way. @returns what to call once when it has been added, or won't be */
+  /** Announces an item. @returns a function to call once, when the item has been added or will never be */
   announce(): () => void {
     this.#onTheirWay++;
     return () => {
@@ -54,7 +54,7 @@ export class Batcher<Item, Result> {
     };
   }
 
-  /** @returns the item's own result; rejects with what its batch failed with */
+  /** @returns the item's own result; rejects with the error of its batch */
   add(item: Item): Promise<Result> {
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     const key = this.#options.keyOf(item);
@@ -88,7 +88,7 @@ export class Batcher<Item, Result> {
     return (waiting[0]?.since ?? now) + this.#options.maxDelayMs - now;
   }
 
-  /** The largest preferred size that as many make; `undefined` when they are fewer than the smallest. */
+  /** The largest preferred size that the waiting items fill; `undefined` when they fill none. */
   #preferred({ length }: Waiting<Item, Result>[]): number | undefined {
     return this.#options.sizes.findLast((size) => size <= length);
   }
@@ -111,7 +111,7 @@ export class Batcher<Item, Result> {
     const { rungs } = this.#options;
     const size = this.#preferred(waiting) ?? waiting.length;
     const batch = waiting.splice(0, rungs ? countOnRung(size, rungs) : size);
-    // To the end of the order, so that no key starves another.
+    // The key goes to the end of the order, so that no key starves another.
     this.#waiting.delete(key);
     if (waiting.length > 0) this.#waiting.set(key, waiting);
     return batch;
@@ -131,10 +131,10 @@ export class Batcher<Item, Result> {
   }
 }
 
-/** A batch may be filled up by half as much again as it has; what is fewer goes on the rung below, and the rest later. */
+/** Padding may make a batch 1.5 times as large. Otherwise the rung below is used, and the rest comes later. */
 const MOST_FILLED = 1.5;
 
-/** How many of `count` items go into a batch: all where the next rung is near, else what the rung below holds. */
+/** How many of `count` items go into a batch: all if the next rung is near, else as many as the rung below holds. */
 function countOnRung(count: number, rungs: readonly number[]): number {
   const next = rungUp(count, rungs);
   const below = rungs.findLast((rung) => rung <= count);
@@ -146,10 +146,10 @@ export function rungUp(count: number, rungs: readonly number[]): number {
   return rungs.find((rung) => rung >= count) ?? rungs.at(-1) ?? count;
 }
 
-/** Sizes of batches where each is prepared for: few, so that little is filled up in vain. */
+/** Batch sizes for a runtime that prepares for each size. There are few of them, and the padding stays small. */
 const RUNGS = [1, 2, 4, 8, 16];
 
-/** The preferred numbers of pictures, and the rungs under them, ascending. */
+/** The preferred batch sizes, and the rungs below the largest of them, ascending. */
 export function rungsUpTo(batchSizes: readonly number[]): number[] {
   const most = Math.max(...batchSizes);
   return [...new Set([...RUNGS.filter((rung) => rung < most), ...batchSizes])].sort((a, b) => a - b);

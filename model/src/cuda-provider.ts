@@ -9,7 +9,7 @@ import { exitWithError } from '@video-pipeline/lifecycle';
 
 const PROVIDERS = ['shared', 'cuda', 'tensorrt'].map((name) => `libonnxruntime_providers_${name}.so`);
 
-/** ONNX Runtime for CUDA 13 and cuDNN 9 (MIT): the providers of the same version, which the wheel keeps beside Python's. */
+/** ONNX Runtime for CUDA 13 and cuDNN 9 (MIT). Its Python wheel contains the providers of the same version. */
 const ONNXRUNTIME_GPU: Wheel = {
   name: 'onnxruntime-gpu',
   version: '1.30.0',
@@ -26,7 +26,7 @@ const ONNXRUNTIME_GPU: Wheel = {
   wanted: (path) => PROVIDERS.some((name) => path === `onnxruntime/capi/${name}`),
 };
 
-/** Where onnxruntime-node has its library for this machine. */
+/** The folder of onnxruntime-node's library for this machine. */
 export function onnxruntimeFolder(): string {
   const entry = createRequire(import.meta.url).resolve('onnxruntime-node');
   return join(dirname(entry), '../bin/napi-v6', process.platform, process.arch);

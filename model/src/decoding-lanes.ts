@@ -4,15 +4,20 @@ import { FairQueue } from './fair-queue.ts';
 export interface DecodingLanesOptions<Item> {
   /** Most items of ordinary size under way at the same time. */
   places: number;
-  /** Works on one; never rejects. */
+  /** Processes one item; never rejects. */
   run(item: Item): Promise<void>;
 }
 
-/** Samples of a large picture: more than those of any camera of up to 8K, 4:2:0. Such a one takes a thread for long. */
+/**
+ * Samples from which a picture is large: more than an 8K camera sends in 4:2:0. A large picture occupies a thread for
+ * long.
+ */
 const LARGE = 50_000_000;
-/** Threads that decode: libuv's, by its own variable and default. */
+/** Number of libuv's threads, which decode: its own variable and its own default. */
 const THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
-/** Large pictures in work at once: they leave most threads, and the memory that many would take, to the others. */
+/**
+ * Large pictures in work at the same time. The limit bounds their memory, and leaves most threads to other pictures.
+ */
 const LARGE_PLACES = Math.max(1, Math.floor(Math.min(THREADS, availableParallelism()) / 4));
 
 interface Lane<Item> {
@@ -21,7 +26,10 @@ interface Lane<Item> {
   underWay: number;
 }
 
-/** Pictures that wait for a thread, large ones in a lane of their own, so that they never take all threads. Clients are served in turn. */
+/**
+ * Pictures that wait for a thread. Large ones have a lane of their own, so that they never occupy all threads. Clients
+ * are served in turn.
+ */
 export class DecodingLanes<Item> {
   readonly #run: (item: Item) => Promise<void>;
   readonly #ordinary: Lane<Item>;
@@ -41,19 +49,19 @@ export class DecodingLanes<Item> {
     return this.#ordinary.queue.size + this.#large.queue.size;
   }
 
-  /** @param work samples that decoding it visits */
+  /** @param work samples that decoding has to process */
   push(client: string, item: Item, work: number): void {
     const lane = work > LARGE ? this.#large : this.#ordinary;
     lane.queue.push(client, item);
     this.#startNext(lane);
   }
 
-  /** Takes a client's items out that are not begun and match. @returns them */
+  /** Removes the client's matching items that have not begun. @returns the removed items */
   remove(client: string, matches: (item: Item) => boolean): Item[] {
     return [this.#ordinary, this.#large].flatMap(({ queue }) => queue.remove(client, matches));
   }
 
-  /** Waits until nothing is under way. */
+  /** Waits until no item is in work. */
   async idle(): Promise<void> {
     await this.#idle.promise;
   }

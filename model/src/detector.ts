@@ -37,18 +37,18 @@ interface Prepared {
   signal: AbortSignal;
 }
 
-/** From encoded pictures to detections: decodes the next pictures while the runtime works on those before. */
+/** Turns encoded pictures into detections. It decodes the next pictures while the runtime processes the former ones. */
 export class Detector {
   readonly model: ModelFile;
   readonly #options: DetectorOptions;
   readonly #batcher: Batcher<Prepared, Candidate[]>;
   readonly #lanes: DecodingLanes<Job>;
   readonly #inputSizes: InputSizes;
-  /** Sizes that a batch may have; `undefined` when any will do. */
+  /** The only batch sizes of the runtime; `undefined` when every size is allowed. */
   readonly #rungs: readonly number[] | undefined;
   readonly #rate = new ServiceRate();
   readonly #tensors: TensorQueue;
-  /** Memory for batches, given back by the runtime. */
+  /** Memory of finished batches, for reuse. */
   #free: Uint8Array[] = [];
 
   constructor(options: DetectorOptions) {
@@ -64,7 +64,7 @@ export class Detector {
       tunesShapes,
       onError: options.onWarmUpError,
     });
-    // Two batches a thread: it takes the second at once, without waiting for this thread to notice.
+    // Two batches for each thread: it starts the second at once, without waiting for this thread.
     const concurrency = 2 * pool.size;
     this.#lanes = new DecodingLanes({
       places: (concurrency + 1) * Math.max(...batchSizes) + 1,
@@ -82,24 +82,24 @@ export class Detector {
     });
   }
 
-  /** Pictures that wait to be begun. */
+  /** Pictures that wait and have not begun. */
   get queued(): number {
     return this.#lanes.waiting + this.#tensors.waiting;
   }
 
-  /** Most of them. */
+  /** Most pictures that may wait. */
   get maxQueue(): number {
     return this.#options.maxQueue;
   }
 
-  /** Pictures done a second while there was work lately; `Infinity` before any was. */
+  /** Pictures a second, measured while there was work lately; `Infinity` before the first picture. */
   get framesPerSecond(): number {
     return this.#rate.perSecond;
   }
 
   /**
    * @returns one result a picture, in their order
-   * @throws OverloadedError when too many wait already, `signal.reason` once the signal ends the request,
+   * @throws OverloadedError when too many pictures wait already, `signal.reason` once the signal ends the request,
    *   InferenceError when the runtime fails
    */
   async detect(request: DetectRequest): Promise<PictureResult[]> {
@@ -127,28 +127,28 @@ export class Detector {
   }
 
   /**
-   * Has every thread run the model with each shape that it will be given: a GPU's runtime prepares itself for each when
-   * it first sees it.
-   * @throws InferenceError when it can't
+   * Runs the model once on every thread with each expected input shape: a GPU's runtime tunes itself to a shape at its
+   * first use.
+   * @throws InferenceError when the runtime fails
    */
   warmUp(): Promise<void> {
     return this.#inputSizes.warmUp();
   }
 
-  /** Sizes of input that the runtime is ready for. */
+  /** Number of input sizes that the runtime is tuned to. */
   get inputSizes(): number {
     return this.#inputSizes.count;
   }
 
-  /** Whether the runtime takes frames of such sizes without preparing itself first. */
+  /** Whether the runtime accepts frames of these sizes without tuning itself first. */
   isReadyFor(dims: TensorRequest['dims']): boolean {
     return this.#inputSizes.isReadyFor(dims);
   }
 
   /**
-   * What the model itself gives.
-   * @throws OverloadedError when too many pictures wait already, `signal.reason` once the signal ends the request, InferenceError
-   *   when the runtime fails, also where its graph chooses candidates
+   * Returns the model's raw output tensors.
+   * @throws OverloadedError when too many pictures wait already, `signal.reason` once the signal ends the request,
+   *   InferenceError when the runtime fails, also where its graph chooses candidates
    */
   async ask(request: TensorRequest): Promise<OutputTensor[]> {
     request.signal.throwIfAborted();
@@ -177,12 +177,12 @@ export class Detector {
     return this.#options.precision;
   }
 
-  /** Why it runs on the CPU though a GPU would have been taken, in one line. */
+  /** Why `auto` chose the CPU and no GPU, in one line. */
   get fallback(): string | undefined {
     return this.#options.fallback;
   }
 
-  /** Waits until no picture is left, then ends the threads. */
+  /** Waits until all pictures are done, then ends the threads. */
   async close(): Promise<void> {
     await this.#lanes.idle();
     await this.#inputSizes.close();
@@ -207,7 +207,7 @@ export class Detector {
     try {
       picture = await decodePicture(bytes, header, {
         resize: this.#options.resize,
-        // A GPU takes more frames than one thread can scale.
+        // A GPU needs more frames a second than one thread can scale.
         scale: this.#options.tunesShapes ? resizeElsewhere : resizeLinear,
         place: (width, height) => this.#inputSizes.place(width, height),
       });
@@ -236,7 +236,7 @@ export class Detector {
     const [first] = items;
     if (!first) return [];
     const { box } = first.picture;
-    // What lies in the rest does not matter.
+    // The runtime may get padding after the items: its contents do not matter.
     const size = this.#rungs ? rungUp(items.length, this.#rungs) : items.length;
     const frames = this.#takeFrames(size * frameBytes(box));
     layOut(
@@ -259,7 +259,7 @@ export class Detector {
 
   #takeFrames(bytes: number): Uint8Array {
     const free = this.#free.pop();
-    // One of another size is left to the garbage collector: cameras rarely change theirs.
+    // A buffer that is too small is left to the garbage collector: cameras rarely change their size.
     return free && free.length >= bytes ? free : new Uint8Array(bytes);
   }
 
@@ -284,7 +284,7 @@ export class Detector {
   }
 }
 
-/** A model fixed to a batch size gets its full batch. */
+/** The batch sizes for {@link Batcher}'s rungs. A model with a fixed batch size always gets a full batch. */
 function rungsOf({ model, batchSizes, tunesShapes }: DetectorOptions): number[] | undefined {
   if (model.batchSize) return [model.batchSize];
   return tunesShapes ? rungsUpTo(batchSizes) : undefined;

@@ -4,13 +4,13 @@ import type { ModelFile } from './model-file.ts';
 import type { Precision } from './session.ts';
 
 /**
- * Where a model may run: `openvino` is the CPU by OpenVINO instead of onnxruntime; `auto` is CUDA where it works, and
- * otherwise whichever of the two was measured to be faster on this CPU.
+ * Where a model may run. `openvino` is the CPU with OpenVINO instead of onnxruntime. `auto` is CUDA if it works, and
+ * otherwise the faster of onnxruntime and OpenVINO on this CPU, as measured.
  */
 export const devices = ['auto', 'cpu', 'openvino', 'cuda', 'tensorrt'] as const;
 export type Device = (typeof devices)[number];
 
-/** How a device is best used. */
+/** A device and the best settings for it. */
 export interface DeviceUse {
   device: Exclude<Device, 'auto'>;
   /** What the runtime computes with. */
@@ -20,29 +20,30 @@ export interface DeviceUse {
   batchSizes: readonly number[];
   /** Longest wait for a batch to fill, milliseconds. */
   batchDelayMs: number;
-  /** Whether the runtime prepares itself for each shape of input when it first sees it. */
+  /** Whether the runtime tunes itself to each input shape at its first use. */
   tunesShapes: boolean;
-  /** Why `auto` runs it where it does, in one line. */
+  /** Why `auto` chose this device, in one line. */
   fallback?: string;
 }
 
 /**
- * Where the best candidates are chosen: in the model's graph, or on the host from all of its outputs. `auto` is what measures
- * better: on a GPU the graph, which spares copying 1.7 MB a picture, on a CPU the host, which looks at each score once.
+ * Where the best candidates are chosen: in the model's graph, or on the host from all of the model's outputs. `auto` is
+ * the faster one in measurements. On a GPU that is the graph, which saves copying 1.7 MB a picture. On a CPU it is the
+ * host, which reads each score once.
  */
 export const selects = ['auto', 'graph', 'host'] as const;
 export type Select = (typeof selects)[number];
 
 export interface StartOptions {
-  /** Its pool is taken where it suits the device, and ended where not. */
+  /** The model. Its pool is used if it suits the device; otherwise the pool is closed. */
   model: ModelFile;
   suppression: SuppressionOptions;
-  /** Most candidates of a picture that are chosen in the graph. */
+  /** Most candidates of a picture that the graph returns. */
   candidates: number;
   select: Select;
   /** Inference threads on a CPU; 0 means one a core. */
   cpuThreads: number;
-  /** `bf16` may be taken where it is faster, by OpenVINO. */
+  /** `bf16` allows OpenVINO to compute with it, if that is faster. */
   precision: Precision;
   note(line: string): void;
 }

@@ -6,21 +6,21 @@ import { fasterOf } from './faster-runtime.ts';
 import { cpuShape, InferenceError, InferencePool, type WorkerSetup } from './inference-pool.ts';
 import { isOpenvinoCached, openvinoLibraries } from './openvino/wheel.ts';
 
-// On a CPU, a batch takes as long as its pictures one by one, and threads with a picture each do more together than
-// one picture split among them. A GPU wants batches, and a second thread that prepares one while the first one's runs.
+// On a CPU, a batch takes as long as its pictures one by one. Threads with one picture each do more work than threads
+// that share a picture. A GPU needs batches, and a second thread that prepares a batch while the first one runs.
 export const CPU_BATCH = { batchSizes: [1], batchDelayMs: 0, tunesShapes: false };
 const GPU_THREADS = 2;
-// 25 frames are what a Lambda sends; more of them come together when several ask at once. The delay is what decoding
-// such a request takes: a batch that waits for nothing more starts at once. cuDNN tries all algorithms for each new
-// shape, for seconds (`cudnn_conv_algo_search` is EXHAUSTIVE unless set, which onnxruntime-node can't do).
+// A Lambda function sends 25 frames; 50 come together when several send at once. The delay is the time that decoding
+// such a request takes. A batch that no further frame is expected for starts without delay. For each new shape cuDNN
+// tries all algorithms, for seconds: `cudnn_conv_algo_search` is EXHAUSTIVE, and onnxruntime-node can't change it.
 export const GPU_BATCH = { batchSizes: [25, 50], batchDelayMs: 10, tunesShapes: true };
 
 /**
- * Loads the model where `device` says. TensorRT builds its engines at every start, which takes minutes: onnxruntime-node
- * can't turn on its cache (`session_options_helper.cc` sets nothing but the device, which makes the provider ignore
- * `ORT_TENSORRT_*` too).
- * @param isCudaInstalled whether it is worth a try when `device` is `auto`
- * @throws InferenceError when it can't be loaded there; `auto` falls back to the CPU first
+ * Loads the model on `device`. TensorRT builds its engines at every start, which takes minutes. onnxruntime-node can't
+ * turn on TensorRT's cache: `session_options_helper.cc` sets only the device, and so the provider ignores
+ * `ORT_TENSORRT_*` too.
+ * @param isCudaInstalled whether `auto` should try CUDA
+ * @throws InferenceError when the model can't be loaded on the device; `auto` falls back to the CPU before
  */
 export async function startOn(
   device: Device,
@@ -37,7 +37,7 @@ export async function startOn(
     await options.model.pool.close();
     return use;
   }
-  // TensorRT's `TopK` takes no number that is computed.
+  // TensorRT's `TopK` needs a constant count, and the graph that chooses candidates computes it.
   const choice = await choose(options, device === 'cuda');
   const providers = device === 'tensorrt' ? ['tensorrt', 'cuda', 'cpu'] : ['cuda', 'cpu'];
   try {
@@ -75,8 +75,8 @@ async function startOpenvino(options: StartOptions): Promise<DeviceUse> {
 }
 
 /**
- * Takes the faster of onnxruntime and OpenVINO. In f32 they are about as fast as each other: OpenVINO, which has to be
- * fetched, is a candidate where it lies already, or where bf16 may be taken.
+ * Uses the faster of onnxruntime and OpenVINO. In f32 both are about as fast. OpenVINO has to be downloaded: it is
+ * tried only if it is in the cache already, or if bf16 is allowed.
  */
 async function startOnCpu(options: StartOptions, fallback: string): Promise<DeviceUse> {
   const onnxruntime = await startOnnxruntime(options);
@@ -91,7 +91,7 @@ async function startOnCpu(options: StartOptions, fallback: string): Promise<Devi
   }
 }
 
-/** The model's file, and how many candidates it chooses itself. */
+/** The model's file, and how many candidates its graph chooses. */
 interface Choice extends Pick<WorkerSetup, 'onnx'> {
   selects?: number;
 }
@@ -107,7 +107,7 @@ function readyAs(use: DeviceUse, { model, suppression }: StartOptions, { selects
   return model.isQuantised ? { ...use, precision: 'int8' } : use;
 }
 
-/** Whether `device` leads to a GPU, as far as can be told before it is tried. */
+/** Whether `device` probably is a GPU; known for certain only once it has been tried. */
 export function isOnGpu(device: Device): boolean {
   return device === 'cuda' || device === 'tensorrt' || (device === 'auto' && hasCuda());
 }

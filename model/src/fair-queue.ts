@@ -1,6 +1,6 @@
-/** A queue that serves its clients in turn, each one's items in their order: a client with many can't starve others. */
+/** A queue that serves its clients in turn, so that a client with many items can't starve others. */
 export class FairQueue<Item> {
-  /** By client, the one whose turn is next first; a client without items is not there. */
+  /** Items by client, in the order of turns. A client without items has no entry. */
   readonly #items = new Map<string, Item[]>();
   #size = 0;
 
@@ -27,7 +27,7 @@ export class FairQueue<Item> {
     return item;
   }
 
-  /** Takes a client's items out that match, wherever they wait. @returns them */
+  /** Removes the client's matching items. @returns the removed items */
   remove(client: string, matches: (item: Item) => boolean): Item[] {
     const items = this.#items.get(client) ?? [];
     const left = items.filter((item) => !matches(item));

@@ -6,19 +6,19 @@ import type { DeviceUse, StartOptions } from './device-use.ts';
 import type { Runtime, WorkerJob } from './inference-pool.ts';
 import { letterbox } from './letterbox.ts';
 
-/** What was measured, frames a second, by runtime. */
+/** Measured frames a second, by runtime. */
 type Measured = Record<string, number>;
 
-/** So much faster another runtime must be to be taken instead of the first. */
+/** The second runtime must be faster by this factor to be used. */
 const WORTH = 1.1;
-/** Each is measured for so long, and with so many frames a thread at least. */
+/** Time of a measurement, and frames for each thread in one round. */
 const MEASURE_MS = 1_500;
 const ROUND = 4;
 
 /**
- * Takes the faster of two ways to run a model on this CPU. They are measured once for each machine, model and precision; what
- * was found is kept in the cache.
- * @returns the one to take, and the other one
+ * Finds the faster of two runtimes for a model on this CPU. They are measured once for each machine, model and
+ * precision. The result is kept in the cache.
+ * @returns the runtime to use, and the other one
  */
 export async function fasterOf(
   first: DeviceUse,
@@ -52,7 +52,7 @@ async function measure(
   const dims = [model.batchSize ?? 1, inputHeight, inputWidth, 3] as const;
   const measured: Measured = {};
   for (const { device, pool } of uses) {
-    // The first run prepares.
+    // The first run includes one-time preparation.
     await runRound(pool, dims);
     let frames = 0;
     const began = performance.now();
@@ -75,7 +75,7 @@ async function read(path: string): Promise<Record<string, Measured>> {
   try {
     return JSON.parse(await readFile(path, 'utf8'));
   } catch {
-    // Not measured yet, or what was kept is no JSON: it is measured again.
+    // Not measured yet, or the file is not JSON: a new measurement follows.
     return {};
   }
 }

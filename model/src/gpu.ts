@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
-/** How a GPU stands; what the driver does not tell is `undefined`. */
+/** State of a GPU; `undefined` for values that the driver does not report. */
 export interface GpuReading {
-  /** The driver's number of it. */
+  /** The driver's index of the GPU. */
   index: string;
   memoryUsedBytes: number | undefined;
   memoryTotalBytes: number | undefined;
@@ -12,16 +12,16 @@ export interface GpuReading {
 }
 
 const QUERY = ['--query-gpu=index,memory.used,memory.total,utilization.gpu', '--format=csv,noheader,nounits'];
-/** A reading is used again for so long. */
+/** A reading is reused for so long, milliseconds. */
 const FRESH_MS = 2_000;
-/** Longest that one call of nvidia-smi may take, and longest that who asks waits for it. */
+/** Timeout of one call of nvidia-smi, and the longest wait of {@link GpuReader.read} for it. */
 const CALL_MS = 10_000;
 const WAIT_MS = 300;
 const MIB = 2 ** 20;
 
 const run = promisify(execFile);
 
-/** Reads NVIDIA's GPUs by `nvidia-smi`, which a GPU container has from its driver. */
+/** Reads NVIDIA GPUs by `nvidia-smi`, which the driver provides in a GPU container. */
 export class GpuReader {
   #readings: GpuReading[];
   #readAt = performance.now();

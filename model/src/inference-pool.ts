@@ -8,11 +8,11 @@ import type { OpenvinoOptions } from './openvino/session.ts';
 export interface WorkerSetup {
   /** Path of the model, read before the threads are ready. */
   onnx: string;
-  /** How many of the runtime's own threads share in the work of each of ours; 1 without it. */
+  /** Number of runtime threads that each worker thread uses; left out, 1. */
   threads?: number;
   /** onnxruntime's execution providers, the preferred one first. */
   providers: string[];
-  /** Instead of onnxruntime: OpenVINO, by its libraries. */
+  /** Runs the model with OpenVINO instead of onnxruntime. */
   openvino?: Pick<OpenvinoOptions, 'libraries' | 'precision'>;
 }
 
@@ -20,7 +20,7 @@ export interface WorkerSetup {
 export interface Reading {
   head: HeadName;
   suppression: SuppressionOptions;
-  /** How many candidates the model itself chooses; left out, it gives all of its outputs. */
+  /** How many candidates the model's graph chooses. Left out, the graph returns its own outputs. */
   selects?: number;
 }
 
@@ -29,13 +29,13 @@ export interface WorkerJob {
   /** uint8 `[N, H, W, 3]`; may be longer than `dims` say. */
   frames: Uint8Array;
   dims: readonly [number, number, number, 3];
-  /** One a frame, 0..1. */
+  /** One for each frame, 0..1. */
   thresholds: readonly number[];
-  /** Whether the model's own outputs are wanted, unread. */
+  /** Whether the raw outputs are returned instead of candidates. */
   raw?: boolean;
 }
 
-/** What a thread is told. */
+/** A message to a worker thread. */
 export type WorkerMessage = WorkerJob | Reading | typeof END;
 
 export type WorkerReply =
@@ -43,16 +43,16 @@ export type WorkerReply =
   | ({ id: number } & InferenceResult)
   | { id: number; error: string; frames: Uint8Array };
 
-/** What one batch gave. */
+/** Result of one batch. */
 export interface InferenceResult {
-  /** One list a frame, in pixels of the model's input. */
+  /** One list for each frame, in pixels of the model's input. */
   candidates: Candidate[][];
-  /** Frames that may have had more candidates than the model chooses. */
+  /** Number of frames that may have had more candidates than the graph returns. */
   cut: number;
-  /** The memory that the frames lay in, free again. */
+  /** The memory of the frames, to be used again. */
   frames: Uint8Array;
   milliseconds: { inference: number; decoding: number };
-  /** The model's own outputs, where they are wanted. */
+  /** The raw outputs, if `raw` was set. */
   outputs?: OutputTensor[];
 }
 
@@ -61,35 +61,38 @@ export class InferenceError extends Error {
   override readonly name = 'InferenceError';
 }
 
-/** What runs batches, on threads that work side by side. */
+/** Runs batches on several threads. */
 export interface Runtime {
   /** Number of threads. */
   readonly size: number;
   readonly isHealthy: boolean;
   /**
-   * Runs one batch on the thread with the fewest waiting. `job.frames` is given away.
+   * Runs one batch on the thread with the fewest waiting batches. `job.frames` is transferred to the thread.
    * @throws InferenceError
    */
   run(job: Omit<WorkerJob, 'id'>): Promise<InferenceResult>;
-  /** @returns what the model itself gives. @throws InferenceError, also where its graph was made to choose candidates */
+  /** @returns the raw outputs. @throws InferenceError, also when the graph chooses candidates itself */
   ask(frames: Uint8Array, dims: WorkerJob['dims']): Promise<OutputTensor[]>;
-  /** Runs batches on one thread, one after another; while it does, {@link run} leaves that thread alone, unless it is the only one. */
+  /**
+   * Runs batches on one thread, one after another. Meanwhile {@link run} does not use this thread, unless it is the
+   * only one.
+   */
   runOn(thread: number, jobs: Iterable<Omit<WorkerJob, 'id'>>): Promise<void>;
-  /** Ends the threads, each when its batch is done. */
+  /** Ends each thread once its batch is done. */
   close(): Promise<void>;
 }
 
 interface Member {
   worker: Worker;
-  /** How many {@link Runtime.runOn} hold it. */
+  /** Number of running {@link Runtime.runOn} calls on this thread. */
   reserved: number;
   pending: Map<number, PromiseWithResolvers<InferenceResult>>;
 }
 
-/** Weighs more than any number of batches that may wait for a thread. */
+/** Load of a reserved thread: more than any number of waiting batches. */
 const RESERVED = 1_000_000;
 
-/** Threads that hold a session each. */
+/** Worker threads, each with a session of its own. */
 export class InferencePool implements Runtime {
   readonly #members: Member[];
   #nextId = 0;
@@ -123,7 +126,7 @@ export class InferencePool implements Runtime {
     return this.#members.length;
   }
 
-  /** From now on, outputs are read so. */
+  /** Sets how the outputs of further batches are decoded. */
   readAs(reading: Reading): void {
     for (const { worker } of this.#members) worker.postMessage(reading);
   }
@@ -185,16 +188,16 @@ export class InferencePool implements Runtime {
   }
 }
 
-/** From so many bytes of weights on, threads share one session instead of having one each, which costs a few per cent. */
+/** Bytes of weights from which all threads share one session. Sharing costs a few per cent of the speed. */
 const LARGE_WEIGHTS = 64_000_000;
 
-/** How many sessions a CPU runs for weights of so many bytes, and how many threads each of them. */
+/** Number of sessions on a CPU for a model of this many bytes, and number of threads for each session. */
 export function cpuShape(weights: number, cpuThreads: number) {
   const cores = cpuThreads || availableParallelism();
   return weights < LARGE_WEIGHTS ? { size: cores, threads: 1 } : { size: 1, threads: cores };
 }
 
-/** What a thread is told to end. To terminate it within a call of onnxruntime would abort the whole process. */
+/** Message that ends a thread. `terminate()` during a call of onnxruntime would abort the whole process. */
 export const END = 'end';
 
 async function end(worker: Worker): Promise<void> {

@@ -19,8 +19,8 @@ import {
 } from './inference-pool.ts';
 import type { Session } from './session.ts';
 
-// A runtime runs a session on the thread that calls it: hence a thread of its own, so that HTTP and JPEG decoding go on
-// meanwhile.
+// A runtime runs a session on the calling thread. Each session has a worker thread, so that the main thread stays free
+// for HTTP and JPEG decoding.
 const setup: WorkerSetup = workerData;
 let reading: Reading | undefined;
 const session = await createSession(setup);
@@ -75,7 +75,7 @@ function decode(
   return (head.needsSuppression ? suppress : strongest)(candidates.filter(isSound), suppression);
 }
 
-/** Each runtime is loaded where it is used alone. */
+/** Loads only the runtime that is used. */
 async function createSession({ onnx, providers, openvino, threads = 1 }: WorkerSetup): Promise<Session> {
   if (openvino) {
     const { createOpenvinoSession } = await import('./openvino/session.ts');
@@ -86,6 +86,6 @@ async function createSession({ onnx, providers, openvino, threads = 1 }: WorkerS
 }
 
 function reply(message: WorkerReply): void {
-  // The frames' memory goes back with the answer, to be filled again.
+  // The reply returns the memory of the frames, so that it can be used again.
   parentPort?.postMessage(message, 'frames' in message ? [message.frames.buffer as ArrayBuffer] : []);
 }

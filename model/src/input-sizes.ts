@@ -7,25 +7,25 @@ export interface InputSizesOptions {
   runtime: Runtime;
   inputSize: InputSize;
   fit: Preprocessing['fit'];
-  /** Sizes of batches that the runtime gets, ascending. */
+  /** Batch sizes of the runtime, ascending. */
   rungs: readonly number[];
   /**
-   * Whether the runtime prepares itself for each shape of input when it first sees it, as GPUs do, for seconds: then it
-   * never sees one for the first time while a picture waits.
+   * Whether the runtime tunes itself to each input shape at its first use, for seconds, as GPUs do. A new shape is then
+   * never used for the first time while a picture waits for it.
    */
   tunesShapes: boolean;
-  /** Called when a thread failed to get ready for one. */
+  /** Called when a thread failed to tune itself to an input size. */
   onError(error: Error): void;
 }
 
-/** Most input sizes that are made ready: each costs a GPU seconds and memory, and who sends pictures chooses them. */
+/** Most input sizes: each costs a GPU seconds and memory, and the clients' pictures decide how many there are. */
 const MAX_SIZES = 8;
 
-/** Where pictures lie in the model's input, and which sizes of input the runtime is ready for. */
+/** Places pictures in the model's input, and knows which input sizes the runtime is tuned to. */
 export class InputSizes {
   readonly #options: InputSizesOptions;
   readonly #ready = new Set<string>();
-  /** Made ready, or being so. */
+  /** Input sizes that the runtime is tuned to, or is being tuned to. */
   readonly #known = new Set<string>();
   #warming: Promise<unknown> = Promise.resolve();
   #isClosed = false;
@@ -34,14 +34,15 @@ export class InputSizes {
     this.#options = options;
   }
 
-  /** Input sizes that the runtime is ready for. */
+  /** Number of input sizes that the runtime is tuned to. */
   get count(): number {
     return this.#ready.size;
   }
 
   /**
-   * Where a picture of some width and height, pixels, lies in the model's input. One that would need an input size which
-   * the runtime isn't ready for lies in the square, scaled alike, while that size is made ready in the background.
+   * Where a picture of this width and height, pixels, lies in the model's input. If the runtime is not tuned to the
+   * picture's input size yet, the picture is placed in the square input at the same scale. Meanwhile the runtime is
+   * tuned to that size in the background.
    */
   place(width: number, height: number): Letterbox {
     const { inputSize, fit, tunesShapes } = this.#options;
@@ -51,16 +52,16 @@ export class InputSizes {
     return letterbox(width, height, this.#square, fit);
   }
 
-  /** Whether the runtime takes so many frames of such a size, `[N, H, W, 3]`, without preparing itself first. */
+  /** Whether the runtime accepts frames of these dims, `[N, H, W, 3]`, without tuning itself first. */
   isReadyFor([count, height, width]: WorkerJob['dims']): boolean {
     const { tunesShapes, rungs } = this.#options;
     return !tunesShapes || (rungs.includes(count) && this.#ready.has(`${width}x${height}`));
   }
 
   /**
-   * Has every thread run the model at each batch size, in the input that wide frames get and, where a runtime must be
-   * ready for all it gets, in the square that holds the others.
-   * @throws InferenceError when it can't
+   * Runs the model on every thread at each batch size, with the input size of 16:9 frames. A runtime that needs tuning
+   * also runs with the square input, which holds frames of every shape.
+   * @throws InferenceError when the runtime fails
    */
   async warmUp(): Promise<void> {
     const { inputSize, fit, tunesShapes } = this.#options;
@@ -69,7 +70,7 @@ export class InputSizes {
       await this.#makeReady(letterbox(1, 1, this.#square, fit), inParallel);
   }
 
-  /** Waits for threads that are being made ready. */
+  /** Waits until no thread is being tuned. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#warming;
@@ -102,7 +103,7 @@ export class InputSizes {
   }
 
   *#jobs(box: Letterbox) {
-    // The smallest and the largest first: TensorRT then builds for all between.
+    // The smallest and the largest size come first: TensorRT then builds an engine for the whole range.
     const [smallest = 1, ...others] = this.#options.rungs;
     for (const size of [smallest, ...others.toReversed()]) {
       if (this.#isClosed) return;
@@ -121,7 +122,7 @@ async function inParallel(threads: number[], run: (thread: number) => Promise<vo
   await Promise.all(threads.map(run));
 }
 
-/** So that the others go on serving. */
+/** One thread at a time, so that the other threads go on serving. */
 async function oneByOne(threads: number[], run: (thread: number) => Promise<void>): Promise<void> {
   for (const thread of threads) await run(thread);
 }

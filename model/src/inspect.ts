@@ -7,20 +7,20 @@ import { type Evidence, UnsupportedModelError } from './model-file.ts';
 import { madePictures } from './probe.ts';
 
 export interface InspectOptions extends Pick<LoadOptions, 'head' | 'names'> {
-  /** Picture that the answer is drawn on; a made one without it. */
+  /** Picture that the detections are drawn on; left out, a synthetic one. */
   picture?: string;
-  /** Where that is written. */
+  /** Path of the drawn picture. */
   output?: string;
-  /** Objects less sure than this are left out, 0..1. */
+  /** Objects with a lower confidence are left out, 0..1. */
   confidence: number;
   /** A picture with more pixels is refused. */
   maxPixels: number;
 }
 
-/** What was found in a model, and what becomes of it. */
+/** The facts about a model, and whether it can be served. */
 export interface Inspection extends Partial<Evidence> {
   file: string;
-  /** The family that it is served as; absent where it is refused. */
+  /** The family as which the model is served; absent if it is refused. */
   head?: string;
   version?: string;
   /** Bytes of its weights. */
@@ -30,14 +30,14 @@ export interface Inspection extends Partial<Evidence> {
   /** Why it is refused, and what to do. */
   refusal?: string;
   detections?: readonly Detection[];
-  /** The picture with the answer. */
+  /** Path of the picture with the detections. */
   drawn?: string;
 }
 
-/** Batches that a GPU or `--batch-sizes` may give it are tried as far as this. */
+/** Batch sizes that are tried: whether the model keeps the pictures of a batch apart. */
 const BATCH_SIZES = [4];
 
-/** Reads a model, has it prove its family, and draws what it sees on a picture. */
+/** Reads a model, recognises its family by its outputs, and draws its detections on a picture. */
 export async function inspect(file: string, options: InspectOptions): Promise<Inspection> {
   try {
     const load = { ...options, ...forTool(options.maxPixels), batchSizes: BATCH_SIZES };
@@ -66,7 +66,7 @@ export async function inspect(file: string, options: InspectOptions): Promise<In
   }
 }
 
-/** In words, a line a fact. */
+/** Text with one fact a line. */
 export function report(inspection: Inspection): string {
   const { metadata, card, verdicts = [], keepsApart, detections, drawn, head, refusal } = inspection;
   const { names, ...facts } = metadata ?? {};
@@ -126,7 +126,7 @@ async function draw(
     );
   });
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${boxes.join('')}</svg>`;
-  // It was decoded before, as one of the formats that a request may bring.
+  // Safe here: the picture was decoded before, in one of the formats that a request may have.
   sharp.unblock({ operation: ['VipsForeignLoadSvg'] });
   await writeFile(
     path,

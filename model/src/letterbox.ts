@@ -1,7 +1,7 @@
 import type { Preprocessing } from './heads/head.ts';
 import { roundHalfEven } from './resize.ts';
 
-/** Where a picture lies inside the model's input. Pixels, but the scales: input over picture. */
+/** Where a picture lies in the model's input, pixels. The scales are input size over picture size. */
 export interface Letterbox {
   /** Size of the model's input. */
   inputWidth: number;
@@ -22,8 +22,8 @@ export type InputSize =
   | { kind: 'rectangle'; longest: number; stride: number };
 
 /**
- * Fits a picture into the model's input, its shape kept unless it is to be stretched. With a size that may vary, bars
- * fill up to the next multiple of the stride only: 1280 x 720 becomes 640 x 384, not 640 x 640.
+ * Fits a picture into the model's input. It keeps the picture's shape unless `fit` is `stretch`. For a rectangle input,
+ * bars fill only up to the next multiple of the stride: 1280 x 720 becomes 640 x 384, not 640 x 640.
  * The rounding is that of Ultralytics' `LetterBox` (`ultralytics/data/augment.py`, `auto=True`, `scaleup=True`).
  */
 export function letterbox(
@@ -50,7 +50,7 @@ function stretched(pictureWidth: number, pictureHeight: number, width: number, h
   return { inputWidth: width, inputHeight: height, width, height, left: 0, top: 0, ...scales };
 }
 
-/** Takes a box `[x1, y1, x2, y2]` in pixels of the model's input back to the picture, cut at its edges. */
+/** Converts a box `[x1, y1, x2, y2]` from pixels of the model's input to pixels of the picture, cut at its edges. */
 export function toPicture(
   box: readonly [number, number, number, number],
   { left, top, scaleX, scaleY }: Letterbox,

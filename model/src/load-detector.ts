@@ -7,28 +7,31 @@ import type { HeadName } from './heads/index.ts';
 import { type ModelFile, readModelFile, UnsupportedModelError } from './model-file.ts';
 import type { Precision } from './session.ts';
 
-/** How models are loaded and used; the same for all models of a server. */
+/** Options for loading and running models; the same for all models of a server. */
 export interface LoadOptions {
-  /** Family of the model, when it is not to be recognised. */
+  /** Family of the model; left out, it is recognised. */
   head?: HeadName;
   /** File with the classes' names, one a line, for a model that does not name them. */
   names?: string;
   device: Device;
-  /** Inference threads on a CPU, 0 for one a core. */
+  /** Inference threads on a CPU; 0 means one for each core. */
   threads: number;
-  /** What a CPU may compute with: `bf16` is faster with OpenVINO where the CPU has it; `int8` refuses what isn't quantised. */
+  /**
+   * Number format on a CPU. `bf16` is faster with OpenVINO on a CPU that supports it. `int8` refuses models that are
+   * not quantised.
+   */
   precision: Precision;
-  /** Preferred numbers of pictures that the runtime gets at once, ascending; what suits the device without it. */
+  /** Preferred batch sizes, ascending; left out, those of the device. */
   batchSizes?: readonly number[];
-  /** Longest wait for a batch to reach one of them, milliseconds; what suits the device without it. */
+  /** Longest wait for a batch to reach a preferred size, milliseconds; left out, that of the device. */
   batchDelay?: number;
-  /** Overlap over which the weaker of two boxes is dropped, 0..1; what the model says without it. */
+  /** Overlap above which the weaker of two boxes is dropped, 0..1; left out, the model's own. */
   iou?: number;
   classAgnostic: boolean;
   select: Select;
-  /** Most candidates of a picture that are chosen in the graph. */
+  /** Most candidates of a picture that the graph returns. */
   candidates: number;
-  /** Told what is fetched and measured. */
+  /** Called with a line for each download and measurement. */
   note?: (line: string) => void;
   maxDetections: number;
   detector: Pick<
@@ -44,7 +47,7 @@ export interface LoadOptions {
   >;
 }
 
-/** For a tool that looks at some pictures: on the CPU, as exact as it gets. @param observe takes how long each step took */
+/** Options for a tool: on the CPU, with the most exact settings. @param observe called with the time of each step */
 export function forTool(maxPixels: number, observe: LoadOptions['detector']['observe'] = () => {}) {
   return {
     ...{ device: 'cpu', threads: 1, precision: 'f32', select: 'host' },
@@ -56,13 +59,12 @@ export function forTool(maxPixels: number, observe: LoadOptions['detector']['obs
   } satisfies LoadOptions;
 }
 
-/** Overlap for non-maximum suppression where the model's file says nothing: Ultralytics' default. */
+/** Overlap for non-maximum suppression if the model's file does not say it: Ultralytics' default. */
 const DEFAULT_IOU = 0.7;
 
 /**
- * Loads a model and has every thread run it once.
- * @throws UnsupportedModelError when the file holds none that can be served, InferenceError when the runtime or the
- *   device refuses it
+ * Loads a model and runs it once on every thread.
+ * @throws UnsupportedModelError when the model can't be served, InferenceError when the runtime or the device fails
  */
 export async function loadDetector(path: string, options: LoadOptions): Promise<Detector> {
   const model = await openModel(path, options);
@@ -89,7 +91,7 @@ export async function loadDetector(path: string, options: LoadOptions): Promise<
         ...Object.entries(model.evidence.card.confidence ?? {}),
         ...options.detector.classThresholds,
       ]),
-      // A model fixed to a batch size computes that many, whether they are there or not.
+      // A model with a fixed batch size always computes a full batch.
       batchSizes: model.batchSize ? [model.batchSize] : (options.batchSizes ?? use.batchSizes),
       batchDelayMs: options.batchDelay ?? use.batchDelayMs,
     });
@@ -106,7 +108,7 @@ export async function loadDetector(path: string, options: LoadOptions): Promise<
   }
 }
 
-/** Reads a model and has it prove its family, on as many threads as will serve it. @throws UnsupportedModelError */
+/** Reads a model and recognises its family, on the threads that will serve it. @throws UnsupportedModelError */
 export async function openModel(
   path: string,
   options: Pick<LoadOptions, 'head' | 'names' | 'device' | 'threads' | 'batchSizes'>,

@@ -28,7 +28,7 @@ interface Options extends Omit<LoadOptions, 'detector'> {
   port: number;
 }
 
-/** How often a folder of models is looked at, milliseconds. Polled, since network file systems tell of no changes. */
+/** How often a folder of models is polled, milliseconds. Network file systems report no changes. */
 const FOLDER_INTERVAL_MS = 2_000;
 
 const logger = createLogger('model');
@@ -74,7 +74,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
     await models.close();
   };
   onShutdown(stop, logger, config.SHUTDOWN_GRACE_SECONDS * 1000);
-  // Listening already, /health says that the model is being warmed up.
+  // The server listens before the model is loaded, so that /health can say that it is warming up.
   const url = await app.listen({ host, port });
   const opening = openModels(options, {
     ...options,
@@ -175,7 +175,7 @@ async function commandLine(): Promise<void> {
       .option(...names)
       .option(
         '--confidence <share>',
-        'objects less sure are left out, 0..1',
+        'objects with a lower confidence are left out, 0..1',
         number,
         defaults.INFERENCE_CONFIDENCE_THRESHOLD,
       )
@@ -218,7 +218,7 @@ async function commandLine(): Promise<void> {
     .option('--model <file.onnx>', 'the model; NanoDet-g, built when absent, without it', defaults.MODEL_PATH)
     .option(
       '--model-dir <folder>',
-      'serve all models of a folder, and take up its changes',
+      'serve all models of a folder, and reload them when they change',
       defaults.MODEL_DIR,
     )
     .addOption(family)
@@ -248,14 +248,14 @@ async function commandLine(): Promise<void> {
     )
     .option(
       '--batch-delay <ms>',
-      'longest wait for a batch to reach one of them (default: 0 on a CPU, 2 on a GPU)',
+      'longest wait for a batch to reach one of them (default: 0 on a CPU, 10 on a GPU)',
       number,
     )
     .option('--iou <overlap>', 'overlap over which the weaker of two boxes is dropped, 0..1', number)
     .option('--class-agnostic', 'boxes of different classes suppress each other too', false)
     .option(
       '--class-threshold <name=confidence>',
-      'a class of its own threshold; again for more',
+      'threshold of one class, may be repeated',
       classThreshold,
       new Map(),
     )

@@ -7,45 +7,45 @@ import type { PixelForm } from './onnx/uint8-input.ts';
 
 const three = z.tuple([z.number(), z.number(), z.number()]);
 
-/** What may be said of a model beside its file: everything that the file itself can't say. All of it is optional. */
+/** A model card: facts about a model that its file does not contain. All fields are optional. */
 const cardSchema = z.strictObject({
-  /** As `--head` takes it. */
+  /** Name of the family, as for `--head`. */
   family: z.enum(Object.keys(heads) as [HeadName, ...HeadName[]]).optional(),
   /** The classes, in their order. */
   names: z.array(z.string()).max(10_000).optional(),
   input: z
     .strictObject({
-      /** Values of a pixel that is black and one that is white, before mean and deviation. */
+      /** Values of a black and of a white pixel, before mean and deviation are applied. */
       range: z.enum(['0..1', '0..255']).default('0..1'),
       channels: z.enum(['rgb', 'bgr']).default('rgb'),
       /** Subtracted from each channel, in the order of `channels`. */
       mean: three.default([0, 0, 0]),
-      /** What each channel is divided by then. */
+      /** Divisor of each channel, after the mean is subtracted. */
       deviation: three
         .refine((values) => values.every((value) => value > 0), 'must be over 0')
         .default([1, 1, 1]),
     })
     .optional(),
-  /** Grey bars around the picture, right and below it alone, or none, its sides stretched. */
+  /** `centre`: grey bars around the picture. `corner`: only right and below. `stretch`: no bars, sides stretched. */
   fit: z.enum(['centre', 'corner', 'stretch']).optional(),
-  /** Overlap over which the weaker of two boxes is dropped, 0..1. */
+  /** Overlap above which the weaker of two boxes is dropped, 0..1. */
   iou: z.number().gt(0).max(1).optional(),
-  /** What the scores of a family with anchors are, where the sigmoid is left out: logits. */
+  /** Form of the scores, for families with anchors. `logits`: the graph has no sigmoid at its end. */
   scores: z.enum(['shares', 'logits']).optional(),
-  /** What the boxes of a family with anchors are. */
+  /** Form of the boxes, for families with anchors. */
   boxes: z.enum(boxForms).optional(),
-  /** Least confidence by the class's name, 0..1, where it is another one than a request asks for. */
+  /** Threshold by class name, 0..1. It replaces the threshold of the request. */
   confidence: z.record(z.string(), z.number().min(0).max(1)).optional(),
   licence: z.string().optional(),
 });
 export type ModelCard = z.output<typeof cardSchema>;
 
-/** A model card that can't be read; names file, field and reason. */
+/** A model card that can't be read. The message names file, field and reason. */
 export class ModelCardError extends Error {
   override readonly name = 'ModelCardError';
 }
 
-/** The card beside a model: `yard.yaml` beside `yard.onnx`. Without one, an empty card. @throws ModelCardError */
+/** Reads the card of a model: `yard.yaml` beside `yard.onnx`. No file means an empty card. @throws ModelCardError */
 export async function readCard(modelPath: string): Promise<ModelCard> {
   const path = modelPath.replace(/\.onnx$/, '.yaml');
   const text = await readFile(path, 'utf8').catch((error) => {
@@ -61,7 +61,7 @@ export async function readCard(modelPath: string): Promise<ModelCard> {
   throw new ModelCardError(`${path}: ${problems.join('; ')}`);
 }
 
-/** How the card wants pixels, or how the family does. */
+/** The pixel form of the card; without `input` in the card, that of the family. */
 export function pixelsOf(card: ModelCard, family: Preprocessing): PixelForm | Preprocessing['normalisation'] {
   if (!card.input) return family.normalisation;
   const { range, channels, mean, deviation } = card.input;

@@ -12,10 +12,10 @@ import { StoredModel } from './onnx/stored-model.ts';
 import { giveFloat32, imageInput, layoutOf, sizeOf, takeUint8Frames } from './onnx/uint8-input.ts';
 import { type ProbeResult, probe } from './probe.ts';
 
-/** A file that holds no model we can serve: says which, what is in it, and what would be served. */
+/** A model that can't be served. The message names the file, its inputs and outputs, and the supported families. */
 export class UnsupportedModelError extends Error {
   override readonly name = 'UnsupportedModelError';
-  /** What was found before it was refused. */
+  /** The facts found before the model was refused. */
   readonly evidence: Partial<Evidence>;
 
   constructor(
@@ -27,80 +27,80 @@ export class UnsupportedModelError extends Error {
   }
 }
 
-/** What was found in a model. */
+/** The facts found in a model. */
 export interface Evidence {
-  /** Name and sizes of each, as the file declares them. */
+  /** Name and sizes of each input and output, as the file declares them. */
   inputs: readonly string[];
   outputs: readonly string[];
   metadata: ModelMetadata;
   card: ModelCard;
-  /** Name and sizes of each output, as the model answered. */
+  /** Name and sizes of each output in a real run. */
   answered: readonly string[];
-  /** What each family that may fit makes of the answers. */
+  /** For each family that may fit: whether the outputs are plausible. */
   verdicts: Decision['verdicts'];
-  /** Whether different pictures in a batch get the same answers as alone; absent where it was not tried. */
+  /** Whether pictures in a batch give the same outputs as alone; absent if that was not tried. */
   keepsApart?: boolean;
 }
 
-/** A model, read and made ready for the runtime. */
+/** A model that is read and prepared for the runtime. */
 export interface ModelFile {
   /** The file's name without `.onnx`. */
   name: string;
   /** Changes with the file's content. */
   version: string;
   path: string;
-  /** Path of the model, changed to take uint8 frames, until {@link close}. */
+  /** Path of a copy that is changed to accept uint8 frames. It exists until {@link close}. */
   onnx: string;
-  /** Path of the same, changed to choose that many candidates too; `undefined` where it can't. */
+  /** Path of a copy whose graph also chooses `most` candidates; `undefined` if that is impossible. */
   selecting(most: number): Promise<string | undefined>;
-  /** Its input for pictures: the name, and sizes that are fixed or named. */
+  /** The model's image input: its name and its sizes. A size is a number, or the name of a dynamic one. */
   input: { name: string; shape: readonly (number | string)[] };
-  /** What the file says of the model, as it stands there. */
+  /** The metadata of the file, unchanged. */
   properties: Readonly<Record<string, string>>;
   /** Bytes of its weights. */
   weights: number;
   /** Whether it computes with int8. */
   isQuantised: boolean;
-  /** Has loaded the model, on the CPU. */
+  /** A pool on the CPU that has loaded the model. */
   pool: InferencePool;
-  /** What it answered there to made pictures. */
+  /** The model's outputs for synthetic pictures. */
   proof: ProbeResult;
   evidence: Evidence;
-  /** Removes what was written for runtimes to load. */
+  /** Removes the files that were written for the runtimes. */
   close(): Promise<void>;
   head: HeadName;
   inputSize: InputSize;
   fit: Preprocessing['fit'];
-  /** Batch size the model is fixed to; `undefined` when it takes any. */
+  /** Fixed batch size of the model; `undefined` if any size is allowed. */
   batchSize: number | undefined;
   classNames: readonly string[];
   metadata: ModelMetadata;
 }
 
-/** Longest side of the input where neither the model's shape nor its metadata says it, pixels. */
+/** Longest side of the input if neither the model's shape nor its metadata gives it, pixels. */
 const DEFAULT_SIDE = 640;
 /** Coarsest stride of all supported families, pixels. */
 const DEFAULT_STRIDE = 32;
 
 export interface ReadOptions {
-  /** The family, when it is not to be recognised. */
+  /** The family; left out, it is recognised. */
   head?: HeadName | undefined;
   /** Names of the classes, for a model that does not name them. */
   names?: readonly string[] | undefined;
-  /** Threads that will run it on a CPU; 0 means one a core. */
+  /** Threads that will run the model on a CPU; 0 means one for each core. */
   threads?: number;
-  /** Numbers of pictures that it is to take at once, ascending. */
+  /** Batch sizes that the model must support, ascending. */
   batchSizes?: readonly number[];
 }
 
 /**
- * Reads an ONNX file, puts the conversion from uint8 frames in front of it, and finds its family: by what its file and its
- * card say, by the sizes of its outputs, and by its answers to made pictures. A model whose answers can't be detections is
- * refused.
+ * Reads an ONNX file, adds the conversion from uint8 frames to its graph, and recognises its family. The family follows
+ * from the file, its card, the sizes of the outputs, and the outputs for synthetic pictures. A model whose outputs
+ * can't be detections is refused.
  * @throws UnsupportedModelError, ModelCardError
  */
 export async function readModelFile(path: string, options: ReadOptions = {}): Promise<ModelFile> {
-  // First: with a card that is wrong, nothing is written.
+  // The card comes first: if it is wrong, no file has been written yet.
   const card = await readCard(path);
   const stored = await read(path);
   let pool: InferencePool | undefined;
@@ -128,7 +128,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
       if (anchors) giveUsualForm(fresh, anchors, form);
       return fresh;
     };
-    /** Loads it, fed as a family wants its pictures, and asks it. */
+    /** Loads the model with the preprocessing of a family, and runs it on synthetic pictures. */
     const ask = async (head: HeadName, form: OutputForm) => {
       await pool?.close();
       const onnx = await stored.write(changed(head, form));
@@ -147,7 +147,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
       }
     };
     const facts = { ...size, classes: names?.length, endToEnd: metadata.endToEnd };
-    /** Has it read as `named`, or by the one family that fits. */
+    /** Recognises the family from the outputs. With `named`, only that family is accepted. */
     const recognise = async (fedAs: HeadName, named: HeadName | undefined, form: OutputForm = card) => {
       const asked = await ask(fedAs, form);
       const { head, refusal = '', verdicts } = decide(asked.proof.alone, facts, named);
@@ -156,7 +156,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
       if (!head) throw refuse(form === card ? refusal + (await advice(verdicts)) : refusal, evidence);
       return { ...asked, head, evidence };
     };
-    /** What a card might say of the outputs, tried before it is recommended. */
+    /** Advice on a card that makes the model servable. Each card is tried before it is recommended. */
     const advice = async (verdicts: Decision['verdicts']): Promise<string> => {
       for (const { head, problem = '' } of verdicts) {
         const { anchors }: Head = heads[head];
@@ -172,7 +172,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     const wanted = options.head ?? card.family;
     const pixels = (head: HeadName) => pixelsOf(card, heads[head].preprocessing);
     let asked = await recognise(wanted ?? 'yolov8', wanted);
-    // Asked again, as the family wants its pictures.
+    // The model runs again, now with the preprocessing of its family.
     if (!card.input && pixels(asked.head) !== pixels(wanted ?? 'yolov8')) {
       asked = await recognise(asked.head, asked.head);
     }
@@ -193,7 +193,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
       isQuantised: graph.graph.node.some(({ opType }) => QUANTISED.includes(opType)),
       inputSize,
       fit: card.fit ?? heads[head].preprocessing.fit,
-      // A model that mixes up the pictures of a batch gets them one by one.
+      // A model that mixes the pictures of a batch gets batches of one picture.
       batchSize: fixedBatch ?? (asked.evidence.keepsApart === false ? 1 : undefined),
       classNames: names ?? [],
       metadata,
@@ -210,7 +210,7 @@ function definedIn({ names, iou }: ModelCard): Partial<ModelMetadata> {
   return { ...(names && { names }), ...(iou !== undefined && { iou }) };
 }
 
-/** The input for pictures. @throws UnsupportedModelError where there is none that can be fed, or the task is another */
+/** The image input. @throws UnsupportedModelError when there is no usable one, or the task is not detection */
 function servableInput(
   model: ModelProto,
   { task }: ModelMetadata,
@@ -231,10 +231,10 @@ function servableInput(
   }
   return image;
 }
-/** As exporters write it: Ultralytics, Hugging Face, others. */
+/** The names that exporters give to the task: Ultralytics, Hugging Face, others. */
 const DETECTION = /^(object[-_ ]?)?detect(ion)?$/i;
 
-/** What a reading's problem says of the output. */
+/** Forms of the output that may explain the problem of a verdict. */
 const FORMS: [RegExp, ...OutputForm[]][] = [
   [/confidences go from/, { scores: 'logits' }],
   [/shares of the picture/, { boxes: 'centre-shares' }, { boxes: 'corner-shares' }],
@@ -244,13 +244,13 @@ const FORMS: [RegExp, ...OutputForm[]][] = [
 const QUANTISED = ['QuantizeLinear', 'QLinearConv', 'ConvInteger', 'DynamicQuantizeLinear'];
 const FED_TYPES: readonly number[] = [DataType.float32, DataType.float16, DataType.uint8];
 
-/** What onnxruntime says, without the place in its own source that it says first. */
+/** The message of onnxruntime without the source location at its beginning. */
 const reasonOf = ({ message }: Error) =>
   message.replace(/\s+/g, ' ').replace(/^\S*onnxruntime_src\S* .*?\)\s(?=[A-Z])/, '');
 
 function read(path: string): Promise<StoredModel> {
   return StoredModel.read(path).catch((cause) => {
-    // Of the system: the file, or the disk that its weights go to.
+    // Errors with a code come from the file system: the model's file, or the disk for its weights.
     const why = cause.code ? `can't read model ${path}: ` : `${path} is not an ONNX file: `;
     throw new UnsupportedModelError(why + cause.message, { cause });
   });
@@ -265,7 +265,7 @@ function inputSizeOf(
     typeof side === 'number' ? side : undefined,
   );
   const either = fixedHeight ?? fixedWidth;
-  // Where one side alone is fixed, the other is what the metadata says, or as long.
+  // If only one side is fixed, the other comes from the metadata, or is as long as the fixed one.
   if (either !== undefined) {
     const [saidHeight = either, saidWidth = either] = metadata.imgsz ?? [];
     return { kind: 'fixed', width: fixedWidth ?? saidWidth, height: fixedHeight ?? saidHeight };

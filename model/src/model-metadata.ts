@@ -1,9 +1,9 @@
-/** What the exporter wrote into the model's file, as far as we use it. */
+/** Metadata that the exporter wrote into the model's file; only the parts that are used here. */
 export interface ModelMetadata {
   task?: string;
   /** Class names by id. */
   names?: string[];
-  /** Sides of the input are multiples of it, pixels. */
+  /** The sides of the input are multiples of the stride, pixels. */
   stride?: number;
   /** `[height, width]`, pixels. */
   imgsz?: [number, number];
@@ -13,7 +13,7 @@ export interface ModelMetadata {
   iou?: number;
 }
 
-/** Bounds on what a file may claim: anybody may have written it. */
+/** Limits for the values of a file: it may come from an untrusted source. */
 const MAX_CLASSES = 10_000;
 /** Pixels. */
 const MAX_SIDE = 8192;
@@ -21,7 +21,7 @@ const MAX_SIDE = 8192;
 const MAX_STRIDE = 1024;
 
 /**
- * Reads the metadata that Ultralytics writes into its exports, as texts of Python literals.
+ * Reads the metadata that Ultralytics writes into its exports, as Python literals.
  * @see https://github.com/ultralytics/ultralytics/blob/main/ultralytics/engine/exporter.py
  */
 export function readMetadata(properties: readonly { key: string; value: string }[]): ModelMetadata {

@@ -11,12 +11,12 @@ export interface ModelSetOptions {
 }
 
 interface Loaded {
-  /** Size and time of the file; another one means that it has changed. */
+  /** Size, time and inode of the file. A different stamp means that the file has changed. */
   stamp: string;
   detector: Detector;
 }
 
-/** The models of a folder, kept as the folder is: a changed file is loaded beside the old one, then takes its place. */
+/** The models of a folder, kept up to date. A changed file is loaded beside the old model, and then replaces it. */
 export class ModelSet {
   /** By model name, in alphabetic order; the first is the default one. */
   detectors: ReadonlyMap<string, Detector> = new Map();
@@ -35,7 +35,7 @@ export class ModelSet {
 
   /**
    * Loads every `*.onnx` of `folder`. A file that can't be loaded is reported; the others are served.
-   * @throws what the first file fails with where none can be loaded, or Error when there is none
+   * @throws the error of the first file when no file can be loaded, Error when the folder holds no model
    */
   static async open(folder: string, options: ModelSetOptions): Promise<ModelSet> {
     const set = new ModelSet(folder, options);
@@ -49,7 +49,10 @@ export class ModelSet {
     this.#watching = this.#watch(everyMs).catch((error) => this.#options.log.error('model folder', error));
   }
 
-  /** Takes up what has changed in the folder. A file that can't be loaded is reported; what it was stays in service. @returns why files can't be loaded */
+  /**
+   * Applies the changes of the folder. A file that can't be loaded is reported, and its former model stays in service.
+   * @returns the errors of files that can't be loaded
+   */
   async rescan(): Promise<Error[]> {
     const files = await this.#files();
     const failures: Error[] = [];
@@ -62,7 +65,7 @@ export class ModelSet {
       });
     }
     for (const [path, { detector }] of this.#loaded) {
-      // The last one stays: a server without a model helps nobody.
+      // The last model stays in service, even if its file is removed.
       if (files.has(path) || this.#loaded.size === 1) continue;
       this.#loaded.delete(path);
       this.#publish();
@@ -71,7 +74,7 @@ export class ModelSet {
     return failures;
   }
 
-  /** Waits for work under way, then ends all threads. */
+  /** Waits for the work in progress, then ends all threads. */
   async close(): Promise<void> {
     this.#stopped.abort();
     await this.#watching;

@@ -1,4 +1,4 @@
-// Imported before onnxruntime-node is: since 1.29 it tells Microsoft which models run where, by name and hash, unless
-// this is set when its library starts (https://github.com/microsoft/onnxruntime/pull/27379). On the main thread, since a
-// worker's environment is a copy that the library does not see.
+// This module must be imported before onnxruntime-node. Since 1.29 onnxruntime reports names and hashes of models to
+// Microsoft, unless this variable is set when its library starts (https://github.com/microsoft/onnxruntime/pull/27379).
+// It must be set on the main thread: the library does not see a worker's copy of the environment.
 process.env.ORT_DISABLE_TELEMETRY ??= '1';

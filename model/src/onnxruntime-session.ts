@@ -5,7 +5,7 @@ import type { Session } from './session.ts';
 /**
  * Loads a model for the calling thread: onnxruntime-node runs it there.
  * @param providers onnxruntime's execution providers, the preferred one first
- * @param threads that share in its work
+ * @param threads number of threads for one run
  */
 export async function createOnnxruntimeSession(
   path: string,
@@ -17,7 +17,7 @@ export async function createOnnxruntimeSession(
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: 3,
-    // Threads that wait would take the time of those that decode pictures.
+    // Spinning threads would take CPU time from the threads that decode pictures.
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   });
   return {

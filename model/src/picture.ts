@@ -7,34 +7,36 @@ import type { resizeLinear } from './resize.ts';
 /** The grey of letterbox bars that YOLO models are trained with. */
 const BAR = 114;
 
-// Pictures come from strangers: no loader but these is open to them.
+// Pictures come from untrusted clients: only these loaders are allowed.
 sharp.block({ operation: ['VipsForeignLoad'] });
 sharp.unblock({ operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadWebp'] });
 
-/** A picture, decoded and scaled, ready to be laid into the model's input. */
+/** A picture that is decoded and scaled for the model's input. */
 export interface Picture {
-  /** Size of the picture as it came (upright), pixels. */
+  /** Size of the original picture (upright), pixels. */
   width: number;
   height: number;
   box: Letterbox;
-  /** RGB bytes, `box.height` rows of `box.width`; to be given back once they are laid out. */
+  /** RGB bytes, `box.height` rows of `box.width`. The memory is released by `giveBack` after {@link layOut}. */
   rgb: Uint8Array;
 }
 
 /** How pictures are scaled. */
 export interface DecodeOptions {
-  /** Says where a picture of some width and height is to lie in the model's input. */
+  /** @returns the place of a picture of this width and height in the model's input */
   place(width: number, height: number): Letterbox;
-  /** `opencv` does what `cv2.resize` does, to the bit. `fast` decodes JPEGs of four times the size in part first. */
+  /**
+   * `opencv`: equal to `cv2.resize`, bit for bit. `fast`: JPEGs of four times the size are decoded at a reduced size.
+   */
   resize: 'fast' | 'opencv';
-  /** {@link resizeLinear}, or what runs it elsewhere. */
+  /** {@link resizeLinear}, or a function that runs it on another thread. */
   scale(...picture: Parameters<typeof resizeLinear>): Uint8Array | Promise<Uint8Array>;
 }
 
 /**
- * Decodes a JPEG (or PNG, WebP), upright by its EXIF orientation, scaled to fit the model's input. Colours are what
- * `cv2.imdecode` makes of them.
- * @param header what `readPictureHeader` says of it, which bounds the work of decoding it
+ * Decodes a JPEG (or PNG, WebP), rotates it upright by its EXIF orientation, and scales it to the model's input. The
+ * colours are those of `cv2.imdecode`.
+ * @param header result of `readPictureHeader`, which limits the work of decoding
  * @throws PictureError
  */
 export async function decodePicture(
@@ -57,8 +59,8 @@ export async function decodePicture(
 }
 
 /**
- * At which part of its sides a JPEG may be decoded: half of the way at least is left to OpenCV's two taps. What does not divide
- * would end beside the picture.
+ * The divisor by which a JPEG may be decoded at a smaller size. A factor of at least two is left for OpenCV's linear
+ * scaling. The divisor must divide both sides: otherwise the last column or row would extend beyond the picture.
  */
 function divisorFor({ width, height }: PictureHeader, place: DecodeOptions['place']): 1 | 2 | 4 | 8 {
   const box = place(width, height);
@@ -67,15 +69,15 @@ function divisorFor({ width, height }: PictureHeader, place: DecodeOptions['plac
   return ([2, 4, 8] as const).findLast(fits) ?? 1;
 }
 
-/** @returns the error that says of a picture why it can't be decoded */
+/** @returns the error that says why a picture can't be decoded */
 export function pictureError(cause: unknown): PictureError {
   const reason = cause instanceof Error ? cause.message.trim() : String(cause);
   return new PictureError(`not a picture that can be decoded: ${reason}`, { cause });
 }
 
 /**
- * Lays pictures of one input size into `frames`, uint8 `[N, inputHeight, inputWidth, 3]`, bars included.
- * @param frames at least {@link frameBytes} a picture long; what it held before does not matter
+ * Writes pictures of one input size into `frames`, uint8 `[N, inputHeight, inputWidth, 3]`, with their bars.
+ * @param frames at least {@link frameBytes} bytes for each picture; every byte of them is overwritten
  */
 export function layOut(pictures: readonly Pick<Picture, 'box' | 'rgb'>[], frames: Uint8Array): void {
   let at = 0;

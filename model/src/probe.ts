@@ -1,39 +1,39 @@
 import type { OutputTensor } from './heads/index.ts';
 import type { InferencePool } from './inference-pool.ts';
 
-/** What a model is asked before it serves. */
+/** The runs of a model before it serves. */
 export interface ProbeSetup {
-  /** Frames the model takes at once: a fixed number, or any. */
+  /** Fixed batch size of the model; `undefined` if any size is allowed. */
   batchSize: number | undefined;
   /** Pixels. */
   width: number;
   /** Pixels. */
   height: number;
-  /** Numbers of pictures that it is to be given at once. */
+  /** Batch sizes that will be used. */
   batchSizes: readonly number[];
 }
 
-/** What a model answered. */
+/** The outputs of a model in these runs. */
 export interface ProbeResult {
-  /** Outputs for each of the made pictures, alone. */
+  /** Outputs for each synthetic picture alone. */
   alone: OutputTensor[][];
   /**
-   * Whether different pictures in one batch get what each gets alone. Some exports mix pictures up, or always give one
-   * answer.
+   * Whether different pictures in a batch give the same outputs as each alone. Some exports mix the pictures of a
+   * batch, or always return one result.
    */
   batches: { keepsApart?: boolean };
 }
 
-/** Differences that come from adding in another order, half precision included. */
+/** Tolerated difference of values: sums in another order differ, also in half precision. */
 const TOLERANCE = 0.02;
-/** An answer for two can hide that the first one alone is looked at. */
+/** Smallest batch that is tried: with two pictures, a model that reads only the first could stay unnoticed. */
 const LEAST_BATCH = 3;
-/** Larger batches are tried as long as that takes no longer, milliseconds, and no more memory than so many pixels. */
+/** Larger batches are tried only within this time, milliseconds, and up to this many pixels. */
 const BATCHES_MS = 1_000;
 const MAX_PIXELS = 4_000_000;
 
 /**
- * Asks a model about made pictures.
+ * Runs a model on synthetic pictures.
  * @throws InferenceError when the runtime can't run it
  */
 export async function probe(
@@ -90,7 +90,7 @@ function isClose(one: Float32Array, other: Float32Array): boolean {
 }
 
 /**
- * Pictures that no two models' errors leave alike: noise, and bright bars on dark. uint8 `[height, width, 3]`.
+ * Two synthetic pictures with clearly different outputs: noise, and bright bars on dark. uint8 `[height, width, 3]`.
  */
 export function madePictures(width: number, height: number): [Uint8Array, Uint8Array] {
   const bytes = width * height * 3;

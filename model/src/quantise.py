@@ -30,10 +30,10 @@ quantize_static(
     Frames(),
     quant_format=QuantFormat.QDQ,
     per_channel=True,
-    # Without VNNI, a CPU adds two products in 16 bits: seven bits of a weight are safe.
+    # A CPU without VNNI adds two products in 16 bits: weights of seven bits can't overflow.
     reduce_range=True,
     activation_type=QuantType.QUInt8,
     weight_type=QuantType.QInt8,
-    # What follows the last convolutions makes pixels of boxes, for which 256 values are too few.
+    # Only convolutions: the nodes after the last ones compute box coordinates, for which 256 values are too few.
     op_types_to_quantize=["Conv"],
 )

@@ -19,17 +19,17 @@ export interface QuantiseOptions extends Pick<LoadOptions, 'head' | 'names'> {
   /** Folder of pictures that the model is calibrated on and compared with. */
   pictures: string;
   output?: string;
-  /** Objects less sure are not compared, 0..1. */
+  /** Objects with a lower confidence are not compared, 0..1. */
   confidence: number;
   maxPixels: number;
   note(line: string): void;
 }
 
-/** What int8 costs, on the same pictures. */
+/** Comparison of the original and the int8 model on the same pictures. */
 export interface QuantiseCost {
   output: string;
   pictures: number;
-  /** Objects seen before, seen after, and by both: of one class, their overlap over a half. */
+  /** Objects of the original, of the int8 model, and of both: same class, and an overlap above 0.5. */
   before: number;
   after: number;
   both: number;
@@ -37,7 +37,7 @@ export interface QuantiseCost {
   boxes: { median: number; most: number };
   /** How much confidences changed. */
   scores: { median: number; most: number };
-  /** Milliseconds a picture on one thread. */
+  /** Time for one picture on one thread, milliseconds. */
   ms: { before: number; after: number };
 }
 
@@ -48,8 +48,8 @@ const MAX_PICTURES = 200;
 const run = promisify(execFile);
 
 /**
- * Writes a model with its convolutions in int8, which takes the server's frames as they are, and measures what that costs.
- * @throws Error where the folder has no pictures, or Python is not to be had
+ * Writes a model with its convolutions in int8 and compares it with the original. The new model accepts uint8 frames.
+ * @throws Error when the folder has no pictures, or Python is missing
  */
 export async function quantise(file: string, options: QuantiseOptions): Promise<QuantiseCost> {
   const { pictures: folder, note, maxPixels, output = file.replace(/(\.onnx)?$/, '-int8.onnx') } = options;
@@ -88,7 +88,7 @@ export async function quantise(file: string, options: QuantiseOptions): Promise<
   };
 }
 
-/** In words. */
+/** The comparison as text. */
 export function costReport({
   output,
   pictures,
@@ -127,7 +127,7 @@ async function installPython(note: (line: string) => void): Promise<string> {
   return python;
 }
 
-/** Writes the pictures as the model gets them. @returns path of their list */
+/** Writes the pictures as input tensors of the model. @returns path of their list */
 async function writeFrames(
   { inputSize, fit, batchSize = 1 }: ModelFile,
   pictures: readonly Buffer[],
@@ -170,7 +170,7 @@ async function see(file: string, pictures: readonly Buffer[], options: QuantiseO
   }
 }
 
-/** What two models see in the same pictures. */
+/** Compares the detections of two models in the same pictures. */
 export function compare(before: readonly PictureResult[], after: readonly PictureResult[]) {
   const objects = (result: PictureResult | undefined) =>
     result && 'detections' in result ? result.detections : [];

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { isMarkedAsUntransferable, Worker } from 'node:worker_threads';
 import type { resizeLinear } from './resize.ts';
 
-/** 2 to 4 ms of a thread go into a picture, decoding it takes as much, and no GPU takes more than these can do. */
+/** Most threads. Scaling takes 2 to 4 ms a picture, as long as decoding. No GPU needs more than these deliver. */
 const MAX_THREADS = 8;
 
 type Result = PromiseWithResolvers<Uint8Array>;
@@ -10,8 +10,8 @@ type Result = PromiseWithResolvers<Uint8Array>;
 let workers: { worker: Worker; pending: Result[] }[] | undefined;
 
 /**
- * {@link resizeLinear} on threads of its own: a GPU takes more pictures than one thread can scale.
- * @param rgb is given away
+ * {@link resizeLinear} on several worker threads: a GPU needs more pictures a second than one thread can scale.
+ * @param rgb is transferred to the thread
  */
 export function resizeElsewhere(...[rgb, ...rest]: Parameters<typeof resizeLinear>): Promise<Uint8Array> {
   workers ??= Array.from({ length: Math.min(MAX_THREADS, Math.ceil(availableParallelism() / 2)) }, start);
@@ -25,7 +25,7 @@ export function resizeElsewhere(...[rgb, ...rest]: Parameters<typeof resizeLinea
 
 function start() {
   const worker = new Worker(new URL('./resize-worker.ts', import.meta.url));
-  // What has begun is awaited by a request, which keeps the process alive.
+  // The worker alone does not keep the process alive: the request that waits for it does.
   worker.unref();
   const pending: Result[] = [];
   worker.on('message', (scaled: Uint8Array) => pending.shift()?.resolve(scaled));

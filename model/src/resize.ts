@@ -1,9 +1,9 @@
 import { takeMemory } from '@video-pipeline/picture/codec';
 
-/** Bits of a weight, and one in that scale: OpenCV's `INTER_RESIZE_COEF_BITS`. */
+/** The weight 1 in fixed point: OpenCV's `INTER_RESIZE_COEF_BITS` is 11. */
 const ONE = 2048;
 
-/** Which two samples of the source each of the target's lies between, and how much each of them weighs. */
+/** For each sample of the target: the two source samples around it, and the weight of each. */
 interface Taps {
   first: Int32Array;
   second: Int32Array;
@@ -12,9 +12,9 @@ interface Taps {
 }
 
 /**
- * Scales RGB bytes as `cv2.resize` with INTER_LINEAR does it, to the bit: between the centres of pixels, two samples a side
- * however far it shrinks, in fixed point; where it halves, the mean of four. What lies between the samples is never read,
- * so that a large picture costs no more than a small one.
+ * Scales RGB bytes exactly as `cv2.resize` with INTER_LINEAR, bit for bit. It interpolates between the centres of two
+ * pixels on each axis, in fixed point, however much the picture shrinks. At exactly half the size it takes the mean of
+ * four pixels. Other pixels are never read, so that a large picture takes no longer than a small one.
  * @returns `toHeight` rows of `toWidth` pixels
  * @see https://github.com/opencv/opencv/blob/4.x/modules/imgproc/src/resize.cpp: HResizeLinear, VResizeLinear
  */
@@ -25,7 +25,7 @@ export function resizeLinear(
   toHeight: number,
 ): Uint8Array {
   const isHalf = width === 2 * toWidth && height === 2 * toHeight;
-  // By words, where each row begins with one; the rest of this function gives the same.
+  // A faster path with the same result: four bytes at a time, if each row begins at a multiple of four.
   if (isHalf && toWidth % 2 === 0 && rgb.byteOffset % 4 === 0) return halve(rgb, toWidth, toHeight);
   const columns = tapsOf(width, toWidth, 3);
   const rows = tapsOf(height, toHeight, width * 3);
@@ -39,7 +39,7 @@ export function resizeLinear(
   return scaled;
 }
 
-/** Fills one row from the two that it lies between. Unrolled: a loop over channels takes three times as long. */
+/** Computes one row from the two source rows around it. Unrolled: a loop over channels takes three times as long. */
 function mix(
   above: Uint8Array,
   below: Uint8Array,
@@ -53,7 +53,7 @@ function mix(
     const next = second[x] as number;
     const left = weights[x] as number;
     const right = otherWeights[x] as number;
-    // `>> 4` and `>> 16` drop the bits that OpenCV drops, so that 16 are enough between the two.
+    // `>> 4` and `>> 16` drop the same bits as OpenCV, which has 16 bits between the two steps.
     into[to] =
       ((((((above[at] as number) * left + (above[next] as number) * right) >> 4) * top) >> 16) +
         (((((below[at] as number) * left + (below[next] as number) * right) >> 4) * bottom) >> 16) +
@@ -91,7 +91,7 @@ function tapsOf(size: number, toSize: number, step: number): Taps {
   return taps;
 }
 
-/** As Python's `round` does it, which Ultralytics uses, and OpenCV: 360.5 becomes 360, and 361.5 becomes 362. */
+/** Rounds as Python's `round` (in Ultralytics) and OpenCV do: 360.5 becomes 360, and 361.5 becomes 362. */
 export function roundHalfEven(value: number): number {
   const whole = Math.round(value);
   return whole - value === 0.5 && whole % 2 !== 0 ? whole - 1 : whole;
@@ -99,12 +99,12 @@ export function roundHalfEven(value: number): number {
 
 const clamp = (at: number, size: number) => Math.min(Math.max(at, 0), size - 1);
 
-/** Every other byte of a word, each with room for a sum. */
+/** Selects every other byte of a word, so that each byte has 16 bits for a sum. */
 const PAIRS = 0x00ff00ff;
 
 /**
- * Each pixel becomes the mean of four. Four bytes at a time, low byte first as on all that Node runs on: two rows of four
- * pixels, which are three words each, become two pixels. That takes half of the time of byte after byte.
+ * Each pixel becomes the mean of four. Words of four bytes are read, low byte first, as on every platform of Node. Two
+ * rows of four pixels, three words each, become two pixels. This takes half the time of single bytes.
  */
 function halve(rgb: Uint8Array, width: number, height: number): Uint8Array {
   const half = takeMemory(width * height * 3);

@@ -1,23 +1,23 @@
-/** How long what was done counts, milliseconds: after so long it weighs a third. */
+/** Time constant of the average, milliseconds: after this time an item has a third (1/e) of its weight. */
 const MEMORY_MS = 5_000;
 
-/** How many items a second get done while there is work. */
+/** Measures how many items a second are done while there is work. */
 export class ServiceRate {
   #items = 0;
   #busyMs = 0;
   #since: number | undefined;
 
-  /** Items a second, of the last seconds with work; `Infinity` before anything was done. */
+  /** Items a second, over the last seconds with work; `Infinity` before the first item. */
   get perSecond(): number {
     return this.#busyMs > 0 ? (1000 * this.#items) / this.#busyMs : Number.POSITIVE_INFINITY;
   }
 
-  /** Work begins, unless it has. */
+  /** Marks the begin of work, unless work is in progress. */
   begin(now = performance.now()): void {
     this.#since ??= now;
   }
 
-  /** So many items are done. @param isIdle whether there is no work left */
+  /** Counts items that are done. @param isIdle whether no work is left */
   done(items: number, isIdle: boolean, now = performance.now()): void {
     const elapsed = now - (this.#since ?? now);
     const weight = Math.exp(-elapsed / MEMORY_MS);

@@ -3,13 +3,13 @@ import type { OutputTensor } from './heads/index.ts';
 import type { Runtime, WorkerJob } from './inference-pool.ts';
 import { untilEnd } from './until-end.ts';
 
-/** Frames in the size of a model's input, of which its own outputs are wanted. */
+/** Frames in the size of the model's input, for which the raw outputs are wanted. */
 export interface TensorRequest extends Pick<WorkerJob, 'dims'> {
-  /** uint8 `[N, H, W, 3]`, given away. */
+  /** uint8 `[N, H, W, 3]`; transferred to the runtime. */
   frames: Uint8Array;
-  /** Who asks: clients are served in turn. */
+  /** Id of the client: clients are served in turn. */
   client: string;
-  /** Ends the request: one that is not begun then never is. */
+  /** Ends the request. If it has not begun, it is dropped. */
   signal: AbortSignal;
 }
 
@@ -18,8 +18,8 @@ interface Job extends TensorRequest {
 }
 
 /**
- * Asks a model for its own outputs: one request a thread. The others wait here and not at the thread, which could not give
- * one back whose client has gone.
+ * Queues requests for a model's raw outputs and runs one for each thread. Further requests wait here, not at the
+ * thread: a thread could not drop a request whose client has disconnected.
  */
 export class TensorQueue {
   readonly #runtime: Pick<Runtime, 'ask' | 'size'>;
@@ -31,7 +31,7 @@ export class TensorQueue {
     this.#runtime = runtime;
   }
 
-  /** Pictures that are not begun yet. */
+  /** Pictures that have not begun yet. */
   get waiting(): number {
     return this.#waiting;
   }
@@ -49,7 +49,7 @@ export class TensorQueue {
     });
   }
 
-  /** Waits until nothing is left. */
+  /** Waits until no request is left. */
   async idle(): Promise<void> {
     while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
   }

@@ -1,7 +1,7 @@
 /**
- * Waits for an answer no longer than its request lasts.
- * @param leave called at the end of a request that has no answer yet
- * @throws `signal.reason` once it ends
+ * Waits for an answer until the signal aborts.
+ * @param leave called if the signal aborts before the answer
+ * @throws `signal.reason` once the signal aborts
  */
 export async function untilEnd<T>(answer: Promise<T>, signal: AbortSignal, leave: () => void): Promise<T> {
   const ended = Promise.withResolvers<never>();

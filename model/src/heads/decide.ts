@@ -2,9 +2,9 @@ import type { HeadName, OutputTensor } from './index.ts';
 import { prove, type Verdict } from './proof.ts';
 import { type ModelFacts, possibleHeads, SAID_ONLY } from './recognise.ts';
 
-/** What families make of a model's answers, and the one that remains. */
+/** The verdict for each possible family, and the one family that fits. */
 export interface Decision {
-  /** Those whose outputs have such sizes. */
+  /** One for each family whose outputs have these sizes. */
   verdicts: readonly Verdict[];
   head?: HeadName;
   /** Why there is no head. */
@@ -12,9 +12,9 @@ export interface Decision {
 }
 
 /**
- * The one family whose reading of a model's answers makes sense, or why there is none.
- * @param alone the model's outputs for each of some made pictures
- * @param wanted the family that a person named
+ * Finds the one family that decodes a model's outputs to plausible detections, or the reason why there is none.
+ * @param alone the model's outputs for each synthetic picture
+ * @param wanted the family that the user named
  */
 export function decide(
   alone: readonly (readonly OutputTensor[])[],

@@ -3,7 +3,7 @@ import { argMax, classesOf, corners, rowsOf } from './rows.ts';
 
 /**
  * D-FINE, RT-DETR and others of the DETR family exported with raw outputs: boxes `[N, Q, 4]`, cx, cy, w, h as shares of
- * the input's sides, and logits `[N, Q, C]`, one sigmoid a class. The best pairs of query and class count.
+ * the input's sides, and logits `[N, Q, C]`, one sigmoid a class. Each pair of query and class is a candidate.
  * @see https://github.com/huggingface/transformers `RTDetrImageProcessor.post_process_object_detection`
  */
 export const detr: Head = {
@@ -15,7 +15,7 @@ export const detr: Head = {
 type Classes = Iterable<Pick<Candidate, 'classId' | 'score'>>;
 const sigmoid = (logit: number) => 1 / (1 + Math.exp(-logit));
 
-/** Boxes and logits, query by query. @param classesOf classes of a query and their scores, of its logits */
+/** Reads boxes and logits, query by query. @param classesOf turns a query's logits into classes and their scores */
 function decodeQueries(classesOf: (logits: Float32Array, threshold: number) => Classes): Head['decode'] {
   return (outputs, image, { threshold, inputWidth, inputHeight }) => {
     const boxes = outputs.find(isBoxes);
@@ -31,14 +31,14 @@ function decodeQueries(classesOf: (logits: Float32Array, threshold: number) => C
   };
 }
 
-// By its name too, as there may be four classes.
+// The name counts too: logits of four classes have four columns as well.
 const isBoxes = ({ name, dims }: OutputTensor, _index: number, all: readonly OutputTensor[]) =>
   dims.at(-1) === 4 &&
   (/box|dets/i.test(name) || all.every((one) => one.name === name || one.dims.at(-1) !== 4));
 
 /**
- * DETR and YOLOS of Hugging Face: the same outputs, but one softmax over all classes, of which the last one says that there
- * is no object.
+ * DETR and YOLOS of Hugging Face: the same outputs, but with one softmax over all classes. The last class means that
+ * there is no object.
  * @see https://github.com/huggingface/transformers `DetrImageProcessor.post_process_object_detection`
  */
 export const detrSoftmax: Head = {

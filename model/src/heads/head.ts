@@ -1,11 +1,11 @@
-/** A tensor as the runtime gives it, float32, row-major. */
+/** An output tensor of the runtime, float32, row-major. */
 export interface OutputTensor {
   name: string;
   dims: readonly number[];
   data: Float32Array;
 }
 
-/** One object in pixels of the model's input, before it is taken back to the picture. */
+/** One object, in pixels of the model's input. It is not yet converted to pixels of the picture. */
 export interface Candidate {
   classId: number;
   /** 0..1 */
@@ -16,23 +16,23 @@ export interface Candidate {
 
 /** The model's input size and options for one picture's decoding. */
 export interface DecodeOptions {
-  /** Candidates under it are left out, 0..1. */
+  /** Candidates below it are left out, 0..1. */
   threshold: number;
   inputWidth: number;
   inputHeight: number;
 }
 
-/** How a family's models want their pictures. */
+/** How pictures are prepared for the models of a family. */
 export interface Preprocessing {
   /** RGB 0..1; RGB 0..255; BGR 0..255; or RGB 0..1 normalised by ImageNet's mean and deviation. */
   normalisation: 'unit' | 'rgb255' | 'bgr255' | 'imagenet';
-  /** Grey bars around the picture; right and below it alone; or none, its sides stretched. */
+  /** `centre`: grey bars around the picture. `corner`: only right and below. `stretch`: no bars, sides stretched. */
   fit: 'centre' | 'corner' | 'stretch';
 }
 
 /**
- * Whether a candidate can be an object at all. What a broken weight or a wrong family makes of one (NaN, infinity, a class
- * between two) must not pass, and must not take its neighbours with it.
+ * Whether a candidate can be an object at all. Broken weights or a wrong family give NaN, infinity or a fractional
+ * class. Such a candidate must not pass, and must not suppress its neighbours.
  */
 export function isSound({ score, classId, box }: Candidate): boolean {
   return (
@@ -44,14 +44,14 @@ export function isSound({ score, classId, box }: Candidate): boolean {
   );
 }
 
-/** What half precision may add to a score of 1. */
+/** Half precision may exceed a score of 1 by this much. */
 const SCORE_SLACK = 1e-2;
 
-/** One output in which each anchor has a box, scores of classes and, in some families, objectness between the two. */
+/** Layout of one output with anchors: each has a box, in some families its objectness, and the scores of classes. */
 export interface AnchorLayout {
-  /** `[N, values, anchors]`; otherwise `[N, anchors, values]`. */
+  /** True for `[N, values, anchors]`, false for `[N, anchors, values]`. */
   isChannelsFirst: boolean;
-  /** A score is the product of the class's and the anchor's. */
+  /** Whether a score is the product of the class's score and the anchor's objectness. */
   hasObjectness: boolean;
   /** @returns corners in pixels of the model's input */
   toBox(
@@ -61,12 +61,12 @@ export interface AnchorLayout {
   ): Candidate['box'];
 }
 
-/** What turns a family's raw outputs into objects. Pure. */
+/** Turns a family's raw outputs into objects. Has no side effects. */
 export interface Head {
   /** Whether overlapping candidates of one object remain, so that non-maximum suppression must follow. */
   needsSuppression: boolean;
   preprocessing: Preprocessing;
-  /** For families with anchors: the best of them may be chosen inside the model. */
+  /** Only for families with anchors: the best anchors can be chosen inside the model's graph. */
   anchors?: AnchorLayout;
   /** @returns candidates of the `image`-th picture of the batch */
   decode(outputs: readonly OutputTensor[], image: number, options: DecodeOptions): Candidate[];

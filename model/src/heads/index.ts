@@ -11,7 +11,7 @@ export * from './head.ts';
 export * from './nms.ts';
 export * from './selected.ts';
 
-/** Every family of models that can be served, by the name that `--head` takes. */
+/** Every supported family of models, by its name for `--head`. */
 export const heads = {
   yolov8,
   yolov5,

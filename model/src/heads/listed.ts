@@ -1,7 +1,7 @@
 import type { Candidate, Head } from './head.ts';
 import { corners, rowsOf } from './rows.ts';
 
-/** What the columns of a list of objects mean. */
+/** Meaning of the columns in a list of objects. */
 interface Columns {
   /** First of the four columns of the box. */
   box: number;
@@ -36,7 +36,7 @@ export const end2end: Head = {
 };
 
 /**
- * The same for every anchor, without suppression: `[N, A, 6]`.
+ * The same columns, with a row for every anchor and without suppression: `[N, A, 6]`.
  * @see https://github.com/marcoslucianops/DeepStream-Yolo
  */
 export const deepstream: Head = { ...end2end, needsSuppression: true };
@@ -52,8 +52,8 @@ export const rtdetrTop: Head = {
 };
 
 /**
- * YOLOv7 exported with `--end2end --max-wh`: one output `[objects of all pictures, 7]`: number of the picture, x1, y1, x2,
- * y2 in pixels, class, score.
+ * YOLOv7 exported with `--end2end --max-wh`: one output `[objects of all pictures, 7]`: number of the picture, x1, y1,
+ * x2, y2 in pixels, class, score.
  */
 export const yolov7Nms: Head = {
   needsSuppression: false,

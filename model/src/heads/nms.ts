@@ -1,7 +1,7 @@
 import type { Candidate } from './head.ts';
 
 export interface SuppressionOptions {
-  /** Of two boxes that overlap more (intersection over union, 0..1) the one with the lower score goes. */
+  /** If two boxes overlap more (intersection over union, 0..1), the one with the lower score is removed. */
   iou: number;
   /** Boxes of different classes suppress each other too. */
   classAgnostic: boolean;
@@ -9,7 +9,7 @@ export interface SuppressionOptions {
   maxDetections: number;
 }
 
-/** More candidates than this are not looked at: suppression takes quadratic time (Ultralytics' `max_nms`). */
+/** Most candidates that are compared: suppression takes quadratic time (Ultralytics' `max_nms`). */
 const MAX_CANDIDATES = 30_000;
 
 /** Greedy non-maximum suppression. @returns what remains, best score first */

@@ -8,29 +8,29 @@ import {
 } from './index.ts';
 import { argMax, rowsOf } from './rows.ts';
 
-/** What a family makes of a model's answers. */
+/** Whether a model's outputs can be those of a family. */
 export interface Verdict {
   head: HeadName;
-  /** Why they can't be its answers; absent where they can. */
+  /** Why they can't be outputs of this family; absent if they can. */
   problem?: string;
 }
 
-/** Candidates that may be broken before a family is not believed, as a share. */
+/** Share of broken candidates above which a family is rejected. */
 const MAX_BROKEN = 0.01;
-/** Boxes that may be off before a family is not believed, as a share: untrained models give some. */
+/** Share of implausible boxes above which a family is rejected. Untrained models give some such boxes. */
 const MAX_OFF = 0.25;
-/** Boxes smaller than this are shares of the picture, taken for pixels. */
+/** Boxes smaller than this are shares of the picture that were read as pixels. */
 const LEAST_PIXELS = 2;
-/** Correlation of what is nearly the same. */
+/** Correlation from which two series are nearly the same. */
 const LIKE = 0.9;
-/** From so many candidates on, half of them being sure says that scores are read from the wrong place. */
+/** From this many candidates on: if half of them have high scores, the scores are read from the wrong place. */
 const CROWD = 100;
 
 /**
- * Holds a model's answers to made pictures against what detections look like: scores of 0 to 1, whole classes, boxes in the
- * picture and not all of a pixel.
+ * Checks whether a model's outputs for synthetic pictures look like detections: scores from 0 to 1, integer classes,
+ * boxes inside the picture and larger than a pixel.
  * @param batches outputs of one run each
- * @param classes how many there are, where it is known
+ * @param classes number of classes, if known
  */
 export function prove(
   head: HeadName,
@@ -51,13 +51,13 @@ export function prove(
   return problem ? { head, problem } : { head };
 }
 
-/** Some exports fill their lists up with class -1. */
+/** Some exports pad their lists with class -1. */
 const isNoFill = ({ classId, score }: Candidate) => classId !== -1 || score > 0;
 
-/** A candidate less sure than this is none. */
+/** A candidate with a lower score does not count. */
 const SEEN = 1e-3;
 
-/** What was seen, be it with little confidence; where nothing was, all that has a size. Rows of zeros fill up the rest. */
+/** The candidates with any confidence. Without such, all boxes that have a size: rows of zeros are padding. */
 function objectsOf(candidates: readonly Candidate[]): readonly Candidate[] {
   const seen = candidates.filter(({ score }) => score > SEEN);
   return seen.length > 0 ? seen : candidates.filter(({ box }) => box[2] > box[0] || box[3] > box[1]);
@@ -120,9 +120,9 @@ function boxProblem(objects: readonly Candidate[], width: number, height: number
   return share(isHuge) > MAX_OFF ? 'its boxes are larger than the picture' : undefined;
 }
 
-/** Read as centre and size, two corners give boxes that are the larger the farther they are from the picture's corner. */
+/** Two corners that are read as centre and size give boxes that grow with their distance from the picture's corner. */
 function cornersProblem(head: HeadName, all: readonly Candidate[]): string | undefined {
-  // Elsewhere boxes may lie anywhere.
+  // Without anchors, boxes have no even distribution over the picture.
   if (!('anchors' in heads[head])) return undefined;
   const boxes = all.map(({ box }) => box).filter(([x1, y1, x2, y2]) => x2 > x1 && y2 > y1);
   const grows = (from: 0 | 1, to: 2 | 3) =>
@@ -136,10 +136,13 @@ function cornersProblem(head: HeadName, all: readonly Candidate[]): string | und
 
 /** Families whose boxes are centre and size, as shares. */
 const CENTRE_SHARES: readonly HeadName[] = ['rtdetr', 'rtdetr-top', 'detr', 'detr-softmax', 'rfdetr'];
-/** So far a box may reach out of the picture, as a share of its side. */
+/** How far a box may extend beyond the picture, as a share of the picture's side. */
 const SLACK = 0.02;
 
-/** Read so, two corners always have a size that is larger than the place of the centre, and most boxes reach out of the picture. */
+/**
+ * Two corners as shares, read as centre and size: the size is never smaller than the centre's coordinates, and most
+ * boxes extend beyond the picture.
+ */
 function cornerSharesProblem(
   head: HeadName,
   objects: readonly Candidate[],
@@ -157,7 +160,7 @@ function cornerSharesProblem(
     : undefined;
 }
 
-/** Pearson's. */
+/** Pearson's correlation coefficient. */
 function correlation(one: readonly number[], other: readonly number[]): number {
   const centred = (values: readonly number[]) => {
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;

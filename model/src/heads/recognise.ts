@@ -1,22 +1,22 @@
 import type { HeadName } from './index.ts';
 import { STRIDES } from './yolox.ts';
 
-/** An output as the model gives it. */
+/** Name and shape of an output. */
 export interface OutputShape {
   name: string;
   shape: readonly number[];
 }
 
-/** What is known of a model once it has run. */
+/** Facts about a model after its first run. */
 export interface ModelFacts {
   outputs: readonly OutputShape[];
   /** Pixels. */
   inputWidth: number;
   /** Pixels. */
   inputHeight: number;
-  /** How many classes the model's metadata names, when it does. */
+  /** Number of classes, if their names are known. */
   classes?: number | undefined;
-  /** Whether the model's metadata says that it suppresses by itself. */
+  /** Whether the metadata says that the model suppresses overlapping boxes itself. */
   endToEnd?: boolean | undefined;
 }
 
@@ -24,7 +24,7 @@ export interface ModelFacts {
 interface Matrix {
   rows: number;
   columns: number;
-  /** Cells of all strides together, for each set of strides in use. */
+  /** For each known set of strides: the number of cells of all its strides together. */
   cells: readonly number[];
   classes: number | undefined;
 }
@@ -36,14 +36,14 @@ const COCO_CLASSES = 80;
 
 const hasClasses = (columns: number, before: number, classes: number | undefined) =>
   classes === undefined ? columns > before : columns === before + classes;
-/** Whether there is one or are three for each cell. */
+/** Whether there are one or three rows for each cell. */
 const areCells = (rows: number, cells: Matrix['cells']) =>
   cells.some((count) => rows === count || rows === 3 * count);
-/** Whether so many rows may be anchors. Where names say the classes, any larger number. */
+/** Whether the rows may be anchors. If the number of classes is known, every number above {@link MAX_QUERIES} may. */
 const areAnchors = (rows: number, { cells, classes }: Matrix) =>
   areCells(rows, cells) || (classes !== undefined && rows > MAX_QUERIES);
 
-/** Families with one output `[N, rows, columns]`, and when its sizes may be theirs. */
+/** Families with one output `[N, rows, columns]`, each with a test whether the sizes fit. */
 const matrices: [HeadName, (matrix: Matrix) => boolean][] = [
   [
     'yolov8',
@@ -69,11 +69,11 @@ const matrices: [HeadName, (matrix: Matrix) => boolean][] = [
     ({ rows, columns, cells, classes }) =>
       rows <= MAX_QUERIES &&
       hasClasses(columns, 4, classes) &&
-      // With an anchor a column, it is another family's answer transposed.
+      // With one column for each anchor, it is the transposed output of another family.
       (classes !== undefined || (columns <= MAX_QUERIES && !areCells(columns, cells))),
   ],
 ];
-/** Columns before the classes, of those families that count classes in their columns. */
+/** Number of columns before the classes, for families with a column for each class. */
 const BEFORE_CLASSES: Partial<Record<HeadName, number>> = {
   'yolov8-rows': 4,
   rtdetr: 4,
@@ -84,7 +84,7 @@ const BEFORE_CLASSES: Partial<Record<HeadName, number>> = {
 
 const TF_OUTPUTS = [/detection_boxes/, /detection_scores/, /detection_classes/];
 
-/** Families of which the answers can't show all: only a person can say it. */
+/** Families that can't be recognised from outputs alone: the user has to name them. */
 export const SAID_ONLY: Partial<Record<HeadName, string>> = {
   'tf-detection':
     "its outputs are named as TensorFlow's, whose boxes are y1, x1, y2, x2: if so, say --head tf-detection",
@@ -97,13 +97,13 @@ export const SAID_ONLY: Partial<Record<HeadName, string>> = {
 };
 
 /**
- * The families that the sizes and names of a model's outputs allow, all of them. Which one it is, its answers must show.
+ * All families that fit the names and sizes of a model's outputs. `prove` in proof.ts then checks the values.
  */
 export function possibleHeads(model: ModelFacts): HeadName[] {
   const { outputs } = model;
   const named = (...patterns: RegExp[]) =>
     patterns.every((one) => outputs.some(({ name }) => one.test(name)));
-  // TensorRT's plugin calls its outputs the same.
+  // TensorRT's EfficientNMS plugin uses the same names.
   if (named(...TF_OUTPUTS)) return ['efficient-nms', 'tf-detection'];
   if (named(/num_?det/i, /boxes/i, /scores/i, /classes/i)) return ['efficient-nms'];
   if (outputs.length === 3 && named(/boxes/i, /labels/i, /scores/i)) {
@@ -128,7 +128,7 @@ function singles({ name, shape: [, rows = 0, columns = 0] }: OutputShape, model:
   if (model.endToEnd) return fitting.filter((head) => head === 'end2end' || head === 'rtdetr-top');
   const coco = fitting.filter((head) => columns - (BEFORE_CLASSES[head] ?? 0) === COCO_CLASSES);
   const likely = model.classes === undefined && coco.length > 0 ? coco : fitting;
-  // Both decode their boxes in the graph, and differ in what they want to be fed alone.
+  // YOLOv5 and decoded YOLOX have equal sizes and differ only in their preprocessing: the output's name decides.
   if (name === 'outputs') return likely.filter((head) => head !== 'yolox-decoded');
   return name === 'output' && rows === matrix.cells[0] ? likely.filter((head) => head !== 'yolov5') : likely;
 }
@@ -144,11 +144,11 @@ function pairs(outputs: readonly OutputShape[]): HeadName[] {
   if (boxes?.shape.length !== 3 || scores?.shape.length !== 3) return [];
   const anchors = boxes.shape[1];
   if (scores.shape[1] !== anchors) return scores.shape[2] === anchors ? ['boxes-scores'] : [];
-  // RF-DETR's export alone calls its outputs `dets` and `labels`.
+  // Only RF-DETR's export names its outputs `dets` and `labels`.
   return boxes.name === 'dets' ? ['rfdetr'] : ['detr', 'detr-softmax', 'boxes-scores'];
 }
 
-/** Strides in use; with a coarser level for large inputs (P6), a finer one for small objects (P2), or two (tiny models). */
+/** Known sets of strides: the usual one, with a coarser level (P6), with a finer one (P2), and that of tiny models. */
 const STRIDE_SETS = [STRIDES, [...STRIDES, 64], [4, ...STRIDES], [16, 32]];
 
 function cellsOf(strides: readonly number[], { inputWidth, inputHeight }: ModelFacts): number {

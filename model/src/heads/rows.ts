@@ -1,8 +1,8 @@
 import type { Candidate, OutputTensor } from './head.ts';
 
 /**
- * The rows of an output `[N, rows, columns]` for one picture of the batch; of `[rows, columns]` all.
- * @param column only rows whose value there reaches `least` are given
+ * The rows of one picture in an output `[N, rows, columns]`. For `[rows, columns]` pass `image` 0.
+ * @param column only rows whose value in this column is at least `least` are returned
  */
 export function* rowsOf(
   output: OutputTensor | undefined,
@@ -19,7 +19,7 @@ export function* rowsOf(
   }
 }
 
-/** @returns index of the largest value from `start` on; what is no number is never it, unless all are none */
+/** @returns index of the largest value from `start` on; NaN is never the largest. `start` if all values are NaN */
 export function argMax(values: Float32Array, start = 0): number {
   let best = start;
   let most = Number.NEGATIVE_INFINITY;
@@ -30,13 +30,15 @@ export function argMax(values: Float32Array, start = 0): number {
   return best;
 }
 
-/** Under it only the best class of a row counts: a low threshold would make a candidate of each number of an output. */
+/**
+ * Lower scores count for a row's best class only: otherwise a low threshold would turn every value into a candidate.
+ */
 const LEAST_OF_SEVERAL = 1e-3;
 
 /**
- * The classes of a row that reach the threshold, as projects count them that take the best pairs of box and class: one box may
- * have several.
- * @param toScore what makes a score of 0 to 1 of a value; must rise with it
+ * The classes of a row that reach the threshold: one box may have several classes. Some model families count pairs of
+ * box and class this way.
+ * @param toScore converts a value to a score from 0 to 1; must be monotonically increasing
  */
 export function* classesOf(
   row: Float32Array,

@@ -1,8 +1,8 @@
 import type { AnchorLayout, Candidate, DecodeOptions, OutputTensor } from './head.ts';
 
 /**
- * Reads what `selectCandidates` put at a model's end: `[N, 7, K]`, best score first.
- * @param most candidates that the model was told to give
+ * Reads the output that `selectCandidates` adds to a model: `[N, 7, K]`, best score first.
+ * @param most number of candidates that the graph was built to return
  * @returns candidates of the `image`-th picture, and whether there may have been more
  */
 export function decodeSelected(

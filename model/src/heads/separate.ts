@@ -2,8 +2,8 @@ import type { Candidate, Head, OutputTensor } from './head.ts';
 import { classesOf, rowsOf } from './rows.ts';
 
 /**
- * YOLO-NAS, PP-YOLOE and DAMO-YOLO: boxes `[N, A, 4]`, x1, y1, x2, y2 in pixels, and scores 0..1, `[N, A, C]` or `[N, C, A]`.
- * The best pairs of anchor and class count.
+ * YOLO-NAS, PP-YOLOE and DAMO-YOLO: boxes `[N, A, 4]`, x1, y1, x2, y2 in pixels, and scores 0..1, `[N, A, C]` or `[N,
+ * C, A]`. Each pair of anchor and class is a candidate.
  * @see https://github.com/Deci-AI/super-gradients/blob/master/documentation/source/YoloNASQuickstart.md
  */
 export const boxesScores: Head = {
@@ -38,7 +38,7 @@ function byAnchor(scores: OutputTensor, anchors: number): OutputTensor {
   return { ...scores, dims: [pictures, columns, rows], data };
 }
 
-/** What the outputs of models with suppression inside are called. */
+/** Names of the outputs of models that suppress overlapping boxes themselves. */
 interface Names {
   count?: RegExp;
   boxes: RegExp;
@@ -46,7 +46,7 @@ interface Names {
   classes: RegExp;
 }
 
-/** Objects in outputs of their own: boxes, scores, classes, and how many of them count. */
+/** Reads boxes, scores and classes from separate outputs. An optional output says how many objects there are. */
 function inOutputs(
   names: Names,
   toBox: (box: Float32Array, width: number, height: number) => Candidate['box'],
@@ -74,7 +74,8 @@ function inOutputs(
 const asCorners = ([x1 = 0, y1 = 0, x2 = 0, y2 = 0]: Float32Array): Candidate['box'] => [x1, y1, x2, y2];
 
 /**
- * Exports with TensorRT's EfficientNMS: `num_dets` `[N, 1]`, `det_boxes` `[N, Q, 4]` in pixels, `det_scores`, `det_classes`.
+ * Exports with TensorRT's EfficientNMS: `num_dets` `[N, 1]`, `det_boxes` `[N, Q, 4]` in pixels, `det_scores`,
+ * `det_classes`.
  * @see https://github.com/NVIDIA/TensorRT/tree/main/plugin/efficientNMSPlugin
  */
 export const efficientNms: Head = {
@@ -98,8 +99,8 @@ export const torchvision: Head = {
 };
 
 /**
- * D-FINE, DEIM and RT-DETR as their own projects export them: `labels` `[N, Q]`, `boxes` `[N, Q, 4]` in pixels of the size that
- * the input `orig_target_sizes` states, `scores`.
+ * D-FINE, DEIM and RT-DETR as their own projects export them: `labels` `[N, Q]`, `boxes` `[N, Q, 4]` in pixels of the
+ * size that the input `orig_target_sizes` states, `scores`.
  * @see https://github.com/Peterande/D-FINE `tools/deployment/export_onnx.py`
  */
 export const dfine: Head = { ...torchvision, preprocessing: { normalisation: 'unit', fit: 'stretch' } };
@@ -123,8 +124,8 @@ export const mmdet: Head = {
 };
 
 /**
- * PaddleDetection with its suppression: `[objects of all pictures, 6]`, class, score and corners in pixels, and how many
- * objects each picture has, `[N]`.
+ * PaddleDetection with its suppression: `[objects of all pictures, 6]`, class, score and corners in pixels, and how
+ * many objects each picture has, `[N]`.
  * @see https://github.com/PaddlePaddle/PaddleDetection `deploy/EXPORT_ONNX_MODEL.md`
  */
 export const paddle: Head = {
@@ -139,7 +140,7 @@ export const paddle: Head = {
         0,
       ),
     ];
-    // A picture without objects may have one of class -1.
+    // A picture without objects may have one row with class -1.
     return rows
       .slice(before, before + (counts[image] ?? 0))
       .flatMap(([classId = -1, score = 0, x1 = 0, y1 = 0, x2 = 0, y2 = 0]) =>

@@ -22,7 +22,7 @@ export const yolov8: Head = {
   },
 };
 
-/** The same, transposed as some exporters do: `[N, A, 4 + C]`. */
+/** The same output transposed: `[N, A, 4 + C]`, as some exporters write it. */
 export const yolov8Rows: Head = {
   ...yolov8,
   anchors: { isChannelsFirst: false, hasObjectness: false, toBox: (values) => corners(...values) },
@@ -62,23 +62,25 @@ function bestPerAnchor(data: Float32Array, anchors: number, threshold: number): 
 }
 
 /**
- * The first place from `from` on that holds `threshold` or more, the end without one. Nearly all scores are under it: eight at
- * a time, and compared as whole numbers, whose order is that of floats from 0 on, they take half of the time.
+ * @returns the first index from `from` on whose value is at least `threshold`; the length if there is none
+ *
+ * Nearly all scores are below the threshold. So eight of them are compared at a time, and as integers: floats from 0 on
+ * have the same order as their bits read as integers. This takes half of the time.
  */
 function nextOver(data: Float32Array, from: number, threshold: number): number {
   const words = new Int32Array(data.buffer, data.byteOffset, data.length);
-  // No score is passed over where those below 0 count too.
+  // For a threshold of 0 or less every value must be looked at as a float.
   const least = threshold > 0 ? (new Int32Array(Float32Array.of(threshold).buffer)[0] as number) : -(2 ** 31);
   let at = from;
   for (; at < words.length; at++) {
     while (at + 7 < words.length && areUnder(words, at, least)) at += 8;
-    // What is no number may be over it as a whole one.
+    // NaN read as an integer may be above the threshold: the float decides.
     if ((data[at] as number) >= threshold) return at;
   }
   return words.length;
 }
 
-/** Whether eight of them are. */
+/** Whether all eight values from `at` on are below `least`. */
 function areUnder(words: Int32Array, at: number, least: number): boolean {
   return (
     (words[at] as number) < least &&

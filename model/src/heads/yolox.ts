@@ -2,12 +2,12 @@ import type { Candidate, Head } from './head.ts';
 import { corners, rowsOf } from './rows.ts';
 import { scoreWithObjectness, yolov5 } from './yolov5.ts';
 
-/** Pixels between two cells, in the order that the levels follow each other. */
+/** Pixels between two cells, for each level in the order of the output. */
 export const STRIDES = [8, 16, 32];
 
 /**
- * YOLOX, exported without decoding: one output `[N, A, 5 + C]`, cell by cell the centre's offset and the logarithm of
- * the size, both in strides, then objectness and class scores 0..1.
+ * YOLOX, exported without decoding: one output `[N, A, 5 + C]`. Each cell has the offset of the centre and the
+ * logarithm of the size, both in strides, then the objectness and the class scores, 0..1.
  * @see https://github.com/Megvii-BaseDetection/YOLOX/blob/main/yolox/utils/demo_utils.py `demo_postprocess`
  */
 export const yolox: Head = {
@@ -35,7 +35,7 @@ export const yolox: Head = {
   },
 };
 
-/** YOLOX, exported with `--decode_in_inference`: boxes in pixels, as YOLOv5 has them. */
+/** YOLOX, exported with `--decode_in_inference`: boxes in pixels, in the layout of YOLOv5. */
 export const yoloxDecoded: Head = { ...yolov5, preprocessing: yolox.preprocessing };
 
 interface Cell {

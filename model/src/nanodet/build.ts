@@ -8,7 +8,7 @@ import { Command } from 'commander';
 import { convertNanodet } from './convert.ts';
 
 /**
- * Builds the default model unless `output` is there, or anew with `force`.
+ * Builds the default model unless `output` exists; with `force` always.
  * @throws AssetError when its source can't be fetched, Error when it can't be converted
  */
 export async function buildNanodet(
@@ -23,7 +23,7 @@ export async function buildNanodet(
   await writeWhole(output, model);
 }
 
-// Renamed into its place, so that an interrupted build leaves no half of a model there.
+// Written to another name and then renamed, so that an interrupted build leaves no partial model.
 async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   const partial = `${path}.${randomUUID()}`;
   await mkdir(dirname(path), { recursive: true });

@@ -11,13 +11,13 @@ const LEVELS = [
   { output: 'Identity_1', stride: 16 },
   { output: 'Identity_2', stride: 32 },
 ];
-/** Distances 0..10 strides: NanoDet's `reg_max` is 10. */
+/** Distances of 0..10 strides: NanoDet's `reg_max` is 10. */
 const BINS = 11;
 /** NanoDet's normalisation of 0..255, in the channel order of its input: blue, green, red. */
 const MEAN_BGR = [103.53, 116.28, 123.675];
 const STD_BGR = [57.375, 57.12, 58.395];
 
-/** An activation, kept as `[N, C, H, W]` whatever layout the source has it in. */
+/** An activation in the layout `[N, C, H, W]`, whatever the source's layout is. */
 interface Activation {
   name: string;
   /** Height and width for an input of TRACED_SIZE. */
@@ -28,7 +28,7 @@ interface Activation {
  * Converts NanoDet-g from its TensorFlow.js graph to ONNX with the inputs and outputs of a YOLOv8 export: `images`
  * float32 `[N, 3, H, W]`, RGB 0..1, H and W multiples of 32; `output0` float32 `[N, 84, A]` (cx, cy, w, h in
  * pixels, 80 scores). At 416 x 416, A is 3549.
- * @throws Error when the graph is another one
+ * @throws Error when the graph is not NanoDet-g's
  */
 export function convertNanodet(model: TfModelJson, weights: Uint8Array): Uint8Array {
   const graph = new TfGraph(model, weights);
@@ -45,7 +45,7 @@ export function convertNanodet(model: TfModelJson, weights: Uint8Array): Uint8Ar
   return g.encode('nanodet-g', metadata());
 }
 
-/** What Ultralytics writes into an export, so that its tools and our server read this one alike. */
+/** Metadata in the form of an Ultralytics export, so that its tools and our server can read the model. */
 function metadata(): Record<string, string> {
   const names = COCO_CLASSES.map((name, index) => `${index}: '${name}'`).join(', ');
   return {
@@ -107,7 +107,7 @@ class Converter {
     }
   }
 
-  /** The input less its mean. Division by the deviation and the swap to BGR are in the first convolution's weights. */
+  /** The input minus its mean. The first convolution's weights do the division by the deviation and the swap to BGR. */
   #centred(): Activation {
     const mean = Float32Array.from(MEAN_BGR.toReversed(), (value) => value / 255);
     const name = this.#g.node('Sub', [this.#input, this.#g.constant(mean, [1, 3, 1, 1])]);
@@ -155,7 +155,7 @@ class Converter {
     return { name, side: ((source.side + 2 * pad - side) / stride + 1) | 0 };
   }
 
-  /** The source pads with an operation of its own; ONNX pads within Conv and MaxPool. */
+  /** The source has separate padding operations; ONNX pads in Conv and MaxPool. */
   #padded(node: TfNode): { from: string; pad: number } {
     let from = this.#graph.inputOf(node);
     let pad = 0;
@@ -211,8 +211,8 @@ function strideOf(node: TfNode): number {
 }
 
 /**
- * Kernel `[H * W, I, O]` -> `[O, I, H * W]`. The first layer's is also changed to take RGB 0..1 less its mean, where
- * the source takes BGR 0..255, centred and divided by its deviation.
+ * Kernel `[H * W, I, O]` -> `[O, I, H * W]`. The first layer's kernel is also changed: it accepts RGB 0..1 minus the
+ * mean. The source's accepts BGR 0..255, minus the mean and divided by the deviation.
  */
 function toOihw(
   kernel: ArrayLike<number>,

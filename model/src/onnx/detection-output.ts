@@ -1,6 +1,6 @@
 import type { GraphBuilder } from './graph-builder.ts';
 
-/** What a detector says at one stride: tensors `[N, channels, H, W]`. */
+/** A detector's outputs at one stride: tensors `[N, channels, H, W]`. */
 export interface DetectionLevel {
   /** Logits of the classes: `[N, C, H, W]`. */
   scores: string;

@@ -11,15 +11,15 @@ import {
 
 /** A node's attribute: an integer, integers, text, or `{ float }`. */
 export type Attribute = number | readonly number[] | string | { float: number };
-/** A fixed size, or the name of one that varies. */
+/** A fixed size, or the name of a dynamic size. */
 export type Size = number | string;
 
 /** ONNX operator set that the graphs are written in. */
 const OPSET = 17;
-/** The file format's version that goes with it. */
+/** Version of the file format for this operator set. */
 const IR_VERSION = 8;
 
-/** Collects an ONNX graph; tensors are known by their names. */
+/** Builds an ONNX graph. Tensors are identified by their names. */
 export class GraphBuilder {
   readonly nodes: NodeProto[] = [];
   readonly initializers: TensorProto[] = [];
@@ -27,7 +27,7 @@ export class GraphBuilder {
   readonly #outputs: ValueInfoProto[] = [];
   readonly #prefix: string;
 
-  /** @param prefix begins every name, so that two graphs can become one */
+  /** @param prefix first part of every name, so that two graphs can be merged */
   constructor(prefix = '') {
     this.#prefix = prefix;
   }

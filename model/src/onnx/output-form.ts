@@ -3,19 +3,19 @@ import { GraphBuilder } from './graph-builder.ts';
 import type { ModelProto } from './schema.ts';
 import { FRAMES_INPUT } from './uint8-input.ts';
 
-/** What a model's single output holds that the families with anchors do not. */
+/** How a model's single output differs from the usual form of the families with anchors. */
 export interface OutputForm {
-  /** `logits`: the sigmoid is left to whoever reads them. */
+  /** `logits`: the graph does not apply the sigmoid. */
   scores?: 'shares' | 'logits' | undefined;
   /** Centre and size, or two corners; in pixels of the input, or as shares of its sides. */
   boxes?: (typeof boxForms)[number] | undefined;
 }
 export const boxForms = ['centre', 'corners', 'centre-shares', 'corner-shares'] as const;
 
-/** To the end of an axis. */
+/** End of a slice that extends to the end of its axis. */
 const END = 2 ** 31 - 1;
 
-/** Makes scores of 0 to 1 and boxes in pixels, by centre and size, of what the output holds. Changes `model`. */
+/** Converts the output to scores from 0 to 1 and boxes as centre and size in pixels. Changes `model`. */
 export function giveUsualForm(
   model: ModelProto,
   { isChannelsFirst }: AnchorLayout,
@@ -30,7 +30,7 @@ export function giveUsualForm(
   let [box, rest] = [slice(output.name, 0, 4), slice(output.name, 4, END)];
   if (scores === 'logits') rest = g.node('Sigmoid', [rest]);
   if (boxes.endsWith('shares')) {
-    // Width, height, width, height of what the model is given.
+    // Width, height, width, height of the model's input.
     const sides = g.node('Gather', [g.node('Shape', [FRAMES_INPUT]), g.constant([2, 1, 2, 1])], { axis: 0 });
     const shape = g.constant(isChannelsFirst ? [1, 4, 1] : [1, 1, 4]);
     box = g.node('Mul', [box, g.node('Reshape', [g.node('Cast', [sides], { to: 1 }), shape])]);

@@ -92,13 +92,13 @@ export interface TensorProto {
   dims: number[];
   /** Little-endian. */
   rawData: Uint8Array;
-  /** Where the bytes lie when they are not here: `location`, `offset`, `length`. */
+  /** Place of the bytes in another file: `location`, `offset`, `length`. */
   externalData?: { key: string; value: string }[];
-  /** `TensorProto.DataLocation`: 1 when the bytes lie in another file. */
+  /** `TensorProto.DataLocation`: 1 if the bytes are in another file. */
   dataLocation?: number;
 }
 
-/** A fixed size, or the name of a size that varies. */
+/** A fixed size, or the name of a dynamic size. */
 export type Dimension = { dimValue: number } | { dimParam: string };
 
 export interface ValueInfoProto {
@@ -128,7 +128,7 @@ export function encodeModel(model: ModelProto): Uint8Array {
 }
 
 /**
- * Reads an ONNX file, weights in external data left where they are.
+ * Reads an ONNX file. Weights in external files are not read.
  * @throws Error when the bytes are no protobuf message
  */
 export function decodeModel(file: Uint8Array): ModelProto {

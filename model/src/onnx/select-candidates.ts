@@ -5,15 +5,15 @@ import { sizeOf } from './uint8-input.ts';
 
 /** Rows of the output that {@link selectCandidates} makes: four values of the box, score, class, anchor. */
 export const SELECTED_ROWS = 7;
-/** Operator set that has all that is used here. */
+/** First operator set with all operators that are used here. */
 const LEAST_OPSET = 12;
-/** To the end of an axis. */
+/** End of a slice that extends to the end of its axis. */
 const END = 2 ** 31 - 1;
 
 /**
- * Puts the choice of candidates into the model itself: of each anchor its best class, of the anchors those with the best
- * scores. Its output becomes `[N, 7, K]`, a few kB a picture instead of one or two MB: what a GPU would copy out, and
- * JavaScript go through. A score that is no number is none. Changes `model`, whose output is float32.
+ * Adds the choice of candidates to the model's graph: the best class of each anchor, and the anchors with the best
+ * scores. The output becomes `[N, 7, K]`: a few kB a picture instead of one or two MB that would be copied from a GPU
+ * and read by JavaScript. NaN counts as no score. Changes `model`, whose output is float32.
  * @param most candidates of a picture
  * @returns false, `model` unchanged, when its operators are too old
  */

@@ -9,23 +9,23 @@ import { decodeModel, encodeModel, type ModelProto, type TensorProto } from './s
 
 /** `TensorProto.DataLocation` */
 const EXTERNAL = 1;
-/** Weights of fewer bytes stay in the graph: shapes and the like, which runtimes look at while they read it. */
+/** Smaller tensors stay in the graph: shapes, for example, which runtimes need while they read it. */
 const MIN_MOVED = 4096;
-/** Where each tensor begins, so that a runtime may use it as it lies there. */
+/** Alignment of each tensor, so that a runtime can use it in the mapped file without a copy. */
 const ALIGNMENT = 64;
-/** Hashed and copied at once, bytes: other models are served meanwhile. */
+/** Bytes that are hashed or copied at once. Between blocks the server handles other requests. */
 const BLOCK = 8_388_608;
 const WEIGHTS = 'weights';
 
 /**
- * An ONNX file, read: its graph in memory, its weights in a file of our own, beside which changed graphs are written. Runtimes
- * map that file, so that no copy of the weights passes through JavaScript, and what becomes of the original does not matter
- * to them. Weights that lie in other files beside the original, as torch writes them since 2.9, are taken in too.
+ * A parsed ONNX file: its graph is in memory, and its weights are in a temporary file. Changed graphs are written
+ * beside that file. Runtimes map the file: JavaScript never copies the weights, and later changes of the original have
+ * no effect. Weights in other files beside the original, as torch writes them since 2.9, are copied too.
  */
 export class StoredModel {
-  /** Changes with the content of the file and of those beside it. */
+  /** Changes with the content of the file and of its external weights. */
   readonly version: string;
-  /** Bytes of the weights that were moved. */
+  /** Bytes of the weights in the temporary file. */
   readonly weights: number;
   readonly #graph: Uint8Array;
   readonly #folder: string;
@@ -38,7 +38,7 @@ export class StoredModel {
     this.weights = weights;
   }
 
-  /** @throws Error when it is no ONNX file, or when weights are missing or lie elsewhere than beside it */
+  /** @throws Error when the file is not ONNX, or when external weights are missing or not beside the file */
   static async read(path: string): Promise<StoredModel> {
     const file = await readWhole(path);
     const model = decodeModel(file);
@@ -53,7 +53,7 @@ export class StoredModel {
       }
       const weights = await moveWeights(model, dirname(path), target, hash);
       const graph = encodeModel(model);
-      // What was read lies beyond V8's heap, where nothing presses it to be freed before a runtime needs the memory.
+      // Frees the buffer at once. It is outside V8's heap, so that the garbage collector could free it too late.
       if (file.buffer instanceof ArrayBuffer) file.buffer.transfer(0);
       return new StoredModel(graph, folder, hash.digest('hex').slice(0, 12), weights);
     } catch (error) {
@@ -64,21 +64,21 @@ export class StoredModel {
     }
   }
 
-  /** A copy of the graph, to be changed; without its weights. */
+  /** A copy of the graph that may be changed; without the large weights. */
   get graph(): ModelProto {
     return decodeModel(this.#graph);
   }
 
-  /** Writes a graph beside its weights. @returns its path, there until {@link close} */
+  /** Writes a graph beside its weights. @returns its path, valid until {@link close} */
   async write(graph: ModelProto): Promise<string> {
     const path = join(this.#folder, `model-${this.#written++}.onnx`);
     await writeFile(path, encodeModel(graph));
     return path;
   }
 
-  /** Removes the files. Runtimes that have loaded them keep what they have mapped. */
+  /** Removes the files. Runtimes that have loaded them keep their mappings. */
   async close(): Promise<void> {
-    // Windows removes no file that is mapped.
+    // Windows can't remove a mapped file.
     await rm(this.#folder, { recursive: true, force: true }).catch(() => {});
   }
 }
@@ -95,7 +95,7 @@ async function readWhole(path: string): Promise<Buffer> {
   }
 }
 
-/** @returns a new folder in the first place that can be written to: a container may have a read-only root */
+/** @returns a new folder in the first writable place: a container may have a read-only root */
 async function scratchFolder(): Promise<string> {
   const places = [tmpdir(), cacheDir(), '/dev/shm'];
   for (const place of places) {
@@ -108,7 +108,7 @@ async function scratchFolder(): Promise<string> {
   throw new Error(`no room for its weights: none of ${places.join(', ')} can be written to; set TMPDIR`);
 }
 
-/** Moves all large weights into `target`. @returns how many bytes it has then */
+/** Moves all large weights into `target`. @returns the number of its bytes */
 async function moveWeights(
   model: ModelProto,
   folder: string,
@@ -137,14 +137,14 @@ async function moveWeights(
   return end;
 }
 
-/** The bytes of a tensor that lie in a file beside the model. @throws Error naming one that is missing, or lies elsewhere */
+/** Reads a tensor's bytes from a file beside the model. @throws Error when that file is missing or elsewhere */
 async function* readExternal({ name, externalData = [] }: TensorProto, folder: string) {
   const facts = new Map(externalData.map(({ key, value }) => [key, value]));
   const location = facts.get('location') ?? '';
   if (location === '' || isAbsolute(location) || normalize(location).startsWith('..')) {
     throw new Error(`weights '${name}' lie in '${location}', which is no file beside it`);
   }
-  // Not to block, should it be a pipe.
+  // Does not block if the file is a pipe.
   const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
   const file = await open(join(folder, location), flags).catch((cause) => {
     throw new Error(`weights '${name}' lie in '${location}', which can't be read: ${cause.message}`);

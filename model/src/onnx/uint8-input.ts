@@ -6,13 +6,13 @@ import { DataType, type ModelProto, type NodeProto, type ValueInfoProto } from '
 export const FRAMES_INPUT = 'video_pipeline_frames';
 
 interface Scaling {
-  /** One factor a channel, in the order of the model's input. */
+  /** One factor for each channel, in the order of the model's input; or one for all. */
   scale: number[];
-  /** Added after scaling, likewise. */
+  /** Added after scaling; in the same form. */
   offset: number[];
 }
 
-/** What a model wants to be fed of a pixel's bytes. */
+/** How a pixel's bytes are converted for a model. */
 export interface PixelForm extends Scaling {
   isBgr: boolean;
 }
@@ -32,9 +32,9 @@ const scalings: Record<Preprocessing['normalisation'], Scaling> = {
 };
 
 /**
- * Puts the conversion of decoded frames into the model itself: its image input `[N, 3, H, W]` becomes {@link FRAMES_INPUT}, uint8
- * `[N, H, W, 3]` RGB. A quarter of the bytes travel to the runtime, and no loop in JavaScript touches them.
- * Changes `model`.
+ * Adds the conversion of decoded frames to the model's graph: its image input `[N, 3, H, W]` becomes {@link
+ * FRAMES_INPUT}, uint8 `[N, H, W, 3]` RGB. The runtime gets a quarter of the bytes, and JavaScript needs no loop over
+ * the pixels. Changes `model`.
  */
 export function takeUint8Frames(
   model: ModelProto,
@@ -42,7 +42,7 @@ export function takeUint8Frames(
 ): void {
   const image = imageInput(model);
   if (!image) throw new Error('the model has no input');
-  // A model that was quantised takes them already.
+  // A model that was quantised here accepts uint8 frames already.
   if (image.name === FRAMES_INPUT) return;
   const { elemType, shape } = image.type.tensorType;
   const g = new GraphBuilder(`${FRAMES_INPUT}_`);
@@ -53,11 +53,11 @@ export function takeUint8Frames(
   if (form.isBgr) {
     pixels = g.node('Gather', [pixels, g.constant([2, 1, 0])], { axis: channels });
   }
-  // A model that takes bytes does the rest by itself.
+  // A model with a uint8 input does the scaling itself.
   const scaling = elemType === DataType.uint8 ? scalings.rgb255 : form;
   pixels = addScaling(g, g.node('Cast', [pixels], { to: DataType.float32 }), scaling, channels);
   pixels = g.node('Cast', [pixels], { to: elemType });
-  // Of torchvision: one picture, without a batch.
+  // Exports of torchvision accept one picture, without a batch dimension.
   if (shape.dim.length === 3) pixels = g.node('Gather', [pixels, g.constant([0], [])], { axis: 0 });
   g.nodes.push({ opType: 'Identity', name: `${FRAMES_INPUT}_end`, input: [pixels], output: [image.name] });
 
@@ -73,9 +73,10 @@ export function takeUint8Frames(
 }
 
 /**
- * Inputs beside the picture by which a model scales its boxes, and what they are given: as the sizes of the picture those of
- * the input, so that boxes are in its pixels.
- * @see https://github.com/Peterande/D-FINE `tools/deployment/export_onnx.py`, and PaddleDetection's `deploy/EXPORT_ONNX_MODEL.md`
+ * Further inputs by which a model scales its boxes, and their values. They get the size of the model's input, so that
+ * boxes are in its pixels.
+ * @see https://github.com/Peterande/D-FINE `tools/deployment/export_onnx.py`, and PaddleDetection's
+ *   `deploy/EXPORT_ONNX_MODEL.md`
  */
 const STATED: Record<string, 'width, height' | 'height, width' | 'ones'> = {
   orig_target_sizes: 'width, height',
@@ -83,7 +84,7 @@ const STATED: Record<string, 'width, height' | 'height, width' | 'ones'> = {
   scale_factor: 'ones',
 };
 
-/** What makes `[N, 2]` of the size of the frames. */
+/** The node that gives such an input its value, `[N, 2]`, from the size of the frames. */
 function statedAs(g: GraphBuilder, { name, type }: ValueInfoProto): NodeProto {
   const sides = g.node('Shape', [FRAMES_INPUT]);
   const pick = (...places: number[]) => g.node('Gather', [sides, g.constant(places)], { axis: 0 });
@@ -95,9 +96,9 @@ function statedAs(g: GraphBuilder, { name, type }: ValueInfoProto): NodeProto {
   return { opType: 'Identity', name: `${FRAMES_INPUT}_${name}`, input: [cast], output: [name] };
 }
 
-/** Makes all outputs float32, whatever the model computes with, so that heads know one type. Changes `model`. */
+/** Converts all outputs to float32, so that heads read one type only. Changes `model`. */
 export function giveFloat32(model: ModelProto): void {
-  // YOLOv5 until 6.0 and YOLOv7 give the raw maps of each stride beside what was decoded of them.
+  // YOLOv5 until 6.0 and YOLOv7 also output the raw maps of each stride: only the decoded output is kept.
   const rankOf = ({ type }: ValueInfoProto) => type.tensorType.shape?.dim.length;
   const decoded = model.graph.output.filter((output) => rankOf(output) === 3);
   const raw = model.graph.output.filter((output) => rankOf(output) === 5);
@@ -106,7 +107,7 @@ export function giveFloat32(model: ModelProto): void {
   for (const output of model.graph.output) {
     const { tensorType } = output.type;
     if (tensorType.elemType === DataType.float32) continue;
-    // Its name may say the family, and stays.
+    // The output keeps its name, which may identify the family.
     const inner = `${FRAMES_INPUT}_${output.name}`;
     const renamed = (names: string[] = []) => names.map((name) => (name === output.name ? inner : name));
     for (const node of model.graph.node)
@@ -130,7 +131,7 @@ function weightless(model: ModelProto): ValueInfoProto[] {
   return model.graph.input.filter(({ name }) => !weights.has(name));
 }
 
-/** Where an image input has its channels: `[N, 3, H, W]` or `[N, H, W, 3]`; without N there is one picture. */
+/** The channel axis of an image input: `[N, 3, H, W]` or `[N, H, W, 3]`. Without N the batch size is 1. */
 export function layoutOf(image: ValueInfoProto): { channels: 1 | 3; shape: (number | string)[] } {
   const shape = batched(image.type.tensorType.shape.dim.map((dim) => sizeOf(dim, '?')));
   return { channels: shape[1] !== 3 && shape[3] === 3 ? 3 : 1, shape };
@@ -146,7 +147,7 @@ function addScaling(g: GraphBuilder, pixels: string, { scale, offset }: Scaling,
   return offset.every((value) => value === 0) ? scaled : g.node('Add', [scaled, perChannel(offset)]);
 }
 
-/** @returns a fixed size, or the name of one that varies (`unnamed` where the file names none) */
+/** @returns a fixed size, or the name of a dynamic one (`unnamed` if the file has no name) */
 export function sizeOf(dim: { dimValue?: unknown; dimParam?: string }, unnamed: string): number | string {
   const size = Number(dim.dimValue ?? 0);
   return size > 0 ? size : dim.dimParam || unnamed;

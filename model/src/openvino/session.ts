@@ -15,25 +15,25 @@ type Pointer = unknown;
 type Call = ReturnType<LibraryHandle['func']>;
 
 export interface OpenvinoOptions {
-  /** Of `openvinoLibraries`. */
+  /** Paths from `openvinoLibraries`. */
   libraries: readonly string[];
   /** Path of the model. */
   onnx: string;
-  /** That share in its work. */
+  /** Number of threads for one run. */
   threads?: number;
   precision: Precision;
 }
 
 /**
  * Loads a model for the calling thread alone.
- * @throws Error with OpenVINO's own words
+ * @throws Error with OpenVINO's own message
  */
 export function createOpenvinoSession({ libraries, onnx, precision, threads = 1 }: OpenvinoOptions): Session {
   const api = load(libraries);
   const check = (status: number) => {
     if (status !== 0) throw new Error(`OpenVINO: ${String(api.lastError()).replace(/\s+/g, ' ').trim()}`);
   };
-  /** Calls what returns an object through its last parameter. */
+  /** Calls a function that returns an object through its last parameter. */
   const make = (call: Call, ...args: unknown[]): Pointer => {
     const out: Pointer[] = [null];
     check(call(...args, out));
@@ -41,7 +41,7 @@ export function createOpenvinoSession({ libraries, onnx, precision, threads = 1 
   };
   const core = make(api.createCore);
   const settings = {
-    // What a quantised model has in int8 stays so; the rest is exact.
+    // For a quantised model: its int8 parts stay int8, and the rest is computed in f32.
     INFERENCE_PRECISION_HINT: precision === 'int8' ? 'f32' : precision,
     INFERENCE_NUM_THREADS: String(threads),
     NUM_STREAMS: '1',
@@ -53,7 +53,7 @@ export function createOpenvinoSession({ libraries, onnx, precision, threads = 1 
   const model = make(api.readModel, core, onnx, null);
   const compiled = make(api.compile, core, model, DEVICE, 0);
   const request = make(api.createRequest, compiled);
-  // In the file's order; OpenVINO itself would name them by whatever node gives them.
+  // Names in the file's order. OpenVINO names outputs after the node that computes them.
   const names = decodeModel(readFileSync(onnx)).graph.output.map(({ name }) => name);
   return {
     async run(frames, dims) {
@@ -91,7 +91,7 @@ function readOutput(
     );
     api.freeShape(shape);
     const values = dims.reduce((a, b) => a * b, 1);
-    // The request's own memory: it lasts until the next run, and decoding is done before.
+    // The memory belongs to the request and is valid until its next run. Decoding ends before that.
     return { name, dims, data: new Float32Array(koffi.view(make(api.tensorData, tensor), 4 * values)) };
   } finally {
     api.freeTensor(tensor);
@@ -102,7 +102,7 @@ type Api = ReturnType<typeof load>;
 
 function load(libraries: readonly string[]) {
   const [c = '', ...before] = libraries.toReversed();
-  // By name, the C API would look for them where the system's libraries are.
+  // Loaded here by path: the C API would look for them by name in the system's folders only.
   for (const library of before.toReversed()) koffi.load(library, { global: true });
   const library = koffi.load(c);
   const shape = koffi.struct({ rank: 'int64_t', dims: 'int64_t *' });

@@ -6,7 +6,7 @@ import { cacheDir, fetchWheel, platformKey, type Wheel } from '@video-pipeline/a
 
 const build = (tag: string) => `openvino-2026.4.1-22982-cp313-cp313-${tag}.whl`;
 
-/** OpenVINO's libraries (Apache-2.0). npm's `openvino-node` has no part in this: it fetches its runtime from elsewhere. */
+/** OpenVINO's libraries (Apache-2.0). npm's `openvino-node` is not used: it downloads its runtime from another host. */
 export const OPENVINO: Wheel = {
   name: 'openvino',
   version: '2026.4.1',
@@ -28,13 +28,13 @@ export const OPENVINO: Wheel = {
       sha256: '37c270c99d6de23439965e97cb5106389d3c8985f3b8bb90909a6ea0270db3f2',
     },
   },
-  // The CPU's plugin, ONNX's reader and the licences: half of the wheel.
+  // The CPU plugin, the ONNX frontend and the licences: half of the wheel.
   wanted: (path) =>
     /^openvino\/libs\/.*(tbb|hwloc|openvino\.|openvino_c|intel_cpu|arm_cpu|onnx_frontend)/.test(path) ||
     path.includes('/licenses/'),
 };
 
-/** Where OpenVINO's libraries lie, in the order in which they are loaded; the last is its C API. */
+/** Paths of OpenVINO's libraries in the order of loading; the last one is its C API. */
 export async function openvinoLibraries(note?: (line: string) => void): Promise<string[]> {
   const folder = join(await fetchWheel(OPENVINO, note), 'openvino/libs');
   const names = await readdir(folder);
@@ -46,7 +46,7 @@ export async function openvinoLibraries(note?: (line: string) => void): Promise<
   });
 }
 
-/** Whether they have been fetched already. */
+/** Whether the libraries have been downloaded already. */
 export function isOpenvinoCached(): boolean {
   const { file } = OPENVINO.files[platformKey()] ?? {};
   return (

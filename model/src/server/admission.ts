@@ -3,40 +3,40 @@ import { HttpError, RETRY_AFTER_SECONDS } from '@video-pipeline/http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { deadlineOf, LOADING, type Service } from './service.ts';
 
-/** Longest that a picture should wait where its client names no deadline, milliseconds. */
+/** Longest wait of a picture if its client names no deadline, milliseconds. */
 const MAX_WAIT_MS = 20_000;
-/** Bodies of the largest size that may lie in memory at the same time. */
+/** How many bodies of the largest size may be in memory at the same time. */
 const LARGEST_BODIES = 4;
-/** Bytes a frame before any was seen: about those of a 720p JPEG. */
+/** Estimated bytes of a frame before the first one has come: about a 720p JPEG. */
 const FIRST_FRAME_BYTES = 64_000;
-/** How fast the largest frame seen is forgotten, a request. */
+/** Factor by which the largest frame size decays with each request. */
 const FORGETTING = 0.99;
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Called once its pictures are known, which then wait in the queue or are done. */
+    /** Called once the number of its pictures is known. From then on the queue counts them. */
     hasArrived?: (pictures: number) => void;
   }
 }
 
-/** What the headers promise. */
+/** Size of a request, estimated from its headers. */
 interface Claim {
   bytes: number;
   frames: number;
 }
 
 /**
- * Decides at a request's headers whether there is room for it. To read and parse a body costs as much as to serve a small
- * model's frame; under overload, that would be spent on requests that are turned away.
+ * Admits or refuses a request once its headers are read. To read and parse a body costs as much as one frame of a small
+ * model. Under overload that work would be wasted on requests that are refused.
  */
 export function admitAtHeaders(app: FastifyInstance, service: Service): void {
   const admission = new Admission(service);
-  /** When a connection was turned away last, by its socket. */
+  /** Time of the last refusal, by socket. */
   const refusedAt = new WeakMap<object, number>();
   app.addHook('onRequest', async (request, reply) => {
     if (request.method !== 'POST') return;
     const { socket } = request.raw;
-    // Who does not wait for the time that it was told is held up for it, its body unread.
+    // A client that ignores Retry-After has to wait here for the rest of that time, with its body unread.
     const left = (refusedAt.get(socket) ?? -Infinity) + RETRY_AFTER_SECONDS * 1000 - performance.now();
     if (left > 0 && admission.refusal(request)) await sleep(left);
     const refusal = admission.refusal(request);
@@ -48,18 +48,18 @@ export function admitAtHeaders(app: FastifyInstance, service: Service): void {
 
 class Admission {
   readonly #service: Service;
-  /** Requests being read or served, their bytes, and frames expected in the bodies that are being read. */
+  /** Requests in progress, the bytes of their bodies, and the frames expected in bodies that are still being read. */
   #requests = 0;
   #bytes = 0;
   #expected = 0;
-  /** Of the largest frame seen lately. */
+  /** Bytes of the largest frame lately. */
   #seenBytes: number | undefined;
 
   constructor(service: Service) {
     this.#service = service;
   }
 
-  /** @returns why there is no room for the request now */
+  /** @returns why the request must be refused; undefined if it is admitted */
   refusal(request: FastifyRequest): HttpError | undefined {
     const { maxRequests, maxBodyBytes } = this.#service.limits;
     const claim = this.#claimOf(request);
@@ -84,7 +84,8 @@ class Admission {
     };
     request.hasArrived = (pictures) => {
       hasArrived();
-      // The largest lately seen: an estimate that is too high would turn away what there is room for.
+      // The largest size makes the estimated number of frames low: a number too high would refuse requests without
+      // need.
       if (pictures > 0) this.#seenBytes = Math.max(bytes / pictures, FORGETTING * (this.#seenBytes ?? 0));
     };
     reply.raw.once('close', () => {
@@ -117,7 +118,7 @@ class Admission {
   #claimOf(request: FastifyRequest): Claim {
     const { maxBodyBytes } = this.#service.limits;
     const stated = request.headers['content-length'];
-    // One that states no length may be as long as any, and counts as one picture: most are few.
+    // A body without a stated length counts with the largest size, and as one picture.
     if (stated === undefined) return { bytes: maxBodyBytes, frames: 1 };
     const bytes = Math.min(Number(stated), maxBodyBytes);
     return { bytes, frames: Math.max(1, Math.floor(bytes / (this.#seenBytes ?? FIRST_FRAME_BYTES))) };

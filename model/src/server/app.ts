@@ -55,7 +55,7 @@ function addHealth(app: FastifyInstance, service: Service): void {
   serveMetrics(app, service.metrics.registry);
 }
 
-// A connection that is busy when the stop begins would otherwise be kept open, and the stop wait for it.
+// Without this header a busy connection would stay open, and the shutdown would wait for it.
 function closeConnectionsAtStop(app: FastifyInstance, service: Service): void {
   app.addHook('onSend', async (_request, reply) => {
     if (!service.isReady()) reply.header('connection', 'close');

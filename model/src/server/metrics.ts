@@ -4,8 +4,8 @@ import type { Detector, DetectorOptions } from '../detector.ts';
 import type { GpuReader, GpuReading } from '../gpu.ts';
 
 /**
- * What the server counts, for Prometheus.
- * @param gpus without it there are no metrics of GPUs
+ * The server's metrics for Prometheus.
+ * @param gpus left out, there are no metrics of GPUs
  */
 export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gpus?: GpuReader) {
   const registry = processRegistry();

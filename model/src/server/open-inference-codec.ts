@@ -2,13 +2,13 @@ import { HttpError, refuseDenseJson } from '@video-pipeline/http';
 import { fromBase64 } from './base64.ts';
 import type { TensorInput } from './tensors.ts';
 
-/** An inference request: encoded pictures and what goes for all of them. */
+/** An inference request: encoded pictures, and options for all of them. */
 export interface InferRequest {
   id?: string;
   pictures: Buffer[];
   /** 0..1 */
   threshold?: number;
-  /** Instead of pictures: the model's own input. */
+  /** A tensor for the model's own input, instead of pictures. */
   tensor?: TensorInput;
 }
 
@@ -17,9 +17,10 @@ export const INPUT_NAME = 'image';
 export const OUTPUT_NAME = 'detections';
 
 /**
- * Reads a request of the Open Inference Protocol v2: one input `image` of type BYTES, one encoded picture an element.
- * @param headerLength bytes of JSON before the binary data, each element with its length in 4 bytes before it, little
- *   endian; `undefined` when all is JSON, with base64 in `data`
+ * Reads a request of the Open Inference Protocol v2: one input `image` of type BYTES. Each element is an encoded
+ * picture.
+ * @param headerLength bytes of JSON before the binary data. In it, 4 bytes with the length, little endian, come before
+ *   each element. `undefined` when the body is JSON only, with base64 in `data`
  * @see https://github.com/kserve/open-inference-protocol and Triton's `extension_binary_data.md`
  * @throws HttpError 400
  */
@@ -58,7 +59,9 @@ export function readInferRequest(body: Buffer, headerLength: number | undefined)
   };
 }
 
-/** A tensor's values follow the header, and so do those of the answer: as text they would be many times as long. */
+/**
+ * Reads a tensor. Its values must be binary, and so are those of the answer: as text they would be many times longer.
+ */
 function tensorOf(
   { name, shape, parameters }: Record<string, unknown>,
   binary: Buffer,
@@ -82,7 +85,7 @@ function tensorOf(
   const names = wanted.map((one) => String(one.name));
   // Each costs its tensor's bytes.
   if (new Set(names).size < names.length) throw new HttpError(400, 'an output is asked for twice');
-  // Copied, to where floats may lie.
+  // Copied to an address that is aligned for floats.
   const values = new Float32Array(new Uint8Array(binary).buffer);
   return {
     name,
@@ -92,7 +95,7 @@ function tensorOf(
   };
 }
 
-/** A request may name the outputs that it wants; there is one. */
+/** A request may name the outputs that it wants. Only {@link OUTPUT_NAME} exists. */
 function checkOutputs(outputs: unknown): void {
   if (outputs === undefined) return;
   const names = Array.isArray(outputs)
@@ -114,7 +117,7 @@ function parseHeader(json: Buffer): Record<string, unknown> {
     const header: unknown = JSON.parse(json.toString());
     if (isRecord(header)) return header;
   } catch {
-    // The answer below says all there is to say.
+    // The error below is enough.
   }
   throw new HttpError(400, 'the header is not a JSON object');
 }
@@ -128,7 +131,7 @@ function picturesIn(data: unknown): Buffer[] {
   });
 }
 
-/** @throws HttpError 400 where the header states another length of the binary data */
+/** @throws HttpError 400 when the header states another length of the binary data */
 function checkSize(binary: Buffer, parameters: unknown): void {
   const size = isRecord(parameters) ? parameters.binary_data_size : undefined;
   if (size !== binary.length) {

@@ -7,7 +7,7 @@ import { errorAnswers, INFER_SUMMARY, inferAnswer, modelAnswer } from './openapi
 import { clientOf, detect, detectHeaders, detectorFor, endOf, type Service } from './service.ts';
 import { encodeTensors, framesOf, tensorConfig } from './tensors.ts';
 
-/** Header that says how many bytes of the body are JSON; the rest is binary. */
+/** Header with the number of JSON bytes in the body; the rest is binary. */
 const HEADER_LENGTH = 'inference-header-content-length';
 
 const inferHeaders = {
@@ -92,8 +92,8 @@ function versionOf(service: Service, { model: name, version }: ModelRoute['Param
 
 /**
  * Answers one inference request whose body is in `request.body` as bytes.
- * @param headerLength bytes of it that are JSON
- * @param model name of the model; the default one without it
+ * @param headerLength number of JSON bytes in the body
+ * @param model name of the model; left out, the default model
  */
 export async function infer(
   service: Service,
@@ -109,7 +109,7 @@ export async function infer(
   const model_version = detector.model.version;
   if (tensor) {
     const { frames, dims } = framesOf(detector.model, tensor, service.limits.maxFrames);
-    // Not for the estimate of what a picture weighs: values of a tensor weigh a hundred times as much.
+    // 0: a tensor has a hundred times the bytes of a picture, and must not enter the estimate of a picture's size.
     request.hasArrived?.(0);
     if (!detector.isReadyFor(dims))
       throw new HttpError(
@@ -132,7 +132,7 @@ export async function infer(
         name: OUTPUT_NAME,
         datatype: 'BYTES',
         shape: [results.length],
-        // With the picture's checksum: an answer's order alone would have to be trusted.
+        // The picture's checksum lets a client check that each result belongs to its picture.
         data: results.map((result, index) =>
           JSON.stringify({ ...result, crc32: crc32(pictures[index] ?? '') }),
         ),

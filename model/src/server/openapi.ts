@@ -20,7 +20,7 @@ const detection = {
   },
 };
 
-/** What `POST /predict` answers. */
+/** The answer of `POST /predict`. */
 export const predictAnswer = {
   description: 'one result a frame, in their order; a frame that is no picture has an error in its place',
   type: 'object',
@@ -59,7 +59,7 @@ const health = (description: string) => ({
   },
 });
 
-/** What `GET /health` answers. */
+/** The answers of `GET /health`. */
 export const healthAnswers = {
   200: health('the models run'),
   503: health('the models are being warmed up, the server stops, or a model does not run'),
@@ -86,7 +86,7 @@ const tensor = {
   },
 };
 
-/** What the Open Inference Protocol says of a model. */
+/** A model's metadata in the Open Inference Protocol. */
 export const modelAnswer = {
   description: 'inputs and outputs of the model; -1 is any number of pictures',
   type: 'object',
@@ -100,7 +100,7 @@ export const modelAnswer = {
   },
 };
 
-/** What an inference by the Open Inference Protocol answers. */
+/** The answer to an inference request of the Open Inference Protocol. */
 export const inferAnswer = {
   description: 'one element a picture, in their order: JSON with width, height and detections, or an error',
   type: 'object',
@@ -113,10 +113,10 @@ export const inferAnswer = {
   },
 };
 
-/** Tells the routes of inference apart, whose bodies are read as bytes and described here. */
+/** Marks the inference routes: their bodies are read as bytes, and described here. */
 export const INFER_SUMMARY = 'Open Inference Protocol v2 inference, JSON or binary';
 
-/** The body of an inference by the Open Inference Protocol. */
+/** The body of an inference request of the Open Inference Protocol. */
 const inferBody = {
   required: true,
   content: {
@@ -142,7 +142,7 @@ const inferBody = {
   },
 };
 
-/** What every route that infers may answer instead. */
+/** Error answers of every inference route. */
 export const errorAnswers = {
   400: errorAnswer('a request that is malformed'),
   404: errorAnswer('no such model'),
@@ -163,7 +163,7 @@ export async function addOpenApi(app: FastifyInstance): Promise<void> {
   app.get('/openapi.json', { schema: { hide: true } }, () => withInferBodies(app.swagger()));
 }
 
-/** Fastify would check such a body as JSON, though it may be binary: so it is described, and read by our own code. */
+/** Adds the bodies only to the description: Fastify would check them as JSON, although they may be binary. */
 function withInferBodies(document: object): object {
   const { paths = {} } = document as { paths?: Record<string, Record<string, { summary?: string }>> };
   for (const { post } of Object.values(paths)) {

@@ -48,7 +48,7 @@ export function addPredict(app: FastifyInstance, service: Service): void {
   );
 }
 
-/** Answers a request whose body is one picture, as `/predict` answers one frame. */
+/** Answers a request whose body is a single picture, in the form of `/predict` with one frame. */
 export async function predictPicture(
   service: Service,
   request: FastifyRequest,

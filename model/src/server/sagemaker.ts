@@ -4,19 +4,19 @@ import { errorAnswers } from './openapi.ts';
 import { type PredictRequest, predict, predictBody, predictPicture } from './predict.ts';
 import type { Service } from './service.ts';
 
-/** Port that SageMaker calls its containers on. */
+/** Port on which SageMaker calls its containers. */
 export const SAGEMAKER_PORT = 8080;
 
-/** Binary Open Inference requests as Triton takes them behind SageMaker, which lets no header of its own through. */
+/** Triton's type of binary Open Inference requests for SageMaker, which does not forward custom headers. */
 const BINARY_TYPE = 'application/vnd.sagemaker-triton.binary+json';
 const invocationAnswer = {
   description: 'the answer of /predict, or that of /v2/models/{model}/infer',
   type: 'object',
   additionalProperties: true,
 };
-/** One picture as the body, as SageMaker's own image models take it. */
+/** Types of a body that is one picture, as for SageMaker's own image models. */
 const PICTURE_TYPES = ['image/jpeg', 'image/png', 'image/webp', 'application/x-image'];
-/** Parameter of that type: bytes of the body that are JSON. */
+/** Parameter of {@link BINARY_TYPE}: number of JSON bytes in the body. */
 const HEADER_SIZE = /;\s*json-header-size=(\d+)/;
 
 /**

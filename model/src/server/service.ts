@@ -3,17 +3,17 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Detector, PictureResult } from '../detector.ts';
 import type { Metrics } from './metrics.ts';
 
-/** What every route works with. */
+/** The parts of the server that every route uses. */
 export interface Service {
   /** The models now in service by name, the default one first. */
   detectors(): ReadonlyMap<string, Detector>;
-  /** Detections under it are left out where a request says nothing, 0..1. */
+  /** Threshold for requests that name none, 0..1. Detections below it are left out. */
   threshold: number;
   limits: Limits;
-  /** Address that it listens on; without it, this machine alone. */
+  /** Address on which the server listens; left out, 127.0.0.1. */
   host?: string;
   metrics: Metrics;
-  /** False before the models have run once, and from the moment the server is told to stop. */
+  /** False until the models have run once, and from the beginning of the shutdown. */
   isReady(): boolean;
 }
 
@@ -28,15 +28,15 @@ export interface Limits {
   requestMs: number;
 }
 
-/** What a request is told before there is a model. */
+/** Error message for a request before the first model is loaded. */
 export const LOADING = 'the model is being loaded and warmed up';
 
 /** Header with the longest time a client waits for its answer, milliseconds. */
 const TIMEOUT_HEADER = 'x-request-timeout-ms';
-/** Header that tells clients apart which come from one address, that of a load balancer say. */
+/** Header with a client's id, for clients behind one address: that of a load balancer, for example. */
 const CLIENT_HEADER = 'x-client-id';
 
-/** What {@link detect} reads of a request's headers, as JSON schema. */
+/** JSON schema of the headers that {@link detect} reads. */
 export const detectHeaders = {
   [TIMEOUT_HEADER]: { type: 'number', description: 'longest time to wait for the answer, milliseconds' },
   [CLIENT_HEADER]: {
@@ -46,8 +46,8 @@ export const detectHeaders = {
 } as const;
 
 /**
- * @throws HttpError 404 when no model is called `name`, 503 while there is none yet; without a name the default model
- *   is meant
+ * @returns the detector of model `name`; without a name, of the default model
+ * @throws HttpError 404 when no model has this name, 503 while no model is loaded
  */
 export function detectorFor(service: Service, name?: string): Detector {
   const detectors = service.detectors();
@@ -58,7 +58,7 @@ export function detectorFor(service: Service, name?: string): Detector {
 }
 
 /**
- * Runs the pictures of one request, until its deadline or until its client is gone.
+ * Runs the pictures of one request, until its deadline or until the client disconnects.
  * @throws HttpError 413 naming the limit when there are too many
  */
 export async function detect(
@@ -85,10 +85,10 @@ export async function detect(
   return results;
 }
 
-/** Who asks. */
+/** Id of the client: its header, or its address. */
 export const clientOf = ({ headers, ip }: FastifyRequest) => String(headers[CLIENT_HEADER] ?? ip);
 
-/** Ends with the client, or with the deadline that it named. */
+/** A signal that aborts when the client disconnects, or at the deadline of the request. */
 export function endOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
   reply.raw.once('close', () => {
@@ -100,7 +100,7 @@ export function endOf(request: FastifyRequest, reply: FastifyReply): AbortSignal
 }
 
 /**
- * @returns how long the client waits for its answer, milliseconds, when it says so
+ * @returns how long the client waits for its answer, milliseconds; undefined if it does not say
  * @throws HttpError 400
  */
 export function deadlineOf(request: FastifyRequest): number | undefined {

@@ -3,17 +3,17 @@ import { heads, type OutputTensor } from '../heads/index.ts';
 import type { InputSize } from '../letterbox.ts';
 import type { ModelFile } from '../model-file.ts';
 
-/** What a client sends that prepares pictures itself, as Ultralytics' does: a model's own input, RGB from 0 to 1. */
+/** The model's own input, RGB from 0 to 1, from a client that prepares pictures itself, as Ultralytics' does. */
 export interface TensorInput {
   name: string;
   shape: readonly number[];
   values: Float32Array;
-  /** Outputs that are asked for; all without it. */
+  /** Names of the wanted outputs; left out, all. */
   outputs?: readonly string[];
 }
 
 /**
- * A model's own tensors as Triton's model configuration names them.
+ * A model's own tensors in the form of Triton's model configuration.
  * @see https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_configuration.md
  */
 export function tensorConfig({ name, input, proof, properties }: ModelFile): object {
@@ -24,15 +24,15 @@ export function tensorConfig({ name, input, proof, properties }: ModelFile): obj
     output: (proof.alone[0] ?? []).map(({ name, dims: [, ...sizes] }) => ({
       ...{ name, data_type: 'TYPE_FP32', dims: [-1, ...sizes] },
     })),
-    // Texts in JSON are Python literals too, which Ultralytics' client reads.
+    // Strings in JSON are valid Python literals, which Ultralytics' client reads.
     parameters: { metadata: { string_value: JSON.stringify(properties) } },
   };
 }
 
 /**
- * The frames that a tensor was made of, as the runtime takes them.
+ * Converts a tensor back to frames, the form that the runtime accepts.
  * @returns uint8 `[N, H, W, 3]`, and these sizes
- * @throws HttpError 400 for a tensor that the model does not take, 413 for too many pictures
+ * @throws HttpError 400 for a tensor that does not fit the model, 413 for too many pictures
  */
 export function framesOf(
   { input, inputSize, batchSize, head, evidence }: ModelFile,
@@ -70,14 +70,17 @@ export function framesOf(
 
 type Rectangle = Extract<InputSize, { kind: 'rectangle' }>;
 
-/** No larger than pictures are made: memory and time of a run grow with the sides, faster than the request does. */
+/** Longest side: that of pictures. Memory and time of a run grow faster with the sides than the request's size. */
 const mostOf = ({ longest, stride }: Rectangle) => Math.ceil(longest / stride) * stride;
 const isSide = (side: number, size: Rectangle) =>
   side > 0 && side % size.stride === 0 && side <= mostOf(size);
 const boundsOf = (size: InputSize) =>
   size.kind === 'fixed' ? '' : `, with sides that are multiples of ${size.stride} up to ${mostOf(size)}`;
 
-/** An answer with tensors behind its JSON, and how long that is. @throws HttpError 400 for an output that there is not */
+/**
+ * An answer: JSON, then the tensors. `headerLength` is that of the JSON.
+ * @throws HttpError 400 for an unknown output
+ */
 export function encodeTensors(
   facts: object,
   tensors: readonly OutputTensor[],
