@@ -1,6 +1,6 @@
-/** When a stream is read: a span of each day, which may go over midnight. */
+/** When a stream is read: a span of each day, which may cross midnight. */
 export interface ActiveHours {
-  /** `08:00-18:30`, `22:00-06:00`; the end is left out. */
+  /** `08:00-18:30`, `22:00-06:00`; the end is exclusive. */
   span: string;
   /** Name in the IANA time-zone database: `Europe/Paris`. */
   timeZone: string;
@@ -8,7 +8,7 @@ export interface ActiveHours {
 
 export const HOURS_PATTERN = /^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$/;
 
-/** @returns a question to ask of any time, epoch milliseconds */
+/** @returns a function that says whether a time, epoch milliseconds, is in the span */
 export function activeHours({ span, timeZone }: ActiveHours): (at: number) => boolean {
   const [from = '', to = ''] = span.split('-');
   const clock = new Intl.DateTimeFormat('en-GB', {

@@ -1,26 +1,27 @@
-/** A camera's clock further off than this, milliseconds, is not set, and arrival is nearer the truth. */
+/** A camera's clock that is off by more, milliseconds, is not set: the time of arrival is more accurate. */
 const MAX_DELAY_MS = 10_000;
 const MAX_AHEAD_MS = 500;
-/** Presentation times go back a little where pictures are late, and by more where a source has started anew. */
+/** Presentation times go back a little when pictures are late. A larger step back means that the source restarted. */
 const MAX_STEP_BACK_MS = 1_000;
-/** Part of real time that a clock which is ahead goes on with, until it is right. */
+/** Speed of a clock that is ahead, as a share of real time, until it is right again. */
 const SLEWING = 0.25;
 
 /**
- * Whether a camera's clock may be believed.
- * @param claimed when it says that a picture was captured, epoch milliseconds
- * @param arrival when the picture arrived, epoch milliseconds
- * @param maxDelayMs how long it may have been on its way
+ * Whether a time of a camera's clock is plausible.
+ * @param claimed time of capture by the camera's clock, epoch milliseconds
+ * @param arrival time of arrival of the picture, epoch milliseconds
+ * @param maxDelayMs longest plausible time from capture to arrival
  */
 export function isPlausible(claimed: number, arrival: number, maxDelayMs = MAX_DELAY_MS): boolean {
   return claimed > arrival - maxDelayMs && claimed < arrival + MAX_AHEAD_MS;
 }
 
 /**
- * When pictures of one stream were captured, epoch milliseconds: by the camera's own clock where its RTCP sender
- * reports give it (RFC 3550, 6.4.1) and it is plausible, else when they arrived; of a file, its start and their place
- * in it. Where a better clock is behind the last one, it goes on slowly until that has caught up. It goes back only where
- * this host's clock was set back, by more than any camera's may be off.
+ * Computes when pictures of one stream were captured, epoch milliseconds. It uses the camera's clock if RTCP sender
+ * reports give it (RFC 3550, 6.4.1) and it is plausible. Otherwise it uses the time of arrival. For a file it adds the
+ * picture's position to the file's start. If the correct time is behind the last one, the clock runs slowly until the
+ * correct time has caught up. It steps back only if this host's clock was set back by more than a camera's clock may be
+ * off.
  */
 export class CaptureClock {
   /** Wall clock minus presentation time. */
@@ -32,9 +33,9 @@ export class CaptureClock {
   #last = 0;
 
   /**
-   * The source was opened: what was known of its clock counts no more.
-   * @param fileStart of a file: when its first picture was captured, epoch milliseconds
-   * @param maxDelayMs how long its pictures may have been on their way
+   * Forgets the clock of the former source. Called when a source is opened.
+   * @param fileStart for a file: time of capture of its first picture, epoch milliseconds
+   * @param maxDelayMs longest plausible time from capture to arrival
    */
   restart(fileStart?: number, maxDelayMs = MAX_DELAY_MS): void {
     this.#offset = undefined;
@@ -42,18 +43,18 @@ export class CaptureClock {
     this.#fileStart = fileStart;
     this.#firstTime = undefined;
     this.#lastTime = Number.NEGATIVE_INFINITY;
-    // A file that is older than what came before is not to be late for it.
+    // A file may be older than the former source.
     if (fileStart !== undefined) this.#last = 0;
   }
 
   /**
-   * The camera says that what it presents at `time` was captured at `wallClock`.
+   * Reports that the camera captured the picture of presentation time `time` at `wallClock`.
    * @param time presentation time, milliseconds
    * @param wallClock epoch milliseconds
    */
   report(time: number, wallClock: number): void {
     const offset = wallClock - time;
-    // Slewing begins with the picture after a clock that was set.
+    // After a clock was set, slewing begins with the next picture.
     if (Math.abs(offset - (this.#offset ?? offset)) > 1 || this.#wentBack(time)) this.#lastTime = time;
     this.#offset = offset;
   }
@@ -69,7 +70,7 @@ export class CaptureClock {
     this.#firstTime ??= time;
     const right = Math.round(this.#right(time, arrival));
     const slewed = this.#last + Math.round(passed * SLEWING);
-    // Frames that wait for the former time to come again would all have nearly one time, for minutes or hours.
+    // A large step back is taken at once: slewing would give all frames nearly the same time for minutes or hours.
     this.#last = right < slewed - MAX_DELAY_MS - MAX_AHEAD_MS ? right : Math.max(right, slewed);
     return this.#last;
   }

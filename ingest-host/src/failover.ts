@@ -3,33 +3,33 @@ import { SourceError } from './source/source-error.ts';
 
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 10_000;
-/** Wait after an error that only a person can mend, such as a wrong password: cameras lock out who tries too often. */
+/** Wait after an error that only a person can fix, a wrong password for example: cameras lock out frequent attempts. */
 const PERMANENT_RETRY_MS = 30_000;
 
-/** Longest wait for a picture of the first URL while a fallback is read. */
+/** Longest wait for a picture when the first URL is tried while a fallback is read. */
 const MAX_TRY_MS = 20_000;
 /** Seconds that a fallback is read before the first URL is tried again. */
 const DEFAULT_SECONDS = 60;
 
 type Open = (url: string, signal: AbortSignal) => Promise<Source>;
 
-/** One of a stream's URLs, and how long it is left alone by its own failures. */
+/** One of a stream's URLs, with its backoff. */
 interface Candidate {
   url: string;
   failures: number;
-  /** As `performance.now` tells it. */
+  /** Earliest time of the next attempt, by `performance.now`. */
   notBefore: number;
 }
 
-/** Which of a stream's URLs is read, and when: in their order, the first that gives pictures. */
+/** Chooses which of a stream's URLs is read, and when: the first one, in their order, that gives pictures. */
 export class Failover {
   readonly #first: Candidate;
   readonly #all: readonly Candidate[];
   readonly #seconds: number;
-  /** One for all, so that those that failed alike are due in their order. */
+  /** The same for all URLs, so that URLs with equally many failures are due in their order. */
   readonly #jitter = 0.75 + Math.random() * 0.5;
   #now: Candidate;
-  /** When the first URL is tried beside a fallback, as `performance.now` tells it; kept however often the fallback breaks off. */
+  /** When the first URL is tried while a fallback is read, by `performance.now`. Failures of the fallback keep it. */
   #firstDue = 0;
 
   /** @param seconds that a fallback is read before the first URL is tried again */
@@ -45,22 +45,22 @@ export class Failover {
     return this.#now.url;
   }
 
-  /** Which fallback it is, from 1; undefined while it is the first URL. */
+  /** Number of the fallback that is read, from 1; undefined while the first URL is read. */
   get fallback(): number | undefined {
     return this.#now === this.#first ? undefined : this.#all.indexOf(this.#now);
   }
 
   /**
-   * The URL broke off. One that gave pictures is opened again, for most breaks are short; after another comes the next that is
-   * not to be left alone.
-   * @param permanent only a person can mend it
-   * @returns when to open it, milliseconds from now
+   * Chooses the URL to open after a failure. A URL that gave pictures is opened again, because most failures are short.
+   * Otherwise the next URL whose backoff is over follows.
+   * @param permanent only a person can fix the failure
+   * @returns wait before {@link url} is opened, milliseconds
    */
   next(gavePictures: boolean, permanent: boolean): number {
     const now = performance.now();
     const broken = this.#now;
     broken.failures = gavePictures ? 1 : broken.failures + 1;
-    this.#leaveAlone(broken, permanent);
+    this.#backOff(broken, permanent);
     if (gavePictures && !permanent) return broken.notBefore - now;
     if (broken === this.#first) this.#firstDue = Math.max(broken.notBefore, now + this.#seconds * 1000);
     const at = this.#all.indexOf(broken) + 1;
@@ -71,16 +71,16 @@ export class Failover {
     return Math.max(0, this.#now.notBefore - now);
   }
 
-  /** Its wait doubles from half a second to ten; jitter keeps cameras behind one switch from coming back all at once. */
-  #leaveAlone(one: Candidate, permanent: boolean): void {
+  /** The backoff doubles from 0.5 s to 10 s. Jitter spreads the reconnections of cameras behind one switch. */
+  #backOff(one: Candidate, permanent: boolean): void {
     const doubled = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (one.failures - 1));
     one.notBefore = performance.now() + Math.round((permanent ? PERMANENT_RETRY_MS : doubled) * this.#jitter);
   }
 
   /**
-   * While a fallback is read, sees now and then whether the first URL gives a picture, and then goes back to it.
-   * @param goBack called once it does
-   * @returns how to end that
+   * While a fallback is read, tries the first URL from time to time and returns to it once it gives a picture.
+   * @param goBack called when the first URL gives a picture
+   * @returns a function that ends this
    */
   watch(open: Open, goBack: () => void): () => void {
     if (this.#now === this.#first) return () => {};
@@ -91,10 +91,10 @@ export class Failover {
     };
     const tryFirst = async () => {
       this.#firstDue = performance.now() + this.#seconds * 1000;
-      const seen = await lookAt(open, this.#first.url, ending.signal);
+      const seen = await tryUrl(open, this.#first.url, ending.signal);
       if (ending.signal.aborted) return;
       if (seen === 'refused') {
-        this.#leaveAlone(this.#first, true);
+        this.#backOff(this.#first, true);
         this.#firstDue = Math.max(this.#firstDue, this.#first.notBefore);
       }
       if (seen !== 'picture') return again();
@@ -109,8 +109,8 @@ export class Failover {
   }
 }
 
-/** @returns whether the URL gives a picture now; `refused` where only a person can mend that it does not */
-async function lookAt(open: Open, url: string, ending: AbortSignal): Promise<'picture' | 'none' | 'refused'> {
+/** @returns whether the URL gives a picture now; `refused` if only a person can fix the failure */
+async function tryUrl(open: Open, url: string, ending: AbortSignal): Promise<'picture' | 'none' | 'refused'> {
   const signal = AbortSignal.any([ending, AbortSignal.timeout(MAX_TRY_MS)]);
   let source: Source | undefined;
   try {

@@ -1,18 +1,18 @@
 import { sum } from './sum.ts';
 
-/** What one stream asks for. */
+/** Demand of one stream. */
 export interface Claim {
-  /** Frames a second that it has. */
+  /** Frames a second of its source. */
   demand: number;
-  /** Those of a higher one keep their frames for as long as it is enough to take from those below. */
+  /** Streams of a higher priority lose frames only after those of lower priorities are at their floor. */
   priority: number;
 }
 
 /**
- * Divides frames a second over streams: each has its floor, then the highest priority is served first, and within one
- * priority none has less so that another can have more (max-min fairness).
- * @param total frames a second, less than all ask for; the floors are given even where they are more
- * @param floor frames a second that each stream keeps; of a stream that has fewer, all
+ * Divides frames a second among streams. Each stream gets its floor. Then the highest priority is served first. Within
+ * a priority the division is max-min fair.
+ * @param total frames a second, less than the sum of all demands; the floors are given even if their sum is larger
+ * @param floor frames a second that each stream keeps; a stream with a smaller demand keeps all
  * @returns frames a second, in the order of `claims`
  */
 export function fairShares(total: number, claims: readonly Claim[], floor: number): number[] {
@@ -23,7 +23,7 @@ export function fairShares(total: number, claims: readonly Claim[], floor: numbe
   for (const wanted of priorities) {
     const peers = [...claims.entries()].filter(([, { priority }]) => priority === wanted);
     let left = Math.max(0, spare) + sum(peers.map(([, claim]) => least(claim)));
-    // From the most modest on: what one does not need is the others'.
+    // The smallest demand comes first: what a stream does not need is left for the others.
     peers.sort(([, a], [, b]) => a.demand - b.demand);
     for (const [at, [index, { demand }]] of peers.entries()) {
       const share = Math.min(demand, left / (peers.length - at));

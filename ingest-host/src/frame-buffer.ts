@@ -1,6 +1,6 @@
 import type { Frame } from '@video-pipeline/frame';
 
-/** What waits of one stream for Kafka: the newest `maxMs`, oldest first. */
+/** Frames of one stream that wait for Kafka: those of the newest `maxMs`, oldest first. */
 export class FrameBuffer {
   readonly #maxMs: number;
   readonly #frames: Frame[] = [];
@@ -11,7 +11,7 @@ export class FrameBuffer {
     this.#maxMs = maxMs;
   }
 
-  /** Whether frames may go to make room: those of a camera, not those of a file that can wait. */
+  /** Whether frames may be dropped: those of a camera may. A file can wait instead. */
   get live(): boolean {
     return this.#maxMs < Number.POSITIVE_INFINITY;
   }
@@ -25,7 +25,7 @@ export class FrameBuffer {
     return this.#bytes;
   }
 
-  /** @returns the frames that had to go for it, oldest first */
+  /** Adds a frame. @returns the frames that are dropped for it, oldest first */
   push(frame: Frame): Frame[] {
     this.#frames.push(frame);
     const kept = this.#frames.findIndex((one) => one.capturedAt >= frame.capturedAt - this.#maxMs);
@@ -46,9 +46,10 @@ export class FrameBuffer {
 }
 
 /**
- * Drops frames of live streams until they are within `maxBytes` together. Each is the oldest of the stream with the
- * most bytes: a camera with large frames costs the others nothing, and a camera whose clock is late is no victim.
- * @returns what was dropped
+ * Drops frames of live streams until all together are within `maxBytes`. Each time it drops the oldest frame of the
+ * stream with the most bytes. So large frames of one camera take no memory from the others, and a clock that is late is
+ * no disadvantage.
+ * @returns the dropped frames
  */
 export function dropOverflow(buffers: Iterable<FrameBuffer>, maxBytes: number): Frame[] {
   const live = [...buffers].filter((buffer) => buffer.live);

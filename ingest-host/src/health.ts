@@ -4,7 +4,7 @@ import type { StreamStats } from './stats.ts';
 
 type Row = [name: string, help: string, read: (one: StreamStats) => number];
 
-/** Of each stream. */
+/** Counters for each stream. */
 const COUNTERS: readonly Row[] = [
   [
     'ingest_pictures_decoded_total',
@@ -37,7 +37,7 @@ const GAUGES: readonly Row[] = [
   ],
 ];
 
-/** Of each stream, by why. */
+/** Counters for each stream and reason. */
 const COUNTERS_BY_REASON: readonly [
   name: string,
   help: string,
@@ -45,7 +45,7 @@ const COUNTERS_BY_REASON: readonly [
 ][] = [
   [
     'ingest_frames_dropped_total',
-    'frames let go: kafka did not take them in time, or size: no JPEG within MAX_FRAME_BYTES',
+    'frames dropped: kafka did not accept them in time, or size: no JPEG within MAX_FRAME_BYTES',
     ({ dropped, unfit }) => ({ kafka: dropped - unfit, size: unfit }),
   ],
   [
@@ -55,7 +55,7 @@ const COUNTERS_BY_REASON: readonly [
   ],
 ];
 
-/** Prometheus metrics of the ingest host, read from the streams' counters when they are asked for. */
+/** Prometheus metrics of the ingest host. They are read from the streams' counters at each scrape. */
 export class IngestMetrics {
   readonly registry = new Registry();
   readonly #publish = new Histogram({
@@ -72,7 +72,7 @@ export class IngestMetrics {
     registers: [this.registry],
   });
 
-  /** @param ingest what is read: the streams' counters, and the JPEG bytes that wait for Kafka */
+  /** @param ingest source of the metrics: the streams' counters, and the JPEG bytes that wait for Kafka */
   constructor(ingest: { readonly stats: ReadonlyMap<string, StreamStats>; readonly waitingBytes: number }) {
     const { registry } = this;
     const { stats } = ingest;
@@ -108,8 +108,8 @@ export interface HealthServer {
 }
 
 /**
- * Serves `GET /health`, 200 while at least one stream flows, or all are out of their active hours, else 503, with
- * each stream's state; and `GET /metrics` for Prometheus.
+ * Serves `GET /health` with each stream's state, and `GET /metrics` for Prometheus. The status of /health is 200 while
+ * at least one stream flows, or while all are outside their active hours; otherwise 503.
  */
 export async function startHealthServer(
   address: { host: string; port: number },

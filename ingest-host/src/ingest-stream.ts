@@ -32,21 +32,21 @@ export interface StreamContext {
   };
   session: string;
   maxFrameBytes: number;
-  /** A source without a picture for so long is opened again, seconds. */
+  /** A source without a packet for this long is opened again, seconds. */
   stallSeconds: number;
-  /** Which of a live source's frames the pipeline can take in time. */
+  /** Decides which frames of a live source are published, so that the pipeline keeps its latency. */
   thinning: ThinningGate | undefined;
-  /** Of the files that are played once: each takes what memory and CPU it can get. */
+  /** Limits how many files are read at once: each uses as much memory and CPU as it can. */
   fileTurns: Turns;
-  /** What passes an RTSP camera's packets on. */
+  /** Passes the packets of an RTSP camera on to clients of the restream. */
   relay?: SourceOptions['relay'];
 }
 
 const ALWAYS = () => true;
-/** How often the clock is looked at outside a stream's active hours, milliseconds. */
+/** How often the clock is checked outside a stream's active hours, milliseconds. */
 const INACTIVE_MS = 1_000;
 
-/** What one reading of a source works with. */
+/** The parts of one reading of a source. */
 interface Reading {
   source: Source;
   sampler: Sampler;
@@ -60,7 +60,7 @@ type Outcome = SourceError | 'ended' | 'inactive' | 'first is back';
 
 const EMPTY = 'it ended without a picture';
 
-/** Reads one stream until `stop`, or until its file ends: decode, sample, JPEG, publish; opens it again when it fails. */
+/** Reads one stream until `stop` or its file's end: decode, sample, encode, publish. Reopens the source on failure. */
 export class IngestStream {
   readonly spec: StreamSpec;
   readonly #context: StreamContext;
@@ -78,7 +78,7 @@ export class IngestStream {
     this.#failover = new Failover(spec.url, spec.fallback, spec.fallbackSeconds);
   }
 
-  /** @returns once the stream is stopped or ended; never throws because of the camera */
+  /** Resolves once the stream is stopped or ended. It never throws because of the camera. */
   run(): Promise<void> {
     this.#finished ??= this.#run();
     return this.#finished;
@@ -140,7 +140,7 @@ export class IngestStream {
     }
   }
 
-  /** @returns why reading ended; an error when the source broke off */
+  /** @returns why reading ended; an error when the source failed */
   async #readOnce(): Promise<Outcome> {
     const { stats, maxFrameBytes } = this.#context;
     const { spec } = this;
@@ -171,7 +171,7 @@ export class IngestStream {
     } catch (error) {
       if (back.signal.aborted) return 'first is back';
       if (stall.signal.aborted) return new SourceError(`no picture for ${stallSeconds} s`);
-      // Read again, what could be read of a file would be published twice.
+      // No retry of a file: the pictures before the error would be published twice.
       if (error instanceof SourceError) return source?.live === false ? asFinal(error) : error;
       return new SourceError(redact(error instanceof Error ? error.message : String(error)));
     } finally {
@@ -201,7 +201,7 @@ export class IngestStream {
     log.warn('stream waits', { stream: this.spec.id, error: reason });
   }
 
-  /** @returns how many pictures became frames, or were not meant to */
+  /** @returns how many pictures were sampled, without those that could not be encoded */
   async #readPictures({ source, sampler, encoder, gate, stall, patience }: Reading): Promise<number> {
     const { stats, limit, publisher, log } = this.#context;
     let frames = 0;
@@ -219,7 +219,7 @@ export class IngestStream {
       if (!sampler.keep(picture.time)) continue;
       if (!this.#isActive(Date.now())) break;
       frames += 1;
-      // First of all: a picture that the motion gate lets through is what the next ones are compared with.
+      // Before the motion gate: it compares later pictures with the last one that passed, which must be published.
       if (source.live && !this.#fits()) continue;
       if (gate && !(await this.#moves(gate, picture))) continue;
       if (!limit.take()) {
@@ -236,7 +236,7 @@ export class IngestStream {
       } else if (source.live) publisher.offer(frame);
       else {
         await publisher.put(frame, this.#abort.signal);
-        // A full pipeline is no reason to think that the file stalls.
+        // The wait for a full pipeline must not count as a stall of the file.
         stall.feed();
       }
     }
@@ -258,7 +258,7 @@ export class IngestStream {
     try {
       if (await gate.passes(picture.frame, picture.time)) return true;
     } catch (error) {
-      // The encoder will say what is wrong with it.
+      // The encoder then reports the error.
       if (error instanceof FilterError) return true;
       throw error;
     }
@@ -267,7 +267,7 @@ export class IngestStream {
     return false;
   }
 
-  /** Numbers the picture and makes a frame of it; a picture that can't be one leaves its number as a gap, and is counted. */
+  /** Numbers the picture and encodes a frame. One that can't be encoded is counted, and leaves a gap in the numbers. */
   async #capture(picture: Picture, encoder: JpegEncoder): Promise<Frame | undefined> {
     const { stats, log, session } = this.#context;
     const arrival = Date.now();

@@ -16,23 +16,23 @@ import type { Thinning } from './thinning.ts';
 import { Turns } from './turns.ts';
 
 export interface IngestOptions {
-  /** Largest JPEG. */
+  /** Largest JPEG, bytes. */
   maxFrameBytes: number;
-  /** Newest span of each stream kept while Kafka is away. */
+  /** Span of the newest frames of each stream that is kept while Kafka is away, seconds. */
   bufferSeconds: number;
-  /** JPEG bytes kept of all live streams together while Kafka is away. */
+  /** Most JPEG bytes of all live streams together that are kept while Kafka is away. */
   bufferBytes: number;
-  /** A camera without a picture for so long is opened again. */
+  /** A camera without a packet for this long is opened again, seconds. */
   stallSeconds: number;
-  /** End after so many published frames; default never. */
+  /** Number of published frames after which the run ends; default: no limit. */
   maxFrames?: number;
-  /** Whether a run goes on without a stream, as one may be added; default not. */
+  /** Whether a run goes on without streams, because a reload may add some; default: no. */
   awaitsStreams?: boolean;
   /** See {@link PublisherOptions.laneOf}. */
   laneOf?: PublisherOptions['laneOf'];
-  /** Which frames of live streams the pipeline can take in time; default all. */
+  /** Limits the frames of live streams to keep the latency; default: no limit. */
   thinning?: Thinning;
-  /** Where RTSP cameras are offered on; default nowhere. */
+  /** RTSP server that offers the cameras to other clients; default: none. */
   restream?: Pick<Restream, 'relayOf' | 'forget'>;
   log: StreamContext['log'] & { error(message: string, extra: Record<string, unknown>): void };
   /** Called for each send that Kafka acknowledged. */
@@ -44,7 +44,7 @@ export class Ingest {
   /** Counters by stream id. */
   readonly stats = new Map<string, StreamStats>();
   readonly #options: IngestOptions;
-  /** Names the frames of this run. */
+  /** Id of this run; part of each frame. */
   readonly session = randomUUID();
   readonly #limit: FrameLimit;
   readonly #publisher: Publisher;
@@ -54,9 +54,9 @@ export class Ingest {
   /** Resolves with the next reload, and when all is to stop. */
   #changed = Promise.withResolvers<void>();
 
-  /** @param send delivers records, in order, acknowledged by all replicas */
+  /** @param send delivers records in order; resolves once all replicas have acknowledged them */
   constructor(send: Send, options: IngestOptions) {
-    // FFmpeg writes URLs, passwords included, and says nothing that its error codes don't.
+    // FFmpeg's log would show URLs with their passwords. Its error codes say the same as its messages.
     Log.setLevel(AV_LOG_QUIET);
     this.#options = options;
     this.#limit = new FrameLimit(options.maxFrames ?? Number.POSITIVE_INFINITY);
@@ -80,13 +80,14 @@ export class Ingest {
     );
   }
 
-  /** JPEG bytes that wait for Kafka, besides the sends under way. */
+  /** JPEG bytes that wait for Kafka, without the sends in progress. */
   get waitingBytes(): number {
     return this.#publisher.waitingBytes;
   }
 
   /**
-   * Reads the streams until all have ended, MAX_FRAMES are published, or {@link Ingest.stop}; then flushes.
+   * Reads the streams until all have ended, MAX_FRAMES are published, or {@link Ingest.stop} is called. Then it
+   * flushes.
    */
   async run(specs: StreamSpec[], problems: StreamProblem[] = []): Promise<void> {
     await this.reload(specs, problems);
@@ -96,8 +97,8 @@ export class Ingest {
   }
 
   /**
-   * Brings the streams to what is wanted: those that did not change go on untouched, with their numbers. One that can't be
-   * read any more goes on as it was; one that never could has failed, and says why.
+   * Applies a new list of streams. Streams that did not change go on without interruption. A stream whose entry became
+   * invalid goes on with its former settings. A new stream with an invalid entry has the state `failed` and an error.
    */
   reload(specs: StreamSpec[], problems: StreamProblem[] = []): Promise<void> {
     this.#reloading = this.#reloading.then(() => this.#bringTo(specs, problems));
@@ -133,7 +134,7 @@ export class Ingest {
     this.#changed = Promise.withResolvers();
   }
 
-  // A reload adds streams while others are waited for.
+  // Loops, because a reload may add streams during the wait.
   async #allEnded(): Promise<void> {
     for (let before: IngestStream[] = []; ; ) {
       const streams = [...this.#streams.values()];
@@ -150,8 +151,8 @@ export class Ingest {
   }
 
   /**
-   * Stops reading and sends what is queued.
-   * @param deadlineMs what is not acknowledged by then is dropped
+   * Stops reading and sends the queued frames.
+   * @param deadlineMs frames that are not acknowledged after this time are dropped
    */
   async stop(deadlineMs: number): Promise<void> {
     const started = performance.now();

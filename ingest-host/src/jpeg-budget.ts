@@ -1,10 +1,10 @@
-/** Choosing quality and size so that JPEGs stay within a byte budget, steadily. Pure arithmetic. */
+/** Chooses quality and size so that JPEGs stay within a byte budget, without frequent changes. */
 
-/** Coarsest quantizer used before the picture is made smaller; below it blocks show. */
+/** Coarsest quantizer. Blocks are visible beyond it: the picture is made smaller instead. */
 const MAX_QUANTIZER = 12;
-/** Sizes tried, as parts of the original's sides. */
+/** Sizes that are tried, as shares of the original's sides. */
 const SCALES = [1, 0.75, 0.5, 0.375, 0.25, 0.125];
-/** A finer setting is tried only once so many pictures in a row would have fitted into it... */
+/** A finer setting is tried only after this many pictures in a row would have fitted into it... */
 const PATIENCE = 50;
 /** ...with this much of the budget to spare. */
 const HEADROOM = 0.8;
@@ -12,7 +12,7 @@ const HEADROOM = 0.8;
 export interface JpegSetting {
   /** FFmpeg's quantizer scale, 1 (finest) .. 31: the divisors of MPEG-1's intra matrix, times it, over 8. */
   quantizer: number;
-  /** Part of the original's sides, 0..1. */
+  /** Share of the original's sides, 0..1. */
   scale: number;
 }
 
@@ -23,15 +23,15 @@ export function quantizerOf(quality: number): number {
   return Math.min(31, Math.max(1, Math.round(percentage / 15)));
 }
 
-/** Even sides, as 4:2:0 wants them, at least 2. */
+/** Scaled sides, even as 4:2:0 requires, at least 2. */
 export function scaledSize(width: number, height: number, scale: number): { width: number; height: number } {
   const even = (side: number) => Math.max(2, 2 * Math.round((side * scale) / 2));
   return { width: even(width), height: even(height) };
 }
 
 /**
- * Goes to a coarser setting as soon as a JPEG is too large, and back to a finer one only after a long run of small
- * ones: quality follows the scene without going up and down with every picture.
+ * Chooses a coarser setting as soon as a JPEG is too large. It returns to a finer one only after a long run of small
+ * JPEGs. So quality follows the scene and does not change with every picture.
  */
 export class JpegBudget {
   readonly #maxBytes: number;
@@ -50,7 +50,7 @@ export class JpegBudget {
 
   /**
    * @param bytes size of a JPEG made with the current setting
-   * @returns `too-large`: make it again with the setting that is current now; `impossible`: there is no coarser one
+   * @returns `too-large`: encode again with the new current setting; `impossible`: there is no coarser setting
    */
   check(bytes: number): 'fits' | 'too-large' | 'impossible' {
     if (bytes > this.#maxBytes) {
@@ -70,7 +70,7 @@ export class JpegBudget {
   }
 }
 
-/** From the wanted quality down: coarser first, then smaller. */
+/** All settings from the wanted quality down: first coarser, then smaller. */
 function settingsFrom(finest: number): JpegSetting[] {
   const settings: JpegSetting[] = [];
   for (let quantizer = finest; quantizer < MAX_QUANTIZER; quantizer = Math.ceil(quantizer * 1.25)) {
@@ -80,7 +80,7 @@ function settingsFrom(finest: number): JpegSetting[] {
   return [...settings, ...SCALES.map((scale) => ({ quantizer: coarsest, scale }))];
 }
 
-/** How much larger a JPEG gets, roughly: bytes go with the area, and inversely with the quantizer. */
+/** Estimated growth of a JPEG: its bytes are proportional to the area, and inversely to the quantizer. */
 function growth(finer: JpegSetting, coarser: JpegSetting): number {
   return (coarser.quantizer / finer.quantizer) * (finer.scale / coarser.scale) ** 2;
 }

@@ -20,13 +20,13 @@ export interface Jpeg {
   height: number;
 }
 
-/** What of a picture becomes the JPEG. */
+/** Which part of a picture becomes the JPEG, and how. */
 export interface JpegShape extends ViewOptions {
-  /** Region of interest, `[x1, y1, x2, y2]` as parts of the picture's sides, 0..1; default all of it. */
+  /** Region of interest, `[x1, y1, x2, y2]` as shares of the picture's sides, 0..1; default: the whole picture. */
   region?: readonly [number, number, number, number];
-  /** A wider picture, or region, is made so wide, pixels; its sides keep their ratio. */
+  /** A wider picture or region is scaled down to this width, pixels; its sides keep their ratio. */
   maxWidth?: number;
-  /** What nobody is to see of it, as zones are drawn: parts of the region's sides. */
+  /** Privacy masks: polygons that are painted over. Corners are shares of the region's sides, like those of zones. */
   masks?: readonly Polygon[];
 }
 
@@ -36,7 +36,8 @@ export class JpegError extends Error {
 }
 
 /**
- * Makes JPEGs of decoded pictures with FFmpeg's encoder, straight from YUV, within a byte budget. One instance a stream.
+ * Encodes decoded pictures as JPEGs with FFmpeg's encoder, from YUV, within a byte budget. One instance for each
+ * stream.
  */
 export class JpegEncoder {
   readonly #budget: JpegBudget;
@@ -49,7 +50,7 @@ export class JpegEncoder {
 
   /**
    * @param maxBytes largest JPEG
-   * @param quality 1..100, as libjpeg counts it, to begin with
+   * @param quality initial quality on libjpeg's scale, 1..100
    */
   constructor(maxBytes: number, quality: number, shape: JpegShape = {}) {
     this.#budget = new JpegBudget(maxBytes, quality);
@@ -87,7 +88,7 @@ export class JpegEncoder {
   ): Promise<RawFrame> {
     try {
       const converted = await this.#filter.apply(picture, width, height, view, crop);
-      // Where nothing had to be converted, the decoder has the same pixels.
+      // Copied before painting: without a conversion the decoder still uses the same pixels.
       if (this.#mask) check(converted.makeWritable(), 'mask');
       this.#mask?.paint(converted);
       return converted;
@@ -123,7 +124,7 @@ export class JpegEncoder {
     encoder.threadCount = 1;
     encoder.qMin = 1;
     encoder.setFlags(AV_CODEC_FLAG_QSCALE);
-    // Options go by their setters: a Dictionary given to open2 is freed twice (node-av 6.1.1).
+    // Options are set by setters: node-av 6.1.1 frees a Dictionary that is passed to open2 twice.
     check(encoder.open2Sync(codec), 'open encoder');
     this.#encoder = encoder;
     return encoder;
@@ -136,7 +137,7 @@ export class JpegEncoder {
   }
 }
 
-/** The region in pixels: even, at least two, within the picture; of one with odd sides a row or a column is lost. */
+/** The region in pixels: even, at least 2, within the picture. A picture with odd sides loses a row or a column. */
 function cropOf({ width, height }: View, region: JpegShape['region'] = WHOLE): Crop {
   const even = (part: number, side: number) => 2 * Math.round((part * side) / 2);
   const [x1, y1, x2, y2] = region;

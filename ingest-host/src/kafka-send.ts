@@ -1,15 +1,15 @@
 import { type Producer, TooLargeError } from '@video-pipeline/kafka';
 import type { Send } from './publisher.ts';
 
-/** Kafka did not take a batch. Trying again may help. */
+/** Kafka did not accept a batch. A retry may succeed. */
 export class PublishError extends Error {
   override readonly name = 'PublishError';
 }
 
 /**
  * Sends records to `topic`; connects with the first send.
- * @returns `send`, which throws TooLargeError, and for all else PublishError naming the topic; `laneOf`, the partition of
- * a stream
+ * @returns `send`, which throws TooLargeError, and PublishError for every other failure; `laneOf`, the partition of a
+ *   stream
  */
 export function kafkaSend(
   producer: Pick<Producer, 'send' | 'partitionOf'>,

@@ -1,4 +1,4 @@
-/** Counts frames towards MAX_FRAMES: as many places as frames may still be published. */
+/** Enforces MAX_FRAMES: each frame needs one of a limited number of places. */
 export class FrameLimit {
   #free: number;
   #left: number;
@@ -12,7 +12,7 @@ export class FrameLimit {
     this.#left = max;
   }
 
-  /** Takes the place of one frame; false when all are taken. */
+  /** Reserves a place for one frame; false when none is left. */
   take(): boolean {
     if (this.#free <= 0) return false;
     this.#free -= 1;
@@ -24,7 +24,7 @@ export class FrameLimit {
     if (this.#left <= 0) this.#reached.resolve();
   }
 
-  /** Frames that will never be published give their places back. */
+  /** Frees the places of frames that will never be published. */
   dropped(frames: number): void {
     this.#free += frames;
   }

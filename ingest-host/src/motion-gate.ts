@@ -1,21 +1,21 @@
 import { PictureFilter } from './picture-filter.ts';
 import type { RawFrame } from './raw-frame.ts';
 
-/** When a picture is sent though little happens in the scene. */
+/** When a picture of a still scene is sent. */
 export interface MotionSettings {
-  /** Share of the picture that must have changed since the last one sent, 0..1. */
+  /** Share of the picture that must differ from the last picture sent, 0..1. */
   threshold: number;
-  /** A scene where nothing happens is sent so often, seconds. */
+  /** Interval at which a still scene is sent, seconds. */
   keepaliveSeconds: number;
 }
 
-/** Sides of the picture as it is compared: each cell is a mean, so that a sensor's noise is not taken for motion. */
+/** Size of the grid that is compared. Each cell is a mean, so that sensor noise does not count as motion. */
 const COLUMNS = 64;
 const ROWS = 36;
-/** A cell has changed when its luma, 0..255, differs by more. */
+/** A cell counts as changed when its luma, 0..255, differs by more. */
 const CELL_CHANGE = 8;
 
-/** Tells pictures in which something moved from those like the last one sent. One instance a stream. */
+/** Detects whether a picture differs from the last one sent. One instance for each stream. */
 export class MotionGate {
   readonly #settings: MotionSettings;
   readonly #filter = new PictureFilter();
@@ -28,7 +28,7 @@ export class MotionGate {
 
   /**
    * @param time presentation time, seconds
-   * @returns whether to send the picture; then the next ones are compared with it
+   * @returns whether to send the picture; if so, later pictures are compared with it
    * @throws FilterError
    */
   async passes(picture: RawFrame, time: number): Promise<boolean> {

@@ -7,8 +7,8 @@ type Found = Device & ({ streams: Profile[] } | { error: string });
 /**
  * Prints ONVIF devices with the URLs of their streams.
  * @param at `host[:port]` to ask; true asks all networks
- * @param user `name:password` that they are asked with
- * @throws SourceError where there are none
+ * @param user `name:password` for the devices
+ * @throws SourceError when no device answers
  */
 export async function runDiscover(
   at: string | true,

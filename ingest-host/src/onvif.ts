@@ -7,7 +7,7 @@ import { refuseHost, withoutBrackets } from '@video-pipeline/outbound';
 import onvif, { type CamProfile } from 'onvif';
 import { decoded } from './source/authorization.ts';
 
-/** Where devices listen (WS-Discovery 1.1, 2.4). */
+/** Multicast address of all devices (WS-Discovery 1.1, 2.4). */
 const EVERYONE = { host: '239.255.255.250', port: 3702 };
 const CALL_MS = 5_000;
 
@@ -15,26 +15,26 @@ const CALL_MS = 5_000;
 export interface Device {
   /** URL of its device service. */
   address: string;
-  /** As it calls itself. */
+  /** Name that the device reports. */
   name: string | undefined;
   hardware: string | undefined;
 }
 
-/** One profile of a device: the main stream, a smaller one. */
+/** One profile of a device: its main stream or a smaller one. */
 export interface Profile {
   name: string;
-  /** Its video, as far as the device says. */
+  /** Format of the video, as far as the device reports it. */
   codec: string | undefined;
   width: number | undefined;
   height: number | undefined;
   frameRate: number | undefined;
-  /** What it is read by; without credentials. */
+  /** URL of the stream, without credentials. */
   url: string;
 }
 
 /**
- * Devices of the networks that this machine is in (WS-Discovery, ONVIF Core 7).
- * @param at a device, or a network's, `host[:port]`; default all
+ * Finds the devices in the networks of this machine (WS-Discovery, ONVIF Core 7).
+ * @param at address of a device or a network, `host[:port]`; default: all networks
  */
 export async function discover(seconds: number, at?: string): Promise<Device[]> {
   const [, host = '', port = EVERYONE.port] = /^(.*?)(?::(\d+))?$/.exec(at ?? EVERYONE.host) ?? [];
@@ -44,9 +44,9 @@ export async function discover(seconds: number, at?: string): Promise<Device[]> 
   const found = new Map<string, Device>();
   const sockets: Socket[] = [];
   try {
-    // A machine in two networks has to ask in both.
+    // A machine in two networks has to send to both.
     for (const address of at === undefined ? own : ['']) sockets.push(await open(address, found));
-    // A datagram may be lost.
+    // Sent twice, since a datagram may be lost.
     for (const wait of [0.3, 0.7]) {
       for (const socket of sockets) socket.send(probeMessage(), Number(port), host, () => {});
       await delay(seconds * wait * 1000);
@@ -87,7 +87,7 @@ function probeMessage(): string {
   );
 }
 
-/** @param from where the answer came from: no other place is believed to be the device's, which would get the password */
+/** @param from sender of the answer. Only a URL of this host is accepted: the password will be sent to it. */
 function deviceOf(answer: string, from: string): Device | undefined {
   const of = (name: string) =>
     new RegExp(`<(?:[\\w-]+:)?${name}[^>]*>([^<]*)<`).exec(answer)?.[1]?.trim().split(/\s+/);
@@ -101,9 +101,9 @@ function deviceOf(answer: string, from: string): Device | undefined {
 }
 
 /**
- * The profiles of a device, each with the URL that GetStreamUri gives for it (ONVIF Media, 5.15.1).
- * @param address URL of its device service, with the credentials that it asks for
- * @throws Error that says what the device answered
+ * The profiles of a device, each with its URL from GetStreamUri (ONVIF Media, 5.15.1).
+ * @param address URL of its device service, with credentials
+ * @throws Error with the device's answer
  */
 export async function profilesOf(address: URL): Promise<Profile[]> {
   await refuseHost(address.hostname);
@@ -116,11 +116,11 @@ export async function profilesOf(address: URL): Promise<Profile[]> {
     password: decoded(address.password),
     timeout: CALL_MS,
     autoconnect: false,
-    // Its services are its own, whatever address it has for itself behind a router.
+    // Behind a router a device may report an address that can't be reached: the known one is kept.
     preserveAddress: true,
     ...(isSecure ? { useSecure: true, secureOpts: { rejectUnauthorized: false } } : {}),
   });
-  // Its clock is part of what a password is shown with.
+  // The device's time is part of the password digest (WS-Security).
   await answered((done) => camera.getSystemDateAndTime(done));
   await answered((done) => camera.getServices(done)).catch(() =>
     answered((done) => camera.getCapabilities(done)),
@@ -148,7 +148,7 @@ function answered<T>(call: (done: (error: Error | null, value?: T) => void) => v
   return new Promise((resolve, reject) => call((error, value) => (error ? reject(error) : resolve(value))));
 }
 
-/** What a device says goes to a terminal. */
+/** Removes control characters: the text of a device is printed to a terminal. */
 function printable(text: string): string {
   return text.replace(/\p{C}/gu, '').slice(0, 500);
 }

@@ -1,29 +1,29 @@
 /**
- * Notices that a source which goes on sending gives no picture, or pictures of one time only: a key frame is rare, or a
- * camera's clock stands. Opening such a source again would not help.
+ * Detects a source that sends packets but gives no picture, or only pictures with the same time. Key frames may be
+ * rare, or the camera's clock may stand still. To open such a source again would not help.
  */
 export class Patience {
   readonly #milliseconds: number;
-  readonly #tell: (reason: string) => void;
+  readonly #onWait: (reason: string) => void;
   #since = performance.now();
   #time = Number.NaN;
   #packets = 0;
   #pictures = 0;
 
-  /** @param tell called each time that it has lasted so many seconds, with what is waited for */
-  constructor(seconds: number, tell: (reason: string) => void) {
+  /** @param onWait called each time that this has lasted `seconds`, with the reason */
+  constructor(seconds: number, onWait: (reason: string) => void) {
     this.#milliseconds = seconds * 1000;
-    this.#tell = tell;
+    this.#onWait = onWait;
   }
 
-  /** A coded picture has come. @param awaited what may make it a picture */
+  /** Reports a coded picture. @param awaited what the decoder waits for */
   packet(awaited: string): void {
     this.#packets += 1;
     const waited = performance.now() - this.#since;
     if (waited < this.#milliseconds) return;
     const seconds = Math.round(waited / 1000);
     const packets = `${this.#packets} packets came in ${seconds} s`;
-    this.#tell(
+    this.#onWait(
       this.#pictures > 0
         ? `${packets}, all of one time: its clock stands still`
         : `${packets}, and not ${awaited}`,

@@ -26,11 +26,11 @@ import {
 import type { View } from './picture-view.ts';
 import { RawFrame } from './raw-frame.ts';
 
-/** Rows from which an untagged video is taken for HD, whose colours are BT.709 (ITU-R BT.709 against BT.601). */
+/** Rows from which untagged video counts as HD: its colours are then BT.709, otherwise BT.601. */
 const HD_ROWS = 720;
 const FULL_RANGE_FORMATS: readonly number[] = [AV_PIX_FMT_YUVJ420P, AV_PIX_FMT_YUVJ422P, AV_PIX_FMT_YUVJ444P];
 
-/** A part of a picture, pixels; all even, as 4:2:0 wants them. */
+/** A part of a picture, pixels; all values are even, as 4:2:0 requires. */
 export interface Crop {
   x: number;
   y: number;
@@ -38,14 +38,14 @@ export interface Crop {
   height: number;
 }
 
-/** A picture that FFmpeg's filters did not take. */
+/** A picture that FFmpeg's filters can't process. */
 export class FilterError extends Error {
   override readonly name = 'FilterError';
 }
 
 /**
- * Brings decoded pictures into the form that JFIF wants (ITU-T T.871, section 6): 4:2:0, full range, BT.601 matrix,
- * and into a given size. FFmpeg's `colorspace` filter does range and matrix in one pass, at an eighth of the cost of
+ * Converts decoded pictures to the format of JFIF (ITU-T T.871, section 6): 4:2:0, full range, BT.601 matrix, and to a
+ * given size. FFmpeg's `colorspace` filter does range and matrix in one pass, at an eighth of the cost of
  * `scale` (measured: 0.5 against 4.2 ms at 1280x720).
  */
 export class PictureFilter {
@@ -60,9 +60,9 @@ export class PictureFilter {
   }
 
   /**
-   * @param view the picture as it is shown: what comes after goes by its size
-   * @param crop what to take of it; default all of it
-   * @returns the picture, converted; it belongs to the filter and lasts until the next call
+   * @param view the picture as a player shows it; `crop` refers to its size
+   * @param crop part of the view; default: all of it
+   * @returns the converted picture; it belongs to the filter and is valid until the next call
    * @throws FilterError
    */
   async apply(
@@ -76,7 +76,7 @@ export class PictureFilter {
     this.#output.unref();
     check(await this.#source?.buffersrcAddFrame(picture, AV_BUFFERSRC_FLAG_KEEP_REF));
     if (view.isLate) {
-      // What comes now is of the picture before, if there was one. The same again has it come.
+      // The first output belongs to the former picture. The same picture is added twice to get its own output.
       this.#sink?.buffersinkGetFrameSync(this.#output);
       this.#output.unref();
       check(await this.#source?.buffersrcAddFrame(picture, AV_BUFFERSRC_FLAG_KEEP_REF));
@@ -85,7 +85,7 @@ export class PictureFilter {
     return this.#output;
   }
 
-  /** Builds the graph anew when the source or the wanted size changes. */
+  /** Rebuilds the graph when the source's format, the filters or the wanted size change. */
   #prepare(picture: RawFrame, size: { width: number; height: number }, view: View, crop: Crop): void {
     const input = `video_size=${picture.width}x${picture.height}:pix_fmt=${picture.format}:time_base=1/1000:colorspace=${picture.colorSpace}:range=${picture.colorRange}`;
     const filters = [
@@ -123,10 +123,10 @@ export class PictureFilter {
   }
 }
 
-/** What `colorspace` reads; anything else goes the dearer way. */
+/** Formats that `colorspace` reads; other formats need the slower `scale`. */
 const PLANAR = /^yuvj?4(20|22|44)p(1[02]le)?$/;
 
-/** Size, format and colours of a picture, of which `crop` is left. */
+/** Filters that convert size, format and colours of a picture after `crop`. */
 function conversion(
   picture: RawFrame,
   crop: Crop,
@@ -136,10 +136,10 @@ function conversion(
     width === crop.width && height === crop.height ? [] : [`scale=${width}:${height}:flags=area`];
   const name = avGetPixFmtName(picture.format as AVPixelFormat) ?? '';
   const isFull = picture.colorRange === AVCOL_RANGE_JPEG || FULL_RANGE_FORMATS.includes(picture.format);
-  // RGB has no matrix, and its range is none of YUV's: it is said only of what has one.
+  // RGB has neither a matrix nor a range of YUV: both are set for YUV formats only.
   const isYuv = /^(yuv|nv|p0|y2|uyv|ayuv|vuy)/.test(name);
   const matrix = matrixOf(picture);
-  // The scaler refuses a matrix that it does not know, though it has nothing to do with it here.
+  // The scaler refuses an unknown matrix, even if it does not have to convert colours.
   const known = isYuv && !SCALED.has(picture.colorSpace) ? ['setparams=colorspace=bt470bg'] : [];
   if (PLANAR.test(name) || (isYuv && matrix === 'ycgco')) {
     const colours = `colorspace=${inputColours(matrix, isFull)}:${OUTPUT_COLOURS}`;
@@ -153,7 +153,7 @@ function conversion(
   ];
 }
 
-/** By what the picture says; any other is taken for one that says nothing. */
+/** FFmpeg's names of the matrices. A picture with another matrix counts as untagged. */
 const MATRICES = new Map<number, string>([
   [AVCOL_SPC_BT709, 'bt709'],
   [AVCOL_SPC_BT470BG, 'bt470bg'],
@@ -164,7 +164,7 @@ const MATRICES = new Map<number, string>([
   [AVCOL_SPC_BT2020_CL, 'bt2020nc'],
   [AVCOL_SPC_YCGCO, 'ycgco'],
 ]);
-/** Those that FFmpeg's scaler takes. */
+/** Matrices that FFmpeg's scaler accepts. */
 const SCALED = new Set<number>([
   AVCOL_SPC_BT709,
   AVCOL_SPC_UNSPECIFIED,
@@ -179,8 +179,8 @@ function matrixOf({ colorSpace, height }: RawFrame): string {
   return MATRICES.get(colorSpace) ?? (height >= HD_ROWS ? 'bt709' : 'bt470bg');
 }
 
-// Primaries and transfer are said to be the same on both sides: changing them would cost far more and change nothing that
-// a detector sees.
+// Primaries and transfer are set to the same value on both sides: to convert them would take much longer, and would not
+// change a model's detections.
 const OUTPUT_COLOURS = 'space=bt470bg:range=pc:primaries=bt709:trc=bt709';
 const inputColours = (matrix: string, isFull: boolean) =>
   `ispace=${matrix}:irange=${isFull ? 'pc' : 'tv'}:iprimaries=bt709:itrc=bt709`;

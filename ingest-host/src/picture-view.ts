@@ -5,25 +5,25 @@ import {
 } from 'node-av/constants';
 import type { RawFrame } from './raw-frame.ts';
 
-/** What of a picture's side data is not to be done. */
+/** How a picture's side data is applied. */
 export interface ViewOptions {
-  /** False leaves interlaced pictures as they are. */
+  /** Default true; false leaves interlaced pictures unchanged. */
   deinterlace?: boolean;
-  /** True makes pixels that are not square so. */
+  /** True scales pictures so that their pixels are square. */
   squarePixels?: boolean;
 }
 
-/** A picture as a player shows it, by its side data. */
+/** How a player shows a picture, by its side data. */
 export interface View {
-  /** FFmpeg's filters that make it so, but for the aspect ratio. */
+  /** FFmpeg's filters for this view, without the aspect ratio. */
   filters: string[];
-  /** After them, pixels. */
+  /** Width after the filters, pixels. */
   width: number;
-  /** After them, pixels. */
+  /** Height after the filters, pixels. */
   height: number;
-  /** How much wider a pixel is to be made. */
+  /** Factor for the width of a pixel. */
   aspect: number;
-  /** The filters give a picture only when the next one comes. */
+  /** Whether the filters output a picture only when the next one is added. */
   isLate: boolean;
 }
 
@@ -42,12 +42,12 @@ export function viewOf(
     : { filters, width, height, aspect, isLate };
 }
 
-/** From the rows of one moment: those of the other are 20 ms away, and show as a comb where something moves. */
+/** Deinterlaces from one field: the rows of the other are 20 ms apart, and motion would show as a comb. */
 function firstField(picture: RawFrame): string {
   return `estdif=mode=frame:parity=${picture.hasFlags(AV_FRAME_FLAG_TOP_FIELD_FIRST) ? 'tff' : 'bff'}`;
 }
 
-/** @param matrix 3x3 numbers of 16.16 bits, as ISO/IEC 14496-12, 6.2.2 has them; by quarter turns and mirrors only */
+/** @param matrix 3x3 fixed-point numbers, 16.16 (ISO/IEC 14496-12, 6.2.2); only quarter turns and mirrors are read */
 function turnsOf(matrix: Buffer | null): string[] {
   if (matrix === null || matrix.length < 36) return [];
   const at = (index: number) => matrix.readInt32LE(index * 4);

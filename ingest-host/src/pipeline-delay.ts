@@ -1,17 +1,17 @@
 import type { PartitionLag } from '@video-pipeline/kafka';
 import { sum } from './sum.ts';
 
-/** How the stages behind ingest stand. */
+/** State of the stages after ingest. */
 export interface PipelineState {
   /** As `performance.now` tells it. */
   at: number;
-  /** How long the oldest frame has waited that a stage has yet to finish, of all stages together, seconds. */
+  /** Age of the oldest frame that waits for a stage, seconds; the sum over all stages. */
   delaySeconds: number;
-  /** Frames finished for each that came, over the last seconds; 1 where none came. */
+  /** Finished frames divided by arrived frames, over the last seconds; 1 if none arrived. */
   progress: number;
 }
 
-/** Oldest offsets remembered, as long as no stage is further behind. */
+/** Most samples of a partition. They are needed while its stage is behind. */
 const MAX_HISTORY = 600;
 
 interface Sample {
@@ -20,21 +20,24 @@ interface Sample {
 }
 
 /**
- * Tells from the offsets of topics and consumer groups, looked at again and again, how long frames take on their way. A
- * record was written between the two looks that it lies between, so nothing need be read, and any Kafka will do.
+ * Computes the delay of the pipeline from offsets of topics and consumer groups that are sampled regularly. A record
+ * was written between the samples before and after its offset. So no record has to be read, and every Kafka is
+ * supported.
  */
 export class PipelineDelay {
   readonly #stages = new Map<string, StageDelay>();
   readonly #windowMs: number;
 
-  /** @param windowMs span that rates are means over, milliseconds: several batches, which a stage finishes as a whole */
+  /**
+   * @param windowMs span for mean rates, milliseconds. It covers several batches: a stage finishes a batch as a whole.
+   */
   constructor(windowMs: number) {
     this.#windowMs = windowMs;
   }
 
   /**
-   * @param lags of each stage, by partition
-   * @param at when they were read, as `performance.now` tells it
+   * @param lags the lags of each stage's partitions
+   * @param at time of the sample, by `performance.now`
    */
   add(lags: ReadonlyMap<string, readonly PartitionLag[]>, at: number): PipelineState {
     let delaySeconds = 0;
@@ -65,7 +68,7 @@ class StageDelay {
     this.#partitions = partitions;
     for (const { partition, end, committed } of partitions) {
       const ends = this.#ends.get(partition) ?? [];
-      // A topic that was made anew counts from 0.
+      // A recreated topic counts from 0 again.
       if (end < (ends.at(-1)?.value ?? 0)) ends.length = 0;
       ends.push({ at, value: end });
       while (ends.length > MAX_HISTORY || (ends[1] && ends[1].value <= committed)) ends.shift();
@@ -75,7 +78,7 @@ class StageDelay {
     this.#remember(this.#finished, { at, value: sum(partitions.map(({ committed }) => committed)) });
   }
 
-  /** Age of the oldest record that waits; one from before the first look counts from there. */
+  /** Age of the oldest waiting record. A record from before the first sample counts from that sample. */
   delayMs(at: number): number {
     const waiting = this.#partitions.filter(({ lag }) => lag > 0);
     return Math.max(
@@ -98,14 +101,14 @@ class StageDelay {
   }
 
   #remember(samples: Sample[], sample: Sample): void {
-    // A topic that was made anew counts from 0.
+    // A recreated topic counts from 0 again.
     if (sample.value < (samples.at(-1)?.value ?? 0)) samples.length = 0;
     samples.push(sample);
     while ((samples[0]?.at ?? sample.at) < sample.at - this.#windowMs) samples.shift();
   }
 }
 
-/** Records a millisecond: from one change to another, so that whole batches are counted, where there are two. */
+/** Records a millisecond. With two changes it counts from the first to the last one, that is whole batches. */
 function rateOf(samples: readonly Sample[]): number {
   const changes = samples.filter(({ value }, index) => index > 0 && value !== samples[index - 1]?.value);
   const [first, last] = changes.length > 1 ? [changes[0], changes.at(-1)] : [samples[0], samples.at(-1)];

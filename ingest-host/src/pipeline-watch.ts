@@ -6,8 +6,8 @@ import { PipelineDelay } from './pipeline-delay.ts';
 import { type Thinning, windowOf } from './thinning.ts';
 
 const LOOK_MS = 1_000;
-/** Between two lines in the log that say how much is thinned. */
-const TELL_MS = 60_000;
+/** Least time between two log lines about thinning, milliseconds. */
+const LOG_INTERVAL_MS = 60_000;
 
 export interface WatchOptions {
   config: Config<(typeof STAGE_VARIABLES)[number] | 'MAX_LATENCY_SECONDS'>;
@@ -19,21 +19,21 @@ export interface WatchOptions {
 }
 
 /**
- * Tells `thinning` once a second how far the consumer groups of the stages are, until `signal` aborts. While Kafka does
- * not answer, streams go on as they are.
+ * Updates `thinning` once a second from the lag of the stages' consumer groups, until `signal` aborts. While Kafka does
+ * not answer, the rates of the streams stay unchanged.
  */
 export async function watchPipeline(kafka: Kafka, thinning: Thinning, options: WatchOptions): Promise<void> {
   const { config, log, signal } = options;
   const pipeline = new PipelineDelay(windowOf({ maxLatencySeconds: config.MAX_LATENCY_SECONDS }));
   const admin = kafka.admin();
-  const tell = teller(thinning, log);
+  const logChange = thinningLogger(thinning, log);
   for (let isKnown = true; !signal.aborted; await sleep(signal)) {
     try {
       await admin.connect();
       // Not the time of day, which may be set back.
       const at = performance.now();
       thinning.update(pipeline.add(await readLags(admin, config), at));
-      tell(at);
+      logChange(at);
       isKnown = true;
     } catch (error) {
       if (isKnown && !signal.aborted)
@@ -52,16 +52,16 @@ async function readLags(admin: Admin, config: WatchOptions['config']) {
   return new Map(await Promise.all(lags));
 }
 
-/** Says when thinning begins, and when it has ended, at most once a minute, and not of the first: streams begin thinned. */
-function teller(thinning: Thinning, log: WatchOptions['log']): (at: number) => void {
-  let told = false;
-  let toldAt = performance.now();
+/** Logs begin and end of thinning, at most once a minute. The first minute is not logged: all streams start thinned. */
+function thinningLogger(thinning: Thinning, log: WatchOptions['log']): (at: number) => void {
+  let logged = false;
+  let loggedAt = performance.now();
   return (at) => {
-    if (thinning.isThinning === told || at - toldAt < TELL_MS) return;
-    told = thinning.isThinning;
-    toldAt = at;
+    if (thinning.isThinning === logged || at - loggedAt < LOG_INTERVAL_MS) return;
+    logged = thinning.isThinning;
+    loggedAt = at;
     const extra = { pipelineDelaySeconds: Math.round(10 * thinning.delaySeconds) / 10 };
-    if (told) log.warn('the pipeline takes less than the cameras give: streams are thinned', extra);
+    if (logged) log.warn('the pipeline takes less than the cameras give: streams are thinned', extra);
     else log.info('the pipeline takes all again: streams are not thinned any more', extra);
   };
 }

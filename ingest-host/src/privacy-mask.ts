@@ -1,19 +1,19 @@
 import type { RawFrame } from './raw-frame.ts';
 
-/** Corners, each `[x, y]` as parts of the picture's sides, 0..1. */
+/** Corners, each `[x, y]` as shares of the picture's sides, 0..1. */
 export type Polygon = readonly (readonly [x: number, y: number])[];
 
-/** Black, as JFIF has it: full range, 4:2:0. */
+/** Black in JFIF: full range, 4:2:0. */
 const BLACK = [0, 128, 128];
 
-/** A row of a plane, and what of it is painted. */
+/** A painted span of a row, in chroma samples. */
 interface Run {
   row: number;
   from: number;
   to: number;
 }
 
-/** Paints over parts of pictures, so that nobody sees what is there. Whatever a polygon touches is painted. */
+/** Paints polygons over pictures to hide parts of them. Every pixel that a polygon touches is painted. */
 export class PrivacyMask {
   readonly #polygons: readonly Polygon[];
   #runs: Run[] = [];
@@ -23,10 +23,10 @@ export class PrivacyMask {
     this.#polygons = polygons;
   }
 
-  /** @param frame 4:2:0 with even sides; no other may share its pixels */
+  /** @param frame 4:2:0 with even sides; it must not share its pixels with another frame */
   paint(frame: RawFrame): void {
     const { width, height } = frame;
-    // Runs of chroma samples, which stand for two by two pixels.
+    // Runs count in chroma samples: each stands for two by two pixels.
     if (this.#size !== `${width}x${height}`) {
       this.#runs = this.#polygons.flatMap((polygon) => runsOf(polygon, width / 2, height / 2));
       this.#size = `${width}x${height}`;
@@ -62,7 +62,7 @@ function runsOf(polygon: Polygon, columns: number, rows: number): Run[] {
     for (const [[x1, y1], [x2, y2]] of edges) {
       const at = (y: number) => (y1 === y2 ? x1 : x1 + ((y - y1) * (x2 - x1)) / (y2 - y1));
       const [top, bottom] = [Math.max(row, Math.min(y1, y2)), Math.min(row + 1, Math.max(y1, y2))];
-      // What an edge passes through within the row; a level one lies in it as a whole.
+      // The cells that the edge crosses in this row. A horizontal edge lies in the row as a whole.
       if (top <= bottom) add(y1 === y2 ? x1 : at(top), y1 === y2 ? x2 : at(bottom));
       if (y1 <= row + 0.5 !== y2 <= row + 0.5) crossings.push(at(row + 0.5));
     }

@@ -9,21 +9,21 @@ import { Watchdog } from './watchdog.ts';
 
 export interface ProbeOptions {
   transport: Transport;
-  /** How long to watch: of the wall clock for a camera, of the video for a file. */
+  /** How long to watch, seconds: by the wall clock for a camera, by the video's time for a file. */
   seconds: number;
   /** Longest wait for the first or the next picture, seconds. */
   timeoutSeconds: number;
-  /** As ingest would be told for {@link ProbeReport.jpeg}. */
+  /** Largest {@link ProbeReport.jpeg}, bytes, as for ingest. */
   maxFrameBytes: number;
-  /** As ingest would be told, 1..100. */
+  /** JPEG quality, 1..100, as for ingest. */
   quality: number;
 }
 
-/** What a source turned out to be. What could not be told is absent. */
+/** Facts about a source. Unknown ones are absent. */
 export interface ProbeReport extends VideoFormat {
-  /** Coded pictures that came. */
+  /** Number of coded pictures received. */
   packets: number;
-  /** Those that could be decoded; the rest were before the first key frame, or damaged. */
+  /** Number of decoded pictures. The others were damaged, or came before the first key frame. */
   pictures: number;
   /** Frames a second by presentation time. */
   measuredFps?: number;
@@ -31,7 +31,7 @@ export interface ProbeReport extends VideoFormat {
   longestGapSeconds?: number;
   /** Mean time from one key frame to the next; absent when only one came. */
   keyFrameIntervalSeconds?: number;
-  /** Of the video alone. */
+  /** Bit rate of the video without audio. */
   bitsPerSecond?: number;
   clock: ProbeClock;
   /** The first picture. */
@@ -39,9 +39,9 @@ export interface ProbeReport extends VideoFormat {
 }
 
 export interface ProbeClock {
-  /** Where `captured_at` comes from: RTCP sender reports or a list's dates that are believed, else the arrival of pictures. */
+  /** Source of `captured_at`: plausible RTCP sender reports, plausible dates of an HLS list, or the time of arrival. */
   source: 'rtcp' | 'list' | 'arrival';
-  /** The camera's clock minus the arrival of its pictures; absent where it is not told. */
+  /** The camera's clock minus the time of arrival; absent if the camera's clock is unknown. */
   offsetMs?: number;
 }
 
@@ -51,8 +51,8 @@ interface Coded {
 }
 
 /**
- * Watches a source for a while, by the same means as ingest.
- * @param url as a stream's; never shown
+ * Watches a source for a while, with the same code as ingest.
+ * @param url URL as for a stream; never shown
  * @throws SourceError
  */
 export async function probe(url: string, options: ProbeOptions): Promise<ProbeReport> {
@@ -119,7 +119,7 @@ function clockOf(offsetMs: number | undefined, { maxDelayMs, format }: Source): 
   return { source: isPlausible(offsetMs, 0, maxDelayMs) ? named : 'arrival', offsetMs };
 }
 
-/** Means over what came. */
+/** Mean rates of the received pictures. */
 function rates(coded: Coded[], times: number[]) {
   const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0));
   const span = (times.at(-1) ?? 0) - (times[0] ?? 0);

@@ -5,46 +5,51 @@ import { TooLargeError } from '@video-pipeline/kafka';
 import { startSpan, traceOf } from '@video-pipeline/telemetry';
 import { dropOverflow, FrameBuffer } from './frame-buffer.ts';
 
-/** Sends records in order and returns once the brokers have them all (acks=all). @throws TooLargeError once all others are there */
+/**
+ * Sends records in order; resolves once the brokers have all of them (acks=all).
+ * @throws TooLargeError for records over the limit, after all others are sent
+ */
 export type Send = (records: EncodedRecord[]) => Promise<void>;
 
 export interface PublisherEvents {
   /** Kafka acknowledged the frames; the send took `milliseconds`. */
   published(frames: Frame[], milliseconds: number): void;
-  /** The frames were let go: Kafka did not take them in time, or at all. */
+  /** The frames were dropped: Kafka did not accept them in time, or refused them. */
   dropped(frames: Frame[]): void;
   failed(error: Error): void;
 }
 
 export interface PublisherOptions {
-  /** Newest span of each stream kept while Kafka does not take it, milliseconds. */
+  /** Span of the newest frames of each stream that is kept while Kafka is away, milliseconds. */
   bufferMs: number;
-  /** JPEG bytes that may wait of all live streams together, besides the sends under way. */
+  /** Most JPEG bytes of all live streams together that wait, without the sends in progress. */
   bufferBytes: number;
   /**
-   * Streams of one lane are sent together, one send at a time, and no lane waits for another: a lane may be a partition.
-   * Left out, there is one lane. It may change for a stream, whose order is kept.
+   * Lane of a stream, its partition for example. The streams of a lane share sends, one at a time. Lanes do not wait
+   * for each other. Left out, there is one lane. A stream's lane may change: its frames stay in order.
    */
   laneOf?(streamId: string): number;
-  /** Frames of one stream that may wait before {@link Publisher.put} holds its caller. */
+  /** Most frames of one stream that wait before {@link Publisher.put} blocks. */
   maxWaiting?: number;
-  /** Wait before a failed send is tried again, milliseconds. */
+  /** Wait before the retry of a failed send, milliseconds. */
   retryMs?: number;
 }
 
-/** Bytes of one send. kafkajs makes one record batch of it, and brokers take 1 MiB unless told otherwise. */
+/** Most bytes of one send. kafkajs makes one record batch of it, and brokers accept 1 MiB by default. */
 const MAX_BATCH_BYTES = 900_000;
 
-/** Sends frames of all streams, each stream in its order, one send at a time in each lane; bounded in memory. */
+/**
+ * Sends the frames of all streams, each stream in order, with one send at a time in each lane. Its memory is bounded.
+ */
 export class Publisher {
   readonly #send: Send;
   readonly #events: PublisherEvents;
   readonly #options: Required<PublisherOptions>;
   readonly #buffers = new Map<string, FrameBuffer>();
   readonly #changes = new EventEmitter().setMaxListeners(0);
-  /** By lane, what is being sent. */
+  /** The send in progress of each lane. */
   readonly #inFlight = new Map<number, { frames: Frame[]; done: Promise<void> }>();
-  /** Streams of which something is being sent. */
+  /** Streams with frames in a send in progress. */
   readonly #busy = new Set<string>();
   #givenUp = false;
 
@@ -54,7 +59,7 @@ export class Publisher {
     this.#options = { maxWaiting: 50, retryMs: 1000, laneOf: () => 0, ...options };
   }
 
-  /** Queues a frame of a live stream. It may be dropped later, when it is the oldest and Kafka is away. */
+  /** Queues a frame of a live stream. While Kafka is away, the oldest frames are dropped. */
   offer(frame: Frame): void {
     const tooOld = this.#bufferOf(frame.streamId).push(frame);
     const dropped = [...tooOld, ...dropOverflow(this.#buffers.values(), this.#options.bufferBytes)];
@@ -63,8 +68,8 @@ export class Publisher {
   }
 
   /**
-   * Queues a frame of a stream that can wait, and drops nothing for it.
-   * @returns when there is room for the next one, or `signal` says not to wait for it
+   * Queues a frame of a stream that can wait, and drops no frame. Resolves once the next frame may be queued, or
+   * `signal` aborts.
    */
   async put(frame: Frame, signal: AbortSignal): Promise<void> {
     const buffer = this.#bufferOf(frame.streamId, Number.POSITIVE_INFINITY);
@@ -75,14 +80,14 @@ export class Publisher {
     }
   }
 
-  /** JPEG bytes that wait, besides the sends under way. */
+  /** JPEG bytes that wait, without the sends in progress. */
   get waitingBytes(): number {
     return [...this.#buffers.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /**
-   * Waits until everything queued is acknowledged.
-   * @param deadlineMs what is left after so many milliseconds is dropped
+   * Waits until all queued frames are acknowledged.
+   * @param deadlineMs time after which the remaining frames are dropped, milliseconds
    */
   async flush(deadlineMs?: number): Promise<void> {
     const timer = new AbortController();
@@ -112,7 +117,7 @@ export class Publisher {
     return buffer;
   }
 
-  /** Sends what waits in a lane, unless it sends already. */
+  /** Sends the waiting frames of a lane, unless a send of this lane is in progress. */
   #sendNext(lane: number): void {
     if (this.#givenUp || this.#inFlight.has(lane)) return;
     const frames = this.#nextBatch(lane);
@@ -121,7 +126,7 @@ export class Publisher {
     const done = this.#sendBatch(frames).then(() => {
       this.#inFlight.delete(lane);
       for (const { streamId } of frames) this.#busy.delete(streamId);
-      // A stream may have left the lane while it waited for it.
+      // All lanes with waiting frames: a stream may have changed its lane meanwhile.
       const waiting = [...this.#buffers].filter(([, { length }]) => length > 0);
       for (const next of new Set(waiting.map(([streamId]) => this.#options.laneOf(streamId))))
         this.#sendNext(next);
@@ -139,7 +144,7 @@ export class Publisher {
     for (const span of spans) span?.end();
   }
 
-  // A batch once tried is tried until it is through: it may be in Kafka already, so it can't be counted as dropped.
+  // A batch is retried without limit: Kafka may have stored it already, so it can't be counted as dropped.
   async #sendRecords(frames: Frame[], records: EncodedRecord[]): Promise<void> {
     while (!this.#givenUp) {
       const started = performance.now();
@@ -150,7 +155,8 @@ export class Publisher {
       } catch (error) {
         this.#events.failed(error instanceof Error ? error : new Error(String(error)));
         if (error instanceof TooLargeError) {
-          if (!this.#givenUp) this.#letGo(frames, records, error.records, performance.now() - started);
+          if (!this.#givenUp)
+            this.#reportRefused(frames, records, error.records, performance.now() - started);
           return;
         }
         await delay(this.#options.retryMs);
@@ -158,8 +164,13 @@ export class Publisher {
     }
   }
 
-  /** All are there but those that are too large. */
-  #letGo(frames: Frame[], records: EncodedRecord[], tooLarge: readonly object[], milliseconds: number): void {
+  /** Reports a send in which only the records `tooLarge` were refused. */
+  #reportRefused(
+    frames: Frame[],
+    records: EncodedRecord[],
+    tooLarge: readonly object[],
+    milliseconds: number,
+  ): void {
     const isRefused = (_: Frame, index: number) => tooLarge.includes(records[index] as EncodedRecord);
     this.#events.dropped(frames.filter(isRefused));
     this.#events.published(

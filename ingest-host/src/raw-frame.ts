@@ -1,2 +1,2 @@
-/** A decoded picture as FFmpeg holds it; `Frame` is the record that travels. */
+/** FFmpeg's decoded picture. `Frame` is the record that is published. */
 export { Frame as RawFrame } from 'node-av/lib';

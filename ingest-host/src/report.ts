@@ -11,8 +11,8 @@ const COUNTS = [
 ] as const;
 
 /**
- * Writes what changed since the last call as metrics; a stream where nothing happened is left out.
- * @param session of the frames
+ * Emits the changes since the last call as metrics. A stream without changes is left out.
+ * @param session id of the run
  */
 export function metricsReporter(stats: ReadonlyMap<string, StreamStats>, session?: string): () => void {
   const reported = new Map<string, StreamStats>();

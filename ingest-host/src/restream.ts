@@ -3,7 +3,7 @@ import { ConfigError } from '@video-pipeline/config';
 import { isLoopback } from '@video-pipeline/http';
 import type { StreamSpec } from './streams.ts';
 
-/** Offers the packets of RTSP cameras on at `rtsp://host:port/<stream id>`: one connection to the camera, whoever watches. */
+/** Serves the packets of RTSP cameras at `rtsp://host:port/<stream id>`: one connection to a camera for all clients. */
 export class Restream {
   readonly #relays: Map<string, Relay>;
   readonly #server: Cameras;
@@ -15,7 +15,8 @@ export class Restream {
 
   /**
    * @param user `name:password`
-   * @throws ConfigError where others may come without a password; the error of node:net when the port is taken
+   * @throws ConfigError when other machines could connect without a password; the error of node:net when the port is
+   *   taken
    */
   static async start(host: string, port: number, user: string | undefined): Promise<Restream> {
     if (user === undefined && !isLoopback(host))
@@ -29,7 +30,7 @@ export class Restream {
     return this.#server.url;
   }
 
-  /** @returns what passes a stream's packets on; none of one with privacy masks, which packets know nothing of */
+  /** @returns the relay of a stream; undefined with privacy masks, since the camera's packets are not masked */
   relayOf({ id, masks }: Pick<StreamSpec, 'id' | 'masks'>): Relay | undefined {
     if (masks) return void this.forget(id);
     const relay = this.#relays.get(id) ?? new Relay();

@@ -36,23 +36,23 @@ const VARIABLES = [
   'HOST',
 ] as const;
 
-/** Longest wait for Kafka to take what is queued when the process is told to stop, milliseconds. */
+/** Longest wait for Kafka to accept the queued frames at shutdown, milliseconds. */
 const FLUSH_MS = 2_500;
 const WATCH_INTERVAL_MS = 500;
-/** Short, since a failed send is tried again anyway: a broker that is back, or a topic, is soon found. */
+/** Short, since a failed send is retried anyway. So a broker or a topic that comes back is found soon. */
 const KAFKA_RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 3 };
-/** Each camera being read holds one thread of libuv's pool; decoding and encoding need some, and so does DNS. */
+/** Each camera occupies one thread of libuv's pool while it is read. Decoding, encoding and DNS need threads too. */
 const MIN_THREADS = 64;
 
 /**
- * Runs the ingest host as the environment says, until its streams end or the process is told to stop.
+ * Runs the ingest host, configured by the environment, until its streams end or a signal stops the process.
  * @throws ConfigError, StreamsError
  */
 export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<void> {
   expectLargeBuffers();
   const config = readConfig(VARIABLES, env);
   const { specs, problems, lowRates } = readStreams(config);
-  // Read by libuv when its first task is queued, that is after this line.
+  // libuv reads it when its first task is queued, that is after this line.
   process.env.UV_THREADPOOL_SIZE ??= String(Math.max(MIN_THREADS, specs.length + 16));
 
   const log = createLogger('ingest');
@@ -103,17 +103,17 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     clearInterval(timer);
     report();
     await Promise.all([health.close(), restream?.close(), flushTraces()]);
-    // A broker that is away must not hold the process.
+    // A broker that is away must not delay the end of the process.
     await Promise.race([producer.disconnect(), new Promise((resolve) => setTimeout(resolve, 500))]);
   }, log);
   if (restream) log.info('cameras are offered on', { url: `${restream.url}/<stream>` });
   reportReady({ url: health.url });
   await ingest.run(specs, problems);
-  // One that was told to stop has not finished: its supervisor starts it again.
+  // A run that a signal stopped is not finished: its supervisor starts it again.
   if (!stopping.signal.aborted) reportFinished();
   const failed = [...ingest.stats].filter(([, { state }]) => state === 'failed');
   for (const [stream, { lastError }] of failed) log.error('stream failed', { stream, error: lastError });
-  // No frame is no success, though nothing else went wrong.
+  // A stream without any frame is a failure of the run.
   if (failed.length > 0) process.exitCode = 1;
   await shutdown();
 }
@@ -134,12 +134,12 @@ function thinningOf(config: Config<(typeof VARIABLES)[number]>): Thinning | unde
   });
 }
 
-/** Calls `reload` on SIGHUP, and when the file, where it is one that counts, changes; @returns how to end that. */
+/** Calls `reload` on SIGHUP, and when `file`, if there is one, changes. @returns a function that ends this */
 function onStreamsChange(file: string | undefined, reload: () => void): () => void {
-  // Also where there is no file: a signal that nobody handles would end the process.
+  // Also without a file: an unhandled SIGHUP would end the process.
   process.on('SIGHUP', reload);
   if (file === undefined) return () => void process.off('SIGHUP', reload);
-  // By polling: a mounted configuration changes by swapping a link, which a watch of the file would not see.
+  // Polled: a mounted configuration changes when a link is replaced, which a watch of the file would not notice.
   watchFile(file, { interval: WATCH_INTERVAL_MS }, reload);
   return () => {
     process.off('SIGHUP', reload);
@@ -147,7 +147,7 @@ function onStreamsChange(file: string | undefined, reload: () => void): () => vo
   };
 }
 
-/** @throws ConfigError when no streams are named, StreamsError where none can be read */
+/** @throws ConfigError when no streams are configured, StreamsError when none of them is valid */
 function readStreams(config: Config<(typeof VARIABLES)[number]>): StreamSpecs {
   const streams = readStreamsText(config);
   if (!streams) throw new ConfigError('STREAMS or STREAMS_FILE must name the cameras');

@@ -1,17 +1,19 @@
-/** Sampling by presentation time: which pictures of a stream to keep, so that they are evenly spaced. */
+/** Samples pictures of a stream by presentation time, so that they are evenly spaced. */
 
-/** Presentation times are rounded by the container's clock; a picture so little early is on time, seconds. */
+/** Containers round presentation times: a picture that is early by less is on time, seconds. */
 const TOLERANCE = 0.002;
 /** Pictures over which the source's own interval is measured. */
 const WINDOW = 50;
-/** Pictures at either end of a window that may belong to the next one: B-frames come after what they precede. */
+/**
+ * Pictures at each end of a window that may belong to its neighbour: B-frames come after pictures that they precede.
+ */
 const REORDERED = 8;
-/** A longer step than this, or one back, is a clock that was set, not a picture that was late, seconds. */
+/** A longer step, or a step back, means that the clock was set, not that a picture was late; seconds. */
 const MAX_STEP = 10;
 
 /**
- * Keeps the first picture at or after each point of a grid of `1 / rate` seconds. A source that gives fewer pictures
- * than `rate` has all of them kept. Intervals between kept pictures differ from even by less than one source interval.
+ * Keeps the first picture at or after each point of a grid of `1 / rate` seconds. Of a source with fewer pictures than
+ * `rate` it keeps all. Intervals between kept pictures differ from `1 / rate` by less than one source interval.
  */
 export class Sampler {
   readonly #rate: number;
@@ -19,7 +21,7 @@ export class Sampler {
   #last = 0;
   /** Number of the next grid point, counted from the origin. */
   #next = 0;
-  /** Longest interval of the source of late, seconds; unknown before one window of pictures. */
+  /** Longest interval in the source's last window, seconds; unknown before the first window is full. */
   #interval: number | undefined;
   #window: number[] = [];
 
@@ -42,9 +44,9 @@ export class Sampler {
   }
 
   /**
-   * Whether {@link Sampler.keep} may want a picture that is yet to be decoded. False when no grid point lies near
-   * enough before it: then it need not be decoded, unless others build on it.
-   * @param time presentation time, seconds, in decoding order; ask for every picture of the source
+   * Whether {@link Sampler.keep} may keep a picture that is not decoded yet. False when no grid point lies shortly
+   * before it: then it need not be decoded, unless other pictures refer to it.
+   * @param time presentation time, seconds, in decoding order; must be called for every picture of the source
    */
   mayKeep(time: number): boolean {
     this.#measure(time);

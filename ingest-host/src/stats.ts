@@ -1,34 +1,36 @@
 import type { Damage } from './source/source.ts';
 
-/** Counters of one stream since the process began, and what it is doing now. */
+/** Counters of one stream since the start of the process, and its current state. */
 export interface StreamStats {
   state: 'connecting' | 'flowing' | 'waiting' | 'inactive' | 'ended' | 'failed';
-  /** Why it waits; no credentials. */
+  /** Why the stream waits or has failed; without credentials. */
   lastError: string | undefined;
-  /** Which fallback URL is read, from 1; undefined while it is the first. */
+  /** Number of the fallback URL that is read, from 1; undefined while the first URL is read. */
   fallback: number | undefined;
-  /** What decodes: `software`, `cuda`, `vaapi`; with the reason where a device was wanted and is not there. */
+  /** The decoder: `software`, `cuda` or `vaapi`; with the reason if the wanted device is missing. */
   decoder: string | undefined;
   /** Epoch milliseconds of the last frame captured. */
   lastFrameAt: number | undefined;
-  /** Pictures that the decoder gave, sampled or not. */
+  /** Decoded pictures, sampled or not. */
   decoded: number;
-  /** What decoding took, the wait for a thread included. */
+  /** Time of decoding, including the wait for a thread. */
   decodeSeconds: number;
-  /** Also the number of the next frame. */
+  /** Sampled frames; also the number of the next frame. */
   captured: number;
   published: number;
-  /** Let go, for whatever reason. */
+  /** Dropped frames, for any reason. */
   dropped: number;
-  /** Of those, the ones that were no JPEG within MAX_FRAME_BYTES; the others Kafka did not take in time. */
+  /**
+   * Dropped because no JPEG within MAX_FRAME_BYTES was possible. Kafka did not accept the other dropped ones in time.
+   */
   unfit: number;
-  /** Coded pictures left out, by what befell them or those that they build on. */
+  /** Coded pictures that were left out, by the kind of damage to them or to pictures that they refer to. */
   damaged: Damage;
-  /** Sampled and not sent, as nothing moved. */
+  /** Sampled frames that were not sent because nothing moved. */
   still: number;
-  /** Sampled and not sent, as the pipeline could not take more in time. */
+  /** Sampled frames that were not sent because the pipeline was too slow. */
   thinned: number;
-  /** Frames a second that it is thinned to now. */
+  /** Current limit of frames a second by thinning. */
   thinnedTo: number | undefined;
   reconnects: number;
   /** JPEG bytes acknowledged by Kafka. */

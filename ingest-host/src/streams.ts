@@ -16,48 +16,48 @@ import type { MotionSettings } from './motion-gate.ts';
 import { type FFmpegOptions, ffmpegOptions } from './source/ffmpeg-options.ts';
 import { HWACCELS, type Hwaccel, TRANSPORTS, type Transport } from './source/source.ts';
 
-/** One camera, as the list of streams names it. */
+/** One camera of the streams file. */
 export interface StreamSpec extends JpegShape {
   id: string;
-  /** rtsp(s), http(s), srt, rtmp, file URL or path; may hold credentials, so it is never logged as it is. */
+  /** rtsp(s), http(s), srt, rtmp, file URL or path. It may hold credentials, so it must be redacted before logging. */
   url: string;
-  /** URLs of the same picture, read in this order while those before give none. */
+  /** Further URLs of the same scene, in this order: each is read while those before it give no pictures. */
   fallback?: readonly string[];
-  /** So often the first URL is tried while a fallback is read, seconds; default 60. */
+  /** How often the first URL is tried while a fallback is read, seconds; default 60. */
   fallbackSeconds?: number;
   /** Frames a second. */
   frameRate: number;
-  /** JPEG quality to begin with, 1..100. */
+  /** Initial JPEG quality, 1..100. */
   quality: number;
   transport: Transport;
-  /** What decodes; default the CPU. */
+  /** Hardware for decoding; default: the CPU. */
   hwaccel?: Hwaccel;
   /** Options of FFmpeg's demuxer and protocol. */
   ffmpeg?: FFmpegOptions;
-  /** A source without a packet for so long is opened again, seconds; default STALL_SECONDS. */
+  /** A source without a packet for this long is opened again, seconds; default STALL_SECONDS. */
   stallSeconds?: number;
-  /** How often a snapshot is asked for, seconds; default 1. */
+  /** How often a snapshot is requested, seconds; default 1. */
   period?: number;
-  /** Hosts beside its own that redirects and lists may lead to: `host` or `host:port`. */
+  /** Further hosts that redirects and lists may refer to: `host` or `host:port`. */
   hosts?: readonly string[];
-  /** Number of the video track, from 0; default what FFmpeg takes for the best. */
+  /** Number of the video track, from 0; default: FFmpeg's choice of the best. */
   track?: number;
-  /** When a file's first picture was captured, epoch milliseconds; default what its name says, else its container, else now. */
+  /** Time of capture of a file's first picture, epoch milliseconds; default: from its name, its container, or now. */
   fileStart?: number;
   /** Default: always. */
   activeHours?: ActiveHours;
   /** Default: every frame is sent. */
   motion?: MotionSettings;
-  /** Where the pipeline can't take all frames in time, a stream with a higher one keeps its own for longer; default 0. */
+  /** When frames must be thinned, streams with a lower priority lose frames first; default 0. */
   priority?: number;
 }
 
 const part = z.number().min(0).max(1);
 const sourceUrl = z.string().min(1, 'must not be empty').transform(withSecrets);
-/** One entry of a list of streams, as ingest reads it. */
+/** One entry of the streams file, as ingest reads it. */
 export const streamEntrySchema = z.strictObject({
   id: z.string().refine(isStreamId, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
-  // What the console calls it.
+  // Name in the console.
   name: streamName.optional(),
   url: sourceUrl,
   fallback: z.array(sourceUrl).min(1).max(8).optional(),
@@ -67,7 +67,7 @@ export const streamEntrySchema = z.strictObject({
   transport: z.enum(TRANSPORTS).optional(),
   hwaccel: z.enum(HWACCELS).optional(),
   ffmpeg: ffmpegOptions.optional(),
-  // Zones and lines of the scene are parts of the frame, that is of this region.
+  // Zones and lines of the scene are shares of the frame, that is of this region.
   region: z
     .tuple([part, part, part, part])
     .refine(([x1, y1, x2, y2]) => x1 < x2 && y1 < y2, 'must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2')
@@ -95,9 +95,9 @@ export const streamEntrySchema = z.strictObject({
   time_zone: z.string().refine(isTimeZone, 'must be a time zone such as Europe/Paris').optional(),
   motion_threshold: part.optional(),
   priority: z.int().min(0).max(100).optional(),
-  // It stays in the list, and is not read.
+  // A disabled stream stays in the list, but is not read.
   disabled: z.boolean().optional(),
-  // Detect's business; what is wrong with it is better said before the first frame.
+  // Used by detect only. It is checked here to report errors before the first frame.
   scene: sceneConfigSchema.optional(),
 });
 
@@ -108,26 +108,26 @@ function withSecrets(url: string, context: z.RefinementCtx<string>): string {
 export interface StreamDefaults {
   frameRate: number;
   quality: number;
-  /** Default: every frame is sent; a stream that names a threshold has its still scenes sent every 10 s. */
+  /** Default: every frame is sent. A stream with its own threshold then sends a still scene every 10 s. */
   motion?: MotionSettings;
 }
 
 const NO_GATE: MotionSettings = { threshold: 0, keepaliveSeconds: 10 };
 
-/** The streams of a list that can be read, and what is wrong with the others. */
+/** The valid streams of a list, and the problems of the others. */
 export interface StreamSpecs {
   specs: StreamSpec[];
   problems: StreamProblem[];
-  /** Streams whose objects are to be followed, with too few frames a second for it. */
+  /** Streams with tracking whose frame rate is too low for it: their ids and rates. */
   lowRates: Record<string, number>;
 }
 
 /**
  * Reads a list of streams, YAML or JSON: `[{id, url, frame_rate?, quality?, transport?, region?, max_width?,
- * active_hours?, time_zone?, motion_threshold?, priority?, disabled?, scene?}, ...]`, without those that are disabled. What is wrong
- * with one of them keeps no other from being read.
+ * active_hours?, time_zone?, motion_threshold?, priority?, disabled?, scene?}, ...]`. Disabled streams are left out. An
+ * error in one stream does not affect the others.
  * @param where name of the variable or file, for errors
- * @throws StreamsError for what is no list, or where none of its streams can be read: it names line and field
+ * @throws StreamsError when the text is no list, or when no stream is valid; it names line and field
  */
 export function parseStreams(text: string, defaults: StreamDefaults, where: string): StreamSpecs {
   const { entries, problems } = readStreamList(text, streamEntrySchema, where);

@@ -3,41 +3,41 @@ import type { PipelineState } from './pipeline-delay.ts';
 import { sum } from './sum.ts';
 
 export interface ThinningSettings {
-  /** Bound of the time from capture to the stored object, seconds. */
+  /** Longest time from capture to the stored object, seconds. */
   maxLatencySeconds: number;
-  /** Frames a second that no stream goes below. */
+  /** Least frames a second of each stream. */
   minFrameRate: number;
-  /** How the stages make batches, which is a wait that no thinning shortens. */
+  /** Batch size of the stages. Thinning can't shorten the wait until a batch is full. */
   batchSize: number;
   batchSeconds: number;
 }
 
-/** The stages may have a frame for this part of the bound: the rest is for what they have in hand, and for surprises. */
+/** Share of the bound that a frame may wait. The rest is for processing, and a reserve. */
 const TARGET = 0.5;
-/** A pipeline that has frames for less than this part of the target has time for more. */
+/** A pipeline whose delay is below this share of the target has capacity for more frames. */
 const IDLE = 0.65;
 /** Rates are means over at least this span, milliseconds. */
 const MIN_WINDOW_MS = 10_000;
-/** How much of a rate at most goes at once for a pipeline that is late. */
+/** Largest share by which a rate is cut at once when the pipeline is late. */
 const MAX_CUT = 0.8;
 
-/** The span that rates are means over, milliseconds. */
+/** The span for mean rates, milliseconds. */
 export function windowOf({ maxLatencySeconds }: Pick<ThinningSettings, 'maxLatencySeconds'>): number {
   return Math.max(MIN_WINDOW_MS, 1000 * maxLatencySeconds);
 }
 
 /**
- * Lets each live stream have as many frames as the pipeline can take within a bound of latency: fewer when the stages
- * are late, more again when they are not.
+ * Limits the frames of each live stream so that the pipeline keeps its latency bound (backpressure): fewer frames when
+ * the stages are late, more when they are not.
  */
 export class Thinning {
   readonly #settings: ThinningSettings;
   readonly #gates = new Map<string, ThinningGate>();
   readonly #kept: { at: number; frames: number }[] = [];
   #isThinning = false;
-  /** Whether frames have come out of the pipeline: before that nobody knows what it can take. */
+  /** Whether the pipeline has finished frames. Before that its capacity is unknown. */
   #isKnown = false;
-  /** Whether it has had time ever since. */
+  /** Whether the pipeline has had spare capacity ever since. */
   #isRising = true;
   #delaySeconds = 0;
 
@@ -49,15 +49,15 @@ export class Thinning {
     return this.#isThinning;
   }
 
-  /** How long frames take now behind ingest, seconds. */
+  /** Current delay after ingest, seconds. */
   get delaySeconds(): number {
     return this.#delaySeconds;
   }
 
   /**
-   * The gate of one stream, which stays the same while it is read again. A new one begins at the floor: all streams at once
-   * would be more than a slow pipeline finishes within the bound.
-   * @param stream.frameRate frames a second that it is sampled at
+   * The gate of one stream; the same one after a reload. A new gate starts at the floor: all streams at full rate could
+   * be more than a slow pipeline finishes within the bound.
+   * @param stream.frameRate sampled frames a second
    */
   gate(streamId: string, stream: { priority?: number; frameRate: number }): ThinningGate {
     const { priority = 0, frameRate } = stream;
@@ -71,7 +71,7 @@ export class Thinning {
     this.#gates.delete(streamId);
   }
 
-  /** Takes how the pipeline stands, about once a second, and sets each stream's rate by it. */
+  /** Sets each stream's limit from the state of the pipeline; called about once a second. */
   update(state: PipelineState): void {
     this.#delaySeconds = state.delaySeconds;
     const gates = [...this.#gates.values()];
@@ -88,28 +88,31 @@ export class Thinning {
     }
   }
 
-  /** Frames a second for a pipeline that has given nothing yet: a batch is full within the bound, and no more wait too long. */
+  /**
+   * Frames a second before the pipeline has finished any: one batch fills within the bound; none more if it is late.
+   */
   #first({ delaySeconds }: PipelineState): number {
     const { maxLatencySeconds, batchSize } = this.#settings;
     return delaySeconds < TARGET * maxLatencySeconds ? batchSize / maxLatencySeconds : 0;
   }
 
-  /** Frames a second: what the pipeline finishes, less while it is late, more while it has time. */
+  /** Frames a second: as many as the pipeline finishes; fewer while it is late, more while it has capacity. */
   #next({ delaySeconds, progress }: PipelineState, mean: number): number {
     const { maxLatencySeconds, batchSize, batchSeconds } = this.#settings;
-    // Two stages wait for a batch to fill. At a low rate that is most of the latency, and fewer frames would make it worse.
+    // Two stages wait until a batch is full. At a low rate this is most of the latency, and fewer frames would increase
+    // it.
     const filling = 2 * Math.min(batchSeconds, batchSize / mean);
     const target = Math.max(TARGET * maxLatencySeconds, filling);
     const change = 1 - Math.min(MAX_CUT, (delaySeconds - target) / (2 * target));
     const isIdle = progress > 0 && delaySeconds < IDLE * target;
     this.#isRising &&= isIdle;
-    // At the start twice as much is tried each second, for as long as the stages have time.
+    // At the start the rate doubles each second while the stages have capacity.
     if (this.#isRising) return 2 * Math.max(mean, this.#latest());
-    // The mean is late where more is tried each second.
+    // The mean lags behind while the rate doubles: the latest rate counts too.
     return change * (isIdle ? Math.max(mean * progress, mean, this.#latest()) : mean * progress);
   }
 
-  /** Frames a second between the last two looks. */
+  /** Frames a second between the last two updates. */
   #latest(): number {
     const [before, last] = this.#kept.slice(-2);
     return before && last && last.at > before.at ? (1000 * last.frames) / (last.at - before.at) : 0;
@@ -124,13 +127,13 @@ export class Thinning {
   }
 }
 
-/** Of one stream's sampled pictures, those that become frames, evenly spaced. */
+/** Chooses which sampled pictures of a stream become frames, evenly spaced. */
 export class ThinningGate {
   priority = 0;
   readonly #frameRate: number;
   readonly #floor: number;
   #limit: number | undefined;
-  /** A look has found pictures: before that, nobody knows when they begin, nor how many there are. */
+  /** Whether pictures have been measured. Before that, neither their number nor their begin is known. */
   #isKnown = false;
   #demand = 0;
   #sampled = 0;
@@ -138,13 +141,13 @@ export class ThinningGate {
   #credit = 1;
   #measuredAt: number | undefined;
 
-  /** @param frameRate frames a second that it is sampled at @param floor those that it begins with */
+  /** @param frameRate sampled frames a second @param floor initial limit, frames a second */
   constructor(frameRate: number, floor: number) {
     this.#frameRate = frameRate;
     this.#floor = floor;
   }
 
-  /** Frames a second that may pass; all of them without it. */
+  /** Frames a second that may pass; undefined: all. */
   get limit(): number | undefined {
     return this.#isKnown ? this.#limit : this.#floor;
   }
@@ -153,7 +156,7 @@ export class ThinningGate {
     this.#limit = limit;
   }
 
-  /** Frames a second that the source has, of late. */
+  /** Recent sampled frames a second of the source. */
   get demand(): number {
     return this.#demand;
   }

@@ -1,4 +1,4 @@
-/** Lets so many work at a time, in the order in which they come. */
+/** Limits concurrent work to `count`, in the order of the calls (a semaphore). */
 export class Turns {
   #free: number;
   readonly #waiting: (() => void)[] = [];
@@ -7,7 +7,7 @@ export class Turns {
     this.#free = count;
   }
 
-  /** @returns once it is one's turn: how to end it, to be called once */
+  /** Resolves once the caller may work. @returns a function to call once, when the work is done */
   async take(): Promise<() => void> {
     if (this.#free > 0) this.#free -= 1;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));

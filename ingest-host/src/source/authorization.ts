@@ -1,13 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { SourceError } from './source-error.ts';
 
-/** Name and password, as they are, not percent-encoded. */
+/** Name and password, not percent-encoded. */
 export interface Credentials {
   user: string;
   password: string;
 }
 
-/** What answers for a URL's name and password; undefined without them. */
+/** The authorization for the name and password of a URL; undefined if it has none. */
 export function authorizationOf({ username, password }: URL): Authorization | undefined {
   return username ? new Authorization({ user: decoded(username), password: decoded(password) }) : undefined;
 }
@@ -21,12 +21,15 @@ export function decoded(text: string): string {
   }
 }
 
-/** A header's text as Node takes it, so that it is sent in UTF-8: a name may have any letters. */
+/** Converts a header's text so that Node sends it in UTF-8: a name may have any letters. */
 export function onTheWire(header: string): string {
   return Buffer.from(header).toString('latin1');
 }
 
-/** Answers one server's challenges: Basic (RFC 7617) and Digest with MD5 or SHA-256 (RFC 7616), for requests without a body. */
+/**
+ * Answers one server's challenges: Basic (RFC 7617) and Digest with MD5 or SHA-256 (RFC 7616), for requests without a
+ * body.
+ */
 export class Authorization {
   readonly #credentials: Credentials;
   #challenge: Challenge | undefined;
@@ -38,7 +41,7 @@ export class Authorization {
 
   /**
    * @param headers values of WWW-Authenticate
-   * @throws SourceError when there is none that we know
+   * @throws SourceError when no challenge is supported
    */
   challenge(headers: readonly string[]): void {
     const all = headers.flatMap((header) => header.split(ANOTHER)).map(parseChallenge);
@@ -79,10 +82,10 @@ export class Authorization {
 
 const quoted = (text: string) => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
-/** Where one header holds several challenges. */
+/** Separator of several challenges in one header. */
 const ANOTHER = /, *(?=(?:basic|bearer|digest|negotiate|ntlm) )/i;
 
-/** The stronger first. */
+/** The strongest algorithm first. */
 const ORDER = ['sha-256', 'sha-256-sess', 'md5', 'md5-sess', 'basic'];
 
 interface Challenge {
@@ -94,7 +97,7 @@ interface Challenge {
 function parseChallenge(header: string): Challenge {
   const [scheme = '', rest = ''] = header.trim().split(/ +(.*)/s);
   const fields: Challenge['fields'] = Object.create(null);
-  // Looked for from where a name begins: from each of its letters, a long one would take seconds.
+  // Names are matched from their first letter only: from every letter, a long name would take seconds.
   const field = /(?<![a-z-])([a-z-]+) *= *(?:"([^"]*)"|([^\s,]+))/gi;
   for (const [, name = '', quoted, plain] of rest.matchAll(field)) {
     fields[name.toLowerCase()] = quoted ?? plain;

@@ -28,47 +28,51 @@ import { check, SourceError } from './source-error.ts';
 const NOTHING = Buffer.alloc(0);
 const NO_LOSSES = { key: 0, reference: 0 };
 
-/** What is known of packets that did not come. */
+/** Facts about lost packets. */
 export interface Losses {
-  /** How often something did not come. */
+  /** How often packets were lost. */
   readonly gaps?: number;
-  /** How often it was such a picture. */
+  /** How often a picture of this kind was lost. */
   readonly losses?: Readonly<Record<Loss, number>>;
 }
 
 interface DecoderOptions {
-  /** It comes from a network: only what cameras send is decoded, within limits. */
+  /** Whether the video comes from a network. Then only the codecs of cameras are decoded, within limits. */
   foreign: boolean;
-  /** Each begins its packets' counters anew, so that the last packet before is taken for damaged. */
+  /**
+   * Whether it comes in segments. Each restarts its packet counters, so that FFmpeg marks the packet before as damaged.
+   */
   inSegments: boolean;
   damage: Damage | undefined;
   hwaccel: Hwaccel | undefined;
 }
 
-/** FFmpeg's decoder of one video, that gives whole pictures only: a wrong picture is worse than none. */
+/** FFmpeg's decoder of one video. It returns undamaged pictures only: a wrong picture is worse than none. */
 export class VideoDecoder {
   readonly context = new CodecContext();
-  /** What decodes: `software`, or the device; with the reason where one was wanted and is not there. */
+  /** The decoder: `software`, or the device; with the reason if the wanted device is missing. */
   device = 'software';
   readonly #damage: Damage | undefined;
   readonly #foreign: boolean;
-  /** Of what may get lost on its way. */
+  /** Only for video from a network, where pictures may be lost. */
   readonly #references: ReferenceCheck | undefined;
   readonly #inSegments: boolean;
   #skipping: AVDiscard = AVDISCARD_DEFAULT;
-  /** Nothing until the next key frame. */
+  /** No picture is returned until the next key frame. */
   #isBroken = false;
-  /** Why pictures are not given, until one is. */
+  /** Why pictures are left out now; undefined while they are returned. */
   #reason: keyof Damage | undefined;
   #gaps = 0;
   #losses: Record<Loss, number> = { key: 0, reference: 0 };
-  /** A whole picture has come. */
+  /** Whether an undamaged picture has been returned. */
   #started = false;
-  /** Which pictures are whole is known here, better than by FFmpeg. */
+  /**
+   * Whether FFmpeg's mark of corrupt pictures is ignored: {@link #references} knows better which ones are undamaged.
+   */
   #isTolerant = false;
-  /** Where pictures lie that the device keeps. */
+  /** Picture in the memory of the device. */
   #onDevice: RawFrame | undefined;
-  /** It was told of an end, and takes no packet before it starts anew. */
+  /** Whether the decoder was drained. It accepts no packet until it is restarted. */
   #isDrained = false;
 
   private constructor({ foreign, inSegments, damage }: DecoderOptions, codecId: number) {
@@ -90,9 +94,9 @@ export class VideoDecoder {
     context.allocContext3(codec);
     check(context.parametersToContext(stream.codecpar), 'decoder');
     context.pktTimebase = stream.timeBase;
-    // Threads inside one decoder cost more CPU and delay a picture; there are many cameras to share the cores.
+    // Threads in one decoder cost CPU and delay pictures. The cores are shared by many cameras anyway.
     context.threadCount = 1;
-    // Grey or smeared pictures, before the first key frame or after a loss, help nobody.
+    // No grey or smeared pictures before the first key frame or after a loss.
     context.clearFlags(AV_CODEC_FLAG_OUTPUT_CORRUPT);
     if (options.foreign) context.setOption('max_pixels', BigInt(MAX_PIXELS), AV_OPT_TYPE_INT64);
     if (options.hwaccel) decoder.#useHardware(options.hwaccel, codec);
@@ -113,14 +117,14 @@ export class VideoDecoder {
     this.#onDevice.alloc();
   }
 
-  /** What makes the next picture whole. */
+  /** What the decoder needs for its next picture. */
   get awaited(): string {
     return this.context.codecId === AV_CODEC_ID_MJPEG ? 'a picture that can be decoded' : 'a key frame';
   }
 
   /**
-   * What is to be decoded for `packet`, in turn: it, or the end of what came before, whose pictures are whole and still
-   * wait for their turn, or both.
+   * @returns the steps to decode for `packet`, in order: the packet, or null, or both. Null drains the decoder:
+   *   undamaged pictures of earlier packets may still wait in it.
    */
   steps(packet: Packet, losses: Losses = {}): (Packet | null)[] {
     const verdict = this.#judge(packet, losses);
@@ -145,7 +149,10 @@ export class VideoDecoder {
     return isGap ? 'broken' : 'whole';
   }
 
-  /** It is decoded, for the order of what follows goes by it, and not given. H.265's decoder has to be told that it may. */
+  /**
+   * The picture is decoded, since the order of later pictures depends on it, but not returned. H.265 needs a flag for
+   * it.
+   */
   #smear(packet: Packet): void {
     packet.setFlags(AV_PKT_FLAG_DISCARD);
     if (this.#started && this.#damage) this.#damage.lost += 1;
@@ -155,14 +162,14 @@ export class VideoDecoder {
   }
 
   /**
-   * @param packet null for the end
-   * @param wanted otherwise it is left out, if no other picture builds on it
-   * @throws SourceError for what is over our limits
+   * @param packet null drains the decoder
+   * @param wanted if false, the picture is left out unless other pictures refer to it
+   * @throws SourceError when a limit is exceeded
    */
   async decode(packet: Packet | null, wanted: boolean): Promise<void> {
     const { context } = this;
     const isJpeg = context.codecId === AV_CODEC_ID_MJPEG;
-    // Nothing builds on it.
+    // No other picture refers to a JPEG.
     if (packet && isJpeg && !wanted) return;
     const skip = wanted ? AVDISCARD_DEFAULT : AVDISCARD_NONREF;
     if (skip !== this.#skipping) context.setOption('skip_frame', skip, AV_OPT_TYPE_INT);
@@ -170,7 +177,7 @@ export class VideoDecoder {
     if (this.#foreign && packet?.data && isJpeg) checkJpeg(packet.data);
     if (this.#isDrained) this.#startAnew();
     this.#isDrained = packet === null;
-    // Decodes, too; receiving only hands over.
+    // This call decodes; receiving only returns the result.
     const code = await context.sendPacket(packet);
     if (!packet) return;
     if (this.#foreign && code === AVERROR_EINVAL && packet.size > 0) throw tooLarge();
@@ -182,7 +189,7 @@ export class VideoDecoder {
     this.#count();
   }
 
-  /** @returns whether there was another whole picture */
+  /** @returns whether there was another undamaged picture */
   receive(frame: RawFrame): boolean {
     while (this.#receive(frame)) {
       if (frame.hasFlags(AV_FRAME_FLAG_DISCARD)) continue;
@@ -206,7 +213,7 @@ export class VideoDecoder {
     if (this.context.receiveFrameSync(kept ?? frame) < 0) return false;
     if (!kept) return true;
     frame.unref();
-    // A profile that the device does not know is decoded by the CPU.
+    // The CPU decodes profiles that the device does not support.
     if (kept.isHwFrame()) {
       check(kept.hwframeTransferDataSync(frame), 'device');
       frame.copyProps(kept);
@@ -214,7 +221,7 @@ export class VideoDecoder {
     return true;
   }
 
-  /** What comes next builds on a picture that is not as it was sent. */
+  /** Later pictures refer to a damaged picture. */
   #break(reason: keyof Damage): void {
     if (this.#started) this.#reason ??= reason;
     this.#references?.forget();
@@ -226,8 +233,8 @@ export class VideoDecoder {
   }
 
   /**
-   * Whether the decoder, started anew, knows itself from which picture on all is whole: with H.264 also where no key frame
-   * comes but a stripe of each picture is refreshed.
+   * Whether a restarted decoder itself knows the first undamaged picture. For H.264 that includes streams without key
+   * frames, in which each picture refreshes a stripe (intra refresh).
    */
   get #startsAnew(): boolean {
     return this.context.codecId === AV_CODEC_ID_H264 || this.context.codecId === AV_CODEC_ID_HEVC;
@@ -240,7 +247,7 @@ export class VideoDecoder {
     this.#isDrained = false;
   }
 
-  /** What comes next has nothing to do with what came before. */
+  /** Restarts the decoder: the next packets do not refer to earlier ones. */
   restart(): void {
     this.#startAnew();
     this.#isBroken = false;

@@ -4,8 +4,8 @@ const text = z.string().regex(/^[ -~]{1,200}$/, 'must be printable ASCII, at mos
 const flag = z.literal([0, 1]);
 
 /**
- * FFmpeg's options of demuxers and protocols that a stream may set, under FFmpeg's names (ffmpeg-formats, ffmpeg-protocols).
- * What they could do harm with, such as protocols, files, proxies and sizes without bound, is not among them.
+ * FFmpeg's options of demuxers and protocols that a stream may set, by FFmpeg's names (ffmpeg-formats,
+ * ffmpeg-protocols). Dangerous options are left out: protocols, files, proxies and unlimited sizes.
  */
 export const ffmpegOptions = z
   .strictObject({
@@ -22,11 +22,11 @@ export const ffmpegOptions = z
     use_wallclock_as_timestamps: flag,
     /** Microseconds. */
     max_delay: z.int().min(0).max(10_000_000),
-    /** Of an elementary stream, frames a second. */
+    /** Frames a second of an elementary stream. */
     framerate: z.number().min(0.1).max(240),
     user_agent: text,
     referer: text,
-    /** Of an HLS list: the segment to begin with, negative from its end. */
+    /** First segment of an HLS list; negative numbers count from its end. */
     live_start_index: z.int().min(-1000).max(1000),
     seg_max_retry: z.int().min(0).max(10),
     scan_all_pmts: flag,
@@ -37,7 +37,7 @@ export const ffmpegOptions = z
   .partial();
 export type FFmpegOptions = z.output<typeof ffmpegOptions>;
 
-/** As FFmpeg takes them. */
+/** The options as strings, for FFmpeg. */
 export function optionsOf(values: FFmpegOptions = {}): Record<string, string> {
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, String(value)]));
 }

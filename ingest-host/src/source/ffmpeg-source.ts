@@ -14,57 +14,57 @@ import type { Damage, Hwaccel, MayWant, Picture, Source } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 import { type VideoFormat, videoFormat } from './video-format.ts';
 
-/** What FFmpeg is to open, and what is known of it beforehand. */
+/** What FFmpeg opens, and what is known before. */
 export interface Input {
   url: string;
-  /** Of FFmpeg's demuxer and protocol; those that it doesn't know it ignores. */
+  /** Options of FFmpeg's demuxer and protocol. FFmpeg ignores unknown ones. */
   options: Record<string, string>;
-  /** Whether it comes over a network: then only {@link checkDecoder}'s decoders are used. */
+  /** Whether the video comes over a network: then only {@link checkDecoder}'s decoders are used. */
   foreign: boolean;
   /** Number of the video track, from 0. */
   track?: number;
-  /** When its first picture was captured, epoch milliseconds, where it is known better than by its container. */
+  /** Time of capture of the first picture, epoch milliseconds, if known better than from the container. */
   recordedAt?: number | undefined;
-  /** Where damaged pictures are counted. */
+  /** Counters of damaged pictures. */
   damage?: Damage;
-  /** What decodes; default the CPU. */
+  /** Hardware for decoding; default: the CPU. */
   hwaccel?: Hwaccel;
-  /** Told of each packet. */
+  /** Called for each packet. */
   onPacket?(): void;
-  /** Whether the end is the end; asked once it is open, with the length that it names, seconds, and FFmpeg's demuxer. */
+  /** Whether the source is finite. Called once it is open. @param duration seconds @param container FFmpeg's demuxer */
   hasEnd?(duration: number, container: string): boolean;
-  /** What FFmpeg's connections pass through; closed with the source. */
+  /** Proxy of FFmpeg's connections; closed with the source. */
   gate?: Gate;
 }
 
-/** Stands between FFmpeg and the network. */
+/** A proxy between FFmpeg and the network. */
 export interface Gate extends Losses {
-  /** Why it refused or lost a connection: says more than FFmpeg's error. */
+  /** Why the gate refused or lost a connection; more precise than FFmpeg's error. */
   readonly problem: SourceError | undefined;
-  /** When its first picture was captured, epoch milliseconds, where the protocol has told. */
+  /** Time of capture of the first picture, epoch milliseconds, if the protocol gives it. */
   readonly recordedAt?: number | undefined;
   /**
    * @param time presentation time of a key frame, seconds
-   * @returns wall clock minus presentation time, milliseconds, where the protocol has told
+   * @returns wall clock minus presentation time, milliseconds, if the protocol gives it
    */
   wallClockOffset?(time: number): number | undefined;
   close(): void;
 }
 
-/** FFmpeg's demuxer of JPEGs pushed over HTTP. They carry no times, and it makes 25 a second of any number. */
+/** FFmpeg's demuxer of JPEGs pushed over HTTP. They have no times: the demuxer assumes 25 a second. */
 const UNTIMED = 'mpjpeg';
-/** Recordings are no older. */
+/** Recordings are not older than this. */
 const FIRST_YEAR = Date.UTC(2000);
-/** Of an elementary stream that doesn't say. */
+/** Frames a second of an elementary stream without a stated rate. */
 const USUAL_RATE = 25;
 
-/** A source that FFmpeg demuxes: packets read and pictures decoded on threads of libuv's pool. */
+/** A source that FFmpeg demuxes. Threads of libuv's pool read packets and decode pictures. */
 export class FFmpegSource implements Source {
   readonly #input = new FormatContext();
   readonly #packet = new Packet();
   readonly #frame = new RawFrame();
   readonly #from: Input;
-  /** Read before the video was known. */
+  /** Whether the current packet was read before the video track was known. */
   #held = false;
   #stream: Stream | undefined;
   #decoder: VideoDecoder | undefined;
@@ -96,8 +96,8 @@ export class FFmpegSource implements Source {
 
   async #open(): Promise<void> {
     const { url, options, hasEnd } = this.#from;
-    // Allocated by FFmpeg itself, an opening couldn't be interrupted: a camera that sends a byte now and then would hold
-    // its thread for ever.
+    // Without this allocation an opening can't be interrupted: a camera that sends a byte now and then would block its
+    // thread for ever.
     this.#input.allocContext();
     check(await this.#input.openInput(url, null, Dictionary.fromObject(options)), 'open');
     const stream = await this.#chooseStream();
@@ -113,11 +113,11 @@ export class FFmpegSource implements Source {
     });
   }
 
-  /** The wanted video track, or the best; a source with one is not read ahead, which would cost its first second. */
+  /** The wanted or the best video track. A single track is not analysed: that would lose its first second. */
   async #chooseStream(): Promise<Stream> {
     const { track } = this.#from;
     let videos = this.#videoStreams();
-    // FLV and MPEG-PS name their tracks as they come.
+    // FLV and MPEG-PS announce a track only with its first packet.
     while (videos.length === 0) {
       check(await this.#input.readFrame(this.#packet), 'open');
       videos = this.#videoStreams();
@@ -157,7 +157,7 @@ export class FFmpegSource implements Source {
     const seconds = stream.timeBase.num / stream.timeBase.den;
     const timeOf = this.#timing(seconds, decoder);
     let offset: number | undefined;
-    // Holds from the key frame on that it was told of: pictures before that may still wait for their turn.
+    // Valid from its key frame on: earlier pictures may still wait in the decoder.
     let next: { time: number; offset: number } | undefined;
     let decodeMs = 0;
     for (;;) {
@@ -175,7 +175,7 @@ export class FFmpegSource implements Source {
           const time = timeOf(this.#frame);
           // FFmpeg has no time for the first picture of an RTSP stream; it can't be placed among the others.
           if (Number.isNaN(time)) continue;
-          // As players have it: what the container says counts before what the video says.
+          // As in players, the container's aspect ratio has priority over the video's.
           if (stream.sampleAspectRatio.num > 0) this.#frame.sampleAspectRatio = stream.sampleAspectRatio;
           if (next && this.#frame.keyFrame && Math.abs(time - next.time) < 1e-6) offset = next.offset;
           const wallClock = offset === undefined ? {} : { wallClock: offset + time * 1000 };
@@ -206,7 +206,7 @@ export class FFmpegSource implements Source {
     }
   }
 
-  /** @returns what gives the time of a picture, seconds; NaN for one that has none */
+  /** @returns a function for the time of a picture, seconds; NaN for a picture without a time */
   #timing(seconds: number, decoder: VideoDecoder): (picture: RawFrame) => number {
     if (!this.#isUntimed && this.#live)
       return ({ bestEffortTimestamp }) => stampOf(bestEffortTimestamp) * seconds;
@@ -232,7 +232,7 @@ export class FFmpegSource implements Source {
     return format?.name === UNTIMED || ((format?.flags ?? 0) & AVFMT_NOTIMESTAMPS) !== 0;
   }
 
-  /** Whether times are counted, so that no picture may be left out. */
+  /** Whether times result from counting pictures. Then no picture may be left out. */
   get #isCounted(): boolean {
     return this.#isUntimed && !this.#live;
   }
@@ -255,7 +255,7 @@ export class FFmpegSource implements Source {
     const known = this.#from.recordedAt ?? this.#from.gate?.recordedAt;
     if (known !== undefined) return known;
     const at = Date.parse(this.#input.metadata?.getAll().creation_time ?? '');
-    // A camera or an editor whose clock was not set writes its epoch.
+    // A camera or an editor whose clock was not set writes the epoch of that clock.
     return at > FIRST_YEAR && at <= Date.now() ? at : undefined;
   }
 
@@ -289,7 +289,7 @@ function stampOf(stamp: bigint): number {
   return stamp === AV_NOPTS_VALUE ? Number.NaN : Number(stamp);
 }
 
-/** Wall clock minus presentation time, milliseconds, from the sender report that FFmpeg attached (AVProducerReferenceTime). */
+/** Wall clock minus presentation time, ms, from the sender report in FFmpeg's side data (AVProducerReferenceTime). */
 function reportedOffset(packet: Packet, seconds: number): number | undefined {
   if (packet.pts === AV_NOPTS_VALUE) return undefined;
   const data = packet.getSideData(AV_PKT_DATA_PRFT);

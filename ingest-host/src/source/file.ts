@@ -9,11 +9,11 @@ import { SourceError } from './source-error.ts';
 
 export interface FileAddress {
   path: string;
-  /** Play in real time, again and again, like a camera; else once, as fast as the pipeline takes it. */
+  /** True: played in real time, again and again, like a camera. False: read once, as fast as the pipeline allows. */
   loop: boolean;
 }
 
-/** What a stream's URL says of a file: a path or `file:` URL, `?loop` after it; `undefined` for any other source. */
+/** Parses a path or `file:` URL, optionally with `?loop` at its end; `undefined` for any other source. */
 export function fileOf(url: string): FileAddress | undefined {
   const loop = url.endsWith('?loop');
   const address = loop ? url.slice(0, -'?loop'.length) : url;
@@ -33,13 +33,13 @@ export const openFile: Opener = async (url, { track, damage, hwaccel, ffmpeg }, 
     ...(hwaccel ? { hwaccel } : {}),
   };
   const source = await FFmpegSource.open({ ...from, hasEnd: () => true }, signal).catch((error: Error) => {
-    // One that is not there may come; one that is there and is no video stays so.
+    // A missing file may appear later. An existing file that is no video remains an error.
     throw existsSync(path) && !signal?.aborted ? new SourceError(error.message, true, true) : error;
   });
   return loop ? new LoopedFile(source, signal) : source;
 };
 
-/** A file at the pace of its times, round after round, on one rising clock. */
+/** A file that is played in real time, again and again, with presentation times that always rise. */
 class LoopedFile implements Source {
   readonly #file: FFmpegSource;
   readonly #signal: AbortSignal | undefined;
@@ -68,9 +68,9 @@ class LoopedFile implements Source {
         if (early > 1) await delay(early, undefined, this.#signal ? { signal: this.#signal } : {});
         yield { frame: picture.frame, time, decodeMs: picture.decodeMs };
       }
-      // A file without a picture has nothing to play again.
+      // A file without a picture can't be played again.
       if (first === undefined) return;
-      // One of a single picture must not spin.
+      // A file with a single picture must not loop without a wait.
       roundStart += Math.max(end, 0.04);
       await this.#file.rewind();
     }

@@ -2,25 +2,25 @@ import { atMost, Bits } from './nal-units.ts';
 
 /** Profiles whose sequence parameter sets begin with their chroma format (ITU-T H.264, 7.3.2.1.1). */
 const WITH_CHROMA = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
-/** More is no H.264 (7.4.2.1.1, 7.4.2.2, 7.4.3). */
+/** Larger numbers are invalid in H.264 (7.4.2.1.1, 7.4.2.2, 7.4.3). */
 const MAX_SEQUENCE_ID = 31;
 const MAX_PARAMETERS_ID = 255;
 const MAX_REFERENCES = 32;
-/** Bytes of a slice header, with weights for all its references. */
+/** Most bytes of a slice header, with weights for all its references. */
 const MAX_HEADER_BYTES = 512;
 
 export interface Sequence {
   /** Bits of frame_num. */
   numberBits: number;
-  /** Bits of a picture's place in output order; undefined where slices don't say it. */
+  /** Bits of a picture's output order (pic_order_cnt_lsb); undefined if slices do not contain it. */
   placeBits: number | undefined;
   hasDeltas: boolean;
   hasPlanes: boolean;
   hasColours: boolean;
   hasFields: boolean;
-  /** Pictures that others may build on at a time. */
+  /** Most reference pictures at a time. */
   maxReferences: number;
-  /** Numbers may be missing on purpose. */
+  /** Whether gaps in frame_num are allowed. */
   hasGaps: boolean;
 }
 
@@ -28,14 +28,14 @@ export interface Parameters {
   sequence: number;
   hasBottom: boolean;
   hasGroups: boolean;
-  /** How many references a slice's two lists have, if it does not say. */
+  /** Default numbers of references in the two lists of a slice. */
   counts: [number, number];
   isWeighted: boolean;
   isWeightedB: boolean;
   isRedundant: boolean;
 }
 
-/** Another order of a list of references: `op` 0 and 1 name one by its distance in numbers, down and up (7.4.3.1). */
+/** A change of a reference list's order. `op` 0 and 1 select a picture by frame_num distance, down and up (7.4.3.1). */
 export interface Change {
   op: number;
   value: number;
@@ -43,19 +43,19 @@ export interface Change {
 
 export interface Slice {
   number: number;
-  /** Low bits of its place in output order. */
+  /** Low bits of its output order. */
   low: number | undefined;
   isField: boolean;
   isB: boolean;
-  /** Per list of references: how many, and what differs from the usual order. None where it builds on nothing. */
+  /** The slice's reference lists: number of references, and changes of the default order. Empty for an I slice. */
   lists: { count: number; changes: Change[] }[];
-  /** It says itself which pictures are no longer built on, by their distance in numbers; else the oldest goes. */
+  /** References that the slice marks as unused, by frame_num distance. Undefined: the oldest is removed. */
   unused: number[] | undefined;
-  /** What may be built on is not to be told: fields, long-term references. */
+  /** Whether references can't be followed: the slice uses fields or long-term references. */
   isOther: boolean;
 }
 
-/** 7.3.2.1.1 @returns its id and what it says */
+/** Reads a sequence parameter set (7.3.2.1.1). @returns its id and its content */
 export function readSequence(nal: Buffer): [number, Sequence] {
   const bits = new Bits(nal, 1, MAX_HEADER_BYTES);
   const profile = bits.read(8);
@@ -83,7 +83,7 @@ export function readSequence(nal: Buffer): [number, Sequence] {
   return [id, { numberBits, placeBits, hasDeltas, hasPlanes, hasColours, hasFields, maxReferences, hasGaps }];
 }
 
-/** 7.3.2.2 @returns its id and what it says */
+/** Reads a picture parameter set (7.3.2.2). @returns its id and its content */
 export function readParameters(nal: Buffer): [number, Parameters] {
   const bits = new Bits(nal, 1);
   const [id, sequence] = [atMost(MAX_PARAMETERS_ID, bits.golomb()), bits.golomb()];
@@ -98,14 +98,14 @@ export function readParameters(nal: Buffer): [number, Parameters] {
   return [id, { sequence, hasBottom, hasGroups, counts, isWeighted, isWeightedB, isRedundant: bits.flag() }];
 }
 
-/** Number of the parameters that a slice goes by. */
+/** Id of a slice's picture parameter set. */
 export function parametersOf(nal: Buffer): number {
   const bits = new Bits(nal, 1, 24);
   bits.skipGolombs(2);
   return bits.golomb();
 }
 
-/** 7.3.3, until it says what others may build on. Of a field no more than its number. */
+/** Reads a slice header (7.3.3) up to the marking of references. For a field only its frame_num. */
 export function readSlice(nal: Buffer, sequence: Sequence, parameters: Parameters): Slice {
   const bits = new Bits(nal, 1, MAX_HEADER_BYTES);
   bits.skipGolombs(1);
@@ -134,7 +134,7 @@ export function readSlice(nal: Buffer, sequence: Sequence, parameters: Parameter
   return { number, low, isField, isB, lists, unused, isOther };
 }
 
-/** 7.3.3.3 @returns what goes; undefined where there is more to it */
+/** Reads the marking (7.3.3.3). @returns references that become unused; undefined for other operations */
 function readMarking(bits: Bits): number[] | undefined {
   const unused: number[] = [];
   for (let op = bits.golomb(); op !== 0; op = bits.golomb()) {

@@ -9,33 +9,33 @@ import {
 } from './h264-headers.ts';
 import { type Loss, nalUnits, type ReferenceCheck, type Verdict } from './nal-units.ts';
 
-/** A picture that others may build on. */
+/** A reference picture. */
 interface Reference {
   number: number;
-  /** In output order; undefined of one that did not come. */
+  /** Position in output order; undefined for a lost picture. */
   place: number | undefined;
   isWhole: boolean;
-  /** That it may still be built on is known: one that did not come may have ended that. */
+  /** Whether it certainly is still a reference. A lost picture may have marked it as unused. */
   isSure: boolean;
 }
 
-/** Pictures that may be built on are 16, and as many may not have come. */
+/** There are at most 16 references, and as many lost ones are kept. */
 const MAX_KEPT = 32;
 
 /**
- * Tells which pictures of an H.264 stream build on one that has not come (ITU-T H.264, 8.2.4): FFmpeg puts another in its
- * place, and what follows is smeared without a word. A stream with fields or long-term references is followed by its numbers
- * only (7.4.3, frame_num): there, nothing after a loss is whole.
+ * Finds the pictures of an H.264 stream that refer to a lost picture (ITU-T H.264, 8.2.4). FFmpeg replaces a lost
+ * picture by another one, and later pictures are smeared without an error. In a stream with fields or long-term
+ * references only frame_num is followed (7.4.3): there, all pictures after a loss count as damaged until a key frame.
  */
 export class H264References implements ReferenceCheck {
   readonly #sequences = new Map<number, Sequence>();
   readonly #parameters = new Map<number, Parameters>();
-  /** In decoding order; undefined where they are not known: before the first key frame, or after a loss that all build on. */
+  /** In decoding order. Undefined before the first key frame, and after a loss that all later pictures refer to. */
   #references: Reference[] | undefined;
-  /** Its slices have said which pictures are no longer built on. */
+  /** Whether slices of the stream mark references as unused themselves. */
   #isAdaptive = false;
   #isOther = false;
-  /** Of the last picture that others may build on. */
+  /** frame_num of the last reference picture. */
   #number: number | undefined;
   #high = 0;
   #low = 0;
@@ -50,7 +50,7 @@ export class H264References implements ReferenceCheck {
       }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      // What it says is for the decoder to find.
+      // An invalid header: the decoder will report it.
       this.forget();
     }
     return lost === 'key' ? this.#break() : 'whole';
@@ -95,12 +95,12 @@ export class H264References implements ReferenceCheck {
       this.#mark(slice, sequence);
       keep(references, { number: slice.number, place, isWhole, isSure: true });
     }
-    // Where no other is left, all that follows builds on what did not come.
+    // Without an undamaged reference all later pictures refer to lost ones.
     if (!references.some((one) => one.isWhole)) return this.#break();
     return isWhole ? 'whole' : 'smeared';
   }
 
-  /** One did not come, nor what it said of the others. */
+  /** Adds a lost picture. Its marking of other references is lost too. */
   #miss(number: number, sequence: Sequence): void {
     const references = this.#references ?? [];
     if (this.#isAdaptive) for (const one of references) one.isSure = false;
@@ -108,7 +108,7 @@ export class H264References implements ReferenceCheck {
     keep(references, { number, place: undefined, isWhole: false, isSure: true });
   }
 
-  /** 8.2.5: what it names goes, else the oldest. */
+  /** Removes the references that a slice marks as unused, or else the oldest (8.2.5). */
   #mark({ number, unused }: Pick<Slice, 'number' | 'unused'>, sequence: Sequence): void {
     const references = this.#references ?? [];
     const limit = 2 ** sequence.numberBits;
@@ -150,13 +150,13 @@ export class H264References implements ReferenceCheck {
   }
 }
 
-/** Also of a stream that says of none that it goes. */
+/** Adds a reference. The number is limited also for a stream that never marks one as unused. */
 function keep(references: Reference[], one: Reference): void {
   references.push(one);
   if (references.length > MAX_KEPT) references.shift();
 }
 
-/** Whether all of a slice's references are whole, so that it is. @param place of its picture */
+/** Whether all references of a slice are undamaged. @param place output order of its picture */
 function isBuilt(
   slice: Slice | undefined,
   references: readonly Reference[],
@@ -168,7 +168,7 @@ function isBuilt(
   const limit = 2 ** numberBits;
   return slice.lists.every(({ count, changes }, list) => {
     const usual = orders[list];
-    // Where the place of one is not known, neither is the order.
+    // If the output order of one reference is unknown, the order of the list is unknown too.
     if (!usual || changes.some(({ op }) => op > 1)) return false;
     let order: (Reference | undefined)[] = Array.from({ length: count }, (_, at) => usual[at]);
     let number = slice.number;
@@ -182,7 +182,7 @@ function isBuilt(
   });
 }
 
-/** The usual order of a B picture's two lists, from the nearest (8.2.4.2.3); none where a place is not known. */
+/** Default order of a B picture's two lists, nearest first (8.2.4.2.3); empty if an output order is unknown. */
 function ordersOf(references: readonly Reference[], place: number | undefined): Reference[][] {
   const far = (one: Reference) => (one.place ?? Number.NaN) - (place ?? Number.NaN);
   if (references.some((one) => Number.isNaN(far(one)))) return [];

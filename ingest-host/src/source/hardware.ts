@@ -11,19 +11,19 @@ import type { Hwaccel } from './source.ts';
 const TYPES = { cuda: AV_HWDEVICE_TYPE_CUDA, vaapi: AV_HWDEVICE_TYPE_VAAPI };
 type Kind = keyof typeof TYPES;
 
-/** What decodes on a device of this machine. */
+/** A device of this machine that can decode. */
 export interface Hardware {
   kind: Kind;
   device: HardwareDeviceContext;
   pixelFormat: AVPixelFormat;
 }
 
-/** By kind: the device, which all streams share, or why there is none. */
+/** By kind: the device, which all streams share, or the reason why there is none. */
 const devices = new Map<Kind, HardwareDeviceContext | string>();
 
 /**
- * @param wanted `auto` is the first that there is
- * @returns what decodes `codec`, or why nothing of this machine does
+ * @param wanted `auto` is the first available device
+ * @returns a device that decodes `codec`, or the reason why there is none
  */
 export function findHardware(wanted: Hwaccel, codec: Codec): Hardware | string {
   const kinds: Kind[] = wanted === 'auto' ? ['cuda', 'vaapi'] : [wanted];

@@ -1,14 +1,14 @@
-/** A segment of a media playlist that says when it was captured (RFC 8216, 4.3.2.6). */
+/** A segment of a media playlist with its time of capture (RFC 8216, 4.3.2.6). */
 export interface DatedSegment {
-  /** Of its first picture, epoch milliseconds. */
+  /** Time of capture of its first picture, epoch milliseconds. */
   date: number;
   /** Seconds. */
   duration: number;
 }
 
 /**
- * Segments of a media playlist by their absolute URL, from the first that has a date on. Those that are parts of one file can't
- * be told from each other by it and are left out.
+ * The dated segments of a media playlist by absolute URL, from the first one with a date on. Segments that are parts of
+ * one file have the same URL and are left out.
  * @param base URL of the list
  */
 export function datedSegments(list: string, base: string): Map<string, DatedSegment> {
@@ -33,10 +33,10 @@ export function datedSegments(list: string, base: string): Map<string, DatedSegm
   return segments;
 }
 
-/** An inexact duration in a list, seconds. */
+/** Tolerance for inexact durations in a list, seconds. */
 const TOLERANCE = 0.3;
 
-/** Tells when pictures were captured by the segments that were asked for, which are read ahead. */
+/** Finds the time of capture of pictures from the dates of requested segments. FFmpeg requests segments ahead. */
 export class SegmentClock {
   readonly #ahead: DatedSegment[] = [];
   #asked: DatedSegment | undefined;
@@ -44,7 +44,7 @@ export class SegmentClock {
   #current: { start: number; duration: number; offset: number } | undefined;
 
   asked(segment: DatedSegment): void {
-    // Variants of one stream are asked for side by side; and a clock may be set back.
+    // Variants of one stream are requested in parallel, and a clock may be set back.
     const isSame = ({ date }: DatedSegment) => Math.abs(date - segment.date) < segment.duration * 500;
     if (this.#ahead.some(isSame) || (this.#asked && isSame(this.#asked))) return;
     this.#ahead.push(segment);
@@ -53,7 +53,7 @@ export class SegmentClock {
 
   /**
    * @param time presentation time of a key frame, seconds, in order
-   * @returns wall clock minus presentation time, milliseconds; undefined where no list has said
+   * @returns wall clock minus presentation time, milliseconds; undefined if no list had a date
    */
   offsetAt(time: number): number | undefined {
     const since = time - (this.#current?.start ?? Number.NaN);

@@ -1,32 +1,32 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { JpegSplitter, MULTIPART, partOf } from './jpeg-parts.ts';
 
-/** Between two machines alone (RFC 9110, 7.6.1), or between FFmpeg and us. */
+/** Headers of one connection only (RFC 9110, 7.6.1), or between FFmpeg and this proxy. */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'te', 'upgrade'];
-const TOLD = ['content-type', 'content-length', 'content-range', 'accept-ranges'];
+const FORWARDED = ['content-type', 'content-length', 'content-range', 'accept-ranges'];
 
-/** What FFmpeg asked for, and what is under way for it. */
+/** A request of FFmpeg, and the work in progress for it. */
 export interface Exchange {
   url: URL;
   asked: IncomingMessage;
   answer: ServerResponse;
   outgoing?: ClientRequest;
   timer?: NodeJS.Timeout;
-  /** What a snapshot is asked for with, so that only a new one comes (RFC 9110, 13.1). */
+  /** Conditional headers for a snapshot, so that only a new one is sent (RFC 9110, 13.1). */
   validators: Record<string, string>;
   last?: { jpeg: Buffer; at: number };
 }
 
-/** Takes the body of an answer. */
+/** Receives the body of an answer. */
 export interface Taker {
-  /** @returns false to have it wait */
+  /** @returns false to pause the sender */
   data(bytes: Buffer): boolean;
   end(): void;
-  /** Bytes that it may have; default what a packet may. */
+  /** Most bytes of the body; default: the limit of a packet. */
   most?(): number;
 }
 
-/** Passes on the JPEGs among what comes, as FFmpeg reads them. @param end told how many there were */
+/** Finds JPEGs in the body and passes them to FFmpeg as multipart. @param end called with their number */
 export function jpegTaker(exchange: Exchange, end: (count: number) => void): Taker {
   const { answer } = exchange;
   if (!answer.headersSent) answer.writeHead(200, { 'content-type': MULTIPART });
@@ -44,8 +44,8 @@ export function jpegTaker(exchange: Exchange, end: (count: number) => void): Tak
   return { data, end: () => end(count) };
 }
 
-/** Of what a camera says, only what FFmpeg goes by: it may be anything. */
-export function told({ headers }: IncomingMessage, names = TOLD): Record<string, string> {
+/** The headers of a camera's answer that FFmpeg needs, printable characters only: a camera may send anything. */
+export function told({ headers }: IncomingMessage, names = FORWARDED): Record<string, string> {
   return Object.fromEntries(
     names.flatMap((name) => {
       const value = headers[name];
@@ -54,7 +54,7 @@ export function told({ headers }: IncomingMessage, names = TOLD): Record<string,
   );
 }
 
-/** @param headers of FFmpeg's request */
+/** The headers of FFmpeg's request that are sent to the camera. */
 export function passedOn({ headers }: IncomingMessage): IncomingMessage['headers'] {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !HOP_BY_HOP.includes(name)));
 }

@@ -16,15 +16,15 @@ import {
 import type { SourceOptions } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
 
-/** Of a snapshot, seconds. */
+/** Default interval of snapshots, seconds. */
 const DEFAULT_PERIOD = 1;
-/** A snapshot that does not change is given again so often, so that its source is not taken for dead, milliseconds. */
+/** Interval at which an unchanged snapshot is sent again, so that its source does not count as lost, milliseconds. */
 const MAX_STILL_MS = 5_000;
 
 /**
- * A proxy of one source, on this machine alone, that FFmpeg makes its HTTP requests through: TLS and the password are the
- * gate's, redirects, segments and keys of lists lead where {@link AllowedHosts} says, and what comes is counted, since FFmpeg
- * itself has no bound.
+ * A local proxy for FFmpeg's HTTP requests of one source. The gate does TLS and authentication. Redirects, segments and
+ * keys must be on hosts that {@link AllowedHosts} allows. It limits the received bytes and the requests, since FFmpeg
+ * has no such limits.
  */
 export class HttpGate implements Gate {
   readonly #url: URL;
@@ -32,7 +32,7 @@ export class HttpGate implements Gate {
   readonly #period: number | undefined;
   readonly #server = createServer((asked, answer) => this.#serve(asked, answer));
   readonly #authorization: Authorization | undefined;
-  /** `host:port` that is reached through TLS, which FFmpeg knows nothing of. */
+  /** Each `host:port` that is reached over TLS. FFmpeg does not know of the TLS. */
   readonly #secure = new Set<string>();
   readonly #clock = new SegmentClock();
   #segments = new Map<string, DatedSegment>();
@@ -52,7 +52,7 @@ export class HttpGate implements Gate {
   }
 
   static async open(url: URL, options: Pick<SourceOptions, 'hosts' | 'period'> = {}): Promise<HttpGate> {
-    // FFmpeg would go past the proxy.
+    // With this variable FFmpeg could bypass the proxy.
     delete process.env.no_proxy;
     const gate = new HttpGate(url, options);
     gate.#server.on('clientError', (_error, socket) => socket.destroy());
@@ -61,17 +61,17 @@ export class HttpGate implements Gate {
     return gate;
   }
 
-  /** What FFmpeg opens. */
+  /** URL for FFmpeg. */
   get address(): string {
     return this.#plain(this.#url);
   }
 
-  /** What FFmpeg's option `http_proxy` gets. */
+  /** Value of FFmpeg's option `http_proxy`. */
   get proxy(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** A packet came of what was let through: it is counted from there. */
+  /** Resets the counters of bytes and requests: they count from the last packet. */
   onPacket(): void {
     this.#bytes = 0;
     this.#requests = 0;
@@ -86,7 +86,7 @@ export class HttpGate implements Gate {
     this.#server.closeAllConnections();
   }
 
-  /** The URL as FFmpeg gets it: without password, and without TLS. */
+  /** The URL for FFmpeg: without password and without TLS. */
   #plain(url: URL): string {
     const place = `${url.hostname}:${portOf(url)}`;
     if (url.protocol === 'https:') this.#secure.add(place);
@@ -96,7 +96,7 @@ export class HttpGate implements Gate {
   #serve(asked: IncomingMessage, answer: ServerResponse): void {
     try {
       const url = URL.parse(asked.url ?? '');
-      // None of FFmpeg's: others of this machine, web pages.
+      // Not a request of FFmpeg, but of another program on this machine, or of a web page.
       if (url?.protocol !== 'http:') return void asked.socket.destroy();
       this.#check(url);
       const segment = this.#segments.get(url.href);
@@ -126,12 +126,12 @@ export class HttpGate implements Gate {
     }
   }
 
-  /** @param repeated with the password, once the server has asked for it */
+  /** @param repeated whether this is the retry with the password, after a 401 */
   #ask(exchange: Exchange, repeated = false): void {
     const { url, asked, answer } = exchange;
     const [host, port, method] = [withoutBrackets(url.hostname), portOf(url), asked.method ?? 'GET'];
     const path = `${url.pathname}${url.search}`;
-    // Node looks at none of the addresses that it is given: the socket is made where they are.
+    // Own socket: `connectTo` checks the addresses, which Node's client does not.
     const socket = connectTo({ host, port, tls: this.#secure.has(`${url.hostname}:${port}`) });
     const isOwn = url.hostname === this.#url.hostname;
     const authorization = isOwn ? this.#authorization?.header(method, path) : undefined;
@@ -174,7 +174,7 @@ export class HttpGate implements Gate {
     const { statusCode = 502, statusMessage = '', headers } = came;
     const isGood = statusCode < 300;
     const text = `it was answered ${statusCode} ${statusMessage}`;
-    // A segment that is gone is no reason to end; what ends it then is.
+    // A missing segment alone does not end the source. If the source ends then, this is the reason.
     this.problem = statusCode < 400 ? undefined : statusError(statusCode, text);
     if (isGood) this.hasLength ||= headers['content-length'] !== undefined;
     let take: Taker | undefined;
@@ -205,11 +205,11 @@ export class HttpGate implements Gate {
     );
   }
 
-  /** What is to be done with a good answer. @param start its first bytes */
+  /** Chooses how the body of a good answer is handled. @param start its first bytes */
   #taker(exchange: Exchange, came: IncomingMessage, start: Buffer): Taker {
     const type = came.headers['content-type'] ?? '';
     const isJpeg = start.indexOf('ffd8ff', 0, 'hex') === 0;
-    // Whatever its type says.
+    // Detected by content too: the stated type may be wrong.
     const isOne = /^image\/jpe?g/i.test(type) || (isJpeg && (this.#period !== undefined || this.hasLength));
     if (start.toString('latin1', 0, 12).includes('#EXTM3U')) return this.#list(exchange, came);
     if (isOne || isJpeg || /^multipart\//i.test(type)) return this.#jpegs(exchange, came, isOne);
@@ -235,7 +235,7 @@ export class HttpGate implements Gate {
     };
   }
 
-  /** @param isOne it is asked for again, as long as it is wanted; else it goes on by itself */
+  /** @param isOne whether it is a snapshot, to be requested again; otherwise the camera pushes JPEGs */
   #jpegs(exchange: Exchange, came: IncomingMessage, isOne: boolean): Taker {
     return jpegTaker(exchange, (count) => {
       if (!isOne) exchange.answer.end();
@@ -245,10 +245,12 @@ export class HttpGate implements Gate {
     });
   }
 
-  /** Asks for a snapshot once its period is over. One that stays as it is is not fetched, and given again only now and then. */
+  /**
+   * Requests a snapshot again after its period. An unchanged one is not downloaded, and sent again every few seconds.
+   */
   #again(exchange: Exchange, { statusCode = 502, headers }: IncomingMessage): void {
     const { answer, last } = exchange;
-    // One that FFmpeg has closed would be asked for without an end.
+    // Without this check a source that FFmpeg has closed would be requested for ever.
     if (statusCode >= 400 || answer.destroyed) return void answer.destroy();
     const { etag, 'last-modified': modified } = headers;
     exchange.validators = {
@@ -263,9 +265,9 @@ export class HttpGate implements Gate {
     exchange.timer = setTimeout(() => this.#ask(exchange), (this.#period ?? DEFAULT_PERIOD) * 1000);
   }
 
-  /** Takes the dates of a list's segments. @returns the list as FFmpeg gets it */
+  /** Reads the dates of a list's segments. @returns the list for FFmpeg */
   #read(list: Buffer, base: URL): Buffer {
-    // FFmpeg's own requests begin with http:, whatever the list says.
+    // FFmpeg requests every URL over http: from this proxy, so https: links are rewritten.
     const text = list.toString('latin1').replace(/\bhttps:\/\/[^\s"',]+/gi, (link) => {
       const url = URL.parse(link);
       return url ? this.#plain(url) : link;
@@ -277,7 +279,7 @@ export class HttpGate implements Gate {
   }
 
   #refuse(answer: ServerResponse, problem: SourceError): void {
-    // FFmpeg closes what it wants no more of.
+    // FFmpeg has closed this request itself.
     if (answer.destroyed) return;
     this.problem = problem;
     if (answer.headersSent) answer.destroy();

@@ -1,14 +1,16 @@
 const START = Buffer.from([0xff, 0xd8, 0xff]);
 
-/** Markers without a length (ITU-T T.81, B.1.1.3): restarts, TEM, and a byte of fill. */
+/** Markers without a length (ITU-T T.81, B.1.1.3): restarts, TEM, and a fill byte. */
 const isAlone = (marker: number) => (marker >= 0xd0 && marker <= 0xd7) || marker === 0x01 || marker === 0xff;
 
-/** Finds whole JPEGs in bytes, whatever stands between them: boundaries and lengths of cameras' multipart can't be trusted. */
+/**
+ * Finds whole JPEGs in bytes with anything between them: multipart boundaries and lengths of cameras are unreliable.
+ */
 export class JpegSplitter {
   readonly #onJpeg: (jpeg: Buffer) => void;
   #bytes: Buffer = Buffer.alloc(64 * 1024);
   #length = 0;
-  /** Where to go on reading; before it, from 0 on, a JPEG has begun. */
+  /** Position of the next byte to read. If over 0, the bytes from 0 on are the start of a JPEG. */
   #at = 0;
   #isInScan = false;
 
@@ -50,7 +52,7 @@ export class JpegSplitter {
       this.#onJpeg(Buffer.from(bytes.subarray(0, this.#at + 2)));
       this.#drop(this.#at + 2);
     } else if (bytes[this.#at] !== 0xff || marker === 0xd8) {
-      // It was none, or it broke off.
+      // The bytes are no JPEG, or it ended early.
       this.#drop(Math.max(2, this.#at));
     } else if (isAlone(marker)) this.#at += marker === 0xff ? 1 : 2;
     else {
@@ -67,7 +69,7 @@ export class JpegSplitter {
     return false;
   }
 
-  /** Forgets what is before `end`, and the JPEG that had begun. */
+  /** Drops the bytes before `end`, and the JPEG that had begun. */
   #drop(end: number): void {
     this.#bytes.copy(this.#bytes, 0, end, this.#length);
     this.#length -= end;
@@ -79,7 +81,7 @@ export class JpegSplitter {
 const BOUNDARY = 'picture';
 export const MULTIPART = `multipart/x-mixed-replace; boundary=${BOUNDARY}`;
 
-/** As FFmpeg reads them. */
+/** A JPEG as a part of the multipart body for FFmpeg. */
 export function partOf(jpeg: Buffer): Buffer {
   const head = `--${BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: ${jpeg.length}\r\n\r\n`;
   return Buffer.concat([Buffer.from(head), jpeg, Buffer.from('\r\n')]);

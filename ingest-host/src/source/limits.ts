@@ -3,33 +3,33 @@ import type { AVPixelFormat } from 'node-av/constants';
 import { avGetPixFmtName, type CodecContext } from 'node-av/lib';
 import { SourceError } from './source-error.ts';
 
-/** What one camera may cost. Its address is trusted; what it sends is not. */
+/** Limits for one camera. Its address is trusted; its data is not. */
 
 /**
- * Pixels of a picture. A decoder may hold 17 pictures, for H.264 and H.265 refer to as many as 16 others: 510 MB at 1.5
- * bytes a pixel.
+ * Most pixels of a picture. A decoder may hold 17 pictures, since H.264 and H.265 refer to up to 16 others: 510 MB at
+ * 1.5 bytes a pixel.
  */
 export const MAX_PIXELS = 20_000_000;
-/** Scans of one JPEG: a camera's has one or three, a progressive one about ten; each costs as much as a picture. */
+/** Most scans of a JPEG: each costs as much as a picture. Cameras use one or three, progressive JPEGs about ten. */
 const MAX_JPEG_SCANS = 32;
-/** Bytes that may come before they make a packet: FFmpeg keeps them, as lists, indexes or the start of a picture. */
+/** Most bytes without a packet: FFmpeg keeps them in memory, as lists, indexes or the start of a picture. */
 export const MAX_BYTES_WITHOUT_PACKET = 8 * 1024 * 1024;
-/** Bytes of an HLS list: FFmpeg makes up to a hundred times as many of them, and more of one that lists lists. */
+/** Most bytes of an HLS list: FFmpeg needs up to a hundred times as much memory, and more for a master list. */
 export const MAX_LIST_BYTES = 1024 * 1024;
 export const MAX_MASTER_LIST_BYTES = 64 * 1024;
-/** Connections that a source may open before one of them gives a packet. */
+/** Most connections of a source before one of them gives a packet. */
 export const MAX_CONNECTIONS_WITHOUT_PACKET = 64;
-/** Tracks of one source. */
+/** Most tracks of one source. */
 export const MAX_TRACKS = 32;
 
 /**
- * FFmpeg's demuxers of what cameras send over HTTP and the like. Scripts, lists of files, session descriptions, subtitles
- * and still pictures are not among them.
+ * FFmpeg's demuxers for the formats of cameras over HTTP and similar protocols. Scripts, lists of files, session
+ * descriptions, subtitles and still pictures are left out.
  */
 export const DEMUXERS =
   'av1,flv,h264,hevc,hls,live_flv,m4v,matroska,mjpeg,mov,mpeg,mpegts,mpegvideo,mpjpeg,obu,webm';
 
-/** FFmpeg's decoders of what cameras send. */
+/** FFmpeg's decoders for the codecs of cameras. */
 const DECODERS = new Set('av1 h263 h264 hevc libdav1d mjpeg mpeg1video mpeg2video mpeg4 vp8 vp9'.split(' '));
 
 /** @throws SourceError */
@@ -38,7 +38,7 @@ export function checkDecoder(name: string | null): void {
 }
 
 /**
- * Looks at a JPEG's header before it is decoded. What is damaged is for the decoder to find.
+ * Checks a JPEG's header before it is decoded. The decoder reports damage.
  * @throws SourceError when it has too many pixels, or too many scans
  */
 export function checkJpeg(jpeg: Buffer): void {
@@ -50,12 +50,12 @@ export function checkJpeg(jpeg: Buffer): void {
   }
 }
 
-/** Bytes of one decoded picture, as {@link MAX_PIXELS} counts them. */
+/** Most bytes of one decoded picture: {@link MAX_PIXELS} at 1.5 bytes. */
 const MAX_PICTURE_BYTES = MAX_PIXELS * 1.5;
 
 /**
- * A decoder that has read the headers of a video: may its pictures be kept?
- * @throws SourceError
+ * Checks the size of the pictures of a decoder that has read the headers of its video.
+ * @throws SourceError when the pictures are too large
  */
 export function checkMemory({ width, height, pixelFormat }: CodecContext): void {
   if (width * height * bytesPerPixel(pixelFormat) > MAX_PICTURE_BYTES) throw tooLarge();

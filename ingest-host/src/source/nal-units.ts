@@ -5,7 +5,7 @@ export class Bits {
   readonly #bytes: Buffer;
   #at = 0;
 
-  /** @param header bytes of the NAL unit's header, which are passed over */
+  /** @param header bytes of the NAL unit's header, which are skipped @param most bytes that are read */
   constructor(nal: Buffer, header: number, most = 64) {
     const escaped = nal.subarray(header, most);
     const isEscape = (byte: number, at: number) =>
@@ -46,7 +46,7 @@ export class Bits {
     return code % 2 === 0 ? -code / 2 : (code + 1) / 2;
   }
 
-  /** Also of se(v). */
+  /** Skips ue(v) and se(v). */
   skipGolombs(count: number): void {
     for (let left = count; left > 0; left -= 1) this.golomb();
   }
@@ -64,7 +64,8 @@ const MAX_UNITS = 1_000;
 
 /**
  * NAL units of a coded picture with start codes (Annex B), until its first slice.
- * @param isSlice by the first byte: where a slice ends is of no interest, and looking for it would cost most
+ * @param isSlice decides by the first byte. The end of a slice is not needed, and its search would take most of the
+ *   time.
  */
 export function* nalUnits(picture: Buffer, isSlice: (header: number) => boolean): Generator<Buffer> {
   for (let [at, left] = [picture.indexOf(START), MAX_UNITS]; at >= 0 && left > 0; left -= 1) {
@@ -75,21 +76,21 @@ export function* nalUnits(picture: Buffer, isSlice: (header: number) => boolean)
 }
 
 /**
- * Of a coded picture: all that it builds on came; or it did not, but later pictures may be whole; or nothing that follows is,
- * until a key frame.
+ * State of a coded picture. `whole`: all its references are undamaged. `smeared`: one is not, but later pictures may be
+ * undamaged. `broken`: all pictures until the next key frame are damaged.
  */
 export type Verdict = 'whole' | 'smeared' | 'broken';
 
-/** What is known of a picture that did not come: a key frame, or that others certainly build on it. */
+/** Kind of a lost picture: a key frame, or another picture that is certainly a reference. */
 export type Loss = 'key' | 'reference';
 
-/** Notices in a stream's coded pictures that one which others build on has not come. */
+/** Detects in the coded pictures of a stream that a reference picture was lost. */
 export interface ReferenceCheck {
   /**
-   * @param picture with start codes (Annex B), in decoding order; anything else is not looked at
+   * @param picture with start codes (Annex B), in decoding order; other formats are ignored
    * @param lost what went before it, or will soon
    */
   judge(picture: Buffer, lost?: Loss): Verdict;
-  /** No picture of before is there any more. */
+  /** Forgets all references: no earlier picture is available any more. */
   forget(): void;
 }

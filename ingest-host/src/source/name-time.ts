@@ -7,9 +7,9 @@ const NAMES = [
 const EPOCH = /(?<![\d.])(1[0-9]{9})(\d{3})?(?:\.\d+)?\.\w+$/;
 
 /**
- * When a recording begins, as its path says: the first date with a time of day in it, by this machine's time zone where it
- * names none; Frigate's are of UTC.
- * @returns epoch milliseconds; undefined where it says nothing that has been
+ * The start of a recording from its path: the first date with a time of day. A path without a time zone is in this
+ * machine's time zone. Frigate's paths are in UTC.
+ * @returns epoch milliseconds; undefined if the path holds no time, or a time in the future
  */
 export function timeOfName(path: string): number | undefined {
   const [found, frigate] = NAMES.map((pattern) => pattern.exec(path));

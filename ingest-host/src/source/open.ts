@@ -10,11 +10,11 @@ import { RtspGate } from './rtsp-gate.ts';
 import type { Opener, Source, SourceOptions } from './source.ts';
 import { SourceError } from './source-error.ts';
 
-/** How far ahead a source is read that doesn't say at once what it carries. FFmpeg takes 5 s, and 90 s for RTMP's FLV. */
+/** Longest analysis of a source that does not announce its tracks. FFmpeg's default is 5 s, and 90 s for RTMP's FLV. */
 const MAX_ANALYZE_SECONDS = 1;
 const MAX_REDIRECTS = 3;
 
-/** What opens a URL, by its scheme; anything else is a file's path. */
+/** Openers by the scheme of a URL. Without a scheme it is the path of a file. */
 const OPENERS = new Map<string, Opener>([
   ['file', openFile],
   ['http', openHttp],
@@ -27,15 +27,15 @@ const OPENERS = new Map<string, Opener>([
   ['srt', (url, options, signal) => openPlain('srt', url, options, signal)],
 ]);
 
-/** Schemes of URLs that a source is opened by. */
+/** Supported schemes of URLs. */
 export const SCHEMES: readonly string[] = [...OPENERS.keys()];
 
 /**
- * Opens what a stream's URL names.
+ * Opens the source of a stream's URL.
  * @throws SourceError
  */
 export async function openSource(url: string, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
-  // FFmpeg's binding does not survive it.
+  // An empty URL would crash FFmpeg's binding.
   if (url === '') throw new SourceError('open: no URL', true);
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(url)?.[1]?.toLowerCase();
   const opener = scheme === undefined ? openFile : OPENERS.get(scheme);
@@ -47,9 +47,9 @@ async function openHttp(url: string, options: SourceOptions, signal?: AbortSigna
   const gate = await HttpGate.open(parsed(url), options);
   const protocol = {
     http_proxy: gate.proxy,
-    // Segments of a list one after the other, for what they cost is counted.
+    // Segments of a list are requested one after another, because their bytes are limited.
     http_multiple: '0',
-    // Without it FFmpeg 8.1 takes a connection that ended for one that goes on, and reads no MP4 whose index is last.
+    // Without it FFmpeg 8.1 treats a closed connection as open, and can't read an MP4 with its index at the end.
     multiple_requests: '1',
   };
   const source = await FFmpegSource.open(
@@ -57,8 +57,8 @@ async function openHttp(url: string, options: SourceOptions, signal?: AbortSigna
       ...foreign(gate.address, 'http,tcp,crypto', options, protocol),
       gate,
       onPacket: () => gate.onPacket(),
-      // A list with an end and a container with its length have said that they end; so has an answer with its own, but
-      // that a list's answer ends says nothing, and cameras that push JPEGs name any number.
+      // Finite are a list with an end, a container with a duration, and an answer with a length. The length of a list's
+      // answer means nothing, and cameras that push JPEGs state arbitrary lengths.
       hasEnd: (duration, container) =>
         duration > 0 || (gate.hasLength && container !== 'hls' && container !== 'mpjpeg'),
     },
@@ -93,7 +93,7 @@ async function openThrough(gate: RtspGate, options: SourceOptions, signal?: Abor
   return await FFmpegSource.open({ ...input, gate, onPacket: () => gate.onPacket() }, signal);
 }
 
-/** @throws SourceError when the camera's place is left for one that nobody named */
+/** @throws SourceError when the redirect leads to a host that is not allowed */
 function redirected(location: string, from: URL, hosts: AllowedHosts): URL {
   const to = URL.parse(location, from.href);
   if (!to) throw new SourceError('open: it redirects to what is not a URL', true);
@@ -111,11 +111,11 @@ function redirected(location: string, from: URL, hosts: AllowedHosts): URL {
   return to;
 }
 
-/** MPEG-TS that is sent to a port of this machine, or to a group (multicast) that it joins: `udp://@239.1.1.1:1234`. */
+/** MPEG-TS to a port of this machine, or to a multicast group that it joins: `udp://@239.1.1.1:1234`. */
 async function openUdp(url: string, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
   const { hostname, port, searchParams } = parsed(url);
   const isGroup = isMulticast(withoutBrackets(hostname));
-  // Listening on all addresses leads nowhere.
+  // The wildcard addresses are for listening only, so they need no check.
   if (!isGroup && !['0.0.0.0', '[::]'].includes(hostname)) await checkHost(hostname);
   if (!(Number(port) > 0))
     throw new SourceError('open: a UDP source needs a port: udp://127.0.0.1:1234', true);
@@ -126,7 +126,7 @@ async function openUdp(url: string, options: SourceOptions, signal?: AbortSignal
     fifo_size: '50000',
     buffer_size: '2097152',
   });
-  // FFmpeg would listen on all addresses.
+  // Without it FFmpeg would listen on all addresses.
   const local = searchParams.get('localaddr') ?? (isGroup ? undefined : withoutBrackets(hostname));
   if (local) query.set('localaddr', local);
   const sources = searchParams.get('sources');
@@ -151,7 +151,7 @@ async function openPlain(
   return await FFmpegSource.open(foreign(url, protocols, options, {}), signal);
 }
 
-/** What FFmpeg is to open of a network, and no more than that. */
+/** Input from a network, with FFmpeg restricted to what it needs. */
 function foreign(
   url: string,
   protocols: string,
@@ -161,13 +161,13 @@ function foreign(
   const options = {
     protocol_whitelist: protocols,
     format_whitelist: DEMUXERS,
-    // Only our own decoder opens, which has limits; FFmpeg would open one to look ahead.
+    // Only our own decoder, which has limits, may open: FFmpeg would open another one for its analysis.
     codec_whitelist: 'none',
     max_streams: String(MAX_TRACKS),
     probesize: '1000000',
     rw_timeout: String(Math.round(timeoutSeconds * 1e6)),
     analyzeduration: String(1e6 * MAX_ANALYZE_SECONDS),
-    // None of those that the others set for safety can be among them.
+    // The schema allows none of the options that are set here for safety.
     ...optionsOf(ffmpeg),
     ...more,
   };
@@ -183,7 +183,7 @@ function foreign(
 
 function parsed(url: string): URL {
   const address = URL.parse(url);
-  // What follows a # is no part of a camera's URL, but may be of a password.
+  // A camera's URL has no part after #, but a password may contain #.
   if (url.includes('@') && (!address || address.hash.includes('@')))
     throw new SourceError('open: not a URL: in a password, # / ? @ and : must be percent-encoded', true);
   if (!address) throw new SourceError('open: not a URL: see its host and port', true);

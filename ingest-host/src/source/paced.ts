@@ -1,14 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MayWant, Picture, Source } from './source.ts';
 
-/** A picture later than this was held up by the network: what follows goes by its arrival, milliseconds. */
+/** A picture that is later was delayed by the network: the pace restarts with its arrival; milliseconds. */
 const MAX_LATE_MS = 2_000;
-/** One that would have to wait longer is of another clock, milliseconds. */
+/** A picture that would have to wait longer has another clock: the pace restarts; milliseconds. */
 const MAX_EARLY_MS = 60_000;
 
 /**
- * A live source whose pictures arrive many at a time, as HLS's do by segments: they are given at the pace of their
- * presentation times, so that arrival is evenly spaced. What has not been given is not decoded yet.
+ * A live source whose pictures arrive in groups, as in HLS segments. It returns them at the pace of their presentation
+ * times, so that their arrival is evenly spaced. Pictures that have not been returned are not decoded yet.
  */
 export class PacedSource implements Source {
   readonly #source: Source;

@@ -1,14 +1,14 @@
 import { atMost, Bits, type Loss, nalUnits, type ReferenceCheck, type Verdict } from './nal-units.ts';
 
-/** A picture that another may build on, by its distance in output order. */
+/** A reference, by its distance in output order. */
 interface Reference {
   delta: number;
-  /** By this picture; else by a later one. */
+  /** Whether the current picture uses it; otherwise only later ones do. */
   isUsed: boolean;
 }
 
 interface Sequence {
-  /** Bits of a picture's place in output order. */
+  /** Bits of a picture's output order. */
   width: number;
   hasPlanes: boolean;
   sets: Reference[][];
@@ -22,24 +22,24 @@ interface Parameters {
   extraBits: number;
 }
 
-/** More is no H.265 (7.4.3.2.1, 7.4.3.3.1, 7.4.8). */
+/** Larger numbers are invalid in H.265 (7.4.3.2.1, 7.4.3.3.1, 7.4.8). */
 const MAX_SEQUENCE_ID = 15;
 const MAX_PARAMETERS_ID = 63;
 const MAX_SETS = 64;
 const MAX_REFERENCES = 16;
-/** Bytes of a parameter set, with lists of scaling factors. */
+/** Most bytes of a parameter set, with lists of scaling factors. */
 const MAX_SET_BYTES = 4_096;
 
 /**
- * Tells which pictures build on one that has not come: each of an H.265 stream names those that it builds on (ITU-T H.265,
+ * Finds the pictures of an H.265 stream that refer to a lost picture. Each picture lists its references (ITU-T H.265,
  * 8.3.2).
  */
 export class ReferenceSets implements ReferenceCheck {
   readonly #sequences = new Map<number, Sequence>();
   readonly #parameters = new Map<number, Parameters>();
-  /** Places in output order of the whole pictures that may be built on; absent before the first key frame. */
+  /** Output order of the undamaged references; undefined before the first key frame. */
   #kept: Set<number> | undefined;
-  /** Place of the last picture that all layers have. */
+  /** Output order of the last picture of the lowest temporal layer. */
   #before = 0;
 
   judge(picture: Buffer, lost?: Loss): Verdict {
@@ -114,7 +114,7 @@ export class ReferenceSets implements ReferenceCheck {
     if (isKey) bits.skip(1);
     const parameters = this.#parameters.get(bits.golomb());
     const sequence = parameters && this.#sequences.get(parameters.sequence);
-    // One whose first slice did not come is not whole either.
+    // A picture whose first slice was lost is damaged too.
     if (!sequence || !isFirst) return this.#kept !== undefined && !isFirst ? this.#break() : 'whole';
     if (lost === 'key' && !isKey) return this.#break();
     bits.skip(parameters.extraBits);
@@ -124,7 +124,8 @@ export class ReferenceSets implements ReferenceCheck {
     const isIdr = type === 19 || type === 20;
     const low = isIdr ? 0 : bits.read(sequence.width);
     const place = isKey && (type < 21 || !this.#kept) ? low : this.#placeOf(low, sequence.width);
-    // What leads a key frame is decoded only together with what came before that.
+    // Not for leading pictures of a key frame: they are decoded only if the pictures before the key frame are
+    // available.
     if (layer === 1 && !(type >= 6 && type <= 9)) this.#before = place;
     const former = this.#kept;
     if (!former && !isKey) return 'whole';
@@ -132,7 +133,7 @@ export class ReferenceSets implements ReferenceCheck {
     const kept = new Set(named.map(({ delta }) => place + delta).filter((one) => former?.has(one)));
     const isWhole = isKey || named.every(({ delta, isUsed }) => !isUsed || kept.has(place + delta));
     if (isWhole) kept.add(place);
-    // Where no other is left, all that follows builds on what did not come.
+    // Without an undamaged reference all later pictures refer to lost ones.
     if (kept.size === 0) return this.#break();
     this.#kept = kept;
     return isWhole ? 'whole' : 'smeared';
@@ -148,7 +149,7 @@ export class ReferenceSets implements ReferenceCheck {
   }
 }
 
-/** The pictures that the one at `place` names: short-term by their distance, long-term by the low bits of their place. */
+/** References of the picture at `place`: short-term by distance, long-term by the low bits of their output order. */
 function readReferences(bits: Bits, { sets, width, hasLongTerm, longTerm }: Sequence, place: number) {
   const number = () => (sets.length > 1 ? bits.read(Math.ceil(Math.log2(sets.length))) : 0);
   const references = [...(bits.flag() ? (sets[number()] ?? []) : readSet(bits, sets, sets.length))];
@@ -167,14 +168,18 @@ function readReferences(bits: Bits, { sets, width, hasLongTerm, longTerm }: Sequ
     if (hasCycle) cycles += bits.golomb();
     const span = 2 ** width;
     const base = place - (((place % span) + span) % span);
-    // Without it any picture with these bits is meant; the nearest before is the likely one.
+    // Without the cycle every picture with these low bits may be meant. The nearest one before is the most likely.
     const near = base + low > place ? low - span : low;
     references.push({ delta: (hasCycle ? base + low - cycles * span : base + near) - place, isUsed });
   }
   return references;
 }
 
-/** 7.3.7 @param sets those before it; the last, in a slice, is told from the others by `count` */
+/**
+ * Reads a reference picture set (7.3.7).
+ * @param sets the sets before it
+ * @param count if equal to their number: in a slice
+ */
 function readSet(bits: Bits, sets: readonly Reference[][], count: number): Reference[] {
   if (sets.length > 0 && bits.flag()) return readPredicted(bits, sets, count);
   const [before, after] = [bits.golomb(), bits.golomb()];
@@ -189,7 +194,7 @@ function readSet(bits: Bits, sets: readonly Reference[][], count: number): Refer
   return [...read(before, -1), ...read(after, 1)];
 }
 
-/** From another set (7.4.8): shifted, and some left out. */
+/** Derives a set from another one (7.4.8): shifted, with some references left out. */
 function readPredicted(bits: Bits, sets: readonly Reference[][], count: number): Reference[] {
   const from = sets[sets.length - (sets.length === count ? bits.golomb() + 1 : 1)] ?? [];
   const isBack = bits.flag();
@@ -198,7 +203,7 @@ function readPredicted(bits: Bits, sets: readonly Reference[][], count: number):
     const isUsed = bits.flag();
     return isUsed || bits.flag() ? [{ delta: delta + shift, isUsed }] : [];
   });
-  // The nearest first; those before it precede those after it.
+  // References before the picture come first, then those after it; each nearest first.
   const nearest = (one: Reference, other: Reference) => Math.abs(one.delta) - Math.abs(other.delta);
   return [
     ...shifted.filter(({ delta }) => delta < 0).sort(nearest),

@@ -1,23 +1,23 @@
 import type { Loss } from './nal-units.ts';
 
-/** Bytes before each packet that say its channel and length (RFC 2326, 10.12). */
+/** Bytes of the frame header before each packet, with channel and length (RFC 2326, 10.12). */
 export const FRAMING = 4;
 const HEADER = 12;
-/** A key frame comes with its parameter sets. */
+/** Least packets of a key frame: it comes with its parameter sets. */
 const LEAST_OF_KEY = 3;
 
 export interface RtpEvents {
   /** Framed packets, all of one picture. */
   picture(packets: Buffer[]): void;
-  /** Some packets did not come. @param mayBeKey whether a whole key frame may be among them */
+  /** Packets were lost. @param mayBeKey whether a whole key frame may be among them */
   gap(mayBeKey: boolean): void;
-  /** A picture was left out, as not all of its packets came. @param loss what is known of it */
+  /** A picture was left out, because packets of it were lost. @param loss its kind, if known */
   lost(loss: Loss | undefined): void;
 }
 
 /**
- * Packets of one RTP stream (RFC 3550, 5.1), by pictures: one with a hole would be decoded as if there were none, and H.265's
- * decoder does not notice.
+ * Groups the packets of one RTP stream (RFC 3550, 5.1) by pictures and leaves out incomplete pictures. A decoder would
+ * decode them as if they were complete, and H.265's does not notice.
  */
 export class RtpPictures {
   readonly #codecs: ReadonlyMap<number, string>;
@@ -27,7 +27,7 @@ export class RtpPictures {
   #timestamp: number | undefined;
   #isWhole = true;
 
-  /** @param codecs by payload type, as the session description names them */
+  /** @param codecs names by payload type, from the session description */
   constructor(codecs: ReadonlyMap<number, string>, events: RtpEvents) {
     this.#codecs = codecs;
     this.#events = events;
@@ -43,7 +43,7 @@ export class RtpPictures {
     this.#next = (sequence + 1) & 0xffff;
     if (isGap) this.#events.gap(timestamp !== this.#timestamp && missing >= LEAST_OF_KEY);
     if (timestamp !== this.#timestamp) {
-      // What is missing may be the end of the picture before, or this one's start.
+      // The lost packets may be the end of the former picture, or the start of this one.
       if (isGap) this.#isWhole = false;
       this.#end();
       this.#isWhole = !isGap || this.#isStart(packet);
@@ -65,7 +65,9 @@ export class RtpPictures {
     this.#isWhole = true;
   }
 
-  /** By what the header of its slice says, whole or a fragment (RFC 6184, 5.3 and 5.8; RFC 7798, 4.4.3). */
+  /**
+   * The kind of picture, from the header of its slice, whole or a fragment (RFC 6184, 5.3 and 5.8; RFC 7798, 4.4.3).
+   */
   #lossOf(packet: Buffer): Loss | undefined {
     const { codec, byte } = this.#payload(packet);
     if (codec === 'H265') {
@@ -80,7 +82,9 @@ export class RtpPictures {
     return (byte(0) & 0x60) === 0 ? undefined : 'reference';
   }
 
-  /** Whether a NAL unit begins with it (RFC 6184, 5.8; RFC 7798, 4.4.3): if that is not the picture's first, decoders say so. */
+  /**
+   * Whether a NAL unit begins here (RFC 6184, 5.8; RFC 7798, 4.4.3). If it is not the first, the decoder reports it.
+   */
   #isStart(packet: Buffer): boolean {
     const { codec, byte } = this.#payload(packet);
     if (codec === 'H264') return (byte(0) & 31) !== 28 || (byte(1) & 0x80) !== 0;

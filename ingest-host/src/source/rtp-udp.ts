@@ -4,13 +4,13 @@ import { isIP } from 'node:net';
 import { FRAMING } from './rtp-pictures.ts';
 import { SourceError } from './source-error.ts';
 
-/** Neighbouring ports are looked for so often. */
+/** Most attempts to find two neighbouring ports. */
 const MAX_TRIES = 20;
-/** Packets that wait for one that is late. */
+/** Most packets that wait for a late one. */
 const MAX_HELD = 32;
 const RECEIVE_BUFFER = 2 * 1024 * 1024;
 
-/** One track's RTP and RTCP over UDP, each at a port of its own (RFC 3550, 11), made into what comes over TCP. */
+/** One track's RTP and RTCP over UDP, each on its own port (RFC 3550, 11), converted to the framing of TCP. */
 export class UdpTrack {
   readonly #rtp: Socket;
   readonly #rtcp: Socket;
@@ -26,7 +26,7 @@ export class UdpTrack {
   }
 
   /**
-   * @param camera address that packets are taken from, and no other
+   * @param camera address of the camera; packets from other addresses are ignored
    * @throws SourceError
    */
   static async open(camera: string): Promise<UdpTrack> {
@@ -40,9 +40,10 @@ export class UdpTrack {
   }
 
   /**
-   * Joins the group (multicast) that the camera sends to, on the network that the camera is reached by.
-   * @param camera address that packets are taken from, and no other
-   * @param transport as the camera answered: `RTP/AVP;multicast;destination=239.1.1.1;port=5000-5001` (RFC 2326, 12.39)
+   * Joins the multicast group of the camera, on the network interface that reaches the camera.
+   * @param camera address of the camera; packets from other addresses are ignored
+   * @param transport Transport header of the camera's answer: `RTP/AVP;multicast;destination=239.1.1.1;port=5000-5001`
+   *   (RFC 2326, 12.39)
    * @throws SourceError
    */
   static async join(camera: string, transport: string, local: string | undefined): Promise<UdpTrack> {
@@ -67,8 +68,8 @@ export class UdpTrack {
   }
 
   /**
-   * @param channel of RTP; RTCP's is the one after it
-   * @param onPacket takes framed packets, RTP's in order
+   * @param channel RTP channel; the RTCP channel is the next one
+   * @param onPacket called with framed packets, RTP packets in order
    */
   receive(channel: number, onPacket: (framed: Buffer) => void): void {
     const framed = (number: number, packet: Buffer) => {
@@ -87,7 +88,7 @@ export class UdpTrack {
   sendTo(ports: string): void {
     const [rtp = 0, rtcp = rtp + 1] = ports.split('-').map(Number);
     this.#rtcpPort = rtcp;
-    // A router lets in what answers something.
+    // Opens the way through a NAT router, which accepts packets only as answers.
     this.#send(this.#rtp, Buffer.from([0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), rtp);
     this.report(Buffer.from([0x80, 201, 0, 1, 0, 0, 0, 0]));
   }
@@ -104,7 +105,7 @@ export class UdpTrack {
   #sort(packet: Buffer, onPacket: (framed: Buffer) => void): void {
     const sequence = packet.readUInt16BE(FRAMING + 2);
     const ahead = (sequence - (this.#next ?? sequence)) & 0xffff;
-    // It came too late, or twice.
+    // The packet came too late, or twice.
     if (ahead > 0xffff - MAX_HELD) return;
     this.#held.set(sequence, packet);
     if (ahead > 0 && this.#held.size > MAX_HELD) {
@@ -142,7 +143,7 @@ export function isMulticast(address: string): boolean {
 async function joined(group: string, port: number, network: string | undefined): Promise<Socket> {
   const socket = createSocket({ type: isIP(group) === 6 ? 'udp6' : 'udp4', reuseAddr: true });
   try {
-    // On its address alone, or what others send to this port would come too; Windows can't.
+    // Bound to the group's address, so that other packets to this port are not received. Windows can't do that.
     socket.bind(port, process.platform === 'win32' ? undefined : group);
     await once(socket, 'listening');
     socket.on('error', () => {});
@@ -169,7 +170,7 @@ async function bound(camera: string, port: number): Promise<Socket | undefined> 
   }
 }
 
-/** IPv4 mapped into IPv6 is IPv4. */
+/** The plain IPv4 address of one that is mapped into IPv6; without the zone. */
 function plain(address: string): string {
   return address.replace(/^::ffff:/i, '').replace(/%.*$/, '');
 }

@@ -12,33 +12,33 @@ import { openTunnel } from './rtsp-tunnel.ts';
 import type { Damage, SourceOptions, Transport } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
 
-/** What must be granted for packets to come. */
+/** Methods that must succeed before packets are sent. */
 const OPENING = new Set(['DESCRIBE', 'SETUP', 'PLAY']);
 
 const TRANSPORT = /\r\ntransport:[^\r\n]*/i;
 
 type RtspOptions = Pick<SourceOptions, 'transport' | 'damage' | 'relay' | 'track'>;
 
-/** What FFmpeg asked for. */
+/** A request of FFmpeg. */
 interface Request extends RequestMessage {
   isRepeated?: boolean;
-  /** Of a SETUP: what its packets come by, where that is not the connection. */
+  /** For a SETUP: the track's UDP sockets, if its packets do not come over this connection. */
   track?: UdpTrack;
 }
 
-/** One connection of FFmpeg's, and its camera's. */
+/** A connection of FFmpeg, and the connection to the camera. */
 interface Line {
   client: Socket;
   camera: Duplex;
   asked: Request[];
-  /** By channel of RTP. */
+  /** UDP tracks by RTP channel. */
   tracks: Map<number, UdpTrack>;
 }
 
 /**
- * Stands between FFmpeg and an RTSP camera (RFC 2326), on this machine alone. It shows the password, which FFmpeg never
- * learns, takes redirects and errors by their number, and gives FFmpeg whole pictures over TCP, however they came. FFmpeg
- * would follow a redirect anywhere, and send packets to whatever host a camera names for its own.
+ * A local proxy between FFmpeg and an RTSP camera (RFC 2326). It sends the password, which FFmpeg never gets, handles
+ * redirects and error codes, and passes complete pictures to FFmpeg over TCP. FFmpeg itself would follow every
+ * redirect, and send packets to any host that a camera names.
  */
 export class RtspGate implements Gate {
   readonly #url: URL;
@@ -56,12 +56,12 @@ export class RtspGate implements Gate {
   gaps = 0;
   readonly losses = { key: 0, reference: 0 };
   problem: SourceError | undefined;
-  /** Where the camera redirects to. */
+  /** Target of the camera's redirect. */
   location: string | undefined;
 
   private constructor(url: URL, { transport, damage, relay, track = 0 }: RtspOptions) {
     this.#url = url;
-    // Only TCP goes through TLS.
+    // TLS works with TCP only.
     this.#transport = url.protocol === 'rtsps:' && transport !== 'http' ? 'tcp' : transport;
     this.#damage = damage;
     this.#relay = relay;
@@ -77,7 +77,7 @@ export class RtspGate implements Gate {
     return gate;
   }
 
-  /** What FFmpeg opens. */
+  /** URL for FFmpeg. */
   get address(): string {
     return `${this.#own}${this.#url.pathname}${this.#url.search}`;
   }
@@ -95,14 +95,14 @@ export class RtspGate implements Gate {
   }
 
   async #serve(client: Socket): Promise<void> {
-    // FFmpeg connects once and at once. Whoever comes later is none of ours: others of this machine, web pages.
+    // FFmpeg connects once and at once. Later connections come from other programs or from web pages.
     this.#server.close();
     this.#keep(client);
     const gone = new AbortController();
     client.once('close', () => gone.abort());
     let camera: Duplex;
     try {
-      // Without a wait before its listeners are there: a socket may fail at once.
+      // No await before the listeners are added: a socket may fail at once.
       camera = this.#transport === 'http' ? await this.#tunnel(gone.signal) : connectTo(this.#target);
     } catch (error) {
       this.#end(client, asSourceError(error as Error));
@@ -158,15 +158,15 @@ export class RtspGate implements Gate {
     });
   }
 
-  /** @returns what takes the camera's packets and passes them on by pictures; RTCP's at once */
+  /** @returns a handler of the camera's packets. It passes RTP on by complete pictures, and RTCP at once. */
   #pictures({ client }: Line): (framed: Buffer) => void {
     const channels = new Map<number, RtpPictures>();
-    // FFmpeg sets tracks up in their order, with two channels for each.
+    // FFmpeg sets up the tracks in their order, with two channels for each.
     const relayed = (framed: Buffer | undefined) => (framed?.[1] ?? 0) >> 1 === this.#track;
     const events: RtpEvents = {
       picture: (packets) => {
         if (relayed(packets[0])) this.#relay?.rtp(packets.map((packet) => packet.subarray(FRAMING)));
-        // Over UDP nobody can be told to wait.
+        // A UDP sender can't be paused: pictures are dropped instead.
         if (client.writableLength > MAX_BYTES_WITHOUT_PACKET) return events.lost('key');
         client.cork();
         for (const packet of packets) client.write(packet);
@@ -212,7 +212,7 @@ export class RtspGate implements Gate {
     this.#send(line, request);
   }
 
-  /** @param head of the answer that names a group; without it, packets are to come to this machine alone */
+  /** @param head of the answer that names a multicast group; without it, the track is unicast */
   async #openTrack({ client, camera }: Line, head?: string): Promise<UdpTrack> {
     const { remoteAddress = '127.0.0.1', localAddress } = camera as Socket;
     const group = head && valuesOf(head, 'transport').join();
@@ -253,7 +253,7 @@ export class RtspGate implements Gate {
       [this.location] = valuesOf(head, 'location');
       throw new SourceError(`open: it redirects (${code})`);
     }
-    // A camera need not know the other methods.
+    // A camera may refuse all other methods.
     if (request && OPENING.has(request.method)) {
       const text = `${request.method} was answered ${code} ${reason}`;
       this.problem = code >= 400 ? statusError(code, text) : undefined;
@@ -265,11 +265,11 @@ export class RtspGate implements Gate {
     if (request?.method === 'SETUP' && code === 200 && this.#transport === 'udp_multicast') {
       request.track = await this.#openTrack(line, head);
     }
-    const told = request?.track && code === 200 ? this.#setUp(line, request, request.track, head) : head;
-    line.client.write(`${told}\r\n\r\n${body}`);
+    const forwarded = request?.track && code === 200 ? this.#setUp(line, request, request.track, head) : head;
+    line.client.write(`${forwarded}\r\n\r\n${body}`);
   }
 
-  /** Packets come from, and reports go to, the camera that was asked, whatever it says. */
+  /** Connects a UDP track. Packets and reports are exchanged with the camera's own address only, whatever it names. */
   #setUp(line: Line, { rest }: Request, track: UdpTrack, head: string): string {
     const [channels = '0-1'] = /(?<=interleaved=)\d+-\d+/.exec(rest) ?? [];
     const channel = Number(channels.split('-')[0]);
@@ -287,7 +287,7 @@ export class RtspGate implements Gate {
 
   #keep(socket: Duplex): void {
     this.#sockets.add(socket);
-    // The other end hears of it by the close.
+    // The close event handles the other end.
     socket.on('error', () => {});
     socket.once('close', () => this.#sockets.delete(socket));
   }

@@ -2,10 +2,10 @@ import { FRAMING } from './rtp-pictures.ts';
 import { SourceError } from './source-error.ts';
 
 const MAX_HEAD_BYTES = 32 * 1024;
-/** A session description of many tracks; a camera's has two kilobytes. */
+/** Enough for a session description of many tracks; that of a camera has two kilobytes. */
 const MAX_BODY_BYTES = 256 * 1024;
 
-/** A request or an answer (RFC 2326, 4), each character a byte. */
+/** A request or an answer (RFC 2326, 4); each character is a byte. */
 export interface Message {
   /** Without the empty line after it. */
   head: string;
@@ -15,7 +15,7 @@ export interface Message {
 export interface RequestMessage {
   method: string;
   uri: string;
-  /** All that comes after the request line. */
+  /** The headers after the request line. */
   rest: string;
 }
 
@@ -34,20 +34,20 @@ export function valuesOf(head: string, name: string): string[] {
     .map((line) => line.slice(name.length + 1).trim());
 }
 
-/** Tells an RTSP connection's messages from the packets that are interleaved with them (RFC 2326, 10.12). */
+/** Separates the messages of an RTSP connection from interleaved packets (RFC 2326, 10.12). */
 export class RtspSplitter {
   readonly #onPacket: (framed: Buffer) => void;
   readonly #onMessage: (message: Message) => void;
   /** The start of a message or a packet. */
   #pending: Buffer = Buffer.alloc(0);
 
-  /** @param onPacket given whole packets, with the four bytes before them, in order */
+  /** @param onPacket called with whole packets and their four bytes of framing, in order */
   constructor(onPacket: (framed: Buffer) => void, onMessage: (message: Message) => void) {
     this.#onPacket = onPacket;
     this.#onMessage = onMessage;
   }
 
-  /** @throws SourceError for what is no RTSP, or has no bounds */
+  /** @throws SourceError when the data is no RTSP, or a message is too large */
   push(more: Buffer): void {
     const bytes = this.#pending.length > 0 ? Buffer.concat([this.#pending, more]) : more;
     let at = 0;

@@ -9,11 +9,11 @@ import { SourceError, statusError } from './source-error.ts';
 const TYPE = 'application/x-rtsp-tunnelled';
 
 /**
- * RTSP through HTTP, as QuickTime brought it up and FFmpeg and GStreamer have it: what the camera says is the answer to a GET,
- * what it is told is the body of a POST, in base64. A cookie joins the two.
- * @param path of the stream's URL
- * @param signal ends it, also once it is open
- * @throws SourceError where the camera refuses; the error of the socket
+ * RTSP tunnelled through HTTP, as in QuickTime, FFmpeg and GStreamer. The camera's messages are the answer to a GET.
+ * Messages to the camera are the body of a POST, in base64. A cookie connects the two.
+ * @param path path of the stream's URL
+ * @param signal closes the tunnel
+ * @throws SourceError when the camera refuses; the error of the socket
  */
 export async function openTunnel(
   target: Target,
@@ -52,7 +52,7 @@ export async function openTunnel(
     if (statusCode === 200) throw new SourceError('open: what is there tunnels no RTSP through HTTP', true);
     throw statusError(statusCode, `GET was answered ${statusCode} ${statusMessage}`);
   }
-  // More may come than the length says, which is that of Apple's own client; nobody answers.
+  // The length is that of Apple's client: the body may be longer, and the camera sends no answer.
   const post = ask('POST', { 'content-type': TYPE, 'content-length': '32767' });
   post.flushHeaders();
   const encoder = new Transform({

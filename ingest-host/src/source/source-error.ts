@@ -12,9 +12,9 @@ import { FFmpegError } from 'node-av/lib';
 /** A source that can't be opened, read or decoded. The message holds no credentials. */
 export class SourceError extends Error {
   override readonly name = 'SourceError';
-  /** Whether only a person can mend it: trying again soon is no use. */
+  /** Whether only a person can fix it: an early retry would fail too. */
   readonly permanent: boolean;
-  /** Whether it is no use to try again at all: a file that holds no picture. */
+  /** Whether every retry would fail: a file without a picture, for example. */
   readonly isFinal: boolean;
 
   constructor(message: string, permanent = false, isFinal = false) {
@@ -24,14 +24,14 @@ export class SourceError extends Error {
   }
 }
 
-/** HTTP and RTSP statuses that only a person can mend. */
+/** Error codes of HTTP and RTSP that only a person can fix. */
 const PERMANENT = new Map<number, string>([
   [AVERROR_HTTP_UNAUTHORIZED, 'authentication failed (401): check user and password'],
   [AVERROR_HTTP_FORBIDDEN, 'access denied (403)'],
   [AVERROR_HTTP_NOT_FOUND, 'no such stream on the camera (404)'],
 ]);
 
-/** What other codes mean when a source is opened: FFmpeg's own words leave too much to guess. */
+/** Messages for other codes when a source is opened: FFmpeg's own messages are too vague. */
 const OPEN_ERRORS = new Map<number, string>([
   [AVERROR_EIO, "the host is unknown or can't be reached"],
   [AVERROR_EOF, 'it ended before a picture came'],
@@ -44,14 +44,14 @@ export function check(code: number, step: string): void {
   if (code < 0) throw failure(code, step);
 }
 
-/** What FFmpeg's error `code`, met in `step`, means. */
+/** The SourceError for FFmpeg's error `code` in `step`. */
 export function failure(code: number, step: string): SourceError {
   const permanent = PERMANENT.get(code);
   const reason = permanent ?? (step === 'open' ? OPEN_ERRORS.get(code) : undefined);
   return new SourceError(`${step}: ${reason ?? FFmpegError.strerror(code)}`, permanent !== undefined);
 }
 
-/** What an error of a socket means. */
+/** The SourceError for an error of a socket. */
 export function connectionError(error: NodeJS.ErrnoException): SourceError {
   if (error.code === 'ENOTFOUND' || error.code === 'EAI_AGAIN') {
     return new SourceError("open: the host is unknown or can't be reached");
@@ -64,7 +64,7 @@ export function connectionError(error: NodeJS.ErrnoException): SourceError {
   return new SourceError(`open: ${words[error.code ?? ''] ?? error.message}`);
 }
 
-/** What an RTSP status means. @param text for one that has no name here */
+/** The SourceError for an HTTP or RTSP status. @param text message for a status without one of its own */
 export function statusError(status: number, text: string): SourceError {
   const codes = new Map([
     [401, AVERROR_HTTP_UNAUTHORIZED],

@@ -8,48 +8,50 @@ import type { VideoFormat } from './video-format.ts';
 /** A decoded picture. `frame` belongs to the source and is overwritten by the next one. */
 export interface Picture {
   frame: RawFrame;
-  /** Presentation time, seconds, on the source's own clock; arrival where it has none. */
+  /** Presentation time by the source's clock, seconds; the time of arrival if the source has no times. */
   time: number;
-  /** When it was captured by the camera's own account, epoch milliseconds: RTCP, or an HLS list's date; else absent. */
+  /**
+   * Time of capture by the camera's clock, epoch milliseconds, from RTCP or the date in an HLS list; absent without.
+   */
   wallClock?: number;
-  /** What decoding took since the picture before, milliseconds, the wait for a thread of the pool included. */
+  /** Time of decoding since the former picture, including the wait for a thread of the pool, milliseconds. */
   decodeMs: number;
 }
 
-/** Coded pictures that were not given, by what befell them, or the picture that they build on. */
+/** Numbers of coded pictures that were left out, by the damage to them or to pictures that they refer to. */
 export interface Damage {
-  /** It did not come. */
+  /** The picture was lost. */
   lost: number;
-  /** The network or the container says that it is damaged. */
+  /** The network or the container marks it as damaged. */
   corrupt: number;
-  /** The decoder made nothing whole of it. */
+  /** The decoder could not decode it without errors. */
   undecodable: number;
 }
 
-/** Asked for each coded picture before it is decoded, in decoding order, with its time, seconds, NaN without one. */
+/** Called for each coded picture before it is decoded, in decoding order. @param time seconds; NaN without a time */
 export type MayWant = (time: number, packet: Packet) => boolean;
 
 /** One opened camera or file. */
 export interface Source {
-  /** What the video is; complete once a picture has come. */
+  /** Format of the video; complete once a picture has been returned. */
   readonly format: VideoFormat;
   /**
-   * Whether its pictures come as the camera gives them, so that the end is a break; else it can wait, and its end is
-   * the end.
+   * Whether the pictures come in real time: then its end is a failure. A source that is not live can wait, and its end
+   * is final.
    */
   readonly live: boolean;
-  /** When its first picture was captured, epoch milliseconds, as a file's container says; absent without that. */
+  /** Time of capture of the first picture, epoch milliseconds, from a file's name or container; absent without. */
   readonly recordedAt?: number | undefined;
-  /** How long its pictures may have been on their way, milliseconds; default what a camera's may. */
+  /** Longest plausible time from capture to arrival, milliseconds; default: that of a camera. */
   readonly maxDelayMs?: number;
-  /** What decodes it: `software`, `cuda`, `vaapi`; with the reason where a device was wanted and is not there. */
+  /** The decoder: `software`, `cuda` or `vaapi`; with the reason if the wanted device is missing. */
   readonly device: string;
-  /** What it waits for while packets come and no picture does. */
+  /** What the decoder waits for while packets arrive but no picture is returned. */
   readonly awaited: string;
   /**
    * Pictures in presentation order, until the source ends.
-   * @param mayWant a picture that is not wanted is left out if no other builds on it
-   * @throws SourceError when it breaks off
+   * @param mayWant a picture that is not wanted is left out, unless other pictures refer to it
+   * @throws SourceError when the source fails
    */
   pictures(mayWant?: MayWant): AsyncGenerator<Picture, void>;
   /** Makes a read in progress, and every later one, fail at once. May be called at any time. */
@@ -60,28 +62,30 @@ export interface Source {
 export { TRANSPORTS };
 export type Transport = (typeof TRANSPORTS)[number];
 
-/** What may decode in the place of the CPU. Here, since a deploy reads the list of streams, and loads no FFmpeg. */
+/**
+ * Hardware that may decode instead of the CPU. Defined here, because a deploy reads the streams file without FFmpeg.
+ */
 export const HWACCELS = ['cuda', 'vaapi', 'auto'] as const;
 export type Hwaccel = (typeof HWACCELS)[number];
 
 export interface SourceOptions {
-  /** How RTSP carries the packets; `auto` is TCP, and UDP with a camera that refuses it; `http` a tunnel through HTTP. */
+  /** Transport of RTSP. `auto` is TCP, or UDP if the camera refuses TCP. `http` is a tunnel through HTTP. */
   transport: Transport;
   /** Longest wait for a packet, seconds. */
   timeoutSeconds: number;
-  /** Have RTSP cameras send their audio too, so that {@link Source.format} knows of it; it is thrown away. */
+  /** Whether RTSP cameras send audio too, so that {@link Source.format} lists it. The audio is discarded. */
   audio?: boolean;
-  /** Hosts beside the source's own that redirects and lists may lead to: `host` or `host:port`. */
+  /** Further hosts that redirects and lists may refer to: `host` or `host:port`. */
   hosts?: readonly string[];
-  /** Number of the video track, from 0; default what FFmpeg takes for the best. */
+  /** Number of the video track, from 0; default: FFmpeg's choice of the best. */
   track?: number;
-  /** How often a snapshot's URL is asked for, seconds; default 1. */
+  /** How often a snapshot is requested, seconds; default 1. */
   period?: number;
-  /** Where damaged pictures are counted. */
+  /** Counters of damaged pictures. */
   damage?: Damage;
-  /** What passes an RTSP camera's packets on. */
+  /** Passes the packets of an RTSP camera on to clients of the restream. */
   relay?: Relay;
-  /** What decodes; default the CPU. */
+  /** Hardware for decoding; default: the CPU. */
   hwaccel?: Hwaccel;
   ffmpeg?: FFmpegOptions;
 }

@@ -8,7 +8,7 @@ import {
   type Stream,
 } from 'node-av/lib';
 
-/** What container and decoder say of a video. What a decoder finds in the pictures is there once one is decoded. */
+/** Format of a video, from its container and decoder. Values from the pictures are known once one is decoded. */
 export interface VideoFormat {
   /** FFmpeg's name of the demuxer: `rtsp`, `mpjpeg`, `hls`, `mov,mp4,...`. */
   container: string;
@@ -24,7 +24,7 @@ export interface VideoFormat {
   height: number;
   /** `yuv420p` */
   pixelFormat?: string;
-  /** Frames a second as the container or the codec's headers have it. */
+  /** Frames a second stated by the container or the codec's headers. */
   announcedFps?: number;
   /** Codecs of the audio beside it. */
   audio: string[];
