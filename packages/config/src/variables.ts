@@ -31,22 +31,22 @@ export const variables = {
     .enum(['none', 'tls', 'iam'])
     .default('none')
     .describe(
-      '`none` plain text, `tls` TLS alone, `iam` TLS and MSK IAM (SASL/OAUTHBEARER); a CA of your own by NODE_EXTRA_CA_CERTS',
+      '`none` plain text, `tls` TLS alone, `iam` TLS and MSK IAM (SASL/OAUTHBEARER); NODE_EXTRA_CA_CERTS adds a CA of your own',
     ),
   KAFKA_TOPIC: z.string().min(1).default('video-frames').describe('topic of frames'),
   KAFKA_DETECTIONS_TOPIC: z.string().min(1).default('detections').describe('topic of frames with detections'),
-  KAFKA_EVENTS_TOPIC: z.string().min(1).default('events').describe('topic of what happened in the scenes'),
+  KAFKA_EVENTS_TOPIC: z.string().min(1).default('events').describe('topic of events in the scenes'),
   PICTURES: z
     .enum(['twice', 'once'])
     .default('twice')
     .describe(
-      'how often a picture travels over Kafka: `twice`, also to annotate; `once`: detect annotates too, and `detections` says where the picture is',
+      'how often a picture travels over Kafka. `twice`: also to annotate. `once`: detect annotates, too, and `detections` names the place of the picture',
     ),
   KAFKA_GROUP_ID: z
     .string()
     .min(1)
     .default('frame-consumer-group')
-    .describe('consumer group of detect; that of any other stage has `-<stage>` after it'),
+    .describe('consumer group of detect; other stages append `-<stage>`'),
   INFERENCE_BACKEND: z
     .enum(['http', 'sagemaker'])
     .default('http')
@@ -62,10 +62,10 @@ export const variables = {
   INFERENCE_CANARY_URL: z
     .url({ protocol: /^https?$/ })
     .optional()
-    .describe('detect: base URL of a second model server, tried beside the one in use; see docs/canary.md'),
+    .describe('detect: base URL of a second model server, to be tried; see docs/canary.md'),
   INFERENCE_CANARY_SHARE: number(0, 1)
     .default(0.1)
-    .describe('detect: share of the batches that it is asked about, 0..1'),
+    .describe('detect: share of the batches that the second model server gets, 0..1'),
   INFERENCE_CANARY_MODE: z
     .enum(['canary', 'shadow'])
     .default('canary')
@@ -76,12 +76,14 @@ export const variables = {
     .transform((list) => list.split(',').map((name) => name.trim()))
     .pipe(z.array(z.string().min(1, 'has an empty name')))
     .optional()
-    .describe('class names to keep, `person,car`, on streams whose scene names none; without it all'),
+    .describe('class names to keep, `person,car`, on streams whose scene names none; left out: all'),
   SAGEMAKER_ENDPOINT_NAME: optional.describe('name of the SageMaker endpoint'),
   WEBHOOK_URL: z
     .url({ protocol: /^https?$/ })
     .optional()
-    .describe('notify: where events are posted to; with WEBHOOK_SECRET signed as standardwebhooks.com says'),
+    .describe(
+      'notify: URL that events are posted to; with WEBHOOK_SECRET they are signed as in standardwebhooks.com',
+    ),
   WEBHOOK_SECRET: z
     .string()
     .regex(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, 'must be whsec_ and 24 to 64 bytes in base64')
@@ -104,16 +106,14 @@ export const variables = {
     .regex(/^[^/+#\0][^+#\0]*$/, "must be a topic's name without + and #")
     .refine((prefix) => !prefix.endsWith('/'), 'must not end with a slash')
     .default('video-pipeline')
-    .describe('notify, annotate: what each MQTT topic begins with; `frigate` where its clients expect that'),
+    .describe('notify, annotate: prefix of each MQTT topic; `frigate` for clients of Frigate'),
   EVENT_BUS_NAME: optional.describe('notify: EventBridge bus that events are put on'),
   EVENT_CLIPS: z
     .enum(['on', 'off'])
     .default('off')
     .describe('`on`: an MP4 of each event is stored under clips/, and the event names it'),
-  CLIP_BEFORE_SECONDS: number(0, 30)
-    .default(3)
-    .describe('how much a clip shows of what was before its event'),
-  CLIP_AFTER_SECONDS: number(0, 30).default(3).describe('how much a clip shows of what came after its event'),
+  CLIP_BEFORE_SECONDS: number(0, 30).default(3).describe('seconds of a clip before its event'),
+  CLIP_AFTER_SECONDS: number(0, 30).default(3).describe('seconds of a clip after its event'),
   S3_BUCKET: z.string().min(3).default('video-pipeline-output').describe('bucket for everything stored'),
   S3_PREFIX: z
     .string()
@@ -124,13 +124,13 @@ export const variables = {
     .enum(['frames', 'archive', 'video'])
     .default('frames')
     .describe(
-      'how annotated frames are stored: `frames` each an object, `archive` those of a stream in a batch as one TAR (WebDataset), `video` as H.264 (MP4)',
+      'how annotated frames are stored. `frames`: each as an object. `archive`: the frames of a stream in a batch as one TAR (WebDataset). `video`: these frames as H.264 (MP4)',
     ),
   S3_STORAGE_CLASS: z
     .enum(['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR'])
     .optional()
     .describe(
-      "S3's storage class of objects that hold many pictures, see docs/capacity.md; without it the bucket's own",
+      "S3's storage class of objects that hold many pictures, see docs/capacity.md; left out: the bucket's default",
     ),
   AWS_REGION: z.string().min(1).default('us-east-1').describe('AWS region'),
   AWS_ENDPOINT_URL: z.url().optional().describe('an S3 API other than AWS, such as MinIO or S3Proxy'),
@@ -140,11 +140,11 @@ export const variables = {
   MAX_LATENCY_SECONDS: number(0, 3_600)
     .default(0)
     .describe(
-      'ingest thins live streams, so that frames are stored so soon after capture; 0 sends all. `npm start` sets 5',
+      'longest time from capture to stored frame: ingest thins live streams to keep it. 0 sends all frames. `npm start` sets 5',
     ),
   MIN_FRAME_RATE: number(0.01, 240)
     .default(1)
-    .describe('frames a second that a stream keeps at least, with MAX_LATENCY_SECONDS'),
+    .describe('least frames a second of a stream that is thinned, with MAX_LATENCY_SECONDS'),
   MAX_FRAME_BYTES: integer(1_000, 5_000_000)
     .default(160_000)
     .describe('largest JPEG, so that 25 of them fit into one Lambda event of 6 MB'),
@@ -152,26 +152,26 @@ export const variables = {
   STREAMS_FILE: path.describe('file with the same list; read again on SIGHUP and when it changes'),
   BUFFER_SECONDS: number(0.1, 600)
     .default(30)
-    .describe('newest seconds of each stream that ingest keeps while Kafka is away'),
+    .describe('newest seconds of each stream that ingest keeps while Kafka does not answer'),
   // At least the largest MAX_FRAME_BYTES, so that a frame can't be too large for it.
   BUFFER_BYTES: integer(5_000_000, 100_000_000_000)
     .default(64_000_000)
-    .describe('most JPEG bytes of all cameras together that ingest keeps while Kafka is away'),
+    .describe('most JPEG bytes of all cameras together that ingest keeps while Kafka does not answer'),
   STALL_SECONDS: number(0.5, 3_600)
     .default(10)
-    .describe('a camera without a picture for so long is opened again'),
+    .describe('ingest reconnects to a camera that sends no picture for this long'),
   MAX_FRAMES: integer(1, Number.MAX_SAFE_INTEGER)
     .optional()
-    .describe('ingest ends by itself once it has published so many frames'),
+    .describe('ingest ends by itself once it has published this many frames'),
   MOTION_THRESHOLD: number(0, 1)
     .default(0)
     .describe('share of the picture that must change for a frame to be sent, 0..1; 0 sends every frame'),
   MOTION_KEEPALIVE_SECONDS: number(0.1, 86_400)
     .default(10)
-    .describe('a scene where nothing moves is sent so often, with MOTION_THRESHOLD'),
+    .describe('longest time between two frames of a scene without motion, with MOTION_THRESHOLD'),
   JPEG_QUALITY: integer(1, 100)
     .default(85)
-    .describe('JPEG quality of ingest, to begin with, and of annotate, 1..100'),
+    .describe('JPEG quality of annotate, and first choice of ingest, 1..100'),
   METRICS_NAMESPACE: z
     .string()
     .regex(/^[\w/.:#-]{1,255}$/, 'must be letters, digits and any of _/.:#-, at most 255')
@@ -187,19 +187,19 @@ export const variables = {
     .default('INFO')
     .describe('least severe log line written'),
   PORT: port.default(8000).describe('port of the model server'),
-  MODEL_PATH: path.describe('model server: the ONNX file; NanoDet-g without it'),
-  MODEL_DIR: path.describe('model server: a folder of ONNX files to serve, its changes taken up'),
+  MODEL_PATH: path.describe('model server: the ONNX file; left out: NanoDet-g'),
+  MODEL_DIR: path.describe('model server: a folder of ONNX files to serve; changes are picked up'),
   INFERENCE_DEVICE: z
     .enum(['auto', 'cpu', 'openvino', 'cuda', 'tensorrt'])
     .default('auto')
     .describe(
-      'model server: where it runs; `auto` is CUDA where it works, otherwise onnxruntime or OpenVINO on the CPU',
+      'model server: device and runtime; `auto` is CUDA if it works, otherwise onnxruntime or OpenVINO on the CPU',
     ),
   INFERENCE_PRECISION: z
     .enum(['f32', 'bf16', 'int8'])
     .default('f32')
     .describe(
-      'model server: what a CPU may compute with; `bf16` is faster by OpenVINO on CPUs that have it, `int8` refuses models that are not quantised',
+      'model server: precision on a CPU; `bf16` is faster with OpenVINO on CPUs that support it, `int8` refuses models that are not quantised',
     ),
   INFERENCE_BATCH_SIZES: z
     .string()
@@ -211,20 +211,20 @@ export const variables = {
         .sort((a, b) => a - b),
     )
     .optional()
-    .describe(
-      'model server: preferred numbers of frames the runtime gets at once, `8,25`; 1 on a CPU, 25,50 on a GPU',
-    ),
-  INFERENCE_THREADS: integer(0, 1024).default(0).describe('model server: threads on a CPU, 0 for one a core'),
+    .describe('model server: preferred batch sizes, `8,25`; left out: 1 on a CPU, 25,50 on a GPU'),
+  INFERENCE_THREADS: integer(0, 1024)
+    .default(0)
+    .describe('model server: threads on a CPU; 0: one for each core'),
   MAX_BODY_BYTES: integer(1_000, 1_000_000_000)
     .default(32_000_000)
     .describe('model server: largest body of a request'),
   MAX_REQUEST_FRAMES: integer(1, 10_000).default(128).describe('model server: most frames of one request'),
   MAX_CONCURRENT_REQUESTS: integer(1, 10_000)
     .default(64)
-    .describe('model server: most requests at the same time; more get 429'),
+    .describe('model server: most requests at the same time; further ones get 429'),
   MAX_QUEUED_FRAMES: integer(1, 100_000)
     .default(512)
-    .describe('model server: most frames that wait; a request over it gets 429'),
+    .describe('model server: most waiting frames; a request beyond that gets 429'),
   MAX_FRAME_PIXELS: integer(1, 1_000_000_000)
     .default(50_000_000)
     .describe('model server: most pixels of one frame'),
@@ -233,37 +233,35 @@ export const variables = {
     .describe('model server: longest time a client may take to send a request'),
   SHUTDOWN_GRACE_SECONDS: number(0, 3600)
     .default(4)
-    .describe('model server: longest time it takes to finish its work once told to stop'),
+    .describe('model server: longest time to finish its work after a stop signal'),
   HEALTH_PORT: port.default(8090).describe('port of the ingest host for /health and /metrics'),
   RESTREAM_PORT: port
     .optional()
-    .describe('port where ingest offers RTSP cameras on, `rtsp://host:port/<stream id>`; none without it'),
+    .describe(
+      'port on which ingest restreams RTSP cameras, `rtsp://host:port/<stream id>`; left out: no restream',
+    ),
   RESTREAM_USER: z
     .string()
     .regex(/^[^:]+:.+$/, 'must be name:password')
     .optional()
-    .describe('`name:password` that who watches there must give; needed unless HOST is loopback'),
+    .describe('`name:password` for clients of the restream; required unless HOST is loopback'),
   METRICS_PORT: port
     .optional()
     .describe(
-      'port for /metrics and /health of detect, annotate and the other stages, where they run as workers; none without it. `npm start` counts up from it',
+      'port for /metrics and /health of a stage that runs as a worker; left out: none. `npm start` gives each stage its own, counting up from this one',
     ),
   HOST: z.string().min(1).default('127.0.0.1').describe('address that servers listen on'),
   CONSOLE_PORT: port.default(8080).describe('port of the console'),
-  CONSOLE_TOKEN: optional.describe(
-    'what a browser must show before the console lets it in; needed unless HOST is loopback',
-  ),
-  CONSOLE_TOKEN_FILE: path.describe(
-    'file that keeps that token instead; made at the first start, which prints the token',
-  ),
+  CONSOLE_TOKEN: optional.describe('token that the console asks for; required unless HOST is loopback'),
+  CONSOLE_TOKEN_FILE: path.describe('file with that token; the first start makes it, and prints the token'),
   INGEST_URL: z
     .url({ protocol: /^https?$/ })
     .optional()
-    .describe('console: base address of the ingest host, whose /health says how the cameras are'),
+    .describe('console: base URL of the ingest host, whose /health reports the state of the cameras'),
   CONSOLE_URL: z
     .url({ protocol: /^https?$/ })
     .optional()
-    .describe('address at which browsers see the console behind a proxy, `https://host[/prefix]`'),
+    .describe('URL of the console for browsers behind a proxy, `https://host[/prefix]`'),
   DEPLOY_CIDRS: z
     .string()
     .regex(/^[\d.]+\/\d+(,[\d.]+\/\d+)*$/, 'must be CIDR blocks, separated by commas')
@@ -273,10 +271,10 @@ export const variables = {
   CLUSTER_ADMINS: roles.describe(
     'deploying: ARNs of the roles that may do everything in the Kubernetes cluster',
   ),
-  CLUSTER_VIEWERS: roles.describe('deploying: ARNs of the roles that may look into the Kubernetes cluster'),
-  MODEL_IMAGE: optional.describe('deploying: image of the model server that is built already'),
-  MODEL_CANARY: optional.describe('deploying: image of a model server to be tried beside the one in use'),
-  INGEST_IMAGE: optional.describe('deploying: image of the ingest host that is built already'),
-  ALARM_EMAIL: z.email().optional().describe('deploying: who is told of alarms'),
+  CLUSTER_VIEWERS: roles.describe('deploying: ARNs of the roles that may read in the Kubernetes cluster'),
+  MODEL_IMAGE: optional.describe('deploying: image of the model server, if it is already built'),
+  MODEL_CANARY: optional.describe('deploying: image of a second model server, to be tried'),
+  INGEST_IMAGE: optional.describe('deploying: image of the ingest host, if it is already built'),
+  ALARM_EMAIL: z.email().optional().describe('deploying: e-mail address for alarms'),
   CAMERAS_FILE: path.describe('deploying: YAML file of the cameras to ingest'),
 } as const;
