@@ -53,7 +53,7 @@ export class SharedWork<Value> {
     if (this.#queue.size >= this.#maxQueued)
       throw new BusyError('too many clips are asked for: try again in a few seconds');
     const job = { work, stop: new AbortController(), waiting: 0, done: Promise.withResolvers<Value>() };
-    job.done.promise.catch(() => {}); // nobody may be left to take it
+    job.done.promise.catch(() => {}); // no caller may be left to handle it
     this.#jobs.set(name, job);
     this.#queue.add(name);
     this.#next();

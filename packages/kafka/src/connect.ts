@@ -51,7 +51,7 @@ export interface KafkaLog {
   error(message: string, extra: Record<string, unknown>): void;
 }
 
-/** Clients of the brokers that the environment names. Nothing is sent before one is used. */
+/** Makes clients for the brokers that the environment names. Nothing is sent before one is used. */
 export function connectKafka(
   clientId: string,
   log: KafkaLog,

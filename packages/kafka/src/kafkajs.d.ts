@@ -27,7 +27,7 @@ declare module 'kafkajs/src/network/connection.js' {
     host: string;
     port: number;
     socket: import('node:net').Socket | undefined;
-    /** Ours: when a request timed out, as `performance.now` tells it. */
+    /** Added by us: when a request timed out, by `performance.now`. */
     leftAt?: number;
     constructor(options: object);
     isConnected(): boolean;
@@ -111,7 +111,7 @@ declare module 'kafkajs/src/protocol/encoder.js' {
   export default class Encoder {
     buf: Buffer;
     offset: number;
-    /** Ours: what stands before `buf`. */
+    /** Added by us: the chunks before `buf`. */
     chunks?: Buffer[];
     readonly buffer: Buffer;
     size(): number;

@@ -149,7 +149,7 @@ function onDemand<Made>(isWanted: boolean, start: (asked: Promise<undefined>) =>
   if (!isWanted) return undefined;
   const asked = Promise.withResolvers<undefined>();
   const started = start(asked.promise);
-  started.catch(() => {}); // whoever calls is told
+  started.catch(() => {}); // the caller gets the error
   return () => {
     asked.resolve(undefined);
     return started;

@@ -134,7 +134,7 @@ function stopSignal(note: (line: string) => void): AbortSignal {
   const stop = new AbortController();
   stop.signal.addEventListener('abort', () => endWithin(END_MS, note, 1), { once: true });
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, () => stop.abort());
-  process.channel?.unref(); // to listen is no reason to live on
+  process.channel?.unref(); // listening must not keep the process alive
   whenNpmIsGone(() => stop.abort());
   return stop.signal;
 }

@@ -50,7 +50,7 @@ export async function startS3Proxy(options: {
   const properties = join(own, 's3proxy.properties');
   const credentials = options.credentials ?? (await localCredentials(options.dataDir));
   await writeFile(properties, serverProperties(url, folder, credentials), { mode: 0o600 });
-  await chmod(properties, 0o600); // it may be there from before
+  await chmod(properties, 0o600); // the file may exist with another mode
   const logback = join(own, 'logback.xml');
   await writeFile(logback, logConfiguration(join(options.dataDir, 'logs', 's3proxy.log')));
   const classes = sharedClasses(installed, own);
@@ -64,7 +64,7 @@ export async function startS3Proxy(options: {
     stop: options.stop,
     isReady: () =>
       fetch(url).then(
-        () => true, // what it answers to the unsigned is no
+        () => true, // any answer counts, even a refusal
         () => false,
       ),
   });
