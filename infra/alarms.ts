@@ -5,12 +5,12 @@ import { title } from './settings.ts';
 import type { Stage } from './stages.ts';
 
 const MINUTE = 60;
-/** A group this far behind is noticed by whoever watches. */
+/** A consumer group this far behind raises an alarm. */
 const MAX_SECONDS_BEHIND = 60;
-/** From capture to stored object, p95. The batch window alone is 5 s, twice. */
+/** From capture to stored object, p95. Two batch windows of 5 s are part of it. */
 const MAX_CAPTURE_TO_STORED_MS = 30_000;
 
-/** One alarm, in the fields of `aws.cloudwatch.MetricAlarm`, without where it is sent. */
+/** One alarm, in the fields of `aws.cloudwatch.MetricAlarm`, without its actions. */
 export interface Alarm {
   key: string;
   description: string;
@@ -28,19 +28,19 @@ interface Metric {
   statistic: string;
 }
 
-/** The page that an alarm's message names: what people feel, where to look, what to do. */
+/** The document that an alarm's message names: what users notice, where to look, what to do. */
 export const RUNBOOKS = 'docs/runbooks.md';
-/** The heading of an alarm's page; a camera's alarms share one. */
+/** The heading of an alarm's runbook. The alarms of all cameras share it. */
 export const pageOf = ({ key }: Pick<Alarm, 'key'>) => key.split('-')[0] ?? key;
 
 export interface Watched {
   stage: Pick<Stage, 'name' | 'settings'>;
   clusterName: string;
-  /** Names of the functions by their stages'. */
+  /** Names of the Lambda functions, by stage. */
   functions: Record<string, string>;
   /** Name of the function that writes the tables. */
   compactor: string;
-  /** Where batches go that Lambda gave up on, as S3 counts them. */
+  /** S3 metric of the batches that Lambda gave up on. */
   lostBatches: { bucket: string; filter: string };
   endpoint?: string | undefined;
   hasCanary?: boolean | undefined;
@@ -49,7 +49,7 @@ export interface Watched {
   streams: string[];
 }
 
-/** Alarms on what users feel: pictures late, a camera silent, frames lost, the model failing. */
+/** Alarms on what users notice: late pictures, a silent camera, lost frames, a failing model. */
 export function alarms(watched: Watched): Alarm[] {
   const { name: stageName, settings } = watched.stage;
   const namespace = namespaceOf(stageName);
@@ -113,16 +113,16 @@ export function alarms(watched: Watched): Alarm[] {
   ];
 }
 
-/** Batches that a canary may fail at beyond what the model in use does, as a share of all that it is asked. */
+/** Share of a canary's batches that may fail, beyond the share of the model in use. */
 const CANARY_ERRORS = 0.05;
-/** Times that of the model in use which a canary may take for a batch, p95. */
+/** Time that a canary may take for a batch, as a multiple of that of the model in use, p95. */
 const CANARY_TIME = 1.5;
-/** How far its detections a frame may be from those of the model in use, as a share of them. */
+/** Tolerated difference of detections a frame, as a share of those of the model in use. */
 const CANARY_DETECTIONS = 0.3;
-/** Fewer detections than this in a minute say nothing about a model. */
+/** Least detections a minute for a comparison of the models. */
 const ENOUGH_DETECTIONS = 100;
 
-/** Each compares the canary with the model in use in the same minutes; whichever rings first stops the canary. */
+/** Alarms that compare the canary with the model in use in the same minutes. The first alarm stops the canary. */
 function canaryAlarms(namespace: string): Alarm[] {
   const both = (name: VariantName, statistic = 'Sum') => {
     const of = (variant: string) => ({
@@ -218,5 +218,5 @@ function fromAws(...metric: Parameters<typeof awsMetric>) {
   return { namespace, name, dimensions };
 }
 
-/** Seconds over which each alarm adds up. */
+/** Period of each alarm, seconds. */
 export const ALARM_PERIOD = MINUTE;

@@ -7,9 +7,9 @@ import { streamEntrySchema } from '../ingest-host/src/streams.ts';
 export type Camera = z.output<typeof streamEntrySchema>;
 
 /**
- * Reads the cameras to deploy, a list as the ingest host takes it in STREAMS_FILE. `${NAME}` in an address stands for a
- * variable of the deploying shell.
- * @throws StreamsError naming line and field of everything that is wrong
+ * Reads the cameras to deploy, in the format of STREAMS_FILE. `${NAME}` in an address stands for a variable of the
+ * deploying shell.
+ * @throws StreamsError with line and field of every error
  */
 export function readCameras(path: string): Camera[] {
   return parseStreamList(readFileSync(path, 'utf8'), streamEntrySchema, path);

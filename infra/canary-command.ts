@@ -3,7 +3,7 @@ import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
 import { namespaceOf } from './metrics.ts';
 import type { Stage } from './stages.ts';
 
-/** The stop of a canary is looked for so often, milliseconds. */
+/** How often the stop of a canary is looked for, milliseconds. */
 const EVERY_MS = 15_000;
 
 export interface CanaryRequest {
@@ -18,17 +18,18 @@ export interface CanaryRequest {
 export interface CanaryCommands {
   /** Runs the AWS command line. @throws Error when it fails */
   aws: (...args: string[]) => string;
-  /** Deploys the stage with these variables beside what the shell says. */
+  /** Deploys the stage with these variables, in addition to the shell's. */
   deploy: (variables: NodeJS.ProcessEnv) => void;
   note: (line: string) => void;
-  /** The image that is in use from now on. */
+  /** Saves the image that is in use from now on. */
   keep: (image: string) => void;
 }
 
 /**
- * Tries an image beside the one in use: deploys it for a share of the batches, watches it for some minutes, then takes it
- * into use, or away again where an alarm has stopped it. A shadow is always taken away.
- * @throws Error where it was stopped, or saw no frame
+ * Tries an image beside the one in use. It deploys the image for a share of the batches and watches it for some
+ * minutes. Then the image replaces the one in use, or is removed if an alarm has stopped it. A shadow is always
+ * removed.
+ * @throws Error when the canary was stopped, or got no frame
  */
 export async function runCanary(request: CanaryRequest, commands: CanaryCommands): Promise<void> {
   const { stage, image, minutes, share, shadow, bucket } = request;
@@ -69,7 +70,7 @@ async function watch(until: number, stopOf: () => string | undefined): Promise<s
   }
 }
 
-/** Which alarm has stopped the canary, and why. */
+/** The alarm that has stopped the canary, and its reason; undefined if none has. */
 function stopOf(aws: CanaryCommands['aws'], bucket: string): string | undefined {
   const listed = aws('s3api', 'list-objects-v2', '--bucket', bucket, '--prefix', CANARY_STOPPED_KEY);
   if (!listed.includes(CANARY_STOPPED_KEY)) return undefined;

@@ -3,7 +3,7 @@ import { createLogGroup } from './logs.ts';
 import type { Stage } from './stages.ts';
 
 /**
- * The function that an alarm of the canary calls: it writes the object that tells detect to ask the canary no more.
+ * The function that an alarm of the canary calls. It writes the object by which detect stops using the canary.
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions.html
  */
 export function createStopCanary(stage: Stage, store: sst.aws.Bucket): sst.aws.Function {
@@ -25,7 +25,7 @@ export function createStopCanary(stage: Stage, store: sst.aws.Bucket): sst.aws.F
   });
 }
 
-/** Lets one alarm call the function. */
+/** Allows one alarm to call the function. */
 export function letAlarmStop(name: string, alarm: aws.cloudwatch.MetricAlarm, stop: sst.aws.Function): void {
   new aws.lambda.Permission(`${name}Stops`, {
     action: 'lambda:InvokeFunction',

@@ -8,8 +8,8 @@ import { type Plan, SAVINGS, type Saving } from './savings.ts';
 import { BROKER_SIZES, type BrokerSize, memoryOf, type Stage, stageOf } from './stages.ts';
 
 /**
- * What the pipeline needs for a number of cameras, what it costs and what breaks first: queueing formulas over figures that
- * `npm run bench` measured. docs/capacity.md explains them.
+ * What the pipeline needs for a number of cameras, what it costs and which limit it reaches first. It applies queueing
+ * formulas to measurements of `npm run bench`. docs/capacity.md explains them.
  */
 
 export interface Workload {
@@ -20,13 +20,13 @@ export interface Workload {
   gpuFps: number;
   /** How annotated frames are stored. */
   store: Stage['settings']['STORE'];
-  /** Whether pictures travel over Kafka once. */
+  /** Whether pictures go over Kafka once only (PICTURES=once). */
   once?: boolean;
-  /** What else is to make it cheaper. */
+  /** Further options that save costs. */
   savings?: readonly Saving[];
 }
 
-/** `npm run bench:video` writes it: kilobytes of a frame in a segment of so many, and CPU milliseconds. */
+/** Result of `npm run bench:video`: kilobytes of a frame by the frames of its segment, and CPU milliseconds. */
 interface VideoRun {
   videoKb: Record<string, number>;
   cpuMs: { encode: number };
@@ -38,7 +38,7 @@ const videoRun: VideoRun | undefined = existsSync(videoFile)
 /** Whether `STORE=video` has been measured. */
 export const KNOWS_VIDEO = videoRun?.videoKb !== undefined;
 
-/** How fast the machine was on the day of the live cameras, over the day of {@link MEASURED}: the same cores differ. */
+/** Speed of the machine in the run with live cameras, relative to that of {@link MEASURED}: the same cores differ. */
 export const LIVE_DAY = load.fromKafkaFps / pipelineRun.fromKafka.fps;
 
 /** Measured by `npm run bench` and `npm run bench:load` on one machine, YOLOv8n 640x384 in float32, 720p frames. */
@@ -46,46 +46,46 @@ export const MEASURED = {
   machine: pipelineRun.machine,
   cores: pipelineRun.cores,
   frameKb: pipelineRun.frameKb,
-  /** CPU milliseconds a frame from Kafka to the stored object. */
+  /** CPU milliseconds for a frame, from Kafka to the stored object. */
   cpuMs: pipelineRun.fromKafka.cpuMs,
-  /** A camera's own rate, and CPU milliseconds for each frame of it (read, decode) and each sampled one (JPEG, publish). */
+  /** A camera's frames a second; CPU ms for each of them (read, decode), and each sampled one (JPEG, publish). */
   ingest: {
     cameraFps: load.ingest.cameraFps,
     readMs: load.ingest.readMs * LIVE_DAY,
     sampleMs: load.ingest.sampleMs * LIVE_DAY,
   },
-  /** What came through, frames already in Kafka. */
+  /** Frames a second that were processed, with all frames in Kafka before. */
   fromKafkaFps: pipelineRun.fromKafka.fps,
-  /** Live cameras at so many frames a second, and the frames a second that were stored, on their day. */
+  /** Steps of the run with live cameras: their number and rate, and the frames a second that were stored. */
   live: load.steps,
 };
 
-/** Share of its capacity that anything is planned for, on average. */
+/** Planned average load of every part, as a share of its capacity. */
 const TARGET = 0.7;
-/** The same for the partition that hashing fills the most: it must keep up, no more. */
+/** The same for the partition with the most streams: it only has to keep up. */
 const TARGET_FULLEST = 0.9;
 /** Memory that gives a Lambda one vCPU. */
 const MB_PER_VCPU = 1769;
-/** Of one invocation, whatever it holds: network, and Kafka's acknowledgement. An assumption. */
+/** Fixed time of one invocation: network, and Kafka's acknowledgement. An assumption. */
 const FIXED_MS = 20;
-/** One PUT. An assumption. */
+/** Time of one PUT. An assumption. */
 const PUT_MS = 30;
 /**
- * Sustained ingress of one `m7g.large`; the larger sizes hold as many times as much as they cost. AWS says of `16xlarge` that
- * it holds 500 MB/s as Express and 154 as standard.
+ * Sustained ingress of one `m7g.large`, MB/s. Larger sizes scale with their price. AWS states 500 MB/s for a `16xlarge`
+ * Express broker, and 154 for a standard one.
  */
 const BROKER_MB = { express: 15.6, provisioned: 4.8 };
-/** Of brokers' volumes, three copies and what MSK leaves free. */
+/** Brokers' volumes: three copies, and the share that may be used. */
 const VOLUME = { copies: 3, used: 0.6 };
-/** Of a Lambda event: a batch is cut there. */
+/** Largest Lambda event: a batch is cut at this size. */
 const EVENT_KB = 6_000;
-/** Of one cluster, with KRaft. */
+/** Most brokers of a cluster with KRaft. */
 const MAX_BROKERS = 60;
 
 export interface StageNeed {
-  /** Of one invocation, seconds. */
+  /** Time of one invocation, seconds. */
   seconds: number;
-  /** Invocations at the same time, on average and as planned for. */
+  /** Concurrent invocations on average; `reserved` is the planned number. */
   concurrency: number;
   reserved: number;
   pollers: number;
@@ -104,22 +104,22 @@ export interface Capacity {
   /** Frames of one invocation. */
   batch: number;
   detect: StageNeed;
-  /** Left out, it is a part of detect. */
+  /** Left out if annotate runs within detect. */
   annotate?: StageNeed;
   gpuPods: number;
   ingestTasks: number;
   kafka: { kind: Stage['kafka']['kind']; ingressMb: number; brokers: number; size: BrokerSize };
   s3PutsPerSecond: number;
-  /** Each has an NDJSON of its own in a batch. */
+  /** Each stream of a batch has an NDJSON of its own. */
   streamsPerBatch: number;
   /** From capture to stored object, mean, seconds. */
   latencySeconds: number;
   usdPerMonth: { item: string; usd: number }[];
-  /** AWS's default quotas, and the stage `production` as it stands; those nearest to breaking first. */
+  /** AWS's default quotas, and the limits of the stage `production`; the most exhausted first. */
   limits: Limit[];
 }
 
-/** Sizes everything for the workload, with the Lambdas and tasks of the stage `production`. */
+/** Sizes all parts for the workload, with the Lambda functions and tasks of the stage `production`. */
 export function capacityOf(workload: Workload): Capacity {
   const { cameras, fps, gpuFps, store } = workload;
   const plan = planOf(workload);
@@ -140,7 +140,7 @@ export function capacityOf(workload: Workload): Capacity {
   const detect = need(seconds.detect);
   const annotate = seconds.annotate > 0 ? { annotate: need(seconds.annotate) } : {};
   const kafka = brokersFor(stage, travels(stage) * framesPerSecond * frameMb);
-  // Of a frame's partition: its own, and those of the others that are hashed there too.
+  // In a frame's partition: its own stream, and the other streams that hash to the same partition.
   const streamsPerBatch = Math.min(batch, 1 + (cameras - 1) / partitions);
   const picturesPerFrame = store === 'frames' ? 1 : streamsPerBatch / batch;
   const s3PutsPerSecond = framesPerSecond * (picturesPerFrame + streamsPerBatch / batch);
@@ -162,7 +162,7 @@ export function capacityOf(workload: Workload): Capacity {
   return { ...sized, usdPerMonth: cost(sized, stage), limits: limitsOf(sized, stage) };
 }
 
-/** `production`, as the workload has it. */
+/** The stage `production` with the options of the workload. */
 function planOf({ store, once = false, savings = [] }: Workload): Plan {
   const production = stageOf('production');
   const settings = {
@@ -170,38 +170,38 @@ function planOf({ store, once = false, savings = [] }: Workload): Plan {
     STORE: store,
     PICTURES: once ? ('once' as const) : ('twice' as const),
   };
-  // A thousand cameras need more than standard brokers of three zones are usually given.
+  // A thousand cameras need more than the usual number of standard brokers in three zones.
   const kafka = { ...production.kafka, kind: 'express' as const, instance: 'express.m7g.large' as const };
   const plan = { stage: { ...production, settings, kafka }, partitionsPerCamera: 0 };
   return savings.reduce<Plan>((before, name) => SAVINGS[name].apply(before), plan);
 }
 
-/** Measured at the quality of the stage's pictures. */
+/** Measured sizes at the stage's JPEG_QUALITY. */
 function weightsOf({ settings }: Stage) {
   const of = pictures.qualities[String(settings.JPEG_QUALITY) as keyof typeof pictures.qualities];
   if (!of) throw new RangeError(`JPEG_QUALITY=${settings.JPEG_QUALITY} was not measured`);
   return of;
 }
 
-/** Of a stored frame. */
+/** Kilobytes of a stored frame. */
 function storedKb({ store }: Workload, stage: Stage, perObject: number): number {
   const { annotatedKb, archivedKb } = weightsOf(stage);
   if (store !== 'video') return store === 'archive' ? archivedKb : annotatedKb;
-  // Of a segment of at most so many: a longer one weighs less.
+  // The largest measured segment that is not longer: in longer segments a frame has fewer bytes.
   const [, kb = Number.NaN] =
     Object.entries(videoRun?.videoKb ?? {}).findLast(([frames]) => Number(frames) <= perObject) ?? [];
   return kb;
 }
 
-/** Dollars a month of what the model leaves out: a gigabyte between zones, in two of three cases, on each way of a picture. */
+/** Dollars a month for transfer between zones, which `cost` leaves out: two thirds of all transfers cross zones. */
 export function zoneTransferUsd({ workload, kafka }: Capacity): number {
   const { once = false } = workload;
   const gb = (kafka.ingressMb / (once ? 1 : 2)) * 3.6 * 730;
-  // To Kafka, to detect, to the model; and where it travels twice, to Kafka and to annotate.
+  // To Kafka, to detect, to the model; with PICTURES=twice also to Kafka again, and to annotate.
   return gb * (once ? 3 : 5) * (2 / 3) * 0.02;
 }
 
-/** The most cameras that a kind of limits allows, and what breaks with one more. */
+/** The most cameras that a kind of limits allows, and the limit that one more exceeds. */
 export function mostCameras(
   kind: 'AWS' | 'production',
   work: Omit<Workload, 'cameras'>,
@@ -217,19 +217,19 @@ export function mostCameras(
 }
 
 /**
- * Frames a second that one machine stores, all processes on its cores. Cameras can't wait, so ingest takes what it needs
- * first; the rest of the processor is for what is behind it.
+ * Frames a second that one machine stores with all processes on its cores. Cameras can't wait, so ingest uses the CPU
+ * first. The rest is for the later stages.
  */
 export function oneMachineFps(cores: number, live: Pick<Workload, 'cameras' | 'fps'>): number {
   return Math.min(live.cameras * live.fps, Math.max(0, fromKafkaFps(cores - ingestCores(live))));
 }
 
-/** Frames a second from Kafka to stored objects on so many cores, inference included. */
+/** Frames a second from Kafka to stored objects on `cores` cores, with inference. */
 export function fromKafkaFps(cores: number): number {
   return (cores * 1000) / Object.values(MEASURED.cpuMs).reduce((sum, ms) => sum + ms);
 }
 
-/** Cameras at so many frames a second that one machine keeps up with. */
+/** Most cameras at `fps` frames a second that one machine keeps up with. */
 export function oneMachineCameras(cores: number, fps: number): number {
   let cameras = 0;
   while (oneMachineFps(cores, { cameras: cameras + 1, fps }) === (cameras + 1) * fps) cameras++;
@@ -241,7 +241,7 @@ function ingestCores({ cameras, fps }: Pick<Workload, 'cameras' | 'fps'>): numbe
   return (cameras * (cameraFps * readMs + fps * sampleMs)) / 1000;
 }
 
-/** The fewest partitions that keep up on average, and on the fullest of them. */
+/** The fewest partitions that keep up, on average and in the fullest partition. */
 function partitionsFor(workload: Workload, { stage, partitionsPerCamera }: Plan): number {
   const { cameras, fps } = workload;
   const keepsUp = (partitions: number) => {
@@ -265,7 +265,7 @@ function partitionsFor(workload: Workload, { stage, partitionsPerCamera }: Plan)
 }
 
 /**
- * Streams of a partition, on average and of the fullest: keys are hashed, so they fall like balls into bins.
+ * Streams of a partition on average, and of the fullest one. Keys are hashed: this is the problem of balls into bins.
  * @see Raab and Steger, 'Balls into Bins', RANDOM 1998
  */
 function partitionLoad({ cameras }: Workload, partitions: number): { mean: number; fullest: number } {
@@ -274,10 +274,10 @@ function partitionLoad({ cameras }: Workload, partitions: number): { mean: numbe
   return { mean: Math.max(mean, Math.min(1, cameras)), fullest };
 }
 
-/** Frames that a batch holds when it closes, at its size or at the end of its window. */
+/** Frames of a batch, which closes at its size limit or at the end of its window. */
 function batchOf(framesPerSecond: number, stage: Stage): number {
   const { BATCH_SIZE, BATCH_TIMEOUT_SECONDS } = stage.settings;
-  // In base64, and with its headers as it was measured.
+  // Measured with headers, in base64.
   const { event } = pictures.batchKb.detections;
   const frameKb =
     event / pictures.frames + (weightsOf(stage).frameKb - pictures.qualities[85].frameKb) * (4 / 3);
@@ -285,7 +285,7 @@ function batchOf(framesPerSecond: number, stage: Stage): number {
   return Math.max(1, Math.min(most, framesPerSecond * BATCH_TIMEOUT_SECONDS));
 }
 
-/** Seconds of one invocation with so many frames. */
+/** Seconds of one invocation with `batch` frames. */
 function durations(
   batch: number,
   { gpuFps, store, once }: Workload,
@@ -300,14 +300,14 @@ function durations(
   const more = { frames: 0, archive: annotateOptimised - annotate, video: encoding }[store];
   const drawing = cpu(MEASURED.cpuMs.annotate + more, memory);
   const storing = (batch * PUT_MS) / FRAMES_IN_WORK;
-  // What holds many is put when all its pictures are drawn, and then what was seen in them.
+  // An object of many pictures is put once all of them are drawn, and the NDJSON after it.
   const annotating = store === 'frames' ? Math.max(drawing, storing) : drawing + 2 * PUT_MS;
   const detecting = FIXED_MS + cpu(MEASURED.cpuMs.detect, memoryOf(stage, 'detect')) + inference;
   if (once) return { detect: (detecting + annotating) / 1000, annotate: 0 };
   return { detect: detecting / 1000, annotate: (FIXED_MS + annotating) / 1000 };
 }
 
-/** Half a batch's time to fill, then each stage's wait (M/D/1) and work; a batch that isn't full waits for its window. */
+/** Half the time to fill a batch, the window if the batch does not fill, and each stage's wait (M/D/1) and work. */
 function latency(
   framesPerSecond: number,
   batch: number,
@@ -324,7 +324,7 @@ function latency(
   return batch / (2 * framesPerSecond) + windows + inStages.reduce((sum, one) => sum + one, 0);
 }
 
-/** The smallest brokers of which one cluster can have enough, in threes: one a zone. */
+/** The smallest brokers of which a cluster can have enough. Their number is a multiple of three: one in each zone. */
 function brokersFor({ kafka: { kind } }: Stage, ingressMb: number): Capacity['kafka'] {
   const sizes = Object.entries(BROKER_SIZES).map(([size, times]) => ({
     kind,

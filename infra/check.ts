@@ -10,12 +10,12 @@ interface Tagged {
   Tags?: { Key: string; Value: string }[];
 }
 
-/** What the stages of the account hold already, of those quotas where AWS says it. */
+/** What the account uses already, for the quotas where AWS reports it: in all, and by this stage. */
 type Held = Record<string, (ask: Ask) => { all: number; own: number }>;
 
 /**
- * Asks Service Quotas whether the account holds the stage, beside what is there already, and prints what it found.
- * @throws Error with what to request
+ * Checks by Service Quotas whether the stage fits into the account, beside what is in use already. Prints the result.
+ * @throws Error with the quotas to request
  */
 export function check(stage: Stage, region: string, ask: Ask): void {
   const problems = shellProblems(stage);
@@ -44,7 +44,7 @@ export function check(stage: Stage, region: string, ask: Ask): void {
   if (problems.length > 0) throw new Error(problems.join('; '));
 }
 
-/** What the deploying shell leaves out, that the deploy would stop at. */
+/** Missing variables of the deploying shell at which the deploy would stop. */
 function shellProblems({ name, network, inference }: Stage): string[] {
   const { DEPLOY_CIDRS } = deployment();
   const needed = network.tunnel || inference.backend === 'eks';

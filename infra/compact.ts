@@ -6,11 +6,11 @@ import { createGroup, type createNetwork, reachS3 } from './network.ts';
 import { environmentOf } from './settings.ts';
 import { COMPACTING, type Stage } from './stages.ts';
 
-/** So many targets a rule of EventBridge has. */
+/** Most targets of an EventBridge rule. */
 const TARGETS = 5;
-/** Three minutes after each full hour its last batches are stored. */
+/** Three minutes after each full hour. By then the hour's last batches are stored. */
 const SCHEDULE = 'cron(3 * * * ? *)';
-/** With the 14 minutes of the run itself, less than the hour until the next. */
+/** Together with the run's 14 minutes it is less than the hour until the next run. */
 const LONGEST_WAIT_SECONDS = 2_700;
 
 interface Parts {
@@ -21,7 +21,7 @@ interface Parts {
 
 export type Compactor = ReturnType<typeof createCompactor>;
 
-/** The function that brings each hour that is over into the tables: one call for each part of it. */
+/** The function that writes each past hour into the tables, with one call for each part of the hour. */
 export function createCompactor({ stage, network, store }: Parts) {
   const group = createGroup(network.vpc, 'Compact');
   reachS3(network, group);
@@ -32,7 +32,7 @@ export function createCompactor({ stage, network, store }: Parts) {
     handler: 'packages/tables/src/lambda.handler',
     runtime: 'nodejs24.x',
     architecture: 'arm64',
-    // Half of it is DuckDB's, and an object's texts are held while they are read.
+    // DuckDB gets half of it. The text of an object is in memory while it is read.
     memory: '3008 MB',
     timeout: '14 minutes',
     storage: '4 GB',
@@ -47,7 +47,7 @@ export function createCompactor({ stage, network, store }: Parts) {
       { actions: ['s3:PutObject'], resources: objects('tables') },
       ...(ndjsonDays ? [{ actions: ['s3:DeleteObject'], resources: objects('detections') }] : []),
       { actions: ['s3:ListBucket'], resources: [store.arn] },
-      // Lambda's way into the VPC; AWS knows no narrower resource for these.
+      // For Lambda's network interfaces in the VPC. AWS supports no narrower resource for these actions.
       {
         actions: [
           'ec2:AssignPrivateIpAddresses',
@@ -62,7 +62,7 @@ export function createCompactor({ stage, network, store }: Parts) {
       { actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [$interpolate`${logs.arn}:*`] },
     ],
     concurrency: { reserved: COMPACTING },
-    // Its native code, 70 MB, is installed for the function's own machine.
+    // DuckDB's native code, 70 MB, is installed for the architecture of the function.
     nodejs: {
       install: { '@duckdb/node-api': tablesPackage.dependencies['@duckdb/node-api'] },
       minify: true,
@@ -70,8 +70,8 @@ export function createCompactor({ stage, network, store }: Parts) {
     vpc: $dev ? undefined : { securityGroups: [group.id], privateSubnets: network.vpc.privateSubnets },
     transform: { role: { managedPolicyArns: [] } },
   });
-  // What failed is made good by the next hour's run. Two runs of a part at once do its work twice: a run that found no place does
-  // not wait into the next hour.
+  // The next hour's run repeats what failed. Two concurrent runs of a part would do its work twice: so a run that waits
+  // for a free place is dropped before the next hour.
   new aws.lambda.FunctionEventInvokeConfig('CompactOnce', {
     functionName: fn.name,
     maximumRetryAttempts: 0,

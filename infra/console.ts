@@ -38,26 +38,26 @@ interface Parts {
 
 /** TLS 1.2 with forward secrecy, or 1.3. */
 const TLS_POLICY = 'ELBSecurityPolicy-TLS13-1-2-2021-06';
-/** After so long a browser signs in again, seconds. */
+/** Length of a session, seconds. After it the browser signs in again. */
 const SESSION = 12 * 3600;
 /**
- * What the page asks by itself. Once the session has ended it is refused, at which the page loads itself again and so leads
- * to the sign-in; sent to Cognito instead, it would fail at another site's door without a word.
+ * Paths that the page's scripts request. After the end of the session these requests are refused. The page then reloads
+ * itself, which leads to the sign-in. A redirect of such a request to Cognito would fail without a message (CORS).
  */
 const API = '/api/*';
-/** A connection on which nothing happens for so long is closed, seconds. The console sends its health every 2 s. */
+/** Idle time after which a connection is closed, seconds. The console sends its health every 2 s. */
 const IDLE = 60;
-/** How long a browser's stream of events may keep an old task from ending, seconds: it opens another by itself. */
+/** How long a browser's event stream may delay the end of an old task, seconds. The browser reconnects by itself. */
 const DRAIN = 15;
 
-/** The console is open to everyone. */
+/** The console would be open to everyone. */
 export class OpenConsoleError extends Error {
   override readonly name = 'OpenConsoleError';
 }
 
 /**
- * The console on ECS, in private subnets, behind a load balancer that speaks TLS and signs in by Cognito.
- * @throws OpenConsoleError when the stage lets in every address
+ * The console on ECS, in private subnets, behind a load balancer with TLS and sign-in by Cognito.
+ * @throws OpenConsoleError when the stage allows every address
  */
 export function createConsole(parts: Parts) {
   const { stage, network, kafka } = parts;
@@ -83,7 +83,7 @@ export function createConsole(parts: Parts) {
   };
 }
 
-/** The load balancer's group: in from the stage's addresses alone, out to the console, and to Cognito for the sign-in. */
+/** The load balancer's security group: inbound from the stage's addresses only, outbound to the console and Cognito. */
 function createDoor(
   { settings }: Stage,
   network: Parts['network'],
@@ -110,7 +110,7 @@ interface ServiceParts extends Parts {
 function createService(parts: ServiceParts): sst.aws.Service {
   const { stage, network, kafka, store, functions, page, group, door, logs, list } = parts;
   const forward = `${stage.settings.CONSOLE_PORT}/http` as const;
-  // The console asks for it too: whoever got past the load balancer has seen nothing yet.
+  // The console requires a token too, as a second protection behind the load balancer.
   const token = createSecret(stage, {
     name: 'ConsoleToken',
     path: 'console/token',
@@ -170,7 +170,7 @@ function createService(parts: ServiceParts): sst.aws.Service {
         giveTmp(args);
       },
       service: { enableExecuteCommand: false },
-      // SST's own group lets everyone in. Ours takes its place, and it stays empty.
+      // SST's own security group allows everyone. It stays without rules, and ours replaces it.
       loadBalancerSecurityGroup: { ingress: [], egress: [] },
       loadBalancer: {
         securityGroups: [door.id],
@@ -189,7 +189,7 @@ function createService(parts: ServiceParts): sst.aws.Service {
   return service;
 }
 
-/** A user pool in which an administrator makes the users, each with a second factor. */
+/** A user pool in which only an administrator creates users, each with a second factor. */
 function createSignIn(stage: Stage, { domain }: Console) {
   const pool = new aws.cognito.UserPool('ConsoleUsers', {
     name: `${$app.name}-${$app.stage}-console`,
@@ -209,7 +209,7 @@ function createSignIn(stage: Stage, { domain }: Console) {
     allowedOauthFlows: ['code'],
     allowedOauthScopes: ['openid'],
     supportedIdentityProviders: ['COGNITO'],
-    // Where the load balancer takes the answer, by its own rule.
+    // The load balancer handles the answer at this path.
     callbackUrls: [`https://${domain}/oauth2/idpresponse`],
   });
   const prefix = new aws.cognito.UserPoolDomain('ConsoleSignInPage', {
@@ -229,20 +229,20 @@ function createSignIn(stage: Stage, { domain }: Console) {
   };
 }
 
-/** Reads what it shows; writes a failed record back to the topic it came from, and then takes it out of `failed/`. */
+/** Reads what the console shows. Writes a dead letter back to its topic, and then deletes it from `failed/`. */
 function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.FunctionPermissionArgs[] {
   const { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC, KAFKA_GROUP_ID, S3_PREFIX } =
     stage.settings;
   const objects = (...keys: string[]) => keys.map((key) => $interpolate`${store.arn}/${key}`);
   return [
     ...kafkaPermissions(kafka, {
-      // Pictures that travel once are on the topic of frames alone.
+      // With PICTURES=once the pictures are on the topic of frames only.
       read: [
         KAFKA_DETECTIONS_TOPIC,
         KAFKA_EVENTS_TOPIC,
         ...(stage.settings.PICTURES === 'once' ? [KAFKA_TOPIC] : []),
       ],
-      // It follows in groups of its own, each with a random end to its name.
+      // The console's consumer groups have random suffixes.
       groups: [`${KAFKA_GROUP_ID}-console-*`],
       write: [KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC],
     }),
@@ -264,10 +264,10 @@ function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.F
         list.key,
       ),
     },
-    // Which events somebody has looked at.
+    // Which events have been reviewed.
     { actions: ['s3:PutObject'], resources: objects('reviews/*') },
     { actions: ['s3:DeleteObject'], resources: objects('failed/*', `${LOST_BATCHES}/*`) },
-    // Of the whole bucket: S3 says of an object that it is missing to those alone who may list without a condition.
+    // For the whole bucket: S3 reports a missing object (404) only to callers that may list without a condition.
     { actions: ['s3:ListBucket'], resources: [store.arn] },
   ];
 }

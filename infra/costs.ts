@@ -11,38 +11,38 @@ import {
   type Stage,
 } from './stages.ts';
 
-/** Seconds that a batch of 25 keeps its function or endpoint busy. */
+/** Seconds that a function or an endpoint needs for a batch of 25. */
 const BATCH_SECONDS = { detect: 0.6, annotate: 0.5, serverlessInference: 1.5 };
-/** What frames cause, where something better is known than what the estimate assumes. */
+/** Work for the frames. It replaces the assumptions of the estimate when better figures are known. */
 export interface Work {
-  /** Frames of a batch, and seconds for each 25 of them. */
+  /** Frames of a batch. `detect` and `annotate` are seconds for 25 frames. */
   batch: number;
   detect: number;
   annotate: number;
   putsPerFrame: number;
-  /** Objects of NDJSON, each of which the compactor reads once. */
+  /** NDJSON objects for each frame. The compactor reads each once. */
   linesPerFrame: number;
-  /** Of a stored frame; left out, those of a published one. */
+  /** Kilobytes of a stored frame; left out, those of a published one. */
   storedKb?: number;
 }
-/** Of an NDJSON a batch whose frames are of two streams. */
+/** NDJSON objects for each frame: a batch of 25 has frames of two streams. */
 const LINES_PER_FRAME = 2 / 25;
-/** The compactor: CPU milliseconds of a frame (`npm run bench:search`), and a GET, of which so many are under way. */
+/** The compactor: CPU milliseconds for a frame (`npm run bench:search`), time of a GET, and concurrent GETs. */
 const COMPACTING = { cpuMs: 0.06, getMs: 20, reads: 16, memoryMb: 3008 };
-/** Of an archive and an NDJSON a batch, whose frames are of two streams. */
+/** PUTs for each frame: an archive and an NDJSON for each of the two streams of a batch of 25. */
 const ARCHIVE_PUTS_PER_FRAME = 4 / 25;
-/** Events of each camera that are reckoned with. */
+/** Assumed events of each camera. */
 const EVENTS_AN_HOUR = 6;
 const SPOT_SHARE = 0.3;
 const METRICS_PER_STREAM = 12;
-/** Most that one poller carries. */
+/** Most MB/s of one poller. */
 export const POLLER_MB = 5;
 const MONTH_HOURS = 730;
-/** Memory of an EC2 instance that is not for tasks. */
+/** Memory of an EC2 instance that tasks can't use. */
 const SYSTEM_GB = 0.5;
 
 export interface Estimate {
-  /** Dollars a month, by what they are paid for. */
+  /** Dollars a month for each item. */
   items: { item: string; usd: number }[];
   assumptions: string[];
 }
@@ -57,14 +57,14 @@ function assumedOf({ settings }: Stage): Work {
   };
 }
 
-/** What a stage costs in a month, from the same table that its resources are made from. */
+/** The costs of a stage in a month, from the same table as its resources. */
 export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
   const { load, network, ingest, store } = stage;
   const hours = load.stageHours;
   const frames = load.streams * load.frameRate * 3600 * load.cameraHours;
   const batches = frames / 25;
   const form = classOf(stage);
-  // An object of a versioned bucket lies there for a day more, see infra/storage.ts.
+  // An object of a versioned bucket is kept for a day more, see infra/storage.ts.
   const days = Math.max(store.annotatedDays + (store.versioning ? 1 : 0), form.days);
   const life = hours / 24;
   const storedFrames = (frames * (hours < MONTH_HOURS ? Math.min(days, life) : days)) / life;
@@ -105,19 +105,19 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
   return { items: items.filter(({ usd }) => usd > 0), assumptions: assumptions(stage, frames, work) };
 }
 
-/** How the stage's pictures lie in S3: what is smaller than 128 KB always costs as usual. */
+/** Storage class of the stage's pictures. Single pictures stay in the standard class: others charge at least 128 KB. */
 function classOf({ settings: { STORE, S3_STORAGE_CLASS = 'STANDARD' } }: Stage) {
   const isOther = STORE !== 'frames' && S3_STORAGE_CLASS in CLASSES;
   return isOther ? CLASSES[S3_STORAGE_CLASS as keyof typeof CLASSES] : usualClass;
 }
 
-/** Of a million frames. */
+/** Costs of S3 requests for a million frames. */
 function requestsCost({ putsPerFrame, linesPerFrame }: Work, put: number): number {
   if (put === usualClass.put) return putsPerFrame * put;
   return (putsPerFrame - linesPerFrame) * put + linesPerFrame * PRICE.perMillion.s3Put;
 }
 
-/** Tasks of ingest that one of its EC2 instances holds: by CPU, by memory less the system's own, by interfaces. */
+/** Ingest tasks that fit on one EC2 instance: by CPU, by memory without the system's, and by network interfaces. */
 export function tasksPerHost({ cpu, memory }: Stage['ingest'], instance: keyof typeof HOST_SIZES): number {
   const size = HOST_SIZES[instance];
   return Math.min(
@@ -130,7 +130,7 @@ export function tasksPerHost({ cpu, memory }: Stage['ingest'], instance: keyof t
 function ingestCost({ ingest, load }: Stage): number {
   const tasks = Math.ceil(load.streams / ingest.streamsPerTask);
   const spot = load.stageHours * SPOT_SHARE;
-  // A quarter of a vCPU and half a gigabyte.
+  // 0.25 vCPU and 0.5 GB.
   const testCamera = ingest.testCamera ? taskHour(0.25, 0.5) * spot : 0;
   if (ingest.capacity === 'ec2') {
     const hosts = Math.ceil(tasks / tasksPerHost(ingest, ingest.instance));
@@ -142,7 +142,7 @@ function ingestCost({ ingest, load }: Stage): number {
   );
 }
 
-/** Load balancer with an address a zone, and the task behind it; Cognito asks nothing for the first 10,000 users. */
+/** Load balancer with an address in each zone, and its task. Cognito is free for the first 10,000 users. */
 function consoleCost({ console, network, load }: Stage): number {
   if (!console) return 0;
   const { applicationLoadBalancer, publicAddress } = PRICE.perHour;
@@ -150,7 +150,7 @@ function consoleCost({ console, network, load }: Stage): number {
   return hour * load.stageHours;
 }
 
-/** Of one frame, what brings it into the tables. */
+/** Costs of writing one frame into the tables. */
 function tablesCost({ linesPerFrame }: Work): number {
   const { cpuMs, getMs, reads, memoryMb } = COMPACTING;
   const seconds = (cpuMs + (linesPerFrame * getMs) / reads) / 1000;
@@ -162,10 +162,10 @@ function tablesCost({ linesPerFrame }: Work): number {
 const taskHour = (vcpu: number, memoryGb: number) =>
   vcpu * PRICE.perHour.fargateCpuArm + memoryGb * PRICE.perHour.fargateGbArm;
 
-/** How often a JPEG travels over Kafka. */
+/** How often a JPEG is sent over Kafka. */
 export const travels = ({ settings }: Pick<Stage, 'settings'>) => (settings.PICTURES === 'once' ? 1 : 2);
 
-/** Of a broker and hour. */
+/** Dollars for a broker and an hour. */
 function brokerHour(instance: Stage['kafka']['instance']): number {
   if (instance === 'kafka.t3.small') return PRICE.perHour[instance];
   const [kind, , size] = instance.split('.') as ['kafka' | 'express', 'm7g', BrokerSize];
@@ -201,12 +201,14 @@ function inferenceCost({ inference, load }: Stage, batches: number): number {
 }
 
 /**
- * What one unit of the mappings' pollers holds.
+ * Capacity of one billing unit of provisioned pollers: their number, and MB/s.
  * @see https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html, 'Cost optimization for provisioned mode'
  */
 const POLLER_UNIT = { pollers: 10, mb: 20 };
 
-/** The mappings of a stage share their group's units. Each keeps its fewest pollers, or what its topic brings in. */
+/**
+ * The mappings of a stage share units. Each needs its minimum of pollers, or as many as its topic's traffic requires.
+ */
 function pollersCost(stage: Stage): number {
   const { pollers } = stage.functions;
   if (!pollers) return 0;
@@ -219,7 +221,7 @@ function pollersCost(stage: Stage): number {
   return units * PRICE.perHour.eventPollerUnit * load.stageHours;
 }
 
-/** What the stages do with each event, by their table. */
+/** Costs of the stages that process events, from the table of stages. */
 function eventsCost(stage: Stage): number {
   const { load, store } = stage;
   const events = load.streams * load.cameraHours * EVENTS_AN_HOUR;

@@ -5,16 +5,16 @@ import { acrossStreams, awsMetric, type Service } from './metrics.ts';
 import { title } from './settings.ts';
 import type { Stage } from './stages.ts';
 
-/** Names that the dashboard's metrics are found by. */
+/** Names of the resources whose metrics the dashboard shows. */
 export interface Names {
   region: string;
   stage: Pick<Stage, 'name' | 'settings'>;
   clusterName: string;
-  /** Names of the functions by their stages'. */
+  /** Names of the Lambda functions, by stage. */
   functions: Record<string, string>;
   eksCluster?: string | undefined;
   endpoint?: string | undefined;
-  /** The console's load balancer, where the stage has one. */
+  /** The console's load balancer, if the stage has one. */
   page?: { loadBalancer: string; targetGroup: string } | undefined;
 }
 
@@ -24,7 +24,7 @@ type Line =
 const WIDTH = 24;
 const HEIGHT = 5;
 
-/** The dashboard's body: the flow of a frame, top to bottom, one row a step. */
+/** The dashboard's body: the way of a frame from top to bottom, with one row for each step. */
 export function dashboardBody(names: Names): string {
   const { name: stageName, settings } = names.stage;
   const ours = (service: Service, name: MetricName, statistic: string): Line => ({
@@ -156,7 +156,7 @@ function withOptions({ metric, ...options }: Extract<Line, { metric: string[] }>
   return [...metric, options];
 }
 
-/** Frames of all streams over invocations. */
+/** Frames of all streams divided by invocations. */
 function batchSize(stage: string, service: Service, frames: MetricName, functionName: string): Line[] {
   const invocations = {
     metric: awsMetric('AWS/Lambda', 'Invocations', functionName),

@@ -7,11 +7,11 @@ import { check } from './check.ts';
 import { modelDockerfile, stageOf } from './stages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-/** Where `sst deploy` writes what the app returned. */
+/** File with the app's outputs, written by `sst deploy`. */
 const OUTPUTS = join(ROOT, '.sst/outputs.json');
-/** Which images `build` pushed last, for `infra` and `k8s`. */
+/** File with the images that `build` pushed last, for `infra` and `k8s`. */
 const IMAGES = join(ROOT, '.sst/images.json');
-/** One region for all: the provider in sst.config.ts takes the same. */
+/** The region of all commands; the provider in sst.config.ts uses the same. */
 const REGION = process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION || 'us-east-1';
 
 type Images = Partial<Record<'MODEL_IMAGE' | 'INGEST_IMAGE', string>>;
@@ -99,13 +99,13 @@ async function deployCanary(
   );
 }
 
-/** What every command of ours is started with. */
+/** The environment of every command that is started here. */
 function environment(more: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return {
     ...process.env,
     AWS_REGION: REGION,
     AWS_DEFAULT_REGION: REGION,
-    // For the images that SST builds: attestations make an index of an image, which SageMaker refuses.
+    // For the images that SST builds: with attestations buildx writes an OCI index, which SageMaker refuses.
     BUILDX_NO_DEFAULT_ATTESTATIONS: '1',
     SST_TELEMETRY_DISABLED: '1',
     ...more,
@@ -154,7 +154,7 @@ function build(): void {
     INGEST_IMAGE: image('ingest', 'ingest-host/Dockerfile', 'linux/arm64'),
   };
   keepImages(images);
-  // For the jobs of a workflow that come after.
+  // Output for later jobs of a GitHub workflow.
   const { GITHUB_OUTPUT } = process.env;
   if (GITHUB_OUTPUT)
     appendFileSync(GITHUB_OUTPUT, `model=${images.MODEL_IMAGE}\ningest=${images.INGEST_IMAGE}\n`);
@@ -178,14 +178,14 @@ function deployStage(variables: NodeJS.ProcessEnv = {}): void {
 
 function deployKubernetes(): void {
   refuseUnreachable();
-  // Targets by the names that infra/eks.ts gives them; what they depend on is left as it is.
+  // The target is named by infra/kubernetes-apply.ts. Its dependencies are not changed.
   run('npx', ['sst', 'deploy', '--stage', stage(), '--target', 'KubernetesDeployment'], {
     ...readJson<Images>(IMAGES),
     ...given(),
   });
 }
 
-/** GitHub's own runners have no fixed address, so they can't be among those that reach the Kubernetes API. */
+/** GitHub's own runners have no fixed address, so DEPLOY_CIDRS can't allow them to reach the Kubernetes API. */
 function refuseUnreachable(): void {
   if (process.env.RUNNER_ENVIRONMENT !== 'github-hosted') return;
   if (stageOf(stage()).inference.backend !== 'eks') return;
@@ -194,7 +194,7 @@ function refuseUnreachable(): void {
   );
 }
 
-/** What the shell names goes before what was built last. */
+/** Images that the shell names. They have priority over those that were built last. */
 function given(): Images {
   const { MODEL_IMAGE, INGEST_IMAGE } = process.env;
   return { ...(MODEL_IMAGE && { MODEL_IMAGE }), ...(INGEST_IMAGE && { INGEST_IMAGE }) };

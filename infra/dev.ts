@@ -9,7 +9,7 @@ interface Parts {
   store: sst.aws.Bucket;
 }
 
-/** What `sst dev` starts beside the live Lambda functions; the ingest host comes from its service's own `dev`. */
+/** Commands that `sst dev` starts beside the live Lambda functions. The ingest service's own `dev` starts ingest. */
 export function createDevCommands({ stage, kafka, store }: Parts): void {
   new sst.x.DevCommand('Model', {
     dev: { title: 'Model', command: 'npm run model', autostart: true },

@@ -3,7 +3,7 @@ import type { Stage } from './stages.ts';
 
 type Network = ReturnType<typeof createNetwork>;
 
-/** A cluster whose tasks live in private subnets and in one security group. */
+/** A cluster whose tasks run in private subnets and in one security group. */
 export function createCluster(
   network: Network,
   group: Group,
@@ -24,9 +24,9 @@ export function createCluster(
 }
 
 /**
- * A secret that ECS hands to a task as a variable.
- * @param options.path its name, after those of app and stage
- * @returns what names the secret, and this version of it
+ * A secret that ECS passes to a task as a variable.
+ * @param options.path name of the secret, after the names of app and stage
+ * @returns ARN of the secret, and ARN of this version
  */
 export function createSecret(
   stage: Stage,
@@ -45,7 +45,7 @@ export function createSecret(
   return { arn: secret.arn, version: $interpolate`${secret.arn}:::${version.versionId}` };
 }
 
-/** Runs a task's containers as our images are made to be run: nothing to write to, nothing that root could do. */
+/** Runs a task's containers with a read-only root file system and without Linux capabilities. */
 export function harden(args: aws.ecs.TaskDefinitionArgs): undefined {
   changeContainers(args, ({ linuxParameters }) => ({
     readonlyRootFilesystem: true,
@@ -62,14 +62,14 @@ function changeContainers(
   );
 }
 
-/** New tasks did not get healthy, and ECS took the old ones back. */
+/** New tasks did not become healthy, and ECS returned to the old ones. */
 export class RolledBackError extends Error {
   override readonly name = 'RolledBackError';
 }
 
 /**
- * Ends a deploy with an error where ECS rolled a service back, which AWS's provider takes for a success: it waits for a
- * steady state, and the old tasks have one.
+ * Fails a deploy when ECS rolled a service back. AWS's provider reports a success then: it waits for a steady state,
+ * and the old tasks reach one.
  * @see https://github.com/hashicorp/terraform-provider-aws/issues/20858
  */
 export function refuseRollback(name: string, service: sst.aws.Service): void {
@@ -83,18 +83,18 @@ export function refuseRollback(name: string, service: sst.aws.Service): void {
   });
 }
 
-/** Gives a task's containers a folder to write to, `/tmp`; the image must name it as a volume, or it is root's alone. */
+/** Gives a task's containers a writable `/tmp`. The image must declare it as a volume, or only root can write to it. */
 export function giveTmp(args: aws.ecs.TaskDefinitionArgs): void {
   args.volumes = [{ name: 'tmp' }];
   changeContainers(args, () => ({ mountPoints: [{ sourceVolume: 'tmp', containerPath: '/tmp' }] }));
 }
 
-/** What a task itself may do: nothing, unless it is named here. */
+/** Permissions of a task itself: only these statements. */
 export function taskRole(statements: sst.aws.FunctionPermissionArgs[]) {
   return { inlinePolicies: statements.length > 0 ? [inline(statements)] : [] };
 }
 
-/** What ECS itself may do to start a task. SST's own allows every parameter and secret, and any log group. */
+/** Permissions of ECS to start a task. SST's own role allows every parameter, every secret and every log group. */
 export function executionRole(logs: string, secrets: $util.Output<string>[]) {
   const here = $interpolate`${aws.getRegionOutput().region}:${aws.getCallerIdentityOutput().accountId}`;
   const statements = [
@@ -113,7 +113,7 @@ export function executionRole(logs: string, secrets: $util.Output<string>[]) {
   return { managedPolicyArns: [], inlinePolicies: [inline(statements)] };
 }
 
-/** The one policy of a role of ours. */
+/** The only policy of a role. */
 export function inline(statements: unknown[]) {
   return { name: 'inline', policy: aws.iam.getPolicyDocumentOutput({ statements: statements as any }).json };
 }

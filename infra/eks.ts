@@ -32,7 +32,7 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
   const nodes = { name: 'Nodes', id: cluster.vpcConfig.clusterSecurityGroupId };
   const loadBalancer = createGroup(network.vpc, 'Inference');
   connect(loadBalancer, nodes, stage.settings.PORT);
-  // KEDA asks the brokers for the group's lag.
+  // KEDA reads the consumer group's lag from the brokers.
   connect(nodes, kafka.group, KAFKA_IAM_PORT);
   if (network.endpointGroup) reachAws(network, nodes);
 
@@ -89,14 +89,15 @@ function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>) 
     'AmazonEKSWorkerNodeMinimalPolicy',
     'AmazonEC2ContainerRegistryPullOnly',
   ]);
-  // Whoever writes first makes a group, without an end to what it keeps: so groups are made before their writers.
+  // The first writer of a log group would create it without a retention: so the groups are created before their
+  // writers.
   const logs = keepLogs(stage, 'ControlPlaneLogs', `/aws/eks/${$app.name}-${$app.stage}/cluster`);
   const cluster = new aws.eks.Cluster(
     'InferenceCluster',
     {
       name: `${$app.name}-${$app.stage}`,
       version: KUBERNETES_VERSION,
-      // AWS upgrades it once its support ends, and does not keep it at six times the price.
+      // At the end of standard support AWS upgrades the cluster, instead of extended support at six times the price.
       upgradePolicy: { supportType: 'STANDARD' },
       roleArn: clusterRole.arn,
       bootstrapSelfManagedAddons: false,
@@ -119,7 +120,7 @@ function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>) 
   return { cluster, addons: watch(stage, cluster) };
 }
 
-/** Roles that may use the cluster beside the one that makes it, which else would be the only one. */
+/** Grants further roles access to the cluster. Otherwise only the role that creates the cluster has access. */
 function letIn(cluster: aws.eks.Cluster): void {
   const { CLUSTER_ADMINS = [], CLUSTER_VIEWERS = [] } = deployment();
   const grant = (
@@ -142,7 +143,7 @@ function letIn(cluster: aws.eks.Cluster): void {
   }
 }
 
-/** A role for an AWS service with the policies that AWS keeps for it. */
+/** A role for an AWS service, with AWS's managed policies. */
 function createRole(name: string, service: string, policies: string[]): aws.iam.Role {
   return new aws.iam.Role(name, {
     namePrefix: rolePrefix(),
@@ -175,7 +176,7 @@ function watch(stage: Stage, cluster: aws.eks.Cluster): aws.eks.Addon[] {
       addonName: 'amazon-cloudwatch-observability',
       addonVersion: INSIGHTS_VERSION,
       podIdentityAssociations: [{ serviceAccount: 'cloudwatch-agent', roleArn: role.arn }],
-      // Left to itself it injects OpenTelemetry into every workload, the model server's included.
+      // By default it injects OpenTelemetry into every workload, including the model server.
       configurationValues: JSON.stringify({
         manager: { applicationSignals: { autoMonitor: { monitorAllServices: false } } },
       }),

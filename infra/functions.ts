@@ -35,9 +35,9 @@ interface Parts {
   list: StreamList;
 }
 
-/** A stage's function: what the table of stages asks for, as this deployment has it. */
+/** The Lambda function of a pipeline stage: its needs from the table of stages, resolved for this deployment. */
 interface StageFunction {
-  /** In upper case, as resources are called. */
+  /** Name of its resources: the stage's name with a capital first letter. */
   name: string;
   of: PipelineStage;
   size: Lambda;
@@ -50,13 +50,13 @@ interface StageFunction {
 
 export type Functions = ReturnType<typeof createFunctions>;
 
-/** The Lambda functions of the pipeline by their stages' names, each behind its MSK event-source mapping. */
+/** The Lambda functions of the pipeline by stage, each with its MSK event-source mapping. */
 export function createFunctions(parts: Parts) {
   const created = deployedStages(parts.stage).map(({ of, size }) => {
     const spec = specify(parts, of, size);
     const { onlyWith = [] } = of;
     const [by] = onlyWith.filter((name) => name in spec.environment);
-    /** What says to others that the stage runs here. */
+    /** Variable by which other processes know that this stage is deployed. */
     const switches: Environment = by ? { [by]: spec.environment[by] } : {};
     return [of.name, { ...createFunction(parts, spec), switches, group: spec.consumerGroup }] as const;
   });
@@ -100,7 +100,7 @@ function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFunction {
   };
 }
 
-/** The stage's values of these variables; one that switches a stage of the pipeline is `on` where that is deployed. */
+/** The stage's values of these variables. A variable that enables a pipeline stage is `on` if that is deployed. */
 function variablesOf(stage: Stage, names: readonly VariableName[]): Environment {
   const switches = deployedStages(stage).flatMap(({ of }) => of.onlyWith ?? []);
   const on = names.filter((name) => switches.includes(name)).map((name) => [name, 'on']);
@@ -112,7 +112,9 @@ interface Met {
   permissions?: Permissions;
 }
 
-/** What each need of a stage comes to; the ways that it takes are opened to the function's group. */
+/**
+ * Environment and permissions for each need of a pipeline stage. They also open the network for the function's group.
+ */
 const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
   kafka({ stage, kafka }, group) {
     connect(group, kafka.group, KAFKA_IAM_PORT);
@@ -165,7 +167,7 @@ function mqttPort(url: string): number {
   return Number(port) || (protocol === 'mqtts:' ? 8883 : 1883);
 }
 
-/** What a Kafka client of ours reads from its environment. */
+/** Environment of a Kafka client. */
 export function kafkaEnvironment(stage: Stage, kafka: KafkaCluster) {
   return {
     KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrapServers,
@@ -178,7 +180,7 @@ function objects(store: sst.aws.Bucket, action: 's3:GetObject' | 's3:PutObject',
   return { actions: [action], resources: keys.map((key) => $interpolate`${store.arn}/${key}`) };
 }
 
-/** Packages beside the bundle, in the versions that our package.json files pin. */
+/** Packages that are installed beside the bundle, in the versions of our package.json files. */
 function installed(
   { install, installForVideo }: PipelineStage['lambda'],
   { STORE }: Stage['settings'],
@@ -213,26 +215,26 @@ function createFunction(parts: Parts, spec: StageFunction) {
       ...pollerPermissions(stage, kafka, store),
       { actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [$interpolate`${logs.arn}:*`] },
     ],
-    // A partition's batches follow one another: more would only idle.
+    // Each partition has one batch at a time: more concurrency would be idle.
     concurrency: { reserved: stage.kafka.partitions },
     nodejs: { install: installed(spec.of.lambda, stage.settings), minify: true },
-    // A live function only passes its events on to the developer's machine, over the public internet.
+    // In `sst dev` the function only forwards its events to the developer's machine, over the public internet.
     vpc: $dev ? undefined : { securityGroups: [spec.group.id], privateSubnets: network.vpc.privateSubnets },
-    // The managed policies that SST attaches allow every log group; the permissions above are all it needs.
+    // SST's managed policies allow every log group. The permissions above are enough.
     transform: { role: { managedPolicyArns: [] } },
   });
   createMapping(parts, spec, fn);
   return { fn, logs };
 }
 
-/** What the mapping's pollers, and Lambda itself on its way into the VPC, do in the function's name. */
+/** Permissions that the mapping's pollers, and Lambda for its network interfaces, use through the function's role. */
 function pollerPermissions(stage: Stage, kafka: KafkaCluster, store: sst.aws.Bucket): Permissions {
   return [
     {
       actions: ['kafka:DescribeCluster', 'kafka:DescribeClusterV2'],
       resources: [kafka.arn],
     },
-    // AWS knows no narrower resource for these.
+    // AWS supports no narrower resource for these actions.
     {
       actions: [
         'kafka:GetBootstrapBrokers',
@@ -271,15 +273,15 @@ function createMapping({ stage, kafka, store }: Parts, spec: StageFunction, fn: 
   );
 }
 
-/** Most that Lambda takes: at an attempt every two seconds, five hours and a half. */
+/** Lambda's maximum: with an attempt every two seconds, five and a half hours. */
 const MOST_RETRIES = 10_000;
-/** How long before Kafka forgets a record its batch is put aside, seconds. */
+/** How long before the end of Kafka's retention a batch is given up, seconds. */
 const BEFORE_FORGOTTEN = 1800;
 
 /**
- * A batch that fails is delivered again until its records are about to be forgotten, then lies whole in the bucket.
- * Without both numbers Lambda would give up after ten attempts, so an outage of minutes would drain the topic. Mappings
- * without provisioned pollers can't have them: they have no destination, which makes them wait.
+ * A batch that fails is delivered again until shortly before the end of Kafka's retention. Then it is stored whole in
+ * the bucket. Without both limits Lambda would give up after ten attempts, and an outage of minutes would lose records.
+ * Mappings without provisioned pollers can't set them: they have no destination, and retry without an end.
  * @see https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html
  */
 function provisioned(stage: Stage, pollers: { min: number; max: number }, store: sst.aws.Bucket) {

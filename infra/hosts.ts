@@ -3,18 +3,20 @@ import { createGroup, type createNetwork, type Group, reachAws, reachS3 } from '
 import { rolePrefix } from './role-prefix.ts';
 import type { IngestHosts, Stage } from './stages.ts';
 
-/** Amazon Linux for ECS on Graviton: the newest one whenever an instance starts. */
+/** Amazon Linux for ECS on Graviton: each new instance gets the newest image. */
 const IMAGE = 'resolve:ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id';
 const ROOT_VOLUME = { deviceName: '/dev/xvda', gb: 30 };
 
-/** EC2 instances that ECS starts when tasks need them, and lets go when none does. */
+/** EC2 instances that ECS starts when tasks need them, and ends when no task does. */
 export interface Hosts {
-  /** Who calls AWS to start a task: on EC2 the agent of the instance pulls the image, reads the secret, writes the log. */
+  /**
+   * Security group of the instances. On EC2 the instance's agent pulls the image, reads the secret and writes the log.
+   */
   group: Group;
   provider: aws.ecs.CapacityProvider;
 }
 
-/** The instances of one ECS cluster, in private subnets, without a way in. */
+/** The instances of one ECS cluster, in private subnets, without inbound rules. */
 export function createHosts(
   stage: Stage,
   network: ReturnType<typeof createNetwork>,
@@ -30,10 +32,10 @@ export function createHosts(
     minSize: 0,
     maxSize: maxInstances,
     launchTemplate: { id: template.id, version: $interpolate`${template.latestVersion}` },
-    // ECS takes the protection from an instance once its tasks are gone.
+    // ECS removes the protection of an instance once its tasks have ended.
     protectFromScaleIn: true,
     forceDelete: !stage.protect,
-    // The provider's default tags reach neither the instances nor a group.
+    // The provider's default tags apply neither to the instances nor to an Auto Scaling group.
     tags: Object.entries({ ...stage.tags, Name: clusterName, AmazonECSManaged: '' }).map(([key, value]) => ({
       key,
       value,
@@ -67,7 +69,7 @@ function createTemplate(
     instanceType,
     vpcSecurityGroupIds: [group.id],
     iamInstanceProfile: { arn: profile.arn },
-    // One hop: what runs in a container of its own network can't ask for the instance's credentials.
+    // One hop: a container with its own network can't read the instance's credentials.
     metadataOptions: { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 },
     blockDeviceMappings: [
       {
@@ -101,7 +103,7 @@ END
 }
 
 /**
- * What the agent does by itself. Image, secret and log it takes as the task's execution role.
+ * Permissions of the agent itself. For image, secret and log it uses the task's execution role.
  * @see https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
  */
 function createAgentRole(clusterName: string): aws.iam.Role {
@@ -129,7 +131,7 @@ function createAgentRole(clusterName: string): aws.iam.Role {
           'StartTelemetrySession',
           'UpdateContainerInstancesState',
         ),
-        // Where to poll is told to everyone or to nobody.
+        // This action has no narrower resource.
         ecs('*', 'DiscoverPollEndpoint'),
       ]),
     ],

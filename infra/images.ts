@@ -3,7 +3,7 @@ interface ImageSpec {
   name: 'model' | 'ingest' | 'camera' | 'console';
   dockerfile: string;
   platform: 'linux/amd64' | 'linux/arm64';
-  /** An image that is built already, such as by CI; the deploy then builds none. */
+  /** An image that is built already, by CI for example. The deploy then builds none. */
   prebuilt?: string | undefined;
 }
 
@@ -12,7 +12,7 @@ interface ImageSpec {
  * @returns the image by its digest, so that a deploy runs exactly what it built
  */
 export function createImage({ name, dockerfile, platform, prebuilt }: ImageSpec): $util.Output<string> {
-  // The repository stays when an image is named that was built elsewhere: one that holds images can't be taken away.
+  // The repository is created for a prebuilt image too: a repository with images can't be removed.
   const title = `${name[0].toUpperCase()}${name.slice(1)}`;
   const repository = new aws.ecr.Repository(`${title}Repository`, {
     name: `${$app.name}/${$app.stage}/${name}`,
@@ -40,9 +40,9 @@ export function createImage({ name, dockerfile, platform, prebuilt }: ImageSpec)
     platforms: [platform],
     tags: [$interpolate`${repository.repositoryUrl}:latest`],
     push: false,
-    // In Docker's own format, which SageMaker takes; this pushes.
+    // Pushes in Docker's own format, which SageMaker requires.
     exports: [{ image: { push: true, ociMediaTypes: false } }],
-    // `sst diff` says what would change, and builds nothing.
+    // `sst diff` shows the changes and builds nothing.
     buildOnPreview: false,
     registries: [
       { address: login.proxyEndpoint, username: login.userName, password: $util.secret(login.password) },

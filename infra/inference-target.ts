@@ -1,15 +1,15 @@
 import type { Group } from './network.ts';
 
-/** Where detect sends frames, whatever serves them. */
+/** The inference backend as detect uses it. */
 export interface InferenceTarget {
   environment: Record<string, $util.Input<string>>;
   permissions: sst.aws.FunctionPermissionArgs[];
-  /** Opens the way from a security group to the backend. */
+  /** Allows connections from a security group to the backend. */
   allow: (from: Group) => void;
-  /** What a dashboard can show of it. */
+  /** Names for the backend's metrics on the dashboard. */
   metrics: { eksCluster?: $util.Input<string>; endpoint?: $util.Input<string> };
-  /** Whether a second model server is tried beside the one in use. */
+  /** Whether a canary is deployed beside the model server in use. */
   hasCanary?: boolean;
-  /** Whether nodes may be rented on demand where spot has none, which is counted. */
+  /** Whether on-demand nodes may replace missing spot nodes. They are counted by a metric. */
   fallsBack?: boolean;
 }

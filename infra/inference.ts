@@ -7,7 +7,7 @@ import { createSageMaker } from './sagemaker.ts';
 import { deployment } from './settings.ts';
 import { modelDockerfile, type Stage } from './stages.ts';
 
-/** The stage's inference backend; in `sst dev` the model server on the developer's machine, so that no GPU is rented. */
+/** The stage's inference backend. In `sst dev` it is the model server on the developer's machine, without a GPU. */
 export function createInference(
   stage: Stage,
   network: ReturnType<typeof createNetwork>,

@@ -32,8 +32,8 @@ interface Parts {
 }
 
 /**
- * ECS services that read the cameras, `streamsPerTask` of them a task, and publish their frames.
- * @returns ids of the streams that are read, and the names of the log groups
+ * ECS services that read the cameras and publish their frames, with `streamsPerTask` cameras in each task.
+ * @returns ids of the enabled streams, and the names of the log groups
  */
 export function createIngest(parts: Parts, cameras: Camera[]) {
   const { stage, network, kafka } = parts;
@@ -69,7 +69,7 @@ export function createIngest(parts: Parts, cameras: Camera[]) {
   const logGroups = shards.map((streams, index) =>
     createTask({ ...parts, cluster, hosts, image, streams, name: `Ingest${index + 1}` }),
   );
-  // One that is disabled is silent on purpose.
+  // No alarm for a disabled stream: it is silent on purpose.
   const watched = shards.flat().filter(({ disabled }) => !disabled);
   return { streams: watched.map(({ id }) => id), logGroups };
 }
@@ -77,7 +77,7 @@ export function createIngest(parts: Parts, cameras: Camera[]) {
 /** The simulated camera that `sst dev` starts. */
 const LOCAL_CAMERA: Camera = { id: 'local-camera', url: `rtsp://127.0.0.1:${RTSP_PORT}/camera` };
 
-/** Adds the instances to what the cluster places tasks on, which SST has no option for. */
+/** Adds the instances to the cluster's capacity providers, for which SST has no option. */
 function useCapacity({ provider }: Hosts): void {
   $transform(aws.ecs.ClusterCapacityProviders, (args, _options, name) => {
     if (!name.startsWith(CLUSTER)) return;
@@ -95,7 +95,7 @@ interface Task extends Parts {
 
 function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task): string {
   const logs = logGroupName(name.toLowerCase());
-  // Scenes are detect's business: a zone that is moved restarts no camera, and no list grows out of a secret's 64 KB.
+  // Without scenes, which only detect uses: a changed zone then restarts no task, and the list fits a secret's 64 KB.
   const list = JSON.stringify(streams.map(({ scene: _, ...camera }) => camera));
   // Cameras' addresses hold their passwords, so the whole list is a secret.
   const secret = createSecret(stage, {
@@ -113,7 +113,7 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     capacity: stage.ingest.capacity === 'spot' ? 'spot' : undefined,
     image: image ?? '',
     logging: { name: logs, retention: stage.logRetention },
-    // By version, so that a changed list starts a new task.
+    // The ARN of the version, so that a changed list starts a new task.
     ssm: { STREAMS: secret.version },
     environment: {
       ...kafkaEnvironment(stage, kafka),
@@ -140,12 +140,12 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
       },
       service: (args, options) => {
         args.enableExecuteCommand = false;
-        // The old task ends before the new one starts: two on one camera would send each picture twice, and many cameras
-        // refuse a second session. Each camera is without pictures meanwhile, for about a minute.
+        // The old task ends before the new one starts: two tasks on one camera would publish each picture twice, and
+        // many cameras refuse a second session. Each camera gives no pictures for about a minute.
         args.deploymentMinimumHealthyPercent = 0;
         args.deploymentMaximumPercent = 100;
         if (hosts) placeOn(hosts, args);
-        // The cluster and what it places tasks on.
+        // The cluster with its capacity providers.
         options.dependsOn = cluster;
       },
     },
@@ -154,7 +154,7 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
   return logs;
 }
 
-/** What tells how far the stages are: with MAX_LATENCY_SECONDS, ingest sends what they can take. */
+/** Topics and consumer groups whose lag ingest reads: with MAX_LATENCY_SECONDS it thins frames by their lag. */
 function watchedStages({ settings }: Stage) {
   return {
     topics: frameStagesOf(settings).map((stage) => topicOf(stage, settings)),
@@ -166,15 +166,15 @@ function placeOn({ provider }: Hosts, args: aws.ecs.ServiceArgs): void {
   delete args.launchType;
   args.capacityProviderStrategies = [{ capacityProvider: provider.name, weight: 1 }];
   args.forceNewDeployment = true;
-  // As few instances as hold them.
+  // On as few instances as possible.
   args.orderedPlacementStrategies = [{ type: 'binpack', field: 'memory' }];
 }
 
-/** Whether the process answers at all: a camera that is gone is no reason to restart the others' task. */
+/** Checks only whether the process answers: one lost camera must not restart the task of the others. */
 const alive = (port: number) =>
   `fetch('http://127.0.0.1:${port}/health').then(() => process.exit(0), () => process.exit(1))`;
 
-/** MediaMTX plays a clip in a loop: frames to look at before the first real camera is there. */
+/** A camera for tests: MediaMTX plays a clip in a loop. It gives frames before the first real camera is connected. */
 function createTestCamera({ stage, network }: Parts, cluster: sst.aws.Cluster, ingest: Group): Camera {
   const group = createGroup(network.vpc, 'TestCamera');
   connect(ingest, group, RTSP_PORT);

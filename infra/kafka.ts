@@ -5,19 +5,19 @@ import { acceptTunnel, connect, createGroup, type Group, reachAws, reachS3 } fro
 import { KAFKA_IAM_PORT } from './settings.ts';
 import type { Stage } from './stages.ts';
 
-/** A record batch of 25 frames at their largest, with room for headers. */
+/** Enough for a record batch of the 25 largest frames with their headers. */
 const MAX_MESSAGE_BYTES = 6 * 1024 * 1024;
 /**
- * KRaft, which a cluster must have from its first day and which alone allows 60 brokers. AWS refuses `kafka.t3.small`
- * from 3.9 on, so the small clusters keep to the version before.
+ * KRaft can only be chosen when a cluster is created, and only KRaft allows 60 brokers. AWS refuses `kafka.t3.small`
+ * from 3.9 on, so small clusters use the version before.
  */
 const KAFKA_VERSIONS = { 'kafka.t3.small': '3.8.x', other: '3.9.x.kraft' };
-/** Of the brokers' volumes; above it MSK enlarges them. */
+/** Used share of the brokers' volumes above which MSK enlarges them. */
 const STORAGE_TARGET_PERCENT = 60;
 
 const PROPERTIES = `auto.create.topics.enable=false
 message.max.bytes=${MAX_MESSAGE_BYTES}`;
-/** Express brokers replicate by themselves and refuse this one. */
+/** Express brokers replicate by themselves and refuse this property. */
 const PROVISIONED_PROPERTIES = `${PROPERTIES}
 replica.fetch.max.bytes=${MAX_MESSAGE_BYTES}`;
 
@@ -30,10 +30,10 @@ export interface KafkaCluster {
   topics: aws.msk.Topic[];
 }
 
-/** MSK with IAM authentication over TLS alone, and its topics. */
+/** MSK, with IAM authentication over TLS only, and its topics. */
 export function createKafka(stage: Stage, network: ReturnType<typeof createNetwork>): KafkaCluster {
   const group = createGroup(network.vpc, 'Kafka');
-  // A mapping's pollers take the cluster's subnets and group: they must reach the brokers, Lambda, STS and S3.
+  // A mapping's pollers run in the cluster's subnets and group: they must reach the brokers, Lambda, STS and S3.
   connect(group, group, KAFKA_IAM_PORT);
   reachAws(network, group);
   reachS3(network, group);
@@ -46,7 +46,7 @@ export function createKafka(stage: Stage, network: ReturnType<typeof createNetwo
 function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>, group: Group) {
   const { kafka } = stage;
   const configuration = new aws.msk.Configuration('KafkaConfiguration', {
-    // For whatever version: one that named it would have to be replaced under its own name at an upgrade.
+    // Without Kafka versions: an upgrade would have to replace the configuration under the same name.
     name: `${$app.name}-${$app.stage}`,
     serverProperties: kafka.kind === 'express' ? PROPERTIES : PROVISIONED_PROPERTIES,
   });
@@ -62,7 +62,7 @@ function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>, 
         instanceType: kafka.instance,
         clientSubnets: network.vpc.privateSubnets,
         securityGroups: [group.id],
-        // Express brokers bring storage of their own.
+        // Express brokers have their own storage.
         ...(kafka.kind === 'provisioned' && {
           storageInfo: { ebsStorageInfo: { volumeSize: kafka.volumeGb } },
         }),
@@ -72,7 +72,7 @@ function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>, 
       configurationInfo: { arn: configuration.arn, revision: configuration.latestRevision },
       loggingInfo: { brokerLogs: { cloudwatchLogs: { enabled: true, logGroup: logs.name } } },
     },
-    // What autoscaling has made of the volumes stays: they can't be made smaller.
+    // Autoscaling may have enlarged the volumes: they can't be made smaller.
     { ignoreChanges: ['brokerNodeGroupInfo.storageInfo.ebsStorageInfo.volumeSize'] },
   );
   if (kafka.kind === 'provisioned') growStorage(cluster, kafka.volumeGb, kafka.maxVolumeGb);
@@ -116,7 +116,7 @@ function createTopics({ kafka, settings }: Stage, clusterArn: $util.Output<strin
         replicationFactor,
         configs: JSON.stringify({
           'max.message.bytes': String(MAX_MESSAGE_BYTES),
-          // Brokers inflate what producers compress: no batch is larger to a mapping's pollers than it may be here.
+          // Brokers store batches uncompressed: so a batch is never larger for a mapping's pollers than this limit.
           'compression.type': 'uncompressed',
           'retention.ms': String(kafka.retentionHours * 3_600_000),
           'min.insync.replicas': String(replicationFactor - 1),
@@ -126,10 +126,10 @@ function createTopics({ kafka, settings }: Stage, clusterArn: $util.Output<strin
 }
 
 interface KafkaAccess {
-  /** Topics to consume, as the consumer groups named. */
+  /** Topics to consume. `groups` are the consumer groups. */
   read?: string[];
   groups?: string[];
-  /** Topics, and consumer groups, to be told how far they are. */
+  /** Topics and consumer groups whose offsets are read. */
   watch?: { topics: string[]; groups: string[] } | undefined;
   /** Topics to produce to. */
   write?: string[];
@@ -137,7 +137,7 @@ interface KafkaAccess {
   idempotent?: boolean;
 }
 
-/** @returns the statements that let a role connect, and consume or produce as named, in MSK's IAM actions. */
+/** @returns IAM statements that allow a role to connect to MSK, and to consume or produce as in `access` */
 export function kafkaPermissions(
   cluster: KafkaCluster,
   access: KafkaAccess,

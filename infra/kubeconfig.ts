@@ -1,4 +1,4 @@
-/** A kubeconfig that signs in by the AWS command line, so that no token is kept in the state. */
+/** A kubeconfig that gets its tokens from the AWS command line, so that none is stored in the state. */
 export function createKubeconfig(cluster: aws.eks.Cluster): $util.Output<string> {
   return $jsonStringify({
     apiVersion: 'v1',
@@ -21,7 +21,7 @@ export function createKubeconfig(cluster: aws.eks.Cluster): $util.Output<string>
           exec: {
             apiVersion: 'client.authentication.k8s.io/v1beta1',
             command: 'aws',
-            // The shell's own region may be another one.
+            // The shell's region may differ.
             args: [
               ...['eks', 'get-token', '--cluster-name', cluster.name],
               ...['--region', aws.getRegionOutput().region, '--output', 'json'],

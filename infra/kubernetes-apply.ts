@@ -20,7 +20,7 @@ export function applyAll(
   });
 }
 
-/** What must be there before an object of a kind. A pod has its readiness gate only where the service came first. */
+/** Kinds that must exist before a kind. A pod gets its readiness gate only if its service exists already. */
 const AFTER: Record<string, string[]> = {
   Deployment: ['Namespace', 'Service', 'NodePool', 'ServiceAccount'],
 };

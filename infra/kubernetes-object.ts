@@ -1,4 +1,4 @@
-/** What every object of the inference service has, and what they are all made from. */
+/** Common parts of all objects of the inference service, and the input for them. */
 
 import type { Settings } from './settings.ts';
 import type { Inference } from './stages.ts';
@@ -25,14 +25,14 @@ export interface KubernetesObject {
   [field: string]: unknown;
 }
 
-/** Of an object in the namespace. */
+/** Metadata of an object in the namespace. */
 export const metadata = (name: string) => ({ name, namespace: NAMESPACE, labels: LABELS });
 
 export interface Manifests {
   image: string;
   canary?: { image: string; replicas: number } | undefined;
   inference: Extract<Inference, { backend: 'eks' }>;
-  /** What the model server is told. */
+  /** Settings of the model server. */
   settings: Settings;
   /** Security group of the internal load balancer. */
   loadBalancerGroup: string;

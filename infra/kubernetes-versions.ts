@@ -1,8 +1,8 @@
-/** Kubernetes of the cluster. */
+/** Kubernetes version of the cluster. */
 export const KUBERNETES_VERSION = '1.35';
 
 /**
- * Until when AWS supports a version at the normal price; after that a control plane costs six times as much.
+ * End of AWS's standard support for each version. After it a control plane costs six times as much.
  * @see https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html, as of 2026-04
  */
 export const STANDARD_SUPPORT_ENDS: Record<string, string> = {

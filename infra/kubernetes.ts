@@ -1,5 +1,6 @@
 /**
- * The inference service's Kubernetes objects, as plain values: SST applies them, `npm run k8s:render` writes them as YAML.
+ * The inference service's Kubernetes objects as plain values. SST applies them; `npm run k8s:render` writes them as
+ * YAML.
  * @see https://kubernetes.io/docs/reference/kubernetes-api/
  */
 import {
@@ -18,28 +19,29 @@ import { environmentOf, MODEL_VARIABLES } from './settings.ts';
 const selector = (name: string) => ({ 'app.kubernetes.io/name': name });
 export const NODE_POOL = 'inference-gpu';
 const HTTP = 'http';
-/** Nodes and pods that a rollout has beside those that serve. */
+/** Additional nodes and pods during a rollout. */
 export const SURGE = 1;
 /**
- * How long a load balancer goes on with the connections of a pod that is to end, seconds. It takes the pod out some time
- * after it was told to, so the pod itself waits longer, then finishes what it has in work.
+ * Times of the end of a pod, seconds. `deregistration`: how long the load balancer keeps the pod's connections. It
+ * removes the pod with a delay, so the pod waits longer, `beforeStop`. Then the pod finishes its requests within
+ * `inWork`.
  */
 const DRAIN = { deregistration: 120, beforeStop: 150, inWork: 30 };
 
-/** A rollout of all pods takes this long at most, one after another. */
+/** Longest rollout of all pods, one after another. */
 export const ROLLOUT_SECONDS = 3600;
 
-/** Pods that run one image, behind an address of their own. */
+/** Pods of one image, behind their own address. */
 interface Variant {
   name: string;
   image: string;
   replicas: number;
 }
 
-/** Every object, in the order in which they are to be applied. */
+/** All objects in the order in which they must be applied. */
 export function manifests(input: Manifests): KubernetesObject[] {
   const { image, inference, canary } = input;
-  // The autoscaler owns the number of pods; this is where it begins. A canary's stays.
+  // Initial number of pods: the autoscaler changes it later. A canary's number is fixed.
   const main: Variant = { name: SERVICE, image, replicas: Math.max(1, inference.replicas.min) };
   const variants = canary ? [main, { name: CANARY, ...canary }] : [main];
   return [
@@ -48,7 +50,7 @@ export function manifests(input: Manifests): KubernetesObject[] {
     nodePool(inference, canary?.replicas ?? 0),
     serviceAccount(),
     configMap(input),
-    // Before the pods: a pod gets its readiness gate only where the load balancer knows its service already.
+    // Before the pods: a pod gets its readiness gate only if the load balancer knows its service already.
     ...variants.map(({ name }) => service(input, name)),
     ...variants.map((variant) => deployment(input, variant)),
     disruptionBudget(),
@@ -58,8 +60,8 @@ export function manifests(input: Manifests): KubernetesObject[] {
 }
 
 /**
- * Pods here are ready once the load balancer has them healthy, so that a rollout never ends the last that serves. This is
- * the key of EKS Auto Mode; that of a controller one installs is `elbv2.k8s.aws/...`.
+ * A pod here is ready once it is healthy for the load balancer. So a rollout never ends the last pod that serves. The
+ * label is that of EKS Auto Mode; that of an installed controller is `elbv2.k8s.aws/...`.
  * @see https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-nlb.html
  */
 function namespace(): KubernetesObject {
@@ -77,7 +79,7 @@ function networkPolicySwitch(): KubernetesObject {
   };
 }
 
-/** GPU nodes come when a pod needs one and go when it is gone. Auto Mode brings NVIDIA's driver and device plugin. */
+/** GPU nodes start when a pod needs one, and end after it. Auto Mode installs NVIDIA's driver and device plugin. */
 function nodePool({ gpu, replicas }: Manifests['inference'], besides: number): KubernetesObject {
   const requirement = (key: string, values: readonly string[]) => ({ key, operator: 'In', values });
   return {
@@ -96,7 +98,8 @@ function nodePool({ gpu, replicas }: Manifests['inference'], besides: number): K
             requirement('kubernetes.io/arch', ['amd64']),
           ],
           taints: [{ key: 'nvidia.com/gpu', effect: 'NoSchedule' }],
-          // Auto Mode ends a node after 21 days. Before that it goes by itself, its pods one by one, an hour at most.
+          // Auto Mode ends a node after 21 days. It expires before that, and its pods are moved one by one within an
+          // hour.
           expireAfter: '480h',
           terminationGracePeriod: '1h',
         },
@@ -135,7 +138,7 @@ function configMap({ settings }: Manifests): KubernetesObject {
 }
 
 function deployment({ settings }: Manifests, { name, image, replicas }: Variant): KubernetesObject {
-  // Under load the server may take longer than Kubernetes' own second.
+  // Under load the server may need longer than Kubernetes' default of one second.
   const health = { httpGet: { path: '/health', port: HTTP }, timeoutSeconds: 5 };
   return {
     apiVersion: 'apps/v1',
@@ -187,7 +190,7 @@ function deployment({ settings }: Manifests, { name, image, replicas }: Variant)
                 limits: { memory: '8Gi', 'nvidia.com/gpu': '1' },
               },
               securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
-              // CUDA's first session takes its time.
+              // The start of the first CUDA session takes long.
               startupProbe: { ...health, periodSeconds: 5, failureThreshold: 60 },
               readinessProbe: { ...health, periodSeconds: 5, failureThreshold: 2 },
               livenessProbe: { ...health, periodSeconds: 10, failureThreshold: 6 },
@@ -241,7 +244,7 @@ function disruptionBudget(): KubernetesObject {
   };
 }
 
-/** The model answers the VPC on its port and calls nobody. */
+/** The model server accepts connections from the VPC on its port, and opens none. */
 function networkPolicy({ clientCidr, settings }: Manifests, name: string): KubernetesObject {
   return {
     apiVersion: 'networking.k8s.io/v1',
@@ -249,7 +252,7 @@ function networkPolicy({ clientCidr, settings }: Manifests, name: string): Kuber
     metadata: metadata(name),
     spec: {
       podSelector: { matchLabels: selector(name) },
-      // Nothing is let out. An empty list would say the same, but Kubernetes drops it, and each apply would be a change.
+      // Without egress rules nothing is allowed. Kubernetes drops an empty list, so that each apply would be a change.
       policyTypes: ['Ingress', 'Egress'],
       ingress: [
         { from: [{ ipBlock: { cidr: clientCidr } }], ports: [{ protocol: 'TCP', port: settings.PORT }] },

@@ -2,7 +2,7 @@ import type { StageName } from '@video-pipeline/stages';
 import { type MetricName, NAMESPACE } from '@video-pipeline/telemetry';
 
 /**
- * AWS's own metrics that the dashboard and the alarms name, with their dimensions.
+ * AWS's own metrics that the dashboard and the alarms use, with their dimensions.
  * @see https://docs.aws.amazon.com/msk/latest/developerguide/metrics-details.html
  * @see https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
  * @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html
@@ -43,24 +43,24 @@ export const awsMetrics = {
 type AwsNamespace = keyof typeof awsMetrics;
 type AwsMetricName<Namespace extends AwsNamespace> = (typeof awsMetrics)[Namespace]['names'][number];
 
-/** Who writes a metric: the value of the dimension `service`. */
+/** Writer of a metric: the value of the dimension `service`. */
 export type Service = 'ingest' | StageName;
 
-/** GPU nodes that a pool of spot instances rented on demand, counted in Karpenter's log. No dimension. */
+/** Metric, without dimensions: on-demand GPU nodes that a spot pool started, counted in Karpenter's log. */
 export const ON_DEMAND_NODES = 'OnDemandNodes';
 
-/** Where CloudWatch keeps the metrics of one stage on AWS, apart from those of every other. */
+/** CloudWatch namespace of a stage's metrics. Each stage has its own. */
 export const namespaceOf = (stage: string) => `${NAMESPACE}/${stage}`;
 
-/** What a process of ours writes its metrics under. */
+/** Environment by which a process knows its metrics namespace. */
 export const metricsEnvironment = ({ name }: { name: string }) => ({ METRICS_NAMESPACE: namespaceOf(name) });
 
-/** A metric of ours over all streams, as a CloudWatch search expression. */
+/** One of the pipeline's metrics over all streams, as a CloudWatch search expression. */
 export function acrossStreams(stage: string, service: Service, name: MetricName, statistic: string): string {
   return `SEARCH('{"${namespaceOf(stage)}",service,stream} MetricName="${name}" service="${service}"', '${statistic}', 60)`;
 }
 
-/** One of AWS's metrics, as a dashboard's widget names it: namespace, name, dimension, value, ... */
+/** One of AWS's metrics in the form of a dashboard widget: namespace, name, dimension, value, ... */
 export function awsMetric<Namespace extends AwsNamespace>(
   namespace: Namespace,
   name: AwsMetricName<Namespace>,

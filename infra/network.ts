@@ -1,7 +1,7 @@
 import { KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
 import { endpointsOf, type Stage } from './stages.ts';
 
-/** A security group, by the name that rules are called after. */
+/** A security group. The names of its rules contain `name`. */
 export interface Group {
   name: string;
   id: $util.Input<string>;
@@ -14,7 +14,7 @@ const SSH = 22;
 export const ANYWHERE = '0.0.0.0/0';
 const EVERY_PORT = { protocol: '-1', fromPort: 0, toPort: 0 };
 
-/** VPC with private subnets, the way to AWS's APIs, and security groups that start closed. */
+/** VPC with private subnets, access to AWS's APIs, and security groups that start without rules. */
 export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
   const { zones, nat, tunnel } = stage.network;
   const endpoints = endpointsOf(stage);
@@ -28,7 +28,7 @@ export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
     nat,
     bastion: tunnel,
     transform: {
-      // Whatever is put into the default group talks to nobody.
+      // The default group allows no connections.
       securityGroup: { ingress: [], egress: [] },
       privateSubnet: (args) => tagSubnet(args, 'internal-elb'),
       publicSubnet: (args) => tagSubnet(args, 'elb'),
@@ -57,7 +57,7 @@ export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
 }
 
 /**
- * EKS Auto Mode finds the subnets of a load balancer by this tag alone.
+ * EKS Auto Mode finds the subnets of a load balancer by this tag only.
  * @see https://docs.aws.amazon.com/eks/latest/userguide/tag-subnets-auto.html
  */
 function tagSubnet(args: aws.ec2.SubnetArgs, role: 'elb' | 'internal-elb'): undefined {
@@ -85,7 +85,7 @@ function createEndpoints(
   }
 }
 
-/** A security group without rules: nobody in, nobody out. {@link connect} opens what is needed. */
+/** A security group without rules: it allows no connections. {@link connect} adds the needed rules. */
 export function createGroup(vpc: sst.aws.Vpc, name: string): Group {
   const group = new aws.ec2.SecurityGroup(`${name}Group`, {
     vpcId: vpc.id,
@@ -94,7 +94,7 @@ export function createGroup(vpc: sst.aws.Vpc, name: string): Group {
   return { name, id: group.id };
 }
 
-/** The other side of a rule: a group, addresses, or those of an AWS service. */
+/** The other side of a rule: a group, addresses, or the prefix list of an AWS service. */
 type Peer = Pick<
   aws.vpc.SecurityGroupEgressRuleArgs,
   'referencedSecurityGroupId' | 'cidrIpv4' | 'prefixListId'
@@ -110,17 +110,17 @@ function letIn(name: string, { id }: Group, port: number, from: Peer): void {
   new aws.vpc.SecurityGroupIngressRule(name, { ...onPort(port), securityGroupId: id, ...from });
 }
 
-/** Lets `from` open TCP connections to `to` on one port: one rule on each side. */
+/** Allows `from` to open TCP connections to `to` on one port, by one rule on each side. */
 export function connect(from: Group, to: Group, port: number): void {
   const name = `${from.name}To${to.name}${port}`;
   letOut(name, from, port, { referencedSecurityGroupId: to.id });
   letIn(name, to, port, { referencedSecurityGroupId: from.id });
 }
 
-/** Rules that stand: two parts of the stage may need the same way, and AWS refuses a second rule. */
+/** Names of existing outbound rules: two parts of a stage may need the same rule, and AWS refuses a duplicate. */
 const waysOut = new Set<string>();
 
-/** Lets `from` open TCP connections to addresses outside the VPC. */
+/** Allows `from` to open TCP connections to addresses outside the VPC. */
 export function connectOut(from: Group, cidr: string, port: number): void {
   const name = `${from.name}To${cidr.replaceAll(/[./]/g, 'x')}p${port}`;
   if (waysOut.has(name)) return;
@@ -128,30 +128,30 @@ export function connectOut(from: Group, cidr: string, port: number): void {
   letOut(name, from, port, { cidrIpv4: cidr });
 }
 
-/** Lets `from` send traces, where the stage has a collector. */
+/** Allows `from` to send traces, if the stage has a collector. */
 export function reachCollector({ settings }: Stage, from: Group): void {
   if (!settings.OTEL_EXPORTER_OTLP_ENDPOINT) return;
   const { protocol, port } = new URL(settings.OTEL_EXPORTER_OTLP_ENDPOINT);
   connectOut(from, ANYWHERE, Number(port) || (protocol === 'https:' ? HTTPS : 80));
 }
 
-/** Lets addresses outside the VPC open TCP connections to `to`. */
+/** Allows addresses outside the VPC to open TCP connections to `to`. */
 export function acceptFrom(cidr: string, to: Group, port: number): void {
   letIn(`${cidr.replaceAll(/[./]/g, 'x')}To${to.name}${port}`, to, port, { cidrIpv4: cidr });
 }
 
-/** Lets `from` call S3, which stays inside AWS's network by the gateway endpoint. */
+/** Allows `from` to call S3, over the gateway endpoint within AWS's network. */
 export function reachS3(network: Network, from: Group): void {
   letOut(`${from.name}ToS3`, from, HTTPS, { prefixListId: network.s3PrefixList });
 }
 
-/** Lets `from` call the other AWS APIs: by interface endpoints, or, where a stage has none, by the NAT. */
+/** Allows `from` to call the other AWS APIs: over interface endpoints, or over the NAT in a stage without them. */
 export function reachAws(network: Network, from: Group): void {
   if (network.endpointGroup) connect(from, network.endpointGroup, HTTPS);
   else connectOut(from, ANYWHERE, HTTPS);
 }
 
-/** Lets the bastion of a personal stage in, for `sst tunnel`; its own rules are with the NAT's. */
+/** Allows connections from a personal stage's bastion, for `sst tunnel`. Its outbound rules are those of the NAT. */
 export function acceptTunnel(network: Network, stage: Stage, to: Group, port: number): void {
   if (!stage.network.tunnel) return;
   const bastion = network.vpc.nodes.bastionSecurityGroup.apply((group) => $output(group?.id ?? ''));

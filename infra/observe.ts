@@ -22,7 +22,7 @@ interface Parts {
   page: ReturnType<typeof createConsole>;
 }
 
-/** Saved queries of Logs Insights: what is asked for first when something is wrong. */
+/** Saved queries of Logs Insights: the first ones to run when something is wrong. */
 const QUERIES = {
   Errors: `fields @timestamp, @log, message, error.name, error.message
 | filter level in ["ERROR", "CRITICAL"]
@@ -31,7 +31,7 @@ const QUERIES = {
   FailedFrames: `fields @timestamp, service, stream, FramesFailed
 | filter FramesFailed > 0
 | stats sum(FramesFailed) as failed by service, stream, bin(5m)`,
-  // Logs Insights makes a field of each value of a list: one frame speaks for its batch.
+  // Logs Insights makes a field of each value of a list: the first frame stands for its batch.
   SlowestStreams: `fields coalesce(CaptureToStored.0, CaptureToStored) as latency
 | filter ispresent(latency)
 | stats pct(latency, 50) as p50, pct(latency, 95) as p95 by stream
@@ -58,7 +58,7 @@ export function createObservation({
       endpoint: ALARM_EMAIL,
     });
   }
-  tellOfLostBatches(topic, store);
+  notifyLostBatches(topic, store);
   const lost = new aws.s3.BucketMetric('LostBatches', {
     bucket: store.name,
     name: 'lost-batches',
@@ -104,10 +104,10 @@ export function createObservation({
 }
 
 /**
- * A batch that Lambda gave up on is worth a message of its own. A topic has one policy, which must name everyone who
- * publishes: that of SST's `store.notify` would allow S3 alone and silence every alarm.
+ * Sends a message for each batch that Lambda gave up on. A topic has one policy, which must allow all publishers. The
+ * policy of SST's `store.notify` would allow S3 only, and so block all alarms.
  */
-function tellOfLostBatches(topic: sst.aws.SnsTopic, store: sst.aws.Bucket): void {
+function notifyLostBatches(topic: sst.aws.SnsTopic, store: sst.aws.Bucket): void {
   const here = $interpolate`${aws.getRegionOutput().region}:${aws.getCallerIdentityOutput().accountId}`;
   const publish = (service: string, from: $util.Input<string>) => ({
     actions: ['sns:Publish'],
@@ -130,12 +130,12 @@ function tellOfLostBatches(topic: sst.aws.SnsTopic, store: sst.aws.Bucket): void
       bucket: store.name,
       topics: [{ topicArn: topic.arn, events: ['s3:ObjectCreated:*'], filterPrefix: `${LOST_BATCHES}/` }],
     },
-    // S3 asks the topic whether it may publish when it is told to.
+    // S3 checks its permission to publish when the notification is created.
     { dependsOn: [policy] },
   );
 }
 
-/** @param stop what it calls, beside telling people */
+/** @param stop function that the alarm calls besides its notification */
 function createAlarm(
   { key, metric, description, ...rules }: Alarm,
   topicArn: $util.Output<string>,
@@ -152,7 +152,7 @@ function createAlarm(
   if (stop) letAlarmStop(name, alarm, stop);
 }
 
-/** What an alarm looks at, in the fields of `aws.cloudwatch.MetricAlarm`. */
+/** The metric of an alarm, in the fields of `aws.cloudwatch.MetricAlarm`. */
 function measured(metric: Alarm['metric']) {
   if ('query' in metric) {
     return { metricQueries: [{ id: 'q', expression: metric.query, period: ALARM_PERIOD, returnData: true }] };

@@ -12,7 +12,7 @@ export const PRICE = {
     // One GPU node (xlarge) and Auto Mode's fee of 12 %.
     gpuNode: 0.8048 * 1.12,
     gpuNodeSpot: 0.35 + 0.8048 * 0.12,
-    // Two c6g.large for what else the cluster runs.
+    // Two c6g.large for the cluster's other workloads.
     systemNodes: 2 * 0.068 * 1.12,
     'ml.g5.xlarge': 1.408,
     'ml.g6.xlarge': 1.1267,
@@ -23,11 +23,11 @@ export const PRICE = {
     'm7g.xlarge': 0.1632,
     'm7g.2xlarge': 0.3264,
     eventPollerUnit: 0.185,
-    // With one unit of its capacity.
+    // With one capacity unit (LCU).
     applicationLoadBalancer: 0.0225 + 0.008,
   },
   perGbMonth: { broker: 0.1, expressBroker: 0.1, s3: 0.023 },
-  // Up to so many gigabytes, or metrics, each.
+  // Tiers: upper limit in gigabytes or metrics, and the price of each.
   s3: [
     [51_200, 0.023],
     [512_000, 0.022],
@@ -45,7 +45,7 @@ export const PRICE = {
   alarm: 0.1,
 } as const;
 
-/** S3's other classes: a gigabyte and month, a million PUTs, and the days that an object costs at least. */
+/** S3's other classes: price of a gigabyte and month, of a million PUTs, and least number of billed days. */
 export const CLASSES = {
   STANDARD_IA: { gbMonth: 0.0125, put: 10, days: 30 },
   ONEZONE_IA: { gbMonth: 0.01, put: 10, days: 30 },
@@ -53,7 +53,7 @@ export const CLASSES = {
 };
 export const usualClass = { gbMonth: undefined, put: PRICE.perMillion.s3Put, days: 0 };
 
-/** What a quantity costs whose price falls with it. @param tiers each up to how much, and its price */
+/** Price of a quantity with tiers. @param tiers upper limit and price of each */
 export function tiered(tiers: readonly (readonly [number, number])[], quantity: number): number {
   let [usd, from] = [0, 0];
   for (const [to, price] of tiers) {

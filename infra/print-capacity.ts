@@ -82,7 +82,7 @@ function totalOf({ usdPerMonth }: Capacity): number {
   return usdPerMonth.reduce((sum, { usd }) => sum + usd, 0);
 }
 
-/** What a camera costs with each further option, one after another. */
+/** Costs of a camera with each further option added, one after another. */
 function savingsOf(workload: Workload): string[] {
   const { savings = [], cameras } = workload;
   const left = ALL_SAVINGS.filter((name) => !savings.includes(name));

@@ -2,29 +2,29 @@ import { SURGE } from './kubernetes.ts';
 import { canaryOf } from './scaling.ts';
 import { COMPACTING, type Stage } from './stages.ts';
 
-/** One of AWS's quotas, and what a stage takes of it. */
+/** One of AWS's quotas, and the stage's share of it. */
 export interface Quota {
-  /** As Service Quotas calls it. */
+  /** Name in Service Quotas. */
   name: string;
   service: string;
   code: string;
-  /** What an account begins with, as far as AWS says it; the newest ones may begin with less. */
+  /** AWS's default for an account. The newest accounts may have less. */
   usual: number;
-  /** What the stage takes. */
+  /** What the stage needs. */
   need: number;
-  /** What must be left besides: AWS keeps it from what can be reserved, or has made it itself. */
+  /** What the quota must hold in addition, because AWS keeps it free. */
   besides?: number;
 }
 
 /** vCPUs of a GPU node, an xlarge. */
 const GPU_NODE_VCPU = 4;
 const TEST_CAMERA_VCPU = 0.25;
-/** Lambda keeps so much concurrency for functions that reserve none. */
+/** Concurrency that Lambda keeps for functions without a reservation. */
 const UNRESERVED = 100;
 
 /**
- * What a stage takes of the quotas that stop a first deploy, computed from its row.
- * @param functions Lambda functions of stages, each of which reserves one invocation for each partition
+ * What a stage needs of the quotas that could stop its first deploy, computed from its row.
+ * @param functions number of Lambda functions of stages; each reserves one invocation for each partition
  */
 export function quotasOf(
   { network, kafka, inference, ingest }: Stage,
@@ -40,7 +40,7 @@ export function quotasOf(
   const gpuVcpu = nodes * GPU_NODE_VCPU;
   const quotas: Quota[] = [
     { name: 'EC2-VPC Elastic IPs', service: 'ec2', code: 'L-0263D0A3', usual: 5, need: network.zones },
-    // Each region begins with one VPC.
+    // A region has one VPC by default: it counts as in use.
     { name: 'VPCs per Region', service: 'vpc', code: 'L-F678F1CE', usual: 5, need: 1 },
     {
       name: 'Concurrent executions',

@@ -1,2 +1,2 @@
-/** How roles of ours begin, so that a deployer may touch no other: docs/iam. IAM takes 38 characters. */
+/** Prefix of all roles, so that a deployer's policy (docs/iam) allows only these. IAM allows 38 characters. */
 export const rolePrefix = () => `${$app.name}-${$app.stage}-`.slice(0, 38);

@@ -15,11 +15,11 @@ interface Parts {
 }
 
 const VARIANT = 'main';
-/** Invocations a minute that one instance answers: a batch of 25 takes a GPU about 0.4 s, and half is left free. */
+/** Target of invocations a minute for an instance: a batch of 25 takes a GPU about 0.4 s, and half stays free. */
 const INVOCATIONS_PER_INSTANCE = 75;
 /**
- * Puts an endpoint on another configuration and keeps as many instances as it has: AWS's provider can't say so, and would
- * take the endpoint back to its fewest instances, under load. An update that AWS rolled back is an error.
+ * Updates an endpoint's configuration and keeps its number of instances. AWS's provider has no option for that: it
+ * would return to the minimum of instances, even under load. The script fails if AWS rolled the update back.
  * @see https://github.com/hashicorp/terraform-provider-aws/issues/48990
  */
 const UPDATE = `set -eu
@@ -36,7 +36,7 @@ export function createSageMaker({ stage, inference, network, image }: Parts): In
     executionRoleArn: createExecutionRole().arn,
     primaryContainer: {
       image,
-      // 8080 is where SageMaker asks.
+      // SageMaker calls port 8080.
       environment: { HOST: '0.0.0.0', PORT: '8080', ...environmentOf(stage, MODEL_VARIABLES) },
     },
   });

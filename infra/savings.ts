@@ -1,6 +1,6 @@
 import type { Stage } from './stages.ts';
 
-/** A stage for so many cameras, and how many partitions it has for each of them at least. */
+/** A stage, and its least number of partitions for each camera. */
 export interface Plan {
   stage: Stage;
   partitionsPerCamera: number;
@@ -12,8 +12,8 @@ const set = ({ stage, ...rest }: Plan, settings: Partial<Stage['settings']>): Pl
 });
 
 /**
- * What makes a camera cheaper, in the order in which docs/capacity.md adds it up. Each is what a row of infra/stages.ts may
- * say, and says it there; how many brokers, pods and tasks that needs the model works out.
+ * Options that make a camera cheaper, in the order of docs/capacity.md. Each changes the stage as a row of
+ * infra/stages.ts could. The capacity model then computes the numbers of brokers, pods and tasks.
  */
 export const SAVINGS = {
   batches: {

@@ -3,21 +3,21 @@ import { type KubernetesObject, type Manifests, metadata, SERVICE } from './kube
 import { deployment } from './settings.ts';
 
 /**
- * What bounds a GPU pod. A frame's CPU time: decoding and shrinking, as `npm run bench:pictures` measures it on 720p JPEGs, and
- * 2 ms of everything else, the part of the server's 16.5 ms beside an H200 that was not decoding. The kernels' rate is that of an H200, 3,085 frames/s with the best chosen in the graph, over four: a cautious guess for
- * the L4 and A10G of g6 and g5.
+ * Limits of a GPU pod. `cpuMs` is the CPU time of a frame: decoding and scaling of 720p JPEGs (`npm run
+ * bench:pictures`), and 2 ms for the rest of the server, as measured beside an H200. `kernelFps` is a quarter of an
+ * H200's 3,085 frames/s with candidates chosen in the graph: a cautious guess for the L4 and A10G of g6 and g5.
  */
 export const GPU_POD = { vcpus: 4, cpuMs: pictures.cpuMs.forModel + 2, kernelFps: 770 };
 /** Frames a second of one GPU pod: what its vCPUs or its kernels allow, whichever is less. Not measured as a whole. */
 export const GPU_FPS = Math.floor(Math.min((1000 * GPU_POD.vcpus) / GPU_POD.cpuMs, GPU_POD.kernelFps));
-/** Percent of the CPU request at which another pod is due. Decoding JPEGs keeps it in step with the frames. */
+/** Percent of the CPU request at which a pod is added. CPU use is proportional to the frames, by decoding JPEGs. */
 export const CPU_TARGET = 70;
-/** How far behind a group is for whom pods are added, seconds of one pod's work. */
+/** Backlog of the consumer group that justifies a further pod, in seconds of one pod's work. */
 const BACKLOG_SECONDS = 5;
 
 /**
- * Records of lag that justify one pod. Normal work has lag too: each partition fills a batch while another is in work, and
- * that is as much with one camera a partition as with ten. Only what goes beyond it is a backlog.
+ * Records of lag that justify one pod. Normal operation has lag too: each partition fills a batch while another one is
+ * in work, with one camera in a partition as with ten. Only further lag is a backlog.
  * @param podFps frames a second of one pod
  */
 export function lagPerPod(partitions: number, batchSize: number, podFps: number): number {
@@ -44,8 +44,8 @@ export function horizontalPodAutoscaler({ replicas }: Manifests['inference']): K
 }
 
 /**
- * One ScaledObject with both triggers: KEDA makes the HorizontalPodAutoscaler itself, and a second one would fight it. CPU
- * follows the load; the lag wakes the first pod, and adds pods after an outage.
+ * One ScaledObject with both triggers. KEDA creates a HorizontalPodAutoscaler for it, and a second one would conflict.
+ * The CPU trigger follows the load. The lag trigger starts the first pod, and adds pods after an outage.
  * @see https://keda.sh/docs/latest/scalers/apache-kafka-go/
  */
 export function keda({ inference, settings, kafka }: Manifests): KubernetesObject[] {
@@ -56,7 +56,7 @@ export function keda({ inference, settings, kafka }: Manifests): KubernetesObjec
       apiVersion: 'keda.sh/v1alpha1',
       kind: 'TriggerAuthentication',
       metadata: metadata(authentication),
-      // The role of KEDA's operator, by EKS Pod Identity.
+      // By EKS Pod Identity, with the role of KEDA's operator.
       spec: { podIdentity: { provider: 'aws' } },
     },
     {
@@ -77,7 +77,7 @@ export function keda({ inference, settings, kafka }: Manifests): KubernetesObjec
               topic: settings.KAFKA_TOPIC,
               lagThreshold: String(lagPerPod(kafka.partitions, settings.BATCH_SIZE, GPU_FPS)),
               activationLagThreshold: '0',
-              // As the mapping begins. With `latest` a partition without a commit counts as one record, for ever.
+              // As the mapping starts. With `latest` a partition without a commit would always count as one record.
               offsetResetPolicy: 'earliest',
               tls: 'enable',
               sasl: 'aws_msk_iam',
@@ -93,13 +93,13 @@ export function keda({ inference, settings, kafka }: Manifests): KubernetesObjec
   ];
 }
 
-/** The canary that the deploying shell asks for: its pods, and what detect is told of it. */
+/** The canary that the deploying shell requests: its pods, and its variables for detect. */
 export function canaryOf({ replicas }: Manifests['inference']) {
   const { MODEL_CANARY: image, INFERENCE_CANARY_SHARE: share, INFERENCE_CANARY_MODE: mode } = deployment();
   if (!image) return undefined;
   return {
     image,
-    // As many as do that share of the work at full load.
+    // Enough pods for this share of the work at full load.
     replicas: Math.max(1, Math.ceil(replicas.max * share)),
     environment: { INFERENCE_CANARY_SHARE: String(share), INFERENCE_CANARY_MODE: mode },
   };

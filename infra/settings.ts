@@ -1,13 +1,13 @@
 import { type Config, readConfig, type VariableName } from '@video-pipeline/config';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
 
-/** What every process of the pipeline's way reads. */
+/** Variables that every process of the pipeline reads. */
 export const COMMON_VARIABLES = [
   'LOG_LEVEL',
   'OTEL_EXPORTER_OTLP_ENDPOINT',
   'OTEL_TRACES_SAMPLER_ARG',
 ] as const satisfies VariableName[];
-/** Variables that the parts beside the pipeline's functions read, which are in the table of stages. */
+/** Variables of ingest. The table of stages has those of the pipeline's functions. */
 export const INGEST_VARIABLES = [
   'FRAME_RATE',
   'MAX_FRAME_BYTES',
@@ -49,22 +49,22 @@ const FUNCTION_VARIABLES = [
   'CLIP_BEFORE_SECONDS',
   'CLIP_AFTER_SECONDS',
 ] as const satisfies VariableName[];
-/** What the deploy itself reads. */
+/** Variables that the deploy itself reads. */
 const DEPLOY_VARIABLES = ['BATCH_SIZE', 'BATCH_TIMEOUT_SECONDS', 'PORT', 'CONSOLE_PORT'] as const;
 
-/** Every variable that a stage may set: what isn't here the deploy makes itself, or takes from its shell alone. */
+/** Every variable that a stage may set. The deploy sets all others itself, or reads them from its shell only. */
 export const SETTABLE = [
   ...new Set([...DEPLOY_VARIABLES, ...FUNCTION_VARIABLES, ...INGEST_VARIABLES, ...MODEL_VARIABLES] as const),
 ];
 type Settable = (typeof SETTABLE)[number];
 
-/** What a row of infra/stages.ts sets, by the variables' names. */
+/** Settings in a row of infra/stages.ts, by variable. */
 export type Given = Partial<Record<Settable, string | number>>;
 export type Settings = Config<Settable>;
 
 /**
- * The settings of a stage: the deploying shell's, else those that its row gives, else the defaults of the table that the
- * code reads, so that AWS and one machine can't differ.
+ * The settings of a stage. The deploying shell has priority over the stage's row, and the row over the defaults. The
+ * defaults come from the table that all processes read, so that AWS and one machine have the same.
  * @throws ConfigError that names each wrong variable
  */
 export function settingsOf(given: Given, shell: NodeJS.ProcessEnv = process.env): Settings {
@@ -78,7 +78,7 @@ function textOf(given: Given, shell: NodeJS.ProcessEnv): Record<string, string> 
   );
 }
 
-/** Those of the variables that have a value in the stage, as its processes are given them. */
+/** Environment of a process: the variables of `names` that have a value in the stage. */
 export function environmentOf(
   { settings }: { settings: Settings },
   names: readonly VariableName[],
@@ -89,16 +89,16 @@ export function environmentOf(
   );
 }
 
-/** A name as resources and alarms are called: `detect` is `Detect`. */
+/** A name in the form for resources and alarms: `detect` becomes `Detect`. */
 export const title = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 
 /** Port of MSK with IAM authentication, inside the VPC. */
 export const KAFKA_IAM_PORT = 9098;
 
-/** Addresses of the VPC, as SST makes it. */
+/** Addresses of the VPC that SST creates. */
 export const VPC_CIDR = '10.0.0.0/16';
 
-/** What the deploying shell says: who may come in, and which images it has built already. */
+/** Variables of the deploying shell: who has access, which images exist already, and secrets. */
 export const deployment = () =>
   readConfig([
     'AWS_REGION',

@@ -5,9 +5,9 @@ import type { Inference, Stage } from './stages.ts';
 type Eks = Extract<Inference, { backend: 'eks' }>;
 
 /**
- * Counts the GPU nodes that a pool of spot instances had to rent on demand. Auto Mode runs Karpenter for us and shows none
- * of its metrics, but hands out its log: one line for each node, with `"capacity-type"` in it. The filter takes the words
- * wherever they stand in the line.
+ * Counts the GPU nodes that a spot pool had to start on demand. Auto Mode runs Karpenter and does not offer its
+ * metrics, but delivers its log, with one line for each node that contains `"capacity-type"`. The filter finds the
+ * words anywhere in a line.
  * @see https://docs.aws.amazon.com/eks/latest/userguide/auto-managed-component-logs.html
  * @see https://github.com/kubernetes-sigs/karpenter/blob/main/pkg/controllers/nodeclaim/lifecycle/launch.go
  */
@@ -18,9 +18,9 @@ export function watchSpot(
 ): { fallsBack: boolean } {
   if (!(capacity.includes('spot') && capacity.includes('on-demand'))) return { fallsBack: false };
   const name = `${$app.name}-${$app.stage}-compute`;
-  // Under this prefix AWS's own policy for delivered logs never grows too long.
+  // With this prefix AWS's own resource policy for delivered logs never becomes too long.
   const logs = keepLogs(stage, 'ComputeLogs', `/aws/vendedlogs/eks/${name}`);
-  // A source changes the cluster, which takes one change at a time.
+  // A source changes the cluster, which allows one change at a time.
   const source = new aws.cloudwatch.LogDeliverySource(
     'ComputeLogsSource',
     { name, logType: 'AUTO_MODE_COMPUTE_LOGS', resourceArn: cluster.arn },

@@ -1,14 +1,14 @@
 import { type LambdaDefinition, type PipelineStage, type StageName, stagesOf } from '@video-pipeline/stages';
 import { type Given, type Settings, settingsOf } from './settings.ts';
 
-/** What differs between stages on AWS: one row each. Nothing else in infra/ asks for the name of one. */
+/** The differences between stages on AWS, one row for each. No other code in infra/ depends on a stage's name. */
 
 interface KafkaStorage {
-  /** Partitions of each topic: the most Lambda invocations at a time, as order within a partition is kept. */
+  /** Partitions of each topic. They limit concurrent Lambda invocations, since each partition is processed in order. */
   partitions: number;
   retentionHours: number;
 }
-/** Sizes of brokers by how much they do, and cost, of the smallest. */
+/** Sizes of brokers: capacity and price as a multiple of the smallest. */
 export const BROKER_SIZES = {
   large: 1,
   xlarge: 2,
@@ -19,7 +19,7 @@ export const BROKER_SIZES = {
 };
 export type BrokerSize = keyof typeof BROKER_SIZES;
 export type Kafka = KafkaStorage & {
-  /** As many in each zone, or two in all. */
+  /** Number of brokers: the same in each zone, or two in all. */
   brokers: number;
 } & (
     | {
@@ -35,11 +35,11 @@ export type Inference =
   | {
       backend: 'eks';
       gpu: { families: readonly ('g5' | 'g6')[]; capacity: readonly ('spot' | 'on-demand')[] };
-      /** Pods, one GPU each. With 0 the pods and their nodes go when no frame waits. */
+      /** Pods with one GPU each. With `min` 0 the pods and their nodes end when no frame waits. */
       replicas: { min: number; max: number };
-      /** When at least one pod stays up although `replicas.min` is 0: cron expressions in a time zone. */
+      /** Hours in which at least one pod runs although `replicas.min` is 0: cron expressions in a time zone. */
       hours?: { timezone: string; start: string; end: string };
-      /** `keda`: CPU and the consumer group's lag. `hpa`: CPU alone, for clusters without KEDA. */
+      /** `keda`: by CPU and the consumer group's lag. `hpa`: by CPU only, for clusters without KEDA. */
       autoscaler: 'keda' | 'hpa';
     }
   | {
@@ -53,12 +53,12 @@ export type Inference =
       maxConcurrency: number;
     };
 
-/** Parts of an hour that are compacted at the same time; Lambda keeps the others waiting. */
+/** Parts of an hour that are compacted at the same time. The others wait in Lambda's queue. */
 export const COMPACTING = 4;
 
 export type Lambda = Pick<LambdaDefinition, 'memoryMb' | 'timeoutSeconds'>;
 
-/** EC2 instances for the tasks of ingest. A task takes a network interface, so an instance holds one less than it has. */
+/** EC2 instances for ingest tasks. Each task needs a network interface, and the instance itself needs one too. */
 export interface IngestHosts {
   instance: keyof typeof HOST_SIZES;
   maxInstances: number;
@@ -73,17 +73,17 @@ export type Ingest = {
   cpu: '0.5 vCPU' | '1 vCPU' | '2 vCPU' | '4 vCPU';
   memory: `${number} GB`;
   streamsPerTask: number;
-  /** Where cameras are. */
+  /** Addresses of the cameras. */
   cameraCidrs: readonly string[];
-  /** A second service plays a looping clip over RTSP. */
+  /** Whether a second service plays a looping clip over RTSP. */
   testCamera: boolean;
 } & ({ capacity: 'fargate' | 'spot' } | ({ capacity: 'ec2' } & IngestHosts));
 
-/** The console's page in AWS: by TLS, from the addresses named, for who signs in. */
+/** The console on AWS: with TLS, from allowed addresses only, after sign-in. */
 export interface Console {
-  /** Its name, in a public hosted zone of the account, such as `cameras.example.com`. */
+  /** Domain name in a public hosted zone of the account: `cameras.example.com`, for example. */
   domain: string;
-  /** Who may come to the page that asks for name and password; never everyone. */
+  /** Addresses that may reach the sign-in page; never all addresses. */
   allowedCidrs: readonly [string, ...string[]];
 }
 
@@ -102,38 +102,38 @@ export interface Stage {
   };
   kafka: Kafka;
   inference: Inference;
-  /** Sizes of the pipeline's stages where they differ from its table; one that is deployed on request, by its size here. */
+  /** Sizes of pipeline stages that differ from the table of stages. A size also deploys an optional stage. */
   functions: Partial<Record<StageName, Lambda>> & {
-    /** Provisioned pollers, which alone know bisection, and how long to go on with a batch. */
+    /** Provisioned pollers. Only they support bisection of batches and limits for retries. */
     pollers?: { min: number; max: number };
   };
   ingest: Ingest;
-  /** Left out, the console is served from an operator's machine alone. */
+  /** Left out, the console runs on an operator's machine only. */
   console?: Console;
   store: {
     versioning: boolean;
     annotatedDays: number;
     clipDays: number;
     failedDays: number;
-    /** NDJSON that the tables hold goes after so many days, from 3 on; left out, it is kept. */
+    /** Days after which NDJSON that is in the tables is deleted, at least 3. Left out, it is kept. */
     ndjsonDays?: number;
   };
   logRetention: '1 week' | '1 month' | '1 year';
-  /** What the cost estimate and the sizes above reckon with. */
+  /** Assumed load for the cost estimate and the sizes above. */
   load: {
     streams: number;
     frameRate: number;
     frameKb: number;
-    /** In a month: that the cameras run, and that the stage exists. */
+    /** Hours a month in which the cameras run, and in which the stage exists. */
     cameraHours: number;
     stageHours: number;
   };
-  /** What its processes and its mappings are told, by the names in docs/configuration.md. */
+  /** Variables of its processes and mappings, see docs/configuration.md. */
   settings: Settings;
   tags: Record<string, string>;
 }
 
-/** A row: a stage but for what follows from its name, and with those settings alone that differ from the defaults. */
+/** A row: a stage without what follows from its name, with only those settings that differ from the defaults. */
 export type Row = Omit<Stage, 'name' | 'tags' | 'settings' | 'load'> & {
   settings?: Given;
   load: Omit<Stage['load'], 'frameRate'>;
@@ -206,7 +206,7 @@ const staging: Row = {
   load: { streams: 1, frameKb: 60, cameraHours: 260, stageHours: 730 },
 };
 
-/** One developer's stage, or a pull request's: all of it goes with `sst remove`. No GPU, nothing that idles dearly. */
+/** The stage of a developer or pull request. `sst remove` deletes all of it. It has no GPU, and is cheap when idle. */
 const personal: Row = {
   removal: 'remove',
   protect: false,
@@ -220,12 +220,12 @@ const personal: Row = {
     partitions: 2,
     retentionHours: 2,
   },
-  // 3072 is what AWS lets a new account have, and seven times what the default model needs.
+  // 3072 is AWS's limit for a new account, and seven times what the default model needs.
   inference: { backend: 'sagemaker-serverless', memoryMb: 3072, maxConcurrency: 2 },
   functions: {
     detect: { memoryMb: 512, timeoutSeconds: 120 },
   },
-  // SageMaker serverless takes 4 MB a request; 25 frames of this size and their framing are 3 MB.
+  // SageMaker serverless accepts 4 MB a request; 25 frames of this size with their framing are 3 MB.
   settings: { MAX_FRAME_BYTES: 120_000 },
   ingest: {
     cpu: '0.5 vCPU',
@@ -257,12 +257,12 @@ export function stageOf(name: string): Stage {
   };
 }
 
-/** The size of a stage of the pipeline on AWS; `undefined` where it isn't deployed. */
+/** Size of a pipeline stage's Lambda function; `undefined` if the stage isn't deployed. */
 export function lambdaOf({ functions }: Stage, of: PipelineStage): Lambda | undefined {
   return functions[of.name as StageName] ?? (of.lambda.onRequest ? undefined : of.lambda);
 }
 
-/** The pipeline's stages that are functions of their own here, with their sizes. */
+/** The pipeline stages that have their own Lambda function in this stage, with their sizes. */
 export function deployedStages(stage: Stage): { of: PipelineStage & { name: StageName }; size: Lambda }[] {
   return stagesOf(stage.settings).flatMap((of) => {
     const size = lambdaOf(stage, of);
@@ -270,12 +270,12 @@ export function deployedStages(stage: Stage): { of: PipelineStage & { name: Stag
   });
 }
 
-/** Its memory by its name, MB; 0 where it is no function of its own. */
+/** Memory of a pipeline stage's function, MB; 0 if it has no function of its own. */
 export function memoryOf(stage: Stage, name: StageName): number {
   return deployedStages(stage).find(({ of }) => of.name === name)?.size.memoryMb ?? 0;
 }
 
-/** AWS APIs that private subnets call. A mapping's pollers sit in Kafka's subnets and need `lambda` and `sts`. */
+/** AWS APIs that private subnets call. A mapping's pollers run in Kafka's subnets and need `lambda` and `sts`. */
 const INTERFACE_ENDPOINTS = [
   'lambda',
   'sts',
@@ -286,7 +286,7 @@ const INTERFACE_ENDPOINTS = [
   'secretsmanager',
   'sagemaker.runtime',
 ];
-/** What the agent of an EC2 instance calls besides. */
+/** Further APIs that the agent of an EC2 instance calls. */
 const ECS_ENDPOINTS = ['ecs', 'ecs-agent', 'ecs-telemetry'];
 
 /** The AWS APIs that a stage's private subnets reach by interface endpoints. */

@@ -2,10 +2,10 @@ import { STREAMS_KEY as key } from '@video-pipeline/scene';
 import type { Camera } from './cameras.ts';
 import type { Stage } from './stages.ts';
 
-/** Prefix under which a mapping's on-failure destination puts whole batches, fixed by Lambda. */
+/** Prefix of whole batches in a mapping's on-failure destination. Lambda defines it. */
 export const LOST_BATCHES = 'aws/lambda';
 
-/** The bucket of annotated frames, detections and what failed. */
+/** The bucket of annotated frames, detections and dead letters. */
 export function createStore(stage: Stage) {
   const { versioning, annotatedDays, clipDays, failedDays } = stage.store;
   const store = new sst.aws.Bucket('Store', {
@@ -33,8 +33,8 @@ export function createStore(stage: Stage) {
 export type StreamList = ReturnType<typeof createStreamList>;
 
 /**
- * The list of streams, with their scenes and without their addresses, which hold passwords. It lies in the bucket, where its
- * size does not matter; who reads it takes up what is changed there.
+ * The streams file in the bucket, with scenes and without addresses, which hold passwords. A bucket does not limit its
+ * size, and its readers apply later changes.
  */
 export function createStreamList(store: sst.aws.Bucket, cameras: Camera[]) {
   const list = new aws.s3.BucketObjectv2('StoreStreams', {
@@ -46,13 +46,14 @@ export function createStreamList(store: sst.aws.Bucket, cameras: Camera[]) {
   return { key, url: $interpolate`s3://${store.name}/${list.key}` };
 }
 
-// An expired object of a versioned bucket leaves its versions behind, which cost as much.
+// An expired object of a versioned bucket leaves noncurrent versions, which cost as much.
 function expireOldVersions(days: number, prefix: string) {
   return (args: aws.s3.BucketLifecycleConfigurationArgs): undefined => {
     args.rules = $output(args.rules ?? []).apply((rules) => [
       ...rules,
       { id: 'old-versions', status: 'Enabled', noncurrentVersionExpiration: { noncurrentDays: days } },
-      // What is overwritten is the same again, and what has expired was meant to.
+      // Old versions of pictures are of no use: an overwritten picture is the same, and an expired one was meant to
+      // expire.
       {
         id: 'old-pictures',
         status: 'Enabled',
@@ -75,7 +76,7 @@ function createDetectionsTable(bucket: $util.Output<string>): void {
     tableType: 'EXTERNAL_TABLE',
     parameters: {
       'projection.enabled': 'true',
-      // Each query names its streams: stream ids are not to be enumerated.
+      // Each query must name its streams: stream ids can't be enumerated here.
       'projection.stream.type': 'injected',
       'projection.date.type': 'date',
       'projection.date.format': 'yyyy-MM-dd',
@@ -111,7 +112,7 @@ const DETECTION_COLUMNS = [
   ['model', 'string'],
   ['detections', 'array<struct<class_id:int,class_name:string,confidence:double,bbox:array<double>>>'],
   ['annotated_key', 'string'],
-  // Where the picture lies, of a stage with STORE=archive, or STORE=video.
+  // Place of the picture, in a stage with STORE=archive or STORE=video.
   ['archive', 'struct<key:string,offset:bigint,length:bigint>'],
   ['video', 'struct<key:string,index:int>'],
 ] as const;

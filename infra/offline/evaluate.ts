@@ -7,36 +7,36 @@ import { ensurePlatform, PLATFORM, ROOT, takeLock } from './platform.ts';
 import { sourcesHash } from './sources.ts';
 
 export interface Evaluation {
-  /** Name of the stage, as `--stage` takes it. */
+  /** Name of the stage, as for `--stage`. */
   stage: string;
-  /** As `sst dev` evaluates it, not `sst deploy`. */
+  /** Whether to evaluate as `sst dev`, not as `sst deploy`. */
   dev?: boolean;
-  /** A row for the stage, in the place of the one that infra/stages.ts has. */
+  /** A row that replaces the stage's row of infra/stages.ts. */
   row?: Row;
   /** Variables of the deploying shell. */
   env?: Record<string, string>;
-  /** What AWS is to answer for resources of a type, in the place of what was asked for. */
+  /** AWS's outputs for resources of a type. They replace the requested inputs. */
   answers?: Record<string, object>;
 }
 
-/** One resource (or component) that the app asks for. */
+/** One resource (or component) that the app requests. */
 export interface Resource {
   /** Pulumi's type token, such as `aws:lambda/function:Function`. */
   type: string;
   name: string;
   inputs: Record<string, any>;
   outputs?: Record<string, any>;
-  /** A cloud resource; otherwise a component, which only groups. */
+  /** True for a cloud resource; false for a component, which only groups resources. */
   custom: boolean;
   protect: boolean;
   retainOnDelete: boolean;
-  /** Name of the component it belongs to. */
+  /** Name of its component. */
   parent: string;
-  /** Names of what it waits for. */
+  /** Names of the resources that it depends on. */
   dependsOn: string[];
-  /** Properties whose changes are left alone. */
+  /** Properties whose changes are ignored. */
   ignoreChanges: string[];
-  /** How long creating and updating may take, where it is said. */
+  /** Timeouts for creation and update; empty if not set. */
   timeouts: { create: string; update: string };
 }
 
@@ -50,7 +50,7 @@ export interface Build {
   architecture: string;
 }
 
-/** All that one stage asks for. */
+/** All resources that one stage requests. */
 export interface Graph {
   app: { name: string; removal: string; protect: boolean; providers: Record<string, any> };
   resources: Resource[];
@@ -64,14 +64,14 @@ export class EvaluationError extends Error {
   override readonly name = 'EvaluationError';
 }
 
-/** An evaluation takes a few seconds; one that takes this long never ends. */
+/** Timeout: an evaluation normally takes a few seconds. */
 const LIMIT_MS = 90_000;
 
-/** What SST's modules expect to find while they load, before the app is known. */
+/** Globals that SST's modules need while they load, before the app is known. */
 const GLOBALS = `
 import { createRequire as topLevelCreateRequire } from 'module';
 const require = topLevelCreateRequire(import.meta.url);
-// Pulumi notes a stack for every promise, at a third of the evaluation's time.
+// Pulumi records a stack for every promise, which takes a third of the evaluation's time.
 Error.stackTraceLimit = 3;
 {
 const { dev, root, work } = JSON.parse(process.env.OFFLINE_EVALUATION);
@@ -89,19 +89,19 @@ Object.assign(globalThis, {
 }`;
 
 const BUNDLE = join(PLATFORM, 'offline.mjs');
-/** Names the code that the bundle was made from. */
+/** File with the hash of the code in the bundle. */
 const BUNDLED = `${BUNDLE}.hash`;
 
 /**
- * Lays out the platform and bundles the app for {@link evaluate}, unless that is done: once before any number of
- * evaluations.
+ * Installs the platform and bundles the app for {@link evaluate}, unless that is done. One call is enough for any
+ * number of evaluations.
  */
 export async function prepare(note?: (line: string) => void): Promise<void> {
   await ensurePlatform(note);
   const hash = sourcesHash(ROOT);
   if ([BUNDLE, BUNDLED].every(existsSync) && readFileSync(BUNDLED, 'utf8') === hash) return;
   const esbuild = createRequire(join(PLATFORM, 'package.json'))('esbuild');
-  // Others may run the bundle meanwhile.
+  // Renamed at the end: other processes may run the former bundle meanwhile.
   const outfile = join(PLATFORM, `offline-${process.pid}.mjs`);
   await esbuild.build({
     entryPoints: [join(import.meta.dirname, 'program.ts')],
@@ -113,7 +113,7 @@ export async function prepare(note?: (line: string) => void): Promise<void> {
     mainFields: ['module', 'main'],
     nodePaths: [join(PLATFORM, 'node_modules')],
     inject: [join(PLATFORM, 'src/shim/run.js')],
-    // Pulumi must be there once, or its mocks are passed by: @pulumi/tls, which brings one of its own, is bundled.
+    // There must be one instance of Pulumi, or its mocks have no effect. @pulumi/tls has its own, and so is bundled.
     external: ['pulumi', 'aws', 'kubernetes', 'docker-build', 'random', 'cloudflare', 'command']
       .map((name) => `@pulumi/${name}`)
       .concat('@pulumiverse/*', '@aws-sdk/*', 'esbuild', 'archiver', 'glob', 'undici'),
@@ -126,9 +126,9 @@ export async function prepare(note?: (line: string) => void): Promise<void> {
 }
 
 /**
- * Evaluates sst.config.ts for one stage without AWS, in a process of its own, since Pulumi and SST keep global state: one at
- * a time, since two of one stage write the same files.
- * @throws EvaluationError with what the app threw
+ * Evaluates sst.config.ts for one stage without AWS. It runs in its own process, because Pulumi and SST keep global
+ * state. Only one evaluation runs at a time: two of one stage would write the same files.
+ * @throws EvaluationError with the app's error
  */
 export async function evaluate(evaluation: Evaluation): Promise<Graph> {
   const release = await takeLock('evaluation');
@@ -146,7 +146,7 @@ async function run({ stage, dev = false, row, env = {}, answers }: Evaluation): 
     env: {
       PATH: process.env.PATH,
       HOME: process.env.HOME,
-      // The providers' SDKs are megabytes of JavaScript.
+      // Compiled code is cached: the providers' SDKs are megabytes of JavaScript.
       NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
       ...env,
       OFFLINE_EVALUATION: JSON.stringify({ stage, dev, row, answers, root: ROOT, work }),

@@ -1,12 +1,12 @@
 import type * as pulumi from '@pulumi/pulumi';
 
-/** The account in every ARN that an offline evaluation makes up. */
+/** The account in every ARN of an offline evaluation. */
 export const ACCOUNT = '123456789012';
 const ZONES = ['a', 'b', 'c'];
 
 type Fields = Record<string, any>;
 
-/** What AWS would answer for resources whose answers the program builds on: the rest gets an id and an ARN. */
+/** AWS's outputs for resources whose outputs the program uses. All other resources get an id and an ARN only. */
 const computed: Record<string, (name: string, inputs: Fields, region: string) => Fields> = {
   'aws:msk/cluster:Cluster': (name, _inputs, region) => ({
     bootstrapBrokersSaslIam: [1, 2].map((id) => `b-${id}.${name}.kafka.${region}.amazonaws.com:9098`).join(),
@@ -47,7 +47,7 @@ const computed: Record<string, (name: string, inputs: Fields, region: string) =>
   'random:index/randomBytes:RandomBytes': () => ({ base64: 'AAAA' }),
 };
 
-/** What AWS would answer to a look-up. */
+/** AWS's results for look-ups. */
 const lookups: Record<string, (inputs: Fields, region: string) => Fields> = {
   'aws:index/getCallerIdentity:getCallerIdentity': () => ({ accountId: ACCOUNT }),
   'aws:index/getPartition:getPartition': () => ({ partition: 'aws', dnsSuffix: 'amazonaws.com' }),
@@ -65,7 +65,7 @@ const lookups: Record<string, (inputs: Fields, region: string) => Fields> = {
   }),
 };
 
-/** @returns Pulumi mocks under which each resource's id, name and ARN tell which resource it is. */
+/** @returns Pulumi mocks in which id, name and ARN of a resource identify it */
 export function createMocks(region: string, answers: Fields = {}): pulumi.runtime.Mocks {
   return {
     newResource({ type, name, inputs, id }) {
@@ -89,7 +89,7 @@ export function createMocks(region: string, answers: Fields = {}): pulumi.runtim
   };
 }
 
-/** How an ARN goes on after the account, of those types whose ARNs policies name. */
+/** Service and resource part of the ARN, for types whose ARNs appear in policies. */
 const RESOURCE_OF: Record<string, (name: string) => string> = {
   'aws:cloudwatch/logGroup:LogGroup': (name) => `logs:log-group:${name}`,
   'aws:cloudwatch/eventBus:EventBus': (name) => `events:event-bus/${name}`,
@@ -107,7 +107,7 @@ function arnOf(type: string, name: string, region: string): string {
   return `arn:aws:${service}:${region}:${ACCOUNT}:${rest.join(':')}`;
 }
 
-/** The document as AWS's provider writes it: one statement a statement, single values as such. */
+/** The policy document in the form of AWS's provider: a list with one value becomes that value. */
 function policyJson({ statements = [] }: Fields): string {
   const list = (values: unknown[] | undefined) => (values?.length === 1 ? values[0] : values);
   return JSON.stringify({

@@ -8,30 +8,31 @@ import { cacheDir, fetchAsset, type NpmAsset } from '@video-pipeline/assets';
 
 /** The repository's root. */
 export const ROOT = resolve(import.meta.dirname, '../..');
-/** Where SST lays out its components and the providers' SDKs. */
+/** Folder in which SST installs its components and the providers' SDKs. */
 export const PLATFORM = join(ROOT, '.sst/platform');
 
-/** The bun that SST 4.17 asks for, from npm. SST itself downloads it from a place that not every machine reaches. */
+/** The bun that SST 4.17 requires, from npm. SST itself downloads it from a host that not every machine can reach. */
 const BUN: NpmAsset = {
   spec: '@oven/bun-linux-x64@1.2.1',
   integrity:
     'sha512-3QDzETq7FLjjJyvuL6Sb7SGu7jHv2GllucJrKVElRgsbibCVbBLjF44EWjK/e4LB+z9qIDqreqrIQAS1IaPgiw==',
   files: ['bin/bun'],
 };
-/** The Pulumi that SST 4.17 asks for. `sst install` only asks its version. */
+/** The Pulumi that SST 4.17 requires. `sst install` only reads its version. */
 const PULUMI_VERSION = 'v3.215.0';
 
-/** Work under a lock that takes longer was killed. */
+/** A lock that is older belongs to a process that was killed, milliseconds. */
 const LONGEST_MS = 300_000;
 
 /**
- * Lays out `.sst/platform` by `sst install`, unless it is there for this version of SST and these providers.
- * Uses SST's own tools where they are installed; else, on Linux x64, a bun from npm and a stand-in for pulumi, in our cache.
- * @throws Error with what `sst install` said
+ * Installs `.sst/platform` by `sst install`, unless it exists for this version of SST and these providers. It uses
+ * SST's own tools if they are installed. Otherwise, on Linux x64, it uses a bun from npm and a stand-in for pulumi, in
+ * the cache.
+ * @throws Error with the output of `sst install`
  */
 export async function ensurePlatform(note: (line: string) => void = () => {}): Promise<void> {
   if (isCurrent()) return;
-  // Test files run side by side, and two installs at once spoil each other.
+  // Test files run in parallel, and two concurrent installs would break each other.
   const release = await takeLock('platform');
   try {
     if (!isCurrent()) await install(note);
@@ -40,7 +41,7 @@ export async function ensurePlatform(note: (line: string) => void = () => {}): P
   }
 }
 
-/** Waits until no other process holds the lock of that name, and takes it. @returns what gives it back */
+/** Waits until no other process holds the lock, and takes it. @returns a function that releases it */
 export async function takeLock(name: string): Promise<() => void> {
   const lock = join(ROOT, '.sst/locks', name);
   mkdirSync(dirname(lock), { recursive: true });
@@ -55,14 +56,14 @@ export async function takeLock(name: string): Promise<() => void> {
   }
 }
 
-/** Whether who took a lock has ended without giving it back. */
+/** Whether the holder of a lock has ended without a release. */
 function isLeft(lock: string): boolean {
   try {
     if (Date.now() - statSync(lock).mtimeMs > LONGEST_MS) return true;
     const holder = Number(readFileSync(lock, 'utf8'));
     return holder > 0 && !process.kill(holder, 0);
   } catch (error) {
-    // No such process. Where the lock itself is gone, it can be taken.
+    // ESRCH: the process does not exist. If the lock's file is missing, the caller takes it at its next attempt.
     return (error as NodeJS.ErrnoException).code === 'ESRCH';
   }
 }
@@ -82,7 +83,7 @@ async function install(note: (line: string) => void): Promise<void> {
 
 const stampFile = () => join(PLATFORM, 'offline-stamp');
 
-/** What the layout depends on: the version of SST, and the providers that sst.config.ts names. */
+/** Inputs of the installation: the version of SST, and the providers in sst.config.ts. */
 function stamp(): string {
   const { version } = JSON.parse(readFileSync(join(ROOT, 'node_modules/sst/package.json'), 'utf8'));
   const providers = readFileSync(join(ROOT, 'sst.config.ts'), 'utf8').match(

@@ -1,6 +1,6 @@
 /**
- * Runs inside `.sst/platform`, bundled by evaluate.ts: evaluates the real sst.config.ts as `sst deploy` (or `sst dev`)
- * would, with Pulumi's mocks in the place of AWS, and sends the resources that it asked for to the parent process.
+ * Runs in `.sst/platform`, bundled by evaluate.ts. It evaluates the real sst.config.ts as `sst deploy` (or `sst dev`)
+ * does, with Pulumi's mocks instead of AWS. It sends the requested resources to the parent process.
  */
 import * as awsProvider from '@pulumi/aws';
 import * as commandProvider from '@pulumi/command';
@@ -40,7 +40,7 @@ await pulumi.runtime.setMocks(createMocks(region, answers), app.name, stage, fal
 record(pulumi.runtime.getMonitor());
 const outputs = await pulumi.runtime.runInPulumiStack(() => run(config.run as pulumi.automation.PulumiFn));
 
-// The program goes on in outputs' callbacks; it is done when nothing is left to happen.
+// The program continues in callbacks of outputs. It is done once the event loop is empty.
 process.once('beforeExit', () => {
   const graph: Graph = {
     app: JSON.parse(JSON.stringify(app)),
@@ -51,7 +51,7 @@ process.once('beforeExit', () => {
   process.send?.(graph, () => process.exit(0));
 });
 
-/** Notes what the program registers, with the options that a mock is not told. */
+/** Records all registered resources, with options that Pulumi does not pass to mocks. */
 function record(monitor: any): void {
   const registerResource = monitor.registerResource.bind(monitor);
   monitor.registerResource = (request: any, callback: (error: Error | null, response: any) => void) => {
@@ -88,7 +88,7 @@ function record(monitor: any): void {
   };
 }
 
-/** Pulumi wraps secrets, assets and outputs in marked objects; only what they hold is of interest. */
+/** Unwraps secrets, assets and outputs, which Pulumi wraps in marked objects. */
 function strip(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(strip);
   if (typeof value !== 'object' || value === null) return value;

@@ -13,7 +13,9 @@ interface BuildRequest {
   properties: { install?: Record<string, string>; minify?: boolean; architecture: string };
 }
 
-/** What SST's command line answers to its platform: bootstrap facts, and function bundles, which are really built. */
+/**
+ * A server in place of SST's command line, for its platform. It answers bootstrap facts, and builds the real bundles.
+ */
 export async function servePlatform({ root, work, region }: { root: string; work: string; region: string }) {
   const builds: Record<string, Build> = {};
   const made = bundlesOf(root);
@@ -58,7 +60,7 @@ export async function servePlatform({ root, work, region }: { root: string; work
   return { builds };
 }
 
-/** The folder of bundles that earlier evaluations of the same code have made; those of other code go. */
+/** Folder with the bundles of earlier evaluations of the same code. Bundles of other code are removed. */
 function bundlesOf(root: string): string {
   const all = join(root, '.sst/offline/bundles');
   const folder = join(all, sourcesHash(root));
@@ -67,7 +69,7 @@ function bundlesOf(root: string): string {
   return folder;
 }
 
-/** Bundles a function, unless that is done. */
+/** Bundles a function, unless its bundle exists. */
 async function bundleOnce(request: BuildRequest, root: string, made: string, out: string): Promise<string> {
   const { handler, properties } = request;
   const name = createHash('sha256')

@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** All code that a stage and its functions are made from. */
+/** All code of a stage and its functions. */
 const SOURCES = ['sst.config.ts', 'package-lock.json', '{infra,functions/src,packages/*/src}/**/*.{ts,json}'];
 
 /**
- * Changes with the code that a stage and its functions are made from.
- * @param root of the repository
- * @param more files, beside those, whose changes count
+ * A hash of all code of a stage and its functions.
+ * @param root root of the repository
+ * @param more further files that are part of the hash
  */
 export function sourcesHash(root: string, more: readonly string[] = []): string {
   const hash = createHash('sha256');
