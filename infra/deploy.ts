@@ -27,7 +27,8 @@ program
   )
   .addHelpText(
     'after',
-    '\nVariables: AWS_REGION, DEPLOY_CIDRS, CAMERAS_FILE, ALARM_EMAIL, MODEL_IMAGE, INGEST_IMAGE (see docs/deploy.md)',
+    '\nVariables: AWS_REGION, DEPLOY_CIDRS, CAMERAS_FILE, ALARM_EMAIL, MODEL_IMAGE, INGEST_IMAGE; and the settings of the ' +
+      'stage, such as FRAME_RATE, which count before its row in infra/stages.ts (see docs/deploy.md)',
   );
 
 program
@@ -53,14 +54,16 @@ program.command('k8s').description('deploy the Kubernetes objects alone').action
 program
   .command('canary')
   .argument('<image>', 'image of the model server that is to be tried')
-  .description('try an image on a share of the frames; an alarm takes it away, else it comes into use')
+  .description(
+    'try an image on a share of the batches; an alarm stops it, otherwise it replaces the model in use',
+  )
   .option('--minutes <number>', 'how long it is watched', above0, 30)
   .option('--share <number>', 'share of the batches, 0..1', share, 0.1)
-  .option('--shadow', 'only compare its answers, and take it away in any case')
+  .option('--shadow', 'only compare its answers, and remove it in any case')
   .action(deployCanary);
 program
   .command('status')
-  .description('what runs: stacks, pods, mappings, the newest objects')
+  .description('print what runs: outputs, pods, mappings, the newest objects')
   .action(showStatus);
 
 try {

@@ -12,7 +12,7 @@ import { ALL_SAVINGS, SAVINGS } from './savings.ts';
 import { GPU_FPS } from './scaling.ts';
 
 const command = new Command('npm run capacity --')
-  .description('What so many cameras need on AWS, what it costs, and what breaks first.')
+  .description('Print what a number of cameras needs on AWS, what that costs a month, and what breaks first.')
   .option('--cameras <n>', 'cameras', positive, 100)
   .option('--fps <n>', 'frames a second of each', positive, 10)
   .option('--gpu-fps <n>', 'frames a second of one GPU pod', positive, GPU_FPS)
@@ -21,12 +21,8 @@ const command = new Command('npm run capacity --')
       .choices(['frames', 'archive', 'video'])
       .default('frames'),
   )
-  .option('--once', 'pictures travel over Kafka once', false)
-  .addOption(
-    new Option('--savings <name...>', 'what else is to make it cheaper, see docs/capacity.md').choices(
-      ALL_SAVINGS,
-    ),
-  )
+  .option('--once', 'with PICTURES=once: pictures travel over Kafka once', false)
+  .addOption(new Option('--savings <name...>', 'savings to apply, see docs/capacity.md').choices(ALL_SAVINGS))
   .option('--json', 'print one JSON object', false)
   .parse();
 const { json, ...workload } = command.opts<Workload & { json: boolean }>();

@@ -3,7 +3,7 @@ import { estimate } from './costs.ts';
 import { stageOf } from './stages.ts';
 
 const [names] = new Command('npm run costs --')
-  .description('What each stage costs a month, from the table that it is made from.')
+  .description('Print what each stage costs a month and an hour, from its row in infra/stages.ts.')
   .argument('[stages...]', 'names of stages', ['production', 'staging', 'personal'])
   .parse().processedArgs as [string[]];
 for (const name of names) {

@@ -7,7 +7,7 @@ import { stageOf } from './stages.ts';
 /** Writes the Kubernetes objects as YAML, for clusters that SST doesn't manage: `npm run k8s:render > inference.yaml`. */
 new Command('k8s:render')
   .requiredOption('--image <reference>', "the model server's image")
-  .option('--stage <name>', 'whose sizes', 'production')
+  .option('--stage <name>', 'stage whose sizes are used', 'production')
   .option('--load-balancer-group <sg-...>', 'security group of the internal load balancer', 'sg-REPLACE-ME')
   .option('--bootstrap-servers <list>', "Kafka's brokers, for KEDA", 'REPLACE-ME:9098')
   .option('--region <name>', 'AWS region', 'us-east-1')

@@ -22,11 +22,13 @@ interface Options {
 }
 
 await new Command('probe')
-  .description('What a camera or file is, and one JPEG of it, by the same means as ingest reads it.')
+  .description(
+    'Print codec, size, rate and clock of a camera or file, and write one JPEG of it, by the same code as ingest.',
+  )
   .argument(
     '[url]',
     'rtsp(s), http(s), srt or rtmp URL, or a path; onvif://host lists the streams of a camera; special characters in a password percent-encoded; ' +
-      `'\${NAME}' in it is a variable, @file a file with it: ps shows a URL`,
+      `to keep a password out of ps, write '\${NAME}' for a variable in it, or @file for a file with the URL`,
   )
   .addOption(
     new Option('--transport <name>', 'how RTSP carries the packets; auto is TCP, else UDP')
@@ -36,7 +38,7 @@ await new Command('probe')
   .option('--discover [host]', 'list the ONVIF cameras of this network, or at host[:port], and their streams')
   .option(
     '--user <name:password>',
-    `what --discover asks for the streams with; '\${NAME}' in it is a variable`,
+    `login that --discover uses to ask for the streams; '\${NAME}' in it is a variable`,
   )
   .option('--seconds <number>', 'how long to watch, or to wait for cameras', positive, 5)
   .option('--timeout <number>', 'longest wait for a picture, seconds', positive, 10)

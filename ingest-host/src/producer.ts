@@ -17,7 +17,7 @@ const command = new Command('producer')
   .description('Samples one camera and publishes its frames to Kafka.')
   .requiredOption(
     '--rtsp-url <url>',
-    `camera, or a video file; '\${NAME}' in it is a variable, @file a file with it: ps shows a URL`,
+    `camera or video file; to keep a password out of ps, write '\${NAME}' for a variable in it, or @file for a file with the URL`,
   )
   .option('--kafka-bootstrap <host:port>', 'brokers (KAFKA_BOOTSTRAP_SERVERS)')
   .option('--kafka-topic <name>', 'topic of frames (KAFKA_TOPIC)')

@@ -180,8 +180,11 @@ async function commandLine(): Promise<void> {
         defaults.INFERENCE_CONFIDENCE_THRESHOLD,
       )
       .option('--json', 'print JSON', false);
-  tool('inspect', 'What is found in a model, what its proof gives, and its answer drawn on a picture.')
-    .option('--picture <file>', 'picture that it is shown; a made one without it')
+  tool(
+    'inspect',
+    'Print what a model says of itself, which head reads it and whether its proof holds; draw its answer on a picture.',
+  )
+    .option('--picture <file>', 'picture to detect in; without it a made one')
     .option(
       '--output <file.jpg>',
       'where the picture with its answer is written (default: <model>-inspected.jpg)',
@@ -215,7 +218,11 @@ async function commandLine(): Promise<void> {
       'Object detection over HTTP: /predict, Open Inference Protocol v2, SageMaker. Serves ONNX files.',
     )
     .argument('[mode]', '`serve`, as SageMaker says: listen on 0.0.0.0:8080')
-    .option('--model <file.onnx>', 'the model; NanoDet-g, built when absent, without it', defaults.MODEL_PATH)
+    .option(
+      '--model <file.onnx>',
+      'ONNX file to serve; without it NanoDet-g, which is built when absent',
+      defaults.MODEL_PATH,
+    )
     .option(
       '--model-dir <folder>',
       'serve all models of a folder, and reload them when they change',

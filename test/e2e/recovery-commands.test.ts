@@ -75,7 +75,7 @@ test.each([
 
 test('list goes by time, and says so when nothing is there', async () => {
   const none = await command('failed', 'list');
-  expect(none).toMatchObject({ code: 0, stdout: '', stderr: 'nothing has failed that this chooses\n' });
+  expect(none).toMatchObject({ code: 0, stdout: '', stderr: 'nothing has failed that matches\n' });
   await rig.fail(options.framesTopic, () => 'too dark', 'detect');
   await rig.fail(options.framesTopic, () => 'too bright', 'annotate');
   const lines = (await command('failed', 'list')).stdout.trim().split('\n');

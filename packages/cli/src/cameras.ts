@@ -29,7 +29,7 @@ interface Target {
 type Edit = (text: string, where: string) => string;
 
 const program = new Command('npm run cameras --')
-  .description('the cameras of the list of streams; ingest and console follow it within seconds')
+  .description('list and change the cameras; ingest and the console follow within seconds')
   .addHelpText(
     'after',
     `

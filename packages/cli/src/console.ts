@@ -12,7 +12,7 @@ interface Options extends Target {
 export function consoleCommand(): Command {
   return targetCommand(
     'console',
-    'the address of the web page; where none is up, as with --stage, serves it at CONSOLE_PORT until Ctrl-C',
+    'print the address of the web page; where none runs, as with --stage, serve it at CONSOLE_PORT until Ctrl-C',
   )
     .option('--open', 'open it in the browser')
     .action(async (options: Options) => {

@@ -22,7 +22,7 @@ const INTERVAL_MS = 2_000;
 export function kafkaStatsCommand(): Command {
   return targetCommand(
     'kafka-stats',
-    'topics, partitions, offsets, lag of each consumer group, and rates over two seconds',
+    'print topics, partitions, offsets, the lag of each consumer group, and rates over two seconds',
   ).action(async ({ json, ...target }: Target) => {
     const kafka = await serverOf('kafka', target);
     const backlog = new Backlog(kafka);

@@ -23,11 +23,11 @@ const POLL_MS = 200;
 export function logsCommand(): Command {
   return new Command('logs')
     .description(
-      'what the services said, the newest last; of a stage by the AWS CLI, of the last ten minutes',
+      'print the logs of the services, the newest line last; with --stage, the last ten minutes, by the AWS CLI',
     )
-    .argument('[service]', 'only this one')
-    .option('-f, --follow', 'go on with what they say from now on')
-    .option('-n, --lines <n>', 'so many lines of each', positiveInteger, 20)
+    .argument('[service]', 'only this service')
+    .option('-f, --follow', 'follow new lines')
+    .option('-n, --lines <n>', 'lines of each service', positiveInteger, 20)
     .option('--metrics', 'also the lines of metrics, as CloudWatch takes them')
     .addOption(dataDirOption())
     .addOption(stageOption())

@@ -15,8 +15,8 @@ import { downCommand, upCommand } from './up.ts';
 
 const program = new Command('npm run local --')
   .description(
-    'Operate the pipeline on this machine, one whose servers these name: KAFKA_BOOTSTRAP_SERVERS, ' +
-      'AWS_ENDPOINT_URL, INFERENCE_SERVICE_URL; or, with --stage, one that is deployed to AWS.',
+    'Operate the pipeline on this machine; with --stage, one that is deployed to AWS; or one whose servers ' +
+      'KAFKA_BOOTSTRAP_SERVERS, AWS_ENDPOINT_URL and INFERENCE_SERVICE_URL name.',
   )
   .hook('preAction', (_, command) => {
     const { stage } = command.opts<{ stage?: string }>();

@@ -22,7 +22,7 @@ export function producerCommand(): Command {
     .description('publish the frames of cameras or videos to Kafka, in the foreground; Ctrl-C stops it')
     .option(
       '--source <[name=]url|file>',
-      'as of npm start; repeatable; left out: the demo cameras of a stack started with --no-ingest',
+      'as --source of npm start; repeat for more (default: the demo cameras of a stack started with --no-ingest)',
       (value: string, before: string[] = []) => [...before, value],
     )
     .option('--frame-rate <fps>', 'frames a second sampled from each stream', frameRate)

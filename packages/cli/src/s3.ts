@@ -25,8 +25,8 @@ interface Options extends Target {
 
 export function s3ListCommand(): Command {
   return targetCommand('s3-list', 'the newest objects, and how many there are')
-    .option('-n, --limit <n>', 'so many of them', positiveInteger, 20)
-    .option('--prefix <key>', 'objects whose key begins so (default: S3_PREFIX, or annotated)')
+    .option('-n, --limit <n>', 'number of objects', positiveInteger, 20)
+    .option('--prefix <key>', 'only keys that begin with this (default: S3_PREFIX, or annotated)')
     .action(async ({ limit, json, ...options }: Options & { limit: number }) => {
       const { s3, bucket, prefix } = await open(options);
       const objects = await newestFirst(s3, bucket, prefix);
@@ -44,9 +44,9 @@ export function s3ListCommand(): Command {
 
 export function s3DownloadCommand(): Command {
   return targetCommand('s3-download', 'copy the newest annotated frame, or all of them, into a folder')
-    .option('--all', 'all of them')
-    .option('--to <folder>', 'where to', './download')
-    .option('--prefix <key>', 'objects whose key begins so (default: S3_PREFIX, or annotated)')
+    .option('--all', 'all frames')
+    .option('--to <folder>', 'folder to write to', './download')
+    .option('--prefix <key>', 'only keys that begin with this (default: S3_PREFIX, or annotated)')
     .action(async ({ all, to, json, ...options }: Options & { all?: boolean; to: string }) => {
       const { s3, bucket, prefix } = await open(options);
       const objects = await newestFirst(s3, bucket, prefix);

@@ -38,7 +38,7 @@ interface Report {
 export function statusCommand(): Command {
   return targetCommand(
     'status',
-    'health of each service, and counts of each stream (of a stage: what answers, and the lag); ' +
+    'print the health of each service and the counts of each stream (with --stage: which servers answer, and the lag); ' +
       'exit code 1 when something is unhealthy',
   ).action(async ({ json, ...target }: Target) => {
     const { healthy, facts, lines } = target.stage

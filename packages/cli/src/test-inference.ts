@@ -21,9 +21,9 @@ interface Options extends Target {
 export function inferenceCommand(): Command {
   return targetCommand(
     'test-inference',
-    'post a picture to the inference server, show its answer, and save the annotated picture',
+    'send a picture to the inference server, print its answer, and write the annotated picture',
   )
-    .option('--picture <file.jpg>', 'a JPEG; left out: the first frame of a demo clip')
+    .option('--picture <file.jpg>', 'a JPEG (default: the first frame of a demo clip)')
     .option('--output <file.jpg>', 'where the annotated picture goes', 'test-inference.jpg')
     .action(async ({ picture, output, json, ...target }: Options) => {
       const server = await serverOf('inference', target);

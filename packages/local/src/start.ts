@@ -36,14 +36,13 @@ const END_MS = 4_500;
 const program = new Command('npm start --')
   .description(
     'Run the whole pipeline on this machine: cameras, Kafka, detection, annotation, S3. ' +
-      'Ctrl-C stops it; started again, it goes on where it was.',
+      'Ctrl-C stops it; the next start continues where it stopped.',
   )
   .option(
     '--source <[name=]url|file>',
-    "a camera's URL, a video file (played once), or file?loop; 'recordings/*.mp4' is each of these; repeatable; " +
-      'left out: what STREAMS or STREAMS_FILE lists, ' +
-      'else the demo cameras. For its password ' +
-      `'rtsp://user:\${NAME}@host/path' takes a variable, @file a file with the URL, so that ps shows none`,
+    "a camera's URL, a video file (played once), file?loop (played again and again), or a pattern such as " +
+      "'recordings/*.mp4'; repeat for more (default: the cameras of STREAMS or STREAMS_FILE, else the demo cameras). " +
+      `To keep a password out of ps, write '\${NAME}' for a variable in the URL, or @file for a file that holds the URL`,
     (value: string, before: string[] = []) => [...before, value],
   )
   .option('--frames <n>', 'publish exactly n frames, and end when they are annotated', positiveInteger)
@@ -52,14 +51,17 @@ const program = new Command('npm start --')
     'frames a second sampled from each stream (default: FRAME_RATE, or 10)',
     frameRate,
   )
-  .option('--model <file.onnx>', 'a YOLOv8 or YOLO11 export instead of the default model')
+  .option(
+    '--model <file.onnx>',
+    'your detector instead of the default model; docs/models.md lists the families',
+  )
   .addOption(
-    new Option('--ports <which>', 'the usual ports, or any free ones')
+    new Option('--ports <which>', 'the default ports, or any free ones')
       .choices(['default', 'auto'])
       .default('default'),
   )
   .addOption(
-    new Option('--brokers <n>', 'nodes of Kafka: three are a cluster as on MSK, each record on all of them')
+    new Option('--brokers <n>', 'brokers of Kafka: 3 is a cluster as on MSK, with each record on all of them')
       .choices(['1', '3'])
       .default('1'),
   )

@@ -9,7 +9,7 @@ const SHOWN = 10;
 
 const command = new Command('audit')
   .description(
-    'account for every frame in Kafka: annotated in S3, in failed/, or on its way to there; exit 1 when one is lost',
+    'check that every frame in Kafka is annotated in S3, in failed/, or still on its way; exit code 1 when one is missing',
   )
   .option('--pixels', 'also compare every stored picture with its frame', false)
   .option(

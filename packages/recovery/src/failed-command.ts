@@ -17,7 +17,7 @@ import {
 import { parseTime } from './time.ts';
 
 const program = new Command('failed')
-  .description('what could not be processed: look at it, put it back, delete it')
+  .description('records in failed/, which could not be processed: list, show, redrive or purge them')
   .addHelpText('after', TARGET_HELP);
 
 selection(
@@ -30,7 +30,7 @@ selection(
       found.push({ time: entry.time, text: filter.json ? JSON.stringify(entry) : line(entry) });
     found.sort((a, b) => (a.time < b.time ? -1 : 1));
     for (const { text } of found) console.log(text);
-    if (found.length === 0) process.stderr.write('nothing has failed that this chooses\n');
+    if (found.length === 0) process.stderr.write('nothing has failed that matches\n');
   }),
 );
 
@@ -42,7 +42,7 @@ program
   );
 
 selection('redrive', 'put records back on their topic, and then delete them from failed/')
-  .option('--yes', 'do it; without, only say what would be done', false)
+  .option('--yes', 'do it; without it, only say what would be done', false)
   .action((options) =>
     withBucket(async (bucket, kafka) => {
       const producer = orderedProducer(kafka);
@@ -52,7 +52,7 @@ selection('redrive', 'put records back on their topic, and then delete them from
   );
 
 selection('purge', 'delete records from failed/ for good')
-  .option('--yes', 'do it; without, only say what would be done', false)
+  .option('--yes', 'do it; without it, only say what would be done', false)
   .action((options) =>
     withBucket((bucket) => each(bucket, options, 'deleted', (entry) => bucket.remove([entry.key]))),
   );

@@ -13,20 +13,20 @@ process.env.POWERTOOLS_METRICS_DISABLED = 'true';
 
 const command = new Command('replay')
   .description(
-    'process frames that Kafka still holds again, with another model say, into a folder of its own in S3',
+    'process frames that Kafka still has again, with another model for example, into a folder of its own in S3',
   )
   .requiredOption('--from <time>', 'frames captured at this time or later, ISO 8601', parseTime)
   .requiredOption('--to <time>', 'frames captured before this time, ISO 8601', parseTime)
   .option('--stream <id>', 'only of this stream')
   .option(
     '--folder <name>',
-    'first folder of what is written',
+    'folder in S3 that everything is written under',
     `replay/${new Date().toISOString().replaceAll(':', '-')}`,
   )
   .option('--json', 'print one JSON object', false)
   .addHelpText(
     'after',
-    `${TARGET_HELP}\n\nThe model is that of INFERENCE_SERVICE_URL. Nothing of the first run is touched.`,
+    `${TARGET_HELP}\n\nINFERENCE_SERVICE_URL names the model server. Nothing that is stored already is changed.`,
   )
   .action(async ({ from, to, stream, folder, json }) => {
     const { config, bucket, kafka } = await connectEnvironment('replay', ['bucket', 'kafka']);

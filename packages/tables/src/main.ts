@@ -24,10 +24,16 @@ function days(text: string): number {
 
 await runCommand(
   new Command('compact')
-    .description("brings the detections of each hour that is over into the bucket's tables (docs/tables.md)")
-    .option('--once', 'one run, and no more', false)
-    .option('--all', 'look at every hour again, not at those of the last two days alone', false)
-    .option('--expire-days <n>', 'remove NDJSON that the tables hold, so many days after it was stored', days)
+    .description(
+      "writes the detections and events of past hours into the bucket's Parquet tables (docs/tables.md)",
+    )
+    .option('--once', 'run once and exit', false)
+    .option('--all', 'check every hour again, not only those of the last two days', false)
+    .option(
+      '--expire-days <n>',
+      'remove NDJSON that the tables hold, this many days after it was stored',
+      days,
+    )
     .action(async ({ once, all, expireDays }: { once: boolean; all: boolean; expireDays?: number }) => {
       await toldToBegin();
       const settings = readConfig(STORAGE_VARIABLES);
