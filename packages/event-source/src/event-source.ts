@@ -71,8 +71,9 @@ export interface EventSource {
 }
 
 /**
- * Reads a topic and invokes a handler with its records in this process, as an Amazon MSK event-source mapping does: same
- * events, same batches, order per partition, whole-batch retry, offsets committed after success alone.
+ * Reads a topic and invokes a handler with its records in this process, as an Amazon MSK event-source mapping does:
+ * with the same events, the same batches, order per partition, and retries of the whole batch. Offsets are committed
+ * only after success.
  * Resolves once the group is joined.
  * @throws when no broker answers, or the topic is not there
  */

@@ -18,7 +18,7 @@ export async function withPictures(frames: readonly SeenFrame[], read: ReadPlace
     const { picture, ...frame } = one;
     const record = found.get(positionOf(picture));
     const of = record && frameIn(record);
-    // A topic that was deleted and created again has other frames at the same places. And whoever writes to Kafka may name any place.
+    // A topic that was created again has other frames at the same places, and a producer may name any place.
     const isSame = of?.streamId === frame.streamId && of.frameNumber === frame.frameNumber;
     return isSame && of.session === frame.session ? [{ ...frame, jpeg: of.jpeg }] : [];
   });

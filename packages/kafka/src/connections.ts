@@ -38,7 +38,7 @@ export class Connections {
     return socket;
   };
 
-  /** Makes sure that nothing of `client` is left once its `disconnect` has resolved. It may connect again after that. */
+  /** Makes sure that `disconnect` leaves no connection of `client` open. The client may connect again after that. */
   guard<Client extends Guardable>(client: Client): Client {
     const { connect, disconnect } = client;
     return Object.assign(client, {

@@ -19,8 +19,8 @@ const LEADER_NOT_AVAILABLE = 5;
 const VERSIONS = { [API.PRODUCE]: 3, [API.METADATA]: 1, [API.API_VERSIONS]: 2, [API.INIT_PRODUCER_ID]: 0 };
 
 /**
- * Brokers of one topic that speak just enough of Kafka's protocol for a producer, for faults that a real broker can't be
- * made to play at a given moment.
+ * Brokers of one topic that speak only the parts of Kafka's protocol that a producer needs. They play faults that a
+ * real broker can't be made to play at a given moment.
  * @param leaders index of the broker that leads each partition, -1 for none; may be changed at any time
  * @param answer says with which error code a batch is answered; `undefined`: never; `null`: by an answer that lacks it;
  * `half`: by the first half of an answer, and a connection that is reset

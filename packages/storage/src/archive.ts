@@ -3,9 +3,9 @@ import { createTar } from 'nanotar';
 import { type ByteRange, type ListedObject, objectsOf, type Part, type Reader } from './reader.ts';
 import { indexOfSegment, SEGMENT_HEAD, SEGMENT_PICTURES } from './segment.ts';
 
-// An archive is one object for the annotated pictures of a stream in a batch: an uncompressed TAR in WebDataset's layout
-// (https://github.com/webdataset/webdataset), `<captured_at>-<frame_number>.jpg` with its `.json` after it. Its first
-// member says where each picture lies, and has a name that WebDataset skips.
+// An archive is one object for a stream's annotated pictures in a batch. It is an uncompressed TAR in WebDataset's
+// layout (https://github.com/webdataset/webdataset): `<captured_at>-<frame_number>.jpg`, followed by its `.json`. Its
+// first member says where each picture lies, and has a name that WebDataset skips.
 
 const INDEX = '__index__';
 const BLOCK = 512;
@@ -129,7 +129,7 @@ function padded(size: number): number {
 }
 
 /**
- * The objects of a stream's folder that may hold pictures captured from `from` to `to`, epoch milliseconds, in key order.
+ * Objects of a stream's folder that may hold pictures captured from `from` to `to`, epoch milliseconds, in key order.
  * @param folder `<prefix>/<stream>/`
  */
 export async function* objectsAround(

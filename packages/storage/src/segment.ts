@@ -1,9 +1,10 @@
 import { archiveSpanOf } from '@video-pipeline/frame';
 
-// A segment is one object for the annotated pictures of a stream in a batch: H.264 in a fragmented MP4 (CMAF) that plays
-// by itself. Its media time counts from the begin of the hour of its first picture. Between what describes the stream (`ftyp`,
-// `moov`) and the fragment stands a `free` box, which players skip (ISO/IEC 14496-12, 8.1.2): it says which frames the
-// pictures are of, and makes the head of every segment equally long, so that a playlist names it unread.
+// A segment is one object for a stream's annotated pictures in a batch: H.264 in a fragmented MP4 (CMAF) that plays by
+// itself. Its media time counts from the begin of the hour of its first picture. A `free` box, which players skip
+// (ISO/IEC 14496-12, 8.1.2), follows the description of the stream (`ftyp`, `moov`). It lists the frames of the
+// pictures. It also gives every segment a head of the same length, so that a playlist can name it without reading the
+// segment.
 
 /** Bytes before the fragment: what HLS's EXT-X-MAP names. */
 export const SEGMENT_HEAD = 4_096;

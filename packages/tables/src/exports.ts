@@ -198,7 +198,7 @@ async function* inTurn(...all: AsyncIterable<Buffer>[]): AsyncGenerator<Buffer> 
 }
 
 /**
- * Ultralytics' layout: https://docs.ultralytics.com/datasets/detect. Classes are numbered as they were first seen, from 0.
+ * Ultralytics' layout: https://docs.ultralytics.com/datasets/detect. Classes are numbered from 0, as they first appear.
  * @see data.yaml, which comes last
  */
 async function* yoloSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer> {

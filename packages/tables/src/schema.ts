@@ -1,8 +1,8 @@
 import { hourFolder, MAX_TIME } from '@video-pipeline/frame';
 
 /**
- * The columns of the tables, in their order, with their types in Parquet. They are published: docs/tables.md. A change is
- * a new column at the end, never another type.
+ * The columns of the tables, in their order, with their types in Parquet. They are published in docs/tables.md. A
+ * change may only add a column at the end. A column never changes its type.
  */
 export const COLUMNS = {
   frames: {

@@ -27,7 +27,7 @@ export interface FetchedMessage {
   refusal?: Refusal;
 }
 
-/** A Lambda event holds 6 MB: the value in base64, header values as arrays of byte numbers, up to four characters each. */
+/** Limit of a Lambda event. It has the value in base64, and headers as byte numbers of up to 4 characters each. */
 const MAX_EVENT_BYTES = 6 * 1024 * 1024;
 const MAX_HEADERS = 256;
 /** Most bytes that are kept of a refused record's key. */

@@ -15,7 +15,7 @@ import {
 
 const GUARD = join(import.meta.dirname, 'guard.sh');
 
-/** A program of others, which does not notice that its parent has ended. */
+/** A third-party program. It does not notice that its parent has ended. */
 export interface GuardedProgram {
   name: string;
   command: readonly [string, ...string[]];
