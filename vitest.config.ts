@@ -30,11 +30,11 @@ export default defineConfig({
         },
       },
       {
-        // Real Kafka, S3 and RTSP: four tenths of the time were waiting with two files at a time on two cores.
+        // Real Kafka, S3 and RTSP. With three files at a time on two cores, what is timed in real time came late.
         test: {
           name: 'e2e',
           include: ['test/{e2e,faults,hostile,infra}/**/*.test.ts'],
-          maxWorkers: 3,
+          maxWorkers: 2,
           globalSetup: './test/support/share-servers.ts',
           // A shared runner may stand still for seconds. What fails twice is broken, and the report names what did once.
           retry: process.env.CI ? 1 : 0,

@@ -5,7 +5,16 @@ const ROOT = resolve(import.meta.dirname, '../..');
 
 /** What is ours is copied; what npm and SST have laid out is linked. */
 export function copyRepository(to: string): void {
-  const ours = ['package.json', 'sst.config.ts', 'packages', 'functions', 'ingest-host', 'model', 'infra'];
+  const ours = [
+    'package.json',
+    'sst.config.ts',
+    'packages',
+    'functions',
+    'ingest-host',
+    'model',
+    'infra',
+    'docs',
+  ];
   for (const name of ours) {
     cpSync(join(ROOT, name), join(to, name), {
       recursive: true,
