@@ -59,7 +59,10 @@ export interface Outcome extends Accounting {
   stagePauses: Map<string, number[]>;
   /** How long each frame of the probe waited for Kafka, milliseconds. */
   waits: number[];
-  /** Resident memory of each process in the first and the last third of the run, medians, MiB; once warm, where only brokers are restarted. */
+  /**
+   * Resident memory of each process in the first and the last third of the run, medians, MiB. Where only brokers are restarted:
+   * once warm, and of Node's with their garbage collected every 20 s.
+   */
   memory: Map<string, [first: number, last: number]>;
 }
 
