@@ -172,7 +172,7 @@ export function runIngest(
   };
   const own = {
     ...env,
-    // A list of the user's also holds scenes, and stays in use. Without one, ingest reads only the streams of --source.
+    // A list of the user's gives the scenes, but ingest then reads only the streams of --source.
     ...(given && !env.STREAMS_FILE
       ? { STREAMS: JSON.stringify(given.map(({ id, url }) => ({ id, url }))) }
       : {}),

@@ -25,7 +25,7 @@ export interface AuditReport {
   failed: number;
   /** Records in `failed/` or in batches that a mapping gave up on, frames or not, by the stage that put them there. */
   failedRecords: Record<string, number>;
-  /** Neither annotated nor in `failed/`, but a stage has not committed its offset yet: the frame is delivered again. */
+  /** Neither annotated nor in `failed/`, but a stage has not committed its offset: it will, or gets the frame again. */
   onItsWay: number;
   /** Neither annotated nor in `failed/`, though every stage has committed its offset: lost. */
   missing: string[];

@@ -94,7 +94,7 @@ function parseJson(line: string): unknown {
 const READS = 16;
 
 /**
- * The stream's stored detections of the hours from `from` to `to`, epoch ms, and of one hour before and after.
+ * The stream's stored detections of the hours from `from` to `to`, epoch ms. A batch may begin in the hour before.
  * @param signal ends the reading early
  */
 export async function* storedDetections(

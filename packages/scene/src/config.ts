@@ -61,7 +61,7 @@ const rule = z.discriminatedUnion('type', [
     name,
     zone: name.optional(),
     count: z.number().int().min(0).max(10_000),
-    /** Whether hidden objects count, too, which are remembered for `lost_seconds`. */
+    /** Whether objects also count while they are hidden and remembered (`lost_seconds`). */
     include_lost: z.boolean().default(false),
     classes,
   }),
