@@ -119,7 +119,7 @@ async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'h
   let picture: Pixels;
   try {
     // Rotated upright by its EXIF orientation: models get it so, and boxes refer to it.
-    picture = await decodeRgb(jpeg, readPictureHeader(jpeg, limits));
+    picture = await decodeRgb(jpeg, readPictureHeader(jpeg, limits), { keepsChroma: true });
   } catch (cause) {
     throw new PictureError(`can't be decoded: ${(cause as Error).message}`, { cause });
   }

@@ -64,6 +64,19 @@ test.each([2, 4] as const)('a JPEG decoded at 1/%i is near to its mean', async (
   expect(difference(data, mean)).toBeLessThan(3);
 });
 
+test.skipIf(process.platform !== 'linux')(
+  'what is decoded for 4:2:0 again keeps its colours better',
+  async () => {
+    const jpeg = await picture().jpeg().toBuffer();
+    const { data: original } = await decode(jpeg);
+    const lost = async (keepsChroma: boolean) => {
+      const rgb = await decodeRgb(jpeg, headerOf(jpeg), { keepsChroma });
+      return difference((await decode(await encodeJpeg(rgb, { quality: 100 }))).data, original);
+    };
+    expect(await lost(true)).toBeLessThan((await lost(false)) / 2);
+  },
+);
+
 describe('what libjpeg only warns of is an error, never a grey picture', () => {
   test.each<[string, (jpeg: Buffer) => Buffer]>([
     ['half of it', (jpeg) => jpeg.subarray(0, jpeg.length / 2)],

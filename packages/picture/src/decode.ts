@@ -20,6 +20,11 @@ export interface DecodeRgbOptions {
   divisor?: 1 | 2 | 4 | 8;
   /** CMYK with its colour profile, for viewing (the default), or without, as OpenCV decodes it for a model. */
   cmyk?: 'by-profile' | 'as-opencv';
+  /**
+   * For a picture that is encoded in 4:2:0 again: libjpeg-turbo blends no chroma values, which saves a fifth of the time,
+   * and gets each of them back as it was.
+   */
+  keepsChroma?: boolean;
 }
 
 /**
@@ -52,7 +57,7 @@ export function decoderOf({ jpeg, work }: PictureHeader): 'turbo' | 'vips' {
 export async function decodeRgb(
   bytes: Uint8Array,
   header: PictureHeader,
-  { divisor = 1, cmyk = 'by-profile' }: DecodeRgbOptions = {},
+  { divisor = 1, cmyk = 'by-profile', keepsChroma = false }: DecodeRgbOptions = {},
 ): Promise<Rgb> {
   if (decoderOf(header) === 'vips') return decodeByVips(bytes, header, cmyk);
   const [width, height] = [Math.ceil(header.width / divisor), Math.ceil(header.height / divisor)];
@@ -60,7 +65,8 @@ export async function decodeRgb(
   const data = Buffer.from(buffer, 0, length);
   const jpeg = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   try {
-    await decompress(jpeg, data, divisor, { scans: MAX_SCANS, pixels: header.width * header.height });
+    const limits = { scans: MAX_SCANS, pixels: header.width * header.height };
+    await decompress(jpeg, data, divisor, limits, keepsChroma);
   } catch (error) {
     giveBack(data);
     throw error;

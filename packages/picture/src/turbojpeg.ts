@@ -8,7 +8,14 @@ import { PictureError } from './picture-error.ts';
 // neither scaled decoding nor the accurate DCT. The library's C API offers both.
 // https://libjpeg-turbo.org/Documentation/Documentation: TurboJPEG 3
 const INIT = { compress: 0, decompress: 1 } as const;
-const PARAMETER = { quality: 3, subsampling: 4, optimise: 11, scanLimit: 13, maxPixels: 24 } as const;
+const PARAMETER = {
+  quality: 3,
+  subsampling: 4,
+  fastUpsampling: 9,
+  optimise: 11,
+  scanLimit: 13,
+  maxPixels: 24,
+} as const;
 const RGB = 0;
 const SUBSAMPLING_420 = 2;
 
@@ -35,7 +42,6 @@ function load() {
       parameter: number,
       value: number,
     ) => number,
-    readHeader: library.func('int tj3DecompressHeader(void *, void *, size_t)'),
     setScale: library.func('tj3SetScalingFactor', 'int', ['void *', factor]),
     decompress: library.func('int tj3Decompress8(void *, void *, size_t, void *, int, int)'),
     compress: library.func(
@@ -77,6 +83,7 @@ async function withHandle<Result>(
 /**
  * Decodes a JPEG to RGB at `1 / divisor` of its sides, rounded up, on libuv's threads.
  * @param target at least as large as the picture
+ * @param keepsChroma whether each chroma value is that of its pixels, and none is blended with its neighbours'
  * @throws PictureError also where libjpeg only warns: parts of a picture that is cut off or corrupt would be grey
  */
 export async function decompress(
@@ -84,18 +91,17 @@ export async function decompress(
   target: Buffer,
   divisor: 1 | 2 | 4 | 8,
   limits: TurboLimits,
+  keepsChroma: boolean,
 ): Promise<void> {
   const library = turbo;
   if (!library) throw new Error('libjpeg-turbo is not available on this platform');
   await withHandle('decompress', async (handle) => {
     library.set(handle, PARAMETER.scanLimit, limits.scans);
     library.set(handle, PARAMETER.maxPixels, limits.pixels);
-    const ends = (code: number) => {
-      if (code !== 0) throw new PictureError('the JPEG is cut off or corrupt');
-    };
-    ends(library.readHeader(handle, jpeg, jpeg.length));
+    library.set(handle, PARAMETER.fastUpsampling, Number(keepsChroma));
     library.setScale(handle, { num: 1, denom: divisor });
-    ends(await inBackground(library.decompress, handle, jpeg, jpeg.length, target, 0, RGB));
+    const code = await inBackground(library.decompress, handle, jpeg, jpeg.length, target, 0, RGB);
+    if (code !== 0) throw new PictureError('the JPEG is cut off or corrupt');
   });
 }
 
