@@ -104,6 +104,8 @@ export function createMqttSink(
 
 /** Frigate's name for objects of any class. */
 const ALL = 'all';
+/** What was published counts as still valid for so long, ms: on Lambda other processes publish the same stream's counts. */
+const SURE_MS = 30_000;
 
 /**
  * Publishes how many objects of each class a stream shows, as retained messages: `<prefix>/<stream>/<class>` and
@@ -114,7 +116,7 @@ export function createObjectCounts(
   broker: Broker,
   prefix: string,
 ): (frames: readonly DetectedFrame[]) => void {
-  const streams = new Map<string, { published: Map<string, string>; newest: number }>();
+  const streams = new Map<string, { published: Map<string, string>; newest: number; since: number }>();
   // After a reconnection the retained messages are read again.
   broker.onConnected(() => streams.clear());
   const publishChanges = (
@@ -137,15 +139,15 @@ export function createObjectCounts(
       const known = streams.get(stream);
       // Redriven frames are old: they say nothing about the current count.
       if (known && newest < known.newest) continue;
-      if (known) {
+      if (known && Date.now() - known.since < SURE_MS) {
         known.newest = newest;
         publishChanges(stream, known.published, counts);
         continue;
       }
-      const first = { published: new Map<string, string>(), newest };
+      const first = { published: new Map<string, string>(), newest, since: Date.now() };
       streams.set(stream, first);
       publishChanges(stream, first.published, counts);
-      // Retained counts may come from an earlier process, for classes that are not seen any more: they must become 0.
+      // Retained counts may come from another process, for classes that are not seen any more: they must become 0.
       broker.retained(`${prefix}/${stream}`).then(
         (kept) => {
           for (const [name, count] of kept) {

@@ -242,3 +242,20 @@ test('counts of objects are retained, change with most of the frames, and begin 
   await broker.publish('site/end', '');
   await vi.waitFor(() => expect(got.slice(told).map(([topic]) => topic)).toEqual(['site/end']));
 });
+
+test('a count that another process has changed since is told again', async () => {
+  const { retained, url } = await startBroker();
+  const [one, other] = [connected({ url }), connected({ url })];
+  await Promise.all([one.publish('x', ''), other.publish('x', '')]);
+  const [ours, theirs] = [createObjectCounts(one, 'site'), createObjectCounts(other, 'site')];
+  const topics = () => [retained.get('site/yard/all'), retained.get('site/yard/person')];
+  ours([frameOf(0, ['person'])]);
+  await vi.waitFor(() => expect(topics()).toEqual(['1', '1']));
+  theirs([frameOf(1, ['person', 'person'])]);
+  await vi.waitFor(() => expect(topics()).toEqual(['2', '2']));
+  const later = Date.now() + 31_000;
+  vi.spyOn(Date, 'now').mockReturnValue(later);
+  closers.push(() => vi.mocked(Date.now).mockRestore());
+  ours([frameOf(2, ['person'])]);
+  await vi.waitFor(() => expect(topics()).toEqual(['1', '1']));
+});
