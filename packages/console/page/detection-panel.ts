@@ -5,6 +5,9 @@ import { button, getJson, h, sendJson, setText, streamPath } from './dom.ts';
 import { summary } from './format.ts';
 import { Picture } from './picture.ts';
 
+/** The server may ask the inference server twice, for 8 s each. */
+const PATIENCE_MS = 20_000;
+
 /**
  * A form for the model of a stream and the detections that are kept. They can be chosen, tried on the newest picture
  * beside its current detections, and saved.
@@ -86,7 +89,7 @@ export function detectionPanel(streamId: string) {
         frame,
         model: by,
         detections,
-      } = await sendJson<DetectionPreview>('POST', `${path}/preview`, draft());
+      } = await sendJson<DetectionPreview>('POST', `${path}/preview`, draft(), PATIENCE_MS);
       comparison.hidden = false;
       await Promise.all([today.show(frame), changed.show({ ...frame, detections, model: by })]);
       setText(status, `${frame.detections.length} today, ${detections.length} with the change, by ${by}.`);
@@ -98,7 +101,7 @@ export function detectionPanel(streamId: string) {
   async function save(): Promise<void> {
     keep.disabled = true;
     try {
-      take(await sendJson<StreamDetection>('POST', path, draft()));
+      take(await sendJson<StreamDetection>('POST', path, draft(), PATIENCE_MS));
       comparison.hidden = true;
       setText(status, 'Saved. It holds from the next pictures on.');
     } catch (error) {

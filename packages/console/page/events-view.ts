@@ -36,7 +36,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
   let total = 0;
   let loading = false;
   let waiting: StoredEvent[] = [];
-  /** Whether more new events came than the newest page holds. */
+  /** Whether more new events came than the newest page holds, or than the page keeps while nobody asks for them. */
   let isGap = false;
   /** A place to be found: events are loaded until it is there. */
   let place: Place | undefined = history.state?.place;
@@ -86,7 +86,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
         ? " in that time. They come from zones and lines, which are drawn on a stream's page"
         : '';
     setText(status, `${counted(total)}${none}`);
-    fresh.hidden = waiting.length === 0;
+    fresh.hidden = waiting.length === 0 && !isGap;
     setText(fresh, `Show ${isGap ? 'all new events' : `${waiting.length} new ${eventsOf(waiting.length)}`}`);
   }
   function keepPlace(): void {
@@ -120,13 +120,16 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     }
     // Nothing is missing only if the newest page overlaps with the known events.
     isGap ||=
-      items.length > 0 && page.cursor !== undefined && !page.events.some((one) => known.has(one.event_id));
+      waiting.length >= MOST ||
+      (items.length > 0 && page.cursor !== undefined && !page.events.some((one) => known.has(one.event_id)));
     // An event may be published after others that happened later.
     const oldest = cursor === undefined ? 0 : (items.at(-1)?.at ?? 0);
-    take(
-      page.events.filter(({ at }) => at >= oldest),
-      (events) => waiting.push(...events),
-    );
+    if (isGap) waiting = [];
+    else
+      take(
+        page.events.filter(({ at }) => at >= oldest),
+        (events) => waiting.push(...events),
+      );
     if (items.length === 0) showNew();
     tell();
   }

@@ -36,7 +36,7 @@ export function addClipRoutes(app: FastifyInstance, options: ClipRoutesOptions):
   app.get<Asked>(`${path}-:event(^[0-9a-f]{32}).mp4`, (request, reply) =>
     sendStored(options, stored, request, reply),
   );
-  addVideoRoutes(app, options);
+  addVideoRoutes(app, options, stored);
 }
 
 function timeOf({ params }: AskedRequest): number {
@@ -75,22 +75,37 @@ async function sendStored(
 }
 
 /** An hour of stored video as an HLS playlist, and its segments. */
-function addVideoRoutes(app: FastifyInstance, { bucket, prefix }: ClipRoutesOptions): void {
-  const path = '/api/streams/:stream/video/:date(^date=\\d{4}-\\d\\d-\\d\\d)/:hour(^hour=\\d\\d)';
+function addVideoRoutes(
+  app: FastifyInstance,
+  { bucket, prefix }: ClipRoutesOptions,
+  stored: SharedWork<Buffer>,
+): void {
+  const playlists = new SharedWork<string | undefined>(STORED_AT_ONCE, MAX_QUEUED);
+  const path = '/api/streams/:stream/video/:date(^date=\\d{4}-\\d\\d-\\d\\d$)/:hour(^hour=\\d\\d$)';
   const folderOf = (request: AskedRequest) =>
     `${prefix}/${streamOf(request)}/${request.params.date}/${request.params.hour}/`;
   app.get<Asked>(`${path}/index.m3u8`, async (request, reply) => {
-    const objects = await Array.fromAsync(objectsOf(bucket, folderOf(request)));
-    const playlist = playlistOf(
-      objects.map(({ key }) => key),
-      Date.now(),
-    );
+    const folder = folderOf(request);
+    const work = (signal: AbortSignal) => playlistIn(bucket, folder, signal);
+    const playlist = await shared(playlists, folder, work, reply.raw);
     if (!playlist) throw new HttpError(404, 'no video of this hour is stored');
     return reply.type('application/vnd.apple.mpegurl').send(playlist);
   });
-  app.get<Asked>(`${path}/:name(^\\d+-\\d+-[\\w.-]+\\.mp4$)`, async (request, reply) =>
-    sendVideo(await bucket.read(`${folderOf(request)}${request.params.name}`).catch(missing), request, reply),
-  );
+  app.get<Asked>(`${path}/:name(^\\d+-\\d+-[\\w.-]+\\.mp4$)`, async (request, reply) => {
+    const key = `${folderOf(request)}${request.params.name}`;
+    const body = await shared(stored, key, () => bucket.read(key), reply.raw).catch(missing);
+    return sendVideo(body, request, reply);
+  });
+}
+
+/** An hour that has its pictures by themselves, too, is many pages long. */
+async function playlistIn(bucket: Reader, folder: string, signal: AbortSignal): Promise<string | undefined> {
+  const keys: string[] = [];
+  for await (const { key } of objectsOf(bucket, folder)) {
+    signal.throwIfAborted();
+    if (key.endsWith('.mp4')) keys.push(key);
+  }
+  return playlistOf(keys, Date.now());
 }
 
 function missing(error: unknown): never {

@@ -92,6 +92,16 @@ test('a model that the server has not is refused by name; without a server class
     problem: expect.stringContaining('INFERENCE'),
   });
   expect(await alone.ask('', { classes: ['person'] })).toMatchObject({ body: { classes: ['person'] } });
+  const other = await startFakeServer(() => ({ body: {} }));
+  onTestFinished(() => void other.close());
+  const stranger = await serve(other.url);
+  expect((await stranger.ask()).body).toMatchObject({
+    models: [],
+    problem: expect.stringContaining('models'),
+  });
+  stranger.live.add(FRAME, FRAME.capturedAt + 1);
+  const unread = { status: 502, body: { error: expect.stringContaining('could not read the picture') } };
+  expect(await stranger.ask('/preview', {})).toMatchObject(unread);
   const away = await serve('http://127.0.0.1:9');
   expect((await away.ask()).body.problem).toContain('no answer of the inference server');
 });

@@ -68,8 +68,8 @@ async function preview(options: DetectionRoutesOptions, request: AskedRequest): 
     frames: [{ frame_number: frame.frame_number, frame_data: Buffer.from(jpeg).toString('base64') }],
     model: config.model,
   });
-  const { model, results } = answer as { model: string; results: { detections?: FrameDetections }[] };
-  const detections = results[0]?.detections;
+  const { model, results } = answer as { model: string; results?: { detections?: FrameDetections }[] };
+  const detections = results?.[0]?.detections;
   if (!detections) throw new HttpError(502, 'the inference server could not read the picture');
   return { frame, model, detections: filterDetections(filtersOf(config), { ...frame, detections }).kept };
 }
@@ -89,7 +89,9 @@ async function checkModel({ inferenceUrl }: DetectionRoutesOptions, name: string
 }
 
 async function servedModels(url: string | undefined): Promise<ServedModel[]> {
-  return ((await ask(url, 'models')) as { models: ServedModel[] }).models;
+  const { models } = (await ask(url, 'models')) as { models?: ServedModel[] };
+  if (!Array.isArray(models)) throw new HttpError(502, 'the inference server does not tell its models');
+  return models;
 }
 
 /** @throws HttpError if the inference server does not answer */
@@ -106,7 +108,7 @@ async function ask(url: string | undefined, path: string, body?: object): Promis
     const response = await fetch(new URL(path, url.endsWith('/') ? url : `${url}/`), { ...post, signal });
     const text = await response.text();
     if (!response.ok) throw new Error(`it answered ${response.status}: ${text.slice(0, 200)}`);
-    return JSON.parse(text);
+    return Object(JSON.parse(text));
   } catch (error) {
     throw new HttpError(502, `no answer of the inference server: ${messageOf(error as Error)}`);
   }
