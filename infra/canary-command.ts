@@ -27,35 +27,44 @@ export interface CanaryCommands {
 
 /**
  * Tries an image beside the one in use. It deploys the image for a share of the batches and watches it for some
- * minutes. Then the image replaces the one in use, or is removed if an alarm has stopped it. A shadow is always
- * removed.
- * @throws Error when the canary was stopped, or got no frame
+ * minutes. Then the image replaces the one in use, or is removed if an alarm has stopped it or a command has
+ * failed. A shadow is always removed.
+ * @throws Error when the canary was stopped, got no frame, or could not be deployed or watched
  */
 export async function runCanary(request: CanaryRequest, commands: CanaryCommands): Promise<void> {
   const { stage, image, minutes, share, shadow, bucket } = request;
   const { aws, deploy, note, keep } = commands;
   if (stage.inference.backend !== 'eks')
     throw new Error(`stage '${stage.name}' has no EKS: a canary needs it`);
+  if (share === 1 && !shadow)
+    throw new Error('--share 1 leaves no batch to compare with: take less, or --shadow');
   if (!bucket) throw new Error(`stage '${stage.name}' has no outputs here: deploy it first`);
   const mark = `s3://${bucket}/${CANARY_STOPPED_KEY}`;
   aws('s3', 'rm', mark);
-  deploy({
-    MODEL_CANARY: image,
-    INFERENCE_CANARY_SHARE: String(share),
-    INFERENCE_CANARY_MODE: shadow ? 'shadow' : 'canary',
-  });
-  note(`${image} is asked about ${share * 100} % of the batches, for ${minutes} minutes`);
-  note('Ctrl-C ends the watch alone: npm run deploy -- infra takes the canary away');
-  const begun = new Date();
-  const stopped = await watch(begun.getTime() + minutes * 60_000, () => stopOf(aws, bucket));
-  const frames = framesOf(aws, stage, begun);
-  const why = stopped ?? (frames > 0 ? undefined : 'it answered no frame: has the stage cameras that send?');
+  let [why, frames]: [string | undefined, number] = [undefined, 0];
+  try {
+    deploy({
+      MODEL_CANARY: image,
+      INFERENCE_CANARY_SHARE: String(share),
+      INFERENCE_CANARY_MODE: shadow ? 'shadow' : 'canary',
+    });
+    note(`${image} is asked about ${share * 100} % of the batches, for ${minutes} minutes`);
+    note('Ctrl-C ends the watch alone: npm run deploy -- infra takes the canary away');
+    const begun = new Date();
+    why = await watch(begun.getTime() + minutes * 60_000, () => stopOf(aws, bucket));
+    frames = framesOf(aws, stage, begun);
+    if (frames === 0) why ??= 'it answered no frame: has the stage cameras that send?';
+  } catch (error) {
+    // What is half deployed, or watched by nobody, is not to stay.
+    why = (error as Error).message;
+  }
   if (why === undefined && !shadow) {
     deploy({ MODEL_IMAGE: image });
     keep(image);
     note(`${image} answered ${frames} frames without an alarm, and is in use`);
     return;
   }
+  if (why !== undefined) note(`taking the canary away: ${why}`);
   deploy({});
   if (why !== undefined) throw new Error(`the canary was taken away: ${why}`);
   note(`${image} answered ${frames} frames without an alarm; it was a shadow, and is taken away`);

@@ -1,4 +1,11 @@
-import { type LambdaDefinition, type PipelineStage, type StageName, stagesOf } from '@video-pipeline/stages';
+import {
+  isWithin,
+  type LambdaDefinition,
+  type PipelineStage,
+  STAGES,
+  type StageName,
+  stagesOf,
+} from '@video-pipeline/stages';
 import { type Given, type Settings, settingsOf } from './settings.ts';
 
 /** The differences between stages on AWS, one row for each. No other code in infra/ depends on a stage's name. */
@@ -264,9 +271,16 @@ export function lambdaOf({ functions }: Stage, of: PipelineStage): Lambda | unde
 
 /** The pipeline stages that have their own Lambda function in this stage, with their sizes. */
 export function deployedStages(stage: Stage): { of: PipelineStage & { name: StageName }; size: Lambda }[] {
+  const inner = STAGES.filter((one) => isWithin(one, stage.settings));
   return stagesOf(stage.settings).flatMap((of) => {
-    const size = lambdaOf(stage, of);
-    return size ? [{ of, size }] : [];
+    const own = lambdaOf(stage, of);
+    if (!own) return [];
+    // Room for the work of others too, however little its row gives it for its own.
+    const sizes = [of, ...inner.filter(({ within }) => within === of.name)].map(
+      (one) => lambdaOf(stage, one) ?? own,
+    );
+    const most = (name: keyof Lambda) => Math.max(...sizes.map((size) => size[name]));
+    return [{ of, size: { memoryMb: most('memoryMb'), timeoutSeconds: most('timeoutSeconds') } }];
   });
 }
 

@@ -225,6 +225,8 @@ describe('npm run deploy -- canary', () => {
   test.each([
     ['an alarm stopped it', { STOPPED: '1' }, 'Alarm-CanaryErrors: 0.5 over 0.05'],
     ['it answered no frame', { FRAMES: '0' }, 'it answered no frame'],
+    ['it could not be deployed whole', { NO_CANARY: '1' }, 'npx sst deploy failed'],
+    ['nobody could tell what it did', { NO_METRICS: '1' }, 'aws cloudwatch get-metric-statistics failed'],
   ])('takes it away where %s, with an error that says so', async (_, env, why) => {
     const { failed, deploys, kept } = await canary(env);
     expect(failed?.code).toBe(1);
@@ -246,6 +248,7 @@ describe('npm run deploy -- canary', () => {
   test.each([
     [['--minutes', 'soon'], 'must be a number above 0'],
     [['--share', '2'], 'must be a number above 0, 1 at most'],
+    [['--share', '1'], '--share 1 leaves no batch to compare with'],
     [['--stage', 'mine'], "stage 'mine' has no EKS"],
   ])('refuses %s before anything is changed', async (args, why) => {
     const { failed, calls } = await canary({}, ...args);

@@ -169,7 +169,7 @@ export const BESIDE =
   'ecr:GetAuthorizationToken ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetDownloadUrlForLayer ' +
   'ecr:InitiateLayerUpload ecr:UploadLayerPart ecr:CompleteLayerUpload ecr:PutImage ecr:DescribeImages ' +
   'secretsmanager:GetRandomPassword eks:DescribeClusterVersions lambda:ListEventSourceMappings ' +
-  'ecs:ListTasks ecs:DescribeTasks';
+  'ecs:ListTasks ecs:DescribeTasks cloudwatch:GetMetricStatistics';
 
 /** Actions that are called otherwise than the calls that they allow. */
 const RENAMED: Record<string, string> = {

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { estimate } from '../../infra/costs.ts';
 import type { Graph } from '../../infra/offline/evaluate.ts';
 import { ensurePlatform, ROOT } from '../../infra/offline/platform.ts';
-import { stageOf } from '../../infra/stages.ts';
+import { deployedStages, stageOf } from '../../infra/stages.ts';
 import { DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
 
 test('sst.config.ts and infra/ pass the type check against the types of SST and its providers', async () => {
@@ -126,6 +126,14 @@ test("what a stage costs by the event is the table of stages' business, wherever
   const each = (12 * 1769 * 0.0000133334) / 1024 + (60 * 0.4 + 15 * 5) / 1e6;
   expect(of('hosted')).toBeCloseTo(87_600 * each + 87_600 * 1e-3 * 0.023, 5);
   expect(of('production')).toBeUndefined();
+});
+
+test('where pictures travel once, detect has room for annotate, however little its own row gives it', () => {
+  const mine = stageOf('mine');
+  const detect = (PICTURES: 'twice' | 'once') =>
+    deployedStages({ ...mine, settings: { ...mine.settings, PICTURES } })[0];
+  expect(detect('twice')?.size.memoryMb).toBe(512);
+  expect(detect('once')).toMatchObject({ of: { name: 'detect' }, size: { memoryMb: 1769 } });
 });
 
 test('docs/deploy.md says what the stages cost: UPDATE_README=1 writes it', () => {
