@@ -55,7 +55,7 @@ export async function runCanary(request: CanaryRequest, commands: CanaryCommands
     frames = framesOf(aws, stage, begun);
     if (frames === 0) why ??= 'it answered no frame: has the stage cameras that send?';
   } catch (error) {
-    // What is half deployed, or watched by nobody, is not to stay.
+    // A canary that is half deployed, or that nobody watches, must not stay.
     why = (error as Error).message;
   }
   if (why === undefined && !shadow) {

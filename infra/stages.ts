@@ -275,7 +275,7 @@ export function deployedStages(stage: Stage): { of: PipelineStage & { name: Stag
   return stagesOf(stage.settings).flatMap((of) => {
     const own = lambdaOf(stage, of);
     if (!own) return [];
-    // Room for the work of others too, however little its row gives it for its own.
+    // It also needs the memory of the stages whose work it does, whatever size its row names.
     const sizes = [of, ...inner.filter(({ within }) => within === of.name)].map(
       (one) => lambdaOf(stage, one) ?? own,
     );

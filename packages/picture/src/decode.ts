@@ -21,8 +21,8 @@ export interface DecodeRgbOptions {
   /** CMYK with its colour profile, for viewing (the default), or without, as OpenCV decodes it for a model. */
   cmyk?: 'by-profile' | 'as-opencv';
   /**
-   * For a picture that is encoded in 4:2:0 again: libjpeg-turbo blends no chroma values, which saves a fifth of the time,
-   * and gets each of them back as it was.
+   * For a picture that is encoded in 4:2:0 again. libjpeg-turbo then upsamples chroma without blending, which is faster
+   * and loses less of it.
    */
   keepsChroma?: boolean;
 }

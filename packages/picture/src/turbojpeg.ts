@@ -83,7 +83,7 @@ async function withHandle<Result>(
 /**
  * Decodes a JPEG to RGB at `1 / divisor` of its sides, rounded up, on libuv's threads.
  * @param target at least as large as the picture
- * @param keepsChroma whether each chroma value is that of its pixels, and none is blended with its neighbours'
+ * @param keepsChroma upsample chroma by repetition, without blending neighbours
  * @throws PictureError also where libjpeg only warns: parts of a picture that is cut off or corrupt would be grey
  */
 export async function decompress(

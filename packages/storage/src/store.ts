@@ -67,7 +67,7 @@ const OTHER_THAN_AWS = { forcePathStyle: true, requestChecksumCalculation: 'WHEN
 export function s3Config({ AWS_REGION, AWS_ENDPOINT_URL }: StorageSettings): S3ClientConfig {
   return {
     region: AWS_REGION,
-    // Nobody changes what the client does between two requests: it need not be put together for each.
+    // The middleware never changes after the first request, so the SDK need not resolve it for each one.
     cacheMiddleware: true,
     ...(AWS_ENDPOINT_URL ? { endpoint: AWS_ENDPOINT_URL, ...OTHER_THAN_AWS } : {}),
     requestHandler: { connectionTimeout: 3_000, requestTimeout: 20_000, throwOnRequestTimeout: true },
