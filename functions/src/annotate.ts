@@ -5,6 +5,7 @@ import {
   decodeDetectedFrame,
   detectionsKey,
   factsOf,
+  hourFolder,
   type MSKEvent,
   pictureOf,
 } from '@video-pipeline/frame';
@@ -199,13 +200,19 @@ function metadataOf({ streamId, frameNumber, session, capturedAt }: DetectedFram
   };
 }
 
+/** Of a batch that holds frames of several hours, as one with replayed ones does: a search looks for each in its hour. */
+async function putDetections(store: MergingStore, frames: readonly Drawn[], places?: Places): Promise<void> {
+  const hours = Map.groupBy(frames, ({ frame }) => hourFolder(frame.capturedAt));
+  await Promise.all([...hours.values()].map((some) => putHour(store, some, places)));
+}
+
 /**
  * Writes the detections of one stream's frames, one JSON object a line. The object is named after the first frame. A
  * batch that is delivered again may be cut at another offset. The same line is then in two objects: readers use one
  * for each `annotated_key`. A shorter batch has the name of the longer one before it. The lines of the other frames
  * stay in the object: their offsets may be committed already.
  */
-async function putDetections(store: MergingStore, frames: readonly Drawn[], places?: Places): Promise<void> {
+async function putHour(store: MergingStore, frames: readonly Drawn[], places?: Places): Promise<void> {
   const [first] = frames;
   if (!first) return;
   const lines = frames.map((one) => `${JSON.stringify({ ...storedFacts(one), ...places?.get(one.key) })}\n`);

@@ -410,6 +410,20 @@ describe('annotate', () => {
     expect(metric('annotate', 'gate', 'CaptureToStored')).toHaveLength(2);
   });
 
+  test('what was captured in another hour, as replayed frames were, lies in an NDJSON of that hour', async () => {
+    const { handler, objects } = setUp();
+    const replayed = { ...frame('gate', 1), capturedAt: frame('gate', 1).capturedAt - 2 * 3_600_000 };
+    const gate = [frame('gate', 0), replayed, frame('gate', 2)];
+    await handler(eventOf('detections', [gate.map(encodeDetectedFrame)]));
+    const numbersIn = (key: string) =>
+      [...String(objects.get(key)?.body).matchAll(/"frame_number":(\d+)/g)].map(([, number]) =>
+        Number(number),
+      );
+    expect(numbersIn(`detections/gate/${hour}/detections-0-100.ndjson`)).toEqual([0, 2]);
+    const earlier = hour.replace('hour=07', 'hour=05');
+    expect(numbersIn(`detections/gate/${earlier}/detections-0-101.ndjson`)).toEqual([1]);
+  });
+
   test('as an archive, one TAR and one NDJSON a stream, which says where each picture lies', async () => {
     const { handler, objects } = setUp(undefined, 'archive');
     const gate = [frame('gate', 0), frame('gate', 1), { ...frame('gate', 2), jpeg: jpeg.subarray(0, 100) }];
