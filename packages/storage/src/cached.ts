@@ -1,19 +1,41 @@
-/** Keeps the result of `load` for each name for `ttlMs`, milliseconds. Calls during a load wait for the same result. */
+/**
+ * Keeps the result of `load` for each name for `ttlMs`, milliseconds. Calls during a load wait for the same result.
+ * @param most largest sum of weights. Beyond it the oldest results are dropped.
+ * @param weightOf weight of a result. Without it, each weighs one.
+ */
 export function cached<Value>(
   load: (name: string) => Promise<Value>,
   ttlMs: number,
-  maxEntries = 4_096,
+  most = 4_096,
+  weightOf: (value: Value) => number = () => 1,
 ): (name: string) => Promise<Value> {
-  const entries = new Map<string, { value: Promise<Value>; until: number }>();
+  /** In the order of their loads. */
+  const entries = new Map<string, { value: Promise<Value>; until: number; weight: number }>();
+  let held = 0;
+  const forget = (name: string) => {
+    held -= entries.get(name)?.weight ?? 0;
+    entries.delete(name);
+  };
   return (name) => {
     const now = performance.now();
-    const entry = entries.get(name);
-    if (entry && entry.until > now) return entry.value;
-    const value = load(name);
-    entries.delete(name);
-    entries.set(name, { value, until: now + ttlMs });
-    value.catch(() => entries.delete(name));
-    if (entries.size > maxEntries) entries.delete(entries.keys().next().value ?? '');
-    return value;
+    for (const [old, { until }] of entries) {
+      if (until > now) break;
+      forget(old);
+    }
+    const known = entries.get(name);
+    if (known) return known.value;
+    const entry = { value: load(name), until: now + ttlMs, weight: 0 };
+    entries.set(name, entry);
+    const isKept = () => entries.get(name) === entry;
+    entry.value.then(
+      (value) => {
+        if (!isKept()) return;
+        entry.weight = weightOf(value);
+        held += entry.weight;
+        for (const old of entries.keys()) if (held > most) forget(old);
+      },
+      () => isKept() && forget(name),
+    );
+    return entry.value;
   };
 }

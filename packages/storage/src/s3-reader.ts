@@ -12,8 +12,8 @@ import { STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
 /** Most bytes that are read at once: annotated pictures, detections and clips of ours are far smaller. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
-/** How many segments are kept as JPEGs, and how long: a request for a picture is often followed by one for the next. */
-const SEGMENTS = { count: 16, ttlMs: 30_000 };
+/** How many bytes of JPEGs of segments are kept, and how long: a request for a picture is often followed by one for the next. */
+const SEGMENTS = { bytes: 128 * 1024 * 1024, ttlMs: 30_000 };
 
 /** A reader of the bucket that the settings name. Nothing is sent before it is used. */
 export function createReader(
@@ -30,7 +30,12 @@ export function createReader(
     }
     return Buffer.from((await Body?.transformToByteArray()) ?? []);
   };
-  const segments = cached(async (key) => picturesOfSegment(await get(key)), SEGMENTS.ttlMs, SEGMENTS.count);
+  const segments = cached(
+    async (key) => picturesOfSegment(await get(key)),
+    SEGMENTS.ttlMs,
+    SEGMENTS.bytes,
+    (jpegs) => jpegs.reduce((sum, { length }) => sum + length, 0),
+  );
   const getPart = async (key: string, part?: Part): Promise<Buffer> => {
     if (!part || 'offset' in part) return get(key, part);
     const jpeg = (await segments(key))[part.index];
