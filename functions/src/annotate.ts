@@ -200,7 +200,7 @@ function metadataOf({ streamId, frameNumber, session, capturedAt }: DetectedFram
   };
 }
 
-/** Of a batch that holds frames of several hours, as one with replayed ones does: a search looks for each in its hour. */
+/** One object for each hour: a batch with replayed frames has several, and a search looks for a frame in its hour. */
 async function putDetections(store: MergingStore, frames: readonly Drawn[], places?: Places): Promise<void> {
   const hours = Map.groupBy(frames, ({ frame }) => hourFolder(frame.capturedAt));
   await Promise.all([...hours.values()].map((some) => putHour(store, some, places)));

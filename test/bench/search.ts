@@ -12,10 +12,10 @@ import { annotatedKey, detectionsKey } from '@video-pipeline/frame';
 import { createStore } from '@video-pipeline/storage';
 import { compact, type Query, Tables } from '@video-pipeline/tables';
 import { InvalidArgumentError } from 'commander';
-import { startFauxqs } from 'fauxqs';
 import pipelineRun from '../../docs/measured/pipeline.json' with { type: 'json' };
 import { randomOf } from '../support/random.ts';
 import { npmScript } from './options.ts';
+import { start } from './processes.ts';
 
 const whole = (text: string) => {
   if (/^[1-9]\d*$/.test(text)) return Number(text);
@@ -45,12 +45,11 @@ const STREAM = 'camera-0';
 const RARE = { camera: 0, frame: Math.floor((hours * 3_600 * rate) / 5) };
 
 Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
-const server = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
-server.createBucket('video-pipeline-output');
+const server = await start('s3', [join(import.meta.dirname, 's3-server.ts')]);
 const settings = {
   S3_BUCKET: 'video-pipeline-output',
   AWS_REGION: 'us-east-1',
-  AWS_ENDPOINT_URL: `http://127.0.0.1:${server.port}`,
+  AWS_ENDPOINT_URL: server.url,
 };
 const bucket = openArchiveBucket(settings);
 const store = createStore(settings);
@@ -131,7 +130,7 @@ async function bringIn(from: number, to: number): Promise<void> {
   }
   console.log(
     `hours ${from} to ${to}: ${frames} frames compacted in ${((performance.now() - began) / 1000).toFixed(1)} s, ` +
-      `${cpuMs.toFixed(3)} CPU ms a frame (S3 server included), ${((100 * cpuMs) / DETECTING_MS).toFixed(2)} % of ` +
+      `${cpuMs.toFixed(3)} CPU ms a frame, ${((100 * cpuMs) / DETECTING_MS).toFixed(2)} % of ` +
       `what detection costs on the CPU; ${Math.round(reads / (to - from))} GETs an hour; all: ${files} files, ` +
       `${(stored / objects / BATCH / boxes).toFixed(1)} bytes a detection`,
   );

@@ -1,7 +1,9 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDBConnection, DuckDBValue } from '@duckdb/node-api';
+import { signalProcess } from '@video-pipeline/lifecycle';
 
 export type Row = Record<string, unknown>;
 
@@ -14,6 +16,7 @@ export interface Database {
    * text. @throws Error when `signal` aborts, at once
    */
   run(sql: string, values?: Record<string, DuckDBValue>, signal?: AbortSignal): Promise<Row[]>;
+  /** Ends the statement that runs, and removes the folder. */
   close(): Promise<void>;
 }
 
@@ -21,10 +24,31 @@ export interface Database {
 const MEMORY = '512MB';
 const THREADS = '2';
 
+/** The number of the process follows. The host's name is there because containers may share a folder. */
+const FOLDER = `video-pipeline-tables-${hostname()}-`;
+/** Folders of the databases that this process has open. */
+const folders = new Set<string>();
+process.on('exit', () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+/** Makes a folder. Removes those of processes that were killed. */
+async function ownFolder(): Promise<string> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = name.startsWith(FOLDER) ? Number.parseInt(name.slice(FOLDER.length), 10) : 0;
+    // Another process may remove it at the same time.
+    if (pid > 0 && !signalProcess(pid, 0))
+      await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {});
+  }
+  const folder = await mkdtemp(join(tmpdir(), `${FOLDER}${process.pid}-`));
+  folders.add(folder);
+  return folder;
+}
+
 /** Opens DuckDB. Its library of 70 MB is loaded only now, so that processes without a query don't load it. */
 export async function openDatabase(): Promise<Database> {
   const { DuckDBInstance } = await import('@duckdb/node-api');
-  const folder = await mkdtemp(join(tmpdir(), 'video-pipeline-tables-'));
+  const folder = await ownFolder();
   await mkdir(join(folder, 'spill'));
   const instance = await DuckDBInstance.create(':memory:', {
     memory_limit: MEMORY,
@@ -44,19 +68,27 @@ export async function openDatabase(): Promise<Database> {
   await connection.run('SET enable_external_access = false');
   await connection.run('SET lock_configuration = true');
   let turn: Promise<unknown> = Promise.resolve();
+  let closed = false;
   return {
     folder,
     run(sql, values, signal) {
       // One connection runs one statement at a time.
-      const rows = turn.then(() => runOne(connection, sql, values, signal));
+      const rows = turn.then(() => {
+        if (closed) throw new Error('the database is closed');
+        return runOne(connection, sql, values, signal);
+      });
       turn = rows.catch(() => {});
       return rows;
     },
     async close() {
+      closed = true;
+      connection.interrupt();
       await turn;
       connection.closeSync();
       instance.closeSync();
-      await rm(folder, { recursive: true, force: true });
+      // A query may still be writing a file into it.
+      await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+      folders.delete(folder);
     },
   };
 }

@@ -11,35 +11,52 @@ interface Kept {
   bytes: number;
 }
 
-/**
- * Objects as files on the disk, fetched once for each version. A changed object becomes another file, since a query may
- * still read the former one. Old files are removed when they take too much space.
- */
+/** The files that a query reads. They are kept until this is disposed of. */
+export interface Files extends Disposable {
+  /** Paths of the objects. Objects that are gone are left out. */
+  paths(objects: readonly ListedObject[], signal: AbortSignal): Promise<string[]>;
+}
+
+/** Objects as files on the disk, fetched once for each version. Old files are removed when they take too much space. */
 export class FileCache {
   readonly #bucket: Pick<FolderReader, 'save'>;
   readonly #folder: string;
+  readonly #maxBytes: number;
+  /** In the order of their last use, the last used at the end. */
   readonly #files = new Map<string, Promise<Kept | undefined>>();
+  /** Names of the files of each query that runs. */
+  readonly #used = new Set<ReadonlySet<string>>();
   #count = 0;
   #bytes = 0;
 
-  constructor(bucket: Pick<FolderReader, 'save'>, folder: string) {
+  constructor(bucket: Pick<FolderReader, 'save'>, folder: string, maxBytes = MAX_BYTES) {
     this.#bucket = bucket;
     this.#folder = folder;
+    this.#maxBytes = maxBytes;
   }
 
-  /** Paths of the objects. Objects that are gone are left out. */
-  async paths(objects: readonly ListedObject[], signal: AbortSignal): Promise<string[]> {
-    const files = await inParallel(objects, READS, async (object) => {
-      signal.throwIfAborted();
-      return this.#file(object);
-    });
-    await this.#makeRoom(new Set(objects.map(nameOf)));
-    return files.flatMap((kept) => (kept ? [kept.path] : []));
+  /** For one query. */
+  use(): Files {
+    const names = new Set<string>();
+    this.#used.add(names);
+    return {
+      paths: async (objects, signal) => {
+        for (const object of objects) names.add(nameOf(object));
+        const files = await inParallel(objects, READS, async (object) => {
+          signal.throwIfAborted();
+          return this.#file(object);
+        });
+        await this.#makeRoom();
+        return files.flatMap((kept) => (kept ? [kept.path] : []));
+      },
+      [Symbol.dispose]: () => this.#used.delete(names),
+    };
   }
 
   #file(object: ListedObject): Promise<Kept | undefined> {
     const name = nameOf(object);
     const file = this.#files.get(name) ?? this.#fetch(object);
+    this.#files.delete(name);
     this.#files.set(name, file);
     // An object that is gone, or failed to load, is fetched again next time.
     file.then(
@@ -50,21 +67,22 @@ export class FileCache {
   }
 
   async #fetch({ key }: ListedObject): Promise<Kept | undefined> {
+    const path = join(this.#folder, `file-${this.#count++}.parquet`);
     try {
-      const path = join(this.#folder, `file-${this.#count++}.parquet`);
       const bytes = await this.#bucket.save(key, path);
       this.#bytes += bytes;
       return { path, bytes };
     } catch (error) {
+      await rm(path, { force: true });
       if (isMissing(error)) return undefined;
       throw error;
     }
   }
 
-  async #makeRoom(used: ReadonlySet<string>): Promise<void> {
+  async #makeRoom(): Promise<void> {
     for (const [name, file] of this.#files) {
-      if (this.#bytes <= MAX_BYTES) return;
-      if (used.has(name)) continue;
+      if (this.#bytes <= this.#maxBytes) return;
+      if ([...this.#used].some((names) => names.has(name))) continue;
       this.#files.delete(name);
       const kept = await file.catch(() => undefined);
       if (!kept) continue;

@@ -1,5 +1,6 @@
 import type { FrameFacts } from '@video-pipeline/frame';
-import type { Database, Row } from './duckdb.ts';
+import type { Row } from './duckdb.ts';
+import type { Sources } from './history.ts';
 import type { FrameTable } from './schema.ts';
 
 /** What is known of a stored frame. */
@@ -11,9 +12,8 @@ export interface FoundFrame extends FrameFacts {
 
 /** The frames with these keys, in the order of the keys. */
 export async function detailsOf(
-  database: Database,
+  { database, rows }: Sources,
   keys: readonly Row[],
-  rows: (table: FrameTable) => Promise<string>,
   signal: AbortSignal,
 ): Promise<FoundFrame[]> {
   if (keys.length === 0) return [];
@@ -23,17 +23,15 @@ export async function detailsOf(
     frame_number: Number(key.frame_number),
   }));
   const times = ids.map(({ captured_at }) => captured_at);
-  const values = {
-    from: String(Math.min(...times)),
-    to: String(Math.max(...times) + 1),
-    ids: JSON.stringify(ids),
-  };
-  const shown = async (table: FrameTable) => `SELECT t.* FROM (${await rows(table)}) t
+  const range = { from: Math.min(...times), to: Math.max(...times) + 1 };
+  const values = { from: String(range.from), to: String(range.to), ids: JSON.stringify(ids) };
+  const shown = async (table: FrameTable) => `SELECT t.* FROM (${await rows(table, range)}) t
     SEMI JOIN (SELECT unnest(from_json($ids, '${ID_TYPE}'), recursive := true)) USING (stream_id, captured_at, frame_number)
     WHERE captured_at >= $from::BIGINT AND captured_at < $to::BIGINT`;
+  const [ofFrames, ofDetections] = await Promise.all([shown('frames'), shown('detections')]);
   const [frames, detections] = await Promise.all([
-    database.run(await shown('frames'), values, signal),
-    database.run(`${await shown('detections')} ORDER BY position`, values, signal),
+    database.run(ofFrames, values, signal),
+    database.run(`${ofDetections} ORDER BY position`, values, signal),
   ]);
   const byFrame = Map.groupBy(detections, idOf);
   const found = new Map(frames.map((row) => [idOf(row), row]));

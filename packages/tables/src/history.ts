@@ -1,12 +1,13 @@
 import type { Database } from './duckdb.ts';
+import type { Range } from './listings.ts';
 import type { FrameTable } from './schema.ts';
 import { hitsOf, IN_RANGE, oneOf, type Query, valuesOf } from './sql.ts';
 
 /** What a query reads. It stays valid until it is disposed of. */
 export interface Sources extends Disposable {
   database: Database;
-  /** SQL of the table's rows in the range. */
-  rows: (table: FrameTable) => Promise<string>;
+  /** SQL of the table's rows in the range of the query, or in a part of it. */
+  rows: (table: FrameTable, range?: Range) => Promise<string>;
   /** Begin of the range that was read. */
   from: number;
 }

@@ -40,9 +40,15 @@ await runCommand(
       const bucket = { ...createReader(settings), ...createStore(settings) };
       const stop = new AbortController();
       const { signal } = stop;
-      onShutdown(async () => stop.abort(), logger);
+      let running: Promise<unknown> = Promise.resolve();
+      onShutdown(async () => {
+        stop.abort();
+        await running;
+      }, logger);
       const run = async () => {
-        const done = await compact(bucket, { all, expireDays, signal });
+        const work = compact(bucket, { all, expireDays, signal });
+        running = work.catch(() => {});
+        const done = await work;
         if (once || done.written > 0 || done.expired > 0) logger.info('compacted', { ...done });
       };
       if (once) return run();

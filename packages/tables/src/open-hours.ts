@@ -1,38 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hourFolder, MAX_TIME } from '@video-pipeline/frame';
-import {
-  cached,
-  type FolderReader,
-  inParallel,
-  type ListedObject,
-  objectsOf,
-  type PageOptions,
-  type Reader,
-} from '@video-pipeline/storage';
+import { inParallel, type ListedObject, objectsOf } from '@video-pipeline/storage';
 import { QueryError } from './cursor.ts';
 import { type Database, fileList } from './duckdb.ts';
 import { byStored, linesOf, loadsOf, sizeOf } from './lines.ts';
-import {
-  DAY_MS,
-  EVENT_COLUMNS,
-  type FrameTable,
-  HOUR_MS,
-  HOURS,
-  LINE_COLUMNS,
-  manifestKey,
-  readEvents,
-  readLines,
-} from './schema.ts';
-
-/** The bucket as a search needs it. */
-export type SearchBucket = FolderReader;
-
-/** Epoch ms, `from` included, `to` not. */
-export interface Range {
-  from: number;
-  to: number;
-}
+import { type Folder, LISTINGS, openFolders, type Range, type Root, type SearchBucket } from './listings.ts';
+import { EVENT_COLUMNS, HOUR_MS, LINE_COLUMNS, readEvents, readLines } from './schema.ts';
 
 /** Limits on reading open hours, which the tables don't hold yet. */
 export interface Limits {
@@ -43,27 +16,11 @@ export interface Limits {
 }
 export const LIMITS: Limits = { readingMs: 2_000, keptBytes: 1024 ** 3 };
 
-const LISTINGS = 16;
-/** Most listings that are cached, each of up to a thousand names. */
-const MAX_LISTINGS = 200;
-
 /** Kinds of objects, with their columns and how they are read. */
 const KINDS = {
   lines: { columns: LINE_COLUMNS, read: readLines },
   events: { columns: EVENT_COLUMNS, read: readEvents },
 };
-
-/** A folder of dates with objects, and the part to which they belong. */
-export interface Root {
-  folder: string;
-  part: string;
-}
-
-interface Folder {
-  prefix: string;
-  /** `date=.../hour=..` */
-  hour: string;
-}
 
 /** An open hour as a table of the database. */
 interface OpenHour {
@@ -111,11 +68,18 @@ export class OpenHours {
 
   /**
    * Reads what the tables don't hold of these roots, the newest hours first, within the limits of time and space.
+   * @param held keys of the manifests of the range
    * @param whole the query needs the whole range
    * @throws QueryError when the space is too small for the whole, or even for the newest hours
    */
-  async read(roots: readonly Root[], range: Range, signal: AbortSignal, whole = false): Promise<OpenRows> {
-    const folders = await this.#openFolders(roots, this.#heldHours(range), range);
+  async read(
+    roots: readonly Root[],
+    range: Range,
+    held: ReadonlySet<string>,
+    signal: AbortSignal,
+    whole = false,
+  ): Promise<OpenRows> {
+    const folders = await openFolders(this.#bucket, roots, held, range, signal);
     const until = performance.now() + this.#limits.readingMs;
     const reading: Reading = { hours: new Set(), until, begun: false, signal };
     const release = () => {
@@ -135,38 +99,6 @@ export class OpenHours {
     }
   }
 
-  /** Hours and parts that the tables hold, by the keys of their manifests. */
-  async #heldHours(query: Range): Promise<Set<string>> {
-    const range = { from: query.from - HOUR_MS, to: query.to };
-    return new Set((await listHours(this.#bucket, 'tables/manifests/', range)).map(({ key }) => key));
-  }
-
-  /** Folders of NDJSON not in the tables yet, the newest first. A batch may lie in the hour before its last frame. */
-  async #openFolders(
-    roots: readonly Root[],
-    holding: Promise<ReadonlySet<string>>,
-    { from, to }: Range,
-  ): Promise<Folder[]> {
-    const [first, last] = [hourFolder(Math.max(0, from - HOUR_MS)), lastHourOf({ to })];
-    const perRoot = roots.map(async ({ folder, part }) => {
-      const [dates, held] = await Promise.all([this.#bucket.folders(folder), holding]);
-      const inRange = dates.filter(
-        (date) => date >= first.slice(0, date.length) && date <= last.slice(0, date.length),
-      );
-      // A date of which the tables hold each hour is not listed.
-      const open = inRange.filter((date) => !isHeldWhole(held, date, part, last));
-      const hours = open.map(async (date) => {
-        const names = await this.#bucket.folders(`${folder}${date}/`);
-        return names.map((name) => `${date}/${name}`);
-      });
-      return (await Promise.all(hours))
-        .flat()
-        .filter((hour) => hour >= first && hour <= last && !held.has(manifestKey(hour, part)))
-        .map((hour) => ({ prefix: `${folder}${hour}/`, hour }));
-    });
-    return (await Promise.all(perRoot)).flat().sort((a, b) => (a.hour < b.hour ? 1 : -1));
-  }
-
   /** @returns the begin of the range that was read */
   async #readHours(
     folders: readonly Folder[],
@@ -174,11 +106,13 @@ export class OpenHours {
     whole: boolean,
     reading: Reading,
   ): Promise<number> {
-    for (const [hour, group] of Map.groupBy(folders, (folder) => folder.hour)) {
-      const lists = await inParallel(group, LISTINGS, ({ prefix }) =>
-        Array.fromAsync(objectsOf(this.#bucket, prefix)),
-      );
-      const objects = lists.flat().filter(({ key }) => key.endsWith('json'));
+    const hours = [...Map.groupBy(folders, (folder) => folder.hour)];
+    let next = this.#list(hours[0]?.[1], reading);
+    for (const [index, [hour]] of hours.entries()) {
+      const objects = await next;
+      // It is listed while this hour is read.
+      next = this.#list(hours[index + 1]?.[1], reading);
+      next.catch(() => {});
       const work = this.#work.then(() => this.#load(hour, objects, reading));
       this.#work = work.catch(() => {});
       const end = await work;
@@ -193,6 +127,14 @@ export class OpenHours {
       );
     }
     return range.from;
+  }
+
+  async #list(folders: readonly Folder[] = [], { signal }: Reading): Promise<ListedObject[]> {
+    const lists = await inParallel(folders, LISTINGS, ({ prefix }) => {
+      signal.throwIfAborted();
+      return Array.fromAsync(objectsOf(this.#bucket, prefix));
+    });
+    return lists.flat().filter(({ key }) => key.endsWith('json'));
   }
 
   #isAskedByOthers({ hours }: Reading): boolean {
@@ -247,61 +189,6 @@ export class OpenHours {
     }
     return kept <= this.#limits.keptBytes;
   }
-}
-
-/** The same bucket with its listings cached for `ms` milliseconds. */
-export function remembering(bucket: SearchBucket, ms: number): SearchBucket {
-  const folders = cached((prefix) => bucket.folders(prefix), ms, MAX_LISTINGS);
-  const pages = cached(
-    (name) => bucket.page(...(JSON.parse(name) as [string, PageOptions])),
-    ms,
-    MAX_LISTINGS,
-  );
-  return {
-    folders,
-    page: (prefix, options = {}) => pages(JSON.stringify([prefix, options])),
-    read: (key, range) => bucket.read(key, range),
-    save: (key, path) => bucket.save(key, path),
-  };
-}
-
-/** The objects under `prefix` that lie in hours of the range. */
-export async function listHours(bucket: Pick<Reader, 'page'>, prefix: string, { from, to }: Range) {
-  const last = `${prefix}${lastHourOf({ to })}/~`;
-  const found = [];
-  for await (const object of objectsOf(bucket, prefix, `${prefix}${hourFolder(Math.max(0, from))}/`)) {
-    if (object.key > last) break;
-    found.push(object);
-  }
-  return found;
-}
-
-/** A table's files for the range. A file holds the hours from its own until the next file of its part begins. */
-export async function listFiles(
-  bucket: Pick<Reader, 'page'>,
-  table: FrameTable,
-  { from, to }: Range,
-): Promise<ListedObject[]> {
-  const first = hourFolder(Math.max(0, from));
-  const day = Math.max(0, from - (from % DAY_MS));
-  const found: ListedObject[] = [];
-  const begun = new Map<string, ListedObject>();
-  for (const object of await listHours(bucket, `tables/${table}/`, { from: day, to })) {
-    const [, , date = '', hour, part = ''] = object.key.split('/');
-    if (`${date}/${hour}` > first) found.push(object);
-    else begun.set(part, object);
-  }
-  return [...begun.values(), ...found];
-}
-
-/** @returns `date=.../hour=..` of the last time before `to` */
-function lastHourOf({ to }: Pick<Range, 'to'>): string {
-  return hourFolder(Math.min(Math.max(0, to - 1), MAX_TIME));
-}
-
-function isHeldWhole(held: ReadonlySet<string>, date: string, part: string, last: string): boolean {
-  if (last.startsWith(date)) return false;
-  return HOURS.every((hour) => held.has(manifestKey(`${date}/${hour}`, part)));
 }
 
 /** @param hour `date=.../hour=..` @returns epoch ms */

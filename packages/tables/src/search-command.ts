@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { readConfig } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
-import { runCommand } from '@video-pipeline/lifecycle';
+import { exitWithError, runCommand } from '@video-pipeline/lifecycle';
 import { createReader, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { exported, FORMATS, type Format } from './exports.ts';
@@ -44,6 +44,15 @@ function count(text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('must be a whole number over 0');
 }
+
+/** Exit codes as shells have them. Without a handler, a signal would leave the folder of the database. */
+for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 }))
+  process.once(signal, () => process.exit(code));
+process.stdout.once('error', (error: NodeJS.ErrnoException) => {
+  // The reader has read enough, as `head` does.
+  if (error.code === 'EPIPE') process.exit(141);
+  exitWithError(error);
+});
 
 await runCommand(
   new Command('search')

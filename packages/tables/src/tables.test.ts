@@ -1,9 +1,17 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { annotatedKey, detectionsKey, eventKey } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
 import type { CompactOptions, TableBucket } from './compact.ts';
+import { openDatabase } from './duckdb.ts';
+import { FileCache } from './file-cache.ts';
 import {
   compact,
   type EventPage,
@@ -64,15 +72,17 @@ function lineOf({ stream, minute, number, seen }: Shot, version: number): string
   return JSON.stringify(facts);
 }
 
-/** The objects that annotate stores of a batch: an NDJSON for each stream, in the hour of its first frame. */
+/** What annotate stores of a batch: an NDJSON for each of its streams and hours. */
 async function store(bucket: MemoryBucket, batch: readonly Shot[], offset: number): Promise<void> {
-  for (const [stream, shots] of Map.groupBy(batch, (shot) => shot.stream)) {
-    const [first] = shots;
-    if (!first) continue;
-    const capturedAt = START + first.minute * 60_000 + first.number;
+  const keyOf = ({ stream, minute, number }: Shot) =>
+    detectionsKey(
+      { streamId: stream, capturedAt: START + minute * 60_000 + number },
+      { topic: 'd', partition: 0, offset },
+    );
+  for (const [key, shots] of Map.groupBy(batch, keyOf)) {
     bucket.now += 1_000;
     await bucket.put({
-      key: detectionsKey({ streamId: stream, capturedAt }, { topic: 'd', partition: 0, offset }),
+      key,
       body: shots.map((shot) => `${lineOf(shot, offset)}\n`).join(''),
     });
   }
@@ -200,7 +210,7 @@ async function runUntil(bucket: MemoryBucket, writes: number, options: CompactOp
 }
 
 // This seed rewrites files within a second. DuckDB's cache then returned their former content.
-test.each([undefined, -85601240])(
+test.each([undefined, -85601240, -192142641])(
   'a search finds what a plain scan of all NDJSON finds, whenever it was compacted and cut off',
   async (seed) => {
     await fc.assert(
@@ -495,6 +505,90 @@ test('an hour that there is no room for is refused with what to ask instead, and
   await tables.close();
 });
 
+test('a question lists each thing once, and asks of no hour that the tables hold', async () => {
+  const bucket = new MemoryBucket();
+  await storeHours(bucket, [0, 1, 2, 3, 4], 6);
+  await compact(bucket, { now: START + 5 * HOUR_MS });
+  const listed: string[] = [];
+  const { page, folders } = bucket;
+  bucket.page = (prefix, options) => {
+    listed.push(prefix);
+    return page.call(bucket, prefix, options);
+  };
+  bucket.folders = (prefix) => {
+    listed.push(prefix);
+    return folders.call(bucket, prefix);
+  };
+  const tables = new Tables(bucket, 0);
+  const asked = { confidence: 0, from: START + 2 * HOUR_MS, to: START + 5 * HOUR_MS, limit: 2 };
+  const found = await tables.search(asked);
+  expect(found).toMatchObject({ total: 3 * 240, frames: plainScan(bucket, asked).slice(0, 2) });
+  expect(listed).toEqual([
+    'tables/manifests/',
+    'detections/',
+    'tables/frames/',
+    'tables/detections/',
+    // The hour that is not over.
+    ...['a-3.b_c', 'gate', 'yard'].map((stream) => `detections/${stream}/date=2026-10-25/hour=04/`).sort(),
+  ]);
+  await tables.close();
+});
+
+test('what comes into the tables between two questions is missing in neither', async () => {
+  const bucket = new MemoryBucket();
+  await store(bucket, [{ stream: 'yard', minute: 100, number: 0, seen: [] }], 0);
+  const tables = new Tables(bucket, 60_000);
+  const since = (minute: number) =>
+    tables.search({ confidence: 0, from: START + minute * 60_000, to: START + 3 * HOUR_MS, limit: 5 });
+  expect(await since(40)).toMatchObject({ total: 1 });
+  await compact(bucket, { now: START + 4 * HOUR_MS });
+  expect(await since(99)).toMatchObject({ total: 1 });
+  await tables.close();
+});
+
+test('files that a question reads stay until it is answered, whatever others ask', async () => {
+  const bucket = new MemoryBucket();
+  for (const key of ['a', 'b']) await bucket.put({ key, body: key });
+  const { objects } = await bucket.page('');
+  const folder = await mkdtemp(join(tmpdir(), 'file-cache-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const files = new FileCache(bucket, folder, 1);
+  const { signal } = new AbortController();
+  const first = files.use();
+  const [path = ''] = await first.paths(objects.slice(0, 1), signal);
+  using second = files.use();
+  await second.paths(objects.slice(1), signal);
+  expect(await readFile(path, 'utf8')).toBe('a');
+  first[Symbol.dispose]();
+  await second.paths(objects.slice(1), signal);
+  // Nor does what was fetched by half stay.
+  bucket.save = async (_, path) => {
+    await writeFile(path, 'half');
+    throw new Error('cut off');
+  };
+  await expect(second.paths(objects.slice(0, 1), signal)).rejects.toThrow('cut off');
+  expect(await readdir(folder)).toHaveLength(1);
+});
+
+test('of a database no folder stays behind, however its process ends; closing gives up what runs', async () => {
+  const module = JSON.stringify(join(import.meta.dirname, 'duckdb.ts'));
+  const script = `import { openDatabase } from ${module};
+    console.log((await openDatabase()).folder); process.exit(1)`;
+  const { stdout, pid } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
+  const ended = stdout.trim();
+  expect(ended).toContain(`-${pid}-`);
+  expect(existsSync(ended)).toBe(false);
+  // As a process leaves it that is killed.
+  await mkdir(ended);
+  const database = await openDatabase();
+  expect(existsSync(ended)).toBe(false);
+  const endless = database.run('SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 8');
+  await Promise.all([expect(endless).rejects.toThrow(), sleep(50).then(() => database.close())]);
+  expect(existsSync(database.folder)).toBe(false);
+});
+
 test('what a question reads stays until it is answered, whatever others ask', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1, 2, 3], 6);
@@ -515,7 +609,11 @@ test('what a question reads stays until it is answered, whatever others ask', as
 test('a page that ends within an hour holds the frames of a batch that began in the hour before', async () => {
   const bucket = new MemoryBucket();
   const at = (minute: number, number: number): Shot => ({ stream: 'yard', minute, number, seen: [] });
-  await store(bucket, [at(29, 1), at(31, 2)], 0);
+  const capturedAt = START + 29 * 60_000 + 1;
+  await bucket.put({
+    key: detectionsKey({ streamId: 'yard', capturedAt }, { topic: 'd', partition: 0, offset: 0 }),
+    body: [at(29, 1), at(31, 2)].map((shot) => `${lineOf(shot, 0)}\n`).join(''),
+  });
   await store(bucket, [at(40, 3)], 2);
   const tables = new Tables(bucket, 0, { readingMs: 0, keptBytes: 10_000 });
   const asked = { confidence: 0, from: START, to: START + HOUR_MS, limit: 500 };

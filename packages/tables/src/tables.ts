@@ -15,7 +15,16 @@ import {
   hitCounts,
   type Sources,
 } from './history.ts';
-import { LIMITS, listFiles, listHours, OpenHours, remembering, type SearchBucket } from './open-hours.ts';
+import {
+  filesOf,
+  listFiles,
+  listHeld,
+  listHours,
+  type Range,
+  remembering,
+  type SearchBucket,
+} from './listings.ts';
+import { LIMITS, OpenHours } from './open-hours.ts';
 import { COLUMNS, DAY_MS, EVENTS, FRAME_ID, type FrameTable, ORDER, partOf } from './schema.ts';
 import { AFTER_CURSOR, hitsOf, NEWEST_FIRST, type Query, storedRows, valuesOf, withRaw } from './sql.ts';
 
@@ -58,18 +67,24 @@ interface Engine {
  */
 export class Tables {
   readonly #bucket: SearchBucket;
+  /** The same bucket with cached listings. */
+  readonly #listed: SearchBucket;
   readonly #limits: typeof LIMITS;
   #engine: Promise<Engine> | undefined;
 
-  /** @param listingMs how long a listing is cached: a page of the console sends several queries at once */
+  /**
+   * @param listingMs how long a listing is cached: a page of the console sends several queries at once. The tables' own
+   * files are never cached, since a listing older than that of the manifests may lack hours that these name.
+   */
   constructor(bucket: SearchBucket, listingMs = LISTING_MS, limits = LIMITS) {
-    this.#bucket = listingMs > 0 ? remembering(bucket, listingMs) : bucket;
+    this.#bucket = bucket;
+    this.#listed = listingMs > 0 ? remembering(bucket, listingMs) : bucket;
     this.#limits = limits;
   }
 
   /** Every stream that has detections in the bucket. */
   streams(): Promise<string[]> {
-    return this.#bucket.folders('detections/');
+    return this.#listed.folders('detections/');
   }
 
   /** @throws QueryError; TimeoutError after 20 s, or whatever `signal` is aborted with */
@@ -92,7 +107,7 @@ export class Tables {
       until,
     );
     const more = keys.length > query.limit;
-    const frames = await detailsOf(database, keys.slice(0, query.limit), rows, until);
+    const frames = await detailsOf(sources, keys.slice(0, query.limit), until);
     const last = frames.at(-1);
     const next: Cursor | undefined = more && last ? last : complete ? undefined : { captured_at: from };
     const page = { frames, searched_to: more && last ? last.captured_at : from };
@@ -173,14 +188,17 @@ export class Tables {
   async events(query: EventQuery, signal?: AbortSignal): Promise<EventPage> {
     const cursor = cursorOf(query);
     const until = bounded(signal);
-    const { database, files, openEvents } = await this.#open();
     // This query covers only what the page before left.
     const range = cursor?.stream_id === undefined ? { ...query, to: endOf(query, cursor) } : query;
-    using open = await openEvents.read([{ folder: 'events/', part: EVENTS }], range, until);
-    const { from } = open;
+    const [engine, held] = await Promise.all([this.#open(), listHeld(this.#listed, range)]);
+    const { database, openEvents } = engine;
     // One file holds a day.
     const days = { from: query.from - (query.from % DAY_MS), to: query.to + DAY_MS };
-    const paths = await files.paths(await listHours(this.#bucket, 'tables/events/', days), until);
+    const listed = begun(listHours(this.#bucket, 'tables/events/', days));
+    using files = engine.files.use();
+    using open = await openEvents.read([{ folder: 'events/', part: EVENTS }], range, held, until);
+    const { from } = open;
+    const paths = await files.paths(await listed, until);
     const { events, total } = await eventsOf(database, range, { paths, open, cursor }, until);
     const shown = events.slice(0, query.limit);
     const last = shown.at(-1);
@@ -208,8 +226,8 @@ export class Tables {
     this.#engine ??= openDatabase().then((database) => ({
       database,
       files: new FileCache(this.#bucket, database.folder),
-      openHours: new OpenHours(this.#bucket, database, 'lines', this.#limits),
-      openEvents: new OpenHours(this.#bucket, database, 'events', this.#limits),
+      openHours: new OpenHours(this.#listed, database, 'lines', this.#limits),
+      openEvents: new OpenHours(this.#listed, database, 'events', this.#limits),
     }));
     this.#engine.catch(() => {
       this.#engine = undefined;
@@ -227,34 +245,43 @@ export class Tables {
   }
 
   async #sources(query: Query, signal: AbortSignal, whole = false): Promise<Sources> {
-    const { database, files, openHours } = await this.#open();
     const asked = query.streams?.length ? query.streams : undefined;
-    const roots = (asked ?? (await this.streams())).map((stream) => ({
-      folder: `detections/${stream}/`,
-      part: partOf(stream),
-    }));
-    const parts = asked && new Set(asked.map(partOf));
-    const fetched = new Map<FrameTable, Promise<string[]>>();
-    const open = await openHours.read(roots, query, signal, whole);
-    const pathsOf = (table: FrameTable): Promise<string[]> => {
-      const isWanted = ({ key }: { key: string }) =>
-        !parts || parts.has(key.at(-'.parquet'.length - 1) ?? '');
-      const fetch = async () =>
-        files.paths((await listFiles(this.#bucket, table, query)).filter(isWanted), signal);
-      const paths = fetched.get(table) ?? fetch();
-      fetched.set(table, paths);
-      return paths;
+    const [engine, held, streams] = await Promise.all([
+      this.#open(),
+      listHeld(this.#listed, query),
+      asked ?? this.streams(),
+    ]);
+    const roots = streams.map((stream) => ({ folder: `detections/${stream}/`, part: partOf(stream) }));
+    const parts = asked && new Set(roots.map(({ part }) => part));
+    const isWanted = ({ key }: { key: string }) => !parts || parts.has(key.at(-'.parquet'.length - 1) ?? '');
+    // The files are listed after the manifests, which the compactor writes last. So none of a named hour is missing.
+    const listed = {
+      frames: begun(listFiles(this.#bucket, 'frames', query)),
+      detections: begun(listFiles(this.#bucket, 'detections', query)),
     };
-    return {
-      database,
+    using stack = new DisposableStack();
+    const files = stack.use(engine.files.use());
+    const open = stack.use(await engine.openHours.read(roots, query, held, signal, whole));
+    const pathsOf = async (table: FrameTable, range: Range) =>
+      files.paths(filesOf(await listed[table], range).filter(isWanted), signal);
+    const sources = {
+      database: engine.database,
       from: open.from,
-      async rows(table) {
-        const paths = await pathsOf(table);
-        return open.sql ? withRaw(table, paths, await pathsOf('frames'), open.sql) : storedRows(table, paths);
+      async rows(table: FrameTable, range: Range = query) {
+        if (!open.sql) return storedRows(table, await pathsOf(table, range));
+        const [paths, frames] = await Promise.all([pathsOf(table, range), pathsOf('frames', range)]);
+        return withRaw(table, paths, frames, open.sql);
       },
-      [Symbol.dispose]: () => open[Symbol.dispose](),
     };
+    const read = stack.move();
+    return { ...sources, [Symbol.dispose]: () => read.dispose() };
   }
+}
+
+/** Work that is awaited later. If it never is, its error is dropped. */
+function begun<Value>(work: Promise<Value>): Promise<Value> {
+  work.catch(() => {});
+  return work;
 }
 
 function cursorOf({ cursor }: { cursor?: string | undefined }): Cursor | undefined {

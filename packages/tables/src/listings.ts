@@ -1,0 +1,173 @@
+import { hourFolder, MAX_TIME } from '@video-pipeline/frame';
+import {
+  cached,
+  type FolderReader,
+  inParallel,
+  type ListedObject,
+  objectsOf,
+  type PageOptions,
+  type Reader,
+} from '@video-pipeline/storage';
+import { DAY_MS, type FrameTable, HOUR_MS, HOURS, manifestKey } from './schema.ts';
+
+/** The bucket as a search needs it. */
+export type SearchBucket = FolderReader;
+
+/** Epoch ms, `from` included, `to` not. */
+export interface Range {
+  from: number;
+  to: number;
+}
+
+/** A folder of dates with objects, and the part to which they belong. */
+export interface Root {
+  folder: string;
+  part: string;
+}
+
+/** A folder of the objects of an hour. */
+export interface Folder {
+  prefix: string;
+  /** `date=.../hour=..` */
+  hour: string;
+}
+
+/** Most listings that run at the same time for a query. */
+export const LISTINGS = 16;
+/** Most listings that are cached, each of up to a thousand names. */
+const MAX_LISTINGS = 200;
+/** Up to so many hours or days are listed without asking first which of them exist. */
+const FEW = 3;
+
+/** The same bucket with its listings cached for `ms` milliseconds. */
+export function remembering(bucket: SearchBucket, ms: number): SearchBucket {
+  const folders = cached((prefix) => bucket.folders(prefix), ms, MAX_LISTINGS);
+  const pages = cached(
+    (name) => bucket.page(...(JSON.parse(name) as [string, PageOptions])),
+    ms,
+    MAX_LISTINGS,
+  );
+  return {
+    folders,
+    page: (prefix, options = {}) => pages(JSON.stringify([prefix, options])),
+    read: (key, range) => bucket.read(key, range),
+    save: (key, path) => bucket.save(key, path),
+  };
+}
+
+/** The objects under `prefix` that lie in hours of the range. */
+export async function listHours(bucket: Pick<Reader, 'page'>, prefix: string, { from, to }: Range) {
+  const last = `${prefix}${lastHourOf({ to })}/~`;
+  const found = [];
+  for await (const object of objectsOf(bucket, prefix, `${prefix}${hourFolder(Math.max(0, from))}/`)) {
+    if (object.key > last) break;
+    found.push(object);
+  }
+  return found;
+}
+
+/** Hours and parts that the tables hold, by the keys of their manifests. A batch may lie in the hour before its last frame. */
+export async function listHeld(bucket: Pick<Reader, 'page'>, { from, to }: Range): Promise<Set<string>> {
+  const manifests = await listHours(bucket, 'tables/manifests/', { from: from - HOUR_MS, to });
+  return new Set(manifests.map(({ key }) => key));
+}
+
+/** The files of a table that {@link filesOf} chooses from. */
+export function listFiles(
+  bucket: Pick<Reader, 'page'>,
+  table: FrameTable,
+  { from, to }: Range,
+): Promise<ListedObject[]> {
+  const day = Math.max(0, from - (from % DAY_MS));
+  return listHours(bucket, `tables/${table}/`, { from: day, to });
+}
+
+/** The files for the range. A file holds the hours of its day from its own until the next file of its part begins. */
+export function filesOf(objects: readonly ListedObject[], { from, to }: Range): ListedObject[] {
+  const first = hourFolder(Math.max(0, from));
+  const last = lastHourOf({ to });
+  const found: ListedObject[] = [];
+  const begun = new Map<string, ListedObject>();
+  for (const object of objects) {
+    const [, , date = '', name, part = ''] = object.key.split('/');
+    const hour = `${date}/${name}`;
+    if (hour > first && hour <= last) found.push(object);
+    else if (hour <= first && first.startsWith(date)) begun.set(part, object);
+  }
+  return [...begun.values(), ...found];
+}
+
+/** Folders of objects not in the tables yet, the newest first. */
+export async function openFolders(
+  bucket: Pick<FolderReader, 'folders'>,
+  roots: readonly Root[],
+  held: ReadonlySet<string>,
+  { from, to }: Range,
+  signal: AbortSignal,
+): Promise<Folder[]> {
+  const range = { from: Math.max(0, from - HOUR_MS), to };
+  const [first, last] = [hourFolder(range.from), lastHourOf(range)];
+  const byPart = Map.groupBy(roots, ({ part }) => part);
+  const likely = new Map([...byPart.keys()].map((part) => [part, likelyHours(held, part, range)]));
+  const lists = await inParallel(roots, LISTINGS, async ({ folder, part }) => {
+    signal.throwIfAborted();
+    const hours =
+      likely.get(part) ?? (await hoursThere(bucket, folder, range, (date) => isOpen(held, date, part, last)));
+    return hours
+      .filter((hour) => hour >= first && hour <= last && !held.has(manifestKey(hour, part)))
+      .map((hour) => ({ prefix: `${folder}${hour}/`, hour }));
+  });
+  return lists.flat().sort((a, b) => (a.hour < b.hour ? 1 : -1));
+}
+
+/** The hours of the range if few of them are open: to ask which of them exist takes longer than to list them. */
+function likelyHours(held: ReadonlySet<string>, part: string, range: Range): string[] | undefined {
+  const ofPart = [...held].filter((key) => key.endsWith(`/part-${part}.json`));
+  return stepsOf(range, HOUR_MS, ofPart.length + FEW)?.map(hourFolder);
+}
+
+/** Hours of the range that exist, on open dates. */
+async function hoursThere(
+  bucket: Pick<FolderReader, 'folders'>,
+  folder: string,
+  range: Range,
+  isOpenDate: (date: string) => boolean,
+): Promise<string[]> {
+  const dates = stepsOf(range, DAY_MS, FEW)?.map(dateFolder) ?? (await bucket.folders(folder));
+  const [first, last] = [dateFolder(range.from), lastHourOf(range)];
+  const open = dates.filter((date) => date >= first && date <= last && isOpenDate(date));
+  const hours = open.map(async (date) => {
+    const names = await bucket.folders(`${folder}${date}/`);
+    return names.map((name) => `${date}/${name}`);
+  });
+  return (await Promise.all(hours)).flat();
+}
+
+/** Whether the tables lack an hour of the date. The last date of a range counts as open. */
+function isOpen(held: ReadonlySet<string>, date: string, part: string, last: string): boolean {
+  if (last.startsWith(date)) return true;
+  return HOURS.some((hour) => !held.has(manifestKey(`${date}/${hour}`, part)));
+}
+
+/** Begins of the hours or days of a range, epoch ms; `undefined` if there are more than `most`. */
+function stepsOf({ from, to }: Range, stepMs: number, most: number): number[] | undefined {
+  const first = Math.floor(from / stepMs);
+  const count = Math.floor(lastOf({ to }) / stepMs) - first + 1;
+  if (count > most) return undefined;
+  return Array.from({ length: Math.max(0, count) }, (_, index) => (first + index) * stepMs);
+}
+
+/** The last time before `to`. */
+function lastOf({ to }: Pick<Range, 'to'>): number {
+  return Math.min(Math.max(0, to - 1), MAX_TIME);
+}
+
+/** @returns `date=.../hour=..` of the last time before `to` */
+function lastHourOf(range: Pick<Range, 'to'>): string {
+  return hourFolder(lastOf(range));
+}
+
+/** @returns `date=...` */
+function dateFolder(time: number): string {
+  return hourFolder(time).split('/')[0] ?? '';
+}
