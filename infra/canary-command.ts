@@ -48,7 +48,7 @@ export async function runCanary(request: CanaryRequest, commands: CanaryCommands
       INFERENCE_CANARY_SHARE: String(share),
       INFERENCE_CANARY_MODE: shadow ? 'shadow' : 'canary',
     });
-    note(`${image} is asked about ${share * 100} % of the batches, for ${minutes} minutes`);
+    note(`${image} gets ${share * 100} % of the batches, for ${minutes} minutes`);
     note('Ctrl-C ends the watch alone: npm run deploy -- infra takes the canary away');
     const begun = new Date();
     why = await watch(begun.getTime() + minutes * 60_000, () => stopOf(aws, bucket));

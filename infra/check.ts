@@ -28,7 +28,7 @@ export function check(stage: Stage, region: string, ask: Ask): void {
     const others = all - own;
     return { ...quota, others, has: quotaOf(quota, ask), wants: others + quota.need + (quota.besides ?? 0) };
   });
-  console.log(`${stage.name} in ${region}: what it takes of the account's quotas`);
+  console.log(`${stage.name} in ${region}: what it needs of the account's quotas`);
   for (const { name, need, others, besides = 0, has, wants } of rows) {
     const verdict = wants <= has ? 'fits' : `too small, request ${wants}`;
     const kept = besides ? ` and ${besides} that AWS keeps` : '';

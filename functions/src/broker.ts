@@ -92,7 +92,7 @@ export function connectBroker(settings: BrokerSettings): Broker {
       });
       const acknowledged = client.publishAsync(topic, text, { qos: 1 }).then(
         () => undefined,
-        ({ message }: Error) => `the MQTT broker did not take it: ${message}`,
+        ({ message }: Error) => `the MQTT broker did not accept it: ${message}`,
       );
       return Promise.race([acknowledged, late]);
     },

@@ -62,7 +62,7 @@ export function createClip(dependencies: ClipDependencies) {
     await untilStored(stretch, Math.min(record.timestamp, arrived), dependencies);
     const pictures = await picturesOf(reader, prefix, stretch, MAX_PICTURES);
     if (pictures.length === 0) {
-      logger.warn(`no frame is stored of the time of event ${event.event_id} of stream '${event.stream_id}'`);
+      logger.warn(`no frame is stored around event ${event.event_id} of stream '${event.stream_id}'`);
       return 'missing';
     }
     try {

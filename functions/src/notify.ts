@@ -109,8 +109,7 @@ function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'mqtt' | 'bus'>
   if (url && !secret)
     logger.warn('events are posted unsigned: WEBHOOK_SECRET is not set, so that anyone can post such events');
   const mqtt = brokerOfEnvironment(logger, true);
-  if (!url && !mqtt && !busName)
-    throw new ConfigError('WEBHOOK_URL, MQTT_URL or EVENT_BUS_NAME must say where events go');
+  if (!url && !mqtt && !busName) throw new ConfigError('WEBHOOK_URL, MQTT_URL or EVENT_BUS_NAME must be set');
   return {
     mqtt: mqtt && createMqttSink(mqtt.broker, mqtt.prefix),
     webhook: url ? createWebhook({ url, secret, attempts }) : undefined,

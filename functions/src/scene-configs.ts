@@ -47,7 +47,7 @@ export function followScenes(
   log: Pick<Logger, 'info' | 'error'>,
   text = followText(url, readConfig(['AWS_REGION', 'AWS_ENDPOINT_URL']), {
     everyMs: LIST_AGE_MS,
-    onError: (error) => log.error('scenes not read again, the former ones go on', error),
+    onError: (error) => log.error("the new scenes can't be used: the former ones stay in use", error),
   }),
 ): () => Promise<ReadonlyMap<string, SceneConfig>> {
   const read = goingOn(log);
@@ -72,7 +72,7 @@ function goingOn(log: Pick<Logger, 'info' | 'error'>) {
       scenes = now;
     } catch (error) {
       if (!scenes) throw error;
-      log.error('scenes not read again, the former ones go on', error as Error);
+      log.error("the new scenes can't be used: the former ones stay in use", error as Error);
     }
     return scenes;
   };
@@ -87,7 +87,7 @@ function scenesIn(
   const { scenes, problems } = readScenes(streams.text, streams.where);
   const known = new Map([...scenes].flatMap(([id, scene]) => (scene ? [[id, scene] as const] : [])));
   for (const { id, text } of problems) {
-    log.error(`${streams.where}: ${text}; the other streams go on`);
+    log.error(`${streams.where}: ${text}; the other streams are not affected`);
     const scene = id === undefined ? undefined : former.get(id);
     if (id !== undefined && scene && !scenes.has(id)) known.set(id, scene);
   }

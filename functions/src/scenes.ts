@@ -76,7 +76,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
   /** Logs what the events do not show: a clock that was set back, and a frame rate too low for tracking. */
   function reportTime(streamId: string, { capturedAt, frameNumber }: DetectedFrame, seen: Understood): void {
     if (seen.setBackMs !== undefined) {
-      logger.warn('the clock of the camera or its host was set back; tracks go on', {
+      logger.warn('the clock of the camera or its host was set back; tracks are kept', {
         stream: streamId,
         frame: frameNumber,
         captured_at: new Date(capturedAt).toISOString(),
@@ -88,7 +88,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     if (intervalMs < SPARSE_FRAMES_MS) sparse.delete(streamId);
     else if (!sparse.has(streamId)) {
       sparse.add(streamId);
-      logger.warn('so few frames a second that fast objects get a new track in each; raise FRAME_RATE', {
+      logger.warn('the frame rate is too low to track fast objects: raise FRAME_RATE', {
         stream: streamId,
         frames_a_second: rateOf(intervalMs),
       });

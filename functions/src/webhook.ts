@@ -43,7 +43,7 @@ export function createWebhook({
       if (!answer.curable) break;
       if (attempt < attempts) await sleep(firstWaitMs * 2 ** (attempt - 1));
     }
-    return `the webhook did not take it, ${problem}`;
+    return `the webhook did not accept it, ${problem}`;
   };
 }
 

@@ -109,7 +109,7 @@ export class IngestStream {
         continue;
       }
       if (error === 'first is back') {
-        log.info('first URL is back', { stream: this.spec.id });
+        log.info('the first URL gives pictures again', { stream: this.spec.id });
         stats.reconnects += 1;
         continue;
       }

@@ -37,7 +37,9 @@ export async function watchPipeline(kafka: Kafka, thinning: Thinning, options: W
       isKnown = true;
     } catch (error) {
       if (isKnown && !signal.aborted)
-        log.warn("can't tell how far the pipeline is", { error: (error as Error).message });
+        log.warn("can't read the lag of the pipeline: streams keep their rates", {
+          error: (error as Error).message,
+        });
       isKnown = false;
     }
   }
@@ -61,8 +63,8 @@ function thinningLogger(thinning: Thinning, log: WatchOptions['log']): (at: numb
     logged = thinning.isThinning;
     loggedAt = at;
     const extra = { pipelineDelaySeconds: Math.round(10 * thinning.delaySeconds) / 10 };
-    if (logged) log.warn('the pipeline takes less than the cameras give: streams are thinned', extra);
-    else log.info('the pipeline takes all again: streams are not thinned any more', extra);
+    if (logged) log.warn('the pipeline is slower than the cameras: streams are thinned', extra);
+    else log.info('the pipeline keeps up again: streams are not thinned any more', extra);
   };
 }
 

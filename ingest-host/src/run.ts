@@ -91,7 +91,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
       void ingest.reload(specs, problems);
       log.info('streams read again');
     } catch (error) {
-      log.error('streams not read again, the former ones go on', error as Error);
+      log.error("the new streams can't be used: the former ones stay in use", error as Error);
     }
   });
   const stopping = new AbortController();
@@ -106,7 +106,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     // A broker that is away must not delay the end of the process.
     await Promise.race([producer.disconnect(), new Promise((resolve) => setTimeout(resolve, 500))]);
   }, log);
-  if (restream) log.info('cameras are offered on', { url: `${restream.url}/<stream>` });
+  if (restream) log.info('cameras are served over RTSP', { url: `${restream.url}/<stream>` });
   reportReady({ url: health.url });
   await ingest.run(specs, problems);
   // A run that a signal stopped is not finished: its supervisor starts it again.

@@ -84,7 +84,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
       maxPixels: config.MAX_FRAME_PIXELS,
       resize: options.resize,
       classThresholds: options.classThreshold,
-      onWarmUpError: (error) => logger.error('an input size could not be made ready', error),
+      onWarmUpError: (error) => logger.error('the runtime failed at the warm-up for a new input size', error),
       ...metrics.observers,
     },
   });

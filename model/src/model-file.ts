@@ -220,7 +220,7 @@ function servableInput(
     throw refuse(`its task is '${task}', and only detection is served`);
   }
   const image = imageInput(model);
-  if (!image) throw refuse('it has not one input for pictures');
+  if (!image) throw refuse('it needs exactly one input for pictures');
   const { elemType } = image.type.tensorType;
   const { shape } = layoutOf(image);
   if (shape.length !== 4 || (shape[1] !== 3 && shape[3] !== 3)) {

@@ -34,7 +34,8 @@ const DECODERS = new Set('av1 h263 h264 hevc libdav1d mjpeg mpeg1video mpeg2vide
 
 /** @throws SourceError */
 export function checkDecoder(name: string | null): void {
-  if (!DECODERS.has(name ?? '')) throw new SourceError(`codec ${name} is none that cameras use`, true);
+  if (!DECODERS.has(name ?? ''))
+    throw new SourceError(`codec ${name} is not supported: no camera uses it`, true);
 }
 
 /**

@@ -22,7 +22,7 @@ export interface RequestMessage {
 /** @throws SourceError */
 export function parseRequest(head: string): RequestMessage {
   const [, method, uri = '', rest = ''] = /^([A-Z_]+) (\S+) RTSP\/1\.\d\r\n(.*)$/s.exec(head) ?? [];
-  if (!method) throw new SourceError('open: something else than FFmpeg came to its connection');
+  if (!method) throw new SourceError('open: a connection to the local proxy is not RTSP');
   return { method, uri, rest: `\r\n${rest}\r\n\r\n` };
 }
 
@@ -72,7 +72,7 @@ export class RtspSplitter {
   #message(bytes: Buffer, start: number): number | undefined {
     const end = bytes.subarray(start, start + MAX_HEAD_BYTES).indexOf('\r\n\r\n');
     if (end < 0 && bytes.length - start >= MAX_HEAD_BYTES)
-      throw new SourceError('open: what is there speaks no RTSP');
+      throw new SourceError('open: the answer is not RTSP');
     if (end < 0) return undefined;
     const head = bytes.toString('latin1', start, start + end);
     const length = Number(/\r\ncontent-length: *(\S+)/i.exec(head)?.[1] ?? 0);

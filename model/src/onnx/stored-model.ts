@@ -105,7 +105,9 @@ async function scratchFolder(): Promise<string> {
     );
     if (isWritable) return mkdtemp(join(place, 'video-pipeline-model-'));
   }
-  throw new Error(`no room for its weights: none of ${places.join(', ')} can be written to; set TMPDIR`);
+  throw new Error(
+    `no writable folder for its weights: none of ${places.join(', ')} can be written to; set TMPDIR`,
+  );
 }
 
 /** Moves all large weights into `target`. @returns the number of its bytes */
