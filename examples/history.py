@@ -32,15 +32,17 @@ def table(name):
 
 detections = table("detections")
 
-# %% How often a class was seen in each hour, and how many objects of it.
+# %% How often a class was seen in each hour, and how many objects of it. The folder `hour=` says where a file begins, and
+# a file may hold several hours: the time of capture says the hour.
 wanted = sys.argv[1] if len(sys.argv) > 1 else "person"
 hours = duckdb.execute(
     """
-    SELECT date, hour, stream_id, count(*) AS detections, count(DISTINCT track_id) AS tracks
+    SELECT strftime(epoch_ms(captured_at), '%Y-%m-%d %H:00') AS hour, stream_id,
+      count(*) AS detections, count(DISTINCT track_id) AS tracks
     FROM detections WHERE class_name = $wanted
     GROUP BY ALL ORDER BY ALL
     """,
     {"wanted": wanted},
 ).fetchall()
-for date, hour, stream, seen, tracks in hours:
-    print(f"{date} {hour}:00  {stream}  {seen} times {wanted}, {tracks} tracks")
+for hour, stream, seen, tracks in hours:
+    print(f"{hour}  {stream}  {seen} times {wanted}, {tracks} tracks")

@@ -27,8 +27,8 @@ program
   )
   .addHelpText(
     'after',
-    '\nVariables: AWS_REGION, DEPLOY_CIDRS, CAMERAS_FILE, ALARM_EMAIL, MODEL_IMAGE, INGEST_IMAGE; and the settings of the ' +
-      'stage, such as FRAME_RATE, which count before its row in infra/stages.ts (see docs/deploy.md)',
+    '\nVariables: AWS_REGION, DEPLOY_CIDRS, CAMERAS_FILE, ALARM_EMAIL, MODEL_IMAGE, INGEST_IMAGE.\n' +
+      'A setting of the stage, such as FRAME_RATE, counts before its row in infra/stages.ts. See docs/deploy.md.',
   );
 
 program

@@ -69,8 +69,17 @@ describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)',
       { streamId: 'yard', capturedAt: START },
       { topic: 'd', partition: 0, offset: 0 },
     );
-    await bucket.put({ key, body: linesOf().join('\n'), contentType: 'application/x-ndjson' });
-    expect(await compact(bucket, { all: true })).toMatchObject({ frames: 4, written: 1 });
+    const [first = ''] = linesOf();
+    // Of the next hour, whose rows come into the same file.
+    const later = {
+      ...JSON.parse(first),
+      frame_number: 9,
+      captured_at: START + 3_600_000,
+      annotated_key: 'later.jpg',
+    };
+    const body = [...linesOf(), JSON.stringify(later)].join('\n');
+    await bucket.put({ key, body, contentType: 'application/x-ndjson' });
+    expect(await compact(bucket, { all: true })).toMatchObject({ frames: 5, written: 1 });
 
     const tables = new Tables(bucket);
     onTestFinished(() => tables.close());
@@ -91,7 +100,7 @@ describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)',
     ]);
     const { columns, ...found } = JSON.parse(read);
     expect(columns).toEqual(expect.arrayContaining(['stream_id', 'captured_at', 'confidence', 'track_id']));
-    const [dog, second, first] = SEEN.toReversed().map(([number, class_name, zones]) => ({
+    const [dog, second, earliest] = SEEN.toReversed().map(([number, class_name, zones]) => ({
       ...{ frame_number: number, class_name, x2: 30 + number },
       zones: zones.length > 0 ? zones : null,
     }));
@@ -102,9 +111,11 @@ describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)',
       categories: ['dog "Rex"', 'person'],
       boxes: [3, 1, 0].map((number) => [10, 20, 20 + number, 40]),
       precision: 1,
-      rows: expect.arrayContaining([dog, second, first]),
+      rows: expect.arrayContaining([dog, second, earliest]),
     });
-    expect(hours).toBe('2026-09-25 07:00  yard  2 times person, 1 tracks\n');
+    expect(hours).toBe(
+      '2026-09-25 07:00  yard  2 times person, 1 tracks\n2026-09-25 08:00  yard  1 times person, 1 tracks\n',
+    );
   }, 240_000);
 
   test("events come to Eclipse's MQTT client as to Frigate's, and to who subscribes late", async ({
