@@ -4,6 +4,7 @@ import { hourFolder } from '@video-pipeline/frame';
 import { inParallel, isMissing, type ListedObject, objectsOf, type Reader } from '@video-pipeline/storage';
 import { fileList, openDatabase } from './duckdb.ts';
 import { byStored, linesOf, loadsOf, portionsOf } from './lines.ts';
+import { hoursIn, LISTINGS, listNdjson } from './listings.ts';
 import { type Merging, mergeDays, mergeHours, type TableBucket } from './merge.ts';
 import {
   DAY_MS,
@@ -66,7 +67,6 @@ const SETTLE_MS = 120_000;
 /** Redriven and replayed frames come late: each run looks again at the hours of this long, milliseconds. */
 const LOOK_BACK_MS = 48 * HOUR_MS;
 export const LEAST_EXPIRE_DAYS = 3;
-const LISTINGS = 16;
 /** Smaller files cost a search more requests; larger ones cost more to write again each hour. */
 const FILE_BYTES = 16 * 1024 ** 2;
 /** NDJSON that is merged at once, bytes. The database spills to the disk what exceeds its memory. */
@@ -127,12 +127,7 @@ async function closedHours(
   const unitsOf = async (root: string, of: string): Promise<Unit[]> => {
     const isWhole = (date: string) => HOURS.every((hour) => isDone(`${date}/${hour}`, of));
     const dates = (await bucket.folders(root)).filter((date) => date <= open && !isWhole(date));
-    const hours = dates.map(async (date) => {
-      const names = await bucket.folders(`${root}${date}/`);
-      return names.map((name) => `${date}/${name}`);
-    });
-    return (await Promise.all(hours))
-      .flat()
+    return (await hoursIn(bucket, root, dates))
       .filter((hour) => hour < open && !isDone(hour, of))
       .map((hour) => ({ hour, part: of, folders: [`${root}${hour}/`] }));
   };
@@ -159,8 +154,7 @@ async function compactUnit(
   signal?.throwIfAborted();
   const key = manifestKey(hour, part);
   const held = await readManifest(bucket, key);
-  const lists = await inParallel(folders, LISTINGS, (folder) => Array.fromAsync(objectsOf(bucket, folder)));
-  const listed = lists.flat().filter((object) => object.key.endsWith('json'));
+  const listed = await listNdjson(bucket, folders, signal);
   const fresh = listed.filter((object) => held[object.key] !== object.etag).sort(byStored);
   for (const objects of portionsOf(fresh, MERGE_BYTES)) {
     await load(merging, objects);

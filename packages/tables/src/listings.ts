@@ -32,7 +32,7 @@ export interface Folder {
   hour: string;
 }
 
-/** Most listings that run at the same time for a query. */
+/** Most listings that run at the same time. */
 export const LISTINGS = 16;
 /** Most listings that are cached, each of up to a thousand names. */
 const MAX_LISTINGS = 200;
@@ -135,12 +135,37 @@ async function hoursThere(
 ): Promise<string[]> {
   const dates = stepsOf(range, DAY_MS, FEW)?.map(dateFolder) ?? (await bucket.folders(folder));
   const [first, last] = [dateFolder(range.from), lastHourOf(range)];
-  const open = dates.filter((date) => date >= first && date <= last && isOpenDate(date));
-  const hours = open.map(async (date) => {
+  return hoursIn(
+    bucket,
+    folder,
+    dates.filter((date) => date >= first && date <= last && isOpenDate(date)),
+  );
+}
+
+/** Hours of these dates that exist in a folder of dates. */
+export async function hoursIn(
+  bucket: Pick<FolderReader, 'folders'>,
+  folder: string,
+  dates: readonly string[],
+): Promise<string[]> {
+  const hours = dates.map(async (date) => {
     const names = await bucket.folders(`${folder}${date}/`);
     return names.map((name) => `${date}/${name}`);
   });
   return (await Promise.all(hours)).flat();
+}
+
+/** The NDJSON and the events in these folders. */
+export async function listNdjson(
+  bucket: Pick<Reader, 'page'>,
+  folders: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<ListedObject[]> {
+  const lists = await inParallel(folders, LISTINGS, (folder) => {
+    signal?.throwIfAborted();
+    return Array.fromAsync(objectsOf(bucket, folder));
+  });
+  return lists.flat().filter(({ key }) => key.endsWith('json'));
 }
 
 /** Whether the tables lack an hour of the date. The last date of a range counts as open. */

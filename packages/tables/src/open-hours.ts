@@ -1,10 +1,17 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { inParallel, type ListedObject, objectsOf } from '@video-pipeline/storage';
+import type { ListedObject } from '@video-pipeline/storage';
 import { QueryError } from './cursor.ts';
 import { type Database, fileList } from './duckdb.ts';
 import { byStored, linesOf, loadsOf, sizeOf } from './lines.ts';
-import { type Folder, LISTINGS, openFolders, type Range, type Root, type SearchBucket } from './listings.ts';
+import {
+  type Folder,
+  listNdjson,
+  openFolders,
+  type Range,
+  type Root,
+  type SearchBucket,
+} from './listings.ts';
 import { EVENT_COLUMNS, HOUR_MS, LINE_COLUMNS, readEvents, readLines } from './schema.ts';
 
 /** Limits on reading open hours, which the tables don't hold yet. */
@@ -129,12 +136,12 @@ export class OpenHours {
     return range.from;
   }
 
-  async #list(folders: readonly Folder[] = [], { signal }: Reading): Promise<ListedObject[]> {
-    const lists = await inParallel(folders, LISTINGS, ({ prefix }) => {
-      signal.throwIfAborted();
-      return Array.fromAsync(objectsOf(this.#bucket, prefix));
-    });
-    return lists.flat().filter(({ key }) => key.endsWith('json'));
+  #list(folders: readonly Folder[] = [], { signal }: Reading): Promise<ListedObject[]> {
+    return listNdjson(
+      this.#bucket,
+      folders.map(({ prefix }) => prefix),
+      signal,
+    );
   }
 
   #isAskedByOthers({ hours }: Reading): boolean {
