@@ -1,24 +1,10 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { hourFolder } from '@video-pipeline/frame';
 import { inParallel, isMissing, type ListedObject, objectsOf, type Reader } from '@video-pipeline/storage';
-import { fileList, openDatabase } from './duckdb.ts';
-import { byStored, linesOf, loadsOf, portionsOf } from './lines.ts';
+import { openDatabase } from './duckdb.ts';
+import { byStored, insertLines, KINDS, loadsOf, portionsOf } from './lines.ts';
 import { hoursIn, LISTINGS, listNdjson } from './listings.ts';
 import { type Merging, mergeDays, mergeHours, type TableBucket } from './merge.ts';
-import {
-  DAY_MS,
-  EVENT_COLUMNS,
-  EVENTS,
-  HOUR_MS,
-  HOURS,
-  LINE_COLUMNS,
-  manifestKey,
-  newestOf,
-  partOf,
-  readEvents,
-  readLines,
-} from './schema.ts';
+import { DAY_MS, EVENTS, HOUR_MS, HOURS, manifestKey, newestOf, partOf } from './schema.ts';
 
 export type { TableBucket };
 
@@ -178,15 +164,11 @@ async function load(
   { bucket, database, part, signal }: Merging,
   objects: readonly ListedObject[],
 ): Promise<void> {
-  const isEvents = part === EVENTS;
-  await database.run(`CREATE OR REPLACE TEMP TABLE loaded (${isEvents ? EVENT_COLUMNS : LINE_COLUMNS})`);
-  for (const some of loadsOf(objects)) {
-    const lines = join(database.folder, 'lines.ndjson');
-    await writeFile(lines, await linesOf(bucket, some, signal));
-    const read = isEvents ? readEvents : readLines;
-    await database.run(`INSERT INTO loaded ${read(fileList([lines]))}`, {}, signal);
-  }
-  const rows = isEvents ? 'SELECT DISTINCT ON (event_id) * FROM loaded' : newestOf('loaded');
+  const kind = part === EVENTS ? 'events' : 'lines';
+  await database.run(`CREATE OR REPLACE TEMP TABLE loaded (${KINDS[kind].columns})`);
+  for (const some of loadsOf(objects))
+    await insertLines(bucket, database, { table: 'loaded', kind, objects: some }, signal);
+  const rows = kind === 'events' ? 'SELECT DISTINCT ON (event_id) * FROM loaded' : newestOf('loaded');
   await database.run(`CREATE OR REPLACE TEMP TABLE fresh AS ${rows}`, {}, signal);
   await database.run('DROP TABLE loaded');
 }

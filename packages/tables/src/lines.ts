@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import {
   inParallel,
   isMissing,
@@ -5,13 +7,21 @@ import {
   ObjectTooLargeError,
   type Reader,
 } from '@video-pipeline/storage';
-import { datedLines } from './schema.ts';
+import { type Database, fileList } from './duckdb.ts';
+import { datedLines, EVENT_COLUMNS, LINE_COLUMNS, readEvents, readLines } from './schema.ts';
 
 const READS = 16;
 /** Most objects of a load: each costs a request, however small it is. */
 const LOAD_OBJECTS = 5_000;
 /** Most text that is read at once, bytes. */
 const LOAD_BYTES = 16 * 1024 ** 2;
+
+/** Kinds of objects, with their columns and how they are read. */
+export const KINDS = {
+  lines: { columns: LINE_COLUMNS, read: readLines },
+  events: { columns: EVENT_COLUMNS, read: readEvents },
+};
+export type Kind = keyof typeof KINDS;
 
 /** Sorts by the time of storing: of two lines for one frame, the one stored last counts. */
 export function byStored(a: ListedObject, b: ListedObject): number {
@@ -49,8 +59,20 @@ export function* portionsOf(
   if (portion.length > 0) yield portion;
 }
 
+/** Reads a portion's objects into a table of the database. */
+export async function insertLines(
+  bucket: Pick<Reader, 'read'>,
+  database: Database,
+  { table, kind, objects }: { table: string; kind: Kind; objects: readonly ListedObject[] },
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const path = join(database.folder, `${kind}.ndjson`);
+  await writeFile(path, await linesOf(bucket, objects, signal));
+  await database.run(`INSERT INTO ${table} ${KINDS[kind].read(fileList([path]))}`, {}, signal);
+}
+
 /** The text of a portion's objects, in their order, in the form that `readLines` and `readEvents` read. */
-export async function linesOf(
+async function linesOf(
   bucket: Pick<Reader, 'read'>,
   objects: readonly ListedObject[],
   signal: AbortSignal | undefined,

@@ -1,9 +1,7 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { ListedObject } from '@video-pipeline/storage';
 import { QueryError } from './cursor.ts';
-import { type Database, fileList } from './duckdb.ts';
-import { byStored, linesOf, loadsOf, sizeOf } from './lines.ts';
+import type { Database } from './duckdb.ts';
+import { byStored, insertLines, KINDS, type Kind, loadsOf, sizeOf } from './lines.ts';
 import {
   type Folder,
   listNdjson,
@@ -12,7 +10,7 @@ import {
   type Root,
   type SearchBucket,
 } from './listings.ts';
-import { EVENT_COLUMNS, HOUR_MS, LINE_COLUMNS, readEvents, readLines } from './schema.ts';
+import { HOUR_MS } from './schema.ts';
 
 /** Limits on reading open hours, which the tables don't hold yet. */
 export interface Limits {
@@ -22,12 +20,6 @@ export interface Limits {
   keptBytes: number;
 }
 export const LIMITS: Limits = { readingMs: 2_000, keptBytes: 1024 ** 3 };
-
-/** Kinds of objects, with their columns and how they are read. */
-const KINDS = {
-  lines: { columns: LINE_COLUMNS, read: readLines },
-  events: { columns: EVENT_COLUMNS, read: readEvents },
-};
 
 /** An open hour as a table of the database. */
 interface OpenHour {
@@ -59,17 +51,17 @@ interface Reading {
 export class OpenHours {
   readonly #bucket: SearchBucket;
   readonly #database: Database;
-  readonly #name: keyof typeof KINDS;
+  readonly #kind: Kind;
   readonly #limits: Limits;
   /** In the order of their last use, the last used at the end. */
   readonly #hours = new Map<string, OpenHour>();
   #tables = 0;
   #work: Promise<unknown> = Promise.resolve();
 
-  constructor(bucket: SearchBucket, database: Database, name: keyof typeof KINDS, limits = LIMITS) {
+  constructor(bucket: SearchBucket, database: Database, kind: Kind, limits = LIMITS) {
     this.#bucket = bucket;
     this.#database = database;
-    this.#name = name;
+    this.#kind = kind;
     this.#limits = limits;
   }
 
@@ -155,17 +147,16 @@ export class OpenHours {
     reading: Reading,
   ): Promise<'read' | 'no time' | 'no room'> {
     const database = this.#database;
-    const { columns, read } = KINDS[this.#name];
     const known = this.#hours.get(name);
     const missing = objects.filter(({ key, etag }) => known?.objects.get(key) !== etag).sort(byStored);
     if (!known && missing.length === 0) return 'read';
     const hour = known ?? {
-      table: `${this.#name}_${this.#tables++}`,
+      table: `${this.#kind}_${this.#tables++}`,
       objects: new Map(),
       bytes: 0,
       users: 0,
     };
-    if (!known) await database.run(`CREATE TABLE ${hour.table} (${columns})`);
+    if (!known) await database.run(`CREATE TABLE ${hour.table} (${KINDS[this.#kind].columns})`);
     this.#hours.delete(name);
     this.#hours.set(name, hour);
     hour.users += 1;
@@ -175,9 +166,13 @@ export class OpenHours {
       reading.begun = true;
       const bytes = sizeOf(portion);
       if (!(await this.#makeRoom(bytes))) return 'no room';
-      const path = join(database.folder, `${this.#name}.ndjson`);
-      await writeFile(path, await linesOf(this.#bucket, portion, reading.signal));
-      await database.run(`INSERT INTO ${hour.table} ${read(fileList([path]))}`, {}, reading.signal);
+      const { table } = hour;
+      await insertLines(
+        this.#bucket,
+        database,
+        { table, kind: this.#kind, objects: portion },
+        reading.signal,
+      );
       hour.bytes += bytes;
       for (const { key, etag } of portion) hour.objects.set(key, etag);
     }
