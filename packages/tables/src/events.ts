@@ -2,8 +2,8 @@ import type { SceneEvent } from '@video-pipeline/scene';
 import type { Cursor } from './cursor.ts';
 import type { Database, Row } from './duckdb.ts';
 import type { OpenRows } from './open-hours.ts';
-import { EVENT_COLUMNS } from './schema.ts';
-import { named, oneOf, storedRows } from './sql.ts';
+import { COLUMNS } from './schema.ts';
+import { inRange, named, oneOf, storedRows } from './sql.ts';
 
 /**
  * Filter of events; times in epoch ms, `from` included, `to` not. A list that is left out or empty accepts all values.
@@ -54,7 +54,7 @@ export async function eventsOf(
     ? `event_id ${ids.only ? '' : 'NOT'} IN (SELECT unnest(from_json($ids, '["VARCHAR"]')))`
     : 'true';
   const rows = await database.run(
-    `WITH found AS (FROM (${eventRows(paths, open.sql)}) WHERE "at" >= $from::BIGINT AND "at" < $to::BIGINT
+    `WITH found AS (FROM (${eventRows(paths, open.sql)}) WHERE ${inRange('"at"')}
        AND ${oneOf('stream_id', 'stream', streams)} AND ${oneOf('type', 'type', types)}
        AND ${oneOf('class_name', 'class', classes)} AND ${oneOf('zone', 'zone', zones)} AND ${chosen})
      SELECT *, (SELECT count(*) FROM found) AS total FROM found
@@ -77,7 +77,7 @@ export async function eventsOf(
 }
 
 const COUNTS = ['at', 'seconds', 'count'];
-const NAMES = [...EVENT_COLUMNS.matchAll(/"(\w+)"/g)].map(([, name]) => name ?? '');
+const NAMES = Object.keys(COLUMNS.events);
 
 /** The event as it was published: fields that it does not have are absent. */
 function eventOf(row: Row): SceneEvent {

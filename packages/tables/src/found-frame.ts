@@ -1,7 +1,8 @@
 import type { FrameFacts } from '@video-pipeline/frame';
 import type { Row } from './duckdb.ts';
 import type { Sources } from './history.ts';
-import type { FrameTable } from './schema.ts';
+import { FRAME_ID, type FrameTable } from './schema.ts';
+import { IN_RANGE } from './sql.ts';
 
 /** What is known of a stored frame. */
 export interface FoundFrame extends FrameFacts {
@@ -26,8 +27,8 @@ export async function detailsOf(
   const range = { from: Math.min(...times), to: Math.max(...times) + 1 };
   const values = { from: String(range.from), to: String(range.to), ids: JSON.stringify(ids) };
   const shown = async (table: FrameTable) => `SELECT t.* FROM (${await rows(table, range)}) t
-    SEMI JOIN (SELECT unnest(from_json($ids, '${ID_TYPE}'), recursive := true)) USING (stream_id, captured_at, frame_number)
-    WHERE captured_at >= $from::BIGINT AND captured_at < $to::BIGINT`;
+    SEMI JOIN (SELECT unnest(from_json($ids, '${ID_TYPE}'), recursive := true)) USING (${FRAME_ID})
+    WHERE ${IN_RANGE}`;
   const [ofFrames, ofDetections] = await Promise.all([shown('frames'), shown('detections')]);
   const [frames, detections] = await Promise.all([
     database.run(ofFrames, values, signal),

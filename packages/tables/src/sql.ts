@@ -51,14 +51,18 @@ export function withRaw(
   frames: readonly string[],
   raw: string,
 ): string {
-  return `WITH read AS (${newestOf(`(FROM ${raw} WHERE line.${IN_RANGE.replace(' AND ', ' AND line.')})`)}),
+  return `WITH read AS (${newestOf(`(FROM ${raw} WHERE ${inRange('line.captured_at')})`)}),
     fresh AS (FROM read WHERE NOT EXISTS (FROM (${storedRows('frames', frames)}) AS old
       WHERE ${sameFrame('read')} AND old.stored_at > read.stored_at))
     ${ROWS_OF[table]('fresh')} UNION ALL BY NAME SELECT * FROM (${storedRows(table, paths)}) AS old
     WHERE ${IN_RANGE} AND NOT EXISTS (FROM fresh WHERE ${sameFrame('fresh')})`;
 }
 
-export const IN_RANGE = 'captured_at >= $from::BIGINT AND captured_at < $to::BIGINT';
+/** SQL of the condition that a time lies in the range of a query. */
+export function inRange(time: string): string {
+  return `${time} >= $from::BIGINT AND ${time} < $to::BIGINT`;
+}
+export const IN_RANGE = inRange('captured_at');
 export const NEWEST_FIRST = 'captured_at DESC, stream_id, frame_number DESC';
 export const AFTER_CURSOR = `($cursor_at IS NULL OR captured_at < $cursor_at::BIGINT OR (captured_at = $cursor_at::BIGINT
   AND (stream_id > $cursor_stream OR (stream_id = $cursor_stream AND frame_number < $cursor_number::BIGINT))))`;
