@@ -61,7 +61,8 @@ export function createTail(kafka: Kafka): Tail {
   return {
     async at(places) {
       try {
-        return (await Promise.all(spansOf(places).map((span) => readSpan(cluster, open, span)))).flat();
+        for (const topic of new Set(places.map((place) => place.topic))) await open(topic);
+        return (await Promise.all(spansOf(places).map((span) => readSpan(cluster, span)))).flat();
       } catch (cause) {
         return fail(`${places.length} records by their places`, cause);
       }
@@ -133,10 +134,8 @@ function spansOf(places: readonly Place[]): Span[] {
 
 async function readSpan(
   cluster: Cluster,
-  open: (topic: string) => Promise<void>,
   { topic, partition, offsets }: Span,
 ): Promise<(Place & TailRecord)[]> {
-  await open(topic);
   const low = await offsetOf(cluster, topic, partition, true);
   const high = await offsetOf(cluster, topic, partition, false);
   const end = Math.min(high, (offsets.at(-1) ?? 0) + 1);
