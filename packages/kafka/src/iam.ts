@@ -37,7 +37,6 @@ export async function iamToken(region: string): Promise<string> {
 /**
  * SASL/OAUTHBEARER (RFC 7628). kafkajs 2.2.4 has it too, but doesn't read the broker's answer. It takes a refusal for
  * success, sends its next request, and reports only `Closed connection`.
- * welcome, sends its next request, and all that it knows to say is `Closed connection`.
  * @param createToken called for each connection, and again before the broker's session ends
  */
 export function oauthBearer(createToken: () => Promise<string>): Mechanism {
