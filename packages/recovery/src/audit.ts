@@ -6,7 +6,7 @@ import {
   decodeSeenFrame,
   type Frame,
   failedKey,
-  pictureOf,
+  type Place,
   positionOf,
 } from '@video-pipeline/frame';
 import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/kafka';
@@ -165,8 +165,6 @@ interface Detected {
   records: Place[];
 }
 
-type Place = Pick<PlacedRecord, 'topic' | 'partition' | 'offset'>;
-
 /** Whether a stage of the frames, or its poller, has put a record into `failed/`. */
 function isIn(failed: ReadonlySet<string>, record: Place): boolean {
   return [...FRAME_STAGES.map(({ name }) => name), POLLER].some((name) =>
@@ -223,14 +221,13 @@ async function readDetected({ kafka, detectionsTopic }: AuditOptions) {
   const detected = new Map<string, Detected>();
   const claims = new Map<string, string>();
   await readTopic(kafka, detectionsTopic, (record) => {
-    const picture = pictureOf(record);
     // The detections may be what is wrong with the record. It still belongs to a frame.
-    const frame = picture ? tryDecode(record, decodeSeenFrame) : tryDecode(record);
+    const frame = tryDecode(record, decodeSeenFrame) ?? tryDecode(record);
     if (!frame) return;
     const id = idOf(frame);
     const records = detected.get(id)?.records ?? [];
-    const { detections = [] } = tryDecode(record, decodeSeenFrame) ?? {};
-    if (picture) claims.set(positionOf(picture), id);
+    const detections = 'detections' in frame ? frame.detections : [];
+    if ('picture' in frame) claims.set(positionOf(frame.picture), id);
     else records.push({ topic: record.topic, partition: record.partition, offset: record.offset });
     detected.set(id, { digest: 'jpeg' in frame ? digest(frame.jpeg) : undefined, detections, records });
   });

@@ -1,11 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { ReceivedRecord } from '@video-pipeline/frame';
+import type { Place, ReceivedRecord } from '@video-pipeline/frame';
 import { type Kafka, type Refusal, refusalOf, withAdmin } from '@video-pipeline/kafka';
 
-export interface PlacedRecord extends ReceivedRecord {
-  topic: string;
-  partition: number;
-  offset: number;
+export interface PlacedRecord extends ReceivedRecord, Place {
   /** Epoch milliseconds. */
   timestamp: number;
   /** Given where this stands for records that can't be delivered: the reason, and their offsets. */
