@@ -35,31 +35,28 @@ type IndexEntry = [capturedAt: number, frameNumber: number, offset: number, leng
 /** Sorts one stream's pictures by capture time, and cuts them where an archive would span more than ARCHIVE_SPAN_MS. */
 export function cutForArchives<Item extends Pick<Archivable, 'frame'>>(items: readonly Item[]): Item[][] {
   const inOrder = items.toSorted((a, b) => a.frame.capturedAt - b.frame.capturedAt);
-  const runs: Item[][] = [];
-  for (const item of inOrder) {
-    const run = runs.at(-1);
-    const begin = run?.[0]?.frame.capturedAt ?? Number.NEGATIVE_INFINITY;
-    if (run && item.frame.capturedAt - begin < ARCHIVE_SPAN_MS) run.push(item);
-    else runs.push([item]);
-  }
-  return runs;
+  return cut(inOrder, ([first], { frame }) => frame.capturedAt - first.frame.capturedAt < ARCHIVE_SPAN_MS);
 }
 
 type Sized = { frame: Archivable['frame'] & Pick<Frame, 'width' | 'height'> };
 
 /** Cuts as for archives, and also where the size of the pictures changes or a segment would have too many of them. */
 export function cutForSegments<Item extends Sized>(items: readonly Item[]): Item[][] {
-  return cutForArchives(items).flatMap((run) => {
-    const runs: Item[][] = [];
-    for (const item of run) {
-      const last = runs.at(-1);
-      const of = last?.[0]?.frame;
-      const isAlike = of?.width === item.frame.width && of.height === item.frame.height;
-      if (last && isAlike && last.length < SEGMENT_PICTURES) last.push(item);
-      else runs.push([item]);
-    }
-    return runs;
-  });
+  const isAlike = (a: Item, b: Item) => a.frame.width === b.frame.width && a.frame.height === b.frame.height;
+  return cutForArchives(items).flatMap((some) =>
+    cut(some, (run, item) => isAlike(run[0], item) && run.length < SEGMENT_PICTURES),
+  );
+}
+
+/** Cuts items, in their order, into runs. A run ends before the first item that does not fit into it. */
+function cut<Item>(items: readonly Item[], fits: (run: [Item, ...Item[]], item: Item) => boolean): Item[][] {
+  const runs: [Item, ...Item[]][] = [];
+  for (const item of items) {
+    const run = runs.at(-1);
+    if (run && fits(run, item)) run.push(item);
+    else runs.push([item]);
+  }
+  return runs;
 }
 
 /**
