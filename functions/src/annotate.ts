@@ -281,12 +281,8 @@ function wire(): AnnotateDependencies {
   };
 }
 
-let wired: AnnotateFrames | undefined;
 /** For detect with PICTURES=once; wired from the environment, as the handler is. */
-export const annotateFrames: AnnotateFrames = (received, failures) => {
-  wired ??= createAnnotateFrames(wire());
-  return wired(received, failures);
-};
+export const annotateFrames: AnnotateFrames = atFirstBatch(() => createAnnotateFrames(wire()));
 
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
 export const handler = tracedHandler(atFirstBatch(() => createAnnotate(wire())));

@@ -122,12 +122,12 @@ export async function putAllFailed(
   }
 }
 
-/** A handler that is created at its first batch. */
-export function atFirstBatch(create: () => (batch: MSKEvent) => Promise<void>) {
+/** A handler, or a function that does its work, that is created at its first batch. */
+export function atFirstBatch<Batch extends unknown[]>(create: () => (...batch: Batch) => Promise<void>) {
   let handler: ReturnType<typeof create> | undefined;
-  return async (batch: MSKEvent): Promise<void> => {
+  return async (...batch: Batch): Promise<void> => {
     handler ??= create();
-    await handler(batch);
+    await handler(...batch);
   };
 }
 
