@@ -8,7 +8,7 @@ import {
   type InferenceClient,
   InferenceClientError,
 } from '@video-pipeline/inference-client';
-import { type Box, iou } from '@video-pipeline/scene';
+import { fromCorners, iou } from '@video-pipeline/scene';
 import { createReader, isMissing, type Reader } from '@video-pipeline/storage';
 import { emitVariant, type Logger, type VariantValues } from '@video-pipeline/telemetry';
 
@@ -119,20 +119,14 @@ function checked({ detect }: InferenceClient): InferenceClient {
 const detectionsOf = (result: FrameResult | undefined): Detection[] =>
   result && 'detections' in result ? result.detections : [];
 
-const boxOf = ({ bbox: [x1, y1, x2, y2] }: Detection): Box => [
-  (x1 + x2) / 2,
-  (y1 + y2) / 2,
-  x2 - x1,
-  y2 - y1,
-];
-
 /** Number of objects that both models found. Each detection of one is paired with at most one of the other. */
 export function agreed(used: readonly FrameResult[], seen: readonly FrameResult[]): number {
   return used.reduce((sum, result, index) => {
     const others = new Set(detectionsOf(seen[index]));
     for (const one of detectionsOf(result)) {
       const same = [...others].find(
-        (other) => other.class_name === one.class_name && iou(boxOf(one), boxOf(other)) >= SAME_OBJECT,
+        ({ class_name, bbox }) =>
+          class_name === one.class_name && iou(fromCorners(one.bbox), fromCorners(bbox)) >= SAME_OBJECT,
       );
       if (same && others.delete(same)) sum += 1;
     }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { iou, overlappingPairs, type Pair, pairAtLeastCost } from './pairing.ts';
+import { fromCorners, iou, overlappingPairs, type Pair, pairAtLeastCost } from './pairing.ts';
 import { goneOf, goneSchema, returned, stillGone } from './reappearance.ts';
 import { advance, begin, boxOf, type Candidate, type Sight, see, type Track, trackSchema } from './track.ts';
 
@@ -231,11 +231,8 @@ function most<Item>(items: Item[], rank: (item: Item) => number): Item[] {
   return items.toSorted((one, other) => rank(other) - rank(one)).slice(0, MAX_FOLLOWED);
 }
 
-function toCandidate(
-  { class_name, confidence, bbox: [x1, y1, x2, y2], appearance }: Sight,
-  index: number,
-): Candidate {
-  return { index, class_name, confidence, appearance, box: [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1] };
+function toCandidate({ class_name, confidence, bbox, appearance }: Sight, index: number): Candidate {
+  return { index, class_name, confidence, appearance, box: fromCorners(bbox) };
 }
 
 /** Pairs at the least cost, and reports each pair. @returns the tracks and candidates without a partner */

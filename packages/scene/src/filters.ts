@@ -1,5 +1,5 @@
 import type { Detection } from '@video-pipeline/frame';
-import { type Box, iou, overlappingPairs, type Pair } from './pairing.ts';
+import { type Box, fromCorners, iou, overlappingPairs, type Pair } from './pairing.ts';
 import { inZone, relativeBox, type Zone } from './zones.ts';
 
 /** Filters of detections. A filter that is absent or empty removes nothing. */
@@ -56,9 +56,7 @@ export function filterDetections(
 /** Removes each box that overlaps one of higher confidence by more than `limit`. The order stays. */
 function surestOfEach(detections: readonly Detection[], limit: number): Detection[] {
   const order = detections.toSorted((a, b) => b.confidence - a.confidence);
-  const boxes = order.map(
-    ({ bbox: [x1, y1, x2, y2] }): Box => [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1],
-  );
+  const boxes = order.map(({ bbox }) => fromCorners(bbox));
   const surer = Map.groupBy(
     overlappingPairs(boxes, boxes).filter(({ row, column }) => column < row),
     ({ row }) => row,

@@ -6,7 +6,7 @@ export { putShape, removeShape, type Shape, type ShapeKind, type ShapeSettings }
 export * from './edit-streams.ts';
 export { parseSceneEvent, type SceneEvent, sceneEventSchema } from './event.ts';
 export * from './filters.ts';
-export { type Box, iou } from './pairing.ts';
+export { fromCorners, iou } from './pairing.ts';
 export * from './scene.ts';
 export * from './streams.ts';
 export {

@@ -1,7 +1,13 @@
+import type { Detection } from '@video-pipeline/frame';
 import { assign } from './assignment.ts';
 
 /** Centre x, centre y, width, height: all in one unit. */
 export type Box = [number, number, number, number];
+
+/** The box of a detection, from its corners `[x1, y1, x2, y2]`. */
+export function fromCorners([x1, y1, x2, y2]: Detection['bbox']): Box {
+  return [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1];
+}
 
 /** Two that may be paired, by their indexes. */
 export interface Pair {
