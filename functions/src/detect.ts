@@ -89,7 +89,9 @@ export function createDetect(dependencies: DetectDependencies) {
         if (model === undefined || !result || 'error' in result || result.model === model) continue;
         if (!without.has(streamId))
           dependencies.logger.warn('the endpoint has no model of that name: its default one is used', {
-            ...{ stream: streamId, model, used: result.model },
+            stream: streamId,
+            model,
+            used: result.model,
           });
         without.add(streamId);
       }
