@@ -34,9 +34,9 @@ export class Failover {
 
   /** @param seconds that a fallback is read before the first URL is tried again */
   constructor(url: string, fallback: readonly string[] = [], seconds = DEFAULT_SECONDS) {
-    const all = [url, ...fallback].map((one) => ({ url: one, failures: 0, notBefore: 0 }));
-    [this.#first = { url, failures: 0, notBefore: 0 }] = all;
-    this.#all = all;
+    const candidateOf = (one: string): Candidate => ({ url: one, failures: 0, notBefore: 0 });
+    this.#first = candidateOf(url);
+    this.#all = [this.#first, ...fallback.map(candidateOf)];
     this.#now = this.#first;
     this.#seconds = seconds;
   }
