@@ -133,9 +133,8 @@ export class ThinningGate {
   readonly #frameRate: number;
   readonly #floor: number;
   #limit: number | undefined;
-  /** Whether pictures have been measured. Before that, neither their number nor their begin is known. */
-  #isKnown = false;
-  #demand = 0;
+  /** Undefined until pictures have been measured. Before that, neither their number nor their begin is known. */
+  #demand: number | undefined;
   #sampled = 0;
   #kept = 0;
   #credit = 1;
@@ -149,7 +148,7 @@ export class ThinningGate {
 
   /** Frames a second that may pass; undefined: all. */
   get limit(): number | undefined {
-    return this.#isKnown ? this.#limit : this.#floor;
+    return this.#demand === undefined ? this.#floor : this.#limit;
   }
 
   set limit(limit: number | undefined) {
@@ -158,14 +157,14 @@ export class ThinningGate {
 
   /** Recent sampled frames a second of the source. */
   get demand(): number {
-    return this.#demand;
+    return this.#demand ?? 0;
   }
 
   /** Whether a sampled picture is kept. */
   passes(): boolean {
     this.#sampled += 1;
     const { limit } = this;
-    const rate = this.#isKnown ? this.#demand : this.#frameRate;
+    const rate = this.#demand ?? this.#frameRate;
     this.#credit = Math.min(1, this.#credit) + (limit === undefined || rate === 0 ? 1 : limit / rate);
     if (this.#credit < 1) return false;
     this.#credit -= 1;
@@ -180,9 +179,8 @@ export class ThinningGate {
   }
 
   measure(at: number): void {
-    if (!this.#isKnown) {
-      this.#isKnown = this.#sampled > 0;
-      if (this.#isKnown) this.#demand = this.#frameRate;
+    if (this.#demand === undefined) {
+      if (this.#sampled > 0) this.#demand = this.#frameRate;
     } else if (this.#measuredAt !== undefined && at > this.#measuredAt) {
       const rate = (1000 * this.#sampled) / (at - this.#measuredAt);
       this.#demand += 0.3 * (rate - this.#demand);
