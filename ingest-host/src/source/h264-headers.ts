@@ -42,10 +42,11 @@ export interface Change {
 }
 
 export interface Slice {
+  isIdr: boolean;
+  isReference: boolean;
   number: number;
   /** Low bits of its output order. */
   low: number | undefined;
-  isField: boolean;
   isB: boolean;
   /** The slice's reference lists: number of references, and changes of the default order. Empty for an I slice. */
   lists: { count: number; changes: Change[] }[];
@@ -113,10 +114,12 @@ export function readSlice(nal: Buffer, sequence: Sequence, parameters: Parameter
   bits.skipGolombs(1);
   if (sequence.hasPlanes) bits.skip(2);
   const number = bits.read(sequence.numberBits);
-  const isField = sequence.hasFields && bits.flag();
   const isIdr = ((nal[0] ?? 0) & 31) === 5;
+  const isReference = ((nal[0] ?? 0) & 0x60) !== 0;
   const isB = type === 1;
-  if (isField) return { number, low: undefined, isField, isB, lists: [], unused: undefined, isOther: true };
+  const known = { isIdr, isReference, number, isB };
+  if (sequence.hasFields && bits.flag())
+    return { ...known, low: undefined, lists: [], unused: undefined, isOther: true };
   if (isIdr) bits.skipGolombs(1);
   const low = sequence.placeBits === undefined ? undefined : bits.read(sequence.placeBits);
   bits.skipGolombs(
@@ -126,12 +129,11 @@ export function readSlice(nal: Buffer, sequence: Sequence, parameters: Parameter
   if (parameters.isRedundant) bits.skipGolombs(1);
   const lists = type === 2 || type === 4 ? [] : readLists(bits, isB, parameters.counts);
   if (isB ? parameters.isWeightedB : parameters.isWeighted) skipWeights(bits, lists, sequence.hasColours);
-  const isReference = ((nal[0] ?? 0) & 0x60) !== 0;
   if (isReference && isIdr) bits.skip(1);
   const isAdaptive = isReference && bits.flag();
   const unused = isAdaptive && !isIdr ? readMarking(bits) : undefined;
   const isOther = isAdaptive && unused === undefined;
-  return { number, low, isField, isB, lists, unused, isOther };
+  return { ...known, low, lists, unused, isOther };
 }
 
 /** Reads the marking (7.3.3.3). @returns references that become unused; undefined for other operations */

@@ -57,19 +57,17 @@ export class H264References implements ReferenceCheck {
   }
 
   #follow(nal: Buffer, picture: Buffer, lost: Loss | undefined): Verdict {
-    const parameters = this.#parameters.get(parametersOf(nal));
-    const sequence = parameters && this.#sequences.get(parameters.sequence);
+    const [sequence, parameters] = this.#setsOf(nal);
     if (!sequence || parameters.hasGroups) return lost ? 'broken' : 'whole';
     const slice = readSlice(nal, sequence, parameters);
-    const isReference = ((nal[0] ?? 0) & 0x60) !== 0;
-    const isIdr = ((nal[0] ?? 0) & 31) === 5;
+    const { isIdr, isReference } = slice;
     const before = isIdr ? undefined : this.#number;
     if (isReference) this.#number = slice.number;
     this.#isAdaptive ||= slice.unused !== undefined;
     this.#isOther ||= slice.isOther;
     if (isIdr) {
       [this.#high, this.#low] = [0, 0];
-      const place = this.#placeOf(slice, sequence, true);
+      const place = this.#placeOf(slice, sequence);
       this.#references = [{ number: slice.number, place, isWhole: true, isSure: true }];
       return 'whole';
     }
@@ -81,17 +79,17 @@ export class H264References implements ReferenceCheck {
     if (missing > 0 && (this.#isOther || !this.#references)) return this.#break();
     for (let back = Math.min(missing, MAX_KEPT); back > 0; back -= 1)
       this.#miss((slice.number - back + limit) % limit, sequence);
-    return this.#look(slice, picture, sequence, isReference);
+    return this.#look(slice, picture, sequence);
   }
 
-  #look(slice: Slice, picture: Buffer, sequence: Sequence, isReference: boolean): Verdict {
+  #look(slice: Slice, picture: Buffer, sequence: Sequence): Verdict {
     const references = this.#references;
-    const place = this.#placeOf(slice, sequence, isReference);
+    const place = this.#placeOf(slice, sequence);
     if (!references) return 'whole';
     const isHole = references.some(({ isWhole, isSure }) => !isWhole || !isSure);
     const isWhole =
       !isHole || this.#slicesOf(picture).every((one) => isBuilt(one, references, place, sequence));
-    if (isReference) {
+    if (slice.isReference) {
       this.#mark(slice, sequence);
       keep(references, { number: slice.number, place, isWhole, isSure: true });
     }
@@ -119,24 +117,30 @@ export class H264References implements ReferenceCheck {
     if (!unused && references.length >= Math.max(1, sequence.maxReferences)) references.shift();
   }
 
+  /** The parameter sets of a slice; nothing if one of them is missing. */
+  #setsOf(nal: Buffer): [Sequence, Parameters] | [undefined, undefined] {
+    const parameters = this.#parameters.get(parametersOf(nal));
+    const sequence = parameters && this.#sequences.get(parameters.sequence);
+    return sequence ? [sequence, parameters] : [undefined, undefined];
+  }
+
   #slicesOf(picture: Buffer): (Slice | undefined)[] {
     return [...nalUnits(picture, () => false)]
       .filter((nal) => isSlice(nal[0] ?? 0))
       .map((nal) => {
-        const parameters = this.#parameters.get(parametersOf(nal));
-        const sequence = parameters && this.#sequences.get(parameters.sequence);
+        const [sequence, parameters] = this.#setsOf(nal);
         return sequence && readSlice(nal, sequence, parameters);
       });
   }
 
   /** 8.2.1.1 */
-  #placeOf({ low }: Slice, { placeBits }: Sequence, isReference: boolean): number | undefined {
+  #placeOf({ low, isReference, isIdr }: Slice, { placeBits }: Sequence): number | undefined {
     if (low === undefined || placeBits === undefined) return undefined;
     const span = 2 ** placeBits;
     let high = this.#high;
     if (low < this.#low && this.#low - low >= span / 2) high += span;
     else if (low > this.#low && low - this.#low > span / 2) high -= span;
-    if (isReference) [this.#high, this.#low] = [high, low];
+    if (isReference || isIdr) [this.#high, this.#low] = [high, low];
     return high + low;
   }
 
