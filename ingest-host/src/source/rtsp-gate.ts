@@ -220,9 +220,11 @@ export class RtspGate implements Gate {
       group === undefined ? UdpTrack.open(remoteAddress) : UdpTrack.join(remoteAddress, group, localAddress);
     const track = await opening;
     // The gate may have closed meanwhile.
-    if (client.destroyed) track.close();
-    else this.#udp.add(track);
-    if (client.destroyed) throw new SourceError('open: interrupted');
+    if (client.destroyed) {
+      track.close();
+      throw new SourceError('open: interrupted');
+    }
+    this.#udp.add(track);
     return track;
   }
 
