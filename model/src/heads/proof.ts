@@ -40,13 +40,15 @@ export function prove(
 ): Verdict {
   const options = { threshold: Number.NEGATIVE_INFINITY, inputWidth, inputHeight };
   const all = batches.flatMap((outputs) => heads[head].decode(outputs, 0, options)).filter(isNoFill);
+  const sound = all.filter(isSound);
+  const objects = objectsOf(sound);
   const problem =
     numbersProblem(batches) ??
     noObjectProblem(head, batches) ??
     scoreProblem(all, classes) ??
-    boxProblem(objectsOf(all.filter(isSound)), inputWidth, inputHeight) ??
-    cornersProblem(head, all.filter(isSound)) ??
-    cornerSharesProblem(head, objectsOf(all.filter(isSound)), inputWidth, inputHeight) ??
+    boxProblem(objects, inputWidth, inputHeight) ??
+    cornersProblem(head, sound) ??
+    cornerSharesProblem(head, objects, inputWidth, inputHeight) ??
     crowdProblem(all);
   return problem ? { head, problem } : { head };
 }
