@@ -1,6 +1,6 @@
 import type { Preprocessing } from './heads/head.ts';
 import type { Runtime, WorkerJob } from './inference-pool.ts';
-import { type InputSize, type Letterbox, letterbox } from './letterbox.ts';
+import { type InputSize, type Letterbox, letterbox, longestSide } from './letterbox.ts';
 import { frameBytes } from './picture.ts';
 
 export interface InputSizesOptions {
@@ -79,7 +79,7 @@ export class InputSizes {
   get #square(): InputSize {
     const { inputSize } = this.#options;
     if (inputSize.kind === 'fixed') return inputSize;
-    const side = Math.ceil(inputSize.longest / inputSize.stride) * inputSize.stride;
+    const side = longestSide(inputSize);
     return { kind: 'fixed', width: side, height: side };
   }
 

@@ -16,10 +16,16 @@ export interface Letterbox {
   scaleY: number;
 }
 
-/** Size of the model's input: fixed, or the longest side of a rectangle whose sides are multiples of `stride`. */
-export type InputSize =
-  | { kind: 'fixed'; width: number; height: number }
-  | { kind: 'rectangle'; longest: number; stride: number };
+/** Sides that are multiples of `stride`, and follow the shape of the picture. */
+export interface Rectangle {
+  kind: 'rectangle';
+  /** Longest side of the scaled picture, pixels. */
+  longest: number;
+  stride: number;
+}
+
+/** Size of the model's input: fixed, or a rectangle. */
+export type InputSize = { kind: 'fixed'; width: number; height: number } | Rectangle;
 
 /**
  * Fits a picture into the model's input. It keeps the picture's shape unless `fit` is `stretch`. For a rectangle input,
@@ -63,6 +69,11 @@ export function toPicture(
     clamp((box[2] - left) / scaleX, pictureWidth),
     clamp((box[3] - top) / scaleY, pictureHeight),
   ];
+}
+
+/** Longest side of a rectangle input, pixels. */
+export function longestSide({ longest, stride }: Rectangle): number {
+  return roundUp(longest, stride);
 }
 
 const roundUp = (value: number, multiple: number) => Math.ceil(value / multiple) * multiple;

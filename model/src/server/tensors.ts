@@ -1,6 +1,6 @@
 import { HttpError } from '@video-pipeline/http';
 import { heads, type OutputTensor } from '../heads/index.ts';
-import type { InputSize } from '../letterbox.ts';
+import { type InputSize, longestSide, type Rectangle } from '../letterbox.ts';
 import type { ModelFile } from '../model-file.ts';
 
 /** The model's own input, RGB from 0 to 1, from a client that prepares pictures itself, as Ultralytics' does. */
@@ -68,14 +68,11 @@ export function framesOf(
   return { frames, dims: [n, height, width, 3] };
 }
 
-type Rectangle = Extract<InputSize, { kind: 'rectangle' }>;
-
-/** Longest side: that of pictures. Memory and time of a run grow faster with the sides than the request's size. */
-const mostOf = ({ longest, stride }: Rectangle) => Math.ceil(longest / stride) * stride;
+/** No longer than for pictures: memory and time of a run grow faster with the sides than the request's size. */
 const isSide = (side: number, size: Rectangle) =>
-  side > 0 && side % size.stride === 0 && side <= mostOf(size);
+  side > 0 && side % size.stride === 0 && side <= longestSide(size);
 const boundsOf = (size: InputSize) =>
-  size.kind === 'fixed' ? '' : `, with sides that are multiples of ${size.stride} up to ${mostOf(size)}`;
+  size.kind === 'fixed' ? '' : `, with sides that are multiples of ${size.stride} up to ${longestSide(size)}`;
 
 /**
  * An answer: JSON, then the tensors. `headerLength` is that of the JSON.
