@@ -15,8 +15,8 @@ export const detr: Head = {
 type Classes = Iterable<Pick<Candidate, 'classId' | 'score'>>;
 const sigmoid = (logit: number) => 1 / (1 + Math.exp(-logit));
 
-/** Reads boxes and logits, query by query. @param classesOf turns a query's logits into classes and their scores */
-function decodeQueries(classesOf: (logits: Float32Array, threshold: number) => Classes): Head['decode'] {
+/** Reads boxes and logits, query by query. @param read turns a query's logits into classes and their scores */
+function decodeQueries(read: (logits: Float32Array, threshold: number) => Classes): Head['decode'] {
   return (outputs, image, { threshold, inputWidth, inputHeight }) => {
     const boxes = outputs.find(isBoxes);
     const logits = outputs.find((output) => output !== boxes);
@@ -25,7 +25,7 @@ function decodeQueries(classesOf: (logits: Float32Array, threshold: number) => C
     for (const row of rowsOf(logits, image)) {
       const [x = 0, y = 0, w = 0, h = 0] = boxRows.next().value ?? [];
       const box = corners(x * inputWidth, y * inputHeight, w * inputWidth, h * inputHeight);
-      for (const one of classesOf(row, threshold)) if (one.score >= threshold) found.push({ ...one, box });
+      for (const one of read(row, threshold)) if (one.score >= threshold) found.push({ ...one, box });
     }
     return found;
   };
