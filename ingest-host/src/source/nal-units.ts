@@ -58,6 +58,11 @@ export function atMost(most: number, value: number): number {
   return value;
 }
 
+/** Type of an H.265 NAL unit, from the first byte of its header (ITU-T H.265, 7.3.1.2). */
+export const typeOfH265 = (header: number) => (header >> 1) & 63;
+/** Whether it is a slice of a key frame (ITU-T H.265, table 7-1: IRAP). */
+export const isKeyOfH265 = (type: number) => type >= 16 && type <= 23;
+
 const START = Buffer.from([0, 0, 1]);
 /** Pictures have far fewer units. Of one made to have a million, no more are looked at: the decoder has a thread, this has none. */
 const MAX_UNITS = 1_000;

@@ -1,4 +1,13 @@
-import { atMost, Bits, type Loss, nalUnits, type ReferenceCheck, type Verdict } from './nal-units.ts';
+import {
+  atMost,
+  Bits,
+  isKeyOfH265,
+  type Loss,
+  nalUnits,
+  type ReferenceCheck,
+  typeOfH265,
+  type Verdict,
+} from './nal-units.ts';
 
 /** A reference, by its distance in output order. */
 interface Reference {
@@ -45,7 +54,7 @@ export class ReferenceSets implements ReferenceCheck {
   judge(picture: Buffer, lost?: Loss): Verdict {
     try {
       for (const nal of nalUnits(picture, isSlice)) {
-        const type = typeOf(nal[0] ?? 0);
+        const type = typeOfH265(nal[0] ?? 0);
         if (type === 33) this.#readSequence(new Bits(nal, 2, MAX_SET_BYTES));
         if (type === 34) this.#readParameters(new Bits(nal, 2));
         if (isSlice(nal[0] ?? 0)) return this.#follow(type, (nal[1] ?? 0) & 7, new Bits(nal, 2, 128), lost);
@@ -110,7 +119,7 @@ export class ReferenceSets implements ReferenceCheck {
   /** 7.3.6.1 @param layer temporal, from 1 */
   #follow(type: number, layer: number, bits: Bits, lost: Loss | undefined): Verdict {
     const isFirst = bits.flag();
-    const isKey = type >= 16 && type <= 23;
+    const isKey = isKeyOfH265(type);
     if (isKey) bits.skip(1);
     const parameters = this.#parameters.get(bits.golomb());
     const sequence = parameters && this.#sequences.get(parameters.sequence);
@@ -229,5 +238,4 @@ function skipScaling(bits: Bits): void {
   }
 }
 
-const typeOf = (header: number) => (header >> 1) & 63;
-const isSlice = (header: number) => typeOf(header) < 32;
+const isSlice = (header: number) => typeOfH265(header) < 32;

@@ -1,4 +1,4 @@
-import type { Loss } from './nal-units.ts';
+import { isKeyOfH265, type Loss, typeOfH265 } from './nal-units.ts';
 
 /** Bytes of the frame header before each packet, with channel and length (RFC 2326, 10.12). */
 export const FRAMING = 4;
@@ -71,9 +71,9 @@ export class RtpPictures {
   #lossOf(packet: Buffer): Loss | undefined {
     const { codec, byte } = this.#payload(packet);
     if (codec === 'H265') {
-      const type = (byte(0) >> 1) & 63;
+      const type = typeOfH265(byte(0));
       const slice = type === 49 ? byte(2) & 63 : type;
-      return slice >= 16 && slice <= 23 ? 'key' : undefined;
+      return isKeyOfH265(slice) ? 'key' : undefined;
     }
     const type = byte(0) & 31;
     const slice = type === 28 ? byte(1) & 31 : type;
@@ -88,7 +88,7 @@ export class RtpPictures {
   #isStart(packet: Buffer): boolean {
     const { codec, byte } = this.#payload(packet);
     if (codec === 'H264') return (byte(0) & 31) !== 28 || (byte(1) & 0x80) !== 0;
-    if (codec === 'H265') return ((byte(0) >> 1) & 63) !== 49 || (byte(2) & 0x80) !== 0;
+    if (codec === 'H265') return typeOfH265(byte(0)) !== 49 || (byte(2) & 0x80) !== 0;
     return false;
   }
 
