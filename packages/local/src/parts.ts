@@ -98,26 +98,26 @@ export function here(): string {
   return HOST.includes(':') ? `[${HOST}]` : HOST;
 }
 
-/** The user's cameras, or the demo cameras, whose clips are fetched first. */
-export async function sourcesOf({ named, ports, note }: Context): Promise<readonly Source[]> {
-  if (named) return named;
-  const clips = await demoClips(note);
-  return clips.map(({ id }) => ({ id, url: `rtsp://127.0.0.1:${ports.cameras}/${id}`, finite: false }));
+/** The clips that the demo cameras play. None if the user names cameras. */
+export async function clipsOf({ named, note }: Context): Promise<Source[]> {
+  return named ? [] : parseSources(await fetchAsset(CLIPS, note), '/');
 }
 
+/** The user's cameras, or the demo cameras. */
+export function sourcesOf({ named, ports }: Context, clips: readonly Source[]): readonly Source[] {
+  const url = (id: string) => `rtsp://127.0.0.1:${ports.cameras}/${id}`;
+  return named ?? clips.map(({ id }) => ({ id, url: url(id), finite: false }));
+}
+
+/** Starts the demo cameras, if there are any. */
 export async function runCameras(
-  { named, ports, launcher, note }: Context,
-  list: Promise<unknown>,
+  { ports, launcher }: Context,
+  fetched: Promise<readonly Source[]>,
 ): Promise<void> {
-  await list; // fetched once
-  if (named) return;
-  const clips = await demoClips(note);
+  const clips = await fetched;
+  if (clips.length === 0) return;
   const args = ['--port', String(ports.cameras), ...clips.map(({ id, url }) => `${id}=${url}`)];
   await launcher.node('cameras', 'ends', 'packages/camera/src/main.ts', () => ({ args }));
-}
-
-async function demoClips(note: Context['note']): Promise<Source[]> {
-  return parseSources(await fetchAsset(CLIPS, note), '/');
 }
 
 export function runStage(

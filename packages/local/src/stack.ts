@@ -6,6 +6,7 @@ import { givenServers } from './given.ts';
 import {
   all,
   type Context,
+  clipsOf,
   endsByItself,
   here,
   planKafka,
@@ -97,7 +98,8 @@ async function startAll(context: Context): Promise<Stack> {
   const [kafka, s3] = [await planKafka(context), await planS3(context)];
   const inference = context.given.inference ?? `http://${here()}:${ports.model}`;
   const backlog = new Backlog(kafka.bootstrap);
-  const list = sourcesOf(context);
+  const clips = clipsOf(context);
+  const list = clips.then((those) => sourcesOf(context, those));
   const environment = list.then(async (sources) => ({
     ...s3.env,
     ...(await streamsVariables(options.dataDir, sources)),
@@ -121,7 +123,7 @@ async function startAll(context: Context): Promise<Stack> {
   const startConsole = onDemand(options.console, async (asked) =>
     runConsole(context, await environment, asked),
   );
-  const [sources] = await all([list, servers, stages, runModel(context), runCameras(context, list)]);
+  const [sources] = await all([list, servers, stages, runModel(context), runCameras(context, clips)]);
   return {
     endpoints: {
       kafka: kafka.bootstrap,
