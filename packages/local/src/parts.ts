@@ -11,7 +11,7 @@ import { connectS3, ensureBucket, s3Environment, startS3Proxy } from './servers/
 import { endByThemselves, parseSources, type Source } from './sources.ts';
 import { type Launcher, ROOT } from './supervisor/launcher.ts';
 import type { Ports } from './supervisor/ports.ts';
-import { StartError } from './supervisor/processes.ts';
+import { all, StartError } from './supervisor/processes.ts';
 import type { Service } from './supervisor/supervise.ts';
 
 export interface StackOptions {
@@ -206,12 +206,4 @@ export function runConsole(
     env: own,
     begin: () => asked,
   }));
-}
-
-type AwaitedAll<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> };
-
-/** Waits for all, and then throws the first error: a part that is still starting can't be stopped yet. */
-export async function all<T extends readonly unknown[] | []>(work: T): Promise<AwaitedAll<T>> {
-  await Promise.allSettled(work);
-  return Promise.all(work);
 }

@@ -6,21 +6,19 @@ import { CLIPS, defaultModelPath, fetchAsset } from '@video-pipeline/assets';
 import { installJava, JARS } from './servers/java.ts';
 import { ROOT } from './supervisor/launcher.ts';
 import { errorIn } from './supervisor/log.ts';
-import { StartError } from './supervisor/processes.ts';
+import { all, StartError } from './supervisor/processes.ts';
 
 /**
  * Fetches and builds in parallel what `npm start` needs, unless it is there.
  * @throws AssetError, StartError: the first error, once the others are done
  */
 export async function prepare(note: (line: string) => void): Promise<void> {
-  const work = [
+  await all([
     installJava('Apache Kafka', JARS.kafka, note),
     installJava('S3Proxy', JARS.s3proxy, note),
     fetchAsset(CLIPS, note),
     buildModel(note),
-  ];
-  await Promise.allSettled(work);
-  await Promise.all(work);
+  ]);
 }
 
 /** Builds the default model unless it is there. A process of its own gives its memory back. @throws StartError */

@@ -4,7 +4,6 @@ import { isWanted, STAGES } from '@video-pipeline/stages';
 import { Backlog } from './backlog.ts';
 import { givenServers } from './given.ts';
 import {
-  all,
   type Context,
   clipsOf,
   endsByItself,
@@ -24,7 +23,7 @@ import type { Source } from './sources.ts';
 import { listedSources, streamsVariables } from './streams-file.ts';
 import { Launcher, type LauncherHooks } from './supervisor/launcher.ts';
 import { choosePorts } from './supervisor/ports.ts';
-import { endLeftovers } from './supervisor/processes.ts';
+import { all, endLeftovers } from './supervisor/processes.ts';
 import type { Service } from './supervisor/supervise.ts';
 
 /** MAX_LATENCY_SECONDS of a local stack, unless it is set. */

@@ -27,6 +27,14 @@ export class StartError extends Error {
   override readonly name = 'StartError';
 }
 
+type AwaitedAll<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> };
+
+/** Waits for all, and then throws the first error: a part that is still starting can't be stopped yet. */
+export async function all<T extends readonly unknown[] | []>(work: T): Promise<AwaitedAll<T>> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
+}
+
 /**
  * Waits until a process that was just started is ready.
  * @param ready gets a signal that aborts when the wait is over
