@@ -93,9 +93,6 @@ export interface MetricsObserver {
 
 let observer: MetricsObserver | undefined;
 
-/** A person at a terminal cannot read these lines, and nothing else reads them there. */
-const isTerminal = () => process.stdout.isTTY === true;
-
 /** Also gives every metric to `observer`. Prometheus asks for them where nobody reads stdout. */
 export function observeMetrics(one: MetricsObserver): void {
   observer = one;
@@ -134,13 +131,20 @@ function writeDocument(
   values: [MetricName, number[]][],
   session: string | undefined,
 ): void {
-  if (isTerminal()) return;
+  publish(service, 'stream', nameOf(stream), (metrics) => {
+    if (session !== undefined) metrics.addMetadata('session', session);
+    for (const [name, list] of values) {
+      for (const value of list.slice(0, MAX_VALUES)) metrics.addMetric(name, metricUnits[name], value);
+    }
+  });
+}
+
+/** Writes one document. Not to a terminal: a person cannot read it, and nothing else reads it there. */
+function publish(service: string, dimension: string, value: string, fill: (metrics: Metrics) => void): void {
+  if (process.stdout.isTTY) return;
   const metrics = new Metrics({ namespace: namespace(), serviceName: service });
-  metrics.addDimension('stream', nameOf(stream));
-  if (session !== undefined) metrics.addMetadata('session', session);
-  for (const [name, list] of values) {
-    for (const value of list.slice(0, MAX_VALUES)) metrics.addMetric(name, metricUnits[name], value);
-  }
+  metrics.addDimension(dimension, value);
+  fill(metrics);
   metrics.publishStoredMetrics();
 }
 
@@ -150,21 +154,16 @@ function writeDocument(
  */
 export function emitFailures(service: string, code: string, count: number): void {
   observer?.failures(service, code, count);
-  if (isTerminal()) return;
-  const metrics = new Metrics({ namespace: namespace(), serviceName: service });
-  metrics.addDimension('code', code);
-  metrics.addMetric('Failures', MetricUnit.Count, count);
-  metrics.publishStoredMetrics();
+  publish(service, 'code', code, (metrics) => metrics.addMetric('Failures', MetricUnit.Count, count));
 }
 
 /** Writes the metrics of one of two model servers. */
 export function emitVariant(service: string, variant: 'main' | 'canary', values: VariantValues): void {
   observer?.variant?.(service, variant, values);
-  const metrics = new Metrics({ namespace: namespace(), serviceName: service });
-  metrics.addDimension('variant', variant);
-  for (const [name, value] of Object.entries(values) as [VariantName, number][])
-    metrics.addMetric(name, variantUnits[name], value);
-  metrics.publishStoredMetrics();
+  publish(service, 'variant', variant, (metrics) => {
+    for (const [name, value] of Object.entries(values) as [VariantName, number][])
+      metrics.addMetric(name, variantUnits[name], value);
+  });
 }
 
 export interface MetricsLine {
