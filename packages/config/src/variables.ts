@@ -5,6 +5,7 @@ const integer = (min: number, max: number) => z.coerce.number().int().min(min).m
 const number = (min: number, max: number) => z.coerce.number().min(min).max(max);
 const port = integer(0, 65_535);
 const optional = z.string().min(1).optional();
+const httpUrl = z.url({ protocol: /^https?$/ }).optional();
 /** npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called. */
 const path = z
   .string()
@@ -59,10 +60,9 @@ export const variables = {
   INFERENCE_CONFIDENCE_THRESHOLD: number(0, 1)
     .default(0.5)
     .describe('detections below it are left out, 0..1'),
-  INFERENCE_CANARY_URL: z
-    .url({ protocol: /^https?$/ })
-    .optional()
-    .describe('detect: base URL of a second model server, to be tried; see docs/canary.md'),
+  INFERENCE_CANARY_URL: httpUrl.describe(
+    'detect: base URL of a second model server, to be tried; see docs/canary.md',
+  ),
   INFERENCE_CANARY_SHARE: number(0, 1)
     .default(0.1)
     .describe('detect: share of the batches that the second model server gets, 0..1'),
@@ -78,12 +78,9 @@ export const variables = {
     .optional()
     .describe('class names to keep, `person,car`, on streams whose scene names none; left out: all'),
   SAGEMAKER_ENDPOINT_NAME: optional.describe('name of the SageMaker endpoint'),
-  WEBHOOK_URL: z
-    .url({ protocol: /^https?$/ })
-    .optional()
-    .describe(
-      'notify: URL that events are posted to; with WEBHOOK_SECRET they are signed as in standardwebhooks.com',
-    ),
+  WEBHOOK_URL: httpUrl.describe(
+    'notify: URL that events are posted to; with WEBHOOK_SECRET they are signed as in standardwebhooks.com',
+  ),
   WEBHOOK_SECRET: z
     .string()
     .regex(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, 'must be whsec_ and 24 to 64 bytes in base64')
@@ -177,10 +174,9 @@ export const variables = {
     .regex(/^[\w/.:#-]{1,255}$/, 'must be letters, digits and any of _/.:#-, at most 255')
     .default('VideoPipeline')
     .describe('CloudWatch namespace of metrics; on AWS each stage has its own'),
-  OTEL_EXPORTER_OTLP_ENDPOINT: z
-    .url({ protocol: /^https?$/ })
-    .optional()
-    .describe('base URL of an OpenTelemetry collector (OTLP over HTTP); with it, frames are traced'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl.describe(
+    'base URL of an OpenTelemetry collector (OTLP over HTTP); with it, frames are traced',
+  ),
   OTEL_TRACES_SAMPLER_ARG: number(0, 1).default(1).describe('share of the frames that are traced, 0..1'),
   LOG_LEVEL: z
     .enum(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT'])
@@ -254,14 +250,10 @@ export const variables = {
   CONSOLE_PORT: port.default(8080).describe('port of the console'),
   CONSOLE_TOKEN: optional.describe('token that the console asks for; required unless HOST is loopback'),
   CONSOLE_TOKEN_FILE: path.describe('file with that token; the first start makes it, and prints the token'),
-  INGEST_URL: z
-    .url({ protocol: /^https?$/ })
-    .optional()
-    .describe('console: base URL of the ingest host, whose /health reports the state of the cameras'),
-  CONSOLE_URL: z
-    .url({ protocol: /^https?$/ })
-    .optional()
-    .describe('URL of the console for browsers behind a proxy, `https://host[/prefix]`'),
+  INGEST_URL: httpUrl.describe(
+    'console: base URL of the ingest host, whose /health reports the state of the cameras',
+  ),
+  CONSOLE_URL: httpUrl.describe('URL of the console for browsers behind a proxy, `https://host[/prefix]`'),
   DEPLOY_CIDRS: z
     .string()
     .regex(/^[\d.]+\/\d+(,[\d.]+\/\d+)*$/, 'must be CIDR blocks, separated by commas')
