@@ -1,3 +1,4 @@
+import { factsOf } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import { type DetectionDraft, filterDetections, filtersOf, putDetection } from '@video-pipeline/scene';
 import { type Logger, messageOf } from '@video-pipeline/telemetry';
@@ -9,7 +10,7 @@ import type { StreamsFile } from './streams-file.ts';
 
 interface DetectionRoutesOptions {
   streamsFile: StreamsFile;
-  live: Pick<LiveFrames, 'recent' | 'frame'>;
+  live: Pick<LiveFrames, 'newestOf'>;
   /** Base URL of the inference server; `undefined` if it is not known. */
   inferenceUrl: string | undefined;
   log: Pick<Logger, 'info'>;
@@ -35,10 +36,8 @@ async function detectionOf(
     (models) => ({ models }),
     (error) => ({ models: [], problem: messageOf(error) }),
   );
-  return {
-    ...{ model, classes: filters?.classes, min_confidence: filters?.min_confidence },
-    ...{ ...answer, writable: streamsFile.isWritable },
-  };
+  const { classes, min_confidence } = filters ?? {};
+  return { model, classes, min_confidence, ...answer, writable: streamsFile.isWritable };
 }
 
 async function save(options: DetectionRoutesOptions, request: AskedRequest): Promise<StreamDetection> {
@@ -59,13 +58,13 @@ async function preview(options: DetectionRoutesOptions, request: AskedRequest): 
   const config = streamsFile.sceneAfter(stream, (text, where) =>
     putDetection(text, stream, choiceOf(request), where),
   );
-  const frame = live.recent(stream).at(-1);
-  const jpeg = frame && live.frame(stream, `${frame.captured_at}-${frame.frame_number}`)?.jpeg;
-  if (!frame || !jpeg?.length) throw new HttpError(404, 'no picture of this stream has come yet');
+  const held = live.newestOf(stream);
+  if (!held?.jpeg.length) throw new HttpError(404, 'no picture of this stream has come yet');
+  const frame = factsOf(held);
   if (config.model !== undefined) await checkModel(options, config.model);
   const answer = await ask(inferenceUrl, 'predict', {
     stream_id: stream,
-    frames: [{ frame_number: frame.frame_number, frame_data: Buffer.from(jpeg).toString('base64') }],
+    frames: [{ frame_number: frame.frame_number, frame_data: held.jpeg.toString('base64') }],
     model: config.model,
   });
   const { model, results } = answer as { model: string; results?: { detections?: FrameDetections }[] };

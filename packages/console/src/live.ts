@@ -60,9 +60,13 @@ export class LiveFrames {
   /** The newest frame of each stream. */
   newest(): LiveFrame[] {
     return this.streams().flatMap((streamId) => {
-      const frame = this.#cache.of(streamId).at(-1);
+      const frame = this.newestOf(streamId);
       return frame ? [this.#live(frame)] : [];
     });
+  }
+
+  newestOf(streamId: string): DetectedFrame | undefined {
+    return this.#cache.of(streamId).at(-1);
   }
 
   /** The frames of a stream that are still held, oldest first. */
