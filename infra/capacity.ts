@@ -1,7 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs';
 import load from '../docs/measured/load.json' with { type: 'json' };
 import pictures from '../docs/measured/pictures.json' with { type: 'json' };
 import pipelineRun from '../docs/measured/pipeline.json' with { type: 'json' };
+import video from '../docs/measured/video.json' with { type: 'json' };
 import { FRAMES_IN_WORK } from '../functions/src/frames-in-work.ts';
 import { estimate, POLLER_MB, travels } from './costs.ts';
 import { type Plan, SAVINGS, type Saving } from './savings.ts';
@@ -25,18 +25,6 @@ export interface Workload {
   /** Further options that save costs. */
   savings?: readonly Saving[];
 }
-
-/** Result of `npm run bench:video`: kilobytes of a frame by the frames of its segment, and CPU milliseconds. */
-interface VideoRun {
-  videoKb: Record<string, number>;
-  cpuMs: { encode: number };
-}
-const videoFile = new URL('../docs/measured/video.json', import.meta.url);
-const videoRun: VideoRun | undefined = existsSync(videoFile)
-  ? JSON.parse(readFileSync(videoFile, 'utf8'))
-  : undefined;
-/** Whether `STORE=video` has been measured. */
-export const KNOWS_VIDEO = videoRun?.videoKb !== undefined;
 
 /** Speed of the machine in the run with live cameras, relative to that of {@link MEASURED}: the same cores differ. */
 export const LIVE_DAY = load.fromKafkaFps / pipelineRun.fromKafka.fps;
@@ -189,7 +177,7 @@ function storedKb({ store }: Workload, stage: Stage, perObject: number): number 
   if (store !== 'video') return store === 'archive' ? archivedKb : annotatedKb;
   // The largest measured segment that is not longer: in longer segments a frame has fewer bytes.
   const [, kb = Number.NaN] =
-    Object.entries(videoRun?.videoKb ?? {}).findLast(([frames]) => Number(frames) <= perObject) ?? [];
+    Object.entries(video.videoKb).findLast(([frames]) => Number(frames) <= perObject) ?? [];
   return kb;
 }
 
@@ -294,10 +282,9 @@ function durations(
   const cpu = (ms: number, memoryMb: number) => (batch * ms * MB_PER_VCPU) / memoryMb;
   // The wait for a busy server with even service times: Pollaczek and Khinchine's formula for M/D/1.
   const inference = ((batch * 1000) / gpuFps) * (1 + TARGET / (2 * (1 - TARGET)));
-  const encoding = store === 'video' ? (videoRun?.cpuMs.encode ?? Number.NaN) : 0;
   const memory = memoryOf(stage, once ? 'detect' : 'annotate');
   const { annotate, annotateOptimised } = pictures.cpuMs;
-  const more = { frames: 0, archive: annotateOptimised - annotate, video: encoding }[store];
+  const more = { frames: 0, archive: annotateOptimised - annotate, video: video.cpuMs.encode }[store];
   const drawing = cpu(MEASURED.cpuMs.annotate + more, memory);
   const storing = (batch * PUT_MS) / FRAMES_IN_WORK;
   // An object of many pictures is put once all of them are drawn, and the NDJSON after it.

@@ -2,7 +2,6 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import {
   type Capacity,
   capacityOf,
-  KNOWS_VIDEO,
   MEASURED,
   oneMachineCameras,
   type Workload,
@@ -11,7 +10,7 @@ import {
 import { ALL_SAVINGS, SAVINGS } from './savings.ts';
 import { GPU_FPS } from './scaling.ts';
 
-const command = new Command('npm run capacity --')
+const { json, ...workload } = new Command('npm run capacity --')
   .description('Print what a number of cameras needs on AWS, what that costs a month, and what breaks first.')
   .option('--cameras <n>', 'cameras', positive, 100)
   .option('--fps <n>', 'frames a second of each', positive, 10)
@@ -24,10 +23,8 @@ const command = new Command('npm run capacity --')
   .option('--once', 'with PICTURES=once: pictures travel over Kafka once', false)
   .addOption(new Option('--savings <name...>', 'savings to apply, see docs/capacity.md').choices(ALL_SAVINGS))
   .option('--json', 'print one JSON object', false)
-  .parse();
-const { json, ...workload } = command.opts<Workload & { json: boolean }>();
-if (workload.store === 'video' && !KNOWS_VIDEO)
-  command.error('error: STORE=video has not been measured: npm run bench:video -- --save');
+  .parse()
+  .opts<Workload & { json: boolean }>();
 const capacity = capacityOf(workload);
 console.log(json ? JSON.stringify(capacity) : report(capacity));
 

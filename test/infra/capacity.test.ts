@@ -8,7 +8,6 @@ import {
   type Capacity,
   capacityOf,
   fromKafkaFps,
-  KNOWS_VIDEO,
   LIVE_DAY,
   MEASURED,
   mostCameras,
@@ -249,9 +248,7 @@ function savingsTable(): string[] {
     ['all of it with `STORE=video`', { store: 'video', once: true, savings: ALL_SAVINGS }],
   ];
   const cell = (cameras: number, more: Partial<typeof work>) =>
-    more.store === 'video' && !KNOWS_VIDEO
-      ? 'not measured'
-      : (usd(of(cameras, more)) / cameras).toLocaleString('en-US', { maximumFractionDigits: 0 });
+    (usd(of(cameras, more)) / cameras).toLocaleString('en-US', { maximumFractionDigits: 0 });
   const between = (more: Partial<typeof work>) =>
     SIZES.map((size) => (zoneTransferUsd(of(size, more)) / size).toFixed(0)).join(' | ');
   return [
