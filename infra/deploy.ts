@@ -174,18 +174,15 @@ function deployAll(): void {
   deployStage();
 }
 
-function deployStage(variables: NodeJS.ProcessEnv = {}): void {
+function deployStage(variables: NodeJS.ProcessEnv = {}, options: string[] = []): void {
   const images = { ...readJson<Images>(IMAGES), ...given() };
-  run('npx', ['sst', 'deploy', '--stage', stage()], { ...images, ...variables });
+  run('npx', ['sst', 'deploy', '--stage', stage(), ...options], { ...images, ...variables });
 }
 
 function deployKubernetes(): void {
   refuseUnreachable();
   // The target is named by infra/kubernetes-apply.ts. Its dependencies are not changed.
-  run('npx', ['sst', 'deploy', '--stage', stage(), '--target', 'KubernetesDeployment'], {
-    ...readJson<Images>(IMAGES),
-    ...given(),
-  });
+  deployStage({}, ['--target', 'KubernetesDeployment']);
 }
 
 /** GitHub's own runners have no fixed address, so DEPLOY_CIDRS can't allow them to reach the Kubernetes API. */
