@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { ROOT } from '../../infra/offline/platform.ts';
-import { canaryGraph, DEPLOYED, graphOf, ofType } from '../infra/graphs.ts';
+import { DEPLOYED, graphOf, ofType } from '../infra/graphs.ts';
 import { POLICIES } from '../infra/rights.ts';
 import { engines, hasPython } from './python.ts';
 
@@ -44,8 +44,7 @@ describe.skipIf(!(await hasPython()))(
     beforeAll(async () => void (await engines()), 1_800_000);
 
     test.each([...DEPLOYED, 'canary'] as const)('finds nothing in the policies of %s', async (deployed) => {
-      const graph = deployed === 'canary' ? await canaryGraph() : await graphOf(deployed);
-      const policies = ofType(graph, 'aws:iam/role:Role').flatMap(({ name, inputs }) =>
+      const policies = ofType(await graphOf(deployed), 'aws:iam/role:Role').flatMap(({ name, inputs }) =>
         (inputs.inlinePolicies ?? [])
           .filter(({ policy }: { policy: string }) => !isLive(policy))
           .map(({ policy }: { policy: string }) => [name, JSON.parse(policy)]),

@@ -4,7 +4,7 @@ import { evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
 import { quotasOf } from '../../infra/quotas.ts';
 import { stageOf } from '../../infra/stages.ts';
 import { callsOf, withRealIds } from './calls.ts';
-import { canaryGraph, DEPLOY_CIDR, graphOf, ofType, one, TRIED } from './graphs.ts';
+import { DEPLOY_CIDR, graphOf, ofType, one, TRIED } from './graphs.ts';
 import { problemsOf } from './models.ts';
 import { actionOf, RIGHTS } from './rights.ts';
 
@@ -13,7 +13,7 @@ const ALARM = 'aws:cloudwatch/metricAlarm:MetricAlarm';
 describe('production while a canary is tried', () => {
   let graph: Graph;
   beforeAll(async () => {
-    graph = await canaryGraph();
+    graph = await graphOf('canary');
   });
 
   const deployment = (name: string) => one(graph, 'kubernetes:apps/v1:Deployment', name).inputs;

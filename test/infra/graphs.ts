@@ -44,16 +44,15 @@ export const DEPLOY_CIDR = '198.51.100.7/32';
 export const TRIED = { MODEL_IMAGE: 'registry/model@sha256:old', MODEL_CANARY: 'registry/model@sha256:new' };
 
 /** Production while a canary is tried, which no deployment is for long. */
-export async function canaryGraph(): Promise<Graph> {
-  await prepare();
-  const env = { DEPLOY_CIDRS: DEPLOY_CIDR, CAMERAS_FILE: 'test/infra/cameras.yaml', ...TRIED };
-  return evaluate({ stage: 'production', env });
-}
+const CANARY: Evaluation = {
+  stage: 'production',
+  env: { CAMERAS_FILE: 'test/infra/cameras.yaml', ...TRIED },
+};
 
 let hash: string | undefined;
 
 /** The resources that a deployment asks for. Kept on disk until any code they are made from changes. */
-export async function graphOf(deployed: Deployed): Promise<Graph> {
+export async function graphOf(deployed: Deployed | 'canary'): Promise<Graph> {
   hash ??= sourcesHash(ROOT, ['test/infra/cameras.yaml', 'test/infra/{graphs,options}.ts']);
   const file = join(ROOT, '.sst/offline', `${deployed}-${hash}.json`);
   if (!existsSync(file)) await keepGraph(deployed, file);
@@ -61,12 +60,12 @@ export async function graphOf(deployed: Deployed): Promise<Graph> {
 }
 
 /** Evaluates it, unless another test file has meanwhile. */
-async function keepGraph(deployed: Deployed, file: string): Promise<void> {
+async function keepGraph(deployed: Deployed | 'canary', file: string): Promise<void> {
   const release = await takeLock(`graph-${deployed}`);
   try {
     if (existsSync(file)) return;
     await prepare((line) => process.stderr.write(`${line}\n`));
-    const { stage, ...rest }: Evaluation = EVALUATIONS[deployed];
+    const { stage, ...rest }: Evaluation = deployed === 'canary' ? CANARY : EVALUATIONS[deployed];
     const graph = await evaluate({ stage, ...rest, env: { DEPLOY_CIDRS: DEPLOY_CIDR, ...rest.env } });
     const partial = `${file}.${process.pid}`;
     writeFileSync(partial, JSON.stringify(graph));
