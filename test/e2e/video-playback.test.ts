@@ -1,13 +1,13 @@
-import { NoSuchKey } from '@aws-sdk/client-s3';
 import { type DetectedFrame, encodeDetectedFrame, hourFolder } from '@video-pipeline/frame';
 import { createAnnotate } from '@video-pipeline/functions/annotate';
-import { createPutFailed, type MergingStore } from '@video-pipeline/storage';
+import { createPutFailed } from '@video-pipeline/storage';
 import Fastify from 'fastify';
 import { AV_CODEC_ID_H264 } from 'node-av/constants';
 import { FormatContext, Packet } from 'node-av/lib';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addClipRoutes } from '../../packages/console/src/clip-routes.ts';
+import { MemoryBucket } from '../support/memory-bucket.ts';
 import { mskEvent } from '../support/msk-event.ts';
 import { findChromium, launchChromium } from './chromium.ts';
 
@@ -23,16 +23,12 @@ const app = Fastify();
 let playlist: { url: string; text: string };
 
 beforeAll(async () => {
-  const objects = new Map<string, Buffer>();
-  const store: MergingStore = {
-    put: async ({ key, body }) => void objects.set(key, Buffer.from(body as Buffer)),
-    merge: ({ key, merge, contentType }) => store.put({ key, contentType, body: merge(undefined) }),
-  };
+  const bucket = new MemoryBucket();
   const annotate = createAnnotate({
-    store,
+    store: bucket,
     prefix: 'annotated',
     form: 'video',
-    putFailed: createPutFailed(store, 'annotate'),
+    putFailed: createPutFailed(bucket, 'annotate'),
     logger: { warn: (message) => expect.fail(String(message)) },
   });
   const frames = await Promise.all(
@@ -50,17 +46,7 @@ beforeAll(async () => {
     await annotate(mskEvent('detections', [records], { offset: first }));
   }
   addClipRoutes(app, {
-    bucket: {
-      async page(prefix) {
-        const keys = [...objects.keys()].filter((key) => key.startsWith(prefix)).sort();
-        return { objects: keys.map((key) => ({ key, stored: 0, etag: '', size: 0 })) };
-      },
-      async read(key) {
-        const body = objects.get(key);
-        if (!body) throw new NoSuchKey({ message: 'gone', $metadata: {} });
-        return body;
-      },
-    },
+    bucket,
     prefix: 'annotated',
     clipSettings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1 },
   });
