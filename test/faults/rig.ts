@@ -29,6 +29,7 @@ const REPOSITORY = resolve(import.meta.dirname, '../..');
 /** What {@link Rig.tell} may ask of a handler between its work and the commit; `hold` waits for its promise, `clock` sets its process' clock, milliseconds. */
 export type Told = 'again' | 'throw' | 'hang' | 'die' | { hold: () => Promise<void> } | { clock: number };
 export type StageName = 'detect' | 'annotate';
+const TOPIC_OF = { detect: FRAMES_TOPIC, annotate: DETECTIONS_TOPIC };
 export type Rig = Awaited<ReturnType<typeof startRig>>;
 
 /** V8 is told to let garbage come together (`expectLargeBuffers`): at a few frames a second that looks like a leak for half an hour. */
@@ -107,9 +108,9 @@ export async function startRig(options: {
       pidFile: join(folder, 'run', `${name}.pid`),
       logFile: join(folder, 'logs', `${name}.log`),
     });
-  const stage = (name: StageName, topic: string, processName: string = name) =>
+  const stage = (name: StageName, processName: string = name) =>
     new Service((stop) => {
-      const args = ['--handler', 'test/faults/handler.ts', '--topic', topic, '--group', name];
+      const args = ['--handler', 'test/faults/handler.ts', '--topic', TOPIC_OF[name], '--group', name];
       const timeout = ['--timeout', String(options.handlerTimeoutSeconds)];
       return node(
         processName,
@@ -124,8 +125,8 @@ export async function startRig(options: {
       );
     });
   const model = ['--model', modelFile, '--device', 'cpu', '--threads', '1', '--port', String(modelPort)];
-  const detect = stage('detect', FRAMES_TOPIC);
-  const annotate = pictures === 'once' ? detect : stage('annotate', DETECTIONS_TOPIC);
+  const detect = stage('detect');
+  const annotate = pictures === 'once' ? detect : stage('annotate');
   const stages = [...new Set([detect, annotate])];
   const services = {
     s3: new Service((stop) =>
@@ -192,12 +193,7 @@ export async function startRig(options: {
     storedAt: (key: string) => stored.get(`/${BUCKET}/${key}`),
 
     /** Another process of a stage joins its group, or stops and leaves it. */
-    helper: (name: StageName, number = 1) =>
-      stage(
-        processOf(name),
-        processOf(name) === 'detect' ? FRAMES_TOPIC : DETECTIONS_TOPIC,
-        `${name}-helper-${number}`,
-      ),
+    helper: (name: StageName, number = 1) => stage(processOf(name), `${name}-helper-${number}`),
 
     /** Says what is to happen after the stage's next batch, before its commit. */
     tell(name: StageName, what: Told): void {
@@ -217,12 +213,8 @@ export async function startRig(options: {
 
     /** Records that the stages have yet to finish. */
     async lag(): Promise<number> {
-      const groups = [
-        ['detect', FRAMES_TOPIC],
-        ['annotate', DETECTIONS_TOPIC],
-      ] as const;
-      const own = groups.filter(([name]) => processOf(name) === name);
-      const lags = await Promise.all(own.map(([group, topic]) => consumerLag(admin, group, topic)));
+      const groups = new Set([processOf('detect'), processOf('annotate')]);
+      const lags = await Promise.all([...groups].map((name) => consumerLag(admin, name, TOPIC_OF[name])));
       return lags.flat().reduce((sum, { lag }) => sum + lag, 0);
     },
 
