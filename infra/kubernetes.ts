@@ -20,7 +20,13 @@ const selector = (name: string) => ({ 'app.kubernetes.io/name': name });
 export const NODE_POOL = 'inference-gpu';
 const HTTP = 'http';
 /** Additional nodes and pods during a rollout. */
-export const SURGE = 1;
+const SURGE = 1;
+
+/** Most GPU nodes at a time: one for each pod, a rollout's and the canary's included. */
+export function mostNodes({ inference, canary }: Pick<Manifests, 'inference' | 'canary'>): number {
+  return inference.replicas.max + SURGE + (canary?.replicas ?? 0);
+}
+
 /**
  * Times of the end of a pod, seconds. `deregistration`: how long the load balancer keeps the pod's connections. It
  * removes the pod with a delay, so the pod waits longer, `beforeStop`. Then the pod finishes its requests within
@@ -47,7 +53,7 @@ export function manifests(input: Manifests): KubernetesObject[] {
   return [
     namespace(),
     networkPolicySwitch(),
-    nodePool(inference, canary?.replicas ?? 0),
+    nodePool(input),
     serviceAccount(),
     configMap(input),
     // Before the pods: a pod gets its readiness gate only if the load balancer knows its service already.
@@ -80,7 +86,8 @@ function networkPolicySwitch(): KubernetesObject {
 }
 
 /** GPU nodes start when a pod needs one, and end after it. Auto Mode installs NVIDIA's driver and device plugin. */
-function nodePool({ gpu, replicas }: Manifests['inference'], besides: number): KubernetesObject {
+function nodePool(input: Manifests): KubernetesObject {
+  const { gpu } = input.inference;
   const requirement = (key: string, values: readonly string[]) => ({ key, operator: 'In', values });
   return {
     apiVersion: 'karpenter.sh/v1',
@@ -104,7 +111,7 @@ function nodePool({ gpu, replicas }: Manifests['inference'], besides: number): K
           terminationGracePeriod: '1h',
         },
       },
-      limits: { 'nvidia.com/gpu': String(replicas.max + SURGE + besides) },
+      limits: { 'nvidia.com/gpu': String(mostNodes(input)) },
       // A pod has a whole node, so there is nothing to gain from moving it to a fuller one.
       disruption: {
         consolidationPolicy: 'WhenEmpty',

@@ -1,4 +1,4 @@
-import { SURGE } from './kubernetes.ts';
+import { mostNodes } from './kubernetes.ts';
 import { canaryOf } from './scaling.ts';
 import { COMPACTING, type Stage } from './stages.ts';
 
@@ -35,8 +35,7 @@ export function quotasOf(
   // A deploy ends an old task before it starts the new one; two of the test camera may run.
   const taskVcpu = tasks * Number.parseFloat(ingest.cpu) + (ingest.testCamera ? 2 * TEST_CAMERA_VCPU : 0);
   const spotGpu = inference.backend === 'eks' && inference.gpu.capacity.includes('spot');
-  const nodes =
-    inference.backend === 'eks' ? inference.replicas.max + SURGE + (canaryOf(inference)?.replicas ?? 0) : 0;
+  const nodes = inference.backend === 'eks' ? mostNodes({ inference, canary: canaryOf(inference) }) : 0;
   const gpuVcpu = nodes * GPU_NODE_VCPU;
   const quotas: Quota[] = [
     { name: 'EC2-VPC Elastic IPs', service: 'ec2', code: 'L-0263D0A3', usual: 5, need: network.zones },
