@@ -123,7 +123,7 @@ const CANARY_DETECTIONS = 0.3;
 const ENOUGH_DETECTIONS = 100;
 
 /** Alarms that compare the canary with the model in use in the same minutes. The first alarm stops the canary. */
-function canaryAlarms(namespace: string): Alarm[] {
+export function canaryAlarms(namespace: string): Alarm[] {
   const both = (name: VariantName, statistic = 'Sum') => {
     const of = (variant: string) => ({
       ...{ namespace, name, statistic, dimensions: { service: 'detect', variant } },

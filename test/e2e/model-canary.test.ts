@@ -4,8 +4,7 @@ import { INFERENCE_VARIABLES } from '@video-pipeline/inference-client';
 import { startFauxqs } from 'fauxqs';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { CANARY_VARIABLES, createDetector } from '../../functions/src/canary.ts';
-import { type Alarm, alarms, stopsCanary } from '../../infra/alarms.ts';
-import { stageOf } from '../../infra/stages.ts';
+import { type Alarm, canaryAlarms } from '../../infra/alarms.ts';
 import { clipFrames } from './model-clips.ts';
 import { type ModelProcess, startModel } from './model-process.ts';
 
@@ -79,15 +78,8 @@ function evaluated({ metric }: Alarm): number {
   return new Function(...Object.keys(known), `return ${metric.expression}`)(...Object.values(known));
 }
 
-const watched = { clusterName: '', functions: {}, compactor: '', lostBatches: { bucket: '', filter: '' } };
-const canaryAlarms = alarms({
-  ...watched,
-  stage: stageOf('production'),
-  streams: [],
-  hasCanary: true,
-}).filter(stopsCanary);
-const ringing = () =>
-  canaryAlarms.filter((alarm) => evaluated(alarm) > alarm.threshold).map(({ key }) => key);
+const compared = canaryAlarms('VideoPipeline/production');
+const ringing = () => compared.filter((alarm) => evaluated(alarm) > alarm.threshold).map(({ key }) => key);
 
 /** Detects batches with half of them given to that canary. */
 async function detectWith(canary: ModelProcess, mode: 'canary' | 'shadow', batches: number) {
@@ -117,7 +109,7 @@ async function detectWith(canary: ModelProcess, mode: 'canary' | 'shadow', batch
 }
 
 test('the alarms let pass a canary that answers as the model in use does, and stop one that answers worse', async () => {
-  expect(canaryAlarms).toHaveLength(3);
+  expect(compared).toHaveLength(3);
   await detectWith(servers.same, 'canary', BATCHES);
   expect(ringing().filter((key) => key !== 'CanarySlow')).toEqual([]);
   const [worse = 0, main = 0] = await detectWith(servers.worse, 'canary', BATCHES);
