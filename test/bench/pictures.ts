@@ -26,7 +26,7 @@ import { resizeLinear } from '../../model/src/resize.ts';
 import { jpegs720p } from './footage.ts';
 import { benchKafka, makeTopics } from './kafka.ts';
 import { npmScript } from './options.ts';
-import { rounded, saveMeasured } from './save.ts';
+import { cpuMs, kb, saveMeasured } from './save.ts';
 
 const { save } = npmScript(
   'bench:pictures',
@@ -38,11 +38,9 @@ const { save } = npmScript(
 
 /** Of a batch. */
 const FRAMES = 25;
-const ROUNDS = 4;
 const QUALITIES = [85, 70];
 /** YOLOv8n's. */
 const INPUT = { kind: 'rectangle', longest: 640, stride: 32 } as const;
-const kb = (bytes: number) => rounded(bytes / 1000);
 /** Two people, as a usual scene has them. */
 const detections: DetectedFrame['detections'] = Array.from({ length: 2 }, (_, index) => ({
   class_id: 0,
@@ -101,11 +99,11 @@ const figures = {
   qualities,
   batchKb: await weigh(forms),
   cpuMs: {
-    annotate: await cpuMs((jpeg) => annotateJpeg({ jpeg, width: 1280, height: 720 }, detections)),
-    annotateOptimised: await cpuMs((jpeg) =>
+    annotate: await ofEach((jpeg) => annotateJpeg({ jpeg, width: 1280, height: 720 }, detections)),
+    annotateOptimised: await ofEach((jpeg) =>
       annotateJpeg({ jpeg, width: 1280, height: 720 }, detections, { optimise: true }),
     ),
-    forModel: await cpuMs(async (jpeg) => {
+    forModel: await ofEach(async (jpeg) => {
       const { rgb } = await decodePicture(jpeg, readPictureHeader(jpeg, { maxPixels: 50e6 }), {
         place: (width, height) => letterbox(width, height, INPUT),
         resize: 'fast',
@@ -151,14 +149,9 @@ async function weigh(forms: Record<string, EncodedRecord[]>) {
   }
 }
 
-/** Processor time of some work on each picture, milliseconds, once warm. */
-async function cpuMs(work: (jpeg: Buffer) => Promise<unknown>): Promise<number> {
-  const all = async () => {
+/** Processor time of some work on each picture, milliseconds. */
+function ofEach(work: (jpeg: Buffer) => Promise<unknown>): Promise<number> {
+  return cpuMs(FRAMES, async () => {
     for (const { jpeg } of frames) await work(jpeg);
-  };
-  await all();
-  const before = process.cpuUsage();
-  for (let round = 0; round < ROUNDS; round++) await all();
-  const { user, system } = process.cpuUsage(before);
-  return rounded((user + system) / 1000 / (ROUNDS * FRAMES));
+  });
 }

@@ -6,10 +6,7 @@ import { join } from 'node:path';
  * Puts figures of this machine, dated, into `docs/measured/<name>.json`, over those that stood there: docs/performance.md and
  * infra/capacity.ts read them from there alone.
  */
-export function saveMeasured(
-  name: 'pipeline' | 'load' | 'pictures' | 'motion' | 'video',
-  figures: object,
-): void {
+export function saveMeasured(name: 'pipeline' | 'load' | 'pictures' | 'video', figures: object): void {
   const file = join(import.meta.dirname, '../../docs/measured', `${name}.json`);
   const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}`;
   const about = {
@@ -24,3 +21,16 @@ export function saveMeasured(
 
 /** To one decimal. */
 export const rounded = (value: number) => Math.round(value * 10) / 10;
+
+export const kb = (bytes: number) => rounded(bytes / 1000);
+
+const ROUNDS = 4;
+
+/** Processor time of some work, once warm, milliseconds for each of the `frames` that it does. */
+export async function cpuMs(frames: number, work: () => Promise<unknown>): Promise<number> {
+  await work();
+  const before = process.cpuUsage();
+  for (let round = 0; round < ROUNDS; round++) await work();
+  const { user, system } = process.cpuUsage(before);
+  return rounded((user + system) / 1000 / (ROUNDS * frames));
+}

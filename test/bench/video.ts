@@ -5,7 +5,7 @@ import { packSegment, picturesOfSegment } from '@video-pipeline/storage';
 import { encodeSegment } from '../../functions/src/clip-encoder.ts';
 import { jpegs720p } from './footage.ts';
 import { npmScript } from './options.ts';
-import { rounded, saveMeasured } from './save.ts';
+import { cpuMs, kb, rounded, saveMeasured } from './save.ts';
 
 const { save } = npmScript('bench:video', 'What a 720p frame weighs and costs as a part of a video.')
   .option('--save', 'keep the figures in docs/measured, for docs/capacity.md and capacity', false)
@@ -18,9 +18,7 @@ const LENGTHS = [1, 12, 25];
 const EVERY = 3;
 const INTERVAL_MS = 100;
 const START = 1_795_590_000_000;
-const ROUNDS = 4;
 const size = { width: 1280, height: 720 };
-const kb = (bytes: number) => rounded(bytes / 1000);
 /** Two people, as a usual scene has them. */
 const detections = [0, 1].map((index) => ({
   ...{ class_id: 0, class_name: 'person', confidence: 0.9, track_id: `t${index}` },
@@ -45,20 +43,11 @@ const figures = {
   /** Of a frame in a segment of so many, its share of the head with it. */
   videoKb: Object.fromEntries(weights.map(([count, bytes]) => [count, kb(bytes / count)])),
   cpuMs: {
-    draw: await cpuMs(draw),
-    encode: await cpuMs(() => segmentOf(drawn.length)),
+    draw: await cpuMs(frames.length, draw),
+    encode: await cpuMs(frames.length, () => segmentOf(drawn.length)),
     /** Of the whole segment, for one picture of it. */
-    read: rounded(drawn.length * (await cpuMs(() => picturesOfSegment(whole)))),
+    read: rounded(drawn.length * (await cpuMs(frames.length, () => picturesOfSegment(whole)))),
   },
 };
 console.log(JSON.stringify(figures, undefined, 2));
 if (save) saveMeasured('video', figures);
-
-/** Processor time of some work on all frames, milliseconds a frame, once warm. */
-async function cpuMs(work: () => Promise<unknown>): Promise<number> {
-  await work();
-  const before = process.cpuUsage();
-  for (let round = 0; round < ROUNDS; round++) await work();
-  const { user, system } = process.cpuUsage(before);
-  return rounded((user + system) / 1000 / (ROUNDS * frames.length));
-}
