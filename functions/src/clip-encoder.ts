@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Size } from '@video-pipeline/storage/scaler';
 import {
   AV_CODEC_FLAG_FRAME_DURATION,
   AV_CODEC_FLAG_GLOBAL_HEADER,
@@ -20,7 +21,7 @@ import {
   Packet,
   Rational,
 } from 'node-av/lib';
-import { ClipEncodingError, PictureReader, type Size } from './picture-reader.ts';
+import { ClipEncodingError, PictureReader } from './picture-reader.ts';
 
 /** A picture of a clip or a segment. */
 export interface TimedPicture {

@@ -4,34 +4,14 @@ import { join } from 'node:path';
 import {
   AV_CODEC_FLAG_QSCALE,
   AV_CODEC_ID_MJPEG,
-  AV_LOG_QUIET,
   AV_PIX_FMT_YUVJ420P,
-  type AVPixelFormat,
   FF_QP2LAMBDA,
-  SWS_BILINEAR,
 } from 'node-av/constants';
-import {
-  Codec,
-  CodecContext,
-  FFmpegError,
-  FormatContext,
-  Frame,
-  Log,
-  Packet,
-  Rational,
-  SoftwareScaleContext,
-} from 'node-av/lib';
-
-// FFmpeg logs something about every picture: that is kept out of our log.
-Log.setLevel(AV_LOG_QUIET);
+import { Codec, CodecContext, FFmpegError, FormatContext, Frame, Packet, Rational } from 'node-av/lib';
+import { Scaler, type Size } from './scaler.ts';
 
 /** Quantizer of FFmpeg's JPEG encoder, from 1, the best, to 31. It is close to libjpeg's quality 90. */
 const QUANTIZER = 3;
-
-interface Size {
-  width: number;
-  height: number;
-}
 
 /**
  * All pictures of a video as JPEGs of this size, pixels, in display order.
@@ -80,13 +60,12 @@ async function decodeFile(path: string, size: Size): Promise<Buffer[]> {
   return all;
 }
 
-/** Makes JPEGs of one size. All pictures must have one size and pixel format. */
+/** Makes JPEGs of one size. */
 class JpegWriter implements Disposable {
   readonly #encoder = new CodecContext();
   readonly #packet = new Packet();
-  readonly #scaled = new Frame();
+  readonly #scaler = new Scaler(AV_PIX_FMT_YUVJ420P);
   readonly #size: Size;
-  #scaler: SoftwareScaleContext | undefined;
 
   constructor(size: Size) {
     this.#size = size;
@@ -102,24 +81,14 @@ class JpegWriter implements Disposable {
     });
     this.#encoder.setFlags(AV_CODEC_FLAG_QSCALE);
     FFmpegError.throwIfError(this.#encoder.open2Sync(codec), 'open the JPEG encoder');
-    for (const one of [this.#packet, this.#scaled]) one.alloc();
+    this.#packet.alloc();
   }
 
   async encode(picture: Frame): Promise<Buffer> {
-    const { width, height } = this.#size;
-    if (!this.#scaler) {
-      this.#scaler = new SoftwareScaleContext();
-      const from = [picture.width, picture.height, picture.format as AVPixelFormat] as const;
-      this.#scaler.getContext(...from, width, height, AV_PIX_FMT_YUVJ420P, SWS_BILINEAR);
-    }
-    // The encoder may still hold a reference to the previous picture.
-    this.#scaled.unref();
-    Object.assign(this.#scaled, { width, height, format: AV_PIX_FMT_YUVJ420P });
-    FFmpegError.throwIfError(this.#scaled.getBuffer(), 'allocate a picture');
-    FFmpegError.throwIfError(await this.#scaler.scaleFrame(this.#scaled, picture), 'scale a picture');
-    this.#scaled.quality = QUANTIZER * FF_QP2LAMBDA;
-    this.#scaled.pts = picture.pts;
-    FFmpegError.throwIfError(await this.#encoder.sendFrame(this.#scaled), 'encode a JPEG');
+    const scaled = await this.#scaler.scale(picture, this.#size);
+    scaled.quality = QUANTIZER * FF_QP2LAMBDA;
+    scaled.pts = picture.pts;
+    FFmpegError.throwIfError(await this.#encoder.sendFrame(scaled), 'encode a JPEG');
     FFmpegError.throwIfError(await this.#encoder.receivePacket(this.#packet), 'encode a JPEG');
     const jpeg = Buffer.from(this.#packet.data ?? []);
     this.#packet.unref();
@@ -127,9 +96,8 @@ class JpegWriter implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#scaler?.freeContext();
+    this.#scaler[Symbol.dispose]();
     this.#packet.free();
-    this.#scaled.free();
     this.#encoder.freeContext();
   }
 }
