@@ -34,7 +34,7 @@ export function addClipRoutes(app: FastifyInstance, options: ClipRoutesOptions):
   const path = '/api/streams/:stream/clips/:time(^\\d{1,16})';
   app.get<Asked>(`${path}.webp`, (request, reply) => sendMade(options, made, request, reply));
   app.get<Asked>(`${path}-:event(^[0-9a-f]{32}).mp4`, (request, reply) =>
-    sendStored(options, stored, request, reply),
+    sendStored(options, stored, clipKeyOf(request), request, reply),
   );
   addVideoRoutes(app, options, stored);
 }
@@ -59,27 +59,17 @@ async function sendMade(
   return reply.type('image/webp').send(body);
 }
 
-async function sendStored(
-  { bucket }: ClipRoutesOptions,
-  stored: SharedWork<Buffer>,
-  request: AskedRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const key = clipKey({
+function clipKeyOf(request: AskedRequest): string {
+  return clipKey({
     stream_id: streamOf(request),
     at: timeOf(request),
     event_id: request.params.event ?? '',
   });
-  const body = await shared(stored, key, () => bucket.read(key), reply.raw).catch(missing);
-  return sendVideo(body, request, reply);
 }
 
 /** An hour of stored video as an HLS playlist, and its segments. */
-function addVideoRoutes(
-  app: FastifyInstance,
-  { bucket, prefix }: ClipRoutesOptions,
-  stored: SharedWork<Buffer>,
-): void {
+function addVideoRoutes(app: FastifyInstance, options: ClipRoutesOptions, stored: SharedWork<Buffer>): void {
+  const { bucket, prefix } = options;
   const playlists = new SharedWork<string | undefined>(STORED_AT_ONCE, MAX_QUEUED);
   const path = '/api/streams/:stream/video/:date(^date=\\d{4}-\\d\\d-\\d\\d$)/:hour(^hour=\\d\\d$)';
   const folderOf = (request: AskedRequest) =>
@@ -91,11 +81,9 @@ function addVideoRoutes(
     if (!playlist) throw new HttpError(404, 'no video of this hour is stored');
     return reply.type('application/vnd.apple.mpegurl').send(playlist);
   });
-  app.get<Asked>(`${path}/:name(^\\d+-\\d+-[\\w.-]+\\.mp4$)`, async (request, reply) => {
-    const key = `${folderOf(request)}${request.params.name}`;
-    const body = await shared(stored, key, () => bucket.read(key), reply.raw).catch(missing);
-    return sendVideo(body, request, reply);
-  });
+  app.get<Asked>(`${path}/:name(^\\d+-\\d+-[\\w.-]+\\.mp4$)`, (request, reply) =>
+    sendStored(options, stored, `${folderOf(request)}${request.params.name}`, request, reply),
+  );
 }
 
 /** An hour that has its pictures by themselves, too, is many pages long. */
@@ -108,14 +96,20 @@ async function playlistIn(bucket: Reader, folder: string, signal: AbortSignal): 
   return playlistOf(keys, Date.now());
 }
 
-function missing(error: unknown): never {
-  if (isMissing(error)) throw new HttpError(404, 'no such video is stored');
-  throw error;
-}
-
-function sendVideo(body: Buffer, { headers: asked }: AskedRequest, reply: FastifyReply): FastifyReply {
+/** Sends a video that is stored under this key, or the part of it that the client asks for. */
+async function sendStored(
+  { bucket }: ClipRoutesOptions,
+  stored: SharedWork<Buffer>,
+  key: string,
+  request: AskedRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const body = await shared(stored, key, () => bucket.read(key), reply.raw).catch((error) => {
+    if (isMissing(error)) throw new HttpError(404, 'no such video is stored');
+    throw error;
+  });
   const headers = { 'cache-control': 'private, max-age=3600', 'content-type': 'video/mp4' };
-  const part = ranged({ body, headers }, asked.range);
+  const part = ranged({ body, headers }, request.headers.range);
   return reply
     .status(part.status ?? 200)
     .headers(part.headers)
