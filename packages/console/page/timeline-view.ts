@@ -1,6 +1,6 @@
 import type { FrameFacts, Gap, History } from '../src/api.ts';
 import { drawTimeline } from './chart.ts';
-import { API, getJson, h, setText } from './dom.ts';
+import { API, getJson, h, setText, tableOf } from './dom.ts';
 import { sentence } from './events-panel.ts';
 import { addressOf } from './events-view.ts';
 import { addressForm, fieldsOf, goTo, localTime, queryOf } from './form.ts';
@@ -185,6 +185,8 @@ function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): 
       h('td', { className: 'num' }, sumOf(counts).toLocaleString('en')),
     );
   });
+  const { table, body } = tableOf(['Stream', 'Over time', 'Frames'], { className: 'strips' });
+  body.append(...rows);
   return [
     h('h2', {}, 'Stored frames'),
     h(
@@ -192,7 +194,7 @@ function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): 
       { className: 'dim' },
       'Green: as many frames as usual. Amber: less than half of that, because frames were thinned for example. Empty: none.',
     ),
-    h('table', { className: 'strips' }, headOf('Stream', 'Over time', 'Frames'), h('tbody', {}, ...rows)),
+    table,
   ];
 }
 
@@ -215,14 +217,9 @@ function gapsOf(gaps: readonly Gap[]): HTMLElement[] {
       h('td', {}, reasonOf(gap)),
     ),
   );
-  return [
-    h('h2', {}, 'Times without frames'),
-    h('table', {}, headOf('From', 'How long', 'Why'), h('tbody', {}, ...rows)),
-  ];
-}
-
-function headOf(...names: string[]): HTMLElement {
-  return h('thead', {}, h('tr', {}, ...names.map((name) => h('th', { scope: 'col' }, name))));
+  const { table, body } = tableOf(['From', 'How long', 'Why']);
+  body.append(...rows);
+  return [h('h2', {}, 'Times without frames'), table];
 }
 
 function eventsOf({ events, total_events }: History): HTMLElement[] {
