@@ -59,7 +59,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
       if (cursor) next.set('cursor', cursor);
       if (place) next.set('limit', String(Math.min(MOST, place.index - items.length + PAGE)));
       const page = await getJson<EventsPage>(`${API}/events?${next}`, { signal });
-      take(page.events, (events) => items.push(...events));
+      items.push(...takeUnknown(page.events));
       cursor = page.cursor;
       total = page.total;
       loading = false;
@@ -75,10 +75,11 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
       }, NEW_EVERY_MS);
     }
   }
-  function take(events: readonly StoredEvent[], put: (events: StoredEvent[]) => void): void {
+  /** Those of the events that were not known. From now on they are. */
+  function takeUnknown(events: readonly StoredEvent[]): StoredEvent[] {
     const unknown = events.filter(({ event_id }) => !known.has(event_id));
     for (const event of unknown) known.set(event.event_id, event);
-    put(unknown);
+    return unknown;
   }
   function tell(): void {
     const none =
@@ -125,11 +126,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     // An event may be published after others that happened later.
     const oldest = cursor === undefined ? 0 : (items.at(-1)?.at ?? 0);
     if (isGap) waiting = [];
-    else
-      take(
-        page.events.filter(({ at }) => at >= oldest),
-        (events) => waiting.push(...events),
-      );
+    else waiting.push(...takeUnknown(page.events.filter(({ at }) => at >= oldest)));
     if (items.length === 0) showNew();
     tell();
   }
