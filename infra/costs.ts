@@ -47,6 +47,8 @@ export interface Estimate {
   assumptions: string[];
 }
 
+export const totalUsd = (items: Estimate['items']) => items.reduce((sum, { usd }) => sum + usd, 0);
+
 function assumedOf({ settings }: Stage): Work {
   const { detect, annotate } = BATCH_SECONDS;
   return {

@@ -7,6 +7,7 @@ import {
   type Workload,
   zoneTransferUsd,
 } from './capacity.ts';
+import { totalUsd } from './costs.ts';
 import { ALL_SAVINGS, SAVINGS } from './savings.ts';
 import { GPU_FPS } from './scaling.ts';
 
@@ -37,7 +38,7 @@ function positive(text: string): number {
 
 function report(result: Capacity): string {
   const { workload, detect, annotate, kafka, limits } = result;
-  const total = totalOf(result);
+  const total = totalUsd(result.usdPerMonth);
   const stage = ({ seconds, concurrency, reserved }: Capacity['detect']) =>
     `${seconds.toFixed(2)} s a batch, ${concurrency.toFixed(1)} at a time, reserve ${reserved}`;
   const rows: [string, string][] = [
@@ -71,17 +72,13 @@ function report(result: Capacity): string {
   ].join('\n');
 }
 
-function totalOf({ usdPerMonth }: Capacity): number {
-  return usdPerMonth.reduce((sum, { usd }) => sum + usd, 0);
-}
-
 /** Costs of a camera with each further option added, one after another. */
 function savingsOf(workload: Workload): string[] {
   const { savings = [], cameras } = workload;
   const left = ALL_SAVINGS.filter((name) => !savings.includes(name));
   const lines = left.map((name, index) => {
-    const capacity = capacityOf({ ...workload, savings: [...savings, ...left.slice(0, index + 1)] });
-    return `  ${(totalOf(capacity) / cameras).toFixed(1).padStart(7)}  ${SAVINGS[name].does.replaceAll('`', '')}`;
+    const { usdPerMonth } = capacityOf({ ...workload, savings: [...savings, ...left.slice(0, index + 1)] });
+    return `  ${(totalUsd(usdPerMonth) / cameras).toFixed(1).padStart(7)}  ${SAVINGS[name].does.replaceAll('`', '')}`;
   });
   return lines.length > 0 ? ['dollars a camera and month with, besides, one after another:', ...lines] : [];
 }

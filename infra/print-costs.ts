@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { estimate } from './costs.ts';
+import { estimate, totalUsd } from './costs.ts';
 import { stageOf } from './stages.ts';
 
 const [names] = new Command('npm run costs --')
@@ -9,7 +9,7 @@ const [names] = new Command('npm run costs --')
 for (const name of names) {
   const stage = stageOf(name);
   const { items, assumptions } = estimate(stage);
-  const total = items.reduce((sum, { usd }) => sum + usd, 0);
+  const total = totalUsd(items);
   const line = (item: string, usd: number) =>
     console.log(`  ${item.padEnd(36)}${usd.toFixed(0).padStart(7)}`);
   console.log(`${name}: US dollars a month`);

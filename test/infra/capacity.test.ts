@@ -16,6 +16,7 @@ import {
   type Workload,
   zoneTransferUsd,
 } from '../../infra/capacity.ts';
+import { totalUsd } from '../../infra/costs.ts';
 import { ALL_SAVINGS, SAVINGS } from '../../infra/savings.ts';
 import { GPU_FPS } from '../../infra/scaling.ts';
 import { type Given, settingsOf } from '../../infra/settings.ts';
@@ -90,7 +91,7 @@ test('an archive spares nine of ten PUTs, and nothing that is paid for by the by
   expect(Math.abs(paid(archive, 'S3 storage') / paid(frames, 'S3 storage') - 1)).toBeLessThan(0.1);
 });
 
-const usd = ({ usdPerMonth }: Capacity) => usdPerMonth.reduce((sum, { usd }) => sum + usd, 0);
+const usd = ({ usdPerMonth }: Capacity) => totalUsd(usdPerMonth);
 
 test('a picture that travels once halves what Kafka and its pollers carry, and leaves one function', () => {
   const [twice, once] = [of(1_000, { store: 'archive' }), of(1_000, { store: 'archive', once: true })];

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { estimate } from '../../infra/costs.ts';
+import { estimate, totalUsd } from '../../infra/costs.ts';
 import type { Graph } from '../../infra/offline/evaluate.ts';
 import { ensurePlatform, ROOT } from '../../infra/offline/platform.ts';
 import { deployedStages, stageOf } from '../../infra/stages.ts';
@@ -106,7 +106,7 @@ test('what costs the most is what the table says: an estimate for each stage, wi
     const { items, assumptions } = estimate(stageOf(name));
     expect(assumptions.length).toBeGreaterThan(0);
     for (const { item, usd } of items) expect(usd, item).toBeGreaterThan(0);
-    return items.reduce((sum, { usd }) => sum + usd, 0);
+    return totalUsd(items);
   });
   expect(totals).toEqual([...totals].sort((a, b) => b - a));
 });
@@ -137,7 +137,7 @@ test('where pictures travel once, detect has room for annotate, however little i
 });
 
 test('docs/deploy.md says what the stages cost: UPDATE_README=1 writes it', () => {
-  const total = (name: string) => estimate(stageOf(name)).items.reduce((sum, { usd }) => sum + usd, 0);
+  const total = (name: string) => totalUsd(estimate(stageOf(name)).items);
   const { items } = estimate(stageOf('production'));
   const puts = items.find(({ item }) => item === 'S3 requests')?.usd ?? 0;
   const { load } = stageOf('production');
