@@ -37,11 +37,14 @@ function run(specs: ReturnType<typeof stream>[]) {
   return collecting;
 }
 
-/** A camera that pushes JPEGs over HTTP, as many makers' do beside RTSP, to who shows the password. */
-async function mjpegCamera(framesPerSecond: number): Promise<string> {
-  const jpeg = await sharp({ create: { width: 320, height: 240, channels: 3, background: 'teal' } })
+const plain = () =>
+  sharp({ create: { width: 320, height: 240, channels: 3, background: 'teal' } })
     .jpeg()
     .toBuffer();
+
+/** A camera that pushes JPEGs over HTTP, as many makers' do beside RTSP, to who shows the password. */
+async function mjpegCamera(framesPerSecond: number): Promise<string> {
+  const jpeg = await plain();
   const part = `--frame\r\nContent-Type: image/jpeg\r\nContent-Length: ${jpeg.length}\r\n\r\n`;
   return serve((request, response) => {
     if (request.headers.authorization !== `Basic ${btoa('admin:p@ss')}`) {
@@ -266,9 +269,7 @@ test('a snapshot is asked for again and again, with Digest by SHA-256, and fetch
 });
 
 test('a snapshot by another name than JPEG, to a user whose name is not English', async () => {
-  const jpeg = await sharp({ create: { width: 320, height: 240, channels: 3, background: 'teal' } })
-    .jpeg()
-    .toBuffer();
+  const jpeg = await plain();
   const address = await serve(({ headers: { authorization = '' } }, response) => {
     const name = /username="(.*?)"/.exec(Buffer.from(authorization, 'latin1').toString())?.[1];
     if (name !== '山田') response.writeHead(401, { 'www-authenticate': 'Digest realm="x", nonce="y"' }).end();
