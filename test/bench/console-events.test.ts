@@ -3,7 +3,7 @@ import { createReader, createStore } from '@video-pipeline/storage';
 import { compact } from '@video-pipeline/tables';
 import type { CDPSession } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { BUCKET, sceneEvent } from '../e2e/console-fixture.ts';
+import { sceneEvent } from '../e2e/console-fixture.ts';
 import { type ConsoleTabs, describeInChromium, openConsole } from '../e2e/console-tabs.ts';
 
 const CAMERAS = 1_000;
@@ -15,7 +15,7 @@ describeInChromium(`events of ${CAMERAS} cameras`, () => {
   let tabs: ConsoleTabs;
   beforeAll(async () => {
     tabs = await openConsole();
-    const { store, s3 } = tabs.fixture;
+    const { store, storage } = tabs.fixture;
     const end = Date.now() - 3_600_000;
     const keyOf = (camera: number) =>
       annotatedKey('annotated', { streamId: `camera-${camera}`, capturedAt: end, frameNumber: 0 });
@@ -28,12 +28,7 @@ describeInChromium(`events of ${CAMERAS} cameras`, () => {
     const told = events.map((event) => ({ key: eventKey(event), body: JSON.stringify(event) }));
     for (const one of [...puts, ...told.map((event) => ({ ...event, contentType: 'application/json' }))])
       await store.put(one);
-    const settings = {
-      S3_BUCKET: BUCKET,
-      AWS_REGION: 'us-east-1',
-      AWS_ENDPOINT_URL: `http://127.0.0.1:${s3.port}`,
-    };
-    await compact({ ...createReader(settings), ...createStore(settings) }, { all: true, part: 'events' });
+    await compact({ ...createReader(storage), ...createStore(storage) }, { all: true, part: 'events' });
   });
   afterAll(() => tabs?.close());
 

@@ -11,7 +11,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { findChromium, launchChromium } from './chromium.ts';
 import {
   annotate,
-  BUCKET,
   type ConsoleFixture,
   clipJpegs,
   detectedFrame,
@@ -53,11 +52,7 @@ beforeAll(async () => {
   await annotate(fixture.store, frames.slice(25), 'archive');
   const film = createClip({
     store: fixture.store,
-    reader: createReader({
-      S3_BUCKET: BUCKET,
-      AWS_REGION: 'us-east-1',
-      AWS_ENDPOINT_URL: `http://127.0.0.1:${fixture.s3.port}`,
-    }),
+    reader: createReader(fixture.storage),
     prefix: 'annotated',
     settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1 },
     putFailed: async (_record, reason) => expect.fail(reason),

@@ -56,6 +56,8 @@ export interface ConsoleFixture {
   producer: Producer;
   s3: FauxqsServer;
   store: MergingStore;
+  /** Settings of its bucket. */
+  storage: { S3_BUCKET: string; AWS_REGION: string; AWS_ENDPOINT_URL: string };
   /** Where its list of streams lies: {@link STREAMS}. */
   streamsFile: string;
   /** Starts Kafka again on its port and data, after `kafka.kill()`. */
@@ -116,6 +118,7 @@ export async function startConsoleFixture(
     producer,
     s3,
     store: createStore(storage),
+    storage,
     streamsFile,
     async restartKafka() {
       server = await startKafka({ dataDir, port: Number(server.bootstrap.split(':')[1]) });
