@@ -76,8 +76,9 @@ export async function compact(
   for await (const { key } of objectsOf(bucket, 'tables/manifests/')) covered.add(key);
   const recent = hourFolder(Math.max(0, now - LOOK_BACK_MS));
   const storedBefore = expireDays === undefined ? 0 : Math.max(0, now - expireDays * DAY_MS);
+  const kept = hourFolder(storedBefore);
   const isDone = (hour: string, of: string) =>
-    !all && hour < recent && !(hour < hourFolder(storedBefore)) && covered.has(manifestKey(hour, of));
+    !all && hour < recent && hour >= kept && covered.has(manifestKey(hour, of));
   signal?.throwIfAborted();
   const units = await closedHours(bucket, hourFolder(now - SETTLE_MS), part, isDone);
   if (units.length === 0) return done;
