@@ -77,8 +77,10 @@ export async function compact(
   const recent = hourFolder(Math.max(0, now - LOOK_BACK_MS));
   const storedBefore = expireDays === undefined ? 0 : Math.max(0, now - expireDays * DAY_MS);
   const kept = hourFolder(storedBefore);
+  // Detections of older hours may expire. Events do not, and their hours are never gone.
+  const isKept = (hour: string, of: string) => of === EVENTS || hour >= kept;
   const isDone = (hour: string, of: string) =>
-    !all && hour < recent && hour >= kept && covered.has(manifestKey(hour, of));
+    !all && hour < recent && isKept(hour, of) && covered.has(manifestKey(hour, of));
   signal?.throwIfAborted();
   const units = await closedHours(bucket, hourFolder(now - SETTLE_MS), part, isDone);
   if (units.length === 0) return done;

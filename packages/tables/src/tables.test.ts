@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { annotatedKey, detectionsKey, eventKey } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
 import fc from 'fast-check';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
 import type { CompactOptions, TableBucket } from './compact.ts';
 import { openDatabase } from './duckdb.ts';
@@ -381,6 +381,15 @@ const event = (number: number, more: Partial<SceneEvent> = {}): SceneEvent => ({
 });
 const keep = (bucket: MemoryBucket, one: SceneEvent) =>
   bucket.put({ key: eventKey(one), body: JSON.stringify(one) });
+
+test('hours of events that the tables hold are not listed again, though detections of that age expire', async () => {
+  const bucket = new MemoryBucket();
+  await keep(bucket, event(0));
+  expect(await compact(bucket, { now: START + 3 * HOUR_MS })).toMatchObject({ objects: 1 });
+  const page = vi.spyOn(bucket, 'page');
+  await compact(bucket, { now: START + 240 * HOUR_MS, expireDays: 3 });
+  expect(page.mock.calls.map(([prefix]) => prefix)).toEqual(['tables/manifests/']);
+});
 
 test('events are found page by page, those of the tables and those since; a redelivered one once', async () => {
   const bucket = new MemoryBucket();
