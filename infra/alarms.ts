@@ -33,7 +33,7 @@ export const RUNBOOKS = 'docs/runbooks.md';
 /** The heading of an alarm's runbook. The alarms of all cameras share it. */
 export const pageOf = ({ key }: Pick<Alarm, 'key'>) => key.split('-')[0] ?? key;
 
-export interface Watched {
+interface Watched {
   stage: Pick<Stage, 'name' | 'settings'>;
   clusterName: string;
   /** Names of the Lambda functions, by stage. */

@@ -6,7 +6,7 @@ import type { Stage } from './stages.ts';
 /** How often the stop of a canary is looked for, milliseconds. */
 const EVERY_MS = 15_000;
 
-export interface CanaryRequest {
+interface CanaryRequest {
   stage: Stage;
   image: string;
   minutes: number;
@@ -15,7 +15,7 @@ export interface CanaryRequest {
   bucket: string | undefined;
 }
 
-export interface CanaryCommands {
+interface CanaryCommands {
   /** Runs the AWS command line. @throws Error when it fails */
   aws: (...args: string[]) => string;
   /** Deploys the stage with these variables, in addition to the shell's. */

@@ -70,7 +70,7 @@ const EVENT_KB = 6_000;
 /** Most brokers of a cluster with KRaft. */
 const MAX_BROKERS = 60;
 
-export interface StageNeed {
+interface StageNeed {
   /** Time of one invocation, seconds. */
   seconds: number;
   /** Concurrent invocations on average; `reserved` is the planned number. */

@@ -4,7 +4,7 @@ import { deployment } from './settings.ts';
 import { functionsOf, type Stage } from './stages.ts';
 
 /** Asks the AWS command line. @returns its answer, JSON */
-export type Ask = (...args: string[]) => string;
+type Ask = (...args: string[]) => string;
 
 interface Tagged {
   Tags?: { Key: string; Value: string }[];

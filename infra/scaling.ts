@@ -7,7 +7,7 @@ import { deployment } from './settings.ts';
  * bench:pictures`), and 2 ms for the rest of the server, as measured beside an H200. `kernelFps` is a quarter of an
  * H200's 3,085 frames/s with candidates chosen in the graph: a cautious guess for the L4 and A10G of g6 and g5.
  */
-export const GPU_POD = { vcpus: 4, cpuMs: pictures.cpuMs.forModel + 2, kernelFps: 770 };
+const GPU_POD = { vcpus: 4, cpuMs: pictures.cpuMs.forModel + 2, kernelFps: 770 };
 /** Frames a second of one GPU pod: what its vCPUs or its kernels allow, whichever is less. Not measured as a whole. */
 export const GPU_FPS = Math.floor(Math.min((1000 * GPU_POD.vcpus) / GPU_POD.cpuMs, GPU_POD.kernelFps));
 /** Percent of the CPU request at which a pod is added. CPU use is proportional to the frames, by decoding JPEGs. */

@@ -133,6 +133,27 @@ test('no two kinds of errors are called alike', () => {
   expect([...groups.values()].filter(({ length }) => length > 1)).toEqual([]);
 });
 
+test('every export is imported by another file', () => {
+  const readers = globSync('{{packages,functions,ingest-host,model,infra,test,examples}/**/,}*.ts', {
+    cwd: root,
+    exclude: ['**/node_modules/**', '**/.sst/**'],
+  });
+  const words = new Map<string, Set<string>>();
+  for (const file of readers) {
+    for (const [word] of readFileSync(join(root, file), 'utf8').matchAll(/[A-Za-z_$][\w$]*/g)) {
+      words.set(word, (words.get(word) ?? new Set()).add(file));
+    }
+  }
+  const declaration =
+    /^export (?:abstract |async )*(?:function\*?|class|const|let|interface|type) ([\w$]+)/gm;
+  const unused = product.flatMap((file) =>
+    [...readFileSync(join(root, file), 'utf8').matchAll(declaration)]
+      .filter(([, name = '']) => (words.get(name)?.size ?? 0) < 2)
+      .map(([, name]) => `${file}: ${name}`),
+  );
+  expect(unused).toEqual([]);
+});
+
 /** @param but statements that don't count */
 function importsOf(file: string, but?: RegExp): string[] {
   const code = readFileSync(join(root, file), 'utf8');

@@ -38,7 +38,7 @@ import {
   type Received,
 } from './records.ts';
 
-export interface AnnotateDependencies extends FailureDependencies {
+interface AnnotateDependencies extends FailureDependencies {
   store: MergingStore;
   /** First folder of annotated frames. */
   prefix: string;

@@ -4,7 +4,7 @@ import { connectTo, withoutBrackets } from '@video-pipeline/outbound';
 import type { Logger } from '@video-pipeline/telemetry';
 import { MqttClient } from 'mqtt';
 
-export interface BrokerSettings {
+interface BrokerSettings {
   /** `mqtt://host[:1883]`, or `mqtts://host[:8883]`: over TLS, with the certificate verified. */
   url: string;
   username?: string | undefined;

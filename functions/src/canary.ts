@@ -26,7 +26,7 @@ const CANARY_PATIENCE = 0.25;
 /** Intersection over union from which two boxes of one class are the same object. */
 const SAME_OBJECT = 0.5;
 
-export interface CanaryOptions {
+interface CanaryOptions {
   main: InferenceClient;
   canary: InferenceClient;
   /** Share of the batches that are sent to the canary, 0..1. */

@@ -24,7 +24,7 @@ import {
 import { ClipEncodingError, PictureReader } from './picture-reader.ts';
 
 /** A picture of a clip or a segment. */
-export interface TimedPicture {
+interface TimedPicture {
   /** When it is shown, epoch milliseconds. */
   capturedAt: number;
   jpeg: Buffer;

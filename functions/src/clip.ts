@@ -27,7 +27,7 @@ import {
   type ReceivedEvent,
 } from './records.ts';
 
-export interface ClipDependencies extends FailureDependencies {
+interface ClipDependencies extends FailureDependencies {
   store: Store;
   reader: Reader;
   /** First folder of annotated frames. */

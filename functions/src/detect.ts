@@ -50,7 +50,7 @@ import { createScenes, type Scenes } from './scenes.ts';
 /** Events that are stored at the same time. */
 const EVENTS_IN_WORK = 16;
 
-export interface DetectDependencies extends FailureDependencies {
+interface DetectDependencies extends FailureDependencies {
   detector: InferenceClient;
   publish: Publish;
   /** Filters detections, tracks objects, finds events. Left out, frames are published with the model's detections. */

@@ -21,7 +21,7 @@ interface TrackedObject {
   has_clip: boolean;
 }
 
-export interface FrigateMessage {
+interface FrigateMessage {
   type: 'new' | 'update' | 'end';
   before: TrackedObject;
   after: TrackedObject;

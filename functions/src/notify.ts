@@ -22,7 +22,7 @@ export type Bus = (events: readonly SceneEvent[]) => Promise<void>;
 /** Delivers an event. @returns undefined once the receiver has accepted it, or the reason why it was given up */
 type Sink = (event: SceneEvent) => Promise<string | undefined>;
 
-export interface NotifyDependencies extends FailureDependencies {
+interface NotifyDependencies extends FailureDependencies {
   webhook?: Webhook | undefined;
   mqtt?: Sink | undefined;
   bus?: Bus | undefined;

@@ -6,7 +6,7 @@ import { cutForArchives, cutForSegments, type Part, packArchive, packSegment } f
 export type PackedForm = 'archive' | 'video';
 
 /** An annotated picture that is to be a part of an object. */
-export interface Packable {
+interface Packable {
   record: MSKRecord;
   frame: DetectedFrame;
   jpeg: Buffer;
@@ -15,7 +15,7 @@ export interface Packable {
 }
 
 /** Some pictures of a stream as one object. */
-export interface Packed<Item> {
+interface Packed<Item> {
   items: Item[];
   /** For each item: its part of the object. */
   parts: Part[];
@@ -46,7 +46,7 @@ export async function* packs<Item extends Packable>(
 }
 
 /** Pictures that can't be encoded as video. */
-export interface Unfit<Item> {
+interface Unfit<Item> {
   items: Item[];
   reason: string;
 }

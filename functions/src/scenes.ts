@@ -24,7 +24,7 @@ import type { PublishedFrame, Send } from './publish.ts';
 import { byStream, type Received } from './records.ts';
 
 /** A batch after filtering and tracking, with the events found in it. */
-export interface ProcessedBatch {
+interface ProcessedBatch {
   frames: Received<PublishedFrame>[];
   events: SceneEvent[];
 }
@@ -39,7 +39,7 @@ export interface Scenes {
   publishEvents(events: readonly SceneEvent[]): Promise<void>;
 }
 
-export interface ScenesDependencies {
+interface ScenesDependencies {
   /** The current configuration, by stream; called before every batch. */
   configs: () => ReadonlyMap<string, SceneConfig> | Promise<ReadonlyMap<string, SceneConfig>>;
   /** Classes for streams that do not configure their own. */

@@ -2,7 +2,7 @@ import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
 import { createStore, type Store } from '@video-pipeline/storage';
 
 /** The event that CloudWatch sends to a function when an alarm changes; only the fields that are used here. */
-export interface AlarmEvent {
+interface AlarmEvent {
   time: string;
   alarmData: { alarmName: string; state: { value: string; reason: string } };
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fetchOnce, OutboundError } from '@video-pipeline/outbound';
 import type { SceneEvent } from '@video-pipeline/scene';
 
-export interface WebhookSettings {
+interface WebhookSettings {
   /** http(s) URL. */
   url: string;
   /** `whsec_` and the key in base64. Without it requests are not signed. */

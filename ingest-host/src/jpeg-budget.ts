@@ -9,7 +9,7 @@ const PATIENCE = 50;
 /** ...with this much of the budget to spare. */
 const HEADROOM = 0.8;
 
-export interface JpegSetting {
+interface JpegSetting {
   /** FFmpeg's quantizer scale, 1 (finest) .. 31: the divisors of MPEG-1's intra matrix, times it, over 8. */
   quantizer: number;
   /** Share of the original's sides, 0..1. */

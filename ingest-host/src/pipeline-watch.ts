@@ -9,7 +9,7 @@ const LOOK_MS = 1_000;
 /** Least time between two log lines about thinning, milliseconds. */
 const LOG_INTERVAL_MS = 60_000;
 
-export interface WatchOptions {
+interface WatchOptions {
   config: Config<(typeof STAGE_VARIABLES)[number] | 'MAX_LATENCY_SECONDS'>;
   log: {
     info(message: string, extra: Record<string, unknown>): void;

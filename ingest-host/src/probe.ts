@@ -7,7 +7,7 @@ import { SourceError } from './source/source-error.ts';
 import type { VideoFormat } from './source/video-format.ts';
 import { Watchdog } from './watchdog.ts';
 
-export interface ProbeOptions {
+interface ProbeOptions {
   transport: Transport;
   /** How long to watch, seconds: by the wall clock for a camera, by the video's time for a file. */
   seconds: number;

@@ -11,7 +11,7 @@ import { dropOverflow, FrameBuffer } from './frame-buffer.ts';
  */
 export type Send = (records: EncodedRecord[]) => Promise<void>;
 
-export interface PublisherEvents {
+interface PublisherEvents {
   /** Kafka acknowledged the frames; the send took `milliseconds`. */
   published(frames: Frame[], milliseconds: number): void;
   /** The frames were dropped: Kafka did not accept them in time, or refused them. */

@@ -105,7 +105,7 @@ function withSecrets(url: string, context: z.RefinementCtx<string>): string {
   return expandVariables(url, (name) => context.addIssue(`needs the variable ${name}, which is not set`));
 }
 
-export interface StreamDefaults {
+interface StreamDefaults {
   frameRate: number;
   quality: number;
   /** Default: every frame is sent. A stream with its own threshold then sends a still scene every 10 s. */

@@ -2,7 +2,7 @@ import { fairShares } from './fair-share.ts';
 import type { PipelineState } from './pipeline-delay.ts';
 import { sum } from './sum.ts';
 
-export interface ThinningSettings {
+interface ThinningSettings {
   /** Longest time from capture to the stored object, seconds. */
   maxLatencySeconds: number;
   /** Least frames a second of each stream. */

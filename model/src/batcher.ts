@@ -1,4 +1,4 @@
-export interface BatcherOptions<Item, Result> {
+interface BatcherOptions<Item, Result> {
   /**
    * Preferred sizes of a batch, ascending. Once enough items wait for a preferred size, a batch of that size starts at
    * once. Further items stay for the next batch. The largest preferred size is the limit of a batch.

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { FairQueue } from './fair-queue.ts';
 
-export interface DecodingLanesOptions<Item> {
+interface DecodingLanesOptions<Item> {
   /** Most items of ordinary size under way at the same time. */
   places: number;
   /** Processes one item; never rejects. */

@@ -3,7 +3,7 @@ import type { Runtime, WorkerJob } from './inference-pool.ts';
 import { type InputSize, type Letterbox, letterbox, longestSide } from './letterbox.ts';
 import { frameBytes } from './picture.ts';
 
-export interface InputSizesOptions {
+interface InputSizesOptions {
   runtime: Runtime;
   inputSize: InputSize;
   fit: Preprocessing['fit'];

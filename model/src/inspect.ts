@@ -18,7 +18,7 @@ export interface InspectOptions extends Pick<LoadOptions, 'head' | 'names'> {
 }
 
 /** The facts about a model, and whether it can be served. */
-export interface Inspection extends Partial<Evidence> {
+interface Inspection extends Partial<Evidence> {
   file: string;
   /** The family as which the model is served; absent if it is refused. */
   head?: string;

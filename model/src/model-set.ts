@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Detector } from './detector.ts';
 
-export interface ModelSetOptions {
+interface ModelSetOptions {
   /** Loads one file; may reject. */
   load(path: string): Promise<Detector>;
   log: Pick<Logger, 'info' | 'error'>;

@@ -2,7 +2,7 @@ import type { OutputTensor } from './heads/index.ts';
 import type { InferencePool } from './inference-pool.ts';
 
 /** The runs of a model before it serves. */
-export interface ProbeSetup {
+interface ProbeSetup {
   /** Fixed batch size of the model; `undefined` if any size is allowed. */
   batchSize: number | undefined;
   /** Pixels. */

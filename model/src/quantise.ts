@@ -26,7 +26,7 @@ export interface QuantiseOptions extends Pick<LoadOptions, 'head' | 'names'> {
 }
 
 /** Comparison of the original and the int8 model on the same pictures. */
-export interface QuantiseCost {
+interface QuantiseCost {
   output: string;
   pictures: number;
   /** Objects of the original, of the int8 model, and of both: same class, and an overlap above 0.5. */

@@ -7,7 +7,7 @@ import { timeOfName } from './name-time.ts';
 import type { MayWant, Opener, Picture, Source } from './source.ts';
 import { SourceError } from './source-error.ts';
 
-export interface FileAddress {
+interface FileAddress {
   path: string;
   /** True: played in real time, again and again, like a camera. False: read once, as fast as the pipeline allows. */
   loop: boolean;

@@ -2,7 +2,7 @@ import type { HeadName } from './index.ts';
 import { STRIDES } from './yolox.ts';
 
 /** Name and shape of an output. */
-export interface OutputShape {
+interface OutputShape {
   name: string;
   shape: readonly number[];
 }

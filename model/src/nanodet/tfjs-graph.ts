@@ -17,7 +17,7 @@ export interface TfModelJson {
   }[];
 }
 
-export interface TfConstant {
+interface TfConstant {
   shape: number[];
   values: Float32Array | Int32Array;
 }

@@ -1,7 +1,7 @@
 import type { GraphBuilder } from './graph-builder.ts';
 
 /** A detector's outputs at one stride: tensors `[N, channels, H, W]`. */
-export interface DetectionLevel {
+interface DetectionLevel {
   /** Logits of the classes: `[N, C, H, W]`. */
   scores: string;
   /** Logits of the distances left, top, right, bottom: `[N, 4 * bins, H, W]`. */

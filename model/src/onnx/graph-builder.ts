@@ -10,7 +10,7 @@ import {
 } from './schema.ts';
 
 /** A node's attribute: an integer, integers, text, or `{ float }`. */
-export type Attribute = number | readonly number[] | string | { float: number };
+type Attribute = number | readonly number[] | string | { float: number };
 /** A fixed size, or the name of a dynamic size. */
 export type Size = number | string;
 

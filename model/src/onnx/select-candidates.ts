@@ -4,7 +4,7 @@ import { DataType, type ModelProto } from './schema.ts';
 import { sizeOf } from './uint8-input.ts';
 
 /** Rows of the output that {@link selectCandidates} makes: four values of the box, score, class, anchor. */
-export const SELECTED_ROWS = 7;
+const SELECTED_ROWS = 7;
 /** First operator set with all operators that are used here. */
 const LEAST_OPSET = 12;
 /** End of a slice that extends to the end of its axis. */

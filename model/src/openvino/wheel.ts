@@ -7,7 +7,7 @@ import { cacheDir, fetchWheel, platformKey, type Wheel } from '@video-pipeline/a
 const build = (tag: string) => `openvino-2026.4.1-22982-cp313-cp313-${tag}.whl`;
 
 /** OpenVINO's libraries (Apache-2.0). npm's `openvino-node` is not used: it downloads its runtime from another host. */
-export const OPENVINO: Wheel = {
+const OPENVINO: Wheel = {
   name: 'openvino',
   version: '2026.4.1',
   files: {

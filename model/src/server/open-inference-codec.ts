@@ -3,7 +3,7 @@ import { fromBase64 } from './base64.ts';
 import type { TensorInput } from './tensors.ts';
 
 /** An inference request: encoded pictures, and options for all of them. */
-export interface InferRequest {
+interface InferRequest {
   id?: string;
   pictures: Buffer[];
   /** 0..1 */

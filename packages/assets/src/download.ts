@@ -8,7 +8,7 @@ import type { Progress } from './progress.ts';
 import { type Repository, RepositoryError, request } from './repository.ts';
 
 /** One file to fetch. */
-export interface RemoteFile {
+interface RemoteFile {
   /** Its name for a person. */
   name: string;
   repository: Repository;

@@ -2,7 +2,7 @@ import { AV_CODEC_ID_H264, AVDISCARD_ALL, AVMEDIA_TYPE_VIDEO } from 'node-av/con
 import { FFmpegError, FormatContext, Packet, type Stream } from 'node-av/lib';
 
 /** One coded picture: NAL units as in RTP, without start code or length. Times are ticks of 90 kHz. */
-export interface AccessUnit {
+interface AccessUnit {
   nals: Buffer[];
   dts: number;
   pts: number;
@@ -94,7 +94,7 @@ async function readUnits(input: FormatContext, stream: Stream, lengthSize: numbe
 /**
  * NAL units of a length-prefixed sample (ISO/IEC 14496-15, 5.3.4.2), without parameter sets, which are sent separately.
  */
-export function splitNals(sample: Buffer, lengthSize: number): Buffer[] {
+function splitNals(sample: Buffer, lengthSize: number): Buffer[] {
   const nals: Buffer[] = [];
   for (let at = 0; at + lengthSize < sample.length; ) {
     const length = sample.readUIntBE(at, lengthSize);

@@ -45,7 +45,7 @@ export function lineChart(element: HTMLElement, label: string, tell: (value: num
 }
 
 /** Callbacks for the pointer; times in epoch ms. */
-export interface ChartPointer {
+interface ChartPointer {
   /** Called with the time range that was selected with the pointer. */
   select: (from: number, to: number) => void;
   hover?: (time: number) => void;

@@ -101,17 +101,9 @@ export class LiveFeed extends EventTarget {
   }
 }
 
-export type StreamState =
-  | 'live'
-  | 'late'
-  | 'silent'
-  | 'starting'
-  | 'failing'
-  | 'ended'
-  | 'inactive'
-  | 'disabled';
+type StreamState = 'live' | 'late' | 'silent' | 'starting' | 'failing' | 'ended' | 'inactive' | 'disabled';
 
-export interface StreamCondition {
+interface StreamCondition {
   state: StreamState;
   /** Details for people; may be empty. */
   why: string;

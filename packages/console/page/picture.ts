@@ -14,7 +14,7 @@ export function frameUrl(frame: FrameFacts, what: 'frames' | 'annotated', extens
 }
 
 /** Draws on a picture, in addition to the boxes. */
-export type Overlay = (context: CanvasRenderingContext2D, frame: FrameFacts) => void;
+type Overlay = (context: CanvasRenderingContext2D, frame: FrameFacts) => void;
 
 /**
  * A canvas that shows frames of one stream with their boxes. It fetches one picture at a time: while one is under way,

@@ -4,7 +4,7 @@ import { h } from './dom.ts';
 const MARGIN = 6;
 
 /** A list of any length. Only the visible rows are elements. */
-export interface VirtualList<Item> {
+interface VirtualList<Item> {
   element: HTMLElement;
   readonly items: Item[];
   /** Draws added and removed items; `changed`: an item whose row is drawn again. */

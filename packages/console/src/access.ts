@@ -23,7 +23,7 @@ export interface Access {
   logout(request: Headed, at: CookieSettings): string;
 }
 
-export interface CookieSettings {
+interface CookieSettings {
   /** The browser uses TLS: the cookie must never be sent without TLS. */
   isSecure: boolean;
   /** First part of every path, without a slash at its end. */

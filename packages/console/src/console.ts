@@ -30,7 +30,7 @@ import { streamStatuses } from './stream-statuses.ts';
 import { StreamsFile } from './streams-file.ts';
 
 /** Variables that the console reads. */
-export const CONSOLE_VARIABLES = [
+const CONSOLE_VARIABLES = [
   ...KAFKA_VARIABLES,
   ...STORAGE_VARIABLES,
   ...CLIP_VARIABLES,

@@ -32,7 +32,7 @@ export function followDetections(options: FeedOptions): () => Promise<void> {
   };
 }
 
-export interface FeedOptions {
+interface FeedOptions {
   kafka: Kafka;
   topic: string;
   group: string;

@@ -14,7 +14,7 @@ const RATE_WINDOW_MS = 10_000;
 const BEHIND_SECONDS = 10;
 
 /** A part of the flow: ingest first, then the stages that read topics. */
-export type FlowStage = Pick<StageFlow, 'name' | 'does' | 'reads' | 'carriesFrames'> & { group?: string };
+type FlowStage = Pick<StageFlow, 'name' | 'does' | 'reads' | 'carriesFrames'> & { group?: string };
 
 export interface FlowSettings {
   stages: readonly FlowStage[];

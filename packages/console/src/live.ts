@@ -21,9 +21,9 @@ const LATENCY_WINDOW_MS = 30_000;
 const MAX_LATENCIES = 8_192;
 
 /** Called for each frame that arrives, with its {@link LiveFrame} as JSON. */
-export type FrameListener = (streamId: string, json: string) => void;
+type FrameListener = (streamId: string, json: string) => void;
 
-export interface LiveOptions {
+interface LiveOptions {
   maxPictureBytes?: number;
   /** Most unlisted streams. */
   maxOthers?: number;

@@ -1,6 +1,6 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 
-export interface Reply {
+interface Reply {
   status?: number;
   body: Buffer | string;
   headers: OutgoingHttpHeaders;

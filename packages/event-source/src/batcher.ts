@@ -2,7 +2,7 @@ import type { MSKRecord } from '@video-pipeline/frame';
 import type { Refusal } from '@video-pipeline/kafka';
 
 /** When a batch is closed, whichever comes first. */
-export interface BatchLimits {
+interface BatchLimits {
   maxRecords: number;
   /** Longest wait after the batch's first record came, milliseconds. */
   windowMs: number;

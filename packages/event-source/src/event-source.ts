@@ -50,7 +50,7 @@ const CONSUMER = {
   retry: KAFKA_RETRY,
 } as const;
 
-export interface EventSourceOptions extends Omit<DeliveryOptions, 'maxBytes' | 'signal' | 'wait'> {
+interface EventSourceOptions extends Omit<DeliveryOptions, 'maxBytes' | 'signal' | 'wait'> {
   kafka: Kafka;
   topic: string;
   groupId: string;

@@ -6,7 +6,7 @@ import type { Batch } from './batcher.ts';
 /** Why a batch goes to its destination on failure, in Lambda's words. */
 export type FailureCondition = 'MaximumPayloadSizeExceeded' | 'RecordAgeExceeded' | 'RetryAttemptsExhausted';
 
-export interface FailedBatch {
+interface FailedBatch {
   event: MSKEvent;
   batch: Batch;
   condition: FailureCondition;

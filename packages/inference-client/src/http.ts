@@ -6,7 +6,7 @@ import { type FrameResult, type InferenceClient, InferenceClientError } from './
 import { decodeAnswer, encodeRequest } from './open-inference.ts';
 import { byStream, decodePredict, encodePredict } from './predict.ts';
 
-export interface HttpClientOptions {
+interface HttpClientOptions {
   /** Base URL of the inference server. */
   url: string;
   /** Longest wait for one answer, milliseconds. */

@@ -4,7 +4,7 @@ import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
 import type { FrameResult } from './client.ts';
 
 /** One request body: `headerLength` bytes of JSON, then the JPEGs, each after its length in 4 bytes little-endian. */
-export interface BinaryRequest {
+interface BinaryRequest {
   headerLength: number;
   body: Buffer;
 }

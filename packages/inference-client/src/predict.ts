@@ -3,7 +3,7 @@ import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
 import type { FrameResult } from './client.ts';
 
 /** The frames of one stream, and their positions among all frames. */
-export interface StreamFrames {
+interface StreamFrames {
   streamId: string;
   frames: Frame[];
   /** `positions[i]` is the position of `frames[i]`. */

@@ -2,7 +2,7 @@ import { InvokeEndpointCommand, SageMakerRuntimeClient } from '@aws-sdk/client-s
 import { type InferenceClient, InferenceClientError } from './client.ts';
 import { decodeAnswer, encodeRequest } from './open-inference.ts';
 
-export interface SageMakerClientOptions {
+interface SageMakerClientOptions {
   endpointName: string;
   region: string;
   /** Longest wait for one answer, milliseconds. */

@@ -25,7 +25,7 @@ joinAgain();
 
 /** Variables that say where Kafka is and how to talk to it. */
 export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;
-export type KafkaSettings = Config<(typeof KAFKA_VARIABLES)[number]>;
+type KafkaSettings = Config<(typeof KAFKA_VARIABLES)[number]>;
 
 /** Short waits, since a leader is back, or another, within seconds: kafkajs' own grow up to 30 s. */
 const RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 8 };
@@ -46,7 +46,7 @@ export type Kafka = Pick<Client, 'admin' | 'consumer'>;
 export const NOTHING_TO_SEND = 'there is nothing to send';
 
 /** A logger that receives kafkajs' log entries. */
-export interface KafkaLog {
+interface KafkaLog {
   warn(message: string, extra: Record<string, unknown>): void;
   error(message: string, extra: Record<string, unknown>): void;
 }

@@ -9,7 +9,7 @@ import {
 import { type Kafka, NOTHING_TO_SEND } from './connect.ts';
 
 /** Kafka has not confirmed records. They may be stored nevertheless. Sending them again may help. */
-export class UnconfirmedError extends Error {
+class UnconfirmedError extends Error {
   override readonly name = 'UnconfirmedError';
 }
 

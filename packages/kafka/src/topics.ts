@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
 
-export interface TopicSpec {
+interface TopicSpec {
   topic: string;
   partitions: number;
   /** Left out: as many as the brokers make by default. */

@@ -81,7 +81,7 @@ export function endWithin(ms: number, note: (line: string) => void, code = 0): v
  * Counts what keeps the process from ending, by kind. Connections are named by their remote address: `2 TCPSocketWrap
  * 127.0.0.1:9092, 1 Timeout`.
  */
-export function openHandles(): string {
+function openHandles(): string {
   // Node has no documented way to the sockets themselves.
   const handles = (process as unknown as { _getActiveHandles?(): object[] })._getActiveHandles?.() ?? [];
   const peers = handles

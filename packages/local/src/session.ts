@@ -44,7 +44,7 @@ export interface State {
   health: Readonly<Record<string, PartHealth>>;
 }
 
-export interface SessionHooks {
+interface SessionHooks {
   note: (line: string) => void;
   /** Receives the state of the pipeline once a second. */
   show: (state: State) => void;

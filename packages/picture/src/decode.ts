@@ -12,7 +12,7 @@ export interface Rgb {
 }
 
 /** At which size a picture is decoded, and how its colours are. */
-export interface DecodeRgbOptions {
+interface DecodeRgbOptions {
   /**
    * Decodes at `1 / divisor` of the sides, rounded up, in less time. It only applies to pictures that libjpeg-turbo
    * decodes.
@@ -32,7 +32,7 @@ export interface DecodeRgbOptions {
  * work: the costliest JPEG that passes it (49 million pixels of noise, 30 MB, progressive) took 1.5 s on an EPYC. This
  * limit is for a decoder that hangs. It is far longer, since a valid picture must not fail on a busy machine.
  */
-export const MAX_SECONDS = 30;
+const MAX_SECONDS = 30;
 /** Most samples of a picture for libjpeg-turbo: half a second of work. Unlike libvips, it has no deadline. */
 const MAX_TURBO_WORK = 50_000_000;
 

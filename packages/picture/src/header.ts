@@ -14,7 +14,7 @@ export interface PictureHeader {
 }
 
 /** Limits on a picture. */
-export interface PictureLimits {
+interface PictureLimits {
   /** Most pixels. */
   maxPixels: number;
   /** The variable that sets this limit, for the error. */

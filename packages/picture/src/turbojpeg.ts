@@ -22,7 +22,7 @@ const SUBSAMPLING_420 = 2;
 type Handle = unknown;
 
 /** Limits for the library itself. It refuses pictures beyond them, even if the header's check has missed them. */
-export interface TurboLimits {
+interface TurboLimits {
   scans: number;
   pixels: number;
 }

@@ -39,7 +39,7 @@ export interface AuditReport {
   lostBeforeKafka?: string[];
 }
 
-export interface AuditOptions {
+interface AuditOptions {
   kafka: Kafka;
   bucket: Bucket;
   framesTopic: string;

@@ -8,7 +8,7 @@ import type { Bucket } from './bucket.ts';
 export const LOST_BATCHES = 'aws/lambda/';
 
 /** A batch that an event-source mapping gave up on. */
-export interface LostBatch {
+interface LostBatch {
   key: string;
   /** The stage whose function got the batch, or the name of a function that is not of this pipeline. */
   stage: string;
@@ -40,7 +40,7 @@ export async function readLostBatch(bucket: Pick<Bucket, 'head'>, key: string): 
  * @see https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure.html
  * @throws FailedEntryError naming the key
  */
-export function parseLostBatch(key: string, text: string): LostBatch {
+function parseLostBatch(key: string, text: string): LostBatch {
   try {
     const { requestContext, timestamp, payload } = JSON.parse(text);
     const event: MSKEvent = typeof payload === 'string' ? JSON.parse(payload) : payload;

@@ -8,7 +8,7 @@ import { createPutFailed, type MergingStore } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
 
-export interface ReplayOptions {
+interface ReplayOptions {
   kafka: Kafka;
   framesTopic: string;
   detector: InferenceClient;

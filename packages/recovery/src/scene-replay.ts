@@ -24,7 +24,7 @@ const lineSchema = z.object({
   ),
 });
 
-export interface SceneReplay {
+interface SceneReplay {
   streamId: string;
   config: SceneConfig;
   /** Frames captured from here on, epoch ms. */
@@ -38,7 +38,7 @@ export interface SceneReplay {
 /** Lines of text, in the order in which annotate wrote them. */
 type Texts = AsyncIterable<{ text: string; where: string }>;
 
-export interface Replayed {
+interface Replayed {
   frames: number;
   events: SceneEvent[];
   /** When the last frame was captured, epoch ms; `from` without any. */

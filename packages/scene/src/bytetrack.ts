@@ -4,7 +4,7 @@ import { goneOf, goneSchema, returned, stillGone } from './reappearance.ts';
 import { advance, begin, boxOf, type Candidate, type Sight, see, type Track, trackSchema } from './track.ts';
 
 /** Settings of the tracker. */
-export interface TrackerSettings {
+interface TrackerSettings {
   /** Detections with at least this confidence are paired first, and may begin a track, 0..1. */
   high_confidence: number;
   /** Detections with at least this confidence may continue a track, 0..1. Weaker ones are never paired. */
@@ -39,7 +39,7 @@ export const trackerStateSchema = z.object({
   /** Objects that left, and may come back. */
   gone: z.array(goneSchema).optional(),
 });
-export type TrackerState = z.infer<typeof trackerStateSchema>;
+type TrackerState = z.infer<typeof trackerStateSchema>;
 
 export interface Tracked {
   /** The id of each detection's track. Undefined without a track, or while the track has no id. */
@@ -67,7 +67,7 @@ const OTHER_CLASS_COST = 0.2;
 /** IoU above which two tracks are of the same object. */
 const DUPLICATE_IOU = 0.85;
 /** An object is remembered for at least this many frames, so that objects of a slow camera get ids, too. */
-export const LOST_FRAMES = 3;
+const LOST_FRAMES = 3;
 /** Number of intervals whose median is the usual interval. */
 const INTERVALS = 9;
 /** With frames further apart than this, a walker's boxes may not overlap, milliseconds. */

@@ -27,7 +27,7 @@ import {
 } from './zones.ts';
 
 /** An object in a frame. */
-export interface Sighting {
+interface Sighting {
   track: Track;
   detection: Detection;
 }
@@ -44,7 +44,7 @@ export const eventStateSchema = z.object({
    */
   over: z.array(z.object({ rule: z.string(), under: z.number().optional() })),
 });
-export type EventState = z.infer<typeof eventStateSchema>;
+type EventState = z.infer<typeof eventStateSchema>;
 
 /** Name of the zone for the whole picture. A user's zone can't have this name. */
 const EVERYWHERE = '*';

@@ -26,8 +26,8 @@ export interface Filters {
 }
 
 /** Why a detection was left out: the first filter that it fails, in this order. */
-export const FILTER_REASONS = ['class', 'confidence', 'area', 'zone', 'overlap'] as const;
-export type FilterReason = (typeof FILTER_REASONS)[number];
+const FILTER_REASONS = ['class', 'confidence', 'area', 'zone', 'overlap'] as const;
+type FilterReason = (typeof FILTER_REASONS)[number];
 
 export interface Filtered {
   kept: Detection[];

@@ -44,7 +44,7 @@ export const presenceSchema = z.object({
   /** Rules that reported this stay. */
   told: z.array(z.string()),
 });
-export type Presence = z.infer<typeof presenceSchema>;
+type Presence = z.infer<typeof presenceSchema>;
 
 export interface Change {
   inside: boolean;
@@ -103,7 +103,7 @@ export const crossingSchema = z.object({
   /** All frames since then show the other side. `over`: the way there crossed the line, and did not pass its ends. */
   change: pendingSchema.extend({ over: z.boolean() }).optional(),
 });
-export type Crossing = z.infer<typeof crossingSchema>;
+type Crossing = z.infer<typeof crossingSchema>;
 
 export interface Passage {
   direction: 'left' | 'right';

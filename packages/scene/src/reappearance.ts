@@ -11,7 +11,7 @@ export const goneSchema = z.object({
   last: z.tuple([z.number(), z.number(), z.number(), z.number()]),
   seen_at: z.number(),
 });
-export type Gone = z.infer<typeof goneSchema>;
+type Gone = z.infer<typeof goneSchema>;
 
 /** Most objects that are kept, the newest ones: a limit on the state, which every batch carries. */
 const MOST_GONE = 64;

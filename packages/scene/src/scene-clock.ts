@@ -21,10 +21,10 @@ export const clockStateSchema = z.object({
     .object({ session: z.string(), first: z.number(), number: z.number(), count: z.number() })
     .optional(),
 });
-export type ClockState = z.infer<typeof clockStateSchema>;
+type ClockState = z.infer<typeof clockStateSchema>;
 
 /** Time and number of a frame. */
-export interface Stamp {
+interface Stamp {
   /** Capture time, epoch milliseconds. */
   capturedAt: number;
   frameNumber: number;
@@ -32,7 +32,7 @@ export interface Stamp {
   session: string;
 }
 
-export interface Tick {
+interface Tick {
   /** The scene's own time, milliseconds. It always rises, and equals the capture time until a clock is set back. */
   time: number;
   /** By how much the frame's clock was set back, milliseconds; absent if it was not. */

@@ -12,7 +12,7 @@ const BLOCK = 512;
 /** Bytes of the first read, to find the index: enough for 250 pictures. */
 const HEAD_BYTES = 16 * 1024;
 /** Longest time span of an archive, milliseconds. A search for a picture begins this long before its capture time. */
-export const ARCHIVE_SPAN_MS = 60_000;
+const ARCHIVE_SPAN_MS = 60_000;
 
 /** One picture to be archived. */
 export interface Archivable {
@@ -23,7 +23,7 @@ export interface Archivable {
 }
 
 /** A picture in an archive or a video segment, with the key of that object. */
-export type ArchivedPicture = Part & {
+type ArchivedPicture = Part & {
   key: string;
   capturedAt: number;
   frameNumber: number;

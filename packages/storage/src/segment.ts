@@ -16,7 +16,7 @@ const BOX_HEADER = 8;
 const HOUR_MS = 3_600_000;
 
 /** What a segment holds: the size of its pictures as they were, pixels, and their frames in order. */
-export interface SegmentIndex {
+interface SegmentIndex {
   width: number;
   height: number;
   frames: [capturedAt: number, frameNumber: number][];

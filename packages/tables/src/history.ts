@@ -33,7 +33,7 @@ const MAX_GAPS = 500;
 const BIN = '(captured_at - $from::BIGINT) // $bin::BIGINT AS bin';
 
 /** A range in bins of equal length. */
-export type Binned = Query & { binMs: number };
+type Binned = Query & { binMs: number };
 
 const binned = (query: Binned) => ({
   ...valuesOf(query, query.from, query.to),

@@ -82,7 +82,7 @@ function isOfAnything({ classes, track, zone, perTrack, confidence }: Query): bo
 }
 
 /** SQL of the detections that match a query. */
-export async function shownOf(
+async function shownOf(
   { streams, classes, track, zone, confidence }: Query,
   rows: (table: FrameTable) => Promise<string>,
 ): Promise<string> {

@@ -72,7 +72,7 @@ export type VariantName = keyof typeof variantUnits;
 export type VariantValues = Partial<Record<VariantName, number>>;
 
 export type MetricName = keyof typeof metricUnits;
-export type MetricValues = Partial<Record<MetricName, number | number[]>>;
+type MetricValues = Partial<Record<MetricName, number | number[]>>;
 
 /**
  * Streams that a process names in its metrics. CloudWatch charges for each, and whoever may write to Kafka can invent
@@ -84,7 +84,7 @@ const OTHERS = 'others';
 const named = new Set<string>();
 
 /** Receives every metric that is written to stdout. */
-export interface MetricsObserver {
+interface MetricsObserver {
   metrics(service: string, stream: string, values: MetricValues): void;
   failures(service: string, code: string, count: number): void;
   /** Written by detect alone. */

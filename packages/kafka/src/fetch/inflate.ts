@@ -12,7 +12,7 @@ export class CodecError extends Error {
   override readonly name = 'CodecError';
 }
 
-export interface Inflated {
+interface Inflated {
   bytes: Buffer;
   /** Whether bytes beyond the limit were left out. */
   isCut: boolean;

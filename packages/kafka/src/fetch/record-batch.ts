@@ -14,7 +14,7 @@ export interface FetchedRecords {
 }
 
 /** How many bytes may still be inflated for one answer. */
-export interface Budget {
+interface Budget {
   bytes: number;
 }
 

@@ -36,7 +36,7 @@ const MAX_KEY_BYTES = 128;
 const HAS_APPEND_TIME = 0x08;
 
 /** Properties of a batch that apply to each of its records. */
-export interface BatchFacts {
+interface BatchFacts {
   /** Offset of the first of them. */
   first: number;
   firstTime: number;

@@ -14,7 +14,7 @@ export interface S3Credentials {
 const ANY: S3Credentials = { AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
 
 /** The file with the credentials of the local S3 API, in the form for AWS_SHARED_CREDENTIALS_FILE. */
-export function credentialsFile(dataDir: string): string {
+function credentialsFile(dataDir: string): string {
   return join(dataDir, 'credentials');
 }
 

@@ -16,7 +16,7 @@ import {
 const GUARD = join(import.meta.dirname, 'guard.sh');
 
 /** A third-party program. It does not notice that its parent has ended. */
-export interface GuardedProgram {
+interface GuardedProgram {
   name: string;
   command: readonly [string, ...string[]];
   /** Left out: the environment of this process. */

@@ -30,7 +30,7 @@ export interface KafkaServer extends LocalServer {
 }
 
 /** One node of a cluster: it is a broker and a controller. */
-export interface ClusterNode {
+interface ClusterNode {
   /** 1..n */
   id: number;
   /** Ports of all the controllers, by id. */

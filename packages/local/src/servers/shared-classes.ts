@@ -12,7 +12,7 @@ const AFTER_MS = 30_000;
 /** Archives that are being made: the nodes of a cluster need the same one. */
 const making = new Set<string>();
 
-export interface SharedClasses {
+interface SharedClasses {
   /** Arguments of the JVM. */
   flags: string[];
   /**

@@ -66,7 +66,7 @@ export async function startProblem(
 }
 
 /** Suffix of the files that hold the process ids of a running stack. */
-export const PID_SUFFIX = '.pid';
+const PID_SUFFIX = '.pid';
 
 /** The process id in a pid file, if the file exists. */
 export function readPid(pidFile: string): number | undefined {

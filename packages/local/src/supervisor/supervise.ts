@@ -19,7 +19,7 @@ export interface Service {
   kill(): Promise<void>;
 }
 
-export interface SuperviseOptions {
+interface SuperviseOptions {
   name: string;
   /** Starts it. Once `stop` aborts, it ends what has begun, and throws. */
   launch: (stop: AbortSignal) => Promise<LocalServer & Partial<Pick<Child, 'lastError' | 'isFinished'>>>;
