@@ -1,5 +1,5 @@
 import { HeadBucketCommand } from '@aws-sdk/client-s3';
-import { readConfig } from '@video-pipeline/config';
+import { readConfig, urlBelow } from '@video-pipeline/config';
 import {
   aligned,
   Backlog,
@@ -159,7 +159,7 @@ async function reportOfStage(target: Target): Promise<Report> {
     },
   };
   if (process.env.INFERENCE_SERVICE_URL)
-    probes.inference = () => askHttp(new URL('/health', INFERENCE_SERVICE_URL));
+    probes.inference = () => askHttp(urlBelow(INFERENCE_SERVICE_URL, 'health'));
   for (const stage of backlog.frameStages) probes[stage.name] = () => backlog.askReader(stage);
   const health = await askOnce(probes, STAGE_ANSWER_MS);
   await backlog.close();

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { CLIPS, fetchAsset } from '@video-pipeline/assets';
-import { readConfig } from '@video-pipeline/config';
+import { readConfig, urlBelow } from '@video-pipeline/config';
 import { type Detection, decodeFrame, type Frame } from '@video-pipeline/frame';
 import { aligned, DIRECTORY, StartError } from '@video-pipeline/local';
 import type { Command } from 'commander';
@@ -78,7 +78,7 @@ async function predict(server: string, jpeg: Buffer): Promise<{ model: string; r
   };
   let response: Response;
   try {
-    response = await fetch(new URL('/predict', server), {
+    response = await fetch(urlBelow(server, 'predict'), {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),

@@ -26,3 +26,8 @@ export function expandVariables(url: string, onMissing: (name: string) => void):
     return reference === url ? (value ?? '') : encodeURIComponent(value ?? '');
   });
 }
+
+/** The address of `path` below a base URL, which may have a path of its own: `http://host/models` and `health`. */
+export function urlBelow(base: string, path: string): URL {
+  return new URL(path, base.endsWith('/') ? base : `${base}/`);
+}

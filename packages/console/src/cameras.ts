@@ -1,3 +1,4 @@
+import { urlBelow } from '@video-pipeline/config';
 import type { CameraStatus } from './api.ts';
 
 const TIMEOUT_MS = 3_000;
@@ -18,7 +19,7 @@ export class Cameras {
 
   /** @param url base address of the ingest host; left out: no states are known */
   constructor(url: string | undefined) {
-    this.#url = url === undefined ? undefined : new URL('health', url.endsWith('/') ? url : `${url}/`);
+    this.#url = url === undefined ? undefined : urlBelow(url, 'health');
   }
 
   get isKnown(): boolean {

@@ -1,3 +1,4 @@
+import { urlBelow } from '@video-pipeline/config';
 import { factsOf } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import { type DetectionDraft, filterDetections, filtersOf, putDetection } from '@video-pipeline/scene';
@@ -104,7 +105,7 @@ async function ask(url: string | undefined, path: string, body?: object): Promis
   };
   try {
     const signal = AbortSignal.timeout(INFERENCE_MS);
-    const response = await fetch(new URL(path, url.endsWith('/') ? url : `${url}/`), { ...post, signal });
+    const response = await fetch(urlBelow(url, path), { ...post, signal });
     const text = await response.text();
     if (!response.ok) throw new Error(`it answered ${response.status}: ${text.slice(0, 200)}`);
     return Object(JSON.parse(text));

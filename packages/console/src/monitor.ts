@@ -1,4 +1,4 @@
-import type { Config } from '@video-pipeline/config';
+import { type Config, urlBelow } from '@video-pipeline/config';
 import type { Admin, Kafka } from '@video-pipeline/kafka';
 import { askGroup } from '@video-pipeline/kafka';
 import type { Bucket } from '@video-pipeline/recovery/bucket';
@@ -81,7 +81,7 @@ export class Monitor {
     return {
       kafka: () => this.#sampleKafka(),
       s3: () => this.#askS3(),
-      ...(model ? { model: () => askHttp(new URL('/health', model), (status) => status === 200) } : {}),
+      ...(model ? { model: () => askHttp(urlBelow(model, 'health'), (status) => status === 200) } : {}),
       ...(this.cameras.isKnown ? { ingest: () => this.cameras.sample() } : {}),
       ...Object.fromEntries(stages),
     };

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { urlBelow } from '@video-pipeline/config';
 import type { Frame } from '@video-pipeline/frame';
 import { Agent, request } from 'undici';
 import { isRecord } from './answer.ts';
@@ -108,7 +109,6 @@ function caller({
   maxAnswerBytes = MAX_ANSWER_BYTES,
   connectionMs = CONNECTION_MS,
 }: HttpClientOptions) {
-  const base = url.endsWith('/') ? url : `${url}/`;
   // The signal limits the whole call. The agent's own limits would end a longer call.
   const dispatcher = new Agent({
     headersTimeout: 0,
@@ -119,7 +119,7 @@ function caller({
   let answeredAt = Number.POSITIVE_INFINITY;
 
   return async (path: string, post?: Post): Promise<string | undefined> => {
-    const target = new URL(path, base);
+    const target = urlBelow(url, path);
     const signal = AbortSignal.timeout(timeoutMs);
     const ask = async () => {
       const method = post ? 'POST' : 'GET';

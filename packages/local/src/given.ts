@@ -1,4 +1,4 @@
-import { readConfig } from '@video-pipeline/config';
+import { readConfig, urlBelow } from '@video-pipeline/config';
 import { messageOf, within } from '@video-pipeline/telemetry';
 import { answers } from './servers/kafka.ts';
 import { connectS3, ensureBucket } from './servers/s3proxy.ts';
@@ -43,8 +43,11 @@ export async function givenServers(note: (line: string) => void): Promise<Given>
   if (process.env.INFERENCE_SERVICE_URL) {
     const inference = config.INFERENCE_SERVICE_URL;
     note(`using the inference server at ${inference}`);
-    const health = `${inference.replace(/\/$/, '')}/health`;
-    await reach('INFERENCE_SERVICE_URL', inference, async () => (await fetch(health)).ok);
+    await reach(
+      'INFERENCE_SERVICE_URL',
+      inference,
+      async () => (await fetch(urlBelow(inference, 'health'))).ok,
+    );
     given.inference = inference;
   }
   return given;

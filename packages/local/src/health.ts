@@ -1,3 +1,4 @@
+import { urlBelow } from '@video-pipeline/config';
 import { STAGES } from '@video-pipeline/stages';
 import { askHttp, type Probe } from '@video-pipeline/telemetry';
 import type { Stack } from './stack.ts';
@@ -25,7 +26,7 @@ export function stackProbes(
     },
     // S3Proxy refuses a request without a signature. That counts as an answer.
     s3: () => askHttp(s3),
-    model: () => askHttp(new URL('/health', inference)),
+    model: () => askHttp(urlBelow(inference, 'health')),
     // 503 while no camera sends: the status shows that for each camera.
     ingest: ofService('ingest', () => askHttp(new URL('/health', health), (status) => status <= 503)),
     ...Object.fromEntries(
