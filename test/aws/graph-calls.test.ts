@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Graph, Resource } from '../../infra/offline/evaluate.ts';
 import { callsOf, withRealIds } from '../infra/calls.ts';
 import { graphOf, ofType } from '../infra/graphs.ts';
+import type { Graph, Resource } from '../infra/offline/evaluate.ts';
 import { type AnyCall, forBoto, startMoto } from './moto.ts';
 import { hasPython } from './python.ts';
 

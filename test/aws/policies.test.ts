@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { DEPLOYED, graphOf, ofType } from '../infra/graphs.ts';
+import { ROOT } from '../infra/offline/platform.ts';
 import { POLICIES } from '../infra/rights.ts';
 import { engines, hasPython } from './python.ts';
 

@@ -9,10 +9,10 @@ import { encodeFrame } from '@video-pipeline/frame';
 import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
 import { localCredentials } from '@video-pipeline/local';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import type { Graph } from '../../infra/offline/evaluate.ts';
-import { ensurePlatform } from '../../infra/offline/platform.ts';
 import type { Flow } from '../../packages/console/src/api.ts';
 import { DEPLOY_CIDR, ofType, one } from '../infra/graphs.ts';
+import type { Graph } from '../infra/offline/evaluate.ts';
+import { ensurePlatform } from '../infra/offline/platform.ts';
 import { copyRepository } from '../support/copy-repository.ts';
 import { unique } from '../support/unique.ts';
 import { spotFrame } from './recovery-rig.ts';
@@ -111,7 +111,7 @@ test('a stage that is added by a row and a handler runs locally, and is in the c
 test('it is deployed: its function, mapping, rights, alarms and graphs', async () => {
   writeFileSync(
     join(root, 'evaluate.ts'),
-    `import { evaluate, prepare } from './infra/offline/evaluate.ts';
+    `import { evaluate, prepare } from './test/infra/offline/evaluate.ts';
 await prepare();
 const graph = await evaluate({ stage: 'alice', env: { DEPLOY_CIDRS: '${DEPLOY_CIDR}' } });
 console.log(JSON.stringify(graph));`,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Graph, Resource } from '../../infra/offline/evaluate.ts';
 import type { Api } from './models.ts';
+import type { Graph, Resource } from './offline/evaluate.ts';
 
 /** One call of AWS: its parameters by names in upper or lower case. */
 export type Call = [api: Api, operation: string, parameters: Record<string, unknown>];

@@ -1,11 +1,11 @@
 import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
 import { quotasOf } from '../../infra/quotas.ts';
 import { stageOf } from '../../infra/stages.ts';
 import { callsOf, withRealIds } from './calls.ts';
 import { DEPLOY_CIDR, graphOf, ofType, one, TRIED } from './graphs.ts';
 import { problemsOf } from './models.ts';
+import { evaluate, type Graph, prepare } from './offline/evaluate.ts';
 import { actionOf, RIGHTS } from './rights.ts';
 
 const ALARM = 'aws:cloudwatch/metricAlarm:MetricAlarm';

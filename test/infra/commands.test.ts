@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
 import { DEPLOY_CIDR, graphOf, ofType } from './graphs.ts';
+import { evaluate, type Graph, prepare } from './offline/evaluate.ts';
 import { createSandbox } from './stand-ins.ts';
 
 let dir: string;

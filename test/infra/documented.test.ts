@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CANARY, NAMESPACE, SERVICE } from '../../infra/kubernetes-object.ts';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { DEPLOYED, EVALUATIONS, graphOf, ofType } from './graphs.ts';
 import { isApi, problemsOf } from './models.ts';
+import { ROOT } from './offline/platform.ts';
 import { createSandbox } from './stand-ins.ts';
 
 /** Documents that tell what to do with a stage on AWS. */

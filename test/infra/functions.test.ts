@@ -5,10 +5,10 @@ import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { variables } from '@video-pipeline/config';
 import { describe, expect, test } from 'vitest';
-import type { Build, Graph } from '../../infra/offline/evaluate.ts';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { COMPACTING, stageOf } from '../../infra/stages.ts';
 import { DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
+import type { Build, Graph } from './offline/evaluate.ts';
+import { ROOT } from './offline/platform.ts';
 
 const MAPPING = 'aws:lambda/eventSourceMapping:EventSourceMapping';
 const FUNCTION = 'aws:lambda/function:Function';

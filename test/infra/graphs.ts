@@ -1,15 +1,9 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type Evaluation,
-  evaluate,
-  type Graph,
-  prepare,
-  type Resource,
-} from '../../infra/offline/evaluate.ts';
-import { ROOT, takeLock } from '../../infra/offline/platform.ts';
-import { sourcesHash } from '../../infra/offline/sources.ts';
 import { rows } from '../../infra/stages.ts';
+import { type Evaluation, evaluate, type Graph, prepare, type Resource } from './offline/evaluate.ts';
+import { ROOT, takeLock } from './offline/platform.ts';
+import { sourcesHash } from './offline/sources.ts';
 import { hosted } from './options.ts';
 
 /** The account of every evaluation. */

@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { variables } from '@video-pipeline/config';
 import { describe, expect, test } from 'vitest';
 import { estimate, tasksPerHost } from '../../infra/costs.ts';
-import { EvaluationError, evaluate, prepare } from '../../infra/offline/evaluate.ts';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { HOST_SIZES, stageOf } from '../../infra/stages.ts';
 import { createServer } from '../../packages/console/src/server.ts';
 import { DEPLOY_CIDR, DEPLOYED, graphOf, ofType, one } from './graphs.ts';
+import { EvaluationError, evaluate, prepare } from './offline/evaluate.ts';
+import { ROOT } from './offline/platform.ts';
 import { hosted } from './options.ts';
 
 describe('the console on the web', () => {

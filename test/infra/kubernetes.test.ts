@@ -15,9 +15,9 @@ import { ServiceAccount } from 'kubernetes-models/v1/ServiceAccount';
 import { describe, expect, test } from 'vitest';
 import { manifests } from '../../infra/kubernetes.ts';
 import type { KubernetesObject, Manifests } from '../../infra/kubernetes-object.ts';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { type Stage, stageOf } from '../../infra/stages.ts';
 import { graphOf, ofType } from './graphs.ts';
+import { ROOT } from './offline/platform.ts';
 
 /** Each kind's class, whose `validate` checks against the schema that the API server publishes. */
 const KINDS: Record<string, new (data: never) => { validate(): void }> = {

@@ -4,9 +4,9 @@ import { STAGES } from '@video-pipeline/stages';
 import { createLogger, emitMetrics, metricUnits } from '@video-pipeline/telemetry';
 import { describe, expect, test, vi } from 'vitest';
 import { awsMetrics, namespaceOf } from '../../infra/metrics.ts';
-import type { Graph } from '../../infra/offline/evaluate.ts';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { DEPLOYED, EVALUATIONS, graphOf, ofType } from './graphs.ts';
+import type { Graph } from './offline/evaluate.ts';
+import { ROOT } from './offline/platform.ts';
 
 interface Named {
   namespace: string;

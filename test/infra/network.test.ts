@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { Graph } from '../../infra/offline/evaluate.ts';
 import { stageOf } from '../../infra/stages.ts';
 import { DEPLOY_CIDR, DEPLOYED, type Deployed, EVALUATIONS, graphOf, ofType } from './graphs.ts';
+import type { Graph } from './offline/evaluate.ts';
 
 const EGRESS = 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule';
 const INGRESS = 'aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule';

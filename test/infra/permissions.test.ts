@@ -1,10 +1,10 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Graph, Resource } from '../../infra/offline/evaluate.ts';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { stageOf } from '../../infra/stages.ts';
 import { ACCOUNT, DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
+import type { Graph, Resource } from './offline/evaluate.ts';
+import { ROOT } from './offline/platform.ts';
 
 interface Statement {
   Effect: string;

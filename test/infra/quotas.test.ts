@@ -1,10 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { quotasOf } from '../../infra/quotas.ts';
 import { functionsOf, stageOf } from '../../infra/stages.ts';
 import { graphOf, ofType } from './graphs.ts';
+import { ROOT } from './offline/platform.ts';
 
 const NAMES = ['production', 'staging', 'personal'] as const;
 const CAMERAS = { production: 20, staging: 1, personal: 1 };

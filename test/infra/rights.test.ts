@@ -1,10 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import type { Graph, Resource } from '../../infra/offline/evaluate.ts';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { callsOf, MAKING, withRealIds } from './calls.ts';
 import { DEPLOYED, graphOf, ofType } from './graphs.ts';
+import type { Graph, Resource } from './offline/evaluate.ts';
+import { ROOT } from './offline/platform.ts';
 import { actionOf, BESIDE, POLICIES, policyOf, RIGHTS, serviceOf } from './rights.ts';
 
 let resources: (Resource & { id: string })[];

@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { manifests } from '../../infra/kubernetes.ts';
 import type { KubernetesObject } from '../../infra/kubernetes-object.ts';
 import { KUBERNETES_VERSION, STANDARD_SUPPORT_ENDS } from '../../infra/kubernetes-versions.ts';
-import { evaluate, prepare } from '../../infra/offline/evaluate.ts';
 import { type Stage, stageOf } from '../../infra/stages.ts';
 import { DEPLOY_CIDR, DEPLOYED, type Deployed, graphOf, ofType, one } from './graphs.ts';
+import { evaluate, prepare } from './offline/evaluate.ts';
 
 type Eks = Extract<Stage['inference'], { backend: 'eks' }>;
 const EKS = ['production', 'staging'] as const satisfies Deployed[];

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { DEPLOYED, graphOf, ofType, one } from './graphs.ts';
+import { ROOT } from './offline/platform.ts';
 
 const text = readFileSync(join(ROOT, 'docs/runbooks.md'), 'utf8');
 const pages = text.split(/^## /m).slice(1);

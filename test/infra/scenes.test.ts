@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { followScenes } from '../../functions/src/scene-configs.ts';
 import { readCameras } from '../../infra/cameras.ts';
-import { evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
 import { DEPLOY_CIDR, ofType, one } from './graphs.ts';
+import { evaluate, type Graph, prepare } from './offline/evaluate.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'cameras-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -1,10 +1,10 @@
 import { variables } from '@video-pipeline/config';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type Evaluation, evaluate, type Graph, prepare } from '../../infra/offline/evaluate.ts';
 import { type Given, SETTABLE, settingsOf } from '../../infra/settings.ts';
 import { type Row, rows, stageOf } from '../../infra/stages.ts';
 import { OTHER_VALUES } from '../support/other-values.ts';
 import { DEPLOY_CIDR, ofType, one } from './graphs.ts';
+import { type Evaluation, evaluate, type Graph, prepare } from './offline/evaluate.ts';
 
 /** Something else than the default, of every variable that a stage may set. */
 const OTHER = Object.fromEntries(

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { estimate, totalUsd } from '../../infra/costs.ts';
-import type { Graph } from '../../infra/offline/evaluate.ts';
-import { ensurePlatform, ROOT } from '../../infra/offline/platform.ts';
 import { deployedStages, stageOf } from '../../infra/stages.ts';
 import { DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
+import type { Graph } from './offline/evaluate.ts';
+import { ensurePlatform, ROOT } from './offline/platform.ts';
 
 test('sst.config.ts and infra/ pass the type check against the types of SST and its providers', async () => {
   await ensurePlatform();

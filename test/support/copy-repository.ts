@@ -13,6 +13,7 @@ export function copyRepository(to: string): void {
     'ingest-host',
     'model',
     'infra',
+    'test/infra/offline',
     'docs',
   ];
   for (const name of ours) {

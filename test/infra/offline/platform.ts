@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { cacheDir, fetchAsset, type NpmAsset } from '@video-pipeline/assets';
 
 /** The repository's root. */
-export const ROOT = resolve(import.meta.dirname, '../..');
+export const ROOT = resolve(import.meta.dirname, '../../..');
 /** Folder in which SST installs its components and the providers' SDKs. */
 export const PLATFORM = join(ROOT, '.sst/platform');
 

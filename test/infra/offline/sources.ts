@@ -3,7 +3,11 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** All code of a stage and its functions. */
-const SOURCES = ['sst.config.ts', 'package-lock.json', '{infra,functions/src,packages/*/src}/**/*.{ts,json}'];
+const SOURCES = [
+  'sst.config.ts',
+  'package-lock.json',
+  '{infra,functions/src,packages/*/src,test/infra/offline}/**/*.{ts,json}',
+];
 
 /**
  * A hash of all code of a stage and its functions.

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import type { Row } from '../stages.ts';
+import type { Row } from '../../../infra/stages.ts';
 import { ensurePlatform, PLATFORM, ROOT, takeLock } from './platform.ts';
 import { sourcesHash } from './sources.ts';
 
