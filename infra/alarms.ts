@@ -119,8 +119,10 @@ const CANARY_ERRORS = 0.05;
 const CANARY_TIME = 1.5;
 /** Tolerated difference of detections a frame, as a share of those of the model in use. */
 const CANARY_DETECTIONS = 0.3;
-/** Least detections a minute for a comparison of the models. */
+/** Least detections a minute of the model in use for a comparison. */
 const ENOUGH_DETECTIONS = 100;
+/** Least frames a minute of the canary: fewer are too few scenes for a mean to be compared. */
+const ENOUGH_CANARY_FRAMES = 1_000;
 
 /** Alarms that compare the canary with the model in use in the same minutes. The first alarm stops the canary. */
 export function canaryAlarms(namespace: string): Alarm[] {
@@ -147,7 +149,7 @@ export function canaryAlarms(namespace: string): Alarm[] {
       CANARY_DETECTIONS,
       5,
       {
-        expression: `IF(detections_main > ${ENOUGH_DETECTIONS}, ABS(${perFrame('canary')} / ${perFrame('main')} - 1), 0)`,
+        expression: `IF(detections_main > ${ENOUGH_DETECTIONS} AND frames_canary > ${ENOUGH_CANARY_FRAMES}, ABS(${perFrame('canary')} / ${perFrame('main')} - 1), 0)`,
         of: { ...both('VariantDetections'), ...both('VariantFrames') },
       },
     ),
