@@ -45,7 +45,7 @@ interface AnnotateDependencies extends FailureDependencies {
   /** `frames`: one object for each picture. `archive`, `video`: one object for each stream's pictures of a batch. */
   form: Value<'STORE'>;
   /** Quality of the JPEGs, 1..100. */
-  quality?: number;
+  quality?: number | undefined;
   /** S3 storage class of objects that hold many pictures. Left out, the bucket's default. */
   storageClass?: Value<'S3_STORAGE_CLASS'>;
   /** Called with the frames of a batch once they are stored. */

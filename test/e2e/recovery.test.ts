@@ -167,6 +167,7 @@ test('a replay processes the frames of a time range again, into a folder of its 
     folder: 'replay/one',
     s3Prefix: 'annotated',
     form: 'frames',
+    quality: 10,
     from: frames[1]?.capturedAt ?? 0,
     to: frames[4]?.capturedAt ?? 0,
     batchSize: 2,
@@ -178,6 +179,9 @@ test('a replay processes the frames of a time range again, into a folder of its 
   const added = (await Array.fromAsync(options.bucket.list(''))).filter((key) => !before.includes(key));
   const annotated = frames.slice(1, 4).map((one) => `replay/one/${annotatedKey('annotated', one)}`);
   expect(added.filter((key) => key.endsWith('.jpg')).sort()).toEqual(annotated.sort());
+  const picture = (await options.bucket.read(annotated[0] ?? '')) ?? Buffer.alloc(0);
+  // The first step of the first quantisation table is 80 at a quality of 10, and 5 at the default of 85.
+  expect(picture[picture.indexOf('ffdb', 0, 'hex') + 5]).toBe(80);
   const ndjson = await Promise.all(
     added.filter((key) => key.endsWith('.ndjson')).map(async (key) => String(await options.bucket.read(key))),
   );

@@ -11,6 +11,7 @@ const NAMES = [
   ...STAGE_VARIABLES,
   'S3_PREFIX',
   'STORE',
+  'JPEG_QUALITY',
   'BATCH_SIZE',
 ] as const;
 

@@ -39,6 +39,7 @@ const command = new Command('replay')
       folder,
       s3Prefix: config.S3_PREFIX,
       form: config.STORE,
+      quality: config.JPEG_QUALITY,
       from: from.getTime(),
       to: to.getTime(),
       stream,

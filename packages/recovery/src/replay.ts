@@ -18,6 +18,8 @@ interface ReplayOptions {
   s3Prefix: string;
   /** How annotated frames are stored. */
   form: Value<'STORE'>;
+  /** JPEG quality of annotated pictures, 1 to 100. */
+  quality?: number | undefined;
   /** Frames captured from this time on, epoch milliseconds. */
   from: number;
   /** Frames captured before this time, epoch milliseconds. */
@@ -57,7 +59,7 @@ export async function replay(options: ReplayOptions): Promise<number> {
 }
 
 /** Runs detect and annotate as one, without publishing. */
-function createBatchProcessor({ detector, store, folder, s3Prefix, form, logger }: ReplayOptions) {
+function createBatchProcessor({ detector, store, folder, s3Prefix, form, quality, logger }: ReplayOptions) {
   const moved = <Kind extends { key: string }>(object: Kind): Kind => ({
     ...object,
     key: `${folder}/${object.key}`,
@@ -70,6 +72,7 @@ function createBatchProcessor({ detector, store, folder, s3Prefix, form, logger 
     store: inFolder,
     prefix: s3Prefix,
     form,
+    quality,
     putFailed: createPutFailed(inFolder, 'annotate'),
     logger,
   });
