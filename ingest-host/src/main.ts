@@ -1,5 +1,5 @@
-import { exitWithError, toldToBegin } from '@video-pipeline/lifecycle';
+import { exitWithError, waitForParent } from '@video-pipeline/lifecycle';
 import { runIngest } from './run.ts';
 
-await toldToBegin();
+await waitForParent();
 await runIngest().catch(exitWithError);

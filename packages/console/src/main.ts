@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { readConfig } from '@video-pipeline/config';
-import { exitWithError, onShutdown, reportReady, toldToBegin } from '@video-pipeline/lifecycle';
+import { exitWithError, onShutdown, reportReady, waitForParent } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
 import { startConsole } from './console.ts';
 import { keptToken } from './token.ts';
@@ -37,7 +37,7 @@ async function main(): Promise<void> {
     ...(host === undefined ? {} : { HOST: host }),
     ...(token === undefined ? {} : { CONSOLE_TOKEN: token }),
   });
-  await toldToBegin();
+  await waitForParent();
   const log = createLogger('console');
   const file = config.CONSOLE_TOKEN === undefined ? config.CONSOLE_TOKEN_FILE : undefined;
   const kept = file === undefined ? undefined : keptToken(file);

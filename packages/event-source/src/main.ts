@@ -8,7 +8,7 @@ import {
   expectLargeBuffers,
   onShutdown,
   reportReady,
-  toldToBegin,
+  waitForParent,
 } from '@video-pipeline/lifecycle';
 import {
   createPutFailed,
@@ -61,7 +61,7 @@ async function main(): Promise<void> {
   ]);
   const options = readOptions(config);
   const handler = await loadHandler(options.handler);
-  await toldToBegin();
+  await waitForParent();
   const logger = createLogger('event-source');
   const inProgress = new InProgress(options.notes, options.group, config.KAFKA_BOOTSTRAP_SERVERS);
   let source: EventSource | undefined;

@@ -122,7 +122,7 @@ export const HELD = 'VIDEO_PIPELINE_HELD';
  * To be called once all modules are loaded, and before any connection. Returns at once if no parent makes the process
  * wait.
  */
-export async function toldToBegin(): Promise<void> {
+export async function waitForParent(): Promise<void> {
   if (process.env[HELD] === undefined) return;
   delete process.env[HELD];
   const abandoned = () => process.exit(1);

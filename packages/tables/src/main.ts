@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@video-pipeline/config';
-import { onShutdown, reportReady, runCommand, toldToBegin } from '@video-pipeline/lifecycle';
+import { onShutdown, reportReady, runCommand, waitForParent } from '@video-pipeline/lifecycle';
 import { createReader, createStore, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError } from 'commander';
@@ -35,7 +35,7 @@ await runCommand(
       days,
     )
     .action(async ({ once, all, expireDays }: { once: boolean; all: boolean; expireDays?: number }) => {
-      await toldToBegin();
+      await waitForParent();
       const settings = readConfig(STORAGE_VARIABLES);
       const bucket = { ...createReader(settings), ...createStore(settings) };
       const stop = new AbortController();

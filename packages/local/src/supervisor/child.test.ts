@@ -51,9 +51,9 @@ describe('a child process', () => {
   });
 
   const LIFECYCLE = import.meta.resolve('@video-pipeline/lifecycle');
-  const HELD = `import(${JSON.stringify(LIFECYCLE)}).then(async ({ toldToBegin }) => {
+  const HELD = `import(${JSON.stringify(LIFECYCLE)}).then(async ({ waitForParent }) => {
     console.log('loaded');
-    await toldToBegin();
+    await waitForParent();
     console.log('begins with ' + process.env.MORE);
     ${READY}
   });`;

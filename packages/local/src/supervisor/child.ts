@@ -18,7 +18,7 @@ export interface ChildProgram {
   env?: NodeJS.ProcessEnv;
   /**
    * Keeps it waiting once its modules are loaded, until this resolves, with variables that were unknown before. The
-   * process must call `toldToBegin`.
+   * process must call `waitForParent`.
    */
   begin?: (() => Promise<NodeJS.ProcessEnv | undefined>) | undefined;
   pidFile: string;
