@@ -1,9 +1,9 @@
+import { LOST_BATCHES } from '@video-pipeline/frame';
 import { STREAMS_KEY as key } from '@video-pipeline/scene';
 import type { Camera } from './cameras.ts';
 import type { Stage } from './stages.ts';
 
-/** Prefix of whole batches in a mapping's on-failure destination. Lambda defines it. */
-export const LOST_BATCHES = 'aws/lambda';
+export { LOST_BATCHES };
 
 /** The bucket of annotated frames, detections and dead letters. */
 export function createStore(stage: Stage) {

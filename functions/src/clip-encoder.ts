@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { HOUR_MS } from '@video-pipeline/frame';
 import type { Size } from '@video-pipeline/storage/scaler';
 import {
   AV_CODEC_FLAG_FRAME_DURATION,
@@ -35,7 +36,6 @@ const MAX_WIDTH = 1280;
 /** Most pixels of a picture. */
 const MAX_PIXELS = 50_000_000;
 const TICKS_PER_SECOND = 1000;
-const HOUR_MS = 3_600_000;
 const TIME_BASE = { num: 1, den: TICKS_PER_SECOND };
 /** How long a clip's only picture is shown, milliseconds. */
 const ONLY_ONE_MS = 1_000;

@@ -1,11 +1,10 @@
-import { claimedStream, positionOf } from '@video-pipeline/frame';
+import { claimedStream, LOST_BATCHES, positionOf } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
 import type { Bucket } from '@video-pipeline/recovery/bucket';
 import {
   FailedEntryError,
   type FailedFilter,
   isChosen,
-  LOST_BATCHES,
   listFailed,
   readFailedHead,
   redrive,
@@ -54,7 +53,7 @@ async function* keysFrom(
   stage: string | undefined,
   after: string | undefined,
 ): AsyncGenerator<string> {
-  for (const folder of [LOST_BATCHES, stage ? `failed/${stage}/` : 'failed/']) {
+  for (const folder of [`${LOST_BATCHES}/`, stage ? `failed/${stage}/` : 'failed/']) {
     const isWithin = after?.startsWith(folder) === true;
     if (after && !isWithin && after > folder) continue;
     for (let from = isWithin ? after : undefined, isDone = false; !isDone; ) {

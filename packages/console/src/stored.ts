@@ -1,9 +1,9 @@
+import { HOUR_MS } from '@video-pipeline/frame';
 import { cached } from '@video-pipeline/storage';
 import type { Counts, FoundFrame, Tables } from '@video-pipeline/tables';
 import type { Timeline } from './api.ts';
 import { BUCKET_MS, KEEP_MS } from './timeline.ts';
 
-const HOUR_MS = 3_600_000;
 /** How far back the last frame of a silent stream is searched, hours, step by step. */
 const STEPS = [2, 48, 24 * 60];
 /** Most frames of one stream that were captured in the same millisecond. */

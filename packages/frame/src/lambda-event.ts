@@ -1,5 +1,5 @@
 import type { MSKEvent, MSKRecord } from 'aws-lambda';
-import { isStreamId } from './frame.ts';
+import { isStreamId, type Place } from './frame.ts';
 import type { ReceivedRecord } from './kafka-record.ts';
 
 export type { MSKEvent, MSKRecord } from 'aws-lambda';
@@ -57,8 +57,8 @@ export function recordsOf(event: MSKEvent): MSKRecord[] {
 }
 
 /** `topic-partition-offset`, the name of a record in errors, logs and `failed/`. */
-export function positionOf(record: Pick<MSKRecord, 'topic' | 'partition' | 'offset'>): string {
-  return `${record.topic}-${record.partition}-${record.offset}`;
+export function positionOf({ topic, partition, offset }: Place): string {
+  return `${topic}-${partition}-${offset}`;
 }
 
 /** The stream that a record names, by its header, otherwise by its key. `unknown` if neither is a stream id. */

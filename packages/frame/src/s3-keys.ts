@@ -1,4 +1,7 @@
-import type { Frame } from './frame.ts';
+import type { Frame, Place } from './frame.ts';
+import { positionOf } from './lambda-event.ts';
+
+export const HOUR_MS = 3_600_000;
 
 /** Hive-style date and hour in UTC, so that Athena prunes by them: `date=2026-11-25/hour=07`. */
 export function hourFolder(epochMs: number): string {
@@ -12,8 +15,7 @@ export function annotatedKey(
   prefix: string,
   frame: Pick<Frame, 'streamId' | 'capturedAt' | 'frameNumber'>,
 ): string {
-  const name = `${frame.capturedAt}-${frame.frameNumber}.jpg`;
-  return `${prefix}/${frame.streamId}/${hourFolder(frame.capturedAt)}/${name}`;
+  return `${annotatedSince(prefix, frame.streamId, frame.capturedAt)}-${frame.frameNumber}.jpg`;
 }
 
 /**
@@ -38,11 +40,10 @@ export function archiveKey(
   prefix: string,
   first: Pick<Frame, 'streamId' | 'capturedAt'>,
   last: Pick<Frame, 'capturedAt'>,
-  record: { topic: string; partition: number; offset: number },
+  record: Place,
 ): string {
-  const folder = `${prefix}/${first.streamId}/${hourFolder(first.capturedAt)}`;
-  const batch = `${record.topic}-${record.partition}-${record.offset}`;
-  return `${folder}/${first.capturedAt}-${last.capturedAt}-${batch}.tar`;
+  const begin = annotatedSince(prefix, first.streamId, first.capturedAt);
+  return `${begin}-${last.capturedAt}-${positionOf(record)}.tar`;
 }
 
 /**
@@ -54,10 +55,9 @@ export function segmentKey(
   prefix: string,
   first: Pick<Frame, 'streamId' | 'capturedAt'>,
   last: Pick<Frame, 'capturedAt'>,
-  records: { topic: string; partition: number; offset: number; last: number },
+  records: Place & { last: number },
 ): string {
-  const archive = archiveKey(prefix, first, last, records);
-  return archive.replace(/\.tar$/, `-${records.last}.mp4`);
+  return archiveKey(prefix, first, last, records).replace(/\.tar$/, `-${records.last}.mp4`);
 }
 
 /**
@@ -79,21 +79,19 @@ export function eventKey(event: { at: number; event_id: string }): string {
 }
 
 /** Key of the NDJSON with one stream's detections of one batch; `first` is that stream's first record in it. */
-export function detectionsKey(
-  frame: Pick<Frame, 'streamId' | 'capturedAt'>,
-  first: { topic: string; partition: number; offset: number },
-): string {
-  const name = `${first.topic}-${first.partition}-${first.offset}.ndjson`;
-  return `detections/${frame.streamId}/${hourFolder(frame.capturedAt)}/${name}`;
+export function detectionsKey(frame: Pick<Frame, 'streamId' | 'capturedAt'>, first: Place): string {
+  return `detections/${frame.streamId}/${hourFolder(frame.capturedAt)}/${positionOf(first)}.ndjson`;
 }
 
 /** Key of a record that a stage could not process. */
-export function failedKey(
-  stage: string,
-  record: { topic: string; partition: number; offset: number },
-): string {
-  return `failed/${stage}/${record.topic}-${record.partition}-${record.offset}`;
+export function failedKey(stage: string, record: Place): string {
+  return `failed/${stage}/${positionOf(record)}`;
 }
+
+/**
+ * Folder of the whole batches that an event-source mapping gave up on: by Lambda's on-failure destination, and locally.
+ */
+export const LOST_BATCHES = 'aws/lambda';
 
 /** The object that stops a canary: while it exists, detect does not ask the canary's model. */
 export const CANARY_STOPPED_KEY = 'config/canary-stopped.json';

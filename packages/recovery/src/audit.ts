@@ -6,6 +6,7 @@ import {
   decodeSeenFrame,
   type Frame,
   failedKey,
+  LOST_BATCHES,
   type Place,
   positionOf,
 } from '@video-pipeline/frame';
@@ -13,7 +14,7 @@ import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, POLLER, type TopicVariable } from '@video-pipeline/stages';
 import { isMissing, pictureKeys } from '@video-pipeline/storage';
 import type { Bucket } from './bucket.ts';
-import { LOST_BATCHES, readLostBatch } from './lost-batches.ts';
+import { readLostBatch } from './lost-batches.ts';
 import { samePicture } from './pixels.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
 
@@ -247,7 +248,7 @@ function tryDecode(record: PlacedRecord, decode: (record: PlacedRecord) => unkno
 /** Keys that the records of lost batches would have in `failed/`: batches that an event-source mapping gave up on. */
 async function lostKeys(bucket: Bucket): Promise<string[]> {
   const keys: string[] = [];
-  for await (const key of bucket.list(LOST_BATCHES)) {
+  for await (const key of bucket.list(`${LOST_BATCHES}/`)) {
     const { stage, records } = await readLostBatch(bucket, key);
     keys.push(...records.map((record) => failedKey(stage, record)));
   }

@@ -1,10 +1,10 @@
-import { claimedStream, fromLambdaRecord, type MSKRecord } from '@video-pipeline/frame';
+import { claimedStream, fromLambdaRecord, LOST_BATCHES, type MSKRecord } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
 import type { FailedRecord } from '@video-pipeline/storage';
 import type { Bucket } from './bucket.ts';
-import { FailedEntryError, isLostBatch, LOST_BATCHES, readLostBatch } from './lost-batches.ts';
+import { FailedEntryError, isLostBatch, readLostBatch } from './lost-batches.ts';
 
-export { FailedEntryError, LOST_BATCHES } from './lost-batches.ts';
+export { FailedEntryError } from './lost-batches.ts';
 
 /** Selects entries of `failed/`. Each condition may be left out. */
 export interface FailedFilter {
@@ -61,7 +61,7 @@ export async function* listFailed(
 async function* failedKeys(bucket: Bucket, { stage }: FailedFilter): AsyncGenerator<string> {
   yield* bucket.list(stage ? `failed/${stage}/` : 'failed/');
   // The keys of lost batches do not contain the stage.
-  yield* bucket.list(LOST_BATCHES);
+  yield* bucket.list(`${LOST_BATCHES}/`);
 }
 
 /** @throws FailedEntryError naming the key */

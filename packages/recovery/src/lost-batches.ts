@@ -1,11 +1,6 @@
-import type { MSKEvent, MSKRecord } from '@video-pipeline/frame';
+import { LOST_BATCHES, type MSKEvent, type MSKRecord } from '@video-pipeline/frame';
 import { STAGES } from '@video-pipeline/stages';
 import type { Bucket } from './bucket.ts';
-
-/**
- * Folder of the whole batches that an event-source mapping gave up on: by Lambda's on-failure destination, and locally.
- */
-export const LOST_BATCHES = 'aws/lambda/';
 
 /** A batch that an event-source mapping gave up on. */
 interface LostBatch {
@@ -26,7 +21,7 @@ export class FailedEntryError extends Error {
 /** Longest batch that is read, bytes: an event of 6 MB within JSON, and the facts around it. */
 const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 
-export const isLostBatch = (key: string): boolean => key.startsWith(LOST_BATCHES);
+export const isLostBatch = (key: string): boolean => key.startsWith(`${LOST_BATCHES}/`);
 
 /** @throws FailedEntryError naming the key */
 export async function readLostBatch(bucket: Pick<Bucket, 'head'>, key: string): Promise<LostBatch> {

@@ -1,10 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { hourFolder } from '@video-pipeline/frame';
+import { HOUR_MS, hourFolder } from '@video-pipeline/frame';
 import { Scene, type SceneConfig, type SceneEvent, type SceneFrame } from '@video-pipeline/scene';
 import { objectsOf, type Reader } from '@video-pipeline/storage';
 import { z } from 'zod';
-
-const HOUR_MS = 3_600_000;
 
 /** A line of stored NDJSON, as far as a scene needs it. */
 const lineSchema = z.object({

@@ -1,4 +1,4 @@
-import { archiveSpanOf } from '@video-pipeline/frame';
+import { archiveSpanOf, HOUR_MS } from '@video-pipeline/frame';
 
 // A segment is one object for a stream's annotated pictures in a batch: H.264 in a fragmented MP4 (CMAF) that plays by
 // itself. Its media time counts from the begin of the hour of its first picture. A `free` box, which players skip
@@ -13,7 +13,6 @@ export const SEGMENT_PICTURES = 60;
 /** As many pixels as annotate accepts. */
 const MAX_PIXELS = 50_000_000;
 const BOX_HEADER = 8;
-const HOUR_MS = 3_600_000;
 
 /** What a segment holds: the size of its pictures as they were, pixels, and their frames in order. */
 interface SegmentIndex {
