@@ -82,6 +82,10 @@ declare module 'kafkajs/src/consumer/consumerGroup.js' {
     readonly groupId: string;
     /** None before the group is joined, and after the broker has forgotten the member. */
     readonly memberId: string | null;
+    /** The broker that takes the member's heartbeats. */
+    readonly coordinator: object;
+    /** None before the group is joined. Its coordinator takes the commits. */
+    readonly offsetManager?: { coordinator: object };
     readonly cluster: {
       findGroupCoordinator(options: { groupId: string }): Promise<{
         leaveGroup(options: { groupId: string; memberId: string }): Promise<unknown>;
@@ -90,6 +94,14 @@ declare module 'kafkajs/src/consumer/consumerGroup.js' {
     constructor(options: object);
     heartbeat(options: { interval: number }): Promise<void>;
     joinAndSync(): Promise<void>;
+  }
+}
+
+declare module 'kafkajs/src/consumer/offsetManager/index.js' {
+  export default class OffsetManager {
+    coordinator: object;
+    constructor(options: object);
+    commitOffsets(offsets: object): Promise<void>;
   }
 }
 

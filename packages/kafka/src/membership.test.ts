@@ -1,4 +1,5 @@
 import { KafkaJSConnectionError } from 'kafkajs';
+import OffsetManager from 'kafkajs/src/consumer/offsetManager/index.js';
 import { isRebalancing } from 'kafkajs/src/errors.js';
 import { expect, test } from 'vitest';
 import './connect.ts';
@@ -17,6 +18,43 @@ test.each([
 
 test('a member that the broker has forgotten joins the group again, instead of reading on', async () => {
   expect(await joinsAgain(null, async () => {})).toBe(true);
+});
+
+test('a member that its new coordinator knows once it has loaded the group commits its offsets there', async () => {
+  const commits: string[] = [];
+  const broker = (name: string, refusal?: string) => ({
+    isConnected: () => true,
+    heartbeat: async () => {},
+    joinGroup: () => Promise.reject(Object.assign(new Error('loading'), { type: 'GROUP_LOAD_IN_PROGRESS' })),
+    async offsetCommit() {
+      commits.push(name);
+      if (refusal) throw Object.assign(new Error(refusal), { type: refusal });
+    },
+  });
+  const cluster = { findGroupCoordinator: async () => broker('new'), refreshMetadata: async () => {} };
+  const instrumentationEmitter = { emit() {} };
+  const coordinator = broker('old', 'NOT_COORDINATOR_FOR_GROUP');
+  const offsetManager = new OffsetManager({
+    cluster,
+    coordinator,
+    instrumentationEmitter,
+    memberAssignment: { t: [0] },
+  });
+  const group = fakeMember({
+    memberId: 'm',
+    lastRequest: 0,
+    cluster,
+    coordinator,
+    offsetManager,
+    assigners: [],
+  });
+
+  await expect(group.joinAndSync()).rejects.toThrow('loading');
+  await group.heartbeat({ interval: 0 });
+  await offsetManager.commitOffsets({
+    topics: [{ topic: 't', partitions: [{ partition: 0, offset: '7' }] }],
+  });
+  expect(commits).toEqual(['new']);
 });
 
 /** Whether a heartbeat of a member of this id makes kafkajs join the group again. */

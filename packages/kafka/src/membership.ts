@@ -29,10 +29,12 @@ export function leaveForFormerMembers(): void {
 }
 
 /**
- * kafkajs 2.2.4 has two faults here. It asks an unreachable coordinator again until the consumer crashes. A consumer
+ * kafkajs 2.2.4 has three faults here. It asks an unreachable coordinator again until the consumer crashes. A consumer
  * whose member id the broker has forgotten, and which can't join again at once, goes on without an id: it reads and
  * delivers, sends no heartbeat, and each of its commits is refused. Here, in both cases, the consumer looks the
- * coordinator up and joins again.
+ * coordinator up and joins again. The third: a new coordinator that still loads the group refuses the join, and knows
+ * the member once it has loaded. The member then sends its heartbeats there, and its commits to the old coordinator, which
+ * refuses each. Here commits go where heartbeats go.
  */
 export function joinAgain(): void {
   const { heartbeat } = ConsumerGroup.prototype;
@@ -40,6 +42,7 @@ export function joinAgain(): void {
     if (!this.memberId) throw rebalancing(new Error(`no member of consumer group ${this.groupId} any more`));
     try {
       await heartbeat.call(this, options);
+      if (this.offsetManager) this.offsetManager.coordinator = this.coordinator;
     } catch (error) {
       throw /^KafkaJSConnection/.test((error as Error).name) ? rebalancing(error as Error) : error;
     }
