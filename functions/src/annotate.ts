@@ -17,7 +17,6 @@ import {
   type Part,
 } from '@video-pipeline/storage';
 import { asSpan, createLogger, emitMetrics, sharedSpan, tracedHandler } from '@video-pipeline/telemetry';
-import { brokerOfEnvironment } from './broker.ts';
 import {
   annotateJpeg,
   drawable,
@@ -258,17 +257,20 @@ function report(drawn: readonly Drawn[]): void {
   }
 }
 
-const { S3_PREFIX, S3_STORAGE_CLASS, STORE, JPEG_QUALITY } = readConfig([
+const { S3_PREFIX, S3_STORAGE_CLASS, STORE, JPEG_QUALITY, MQTT_URL } = readConfig([
   'S3_PREFIX',
   'S3_STORAGE_CLASS',
   'STORE',
   'JPEG_QUALITY',
+  'MQTT_URL',
 ]);
+// Loaded only with MQTT_URL: it is a quarter of all modules of this function.
+const broker = MQTT_URL === undefined ? undefined : await import('./broker.ts');
 const store = createStore();
 const logger = createLogger('annotate');
 
 function wire(): AnnotateDependencies {
-  const mqtt = brokerOfEnvironment(logger);
+  const mqtt = broker?.brokerOfEnvironment(logger);
   return {
     store,
     prefix: S3_PREFIX,

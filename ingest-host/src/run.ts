@@ -60,6 +60,8 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   if (lowRate) log.warn(lowRate);
   const kafka = connectKafka('ingest', log, readConfig(KAFKA_VARIABLES, env), { retry: KAFKA_RETRY });
   const producer = orderedProducer(kafka, { idempotent: true });
+  // Connects while the cameras open. If that fails, the first send connects again.
+  void producer.connect().catch(() => {});
   const { send, laneOf } = kafkaSend(producer, config.KAFKA_TOPIC);
   const thinning = thinningOf(config);
   const restream = await restreamOf(config);

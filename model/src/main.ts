@@ -8,12 +8,12 @@ import type { Detector } from './detector.ts';
 import { devices, selects } from './device-use.ts';
 import { GpuReader } from './gpu.ts';
 import { heads } from './heads/index.ts';
-import { type InspectOptions, inspect, report } from './inspect.ts';
+import type { InspectOptions } from './inspect.ts';
 import { type LoadOptions, loadDetector } from './load-detector.ts';
 import { ModelSet } from './model-set.ts';
 import { buildNanodet } from './nanodet/build.ts';
 import type { DecodeOptions } from './picture.ts';
-import { costReport, type QuantiseOptions, quantise } from './quantise.ts';
+import type { QuantiseOptions } from './quantise.ts';
 import { createApp } from './server/app.ts';
 import { createMetrics } from './server/metrics.ts';
 import { SAGEMAKER_PORT } from './server/sagemaker.ts';
@@ -190,6 +190,7 @@ async function commandLine(): Promise<void> {
       'where the picture with its answer is written (default: <model>-inspected.jpg)',
     )
     .action(async (file: string, options: Omit<InspectOptions, 'maxPixels'> & { json: boolean }) => {
+      const { inspect, report } = await import('./inspect.ts');
       const found = await inspect(file, { ...options, maxPixels: defaults.MAX_FRAME_PIXELS });
       console.log(options.json ? JSON.stringify(found) : report(found));
       if (found.refusal) process.exitCode = 1;
@@ -205,6 +206,7 @@ async function commandLine(): Promise<void> {
     .option('--output <file.onnx>', 'where it is written (default: <model>-int8.onnx)')
     .action(
       async (file: string, options: Omit<QuantiseOptions, 'maxPixels' | 'note'> & { json: boolean }) => {
+        const { costReport, quantise } = await import('./quantise.ts');
         const cost = await quantise(file, {
           ...options,
           maxPixels: defaults.MAX_FRAME_PIXELS,

@@ -3,7 +3,7 @@ import { copyFile, mkdir, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { cacheDir } from './cache.ts';
 import { download, integrityOf } from './download.ts';
-import { type MavenSettings, mavenSettings } from './maven-settings.ts';
+import type { MavenSettings } from './maven-settings.ts';
 import { Progress } from './progress.ts';
 
 /** A jar with a pinned hash. */
@@ -29,7 +29,8 @@ export async function fetchJars(
   const paths = jars.map(({ path }) => join(cacheDir(), 'maven', path));
   const missing = jars.filter((_, index) => !existsSync(paths[index] ?? ''));
   if (missing.length > 0) {
-    const settings = mavenSettings();
+    // Its XML parser is loaded only here: nearly every start finds all jars.
+    const settings = (await import('./maven-settings.ts')).mavenSettings();
     const bytes = missing.reduce((sum, jar) => sum + jar.bytes, 0);
     const progress = new Progress(what, note, bytes);
     await sideBySide(missing, (jar) => fetchJar(jar, settings, progress));

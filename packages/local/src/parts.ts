@@ -153,6 +153,7 @@ export function runCompact(
 ): Promise<Service> {
   return launcher.node('compact', 'stages', 'packages/tables/src/main.ts', () => ({
     env,
+    inBackground: true,
     begin: () => servers,
   }));
 }

@@ -107,19 +107,26 @@ class Session {
 
   async #work(stack: Stack, signal: AbortSignal): Promise<void> {
     const finite = this.#mustEnd();
-    if (finite) await this.#finishBacklog(stack, signal);
+    if (finite) {
+      await stack.stagesUp;
+      await this.#finishBacklog(stack, signal);
+    }
     if (signal.aborted) return;
     this.#counts.reset(stack.sources.map(({ id }) => id));
     this.#startedAt = Date.now();
     this.#hooks.note(`annotated frames: ${stack.endpoints.output}`);
-    const [ingest] = await Promise.all([
-      stack.startIngest?.(),
-      stack.startConsole?.().then(() => this.#hooks.onConsole(stack.endpoints.console ?? '')),
-    ]);
+    const [ingest] = await Promise.all([stack.startIngest?.(), this.#startConsole(stack), stack.compactorUp]);
     if (!ingest) return aborted(signal);
     await Promise.race([ingest.finished, aborted(signal)]);
     this.#failure = ingest.failure;
     await stack.backlog.drained(signal);
+  }
+
+  /** It is the last service that starts. */
+  async #startConsole({ stagesUp, startConsole, endpoints }: Stack): Promise<void> {
+    await stagesUp;
+    await startConsole?.();
+    if (endpoints.console) this.#hooks.onConsole(endpoints.console);
   }
 
   // Frames that an earlier run left in Kafka must not count as frames of this run.
@@ -132,6 +139,7 @@ class Session {
   }
 
   async #watch(stack: Stack, signal: AbortSignal): Promise<void> {
+    await Promise.race([stack.stagesUp, aborted(signal)]);
     let progress = '';
     let progressAt = Date.now();
     const { note } = this.#hooks;

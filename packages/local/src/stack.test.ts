@@ -19,10 +19,12 @@ vi.mock('./supervisor/child.ts', () => ({
     loaded.add(name);
     await begin?.();
     begun.add(name);
+    if (name === 'detect') await group.joined.promise;
     return server();
   },
 }));
 const kafka = vi.hoisted(() => ({ up: Promise.withResolvers<unknown>() }));
+const group = vi.hoisted(() => ({ joined: Promise.withResolvers<void>() }));
 vi.mock(import('./servers/kafka.ts'), async (original) => ({
   ...(await original()),
   startKafka: (() => kafka.up.promise) as never,
@@ -46,6 +48,7 @@ const NEED_KAFKA = ['annotate', 'compact', 'console', 'detect', 'ingest'];
 let dataDir: string;
 beforeEach(async () => {
   kafka.up = Promise.withResolvers();
+  group.joined = Promise.withResolvers();
   for (const names of [loaded, begun]) names.clear();
   dataDir = await mkdtemp(join(tmpdir(), 'stack-'));
   await mkdir(join(dataDir, 'run'));
@@ -67,8 +70,12 @@ test('all processes load while Kafka starts, those that need it begin after it, 
   await expect.poll(() => [...begun]).toEqual(['model']);
   kafka.up.resolve(server());
   const stack = await starting;
+  await stack.compactorUp;
   expect([...begun].sort()).toEqual(['annotate', 'compact', 'detect', 'model']);
+  // Ingest opens its cameras while the stages join their groups.
   await Promise.all([stack.startIngest?.(), stack.startConsole?.()]);
+  group.joined.resolve();
+  await stack.stagesUp;
   expect([...begun].sort()).toEqual([...NEED_KAFKA, 'model'].sort());
   await stack.stop();
 });

@@ -43,7 +43,7 @@ export interface Endpoints {
 
 /**
  * The pipeline on one machine. Ingest is started separately, so that the backlog of an earlier run can be finished
- * first. So is the console, so that no frame waits for it.
+ * first. So is the console, so that no frame waits for it. The stages join their consumer groups meanwhile.
  */
 export interface Stack {
   endpoints: Endpoints;
@@ -52,6 +52,10 @@ export interface Stack {
   isDemo: boolean;
   services: readonly Service[];
   backlog: Backlog;
+  /** Resolves once the stages read; rejects with StartError. */
+  stagesUp: Promise<unknown>;
+  /** Resolves once the compactor runs, if one is wanted; rejects with StartError. Nothing waits for it. */
+  compactorUp: Promise<unknown>;
   /** Absent if nothing is published. */
   startIngest: (() => Promise<Service>) | undefined;
   /** Absent if no web page is served. */
@@ -60,7 +64,7 @@ export interface Stack {
 }
 
 /**
- * Starts everything but ingest and the console, which load their modules meanwhile.
+ * Starts everything. Ingest and the console load their modules, and wait until they are told to begin.
  * @throws StartError, AssetError, ConfigError; nothing runs any more then
  */
 export async function startStack(options: StackOptions, hooks: LauncherHooks): Promise<Stack> {
@@ -109,20 +113,21 @@ async function startAll(context: Context): Promise<Stack> {
   }));
   const ready = all([kafka.start().then(() => backlog.createTopics()), s3.start()]);
   const servers = ready.then(() => undefined);
-  const stages = environment.then((env) => {
+  const stagesUp = environment.then((env) => {
     const wanted = STAGES.filter((stage) => isWanted(stage, { ...process.env, ...env }));
-    return all([
-      ...wanted.map((stage) => runStage(context, stage, backlog, env, servers)),
-      ...(endsByItself(options) ? [] : [runCompact(context, env, servers)]),
-    ]);
+    return all(wanted.map((stage) => runStage(context, stage, backlog, env, servers)));
   });
+  const compactorUp = environment.then((env) =>
+    endsByItself(options) ? undefined : runCompact(context, env, servers),
+  );
+  for (const up of [stagesUp, compactorUp]) up.catch(() => {}); // the session gets the error
   const startIngest = onDemand(options.ingest, async (asked) =>
     runIngest(context, await list, backlog, await environment, asked),
   );
   const startConsole = onDemand(options.console, async (asked) =>
     runConsole(context, await environment, asked),
   );
-  const [sources] = await all([list, servers, stages, runModel(context), runCameras(context, clips)]);
+  const [sources] = await all([list, servers, runModel(context), runCameras(context, clips)]);
   return {
     endpoints: {
       kafka: kafka.bootstrap,
@@ -136,6 +141,8 @@ async function startAll(context: Context): Promise<Stack> {
     isDemo: !context.named,
     services: launcher.services,
     backlog,
+    stagesUp,
+    compactorUp,
     startIngest,
     startConsole,
     async stop() {
@@ -168,5 +175,5 @@ function latencyVariables({ MAX_LATENCY_SECONDS, BATCH_TIMEOUT_SECONDS } = proce
   const { MAX_LATENCY_SECONDS: seconds } = readConfig(['MAX_LATENCY_SECONDS'], given);
   if (seconds === 0 || BATCH_TIMEOUT_SECONDS) return given;
   const { BATCH_TIMEOUT_SECONDS: usual } = readConfig(['BATCH_TIMEOUT_SECONDS'], {});
-  return { ...given, BATCH_TIMEOUT_SECONDS: String(Math.min(usual, seconds / 10)) };
+  return { ...given, BATCH_TIMEOUT_SECONDS: String(Math.min(usual, seconds / 20)) };
 }

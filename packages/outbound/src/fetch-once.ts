@@ -1,8 +1,8 @@
-import { Agent, fetch, type RequestInit, type Response } from 'undici';
+import type { Agent, RequestInit, Response } from 'undici';
 import { lookupAllowed, withoutBrackets } from './address.ts';
 import { refuseForbidden } from './connect.ts';
 
-const agent = new Agent({ connect: { lookup: lookupAllowed } });
+let agent: Agent | undefined;
 
 /**
  * `fetch` that follows no redirect, since a redirect may lead anywhere, and reaches no address that is never allowed.
@@ -10,5 +10,8 @@ const agent = new Agent({ connect: { lookup: lookupAllowed } });
  */
 export async function fetchOnce(url: string, init: RequestInit): Promise<Response> {
   refuseForbidden(withoutBrackets(new URL(url).hostname));
+  // Loaded on demand: most who import this package only open sockets.
+  const { Agent, fetch } = await import('undici');
+  agent ??= new Agent({ connect: { lookup: lookupAllowed } });
   return await fetch(url, { ...init, redirect: 'manual', dispatcher: agent });
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { constants, setPriority } from 'node:os';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { compileCacheDir } from '@video-pipeline/assets';
@@ -21,6 +22,8 @@ export interface ChildProgram {
    * process must call `waitForParent`.
    */
   begin?: (() => Promise<NodeJS.ProcessEnv | undefined>) | undefined;
+  /** Whether all other processes go before it. */
+  inBackground?: boolean | undefined;
   pidFile: string;
   logFile: string;
   /** Receives each line of stdout. */
@@ -63,6 +66,7 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     execArgv: [...process.execArgv, '--max-semi-space-size=16'],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
+  if (program.inBackground && child.pid) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL);
   await writeFile(pidFile, String(child.pid));
   const lines: string[] = [];
   const log = new LogFile(logFile);

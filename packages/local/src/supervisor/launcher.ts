@@ -25,6 +25,8 @@ export interface Inputs {
    * loads its modules.
    */
   begin?: () => Promise<NodeJS.ProcessEnv | undefined>;
+  /** Whether all other processes go before it. */
+  inBackground?: boolean;
 }
 
 /** Services that still run this long after the stop began are killed, milliseconds. */
