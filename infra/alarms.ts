@@ -36,7 +36,7 @@ export const pageOf = ({ key }: Pick<Alarm, 'key'>) => key.split('-')[0] ?? key;
 interface Watched {
   stage: Pick<Stage, 'name' | 'settings'>;
   clusterName: string;
-  /** Names of the Lambda functions, by stage. */
+  /** Names of the Lambda functions, by stage; empty for a stage that runs as tasks. */
   functions: Record<string, string>;
   /** Name of the function that writes the tables. */
   compactor: string;
@@ -78,12 +78,14 @@ export function alarms(watched: Watched): Alarm[] {
           query: `SELECT SUM(FramesFailed) FROM SCHEMA("${namespace}", service, stream) WHERE service = '${service}'`,
         }),
     ),
-    ...services.map((service) =>
-      above(`${title(service)}Errors`, `${title(service)} fails again and again; its batches wait.`, 0, 3, {
-        ...fromAws('AWS/Lambda', 'Errors', watched.functions[service] ?? ''),
-        statistic: 'Sum',
-      }),
-    ),
+    ...services
+      .filter((service) => watched.functions[service])
+      .map((service) =>
+        above(`${title(service)}Errors`, `${title(service)} fails again and again; its batches wait.`, 0, 3, {
+          ...fromAws('AWS/Lambda', 'Errors', watched.functions[service] ?? ''),
+          statistic: 'Sum',
+        }),
+      ),
     above('LostBatches', 'Lambda gave batches up: they lie under aws/lambda/, to be put back.', 0, 1, {
       ...fromAws('AWS/S3', 'PutRequests', watched.lostBatches.bucket, watched.lostBatches.filter),
       statistic: 'Sum',

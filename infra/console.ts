@@ -7,7 +7,7 @@ import {
   refuseRollback,
   taskRole,
 } from './ecs.ts';
-import { type Functions, kafkaEnvironment } from './functions.ts';
+import type { Functions } from './functions.ts';
 import { createImage } from './images.ts';
 import { type KafkaCluster, kafkaArn, kafkaPermissions, kafkaStatement } from './kafka.ts';
 import { logGroupName } from './logs.ts';
@@ -24,6 +24,7 @@ import {
   reachS3,
 } from './network.ts';
 import { environmentOf, KAFKA_IAM_PORT } from './settings.ts';
+import { kafkaEnvironment } from './stage-function.ts';
 import type { Console, Stage } from './stages.ts';
 import { LOST_BATCHES, type StreamList } from './storage.ts';
 

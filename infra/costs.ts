@@ -1,24 +1,33 @@
 import { STAGES } from '@video-pipeline/stages';
+import { endpointsOf } from './endpoints.ts';
 import { CLASSES, PRICE, tiered, usualClass } from './prices.ts';
 import {
   BROKER_SIZES,
   type BrokerSize,
   deployedStages,
-  endpointsOf,
   HOST_SIZES,
   lambdaOf,
   memoryOf,
+  runsAsTasks,
   type Stage,
+  type Workers,
 } from './stages.ts';
+import { transferUsd } from './transfer.ts';
 
 /** Seconds that a function or an endpoint needs for a batch of 25. */
 const BATCH_SECONDS = { detect: 0.6, annotate: 0.5, serverlessInference: 1.5 };
+/** CPU milliseconds of a frame in detect and annotate. */
+const FRAME_CPU_MS = 10;
+/** Share of their CPU that workers are planned to use. */
+const WORKERS_USE = 0.7;
 /** Work for the frames. It replaces the assumptions of the estimate when better figures are known. */
 export interface Work {
   /** Frames of a batch. `detect` and `annotate` are seconds for 25 frames. */
   batch: number;
   detect: number;
   annotate: number;
+  /** CPU milliseconds for a frame, of all stages that carry frames. */
+  cpuMs: number;
   putsPerFrame: number;
   /** NDJSON objects for each frame. The compactor reads each once. */
   linesPerFrame: number;
@@ -54,8 +63,9 @@ function assumedOf({ settings }: Stage): Work {
   return {
     batch: 25,
     ...(settings.PICTURES === 'once' ? { detect: detect + annotate, annotate: 0 } : { detect, annotate }),
+    cpuMs: FRAME_CPU_MS,
     linesPerFrame: LINES_PER_FRAME,
-    putsPerFrame: settings.STORE !== 'frames' ? ARCHIVE_PUTS_PER_FRAME : 1,
+    putsPerFrame: isPacked(settings) ? ARCHIVE_PUTS_PER_FRAME : 1,
   };
 }
 
@@ -65,6 +75,7 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
   const hours = load.stageHours;
   const frames = load.streams * load.frameRate * 3600 * load.cameraHours;
   const batches = frames / 25;
+  const publishedGb = frames * load.frameKb * 1e-6;
   const form = classOf(stage);
   // An object of a versioned bucket is kept for a day more, see infra/storage.ts.
   const days = Math.max(store.annotatedDays + (store.versioning ? 1 : 0), form.days);
@@ -72,25 +83,29 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
   const storedFrames = (frames * (hours < MONTH_HOURS ? Math.min(days, life) : days)) / life;
   const storedGb = storedFrames * (work.storedKb ?? load.frameKb) * 1e-6;
   const [detect, annotate] = [memoryOf(stage, 'detect'), memoryOf(stage, 'annotate')];
+  const { workers } = stage.functions;
   const frameStages = deployedStages(stage).filter(({ of }) => of.carriesFrames).length;
   const lambdaGbSeconds = (batches * (work.detect * detect + work.annotate * annotate)) / 1024;
   const nat = network.nat === 'managed' ? PRICE.perHour.natGateway : PRICE.perHour.natInstance;
   const items = [
     { item: `Kafka (${stage.kafka.kind})`, usd: kafkaCost(stage) },
-    { item: `inference (${stage.inference.backend})`, usd: inferenceCost(stage, batches) },
+    { item: `inference (${stage.inference.backend})`, usd: inferenceCost(stage, batches, publishedGb) },
     { item: `NAT (${network.nat})`, usd: network.zones * (nat + PRICE.perHour.publicAddress) * hours },
     {
       item: 'interface endpoints',
       usd: endpointsOf(stage).length * network.zones * PRICE.perHour.interfaceEndpoint * hours,
     },
     { item: `ingest (${ingest.capacity})`, usd: ingestCost(stage) },
+    { item: 'transfer between zones', usd: transferUsd(stage, publishedGb) },
     { item: 'console', usd: consoleCost(stage) },
-    {
-      item: 'Lambda',
-      usd:
-        lambdaGbSeconds * PRICE.lambdaGbSecondArm +
-        (frameStages * (frames / work.batch) * PRICE.perMillion.lambda) / 1e6,
-    },
+    workers
+      ? { item: `workers (${workers.capacity})`, usd: frameStages * workersCost(stage, workers, work) }
+      : {
+          item: 'Lambda',
+          usd:
+            lambdaGbSeconds * PRICE.lambdaGbSecondArm +
+            (frameStages * (frames / work.batch) * PRICE.perMillion.lambda) / 1e6,
+        },
     { item: 'provisioned pollers', usd: pollersCost(stage) },
     { item: 'work on events', usd: eventsCost(stage) },
     { item: 'S3 requests', usd: (frames * requestsCost(work, form.put)) / 1e6 },
@@ -107,9 +122,13 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
   return { items: items.filter(({ usd }) => usd > 0), assumptions: assumptions(stage, frames, work) };
 }
 
+/** Whether many pictures are one object. */
+const isPacked = ({ STORE }: Stage['settings']) => STORE === 'archive' || STORE === 'video';
+
 /** Storage class of the stage's pictures. Single pictures stay in the standard class: others charge at least 128 KB. */
-function classOf({ settings: { STORE, S3_STORAGE_CLASS = 'STANDARD' } }: Stage) {
-  const isOther = STORE !== 'frames' && S3_STORAGE_CLASS in CLASSES;
+function classOf({ settings }: Stage) {
+  const { S3_STORAGE_CLASS = 'STANDARD' } = settings;
+  const isOther = isPacked(settings) && S3_STORAGE_CLASS in CLASSES;
   return isOther ? CLASSES[S3_STORAGE_CLASS as keyof typeof CLASSES] : usualClass;
 }
 
@@ -143,6 +162,17 @@ function ingestCost({ ingest, load }: Stage): number {
     tasks * taskHour(Number.parseFloat(ingest.cpu), Number.parseFloat(ingest.memory)) * hours + testCamera
   );
 }
+
+/** The tasks of one stage, on average. */
+function workersCost({ load, settings }: Stage, workers: Workers, { cpuMs }: Work): number {
+  const [vcpu, memoryGb] = [Number.parseFloat(workers.cpu), Number.parseFloat(workers.memory)];
+  const stages = settings.PICTURES === 'once' ? 1 : 2;
+  const vcpus = (load.streams * load.frameRate * cpuMs) / 1000 / stages / WORKERS_USE;
+  const hours = Math.ceil(vcpus / vcpu) * load.cameraHours + workers.tasks.min * idleHours(load);
+  return hours * taskHour(vcpu, memoryGb) * (workers.capacity === 'spot' ? SPOT_SHARE : 1);
+}
+
+const idleHours = ({ stageHours, cameraHours }: Stage['load']) => stageHours - cameraHours;
 
 /** Load balancer with an address in each zone, and its task. Cognito is free for the first 10,000 users. */
 function consoleCost({ console, network, load }: Stage): number {
@@ -188,7 +218,7 @@ function kafkaCost(stage: Stage): number {
   return brokers + kafka.brokers * kafka.volumeGb * PRICE.perGbMonth.broker * share;
 }
 
-function inferenceCost({ inference, load }: Stage, batches: number): number {
+function inferenceCost({ inference, load }: Stage, batches: number, gigabytes: number): number {
   const hours = load.stageHours;
   if (inference.backend === 'sagemaker-serverless') {
     return batches * BATCH_SECONDS.serverlessInference * PRICE.serverlessInferenceSecond;
@@ -197,9 +227,8 @@ function inferenceCost({ inference, load }: Stage, batches: number): number {
     return inference.replicas.min * PRICE.perHour[inference.instance] * hours;
   const node = inference.gpu.capacity[0] === 'spot' ? PRICE.perHour.gpuNodeSpot : PRICE.perHour.gpuNode;
   const pods = Math.max(1, inference.replicas.min);
-  return (
-    (pods * node + PRICE.perHour.eks + PRICE.perHour.systemNodes + PRICE.perHour.networkLoadBalancer) * hours
-  );
+  const others = PRICE.perHour.eks + PRICE.perHour.systemNodes + PRICE.perHour.networkLoadBalancer;
+  return (pods * node + others) * hours + gigabytes * PRICE.perGb.networkLoadBalancer;
 }
 
 /**
@@ -216,7 +245,8 @@ function pollersCost(stage: Stage): number {
   if (!pollers) return 0;
   const { load } = stage;
   const mb = (load.streams * load.frameRate * load.frameKb) / 1000;
-  const topics = deployedStages(stage).map(({ of }) => (of.carriesFrames ? mb : 0));
+  const mapped = deployedStages(stage).filter(({ of }) => !runsAsTasks(stage, of));
+  const topics = mapped.map(({ of }) => (of.carriesFrames ? mb : 0));
   const needed = topics.map((each) => Math.max(pollers.min, Math.ceil(each / POLLER_MB)));
   const total = (list: number[]) => list.reduce((sum, one) => sum + one, 0);
   const units = Math.ceil(Math.max(total(needed) / POLLER_UNIT.pollers, total(topics) / POLLER_UNIT.mb));
@@ -242,7 +272,7 @@ function eventsCost(stage: Stage): number {
 function assumptions(stage: Stage, frames: number, work: Work): string[] {
   const { load, inference, functions } = stage;
   return [
-    'list prices of us-east-1 in 2026-11; no taxes, free tiers, or transfer between zones',
+    'list prices of us-east-1 in 2026-11; no taxes or free tiers',
     `${load.streams} cameras, ${load.frameRate} frames/s of ${load.frameKb} KB, ${load.cameraHours} of the stage's ${load.stageHours} hours a month: ${(frames / 1e6).toFixed(1)} million frames`,
     `a batch of 25 takes detect ${work.detect} s and annotate ${work.annotate} s`,
     ...(functions.pollers

@@ -10,7 +10,7 @@ export interface Names {
   region: string;
   stage: Pick<Stage, 'name' | 'settings'>;
   clusterName: string;
-  /** Names of the Lambda functions, by stage. */
+  /** Names of the Lambda functions, by stage; empty for a stage that runs as tasks. */
   functions: Record<string, string>;
   eksCluster?: string | undefined;
   endpoint?: string | undefined;
@@ -32,6 +32,7 @@ export function dashboardBody(names: Names): string {
     label: `${service} ${name} ${statistic}`,
   });
   const stages = STAGES.filter(({ name }) => name in names.functions);
+  const lambdas = stages.filter(({ name }) => names.functions[name]);
   const others = stages.filter(({ carriesFrames }) => !carriesFrames);
   const ofLambda = (stage: StageName, metric: 'Errors' | 'Invocations' | 'Duration') => ({
     metric: awsMetric('AWS/Lambda', metric, names.functions[stage]),
@@ -59,7 +60,7 @@ export function dashboardBody(names: Names): string {
       graph(
         names,
         'Frames in a batch',
-        stages.flatMap(({ name, carriesFrames, counts: [frames] }) =>
+        lambdas.flatMap(({ name, carriesFrames, counts: [frames] }) =>
           carriesFrames && frames ? batchSize(stageName, name, frames, names.functions[name] ?? '') : [],
         ),
       ),
@@ -85,12 +86,12 @@ export function dashboardBody(names: Names): string {
         ...STAGES.filter((one) => stages.includes(one) || isWithin(one, settings)).map(({ name }) =>
           ours(name, 'FramesFailed', 'Sum'),
         ),
-        ...stages.map(({ name }) => ofLambda(name, 'Errors')),
+        ...lambdas.map(({ name }) => ofLambda(name, 'Errors')),
       ]),
       graph(
         names,
         'What costs: Lambda, invocations and ms',
-        stages.flatMap(({ name }) => [ofLambda(name, 'Invocations'), ofLambda(name, 'Duration')]),
+        lambdas.flatMap(({ name }) => [ofLambda(name, 'Invocations'), ofLambda(name, 'Duration')]),
       ),
     ],
     others.map(({ name, counts }) =>

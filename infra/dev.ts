@@ -1,6 +1,6 @@
-import { kafkaEnvironment } from './functions.ts';
 import type { KafkaCluster } from './kafka.ts';
 import { environmentOf, MODEL_VARIABLES } from './settings.ts';
+import { kafkaEnvironment } from './stage-function.ts';
 import type { Stage } from './stages.ts';
 
 interface Parts {

@@ -51,6 +51,7 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
       inference,
       settings: stage.settings,
       loadBalancerGroup,
+      zonal: stage.network.zonal,
       clientCidr: VPC_CIDR,
       kafka: { bootstrapServers, region, partitions: stage.kafka.partitions },
     }),

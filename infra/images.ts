@@ -1,6 +1,6 @@
 interface ImageSpec {
   /** Folder name in the registry, and prefix of the resources. */
-  name: 'model' | 'ingest' | 'camera' | 'console';
+  name: 'model' | 'ingest' | 'camera' | 'console' | 'worker';
   dockerfile: string;
   platform: 'linux/amd64' | 'linux/arm64';
   /** An image that is built already, by CI for example. The deploy then builds none. */

@@ -1,7 +1,6 @@
 import { frameStagesOf, groupOf, topicOf } from '@video-pipeline/stages';
 import { type Camera, chunk } from './cameras.ts';
 import { createCluster, createSecret, executionRole, harden, refuseRollback, taskRole } from './ecs.ts';
-import { kafkaEnvironment } from './functions.ts';
 import { createHosts, type Hosts } from './hosts.ts';
 import { createImage } from './images.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
@@ -18,6 +17,7 @@ import {
   reachS3,
 } from './network.ts';
 import { deployment, environmentOf, INGEST_VARIABLES, KAFKA_IAM_PORT } from './settings.ts';
+import { kafkaEnvironment, nearestRack } from './stage-function.ts';
 import type { Stage } from './stages.ts';
 
 const CLUSTER = 'IngestCluster';
@@ -117,6 +117,7 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     ssm: { STREAMS: secret.version },
     environment: {
       ...kafkaEnvironment(stage, kafka),
+      ...nearestRack(stage),
       ...environmentOf(stage, INGEST_VARIABLES),
       ...(thins && environmentOf(stage, ['KAFKA_GROUP_ID', 'BATCH_SIZE', 'BATCH_TIMEOUT_SECONDS'])),
       ...metricsEnvironment(stage),

@@ -17,9 +17,10 @@ const STORAGE_TARGET_PERCENT = 60;
 
 const PROPERTIES = `auto.create.topics.enable=false
 message.max.bytes=${MAX_MESSAGE_BYTES}`;
-/** Express brokers replicate by themselves and refuse this property. */
+/** Express brokers replicate by themselves and refuse these properties. The last one lets consumers read near by. */
 const PROVISIONED_PROPERTIES = `${PROPERTIES}
-replica.fetch.max.bytes=${MAX_MESSAGE_BYTES}`;
+replica.fetch.max.bytes=${MAX_MESSAGE_BYTES}
+replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector`;
 
 export interface KafkaCluster {
   arn: $util.Output<string>;

@@ -36,6 +36,8 @@ export interface Manifests {
   settings: Settings;
   /** Security group of the internal load balancer. */
   loadBalancerGroup: string;
+  /** Whether the load balancer answers each client from the client's own zone. */
+  zonal?: boolean | undefined;
   /** Addresses that may call the service: the VPC. */
   clientCidr: string;
   /** For KEDA's lag trigger. */

@@ -209,8 +209,18 @@ function deployment({ settings }: Manifests, { name, image, replicas }: Variant)
   };
 }
 
+/** Two pods may be in two of three zones: the third zone's address must reach them too. */
+const ANY_ZONE = 'load_balancing.cross_zone.enabled=true';
+/**
+ * DNS gives a client the address in its own zone, which sends to that zone's pods. The address of a zone without a
+ * healthy pod is not given: its clients get the others.
+ * @see https://docs.aws.amazon.com/elasticloadbalancing/latest/network/edit-load-balancer-attributes.html#zonal-dns-affinity
+ */
+const OWN_ZONE =
+  'load_balancing.cross_zone.enabled=false,dns_record.client_routing_policy=availability_zone_affinity';
+
 /** An internal network load balancer, straight to the pods. */
-function service({ loadBalancerGroup, settings }: Manifests, name: string): KubernetesObject {
+function service({ loadBalancerGroup, settings, zonal }: Manifests, name: string): KubernetesObject {
   const aws = (key: string) => `service.beta.kubernetes.io/aws-load-balancer-${key}`;
   return {
     apiVersion: 'v1',
@@ -225,8 +235,7 @@ function service({ loadBalancerGroup, settings }: Manifests, name: string): Kube
         [aws('healthcheck-path')]: '/health',
         [aws('healthcheck-protocol')]: 'http',
         [aws('healthcheck-interval')]: '10',
-        // Two pods may be in two of three zones: the third zone's address must reach them too.
-        [aws('attributes')]: 'load_balancing.cross_zone.enabled=true',
+        [aws('attributes')]: zonal ? OWN_ZONE : ANY_ZONE,
         [aws('target-group-attributes')]: [
           `deregistration_delay.timeout_seconds=${DRAIN.deregistration}`,
           'deregistration_delay.connection_termination.enabled=true',

@@ -1,5 +1,6 @@
+import { endpointsOf } from './endpoints.ts';
 import { KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
-import { endpointsOf, type Stage } from './stages.ts';
+import type { Stage } from './stages.ts';
 
 /** A security group. The names of its rules contain `name`. */
 export interface Group {

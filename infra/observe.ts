@@ -70,7 +70,7 @@ export function createObservation({
     clusterName: kafka.clusterName,
     lostBatches: $resolve({ bucket: lost.bucket, filter: lost.name }),
     functions: $resolve(
-      Object.fromEntries(Object.entries(functions).map(([name, { fn }]) => [name, fn.name])),
+      Object.fromEntries(Object.entries(functions).map(([name, { fn }]) => [name, fn?.name ?? ''])),
     ),
     compactor: compactor.fn.name,
     eksCluster: $output(inference.metrics.eksCluster),

@@ -1,4 +1,4 @@
-/** List prices in us-east-1, US dollars, as of 2026-11; taxes, transfer between zones and free tiers are left out. */
+/** List prices in us-east-1, US dollars, as of 2026-11; taxes and free tiers are left out. */
 export const PRICE = {
   perHour: {
     'kafka.t3.small': 0.0456,
@@ -38,7 +38,15 @@ export const PRICE = {
     [250_000, 0.1],
     [Number.POSITIVE_INFINITY, 0.05],
   ],
-  perGb: { nat: 0.045, logs: 0.5, expressWritten: 0.01 },
+  perGb: {
+    nat: 0.045,
+    logs: 0.5,
+    expressWritten: 0.01,
+    // 0.01 on each side.
+    betweenZones: 0.02,
+    // A capacity unit (LCU) of a network load balancer carries a gigabyte an hour.
+    networkLoadBalancer: 0.006,
+  },
   perMillion: { s3Get: 0.4, s3Put: 5, lambda: 0.2 },
   lambdaGbSecondArm: 0.0000133334,
   serverlessInferenceSecond: 0.00012,

@@ -1,31 +1,45 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import {
-  type Capacity,
-  capacityOf,
-  MEASURED,
-  oneMachineCameras,
-  type Workload,
-  zoneTransferUsd,
-} from './capacity.ts';
+import type { Workload } from './batches.ts';
+import { type Capacity, capacityOf } from './capacity.ts';
 import { totalUsd } from './costs.ts';
-import { ALL_SAVINGS, SAVINGS } from './savings.ts';
+import { MEASURED, oneMachineCameras } from './one-machine.ts';
+import { ALL_SAVINGS, SAVINGS, type Saving } from './savings.ts';
 import { GPU_FPS } from './scaling.ts';
 
-const { json, ...workload } = new Command('npm run capacity --')
+/** Names every saving. */
+const ALL = 'all';
+
+const {
+  json,
+  savings: names = [],
+  ...rest
+} = new Command('npm run capacity --')
   .description('Print what a number of cameras needs on AWS, what that costs a month, and what breaks first.')
   .option('--cameras <n>', 'cameras', positive, 100)
   .option('--fps <n>', 'frames a second of each', positive, 10)
   .option('--gpu-fps <n>', 'frames a second of one GPU pod', positive, GPU_FPS)
   .addOption(
     new Option('--store <form>', 'how annotated frames are stored')
-      .choices(['frames', 'archive', 'video'])
+      .choices(['frames', 'archive', 'video', 'events'])
       .default('frames'),
   )
+  .addOption(
+    new Option('--kept <share>', 'share of pictures that `--store events` keeps (assumed: 0.1)').argParser(
+      positive,
+    ),
+  )
   .option('--once', 'with PICTURES=once: pictures travel over Kafka once', false)
-  .addOption(new Option('--savings <name...>', 'savings to apply, see docs/capacity.md').choices(ALL_SAVINGS))
+  .addOption(
+    new Option('--savings <name...>', 'savings to apply, see docs/capacity.md').choices([
+      ...ALL_SAVINGS,
+      ALL,
+    ]),
+  )
   .option('--json', 'print one JSON object', false)
   .parse()
-  .opts<Workload & { json: boolean }>();
+  .opts<Omit<Workload, 'savings'> & { json: boolean; savings?: (Saving | typeof ALL)[] }>();
+const savings = names.flatMap((name) => (name === ALL ? ALL_SAVINGS : [name]));
+const workload: Workload = { ...rest, savings: [...new Set(savings)] };
 const capacity = capacityOf(workload);
 console.log(json ? JSON.stringify(capacity) : report(capacity));
 
@@ -57,7 +71,6 @@ function report(result: Capacity): string {
     ['latency', `${result.latencySeconds.toFixed(1)} s from capture to stored object, mean`],
     ['month', `${total.toFixed(0)} US dollars, ${(total / workload.cameras).toFixed(1)} a camera`],
     ...result.usdPerMonth.map(({ item, usd }): [string, string] => [`  ${item}`, usd.toFixed(0)]),
-    ['left out', `about ${zoneTransferUsd(result).toFixed(0)} for transfer between zones`],
   ];
   const lines = rows.map(([name, value]) => `${name.padEnd(22)}${value}`);
   const breaks = limits.map(({ what, need, limit }) => `  ${what}: ${need} needed, ${limit} there`);

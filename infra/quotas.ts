@@ -1,6 +1,6 @@
 import { mostNodes } from './kubernetes.ts';
 import { canaryOf } from './scaling.ts';
-import { COMPACTING, type Stage } from './stages.ts';
+import { COMPACTING, deployedStages, runsAsTasks, type Stage } from './stages.ts';
 
 /** One of AWS's quotas, and the stage's share of it. */
 export interface Quota {
@@ -26,14 +26,16 @@ const UNRESERVED = 100;
  * What a stage needs of the quotas that could stop its first deploy, computed from its row.
  * @param functions number of Lambda functions of stages; each reserves one invocation for each partition
  */
-export function quotasOf(
-  { network, kafka, inference, ingest }: Stage,
-  functions: number,
-  cameras: number,
-): Quota[] {
+export function quotasOf(stage: Stage, functions: number, cameras: number): Quota[] {
+  const { network, kafka, inference, ingest } = stage;
   const tasks = Math.ceil(cameras / ingest.streamsPerTask);
   // A deploy ends an old task before it starts the new one; two of the test camera may run.
   const taskVcpu = tasks * Number.parseFloat(ingest.cpu) + (ingest.testCamera ? 2 * TEST_CAMERA_VCPU : 0);
+  const { workers } = stage.functions;
+  const working = deployedStages(stage).filter(({ of }) => runsAsTasks(stage, of)).length;
+  const workersVcpu = workers ? working * workers.tasks.max * Number.parseFloat(workers.cpu) : 0;
+  const fargateVcpu = (capacity: 'fargate' | 'spot') =>
+    (ingest.capacity === capacity ? taskVcpu : 0) + (workers?.capacity === capacity ? workersVcpu : 0);
   const spotGpu = inference.backend === 'eks' && inference.gpu.capacity.includes('spot');
   const nodes = inference.backend === 'eks' ? mostNodes({ inference, canary: canaryOf(inference) }) : 0;
   const gpuVcpu = nodes * GPU_NODE_VCPU;
@@ -68,14 +70,14 @@ export function quotasOf(
       service: 'fargate',
       code: 'L-3032A538',
       usual: 6,
-      need: ingest.capacity === 'fargate' ? taskVcpu : 0,
+      need: fargateVcpu('fargate'),
     },
     {
       name: 'Fargate Spot vCPU resource count',
       service: 'fargate',
       code: 'L-36FBB829',
       usual: 6,
-      need: ingest.capacity === 'spot' ? taskVcpu : 0,
+      need: fargateVcpu('spot'),
     },
   ];
   return quotas.filter(({ need }) => need > 0);

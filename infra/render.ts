@@ -13,13 +13,14 @@ new Command('k8s:render')
   .option('--region <name>', 'AWS region', 'us-east-1')
   .option('--autoscaler <keda|hpa>', 'what scales the pods', 'keda')
   .action((options) => {
-    const { inference, kafka, settings } = stageOf(options.stage);
+    const { inference, kafka, network, settings } = stageOf(options.stage);
     if (inference.backend !== 'eks') throw new Error(`stage '${options.stage}' has no EKS`);
     const objects = manifests({
       image: options.image,
       inference: { ...inference, autoscaler: options.autoscaler },
       settings,
       loadBalancerGroup: options.loadBalancerGroup,
+      zonal: network.zonal,
       clientCidr: VPC_CIDR,
       kafka: {
         bootstrapServers: options.bootstrapServers,

@@ -52,6 +52,28 @@ export const SAVINGS = {
     price: 'pictures lose detail',
     apply: (plan) => set(plan, { JPEG_QUALITY: 70 }),
   },
+  workers: {
+    does: 'tasks instead of Lambda (`functions.workers`), on Fargate Spot',
+    price: 'ECS adds tasks in minutes, Lambda in seconds; an ended task makes its group pause for seconds',
+    apply: ({ stage, ...rest }) => ({
+      ...rest,
+      stage: {
+        ...stage,
+        functions: {
+          ...stage.functions,
+          workers: { cpu: '1 vCPU', memory: '2 GB', tasks: { min: 3, max: 300 }, capacity: 'spot' },
+        },
+      },
+    }),
+  },
+  zonal: {
+    does: 'frames kept within a zone (`network.zonal`)',
+    price: 'a zone with fewer cameras or pods than the others has more idle, or slower, partitions',
+    apply: ({ stage, ...rest }) => ({
+      ...rest,
+      stage: { ...stage, network: { ...stage.network, zonal: true } },
+    }),
+  },
   spot: {
     does: 'Spot for GPU pods (`gpu.capacity`) and for ingest (`capacity`)',
     price:

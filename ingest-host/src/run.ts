@@ -1,6 +1,6 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import { type Config, ConfigError, readConfig, readStreamsText, streamsFileOf } from '@video-pipeline/config';
-import { connectKafka, KAFKA_VARIABLES, orderedProducer } from '@video-pipeline/kafka';
+import { connectKafka, KAFKA_VARIABLES, orderedProducer, ownRack } from '@video-pipeline/kafka';
 import { expectLargeBuffers, onShutdown, reportFinished, reportReady } from '@video-pipeline/lifecycle';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
 import { createLogger, flushTraces, lowRateNote } from '@video-pipeline/telemetry';
@@ -15,6 +15,7 @@ import { Thinning } from './thinning.ts';
 
 const VARIABLES = [
   ...STAGE_VARIABLES,
+  'KAFKA_RACK',
   'STREAMS',
   'STREAMS_FILE',
   'FRAME_RATE',
@@ -59,7 +60,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   const lowRate = lowRateNote(lowRates);
   if (lowRate) log.warn(lowRate);
   const kafka = connectKafka('ingest', log, readConfig(KAFKA_VARIABLES, env), { retry: KAFKA_RETRY });
-  const producer = orderedProducer(kafka, { idempotent: true });
+  const producer = orderedProducer(kafka, { idempotent: true, rack: await ownRack(config.KAFKA_RACK, log) });
   // Connects while the cameras open. If that fails, the first send connects again.
   void producer.connect().catch(() => {});
   const { send, laneOf } = kafkaSend(producer, config.KAFKA_TOPIC);

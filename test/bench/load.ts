@@ -7,7 +7,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cacheDir } from '@video-pipeline/assets';
-import { MEASURED, oneMachineCameras, oneMachineFps } from '../../infra/capacity.ts';
+import { MEASURED, oneMachineCameras, oneMachineFps } from '../../infra/one-machine.ts';
 import { usageOf } from '../../packages/local/src/screen/usage.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { startStackProcess } from '../e2e/stack-process.ts';

@@ -6,7 +6,7 @@ import { problemsOf } from './models.ts';
 /** Long: botocore's wheel may have to be fetched. */
 const LIMIT = 240_000;
 
-describe.each(DEPLOYED)('the calls of AWS that make %s', (deployed) => {
+describe.each([...DEPLOYED, 'thrifty'] as const)('the calls of AWS that make %s', (deployed) => {
   test(
     "are taken by AWS's own models: fields, enumerations, patterns, lengths, counts",
     async () => {

@@ -4,7 +4,7 @@ import { rows } from '../../infra/stages.ts';
 import { type Evaluation, evaluate, type Graph, prepare, type Resource } from './offline/evaluate.ts';
 import { ROOT, takeLock } from './offline/platform.ts';
 import { sourcesHash } from './offline/sources.ts';
-import { hosted } from './options.ts';
+import { hosted, thrifty } from './options.ts';
 
 /** The account of every evaluation. */
 export const ACCOUNT = '123456789012';
@@ -43,10 +43,18 @@ const CANARY: Evaluation = {
   env: { CAMERAS_FILE: 'test/infra/cameras.yaml', ...TRIED },
 };
 
+/** The stages that are deployed for a while, or by options that change who does a stage's work. */
+const FURTHER = {
+  canary: CANARY,
+  thrifty: { stage: 'thrifty', row: thrifty, env: { CAMERAS_FILE: 'test/infra/cameras.yaml' } },
+} as const satisfies Record<string, Evaluation>;
+rows.thrifty = thrifty;
+type Evaluated = Deployed | keyof typeof FURTHER;
+
 let hash: string | undefined;
 
 /** The resources that a deployment asks for. Kept on disk until any code they are made from changes. */
-export async function graphOf(deployed: Deployed | 'canary'): Promise<Graph> {
+export async function graphOf(deployed: Evaluated): Promise<Graph> {
   hash ??= sourcesHash(ROOT, ['test/infra/cameras.yaml', 'test/infra/{graphs,options}.ts']);
   const file = join(ROOT, '.sst/offline', `${deployed}-${hash}.json`);
   if (!existsSync(file)) await keepGraph(deployed, file);
@@ -54,12 +62,12 @@ export async function graphOf(deployed: Deployed | 'canary'): Promise<Graph> {
 }
 
 /** Evaluates it, unless another test file has meanwhile. */
-async function keepGraph(deployed: Deployed | 'canary', file: string): Promise<void> {
+async function keepGraph(deployed: Evaluated, file: string): Promise<void> {
   const release = await takeLock(`graph-${deployed}`);
   try {
     if (existsSync(file)) return;
     await prepare((line) => process.stderr.write(`${line}\n`));
-    const { stage, ...rest }: Evaluation = deployed === 'canary' ? CANARY : EVALUATIONS[deployed];
+    const { stage, ...rest }: Evaluation = { ...EVALUATIONS, ...FURTHER }[deployed];
     const graph = await evaluate({ stage, ...rest, env: { DEPLOY_CIDRS: DEPLOY_CIDR, ...rest.env } });
     const partial = `${file}.${process.pid}`;
     writeFileSync(partial, JSON.stringify(graph));

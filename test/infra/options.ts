@@ -1,3 +1,4 @@
+import { ALL_SAVINGS, SAVINGS } from '../../infra/savings.ts';
 import { type Row, stageOf } from '../../infra/stages.ts';
 
 /** What no stage has as it stands and every stage can be given: each option once, in as few rows as hold them all. */
@@ -17,4 +18,23 @@ export const hosted: Row = {
   ingest: { ...production.ingest, capacity: 'ec2', instance: 'm7g.xlarge', maxInstances: 4 },
   functions: { ...production.functions, clip: { memoryMb: 1769, timeoutSeconds: 300 } },
   console: { domain: 'cameras.example.com', allowedCidrs: ['203.0.113.0/24', '198.51.100.0/28'] },
+};
+
+/** Production with every option that docs/capacity.md counts as a saving, as the capacity model reckons with them. */
+const saving = ALL_SAVINGS.reduce((plan, name) => SAVINGS[name].apply(plan), {
+  stage: stageOf('production'),
+  partitionsPerCamera: 0,
+}).stage;
+const { name: _saving, tags: _tagged, settings: saved, ...thriftyStage } = saving;
+export const thrifty: Row = {
+  ...thriftyStage,
+  kafka: { ...production.kafka, retentionHours: saving.kafka.retentionHours },
+  settings: {
+    STORE: 'archive',
+    PICTURES: 'once',
+    BATCH_SIZE: saved.BATCH_SIZE,
+    BATCH_TIMEOUT_SECONDS: saved.BATCH_TIMEOUT_SECONDS,
+    JPEG_QUALITY: saved.JPEG_QUALITY,
+    S3_STORAGE_CLASS: saved.S3_STORAGE_CLASS as string,
+  },
 };

@@ -21,6 +21,8 @@ const NOT_OF_A_STAGE = [
   ...['MQTT_URL', 'MQTT_USERNAME', 'MQTT_PASSWORD', 'MQTT_TOPIC_PREFIX'],
   ...['WEBHOOK_URL', 'WEBHOOK_SECRET', 'CONSOLE_TOKEN', 'CONSOLE_TOKEN_FILE', 'CONSOLE_URL'],
   ...['DEPLOY_CIDRS', 'MODEL_IMAGE', 'INGEST_IMAGE', 'ALARM_EMAIL', 'CAMERAS_FILE'],
+  // The deploy knows the racks of its zones.
+  'KAFKA_RACK',
   // OpenVINO is in no image that a stage deploys; ingest in AWS has many addresses, and its state in CloudWatch.
   ...['INFERENCE_PRECISION', 'INGEST_URL'],
   // On AWS the same counts go to CloudWatch.

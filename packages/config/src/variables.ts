@@ -21,6 +21,13 @@ const roles = z
   .transform((list) => list.split(','))
   .optional();
 
+const classes = z
+  .string()
+  .min(1)
+  .transform((list) => list.split(',').map((name) => name.trim()))
+  .pipe(z.array(z.string().min(1, 'has an empty name')))
+  .optional();
+
 /** The only table of environment variables: form, default and purpose of each. */
 export const variables = {
   KAFKA_BOOTSTRAP_SERVERS: z
@@ -33,6 +40,13 @@ export const variables = {
     .default('none')
     .describe(
       '`none` plain text, `tls` TLS alone, `iam` TLS and MSK IAM (SASL/OAUTHBEARER); NODE_EXTRA_CA_CERTS adds a CA of your own',
+    ),
+  KAFKA_RACK: z
+    .string()
+    .regex(/^[\w.-]+$|^[\w.-]+=[\w.-]+(,[\w.-]+=[\w.-]+)*$/, 'must be a rack, or zone=rack[,zone=rack...]')
+    .optional()
+    .describe(
+      'rack (`broker.rack`) of the nearest brokers; ingest sends to the partitions that they lead, the poller reads from them. `zone=rack[,...]`: an ECS task finds its own zone',
     ),
   KAFKA_TOPIC: z.string().min(1).default('video-frames').describe('topic of frames'),
   KAFKA_DETECTIONS_TOPIC: z.string().min(1).default('detections').describe('topic of frames with detections'),
@@ -70,13 +84,9 @@ export const variables = {
     .enum(['canary', 'shadow'])
     .default('canary')
     .describe('detect: `canary` uses its answers, `shadow` only compares them'),
-  ALLOWED_CLASSES: z
-    .string()
-    .min(1)
-    .transform((list) => list.split(',').map((name) => name.trim()))
-    .pipe(z.array(z.string().min(1, 'has an empty name')))
-    .optional()
-    .describe('class names to keep, `person,car`, on streams whose scene names none; left out: all'),
+  ALLOWED_CLASSES: classes.describe(
+    'class names to keep, `person,car`, on streams whose scene names none; left out: all',
+  ),
   SAGEMAKER_ENDPOINT_NAME: optional.describe('name of the SageMaker endpoint'),
   WEBHOOK_URL: httpUrl.describe(
     'notify: URL that events are posted to; with WEBHOOK_SECRET they are signed as in standardwebhooks.com',
@@ -109,8 +119,12 @@ export const variables = {
     .enum(['on', 'off'])
     .default('off')
     .describe('`on`: an MP4 of each event is stored under clips/, and the event names it'),
-  CLIP_BEFORE_SECONDS: number(0, 30).default(3).describe('seconds of a clip before its event'),
-  CLIP_AFTER_SECONDS: number(0, 30).default(3).describe('seconds of a clip after its event'),
+  CLIP_BEFORE_SECONDS: number(0, 30)
+    .default(3)
+    .describe('seconds of a clip, and of frames with `STORE=events`, before the event'),
+  CLIP_AFTER_SECONDS: number(0, 30)
+    .default(3)
+    .describe('seconds of a clip, and of frames with `STORE=events`, after the event'),
   S3_BUCKET: z.string().min(3).default('video-pipeline-output').describe('bucket for everything stored'),
   S3_PREFIX: z
     .string()
@@ -118,11 +132,14 @@ export const variables = {
     .default('annotated')
     .describe('first folder of annotated frames'),
   STORE: z
-    .enum(['frames', 'archive', 'video'])
+    .enum(['frames', 'archive', 'video', 'events'])
     .default('frames')
     .describe(
-      'how annotated frames are stored. `frames`: each as an object. `archive`: the frames of a stream in a batch as one TAR (WebDataset). `video`: these frames as H.264 (MP4)',
+      'how annotated frames are stored. `frames`: each as an object. `archive`: the frames of a stream in a batch as one TAR (WebDataset). `video`: these frames as H.264 (MP4). `events`: as `frames`, but only around what is of interest',
     ),
+  STORE_CLASSES: classes.describe(
+    '`STORE=events`: classes whose detection keeps the frames around it, as an event does; left out: all, `none`: events alone',
+  ),
   S3_STORAGE_CLASS: z
     .enum(['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR'])
     .optional()

@@ -54,6 +54,8 @@ interface EventSourceOptions extends Omit<DeliveryOptions, 'maxBytes' | 'signal'
   kafka: Kafka;
   topic: string;
   groupId: string;
+  /** Rack whose brokers are read from, where they have a replica. Left out, the partitions' leaders are. */
+  rack?: string | undefined;
   /** Records in one invocation, at most. */
   batchSize: number;
   /** Longest wait for a batch to fill, milliseconds. */
@@ -79,7 +81,11 @@ export interface EventSource {
  */
 export async function startEventSource(options: EventSourceOptions): Promise<EventSource> {
   for (const member of options.inProgress?.formerMembers ?? []) noteFormerMember(options.groupId, member);
-  const consumer = options.kafka.consumer({ groupId: options.groupId, ...CONSUMER });
+  const consumer = options.kafka.consumer({
+    groupId: options.groupId,
+    rackId: options.rack ?? '',
+    ...CONSUMER,
+  });
   const source = new Poller(options, consumer);
   await consumer.connect();
   await consumer.subscribe({ topic: options.topic, fromBeginning: true }).catch((cause) => {

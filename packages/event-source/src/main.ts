@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Config, readConfig } from '@video-pipeline/config';
 import { claimedStream } from '@video-pipeline/frame';
-import { connectKafka, KAFKA_VARIABLES } from '@video-pipeline/kafka';
+import { connectKafka, KAFKA_VARIABLES, ownRack } from '@video-pipeline/kafka';
 import {
   exitWithError,
   expectLargeBuffers,
@@ -56,6 +56,7 @@ async function main(): Promise<void> {
     'BATCH_SIZE',
     'BATCH_TIMEOUT_SECONDS',
     'HOST',
+    'KAFKA_RACK',
     'METRICS_PORT',
   ]);
   const options = readOptions(config);
@@ -76,6 +77,7 @@ async function main(): Promise<void> {
     kafka: connectKafka(options.group, logger, config, { retry: KAFKA_RETRY }),
     topic: options.topic,
     groupId: options.group,
+    rack: await ownRack(config.KAFKA_RACK, logger),
     handler,
     functionName: options.handler,
     timeoutMs: options.timeout * 1000,

@@ -29,27 +29,35 @@ export async function startFakeCluster(options: {
   topic: string;
   brokers: number;
   leaders: number[];
+  /** The brokers' racks. */
+  racks?: string[];
   answer(received: Received): number | null | undefined | 'half';
 }) {
-  const { topic, leaders, answer } = options;
+  const { topic, leaders, racks, answer } = options;
+  const preferred = [...leaders];
   const sockets = new Set<Socket>();
   const servers: Server[] = [];
   const stored: Received[] = [];
   const ports = () => servers.map((server) => (server.address() as AddressInfo).port);
 
   const metadata = () => {
-    const replicas = servers.map((_, index) => index);
     const brokers = ports().map((port, index) =>
-      new Encoder().writeInt32(index).writeString('127.0.0.1').writeInt32(port).writeString(null),
-    );
-    const partitions = leaders.map((leader, partition) =>
       new Encoder()
+        .writeInt32(index)
+        .writeString('127.0.0.1')
+        .writeInt32(port)
+        .writeString(racks?.[index] ?? null),
+    );
+    const partitions = leaders.map((leader, partition) => {
+      const [first = leader] = [preferred[partition]];
+      const replicas = [first, ...servers.map((_, index) => index).filter((index) => index !== first)];
+      return new Encoder()
         .writeInt16(leader < 0 ? LEADER_NOT_AVAILABLE : 0)
         .writeInt32(partition)
         .writeInt32(leader)
         .writeArray(replicas, 'int32')
-        .writeArray(replicas, 'int32'),
-    );
+        .writeArray(replicas, 'int32');
+    });
     const topics = [
       new Encoder().writeInt16(0).writeString(topic).writeBoolean(false).writeArray(partitions),
     ];

@@ -13,5 +13,6 @@ export { MAX_BATCH_BYTES, type Refusal, refusalOf } from './fetch/index.ts';
 export * from './lag.ts';
 export { noteFormerMember } from './membership.ts';
 export * from './producer.ts';
+export { ownRack } from './rack.ts';
 export * from './tail.ts';
 export * from './topics.ts';

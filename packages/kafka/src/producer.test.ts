@@ -10,7 +10,11 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-async function setup(options: Omit<Parameters<typeof startFakeCluster>[0], 'topic'>, idempotent = false) {
+async function setup(
+  options: Omit<Parameters<typeof startFakeCluster>[0], 'topic'>,
+  idempotent = false,
+  rack?: string,
+) {
   const cluster = await startFakeCluster({ topic: TOPIC, ...options });
   const settings = {
     KAFKA_BOOTSTRAP_SERVERS: cluster.bootstrap,
@@ -21,6 +25,7 @@ async function setup(options: Omit<Parameters<typeof startFakeCluster>[0], 'topi
   const silent = { warn() {}, error() {} };
   const producer = orderedProducer(connectKafka('test', silent, settings, { retry, requestTimeout: 500 }), {
     idempotent,
+    rack,
   });
   closing.push(cluster.close, () => producer.disconnect());
   await producer.connect();
@@ -270,4 +275,36 @@ test.each([
   isLost = false;
   await producer.send({ topic: TOPIC, messages });
   expect(cluster.stored.map((one) => [one.partition, ...sequenceOf(one)].join())).toEqual(['0,1,0', '1,2,0']);
+});
+
+test('with a rack, keys go to partitions that its brokers lead by preference, and stay when a leader moves', async () => {
+  const keys = ['door', 'yard', 'gate', 'hall', 'roof', 'lane', 'dock', 'lift'];
+  const { cluster, producer } = await setup(
+    {
+      brokers: 3,
+      leaders: [0, 1, 2, 0, 1, 2],
+      racks: ['az1', 'az2', 'az2'],
+      answer: ({ broker, partition }) => (cluster.leaders[partition] === broker ? 0 : NOT_LEADER),
+    },
+    false,
+    'az1',
+  );
+  await producer.send({ topic: TOPIC, messages: messagesOf(keys, 1) });
+  expect([...new Set(cluster.stored.map(({ partition }) => partition))].sort()).toEqual([0, 3]);
+  const before = keys.map((key) => producer.partitionOf(TOPIC, key));
+  cluster.leaders[0] = 1;
+  await producer.send({ topic: TOPIC, messages: messagesOf(keys, 1) });
+  expect(keys.map((key) => producer.partitionOf(TOPIC, key))).toEqual(before);
+  for (const partition of [0, 3])
+    expect(valuesOf(cluster.stored, partition)).toHaveLength(
+      2 * before.filter((one) => one === partition).length,
+    );
+});
+
+test('with a rack in which no broker is, keys go where they go without one', async () => {
+  const leaders = [0, 1];
+  const answer = () => 0;
+  const { producer } = await setup({ brokers: 2, leaders, racks: ['az1', 'az2'], answer }, false, 'az9');
+  await producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 1) });
+  expect(KEYS.map((key) => producer.partitionOf(TOPIC, key))).toEqual([0, 1]);
 });

@@ -7,6 +7,7 @@ import {
   type Kafka as WholeKafka,
 } from 'kafkajs';
 import { type Kafka, NOTHING_TO_SEND } from './connect.ts';
+import { brokersIn } from './rack.ts';
 
 /** Kafka has not confirmed records. They may be stored nevertheless. Sending them again may help. */
 class UnconfirmedError extends Error {
@@ -55,9 +56,16 @@ export interface Producer {
  * @param options.idempotent the broker stores a record once, even if it is sent again after a lost answer. A caller
  * must send a failed array again until it succeeds: otherwise kafkajs gives its sequence numbers to other records, and
  * the broker drops those as duplicates. Other arrays wait for that, where they go to the same partition.
+ * @param options.rack chooses among those partitions only whose preferred leader is in this rack. The leader may move,
+ * the choice stays. A producer in another rack chooses other partitions for the same keys.
  */
-export function orderedProducer(kafka: Kafka, options: { idempotent?: boolean } = {}): Producer {
+export function orderedProducer(kafka: Kafka, options: ProducerOptions = {}): Producer {
   return new OrderedProducer(kafka, options);
+}
+
+interface ProducerOptions {
+  idempotent?: boolean;
+  rack?: string | undefined;
 }
 
 /** Stands for no record: with it, kafkajs asks only where a record would go. */
@@ -87,7 +95,10 @@ function typeOf(error: unknown): string {
 class OrderedProducer implements Producer {
   readonly #create: () => Client;
   #client: Client;
-  readonly #choose = Partitioners.DefaultPartitioner();
+  readonly #hash = Partitioners.DefaultPartitioner();
+  /** Finds the brokers of the own rack. Left out, no broker is nearer than another. */
+  readonly #findNear: (() => Promise<ReadonlySet<number>>) | undefined;
+  #near: ReadonlySet<number> | undefined;
   /** What kafkajs knew of a topic's partitions when it last asked where a record goes. */
   readonly #partitions = new Map<string, PartitionerArgs['partitionMetadata']>();
   /** What is left to send of an array of which a part failed, by partition. */
@@ -101,11 +112,12 @@ class OrderedProducer implements Producer {
   /** By partition, the array that may be stored there in part: only the same array may be sent there next. */
   readonly #inDoubt = new Map<string, { messages: Message[]; ended: PromiseWithResolvers<void> }>();
 
-  constructor(kafka: Kafka, options: { idempotent?: boolean }) {
-    this.#isIdempotent = options.idempotent ?? false;
+  constructor(kafka: Kafka, { idempotent = false, rack }: ProducerOptions) {
+    this.#isIdempotent = idempotent;
+    if (rack) this.#findNear = () => brokersIn(kafka, rack);
     this.#create = () =>
       (kafka as Pick<WholeKafka, 'producer'> & Kafka).producer({
-        ...options,
+        idempotent,
         createPartitioner: () => (args) => this.#place(args),
         allowAutoTopicCreation: false,
       });
@@ -182,9 +194,20 @@ class OrderedProducer implements Producer {
     return confirmed;
   }
 
+  #choose(args: PartitionerArgs): number {
+    const { partitionMetadata } = args;
+    // The preferred leader is the first replica.
+    const near = partitionMetadata.filter(({ replicas: [first] }) => this.#near?.has(first ?? -1));
+    if (near.length === 0 || args.message.partition !== undefined) return this.#hash(args);
+    near.sort((one, other) => one.partitionId - other.partitionId);
+    const index = this.#hash({ ...args, partitionMetadata: near });
+    return near[index]?.partitionId ?? index;
+  }
+
   /** kafkajs shows a topic's partitions only to its partitioner: a send of no record makes kafkajs call it. */
   async #learnPartitions(topic: string): Promise<void> {
     if (this.#partitions.has(topic)) return;
+    this.#near ??= await this.#findNear?.();
     await this.#client.send({ topic, acks: -1, messages: [NONE] }).catch((error) => {
       if (!this.#partitions.has(topic)) throw error;
     });

@@ -1,4 +1,5 @@
 import { type Cluster, Partitioners } from 'kafkajs';
+import { clusterOf } from './cluster.ts';
 import type { Kafka } from './connect.ts';
 import { refusalOf } from './fetch/index.ts';
 
@@ -31,6 +32,13 @@ export interface Tail {
    * @throws TailError
    */
   newest(topic: string, key: string, limit: number): AsyncGenerator<TailRecord, void>;
+  /**
+   * The records of a partition before a place, other keys' among them, the newest first. They are fetched as they are
+   * asked for.
+   * @param limit most offsets to go back
+   * @throws TailError
+   */
+  before(place: Place, limit: number): AsyncGenerator<TailRecord, void>;
   /**
    * The records at these places. Places of a partition that lie close together are read in one fetch. A record that is
    * not there any more is left out.
@@ -72,42 +80,30 @@ export function createTail(kafka: Kafka): Tail {
         await open(topic);
         const partition = partitionOf(cluster, topic, key);
         const high = await offsetOf(cluster, topic, partition, false);
-        const low = Math.max(await offsetOf(cluster, topic, partition, true), high - limit);
-        for (let end = high; end > low; end -= STEP) {
-          const records = await fetchRange(cluster, topic, partition, Math.max(low, end - STEP), end);
-          yield* records.reverse();
-        }
+        yield* backwards(cluster, { topic, partition, offset: high }, limit);
       } catch (cause) {
         await fail(`the end of ${topic} for '${key}'`, cause);
+      }
+    },
+    async *before(place, limit) {
+      try {
+        await open(place.topic);
+        yield* backwards(cluster, place, limit);
+      } catch (cause) {
+        await fail(`${place.topic}-${place.partition} before ${place.offset}`, cause);
       }
     },
     close: () => cluster.disconnect(),
   };
 }
 
-/**
- * The client's view of the brokers. kafkajs hands it to a consumer's partition assigners, and nowhere else in its
- * public interface; the consumer itself is never connected.
- */
-function clusterOf(kafka: Kafka): Cluster {
-  let cluster: Cluster | undefined;
-  kafka.consumer({
-    groupId: 'tail',
-    partitionAssigners: [
-      (config) => {
-        cluster = config.cluster;
-        const unused = async () => [];
-        return {
-          name: 'none',
-          version: 0,
-          assign: unused,
-          protocol: () => ({ name: 'none', metadata: Buffer.alloc(0) }),
-        };
-      },
-    ],
-  });
-  if (!cluster) throw new TailError('this kafkajs hands its partition assigners no cluster');
-  return cluster;
+/** Records before a place, the newest first. */
+async function* backwards(cluster: Cluster, { topic, partition, offset }: Place, limit: number) {
+  const low = Math.max(await offsetOf(cluster, topic, partition, true), offset - limit);
+  for (let end = offset; end > low; end -= STEP) {
+    const records = await fetchRange(cluster, topic, partition, Math.max(low, end - STEP), end);
+    yield* records.reverse();
+  }
 }
 
 function partitionOf(cluster: Cluster, topic: string, key: string): number {

@@ -54,6 +54,7 @@ const lookups: Record<string, (inputs: Fields, region: string) => Fields> = {
   'aws:index/getRegion:getRegion': (_, region) => ({ region, name: region, id: region }),
   'aws:index/getAvailabilityZones:getAvailabilityZones': (_, region) => ({
     names: ZONES.map((zone) => region + zone),
+    zoneIds: ZONES.map((_zone, index) => `zone-${index + 1}`),
   }),
   'aws:iam/getPolicyDocument:getPolicyDocument': (inputs) => ({ ...inputs, json: policyJson(inputs) }),
   'aws:secretsmanager/getRandomPassword:getRandomPassword': () => ({ randomPassword: 'random' }),

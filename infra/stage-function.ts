@@ -1,0 +1,189 @@
+import type { VariableName } from '@video-pipeline/config';
+import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
+import { groupOf, type Need, type PipelineStage, topicOf } from '@video-pipeline/stages';
+import type { InferenceTarget } from './inference-target.ts';
+import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
+import {
+  ANYWHERE,
+  connect,
+  connectOut,
+  createGroup,
+  type createNetwork,
+  type Group,
+  HTTPS,
+  reachAws,
+} from './network.ts';
+import { deployment, environmentOf, KAFKA_IAM_PORT, title } from './settings.ts';
+import { deployedStages, type Lambda, type Stage } from './stages.ts';
+import type { StreamList } from './storage.ts';
+
+/** What a pipeline stage needs where it runs: its row in the table of stages, resolved for this deployment. */
+
+export type Permissions = sst.aws.FunctionPermissionArgs[];
+export type Environment = Record<string, $util.Input<string>>;
+
+export interface Parts {
+  stage: Stage;
+  network: ReturnType<typeof createNetwork>;
+  kafka: KafkaCluster;
+  store: sst.aws.Bucket;
+  inference: InferenceTarget;
+  list: StreamList;
+}
+
+/** The work of a pipeline stage, as a Lambda function or as tasks. */
+export interface StageFunction {
+  /** Name of its resources: the stage's name with a capital first letter. */
+  name: string;
+  of: PipelineStage;
+  size: Lambda;
+  topic: string;
+  consumerGroup: string;
+  group: Group;
+  environment: Environment;
+  permissions: Permissions;
+}
+
+/** Resolves the needs of a stage, and opens the network for it. */
+export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFunction {
+  const { network, kafka, store } = parts;
+  const { settings } = parts.stage;
+  const name = title(of.name);
+  const group = createGroup(network.vpc, name);
+  const [topic, consumerGroup] = [topicOf(of, settings), groupOf(of, settings)];
+  const { alsoReads = [], writes = [] } = of.lambda;
+  const { needs, environment } = neededBy(of, settings);
+  const { getsObjects = [], putsObjects = [] } = of.lambda;
+  const met = needs.map((need) => NEEDS[need](parts, group));
+  const topics = (names: typeof alsoReads) => names.map((variable) => settings[variable]);
+  const folders = (names: typeof putsObjects) =>
+    names.map((folder) => `${folder === 'S3_PREFIX' ? settings.S3_PREFIX : folder}/*`);
+  return {
+    name,
+    of,
+    size,
+    topic,
+    consumerGroup,
+    group,
+    environment: {
+      ...Object.assign({}, ...met.map((one) => one.environment)),
+      S3_BUCKET: store.name,
+      ...variablesOf(parts.stage, environment),
+    },
+    permissions: [
+      ...kafkaPermissions(kafka, {
+        read: [topic, ...topics(alsoReads)],
+        groups: [consumerGroup],
+        write: topics(writes),
+      }),
+      ...(getsObjects.length > 0 ? [objects(store, 's3:GetObject', folders(getsObjects))] : []),
+      objects(store, 's3:PutObject', [...folders(putsObjects), `failed/${of.name}/*`]),
+      ...met.flatMap((one) => one.permissions ?? []),
+    ],
+  };
+}
+
+/** The stage's values of these variables. A variable that enables a pipeline stage is `on` if that is deployed. */
+function variablesOf(stage: Stage, names: readonly VariableName[]): Environment {
+  const switches = deployedStages(stage).flatMap(({ of }) => of.onlyWith ?? []);
+  const on = names.filter((name) => switches.includes(name)).map((name) => [name, 'on']);
+  return { ...Object.fromEntries(on), ...environmentOf(stage, names) };
+}
+
+/** What a stage needs and which variables it gets, with these settings. */
+export function neededBy({ lambda }: PipelineStage, { STORE }: Stage['settings']) {
+  const { needs = [], environment = [], forEvents } = lambda;
+  const more = STORE === 'events' ? forEvents : undefined;
+  return {
+    needs: [...new Set([...needs, ...(more?.needs ?? [])])],
+    environment: [...environment, ...(more?.environment ?? [])],
+  };
+}
+
+interface Met {
+  environment: Environment;
+  permissions?: Permissions;
+}
+
+/**
+ * Environment and permissions for each need of a pipeline stage. They also open the network for the function's group.
+ */
+const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
+  kafka({ stage, kafka }, group) {
+    connect(group, kafka.group, KAFKA_IAM_PORT);
+    return { environment: kafkaEnvironment(stage, kafka) };
+  },
+  inference({ store, inference: { environment, permissions, allow, hasCanary } }, group) {
+    allow(group);
+    const stop = hasCanary ? [objects(store, 's3:GetObject', [CANARY_STOPPED_KEY])] : [];
+    return { environment, permissions: [...permissions, ...stop] };
+  },
+  scenes: ({ store, list }) => ({
+    environment: { STREAMS_FILE: list.url },
+    permissions: [objects(store, 's3:GetObject', [list.key])],
+  }),
+  bus({ network }, group) {
+    const bus = new sst.aws.Bus('Events');
+    reachAws(network, group);
+    return {
+      environment: { EVENT_BUS_NAME: bus.name },
+      permissions: [{ actions: ['events:PutEvents'], resources: [bus.arn] }],
+    };
+  },
+  mqtt({ network }, group) {
+    const { MQTT_URL, MQTT_USERNAME, MQTT_PASSWORD, MQTT_TOPIC_PREFIX } = deployment();
+    if (!MQTT_URL) return { environment: {} };
+    if (network.endpointGroup) connectOut(group, ANYWHERE, mqttPort(MQTT_URL));
+    return {
+      environment: {
+        MQTT_URL,
+        MQTT_TOPIC_PREFIX,
+        ...(MQTT_USERNAME && { MQTT_USERNAME }),
+        ...(MQTT_PASSWORD && { MQTT_PASSWORD: $util.secret(MQTT_PASSWORD) }),
+      },
+    };
+  },
+  webhook({ network }, group) {
+    const { WEBHOOK_URL, WEBHOOK_SECRET } = deployment();
+    if (WEBHOOK_URL && network.endpointGroup) connectOut(group, ANYWHERE, HTTPS);
+    return {
+      environment: {
+        ...(WEBHOOK_URL && { WEBHOOK_URL }),
+        ...(WEBHOOK_SECRET && { WEBHOOK_SECRET: $util.secret(WEBHOOK_SECRET) }),
+      },
+    };
+  },
+};
+
+function mqttPort(url: string): number {
+  const { protocol, port } = new URL(url);
+  return Number(port) || (protocol === 'mqtts:' ? 8883 : 1883);
+}
+
+/** Environment of a Kafka client. */
+export function kafkaEnvironment(stage: Stage, kafka: KafkaCluster) {
+  return {
+    KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrapServers,
+    KAFKA_AUTH: 'iam',
+    ...environmentOf(stage, ['KAFKA_TOPIC', 'KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC', 'PICTURES']),
+  };
+}
+
+/**
+ * The brokers' racks by zone, for a task that finds its own zone. MSK names its racks after the ids of zones, which
+ * differ from their names by account.
+ * @see https://docs.aws.amazon.com/msk/latest/developerguide/bestpractices.html
+ */
+export function nearestRack({ network }: Stage): { KAFKA_RACK?: $util.Input<string> } {
+  if (!network.zonal) return {};
+  const zones = aws.getAvailabilityZonesOutput({ state: 'available' });
+  const KAFKA_RACK = $resolve([zones.names, zones.zoneIds]).apply(([names, ids]) =>
+    names.map((name, index) => `${name}=${ids[index]}`).join(),
+  );
+  return { KAFKA_RACK };
+}
+
+/** Permission for an action on objects of the bucket. */
+export function objects(store: sst.aws.Bucket, action: 's3:GetObject' | 's3:PutObject', keys: string[]) {
+  return { actions: [action], resources: keys.map((key) => $interpolate`${store.arn}/${key}`) };
+}

@@ -1,0 +1,104 @@
+import { createCluster, executionRole, giveTmp, harden, refuseRollback, taskRole } from './ecs.ts';
+import { createImage } from './images.ts';
+import { logGroupName } from './logs.ts';
+import { metricsEnvironment } from './metrics.ts';
+import { connect, reachAws, reachCollector, reachS3 } from './network.ts';
+import { COMMON_VARIABLES, environmentOf, KAFKA_IAM_PORT } from './settings.ts';
+import {
+  kafkaEnvironment,
+  nearestRack,
+  neededBy,
+  objects,
+  type Parts,
+  type StageFunction,
+} from './stage-function.ts';
+import { beforeForgotten, MOST_RETRIES, type Workers } from './stages.ts';
+import { LOST_BATCHES } from './storage.ts';
+
+/** Percent of CPU use at which ECS adds a task. */
+const CPU_TARGET = 70;
+/** Batches that a task has in work at a time for each vCPU: one waits for the model while the other is drawn. */
+const BATCHES_PER_VCPU = 2;
+
+/**
+ * Tasks on Fargate that do the work of a stage. The poller of packages/event-source reads Kafka in place of a mapping,
+ * and runs the same handler in its own process.
+ */
+export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Output<string>) {
+  const { stage, network, kafka, store } = parts;
+  const { name, of, group } = spec;
+  const { cpu, memory, tasks, capacity } = stage.functions.workers as Workers;
+  // The handler may have these rules already.
+  if (!neededBy(of, stage.settings).needs.includes('kafka')) connect(group, kafka.group, KAFKA_IAM_PORT);
+  reachAws(network, group);
+  reachS3(network, group);
+  reachCollector(stage, group);
+  const logs = logGroupName(of.name);
+  const service = new sst.aws.Service(name, {
+    cluster: createCluster(network, group, { name: `${name}Cluster` }),
+    architecture: 'arm64',
+    wait: true,
+    cpu,
+    memory,
+    capacity: capacity === 'spot' ? 'spot' : undefined,
+    scaling: { ...tasks, cpuUtilization: CPU_TARGET, memoryUtilization: false },
+    image,
+    command: command(parts, spec, Number.parseFloat(cpu)),
+    logging: { name: logs, retention: stage.logRetention },
+    environment: {
+      ...environmentOf(stage, COMMON_VARIABLES),
+      ...metricsEnvironment(stage),
+      ...kafkaEnvironment(stage, kafka),
+      ...nearestRack(stage),
+      ...spec.environment,
+      AWS_REGION: aws.getRegionOutput().region,
+    },
+    transform: {
+      taskRole: taskRole([
+        ...spec.permissions,
+        objects(store, 's3:PutObject', [`${LOST_BATCHES}/*`, 'failed/event-source/*']),
+        { actions: ['s3:ListBucket'], resources: [store.arn] },
+      ]),
+      executionRole: executionRole(logs, []),
+      taskDefinition: (args) => {
+        harden(args);
+        giveTmp(args);
+      },
+      service: (args) => {
+        args.enableExecuteCommand = false;
+      },
+    },
+  });
+  refuseRollback(name, service);
+  return { logs: { name: logs } };
+}
+
+/** The image of all workers: the poller and every handler. */
+export function createWorkerImage() {
+  return createImage({
+    name: 'worker',
+    dockerfile: 'packages/event-source/Dockerfile',
+    platform: 'linux/arm64',
+  });
+}
+
+/** Arguments of `node` in the image: the poller, with the limits that the stage's mapping would have. */
+function command({ stage, store }: Parts, spec: StageFunction, vcpus: number): $util.Input<string>[] {
+  const { BATCH_SIZE, BATCH_TIMEOUT_SECONDS } = stage.settings;
+  const options: Record<string, $util.Input<string | number>> = {
+    handler: spec.of.handler,
+    topic: spec.topic,
+    group: spec.consumerGroup,
+    'batch-size': BATCH_SIZE,
+    window: BATCH_TIMEOUT_SECONDS,
+    concurrency: vcpus * BATCHES_PER_VCPU,
+    timeout: spec.size.timeoutSeconds,
+    'on-failure': $interpolate`s3://${store.name}/${LOST_BATCHES}`,
+    'max-retries': MOST_RETRIES,
+    'max-age': beforeForgotten(stage),
+    // The only folder that can be written to.
+    notes: '/tmp/in-progress',
+  };
+  const given = Object.entries(options).map(([name, value]) => $interpolate`--${name}=${value}`);
+  return ['packages/event-source/src/main.ts', ...given];
+}

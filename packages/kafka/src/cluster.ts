@@ -1,0 +1,27 @@
+import type { Cluster } from 'kafkajs';
+import type { Kafka } from './connect.ts';
+
+/**
+ * The client's view of the brokers. kafkajs hands it to a consumer's partition assigners, and nowhere else in its
+ * public interface; the consumer itself is never connected.
+ */
+export function clusterOf(kafka: Kafka): Cluster {
+  let cluster: Cluster | undefined;
+  kafka.consumer({
+    groupId: 'tail',
+    partitionAssigners: [
+      (config) => {
+        cluster = config.cluster;
+        const unused = async () => [];
+        return {
+          name: 'none',
+          version: 0,
+          assign: unused,
+          protocol: () => ({ name: 'none', metadata: Buffer.alloc(0) }),
+        };
+      },
+    ],
+  });
+  if (!cluster) throw new Error('this kafkajs hands its partition assigners no cluster');
+  return cluster;
+}

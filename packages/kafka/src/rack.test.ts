@@ -1,0 +1,34 @@
+import { createServer } from 'node:http';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { ownRack } from './rack.ts';
+
+/** Answers as ECS does to a task in the zone us-east-1b. */
+const ecs = createServer((request, response) => {
+  response.statusCode = request.url === '/v4/1/task' ? 200 : 404;
+  response.end(JSON.stringify({ AvailabilityZone: 'us-east-1b' }));
+});
+let metadata: string;
+beforeAll(async () => {
+  await new Promise<void>((resolve) => ecs.listen(0, '127.0.0.1', resolve));
+  metadata = `http://127.0.0.1:${(ecs.address() as { port: number }).port}/v4/1`;
+});
+afterAll(() => ecs.close());
+
+test.each([
+  ['a rack is taken as it is', 'use1-az4', 'use1-az4'],
+  ['none is none', undefined, undefined],
+  ['of a list, the rack of the own zone', 'us-east-1a=use1-az4,us-east-1b=use1-az6', 'use1-az6'],
+])('%s', async (_, setting, rack) => {
+  const warn = vi.fn();
+  expect(await ownRack(setting, { warn, error: warn }, metadata)).toBe(rack);
+  expect(warn).not.toHaveBeenCalled();
+});
+
+test('a zone that is not listed, or not to be had, is logged and costs no frame', async () => {
+  const warn = vi.fn();
+  const log = { warn, error: warn };
+  expect(await ownRack('us-east-1a=use1-az4', log, metadata)).toBeUndefined();
+  expect(await ownRack('us-east-1b=use1-az6', log, 'http://127.0.0.1:1')).toBeUndefined();
+  expect(await ownRack('us-east-1b=use1-az6', log, undefined)).toBeUndefined();
+  expect(warn).toHaveBeenCalledTimes(3);
+});

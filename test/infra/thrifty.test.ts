@@ -1,0 +1,143 @@
+import { describe, expect, test } from 'vitest';
+import { estimate } from '../../infra/costs.ts';
+import { quotasOf } from '../../infra/quotas.ts';
+import { functionsOf, stageOf } from '../../infra/stages.ts';
+import { waysOf } from '../../infra/transfer.ts';
+import { graphOf, ofType, one } from './graphs.ts';
+
+/** The container of a task: its image, command and variables. */
+async function container(service: string) {
+  const graph = await graphOf('thrifty');
+  const { inputs } = one(graph, 'aws:ecs/taskDefinition:TaskDefinition', `${service}Task`);
+  const [first] = JSON.parse(inputs.containerDefinitions);
+  const environment = Object.fromEntries(
+    first.environment.map(({ name, value }: { name: string; value: string }) => [name, value]),
+  );
+  return { ...first, environment };
+}
+
+describe('a stage that saves what it can', () => {
+  test('runs detect, and annotate within it, as tasks behind our own poller, with no mapping and no function', async () => {
+    const graph = await graphOf('thrifty');
+    const functions = ofType(graph, 'aws:lambda/function:Function').map(({ name }) => name);
+    expect(functions).not.toContain('DetectFunction');
+    expect(functions).toContain('NotifyFunction');
+    expect(ofType(graph, 'aws:lambda/eventSourceMapping:EventSourceMapping').map(({ name }) => name)).toEqual(
+      ['NotifyMapping'],
+    );
+    const { command, environment, mountPoints, readonlyRootFilesystem, image } = await container('Detect');
+    expect(image).toContain('/worker@');
+    expect(command).toEqual([
+      'packages/event-source/src/main.ts',
+      '--handler=functions/src/detect.ts',
+      '--topic=video-frames',
+      '--group=frame-consumer-group',
+      '--batch-size=100',
+      '--window=10',
+      '--concurrency=2',
+      '--timeout=120',
+      expect.stringMatching(/^--on-failure=s3:\/\/.+\/aws\/lambda$/),
+      '--max-retries=10000',
+      // Half an hour before Kafka forgets.
+      '--max-age=5400',
+      '--notes=/tmp/in-progress',
+    ]);
+    expect(readonlyRootFilesystem).toBe(true);
+    expect(mountPoints).toEqual([{ sourceVolume: 'tmp', containerPath: '/tmp' }]);
+    expect(environment).toMatchObject({ PICTURES: 'once', STORE: 'archive', KAFKA_AUTH: 'iam' });
+    expect(environment.S3_BUCKET).toBeTruthy();
+    expect(environment.INFERENCE_SERVICE_URL).toBeTruthy();
+  });
+
+  test('grows and shrinks by CPU, on Spot, with IAM to the brokers', async () => {
+    const graph = await graphOf('thrifty');
+    const target = one(graph, 'aws:appautoscaling/target:Target', 'DetectAutoScalingTarget').inputs;
+    expect(target).toMatchObject({ minCapacity: 3, maxCapacity: 300 });
+    const { capacityProviderStrategies, enableExecuteCommand, networkConfiguration } = one(
+      graph,
+      'aws:ecs/service:Service',
+      'DetectService',
+    ).inputs;
+    const weights = capacityProviderStrategies.map((one: any) => [one.capacityProvider, one.weight]);
+    expect(Object.fromEntries(weights)).toEqual({ FARGATE: 0, FARGATE_SPOT: 1 });
+    expect(enableExecuteCommand).toBe(false);
+    expect(networkConfiguration).toMatchObject({ assignPublicIp: false, securityGroups: ['DetectGroup'] });
+    const policy = JSON.stringify(one(graph, 'aws:iam/role:Role', 'DetectTaskRole').inputs.inlinePolicies);
+    for (const needed of [
+      'kafka-cluster:ReadData',
+      'kafka-cluster:AlterGroup',
+      'kafka-cluster:WriteData',
+      'failed/detect/*',
+      'failed/annotate/*',
+      'failed/event-source/*',
+      'aws/lambda/*',
+      's3:ListBucket',
+    ])
+      expect(policy, needed).toContain(needed);
+    expect(policy).not.toContain(':*\\"');
+    const rules = ofType(graph, 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule');
+    expect(rules.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['DetectToKafka9098', 'DetectToEndpoints443', 'DetectToS3']),
+    );
+  });
+
+  test('keeps frames in their zone: ingest and tasks know the racks, brokers give the nearest replica, so does the load balancer', async () => {
+    const graph = await graphOf('thrifty');
+    const racks = 'us-east-1a=zone-1,us-east-1b=zone-2,us-east-1c=zone-3';
+    expect((await container('Detect')).environment.KAFKA_RACK).toBe(racks);
+    expect((await container('Ingest1')).environment.KAFKA_RACK).toBe(racks);
+    const { serverProperties } = one(
+      graph,
+      'aws:msk/configuration:Configuration',
+      'KafkaConfiguration',
+    ).inputs;
+    expect(serverProperties).toContain(
+      'replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector',
+    );
+    const { annotations } = one(graph, 'kubernetes:core/v1:Service', 'KubernetesService').inputs.metadata;
+    expect(annotations['service.beta.kubernetes.io/aws-load-balancer-attributes']).toBe(
+      'load_balancing.cross_zone.enabled=false,dns_record.client_routing_policy=availability_zone_affinity',
+    );
+  });
+
+  test('is watched: lag and dead letters of detect, and no metric of a function that is not there', async () => {
+    const graph = await graphOf('thrifty');
+    const alarms = ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm').map(({ name }) => name);
+    expect(alarms).toEqual(
+      expect.arrayContaining([
+        'Alarm-DetectLag',
+        'Alarm-DetectFailed',
+        'Alarm-AnnotateFailed',
+        'Alarm-LostBatches',
+      ]),
+    );
+    expect(alarms).not.toContain('Alarm-DetectErrors');
+    const body = one(graph, 'aws:cloudwatch/dashboard:Dashboard', 'Dashboard').inputs.dashboardBody;
+    expect(body).not.toContain('"FunctionName",""');
+  });
+
+  test('pays for no way between zones; production does for each, the model server twice', () => {
+    expect(waysOf(stageOf('thrifty')).filter(({ share }) => share > 0)).toEqual([]);
+    expect(waysOf(stageOf('production')).map(({ share }) => share)).toEqual(Array(6).fill(2 / 3));
+    // A mapping has no setting for the nearest replica.
+    const { functions, ...thrifty } = stageOf('thrifty');
+    const { workers: _none, ...lambda } = functions;
+    expect(waysOf({ ...thrifty, functions: lambda }).filter(({ share }) => share > 0)).toEqual([
+      { way: 'Kafka to detect', share: 2 / 3 },
+    ]);
+    const items = (name: string) => estimate(stageOf(name)).items.map(({ item }) => item);
+    expect(items('production')).toContain('transfer between zones');
+    expect(items('thrifty')).not.toContain('transfer between zones');
+    expect(items('thrifty')).toContain('workers (spot)');
+  });
+
+  test('asks for the vCPUs of all its tasks', () => {
+    const [stage, plain] = [stageOf('thrifty'), stageOf('production')];
+    const spot = (of: typeof stage) =>
+      quotasOf(of, functionsOf(of).length, 20).find(({ name }) => name.startsWith('Fargate Spot'))?.need ?? 0;
+    expect(functionsOf(stage)).toEqual(['notify']);
+    expect(spot(plain)).toBe(0);
+    // Two tasks of ingest with two vCPUs each, and the workers.
+    expect(spot(stage)).toBe(4 + 300);
+  });
+});
