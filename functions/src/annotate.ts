@@ -10,13 +10,13 @@ import {
   pictureOf,
 } from '@video-pipeline/frame';
 import {
+  CLIP_VARIABLES,
   createPutFailed,
   createStore,
   inParallel,
   type MergingStore,
-  type Part,
 } from '@video-pipeline/storage';
-import { asSpan, createLogger, emitMetrics, sharedSpan, tracedHandler } from '@video-pipeline/telemetry';
+import { asSpan, createLogger, emitMetrics, tracedHandler } from '@video-pipeline/telemetry';
 import {
   annotateJpeg,
   drawable,
@@ -26,7 +26,8 @@ import {
 } from './drawing/annotate-jpeg.ts';
 import { FRAMES_IN_WORK } from './frames-in-work.ts';
 import { createObjectCounts } from './frigate.ts';
-import { type PackedForm, packs } from './pack.ts';
+import { createKeeping, earlierFrom, type Keeping, keepRuleOf } from './keeping.ts';
+import { type Places, putPacks, putPicture } from './put-pictures.ts';
 import {
   atFirstBatch,
   byStream,
@@ -41,8 +42,13 @@ interface AnnotateDependencies extends FailureDependencies {
   store: MergingStore;
   /** First folder of annotated frames. */
   prefix: string;
-  /** `frames`: one object for each picture. `archive`, `video`: one object for each stream's pictures of a batch. */
+  /**
+   * `frames`: one object for each picture. `archive`, `video`: one object for each stream's pictures of a batch.
+   * `events`: one object for each picture that {@link keeping} chooses.
+   */
   form: Value<'STORE'>;
+  /** Left out, every picture is kept. */
+  keeping?: Keeping | undefined;
   /** Quality of the JPEGs, 1..100. */
   quality?: number | undefined;
   /** S3 storage class of objects that hold many pictures. Left out, the bucket's default. */
@@ -51,15 +57,19 @@ interface AnnotateDependencies extends FailureDependencies {
   count?: ((frames: readonly DetectedFrame[]) => void) | undefined;
 }
 
-const STORED = Buffer.alloc(0);
+const NO_PICTURE = Buffer.alloc(0);
 /** Streams that are encoded as video at the same time: each encoder holds a dozen pictures in memory. */
 const STREAMS_IN_WORK = 2;
 
-/** A frame with its boxes drawn. In the form `frames` its picture is stored already. */
+/** A frame that is done but for its detections. */
 interface Drawn extends Received<DetectedFrame> {
   key: string;
-  /** The annotated JPEG. Empty once it is stored, so that a batch of pictures does not stay in memory. */
+  /**
+   * The annotated JPEG. Empty once it is stored, so that a batch of pictures does not stay in memory, or if it is not
+   * kept.
+   */
   jpeg: Buffer;
+  isKept: boolean;
   /** From capture to acknowledgement, milliseconds. */
   latencyMs: number;
 }
@@ -87,13 +97,18 @@ export type AnnotateFrames = (
  * each object overwrites itself.
  */
 export function createAnnotateFrames(dependencies: AnnotateDependencies): AnnotateFrames {
-  const { store, prefix, form, count, quality = 85 } = dependencies;
+  const { store, prefix, form, keeping, count, quality = 85 } = dependencies;
+  const isPacked = form === 'archive' || form === 'video';
   // Pictures in archives are kept for long: a smaller JPEG is worth the CPU time.
   const how = { quality, optimise: form === 'archive' };
-  const annotate = (one: Received<DetectedFrame>) =>
+  const annotate = (one: Received<DetectedFrame>, isKept: boolean): Promise<Drawn | Failure> =>
     asSpan('annotate', 'annotate.frame', { parent: one.frame.traceparent }, (span) =>
-      drawAndStore(one, span),
+      isKept ? drawAndStore(one, span) : leave(one),
     );
+  const leave = async ({ record, frame }: Received<DetectedFrame>): Promise<Drawn> => {
+    const latencyMs = Date.now() - frame.capturedAt;
+    return { record, frame, key: annotatedKey(prefix, frame), jpeg: NO_PICTURE, isKept: false, latencyMs };
+  };
   const drawAndStore = async (
     { record, frame }: Received<DetectedFrame>,
     parent: string | undefined,
@@ -101,11 +116,11 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
     const key = annotatedKey(prefix, frame);
     try {
       let jpeg = await draw(frame, how);
-      if (form === 'frames') {
+      if (!isPacked) {
         await asSpan('annotate', 's3.put', { parent }, () => putPicture(store, { frame, key, jpeg }));
-        jpeg = STORED;
+        jpeg = NO_PICTURE;
       }
-      return { record, frame, key, jpeg, latencyMs: Date.now() - frame.capturedAt };
+      return { record, frame, key, jpeg, isKept: true, latencyMs: Date.now() - frame.capturedAt };
     } catch (error) {
       if (!(error instanceof PictureError)) throw error;
       const code = error instanceof SizeMismatchError ? 'SIZE_MISMATCH' : 'PICTURE_INVALID';
@@ -113,63 +128,47 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
     }
   };
 
+  /** Frames of earlier batches, whose detections are stored already. */
+  const keepEarlier = (frames: readonly DetectedFrame[]) =>
+    inParallel(frames, FRAMES_IN_WORK, async (frame) => {
+      try {
+        const jpeg = await draw(frame, how);
+        await putPicture(store, { frame, key: annotatedKey(prefix, frame), jpeg });
+      } catch (error) {
+        // Without the need for it the frame was done, and so it is no dead letter.
+        if (!(error instanceof PictureError)) throw error;
+        dependencies.logger.warn('a picture before an event is left out', { reason: error.message });
+      }
+    });
+
   return async (received, failures = []) => {
     const drawn: Drawn[] = [];
-    const outcomes = await inParallel(received, FRAMES_IN_WORK, annotate, ({ frame }) => pixelsOf(frame));
+    const choice = await keeping?.(received);
+    const outcomes = await inParallel(
+      received,
+      FRAMES_IN_WORK,
+      (one) => annotate(one, choice?.kept.has(one.frame) ?? true),
+      ({ frame }) => pixelsOf(frame),
+    );
+    await keepEarlier(choice?.earlier ?? []);
     for (const outcome of outcomes) {
       if ('reason' in outcome) failures.push(outcome);
       else drawn.push(outcome);
     }
-    const putStream = async (frames: Drawn[]) =>
-      putDetections(
-        store,
-        frames,
-        form === 'frames' ? undefined : await putPacks(form, frames, dependencies),
-      );
+    const putStream = async (frames: Drawn[]) => {
+      const lines = frames.map((one) => ({ ...one, line: JSON.stringify(storedFacts(one)) }));
+      const places = isPacked ? await putPacks(form, lines, dependencies) : undefined;
+      if (places) for (const one of frames) one.latencyMs = Date.now() - one.frame.capturedAt;
+      await putDetections(store, frames, places);
+    };
     await Promise.all([
       inParallel([...byStream(drawn).values()], form === 'video' ? STREAMS_IN_WORK : Infinity, putStream),
       putAllFailed('annotate', failures, dependencies),
     ]);
+    choice?.commit();
     report(drawn);
     count?.(drawn.map(({ frame }) => frame));
   };
-}
-
-type Picture = Pick<Drawn, 'frame' | 'key' | 'jpeg'>;
-
-function putPicture(store: MergingStore, { frame, key, jpeg: body }: Picture): Promise<void> {
-  return store.put({ key, body, contentType: 'image/jpeg', metadata: metadataOf(frame) });
-}
-
-/** For each frame's key: the object that holds its picture, and the part of it. The NDJSON lines carry this. */
-type Places = ReadonlyMap<string, Partial<Record<PackedForm, Part & { key: string }>>>;
-
-/** Writes the pictures of one stream in the batch as few objects. */
-async function putPacks(
-  form: PackedForm,
-  frames: Drawn[],
-  { store, prefix, storageClass, logger }: AnnotateDependencies,
-): Promise<Places> {
-  const places = new Map();
-  const packables = frames.map((one) => ({ ...one, line: JSON.stringify(storedFacts(one)) }));
-  for await (const packed of packs(form, prefix, packables)) {
-    const { items } = packed;
-    const span = sharedSpan(items.map(({ frame }) => frame));
-    if ('object' in packed) {
-      const { object, parts } = packed;
-      await asSpan('annotate', 's3.put', span, () => store.put({ ...object, storageClass }));
-      for (const [i, part] of parts.entries())
-        places.set(items[i]?.key, { [form]: { key: object.key, ...part } });
-    } else {
-      const { reason } = packed;
-      logger.warn('pictures that make no video are stored each by itself', { reason, frames: items.length });
-      await asSpan('annotate', 's3.put', span, () =>
-        inParallel(items, FRAMES_IN_WORK, (one) => putPicture(store, one)),
-      );
-    }
-  }
-  for (const one of frames) one.latencyMs = Date.now() - one.frame.capturedAt;
-  return places;
 }
 
 /** Attempts to draw a frame. After so many failures another attempt would fail too. */
@@ -188,15 +187,6 @@ async function draw(frame: DetectedFrame, how: Parameters<typeof annotateJpeg>[2
       });
     }
   }
-}
-
-function metadataOf({ streamId, frameNumber, session, capturedAt }: DetectedFrame): Record<string, string> {
-  return {
-    stream_id: streamId,
-    frame_number: String(frameNumber),
-    session,
-    captured_at: String(capturedAt),
-  };
 }
 
 /** One object for each hour: a batch with replayed frames has several, and a search looks for a frame in its hour. */
@@ -238,9 +228,12 @@ function linesBut(keys: ReadonlySet<string>, text: string): string[] {
     .map((line) => `${line}\n`);
 }
 
-/** A frame and what was seen in it, as it is stored. */
-function storedFacts({ frame, key }: Drawn) {
-  return { ...factsOf(frame), annotated_key: key };
+/**
+ * A frame and what was seen in it, as it is stored. `picture: null`: when this was written, the picture was not kept. An
+ * event after it may have kept it since: then the object `annotated_key` is there.
+ */
+function storedFacts({ frame, key, isKept }: Drawn) {
+  return { ...factsOf(frame), annotated_key: key, ...(!isKept && { picture: null }) };
 }
 
 function report(drawn: readonly Drawn[]): void {
@@ -252,31 +245,42 @@ function report(drawn: readonly Drawn[]): void {
     emitMetrics('annotate', stream, {
       ...(notDrawn > 0 ? { BoxesNotDrawn: notDrawn } : {}),
       FramesAnnotated: frames.length,
+      ...(frames.some(({ isKept }) => !isKept)
+        ? { FramesNotKept: frames.filter(({ isKept }) => !isKept).length }
+        : {}),
       CaptureToStored: frames.map(({ latencyMs }) => latencyMs),
     });
   }
 }
 
-const { S3_PREFIX, S3_STORAGE_CLASS, STORE, JPEG_QUALITY, MQTT_URL } = readConfig([
+const config = readConfig([
   'S3_PREFIX',
   'S3_STORAGE_CLASS',
   'STORE',
+  'STORE_CLASSES',
   'JPEG_QUALITY',
   'MQTT_URL',
+  'KAFKA_DETECTIONS_TOPIC',
+  ...CLIP_VARIABLES,
 ]);
 // Loaded only with MQTT_URL: it is a quarter of all modules of this function.
-const broker = MQTT_URL === undefined ? undefined : await import('./broker.ts');
+const broker = config.MQTT_URL === undefined ? undefined : await import('./broker.ts');
 const store = createStore();
 const logger = createLogger('annotate');
+
+// Loaded only where earlier batches are read again.
+const kafka = config.STORE === 'events' ? await import('@video-pipeline/kafka') : undefined;
+const tail = kafka?.createTail(kafka.connectKafka('annotate', logger));
 
 function wire(): AnnotateDependencies {
   const mqtt = broker?.brokerOfEnvironment(logger);
   return {
     store,
-    prefix: S3_PREFIX,
-    form: STORE,
-    quality: JPEG_QUALITY,
-    storageClass: S3_STORAGE_CLASS,
+    prefix: config.S3_PREFIX,
+    form: config.STORE,
+    keeping: tail && createKeeping(keepRuleOf(config), earlierFrom(tail, config.KAFKA_DETECTIONS_TOPIC)),
+    quality: config.JPEG_QUALITY,
+    storageClass: config.S3_STORAGE_CLASS,
     putFailed: createPutFailed(store, 'annotate'),
     logger,
     count: mqtt && createObjectCounts(mqtt.broker, mqtt.prefix),

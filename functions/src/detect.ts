@@ -118,6 +118,10 @@ export function createDetect(dependencies: DetectDependencies) {
     const { frames, events } = scenes
       ? await scenes.process(event, detected)
       : { frames: detected as Received<PublishedFrame>[], events: [] };
+    for (const { frame } of frames) {
+      const ids = events.filter((one) => one.stream_id === frame.streamId && one.at === frame.capturedAt);
+      if (ids.length > 0) frame.events = ids.map(({ event_id }) => event_id);
+    }
     if (once) for (const one of frames) one.frame.picture = pictureIn(one, once.prefix);
     const [tooLarge] = await Promise.all([
       publishAll(frames, publish),

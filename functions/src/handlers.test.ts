@@ -29,6 +29,7 @@ import { collectMetrics } from '../../test/support/metrics.ts';
 import { mskEvent } from '../../test/support/msk-event.ts';
 import { createAnnotate, createAnnotateFrames } from './annotate.ts';
 import { createDetect } from './detect.ts';
+import { createKeeping, type Keeping } from './keeping.ts';
 import { createPublish, createSend } from './publish.ts';
 import type { Scenes } from './scenes.ts';
 
@@ -365,10 +366,13 @@ test('a batch that is too much for one send goes out in several, in order', asyn
 });
 
 describe('annotate', () => {
-  function setUp(failing?: RegExp, form: Value<'STORE'> = 'frames') {
+  function setUp(failing?: RegExp, form: Value<'STORE'> = 'frames', keeping?: Keeping) {
     const { store, objects } = memoryStore(failing);
     const putFailed = createPutFailed(store, 'annotate');
-    return { objects, handler: createAnnotate({ store, prefix: 'annotated', form, putFailed, logger }) };
+    return {
+      objects,
+      handler: createAnnotate({ store, prefix: 'annotated', form, keeping, putFailed, logger }),
+    };
   }
   const hour = 'date=2026-11-25/hour=07';
   const keyOf = ({ streamId, frameNumber, capturedAt }: DetectedFrame) =>
@@ -422,6 +426,36 @@ describe('annotate', () => {
     expect(numbersIn(`detections/gate/${hour}/detections-0-100.ndjson`)).toEqual([0, 2]);
     const earlier = hour.replace('hour=07', 'hour=05');
     expect(numbersIn(`detections/gate/${earlier}/detections-0-101.ndjson`)).toEqual([1]);
+  });
+
+  test('around events, the pictures near them, earlier ones too, and the detections of every frame', async () => {
+    const found = { ...frame('gate', 5), detections: [], events: ['e1'] };
+    const still = [3, 4, 6, 7, 8].map((number) => ({ ...frame('gate', number), detections: [] }));
+    const [before = found, ...rest] = still;
+    const broken = { ...frame('gate', 2), detections: [], jpeg: jpeg.subarray(0, 100) };
+    const rule = { classes: new Set<string>(), beforeMs: 3, afterMs: 2 };
+    const keeping = createKeeping(rule, {
+      since: async () => [broken, before],
+      withPictures: async () => [broken, before],
+    });
+    const { handler, objects } = setUp(/-7\.jpg$/, 'events', keeping);
+    const batch = [...rest.slice(0, 1), found, ...rest.slice(1)].map(encodeDetectedFrame);
+    // The store fails for one picture: nothing is remembered, and the second delivery stores everything.
+    await expect(handler(eventOf('detections', [batch]))).rejects.toThrow();
+    const again = setUp(undefined, 'events', keeping);
+    await again.handler(eventOf('detections', [batch]));
+    const kept = [before, rest[0], found, rest[1], rest[2]].map((one) => keyOf(one as DetectedFrame));
+    const lines = `detections/gate/${hour}/detections-0-100.ndjson`;
+    expect([...again.objects.keys()].sort()).toEqual([...kept, lines].sort());
+    expect(objects.has(lines)).toBe(false);
+    const written = String(again.objects.get(lines)?.body).trim().split('\n');
+    expect(written.map((line) => [JSON.parse(line).frame_number, JSON.parse(line).picture])).toEqual([
+      [4, undefined],
+      [5, undefined],
+      [6, undefined],
+      [7, undefined],
+      [8, null],
+    ]);
   });
 
   test('as an archive, one TAR and one NDJSON a stream, which says where each picture lies', async () => {

@@ -6,7 +6,7 @@ import { cutForArchives, cutForSegments, type Part, packArchive, packSegment } f
 export type PackedForm = 'archive' | 'video';
 
 /** An annotated picture that is to be a part of an object. */
-interface Packable {
+export interface Packable {
   record: MSKRecord;
   frame: DetectedFrame;
   jpeg: Buffer;

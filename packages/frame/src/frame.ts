@@ -36,6 +36,8 @@ export interface DetectedFrame extends Frame {
   detections: Detection[];
   /** Name of the model that gave the detections. */
   model: string;
+  /** Ids of the events that were found in the frame. Absent if there are none. */
+  events?: string[];
 }
 
 /** Position of a record in Kafka. */

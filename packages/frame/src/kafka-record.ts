@@ -69,6 +69,7 @@ export function encodeDetectedFrame(frame: DetectedFrame): EncodedRecord {
   const record = encodeFrame(frame);
   record.headers.detections = JSON.stringify(frame.detections);
   record.headers.model = frame.model;
+  if (frame.events) record.headers.events = frame.events.join();
   return record;
 }
 
@@ -125,8 +126,13 @@ export function decodeSeenFrame(record: ReceivedRecord): SeenFrame {
   return picture ? { ...decodeFacts(record), ...decodeSeen(record), picture } : decodeDetectedFrame(record);
 }
 
-function decodeSeen(record: ReceivedRecord): Pick<DetectedFrame, 'detections' | 'model'> {
-  return { detections: detections(record), model: text(record, 'model') };
+function decodeSeen(record: ReceivedRecord): Pick<DetectedFrame, 'detections' | 'model' | 'events'> {
+  const { events } = record.headers ?? {};
+  return {
+    detections: detections(record),
+    model: text(record, 'model'),
+    ...(events?.length ? { events: String(events).split(',') } : {}),
+  };
 }
 
 /** Place of the picture of a record of `detections`. Undefined if the record holds the picture, or names no place. */

@@ -46,7 +46,7 @@ export type Kafka = Pick<Client, 'admin' | 'consumer'>;
 export const NOTHING_TO_SEND = 'there is nothing to send';
 
 /** A logger that receives kafkajs' log entries. */
-interface KafkaLog {
+export interface KafkaLog {
   warn(message: string, extra: Record<string, unknown>): void;
   error(message: string, extra: Record<string, unknown>): void;
 }

@@ -40,8 +40,9 @@ const command = new Command('audit')
 await runCommand(command.parseAsync());
 
 function describe(report: AuditReport): string {
+  const kept = report.notKept > 0 ? `${report.notKept} with their detections alone, ` : '';
   const lines = [
-    `${report.published} frames in Kafka: ${report.annotated} annotated, ${report.failed} in failed/, ` +
+    `${report.published} frames in Kafka: ${report.annotated} annotated, ${kept}${report.failed} in failed/, ` +
       `${report.onItsWay} on their way, ${report.missing.length} lost`,
   ];
   const failed = Object.entries(report.failedRecords).filter(([, count]) => count > 0);

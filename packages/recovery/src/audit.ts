@@ -6,6 +6,7 @@ import {
   decodeSeenFrame,
   type Frame,
   failedKey,
+  hourFolder,
   LOST_BATCHES,
   type Place,
   positionOf,
@@ -23,6 +24,8 @@ export interface AuditReport {
   /** Records on the topic of frames. */
   published: number;
   annotated: number;
+  /** Detections are stored, without the picture: STORE=events does not keep it. */
+  notKept: number;
   failed: number;
   /** Records in `failed/` or in batches that a mapping gave up on, frames or not, by the stage that put them there. */
   failedRecords: Record<string, number>;
@@ -65,6 +68,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   const report: AuditReport = {
     published: 0,
     annotated: 0,
+    notKept: 0,
     failed: 0,
     failedRecords: {},
     onItsWay: 0,
@@ -81,7 +85,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   for (const key of await lostKeys(options.bucket)) failed.add(key);
   report.failedRecords = countByStage(failed);
   const held = new Map<string, Set<number>>();
-  const unlisted: { name: string; key: string | undefined }[] = [];
+  const unlisted: { name: string; frame: Frame | undefined; key: string | undefined }[] = [];
   await readTopic(options.kafka, options.framesTopic, async (record) => {
     report.published++;
     const frame = tryDecode(record);
@@ -100,7 +104,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
         seen?.records.some((one) => isAwaited('KAFKA_DETECTIONS_TOPIC', one))
       )
         report.onItsWay++;
-      else unlisted.push({ name, key });
+      else unlisted.push({ name, frame: frame && { ...frame, jpeg: NO_PICTURE }, key });
     }
     const claimedBy = claims.get(positionOf(record)) ?? name;
     if (claimedBy !== name || (frame && seen?.digest && seen.digest !== digest(frame.jpeg)))
@@ -110,7 +114,15 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
       if (!(await samePicture(frame.jpeg, picture, seen?.detections ?? []))) report.wrongPixels.push(name);
     }
   });
+  const notKept = await keysNotKept(
+    options.bucket,
+    unlisted.flatMap(({ frame }) => frame ?? []),
+  );
   for (const { name, key } of unlisted) {
+    if (key && notKept.has(key)) {
+      report.notKept++;
+      continue;
+    }
     const isLeftOut = unlisted.length <= MAX_LEFT_OUT && key && (await isThere(options.bucket, key));
     if (isLeftOut) report.annotated++;
     else report.missing.push(name);
@@ -124,6 +136,23 @@ async function storedKeys(bucket: Bucket, prefix: string): Promise<Set<string>> 
   const streams = await bucket.folders(prefix);
   const lists = streams.map((stream) => Array.fromAsync(pictureKeys(bucket, `${prefix}${stream}/`)));
   return new Set((await Promise.all(lists)).flat());
+}
+
+const NO_PICTURE = Buffer.alloc(0);
+
+/** Keys of pictures that STORE=events did not keep, by the lines of detections of the frames' hours. */
+async function keysNotKept(bucket: Bucket, frames: readonly Frame[]): Promise<Set<string>> {
+  const keys = new Set<string>();
+  const hours = new Set(frames.map((one) => `detections/${one.streamId}/${hourFolder(one.capturedAt)}/`));
+  for (const hour of hours) {
+    for await (const object of bucket.list(hour)) {
+      for (const line of String(await bucket.read(object)).split('\n')) {
+        const { picture, annotated_key: key } = line ? JSON.parse(line) : {};
+        if (picture === null) keys.add(key);
+      }
+    }
+  }
+  return keys;
 }
 
 /** A listing takes time, and may miss an object. At most this many pictures are read before they count as missing. */

@@ -71,7 +71,8 @@ function createBatchProcessor({ detector, store, folder, s3Prefix, form, quality
   const annotate = createAnnotateFrames({
     store: inFolder,
     prefix: s3Prefix,
-    form,
+    // Who replays frames looks at all of them.
+    form: form === 'events' ? 'frames' : form,
     quality,
     putFailed: createPutFailed(inFolder, 'annotate'),
     logger,

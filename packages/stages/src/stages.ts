@@ -47,6 +47,11 @@ const TABLE = [
       timeoutSeconds: 120,
       needs: ['mqtt'],
       environment: ['S3_PREFIX', 'STORE', 'S3_STORAGE_CLASS', 'JPEG_QUALITY'],
+      // It reads pictures of earlier batches again.
+      forEvents: {
+        needs: ['kafka'],
+        environment: ['STORE_CLASSES', 'CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'],
+      },
       // A batch that is delivered again with fewer records is merged into its NDJSON.
       getsObjects: ['detections'],
       putsObjects: ['S3_PREFIX', 'detections'],

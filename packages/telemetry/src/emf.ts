@@ -42,8 +42,10 @@ export const metricUnits = {
   ClipsMissing: MetricUnit.Count,
   /** One inference call, for all frames of the stream's batch. */
   InferenceTime: MetricUnit.Milliseconds,
-  /** Frames stored in S3. */
+  /** Frames stored in S3: their pictures, or with STORE=events perhaps their detections alone. */
   FramesAnnotated: MetricUnit.Count,
+  /** Frames of which only the detections were stored: STORE=events does not keep their pictures. */
+  FramesNotKept: MetricUnit.Count,
   /** Detections that were stored but not drawn: the picture has too many, or they cover too much. */
   BoxesNotDrawn: MetricUnit.Count,
   /** From capture to stored object, one value a frame. */

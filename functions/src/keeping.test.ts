@@ -1,0 +1,172 @@
+import {
+  type DetectedFrame,
+  encodeDetectedFrame,
+  encodeReference,
+  type MSKRecord,
+  type Place,
+} from '@video-pipeline/frame';
+import type { TailRecord } from '@video-pipeline/kafka';
+import { describe, expect, test } from 'vitest';
+import { type Random, randomOf } from '../../test/support/random.ts';
+import { createKeeping, earlierFrom, type KeepRule } from './keeping.ts';
+import type { Received } from './records.ts';
+
+const RULE: KeepRule = { classes: new Set(['person']), beforeMs: 1_000, afterMs: 2_000 };
+const T0 = Date.UTC(2026, 10, 25, 7);
+
+/** A frame with a person, a car or an event in it, or with nothing. */
+function frameOf(
+  streamId: string,
+  number: number,
+  what: 'person' | 'car' | 'event' | undefined,
+): DetectedFrame {
+  const box = { class_id: 0, confidence: 0.9, bbox: [1, 2, 30, 40] as [number, number, number, number] };
+  return {
+    ...{ streamId, frameNumber: number, session: 's1', width: 64, height: 48, model: 'm' },
+    capturedAt: T0 + number * 100,
+    jpeg: Buffer.from(`${streamId}/${number}`),
+    detections: what === 'person' || what === 'car' ? [{ ...box, class_name: what }] : [],
+    ...(what === 'event' ? { events: [`${streamId}:${number}`] } : {}),
+  };
+}
+
+const idOf = ({ streamId, frameNumber }: DetectedFrame) => `${streamId}/${frameNumber}`;
+
+/** What Kafka has: the topic that is read, and with `once` the references that are published for it. */
+function kafkaOf(frames: readonly DetectedFrame[], pictures: 'twice' | 'once') {
+  const topic = pictures === 'once' ? 'video-frames' : 'detections';
+  const received = frames.map(
+    (frame, offset): Received<DetectedFrame> => ({
+      record: { topic, partition: 3, offset } as MSKRecord,
+      frame,
+    }),
+  );
+  const asRecord = (encoded: ReturnType<typeof encodeDetectedFrame>, offset: number) =>
+    ({ ...encoded, key: Buffer.from(encoded.key), offset }) as unknown as TailRecord;
+  const log = frames.map((frame, offset) => asRecord(encodeDetectedFrame(frame), offset));
+  const published: TailRecord[] = [];
+  let readBack = 0;
+  const earlier = earlierFrom(
+    {
+      async *before({ offset }: Place) {
+        for (const record of log.slice(0, offset).reverse()) {
+          readBack++;
+          yield record;
+        }
+      },
+      async *newest() {
+        for (const record of published.toReversed()) {
+          readBack++;
+          yield record;
+        }
+      },
+      at: async (places) => places.map((place) => ({ ...place, ...(log[place.offset] as TailRecord) })),
+    },
+    'detections',
+  );
+  const publish = (batch: readonly Received<DetectedFrame>[]) => {
+    if (pictures === 'twice') return;
+    for (const { record, frame } of batch)
+      published.push(asRecord(encodeReference(frame, { ...record, annotated_key: '' }), published.length));
+  };
+  return { received, earlier, publish, readBack: () => readBack };
+}
+
+/** Frames that are to be kept, by the rule alone. */
+function wanted(frames: readonly DetectedFrame[]): string[] {
+  const isOfInterest = ({ events, detections: [one] }: DetectedFrame) =>
+    events || one?.class_name === 'person';
+  return frames
+    .filter(({ streamId, capturedAt }) =>
+      frames.some(
+        (other) =>
+          other.streamId === streamId &&
+          isOfInterest(other) &&
+          other.capturedAt - RULE.beforeMs <= capturedAt &&
+          capturedAt <= other.capturedAt + RULE.afterMs,
+      ),
+    )
+    .map(idOf)
+    .sort();
+}
+
+/** Two streams in one partition, in which something is seen now and then. */
+function scenario(random: Random): DetectedFrame[] {
+  const whats = [...Array(60).fill(undefined), 'person', 'car', 'event'] as const;
+  return Array.from({ length: 400 }, (_, index) =>
+    frameOf(index % 3 ? 'gate' : 'yard', index, whats[random.integer(0, whats.length - 1)]),
+  );
+}
+
+describe.each(['twice', 'once'] as const)('pictures that travel %s', (pictures) => {
+  test.each(Array.from({ length: 40 }, (_, seed) => seed))(
+    'are kept around what is of interest, whatever the batches, processes and second deliveries (seed %i)',
+    async (seed) => {
+      const random = randomOf(seed);
+      const frames = scenario(random);
+      const { received, earlier, publish } = kafkaOf(frames, pictures);
+      const kept = new Set<string>();
+      let keeping = createKeeping(RULE, earlier);
+      for (let begin = 0; begin < received.length; ) {
+        // Another process, or one that was away meanwhile.
+        if (random.next() < 0.3) keeping = createKeeping(RULE, earlier);
+        const batch = received.slice(begin, begin + random.integer(1, 40));
+        publish(batch);
+        const choice = await keeping(batch);
+        const all = [...choice.kept, ...choice.earlier];
+        if (random.next() < 0.2) {
+          // Some are stored, then the batch fails, and is delivered again, cut elsewhere.
+          for (const frame of all.slice(0, random.integer(0, all.length))) kept.add(idOf(frame));
+          continue;
+        }
+        for (const frame of all) kept.add(idOf(frame));
+        choice.commit();
+        // At times it is not committed in Kafka.
+        if (random.next() < 0.2) continue;
+        begin += batch.length;
+      }
+      expect([...kept].sort()).toEqual(wanted(frames));
+    },
+  );
+
+  test('are read again only where they were not kept: not while somebody stays', async () => {
+    const frames = Array.from({ length: 200 }, (_, n) => frameOf('gate', n, n < 30 ? undefined : 'person'));
+    const { received, earlier, publish, readBack } = kafkaOf(frames, pictures);
+    const keeping = createKeeping(RULE, earlier);
+    const batches = Array.from({ length: 8 }, (_, n) => received.slice(n * 25, n * 25 + 25));
+    const kept: string[] = [];
+    for (const batch of batches) {
+      publish(batch);
+      const choice = await keeping(batch);
+      kept.push(...[...choice.kept, ...choice.earlier].map(idOf));
+      choice.commit();
+    }
+    expect(kept.sort()).toEqual(wanted(frames));
+    // At the first batch there is nothing; at the second, the second before its sixth frame.
+    expect(readBack()).toBeLessThan(100);
+  });
+
+  test('that Kafka has no more, and dead letters among the earlier ones, stop nothing', async () => {
+    const frames = Array.from({ length: 20 }, (_, n) => frameOf('gate', n, n === 10 ? 'person' : undefined));
+    const { received, publish } = kafkaOf(frames, pictures);
+    const broken: TailRecord = { offset: 0, key: Buffer.from('gate'), value: Buffer.from('x'), headers: {} };
+    const none = earlierFrom(
+      {
+        async *before() {
+          yield broken;
+        },
+        async *newest() {
+          yield broken;
+        },
+        at: async () => [],
+      },
+      'detections',
+    );
+    publish(received);
+    const choice = await createKeeping(RULE, none)(received.slice(10));
+    expect([...choice.kept].map(({ frameNumber }) => frameNumber)).toEqual([
+      10, 11, 12, 13, 14, 15, 16, 17, 18, 19,
+    ]);
+    expect(choice.earlier).toEqual([]);
+  });
+});

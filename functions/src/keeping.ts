@@ -1,0 +1,195 @@
+import type { Config } from '@video-pipeline/config';
+import { type DetectedFrame, decodeSeenFrame, type SeenFrame, withPictures } from '@video-pipeline/frame';
+import type { Tail, TailRecord } from '@video-pipeline/kafka';
+import { sourceOf } from './history.ts';
+import { byStream, type Received } from './records.ts';
+
+// STORE=events: pictures are kept for some seconds before and after each frame in which something is of interest. The
+// seconds before may lie in an earlier batch, whose pictures are not stored: they are read from Kafka again. Whether a
+// frame is kept depends on the frames around it alone, not on how batches were cut.
+
+/** What makes a frame of interest, and the time around it that is kept. */
+export interface KeepRule {
+  /** Classes whose detection is of interest. `any`: each detection. Events always are. */
+  classes: 'any' | ReadonlySet<string>;
+  beforeMs: number;
+  afterMs: number;
+}
+
+/** Reads frames of earlier batches. */
+export interface Earlier {
+  /** Frames of the stream that were captured from `since` up to before `first`, in any order. Some may be missing. */
+  since(first: Received<DetectedFrame>, since: number): Promise<SeenFrame[]>;
+  /** The frames with their pictures, as far as Kafka still has them. */
+  withPictures(frames: readonly SeenFrame[]): Promise<DetectedFrame[]>;
+}
+
+/** Which pictures of a batch are kept. */
+export interface Choice {
+  kept: ReadonlySet<DetectedFrame>;
+  /** Frames of earlier batches that are kept because of this batch. */
+  earlier: DetectedFrame[];
+  /** Remembers the batch. Called once all its pictures are stored: a batch that failed is chosen from anew. */
+  commit(): void;
+}
+
+/** The rule of STORE=events. Clips need the same seconds. */
+export function keepRuleOf(
+  config: Config<'STORE_CLASSES' | 'CLIP_BEFORE_SECONDS' | 'CLIP_AFTER_SECONDS'>,
+): KeepRule {
+  const { STORE_CLASSES: names } = config;
+  return {
+    classes: names ? new Set(names.filter((name) => name !== NO_CLASS)) : 'any',
+    beforeMs: config.CLIP_BEFORE_SECONDS * 1000,
+    afterMs: config.CLIP_AFTER_SECONDS * 1000,
+  };
+}
+
+/** In STORE_CLASSES: no class. */
+const NO_CLASS = 'none';
+
+export type Keeping = (received: readonly Received<DetectedFrame>[]) => Promise<Choice>;
+
+/** How long times of interest are remembered beyond the windows, milliseconds: a batch may be delivered again. */
+const REMEMBERED_MS = 60_000;
+
+export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
+  const memory = new Memory();
+  const isOfInterest = ({ events = [], detections }: Pick<DetectedFrame, 'events' | 'detections'>) =>
+    events.length > 0 ||
+    detections.some(({ class_name }) => rule.classes === 'any' || rule.classes.has(class_name));
+  const isNear = ({ capturedAt }: SeenFrame | DetectedFrame, times: readonly number[]) =>
+    times.some((time) => time - rule.beforeMs <= capturedAt && capturedAt <= time + rule.afterMs);
+
+  async function chooseStream(frames: readonly Received<DetectedFrame>[]) {
+    const first = frames.reduce((one, other) =>
+      other.frame.capturedAt < one.frame.capturedAt ? other : one,
+    );
+    const begin = first.frame.capturedAt;
+    const own = frames.filter(({ frame }) => isOfInterest(frame)).map(({ frame }) => frame.capturedAt);
+    const remembered = memory.timesOf(first);
+    const before = remembered?.filter((time) => time < begin) ?? [];
+    // What an earlier time of interest covers was kept with its own batch.
+    const uncovered = Math.max(Math.min(...own) - rule.beforeMs, Math.max(...before) + rule.afterMs + 1);
+    const since = remembered ? uncovered : Math.min(begin - rule.afterMs, Math.min(...own) - rule.beforeMs);
+    const seen = since < begin ? await earlier.since(first, since) : [];
+    const known = remembered ?? seen.filter(isOfInterest).map(({ capturedAt }) => capturedAt);
+    const times = [...known, ...own];
+    const covering = remembered ? before : known;
+    const left = seen.filter((frame) => isNear(frame, own) && !isNear(frame, covering));
+    return {
+      kept: frames.map(({ frame }) => frame).filter((frame) => isNear(frame, times)),
+      earlier: left.length > 0 ? await earlier.withPictures(left) : [],
+      times: times.filter((time) => time > Math.max(...times) - rule.beforeMs - rule.afterMs - REMEMBERED_MS),
+    };
+  }
+
+  return async (received) => {
+    memory.enter(received);
+    const streams = [...byStream(received)];
+    const chosen = await Promise.all(streams.map(([, frames]) => chooseStream(frames)));
+    return {
+      kept: new Set(chosen.flatMap(({ kept }) => kept)),
+      earlier: chosen.flatMap((one) => one.earlier),
+      commit() {
+        memory.commit(received);
+        for (const [index, [streamId]] of streams.entries()) memory.set(streamId, chosen[index]?.times ?? []);
+      },
+    };
+  };
+}
+
+/**
+ * Times of interest of each stream, as far as this process has seen every batch of the stream's partition since it began.
+ * Each batch may run in another process: after a gap nothing is known.
+ */
+class Memory {
+  /** By source: from which offset on, and before which, this process has stored every batch. */
+  readonly #ranges = new Map<string, { from: number; next: number }>();
+  readonly #times = new Map<string, { source: string; times: number[] }>();
+
+  /** Forgets the sources that this batch does not continue. */
+  enter(received: readonly Received[]): void {
+    for (const [source, { first }] of rangesOf(received)) {
+      const range = this.#ranges.get(source);
+      if (range && range.from <= first && first <= range.next) continue;
+      this.#ranges.delete(source);
+      for (const [streamId, one] of this.#times) if (one.source === source) this.#times.delete(streamId);
+    }
+  }
+
+  commit(received: readonly Received[]): void {
+    for (const [source, { first, last }] of rangesOf(received)) {
+      const { from, next } = this.#ranges.get(source) ?? { from: first, next: first };
+      this.#ranges.set(source, { from, next: Math.max(next, last + 1) });
+      for (const { record, frame } of received)
+        if (sourceOf(record) === source) this.#times.set(frame.streamId, { source, times: [] });
+    }
+  }
+
+  set(streamId: string, times: number[]): void {
+    const known = this.#times.get(streamId);
+    if (known) known.times = times;
+  }
+
+  /** Undefined if this process does not know all of them. */
+  timesOf({ record, frame }: Received): number[] | undefined {
+    const known = this.#times.get(frame.streamId);
+    return known?.source === sourceOf(record) ? known.times : undefined;
+  }
+}
+
+function rangesOf(received: readonly Received[]) {
+  const ranges = new Map<string, { first: number; last: number }>();
+  for (const { record } of received) {
+    const { first, last } = ranges.get(sourceOf(record)) ?? { first: record.offset, last: record.offset };
+    ranges.set(sourceOf(record), {
+      first: Math.min(first, record.offset),
+      last: Math.max(last, record.offset),
+    });
+  }
+  return ranges;
+}
+
+/** Most records that are read back. */
+const LOOK_BACK = 2_000;
+/** So many older frames of the stream in a row end the search: a single one may have been put back from `failed/`. */
+const OLDER = 10;
+
+/**
+ * Reads earlier frames from Kafka: with PICTURES=twice before the batch on its own partition, with `once` the newest
+ * references that detect has published.
+ */
+export function earlierFrom(tail: Pick<Tail, 'newest' | 'before' | 'at'>, detectionsTopic: string): Earlier {
+  return {
+    async since({ record, frame: { streamId, capturedAt: end } }, since) {
+      const records =
+        record.topic === detectionsTopic
+          ? tail.before(record, LOOK_BACK)
+          : tail.newest(detectionsTopic, streamId, LOOK_BACK);
+      // A frame that was delivered again lies there twice.
+      const found = new Map<string, SeenFrame>();
+      let older = 0;
+      for await (const one of records) {
+        const seen = one.key?.toString() === streamId ? seenIn(one) : undefined;
+        if (!seen || seen.capturedAt >= end) continue;
+        if (seen.capturedAt < since) {
+          if (++older === OLDER) break;
+          continue;
+        }
+        older = 0;
+        found.set(`${seen.session}/${seen.frameNumber}`, seen);
+      }
+      return [...found.values()];
+    },
+    withPictures: (frames) => withPictures(frames, (places) => tail.at(places)),
+  };
+}
+
+function seenIn(record: TailRecord): SeenFrame | undefined {
+  try {
+    return decodeSeenFrame(record);
+  } catch {
+    return undefined; // A dead letter.
+  }
+}
