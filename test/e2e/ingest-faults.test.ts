@@ -4,9 +4,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type CameraOptions, type Cameras, serveRtsp, startCameras } from '@video-pipeline/camera';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { openSource } from '../../ingest-host/src/source/open.ts';
 import type { Channel } from '../../packages/camera/src/channel.ts';
 import { loadClip } from '../../packages/camera/src/clip.ts';
 import { clipChannel } from '../../packages/camera/src/player.ts';
+import { packetize } from '../../packages/camera/src/rtp.ts';
 import { collectingIngest, stream } from '../support/collect.ts';
 import { jpegSize } from '../support/jpeg.ts';
 import { startProxy } from '../support/proxy.ts';
@@ -141,6 +143,45 @@ test('a key frame that came in part is missed, also where the numbers of frames 
   for (const [index, at] of changes.entries())
     expect((changes[index + 1] ?? at) - at).toBeLessThanOrEqual(18);
   expect(levels.length - (changes.at(-1) ?? 0)).toBeLessThanOrEqual(18);
+});
+
+test('a key frame of which nothing came is missed, even if FFmpeg reads all packets much later', async () => {
+  const [gop, count] = [17, 60];
+  const level = (index: number) => 40 + 40 * Math.floor(index / gop);
+  const luma = (x: number, y: number, index: number) => level(index) + ((x * 7 + y * 13) % 17);
+  const path = await makeVideo(folder.path('burst.mp4'), { times: evenTimes(count, 25), gop, luma });
+  const clip = await loadClip(path);
+  const burst: Channel = {
+    describe: clipChannel(clip).describe,
+    play: ({ sendRtp }, letGo) => ({
+      start: () => {
+        const state = { ssrc: 1, sequence: 65_530, packets: 0, octets: 0 };
+        for (const [index, { nals, pts }] of clip.units.entries()) {
+          const sets = index % gop === 0 ? [clip.sps, clip.pps] : [];
+          const packets = packetize([...sets, ...nals], pts + 9_000, state);
+          if (index !== gop) sendRtp(packets);
+        }
+        setTimeout(letGo, 200);
+      },
+      stop: () => {},
+    }),
+  };
+  const camera = await serveRtsp(new Map([['yard', burst]]), {});
+  undo.push(() => camera.close());
+  const damage = { lost: 0, corrupt: 0, undecodable: 0 };
+  const source = await openSource(`${camera.url}/yard`, { transport: 'tcp', timeoutSeconds: 5, damage });
+  undo.push(() => source.close());
+  const shown: number[] = [];
+  for await (const { frame, time } of source.pictures()) {
+    const [index, luma] = [Math.round(time * 25), frame.toBuffer().subarray(0, 320 * 240)];
+    shown.push(index);
+    const mean = luma.reduce((sum, one) => sum + one, 0) / luma.length;
+    expect(mean, `picture ${index}`).toBeCloseTo(level(index) + 8, -1);
+  }
+  const all = Array.from({ length: count }, (_, index) => index);
+  // FFmpeg has no time for the first one.
+  expect(shown).toEqual(all.filter((index) => (index > 0 && index < gop) || index >= 2 * gop));
+  expect(damage.lost).toBe(gop - 1);
 });
 
 test('a resolution that changes, and times that jump back, in the middle of a stream', async () => {

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { AV_CODEC_FLAG_OUTPUT_CORRUPT } from 'node-av/constants';
 import { Codec, CodecContext, FormatContext, Packet } from 'node-av/lib';
 import { afterAll, expect, test } from 'vitest';
-import { evenTimes, makeVideo, videoFolder } from '../../../test/support/video.ts';
+import { evenTimes, makeVideo, type VideoOptions, videoFolder } from '../../../test/support/video.ts';
 import { RawFrame } from '../raw-frame.ts';
 import { VideoDecoder } from './decoder.ts';
+import { markOf } from './nal-units.ts';
 
 const folder = await videoFolder();
 afterAll(() => folder.remove());
@@ -14,10 +15,11 @@ const noise = (x: number, y: number, index: number) => 40 + ((x * 7 + y * 13 + i
 
 const digest = (frame: RawFrame) => createHash('md5').update(frame.toBuffer()).digest('hex');
 
-async function read(codec: 'libx264' | 'libx265') {
-  const path = folder.path(`${codec}.ts`);
+async function read(codec: 'libx264' | 'libx265', more: Partial<VideoOptions> = {}) {
+  const path = folder.path(`${codec}-${more.gop}.ts`);
   const size = { width: 160, height: 96 };
-  await makeVideo(path, { times: evenTimes(48, 25), gop: 24, bFrames: 3, luma: noise, codec, ...size });
+  const options = { times: evenTimes(48, 25), gop: 24, bFrames: 3, luma: noise, codec, ...size, ...more };
+  await makeVideo(path, options);
   const input = new FormatContext();
   await input.openInput(path);
   const [stream] = input.streams;
@@ -96,6 +98,38 @@ test.each([
       // A B picture that others build on: the next P picture does not, so that the stream goes on before its next key frame.
       if (lost === 2) expect(given.size).toBeGreaterThanOrEqual(least);
     }
+    await video.input.closeInput();
+  },
+);
+
+/** The packet as it arrives after a gap of RTP packets. */
+function marked(packet: Packet, codec: 'H264' | 'H265', packets: number): Packet {
+  const copy = packet.clone();
+  if (!copy) throw new Error('no memory');
+  const start = Buffer.from([0, 0, 0, 1]);
+  copy.data = Buffer.concat([start, markOf({ packets, isKey: false }, codec), packet.data ?? start]);
+  return copy;
+}
+
+// The numbers of pictures come round at 16 here.
+test.each([
+  ['libx264', 17, 0],
+  ['libx264', 2, 0],
+  ['libx264', 3, 2],
+  ['libx265', 2, 0],
+] as const)(
+  '%s: a key frame of one packet that is lost whole is noticed, with one in %i and %i B pictures',
+  async (codec, gop, bFrames) => {
+    const times = evenTimes(2 * gop + 5, 25);
+    const video = await read(codec, { times, gop, bFrames, luma: (x, y, index) => noise(x, y, index * 3) });
+    const { packets } = video;
+    const whole = await plain(video, packets);
+    const key = packets.findIndex(({ isKeyframe }, at) => at > 0 && isKeyframe);
+    expect(key).toBe(gop);
+    const next = marked(packets[key + 1] as Packet, codec === 'libx264' ? 'H264' : 'H265', 1);
+    const given = await ours(video, [...packets.slice(0, key), next, ...packets.slice(key + 2)]);
+    for (const [time, picture] of given) expect(picture, `${time}`).toBe(whole.get(time));
+    expect(given.size).toBe(packets.length - gop);
     await video.input.closeInput();
   },
 );

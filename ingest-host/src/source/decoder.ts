@@ -20,21 +20,12 @@ import { RawFrame } from '../raw-frame.ts';
 import { H264References } from './h264-references.ts';
 import { findHardware } from './hardware.ts';
 import { checkDecoder, checkJpeg, checkMemory, MAX_PIXELS, tooLarge } from './limits.ts';
-import type { Loss, ReferenceCheck, Verdict } from './nal-units.ts';
+import { gapOf, type ReferenceCheck, type Verdict } from './nal-units.ts';
 import { ReferenceSets } from './reference-sets.ts';
 import type { Damage, Hwaccel } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 
 const NOTHING = Buffer.alloc(0);
-const NO_LOSSES = { key: 0, reference: 0 };
-
-/** Facts about lost packets. */
-export interface Losses {
-  /** How often packets were lost. */
-  readonly gaps?: number;
-  /** How often a picture of this kind was lost. */
-  readonly losses?: Readonly<Record<Loss, number>>;
-}
 
 interface DecoderOptions {
   /** Whether the video comes from a network. Then only the codecs of cameras are decoded, within limits. */
@@ -63,7 +54,6 @@ export class VideoDecoder {
   /** Why pictures are left out now; undefined while they are returned. */
   #reason: keyof Damage | undefined;
   #gaps = 0;
-  #losses: Record<Loss, number> = { key: 0, reference: 0 };
   /** Whether an undamaged picture has been returned. */
   #started = false;
   /**
@@ -123,11 +113,12 @@ export class VideoDecoder {
   }
 
   /**
+   * @param gaps how often packets were lost until now, for codecs whose pictures have no mark of it
    * @returns the steps to decode for `packet`, in order: the packet, or null, or both. Null drains the decoder:
    *   undamaged pictures of earlier packets may still wait in it.
    */
-  steps(packet: Packet, losses: Losses = {}): (Packet | null)[] {
-    const verdict = this.#judge(packet, losses);
+  steps(packet: Packet, gaps = 0): (Packet | null)[] {
+    const verdict = this.#judge(packet, gaps);
     if (!this.#inSegments && packet.hasFlags(AV_PKT_FLAG_CORRUPT)) {
       this.#break('corrupt');
       this.#count();
@@ -136,16 +127,14 @@ export class VideoDecoder {
     if (verdict === 'smeared') this.#smear(packet);
     if (verdict !== 'broken') return [packet];
     this.#break('lost');
-    return this.#startsAnew && this.#started ? [null, packet] : [packet];
+    return this.#startsAnew ? [null, packet] : [packet];
   }
 
-  #judge({ data }: Packet, { gaps = 0, losses: { key, reference } = NO_LOSSES }: Losses): Verdict {
-    const lost =
-      key > this.#losses.key ? 'key' : reference > this.#losses.reference ? 'reference' : undefined;
+  #judge({ data }: Packet, gaps: number): Verdict {
     const isGap = gaps !== this.#gaps;
-    this.#losses = { key, reference };
     this.#gaps = gaps;
-    if (this.#references) return this.#references.judge(data ?? NOTHING, lost);
+    const picture = data ?? NOTHING;
+    if (this.#references) return this.#references.judge(picture, gapOf(picture));
     return isGap ? 'broken' : 'whole';
   }
 

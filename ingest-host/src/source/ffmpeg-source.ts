@@ -9,7 +9,7 @@ import {
 } from 'node-av/constants';
 import { Dictionary, FFmpegError, FormatContext, Packet, type Stream } from 'node-av/lib';
 import { RawFrame } from '../raw-frame.ts';
-import { type Losses, VideoDecoder } from './decoder.ts';
+import { VideoDecoder } from './decoder.ts';
 import type { Damage, Hwaccel, MayWant, Picture, Source } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 import { type VideoFormat, videoFormat } from './video-format.ts';
@@ -38,7 +38,9 @@ export interface Input {
 }
 
 /** A proxy between FFmpeg and the network. */
-export interface Gate extends Losses {
+export interface Gate {
+  /** How often packets were lost. */
+  readonly gaps?: number;
   /** Why the gate refused or lost a connection; more precise than FFmpeg's error. */
   readonly problem: SourceError | undefined;
   /** Time of capture of the first picture, epoch milliseconds, if the protocol gives it. */
@@ -167,7 +169,7 @@ export class FFmpegSource implements Source {
       const packetTime =
         this.#isUntimed && this.#live ? performance.now() / 1000 : stampOf(this.#packet.pts) * seconds;
       const wanted = ended || mayWant(packetTime, this.#packet);
-      for (const step of ended ? [null] : decoder.steps(this.#packet, this.#from.gate)) {
+      for (const step of ended ? [null] : decoder.steps(this.#packet, this.#from.gate?.gaps)) {
         const started = performance.now();
         await decoder.decode(step, wanted || this.#isCounted);
         decodeMs += performance.now() - started;

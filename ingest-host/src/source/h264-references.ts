@@ -7,7 +7,7 @@ import {
   type Sequence,
   type Slice,
 } from './h264-headers.ts';
-import { type Loss, nalUnits, type ReferenceCheck, type Verdict } from './nal-units.ts';
+import { type Gap, nalUnits, type ReferenceCheck, type Verdict } from './nal-units.ts';
 
 /** A reference picture. */
 interface Reference {
@@ -40,25 +40,25 @@ export class H264References implements ReferenceCheck {
   #high = 0;
   #low = 0;
 
-  judge(picture: Buffer, lost?: Loss): Verdict {
+  judge(picture: Buffer, gap?: Gap): Verdict {
     try {
       for (const nal of nalUnits(picture, isSlice)) {
         const type = (nal[0] ?? 0) & 31;
         if (type === 7) this.#sequences.set(...readSequence(nal));
         if (type === 8) this.#parameters.set(...readParameters(nal));
-        if (isSlice(type)) return this.#follow(nal, picture, lost);
+        if (isSlice(type)) return this.#follow(nal, picture, gap);
       }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       // An invalid header: the decoder will report it.
       this.forget();
     }
-    return lost === 'key' ? this.#break() : 'whole';
+    return gap?.isKey ? this.#break() : 'whole';
   }
 
-  #follow(nal: Buffer, picture: Buffer, lost: Loss | undefined): Verdict {
+  #follow(nal: Buffer, picture: Buffer, gap: Gap | undefined): Verdict {
     const [sequence, parameters] = this.#setsOf(nal);
-    if (!sequence || parameters.hasGroups) return lost ? 'broken' : 'whole';
+    if (!sequence || parameters.hasGroups) return gap ? this.#break() : 'whole';
     const slice = readSlice(nal, sequence, parameters);
     const { isIdr, isReference } = slice;
     const before = isIdr ? undefined : this.#number;
@@ -71,12 +71,17 @@ export class H264References implements ReferenceCheck {
       this.#references = [{ number: slice.number, place, isWhole: true, isSure: true }];
       return 'whole';
     }
-    if (lost === 'key' || (lost && sequence.hasGaps)) return this.#break();
+    if (gap?.isKey) return this.#break();
     const limit = 2 ** sequence.numberBits;
-    const isNext = before === undefined || before === slice.number || sequence.hasGaps;
-    const missing = isNext ? 0 : (slice.number - before - 1 + limit) % limit;
+    // Both fields of a picture have one number.
+    const isSame = before === undefined || (before === slice.number && (sequence.hasFields || !gap));
+    const missing = isSame ? 0 : (slice.number - before - 1 + limit) % limit;
     if (missing > 0 && !isReference) this.#number = (slice.number - 1 + limit) % limit;
-    if (missing > 0 && (this.#isOther || !this.#references)) return this.#break();
+    // Numbers restart at a key frame. If one was lost and none is missing, so many reference pictures were lost with it.
+    const mayHideKey = missing === 0 && slice.number <= (gap?.packets ?? -1);
+    if (gap && (mayHideKey || !this.#references)) return this.#break();
+    if (missing === 0 || (sequence.hasGaps && !gap)) return this.#look(slice, picture, sequence);
+    if (this.#isOther || sequence.hasGaps || !this.#references) return this.#break();
     for (let back = Math.min(missing, MAX_KEPT); back > 0; back -= 1)
       this.#miss((slice.number - back + limit) % limit, sequence);
     return this.#look(slice, picture, sequence);
@@ -156,6 +161,9 @@ export class H264References implements ReferenceCheck {
 
 /** Adds a reference. The number is limited also for a stream that never marks one as unused. */
 function keep(references: Reference[], one: Reference): void {
+  // Two references never have the same number: the former was removed by a picture that was lost.
+  const same = references.findIndex(({ number }) => number === one.number);
+  if (same >= 0) references.splice(same, 1);
   references.push(one);
   if (references.length > MAX_KEPT) references.shift();
 }

@@ -86,16 +86,46 @@ export function* nalUnits(picture: Buffer, isSlice: (header: number) => boolean)
  */
 export type Verdict = 'whole' | 'smeared' | 'broken';
 
-/** Kind of a lost picture: a key frame, or another picture that is certainly a reference. */
-export type Loss = 'key' | 'reference';
+/** What was lost before a picture. */
+export interface Gap {
+  /** Lost packets. Each lost picture lost at least one of them. */
+  packets: number;
+  /** Whether a key frame certainly is among the lost pictures. */
+  isKey: boolean;
+}
 
 /** Detects in the coded pictures of a stream that a reference picture was lost. */
 export interface ReferenceCheck {
   /**
    * @param picture with start codes (Annex B), in decoding order; other formats are ignored
-   * @param lost what went before it, or will soon
+   * @param gap what was lost before it
    */
-  judge(picture: Buffer, lost?: Loss): Verdict;
+  judge(picture: Buffer, gap?: Gap): Verdict;
   /** Forgets all references: no earlier picture is available any more. */
   forget(): void;
+}
+
+/** Begins the user data of our mark. A UUID is expected there, which may be any 16 bytes (H.264, D.2.7). */
+const MARK = Buffer.from('pictures are lost');
+const MARK_END = MARK.length + 5;
+
+/**
+ * A mark of a gap, for the start of a coded picture: so the picture and its gap can't be separated on their way through
+ * FFmpeg. It is a NAL unit of supplemental information (SEI, user_data_unregistered), which decoders ignore.
+ */
+export function markOf({ packets, isKey }: Gap, codec: 'H264' | 'H265'): Buffer {
+  // No byte is 0, so that no start code can arise.
+  const digits = Array.from({ length: 4 }, (_, at) => 1 + ((Math.min(packets, 0xffff) >> (4 * at)) & 15));
+  const payload = Buffer.from([...MARK, isKey ? 2 : 1, ...digits]);
+  const header = codec === 'H264' ? [6] : [39 << 1, 1];
+  return Buffer.concat([Buffer.from([...header, 5, payload.length]), payload, Buffer.from([0x80])]);
+}
+
+/** The gap before a coded picture that begins with a mark. */
+export function gapOf(picture: Buffer): Gap | undefined {
+  const start = picture.subarray(0, 16 + MARK_END);
+  const at = start.indexOf(MARK);
+  if (at < 0 || start.length < at + MARK_END) return undefined;
+  const [key, ...digits] = start.subarray(at + MARK.length, at + MARK_END);
+  return { packets: digits.reduceRight((sum, digit) => 16 * sum + digit - 1, 0), isKey: key === 2 };
 }

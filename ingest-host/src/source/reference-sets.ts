@@ -1,8 +1,8 @@
 import {
   atMost,
   Bits,
+  type Gap,
   isKeyOfH265,
-  type Loss,
   nalUnits,
   type ReferenceCheck,
   typeOfH265,
@@ -50,21 +50,25 @@ export class ReferenceSets implements ReferenceCheck {
   #kept: Set<number> | undefined;
   /** Output order of the last picture of the lowest temporal layer. */
   #before = 0;
+  /** Output order of the last picture. */
+  #last = 0;
+  /** Longest distance in output order between neighbours in decoding order. */
+  #step = 1;
 
-  judge(picture: Buffer, lost?: Loss): Verdict {
+  judge(picture: Buffer, gap?: Gap): Verdict {
     try {
       for (const nal of nalUnits(picture, isSlice)) {
         const type = typeOfH265(nal[0] ?? 0);
         if (type === 33) this.#readSequence(new Bits(nal, 2, MAX_SET_BYTES));
         if (type === 34) this.#readParameters(new Bits(nal, 2));
-        if (isSlice(nal[0] ?? 0)) return this.#follow(type, (nal[1] ?? 0) & 7, new Bits(nal, 2, 128), lost);
+        if (isSlice(nal[0] ?? 0)) return this.#follow(type, (nal[1] ?? 0) & 7, new Bits(nal, 2, 128), gap);
       }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       // What it says is for the decoder to find.
       this.forget();
     }
-    return lost === 'key' ? this.#break() : 'whole';
+    return gap?.isKey ? this.#break() : 'whole';
   }
 
   #break(): Verdict {
@@ -117,7 +121,7 @@ export class ReferenceSets implements ReferenceCheck {
   }
 
   /** 7.3.6.1 @param layer temporal, from 1 */
-  #follow(type: number, layer: number, bits: Bits, lost: Loss | undefined): Verdict {
+  #follow(type: number, layer: number, bits: Bits, gap: Gap | undefined): Verdict {
     const isFirst = bits.flag();
     const isKey = isKeyOfH265(type);
     if (isKey) bits.skip(1);
@@ -125,7 +129,7 @@ export class ReferenceSets implements ReferenceCheck {
     const sequence = parameters && this.#sequences.get(parameters.sequence);
     // A picture whose first slice was lost is damaged too.
     if (!sequence || !isFirst) return this.#kept !== undefined && !isFirst ? this.#break() : 'whole';
-    if (lost === 'key' && !isKey) return this.#break();
+    if (gap?.isKey && !isKey) return this.#break();
     bits.skip(parameters.extraBits);
     bits.golomb();
     if (parameters.hasOutputFlag) bits.skip(1);
@@ -140,6 +144,9 @@ export class ReferenceSets implements ReferenceCheck {
     if (!former && !isKey) return 'whole';
     const named = isIdr ? [] : readReferences(bits, sequence, place);
     const kept = new Set(named.map(({ delta }) => place + delta).filter((one) => former?.has(one)));
+    if (gap && mayHideKey(low, named, this.#step * gap.packets)) return this.#break();
+    if (!gap) this.#step = Math.max(this.#step, Math.abs(place - this.#last));
+    this.#last = place;
     const isWhole = isKey || named.every(({ delta, isUsed }) => !isUsed || kept.has(place + delta));
     if (isWhole) kept.add(place);
     // Without an undamaged reference all later pictures refer to lost ones.
@@ -156,6 +163,15 @@ export class ReferenceSets implements ReferenceCheck {
     if (near < this.#before - span / 2) return near + span;
     return near >= this.#before + span / 2 ? near - span : near;
   }
+}
+
+/**
+ * Whether a lost key frame may be the start of a picture's output order. Its references then are no earlier, and all
+ * pictures from the key frame on are lost.
+ * @param most longest distance from the key frame in output order
+ */
+function mayHideKey(place: number, references: readonly Reference[], most: number): boolean {
+  return place <= most && references.every(({ delta }) => place + delta >= 0);
 }
 
 /** References of the picture at `place`: short-term by distance, long-term by the low bits of their output order. */

@@ -1,18 +1,29 @@
-import { isKeyOfH265, type Loss, typeOfH265 } from './nal-units.ts';
+import { type Gap, isKeyOfH265, markOf, typeOfH265 } from './nal-units.ts';
 
 /** Bytes of the frame header before each packet, with channel and length (RFC 2326, 10.12). */
 export const FRAMING = 4;
 const HEADER = 12;
-/** Least packets of a key frame: it comes with its parameter sets. */
-const LEAST_OF_KEY = 3;
+/** Larger numbers are no payload types (RFC 3550, 5.1). */
+const MAX_TYPE = 127;
 
 export interface RtpEvents {
-  /** Framed packets, all of one picture. */
-  picture(packets: Buffer[]): void;
-  /** Packets were lost. @param mayBeKey whether a whole key frame may be among them */
-  gap(mayBeKey: boolean): void;
-  /** A picture was left out, because packets of it were lost. @param loss its kind, if known */
-  lost(loss: Loss | undefined): void;
+  /**
+   * @param packets framed, all of one picture
+   * @param mark for the decoder, framed: what was lost before the picture
+   * @returns whether the picture was passed on
+   */
+  picture(packets: Buffer[], mark: Buffer | undefined): boolean;
+  /** Packets were lost. */
+  gap(): void;
+  /** A picture was left out, because packets of it were lost. */
+  lost(): void;
+}
+
+/** Names of codecs by payload type, from a session description (RFC 4566, 6). */
+export function codecsOf(description: string): ReadonlyMap<number, string> {
+  const all = [...description.matchAll(/^a=rtpmap:(\d{1,3}) ([^/\s]+)/gm)];
+  const known = all.map(([, type, codec = '']) => [Number(type), codec.toUpperCase()] as const);
+  return new Map(known.filter(([type]) => type <= MAX_TYPE));
 }
 
 /**
@@ -26,8 +37,10 @@ export class RtpPictures {
   #next: number | undefined;
   #timestamp: number | undefined;
   #isWhole = true;
+  /** What was lost since the last picture that was passed on. */
+  #gap: Gap = { packets: 0, isKey: false };
 
-  /** @param codecs names by payload type, from the session description */
+  /** @param codecs from {@link codecsOf} */
   constructor(codecs: ReadonlyMap<number, string>, events: RtpEvents) {
     this.#codecs = codecs;
     this.#events = events;
@@ -41,45 +54,67 @@ export class RtpPictures {
     const missing = (sequence - (this.#next ?? sequence)) & 0xffff;
     const isGap = missing !== 0;
     this.#next = (sequence + 1) & 0xffff;
-    if (isGap) this.#events.gap(timestamp !== this.#timestamp && missing >= LEAST_OF_KEY);
+    if (isGap) this.#events.gap();
     if (timestamp !== this.#timestamp) {
       // The lost packets may be the end of the former picture, or the start of this one.
       if (isGap) this.#isWhole = false;
       this.#end();
       this.#isWhole = !isGap || this.#isStart(packet);
       this.#timestamp = timestamp;
-    } else if (isGap) this.#isWhole = false;
+    } else if (isGap) this.#isWhole &&= this.#isStart(packet) && this.#hasNoSlice;
+    this.#gap.packets += missing;
     this.#packets.push(packet);
     if (((packet[FRAMING + 1] ?? 0) & 0x80) !== 0) this.#end();
   }
 
   #end(): void {
-    if (this.#packets.length > 0) {
-      if (this.#isWhole) this.#events.picture(this.#packets);
-      else {
-        const losses = new Set(this.#packets.map((packet) => this.#lossOf(packet)));
-        this.#events.lost(losses.has('key') ? 'key' : losses.has('reference') ? 'reference' : undefined);
-      }
-    }
+    const [first] = this.#packets;
+    if (first && !(this.#isWhole && this.#events.picture(this.#packets, this.#mark(first)))) {
+      this.#gap.packets += this.#isWhole ? this.#packets.length : 0;
+      this.#gap.isKey ||= this.#packets.some((packet) => this.#isKey(packet));
+      this.#events.lost();
+    } else if (first) this.#gap = { packets: 0, isKey: false };
     this.#packets = [];
     this.#isWhole = true;
   }
 
+  /** A packet with the mark, before the packets of the picture. */
+  #mark(first: Buffer): Buffer | undefined {
+    const { codec } = this.#payload(first);
+    if (this.#gap.packets === 0 || (codec !== 'H264' && codec !== 'H265')) return undefined;
+    const header = Buffer.from(first.subarray(0, FRAMING + HEADER));
+    // Neither padding, extension nor sources; no marker.
+    header[FRAMING] = 0x80;
+    header[FRAMING + 1] = (header[FRAMING + 1] ?? 0) & 0x7f;
+    const mark = Buffer.concat([header, markOf(this.#gap, codec)]);
+    mark.writeUInt16BE(mark.length - FRAMING, 2);
+    return mark;
+  }
+
   /**
-   * The kind of picture, from the header of its slice, whole or a fragment (RFC 6184, 5.3 and 5.8; RFC 7798, 4.4.3).
+   * Whether it belongs to a key frame, from the header of its slice, whole or a fragment (RFC 6184, 5.3 and 5.8; RFC
+   * 7798, 4.4.3).
    */
-  #lossOf(packet: Buffer): Loss | undefined {
+  #isKey(packet: Buffer): boolean {
     const { codec, byte } = this.#payload(packet);
     if (codec === 'H265') {
       const type = typeOfH265(byte(0));
-      const slice = type === 49 ? byte(2) & 63 : type;
-      return isKeyOfH265(slice) ? 'key' : undefined;
+      return isKeyOfH265(type === 49 ? byte(2) & 63 : type);
     }
     const type = byte(0) & 31;
-    const slice = type === 28 ? byte(1) & 31 : type;
-    if (codec !== 'H264' || (slice !== 1 && slice !== 5)) return undefined;
-    if (slice === 5) return 'key';
-    return (byte(0) & 0x60) === 0 ? undefined : 'reference';
+    return codec === 'H264' && (type === 28 ? byte(1) & 31 : type) === 5;
+  }
+
+  /** Whether the picture has begun, but not its slices. */
+  get #hasNoSlice(): boolean {
+    return this.#packets.length > 0 && this.#packets.every((packet) => this.#isHeader(packet));
+  }
+
+  /** Whether it comes before the slices of a picture: a parameter set, a delimiter, or supplemental information. */
+  #isHeader(packet: Buffer): boolean {
+    const { codec, byte } = this.#payload(packet);
+    if (codec === 'H265') return [32, 33, 34, 35, 39].includes(typeOfH265(byte(0)));
+    return codec === 'H264' && [6, 7, 8, 9].includes(byte(0) & 31);
   }
 
   /**

@@ -8,6 +8,10 @@ import { SourceError } from './source-error.ts';
 const MAX_TRIES = 20;
 /** Most packets that wait for a late one. */
 const MAX_HELD = 32;
+/** Longest wait for a late packet, if packets come rarely, milliseconds; FFmpeg waits as long. */
+const MAX_WAIT_MS = 500;
+/** If all packets are late for so long, the camera has set its numbers back, milliseconds. */
+const MAX_LATE_MS = 1_000;
 const RECEIVE_BUFFER = 2 * 1024 * 1024;
 
 /** One track's RTP and RTCP over UDP, each on its own port (RFC 3550, 11), converted to the framing of TCP. */
@@ -17,6 +21,8 @@ export class UdpTrack {
   readonly #camera: string;
   readonly #held = new Map<number, Buffer>();
   #next: number | undefined;
+  /** When a packet was last in order, or began to wait. */
+  #since = 0;
   #rtcpPort: number | undefined;
 
   private constructor(rtp: Socket, rtcp: Socket, camera: string) {
@@ -104,23 +110,27 @@ export class UdpTrack {
 
   #sort(packet: Buffer, onPacket: (framed: Buffer) => void): void {
     const sequence = packet.readUInt16BE(FRAMING + 2);
-    const ahead = (sequence - (this.#next ?? sequence)) & 0xffff;
-    // The packet came too late, or twice.
-    if (ahead > 0xffff - MAX_HELD) return;
+    const now = performance.now();
+    if (this.#ahead(sequence) >= 0x8000) {
+      // It came too late, or twice.
+      if (now - this.#since < MAX_LATE_MS) return;
+      this.#held.clear();
+      this.#next = sequence;
+    }
+    if (this.#held.size === 0) this.#since = now;
     this.#held.set(sequence, packet);
-    if (ahead > 0 && this.#held.size > MAX_HELD) {
-      const [nearest = sequence] = [...this.#held.keys()].sort(
-        (one, other) => this.#ahead(one) - this.#ahead(other),
-      );
-      this.#next = nearest;
-    } else if (ahead > 0) return;
-    for (let at = this.#next ?? sequence; ; at = (at + 1) & 0xffff) {
+    const ahead = this.#ahead(sequence);
+    if (ahead > 0 && this.#held.size <= MAX_HELD && now - this.#since < MAX_WAIT_MS) return;
+    const byNumber = (one: number, other: number) => this.#ahead(one) - this.#ahead(other);
+    const nearest = ahead === 0 ? sequence : ([...this.#held.keys()].sort(byNumber)[0] ?? sequence);
+    for (let at = nearest; ; at = (at + 1) & 0xffff) {
       const due = this.#held.get(at);
       this.#next = at;
-      if (!due) return;
+      if (!due) break;
       this.#held.delete(at);
       onPacket(due);
     }
+    this.#since = now;
   }
 
   #ahead(sequence: number): number {

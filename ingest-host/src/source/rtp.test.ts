@@ -1,8 +1,10 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
-import { RtpPictures } from './rtp-pictures.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import { type Gap, gapOf } from './nal-units.ts';
+import { codecsOf, FRAMING, RtpPictures } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
 
 /** A framed packet; `payload` is that of H.265. */
@@ -21,23 +23,24 @@ const stream = Array.from({ length: 30 }, (_, index) => {
   );
 });
 
-function pictures(packets: Buffer[], codec = 'H265') {
+function pictures(packets: Buffer[], codec = 'H265', takes = (_index: number) => true) {
   const got: Buffer[][] = [];
-  const counts = { gaps: 0, long: 0, lost: 0, references: 0, keys: 0 };
+  const gaps: (Gap | undefined)[] = [];
+  const counts = { gaps: 0, lost: 0 };
   const all = new RtpPictures(new Map([[96, codec]]), {
-    picture: (one) => got.push(one),
-    gap: (mayBeKey) => {
-      counts.gaps += 1;
-      counts.long += Number(mayBeKey);
+    picture: (one, mark) => {
+      gaps.push(mark && gapOf(mark.subarray(FRAMING + 12)));
+      return got.push(one) > 0 && takes(got.length - 1);
     },
-    lost: (loss) => {
+    gap: () => {
+      counts.gaps += 1;
+    },
+    lost: () => {
       counts.lost += 1;
-      counts.references += Number(loss === 'reference');
-      counts.keys += Number(loss === 'key');
     },
   });
   for (const one of packets) all.push(one);
-  return { got, ...counts };
+  return { got, marks: gaps, ...counts };
 }
 
 test('pictures are given whole or not at all, whichever packets are missing', () => {
@@ -51,25 +54,39 @@ test('pictures are given whole or not at all, whichever packets are missing', ()
   );
 });
 
-test('of a picture that came in part, it is told whether others build on it, or all that follows', () => {
+test('the picture after a gap is marked with what was lost before it', () => {
   const lossy = (codec: string, ...header: number[]) => {
     // Three fragments of a slice (RFC 6184, 5.8; RFC 7798, 4.4.3), the middle one lost, then a picture of its own.
     const parts = [0x80, 0x00, 0x40].map((place, part) =>
       packet(10 + part, 0, part === 2, [...header.slice(0, -1), place | (header.at(-1) ?? 0), 0]),
     );
-    return pictures([...parts.toSpliced(1, 1), packet(13, 3600, true, [0x41, 0, 0])], codec);
+    const next = [packet(13, 3600, true, [0x41, 0, 0]), packet(14, 7200, true, [0x41, 0, 0])];
+    return pictures([...parts.toSpliced(1, 1), ...next], codec);
   };
-  expect(lossy('H264', (3 << 5) | 28, 1)).toMatchObject({ lost: 1, references: 1, keys: 0 });
-  expect(lossy('H264', 28, 1)).toMatchObject({ lost: 1, references: 0, keys: 0 });
-  expect(lossy('H264', (3 << 5) | 28, 5)).toMatchObject({ lost: 1, references: 0, keys: 1 });
-  expect(lossy('H265', 49 << 1, 1, 1)).toMatchObject({ lost: 1, keys: 0 });
-  expect(lossy('H265', 49 << 1, 1, 19)).toMatchObject({ lost: 1, keys: 1 });
+  for (const [codec, isKey, ...header] of [
+    ['H264', false, (3 << 5) | 28, 1],
+    ['H264', true, (3 << 5) | 28, 5],
+    ['H265', false, 49 << 1, 1, 1],
+    ['H265', true, 49 << 1, 1, 19],
+  ] as const)
+    expect(lossy(codec, ...header)).toMatchObject({ lost: 1, marks: [{ packets: 1, isKey }, undefined] });
+  expect(lossy('JPEG', 0, 0, 0, 0).marks).toEqual([undefined, undefined]);
+  const flat = stream.flat();
+  const marks = (packets: Buffer[], takes?: (index: number) => boolean) =>
+    pictures(packets, 'H265', takes).marks.flatMap((gap, at) => (gap ? [[at, gap.packets]] : []));
+  expect(marks(flat.toSpliced(6, 6))).toEqual([[2, 6]]);
+  // Gaps add up until a picture is passed on.
+  expect(marks(flat.filter((_, at) => ![6, 10, 14].includes(at)))).toEqual([[2, 3]]);
+  expect(marks(flat, (index) => index !== 4)).toEqual([[5, 3]]);
 });
 
-test('a gap of some packets between two pictures may be a key frame that none came of', () => {
-  const flat = stream.flat();
-  expect(pictures(flat.toSpliced(6, 3))).toMatchObject({ gaps: 1, long: 1, lost: 0 });
-  expect(pictures(flat.toSpliced(6, 1))).toMatchObject({ gaps: 1, long: 0 });
+test('of a key frame only what is before its slices may be missing', () => {
+  const [sets, slice] = [[7, 8, 6], [5]].map((types) => types.map((type) => [(3 << 5) | type, 1, 2]));
+  const all = [...(sets ?? []), ...(slice ?? []), [(3 << 5) | 5, 1, 3]];
+  const key = all.map((payload, part) => packet(10 + part, 3600, part === all.length - 1, payload));
+  const before = packet(9, 0, true, [0x41, 0, 0]);
+  const given = (lost: number) => pictures([before, ...key.toSpliced(lost, 1)], 'H264').got.length === 2;
+  expect([0, 1, 2, 3, 4].map(given)).toEqual([true, true, true, true, false]);
 });
 
 test('what is missing is counted; a camera that marks no picture’s end still has them', () => {
@@ -84,25 +101,62 @@ test('what is missing is counted; a camera that marks no picture’s end still h
   expect(pictures([Buffer.alloc(3), Buffer.from([0x24, 0, 0, 1, 0x80])]).got).toEqual([]);
 });
 
-test('over UDP packets come out in order, once each, whatever overtook whatever; from the camera alone', async () => {
+test('a session description names no more codecs than there are payload types', () => {
+  const lines = Array.from({ length: 5_000 }, (_, type) => `a=rtpmap:${type} h264/90000`);
+  const codecs = codecsOf(['v=0', ...lines, 'a=rtpmap:96 h265/90000'].join('\r\n'));
+  expect(codecs.size).toBe(128);
+  expect(codecs.get(96)).toBe('H265');
+});
+
+/** A camera and a track that receives it. @returns sequence numbers of the packets in the order of their way out */
+async function overUdp() {
   const track = await UdpTrack.open('127.0.0.1');
   const camera = createSocket('udp4').bind(0, '127.0.0.1');
   const other = createSocket('udp4').bind(0, '127.0.0.2');
   await Promise.all([once(camera, 'listening'), once(other, 'listening')]);
+  onTestFinished(() => {
+    track.close();
+    camera.close();
+    other.close();
+  });
   const [rtp = 0, rtcp = 0] = track.ports.split('-').map(Number);
   expect(rtcp).toBe(rtp + 1);
   const got: number[] = [];
   track.receive(2, (framed) => got.push(framed.readUInt16BE(6)));
-  const send = (sequence: number) =>
-    new Promise((sent) => camera.send(packet(sequence, 0, true).subarray(4), rtp, '127.0.0.1', sent));
-  other.send(packet(7, 0, true).subarray(4), rtp, '127.0.0.1');
-  for (const sequence of [65_534, 0, 65_535, 2, 1, 1, 3]) await send(sequence);
+  const send = async (from: typeof camera, ...sequences: number[]) => {
+    for (const sequence of sequences)
+      await new Promise((sent) => from.send(packet(sequence, 0, true).subarray(4), rtp, '127.0.0.1', sent));
+  };
+  return { got, camera, other, send };
+}
+
+test('over UDP packets come out in order, once each, whatever overtook whatever; from the camera alone', async () => {
+  const { got, camera, other, send } = await overUdp();
+  await send(other, 7);
+  await send(camera, 65_534, 0, 65_535, 2, 1, 1, 3);
   await expect.poll(() => got).toEqual([65_534, 65_535, 0, 1, 2, 3]);
   // One that never comes is waited for no longer than some packets.
-  for (let sequence = 5; sequence < 40; sequence += 1) await send(sequence);
+  const rest = Array.from({ length: 35 }, (_, index) => index + 5);
+  await send(camera, ...rest);
   await expect.poll(() => got.at(-1)).toBe(39);
-  expect(got.slice(6)).toEqual(Array.from({ length: 35 }, (_, index) => index + 5));
-  track.close();
-  camera.close();
-  other.close();
+  expect(got.slice(6)).toEqual(rest);
+});
+
+test('a packet that comes again much later is left out, also when its number is due again', async () => {
+  const { got, camera, send } = await overUdp();
+  const all = Array.from({ length: 400 }, (_, index) => 65_300 + index);
+  await send(camera, ...all.slice(0, 200), ...all.slice(0, 100), ...all.slice(200));
+  await expect.poll(() => got.at(-1)).toBe(65_699 & 0xffff);
+  expect(got).toEqual(all.map((sequence) => sequence & 0xffff));
+});
+
+test('where packets come rarely, a late one is waited for half a second; numbers may be set back', async () => {
+  const { got, camera, send } = await overUdp();
+  await send(camera, 500, 502);
+  await delay(600);
+  await send(camera, 503);
+  await expect.poll(() => got).toEqual([500, 502, 503]);
+  await delay(1_100);
+  await send(camera, 10, 11);
+  await expect.poll(() => got.slice(3)).toEqual([10, 11]);
 });

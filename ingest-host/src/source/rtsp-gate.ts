@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connectTo, OutboundError, portOf, type Target, withoutBrackets } from '@video-pipeline/outbound';
+import { connectTo, portOf, type Target, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
-import { FRAMING, type RtpEvents, RtpPictures } from './rtp-pictures.ts';
+import { codecsOf, FRAMING, type RtpEvents, RtpPictures } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
 import { type Message, parseRequest, type RequestMessage, RtspSplitter, valuesOf } from './rtsp-splitter.ts';
 import { openTunnel } from './rtsp-tunnel.ts';
@@ -51,10 +51,9 @@ export class RtspGate implements Gate {
   #own = '';
   readonly #udp = new Set<UdpTrack>();
   readonly #authorization: Authorization | undefined;
-  readonly #codecs = new Map<number, string>();
+  #codecs: ReadonlyMap<number, string> = new Map();
   #bytes = 0;
   gaps = 0;
-  readonly losses = { key: 0, reference: 0 };
   problem: SourceError | undefined;
   /** Target of the camera's redirect. */
   location: string | undefined;
@@ -105,7 +104,7 @@ export class RtspGate implements Gate {
       // No await before the listeners are added: a socket may fail at once.
       camera = this.#transport === 'http' ? await this.#tunnel(gone.signal) : connectTo(this.#target);
     } catch (error) {
-      this.#end(client, asSourceError(error as Error));
+      this.#end(client, connectionError(error as Error));
       return;
     }
     this.#keep(camera);
@@ -164,20 +163,19 @@ export class RtspGate implements Gate {
     // FFmpeg sets up the tracks in their order, with two channels for each.
     const relayed = (framed: Buffer | undefined) => (framed?.[1] ?? 0) >> 1 === this.#track;
     const events: RtpEvents = {
-      picture: (packets) => {
-        if (relayed(packets[0])) this.#relay?.rtp(packets.map((packet) => packet.subarray(FRAMING)));
+      picture: (packets, mark) => {
+        if (relayed(packets[0])) this.#relay?.rtp(packets.map((one) => one.subarray(FRAMING)));
         // A UDP sender can't be paused: pictures are dropped instead.
-        if (client.writableLength > MAX_BYTES_WITHOUT_PACKET) return events.lost('key');
+        if (client.writableLength > MAX_BYTES_WITHOUT_PACKET) return false;
         client.cork();
-        for (const packet of packets) client.write(packet);
+        for (const packet of mark ? [mark, ...packets] : packets) client.write(packet);
         client.uncork();
+        return true;
       },
-      gap: (mayBeKey) => {
+      gap: () => {
         this.gaps += 1;
-        if (mayBeKey) this.losses.key += 1;
       },
-      lost: (loss) => {
-        if (loss) this.losses[loss] += 1;
+      lost: () => {
         if (this.#damage) this.#damage.lost += 1;
       },
     };
@@ -260,9 +258,9 @@ export class RtspGate implements Gate {
       const text = `${request.method} was answered ${code} ${reason}`;
       this.problem = code >= 400 ? statusError(code, text) : undefined;
     }
-    if (request?.method === 'DESCRIBE' && code === 200) this.#relay?.begin(body, this.#track);
-    for (const [, type, codec = ''] of body.matchAll(/^a=rtpmap:(\d+) ([^/\s]+)/gm)) {
-      this.#codecs.set(Number(type), codec.toUpperCase());
+    if (request?.method === 'DESCRIBE' && code === 200) {
+      this.#relay?.begin(body, this.#track);
+      this.#codecs = codecsOf(body);
     }
     if (request?.method === 'SETUP' && code === 200 && this.#transport === 'udp_multicast') {
       request.track = await this.#openTrack(line, head);
@@ -293,11 +291,4 @@ export class RtspGate implements Gate {
     socket.on('error', () => {});
     socket.once('close', () => this.#sockets.delete(socket));
   }
-}
-
-function asSourceError(error: Error): SourceError {
-  if (error instanceof SourceError) return error;
-  return error instanceof OutboundError
-    ? new SourceError(`open: ${error.message}`, true)
-    : connectionError(error);
 }

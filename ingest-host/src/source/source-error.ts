@@ -1,3 +1,4 @@
+import { OutboundError } from '@video-pipeline/outbound';
 import {
   AVERROR_EINVAL,
   AVERROR_EIO,
@@ -51,8 +52,10 @@ export function failure(code: number, step: string): SourceError {
   return new SourceError(`${step}: ${reason ?? FFmpegError.strerror(code)}`, permanent !== undefined);
 }
 
-/** The SourceError for an error of a socket. */
+/** The SourceError for an error of a connection. */
 export function connectionError(error: NodeJS.ErrnoException): SourceError {
+  if (error instanceof SourceError) return error;
+  if (error instanceof OutboundError) return new SourceError(`open: ${error.message}`, true);
   if (error.code === 'ENOTFOUND' || error.code === 'EAI_AGAIN') {
     return new SourceError("open: the host is unknown or can't be reached");
   }
