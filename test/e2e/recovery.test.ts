@@ -87,6 +87,11 @@ test('where pictures travel once, the audit and subscribers find them where they
   // What is not there is left out.
   const gone = { topic: options.framesTopic, partition: 0, offset: 1_000 };
   expect(await tail.at([gone])).toEqual([]);
+  // Nor does a topic or partition that is not there harm the others.
+  const wrongPlaces = ['nowhere', 'no topic!', ''].map((topic) => ({ ...gone, topic }));
+  const places = seen.flatMap((one) => ('picture' in one ? [one.picture] : []));
+  const mixed = [...wrongPlaces, { ...gone, partition: 99 }, ...places];
+  expect(await tail.at(mixed)).toMatchObject(places.map(({ offset }) => ({ offset })));
 
   const picture =
     'picture' in (seen[2] ?? {}) ? (seen[2] as { picture: PictureReference }).picture : undefined;

@@ -9,6 +9,7 @@ export function clusterOf(kafka: Kafka): Cluster {
   let cluster: Cluster | undefined;
   kafka.consumer({
     groupId: 'tail',
+    allowAutoTopicCreation: false,
     partitionAssigners: [
       (config) => {
         cluster = config.cluster;

@@ -41,7 +41,7 @@ export interface Tail {
   before(place: Place, limit: number): AsyncGenerator<TailRecord, void>;
   /**
    * The records at these places. Places of a partition that lie close together are read in one fetch. A record that is
-   * not there any more is left out.
+   * not there, or in a topic that can't be read, is left out.
    * @throws TailError
    */
   at(places: readonly Place[]): Promise<(Place & TailRecord)[]>;
@@ -52,6 +52,12 @@ export interface Tail {
 const STEP = 50;
 const MAX_FETCH_BYTES = 16 * 1024 * 1024;
 const READ_COMMITTED = 1;
+/** What brokers say of a topic that can't be read, ever: whoever writes to Kafka may name one as a place. */
+const UNREADABLE = new Set([
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'INVALID_TOPIC_EXCEPTION',
+  'TOPIC_AUTHORIZATION_FAILED',
+]);
 
 /** A tail reader. Nothing is connected before it is used. */
 export function createTail(kafka: Kafka): Tail {
@@ -61,6 +67,14 @@ export function createTail(kafka: Kafka): Tail {
     await cluster.addTargetTopic(topic);
     await cluster.refreshMetadataIfNecessary();
   };
+  const isReadable = (topic: string) =>
+    open(topic).then(
+      () => true,
+      (error) => {
+        if (!UNREADABLE.has(error.type)) throw error;
+        return false;
+      },
+    );
   // A leader that moved, or a connection that broke, is looked up anew next time.
   const fail = async (what: string, cause: unknown): Promise<never> => {
     await cluster.disconnect().catch(() => {});
@@ -69,8 +83,11 @@ export function createTail(kafka: Kafka): Tail {
   return {
     async at(places) {
       try {
-        for (const topic of new Set(places.map((place) => place.topic))) await open(topic);
-        return (await Promise.all(spansOf(places).map((span) => readSpan(cluster, span)))).flat();
+        const spans: Span[] = [];
+        // One topic after the other: in one request with an unreadable topic, the others would fail, too.
+        for (const [topic, some] of Map.groupBy(places, (place) => place.topic))
+          if (await isReadable(topic)) spans.push(...spansOf(some));
+        return (await Promise.all(spans.map((span) => readSpan(cluster, span)))).flat();
       } catch (cause) {
         return fail(`${places.length} records by their places`, cause);
       }
