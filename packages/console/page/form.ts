@@ -1,5 +1,6 @@
 import type { Names } from '../src/api.ts';
 import { API, getJson, h } from './dom.ts';
+import { localTime, timeOfField } from './times.ts';
 
 /** Fields of a form whose values are kept in the address. Each field starts with the value from there. */
 export function fieldsOf(asked: URLSearchParams) {
@@ -16,6 +17,14 @@ export function fieldsOf(asked: URLSearchParams) {
   };
   const input = (text: string, name: string, properties: Record<string, string> = {}) =>
     label(text, h('input', { name, value: chosen(name).join(', '), autocomplete: 'off', ...properties }));
+  const time = (text: string, name: string) => {
+    const exact = asked.get(name) ?? '';
+    const known = Date.parse(exact);
+    const value = Number.isNaN(known) ? '' : localTime(known);
+    const field = h('input', { name, value, type: 'datetime-local', step: '1', autocomplete: 'off' });
+    field.dataset.exact = exact;
+    return label(text, field);
+  };
   return {
     select,
     input,
@@ -26,8 +35,8 @@ export function fieldsOf(asked: URLSearchParams) {
         h('input', { type: 'checkbox', name, value, checked: asked.get(name) === value }),
         ` ${text}`,
       ),
-    from: () => input('From', 'from', { type: 'datetime-local', step: '1' }),
-    to: () => input('To', 'to', { type: 'datetime-local', step: '1' }),
+    from: () => time('From', 'from'),
+    to: () => time('To', 'to'),
     /** Fields for streams and classes, several separated by commas. Suggestions are loaded later. */
     names(): HTMLElement[] {
       const streams = h('datalist', { id: 'streams' });
@@ -57,7 +66,10 @@ export function addressForm(view: string, ...fields: (HTMLElement | string)[]): 
     event.preventDefault();
     const query = new URLSearchParams();
     for (const [name, value] of new FormData(form)) {
-      const values = ['stream', 'class'].includes(name) ? String(value).split(',') : [String(value)];
+      const field = form.elements.namedItem(name);
+      const exact = field instanceof HTMLInputElement ? field.dataset.exact : undefined;
+      const text = exact === undefined ? String(value) : timeOfField(String(value), exact);
+      const values = ['stream', 'class'].includes(name) ? text.split(',') : [text];
       for (const one of values.map((text) => text.trim()).filter(Boolean)) query.append(name, one);
     }
     goTo(view, query);
@@ -71,7 +83,7 @@ export function goTo(view: string, query: URLSearchParams): void {
   else location.hash = next;
 }
 
-/** The address keeps local times in the format of forms. The server expects epoch ms. */
+/** The address keeps times as people read them. The server expects epoch ms. */
 export function queryOf(asked: URLSearchParams, ...names: string[]): URLSearchParams {
   const query = new URLSearchParams();
   for (const name of names) for (const value of asked.getAll(name)) if (value) query.append(name, value);
@@ -80,10 +92,4 @@ export function queryOf(asked: URLSearchParams, ...names: string[]): URLSearchPa
     if (!Number.isNaN(time)) query.set(name, String(time));
   }
   return query;
-}
-
-/** `2026-11-25T07:00:00`, in the reader's time zone, in the format of forms. */
-export function localTime(epochMs: number): string {
-  const date = new Date(epochMs);
-  return new Date(epochMs - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }

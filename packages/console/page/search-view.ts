@@ -1,10 +1,11 @@
 import type { ExportSize, FrameFacts, Histogram, SearchResult } from '../src/api.ts';
 import { drawTimeline } from './chart.ts';
 import { API, getJson, h, setText } from './dom.ts';
-import { addressForm, fieldsOf, goTo, localTime, queryOf } from './form.ts';
+import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { dateTime, summary, timeOf } from './format.ts';
 import { openFrame, openNamed } from './frame-dialog.ts';
 import { frameUrl } from './picture.ts';
+import { exactTime } from './times.ts';
 
 const RETRY_MS = 3_000;
 
@@ -125,8 +126,8 @@ async function drawHistogram(
   const timeline = { from, bin_ms, bins: counts.length, classes: { frames: counts } };
   const select = (start: number, end: number) => {
     const next = new URLSearchParams(asked);
-    next.set('from', localTime(start));
-    next.set('to', localTime(end));
+    next.set('from', exactTime(start));
+    next.set('to', exactTime(end));
     goTo('search', next);
   };
   drawTimeline(element, timeline, new Map(), { select });

@@ -3,11 +3,11 @@ import { drawTimeline } from './chart.ts';
 import { API, getJson, h, setText, tableOf } from './dom.ts';
 import { sentence } from './events-panel.ts';
 import { addressOf } from './events-view.ts';
-import { addressForm, fieldsOf, goTo, localTime, queryOf } from './form.ts';
+import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { duration, summary, timeOf } from './format.ts';
 import { frameUrl } from './picture.ts';
+import { dayOf, exactTime } from './times.ts';
 
-const DAY_MS = 86_400_000;
 const AROUND_MS = 600_000;
 const LEAST_MS = 10_000;
 /** How long the pointer must rest before its picture is fetched, milliseconds. */
@@ -25,17 +25,18 @@ export function timelineView(root: HTMLElement, asked: URLSearchParams): () => v
   const preview = previewOf(streams, ended.signal);
   const go = (start: number, end: number) => {
     const next = new URLSearchParams(streams.map((stream) => ['stream', stream]));
-    next.set('from', localTime(start));
-    next.set('to', localTime(Math.max(end, start + LEAST_MS)));
+    next.set('from', exactTime(Math.max(0, start)));
+    next.set('to', exactTime(Math.max(end, start + LEAST_MS)));
     goTo('timeline', next);
   };
   const span = to - from;
+  const day = dayOf(from);
   const moves = [
     ['Earlier', 'ArrowLeft', () => go(from - span / 2, to - span / 2)],
     ['Later', 'ArrowRight', () => go(from + span / 2, to + span / 2)],
     ['Zoom in', '+', () => go(from + span / 4, to - span / 4)],
     ['Zoom out', '-', () => go(from - span / 2, to + span / 2)],
-    ['Whole day', '0', () => go(startOfDay(from), startOfDay(from) + DAY_MS)],
+    ['Whole day', '0', () => go(day.from, day.to)],
   ] as const;
   const buttons = moves.map(([text, key, move]) => {
     const button = h('button', { type: 'button', title: `Key ${key}` }, text);
@@ -88,13 +89,9 @@ export function timelineView(root: HTMLElement, asked: URLSearchParams): () => v
 function rangeOf(asked: URLSearchParams): { from: number; to: number } {
   const around = Number(asked.get('around'));
   if (around > 0) return { from: around - AROUND_MS, to: around + AROUND_MS };
-  const from = Date.parse(asked.get('from') ?? '') || startOfDay(Date.now());
-  const to = Date.parse(asked.get('to') ?? '') || from + DAY_MS;
+  const from = Date.parse(asked.get('from') ?? '') || dayOf(Date.now()).from;
+  const to = Date.parse(asked.get('to') ?? '') || dayOf(from).to;
   return { from, to: Math.max(to, from + LEAST_MS) };
-}
-
-function startOfDay(time: number): number {
-  return new Date(time).setHours(0, 0, 0, 0);
 }
 
 function sumOf(counts: readonly number[] = []): number {
@@ -103,8 +100,8 @@ function sumOf(counts: readonly number[] = []): number {
 
 function timelineForm(asked: URLSearchParams, from: number, to: number): HTMLFormElement {
   const shown = new URLSearchParams(asked);
-  shown.set('from', localTime(from));
-  shown.set('to', localTime(to));
+  shown.set('from', exactTime(from));
+  shown.set('to', exactTime(to));
   const fields = fieldsOf(shown);
   const [stream, , ...lists] = fields.names();
   return addressForm(
@@ -176,7 +173,7 @@ function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): 
       context.fillRect(bin, 0, 1, 1);
     }
     strip.ariaLabel = `${sumOf(counts)} frames in ${duration(some.length * bin_ms)} of ${duration(to - from)}`;
-    const query = new URLSearchParams({ stream: name, from: localTime(from), to: localTime(to) });
+    const query = new URLSearchParams({ stream: name, from: exactTime(from), to: exactTime(to) });
     return h(
       'tr',
       {},
