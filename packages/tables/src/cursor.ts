@@ -26,3 +26,17 @@ export function decodeCursor(text: string): Cursor | undefined {
     return undefined;
   }
 }
+
+/** @throws QueryError */
+export function cursorOf({ cursor }: { cursor?: string | undefined }): Cursor | undefined {
+  const place = cursor === undefined ? undefined : decodeCursor(cursor);
+  if (cursor !== undefined && !place) throw new QueryError('cursor is not one that a search gave');
+  return place;
+}
+
+/** End of the range of a page, after the page before it. */
+export function endOf({ to }: { to: number }, cursor: Cursor | undefined): number {
+  if (!cursor) return to;
+  // Other frames of the same time may be left.
+  return Math.min(to, cursor.stream_id === undefined ? cursor.captured_at : cursor.captured_at + 1);
+}

@@ -45,8 +45,11 @@ async function ownFolder(): Promise<string> {
   return folder;
 }
 
-/** Opens DuckDB. Its library of 70 MB is loaded only now, so that processes without a query don't load it. */
-export async function openDatabase(): Promise<Database> {
+/**
+ * Opens DuckDB. Its library of 70 MB is loaded only now, so that processes without a query don't load it.
+ * @param eachFileIsNew no Parquet file is written over another, so what DuckDB knows of a file stays true
+ */
+export async function openDatabase({ eachFileIsNew = false } = {}): Promise<Database> {
   const { DuckDBInstance } = await import('@duckdb/node-api');
   const folder = await ownFolder();
   await mkdir(join(folder, 'spill'));
@@ -62,7 +65,7 @@ export async function openDatabase(): Promise<Database> {
   // DuckDB notices a changed file only by a later second, but files are rewritten under the same name within a second.
   // A cache would then return parts of the former file.
   await connection.run('SET enable_external_file_cache = false');
-  await connection.run('SET parquet_metadata_cache = false');
+  await connection.run(`SET parquet_metadata_cache = ${eachFileIsNew}`);
   // No statement can read or write another file.
   await connection.run(`SET allowed_directories = ['${folder.replaceAll("'", "''")}']`);
   await connection.run('SET enable_external_access = false');

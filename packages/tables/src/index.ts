@@ -1,6 +1,6 @@
 export { type Compacted, compact } from './compact.ts';
 export { exported, FORMATS, type Format, mediaTypeOf } from './exports.ts';
-export { listHours } from './listings.ts';
+export { KEPT, listHours } from './listings.ts';
 export {
   type Counts,
   type EventPage,

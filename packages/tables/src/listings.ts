@@ -8,6 +8,7 @@ import {
   type PageOptions,
   type Reader,
 } from '@video-pipeline/storage';
+import { sizeOf } from './lines.ts';
 import { DAY_MS, type FrameTable, HOUR_MS, HOURS, manifestKey } from './schema.ts';
 
 /** The bucket as a search needs it. */
@@ -38,6 +39,19 @@ export const LISTINGS = 16;
 const MAX_LISTINGS = 200;
 /** Up to so many hours or days are listed without asking first which of them exist. */
 const FEW = 3;
+
+/**
+ * How long listings are kept, milliseconds. The tables' own files are listed by each query: a listing older than that
+ * of the manifests may lack hours that these name.
+ */
+export const KEPT = {
+  /** An hour that has come into the tables meanwhile is read from its NDJSON. */
+  manifestsMs: 60_000,
+  /** A search finds a frame five seconds after it was stored, and the first frame of a new stream, too. */
+  streamsMs: 4_000,
+  /** Of hours that are not in the tables. A page of the console sends several queries at once. */
+  openMs: 500,
+};
 
 /** The same bucket with its listings cached for `ms` milliseconds. */
 export function remembering(bucket: SearchBucket, ms: number): SearchBucket {
@@ -82,19 +96,42 @@ export function listFiles(
   return listHours(bucket, `tables/${table}/`, { from: day, to });
 }
 
-/** The files for the range. A file holds the hours of its day from its own until the next file of its part begins. */
+/** The files for the range, the newest first. A file holds the hours of its day from its own until the next file of its part begins. */
 export function filesOf(objects: readonly ListedObject[], { from, to }: Range): ListedObject[] {
   const first = hourFolder(Math.max(0, from));
   const last = lastHourOf({ to });
   const found: ListedObject[] = [];
-  const begun = new Map<string, ListedObject>();
+  const before = new Map<string, ListedObject>();
   for (const object of objects) {
     const [, , date = '', name, part = ''] = object.key.split('/');
     const hour = `${date}/${name}`;
     if (hour > first && hour <= last) found.push(object);
-    else if (hour <= first && first.startsWith(date)) begun.set(part, object);
+    else if (hour <= first && first.startsWith(date)) before.set(part, object);
   }
-  return [...begun.values(), ...found];
+  return [...before.values(), ...found].reverse();
+}
+
+/**
+ * @param tables the files of each table
+ * @returns begin of the latest part of a range whose files have at most so many bytes; the last hour is always in it
+ */
+export function fittingFrom(
+  tables: readonly (readonly ListedObject[])[],
+  { from, to }: Range,
+  bytes: number,
+): number {
+  const fits = (hour: number) => {
+    const range = { from: Math.max(from, hour * HOUR_MS), to };
+    return sizeOf(tables.flatMap((objects) => filesOf(objects, range))) <= bytes;
+  };
+  let first = Math.floor(from / HOUR_MS);
+  let last = fits(first) ? first : Math.floor(lastOf({ to }) / HOUR_MS);
+  while (first < last) {
+    const middle = Math.floor((first + last) / 2);
+    if (fits(middle)) last = middle;
+    else first = middle + 1;
+  }
+  return Math.max(from, first * HOUR_MS);
 }
 
 /** Folders of objects not in the tables yet, the newest first. */
@@ -195,4 +232,10 @@ function lastHourOf(range: Pick<Range, 'to'>): string {
 /** @returns `date=...` */
 function dateFolder(time: number): string {
   return hourFolder(time).split('/')[0] ?? '';
+}
+
+/** Work that is awaited later. If it never is, its error is dropped. */
+export function begun<Value>(work: Promise<Value>): Promise<Value> {
+  work.catch(() => {});
+  return work;
 }

@@ -3,6 +3,7 @@ import { QueryError } from './cursor.ts';
 import type { Database } from './duckdb.ts';
 import { byStored, insertLines, KINDS, type Kind, loadsOf, sizeOf } from './lines.ts';
 import {
+  begun,
   type Folder,
   listNdjson,
   openFolders,
@@ -12,14 +13,19 @@ import {
 } from './listings.ts';
 import { HOUR_MS } from './schema.ts';
 
-/** Limits on reading open hours, which the tables don't hold yet. */
+/** Limits on what a page reads. The rest is left to the next page. */
 export interface Limits {
-  /** Longest reading for a page, milliseconds. The rest is left to the next page. */
+  /** Longest reading of open hours, which the tables don't hold yet, milliseconds. */
   readingMs: number;
   /** NDJSON whose rows are kept, bytes. The database spills to the disk what exceeds its memory. */
   keptBytes: number;
+  /** The tables' files, bytes. As many are kept on the disk. */
+  fileBytes: number;
 }
-export const LIMITS: Limits = { readingMs: 2_000, keptBytes: 1024 ** 3 };
+export const LIMITS: Limits = { readingMs: 2_000, keptBytes: 1024 ** 3, fileBytes: 1024 ** 3 };
+export const ASK_LESS = 'ask for fewer streams or a shorter time';
+/** Hours that are listed at the same time. */
+const AHEAD = 3;
 
 /** An open hour as a table of the database. */
 interface OpenHour {
@@ -106,12 +112,12 @@ export class OpenHours {
     reading: Reading,
   ): Promise<number> {
     const hours = [...Map.groupBy(folders, (folder) => folder.hour)];
-    let next = this.#list(hours[0]?.[1], reading);
+    const lists: Promise<ListedObject[]>[] = [];
     for (const [index, [hour]] of hours.entries()) {
-      const objects = await next;
-      // It is listed while this hour is read.
-      next = this.#list(hours[index + 1]?.[1], reading);
-      next.catch(() => {});
+      // The next hours are listed while this one is read.
+      for (const [, folders] of hours.slice(lists.length, index + AHEAD))
+        lists.push(begun(this.#list(folders, reading)));
+      const objects = (await lists[index]) ?? [];
       const work = this.#work.then(() => this.#load(hour, objects, reading));
       this.#work = work.catch(() => {});
       const end = await work;
@@ -122,13 +128,13 @@ export class OpenHours {
       const most = `${Math.round(this.#limits.keptBytes / 1024 ** 2)} MiB`;
       throw new QueryError(
         `over ${most} are not in the tables yet of what was stored since ${new Date(startOf(hour)).toISOString()}: ` +
-          'ask for fewer streams or a shorter time',
+          ASK_LESS,
       );
     }
     return range.from;
   }
 
-  #list(folders: readonly Folder[] = [], { signal }: Reading): Promise<ListedObject[]> {
+  #list(folders: readonly Folder[], { signal }: Reading): Promise<ListedObject[]> {
     return listNdjson(
       this.#bucket,
       folders.map(({ prefix }) => prefix),

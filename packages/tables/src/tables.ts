@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { type Cursor, decodeCursor, encodeCursor, QueryError } from './cursor.ts';
+import { type Cursor, cursorOf, encodeCursor, endOf, QueryError } from './cursor.ts';
 import { type Database, openDatabase } from './duckdb.ts';
 import { type EventPage, type EventQuery, eventsOf } from './events.ts';
 import { FileCache } from './file-cache.ts';
@@ -16,7 +16,10 @@ import {
   type Sources,
 } from './history.ts';
 import {
+  begun,
   filesOf,
+  fittingFrom,
+  KEPT,
   listFiles,
   listHeld,
   listHours,
@@ -24,7 +27,7 @@ import {
   remembering,
   type SearchBucket,
 } from './listings.ts';
-import { LIMITS, OpenHours } from './open-hours.ts';
+import { ASK_LESS, LIMITS, OpenHours } from './open-hours.ts';
 import { COLUMNS, DAY_MS, EVENTS, FRAME_ID, type FrameTable, ORDER, partOf } from './schema.ts';
 import { AFTER_CURSOR, hitsOf, NEWEST_FIRST, type Query, storedRows, valuesOf, withRaw } from './sql.ts';
 
@@ -51,7 +54,6 @@ export interface Bins {
 
 /** Longest time of a query. */
 const DEADLINE_MS = 20_000;
-const LISTING_MS = 500;
 
 interface Engine {
   database: Database;
@@ -67,24 +69,24 @@ interface Engine {
  */
 export class Tables {
   readonly #bucket: SearchBucket;
-  /** The same bucket with cached listings. */
-  readonly #listed: SearchBucket;
+  /** The same bucket with listings that are kept. */
+  readonly #kept: { manifests: SearchBucket; streams: SearchBucket; open: SearchBucket };
   readonly #limits: typeof LIMITS;
   #engine: Promise<Engine> | undefined;
 
-  /**
-   * @param listingMs how long a listing is cached: a page of the console sends several queries at once. The tables' own
-   * files are never cached, since a listing older than that of the manifests may lack hours that these name.
-   */
-  constructor(bucket: SearchBucket, listingMs = LISTING_MS, limits = LIMITS) {
+  constructor(bucket: SearchBucket, kept = KEPT, limits = LIMITS) {
     this.#bucket = bucket;
-    this.#listed = listingMs > 0 ? remembering(bucket, listingMs) : bucket;
+    this.#kept = {
+      manifests: remembering(bucket, kept.manifestsMs),
+      streams: remembering(bucket, kept.streamsMs),
+      open: remembering(bucket, kept.openMs),
+    };
     this.#limits = limits;
   }
 
   /** Every stream that has detections in the bucket. */
   streams(): Promise<string[]> {
-    return this.#listed.folders('detections/');
+    return this.#kept.streams.folders('detections/');
   }
 
   /** @throws QueryError; TimeoutError after 20 s, or whatever `signal` is aborted with */
@@ -139,7 +141,7 @@ export class Tables {
   /** Number of frames that a search finds in each bin, all bins of equal length. */
   async histogram(query: Query, binMs: number, signal?: AbortSignal): Promise<number[]> {
     const until = bounded(signal);
-    using sources = await this.#sources(query, until);
+    using sources = await this.#whole(query, until);
     return await hitCounts(sources, { ...query, binMs }, until);
   }
 
@@ -190,7 +192,7 @@ export class Tables {
     const until = bounded(signal);
     // This query covers only what the page before left.
     const range = cursor?.stream_id === undefined ? { ...query, to: endOf(query, cursor) } : query;
-    const [engine, held] = await Promise.all([this.#open(), listHeld(this.#listed, range)]);
+    const [engine, held] = await Promise.all([this.#open(), listHeld(this.#kept.manifests, range)]);
     const { database, openEvents } = engine;
     // One file holds a day.
     const days = { from: query.from - (query.from % DAY_MS), to: query.to + DAY_MS };
@@ -223,11 +225,11 @@ export class Tables {
   }
 
   #open(): Promise<Engine> {
-    this.#engine ??= openDatabase().then((database) => ({
+    this.#engine ??= openDatabase({ eachFileIsNew: true }).then((database) => ({
       database,
-      files: new FileCache(this.#bucket, database.folder),
-      openHours: new OpenHours(this.#listed, database, 'lines', this.#limits),
-      openEvents: new OpenHours(this.#listed, database, 'events', this.#limits),
+      files: new FileCache(this.#bucket, database.folder, this.#limits.fileBytes),
+      openHours: new OpenHours(this.#kept.open, database, 'lines', this.#limits),
+      openEvents: new OpenHours(this.#kept.open, database, 'events', this.#limits),
     }));
     this.#engine.catch(() => {
       this.#engine = undefined;
@@ -248,26 +250,32 @@ export class Tables {
     const asked = query.streams?.length ? query.streams : undefined;
     const [engine, held, streams] = await Promise.all([
       this.#open(),
-      listHeld(this.#listed, query),
+      listHeld(this.#kept.manifests, query),
       asked ?? this.streams(),
     ]);
     const roots = streams.map((stream) => ({ folder: `detections/${stream}/`, part: partOf(stream) }));
     const parts = asked && new Set(roots.map(({ part }) => part));
     const isWanted = ({ key }: { key: string }) => !parts || parts.has(key.at(-'.parquet'.length - 1) ?? '');
     // The files are listed after the manifests, which the compactor writes last. So none of a named hour is missing.
-    const listed = {
-      frames: begun(listFiles(this.#bucket, 'frames', query)),
-      detections: begun(listFiles(this.#bucket, 'detections', query)),
-    };
+    const list = async (table: FrameTable) => (await listFiles(this.#bucket, table, query)).filter(isWanted);
+    const lists = begun(Promise.all([list('frames'), list('detections')]));
     using stack = new DisposableStack();
     const files = stack.use(engine.files.use());
     const open = stack.use(await engine.openHours.read(roots, query, held, signal, whole));
-    const pathsOf = async (table: FrameTable, range: Range) =>
-      files.paths(filesOf(await listed[table], range).filter(isWanted), signal);
+    const [frames, detections] = await lists;
+    const { fileBytes } = this.#limits;
+    const fitting = fittingFrom([frames, detections], query, fileBytes);
+    if (whole && fitting > query.from)
+      throw new QueryError(
+        `the tables hold over ${Math.round(fileBytes / 1024 ** 2)} MiB of it: ${ASK_LESS}`,
+      );
+    const from = Math.max(open.from, fitting);
+    const pathsOf = (table: FrameTable, range: Range) =>
+      files.paths(filesOf({ frames, detections }[table], range), signal);
     const sources = {
       database: engine.database,
-      from: open.from,
-      async rows(table: FrameTable, range: Range = query) {
+      from,
+      async rows(table: FrameTable, range: Range = { from, to: query.to }) {
         if (!open.sql) return storedRows(table, await pathsOf(table, range));
         const [paths, frames] = await Promise.all([pathsOf(table, range), pathsOf('frames', range)]);
         return withRaw(table, paths, frames, open.sql);
@@ -276,25 +284,6 @@ export class Tables {
     const read = stack.move();
     return { ...sources, [Symbol.dispose]: () => read.dispose() };
   }
-}
-
-/** Work that is awaited later. If it never is, its error is dropped. */
-function begun<Value>(work: Promise<Value>): Promise<Value> {
-  work.catch(() => {});
-  return work;
-}
-
-function cursorOf({ cursor }: { cursor?: string | undefined }): Cursor | undefined {
-  const place = cursor === undefined ? undefined : decodeCursor(cursor);
-  if (cursor !== undefined && !place) throw new QueryError('cursor is not one that a search gave');
-  return place;
-}
-
-/** End of the range of a page, after the page before it. */
-function endOf({ to }: Pick<Query, 'to'>, cursor: Cursor | undefined): number {
-  if (!cursor) return to;
-  // Other frames of the same time may be left.
-  return Math.min(to, cursor.stream_id === undefined ? cursor.captured_at : cursor.captured_at + 1);
 }
 
 function bounded(signal: AbortSignal | undefined): AbortSignal {
