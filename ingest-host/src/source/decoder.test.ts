@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
 import { AV_CODEC_FLAG_OUTPUT_CORRUPT } from 'node-av/constants';
 import { Codec, CodecContext, FormatContext, Packet } from 'node-av/lib';
 import { afterAll, expect, test } from 'vitest';
@@ -19,7 +20,10 @@ async function read(codec: 'libx264' | 'libx265', more: Partial<VideoOptions> = 
   const path = folder.path(`${codec}-${more.gop}.ts`);
   const size = { width: 160, height: 96 };
   const options = { times: evenTimes(48, 25), gop: 24, bFrames: 3, luma: noise, codec, ...size, ...more };
-  await makeVideo(path, options);
+  return await readVideo(await makeVideo(path, options));
+}
+
+async function readVideo(path: string) {
   const input = new FormatContext();
   await input.openInput(path);
   const [stream] = input.streams;
@@ -131,5 +135,37 @@ test.each([
     for (const [time, picture] of given) expect(picture, `${time}`).toBe(whole.get(time));
     expect(given.size).toBe(packets.length - gop);
     await video.input.closeInput();
+  },
+);
+
+const TS_PACKET = 188;
+
+test.each(['libx264', 'libx265'] as const)(
+  '%s in MPEG-TS: whichever packets are lost, what is given is as it was sent, and the rest does not wait for a key frame',
+  async (codec) => {
+    const path = folder.path(`${codec}-40.ts`);
+    const size = { width: 160, height: 96 };
+    await makeVideo(path, { times: evenTimes(60, 25), gop: 40, bFrames: 3, luma: noise, codec, ...size });
+    const video = await readVideo(path);
+    const whole = await plain(video, video.packets);
+    await video.input.closeInput();
+    const bytes = await readFile(path);
+    const count = bytes.length / TS_PACKET;
+    const shares: number[] = [];
+    // From the second picture on, every so often. At 16 packets their counter comes round, and nothing tells.
+    for (let [at, lost] = [Math.round(count / 10), 1]; at < count - 20; at += 19, lost = (lost + 4) % 15) {
+      const damaged = folder.path('damaged.ts');
+      const [start, end] = [bytes.subarray(0, at * TS_PACKET), bytes.subarray((at + lost) * TS_PACKET)];
+      await writeFile(damaged, Buffer.concat([start, end]));
+      const rest = await readVideo(damaged);
+      const given = await ours(rest, rest.packets);
+      for (const [time, picture] of given)
+        expect(picture, `${time} without ${lost} from ${at}`).toBe(whole.get(time));
+      shares.push(given.size);
+      await rest.input.closeInput();
+    }
+    expect(shares.length).toBeGreaterThan(10);
+    // The loss of a B picture that nothing builds on costs one, not the rest of the 40.
+    expect(Math.max(...shares)).toBeGreaterThanOrEqual(whole.size - 2);
   },
 );

@@ -5,6 +5,7 @@ import {
   AV_CODEC_ID_MJPEG,
   AV_FRAME_FLAG_CORRUPT,
   AV_FRAME_FLAG_DISCARD,
+  AV_NOPTS_VALUE,
   AV_OPT_TYPE_INT,
   AV_OPT_TYPE_INT64,
   AV_PKT_FLAG_CORRUPT,
@@ -20,7 +21,7 @@ import { RawFrame } from '../raw-frame.ts';
 import { H264References } from './h264-references.ts';
 import { findHardware } from './hardware.ts';
 import { checkDecoder, checkJpeg, checkMemory, MAX_PIXELS, tooLarge } from './limits.ts';
-import { gapOf, type ReferenceCheck, type Verdict } from './nal-units.ts';
+import { type Gap, gapOf, type ReferenceCheck, type Verdict } from './nal-units.ts';
 import { ReferenceSets } from './reference-sets.ts';
 import type { Damage, Hwaccel } from './source.ts';
 import { check, SourceError } from './source-error.ts';
@@ -54,6 +55,13 @@ export class VideoDecoder {
   /** Why pictures are left out now; undefined while they are returned. */
   #reason: keyof Damage | undefined;
   #gaps = 0;
+  /** Whether the next picture is damaged. */
+  #isNextDamaged = false;
+  /** Whether a key frame is among the damaged pictures that have just been left out; undefined without one. */
+  #wasKey: boolean | undefined;
+  /** Decoding time of the last undamaged picture, and the shortest interval; in ticks. */
+  #dts = AV_NOPTS_VALUE;
+  #interval = Number.POSITIVE_INFINITY;
   /** Whether an undamaged picture has been returned. */
   #started = false;
   /**
@@ -118,24 +126,43 @@ export class VideoDecoder {
    *   undamaged pictures of earlier packets may still wait in it.
    */
   steps(packet: Packet, gaps = 0): (Packet | null)[] {
+    const isDamaged = this.#isNextDamaged;
+    // FFmpeg ends a picture where the next one starts, and marks it with what it knows of that one.
+    this.#isNextDamaged = !this.#inSegments && packet.hasFlags(AV_PKT_FLAG_CORRUPT);
+    if (isDamaged) return this.#leaveOut(packet);
     const verdict = this.#judge(packet, gaps);
-    if (!this.#inSegments && packet.hasFlags(AV_PKT_FLAG_CORRUPT)) {
-      this.#break('corrupt');
-      this.#count();
-      return this.#startsAnew && this.#started ? [null] : [];
-    }
     if (verdict === 'smeared') this.#smear(packet);
     if (verdict !== 'broken') return [packet];
     this.#break('lost');
     return this.#startsAnew ? [null, packet] : [packet];
   }
 
-  #judge({ data }: Packet, gaps: number): Verdict {
+  #leaveOut({ isKeyframe }: Packet): [] {
+    this.#wasKey = isKeyframe || this.#wasKey === true;
+    if (!this.#references) this.#break('corrupt');
+    if (this.#started && this.#damage) this.#damage.corrupt += 1;
+    return [];
+  }
+
+  #judge(packet: Packet, gaps: number): Verdict {
     const isGap = gaps !== this.#gaps;
     this.#gaps = gaps;
-    const picture = data ?? NOTHING;
-    if (this.#references) return this.#references.judge(picture, gapOf(picture));
+    const picture = packet.data ?? NOTHING;
+    const hole = this.#holeBefore(packet);
+    if (this.#references) return this.#references.judge(picture, gapOf(picture) ?? hole);
     return isGap ? 'broken' : 'whole';
+  }
+
+  /** What was lost with damaged pictures before `packet`: as many pictures as the time since the last one has room for. */
+  #holeBefore({ dts }: Packet): Gap | undefined {
+    const since = dts === AV_NOPTS_VALUE ? Number.NaN : Number(dts - this.#dts);
+    this.#dts = dts;
+    const isKey = this.#wasKey;
+    if (isKey === undefined && since > 0) this.#interval = Math.min(this.#interval, since);
+    if (isKey === undefined) return undefined;
+    this.#wasKey = undefined;
+    const pictures = Math.round(since / this.#interval) - 1;
+    return { packets: pictures > 0 ? pictures : Number.POSITIVE_INFINITY, isKey };
   }
 
   /**
