@@ -12,10 +12,10 @@ import {
   Scene,
   type SceneConfig,
   type SceneEvent,
+  type SceneResult,
   SPARSE_FRAMES_MS,
   sceneConfigSchema,
   tracksObjects,
-  type Understood,
 } from '@video-pipeline/scene';
 import { emitMetrics, type Logger, rateOf } from '@video-pipeline/telemetry';
 import { appearancesOf } from './appearances.ts';
@@ -74,7 +74,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
   const sparse = new Set<string>();
 
   /** Logs what the events do not show: a clock that was set back, and a frame rate too low for tracking. */
-  function reportTime(streamId: string, { capturedAt, frameNumber }: DetectedFrame, seen: Understood): void {
+  function reportTime(streamId: string, { capturedAt, frameNumber }: DetectedFrame, seen: SceneResult): void {
     if (seen.setBackMs !== undefined) {
       logger.warn('the clock of the camera or its host was set back; tracks are kept', {
         stream: streamId,

@@ -14,7 +14,7 @@ import type { FastifyInstance } from 'fastify';
 import type { CameraDraft, CameraEntry, CameraList } from './api.ts';
 import { testCamera } from './camera-test.ts';
 import { type Asked, type AskedRequest, draftOf, streamOf } from './params.ts';
-import type { StreamsFile } from './streams-file.ts';
+import type { Edit, StreamsFile } from './streams-file.ts';
 
 interface CameraRoutesOptions {
   streamsFile: StreamsFile;
@@ -59,8 +59,6 @@ export function addCameraRoutes(app: FastifyInstance, { streamsFile, log }: Came
     return change(request, 'removed', id, (text, where) => removeCamera(text, id, where));
   });
 }
-
-type Edit = (text: string, where: string) => string;
 
 type Draft = Omit<{ [Key in keyof CameraDraft]?: unknown }, 'version'>;
 

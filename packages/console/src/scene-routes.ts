@@ -1,6 +1,6 @@
 import { HttpError } from '@video-pipeline/http';
 import { replayScene, storedDetections } from '@video-pipeline/recovery/scene-replay';
-import type { Shape, ShapeKind } from '@video-pipeline/scene';
+import { putShape, removeShape, type Shape, type ShapeKind } from '@video-pipeline/scene';
 import type { Reader } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance, FastifyReply } from 'fastify';
@@ -25,7 +25,7 @@ export function addSceneRoutes(app: FastifyInstance, options: SceneRoutesOptions
     const path = `/api/streams/:stream/${kind}s`;
     app.post<Asked>(path, (request) => saveShape(options, kind, request));
     app.post<Asked>(`${path}/preview`, (request, reply) => previewShape(options, kind, request, reply));
-    app.delete<Asked>(`${path}/:name`, (request) => removeShape(options, kind, request));
+    app.delete<Asked>(`${path}/:name`, (request) => deleteShape(options, kind, request));
   }
 }
 
@@ -36,7 +36,7 @@ function saveShape(
 ): StreamScene {
   const stream = streamOf(request);
   const shape = shapeOf(kind, request);
-  streamsFile.put(stream, shape);
+  streamsFile.change((text, where) => putShape(text, stream, shape, where));
   log.info(`saved a ${kind}`, { stream, name: shape.name });
   return streamsFile.scene(stream);
 }
@@ -66,7 +66,9 @@ async function previewShape(
 ): Promise<ScenePreview> {
   const stream = streamOf(request);
   const shape = { ...shapeOf(kind, request), events: true };
-  const config = options.streamsFile.sceneWith(stream, shape);
+  const config = options.streamsFile.sceneAfter(stream, (text, where) =>
+    putShape(text, stream, shape, where),
+  );
   const gone = new AbortController();
   reply.raw.on('close', () => gone.abort());
   const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(options.previewMs ?? PREVIEW_BUDGET_MS)]);
@@ -77,25 +79,25 @@ async function previewShape(
     config,
     prefix: options.prefix,
   });
-  const told = events.filter((event) => event[kind] === shape.name).reverse();
+  const reported = events.filter((event) => event[kind] === shape.name).reverse();
   return {
     from: range.from,
     until: signal.aborted ? until : to,
     to,
     frames,
-    count: told.length,
-    events: told.slice(0, PREVIEW_EVENTS),
+    count: reported.length,
+    events: reported.slice(0, PREVIEW_EVENTS),
   };
 }
 
-function removeShape(
+function deleteShape(
   { streamsFile, log }: SceneRoutesOptions,
   kind: ShapeKind,
   request: AskedRequest,
 ): StreamScene {
   const stream = streamOf(request);
   const { name = '' } = request.params;
-  streamsFile.remove(stream, { kind, name });
+  streamsFile.change((text, where) => removeShape(text, stream, { kind, name }, where));
   log.info(`removed a ${kind}`, { stream, name });
   return streamsFile.scene(stream);
 }

@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError } from '@video-pipeline/config';
+import { putShape, removeShape, type Shape } from '@video-pipeline/scene';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { StreamsFile } from './streams-file.ts';
 
@@ -35,15 +36,19 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 const open = (STREAMS_FILE?: string, STREAMS?: string) => new StreamsFile({ STREAMS, STREAMS_FILE });
 
+function put(streams: StreamsFile, shape: Shape): void {
+  streams.change((text, where) => putShape(text, 'yard', shape, where));
+}
+
 test('a zone that is put in is there, in the file and for who asks, until it is taken out', () => {
   const streams = open(path);
   expect(streams.scene('yard')).toEqual({ zones: {}, lines: {}, rules: [], excluded: [], writable: true });
-  streams.put('yard', zone);
+  put(streams, zone);
   expect(streams.scene('yard').zones.lawn?.polygon).toEqual(polygon);
   expect(readFileSync(path, 'utf8')).toBe(
     `${LIST}  scene:\n    zones:\n      lawn:\n        polygon: [[0, 0], [1, 0], [1, 1]]\n`,
   );
-  streams.remove('yard', zone);
+  streams.change((text, where) => removeShape(text, 'yard', zone, where));
   expect(streams.scene('yard').zones).toEqual({});
   expect(readdirSync(folder)).toEqual(['streams.yaml']);
 });
@@ -66,7 +71,7 @@ test('a link goes on pointing to the file, and who may read the file stays', () 
   chmodSync(path, 0o640);
   const link = join(folder, 'link.yaml');
   symlinkSync('streams.yaml', link);
-  open(link).put('yard', zone);
+  put(open(link), zone);
   expect(lstatSync(link).isSymbolicLink()).toBe(true);
   expect(readFileSync(path, 'utf8')).toContain('lawn');
   expect(statSync(path).mode & 0o777).toBe(0o640);
@@ -74,23 +79,19 @@ test('a link goes on pointing to the file, and who may read the file stays', () 
 
 test('without a file, and where STREAMS goes before it, nothing is written', () => {
   expect(open().scene('yard')).toEqual({ zones: {}, lines: {}, rules: [], excluded: [], writable: false });
-  expect(() => open().put('yard', zone)).toThrow(
-    'STREAMS_FILE must name the file to write zones and lines to',
-  );
+  expect(() => put(open(), zone)).toThrow('STREAMS_FILE must name the file to write zones and lines to');
   const given = open(path, '[{"id": "yard", "scene": {"lines": {"gate": {"from": [0, 0], "to": [1, 1]}}}}]');
   expect(given.scene('yard')).toMatchObject({ lines: { gate: { to: [1, 1] } }, writable: false });
-  expect(() => given.put('yard', zone)).toThrow(ConfigError);
+  expect(() => put(given, zone)).toThrow(ConfigError);
   expect(readFileSync(path, 'utf8')).toBe(LIST);
 });
 
 test('a zone that can not be used, or a place that can not be written to, leaves the file as it was', () => {
   const streams = open(path);
-  expect(() => streams.put('yard', { ...zone, polygon: [] })).toThrow(
-    "'scene.zones.lawn.polygon' has 0 points",
-  );
+  expect(() => put(streams, { ...zone, polygon: [] })).toThrow("'scene.zones.lawn.polygon' has 0 points");
   // A folder in place of the draft, which also stops root.
   mkdirSync(`${path}.${process.pid}.tmp`);
-  expect(() => streams.put('yard', zone)).toThrow(`STREAMS_FILE: can't write '${path}'`);
+  expect(() => put(streams, zone)).toThrow(`STREAMS_FILE: can't write '${path}'`);
   expect(readFileSync(path, 'utf8')).toBe(LIST);
 });
 
@@ -103,7 +104,7 @@ test('what is wrong with one stream leaves the others as they are, to be read', 
   expect(streams.scene('yard')).toMatchObject({ zones: {}, writable: true });
   expect(() => streams.scene('gate')).toThrow(`${path}: line 4: 'scene.zones.road.polygon.1.0'`);
   // A list with errors is not changed.
-  expect(() => streams.put('yard', zone)).toThrow("'scene.zones.road.polygon.1.0'");
+  expect(() => put(streams, zone)).toThrow("'scene.zones.road.polygon.1.0'");
 });
 
 test('the streams are those of the list as it is now; without a list nobody knows', () => {

@@ -11,16 +11,16 @@ import { isStreamId } from '@video-pipeline/frame';
 import {
   type ListedStream,
   parseScenes,
-  putShape,
   readScenes,
   readStreamIds,
-  removeShape,
   type SceneConfig,
-  type Shape,
   StreamsError,
   tracksObjects,
 } from '@video-pipeline/scene';
 import type { StreamScene } from './api.ts';
+
+/** A change of the list's text. @param where the list's name, for errors */
+export type Edit = (text: string, where: string) => string;
 
 /** How often the console checks whether the list has changed, milliseconds. */
 const LOOK_MS = 1_000;
@@ -97,23 +97,10 @@ export class StreamsFile {
   }
 
   /**
-   * Saves a zone or a line in the file. A reader sees the old file or the new one, never half of it.
-   * @throws ConfigError when there is no file or it can't be written, StreamsError for an invalid shape
+   * A stream's scene as it would be after a change. The list itself stays as it is.
+   * @throws ConfigError when there is no list, StreamsError for an invalid change
    */
-  put(streamId: string, shape: Shape): void {
-    this.change((text, where) => putShape(text, streamId, shape, where));
-  }
-
-  /**
-   * The scene with a zone or a line added to it. The list itself stays as it is.
-   * @throws ConfigError when there is no list, StreamsError for an invalid shape
-   */
-  sceneWith(streamId: string, shape: Shape): SceneConfig {
-    return this.sceneAfter(streamId, (text, where) => putShape(text, streamId, shape, where));
-  }
-
-  /** The same for any other change of a stream's scene. */
-  sceneAfter(streamId: string, edit: (text: string, where: string) => string): SceneConfig {
+  sceneAfter(streamId: string, edit: Edit): SceneConfig {
     const list = this.text();
     if (!list) throw new ConfigError('there is no list of streams: set STREAMS_FILE');
     // The change itself refuses a stream that is not in the list.
@@ -121,19 +108,12 @@ export class StreamsFile {
   }
 
   /**
-   * Removes a zone or a line from the file, with its rules.
-   * @throws ConfigError when there is no file or it can't be written, StreamsError if it does not exist or is needed
-   */
-  remove(streamId: string, shape: Pick<Shape, 'kind' | 'name'>): void {
-    this.change((text, where) => removeShape(text, streamId, shape, where));
-  }
-
-  /**
-   * Changes the list.
+   * Changes the list. A reader sees the old file or the new one, never half of it.
    * @param version of the text that the change is for, from {@link StreamsFile.text}; left out: the newest text
-   * @throws ConfigError, StreamsError; StaleError when the list has changed since then
+   * @throws ConfigError when there is no file or it can't be written; StreamsError for an invalid change; StaleError
+   * when the list has changed since then
    */
-  change(edit: (text: string, where: string) => string, version?: string): void {
+  change(edit: Edit, version?: string): void {
     changeStreamsText(this.#config, edit, version);
     this.#lookAt = 0;
   }

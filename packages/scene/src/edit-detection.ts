@@ -1,5 +1,4 @@
-import { childMap, streamOf, writeStreams } from './edit-scene.ts';
-import { parseScenes, parseStreamsDocument } from './streams.ts';
+import { childMap, editScene } from './edit-scene.ts';
 
 /**
  * A choice of model and detections for a stream. Its values are checked here. A field that is left out keeps its value.
@@ -24,20 +23,17 @@ export function putDetection(
   { model, classes, min_confidence }: DetectionDraft,
   where: string,
 ): string {
-  parseScenes(text, where);
-  const document = parseStreamsDocument(text);
-  const scene = childMap(document, streamOf(document, streamId, where), 'scene');
-  const filters = childMap(document, scene, 'filters');
-  for (const [map, field, value] of [
-    [scene, 'model', model],
-    [filters, 'classes', classes],
-    [filters, 'min_confidence', min_confidence],
-  ] as const) {
-    if (value === null) map.delete(field);
-    else if (value !== undefined) map.set(field, document.createNode(value, { flow: true }));
-  }
-  if (filters.items.length === 0) scene.delete('filters');
-  const written = writeStreams(document, text, where);
-  parseScenes(written, where);
-  return written;
+  const edited = editScene(text, streamId, where, ({ document, scene }) => {
+    const filters = childMap(document, scene, 'filters');
+    for (const [map, field, value] of [
+      [scene, 'model', model],
+      [filters, 'classes', classes],
+      [filters, 'min_confidence', min_confidence],
+    ] as const) {
+      if (value === null) map.delete(field);
+      else if (value !== undefined) map.set(field, document.createNode(value, { flow: true }));
+    }
+    if (filters.items.length === 0) scene.delete('filters');
+  });
+  return edited.text;
 }

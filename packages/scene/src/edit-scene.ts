@@ -1,5 +1,5 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, type YAMLMap, type YAMLSeq } from 'yaml';
-import type { Rule } from './config.ts';
+import type { Rule, SceneConfig } from './config.ts';
 import { parseScenes, parseStreamsDocument, StreamsError } from './streams.ts';
 
 /** Shapes that can be drawn on a picture: their section in a scene, and the types and name suffixes of their rules. */
@@ -48,45 +48,64 @@ const SHOWN_NAME = 64;
 export function putShape(text: string, streamId: string, shape: Shape, where: string): string {
   const { kind, name, events, was, classes, seconds, count, exclude, direction, ...points } = shape;
   const { section, rules } = KINDS[kind];
-  const known = rulesOf(text, streamId, where);
-  const document = parseStreamsDocument(text);
-  const scene = childMap(document, streamOf(document, streamId, where), 'scene');
-  const at = { document, scene, kind, known, where };
-  const former = typeof was === 'string' ? was : name;
-  if (former !== name) rename(at, former, name);
-  const drawn = childMap(document, childMap(document, scene, section), name);
-  for (const [field, value] of Object.entries(points)) {
-    drawn.set(field, document.createNode(value, { flow: true }));
-  }
-  const isTold = events || (classes === undefined ? undefined : false);
-  for (const [type, verb] of Object.entries(rules)) {
-    const fields = { classes, ...(kind === 'line' ? { direction } : {}) };
-    setRule(at, { type, name: `${name}-${verb}`, [kind]: name }, isTold, fields);
-  }
-  const given = (value: unknown) => (value === undefined ? undefined : value !== null);
-  if (kind === 'zone') {
-    const zone = { zone: name };
-    setRule(at, { type: 'stayed_longer', name: `${name}-stays`, ...zone }, given(seconds), {
-      seconds,
-      classes,
-    });
-    setRule(at, { type: 'count_over', name: `${name}-count`, ...zone }, given(count), { count, classes });
+  const edited = editScene(text, streamId, where, (opened) => {
+    const { document, scene } = opened;
+    const at = { ...opened, kind, where };
+    const former = typeof was === 'string' ? was : name;
+    if (former !== name) rename(at, former, name);
+    const drawn = childMap(document, childMap(document, scene, section), name);
+    for (const [field, value] of Object.entries(points)) {
+      drawn.set(field, document.createNode(value, { flow: true }));
+    }
+    const isReported = events || (classes === undefined ? undefined : false);
+    for (const [type, verb] of Object.entries(rules)) {
+      const fields = { classes, ...(kind === 'line' ? { direction } : {}) };
+      setRule(at, { type, name: `${name}-${verb}`, [kind]: name }, isReported, fields);
+    }
+    if (kind === 'line') return;
+    const given = (value: unknown) => (value === undefined ? undefined : value !== null);
+    const [stays, over] = [
+      { seconds, classes },
+      { count, classes },
+    ];
+    setRule(at, { type: 'stayed_longer', name: `${name}-stays`, zone: name }, given(seconds), stays);
+    setRule(at, { type: 'count_over', name: `${name}-count`, zone: name }, given(count), over);
     if (typeof exclude === 'boolean') setExcluded(at, name, exclude);
-  }
-  const written = writeStreams(document, text, where);
+  });
   // A reserved name of JavaScript is missing in the result.
-  if (!Object.hasOwn(parseScenes(written, where).get(streamId)?.[section] ?? {}, name)) {
+  if (!Object.hasOwn(edited.scene?.[section] ?? {}, name)) {
     throw new StreamsError(`${where}: '${name}' can't name a ${kind}`);
   }
-  return written;
+  return edited.text;
 }
 
-interface Place {
+interface OpenScene {
   document: Document;
   scene: YAMLMap;
-  kind: ShapeKind;
   /** The rules as they were read, in the order of the list. They are changed together with it. */
   known: (Rule | undefined)[];
+}
+
+/**
+ * Changes the scene of one stream, and creates it if there is none. Comments and all other fields stay.
+ * @returns the whole list, and the scene as it is read from it
+ * @throws StreamsError naming line and field of an error, in the list as it is or as it would become
+ */
+export function editScene(
+  text: string,
+  streamId: string,
+  where: string,
+  edit: (scene: OpenScene) => void,
+): { text: string; scene: SceneConfig | undefined } {
+  const known = parseScenes(text, where).get(streamId)?.events ?? [];
+  const document = parseStreamsDocument(text);
+  edit({ document, scene: childMap(document, streamOf(document, streamId, where), 'scene'), known });
+  const written = writeStreams(document, text, where);
+  return { text: written, scene: parseScenes(written, where).get(streamId) };
+}
+
+interface Place extends OpenScene {
+  kind: ShapeKind;
   where: string;
 }
 
@@ -98,7 +117,7 @@ function rename({ document, scene, kind, known, where }: Place, was: string, nam
   if (isScalar(keyOf(shapes, name))) throw new StreamsError(`${where}: there is a ${kind} '${name}' already`);
   key.value = name;
   for (const [i, rule] of known.entries()) {
-    if (!rule || !tellsOf(rule, kind, was)) continue;
+    if (!rule || !isAbout(rule, kind, was)) continue;
     // Only rules that were made for the shape are named after it.
     const renamed = rule.name.startsWith(`${was}-`) ? `${name}${rule.name.slice(was.length)}` : rule.name;
     eventsOf(document, scene).setIn([i, kind], name);
@@ -125,7 +144,7 @@ function setRule(
 ): void {
   if (isWanted === undefined) return;
   const shape = rule[kind] ?? '';
-  const isOurs = (one: Rule | undefined) => one?.type === rule.type && tellsOf(one, kind, shape);
+  const isOurs = (one: Rule | undefined) => one?.type === rule.type && isAbout(one, kind, shape);
   if (!isWanted) {
     for (let i = known.length - 1; i >= 0; i -= 1) {
       if (!isOurs(known[i])) continue;
@@ -179,29 +198,22 @@ export function removeShape(
   { kind, name }: Pick<Shape, 'kind' | 'name'>,
   where: string,
 ): string {
-  const rules = rulesOf(text, streamId, where);
-  const document = parseStreamsDocument(text);
-  const scene = childMap(document, streamOf(document, streamId, where), 'scene');
-  const shapes = childMap(document, scene, KINDS[kind].section);
-  if (!shapes.delete(keyOf(shapes, name))) {
-    throw new StreamsError(`${where}: stream '${streamId}' has no ${kind} '${name.slice(0, SHOWN_NAME)}'`);
-  }
-  const list = resolved(document, scene.get('events', true));
-  if (isSeq(list)) list.items = list.items.filter((_, i) => !rules[i] || !tellsOf(rules[i], kind, name));
-  const written = writeStreams(document, text, where);
-  parseScenes(written, where);
-  return written;
+  const edited = editScene(text, streamId, where, ({ document, scene, known }) => {
+    const shapes = childMap(document, scene, KINDS[kind].section);
+    if (!shapes.delete(keyOf(shapes, name))) {
+      throw new StreamsError(`${where}: stream '${streamId}' has no ${kind} '${name.slice(0, SHOWN_NAME)}'`);
+    }
+    const list = resolved(document, scene.get('events', true));
+    if (isSeq(list)) list.items = list.items.filter((_, i) => !known[i] || !isAbout(known[i], kind, name));
+  });
+  return edited.text;
 }
 
-function rulesOf(text: string, streamId: string, where: string): Rule[] {
-  return parseScenes(text, where).get(streamId)?.events ?? [];
-}
-
-function tellsOf(rule: Rule, kind: ShapeKind, name: string): boolean {
+function isAbout(rule: Rule, kind: ShapeKind, name: string): boolean {
   return (rule as { [Kind in ShapeKind]?: string | undefined })[kind] === name;
 }
 
-export function streamOf(document: Document, streamId: string, where: string): YAMLMap {
+function streamOf(document: Document, streamId: string, where: string): YAMLMap {
   const items = isSeq(document.contents) ? document.contents.items : [];
   const stream = items.find((item): item is YAMLMap => isMap(item) && item.get('id') === streamId);
   if (!stream) throw new StreamsError(`${where}: there is no stream '${streamId}'`);

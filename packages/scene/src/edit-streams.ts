@@ -65,60 +65,57 @@ export function putCamera(text: string, draft: unknown, where: string): string {
     const problems = error.issues.map(({ path, message }) => `'${path.join('.')}' ${message}`);
     throw new StreamsError(`the camera can't be saved: ${problems.join('; ')}`);
   }
-  const document: Document = parseStreamsDocument(text);
-  const list = listOf(document, where);
-  let entry = list.items.find((item): item is YAMLMap => isMap(item) && item.get('id') === data.id);
-  if (!entry) {
-    entry = document.createNode({ id: data.id }) as YAMLMap;
-    // An empty list is written `[]`. With entries it is written as a block, which is easier to read.
-    list.flow = false;
-    list.items.push(entry);
-  }
-  for (const name of ['name', 'url', 'frame_rate', 'transport'] as const) {
-    if (data[name] === undefined) entry.delete(name);
-    else entry.set(name, data[name]);
-  }
-  return checked(writeStreams(document, text, where), where);
+  return edited(text, where, (list, document) => {
+    let entry = entryOf(list, data.id);
+    if (!entry) {
+      entry = document.createNode({ id: data.id }) as YAMLMap;
+      // An empty list is written `[]`. With entries it is written as a block, which is easier to read.
+      list.flow = false;
+      list.items.push(entry);
+    }
+    for (const name of ['name', 'url', 'frame_rate', 'transport'] as const) {
+      if (data[name] === undefined) entry.delete(name);
+      else entry.set(name, data[name]);
+    }
+  });
 }
 
 /** Disables a camera for ingest, or enables it. @throws StreamsError when there is no such camera */
 export function setDisabled(text: string, id: string, disabled: boolean, where: string): string {
-  const document: Document = parseStreamsDocument(text);
-  const entry = entryOf(document, id, where);
-  if (disabled) entry.set('disabled', true);
-  else entry.delete('disabled');
-  return checked(writeStreams(document, text, where), where);
+  return edited(text, where, (list) => {
+    const entry = entryOf(list, id) ?? refuse(id, where);
+    if (disabled) entry.set('disabled', true);
+    else entry.delete('disabled');
+  });
 }
 
 /** Removes a camera from the list, with its scene. @throws StreamsError when there is no such camera */
 export function removeCamera(text: string, id: string, where: string): string {
-  const document: Document = parseStreamsDocument(text);
-  const list = listOf(document, where);
-  const entry = entryOf(document, id, where);
-  list.items = list.items.filter((item) => item !== entry);
-  if (list.items.length === 0) list.flow = true;
-  return checked(writeStreams(document, text, where), where);
+  return edited(text, where, (list) => {
+    const entry = entryOf(list, id) ?? refuse(id, where);
+    list.items = list.items.filter((item) => item !== entry);
+    if (list.items.length === 0) list.flow = true;
+  });
 }
 
-function listOf(document: Document, where: string): YAMLSeq {
+/** The whole list after a change, once it has been read again. @throws StreamsError */
+function edited(text: string, where: string, edit: (list: YAMLSeq, document: Document) => void): string {
+  const document: Document = parseStreamsDocument(text);
   if (document.errors.length > 0 || !isSeq(document.contents)) {
     throw new StreamsError(`${where}: must be a list of streams: [{id: ..., ...}]`);
   }
-  return document.contents;
+  edit(document.contents, document);
+  const written = writeStreams(document, text, where);
+  parseStreamList(written, listed, where);
+  return written;
 }
 
-function entryOf(document: Document, id: string, where: string): YAMLMap {
-  const entry = listOf(document, where).items.find(
-    (item): item is YAMLMap => isMap(item) && item.get('id') === id,
-  );
-  if (!entry) throw new StreamsError(`${where}: there is no stream '${id.slice(0, 128)}'`);
-  return entry;
+function entryOf(list: YAMLSeq, id: string): YAMLMap | undefined {
+  return list.items.find((item): item is YAMLMap => isMap(item) && item.get('id') === id);
 }
 
-/** Checks that the text can be read again, before it is written. @throws StreamsError */
-function checked(text: string, where: string): string {
-  parseStreamList(text, listed, where);
-  return text;
+function refuse(id: string, where: string): never {
+  throw new StreamsError(`${where}: there is no stream '${id.slice(0, 128)}'`);
 }
 
 function isAddress(url: string): boolean {

@@ -45,7 +45,7 @@ export interface SceneFrame {
 /** With frames further apart than this, objects move too far to be followed, milliseconds. */
 export const SPARSE_FRAMES_MS = 1_500;
 
-export interface Understood {
+export interface SceneResult {
   /** Detections that passed the filters, with `track_id` if the object has one. */
   detections: Detection[];
   /** Detections left out, by reason. */
@@ -101,7 +101,7 @@ export class Scene {
   }
 
   /** Processes the stream's next frame. An old one is only filtered: see {@link SceneClock}. */
-  update(frame: SceneFrame): Understood {
+  update(frame: SceneFrame): SceneResult {
     const { kept, removed } = filterDetections(this.#filters, frame);
     const tracker = this.#tracker;
     if (!tracker) return { detections: this.#placed(kept, frame), removed, events: [] };
