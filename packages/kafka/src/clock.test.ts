@@ -2,7 +2,7 @@ import BrokerPool from 'kafkajs/src/cluster/brokerPool.js';
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import './connect.ts';
-import { fakeMember } from './fake-cluster.ts';
+import { fakeMember } from '../test/fake-cluster.ts';
 
 const HOUR = 3_600_000;
 beforeEach(() => void vi.useFakeTimers());

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'vitest';
+import { startFakeCluster } from '../test/fake-cluster.ts';
 import { connectKafka } from './connect.ts';
-import { startFakeCluster } from './fake-cluster.ts';
 import { orderedProducer } from './producer.ts';
 
 const silent = { warn() {}, error() {} };

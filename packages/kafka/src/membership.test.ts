@@ -3,7 +3,7 @@ import OffsetManager from 'kafkajs/src/consumer/offsetManager/index.js';
 import { isRebalancing } from 'kafkajs/src/errors.js';
 import { expect, test } from 'vitest';
 import './connect.ts';
-import { fakeMember } from './fake-cluster.ts';
+import { fakeMember } from '../test/fake-cluster.ts';
 
 test.each([
   [

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
+import { startFakeCluster } from '../test/fake-cluster.ts';
 import { connectKafka } from './connect.ts';
-import { startFakeCluster } from './fake-cluster.ts';
 import { orderedProducer, TooLargeError } from './producer.ts';
 
 const TOPIC = 'video-frames';
