@@ -1,3 +1,4 @@
+import { LOST_BATCHES } from '@video-pipeline/frame';
 import {
   createCluster,
   createSecret,
@@ -26,7 +27,7 @@ import {
 import { environmentOf, KAFKA_IAM_PORT } from './settings.ts';
 import { kafkaEnvironment } from './stage-function.ts';
 import type { Console, Stage } from './stages.ts';
-import { LOST_BATCHES, type StreamList } from './storage.ts';
+import type { StreamList } from './storage.ts';
 
 interface Parts {
   stage: Stage;

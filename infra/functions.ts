@@ -1,3 +1,4 @@
+import { LOST_BATCHES } from '@video-pipeline/frame';
 import type { PipelineStage } from '@video-pipeline/stages';
 import functionsPackage from '../functions/package.json' with { type: 'json' };
 import picturePackage from '../packages/picture/package.json' with { type: 'json' };
@@ -15,7 +16,6 @@ import {
   specify,
 } from './stage-function.ts';
 import { beforeForgotten, deployedStages, MOST_RETRIES, runsAsTasks, type Stage } from './stages.ts';
-import { LOST_BATCHES } from './storage.ts';
 import { createWorkerImage, createWorkers } from './workers.ts';
 
 export type Functions = ReturnType<typeof createFunctions>;

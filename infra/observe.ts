@@ -1,3 +1,4 @@
+import { LOST_BATCHES } from '@video-pipeline/frame';
 import { ALARM_PERIOD, type Alarm, alarms, pageOf, RUNBOOKS, stopsCanary } from './alarms.ts';
 import { createStopCanary, letAlarmStop } from './canary.ts';
 import type { Compactor } from './compact.ts';
@@ -9,7 +10,6 @@ import type { createIngest } from './ingest.ts';
 import type { KafkaCluster } from './kafka.ts';
 import { deployment } from './settings.ts';
 import type { Stage } from './stages.ts';
-import { LOST_BATCHES } from './storage.ts';
 
 interface Parts {
   stage: Stage;

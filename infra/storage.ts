@@ -3,8 +3,6 @@ import { STREAMS_KEY as key } from '@video-pipeline/scene';
 import type { Camera } from './cameras.ts';
 import type { Stage } from './stages.ts';
 
-export { LOST_BATCHES };
-
 /** The bucket of annotated frames, detections and dead letters. */
 export function createStore(stage: Stage) {
   const { versioning, annotatedDays, clipDays, failedDays } = stage.store;

@@ -1,3 +1,5 @@
+import { LOST_BATCHES } from '@video-pipeline/frame';
+import { POLLER } from '@video-pipeline/stages';
 import { createCluster, executionRole, giveTmp, harden, refuseRollback, taskRole } from './ecs.ts';
 import { createImage } from './images.ts';
 import { logGroupName } from './logs.ts';
@@ -13,7 +15,6 @@ import {
   type StageFunction,
 } from './stage-function.ts';
 import { beforeForgotten, MOST_RETRIES, type Workers } from './stages.ts';
-import { LOST_BATCHES } from './storage.ts';
 
 /** Percent of CPU use at which ECS adds a task. */
 const CPU_TARGET = 70;
@@ -56,7 +57,7 @@ export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Ou
     transform: {
       taskRole: taskRole([
         ...spec.permissions,
-        objects(store, 's3:PutObject', [`${LOST_BATCHES}/*`, 'failed/event-source/*']),
+        objects(store, 's3:PutObject', [`${LOST_BATCHES}/*`, `failed/${POLLER}/*`]),
         { actions: ['s3:ListBucket'], resources: [store.arn] },
       ]),
       executionRole: executionRole(logs, []),
