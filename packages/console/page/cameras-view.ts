@@ -1,5 +1,5 @@
 import type { CameraDraft, CameraEntry, CameraList, CameraTest } from '../src/api.ts';
-import { API, button, getJson, h, sendJson, setText, tableOf } from './dom.ts';
+import { API, button, during, getJson, h, sendJson, setText, tableOf } from './dom.ts';
 import { type LiveFeed, streamState } from './live.ts';
 
 const UNWRITABLE =
@@ -170,10 +170,9 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
   cancel.onclick = clear;
   form.onsubmit = async (event) => {
     event.preventDefault();
-    submit.disabled = true;
-    const isSaved = await save(draft());
-    submit.disabled = false;
-    if (isSaved) clear();
+    await during(submit, found, async () => {
+      if (await save(draft())) clear();
+    });
   };
   return {
     element,

@@ -1,7 +1,7 @@
 import type { FrameFacts } from '../src/api.ts';
 import type { DetectionPreview, StreamDetection } from '../src/detection-api.ts';
 import { SHOW_ALL } from './boxes.ts';
-import { button, getJson, h, sendJson, setText, streamPath } from './dom.ts';
+import { button, during, getJson, h, sendJson, setText, streamPath } from './dom.ts';
 import { summary } from './format.ts';
 import { Picture } from './picture.ts';
 
@@ -18,7 +18,7 @@ export function detectionPanel(streamId: string) {
   const classes = h('div', { className: 'choices', role: 'group', ariaLabel: 'Classes' });
   const least = h('input', { type: 'number', id: 'detection-least', min: '0', max: '1', step: '0.01' });
   const status = h('p', { role: 'status' });
-  const show = button('Show the change', { onclick: preview });
+  const show = button('Show the change', { onclick: () => during(show, status, preview) });
   const keep = h('button', {}, 'Save');
   const form = h(
     'form',
@@ -38,9 +38,9 @@ export function detectionPanel(streamId: string) {
   model.onchange = () => listClasses(chosen());
   form.onsubmit = (event) => {
     event.preventDefault();
-    save();
+    during(keep, status, save);
   };
-  getJson<StreamDetection>(path).then(take, tell);
+  getJson<StreamDetection>(path).then(take, ({ message }: Error) => setText(status, message));
   return { element, comparison };
 
   function take(now: StreamDetection): void {
@@ -82,35 +82,17 @@ export function detectionPanel(streamId: string) {
     };
   }
   async function preview(): Promise<void> {
-    show.disabled = true;
     setText(status, 'Looking at the newest picture');
-    try {
-      const {
-        frame,
-        model: by,
-        detections,
-      } = await sendJson<DetectionPreview>('POST', `${path}/preview`, draft(), PATIENCE_MS);
-      comparison.hidden = false;
-      await Promise.all([today.show(frame), changed.show({ ...frame, detections, model: by })]);
-      setText(status, `${frame.detections.length} today, ${detections.length} with the change, by ${by}.`);
-    } catch (error) {
-      tell(error as Error);
-    }
-    show.disabled = false;
+    const answer = await sendJson<DetectionPreview>('POST', `${path}/preview`, draft(), PATIENCE_MS);
+    const { frame, model: by, detections } = answer;
+    comparison.hidden = false;
+    await Promise.all([today.show(frame), changed.show({ ...frame, detections, model: by })]);
+    setText(status, `${frame.detections.length} today, ${detections.length} with the change, by ${by}.`);
   }
   async function save(): Promise<void> {
-    keep.disabled = true;
-    try {
-      take(await sendJson<StreamDetection>('POST', path, draft(), PATIENCE_MS));
-      comparison.hidden = true;
-      setText(status, 'Saved. It holds from the next pictures on.');
-    } catch (error) {
-      tell(error as Error);
-    }
-    keep.disabled = false;
-  }
-  function tell({ message }: Error): void {
-    setText(status, message);
+    take(await sendJson<StreamDetection>('POST', path, draft(), PATIENCE_MS));
+    comparison.hidden = true;
+    setText(status, 'Saved. It holds from the next pictures on.');
   }
 }
 

@@ -46,6 +46,17 @@ export function choiceOf<Value>(
   return h('div', { className: 'bar' }, ...buttons);
 }
 
+/** Disables a button until its work is done. An error of the work is shown as the status. */
+export async function during(
+  control: HTMLButtonElement,
+  status: Element,
+  work: () => Promise<void>,
+): Promise<void> {
+  control.disabled = true;
+  await work().catch(({ message }: Error) => setText(status, message));
+  control.disabled = false;
+}
+
 /** A table with named columns, and its body. */
 export function tableOf(columns: readonly string[], properties: Record<string, unknown> = {}) {
   const body = h('tbody');

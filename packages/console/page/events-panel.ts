@@ -1,5 +1,5 @@
 import type { SceneEvent } from '../src/api.ts';
-import { API, getJson, h } from './dom.ts';
+import { button, getJson, h, streamPath } from './dom.ts';
 import { timeOf } from './format.ts';
 
 /** The newest events of a stream, with the frames that prove them. */
@@ -15,7 +15,7 @@ export function eventsPanel(streamId: string): { element: HTMLElement; refresh: 
   return {
     element,
     async refresh() {
-      const events = await getJson<SceneEvent[]>(`${API}/streams/${encodeURIComponent(streamId)}/events`);
+      const events = await getJson<SceneEvent[]>(`${streamPath(streamId)}/events`);
       empty.hidden = events.length > 0;
       const ids = new Set(events.map(({ event_id }) => event_id));
       for (const [id, item] of shown) {
@@ -59,7 +59,7 @@ export function eventItem(event: SceneEvent): HTMLElement {
  */
 export function clipElement(event: SceneEvent): HTMLElement {
   if (event.clip_key === undefined) return h('a', { href: madeClipUrl(event), target: '_blank' }, 'Clip');
-  const play = h('button', { type: 'button' }, 'Play clip');
+  const play = button('Play clip');
   play.onclick = () => {
     const name = `Clip: ${sentence(event)}`;
     const properties = { className: 'clip', src: clipUrl(event), controls: true, muted: true };
@@ -99,16 +99,16 @@ export function sentence({
 
 /** Address of the picture with this key, `.../<captured_at>-<frame_number>.jpg`. */
 export function annotatedUrl({ stream_id }: SceneEvent, key: string): string {
-  return `${API}/streams/${encodeURIComponent(stream_id)}/annotated/${key.split('/').at(-1)}`;
+  return `${streamPath(stream_id)}/annotated/${key.split('/').at(-1)}`;
 }
 
 /** Address of a clip that is made from the pictures of that time. */
 function madeClipUrl({ stream_id, at }: SceneEvent): string {
-  return `${API}/streams/${encodeURIComponent(stream_id)}/clips/${at}.webp`;
+  return `${streamPath(stream_id)}/clips/${at}.webp`;
 }
 
 /** Address of the event's stored clip, otherwise of one that is made on request. */
 export function clipUrl(event: SceneEvent): string {
   if (event.clip_key === undefined) return madeClipUrl(event);
-  return `${API}/streams/${encodeURIComponent(event.stream_id)}/clips/${event.at}-${event.event_id}.mp4`;
+  return `${streamPath(event.stream_id)}/clips/${event.at}-${event.event_id}.mp4`;
 }

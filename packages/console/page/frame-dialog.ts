@@ -1,5 +1,5 @@
 import type { FrameFacts } from '../src/api.ts';
-import { API, getJson, h } from './dom.ts';
+import { button, getJson, h, streamPath } from './dom.ts';
 import { summary } from './format.ts';
 import { frameId, frameUrl } from './picture.ts';
 import { frameLinks } from './stream-view.ts';
@@ -28,9 +28,9 @@ export interface Large<Item> {
 export function openLarge<Item>(large: Large<Item>, index: number): void {
   const { label, items, address, render, shown, key } = large;
   const body = h('div');
-  const close = h('button', { type: 'button' }, 'Close');
-  const newer = h('button', { type: 'button' }, 'Newer');
-  const older = h('button', { type: 'button' }, 'Older');
+  const close = button('Close', { onclick: () => dialog.close() });
+  const newer = button('Newer', { onclick: () => show(index - 1) });
+  const older = button('Older', { onclick: () => show(index + 1) });
   const bar = h('div', { className: 'bar' }, newer, older, close);
   const dialog = h('dialog', { ariaLabel: label }, body, bar);
   const show = (next: number) => {
@@ -44,9 +44,6 @@ export function openLarge<Item>(large: Large<Item>, index: number): void {
     body.replaceChildren(...render(item));
     shown?.(next);
   };
-  close.onclick = () => dialog.close();
-  newer.onclick = () => show(index - 1);
-  older.onclick = () => show(index + 1);
   dialog.onkeydown = (event) => {
     if (event.target instanceof HTMLVideoElement) return;
     if (['ArrowLeft', 'k'].includes(event.key)) show(index - 1);
@@ -78,7 +75,7 @@ export function openLarge<Item>(large: Large<Item>, index: number): void {
 /** Shows the frame that an address names by `frame=<stream>/<captured_at>-<number>`. */
 export async function openNamed(name: string): Promise<void> {
   const [stream = '', id = ''] = name.split('/');
-  const path = `${API}/streams/${encodeURIComponent(stream)}/frames/${encodeURIComponent(id)}.json`;
+  const path = `${streamPath(stream)}/frames/${encodeURIComponent(id)}.json`;
   openFrame([await getJson<FrameFacts>(path)], 0);
 }
 

@@ -1,6 +1,6 @@
 import type { ExportSize, FrameFacts, Histogram, SearchResult } from '../src/api.ts';
 import { drawTimeline } from './chart.ts';
-import { API, getJson, h, setText } from './dom.ts';
+import { API, button, getJson, h, setText } from './dom.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { dateTime, summary, timeOf } from './format.ts';
 import { openFrame, openNamed } from './frame-dialog.ts';
@@ -14,7 +14,7 @@ export function searchView(root: HTMLElement, asked: URLSearchParams): () => voi
   const form = searchForm(asked);
   const grid = h('ul', { className: 'grid' });
   const status = h('p', { role: 'status', className: 'dim' });
-  const more = h('button', { type: 'button', hidden: true }, 'More');
+  const more = button('More', { hidden: true });
   const chart = h('div', { role: 'img', ariaLabel: 'Frames over time' });
   const query = queryOf(asked, 'stream', 'class', 'confidence', 'zone', 'track', 'per');
   root.append(h('h1', {}, 'Search'), form, status, chart, exportBar(query), grid, h('p', {}, more));
@@ -73,9 +73,9 @@ function thumbnail(frame: FrameFacts, open: () => void): HTMLElement {
     height: frame.height,
     alt: '',
   });
-  const button = h(
+  const card = h(
     'button',
-    { type: 'button', className: 'card' },
+    { type: 'button', className: 'card', onclick: open },
     picture,
     h(
       'span',
@@ -85,8 +85,7 @@ function thumbnail(frame: FrameFacts, open: () => void): HTMLElement {
     ),
     h('span', { className: 'facts dim' }, summary(frame.detections)),
   );
-  button.onclick = open;
-  return h('li', {}, button);
+  return h('li', {}, card);
 }
 
 function searchForm(asked: URLSearchParams): HTMLFormElement {

@@ -1,7 +1,7 @@
 import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { ScenePreview, StreamScene } from '../src/api.ts';
 import { inside, isNear, pointOf } from './canvas-point.ts';
-import { h, sendJson, setText } from './dom.ts';
+import { during, h, sendJson, setText } from './dom.ts';
 import { eventItem } from './events-panel.ts';
 import { dateTime } from './format.ts';
 import { lineWidth, pathOf, pathOfLine, strokeTwice, ZONE_COLOUR } from './scene-overlay.ts';
@@ -44,7 +44,7 @@ export function shapeEditor(options: {
   form.cancel.onclick = end;
   form.element.onsubmit = (event) => {
     event.preventDefault();
-    save();
+    during(form.save, form.status, save);
   };
 
   /** @param by element that gets the focus back at the end, @param known its current settings */
@@ -128,17 +128,11 @@ export function shapeEditor(options: {
   }
 
   async function save(): Promise<void> {
-    form.save.disabled = true;
-    try {
-      const draft = form.draft(kind, points);
-      saved(await sendJson<StreamScene>('POST', `${path}/${kind}s`, draft));
-      const { title } = KINDS[kind];
-      end();
-      setText(form.status, `${title} ${draft.name} is saved.`);
-    } catch (error) {
-      setText(form.status, (error as Error).message);
-    }
-    form.save.disabled = false;
+    const draft = form.draft(kind, points);
+    saved(await sendJson<StreamScene>('POST', `${path}/${kind}s`, draft));
+    const { title } = KINDS[kind];
+    end();
+    setText(form.status, `${title} ${draft.name} is saved.`);
   }
 
   /** Shows the events that the shape would have given. */
