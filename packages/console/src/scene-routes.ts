@@ -6,7 +6,7 @@ import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ScenePreview, ShapeDraft, StreamScene } from './api.ts';
 import { type Asked, type AskedRequest, draftOf, streamOf } from './params.ts';
-import type { StreamsFile } from './streams-file.ts';
+import type { Edit, StreamsFile } from './streams-file.ts';
 
 interface SceneRoutesOptions {
   streamsFile: StreamsFile;
@@ -20,25 +20,30 @@ interface SceneRoutesOptions {
 
 /** Routes for the zones and lines of a stream: read, save, remove. Each answers with the new scene. */
 export function addSceneRoutes(app: FastifyInstance, options: SceneRoutesOptions): void {
-  app.get<Asked>('/api/streams/:stream/scene', (request) => options.streamsFile.scene(streamOf(request)));
+  const { streamsFile, log } = options;
+  const change = (stream: string, what: string, name: string, edit: Edit): StreamScene => {
+    streamsFile.change(edit);
+    log.info(what, { stream, name });
+    return streamsFile.scene(stream);
+  };
+  app.get<Asked>('/api/streams/:stream/scene', (request) => streamsFile.scene(streamOf(request)));
   for (const kind of ['zone', 'line'] as const) {
     const path = `/api/streams/:stream/${kind}s`;
-    app.post<Asked>(path, (request) => saveShape(options, kind, request));
+    app.post<Asked>(path, (request) => {
+      const [stream, shape] = [streamOf(request), shapeOf(kind, request)];
+      return change(stream, `saved a ${kind}`, shape.name, (text, where) =>
+        putShape(text, stream, shape, where),
+      );
+    });
     app.post<Asked>(`${path}/preview`, (request, reply) => previewShape(options, kind, request, reply));
-    app.delete<Asked>(`${path}/:name`, (request) => deleteShape(options, kind, request));
+    app.delete<Asked>(`${path}/:name`, (request) => {
+      const stream = streamOf(request);
+      const { name = '' } = request.params;
+      return change(stream, `removed a ${kind}`, name, (text, where) =>
+        removeShape(text, stream, { kind, name }, where),
+      );
+    });
   }
-}
-
-function saveShape(
-  { streamsFile, log }: SceneRoutesOptions,
-  kind: ShapeKind,
-  request: AskedRequest,
-): StreamScene {
-  const stream = streamOf(request);
-  const shape = shapeOf(kind, request);
-  streamsFile.change((text, where) => putShape(text, stream, shape, where));
-  log.info(`saved a ${kind}`, { stream, name: shape.name });
-  return streamsFile.scene(stream);
 }
 
 /** @throws HttpError */
@@ -88,16 +93,4 @@ async function previewShape(
     count: reported.length,
     events: reported.slice(0, PREVIEW_EVENTS),
   };
-}
-
-function deleteShape(
-  { streamsFile, log }: SceneRoutesOptions,
-  kind: ShapeKind,
-  request: AskedRequest,
-): StreamScene {
-  const stream = streamOf(request);
-  const { name = '' } = request.params;
-  streamsFile.change((text, where) => removeShape(text, stream, { kind, name }, where));
-  log.info(`removed a ${kind}`, { stream, name });
-  return streamsFile.scene(stream);
 }
