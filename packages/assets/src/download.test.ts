@@ -206,6 +206,30 @@ describe('a download', () => {
     expect(proxy.requests.map(({ line }) => line)).toEqual([`GET http://central.example/${PATH}`]);
   });
 
+  it('goes through a proxy that is named without its scheme, as curl does', async () => {
+    const proxy = await serveProxy('ann:secret');
+    open.push(proxy);
+    await settings(new URL('http://central.example/'));
+    vi.stubEnv('HTTP_PROXY', `ann:secret@${proxy.url.host}`);
+    await expect(fetched()).rejects.toThrow('sends something else than the pinned file');
+    expect(proxy.requests.map(({ line }) => line)).toEqual([`GET http://central.example/${PATH}`]);
+  });
+
+  it.each(['socks5://ann:secret@127.0.0.1:1080', 'http://ann:se%cret@127.0.0.1:1', 'http://127.0.0.1:99999'])(
+    'does not go past a proxy that it can not use, and does not show its password: %s',
+    async (proxy) => {
+      const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
+      await settings(url);
+      vi.stubEnv('HTTP_PROXY', proxy);
+      const line = await fetched().catch(({ message }) => message);
+      expect(line).toMatch(
+        /the proxy that is set up is not of the form .*; check .*, HTTP_PROXY and HTTPS_PROXY$/,
+      );
+      expect(line).not.toContain('cret@');
+      expect(requests).toEqual([]);
+    },
+  );
+
   it('is not tried while nothing may be fetched', async () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);

@@ -90,14 +90,14 @@ async function requestOnce(
 function agents(repository: Repository): Agents {
   const known = agentsOf.get(repository);
   if (known) return known;
-  const { proxy, tls: own } = repository;
+  const { proxy, tls: own, remedy } = repository;
   const { env } = process;
   const shared = {
     keepAlive: true,
     maxSockets: PARALLEL,
     proxyEnv: {
-      HTTP_PROXY: proxy?.http ?? env.http_proxy ?? env.HTTP_PROXY,
-      HTTPS_PROXY: proxy?.https ?? env.https_proxy ?? env.HTTPS_PROXY,
+      HTTP_PROXY: proxyUrl(proxy?.http ?? env.http_proxy ?? env.HTTP_PROXY, remedy),
+      HTTPS_PROXY: proxyUrl(proxy?.https ?? env.https_proxy ?? env.HTTPS_PROXY, remedy),
       NO_PROXY: withSubdomains(proxy?.no ?? env.no_proxy ?? env.NO_PROXY ?? ''),
     },
   };
@@ -109,6 +109,25 @@ function agents(repository: Repository): Agents {
   };
   agentsOf.set(repository, made);
   return made;
+}
+
+/**
+ * A proxy's address as Node wants it: other programs take `proxy:8080`, too. Node silently goes without a proxy that it
+ * does not know.
+ * @throws RepositoryError for an address that can't be one, without its password
+ */
+function proxyUrl(given: string | undefined, { proxy }: Repository['remedy']): string | undefined {
+  if (!given) return undefined;
+  const text = given.includes('://') ? given : `http://${given}`;
+  try {
+    const { protocol, username, password } = new URL(text);
+    decodeURIComponent(username + password);
+    if (protocol === 'http:' || protocol === 'https:') return text;
+  } catch {}
+  throw new RepositoryError(
+    'the proxy that is set up is not of the form http://user:password@proxy:port, with % in a password as %25',
+    `check ${proxy}, HTTP_PROXY and HTTPS_PROXY`,
+  );
 }
 
 /** Other programs apply `example.com` to its subdomains, too. For Node they must be listed. */
