@@ -14,9 +14,8 @@ import { pidsOf, type StackProcess, startStackProcess } from './stack-process.ts
 
 /** Those of a line end together: each starts again by itself. */
 const SERVICES = [
-  ['cameras', 'ingest', 'compact', 'console'],
+  ['cameras', 'ingest', 'compact', 'console', 's3proxy'],
   ['model', 'detect', 'annotate'],
-  ['s3proxy'],
   ['kafka'],
 ] as const;
 
