@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startKafka, startS3Proxy } from '@video-pipeline/local';
 import type { TestProject } from 'vitest/node';
 
 declare module 'vitest' {
@@ -11,19 +10,39 @@ declare module 'vitest' {
   }
 }
 
-/**
- * Starts the Kafka that test files share. Archives the classes of Kafka and S3Proxy, unless they are: dozens of tests start
- * their own, each in half the time then.
- */
+/** The servers of this run, and how many projects use them. A project loads this module anew. */
+const run = globalThis as { sharedServers?: { started: Promise<Shared>; users: number } | undefined };
+type Shared = Awaited<ReturnType<typeof start>>;
+
+/** Starts the Kafka that the test files of all projects share. */
 export default async function shareServers(project: TestProject): Promise<() => Promise<void>> {
+  run.sharedServers ??= { started: start(), users: 0 };
+  const shared = run.sharedServers;
+  shared.users++;
+  const { bootstrap, stop } = await shared.started;
+  project.provide('kafka', bootstrap);
+  return async () => {
+    if (--shared.users > 0) return;
+    run.sharedServers = undefined;
+    await stop();
+  };
+}
+
+/**
+ * Archives the classes of Kafka and S3Proxy, too, unless they are: dozens of tests start their own, each in half the
+ * time then.
+ */
+async function start() {
+  // Imported once: kafkajs is mended where it is loaded, and that can't be done twice.
+  const { startKafka, startS3Proxy } = await import('@video-pipeline/local');
   const dataDir = await mkdtemp(join(tmpdir(), 'shared-'));
   const options = { dataDir, archiveAfterMs: 0 };
   const [kafka, s3] = await Promise.all([startKafka(options), startS3Proxy(options)]);
   await Promise.all([kafka.archived, s3.archived]);
   await s3.stop();
-  project.provide('kafka', kafka.bootstrap);
-  return async () => {
+  const stop = async () => {
     await kafka.stop();
     await rm(dataDir, { recursive: true });
   };
+  return { bootstrap: kafka.bootstrap, stop };
 }
