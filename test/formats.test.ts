@@ -127,7 +127,7 @@ test('docs/formats.md has every kind of key as it is made', () => {
   const [first, last] = [frame(9), frame(33)];
   expect(namesUnder('Objects in S3')).toEqual([
     annotatedKey('annotated', first),
-    archiveKey('annotated', first, last, record),
+    archiveKey('annotated', first, last, { ...record, last: 4735 }),
     segmentKey('annotated', first, last, { ...record, last: 4735 }),
     detectionsKey(first, record),
     eventKey({ at: first.capturedAt, event_id: '<event_id>' }),

@@ -458,12 +458,24 @@ describe('annotate', () => {
     ]);
   });
 
+  test('an archive is not replaced by a shorter one after a clock was set back', async () => {
+    const { handler, objects } = setUp(undefined, 'archive');
+    const [first, last] = [frame('gate', 0), frame('gate', 2)];
+    // Captured between the two, and after them in Kafka.
+    const batch = [first, last, frame('gate', 1)].map(encodeDetectedFrame);
+    await handler(eventOf('detections', [batch]));
+    const [whole = ''] = [...objects.keys()].filter((key) => key.endsWith('.tar'));
+    const bytes = objects.get(whole)?.body;
+    await handler(eventOf('detections', [batch.slice(0, 2)]));
+    expect(objects.get(whole)?.body).toBe(bytes);
+  });
+
   test('as an archive, one TAR and one NDJSON a stream, which says where each picture lies', async () => {
     const { handler, objects } = setUp(undefined, 'archive');
     const gate = [frame('gate', 0), frame('gate', 1), { ...frame('gate', 2), jpeg: jpeg.subarray(0, 100) }];
     await handler(eventOf('detections', [gate.map(encodeDetectedFrame)]));
     const [first, second] = gate.map(({ capturedAt }) => capturedAt);
-    const archive = `annotated/gate/${hour}/${first}-${second}-detections-0-100.tar`;
+    const archive = `annotated/gate/${hour}/${first}-${second}-detections-0-100-101.tar`;
     const lines = `detections/gate/${hour}/detections-0-100.ndjson`;
     expect([...objects.keys()].sort()).toEqual([archive, lines, 'failed/annotate/detections-0-102']);
     for (const [i, text] of String(objects.get(lines)?.body).trim().split('\n').entries()) {

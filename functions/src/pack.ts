@@ -31,18 +31,24 @@ export async function* packs<Item extends Packable>(
   prefix: string,
   items: readonly Item[],
 ): AsyncGenerator<Packed<Item> | Unfit<Item>> {
-  const [batch] = items;
   const runs = form === 'archive' ? cutForArchives(items) : cutForSegments(items);
   for (const run of runs) {
     const [first, last] = [run[0], run.at(-1)];
-    if (!batch || !first || !last) continue;
+    if (!first || !last) continue;
     if (form === 'video') yield await segmentOf(prefix, run, first, last);
     else {
       const { body, ranges } = packArchive(run);
-      const key = archiveKey(prefix, first.frame, last.frame, batch.record);
+      const key = archiveKey(prefix, first.frame, last.frame, recordsOf(run));
       yield { items: run, parts: ranges, object: { key, body, contentType: 'application/x-tar' } };
     }
   }
+}
+
+/** First and last record of pictures of one partition. */
+function recordsOf(items: readonly Packable[]) {
+  const offsets = items.map(({ record }) => record.offset);
+  const { topic = '', partition = 0 } = items[0]?.record ?? {};
+  return { topic, partition, offset: Math.min(...offsets), last: Math.max(...offsets) };
 }
 
 /** Pictures that can't be encoded as video. */
@@ -63,9 +69,7 @@ async function segmentOf<Item extends Packable>(
     const { encodeSegment } = await import('./clip-encoder.ts');
     const mp4 = await encodeSegment(items.map(({ frame, jpeg }) => ({ capturedAt: frame.capturedAt, jpeg })));
     const frames = items.map(({ frame }): [number, number] => [frame.capturedAt, frame.frameNumber]);
-    const offsets = items.map(({ record }) => record.offset);
-    const span = { offset: Math.min(...offsets), last: Math.max(...offsets) };
-    const key = segmentKey(prefix, first.frame, last.frame, { ...first.record, ...span });
+    const key = segmentKey(prefix, first.frame, last.frame, recordsOf(items));
     const body = packSegment(mp4, { width, height, frames });
     return {
       items,

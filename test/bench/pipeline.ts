@@ -28,6 +28,7 @@ interface Options {
   device: string;
   precision: string;
   peer: boolean;
+  stores: boolean;
   rounds: number;
   json: boolean;
   save: boolean;
@@ -45,6 +46,7 @@ const options = npmScript('bench', 'How fast the pipeline takes 720p frames, bes
   .option('--precision <numbers>', 'what it may compute with', 'f32')
   .option('--threshold <confidence>', 'detections under it are left out, up to 1', positiveNumber, 0.5)
   .option('--peer', 'beside FastAPI + ultralytics in its three forms as the model server too', false)
+  .option('--stores', 'with each form of STORE beside frames, from Kafka', false)
   .option('--rounds <n>', 'how often each is measured from Kafka; medians are told', positiveInteger, 1)
   .option('--json', 'print JSON', false)
   .option('--save', 'keep the figures in docs/measured, for docs/performance.md and capacity', false)
@@ -66,7 +68,7 @@ interface Bound {
 
 interface Run {
   source: string;
-  /** Which server found the objects: ours, or a form of the peer. */
+  /** What is measured: ours, a form of the peer as the model server, or another form of STORE. */
   server: string;
   fps: number;
   seconds: number;
@@ -127,7 +129,8 @@ async function measure(): Promise<Result> {
   const runs: Run[] = [];
   // The first, short run of each warms the virtual machines; its figures are thrown away.
   await fromKafka(parts, jpegs, WARM, 'warm');
-  const rounds = await inTurn([['ours', parts], ...(await peers(parts, jpegs))], jpegs);
+  const others = [...(await peers(parts, jpegs)), ...stores(parts)];
+  const rounds = await inTurn([['ours', parts], ...others], jpegs);
   for (const [server, own] of rounds) runs.push(medianRun(server, own));
   if (options.source !== 'kafka') runs.push(await fromFile(parts, FRAMES));
   bounds.push(await bound());
@@ -152,6 +155,15 @@ async function peers(parts: Parts, jpegs: Buffer[]): Promise<[string, Parts][]> 
   return others;
 }
 
+/** The same pipeline with other values of STORE. With `events` nothing is of interest: all frames are counted alone. */
+function stores(parts: Parts): [string, Parts][] {
+  const forms = options.stores ? ['archive', 'video', 'events'] : [];
+  return forms.map((STORE) => [
+    `STORE=${STORE}`,
+    { ...parts, env: { ...parts.env, STORE, STORE_CLASSES: 'none' } },
+  ]);
+}
+
 /** Each in every round, so that what else the machine does falls on all alike. */
 async function inTurn(servers: [string, Parts][], jpegs: Buffer[]): Promise<Map<string, Run[]>> {
   const rounds = new Map<string, Run[]>();
@@ -172,7 +184,7 @@ function medianRun(server: string, runs: readonly Run[]): Run {
 
 function timesOf(rounds: ReadonlyMap<string, Run[]>): Record<string, number> {
   const ours = rounds.get('ours') ?? [];
-  const others = [...rounds].filter(([server]) => server !== 'ours');
+  const others = [...rounds].filter(([server]) => server.startsWith('FastAPI'));
   return Object.fromEntries(
     others.map(([server, runs]) => [
       server,

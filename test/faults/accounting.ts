@@ -9,8 +9,8 @@ import { audit, isClean, listFailed, type PlacedRecord, readTopic } from '@video
 import { inParallel, keyOf, objectsOf, type Part, picturesIn } from '@video-pipeline/storage';
 import { accountForIngest } from './ingest-hosts.ts';
 import { type Entry, idOf, LEDGER_HEADER, placeOf, streamIdOf } from './ledger.ts';
-import { type Name, readDetections, readPicture } from './numbered.ts';
-import { DETECTIONS_TOPIC, FRAMES_TOPIC, INGEST_TOPIC, PREFIX, type Rig } from './rig.ts';
+import { isMarked, type Name, readDetections, readPicture } from './numbered.ts';
+import { DETECTIONS_TOPIC, FRAMES_TOPIC, INGEST_TOPIC, KEPT_SECONDS, PREFIX, type Rig } from './rig.ts';
 import { checkTables } from './tables.ts';
 
 /** What is wrong, frame by frame (`stream/number`); all lists are empty when every frame is accounted for. */
@@ -65,7 +65,7 @@ export async function account(
   const poison = ledger.filter(({ fate }) => fate === 'failed').map(({ name }) => name);
   const [failed, pictures, lines, records, audited, { wrong, ...ingested }] = await Promise.all([
     readFailedIds(rig),
-    readPictures(rig, good),
+    readPictures(rig, rig.store === 'events' ? keptOf(good) : good),
     checkLines(rig),
     checkRecords(rig),
     auditWhole(rig),
@@ -110,6 +110,15 @@ async function readFailedIds({ bucket }: Rig): Promise<Set<string>> {
     ids.add(reason ? String(id) : `${key} has no reason`);
   }
   return ids;
+}
+
+/** Names of frames that STORE=events keeps: by the ledger alone, whatever batches and faults there were. */
+function keptOf(names: readonly Name[]): Name[] {
+  const marked = names.filter(isMarked);
+  const isNear = (one: Name) => (other: Name) =>
+    one.stream === other.stream &&
+    Math.abs(placeOf(one).capturedAt - placeOf(other).capturedAt) <= KEPT_SECONDS * 1000;
+  return names.filter((name) => marked.some(isNear(name)));
 }
 
 async function readPictures({ files }: Rig, names: readonly Name[]) {

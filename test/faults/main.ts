@@ -26,7 +26,7 @@ const { seed, frames, faults, streams, brokers, store, once, rolling } = npmScri
   .option('--brokers <n>', 'nodes of Kafka, 1 or 3; with 3 also what only a cluster has', brokerCount, 1)
   .addOption(
     new Option('--store <form>', 'how annotate stores')
-      .choices(['frames', 'archive', 'video'])
+      .choices(['frames', 'archive', 'video', 'events'])
       .default('frames'),
   )
   .option('--once', 'pictures travel once: detect annotates, too', false)

@@ -68,6 +68,12 @@ export function readDetections(detections: readonly Detection[]): Name | undefin
   return nameOf(bits);
 }
 
+/** Bits of a number that are all set where its cells are of the class {@link MARK}: eight frames of every 64. */
+const MARK_BITS = [3, 4, 5];
+/** Class of the cells of marked frames; those of the others are of the class `cell`. */
+export const MARK = 'mark';
+export const isMarked = ({ number }: Name) => MARK_BITS.every((bit) => number & (1 << bit));
+
 /** Writes the model, an ONNX file of YOLOv8's output layout. */
 export async function writeModel(path: string): Promise<void> {
   const g = new GraphBuilder();
@@ -84,10 +90,22 @@ export async function writeModel(path: string): Promise<void> {
   ]);
   const zero = g.node('Mul', [scores, g.scalar(0)]);
   const placed = g.node('Add', [zero, g.constant(boxes, [1, 4, CELLS.length])]);
-  const output = g.node('Concat', [placed, scores], { axis: 1 });
-  g.output('output0', output, ['batch', 5, CELLS.length]);
+  const markCells = g.constant(MARK_BITS.map((bit) => CHECK_BITS + bit));
+  const marked = g.node('ReduceMin', [g.node('Gather', [scores, markCells], { axis: 2 })], {
+    axes: [2],
+    keepdims: 1,
+  });
+  // 0.92 or 0.06: far from the middle of this curve.
+  const isMark = g.node('Sigmoid', [g.node('Mul', [g.node('Sub', [marked, g.scalar(0.5)]), g.scalar(100)])]);
+  const marks = g.node('Mul', [scores, isMark]);
+  const cells = g.node('Mul', [scores, g.node('Sub', [g.scalar(1), g.node('Mul', [isMark, g.scalar(0.5)])])]);
+  const output = g.node('Concat', [placed, cells, marks], { axis: 1 });
+  g.output('output0', output, ['batch', 6, CELLS.length]);
   const imgsz = `[${SIZE.height}, ${SIZE.width}]`;
-  await writeFile(path, g.encode('numbered', { task: 'detect', stride: '32', imgsz, names: "{0: 'cell'}" }));
+  await writeFile(
+    path,
+    g.encode('numbered', { task: 'detect', stride: '32', imgsz, names: `{0: 'cell', 1: '${MARK}'}` }),
+  );
 }
 
 function bitsOf({ stream, number }: Name): number {

@@ -13,7 +13,7 @@ import { addCrowds, asksForDetections } from './answers.ts';
 import { planBrokers } from './brokers.ts';
 import { startFaultProxy } from './fault-proxy.ts';
 import { startIngestHosts } from './ingest-hosts.ts';
-import { writeModel } from './numbered.ts';
+import { MARK, writeModel } from './numbered.ts';
 import { startProbe } from './probe.ts';
 import { Service } from './service.ts';
 
@@ -22,6 +22,8 @@ export const DETECTIONS_TOPIC = 'detections';
 /** Of real ingest hosts and of the probe; no stage reads it. */
 export const INGEST_TOPIC = 'ingest-frames';
 export const PREFIX = 'annotated';
+/** With STORE=events: seconds kept before and after a marked frame. */
+export const KEPT_SECONDS = 1;
 const BUCKET = 'video-pipeline-output';
 export const PARTITIONS = 4;
 const REPOSITORY = resolve(import.meta.dirname, '../..');
@@ -71,7 +73,7 @@ export async function startRig(options: {
     s3: await startFaultProxy(`http://127.0.0.1:${s3Port}`, {
       isTarget: (method) => method === 'PUT',
       onAnswer({ path, body, answer }) {
-        if (answer.status === 200 && path.includes(`/${PREFIX}/`))
+        if (answer.status === 200 && FINISHED.test(path))
           for (const key of storedBy(decodeURIComponent(path.split('?')[0] ?? ''), body))
             stored.set(key, stored.get(key) ?? performance.now());
         return undefined;
@@ -96,6 +98,9 @@ export async function startRig(options: {
     S3_BUCKET: BUCKET,
     S3_PREFIX: PREFIX,
     STORE: options.store ?? 'frames',
+    STORE_CLASSES: MARK,
+    CLIP_BEFORE_SECONDS: String(KEPT_SECONDS),
+    CLIP_AFTER_SECONDS: String(KEPT_SECONDS),
     PICTURES: pictures,
   };
   const node = (name: string, script: string, args: string[], env: NodeJS.ProcessEnv, stop: AbortSignal) =>
@@ -184,6 +189,7 @@ export async function startRig(options: {
     /** The same bucket as the files that it is kept as. */
     files: folderReader(bucketFolder),
     bucketFolder,
+    store: options.store ?? 'frames',
     bucket: openBucket(storage),
     /** Settings of the bucket, past the fault proxy. */
     storage,
@@ -229,8 +235,18 @@ export async function startRig(options: {
   };
 }
 
-/** The pictures that a PUT stores: the object, or those whose names stand in an archive or a video segment. */
+const FINISHED = new RegExp(`/(${PREFIX}|detections)/`);
+
+/**
+ * The pictures that a PUT stores: the object, or those whose names stand in an archive or a video segment. Of an NDJSON, those
+ * that were not kept.
+ */
 function storedBy(path: string, body: Buffer): string[] {
+  if (path.endsWith('.ndjson')) {
+    const lines = body.toString().trim().split('\n');
+    const left = lines.filter((line) => line.endsWith('"picture":null}'));
+    return left.map((line) => `/${BUCKET}/${JSON.parse(line).annotated_key}`);
+  }
   if (path.endsWith('.mp4'))
     return indexOfSegment(body, path).frames.map((name) => `${dirname(path)}/${name.join('-')}.jpg`);
   if (!path.endsWith('.tar')) return [path];

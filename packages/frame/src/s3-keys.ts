@@ -33,31 +33,28 @@ export function capturedAtOf(key: string): number {
 }
 
 /**
- * Key of an archive with annotated pictures of one stream, captured from `first` to `last`. `record` is their first one
- * in the batch. The keys sort by time, like those of single pictures.
+ * Key of an archive with annotated pictures of one stream, captured from `first` to `last`. `records` are the first and
+ * the last of them in Kafka. If a batch is cut differently at a second delivery, its archive has another key. So an
+ * archive never replaces one with more pictures. The keys sort by time, like those of single pictures.
  */
 export function archiveKey(
   prefix: string,
   first: Pick<Frame, 'streamId' | 'capturedAt'>,
   last: Pick<Frame, 'capturedAt'>,
-  record: Place,
+  records: Place & { last: number },
 ): string {
   const begin = annotatedSince(prefix, first.streamId, first.capturedAt);
-  return `${begin}-${last.capturedAt}-${positionOf(record)}.tar`;
+  return `${begin}-${last.capturedAt}-${positionOf(records)}-${records.last}.tar`;
 }
 
-/**
- * Key of a video segment with annotated pictures of one stream, captured from `first` to `last`. `records` are the
- * first and the last of them in Kafka. If a batch is cut differently at a second delivery, its segment has another key.
- * So a segment never replaces one with more pictures.
- */
+/** Key of a video segment. It is made as that of an archive. */
 export function segmentKey(
   prefix: string,
   first: Pick<Frame, 'streamId' | 'capturedAt'>,
   last: Pick<Frame, 'capturedAt'>,
   records: Place & { last: number },
 ): string {
-  return archiveKey(prefix, first, last, records).replace(/\.tar$/, `-${records.last}.mp4`);
+  return archiveKey(prefix, first, last, records).replace(/tar$/, 'mp4');
 }
 
 /**

@@ -20,7 +20,12 @@ function bucketOf(items: readonly Archivable[]) {
     const some = items.slice(at, at + 10);
     const [first, last] = [some[0]?.frame, some.at(-1)?.frame];
     if (!first || !last) continue;
-    const key = archiveKey('annotated', first, last, { topic: 'detections', partition: 0, offset: at });
+    const key = archiveKey('annotated', first, last, {
+      topic: 'detections',
+      partition: 0,
+      offset: at,
+      last: at + some.length - 1,
+    });
     objects.set(key, packArchive(some).body);
   }
   let bytesRead = 0;
@@ -86,7 +91,12 @@ describe('an archived picture', () => {
     const again = items.slice(8, 12);
     const [first, last] = [items[8]?.frame, items[11]?.frame];
     if (first && last) {
-      const key = archiveKey('annotated', first, last, { topic: 'detections', partition: 0, offset: 8 });
+      const key = archiveKey('annotated', first, last, {
+        topic: 'detections',
+        partition: 0,
+        offset: 8,
+        last: 11,
+      });
       objects.set(key, packArchive(again).body);
     }
     const stretch = { streamId: 'yard', from: T0 + 500, to: T0 + 1_400 };
@@ -112,7 +122,7 @@ describe('an archived picture', () => {
     const [first, last] = [many[0]?.frame, many.at(-1)?.frame];
     if (first && last)
       objects.set(
-        archiveKey('annotated', first, last, { topic: 'detections', partition: 0, offset: 0 }),
+        archiveKey('annotated', first, last, { topic: 'detections', partition: 0, offset: 0, last: 579 }),
         packArchive(many).body,
       );
     const found = await findArchived(reader, keyOf(579));
