@@ -133,6 +133,15 @@ test('no two kinds of errors are called alike', () => {
   expect([...groups.values()].filter(({ length }) => length > 1)).toEqual([]);
 });
 
+test('no file of the product has more than 300 lines', () => {
+  const styles = globSync('packages/*/page/*.{css,html}', { cwd: root });
+  const long = [...product, ...styles].filter(
+    (file) => readFileSync(join(root, file), 'utf8').split('\n').length - 1 > 300,
+  );
+  expect(styles.length).toBeGreaterThan(1);
+  expect(long).toEqual([]);
+});
+
 test('every export is imported by another file', () => {
   const readers = globSync('{{packages,functions,ingest-host,model,infra,test,examples}/**/,}*.ts', {
     cwd: root,
