@@ -285,6 +285,46 @@ const served: [string, string, ConstantModel, ReadOptions?][] = [
   ],
 ];
 
+/** Objects in fewer classes. */
+const inClasses = (count: number) =>
+  SEEN.map((one) => ({ ...one, classId: Math.min(one.classId, count - 1) }));
+/** Logits of three classes and of no object, which most queries say. */
+const softmax = table(100, 4, (one) => [...withClasses(() => [], 3, -20)(logits(one)), 0], {
+  name: 'logits',
+});
+for (let at = 0; at < 400; at += 4)
+  if (at % (37 * 4) > 0 || at > 37 * 4) softmax.values.set([-20, -20, -20, 6], at);
+served.push(
+  [
+    'RT-DETR of two class columns',
+    'rtdetr',
+    { outputs: [table(300, 6, withClasses(inShares, 2), { objects: inClasses(2) })], metadata: names(2) },
+  ],
+  [
+    'DeepStream-Yolo of one class',
+    'deepstream',
+    { outputs: [table(1200, 6, asListed, { objects: inClasses(1) })], metadata: names(1) },
+  ],
+  [
+    'DETR of Hugging Face without names, whose logits have four columns as boxes have',
+    'detr-softmax',
+    { outputs: [softmax, boxes(100, inShares, 'pred_boxes')] },
+  ],
+  [
+    'RT-DETR of more class columns than queries, without names',
+    'rtdetr',
+    { outputs: [table(300, 1207, withClasses(inShares, 1203))] },
+  ],
+  ['an input of doubles', 'yolov8', { outputs: [yolov8], input: { type: 'float64' } }],
+  [
+    'what a person says, against the metadata',
+    'yolov8',
+    { outputs: [yolov8], metadata: { ...C80, end2end: 'True' } },
+    { head: 'yolov8' },
+  ],
+  ['end to end of many rows', 'end2end', { outputs: [list(1200)], metadata: { ...C80, end2end: 'True' } }],
+);
+
 /** A number for each row of {@link table}. */
 function spread(name: string, rows: number): ConstantOutput {
   return { ...table(rows, 1, ({ classId }) => [classId], { name }), dims: [1, rows] };
@@ -441,6 +481,99 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
     { head: 'end2end' },
   ],
 ];
+
+refused.push(
+  [
+    'a list with the class before the score',
+    /as end2end, its classes are no whole numbers/,
+    { outputs: [table(300, 6, ({ box, score }) => [...box, 0, score])], metadata: names(1) },
+  ],
+  [
+    'anchors, while the metadata says end to end',
+    /metadata says end2end, and without that it could be --head yolov8/,
+    { outputs: [yolov8], metadata: { ...C80, end2end: 'True' } },
+  ],
+  [
+    'twenty names of eighty',
+    /with another number of names it could be yolov8/,
+    { outputs: [yolov8], metadata: names(20) },
+  ],
+  [
+    'raw maps',
+    /decodes outside of the graph/,
+    {
+      outputs: [20, 10, 5].map((side) => ({
+        ...{ name: `map${side}`, values: new Float32Array(255 * side * side), dims: [1, 255, side, side] },
+      })),
+    },
+  ],
+);
+
+const asOutputs = (form: (box: Candidate['box']) => readonly number[]): ConstantModel => ({
+  outputs: [
+    { name: 'num_dets', values: Float32Array.of(2), dims: [1, 1] },
+    { name: 'det_boxes', values: Float32Array.from(SEEN.flatMap(({ box }) => form(box))), dims: [1, 2, 4] },
+    { name: 'det_scores', values: Float32Array.from(SEEN.map(({ score }) => score)), dims: [1, 2] },
+    labels('det_classes'),
+  ],
+});
+test.each<[string, ConstantModel]>([
+  [
+    'scores without sigmoid of boxes in shares',
+    {
+      metadata: C80,
+      outputs: [
+        transposed(table(CELLS, 84, withClasses(inShares, 80, -8), { fill: -8, objects: SEEN.map(logits) })),
+      ],
+    },
+  ],
+  [
+    'two corners of few objects',
+    {
+      outputs: [
+        transposed(
+          table(
+            CELLS,
+            84,
+            withClasses(({ box }) => box, 80),
+          ),
+        ),
+      ],
+    },
+  ],
+  [
+    'a list of two corners in shares',
+    { outputs: [table(300, 6, (one) => asListed({ ...one, box: shares(one.box) as Candidate['box'] }))] },
+  ],
+  [
+    'a list of centre and size',
+    { outputs: [table(300, 6, (one) => asListed({ ...one, box: centre(one.box) as Candidate['box'] }))] },
+  ],
+  ["TensorRT's suppression in shares", asOutputs(shares)],
+  [
+    "TensorRT's suppression of a corner and the size",
+    asOutputs(([x1, y1, x2, y2]) => [x1, y1, x2 - x1, y2 - y1]),
+  ],
+  [
+    'YOLO-NAS without sigmoid',
+    { outputs: [boxes(CELLS, ({ box }) => box, 'boxes'), scores(CELLS, 'scores', -8, SEEN.map(logits))] },
+  ],
+])('%s: a card that is recommended serves it with the right boxes', async (_name, model) => {
+  const path = await writeConstantModel(join(folder, `model-${files++}.onnx`), model);
+  const refusal = await readClosed(path).catch(({ message }) => message);
+  const cards = [...refusal.matchAll(/\{ (family: [^}]*) \}/g)].map(([, card = '']) =>
+    card.split(', ').join('\n'),
+  );
+  const answers: string[] = [];
+  for (const card of cards) {
+    await writeFile(path.replace('.onnx', '.yaml'), card);
+    const { head, proof } = await readClosed(path);
+    const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE };
+    const found = surestFirst(heads[head].decode(proof.alone[0] ?? [], 0, options));
+    answers.push(found.map(({ box, score }) => [...box, 10 * score].map(Math.round).join(' ')).join(', '));
+  }
+  expect(answers).toContain('25 35 75 85 9, 80 50 105 120 6');
+});
 
 test.each(refused)('%s: refused with the reason', async (_name, reason, model, options) => {
   await expect(read(model, options)).rejects.toThrow(reason);

@@ -125,5 +125,9 @@ export async function openModel(
 }
 
 async function readNames(path: string): Promise<string[]> {
-  return (await readFile(path, 'utf8')).trim().split(/\r?\n/);
+  const text = await readFile(path, 'utf8').catch((cause) => {
+    throw new UnsupportedModelError(`can't read the names in ${path}: ${cause.message}`, { cause });
+  });
+  // `trim` also takes a byte order mark away.
+  return text.trim().split(/\s*\r?\n\s*/);
 }

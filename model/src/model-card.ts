@@ -30,9 +30,9 @@ const cardSchema = z.strictObject({
   fit: z.enum(['centre', 'corner', 'stretch']).optional(),
   /** Overlap above which the weaker of two boxes is dropped, 0..1. */
   iou: z.number().gt(0).max(1).optional(),
-  /** Form of the scores, for families with anchors. `logits`: the graph has no sigmoid at its end. */
+  /** Form of the scores, for families whose graph can be changed. `logits`: the graph has no sigmoid at its end. */
   scores: z.enum(['shares', 'logits']).optional(),
-  /** Form of the boxes, for families with anchors. */
+  /** Form of the boxes, for the same families: those with `anchors` or `corners`. */
   boxes: z.enum(boxForms).optional(),
   /** Threshold by class name, 0..1. It replaces the threshold of the request. */
   confidence: z.record(z.string(), z.number().min(0).max(1)).optional(),
@@ -45,9 +45,12 @@ export class ModelCardError extends Error {
   override readonly name = 'ModelCardError';
 }
 
-/** Reads the card of a model: `yard.yaml` beside `yard.onnx`. No file means an empty card. @throws ModelCardError */
+/** Path of a model's card: `yard.yaml` beside `yard.onnx`. */
+export const cardPath = (modelPath: string) => modelPath.replace(/(\.onnx)?$/, '.yaml');
+
+/** Reads the card of a model. No file means an empty card. @throws ModelCardError */
 export async function readCard(modelPath: string): Promise<ModelCard> {
-  const path = modelPath.replace(/\.onnx$/, '.yaml');
+  const path = cardPath(modelPath);
   const text = await readFile(path, 'utf8').catch((error) => {
     if (error.code === 'ENOENT') return '{}';
     throw new ModelCardError(`can't read ${path}: ${error.message}`, { cause: error });

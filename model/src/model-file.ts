@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { advise, runtimeReason } from './advice.ts';
 import { type Decision, decide } from './heads/decide.ts';
 import { type Head, type HeadName, heads, type Preprocessing } from './heads/index.ts';
 import { cpuShape, InferencePool } from './inference-pool.ts';
@@ -122,10 +123,9 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
 
     const changed = (head: HeadName, form: OutputForm): ModelProto => {
       const fresh = stored.graph;
-      const { anchors, preprocessing }: Head = heads[head];
-      takeUint8Frames(fresh, pixelsOf(card, preprocessing));
+      takeUint8Frames(fresh, pixelsOf(card, heads[head].preprocessing));
       giveFloat32(fresh);
-      if (anchors) giveUsualForm(fresh, anchors, form);
+      giveUsualForm(fresh, heads[head], form);
       return fresh;
     };
     /** Loads the model with the preprocessing of a family, and runs it on synthetic pictures. */
@@ -141,34 +141,35 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
         });
         return { onnx, pool, proof };
       } catch (cause) {
-        throw new UnsupportedModelError(`${path}: the runtime can't run it: ${reasonOf(cause as Error)}`, {
-          cause,
-        });
+        throw new UnsupportedModelError(
+          `${path}: the runtime can't run it: ${runtimeReason(cause as Error)}`,
+          {
+            cause,
+          },
+        );
       }
     };
     const facts = { ...size, classes: names?.length, endToEnd: metadata.endToEnd };
     /** Recognises the family from the outputs. With `named`, only that family is accepted. */
     const recognise = async (fedAs: HeadName, named: HeadName | undefined, form: OutputForm = card) => {
       const asked = await ask(fedAs, form);
-      const { head, refusal = '', verdicts } = decide(asked.proof.alone, facts, named);
+      const {
+        head,
+        refusal = '',
+        verdicts,
+      } = decide(asked.proof.alone, { ...facts, boxes: form.boxes }, named);
       const answered = (asked.proof.alone[0] ?? []).map(({ name, dims }) => `${name} [${dims.join(', ')}]`);
       const evidence: Evidence = { ...found, answered, verdicts, ...asked.proof.batches };
-      if (!head) throw refuse(form === card ? refusal + (await advice(verdicts)) : refusal, evidence);
+      const advice = head || form !== card ? '' : await advise(verdicts, formOf(card), problemAs);
+      if (!head) throw refuse(refusal + advice, evidence);
       return { ...asked, head, evidence };
     };
-    /** Advice on a card that makes the model servable. Each card is tried before it is recommended. */
-    const advice = async (verdicts: Decision['verdicts']): Promise<string> => {
-      for (const { head, problem = '' } of verdicts) {
-        const { anchors }: Head = heads[head];
-        const forms = anchors ? FORMS.flatMap(([sign, ...forms]) => (sign.test(problem) ? forms : [])) : [];
-        for (const form of forms) {
-          const fits = await recognise(head, head, form).catch(() => undefined);
-          const said = Object.entries({ family: head, ...form }).map(([key, value]) => `${key}: ${value}`);
-          if (fits) return `; it is served with a card beside it that says { ${said.join(', ')} }`;
-        }
-      }
-      return '';
-    };
+    /** Why a family does not read the outputs in this form; `undefined` if it does. */
+    const problemAs = (head: HeadName, form: OutputForm) =>
+      recognise(head, head, form).then(
+        () => undefined,
+        ({ evidence }) => problemOf(evidence?.verdicts, head),
+      );
     const wanted = options.head ?? card.family;
     const pixels = (head: HeadName) => pixelsOf(card, heads[head].preprocessing);
     let asked = await recognise(wanted ?? 'yolov8', wanted);
@@ -219,8 +220,11 @@ function servableInput(
   if (task !== undefined && !DETECTION.test(task)) {
     throw refuse(`its task is '${task}', and only detection is served`);
   }
+  const strange = [...model.graph.input, ...model.graph.output].find(({ type }) => !type?.tensorType);
+  if (strange) throw refuse(`'${strange.name}' is no tensor`);
   const image = imageInput(model);
   if (!image) throw refuse('it needs exactly one input for pictures');
+  if (!image.type.tensorType.shape) throw refuse('its input states no shape; export it with [N, 3, H, W]');
   const { elemType } = image.type.tensorType;
   const { shape } = layoutOf(image);
   if (shape.length !== 4 || (shape[1] !== 3 && shape[3] !== 3)) {
@@ -234,19 +238,17 @@ function servableInput(
 /** The names that exporters give to the task: Ultralytics, Hugging Face, others. */
 const DETECTION = /^(object[-_ ]?)?detect(ion)?$/i;
 
-/** Forms of the output that may explain the problem of a verdict. */
-const FORMS: [RegExp, ...OutputForm[]][] = [
-  [/confidences go from/, { scores: 'logits' }],
-  [/shares of the picture/, { boxes: 'centre-shares' }, { boxes: 'corner-shares' }],
-  [/two corners/, { boxes: 'corners' }],
-];
+const problemOf = (verdicts: Decision['verdicts'] = [], head: HeadName) =>
+  verdicts.find((one) => one.head === head)?.problem ?? '';
+const formOf = ({ scores, boxes }: ModelCard): OutputForm => ({
+  ...(scores && { scores }),
+  ...(boxes && { boxes }),
+});
 /** Operators of quantised models. */
 const QUANTISED = ['QuantizeLinear', 'QLinearConv', 'ConvInteger', 'DynamicQuantizeLinear'];
-const FED_TYPES: readonly number[] = [DataType.float32, DataType.float16, DataType.uint8];
-
-/** The message of onnxruntime without the source location at its beginning. */
-const reasonOf = ({ message }: Error) =>
-  message.replace(/\s+/g, ' ').replace(/^\S*onnxruntime_src\S* .*?\)\s(?=[A-Z])/, '');
+const FED_TYPES: readonly number[] = [
+  ...[DataType.float32, DataType.float16, DataType.bfloat16, DataType.float64, DataType.uint8],
+];
 
 function read(path: string): Promise<StoredModel> {
   return StoredModel.read(path).catch((cause) => {
@@ -276,7 +278,7 @@ function inputSizeOf(
 
 const listed = (values: readonly ValueInfoProto[]) =>
   values.map(({ name, type }) => {
-    const sizes = type.tensorType.shape?.dim.map((dim) => sizeOf(dim, '?')) ?? [];
+    const sizes = type?.tensorType?.shape?.dim.map((dim) => sizeOf(dim, '?')) ?? [];
     return `${name} [${sizes.join(', ')}]`;
   });
 

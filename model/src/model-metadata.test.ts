@@ -37,3 +37,11 @@ test('a file that claims too much is not believed', () => {
   expect(names).toEqual(['a', 'class 1', 'd']);
   expect(readMetadata(properties({ imgsz: '[99999999, 99999999]', stride: '99999999' }))).toEqual({});
 });
+
+test('hostile metadata costs nothing and says nothing', () => {
+  const read = (key: string, value: string) => readMetadata([{ key, value }]);
+  expect(read('names', `{0: '${'a'.repeat(5_000_000)}'}`)).toEqual({});
+  expect(read('names', `{0: '${'a'.repeat(1_500_000)}'}`)).toEqual({});
+  expect(read('imgsz', '[1, 1]')).toEqual({});
+  expect(read('stride', '1000')).toEqual({});
+});

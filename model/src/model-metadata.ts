@@ -15,17 +15,21 @@ export interface ModelMetadata {
 
 /** Limits for the values of a file: it may come from an untrusted source. */
 const MAX_CLASSES = 10_000;
+/** Characters. */
+const MAX_TEXT = 2_000_000;
 /** Pixels. */
-const MAX_SIDE = 8192;
+const [MIN_SIDE, MAX_SIDE] = [32, 4096];
 /** Pixels. */
-const MAX_STRIDE = 1024;
+const MAX_STRIDE = 256;
 
 /**
  * Reads the metadata that Ultralytics writes into its exports, as Python literals.
  * @see https://github.com/ultralytics/ultralytics/blob/main/ultralytics/engine/exporter.py
  */
 export function readMetadata(properties: readonly { key: string; value: string }[]): ModelMetadata {
-  const texts = new Map(properties.map(({ key, value }) => [key, value]));
+  const texts = new Map(
+    properties.filter(({ value }) => value.length < MAX_TEXT).map(({ key, value }) => [key, value]),
+  );
   const metadata: ModelMetadata = {};
   const task = texts.get('task');
   if (task) metadata.task = task;
@@ -42,12 +46,12 @@ export function readMetadata(properties: readonly { key: string; value: string }
 }
 
 function isSide(pixels: number | undefined): pixels is number {
-  return pixels !== undefined && pixels > 0 && pixels <= MAX_SIDE;
+  return pixels !== undefined && pixels >= MIN_SIDE && pixels <= MAX_SIDE;
 }
 
 /** `{0: 'person', 1: "it's"}`, its keys quoted or not, or `['person', "it's"]` -> `['person', "it's"]` */
 function parseNames(text: string): string[] {
-  const value = String.raw`(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")`;
+  const value = String.raw`(?:'((?:[^'\\]|\\.){0,999})'|"((?:[^"\\]|\\.){0,999})")`;
   const isList = text.trimStart().startsWith('[');
   const key = isList ? '()' : String.raw`(?<!\w)["']?(\d{1,5})["']?\s*:\s*`;
   const names: string[] = [];

@@ -1,8 +1,8 @@
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { writeColourModel } from '../test/colour-model.ts';
 import { loadDetector } from './load-detector.ts';
 import { ModelSet } from './model-set.ts';
@@ -98,6 +98,35 @@ test('a model that appears is served, one that goes is not, one that is broken i
   await rm(join(folder, 'a.onnx'));
   await models.rescan();
   expect([...models.detectors.keys()]).toEqual(['b']);
+});
+
+test('a link to nothing and a folder that is called like a model stop no other model', async () => {
+  await writeColourModel(join(folder, 'b.onnx'));
+  await symlink(join(folder, 'nowhere'), join(folder, 'a.onnx'));
+  await mkdir(join(folder, 'c.onnx'));
+  const models = await open();
+  expect([...models.detectors.keys()]).toEqual(['b']);
+  expect(errors).toEqual(['a', 'c'].map((name) => `can't load ${join(folder, name)}.onnx`));
+});
+
+test('a folder that is away for a while is watched again when it is back', async () => {
+  await writeColourModel(join(folder, 'a.onnx'));
+  const models = await open();
+  models.watch(5);
+  await rename(folder, `${folder}-away`);
+  await vi.waitUntil(() => errors.includes('model folder'));
+  expect(models.detectors.size).toBe(1);
+  await rename(`${folder}-away`, folder);
+  await replace('b.onnx', "{0: 'crimson', 1: 'green', 2: 'blue'}");
+  await vi.waitUntil(() => models.detectors.has('b'), { timeout: 10_000 });
+});
+
+test('a changed card is read', async () => {
+  await writeColourModel(join(folder, 'a.onnx'));
+  const models = await open();
+  await writeFile(join(folder, 'a.yaml'), 'names: [rot, gruen, blau]\n');
+  await models.rescan();
+  expect(await look(models, 'a')).toMatchObject([{ detections: [{ class_name: 'rot' }] }]);
 });
 
 test('a folder without a model is an error', async () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Detector } from './detector.ts';
+import { cardPath } from './model-card.ts';
 
 interface ModelSetOptions {
   /** Loads one file; may reject. */
@@ -11,7 +12,7 @@ interface ModelSetOptions {
 }
 
 interface Loaded {
-  /** Size, time and inode of the file. A different stamp means that the file has changed. */
+  /** Size, time and inode of the file, its card and its weights. A different stamp means that one of them has changed. */
   stamp: string;
   detector: Detector;
 }
@@ -46,7 +47,7 @@ export class ModelSet {
 
   /** Looks for changes every `everyMs`, until the set is closed. */
   watch(everyMs: number): void {
-    this.#watching = this.#watch(everyMs).catch((error) => this.#options.log.error('model folder', error));
+    this.#watching = this.#watch(everyMs);
   }
 
   /**
@@ -85,7 +86,9 @@ export class ModelSet {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       await sleep(everyMs, undefined, { signal }).catch(() => {});
-      if (!signal.aborted) await this.rescan();
+      // A network file system may be away for a while.
+      if (!signal.aborted)
+        await this.rescan().catch((error) => this.#options.log.error('model folder', error));
     }
   }
 
@@ -113,9 +116,17 @@ export class ModelSet {
     const files = new Map<string, string>();
     for (const name of names) {
       const path = join(this.#folder, name);
-      const { size, mtimeMs, ino } = await stat(path);
-      files.set(path, `${size} ${mtimeMs} ${ino}`);
+      const parts = [path, cardPath(path), `${path}.data`, `${path}_data`];
+      files.set(path, (await Promise.all(parts.map(stampOf))).join(', '));
     }
     return files;
   }
+}
+
+/** A file that can't be read has a stamp too: the attempt to load it says why. */
+function stampOf(path: string): Promise<string> {
+  return stat(path).then(
+    ({ size, mtimeMs, ino }) => `${size} ${mtimeMs} ${ino}`,
+    ({ code }) => code,
+  );
 }

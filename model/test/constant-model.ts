@@ -19,7 +19,7 @@ export interface ConstantModel {
   metadata?: Record<string, string>;
   /** Name of a second input, `[N, 2]` of int64: width and height. */
   sizes?: string;
-  input?: { name?: string; type?: 'float32' | 'uint8' | 'int64'; shape?: readonly Size[] };
+  input?: { name?: string; type?: 'float32' | 'float64' | 'uint8' | 'int64'; shape?: readonly Size[] };
 }
 
 /** Writes a model that always gives the same answer, so that its right reading is known. */

@@ -45,7 +45,8 @@ const PROJECTS: PythonPeer = {
       'rapidfuzz==3.14.6',
     ],
   ],
-  bare: ['d-fine-project==1.0.0', 'super-gradients==3.7.1'],
+  // Super-gradients imports `pkg_resources`, which later versions of setuptools do not have.
+  bare: ['d-fine-project==1.0.0', 'super-gradients==3.7.1', 'setuptools==80.9.0'],
 };
 const PICTURE = join(import.meta.dirname, '../e2e/yolov8n/hd-0.jpg');
 /** Scores nearer than this to the least sure reference may be among those left out on either side. */

@@ -1,5 +1,5 @@
-import type { Candidate, Head, OutputTensor } from './head.ts';
-import { argMax, classesOf, corners, rowsOf } from './rows.ts';
+import type { Candidate, Head } from './head.ts';
+import { argMax, boxesOf, classesOf, corners, rowsOf } from './rows.ts';
 
 /**
  * D-FINE, RT-DETR and others of the DETR family exported with raw outputs: boxes `[N, Q, 4]`, cx, cy, w, h as shares of
@@ -18,7 +18,7 @@ const sigmoid = (logit: number) => 1 / (1 + Math.exp(-logit));
 /** Reads boxes and logits, query by query. @param read turns a query's logits into classes and their scores */
 function decodeQueries(read: (logits: Float32Array, threshold: number) => Classes): Head['decode'] {
   return (outputs, image, { threshold, inputWidth, inputHeight }) => {
-    const boxes = outputs.find(isBoxes);
+    const boxes = boxesOf(outputs);
     const logits = outputs.find((output) => output !== boxes);
     const found: Candidate[] = [];
     const boxRows = rowsOf(boxes, image);
@@ -30,11 +30,6 @@ function decodeQueries(read: (logits: Float32Array, threshold: number) => Classe
     return found;
   };
 }
-
-// The name counts too: logits of four classes have four columns as well.
-const isBoxes = ({ name, dims }: OutputTensor, _index: number, all: readonly OutputTensor[]) =>
-  dims.at(-1) === 4 &&
-  (/box|dets/i.test(name) || all.every((one) => one.name === name || one.dims.at(-1) !== 4));
 
 /**
  * DETR and YOLOS of Hugging Face: the same outputs, but with one softmax over all classes. The last class means that

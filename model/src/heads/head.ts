@@ -68,6 +68,11 @@ export interface Head {
   preprocessing: Preprocessing;
   /** Only for families with anchors: the best anchors can be chosen inside the model's graph. */
   anchors?: AnchorLayout;
+  /**
+   * Where boxes lie as two corners: in the first columns of a `list`, before score and class, or in an `output` of their
+   * own. Only for such families can a card say another form of the boxes.
+   */
+  corners?: 'list' | 'output';
   /** @returns candidates of the `image`-th picture of the batch */
   decode(outputs: readonly OutputTensor[], image: number, options: DecodeOptions): Candidate[];
 }

@@ -32,6 +32,7 @@ function listOf(columns: Columns): Head['decode'] {
 export const end2end: Head = {
   needsSuppression: false,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
+  corners: 'list',
   decode: listOf({ box: 0, score: 4, classId: 5, form: 'corners' }),
 };
 

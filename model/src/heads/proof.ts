@@ -1,12 +1,6 @@
-import {
-  type Candidate,
-  type DecodeOptions,
-  type HeadName,
-  heads,
-  isSound,
-  type OutputTensor,
-} from './index.ts';
-import { argMax, rowsOf } from './rows.ts';
+import { type Candidate, type HeadName, heads, isSound, type OutputTensor } from './index.ts';
+import type { ModelFacts } from './recognise.ts';
+import { argMax, boxesOf, rowsOf } from './rows.ts';
 
 /** Whether a model's outputs can be those of a family. */
 export interface Verdict {
@@ -35,21 +29,29 @@ const CROWD = 100;
 export function prove(
   head: HeadName,
   batches: readonly (readonly OutputTensor[])[],
-  { inputWidth, inputHeight }: Omit<DecodeOptions, 'threshold'>,
+  { inputWidth, inputHeight, boxes }: Omit<ModelFacts, 'outputs'>,
   classes: number | undefined,
 ): Verdict {
   const options = { threshold: Number.NEGATIVE_INFINITY, inputWidth, inputHeight };
   const all = batches.flatMap((outputs) => heads[head].decode(outputs, 0, options)).filter(isNoFill);
   const sound = all.filter(isSound);
   const objects = objectsOf(sound);
+  const areShares = CENTRE_SHARES.includes(head);
+  const isCentre = areShares || 'anchors' in heads[head] || boxes?.startsWith('centre');
   const problem =
     numbersProblem(batches) ??
     noObjectProblem(head, batches) ??
     scoreProblem(all, classes) ??
+    listProblem(head, batches) ??
     boxProblem(objects, inputWidth, inputHeight) ??
     cornersProblem(head, sound) ??
-    cornerSharesProblem(head, objects, inputWidth, inputHeight) ??
-    crowdProblem(all);
+    reachProblem(
+      objects,
+      inputWidth,
+      inputHeight,
+      isCentre && (areShares ? 'two corners as shares' : 'two corners'),
+    ) ??
+    (head === 'boxes-scores' ? undefined : crowdProblem(all));
   return problem ? { head, problem } : { head };
 }
 
@@ -80,7 +82,7 @@ function numbersProblem(batches: readonly (readonly OutputTensor[])[]): string |
 /** With a softmax, most queries say that there is no object, which is the last class. */
 function noObjectProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
   if (head !== 'detr-softmax') return undefined;
-  const logits = batches.flatMap((outputs) => outputs.filter(({ dims }) => dims.at(-1) !== 4));
+  const logits = batches.flatMap((outputs) => outputs.filter((output) => output !== boxesOf(outputs)));
   const rows = logits.flatMap((output) => [...rowsOf(output, 0)]);
   const empty = rows.filter((row) => argMax(row) === row.length - 1).length;
   return empty <= rows.length / 2
@@ -96,11 +98,26 @@ function scoreProblem(all: readonly Candidate[], classes: number | undefined): s
   const scores = finite.map(({ score }) => score);
   const wrong = finite.filter(({ score }) => score < -1e-3 || score > 1.01).length;
   if (wrong > 0) return `its confidences go from ${least(scores)} to ${most(scores)}, not from 0 to 1`;
-  const parts = finite.filter(({ classId }) => !Number.isInteger(classId) || classId < 0).length;
-  if (parts > finite.length * MAX_BROKEN) return 'its classes are no whole numbers';
+  if (finite.some(({ classId }) => !Number.isInteger(classId) || classId < 0))
+    return 'its classes are no whole numbers';
   const highest = finite.reduce((max, { classId }) => Math.max(max, classId), -1);
   return classes !== undefined && highest >= classes
     ? `it has a class ${highest}, and there are ${classes} names`
+    : undefined;
+}
+
+/** Families with a column for each class: their last columns are no class numbers, as in lists of objects. */
+const WITH_CLASS_COLUMNS: readonly HeadName[] = ['yolov8-rows', 'yolov5', 'yolox', 'yolox-decoded', 'rtdetr'];
+
+/** A list of objects, read as scores of classes: its classes are whole numbers, which hardly any score is. */
+function listProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
+  if (!WITH_CLASS_COLUMNS.includes(head)) return undefined;
+  const rows = batches.flatMap(([output]) => [...rowsOf(output, 0)]).filter((row) => row.length === 6);
+  const seen = rows.filter((row) => (row[4] as number) > SEEN);
+  const isClass = seen.length > 0 && seen.every((row) => Number.isInteger(row[5]));
+  const hasObjectness = head !== 'yolov8-rows' && head !== 'rtdetr';
+  return isClass && (hasObjectness || seen.some((row) => (row[5] as number) > 0))
+    ? 'its last column has only whole numbers: classes, it seems'
     : undefined;
 }
 
@@ -142,23 +159,23 @@ const CENTRE_SHARES: readonly HeadName[] = ['rtdetr', 'rtdetr-top', 'detr', 'det
 const SLACK = 0.02;
 
 /**
- * Two corners as shares, read as centre and size: the size is never smaller than the centre's coordinates, and most
+ * Two corners read as centre and size: the size is never smaller than the centre's coordinates, and most
  * boxes extend beyond the picture.
  */
-function cornerSharesProblem(
-  head: HeadName,
+function reachProblem(
   objects: readonly Candidate[],
   width: number,
   height: number,
+  instead: string | false | undefined,
 ): string | undefined {
-  if (!CENTRE_SHARES.includes(head) || objects.length === 0) return undefined;
+  if (!instead || objects.length === 0) return undefined;
   const mayBeCorners = objects.every(({ box: [x1, y1, x2, y2] }) => x2 >= 3 * x1 && y2 >= 3 * y1);
   const reachOut = objects.filter(
     ({ box: [x1, y1, x2, y2] }) =>
       Math.min(x1, width - x2) < -SLACK * width || Math.min(y1, height - y2) < -SLACK * height,
   );
   return mayBeCorners && reachOut.length > objects.length / 2
-    ? 'its boxes reach out of the picture: two corners as shares, it seems'
+    ? `its boxes reach out of the picture: ${instead}, it seems`
     : undefined;
 }
 
@@ -173,6 +190,7 @@ function correlation(one: readonly number[], other: readonly number[]): number {
   return product(a, b) / Math.sqrt(product(a, a) * product(b, b));
 }
 
+/** Not for `boxes-scores`, where an untrained model is sure of some class at most places. */
 function crowdProblem(all: readonly Candidate[]): string | undefined {
   if (all.length < CROWD) return undefined;
   const sure = all.filter(({ score }) => score > 0.5);

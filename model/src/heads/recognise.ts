@@ -1,4 +1,6 @@
+import type { OutputForm } from '../onnx/output-form.ts';
 import type { HeadName } from './index.ts';
+import { boxesOf } from './rows.ts';
 import { STRIDES } from './yolox.ts';
 
 /** Name and shape of an output. */
@@ -16,6 +18,8 @@ export interface ModelFacts {
   inputHeight: number;
   /** Number of classes, if their names are known. */
   classes?: number | undefined;
+  /** What the card says of the boxes. */
+  boxes?: OutputForm['boxes'];
   /** Whether the metadata says that the model suppresses overlapping boxes itself. */
   endToEnd?: boolean | undefined;
 }
@@ -27,6 +31,8 @@ interface Matrix {
   /** For each known set of strides: the number of cells of all its strides together. */
   cells: readonly number[];
   classes: number | undefined;
+  /** Whether the metadata says that the rows are objects, and no anchors. */
+  isList: boolean;
 }
 
 /** Most objects of a family without suppression; the others have thousands of anchors. */
@@ -61,7 +67,7 @@ const matrices: [HeadName, (matrix: Matrix) => boolean][] = [
     'yolox-decoded',
     ({ rows, columns, cells, classes }) => rows === cells[0] && hasClasses(columns, 5, classes),
   ],
-  ['end2end', ({ rows, columns }) => columns === 6 && rows <= MAX_QUERIES],
+  ['end2end', ({ rows, columns, isList }) => columns === 6 && (rows <= MAX_QUERIES || isList)],
   ['rtdetr-top', ({ rows, columns }) => columns === 6 && rows <= MAX_QUERIES],
   ['deepstream', ({ rows, columns }) => columns === 6 && rows > MAX_QUERIES],
   [
@@ -70,7 +76,7 @@ const matrices: [HeadName, (matrix: Matrix) => boolean][] = [
       rows <= MAX_QUERIES &&
       hasClasses(columns, 4, classes) &&
       // With one column for each anchor, it is the transposed output of another family.
-      (classes !== undefined || (columns <= MAX_QUERIES && !areCells(columns, cells))),
+      (classes !== undefined || !areCells(columns, cells)),
   ],
 ];
 /** Number of columns before the classes, for families with a column for each class. */
@@ -123,6 +129,7 @@ function singles({ name, shape: [, rows = 0, columns = 0] }: OutputShape, model:
     columns,
     cells: STRIDE_SETS.map((strides) => cellsOf(strides, model)),
     classes: model.classes,
+    isList: model.endToEnd === true,
   };
   const fitting = matrices.filter(([, fits]) => fits(matrix)).map(([head]) => head);
   if (model.endToEnd) return fitting.filter((head) => head === 'end2end' || head === 'rtdetr-top');
@@ -134,8 +141,8 @@ function singles({ name, shape: [, rows = 0, columns = 0] }: OutputShape, model:
 }
 
 function pairs(outputs: readonly OutputShape[]): HeadName[] {
-  const boxes = outputs.find(({ name, shape }) => shape.at(-1) === 4 && !/logits|labels|scores/i.test(name));
-  const scores = outputs.find((output) => output !== boxes);
+  const boxes = boxesOf(outputs.map((output) => ({ ...output, dims: output.shape })));
+  const scores = outputs.find(({ name }) => name !== boxes?.name);
   const ranks = outputs.map(({ shape }) => shape.length);
   if (ranks.includes(1) && outputs.some(({ shape }) => shape.length === 2 && shape[1] === 6))
     return ['paddle'];

@@ -37,7 +37,7 @@ const LEAST_OF_SEVERAL = 1e-3;
 
 /**
  * The classes of a row that reach the threshold: one box may have several classes. Some model families count pairs of
- * box and class this way.
+ * box and class this way. Without a threshold (-Infinity) only the best class counts.
  * @param toScore converts a value to a score from 0 to 1; must be monotonically increasing
  */
 export function* classesOf(
@@ -49,11 +49,20 @@ export function* classesOf(
   const most = toScore(row[best] as number);
   if (!(most >= threshold)) return;
   yield { classId: best, score: most };
+  if (threshold === Number.NEGATIVE_INFINITY) return;
   for (let classId = 0; most >= LEAST_OF_SEVERAL && classId < row.length; classId++) {
     if (classId === best) continue;
     const score = toScore(row[classId] as number);
     if (score >= Math.max(threshold, LEAST_OF_SEVERAL)) yield { classId, score };
   }
+}
+
+/** The output with boxes: it has four columns. Its name decides where scores of four classes lie beside it. */
+export function boxesOf<T extends { name: string; dims: readonly number[] }>(
+  outputs: readonly T[],
+): T | undefined {
+  const four = outputs.filter(({ dims }) => dims.at(-1) === 4);
+  return four.length > 1 ? four.find(({ name }) => /box|dets/i.test(name)) : four[0];
 }
 
 /** @returns corners `[x1, y1, x2, y2]` */

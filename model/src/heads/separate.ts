@@ -1,5 +1,5 @@
 import type { Candidate, Head, OutputTensor } from './head.ts';
-import { classesOf, rowsOf } from './rows.ts';
+import { boxesOf, classesOf, rowsOf } from './rows.ts';
 
 /**
  * YOLO-NAS, PP-YOLOE and DAMO-YOLO: boxes `[N, A, 4]`, x1, y1, x2, y2 in pixels, and scores 0..1, `[N, A, C]` or `[N,
@@ -9,8 +9,9 @@ import { classesOf, rowsOf } from './rows.ts';
 export const boxesScores: Head = {
   needsSuppression: true,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
+  corners: 'output',
   decode(outputs, image, { threshold }) {
-    const boxes = outputs.find(({ dims }) => dims.at(-1) === 4);
+    const boxes = boxesOf(outputs);
     const scores = outputs.find((output) => output !== boxes);
     if (!boxes || !scores) return [];
     const anchors = boxes.dims.at(-2) ?? 0;
@@ -81,6 +82,7 @@ const asCorners = ([x1 = 0, y1 = 0, x2 = 0, y2 = 0]: Float32Array): Candidate['b
 export const efficientNms: Head = {
   needsSuppression: false,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
+  corners: 'output',
   decode: inOutputs(
     { count: /num_?det/i, boxes: /boxes/i, scores: /scores/i, classes: /classes/i },
     asCorners,
@@ -95,6 +97,7 @@ export const efficientNms: Head = {
 export const torchvision: Head = {
   needsSuppression: false,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
+  corners: 'output',
   decode: inOutputs({ boxes: /boxes/i, scores: /scores/i, classes: /labels/i }, asCorners, 0),
 };
 

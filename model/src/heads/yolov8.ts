@@ -47,6 +47,7 @@ interface Best {
 }
 
 function bestPerAnchor(data: Float32Array, anchors: number, threshold: number): Best[] {
+  if (threshold === Number.NEGATIVE_INFINITY) return bestOfAll(data, anchors);
   const found = new Map<number, Best>();
   for (
     let at = nextOver(data, 4 * anchors, threshold);
@@ -59,6 +60,23 @@ function bestPerAnchor(data: Float32Array, anchors: number, threshold: number): 
     else if (score > best.score) Object.assign(best, { classId, score });
   }
   return [...found.values()];
+}
+
+/** The best class of every anchor. */
+function bestOfAll(data: Float32Array, anchors: number): Best[] {
+  const bests = Array.from({ length: anchors }, (_, anchor) => ({
+    ...{ anchor, classId: -1, score: Number.NEGATIVE_INFINITY },
+  }));
+  for (let classId = 0, at = 4 * anchors; at < data.length; classId++) {
+    for (const best of bests) {
+      const score = data[at++] as number;
+      if (!(score > best.score || (best.classId < 0 && score === best.score))) continue;
+      best.classId = classId;
+      best.score = score;
+    }
+  }
+  // Those of no number but NaN have no class.
+  return bests.filter(({ classId }) => classId >= 0);
 }
 
 /**

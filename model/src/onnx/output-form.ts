@@ -1,46 +1,87 @@
-import type { AnchorLayout } from '../heads/head.ts';
+import type { Head } from '../heads/head.ts';
+import { boxesOf } from '../heads/rows.ts';
 import { GraphBuilder } from './graph-builder.ts';
 import type { ModelProto } from './schema.ts';
-import { FRAMES_INPUT } from './uint8-input.ts';
+import { FRAMES_INPUT, sizeOf, takeOver } from './uint8-input.ts';
 
-/** How a model's single output differs from the usual form of the families with anchors. */
+/** How a model's output differs from the usual form of its family. */
 export interface OutputForm {
   /** `logits`: the graph does not apply the sigmoid. */
   scores?: 'shares' | 'logits' | undefined;
-  /** Centre and size, or two corners; in pixels of the input, or as shares of its sides. */
+  /** Centre and size, two corners, or a corner and the size; in pixels of the input, or as shares of its sides. */
   boxes?: (typeof boxForms)[number] | undefined;
 }
-export const boxForms = ['centre', 'corners', 'centre-shares', 'corner-shares'] as const;
+export const boxForms = ['centre', 'corners', 'corner-size', 'centre-shares', 'corner-shares'] as const;
 
 /** End of a slice that extends to the end of its axis. */
 const END = 2 ** 31 - 1;
 
-/** Converts the output to scores from 0 to 1 and boxes as centre and size in pixels. Changes `model`. */
-export function giveUsualForm(
-  model: ModelProto,
-  { isChannelsFirst }: AnchorLayout,
-  { scores = 'shares', boxes = 'centre' }: OutputForm,
-): void {
-  const [output] = model.graph.output;
-  if (!output || (scores === 'shares' && boxes === 'centre')) return;
+/**
+ * Converts the output to scores from 0 to 1, and boxes in pixels: centre and size for families with anchors, two
+ * corners for the others. Changes `model`.
+ */
+export function giveUsualForm(model: ModelProto, { anchors, corners }: Head, form: OutputForm): void {
+  const [first] = model.graph.output;
+  if (!first || !(anchors || corners) || !(form.scores || form.boxes)) return;
   const g = new GraphBuilder('form_');
-  const axis = isChannelsFirst ? 1 : 2;
-  const slice = (from: string, start: number, end: number) =>
-    g.node('Slice', [from, g.constant([start]), g.constant([end]), g.constant([axis])]);
-  let [box, rest] = [slice(output.name, 0, 4), slice(output.name, 4, END)];
-  if (scores === 'logits') rest = g.node('Sigmoid', [rest]);
-  if (boxes.endsWith('shares')) {
-    // Width, height, width, height of the model's input.
-    const sides = g.node('Gather', [g.node('Shape', [FRAMES_INPUT]), g.constant([2, 1, 2, 1])], { axis: 0 });
-    const shape = g.constant(isChannelsFirst ? [1, 4, 1] : [1, 1, 4]);
-    box = g.node('Mul', [box, g.node('Reshape', [g.node('Cast', [sides], { to: 1 }), shape])]);
+  const axis = anchors?.isChannelsFirst ? 1 : -1;
+  const boxes = (from: string) =>
+    usualBoxes(g, from, { form: form.boxes, axis, isCentre: anchors !== undefined });
+  const scores = (from: string) => (form.scores === 'logits' ? g.node('Sigmoid', [from]) : from);
+  if (corners === 'output') {
+    const named = model.graph.output.map(({ name, type }) => ({
+      ...{ name, dims: type.tensorType.shape?.dim.map((dim) => Number(sizeOf(dim, '0'))) ?? [] },
+    }));
+    const box = named.find(({ name }) => /box/i.test(name)) ?? boxesOf(named);
+    const score = named.find(
+      ({ name }) => name !== box?.name && (/scores|conf/i.test(name) || named.length === 2),
+    );
+    const change = (name: string, to: (from: string) => string) =>
+      g.nodes.push({
+        opType: 'Identity',
+        name: `form_${name}`,
+        input: [to(takeOver(model, name, 'form_'))],
+        output: [name],
+      });
+    if (box) change(box.name, boxes);
+    if (score) change(score.name, scores);
+  } else {
+    // A list has one score a row, and then the class.
+    const scoresEnd = anchors ? END : 5;
+    const parts = [boxes(slice(g, first.name, axis, 0, 4)), scores(slice(g, first.name, axis, 4, scoresEnd))];
+    if (corners) parts.push(slice(g, first.name, axis, scoresEnd, END));
+    first.name = g.node('Concat', parts, { axis });
   }
-  if (boxes.startsWith('corner')) {
-    const [first, second] = [slice(box, 0, 2), slice(box, 2, 4)];
-    const centre = g.node('Mul', [g.node('Add', [first, second]), g.scalar(0.5)]);
-    box = g.node('Concat', [centre, g.node('Sub', [second, first])], { axis });
-  }
-  output.name = g.node('Concat', [box, rest], { axis });
   model.graph.node.push(...g.nodes);
   model.graph.initializer.push(...g.initializers);
+}
+
+const slice = (g: GraphBuilder, from: string, axis: number, start: number, end: number) =>
+  g.node('Slice', [from, g.constant([start]), g.constant([end]), g.constant([axis])]);
+
+function usualBoxes(
+  g: GraphBuilder,
+  from: string,
+  { form, axis, isCentre }: { form: OutputForm['boxes']; axis: number; isCentre: boolean },
+): string {
+  if (!form) return from;
+  let box = from;
+  if (form.endsWith('shares')) {
+    // Width, height, width, height of the model's input.
+    const sides = g.node('Gather', [g.node('Shape', [FRAMES_INPUT]), g.constant([2, 1, 2, 1])], { axis: 0 });
+    const shape = g.constant(axis === 1 ? [1, 4, 1] : [4]);
+    box = g.node('Mul', [box, g.node('Reshape', [g.node('Cast', [sides], { to: 1 }), shape])]);
+  }
+  if (form !== 'corner-size' && form.startsWith('centre') === isCentre) return box;
+  const [first, second] = [slice(g, box, axis, 0, 2), slice(g, box, axis, 2, 4)];
+  const half = (of: string) => g.node('Mul', [of, g.scalar(0.5)]);
+  const pair = (a: string, b: string) => g.node('Concat', [a, b], { axis });
+  if (form === 'corner-size') {
+    return isCentre
+      ? pair(g.node('Add', [first, half(second)]), second)
+      : pair(first, g.node('Add', [first, second]));
+  }
+  return isCentre
+    ? pair(half(g.node('Add', [first, second])), g.node('Sub', [second, first]))
+    : pair(g.node('Sub', [first, half(second)]), g.node('Add', [first, half(second)]));
 }

@@ -65,7 +65,7 @@ const messages = {
 };
 
 /** `TensorProto.DataType` */
-export const DataType = { float32: 1, uint8: 2, int64: 7, float16: 10 } as const;
+export const DataType = { float32: 1, uint8: 2, int64: 7, float16: 10, float64: 11, bfloat16: 16 } as const;
 /** `AttributeProto.AttributeType` */
 export const AttributeType = { FLOAT: 1, INT: 2, STRING: 3, INTS: 7 } as const;
 

@@ -74,3 +74,23 @@ test.each([
 ])('weights in %s, said to be %s bytes: %s', async (location, said, why) => {
   await expect(readModelFile(await writeOutside(location, said))).rejects.toThrow(why);
 });
+
+test.each([
+  ['', 'it is empty'],
+  ['version https://git-lfs.github.com/spec/v1\noid sha256:4d7a', 'git lfs pull'],
+  ['<!DOCTYPE html><html>', 'a web page'],
+  ['<?xml version="1.0"?>', "as OpenVINO's"],
+  ['PK\x03\x04yolov8n/data.pkl', '.pt files are: export the model as ONNX'],
+  ['\x80\x02}q', 'a pickle'],
+  ['\x1f\x8b\x08\x00', 'gunzip'],
+  ['ftrt\x00\x00', 'a TensorRT engine'],
+  ['\x20\x01\x00\x00{"description": "yolo"}', 'a TensorRT engine'],
+  ['\x1c\x00\x00\x00TFL3', 'tf2onnx'],
+  ['\x89HDF\r\n', 'tf2onnx'],
+  ['\x40\x00\x00\x00\x00\x00\x00\x00{"__metadata__":{}}', 'weights without a graph'],
+  ['hello world', 'damaged or of another kind'],
+])('a file of %j is refused with what it is', async (text, why) => {
+  const path = join(folder, 'mistaken.onnx');
+  await writeFile(path, text, 'latin1');
+  await expect(readModelFile(path)).rejects.toThrow(why);
+});

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { cacheDir } from '@video-pipeline/assets';
+import { mistakenFor } from './file-kind.ts';
 import { decodeModel, encodeModel, type ModelProto, type TensorProto } from './schema.ts';
 
 /** `TensorProto.DataLocation` */
@@ -41,8 +42,7 @@ export class StoredModel {
   /** @throws Error when the file is not ONNX, or when external weights are missing or not beside the file */
   static async read(path: string): Promise<StoredModel> {
     const file = await readWhole(path);
-    const model = decodeModel(file);
-    if (!model.graph?.node?.length) throw new Error('it has no graph');
+    const model = parse(file);
     const folder = await scratchFolder();
     const target = await open(join(folder, WEIGHTS), 'wx');
     try {
@@ -83,10 +83,31 @@ export class StoredModel {
   }
 }
 
-async function readWhole(path: string): Promise<Buffer> {
-  const file = await open(path);
+/** @throws Error with what to do about a file that is no ONNX */
+function parse(file: Buffer): ModelProto {
   try {
-    const { size } = await file.stat();
+    const model = decodeModel(file);
+    if (model.graph?.node?.length) return model;
+  } catch (cause) {
+    throw new Error(mistakenFor(file) ?? `it is damaged or of another kind: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  throw new Error(mistakenFor(file) ?? 'it has no graph');
+}
+
+/** Reading does not block if the file is a pipe. */
+const READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+/** Protobuf's limit of a message. Larger models have their weights in other files. */
+const MAX_BYTES = 2 ** 31 - 1;
+
+async function readWhole(path: string): Promise<Buffer> {
+  const file = await open(path, READ);
+  try {
+    const stats = await file.stat();
+    if (!stats.isFile()) throw new Error('it is a folder or a device, and no file');
+    const { size } = stats;
+    if (size > MAX_BYTES) throw new Error('it is larger than 2 GB: export its weights as external data');
     const bytes = Buffer.allocUnsafeSlow(size);
     const { bytesRead } = await file.read(bytes, 0, size, 0);
     return bytes.subarray(0, bytesRead);
@@ -146,9 +167,7 @@ async function* readExternal({ name, externalData = [] }: TensorProto, folder: s
   if (location === '' || isAbsolute(location) || normalize(location).startsWith('..')) {
     throw new Error(`weights '${name}' lie in '${location}', which is no file beside it`);
   }
-  // Does not block if the file is a pipe.
-  const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
-  const file = await open(join(folder, location), flags).catch((cause) => {
+  const file = await open(join(folder, location), READ).catch((cause) => {
     throw new Error(`weights '${name}' lie in '${location}', which can't be read: ${cause.message}`);
   });
   try {

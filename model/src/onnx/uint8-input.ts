@@ -107,16 +107,24 @@ export function giveFloat32(model: ModelProto): void {
   for (const output of model.graph.output) {
     const { tensorType } = output.type;
     if (tensorType.elemType === DataType.float32) continue;
-    // The output keeps its name, which may identify the family.
-    const inner = `${FRAMES_INPUT}_${output.name}`;
-    const renamed = (names: string[] = []) => names.map((name) => (name === output.name ? inner : name));
-    for (const node of model.graph.node)
-      Object.assign(node, { input: renamed(node.input), output: renamed(node.output) });
+    const inner = takeOver(model, output.name, `${FRAMES_INPUT}_`);
     const cast = new GraphBuilder();
     cast.node('Cast', [inner], { to: DataType.float32 });
     model.graph.node.push(...cast.nodes.map((node) => ({ ...node, name: inner, output: [output.name] })));
     tensorType.elemType = DataType.float32;
   }
+}
+
+/**
+ * Renames an output's tensor in the graph, so that another node can give the output. It keeps its name, which may
+ * identify the family. @returns the new name
+ */
+export function takeOver(model: ModelProto, output: string, prefix: string): string {
+  const inner = `${prefix}${output}`;
+  const renamed = (names: string[] = []) => names.map((name) => (name === output ? inner : name));
+  for (const node of model.graph.node)
+    Object.assign(node, { input: renamed(node.input), output: renamed(node.output) });
+  return inner;
 }
 
 /** The only input that is neither a weight nor the picture's size. */
