@@ -15,7 +15,7 @@ interface BrokerSettings {
    * Whether `<prefix>/available` says, as a retained message, if this client is connected: `online`, and `offline` (the
    * MQTT will) once the connection is lost.
    */
-  tellsAvailability?: boolean;
+  publishesAvailability?: boolean;
   logger: Pick<Logger, 'info' | 'warn'>;
   /** Longest wait for the connection, and for an answer of the broker, milliseconds. */
   patienceMs?: number;
@@ -45,7 +45,7 @@ const RETAINED_MS = 300;
  * @throws OutboundError when the broker's address is never allowed, link-local for example
  */
 export function connectBroker(settings: BrokerSettings): Broker {
-  const { prefix, username, password, tellsAvailability, logger, patienceMs = PATIENCE_MS } = settings;
+  const { prefix, username, password, publishesAvailability, logger, patienceMs = PATIENCE_MS } = settings;
   const url = new URL(settings.url);
   const available = { topic: `${prefix}/available`, qos: 1, retain: true } as const;
   let problem = 'it has not answered';
@@ -57,7 +57,7 @@ export function connectBroker(settings: BrokerSettings): Broker {
   const client = new MqttClient(openSocket, {
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
-    ...(tellsAvailability && { will: { ...available, payload: Buffer.from('offline') } }),
+    ...(publishesAvailability && { will: { ...available, payload: Buffer.from('offline') } }),
     reconnectPeriod: RECONNECT_MS,
     connectTimeout: patienceMs,
   });
@@ -66,7 +66,7 @@ export function connectBroker(settings: BrokerSettings): Broker {
   client.on('connect', () => {
     logger.info('connected to the MQTT broker', { broker: url.host });
     awaySince = undefined;
-    if (tellsAvailability) client.publish(available.topic, 'online', available);
+    if (publishesAvailability) client.publish(available.topic, 'online', available);
   });
   // Also for a refusal by the broker: not authorised, for example.
   client.on('error', ({ message }) => {
@@ -127,12 +127,12 @@ function socketTo({ protocol, hostname, port }: URL) {
 
 /**
  * Begins to connect to the broker of MQTT_URL. @returns undefined without MQTT_URL
- * @param tellsAvailability has no effect in a Lambda function: AWS freezes it between batches, and the broker would
+ * @param publishesAvailability has no effect in a Lambda function: AWS freezes it between batches, and the broker would
  *   take it for gone
  */
 export function brokerOfEnvironment(
   logger: BrokerSettings['logger'],
-  tellsAvailability = false,
+  publishesAvailability = false,
 ): { broker: Broker; prefix: string } | undefined {
   const config = readConfig(['MQTT_URL', 'MQTT_USERNAME', 'MQTT_PASSWORD', 'MQTT_TOPIC_PREFIX']);
   const {
@@ -145,7 +145,7 @@ export function brokerOfEnvironment(
   const isLambda = process.env.AWS_LAMBDA_FUNCTION_NAME !== undefined;
   const settings = { url, username, password, prefix, logger };
   return {
-    broker: connectBroker({ ...settings, tellsAvailability: tellsAvailability && !isLambda }),
+    broker: connectBroker({ ...settings, publishesAvailability: publishesAvailability && !isLambda }),
     prefix,
   };
 }

@@ -69,7 +69,7 @@ function notifyBy(broker: Broker) {
 
 test('events reach a broker in order, as Frigate tells of them, and the broker tells who is there', async () => {
   const { got, retained, sockets, url, users } = await startBroker();
-  const broker = connected({ url, username: 'pipeline', password: 'secret', tellsAvailability: true });
+  const broker = connected({ url, username: 'pipeline', password: 'secret', publishesAvailability: true });
   const { notify, failed } = notifyBy(broker);
   await notify(
     batchOf([

@@ -125,7 +125,7 @@ describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)',
     onTestFinished(broker.stop);
     const logger = { info() {}, warn() {} };
     const access = { url: broker.url, username: 'pipeline', password: 'secret' };
-    const connection = connectBroker({ ...access, prefix: 'frigate', tellsAvailability: true, logger });
+    const connection = connectBroker({ ...access, prefix: 'frigate', publishesAvailability: true, logger });
     onTestFinished(() => connection.close());
     await connection.publish('frigate/warm-up', '');
     const python = await peerPython(TOOLS);

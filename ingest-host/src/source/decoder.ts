@@ -87,7 +87,7 @@ export class VideoDecoder {
     if (!codec) throw new SourceError(`no decoder for codec ${stream.codecpar.codecId}`, true);
     if (options.foreign) checkDecoder(codec.name);
     const decoder = new VideoDecoder(options, stream.codecpar.codecId);
-    decoder.#references?.judge(stream.codecpar.extradata ?? NOTHING);
+    decoder.#references?.check(stream.codecpar.extradata ?? NOTHING);
     const { context } = decoder;
     context.allocContext3(codec);
     check(context.parametersToContext(stream.codecpar), 'decoder');
@@ -130,7 +130,7 @@ export class VideoDecoder {
     // FFmpeg ends a picture where the next one starts, and marks it with what it knows of that one.
     this.#isNextDamaged = !this.#inSegments && packet.hasFlags(AV_PKT_FLAG_CORRUPT);
     if (isDamaged) return this.#leaveOut(packet);
-    const verdict = this.#judge(packet, gaps);
+    const verdict = this.#check(packet, gaps);
     if (verdict === 'smeared') this.#smear(packet);
     if (verdict !== 'broken') return [packet];
     this.#break('lost');
@@ -144,12 +144,12 @@ export class VideoDecoder {
     return [];
   }
 
-  #judge(packet: Packet, gaps: number): Verdict {
+  #check(packet: Packet, gaps: number): Verdict {
     const isGap = gaps !== this.#gaps;
     this.#gaps = gaps;
     const picture = packet.data ?? NOTHING;
     const hole = this.#holeBefore(packet);
-    if (this.#references) return this.#references.judge(picture, gapOf(picture) ?? hole);
+    if (this.#references) return this.#references.check(picture, gapOf(picture) ?? hole);
     return isGap ? 'broken' : 'whole';
   }
 

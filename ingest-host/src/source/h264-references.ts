@@ -40,7 +40,7 @@ export class H264References implements ReferenceCheck {
   #high = 0;
   #low = 0;
 
-  judge(picture: Buffer, gap?: Gap): Verdict {
+  check(picture: Buffer, gap?: Gap): Verdict {
     try {
       for (const nal of nalUnits(picture, isSlice)) {
         const type = (nal[0] ?? 0) & 31;

@@ -45,7 +45,7 @@ export function jpegTaker(exchange: Exchange, end: (count: number) => void): Tak
 }
 
 /** The headers of a camera's answer that FFmpeg needs, printable characters only: a camera may send anything. */
-export function told({ headers }: IncomingMessage, names = FORWARDED): Record<string, string> {
+export function pickHeaders({ headers }: IncomingMessage, names = FORWARDED): Record<string, string> {
   return Object.fromEntries(
     names.flatMap((name) => {
       const value = headers[name];

@@ -5,7 +5,7 @@ import { AllowedHosts, connectTo, portOf, withoutBrackets } from '@video-pipelin
 import { type Authorization, authorizationOf, onTheWire } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { type DatedSegment, datedSegments, SegmentClock } from './hls-list.ts';
-import { type Exchange, jpegTaker, passedOn, type Taker, told } from './http-exchange.ts';
+import { type Exchange, jpegTaker, passedOn, pickHeaders, type Taker } from './http-exchange.ts';
 import { partOf } from './jpeg-parts.ts';
 import {
   MAX_BYTES_WITHOUT_PACKET,
@@ -220,13 +220,13 @@ export class HttpGate implements Gate {
     const { location } = came.headers;
     const to = location === undefined ? undefined : URL.parse(location, url.href);
     const more = to ? { location: /^https?:$/.test(to.protocol) ? this.#plain(to) : to.href } : {};
-    if (!answer.headersSent) answer.writeHead(came.statusCode ?? 502, { ...told(came), ...more });
+    if (!answer.headersSent) answer.writeHead(came.statusCode ?? 502, { ...pickHeaders(came), ...more });
     return { data: (bytes) => answer.write(bytes), end: () => void answer.end() };
   }
 
   #list({ url, answer }: Exchange, came: IncomingMessage): Taker {
     const parts: Buffer[] = [];
-    answer.writeHead(200, told(came, ['content-type']));
+    answer.writeHead(200, pickHeaders(came, ['content-type']));
     const isMaster = () => parts.some((part) => part.includes('#EXT-X-STREAM-INF'));
     return {
       most: () => (isMaster() ? MAX_MASTER_LIST_BYTES : MAX_LIST_BYTES),

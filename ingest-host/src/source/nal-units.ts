@@ -100,7 +100,7 @@ export interface ReferenceCheck {
    * @param picture with start codes (Annex B), in decoding order; other formats are ignored
    * @param gap what was lost before it
    */
-  judge(picture: Buffer, gap?: Gap): Verdict;
+  check(picture: Buffer, gap?: Gap): Verdict;
   /** Forgets all references: no earlier picture is available any more. */
   forget(): void;
 }

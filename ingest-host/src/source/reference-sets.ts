@@ -55,7 +55,7 @@ export class ReferenceSets implements ReferenceCheck {
   /** Longest distance in output order between neighbours in decoding order. */
   #step = 1;
 
-  judge(picture: Buffer, gap?: Gap): Verdict {
+  check(picture: Buffer, gap?: Gap): Verdict {
     try {
       for (const nal of nalUnits(picture, isSlice)) {
         const type = typeOfH265(nal[0] ?? 0);

@@ -40,7 +40,7 @@ async function pictures(codec: 'libx264' | 'libx265', bFrames: number): Promise<
 describe.each(CODECS)('%s', (codec, Check) => {
   const gaps = (all: Buffer[]) => {
     const check = new Check();
-    return all.flatMap((picture, index) => (check.judge(picture) === 'whole' ? [] : [index]));
+    return all.flatMap((picture, index) => (check.check(picture) === 'whole' ? [] : [index]));
   };
 
   test('a stream that is whole has no gap', async () => {
@@ -54,7 +54,7 @@ describe.each(CODECS)('%s', (codec, Check) => {
       [10, 4],
     ] as const) {
       const check = new Check();
-      const verdicts = all.toSpliced(lost, count).map((picture) => check.judge(picture));
+      const verdicts = all.toSpliced(lost, count).map((picture) => check.check(picture));
       const noticed = verdicts.flatMap((verdict, index) => (verdict === 'whole' ? [] : [index]));
       expect(noticed[0], `${lost}`).toBe(lost);
       // After that, or the next key frame, none is missed any more.
@@ -69,12 +69,12 @@ describe.each(CODECS)('%s', (codec, Check) => {
   test('any bytes are no gap', () => {
     const check = new Check();
     for (const text of ['', '\0\0\x01', '\0\0\x01g', '\0\0\x01\x65', '\0\0\0\x0eAVCC']) {
-      expect(check.judge(Buffer.from(text, 'latin1'))).toBe('whole');
+      expect(check.check(Buffer.from(text, 'latin1'))).toBe('whole');
     }
     const units = fc.array(fc.tuple(fc.constantFrom(0x42, 0x44, 0x67, 0x28, 0x02, 0x65), fc.uint8Array()));
     fc.assert(
       fc.property(units, (all) => {
-        check.judge(Buffer.concat(all.map(([type, rest]) => Buffer.from([0, 0, 1, type, 1, ...rest]))));
+        check.check(Buffer.concat(all.map(([type, rest]) => Buffer.from([0, 0, 1, type, 1, ...rest]))));
       }),
     );
   });
@@ -87,7 +87,7 @@ test('H.265: a picture that nothing builds on may be lost', async () => {
   const isLeaf = (picture: Buffer) => [...nalUnits(picture, (header) => header >> 1 < 32)].at(-1)?.[0] === 0;
   const kept = all.filter((picture) => !isLeaf(picture));
   expect(all.length - kept.length).toBeGreaterThan(10);
-  expect(kept.filter((picture) => check.judge(picture) !== 'whole')).toEqual([]);
+  expect(kept.filter((picture) => check.check(picture) !== 'whole')).toEqual([]);
 });
 
 /** A number as ITU-T H.264, 9.1, writes it. */
@@ -108,11 +108,11 @@ const inner = (all: Buffer) => all.subarray(3);
 test('H.264: of a stream that never says which pictures go, no more are kept than there may be', () => {
   const check = new H264References();
   const key = unit(0x65, ue(0), ue(2), ue(0), '0000', ue(0), '00');
-  expect(check.judge(Buffer.concat([sequence(0), parameters(0), key]))).toBe('whole');
+  expect(check.check(Buffer.concat([sequence(0), parameters(0), key]))).toBe('whole');
   const next = (number: number) =>
     unit(0x61, ue(0), ue(0), ue(0), (number % 16).toString(2).padStart(4, '0'), '00', '1', ue(0));
-  for (let number = 1; number < 6; number += 1) expect(check.judge(next(number))).toBe('whole');
-  const afterLoss = Array.from({ length: 40 }, (_, at) => check.judge(next(7 + at)));
+  for (let number = 1; number < 6; number += 1) expect(check.check(next(number))).toBe('whole');
+  const afterLoss = Array.from({ length: 40 }, (_, at) => check.check(next(7 + at)));
   expect(afterLoss[0]).toBe('smeared');
   expect(afterLoss).toContain('broken');
 });

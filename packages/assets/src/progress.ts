@@ -6,7 +6,7 @@ export class Progress {
   readonly #note: (line: string) => void;
   #total: number;
   #bytes = 0;
-  #toldAt = 0;
+  #notedAt = 0;
 
   /** @param total bytes; 0 if a server has to name it */
   constructor(what: string, note: (line: string) => void, total = 0) {
@@ -17,16 +17,16 @@ export class Progress {
 
   begin(host: string, total = this.#total): void {
     this.#total ||= total;
-    if (this.#toldAt > 0) return;
-    this.#toldAt = Date.now();
+    if (this.#notedAt > 0) return;
+    this.#notedAt = Date.now();
     this.#note(`fetching ${this.#what} from ${host}${this.#total ? ` (${megabytes(this.#total)} MB)` : ''}`);
   }
 
   /** @param bytes that were received; negative when they have to be fetched again */
   add(bytes: number): void {
     this.#bytes += bytes;
-    if (this.#toldAt === 0 || Date.now() - this.#toldAt < EVERY_MS) return;
-    this.#toldAt = Date.now();
+    if (this.#notedAt === 0 || Date.now() - this.#notedAt < EVERY_MS) return;
+    this.#notedAt = Date.now();
     const of = this.#total ? ` of ${megabytes(this.#total)}` : '';
     this.#note(`fetching ${this.#what}: ${megabytes(this.#bytes)}${of} MB`);
   }

@@ -141,10 +141,10 @@ export function sentence(line: string): string {
   } = Object(entry);
   if (typeof level !== 'string' || typeof message !== 'string') return line;
   const reason = (error as { message?: unknown } | undefined)?.message;
-  const told = [...(reason === undefined ? [] : [String(reason)]), ...Object.entries(facts).map(fact)];
+  const parts = [...(reason === undefined ? [] : [String(reason)]), ...Object.entries(facts).map(fact)];
   const time = new Date(String(timestamp));
   const clock = Number.isNaN(time.getTime()) ? '' : `${time.toTimeString().slice(0, 8)} `;
-  return `${clock}${level} ${message}${told.length > 0 ? `; ${told.join(', ')}` : ''}`;
+  return `${clock}${level} ${message}${parts.length > 0 ? `; ${parts.join(', ')}` : ''}`;
 }
 
 function fact([name, value]: [string, unknown]): string {

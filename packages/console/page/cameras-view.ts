@@ -29,7 +29,7 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
     states = new Map(list.cameras.map(({ id }) => [id, h('td')]));
     body.replaceChildren(...list.cameras.map((camera) => row(camera, list.writable)));
     table.hidden = list.cameras.length === 0;
-    tell();
+    showStates();
   }
   function row(camera: CameraEntry, isWritable: boolean): HTMLElement {
     const { id, name, url, frame_rate, disabled } = camera;
@@ -56,7 +56,7 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
       h('td', {}, h('div', { className: 'bar' }, ...(isWritable ? buttons : []))),
     );
   }
-  function tell(): void {
+  function showStates(): void {
     for (const [id, cell] of states) {
       const { state, why } = streamState(live.statuses?.get(id), live.streams.get(id)?.newest, live.now());
       if (cell.firstElementChild?.className !== `state ${state}`)
@@ -80,11 +80,11 @@ export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
   }
 
   change(() => getJson<CameraList>(`${API}/cameras`), '');
-  const timer = setInterval(tell, 1_000);
-  live.addEventListener('streams', tell);
+  const timer = setInterval(showStates, 1_000);
+  live.addEventListener('streams', showStates);
   return () => {
     clearInterval(timer);
-    live.removeEventListener('streams', tell);
+    live.removeEventListener('streams', showStates);
   };
 }
 

@@ -15,9 +15,9 @@ const axis = (size: number): uPlot.Axis => ({
 
 /**
  * A line of values over time, from zero up, with gaps for missing values. Below it stand the values at the pointer.
- * @param tell a value as text, with its unit
+ * @param format a value as text, with its unit
  */
-export function lineChart(element: HTMLElement, label: string, tell: (value: number | null) => string) {
+export function lineChart(element: HTMLElement, label: string, format: (value: number | null) => string) {
   const chart = new uPlot(
     {
       width: Math.max(element.clientWidth, 160),
@@ -25,9 +25,9 @@ export function lineChart(element: HTMLElement, label: string, tell: (value: num
       scales: { y: { range: (_, _least, most) => [0, Math.max(most, 1) * 1.1] } },
       series: [
         { label: 'Time', value: '{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}' },
-        { label, stroke: INK, width: 1.5, value: (_, value) => tell(value) },
+        { label, stroke: INK, width: 1.5, value: (_, value) => format(value) },
       ],
-      axes: [axis(28), { ...axis(52), values: (_, values) => values.map(tell) }],
+      axes: [axis(28), { ...axis(52), values: (_, values) => values.map(format) }],
       cursor: { y: false, drag: { x: false, y: false } },
     },
     [[], []],

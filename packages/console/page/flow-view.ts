@@ -20,7 +20,7 @@ const SPANS = [2, 5, 10].map((minutes) => [minutes, `${minutes} minutes`] as con
 interface Metric {
   text: string;
   of: (sample: StageSample) => number | null;
-  tell: (sample: StageSample) => string;
+  show: (sample: StageSample) => string;
   /** A value of the chart as text, with its unit. */
   unit: (value: number | null) => string;
 }
@@ -28,19 +28,19 @@ interface Metric {
 const RATE: Metric = {
   text: 'Frames a second',
   of: ({ rate }) => rate,
-  tell: (sample) => rate(sample.rate),
+  show: (sample) => rate(sample.rate),
   unit: (value) => (value === null ? '-' : `${rate(value)}/s`),
 };
 const LAG: Metric = {
   text: 'Records waiting',
   of: ({ lag }) => lag,
-  tell: ({ lag }) => (lag === null ? '-' : lag.toLocaleString('en')),
+  show: ({ lag }) => (lag === null ? '-' : lag.toLocaleString('en')),
   unit: (value) => (value === null ? '-' : Math.round(value).toLocaleString('en')),
 };
 const LATENCY: Metric = {
   text: 'Since capture, p50 / p95',
   of: ({ latency }) => latency?.p95 ?? null,
-  tell: ({ latency }) => (latency ? `${duration(latency.p50)} / ${duration(latency.p95)}` : '-'),
+  show: ({ latency }) => (latency ? `${duration(latency.p50)} / ${duration(latency.p95)}` : '-'),
   unit: (value) => (value === null ? '-' : duration(value)),
 };
 
@@ -48,15 +48,15 @@ const LATENCY: Metric = {
 export function flowView(root: HTMLElement, live: LiveFeed): () => void {
   const list = h('ol', { className: 'flow' });
   const health = healthTable();
-  const tellHealth = () => health.tell(live.health);
+  const showHealth = () => health.update(live.health);
   let minutes = 10;
   const spans = choiceOf(SPANS, minutes, (span) => {
     minutes = span;
-    tellStages();
+    showStages();
   });
   root.append(h('h1', {}, 'Flow'), health.element, spans, list);
-  tellHealth();
-  live.addEventListener('health', tellHealth);
+  showHealth();
+  live.addEventListener('health', showHealth);
   let stages: Map<string, ReturnType<typeof createStage>> | undefined;
   let now: Flow | undefined;
   const stop = repeat(async () => {
@@ -73,15 +73,15 @@ export function flowView(root: HTMLElement, live: LiveFeed): () => void {
       list.append(...items(frames), pipe(`S3 bucket ${flow.bucket}`), ...items(others));
     }
     now = flow;
-    tellStages();
+    showStages();
   }, 2_000);
-  function tellStages(): void {
-    for (const stage of now?.stages ?? []) stages?.get(stage.name)?.tell(stage, minutes);
+  function showStages(): void {
+    for (const stage of now?.stages ?? []) stages?.get(stage.name)?.update(stage, minutes);
   }
   return () => {
     stop();
     for (const stage of stages?.values() ?? []) stage.end();
-    live.removeEventListener('health', tellHealth);
+    live.removeEventListener('health', showHealth);
   };
 }
 
@@ -89,7 +89,7 @@ const pipe = (where: string) => h('li', { className: 'pipe dim' }, `\u2193 ${whe
 
 function createStage({ name, does, reads, carriesFrames }: StageFlow): {
   element: HTMLElement;
-  tell: (stage: StageFlow, minutes: number) => void;
+  update: (stage: StageFlow, minutes: number) => void;
   end: () => void;
 } {
   const ofRecords = carriesFrames ? [RATE, LAG, LATENCY] : [{ ...RATE, text: 'Events a second' }, LAG];
@@ -114,7 +114,7 @@ function createStage({ name, does, reads, carriesFrames }: StageFlow): {
     end: () => {
       for (const { chart } of charts) chart.end();
     },
-    tell(stage, minutes) {
+    update(stage, minutes) {
       element.className = `card stage ${stage.state}`;
       state.className = `state ${stage.state}`;
       setText(state, STATES[stage.state]);
@@ -124,7 +124,7 @@ function createStage({ name, does, reads, carriesFrames }: StageFlow): {
       const samples = stage.samples.filter(({ time }) => now && now.time - time <= minutes * 60_000);
       const times = samples.map(({ time }) => time);
       for (const { metric, value, chart } of charts) {
-        setText(value, now ? metric.tell(now) : '-');
+        setText(value, now ? metric.show(now) : '-');
         chart.set(times, samples.map(metric.of));
       }
     },

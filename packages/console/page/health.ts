@@ -22,13 +22,13 @@ export function outagesOf({ parts }: Pick<Health, 'parts'>, now: number): string
 }
 
 /** A table of the parts: their state, since when, and the last problem. */
-export function healthTable(): { element: HTMLElement; tell: (health: Health | undefined) => void } {
+export function healthTable(): { element: HTMLElement; update: (health: Health | undefined) => void } {
   const columns = ['Part', 'Health', 'Since', 'Before'];
   const { table, body } = tableOf(columns, { className: 'wrap stack', ariaLabel: 'Health' });
   let shown = '';
   return {
     element: table,
-    tell(health) {
+    update(health) {
       const text = JSON.stringify(health?.parts ?? {});
       if (text === shown) return;
       shown = text;

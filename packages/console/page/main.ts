@@ -68,7 +68,7 @@ function nowhere(root: HTMLElement): undefined {
 }
 
 /** Shows which parts can't be reached, since when, and how many records failed. */
-function tellHealth(): void {
+function showHealth(): void {
   const { health, lostSince } = live;
   const outages: string[] = [];
   if (lostSince) outages.push(`The console's server is not answering since ${clock(lostSince)}.`);
@@ -106,7 +106,7 @@ byId('logout').onclick = async () => {
 getJson<Session>(`${API}/session`).then(({ login }) => {
   byId('logout').hidden = !login;
 }, console.warn);
-live.addEventListener('health', tellHealth);
+live.addEventListener('health', showHealth);
 addEventListener('hashchange', ({ isTrusted }) => {
   // A frame that is shown large belongs to the view behind it. But the search form repeats the same view on purpose.
   if (isTrusted && viewOf(location.hash) === shown) return;

@@ -90,7 +90,7 @@ export function shapeEditor(options: {
   }
   function change(edit: () => void): void {
     edit();
-    form.tell(points.length, cursor);
+    form.showPoints(points.length, cursor);
     changed();
   }
   /** If there are as many points as allowed, the last one is replaced. @returns the index of the point */

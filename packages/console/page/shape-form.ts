@@ -136,7 +136,7 @@ export function shapeForm() {
       ofLine.hidden = kind !== 'line';
       element.hidden = false;
     },
-    tell(count: number, [x, y]: Point) {
+    showPoints(count: number, [x, y]: Point) {
       undo.disabled = count === 0;
       const place = `${Math.round(x * 100)} % from the left, ${Math.round(y * 100)} % from the top`;
       setText(status, `${count} ${count === 1 ? 'point' : 'points'}; the cross is ${place}.`);

@@ -34,7 +34,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   const { table, body } = tableOf(columns, { ariaLabel: 'Detections of this frame' });
   const refresh = () => {
     picture.redraw();
-    if (picture.frame) tellFrame(picture.frame);
+    if (picture.frame) showFrame(picture.frame);
   };
   const panel = filterPanel(filter, refresh);
   const detection = detectionPanel(streamId);
@@ -84,9 +84,9 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
     timeline.addClasses(frame.detections);
     scene.addFrame(frame);
     await picture.show(frame);
-    if (picture.frame) tellFrame(picture.frame);
+    if (picture.frame) showFrame(picture.frame);
   }
-  function tellFrame(frame: FrameFacts): void {
+  function showFrame(frame: FrameFacts): void {
     const rows = visible(frame.detections, filter).map(({ class_name, confidence, bbox }) =>
       h(
         'tr',
@@ -99,7 +99,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
     body.replaceChildren(...rows);
     links.replaceChildren(...frameLinks(frame));
   }
-  function tellState(): void {
+  function showState(): void {
     const newest = live.streams.get(streamId)?.newest;
     const now = live.now();
     const { frame } = picture;
@@ -107,7 +107,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
     state.className = `state ${is}`;
     setText(state, why ? `${is}: ${why}` : is);
     setText(title, live.statuses?.get(streamId)?.name ?? streamId);
-    tellOthers(others, [...(live.statuses?.keys() ?? [])].sort(), streamId);
+    showOthers(others, [...(live.statuses?.keys() ?? [])].sort(), streamId);
     const isUnknown = live.statuses?.has(streamId) === false && !newest;
     unknown.hidden = !isUnknown;
     if (!newest || !frame) return;
@@ -127,7 +127,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
   };
   let frameRequest = requestAnimationFrame(play);
   const stops = [
-    repeat(tellState, 250),
+    repeat(showState, 250),
     repeat(timeline.refresh, 5_000),
     repeat(scene.refresh, 5_000),
     repeat(() => (live.health?.parts.kafka?.ok === false ? undefined : events.refresh()), 2_000),
@@ -142,7 +142,7 @@ export function streamView(root: HTMLElement, live: LiveFeed, streamId: string):
 }
 
 /** Links to the previous and the next camera. After the last one comes the first. */
-function tellOthers(element: HTMLElement, ids: readonly string[], streamId: string): void {
+function showOthers(element: HTMLElement, ids: readonly string[], streamId: string): void {
   const at = ids.indexOf(streamId);
   const around = at < 0 || ids.length < 2 ? [] : [ids.at(at - 1), ids[(at + 1) % ids.length]];
   if (element.dataset.around === around.join(' ')) return;

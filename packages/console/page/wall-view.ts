@@ -49,7 +49,7 @@ export function wallView(root: HTMLElement, live: LiveFeed): () => void {
       tiles.delete(id);
     }
     empty.hidden = tiles.size > 0;
-    tell();
+    update();
   };
   const play = () => {
     for (const [streamId, tile] of tiles) {
@@ -58,8 +58,8 @@ export function wallView(root: HTMLElement, live: LiveFeed): () => void {
     }
     frameRequest = requestAnimationFrame(play);
   };
-  const tell = () => {
-    for (const [streamId, tile] of tiles) tellTile(tile, live, streamId);
+  const update = () => {
+    for (const [streamId, tile] of tiles) updateTile(tile, live, streamId);
     forgotten.hidden = !live.health?.forgotten;
     setText(
       forgotten,
@@ -69,7 +69,7 @@ export function wallView(root: HTMLElement, live: LiveFeed): () => void {
   setTiles();
   for (const event of ['frames', 'streams']) live.addEventListener(event, setTiles);
   let frameRequest = requestAnimationFrame(play);
-  const timer = setInterval(tell, 500);
+  const timer = setInterval(update, 500);
   return () => {
     for (const event of ['frames', 'streams']) live.removeEventListener(event, setTiles);
     cancelAnimationFrame(frameRequest);
@@ -138,7 +138,7 @@ async function showStored({ picture, stored, age }: Tile, streamId: string): Pro
   }
 }
 
-function tellTile(tile: Tile, live: LiveFeed, streamId: string): void {
+function updateTile(tile: Tile, live: LiveFeed, streamId: string): void {
   const status = live.statuses?.get(streamId);
   const newest = live.streams.get(streamId)?.newest;
   const now = live.now();

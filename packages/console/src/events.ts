@@ -66,7 +66,7 @@ export class Events {
     });
     response.on('close', () => this.#clients.delete(client));
     write(client, 'health', JSON.stringify(this.#health()));
-    tellStreams(client, JSON.stringify(this.#streams()));
+    sendStreams(client, JSON.stringify(this.#streams()));
     flush(client);
   }
 
@@ -103,7 +103,7 @@ export class Events {
     for (const client of this.#clients) {
       if (client.isBlocked) continue;
       write(client, 'health', health);
-      tellStreams(client, streams);
+      sendStreams(client, streams);
     }
   }
 }
@@ -115,7 +115,7 @@ function flush(client: Client): void {
   client.length = 0;
 }
 
-function tellStreams(client: Client, streams: string): void {
+function sendStreams(client: Client, streams: string): void {
   if (streams === client.streams) return;
   client.streams = streams;
   write(client, 'streams', streams);

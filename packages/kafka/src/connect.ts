@@ -66,7 +66,7 @@ export function connectKafka(
       ...security(settings),
       logLevel: logLevel.WARN,
       logCreator: () => (entry) => {
-        if (!connections.isClosed) tell(log, entry);
+        if (!connections.isClosed) writeEntry(log, entry);
       },
       socketFactory: connections.open,
       connectionTimeout: CONNECT_MS,
@@ -84,7 +84,10 @@ export function connectKafka(
   return kafka;
 }
 
-function tell(log: KafkaLog, { level, log: { message, timestamp: _timestamp, ...extra } }: LogEntry): void {
+function writeEntry(
+  log: KafkaLog,
+  { level, log: { message, timestamp: _timestamp, ...extra } }: LogEntry,
+): void {
   // A caller that wants few retries from an idempotent producer sends the same records again itself.
   if (message.startsWith('Limiting retries for the idempotent producer') || message === NOTHING_TO_SEND)
     return;

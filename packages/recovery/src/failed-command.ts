@@ -26,7 +26,7 @@ selection(
 ).action((filter) =>
   withBucket(async (bucket) => {
     const found: { time: string; text: string }[] = [];
-    for await (const entry of listFailed(bucket, chosen(filter), tell))
+    for await (const entry of listFailed(bucket, chosen(filter), warn))
       found.push({ time: entry.time, text: filter.json ? JSON.stringify(entry) : line(entry) });
     found.sort((a, b) => (a.time < b.time ? -1 : 1));
     for (const { text } of found) console.log(text);
@@ -88,12 +88,12 @@ async function each(
   act: (entry: FailedEntry) => Promise<void>,
 ): Promise<void> {
   let count = 0;
-  for await (const entry of listFailed(bucket, chosen(options), tell)) {
+  for await (const entry of listFailed(bucket, chosen(options), warn)) {
     try {
       if (options.yes) await act(entry);
     } catch (error) {
       if (!(error instanceof FailedEntryError)) throw error;
-      tell(error);
+      warn(error);
       continue;
     }
     console.log(options.json ? JSON.stringify({ key: entry.key, done: options.yes }) : line(entry));
@@ -103,7 +103,7 @@ async function each(
   process.stderr.write(`${summary}\n`);
 }
 
-function tell(error: FailedEntryError): void {
+function warn(error: FailedEntryError): void {
   process.stderr.write(`${error.message}\n`);
 }
 

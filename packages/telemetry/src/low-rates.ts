@@ -1,7 +1,7 @@
 /**
  * How long a stream is reported after its last frames that were too far apart: at least this many ms, and intervals.
  */
-const TOLD = { ms: 60_000, intervals: 3 };
+const REPORTED = { ms: 60_000, intervals: 3 };
 
 /** Streams whose frames are too far apart for tracking, by the metric `SparseInterval`. */
 export class LowRates {
@@ -9,7 +9,10 @@ export class LowRates {
 
   /** @param intervalMs usual time between two frames */
   add(stream: string, intervalMs: number, now = Date.now()): void {
-    this.#streams.set(stream, { intervalMs, until: now + Math.max(TOLD.ms, TOLD.intervals * intervalMs) });
+    this.#streams.set(stream, {
+      intervalMs,
+      until: now + Math.max(REPORTED.ms, REPORTED.intervals * intervalMs),
+    });
   }
 
   /** Frames a second of each such stream. */

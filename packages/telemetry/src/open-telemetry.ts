@@ -36,7 +36,7 @@ const EVERY_MS = 1_000;
 export function openTelemetry() {
   const share = Number(process.env.OTEL_TRACES_SAMPLER_ARG || 1);
   const processor = new BatchSpanProcessor({
-    exporter: tellingOnce(new OTLPTraceExporter({ timeoutMillis: EXPORT_MS })),
+    exporter: reportingOnce(new OTLPTraceExporter({ timeoutMillis: EXPORT_MS })),
     scheduledDelayMillis: EVERY_MS,
     exportTimeoutMillis: EXPORT_MS,
   });
@@ -76,16 +76,16 @@ function contextOf(traceparent: string): SpanContext {
 }
 
 /** Reports once on stderr that spans are lost. Frames are not lost. */
-function tellingOnce(exporter: SpanExporter): SpanExporter {
-  let isTold = false;
+function reportingOnce(exporter: SpanExporter): SpanExporter {
+  let isReported = false;
   return {
     export: (spans, done) =>
       exporter.export(spans, (result) => {
-        if (result.error && !isTold)
+        if (result.error && !isReported)
           process.stderr.write(
             `traces are not exported to ${redact(String(process.env.OTEL_EXPORTER_OTLP_ENDPOINT))}: ${result.error.message}\n`,
           );
-        isTold ||= result.error !== undefined;
+        isReported ||= result.error !== undefined;
         done(result);
       }),
     shutdown: () => exporter.shutdown(),
