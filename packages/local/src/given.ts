@@ -1,7 +1,6 @@
 import { readConfig, urlBelow } from '@video-pipeline/config';
 import { messageOf, within } from '@video-pipeline/telemetry';
 import { answers } from './servers/kafka.ts';
-import { connectS3, ensureBucket } from './servers/s3proxy.ts';
 import { StartError } from './supervisor/processes.ts';
 
 /** Servers that the user already runs, named by variables. The stack starts the others. */
@@ -34,6 +33,7 @@ export async function givenServers(note: (line: string) => void): Promise<Given>
   if (config.AWS_ENDPOINT_URL) {
     const s3 = config.AWS_ENDPOINT_URL;
     note(`using the S3 API at ${s3}`);
+    const { connectS3, ensureBucket } = await import('./servers/s3-client.ts');
     await reach('AWS_ENDPOINT_URL', s3, async () => {
       await ensureBucket(connectS3(s3), config.S3_BUCKET);
       return true;

@@ -6,6 +6,7 @@ export * from './screen/screen.ts';
 export * from './servers/credentials.ts';
 export * from './servers/java.ts';
 export * from './servers/kafka.ts';
+export * from './servers/s3-client.ts';
 export * from './servers/s3proxy.ts';
 export * from './session.ts';
 export * from './sources.ts';

@@ -7,7 +7,7 @@ import type { Given } from './given.ts';
 import { buildModel } from './prepare.ts';
 import { fallbackCredentials, localCredentials } from './servers/credentials.ts';
 import { planCluster, startKafka } from './servers/kafka.ts';
-import { connectS3, ensureBucket, s3Environment, startS3Proxy } from './servers/s3proxy.ts';
+import { s3Environment, startS3Proxy } from './servers/s3proxy.ts';
 import { endByThemselves, parseSources, type Source } from './sources.ts';
 import { type Launcher, ROOT } from './supervisor/launcher.ts';
 import type { Ports } from './supervisor/ports.ts';
@@ -75,7 +75,9 @@ export async function planS3({ options: { dataDir }, given, ports, launcher, not
   const url = `http://127.0.0.1:${ports.s3}`;
   const env = s3Environment(url, await localCredentials(dataDir));
   const start = async () => {
+    const client = import('./servers/s3-client.ts'); // loads meanwhile
     await launcher.run('s3proxy', 'servers', (stop) => startS3Proxy({ dataDir, port: ports.s3, note, stop }));
+    const { connectS3, ensureBucket } = await client;
     await ensureBucket(connectS3(url, env), S3_BUCKET);
   };
   return { url, output: join(dataDir, 's3', S3_BUCKET, S3_PREFIX), env, start };

@@ -31,10 +31,9 @@ vi.mock(import('./servers/kafka.ts'), async (original) => ({
 }));
 vi.mock('./servers/s3proxy.ts', () => ({
   startS3Proxy: async () => server(),
-  ensureBucket() {},
-  connectS3() {},
   s3Environment: () => ({}),
 }));
+vi.mock('./servers/s3-client.ts', () => ({ ensureBucket() {}, connectS3() {} }));
 vi.mock('./prepare.ts', () => ({ buildModel() {} }));
 vi.mock(import('./backlog.ts'), async (original) => {
   const { Backlog } = await original();

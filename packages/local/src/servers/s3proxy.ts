@@ -1,10 +1,7 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
-import { readConfig } from '@video-pipeline/config';
-import { STORAGE_VARIABLES, s3Config } from '@video-pipeline/storage';
 import { freePort, type LocalServer } from '../supervisor/processes.ts';
-import { fallbackCredentials, localCredentials, type S3Credentials } from './credentials.ts';
+import { localCredentials, type S3Credentials } from './credentials.ts';
 import { startGuarded } from './guarded.ts';
 import { installJava, JARS, propertiesText } from './java.ts';
 import { sharedClasses } from './shared-classes.ts';
@@ -102,22 +99,6 @@ function logConfiguration(path: string): string {
 `;
 }
 
-/** A client for the S3 API at `endpoint`. Without an endpoint it is AWS, where the SDK finds its own settings. */
-export function connectS3(
-  endpoint?: string,
-  {
-    AWS_ACCESS_KEY_ID: accessKeyId,
-    AWS_SECRET_ACCESS_KEY: secretAccessKey,
-  }: NodeJS.ProcessEnv = fallbackCredentials(),
-): S3Client {
-  const config = readConfig(STORAGE_VARIABLES);
-  if (!endpoint) return new S3Client(s3Config(config));
-  return new S3Client({
-    ...s3Config({ ...config, AWS_ENDPOINT_URL: endpoint }),
-    ...(accessKeyId && secretAccessKey ? { credentials: { accessKeyId, secretAccessKey } } : {}),
-  });
-}
-
 /** Variables with which a process uses the S3 API at `url` with these credentials, and no others. */
 export function s3Environment(url: string, credentials: S3Credentials): NodeJS.ProcessEnv {
   return {
@@ -126,13 +107,4 @@ export function s3Environment(url: string, credentials: S3Credentials): NodeJS.P
     AWS_PROFILE: undefined,
     AWS_SESSION_TOKEN: undefined,
   };
-}
-
-/** Creates the bucket unless it is there. */
-export async function ensureBucket(s3: S3Client, bucket: string): Promise<void> {
-  try {
-    await s3.send(new HeadBucketCommand({ Bucket: bucket }));
-  } catch {
-    await s3.send(new CreateBucketCommand({ Bucket: bucket }));
-  }
 }

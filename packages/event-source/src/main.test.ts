@@ -1,0 +1,29 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { HELD } from '@video-pipeline/lifecycle';
+import { expect, test } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '../../..');
+
+/** Tells the address of each module that is loaded. */
+const TELL = `import { registerHooks } from 'node:module';
+registerHooks({ resolve(name, context, next) { const found = next(name, context); console.error(found.url); return found; } });`;
+
+test.each(['detect', 'annotate'])('%s waits for no module that only a variable makes it use', (stage) => {
+  const handler = join(ROOT, 'functions/src', `${stage}.ts`);
+  const { stderr } = spawnSync(
+    process.execPath,
+    [
+      ...['--import', `data:text/javascript,${encodeURIComponent(TELL)}`],
+      ...[join(import.meta.dirname, 'main.ts'), '--handler', handler, '--topic', 't', '--group', 'g'],
+    ],
+    // Without a parent that lets it begin, it ends once it has loaded everything.
+    { env: { ...process.env, [HELD]: '1' }, encoding: 'utf8', maxBuffer: 8_000_000 },
+  );
+  const packages = new Set(
+    Array.from(stderr.matchAll(/.*node_modules\/((?:@[^/]+\/)?[^/\s]+)/g), ([, name]) => name),
+  );
+  expect([...packages]).toContain('kafkajs');
+  // METRICS_PORT makes it serve, MQTT_URL tell a broker.
+  for (const name of ['fastify', 'prom-client', 'mqtt']) expect([...packages]).not.toContain(name);
+});
