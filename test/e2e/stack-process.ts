@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type State, stateFile } from '../../packages/local/src/session.ts';
+import { stateFile } from '../../packages/local/src/place.ts';
+import type { State } from '../../packages/local/src/session.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 

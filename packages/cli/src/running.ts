@@ -2,18 +2,17 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
+import type { State } from '@video-pipeline/local';
 import {
-  connectS3,
   DIRECTORY,
   fallbackCredentials,
   localCredentials,
   ROOT,
   StartError,
-  type State,
   s3Environment,
   stateFile,
   supervisorOf,
-} from '@video-pipeline/local';
+} from '@video-pipeline/local/place';
 import { Command, Option } from 'commander';
 
 /** What a command works on: the stack of a folder, or a stage on AWS. */
@@ -109,5 +108,6 @@ async function isOurStore(url: string, { dataDir }: Target): Promise<boolean> {
 /** @throws StartError, ConfigError */
 export async function openS3(target: Target): Promise<S3Client> {
   const variables = await s3Variables(target);
+  const { connectS3 } = await import('@video-pipeline/local');
   return connectS3(variables.AWS_ENDPOINT_URL, variables);
 }

@@ -1,6 +1,7 @@
 export * from './backlog.ts';
 export * from './command-line.ts';
 export * from './open.ts';
+export * from './place.ts';
 export * from './prepare.ts';
 export * from './screen/screen.ts';
 export * from './servers/credentials.ts';

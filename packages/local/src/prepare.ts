@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CLIPS, defaultModelPath, fetchAsset } from '@video-pipeline/assets';
+import { ROOT } from './place.ts';
 import { installJava, JARS } from './servers/java.ts';
-import { ROOT } from './supervisor/launcher.ts';
 import { errorIn } from './supervisor/log.ts';
 import { all, StartError } from './supervisor/processes.ts';
 

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { HealthWatch, lowRateNote, type PartHealth } from '@video-pipeline/telemetry';
 import { stackProbes } from './health.ts';
 import { endsByItself, type StackOptions } from './parts.ts';
+import { stateFile } from './place.ts';
 import { Counts, type Latency, type StreamCounts, type StreamView } from './screen/counts.ts';
 import { type Usage, UsageMeter } from './screen/usage.ts';
 import type { Source } from './sources.ts';
@@ -219,11 +220,6 @@ class Session {
 /** The state of each part, with a note that only detect can give. */
 function withNote(parts: State['health'], note: string | undefined): State['health'] {
   return parts.detect && note ? { ...parts, detect: { ...parts.detect, note } } : parts;
-}
-
-/** The file with the state of a supervisor's pipeline. */
-export function stateFile(dataDir: string): string {
-  return join(dataDir, 'run', 'state.json');
 }
 
 // Renamed into place, so that no reader sees half a file.

@@ -29,10 +29,7 @@ vi.mock(import('./servers/kafka.ts'), async (original) => ({
   ...(await original()),
   startKafka: (() => kafka.up.promise) as never,
 }));
-vi.mock('./servers/s3proxy.ts', () => ({
-  startS3Proxy: async () => server(),
-  s3Environment: () => ({}),
-}));
+vi.mock('./servers/s3proxy.ts', () => ({ startS3Proxy: async () => server() }));
 vi.mock('./servers/s3-client.ts', () => ({ ensureBucket() {}, connectS3() {} }));
 vi.mock('./prepare.ts', () => ({ buildModel() {} }));
 vi.mock(import('./backlog.ts'), async (original) => {

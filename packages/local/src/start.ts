@@ -7,10 +7,10 @@ import { Command, Option } from 'commander';
 import { DIRECTORY, frameRate, positiveInteger } from './command-line.ts';
 import { openBrowser } from './open.ts';
 import type { StackOptions } from './parts.ts';
+import { ROOT, stateFile } from './place.ts';
 import { Screen, summaryLines } from './screen/screen.ts';
-import { runSession, stateFile } from './session.ts';
+import { runSession } from './session.ts';
 import { parseSources } from './sources.ts';
-import { ROOT } from './supervisor/launcher.ts';
 import { lock, StartError } from './supervisor/processes.ts';
 
 interface Options {

@@ -52,3 +52,13 @@ export function fallbackCredentials(): Partial<S3Credentials> {
   const file = AWS_SHARED_CREDENTIALS_FILE || join(homedir(), '.aws', 'credentials');
   return AWS_ACCESS_KEY_ID || AWS_PROFILE || existsSync(file) ? {} : ANY;
 }
+
+/** Variables with which a process uses the S3 API at `url` with these credentials, and no others. */
+export function s3Environment(url: string, credentials: S3Credentials): NodeJS.ProcessEnv {
+  return {
+    AWS_ENDPOINT_URL: url,
+    ...credentials,
+    AWS_PROFILE: undefined,
+    AWS_SESSION_TOKEN: undefined,
+  };
+}

@@ -98,13 +98,3 @@ function logConfiguration(path: string): string {
 </configuration>
 `;
 }
-
-/** Variables with which a process uses the S3 API at `url` with these credentials, and no others. */
-export function s3Environment(url: string, credentials: S3Credentials): NodeJS.ProcessEnv {
-  return {
-    AWS_ENDPOINT_URL: url,
-    ...credentials,
-    AWS_PROFILE: undefined,
-    AWS_SESSION_TOKEN: undefined,
-  };
-}

@@ -1,11 +1,9 @@
 import { join } from 'node:path';
 import { within } from '@video-pipeline/telemetry';
+import { ROOT } from '../place.ts';
 import { startChild } from './child.ts';
 import { type LocalServer, StartError } from './processes.ts';
 import { type Service, supervise } from './supervise.ts';
-
-/** The root of the repository: processes are started by their path in it. */
-export const ROOT = join(import.meta.dirname, '../../../..');
 
 export interface LauncherHooks {
   /** Receives a line for the user. */

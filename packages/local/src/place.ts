@@ -1,0 +1,17 @@
+/**
+ * Where a stack lies, and whether it runs. This loads neither Kafka's client nor the AWS SDK, which are half of a
+ * command's start.
+ */
+import { join } from 'node:path';
+
+export { DIRECTORY } from './command-line.ts';
+export { fallbackCredentials, localCredentials, s3Environment } from './servers/credentials.ts';
+export { StartError, signalProcess, supervisorOf } from './supervisor/processes.ts';
+
+/** The root of the repository: processes are started by their path in it. */
+export const ROOT = join(import.meta.dirname, '../../..');
+
+/** The file with the state of a supervisor's pipeline. */
+export function stateFile(dataDir: string): string {
+  return join(dataDir, 'run', 'state.json');
+}
