@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, open, readFile } from 'node:fs/promises';
+import { closeSync, openSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorIn } from '../supervisor/log.ts';
@@ -69,17 +70,18 @@ export async function spawnGuard({
   pidFile,
   logFile,
 }: Pick<GuardedProgram, 'command' | 'env' | 'pidFile' | 'logFile'>): Promise<ChildProcess> {
-  await (await open(logFile, 'w')).close();
+  await writeFile(logFile, '');
   // In append mode, since the program may write and rotate the same file.
-  const log = await open(logFile, 'a');
+  const log = openSync(logFile, 'a');
   // A process group of its own, so that Ctrl-C in the terminal reaches only this process.
   const guard = spawn('sh', [GUARD, pidFile, ...command], {
     detached: true,
     ...(env ? { env } : {}),
-    stdio: ['pipe', log.fd, log.fd],
+    stdio: ['pipe', log, log],
   });
   guard.stdin?.on('error', () => {});
-  await log.close();
+  // Not awaited: a program that ends at once must not end before its caller listens.
+  closeSync(log);
   return guard;
 }
 

@@ -45,6 +45,19 @@ describe('a child process', () => {
     await expect(started).rejects.toThrow('it ended (1): MODEL: must be an ONNX file');
   });
 
+  it('that has ended before this process comes to listen is told as well', async () => {
+    const blocked = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700);
+    const env = {
+      // Read while the process is started: this one then is as busy as a machine under load makes it.
+      get BUSY() {
+        setImmediate(blocked);
+        return '1';
+      },
+    };
+    const started = startChild({ ...(await program('process.exit(3)')), env });
+    await expect(started).rejects.toThrow('it ended (3)');
+  });
+
   it('that never gets ready is ended', async () => {
     const started = startChild({ ...(await program('setInterval(() => {}, 1000)')), timeoutMs: 300 });
     await expect(started).rejects.toThrow('was not ready after 0.3 s');

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { writeFileSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
 import { constants, setPriority } from 'node:os';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -67,7 +68,8 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   if (program.inBackground && child.pid) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL);
-  await writeFile(pidFile, String(child.pid));
+  // Nothing is awaited before the listeners below: a process that ends at once would be waited for without end.
+  writeFileSync(pidFile, String(child.pid));
   const lines: string[] = [];
   const log = new LogFile(logFile);
   const keep = (line: string) => {
