@@ -17,7 +17,7 @@ test('colours are looked at in the picture, at a part of its size', async () => 
     for (let x = 200; x < 300; x++) data.set([200, 20, 20], (row * width + x) * 3);
     for (let x = 600; x < 700; x++) data.set([20, 20, 200], (row * width + x) * 3);
   }
-  const jpeg = await encodeJpeg({ data, width, height }, { quality: 85 });
+  const jpeg = await encodeJpeg({ form: 'rgb', data, width, height }, { quality: 85 });
   const detections = [detection(200), detection(600)];
   const appearances = await appearancesOf({ ...facts, jpeg, detections });
   const [red = [], blue = []] = detections.map((one) => appearances.get(one));

@@ -1,7 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Detection, Frame } from '@video-pipeline/frame';
 import { PictureError, readPictureHeader } from '@video-pipeline/picture';
-import { decodeRgb, type EncodeOptions, encodeJpeg, giveBack } from '@video-pipeline/picture/codec';
+import {
+  decodeRaster,
+  type EncodeOptions,
+  encodeJpeg,
+  giveBack,
+  type Raster,
+} from '@video-pipeline/picture/codec';
 import { classColour, readableOn, trackColour } from './colour.ts';
 import { Gate } from './gate.ts';
 import { type Glyphs, loadGlyphs } from './glyphs.ts';
@@ -9,6 +15,7 @@ import {
   drawText,
   fillRectangle,
   type Pixels,
+  pixelsIn,
   type Rectangle,
   strokeRectangle,
   textWidth,
@@ -68,7 +75,8 @@ async function draw(
   detections: readonly Detection[],
   how: EncodeOptions,
 ): Promise<Buffer> {
-  const pixels = await decode(frame);
+  const picture = await decode(frame);
+  const pixels = pixelsIn(picture);
   const glyphs = await loadGlyphs(textSize(pixels));
   let pause = performance.now() + SLICE_MS;
   // The detection of the highest confidence is drawn last, so that its label is on top.
@@ -78,8 +86,8 @@ async function draw(
     await setImmediate();
     pause = performance.now() + SLICE_MS;
   }
-  const jpeg = await encodeJpeg(pixels, how);
-  giveBack(pixels.data);
+  const jpeg = await encodeJpeg(picture, how);
+  giveBack(picture.data);
   return jpeg;
 }
 
@@ -111,15 +119,15 @@ function workOf(picture: Pick<Frame, 'width' | 'height'>, detection: Detection):
   return 2 * (width + height) * lineWidth(picture) + label;
 }
 
-async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): Promise<Pixels> {
+async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): Promise<Raster> {
   if (!jpeg.subarray(0, JPEG_START.length).equals(JPEG_START)) throw new PictureError('is not a JPEG');
   if (width * height > MAX_PIXELS) throw new PictureError(`is over ${MAX_PIXELS} pixels: ${width}x${height}`);
   // The limit keeps a small file that unpacks to a huge picture out of memory.
   const limits = { maxPixels: width * height, limit: 'the pixel limit of its record' };
-  let picture: Pixels;
+  let picture: Raster;
   try {
     // Rotated upright by its EXIF orientation: models get it so, and boxes refer to it.
-    picture = await decodeRgb(jpeg, readPictureHeader(jpeg, limits), { keepsChroma: true });
+    picture = await decodeRaster(jpeg, readPictureHeader(jpeg, limits));
   } catch (cause) {
     throw new PictureError(`can't be decoded: ${(cause as Error).message}`, { cause });
   }

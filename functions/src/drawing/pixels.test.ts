@@ -1,40 +1,60 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { fillRectangle, type Pixels, strokeRectangle } from './pixels.ts';
+import { fillRectangle, type Pixels, pixelsIn, strokeRectangle } from './pixels.ts';
 
-const WIDTH = 48;
+// An odd width, so that the last chroma sample belongs to one column.
+const WIDTH = 47;
 const HEIGHT = 8;
 const side = fc.integer({ min: -20, max: 60 });
 const rectangle = fc.record({ left: side, top: side, right: side, bottom: side });
+const COLOUR = [1, 2, 3] as const;
+/** The colour in YCbCr, by libjpeg. */
+const YUV = [2, 129, 127];
+type IsIn = (x: number, y: number) => boolean;
 
-const blank = (): Pixels => ({ data: Buffer.alloc(WIDTH * HEIGHT * 3), width: WIDTH, height: HEIGHT });
-
-/** `x,y` of every pixel that is not black, each checked to have the whole colour. */
-function painted({ data }: Pixels): string[] {
-  return Array.from({ length: WIDTH * HEIGHT }, (_, index) => index)
-    .filter((index) => data[index * 3])
-    .map((index) => {
-      expect([...data.subarray(index * 3, index * 3 + 3)]).toEqual([1, 2, 3]);
-      return `${index % WIDTH},${Math.floor(index / WIDTH)}`;
-    });
+function expectPainted(draw: (pixels: Pixels) => void, isIn: IsIn): void {
+  const rgb = pixelsIn({ form: 'rgb', data: Buffer.alloc(WIDTH * HEIGHT * 3), width: WIDTH, height: HEIGHT });
+  const yuv = pixelsIn({ form: 'yuv', data: Buffer.alloc(48 * HEIGHT * 1.5), width: WIDTH, height: HEIGHT });
+  draw(rgb);
+  draw(yuv);
+  for (const [index, part] of COLOUR.entries()) expectPlane(rgb, index, part, isIn);
+  expectPlane(yuv, 0, YUV[0], isIn);
+  for (const index of [1, 2]) expectChroma(yuv, index, isIn);
 }
 
-function expected(isIn: (x: number, y: number) => boolean): string[] {
-  return Array.from(
+function expectPlane({ planes }: Pixels, index: number, value: number | undefined, isIn: IsIn): void {
+  const { samples, step = 0, stride = 0 } = planes[index] ?? {};
+  const places = Array.from(
     { length: WIDTH * HEIGHT },
-    (_, index) => [index % WIDTH, Math.floor(index / WIDTH)] as const,
-  )
-    .filter(([x, y]) => isIn(x, y))
-    .map(([x, y]) => `${x},${y}`);
+    (_, at) => [at % WIDTH, Math.floor(at / WIDTH)] as const,
+  );
+  expect(places.map(([x, y]) => samples?.[y * stride + x * step])).toEqual(
+    places.map(([x, y]) => (isIn(x, y) ? value : 0)),
+  );
+}
+
+/** A sample has the colour where all of its pixels do, nothing where none does, and a share of it in between. */
+function expectChroma({ planes }: Pixels, index: number, isIn: IsIn): void {
+  const samples = [...(planes[index]?.samples.subarray(0, 24 * (HEIGHT / 2)) ?? [])];
+  const expected = samples.map((value, at) => {
+    const [x, y] = [2 * (at % 24), 2 * Math.floor(at / 24)];
+    const own = [x, x + 1].flatMap((column) => [y, y + 1].map((row) => isIn(column, row)));
+    const full = YUV[index] ?? 0;
+    // Where two strokes share a sample, a little of what was there remains.
+    if (own.every(Boolean)) return Math.max(0.9 * full, Math.min(value, full));
+    return own.some(Boolean) ? Math.max(1, Math.min(value, full - 1)) : 0;
+  });
+  expect(samples).toEqual(expected);
 }
 
 test('a filled rectangle is its part inside the picture, and no pixel else', () => {
   fc.assert(
     fc.property(rectangle, (area) => {
-      const pixels = blank();
-      fillRectangle(pixels, area, [1, 2, 3]);
       const { left, top, right, bottom } = area;
-      expect(painted(pixels)).toEqual(expected((x, y) => x >= left && x < right && y >= top && y < bottom));
+      expectPainted(
+        (pixels) => fillRectangle(pixels, area, COLOUR),
+        (x, y) => x >= left && x < right && y >= top && y < bottom,
+      );
     }),
   );
 });
@@ -42,13 +62,14 @@ test('a filled rectangle is its part inside the picture, and no pixel else', () 
 test('a stroked rectangle is what lies within a line of its edge, never outside of it', () => {
   fc.assert(
     fc.property(rectangle, fc.integer({ min: 1, max: 4 }), (area, line) => {
-      const pixels = blank();
-      strokeRectangle(pixels, area, line, [1, 2, 3]);
       const { left, top, right, bottom } = area;
       const isIn = (x: number, y: number) => x >= left && x < right && y >= top && y < bottom;
       const isEdge = (x: number, y: number) =>
         Math.min(x - left, right - 1 - x, y - top, bottom - 1 - y) < line;
-      expect(painted(pixels)).toEqual(expected((x, y) => isIn(x, y) && isEdge(x, y)));
+      expectPainted(
+        (pixels) => strokeRectangle(pixels, area, line, COLOUR),
+        (x, y) => isIn(x, y) && isEdge(x, y),
+      );
     }),
   );
 });

@@ -1,8 +1,30 @@
-import type { Rgb } from '@video-pipeline/picture/codec';
+import { evenUp, type Raster } from '@video-pipeline/picture/codec';
 import type { Colour } from './colour.ts';
 import { type Glyphs, UNKNOWN } from './glyphs.ts';
 
-export type Pixels = Rgb;
+/** A picture to draw on. */
+export interface Pixels {
+  width: number;
+  height: number;
+  /** Red, green and blue; or Y, Cb and Cr. */
+  planes: readonly Plane[];
+  isYuv: boolean;
+}
+
+/** The samples of one component. */
+interface Plane {
+  /** Begins with the first sample. */
+  samples: Uint8Array;
+  /** From one sample to the next in a row, bytes. */
+  step: number;
+  /** From one row to the next, bytes. */
+  stride: number;
+  /** Samples of a row, and rows. */
+  width: number;
+  height: number;
+  /** Pixels for each sample, horizontally and vertically. */
+  scale: 1 | 2;
+}
 
 /** In whole pixels. `right` and `bottom` are the first column and row outside. */
 export interface Rectangle {
@@ -12,28 +34,71 @@ export interface Rectangle {
   bottom: number;
 }
 
-/** Wider rows are copied from the first row, which is faster than writing each pixel; pixels. */
-const COPIED_WIDTH = 32;
+/** @returns the planes of a picture; what is drawn on them is drawn on the picture */
+export function pixelsIn({ data, width, height, form }: Raster): Pixels {
+  if (form === 'rgb') {
+    const layout = { step: 3, stride: 3 * width, width, height, scale: 1 } as const;
+    const planes = [0, 1, 2].map((component) => ({ samples: data.subarray(component), ...layout }));
+    return { width, height, planes, isYuv: false };
+  }
+  const [columns, rows] = [evenUp(width) / 2, evenUp(height) / 2];
+  const luma = { samples: data, step: 1, stride: 2 * columns, width, height, scale: 1 } as const;
+  const chroma = { step: 1, stride: columns, width: columns, height: rows, scale: 2 } as const;
+  const quarter = columns * rows;
+  const parts = [4, 5].map((quarters) => ({ samples: data.subarray(quarters * quarter), ...chroma }));
+  return { width, height, planes: [luma, ...parts], isYuv: true };
+}
+
+/** The colour's value for each plane, 0..255 (JFIF: BT.601 with full range). */
+function valuesOf([red, green, blue]: Colour, isYuv: boolean): readonly number[] {
+  const luma = 0.299 * red + 0.587 * green + 0.114 * blue;
+  const values = isYuv ? [luma, 128 + (blue - luma) / 1.772, 128 + (red - luma) / 1.402] : [red, green, blue];
+  // Whole numbers, which are written faster.
+  return values.map((value) => Math.min(255, Math.round(value)));
+}
 
 /** Fills the part of the rectangle that lies in the picture. */
-export function fillRectangle({ data, width, height }: Pixels, rectangle: Rectangle, colour: Colour): void {
+export function fillRectangle({ planes, isYuv }: Pixels, rectangle: Rectangle, colour: Colour): void {
+  const values = valuesOf(colour, isYuv);
+  for (const [index, plane] of planes.entries()) fillPlane(plane, rectangle, values[index] ?? 0);
+}
+
+function fillPlane(plane: Plane, rectangle: Rectangle, value: number): void {
+  const { samples, step, stride, scale } = plane;
   const [left, top] = [Math.max(rectangle.left, 0), Math.max(rectangle.top, 0)];
-  const length = Math.min(rectangle.right, width) - left;
-  const bottom = Math.min(rectangle.bottom, height);
-  const [red, green, blue] = colour;
-  const first = (top * width + left) * 3;
-  for (let y = top; y < bottom && length > 0; y++) {
-    const row = (y * width + left) * 3;
-    if (y > top && length > COPIED_WIDTH) {
-      data.copyWithin(row, first, first + length * 3);
-      continue;
-    }
-    for (let at = row; at < row + length * 3; at += 3) {
-      data[at] = red;
-      data[at + 1] = green;
-      data[at + 2] = blue;
-    }
+  const right = Math.min(rectangle.right, plane.width * scale);
+  const bottom = Math.min(rectangle.bottom, plane.height * scale);
+  if (left >= right) return;
+  // The samples whose pixels are all between left and right.
+  const [first, end] = [Math.ceil(left / scale), Math.floor(right / scale)];
+  for (let y = Math.floor(top / scale); y * scale < bottom; y++) {
+    const share = (Math.min(bottom, (y + 1) * scale) - Math.max(top, y * scale)) / scale;
+    const row = y * stride;
+    fillSamples(samples, row + first * step, row + end * step, step, value, share);
+    if (first * scale > left) mix(samples, row + (first - 1) * step, value, share / 2);
+    if (end * scale < right) mix(samples, row + end * step, value, share / 2);
   }
+}
+
+/** From this many samples on, `fill` is faster than a loop. */
+const FILLED = 32;
+
+function fillSamples(
+  samples: Uint8Array,
+  from: number,
+  end: number,
+  step: number,
+  value: number,
+  share: number,
+): void {
+  if (share < 1) for (let at = from; at < end; at += step) mix(samples, at, value, share);
+  else if (step === 1 && end - from >= FILLED) samples.fill(value, from, end);
+  else for (let at = from; at < end; at += step) samples[at] = value;
+}
+
+function mix(samples: Uint8Array, at: number, value: number, share: number): void {
+  const before = samples[at] as number;
+  samples[at] = before + (((value - before) * share) | 0);
 }
 
 /** Draws the rectangle's border inside the rectangle, `line` pixels wide. */
@@ -52,16 +117,17 @@ export function textWidth(text: string, glyphs: Glyphs): number {
 
 /** Blends `text` into the picture, with its upper left corner at `x`, `y`. Parts outside the picture are not drawn. */
 export function drawText(
-  pixels: Pixels,
+  { planes, isYuv }: Pixels,
   text: string,
   x: number,
   y: number,
   glyphs: Glyphs,
   colour: Colour,
 ): void {
+  const values = valuesOf(colour, isYuv);
   let left = x;
   for (const cell of cellsOf(text, glyphs)) {
-    blend(pixels, cell, left, y, glyphs, colour);
+    for (const [index, plane] of planes.entries()) blend(plane, cell, left, y, glyphs, values[index] ?? 0);
     left += cell.width;
   }
 }
@@ -70,29 +136,24 @@ function cellsOf(text: string, { cells }: Glyphs) {
   return Array.from(text, (char) => cells.get(char) ?? cells.get(UNKNOWN) ?? { x: 0, width: 0 });
 }
 
+/** Of the pixels that share a sample, the upper left one decides. */
 function blend(
-  { data, width, height }: Pixels,
+  { samples, step, stride, width, height, scale }: Plane,
   cell: { x: number; width: number },
   left: number,
   top: number,
-  { coverage, stride, height: rows }: Glyphs,
-  colour: Colour,
+  { coverage, stride: row, height: rows }: Glyphs,
+  value: number,
 ): void {
-  const firstRow = Math.max(0, -top);
-  const lastRow = Math.min(rows, height - top);
-  const first = Math.max(0, -left);
-  const last = Math.min(cell.width, width - left);
-  const [red, green, blue] = colour;
-  for (let row = firstRow; row < lastRow; row++) {
-    let at = ((top + row) * width + left + first) * 3;
-    const cells = row * stride + cell.x;
-    for (let column = first; column < last; column++, at += 3) {
-      const share = coverage[cells + column] as number;
-      if (share === 0) continue;
-      const rest = 255 - share;
-      data[at] = ((data[at] as number) * rest + red * share) / 255;
-      data[at + 1] = ((data[at + 1] as number) * rest + green * share) / 255;
-      data[at + 2] = ((data[at + 2] as number) * rest + blue * share) / 255;
+  const firstColumn = Math.max(0, Math.ceil(left / scale));
+  const lastColumn = Math.min(width, Math.ceil((left + cell.width) / scale));
+  const lastRow = Math.min(height, Math.ceil((top + rows) / scale));
+  for (let y = Math.max(0, Math.ceil(top / scale)); y < lastRow; y++) {
+    let cells = (y * scale - top) * row + cell.x - left + firstColumn * scale;
+    let at = y * stride + firstColumn * step;
+    for (const end = y * stride + lastColumn * step; at < end; at += step, cells += scale) {
+      const share = coverage[cells] as number;
+      if (share > 0) samples[at] = (((samples[at] as number) * (255 - share) + value * share) / 255) | 0;
     }
   }
 }

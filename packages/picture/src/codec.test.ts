@@ -1,6 +1,14 @@
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { decodeRgb, decoderOf, encodeJpeg, giveBack, takeMemory } from './codec.ts';
+import {
+  decodeRaster,
+  decodeRgb,
+  decoderOf,
+  encodeJpeg,
+  giveBack,
+  type Raster,
+  takeMemory,
+} from './codec.ts';
 import { readPictureHeader } from './header.ts';
 import { PictureError } from './picture-error.ts';
 
@@ -69,13 +77,35 @@ test.skipIf(process.platform !== 'linux')(
   async () => {
     const jpeg = await picture().jpeg().toBuffer();
     const { data: original } = await decode(jpeg);
-    const lost = async (keepsChroma: boolean) => {
-      const rgb = await decodeRgb(jpeg, headerOf(jpeg), { keepsChroma });
-      return difference((await decode(await encodeJpeg(rgb, { quality: 100 }))).data, original);
-    };
-    expect(await lost(true)).toBeLessThan((await lost(false)) / 2);
+    const lost = async (raster: Raster) =>
+      difference((await decode(await encodeJpeg(raster, { quality: 100 }))).data, original);
+    const raster = await decodeRaster(jpeg, headerOf(jpeg));
+    expect(raster).toMatchObject({ form: 'yuv', width: WIDTH, height: HEIGHT });
+    expect(await lost(raster)).toBeLessThan((await lost({ form: 'rgb', ...(await decode(jpeg)) })) / 2);
   },
 );
+
+test.each<[string, () => Promise<Buffer>]>([
+  ['in 4:4:4', () => picture().jpeg({ chromaSubsampling: '4:4:4' }).toBuffer()],
+  ['turned by EXIF', () => picture().jpeg().withMetadata({ orientation: 6 }).toBuffer()],
+  ['whose components are red, green and blue', async () => asRgb(await picture().jpeg().toBuffer())],
+])('a JPEG %s is decoded to RGB to be encoded again', async (_, make) => {
+  const jpeg = await make();
+  const { form, data } = await decodeRaster(jpeg, headerOf(jpeg));
+  expect(form).toBe('rgb');
+  expect(difference(data, await sharp(jpeg).autoOrient().raw().toBuffer())).toBeLessThan(0.1);
+});
+
+/** Without JFIF, libjpeg knows the colour space by the components' ids. */
+function asRgb(jpeg: Buffer): Buffer {
+  expect(jpeg.includes('JFIF')).toBe(false);
+  const [frame, scan] = [0xc0, 0xda].map((marker) => jpeg.indexOf(Buffer.from([0xff, marker])));
+  for (const [index, id] of [...'RGB'].entries()) {
+    jpeg.write(id, (frame ?? 0) + 10 + 3 * index, 'latin1');
+    jpeg.write(id, (scan ?? 0) + 5 + 2 * index, 'latin1');
+  }
+  return jpeg;
+}
 
 describe('what libjpeg only warns of is an error, never a grey picture', () => {
   test.each<[string, (jpeg: Buffer) => Buffer]>([
@@ -96,6 +126,7 @@ describe('what libjpeg only warns of is an error, never a grey picture', () => {
     for (const options of [{}, { progressive: true }]) {
       const damaged = damage(await picture().jpeg(options).toBuffer());
       await expect(decode(damaged)).rejects.toThrow(PictureError);
+      await expect(decodeRaster(damaged, headerOf(damaged))).rejects.toThrow(PictureError);
       await expect(decode(damaged)).rejects.toThrow(/cut off or corrupt|orrupt|premature/);
     }
   });
@@ -134,7 +165,7 @@ test('memory is kept for pictures of about its size, up to a bound, and what is 
 });
 
 test('a JPEG that it encodes is of that size, 4:2:0, without metadata, and near to what went in', async () => {
-  const jpeg = await encodeJpeg({ data: scene, width: WIDTH, height: HEIGHT }, { quality: 85 });
+  const jpeg = await encodeJpeg({ form: 'rgb', data: scene, width: WIDTH, height: HEIGHT }, { quality: 85 });
   const info = await sharp(jpeg).metadata();
   expect(info).toMatchObject({ format: 'jpeg', width: WIDTH, height: HEIGHT, chromaSubsampling: '4:2:0' });
   expect([info.exif, info.icc, info.isProgressive]).toEqual([undefined, undefined, false]);

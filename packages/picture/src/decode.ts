@@ -2,13 +2,21 @@ import sharp from 'sharp';
 import { MAX_SCANS, type PictureHeader } from './header.ts';
 import { giveBack, takeMemory } from './memory.ts';
 import { PictureError } from './picture-error.ts';
-import { decompress, turbo } from './turbojpeg.ts';
+import { decompress, type SampleForm, turbo } from './turbojpeg.ts';
 
 /** RGB bytes, `height` rows of `width` pixels. */
-export interface Rgb {
+interface Rgb {
   data: Buffer;
   width: number;
   height: number;
+}
+
+/**
+ * A picture to be drawn on and encoded again. `rgb` is {@link Rgb}. `yuv` is YCbCr (JFIF) in 4:2:0: a byte of luma for
+ * each pixel, with the sides rounded up to even numbers, then a quarter as many bytes of Cb, then as many of Cr.
+ */
+export interface Raster extends Rgb {
+  form: SampleForm;
 }
 
 /** At which size a picture is decoded, and how its colours are. */
@@ -20,11 +28,6 @@ interface DecodeRgbOptions {
   divisor?: 1 | 2 | 4 | 8;
   /** CMYK with its colour profile, for viewing (the default), or without, as OpenCV decodes it for a model. */
   cmyk?: 'by-profile' | 'as-opencv';
-  /**
-   * For a picture that is encoded in 4:2:0 again. libjpeg-turbo then upsamples chroma without blending, which is faster
-   * and loses less of it.
-   */
-  keepsChroma?: boolean;
 }
 
 /**
@@ -57,21 +60,48 @@ export function decoderOf({ jpeg, work }: PictureHeader): 'turbo' | 'vips' {
 export async function decodeRgb(
   bytes: Uint8Array,
   header: PictureHeader,
-  { divisor = 1, cmyk = 'by-profile', keepsChroma = false }: DecodeRgbOptions = {},
+  { divisor = 1, cmyk = 'by-profile' }: DecodeRgbOptions = {},
 ): Promise<Rgb> {
   if (decoderOf(header) === 'vips') return decodeByVips(bytes, header, cmyk);
   const [width, height] = [Math.ceil(header.width / divisor), Math.ceil(header.height / divisor)];
-  const { buffer, length } = takeMemory(width * height * 3);
+  return { data: await decodeByTurbo(bytes, header, width * height * 3, divisor), width, height };
+}
+
+/**
+ * Decodes a picture to be encoded again in 4:2:0, upright, on libuv's threads. A JPEG in 4:2:0 stays in YCbCr: that
+ * takes less time, and its colours lose nothing.
+ * @param header result of `readPictureHeader`, which limits the work of decoding
+ * @returns samples that may be given to {@link giveBack} once they are no longer used
+ * @throws PictureError
+ */
+export async function decodeRaster(bytes: Uint8Array, header: PictureHeader): Promise<Raster> {
+  if (decoderOf(header) === 'vips' || !header.jpeg?.isYuv420)
+    return { form: 'rgb', ...(await decodeRgb(bytes, header)) };
+  const { width, height } = header;
+  const size = (6 * evenUp(width) * evenUp(height)) / 4;
+  return { form: 'yuv', data: await decodeByTurbo(bytes, header, size, 1, 'yuv'), width, height };
+}
+
+/** The least even number that is not smaller. */
+export const evenUp = (side: number) => side + (side % 2);
+
+async function decodeByTurbo(
+  bytes: Uint8Array,
+  { width, height }: PictureHeader,
+  size: number,
+  divisor: 1 | 2 | 4 | 8,
+  form: SampleForm = 'rgb',
+): Promise<Buffer> {
+  const { buffer, length } = takeMemory(size);
   const data = Buffer.from(buffer, 0, length);
   const jpeg = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   try {
-    const limits = { scans: MAX_SCANS, pixels: header.width * header.height };
-    await decompress(jpeg, data, divisor, limits, keepsChroma);
+    await decompress(jpeg, data, divisor, { scans: MAX_SCANS, pixels: width * height }, form);
   } catch (error) {
     giveBack(data);
     throw error;
   }
-  return { data, width, height };
+  return data;
 }
 
 async function decodeByVips(

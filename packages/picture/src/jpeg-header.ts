@@ -14,6 +14,8 @@ export interface JpegHeader {
   samples: number;
   /** True for three components, without EXIF, colour profile and Adobe segment. */
   isPlain: boolean;
+  /** Luma and two chroma components at half of its width and height. */
+  isYuv420: boolean;
 }
 
 interface Component {
@@ -35,6 +37,9 @@ const REFUSED = new Map<number, string>([
   ...[0xc5, 0xc6, 0xc7].map((marker) => [marker, 'a hierarchical JPEG'] as const),
   ...[0xc9, 0xca, 0xcb, 0xcd, 0xce, 0xcf].map((marker) => [marker, 'an arithmetic-coded JPEG'] as const),
 ]);
+const RGB_IDS = Buffer.from('RGB');
+/** Sampling factors of 4:2:0, the horizontal one in the upper half of the byte. */
+const FACTORS_420 = Buffer.from([0x22, 0x11, 0x11]);
 /** Segments of a plain JPEG besides frame and scans: tables, restart interval, JFIF, comment. */
 const PLAIN: readonly number[] = [0xc4, 0xdb, 0xdd, 0xe0, 0xfe];
 
@@ -105,11 +110,14 @@ function readFrame(jpeg: Buffer, at: number, isProgressive: boolean) {
   if (at + 6 + 3 * count > jpeg.length) throw new PictureError('a JPEG cut off in its header');
   const parts = Array.from({ length: count }, (_, index) => {
     const [id, factors] = [jpeg.readUInt8(at + 6 + 3 * index), jpeg.readUInt8(at + 7 + 3 * index)];
-    return { id, factor: Math.max(1, factors >> 4) * Math.max(1, factors & 15) };
+    return { id, factors, factor: Math.max(1, factors >> 4) * Math.max(1, factors & 15) };
   });
   const most = Math.max(...parts.map(({ factor }) => factor));
   const components = parts.map(({ id, factor }) => ({ id, samples: (width * height * factor) / most }));
-  return { frame: { width, height, components: count, isProgressive }, components };
+  // libjpeg takes components with these ids, `RGB`, for red, green and blue.
+  const isRgb = Buffer.from(parts.map(({ id }) => id)).equals(RGB_IDS);
+  const isYuv420 = !isRgb && Buffer.from(parts.map(({ factors }) => factors)).equals(FACTORS_420);
+  return { frame: { width, height, components: count, isProgressive, isYuv420 }, components };
 }
 
 /** @returns the components that the scan contains */

@@ -11,13 +11,14 @@ const INIT = { compress: 0, decompress: 1 } as const;
 const PARAMETER = {
   quality: 3,
   subsampling: 4,
-  fastUpsampling: 9,
   optimise: 11,
   scanLimit: 13,
   maxPixels: 24,
 } as const;
 const RGB = 0;
 const SUBSAMPLING_420 = 2;
+/** Rows of a component follow one another without a gap. */
+const ALIGNMENT = 1;
 
 type Handle = unknown;
 
@@ -44,8 +45,12 @@ function load() {
     ) => number,
     setScale: library.func('tj3SetScalingFactor', 'int', ['void *', factor]),
     decompress: library.func('int tj3Decompress8(void *, void *, size_t, void *, int, int)'),
+    decompressToYuv: library.func('int tj3DecompressToYUV8(void *, void *, size_t, void *, int)'),
     compress: library.func(
       'int tj3Compress8(void *, void *, int, int, int, int, _Inout_ void **, _Inout_ size_t *)',
+    ),
+    compressFromYuv: library.func(
+      'int tj3CompressFromYUV8(void *, void *, int, int, int, _Inout_ void **, _Inout_ size_t *)',
     ),
     free: library.func('void tj3Free(void *)'),
     destroy: library.func('void tj3Destroy(void *)'),
@@ -81,9 +86,14 @@ async function withHandle<Result>(
 }
 
 /**
- * Decodes a JPEG to RGB at `1 / divisor` of its sides, rounded up, on libuv's threads.
- * @param target at least as large as the picture
- * @param keepsChroma upsample chroma by repetition, without blending neighbours
+ * How samples lie in memory. `rgb`: three bytes a pixel. `yuv`: the JPEG's own three components one after another. Each
+ * has whole rows without gaps; in 4:2:0 the sides of the first are rounded up to even numbers.
+ */
+export type SampleForm = 'rgb' | 'yuv';
+
+/**
+ * Decodes a JPEG at `1 / divisor` of its sides, rounded up, on libuv's threads.
+ * @param target at least as large as the picture in this form
  * @throws PictureError also where libjpeg only warns: parts of a picture that is cut off or corrupt would be grey
  */
 export async function decompress(
@@ -91,16 +101,17 @@ export async function decompress(
   target: Buffer,
   divisor: 1 | 2 | 4 | 8,
   limits: TurboLimits,
-  keepsChroma: boolean,
+  form: SampleForm = 'rgb',
 ): Promise<void> {
   const library = turbo;
   if (!library) throw new Error('libjpeg-turbo is not available on this platform');
   await withHandle('decompress', async (handle) => {
     library.set(handle, PARAMETER.scanLimit, limits.scans);
     library.set(handle, PARAMETER.maxPixels, limits.pixels);
-    library.set(handle, PARAMETER.fastUpsampling, Number(keepsChroma));
     library.setScale(handle, { num: 1, denom: divisor });
-    const code = await inBackground(library.decompress, handle, jpeg, jpeg.length, target, 0, RGB);
+    const [call, ...layout] =
+      form === 'rgb' ? [library.decompress, 0, RGB] : [library.decompressToYuv, ALIGNMENT];
+    const code = await inBackground(call, handle, jpeg, jpeg.length, target, ...layout);
     if (code !== 0) throw new PictureError('the JPEG is cut off or corrupt');
   });
 }
@@ -113,10 +124,11 @@ export interface EncodeOptions {
 }
 
 /**
- * Encodes RGB bytes, `height` rows of `width` pixels, to a JPEG in 4:2:0 on libuv's threads.
+ * Encodes `height` rows of `width` pixels, RGB or YCbCr in 4:2:0, to a JPEG in 4:2:0 on libuv's threads.
  */
 export async function compress(
-  rgb: Buffer,
+  samples: Buffer,
+  form: SampleForm,
   width: number,
   height: number,
   { quality, optimise = false }: EncodeOptions,
@@ -129,7 +141,11 @@ export async function compress(
     library.set(handle, PARAMETER.optimise, Number(optimise));
     const [address, size]: [unknown[], number[]] = [[null], [0]];
     try {
-      const code = await inBackground(library.compress, handle, rgb, width, 0, height, RGB, address, size);
+      const [call, ...layout] =
+        form === 'rgb'
+          ? [library.compress, width, 0, height, RGB]
+          : [library.compressFromYuv, width, ALIGNMENT, height];
+      const code = await inBackground(call, handle, samples, ...layout, address, size);
       if (code !== 0) throw new Error(`libjpeg-turbo can't encode ${width} x ${height}`);
       // Copied, since the library's memory is freed below.
       return Buffer.from(new Uint8Array(koffi.view(address[0], size[0] ?? 0)));
