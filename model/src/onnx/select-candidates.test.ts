@@ -84,6 +84,16 @@ describe.each(withAnchors.map(({ head, outputs }) => [head, outputs] as const))(
     );
   });
 
+  test('where no score is a number there is no detection, inside and outside', async () => {
+    const [, rows = 0, columns = 0] = output.dims;
+    const { isChannelsFirst } = head.anchors ?? {};
+    const isBox = (at: number) => (isChannelsFirst ? Math.floor(at / columns) % rows : at % columns) < 4;
+    const data = output.data.map((value, at) => (isBox(at) ? value : Number.NaN));
+    const broken = { ...output, data };
+    expect(head.decode([broken], 0, options)).toEqual([]);
+    expect(decode(await select(head, broken, 1000), 0, 1000).candidates).toEqual([]);
+  });
+
   test('a score that is no number is no detection, and hides none, inside and outside', async () => {
     const broken = { ...output, data: Float32Array.from(output.data) };
     const [, rows = 0, columns = 0] = output.dims;

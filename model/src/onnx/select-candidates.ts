@@ -30,11 +30,12 @@ export function selectCandidates(
     g.node('Slice', [from, g.constant([start]), g.constant([end]), g.constant([1])]);
   const rows = isChannelsFirst ? output.name : g.node('Transpose', [output.name], { perm: [0, 2, 1] });
   const raw = slice(rows, 4, END);
-  const scores = g.node('Where', [g.node('IsNaN', [raw]), g.scalar(-1), raw]);
-  const classes = hasObjectness ? slice(scores, 1, END) : scores;
+  const orNone = (from: string) => g.node('Where', [g.node('IsNaN', [from]), g.scalar(-1), from]);
+  const classes = orNone(hasObjectness ? slice(raw, 1, END) : raw);
   const bestClass = g.node('ArgMax', [classes], { axis: 1, keepdims: 1 });
   const bestScore = g.node('GatherElements', [classes, bestClass], { axis: 1 });
-  const score = hasObjectness ? g.node('Mul', [slice(scores, 0, 1), bestScore]) : bestScore;
+  // After the product: two scores of -1 would make 1.
+  const score = hasObjectness ? orNone(g.node('Mul', [slice(raw, 0, 1), bestScore])) : bestScore;
   const anchors = g.node('Gather', [g.node('Shape', [score]), g.constant([2])]);
   const count = g.node('Min', [anchors, g.constant([most])]);
   const [values = '', chosen = ''] = g.nodeOf('TopK', [score, count], { axis: 2, largest: 1, sorted: 1 }, 2);
