@@ -55,6 +55,23 @@ test('times that begin anew within a connection end what was known of them, too'
   expect(clock.capturedAt(40, NOW + 6_040)).toBe(NOW + 6_040);
 });
 
+test('a connection that is soon back does not set the clock ahead', () => {
+  const clock = new CaptureClock();
+  clock.capturedAt(2_000, NOW + 2_000);
+  clock.restart();
+  const times = [0, 40, 80].map((time) => clock.capturedAt(time, NOW + 2_500 + time));
+  expect(times).toEqual([NOW + 2_500, NOW + 2_540, NOW + 2_580]);
+});
+
+test('a picture whose time is hours ahead does not take the clock with it', () => {
+  const clock = new CaptureClock();
+  const times = Array.from({ length: 100 }, (_, index) => index * 40);
+  const captured = times.map((time) =>
+    clock.capturedAt(time + (time % 800 === 760 ? 37.6e6 : 0), NOW + time),
+  );
+  expect(captured).toEqual(times.map((time) => NOW + time));
+});
+
 test('a first report that is behind arrival makes no run of frames with one time', () => {
   const clock = new CaptureClock();
   clock.restart();

@@ -1,8 +1,11 @@
 /** A camera's clock that is off by more, milliseconds, is not set: the time of arrival is more accurate. */
 const MAX_DELAY_MS = 10_000;
 const MAX_AHEAD_MS = 500;
-/** Presentation times go back a little when pictures are late. A larger step back means that the source restarted. */
-const MAX_STEP_BACK_MS = 1_000;
+/**
+ * Presentation times go back a little when pictures are late. A larger step back means that the source restarted; a
+ * larger step ahead of the time of arrival, that its clock was set or is wrong.
+ */
+const MAX_STEP_MS = 1_000;
 /** Speed of a clock that is ahead, as a share of real time, until it is right again. */
 const SLEWING = 0.25;
 
@@ -30,6 +33,7 @@ export class CaptureClock {
   #maxDelayMs = MAX_DELAY_MS;
   #firstTime: number | undefined;
   #lastTime = Number.NEGATIVE_INFINITY;
+  #lastArrival = Number.NEGATIVE_INFINITY;
   #last = 0;
 
   /**
@@ -66,10 +70,12 @@ export class CaptureClock {
   capturedAt(time: number, arrival: number): number {
     if (this.#wentBack(time)) this.#offset = undefined;
     const passed = Math.max(0, Math.min(time - this.#lastTime, MAX_DELAY_MS));
-    this.#lastTime = time;
+    // A single picture with a time far ahead must not take the clock with it.
+    const isAhead = this.#fileStart === undefined && passed > arrival - this.#lastArrival + MAX_STEP_MS;
+    [this.#lastTime, this.#lastArrival] = [time, arrival];
     this.#firstTime ??= time;
     const right = Math.round(this.#right(time, arrival));
-    const slewed = this.#last + Math.round(passed * SLEWING);
+    const slewed = this.#last + (isAhead ? 0 : Math.round(passed * SLEWING));
     // A large step back is taken at once: slewing would give all frames nearly the same time for minutes or hours.
     this.#last = right < slewed - MAX_DELAY_MS - MAX_AHEAD_MS ? right : Math.max(right, slewed);
     return this.#last;
@@ -84,6 +90,6 @@ export class CaptureClock {
   }
 
   #wentBack(time: number): boolean {
-    return time < this.#lastTime - MAX_STEP_BACK_MS;
+    return time < this.#lastTime - MAX_STEP_MS;
   }
 }
