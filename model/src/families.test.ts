@@ -315,6 +315,11 @@ served.push(
     'rtdetr',
     { outputs: [table(300, 1207, withClasses(inShares, 1203))] },
   ],
+  [
+    'YOLOv5 of one class that is sure of itself',
+    'yolov5',
+    { outputs: [table(3 * CELLS, 6, ({ box, score }) => [...centre(box), score, 1])], metadata: names(1) },
+  ],
   ['an input of doubles', 'yolov8', { outputs: [yolov8], input: { type: 'float64' } }],
   [
     'what a person says, against the metadata',

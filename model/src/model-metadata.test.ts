@@ -45,3 +45,17 @@ test('hostile metadata costs nothing and says nothing', () => {
   expect(read('imgsz', '[1, 1]')).toEqual({});
   expect(read('stride', '1000')).toEqual({});
 });
+
+test.each([
+  '0: person\n1: fire hydrant',
+  '1: fire hydrant\n0: person',
+  '- person\n- fire hydrant',
+  'person,fire hydrant',
+  'person\nfire hydrant\n',
+])('names written as %j are read', (written) => {
+  expect(readMetadata(properties({ names: written }))).toEqual({ names: ['person', 'fire hydrant'] });
+});
+
+test('code is no name', () => {
+  expect(readMetadata(properties({ names: "__import__('os').system('ls', 1)" }))).toEqual({});
+});

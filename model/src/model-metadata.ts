@@ -33,7 +33,9 @@ export function readMetadata(properties: readonly { key: string; value: string }
   const metadata: ModelMetadata = {};
   const task = texts.get('task');
   if (task) metadata.task = task;
-  const names = parseNames(texts.get('names') ?? '');
+  const written = texts.get('names') ?? '';
+  const literal = parseNames(written);
+  const names = literal.length > 0 ? literal : plainNames(written);
   if (names.length > 0) metadata.names = names;
   const stride = Number(texts.get('stride'));
   if (Number.isInteger(stride) && stride > 0 && stride <= MAX_STRIDE) metadata.stride = stride;
@@ -58,6 +60,18 @@ function parseNames(text: string): string[] {
   for (const [, id = '', single, double] of text.matchAll(new RegExp(key + value, 'g'))) {
     const index = isList ? names.length : Number(id);
     if (index < MAX_CLASSES) names[index] = (single ?? double ?? '').replace(/\\(.)/g, '$1');
+  }
+  return Array.from(names, (name, id) => name ?? `class ${id}`);
+}
+
+/** Lines `0: person`, `- person` or `person`, or `person, car` -> `['person', 'car']` */
+function plainNames(text: string): string[] {
+  const parts = text.trim().split(/\s*[\n,]\s*/, MAX_CLASSES);
+  if (parts.length < 2 || /[(){}[\]]/.test(text)) return [];
+  const names: string[] = [];
+  for (const part of parts) {
+    const [, id, name = ''] = /^(?:(\d{1,4}):\s*|-\s+)?(.{0,999})/.exec(part) ?? [];
+    names[id === undefined ? names.length : Number(id)] = name;
   }
   return Array.from(names, (name, id) => name ?? `class ${id}`);
 }

@@ -116,9 +116,9 @@ function listProblem(head: HeadName, batches: readonly (readonly OutputTensor[])
   const seen = rows.filter((row) => (row[4] as number) > SEEN);
   const isClass = seen.length > 0 && seen.every((row) => Number.isInteger(row[5]));
   const hasObjectness = head !== 'yolov8-rows' && head !== 'rtdetr';
-  return isClass && (hasObjectness || seen.some((row) => (row[5] as number) > 0))
-    ? 'its last column has only whole numbers: classes, it seems'
-    : undefined;
+  // One class may be sure of itself, and in half precision to the last digit.
+  const isSaid = seen.some((row) => (hasObjectness ? row[5] !== 1 : (row[5] as number) > 0));
+  return isClass && isSaid ? 'its last column has only whole numbers: classes, it seems' : undefined;
 }
 
 function boxProblem(objects: readonly Candidate[], width: number, height: number): string | undefined {
