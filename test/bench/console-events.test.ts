@@ -1,5 +1,5 @@
 import { annotatedKey, eventKey } from '@video-pipeline/frame';
-import { createReader, createStore } from '@video-pipeline/storage';
+import { createReader, createStore, inParallel } from '@video-pipeline/storage';
 import { compact } from '@video-pipeline/tables';
 import type { CDPSession } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -26,10 +26,10 @@ describeInChromium(`events of ${CAMERAS} cameras`, () => {
       frames: [keyOf(number % CAMERAS)],
     }));
     const told = events.map((event) => ({ key: eventKey(event), body: JSON.stringify(event) }));
-    for (const one of [...puts, ...told.map((event) => ({ ...event, contentType: 'application/json' }))])
-      await store.put(one);
+    const objects = [...puts, ...told.map((event) => ({ ...event, contentType: 'application/json' }))];
+    await inParallel(objects, 16, store.put);
     await compact({ ...createReader(storage), ...createStore(storage) }, { all: true, part: 'events' });
-  });
+  }, 600_000);
   afterAll(() => tabs?.close());
 
   test(`${EVENTS} scroll at under 16 ms a frame, and leave memory as it was`, async () => {

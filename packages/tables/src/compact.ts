@@ -1,10 +1,11 @@
 import { hourFolder } from '@video-pipeline/frame';
-import { inParallel, isMissing, type ListedObject, objectsOf, type Reader } from '@video-pipeline/storage';
+import type { ListedObject } from '@video-pipeline/storage';
+import { closedHours, readJson, type Unit } from './closed-hours.ts';
 import { openDatabase } from './duckdb.ts';
 import { byStored, insertLines, KINDS, loadsOf, portionsOf } from './lines.ts';
-import { hoursIn, LISTINGS, listNdjson } from './listings.ts';
+import { listNdjson } from './listings.ts';
 import { type Merging, mergeDays, mergeHours, type TableBucket } from './merge.ts';
-import { DAY_MS, EVENTS, HOUR_MS, HOURS, manifestKey, newestOf, partOf } from './schema.ts';
+import { DAY_MS, EVENTS, HOUR_MS, manifestKey, newestOf } from './schema.ts';
 
 export type { TableBucket };
 
@@ -37,14 +38,6 @@ export interface CompactOptions {
   signal?: AbortSignal;
 }
 
-interface Unit {
-  /** `date=.../hour=..` */
-  hour: string;
-  part: string;
-  /** Folders of the hour whose objects belong to the part. */
-  folders: string[];
-}
-
 /** ETags of the objects that the tables hold, by key. */
 type Manifest = Record<string, string>;
 
@@ -72,18 +65,19 @@ export async function compact(
   if (expireDays !== undefined && !(expireDays >= LEAST_EXPIRE_DAYS))
     throw new RangeError(`NDJSON is kept for ${LEAST_EXPIRE_DAYS} days at least, not ${expireDays}`);
   const done: Compacted = { objects: 0, frames: 0, written: 0, expired: 0 };
-  const covered = new Set<string>();
-  for await (const { key } of objectsOf(bucket, 'tables/manifests/')) covered.add(key);
   const recent = hourFolder(Math.max(0, now - LOOK_BACK_MS));
   const storedBefore = expireDays === undefined ? 0 : Math.max(0, now - expireDays * DAY_MS);
   const kept = hourFolder(storedBefore);
   // Detections of older hours may expire. Events do not, and their hours are never gone.
   const isKept = (hour: string, of: string) => of === EVENTS || hour >= kept;
-  const isDone = (hour: string, of: string) =>
-    !all && hour < recent && isKept(hour, of) && covered.has(manifestKey(hour, of));
+  const isFinal = (hour: string, of: string) => !all && hour < recent && isKept(hour, of);
   signal?.throwIfAborted();
-  const units = await closedHours(bucket, hourFolder(now - SETTLE_MS), part, isDone);
-  if (units.length === 0) return done;
+  const look = { part, open: hourFolder(now - SETTLE_MS), recent, isFinal };
+  const { units, note } = await closedHours(bucket, look);
+  if (units.length === 0) {
+    await note();
+    return done;
+  }
   const database = await openDatabase();
   const failures: Error[] = [];
   try {
@@ -100,37 +94,8 @@ export async function compact(
     await database.close();
   }
   if (failures[0]) throw failures[0];
+  await note();
   return done;
-}
-
-/**
- * Hours before `open` that are not done, the oldest first, with the folders that hold objects of them. Folders of other
- * parts, and dates of which each hour is done, are not listed: the bucket grows for years.
- */
-async function closedHours(
-  bucket: TableBucket,
-  open: string,
-  part: string | undefined,
-  isDone: (hour: string, part: string) => boolean,
-): Promise<Unit[]> {
-  const unitsOf = async (root: string, of: string): Promise<Unit[]> => {
-    const isWhole = (date: string) => HOURS.every((hour) => isDone(`${date}/${hour}`, of));
-    const dates = (await bucket.folders(root)).filter((date) => date <= open && !isWhole(date));
-    return (await hoursIn(bucket, root, dates))
-      .filter((hour) => hour < open && !isDone(hour, of))
-      .map((hour) => ({ hour, part: of, folders: [`${root}${hour}/`] }));
-  };
-  const isWanted = (of: string) => part === undefined || part === of;
-  const found = isWanted(EVENTS) ? await unitsOf('events/', EVENTS) : [];
-  const streams = part === EVENTS ? [] : await bucket.folders('detections/');
-  const wanted = streams.filter((stream) => isWanted(partOf(stream)));
-  const lists = await inParallel(wanted, LISTINGS, (stream) =>
-    unitsOf(`detections/${stream}/`, partOf(stream)),
-  );
-  found.push(...lists.flat());
-  return [...Map.groupBy(found, (unit) => `${unit.hour} ${unit.part}`).values()]
-    .map((units) => ({ ...(units[0] as Unit), folders: units.flatMap(({ folders }) => folders) }))
-    .sort((a, b) => (a.hour < b.hour ? -1 : 1));
 }
 
 async function compactUnit(
@@ -142,7 +107,7 @@ async function compactUnit(
   const { bucket, signal } = merging;
   signal?.throwIfAborted();
   const key = manifestKey(hour, part);
-  const held = await readManifest(bucket, key);
+  const held = await readJson<Manifest>(bucket, key);
   const listed = await listNdjson(bucket, folders, signal);
   const fresh = listed.filter((object) => held[object.key] !== object.etag).sort(byStored);
   for (const objects of portionsOf(fresh, MERGE_BYTES)) {
@@ -174,13 +139,4 @@ async function load(
   const rows = kind === 'events' ? 'SELECT DISTINCT ON (event_id) * FROM loaded' : newestOf('loaded');
   await database.run(`CREATE OR REPLACE TEMP TABLE fresh AS ${rows}`, {}, signal);
   await database.run('DROP TABLE loaded');
-}
-
-async function readManifest(bucket: Pick<Reader, 'read'>, key: string): Promise<Manifest> {
-  try {
-    return JSON.parse((await bucket.read(key)).toString());
-  } catch (error) {
-    if (isMissing(error)) return {};
-    throw error;
-  }
 }

@@ -1,0 +1,120 @@
+import { inParallel, isMissing, objectsOf, type Reader } from '@video-pipeline/storage';
+import { hoursIn, LISTINGS, type Root } from './listings.ts';
+import type { TableBucket } from './merge.ts';
+import { EVENTS, HOURS, manifestKey, partOf } from './schema.ts';
+
+/** Objects of an hour that are compacted together. */
+export interface Unit {
+  /** `date=.../hour=..` */
+  hour: string;
+  part: string;
+  /** Folders of the hour whose objects belong to the part. */
+  folders: string[];
+}
+
+/** Which hours a run looks at, all as `date=.../hour=..`. */
+export interface Look {
+  /** Only this part of the hours. */
+  part: string | undefined;
+  /** The first hour that is not over. */
+  open: string;
+  /** The first hour that is looked at again, although the tables hold it. */
+  recent: string;
+  /** Whether an hour that the tables hold needs no second look. */
+  isFinal: (hour: string, part: string) => boolean;
+}
+
+/** What a run notes of a folder: it had so many dates before this one, and the tables hold all of them. */
+interface Note {
+  before: string;
+  dates: number;
+}
+type Notes = Record<string, Note>;
+
+/**
+ * Hours that are over and not done, the oldest first, with the folders that hold objects of them. Not listed are
+ * folders of other parts, dates of which each hour is done, and dates that a former run has noted: the bucket grows for
+ * years. Where a folder has more old dates than were noted, all of them are looked at.
+ * @returns the hours, and what notes that they are done
+ */
+export async function closedHours(
+  bucket: TableBucket,
+  { part, open, recent, isFinal }: Look,
+): Promise<{ units: Unit[]; note(): Promise<void> }> {
+  const roots = await rootsOf(bucket, part);
+  const noted = new Map<string, Notes>();
+  await inParallel([...new Set(roots.map((root) => root.part))], LISTINGS, async (of) => {
+    noted.set(of, await readJson<Notes>(bucket, notesKey(of)));
+  });
+  const dated = await inParallel(roots, LISTINGS, async (root) => {
+    const dates = (await bucket.folders(root.folder)).filter((date) => date <= open);
+    const known = noted.get(root.part)?.[root.folder];
+    const isKnown = known && countBefore(dates, known.before) <= known.dates;
+    const isLeft = (date: string) =>
+      date >= (known?.before ?? '') || !isFinal(`${date}/${HOURS[0]}`, root.part);
+    return { ...root, dates, left: isKnown ? dates.filter(isLeft) : dates };
+  });
+  const held = await manifestsFrom(bucket, dated.flatMap(({ left }) => left).sort()[0] ?? open);
+  const isDone = (hour: string, of: string) => isFinal(hour, of) && held.has(manifestKey(hour, of));
+  const found = await inParallel(dated, LISTINGS, async ({ folder, part: of, left }) => {
+    const dates = left.filter((date) => !HOURS.every((hour) => isDone(`${date}/${hour}`, of)));
+    return (await hoursIn(bucket, folder, dates))
+      .filter((hour) => hour < open && !isDone(hour, of))
+      .map((hour) => ({ hour, part: of, folders: [`${folder}${hour}/`] }));
+  });
+  const [before = ''] = recent.split('/');
+  return {
+    units: [...Map.groupBy(found.flat(), (unit) => `${unit.hour} ${unit.part}`).values()]
+      .map((units) => ({ ...(units[0] as Unit), folders: units.flatMap(({ folders }) => folders) }))
+      .sort((a, b) => (a.hour < b.hour ? -1 : 1)),
+    async note() {
+      for (const [of, those] of Map.groupBy(dated, (root) => root.part)) {
+        const notes = those.map(({ folder, dates }) => [
+          folder,
+          { before, dates: countBefore(dates, before) },
+        ]);
+        const body = JSON.stringify(Object.fromEntries(notes));
+        if (body !== JSON.stringify(noted.get(of)))
+          await bucket.put({ key: notesKey(of), body, contentType: 'application/json' });
+      }
+    },
+  };
+}
+
+/** The folders of dates of a part, or of all. */
+async function rootsOf(bucket: TableBucket, part: string | undefined): Promise<Root[]> {
+  const streams = part === EVENTS ? [] : await bucket.folders('detections/');
+  const roots = streams.map((stream) => ({ folder: `detections/${stream}/`, part: partOf(stream) }));
+  return [{ folder: 'events/', part: EVENTS }, ...roots].filter(
+    (root) => part === undefined || part === root.part,
+  );
+}
+
+async function manifestsFrom(bucket: Pick<Reader, 'page'>, date: string): Promise<Set<string>> {
+  const keys = new Set<string>();
+  for await (const { key } of objectsOf(bucket, 'tables/manifests/', `tables/manifests/${date}/`))
+    keys.add(key);
+  return keys;
+}
+
+function countBefore(dates: readonly string[], before: string): number {
+  return dates.filter((date) => date < before).length;
+}
+
+/** Beside the folders of the tables, since Athena reads every object of those. */
+function notesKey(part: string): string {
+  return `tables/done/part-${part}.json`;
+}
+
+/** @returns an empty object if there is none */
+export async function readJson<Value extends object>(
+  bucket: Pick<Reader, 'read'>,
+  key: string,
+): Promise<Value> {
+  try {
+    return JSON.parse((await bucket.read(key)).toString());
+  } catch (error) {
+    if (isMissing(error)) return {} as Value;
+    throw error;
+  }
+}
