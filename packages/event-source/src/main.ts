@@ -62,7 +62,7 @@ async function main(): Promise<void> {
   const options = readOptions(config);
   const handler = await loadHandler(options.handler);
   await waitForParent();
-  const logger = createLogger('event-source');
+  const logger = createLogger(STAGE);
   const inProgress = new InProgress(options.notes, options.group, config.KAFKA_BOOTSTRAP_SERVERS);
   let source: EventSource | undefined;
   const { HOST: host, METRICS_PORT: port } = config;
@@ -100,7 +100,7 @@ async function main(): Promise<void> {
 }
 
 function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): Options {
-  return new Command('event-source')
+  return new Command(STAGE)
     .description('Runs a Lambda handler on a Kafka topic as an Amazon MSK event-source mapping does.')
     .requiredOption('--handler <file>', 'module that exports `handler`')
     .requiredOption('--topic <name>', 'topic to read')
