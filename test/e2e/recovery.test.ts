@@ -5,14 +5,26 @@ import {
   decodeSeenFrame,
   encodeDetectedFrame,
   encodeReference,
+  type MSKRecord,
   type PictureReference,
   type SeenFrame,
   type toLambdaRecord,
   withPictures,
 } from '@video-pipeline/frame';
+import { createAnnotateFrames } from '@video-pipeline/functions/annotate';
 import { createTail } from '@video-pipeline/kafka';
-import { audit, isClean, listFailed, readTopic, redrive, replay } from '@video-pipeline/recovery';
+import {
+  audit,
+  isClean,
+  listFailed,
+  type PlacedRecord,
+  readTopic,
+  redrive,
+  replay,
+} from '@video-pipeline/recovery';
+import { createPutFailed } from '@video-pipeline/storage';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { createKeeping, earlierFrom } from '../../functions/src/keeping.ts';
 import { type RecoveryRig, spotFrame, startRecoveryRig } from './recovery-rig.ts';
 
 let rig: RecoveryRig;
@@ -99,6 +111,47 @@ test('where pictures travel once, the audit and subscribers find them where they
   await rig.producer.send({ topic: options.detectionsTopic, messages: [wrong] });
   expect((await audit(options)).mixedUp).toEqual(['yard/s1/2']);
 });
+
+test.each(['twice', 'once'] as const)(
+  'with STORE=events, pictures near an event are stored, earlier ones from Kafka, and the audit counts the others (%s)',
+  async (pictures) => {
+    const person: Detection = { class_id: 0, class_name: 'person', confidence: 0.9, bbox: [1, 2, 30, 40] };
+    const frames = await Promise.all(Array.from({ length: 10 }, (_, number) => spotFrame(number)));
+    const found = frames[7];
+    if (found) found.detections = [person];
+    const options = await rig.publish(frames, pictures);
+    // What the stage reads: detect's own topic where it annotates too.
+    const records: PlacedRecord[] = [];
+    const topic = pictures === 'once' ? options.framesTopic : options.detectionsTopic;
+    await readTopic(rig.kafka, topic, (record) => void records.push(record));
+    const tail = createTail(rig.kafka);
+    onTestFinished(() => tail.close());
+    const annotate = createAnnotateFrames({
+      store: rig.store,
+      prefix: options.s3Prefix,
+      form: 'events',
+      keeping: createKeeping(
+        { classes: new Set(['person']), beforeMs: 3, afterMs: 1 },
+        earlierFrom(tail, options.detectionsTopic),
+      ),
+      putFailed: createPutFailed(rig.store, 'annotate'),
+      logger: { warn: () => expect.unreachable() },
+    });
+    const received = records.map(({ partition, offset }, index) => ({
+      record: { topic, partition, offset } as MSKRecord,
+      frame: frames[index] as DetectedFrame,
+    }));
+    for (const batch of [received.slice(0, 6), received.slice(6)]) await annotate(batch);
+    expect(await audit({ ...options, pixels: false })).toMatchObject({
+      published: 10,
+      annotated: 5,
+      notKept: 5,
+      missing: [],
+    });
+    const stored = await Array.fromAsync(options.bucket.list(`${options.s3Prefix}/`));
+    expect(stored).toEqual(frames.slice(4, 9).map((one) => annotatedKey(options.s3Prefix, one)));
+  },
+);
 
 test('a failed record is listed with its reason, put back on its topic as it was, and gone from failed/', async () => {
   const frames = [await spotFrame(7)];
