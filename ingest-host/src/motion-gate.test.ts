@@ -20,7 +20,7 @@ function scene(size: number, seed: number, brightness = 110): Frame {
 }
 
 /** Which of the scenes pass, ten a second. */
-async function passing(scenes: [size: number, brightness?: number][], threshold = 0.01) {
+async function passing(scenes: [size: number, brightness?: number][], threshold: number | 'safe' = 0.01) {
   const gate = new MotionGate({ threshold, keepaliveSeconds: 2 });
   const passed: number[] = [];
   for (const [index, [size, brightness]] of scenes.entries()) {
@@ -38,6 +38,21 @@ test('a still scene, noise and all, is sent once, and again when the keep-alive 
 test('what moves is sent: here a square of 1.1 % of the picture, and its going', async () => {
   expect(await passing([[0], [0], [50], [50], [0], [0]])).toEqual([0, 2, 4]);
   expect(await passing([[0], [0], [50], [50], [0], [0]], 0.05)).toEqual([0]);
+});
+
+test.each([
+  [1 / 2304, [0]],
+  ['safe', [0, 2]],
+] as const)('a change of one cell by little is sent with `safe` alone (%s)', async (threshold, expected) => {
+  const gate = new MotionGate({ threshold, keepaliveSeconds: 10 });
+  const passed: number[] = [];
+  // Four pixels of one cell of a hundred. The noise is the same each time.
+  for (const [index, size] of [0, 0, 2, 2].entries()) {
+    using picture = scene(size, 1);
+    if (await gate.passes(picture, index / 10)) passed.push(index);
+  }
+  gate.close();
+  expect(passed).toEqual(expected);
 });
 
 test('a slow change adds up, since pictures are compared with the last one sent', async () => {

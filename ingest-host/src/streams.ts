@@ -93,7 +93,9 @@ export const streamEntrySchema = z.strictObject({
     .optional(),
   active_hours: z.string().regex(HOURS_PATTERN, 'must be HH:MM-HH:MM').optional(),
   time_zone: z.string().refine(isTimeZone, 'must be a time zone such as Europe/Paris').optional(),
-  motion_threshold: part.optional(),
+  motion_threshold: z
+    .union([z.literal('safe'), part], { error: 'must be a number from 0 to 1, or safe' })
+    .optional(),
   priority: z.int().min(0).max(100).optional(),
   // A disabled stream stays in the list, but is not read.
   disabled: z.boolean().optional(),
@@ -169,6 +171,6 @@ function withDefaults(item: z.output<typeof streamEntrySchema>, defaults: Stream
       ? { activeHours: { span: item.active_hours, timeZone: item.time_zone ?? 'UTC' } }
       : {}),
     ...(item.priority === undefined ? {} : { priority: item.priority }),
-    ...(threshold > 0 ? { motion: { threshold, keepaliveSeconds } } : {}),
+    ...(threshold === 'safe' || threshold > 0 ? { motion: { threshold, keepaliveSeconds } } : {}),
   };
 }

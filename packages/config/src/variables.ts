@@ -177,9 +177,12 @@ export const variables = {
   MAX_FRAMES: integer(1, Number.MAX_SAFE_INTEGER)
     .optional()
     .describe('ingest ends by itself once it has published this many frames'),
-  MOTION_THRESHOLD: number(0, 1)
+  MOTION_THRESHOLD: z
+    .union([z.literal('safe'), number(0, 1)], { error: 'must be a number from 0 to 1, or safe' })
     .default(0)
-    .describe('share of the picture that must change for a frame to be sent, 0..1; 0 sends every frame'),
+    .describe(
+      'share of the picture that must change for a frame to be sent, 0..1; 0 sends every frame. `safe`: the least change anywhere that is no noise',
+    ),
   MOTION_KEEPALIVE_SECONDS: number(0.1, 86_400)
     .default(10)
     .describe('longest time between two frames of a scene without motion, with MOTION_THRESHOLD'),

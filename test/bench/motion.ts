@@ -1,0 +1,75 @@
+// What MOTION_THRESHOLD spares, and which frames with a person or a vehicle it misses, on the demo clips by the default model.
+//   npm run bench:motion -- --help
+import { basename } from 'node:path';
+import { CLIPS, defaultModelPath, fetchAsset } from '@video-pipeline/assets';
+import { Decoder, Demuxer, Scaler } from 'node-av/api';
+import { MotionGate } from '../../ingest-host/src/motion-gate.ts';
+import { forTool, loadDetector } from '../../model/src/load-detector.ts';
+import { buildNanodet } from '../../model/src/nanodet/build.ts';
+import { npmScript, positiveNumber } from './options.ts';
+
+const { file, fps, confidence } = npmScript(
+  'bench:motion',
+  'What MOTION_THRESHOLD spares, and what it misses, by the default model.',
+)
+  .option('--file <clip...>', 'clips of your own; the demo clips without it')
+  .option('--fps <n>', 'frames a second that are sampled', positiveNumber, 10)
+  .option('--confidence <n>', 'of a person or vehicle that counts, up to 1', positiveNumber, 0.4)
+  .parse()
+  .opts<{ file?: string[]; fps: number; confidence: number }>();
+
+/** `safe`, and shares of the picture: the least is one cell of the grid that is compared. */
+const THRESHOLDS = ['safe' as const, 1 / 2304, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05];
+const KEEPALIVE_SECONDS = 10;
+const WANTED = new Set(['person', 'bicycle', 'car', 'motorcycle', 'bus', 'truck', 'train', 'boat']);
+const MAX_PIXELS = 64e6;
+
+await buildNanodet(console.error);
+const detector = await loadDetector(defaultModelPath(), forTool(MAX_PIXELS));
+const { signal } = new AbortController();
+try {
+  for (const path of file ?? (await fetchAsset(CLIPS))) await measure(path);
+} finally {
+  await detector.close();
+}
+
+async function measure(path: string): Promise<void> {
+  await using input = await Demuxer.open(path);
+  const video = input.video();
+  if (!video) throw new Error(`${path} has no video`);
+  using decoder = await Decoder.create(video);
+  using scaler = new Scaler();
+  const { num, den } = video.avgFrameRate;
+  const gates = THRESHOLDS.map((threshold) => ({
+    threshold,
+    gate: new MotionGate({ threshold, keepaliveSeconds: KEEPALIVE_SECONDS }),
+    sent: 0,
+    missed: 0,
+  }));
+  let [index, sampled, wanted] = [0, 0, 0];
+  for await (using frame of decoder.frames(input.packets(video.index))) {
+    if (!frame) break;
+    const time = (index++ * den) / num;
+    if (time * fps < sampled) continue;
+    sampled++;
+    const pictures = [await scaler.toJpeg(frame)];
+    const [seen] = await detector.detect({ pictures, threshold: confidence, client: 'bench', signal });
+    if (!seen || 'error' in seen) throw new Error(`${path}: ${seen?.error}`);
+    const isWanted = seen.detections.some(({ class_name }) => WANTED.has(class_name));
+    if (isWanted) wanted++;
+    for (const one of gates) {
+      const passes = await one.gate.passes(frame, time);
+      if (passes) one.sent++;
+      else if (isWanted) one.missed++;
+    }
+  }
+  console.log(`${basename(path)}: ${sampled} frames at ${fps} fps, ${wanted} with a person or a vehicle`);
+  for (const { threshold, gate, sent, missed } of gates) {
+    gate.close();
+    const percent = (part: number, of: number) => `${((100 * part) / Math.max(1, of)).toFixed(1)} %`;
+    console.log(
+      `  ${String(threshold).slice(0, 6).padEnd(6)}  ${percent(sampled - sent, sampled).padStart(7)} of the frames spared, ` +
+        `${missed} missed: recall ${percent(wanted - missed, wanted)}`,
+    );
+  }
+}
