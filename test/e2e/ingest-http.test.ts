@@ -5,7 +5,7 @@ import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer, type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import sharp from 'sharp';
-import { afterAll, afterEach, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, onTestFinished, test } from 'vitest';
 import { makeCertificate } from '../support/certificate.ts';
 import { collectingIngest, stream } from '../support/collect.ts';
 import { jpegSize } from '../support/jpeg.ts';
@@ -133,14 +133,19 @@ test('live HLS: a segment arrives at once, its pictures are as far apart as they
       `#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:${last - 2}\n${names}`,
     );
   });
+  const ticks: number[] = [];
+  const timer = setInterval(() => ticks.push(performance.now()), 40);
+  onTestFinished(() => clearInterval(timer));
   const { ingest, frames } = run([stream('yard', `http://${address}/live.m3u8`, 25)]);
   await expect.poll(() => frames.length, { timeout: 20_000 }).toBeGreaterThan(75);
   expect(ingest.stats.get('yard')).toMatchObject({ state: 'flowing', reconnects: 0 });
   const times = frames.slice(10, 75).map(({ capturedAt }) => capturedAt);
-  const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0));
-  // One that the machine held up is followed by one that is early.
-  expect(gaps.filter((gap) => Math.abs(gap - 40) > 25).length).toBeLessThan(8);
-  expect(Math.abs((times.at(-1) ?? 0) - (times[0] ?? 0) - 64 * 40)).toBeLessThan(200);
+  const uneven = (all: number[]) =>
+    all.slice(1).filter((time, index) => Math.abs(time - (all[index] ?? 0) - 40) > 25).length;
+  // One that the machine held up is followed by one that is early. How often it holds up shows a timer beside it.
+  expect(uneven(times)).toBeLessThan(8 + 2 * uneven(ticks));
+  const late = (all: number[]) => (all.at(-1) ?? 0) - (all[0] ?? 0) - (all.length - 1) * 40;
+  expect(Math.abs(late(times))).toBeLessThan(200 + 2 * late(ticks));
 });
 
 test('HLS with dates, through TLS: frames have them, over a gap too, and it ends', async () => {
