@@ -226,6 +226,13 @@ describe('the archive', () => {
         frames: 30,
         bytes: expect.toSatisfy((bytes: number) => bytes > 30_000),
       });
+      const near = await getJson<FrameFacts>(`/api/streams/${stream}/near/${start + 1_234}`);
+      expect(near.frame_number).toBe(12);
+      const range = `from=${start}&to=${start + 100}&stream=${stream}`;
+      const tar = await get(`/api/search/export?${range}&format=yolo-tar`);
+      const [image, ...others] = parseTar(await tar.arrayBuffer());
+      expect([image?.name, others.length]).toEqual([`images/${stream}-${start}-0.jpg`, 2]);
+      expect((await sharp(image?.data).metadata()).format).toBe('jpeg');
     },
   );
 
