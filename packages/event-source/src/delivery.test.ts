@@ -235,7 +235,26 @@ describe('one record that always fails', () => {
     ]);
     const whole = ['0:7', '0:8', '1:3'];
     expect(calls.slice(0, 5)).toEqual(Array(5).fill(whole));
-    expect(calls.slice(5)).toEqual([['0:7'], ['1:3'], ['0:8'], ['1:3'], ['1:3'], ['1:3'], ['0:8']]);
+    expect(calls.slice(5)).toEqual([['0:7'], ['1:3'], ['0:8'], ['1:3'], ['1:3'], ['0:8'], ['1:3']]);
+  });
+
+  test('delays no other stream meanwhile, and is found also as the first that a process delivers', async () => {
+    const { calls, putFailed, options } = setup('0:7');
+    const alone = { ...batch, records: batch.records.filter(({ partition }) => partition === 0) };
+    expect(await deliver(alone, options, always)).toBe(true);
+    expect(putFailed.mock.calls).toMatchObject([
+      [{ offset: 7 }, 'failed 4 times on its own: it is poison', {}],
+    ]);
+    expect(calls.slice(5)).toEqual([['0:7'], ['0:7'], ['0:7'], ['0:8'], ['0:7']]);
+  });
+
+  test('is told from a fault of the handler by a record of an earlier batch, delivered again', async () => {
+    const { calls, options } = setup('0:7');
+    const lastGood = {};
+    await deliver({ ...batch, records: batch.records.slice(1, 2) }, { ...options, lastGood }, always);
+    const next = { ...batch, records: batch.records.slice(0, 1) };
+    expect(await deliver(next, { ...options, lastGood }, always)).toBe(true);
+    expect(calls.slice(-2)).toEqual([['1:3'], ['0:7']]);
   });
 
   test('is not, while nothing succeeds at all: then time may cure it', async () => {
@@ -250,6 +269,21 @@ describe('one record that always fails', () => {
     expect(await deliver(batch, options, () => turns++ < 20)).toBe(false);
     expect(putFailed).not.toHaveBeenCalled();
   });
+});
+
+test('a stream keeps its order when the fault ends while its records are delivered one by one', async () => {
+  const taken: number[] = [];
+  let calls = 0;
+  const handler: DeliveryOptions['handler'] = ({ records }) => {
+    if (++calls <= 6) throw new Error('away'); // Five times the whole, then the first record alone.
+    taken.push(...Object.values(records).flatMap((some) => some.map(({ offset }) => offset)));
+  };
+  const stream = {
+    ...batch,
+    records: batch.records.map((one, offset) => ({ ...one, partition: 0, offset })),
+  };
+  expect(await deliver(stream, optionsOf(handler, { putFailed: async () => {} }), always)).toBe(true);
+  expect(taken).toEqual([0, 1, 2]);
 });
 
 test('what can`t be read is put into failed/ by reference, and the rest is delivered', async () => {

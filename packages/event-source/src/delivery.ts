@@ -41,6 +41,11 @@ export interface DeliveryOptions {
   onTooLarge: OnFailure;
   /** Destination of records that can't be read, and of those that fail whenever they are delivered alone. */
   putFailed?: PutFailed;
+  /**
+   * The record that the handler took last, of any batch. It is delivered again to tell a fault of one record from a
+   * fault of the handler.
+   */
+  lastGood?: { record?: MSKRecord | undefined };
   /** Notes of the records in work, for the next process. Left out, none are written or read. */
   inProgress?: InProgress;
   logger: Pick<Logger, 'warn'>;
@@ -66,8 +71,9 @@ const LONE_ATTEMPTS = 4;
 
 /**
  * Invokes the handler with a batch until it succeeds, or the batch goes to its destination on failure. A batch that
- * fails again and again is delivered record by record, so that a record that always fails delays no other. Where no
- * record succeeds, the fault is not in the records, and the attempts never end.
+ * fails again and again is delivered record by record, so that a record that always fails delays no other stream. While a
+ * record fails, later ones of its stream wait: the stream keeps its order. Where no record succeeds, the fault is not in
+ * the records, and the attempts never end.
  * @param isOurs asked before each retry: whether the batch's partitions are still assigned to us
  * @returns whether the batch is done with; `false` when it was given up, since it is not ours any more or we stop
  */
@@ -98,15 +104,13 @@ class Rest {
   readonly #options: DeliveryOptions;
   readonly #failures = new Map<MSKRecord, number>();
   #refused: Refused[];
-  /** A record that succeeded. It is delivered again to tell a fault of one record from a fault of the handler. */
-  #good: MSKRecord | undefined;
   records: MSKRecord[];
   /** Whether the records are delivered one by one, since the whole batch failed. */
   isDivided = false;
 
   constructor(batch: Batch, options: DeliveryOptions) {
     this.#batch = batch;
-    this.#options = options;
+    this.#options = { lastGood: {}, ...options };
     this.#refused = [...(batch.refused ?? [])];
     this.records = [...batch.records];
   }
@@ -152,29 +156,45 @@ class Rest {
 
   /** Delivers each record alone. Records that fail stay, except one that has failed too often while others succeed. */
   async #divide(): Promise<void> {
-    let failure: unknown;
-    for (const record of [...this.records]) {
+    const failed = new Map<string, unknown>();
+    for (const record of this.records) {
+      const stream = `${record.topic}-${record.partition}/${record.key}`;
+      if (failed.has(stream) || !this.records.includes(record)) continue;
       try {
-        await invoke([record], this.#options);
-        this.#good = record;
-        this.#done(record);
+        await this.#deliverAlone(record);
       } catch (error) {
-        failure = error;
-        const failures = (this.#failures.get(record) ?? 0) + 1;
-        this.#failures.set(record, failures);
-        if (failures >= LONE_ATTEMPTS && (await this.#othersSucceed()))
-          await this.#giveUp(record, failures, error);
+        const failures = this.#failures.get(record) ?? 0;
+        if (failures >= LONE_ATTEMPTS) await this.#giveUp(record, failures, error);
+        else failed.set(stream, error);
       }
     }
-    if (this.records.length > 0) throw failure;
+    for (const error of failed.values()) throw error;
   }
 
-  async #othersSucceed(): Promise<boolean> {
-    if (!this.#good) return false;
-    return invoke([this.#good], this.#options).then(
-      () => true,
-      () => false,
-    );
+  /** The last attempt comes after another record has succeeded: before, the fault may be the handler's. */
+  async #deliverAlone(record: MSKRecord): Promise<void> {
+    try {
+      await invoke([record], this.#options);
+    } catch (error) {
+      const failures = Math.min((this.#failures.get(record) ?? 0) + 1, LONE_ATTEMPTS - 1);
+      this.#failures.set(record, failures);
+      if (failures < LONE_ATTEMPTS - 1 || !(await this.#anotherSucceeds(record))) throw error;
+      this.#failures.set(record, LONE_ATTEMPTS);
+      await invoke([record], this.#options);
+    }
+    this.#done(record);
+  }
+
+  async #anotherSucceeds(record: MSKRecord): Promise<boolean> {
+    const other = this.#options.lastGood?.record ?? this.records.find((one) => one !== record);
+    if (!other) return false;
+    try {
+      await invoke([other], this.#options);
+    } catch {
+      return false;
+    }
+    this.#done(other);
+    return true;
   }
 
   async #giveUp(record: MSKRecord, failures: number, error: unknown): Promise<void> {
@@ -232,6 +252,7 @@ async function invoke(records: readonly MSKRecord[], options: DeliveryOptions): 
   };
   try {
     await (inProgress ? inProgress.during(records, work) : work());
+    if (options.lastGood) options.lastGood.record = records.at(-1);
   } finally {
     timeout.catch(() => {}); // Ended by the next line, or thrown above.
     inTime.abort();

@@ -50,7 +50,7 @@ const CONSUMER = {
   retry: KAFKA_RETRY,
 } as const;
 
-interface EventSourceOptions extends Omit<DeliveryOptions, 'maxBytes' | 'signal' | 'wait'> {
+interface EventSourceOptions extends Omit<DeliveryOptions, 'maxBytes' | 'signal' | 'wait' | 'lastGood'> {
   kafka: Kafka;
   topic: string;
   groupId: string;
@@ -114,6 +114,7 @@ class Poller implements EventSource {
   /** For each assigned partition, the offset up to which all is done, until a broker has accepted its commit. */
   readonly #uncommitted = new Map<number, number>();
   #commitTimer: NodeJS.Timeout | undefined;
+  readonly #lastGood = {};
 
   constructor(options: EventSourceOptions, consumer: Consumer) {
     this.#options = options;
@@ -219,7 +220,8 @@ class Poller implements EventSource {
   async #deliver(batch: Batch): Promise<void> {
     const assignments = this.#assignments;
     const ours = () => batch.partitions.filter((one) => this.#assignments.get(one) === assignments.get(one));
-    const options = { ...this.#options, maxBytes: MAX_BYTES, signal: this.#stopping.signal };
+    const lastGood = this.#lastGood;
+    const options = { ...this.#options, maxBytes: MAX_BYTES, signal: this.#stopping.signal, lastGood };
     if (await deliver(batch, options, () => ours().length > 0)) {
       for (const partition of ours()) this.#uncommitted.set(partition, this.#batcher.endOf(partition));
       await this.#commit();
