@@ -25,7 +25,7 @@ test('what survives leaves no note', async () => {
   expect(open().isWary).toBe(false);
 });
 
-test('a record that ends its process in a batch and then alone is given up, its neighbours are not', async () => {
+test('a record that ends its process in a batch and then twice alone is given up, its neighbours are not', async () => {
   die(open(), 1, 2, 3);
   const second = open();
   expect(second.isWary).toBe(true);
@@ -38,12 +38,16 @@ test('a record that ends its process in a batch and then alone is given up, its 
   die(second, 2);
 
   const third = open();
-  expect(third.verdict(record(1))).toBeUndefined();
-  expect(third.verdict(record(2))).toBe('its process ended 2 times while it worked on it');
-  expect(third.verdict(record(3))).toBeUndefined();
-  third.forget(['t-0-2']);
-  await third.during([record(3)], async () => {});
-  expect(third.isWary).toBe(false);
+  expect([1, 2, 3].map((offset) => third.verdict(record(offset)))).toEqual([undefined, undefined, undefined]);
+  die(third, 2);
+
+  const fourth = open();
+  expect(fourth.verdict(record(1))).toBeUndefined();
+  expect(fourth.verdict(record(2))).toBe('its process ended 3 times while it worked on it');
+  expect(fourth.verdict(record(3))).toBeUndefined();
+  fourth.forget(['t-0-2']);
+  await fourth.during([record(3)], async () => {});
+  expect(fourth.isWary).toBe(false);
   expect(readdirSync(folder)).toEqual([]);
 });
 

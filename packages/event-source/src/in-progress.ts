@@ -11,8 +11,8 @@ export const NOTES_FOLDER = join(tmpdir(), 'video-pipeline-in-progress');
 interface Suspect {
   /** How often a process ended so. */
   ends: number;
-  /** Whether it was the only record in work the last time. */
-  alone: boolean;
+  /** How often it was the only record in work then. */
+  lone: number;
 }
 
 /** What a process leaves on the disk when it crashes. */
@@ -25,8 +25,11 @@ interface Note {
   member?: string | undefined;
 }
 
-/** A record is put into failed/ when this many processes ended while they worked on it. */
-const MAX_ENDS = 2;
+/**
+ * A record is put into failed/ when this many processes ended while they worked on it alone. One end proves nothing: a
+ * host that goes away, or a lack of memory, ends a process during any record.
+ */
+const MAX_LONE_ENDS = 2;
 /**
  * How long records are delivered one by one after a crash, milliseconds. The suspects may have gone to another process,
  * and then nothing here clears them.
@@ -75,7 +78,7 @@ export class InProgress {
   /** Why the record must not be delivered again; undefined if it may. */
   verdict(record: MSKRecord): string | undefined {
     const suspect = this.#suspects.get(positionOf(record));
-    if (!suspect?.alone || suspect.ends < MAX_ENDS) return undefined;
+    if (!suspect || suspect.lone < MAX_LONE_ENDS) return undefined;
     return `its process ended ${suspect.ends} times while it worked on it`;
   }
 
@@ -123,9 +126,10 @@ export class InProgress {
     if (note?.cluster !== this.#cluster) return;
     if (note.member) this.formerMembers.push(note.member);
     for (const [position, suspect] of note.suspects) this.#suspects.set(position, suspect);
-    const alone = note.work.flat().length === 1;
+    const alone = note.work.flat().length === 1 ? 1 : 0;
     for (const position of note.work.flat()) {
-      this.#suspects.set(position, { ends: (this.#suspects.get(position)?.ends ?? 0) + 1, alone });
+      const { ends, lone } = this.#suspects.get(position) ?? { ends: 0, lone: 0 };
+      this.#suspects.set(position, { ends: ends + 1, lone: (lone ?? 0) + alone });
     }
   }
 
