@@ -4,9 +4,9 @@ import { giveBack } from '@video-pipeline/picture/codec';
 import { Batcher, rungsUpTo, rungUp } from './batcher.ts';
 import { DecodingLanes } from './decoding-lanes.ts';
 import type { DetectorOptions, DetectRequest, PictureResult } from './detector-options.ts';
-import type { Candidate, OutputTensor } from './heads/index.ts';
+import type { Candidate, OutputTensor, Point } from './heads/index.ts';
 import { InputSizes } from './input-sizes.ts';
-import { toPicture } from './letterbox.ts';
+import { pointInPicture, toPicture } from './letterbox.ts';
 import type { ModelFile } from './model-file.ts';
 import { decodePicture, frameBytes, layOut, type Picture, pictureError } from './picture.ts';
 import { resizeLinear } from './resize.ts';
@@ -248,6 +248,7 @@ export class Detector {
       frames,
       dims: [size, box.inputHeight, box.inputWidth, 3],
       thresholds: items.map(({ threshold }) => threshold),
+      scales: items.map(({ picture }) => 1 / picture.box.scaleX),
     });
     this.#free.push(result.frames);
     this.#options.observeBatch(items.length);
@@ -263,13 +264,17 @@ export class Detector {
     return free && free.length >= bytes ? free : new Uint8Array(bytes);
   }
 
-  #toDetection({ classId, score, box }: Candidate, picture: Picture): Detection {
-    const bbox = toPicture(box, picture.box, picture.width, picture.height);
+  #toDetection({ classId, score, box, polygon }: Candidate, picture: Picture): Detection {
+    const { width, height } = picture;
+    const bbox = toPicture(box, picture.box, width, height);
     return {
       class_id: classId,
       class_name: this.#nameOf(classId),
       confidence: round(score, 4),
       bbox: bbox.map((side) => round(side, 2)) as Detection['bbox'],
+      ...(polygon && {
+        polygon: polygon.map((point) => rounded(pointInPicture(point, picture.box, width, height))),
+      }),
     };
   }
 
@@ -289,6 +294,9 @@ function rungsOf({ model, batchSizes, tunesShapes }: DetectorOptions): number[] 
   if (model.batchSize) return [model.batchSize];
   return tunesShapes ? rungsUpTo(batchSizes) : undefined;
 }
+
+/** Points are stored with a tenth of a pixel: an outline has many. */
+const rounded = ([x, y]: Point): Point => [round(x, 1), round(y, 1)];
 
 function round(value: number, digits: number): number {
   return Math.round(value * 10 ** digits) / 10 ** digits;

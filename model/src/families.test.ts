@@ -79,6 +79,16 @@ const scores = (rows: number, name: string, fill = 0, objects = SEEN) =>
 const labels = (name: string, dims = [1, 2]) => ({
   ...{ name, dims, values: Float32Array.from(SEEN.map(({ classId }) => classId)) },
 });
+const MASKS = 8;
+const coefficients = Array<number>(MASKS).fill(-3);
+const protos = {
+  name: 'output1',
+  values: new Float32Array(MASKS * 40 * 40).fill(7),
+  dims: [1, MASKS, 40, 40],
+};
+const withMasks = transposed(
+  table(CELLS, 84 + MASKS, (one) => [...withClasses(inCentre, 80)(one), ...coefficients]),
+);
 const served: [string, string, ConstantModel, ReadOptions?][] = [
   ['YOLOv8', 'yolov8', { outputs: [yolov8], metadata: C80 }],
   ['YOLOv8 of unknown sizes', 'yolov8', { outputs: [{ ...yolov8, declared: ['a', 'b', 'c'] }] }],
@@ -122,6 +132,15 @@ const served: [string, string, ConstantModel, ReadOptions?][] = [
     {
       outputs: [{ ...list(300), declared: ['batch', 'anchors', 'anchors'] }],
       metadata: { ...C80, end2end: 'True' },
+    },
+  ],
+  ['segmentation without metadata', 'yolov8-segment', { outputs: [withMasks, protos] }],
+  [
+    'segmentation with suppression inside',
+    'end2end-segment',
+    {
+      outputs: [protos, table(300, 6 + MASKS, (one) => [...asListed(one), ...coefficients])],
+      metadata: { ...C80, task: 'segment' },
     },
   ],
   ['DeepStream-Yolo', 'deepstream', { outputs: [list(1200)] }],
@@ -468,7 +487,8 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
     /--head mmdet/,
     { outputs: [table(60, 5, ({ box, score }) => [...box, score], { name: 'dets' }), spread('labels', 60)] },
   ],
-  ['another task', /its task is 'segment'/, { outputs: [yolov8], metadata: { ...C80, task: 'segment' } }],
+  ['another task', /its task is 'depth'/, { outputs: [yolov8], metadata: { ...C80, task: 'depth' } }],
+  ['masks that are missing', /no family has/, { outputs: [yolov8], metadata: { ...C80, task: 'segment' } }],
   ['six channels', /neither \[N, 3, H, W\]/, { outputs: [yolov8], input: { shape: [1, 6, SIDE, SIDE] } }],
   ['an input of integers', /neither floats nor uint8/, { outputs: [yolov8], input: { type: 'int64' } }],
   ['nothing but NaN', /100 % of its numbers are NaN/, { outputs: [poisoned(Number.NaN, 0, 84 * CELLS)] }],

@@ -31,6 +31,8 @@ export interface WorkerJob {
   dims: readonly [number, number, number, 3];
   /** One for each frame, 0..1. */
   thresholds: readonly number[];
+  /** For each frame, pixels of its picture for each pixel of the input; left out, 1. */
+  scales?: readonly number[];
   /** Whether the raw outputs are returned instead of candidates. */
   raw?: boolean;
 }

@@ -42,7 +42,9 @@ async function work(job: WorkerJob): Promise<void> {
     if (job.raw && reading?.selects)
       throw new Error("the model's graph chooses candidates: its own outputs are given with --select host");
     const candidates = how
-      ? job.thresholds.map((threshold, image) => decode(how, outputs, image, threshold, job.dims, cut))
+      ? job.thresholds.map((threshold, image) =>
+          finish(decode(how, outputs, image, threshold, job.dims, cut), how, outputs, image, job),
+        )
       : [];
     const milliseconds = { inference: inferred - started, decoding: performance.now() - inferred };
     const result = { candidates, cut: cut.count, frames: job.frames, milliseconds };
@@ -74,6 +76,26 @@ function decode(
   }
   return (head.needsSuppression ? suppress : strongest)(candidates.filter(isSound), suppression);
 }
+
+/** Adds what the model says of the objects that are kept. Few points an object in a crowd: a record is limited. */
+function finish(
+  kept: Candidate[],
+  { head }: Reading,
+  outputs: OutputTensor[],
+  image: number,
+  { dims, scales = [] }: WorkerJob,
+): Candidate[] {
+  const details: Head['finish'] = (heads[head] as Head).finish;
+  if (!details) return kept;
+  const [, inputHeight, inputWidth] = dims;
+  const mostPoints = Math.min(MAX_OUTLINE, Math.floor(MAX_POINTS / kept.length));
+  const options = { threshold: 0, inputWidth, inputHeight, scale: scales[image] ?? 1, mostPoints };
+  return kept.flatMap((one) => details(one, outputs, image, options) ?? []);
+}
+
+/** Most points of one outline, and of all in a picture. */
+const MAX_OUTLINE = 500;
+const MAX_POINTS = 10_000;
 
 /** Loads only the runtime that is used. */
 async function createSession({ onnx, providers, openvino, threads = 1 }: WorkerSetup): Promise<Session> {

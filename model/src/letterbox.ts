@@ -1,7 +1,7 @@
-import type { Preprocessing } from './heads/head.ts';
+import type { Point, Preprocessing } from './heads/head.ts';
 import { roundHalfEven } from './resize.ts';
 
-/** Where a picture lies in the model's input, pixels. The scales are input size over picture size. */
+/** Where a picture lies in the model's input, pixels. The scales are its size there over its own. */
 export interface Letterbox {
   /** Size of the model's input. */
   inputWidth: number;
@@ -48,7 +48,9 @@ export function letterbox(
   const inputHeight = size.kind === 'fixed' ? size.height : roundUp(height, size.stride);
   const left = fit === 'corner' ? 0 : Math.floor((inputWidth - width) / 2);
   const top = fit === 'corner' ? 0 : Math.floor((inputHeight - height) / 2);
-  return { inputWidth, inputHeight, width, height, left, top, scaleX: scale, scaleY: scale };
+  // Each side by its own scale, since each is rounded to whole pixels.
+  const scales = { scaleX: width / pictureWidth, scaleY: height / pictureHeight };
+  return { inputWidth, inputHeight, width, height, left, top, ...scales };
 }
 
 function stretched(pictureWidth: number, pictureHeight: number, width: number, height: number): Letterbox {
@@ -69,6 +71,12 @@ export function toPicture(
     clamp((box[2] - left) / scaleX, pictureWidth),
     clamp((box[3] - top) / scaleY, pictureHeight),
   ];
+}
+
+/** Converts a point in the same way. */
+export function pointInPicture([x, y]: Point, box: Letterbox, width: number, height: number): Point {
+  const [pointX, pointY] = toPicture([x, y, x, y], box, width, height);
+  return [pointX, pointY];
 }
 
 /** Longest side of a rectangle input, pixels. */

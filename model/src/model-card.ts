@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { type HeadName, heads, type Preprocessing } from './heads/index.ts';
+import { TASK_NAMES } from './model-metadata.ts';
 import { boxForms } from './onnx/output-form.ts';
 import type { PixelForm } from './onnx/uint8-input.ts';
 
@@ -11,6 +12,8 @@ const three = z.tuple([z.number(), z.number(), z.number()]);
 const cardSchema = z.strictObject({
   /** Name of the family, as for `--head`. */
   family: z.enum(Object.keys(heads) as [HeadName, ...HeadName[]]).optional(),
+  /** What the model does: `detect`, `segment`. */
+  task: z.enum(TASK_NAMES).optional(),
   /** The classes, in their order. */
   names: z.array(z.string()).max(10_000).optional(),
   input: z

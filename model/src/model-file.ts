@@ -5,7 +5,7 @@ import { type Head, type HeadName, heads, type Preprocessing } from './heads/ind
 import { cpuShape, InferencePool } from './inference-pool.ts';
 import { type InputSize, letterbox } from './letterbox.ts';
 import { type ModelCard, pixelsOf, readCard } from './model-card.ts';
-import { type ModelMetadata, readMetadata } from './model-metadata.ts';
+import { type ModelMetadata, readMetadata, TASK_NAMES, taskOf } from './model-metadata.ts';
 import { giveUsualForm, type OutputForm } from './onnx/output-form.ts';
 import { DataType, type ModelProto, type ValueInfoProto } from './onnx/schema.ts';
 import { selectCandidates } from './onnx/select-candidates.ts';
@@ -149,7 +149,13 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
         );
       }
     };
-    const facts = { ...size, classes: names?.length, endToEnd: metadata.endToEnd };
+    const wanted = options.head ?? card.family;
+    const facts = {
+      ...size,
+      classes: names?.length,
+      endToEnd: metadata.endToEnd,
+      task: metadata.task ? taskOf(metadata.task) : wanted && (heads[wanted] as Head).task,
+    };
     /** Recognises the family from the outputs. With `named`, only that family is accepted. */
     const recognise = async (fedAs: HeadName, named: HeadName | undefined, form: OutputForm = card) => {
       const asked = await ask(fedAs, form);
@@ -170,7 +176,6 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
         () => undefined,
         ({ evidence }) => problemOf(evidence?.verdicts, head),
       );
-    const wanted = options.head ?? card.family;
     const pixels = (head: HeadName) => pixelsOf(card, heads[head].preprocessing);
     let asked = await recognise(wanted ?? 'yolov8', wanted);
     // The model runs again, now with the preprocessing of its family.
@@ -207,18 +212,18 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
   }
 }
 
-function definedIn({ names, iou }: ModelCard): Partial<ModelMetadata> {
-  return { ...(names && { names }), ...(iou !== undefined && { iou }) };
+function definedIn({ names, iou, task }: ModelCard): Partial<ModelMetadata> {
+  return { ...(names && { names }), ...(iou !== undefined && { iou }), ...(task && { task }) };
 }
 
-/** The image input. @throws UnsupportedModelError when there is no usable one, or the task is not detection */
+/** The image input. @throws UnsupportedModelError when there is no usable one, or the task is not served */
 function servableInput(
   model: ModelProto,
   { task }: ModelMetadata,
   refuse: (why: string) => UnsupportedModelError,
 ): ValueInfoProto {
-  if (task !== undefined && !DETECTION.test(task)) {
-    throw refuse(`its task is '${task}', and only detection is served`);
+  if (task !== undefined && !taskOf(task)) {
+    throw refuse(`its task is '${task}', and only these are served: ${TASK_NAMES.join(', ')}`);
   }
   const strange = [...model.graph.input, ...model.graph.output].find(({ type }) => !type?.tensorType);
   if (strange) throw refuse(`'${strange.name}' is no tensor`);
@@ -235,8 +240,6 @@ function servableInput(
   }
   return image;
 }
-/** The names that exporters give to the task: Ultralytics, Hugging Face, others. */
-const DETECTION = /^(object[-_ ]?)?detect(ion)?$/i;
 
 const problemOf = (verdicts: Decision['verdicts'] = [], head: HeadName) =>
   verdicts.find((one) => one.head === head)?.problem ?? '';
@@ -286,7 +289,7 @@ function unsupported(path: string, why: string, evidence: Partial<Evidence>): Un
   const { inputs = [], outputs = [] } = evidence;
   return new UnsupportedModelError(
     `${path} is no model that can be served: ${why}. Inputs: ${inputs.join(', ')}; outputs: ${outputs.join(', ')}. ` +
-      `Served are detection models of the families ${Object.keys(heads).join(', ')} with one image input; --head, --names ` +
+      `Served are models of the families ${Object.keys(heads).join(', ')} with one image input; --head, --names ` +
       'or a card beside the file (model.yaml) say what the file does not.',
     { evidence },
   );

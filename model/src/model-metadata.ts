@@ -1,5 +1,8 @@
+import type { Task } from './heads/index.ts';
+
 /** Metadata that the exporter wrote into the model's file; only the parts that are used here. */
 export interface ModelMetadata {
+  /** As the exporter names it: see {@link taskOf}. */
   task?: string;
   /** Class names by id. */
   names?: string[];
@@ -46,6 +49,20 @@ export function readMetadata(properties: readonly { key: string; value: string }
   if (iou > 0 && iou <= 1) metadata.iou = iou;
   return metadata;
 }
+
+/** The names that exporters give to the tasks that are served: Ultralytics, Hugging Face, others. */
+const TASKS: [RegExp, Task][] = [
+  [/^(object[-_ ]?)?detect(ion)?$/i, 'detect'],
+  [/^(instance[-_ ]?)?segment(ation)?$/i, 'segment'],
+];
+
+/** @returns undefined for a task that is not served */
+export function taskOf(name: string): Task | undefined {
+  return TASKS.find(([pattern]) => pattern.test(name))?.[1];
+}
+
+/** Names of the tasks that are served. */
+export const TASK_NAMES = TASKS.map(([, task]) => task);
 
 function isSide(pixels: number | undefined): pixels is number {
   return pixels !== undefined && pixels >= MIN_SIDE && pixels <= MAX_SIDE;

@@ -17,6 +17,7 @@ import { npmScript } from '../bench/options.ts';
 import { type PythonPeer, peerPython } from '../bench/peers/python.ts';
 import { clipFrames } from '../e2e/model-clips.ts';
 import { startModel } from '../e2e/model-process.ts';
+import { compareTasks } from './tasks.ts';
 
 const options = npmScript('test:models', 'Real exports of several projects, beside their own code.')
   .option('--exports <folder>', 'exports made before, with their references.json')
@@ -73,7 +74,12 @@ const { found, failed }: References = JSON.parse(await readFile(join(folder, 're
 const picture = await readFile(PICTURE);
 const rows: Row[] = await Array.fromAsync(Object.entries(found), ([name, objects]) => compare(name, objects));
 rows.push(...Object.entries(failed).map(([name, reason]) => ({ name, ok: false, reason })));
-rows.push(...(await clients('yolov8n-dynamic')), ...(await pictures()), await dataSet());
+rows.push(
+  ...(await clients('yolov8n-dynamic')),
+  ...(await pictures()),
+  await dataSet(),
+  ...(await compareTasks()),
+);
 console.table(rows);
 const wrong = rows.filter(({ ok }) => !ok).length;
 console.log(`\n${rows.length - wrong} passed, ${wrong} failed`);

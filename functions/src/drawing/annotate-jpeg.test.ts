@@ -104,6 +104,43 @@ describe('a box', () => {
   });
 });
 
+describe('a mask', () => {
+  const masked = (polygon: Detection['polygon']): Detection => ({
+    ...detection([100, 100, 500, 500]),
+    ...(polygon && { polygon }),
+  });
+  const triangle = masked([
+    [100, 100],
+    [500, 100],
+    [100, 500],
+  ]);
+
+  test('has an outline in the colour of its class, lets the picture through inside, and has no box', async () => {
+    const frame = await frameOf(1280, 720);
+    const { at } = await readPixels(await annotateJpeg(frame, [triangle]));
+    const grey: Colour = [GREY.r, GREY.g, GREY.b];
+    expect(distance(at(300, 300), classColour(0))).toBeLessThan(60);
+    expect(distance(at(100, 300), classColour(0))).toBeLessThan(60);
+    const tinted = grey.map((part, index) => part * 0.65 + 0.35 * (classColour(0)[index] ?? 0)) as [number, number, number];
+    expect(distance(at(200, 250), tinted)).toBeLessThan(12);
+    expect(distance(at(499, 450), grey)).toBeLessThan(12);
+    expect(distance(at(400, 499), grey)).toBeLessThan(12);
+  });
+
+  test('may lie anywhere, and costs no more than a picture may', async () => {
+    const frame = await frameOf(300, 200);
+    const far = masked([
+      [-1e300, -1e300],
+      [1e300, -5],
+      [150, 1e300],
+    ]);
+    expect((await readPixels(await annotateJpeg(frame, [far]))).width).toBe(300);
+    const zigzag = masked(Array.from({ length: 80_000 }, (_, index) => [index % 300, (index % 2) * 200]));
+    expect(drawable(frame, [zigzag, triangle])).toEqual([]);
+    expect(drawable(frame, [triangle])).toEqual([triangle]);
+  });
+});
+
 describe('a label', () => {
   /** The part of the picture that differs from grey, outside of the box. */
   async function labelExtent(bbox: Detection['bbox'], name = 'person') {

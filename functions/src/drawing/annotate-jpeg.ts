@@ -16,9 +16,12 @@ import {
   fillRectangle,
   type Pixels,
   pixelsIn,
+  type Points,
   type Rectangle,
+  strokePolygon,
   strokeRectangle,
   textWidth,
+  tintPolygon,
 } from './pixels.ts';
 
 export { PictureError };
@@ -50,7 +53,7 @@ const MAX_NAME = 256;
 const SLICE_MS = 10;
 
 /**
- * Draws a box and a label for every detection that is {@link drawable}. It yields to the event loop meanwhile.
+ * Draws a box, or the outline of its mask, and a label for every detection that is {@link drawable}. It yields to the event loop meanwhile.
  * @param frame a JPEG, and the upright size that its record gives, pixels
  * @param how encoding of the result; left out, quality 85
  * @returns an upright JPEG of that size, 4:2:0, without metadata
@@ -109,14 +112,35 @@ export function drawable(
   return tooMuch < 0 ? surest : surest.slice(0, tooMuch);
 }
 
-/** Estimate of the pixels that a detection paints: the edges of its box, and the part of its label in the picture. */
+/**
+ * Estimate of the pixels that a detection paints: the edges of its box, or its outline with the area in it, and the part
+ * of its label in the picture.
+ */
 function workOf(picture: Pick<Frame, 'width' | 'height'>, detection: Detection): number {
   const [x1, y1, x2, y2] = detection.bbox;
   const width = Math.min(picture.width, Math.max(0, x2) - Math.max(0, x1));
   const height = Math.min(picture.height, Math.max(0, y2) - Math.max(0, y1));
   const size = textSize(picture);
   const label = Math.min(picture.width, labelText(detection).length * CHARACTER_WIDTH * size) * size;
-  return 2 * (width + height) * lineWidth(picture) + label;
+  if (!detection.polygon) return 2 * (width + height) * lineWidth(picture) + label;
+  const points = near(picture, detection.polygon);
+  const [columns, rows] = [0, 1].map((axis) => {
+    const places = points.map((point) => point[axis] as number);
+    const side = axis === 0 ? picture.width : picture.height;
+    const [least, most] = [places.reduce((a, b) => Math.min(a, b)), places.reduce((a, b) => Math.max(a, b))];
+    return Math.max(0, Math.min(side, most) - Math.max(0, least));
+  }) as [number, number];
+  const edges = points.reduce((sum, [x, y], index) => {
+    const [toX, toY] = points[(index + 1) % points.length] ?? [x, y];
+    return sum + Math.max(Math.abs(toX - x), Math.abs(toY - y), 1);
+  }, 0);
+  return columns * rows + 2 * edges * lineWidth(picture) + label;
+}
+
+/** Points no farther outside of the picture than its size, so that a line to them is not endless. */
+function near({ width, height }: Pick<Frame, 'width' | 'height'>, points: Points): Points {
+  const clamp = (value: number, side: number) => Math.min(Math.max(value, -side), 2 * side);
+  return points.map(([x, y]) => [clamp(x, width), clamp(y, height)]);
 }
 
 async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): Promise<Raster> {
@@ -139,12 +163,19 @@ async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'h
   return picture;
 }
 
+/** Share of the colour in a mask: what is under it must stay visible. */
+const TINT = 0.35;
+
 function drawDetection(pixels: Pixels, detection: Detection, glyphs: Glyphs): void {
   const [x1, y1, x2, y2] = detection.bbox;
   const box = { left: Math.floor(x1), top: Math.floor(y1), right: Math.ceil(x2), bottom: Math.ceil(y2) };
   const { class_id, track_id } = detection;
   const colour = track_id === undefined ? classColour(class_id) : trackColour(track_id);
-  strokeRectangle(pixels, box, lineWidth(pixels), colour);
+  if (detection.polygon) {
+    const outline = near(pixels, detection.polygon);
+    tintPolygon(pixels, outline, colour, TINT);
+    strokePolygon(pixels, outline, lineWidth(pixels), colour);
+  } else strokeRectangle(pixels, box, lineWidth(pixels), colour);
   const text = labelText(detection);
   const label = labelPlace(box, textWidth(text, glyphs), glyphs.height, pixels);
   fillRectangle(pixels, label, colour);

@@ -110,6 +110,60 @@ export function strokeRectangle(pixels: Pixels, rectangle: Rectangle, line: numb
   fillRectangle(pixels, { ...rectangle, left: Math.max(right - line, left) }, colour);
 }
 
+/** In pixels of the picture; may lie outside. */
+export type Points = readonly (readonly [x: number, y: number])[];
+
+/** Mixes `colour` into the part of a polygon that lies in the picture. @param share of the colour, 0..1 */
+export function tintPolygon({ planes, isYuv }: Pixels, points: Points, colour: Colour, share: number): void {
+  const values = valuesOf(colour, isYuv);
+  for (const [index, plane] of planes.entries()) tintPlane(plane, points, values[index] ?? 0, share);
+}
+
+function tintPlane(plane: Plane, points: Points, value: number, share: number): void {
+  const { samples, step, stride, scale } = plane;
+  /** For each row, where the polygon's edges cross the middle of its samples. */
+  const crossings: number[][] = [];
+  for (const [index, [x1, y1]] of points.entries()) {
+    const [x2, y2] = points[(index + 1) % points.length] ?? [x1, y1];
+    const last = Math.min(plane.height - 1, Math.ceil(Math.max(y1, y2) / scale - 0.5) - 1);
+    for (let y = Math.max(0, Math.ceil(Math.min(y1, y2) / scale - 0.5)); y <= last; y++) {
+      const row = crossings[y] ?? [];
+      row.push((x1 + (((y + 0.5) * scale - y1) / (y2 - y1)) * (x2 - x1)) / scale);
+      crossings[y] = row;
+    }
+  }
+  for (const [y, row = []] of crossings.entries()) {
+    row.sort((a, b) => a - b);
+    for (let pair = 0; pair + 1 < row.length; pair += 2) {
+      const first = Math.max(0, Math.round(row[pair] as number));
+      const end = Math.min(plane.width, Math.round(row[pair + 1] as number));
+      fillSamples(samples, y * stride + first * step, y * stride + end * step, step, value, share);
+    }
+  }
+}
+
+/** Draws a closed outline, `line` pixels wide. */
+export function strokePolygon(pixels: Pixels, points: Points, line: number, colour: Colour): void {
+  for (const [index, point] of points.entries())
+    strokeLine(pixels, point, points[(index + 1) % points.length] ?? point, line, colour);
+}
+
+/** Draws a line as a row of squares with sides of `line` pixels. */
+export function strokeLine(
+  pixels: Pixels,
+  [x1, y1]: Points[number],
+  [x2, y2]: Points[number],
+  line: number,
+  colour: Colour,
+): void {
+  const steps = Math.max(1, Math.ceil((2 * Math.max(Math.abs(x2 - x1), Math.abs(y2 - y1))) / line));
+  for (let step = 0; step <= steps; step++) {
+    const left = Math.round(x1 + ((x2 - x1) * step) / steps - line / 2);
+    const top = Math.round(y1 + ((y2 - y1) * step) / steps - line / 2);
+    fillRectangle(pixels, { left, top, right: left + line, bottom: top + line }, colour);
+  }
+}
+
 /** Width of `text`, pixels. */
 export function textWidth(text: string, glyphs: Glyphs): number {
   return cellsOf(text, glyphs).reduce((sum, { width }) => sum + width, 0);

@@ -33,6 +33,8 @@ const OUTPUTS = {
     ...{ detection_boxes: [2, 42, 4], detection_scores: [2, 42] },
     ...{ detection_classes: [2, 42], num_detections: [2] },
   },
+  'yolov8-segment': { output0: [2, 13, 42], output1: [2, 4, 8, 16] },
+  'end2end-segment': { output0: [2, 42, 10], output1: [2, 4, 8, 16] },
 } as const satisfies Record<HeadName, Record<string, readonly number[]>>;
 
 const THRESHOLD = 0.3;

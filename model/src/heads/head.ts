@@ -12,7 +12,17 @@ export interface Candidate {
   score: number;
   /** `[x1, y1, x2, y2]` */
   box: [number, number, number, number];
+  /** Values of the model's row after the classes: what {@link Head.finish} needs. */
+  extra?: Float32Array;
+  /** Outline of the object's mask. */
+  polygon?: Point[];
 }
+
+/** `[x, y]` */
+export type Point = [x: number, y: number];
+
+/** What models do that are served, as Ultralytics names it. */
+export type Task = 'detect' | 'segment';
 
 /** The model's input size and options for one picture's decoding. */
 export interface DecodeOptions {
@@ -20,6 +30,14 @@ export interface DecodeOptions {
   threshold: number;
   inputWidth: number;
   inputHeight: number;
+}
+
+/** What the details of an object may cost. */
+export interface DetailOptions extends DecodeOptions {
+  /** Pixels of the picture for each pixel of the model's input. */
+  scale: number;
+  /** Most points of an outline. */
+  mostPoints: number;
 }
 
 /** How pictures are prepared for the models of a family. */
@@ -34,13 +52,14 @@ export interface Preprocessing {
  * Whether a candidate can be an object at all. Broken weights or a wrong family give NaN, infinity or a fractional
  * class. Such a candidate must not pass, and must not suppress its neighbours.
  */
-export function isSound({ score, classId, box }: Candidate): boolean {
+export function isSound({ score, classId, box, extra }: Candidate): boolean {
   return (
     score >= 0 &&
     score <= 1 + SCORE_SLACK &&
     Number.isInteger(classId) &&
     classId >= 0 &&
-    box.every(Number.isFinite)
+    box.every(Number.isFinite) &&
+    (extra?.every(Number.isFinite) ?? true)
   );
 }
 
@@ -63,6 +82,8 @@ export interface AnchorLayout {
 
 /** Turns a family's raw outputs into objects. Has no side effects. */
 export interface Head {
+  /** Left out, `detect`. */
+  task?: Task;
   /** Whether overlapping candidates of one object remain, so that non-maximum suppression must follow. */
   needsSuppression: boolean;
   preprocessing: Preprocessing;
@@ -75,4 +96,14 @@ export interface Head {
   corners?: 'list' | 'output';
   /** @returns candidates of the `image`-th picture of the batch */
   decode(outputs: readonly OutputTensor[], image: number, options: DecodeOptions): Candidate[];
+  /**
+   * Adds what the model says of an object beyond its box. It takes time, so it is asked only for objects that are kept.
+   * @returns undefined for an object without a single pixel
+   */
+  finish?(
+    kept: Candidate,
+    outputs: readonly OutputTensor[],
+    image: number,
+    options: DetailOptions,
+  ): Candidate | undefined;
 }

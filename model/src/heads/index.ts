@@ -2,6 +2,7 @@ import { detr, detrSoftmax, rfdetr } from './detr.ts';
 import type { Head } from './head.ts';
 import { deepstream, end2end, rtdetrTop, yolov7Nms } from './listed.ts';
 import { rtdetr } from './rtdetr.ts';
+import { end2endSegment, yolov8Segment } from './segment.ts';
 import { boxesScores, dfine, efficientNms, mmdet, paddle, tfDetection, torchvision } from './separate.ts';
 import { yolov5 } from './yolov5.ts';
 import { yolov8, yolov8Rows } from './yolov8.ts';
@@ -33,5 +34,7 @@ export const heads = {
   mmdet,
   paddle,
   'tf-detection': tfDetection,
+  'yolov8-segment': yolov8Segment,
+  'end2end-segment': end2endSegment,
 } satisfies Record<string, Head>;
 export type HeadName = keyof typeof heads;

@@ -1,4 +1,4 @@
-import type { Candidate, Head } from './head.ts';
+import type { Candidate, Head, OutputTensor } from './head.ts';
 import { corners, rowsOf } from './rows.ts';
 
 /** Meaning of the columns in a list of objects. */
@@ -35,6 +35,14 @@ export const end2end: Head = {
   corners: 'list',
   decode: listOf({ box: 0, score: 4, classId: 5, form: 'corners' }),
 };
+
+/** The same columns, and after them the values of a task beyond detection: they become the candidate's extra values. */
+export function decodeList(output: OutputTensor | undefined, image: number, threshold: number): Candidate[] {
+  return Array.from(rowsOf(output, image, 4, threshold), (row): Candidate => {
+    const [x1 = 0, y1 = 0, x2 = 0, y2 = 0, score = 0, classId = 0] = row;
+    return { classId, score, box: [x1, y1, x2, y2], extra: row.subarray(6) };
+  });
+}
 
 /**
  * The same columns, with a row for every anchor and without suppression: `[N, A, 6]`.

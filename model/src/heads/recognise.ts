@@ -1,5 +1,5 @@
 import type { OutputForm } from '../onnx/output-form.ts';
-import type { HeadName } from './index.ts';
+import type { HeadName, Task } from './index.ts';
 import { boxesOf } from './rows.ts';
 import { STRIDES } from './yolox.ts';
 
@@ -20,6 +20,8 @@ export interface ModelFacts {
   classes?: number | undefined;
   /** What the card says of the boxes. */
   boxes?: OutputForm['boxes'];
+  /** What the model does, if its metadata, its card or the user says it. */
+  task?: Task | undefined;
   /** Whether the metadata says that the model suppresses overlapping boxes itself. */
   endToEnd?: boolean | undefined;
 }
@@ -107,6 +109,9 @@ export const SAID_ONLY: Partial<Record<HeadName, string>> = {
  */
 export function possibleHeads(model: ModelFacts): HeadName[] {
   const { outputs } = model;
+  const masks = outputs.length === 2 && outputs.find(({ shape }) => shape.length === 4);
+  if (masks && (model.task ?? 'segment') === 'segment') return ofTask('segment', model, masks.shape[1] ?? 0);
+  if (model.task && model.task !== 'detect') return [];
   const named = (...patterns: RegExp[]) =>
     patterns.every((one) => outputs.some(({ name }) => one.test(name)));
   // TensorRT's EfficientNMS plugin uses the same names.
@@ -121,6 +126,15 @@ export function possibleHeads(model: ModelFacts): HeadName[] {
   if (!output || outputs.length > 1) return [];
   if (output.shape.length === 2 && output.shape[1] === 7) return ['yolov7-nms'];
   return output.shape.length === 3 ? singles(output, model) : [];
+}
+
+/** Families of a task. @param extra number of values that it has for each object beyond box, score and class */
+function ofTask(task: 'segment', { outputs, classes, ...sizes }: ModelFacts, extra: number): HeadName[] {
+  const [, rows = 0, columns = 0] = outputs.find(({ shape }) => shape.length === 3)?.shape ?? [];
+  if (columns === 6 + extra && rows <= MAX_QUERIES) return [`end2end-${task}`];
+  const cells = STRIDE_SETS.map((strides) => cellsOf(strides, sizes));
+  const areAnchors = classes !== undefined || cells.includes(columns);
+  return areAnchors && hasClasses(rows, 4 + extra, classes) ? [`yolov8-${task}`] : [];
 }
 
 function singles({ name, shape: [, rows = 0, columns = 0] }: OutputShape, model: ModelFacts): HeadName[] {
@@ -158,7 +172,10 @@ function pairs(outputs: readonly OutputShape[]): HeadName[] {
 /** Known sets of strides: the usual one, with a coarser level (P6), with a finer one (P2), and that of tiny models. */
 const STRIDE_SETS = [STRIDES, [...STRIDES, 64], [4, ...STRIDES], [16, 32]];
 
-function cellsOf(strides: readonly number[], { inputWidth, inputHeight }: ModelFacts): number {
+function cellsOf(
+  strides: readonly number[],
+  { inputWidth, inputHeight }: Pick<ModelFacts, 'inputWidth' | 'inputHeight'>,
+): number {
   return strides.reduce(
     (sum, stride) => sum + Math.floor(inputWidth / stride) * Math.floor(inputHeight / stride),
     0,

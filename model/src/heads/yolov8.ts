@@ -1,4 +1,4 @@
-import type { Candidate, Head } from './head.ts';
+import type { Candidate, Head, OutputTensor } from './head.ts';
 import { argMax, corners, rowsOf } from './rows.ts';
 
 /**
@@ -10,17 +10,35 @@ export const yolov8: Head = {
   needsSuppression: true,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
   anchors: { isChannelsFirst: true, hasObjectness: false, toBox: (values) => corners(...values) },
-  decode([output], image, { threshold }) {
-    if (!output) return [];
-    const [, rows = 0, anchors = 0] = output.dims;
-    const start = image * rows * anchors;
-    const data = output.data.subarray(start, start + rows * anchors);
-    return bestPerAnchor(data, anchors, threshold).map(({ anchor, classId, score }) => {
-      const [x, y, w, h] = [0, 1, 2, 3].map((row) => data[row * anchors + anchor] ?? 0) as Four;
-      return { classId, score, box: corners(x, y, w, h) };
-    });
-  },
+  decode: ([output], image, { threshold }) => decodeAnchors(output, image, threshold),
 };
+
+/** @param extra number of rows after the classes; they become the candidate's extra values */
+export function decodeAnchors(
+  output: OutputTensor | undefined,
+  image: number,
+  threshold: number,
+  extra = 0,
+): Candidate[] {
+  if (!output) return [];
+  const [, rows = 0, anchors = 0] = output.dims;
+  const start = image * rows * anchors;
+  const data = output.data.subarray(start, start + rows * anchors);
+  const classes = rows - extra;
+  return bestPerAnchor(data.subarray(0, classes * anchors), anchors, threshold).map(
+    ({ anchor, classId, score }) => {
+      const at = (row: number) => data[row * anchors + anchor] ?? 0;
+      const box = corners(at(0), at(1), at(2), at(3));
+      if (extra === 0) return { classId, score, box };
+      return {
+        classId,
+        score,
+        box,
+        extra: Float32Array.from({ length: extra }, (_, row) => at(classes + row)),
+      };
+    },
+  );
+}
 
 /** The same output transposed: `[N, A, 4 + C]`, as some exporters write it. */
 export const yolov8Rows: Head = {
@@ -37,8 +55,6 @@ export const yolov8Rows: Head = {
     return found;
   },
 };
-
-type Four = [number, number, number, number];
 
 interface Best {
   anchor: number;

@@ -17,6 +17,13 @@ const detection = {
       minItems: 4,
       maxItems: 4,
     },
+    polygon: {
+      type: 'array',
+      description:
+        "outline of the object's mask, [x, y] in pixels of the frame; only from models that give it",
+      items: { type: 'array', items: { type: 'number' }, minItems: 2, maxItems: 2 },
+      minItems: 3,
+    },
   },
 };
 

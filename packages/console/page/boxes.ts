@@ -58,7 +58,9 @@ export function drawBoxes(
     // The box has the colour of the legend. Its trail and the edge of its label have the track's colour.
     context.strokeStyle = classColour(class_id);
     context.lineWidth = line;
-    if (filter.boxes) context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    if (filter.boxes && detection.polygon)
+      drawPolygon(context, detection.polygon, scale, classColour(class_id));
+    else if (filter.boxes) context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     if (!filter.labels) continue;
     const text = `${detection.class_name} ${detection.confidence.toFixed(2)} ${track_id ?? ''}`.trim();
     const wide = context.measureText(text).width + textHeight;
@@ -72,4 +74,21 @@ export function drawBoxes(
     context.fillStyle = '#fff';
     context.fillText(text, left + textHeight / 2, top + tall / 2);
   }
+}
+
+/** Draws an outline, and its area translucent. */
+function drawPolygon(
+  context: CanvasRenderingContext2D,
+  polygon: NonNullable<Detection['polygon']>,
+  scale: number,
+  colour: string,
+): void {
+  context.beginPath();
+  for (const [x, y] of polygon) context.lineTo(x * scale, y * scale);
+  context.closePath();
+  context.stroke();
+  context.fillStyle = colour;
+  context.globalAlpha = 0.35;
+  context.fill();
+  context.globalAlpha = 1;
 }

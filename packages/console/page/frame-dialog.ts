@@ -105,11 +105,17 @@ function detectionItem({
   class_name,
   confidence,
   bbox,
+  polygon,
   track_id,
   zones = [],
 }: FrameFacts['detections'][number]) {
   const where = zones.length > 0 ? `, in ${zones.join(', ')}` : '';
   const track = track_id === undefined ? '' : `, track ${track_id}`;
   const box = bbox.map(Math.round).join(', ');
-  return h('li', { className: 'num' }, `${class_name} ${confidence.toFixed(2)} at ${box}${where}${track}`);
+  const mask = polygon ? `, outline of ${polygon.length} points` : '';
+  return h(
+    'li',
+    { className: 'num' },
+    `${class_name} ${confidence.toFixed(2)} at ${box}${mask}${where}${track}`,
+  );
 }

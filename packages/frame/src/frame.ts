@@ -7,6 +7,8 @@ export interface Detection {
   confidence: number;
   /** `[x1, y1, x2, y2]` in pixels, origin top left, `x1 <= x2`, `y1 <= y2`. */
   bbox: [number, number, number, number];
+  /** Outline of the object's mask, at least three points `[x, y]` in pixels. Only from models that give it. */
+  polygon?: [number, number][];
   /** The object's track in its stream, at most 64 characters. Absent without tracking. */
   track_id?: string;
   /** Zones of the stream that the object is in. Absent if there are none. */

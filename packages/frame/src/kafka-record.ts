@@ -165,7 +165,7 @@ function detections(record: ReceivedRecord): Detection[] {
 /** Whether `value` has a detection's shape and ranges. */
 export function isDetection(value: unknown): value is Detection {
   if (typeof value !== 'object' || value === null) return false;
-  const { class_id, class_name, confidence, bbox, track_id, zones } = value as Partial<Detection>;
+  const { class_id, class_name, confidence, bbox, polygon, track_id, zones } = value as Partial<Detection>;
   return (
     Number.isInteger(class_id) &&
     typeof class_name === 'string' &&
@@ -177,8 +177,20 @@ export function isDetection(value: unknown): value is Detection {
     bbox.every((side) => Number.isFinite(side)) &&
     bbox[0] <= bbox[2] &&
     bbox[1] <= bbox[3] &&
+    (polygon === undefined || (isPoints(polygon, 2) && polygon.length >= 3)) &&
     (track_id === undefined || isTrackId(track_id)) &&
     (zones === undefined || (Array.isArray(zones) && zones.every((zone) => typeof zone === 'string')))
+  );
+}
+
+/** Whether `value` is an array of points, each with two finite numbers or up to `most`. */
+function isPoints(value: unknown, most: number): value is number[][] {
+  return (
+    Array.isArray(value) &&
+    value.every(
+      (point) =>
+        Array.isArray(point) && point.length >= 2 && point.length <= most && point.every(Number.isFinite),
+    )
   );
 }
 
