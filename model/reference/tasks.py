@@ -12,7 +12,7 @@ import torch
 from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import process_mask
 
-WIDTH, HEIGHT, CLASSES, ANCHORS, MASKS = 64, 32, 3, 42, 4
+WIDTH, HEIGHT, CLASSES, ANCHORS, MASKS, KEYPOINTS = 64, 32, 3, 42, 4, 2
 THRESHOLD, IOU = 0.25, 0.5
 rng = np.random.default_rng(29)
 
@@ -69,5 +69,15 @@ def segment():
     yield "end2end-segment", [tensor("output0", listed(rows)), tensor("output1", protos)], objects
 
 
-cases = [{"head": head, "outputs": outputs, "objects": objects} for task in (segment,) for head, outputs, objects in task()]
+def pose():
+    outputs = made(lambda count: rng.uniform(0, 1, (count, KEYPOINTS * 3)) * ([WIDTH, HEIGHT, 1] * KEYPOINTS))
+    rows = kept(outputs)
+    objects = [
+        [{**facts(row), "keypoints": row[6:].reshape(KEYPOINTS, 3).double().numpy().round(4).tolist()} for row in one] for one in rows
+    ]
+    yield "yolov8-pose", [tensor("output0", outputs)], objects
+    yield "end2end-pose", [tensor("output0", listed(rows))], objects
+
+
+cases = [{"head": head, "outputs": outputs, "objects": objects} for task in (segment, pose) for head, outputs, objects in task()]
 print(json.dumps({"inputWidth": WIDTH, "inputHeight": HEIGHT, "threshold": THRESHOLD, "iou": IOU, "cases": cases}))

@@ -264,16 +264,21 @@ export class Detector {
     return free && free.length >= bytes ? free : new Uint8Array(bytes);
   }
 
-  #toDetection({ classId, score, box, polygon }: Candidate, picture: Picture): Detection {
+  #toDetection({ classId, score, box, polygon, keypoints }: Candidate, picture: Picture): Detection {
     const { width, height } = picture;
+    const placed = (point: Point) => rounded(pointInPicture(point, picture.box, width, height));
     const bbox = toPicture(box, picture.box, width, height);
     return {
       class_id: classId,
       class_name: this.#nameOf(classId),
       confidence: round(score, 4),
       bbox: bbox.map((side) => round(side, 2)) as Detection['bbox'],
-      ...(polygon && {
-        polygon: polygon.map((point) => rounded(pointInPicture(point, picture.box, width, height))),
+      ...(polygon && { polygon: polygon.map(placed) }),
+      ...(keypoints && {
+        keypoints: keypoints.map(([x = 0, y = 0, ...sure]) => [
+          ...placed([x, y]),
+          ...sure.map((confidence) => round(confidence, 2)),
+        ]),
       }),
     };
   }

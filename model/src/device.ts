@@ -103,7 +103,8 @@ async function choose({ model, candidates, select }: StartOptions, byDefault: bo
 }
 
 function readyAs(use: DeviceUse, { model, suppression }: StartOptions, { selects }: Choice): DeviceUse {
-  use.pool.readAs({ head: model.head, suppression, ...(selects && { selects }) });
+  const { head, metadata } = model;
+  use.pool.readAs({ head, suppression, keypoints: metadata.keypoints, ...(selects && { selects }) });
   return model.isQuantised ? { ...use, precision: 'int8' } : use;
 }
 

@@ -89,6 +89,8 @@ const protos = {
 const withMasks = transposed(
   table(CELLS, 84 + MASKS, (one) => [...withClasses(inCentre, 80)(one), ...coefficients]),
 );
+const points = [30, 40, 0.9, 50, 60, 0.2];
+const withPose = transposed(table(CELLS, 90, (one) => [...withClasses(inCentre, 80)(one), ...points]));
 const served: [string, string, ConstantModel, ReadOptions?][] = [
   ['YOLOv8', 'yolov8', { outputs: [yolov8], metadata: C80 }],
   ['YOLOv8 of unknown sizes', 'yolov8', { outputs: [{ ...yolov8, declared: ['a', 'b', 'c'] }] }],
@@ -135,6 +137,15 @@ const served: [string, string, ConstantModel, ReadOptions?][] = [
     },
   ],
   ['segmentation without metadata', 'yolov8-segment', { outputs: [withMasks, protos] }],
+  ['pose', 'yolov8-pose', { outputs: [withPose], metadata: { ...C80, task: 'pose', kpt_shape: '[2, 3]' } }],
+  [
+    'pose with suppression inside',
+    'end2end-pose',
+    {
+      outputs: [table(300, 12, (one) => [...asListed(one), ...points])],
+      metadata: { ...C80, task: 'pose', kpt_shape: '(2, 3)', end2end: 'True' },
+    },
+  ],
   [
     'segmentation with suppression inside',
     'end2end-segment',
@@ -373,7 +384,7 @@ test.each(served)('%s: served as %s, with the right boxes', async (name, head, m
   const digits = name.includes('half') ? 2 : 0;
   expect(file.head).toBe(head);
   const { alone } = file.proof;
-  const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE };
+  const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE, keypoints: [2, 3] as const };
   const found = surestFirst(heads[file.head].decode(alone[0] ?? [], 0, options).filter(isSound));
   expect(found).toHaveLength(2);
   for (const [index, { box, score, classId }] of SEEN.entries()) {
@@ -488,6 +499,11 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
     { outputs: [table(60, 5, ({ box, score }) => [...box, score], { name: 'dets' }), spread('labels', 60)] },
   ],
   ['another task', /its task is 'depth'/, { outputs: [yolov8], metadata: { ...C80, task: 'depth' } }],
+  [
+    'pose whose key points are not counted',
+    /no kpt_shape.*keypoints: \[17, 3\]/,
+    { outputs: [withPose], metadata: { ...C80, task: 'pose' } },
+  ],
   ['masks that are missing', /no family has/, { outputs: [yolov8], metadata: { ...C80, task: 'segment' } }],
   ['six channels', /neither \[N, 3, H, W\]/, { outputs: [yolov8], input: { shape: [1, 6, SIDE, SIDE] } }],
   ['an input of integers', /neither floats nor uint8/, { outputs: [yolov8], input: { type: 'int64' } }],

@@ -2,7 +2,7 @@ import './no-telemetry.ts';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import type { Candidate, HeadName, OutputTensor, SuppressionOptions } from './heads/index.ts';
+import type { Candidate, HeadName, KeypointShape, OutputTensor, SuppressionOptions } from './heads/index.ts';
 import type { OpenvinoOptions } from './openvino/session.ts';
 
 export interface WorkerSetup {
@@ -20,6 +20,8 @@ export interface WorkerSetup {
 export interface Reading {
   head: HeadName;
   suppression: SuppressionOptions;
+  /** Shape of a pose model's key points. */
+  keypoints?: KeypointShape | undefined;
   /** How many candidates the model's graph chooses. Left out, the graph returns its own outputs. */
   selects?: number;
 }

@@ -63,7 +63,7 @@ function decode(
   cut: { count: number },
 ): Candidate[] {
   const [, inputHeight = 0, inputWidth = 0] = dims;
-  const options = { threshold, inputWidth, inputHeight };
+  const options = { threshold, inputWidth, inputHeight, ...(how.keypoints && { keypoints: how.keypoints }) };
   const head: Head = heads[how.head];
   const [first] = outputs;
   let candidates: Candidate[];
@@ -80,7 +80,7 @@ function decode(
 /** Adds what the model says of the objects that are kept. Few points an object in a crowd: a record is limited. */
 function finish(
   kept: Candidate[],
-  { head }: Reading,
+  { head, keypoints }: Reading,
   outputs: OutputTensor[],
   image: number,
   { dims, scales = [] }: WorkerJob,
@@ -89,8 +89,12 @@ function finish(
   if (!details) return kept;
   const [, inputHeight, inputWidth] = dims;
   const mostPoints = Math.min(MAX_OUTLINE, Math.floor(MAX_POINTS / kept.length));
-  const options = { threshold: 0, inputWidth, inputHeight, scale: scales[image] ?? 1, mostPoints };
-  return kept.flatMap((one) => details(one, outputs, image, options) ?? []);
+  const size = { threshold: 0, inputWidth, inputHeight, scale: scales[image] ?? 1 };
+  const options = { ...size, mostPoints, ...(keypoints && { keypoints }) };
+  // Objects with so many key points that a record can't carry them are left out.
+  return kept
+    .slice(0, keypoints ? Math.floor(MAX_POINTS / keypoints[0]) : kept.length)
+    .flatMap((one) => details(one, outputs, image, options) ?? []);
 }
 
 /** Most points of one outline, and of all in a picture. */

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { type HeadName, heads, type Preprocessing } from './heads/index.ts';
-import { TASK_NAMES } from './model-metadata.ts';
+import { MAX_KEYPOINTS, TASK_NAMES } from './model-metadata.ts';
 import { boxForms } from './onnx/output-form.ts';
 import type { PixelForm } from './onnx/uint8-input.ts';
 
@@ -12,8 +12,10 @@ const three = z.tuple([z.number(), z.number(), z.number()]);
 const cardSchema = z.strictObject({
   /** Name of the family, as for `--head`. */
   family: z.enum(Object.keys(heads) as [HeadName, ...HeadName[]]).optional(),
-  /** What the model does: `detect`, `segment`. */
+  /** What the model does, as Ultralytics names it. */
   task: z.enum(TASK_NAMES).optional(),
+  /** How many key points an object of a pose model has, and how many values a key point: x, y and confidence. */
+  keypoints: z.tuple([z.int().min(1).max(MAX_KEYPOINTS), z.union([z.literal(2), z.literal(3)])]).optional(),
   /** The classes, in their order. */
   names: z.array(z.string()).max(10_000).optional(),
   input: z

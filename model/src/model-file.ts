@@ -154,6 +154,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
       ...size,
       classes: names?.length,
       endToEnd: metadata.endToEnd,
+      keypoints: metadata.keypoints,
       task: metadata.task ? taskOf(metadata.task) : wanted && (heads[wanted] as Head).task,
     };
     /** Recognises the family from the outputs. With `named`, only that family is accepted. */
@@ -212,14 +213,19 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
   }
 }
 
-function definedIn({ names, iou, task }: ModelCard): Partial<ModelMetadata> {
-  return { ...(names && { names }), ...(iou !== undefined && { iou }), ...(task && { task }) };
+function definedIn({ names, iou, task, keypoints }: ModelCard): Partial<ModelMetadata> {
+  return {
+    ...(names && { names }),
+    ...(iou !== undefined && { iou }),
+    ...(task && { task }),
+    ...(keypoints && { keypoints }),
+  };
 }
 
 /** The image input. @throws UnsupportedModelError when there is no usable one, or the task is not served */
 function servableInput(
   model: ModelProto,
-  { task }: ModelMetadata,
+  { task, keypoints }: ModelMetadata,
   refuse: (why: string) => UnsupportedModelError,
 ): ValueInfoProto {
   if (task !== undefined && !taskOf(task)) {
@@ -227,6 +233,11 @@ function servableInput(
   }
   const strange = [...model.graph.input, ...model.graph.output].find(({ type }) => !type?.tensorType);
   if (strange) throw refuse(`'${strange.name}' is no tensor`);
+  if (task !== undefined && taskOf(task) === 'pose' && !keypoints) {
+    throw refuse(
+      'its metadata has no kpt_shape: a card says how many key points it has, { keypoints: [17, 3] }',
+    );
+  }
   const image = imageInput(model);
   if (!image) throw refuse('it needs exactly one input for pictures');
   if (!image.type.tensorType.shape) throw refuse('its input states no shape; export it with [N, 3, H, W]');

@@ -1,4 +1,4 @@
-import type { Task } from './heads/index.ts';
+import type { KeypointShape, Task } from './heads/index.ts';
 
 /** Metadata that the exporter wrote into the model's file; only the parts that are used here. */
 export interface ModelMetadata {
@@ -12,6 +12,8 @@ export interface ModelMetadata {
   imgsz?: [number, number];
   /** Whether the model suppresses overlapping boxes by itself. */
   endToEnd?: boolean;
+  /** How many key points an object of a pose model has, and how many values a key point: 2 or 3. */
+  keypoints?: KeypointShape;
   /** Overlap for non-maximum suppression that the model's authors use, 0..1. */
   iou?: number;
 }
@@ -24,6 +26,7 @@ const MAX_TEXT = 2_000_000;
 const [MIN_SIDE, MAX_SIDE] = [32, 4096];
 /** Pixels. */
 const MAX_STRIDE = 256;
+export const MAX_KEYPOINTS = 500;
 
 /**
  * Reads the metadata that Ultralytics writes into its exports, as Python literals.
@@ -45,6 +48,9 @@ export function readMetadata(properties: readonly { key: string; value: string }
   const [height, width] = (texts.get('imgsz') ?? '').match(/\d+/g)?.map(Number) ?? [];
   if (isSide(height) && isSide(width)) metadata.imgsz = [height, width];
   if (/^true$/i.test(texts.get('end2end') ?? '')) metadata.endToEnd = true;
+  const [points, values, more] = (texts.get('kpt_shape') ?? '').match(/\d+/g)?.map(Number) ?? [];
+  const isShape = points && points <= MAX_KEYPOINTS && (values === 2 || values === 3) && more === undefined;
+  if (isShape) metadata.keypoints = [points, values];
   const iou = Number(texts.get('iou'));
   if (iou > 0 && iou <= 1) metadata.iou = iou;
   return metadata;
@@ -54,6 +60,7 @@ export function readMetadata(properties: readonly { key: string; value: string }
 const TASKS: [RegExp, Task][] = [
   [/^(object[-_ ]?)?detect(ion)?$/i, 'detect'],
   [/^(instance[-_ ]?)?segment(ation)?$/i, 'segment'],
+  [/^(pose|keypoint[-_ ]?detection)$/i, 'pose'],
 ];
 
 /** @returns undefined for a task that is not served */

@@ -59,6 +59,8 @@ def craft(model):
     for layer in getattr(head, "proto", torch.nn.Module()).modules():
         if isinstance(layer, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
             layer.weight.data = layer.weight.data.mean((2, 3), keepdim=True).expand_as(layer.weight).contiguous()
+    if hasattr(head, "linear"):
+        spread(head.linear, 0.15, 0)
     wake(model)
 
 
@@ -73,34 +75,45 @@ def outline(mask, shape):
 
 def objects(result):
     """Each object as JSON."""
+    if result.probs is not None:
+        height, width = result.orig_shape
+        whole = [0, 0, width, height]
+        return [{"score": float(result.probs.data[at]), "classId": int(at), "box": whole} for at in result.probs.top5]
     found = []
     boxes = result.obb if result.obb is not None else result.boxes
     for at in range(len(boxes)):
         one = {"score": float(boxes.conf[at]), "classId": int(boxes.cls[at]), "box": boxes.xyxy[at].tolist()}
         if result.masks is not None:
             one["polygon"] = outline(result.masks.data[at].numpy(), result.orig_shape)
+        if result.keypoints is not None:
+            one["keypoints"] = result.keypoints.data[at].tolist()
+        if result.obb is not None:
+            # The box around its corners, cut at the picture's edges.
+            one["polygon"] = boxes.xyxyxyxy[at].tolist()
+            one["box"] = np.clip(one["box"], 0, [*result.orig_shape[::-1]] * 2).tolist()
         found.append(one)
     return sorted(found, key=lambda one: -one["score"])
 
 
-def between(scores, least=8, most=16):
-    """A threshold in the middle of the widest gap: rounding must not decide which objects are over it."""
+def between(scores):
+    """A threshold in the middle of a wide gap: rounding must not decide which objects are over it."""
+    least, most = (8, 16) if len(scores) > 5 else (2, 5)
     gaps = [(scores[at - 1] - scores[at], at) for at in range(least, min(most, len(scores) - 1))]
     _, at = max(gaps)
     return (scores[at - 1] + scores[at]) / 2
 
 
-def export(name, config, **how):
-    torch.manual_seed(1)
+def export(name, config, seed=1, imgsz=SIDE, **how):
+    torch.manual_seed(seed)
     model = ultralytics.YOLO(config)
     craft(model.model)
     model.model.pt_path = str(folder / f"{name}.pt")
-    path = model.export(format="onnx", imgsz=SIDE, **{"simplify": False, **how})
+    path = model.export(format="onnx", imgsz=imgsz, **{"simplify": False, **how})
     target = folder / f"{name}.onnx"
     if Path(path) != target:
         Path(path).rename(target)
     served = ultralytics.YOLO(str(target), task=model.task)
-    found = objects(served.predict(picture, imgsz=SIDE, conf=1e-3, iou=0.7, verbose=False, device="cpu")[0])
+    found = objects(served.predict(picture, imgsz=imgsz, conf=1e-3, iou=0.7, verbose=False, device="cpu")[0])
     threshold = between([one["score"] for one in found])
     references[name] = {"threshold": threshold, "objects": [one for one in found if one["score"] > threshold]}
 
@@ -108,11 +121,24 @@ def export(name, config, **how):
 references, failed = {}, {}
 EXPORTS = {
     "yolov8n-seg": ("yolov8n-seg.yaml", {"dynamic": True}),
-    "yolo11n-seg": ("yolo11n-seg.yaml", {}),
-    "yolo11n-seg-nms": ("yolo11n-seg.yaml", {"nms": True, "conf": 1e-3}),
+    "yolo11n-seg": ("yolo11n-seg.yaml", {"seed": 2}),
+    "yolo11n-seg-nms": ("yolo11n-seg.yaml", {"seed": 2, "nms": True, "conf": 1e-3}),
     "yolo11n-seg-fp16": ("yolo11n-seg.yaml", {"quantize": 16}),
     "yolo26n-seg": ("yolo26n-seg.yaml", {"dynamic": True}),
     "yolo26n-seg-end2end": ("yolo26n-seg.yaml", {"nms": False}),
+    "yolov8n-pose": ("yolov8n-pose.yaml", {"dynamic": True}),
+    "yolo11n-pose": ("yolo11n-pose.yaml", {}),
+    "yolo11n-pose-nms": ("yolo11n-pose.yaml", {"nms": True, "conf": 1e-3}),
+    "yolo26n-pose": ("yolo26n-pose.yaml", {"dynamic": True}),
+    "yolo26n-pose-end2end": ("yolo26n-pose.yaml", {"nms": False}),
+    "yolov8n-obb": ("yolov8n-obb.yaml", {"dynamic": True}),
+    "yolo11n-obb": ("yolo11n-obb.yaml", {}),
+    "yolo11n-obb-nms": ("yolo11n-obb.yaml", {"nms": True, "conf": 1e-3}),
+    "yolo26n-obb": ("yolo26n-obb.yaml", {"dynamic": True}),
+    "yolo26n-obb-end2end": ("yolo26n-obb.yaml", {"nms": False}),
+    "yolov8n-cls": ("yolov8n-cls.yaml", {"imgsz": 224}),
+    "yolo11n-cls": ("yolo11n-cls.yaml", {"imgsz": 224, "dynamic": True}),
+    "yolo26n-cls-fp16": ("yolo26n-cls.yaml", {"imgsz": 224, "quantize": 16}),
 }
 for name, (config, how) in EXPORTS.items():
     if sys.argv[3:] and name not in sys.argv[3:]:

@@ -10,7 +10,12 @@ import { peerPython, ULTRALYTICS } from '../bench/peers/python.ts';
 
 const PICTURE = join(import.meta.dirname, '../e2e/yolov8n/hd-0.jpg');
 /** How far our objects may be from those of Ultralytics. */
-const TOLERANCE = { score: 1e-2, pixels: 1 };
+const TOLERANCE = {
+  score: 1e-2,
+  pixels: 1,
+  // Half precision counts in steps of half a pixel of the input, which is half the picture's width, and adds some.
+  halfPixels: 3,
+};
 
 type Points = readonly (readonly number[])[];
 interface Reference {
@@ -18,6 +23,7 @@ interface Reference {
   classId: number;
   box: number[];
   polygon?: Points;
+  keypoints?: Points;
 }
 interface References {
   found: Record<string, { threshold: number; objects: Reference[] }>;
@@ -44,7 +50,7 @@ export async function compareTasks(exports?: string) {
       const [seen] = await detector.detect({ pictures: [picture], threshold, client: 'test', signal });
       await detector.close();
       const ours = seen && 'detections' in seen ? seen.detections : [];
-      return { name, head: detector.model.head, ...difference(objects, ours) };
+      return { name, head: detector.model.head, ...difference(objects, ours, name.endsWith('fp16')) };
     } catch (error) {
       return { name, ok: false, reason: (error as Error).message.slice(0, 300) };
     }
@@ -53,8 +59,8 @@ export async function compareTasks(exports?: string) {
 }
 
 /** The largest differences between their objects and ours. */
-function difference(theirs: readonly Reference[], ours: readonly Detection[]) {
-  const most = { score: 0, box: 0, polygon: 0 };
+function difference(theirs: readonly Reference[], ours: readonly Detection[], isHalf: boolean) {
+  const most = { score: 0, box: 0, polygon: 0, keypoints: 0 };
   const left = [...ours];
   for (const one of theirs) {
     const [best] = left
@@ -64,13 +70,15 @@ function difference(theirs: readonly Reference[], ours: readonly Detection[]) {
     left.splice(left.indexOf(best), 1);
     most.score = Math.max(most.score, Math.abs(one.score - best.confidence));
     most.box = Math.max(most.box, pixels(one.box, best.bbox));
-    if (one.polygon) most.polygon = Math.max(most.polygon, apart(one.polygon, best.polygon ?? []));
+    if (one.keypoints)
+      most.keypoints = Math.max(most.keypoints, pixels(one.keypoints.flat(), best.keypoints?.flat() ?? []));
+    if (one.polygon && !isHalf) most.polygon = Math.max(most.polygon, apart(one.polygon, best.polygon ?? []));
   }
   const ok =
     theirs.length > 0 &&
     left.length === 0 &&
     most.score < TOLERANCE.score &&
-    Math.max(most.box, most.polygon) < TOLERANCE.pixels;
+    Math.max(most.box, most.polygon, most.keypoints) < (isHalf ? TOLERANCE.halfPixels : TOLERANCE.pixels);
   const points = Math.max(...ours.map(({ polygon = [] }) => polygon.length));
   const bytes = JSON.stringify(ours).length;
   return { theirs: theirs.length, ours: ours.length, ...most, points, bytes, ok };

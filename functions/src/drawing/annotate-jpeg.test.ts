@@ -121,7 +121,11 @@ describe('a mask', () => {
     const grey: Colour = [GREY.r, GREY.g, GREY.b];
     expect(distance(at(300, 300), classColour(0))).toBeLessThan(60);
     expect(distance(at(100, 300), classColour(0))).toBeLessThan(60);
-    const tinted = grey.map((part, index) => part * 0.65 + 0.35 * (classColour(0)[index] ?? 0)) as [number, number, number];
+    const tinted = grey.map((part, index) => part * 0.65 + 0.35 * (classColour(0)[index] ?? 0)) as [
+      number,
+      number,
+      number,
+    ];
     expect(distance(at(200, 250), tinted)).toBeLessThan(12);
     expect(distance(at(499, 450), grey)).toBeLessThan(12);
     expect(distance(at(400, 499), grey)).toBeLessThan(12);

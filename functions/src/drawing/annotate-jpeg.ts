@@ -8,7 +8,7 @@ import {
   giveBack,
   type Raster,
 } from '@video-pipeline/picture/codec';
-import { classColour, readableOn, trackColour } from './colour.ts';
+import { type Colour, classColour, readableOn, trackColour } from './colour.ts';
 import { Gate } from './gate.ts';
 import { type Glyphs, loadGlyphs } from './glyphs.ts';
 import {
@@ -18,6 +18,7 @@ import {
   pixelsIn,
   type Points,
   type Rectangle,
+  strokeLine,
   strokePolygon,
   strokeRectangle,
   textWidth,
@@ -121,9 +122,18 @@ function workOf(picture: Pick<Frame, 'width' | 'height'>, detection: Detection):
   const width = Math.min(picture.width, Math.max(0, x2) - Math.max(0, x1));
   const height = Math.min(picture.height, Math.max(0, y2) - Math.max(0, y1));
   const size = textSize(picture);
+  const line = lineWidth(picture);
   const label = Math.min(picture.width, labelText(detection).length * CHARACTER_WIDTH * size) * size;
-  if (!detection.polygon) return 2 * (width + height) * lineWidth(picture) + label;
-  const points = near(picture, detection.polygon);
+  // A point is a square of three lines, and up to one bone a point is about as long as its box.
+  const points = (detection.keypoints?.length ?? 0) * (9 * line * line + (width + height) * line);
+  return (
+    label + points + (detection.polygon ? areaOf(picture, detection.polygon) : 2 * (width + height) * line)
+  );
+}
+
+/** The area of the smallest box around a polygon, and its outline. */
+function areaOf(picture: Pick<Frame, 'width' | 'height'>, polygon: Points): number {
+  const points = near(picture, polygon);
   const [columns, rows] = [0, 1].map((axis) => {
     const places = points.map((point) => point[axis] as number);
     const side = axis === 0 ? picture.width : picture.height;
@@ -134,7 +144,7 @@ function workOf(picture: Pick<Frame, 'width' | 'height'>, detection: Detection):
     const [toX, toY] = points[(index + 1) % points.length] ?? [x, y];
     return sum + Math.max(Math.abs(toX - x), Math.abs(toY - y), 1);
   }, 0);
-  return columns * rows + 2 * edges * lineWidth(picture) + label;
+  return columns * rows + 2 * edges * lineWidth(picture);
 }
 
 /** Points no farther outside of the picture than its size, so that a line to them is not endless. */
@@ -163,6 +173,52 @@ async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'h
   return picture;
 }
 
+/** Draws the sure key points, and between those of a person the lines of the skeleton. */
+function drawKeypoints(pixels: Pixels, keypoints: readonly (readonly number[])[], colour: Colour): void {
+  const line = lineWidth(pixels);
+  const points = keypoints.map(([x = 0, y = 0, confidence = 1]) =>
+    confidence >= SURE_POINT ? near(pixels, [[x, y]])[0] : undefined,
+  );
+  for (const [from, to] of points.length === PERSON_POINTS ? SKELETON : []) {
+    const [start, end] = [points[from], points[to]];
+    if (start && end) strokeLine(pixels, start, end, line, colour);
+  }
+  for (const point of points) {
+    if (point) strokeLine(pixels, point, point, 3 * line, colour);
+  }
+}
+
+/** A key point with less confidence is not drawn. */
+const SURE_POINT = 0.5;
+/** Key points of a person in COCO: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles. */
+const PERSON_POINTS = 17;
+/** Which of them are joined. https://cocodataset.org/#format-data */
+export const SKELETON = [
+  ...[
+    [15, 13],
+    [13, 11],
+    [16, 14],
+    [14, 12],
+    [11, 12],
+    [5, 11],
+    [6, 12],
+    [5, 6],
+    [5, 7],
+    [6, 8],
+    [7, 9],
+  ],
+  ...[
+    [8, 10],
+    [1, 2],
+    [0, 1],
+    [0, 2],
+    [1, 3],
+    [2, 4],
+    [3, 5],
+    [4, 6],
+  ],
+] as [number, number][];
+
 /** Share of the colour in a mask: what is under it must stay visible. */
 const TINT = 0.35;
 
@@ -176,6 +232,7 @@ function drawDetection(pixels: Pixels, detection: Detection, glyphs: Glyphs): vo
     tintPolygon(pixels, outline, colour, TINT);
     strokePolygon(pixels, outline, lineWidth(pixels), colour);
   } else strokeRectangle(pixels, box, lineWidth(pixels), colour);
+  if (detection.keypoints) drawKeypoints(pixels, detection.keypoints, colour);
   const text = labelText(detection);
   const label = labelPlace(box, textWidth(text, glyphs), glyphs.height, pixels);
   fillRectangle(pixels, label, colour);

@@ -34,11 +34,13 @@ const OUTPUTS = {
     ...{ detection_classes: [2, 42], num_detections: [2] },
   },
   'yolov8-segment': { output0: [2, 13, 42], output1: [2, 4, 8, 16] },
+  'yolov8-pose': { output0: [2, 13, 42] },
+  'end2end-pose': { output0: [2, 42, 12] },
   'end2end-segment': { output0: [2, 42, 10], output1: [2, 4, 8, 16] },
 } as const satisfies Record<HeadName, Record<string, readonly number[]>>;
 
 const THRESHOLD = 0.3;
-const options = { threshold: THRESHOLD, inputWidth: 64, inputHeight: 32 };
+const options = { threshold: THRESHOLD, inputWidth: 64, inputHeight: 32, keypoints: [2, 3] } as const;
 /** What a model gives that was broken by training, conversion or half precision. */
 const ODD = [Number.NaN, Infinity, -Infinity, 3.4e38, -3.4e38, 1e-45, -1, 65_504, 2 ** 31];
 

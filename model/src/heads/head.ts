@@ -16,13 +16,15 @@ export interface Candidate {
   extra?: Float32Array;
   /** Outline of the object's mask. */
   polygon?: Point[];
+  /** Key points, each `[x, y]` or `[x, y, confidence]`. */
+  keypoints?: number[][];
 }
 
 /** `[x, y]` */
 export type Point = [x: number, y: number];
 
 /** What models do that are served, as Ultralytics names it. */
-export type Task = 'detect' | 'segment';
+export type Task = 'detect' | 'segment' | 'pose';
 
 /** The model's input size and options for one picture's decoding. */
 export interface DecodeOptions {
@@ -30,7 +32,11 @@ export interface DecodeOptions {
   threshold: number;
   inputWidth: number;
   inputHeight: number;
+  /** How many key points an object of a pose model has, and how many values a key point. */
+  keypoints?: KeypointShape;
 }
+
+export type KeypointShape = readonly [points: number, values: number];
 
 /** What the details of an object may cost. */
 export interface DetailOptions extends DecodeOptions {

@@ -1,6 +1,7 @@
 import { detr, detrSoftmax, rfdetr } from './detr.ts';
 import type { Head } from './head.ts';
 import { deepstream, end2end, rtdetrTop, yolov7Nms } from './listed.ts';
+import { end2endPose, yolov8Pose } from './pose.ts';
 import { rtdetr } from './rtdetr.ts';
 import { end2endSegment, yolov8Segment } from './segment.ts';
 import { boxesScores, dfine, efficientNms, mmdet, paddle, tfDetection, torchvision } from './separate.ts';
@@ -36,5 +37,7 @@ export const heads = {
   'tf-detection': tfDetection,
   'yolov8-segment': yolov8Segment,
   'end2end-segment': end2endSegment,
+  'yolov8-pose': yolov8Pose,
+  'end2end-pose': end2endPose,
 } satisfies Record<string, Head>;
 export type HeadName = keyof typeof heads;

@@ -29,10 +29,15 @@ const CROWD = 100;
 export function prove(
   head: HeadName,
   batches: readonly (readonly OutputTensor[])[],
-  { inputWidth, inputHeight, boxes }: Omit<ModelFacts, 'outputs'>,
+  { inputWidth, inputHeight, boxes, keypoints }: Omit<ModelFacts, 'outputs'>,
   classes: number | undefined,
 ): Verdict {
-  const options = { threshold: Number.NEGATIVE_INFINITY, inputWidth, inputHeight };
+  const options = {
+    threshold: Number.NEGATIVE_INFINITY,
+    inputWidth,
+    inputHeight,
+    ...(keypoints && { keypoints }),
+  };
   const all = batches.flatMap((outputs) => heads[head].decode(outputs, 0, options)).filter(isNoFill);
   const sound = all.filter(isSound);
   const objects = objectsOf(sound);

@@ -1,5 +1,6 @@
 import type { OutputForm } from '../onnx/output-form.ts';
-import type { HeadName, Task } from './index.ts';
+import type { HeadName, KeypointShape, Task } from './index.ts';
+import { valuesOf } from './pose.ts';
 import { boxesOf } from './rows.ts';
 import { STRIDES } from './yolox.ts';
 
@@ -22,6 +23,8 @@ export interface ModelFacts {
   boxes?: OutputForm['boxes'];
   /** What the model does, if its metadata, its card or the user says it. */
   task?: Task | undefined;
+  /** Shape of a pose model's key points. */
+  keypoints?: KeypointShape | undefined;
   /** Whether the metadata says that the model suppresses overlapping boxes itself. */
   endToEnd?: boolean | undefined;
 }
@@ -111,6 +114,7 @@ export function possibleHeads(model: ModelFacts): HeadName[] {
   const { outputs } = model;
   const masks = outputs.length === 2 && outputs.find(({ shape }) => shape.length === 4);
   if (masks && (model.task ?? 'segment') === 'segment') return ofTask('segment', model, masks.shape[1] ?? 0);
+  if (model.task === 'pose' && outputs.length === 1) return ofTask('pose', model, valuesOf(model.keypoints));
   if (model.task && model.task !== 'detect') return [];
   const named = (...patterns: RegExp[]) =>
     patterns.every((one) => outputs.some(({ name }) => one.test(name)));
@@ -129,7 +133,11 @@ export function possibleHeads(model: ModelFacts): HeadName[] {
 }
 
 /** Families of a task. @param extra number of values that it has for each object beyond box, score and class */
-function ofTask(task: 'segment', { outputs, classes, ...sizes }: ModelFacts, extra: number): HeadName[] {
+function ofTask(
+  task: 'segment' | 'pose',
+  { outputs, classes, ...sizes }: ModelFacts,
+  extra: number,
+): HeadName[] {
   const [, rows = 0, columns = 0] = outputs.find(({ shape }) => shape.length === 3)?.shape ?? [];
   if (columns === 6 + extra && rows <= MAX_QUERIES) return [`end2end-${task}`];
   const cells = STRIDE_SETS.map((strides) => cellsOf(strides, sizes));

@@ -7,6 +7,10 @@ import reference from './tasks.json' with { type: 'json' };
 const { inputWidth, inputHeight, threshold, iou } = reference;
 /** Outlines keep each corner. */
 const exact = { scale: Number.POSITIVE_INFINITY, mostPoints: 1000 };
+const expectClose = (values: readonly number[] = [], expected: readonly number[]) => {
+  expect(values).toHaveLength(expected.length);
+  for (const [index, value] of expected.entries()) expect(values[index]).toBeCloseTo(value, 3);
+};
 const sorted = (points: readonly (readonly number[])[] = []) =>
   points.toSorted(([x = 0, y = 0], [otherX = 0, otherY = 0]) => x - otherX || y - otherY);
 
@@ -18,7 +22,7 @@ test.each(
     const bytes = new Uint8Array(Buffer.from(data, 'base64'));
     return { ...rest, data: new Float32Array(bytes.buffer) };
   });
-  const options = { threshold, inputWidth, inputHeight, ...exact };
+  const options = { threshold, inputWidth, inputHeight, keypoints: [2, 3] as const, ...exact };
   const keep = head.needsSuppression ? suppress : strongest;
   const kept = keep(head.decode(tensors, image, options), { iou, classAgnostic: false, maxDetections: 300 });
   const found = kept.flatMap((one) => head.finish?.(one, tensors, image, options) ?? []);
@@ -27,8 +31,9 @@ test.each(
     const one = found[index];
     expect(one?.classId).toBe(expected.classId);
     expect(one?.score).toBeCloseTo(expected.score, 5);
-    for (const [side, value] of expected.box.entries()) expect(one?.box[side]).toBeCloseTo(value, 3);
-    expect(sorted(one?.polygon)).toEqual(sorted(expected.polygon));
+    expectClose(one?.box, expected.box);
+    if ('polygon' in expected) expect(sorted(one?.polygon)).toEqual(sorted(expected.polygon));
+    if ('keypoints' in expected) expectClose(one?.keypoints?.flat(), expected.keypoints.flat());
   }
 });
 

@@ -24,6 +24,12 @@ const detection = {
       items: { type: 'array', items: { type: 'number' }, minItems: 2, maxItems: 2 },
       minItems: 3,
     },
+    keypoints: {
+      type: 'array',
+      description:
+        "key points in the model's order, [x, y] in pixels or [x, y, confidence]; only from models that give them",
+      items: { type: 'array', items: { type: 'number' }, minItems: 2, maxItems: 3 },
+    },
   },
 };
 

@@ -61,6 +61,7 @@ export function drawBoxes(
     if (filter.boxes && detection.polygon)
       drawPolygon(context, detection.polygon, scale, classColour(class_id));
     else if (filter.boxes) context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    if (filter.boxes) drawKeypoints(context, detection.keypoints ?? [], scale, line);
     if (!filter.labels) continue;
     const text = `${detection.class_name} ${detection.confidence.toFixed(2)} ${track_id ?? ''}`.trim();
     const wide = context.measureText(text).width + textHeight;
@@ -91,4 +92,55 @@ function drawPolygon(
   context.globalAlpha = 0.35;
   context.fill();
   context.globalAlpha = 1;
+}
+
+/** Key points of a person that are joined, as in the annotated pictures. */
+export const SKELETON = [
+  ...[
+    [15, 13],
+    [13, 11],
+    [16, 14],
+    [14, 12],
+    [11, 12],
+    [5, 11],
+    [6, 12],
+    [5, 6],
+    [5, 7],
+    [6, 8],
+    [7, 9],
+  ],
+  ...[
+    [8, 10],
+    [1, 2],
+    [0, 1],
+    [0, 2],
+    [1, 3],
+    [2, 4],
+    [3, 5],
+    [4, 6],
+  ],
+] as [number, number][];
+
+/** Draws the key points that are sure, and a person's skeleton, in the colour of the box. */
+function drawKeypoints(
+  context: CanvasRenderingContext2D,
+  keypoints: readonly (readonly number[])[],
+  scale: number,
+  line: number,
+): void {
+  const points = keypoints.map(([x = 0, y = 0, confidence = 1]) =>
+    confidence >= 0.5 ? ([x * scale, y * scale] as const) : undefined,
+  );
+  context.fillStyle = context.strokeStyle;
+  for (const point of points)
+    if (point) context.fillRect(point[0] - 1.5 * line, point[1] - 1.5 * line, 3 * line, 3 * line);
+  if (points.length !== 17) return;
+  context.beginPath();
+  for (const [from, to] of SKELETON) {
+    const [start, end] = [points[from], points[to]];
+    if (!start || !end) continue;
+    context.moveTo(...start);
+    context.lineTo(...end);
+  }
+  context.stroke();
 }

@@ -106,6 +106,7 @@ function detectionItem({
   confidence,
   bbox,
   polygon,
+  keypoints,
   track_id,
   zones = [],
 }: FrameFacts['detections'][number]) {
@@ -113,9 +114,10 @@ function detectionItem({
   const track = track_id === undefined ? '' : `, track ${track_id}`;
   const box = bbox.map(Math.round).join(', ');
   const mask = polygon ? `, outline of ${polygon.length} points` : '';
+  const pose = keypoints ? `, ${keypoints.length} key points` : '';
   return h(
     'li',
     { className: 'num' },
-    `${class_name} ${confidence.toFixed(2)} at ${box}${mask}${where}${track}`,
+    `${class_name} ${confidence.toFixed(2)} at ${box}${mask}${pose}${where}${track}`,
   );
 }

@@ -9,6 +9,8 @@ export interface Detection {
   bbox: [number, number, number, number];
   /** Outline of the object's mask, at least three points `[x, y]` in pixels. Only from models that give it. */
   polygon?: [number, number][];
+  /** Key points, each `[x, y]` or `[x, y, confidence]`, in the model's order. Only from models that give them. */
+  keypoints?: number[][];
   /** The object's track in its stream, at most 64 characters. Absent without tracking. */
   track_id?: string;
   /** Zones of the stream that the object is in. Absent if there are none. */

@@ -165,7 +165,8 @@ function detections(record: ReceivedRecord): Detection[] {
 /** Whether `value` has a detection's shape and ranges. */
 export function isDetection(value: unknown): value is Detection {
   if (typeof value !== 'object' || value === null) return false;
-  const { class_id, class_name, confidence, bbox, polygon, track_id, zones } = value as Partial<Detection>;
+  const { class_id, class_name, confidence, bbox, polygon, keypoints, track_id, zones } =
+    value as Partial<Detection>;
   return (
     Number.isInteger(class_id) &&
     typeof class_name === 'string' &&
@@ -178,6 +179,7 @@ export function isDetection(value: unknown): value is Detection {
     bbox[0] <= bbox[2] &&
     bbox[1] <= bbox[3] &&
     (polygon === undefined || (isPoints(polygon, 2) && polygon.length >= 3)) &&
+    (keypoints === undefined || isPoints(keypoints, 3)) &&
     (track_id === undefined || isTrackId(track_id)) &&
     (zones === undefined || (Array.isArray(zones) && zones.every((zone) => typeof zone === 'string')))
   );

@@ -36,10 +36,12 @@ const detection: fc.Arbitrary<Detection> = fc
     confidence: fc.double({ min: 0, max: 1, noNaN: true }).map((value) => value || 0),
     corners: fc.tuple(pixel, pixel, pixel, pixel),
     track: fc.option(fc.string({ minLength: 1, maxLength: 64 })),
+    keypoints: fc.option(fc.array(fc.tuple(pixel, pixel, pixel), { maxLength: 5 })),
     polygon: fc.option(fc.array(fc.tuple(pixel, pixel), { minLength: 3, maxLength: 9 })),
   })
-  .map(({ corners: [a, b, c, d], track, polygon, ...rest }) => ({
+  .map(({ corners: [a, b, c, d], track, polygon, keypoints, ...rest }) => ({
     ...rest,
+    ...(keypoints === null ? {} : { keypoints }),
     ...(polygon === null ? {} : { polygon }),
     ...(track === null ? {} : { track_id: track }),
     bbox: [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)],

@@ -41,10 +41,11 @@ function isSide(value: unknown): value is number {
 
 /** Clips a box to the picture. A box outside of the picture is left out. */
 function clip(detection: Detection, width: number, height: number): Detection[] {
-  const { class_id, class_name, confidence, bbox, polygon } = detection;
+  const { class_id, class_name, confidence, bbox, polygon, keypoints } = detection;
   const x = (value: number) => Math.min(Math.max(value, 0), width);
   const y = (value: number) => Math.min(Math.max(value, 0), height);
   const clipped: Detection['bbox'] = [x(bbox[0]), y(bbox[1]), x(bbox[2]), y(bbox[3])];
   if (clipped[0] >= clipped[2] || clipped[1] >= clipped[3]) return [];
-  return [{ class_id, class_name, confidence, bbox: clipped, ...(polygon && { polygon }) }];
+  const details = { ...(polygon && { polygon }), ...(keypoints && { keypoints }) };
+  return [{ class_id, class_name, confidence, bbox: clipped, ...details }];
 }

@@ -49,13 +49,13 @@ async function coarse(jpeg: Buffer): Promise<Coarse> {
   return { width, height, cells: [...cells] };
 }
 
-/** Whether a cell is on the edge of a box, in a mask, or where its label may be, with one cell around. */
-function touches({ bbox, polygon }: Detection, cell: number, { width, height }: Coarse): boolean {
+/** Whether a cell is on the edge of a box, in one with a mask or key points, or where its label may be. */
+function touches({ bbox, polygon, keypoints }: Detection, cell: number, { width, height }: Coarse): boolean {
   const [x, y] = [cell % SIDE, Math.floor(cell / SIDE)];
   const [x1, y1, x2, y2] = bbox.map(
     (side, axis) => (side / (axis % 2 ? height : width)) * SIDE,
   ) as typeof bbox;
   const isInside = x > x1 && x < x2 - 2 && y > y1 + 2 && y < y2 - 2;
   const isAround = x > x1 - 2 && x < x2 + 1 && y > y1 - 4 && y < y2 + 1;
-  return isAround && (polygon !== undefined || !isInside);
+  return isAround && (polygon !== undefined || keypoints !== undefined || !isInside);
 }
