@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 from ultralytics.utils.nms import non_max_suppression
-from ultralytics.utils.ops import process_mask
+from ultralytics.utils.ops import process_mask, xywhr2xyxyxyxy
 
 WIDTH, HEIGHT, CLASSES, ANCHORS, MASKS, KEYPOINTS = 64, 32, 3, 42, 4, 2
 THRESHOLD, IOU = 0.25, 0.5
@@ -79,5 +79,19 @@ def pose():
     yield "end2end-pose", [tensor("output0", listed(rows))], objects
 
 
-cases = [{"head": head, "outputs": outputs, "objects": objects} for task in (segment, pose) for head, outputs, objects in task()]
+def obb():
+    outputs = made(lambda count: rng.uniform(-0.8, 2.4, (count, 1)))
+    rows = kept(outputs, rotated=True)
+    objects = []
+    for one in rows:
+        corners = xywhr2xyxyxyxy(torch.cat([one[:, :4], one[:, -1:]], 1)).double().numpy()
+        around = np.concatenate([corners.min(1), corners.max(1)], 1)
+        objects.append([
+            {**facts([*box, *row[4:]]), "polygon": polygon.round(4).tolist()} for row, box, polygon in zip(one, around, corners)
+        ])
+    yield "yolov8-obb", [tensor("output0", outputs)], objects
+    yield "end2end-obb", [tensor("output0", listed(rows))], objects
+
+
+cases = [{"head": head, "outputs": outputs, "objects": objects} for task in (segment, pose, obb) for head, outputs, objects in task()]
 print(json.dumps({"inputWidth": WIDTH, "inputHeight": HEIGHT, "threshold": THRESHOLD, "iou": IOU, "cases": cases}))

@@ -264,16 +264,22 @@ export class Detector {
     return free && free.length >= bytes ? free : new Uint8Array(bytes);
   }
 
-  #toDetection({ classId, score, box, polygon, keypoints }: Candidate, picture: Picture): Detection {
+  #toDetection(
+    { classId, score, box, polygon, keypoints, oriented }: Candidate,
+    picture: Picture,
+  ): Detection {
     const { width, height } = picture;
     const placed = (point: Point) => rounded(pointInPicture(point, picture.box, width, height));
+    // The corners of an oriented box are not cut at the picture's edges: it would be another box.
+    const whole = ([x, y]: Point) =>
+      rounded([(x - picture.box.left) / picture.box.scaleX, (y - picture.box.top) / picture.box.scaleY]);
     const bbox = toPicture(box, picture.box, width, height);
     return {
       class_id: classId,
       class_name: this.#nameOf(classId),
       confidence: round(score, 4),
       bbox: bbox.map((side) => round(side, 2)) as Detection['bbox'],
-      ...(polygon && { polygon: polygon.map(placed) }),
+      ...(polygon && { polygon: polygon.map((point) => (oriented ? whole(point) : placed(point))) }),
       ...(keypoints && {
         keypoints: keypoints.map(([x = 0, y = 0, ...sure]) => [
           ...placed([x, y]),

@@ -500,6 +500,19 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
   ],
   ['another task', /its task is 'depth'/, { outputs: [yolov8], metadata: { ...C80, task: 'depth' } }],
   [
+    'classification that adds up to something else',
+    /as classify, its values add up to 7, not to 1: export it with a softmax/,
+    {
+      outputs: [{ name: 'output0', values: new Float32Array(10).fill(0.7), dims: [1, 10] }],
+      metadata: { task: 'classify' },
+    },
+  ],
+  [
+    'classification without metadata',
+    /a card says \{ task: classify \}/,
+    { outputs: [{ name: 'output0', values: new Float32Array(10).fill(0.1), dims: [1, 10] }] },
+  ],
+  [
     'pose whose key points are not counted',
     /no kpt_shape.*keypoints: \[17, 3\]/,
     { outputs: [withPose], metadata: { ...C80, task: 'pose' } },

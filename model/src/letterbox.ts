@@ -14,6 +14,8 @@ export interface Letterbox {
   top: number;
   scaleX: number;
   scaleY: number;
+  /** Whether only the middle of the picture is in the input: see `resizeAndCrop`. */
+  isCropped?: boolean;
 }
 
 /** Sides that are multiples of `stride`, and follow the shape of the picture. */
@@ -40,6 +42,8 @@ export function letterbox(
 ): Letterbox {
   const [boundWidth, boundHeight] =
     size.kind === 'fixed' ? [size.width, size.height] : [size.longest, size.longest];
+  if (fit === 'crop')
+    return { ...stretched(pictureWidth, pictureHeight, boundWidth, boundHeight), isCropped: true };
   if (fit === 'stretch') return stretched(pictureWidth, pictureHeight, boundWidth, boundHeight);
   const scale = Math.min(boundWidth / pictureWidth, boundHeight / pictureHeight);
   const width = Math.min(boundWidth, Math.max(1, roundHalfEven(pictureWidth * scale)));

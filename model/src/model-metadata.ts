@@ -61,6 +61,8 @@ const TASKS: [RegExp, Task][] = [
   [/^(object[-_ ]?)?detect(ion)?$/i, 'detect'],
   [/^(instance[-_ ]?)?segment(ation)?$/i, 'segment'],
   [/^(pose|keypoint[-_ ]?detection)$/i, 'pose'],
+  [/^obb$/i, 'obb'],
+  [/^(image[-_ ]?)?classif(y|ication)$/i, 'classify'],
 ];
 
 /** @returns undefined for a task that is not served */

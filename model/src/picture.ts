@@ -1,6 +1,7 @@
 import { PictureError, type PictureHeader } from '@video-pipeline/picture';
 import { decodeRgb, decoderOf, giveBack } from '@video-pipeline/picture/codec';
 import sharp from 'sharp';
+import { resizeAndCrop } from './crop.ts';
 import type { Letterbox } from './letterbox.ts';
 import type { resizeLinear } from './resize.ts';
 
@@ -50,7 +51,11 @@ export async function decodePicture(
     const { width, height } = divisor === 1 ? decoded : header;
     const box = place(width, height);
     const fits = decoded.width === box.width && decoded.height === box.height;
-    const rgb = fits ? data : await scale(data, decoded, box.width, box.height);
+    const rgb = fits
+      ? data
+      : box.isCropped
+        ? resizeAndCrop(data, decoded, box)
+        : await scale(data, decoded, box.width, box.height);
     if (!fits) giveBack(data);
     return { width, height, box, rgb };
   } catch (cause) {

@@ -84,8 +84,11 @@ async function draw(
   const glyphs = await loadGlyphs(textSize(pixels));
   let pause = performance.now() + SLICE_MS;
   // The detection of the highest confidence is drawn last, so that its label is on top.
-  for (const detection of drawable(frame, detections).reverse()) {
-    drawDetection(pixels, detection, glyphs);
+  const drawn = drawable(frame, detections);
+  // Classes of the picture as a whole have their labels below each other.
+  const whole = drawn.filter((one) => isWhole(frame, one));
+  for (const detection of drawn.reverse()) {
+    drawDetection(pixels, detection, glyphs, Math.max(0, whole.indexOf(detection)));
     if (performance.now() < pause) continue;
     await setImmediate();
     pause = performance.now() + SLICE_MS;
@@ -222,7 +225,12 @@ export const SKELETON = [
 /** Share of the colour in a mask: what is under it must stay visible. */
 const TINT = 0.35;
 
-function drawDetection(pixels: Pixels, detection: Detection, glyphs: Glyphs): void {
+function isWhole({ width, height }: Pick<Frame, 'width' | 'height'>, { bbox }: Detection): boolean {
+  return bbox[0] <= 0 && bbox[1] <= 0 && bbox[2] >= width && bbox[3] >= height;
+}
+
+/** @param row number of labels that are above in the same place */
+function drawDetection(pixels: Pixels, detection: Detection, glyphs: Glyphs, row: number): void {
   const [x1, y1, x2, y2] = detection.bbox;
   const box = { left: Math.floor(x1), top: Math.floor(y1), right: Math.ceil(x2), bottom: Math.ceil(y2) };
   const { class_id, track_id } = detection;
@@ -234,7 +242,7 @@ function drawDetection(pixels: Pixels, detection: Detection, glyphs: Glyphs): vo
   } else strokeRectangle(pixels, box, lineWidth(pixels), colour);
   if (detection.keypoints) drawKeypoints(pixels, detection.keypoints, colour);
   const text = labelText(detection);
-  const label = labelPlace(box, textWidth(text, glyphs), glyphs.height, pixels);
+  const label = labelPlace(box, textWidth(text, glyphs), glyphs.height, pixels, row);
   fillRectangle(pixels, label, colour);
   drawText(pixels, text, label.left + PADDING, label.top, glyphs, readableOn(colour));
 }
@@ -248,11 +256,17 @@ function labelText({ class_name, confidence, track_id }: Detection): string {
 const PADDING = 3;
 
 /** Above the box, or in the box if the space above is too small; always inside the picture. */
-function labelPlace(box: Rectangle, textWidth: number, height: number, picture: Pixels): Rectangle {
+function labelPlace(
+  box: Rectangle,
+  textWidth: number,
+  height: number,
+  picture: Pixels,
+  row: number,
+): Rectangle {
   const width = textWidth + 2 * PADDING;
   const left = Math.max(0, Math.min(box.left, picture.width - width));
   const above = box.top - height;
-  const top = Math.max(0, Math.min(above >= 0 ? above : box.top, picture.height - height));
+  const top = Math.max(0, Math.min(above >= 0 ? above : box.top + row * height, picture.height - height));
   return { left, top, right: left + width, bottom: top + height };
 }
 

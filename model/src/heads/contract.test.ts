@@ -36,6 +36,9 @@ const OUTPUTS = {
   'yolov8-segment': { output0: [2, 13, 42], output1: [2, 4, 8, 16] },
   'yolov8-pose': { output0: [2, 13, 42] },
   'end2end-pose': { output0: [2, 42, 12] },
+  'yolov8-obb': { output0: [2, 10, 42] },
+  'end2end-obb': { output0: [2, 42, 7] },
+  classify: { output0: [2, 9] },
   'end2end-segment': { output0: [2, 42, 10], output1: [2, 4, 8, 16] },
 } as const satisfies Record<HeadName, Record<string, readonly number[]>>;
 

@@ -14,17 +14,21 @@ export interface Candidate {
   box: [number, number, number, number];
   /** Values of the model's row after the classes: what {@link Head.finish} needs. */
   extra?: Float32Array;
-  /** Outline of the object's mask. */
+  /** Outline of the object's mask, or the four corners of its oriented box. */
   polygon?: Point[];
+  oriented?: Oriented;
   /** Key points, each `[x, y]` or `[x, y, confidence]`. */
   keypoints?: number[][];
 }
+
+/** A box turned about its centre, radians clockwise: its sides before it was turned. */
+export type Oriented = readonly [x: number, y: number, width: number, height: number, angle: number];
 
 /** `[x, y]` */
 export type Point = [x: number, y: number];
 
 /** What models do that are served, as Ultralytics names it. */
-export type Task = 'detect' | 'segment' | 'pose';
+export type Task = 'detect' | 'segment' | 'pose' | 'obb' | 'classify';
 
 /** The model's input size and options for one picture's decoding. */
 export interface DecodeOptions {
@@ -50,8 +54,11 @@ export interface DetailOptions extends DecodeOptions {
 export interface Preprocessing {
   /** RGB 0..1; RGB 0..255; BGR 0..255; or RGB 0..1 normalised by ImageNet's mean and deviation. */
   normalisation: 'unit' | 'rgb255' | 'bgr255' | 'imagenet';
-  /** `centre`: grey bars around the picture. `corner`: only right and below. `stretch`: no bars, sides stretched. */
-  fit: 'centre' | 'corner' | 'stretch';
+  /**
+   * `centre`: grey bars around the picture. `corner`: only right and below. `stretch`: no bars, sides stretched. `crop`:
+   * the middle of the picture fills the input.
+   */
+  fit: 'centre' | 'corner' | 'stretch' | 'crop';
 }
 
 /**

@@ -1,6 +1,8 @@
+import { classify } from './classify.ts';
 import { detr, detrSoftmax, rfdetr } from './detr.ts';
 import type { Head } from './head.ts';
 import { deepstream, end2end, rtdetrTop, yolov7Nms } from './listed.ts';
+import { end2endObb, yolov8Obb } from './obb.ts';
 import { end2endPose, yolov8Pose } from './pose.ts';
 import { rtdetr } from './rtdetr.ts';
 import { end2endSegment, yolov8Segment } from './segment.ts';
@@ -39,5 +41,8 @@ export const heads = {
   'end2end-segment': end2endSegment,
   'yolov8-pose': yolov8Pose,
   'end2end-pose': end2endPose,
+  'yolov8-obb': yolov8Obb,
+  'end2end-obb': end2endObb,
+  classify,
 } satisfies Record<string, Head>;
 export type HeadName = keyof typeof heads;

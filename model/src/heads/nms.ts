@@ -1,4 +1,5 @@
 import type { Candidate } from './head.ts';
+import { orientedOverlap } from './obb.ts';
 
 export interface SuppressionOptions {
   /** If two boxes overlap more (intersection over union, 0..1), the one with the lower score is removed. */
@@ -11,16 +12,24 @@ export interface SuppressionOptions {
 
 /** Most candidates that are compared: suppression takes quadratic time (Ultralytics' `max_nms`). */
 const MAX_CANDIDATES = 30_000;
+/** Most oriented boxes that are compared: each is compared to all that are surer. */
+const MAX_ORIENTED = 3_000;
 
-/** Greedy non-maximum suppression. @returns what remains, best score first */
+/**
+ * Greedy non-maximum suppression. An oriented box is also suppressed by one that is itself suppressed (`fast_nms`).
+ * @returns what remains, best score first
+ */
 export function suppress(candidates: readonly Candidate[], options: SuppressionOptions): Candidate[] {
   const kept: Candidate[] = [];
-  for (const candidate of candidates.toSorted((a, b) => b.score - a.score).slice(0, MAX_CANDIDATES)) {
-    const isCovered = kept.some(
+  const surer: Candidate[] = [];
+  const most = candidates[0]?.oriented ? MAX_ORIENTED : MAX_CANDIDATES;
+  for (const candidate of candidates.toSorted((a, b) => b.score - a.score).slice(0, most)) {
+    const isCovered = (candidate.oriented ? surer : kept).some(
       (other) =>
         (options.classAgnostic || other.classId === candidate.classId) &&
-        intersectionOverUnion(other.box, candidate.box) > options.iou,
+        overlapOf(other, candidate) > options.iou,
     );
+    surer.push(candidate);
     if (!isCovered) kept.push(candidate);
     if (kept.length === options.maxDetections) break;
   }
@@ -33,6 +42,12 @@ export function strongest(
   { maxDetections }: Pick<SuppressionOptions, 'maxDetections'>,
 ): Candidate[] {
   return candidates.toSorted((a, b) => b.score - a.score).slice(0, maxDetections);
+}
+
+function overlapOf(one: Candidate, other: Candidate): number {
+  return one.oriented && other.oriented
+    ? orientedOverlap(one.oriented, other.oriented)
+    : intersectionOverUnion(one.box, other.box);
 }
 
 /** @returns 0..1; 0 where both boxes are empty */

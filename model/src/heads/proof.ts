@@ -40,12 +40,14 @@ export function prove(
   };
   const all = batches.flatMap((outputs) => heads[head].decode(outputs, 0, options)).filter(isNoFill);
   const sound = all.filter(isSound);
-  const objects = objectsOf(sound);
+  // A class of the picture as a whole has no box.
+  const objects = head === 'classify' ? [] : objectsOf(sound);
   const areShares = CENTRE_SHARES.includes(head);
   const isCentre = areShares || 'anchors' in heads[head] || boxes?.startsWith('centre');
   const problem =
     numbersProblem(batches) ??
     noObjectProblem(head, batches) ??
+    sumProblem(head, batches) ??
     scoreProblem(all, classes) ??
     listProblem(head, batches) ??
     boxProblem(objects, inputWidth, inputHeight) ??
@@ -93,6 +95,19 @@ function noObjectProblem(head: HeadName, batches: readonly (readonly OutputTenso
   return empty <= rows.length / 2
     ? `${percent(empty, rows.length)} of its queries say 'no object' to a made picture`
     : undefined;
+}
+
+/** How far the sum of all probabilities may be from 1: half precision rounds each of them. */
+const SUM_SLACK = 0.02;
+
+function sumProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
+  if (head !== 'classify') return undefined;
+  const sums = batches
+    .flatMap((outputs) => outputs.flatMap((output) => [...rowsOf(output, 0)]))
+    .map((row) => row.reduce((sum, share) => sum + share, 0));
+  const wrong = sums.find((sum) => !(Math.abs(sum - 1) <= SUM_SLACK));
+  if (wrong === undefined) return undefined;
+  return `its values add up to ${short(wrong)}, not to 1: export it with a softmax at its end`;
 }
 
 function scoreProblem(all: readonly Candidate[], classes: number | undefined): string | undefined {

@@ -115,6 +115,8 @@ export function possibleHeads(model: ModelFacts): HeadName[] {
   const masks = outputs.length === 2 && outputs.find(({ shape }) => shape.length === 4);
   if (masks && (model.task ?? 'segment') === 'segment') return ofTask('segment', model, masks.shape[1] ?? 0);
   if (model.task === 'pose' && outputs.length === 1) return ofTask('pose', model, valuesOf(model.keypoints));
+  if (model.task === 'obb' && outputs.length === 1) return ofTask('obb', model, 1);
+  if (model.task === 'classify') return classifiers(model);
   if (model.task && model.task !== 'detect') return [];
   const named = (...patterns: RegExp[]) =>
     patterns.every((one) => outputs.some(({ name }) => one.test(name)));
@@ -132,9 +134,14 @@ export function possibleHeads(model: ModelFacts): HeadName[] {
   return output.shape.length === 3 ? singles(output, model) : [];
 }
 
+function classifiers({ outputs, classes }: ModelFacts): HeadName[] {
+  const [{ shape } = { shape: [] }, other] = outputs;
+  return shape.length === 2 && !other && hasClasses(shape[1] ?? 0, 0, classes) ? ['classify'] : [];
+}
+
 /** Families of a task. @param extra number of values that it has for each object beyond box, score and class */
 function ofTask(
-  task: 'segment' | 'pose',
+  task: Exclude<Task, 'detect' | 'classify'>,
   { outputs, classes, ...sizes }: ModelFacts,
   extra: number,
 ): HeadName[] {

@@ -20,7 +20,7 @@ const detection = {
     polygon: {
       type: 'array',
       description:
-        "outline of the object's mask, [x, y] in pixels of the frame; only from models that give it",
+        "outline of the object's mask, or the corners of its oriented box, [x, y] in pixels of the frame; only from some models",
       items: { type: 'array', items: { type: 'number' }, minItems: 2, maxItems: 2 },
       minItems: 3,
     },

@@ -52,6 +52,7 @@ export function drawBoxes(
   const textHeight = Math.max(12, Math.round(Math.min(width, height) / 32));
   context.font = `600 ${textHeight}px system-ui, sans-serif`;
   context.textBaseline = 'middle';
+  let whole = 0;
   for (const detection of visible(detections, filter)) {
     const [x1, y1, x2, y2] = detection.bbox.map((side) => side * scale) as [number, number, number, number];
     const { track_id, class_id } = detection;
@@ -67,7 +68,9 @@ export function drawBoxes(
     const wide = context.measureText(text).width + textHeight;
     const tall = textHeight * 1.4;
     const left = Math.max(0, Math.min(x1, width - wide));
-    const top = y1 >= tall ? y1 - tall : y1;
+    // Classes of the picture as a whole have their labels below each other.
+    const isWhole = x1 <= 0 && y1 <= 0 && x2 >= width && y2 >= height;
+    const top = y1 >= tall ? y1 - tall : y1 + (isWhole ? whole++ * tall : 0);
     context.fillStyle = 'rgb(0 0 0 / 0.75)';
     context.fillRect(left, top, wide, tall);
     context.fillStyle = track_id === undefined ? classColour(class_id) : trackColour(track_id);

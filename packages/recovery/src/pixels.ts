@@ -55,7 +55,9 @@ function touches({ bbox, polygon, keypoints }: Detection, cell: number, { width,
   const [x1, y1, x2, y2] = bbox.map(
     (side, axis) => (side / (axis % 2 ? height : width)) * SIDE,
   ) as typeof bbox;
-  const isInside = x > x1 && x < x2 - 2 && y > y1 + 2 && y < y2 - 2;
+  // Up to five classes of the picture as a whole have their labels below each other.
+  const labels = x1 <= 0 && y1 <= 0 && x2 >= SIDE && y2 >= SIDE ? 8 : 2;
+  const isInside = x > x1 && x < x2 - 2 && y > y1 + labels && y < y2 - 2;
   const isAround = x > x1 - 2 && x < x2 + 1 && y > y1 - 4 && y < y2 + 1;
   return isAround && (polygon !== undefined || keypoints !== undefined || !isInside);
 }
