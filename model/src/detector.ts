@@ -1,12 +1,10 @@
-import type { Detection } from '@video-pipeline/frame';
 import { PictureError, type PictureHeader, readPictureHeader } from '@video-pipeline/picture';
 import { giveBack } from '@video-pipeline/picture/codec';
 import { Batcher, rungsUpTo, rungUp } from './batcher.ts';
 import { DecodingLanes } from './decoding-lanes.ts';
 import type { DetectorOptions, DetectRequest, PictureResult } from './detector-options.ts';
-import type { Candidate, OutputTensor, Point } from './heads/index.ts';
+import type { Candidate, OutputTensor } from './heads/index.ts';
 import { InputSizes } from './input-sizes.ts';
-import { pointInPicture, toPicture } from './letterbox.ts';
 import type { ModelFile } from './model-file.ts';
 import { decodePicture, frameBytes, layOut, type Picture, pictureError } from './picture.ts';
 import { resizeLinear } from './resize.ts';
@@ -14,6 +12,7 @@ import { resizeElsewhere } from './resize-pool.ts';
 import { ServiceRate } from './service-rate.ts';
 import type { Precision } from './session.ts';
 import { TensorQueue, type TensorRequest } from './tensor-queue.ts';
+import { toDetection } from './to-detection.ts';
 import { untilEnd } from './until-end.ts';
 
 export type * from './detector-options.ts';
@@ -228,7 +227,7 @@ export class Detector {
       .filter(
         ({ classId, score }) => score >= (classThresholds.get(this.#nameOf(classId)) ?? request.threshold),
       )
-      .map((candidate) => this.#toDetection(candidate, picture));
+      .map((candidate) => toDetection(candidate, picture, this.#nameOf(candidate.classId)));
     return { width: picture.width, height: picture.height, detections };
   }
 
@@ -264,31 +263,6 @@ export class Detector {
     return free && free.length >= bytes ? free : new Uint8Array(bytes);
   }
 
-  #toDetection(
-    { classId, score, box, polygon, keypoints, oriented }: Candidate,
-    picture: Picture,
-  ): Detection {
-    const { width, height } = picture;
-    const placed = (point: Point) => rounded(pointInPicture(point, picture.box, width, height));
-    // The corners of an oriented box are not cut at the picture's edges: it would be another box.
-    const whole = ([x, y]: Point) =>
-      rounded([(x - picture.box.left) / picture.box.scaleX, (y - picture.box.top) / picture.box.scaleY]);
-    const bbox = toPicture(box, picture.box, width, height);
-    return {
-      class_id: classId,
-      class_name: this.#nameOf(classId),
-      confidence: round(score, 4),
-      bbox: bbox.map((side) => round(side, 2)) as Detection['bbox'],
-      ...(polygon && { polygon: polygon.map((point) => (oriented ? whole(point) : placed(point))) }),
-      ...(keypoints && {
-        keypoints: keypoints.map(([x = 0, y = 0, ...sure]) => [
-          ...placed([x, y]),
-          ...sure.map((confidence) => round(confidence, 2)),
-        ]),
-      }),
-    };
-  }
-
   #nameOf(classId: number): string {
     return this.model.classNames[classId] ?? `class ${classId}`;
   }
@@ -304,11 +278,4 @@ export class Detector {
 function rungsOf({ model, batchSizes, tunesShapes }: DetectorOptions): number[] | undefined {
   if (model.batchSize) return [model.batchSize];
   return tunesShapes ? rungsUpTo(batchSizes) : undefined;
-}
-
-/** Points are stored with a tenth of a pixel: an outline has many. */
-const rounded = ([x, y]: Point): Point => [round(x, 1), round(y, 1)];
-
-function round(value: number, digits: number): number {
-  return Math.round(value * 10 ** digits) / 10 ** digits;
 }

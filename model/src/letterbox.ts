@@ -1,4 +1,4 @@
-import type { Point, Preprocessing } from './heads/head.ts';
+import type { Preprocessing } from './heads/head.ts';
 import { roundHalfEven } from './resize.ts';
 
 /** Where a picture lies in the model's input, pixels. The scales are its size there over its own. */
@@ -75,12 +75,6 @@ export function toPicture(
     clamp((box[2] - left) / scaleX, pictureWidth),
     clamp((box[3] - top) / scaleY, pictureHeight),
   ];
-}
-
-/** Converts a point in the same way. */
-export function pointInPicture([x, y]: Point, box: Letterbox, width: number, height: number): Point {
-  const [pointX, pointY] = toPicture([x, y, x, y], box, width, height);
-  return [pointX, pointY];
 }
 
 /** Longest side of a rectangle input, pixels. */

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { type HeadName, heads, type Preprocessing } from './heads/index.ts';
-import { MAX_KEYPOINTS, TASK_NAMES } from './model-metadata.ts';
+import { MAX_KEYPOINTS, type ModelMetadata, TASK_NAMES } from './model-metadata.ts';
 import { boxForms } from './onnx/output-form.ts';
 import type { PixelForm } from './onnx/uint8-input.ts';
 
@@ -78,5 +78,15 @@ export function pixelsOf(card: ModelCard, family: Preprocessing): PixelForm | Pr
     isBgr: channels === 'bgr',
     scale: deviation.map((one) => 1 / (white * one)),
     offset: mean.map((one, channel) => -one / (deviation[channel] ?? 1)),
+  };
+}
+
+/** The parts of a card that replace those of the file's metadata. */
+export function definedIn({ names, iou, task, keypoints }: ModelCard): Partial<ModelMetadata> {
+  return {
+    ...(names && { names }),
+    ...(iou !== undefined && { iou }),
+    ...(task && { task }),
+    ...(keypoints && { keypoints }),
   };
 }

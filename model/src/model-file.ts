@@ -4,7 +4,7 @@ import { type Decision, decide } from './heads/decide.ts';
 import { type Head, type HeadName, heads, type Preprocessing } from './heads/index.ts';
 import { cpuShape, InferencePool } from './inference-pool.ts';
 import { type InputSize, letterbox } from './letterbox.ts';
-import { type ModelCard, pixelsOf, readCard } from './model-card.ts';
+import { definedIn, type ModelCard, pixelsOf, readCard } from './model-card.ts';
 import { type ModelMetadata, readMetadata, TASK_NAMES, taskOf } from './model-metadata.ts';
 import { giveUsualForm, type OutputForm } from './onnx/output-form.ts';
 import { DataType, type ModelProto, type ValueInfoProto } from './onnx/schema.ts';
@@ -211,15 +211,6 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     await stored.close();
     throw error;
   }
-}
-
-function definedIn({ names, iou, task, keypoints }: ModelCard): Partial<ModelMetadata> {
-  return {
-    ...(names && { names }),
-    ...(iou !== undefined && { iou }),
-    ...(task && { task }),
-    ...(keypoints && { keypoints }),
-  };
 }
 
 /** The image input. @throws UnsupportedModelError when there is no usable one, or the task is not served */
