@@ -196,7 +196,7 @@ const SURE_POINT = 0.5;
 /** Key points of a person in COCO: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles. */
 const PERSON_POINTS = 17;
 /** Which of them are joined. https://cocodataset.org/#format-data */
-export const SKELETON = [
+const SKELETON = [
   ...[
     [15, 13],
     [13, 11],

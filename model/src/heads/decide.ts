@@ -68,7 +68,8 @@ function formRemedy(outputs: ModelFacts['outputs']): string {
   const ranks = outputs.map(({ shape }) => shape.length);
   if (outputs.length > 1 && ranks.some((rank) => rank > 3))
     return '; some are feature maps, which its project decodes outside of the graph: export it with that decoding inside';
-  if (ranks.length === 1 && ranks[0] === 2) return '; it seems to classify whole pictures: then a card says { task: classify }';
+  if (ranks.length === 1 && ranks[0] === 2)
+    return '; it seems to classify whole pictures: then a card says { task: classify }';
   return '; export it with boxes, scores and classes in a form that docs/models.md lists';
 }
 

@@ -98,7 +98,7 @@ function drawPolygon(
 }
 
 /** Key points of a person that are joined, as in the annotated pictures. */
-export const SKELETON = [
+const SKELETON = [
   ...[
     [15, 13],
     [13, 11],
