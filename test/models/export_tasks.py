@@ -54,7 +54,7 @@ def craft(model):
             spread(classes[-1], 0.008, -6.0)
         if hasattr(head, "proto"):
             for coefficients in getattr(head, f"{prefix}cv4", None) or []:
-                spread(coefficients[-1], 0.03, 0.3)
+                spread(coefficients[-1], 0.01, 0.3)
     # Masks in one piece, as those of a trained model: each layer takes the mean of its window.
     for layer in getattr(head, "proto", torch.nn.Module()).modules():
         if isinstance(layer, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
