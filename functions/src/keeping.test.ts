@@ -106,10 +106,12 @@ describe.each(['twice', 'once'] as const)('pictures that travel %s', (pictures) 
       const frames = scenario(random);
       const { received, earlier, publish } = kafkaOf(frames, pictures);
       const kept = new Set<string>();
-      let keeping = createKeeping(RULE, earlier);
+      const processes = [createKeeping(RULE, earlier), createKeeping(RULE, earlier)];
+      let keeping = processes[0] as (typeof processes)[number];
       for (let begin = 0; begin < received.length; ) {
-        // Another process, or one that was away meanwhile.
+        // A new process, or one that was away meanwhile.
         if (random.next() < 0.3) keeping = createKeeping(RULE, earlier);
+        if (random.next() < 0.3) keeping = processes[random.integer(0, 1)] as typeof keeping;
         const batch = received.slice(begin, begin + random.integer(1, 40));
         publish(batch);
         const choice = await keeping(batch);
