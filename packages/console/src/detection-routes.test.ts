@@ -57,6 +57,14 @@ async function serve(inferenceUrl: string | undefined) {
   return { ask, live, text: () => readFileSync(file, 'utf8') };
 }
 
+test('a choice may name a thousand classes', async () => {
+  const { ask } = await serve(await inferenceServer());
+  const classes = Array.from({ length: 1_000 }, (_, id) => `class of things, number ${id}`);
+  expect(await ask('', { classes })).toMatchObject({ status: 200, body: { classes } });
+  const { status, body } = await ask('', { classes: [...classes, 'x'.repeat(300_000)] });
+  expect([status, JSON.stringify(body)]).toEqual([413, expect.stringContaining('over 262144 bytes')]);
+});
+
 test("a stream's choice is told with the models there are, tried on the newest picture, and saved", async () => {
   const { ask, live, text } = await serve(await inferenceServer());
   expect((await ask()).body).toEqual({ models: MODELS, writable: true });

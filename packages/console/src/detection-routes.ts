@@ -20,12 +20,15 @@ interface DetectionRoutesOptions {
 /** Longest wait for the inference server, milliseconds. */
 const INFERENCE_MS = 8_000;
 
+/** A stream's classes may be nearly all of a model's, which has thousands at most. */
+const LARGE = { bodyLimit: 256 * 1024 };
+
 /** Routes for the model of a stream and the detections that are kept: read, try on the newest picture, save. */
 export function addDetectionRoutes(app: FastifyInstance, options: DetectionRoutesOptions): void {
   const path = '/api/streams/:stream/detection';
   app.get<Asked>(path, (request) => detectionOf(options, streamOf(request)));
-  app.post<Asked>(path, (request) => save(options, request));
-  app.post<Asked>(`${path}/preview`, (request) => preview(options, request));
+  app.post<Asked>(path, LARGE, (request) => save(options, request));
+  app.post<Asked>(`${path}/preview`, LARGE, (request) => preview(options, request));
 }
 
 async function detectionOf(

@@ -52,7 +52,9 @@ export function createHttp(options: HttpOptions): FastifyInstance {
   });
   app.server.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
   app.setErrorHandler((error: FastifyError, request, reply) => {
-    const answer = answerTo(error, options);
+    // A route may have its own limit.
+    const { bodyLimit = maxBodyBytes } = request.routeOptions;
+    const answer = answerTo(error, { ...options, maxBodyBytes: bodyLimit });
     options.onError?.(error, answer, request);
     if (answer.statusCode === 429) reply.header('retry-after', String(RETRY_AFTER_SECONDS));
     reply.status(answer.statusCode).send({ error: answer.message, limit: answer.limit });

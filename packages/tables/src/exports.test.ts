@@ -70,6 +70,47 @@ test('YOLO is a TAR of pictures, shares of the picture, and the classes by their
   });
 });
 
+test('YOLO has outlines and key points as Ultralytics reads them', async () => {
+  const box = { class_id: 0, class_name: 'dog', confidence: 0.9, bbox: [10, 20, 30, 60] } as const;
+  const frame = (frame_number: number, detections: unknown[]) =>
+    ({
+      ...{ stream_id: 'yard', session: 's', frame_number, captured_at: START, model: 'm' },
+      ...{ width: 100, height: 80, annotated_key: `annotated/${frame_number}.jpg`, detections },
+    }) as FoundFrame;
+  const outline = [
+    [10, 20],
+    [-5, 60],
+    [30, 60],
+  ];
+  const keypoints = [
+    [50, 40, 0.9],
+    [60, 70, 0.1],
+  ];
+  const frames = [frame(0, [{ ...box, polygon: outline }, box]), frame(1, [{ ...box, keypoints }])];
+  const tables = {
+    search: async () => ({ frames, searched_to: 0 }),
+    parquet: () => Promise.reject(new Error('not asked for')),
+  };
+  const query = { confidence: 0, from: START, to: START + 1, limit: 10 };
+  const reader = { read: async () => Buffer.from('picture') };
+  const pieces = await Array.fromAsync(exported(tables, query, 'yolo-tar', { reader }), (one) =>
+    Buffer.from(one),
+  );
+  const files = filesOf(Buffer.concat(pieces));
+  const numbers = (at: number) =>
+    files
+      .get(`labels/yard-${START}-${at}.txt`)
+      ?.trim()
+      .split('\n')
+      .map((line) => line.split(' ').map(Number));
+  expect(numbers(0)).toEqual([
+    [0, 0.1, 0.25, 0, 0.75, 0.3, 0.75],
+    [0, 0.1, 0.25, 0.3, 0.25, 0.3, 0.75, 0.1, 0.75],
+  ]);
+  expect(numbers(1)).toEqual([[0, 0.2, 0.5, 0.2, 0.5, 0.5, 0.5, 2, 0, 0, 0]]);
+  expect(JSON.parse(files.get('data.yaml') ?? '')).toMatchObject({ kpt_shape: [2, 3] });
+});
+
 test('COCO with pictures names them as they lie beside it, and none that has expired', async () => {
   const files = filesOf(await exportOf('coco-tar'));
   const { images, annotations } = JSON.parse(files.get('annotations.json') ?? '');

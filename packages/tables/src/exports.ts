@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { isMissing, type Reader } from '@video-pipeline/storage';
 import { createTar } from 'nanotar';
-import { COCO_ANNOTATIONS, COCO_IMAGES, CocoEntries, textOf } from './formats.ts';
+import { COCO_ANNOTATIONS, COCO_IMAGES, CocoEntries, labelledPoints, textOf } from './formats.ts';
 import { inPieces, Spool } from './spool.ts';
 import type { FoundFrame, Query, Tables } from './tables.ts';
 
@@ -198,22 +198,30 @@ async function* inTurn(...all: AsyncIterable<Buffer>[]): AsyncGenerator<Buffer> 
 }
 
 /**
- * Ultralytics' layout: https://docs.ultralytics.com/datasets/detect. Classes are numbered from 0, as they first appear.
+ * Ultralytics' layout: https://docs.ultralytics.com/datasets. Classes are numbered from 0, as they first appear. An object
+ * is its outline (or oriented box), its box with its key points, or its box.
  * @see data.yaml, which comes last
  */
 async function* yoloSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer> {
   const names = new Map<string, number>();
+  let keypointCount = 0;
   for await (const { frame, stem, picture } of frames) {
     const { width, height, detections } = frame;
-    const lines = detections.map(({ class_name, bbox }) => {
-      // A box may reach beyond the picture; a label may not.
-      const [x1 = 0, y1 = 0, x2 = 0, y2 = 0] = bbox.map((side, axis) => {
-        const share = side / (axis % 2 ? height : width);
-        return Math.min(1, Math.max(0, share));
-      });
+    // An object or corner may reach beyond the picture; a label may not.
+    const shares = (places: readonly number[]) =>
+      places.map((place, axis) => Math.min(1, Math.max(0, place / (axis % 2 ? height : width))));
+    // Beside outlines a box is read as an outline too: then its corners are written.
+    const areOutlines = detections.some(({ polygon }) => polygon);
+    const lines = detections.map(({ class_name, bbox, polygon, keypoints }) => {
       if (!names.has(class_name)) names.set(class_name, names.size);
+      const [left, top, right, bottom] = bbox;
+      const [x1 = 0, y1 = 0, x2 = 0, y2 = 0] = shares(bbox);
       const box = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1];
-      return `${names.get(class_name)} ${box.map((share) => share.toFixed(6)).join(' ')}\n`;
+      const outline = polygon?.flat() ?? [left, top, right, top, right, bottom, left, bottom];
+      if (keypoints) keypointCount = keypoints.length;
+      const points = labelledPoints(keypoints ?? []).flatMap(([x, y, label]) => [...shares([x, y]), label]);
+      const values = areOutlines ? shares(outline) : [...box, ...points];
+      return `${names.get(class_name)} ${values.map((share) => share.toFixed(6)).join(' ')}\n`;
     });
     yield member(`images/${stem}.jpg`, picture);
     yield member(`labels/${stem}.txt`, lines.join(''));
@@ -221,6 +229,7 @@ async function* yoloSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer>
   // JSON is YAML.
   const classes = Object.fromEntries([...names].map(([name, index]) => [index, name]));
   // Without `path`, the folders are those beside this file.
-  const data = { train: 'images', val: 'images', names: classes };
+  const pose = keypointCount > 0 ? { kpt_shape: [keypointCount, 3] } : {};
+  const data = { train: 'images', val: 'images', names: classes, ...pose };
   yield member('data.yaml', `${JSON.stringify(data, null, 2)}\n`);
 }

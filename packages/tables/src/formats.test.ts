@@ -65,6 +65,31 @@ test('COCO has images, annotations that name them, and categories from 1', async
   ]);
 });
 
+test('COCO has outlines as segmentation, and sure key points as visible ones', async () => {
+  const [one] = frames;
+  const [detection] = one?.detections ?? [];
+  if (!one || !detection) throw new Error('no detection');
+  const polygon: [number, number][] = [
+    [0, 0],
+    [10, 0],
+    [0, 8],
+  ];
+  const keypoints = [
+    [3, 4, 0.9],
+    [5, 6, 0.2],
+  ];
+  const { annotations } = JSON.parse(
+    await textOf('coco', [{ ...one, detections: [{ ...detection, polygon, keypoints }, detection] }]),
+  );
+  expect(annotations[0]).toMatchObject({
+    segmentation: [[0, 0, 10, 0, 0, 8]],
+    area: 40,
+    keypoints: [3, 4, 2, 0, 0, 0],
+    num_keypoints: 1,
+  });
+  expect(Object.keys(annotations[1])).not.toContain('segmentation');
+});
+
 test.each(TEXTS)('%s of nothing is sound too', async (format) => {
   const text = await textOf(format, []);
   if (format === 'coco')

@@ -70,7 +70,8 @@ async function* coco(frames: Frames): Text {
 
 /**
  * COCO's object detection: https://cocodataset.org/#format-data. Each detection keeps its score, and its track as
- * `track_id`. Categories are numbered from 1, in the order in which their classes were first seen.
+ * `track_id`. An outline becomes its `segmentation`, key points become its `keypoints`. Categories are numbered from 1, in
+ * the order in which their classes were first seen.
  */
 export class CocoEntries {
   readonly #categories = new Map<string, number>();
@@ -99,7 +100,7 @@ export class CocoEntries {
   }
 
   #annotation(
-    { class_name, confidence, bbox, track_id }: FoundFrame['detections'][number],
+    { class_name, confidence, bbox, polygon, keypoints, track_id }: FoundFrame['detections'][number],
     image_id: number,
   ) {
     const { size } = this.#categories;
@@ -111,10 +112,32 @@ export class CocoEntries {
       image_id,
       category_id,
       bbox: [x1, y1, x2 - x1, y2 - y1],
-      area: (x2 - x1) * (y2 - y1),
+      area: polygon ? areaOf(polygon) : (x2 - x1) * (y2 - y1),
       iscrowd: 0,
+      ...(polygon && { segmentation: [polygon.flat()] }),
+      ...(keypoints && {
+        keypoints: labelledPoints(keypoints).flat(),
+        num_keypoints: labelledPoints(keypoints).filter(([, , label]) => label === VISIBLE).length,
+      }),
       score: confidence,
       ...(track_id === undefined ? {} : { track_id }),
     };
   }
+}
+
+/** Area of a polygon, square pixels. */
+function areaOf(polygon: readonly (readonly [number, number])[]): number {
+  const twice = polygon.reduce((sum, [x, y], index) => {
+    const [nextX, nextY] = polygon[(index + 1) % polygon.length] ?? [x, y];
+    return sum + x * nextY - nextX * y;
+  }, 0);
+  return Math.round(Math.abs(twice) * 50) / 100;
+}
+
+/** COCO's label of a key point that is visible; 0 is that of one that is not labelled. */
+const VISIBLE = 2;
+
+/** Key points for training: x, y and label. One with a confidence under 0.5 is not labelled, and lies at 0, 0. */
+export function labelledPoints(keypoints: readonly (readonly number[])[]): [number, number, number][] {
+  return keypoints.map(([x = 0, y = 0, confidence = 1]) => (confidence >= 0.5 ? [x, y, VISIBLE] : [0, 0, 0]));
 }

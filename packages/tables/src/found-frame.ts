@@ -68,13 +68,18 @@ function frameOf(row: Row, detections: readonly Row[]): FoundFrame {
             length: Number(row.archive_length),
           },
         }),
-    detections: detections.map(({ class_id, class_name, confidence, x1, y1, x2, y2, track_id, zones }) => ({
-      class_id: Number(class_id),
-      class_name: String(class_name),
-      confidence: Number(confidence),
-      bbox: [Number(x1), Number(y1), Number(x2), Number(y2)],
-      ...(track_id === null ? {} : { track_id: String(track_id) }),
-      ...(Array.isArray(zones) && zones.length > 0 ? { zones } : {}),
-    })),
+    detections: detections.map(
+      ({ class_id, class_name, confidence, x1, y1, x2, y2, track_id, zones, ...details }) => ({
+        class_id: Number(class_id),
+        class_name: String(class_name),
+        confidence: Number(confidence),
+        bbox: [Number(x1), Number(y1), Number(x2), Number(y2)],
+        ...(track_id === null ? {} : { track_id: String(track_id) }),
+        ...(Array.isArray(zones) && zones.length > 0 ? { zones } : {}),
+        // As JSON text: a table's columns are the same for models with and without them.
+        ...(details.polygon === null ? {} : { polygon: JSON.parse(String(details.polygon)) }),
+        ...(details.keypoints === null ? {} : { keypoints: JSON.parse(String(details.keypoints)) }),
+      }),
+    ),
   };
 }

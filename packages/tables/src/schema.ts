@@ -37,6 +37,8 @@ export const COLUMNS = {
     model: 'VARCHAR',
     annotated_key: 'VARCHAR',
     zones: 'VARCHAR[]',
+    polygon: 'VARCHAR',
+    keypoints: 'VARCHAR',
   },
   events: {
     event_id: 'VARCHAR',
@@ -88,7 +90,8 @@ const LINE = {
   line:
     'STRUCT(stream_id VARCHAR, session VARCHAR, frame_number BIGINT, captured_at BIGINT, width INTEGER, height INTEGER, ' +
     'model VARCHAR, annotated_key VARCHAR, archive STRUCT("key" VARCHAR, "offset" BIGINT, "length" BIGINT), ' +
-    'detections STRUCT(class_id INTEGER, class_name VARCHAR, confidence DOUBLE, bbox DOUBLE[], track_id VARCHAR, zones VARCHAR[])[])',
+    'detections STRUCT(class_id INTEGER, class_name VARCHAR, confidence DOUBLE, bbox DOUBLE[], track_id VARCHAR, zones VARCHAR[], ' +
+    'polygon VARCHAR, keypoints VARCHAR)[])',
 };
 
 /** SQL of the columns of lines that were read. */
@@ -154,7 +157,8 @@ export const ROWS_OF: Record<FrameTable, (from: string) => string> = {
     line.archive."offset" AS archive_offset, line.archive."length" AS archive_length, stored_at FROM ${from}`,
   detections: (from) => `SELECT line.stream_id, line."session", line.frame_number, line.captured_at,
     i::INTEGER AS position, d.class_id, d.class_name, d.confidence, d.bbox[1] AS x1, d.bbox[2] AS y1, d.bbox[3] AS x2,
-    d.bbox[4] AS y2, d.track_id, line.model, line.annotated_key, d.zones
+    d.bbox[4] AS y2, d.track_id, line.model, line.annotated_key, d.zones,
+    d.polygon, d.keypoints
     FROM (SELECT line, unnest(line.detections) AS d, unnest(range(len(line.detections))) AS i FROM ${from})`,
 };
 

@@ -62,6 +62,19 @@ interface Shot {
   seen: { class_name: string; confidence: number; track: boolean; lawn?: boolean }[];
 }
 
+/** What models beyond detection add. */
+const DETAILS: Pick<FoundFrame['detections'][number], 'polygon' | 'keypoints'> = {
+  polygon: [
+    [1.5, 2],
+    [30, 4.5],
+    [5, 60],
+  ],
+  keypoints: [
+    [3, 4.1, 0.87],
+    [5, 6],
+  ],
+};
+
 function lineOf({ stream, minute, number, seen }: Shot, version: number): string {
   const frame = { streamId: stream, capturedAt: START + minute * 60_000 + number, frameNumber: number };
   const facts: FoundFrame = {
@@ -78,7 +91,7 @@ function lineOf({ stream, minute, number, seen }: Shot, version: number): string
       confidence,
       bbox: [i + 0.1, 1 / 3, 100.25 + i, 200],
       ...(track ? { track_id: `t-${number % 3}` } : {}),
-      ...(lawn ? { zones: ['lawn', "it's"] } : {}),
+      ...(lawn ? { zones: ['lawn', "it's"], ...DETAILS } : {}),
     })),
     annotated_key: annotatedKey('annotated', frame),
     ...(number === 3 ? { archive: { key: 'annotated/x.tar', offset: 512, length: 9 } } : {}),
