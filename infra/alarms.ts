@@ -151,7 +151,7 @@ export function canaryAlarms(namespace: string): Alarm[] {
       CANARY_DETECTIONS,
       5,
       {
-        expression: `IF(detections_main > ${ENOUGH_DETECTIONS} AND frames_canary > ${ENOUGH_CANARY_FRAMES}, ABS(${perFrame('canary')} / ${perFrame('main')} - 1), 0)`,
+        expression: `IF(detections_main > ${ENOUGH_DETECTIONS}, IF(frames_canary > ${ENOUGH_CANARY_FRAMES}, ABS(${perFrame('canary')} / ${perFrame('main')} - 1), 0), 0)`,
         of: { ...both('VariantDetections'), ...both('VariantFrames') },
       },
     ),

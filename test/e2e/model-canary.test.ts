@@ -50,7 +50,7 @@ afterAll(async () => {
 
 /** Batches that are detected, and how many of a minute in production each stands for: a few say nothing to an alarm. */
 const BATCHES = 6;
-const STANDS_FOR = 20;
+const STANDS_FOR = 100;
 
 /** Values of a metric of one variant, as CloudWatch sums or averages them. */
 function measured(name: string, variant: string, statistic: string): number {
