@@ -72,7 +72,7 @@ function report(result: Capacity): string {
     ['month', `${total.toFixed(0)} US dollars, ${(total / workload.cameras).toFixed(1)} a camera`],
     ...result.usdPerMonth.map(({ item, usd }): [string, string] => [`  ${item}`, usd.toFixed(0)]),
   ];
-  const lines = rows.map(([name, value]) => `${name.padEnd(22)}${value}`);
+  const lines = rows.map(([name, value]) => `${name.padEnd(24)}${value}`);
   const breaks = limits.map(({ what, need, limit }) => `  ${what}: ${need} needed, ${limit} there`);
   const cameras = oneMachineCameras(MEASURED.cores, workload.fps);
   return [
