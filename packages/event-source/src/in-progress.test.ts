@@ -25,7 +25,7 @@ test('what survives leaves no note', async () => {
   expect(open().isWary).toBe(false);
 });
 
-test('a record that ends its process in a batch and then twice alone is given up, its neighbours are not', async () => {
+test('a record that ends its process in a batch and then three times alone is given up, its neighbours are not', async () => {
   die(open(), 1, 2, 3);
   const second = open();
   expect(second.isWary).toBe(true);
@@ -38,16 +38,22 @@ test('a record that ends its process in a batch and then twice alone is given up
   die(second, 2);
 
   const third = open();
-  expect([1, 2, 3].map((offset) => third.verdict(record(offset)))).toEqual([undefined, undefined, undefined]);
   die(third, 2);
-
   const fourth = open();
-  expect(fourth.verdict(record(1))).toBeUndefined();
-  expect(fourth.verdict(record(2))).toBe('its process ended 3 times while it worked on it');
-  expect(fourth.verdict(record(3))).toBeUndefined();
-  fourth.forget(['t-0-2']);
-  await fourth.during([record(3)], async () => {});
-  expect(fourth.isWary).toBe(false);
+  expect([1, 2, 3].map((offset) => fourth.verdict(record(offset)))).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  die(fourth, 2);
+
+  const fifth = open();
+  expect(fifth.verdict(record(1))).toBeUndefined();
+  expect(fifth.verdict(record(2))).toBe('its process ended 4 times while it worked on it');
+  expect(fifth.verdict(record(3))).toBeUndefined();
+  fifth.forget(['t-0-2']);
+  await fifth.during([record(3)], async () => {});
+  expect(fifth.isWary).toBe(false);
   expect(readdirSync(folder)).toEqual([]);
 });
 

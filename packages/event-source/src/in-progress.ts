@@ -26,10 +26,10 @@ interface Note {
 }
 
 /**
- * A record is put into failed/ when this many processes ended while they worked on it alone. One end proves nothing: a
- * host that goes away, or a lack of memory, ends a process during any record.
+ * A record is put into failed/ when this many processes ended while they worked on it alone. Two prove nothing: after an
+ * end the same record comes first again, so two kills from outside in a row hit the same one.
  */
-const MAX_LONE_ENDS = 2;
+const MAX_LONE_ENDS = 3;
 /**
  * How long records are delivered one by one after a crash, milliseconds. The suspects may have gone to another process,
  * and then nothing here clears them.
