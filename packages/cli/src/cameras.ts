@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { changeStreamsText, expandVariables, readConfig, readStreamsText } from '@video-pipeline/config';
 import { exitWithError } from '@video-pipeline/lifecycle';
-import { aligned, DIRECTORY, frameRate, StartError } from '@video-pipeline/local';
+import { aligned, DIRECTORY, frameRate, StartError } from '@video-pipeline/local/place';
 import {
   putCamera,
   readCameras,
@@ -12,7 +12,6 @@ import {
   setDisabled,
   TRANSPORTS,
 } from '@video-pipeline/scene';
-import { createReader } from '@video-pipeline/storage';
 import { redact } from '@video-pipeline/telemetry';
 import { Command, Option } from 'commander';
 import { runInForeground } from './foreground.ts';
@@ -122,6 +121,7 @@ function command(usage: string, description: string): Command {
 async function listOfStage(given: string) {
   const stage = useStage(given);
   const where = `the list of cameras of stage '${stage}'`;
+  const { createReader } = await import('@video-pipeline/storage');
   return { where, text: String(await answerOf(where, createReader().read(STREAMS_KEY))) };
 }
 

@@ -18,3 +18,15 @@ export function frameRate(text: string): number {
 
 /** npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called. */
 export const DIRECTORY = process.env.INIT_CWD ?? process.cwd();
+
+/** Rows as lines, the first column to the left and the others to the right. */
+export function aligned(rows: readonly string[][]): string[] {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows.map((row) =>
+    row
+      .map((cell, column) =>
+        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
+      )
+      .join('  '),
+  );
+}

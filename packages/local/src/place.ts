@@ -1,10 +1,10 @@
 /**
- * Where a stack lies, and whether it runs. This loads neither Kafka's client nor the AWS SDK, which are half of a
- * command's start.
+ * Where a stack lies, whether it runs, and the forms of a command line. This loads neither Kafka's client nor the AWS
+ * SDK, which are half of a command's start.
  */
 import { join } from 'node:path';
 
-export { DIRECTORY } from './command-line.ts';
+export * from './command-line.ts';
 export { fallbackCredentials, localCredentials, s3Environment } from './servers/credentials.ts';
 export { StartError, signalProcess, supervisorOf } from './supervisor/processes.ts';
 

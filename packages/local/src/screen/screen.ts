@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { aligned } from '../command-line.ts';
 import type { State, Summary } from '../session.ts';
 
 type Style = Parameters<typeof styleText>[0];
@@ -136,18 +137,6 @@ export function summaryLines(summary: Summary): string[] {
     `annotated frames: ${summary.output}`,
     ...(summary.error ? [summary.error] : []),
   ];
-}
-
-/** Rows as lines, the first column to the left and the others to the right. */
-export function aligned(rows: readonly string[][]): string[] {
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  return rows.map((row) =>
-    row
-      .map((cell, column) =>
-        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
-      )
-      .join('  '),
-  );
 }
 
 function duration(ms: number | null): string {
