@@ -41,9 +41,9 @@ async function start(dataDir: string, args: string[]): Promise<State> {
     env: { ...process.env, npm_lifecycle_event: undefined },
     stdio: ['ignore', log.fd, log.fd],
   });
-  await log.close();
   child.unref();
   const exited = once(child, 'exit').then(() => true);
+  await log.close();
   for (const end = Date.now() + UP_MS; Date.now() < end; ) {
     if (await Promise.race([exited, sleep(200, false)])) break;
     const state = await runningState(dataDir);
