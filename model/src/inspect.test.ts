@@ -48,3 +48,9 @@ test('a model that is refused: what each family made of its answers, and what to
     /as yolov8 +its confidences go from 0 to 270, not.*\nverdict +refused: .*--head/s,
   );
 });
+
+test('a family that is named is not read twice', async () => {
+  const path = await writeConstantModel(join(folder, 'named.onnx'), { outputs: [yolov8], metadata });
+  const { verdicts } = await inspect(path, { ...options, head: 'yolov5' });
+  expect(verdicts).toEqual([{ head: 'yolov8' }]);
+});

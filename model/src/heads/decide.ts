@@ -1,6 +1,5 @@
 import type { HeadName, OutputTensor } from './index.ts';
 import { prove, type Verdict } from './proof.ts';
-
 import { type ModelFacts, possibleHeads, SAID_ONLY } from './recognise.ts';
 
 /** The verdict for each possible family, and the one family that fits. */
@@ -24,16 +23,22 @@ export function decide(
 ): Decision {
   const outputs = (alone[0] ?? []).map(({ name, dims }) => ({ name, shape: dims }));
   const read = (changed: Partial<ModelFacts> = {}) => {
-    const { classes, ...rest } = { ...facts, ...changed };
-    const possible = possibleHeads({ ...rest, classes, outputs });
-    const verdicts = possible.map((head) => prove(head, alone, facts, classes));
-    return { verdicts, proven: verdicts.filter(({ problem }) => !problem).map(({ head }) => head) };
+    const said = { ...facts, ...changed, outputs };
+    return possibleHeads(said).map((head) => prove(head, alone, said));
   };
-  const { verdicts, proven } = read();
-  const despite = facts.endToEnd ? read({ endToEnd: undefined }) : { verdicts, proven };
+  const verdicts = read();
+  const proven = provenOf(verdicts);
+  if (wanted && proven.includes(wanted)) return { verdicts, head: wanted };
+  const [head] = proven;
+  if (head && !wanted) {
+    const open = proven.length > 1 ? `it could be ${proven.join(' or ')}: say which with --head` : undefined;
+    const refusal = SAID_ONLY[head] ?? open;
+    return refusal ? { verdicts, refusal } : { verdicts, head };
+  }
+  const despite = facts.endToEnd ? read({ endToEnd: undefined }) : [];
+  const all = [...verdicts, ...despite.filter((one) => !verdicts.some(({ head }) => head === one.head))];
+  const fitting = provenOf(all);
   if (wanted) {
-    const all = [...verdicts, ...despite.verdicts];
-    const fitting = [...new Set([...proven, ...despite.proven])];
     // What a person says counts more than the metadata.
     if (fitting.includes(wanted)) return { verdicts: all, head: wanted };
     const instead = fitting.length > 0 ? `; its answers fit --head ${fitting.join(', --head ')}` : '';
@@ -41,27 +46,24 @@ export function decide(
     const why = problem ?? `the sizes of its outputs are not those of ${wanted}${classesOf(facts)}`;
     return { verdicts: all, refusal: `as ${wanted}, ${why}${instead}` };
   }
-  const [head] = proven;
-  const unsaid = head && SAID_ONLY[head];
-  if (unsaid) return { verdicts, refusal: unsaid };
-  if (head && proven.length === 1) return { verdicts, head };
-  if (head) return { verdicts, refusal: `it could be ${proven.join(' or ')}: say which with --head` };
   const reasons =
     verdicts.length > 0
       ? verdicts.map((one) => `as ${one.head}, ${one.problem}`).join('; ')
       : `no family has outputs of these sizes${classesOf(facts)}`;
-  const said = `--head ${despite.proven.join(' or --head ')}`;
-  const unnamed = read({ endToEnd: undefined, classes: undefined }).proven.join(' or ');
-  const remedy =
-    despite.proven.length > 0
-      ? `; its metadata says end2end, and without that it could be ${said}`
-      : unnamed
-        ? `; with another number of names it could be ${unnamed}: give them all with --names or a card`
-        : verdicts.length === 0
-          ? formRemedy(outputs)
-          : '';
-  return { verdicts, refusal: reasons + remedy };
+  const remedy = () => {
+    if (fitting.length > 0)
+      return `; its metadata says end2end, and without that it could be --head ${fitting.join(' or --head ')}`;
+    const unnamed =
+      facts.classes === undefined ? [] : provenOf(read({ endToEnd: undefined, classes: undefined }));
+    if (unnamed.length > 0)
+      return `; with another number of names it could be ${unnamed.join(' or ')}: give them all with --names or a card`;
+    return verdicts.length === 0 ? formRemedy(outputs) : '';
+  };
+  return { verdicts, refusal: reasons + remedy() };
 }
+
+const provenOf = (verdicts: readonly Verdict[]) =>
+  verdicts.filter(({ problem }) => !problem).map(({ head }) => head);
 
 /** What to do about outputs that no family has. */
 function formRemedy(outputs: ModelFacts['outputs']): string {

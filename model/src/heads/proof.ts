@@ -24,13 +24,11 @@ const CROWD = 100;
  * Checks whether a model's outputs for synthetic pictures look like detections: scores from 0 to 1, integer classes,
  * boxes inside the picture and larger than a pixel.
  * @param batches outputs of one run each
- * @param classes number of classes, if known
  */
 export function prove(
   head: HeadName,
   batches: readonly (readonly OutputTensor[])[],
-  { inputWidth, inputHeight, boxes, keypoints }: Omit<ModelFacts, 'outputs'>,
-  classes: number | undefined,
+  { inputWidth, inputHeight, classes, boxes, keypoints }: Omit<ModelFacts, 'outputs'>,
 ): Verdict {
   const options = {
     threshold: Number.NEGATIVE_INFINITY,
