@@ -1,4 +1,4 @@
-import { isStreamId, MAX_TIME } from '@video-pipeline/frame';
+import { DAY_MS, isStreamId, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
@@ -40,7 +40,6 @@ export function number(
 
 /** Most names of one kind in a query. */
 const MOST_NAMES = 100;
-const DAY_MS = 86_400_000;
 
 /** @returns all values of the query's field, without empty ones */
 export function severalOf(query: URLSearchParams, name: string): string[] {

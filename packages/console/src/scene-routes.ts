@@ -1,3 +1,4 @@
+import { DAY_MS } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import { replayScene, storedDetections } from '@video-pipeline/recovery/scene-replay';
 import { putShape, removeShape, type Shape, type ShapeKind } from '@video-pipeline/scene';
@@ -57,7 +58,6 @@ function shapeOf(kind: ShapeKind, request: AskedRequest): Shape {
   return kind === 'zone' ? { ...said, kind, polygon } : { ...said, kind, from, to };
 }
 
-const PREVIEW_MS = 24 * 3_600_000;
 /** Longest time of a preview, milliseconds. Then it returns what it has found. */
 const PREVIEW_BUDGET_MS = 6_000;
 const PREVIEW_EVENTS = 24;
@@ -78,7 +78,7 @@ async function previewShape(
   reply.raw.on('close', () => gone.abort());
   const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(options.previewMs ?? PREVIEW_BUDGET_MS)]);
   const to = Date.now();
-  const range = { streamId: stream, from: to - PREVIEW_MS, to };
+  const range = { streamId: stream, from: to - DAY_MS, to };
   const { frames, events, until } = await replayScene(storedDetections(options.bucket, range, signal), {
     ...range,
     config,

@@ -1,8 +1,8 @@
-import type { Detection } from '@video-pipeline/frame';
+import { type Detection, HOUR_MS } from '@video-pipeline/frame';
 import type { Timeline } from './api.ts';
 
 export const BUCKET_MS = 10_000;
-export const KEEP_MS = 6 * 3_600_000;
+export const KEEP_MS = 6 * HOUR_MS;
 /** More names than any served model has. It only limits memory. */
 const MAX_CLASSES = 256;
 /** Most counts of one stream in all buckets: six hours of fifteen classes. */

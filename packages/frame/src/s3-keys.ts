@@ -2,6 +2,7 @@ import type { Frame, Place } from './frame.ts';
 import { positionOf } from './lambda-event.ts';
 
 export const HOUR_MS = 3_600_000;
+export const DAY_MS = 24 * HOUR_MS;
 
 /** Hive-style date and hour in UTC, so that Athena prunes by them: `date=2026-11-25/hour=07`. */
 export function hourFolder(epochMs: number): string {

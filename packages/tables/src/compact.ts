@@ -1,11 +1,11 @@
-import { hourFolder } from '@video-pipeline/frame';
+import { DAY_MS, HOUR_MS, hourFolder } from '@video-pipeline/frame';
 import type { ListedObject } from '@video-pipeline/storage';
 import { closedHours, readJson, type Unit } from './closed-hours.ts';
 import { openDatabase } from './duckdb.ts';
 import { byStored, insertLines, KINDS, loadsOf, portionsOf } from './lines.ts';
 import { listNdjson } from './listings.ts';
 import { type Merging, mergeDays, mergeHours, type TableBucket } from './merge.ts';
-import { DAY_MS, EVENTS, HOUR_MS, manifestKey, newestOf } from './schema.ts';
+import { EVENTS, manifestKey, newestOf } from './schema.ts';
 
 export type { TableBucket };
 

@@ -1,4 +1,4 @@
-import { hourFolder, MAX_TIME } from '@video-pipeline/frame';
+import { DAY_MS, HOUR_MS, hourFolder, MAX_TIME } from '@video-pipeline/frame';
 import {
   cached,
   type FolderReader,
@@ -9,7 +9,7 @@ import {
   type Reader,
 } from '@video-pipeline/storage';
 import { sizeOf } from './lines.ts';
-import { DAY_MS, type FrameTable, HOUR_MS, HOURS, manifestKey } from './schema.ts';
+import { type FrameTable, HOURS, manifestKey } from './schema.ts';
 
 /** The bucket as a search needs it. */
 export type SearchBucket = FolderReader;

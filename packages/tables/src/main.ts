@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@video-pipeline/config';
+import { HOUR_MS } from '@video-pipeline/frame';
 import { onShutdown, reportReady, runCommand, waitForParent } from '@video-pipeline/lifecycle';
 import { createReader, createStore, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError } from 'commander';
 import { compact, LEAST_EXPIRE_DAYS } from './compact.ts';
-import { HOUR_MS } from './schema.ts';
 
 /**
  * How long after a full hour a run begins: its last batches are stored by then, and the clocks of all machines passed

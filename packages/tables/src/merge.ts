@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { hourFolder } from '@video-pipeline/frame';
+import { DAY_MS, HOUR_MS, hourFolder } from '@video-pipeline/frame';
 import {
   type FolderReader,
   isMissing,
@@ -11,10 +11,8 @@ import {
 } from '@video-pipeline/storage';
 import { type Database, fileList } from './duckdb.ts';
 import {
-  DAY_MS,
   eventsKey,
   type FrameTable,
-  HOUR_MS,
   HOURS,
   ORDER,
   ROWS_OF,

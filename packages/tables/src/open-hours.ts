@@ -1,3 +1,4 @@
+import { HOUR_MS } from '@video-pipeline/frame';
 import type { ListedObject } from '@video-pipeline/storage';
 import { QueryError } from './cursor.ts';
 import type { Database } from './duckdb.ts';
@@ -11,7 +12,6 @@ import {
   type Root,
   type SearchBucket,
 } from './listings.ts';
-import { HOUR_MS } from './schema.ts';
 
 /** Limits on what a page reads. The rest is left to the next page. */
 export interface Limits {

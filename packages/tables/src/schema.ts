@@ -63,8 +63,6 @@ export type TableName = keyof typeof COLUMNS;
 /** The tables that are made of the lines of `detections/`. */
 export type FrameTable = Exclude<TableName, 'events'>;
 
-export const HOUR_MS = 3_600_000;
-export const DAY_MS = 24 * HOUR_MS;
 /** Folders of a date. */
 export const HOURS = Array.from({ length: 24 }, (_, hour) => `hour=${String(hour).padStart(2, '0')}`);
 

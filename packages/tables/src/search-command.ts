@@ -1,11 +1,10 @@
 import { once } from 'node:events';
 import { readConfig } from '@video-pipeline/config';
-import { isStreamId } from '@video-pipeline/frame';
+import { DAY_MS, isStreamId } from '@video-pipeline/frame';
 import { exitWithError, runCommand } from '@video-pipeline/lifecycle';
 import { createReader, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { exported, FORMATS, type Format } from './exports.ts';
-import { DAY_MS } from './schema.ts';
 import { type Query, Tables } from './tables.ts';
 
 interface Options {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { DAY_MS } from '@video-pipeline/frame';
 import { type Cursor, cursorOf, encodeCursor, endOf, QueryError } from './cursor.ts';
 import { type Database, openDatabase } from './duckdb.ts';
 import { type EventPage, type EventQuery, eventsOf } from './events.ts';
@@ -28,7 +29,7 @@ import {
   type SearchBucket,
 } from './listings.ts';
 import { ASK_LESS, LIMITS, OpenHours } from './open-hours.ts';
-import { COLUMNS, DAY_MS, EVENTS, FRAME_ID, type FrameTable, ORDER, partOf } from './schema.ts';
+import { COLUMNS, EVENTS, FRAME_ID, type FrameTable, ORDER, partOf } from './schema.ts';
 import { AFTER_CURSOR, hitsOf, NEWEST_FIRST, type Query, storedRows, valuesOf, withRaw } from './sql.ts';
 
 export type { Counts, EventPage, EventQuery, FoundFrame, FrameCounts, Gap, Query, SearchBucket };
