@@ -9,7 +9,7 @@ import {
   type Reader,
 } from '@video-pipeline/storage';
 import { sizeOf } from './lines.ts';
-import { type FrameTable, HOURS, manifestKey } from './schema.ts';
+import { dateFolder, type FrameTable, HOURS, manifestKey } from './schema.ts';
 
 /** The bucket as a search needs it. */
 export type SearchBucket = FolderReader;
@@ -227,11 +227,6 @@ function lastOf({ to }: Pick<Range, 'to'>): number {
 /** @returns `date=.../hour=..` of the last time before `to` */
 function lastHourOf(range: Pick<Range, 'to'>): string {
   return hourFolder(lastOf(range));
-}
-
-/** @returns `date=...` */
-function dateFolder(time: number): string {
-  return hourFolder(time).split('/')[0] ?? '';
 }
 
 /** Work that is awaited later. If it never is, its error is dropped. */

@@ -185,7 +185,12 @@ export function tableKey(table: FrameTable, hour: string, part: string): string 
 
 /** All events of a day lie in one file. @param time of that day, epoch ms */
 export function eventsKey(time: number): string {
-  return `tables/events/${hourFolder(time).split('/')[0]}/part-0.parquet`;
+  return `tables/events/${dateFolder(time)}/part-0.parquet`;
+}
+
+/** @returns `date=...` */
+export function dateFolder(time: number): string {
+  return hourFolder(time).split('/')[0] ?? '';
 }
 
 /**
