@@ -3,8 +3,6 @@ import { join } from 'node:path';
 import { type FolderReader, inParallel, isMissing, type ListedObject } from '@video-pipeline/storage';
 
 const READS = 16;
-/** Most bytes of the tables that are kept on the disk. */
-const MAX_BYTES = 1024 ** 3;
 
 interface Kept {
   path: string;
@@ -29,7 +27,8 @@ export class FileCache {
   #count = 0;
   #bytes = 0;
 
-  constructor(bucket: Pick<FolderReader, 'save'>, folder: string, maxBytes = MAX_BYTES) {
+  /** @param maxBytes most bytes that are kept on the disk */
+  constructor(bucket: Pick<FolderReader, 'save'>, folder: string, maxBytes: number) {
     this.#bucket = bucket;
     this.#folder = folder;
     this.#maxBytes = maxBytes;

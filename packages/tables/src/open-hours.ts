@@ -64,7 +64,7 @@ export class OpenHours {
   #tables = 0;
   #work: Promise<unknown> = Promise.resolve();
 
-  constructor(bucket: SearchBucket, database: Database, kind: Kind, limits = LIMITS) {
+  constructor(bucket: SearchBucket, database: Database, kind: Kind, limits: Limits) {
     this.#bucket = bucket;
     this.#database = database;
     this.#kind = kind;
