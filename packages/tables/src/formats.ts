@@ -107,6 +107,7 @@ export class CocoEntries {
     const category_id = this.#categories.get(class_name) ?? size + 1;
     if (category_id > size) this.#categories.set(class_name, category_id);
     const [x1, y1, x2, y2] = bbox;
+    const points = keypoints && labelledPoints(keypoints);
     return {
       id: ++this.#annotations,
       image_id,
@@ -115,9 +116,9 @@ export class CocoEntries {
       area: polygon ? areaOf(polygon) : (x2 - x1) * (y2 - y1),
       iscrowd: 0,
       ...(polygon && { segmentation: [polygon.flat()] }),
-      ...(keypoints && {
-        keypoints: labelledPoints(keypoints).flat(),
-        num_keypoints: labelledPoints(keypoints).filter(([, , label]) => label === VISIBLE).length,
+      ...(points && {
+        keypoints: points.flat(),
+        num_keypoints: points.filter(([, , label]) => label === VISIBLE).length,
       }),
       score: confidence,
       ...(track_id === undefined ? {} : { track_id }),
