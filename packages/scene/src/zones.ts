@@ -128,7 +128,7 @@ function polygonProblem(polygon: Polygon): string | undefined {
     const twin = polygon.findIndex((other) => distance(other, [x, y]) <= EPSILON);
     if (twin < index) return `repeats point ${twin + 1} as point ${index + 1} (a polygon closes by itself)`;
   }
-  if (Math.abs(signedArea(polygon)) <= EPSILON && polygon.every((point) => onLine(polygon, point))) {
+  if (areaOf(polygon) <= EPSILON && polygon.every((point) => onLine(polygon, point))) {
     return 'has no area: its points lie on one line';
   }
   const edges = edgesOf(polygon);
@@ -182,7 +182,7 @@ function overlapArea(polygon: Polygon, [x1, y1, x2, y2]: RelativeBox): number {
   let cut = clip(polygon, 0, x1, 1);
   cut = clip(cut, 0, x2, -1);
   cut = clip(cut, 1, y1, 1);
-  return Math.abs(signedArea(clip(cut, 1, y2, -1)));
+  return areaOf(clip(cut, 1, y2, -1));
 }
 
 function clip(polygon: Polygon, axis: 0 | 1, limit: number, sign: 1 | -1): Point[] {
@@ -199,9 +199,9 @@ function clip(polygon: Polygon, axis: 0 | 1, limit: number, sign: 1 | -1): Point
   return kept;
 }
 
-/** Shoelace formula. */
-function signedArea(polygon: Polygon): number {
-  return edgesOf(polygon).reduce((sum, [a, b]) => sum + a[0] * b[1] - b[0] * a[1], 0) / 2;
+/** Area of a polygon, in the square of its unit. Shoelace formula. */
+export function areaOf(polygon: Polygon): number {
+  return Math.abs(edgesOf(polygon).reduce((sum, [a, b]) => sum + a[0] * b[1] - b[0] * a[1], 0)) / 2;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { areaOf } from '@video-pipeline/scene/zones';
 import { Spool } from './spool.ts';
 import type { FoundFrame } from './tables.ts';
 
@@ -113,7 +114,7 @@ export class CocoEntries {
       image_id,
       category_id,
       bbox: [x1, y1, x2 - x1, y2 - y1],
-      area: polygon ? areaOf(polygon) : (x2 - x1) * (y2 - y1),
+      area: polygon ? Math.round(areaOf(polygon) * 100) / 100 : (x2 - x1) * (y2 - y1),
       iscrowd: 0,
       ...(polygon && { segmentation: [polygon.flat()] }),
       ...(points && {
@@ -124,15 +125,6 @@ export class CocoEntries {
       ...(track_id === undefined ? {} : { track_id }),
     };
   }
-}
-
-/** Area of a polygon, square pixels. */
-function areaOf(polygon: readonly (readonly [number, number])[]): number {
-  const twice = polygon.reduce((sum, [x, y], index) => {
-    const [nextX, nextY] = polygon[(index + 1) % polygon.length] ?? [x, y];
-    return sum + x * nextY - nextX * y;
-  }, 0);
-  return Math.round(Math.abs(twice) * 50) / 100;
 }
 
 /** COCO's label of a key point that is visible; 0 is that of one that is not labelled. */
