@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Detection, Frame } from '@video-pipeline/frame';
+import { skeletonOf, surePoints } from '@video-pipeline/frame/keypoints';
 import { PictureError, readPictureHeader } from '@video-pipeline/picture';
 import {
   decodeRaster,
@@ -179,48 +180,12 @@ async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'h
 /** Draws the sure key points, and between those of a person the lines of the skeleton. */
 function drawKeypoints(pixels: Pixels, keypoints: readonly (readonly number[])[], colour: Colour): void {
   const line = lineWidth(pixels);
-  const points = keypoints.map(([x = 0, y = 0, confidence = 1]) =>
-    confidence >= SURE_POINT ? near(pixels, [[x, y]])[0] : undefined,
-  );
-  for (const [from, to] of points.length === PERSON_POINTS ? SKELETON : []) {
-    const [start, end] = [points[from], points[to]];
-    if (start && end) strokeLine(pixels, start, end, line, colour);
-  }
+  const points = surePoints(keypoints).map((point) => point && near(pixels, [point])[0]);
+  for (const [start, end] of skeletonOf(points)) strokeLine(pixels, start, end, line, colour);
   for (const point of points) {
     if (point) strokeLine(pixels, point, point, 3 * line, colour);
   }
 }
-
-/** A key point with less confidence is not drawn. */
-const SURE_POINT = 0.5;
-/** Key points of a person in COCO: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles. */
-const PERSON_POINTS = 17;
-/** Which of them are joined. https://cocodataset.org/#format-data */
-const SKELETON = [
-  ...[
-    [15, 13],
-    [13, 11],
-    [16, 14],
-    [14, 12],
-    [11, 12],
-    [5, 11],
-    [6, 12],
-    [5, 6],
-    [5, 7],
-    [6, 8],
-    [7, 9],
-  ],
-  ...[
-    [8, 10],
-    [1, 2],
-    [0, 1],
-    [0, 2],
-    [1, 3],
-    [2, 4],
-    [3, 5],
-    [4, 6],
-  ],
-] as [number, number][];
 
 /** Share of the colour in a mask: what is under it must stay visible. */
 const TINT = 0.35;

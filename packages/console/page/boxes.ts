@@ -1,4 +1,5 @@
 import type { Detection } from '@video-pipeline/frame';
+import { skeletonOf, surePoints } from '@video-pipeline/frame/keypoints';
 
 /** Which detections are shown, and how. */
 export interface BoxFilter {
@@ -97,33 +98,6 @@ function drawPolygon(
   context.globalAlpha = 1;
 }
 
-/** Key points of a person that are joined, as in the annotated pictures. */
-const SKELETON = [
-  ...[
-    [15, 13],
-    [13, 11],
-    [16, 14],
-    [14, 12],
-    [11, 12],
-    [5, 11],
-    [6, 12],
-    [5, 6],
-    [5, 7],
-    [6, 8],
-    [7, 9],
-  ],
-  ...[
-    [8, 10],
-    [1, 2],
-    [0, 1],
-    [0, 2],
-    [1, 3],
-    [2, 4],
-    [3, 5],
-    [4, 6],
-  ],
-] as [number, number][];
-
 /** Draws the key points that are sure, and a person's skeleton, in the colour of the box. */
 function drawKeypoints(
   context: CanvasRenderingContext2D,
@@ -131,17 +105,14 @@ function drawKeypoints(
   scale: number,
   line: number,
 ): void {
-  const points = keypoints.map(([x = 0, y = 0, confidence = 1]) =>
-    confidence >= 0.5 ? ([x * scale, y * scale] as const) : undefined,
+  const points = surePoints(keypoints).map(
+    (point) => point && ([point[0] * scale, point[1] * scale] as const),
   );
   context.fillStyle = context.strokeStyle;
   for (const point of points)
     if (point) context.fillRect(point[0] - 1.5 * line, point[1] - 1.5 * line, 3 * line, 3 * line);
-  if (points.length !== 17) return;
   context.beginPath();
-  for (const [from, to] of SKELETON) {
-    const [start, end] = [points[from], points[to]];
-    if (!start || !end) continue;
+  for (const [start, end] of skeletonOf(points)) {
     context.moveTo(...start);
     context.lineTo(...end);
   }

@@ -19,9 +19,11 @@ export type Page = ReadonlyMap<string, { type: string; body: string; etag: strin
 export function loadPage(): Page {
   const files = readdirSync(FOLDER).filter((name) => extname(name) in TYPES);
   const own = files.map((name) => [name, load(name, join(FOLDER, name))] as const);
-  const uplot = dirname(createRequire(import.meta.url).resolve('uplot'));
+  const { resolve } = createRequire(import.meta.url);
+  const uplot = dirname(resolve('uplot'));
   return new Map([
     ...own,
+    ['keypoints.ts', load('keypoints.ts', resolve('@video-pipeline/frame/keypoints'))],
     ['uplot.js', load('uplot.js', join(uplot, 'uPlot.esm.js'))],
     ['uplot.css', load('uplot.css', join(uplot, 'uPlot.min.css'))],
   ]);
@@ -29,10 +31,14 @@ export function loadPage(): Page {
 
 function load(name: string, path: string) {
   const source = readFileSync(path, 'utf8');
-  // A browser can't resolve package names.
-  const body = name.endsWith('.ts')
-    ? stripTypeScriptTypes(source).replace("from 'uplot'", "from './uplot.js'")
-    : source;
+  const body = name.endsWith('.ts') ? withOwnImports(stripTypeScriptTypes(source)) : source;
   const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 16)}"`;
   return { type: TYPES[extname(name)] ?? '', body, etag };
+}
+
+/** A browser can't resolve package names. */
+function withOwnImports(code: string): string {
+  return code
+    .replace("from 'uplot'", "from './uplot.js'")
+    .replace("from '@video-pipeline/frame/keypoints'", "from './keypoints.ts'");
 }

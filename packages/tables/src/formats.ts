@@ -1,3 +1,4 @@
+import { surePoints } from '@video-pipeline/frame/keypoints';
 import { areaOf } from '@video-pipeline/scene/zones';
 import { Spool } from './spool.ts';
 import type { FoundFrame } from './tables.ts';
@@ -130,7 +131,7 @@ export class CocoEntries {
 /** COCO's label of a key point that is visible; 0 is that of one that is not labelled. */
 const VISIBLE = 2;
 
-/** Key points for training: x, y and label. One with a confidence under 0.5 is not labelled, and lies at 0, 0. */
+/** Key points for training: x, y and label. One that is not sure is not labelled, and lies at 0, 0. */
 export function labelledPoints(keypoints: readonly (readonly number[])[]): [number, number, number][] {
-  return keypoints.map(([x = 0, y = 0, confidence = 1]) => (confidence >= 0.5 ? [x, y, VISIBLE] : [0, 0, 0]));
+  return surePoints(keypoints).map((point) => (point ? [...point, VISIBLE] : [0, 0, 0]));
 }
