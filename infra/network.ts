@@ -103,11 +103,18 @@ type Peer = Pick<
 
 const onPort = (port: number) => ({ ipProtocol: 'tcp', fromPort: port, toPort: port });
 
+/** Names of existing rules: two parts of a stage may need the same rule, and AWS refuses a duplicate. */
+const rules = { out: new Set<string>(), in: new Set<string>() };
+
 function letOut(name: string, { id }: Group, port: number, to: Peer): void {
+  if (rules.out.has(name)) return;
+  rules.out.add(name);
   new aws.vpc.SecurityGroupEgressRule(name, { ...onPort(port), securityGroupId: id, ...to });
 }
 
 function letIn(name: string, { id }: Group, port: number, from: Peer): void {
+  if (rules.in.has(name)) return;
+  rules.in.add(name);
   new aws.vpc.SecurityGroupIngressRule(name, { ...onPort(port), securityGroupId: id, ...from });
 }
 
@@ -118,15 +125,9 @@ export function connect(from: Group, to: Group, port: number): void {
   letIn(name, to, port, { referencedSecurityGroupId: from.id });
 }
 
-/** Names of existing outbound rules: two parts of a stage may need the same rule, and AWS refuses a duplicate. */
-const waysOut = new Set<string>();
-
 /** Allows `from` to open TCP connections to addresses outside the VPC. */
 export function connectOut(from: Group, cidr: string, port: number): void {
-  const name = `${from.name}To${cidr.replaceAll(/[./]/g, 'x')}p${port}`;
-  if (waysOut.has(name)) return;
-  waysOut.add(name);
-  letOut(name, from, port, { cidrIpv4: cidr });
+  letOut(`${from.name}To${cidr.replaceAll(/[./]/g, 'x')}p${port}`, from, port, { cidrIpv4: cidr });
 }
 
 /** Allows `from` to send traces, if the stage has a collector. */

@@ -91,7 +91,7 @@ function variablesOf(stage: Stage, names: readonly VariableName[]): Environment 
 }
 
 /** What a stage needs and which variables it gets, with these settings. */
-export function neededBy({ lambda }: PipelineStage, { STORE }: Stage['settings']) {
+function neededBy({ lambda }: PipelineStage, { STORE }: Stage['settings']) {
   const { needs = [], environment = [], forEvents } = lambda;
   const more = STORE === 'events' ? forEvents : undefined;
   return {

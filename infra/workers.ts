@@ -6,14 +6,7 @@ import { logGroupName } from './logs.ts';
 import { metricsEnvironment } from './metrics.ts';
 import { connect, reachAws, reachCollector, reachS3 } from './network.ts';
 import { COMMON_VARIABLES, environmentOf, KAFKA_IAM_PORT } from './settings.ts';
-import {
-  kafkaEnvironment,
-  nearestRack,
-  neededBy,
-  objects,
-  type Parts,
-  type StageFunction,
-} from './stage-function.ts';
+import { kafkaEnvironment, nearestRack, objects, type Parts, type StageFunction } from './stage-function.ts';
 import { beforeForgotten, MOST_RETRIES, type Workers } from './stages.ts';
 
 /** Percent of CPU use at which ECS adds a task. */
@@ -29,8 +22,7 @@ export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Ou
   const { stage, network, kafka, store } = parts;
   const { name, of, group } = spec;
   const { cpu, memory, tasks, capacity } = stage.functions.workers as Workers;
-  // The handler may have these rules already.
-  if (!neededBy(of, stage.settings).needs.includes('kafka')) connect(group, kafka.group, KAFKA_IAM_PORT);
+  connect(group, kafka.group, KAFKA_IAM_PORT);
   reachAws(network, group);
   reachS3(network, group);
   reachCollector(stage, group);
