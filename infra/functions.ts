@@ -4,9 +4,6 @@ import functionsPackage from '../functions/package.json' with { type: 'json' };
 import picturePackage from '../packages/picture/package.json' with { type: 'json' };
 import type { KafkaCluster } from './kafka.ts';
 import { createLogGroup } from './logs.ts';
-import { metricsEnvironment } from './metrics.ts';
-import { reachCollector, reachS3 } from './network.ts';
-import { COMMON_VARIABLES, environmentOf } from './settings.ts';
 import {
   type Environment,
   objects,
@@ -58,8 +55,6 @@ function installed(
 
 function createFunction(parts: Parts, spec: StageFunction) {
   const { stage, network, kafka, store } = parts;
-  reachS3(network, spec.group);
-  reachCollector(stage, spec.group);
   const logs = createLogGroup(stage, spec.of.name);
   const fn = new sst.aws.Function(spec.name, {
     handler: spec.of.handler.replace(/\.ts$/, '.handler'),
@@ -68,11 +63,7 @@ function createFunction(parts: Parts, spec: StageFunction) {
     memory: `${spec.size.memoryMb} MB`,
     timeout: `${spec.size.timeoutSeconds} seconds`,
     logging: { logGroup: logs.name, format: 'json' },
-    environment: {
-      ...environmentOf(stage, COMMON_VARIABLES),
-      ...metricsEnvironment(stage),
-      ...spec.environment,
-    },
+    environment: spec.environment,
     permissions: [
       ...spec.permissions,
       ...pollerPermissions(stage, kafka, store),

@@ -3,6 +3,7 @@ import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
 import { groupOf, type Need, type PipelineStage, topicOf } from '@video-pipeline/stages';
 import type { InferenceTarget } from './inference-target.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
+import { metricsEnvironment } from './metrics.ts';
 import {
   ANYWHERE,
   connect,
@@ -12,8 +13,10 @@ import {
   type Group,
   HTTPS,
   reachAws,
+  reachCollector,
+  reachS3,
 } from './network.ts';
-import { deployment, environmentOf, KAFKA_IAM_PORT, title } from './settings.ts';
+import { COMMON_VARIABLES, deployment, environmentOf, KAFKA_IAM_PORT, title } from './settings.ts';
 import { deployedStages, type Lambda, type Stage } from './stages.ts';
 import type { StreamList } from './storage.ts';
 
@@ -44,16 +47,17 @@ export interface StageFunction {
   permissions: Permissions;
 }
 
-/** Resolves the needs of a stage, and opens the network for it. */
+/** Resolves the needs of a stage, and opens the network for it: every stage reaches S3 and the collector. */
 export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFunction {
-  const { network, kafka, store } = parts;
-  const { settings } = parts.stage;
+  const { stage, network, kafka, store } = parts;
+  const { settings } = stage;
   const name = title(of.name);
   const group = createGroup(network.vpc, name);
+  reachS3(network, group);
+  reachCollector(stage, group);
   const [topic, consumerGroup] = [topicOf(of, settings), groupOf(of, settings)];
-  const { alsoReads = [], writes = [] } = of.lambda;
+  const { alsoReads = [], writes = [], getsObjects = [], putsObjects = [] } = of.lambda;
   const { needs, environment } = neededBy(of, settings);
-  const { getsObjects = [], putsObjects = [] } = of.lambda;
   const met = needs.map((need) => NEEDS[need](parts, group));
   const topics = (names: typeof alsoReads) => names.map((variable) => settings[variable]);
   const folders = (names: typeof putsObjects) =>
@@ -66,9 +70,11 @@ export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFun
     consumerGroup,
     group,
     environment: {
+      ...environmentOf(stage, COMMON_VARIABLES),
+      ...metricsEnvironment(stage),
       ...Object.assign({}, ...met.map((one) => one.environment)),
       S3_BUCKET: store.name,
-      ...variablesOf(parts.stage, environment),
+      ...variablesOf(stage, environment),
     },
     permissions: [
       ...kafkaPermissions(kafka, {

@@ -3,9 +3,8 @@ import { POLLER } from '@video-pipeline/stages';
 import { createCluster, executionRole, giveTmp, harden, refuseRollback, taskRole } from './ecs.ts';
 import { createImage } from './images.ts';
 import { logGroupName } from './logs.ts';
-import { metricsEnvironment } from './metrics.ts';
-import { connect, reachAws, reachCollector, reachS3 } from './network.ts';
-import { COMMON_VARIABLES, environmentOf, KAFKA_IAM_PORT } from './settings.ts';
+import { connect, reachAws } from './network.ts';
+import { KAFKA_IAM_PORT } from './settings.ts';
 import { kafkaEnvironment, nearestRack, objects, type Parts, type StageFunction } from './stage-function.ts';
 import { beforeForgotten, MOST_RETRIES, type Workers } from './stages.ts';
 
@@ -24,8 +23,6 @@ export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Ou
   const { cpu, memory, tasks, capacity } = stage.functions.workers as Workers;
   connect(group, kafka.group, KAFKA_IAM_PORT);
   reachAws(network, group);
-  reachS3(network, group);
-  reachCollector(stage, group);
   const logs = logGroupName(of.name);
   const service = new sst.aws.Service(name, {
     cluster: createCluster(network, group, { name: `${name}Cluster` }),
@@ -39,8 +36,6 @@ export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Ou
     command: command(parts, spec, Number.parseFloat(cpu)),
     logging: { name: logs, retention: stage.logRetention },
     environment: {
-      ...environmentOf(stage, COMMON_VARIABLES),
-      ...metricsEnvironment(stage),
       ...kafkaEnvironment(stage, kafka),
       ...nearestRack(stage),
       ...spec.environment,
@@ -57,9 +52,7 @@ export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Ou
         harden(args);
         giveTmp(args);
       },
-      service: (args) => {
-        args.enableExecuteCommand = false;
-      },
+      service: { enableExecuteCommand: false },
     },
   });
   refuseRollback(name, service);
