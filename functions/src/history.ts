@@ -1,6 +1,6 @@
-import type { Checkpoint, MSKEvent } from '@video-pipeline/frame';
+import type { Checkpoint, Place } from '@video-pipeline/frame';
 
-/** The part of an event that comes from one partition. */
+/** The part of a batch that comes from one partition. */
 export interface Span {
   /** `<topic>-<partition>` */
   source: string;
@@ -9,9 +9,10 @@ export interface Span {
   last: number;
 }
 
-export function spansOf(event: MSKEvent): Map<string, Span> {
+/** The parts of a batch, by source. */
+export function spansOf(records: readonly Place[]): Map<string, Span> {
   const spans = new Map<string, Span>();
-  for (const { topic, partition, offset } of Object.values(event.records).flat()) {
+  for (const { topic, partition, offset } of records) {
     const source = sourceOf({ topic, partition });
     const { first, last } = spans.get(source) ?? { first: offset, last: offset };
     spans.set(source, { source, first: Math.min(first, offset), last: Math.max(last, offset) });

@@ -1,7 +1,7 @@
 import type { Config } from '@video-pipeline/config';
 import { type DetectedFrame, decodeSeenFrame, type SeenFrame, withPictures } from '@video-pipeline/frame';
 import type { Tail, TailRecord } from '@video-pipeline/kafka';
-import { sourceOf } from './history.ts';
+import { sourceOf, spansOf } from './history.ts';
 import { byStream, type Received } from './records.ts';
 
 // STORE=events: pictures are kept for some seconds before and after each frame in which something is of interest. The
@@ -78,6 +78,7 @@ export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
     const covering = remembered ? before : known;
     const left = seen.filter((frame) => isNear(frame, own) && !isNear(frame, covering));
     return {
+      streamId: first.frame.streamId,
       kept: frames.map(({ frame }) => frame).filter((frame) => isNear(frame, times)),
       earlier: left.length > 0 ? await earlier.withPictures(left) : [],
       times: times.filter((time) => time > Math.max(...times) - rule.beforeMs - rule.afterMs - REMEMBERED_MS),
@@ -86,15 +87,11 @@ export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
 
   return async (received) => {
     memory.enter(received);
-    const streams = [...byStream(received)];
-    const chosen = await Promise.all(streams.map(([, frames]) => chooseStream(frames)));
+    const chosen = await Promise.all([...byStream(received).values()].map(chooseStream));
     return {
       kept: new Set(chosen.flatMap(({ kept }) => kept)),
       earlier: chosen.flatMap((one) => one.earlier),
-      commit() {
-        memory.commit(received);
-        for (const [index, [streamId]] of streams.entries()) memory.set(streamId, chosen[index]?.times ?? []);
-      },
+      commit: () => memory.commit(received, new Map(chosen.map(({ streamId, times }) => [streamId, times]))),
     };
   };
 }
@@ -110,7 +107,7 @@ class Memory {
 
   /** Forgets the sources that this batch does not continue. */
   enter(received: readonly Received[]): void {
-    for (const [source, { first }] of rangesOf(received)) {
+    for (const { source, first } of spansOf(received.map(({ record }) => record)).values()) {
       const range = this.#ranges.get(source);
       if (range && range.from <= first && first <= range.next) continue;
       this.#ranges.delete(source);
@@ -118,18 +115,16 @@ class Memory {
     }
   }
 
-  commit(received: readonly Received[]): void {
-    for (const [source, { first, last }] of rangesOf(received)) {
+  /** @param times of interest, by stream */
+  commit(received: readonly Received[], times: ReadonlyMap<string, number[]>): void {
+    for (const { source, first, last } of spansOf(received.map(({ record }) => record)).values()) {
       const { from, next } = this.#ranges.get(source) ?? { from: first, next: first };
       this.#ranges.set(source, { from, next: Math.max(next, last + 1) });
-      for (const { record, frame } of received)
-        if (sourceOf(record) === source) this.#times.set(frame.streamId, { source, times: [] });
     }
-  }
-
-  set(streamId: string, times: number[]): void {
-    const known = this.#times.get(streamId);
-    if (known) known.times = times;
+    for (const { record, frame } of received) {
+      const source = sourceOf(record);
+      this.#times.set(frame.streamId, { source, times: times.get(frame.streamId) ?? [] });
+    }
   }
 
   /** Undefined if this process does not know all of them. */
@@ -137,18 +132,6 @@ class Memory {
     const known = this.#times.get(frame.streamId);
     return known?.source === sourceOf(record) ? known.times : undefined;
   }
-}
-
-function rangesOf(received: readonly Received[]) {
-  const ranges = new Map<string, { first: number; last: number }>();
-  for (const { record } of received) {
-    const { first, last } = ranges.get(sourceOf(record)) ?? { first: record.offset, last: record.offset };
-    ranges.set(sourceOf(record), {
-      first: Math.min(first, record.offset),
-      last: Math.max(last, record.offset),
-    });
-  }
-  return ranges;
 }
 
 /** Most records that are read back. */

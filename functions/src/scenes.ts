@@ -4,6 +4,7 @@ import {
   clipKey,
   type DetectedFrame,
   type MSKEvent,
+  recordsOf,
 } from '@video-pipeline/frame';
 import type { Tail } from '@video-pipeline/kafka';
 import {
@@ -148,7 +149,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     },
 
     async process(event, detected) {
-      const spans = spansOf(event);
+      const spans = spansOf(recordsOf(event));
       for (const span of spans.values()) history.enter(span);
       const streams = [...byStream(detected)];
       const processed = await Promise.all(
