@@ -242,12 +242,11 @@ function report(drawn: readonly Drawn[]): void {
       ({ frame }) => frame.detections.length - drawable(frame, frame.detections).length,
     );
     const notDrawn = undrawn.reduce((sum, count) => sum + count, 0);
+    const notKept = frames.filter(({ isKept }) => !isKept).length;
     emitMetrics('annotate', stream, {
       ...(notDrawn > 0 ? { BoxesNotDrawn: notDrawn } : {}),
       FramesAnnotated: frames.length,
-      ...(frames.some(({ isKept }) => !isKept)
-        ? { FramesNotKept: frames.filter(({ isKept }) => !isKept).length }
-        : {}),
+      ...(notKept > 0 ? { FramesNotKept: notKept } : {}),
       CaptureToStored: frames.map(({ latencyMs }) => latencyMs),
     });
   }
