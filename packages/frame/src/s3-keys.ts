@@ -76,9 +76,14 @@ export function eventKey(event: { at: number; event_id: string }): string {
   return `events/${hourFolder(event.at)}/${event.event_id}.json`;
 }
 
+/** Folder of one stream's detections of an hour, with the slash at its end. */
+export function detectionsFolder({ streamId, capturedAt }: Pick<Frame, 'streamId' | 'capturedAt'>): string {
+  return `detections/${streamId}/${hourFolder(capturedAt)}/`;
+}
+
 /** Key of the NDJSON with one stream's detections of one batch; `first` is that stream's first record in it. */
 export function detectionsKey(frame: Pick<Frame, 'streamId' | 'capturedAt'>, first: Place): string {
-  return `detections/${frame.streamId}/${hourFolder(frame.capturedAt)}/${positionOf(first)}.ndjson`;
+  return `${detectionsFolder(frame)}${positionOf(first)}.ndjson`;
 }
 
 /** Key of a record that a stage could not process. */

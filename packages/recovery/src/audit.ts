@@ -4,9 +4,9 @@ import {
   type DetectedFrame,
   decodeFrame,
   decodeSeenFrame,
+  detectionsFolder,
   type Frame,
   failedKey,
-  hourFolder,
   LOST_BATCHES,
   type Place,
   positionOf,
@@ -85,7 +85,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   for (const key of await lostKeys(options.bucket)) failed.add(key);
   report.failedRecords = countByStage(failed);
   const held = new Map<string, Set<number>>();
-  const unlisted: { name: string; frame: Frame | undefined; key: string | undefined }[] = [];
+  const unlisted: { name: string; key: string | undefined; folder: string | undefined }[] = [];
   await readTopic(options.kafka, options.framesTopic, async (record) => {
     report.published++;
     const frame = tryDecode(record);
@@ -104,7 +104,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
         seen?.records.some((one) => isAwaited('KAFKA_DETECTIONS_TOPIC', one))
       )
         report.onItsWay++;
-      else unlisted.push({ name, frame: frame && { ...frame, jpeg: NO_PICTURE }, key });
+      else unlisted.push({ name, key, folder: frame && detectionsFolder(frame) });
     }
     const claimedBy = claims.get(positionOf(record)) ?? name;
     if (claimedBy !== name || (frame && seen?.digest && seen.digest !== digest(frame.jpeg)))
@@ -116,7 +116,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   });
   const notKept = await keysNotKept(
     options.bucket,
-    unlisted.flatMap(({ frame }) => frame ?? []),
+    unlisted.flatMap(({ folder }) => folder ?? []),
   );
   for (const { name, key } of unlisted) {
     if (key && notKept.has(key)) {
@@ -138,14 +138,11 @@ async function storedKeys(bucket: Bucket, prefix: string): Promise<Set<string>> 
   return new Set((await Promise.all(lists)).flat());
 }
 
-const NO_PICTURE = Buffer.alloc(0);
-
-/** Keys of pictures that STORE=events did not keep, by the lines of detections of the frames' hours. */
-async function keysNotKept(bucket: Bucket, frames: readonly Frame[]): Promise<Set<string>> {
+/** Keys of pictures that STORE=events did not keep, by the lines of detections in these folders. */
+async function keysNotKept(bucket: Bucket, folders: readonly string[]): Promise<Set<string>> {
   const keys = new Set<string>();
-  const hours = new Set(frames.map((one) => `detections/${one.streamId}/${hourFolder(one.capturedAt)}/`));
-  for (const hour of hours) {
-    for await (const object of bucket.list(hour)) {
+  for (const folder of new Set(folders)) {
+    for await (const object of bucket.list(folder)) {
       for (const line of String(await bucket.read(object)).split('\n')) {
         const { picture, annotated_key: key } = line ? JSON.parse(line) : {};
         if (picture === null) keys.add(key);

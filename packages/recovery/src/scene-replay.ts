@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { HOUR_MS, hourFolder } from '@video-pipeline/frame';
+import { detectionsFolder, HOUR_MS } from '@video-pipeline/frame';
 import { Scene, type SceneConfig, type SceneEvent, type SceneFrame } from '@video-pipeline/scene';
 import { objectsOf, type Reader } from '@video-pipeline/storage';
 import { z } from 'zod';
@@ -101,7 +101,7 @@ export async function* storedDetections(
   signal?: AbortSignal,
 ): Texts {
   for (let hour = from - HOUR_MS; hour < to + HOUR_MS; hour += HOUR_MS) {
-    const prefix = `detections/${streamId}/${hourFolder(hour)}/`;
+    const prefix = detectionsFolder({ streamId, capturedAt: hour });
     const keys = (await Array.fromAsync(objectsOf(bucket, prefix))).map(({ key }) => key);
     keys.sort((a, b) => offsetOf(a) - offsetOf(b));
     for (let first = 0; first < keys.length; first += READS) {
