@@ -1,5 +1,5 @@
 import { type Candidate, type HeadName, heads, isSound, type OutputTensor } from './index.ts';
-import type { ModelFacts } from './recognise.ts';
+import { BEFORE_CLASSES, type ModelFacts } from './recognise.ts';
 import { argMax, boxesOf, rowsOf } from './rows.ts';
 
 /** Whether a model's outputs can be those of a family. */
@@ -124,16 +124,14 @@ function scoreProblem(all: readonly Candidate[], classes: number | undefined): s
     : undefined;
 }
 
-/** Families with a column for each class: their last columns are no class numbers, as in lists of objects. */
-const WITH_CLASS_COLUMNS: readonly HeadName[] = ['yolov8-rows', 'yolov5', 'yolox', 'yolox-decoded', 'rtdetr'];
-
 /** A list of objects, read as scores of classes: its classes are whole numbers, which hardly any score is. */
 function listProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
-  if (!WITH_CLASS_COLUMNS.includes(head)) return undefined;
+  const before = BEFORE_CLASSES[head];
+  if (before === undefined) return undefined;
   const rows = batches.flatMap(([output]) => [...rowsOf(output, 0)]).filter((row) => row.length === 6);
   const seen = rows.filter((row) => (row[4] as number) > SEEN);
   const isClass = seen.length > 0 && seen.every((row) => Number.isInteger(row[5]));
-  const hasObjectness = head !== 'yolov8-rows' && head !== 'rtdetr';
+  const hasObjectness = before > 4;
   // One class may be sure of itself, and in half precision to the last digit.
   const isSaid = seen.some((row) => (hasObjectness ? row[5] !== 1 : (row[5] as number) > 0));
   return isClass && isSaid ? 'its last column has only whole numbers: classes, it seems' : undefined;

@@ -85,7 +85,7 @@ const matrices: [HeadName, (matrix: Matrix) => boolean][] = [
   ],
 ];
 /** Number of columns before the classes, for families with a column for each class. */
-const BEFORE_CLASSES: Partial<Record<HeadName, number>> = {
+export const BEFORE_CLASSES: Partial<Record<HeadName, number>> = {
   'yolov8-rows': 4,
   rtdetr: 4,
   yolov5: 5,
