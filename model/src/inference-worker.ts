@@ -55,7 +55,7 @@ async function work(job: WorkerJob): Promise<void> {
 }
 
 function decode(
-  { selects, suppression, ...how }: Reading,
+  { head: name, selects, suppression, keypoints }: Reading,
   outputs: OutputTensor[],
   image: number,
   threshold: number,
@@ -63,8 +63,8 @@ function decode(
   cut: { count: number },
 ): Candidate[] {
   const [, inputHeight = 0, inputWidth = 0] = dims;
-  const options = { threshold, inputWidth, inputHeight, ...(how.keypoints && { keypoints: how.keypoints }) };
-  const head: Head = heads[how.head];
+  const options = { threshold, inputWidth, inputHeight, keypoints };
+  const head: Head = heads[name];
   const [first] = outputs;
   let candidates: Candidate[];
   if (selects && first && head.anchors) {
@@ -89,8 +89,7 @@ function finish(
   if (!details) return kept;
   const [, inputHeight, inputWidth] = dims;
   const mostPoints = Math.min(MAX_OUTLINE, Math.floor(MAX_POINTS / kept.length));
-  const size = { threshold: 0, inputWidth, inputHeight, scale: scales[image] ?? 1 };
-  const options = { ...size, mostPoints, ...(keypoints && { keypoints }) };
+  const options = { inputWidth, inputHeight, keypoints, scale: scales[image] ?? 1, mostPoints };
   // Objects with so many key points that a record can't carry them are left out.
   return kept
     .slice(0, keypoints ? Math.floor(MAX_POINTS / keypoints[0]) : kept.length)

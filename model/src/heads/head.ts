@@ -37,13 +37,13 @@ export interface DecodeOptions {
   inputWidth: number;
   inputHeight: number;
   /** How many key points an object of a pose model has, and how many values a key point. */
-  keypoints?: KeypointShape;
+  keypoints?: KeypointShape | undefined;
 }
 
 export type KeypointShape = readonly [points: number, values: number];
 
 /** What the details of an object may cost. */
-export interface DetailOptions extends DecodeOptions {
+export interface DetailOptions extends Omit<DecodeOptions, 'threshold'> {
   /** Pixels of the picture for each pixel of the model's input. */
   scale: number;
   /** Most points of an outline. */

@@ -30,12 +30,7 @@ export function prove(
   batches: readonly (readonly OutputTensor[])[],
   { inputWidth, inputHeight, classes, boxes, keypoints }: Omit<ModelFacts, 'outputs'>,
 ): Verdict {
-  const options = {
-    threshold: Number.NEGATIVE_INFINITY,
-    inputWidth,
-    inputHeight,
-    ...(keypoints && { keypoints }),
-  };
+  const options = { threshold: Number.NEGATIVE_INFINITY, inputWidth, inputHeight, keypoints };
   const all = batches.flatMap((outputs) => heads[head].decode(outputs, 0, options)).filter(isNoFill);
   const sound = all.filter(isSound);
   // A class of the picture as a whole has no box.
