@@ -1,4 +1,4 @@
-import type { Candidate, Head, OutputTensor } from './head.ts';
+import type { Candidate, Head } from './head.ts';
 import { corners, rowsOf } from './rows.ts';
 
 /** Meaning of the columns in a list of objects. */
@@ -9,6 +9,8 @@ interface Columns {
   classId: number;
   /** Corners in pixels, or centre and size as shares of the input's sides. */
   form: 'corners' | 'centre shares';
+  /** First of the values of a task beyond detection, up to the last column. */
+  extra?: number;
 }
 
 /** One output `[N, rows, columns]`: each row an object with its box, one score and one class. */
@@ -20,9 +22,12 @@ function listOf(columns: Columns): Head['decode'] {
         columns.form === 'corners'
           ? [a, b, c, d]
           : corners(a * inputWidth, b * inputHeight, c * inputWidth, d * inputHeight);
-      return { classId: row[columns.classId] as number, score: row[columns.score] as number, box };
+      const one = { classId: row[columns.classId] as number, score: row[columns.score] as number, box };
+      return columns.extra === undefined ? one : { ...one, extra: row.subarray(columns.extra) };
     });
 }
+
+const END2END: Columns = { box: 0, score: 4, classId: 5, form: 'corners' };
 
 /**
  * YOLOv10, YOLO26 and exports with suppression inside: one output `[N, 300, 6]`, for each object x1, y1, x2, y2 in
@@ -33,16 +38,11 @@ export const end2end: Head = {
   needsSuppression: false,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
   corners: 'list',
-  decode: listOf({ box: 0, score: 4, classId: 5, form: 'corners' }),
+  decode: listOf(END2END),
 };
 
 /** The same columns, and after them the values of a task beyond detection: they become the candidate's extra values. */
-export function decodeList(output: OutputTensor | undefined, image: number, threshold: number): Candidate[] {
-  return Array.from(rowsOf(output, image, 4, threshold), (row): Candidate => {
-    const [x1 = 0, y1 = 0, x2 = 0, y2 = 0, score = 0, classId = 0] = row;
-    return { classId, score, box: [x1, y1, x2, y2], extra: row.subarray(6) };
-  });
-}
+export const decodeList = listOf({ ...END2END, extra: 6 });
 
 /**
  * The same columns, with a row for every anchor and without suppression: `[N, A, 6]`.

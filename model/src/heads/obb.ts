@@ -20,8 +20,8 @@ export const end2endObb: Head = {
   task: 'obb',
   needsSuppression: false,
   preprocessing: end2end.preprocessing,
-  decode: ([output], image, { threshold }) =>
-    decodeList(output, image, threshold).map((one) => orient({ ...one, box: corners(...one.box) })),
+  decode: (outputs, image, options) =>
+    decodeList(outputs, image, options).map((one) => orient({ ...one, box: corners(...one.box) })),
 };
 
 /** Turns the box about its centre. */

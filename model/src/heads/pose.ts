@@ -21,7 +21,7 @@ export const end2endPose: Head = {
   task: 'pose',
   needsSuppression: false,
   preprocessing: end2end.preprocessing,
-  decode: ([output], image, { threshold }) => decodeList(output, image, threshold),
+  decode: decodeList,
   finish: withKeypoints,
 };
 

@@ -13,7 +13,7 @@ export const yolov8Segment: Head = {
   needsSuppression: true,
   preprocessing: yolov8.preprocessing,
   decode: (outputs, image, { threshold }) =>
-    decodeAnchors(matrixOf(outputs), image, threshold, protosOf(outputs)?.dims[1]),
+    decodeAnchors(matricesOf(outputs)[0], image, threshold, protosOf(outputs)?.dims[1]),
   finish: withMask,
 };
 
@@ -22,11 +22,11 @@ export const end2endSegment: Head = {
   task: 'segment',
   needsSuppression: false,
   preprocessing: end2end.preprocessing,
-  decode: (outputs, image, { threshold }) => decodeList(matrixOf(outputs), image, threshold),
+  decode: (outputs, image, options) => decodeList(matricesOf(outputs), image, options),
   finish: withMask,
 };
 
-const matrixOf = (outputs: readonly OutputTensor[]) => outputs.find(({ dims }) => dims.length === 3);
+const matricesOf = (outputs: readonly OutputTensor[]) => outputs.filter(({ dims }) => dims.length === 3);
 const protosOf = (outputs: readonly OutputTensor[]) => outputs.find(({ dims }) => dims.length === 4);
 
 /** Adds the outline of the largest part of the mask. An object whose mask is empty is none, as for Ultralytics. */
