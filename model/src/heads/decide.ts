@@ -21,7 +21,7 @@ export function decide(
   facts: Omit<ModelFacts, 'outputs'>,
   wanted: HeadName | undefined,
 ): Decision {
-  const outputs = (alone[0] ?? []).map(({ name, dims }) => ({ name, shape: dims }));
+  const outputs = alone[0] ?? [];
   const read = (changed: Partial<ModelFacts> = {}) => {
     const said = { ...facts, ...changed, outputs };
     return possibleHeads(said).map((head) => prove(head, alone, said));
@@ -67,7 +67,7 @@ const provenOf = (verdicts: readonly Verdict[]) =>
 
 /** What to do about outputs that no family has. */
 function formRemedy(outputs: ModelFacts['outputs']): string {
-  const ranks = outputs.map(({ shape }) => shape.length);
+  const ranks = outputs.map(({ dims }) => dims.length);
   if (outputs.length > 1 && ranks.some((rank) => rank > 3))
     return '; some are feature maps, which its project decodes outside of the graph: export it with that decoding inside';
   if (ranks.length === 1 && ranks[0] === 2)

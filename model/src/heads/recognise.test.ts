@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { possibleHeads } from './recognise.ts';
 
 const size640 = { inputWidth: 640, inputHeight: 640 };
-const one = (...shape: number[]) => [{ name: 'output0', shape }];
+const one = (...dims: number[]) => [{ name: 'output0', dims }];
 
 test.each([
   [['yolov8'], one(1, 84, 8400), 80],
@@ -22,7 +22,7 @@ test.each([
   [['rtdetr'], one(1, 300, 369), undefined],
   [['yolov7-nms'], one(5, 7), undefined],
   // At 160 pixels.
-  [['yolov8'], [{ name: 'output0', shape: [1, 84, 525] }], undefined, 160],
+  [['yolov8'], [{ name: 'output0', dims: [1, 84, 525] }], undefined, 160],
 ] as const)('%j may have the output %j with %s classes', (expected, outputs, classes, side: number = 640) => {
   expect(possibleHeads({ outputs, inputWidth: side, inputHeight: side, classes })).toEqual(expected);
 });
@@ -34,8 +34,8 @@ test('what the metadata says of suppression counts', () => {
 
 test('two outputs: boxes, and logits or scores', () => {
   const outputs = (scores: string, boxes: string) => [
-    { name: scores, shape: [1, 300, 80] },
-    { name: boxes, shape: [1, 300, 4] },
+    { name: scores, dims: [1, 300, 80] },
+    { name: boxes, dims: [1, 300, 4] },
   ];
   const possible = (scores: string, boxes: string) =>
     possibleHeads({ outputs: outputs(scores, boxes), ...size640 });

@@ -1,14 +1,11 @@
 import type { OutputForm } from '../onnx/output-form.ts';
-import type { HeadName, KeypointShape, Task } from './index.ts';
+import type { HeadName, KeypointShape, OutputTensor, Task } from './index.ts';
 import { valuesOf } from './pose.ts';
 import { boxesOf } from './rows.ts';
 import { STRIDES } from './yolox.ts';
 
-/** Name and shape of an output. */
-interface OutputShape {
-  name: string;
-  shape: readonly number[];
-}
+/** Name and sizes of an output. */
+type OutputShape = Omit<OutputTensor, 'data'>;
 
 /** Facts about a model after its first run. */
 export interface ModelFacts {
@@ -112,8 +109,8 @@ export const SAID_ONLY: Partial<Record<HeadName, string>> = {
  */
 export function possibleHeads(model: ModelFacts): HeadName[] {
   const { outputs } = model;
-  const masks = outputs.length === 2 && outputs.find(({ shape }) => shape.length === 4);
-  if (masks && (model.task ?? 'segment') === 'segment') return ofTask('segment', model, masks.shape[1] ?? 0);
+  const masks = outputs.length === 2 && outputs.find(({ dims }) => dims.length === 4);
+  if (masks && (model.task ?? 'segment') === 'segment') return ofTask('segment', model, masks.dims[1] ?? 0);
   if (model.task === 'pose' && outputs.length === 1) return ofTask('pose', model, valuesOf(model.keypoints));
   if (model.task === 'obb' && outputs.length === 1) return ofTask('obb', model, 1);
   if (model.task === 'classify') return classifiers(model);
@@ -124,19 +121,19 @@ export function possibleHeads(model: ModelFacts): HeadName[] {
   if (named(...TF_OUTPUTS)) return ['efficient-nms', 'tf-detection'];
   if (named(/num_?det/i, /boxes/i, /scores/i, /classes/i)) return ['efficient-nms'];
   if (outputs.length === 3 && named(/boxes/i, /labels/i, /scores/i)) {
-    const isBatched = outputs.find(({ name }) => /boxes/i.test(name))?.shape.length === 3;
+    const isBatched = outputs.find(({ name }) => /boxes/i.test(name))?.dims.length === 3;
     return [isBatched ? 'dfine' : 'torchvision'];
   }
   if (outputs.length === 2) return pairs(outputs);
   const [output] = outputs;
   if (!output || outputs.length > 1) return [];
-  if (output.shape.length === 2 && output.shape[1] === 7) return ['yolov7-nms'];
-  return output.shape.length === 3 ? singles(output, model) : [];
+  if (output.dims.length === 2 && output.dims[1] === 7) return ['yolov7-nms'];
+  return output.dims.length === 3 ? singles(output, model) : [];
 }
 
 function classifiers({ outputs, classes }: ModelFacts): HeadName[] {
-  const [{ shape } = { shape: [] }, other] = outputs;
-  return shape.length === 2 && !other && hasClasses(shape[1] ?? 0, 0, classes) ? ['classify'] : [];
+  const [{ dims } = { dims: [] }, other] = outputs;
+  return dims.length === 2 && !other && hasClasses(dims[1] ?? 0, 0, classes) ? ['classify'] : [];
 }
 
 /** Families of a task. @param extra number of values that it has for each object beyond box, score and class */
@@ -145,14 +142,14 @@ function ofTask(
   { outputs, classes, ...sizes }: ModelFacts,
   extra: number,
 ): HeadName[] {
-  const [, rows = 0, columns = 0] = outputs.find(({ shape }) => shape.length === 3)?.shape ?? [];
+  const [, rows = 0, columns = 0] = outputs.find(({ dims }) => dims.length === 3)?.dims ?? [];
   if (columns === 6 + extra && rows <= MAX_QUERIES) return [`end2end-${task}`];
   const cells = STRIDE_SETS.map((strides) => cellsOf(strides, sizes));
   const areAnchors = classes !== undefined || cells.includes(columns);
   return areAnchors && hasClasses(rows, 4 + extra, classes) ? [`yolov8-${task}`] : [];
 }
 
-function singles({ name, shape: [, rows = 0, columns = 0] }: OutputShape, model: ModelFacts): HeadName[] {
+function singles({ name, dims: [, rows = 0, columns = 0] }: OutputShape, model: ModelFacts): HeadName[] {
   const matrix = {
     rows,
     columns,
@@ -170,16 +167,14 @@ function singles({ name, shape: [, rows = 0, columns = 0] }: OutputShape, model:
 }
 
 function pairs(outputs: readonly OutputShape[]): HeadName[] {
-  const boxes = boxesOf(outputs.map((output) => ({ ...output, dims: output.shape })));
-  const scores = outputs.find(({ name }) => name !== boxes?.name);
-  const ranks = outputs.map(({ shape }) => shape.length);
-  if (ranks.includes(1) && outputs.some(({ shape }) => shape.length === 2 && shape[1] === 6))
-    return ['paddle'];
-  if (ranks.includes(2) && outputs.some(({ shape }) => shape.length === 3 && shape[2] === 5))
-    return ['mmdet'];
-  if (boxes?.shape.length !== 3 || scores?.shape.length !== 3) return [];
-  const anchors = boxes.shape[1];
-  if (scores.shape[1] !== anchors) return scores.shape[2] === anchors ? ['boxes-scores'] : [];
+  const boxes = boxesOf(outputs);
+  const scores = outputs.find((output) => output !== boxes);
+  const ranks = outputs.map(({ dims }) => dims.length);
+  if (ranks.includes(1) && outputs.some(({ dims }) => dims.length === 2 && dims[1] === 6)) return ['paddle'];
+  if (ranks.includes(2) && outputs.some(({ dims }) => dims.length === 3 && dims[2] === 5)) return ['mmdet'];
+  if (boxes?.dims.length !== 3 || scores?.dims.length !== 3) return [];
+  const anchors = boxes.dims[1];
+  if (scores.dims[1] !== anchors) return scores.dims[2] === anchors ? ['boxes-scores'] : [];
   // Only RF-DETR's export names its outputs `dets` and `labels`.
   return boxes.name === 'dets' ? ['rfdetr'] : ['detr', 'detr-softmax', 'boxes-scores'];
 }
