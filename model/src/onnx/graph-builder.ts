@@ -16,6 +16,8 @@ export type Size = number | string;
 
 /** ONNX operator set that the graphs are written in. */
 const OPSET = 17;
+/** End of a slice that extends to the end of its axis. */
+const END = 2 ** 31 - 1;
 /** Version of the file format for this operator set. */
 const IR_VERSION = 8;
 
@@ -61,6 +63,11 @@ export class GraphBuilder {
     const attribute = Object.entries(attributes).map(([key, value]) => encodeAttribute(key, value));
     this.nodes.push({ opType, name, input: [...inputs], output, attribute });
     return output;
+  }
+
+  /** Adds a part of a tensor along one axis, up to the axis's end if `end` is left out. @returns its name */
+  slice(from: string, axis: number, start: number, end = END): string {
+    return this.node('Slice', [from, this.constant([start]), this.constant([end]), this.constant([axis])]);
   }
 
   /** Adds weights: float32 from a Float32Array, otherwise int64. `dims` defaults to a vector; `[]` is a scalar. */

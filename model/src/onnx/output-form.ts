@@ -13,9 +13,6 @@ export interface OutputForm {
 }
 export const boxForms = ['centre', 'corners', 'corner-size', 'centre-shares', 'corner-shares'] as const;
 
-/** End of a slice that extends to the end of its axis. */
-const END = 2 ** 31 - 1;
-
 /**
  * Converts the output to scores from 0 to 1, and boxes in pixels: centre and size for families with anchors, two
  * corners for the others. Changes `model`.
@@ -47,17 +44,14 @@ export function giveUsualForm(model: ModelProto, { anchors, corners }: Head, for
     if (score) change(score.name, scores);
   } else {
     // A list has one score a row, and then the class.
-    const scoresEnd = anchors ? END : 5;
-    const parts = [boxes(slice(g, first.name, axis, 0, 4)), scores(slice(g, first.name, axis, 4, scoresEnd))];
-    if (corners) parts.push(slice(g, first.name, axis, scoresEnd, END));
+    const scoresEnd = anchors ? undefined : 5;
+    const parts = [boxes(g.slice(first.name, axis, 0, 4)), scores(g.slice(first.name, axis, 4, scoresEnd))];
+    if (corners) parts.push(g.slice(first.name, axis, 5));
     first.name = g.node('Concat', parts, { axis });
   }
   model.graph.node.push(...g.nodes);
   model.graph.initializer.push(...g.initializers);
 }
-
-const slice = (g: GraphBuilder, from: string, axis: number, start: number, end: number) =>
-  g.node('Slice', [from, g.constant([start]), g.constant([end]), g.constant([axis])]);
 
 function usualBoxes(
   g: GraphBuilder,
@@ -73,7 +67,7 @@ function usualBoxes(
     box = g.node('Mul', [box, g.node('Reshape', [g.node('Cast', [sides], { to: 1 }), shape])]);
   }
   if (form !== 'corner-size' && form.startsWith('centre') === isCentre) return box;
-  const [first, second] = [slice(g, box, axis, 0, 2), slice(g, box, axis, 2, 4)];
+  const [first, second] = [g.slice(box, axis, 0, 2), g.slice(box, axis, 2, 4)];
   const half = (of: string) => g.node('Mul', [of, g.scalar(0.5)]);
   const pair = (a: string, b: string) => g.node('Concat', [a, b], { axis });
   if (form === 'corner-size') {

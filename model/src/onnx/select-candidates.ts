@@ -7,8 +7,6 @@ import { sizeOf } from './uint8-input.ts';
 const SELECTED_ROWS = 7;
 /** First operator set with all operators that are used here. */
 const LEAST_OPSET = 12;
-/** End of a slice that extends to the end of its axis. */
-const END = 2 ** 31 - 1;
 
 /**
  * Adds the choice of candidates to the model's graph: the best class of each anchor, and the anchors with the best
@@ -26,21 +24,19 @@ export function selectCandidates(
   const [output] = model.graph.output;
   if (!output || Number(opset?.version ?? 0) < LEAST_OPSET) return false;
   const g = new GraphBuilder('select_');
-  const slice = (from: string, start: number, end: number) =>
-    g.node('Slice', [from, g.constant([start]), g.constant([end]), g.constant([1])]);
   const rows = isChannelsFirst ? output.name : g.node('Transpose', [output.name], { perm: [0, 2, 1] });
-  const raw = slice(rows, 4, END);
+  const raw = g.slice(rows, 1, 4);
   const orNone = (from: string) => g.node('Where', [g.node('IsNaN', [from]), g.scalar(-1), from]);
-  const classes = orNone(hasObjectness ? slice(raw, 1, END) : raw);
+  const classes = orNone(hasObjectness ? g.slice(raw, 1, 1) : raw);
   const bestClass = g.node('ArgMax', [classes], { axis: 1, keepdims: 1 });
   const bestScore = g.node('GatherElements', [classes, bestClass], { axis: 1 });
   // After the product: two scores of -1 would make 1.
-  const score = hasObjectness ? orNone(g.node('Mul', [slice(raw, 0, 1), bestScore])) : bestScore;
+  const score = hasObjectness ? orNone(g.node('Mul', [g.slice(raw, 1, 0, 1), bestScore])) : bestScore;
   const anchors = g.node('Gather', [g.node('Shape', [score]), g.constant([2])]);
   const count = g.node('Min', [anchors, g.constant([most])]);
   const [values = '', chosen = ''] = g.nodeOf('TopK', [score, count], { axis: 2, largest: 1, sorted: 1 }, 2);
   const four = g.node('Concat', [chosen, chosen, chosen, chosen], { axis: 1 });
-  const boxes = g.node('GatherElements', [slice(rows, 0, 4), four], { axis: 2 });
+  const boxes = g.node('GatherElements', [g.slice(rows, 1, 0, 4), four], { axis: 2 });
   const asFloat = (from: string) => g.node('Cast', [from], { to: DataType.float32 });
   const chosenClass = g.node('GatherElements', [bestClass, chosen], { axis: 2 });
   const selected = g.node('Concat', [boxes, values, asFloat(chosenClass), asFloat(chosen)], { axis: 1 });
