@@ -26,8 +26,7 @@ export interface Filters {
 }
 
 /** Why a detection was left out: the first filter that it fails, in this order. */
-const FILTER_REASONS = ['class', 'confidence', 'area', 'zone', 'overlap'] as const;
-type FilterReason = (typeof FILTER_REASONS)[number];
+type FilterReason = 'class' | 'confidence' | 'area' | 'zone' | 'overlap';
 
 export interface Filtered {
   kept: Detection[];
