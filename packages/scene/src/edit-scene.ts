@@ -98,9 +98,9 @@ export function editScene(
   edit: (scene: OpenScene) => void,
 ): { text: string; scene: SceneConfig | undefined } {
   const known = parseScenes(text, where).get(streamId)?.events ?? [];
-  const document = parseStreamsDocument(text);
-  edit({ document, scene: childMap(document, streamOf(document, streamId, where), 'scene'), known });
-  const written = writeStreams(document, text, where);
+  const written = editList(text, where, (list, document) =>
+    edit({ document, scene: childMap(document, streamOf(list, streamId, where), 'scene'), known }),
+  );
   return { text: written, scene: parseScenes(written, where).get(streamId) };
 }
 
@@ -213,11 +213,15 @@ function isAbout(rule: Rule, kind: ShapeKind, name: string): boolean {
   return (rule as { [Kind in ShapeKind]?: string | undefined })[kind] === name;
 }
 
-function streamOf(document: Document, streamId: string, where: string): YAMLMap {
-  const items = isSeq(document.contents) ? document.contents.items : [];
-  const stream = items.find((item): item is YAMLMap => isMap(item) && item.get('id') === streamId);
-  if (!stream) throw new StreamsError(`${where}: there is no stream '${streamId}'`);
-  return stream;
+/** The entry of a stream in the list. @throws StreamsError if there is none */
+export function streamOf(list: YAMLSeq, streamId: string, where: string): YAMLMap {
+  const entry = entryOf(list, streamId);
+  if (!entry) throw new StreamsError(`${where}: there is no stream '${streamId.slice(0, 128)}'`);
+  return entry;
+}
+
+export function entryOf(list: YAMLSeq, streamId: string): YAMLMap | undefined {
+  return list.items.find((item): item is YAMLMap => isMap(item) && item.get('id') === streamId);
 }
 
 /** The map under `name`; created if there is none. */
@@ -241,8 +245,22 @@ function keyOf(map: YAMLMap, name: string): unknown {
   return pair ? pair.key : name;
 }
 
+/** The whole list after a change, which is not read again here. @throws StreamsError */
+export function editList(
+  text: string,
+  where: string,
+  edit: (list: YAMLSeq, document: Document) => void,
+): string {
+  const document: Document = parseStreamsDocument(text);
+  if (document.errors.length > 0 || !isSeq(document.contents)) {
+    throw new StreamsError(`${where}: must be a list of streams: [{id: ..., ...}]`);
+  }
+  edit(document.contents, document);
+  return writeStreams(document, text, where);
+}
+
 /** The list as text, in the format that it had. @throws StreamsError when aliases prevent that */
-export function writeStreams(document: Document, text: string, where: string): string {
+function writeStreams(document: Document, text: string, where: string): string {
   try {
     return isJson(text)
       ? `${JSON.stringify(document.toJS(), null, 2)}\n`

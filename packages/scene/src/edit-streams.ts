@@ -1,8 +1,8 @@
 import { isStreamId } from '@video-pipeline/frame';
-import { type Document, isMap, isSeq, type YAMLMap, type YAMLSeq } from 'yaml';
+import type { Document, YAMLMap, YAMLSeq } from 'yaml';
 import { z } from 'zod';
-import { writeStreams } from './edit-scene.ts';
-import { parseStreamList, parseStreamsDocument, readStreamList, StreamsError } from './streams.ts';
+import { editList, entryOf, streamOf } from './edit-scene.ts';
+import { parseStreamList, readStreamList, StreamsError } from './streams.ts';
 
 /** Protocols that ingest reads over a network. A path is a video file. */
 const SCHEMES = ['rtsp', 'rtsps', 'http', 'https', 'srt', 'rtmp', 'rtmps', 'udp'];
@@ -83,7 +83,7 @@ export function putCamera(text: string, draft: unknown, where: string): string {
 /** Disables a camera for ingest, or enables it. @throws StreamsError when there is no such camera */
 export function setDisabled(text: string, id: string, disabled: boolean, where: string): string {
   return edited(text, where, (list) => {
-    const entry = entryOf(list, id) ?? refuse(id, where);
+    const entry = streamOf(list, id, where);
     if (disabled) entry.set('disabled', true);
     else entry.delete('disabled');
   });
@@ -92,7 +92,7 @@ export function setDisabled(text: string, id: string, disabled: boolean, where: 
 /** Removes a camera from the list, with its scene. @throws StreamsError when there is no such camera */
 export function removeCamera(text: string, id: string, where: string): string {
   return edited(text, where, (list) => {
-    const entry = entryOf(list, id) ?? refuse(id, where);
+    const entry = streamOf(list, id, where);
     list.items = list.items.filter((item) => item !== entry);
     if (list.items.length === 0) list.flow = true;
   });
@@ -100,22 +100,9 @@ export function removeCamera(text: string, id: string, where: string): string {
 
 /** The whole list after a change, once it has been read again. @throws StreamsError */
 function edited(text: string, where: string, edit: (list: YAMLSeq, document: Document) => void): string {
-  const document: Document = parseStreamsDocument(text);
-  if (document.errors.length > 0 || !isSeq(document.contents)) {
-    throw new StreamsError(`${where}: must be a list of streams: [{id: ..., ...}]`);
-  }
-  edit(document.contents, document);
-  const written = writeStreams(document, text, where);
+  const written = editList(text, where, edit);
   parseStreamList(written, listed, where);
   return written;
-}
-
-function entryOf(list: YAMLSeq, id: string): YAMLMap | undefined {
-  return list.items.find((item): item is YAMLMap => isMap(item) && item.get('id') === id);
-}
-
-function refuse(id: string, where: string): never {
-  throw new StreamsError(`${where}: there is no stream '${id.slice(0, 128)}'`);
 }
 
 function isAddress(url: string): boolean {
