@@ -83,7 +83,7 @@ export class StreamsFile {
   scene(streamId: string): StreamScene {
     const { zones = {}, lines = {}, events = [], filters } = this.config(streamId) ?? {};
     const excluded = filters?.exclude ?? [];
-    return { zones, lines, rules: events, excluded, writable: streamsFileOf(this.#config) !== undefined };
+    return { zones, lines, rules: events, excluded, writable: this.isWritable };
   }
 
   /** The whole scene of a stream, if it has one. @throws as {@link StreamsFile.scene} */
