@@ -1,6 +1,6 @@
 import type { FrameFacts, Gap, History } from '../src/api.ts';
 import { drawTimeline } from './chart.ts';
-import { API, getJson, h, setText, tableOf } from './dom.ts';
+import { API, button, getJson, h, setText, tableOf } from './dom.ts';
 import { sentence } from './events-panel.ts';
 import { addressOf } from './events-view.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
@@ -38,11 +38,7 @@ export function timelineView(root: HTMLElement, asked: URLSearchParams): () => v
     ['Zoom out', '-', () => go(from - span / 2, to + span / 2)],
     ['Whole day', '0', () => go(day.from, day.to)],
   ] as const;
-  const buttons = moves.map(([text, key, move]) => {
-    const button = h('button', { type: 'button', title: `Key ${key}` }, text);
-    button.onclick = move;
-    return button;
-  });
+  const buttons = moves.map(([text, key, move]) => button(text, { title: `Key ${key}`, onclick: move }));
   root.append(
     h('h1', {}, streams.length > 0 ? `Timeline of ${streams.join(', ')}` : 'Timeline of all streams'),
     timelineForm(asked, from, to),
