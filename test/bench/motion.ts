@@ -2,8 +2,11 @@
 //   npm run bench:motion -- --help
 import { basename } from 'node:path';
 import { CLIPS, defaultModelPath, fetchAsset } from '@video-pipeline/assets';
-import { Decoder, Demuxer, Scaler } from 'node-av/api';
+import { readConfig } from '@video-pipeline/config';
+import { JpegEncoder } from '../../ingest-host/src/jpeg.ts';
 import { MotionGate } from '../../ingest-host/src/motion-gate.ts';
+import { Sampler } from '../../ingest-host/src/sampler.ts';
+import { openSource } from '../../ingest-host/src/source/open.ts';
 import { forTool, loadDetector } from '../../model/src/load-detector.ts';
 import { buildNanodet } from '../../model/src/nanodet/build.ts';
 import { npmScript, positiveNumber } from './options.ts';
@@ -23,6 +26,8 @@ const THRESHOLDS = ['safe' as const, 1 / 2304, 0.001, 0.002, 0.005, 0.01, 0.02, 
 const KEEPALIVE_SECONDS = 10;
 const WANTED = new Set(['person', 'bicycle', 'car', 'motorcycle', 'bus', 'truck', 'train', 'boat']);
 const MAX_PIXELS = 64e6;
+/** Of the JPEGs that the model sees. */
+const { MAX_FRAME_BYTES, JPEG_QUALITY } = readConfig(['MAX_FRAME_BYTES', 'JPEG_QUALITY'], {});
 
 await buildNanodet(console.error);
 const detector = await loadDetector(defaultModelPath(), forTool(MAX_PIXELS));
@@ -34,26 +39,26 @@ try {
 }
 
 async function measure(path: string): Promise<void> {
-  await using input = await Demuxer.open(path);
-  const video = input.video();
-  if (!video) throw new Error(`${path} has no video`);
-  using decoder = await Decoder.create(video);
-  using scaler = new Scaler();
-  const { num, den } = video.avgFrameRate;
+  const source = await openSource(path, { transport: 'tcp', timeoutSeconds: 10 });
+  const sampler = new Sampler(fps);
+  const encoder = new JpegEncoder(MAX_FRAME_BYTES, JPEG_QUALITY);
   const gates = THRESHOLDS.map((threshold) => ({
     threshold,
     gate: new MotionGate({ threshold, keepaliveSeconds: KEEPALIVE_SECONDS }),
     sent: 0,
     missed: 0,
   }));
-  let [index, sampled, wanted] = [0, 0, 0];
-  for await (using frame of decoder.frames(input.packets(video.index))) {
-    if (!frame) break;
-    const time = (index++ * den) / num;
-    if (time * fps < sampled) continue;
+  let [sampled, wanted] = [0, 0];
+  for await (const { frame, time } of source.pictures()) {
+    if (!sampler.keep(time)) continue;
     sampled++;
-    const pictures = [await scaler.toJpeg(frame)];
-    const [seen] = await detector.detect({ pictures, threshold: confidence, client: 'bench', signal });
+    const { jpeg } = await encoder.encode(frame);
+    const [seen] = await detector.detect({
+      pictures: [jpeg],
+      threshold: confidence,
+      client: 'bench',
+      signal,
+    });
     if (!seen || 'error' in seen) throw new Error(`${path}: ${seen?.error}`);
     const isWanted = seen.detections.some(({ class_name }) => WANTED.has(class_name));
     if (isWanted) wanted++;
@@ -63,6 +68,8 @@ async function measure(path: string): Promise<void> {
       else if (isWanted) one.missed++;
     }
   }
+  encoder.close();
+  await source.close();
   console.log(`${basename(path)}: ${sampled} frames at ${fps} fps, ${wanted} with a person or a vehicle`);
   for (const { threshold, gate, sent, missed } of gates) {
     gate.close();
