@@ -3,8 +3,8 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * Puts figures of this machine, dated, into `docs/measured/<name>.json`, over those that stood there: docs/performance.md and
- * infra/capacity.ts read them from there alone.
+ * Puts figures of this machine, dated, into `docs/measured/<name>.json`, over those that stood there: documents and
+ * `infra` read them from there alone.
  */
 export function saveMeasured(name: 'pipeline' | 'load' | 'pictures' | 'video', figures: object): void {
   const file = join(import.meta.dirname, '../../docs/measured', `${name}.json`);
