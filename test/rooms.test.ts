@@ -4,13 +4,12 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 
 const root = resolve(import.meta.dirname, '..');
+const read = (file: string) => readFileSync(join(root, file), 'utf8');
 const SCOPE = '@video-pipeline/';
 
 /** Folder of a package -> names of the packages it may import, as CONTRIBUTING.md's table says. */
 function packageTable(): Map<string, string[]> {
-  const rows = readFileSync(join(root, 'CONTRIBUTING.md'), 'utf8').matchAll(
-    /^\| `([\w/-]+)` +\|.*\| ([\w, -]+) \|$/gm,
-  );
+  const rows = read('CONTRIBUTING.md').matchAll(/^\| `([\w/-]+)` +\|.*\| ([\w, -]+) \|$/gm);
   return new Map([...rows].map(([, folder = '', may = '']) => [folder, may.match(/[a-z-]*[a-z]/g) ?? []]));
 }
 
@@ -44,7 +43,7 @@ test.each([...packages])('%s imports only what CONTRIBUTING.md allows', (folder,
 });
 
 test.each([...packages])('%s/package.json depends on what it imports, and on nothing else', (folder) => {
-  const manifest = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
+  const manifest = JSON.parse(read(`${folder}/package.json`));
   const sources = globSync(`${folder}/**/*.ts`, { cwd: root, exclude: ['**/node_modules/**'] });
   const used = new Set(
     sources
@@ -74,8 +73,7 @@ test('kafkajs is known to packages/kafka alone, whose producer confirms each rec
     exclude: ['**/node_modules/**', 'packages/kafka/**', 'test/rooms.test.ts'],
   });
   const knows = (file: string) =>
-    importsOf(file).some((name) => packageOf(name) === 'kafkajs') ||
-    /\.producer\(/.test(readFileSync(join(root, file), 'utf8'));
+    importsOf(file).some((name) => packageOf(name) === 'kafkajs') || /\.producer\(/.test(read(file));
   expect(sources.filter(knows)).toEqual([]);
 });
 
@@ -126,7 +124,7 @@ test('what SST evaluates at a deploy loads no native module', () => {
 
 test('no two kinds of errors are called alike', () => {
   const classes = product.flatMap((file) => {
-    const code = readFileSync(join(root, file), 'utf8');
+    const code = read(file);
     return [...code.matchAll(/^export class (\w+Error)\b/gm)].map(([, name = '']) => ({ name, file }));
   });
   const groups = Map.groupBy(classes, ({ name }) => name);
@@ -135,9 +133,7 @@ test('no two kinds of errors are called alike', () => {
 
 test('no file of the product has more than 300 lines', () => {
   const styles = globSync('packages/*/page/*.{css,html}', { cwd: root });
-  const long = [...product, ...styles].filter(
-    (file) => readFileSync(join(root, file), 'utf8').split('\n').length - 1 > 300,
-  );
+  const long = [...product, ...styles].filter((file) => read(file).split('\n').length - 1 > 300);
   expect(styles.length).toBeGreaterThan(1);
   expect(long).toEqual([]);
 });
@@ -149,14 +145,14 @@ test('every export is imported by another file', () => {
   });
   const words = new Map<string, Set<string>>();
   for (const file of readers) {
-    for (const [word] of readFileSync(join(root, file), 'utf8').matchAll(/[A-Za-z_$][\w$]*/g)) {
+    for (const [word] of read(file).matchAll(/[A-Za-z_$][\w$]*/g)) {
       words.set(word, (words.get(word) ?? new Set()).add(file));
     }
   }
   const declaration =
     /^export (?:abstract |async )*(?:function\*?|class|const|let|interface|type) ([\w$]+)/gm;
   const unused = product.flatMap((file) =>
-    [...readFileSync(join(root, file), 'utf8').matchAll(declaration)]
+    [...read(file).matchAll(declaration)]
       .filter(([, name = '']) => (words.get(name)?.size ?? 0) < 2)
       .map(([, name]) => `${file}: ${name}`),
   );
@@ -165,7 +161,7 @@ test('every export is imported by another file', () => {
 
 /** @param but statements that don't count */
 function importsOf(file: string, but?: RegExp): string[] {
-  const code = readFileSync(join(root, file), 'utf8');
+  const code = read(file);
   const statements = code.matchAll(
     /^(?:import|export)\b[^;'"]*?\bfrom '([^']+)'|^import '([^']+)'|\bimport(?:\.meta\.resolve)?\('([^']+)'\)/gm,
   );
