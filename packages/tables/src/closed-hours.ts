@@ -1,7 +1,7 @@
 import { inParallel, isMissing, objectsOf, type Reader } from '@video-pipeline/storage';
-import { hoursIn, LISTINGS, type Root } from './listings.ts';
+import { EVENT_ROOT, hoursIn, LISTINGS, type Root, rootOf } from './listings.ts';
 import type { TableBucket } from './merge.ts';
-import { EVENTS, HOURS, manifestKey, partOf } from './schema.ts';
+import { EVENTS, HOURS, manifestKey } from './schema.ts';
 
 /** Objects of an hour that are compacted together. */
 export interface Unit {
@@ -84,10 +84,8 @@ export async function closedHours(
 /** The folders of dates of a part, or of all. */
 async function rootsOf(bucket: TableBucket, part: string | undefined): Promise<Root[]> {
   const streams = part === EVENTS ? [] : await bucket.folders('detections/');
-  const roots = streams.map((stream) => ({ folder: `detections/${stream}/`, part: partOf(stream) }));
-  return [{ folder: 'events/', part: EVENTS }, ...roots].filter(
-    (root) => part === undefined || part === root.part,
-  );
+  const roots = [EVENT_ROOT, ...streams.map(rootOf)];
+  return roots.filter((root) => part === undefined || part === root.part);
 }
 
 async function manifestsFrom(bucket: Pick<Reader, 'page'>, date: string): Promise<Set<string>> {

@@ -9,7 +9,7 @@ import {
   type Reader,
 } from '@video-pipeline/storage';
 import { sizeOf } from './lines.ts';
-import { dateFolder, type FrameTable, HOURS, manifestKey } from './schema.ts';
+import { dateFolder, EVENTS, type FrameTable, HOURS, manifestKey, partOf } from './schema.ts';
 
 /** The bucket as a search needs it. */
 export type SearchBucket = FolderReader;
@@ -24,6 +24,14 @@ export interface Range {
 export interface Root {
   folder: string;
   part: string;
+}
+
+/** The folder of all events. */
+export const EVENT_ROOT: Root = { folder: 'events/', part: EVENTS };
+
+/** The folder of a stream's detections. */
+export function rootOf(streamId: string): Root {
+  return { folder: `detections/${streamId}/`, part: partOf(streamId) };
 }
 
 /** A folder of the objects of an hour. */

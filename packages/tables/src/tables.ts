@@ -18,6 +18,7 @@ import {
 } from './history.ts';
 import {
   begun,
+  EVENT_ROOT,
   filesOf,
   fittingFrom,
   KEPT,
@@ -26,10 +27,11 @@ import {
   listHours,
   type Range,
   remembering,
+  rootOf,
   type SearchBucket,
 } from './listings.ts';
 import { ASK_LESS, LIMITS, OpenHours } from './open-hours.ts';
-import { COLUMNS, EVENTS, FRAME_ID, type FrameTable, ORDER, partOf } from './schema.ts';
+import { COLUMNS, FRAME_ID, type FrameTable, ORDER } from './schema.ts';
 import { AFTER_CURSOR, hitsOf, NEWEST_FIRST, type Query, storedRows, valuesOf, withRaw } from './sql.ts';
 
 export type { Counts, EventPage, EventQuery, FoundFrame, FrameCounts, Gap, Query, SearchBucket };
@@ -199,7 +201,7 @@ export class Tables {
     const days = { from: query.from - (query.from % DAY_MS), to: query.to + DAY_MS };
     const listed = begun(listHours(this.#bucket, 'tables/events/', days));
     using files = engine.files.use();
-    using open = await openEvents.read([{ folder: 'events/', part: EVENTS }], range, held, until);
+    using open = await openEvents.read([EVENT_ROOT], range, held, until);
     const { from } = open;
     const paths = await files.paths(await listed, until);
     const { events, total } = await eventsOf(database, range, { paths, open, cursor }, until);
@@ -254,7 +256,7 @@ export class Tables {
       listHeld(this.#kept.manifests, query),
       asked ?? this.streams(),
     ]);
-    const roots = streams.map((stream) => ({ folder: `detections/${stream}/`, part: partOf(stream) }));
+    const roots = streams.map(rootOf);
     const parts = asked && new Set(roots.map(({ part }) => part));
     const isWanted = ({ key }: { key: string }) => !parts || parts.has(key.at(-'.parquet'.length - 1) ?? '');
     // The files are listed after the manifests, which the compactor writes last. So none of a named hour is missing.
