@@ -11,7 +11,7 @@ import { exported } from '@video-pipeline/tables';
 import { parseTar } from 'nanotar';
 import sharp from 'sharp';
 import { intersectionOverUnion } from '../../model/src/heads/index.ts';
-import { loadDetector } from '../../model/src/load-detector.ts';
+import { forTool, loadDetector } from '../../model/src/load-detector.ts';
 import { buildNanodet } from '../../model/src/nanodet/build.ts';
 import { npmScript } from '../bench/options.ts';
 import { type PythonPeer, peerPython } from '../bench/peers/python.ts';
@@ -217,14 +217,7 @@ function rowOf(name: string, objects: readonly Found[], ours: readonly Found[]):
 
 /** What our server makes of pictures. */
 async function see(path: string, pictures: Buffer[], threshold: number) {
-  const detector = await loadDetector(path, {
-    ...{ device: 'cpu', threads: 1, precision: 'f32', select: 'host', candidates: 1000 },
-    ...{ classAgnostic: false, maxDetections: 1000 },
-    detector: {
-      ...{ maxQueue: 100, maxPixels: 2e7, resize: 'opencv', classThresholds: new Map() },
-      ...{ observe() {}, observeBatch() {}, observeCut() {}, onWarmUpError() {} },
-    },
-  });
+  const detector = await loadDetector(path, { ...forTool(2e7), maxDetections: 1000 });
   const { signal } = new AbortController();
   const seen = await detector.detect({ pictures, threshold, client: 'test', signal });
   await detector.close();

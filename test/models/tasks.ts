@@ -1,7 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import type { Detection } from '@video-pipeline/frame';
@@ -108,7 +107,7 @@ function distance(
   return Math.hypot(x - x1 - share * dx, y - y1 - share * dy);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+if (import.meta.main) {
   const rows = await compareTasks(process.argv[2]);
   console.table(rows);
   if (!rows.every(({ ok }) => ok)) process.exitCode = 1;
