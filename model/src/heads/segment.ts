@@ -90,9 +90,8 @@ function maskIn(
   const mixed = new Float32Array(wide);
   for (let y = 0, to = 0; y < window.height; y++) {
     const share = down.share[y] as number;
-    const [above, below] = [down.low, down.high].map(
-      (taps) => ((taps[y] as number) - firstRow) * wide,
-    ) as Point;
+    const above = ((down.low[y] as number) - firstRow) * wide;
+    const below = ((down.high[y] as number) - firstRow) * wide;
     for (let x = 0; x < wide; x++)
       mixed[x] = (sums[above + x] as number) * (1 - share) + (sums[below + x] as number) * share;
     for (let x = 0; x < window.width; x++, to++) {
