@@ -1,6 +1,7 @@
 import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
 import { createLogGroup } from './logs.ts';
 import type { Stage } from './stages.ts';
+import { objects } from './storage.ts';
 
 /**
  * The function that an alarm of the canary calls. It writes the object by which detect stops using the canary.
@@ -17,7 +18,7 @@ export function createStopCanary(stage: Stage, store: sst.aws.Bucket): sst.aws.F
     logging: { logGroup: logs.name, format: 'json' },
     environment: { S3_BUCKET: store.name },
     permissions: [
-      { actions: ['s3:PutObject'], resources: [$interpolate`${store.arn}/${CANARY_STOPPED_KEY}`] },
+      objects(store, 's3:PutObject', [CANARY_STOPPED_KEY]),
       { actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [$interpolate`${logs.arn}:*`] },
     ],
     nodejs: { minify: true },

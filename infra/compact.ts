@@ -5,6 +5,7 @@ import { metricsEnvironment } from './metrics.ts';
 import { createGroup, type createNetwork, reachS3 } from './network.ts';
 import { environmentOf } from './settings.ts';
 import { COMPACTING, type Stage } from './stages.ts';
+import { objects } from './storage.ts';
 
 /** Most targets of an EventBridge rule. */
 const TARGETS = 5;
@@ -27,7 +28,6 @@ export function createCompactor({ stage, network, store }: Parts) {
   reachS3(network, group);
   const logs = createLogGroup(stage, 'compact');
   const { ndjsonDays } = stage.store;
-  const objects = (...folders: string[]) => folders.map((folder) => $interpolate`${store.arn}/${folder}/*`);
   const fn = new sst.aws.Function('Compact', {
     handler: 'packages/tables/src/lambda.handler',
     runtime: 'nodejs24.x',
@@ -43,9 +43,9 @@ export function createCompactor({ stage, network, store }: Parts) {
       S3_BUCKET: store.name,
     },
     permissions: [
-      { actions: ['s3:GetObject'], resources: objects('detections', 'events', 'tables') },
-      { actions: ['s3:PutObject'], resources: objects('tables') },
-      ...(ndjsonDays ? [{ actions: ['s3:DeleteObject'], resources: objects('detections') }] : []),
+      objects(store, 's3:GetObject', ['detections/*', 'events/*', 'tables/*']),
+      objects(store, 's3:PutObject', ['tables/*']),
+      ...(ndjsonDays ? [objects(store, 's3:DeleteObject', ['detections/*'])] : []),
       { actions: ['s3:ListBucket'], resources: [store.arn] },
       // For Lambda's network interfaces in the VPC. AWS supports no narrower resource for these actions.
       {

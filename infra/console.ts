@@ -27,7 +27,7 @@ import {
 import { environmentOf, KAFKA_IAM_PORT } from './settings.ts';
 import { kafkaEnvironment } from './stage-function.ts';
 import type { Console, Stage } from './stages.ts';
-import type { StreamList } from './storage.ts';
+import { objects, type StreamList } from './storage.ts';
 
 interface Parts {
   stage: Stage;
@@ -235,7 +235,6 @@ function createSignIn(stage: Stage, { domain }: Console) {
 function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.FunctionPermissionArgs[] {
   const { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC, KAFKA_GROUP_ID, S3_PREFIX } =
     stage.settings;
-  const objects = (...keys: string[]) => keys.map((key) => $interpolate`${store.arn}/${key}`);
   return [
     ...kafkaPermissions(kafka, {
       // With PICTURES=once the pictures are on the topic of frames only.
@@ -252,23 +251,20 @@ function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.F
       Object.values(functions).map(({ group }) => kafkaArn(kafka, 'group', group)),
       'DescribeGroup',
     ),
-    {
-      actions: ['s3:GetObject'],
-      resources: objects(
-        `${S3_PREFIX}/*`,
-        'detections/*',
-        'events/*',
-        'reviews/*',
-        'tables/*',
-        'clips/*',
-        'failed/*',
-        `${LOST_BATCHES}/*`,
-        list.key,
-      ),
-    },
+    objects(store, 's3:GetObject', [
+      `${S3_PREFIX}/*`,
+      'detections/*',
+      'events/*',
+      'reviews/*',
+      'tables/*',
+      'clips/*',
+      'failed/*',
+      `${LOST_BATCHES}/*`,
+      list.key,
+    ]),
     // Which events have been reviewed.
-    { actions: ['s3:PutObject'], resources: objects('reviews/*') },
-    { actions: ['s3:DeleteObject'], resources: objects('failed/*', `${LOST_BATCHES}/*`) },
+    objects(store, 's3:PutObject', ['reviews/*']),
+    objects(store, 's3:DeleteObject', ['failed/*', `${LOST_BATCHES}/*`]),
     // For the whole bucket: S3 reports a missing object (404) only to callers that may list without a condition.
     { actions: ['s3:ListBucket'], resources: [store.arn] },
   ];

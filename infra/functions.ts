@@ -6,13 +6,13 @@ import type { KafkaCluster } from './kafka.ts';
 import { createLogGroup } from './logs.ts';
 import {
   type Environment,
-  objects,
   type Parts,
   type Permissions,
   type StageFunction,
   specify,
 } from './stage-function.ts';
 import { beforeForgotten, deployedStages, MOST_RETRIES, runsAsTasks, type Stage } from './stages.ts';
+import { objects } from './storage.ts';
 import { createWorkerImage, createWorkers } from './workers.ts';
 
 export type Functions = ReturnType<typeof createFunctions>;

@@ -18,7 +18,7 @@ import {
 } from './network.ts';
 import { COMMON_VARIABLES, deployment, environmentOf, KAFKA_IAM_PORT, title } from './settings.ts';
 import { deployedStages, type Lambda, type Stage } from './stages.ts';
-import type { StreamList } from './storage.ts';
+import { objects, type StreamList } from './storage.ts';
 
 /** What a pipeline stage needs where it runs: its row in the table of stages, resolved for this deployment. */
 
@@ -187,9 +187,4 @@ export function nearestRack({ network }: Stage): { KAFKA_RACK?: $util.Input<stri
     names.map((name, index) => `${name}=${ids[index]}`).join(),
   );
   return { KAFKA_RACK };
-}
-
-/** Permission for an action on objects of the bucket. */
-export function objects(store: sst.aws.Bucket, action: 's3:GetObject' | 's3:PutObject', keys: string[]) {
-  return { actions: [action], resources: keys.map((key) => $interpolate`${store.arn}/${key}`) };
 }

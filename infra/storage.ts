@@ -28,6 +28,15 @@ export function createStore(stage: Stage) {
   return store;
 }
 
+/** Permission for an action on objects of the bucket. */
+export function objects(
+  store: sst.aws.Bucket,
+  action: `s3:${'Get' | 'Put' | 'Delete'}Object`,
+  keys: string[],
+) {
+  return { actions: [action], resources: keys.map((key) => $interpolate`${store.arn}/${key}`) };
+}
+
 export type StreamList = ReturnType<typeof createStreamList>;
 
 /**

@@ -5,8 +5,9 @@ import { createImage } from './images.ts';
 import { logGroupName } from './logs.ts';
 import { connect, reachAws } from './network.ts';
 import { KAFKA_IAM_PORT } from './settings.ts';
-import { kafkaEnvironment, nearestRack, objects, type Parts, type StageFunction } from './stage-function.ts';
+import { kafkaEnvironment, nearestRack, type Parts, type StageFunction } from './stage-function.ts';
 import { beforeForgotten, MOST_RETRIES, type Workers } from './stages.ts';
+import { objects } from './storage.ts';
 
 /** Percent of CPU use at which ECS adds a task. */
 const CPU_TARGET = 70;
