@@ -3,7 +3,7 @@ import video from '../docs/measured/video.json' with { type: 'json' };
 import { FRAMES_IN_WORK } from '../functions/src/frames-in-work.ts';
 import { MEASURED } from './one-machine.ts';
 import type { Saving } from './savings.ts';
-import { memoryOf, type Stage } from './stages.ts';
+import { isPacked, memoryOf, type Stage } from './stages.ts';
 
 /** How many frames a batch has, how long an invocation takes with it, and how long a frame waits for both. */
 
@@ -57,19 +57,19 @@ export function batchOf(framesPerSecond: number, stage: Stage): number {
 /** Seconds of one invocation with `batch` frames. */
 export function durations(
   batch: number,
-  { gpuFps, store, once, ...workload }: Workload,
+  workload: Workload,
   stage: Stage,
 ): { detect: number; annotate: number } {
+  const { gpuFps, store, once } = workload;
   const cpu = (ms: number, memoryMb: number) => (batch * ms * MB_PER_VCPU) / memoryMb;
   // The wait for a busy server with even service times: Pollaczek and Khinchine's formula for M/D/1.
   const inference = ((batch * 1000) / gpuFps) * (1 + TARGET / (2 * (1 - TARGET)));
   const memory = memoryOf(stage, once ? 'detect' : 'annotate');
-  const share = keptOf({ store, ...workload });
+  const share = keptOf(workload);
   const drawing = share * cpu(MEASURED.cpuMs.annotate + storeCpuMs(store), memory);
   const storing = (share * batch * PUT_MS) / FRAMES_IN_WORK;
   // An object of many pictures is put once all of them are drawn, and the NDJSON after it.
-  const isPacked = store === 'archive' || store === 'video';
-  const annotating = isPacked ? drawing + 2 * PUT_MS : Math.max(drawing, storing);
+  const annotating = isPacked(store) ? drawing + 2 * PUT_MS : Math.max(drawing, storing);
   const detecting = FIXED_MS + cpu(MEASURED.cpuMs.detect, memoryOf(stage, 'detect')) + inference;
   if (once) return { detect: (detecting + annotating) / 1000, annotate: 0 };
   return { detect: detecting / 1000, annotate: (FIXED_MS + annotating) / 1000 };

@@ -12,14 +12,14 @@ import {
 import { estimate, POLLER_MB, travels } from './costs.ts';
 import { ingestCores } from './one-machine.ts';
 import { type Plan, SAVINGS } from './savings.ts';
-import { BROKER_SIZES, type BrokerSize, type Stage, stageOf } from './stages.ts';
+import { BROKER_SIZES, type BrokerSize, isPacked, type Stage, stageOf } from './stages.ts';
 
 /**
  * What the pipeline needs for a number of cameras, what it costs and which limit it reaches first. It applies queueing
  * formulas to measurements of `npm run bench`. docs/capacity.md explains them.
  */
 
-/** The same for the partition with the most streams: it only has to keep up. */
+/** What {@link TARGET} is, for the partition with the most streams: it only has to keep up. */
 const TARGET_FULLEST = 0.9;
 /**
  * Sustained ingress of one `m7g.large`, MB/s. Larger sizes scale with their price. AWS states 500 MB/s for a `16xlarge`
@@ -91,8 +91,7 @@ export function capacityOf(workload: Workload): Capacity {
   const kafka = brokersFor(stage, travels(stage) * framesPerSecond * frameMb);
   // In a frame's partition: its own stream, and the other streams that hash to the same partition.
   const streamsPerBatch = Math.min(batch, 1 + (cameras - 1) / partitions);
-  const isPacked = store === 'archive' || store === 'video';
-  const picturesPerFrame = isPacked ? streamsPerBatch / batch : keptOf(workload);
+  const picturesPerFrame = isPacked(store) ? streamsPerBatch / batch : keptOf(workload);
   const s3PutsPerSecond = framesPerSecond * (picturesPerFrame + streamsPerBatch / batch);
   const ingestTasks = Math.ceil(ingestCores(workload) / (vcpuOf(stage) * TARGET));
   const sized: Omit<Capacity, 'usdPerMonth' | 'limits'> = {

@@ -6,6 +6,7 @@ import {
   type BrokerSize,
   deployedStages,
   HOST_SIZES,
+  isPacked,
   lambdaOf,
   memoryOf,
   runsAsTasks,
@@ -65,7 +66,7 @@ function assumedOf({ settings }: Stage): Work {
     ...(settings.PICTURES === 'once' ? { detect: detect + annotate, annotate: 0 } : { detect, annotate }),
     cpuMs: FRAME_CPU_MS,
     linesPerFrame: LINES_PER_FRAME,
-    putsPerFrame: isPacked(settings) ? ARCHIVE_PUTS_PER_FRAME : 1,
+    putsPerFrame: isPacked(settings.STORE) ? ARCHIVE_PUTS_PER_FRAME : 1,
   };
 }
 
@@ -122,13 +123,10 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
   return { items: items.filter(({ usd }) => usd > 0), assumptions: assumptions(stage, frames, work) };
 }
 
-/** Whether many pictures are one object. */
-const isPacked = ({ STORE }: Stage['settings']) => STORE === 'archive' || STORE === 'video';
-
 /** Storage class of the stage's pictures. Single pictures stay in the standard class: others charge at least 128 KB. */
 function classOf({ settings }: Stage) {
-  const { S3_STORAGE_CLASS = 'STANDARD' } = settings;
-  const isOther = isPacked(settings) && S3_STORAGE_CLASS in CLASSES;
+  const { STORE, S3_STORAGE_CLASS = 'STANDARD' } = settings;
+  const isOther = isPacked(STORE) && S3_STORAGE_CLASS in CLASSES;
   return isOther ? CLASSES[S3_STORAGE_CLASS as keyof typeof CLASSES] : usualClass;
 }
 

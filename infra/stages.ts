@@ -149,6 +149,9 @@ export function runsAsTasks({ functions }: Stage, { carriesFrames }: PipelineSta
   return carriesFrames && functions.workers !== undefined;
 }
 
+/** Whether many pictures are one object. */
+export const isPacked = (store: Stage['settings']['STORE']) => store === 'archive' || store === 'video';
+
 /** Attempts at a batch, Lambda's maximum: with an attempt every two seconds, five and a half hours. */
 export const MOST_RETRIES = 10_000;
 /** Age at which a record is given up, seconds: half an hour before Kafka deletes it. */
