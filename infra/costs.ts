@@ -11,6 +11,7 @@ import {
   memoryOf,
   runsAsTasks,
   type Stage,
+  WORKERS_CPU_TARGET,
   type Workers,
 } from './stages.ts';
 import { transferUsd } from './transfer.ts';
@@ -19,8 +20,6 @@ import { transferUsd } from './transfer.ts';
 const BATCH_SECONDS = { detect: 0.6, annotate: 0.5, serverlessInference: 1.5 };
 /** CPU milliseconds of a frame in detect and annotate. */
 const FRAME_CPU_MS = 10;
-/** Share of their CPU that workers are planned to use. */
-const WORKERS_USE = 0.7;
 /** Work for the frames. It replaces the assumptions of the estimate when better figures are known. */
 export interface Work {
   /** Frames of a batch. `detect` and `annotate` are seconds for 25 frames. */
@@ -100,7 +99,10 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
     { item: 'transfer between zones', usd: transferUsd(stage, publishedGb) },
     { item: 'console', usd: consoleCost(stage) },
     workers
-      ? { item: `workers (${workers.capacity})`, usd: frameStages * workersCost(stage, workers, work) }
+      ? {
+          item: `workers (${workers.capacity})`,
+          usd: frameStages * workersCost(load, workers, work.cpuMs / frameStages),
+        }
       : {
           item: 'Lambda',
           usd:
@@ -161,16 +163,17 @@ function ingestCost({ ingest, load }: Stage): number {
   );
 }
 
-/** The tasks of one stage, on average. */
-function workersCost({ load, settings }: Stage, workers: Workers, { cpuMs }: Work): number {
+/**
+ * The tasks of one stage, on average.
+ * @param cpuMs CPU milliseconds for a frame in this stage
+ */
+function workersCost(load: Stage['load'], workers: Workers, cpuMs: number): number {
   const [vcpu, memoryGb] = [Number.parseFloat(workers.cpu), Number.parseFloat(workers.memory)];
-  const stages = settings.PICTURES === 'once' ? 1 : 2;
-  const vcpus = (load.streams * load.frameRate * cpuMs) / 1000 / stages / WORKERS_USE;
-  const hours = Math.ceil(vcpus / vcpu) * load.cameraHours + workers.tasks.min * idleHours(load);
+  const vcpus = (load.streams * load.frameRate * cpuMs) / 1000 / (WORKERS_CPU_TARGET / 100);
+  const idleHours = load.stageHours - load.cameraHours;
+  const hours = Math.ceil(vcpus / vcpu) * load.cameraHours + workers.tasks.min * idleHours;
   return hours * taskHour(vcpu, memoryGb) * (workers.capacity === 'spot' ? SPOT_SHARE : 1);
 }
-
-const idleHours = ({ stageHours, cameraHours }: Stage['load']) => stageHours - cameraHours;
 
 /** Load balancer with an address in each zone, and its task. Cognito is free for the first 10,000 users. */
 function consoleCost({ console, network, load }: Stage): number {
