@@ -1,7 +1,7 @@
 import { readCameras } from './cameras.ts';
 import { type Quota, quotasOf } from './quotas.ts';
 import { deployment } from './settings.ts';
-import { functionsOf, type Stage } from './stages.ts';
+import type { Stage } from './stages.ts';
 
 /** Asks the AWS command line. @returns its answer, JSON */
 type Ask = (...args: string[]) => string;
@@ -23,7 +23,7 @@ export function check(stage: Stage, region: string, ask: Ask): void {
   const cameras = (CAMERAS_FILE ? readCameras(CAMERAS_FILE).length : 0) + (stage.ingest.testCamera ? 1 : 0);
   ask('sts', 'get-caller-identity');
   const held = heldBy(stage.name);
-  const rows = quotasOf(stage, functionsOf(stage).length, Math.max(1, cameras)).map((quota) => {
+  const rows = quotasOf(stage, Math.max(1, cameras)).map((quota) => {
     const { all, own } = held[quota.name]?.(ask) ?? { all: 0, own: 0 };
     const others = all - own;
     return { ...quota, others, has: quotaOf(quota, ask), wants: others + quota.need + (quota.besides ?? 0) };

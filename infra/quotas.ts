@@ -1,6 +1,6 @@
 import { mostNodes } from './kubernetes.ts';
 import { canaryOf } from './scaling.ts';
-import { COMPACTING, deployedStages, runsAsTasks, type Stage } from './stages.ts';
+import { COMPACTING, deployedStages, functionsOf, runsAsTasks, type Stage } from './stages.ts';
 
 /** One of AWS's quotas, and the stage's share of it. */
 export interface Quota {
@@ -22,11 +22,8 @@ const TEST_CAMERA_VCPU = 0.25;
 /** Concurrency that Lambda keeps for functions without a reservation. */
 const UNRESERVED = 100;
 
-/**
- * What a stage needs of the quotas that could stop its first deploy, computed from its row.
- * @param functions number of Lambda functions of stages; each reserves one invocation for each partition
- */
-export function quotasOf(stage: Stage, functions: number, cameras: number): Quota[] {
+/** What a stage needs of the quotas that could stop its first deploy, computed from its row. */
+export function quotasOf(stage: Stage, cameras: number): Quota[] {
   const { network, kafka, inference, ingest } = stage;
   const tasks = Math.ceil(cameras / ingest.streamsPerTask);
   // A deploy ends an old task before it starts the new one; two of the test camera may run.
@@ -48,7 +45,8 @@ export function quotasOf(stage: Stage, functions: number, cameras: number): Quot
       service: 'lambda',
       code: 'L-B99A9384',
       usual: 1000,
-      need: functions * kafka.partitions + COMPACTING,
+      // Each function reserves one invocation for each partition.
+      need: functionsOf(stage).length * kafka.partitions + COMPACTING,
       besides: UNRESERVED,
     },
     {

@@ -51,7 +51,7 @@ describe('production while a canary is tried', () => {
     const stage = stageOf('production');
     const { max } = (stage.inference as { replicas: { max: number } }).replicas;
     expect(Number(pool?.inputs.spec.limits['nvidia.com/gpu'])).toBe(max + 2);
-    const gpus = () => quotasOf(stage, 3, 10).find(({ name }) => name.includes('G and VT'))?.need;
+    const gpus = () => quotasOf(stage, 10).find(({ name }) => name.includes('G and VT'))?.need;
     const before = gpus() ?? 0;
     process.env.MODEL_CANARY = TRIED.MODEL_CANARY;
     expect(gpus()).toBe(before + 4);

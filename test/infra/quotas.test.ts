@@ -2,16 +2,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { quotasOf } from '../../infra/quotas.ts';
-import { functionsOf, stageOf } from '../../infra/stages.ts';
+import { stageOf } from '../../infra/stages.ts';
 import { graphOf, ofType } from './graphs.ts';
 import { ROOT } from './offline/platform.ts';
 
 const NAMES = ['production', 'staging', 'personal'] as const;
 const CAMERAS = { production: 20, staging: 1, personal: 1 };
-const quotas = (name: (typeof NAMES)[number]) => {
-  const stage = stageOf(name);
-  return quotasOf(stage, functionsOf(stage).length, CAMERAS[name]);
-};
+const quotas = (name: (typeof NAMES)[number]) => quotasOf(stageOf(name), CAMERAS[name]);
 const need = (name: (typeof NAMES)[number], quota: string) =>
   quotas(name).find((one) => one.name === quota)?.need ?? 0;
 

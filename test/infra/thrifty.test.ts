@@ -134,7 +134,7 @@ describe('a stage that saves what it can', () => {
   test('asks for the vCPUs of all its tasks', () => {
     const [stage, plain] = [stageOf('thrifty'), stageOf('production')];
     const spot = (of: typeof stage) =>
-      quotasOf(of, functionsOf(of).length, 20).find(({ name }) => name.startsWith('Fargate Spot'))?.need ?? 0;
+      quotasOf(of, 20).find(({ name }) => name.startsWith('Fargate Spot'))?.need ?? 0;
     expect(functionsOf(stage)).toEqual(['notify']);
     expect(spot(plain)).toBe(0);
     // Two tasks of ingest with two vCPUs each, and the workers.
