@@ -15,18 +15,16 @@ const ACCESS = {
   CLUSTER_VIEWERS: `arn:aws:iam::${ACCOUNT}:role/look`,
 };
 
+const CAMERAS = { CAMERAS_FILE: 'test/infra/cameras.yaml' };
+
 /** Every way in which the app is deployed: three stages, `sst dev`, and what is had by option alone. */
 export const EVALUATIONS = {
-  production: { stage: 'production', env: { CAMERAS_FILE: 'test/infra/cameras.yaml', ...ACCESS } },
+  production: { stage: 'production', env: { ...CAMERAS, ...ACCESS } },
   staging: { stage: 'staging', env: ACCESS },
   personal: { stage: 'alice' },
   dev: { stage: 'alice', dev: true },
-  hosted: { stage: 'hosted', row: hosted, env: { CAMERAS_FILE: 'test/infra/cameras.yaml' } },
+  hosted: { stage: 'hosted', row: hosted, env: CAMERAS },
 } as const satisfies Record<string, Evaluation>;
-// So that stageOf knows them here as it does where they are evaluated.
-for (const evaluation of Object.values<Evaluation>(EVALUATIONS)) {
-  if (evaluation.row) rows[evaluation.stage] = evaluation.row;
-}
 
 export type Deployed = keyof typeof EVALUATIONS;
 export const DEPLOYED = Object.keys(EVALUATIONS) as Deployed[];
@@ -37,19 +35,17 @@ export const DEPLOY_CIDR = '198.51.100.7/32';
 /** Images of the model in use, and of one that is tried. */
 export const TRIED = { MODEL_IMAGE: 'registry/model@sha256:old', MODEL_CANARY: 'registry/model@sha256:new' };
 
-/** Production while a canary is tried, which no deployment is for long. */
-const CANARY: Evaluation = {
-  stage: 'production',
-  env: { CAMERAS_FILE: 'test/infra/cameras.yaml', ...TRIED },
-};
-
-/** The stages that are deployed for a while, or by options that change who does a stage's work. */
-const FURTHER = {
-  canary: CANARY,
-  thrifty: { stage: 'thrifty', row: thrifty, env: { CAMERAS_FILE: 'test/infra/cameras.yaml' } },
+/** And the stages that are deployed for a while, or by options that change who does a stage's work. */
+const ALL = {
+  ...EVALUATIONS,
+  canary: { stage: 'production', env: { ...CAMERAS, ...TRIED } },
+  thrifty: { stage: 'thrifty', row: thrifty, env: CAMERAS },
 } as const satisfies Record<string, Evaluation>;
-rows.thrifty = thrifty;
-type Evaluated = Deployed | keyof typeof FURTHER;
+// So that stageOf knows them here as it does where they are evaluated.
+for (const evaluation of Object.values<Evaluation>(ALL)) {
+  if (evaluation.row) rows[evaluation.stage] = evaluation.row;
+}
+type Evaluated = keyof typeof ALL;
 
 let hash: string | undefined;
 
@@ -67,7 +63,7 @@ async function keepGraph(deployed: Evaluated, file: string): Promise<void> {
   try {
     if (existsSync(file)) return;
     await prepare((line) => process.stderr.write(`${line}\n`));
-    const { stage, ...rest }: Evaluation = { ...EVALUATIONS, ...FURTHER }[deployed];
+    const { stage, ...rest }: Evaluation = ALL[deployed];
     const graph = await evaluate({ stage, ...rest, env: { DEPLOY_CIDRS: DEPLOY_CIDR, ...rest.env } });
     const partial = `${file}.${process.pid}`;
     writeFileSync(partial, JSON.stringify(graph));
