@@ -9,6 +9,7 @@ import {
   giveBack,
   type Raster,
 } from '@video-pipeline/picture/codec';
+import { edgesOf } from '@video-pipeline/scene/zones';
 import { type Colour, classColour, readableOn, trackColour } from './colour.ts';
 import { Gate } from './gate.ts';
 import { type Glyphs, loadGlyphs } from './glyphs.ts';
@@ -144,10 +145,10 @@ function areaOf(picture: Pick<Frame, 'width' | 'height'>, polygon: Points): numb
     const [least, most] = [places.reduce((a, b) => Math.min(a, b)), places.reduce((a, b) => Math.max(a, b))];
     return Math.max(0, Math.min(side, most) - Math.max(0, least));
   }) as [number, number];
-  const edges = points.reduce((sum, [x, y], index) => {
-    const [toX, toY] = points[(index + 1) % points.length] ?? [x, y];
-    return sum + Math.max(Math.abs(toX - x), Math.abs(toY - y), 1);
-  }, 0);
+  const edges = edgesOf(points).reduce(
+    (sum, [[x1, y1], [x2, y2]]) => sum + Math.max(Math.abs(x2 - x1), Math.abs(y2 - y1), 1),
+    0,
+  );
   return columns * rows + 2 * edges * lineWidth(picture);
 }
 

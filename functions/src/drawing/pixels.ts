@@ -1,4 +1,5 @@
 import { evenUp, type Raster } from '@video-pipeline/picture/codec';
+import { edgesOf } from '@video-pipeline/scene/zones';
 import type { Colour } from './colour.ts';
 import { type Glyphs, UNKNOWN } from './glyphs.ts';
 
@@ -123,8 +124,7 @@ function tintPlane(plane: Plane, points: Points, value: number, share: number): 
   const { samples, step, stride, scale } = plane;
   /** For each row, where the polygon's edges cross the middle of its samples. */
   const crossings: number[][] = [];
-  for (const [index, [x1, y1]] of points.entries()) {
-    const [x2, y2] = points[(index + 1) % points.length] ?? [x1, y1];
+  for (const [[x1, y1], [x2, y2]] of edgesOf(points)) {
     const last = Math.min(plane.height - 1, Math.ceil(Math.max(y1, y2) / scale - 0.5) - 1);
     for (let y = Math.max(0, Math.ceil(Math.min(y1, y2) / scale - 0.5)); y <= last; y++) {
       const row = crossings[y] ?? [];
@@ -144,8 +144,7 @@ function tintPlane(plane: Plane, points: Points, value: number, share: number): 
 
 /** Draws a closed outline, `line` pixels wide. */
 export function strokePolygon(pixels: Pixels, points: Points, line: number, colour: Colour): void {
-  for (const [index, point] of points.entries())
-    strokeLine(pixels, point, points[(index + 1) % points.length] ?? point, line, colour);
+  for (const [from, to] of edgesOf(points)) strokeLine(pixels, from, to, line, colour);
 }
 
 /** Draws a line as a row of squares with sides of `line` pixels. */

@@ -249,7 +249,8 @@ function onLine([a, b]: Polygon, point: Point): boolean {
   return a !== undefined && b !== undefined && Math.abs(sideOf([a, b], point)) <= EPSILON * distance(a, b);
 }
 
-function edgesOf(polygon: Polygon): Segment[] {
+/** Each side of a polygon, the one from the last corner to the first included. */
+export function edgesOf(polygon: Polygon): Segment[] {
   return polygon.map((point, index) => [point, at(polygon, (index + 1) % polygon.length)]);
 }
 
