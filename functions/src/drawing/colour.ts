@@ -1,25 +1,19 @@
+import { classHue, LIGHTNESS, SATURATION, trackHue } from '@video-pipeline/frame/hues';
+
 /** Red, green, blue, each 0..255. */
 export type Colour = readonly [number, number, number];
 
 const BLACK: Colour = [0, 0, 0];
 const WHITE: Colour = [255, 255, 255];
 
-/** Steps of the golden angle never come close to an earlier hue, so that a few classes always look different. */
-const GOLDEN_ANGLE = 137.508;
-const SATURATION = 0.85;
-const LIGHTNESS = 0.5;
-
-/** The colour of a class: always the same one, unlike that of the classes near it. */
+/** The colour of a class. */
 export function classColour(classId: number): Colour {
-  return fromHsl((classId * GOLDEN_ANGLE) % 360, SATURATION, LIGHTNESS);
+  return fromHue(classHue(classId));
 }
 
-/** The colour of a track: always the same one, unrelated to that of the next track. */
+/** The colour of a track. */
 export function trackColour(trackId: string): Colour {
-  // FNV-1a, 32 bits: Fowler, Noll and Vo.
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(trackId)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  return fromHsl(hash % 360, SATURATION, LIGHTNESS);
+  return fromHue(trackHue(trackId));
 }
 
 /** Black or white, whichever is easier to read on `background`. */
@@ -42,8 +36,9 @@ function relativeLuminance(colour: Colour): number {
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
-/** @param hue degrees; saturation and lightness 0..1 */
-function fromHsl(hue: number, saturation: number, lightness: number): Colour {
+/** @param hue degrees */
+function fromHue(hue: number): Colour {
+  const [saturation, lightness] = [SATURATION / 100, LIGHTNESS / 100];
   const reach = saturation * Math.min(lightness, 1 - lightness);
   const part = (shift: number) => {
     const turn = (shift + hue / 30) % 12;

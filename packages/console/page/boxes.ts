@@ -1,4 +1,5 @@
 import type { Detection } from '@video-pipeline/frame';
+import { classHue, LIGHTNESS, SATURATION, trackHue } from '@video-pipeline/frame/hues';
 import { skeletonOf, surePoints } from '@video-pipeline/frame/keypoints';
 
 /** Which detections are shown, and how. */
@@ -23,15 +24,16 @@ export const SHOW_ALL: BoxFilter = {
 
 /** The colour of a class, the same as in the annotated pictures. */
 export function classColour(classId: number): string {
-  return `hsl(${(classId * 137.508) % 360} 85% 50%)`;
+  return colourOf(classHue(classId));
 }
 
 /** The colour of a track, the same as in the annotated pictures. */
 export function trackColour(trackId: string): string {
-  // FNV-1a, 32 bits: Fowler, Noll and Vo.
-  let hash = 0x811c9dc5;
-  for (const byte of new TextEncoder().encode(trackId)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  return `hsl(${hash % 360} 85% 50%)`;
+  return colourOf(trackHue(trackId));
+}
+
+function colourOf(hue: number): string {
+  return `hsl(${hue} ${SATURATION}% ${LIGHTNESS}%)`;
 }
 
 /** The detections that pass the filter. */

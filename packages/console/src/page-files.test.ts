@@ -10,6 +10,7 @@ test('what a file of the page imports is a file of the page', () => {
   );
   const names = new Set(imported);
   expect(names).toContain('./keypoints.ts');
+  expect(names).toContain('./hues.ts');
   expect(names).toContain('./uplot.js');
   expect([...names].filter((name) => !page.has(name?.replace(/^\.\//, '') ?? ''))).toEqual([]);
 });

@@ -12,21 +12,24 @@ const TYPES: Record<string, string> = {
   '.js': 'text/javascript; charset=utf-8',
 };
 
+/** Modules of packages/frame by which the page draws as annotate does. */
+const SHARED = ['hues', 'keypoints'];
+
 /** The page's files by name. */
 export type Page = ReadonlyMap<string, { type: string; body: string; etag: string }>;
 
 /** All files of the page, read once, with the types stripped from TypeScript. No other file is served. */
 export function loadPage(): Page {
-  const files = readdirSync(FOLDER).filter((name) => extname(name) in TYPES);
-  const own = files.map((name) => [name, load(name, join(FOLDER, name))] as const);
   const { resolve } = createRequire(import.meta.url);
+  const own = readdirSync(FOLDER).filter((name) => extname(name) in TYPES);
   const uplot = dirname(resolve('uplot'));
-  return new Map([
-    ...own,
-    ['keypoints.ts', load('keypoints.ts', resolve('@video-pipeline/frame/keypoints'))],
-    ['uplot.js', load('uplot.js', join(uplot, 'uPlot.esm.js'))],
-    ['uplot.css', load('uplot.css', join(uplot, 'uPlot.min.css'))],
-  ]);
+  const files: [name: string, path: string][] = [
+    ...own.map((name): [string, string] => [name, join(FOLDER, name)]),
+    ...SHARED.map((name): [string, string] => [`${name}.ts`, resolve(`@video-pipeline/frame/${name}`)]),
+    ['uplot.js', join(uplot, 'uPlot.esm.js')],
+    ['uplot.css', join(uplot, 'uPlot.min.css')],
+  ];
+  return new Map(files.map(([name, path]) => [name, load(name, path)]));
 }
 
 function load(name: string, path: string) {
@@ -40,5 +43,5 @@ function load(name: string, path: string) {
 function withOwnImports(code: string): string {
   return code
     .replace("from 'uplot'", "from './uplot.js'")
-    .replace("from '@video-pipeline/frame/keypoints'", "from './keypoints.ts'");
+    .replaceAll(/from '@video-pipeline\/frame\/(\w+)'/g, "from './$1.ts'");
 }
