@@ -156,9 +156,12 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
       else drawn.push(outcome);
     }
     const putStream = async (frames: Drawn[]) => {
-      const lines = frames.map((one) => ({ ...one, line: JSON.stringify(storedFacts(one)) }));
-      const places = isPacked ? await putPacks(form, lines, dependencies) : undefined;
-      if (places) for (const one of frames) one.latencyMs = Date.now() - one.frame.capturedAt;
+      let places: Places | undefined;
+      if (isPacked) {
+        const packables = frames.map((one) => ({ ...one, line: JSON.stringify(storedFacts(one)) }));
+        places = await putPacks(form, packables, dependencies);
+        for (const one of frames) one.latencyMs = Date.now() - one.frame.capturedAt;
+      }
       await putDetections(store, frames, places);
     };
     await Promise.all([
