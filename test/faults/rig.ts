@@ -58,7 +58,7 @@ export async function startRig(options: {
   /** Where it is set, memory is watched: each process of ours collects its garbage every 20 s. */
   rollingMinutes?: number;
 }) {
-  const { folder, pictures = 'twice' } = options;
+  const { folder, store = 'frames', pictures = 'twice' } = options;
   const processOf = (name: StageName): StageName => (pictures === 'once' ? 'detect' : name);
   const [s3Port, modelPort] = [await freePort(), await freePort()];
   const kafkaNodes = await planBrokers(options.brokers ?? 1, folder, options.kafkaDir);
@@ -97,7 +97,7 @@ export async function startRig(options: {
     AWS_REGION: 'us-east-1',
     S3_BUCKET: BUCKET,
     S3_PREFIX: PREFIX,
-    STORE: options.store ?? 'frames',
+    STORE: store,
     STORE_CLASSES: MARK,
     CLIP_BEFORE_SECONDS: String(KEPT_SECONDS),
     CLIP_AFTER_SECONDS: String(KEPT_SECONDS),
@@ -189,7 +189,7 @@ export async function startRig(options: {
     /** The same bucket as the files that it is kept as. */
     files: folderReader(bucketFolder),
     bucketFolder,
-    store: options.store ?? 'frames',
+    store,
     bucket: openBucket(storage),
     /** Settings of the bucket, past the fault proxy. */
     storage,
