@@ -6,10 +6,9 @@ export interface Plan {
   partitionsPerCamera: number;
 }
 
-const set = ({ stage, ...rest }: Plan, settings: Partial<Stage['settings']>): Plan => ({
-  ...rest,
-  stage: { ...stage, settings: { ...stage.settings, ...settings } },
-});
+const change = (plan: Plan, parts: Partial<Stage>): Plan => ({ ...plan, stage: { ...plan.stage, ...parts } });
+const set = (plan: Plan, settings: Partial<Stage['settings']>): Plan =>
+  change(plan, { settings: { ...plan.stage.settings, ...settings } });
 
 /**
  * Options that make a camera cheaper, in the order of docs/capacity.md. Each changes the stage as a row of
@@ -32,20 +31,17 @@ export const SAVINGS = {
   brokers: {
     does: 'standard brokers (`kind: provisioned`), `retentionHours: 2`',
     price: 'volumes and rebalancing are yours; an outage behind Kafka may last two hours',
-    apply: ({ stage, ...rest }) => ({
-      ...rest,
-      stage: {
-        ...stage,
+    apply: (plan) =>
+      change(plan, {
         kafka: {
-          ...stage.kafka,
+          ...plan.stage.kafka,
           kind: 'provisioned',
           instance: 'kafka.m7g.large',
           volumeGb: 1,
           maxVolumeGb: 1,
           retentionHours: 2,
         },
-      },
-    }),
+      }),
   },
   quality: {
     does: '`JPEG_QUALITY=70`',
@@ -55,40 +51,31 @@ export const SAVINGS = {
   workers: {
     does: 'tasks instead of Lambda (`functions.workers`), on Fargate Spot',
     price: 'ECS adds tasks in minutes, Lambda in seconds; an ended task makes its group pause for seconds',
-    apply: ({ stage, ...rest }) => ({
-      ...rest,
-      stage: {
-        ...stage,
+    apply: (plan) =>
+      change(plan, {
         functions: {
-          ...stage.functions,
+          ...plan.stage.functions,
           workers: { cpu: '1 vCPU', memory: '2 GB', tasks: { min: 3, max: 300 }, capacity: 'spot' },
         },
-      },
-    }),
+      }),
   },
   zonal: {
     does: 'frames kept within a zone (`network.zonal`)',
     price: 'a zone with fewer cameras or pods than the others has more idle, or slower, partitions',
-    apply: ({ stage, ...rest }) => ({
-      ...rest,
-      stage: { ...stage, network: { ...stage.network, zonal: true } },
-    }),
+    apply: (plan) => change(plan, { network: { ...plan.stage.network, zonal: true } }),
   },
   spot: {
     does: 'Spot for GPU pods (`gpu.capacity`) and for ingest (`capacity`)',
     price:
       'frames wait while a pod is replaced; cameras are without pictures while a task is, for about a minute',
-    apply: ({ stage, ...rest }) => ({
-      ...rest,
-      stage: {
-        ...stage,
+    apply: (plan) =>
+      change(plan, {
         inference: {
-          ...stage.inference,
+          ...plan.stage.inference,
           gpu: { families: ['g6', 'g5'], capacity: ['spot', 'on-demand'] },
         } as Stage['inference'],
-        ingest: { ...stage.ingest, capacity: 'spot' } as Stage['ingest'],
-      },
-    }),
+        ingest: { ...plan.stage.ingest, capacity: 'spot' } as Stage['ingest'],
+      }),
   },
 } satisfies Record<string, { does: string; price: string; apply: (plan: Plan) => Plan }>;
 
