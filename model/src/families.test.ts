@@ -517,6 +517,12 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
     /no kpt_shape.*keypoints: \[17, 3\]/,
     { outputs: [withPose], metadata: { ...C80, task: 'pose' } },
   ],
+  [
+    'pose that only a person calls so, whose key points are not counted',
+    /no kpt_shape.*keypoints: \[17, 3\]/,
+    { outputs: [withPose] },
+    { head: 'yolov8-pose' },
+  ],
   ['masks that are missing', /no family has/, { outputs: [yolov8], metadata: { ...C80, task: 'segment' } }],
   ['six channels', /neither \[N, 3, H, W\]/, { outputs: [yolov8], input: { shape: [1, 6, SIDE, SIDE] } }],
   ['an input of integers', /neither floats nor uint8/, { outputs: [yolov8], input: { type: 'int64' } }],

@@ -113,7 +113,9 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     const found = { inputs: listed(inputs), outputs: listed(outputs), metadata, card };
     const refuse = (why: string, more: Partial<Evidence> = {}) =>
       unsupported(path, why, { ...found, ...more });
-    const image = servableInput(graph, metadata, refuse);
+    const wanted = options.head ?? card.family;
+    const task = servableTask(metadata, wanted, refuse);
+    const image = servableInput(graph, refuse);
     const { channels, shape } = layoutOf(image);
     const [batch, height, width] = channels === 1 ? shape.toSpliced(1, 1) : shape;
     const inputSize = inputSizeOf(height, width, metadata);
@@ -121,9 +123,10 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     const size = letterbox(16, 9, inputSize);
     const cpu = cpuShape(stored.weights, options.threads ?? 1);
 
+    const pixels = (head: HeadName) => pixelsOf(card, heads[head].preprocessing);
     const changed = (head: HeadName, form: OutputForm): ModelProto => {
       const fresh = stored.graph;
-      takeUint8Frames(fresh, pixelsOf(card, heads[head].preprocessing));
+      takeUint8Frames(fresh, pixels(head));
       giveFloat32(fresh);
       giveUsualForm(fresh, heads[head], form);
       return fresh;
@@ -141,30 +144,22 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
         });
         return { onnx, pool, proof };
       } catch (cause) {
-        throw new UnsupportedModelError(
-          `${path}: the runtime can't run it: ${runtimeReason(cause as Error)}`,
-          {
-            cause,
-          },
-        );
+        const why = `${path}: the runtime can't run it: ${runtimeReason(cause as Error)}`;
+        throw new UnsupportedModelError(why, { cause });
       }
     };
-    const wanted = options.head ?? card.family;
     const facts = {
       ...size,
+      task,
       classes: names?.length,
       endToEnd: metadata.endToEnd,
       keypoints: metadata.keypoints,
-      task: metadata.task ? taskOf(metadata.task) : wanted && (heads[wanted] as Head).task,
     };
     /** Recognises the family from the outputs. With `named`, only that family is accepted. */
     const recognise = async (fedAs: HeadName, named: HeadName | undefined, form: OutputForm = card) => {
       const asked = await ask(fedAs, form);
-      const {
-        head,
-        refusal = '',
-        verdicts,
-      } = decide(asked.proof.alone, { ...facts, boxes: form.boxes }, named);
+      const said = { ...facts, boxes: form.boxes };
+      const { head, refusal = '', verdicts } = decide(asked.proof.alone, said, named);
       const answered = (asked.proof.alone[0] ?? []).map(({ name, dims }) => `${name} [${dims.join(', ')}]`);
       const evidence: Evidence = { ...found, answered, verdicts, ...asked.proof.batches };
       const advice = head || form !== card ? '' : await advise(verdicts, formOf(card), problemAs);
@@ -177,7 +172,6 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
         () => undefined,
         ({ evidence }) => problemOf(evidence?.verdicts, head),
       );
-    const pixels = (head: HeadName) => pixelsOf(card, heads[head].preprocessing);
     let asked = await recognise(wanted ?? 'yolov8', wanted);
     // The model runs again, now with the preprocessing of its family.
     if (!card.input && pixels(asked.head) !== pixels(wanted ?? 'yolov8')) {
@@ -213,22 +207,28 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
   }
 }
 
-/** The image input. @throws UnsupportedModelError when there is no usable one, or the task is not served */
-function servableInput(
-  model: ModelProto,
-  { task, keypoints }: ModelMetadata,
-  refuse: (why: string) => UnsupportedModelError,
-): ValueInfoProto {
-  if (task !== undefined && !taskOf(task)) {
-    throw refuse(`its task is '${task}', and only these are served: ${TASK_NAMES.join(', ')}`);
-  }
-  const strange = [...model.graph.input, ...model.graph.output].find(({ type }) => !type?.tensorType);
-  if (strange) throw refuse(`'${strange.name}' is no tensor`);
-  if (task !== undefined && taskOf(task) === 'pose' && !keypoints) {
+type Refuse = (why: string) => UnsupportedModelError;
+
+/** The task, if the metadata or a named family says it. @throws UnsupportedModelError when it can't be served */
+function servableTask(
+  { task: said, keypoints }: ModelMetadata,
+  wanted: HeadName | undefined,
+  refuse: Refuse,
+) {
+  const task = said === undefined ? wanted && (heads[wanted] as Head).task : taskOf(said);
+  if (said !== undefined && !task)
+    throw refuse(`its task is '${said}', and only these are served: ${TASK_NAMES.join(', ')}`);
+  if (task === 'pose' && !keypoints)
     throw refuse(
       'its metadata has no kpt_shape: a card says how many key points it has, { keypoints: [17, 3] }',
     );
-  }
+  return task;
+}
+
+/** The image input. @throws UnsupportedModelError when there is no usable one */
+function servableInput(model: ModelProto, refuse: Refuse): ValueInfoProto {
+  const strange = [...model.graph.input, ...model.graph.output].find(({ type }) => !type?.tensorType);
+  if (strange) throw refuse(`'${strange.name}' is no tensor`);
   const image = imageInput(model);
   if (!image) throw refuse('it needs exactly one input for pictures');
   if (!image.type.tensorType.shape) throw refuse('its input states no shape; export it with [N, 3, H, W]');
