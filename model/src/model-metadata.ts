@@ -42,7 +42,7 @@ export function readMetadata(properties: readonly { key: string; value: string }
   const written = texts.get('names') ?? '';
   const literal = parseNames(written);
   const names = literal.length > 0 ? literal : plainNames(written);
-  if (names.length > 0) metadata.names = names;
+  if (names.length > 0) metadata.names = Array.from(names, (name, id) => name ?? `class ${id}`);
   const stride = Number(texts.get('stride'));
   if (Number.isInteger(stride) && stride > 0 && stride <= MAX_STRIDE) metadata.stride = stride;
   const [height, width] = (texts.get('imgsz') ?? '').match(/\d+/g)?.map(Number) ?? [];
@@ -87,7 +87,7 @@ function parseNames(text: string): string[] {
     const index = isList ? names.length : Number(id);
     if (index < MAX_CLASSES) names[index] = (single ?? double ?? '').replace(/\\(.)/g, '$1');
   }
-  return Array.from(names, (name, id) => name ?? `class ${id}`);
+  return names;
 }
 
 /** Lines `0: person`, `- person` or `person`, or `person, car` -> `['person', 'car']` */
@@ -99,5 +99,5 @@ function plainNames(text: string): string[] {
     const [, id, name = ''] = /^(?:(\d{1,4}):\s*|-\s+)?(.{0,999})/.exec(part) ?? [];
     names[id === undefined ? names.length : Number(id)] = name;
   }
-  return Array.from(names, (name, id) => name ?? `class ${id}`);
+  return names;
 }
