@@ -1,4 +1,5 @@
 import video from '../docs/measured/video.json' with { type: 'json' };
+import { SEGMENT_PICTURES } from '../packages/storage/src/segment.ts';
 import {
   batchOf,
   durations,
@@ -9,7 +10,7 @@ import {
   type Workload,
   weightsOf,
 } from './batches.ts';
-import { estimate, POLLER_MB, travels } from './costs.ts';
+import { estimate, POLLER_MB, travels, workerTasks } from './costs.ts';
 import { ingestCores } from './one-machine.ts';
 import { type Plan, SAVINGS } from './savings.ts';
 import { BROKER_SIZES, type BrokerSize, isPacked, type Stage, stageOf } from './stages.ts';
@@ -30,6 +31,13 @@ const BROKER_MB = { express: 15.6, provisioned: 4.8 };
 const VOLUME = { copies: 3, used: 0.6 };
 /** Most brokers of a cluster with KRaft. */
 const MAX_BROKERS = 60;
+/**
+ * Replicas of partitions that a broker should hold at most, by its size as a multiple of `large`.
+ * @see https://docs.aws.amazon.com/msk/latest/developerguide/bestpractices.html
+ */
+const mostReplicas = (times: number) => (times < 4 ? 1_000 : times < 8 ? 2_000 : 4_000);
+/** Most tasks of an ECS service. */
+const MAX_TASKS = 5_000;
 
 interface StageNeed {
   /** Time of one invocation, seconds. */
@@ -55,6 +63,8 @@ export interface Capacity {
   detect: StageNeed;
   /** Left out if annotate runs within detect. */
   annotate?: StageNeed;
+  /** Tasks of each stage that carries frames; left out if those are Lambda functions. */
+  workers?: number;
   gpuPods: number;
   ingestTasks: number;
   kafka: { kind: Stage['kafka']['kind']; ingressMb: number; brokers: number; size: BrokerSize };
@@ -70,7 +80,7 @@ export interface Capacity {
 
 /** Sizes all parts for the workload, with the Lambda functions and tasks of the stage `production`. */
 export function capacityOf(workload: Workload): Capacity {
-  const { cameras, fps, gpuFps, store } = workload;
+  const { cameras, fps, gpuFps, store, once } = workload;
   const plan = planOf(workload);
   const { stage } = plan;
   const { frameKb } = weightsOf(stage);
@@ -88,10 +98,14 @@ export function capacityOf(workload: Workload): Capacity {
   };
   const detect = need(seconds.detect);
   const annotate = seconds.annotate > 0 ? { annotate: need(seconds.annotate) } : {};
-  const kafka = brokersFor(stage, travels(stage) * framesPerSecond * frameMb);
+  const { workers } = stage.functions;
+  const tasks = workers && workerTasks(framesPerSecond, workers, frameCpuMs(workload) / (once ? 1 : 2));
+  // `video-frames` and `detections`, three replicas each.
+  const kafka = brokersFor(stage, travels(stage) * framesPerSecond * frameMb, 2 * 3 * partitions);
   // In a frame's partition: its own stream, and the other streams that hash to the same partition.
   const streamsPerBatch = Math.min(batch, 1 + (cameras - 1) / partitions);
-  const picturesPerFrame = isPacked(store) ? streamsPerBatch / batch : keptOf(workload);
+  const objects = store === 'video' ? Math.ceil(batch / streamsPerBatch / SEGMENT_PICTURES) : 1;
+  const picturesPerFrame = isPacked(store) ? (objects * streamsPerBatch) / batch : keptOf(workload);
   const s3PutsPerSecond = framesPerSecond * (picturesPerFrame + streamsPerBatch / batch);
   const ingestTasks = Math.ceil(ingestCores(workload) / (vcpuOf(stage) * TARGET));
   const sized: Omit<Capacity, 'usdPerMonth' | 'limits'> = {
@@ -101,6 +115,7 @@ export function capacityOf(workload: Workload): Capacity {
     batch,
     detect,
     ...annotate,
+    ...(tasks && { workers: tasks }),
     gpuPods,
     ingestTasks,
     kafka,
@@ -185,13 +200,11 @@ function partitionLoad({ cameras }: Workload, partitions: number): { mean: numbe
 }
 
 /** The smallest brokers of which a cluster can have enough. Their number is a multiple of three: one in each zone. */
-function brokersFor({ kafka: { kind } }: Stage, ingressMb: number): Capacity['kafka'] {
-  const sizes = Object.entries(BROKER_SIZES).map(([size, times]) => ({
-    kind,
-    size: size as BrokerSize,
-    ingressMb,
-    brokers: 3 * Math.max(1, Math.ceil(ingressMb / (BROKER_MB[kind] * times * 3))),
-  }));
+function brokersFor({ kafka: { kind } }: Stage, ingressMb: number, replicas: number): Capacity['kafka'] {
+  const sizes = Object.entries(BROKER_SIZES).map(([size, times]) => {
+    const brokers = Math.max(ingressMb / (BROKER_MB[kind] * times), replicas / mostReplicas(times));
+    return { kind, size: size as BrokerSize, ingressMb, brokers: 3 * Math.max(1, Math.ceil(brokers / 3)) };
+  });
   const fitting = sizes.find(({ brokers }) => brokers <= MAX_BROKERS / 2);
   return fitting ?? (sizes.at(-1) as Capacity['kafka']);
 }
@@ -203,7 +216,7 @@ function cost(sized: Omit<Capacity, 'usdPerMonth' | 'limits'>, stage: Stage): Ca
   const keptGb = (ingressMb * 3600 * retentionHours * VOLUME.copies) / 1000;
   const volumeGb = Math.ceil(keptGb / VOLUME.used / brokers);
   const topic = { partitions: sized.partitions, retentionHours, brokers };
-  const frameKb = weightsOf(stage).frameKb;
+  const { frameKb, lineKb } = weightsOf(stage);
   return estimate(
     {
       ...stage,
@@ -222,25 +235,33 @@ function cost(sized: Omit<Capacity, 'usdPerMonth' | 'limits'>, stage: Stage): Ca
       cpuMs: frameCpuMs(workload),
       putsPerFrame: sized.s3PutsPerSecond / sized.framesPerSecond,
       linesPerFrame: sized.streamsPerBatch / batch,
+      lineKb,
       storedKb: storedKb(workload, stage, batch / sized.streamsPerBatch),
     },
   ).items;
 }
 
 function limitsOf(sized: Omit<Capacity, 'usdPerMonth' | 'limits'>, stage: Stage): Limit[] {
-  const { detect, annotate, partitions, gpuPods, kafka, s3PutsPerSecond } = sized;
+  const { detect, annotate, workers, partitions, gpuPods, kafka, s3PutsPerSecond } = sized;
   const pods = 'replicas' in stage.inference ? stage.inference.replicas.max : 0;
-  const limits: Limit[] = [
+  const ofFunctions: Limit[] = [
     {
       what: 'AWS: Lambda concurrency of an account',
       need: detect.reserved + (annotate?.reserved ?? 0),
       limit: 1_000,
     },
     { what: 'AWS: pollers of one mapping', need: detect.pollers, limit: 2_000 },
+    { what: 'production: pollers', need: detect.pollers, limit: stage.functions.pollers?.max ?? 1 },
+  ];
+  const ofTasks = (need: number): Limit[] => [
+    { what: 'AWS: tasks of one service', need, limit: MAX_TASKS },
+    { what: 'production: tasks of a stage', need, limit: stage.functions.workers?.tasks.max ?? 0 },
+  ];
+  const limits: Limit[] = [
+    ...(workers ? ofTasks(workers) : ofFunctions),
     { what: 'AWS: S3 PUT/s before it splits the prefix', need: Math.ceil(s3PutsPerSecond), limit: 3_500 },
     { what: 'AWS: brokers of one cluster', need: kafka.brokers, limit: MAX_BROKERS },
     { what: 'production: partitions', need: partitions, limit: stage.kafka.partitions },
-    { what: 'production: pollers', need: detect.pollers, limit: stage.functions.pollers?.max ?? 1 },
     { what: 'production: GPU pods', need: gpuPods, limit: pods },
   ];
   return limits.sort((a, b) => b.need / b.limit - a.need / a.limit);

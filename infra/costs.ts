@@ -1,6 +1,7 @@
 import { STAGES } from '@video-pipeline/stages';
+import pictures from '../docs/measured/pictures.json' with { type: 'json' };
 import { endpointsOf } from './endpoints.ts';
-import { CLASSES, PRICE, tiered, usualClass } from './prices.ts';
+import { classOf, PRICE, tiered, usualClass } from './prices.ts';
 import {
   BROKER_SIZES,
   type BrokerSize,
@@ -33,6 +34,8 @@ export interface Work {
   linesPerFrame: number;
   /** Kilobytes of a stored frame; left out, those of a published one. */
   storedKb?: number;
+  /** Kilobytes of a frame's line of NDJSON. */
+  lineKb: number;
 }
 /** NDJSON objects for each frame: a batch of 25 has frames of two streams. */
 const LINES_PER_FRAME = 2 / 25;
@@ -44,6 +47,8 @@ const ARCHIVE_PUTS_PER_FRAME = 4 / 25;
 const EVENTS_AN_HOUR = 6;
 const SPOT_SHARE = 0.3;
 const METRICS_PER_STREAM = 12;
+/** Kilobytes of log that detect and annotate write for each stream of a batch, and that Lambda writes for an invocation. */
+const LOG_KB = { stream: 0.85, invocation: 0.6 };
 /** Most MB/s of one poller. */
 export const POLLER_MB = 5;
 const MONTH_HOURS = 730;
@@ -65,6 +70,7 @@ function assumedOf({ settings }: Stage): Work {
     ...(settings.PICTURES === 'once' ? { detect: detect + annotate, annotate: 0 } : { detect, annotate }),
     cpuMs: FRAME_CPU_MS,
     linesPerFrame: LINES_PER_FRAME,
+    lineKb: pictures.qualities[85].lineKb,
     putsPerFrame: isPacked(settings.STORE) ? ARCHIVE_PUTS_PER_FRAME : 1,
   };
 }
@@ -73,6 +79,8 @@ function assumedOf({ settings }: Stage): Work {
 export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
   const { load, network, ingest, store } = stage;
   const hours = load.stageHours;
+  const { workers } = stage.functions;
+  const frameStages = deployedStages(stage).filter(({ of }) => of.carriesFrames).length;
   const frames = load.streams * load.frameRate * 3600 * load.cameraHours;
   const batches = frames / 25;
   const publishedGb = frames * load.frameKb * 1e-6;
@@ -80,11 +88,14 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
   // An object of a versioned bucket is kept for a day more, see infra/storage.ts.
   const days = Math.max(store.annotatedDays + (store.versioning ? 1 : 0), form.days);
   const life = hours / 24;
-  const storedFrames = (frames * (hours < MONTH_HOURS ? Math.min(days, life) : days)) / life;
-  const storedGb = storedFrames * (work.storedKb ?? load.frameKb) * 1e-6;
+  const framesOf = (kept: number) => (frames * (hours < MONTH_HOURS ? Math.min(kept, life) : kept)) / life;
+  const storedGb = framesOf(days) * (work.storedKb ?? load.frameKb) * 1e-6;
+  const linesGb = framesOf(store.ndjsonDays ?? store.annotatedDays) * work.lineKb * 1e-6;
+  const invocations = (frameStages * frames) / work.batch;
+  const logsGb =
+    frames * work.linesPerFrame * LOG_KB.stream * 1e-6 +
+    (workers ? 0 : invocations * LOG_KB.invocation * 1e-6);
   const [detect, annotate] = [memoryOf(stage, 'detect'), memoryOf(stage, 'annotate')];
-  const { workers } = stage.functions;
-  const frameStages = deployedStages(stage).filter(({ of }) => of.carriesFrames).length;
   const lambdaGbSeconds = (batches * (work.detect * detect + work.annotate * annotate)) / 1024;
   const nat = network.nat === 'managed' ? PRICE.perHour.natGateway : PRICE.perHour.natInstance;
   const items = [
@@ -93,7 +104,10 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
     { item: `NAT (${network.nat})`, usd: network.zones * (nat + PRICE.perHour.publicAddress) * hours },
     {
       item: 'interface endpoints',
-      usd: endpointsOf(stage).length * network.zones * PRICE.perHour.interfaceEndpoint * hours,
+      usd:
+        endpointsOf(stage).length * network.zones * PRICE.perHour.interfaceEndpoint * hours +
+        (endpointsOf(stage).length > 0 && stage.inference.backend !== 'eks' ? publishedGb : 0) *
+          PRICE.perGb.interfaceEndpoint,
     },
     { item: `ingest (${ingest.capacity})`, usd: ingestCost(stage) },
     { item: 'transfer between zones', usd: transferUsd(stage, publishedGb) },
@@ -105,31 +119,23 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
         }
       : {
           item: 'Lambda',
-          usd:
-            lambdaGbSeconds * PRICE.lambdaGbSecondArm +
-            (frameStages * (frames / work.batch) * PRICE.perMillion.lambda) / 1e6,
+          usd: lambdaGbSeconds * PRICE.lambdaGbSecondArm + (invocations * PRICE.perMillion.lambda) / 1e6,
         },
     { item: 'provisioned pollers', usd: pollersCost(stage) },
     { item: 'work on events', usd: eventsCost(stage) },
     { item: 'S3 requests', usd: (frames * requestsCost(work, form.put)) / 1e6 },
     { item: 'tables', usd: frames * tablesCost(work) },
     { item: 'S3 storage', usd: form.gbMonth ? storedGb * form.gbMonth : tiered(PRICE.s3, storedGb) },
+    { item: 'S3 storage of detections', usd: tiered(PRICE.s3, linesGb) },
     {
       item: 'CloudWatch',
       usd:
         tiered(PRICE.metrics, load.streams * METRICS_PER_STREAM) +
         load.streams * 2 * PRICE.alarm +
-        ((frames / work.batch) * 4e-6 + 1) * PRICE.perGb.logs,
+        (logsGb + 1) * PRICE.perGb.logs,
     },
   ];
   return { items: items.filter(({ usd }) => usd > 0), assumptions: assumptions(stage, frames, work) };
-}
-
-/** Storage class of the stage's pictures. Single pictures stay in the standard class: others charge at least 128 KB. */
-function classOf({ settings }: Stage) {
-  const { STORE, S3_STORAGE_CLASS = 'STANDARD' } = settings;
-  const isOther = isPacked(STORE) && S3_STORAGE_CLASS in CLASSES;
-  return isOther ? CLASSES[S3_STORAGE_CLASS as keyof typeof CLASSES] : usualClass;
 }
 
 /** Costs of S3 requests for a million frames. */
@@ -151,35 +157,37 @@ export function tasksPerHost({ cpu, memory }: Stage['ingest'], instance: keyof t
 function ingestCost({ ingest, load }: Stage): number {
   const tasks = Math.ceil(load.streams / ingest.streamsPerTask);
   const spot = load.stageHours * SPOT_SHARE;
-  // 0.25 vCPU and 0.5 GB.
-  const testCamera = ingest.testCamera ? taskHour(0.25, 0.5) * spot : 0;
+  const testCamera = ingest.testCamera ? taskHour({ cpu: '0.25 vCPU', memory: '0.5 GB' }) * spot : 0;
   if (ingest.capacity === 'ec2') {
     const hosts = Math.ceil(tasks / tasksPerHost(ingest, ingest.instance));
     return hosts * PRICE.perHour[ingest.instance] * load.stageHours + testCamera;
   }
   const hours = ingest.capacity === 'spot' ? spot : load.stageHours;
-  return (
-    tasks * taskHour(Number.parseFloat(ingest.cpu), Number.parseFloat(ingest.memory)) * hours + testCamera
-  );
+  return tasks * taskHour(ingest) * hours + testCamera;
 }
 
 /**
- * The tasks of one stage, on average.
+ * Tasks of one stage that the frames need; ECS never runs fewer than `tasks.min`.
  * @param cpuMs CPU milliseconds for a frame in this stage
  */
+export function workerTasks(framesPerSecond: number, { cpu, tasks }: Workers, cpuMs: number): number {
+  const vcpus = (framesPerSecond * cpuMs) / 1000 / (WORKERS_CPU_TARGET / 100);
+  return Math.max(tasks.min, Math.ceil(vcpus / Number.parseFloat(cpu)));
+}
+
+/** The tasks of one stage, on average. */
 function workersCost(load: Stage['load'], workers: Workers, cpuMs: number): number {
-  const [vcpu, memoryGb] = [Number.parseFloat(workers.cpu), Number.parseFloat(workers.memory)];
-  const vcpus = (load.streams * load.frameRate * cpuMs) / 1000 / (WORKERS_CPU_TARGET / 100);
-  const idleHours = load.stageHours - load.cameraHours;
-  const hours = Math.ceil(vcpus / vcpu) * load.cameraHours + workers.tasks.min * idleHours;
-  return hours * taskHour(vcpu, memoryGb) * (workers.capacity === 'spot' ? SPOT_SHARE : 1);
+  const tasks = workerTasks(load.streams * load.frameRate, workers, cpuMs);
+  const hours = tasks * load.cameraHours + workers.tasks.min * (load.stageHours - load.cameraHours);
+  return hours * taskHour(workers) * (workers.capacity === 'spot' ? SPOT_SHARE : 1);
 }
 
 /** Load balancer with an address in each zone, and its task. Cognito is free for the first 10,000 users. */
 function consoleCost({ console, network, load }: Stage): number {
   if (!console) return 0;
   const { applicationLoadBalancer, publicAddress } = PRICE.perHour;
-  const hour = applicationLoadBalancer + network.zones * publicAddress + taskHour(0.5, 1);
+  const hour =
+    applicationLoadBalancer + network.zones * publicAddress + taskHour({ cpu: '0.5 vCPU', memory: '1 GB' });
   return hour * load.stageHours;
 }
 
@@ -192,8 +200,9 @@ function tablesCost({ linesPerFrame }: Work): number {
   );
 }
 
-const taskHour = (vcpu: number, memoryGb: number) =>
-  vcpu * PRICE.perHour.fargateCpuArm + memoryGb * PRICE.perHour.fargateGbArm;
+const taskHour = ({ cpu, memory }: { cpu: string; memory: string }) =>
+  Number.parseFloat(cpu) * PRICE.perHour.fargateCpuArm +
+  Number.parseFloat(memory) * PRICE.perHour.fargateGbArm;
 
 /** How often a JPEG is sent over Kafka. */
 export const travels = ({ settings }: Pick<Stage, 'settings'>) => (settings.PICTURES === 'once' ? 1 : 2);
@@ -259,15 +268,14 @@ function eventsCost(stage: Stage): number {
   const { load, store } = stage;
   const events = load.streams * load.cameraHours * EVENTS_AN_HOUR;
   const kept = Math.min(events, load.streams * 24 * store.clipDays * EVENTS_AN_HOUR);
-  const costs = STAGES.map((of) => {
+  return STAGES.reduce((sum, of) => {
     const { perEvent } = of.lambda;
     const size = lambdaOf(stage, of);
-    if (!perEvent || !size) return 0;
+    if (!perEvent || !size) return sum;
     const lambda = (perEvent.seconds * size.memoryMb * PRICE.lambdaGbSecondArm) / 1024;
     const requests = (perEvent.gets * PRICE.perMillion.s3Get + perEvent.puts * PRICE.perMillion.s3Put) / 1e6;
-    return events * (lambda + requests) + kept * perEvent.keptMb * 1e-3 * PRICE.perGbMonth.s3;
-  });
-  return costs.reduce((sum, one) => sum + one, 0);
+    return sum + events * (lambda + requests) + kept * perEvent.keptMb * 1e-3 * PRICE.perGbMonth.s3;
+  }, 0);
 }
 
 function assumptions(stage: Stage, frames: number, work: Work): string[] {
@@ -279,6 +287,7 @@ function assumptions(stage: Stage, frames: number, work: Work): string[] {
     ...(functions.pollers
       ? ['provisioned pollers in units of ten or 20 MB/s, shared by all mappings of the stage']
       : []),
+    `NDJSON of detections is counted for ${stage.store.ndjsonDays ?? stage.store.annotatedDays} days`,
     ...(eventsCost(stage) > 0 ? [`${EVENTS_AN_HOUR} events of each camera an hour`] : []),
     ...(inference.backend === 'eks'
       ? ['the fewest pods, one at least while the cameras run; two small nodes beside them']

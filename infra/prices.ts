@@ -1,3 +1,8 @@
+import { isPacked, type Stage } from './stages.ts';
+
+/** The volume of a node that EKS Auto Mode makes: 80 GB of gp3. */
+const NODE_VOLUME = (80 * 0.08) / 730;
+
 /** List prices in us-east-1, US dollars, as of 2026-11; taxes and free tiers are left out. */
 export const PRICE = {
   perHour: {
@@ -10,10 +15,10 @@ export const PRICE = {
     interfaceEndpoint: 0.01,
     eks: 0.1,
     // One GPU node (xlarge) and Auto Mode's fee of 12 %.
-    gpuNode: 0.8048 * 1.12,
-    gpuNodeSpot: 0.35 + 0.8048 * 0.12,
+    gpuNode: 0.8048 * 1.12 + NODE_VOLUME,
+    gpuNodeSpot: 0.35 + 0.8048 * 0.12 + NODE_VOLUME,
     // Two c6g.large for the cluster's other workloads.
-    systemNodes: 2 * 0.068 * 1.12,
+    systemNodes: 2 * (0.068 * 1.12 + NODE_VOLUME),
     'ml.g5.xlarge': 1.408,
     'ml.g6.xlarge': 1.1267,
     networkLoadBalancer: 0.0225,
@@ -39,7 +44,7 @@ export const PRICE = {
     [Number.POSITIVE_INFINITY, 0.05],
   ],
   perGb: {
-    nat: 0.045,
+    interfaceEndpoint: 0.01,
     logs: 0.5,
     expressWritten: 0.01,
     // 0.01 on each side.
@@ -54,12 +59,19 @@ export const PRICE = {
 } as const;
 
 /** S3's other classes: price of a gigabyte and month, of a million PUTs, and least number of billed days. */
-export const CLASSES = {
+const CLASSES = {
   STANDARD_IA: { gbMonth: 0.0125, put: 10, days: 30 },
   ONEZONE_IA: { gbMonth: 0.01, put: 10, days: 30 },
   GLACIER_IR: { gbMonth: 0.004, put: 20, days: 90 },
 };
 export const usualClass = { gbMonth: undefined, put: PRICE.perMillion.s3Put, days: 0 };
+
+/** Storage class of the stage's pictures. Single pictures stay in the standard class: others charge at least 128 KB. */
+export function classOf({ settings }: Stage) {
+  const { STORE, S3_STORAGE_CLASS = 'STANDARD' } = settings;
+  const isOther = isPacked(STORE) && S3_STORAGE_CLASS in CLASSES;
+  return isOther ? CLASSES[S3_STORAGE_CLASS as keyof typeof CLASSES] : usualClass;
+}
 
 /** Price of a quantity with tiers. @param tiers upper limit and price of each */
 export function tiered(tiers: readonly (readonly [number, number])[], quantity: number): number {

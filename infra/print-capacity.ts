@@ -51,16 +51,20 @@ function positive(text: string): number {
 }
 
 function report(result: Capacity): string {
-  const { workload, detect, annotate, kafka, limits } = result;
+  const { workload, detect, annotate, workers, kafka, limits } = result;
   const total = totalUsd(result.usdPerMonth);
   const stage = ({ seconds, concurrency, reserved }: Capacity['detect']) =>
     `${seconds.toFixed(2)} s a batch, ${concurrency.toFixed(1)} at a time, reserve ${reserved}`;
   const rows: [string, string][] = [
     ['frames', `${result.framesPerSecond} a second, in batches of ${result.batch.toFixed(0)}`],
     ['partitions', `${result.partitions} of each topic`],
-    ['pollers', `${detect.pollers} of each mapping`],
-    ['detect', stage(detect)],
-    ...(annotate ? [['annotate', stage(annotate)] as [string, string]] : []),
+    ...(workers
+      ? [['workers', `${workers} tasks of each stage`] as [string, string]]
+      : [
+          ['pollers', `${detect.pollers} of each mapping`] as [string, string],
+          ['detect', stage(detect)] as [string, string],
+          ...(annotate ? [['annotate', stage(annotate)] as [string, string]] : []),
+        ]),
     ['GPU pods', `${result.gpuPods} at ${workload.gpuFps} frames/s each (derived from vCPUs and kernels)`],
     ['ingest tasks', `${result.ingestTasks} of 2 vCPU`],
     [

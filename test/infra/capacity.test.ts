@@ -114,6 +114,33 @@ test.each(['archive', 'video'] as const)(
   },
 );
 
+test('with tasks instead of Lambda, the limits are those of tasks', () => {
+  const limits = (savings: NonNullable<Workload['savings']>) =>
+    of(1_000, { savings }).limits.map(({ what }) => what);
+  const ofLambda = limits([]).filter((what) => /Lambda|pollers/.test(what));
+  expect(ofLambda).toHaveLength(3);
+  expect(limits(['workers'])).toEqual(
+    expect.arrayContaining(['AWS: tasks of one service', 'production: tasks of a stage']),
+  );
+  expect(limits(['workers']).filter((what) => ofLambda.includes(what))).toEqual([]);
+  const most = of(100_000, { savings: ['workers'] }).limits.find(({ what }) => what.endsWith('of a stage'));
+  expect(most?.need).toBeGreaterThan(most?.limit ?? Number.NaN);
+});
+
+test('no broker holds more replicas than AWS recommends, however many partitions there are', () => {
+  const { kafka, partitions } = of(2_000, { once: true, store: 'events', savings: ['batches', 'quality'] });
+  expect(kafka.size).toBe('xlarge');
+  expect((6 * partitions) / kafka.brokers).toBeLessThanOrEqual(1_000);
+});
+
+test('a video that is cut into several segments is paid for as several', () => {
+  const video = of(1_000, { store: 'video', once: true, savings: ['batches', 'quality'] });
+  const archive = of(1_000, { store: 'archive', once: true, savings: ['batches', 'quality'] });
+  const lines = archive.s3PutsPerSecond / 2;
+  expect(video.batch / video.streamsPerBatch).toBeGreaterThan(60);
+  expect(video.s3PutsPerSecond).toBeCloseTo(3 * lines, 5);
+});
+
 test.each(ALL_SAVINGS)('what %s asks for is a row that can be deployed', (name) => {
   const before = { stage: stageOf('production'), partitionsPerCamera: 0 };
   const { stage } = SAVINGS[name].apply(before);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { estimate } from '../../infra/costs.ts';
 import { quotasOf } from '../../infra/quotas.ts';
-import { functionsOf, stageOf } from '../../infra/stages.ts';
+import { functionsOf, stageOf, type Workers } from '../../infra/stages.ts';
 import { waysOf } from '../../infra/transfer.ts';
 import { graphOf, ofType, one } from './graphs.ts';
 
@@ -129,6 +129,17 @@ describe('a stage that saves what it can', () => {
     expect(items('production')).toContain('transfer between zones');
     expect(items('thrifty')).not.toContain('transfer between zones');
     expect(items('thrifty')).toContain('workers (spot)');
+  });
+
+  test('pays for the fewest tasks that run, however few frames there are', () => {
+    const thrifty = stageOf('thrifty');
+    const usd = (streams: number, min: number) => {
+      const workers = { ...thrifty.functions.workers, tasks: { min, max: 300 } } as Workers;
+      const stage = { ...thrifty, functions: { workers }, load: { ...thrifty.load, streams } };
+      return estimate(stage).items.find(({ item }) => item.startsWith('workers'))?.usd ?? 0;
+    };
+    expect(usd(1, 6)).toBeCloseTo(2 * usd(1, 3), 5);
+    expect(usd(1_000, 6)).toBe(usd(1_000, 3));
   });
 
   test('asks for the vCPUs of all its tasks', () => {
