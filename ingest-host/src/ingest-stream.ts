@@ -170,10 +170,10 @@ export class IngestStream {
       return frames > 0 ? 'ended' : new SourceError(EMPTY, true, true);
     } catch (error) {
       if (back.signal.aborted) return 'first is back';
-      if (stall.signal.aborted) return new SourceError(`no picture for ${stallSeconds} s`);
+      const problem = stall.signal.aborted ? new SourceError(`no picture for ${stallSeconds} s`) : error;
       // No retry of a file: the pictures before the error would be published twice.
-      if (error instanceof SourceError) return source?.live === false ? asFinal(error) : error;
-      return new SourceError(redact(error instanceof Error ? error.message : String(error)));
+      if (problem instanceof SourceError) return source?.live === false ? asFinal(problem) : problem;
+      return new SourceError(redact(problem instanceof Error ? problem.message : String(problem)));
     } finally {
       endWatch();
       stall.stop();
@@ -235,8 +235,9 @@ export class IngestStream {
         limit.dropped(1);
       } else if (source.live) publisher.offer(frame);
       else {
-        await publisher.put(frame, this.#abort.signal);
         // The wait for a full pipeline must not count as a stall of the file.
+        stall.stop();
+        await publisher.put(frame, this.#abort.signal);
         stall.feed();
       }
     }

@@ -32,3 +32,15 @@ test('pictures of one time only: the clock of the camera is named', () => {
 test('pictures that come say nothing', () => {
   expect(watch(30, (index) => index / 25)).toEqual([]);
 });
+
+test('a pause of the pipeline, in which no packet is read, is no wait for a picture', () => {
+  const told: string[] = [];
+  const patience = new Patience(10, (reason) => told.push(reason));
+  vi.useFakeTimers({ toFake: ['performance'] });
+  for (let index = 0; index < 3; index += 1) {
+    patience.packet('a key frame');
+    patience.picture(index);
+    vi.advanceTimersByTime(30_000);
+  }
+  expect(told).toEqual([]);
+});

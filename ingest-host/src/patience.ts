@@ -18,6 +18,8 @@ export class Patience {
 
   /** Reports a coded picture. @param awaited what the decoder waits for */
   packet(awaited: string): void {
+    // The time before it says nothing of the decoder: the pipeline may have been full.
+    if (this.#packets === 0) this.#since = performance.now();
     this.#packets += 1;
     const waited = performance.now() - this.#since;
     if (waited < this.#milliseconds) return;
@@ -39,7 +41,6 @@ export class Patience {
   }
 
   #begin(): void {
-    this.#since = performance.now();
     this.#packets = 0;
     this.#pictures = 0;
   }

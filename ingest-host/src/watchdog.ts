@@ -12,6 +12,7 @@ export class Watchdog {
     this.#timer.refresh();
   }
 
+  /** Stops it until it is fed again. */
   stop(): void {
     clearTimeout(this.#timer);
   }

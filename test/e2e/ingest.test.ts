@@ -108,6 +108,18 @@ test('a file is read whole, at full speed, nothing dropped, and the run ends', a
   });
 });
 
+test('a pipeline that is full for longer than a stall: the file waits, and is not read again', async () => {
+  let sends = 0;
+  const collecting = collectingIngest({ stallSeconds: 0.3 }, async () => {
+    sends += 1;
+    if (sends === 2) await new Promise((resolve) => setTimeout(resolve, 1_000));
+  });
+  await run(collecting, [stream('yard', clip, 25)]);
+  expect(collecting.of('yard')).toHaveLength(100);
+  expectContiguous(collecting.of('yard'));
+  expect(collecting.entries.filter(({ level }) => level === 'warn')).toEqual([]);
+});
+
 test('a looping file plays in real time, over its end', async () => {
   const short = await makeVideo(folder.path('short.mp4'), { times: evenTimes(25, 25) });
   const collecting = collectingIngest();
