@@ -46,9 +46,11 @@ export class Sampler {
   /**
    * Whether {@link Sampler.keep} may keep a picture that is not decoded yet. False when no grid point lies shortly
    * before it: then it need not be decoded, unless other pictures refer to it.
-   * @param time presentation time, seconds, in decoding order; must be called for every picture of the source
+   * @param time presentation time, seconds, in decoding order; must be called for every picture of the source. NaN
+   *   without a time: it may be kept
    */
   mayKeep(time: number): boolean {
+    if (Number.isNaN(time)) return true;
     this.#measure(time);
     if (this.#interval === undefined || this.#origin === undefined) return true;
     const since = time - this.#origin;

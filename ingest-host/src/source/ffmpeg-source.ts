@@ -1,7 +1,5 @@
 import {
   AV_CODEC_ID_NONE,
-  AV_NOPTS_VALUE,
-  AV_PKT_DATA_PRFT,
   AVDISCARD_ALL,
   AVFMT_NOTIMESTAMPS,
   AVMEDIA_TYPE_VIDEO,
@@ -10,6 +8,7 @@ import {
 import { Dictionary, FFmpegError, FormatContext, Packet, type Stream } from 'node-av/lib';
 import { RawFrame } from '../raw-frame.ts';
 import { VideoDecoder } from './decoder.ts';
+import { recordedTimes, reportedOffset, stampOf } from './packet-times.ts';
 import type { Damage, Hwaccel, MayWant, Picture, Source } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 import { type VideoFormat, videoFormat } from './video-format.ts';
@@ -72,6 +71,10 @@ export class FFmpegSource implements Source {
   #decoder: VideoDecoder | undefined;
   #closed = false;
   #live = true;
+  /** Seconds; NaN if it is unknown. */
+  #duration = Number.NaN;
+  /** Presentation time of the last packet, seconds. */
+  #last = 0;
 
   private constructor(from: Input) {
     this.#from = from;
@@ -106,7 +109,9 @@ export class FFmpegSource implements Source {
     for (const other of this.#input.streams) if (other.index !== stream.index) other.discard = AVDISCARD_ALL;
     this.#stream = stream;
     const container = this.#input.iformat?.name ?? '';
-    this.#live = !hasEnd?.(Number(this.#input.duration) / 1e6, container);
+    const duration = Number(this.#input.duration) / 1e6;
+    if (duration > 0) this.#duration = duration;
+    this.#live = !hasEnd?.(duration, container);
     this.#decoder = await VideoDecoder.open(stream, {
       foreign: this.#from.foreign,
       inSegments: container.startsWith('hls'),
@@ -166,12 +171,12 @@ export class FFmpegSource implements Source {
       const ended = !(await this.#readPacket(stream));
       if (!ended) offset = reportedOffset(this.#packet, seconds) ?? offset;
       if (!ended && this.#packet.isKeyframe) next = this.#listed(stampOf(this.#packet.pts) * seconds) ?? next;
-      const packetTime =
-        this.#isUntimed && this.#live ? performance.now() / 1000 : stampOf(this.#packet.pts) * seconds;
+      const packetTime = this.#isUntimed ? this.#now : stampOf(this.#packet.pts) * seconds;
+      if (packetTime > this.#last) this.#last = packetTime;
       const wanted = ended || mayWant(packetTime, this.#packet);
       for (const step of ended ? [null] : decoder.steps(this.#packet, this.#from.gate?.gaps)) {
         const started = performance.now();
-        await decoder.decode(step, wanted || this.#isCounted);
+        await decoder.decode(step, wanted);
         decodeMs += performance.now() - started;
         while (decoder.receive(this.#frame)) {
           const time = timeOf(this.#frame);
@@ -200,7 +205,7 @@ export class FFmpegSource implements Source {
       const code = await this.#input.readFrame(this.#packet);
       const { problem } = this.#from.gate ?? {};
       if (code < 0 && problem) throw problem;
-      if (code < 0 && new FFmpegError(code).isEOF) return false;
+      if (code < 0 && (new FFmpegError(code).isEOF || this.#isComplete)) return false;
       check(code, 'read');
       this.#from.onPacket?.();
       if (this.#packet.streamIndex === stream.index) return true;
@@ -212,21 +217,11 @@ export class FFmpegSource implements Source {
   #timing(seconds: number, decoder: VideoDecoder): (picture: RawFrame) => number {
     if (!this.#isUntimed && this.#live)
       return ({ bestEffortTimestamp }) => stampOf(bestEffortTimestamp) * seconds;
-    if (!this.#isUntimed) {
-      let end = Number.NaN;
-      // AVI has no time for its last picture, if that is a B picture.
-      return ({ bestEffortTimestamp, duration }) => {
-        const stamp = bestEffortTimestamp === AV_NOPTS_VALUE ? end : Number(bestEffortTimestamp);
-        end = stamp + Number(duration);
-        return stamp * seconds;
-      };
-    }
-    if (this.#live) return () => performance.now() / 1000;
+    if (this.#live) return () => this.#now;
     const { num, den } = decoder.context.framerate;
     const rate = Number(this.#from.options.framerate ?? num / den);
     const interval = 1 / (rate > 0 && rate < Number.POSITIVE_INFINITY ? rate : USUAL_RATE);
-    let count = 0;
-    return () => count++ * interval;
+    return recordedTimes(this.#isUntimed ? 0 : seconds, interval);
   }
 
   get #isUntimed(): boolean {
@@ -234,9 +229,14 @@ export class FFmpegSource implements Source {
     return format?.name === UNTIMED || ((format?.flags ?? 0) & AVFMT_NOTIMESTAMPS) !== 0;
   }
 
-  /** Whether times result from counting pictures. Then no picture may be left out. */
-  get #isCounted(): boolean {
-    return this.#isUntimed && !this.#live;
+  /** Whether it is a recording over RTSP that was read whole: some servers are silent then. */
+  get #isComplete(): boolean {
+    return !this.#live && this.#input.iformat?.name === 'rtsp' && this.#last > this.#duration - 1;
+  }
+
+  /** Time of a coded picture of a source without times, seconds; NaN if its pictures are counted: none is left out. */
+  get #now(): number {
+    return this.#live ? performance.now() / 1000 : Number.NaN;
   }
 
   /** @param time of a key frame, seconds */
@@ -285,16 +285,4 @@ export class FFmpegSource implements Source {
     this.#packet.free();
     this.#frame.free();
   }
-}
-
-function stampOf(stamp: bigint): number {
-  return stamp === AV_NOPTS_VALUE ? Number.NaN : Number(stamp);
-}
-
-/** Wall clock minus presentation time, ms, from the sender report in FFmpeg's side data (AVProducerReferenceTime). */
-function reportedOffset(packet: Packet, seconds: number): number | undefined {
-  if (packet.pts === AV_NOPTS_VALUE) return undefined;
-  const data = packet.getSideData(AV_PKT_DATA_PRFT);
-  if (data === null) return undefined;
-  return Number(data.readBigInt64LE(0)) / 1000 - Number(packet.pts) * seconds * 1000;
 }

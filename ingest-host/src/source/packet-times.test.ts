@@ -1,0 +1,28 @@
+import { AV_NOPTS_VALUE } from 'node-av/constants';
+import { expect, test } from 'vitest';
+import { recordedTimes } from './packet-times.ts';
+
+const NONE = AV_NOPTS_VALUE;
+
+test.each([
+  ['all known', [100n, 140n, 180n], [0.1, 0.14, 0.18]],
+  ['the last one unknown, as in AVI', [0n, 40n, NONE], [0, 0.04, 0.08]],
+  [
+    'the first ones unknown, as before 0 in Matroska',
+    [NONE, NONE, 20n, 60n, 140n],
+    [0, 0.04, 0.08, 0.12, 0.2],
+  ],
+  ['none known', [NONE, NONE, NONE], [0, 0.04, 0.08]],
+])('times of pictures in milliseconds, %s', (_name, stamps, times) => {
+  for (const duration of [40n, 0n]) {
+    const timeOf = recordedTimes(0.001, 0.04);
+    const all = stamps.map((bestEffortTimestamp) => timeOf({ bestEffortTimestamp, duration }));
+    expect(all.map((time) => Number(time.toFixed(6)))).toEqual(times);
+  }
+});
+
+test('stamps of an elementary stream mean nothing: pictures are counted', () => {
+  const timeOf = recordedTimes(0, 0.5);
+  const times = [7n, 900n, NONE].map((bestEffortTimestamp) => timeOf({ bestEffortTimestamp, duration: 3n }));
+  expect(times).toEqual([0, 0.5, 1]);
+});
