@@ -10,7 +10,7 @@ import {
   AVCOL_SPC_UNSPECIFIED,
   type AVColorSpace,
 } from 'node-av/constants';
-import { Codec, CodecContext, Frame, Packet } from 'node-av/lib';
+import { Codec, CodecContext, Frame, Packet, Rational } from 'node-av/lib';
 import { afterEach, expect, test } from 'vitest';
 import { JpegEncoder } from './jpeg.ts';
 
@@ -249,3 +249,16 @@ test.each([AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVJ420P])(
     expect([...source.toBuffer(), ...planes].every((sample) => sample === 200)).toBe(true);
   },
 );
+
+test.each([
+  [16, 9, 284],
+  [1, 2, 80],
+  [255, 1, 160],
+  [1, 255, 160],
+])('pixels of %i:%i become square, unless that is no shape of a pixel: %i wide', async (num, den, wide) => {
+  const encoder = new JpegEncoder(160_000, 85, { squarePixels: true });
+  encoders.push(encoder);
+  const source = picture(160, 120, AVCOL_SPC_BT709, () => 100);
+  source.sampleAspectRatio = new Rational(num, den);
+  expect(await encoder.encode(source)).toMatchObject({ width: wide, height: 120 });
+});

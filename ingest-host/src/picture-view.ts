@@ -5,6 +5,9 @@ import {
 } from 'node-av/constants';
 import type { RawFrame } from './raw-frame.ts';
 
+/** No video has pixels that are longer: such a ratio is an error, and is ignored as if it were not there. */
+const MAX_ASPECT = 4;
+
 /** How a picture's side data is applied. */
 export interface ViewOptions {
   /** Default true; false leaves interlaced pictures unchanged. */
@@ -36,7 +39,8 @@ export function viewOf(
   const turns = turnsOf(picture.getSideData(AV_FRAME_DATA_DISPLAYMATRIX));
   const filters = isLate ? [firstField(picture), ...turns] : turns;
   const { num, den } = picture.sampleAspectRatio;
-  const aspect = squarePixels && num > 0 && den > 0 ? num / den : 1;
+  const ratio = num / den;
+  const aspect = squarePixels && ratio >= 1 / MAX_ASPECT && ratio <= MAX_ASPECT ? ratio : 1;
   return turns.some((turn) => turn.startsWith('transpose'))
     ? { filters, width: height, height: width, aspect: 1 / aspect, isLate }
     : { filters, width, height, aspect, isLate };
