@@ -184,6 +184,36 @@ test('a key frame of which nothing came is missed, even if FFmpeg reads all pack
   expect(damage.lost).toBe(gop - 1);
 });
 
+test.each(['closes', 'is silent'])(
+  'a recording over RTSP is read once; at its end the server %s',
+  async (end) => {
+    const recording = await loadClip(clip);
+    const channel: Channel = {
+      describe: (name, host) =>
+        clipChannel(recording).describe(name, host)?.replace('m=video', 'a=range:npt=0-4.00\r\nm=video'),
+      play: ({ sendRtp }, letGo) => ({
+        start: () => {
+          const state = { ssrc: 1, sequence: 0, packets: 0, octets: 0 };
+          for (const { nals, pts, keyframe } of recording.units)
+            sendRtp(packetize([...(keyframe ? [recording.sps, recording.pps] : []), ...nals], pts, state));
+          if (end === 'closes') setTimeout(letGo, 200);
+        },
+        stop: () => {},
+      }),
+    };
+    const camera = await serveRtsp(new Map([['yard', channel]]), {});
+    undo.push(() => camera.close());
+    const collecting = collectingIngest({ stallSeconds: 1 });
+    await run(collecting, [stream('yard', `${camera.url}/yard`, 25)]);
+    expect(collecting.ingest.stats.get('yard')).toMatchObject({ state: 'ended', reconnects: 0 });
+    expect(collecting.frames).toHaveLength(100);
+    const times = collecting.frames.map(
+      ({ capturedAt }) => capturedAt - (collecting.frames[0]?.capturedAt ?? 0),
+    );
+    expect(times).toEqual(times.map((_, index) => index * 40));
+  },
+);
+
 test('a resolution that changes, and times that jump back, in the middle of a stream', async () => {
   const small = await makeVideo(folder.path('small.ts'), { times: evenTimes(50, 25) });
   const large = await makeVideo(folder.path('large.ts'), {

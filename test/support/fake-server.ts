@@ -14,6 +14,7 @@ export interface ReceivedCall {
 export interface FakeAnswer {
   status?: number;
   body?: unknown;
+  headers?: Record<string, string>;
   /** Breaks the connection instead of answering. */
   reset?: boolean;
 }
@@ -32,9 +33,9 @@ export async function startFakeServer(answer: (call: ReceivedCall) => FakeAnswer
       port: request.socket.remotePort,
     };
     calls.push(call);
-    const { status = 200, body = {}, reset } = await answer(call);
+    const { status = 200, body = {}, headers, reset } = await answer(call);
     if (reset) return void request.socket.destroy();
-    response.writeHead(status, { 'content-type': 'application/json' });
+    response.writeHead(status, { 'content-type': 'application/json', ...headers });
     response.end(typeof body === 'string' ? body : JSON.stringify(body));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

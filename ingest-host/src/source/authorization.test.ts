@@ -80,3 +80,38 @@ test('a password whose percents are no UTF-8 is taken as it stands', () => {
   authorization?.challenge(['Basic realm="x"']);
   expect(authorization?.header('GET', '/')).toBe(`Basic ${Buffer.from('usér:p%E4ss%').toString('base64')}`);
 });
+
+test('a realm goes back byte by byte, and is hashed so; a quoted one too', () => {
+  // As a camera sends it in Latin-1, in UTF-8, and with quotes.
+  for (const realm of ['Cam\xe9ra', 'Cam\xc3\xa9ra', 'the "x" \\ cam']) {
+    const authorization = new Authorization({ user: 'é', password: 'ü' });
+    const sent = `"${realm.replace(/["\\]/g, '\\$&')}"`;
+    authorization.challenge([`Digest realm=${sent}, nonce="n"`]);
+    const header = authorization.header('GET', '/') ?? '';
+    const hash = (text: string) => createHash('md5').update(text, 'latin1').digest('hex');
+    expect(header).toContain(`username="\xc3\xa9", realm=${sent}, nonce="n"`);
+    expect(header).toContain(
+      `response="${hash(`${hash(`\xc3\xa9:${realm}:\xc3\xbc`)}:n:${hash('GET:/')}`)}"`,
+    );
+  }
+});
+
+test('a request is repeated once for the password, and while its nonce is too old', () => {
+  const authorization = new Authorization({ user: 'a', password: 'p' });
+  const again = (repeats: number, stale = '') =>
+    authorization.challenge([`Digest realm="x", nonce="${repeats}"${stale}`], repeats);
+  expect([again(0), again(1)]).toEqual([true, false]);
+  expect([again(0), again(1, ', stale=TRUE'), again(2, ', stale=true'), again(3, ', stale=true')]).toEqual([
+    true,
+    true,
+    true,
+    false,
+  ]);
+});
+
+test('a password without a user is one; nothing is none', () => {
+  const authorization = authorizationOf(new URL('rtsp://:p@h/'));
+  authorization?.challenge(['Basic realm="x"']);
+  expect(authorization?.header('GET', '/')).toBe(`Basic ${btoa(':p')}`);
+  expect(authorizationOf(new URL('rtsp://h/'))).toBeUndefined();
+});

@@ -7,9 +7,10 @@ export interface Credentials {
   password: string;
 }
 
-/** The authorization for the name and password of a URL; undefined if it has none. */
+/** The authorization for the name and password of a URL; undefined if it has none. Some cameras have a password only. */
 export function authorizationOf({ username, password }: URL): Authorization | undefined {
-  return username ? new Authorization({ user: decoded(username), password: decoded(password) }) : undefined;
+  if (!username && !password) return undefined;
+  return new Authorization({ user: decoded(username), password: decoded(password) });
 }
 
 /** A part of a URL, not percent-encoded; as it stands where its percents are none of UTF-8's. */
@@ -21,29 +22,32 @@ export function decoded(text: string): string {
   }
 }
 
-/** Converts a header's text so that Node sends it in UTF-8: a name may have any letters. */
-export function onTheWire(header: string): string {
-  return Buffer.from(header).toString('latin1');
-}
+/** Most repetitions of a request whose nonce was too old each time. */
+const MAX_REPEATS = 3;
+
+/** The bytes of a text in UTF-8, one character each: a name may have any letters. */
+const bytesOf = (text: string) => Buffer.from(text).toString('latin1');
 
 /**
  * Answers one server's challenges: Basic (RFC 7617) and Digest with MD5 or SHA-256 (RFC 7616), for requests without a
- * body.
+ * body. In headers each character is a byte, as in Node's HTTP: a realm goes back in the server's own encoding.
  */
 export class Authorization {
   readonly #credentials: Credentials;
   #challenge: Challenge | undefined;
   #count = 0;
 
-  constructor(credentials: Credentials) {
-    this.#credentials = credentials;
+  constructor({ user, password }: Credentials) {
+    this.#credentials = { user: bytesOf(user), password: bytesOf(password) };
   }
 
   /**
    * @param headers values of WWW-Authenticate
+   * @param repeats how often the request was repeated
+   * @returns whether to repeat it: if the password was sent, only a nonce may have been too old (RFC 7616, 3.3)
    * @throws SourceError when no challenge is supported
    */
-  challenge(headers: readonly string[]): void {
+  challenge(headers: readonly string[], repeats = 0): boolean {
     const all = headers.flatMap((header) => header.split(ANOTHER)).map(parseChallenge);
     const known = ORDER.map((algorithm) => all.find((one) => one.algorithm === algorithm)).find(Boolean);
     if (!known) {
@@ -52,6 +56,7 @@ export class Authorization {
     }
     this.#challenge = known;
     this.#count = 0;
+    return repeats < (known.fields.stale?.toLowerCase() === 'true' ? MAX_REPEATS : 1);
   }
 
   /** The value of Authorization; undefined before a challenge. */
@@ -59,10 +64,11 @@ export class Authorization {
     const { user, password } = this.#credentials;
     if (!this.#challenge) return undefined;
     const { algorithm, fields } = this.#challenge;
-    if (algorithm === 'basic') return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+    if (algorithm === 'basic')
+      return `Basic ${Buffer.from(`${user}:${password}`, 'latin1').toString('base64')}`;
     const { realm = '', nonce = '', opaque, qop } = fields;
     const [name = '', isSession] = algorithm.split(/(-sess)$/);
-    const hash = (text: string) => createHash(name.replace('-', '')).update(text).digest('hex');
+    const hash = (text: string) => createHash(name.replace('-', '')).update(text, 'latin1').digest('hex');
     this.#count += 1;
     const [nc, cnonce] = [this.#count.toString(16).padStart(8, '0'), randomBytes(8).toString('hex')];
     const secret = hash(`${user}:${realm}:${password}`);
@@ -70,9 +76,14 @@ export class Authorization {
     const offered = qop?.split(/, */) ?? [];
     const quality = ['auth', 'auth-int'].find((one) => offered.includes(one));
     const request = hash(`${method}:${uri}${quality === 'auth-int' ? `:${hash('')}` : ''}`);
-    const parts = [`username=${quoted(user)}`, `realm="${realm}"`, `nonce="${nonce}"`, `uri="${uri}"`];
+    const parts = [
+      `username=${quoted(user)}`,
+      `realm=${quoted(realm)}`,
+      `nonce=${quoted(nonce)}`,
+      `uri="${uri}"`,
+    ];
     if (fields.algorithm) parts.push(`algorithm=${fields.algorithm}`);
-    if (opaque !== undefined) parts.push(`opaque="${opaque}"`);
+    if (opaque !== undefined) parts.push(`opaque=${quoted(opaque)}`);
     if (isSession || quality) parts.push(`cnonce="${cnonce}"`);
     if (!quality) return `Digest ${parts.join(', ')}, response="${hash(`${key}:${nonce}:${request}`)}"`;
     const response = hash(`${key}:${nonce}:${nc}:${cnonce}:${quality}:${request}`);
@@ -98,9 +109,9 @@ function parseChallenge(header: string): Challenge {
   const [scheme = '', rest = ''] = header.trim().split(/ +(.*)/s);
   const fields: Challenge['fields'] = Object.create(null);
   // Names are matched from their first letter only: from every letter, a long name would take seconds.
-  const field = /(?<![a-z-])([a-z-]+) *= *(?:"([^"]*)"|([^\s,]+))/gi;
+  const field = /(?<![a-z-])([a-z-]+) *= *(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))/gi;
   for (const [, name = '', quoted, plain] of rest.matchAll(field)) {
-    fields[name.toLowerCase()] = quoted ?? plain;
+    fields[name.toLowerCase()] = quoted?.replace(/\\(.)/g, '$1') ?? plain;
   }
   if (scheme.toLowerCase() !== 'digest') return { algorithm: scheme.toLowerCase(), fields };
   return { algorithm: (fields.algorithm ?? 'MD5').toLowerCase(), fields };

@@ -2,7 +2,9 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { startFakeServer } from '../../../test/support/fake-server.ts';
 import { HttpGate } from './http-gate.ts';
+import { isRecording } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
 import { RtspGate } from './rtsp-gate.ts';
 
@@ -92,6 +94,74 @@ test.each(['destination=10.0.0.9;port=5000-5001', 'destination=239.1.1.1', 'unic
   },
 );
 
+/** A gate between FFmpeg and a camera, whose ends a test plays. @param user with its @ */
+async function joined(user = '') {
+  const camera = await startCamera();
+  const gate = await RtspGate.open(new URL(`rtsp://${user}${camera.place}/x`));
+  const ffmpeg = connect(Number(new URL(gate.address).port), '127.0.0.1');
+  onTestFinished(() => {
+    gate.close();
+    ffmpeg.destroy();
+  });
+  await expect.poll(() => camera.clients.length).toBe(1);
+  const say = async (from: Socket, text: string, to: Socket) => {
+    from.write(text, 'latin1');
+    const [came] = await once(to, 'data');
+    return (came as Buffer).toString('latin1');
+  };
+  return { gate, ffmpeg, camera: camera.clients[0] as Socket, say };
+}
+
+const DESCRIBE = 'DESCRIBE rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\n\r\n';
+
+test('a session description arrives byte by byte, after the camera asked for time and whether all is well', async () => {
+  const { gate, ffmpeg, camera, say } = await joined();
+  expect(await say(ffmpeg, DESCRIBE, camera)).toBe(DESCRIBE);
+  expect(await say(camera, 'OPTIONS rtsp://h RTSP/1.0\r\nCSeq: 7\r\n\r\n', camera)).toBe(
+    'RTSP/1.0 200 OK\r\nCSeq: 7\r\n\r\n',
+  );
+  const body = 's=Cam\xc3\xa9ra \xe9\r\na=range:npt=0-12.5\r\nm=video 0 RTP/AVP 96\r\n';
+  const answer = `RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  expect(await say(camera, `RTSP/1.0 100 Continue\r\nCSeq: 1\r\n\r\n${answer}`, ffmpeg)).toBe(answer);
+  expect(gate.hasEnd).toBe(true);
+});
+
+test.each(['npt=now-', 'npt=0.000-', 'npt=0-0.00', 'clock=20261125T070000Z-'])(
+  'a camera with the range %s is no recording',
+  (range) => {
+    expect(isRecording(`v=0\r\na=range:${range}\r\nm=video 0 RTP/AVP 96\r\n`)).toBe(false);
+  },
+);
+
+test('a nonce that is too old each time is replaced, and then it is enough', async () => {
+  const { ffmpeg, camera, say } = await joined('admin:p@');
+  await say(ffmpeg, DESCRIBE, camera);
+  const refusal = (nonce: string) =>
+    `RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\nWWW-Authenticate: Digest realm="x", nonce="${nonce}", stale=true\r\n\r\n`;
+  for (const nonce of ['a', 'b', 'c'])
+    expect(await say(camera, refusal(nonce), camera)).toContain(`nonce="${nonce}"`);
+  expect(await say(camera, refusal('d'), ffmpeg)).toContain('RTSP/1.0 401');
+});
+
+test.each([
+  ['RTP/AVP/TCP;unicast;interleaved=1-0', '0-1'],
+  ['RTP/AVP/TCP;unicast;interleaved=4-5', '4-5'],
+  ['RTP/AVP/TCP;interleaved=2', '2-3'],
+  ['RTP/AVP/TCP;unicast', '0-1'],
+])('channels of %j are %s for FFmpeg, and reports are known on each of them', async (transport, channels) => {
+  const { ffmpeg, camera, say } = await joined();
+  const setup = 'CSeq: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1';
+  await say(ffmpeg, `SETUP rtsp://h/x/1 RTSP/1.0\r\n${setup}\r\n\r\n`, camera);
+  const answer = `RTSP/1.0 200 OK\r\nTransport: ${transport}\r\n\r\n`;
+  expect(await say(camera, answer, ffmpeg)).toContain(
+    `Transport: RTP/AVP/TCP;unicast;interleaved=${channels}\r\n`,
+  );
+  // The start of a picture waits for the rest of it, on whichever channel; a report does not.
+  const start = '$\x01\x00\x0e\x80\x60\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07\x65\x01';
+  const report = '$\x00\x00\x08\x80\xc8\x00\x01\x00\x00\x00\x07';
+  expect(await say(camera, start + report, ffmpeg)).toBe(report);
+});
+
 const PAGE =
   'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: https://evil.example\r\nContent-Length: 2\r\n\r\n{}';
 
@@ -110,6 +180,27 @@ test('what else comes to the door of an RTSP camera gets neither to it nor in th
   ffmpeg.write(describe);
   const [asked] = await once(camera.clients[0] as Socket, 'data');
   expect(String(asked)).toContain(`DESCRIBE rtsp://${camera.place}/x RTSP/1.0`);
+});
+
+test('a password that goes over TLS is not sent to a port of the host without it', async () => {
+  const { calls, url, close } = await startFakeServer(() => ({
+    status: 401,
+    headers: { 'www-authenticate': 'Basic realm="x"' },
+  }));
+  onTestFinished(() => void close());
+  for (const [scheme, asked] of [
+    ['https', 1],
+    ['http', 2],
+  ] as const) {
+    calls.length = 0;
+    const own = new URL(`${scheme}://admin:secret@127.0.0.1:1/list.m3u8`);
+    const gate = await HttpGate.open(own, { hosts: ['127.0.0.1'] });
+    onTestFinished(() => gate.close());
+    await say(gate.proxy, `GET ${url}/a.ts HTTP/1.0\r\nHost: ${url.slice(7)}\r\n\r\n`);
+    expect(calls.map(({ headers }) => headers.authorization)).toEqual(
+      [undefined, `Basic ${btoa('admin:secret')}`].slice(0, asked),
+    );
+  }
 });
 
 test.each(['GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', PAGE, '\x16\x03\x01\r\n\r\n'])(

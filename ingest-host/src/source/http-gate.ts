@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request as requestOver, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AllowedHosts, connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
-import { type Authorization, authorizationOf, onTheWire } from './authorization.ts';
+import { type Authorization, authorizationOf } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { type DatedSegment, datedSegments, SegmentClock } from './hls-list.ts';
 import { type Exchange, jpegTaker, passedOn, pickHeaders, type Taker } from './http-exchange.ts';
@@ -126,15 +126,18 @@ export class HttpGate implements Gate {
     }
   }
 
-  /** @param repeated whether this is the retry with the password, after a 401 */
-  #ask(exchange: Exchange, repeated = false): void {
+  /** @param repeats how often it was asked before: without the password, or with a nonce that was too old */
+  #ask(exchange: Exchange, repeats = 0): void {
     const { url, asked, answer } = exchange;
     const [host, port, method] = [withoutBrackets(url.hostname), portOf(url), asked.method ?? 'GET'];
     const path = `${url.pathname}${url.search}`;
+    const tls = this.#secure.has(`${url.hostname}:${port}`);
     // Own socket: `connectTo` checks the addresses, which Node's client does not.
-    const socket = connectTo({ host, port, tls: this.#secure.has(`${url.hostname}:${port}`) });
-    const isOwn = url.hostname === this.#url.hostname;
-    const authorization = isOwn ? this.#authorization?.header(method, path) : undefined;
+    const socket = connectTo({ host, port, tls });
+    // A password that was sent over TLS is not sent without it.
+    const isSafe = this.#url.protocol === 'http:' || tls;
+    const own = url.hostname === this.#url.hostname && isSafe ? this.#authorization : undefined;
+    const authorization = own?.header(method, path);
     const outgoing = requestOver({
       method,
       path,
@@ -142,25 +145,24 @@ export class HttpGate implements Gate {
         ...passedOn(asked),
         ...exchange.validators,
         host: asked.headers.host,
-        ...(authorization ? { authorization: onTheWire(authorization) } : {}),
+        ...(authorization ? { authorization } : {}),
         connection: 'close',
       },
       createConnection: () => socket,
       insecureHTTPParser: true,
     });
     exchange.outgoing = outgoing;
-    const asksForPassword = ({ statusCode }: IncomingMessage) =>
-      statusCode === 401 && isOwn && this.#authorization !== undefined && !repeated;
+    const isWorthAgain = ({ statusCode, headersDistinct }: IncomingMessage) =>
+      statusCode === 401 && own?.challenge(headersDistinct['www-authenticate'] ?? [], repeats);
     outgoing.on(
       'error',
       (error) => exchange.outgoing === outgoing && this.#refuse(answer, connectionError(error)),
     );
     outgoing.once('response', (came) => {
       came.on('error', () => answer.destroy());
-      if (!asksForPassword(came)) return this.#passOn(exchange, came);
       try {
-        this.#authorization?.challenge(came.headersDistinct['www-authenticate'] ?? []);
-        this.#ask(exchange, true);
+        if (!isWorthAgain(came)) return this.#passOn(exchange, came);
+        this.#ask(exchange, repeats + 1);
       } catch (error) {
         this.#refuse(answer, error as SourceError);
       }

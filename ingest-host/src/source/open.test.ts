@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
+import { AllowedHosts } from '@video-pipeline/outbound';
 import { expect, onTestFinished, test } from 'vitest';
-import { openSource } from './open.ts';
+import { openSource, redirected } from './open.ts';
 
 const open = (url: string) => openSource(url, { transport: 'tcp', timeoutSeconds: 2 });
 
@@ -40,4 +41,17 @@ test.each([
   await once(camera, 'listening');
   onTestFinished(() => void camera.close());
   await expect(open(`rtsp://127.0.0.1:${(camera.address() as AddressInfo).port}/x`)).rejects.toThrow(said);
+});
+
+test.each([
+  ['rtsp://admin:p@cam/x', 'rtsp://CAM/y', 'admin'],
+  ['rtsp://admin:p@cam/x', 'rtsps://cam/y', 'admin'],
+  ['rtsp://admin:p@cam/x', 'rtsp://cam:8554/y', 'admin'],
+  ['rtsp://admin:p@cam/x', 'rtsp://other/y', ''],
+  ['rtsp://admin:p@cam/x', 'rtsp://me:q@other/y', 'me'],
+  ['rtsps://admin:p@cam/x', 'rtsps://cam:8322/y', 'admin'],
+  ['rtsps://admin:p@cam/x', 'rtsp://cam/y', ''],
+])('%s redirects to %s: the user there is %j', (from, to, user) => {
+  const url = new URL(from);
+  expect(redirected(to, url, new AllowedHosts(url, ['cam', 'other'])).username).toBe(user);
 });

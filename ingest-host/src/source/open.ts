@@ -90,11 +90,12 @@ async function openThrough(gate: RtspGate, options: SourceOptions, signal?: Abor
     timeout: String(Math.round(timeoutSeconds * 1e6)),
     allowed_media_types: audio ? 'video+audio' : 'video',
   });
-  return await FFmpegSource.open({ ...input, gate, onPacket: () => gate.onPacket() }, signal);
+  const hasEnd = () => gate.hasEnd;
+  return await FFmpegSource.open({ ...input, gate, hasEnd, onPacket: () => gate.onPacket() }, signal);
 }
 
 /** @throws SourceError when the redirect leads to a host that is not allowed */
-function redirected(location: string, from: URL, hosts: AllowedHosts): URL {
+export function redirected(location: string, from: URL, hosts: AllowedHosts): URL {
   const to = URL.parse(location, from.href);
   if (!to) throw new SourceError('open: it redirects to what is not a URL', true);
   const place = `open: it leads to ${to.protocol}//${to.host}`;
@@ -106,7 +107,9 @@ function redirected(location: string, from: URL, hosts: AllowedHosts): URL {
     throw new SourceError(`${place}, ${which}`, true);
   }
   if (!/^rtsps?:$/.test(to.protocol)) throw new SourceError(`${place}, which is not RTSP`, true);
-  if (to.hostname === from.hostname && !to.username)
+  // A password that was sent over TLS is not sent without it.
+  const isSafe = from.protocol === 'rtsp:' || to.protocol === 'rtsps:';
+  if (to.hostname.toLowerCase() === from.hostname.toLowerCase() && isSafe && !to.username)
     [to.username, to.password] = [from.username, from.password];
   return to;
 }

@@ -26,6 +26,39 @@ export function codecsOf(description: string): ReadonlyMap<number, string> {
   return new Map(known.filter(([type]) => type <= MAX_TYPE));
 }
 
+/** A range with an end that is not 0: `npt=0-12.5`, `clock=20261125T070000Z-20261125T071000Z` (RFC 2326, C.1.5). */
+const RECORDED = /^a=range:[^=\r\n]+=[^-\r\n]*-[\d:.TZ]*[1-9]/m;
+
+/** Whether a session description is of a recording, which has an end. */
+export function isRecording(description: string): boolean {
+  return RECORDED.test(description);
+}
+
+/** Whether a framed packet is RTCP, as FFmpeg decides it (RFC 5761, 4): some cameras swap the channels. */
+function isReport(framed: Buffer): boolean {
+  const type = framed[FRAMING + 1] ?? 0;
+  return (type >= 192 && type <= 195) || (type >= 200 && type <= 210);
+}
+
+/**
+ * @param codecs called when the first packet has come
+ * @returns a handler of framed packets. It passes RTP on by complete pictures of each channel, and RTCP at once.
+ */
+export function separateRtp(
+  codecs: () => ReadonlyMap<number, string>,
+  events: RtpEvents,
+  onReport: (framed: Buffer) => void,
+): (framed: Buffer) => void {
+  const channels = new Map<number, RtpPictures>();
+  return (framed) => {
+    if (isReport(framed)) return onReport(framed);
+    const channel = framed[1] ?? 0;
+    const pictures = channels.get(channel) ?? new RtpPictures(codecs(), events);
+    channels.set(channel, pictures);
+    pictures.push(framed);
+  };
+}
+
 /**
  * Groups the packets of one RTP stream (RFC 3550, 5.1) by pictures and leaves out incomplete pictures. A decoder would
  * decode them as if they were complete, and H.265's does not notice.

@@ -1,27 +1,31 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connectTo, portOf, type Target, withoutBrackets } from '@video-pipeline/outbound';
+import { connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
-import { codecsOf, FRAMING, type RtpEvents, RtpPictures } from './rtp-pictures.ts';
+import { codecsOf, FRAMING, isRecording, type RtpEvents, separateRtp } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
-import { type Message, parseRequest, type RequestMessage, RtspSplitter, valuesOf } from './rtsp-splitter.ts';
+import {
+  channelsOf,
+  type Message,
+  parseRequest,
+  type RequestMessage,
+  RtspSplitter,
+  valuesOf,
+  withTransport,
+} from './rtsp-splitter.ts';
 import { openTunnel } from './rtsp-tunnel.ts';
 import type { Damage, SourceOptions, Transport } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
-
-/** Methods that must succeed before packets are sent. */
-const OPENING = new Set(['DESCRIBE', 'SETUP', 'PLAY']);
-
-const TRANSPORT = /\r\ntransport:[^\r\n]*/i;
 
 type RtspOptions = Pick<SourceOptions, 'transport' | 'damage' | 'relay' | 'track'>;
 
 /** A request of FFmpeg. */
 interface Request extends RequestMessage {
-  isRepeated?: boolean;
+  /** How often it was sent before. */
+  repeats?: number;
   /** For a SETUP: the track's UDP sockets, if its packets do not come over this connection. */
   track?: UdpTrack;
 }
@@ -33,6 +37,8 @@ interface Line {
   asked: Request[];
   /** UDP tracks by RTP channel. */
   tracks: Map<number, UdpTrack>;
+  /** Channels of the track that is relayed. */
+  relayed: readonly number[];
 }
 
 /**
@@ -55,6 +61,8 @@ export class RtspGate implements Gate {
   #bytes = 0;
   gaps = 0;
   problem: SourceError | undefined;
+  /** Whether it is a recording, by its session description. */
+  hasEnd = false;
   /** Target of the camera's redirect. */
   location: string | undefined;
 
@@ -102,7 +110,8 @@ export class RtspGate implements Gate {
     let camera: Duplex;
     try {
       // No await before the listeners are added: a socket may fail at once.
-      camera = this.#transport === 'http' ? await this.#tunnel(gone.signal) : connectTo(this.#target);
+      const reached = this.#reach(gone.signal);
+      camera = reached instanceof Promise ? await reached : reached;
     } catch (error) {
       this.#end(client, connectionError(error as Error));
       return;
@@ -112,7 +121,7 @@ export class RtspGate implements Gate {
     if (client.destroyed) return void camera.destroy();
     camera.once('error', (error) => this.#end(client, connectionError(error)));
     camera.once('close', () => client.end());
-    const line: Line = { client, camera, asked: [], tracks: new Map() };
+    const line: Line = { client, camera, asked: [], tracks: new Map(), relayed: [] };
     const reports = (framed: Buffer) => {
       const track = line.tracks.get((framed[1] ?? 0) & 0xfe);
       if (track) track.report(framed.subarray(FRAMING));
@@ -122,13 +131,11 @@ export class RtspGate implements Gate {
     this.#read(camera, client, this.#pictures(line), (message) => this.#answer(line, message));
   }
 
-  get #target(): Target {
-    const host = withoutBrackets(this.#url.hostname);
-    return { host, port: portOf(this.#url), tls: this.#url.protocol === 'rtsps:' };
-  }
-
-  #tunnel(signal: AbortSignal): Promise<Duplex> {
-    return openTunnel(this.#target, `${this.#url.pathname}${this.#url.search}`, this.#authorization, signal);
+  #reach(signal: AbortSignal): Duplex | Promise<Duplex> {
+    const { hostname, protocol, pathname, search } = this.#url;
+    const target = { host: withoutBrackets(hostname), port: portOf(this.#url), tls: protocol === 'rtsps:' };
+    if (this.#transport !== 'http') return connectTo(target);
+    return openTunnel(target, `${pathname}${search}`, this.#authorization, signal);
   }
 
   #read(
@@ -158,10 +165,9 @@ export class RtspGate implements Gate {
   }
 
   /** @returns a handler of the camera's packets. It passes RTP on by complete pictures, and RTCP at once. */
-  #pictures({ client }: Line): (framed: Buffer) => void {
-    const channels = new Map<number, RtpPictures>();
-    // FFmpeg sets up the tracks in their order, with two channels for each.
-    const relayed = (framed: Buffer | undefined) => (framed?.[1] ?? 0) >> 1 === this.#track;
+  #pictures(line: Line): (framed: Buffer) => void {
+    const { client } = line;
+    const relayed = (framed: Buffer | undefined) => line.relayed.includes(framed?.[1] ?? -1);
     const events: RtpEvents = {
       picture: (packets, mark) => {
         if (relayed(packets[0])) this.#relay?.rtp(packets.map((one) => one.subarray(FRAMING)));
@@ -179,19 +185,14 @@ export class RtspGate implements Gate {
         if (this.#damage) this.#damage.lost += 1;
       },
     };
-    return (framed) => {
-      const channel = framed[1] ?? 0;
-      if ((channel & 1) === 1) {
-        if (relayed(framed)) this.#relay?.rtcp(framed.subarray(FRAMING));
-        return void client.write(framed);
-      }
-      let pictures = channels.get(channel);
-      if (!pictures) {
-        pictures = new RtpPictures(this.#codecs, events);
-        channels.set(channel, pictures);
-      }
-      pictures.push(framed);
-    };
+    return separateRtp(
+      () => this.#codecs,
+      events,
+      (report) => {
+        if (relayed(report)) this.#relay?.rtcp(report.subarray(FRAMING));
+        client.write(report);
+      },
+    );
   }
 
   /** @throws SourceError */
@@ -203,9 +204,8 @@ export class RtspGate implements Gate {
 
   async #ask(line: Line, { head }: Message): Promise<void> {
     const request: Request = parseRequest(head);
-    if (request.uri.startsWith(this.#own)) {
+    if (request.uri.startsWith(this.#own))
       request.uri = `${this.#url.protocol}//${this.#url.host}${request.uri.slice(this.#own.length)}`;
-    }
     if (request.method === 'SETUP' && this.#transport === 'udp') request.track = await this.#openTrack(line);
     this.#send(line, request);
   }
@@ -213,10 +213,9 @@ export class RtspGate implements Gate {
   /** @param head of the answer that names a multicast group; without it, the track is unicast */
   async #openTrack({ client, camera }: Line, head?: string): Promise<UdpTrack> {
     const { remoteAddress = '127.0.0.1', localAddress } = camera as Socket;
-    const group = head && valuesOf(head, 'transport').join();
-    const opening =
-      group === undefined ? UdpTrack.open(remoteAddress) : UdpTrack.join(remoteAddress, group, localAddress);
-    const track = await opening;
+    const track = head
+      ? await UdpTrack.join(remoteAddress, valuesOf(head, 'transport').join(), localAddress)
+      : await UdpTrack.open(remoteAddress);
     // The gate may have closed meanwhile.
     if (client.destroyed) {
       track.close();
@@ -233,51 +232,58 @@ export class RtspGate implements Gate {
     const more = authorization ? `Authorization: ${authorization}\r\n` : '';
     const wanted = track ? `unicast;client_port=${track.ports}` : 'multicast';
     const isUdp = track || this.#transport === 'udp_multicast';
-    const headers = isUdp ? rest.replace(TRANSPORT, `\r\nTransport: RTP/AVP;${wanted}`) : rest;
-    camera.write(`${method} ${uri} RTSP/1.0\r\n${more}${headers.replace(/^\r\n/, '')}`);
+    const headers = isUdp ? withTransport(rest, `RTP/AVP;${wanted}`) : rest;
+    camera.write(`${method} ${uri} RTSP/1.0\r\n${more}${headers.replace(/^\r\n/, '')}`, 'latin1');
   }
 
   /** @throws SourceError */
   async #answer(line: Line, { head, body }: Message): Promise<void> {
-    const request = line.asked.shift();
-    const [, status = 0, reason = ''] = /^RTSP\/1\.\d (\d+) ?(.*)/.exec(head) ?? [];
+    const [, status, reason = ''] = /^RTSP\/1\.\d (\d+) ?(.*)/.exec(head) ?? [];
     const code = Number(status);
-    if (code === 401 && request && this.#authorization && !request.isRepeated) {
-      this.#authorization.challenge(valuesOf(head, 'www-authenticate'));
-      return this.#send(line, { ...request, isRepeated: true });
-    }
-    if (code === 461 && request?.method === 'SETUP' && this.#transport === 'auto' && !request.track) {
+    // A request of the camera, which checks whether this end is alive (RFC 2326, 10.8).
+    if (!status) return void line.camera.write(`RTSP/1.0 200 OK\r\nCSeq: ${valuesOf(head, 'cseq')}\r\n\r\n`);
+    // The camera needs more time.
+    if (code < 200) return;
+    const request = line.asked.shift();
+    const challenges = code === 401 ? valuesOf(head, 'www-authenticate') : undefined;
+    if (request && challenges && this.#authorization?.challenge(challenges, request.repeats))
+      return this.#send(line, { ...request, repeats: (request.repeats ?? 0) + 1 });
+    if (code === 461 && request?.method === 'SETUP' && this.#transport === 'auto' && !request.track)
       return this.#send(line, { ...request, track: await this.#openTrack(line) });
-    }
     if (code >= 300 && code < 400) {
       [this.location] = valuesOf(head, 'location');
       throw new SourceError(`open: it redirects (${code})`);
     }
     // A camera may refuse all other methods.
-    if (request && OPENING.has(request.method)) {
-      const text = `${request.method} was answered ${code} ${reason}`;
-      this.problem = code >= 400 ? statusError(code, text) : undefined;
-    }
+    if (request && /^(DESCRIBE|SETUP|PLAY)$/.test(request.method))
+      this.problem =
+        code < 400 ? undefined : statusError(code, `${request.method} was answered ${code} ${reason}`);
     if (request?.method === 'DESCRIBE' && code === 200) {
       this.#relay?.begin(body, this.#track);
       this.#codecs = codecsOf(body);
+      this.hasEnd = isRecording(body);
     }
-    if (request?.method === 'SETUP' && code === 200 && this.#transport === 'udp_multicast') {
-      request.track = await this.#openTrack(line, head);
-    }
-    const forwarded = request?.track && code === 200 ? this.#setUp(line, request, request.track, head) : head;
-    line.client.write(`${forwarded}\r\n\r\n${body}`);
+    const isSetUp = request?.method === 'SETUP' && code === 200;
+    if (isSetUp && this.#transport === 'udp_multicast') request.track = await this.#openTrack(line, head);
+    line.client.write(`${isSetUp ? this.#setUp(line, request, head) : head}\r\n\r\n${body}`, 'latin1');
   }
 
-  /** Connects a UDP track. Packets and reports are exchanged with the camera's own address only, whatever it names. */
-  #setUp(line: Line, { rest }: Request, track: UdpTrack, head: string): string {
-    const [channels = '0-1'] = /(?<=interleaved=)\d+-\d+/.exec(rest) ?? [];
-    const channel = Number(channels.split('-')[0]);
-    line.tracks.set(channel, track);
-    track.receive(channel, this.#pictures(line));
-    const [ports] = /(?<=server_port=)\d+(-\d+)?/.exec(valuesOf(head, 'transport').join()) ?? [];
-    if (ports) track.sendTo(ports);
-    return head.replace(TRANSPORT, `\r\nTransport: RTP/AVP/TCP;unicast;interleaved=${channels}`);
+  /** @returns the camera's answer to a SETUP, with the channels in a form that FFmpeg understands */
+  #setUp(line: Line, { rest, track }: Request, head: string): string {
+    const transport = valuesOf(head, 'transport').join();
+    if (!track && transport !== '' && !/tcp|interleaved/i.test(transport)) return head;
+    const asked = channelsOf(rest) ?? [0, 1];
+    const channels = (track ? undefined : channelsOf(transport)) ?? asked;
+    // FFmpeg asks for two channels for each track, in their order.
+    if (asked[0] >> 1 === this.#track) line.relayed = channels;
+    if (track) {
+      // Packets and reports are exchanged with the camera's own address only, whatever it names.
+      line.tracks.set(channels[0], track);
+      track.receive(channels[0], this.#pictures(line));
+      const [ports] = /(?<=server_port=)\d+(-\d+)?/.exec(transport) ?? [];
+      if (ports) track.sendTo(ports);
+    }
+    return withTransport(head, `RTP/AVP/TCP;unicast;interleaved=${channels.join('-')}`);
   }
 
   #end(client: Duplex, problem: SourceError): void {

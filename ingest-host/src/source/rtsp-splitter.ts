@@ -34,6 +34,22 @@ export function valuesOf(head: string, name: string): string[] {
     .map((line) => line.slice(name.length + 1).trim());
 }
 
+const TRANSPORT = /\r\ntransport:[^\r\n]*/i;
+
+/** @param head the start of a message, or its headers @returns it with another Transport header */
+export function withTransport(head: string, transport: string): string {
+  const header = `\r\nTransport: ${transport}`;
+  return TRANSPORT.test(head) ? head.replace(TRANSPORT, header) : head + header;
+}
+
+/** The two channels that a Transport header names, the smaller one first (RFC 2326, 12.39). */
+export function channelsOf(header: string): [number, number] | undefined {
+  const [, first, second] = /interleaved=(\d+)(?:-(\d+))?/i.exec(header) ?? [];
+  if (first === undefined) return undefined;
+  const [one, other] = [Number(first), Number(second ?? Number(first) + 1)];
+  return one < other ? [one, other] : [other, one];
+}
+
 /** Separates the messages of an RTSP connection from interleaved packets (RFC 2326, 10.12). */
 export class RtspSplitter {
   readonly #onPacket: (framed: Buffer) => void;

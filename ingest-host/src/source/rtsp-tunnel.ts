@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { Duplex, Transform } from 'node:stream';
 import { connectTo, type Target } from '@video-pipeline/outbound';
-import { type Authorization, onTheWire } from './authorization.ts';
+import type { Authorization } from './authorization.ts';
 import { SourceError, statusError } from './source-error.ts';
 
 const TYPE = 'application/x-rtsp-tunnelled';
@@ -29,7 +29,7 @@ export async function openTunnel(
       'x-sessioncookie': cookie,
       pragma: 'no-cache',
       'cache-control': 'no-cache',
-      ...(permit ? { authorization: onTheWire(permit) } : {}),
+      ...(permit ? { authorization: permit } : {}),
       ...more,
     };
     const createConnection = () => connectTo(target);
@@ -41,9 +41,9 @@ export async function openTunnel(
     return answer;
   };
   let answer = await get();
-  if (answer.statusCode === 401 && authorization) {
+  for (let repeats = 0; answer.statusCode === 401 && authorization; repeats += 1) {
     answer.destroy();
-    authorization.challenge(answer.headersDistinct['www-authenticate'] ?? []);
+    if (!authorization.challenge(answer.headersDistinct['www-authenticate'] ?? [], repeats)) break;
     answer = await get();
   }
   const { statusCode = 0, statusMessage = '', headers } = answer;
