@@ -149,7 +149,14 @@ function createService(parts: ServiceParts): sst.aws.Service {
     environment: {
       ...kafkaEnvironment(stage, kafka),
       STREAMS_FILE: list.url,
-      ...environmentOf(stage, ['KAFKA_GROUP_ID', 'S3_PREFIX', 'CONSOLE_PORT', 'LOG_LEVEL']),
+      ...environmentOf(stage, [
+        'KAFKA_GROUP_ID',
+        'S3_PREFIX',
+        'CONSOLE_PORT',
+        'LOG_LEVEL',
+        'STORE',
+        'STORE_CLASSES',
+      ]),
       ...Object.assign({}, ...Object.values(functions).map(({ switches }) => switches)),
       S3_BUCKET: store.name,
       HOST: '0.0.0.0',

@@ -1,6 +1,7 @@
 import type { SceneEvent } from '../src/api.ts';
 import { button, getJson, h, streamPath } from './dom.ts';
 import { timeOf } from './format.ts';
+import { storedImage } from './picture.ts';
 
 /** The newest events of a stream, with the frames that prove them. */
 export function eventsPanel(streamId: string): { element: HTMLElement; refresh: () => Promise<void> } {
@@ -39,7 +40,7 @@ export function eventItem(event: SceneEvent): HTMLElement {
   const frames = event.frames.map((key, i) => {
     const link = h('a', { href: annotatedUrl(event, key), target: '_blank' });
     link.append(
-      h('img', { src: link.href, loading: 'lazy', alt: `Frame ${i + 1} of ${event.frames.length}` }),
+      storedImage({ src: link.href, loading: 'lazy', alt: `Frame ${i + 1} of ${event.frames.length}` }),
     );
     return link;
   });
@@ -65,7 +66,7 @@ export function clipElement(event: SceneEvent): HTMLElement {
     const properties = { className: 'clip', src: clipUrl(event), controls: true, muted: true };
     const video = h('video', { ...properties, autoplay: true, ariaLabel: name });
     video.onerror = () =>
-      video.replaceWith(h('img', { className: 'clip', src: madeClipUrl(event), alt: name }));
+      video.replaceWith(storedImage({ className: 'clip', src: madeClipUrl(event), alt: name }));
     play.replaceWith(video);
   };
   return play;

@@ -4,6 +4,7 @@ import { annotatedUrl, clipElement, clipUrl, sentence } from './events-panel.ts'
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { timeOf } from './format.ts';
 import { openLarge } from './frame-dialog.ts';
+import { storedImage } from './picture.ts';
 import { virtualList } from './virtual-list.ts';
 
 const ROW = 76;
@@ -94,9 +95,8 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     const index = list.first();
     const event = items[index];
     if (!event || place) return;
-    const { at, event_id } = event;
     // A reader at the top of the list wants to see new events, so no place is kept.
-    const kept: Place | undefined = index > 0 ? { event: { at, event_id }, index } : undefined;
+    const kept: Place | undefined = index > 0 ? { event, index } : undefined;
     history.replaceState({ ...history.state, place: kept }, '');
   }
   /** Loads events until the reader's place is found. If its event is gone, the nearest one is used. */
@@ -155,7 +155,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     return h(
       'li',
       { className: event.reviewed ? 'event reviewed' : 'event' },
-      h('img', { src: annotatedUrl(event, event.frames.at(-1) ?? ''), loading: 'lazy', alt: '' }),
+      storedImage({ src: annotatedUrl(event, event.frames.at(-1) ?? ''), loading: 'lazy', alt: '' }),
       h(
         'span',
         { className: 'what' },
@@ -258,7 +258,7 @@ function largeOf(event: StoredEvent, review: HTMLElement): Node[] {
       timeOf(event.at),
       event.rule,
     ),
-    h('img', { className: 'frame', src: last?.src ?? '', alt: sentence(event) }),
+    storedImage({ className: 'frame', src: last?.src ?? '', alt: sentence(event) }),
     h(
       'div',
       { className: 'bar' },

@@ -1,7 +1,7 @@
 import type { FrameFacts } from '../src/api.ts';
 import { button, getJson, h, streamPath } from './dom.ts';
 import { summary } from './format.ts';
-import { frameId, frameUrl } from './picture.ts';
+import { frameId, frameUrl, storedImage } from './picture.ts';
 import { frameLinks } from './stream-view.ts';
 
 /** The address without the frame or event that is shown large: that part does not change the view. */
@@ -88,7 +88,7 @@ export function openFrame(frames: readonly FrameFacts[], index: number): void {
       address: (frame) => `frame=${encodeURIComponent(`${frame.stream_id}/${frameId(frame)}`)}`,
       render: (frame) => [
         h('h1', {}, `${frame.stream_id}, frame ${frame.frame_number}`),
-        h('img', {
+        storedImage({
           className: 'frame',
           src: frameUrl(frame, 'annotated', 'jpg'),
           alt: summary(frame.detections),

@@ -1,6 +1,6 @@
 import type { FrameFacts } from '../src/api.ts';
 import { type BoxFilter, drawBoxes, visible } from './boxes.ts';
-import { DEADLINE_MS, streamPath } from './dom.ts';
+import { DEADLINE_MS, getJson, h, streamPath } from './dom.ts';
 import { summary } from './format.ts';
 
 /** `<captured_at>-<frame_number>`, the frame's name in addresses. */
@@ -11,6 +11,24 @@ export function frameId(frame: FrameFacts): string {
 /** Address of a frame's picture or data. */
 export function frameUrl(frame: FrameFacts, what: 'frames' | 'annotated', extension: 'jpg' | 'json'): string {
   return `${streamPath(frame.stream_id)}/${what}/${frameId(frame)}.${extension}`;
+}
+
+/** A stored picture. Where it can't be shown, the server's reason stands in its place. */
+export function storedImage(properties: Record<string, unknown>): HTMLElement {
+  const image = h('img', properties);
+  onMissing(image, (reason) => {
+    image.replaceWith(h('span', { className: `${image.className} missing`, title: reason }, reason));
+  });
+  return image;
+}
+
+/** Calls `tell` with the server's reason each time when an image can't be shown. */
+export function onMissing(image: HTMLImageElement, tell: (reason: string) => void): void {
+  image.onerror = () =>
+    getJson(image.src).catch((error: Error) =>
+      // The picture itself is no JSON.
+      tell(error instanceof SyntaxError ? "The browser can't show this picture." : error.message),
+    );
 }
 
 /** Draws on a picture, in addition to the boxes. */

@@ -4,7 +4,7 @@ import { API, button, getJson, h, setText } from './dom.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { dateTime, summary, timeOf } from './format.ts';
 import { openFrame, openNamed } from './frame-dialog.ts';
-import { frameUrl } from './picture.ts';
+import { frameUrl, storedImage } from './picture.ts';
 import { exactTime } from './times.ts';
 
 const RETRY_MS = 3_000;
@@ -66,7 +66,7 @@ function statusOf(count: number, { cursor, searched_to, note }: SearchResult, to
 }
 
 function thumbnail(frame: FrameFacts, open: () => void): HTMLElement {
-  const picture = h('img', {
+  const picture = storedImage({
     src: frameUrl(frame, 'annotated', 'jpg'),
     loading: 'lazy',
     width: frame.width,

@@ -5,7 +5,7 @@ import { sentence } from './events-panel.ts';
 import { addressOf } from './events-view.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { duration, summary, timeOf } from './format.ts';
-import { frameUrl } from './picture.ts';
+import { frameUrl, onMissing } from './picture.ts';
 import { dayOf, exactTime } from './times.ts';
 
 const AROUND_MS = 600_000;
@@ -64,6 +64,7 @@ export function timelineView(root: HTMLElement, asked: URLSearchParams): () => v
       status,
       `${frames.toLocaleString('en')} frames, ${past.total_events.toLocaleString('en')} events${open}`,
     );
+    if (Number(asked.get('around')) > 0) preview.show(Number(asked.get('around')));
     rest.replaceChildren(...stripsOf(past, from, to), ...gapsOf(past.gaps), ...eventsOf(past));
   };
   load().catch(
@@ -139,6 +140,10 @@ function previewOf([stream, ...others]: readonly string[], signal: AbortSignal) 
     busy = false;
     void next();
   };
+  onMissing(picture, (reason) => {
+    picture.hidden = true;
+    text.append(` ${reason}`);
+  });
   let timer = 0;
   return {
     element,

@@ -3,7 +3,7 @@ import { SHOW_ALL } from './boxes.ts';
 import { getJson, h, setText, streamPath } from './dom.ts';
 import { dateTime, duration, rate, summary } from './format.ts';
 import { type LiveFeed, streamState } from './live.ts';
-import { frameUrl, Picture } from './picture.ts';
+import { frameUrl, onMissing, Picture } from './picture.ts';
 
 interface Tile {
   item: HTMLLIElement;
@@ -128,11 +128,17 @@ async function showStored({ picture, stored, age }: Tile, streamId: string): Pro
   try {
     const frame = await getJson<FrameFacts>(`${streamPath(streamId)}/last`);
     if (picture.frame) return;
+    const when = dateTime(frame.captured_at);
+    onMissing(stored, (reason) => {
+      stored.hidden = true;
+      picture.canvas.hidden = false;
+      setText(age, `last frame ${when}. ${reason}`);
+    });
     stored.src = frameUrl(frame, 'annotated', 'jpg');
     stored.alt = `The last picture of ${streamId}`;
     stored.hidden = false;
     picture.canvas.hidden = true;
-    setText(age, `last picture ${dateTime(frame.captured_at)}`);
+    setText(age, `last picture ${when}`);
   } catch {
     // Nothing is stored yet.
   }

@@ -38,6 +38,8 @@ const CONSOLE_VARIABLES = [
   'STREAMS',
   'STREAMS_FILE',
   'CONSOLE_URL',
+  'STORE',
+  'STORE_CLASSES',
 ] as const;
 
 export interface ConsoleServer {
@@ -134,6 +136,7 @@ export async function startConsole(options: {
     inferenceUrl: inferenceUrlOf(config, options.env),
     prefix: config.S3_PREFIX,
     clipSettings: config,
+    keeping: config,
     flow: () => monitor.flow(),
     redrive: async (key) => {
       await putBack(

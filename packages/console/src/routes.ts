@@ -1,13 +1,14 @@
 import type { OutgoingHttpHeaders } from 'node:http';
-import { annotatedKey, type FrameFacts, factsOf, MAX_TIME } from '@video-pipeline/frame';
+import { type FrameFacts, factsOf } from '@video-pipeline/frame';
 import { HttpError, type Origin } from '@video-pipeline/http';
 import type { Bucket } from '@video-pipeline/recovery/bucket';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
-import { type ClipSettings, isMissing } from '@video-pipeline/storage';
+import type { ClipSettings } from '@video-pipeline/storage';
 import type { Tables } from '@video-pipeline/tables';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
+import { addAnnotatedRoute, type Keeping } from './annotated-route.ts';
 import type { FailedBulk, FailedBulkResult, Flow, SceneEvent, Session } from './api.ts';
 import { addCameraRoutes } from './camera-routes.ts';
 import { addClipRoutes } from './clip-routes.ts';
@@ -41,6 +42,7 @@ export interface RoutesOptions {
   /** First folder of annotated frames. */
   prefix: string;
   clipSettings: ClipSettings;
+  keeping: Keeping;
   flow: () => Flow;
   redrive: (key: string) => Promise<void>;
   /** Called when the number of objects in `failed/` has decreased. */
@@ -80,10 +82,8 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   });
   app.get<Asked>(`${stream}/frames/${FRAME}.jpg`, (request, reply) => sendPicture(options, request, reply));
   app.get<Asked>(`${stream}/frames/${FRAME}.json`, (request) => frameFacts(options, request));
-  app.get<Asked>(`${stream}/annotated/${FRAME}.jpg`, (request, reply) =>
-    sendAnnotated(options, request, reply),
-  );
   app.get<Asked>(`${stream}/events`, (request) => options.sceneEvents(streamOf(request)));
+  addAnnotatedRoute(app, options);
   addSearchRoutes(app, options);
   addHistoryRoutes(app, options);
   addClipRoutes(app, options);
@@ -159,20 +159,6 @@ async function frameFacts({ live, tables }: RoutesOptions, request: AskedRequest
   const facts = held ? factsOf(held) : await findStored(tables, { streamId, capturedAt, frameNumber });
   if (!facts) throw new HttpError(404, 'no such frame');
   return facts;
-}
-
-async function sendAnnotated(
-  { bucket, prefix }: RoutesOptions,
-  request: AskedRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const frame = frameOf(request);
-  if (frame.capturedAt > MAX_TIME) throw new HttpError(404, 'no such frame');
-  const body = await bucket.read(annotatedKey(prefix, frame)).catch((error) => {
-    if (isMissing(error)) throw new HttpError(404, 'not annotated yet, or its picture has expired');
-    throw error;
-  });
-  return reply.type('image/jpeg').header('cache-control', 'private, max-age=3600').send(body);
 }
 
 /** The filter of a request for `failed/`. An empty text is no filter. @throws HttpError */

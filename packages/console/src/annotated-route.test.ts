@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { whyMissing } from './annotated-route.ts';
+
+const DAY = Date.UTC(2026, 10, 25);
+const FRAMES = { STORE: 'frames', STORE_CLASSES: undefined } as const;
+
+test.each([
+  ['older than all that are stored', DAY - 1, DAY, FRAMES, /expired: .* 2026-11-25T00:00:00/],
+  ['deleted among others', DAY + 1, DAY, FRAMES, /expired or was deleted/],
+  ['of a stream without any', DAY, undefined, FRAMES, /expired or was deleted/],
+  [
+    'left out, any class',
+    DAY,
+    undefined,
+    { ...FRAMES, STORE: 'events' },
+    /not kept: .* around events and detections of any class/,
+  ],
+  [
+    'left out, classes',
+    DAY,
+    DAY,
+    { STORE: 'events', STORE_CLASSES: ['cat', 'car'] },
+    /events and detections of cat, car\.$/,
+  ],
+  ['left out, events alone', DAY, DAY, { STORE: 'events', STORE_CLASSES: ['none'] }, /around events\.$/],
+] as const)('a picture that is %s says so', (_what, at, oldest, keeping, reason) => {
+  expect(whyMissing(at, oldest, keeping as never)).toMatch(reason);
+});
