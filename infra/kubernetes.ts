@@ -197,8 +197,8 @@ function deployment({ settings }: Manifests, { name, image, replicas }: Variant)
                 limits: { memory: '8Gi', 'nvidia.com/gpu': '1' },
               },
               securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
-              // The start of the first CUDA session takes long.
-              startupProbe: { ...health, periodSeconds: 5, failureThreshold: 60 },
+              // Each thread is tuned to 14 shapes of input before it is ready: minutes for a large model.
+              startupProbe: { ...health, periodSeconds: 5, failureThreshold: 240 },
               readinessProbe: { ...health, periodSeconds: 5, failureThreshold: 2 },
               livenessProbe: { ...health, periodSeconds: 10, failureThreshold: 6 },
             },

@@ -15,6 +15,12 @@ interface Parts {
 }
 
 const VARIANT = 'main';
+/**
+ * Host with NVIDIA's driver 580, for CUDA 13 in the image. By default the instance families have older drivers, with
+ * which the container does not start.
+ * @see https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
+ */
+const HOST_IMAGE = 'al2023-ami-sagemaker-inference-gpu-4-1';
 /** Target of invocations a minute for an instance: a batch of 25 takes a GPU about 0.4 s, and half stays free. */
 const INVOCATIONS_PER_INSTANCE = 75;
 /**
@@ -77,7 +83,8 @@ function capacity(inference: SageMaker) {
     const { memoryMb, maxConcurrency } = inference;
     return { serverlessConfig: { memorySizeInMb: memoryMb, maxConcurrency } };
   }
-  return { instanceType: inference.instance, initialInstanceCount: inference.replicas.min };
+  const { instance: instanceType, replicas } = inference;
+  return { instanceType, initialInstanceCount: replicas.min, inferenceAmiVersion: HOST_IMAGE };
 }
 
 function scale(endpoint: aws.sagemaker.Endpoint, { min, max }: { min: number; max: number }): void {

@@ -110,11 +110,18 @@ const personal: Row = {
 /** The stages that have a row of their own; every other name is a personal stage. */
 export const rows: Record<string, Row> = { production, staging };
 
+/**
+ * Defaults of a stage with GPUs. A server that finds no GPU there ends with the reason: `auto` would serve a hundredth
+ * of the frames on the CPU, and look healthy. The queue is longer, since a GPU works it off faster.
+ */
+const ON_GPU = { INFERENCE_DEVICE: 'cuda', MAX_QUEUED_FRAMES: 4096 } as const;
+const rentsGpu = ({ inference }: Pick<Row, 'inference'>) => inference.backend !== 'sagemaker-serverless';
+
 /** @throws ConfigError when a setting can't be used */
 export function stageOf(name: string): Stage {
   const own = Object.hasOwn(rows, name) ? rows[name] : undefined;
   const row = own ?? personal;
-  const settings = settingsOf(row.settings ?? {});
+  const settings = settingsOf({ ...(rentsGpu(row) && ON_GPU), ...row.settings });
   return {
     ...row,
     name,
@@ -167,6 +174,6 @@ export const functionsOf = (stage: Stage): string[] =>
   deployedStages(stage).flatMap(({ of }) => (runsAsTasks(stage, of) ? [] : [of.name]));
 
 /** Dockerfile of the model server: with CUDA only where the stage rents GPUs. */
-export function modelDockerfile({ inference }: Stage): string {
-  return inference.backend === 'sagemaker-serverless' ? 'model/Dockerfile' : 'model/Dockerfile.cuda';
+export function modelDockerfile(stage: Stage): string {
+  return rentsGpu(stage) ? 'model/Dockerfile.cuda' : 'model/Dockerfile';
 }

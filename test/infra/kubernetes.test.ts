@@ -129,6 +129,11 @@ describe('the model server and its objects agree', () => {
     }
   });
 
+  test('on the image: the GPU that it is made for, not whatever there is', () => {
+    const [, device] = /INFERENCE_DEVICE=(\w+)/.exec(readFileSync('model/Dockerfile.cuda', 'utf8')) ?? [];
+    expect(find('ConfigMap').data.INFERENCE_DEVICE).toBe(device);
+  });
+
   test('on labels: everything selects the pods', () => {
     const labels = pod.metadata.labels;
     for (const selector of [

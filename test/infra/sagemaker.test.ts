@@ -76,6 +76,19 @@ test('an endpoint without instances is updated as usual', async () => {
   expect(endpoint.ignoreChanges).toEqual([]);
 });
 
+test('GPU instances have the driver that the image needs, and the server does without no GPU unnoticed', async () => {
+  const graph = await graphOf('hosted');
+  const { productionVariants } = one(
+    graph,
+    'aws:sagemaker/endpointConfiguration:EndpointConfiguration',
+    'InferenceConfiguration',
+  ).inputs;
+  // Driver 580 and CUDA 13, by AWS's list of host images.
+  expect(productionVariants[0].inferenceAmiVersion).toBe('al2023-ami-sagemaker-inference-gpu-4-1');
+  const { environment } = one(graph, 'aws:sagemaker/model:Model', 'InferenceModel').inputs.primaryContainer;
+  expect(environment).toMatchObject({ INFERENCE_DEVICE: 'cuda', MAX_QUEUED_FRAMES: '4096' });
+});
+
 test('a serverless endpoint asks for no more memory than AWS lets a new account have', async () => {
   const { inputs } = one(
     await graphOf('personal'),
