@@ -1,0 +1,51 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { onnxruntimeFolder } from './cuda-provider.ts';
+
+/** The command of the image's build that checks the provider's libraries. */
+const dockerfile = await readFile(join(import.meta.dirname, '../Dockerfile.cuda'), 'utf8');
+const CHECK = /^RUN (.*ldd.*)$/m.exec(dockerfile.replaceAll('\\\n', ''))?.[1] ?? '';
+const PROVIDER = /provider=(\S+)/.exec(CHECK)?.[1] ?? '';
+
+/** Runs the check where this file is the provider. @returns what it printed; undefined if the build would go on */
+async function refusalOf(provider: Buffer): Promise<string | undefined> {
+  const folder = await mkdtemp(join(tmpdir(), 'cuda-image-'));
+  try {
+    await mkdir(dirname(join(folder, PROVIDER)), { recursive: true });
+    await writeFile(join(folder, PROVIDER), provider, { mode: 0o755 });
+    // As Docker runs a command.
+    await promisify(execFile)('/bin/sh', ['-c', CHECK], { cwd: folder });
+    return undefined;
+  } catch (error) {
+    return (error as { stdout: string }).stdout;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** The library with another name for one that it needs. */
+function needing(library: Buffer, name: string, other: string): Buffer {
+  const at = library.indexOf(`\0${name}\0`);
+  if (at < 0 || other.length > name.length) throw new Error(`no ${name} to rename`);
+  const renamed = Buffer.from(library);
+  renamed.fill(0, at + 1, at + 1 + name.length).write(other, at + 1);
+  return renamed;
+}
+
+test.runIf(process.platform === 'linux')(
+  'the CUDA image is built only with all libraries of its provider, the driver excepted',
+  async () => {
+    const library = await readFile(join(onnxruntimeFolder(), 'libonnxruntime.so.1'));
+    expect(await refusalOf(library)).toBeUndefined();
+    expect(await refusalOf(needing(library, 'libpthread.so.0', 'libcuda.so.1'))).toBeUndefined();
+    expect(await refusalOf(needing(library, 'libpthread.so.0', 'libcufft.so.12'))).toMatch(
+      /libcufft\.so\.12 => not found/,
+    );
+    // What is no library needs none.
+    expect(await refusalOf(Buffer.from('version https://git-lfs.github.com/spec/v1\n'))).toBeDefined();
+  },
+);
