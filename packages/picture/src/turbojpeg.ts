@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import koffi, { type LibraryHandle } from 'koffi';
+import { giveBack, takeMemory } from './memory.ts';
 import { PictureError } from './picture-error.ts';
 
 // libjpeg-turbo's library for Linux, from the npm package `@julusian/jpeg-turbo`. The package's JavaScript offers
@@ -9,6 +10,7 @@ import { PictureError } from './picture-error.ts';
 // https://libjpeg-turbo.org/Documentation/Documentation: TurboJPEG 3
 const INIT = { compress: 0, decompress: 1 } as const;
 const PARAMETER = {
+  noRealloc: 2,
   quality: 3,
   subsampling: 4,
   optimise: 11,
@@ -52,7 +54,7 @@ function load() {
     compressFromYuv: library.func(
       'int tj3CompressFromYUV8(void *, void *, int, int, int, _Inout_ void **, _Inout_ size_t *)',
     ),
-    free: library.func('void tj3Free(void *)'),
+    bufferSize: library.func('size_t tj3JPEGBufSize(int, int, int)'),
     destroy: library.func('void tj3Destroy(void *)'),
   };
 }
@@ -136,21 +138,23 @@ export async function compress(
   const library = turbo;
   if (!library) throw new Error('libjpeg-turbo is not available on this platform');
   return withHandle('compress', async (handle) => {
+    library.set(handle, PARAMETER.noRealloc, 1);
     library.set(handle, PARAMETER.quality, quality);
     library.set(handle, PARAMETER.subsampling, SUBSAMPLING_420);
     library.set(handle, PARAMETER.optimise, Number(optimise));
-    const [address, size]: [unknown[], number[]] = [[null], [0]];
+    // The library writes into memory that is used again. Its own would grow, and be copied, until the JPEG fits.
+    const target = takeMemory(Number(library.bufferSize(width, height, SUBSAMPLING_420)));
     try {
+      const size = [target.length];
       const [call, ...layout] =
         form === 'rgb'
           ? [library.compress, width, 0, height, RGB]
           : [library.compressFromYuv, width, ALIGNMENT, height];
-      const code = await inBackground(call, handle, samples, ...layout, address, size);
+      const code = await inBackground(call, handle, samples, ...layout, [target], size);
       if (code !== 0) throw new Error(`libjpeg-turbo can't encode ${width} x ${height}`);
-      // Copied, since the library's memory is freed below.
-      return Buffer.from(new Uint8Array(koffi.view(address[0], size[0] ?? 0)));
+      return Buffer.from(target.subarray(0, size[0]));
     } finally {
-      library.free(address[0]);
+      giveBack(target);
     }
   });
 }
