@@ -2,6 +2,7 @@ import {
   AV_CODEC_ID_NONE,
   AVDISCARD_ALL,
   AVFMT_NOTIMESTAMPS,
+  AVFMT_TS_DISCONT,
   AVMEDIA_TYPE_VIDEO,
   AVSEEK_FLAG_BACKWARD,
 } from 'node-av/constants';
@@ -56,6 +57,8 @@ export interface Gate {
 const UNTIMED = 'mpjpeg';
 /** Recordings are not older than this. */
 const FIRST_YEAR = Date.UTC(2000);
+/** A longer step in the times of MPEG-TS, MPEG-PS and HLS is a break, as in FFmpeg's `dts_delta_threshold`; seconds. */
+const MAX_STEP = 10;
 /** Frames a second of an elementary stream without a stated rate. */
 const USUAL_RATE = 25;
 
@@ -184,8 +187,9 @@ export class FFmpegSource implements Source {
           if (Number.isNaN(time)) continue;
           // As in players, the container's aspect ratio has priority over the video's.
           if (stream.sampleAspectRatio.num > 0) this.#frame.sampleAspectRatio = stream.sampleAspectRatio;
-          if (next && this.#frame.keyFrame && Math.abs(time - next.time) < 1e-6) offset = next.offset;
-          const wallClock = offset === undefined ? {} : { wallClock: offset + time * 1000 };
+          const stamp = stampOf(this.#frame.bestEffortTimestamp) * seconds;
+          if (next && this.#frame.keyFrame && Math.abs(stamp - next.time) < 1e-6) offset = next.offset;
+          const wallClock = offset === undefined ? {} : { wallClock: offset + stamp * 1000 };
           yield { frame: this.#frame, time, decodeMs, ...wallClock };
           decodeMs = 0;
         }
@@ -221,12 +225,12 @@ export class FFmpegSource implements Source {
     const { num, den } = decoder.context.framerate;
     const rate = Number(this.#from.options.framerate ?? num / den);
     const interval = 1 / (rate > 0 && rate < Number.POSITIVE_INFINITY ? rate : USUAL_RATE);
-    return recordedTimes(this.#isUntimed ? 0 : seconds, interval);
+    const maxStep = hasFlag(this.#input, AVFMT_TS_DISCONT) ? MAX_STEP : Number.POSITIVE_INFINITY;
+    return recordedTimes(this.#isUntimed ? 0 : seconds, interval, maxStep);
   }
 
   get #isUntimed(): boolean {
-    const format = this.#input.iformat;
-    return format?.name === UNTIMED || ((format?.flags ?? 0) & AVFMT_NOTIMESTAMPS) !== 0;
+    return this.#input.iformat?.name === UNTIMED || hasFlag(this.#input, AVFMT_NOTIMESTAMPS);
   }
 
   /** Whether it is a recording over RTSP that was read whole: some servers are silent then. */
@@ -285,4 +289,8 @@ export class FFmpegSource implements Source {
     this.#packet.free();
     this.#frame.free();
   }
+}
+
+function hasFlag({ iformat }: FormatContext, flag: number): boolean {
+  return ((iformat?.flags ?? 0) & flag) !== 0;
 }

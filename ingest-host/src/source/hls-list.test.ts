@@ -5,7 +5,7 @@ const list = (...lines: string[]) => ['#EXTM3U', '#EXT-X-TARGETDURATION:2', ...l
 const DATE = '2026-11-25T07:00:00.500+00:00';
 const at = Date.parse(DATE);
 
-test('segments have the date of the list, those after it by their durations, none where it says nothing', () => {
+test('segments have the date of the list, those after and before it by their durations', () => {
   const text = list(
     '#EXTINF:2.0,',
     'a.ts',
@@ -19,9 +19,19 @@ test('segments have the date of the list, those after it by their durations, non
     'd.ts',
   );
   expect([...datedSegments(text, 'http://camera:80/live/list.m3u8')]).toEqual([
+    ['http://camera/live/a.ts', { date: at - 2_000, duration: 2 }],
     ['http://camera/deep/b.ts?x=1', { date: at, duration: 2.5 }],
     ['http://camera/live/c.ts', { date: at + 2_500, duration: 2 }],
+    ['http://camera/live/d.ts', { date: at + 4_500, duration: 2 }],
   ]);
+  const broken = list(
+    '#EXT-X-PROGRAM-DATE-TIME:soon',
+    '#EXTINF:2,',
+    'a.ts',
+    `#EXT-X-PROGRAM-DATE-TIME:${DATE}`,
+    'b.ts',
+  );
+  expect(datedSegments(broken, 'http://h/').get('http://h/a.ts')?.date).toBe(at - 2_000);
   const parts = list(`#EXT-X-PROGRAM-DATE-TIME:${DATE}`, '#EXTINF:2,', 'a.mp4', '#EXTINF:2,', 'a.mp4');
   expect(datedSegments(parts, 'http://camera/')).toEqual(new Map());
   const wrong = list('#EXT-X-PROGRAM-DATE-TIME:yesterday', '#EXTINF:x,', 'a.ts');

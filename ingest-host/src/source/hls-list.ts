@@ -7,30 +7,34 @@ export interface DatedSegment {
 }
 
 /**
- * The dated segments of a media playlist by absolute URL, from the first one with a date on. Segments that are parts of
- * one file have the same URL and are left out.
+ * The segments of a media playlist with a date, by absolute URL. Segments without a date of their own follow the date
+ * before them, or precede the first one, by their durations (RFC 8216, 6.3.3). Segments that are parts of one file have
+ * the same URL and are left out.
  * @param base URL of the list
  */
 export function datedSegments(list: string, base: string): Map<string, DatedSegment> {
-  const segments = new Map<string, DatedSegment>();
-  const parts = new Set<string>();
+  const all: (DatedSegment & { url: string })[] = [];
   let date = Number.NaN;
   let duration = Number.NaN;
   for (const line of list.split(/\r?\n/)) {
-    const [, tag, value = ''] =
-      /^#(EXTINF|EXT-X-PROGRAM-DATE-TIME|EXT-X-DISCONTINUITY$):? *(.*)/.exec(line) ?? [];
+    const [, tag, value = ''] = /^#(EXTINF|EXT-X-PROGRAM-DATE-TIME):? *(.*)/.exec(line) ?? [];
     if (tag === 'EXTINF') duration = Number.parseFloat(value);
-    else if (tag === 'EXT-X-PROGRAM-DATE-TIME') date = Date.parse(value.trim());
-    else if (tag === 'EXT-X-DISCONTINUITY') date = Number.NaN;
+    else if (tag) date = Date.parse(value.trim()) || date;
     else if (line !== '' && !line.startsWith('#')) {
-      const url = URL.parse(line.trim(), base)?.href ?? '';
-      if (parts.has(url)) segments.delete(url);
-      else if (!Number.isNaN(date)) segments.set(url, { date, duration });
-      parts.add(url);
+      all.push({ url: URL.parse(line.trim(), base)?.href ?? '', date, duration });
       date += duration * 1000;
     }
   }
-  return segments;
+  const first = all.findIndex((segment) => !Number.isNaN(segment.date));
+  let before = all[first]?.date ?? Number.NaN;
+  for (const segment of all.slice(0, Math.max(0, first)).reverse()) {
+    before -= segment.duration * 1000;
+    segment.date = before;
+  }
+  const counts = new Map<string, number>();
+  for (const { url } of all) counts.set(url, (counts.get(url) ?? 0) + 1);
+  const dated = all.filter((segment) => counts.get(segment.url) === 1 && !Number.isNaN(segment.date));
+  return new Map(dated.map(({ url, ...segment }) => [url, segment]));
 }
 
 /** Tolerance for inexact durations in a list, seconds. */

@@ -26,3 +26,14 @@ test('stamps of an elementary stream mean nothing: pictures are counted', () => 
   const times = [7n, 900n, NONE].map((bestEffortTimestamp) => timeOf({ bestEffortTimestamp, duration: 3n }));
   expect(times).toEqual([0, 0.5, 1]);
 });
+
+test('recordings that were joined: times continue over a step back, and over a step too far ahead', () => {
+  const timesOf = (maxStep: number | undefined, stamps: bigint[]) => {
+    const timeOf = recordedTimes(0.001, 0.04, maxStep);
+    return stamps.map((stamp) => Number(timeOf({ bestEffortTimestamp: stamp, duration: 40n }).toFixed(6)));
+  };
+  expect(timesOf(10, [0n, 40n, 900_000n, 900_040n, 20n, 60n])).toEqual([0, 0.04, 0.08, 0.12, 0.16, 0.2]);
+  // A gap in the recording remains one; so does a picture every minute.
+  expect(timesOf(10, [0n, 40n, 9_000n])).toEqual([0, 0.04, 9]);
+  expect(timesOf(undefined, [0n, 60_000n, 120_000n])).toEqual([0, 60, 120]);
+});

@@ -18,21 +18,29 @@ export function reportedOffset(packet: Packet, seconds: number): number | undefi
   return Number(data.readBigInt64LE(0)) / 1000 - Number(packet.pts) * seconds * 1000;
 }
 
+/** Durations of pictures are inexact: a step back by less is none, seconds. */
+const MAX_BACK = 1;
+
 /**
  * Times of the pictures of a recording. A picture without a time follows the one before: in elementary streams all, in
- * AVI the last one if it is a B picture, in Matroska those before 0. Later times continue theirs.
+ * AVI the last one if it is a B picture, in Matroska those before 0. So does one whose time steps back or too far
+ * ahead, as in recordings that were joined. Later times continue theirs.
  * @param seconds of the time base; 0 if no picture has a time
  * @param interval between pictures of unknown duration, seconds
+ * @param maxStep longest step that is no break, seconds
  * @returns a function for the time of each picture in turn, seconds
  */
 export function recordedTimes(
   seconds: number,
   interval: number,
+  maxStep = Number.POSITIVE_INFINITY,
 ): (picture: Pick<RawFrame, 'bestEffortTimestamp' | 'duration'>) => number {
   let end: number | undefined;
   let shift: number | undefined;
   return ({ bestEffortTimestamp, duration }) => {
     const stamp = seconds > 0 ? stampOf(bestEffortTimestamp) * seconds : Number.NaN;
+    const step = stamp + (shift ?? Number.NaN) - (end ?? Number.NaN);
+    if (step > maxStep || step < -MAX_BACK) shift = undefined;
     if (!Number.isNaN(stamp)) shift ??= (end ?? stamp) - stamp;
     const time = Number.isNaN(stamp) ? (end ?? 0) : stamp + (shift ?? 0);
     end = time + (Number(duration) * seconds || interval);
