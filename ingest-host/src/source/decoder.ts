@@ -5,6 +5,7 @@ import {
   AV_CODEC_ID_MJPEG,
   AV_FRAME_FLAG_CORRUPT,
   AV_FRAME_FLAG_DISCARD,
+  AV_FRAME_FLAG_INTERLACED,
   AV_NOPTS_VALUE,
   AV_OPT_TYPE_INT,
   AV_OPT_TYPE_INT64,
@@ -68,6 +69,8 @@ export class VideoDecoder {
    * Whether FFmpeg's mark of corrupt pictures is ignored: {@link #references} knows better which ones are undamaged.
    */
   #isTolerant = false;
+  /** Whether a packet may be one field of a picture: then none is skipped, so that no picture lacks one. */
+  #hasFields = false;
   /** Picture in the memory of the device. */
   #onDevice: RawFrame | undefined;
   /** Whether the decoder was drained. It accepts no packet until it is restarted. */
@@ -187,7 +190,7 @@ export class VideoDecoder {
     const isJpeg = context.codecId === AV_CODEC_ID_MJPEG;
     // No other picture refers to a JPEG.
     if (packet && isJpeg && !wanted) return;
-    const skip = wanted ? AVDISCARD_DEFAULT : AVDISCARD_NONREF;
+    const skip = wanted || this.#hasFields ? AVDISCARD_DEFAULT : AVDISCARD_NONREF;
     if (skip !== this.#skipping) context.setOption('skip_frame', skip, AV_OPT_TYPE_INT);
     this.#skipping = skip;
     if (this.#foreign && packet?.data && isJpeg) checkJpeg(packet.data);
@@ -215,6 +218,7 @@ export class VideoDecoder {
         if (this.#startsAnew) this.#startAnew();
         continue;
       }
+      this.#hasFields ||= frame.hasFlags(AV_FRAME_FLAG_INTERLACED);
       if (frame.keyFrame) this.#isBroken = false;
       if (this.#isBroken) continue;
       this.#started = true;

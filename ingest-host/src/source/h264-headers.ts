@@ -52,6 +52,7 @@ export interface Slice {
   lists: { count: number; changes: Change[] }[];
   /** References that the slice marks as unused, by frame_num distance. Undefined: the oldest is removed. */
   unused: number[] | undefined;
+  isField: boolean;
   /** Whether references can't be followed: the slice uses fields or long-term references. */
   isOther: boolean;
 }
@@ -117,9 +118,9 @@ export function readSlice(nal: Buffer, sequence: Sequence, parameters: Parameter
   const isIdr = ((nal[0] ?? 0) & 31) === 5;
   const isReference = ((nal[0] ?? 0) & 0x60) !== 0;
   const isB = type === 1;
-  const known = { isIdr, isReference, number, isB };
-  if (sequence.hasFields && bits.flag())
-    return { ...known, low: undefined, lists: [], unused: undefined, isOther: true };
+  const isField = sequence.hasFields && bits.flag();
+  const known = { isIdr, isReference, number, isB, isField };
+  if (isField) return { ...known, low: undefined, lists: [], unused: undefined, isOther: true };
   if (isIdr) bits.skipGolombs(1);
   const low = sequence.placeBits === undefined ? undefined : bits.read(sequence.placeBits);
   bits.skipGolombs(
@@ -134,6 +135,20 @@ export function readSlice(nal: Buffer, sequence: Sequence, parameters: Parameter
   const unused = isAdaptive && !isIdr ? readMarking(bits) : undefined;
   const isOther = isAdaptive && unused === undefined;
   return { ...known, low, lists, unused, isOther };
+}
+
+/** Whether supplemental information (SEI) says that all pictures from here on can be decoded (D.2.8). */
+export function isRecovery(nal: Buffer): boolean {
+  const bits = new Bits(nal, 1, MAX_HEADER_BYTES);
+  try {
+    for (;;) {
+      const [type, size] = [bits.read(8), bits.read(8)];
+      if (type === 6) return bits.golomb() === 0;
+      bits.skip(8 * size);
+    }
+  } catch {
+    return false;
+  }
 }
 
 /** Reads the marking (7.3.3.3). @returns references that become unused; undefined for other operations */

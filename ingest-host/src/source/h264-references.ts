@@ -1,4 +1,5 @@
 import {
+  isRecovery,
   type Parameters,
   parametersOf,
   readParameters,
@@ -19,13 +20,16 @@ interface Reference {
   isSure: boolean;
 }
 
+/** Most fields that count as damaged, if neither a key frame nor a recovery point comes: FFmpeg decides then. */
+const MAX_DOUBT = 500;
 /** There are at most 16 references, and as many lost ones are kept. */
 const MAX_KEPT = 32;
 
 /**
  * Finds the pictures of an H.264 stream that refer to a lost picture (ITU-T H.264, 8.2.4). FFmpeg replaces a lost
  * picture by another one, and later pictures are smeared without an error. In a stream with fields or long-term
- * references only frame_num is followed (7.4.3): there, all pictures after a loss count as damaged until a key frame.
+ * references only frame_num is followed (7.4.3): there, all pictures after a loss count as damaged until a key frame, or
+ * with fields until a recovery point.
  */
 export class H264References implements ReferenceCheck {
   readonly #sequences = new Map<number, Sequence>();
@@ -35,18 +39,24 @@ export class H264References implements ReferenceCheck {
   /** Whether slices of the stream mark references as unused themselves. */
   #isAdaptive = false;
   #isOther = false;
+  /** Whether pictures are coded as two fields. */
+  #hasFields = false;
+  /** So many more fields count as damaged. FFmpeg would trust an I field, although its second field may refer to others. */
+  #doubt = 0;
   /** frame_num of the last reference picture. */
   #number: number | undefined;
   #high = 0;
   #low = 0;
 
   check(picture: Buffer, gap?: Gap): Verdict {
+    let isStart = false;
     try {
       for (const nal of nalUnits(picture, isSlice)) {
         const type = (nal[0] ?? 0) & 31;
         if (type === 7) this.#sequences.set(...readSequence(nal));
         if (type === 8) this.#parameters.set(...readParameters(nal));
-        if (isSlice(type)) return this.#follow(nal, picture, gap);
+        if (type === 6) isStart ||= isRecovery(nal);
+        if (isSlice(type)) return this.#follow(nal, picture, gap, isStart);
       }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
@@ -56,12 +66,16 @@ export class H264References implements ReferenceCheck {
     return gap?.isKey ? this.#break() : 'whole';
   }
 
-  #follow(nal: Buffer, picture: Buffer, gap: Gap | undefined): Verdict {
+  #follow(nal: Buffer, picture: Buffer, gap: Gap | undefined, isRecovery: boolean): Verdict {
     const [sequence, parameters] = this.#setsOf(nal);
     if (!sequence || parameters.hasGroups) return gap ? this.#break() : 'whole';
     const slice = readSlice(nal, sequence, parameters);
     const { isIdr, isReference } = slice;
-    const before = isIdr ? undefined : this.#number;
+    const isStart = isIdr || (isRecovery && slice.isField);
+    this.#hasFields ||= slice.isField;
+    if (isStart) this.#doubt = 0;
+    else if (slice.isField && this.#number === undefined) this.#doubt = MAX_DOUBT;
+    const before = isStart ? undefined : this.#number;
     if (isReference) this.#number = slice.number;
     this.#isAdaptive ||= slice.unused !== undefined;
     this.#isOther ||= slice.isOther;
@@ -71,6 +85,7 @@ export class H264References implements ReferenceCheck {
       this.#references = [{ number: slice.number, place, isWhole: true, isSure: true }];
       return 'whole';
     }
+    if (isStart) return 'whole';
     if (gap?.isKey) return this.#break();
     const limit = 2 ** sequence.numberBits;
     // Both fields of a picture have one number.
@@ -90,6 +105,10 @@ export class H264References implements ReferenceCheck {
   #look(slice: Slice, picture: Buffer, sequence: Sequence): Verdict {
     const references = this.#references;
     const place = this.#placeOf(slice, sequence);
+    if (this.#doubt > 0) {
+      this.#doubt -= 1;
+      return 'smeared';
+    }
     if (!references) return 'whole';
     const isHole = references.some(({ isWhole, isSure }) => !isWhole || !isSure);
     const isWhole =
@@ -151,11 +170,13 @@ export class H264References implements ReferenceCheck {
 
   #break(): Verdict {
     this.forget();
-    return 'broken';
+    // Decoding goes on, but nothing is returned.
+    return this.#hasFields ? 'smeared' : 'broken';
   }
 
   forget(): void {
     this.#references = undefined;
+    if (this.#hasFields) this.#doubt = MAX_DOUBT;
   }
 }
 

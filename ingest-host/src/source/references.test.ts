@@ -129,3 +129,47 @@ test('headers that end too soon, and numbers of parameter sets that there are no
   expect(() => readSequence(inner(sequence(32)))).toThrow(RangeError);
   expect(() => readParameters(inner(parameters(256)))).toThrow(RangeError);
 });
+
+test('fields: after a loss, or joined late, all are missed until a key frame or a recovery point', () => {
+  // As `sequence`, with fields: 4 bits of frame_num, and output order from pic_order_cnt_lsb.
+  const fieldSequence = unit(
+    0x67,
+    '01001101',
+    '0000000000011110',
+    ue(0),
+    ue(0),
+    ue(0),
+    ue(4),
+    ue(2),
+    '0',
+    ue(3),
+    ue(1),
+    '00100',
+  );
+  /** Both fields of a picture: `I` of a key frame, `i` of another, or `P`. */
+  const fields = (number: number, first: string) =>
+    [first, 'P'].map((type, bottom) => {
+      const isKey = type === 'I';
+      const start = [ue(0), ue(type === 'P' ? 5 : 7), ue(0), number.toString(2).padStart(4, '0'), '1'];
+      return unit(isKey ? 0x65 : 0x61, ...start, String(bottom));
+    });
+  const group = Array.from({ length: 8 }, (_, number) =>
+    fields(number, number === 0 ? 'I' : number === 5 ? 'i' : 'P'),
+  ).flat();
+  const recovery = unit(6, '0000011000000001', ue(0));
+  const verdicts = (pictures: Buffer[], gapBefore = -1) => {
+    const check = new H264References();
+    check.check(Buffer.concat([fieldSequence, parameters(0)]));
+    return pictures
+      .map((one, at) => check.check(one, at === gapBefore ? { packets: 2, isKey: false } : undefined)[0])
+      .join('');
+  };
+  expect(verdicts([...group, ...group])).toBe('w'.repeat(32));
+  // One picture is lost. The one of an I and a P field may refer to it.
+  expect(verdicts([...group.toSpliced(6, 2), ...group], 6)).toBe(
+    `${'w'.repeat(6)}${'s'.repeat(8)}${'w'.repeat(16)}`,
+  );
+  expect(verdicts(group.slice(10))).toBe('s'.repeat(6));
+  const [first, ...others] = group.slice(10);
+  expect(verdicts([Buffer.concat([recovery, first as Buffer]), ...others])).toBe('w'.repeat(6));
+});
