@@ -1,4 +1,5 @@
 import type { Preprocessing } from './heads/head.ts';
+import type { ModelMetadata } from './model-metadata.ts';
 import { roundHalfEven } from './resize.ts';
 
 /** Where a picture lies in the model's input, pixels. The scales are its size there over its own. */
@@ -28,6 +29,30 @@ export interface Rectangle {
 
 /** Size of the model's input: fixed, or a rectangle. */
 export type InputSize = { kind: 'fixed'; width: number; height: number } | Rectangle;
+
+/** Longest side of the input if neither the model's shape nor its metadata gives it, pixels. */
+const DEFAULT_SIDE = 640;
+/** Coarsest stride of all supported families, pixels. */
+const DEFAULT_STRIDE = 32;
+
+/** The size of a model's input, from the sizes that its graph states and its metadata. */
+export function inputSizeOf(
+  height: number | string | undefined,
+  width: number | string | undefined,
+  metadata: Pick<ModelMetadata, 'imgsz' | 'stride'>,
+): InputSize {
+  const [fixedHeight, fixedWidth] = [height, width].map((side) =>
+    typeof side === 'number' ? side : undefined,
+  );
+  const either = fixedHeight ?? fixedWidth;
+  // If only one side is fixed, the other comes from the metadata, or is as long as the fixed one.
+  if (either !== undefined) {
+    const [saidHeight = either, saidWidth = either] = metadata.imgsz ?? [];
+    return { kind: 'fixed', width: fixedWidth ?? saidWidth, height: fixedHeight ?? saidHeight };
+  }
+  const longest = Math.max(...(metadata.imgsz ?? [DEFAULT_SIDE]));
+  return { kind: 'rectangle', longest, stride: metadata.stride ?? DEFAULT_STRIDE };
+}
 
 /**
  * Fits a picture into the model's input. It keeps the picture's shape unless `fit` is `stretch`. For a rectangle input,

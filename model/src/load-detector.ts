@@ -4,6 +4,7 @@ import { Detector, type DetectorOptions } from './detector.ts';
 import { CPU_BATCH, GPU_BATCH, isOnGpu, startOn } from './device.ts';
 import type { Device, Select } from './device-use.ts';
 import type { HeadName } from './heads/index.ts';
+import { inLittleMemory } from './memory.ts';
 import { type ModelFile, readModelFile, UnsupportedModelError } from './model-file.ts';
 import type { Precision } from './session.ts';
 
@@ -66,7 +67,11 @@ const DEFAULT_IOU = 0.7;
  * Loads a model and runs it once on every thread.
  * @throws UnsupportedModelError when the model can't be served, InferenceError when the runtime or the device fails
  */
-export async function loadDetector(path: string, options: LoadOptions): Promise<Detector> {
+export function loadDetector(path: string, options: LoadOptions): Promise<Detector> {
+  return inLittleMemory(() => load(path, options));
+}
+
+async function load(path: string, options: LoadOptions): Promise<Detector> {
   const model = await openModel(path, options);
   try {
     if (options.precision === 'int8' && !model.isQuantised) {

@@ -1,9 +1,9 @@
 import { basename } from 'node:path';
 import { advise, runtimeReason } from './advice.ts';
 import { type Decision, decide } from './heads/decide.ts';
-import { type Head, type HeadName, heads, type Preprocessing } from './heads/index.ts';
+import { type Head, type HeadName, heads, type OutputTensor, type Preprocessing } from './heads/index.ts';
 import { cpuShape, InferencePool } from './inference-pool.ts';
-import { type InputSize, letterbox } from './letterbox.ts';
+import { type InputSize, inputSizeOf, letterbox } from './letterbox.ts';
 import { definedIn, type ModelCard, pixelsOf, readCard } from './model-card.ts';
 import { type ModelMetadata, readMetadata, TASK_NAMES, taskOf } from './model-metadata.ts';
 import { giveUsualForm, type OutputForm } from './onnx/output-form.ts';
@@ -11,7 +11,7 @@ import { DataType, type ModelProto, type ValueInfoProto } from './onnx/schema.ts
 import { selectCandidates } from './onnx/select-candidates.ts';
 import { StoredModel } from './onnx/stored-model.ts';
 import { giveFloat32, imageInput, layoutOf, sizeOf, takeUint8Frames } from './onnx/uint8-input.ts';
-import { type ProbeResult, probe } from './probe.ts';
+import { probe } from './probe.ts';
 
 /** A model that can't be served. The message names the file, its inputs and outputs, and the supported families. */
 export class UnsupportedModelError extends Error {
@@ -64,8 +64,10 @@ export interface ModelFile {
   isQuantised: boolean;
   /** A pool on the CPU that has loaded the model. */
   pool: InferencePool;
-  /** The model's outputs for synthetic pictures. */
-  proof: ProbeResult;
+  /** Name and sizes of each output in a real run. */
+  outputs: readonly Omit<OutputTensor, 'data'>[];
+  /** Time that recognising the family took, without loading the model once, seconds. */
+  proofSeconds: number;
   evidence: Evidence;
   /** Removes the files that were written for the runtimes. */
   close(): Promise<void>;
@@ -77,11 +79,6 @@ export interface ModelFile {
   classNames: readonly string[];
   metadata: ModelMetadata;
 }
-
-/** Longest side of the input if neither the model's shape nor its metadata gives it, pixels. */
-const DEFAULT_SIDE = 640;
-/** Coarsest stride of all supported families, pixels. */
-const DEFAULT_STRIDE = 32;
 
 export interface ReadOptions {
   /** The family; left out, it is recognised. */
@@ -105,6 +102,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
   const card = await readCard(path);
   const stored = await read(path);
   let pool: InferencePool | undefined;
+  let loadMs = 0;
   try {
     const { graph } = stored;
     const metadata = { ...readMetadata(graph.metadataProps), ...definedIn(card) };
@@ -136,7 +134,9 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
       await pool?.close();
       const onnx = await stored.write(changed(head, form));
       try {
+        const began = performance.now();
         pool = await InferencePool.start({ onnx, providers: ['cpu'], threads: cpu.threads }, cpu.size);
+        loadMs = performance.now() - began;
         const { inputWidth, inputHeight } = size;
         const proof = await probe(pool, {
           ...{ batchSize: fixedBatch, width: inputWidth, height: inputHeight },
@@ -157,14 +157,16 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     };
     /** Recognises the family from the outputs. With `named`, only that family is accepted. */
     const recognise = async (fedAs: HeadName, named: HeadName | undefined, form: OutputForm = card) => {
-      const asked = await ask(fedAs, form);
+      // The outputs are large: they are not kept.
+      const { proof, ...asked } = await ask(fedAs, form);
       const said = { ...facts, boxes: form.boxes };
-      const { head, refusal = '', verdicts } = decide(asked.proof.alone, said, named);
-      const answered = (asked.proof.alone[0] ?? []).map(({ name, dims }) => `${name} [${dims.join(', ')}]`);
-      const evidence: Evidence = { ...found, answered, verdicts, ...asked.proof.batches };
+      const { head, refusal = '', verdicts } = decide(proof.alone, said, named);
+      const outputs = (proof.alone[0] ?? []).map(({ name, dims }) => ({ name, dims }));
+      const answered = outputs.map(({ name, dims }) => `${name} [${dims.join(', ')}]`);
+      const evidence: Evidence = { ...found, answered, verdicts, ...proof.batches };
       const advice = head || form !== card ? '' : await advise(verdicts, formOf(card), problemAs);
       if (!head) throw refuse(refusal + advice, evidence);
-      return { ...asked, head, evidence };
+      return { ...asked, head, evidence, outputs };
     };
     /** Why a family does not read the outputs in this form; `undefined` if it does. */
     const problemAs = (head: HeadName, form: OutputForm) =>
@@ -172,6 +174,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
         () => undefined,
         ({ evidence }) => problemOf(evidence?.verdicts, head),
       );
+    const began = performance.now();
     let asked = await recognise(wanted ?? 'yolov8', wanted);
     // The model runs again, now with the preprocessing of its family.
     if (!card.input && pixels(asked.head) !== pixels(wanted ?? 'yolov8')) {
@@ -180,13 +183,14 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     const { head } = asked;
     return {
       ...asked,
+      proofSeconds: (performance.now() - began - loadMs) / 1000,
       name: basename(path).replace(/\.onnx$/, ''),
       version: stored.version,
       path,
       async selecting(most) {
-        const { anchors }: Head = heads[head];
+        const { anchors, task }: Head = heads[head];
         const graph = changed(head, card);
-        return anchors && selectCandidates(graph, anchors, most) ? stored.write(graph) : undefined;
+        return anchors && !task && selectCandidates(graph, anchors, most) ? stored.write(graph) : undefined;
       },
       input: { name: image.name, shape },
       properties: Object.fromEntries(graph.metadataProps.map(({ key, value }) => [key, value])),
@@ -258,27 +262,10 @@ const FED_TYPES: readonly number[] = [
 function read(path: string): Promise<StoredModel> {
   return StoredModel.read(path).catch((cause) => {
     // Errors with a code come from the file system: the model's file, or the disk for its weights.
-    const why = cause.code ? `can't read model ${path}: ` : `${path} is not an ONNX file: `;
+    const isReadable = !cause.code && !cause.message.startsWith('weights ');
+    const why = isReadable ? `${path} is not an ONNX file: ` : `can't read model ${path}: `;
     throw new UnsupportedModelError(why + cause.message, { cause });
   });
-}
-
-function inputSizeOf(
-  height: number | string | undefined,
-  width: number | string | undefined,
-  metadata: ModelMetadata,
-): InputSize {
-  const [fixedHeight, fixedWidth] = [height, width].map((side) =>
-    typeof side === 'number' ? side : undefined,
-  );
-  const either = fixedHeight ?? fixedWidth;
-  // If only one side is fixed, the other comes from the metadata, or is as long as the fixed one.
-  if (either !== undefined) {
-    const [saidHeight = either, saidWidth = either] = metadata.imgsz ?? [];
-    return { kind: 'fixed', width: fixedWidth ?? saidWidth, height: fixedHeight ?? saidHeight };
-  }
-  const longest = Math.max(...(metadata.imgsz ?? [DEFAULT_SIDE]));
-  return { kind: 'rectangle', longest, stride: metadata.stride ?? DEFAULT_STRIDE };
 }
 
 const listed = (values: readonly ValueInfoProto[]) =>

@@ -21,7 +21,7 @@ const yolov8 = { outputs: [{ name: 'output0', values, dims: [1, 84, 525] }], met
 
 test('what becomes of the file does not matter to a runtime that has loaded it, and nothing is left when it is closed', async () => {
   const path = await writeConstantModel(join(folder, 'overwritten.onnx'), yolov8);
-  const { onnx, weights, pool, proof, close } = await readModelFile(path);
+  const { onnx, weights, pool, close } = await readModelFile(path);
   const stored = dirname(onnx);
   // The graph is small: the weights lie apart.
   expect((await readFile(onnx)).length).toBeLessThan(values.byteLength / 2);
@@ -30,7 +30,7 @@ test('what becomes of the file does not matter to a runtime that has loaded it, 
   await close();
   await expect(readdir(stored)).rejects.toThrow('ENOENT');
   const [output] = await pool.ask(new Uint8Array(160 * 160 * 3), [1, 160, 160, 3]);
-  expect(output?.data).toEqual(proof.alone[0]?.[0]?.data);
+  expect(output?.data).toEqual(values);
   await pool.close();
 });
 

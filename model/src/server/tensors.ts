@@ -16,12 +16,12 @@ export interface TensorInput {
  * A model's own tensors in the form of Triton's model configuration.
  * @see https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_configuration.md
  */
-export function tensorConfig({ name, input, proof, properties }: ModelFile): object {
+export function tensorConfig({ name, input, outputs, properties }: ModelFile): object {
   const dims = input.shape.map((size) => (typeof size === 'number' ? size : -1));
   return {
     ...{ name, platform: 'onnxruntime_onnx', max_batch_size: 0 },
     input: [{ name: input.name, data_type: 'TYPE_FP32', dims }],
-    output: (proof.alone[0] ?? []).map(({ name, dims: [, ...sizes] }) => ({
+    output: outputs.map(({ name, dims: [, ...sizes] }) => ({
       ...{ name, data_type: 'TYPE_FP32', dims: [-1, ...sizes] },
     })),
     // Strings in JSON are valid Python literals, which Ultralytics' client reads.

@@ -1,0 +1,52 @@
+import { setFlagsFromString } from 'node:v8';
+import koffi from 'koffi';
+
+/** Parameters of `mallopt`, as malloc.h numbers them. */
+const [M_TRIM_THRESHOLD, M_MMAP_THRESHOLD] = [-1, -3];
+/** Larger blocks have memory pages of their own, which go back when they are freed. Bytes. */
+const WHILE_LOADING = 262_144;
+/** While pictures come, larger blocks are used again: new pages for each take time. Bytes. */
+const WHILE_SERVING = 8_388_608;
+
+/** Functions of glibc; `undefined` where it is not the C library. */
+const glibc = load();
+let loads = 0;
+
+/**
+ * Spares memory while modules and models are loaded. A runtime copies the weights, block by block, into the order in
+ * which it computes: glibc would keep the old blocks, as large as all weights. V8 would keep much space for new objects,
+ * of which a start makes many.
+ */
+export function spareMemory(): void {
+  glibc?.mallopt(M_MMAP_THRESHOLD, WHILE_LOADING);
+  setFlagsFromString('--semi-space-growth-factor=1');
+}
+
+/** Loads a model and spares memory meanwhile. */
+export async function inLittleMemory<T>(loadModel: () => Promise<T>): Promise<T> {
+  loads++;
+  spareMemory();
+  try {
+    return await loadModel();
+  } finally {
+    if (--loads === 0) {
+      // V8's default.
+      setFlagsFromString('--semi-space-growth-factor=2');
+      glibc?.mallopt(M_MMAP_THRESHOLD, WHILE_SERVING);
+      glibc?.mallopt(M_TRIM_THRESHOLD, 2 * WHILE_SERVING);
+      glibc?.trim(0);
+    }
+  }
+}
+
+function load() {
+  try {
+    const library = koffi.load('libc.so.6');
+    return {
+      mallopt: library.func('int mallopt(int, int)') as (parameter: number, value: number) => number,
+      trim: library.func('int malloc_trim(size_t)') as (kept: number) => number,
+    };
+  } catch {
+    return undefined;
+  }
+}
