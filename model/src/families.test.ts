@@ -6,8 +6,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ConstantModel, type ConstantOutput, writeConstantModel } from '../test/constant-model.ts';
 import { decide } from './heads/decide.ts';
 import { type Candidate, heads, isSound, type OutputTensor } from './heads/index.ts';
+import { letterbox } from './letterbox.ts';
 import { type ReadOptions, readModelFile } from './model-file.ts';
 import { decodeModel, encodeModel } from './onnx/schema.ts';
+import { probe } from './probe.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -369,8 +371,10 @@ const surestFirst = (found: Candidate[]) => found.toSorted((a, b) => b.score - a
 
 async function readClosed(path: string, options?: ReadOptions) {
   const file = await readModelFile(path, options);
+  const { inputWidth: width, inputHeight: height } = letterbox(16, 9, file.inputSize);
+  const { alone } = await probe(file.pool, { batchSize: file.batchSize, width, height, batchSizes: [1] });
   await Promise.all([file.pool.close(), file.close()]);
-  return file;
+  return { ...file, alone };
 }
 
 let files = 0;
@@ -383,7 +387,7 @@ test.each(served)('%s: served as %s, with the right boxes', async (name, head, m
   // Of half precision.
   const digits = name.includes('half') ? 2 : 0;
   expect(file.head).toBe(head);
-  const { alone } = file.proof;
+  const { alone } = file;
   const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE, keypoints: [2, 3] as const };
   const found = surestFirst(heads[file.head].decode(alone[0] ?? [], 0, options).filter(isSound));
   expect(found).toHaveLength(2);
@@ -422,8 +426,8 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
     },
   ],
   [
-    'pose without metadata',
-    /confidences go from .* to 250/,
+    'pose without metadata, which is served by no card',
+    /confidences go from .* to 250(?!.*card beside it that says)/,
     {
       outputs: [
         transposed(
@@ -569,6 +573,63 @@ refused.push(
   ],
 );
 
+/** Oriented boxes of 15 classes; where there is no object, there is an angle too. */
+const withAngles = transposed(table(CELLS, 20, (one) => [...withClasses(inCentre, 15)(one), -0.5]));
+withAngles.values.fill(-0.5, 19 * CELLS);
+
+/** A model of a task, from its objects as Ultralytics gives them. */
+const ofTask = (
+  task: string,
+  form: (object: Candidate) => readonly number[],
+  extra: (object: Candidate) => readonly number[],
+): ConstantModel => ({
+  outputs: [
+    transposed(
+      table(CELLS, 84 + extra(SEEN[0] as Candidate).length, (one) => [
+        ...withClasses(form, 80)(one),
+        ...extra(one),
+      ]),
+    ),
+    ...(task === 'segment' ? [protos] : []),
+  ],
+  metadata: { ...C80, task, kpt_shape: '[2, 3]' },
+});
+refused.push(
+  [
+    'oriented boxes in degrees',
+    /its angles go to 90: degrees, it seems; export it with radians/,
+    ofTask('obb', inCentre, () => [90]),
+  ],
+  [
+    'oriented boxes of two corners in a list',
+    /as end2end-obb, its boxes reach out of the picture/,
+    {
+      outputs: [table(300, 7, (one) => [...asListed(one), 0])],
+      metadata: { ...C80, task: 'obb' },
+    },
+  ],
+  [
+    'key points in shares',
+    /key points are no pixels of the input: shares of the picture/,
+    ofTask('pose', inCentre, () => [0.2, 0.3, 0.9, 0.5, 0.6, 0.2]),
+  ],
+  [
+    'key points without sigmoid',
+    /confidences of its key points go from -3 to 5/,
+    ofTask('pose', inCentre, () => [20, 30, 5, 50, 60, -3]),
+  ],
+  [
+    'pose of one class without metadata, with the card that serves it',
+    /card beside it that says \{ task: pose, keypoints: \[2, 3\] \}/,
+    { outputs: [transposed(table(CELLS, 11, ({ box, score }) => [...centre(box), score, ...points]))] },
+  ],
+  [
+    'oriented boxes without metadata, with the card that serves them',
+    /card beside it that says \{ task: obb \}/,
+    { outputs: [withAngles] },
+  ],
+);
+
 const asOutputs = (form: (box: Candidate['box']) => readonly number[]): ConstantModel => ({
   outputs: [
     { name: 'num_dets', values: Float32Array.of(2), dims: [1, 1] },
@@ -611,6 +672,36 @@ test.each<[string, ConstantModel]>([
   ],
   ["TensorRT's suppression in shares", asOutputs(shares)],
   [
+    'masks of two corners',
+    ofTask(
+      'segment',
+      ({ box }) => box,
+      () => coefficients,
+    ),
+  ],
+  ['masks of boxes in shares', ofTask('segment', inShares, () => coefficients)],
+  [
+    'pose of two corners',
+    ofTask(
+      'pose',
+      ({ box }) => box,
+      () => points,
+    ),
+  ],
+  [
+    'masks in a list of centre and size',
+    {
+      outputs: [
+        protos,
+        table(300, 6 + MASKS, (one) => [
+          ...asListed({ ...one, box: centre(one.box) as Candidate['box'] }),
+          ...coefficients,
+        ]),
+      ],
+      metadata: { ...C80, task: 'segment' },
+    },
+  ],
+  [
     "TensorRT's suppression of a corner and the size",
     asOutputs(([x1, y1, x2, y2]) => [x1, y1, x2 - x1, y2 - y1]),
   ],
@@ -627,9 +718,9 @@ test.each<[string, ConstantModel]>([
   const answers: string[] = [];
   for (const card of cards) {
     await writeFile(path.replace('.onnx', '.yaml'), card);
-    const { head, proof } = await readClosed(path);
-    const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE };
-    const found = surestFirst(heads[head].decode(proof.alone[0] ?? [], 0, options));
+    const { head, alone } = await readClosed(path);
+    const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE, keypoints: [2, 3] as const };
+    const found = surestFirst(heads[head].decode(alone[0] ?? [], 0, options));
     answers.push(found.map(({ box, score }) => [...box, 10 * score].map(Math.round).join(' ')).join(', '));
   }
   expect(answers).toContain('25 35 75 85 9, 80 50 105 120 6');
@@ -653,9 +744,9 @@ test('a card says what form scores and boxes have', async () => {
     const metadata = { ...C80, imgsz: `[${SIDE}, ${SIDE}]` };
     await writeConstantModel(path, { outputs: [transposed(output)], input: { shape }, metadata });
     await writeFile(yaml, `scores: logits\nboxes: ${form}\nfamily: yolov8\n`);
-    const { proof } = await readClosed(path);
+    const { alone } = await readClosed(path);
     const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE };
-    const found = surestFirst(heads.yolov8.decode(proof.alone[0] ?? [], 0, options));
+    const found = surestFirst(heads.yolov8.decode(alone[0] ?? [], 0, options));
     expect(found.map(({ score }) => score.toFixed(4))).toEqual(['0.9000', '0.6000']);
     // The input is wider than high: 16 to 9.
     const high = form === 'corners' ? 1 : 96 / SIDE;
@@ -671,7 +762,7 @@ test('a NaN here and there takes no neighbour with it', async () => {
     outputs: [poisoned(Number.NaN, 5 * CELLS + 100, 5 * CELLS + 120)],
     metadata: C80,
   });
-  const { alone } = file.proof;
+  const { alone } = file;
   const options = { threshold: 0.3, inputWidth: SIDE, inputHeight: SIDE };
   const found = surestFirst(heads.yolov8.decode(alone[0] ?? [], 0, options).filter(isSound));
   expect(found.map(({ score }) => score.toFixed(1))).toEqual(['0.9', '0.6']);

@@ -1,3 +1,4 @@
+import { MAX_KEYPOINTS } from '../model-metadata.ts';
 import type { HeadName, OutputTensor } from './index.ts';
 import { prove, type Verdict } from './proof.ts';
 import { type ModelFacts, possibleHeads, SAID_ONLY } from './recognise.ts';
@@ -57,6 +58,11 @@ export function decide(
       facts.classes === undefined ? [] : provenOf(read({ endToEnd: undefined, classes: undefined }));
     if (unnamed.length > 0)
       return `; with another number of names it could be ${unnamed.join(' or ')}: give them all with --names or a card`;
+    const tasks = facts.task
+      ? []
+      : possibleTasks(facts, outputs[0]?.dims).filter((said) => provenOf(read(said)).length > 0);
+    if (tasks.length > 0)
+      return `; it is served with a card beside it that says ${tasks.map(cardOf).join(' or ')}`;
     return verdicts.length === 0 ? formRemedy(outputs) : '';
   };
   return { verdicts, refusal: reasons + remedy() };
@@ -64,6 +70,24 @@ export function decide(
 
 const provenOf = (verdicts: readonly Verdict[]) =>
   verdicts.filter(({ problem }) => !problem).map(({ head }) => head);
+
+type TaskFacts = Pick<ModelFacts, 'task' | 'keypoints'>;
+
+/** Tasks that a single output may belong to. Without names, a pose model has one class. */
+function possibleTasks(
+  { classes = 1 }: Pick<ModelFacts, 'classes'>,
+  [, rows = 0, columns = 0]: readonly number[] = [],
+): TaskFacts[] {
+  // Anchors are many more than their values; so are the objects of a list.
+  const extra = rows > columns ? columns - 6 : rows - 4 - classes;
+  const shapes = [3, 2]
+    .map((values) => [extra / values, values] as const)
+    .filter(([points]) => Number.isInteger(points) && points > 0 && points <= MAX_KEYPOINTS);
+  return [{ task: 'obb' }, ...shapes.map((keypoints): TaskFacts => ({ task: 'pose', keypoints }))];
+}
+
+const cardOf = ({ task, keypoints }: TaskFacts) =>
+  `{ task: ${task}${keypoints ? `, keypoints: [${keypoints.join(', ')}]` : ''} }`;
 
 /** What to do about outputs that no family has. */
 function formRemedy(outputs: ModelFacts['outputs']): string {

@@ -12,6 +12,7 @@ export const yolov8Obb: Head = {
   task: 'obb',
   needsSuppression: true,
   preprocessing: yolov8.preprocessing,
+  anchors: yolov8.anchors,
   decode: ([output], image, { threshold }) => decodeAnchors(output, image, threshold, 1).map(orient),
 };
 

@@ -11,6 +11,7 @@ export const yolov8Pose: Head = {
   task: 'pose',
   needsSuppression: true,
   preprocessing: yolov8.preprocessing,
+  anchors: yolov8.anchors,
   decode: ([output], image, options) =>
     decodeAnchors(output, image, options.threshold, valuesOf(options.keypoints)),
   finish: withKeypoints,
@@ -21,6 +22,7 @@ export const end2endPose: Head = {
   task: 'pose',
   needsSuppression: false,
   preprocessing: end2end.preprocessing,
+  corners: 'list',
   decode: decodeList,
   finish: withKeypoints,
 };

@@ -1,6 +1,13 @@
-import { type Candidate, type HeadName, heads, isSound, type OutputTensor } from './index.ts';
+import {
+  type Candidate,
+  type HeadName,
+  heads,
+  isSound,
+  type KeypointShape,
+  type OutputTensor,
+} from './index.ts';
 import { BEFORE_CLASSES, type ModelFacts } from './recognise.ts';
-import { argMax, boxesOf, rowsOf } from './rows.ts';
+import { argMax, boxesOf, corners, rowsOf } from './rows.ts';
 
 /** Whether a model's outputs can be those of a family. */
 export interface Verdict {
@@ -31,17 +38,20 @@ export function prove(
   { inputWidth, inputHeight, classes, boxes, keypoints }: Omit<ModelFacts, 'outputs'>,
 ): Verdict {
   const options = { threshold: Number.NEGATIVE_INFINITY, inputWidth, inputHeight, keypoints };
-  const all = batches.flatMap((outputs) => heads[head].decode(outputs, 0, options)).filter(isNoFill);
+  const decoded = batches.flatMap((outputs) => heads[head].decode(outputs, 0, options));
+  const all = decoded.filter(isNoFill).map(upright);
   const sound = all.filter(isSound);
   // A class of the picture as a whole has no box.
   const objects = head === 'classify' ? [] : objectsOf(sound);
   const areShares = CENTRE_SHARES.includes(head);
-  const isCentre = areShares || 'anchors' in heads[head] || boxes?.startsWith('centre');
+  const isCentre =
+    areShares || 'anchors' in heads[head] || head === 'end2end-obb' || boxes?.startsWith('centre');
   const problem =
     numbersProblem(batches) ??
     noObjectProblem(head, batches) ??
     sumProblem(head, batches) ??
     scoreProblem(all, classes) ??
+    negativeProblem(head, batches) ??
     listProblem(head, batches) ??
     boxProblem(objects, inputWidth, inputHeight) ??
     cornersProblem(head, sound) ??
@@ -51,9 +61,17 @@ export function prove(
       inputHeight,
       isCentre && (areShares ? 'two corners as shares' : 'two corners'),
     ) ??
-    (head === 'boxes-scores' ? undefined : crowdProblem(all));
+    (head === 'boxes-scores' ? undefined : crowdProblem(all)) ??
+    anglesProblem(objects) ??
+    (keypoints && /pose/.test(head) ? keypointsProblem(objects, keypoints) : undefined);
   return problem ? { head, problem } : { head };
 }
+
+/** The sides of an oriented box tell more than the box around its corners. */
+const upright = (one: Candidate): Candidate => {
+  const { oriented } = one;
+  return oriented ? { ...one, box: corners(oriented[0], oriented[1], oriented[2], oriented[3]) } : one;
+};
 
 /** Some exports pad their lists with class -1. */
 const isNoFill = ({ classId, score }: Candidate) => classId !== -1 || score > 0;
@@ -117,6 +135,19 @@ function scoreProblem(all: readonly Candidate[], classes: number | undefined): s
   return classes !== undefined && highest >= classes
     ? `it has a class ${highest}, and there are ${classes} names`
     : undefined;
+}
+
+/** A value of a task beyond detection, read as the score of a last class: an angle or a place may be negative. */
+function negativeProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
+  if (head !== 'yolov8') return undefined;
+  for (const [output] of batches) {
+    const [, rows = 0, anchors = 0] = output?.dims ?? [];
+    const last = output?.data.subarray((rows - 1) * anchors, rows * anchors) ?? [];
+    const under = last.filter((score) => score < -SEEN);
+    if (under.length > anchors * MAX_BROKEN)
+      return `its confidences go from ${least([...under])}, not from 0: its last row is no class, it seems`;
+  }
+  return undefined;
 }
 
 /** A list of objects, read as scores of classes: its classes are whole numbers, which hardly any score is. */
@@ -199,6 +230,25 @@ function correlation(one: readonly number[], other: readonly number[]): number {
   const [a, b] = [centred(one), centred(other)];
   const product = (x: number[], y: number[]) => x.reduce((sum, value, at) => sum + value * (y[at] ?? 0), 0);
   return product(a, b) / Math.sqrt(product(a, a) * product(b, b));
+}
+
+/** No angle in radians is larger than a whole turn. */
+function anglesProblem(objects: readonly Candidate[]): string | undefined {
+  const turned = objects.flatMap(({ oriented }) => (oriented ? [Math.abs(oriented[4])] : []));
+  const many = turned.filter((angle) => angle > 2 * Math.PI).length;
+  if (many <= turned.length * MAX_OFF) return undefined;
+  return `its angles go to ${most(turned)}: degrees, it seems; export it with radians`;
+}
+
+function keypointsProblem(objects: readonly Candidate[], [, values]: KeypointShape): string | undefined {
+  const all = objects.flatMap(({ extra = [] }) => [...extra]);
+  const sure = values === 3 ? all.filter((_, at) => at % 3 === 2) : [];
+  if (sure.some((share) => share < -SEEN || share > 1.01))
+    return `confidences of its key points go from ${least(sure)} to ${most(sure)}, not from 0 to 1`;
+  const isPlace = (_: number, at: number) => values === 2 || at % 3 < 2;
+  if (all.length === 0 || all.filter(isPlace).some((place) => Math.abs(place) >= LEAST_PIXELS))
+    return undefined;
+  return 'its key points are no pixels of the input: shares of the picture, it seems; export it with pixels';
 }
 
 /** Not for `boxes-scores`, where an untrained model is sure of some class at most places. */

@@ -12,6 +12,7 @@ export const yolov8Segment: Head = {
   task: 'segment',
   needsSuppression: true,
   preprocessing: yolov8.preprocessing,
+  anchors: yolov8.anchors,
   decode: (outputs, image, { threshold }) =>
     decodeAnchors(matricesOf(outputs)[0], image, threshold, protosOf(outputs)?.dims[1]),
   finish: withMask,
@@ -22,6 +23,7 @@ export const end2endSegment: Head = {
   task: 'segment',
   needsSuppression: false,
   preprocessing: end2end.preprocessing,
+  corners: 'list',
   decode: (outputs, image, options) => decodeList(matricesOf(outputs), image, options),
   finish: withMask,
 };

@@ -6,12 +6,12 @@ import { argMax, corners, rowsOf } from './rows.ts';
  * pixels, then C scores 0..1. The best class of an anchor counts.
  * @see https://docs.ultralytics.com/modes/export/
  */
-export const yolov8: Head = {
+export const yolov8 = {
   needsSuppression: true,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
   anchors: { isChannelsFirst: true, hasObjectness: false, toBox: (values) => corners(...values) },
   decode: ([output], image, { threshold }) => decodeAnchors(output, image, threshold),
-};
+} satisfies Head;
 
 /** @param extra number of rows after the classes; they become the candidate's extra values */
 export function decodeAnchors(

@@ -1,7 +1,7 @@
 import type { Head } from '../heads/head.ts';
 import { boxesOf } from '../heads/rows.ts';
 import { GraphBuilder } from './graph-builder.ts';
-import type { ModelProto } from './schema.ts';
+import type { ModelProto, ValueInfoProto } from './schema.ts';
 import { FRAMES_INPUT, sizeOf, takeOver } from './uint8-input.ts';
 
 /** How a model's output differs from the usual form of its family. */
@@ -17,14 +17,16 @@ export const boxForms = ['centre', 'corners', 'corner-size', 'centre-shares', 'c
  * Converts the output to scores from 0 to 1, and boxes in pixels: centre and size for families with anchors, two
  * corners for the others. Changes `model`.
  */
-export function giveUsualForm(model: ModelProto, { anchors, corners }: Head, form: OutputForm): void {
-  const [first] = model.graph.output;
+export function giveUsualForm(model: ModelProto, { anchors, corners, task }: Head, form: OutputForm): void {
+  const rankOf = ({ type }: ValueInfoProto) => type.tensorType.shape?.dim.length;
+  // Masks lie in an output of their own, which may be the first.
+  const first = model.graph.output.find((output) => rankOf(output) === 3) ?? model.graph.output[0];
   if (!first || !(anchors || corners) || !(form.scores || form.boxes)) return;
   const g = new GraphBuilder('form_');
   const axis = anchors?.isChannelsFirst ? 1 : -1;
   const boxes = (from: string) =>
     usualBoxes(g, from, { form: form.boxes, axis, isCentre: anchors !== undefined });
-  const scores = (from: string) => (form.scores === 'logits' ? g.node('Sigmoid', [from]) : from);
+  const scores = (from: string) => (form.scores === 'logits' && !task ? g.node('Sigmoid', [from]) : from);
   if (corners === 'output') {
     const named = model.graph.output.map(({ name, type }) => ({
       ...{ name, dims: type.tensorType.shape?.dim.map((dim) => Number(sizeOf(dim, '0'))) ?? [] },
