@@ -14,7 +14,7 @@ interface ProbeSetup {
 }
 
 /** The outputs of a model in these runs. */
-export interface ProbeResult {
+interface ProbeResult {
   /** Outputs for each synthetic picture alone. */
   alone: OutputTensor[][];
   /**
