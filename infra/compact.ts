@@ -45,7 +45,7 @@ export function createCompactor({ stage, network, store }: Parts) {
     permissions: [
       objects(store, 's3:GetObject', ['detections/*', 'events/*', 'tables/*']),
       objects(store, 's3:PutObject', ['tables/*']),
-      ...(ndjsonDays ? [objects(store, 's3:DeleteObject', ['detections/*'])] : []),
+      objects(store, 's3:DeleteObject', ['late/*', ...(ndjsonDays ? ['detections/*'] : [])]),
       { actions: ['s3:ListBucket'], resources: [store.arn] },
       // For Lambda's network interfaces in the VPC. AWS supports no narrower resource for these actions.
       {

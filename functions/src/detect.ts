@@ -29,6 +29,7 @@ import {
 } from '@video-pipeline/telemetry';
 import type { AnnotateFrames } from './annotate.ts';
 import { createDetector } from './canary.ts';
+import { noteLate } from './note-late.ts';
 import {
   createPublish,
   createSend,
@@ -175,12 +176,10 @@ const spansOf = (received: readonly Received[], batch: string | undefined) =>
   );
 
 /** Stores an event, for the tables and the console's page of events. */
-function keepEvent(event: SceneEvent, store: Store): Promise<void> {
-  return store.put({
-    key: eventKey(event),
-    body: `${JSON.stringify(event)}\n`,
-    contentType: 'application/json',
-  });
+async function keepEvent(event: SceneEvent, store: Store): Promise<void> {
+  const object = { key: eventKey(event), body: `${JSON.stringify(event)}\n` };
+  await store.put({ ...object, contentType: 'application/json' });
+  await noteLate(store, object, event.at);
 }
 
 /** The frame with its detections, or the reason why it becomes a dead letter. */

@@ -6,6 +6,7 @@ import {
   type EncodedRecord,
   encodeDetectedFrame,
   encodeFrame,
+  lateKey,
   type MSKRecord,
   positionOf,
 } from '@video-pipeline/frame';
@@ -32,6 +33,9 @@ import { createDetect } from './detect.ts';
 import { createKeeping, type Keeping } from './keeping.ts';
 import { createPublish, createSend } from './publish.ts';
 import type { Scenes } from './scenes.ts';
+
+// A moment after the frames: what is hours older is late.
+vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2026, 10, 25, 7, 0, 2) });
 
 const metrics = collectMetrics();
 
@@ -426,6 +430,17 @@ describe('annotate', () => {
     expect(numbersIn(`detections/gate/${hour}/detections-0-100.ndjson`)).toEqual([0, 2]);
     const earlier = hour.replace('hour=07', 'hour=05');
     expect(numbersIn(`detections/gate/${earlier}/detections-0-101.ndjson`)).toEqual([1]);
+  });
+
+  test('what comes long after its hour is noted once for each content, so that the tables take it up', async () => {
+    const { handler, objects } = setUp();
+    const late = { ...frame('gate', 1), capturedAt: frame('gate', 1).capturedAt - 7 * 3_600_000 };
+    const event = eventOf('detections', [[frame('gate', 0), late].map(encodeDetectedFrame)]);
+    for (let delivery = 0; delivery < 2; delivery++) await handler(event);
+    const key = `detections/gate/${hour.replace('hour=07', 'hour=00')}/detections-0-101.ndjson`;
+    const notes = [...objects.keys()].filter((one) => one.startsWith('late/'));
+    expect(notes).toEqual([expect.stringMatching(`^late/${key}/[0-9a-f]{16}$`)]);
+    expect(lateKey({ key, body: String(objects.get(key)?.body) }, late.capturedAt)).toBe(notes[0]);
   });
 
   test('around events, the pictures near them, earlier ones too, and the detections of every frame', async () => {

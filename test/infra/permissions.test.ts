@@ -57,6 +57,7 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
       'kafka-cluster:WriteData topic/events',
       's3:GetObject store/config/streams.json',
       's3:PutObject store/events/*',
+      's3:PutObject store/late/*',
       's3:PutObject store/failed/detect/*',
     ],
   ],
@@ -72,6 +73,7 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
       's3:GetObject store/detections/*',
       's3:PutObject store/annotated/*',
       's3:PutObject store/detections/*',
+      's3:PutObject store/late/*',
       's3:PutObject store/failed/annotate/*',
     ],
   ],
@@ -107,6 +109,7 @@ const EXPECTED: [role: RegExp, allowed: string[]][] = [
     [
       ...POLLERS.filter((one) => /^ec2:(?!DescribeSecurityGroups|DescribeVpcs)/.test(one)),
       ...logs('compact'),
+      's3:DeleteObject store/late/*',
       's3:GetObject store/detections/*',
       's3:GetObject store/events/*',
       's3:GetObject store/tables/*',

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Frame, Place } from './frame.ts';
 import { positionOf } from './lambda-event.ts';
 
@@ -84,6 +85,21 @@ export function detectionsFolder({ streamId, capturedAt }: Pick<Frame, 'streamId
 /** Key of the NDJSON with one stream's detections of one batch; `first` is that stream's first record in it. */
 export function detectionsKey(frame: Pick<Frame, 'streamId' | 'capturedAt'>, first: Place): string {
   return `${detectionsFolder(frame)}${positionOf(first)}.ndjson`;
+}
+
+/** An object that is stored this long after its hour began is late, milliseconds: the tables may hold its hour. */
+const LATE_MS = 6 * HOUR_MS;
+export const LATE_ROOT = 'late/';
+
+/**
+ * Key of the note by which the compactor looks at an old hour again. Each content of an object has its own, so that no
+ * note is removed for another.
+ * @param at the time of what the object tells of, epoch ms
+ * @returns `undefined` for an object that is not late
+ */
+export function lateKey({ key, body }: { key: string; body: string }, at: number): string | undefined {
+  if (Date.now() - at < LATE_MS) return undefined;
+  return `${LATE_ROOT}${key}/${createHash('sha256').update(body).digest('hex').slice(0, 16)}`;
 }
 
 /** Key of a record that a stage could not process. */

@@ -28,7 +28,7 @@ const TABLE = [
       // It reads the newest detections, to go on with their tracks, and the newest events, to publish none twice.
       alsoReads: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
       writes: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
-      putsObjects: ['events'],
+      putsObjects: ['events', 'late'],
       // For scenes that name colours.
       install: { sharp: 'sharp', '@julusian/jpeg-turbo': '@julusian/jpeg-turbo', koffi: 'koffi' },
     },
@@ -54,7 +54,7 @@ const TABLE = [
       },
       // A batch that is delivered again with fewer records is merged into its NDJSON.
       getsObjects: ['detections'],
-      putsObjects: ['S3_PREFIX', 'detections'],
+      putsObjects: ['S3_PREFIX', 'detections', 'late'],
       install: {
         sharp: 'sharp',
         '@julusian/jpeg-turbo': '@julusian/jpeg-turbo',

@@ -1,7 +1,8 @@
+import { LATE_ROOT } from '@video-pipeline/frame';
 import { inParallel, isMissing, objectsOf, type Reader } from '@video-pipeline/storage';
 import { EVENT_ROOT, hoursIn, LISTINGS, type Root, rootOf } from './listings.ts';
 import type { TableBucket } from './merge.ts';
-import { EVENTS, HOURS, manifestKey } from './schema.ts';
+import { EVENTS, HOURS, manifestKey, partOf } from './schema.ts';
 
 /** Objects of an hour that are compacted together. */
 export interface Unit {
@@ -34,14 +35,15 @@ type Notes = Record<string, Note>;
 /**
  * Hours that are over and not done, the oldest first, with the folders that hold objects of them. Not listed are
  * folders of other parts, dates of which each hour is done, and dates that a former run has noted: the bucket grows for
- * years. Where a folder has more old dates than were noted, all of them are looked at.
+ * years. Where a folder has more old dates than were noted, all of them are looked at. Hours that something came to late
+ * are named by the stages' notes.
  * @returns the hours, and what notes that they are done
  */
 export async function closedHours(
   bucket: TableBucket,
   { part, open, recent, isFinal }: Look,
 ): Promise<{ units: Unit[]; note(): Promise<void> }> {
-  const roots = await rootsOf(bucket, part);
+  const [roots, late] = await Promise.all([rootsOf(bucket, part), lateNotes(bucket, part, open)]);
   const noted = new Map<string, Notes>();
   await inParallel([...new Set(roots.map((root) => root.part))], LISTINGS, async (of) => {
     noted.set(of, await readJson<Notes>(bucket, notesKey(of)));
@@ -63,9 +65,13 @@ export async function closedHours(
       .map((hour) => ({ hour, part: of, folders: [`${folder}${hour}/`] }));
   });
   const [before = ''] = recent.split('/');
+  const all = [...found.flat(), ...late.map(({ unit }) => unit)];
   return {
-    units: [...Map.groupBy(found.flat(), (unit) => `${unit.hour} ${unit.part}`).values()]
-      .map((units) => ({ ...(units[0] as Unit), folders: units.flatMap(({ folders }) => folders) }))
+    units: [...Map.groupBy(all, (unit) => `${unit.hour} ${unit.part}`).values()]
+      .map((units) => ({
+        ...(units[0] as Unit),
+        folders: [...new Set(units.flatMap(({ folders }) => folders))],
+      }))
       .sort((a, b) => (a.hour < b.hour ? -1 : 1)),
     async note() {
       for (const [of, those] of Map.groupBy(dated, (root) => root.part)) {
@@ -77,6 +83,7 @@ export async function closedHours(
         if (body !== JSON.stringify(noted.get(of)))
           await bucket.put({ key: notesKey(of), body, contentType: 'application/json' });
       }
+      if (late.length > 0) await bucket.remove(late.map(({ key }) => key));
     },
   };
 }
@@ -86,6 +93,19 @@ async function rootsOf(bucket: TableBucket, part: string | undefined): Promise<R
   const streams = part === EVENTS ? [] : await bucket.folders('detections/');
   const roots = [EVENT_ROOT, ...streams.map(rootOf)];
   return roots.filter((root) => part === undefined || part === root.part);
+}
+
+/** The notes of objects that came late, with the hours that they lie in. */
+async function lateNotes(bucket: Pick<Reader, 'page'>, part: string | undefined, open: string) {
+  const notes: { key: string; unit: Unit }[] = [];
+  for await (const { key } of objectsOf(bucket, LATE_ROOT)) {
+    const [, folder = '', stream, hour] =
+      /^late\/((?:detections\/([^/]+)|events)\/(date=[^/]+\/hour=\d\d)\/)/.exec(key) ?? [];
+    const of = stream === undefined ? EVENTS : partOf(stream);
+    if (hour !== undefined && hour < open && (part ?? of) === of)
+      notes.push({ key, unit: { hour, part: of, folders: [folder] } });
+  }
+  return notes;
 }
 
 async function manifestsFrom(bucket: Pick<Reader, 'page'>, date: string): Promise<Set<string>> {

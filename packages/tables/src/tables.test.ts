@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { annotatedKey, detectionsKey, eventKey } from '@video-pipeline/frame';
+import { annotatedKey, DAY_MS, detectionsKey, eventKey, lateKey } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -382,6 +382,40 @@ test('what a run asks of the bucket does not grow with its age, and old dates th
   expect(await requestsOf(40)).toBe(await requestsOf(7));
 });
 
+test('what comes late to an hour of long ago is taken up by the next run, whatever else is done meanwhile', async () => {
+  const bucket = new MemoryBucket();
+  const shots = [0, 1, 2].map((number): Shot => ({ stream: 'yard', minute: 1, number, seen: [] }));
+  const now = START + 90 * DAY_MS;
+  /** What annotate and detect do of a batch that is redriven. */
+  const redrive = async (shot: Shot, offset: number) => {
+    const known = new Set(bucket.objects.keys());
+    await store(bucket, [shot], offset);
+    for (const key of [...bucket.objects.keys()])
+      if (!known.has(key))
+        await bucket.put({ key: String(lateKey({ key, body: String(offset) }, 0)), body: '' });
+  };
+  await store(bucket, shots.slice(0, 1), 0);
+  await compact(bucket, { now: START + 3 * HOUR_MS });
+  expect(await compact(bucket, { now })).toMatchObject({ objects: 0 });
+  await redrive(shots[1] as Shot, 1);
+  const late = event(1);
+  await keep(bucket, late);
+  await bucket.put({ key: String(lateKey({ key: eventKey(late), body: '' }, 0)), body: '' });
+  // One batch more, after the run has listed the hour: its own note stays.
+  const { remove } = bucket;
+  bucket.remove = async (keys) => {
+    bucket.remove = remove;
+    await redrive(shots[2] as Shot, 2);
+    await bucket.remove(keys);
+  };
+  expect(await compact(bucket, { now, part: partOf('yard') })).toMatchObject({ objects: 1, frames: 1 });
+  expect(await compact(bucket, { now, part: partOf('yard') })).toMatchObject({ objects: 1, frames: 1 });
+  expect(await compact(bucket, { now, part: 'events' })).toMatchObject({ objects: 1 });
+  expect([...bucket.objects.keys()].filter((key) => key.startsWith('late/'))).toEqual([]);
+  expect(await compact(bucket, { now })).toMatchObject({ objects: 0 });
+  expect(await everything(bucket)).toHaveLength(3);
+});
+
 test('an hour that is not over is left, and seen all the same', async () => {
   const bucket = new MemoryBucket();
   const seen = [{ class_name: 'cat', confidence: 0.9, track: false }];
@@ -463,7 +497,7 @@ test('hours of events that the tables hold are not listed again, though detectio
   expect(await compact(bucket, { now: START + 3 * HOUR_MS })).toMatchObject({ objects: 1 });
   const page = vi.spyOn(bucket, 'page');
   await compact(bucket, { now: START + 240 * HOUR_MS, expireDays: 3 });
-  expect(page.mock.calls.map(([prefix]) => prefix)).toEqual(['tables/manifests/']);
+  expect(page.mock.calls.map(([prefix]) => prefix)).toEqual(['late/', 'tables/manifests/']);
 });
 
 test('events are found page by page, those of the tables and those since; a redelivered one once', async () => {
@@ -803,7 +837,6 @@ test('hours of a day lie in one file while it is small, and a late batch finds t
 
 test('NDJSON expires once the tables hold it and it is old enough, never before', async () => {
   const bucket = new MemoryBucket();
-  const DAY_MS = 24 * HOUR_MS;
   const shots = [0, 1].map(
     (number): Shot => ({ stream: 'yard', minute: number, number, seen: seenAs('cat') }),
   );
