@@ -88,9 +88,9 @@ export async function listHours(bucket: Pick<Reader, 'page'>, prefix: string, { 
   return found;
 }
 
-/** Hours and parts that the tables hold, by the keys of their manifests. A batch may lie in the hour before its last frame. */
-export async function listHeld(bucket: Pick<Reader, 'page'>, { from, to }: Range): Promise<Set<string>> {
-  const manifests = await listHours(bucket, 'tables/manifests/', { from: from - HOUR_MS, to });
+/** Hours and parts that the tables hold, by the keys of their manifests. */
+export async function listHeld(bucket: Pick<Reader, 'page'>, range: Range): Promise<Set<string>> {
+  const manifests = await listHours(bucket, 'tables/manifests/', range);
   return new Set(manifests.map(({ key }) => key));
 }
 
@@ -150,7 +150,7 @@ export async function openFolders(
   { from, to }: Range,
   signal: AbortSignal,
 ): Promise<Folder[]> {
-  const range = { from: Math.max(0, from - HOUR_MS), to };
+  const range = { from: Math.max(0, from), to };
   const [first, last] = [hourFolder(range.from), lastHourOf(range)];
   const byPart = Map.groupBy(roots, ({ part }) => part);
   const likely = new Map([...byPart.keys()].map((part) => [part, likelyHours(held, part, range)]));
