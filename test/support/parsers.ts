@@ -19,9 +19,9 @@ import {
 import { InferenceClientError } from '../../packages/inference-client/src/client.ts';
 import { decodeAnswer } from '../../packages/inference-client/src/open-inference.ts';
 import { decodePredict } from '../../packages/inference-client/src/predict.ts';
+import { parseTime } from '../../packages/lifecycle/src/parse-time.ts';
 import { frameRate, positiveInteger } from '../../packages/local/src/command-line.ts';
 import { FailedEntryError, parseFailed } from '../../packages/recovery/src/failed.ts';
-import { parseTime } from '../../packages/recovery/src/time.ts';
 import { decodeCursor } from '../../packages/tables/src/cursor.ts';
 
 /** Everything that reads what others wrote: a right answer or an error of these classes, soon. */

@@ -1,6 +1,7 @@
 import { claimedStream } from '@video-pipeline/frame';
 import { type Kafka, orderedProducer } from '@video-pipeline/kafka';
 import { runCommand } from '@video-pipeline/lifecycle';
+import { parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { FAILURES } from '@video-pipeline/storage';
 import { Command, Option } from 'commander';
@@ -14,7 +15,6 @@ import {
   readFailed,
   redrive,
 } from './failed.ts';
-import { parseTime } from './time.ts';
 
 const program = new Command('failed')
   .description('records in failed/, which could not be processed: list, show, redrive or purge them')

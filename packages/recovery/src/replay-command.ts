@@ -1,11 +1,11 @@
 import { createInferenceClient } from '@video-pipeline/inference-client';
 import { runCommand } from '@video-pipeline/lifecycle';
+import { parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { createStore } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command } from 'commander';
 import { connectEnvironment, TARGET_HELP } from './connect.ts';
 import { replay } from './replay.ts';
-import { parseTime } from './time.ts';
 
 const logger = createLogger('replay');
 // A replay must not count as traffic of the pipeline, and stdout is for the result.

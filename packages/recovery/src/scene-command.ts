@@ -1,10 +1,10 @@
 import { ConfigError, readConfig, readStreamsText } from '@video-pipeline/config';
 import { exitWithError } from '@video-pipeline/lifecycle';
+import { parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { parseScenes, type SceneConfig, type SceneEvent } from '@video-pipeline/scene';
 import { createReader } from '@video-pipeline/storage';
 import { Command } from 'commander';
 import { filesOf, replayScene, storedDetections } from './scene-replay.ts';
-import { parseTime } from './time.ts';
 
 /** The stream's scene from the file, otherwise from STREAMS or STREAMS_FILE. */
 function sceneOf(streamId: string, file: string | undefined): SceneConfig {

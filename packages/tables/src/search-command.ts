@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { readConfig } from '@video-pipeline/config';
 import { DAY_MS, isStreamId } from '@video-pipeline/frame';
 import { exitWithError, runCommand } from '@video-pipeline/lifecycle';
+import { parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { createReader, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { exported, FORMATS, type Format } from './exports.ts';
@@ -14,8 +15,8 @@ interface Options {
   zone?: string;
   onePerTrack: boolean;
   confidence: number;
-  from?: number;
-  to?: number;
+  from?: Date;
+  to?: Date;
   limit: number;
   format: Format;
 }
@@ -25,12 +26,6 @@ const several = (text: string, before: string[]) => [...before, text];
 function stream(text: string, before: string[]): string[] {
   if (!isStreamId(text)) throw new InvalidArgumentError('is no id of a stream');
   return [...before, text];
-}
-
-function time(text: string): number {
-  const value = Date.parse(text);
-  if (Number.isNaN(value)) throw new InvalidArgumentError('must be a time such as 2026-11-25T07:00:00Z');
-  return value;
 }
 
 function share(text: string): number {
@@ -62,8 +57,12 @@ await runCommand(
     .option('--zone <name>', 'frames that show something in this zone')
     .option('--one-per-track', 'of each track only the frame that shows it most surely', false)
     .option('--confidence <share>', 'least confidence of what they show, 0..1', share, 0)
-    .option('--from <time>', 'captured at this time or later, ISO 8601; without it, a day before --to', time)
-    .option('--to <time>', 'captured before this time, ISO 8601; without it, now', time)
+    .option(
+      '--from <time>',
+      'captured at this time or later, ISO 8601; without it, a day before --to',
+      parseTime,
+    )
+    .option('--to <time>', 'captured before this time, ISO 8601; without it, now', parseTime)
     .option('--limit <frames>', 'most frames', count, 100_000)
     .addOption(new Option('--format <name>', 'form of what is printed').choices(FORMATS).default('ndjson'))
     .addHelpText(
@@ -94,8 +93,8 @@ Looks at the pipeline that runs on this machine (--data-dir <folder> for another
 
 function queryOf(options: Options): Query {
   const { stream: streams, class: classes, track, zone, onePerTrack: perTrack, confidence, limit } = options;
-  const to = options.to ?? Date.now();
-  const from = options.from ?? to - DAY_MS;
+  const to = options.to?.getTime() ?? Date.now();
+  const from = options.from?.getTime() ?? to - DAY_MS;
   if (from >= to) throw new InvalidArgumentError('--from must be before --to');
   return { streams, classes, track, zone, perTrack, confidence, from, to, limit };
 }

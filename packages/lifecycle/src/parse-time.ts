@@ -1,0 +1,12 @@
+import { InvalidArgumentError } from 'commander';
+
+const FORM = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?$/;
+
+/** Parses a time of a command line, ISO 8601. A date alone is its midnight in UTC. A time without a zone is of this machine's. */
+export function parseTime(text: string): Date {
+  const [, day = ''] = FORM.exec(text) ?? [];
+  const date = new Date(text);
+  // JavaScript takes February 30th for March 2nd.
+  if (day && new Date(day).toJSON()?.startsWith(day) && !Number.isNaN(date.getTime())) return date;
+  throw new InvalidArgumentError('not a time such as 2026-11-25T07:30:00Z');
+}
