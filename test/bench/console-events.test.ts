@@ -61,7 +61,9 @@ describeInChromium(`events of ${CAMERAS} cameras`, () => {
       return count;
     }, 76 * ROWS_A_FRAME);
     const trace = await tabs.browser.stopTracing();
-    const work = frameTimes(JSON.parse(trace.toString()).traceEvents);
+    const { traceEvents } = JSON.parse(trace.toString());
+    const work = frameTimes(traceEvents);
+    console.log('milliseconds a frame', costsOf(traceEvents, frames));
     const after = await memoryOf(cdp);
     const at = (share: number) => work[Math.floor(work.length * share)];
     console.log({ frames, work: { p50: at(0.5), p95: at(0.95), p99: at(0.99) }, before, after });
@@ -87,15 +89,43 @@ interface TraceEvent {
   pid: number;
   tid: number;
   ts: number;
+  /** Microseconds, and those of them that the thread had a core. */
   dur?: number;
+  tdur?: number;
   args?: { name?: string };
+}
+
+const BEGIN = 'BeginMainThreadFrame';
+
+/** Whether an event is of the page's main thread. */
+function ofMain(events: readonly TraceEvent[]): (event: TraceEvent) => boolean {
+  const first = events.find(({ name }) => name === BEGIN);
+  return ({ pid, tid }) => pid === first?.pid && tid === first.tid;
+}
+
+/** CPU time of each kind of work of the main thread by itself, milliseconds a frame, the most first. Other load changes it little. */
+function costsOf(events: readonly TraceEvent[], frames: number): Record<string, number> {
+  const costs = new Map<string, number>();
+  const outer: { name: string; end: number }[] = [];
+  const add = (name: string, us: number) => costs.set(name, (costs.get(name) ?? 0) + us / 1000 / frames);
+  const timed = events.filter(({ ph, dur }) => ph === 'X' && dur !== undefined).filter(ofMain(events));
+  for (const { name, ts, dur = 0, tdur = 0 } of timed.sort(
+    (a, b) => a.ts - b.ts || (b.dur ?? 0) - (a.dur ?? 0),
+  )) {
+    while ((outer.at(-1)?.end ?? Number.POSITIVE_INFINITY) <= ts) outer.pop();
+    const around = outer.at(-1);
+    if (around) add(around.name, -tdur);
+    add(name, tdur);
+    outer.push({ name, end: ts + dur });
+  }
+  const rounded = [...costs].map(([name, ms]) => [name, Math.round(ms * 100) / 100] as const);
+  return Object.fromEntries(rounded.filter(([, ms]) => ms > 0.05).sort(([, a], [, b]) => b - a));
 }
 
 /** What the page's main thread worked for each frame, milliseconds, the least first. */
 function frameTimes(events: readonly TraceEvent[]): number[] {
-  const begins = events.filter(({ name }) => name === 'BeginMainThreadFrame');
-  const [first] = begins;
-  const isMain = ({ pid, tid }: TraceEvent) => pid === first?.pid && tid === first.tid;
+  const begins = events.filter(({ name }) => name === BEGIN);
+  const isMain = ofMain(events);
   const tasks = events.filter((event) => isMain(event) && event.ph === 'X' && /RunTask$/.test(event.name));
   const starts = begins
     .filter(isMain)

@@ -14,7 +14,7 @@ export function frameUrl(frame: FrameFacts, what: 'frames' | 'annotated', extens
 }
 
 /** A stored picture. Where it can't be shown, the server's reason stands in its place. */
-export function storedImage(properties: Record<string, unknown>): HTMLElement {
+export function storedImage(properties: Record<string, unknown>): HTMLImageElement {
   const image = h('img', properties);
   onMissing(image, (reason) => {
     image.replaceWith(h('span', { className: `${image.className} missing`, title: reason }, reason));
