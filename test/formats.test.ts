@@ -11,6 +11,7 @@ import {
   encodeFrame,
   eventKey,
   failedKey,
+  lateKey,
   segmentKey,
 } from '@video-pipeline/frame';
 import { createAnnotate } from '@video-pipeline/functions/annotate';
@@ -131,6 +132,7 @@ test('docs/formats.md has every kind of key as it is made', () => {
     segmentKey('annotated', first, last, { ...record, last: 4735 }),
     detectionsKey(first, record),
     eventKey({ at: first.capturedAt, event_id: '<event_id>' }),
+    lateKey({ key: detectionsKey(first, record), body: '' }, 0)?.replace(/[0-9a-f]{16}$/, '<hash>'),
     clipKey({ stream_id: 'gate', at: first.capturedAt, event_id: '<event_id>' }),
     failedKey('detect', { ...record, topic: 'video-frames' }),
   ]);

@@ -27,7 +27,7 @@ import {
 import { FRAMES_IN_WORK } from './frames-in-work.ts';
 import { createObjectCounts } from './frigate.ts';
 import { createKeeping, earlierFrom, type Keeping, keepRuleOf } from './keeping.ts';
-import { noteLate } from './note-late.ts';
+import { mergeNoted } from './note-late.ts';
 import { type Places, putPacks, putPicture } from './put-pictures.ts';
 import {
   atFirstBatch,
@@ -210,16 +210,12 @@ async function putHour(store: MergingStore, frames: readonly Drawn[], places?: P
   if (!first) return;
   const lines = frames.map((one) => `${JSON.stringify({ ...storedFacts(one), ...places?.get(one.key) })}\n`);
   const own = new Set(frames.map(({ key }) => key));
-  const object = { key: detectionsKey(first.frame, first.record), body: '' };
-  await store.merge({
-    key: object.key,
+  const object = {
+    key: detectionsKey(first.frame, first.record),
     contentType: 'application/x-ndjson',
-    merge(before = '') {
-      object.body = [...lines, ...linesBut(own, before)].join('');
-      return object.body;
-    },
-  });
-  await noteLate(store, object, first.frame.capturedAt);
+    merge: (before = '') => [...lines, ...linesBut(own, before)].join(''),
+  };
+  await mergeNoted(store, object, first.frame.capturedAt);
 }
 
 /** Lines of an NDJSON without those of the frames `keys`. Each line has its line end. */

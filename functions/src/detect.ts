@@ -29,7 +29,7 @@ import {
 } from '@video-pipeline/telemetry';
 import type { AnnotateFrames } from './annotate.ts';
 import { createDetector } from './canary.ts';
-import { noteLate } from './note-late.ts';
+import { putNoted } from './note-late.ts';
 import {
   createPublish,
   createSend,
@@ -176,10 +176,9 @@ const spansOf = (received: readonly Received[], batch: string | undefined) =>
   );
 
 /** Stores an event, for the tables and the console's page of events. */
-async function keepEvent(event: SceneEvent, store: Store): Promise<void> {
-  const object = { key: eventKey(event), body: `${JSON.stringify(event)}\n` };
-  await store.put({ ...object, contentType: 'application/json' });
-  await noteLate(store, object, event.at);
+function keepEvent(event: SceneEvent, store: Store): Promise<void> {
+  const body = `${JSON.stringify(event)}\n`;
+  return putNoted(store, { key: eventKey(event), body, contentType: 'application/json' }, event.at);
 }
 
 /** The frame with its detections, or the reason why it becomes a dead letter. */

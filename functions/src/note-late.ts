@@ -1,16 +1,28 @@
 import { lateKey } from '@video-pipeline/frame';
-import type { Store } from '@video-pipeline/storage';
+import type { MergedObject, MergingStore, Store, StoredObject } from '@video-pipeline/storage';
 
 /**
- * Notes an object that came late, so that the tables take it up. It comes after the object: a crash between the two
- * delivers the batch again.
+ * Stores an object. If it came late, it is noted, so that the tables take it up. The note comes after the object: a
+ * crash between the two delivers the batch again.
  * @param at the time of what the object tells of, epoch ms
  */
-export async function noteLate(
-  { put }: Pick<Store, 'put'>,
-  object: { key: string; body: string },
-  at: number,
-): Promise<void> {
+export async function putNoted(store: Store, object: StoredObject, at: number): Promise<void> {
+  await store.put(object);
+  await note(store, object, at);
+}
+
+/** The same for an object that is merged with the stored one. */
+export async function mergeNoted(store: MergingStore, object: MergedObject, at: number): Promise<void> {
+  let body = '';
+  const merge = (before?: string) => {
+    body = object.merge(before);
+    return body;
+  };
+  await store.merge({ ...object, merge });
+  await note(store, { ...object, body }, at);
+}
+
+async function note(store: Store, object: Pick<StoredObject, 'key' | 'body'>, at: number): Promise<void> {
   const key = lateKey(object, at);
-  if (key) await put({ key, body: '', contentType: 'text/plain' });
+  if (key) await store.put({ key, body: '', contentType: 'text/plain' });
 }

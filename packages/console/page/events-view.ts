@@ -4,13 +4,11 @@ import { annotatedUrl, clipElement, clipUrl, sentence } from './events-panel.ts'
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { timeOf } from './format.ts';
 import { openLarge } from './frame-dialog.ts';
-import { storedImage } from './picture.ts';
+import { restingImage, storedImage } from './picture.ts';
 import { virtualList } from './virtual-list.ts';
 
 const ROW = 76;
 const NEW_EVERY_MS = 5_000;
-/** A row that leaves sooner loads no picture: while the list flies by, none would be seen. */
-const PICTURE_AFTER_MS = 100;
 /** Events of one answer, and most events of an answer while an earlier place is looked up. */
 const PAGE = 100;
 const MOST = 1_000;
@@ -44,7 +42,6 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
   /** A place to be found: events are loaded until it is there. */
   let place: Place | undefined = history.state?.place;
   const known = new Map<string, StoredEvent>();
-  const pictured = new WeakSet<StoredEvent>();
   const list = virtualList<StoredEvent>('Events', ROW, rowOf, () => void more(), keepPlace);
   const { items } = list;
   root.append(
@@ -158,7 +155,7 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
     return h(
       'li',
       { className: event.reviewed ? 'event reviewed' : 'event' },
-      pictureOf(event),
+      restingImage(event, annotatedUrl(event, event.frames.at(-1) ?? '')),
       h(
         'span',
         { className: 'what' },
@@ -168,16 +165,6 @@ export function eventsView(root: HTMLElement, asked: URLSearchParams): () => voi
       h('span', { className: 'dim when' }, timeOf(event.at)),
       reviewButton(event),
     );
-  }
-  function pictureOf(event: StoredEvent): HTMLElement {
-    const picture = storedImage({ decoding: 'async', alt: '' });
-    const show = () => {
-      pictured.add(event);
-      picture.src = annotatedUrl(event, event.frames.at(-1) ?? '');
-    };
-    if (pictured.has(event)) show();
-    else setTimeout(() => picture.isConnected && show(), PICTURE_AFTER_MS);
-    return picture;
   }
   function reviewButton(event: StoredEvent): HTMLElement {
     const button = h('button', { type: 'button' });

@@ -22,6 +22,22 @@ export function storedImage(properties: Record<string, unknown>): HTMLImageEleme
   return image;
 }
 
+/** A row that leaves a list sooner loads no picture, milliseconds: while the list flies by, none would be seen. */
+const REST_MS = 100;
+const rested = new WeakSet<object>();
+
+/** A stored picture of a list's item, loaded once its row rests in the page; at once if it had been loaded before. */
+export function restingImage(item: object, src: string): HTMLElement {
+  const image = storedImage({ decoding: 'async', alt: '' });
+  const show = () => {
+    rested.add(item);
+    image.src = src;
+  };
+  if (rested.has(item)) show();
+  else setTimeout(() => image.isConnected && show(), REST_MS);
+  return image;
+}
+
 /** Calls `tell` with the server's reason each time when an image can't be shown. */
 export function onMissing(image: HTMLImageElement, tell: (reason: string) => void): void {
   image.onerror = () =>

@@ -97,7 +97,10 @@ export const LATE_ROOT = 'late/';
  * @param at the time of what the object tells of, epoch ms
  * @returns `undefined` for an object that is not late
  */
-export function lateKey({ key, body }: { key: string; body: string }, at: number): string | undefined {
+export function lateKey(
+  { key, body }: { key: string; body: string | Buffer },
+  at: number,
+): string | undefined {
   if (Date.now() - at < LATE_MS) return undefined;
   return `${LATE_ROOT}${key}/${createHash('sha256').update(body).digest('hex').slice(0, 16)}`;
 }
