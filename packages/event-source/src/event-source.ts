@@ -111,6 +111,8 @@ class Poller implements EventSource {
   #assignments = new Map<number, number>();
   #joins = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** The first batch does not wait to be filled: after a start, everything waits for it. */
+  #hasDelivered = false;
   /** For each assigned partition, the offset up to which all is done, until a broker has accepted its commit. */
   readonly #uncommitted = new Map<number, number>();
   #commitTimer: NodeJS.Timeout | undefined;
@@ -190,8 +192,9 @@ class Poller implements EventSource {
     clearTimeout(this.#timer);
     if (this.#stopping.signal.aborted) return;
     while (this.#running.size < this.#concurrency) {
-      const batch = this.#batcher.take(performance.now());
+      const batch = this.#batcher.take(this.#hasDelivered ? performance.now() : Number.POSITIVE_INFINITY);
       if (!batch) break;
+      this.#hasDelivered = true;
       const work = this.#deliver(batch).finally(() => {
         this.#running.delete(work);
         this.#pump();

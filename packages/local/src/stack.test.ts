@@ -30,7 +30,6 @@ vi.mock(import('./servers/kafka.ts'), async (original) => ({
   startKafka: (() => kafka.up.promise) as never,
 }));
 vi.mock('./servers/s3proxy.ts', () => ({ startS3Proxy: async () => server() }));
-vi.mock('./servers/s3-client.ts', () => ({ ensureBucket() {}, connectS3() {} }));
 vi.mock('./prepare.ts', () => ({ buildModel() {} }));
 vi.mock(import('./backlog.ts'), async (original) => {
   const { Backlog } = await original();
@@ -82,4 +81,13 @@ test('where Kafka does not start, nothing begins that needs it, and why is told'
   kafka.up.reject(new StartError('Kafka ended (1)'));
   await expect(starting).rejects.toThrow('Kafka ended (1)');
   expect([...begun]).toEqual(['model']);
+});
+
+test('a bucket whose name no S3 would take is refused before anything starts', async () => {
+  vi.stubEnv('S3_BUCKET', '../Frames');
+  await expect(start()).rejects.toThrow(
+    "S3_BUCKET=../Frames is no name of a bucket: 3 to 63 lower-case letters, digits, '-' and '.'",
+  );
+  vi.unstubAllEnvs();
+  expect(loaded.size).toBe(0);
 });

