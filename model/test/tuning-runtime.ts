@@ -13,9 +13,22 @@ export class TuningRuntime implements Runtime {
   readonly #reserved = [0, 0];
   readonly #last: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()];
   #next = 0;
+  #going = Promise.withResolvers<void>();
+  /** Frames of pictures that have begun. */
+  frames = 0;
 
   constructor(tuningMs: number) {
     this.#tuningMs = tuningMs;
+    this.#going.resolve();
+  }
+
+  /** No work begins until {@link resume}. */
+  pause(): void {
+    this.#going = Promise.withResolvers();
+  }
+
+  resume(): void {
+    this.#going.resolve();
   }
 
   run(job: Job): Promise<InferenceResult> {
@@ -48,6 +61,8 @@ export class TuningRuntime implements Runtime {
     { dims, frames, thresholds }: Job,
     isAwaited: boolean,
   ): Promise<InferenceResult> {
+    await this.#going.promise;
+    if (isAwaited) this.frames += dims[0];
     const shape = dims.join('x');
     if (!this.tunings.some((tuning) => tuning.thread === thread && tuning.shape === shape)) {
       this.tunings.push({ thread, shape, isAwaited });

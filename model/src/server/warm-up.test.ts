@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
 import sharp from 'sharp';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { TuningRuntime } from '../../test/tuning-runtime.ts';
-import { Detector } from '../detector.ts';
+import { Detector, type DetectorOptions } from '../detector.ts';
 import type { ModelFile } from '../model-file.ts';
 import { createApp } from './app.ts';
 import { createMetrics } from './metrics.ts';
@@ -26,20 +26,21 @@ log.setLogLevel('SILENT');
 const runtime = new TuningRuntime(TUNING_MS);
 const detectors = new Map<string, Detector>();
 const metrics = createMetrics(() => detectors);
-const detector = new Detector({
+const options: DetectorOptions = {
   ...{
     model,
     pool: runtime,
     device: 'cuda',
-    precision: 'f32',
+    precision: 'f32' as const,
     tunesShapes: true,
     batchSizes: [25, 50],
     batchDelayMs: 2_000,
   },
-  ...{ maxQueue: 2000, maxPixels: 1e6, resize: 'fast', classThresholds: new Map() },
+  ...{ maxQueue: 2000, maxPixels: 1e6, resize: 'fast' as const, classThresholds: new Map() },
   onWarmUpError() {},
   ...metrics.observers,
-});
+};
+const detector = new Detector(options);
 let app: FastifyInstance;
 
 beforeAll(async () => {
@@ -57,12 +58,14 @@ const picture = (width: number, height: number) =>
     .jpeg()
     .toBuffer();
 
-async function predict(pictures: Buffer[]) {
-  const frames = pictures.map((jpeg, index) => ({
-    frame_number: index,
-    frame_data: jpeg.toString('base64'),
-  }));
-  const response = await app.inject({ method: 'POST', url: '/predict', payload: { stream_id: 's', frames } });
+const bodyOf = (pictures: Buffer[]) => ({
+  stream_id: 's',
+  frames: pictures.map((jpeg, index) => ({ frame_number: index, frame_data: jpeg.toString('base64') })),
+});
+
+async function predict(pictures: Buffer[], headers: Record<string, string> = {}) {
+  const payload = bodyOf(pictures);
+  const response = await app.inject({ method: 'POST', url: '/predict', payload, headers });
   return { status: response.statusCode, body: response.json() };
 }
 
@@ -89,7 +92,7 @@ test('once /health is 200, no request of any size, number or shape of pictures w
   ]);
   const shown = [wide, narrow, tall, square] as Buffer[];
   for (let round = 0; round < 3; round++) {
-    const counts = [1, 2, 3, 5, 7, 11, 17, 25, 26, 40, 60];
+    const counts = [1, 2, 3, 5, 7, 11, 17, 25, 26, 40, 50, 60];
     const answers = await Promise.all(
       counts.map((count) =>
         predict(Array.from({ length: count }, (_, index) => shown[(index + count) % 4] as Buffer)),
@@ -122,4 +125,70 @@ test('a batch waits for the pictures of its request that are being decoded, and 
   const before = await batches();
   await predict(Array.from({ length: 25 }, () => jpeg));
   expect((await batches()) - before).toBe(1);
+});
+
+test('one picture of 25 that is cut off is an error of its own, and its batch is no new shape', async () => {
+  const jpeg = await picture(128, 72);
+  const pictures = Array.from({ length: 25 }, (_, index) => (index === 7 ? jpeg.subarray(0, 300) : jpeg));
+  const { status, body } = await predict(pictures);
+  expect(status).toBe(200);
+  const failed = body.results.filter((one: { error?: string }) => one.error !== undefined);
+  expect(failed).toEqual([{ frame_number: 7, error: expect.stringContaining('not a picture') }]);
+  expect(awaited()).toEqual([]);
+});
+
+test('more sizes at once than are tuned for are served without a wait, and the sizes in use go on', async () => {
+  const shapes = await Promise.all(Array.from({ length: 12 }, (_, index) => picture(40 + 8 * index, 40)));
+  const usual = await picture(128, 72);
+  const answers = await Promise.all(
+    [...shapes, ...shapes.map(() => usual)].map((jpeg) => predict(Array(5).fill(jpeg))),
+  );
+  expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+  expect(awaited()).toEqual([]);
+});
+
+test('pictures of a client that disconnects, or whose deadline passes, are dropped, and others get theirs', async () => {
+  const jpeg = await picture(128, 72);
+  const url = await app.listen({ port: 0, host: '127.0.0.1' });
+  runtime.pause();
+  const gone = new AbortController();
+  const headers = { 'content-type': 'application/json', 'x-client-id': 'gone' };
+  const lost = [128, 128, 26].map((count) => {
+    const body = JSON.stringify(bodyOf(Array(count).fill(jpeg)));
+    return fetch(`${url}/predict`, { method: 'POST', body, headers, signal: gone.signal });
+  });
+  await vi.waitUntil(() => detector.queued > 20);
+  const late = predict(Array(26).fill(jpeg), { 'x-request-timeout-ms': '1500', 'x-client-id': 'late' });
+  const other = predict(Array(26).fill(jpeg), { 'x-client-id': 'other' });
+  expect((await late).status).toBe(504);
+  gone.abort();
+  for (const one of lost) await expect(one).rejects.toThrow();
+  await vi.waitUntil(() => detector.queued <= 26);
+  const before = runtime.frames;
+  runtime.resume();
+  expect((await other).body.results).toHaveLength(26);
+  // Two batches for each thread had begun before.
+  expect(runtime.frames - before).toBeLessThanOrEqual(26 + 4 * 50 + 50);
+  expect(awaited()).toEqual([]);
+});
+
+test('a model that is swapped under load is tuned before the first request gets it', async () => {
+  const next = new TuningRuntime(TUNING_MS);
+  const swapped = new Detector({ ...options, pool: next });
+  const jpeg = await picture(128, 72);
+  let isSwapped = false;
+  const client = async (count: number) => {
+    while (!isSwapped) expect((await predict(Array(count).fill(jpeg))).status).toBe(200);
+    expect((await predict(Array(count).fill(jpeg))).status).toBe(200);
+  };
+  const clients = [1, 5, 26, 50].map(client);
+  // As a folder of models does: loaded and tuned beside the old one, which ends when its pictures are done.
+  await swapped.warmUp();
+  detectors.set('m', swapped);
+  isSwapped = true;
+  await detector.close();
+  await Promise.all(clients);
+  expect([...awaited(), ...next.tunings.filter(({ isAwaited }) => isAwaited)]).toEqual([]);
+  expect(next.frames).toBeGreaterThan(50);
+  await swapped.close();
 });
