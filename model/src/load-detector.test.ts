@@ -78,6 +78,10 @@ test.each([
   ['half precision, its candidates chosen in the graph', { type: 'float16' }, { select: 'graph' }],
   ['a fixed batch of three, chosen in the graph', { shape: [3, 3, 32, 32] }, { select: 'graph' }],
   ['int8 weights and pixels', { isQuantized: true }, { batchSizes: [2] }],
+  ['int8 weights, chosen in the graph', { isQuantized: true }, { batchSizes: [4], select: 'graph' }],
+  ['bytes for pixels, chosen in the graph', { takes: 'pixels' }, { batchSizes: [4], select: 'graph' }],
+  ['frames of bytes, as if quantised here', { takes: 'frames' }, { batchSizes: [2] }],
+  ['frames of bytes, chosen in the graph', { takes: 'frames' }, { batchSizes: [4], select: 'graph' }],
 ] as const)('a model with %s sees what it is shown, in order', async (_name, model, more) => {
   expect(await detect(model, more)).toEqual(colours);
 });

@@ -1,11 +1,14 @@
 import { writeFile } from 'node:fs/promises';
 import { GraphBuilder, type Size } from '../src/onnx/graph-builder.ts';
 import { DataType } from '../src/onnx/schema.ts';
+import { FRAMES_INPUT } from '../src/onnx/uint8-input.ts';
 
 export interface ColourModelOptions {
   /** Shape of the image input. Default: any batch, any size. */
   shape?: readonly Size[];
   type?: 'float32' | 'float16';
+  /** Whether it takes bytes and scales them itself: any model's `pixels`, or `frames` as a model that was quantised here. */
+  takes?: 'pixels' | 'frames';
   /** Whether pixels and weights go through an int8 convolution, written as quantizers write it (QDQ). */
   isQuantized?: boolean;
   names?: string;
@@ -18,13 +21,16 @@ export interface ColourModelOptions {
  * strongest channel, red, green or blue, and whose score is that channel's mean: what the model was fed is in its answer.
  */
 export async function writeColourModel(path: string, options: ColourModelOptions = {}): Promise<string> {
-  const { shape = ['batch', 3, 'height', 'width'], type = 'float32' } = options;
+  const { takes, type = 'float32' } = options;
+  const isLast = takes === 'frames';
+  const { shape = isLast ? ['batch', 'height', 'width', 3] : ['batch', 3, 'height', 'width'] } = options;
   const { names = "{0: 'red', 1: 'green', 2: 'blue'}" } = options;
   const g = new GraphBuilder();
-  const images = g.input('images', type, shape);
-  const pixels = g.node('Cast', [images], { to: DataType.float32 });
+  const images = g.input(isLast ? FRAMES_INPUT : 'images', takes ? 'uint8' : type, shape);
+  const given = g.node('Cast', [images], { to: DataType.float32 });
+  const pixels = takes ? g.node('Mul', [given, g.scalar(1 / 255)]) : given;
   const means = g.node('ReduceMean', [options.isQuantized ? addInt8Convolution(g, pixels) : pixels], {
-    axes: [2, 3],
+    axes: isLast ? [1, 2] : [2, 3],
     keepdims: 0,
   });
   const scores = g.node('Unsqueeze', [means, g.constant([2])]);
