@@ -64,7 +64,7 @@ export function inRange(time: string): string {
 }
 export const IN_RANGE = inRange('captured_at');
 export const NEWEST_FIRST = 'captured_at DESC, stream_id, frame_number DESC';
-export const AFTER_CURSOR = `($cursor_at IS NULL OR captured_at < $cursor_at::BIGINT OR (captured_at = $cursor_at::BIGINT
+const AFTER_CURSOR = `($cursor_at IS NULL OR captured_at < $cursor_at::BIGINT OR (captured_at = $cursor_at::BIGINT
   AND (stream_id > $cursor_stream OR (stream_id = $cursor_stream AND frame_number < $cursor_number::BIGINT))))`;
 
 /** SQL of the condition that a column has one of these values, named `$<name>0` and so on. Without values, any. */
@@ -92,17 +92,25 @@ async function shownOf(
     AND ${zone === undefined ? 'true' : 'list_contains(zones, $zone)'}`;
 }
 
-/** SQL that keeps the row of each track with the highest confidence. A row without a track counts by its frame. */
-const ONE_A_TRACK = `QUALIFY row_number() OVER (
-  PARTITION BY stream_id, coalesce(track_id, captured_at || ' ' || frame_number)
-  ORDER BY confidence DESC, captured_at, frame_number) = 1`;
+/** SQL of the frame that shows each track with the highest confidence, the first of such. Without a track, each frame counts. */
+const oneATrack = (shown: string) => `SELECT DISTINCT stream_id, best.captured_at, best.frame_number FROM (
+  SELECT stream_id, min({rank: -confidence, captured_at: captured_at, frame_number: frame_number}) AS best
+  ${shown} GROUP BY stream_id, coalesce(track_id, captured_at || ' ' || frame_number))`;
 
 /** SQL of the ids of the frames that a query finds. */
 export async function hitsOf(query: Query, rows: (table: FrameTable) => Promise<string>): Promise<string> {
   if (isOfAnything(query))
     return `SELECT ${FRAME_ID} FROM (${await rows('frames')}) WHERE ${IN_RANGE} AND ${oneOf('stream_id', 'stream', query.streams)}`;
-  const shown = `SELECT ${FRAME_ID} ${await shownOf(query, rows)}`;
-  return `SELECT DISTINCT ${FRAME_ID} FROM (${shown} ${query.perTrack ? ONE_A_TRACK : ''})`;
+  const shown = await shownOf(query, rows);
+  return query.perTrack ? oneATrack(shown) : `SELECT DISTINCT ${FRAME_ID} ${shown}`;
+}
+
+/** SQL of a page of these frames, and of how many there are in all, if that is `counted`. */
+export function pageOf(query: Query, hits: string, counted: boolean): string {
+  // Frames of anything are counted by what each file says of itself; others were all found before they are sorted.
+  return `WITH found AS ${isOfAnything(query) ? 'NOT ' : ''}MATERIALIZED (${hits})
+    SELECT *${counted ? ', (SELECT count(*) FROM found) AS total' : ''} FROM (FROM found WHERE ${AFTER_CURSOR}
+      ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit) + 1}) ORDER BY ${NEWEST_FIRST}`;
 }
 
 export function valuesOf(query: Query, from: number, to: number, cursor?: Cursor) {

@@ -32,7 +32,7 @@ import {
 } from './listings.ts';
 import { ASK_LESS, LIMITS, OpenHours } from './open-hours.ts';
 import { COLUMNS, FRAME_ID, type FrameTable, ORDER } from './schema.ts';
-import { AFTER_CURSOR, hitsOf, NEWEST_FIRST, type Query, storedRows, valuesOf, withRaw } from './sql.ts';
+import { hitsOf, NEWEST_FIRST, pageOf, type Query, storedRows, valuesOf, withRaw } from './sql.ts';
 
 export type { Counts, EventPage, EventQuery, FoundFrame, FrameCounts, Gap, Query, SearchBucket };
 export { QueryError };
@@ -105,9 +105,9 @@ export class Tables {
       const again = query.cursor ?? encodeCursor({ captured_at: query.to });
       return { frames: [], searched_to: from, cursor: again };
     }
-    const hits = await hitsOf(query, rows);
+    const counted = !cursor && complete;
     const keys = await database.run(
-      `SELECT * FROM (${hits}) WHERE ${AFTER_CURSOR} ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit) + 1}`,
+      pageOf(query, await hitsOf(query, rows), counted),
       valuesOf(query, from, to, cursor),
       until,
     );
@@ -115,16 +115,12 @@ export class Tables {
     const frames = await detailsOf(sources, keys.slice(0, query.limit), until);
     const last = frames.at(-1);
     const next: Cursor | undefined = more && last ? last : complete ? undefined : { captured_at: from };
-    const page = { frames, searched_to: more && last ? last.captured_at : from };
-    if (next) Object.assign(page, { cursor: encodeCursor(next) });
-    if (cursor || !complete) return page;
-    if (!more) return { ...page, total: frames.length };
-    const [counted] = await database.run(
-      `SELECT count(*) AS n FROM (${hits})`,
-      valuesOf(query, from, to),
-      until,
-    );
-    return { ...page, total: Number(counted?.n) };
+    return {
+      frames,
+      searched_to: more && last ? last.captured_at : from,
+      ...(next && { cursor: encodeCursor(next) }),
+      ...(counted && { total: Number(keys[0]?.total ?? 0) }),
+    };
   }
 
   /**
