@@ -95,7 +95,7 @@ describe('npm run local --', () => {
     // The compactor runs in the background: nothing waits for it.
     const running = async () => Object.keys((await json('status')).services).sort();
     await expect
-      .poll(running, { timeout: 30_000 })
+      .poll(running, { timeout: 30_000, interval: 1_000 })
       .toEqual(['annotate', 'cameras', 'compact', 'console', 'detect', 'kafka', 'model', 's3proxy']);
     expect(await json('up')).toMatchObject({ pid });
     expect(await json('status')).toMatchObject({ healthy: true, lag: { detect: 0, annotate: 0 } });
@@ -147,7 +147,7 @@ describe('npm run local --', () => {
       { topic: 'detections', group: 'frame-consumer-group-annotate' },
     ]);
     const listed = () => json('s3-list', '--limit', '3');
-    await expect.poll(async () => (await listed()).count, { timeout: 30_000 }).toBe(frames);
+    await expect.poll(async () => (await listed()).count, { timeout: 30_000, interval: 1_000 }).toBe(frames);
     const list = await listed();
     expect(list).toMatchObject({ bucket: 'video-pipeline-output', prefix: 'annotated/' });
     expect(list.objects).toHaveLength(3);
@@ -209,7 +209,9 @@ describe('npm run local --', () => {
 
   it('down stops everything and keeps the data', async () => {
     await up();
-    await expect.poll(async () => (await json('status')).healthy, { timeout: 60_000 }).toBe(true);
+    await expect
+      .poll(async () => (await json('status')).healthy, { timeout: 60_000, interval: 1_000 })
+      .toBe(true);
     const { services } = await json('status');
     const pids = Object.values(services).map((service) => (service as { pid: number }).pid);
     expect((await json('down')).stopped).toBeGreaterThan(0);

@@ -4,7 +4,7 @@ import { existsSync, statSync, watchFile } from 'node:fs';
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { positiveInteger, StartError } from '@video-pipeline/local';
+import { positiveInteger, StartError } from '@video-pipeline/local/place';
 import { STAGES } from '@video-pipeline/stages';
 import { Command } from 'commander';
 import { dataDirOption, type Target } from './running.ts';

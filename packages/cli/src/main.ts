@@ -1,17 +1,6 @@
 import { runCommand } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
-import { consoleCommand } from './console.ts';
-import { envCommand } from './env.ts';
-import { fetchCommand } from './fetch.ts';
-import { kafkaStatsCommand } from './kafka-stats.ts';
-import { logsCommand } from './logs.ts';
-import { producerCommand } from './producer.ts';
-import { s3DownloadCommand, s3ListCommand } from './s3.ts';
-import { setupCommand } from './setup.ts';
 import { useStage } from './stage.ts';
-import { statusCommand } from './status.ts';
-import { inferenceCommand } from './test-inference.ts';
-import { downCommand, upCommand } from './up.ts';
 
 const program = new Command('npm run local --')
   .description(
@@ -23,21 +12,26 @@ const program = new Command('npm run local --')
     if (stage) command.setOptionValue('stage', useStage(stage));
   })
   .showHelpAfterError();
-const commands = [
-  upCommand(),
-  downCommand(),
-  statusCommand(),
-  logsCommand(),
-  producerCommand(),
-  inferenceCommand(),
-  s3ListCommand(),
-  s3DownloadCommand(),
-  kafkaStatsCommand(),
-  consoleCommand(),
-  setupCommand(),
-  fetchCommand(),
-  envCommand(),
-];
-for (const command of commands) program.addCommand(command);
+/** Each is loaded when it is asked for: to load all takes half a second. */
+const COMMANDS: Record<string, () => Promise<Command>> = {
+  up: async () => (await import('./up.ts')).upCommand(),
+  down: async () => (await import('./up.ts')).downCommand(),
+  status: async () => (await import('./status.ts')).statusCommand(),
+  logs: async () => (await import('./logs.ts')).logsCommand(),
+  producer: async () => (await import('./producer.ts')).producerCommand(),
+  'test-inference': async () => (await import('./test-inference.ts')).inferenceCommand(),
+  's3-list': async () => (await import('./s3.ts')).s3ListCommand(),
+  's3-download': async () => (await import('./s3.ts')).s3DownloadCommand(),
+  'kafka-stats': async () => (await import('./kafka-stats.ts')).kafkaStatsCommand(),
+  console: async () => (await import('./console.ts')).consoleCommand(),
+  setup: async () => (await import('./setup.ts')).setupCommand(),
+  fetch: async () => (await import('./fetch.ts')).fetchCommand(),
+  env: async () => (await import('./env.ts')).envCommand(),
+};
+const [, , asked = ''] = process.argv;
+for (const name of Object.hasOwn(COMMANDS, asked) ? [asked] : Object.keys(COMMANDS)) {
+  const command = await COMMANDS[name]?.();
+  if (command) program.addCommand(command);
+}
 
 await runCommand(program.parseAsync());

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { mkdir, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errorIn, ROOT, StartError, type State, signalProcess, supervisorOf } from '@video-pipeline/local';
+import type { State } from '@video-pipeline/local';
+import { errorIn, ROOT, StartError, signalProcess, supervisorOf } from '@video-pipeline/local/place';
 import { Command } from 'commander';
 import { dataDirOption, runningState } from './running.ts';
 

@@ -5,7 +5,10 @@
 import { join } from 'node:path';
 
 export * from './command-line.ts';
+export { openBrowser } from './open.ts';
 export { fallbackCredentials, localCredentials, s3Environment } from './servers/credentials.ts';
+export { parseSources, type Source } from './sources.ts';
+export { errorIn } from './supervisor/log.ts';
 export { StartError, signalProcess, supervisorOf } from './supervisor/processes.ts';
 
 /** The root of the repository: processes are started by their path in it. */

@@ -60,13 +60,29 @@ export async function peerPython(peer: PythonPeer): Promise<string> {
   const installed = await installedPython(peer);
   if (installed) return installed;
   console.error(`installing ${peer.packages.join(', ')} from PyPI`);
-  await run('python3', ['-m', 'venv', '--clear', folderOf(peer)]);
+  await run('python3', ['-m', 'venv', '--clear', '--without-pip', folderOf(peer)]);
+  const [program, ...pip] = await pipFor(pythonOf(peer));
   const install = (...packages: readonly string[]) =>
-    run(pythonOf(peer), ['-m', 'pip', 'install', '--quiet', '--no-cache-dir', ...packages]);
+    run(program, [...pip, 'install', '--quiet', '--no-cache-dir', ...packages]);
   await install(...peer.packages);
   if (peer.bare) await install('--no-deps', ...peer.bare);
   await writeFile(markerOf(peer), contentOf(peer));
   return pythonOf(peer);
+}
+
+/**
+ * The command that installs into an environment: pip of the machine. A copy of pip in each environment takes half as long to
+ * lay out as the packages take to install, so it is only made where the machine has no pip, or one before 22.3.
+ */
+async function pipFor(python: string): Promise<[string, ...string[]]> {
+  const ofMachine = ['-m', 'pip', '--python', python];
+  const hasPip = await run('python3', [...ofMachine, '--version']).then(
+    () => true,
+    () => false,
+  );
+  if (hasPip) return ['python3', ...ofMachine];
+  await run(python, ['-m', 'ensurepip']);
+  return [python, '-m', 'pip'];
 }
 
 const folderOf = ({ name }: PythonPeer) => join(cacheDir(), 'peers', name);

@@ -127,16 +127,16 @@ export async function prepare(note?: (line: string) => void): Promise<void> {
 
 /**
  * Evaluates sst.config.ts for one stage without AWS. It runs in its own process, because Pulumi and SST keep global
- * state. Only one evaluation runs at a time: two of one stage would write the same files.
+ * state. Two evaluations of one stage, which would write the same files, run one after another.
  * @throws EvaluationError with the app's error
  */
 export async function evaluate(evaluation: Evaluation): Promise<Graph> {
-  const release = await takeLock('evaluation');
-  return run(evaluation).finally(release);
+  const name = evaluation.dev ? `${evaluation.stage}-dev` : evaluation.stage;
+  const release = await takeLock(`evaluation-${name}`);
+  return run(evaluation, join(ROOT, '.sst/offline', name)).finally(release);
 }
 
-async function run({ stage, dev = false, row, env = {}, answers }: Evaluation): Promise<Graph> {
-  const work = join(ROOT, '.sst/offline', dev ? `${stage}-dev` : stage);
+async function run({ stage, dev = false, row, env = {}, answers }: Evaluation, work: string): Promise<Graph> {
   mkdirSync(work, { recursive: true });
   const child = fork(BUNDLE, {
     cwd: ROOT,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -63,9 +63,12 @@ export async function servePlatform({ root, work, region }: { root: string; work
 /** Folder with the bundles of earlier evaluations of the same code. Bundles of other code are removed. */
 function bundlesOf(root: string): string {
   const all = join(root, '.sst/offline/bundles');
-  const folder = join(all, sourcesHash(root));
-  if (!existsSync(folder)) rmSync(all, { recursive: true, force: true });
+  const hash = sourcesHash(root);
+  const folder = join(all, hash);
   mkdirSync(folder, { recursive: true });
+  for (const other of readdirSync(all)) {
+    if (other !== hash) rmSync(join(all, other), { recursive: true, force: true });
+  }
   return folder;
 }
 
@@ -81,7 +84,7 @@ async function bundleOnce(request: BuildRequest, root: string, made: string, out
   if (existsSync(kept)) copyFileSync(kept, outfile);
   else {
     await bundle(request, root, outfile);
-    const partial = `${kept}.${request.functionID}`;
+    const partial = `${kept}.${request.functionID}.${process.pid}`;
     copyFileSync(outfile, partial);
     renameSync(partial, kept);
   }
