@@ -53,6 +53,7 @@ const REMEDIES: [RegExp, string][] = [
 export function runtimeReason({ message }: Error): string {
   const reason = message
     .replace(/\s+/g, ' ')
+    .replace(/\S*onnxruntime_src.*\[ONNXRuntimeError\] : \d+ : \w+ : /, '')
     .replace(/Load model from \S+ failed: ?/, '')
     .replace(/\S*onnxruntime_src\S* .*\)\s(?=[A-Z])/, '');
   return reason + (REMEDIES.find(([sign]) => sign.test(reason))?.[1] ?? '');

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -9,7 +9,6 @@ import { type Candidate, heads, isSound, type OutputTensor } from './heads/index
 import { letterbox } from './letterbox.ts';
 import { type ReadOptions, readModelFile } from './model-file.ts';
 import { decodeModel, encodeModel } from './onnx/schema.ts';
-import { probe } from './probe.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -372,7 +371,8 @@ const surestFirst = (found: Candidate[]) => found.toSorted((a, b) => b.score - a
 async function readClosed(path: string, options?: ReadOptions) {
   const file = await readModelFile(path, options);
   const { inputWidth: width, inputHeight: height } = letterbox(16, 9, file.inputSize);
-  const { alone } = await probe(file.pool, { batchSize: file.batchSize, width, height, batchSizes: [1] });
+  const dims = [file.batchSize ?? 1, height, width, 3] as const;
+  const alone = [await file.pool.ask(new Uint8Array(dims.reduce((x, y) => x * y)), dims)];
   await Promise.all([file.pool.close(), file.close()]);
   return { ...file, alone };
 }
@@ -529,6 +529,11 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
   ],
   ['masks that are missing', /no family has/, { outputs: [yolov8], metadata: { ...C80, task: 'segment' } }],
   ['six channels', /neither \[N, 3, H, W\]/, { outputs: [yolov8], input: { shape: [1, 6, SIDE, SIDE] } }],
+  [
+    'an input of 100,000 by 100,000',
+    /its input holds 10000000000 pixels, over 134217728: export it with a smaller one/,
+    { outputs: [yolov8], input: { shape: [1, 3, 100_000, 100_000] } },
+  ],
   ['an input of integers', /neither floats nor uint8/, { outputs: [yolov8], input: { type: 'int64' } }],
   ['nothing but NaN', /100 % of its numbers are NaN/, { outputs: [poisoned(Number.NaN, 0, 84 * CELLS)] }],
   [
@@ -782,6 +787,18 @@ test('a card beside the file says what the file does not', async () => {
     fit: 'stretch',
     classNames: { 79: 'c79' },
   });
+  await writeFile(card, `names: ${C80.names}\nconfidence: { c5: 0.4, c99: 0.4 }\n`);
+  await expect(readClosed(path)).rejects.toThrow(
+    "its card has a confidence for 'c99', which is none of its classes",
+  );
+  await writeFile(card, 'a: &a [x]\nnames: *a\n');
+  await expect(readClosed(path)).rejects.toThrow(/card\.yaml: a card has no aliases/);
+  await writeFile(card, `licence: ${'x'.repeat(500_000)}`);
+  await expect(readClosed(path)).rejects.toThrow(/card\.yaml: it is larger than 500000 bytes/);
+  await rm(card);
+  await symlink('/dev/zero', card);
+  await expect(readClosed(path)).rejects.toThrow(/can't read .*card\.yaml: it is a folder or a device/);
+  await rm(card);
   await writeFile(card, 'famly: yolov8\n');
   await expect(readClosed(path)).rejects.toThrow(/card\.yaml: .*famly/);
 });

@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
-import { parseDocument } from 'yaml';
+import { type Document, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { type HeadName, heads, type Preprocessing } from './heads/index.ts';
 import { MAX_KEYPOINTS, type ModelMetadata, TASK_NAMES } from './model-metadata.ts';
 import { boxForms } from './onnx/output-form.ts';
 import type { PixelForm } from './onnx/uint8-input.ts';
+import { openFile } from './open-file.ts';
 
 const three = z.tuple([z.number(), z.number(), z.number()]);
 
@@ -45,6 +45,9 @@ const cardSchema = z.strictObject({
 });
 export type ModelCard = z.output<typeof cardSchema>;
 
+/** Largest card: ten thousand names are half of it. Bytes. */
+const MAX_BYTES = 500_000;
+
 /** A model card that can't be read. The message names file, field and reason. */
 export class ModelCardError extends Error {
   override readonly name = 'ModelCardError';
@@ -56,17 +59,37 @@ export const cardPath = (modelPath: string) => modelPath.replace(/(\.onnx)?$/, '
 /** Reads the card of a model. No file means an empty card. @throws ModelCardError */
 export async function readCard(modelPath: string): Promise<ModelCard> {
   const path = cardPath(modelPath);
-  const text = await readFile(path, 'utf8').catch((error) => {
-    if (error.code === 'ENOENT') return '{}';
-    throw new ModelCardError(`can't read ${path}: ${error.message}`, { cause: error });
+  const text = await readText(path).catch((cause) => {
+    if (cause.code === 'ENOENT') return '{}';
+    throw new ModelCardError(`can't read ${path}: ${cause.message}`, { cause });
   });
   const document = parseDocument(text, { prettyErrors: false });
   const [syntax] = document.errors;
   if (syntax) throw new ModelCardError(`${path} is not YAML: ${syntax.message}`);
-  const { data, error } = cardSchema.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {});
+  const { data, error } = cardSchema.safeParse(valuesOf(document, path) ?? {});
   if (data) return data;
   const problems = error.issues.map(({ path: field, message }) => `'${field.join('.')}' ${message}`);
   throw new ModelCardError(`${path}: ${problems.join('; ')}`);
+}
+
+async function readText(path: string): Promise<string> {
+  const { file, size } = await openFile(path);
+  try {
+    if (size > MAX_BYTES) throw new Error(`it is larger than ${MAX_BYTES} bytes`);
+    return await file.readFile('utf8');
+  } finally {
+    await file.close();
+  }
+}
+
+function valuesOf(document: Document, path: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 0 });
+  } catch (cause) {
+    throw new ModelCardError(`${path}: a card has no aliases (*name); write the values themselves`, {
+      cause,
+    });
+  }
 }
 
 /** The pixel form of the card; without `input` in the card, that of the family. */

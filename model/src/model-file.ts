@@ -80,6 +80,9 @@ export interface ModelFile {
   metadata: ModelMetadata;
 }
 
+/** Most pixels of an input, of all pictures of a fixed batch: 1.6 GB as floats. */
+const MAX_PIXELS = 2 ** 27;
+
 export interface ReadOptions {
   /** The family; left out, it is recognised. */
   head?: HeadName | undefined;
@@ -111,6 +114,9 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     const found = { inputs: listed(inputs), outputs: listed(outputs), metadata, card };
     const refuse = (why: string, more: Partial<Evidence> = {}) =>
       unsupported(path, why, { ...found, ...more });
+    const nobody = names && Object.keys(card.confidence ?? {}).find((name) => !names.includes(name));
+    if (nobody !== undefined)
+      throw refuse(`its card has a confidence for '${nobody}', which is none of its classes`);
     const wanted = options.head ?? card.family;
     const task = servableTask(metadata, wanted, refuse);
     const image = servableInput(graph, refuse);
@@ -119,6 +125,11 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     const inputSize = inputSizeOf(height, width, metadata);
     const fixedBatch = typeof batch === 'number' ? batch : undefined;
     const size = letterbox(16, 9, inputSize);
+    const pixelsAtOnce = (fixedBatch ?? 1) * size.inputWidth * size.inputHeight;
+    if (pixelsAtOnce > MAX_PIXELS)
+      throw refuse(
+        `its input holds ${pixelsAtOnce} pixels, over ${MAX_PIXELS}: export it with a smaller one`,
+      );
     const cpu = cpuShape(stored.weights, options.threads ?? 1);
 
     const pixels = (head: HeadName) => pixelsOf(card, heads[head].preprocessing);

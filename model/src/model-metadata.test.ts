@@ -30,6 +30,7 @@ test('what is missing or senseless is left out; a class without a name gets one'
     'class 2',
     'd',
   ]);
+  expect(readMetadata(properties({ names: "['', 'b']" })).names).toEqual(['class 0', 'b']);
 });
 
 test('a file that claims too much is not believed', () => {
@@ -52,6 +53,12 @@ test.each([
   '- person\n- fire hydrant',
   'person,fire hydrant',
   'person\nfire hydrant\n',
+  'person; fire hydrant',
+  'person\tfire hydrant',
+  "('person', 'fire hydrant')",
+  `'person', "fire hydrant"`,
+  '{0: person, 1: fire hydrant}',
+  '[person, fire hydrant]',
 ])('names written as %j are read', (written) => {
   expect(readMetadata(properties({ names: written }))).toEqual({ names: ['person', 'fire hydrant'] });
 });

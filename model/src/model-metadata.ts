@@ -42,7 +42,7 @@ export function readMetadata(properties: readonly { key: string; value: string }
   const written = texts.get('names') ?? '';
   const literal = parseNames(written);
   const names = literal.length > 0 ? literal : plainNames(written);
-  if (names.length > 0) metadata.names = Array.from(names, (name, id) => name ?? `class ${id}`);
+  if (names.length > 0) metadata.names = Array.from(names, (name, id) => name || `class ${id}`);
   const stride = Number(texts.get('stride'));
   if (Number.isInteger(stride) && stride > 0 && stride <= MAX_STRIDE) metadata.stride = stride;
   const [height, width] = (texts.get('imgsz') ?? '').match(/\d+/g)?.map(Number) ?? [];
@@ -77,11 +77,11 @@ function isSide(pixels: number | undefined): pixels is number {
   return pixels !== undefined && pixels >= MIN_SIDE && pixels <= MAX_SIDE;
 }
 
-/** `{0: 'person', 1: "it's"}`, its keys quoted or not, or `['person', "it's"]` -> `['person', "it's"]` */
+/** `{0: 'person', 1: "it's"}`, its keys quoted or not, or `['person', "it's"]`, also without brackets -> `['person', "it's"]` */
 function parseNames(text: string): string[] {
   const value = String.raw`(?:'((?:[^'\\]|\\.){0,999})'|"((?:[^"\\]|\\.){0,999})")`;
-  const isList = text.trimStart().startsWith('[');
-  const key = isList ? '()' : String.raw`(?<!\w)["']?(\d{1,5})["']?\s*:\s*`;
+  const isList = /^\s*[[('"]/.test(text);
+  const key = isList ? '()' : String.raw`(?<![\w.])["']?(\d{1,5})["']?\s*:\s*`;
   const names: string[] = [];
   for (const [, id = '', single, double] of text.matchAll(new RegExp(key + value, 'g'))) {
     const index = isList ? names.length : Number(id);
@@ -90,10 +90,11 @@ function parseNames(text: string): string[] {
   return names;
 }
 
-/** Lines `0: person`, `- person` or `person`, or `person, car` -> `['person', 'car']` */
+/** Lines `0: person`, `- person` or `person`, or `person, car`, also in brackets -> `['person', 'car']` */
 function plainNames(text: string): string[] {
-  const parts = text.trim().split(/\s*[\n,]\s*/, MAX_CLASSES);
-  if (parts.length < 2 || /[(){}[\]]/.test(text)) return [];
+  const inner = text.trim().replace(/^[[{(]\s*|\s*[\]})]$/g, '');
+  const parts = inner.split(/\s*[\n,;\t]\s*/, MAX_CLASSES);
+  if (parts.length < 2 || /[(){}[\]'"]/.test(inner)) return [];
   const names: string[] = [];
   for (const part of parts) {
     const [, id, name = ''] = /^(?:(\d{1,4}):\s*|-\s+)?(.{0,999})/.exec(part) ?? [];

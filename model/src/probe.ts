@@ -93,16 +93,17 @@ function isClose(one: Float32Array, other: Float32Array): boolean {
  * Two synthetic pictures with clearly different outputs: noise, and bright bars on dark. uint8 `[height, width, 3]`.
  */
 export function madePictures(width: number, height: number): [Uint8Array, Uint8Array] {
-  const bytes = width * height * 3;
+  const noise = new Uint8Array(width * height * 3);
   let state = 1;
-  const noise = Uint8Array.from({ length: bytes }, () => {
+  for (let at = 0; at < noise.length; at++) {
     state = (state * 48_271) % 2_147_483_647;
-    return state & 255;
-  });
-  const bars = Uint8Array.from({ length: bytes }, (_, index) => {
-    const pixel = Math.floor(index / 3);
-    const [x, y] = [pixel % width, Math.floor(pixel / width)];
-    return Math.floor(x / (width / 5)) % 2 === 1 && y > height / 3 ? 230 - 20 * (index % 3) : 40;
-  });
+    noise[at] = state;
+  }
+  const row = new Uint8Array(width * 3).fill(DARK);
+  for (let x = 0; x < width; x++) if (Math.floor(x / (width / 5)) % 2 === 1) row.set([230, 210, 190], x * 3);
+  const bars = new Uint8Array(noise.length).fill(DARK);
+  for (let y = Math.floor(height / 3) + 1; y < height; y++) bars.set(row, y * row.length);
   return [noise, bars];
 }
+
+const DARK = 40;

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { cacheDir } from '@video-pipeline/assets';
+import { openFile } from '../open-file.ts';
 import { mistakenFor } from './file-kind.ts';
 import { decodeModel, encodeModel, type ModelProto, type TensorProto } from './schema.ts';
 
@@ -96,17 +97,12 @@ function parse(file: Buffer): ModelProto {
   throw new Error(mistakenFor(file) ?? 'it has no graph');
 }
 
-/** Reading does not block if the file is a pipe. */
-const READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 /** Protobuf's limit of a message. Larger models have their weights in other files. */
 const MAX_BYTES = 2 ** 31 - 1;
 
 async function readWhole(path: string): Promise<Buffer> {
-  const file = await open(path, READ);
+  const { file, size } = await openFile(path);
   try {
-    const stats = await file.stat();
-    if (!stats.isFile()) throw new Error('it is a folder or a device, and no file');
-    const { size } = stats;
     if (size > MAX_BYTES) throw new Error('it is larger than 2 GB: export its weights as external data');
     const bytes = Buffer.allocUnsafeSlow(size);
     const { bytesRead } = await file.read(bytes, 0, size, 0);
@@ -167,13 +163,10 @@ async function* readExternal({ name, externalData = [] }: TensorProto, folder: s
   if (location === '' || isAbsolute(location) || normalize(location).startsWith('..')) {
     throw new Error(`weights '${name}' lie in '${location}', which is no file beside it`);
   }
-  const file = await open(join(folder, location), READ).catch((cause) => {
+  const { file, size } = await openFile(join(folder, location)).catch((cause) => {
     throw new Error(`weights '${name}' lie in '${location}', which can't be read: ${cause.message}`);
   });
   try {
-    const stats = await file.stat();
-    if (!stats.isFile()) throw new Error(`weights '${name}' lie in '${location}', which is no file`);
-    const { size } = stats;
     const offset = Number(facts.get('offset') ?? 0);
     const end = offset + Number(facts.get('length') ?? size - offset);
     if (!(offset >= 0 && end >= offset && end <= size)) {

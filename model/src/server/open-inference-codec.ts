@@ -134,6 +134,11 @@ function picturesIn(data: unknown): Buffer[] {
 /** @throws HttpError 400 when the header states another length of the binary data */
 function checkSize(binary: Buffer, parameters: unknown): void {
   const size = isRecord(parameters) ? parameters.binary_data_size : undefined;
+  if (size === undefined && binary.length === 0)
+    throw new HttpError(
+      400,
+      'its values must follow as binary data, and binary_data_size say how many bytes',
+    );
   if (size !== binary.length) {
     throw new HttpError(
       400,

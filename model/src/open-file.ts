@@ -1,0 +1,18 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+
+/** Opening does not block if the file is a pipe. */
+const READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
+/**
+ * Opens a file to read it. The caller closes it.
+ * @returns the file, and its size in bytes
+ * @throws Error for a folder, a pipe or a device; the errors of the file system, which have a `code`
+ */
+export async function openFile(path: string): Promise<{ file: FileHandle; size: number }> {
+  const file = await open(path, READ);
+  const stats = await file.stat();
+  if (stats.isFile()) return { file, size: stats.size };
+  await file.close();
+  throw new Error('it is a folder or a device, and no file');
+}
