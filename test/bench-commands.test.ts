@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
+import { staysFlat, thirds } from './bench/processes.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
@@ -36,6 +37,12 @@ test.concurrent.each(commands)('npm run $name -- --help', async ({ name, file })
   const { code, stdout } = await run(file, ['--help']);
   expect(stdout).toContain(`Usage: npm run ${name} -- [options]`);
   expect(code).toBe(0);
+});
+
+test('memory that grows is not flat, whatever it was at first', () => {
+  expect(thirds([428, 440, 451, 452, 454, 453])).toEqual([434, 453.5]);
+  expect(staysFlat(thirds([428, 440, 451, 452, 454, 453]))).toBe(true);
+  expect(staysFlat(thirds([428, 450, 480, 520, 550, 580]))).toBe(false);
 });
 
 test('an option that there is not is refused', async () => {

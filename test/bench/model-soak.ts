@@ -1,9 +1,10 @@
-// Whether the memory of the model server stays flat, and whether it answers in bounded time under overload.
+// Whether the memory of the model server stays flat, and whether it answers in bounded time under overload. If not, it
+// ends with 1.
 //   npm run bench:model-soak -- --help
 import { jpegs720p } from './footage.ts';
 import { type Load, measure, type Target } from './model-load.ts';
 import { npmScript, positiveInteger } from './options.ts';
-import { held, quantile, start } from './processes.ts';
+import { held, quantile, start, staysFlat, thirds } from './processes.ts';
 
 const options = npmScript(
   'bench:model-soak',
@@ -35,16 +36,17 @@ try {
     pid: server.pid,
   };
   const jpegs = await jpegs720p(25);
-  const readings: { frames: number; memory: string }[] = [];
+  const readings: number[] = [];
   for (let frames = STEP; frames <= options.frames; frames += STEP) {
     const { framesPerSecond } = await measure(target, STEADY, jpegs);
-    const memory = `${residentMiB()} MiB resident`;
-    readings.push({ frames, memory });
-    process.stderr.write(`${frames} frames: ${memory}, ${framesPerSecond.toFixed(1)} frames/s\n`);
+    readings.push(residentMiB());
+    process.stderr.write(
+      `${frames} frames: ${readings.at(-1)} MiB resident, ${framesPerSecond.toFixed(1)} frames/s\n`,
+    );
   }
-  for (const { frames, memory } of [readings[0], readings.at(-1)].filter((one) => one !== undefined)) {
-    console.log(`after ${frames} frames: ${memory}`);
-  }
+  const memory = thirds(readings);
+  const isFlat = staysFlat(memory);
+  console.log(`first and last third: ${memory.join(' and ')} MiB resident: ${isFlat ? 'flat' : 'it grows'}`);
   const { latencies, refused, framesPerSecond } = await measure(target, OVERLOAD, jpegs);
   // What is before a request in the queue, and its own frames, at the rate they are worked off.
   const bound = (MAX_QUEUED_FRAMES + 2 * STEADY.framesPerRequest) / framesPerSecond;
@@ -53,12 +55,14 @@ try {
       `${refused} refused (429), p50 ${seconds(latencies, 0.5)} s, p99 ${seconds(latencies, 0.99)} s, ` +
       `queue over rate ${bound.toFixed(2)} s; ${residentMiB()} MiB resident`,
   );
+  const isBounded = quantile(latencies, 0.99) <= 1000 * bound;
+  process.exitCode = isFlat && isBounded && refused > 0 ? 0 : 1;
 } finally {
   await server.stop();
 }
 
-function residentMiB(): string {
-  return held(server.pid).residentMiB.toFixed(0);
+function residentMiB(): number {
+  return Math.round(held(server.pid).residentMiB);
 }
 
 function seconds(latencies: number[], share: number): string {

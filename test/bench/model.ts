@@ -1,11 +1,15 @@
 // The inference server against bare onnxruntime and, with --peer, against FastAPI + ultralytics, in turn, in one run.
 //   npm run bench:model -- --help
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
+import { quantise } from '../../model/src/quantise.ts';
 import { jpegs720p } from './footage.ts';
-import { type Load, measure, type Sample, type Target } from './model-load.ts';
+import { type Load, measure, type Sample, type Target, THRESHOLD } from './model-load.ts';
 import { npmScript, positiveInteger } from './options.ts';
 import { FORMS, type Form, serveUltralytics } from './peers/python.ts';
 import { median, quantile, start } from './processes.ts';
@@ -25,7 +29,7 @@ interface Options {
 const options = npmScript('bench:model', 'Frames/s and latency of the model server beside bare onnxruntime.')
   .option('--peer', 'beside FastAPI + ultralytics in its three forms too, installed from PyPI', false)
   .option('--device <device>', 'where our server runs the model', 'cpu')
-  .option('--precision <numbers>', 'what it may compute with', 'f32')
+  .option('--precision <numbers>', 'what it may compute with; `int8` quantises YOLOv8n first', 'f32')
   .option('--model <file.onnx>', 'the model; YOLOv8n with random weights without it')
   .option('--rounds <n>', 'how often each case is measured', positiveInteger, 5)
   .option('--frames <n>', 'frames of one measurement, a multiple of 25', positiveInteger, 100)
@@ -60,14 +64,27 @@ interface Case {
 const run = promisify(execFile);
 const weights = join(cacheDir(), 'bench', 'yolov8n-random.onnx');
 await buildYolov8n(weights);
-const path = options.model ?? weights;
 const stack = new AsyncDisposableStack();
+let path = options.model ?? weights;
 try {
+  if (!options.model && options.precision === 'int8') path = await int8Of(weights);
   const cases = await prepare();
   const bounds = await alternate(cases, await jpegs720p(25));
   report(cases, bounds);
 } finally {
   await stack.disposeAsync();
+}
+
+/** The model in int8, calibrated on the pictures that are asked; made once. */
+async function int8Of(file: string): Promise<string> {
+  const output = file.replace('.onnx', '-int8.onnx');
+  if (existsSync(output)) return output;
+  const pictures = await mkdtemp(join(tmpdir(), 'bench-pictures-'));
+  stack.defer(() => rm(pictures, { recursive: true }));
+  for (const [index, jpeg] of (await jpegs720p(25)).entries())
+    await writeFile(join(pictures, `${index}.jpg`), jpeg);
+  await quantise(file, { pictures, output, confidence: THRESHOLD, maxPixels: 1e6, note: console.error });
+  return output;
 }
 
 async function prepare(): Promise<Case[]> {

@@ -108,6 +108,20 @@ export function median(values: readonly number[]): number {
   return mean(sorted.slice(Math.ceil(middle) - 1, Math.floor(middle) + 1));
 }
 
+/** Medians of the first and of the last third, of no values 0. */
+export function thirds(values: readonly number[]): [first: number, last: number] {
+  const third = Math.ceil(values.length / 3);
+  const medianOf = (some: readonly number[]) => (some.length > 0 ? median(some) : 0);
+  return [medianOf(values.slice(0, third)), medianOf(values.slice(-third))];
+}
+
+/** What a process's memory may have grown by between two {@link thirds}, MiB, and still be flat. */
+const FLAT = { share: 1.1, mebibytes: 16 };
+
+export function staysFlat([first, last]: readonly [number, number]): boolean {
+  return last <= first * FLAT.share + FLAT.mebibytes;
+}
+
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Value } from '@video-pipeline/config';
 import { annotatedKey, type EncodedRecord } from '@video-pipeline/frame';
+import { held, staysFlat, thirds } from '../bench/processes.ts';
 import { type Random, randomOf } from '../support/random.ts';
 import { orAborted } from '../support/stopping.ts';
 import { type Accounting, account, isSound } from './accounting.ts';
@@ -66,12 +66,9 @@ export interface Outcome extends Accounting {
   memory: Map<string, [first: number, last: number]>;
 }
 
-/** Of memory's medians: what a process may have grown by, and still be flat. */
-const FLAT = { share: 1.1, mebibytes: 16 };
-
 /** Whether no process grew. */
 export function isFlat({ memory }: Outcome): boolean {
-  return [...memory.values()].every(([first, last]) => last <= first * FLAT.share + FLAT.mebibytes);
+  return [...memory.values()].every(staysFlat);
 }
 
 const SEND = 25;
@@ -251,7 +248,7 @@ class Campaign {
       ...Object.fromEntries(ingestHosts.map((one, index) => [`ingest-${index + 1}`, one])),
     };
     for (const [name, { pid }] of [...Object.entries(processes), ['campaign', process] as const]) {
-      const size = pid && residentMebibytes(pid);
+      const size = pid && held(pid).residentMiB;
       if (size) this.#memory.set(name, [...(this.#memory.get(name) ?? []), size]);
     }
   }
@@ -304,21 +301,4 @@ class Campaign {
       }
     }
   }
-}
-
-/** Undefined where there is no such process any more, or no `/proc`. */
-function residentMebibytes(pid: number): number | undefined {
-  try {
-    return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Medians of the first and of the last third. */
-function thirds(values: readonly number[]): [number, number] {
-  const third = Math.ceil(values.length / 3);
-  const median = (some: readonly number[]) =>
-    some.toSorted((one, other) => one - other)[Math.floor(some.length / 2)] ?? 0;
-  return [median(values.slice(0, third)), median(values.slice(-third))];
 }
