@@ -1,8 +1,9 @@
 // What a GPU gives: YOLOv8n by batch size and precision, bare and through the server, beside its peers, in one run.
 //   npm run bench:gpu -- --help
-// Needs an NVIDIA driver of version 580 or newer; installs onnxruntime's CUDA provider, and CUDA's libraries from PyPI.
-// `--device cpu` tries the script.
-import { execFile, spawn } from 'node:child_process';
+// Needs an NVIDIA driver of version 580 or newer. Fetches onnxruntime's CUDA provider, and CUDA's libraries with Python's
+// onnxruntime. Without PyPI the provider has to be in the cache; the libraries of Python's `nvidia-*` packages are used,
+// and what needs Python's onnxruntime is left out. `--device cpu` tries the script.
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -22,6 +23,12 @@ import { type PythonPeer, peerPython, servePeer, ULTRALYTICS } from './peers/pyt
 import { quantile, start } from './processes.ts';
 import { buildYolov8n } from './yolov8n.ts';
 
+// Decoding takes all cores, as in the image. libuv's threads exist before the first line of this file.
+if (!process.env.UV_THREADPOOL_SIZE) {
+  const env = { ...process.env, UV_THREADPOOL_SIZE: String(Math.max(4, availableParallelism())) };
+  process.exit(spawnSync(process.execPath, process.argv.slice(1), { stdio: 'inherit', env }).status ?? 1);
+}
+
 const options = npmScript('bench:gpu', 'YOLOv8n on a GPU: bare, through the server, and beside its peers.')
   .addOption(
     new Option('--device <device>', '`cpu` tries the script itself').choices(['cuda', 'cpu']).default('cuda'),
@@ -31,6 +38,8 @@ const options = npmScript('bench:gpu', 'YOLOv8n on a GPU: bare, through the serv
   .parse()
   .opts<{ device: 'cuda' | 'cpu'; frames: number; peer: boolean }>();
 const BATCHES = [1, 8, 25, 64];
+/** Most batches of one measurement: small ones would take minutes. */
+const MOST_BATCHES = 200;
 /** Candidates that the graph chooses. */
 const CANDIDATES = 300;
 /** Of the same version as onnxruntime-node, so that both run the same kernels. */
@@ -50,12 +59,17 @@ if (options.device === 'cuda')
     ),
   );
 const script = join(import.meta.dirname, 'peers/onnxruntime_gpu.py');
-const python = await peerPython(PEERS[options.device]);
+const python = await peerPython(PEERS[options.device]).catch((error: Error) => {
+  const [reason] = error.message.split('\n');
+  console.error(`without Python's onnxruntime and fp16, which it converts to: ${reason}`);
+  return undefined;
+});
 const env = options.device === 'cuda' ? await cudaEnvironment() : process.env;
 const folder = join(cacheDir(), 'bench');
-const models = { fp32: join(folder, 'yolov8n-random.onnx'), fp16: join(folder, 'yolov8n-fp16.onnx') };
-await buildYolov8n(models.fp32);
-await run(python, [script, 'convert', models.fp32, models.fp16]);
+const fp32 = join(folder, 'yolov8n-random.onnx');
+await buildYolov8n(fp32);
+const models = { fp32, ...(python && { fp16: join(folder, 'yolov8n-fp16.onnx') }) };
+if (python && models.fp16) await run(python, [script, 'convert', fp32, models.fp16]);
 const jpegs = await jpegs720p(25);
 console.log('frames/s of 720p JPEGs decoded, and CPU ms of each');
 console.table([await decoding()]);
@@ -70,7 +84,7 @@ for (const [precision, model] of Object.entries(models)) {
 }
 if (options.peer) {
   console.log('FastAPI + ultralytics');
-  console.table([await throughPeer(models.fp32)]);
+  console.table([await throughPeer(fp32)]);
 }
 
 /** The model as the server gives it to a GPU: uint8 frames in, the best candidates out. */
@@ -83,26 +97,30 @@ async function withSelection(model: string): Promise<string> {
 
 /** The session alone. Where Node and Python lag behind `on device`, copies to and from the GPU bound them. */
 async function compare(model: string, selecting: string, batch: number) {
-  const { device, frames } = options;
+  const { device } = options;
+  const frames = Math.min(options.frames, MOST_BATCHES * batch);
   const bound = (path: string) => [
     join(import.meta.dirname, 'bound.ts'),
     ...[path, '2', String(frames), device, String(batch)],
   ];
   const [node, gpu] = await watched(() => run(process.execPath, bound(model), { env }));
   const chosen = await run(process.execPath, bound(selecting), { env });
-  const inPython = await run(python, [script, 'run', model, device, String(batch), String(frames)], { env });
-  const { fps, fpsOnDevice } = JSON.parse(inPython.stdout);
   const row = {
     batch,
     'node, all outputs': JSON.parse(node.stdout).fps,
     'node, best chosen in the graph': JSON.parse(chosen.stdout).fps,
-    python: fps,
-    'on device': fpsOnDevice,
+    ...(python && (await inPython(python, [model, device, String(batch), String(frames)]))),
   };
   return { ...rounded(row), ...gpu };
 }
 
-/** On all of libuv's threads. */
+async function inPython(python: string, args: string[]) {
+  const { stdout } = await run(python, [script, 'run', ...args], { env });
+  const { fps, fpsOnDevice } = JSON.parse(stdout);
+  return { python: fps, 'on device': fpsOnDevice };
+}
+
+/** On all of the threads that decode. */
 async function decoding() {
   const pictures = jpegs.map((jpeg) => ({ jpeg, header: readPictureHeader(jpeg, { maxPixels: 50e6 }) }));
   const [cpu, began] = [process.cpuUsage(), performance.now()];
@@ -122,11 +140,10 @@ async function decoding() {
  */
 async function throughServer(model: string) {
   const args = ['model/src/main.ts', '--model', model, '--port', '0', '--device', options.device];
-  const threads = {
-    UV_THREADPOOL_SIZE: String(Math.max(4, availableParallelism())),
+  const server = await start('model', args, {
+    ...(env as Record<string, string>),
     MAX_QUEUED_FRAMES: '4096',
-  };
-  const server = await start('model', args, { ...(env as Record<string, string>), ...threads });
+  });
   try {
     const { model: name } = (await (await fetch(new URL('/health', server.url))).json()) as { model: string };
     const url = new URL(`/v2/models/${name}/infer`, server.url);
@@ -187,14 +204,21 @@ async function watched<Result>(work: () => Promise<Result>): Promise<[Result, ob
   }
 }
 
+/** Where Python's packages `nvidia-*` lie, one folder a line. */
+const NVIDIA =
+  "import importlib.util as u; print(*getattr(u.find_spec('nvidia'), 'submodule_search_locations', []))";
+
 /** Node's CUDA provider, as the image of model/Dockerfile.cuda has it, and the CUDA libraries of Python's packages. */
 async function cudaEnvironment(): Promise<NodeJS.ProcessEnv> {
   await installCudaProvider(console.error);
-  const { stdout } = await run(python, ['-c', 'import sysconfig; print(sysconfig.get_path("purelib"))']);
-  const nvidia = join(stdout.trim(), 'nvidia');
+  const { stdout } = await run(python ?? 'python3', ['-c', NVIDIA]).catch(() => ({ stdout: '' }));
+  const folders = stdout.trim().split(' ').filter(Boolean);
   // `cu13/lib` holds most of CUDA 13; cuDNN has a folder of its own.
-  const libraries = (await readdir(nvidia)).map((name) => join(nvidia, name, 'lib'));
-  return { ...process.env, LD_LIBRARY_PATH: [...libraries, process.env.LD_LIBRARY_PATH].join(':') };
+  const libraries = await Promise.all(
+    folders.map(async (folder) => (await readdir(folder)).map((name) => join(folder, name, 'lib'))),
+  );
+  const path = [...libraries.flat(), process.env.LD_LIBRARY_PATH].filter(Boolean).join(':');
+  return { ...process.env, LD_LIBRARY_PATH: path };
 }
 
 function rounded<Row extends Record<string, number>>(row: Row): Record<string, number> {
