@@ -156,6 +156,7 @@ function createService(parts: ServiceParts): sst.aws.Service {
         'LOG_LEVEL',
         'STORE',
         'STORE_CLASSES',
+        'DRAW_BOXES',
       ]),
       ...Object.assign({}, ...Object.values(functions).map(({ switches }) => switches)),
       S3_BUCKET: store.name,

@@ -52,6 +52,8 @@ interface AnnotateDependencies extends FailureDependencies {
   keeping?: Keeping | undefined;
   /** Quality of the JPEGs, 1..100. */
   quality?: number | undefined;
+  /** Whether boxes are drawn. Otherwise pictures stay as they came. Left out: they are. */
+  boxes?: boolean;
   /** S3 storage class of objects that hold many pictures. Left out, the bucket's default. */
   storageClass?: Value<'S3_STORAGE_CLASS'>;
   /** Called with the frames of a batch once they are stored. */
@@ -65,10 +67,7 @@ const STREAMS_IN_WORK = 2;
 /** A frame that is done but for its detections. */
 interface Drawn extends Received<DetectedFrame> {
   key: string;
-  /**
-   * The annotated JPEG. Empty once it is stored, so that a batch of pictures does not stay in memory, or if it is not
-   * kept.
-   */
+  /** The annotated JPEG. Empty if it is not kept, and once it is stored: a batch is too much for the memory. */
   jpeg: Buffer;
   isKept: boolean;
   /** From capture to acknowledgement, milliseconds. */
@@ -98,10 +97,10 @@ export type AnnotateFrames = (
  * each object overwrites itself.
  */
 export function createAnnotateFrames(dependencies: AnnotateDependencies): AnnotateFrames {
-  const { store, prefix, form, keeping, count, quality = 85 } = dependencies;
+  const { store, prefix, form, keeping, count, quality = 85, boxes = true } = dependencies;
   const isPacked = form === 'archive' || form === 'video';
   // Pictures in archives are kept for long: a smaller JPEG is worth the CPU time.
-  const how = { quality, optimise: form === 'archive' };
+  const how = { quality, optimise: form === 'archive', boxes };
   const annotate = (one: Received<DetectedFrame>, isKept: boolean): Promise<Drawn | Failure> =>
     asSpan('annotate', 'annotate.frame', { parent: one.frame.traceparent }, (span) =>
       isKept ? drawAndStore(one, span) : leave(one),
@@ -263,6 +262,7 @@ const config = readConfig([
   'STORE',
   'STORE_CLASSES',
   'JPEG_QUALITY',
+  'DRAW_BOXES',
   'MQTT_URL',
   'KAFKA_DETECTIONS_TOPIC',
   ...CLIP_VARIABLES,
@@ -284,6 +284,7 @@ function wire(): AnnotateDependencies {
     form: config.STORE,
     keeping: tail && createKeeping(keepRuleOf(config), earlierFrom(tail, config.KAFKA_DETECTIONS_TOPIC)),
     quality: config.JPEG_QUALITY,
+    boxes: config.DRAW_BOXES === 'on',
     storageClass: config.S3_STORAGE_CLASS,
     putFailed: createPutFailed(store, 'annotate'),
     logger,

@@ -418,6 +418,23 @@ describe('annotate', () => {
     expect(metric('annotate', 'gate', 'CaptureToStored')).toHaveLength(2);
   });
 
+  test('with DRAW_BOXES=off keeps each JPEG as it came, and takes what EXIF says out of it', async () => {
+    const { store, objects } = memoryStore();
+    const plain = frame('gate', 0);
+    const turned = await sharp(plain.jpeg).withMetadata({ orientation: 3 }).jpeg().toBuffer();
+    const cut = { ...frame('gate', 2), jpeg: plain.jpeg.subarray(0, 30) };
+    const frames = [plain, { ...frame('gate', 1), jpeg: turned }, cut];
+    const putFailed = createPutFailed(store, 'annotate');
+    const of = { store, prefix: 'annotated', form: 'frames', boxes: false, putFailed, logger } as const;
+    await createAnnotate(of)(eventOf('detections', [frames.map(encodeDetectedFrame)]));
+    const [asItCame, upright] = frames.map((one) => objects.get(keyOf(one))?.body as Buffer);
+    expect(asItCame?.equals(plain.jpeg)).toBe(true);
+    expect(await sharp(upright).metadata()).toMatchObject({ width, height });
+    expect((await sharp(upright).metadata()).orientation).toBeUndefined();
+    expect(objects.has(keyOf(cut))).toBe(false);
+    expect(objects.has('failed/annotate/detections-0-102')).toBe(true);
+  });
+
   test('what was captured in another hour, as replayed frames were, lies in an NDJSON of that hour', async () => {
     const { handler, objects } = setUp();
     const replayed = { ...frame('gate', 1), capturedAt: frame('gate', 1).capturedAt - 2 * 3_600_000 };

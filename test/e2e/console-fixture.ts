@@ -212,11 +212,13 @@ export async function annotate(
   store: MergingStore,
   frames: readonly DetectedFrame[],
   form: Value<'STORE'> = 'frames',
+  boxes = true,
 ): Promise<void> {
   const handle = createAnnotate({
     store,
     prefix: 'annotated',
     form,
+    boxes,
     putFailed: createPutFailed(store, 'annotate'),
     logger: SILENT,
   });

@@ -1,17 +1,18 @@
-import { eventKey } from '@video-pipeline/frame';
+import { eventKey, HOUR_MS } from '@video-pipeline/frame';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { annotate, detectedFrame, sceneEvent } from './console-fixture.ts';
+import { annotate, detectedFrame, PERSON, sceneEvent } from './console-fixture.ts';
 import { type ConsoleTabs, describeInChromium, openConsole } from './console-tabs.ts';
 
 /** A camera that does not send now. */
 const LISTED = '- id: shed\n  url: rtsp://cam/1\n';
 const LONG = { timeout: 20_000 };
+const iso = (time: number) => new Date(time).toISOString();
 const NOT_KEPT = 'This picture was not kept: STORE=events keeps those around events and detections of cat.';
 
 describeInChromium('stored pictures on the page', () => {
   let tabs: ConsoleTabs;
   beforeAll(async () => {
-    tabs = await openConsole({ STORE: 'events', STORE_CLASSES: 'cat' }, LISTED);
+    tabs = await openConsole({ STORE: 'events', STORE_CLASSES: 'cat', DRAW_BOXES: 'off' }, LISTED);
   });
   afterAll(() => tabs?.close());
 
@@ -45,5 +46,44 @@ describeInChromium('stored pictures on the page', () => {
 
     const wall = await tabs.open('#/');
     await wall.getByRole('listitem').filter({ hasText: `last frame` }).getByText(NOT_KEPT).waitFor(LONG);
+  });
+
+  test('a click on the timeline of a day plays its video from there, with boxes that can be switched off', async () => {
+    const hour = Math.floor(Date.now() / HOUR_MS) * HOUR_MS - HOUR_MS;
+    // Over the end of the hour, and with a pause in the second one.
+    const times = [...Array(60).keys()].map((i) => hour + HOUR_MS - 2_500 + i * 100 + (i < 50 ? 0 : 20_000));
+    const frames = times.map((time, i) => detectedFrame('pier', i, time, tabs.jpeg, [PERSON]));
+    await annotate(tabs.fixture.store, frames, 'video', false);
+    const at = times[10] ?? 0;
+    const page = await tabs.open(`#/timeline?stream=pier&from=${iso(at - 30_000)}&to=${iso(at + 30_000)}`);
+    const plot = page.locator('.u-over');
+    await plot.waitFor(LONG);
+    const box = await plot.boundingBox();
+    if (!box) throw new Error('no chart is shown');
+    await page.mouse.click(box.x + box.width / 2, box.y + 20);
+    const video = page.locator('.preview video');
+    const time = () => video.evaluate((one) => (one as HTMLVideoElement).currentTime);
+    const [x1, y1, , y2] = PERSON.bbox;
+    const edge = () =>
+      page.locator('.preview .over').evaluate(
+        (one, [x = 0, y = 0]) => {
+          const canvas = one as HTMLCanvasElement;
+          return [canvas.width, ...(canvas.getContext('2d')?.getImageData(x, y, 1, 1).data ?? [])];
+        },
+        [x1, Math.round((y1 + y2) / 2)],
+      );
+    // hsl(0 85% 50%), the colour of class 0.
+    await expect.poll(edge, LONG).toEqual([400, 236, 19, 19, 255]);
+    expect(await time()).toBeGreaterThan((at - hour) / 1000 - 1.5);
+    await page.getByLabel('Boxes').uncheck();
+    expect((await edge()).at(-1)).toBe(0);
+    await page.getByLabel('Boxes').check();
+    // It goes on in the next hour, whose media time starts anew, and leaves out the pause.
+    await expect.poll(time, LONG).toBeLessThan(1_000);
+    await expect.poll(time, LONG).toBeGreaterThan(22);
+    await page.getByRole('button', { name: 'Stop' }).click();
+    expect(await video.isVisible()).toBe(false);
+    await page.mouse.click(box.x + box.width - 2, box.y + 20);
+    await page.getByText('no video of this time is stored').waitFor(LONG);
   });
 });

@@ -47,6 +47,7 @@ beforeAll(async () => {
   }
   addClipRoutes(app, {
     bucket,
+    tables: { search: () => expect.fail('nobody asks for it') },
     prefix: 'annotated',
     clipSettings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1 },
   });

@@ -65,6 +65,7 @@ export const OTHER_VALUES = {
   S3_STORAGE_CLASS: 'STANDARD_IA',
   STORE: 'events',
   STORE_CLASSES: 'person',
+  DRAW_BOXES: 'off',
   AWS_REGION: 'eu-central-1',
   AWS_ENDPOINT_URL: 'http://s3.example:9000',
   STREAMS: '[{id: yard, url: rtsp://camera.example/1}]',

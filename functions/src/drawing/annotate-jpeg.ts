@@ -58,18 +58,29 @@ const SLICE_MS = 10;
 /**
  * Draws a box, or the outline of its mask, and a label for every detection that is {@link drawable}. It yields to the event loop meanwhile.
  * @param frame a JPEG, and the upright size that its record gives, pixels
- * @param how encoding of the result; left out, quality 85
- * @returns an upright JPEG of that size, 4:2:0, without metadata
+ * @param how encoding of the result; left out, quality 85. Without `boxes`, nothing is drawn
+ * @returns an upright JPEG of that size, 4:2:0, without metadata. If nothing is drawn, the JPEG itself, unless it has EXIF or more
  * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
  */
 export async function annotateJpeg(
   frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
   detections: readonly Detection[],
-  how: Partial<EncodeOptions> = {},
+  { boxes = true, ...how }: Partial<EncodeOptions> & { boxes?: boolean } = {},
 ): Promise<Buffer> {
+  if (!boxes && isAsRecorded(frame)) return frame.jpeg;
   const pixels = pixelsOf(frame);
   const gate = pixels > USUAL_PIXELS ? gates.large : gates.usual;
-  return gate.run(pixels, () => draw(frame, detections, { quality: QUALITY, ...how }));
+  return gate.run(pixels, () => draw(frame, boxes ? detections : [], { quality: QUALITY, ...how }));
+}
+
+/** Whether a JPEG has no metadata, and by its header the size that its record gives. */
+function isAsRecorded({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): boolean {
+  try {
+    const header = readPictureHeader(jpeg, { maxPixels: Math.min(width * height, MAX_PIXELS) });
+    return header.jpeg?.isPlain === true && header.width === width && header.height === height;
+  } catch {
+    return false; // Drawing then says what is wrong.
+  }
 }
 
 export function pixelsOf({ width, height }: Pick<Frame, 'width' | 'height'>): number {

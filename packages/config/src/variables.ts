@@ -140,6 +140,12 @@ export const variables = {
   STORE_CLASSES: classes.describe(
     '`STORE=events`: classes whose detection keeps the frames around it, as an event does; left out: all, `none`: events alone',
   ),
+  DRAW_BOXES: z
+    .enum(['on', 'off'])
+    .default('on')
+    .describe(
+      '`off`: pictures are stored as they came, without boxes. The console draws boxes over them, which can be switched off; a video has them as a side track',
+    ),
   S3_STORAGE_CLASS: z
     .enum(['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR'])
     .optional()

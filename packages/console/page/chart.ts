@@ -44,11 +44,16 @@ export function lineChart(element: HTMLElement, label: string, format: (value: n
   };
 }
 
+/** A pointer that moved no farther than this, pixels, has clicked. */
+const CLICK_PX = 4;
+
 /** Callbacks for the pointer; times in epoch ms. */
 interface ChartPointer {
   /** Called with the time range that was selected with the pointer. */
   select: (from: number, to: number) => void;
   hover?: (time: number) => void;
+  /** Called with the time at which the chart was clicked. */
+  pick?: (time: number) => void;
 }
 
 /** Detections by class over time, bins stacked. @param ids class name -> class id, for its colour */
@@ -97,14 +102,20 @@ export function drawTimeline(
   );
 }
 
-function hooksOf({ select, hover }: ChartPointer): uPlot.Hooks.Arrays {
+function hooksOf({ select, hover, pick }: ChartPointer): uPlot.Hooks.Arrays {
   const timeAt = (chart: uPlot, x: number) => Math.round(chart.posToVal(x, 'x') * 1000);
   return {
+    ready: [
+      (chart) => {
+        chart.over.addEventListener('click', ({ offsetX }) => {
+          if (chart.select.width <= CLICK_PX) pick?.(timeAt(chart, offsetX));
+        });
+      },
+    ],
     setSelect: [
       (chart) => {
         const { left, width } = chart.select;
-        // A click without movement selects nothing.
-        if (width > 4) select(timeAt(chart, left), timeAt(chart, left + width));
+        if (width > CLICK_PX) select(timeAt(chart, left), timeAt(chart, left + width));
       },
     ],
     setCursor: [

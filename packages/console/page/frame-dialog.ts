@@ -2,6 +2,7 @@ import type { FrameFacts } from '../src/api.ts';
 import { button, getJson, h, streamPath } from './dom.ts';
 import { summary } from './format.ts';
 import { frameId, frameUrl, storedImage } from './picture.ts';
+import { storedBoxes } from './stored-boxes.ts';
 import { frameLinks } from './stream-view.ts';
 
 /** The address without the frame or event that is shown large: that part does not change the view. */
@@ -86,16 +87,21 @@ export function openFrame(frames: readonly FrameFacts[], index: number): void {
       label: 'Frame',
       items: frames,
       address: (frame) => `frame=${encodeURIComponent(`${frame.stream_id}/${frameId(frame)}`)}`,
-      render: (frame) => [
-        h('h1', {}, `${frame.stream_id}, frame ${frame.frame_number}`),
-        storedImage({
+      render: (frame) => {
+        const picture = storedImage({
           className: 'frame',
           src: frameUrl(frame, 'annotated', 'jpg'),
           alt: summary(frame.detections),
-        }),
-        h('div', { className: 'bar' }, ...frameLinks(frame)),
-        h('ul', {}, ...frame.detections.map(detectionItem)),
-      ],
+        });
+        const boxes = storedBoxes(picture);
+        boxes.show(frame);
+        return [
+          h('h1', {}, `${frame.stream_id}, frame ${frame.frame_number}`),
+          boxes.element,
+          h('div', { className: 'bar' }, boxes.toggle, ...frameLinks(frame)),
+          h('ul', {}, ...frame.detections.map(detectionItem)),
+        ];
+      },
     },
     index,
   );

@@ -1,17 +1,15 @@
-import type { FrameFacts, Gap, History } from '../src/api.ts';
+import type { Gap, History } from '../src/api.ts';
 import { drawTimeline } from './chart.ts';
 import { API, button, getJson, h, setText, tableOf } from './dom.ts';
 import { sentence } from './events-panel.ts';
 import { addressOf } from './events-view.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
-import { duration, summary, timeOf } from './format.ts';
-import { frameUrl, onMissing } from './picture.ts';
+import { duration, timeOf } from './format.ts';
+import { preview as previewOf } from './preview.ts';
 import { dayOf, exactTime } from './times.ts';
 
 const AROUND_MS = 600_000;
 const LEAST_MS = 10_000;
-/** How long the pointer must rest before its picture is fetched, milliseconds. */
-const REST_MS = 40;
 
 /** A day, or any time range, of one stream or of all. @param asked the values in the address. @returns ends the view */
 export function timelineView(root: HTMLElement, asked: URLSearchParams): () => void {
@@ -54,7 +52,7 @@ export function timelineView(root: HTMLElement, asked: URLSearchParams): () => v
     const past = await getJson<History>(`${API}/history?${query}`, { signal: ended.signal }, 25_000);
     const names = Object.keys(past.classes).sort();
     const ids = new Map(names.map((name, id) => [name, id]));
-    drawTimeline(chart, past, ids, { select: go, hover: preview.show });
+    drawTimeline(chart, past, ids, { select: go, hover: preview.show, pick: preview.play });
     const totals = names.map((name) => `${name} ${sumOf(past.classes[name]).toLocaleString('en')}`);
     setText(legend, totals.join('   '));
     chart.ariaLabel = `Detections: ${totals.join(', ') || 'none'}`;
@@ -109,53 +107,6 @@ function timelineForm(asked: URLSearchParams, from: number, to: number): HTMLFor
     fields.to(),
     h('button', { type: 'submit' }, 'Show'),
   );
-}
-
-/** The picture of one stream at the pointer's time. Only the newest request is fetched. */
-function previewOf([stream, ...others]: readonly string[], signal: AbortSignal) {
-  const picture = h('img', { className: 'frame', alt: '', hidden: true });
-  const text = h('p', { className: 'dim' }, 'Point at the chart to see the picture of that time.');
-  const element = h('div', { className: 'preview' }, picture, text);
-  element.hidden = stream === undefined || others.length > 0;
-  let wanted: number | undefined;
-  let busy = false;
-  const next = async () => {
-    if (busy || wanted === undefined) return;
-    busy = true;
-    const time = wanted;
-    wanted = undefined;
-    try {
-      const frame = await getJson<FrameFacts>(
-        `${API}/streams/${encodeURIComponent(stream ?? '')}/near/${time}`,
-        { signal },
-      );
-      picture.src = frameUrl(frame, 'annotated', 'jpg');
-      picture.hidden = false;
-      picture.alt = summary(frame.detections);
-      text.replaceChildren(timeOf(frame.captured_at), ` ${picture.alt}`);
-    } catch (error) {
-      picture.hidden = true;
-      setText(text, (error as Error).message);
-    }
-    busy = false;
-    void next();
-  };
-  onMissing(picture, (reason) => {
-    picture.hidden = true;
-    text.append(` ${reason}`);
-  });
-  let timer = 0;
-  return {
-    element,
-    show(time: number): void {
-      if (element.hidden) return;
-      clearTimeout(timer);
-      timer = window.setTimeout(() => {
-        wanted = time;
-        void next();
-      }, REST_MS);
-    },
-  };
 }
 
 /** A strip for each stream. It shows where frames are stored, where fewer than usual, and where none. */

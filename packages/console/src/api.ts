@@ -9,6 +9,8 @@ export type { FrameFacts, PartHealth, SceneEvent };
 export interface Session {
   /** Whether the console asks for a token. Then the page offers to log out. */
   login: boolean;
+  /** Whether pictures are stored with boxes drawn on them. */
+  drawn: boolean;
 }
 
 /** A frame of the live stream. */

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { clipKey, MAX_TIME } from '@video-pipeline/frame';
+import { archiveSpanOf, clipKey, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import {
   type ClipSettings,
@@ -7,13 +7,16 @@ import {
   objectsOf,
   playlistOf,
   type Reader,
+  SEGMENT_PICTURES,
   stretchAround,
 } from '@video-pipeline/storage';
+import type { Tables } from '@video-pipeline/tables';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { clipOf } from './clip.ts';
-import { type Asked, type AskedRequest, streamOf } from './params.ts';
+import { type Asked, type AskedRequest, goneOf, streamOf } from './params.ts';
 import { ranged } from './ranged.ts';
 import { SharedWork } from './shared-work.ts';
+import { sideTrackOf } from './side-track.ts';
 
 /** Making a clip takes a core for about a second, and up to 150 MB. */
 const CLIPS_AT_ONCE = 1;
@@ -22,6 +25,7 @@ const MAX_QUEUED = 32;
 
 interface ClipRoutesOptions {
   bucket: Reader;
+  tables: Pick<Tables, 'search'>;
   /** First folder of annotated frames. */
   prefix: string;
   clipSettings: ClipSettings;
@@ -67,7 +71,10 @@ function clipKeyOf(request: AskedRequest): string {
   });
 }
 
-/** An hour of stored video as an HLS playlist, and its segments. */
+/** Longest time of a side track, milliseconds; a segment is shorter. */
+const SIDE_TRACK_MS = 60_000;
+
+/** An hour of stored video as an HLS playlist, its segments, and what was seen in them. */
 function addVideoRoutes(app: FastifyInstance, options: ClipRoutesOptions, stored: SharedWork<Buffer>): void {
   const { bucket, prefix } = options;
   const playlists = new SharedWork<string | undefined>(STORED_AT_ONCE, MAX_QUEUED);
@@ -81,9 +88,17 @@ function addVideoRoutes(app: FastifyInstance, options: ClipRoutesOptions, stored
     if (!playlist) throw new HttpError(404, 'no video of this hour is stored');
     return reply.type('application/vnd.apple.mpegurl').send(playlist);
   });
-  app.get<Asked>(`${path}/:name(^\\d+-\\d+-[\\w.-]+\\.mp4$)`, (request, reply) =>
-    sendStored(options, stored, `${folderOf(request)}${request.params.name}`, request, reply),
-  );
+  app.get<Asked>(`${path}/:name(^\\d{1,16}-\\d{1,16}-[\\w.-]+\\.(?:mp4|vtt)$)`, async (request, reply) => {
+    const { name = '' } = request.params;
+    if (name.endsWith('.mp4'))
+      return sendStored(options, stored, `${folderOf(request)}${name}`, request, reply);
+    const { from = 0, to = 0 } = archiveSpanOf(`/${name.replace(/vtt$/, 'mp4')}`) ?? {};
+    const range = { from, to: Math.min(to, from + SIDE_TRACK_MS) + 1 };
+    // Frames of two overlapping segments may lie in it.
+    const asked = { streams: [streamOf(request)], confidence: 0, ...range, limit: 2 * SEGMENT_PICTURES };
+    const { frames } = await options.tables.search(asked, goneOf(reply));
+    return reply.type('text/vtt; charset=utf-8').send(sideTrackOf(frames, from));
+  });
 }
 
 /** An hour that has its pictures by themselves, too, is many pages long. */

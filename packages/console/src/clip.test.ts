@@ -31,7 +31,8 @@ test('an hour of video is listed once for all who ask for it, and no other folde
   const read = vi.spyOn(bucket, 'read');
   const app = createServer('', (error) => expect.unreachable(error.message));
   onTestFinished(() => void app.close());
-  addClipRoutes(app, { bucket, prefix: 'annotated', clipSettings: {} as never });
+  const tables = { search: vi.fn(async () => ({ frames: [], searched_to: 0 })) };
+  addClipRoutes(app, { bucket, tables, prefix: 'annotated', clipSettings: {} as never });
   const ask = (path: string) => app.inject(`/api/streams/gate/video/${path}`);
   const all = await Promise.all(Array.from({ length: 20 }, () => ask('date=2026-11-28/hour=07/index.m3u8')));
   for (const { statusCode, body } of all) {
@@ -43,6 +44,17 @@ test('an hour of video is listed once for all who ask for it, and no other folde
   const segments = await Promise.all(Array.from({ length: 20 }, () => ask(segment)));
   expect(segments.map(({ body }) => body)).toEqual(Array(20).fill('segment'));
   expect(read).toHaveBeenCalledOnce();
+  const track = await ask(segment.replace('mp4', 'vtt'));
+  expect([track.statusCode, track.body, track.headers['content-type']]).toEqual([
+    200,
+    'WEBVTT\n',
+    'text/vtt; charset=utf-8',
+  ]);
+  const range = { from: 1795849200000, to: 1795849201001 };
+  expect(tables.search).toHaveBeenCalledWith(
+    expect.objectContaining({ streams: ['gate'], ...range }),
+    expect.anything(),
+  );
   for (const other of ['hour=07x', 'hour=07%2F..%2Fhour=08', '..', 'hour=7'])
     expect((await ask(`date=2026-11-28/${other}/index.m3u8`)).statusCode, other).toBe(404);
   expect(page).toHaveBeenCalledOnce();

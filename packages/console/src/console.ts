@@ -40,6 +40,7 @@ const CONSOLE_VARIABLES = [
   'CONSOLE_URL',
   'STORE',
   'STORE_CLASSES',
+  'DRAW_BOXES',
 ] as const;
 
 export interface ConsoleServer {
@@ -137,6 +138,7 @@ export async function startConsole(options: {
     prefix: config.S3_PREFIX,
     clipSettings: config,
     keeping: config,
+    drawn: config.DRAW_BOXES === 'on',
     flow: () => monitor.flow(),
     redrive: async (key) => {
       await putBack(

@@ -43,6 +43,8 @@ export interface RoutesOptions {
   prefix: string;
   clipSettings: ClipSettings;
   keeping: Keeping;
+  /** Whether pictures are stored with boxes drawn on them. */
+  drawn: boolean;
   flow: () => Flow;
   redrive: (key: string) => Promise<void>;
   /** Called when the number of objects in `failed/` has decreased. */
@@ -56,7 +58,7 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   const past = pastCounts(tables);
   addPage(app, options);
   app.get('/health', () => ({ status: 'healthy' }));
-  app.get('/api/session', () => ({ login: access.hasLogin }) satisfies Session);
+  app.get('/api/session', () => ({ login: access.hasLogin, drawn: options.drawn }) satisfies Session);
   app.get<Asked>('/api/live', (request, reply) => followLive(options.events, request, reply));
   app.get('/api/flow', () => options.flow());
   app.get<Asked>('/api/failed', ({ query }) =>

@@ -46,7 +46,7 @@ const TABLE = [
       memoryMb: 1769,
       timeoutSeconds: 120,
       needs: ['mqtt'],
-      environment: ['S3_PREFIX', 'STORE', 'S3_STORAGE_CLASS', 'JPEG_QUALITY'],
+      environment: ['S3_PREFIX', 'STORE', 'S3_STORAGE_CLASS', 'JPEG_QUALITY', 'DRAW_BOXES'],
       // It reads pictures of earlier batches again.
       forEvents: {
         needs: ['kafka'],

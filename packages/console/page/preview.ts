@@ -1,0 +1,105 @@
+import type { FrameFacts } from '../src/api.ts';
+import { button, getJson, h, setText, streamPath } from './dom.ts';
+import { summary, timeOf } from './format.ts';
+import { frameUrl, onMissing } from './picture.ts';
+import { storedBoxes } from './stored-boxes.ts';
+import { storedVideo } from './stored-video.ts';
+
+/** How long the pointer must rest before its picture is fetched, milliseconds. */
+const REST_MS = 40;
+
+/**
+ * The picture of one stream at the pointer's time, and its video from there on. Only the newest request is fetched.
+ * @param streams nothing is shown unless it is one
+ */
+export function preview([stream = '', ...others]: readonly string[], signal: AbortSignal) {
+  const picture = h('img', { className: 'frame', alt: '', hidden: true });
+  const text = h(
+    'p',
+    { className: 'dim', role: 'status' },
+    'Point at the chart to see the picture of that time, click to play from there.',
+  );
+  const player = storedVideo(stream, (frame, at) => {
+    boxes.show(frame);
+    text.replaceChildren(timeOf(at), ` ${summary(frame?.detections ?? [])}`);
+  });
+  const boxes = storedBoxes(picture, player.video);
+  let now = 0;
+  const playing = button('Play from here', { onclick: () => (isPlaying ? stop() : play(now)) });
+  const element = h(
+    'div',
+    { className: 'preview' },
+    boxes.element,
+    h('div', { className: 'bar' }, playing, boxes.toggle),
+    text,
+  );
+  element.hidden = stream === '' || others.length > 0;
+  let wanted: number | undefined;
+  let busy = false;
+  let isPlaying = false;
+  let timer = 0;
+  const next = async () => {
+    if (busy || wanted === undefined) return;
+    busy = true;
+    now = wanted;
+    wanted = undefined;
+    try {
+      const frame = await getJson<FrameFacts>(`${streamPath(stream)}/near/${now}`, { signal });
+      if (isPlaying) return;
+      picture.src = frameUrl(frame, 'annotated', 'jpg');
+      picture.hidden = false;
+      picture.alt = summary(frame.detections);
+      boxes.show(frame);
+      text.replaceChildren(timeOf(frame.captured_at), ` ${picture.alt}`);
+    } catch (error) {
+      if (isPlaying) return;
+      picture.hidden = true;
+      boxes.show();
+      setText(text, (error as Error).message);
+    } finally {
+      busy = false;
+      void next();
+    }
+  };
+  onMissing(picture, (reason) => {
+    picture.hidden = true;
+    boxes.show();
+    text.append(` ${reason}`);
+  });
+  signal.addEventListener('abort', player.stop);
+  return { element, show, play };
+
+  function show(time: number): void {
+    if (element.hidden || isPlaying) return;
+    clearTimeout(timer);
+    timer = window.setTimeout(() => {
+      wanted = time;
+      void next();
+    }, REST_MS);
+  }
+
+  function stop(): void {
+    isPlaying = false;
+    player.stop();
+    boxes.show();
+    picture.hidden = !picture.src;
+    setText(playing, 'Play from here');
+  }
+
+  /** Another click plays from another moment. */
+  function play(time: number): void {
+    if (element.hidden) return;
+    clearTimeout(timer);
+    now = time;
+    wanted = undefined;
+    isPlaying = true;
+    setText(playing, 'Stop');
+    picture.hidden = true;
+    boxes.show();
+    player.play(time).catch((error: Error) => {
+      if (error.name === 'AbortError') return;
+      stop();
+      setText(text, `This can't be played: ${error.message}`);
+    });
+  }
+}

@@ -1,0 +1,48 @@
+import type { FrameFacts, Session } from '../src/api.ts';
+import { drawBoxes, SHOW_ALL } from './boxes.ts';
+import { API, getJson, h } from './dom.ts';
+
+let drawn: Promise<boolean> | undefined;
+
+/** Whether stored pictures have their boxes already. */
+function areDrawn(): Promise<boolean> {
+  drawn ??= getJson<Session>(`${API}/session`).then((session) => session.drawn);
+  return drawn;
+}
+
+/**
+ * Boxes over a stored picture or video, which a checkbox switches on and off. At first they are on if pictures are
+ * stored without boxes.
+ * @param media what they lie over; it fills `element`
+ */
+export function storedBoxes(...media: HTMLElement[]) {
+  const canvas = h('canvas', { className: 'over', width: 1, height: 1 });
+  const box = h('input', { type: 'checkbox' });
+  let frame: FrameSize | undefined;
+  const draw = () => {
+    const context = canvas.getContext('2d');
+    canvas.width = frame?.width ?? 1;
+    canvas.height = frame?.height ?? 1;
+    if (context && frame && box.checked) drawBoxes(context, frame.detections, SHOW_ALL, 1);
+  };
+  box.onchange = draw;
+  areDrawn().then(
+    (are) => {
+      box.checked = !are;
+      draw();
+    },
+    () => {},
+  );
+  return {
+    element: h('div', { className: 'shown' }, ...media, canvas),
+    toggle: h('label', {}, box, ' Boxes'),
+    /** Shows the boxes of another frame; left out, none. */
+    show(next?: FrameSize): void {
+      frame = next;
+      draw();
+    },
+  };
+}
+
+/** What the boxes of a frame need. */
+export type FrameSize = Pick<FrameFacts, 'width' | 'height' | 'detections'>;
