@@ -51,7 +51,16 @@ describe('--source', () => {
       { id: 'yard', url, finite: false },
       { id: '10.0.0.7-live', url, finite: false },
     ]);
-    expect(() => parse('@absent.txt')).toThrow('absent.txt');
+    expect(() => parse('@absent.txt')).toThrow(`there is no file ${join(folder, 'absent.txt')}`);
+  });
+
+  it('takes no folder for a file', () => {
+    mkdirSync(join(folder, 'recordings', 'old.mp4'), { recursive: true });
+    writeFileSync(join(folder, 'recordings', 'new.mp4'), '');
+    for (const value of ['recordings', 'recordings?loop', '@recordings', ''])
+      expect(() => parse(value)).toThrow('is a folder, and no file');
+    expect(parse('recordings/*.mp4').map(({ id }) => id)).toEqual(['new']);
+    rmSync(join(folder, 'recordings'), { recursive: true });
   });
 
   it('plays a file once, or in a loop', () => {

@@ -1,4 +1,4 @@
-import { existsSync, globSync } from 'node:fs';
+import { existsSync, globSync, statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { expandVariables, readSourceUrl } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
@@ -33,7 +33,7 @@ export function parseSources(values: readonly string[], directory: string): Sour
     .flatMap((value) => matching(value, directory))
     .map((value) => {
       const { name, url: given } = splitName(value, directory);
-      const url = given.startsWith('@') ? readSourceUrl(`@${resolve(directory, given.slice(1))}`) : given;
+      const url = given.startsWith('@') ? urlIn(resolve(directory, given.slice(1))) : given;
       const full = expandVariables(url, (variable) => {
         throw new StartError(`--source ${redact(url)}: needs the variable ${variable}, which is not set`);
       });
@@ -46,13 +46,26 @@ export function parseSources(values: readonly string[], directory: string): Sour
     });
 }
 
+function urlIn(path: string): string {
+  expectFile(`--source @${path}`, path);
+  return readSourceUrl(`@${path}`);
+}
+
+/** @param named the option and its value, for a person. @throws StartError unless there is a file, or a device */
+export function expectFile(named: string, path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found) throw new StartError(`${named}: there is no file ${path}`);
+  if (found.isDirectory()) throw new StartError(`${named}: ${path} is a folder, and no file`);
+}
+
 /** Expands a pattern such as `recordings/*.mp4` that the shell has not expanded. Other values stay as they are. */
 function matching(value: string, directory: string): string[] {
   const loop = value.endsWith('?loop') ? '?loop' : '';
   const pattern = value.slice(0, value.length - loop.length);
   if (SCHEME.test(value) || /^@|=@|:\/\/|\$\{/.test(value) || !/[*?[{]/.test(pattern)) return [value];
   if (existsSync(resolve(directory, pattern))) return [value];
-  const files = globSync(pattern, { cwd: directory }).sort();
+  const isFile = (path: string) => !statSync(resolve(directory, path)).isDirectory();
+  const files = globSync(pattern, { cwd: directory }).filter(isFile).sort();
   if (files.length === 0) throw new StartError(`--source ${value}: no file is named so`);
   return files.map((file) => file + loop);
 }
@@ -82,7 +95,7 @@ function remote(url: string): Source {
 function file(value: string, directory: string): Source {
   const loops = value.endsWith('?loop');
   const path = resolve(directory, loops ? value.slice(0, -'?loop'.length) : value);
-  if (!existsSync(path)) throw new StartError(`--source ${value}: there is no file ${path}`);
+  expectFile(`--source ${value}`, path);
   const id = toStreamId(basename(path).replace(/\.[^.]+$/, ''));
   return { id, url: loops ? `${path}?loop` : path, finite: !loops };
 }

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { readConfig } from '@video-pipeline/config';
@@ -10,8 +9,8 @@ import type { StackOptions } from './parts.ts';
 import { ROOT, stateFile } from './place.ts';
 import { Screen, summaryLines } from './screen/screen.ts';
 import { runSession } from './session.ts';
-import { parseSources } from './sources.ts';
-import { lock, StartError } from './supervisor/processes.ts';
+import { expectFile, parseSources } from './sources.ts';
+import { lock } from './supervisor/processes.ts';
 
 interface Options {
   source?: string[];
@@ -113,7 +112,7 @@ async function run(options: Options): Promise<void> {
 function checked(options: Options): StackOptions {
   const { source, model, frames, frameRate } = options;
   const modelPath = model && resolve(DIRECTORY, model);
-  if (modelPath && !existsSync(modelPath)) throw new StartError(`--model: there is no file ${modelPath}`);
+  if (modelPath) expectFile('--model', modelPath);
   return {
     dataDir: resolve(DIRECTORY, options.dataDir),
     autoPorts: options.ports === 'auto',

@@ -112,6 +112,14 @@ describe('a pid file', () => {
     expect(await ownerOf(file)).toBeUndefined();
   });
 
+  it('that can not be written is said with a remedy', async () => {
+    await writeFile(join(folder, 'a file'), '');
+    const run = join(folder, 'a file', 'run');
+    await expect(lock(run)).rejects.toThrow(
+      `${run} can't be written (ENOTDIR: not a directory, mkdir '${run}'): choose another folder with --data-dir`,
+    );
+  });
+
   it('lets one supervisor run at a time', async () => {
     const other = spawn(process.execPath, ['-e', FOREVER], { stdio: 'ignore' });
     await writeFile(join(folder, 'supervisor.pid'), String(other.pid));

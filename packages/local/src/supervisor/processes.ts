@@ -145,22 +145,25 @@ export function supervisorOf(runDir: string): Promise<number | undefined> {
 /**
  * Makes this process the only supervisor on `runDir`.
  * @returns a function that ends this
- * @throws StartError when another supervisor runs
+ * @throws StartError when another supervisor runs, or the folder can't be written
  */
 export async function lock(runDir: string): Promise<() => Promise<void>> {
-  await mkdir(runDir, { recursive: true });
   const file = join(runDir, LOCK);
+  const take = () => writeFile(file, String(process.pid), { flag: 'wx' });
+  const another = 'choose another folder with --data-dir';
   try {
-    await writeFile(file, String(process.pid), { flag: 'wx' });
-  } catch {
-    const owner = await ownerOf(file);
-    if (owner && owner !== process.pid) {
-      throw new StartError(
-        `process ${owner} already runs on ${runDir}: stop it, or choose another folder with --data-dir`,
-      );
-    }
-    await rm(file, { force: true });
-    await writeFile(file, String(process.pid), { flag: 'wx' });
+    await mkdir(runDir, { recursive: true });
+    await take().catch(async ({ code }) => {
+      const owner = code === 'EEXIST' ? await ownerOf(file) : undefined;
+      if (owner && owner !== process.pid) {
+        throw new StartError(`process ${owner} already runs on ${runDir}: stop it, or ${another}`);
+      }
+      await rm(file, { force: true });
+      await take();
+    });
+  } catch (cause) {
+    if (cause instanceof StartError) throw cause;
+    throw new StartError(`${runDir} can't be written (${(cause as Error).message}): ${another}`, { cause });
   }
   return () => rm(file, { force: true });
 }
