@@ -53,7 +53,7 @@ beforeAll(async () => {
   vi.stubEnv('PICTURES', 'twice');
   const options = { dataDir: folder, autoPorts: true, brokers: 1, ingest: true, console: true };
   const hooks = { note() {}, onLine() {}, onStart() {} };
-  const stack = await startStack(options, hooks);
+  const stack = await startStack(options, hooks, new AbortController().signal);
   await Promise.all([stack.stagesUp, stack.compactorUp, stack.startIngest?.(), stack.startConsole?.()]);
   vi.stubEnv('PICTURES', OTHER_VALUES.PICTURES);
   process.argv = ['node', 'producer.ts', '--rtsp-url', 'rtsp://camera.example/2'];

@@ -8,6 +8,7 @@ import type { Given } from './given.ts';
 import { ROOT } from './place.ts';
 import { buildModel } from './prepare.ts';
 import { fallbackCredentials, localCredentials, s3Environment } from './servers/credentials.ts';
+import { installJava, JARS } from './servers/java.ts';
 import { planCluster, startKafka } from './servers/kafka.ts';
 import { startS3Proxy } from './servers/s3proxy.ts';
 import { endByThemselves, parseSources, type Source } from './sources.ts';
@@ -63,7 +64,10 @@ export async function planKafka({ options, given, ports, launcher, note }: Conte
     launcher.run(name, 'servers', (stop) => startKafka({ dataDir, ...node, note, stop }));
   return {
     bootstrap: nodes.map(({ port }) => `127.0.0.1:${port}`).join(),
-    start: async () => void (await all(nodes.map(run))),
+    start: async () => {
+      await installJava('Apache Kafka', JARS.kafka, note); // not in `run`: a stop does not wait for a download
+      await all(nodes.map(run));
+    },
   };
 }
 
@@ -87,10 +91,10 @@ export async function planS3({ options: { dataDir }, given, ports, launcher, not
   const bucket = join(dataDir, 's3', S3_BUCKET);
   // S3Proxy's buckets are folders. This spares the AWS SDK, which takes a quarter of a second to load.
   await mkdir(bucket, { recursive: true });
-  const start = async () =>
-    void (await launcher.run('s3proxy', 'servers', (stop) =>
-      startS3Proxy({ dataDir, port: ports.s3, note, stop }),
-    ));
+  const start = async () => {
+    await installJava('S3Proxy', JARS.s3proxy, note);
+    await launcher.run('s3proxy', 'servers', (stop) => startS3Proxy({ dataDir, port: ports.s3, note, stop }));
+  };
   return { url, output: join(bucket, S3_PREFIX), env, start };
 }
 

@@ -25,6 +25,7 @@ export async function prepare(note: (line: string) => void): Promise<void> {
 export async function buildModel(note: (line: string) => void): Promise<void> {
   if (existsSync(defaultModelPath())) return;
   const building = promisify(execFile)(process.execPath, [join(ROOT, 'model/src/nanodet/build.ts')]);
+  process.once('exit', () => building.child.kill());
   building.child.stderr?.on('data', (text) => note(String(text).trim()));
   try {
     await building;

@@ -9,7 +9,7 @@ import { Counts, type Latency, type StreamCounts, type StreamView } from './scre
 import { type Usage, UsageMeter } from './screen/usage.ts';
 import type { Source } from './sources.ts';
 import { type Endpoints, type Stack, startStack } from './stack.ts';
-import { StartError } from './supervisor/processes.ts';
+import { aborted, StartError } from './supervisor/processes.ts';
 import type { ServiceState } from './supervisor/supervise.ts';
 
 /** Summary of a finished run. `--json` prints it as it is. */
@@ -85,14 +85,12 @@ class Session {
   }
 
   async run(signal: AbortSignal): Promise<Summary> {
-    const starting = startStack(this.#options, {
+    const hooks = {
       note: this.#hooks.note,
-      onLine: (line) => this.#counts.add(line),
-      onStart: (name, pid) => this.#usage.track(name, pid),
-    });
-    const stack = await Promise.race([starting, aborted(signal)]);
-    // There is nothing to stop in order yet: all that was started ends with this process.
-    if (!stack) throw new StartError('stopped before it had started');
+      onLine: (line: string) => this.#counts.add(line),
+      onStart: (name: string, pid: number) => this.#usage.track(name, pid),
+    };
+    const stack = await startStack(this.#options, hooks, signal);
     const ended = new AbortController();
     const until = AbortSignal.any([signal, ended.signal]);
     try {
@@ -227,11 +225,4 @@ async function saveState(dataDir: string, state: State): Promise<void> {
   const file = stateFile(dataDir);
   await writeFile(`${file}.new`, JSON.stringify(state));
   await rename(`${file}.new`, file);
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -15,8 +15,9 @@ const server = () => {
   return { pid: 1, exited, stop: end, kill: end };
 };
 vi.mock('./supervisor/child.ts', () => ({
-  async startChild({ name, begin }: ChildProgram) {
+  async startChild({ name, begin, stop }: ChildProgram) {
     loaded.add(name);
+    stop?.addEventListener('abort', () => loaded.delete(name));
     await begin?.();
     begun.add(name);
     if (name === 'detect') await group.joined.promise;
@@ -42,6 +43,7 @@ vi.mock(import('./backlog.ts'), async (original) => {
 const NEED_KAFKA = ['annotate', 'compact', 'console', 'detect', 'ingest'];
 let dataDir: string;
 beforeEach(async () => {
+  stop = new AbortController();
   kafka.up = Promise.withResolvers();
   group.joined = Promise.withResolvers();
   for (const names of [loaded, begun]) names.clear();
@@ -50,6 +52,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dataDir, { recursive: true }));
 
+let stop: AbortController;
 const start = () =>
   startStack(
     {
@@ -57,6 +60,7 @@ const start = () =>
       sources: [{ id: 'yard', url: 'rtsp://camera.example/', finite: false }],
     },
     { note() {}, onLine() {}, onStart() {} },
+    stop.signal,
   );
 
 test('all processes load while Kafka starts, those that need it begin after it, and ingest when it is asked to', async () => {
@@ -81,6 +85,15 @@ test('where Kafka does not start, nothing begins that needs it, and why is told'
   kafka.up.reject(new StartError('Kafka ended (1)'));
   await expect(starting).rejects.toThrow('Kafka ended (1)');
   expect([...begun]).toEqual(['model']);
+});
+
+test('a stop before the start is done ends what is still loading, and what comes later starts nothing', async () => {
+  const starting = start();
+  await expect.poll(() => loaded.size).toBe(6);
+  stop.abort();
+  kafka.up.reject(new StartError('was told to stop'));
+  await expect(starting).rejects.toThrow('stopped before it had started');
+  expect([...loaded]).toEqual([]);
 });
 
 test('a bucket whose name no S3 would take is refused before anything starts', async () => {

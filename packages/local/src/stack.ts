@@ -23,7 +23,7 @@ import type { Source } from './sources.ts';
 import { listedSources, streamsVariables } from './streams-file.ts';
 import { Launcher, type LauncherHooks } from './supervisor/launcher.ts';
 import { choosePorts } from './supervisor/ports.ts';
-import { all, endLeftovers } from './supervisor/processes.ts';
+import { aborted, all, endLeftovers, StartError } from './supervisor/processes.ts';
 import type { Service } from './supervisor/supervise.ts';
 
 /** MAX_LATENCY_SECONDS of a local stack, unless it is set. */
@@ -65,10 +65,32 @@ export interface Stack {
 
 /**
  * Starts everything. Ingest and the console load their modules, and wait until they are told to begin.
+ * @param signal ends the start
  * @throws StartError, AssetError, ConfigError; nothing runs any more then
  */
-export async function startStack(options: StackOptions, hooks: LauncherHooks): Promise<Stack> {
-  const { note } = hooks;
+export async function startStack(
+  options: StackOptions,
+  hooks: LauncherHooks,
+  signal: AbortSignal,
+): Promise<Stack> {
+  const launcher = new Launcher(options.dataDir, hooks);
+  const stopped = aborted(signal).then(() => {
+    throw new StartError('stopped before it had started');
+  });
+  stopped.catch(() => {}); // a stop after the start is the session's
+  try {
+    return await Promise.race([begin(options, launcher, hooks.note), stopped]);
+  } catch (error) {
+    await launcher.stop();
+    throw error;
+  }
+}
+
+async function begin(
+  options: StackOptions,
+  launcher: Launcher,
+  note: (line: string) => void,
+): Promise<Stack> {
   await endLeftovers(join(options.dataDir, 'run'));
   const named = options.sources ?? (await listedSources(note));
   const given = await givenServers(note);
@@ -83,13 +105,7 @@ export async function startStack(options: StackOptions, hooks: LauncherHooks): P
     },
     options.autoPorts,
   );
-  const launcher = new Launcher(options.dataDir, hooks);
-  try {
-    return await startAll({ options, given, ports, launcher, note, named });
-  } catch (error) {
-    await launcher.stop();
-    throw error;
-  }
+  return startAll({ options, given, ports, launcher, note, named });
 }
 
 /**

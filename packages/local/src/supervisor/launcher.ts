@@ -45,7 +45,10 @@ export class Launcher {
   readonly #places = new Map<Service, Place>();
   readonly #dataDir: string;
   readonly #hooks: LauncherHooks;
-  #isStopping = false;
+  /** Starts that go on. */
+  readonly #starting = new Set<Promise<Service>>();
+  /** Aborts when the stop begins. */
+  readonly #stop = new AbortController();
   readonly #stopping = Promise.withResolvers<never>();
 
   constructor(dataDir: string, hooks: LauncherHooks) {
@@ -62,17 +65,21 @@ export class Launcher {
     isDone?: (saidSo: boolean) => Promise<boolean>,
   ): Promise<Service> {
     const { note, onStart } = this.#hooks;
-    const service = await supervise({
+    const stopping = this.#stop.signal;
+    if (stopping.aborted) throw new StartError('was told to stop');
+    const starting = supervise({
       name,
-      launch,
+      launch: (stop) => launch(AbortSignal.any([stop, stopping])),
       note,
       onStart: (pid) => onStart(name, pid),
       ...(isDone ? { isDone } : {}),
     });
+    this.#starting.add(starting);
+    const service = await starting.finally(() => this.#starting.delete(starting));
     this.services.push(service);
     this.#places.set(service, place);
     // A stop began meanwhile, and did not know this service yet: it ends here.
-    if (this.#isStopping) await service.kill();
+    if (stopping.aborted) await service.kill();
     else note(`${name} is up`);
     return service;
   }
@@ -109,9 +116,11 @@ export class Launcher {
 
   /** Ends everything within slightly more than {@link STOP_MS}: in order, and then by force. */
   async stop(): Promise<void> {
-    this.#isStopping = true;
+    this.#stop.abort();
     this.#stopping.reject(new StartError('was told to stop'));
     const began = performance.now();
+    // A process that is still loading notices neither a signal nor the end of this process: its start kills it.
+    const unstarted = Promise.allSettled(this.#starting);
     // A service that is only starting again is used by no other.
     for (const service of this.services) if (service.state === 'restarting') void service.stop();
     for (const [place, until] of Object.entries(STOP_ORDER)) {
@@ -119,6 +128,6 @@ export class Launcher {
       const left = Math.max(0, Math.ceil(until - (performance.now() - began)));
       await within(left, Promise.all(those.map((service) => service.stop()))).catch(() => {});
     }
-    await Promise.all(this.services.map((service) => service.kill()));
+    await Promise.all([unstarted, ...this.services.map((service) => service.kill())]);
   }
 }

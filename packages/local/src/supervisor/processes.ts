@@ -35,6 +35,14 @@ export async function all<T extends readonly unknown[] | []>(work: T): Promise<A
   return Promise.all(work);
 }
 
+/** Resolves when `signal` aborts. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
 /**
  * Waits until a process that was just started is ready.
  * @param ready gets a signal that aborts when the wait is over
