@@ -150,6 +150,7 @@ export class VideoDecoder {
   #check(packet: Packet, gaps: number): Verdict {
     const isGap = gaps !== this.#gaps;
     this.#gaps = gaps;
+    if (!this.#foreign) return 'whole';
     const picture = packet.data ?? NOTHING;
     const hole = this.#holeBefore(packet);
     if (this.#references) return this.#references.check(picture, gapOf(picture) ?? hole);

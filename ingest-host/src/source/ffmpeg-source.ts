@@ -162,22 +162,25 @@ export class FFmpegSource implements Source {
   }
 
   async *pictures(mayWant: MayWant = () => true): AsyncGenerator<Picture, void> {
-    const [stream, decoder] = [this.#stream, this.#decoder];
+    const [stream, decoder, { gate }] = [this.#stream, this.#decoder, this.#from];
     if (!stream || !decoder) return;
     const seconds = stream.timeBase.num / stream.timeBase.den;
     const timeOf = this.#timing(seconds, decoder);
+    const aspect = stream.sampleAspectRatio;
     let offset: number | undefined;
     // Valid from its key frame on: earlier pictures may still wait in the decoder.
     let next: { time: number; offset: number } | undefined;
     let decodeMs = 0;
     for (;;) {
       const ended = !(await this.#readPacket(stream));
-      if (!ended) offset = reportedOffset(this.#packet, seconds) ?? offset;
-      if (!ended && this.#packet.isKeyframe) next = this.#listed(stampOf(this.#packet.pts) * seconds) ?? next;
+      const isKey = !ended && this.#packet.isKeyframe;
+      // A file has it at the start of a fragment, if at all.
+      if (!ended && (gate || isKey)) offset = reportedOffset(this.#packet, seconds) ?? offset;
+      if (isKey && gate) next = listed(gate, stampOf(this.#packet.pts) * seconds) ?? next;
       const packetTime = this.#isUntimed ? this.#now : stampOf(this.#packet.pts) * seconds;
       if (packetTime > this.#last) this.#last = packetTime;
       const wanted = ended || mayWant(packetTime, this.#packet);
-      for (const step of ended ? [null] : decoder.steps(this.#packet, this.#from.gate?.gaps)) {
+      for (const step of ended ? [null] : decoder.steps(this.#packet, gate?.gaps)) {
         const started = performance.now();
         await decoder.decode(step, wanted);
         decodeMs += performance.now() - started;
@@ -186,7 +189,7 @@ export class FFmpegSource implements Source {
           // FFmpeg has no time for the first picture of an RTSP stream; it can't be placed among the others.
           if (Number.isNaN(time)) continue;
           // As in players, the container's aspect ratio has priority over the video's.
-          if (stream.sampleAspectRatio.num > 0) this.#frame.sampleAspectRatio = stream.sampleAspectRatio;
+          if (aspect.num > 0) this.#frame.sampleAspectRatio = aspect;
           const stamp = stampOf(this.#frame.bestEffortTimestamp) * seconds;
           if (next && this.#frame.keyFrame && Math.abs(stamp - next.time) < 1e-6) offset = next.offset;
           const wallClock = offset === undefined ? {} : { wallClock: offset + stamp * 1000 };
@@ -243,12 +246,6 @@ export class FFmpegSource implements Source {
     return this.#live ? performance.now() / 1000 : Number.NaN;
   }
 
-  /** @param time of a key frame, seconds */
-  #listed(time: number) {
-    const offset = this.#from.gate?.wallClockOffset?.(time);
-    return offset === undefined ? undefined : { time, offset };
-  }
-
   get awaited(): string {
     return this.#decoder?.awaited ?? 'a picture';
   }
@@ -289,6 +286,12 @@ export class FFmpegSource implements Source {
     this.#packet.free();
     this.#frame.free();
   }
+}
+
+/** @param time of a key frame, seconds */
+function listed(gate: Gate, time: number) {
+  const offset = gate.wallClockOffset?.(time);
+  return offset === undefined ? undefined : { time, offset };
 }
 
 function hasFlag({ iformat }: FormatContext, flag: number): boolean {
