@@ -194,6 +194,7 @@ test('live HLS with dates: frames have them, also those of half a minute ago', a
 test.each([
   ['503 Service Unavailable', /it was answered 503 Service Unavailable/],
   ['404 Not Found', /no such stream on the camera \(404\)/],
+  ['302 Found', /it was answered 302 Found: its redirects lead to no video/],
 ])('a server that answers %s: it is said', async (status, said) => {
   const [code = '', ...words] = status.split(' ');
   const address = await serve(

@@ -175,9 +175,10 @@ export class HttpGate implements Gate {
     const { answer } = exchange;
     const { statusCode = 502, statusMessage = '', headers } = came;
     const isGood = statusCode < 300;
-    const text = `it was answered ${statusCode} ${statusMessage}`;
+    const more = statusCode < 400 ? ': its redirects lead to no video' : '';
+    const text = `it was answered ${statusCode} ${statusMessage}${more}`;
     // A missing segment alone does not end the source. If the source ends then, this is the reason.
-    this.problem = statusCode < 400 ? undefined : statusError(statusCode, text);
+    this.problem = isGood || statusCode === 304 ? undefined : statusError(statusCode, text);
     if (isGood) this.hasLength ||= headers['content-length'] !== undefined;
     let take: Taker | undefined;
     const guarded = (step: () => void) => {
