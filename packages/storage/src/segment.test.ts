@@ -113,6 +113,15 @@ describe('a playlist', () => {
     ]);
   });
 
+  test('of batches that were delivered again, cut otherwise, has each moment at its own time', () => {
+    // The second batch was cut short, then the rest came with what follows.
+    const again = [keyOf(0, 9), keyOf(0, 19), keyOf(10, 14), keyOf(15, 29)];
+    const text = playlistOf(again, end) ?? '';
+    expect(text.match(/^[^#\n].*mp4$/gm)).toEqual([again[1], again[3]].map((key) => key?.split('/').at(-1)));
+    expect(text.match(/EXTINF:[\d.]+/g)).toEqual(['EXTINF:1.500', 'EXTINF:1.500']);
+    expect(text).not.toContain('DISCONTINUITY');
+  });
+
   test('goes on while batches of its hour may come, and is none without video', () => {
     expect(playlistOf(keys, end)).toMatch(/TYPE:EVENT\n(?!.*ENDLIST)/s);
     expect(

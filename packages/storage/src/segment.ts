@@ -71,21 +71,29 @@ const LAST_MS = 100;
  * @returns undefined if there is no segment
  */
 export function playlistOf(keys: readonly string[], now: number): string | undefined {
-  const segments: { key: string; from: number; to: number }[] = [];
-  for (const key of keys) {
+  const all = keys.flatMap((key) => {
     const span = key.endsWith('.mp4') && archiveSpanOf(key);
-    if (span && span.to > (segments.at(-1)?.to ?? -1)) segments.push({ key, ...span });
-  }
+    return span ? [{ key, ...span }] : [];
+  });
+  // Of those that begin alike, as a batch does that is delivered again, the longest holds the others.
+  all.sort((a, b) => a.from - b.from || b.to - a.to);
+  let end = -1;
+  const segments = all.filter(({ to }) => {
+    const isMore = to > end;
+    end = Math.max(end, to);
+    return isMore;
+  });
   const [first] = segments;
   if (!first) return undefined;
   const lengths = segments.map(({ from, to }, i) => {
     const next = segments[i + 1]?.from ?? Number.POSITIVE_INFINITY;
-    return (next >= to && next - to < GAP_MS ? next : to + LAST_MS) - from;
+    return (next - to < GAP_MS ? next : to + LAST_MS) - from;
   });
   const lines = segments.flatMap(({ key, from }, i) => {
     const name = key.slice(key.lastIndexOf('/') + 1);
     const before = segments[i - 1];
-    const isAnew = before && (from < before.to || from - before.to >= GAP_MS);
+    // All media times of an hour count from its begin: what overlaps needs no discontinuity.
+    const isAnew = before && from - before.to >= GAP_MS;
     return [
       ...(isAnew ? ['#EXT-X-DISCONTINUITY'] : []),
       `#EXT-X-MAP:URI="${name}",BYTERANGE="${SEGMENT_HEAD}@0"`,
