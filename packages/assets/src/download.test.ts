@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { serveFiles, serveProxy, type TestServer } from '../../../test/support/repository-server.ts';
@@ -288,6 +288,13 @@ describe.skipIf(!mayMount)('a disk', () => {
     expect(await inFileSystem('size=100k')).toBe(
       `can't store it-1.0.jar: ${cache} is full; make room there, or name another folder with VIDEO_PIPELINE_CACHE`,
     );
+  });
+
+  it('that is full is named too where the jar comes from Maven`s own folder', async () => {
+    const own = join(home, '.m2', 'repository', PATH);
+    await mkdir(dirname(own), { recursive: true });
+    await writeFile(own, CONTENT);
+    expect(await inFileSystem('size=100k')).toContain(`can't store it-1.0.jar: ${cache} is full`);
   });
 
   it('that can only be read is named with the remedy', async () => {

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, rename } from 'node:fs/promises';
+import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { cacheDir } from './cache.ts';
-import { download, integrityOf } from './download.ts';
+import { diskError, download, integrityOf } from './download.ts';
 import type { MavenSettings } from './maven-settings.ts';
 import { Progress } from './progress.ts';
 
@@ -43,10 +43,13 @@ async function fetchJar(jar: Jar, settings: MavenSettings, progress: Progress): 
   const target = join(cacheDir(), 'maven', path);
   const integrity = `sha256-${Buffer.from(sha256, 'hex').toString('base64')}`;
   const local = join(settings.localRepository, path);
-  if (existsSync(local) && (await integrityOf(local, integrity)) === integrity)
-    return copyWhole(local, target);
-  const { central: repository } = settings;
   const name = path.slice(path.lastIndexOf('/') + 1);
+  if (existsSync(local) && (await integrityOf(local, integrity)) === integrity) {
+    return copyWhole(local, target).catch((cause) => {
+      throw diskError(name, cause) ?? cause;
+    });
+  }
+  const { central: repository } = settings;
   await download(
     { name, repository, address: () => new URL(path, repository.url), integrity },
     target,
@@ -56,8 +59,13 @@ async function fetchJar(jar: Jar, settings: MavenSettings, progress: Progress): 
 
 async function copyWhole(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
-  await copyFile(from, `${to}.copy-${process.pid}`);
-  await rename(`${to}.copy-${process.pid}`, to);
+  const partial = `${to}.copy-${process.pid}`;
+  try {
+    await copyFile(from, partial);
+    await rename(partial, to);
+  } finally {
+    await rm(partial, { force: true });
+  }
 }
 
 const PARALLEL = 8;

@@ -10,7 +10,7 @@ import { ROOT, stateFile } from './place.ts';
 import { Screen, summaryLines } from './screen/screen.ts';
 import { runSession } from './session.ts';
 import { expectFile, parseSources } from './sources.ts';
-import { lock } from './supervisor/processes.ts';
+import { lock, withDisk } from './supervisor/processes.ts';
 
 interface Options {
   source?: string[];
@@ -103,6 +103,8 @@ async function run(options: Options): Promise<void> {
     const text = options.json ? JSON.stringify(summary) : summaryLines(summary).join('\n');
     process.stdout.write(`${text}\n`);
     process.exitCode = summary.error ? 1 : 0;
+  } catch (error) {
+    throw await withDisk(error as Error, stackOptions.dataDir);
   } finally {
     await rm(stateFile(stackOptions.dataDir), { force: true });
     await release();

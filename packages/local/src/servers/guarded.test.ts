@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
@@ -118,6 +118,20 @@ describe('a pid file', () => {
     await expect(lock(run)).rejects.toThrow(
       `${run} can't be written (ENOTDIR: not a directory, mkdir '${run}'): choose another folder with --data-dir`,
     );
+  });
+
+  it.skipIf(spawnSync('unshare', ['-rm', 'true']).status !== 0)('on a full disk is said so', () => {
+    const module = join(import.meta.dirname, '../supervisor/processes.ts');
+    const fill = 'mount -t tmpfs -o size=8k tmpfs "$0" && head -c 8k /dev/zero > "$0/all"; exec "$@"';
+    const code = `import { withDisk } from ${JSON.stringify(module)};
+      console.log((await withDisk(new Error('Kafka ended (1)'), ${JSON.stringify(folder)})).message);`;
+    const say = ['--input-type=module', '-e', code];
+    const run = (...command: string[]) =>
+      spawnSync(command[0] ?? '', command.slice(1), { encoding: 'utf8' }).stdout;
+    expect(run('unshare', '-rm', 'sh', '-c', fill, folder, process.execPath, ...say)).toBe(
+      `Kafka ended (1); the disk of ${folder} is full: make room there, or choose another folder with --data-dir\n`,
+    );
+    expect(run(process.execPath, ...say)).toBe('Kafka ended (1)\n');
   });
 
   it('lets one supervisor run at a time', async () => {

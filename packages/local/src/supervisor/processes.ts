@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -33,6 +33,17 @@ type AwaitedAll<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awai
 export async function all<T extends readonly unknown[] | []>(work: T): Promise<AwaitedAll<T>> {
   await Promise.allSettled(work);
   return Promise.all(work);
+}
+
+/** Room in which not even a log could say why a server has ended, bytes. */
+const NO_ROOM = 64 * 1024;
+
+/** An error with what a full disk under `folder` adds to it: servers on such a disk end without a word. */
+export async function withDisk(error: Error, folder: string): Promise<Error> {
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize >= NO_ROOM) return error;
+  const remedy = 'make room there, or choose another folder with --data-dir';
+  return new StartError(`${error.message}; the disk of ${folder} is full: ${remedy}`, { cause: error });
 }
 
 /** Resolves when `signal` aborts. */
