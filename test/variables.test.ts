@@ -54,7 +54,12 @@ beforeAll(async () => {
   const options = { dataDir: folder, autoPorts: true, brokers: 1, ingest: true, console: true };
   const hooks = { note() {}, onLine() {}, onStart() {} };
   const stack = await startStack(options, hooks, new AbortController().signal);
-  await Promise.all([stack.stagesUp, stack.compactorUp, stack.startIngest?.(), stack.startConsole?.()]);
+  await Promise.all([
+    stack.stagesUp,
+    stack.startCompactor?.(),
+    stack.startIngest?.(),
+    stack.startConsole?.(),
+  ]);
   vi.stubEnv('PICTURES', OTHER_VALUES.PICTURES);
   process.argv = ['node', 'producer.ts', '--rtsp-url', 'rtsp://camera.example/2'];
   runIngest.mockImplementation(() => {

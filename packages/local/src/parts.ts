@@ -163,15 +163,10 @@ export function endsByItself({ frames, sources }: StackOptions): boolean {
   return frames !== undefined || (sources !== undefined && endByThemselves(sources));
 }
 
-export function runCompact(
-  { launcher }: Context,
-  env: NodeJS.ProcessEnv,
-  servers: Promise<undefined>,
-): Promise<Service> {
+export function runCompact({ launcher }: Context, env: NodeJS.ProcessEnv): Promise<Service> {
   return launcher.node('compact', 'stages', 'packages/tables/src/main.ts', () => ({
     env,
     inBackground: true,
-    begin: () => servers,
   }));
 }
 

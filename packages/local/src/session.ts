@@ -114,18 +114,19 @@ class Session {
     this.#counts.reset(stack.sources.map(({ id }) => id));
     this.#startedAt = Date.now();
     this.#hooks.note(`annotated frames: ${stack.endpoints.output}`);
-    const [ingest] = await Promise.all([stack.startIngest?.(), this.#startConsole(stack), stack.compactorUp]);
+    const [ingest] = await Promise.all([stack.startIngest?.(), this.#startRest(stack)]);
     if (!ingest) return aborted(signal);
     await Promise.race([ingest.finished, aborted(signal)]);
     this.#failure = ingest.failure;
     await stack.backlog.drained(signal);
   }
 
-  /** It is the last service that starts. */
-  async #startConsole({ stagesUp, startConsole, endpoints }: Stack): Promise<void> {
+  /** What no frame waits for. */
+  async #startRest({ stagesUp, startConsole, startCompactor, endpoints }: Stack): Promise<void> {
     await stagesUp;
     await startConsole?.();
     if (endpoints.console) this.#hooks.onConsole(endpoints.console);
+    await startCompactor?.();
   }
 
   // Frames that an earlier run left in Kafka must not count as frames of this run.

@@ -54,8 +54,8 @@ export interface Stack {
   backlog: Backlog;
   /** Resolves once the stages read; rejects with StartError. */
   stagesUp: Promise<unknown>;
-  /** Resolves once the compactor runs, if one is wanted; rejects with StartError. Nothing waits for it. */
-  compactorUp: Promise<unknown>;
+  /** Absent if the run ends by itself. Started last: it has nothing to do before an hour is over. */
+  startCompactor: (() => Promise<Service>) | undefined;
   /** Absent if nothing is published. */
   startIngest: (() => Promise<Service>) | undefined;
   /** Absent if no web page is served. */
@@ -133,10 +133,7 @@ async function startAll(context: Context): Promise<Stack> {
     const wanted = STAGES.filter((stage) => isWanted(stage, { ...process.env, ...env }));
     return all(wanted.map((stage) => runStage(context, stage, backlog, env, servers)));
   });
-  const compactorUp = environment.then((env) =>
-    endsByItself(options) ? undefined : runCompact(context, env, servers),
-  );
-  for (const up of [stagesUp, compactorUp]) up.catch(() => {}); // the session gets the error
+  stagesUp.catch(() => {}); // the session gets the error
   const startIngest = onDemand(options.ingest, async (asked) =>
     runIngest(context, await list, backlog, await environment, asked),
   );
@@ -158,7 +155,7 @@ async function startAll(context: Context): Promise<Stack> {
     services: launcher.services,
     backlog,
     stagesUp,
-    compactorUp,
+    startCompactor: endsByItself(options) ? undefined : async () => runCompact(context, await environment),
     startIngest,
     startConsole,
     async stop() {
