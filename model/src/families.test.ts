@@ -619,6 +619,16 @@ refused.push(
     ofTask('pose', inCentre, () => [0.2, 0.3, 0.9, 0.5, 0.6, 0.2]),
   ],
   [
+    'key points far from the picture',
+    /key points lie outside the picture/,
+    ofTask('pose', inCentre, () => [2000, -900, 0.9, 1500, -3000, 0.2]),
+  ],
+  [
+    'two columns, the class before the score, in shares',
+    /as rtdetr, the column before its last has only whole numbers/,
+    { outputs: [table(300, 6, ({ box, score, classId }) => [...shares(centre(box)), classId / 2, score])] },
+  ],
+  [
     'key points without sigmoid',
     /confidences of its key points go from -3 to 5/,
     ofTask('pose', inCentre, () => [20, 30, 5, 50, 60, -3]),

@@ -63,7 +63,9 @@ export function prove(
     ) ??
     (head === 'boxes-scores' ? undefined : crowdProblem(all)) ??
     anglesProblem(objects) ??
-    (keypoints && /pose/.test(head) ? keypointsProblem(objects, keypoints) : undefined);
+    (keypoints && /pose/.test(head)
+      ? keypointsProblem(objects, keypoints, Math.max(inputWidth, inputHeight))
+      : undefined);
   return problem ? { head, problem } : { head };
 }
 
@@ -160,7 +162,13 @@ function listProblem(head: HeadName, batches: readonly (readonly OutputTensor[])
   const hasObjectness = before > 4;
   // One class may be sure of itself, and in half precision to the last digit.
   const isSaid = seen.some((row) => (hasObjectness ? row[5] !== 1 : (row[5] as number) > 0));
-  return isClass && isSaid ? 'its last column has only whole numbers: classes, it seems' : undefined;
+  if (isClass && isSaid) return 'its last column has only whole numbers: classes, it seems';
+  const sure = rows.filter((row) => (row[5] as number) > SEEN);
+  const isSwapped =
+    !hasObjectness &&
+    sure.every((row) => Number.isInteger(row[4])) &&
+    sure.some((row) => (row[4] as number) > 0 && !Number.isInteger(row[5]));
+  return isSwapped ? 'the column before its last has only whole numbers: classes, it seems' : undefined;
 }
 
 function boxProblem(objects: readonly Candidate[], width: number, height: number): string | undefined {
@@ -232,22 +240,34 @@ function correlation(one: readonly number[], other: readonly number[]): number {
   return product(a, b) / Math.sqrt(product(a, a) * product(b, b));
 }
 
-/** No angle in radians is larger than a whole turn. */
+/**
+ * An angle in radians is hardly ever larger than a whole turn. An untrained YOLO26 gives such, but for noise alone.
+ */
+const DEGREES = 0.8;
+
 function anglesProblem(objects: readonly Candidate[]): string | undefined {
   const turned = objects.flatMap(({ oriented }) => (oriented ? [Math.abs(oriented[4])] : []));
   const many = turned.filter((angle) => angle > 2 * Math.PI).length;
-  if (many <= turned.length * MAX_OFF) return undefined;
+  if (many <= turned.length * DEGREES) return undefined;
   return `its angles go to ${most(turned)}: degrees, it seems; export it with radians`;
 }
 
-function keypointsProblem(objects: readonly Candidate[], [, values]: KeypointShape): string | undefined {
+/** How far key points of a model that sees nothing may lie from the picture's corner, in its longer sides. */
+const FARTHEST = 3;
+
+function keypointsProblem(
+  objects: readonly Candidate[],
+  [, values]: KeypointShape,
+  side: number,
+): string | undefined {
   const all = objects.flatMap(({ extra = [] }) => [...extra]);
   const sure = values === 3 ? all.filter((_, at) => at % 3 === 2) : [];
   if (sure.some((share) => share < -SEEN || share > 1.01))
     return `confidences of its key points go from ${least(sure)} to ${most(sure)}, not from 0 to 1`;
-  const isPlace = (_: number, at: number) => values === 2 || at % 3 < 2;
-  if (all.length === 0 || all.filter(isPlace).some((place) => Math.abs(place) >= LEAST_PIXELS))
-    return undefined;
+  const places = all.filter((_, at) => at % values < 2).map(Math.abs);
+  if (places.filter((place) => place > FARTHEST * side).length > places.length * MAX_OFF)
+    return 'its key points lie outside the picture';
+  if (places.length === 0 || places.some((place) => place >= LEAST_PIXELS)) return undefined;
   return 'its key points are no pixels of the input: shares of the picture, it seems; export it with pixels';
 }
 
