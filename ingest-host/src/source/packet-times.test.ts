@@ -33,6 +33,7 @@ test('recordings that were joined: times continue over a step back, and over a s
     return stamps.map((stamp) => Number(timeOf({ bestEffortTimestamp: stamp, duration: 40n }).toFixed(6)));
   };
   expect(timesOf(10, [0n, 40n, 900_000n, 900_040n, 20n, 60n])).toEqual([0, 0.04, 0.08, 0.12, 0.16, 0.2]);
+  expect(timesOf(10, [400n, 440n, 0n, 40n])).toEqual([0.4, 0.44, 0.48, 0.52]);
   // A gap in the recording remains one; so does a picture every minute.
   expect(timesOf(10, [0n, 40n, 9_000n])).toEqual([0, 0.04, 9]);
   expect(timesOf(undefined, [0n, 60_000n, 120_000n])).toEqual([0, 60, 120]);

@@ -18,8 +18,8 @@ export function reportedOffset(packet: Packet, seconds: number): number | undefi
   return Number(data.readBigInt64LE(0)) / 1000 - Number(packet.pts) * seconds * 1000;
 }
 
-/** Durations of pictures are inexact: a step back by less is none, seconds. */
-const MAX_BACK = 1;
+/** Durations of pictures are inexact: a step back by less is none, as in ffmpeg; seconds. */
+const MAX_BACK = 0.1;
 
 /**
  * Times of the pictures of a recording. A picture without a time follows the one before: in elementary streams all, in
