@@ -41,6 +41,8 @@ export interface Input {
 export interface Gate {
   /** How often packets were lost. */
   readonly gaps?: number;
+  /** Whether it is a recording that comes in real time, until its duration is over. */
+  readonly hasEnd?: boolean;
   /** Why the gate refused or lost a connection; more precise than FFmpeg's error. */
   readonly problem: SourceError | undefined;
   /** Time of capture of the first picture, epoch milliseconds, if the protocol gives it. */
@@ -74,8 +76,8 @@ export class FFmpegSource implements Source {
   #decoder: VideoDecoder | undefined;
   #closed = false;
   #live = true;
-  /** Seconds; NaN if it is unknown. */
-  #duration = Number.NaN;
+  /** Seconds; not above 0 if it is unknown. */
+  #duration = 0;
   /** Presentation time of the last packet, seconds. */
   #last = 0;
 
@@ -112,9 +114,8 @@ export class FFmpegSource implements Source {
     for (const other of this.#input.streams) if (other.index !== stream.index) other.discard = AVDISCARD_ALL;
     this.#stream = stream;
     const container = this.#input.iformat?.name ?? '';
-    const duration = Number(this.#input.duration) / 1e6;
-    if (duration > 0) this.#duration = duration;
-    this.#live = !hasEnd?.(duration, container);
+    this.#duration = Number(this.#input.duration) / 1e6;
+    this.#live = !hasEnd?.(this.#duration, container);
     this.#decoder = await VideoDecoder.open(stream, {
       foreign: this.#from.foreign,
       inSegments: container.startsWith('hls'),
@@ -238,7 +239,7 @@ export class FFmpegSource implements Source {
 
   /** Whether it is a recording over RTSP that was read whole: some servers are silent then. */
   get #isComplete(): boolean {
-    return !this.#live && this.#input.iformat?.name === 'rtsp' && this.#last > this.#duration - 1;
+    return this.#from.gate?.hasEnd === true && this.#duration > 0 && this.#last > this.#duration - 1;
   }
 
   /** Time of a coded picture of a source without times, seconds; NaN if its pictures are counted: none is left out. */
@@ -251,7 +252,7 @@ export class FFmpegSource implements Source {
   }
 
   get live(): boolean {
-    return this.#live;
+    return this.#live && !this.#isComplete;
   }
 
   get recordedAt(): number | undefined {

@@ -90,8 +90,7 @@ async function openThrough(gate: RtspGate, options: SourceOptions, signal?: Abor
     timeout: String(Math.round(timeoutSeconds * 1e6)),
     allowed_media_types: audio ? 'video+audio' : 'video',
   });
-  const hasEnd = () => gate.hasEnd;
-  return await FFmpegSource.open({ ...input, gate, hasEnd, onPacket: () => gate.onPacket() }, signal);
+  return await FFmpegSource.open({ ...input, gate, onPacket: () => gate.onPacket() }, signal);
 }
 
 /** @throws SourceError when the redirect leads to a host that is not allowed */
