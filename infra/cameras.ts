@@ -2,9 +2,41 @@ import { readFileSync } from 'node:fs';
 import { parseStreamList } from '@video-pipeline/scene';
 import type { z } from 'zod';
 import { streamEntrySchema } from '../ingest-host/src/streams.ts';
+import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
 
 /** One entry of the ingest host's STREAMS, checked as the ingest host and detect will. */
 export type Camera = z.output<typeof streamEntrySchema>;
+
+/** A connection to a camera. A pull by UDP is SRT's alone: its answers come back on the same port. */
+interface Way {
+  protocol: 'tcp' | 'udp';
+  port: number;
+}
+
+/** The connections that ingest opens to a camera. */
+export function waysTo({ url, fallback = [], transport }: Camera): Way[] {
+  return [url, ...fallback].map((one) => {
+    const to = new URL(one);
+    // RTSP in HTTP, as FFmpeg opens it.
+    const port = transport === 'http' && to.port === '' ? 80 : portOf(to);
+    return { protocol: to.protocol === 'srt:' ? 'udp' : 'tcp', port };
+  });
+}
+
+/** An address that a task can open a connection to: no file, and no port of its own that a camera sends to. */
+const canBeOpened = (url: string) =>
+  URL.canParse(url) && !/^(file|udp):/i.test(url) && portOf(new URL(url)) > 0;
+
+/** A camera that a stage on AWS can read: its security groups let connections out, and no camera in. */
+const deployedEntry = streamEntrySchema
+  .refine(({ url, fallback = [] }) => [url, ...fallback].every(canBeOpened), {
+    path: ['url'],
+    error: 'must be an address with a port that a task on AWS can connect to',
+  })
+  .refine(({ transport = 'tcp' }) => !transport.startsWith('udp'), {
+    path: ['transport'],
+    error: 'must be tcp on AWS: pictures by UDP come in from the camera, and nothing may come in',
+  });
 
 /**
  * Reads the cameras to deploy, in the format of STREAMS_FILE. `${NAME}` in an address stands for a variable of the
@@ -12,7 +44,7 @@ export type Camera = z.output<typeof streamEntrySchema>;
  * @throws StreamsError with line and field of every error
  */
 export function readCameras(path: string): Camera[] {
-  return parseStreamList(readFileSync(path, 'utf8'), streamEntrySchema, path);
+  return parseStreamList(readFileSync(path, 'utf8'), deployedEntry, path);
 }
 
 /** Cuts a list into parts of at most `size`. */

@@ -1,5 +1,5 @@
 import { frameStagesOf, groupOf, topicOf } from '@video-pipeline/stages';
-import { type Camera, chunk } from './cameras.ts';
+import { type Camera, chunk, waysTo } from './cameras.ts';
 import { createCluster, createSecret, executionRole, harden, refuseRollback, taskRole } from './ecs.ts';
 import { createHosts, type Hosts } from './hosts.ts';
 import { createImage } from './images.ts';
@@ -22,6 +22,7 @@ import type { Stage } from './stages.ts';
 
 const CLUSTER = 'IngestCluster';
 const RTSP_PORT = 8554;
+/** Ports of cameras that are added later, beside those of the cameras' addresses. */
 const CAMERA_PORTS = [554, RTSP_PORT];
 const TEST_CAMERA: Camera = { id: 'test-camera', url: '' };
 
@@ -40,7 +41,10 @@ export function createIngest(parts: Parts, cameras: Camera[]) {
   const group = createGroup(network.vpc, 'Ingest');
   connect(group, kafka.group, KAFKA_IAM_PORT);
   reachCollector(stage, group);
-  for (const cidr of stage.ingest.cameraCidrs) for (const port of CAMERA_PORTS) connectOut(group, cidr, port);
+  for (const cidr of stage.ingest.cameraCidrs) {
+    for (const port of CAMERA_PORTS) connectOut(group, cidr, port);
+    for (const { port, protocol } of cameras.flatMap(waysTo)) connectOut(group, cidr, port, protocol);
+  }
 
   const clusterName = `${$app.name}-${$app.stage}-ingest`;
   const hosts =

@@ -1,5 +1,6 @@
+import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
 import { endpointsOf } from './endpoints.ts';
-import { KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
+import { deployment, KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
 import type { Stage } from './stages.ts';
 
 /** A security group. The names of its rules contain `name`. */
@@ -14,6 +15,11 @@ export const HTTPS = 443;
 const SSH = 22;
 export const ANYWHERE = '0.0.0.0/0';
 const EVERY_PORT = { protocol: '-1', fromPort: 0, toPort: 0 };
+/**
+ * Zones in which AWS makes no EKS cluster, by their ids: the names of zones differ by account.
+ * @see https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
+ */
+const REFUSED_ZONES = ['use1-az3', 'usw1-az2', 'cac1-az3'];
 
 /** VPC with private subnets, access to AWS's APIs, and security groups that start without rules. */
 export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
@@ -25,7 +31,7 @@ export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
     );
   }
   const vpc = new sst.aws.Vpc('Network', {
-    az: zones,
+    az: zonesOf(zones),
     nat,
     bastion: tunnel,
     transform: {
@@ -39,8 +45,8 @@ export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
           { protocol: 'tcp', fromPort: SSH, toPort: SSH, cidrBlocks: tunnel ? deployCidrs : [] },
         ];
         args.egress = [
-          { protocol: 'tcp', fromPort: HTTPS, toPort: HTTPS, cidrBlocks: [ANYWHERE] },
-          { protocol: 'tcp', fromPort: KAFKA_IAM_PORT, toPort: KAFKA_IAM_PORT, cidrBlocks: [VPC_CIDR] },
+          ...[...new Set([HTTPS, ...portsOutside(stage)])].map((port) => toPort(port, ANYWHERE)),
+          toPort(KAFKA_IAM_PORT, VPC_CIDR),
         ];
       },
     },
@@ -55,6 +61,38 @@ export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
   const endpointGroup = endpoints.length > 0 ? createGroup(vpc, 'Endpoints') : undefined;
   if (endpointGroup) createEndpoints(vpc, endpointGroup, endpoints, region);
   return { vpc, s3PrefixList: s3.prefixListId, endpointGroup };
+}
+
+const toPort = (port: number, cidr: string) => ({
+  protocol: 'tcp',
+  fromPort: port,
+  toPort: port,
+  cidrBlocks: [cidr],
+});
+
+/** Ports outside AWS that the stage calls: those of its collector, its MQTT broker and its webhook. */
+function portsOutside({ settings }: Stage): number[] {
+  const { MQTT_URL, WEBHOOK_URL } = deployment();
+  const urls = [settings.OTEL_EXPORTER_OTLP_ENDPOINT, MQTT_URL, WEBHOOK_URL];
+  return urls.flatMap((url) => (url ? [portOf(new URL(url))] : []));
+}
+
+/** The region's zones that take everything of ours, without Local Zones that the account has opted into. */
+export const usableZones = () =>
+  aws.getAvailabilityZonesOutput({
+    state: 'available',
+    excludeZoneIds: REFUSED_ZONES,
+    filters: [{ name: 'opt-in-status', values: ['opt-in-not-required'] }],
+  });
+
+function zonesOf(count: number): $util.Output<string[]> {
+  return usableZones().names.apply((names) => {
+    if (names.length < count)
+      throw new Error(
+        `the region has ${names.length} zones that EKS accepts, and the stage needs ${count}: lower network.zones in infra/stages.ts, or set AWS_REGION`,
+      );
+    return names.slice(0, count);
+  });
 }
 
 /**
@@ -101,15 +139,19 @@ type Peer = Pick<
   'referencedSecurityGroupId' | 'cidrIpv4' | 'prefixListId'
 >;
 
-const onPort = (port: number) => ({ ipProtocol: 'tcp', fromPort: port, toPort: port });
+const onPort = (port: number, ipProtocol: 'tcp' | 'udp' = 'tcp') => ({
+  ipProtocol,
+  fromPort: port,
+  toPort: port,
+});
 
 /** Names of existing rules: two parts of a stage may need the same rule, and AWS refuses a duplicate. */
 const rules = { out: new Set<string>(), in: new Set<string>() };
 
-function letOut(name: string, { id }: Group, port: number, to: Peer): void {
+function letOut(name: string, { id }: Group, on: ReturnType<typeof onPort>, to: Peer): void {
   if (rules.out.has(name)) return;
   rules.out.add(name);
-  new aws.vpc.SecurityGroupEgressRule(name, { ...onPort(port), securityGroupId: id, ...to });
+  new aws.vpc.SecurityGroupEgressRule(name, { ...on, securityGroupId: id, ...to });
 }
 
 function letIn(name: string, { id }: Group, port: number, from: Peer): void {
@@ -121,20 +163,20 @@ function letIn(name: string, { id }: Group, port: number, from: Peer): void {
 /** Allows `from` to open TCP connections to `to` on one port, by one rule on each side. */
 export function connect(from: Group, to: Group, port: number): void {
   const name = `${from.name}To${to.name}${port}`;
-  letOut(name, from, port, { referencedSecurityGroupId: to.id });
+  letOut(name, from, onPort(port), { referencedSecurityGroupId: to.id });
   letIn(name, to, port, { referencedSecurityGroupId: from.id });
 }
 
-/** Allows `from` to open TCP connections to addresses outside the VPC. */
-export function connectOut(from: Group, cidr: string, port: number): void {
-  letOut(`${from.name}To${cidr.replaceAll(/[./]/g, 'x')}p${port}`, from, port, { cidrIpv4: cidr });
+/** Allows `from` to open connections to addresses outside the VPC. */
+export function connectOut(from: Group, cidr: string, port: number, protocol: 'tcp' | 'udp' = 'tcp'): void {
+  const name = `${from.name}To${cidr.replaceAll(/[./]/g, 'x')}p${port}${protocol === 'udp' ? 'udp' : ''}`;
+  letOut(name, from, onPort(port, protocol), { cidrIpv4: cidr });
 }
 
 /** Allows `from` to send traces, if the stage has a collector. */
 export function reachCollector({ settings }: Stage, from: Group): void {
   if (!settings.OTEL_EXPORTER_OTLP_ENDPOINT) return;
-  const { protocol, port } = new URL(settings.OTEL_EXPORTER_OTLP_ENDPOINT);
-  connectOut(from, ANYWHERE, Number(port) || (protocol === 'https:' ? HTTPS : 80));
+  connectOut(from, ANYWHERE, portOf(new URL(settings.OTEL_EXPORTER_OTLP_ENDPOINT)));
 }
 
 /** Allows addresses outside the VPC to open TCP connections to `to`. */
@@ -144,7 +186,7 @@ export function acceptFrom(cidr: string, to: Group, port: number): void {
 
 /** Allows `from` to call S3, over the gateway endpoint within AWS's network. */
 export function reachS3(network: Network, from: Group): void {
-  letOut(`${from.name}ToS3`, from, HTTPS, { prefixListId: network.s3PrefixList });
+  letOut(`${from.name}ToS3`, from, onPort(HTTPS), { prefixListId: network.s3PrefixList });
 }
 
 /** Allows `from` to call the other AWS APIs: over interface endpoints, or over the NAT in a stage without them. */

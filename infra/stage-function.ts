@@ -1,6 +1,7 @@
 import type { VariableName } from '@video-pipeline/config';
 import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
 import { groupOf, type Need, type PipelineStage, topicOf } from '@video-pipeline/stages';
+import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
 import type { InferenceTarget } from './inference-target.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
 import { metricsEnvironment } from './metrics.ts';
@@ -11,10 +12,10 @@ import {
   createGroup,
   type createNetwork,
   type Group,
-  HTTPS,
   reachAws,
   reachCollector,
   reachS3,
+  usableZones,
 } from './network.ts';
 import { COMMON_VARIABLES, deployment, environmentOf, KAFKA_IAM_PORT, title } from './settings.ts';
 import { deployedStages, type Lambda, type Stage } from './stages.ts';
@@ -136,10 +137,10 @@ const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
       permissions: [{ actions: ['events:PutEvents'], resources: [bus.arn] }],
     };
   },
-  mqtt({ network }, group) {
+  mqtt(_parts, group) {
     const { MQTT_URL, MQTT_USERNAME, MQTT_PASSWORD, MQTT_TOPIC_PREFIX } = deployment();
     if (!MQTT_URL) return { environment: {} };
-    if (network.endpointGroup) connectOut(group, ANYWHERE, mqttPort(MQTT_URL));
+    connectOut(group, ANYWHERE, portOf(new URL(MQTT_URL)));
     return {
       environment: {
         MQTT_URL,
@@ -149,9 +150,9 @@ const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
       },
     };
   },
-  webhook({ network }, group) {
+  webhook(_parts, group) {
     const { WEBHOOK_URL, WEBHOOK_SECRET } = deployment();
-    if (WEBHOOK_URL && network.endpointGroup) connectOut(group, ANYWHERE, HTTPS);
+    if (WEBHOOK_URL) connectOut(group, ANYWHERE, portOf(new URL(WEBHOOK_URL)));
     return {
       environment: {
         ...(WEBHOOK_URL && { WEBHOOK_URL }),
@@ -160,11 +161,6 @@ const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
     };
   },
 };
-
-function mqttPort(url: string): number {
-  const { protocol, port } = new URL(url);
-  return Number(port) || (protocol === 'mqtts:' ? 8883 : 1883);
-}
 
 /** Environment of a Kafka client. */
 export function kafkaEnvironment(stage: Stage, kafka: KafkaCluster) {
@@ -182,7 +178,7 @@ export function kafkaEnvironment(stage: Stage, kafka: KafkaCluster) {
  */
 export function nearestRack({ network }: Stage): { KAFKA_RACK?: $util.Input<string> } {
   if (!network.zonal) return {};
-  const zones = aws.getAvailabilityZonesOutput({ state: 'available' });
+  const zones = usableZones();
   const KAFKA_RACK = $resolve([zones.names, zones.zoneIds]).apply(([names, ids]) =>
     names.map((name, index) => `${name}=${ids[index]}`).join(),
   );

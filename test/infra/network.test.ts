@@ -126,6 +126,13 @@ describe.each(DEPLOYED)('the network of %s', (deployed) => {
     }
   });
 
+  test('lies in zones where EKS makes clusters, and in no Local Zone', async () => {
+    const subnets = ofType(await graphOf(deployed), 'aws:ec2/subnet:Subnet');
+    const zones = [...new Set(subnets.map(({ inputs }) => inputs.availabilityZone))];
+    const { network } = stageOf(EVALUATIONS[deployed].stage);
+    expect(zones).toEqual(['us-east-1a', 'us-east-1c', 'us-east-1d'].slice(0, network.zones));
+  });
+
   test('lets the listed pairs talk and no other', async () => {
     expect(reachable(await graphOf(deployed))).toEqual([...PAIRS[deployed]].sort());
   });

@@ -29,11 +29,22 @@ const scene = {
   ],
 };
 const DISABLED = 7;
+/** Addresses of some of the cameras, and whatever else says by which port they are reached. */
+const ODD: Record<string, unknown>[] = [
+  { url: 'rtsps://10.64.0.1/a' },
+  { url: 'http://10.64.0.2:8081/mjpeg' },
+  { url: 'https://10.64.0.3/live.m3u8' },
+  { url: 'rtmp://10.64.0.4/live' },
+  { url: 'srt://10.64.0.5:9000' },
+  { fallback: ['rtsp://10.64.0.6:5540/'] },
+  { transport: 'http' },
+];
 const CAMERAS = Array.from({ length: 200 }, (_, index) => ({
   id: `camera-${index}`,
   url: `rtsp://viewer:secret-${index}@10.64.0.${index}/stream`,
   disabled: index === DISABLED,
   scene,
+  ...ODD[index],
 }));
 
 let graph: Graph;
@@ -118,12 +129,26 @@ test.each([
   [{ transport: 'carrier pigeon' }, /'transport'/],
   [{ region: [0.5, 0, 0.1, 1] }, /'region'/],
   [{ active_hours: 'always' }, /'active_hours'/],
+  [{ transport: 'udp' }, /'transport'.*tcp on AWS/],
+  [{ transport: 'udp_multicast' }, /'transport'.*tcp on AWS/],
+  [{ url: '/clips/yard.mp4' }, /'url'/],
+  [{ url: 'file:///clips/yard.mp4' }, /'url'/],
+  [{ url: 'udp://@239.1.1.1:1234' }, /'url'/],
+  [{ fallback: ['srt://10.64.0.2'] }, /'url'/],
   [{ url: `rtsp://viewer:\${PASSWORD_OF_NOBODY}@10.64.0.1/` }, /PASSWORD_OF_NOBODY/],
 ])('a field that the ingest host could not use is refused at the deploy, by line: %j', (wrong, named) => {
   const file = join(folder, 'wrong.json');
   writeFileSync(file, JSON.stringify([{ id: 'gate', url: 'rtsp://10.64.0.1/', ...wrong }], null, 2));
   expect(() => readCameras(file)).toThrow(named);
   expect(() => readCameras(file)).toThrow(/line \d+/);
+});
+
+test('ingest may open what the addresses of its cameras name, and RTSP', () => {
+  const open = ofType(graph, 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule')
+    .filter(({ name, inputs }) => name.startsWith('IngestTo') && inputs.cidrIpv4)
+    .map(({ inputs }) => `${inputs.ipProtocol} ${inputs.fromPort}`);
+  const tcp = [80, 322, 443, 554, 1935, 5540, 8081, 8554].map((port) => `tcp ${port}`);
+  expect(open.sort()).toEqual([...tcp, 'udp 9000'].sort());
 });
 
 test('a camera that is disabled is deployed, and no alarm waits for its pictures', () => {

@@ -145,6 +145,24 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
   });
 });
 
+test('a stage with NAT instances lets out what it calls outside AWS, on both ways', async () => {
+  const env = { DEPLOY_CIDRS: DEPLOY_CIDR, MQTT_URL: 'mqtts://broker.example.com' };
+  const named = {
+    WEBHOOK_URL: 'https://hooks.example.com:8443/',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'http://otel:4318',
+  };
+  const graph = await evaluate({ stage: 'mine', env: { ...env, ...named } });
+  const ports = (part: string) =>
+    ofType(graph, 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule')
+      .filter(({ inputs }) => inputs.securityGroupId === part && inputs.cidrIpv4 === '0.0.0.0/0')
+      .map(({ inputs }) => inputs.fromPort);
+  expect(ports('NotifyGroup').sort()).toEqual([4318, 443, 8443, 8883]);
+  expect(ports('AnnotateGroup').sort()).toEqual([4318, 8883]);
+  const nat = one(graph, 'aws:ec2/securityGroup:SecurityGroup', 'NetworkNatInstanceSecurityGroup');
+  const out = nat.inputs.egress.map(({ toPort }: { toPort: number }) => toPort);
+  expect(out.sort()).toEqual([4318, 443, 8443, 8883, 9098]);
+});
+
 test('the estimate reckons with the frames that the stage samples', () => {
   rows.slow = { ...row, settings: { FRAME_RATE: 5 } };
   expect(stageOf('slow').load.frameRate).toBe(5);

@@ -83,7 +83,7 @@ describe('a stage that saves what it can', () => {
 
   test('keeps frames in their zone: ingest and tasks know the racks, brokers give the nearest replica, so does the load balancer', async () => {
     const graph = await graphOf('thrifty');
-    const racks = 'us-east-1a=zone-1,us-east-1b=zone-2,us-east-1c=zone-3';
+    const racks = 'us-east-1a=zone-1,us-east-1c=zone-2,us-east-1d=zone-3';
     expect((await container('Detect')).environment.KAFKA_RACK).toBe(racks);
     expect((await container('Ingest1')).environment.KAFKA_RACK).toBe(racks);
     const { serverProperties } = one(

@@ -5,6 +5,10 @@ const DEFAULT_PORTS: Record<string, number> = {
   'https:': 443,
   'rtsp:': 554,
   'rtsps:': 322,
+  'rtmp:': 1935,
+  'rtmps:': 443,
+  'mqtt:': 1883,
+  'mqtts:': 8883,
 };
 
 /** Hosts to which a source may refer: its own host and port, and the hosts that its owner names. */
@@ -33,6 +37,7 @@ export class AllowedHosts {
   }
 }
 
+/** Port of an address; without one, that of its scheme, or 0 if that has none. */
 export function portOf({ protocol, port }: URL): number {
   return port === '' ? (DEFAULT_PORTS[protocol] ?? 0) : Number(port);
 }

@@ -2,7 +2,14 @@ import type * as pulumi from '@pulumi/pulumi';
 
 /** The account in every ARN of an offline evaluation. */
 export const ACCOUNT = '123456789012';
-const ZONES = ['a', 'b', 'c'];
+/** Zones by name and id, as in an account with a Local Zone and with a zone that EKS refuses. AWS sorts them by name. */
+const ZONES = [
+  { zone: '-bos-1a', id: 'use1-bos1-az1', optedIn: true },
+  { zone: 'a', id: 'zone-1' },
+  { zone: 'b', id: 'use1-az3' },
+  { zone: 'c', id: 'zone-2' },
+  { zone: 'd', id: 'zone-3' },
+];
 
 type Fields = Record<string, any>;
 
@@ -52,10 +59,11 @@ const lookups: Record<string, (inputs: Fields, region: string) => Fields> = {
   'aws:index/getCallerIdentity:getCallerIdentity': () => ({ accountId: ACCOUNT }),
   'aws:index/getPartition:getPartition': () => ({ partition: 'aws', dnsSuffix: 'amazonaws.com' }),
   'aws:index/getRegion:getRegion': (_, region) => ({ region, name: region, id: region }),
-  'aws:index/getAvailabilityZones:getAvailabilityZones': (_, region) => ({
-    names: ZONES.map((zone) => region + zone),
-    zoneIds: ZONES.map((_zone, index) => `zone-${index + 1}`),
-  }),
+  'aws:index/getAvailabilityZones:getAvailabilityZones': ({ excludeZoneIds = [], filters = [] }, region) => {
+    const standard = filters.some(({ name }: Fields) => name === 'opt-in-status');
+    const found = ZONES.filter(({ id, optedIn }) => !excludeZoneIds.includes(id) && !(standard && optedIn));
+    return { names: found.map(({ zone }) => region + zone), zoneIds: found.map(({ id }) => id) };
+  },
   'aws:iam/getPolicyDocument:getPolicyDocument': (inputs) => ({ ...inputs, json: policyJson(inputs) }),
   'aws:secretsmanager/getRandomPassword:getRandomPassword': () => ({ randomPassword: 'random' }),
   'aws:ec2/getAmi:getAmi': () => ({ id: 'ami-0' }),
