@@ -150,6 +150,50 @@ test("credentials of a job outlive the job, and a pipe's failure is the step's",
   }
 });
 
+/** Value of an expression of GitHub's, which are JavaScript's but for lists and `contains`. */
+function evaluated(expression: string, event: Record<string, unknown>): unknown {
+  const { labels = [], inputs = {}, ...github } = event;
+  const text = expression.replaceAll('github.event.pull_request.labels.*.name', 'labels');
+  const contains = (list: unknown[], item: unknown) => list.includes(item);
+  return new Function('github', 'inputs', 'labels', 'contains', `return ${text}`)(
+    github,
+    inputs,
+    labels,
+    contains,
+  );
+}
+
+test('deploys of a stage wait for each other, whatever started them', () => {
+  const { group } = parse(read('.github/workflows/deploy.yaml')).concurrency;
+  const of = (event: Record<string, unknown>) =>
+    group.replace(/\$\{\{(.*)\}\}/, (_: string, expression: string) => evaluated(expression, event));
+  const push = of({ event_name: 'push', ref: 'refs/heads/main' });
+  expect(of({ event_name: 'workflow_dispatch', inputs: { stage: 'staging' } })).toBe(push);
+  const release = of({ event_name: 'release', ref: 'refs/tags/v1.2.3' });
+  expect(of({ event_name: 'workflow_dispatch', inputs: { stage: 'production' } })).toBe(release);
+  const pulls = [1, 2].map((number) => of({ event_name: 'pull_request', ref: `refs/pull/${number}/merge` }));
+  expect(new Set([push, release, ...pulls]).size).toBe(4);
+});
+
+test.each([
+  ['labeled', 'preview', ['preview'], 'deploy'],
+  ['labeled', 'bug', ['bug'], undefined],
+  ['synchronize', undefined, ['preview'], 'deploy'],
+  ['synchronize', undefined, ['bug'], undefined],
+  ['unlabeled', 'preview', ['bug'], 'remove'],
+  ['unlabeled', 'bug', ['preview'], undefined],
+  ['unlabeled', 'bug', [], undefined],
+  ['closed', undefined, ['preview'], 'remove'],
+  ['closed', undefined, ['bug'], undefined],
+])('a pull request %s (%s, now with %j): its stage %s', (action, label, labels, done) => {
+  const { if: condition, steps } = parse(read('.github/workflows/preview.yaml')).jobs.preview;
+  const pull_request = { head: { repo: { full_name: 'a/b' } } };
+  const event = { repository: 'a/b', labels, event: { action, pull_request, label: { name: label } } };
+  const runs = steps.filter((step: { if?: string }) => step.if && evaluated(step.if, event));
+  const words = runs.map(({ run }: { run: string }) => (run.includes('deploy') ? 'deploy' : 'remove'));
+  expect(evaluated(condition, event) ? words : []).toEqual(done ? [done] : []);
+});
+
 test('a stage with a Kubernetes API is deployed from an address that may reach it', () => {
   const { jobs } = parse(read('.github/workflows/deploy.yaml'));
   expect(jobs.deploy['runs-on']).toContain('vars.DEPLOY_RUNNER');
@@ -164,6 +208,25 @@ test('a job builds the images of its stage by the same command as a shell does',
     expect(read(file)).not.toContain('Dockerfile');
   const outputs = Object.values<string>(jobs.build.outputs).map((value) => /outputs\.(\w+)/.exec(value)?.[1]);
   expect(outputs.sort()).toEqual(['ingest', 'model']);
+});
+
+test('npm runs on the processor of the builder, for that of the image, wherever Graviton gets the image', () => {
+  const files = [
+    ...globSync('{ingest-host,packages/*}/Dockerfile', { cwd: ROOT }),
+    'infra/test-camera/Dockerfile',
+  ];
+  expect(files.length).toBe(4);
+  for (const file of files) {
+    const stages = read(file)
+      .split(/^FROM /m)
+      .slice(1);
+    for (const stage of stages.filter((text) => /^RUN .*npm/m.test(text)))
+      expect(stage, file).toMatch(/^--platform=\$BUILDPLATFORM /);
+    for (const [install] of read(file).matchAll(/^RUN npm ci .*(\n {4}.*)*/gm))
+      expect(install, file).toMatch(/--os=linux --libc=glibc --cpu=.*\$TARGETARCH/);
+    // What is left to emulate, if anything, is no JavaScript.
+    expect(stages.at(-1), file).not.toMatch(/^RUN (node|npm)\b/m);
+  }
 });
 
 test('the guide trusts GitHub by both forms of its subject', () => {
