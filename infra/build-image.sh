@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Builds one image, pushes it to ECR and prints its digest: infra/build-image.sh <name> <Dockerfile> <platform>
+# Builds one image, pushes it to ECR and prints its digest: infra/build-image.sh <repository> <Dockerfile> <platform>
 # REGISTRY is the registry's host, AWS_REGION its region. CACHE is an optional buildx cache, `type=gha` for example.
 set -euo pipefail
 name=$1 dockerfile=$2 platform=$3
 repository="video-pipeline/$name"
 ecr() { aws ecr "$@" --region "$AWS_REGION" --repository-name "$repository"; }
-# The ten newest images stay, for a rollback.
+# The ten newest images stay, for a rollback. Each stage has a repository of its own: pushes for staging must not
+# expire what production runs.
 keep='{"rules":[{"rulePriority":1,"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":10},"action":{"type":"expire"}}]}'
 if ! aws ecr describe-repositories --region "$AWS_REGION" --repository-names "$repository" >/dev/null 2>&1; then
   ecr create-repository --image-scanning-configuration scanOnPush=true >/dev/null

@@ -2,6 +2,7 @@ import { readCameras } from './cameras.ts';
 import { type Quota, quotasOf } from './quotas.ts';
 import { deployment } from './settings.ts';
 import type { Stage } from './stages.ts';
+import { INSIGHTS, KUBERNETES_VERSION, kafkaVersionOf } from './versions.ts';
 
 /** Asks the AWS command line. @returns its answer, JSON */
 type Ask = (...args: string[]) => string;
@@ -10,8 +11,14 @@ interface Tagged {
   Tags?: { Key: string; Value: string }[];
 }
 
-/** What the account uses already, for the quotas where AWS reports it: in all, and by this stage. */
-type Held = Record<string, (ask: Ask) => { all: number; own: number }>;
+/**
+ * What the account uses already, for the quotas where AWS reports it: in all, and by this stage. `limit` is the quota
+ * itself, where its service knows it better than Service Quotas.
+ */
+type Held = Record<string, (ask: Ask) => { all: number; own: number; limit?: number }>;
+
+/** Role of EC2 without which no spot instance starts. Only who may make it can, and EKS may not. */
+const SPOT_SERVICE = 'spot.amazonaws.com';
 
 /**
  * Checks by Service Quotas whether the stage fits into the account, beside what is in use already. Prints the result.
@@ -24,9 +31,10 @@ export function check(stage: Stage, region: string, ask: Ask): void {
   ask('sts', 'get-caller-identity');
   const held = heldBy(stage.name);
   const rows = quotasOf(stage, Math.max(1, cameras)).map((quota) => {
-    const { all, own } = held[quota.name]?.(ask) ?? { all: 0, own: 0 };
+    const { all, own, limit } = held[quota.name]?.(ask) ?? { all: 0, own: 0 };
     const others = all - own;
-    return { ...quota, others, has: quotaOf(quota, ask), wants: others + quota.need + (quota.besides ?? 0) };
+    const wants = others + quota.need + (quota.besides ?? 0);
+    return { ...quota, others, has: limit ?? quotaOf(quota, ask), wants };
   });
   console.log(`${stage.name} in ${region}: what it needs of the account's quotas`);
   for (const { name, need, others, besides = 0, has, wants } of rows) {
@@ -35,11 +43,14 @@ export function check(stage: Stage, region: string, ask: Ask): void {
     console.log(`  ${name.padEnd(40)}${need} beside ${others} in use${kept}, of ${has}: ${verdict}`);
   }
   const short = rows.filter(({ wants, has }) => wants > has);
-  for (const { service, code, wants } of short) {
+  for (const { service, code, wants, usual } of short) {
+    // A new account may have less than AWS's default, and can't request less than that.
+    const desired = Math.max(wants, usual);
     console.log(
-      `aws service-quotas request-service-quota-increase --region ${region} --service-code ${service} --quota-code ${code} --desired-value ${wants}`,
+      `aws service-quotas request-service-quota-increase --region ${region} --service-code ${service} --quota-code ${code} --desired-value ${desired}`,
     );
   }
+  problems.push(...gpuProblems(stage, region, ask), ...versionProblems(stage, ask));
   problems.push(...short.map(({ name, wants, has }) => `${name}: ${wants} needed, ${has} there`));
   if (problems.length > 0) throw new Error(problems.join('; '));
 }
@@ -51,6 +62,49 @@ function shellProblems({ name, network, inference }: Stage): string[] {
   return needed && !DEPLOY_CIDRS
     ? [`DEPLOY_CIDRS is not set: stage '${name}' must know who may reach it`]
     : [];
+}
+
+/** GPU instances that the account can't start, whatever its quotas are. Prints the command that helps. */
+function gpuProblems({ inference }: Stage, region: string, ask: Ask): string[] {
+  if (inference.backend !== 'eks') return [];
+  const { families, capacity } = inference.gpu;
+  const types = families.map((family) => `${family}.xlarge`).join();
+  const offered = ask(
+    'ec2',
+    'describe-instance-type-offerings',
+    '--filters',
+    `Name=instance-type,Values=${types}`,
+  );
+  const problems =
+    JSON.parse(offered).InstanceTypeOfferings.length === 0
+      ? [`${region} has none of ${types}: name other families in infra/stages.ts, or set AWS_REGION`]
+      : [];
+  if (!capacity.includes('spot')) return problems;
+  const roles = ask('iam', 'list-roles', '--path-prefix', `/aws-service-role/${SPOT_SERVICE}/`);
+  if (JSON.parse(roles).Roles.length > 0) return problems;
+  console.log(`aws iam create-service-linked-role --aws-service-name ${SPOT_SERVICE}`);
+  return [...problems, 'the account has no role for spot instances (AWSServiceRoleForEC2Spot)'];
+}
+
+/** Versions that AWS offers no longer. */
+function versionProblems({ kafka, inference }: Stage, ask: Ask): string[] {
+  const version = kafkaVersionOf(kafka);
+  const { KafkaVersions } = JSON.parse(ask('kafka', 'list-kafka-versions'));
+  const isOffered = KafkaVersions.some(
+    (one: { Version: string; Status: string }) => one.Version === version && one.Status === 'ACTIVE',
+  );
+  const problems = isOffered
+    ? []
+    : [`MSK does not offer Kafka ${version}: name another one in infra/versions.ts`];
+  if (inference.backend !== 'eks') return problems;
+  const { addonName, addonVersion } = INSIGHTS;
+  const wanted = ['--kubernetes-version', KUBERNETES_VERSION, '--addon-name', addonName];
+  // Without an add-on for it EKS does not know the version of Kubernetes either.
+  if (ask('eks', 'describe-addon-versions', ...wanted).includes(`"${addonVersion}"`)) return problems;
+  return [
+    ...problems,
+    `EKS has no ${addonName} ${addonVersion} for Kubernetes ${KUBERNETES_VERSION} (infra/versions.ts)`,
+  ];
 }
 
 function quotaOf({ service, code, usual }: Quota, ask: Ask): number {
@@ -71,7 +125,8 @@ function heldBy(stage: string): Held {
         ({ FunctionName }: { FunctionName: string }) => FunctionName,
       );
       const own = names.filter((name: string) => name.startsWith(`video-pipeline-${stage}-`));
-      return { all, own: own.length === 0 ? 0 : reservedBy(own, ask) };
+      const limit = AccountLimit.ConcurrentExecutions;
+      return { all, own: own.length === 0 ? 0 : reservedBy(own, ask), limit };
     },
   };
 }

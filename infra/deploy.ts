@@ -9,15 +9,15 @@ import { modelDockerfile, stageOf } from './stages.ts';
 const ROOT = join(import.meta.dirname, '..');
 /** File with the app's outputs, written by `sst deploy`. */
 const OUTPUTS = join(ROOT, '.sst/outputs.json');
-/** File with the images that `build` pushed last, for `infra` and `k8s`. */
-const IMAGES = join(ROOT, '.sst/images.json');
+/** File with the images that `build` pushed last for the stage, for `infra` and `k8s`. */
+const imagesFile = () => join(ROOT, `.sst/images-${stage()}.json`);
 /** The region of all commands; the provider in sst.config.ts uses the same. */
 const REGION = process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION || 'us-east-1';
 
 type Images = Partial<Record<'MODEL_IMAGE' | 'INGEST_IMAGE', string>>;
 
 const program = new Command('deploy').description('Deploys the pipeline to AWS.');
-const stage = () => program.opts<{ stage: string }>().stage;
+const stage = () => stageOf(program.opts<{ stage: string }>().stage).name;
 
 program
   .option(
@@ -90,14 +90,14 @@ async function deployCanary(
   { minutes, share, shadow = false }: { minutes: number; share: number; shadow?: boolean },
 ): Promise<void> {
   refuseUnreachable();
-  const { bucket } = readJson<{ bucket: string }>(OUTPUTS);
+  const { bucket } = outputsOf();
   await runCanary(
     { stage: stageOf(stage()), image, minutes, share, shadow, bucket },
     {
       aws: (...args) => read('aws', [...args, '--region', REGION]),
       deploy: deployStage,
       note: (line) => process.stderr.write(`${line}\n`),
-      keep: (MODEL_IMAGE) => keepImages({ ...readJson<Images>(IMAGES), MODEL_IMAGE }),
+      keep: (MODEL_IMAGE) => keepImages({ ...readJson<Images>(imagesFile()), MODEL_IMAGE }),
     },
   );
 }
@@ -139,6 +139,12 @@ function readJson<Value>(file: string): Partial<Value> {
   return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
 }
 
+/** The stage's outputs. The file has those of the stage that was deployed last from here. */
+function outputsOf(): { stage?: string; bucket?: string; dashboard?: string } {
+  const outputs = readJson<{ stage: string; bucket: string; dashboard: string }>(OUTPUTS);
+  return outputs.stage === stage() ? outputs : {};
+}
+
 function checkStage(): void {
   check(stageOf(stage()), REGION, (...args) =>
     read('aws', [...args, '--region', REGION, '--output', 'json']),
@@ -151,7 +157,10 @@ function build(): void {
   const password = read('aws', ['ecr', 'get-login-password', '--region', REGION]);
   start('docker', ['login', '--username', 'AWS', '--password-stdin', REGISTRY], { input: password });
   const image = (name: string, dockerfile: string, platform: string) =>
-    read('bash', ['infra/build-image.sh', name, dockerfile, platform], { REGISTRY }).replace(/^image=/, '');
+    read('bash', ['infra/build-image.sh', `${name}-${stage()}`, dockerfile, platform], { REGISTRY }).replace(
+      /^image=/,
+      '',
+    );
   const images: Images = {
     MODEL_IMAGE: image('model', modelDockerfile(stageOf(stage())), 'linux/amd64'),
     INGEST_IMAGE: image('ingest', 'ingest-host/Dockerfile', 'linux/arm64'),
@@ -165,8 +174,8 @@ function build(): void {
 }
 
 function keepImages(images: Images): void {
-  mkdirSync(dirname(IMAGES), { recursive: true });
-  writeFileSync(IMAGES, JSON.stringify(images, null, 2));
+  mkdirSync(dirname(imagesFile()), { recursive: true });
+  writeFileSync(imagesFile(), JSON.stringify(images, null, 2));
 }
 
 function deployAll(): void {
@@ -175,7 +184,7 @@ function deployAll(): void {
 }
 
 function deployStage(variables: NodeJS.ProcessEnv = {}, options: string[] = []): void {
-  const images = { ...readJson<Images>(IMAGES), ...given() };
+  const images = { ...readJson<Images>(imagesFile()), ...given() };
   run('npx', ['sst', 'deploy', '--stage', stage(), ...options], { ...images, ...variables });
 }
 
@@ -201,7 +210,7 @@ function given(): Images {
 }
 
 function showStatus(): void {
-  const outputs = readJson<{ bucket: string; dashboard: string }>(OUTPUTS);
+  const outputs = outputsOf();
   console.log(outputs);
   const name = `video-pipeline-${stage()}`;
   if (stageOf(stage()).inference.backend === 'eks') {

@@ -4,7 +4,6 @@ import { createKubeconfig } from './kubeconfig.ts';
 import { manifests, NODE_POOL } from './kubernetes.ts';
 import { applyAll } from './kubernetes-apply.ts';
 import { CANARY, NAMESPACE, SERVICE } from './kubernetes-object.ts';
-import { KUBERNETES_VERSION } from './kubernetes-versions.ts';
 import { keepLogs } from './logs.ts';
 import { connect, createGroup, type createNetwork, reachAws } from './network.ts';
 import { rolePrefix } from './role-prefix.ts';
@@ -12,6 +11,7 @@ import { canaryOf } from './scaling.ts';
 import { deployment, KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
 import { watchSpot } from './spot.ts';
 import type { Inference, Stage } from './stages.ts';
+import { INSIGHTS, KUBERNETES_VERSION } from './versions.ts';
 
 interface Parts {
   stage: Stage;
@@ -23,7 +23,6 @@ interface Parts {
 
 const KEDA_VERSION = '2.20.2';
 const KEDA_NAMESPACE = 'keda';
-const INSIGHTS_VERSION = 'v5.0.0-eksbuild.1';
 const INSIGHTS_GROUPS = ['application', 'dataplane', 'host', 'performance'];
 
 /** An EKS cluster in Auto Mode that runs the model server on GPU nodes behind an internal load balancer. */
@@ -174,8 +173,7 @@ function watch(stage: Stage, cluster: aws.eks.Cluster): aws.eks.Addon[] {
     'InferenceInsights',
     {
       clusterName: cluster.name,
-      addonName: 'amazon-cloudwatch-observability',
-      addonVersion: INSIGHTS_VERSION,
+      ...INSIGHTS,
       podIdentityAssociations: [{ serviceAccount: 'cloudwatch-agent', roleArn: role.arn }],
       // By default it injects OpenTelemetry into every workload, including the model server.
       configurationValues: JSON.stringify({

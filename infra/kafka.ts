@@ -4,14 +4,10 @@ import type { createNetwork } from './network.ts';
 import { acceptTunnel, connect, createGroup, type Group, reachAws, reachS3 } from './network.ts';
 import { KAFKA_IAM_PORT } from './settings.ts';
 import type { Stage } from './stages.ts';
+import { kafkaVersionOf } from './versions.ts';
 
 /** Enough for a record batch of the 25 largest frames with their headers. */
 const MAX_MESSAGE_BYTES = 6 * 1024 * 1024;
-/**
- * KRaft can only be chosen when a cluster is created, and only KRaft allows 60 brokers. AWS refuses `kafka.t3.small`
- * from 3.9 on, so small clusters use the version before.
- */
-const KAFKA_VERSIONS = { 'kafka.t3.small': '3.8.x', other: '3.9.x.kraft' };
 /** Used share of the brokers' volumes above which MSK enlarges them. */
 const STORAGE_TARGET_PERCENT = 60;
 
@@ -56,8 +52,7 @@ function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>, 
     'KafkaCluster',
     {
       clusterName: `${$app.name}-${$app.stage}`,
-      kafkaVersion:
-        kafka.instance === 'kafka.t3.small' ? KAFKA_VERSIONS[kafka.instance] : KAFKA_VERSIONS.other,
+      kafkaVersion: kafkaVersionOf(kafka),
       numberOfBrokerNodes: kafka.brokers,
       brokerNodeGroupInfo: {
         instanceType: kafka.instance,
@@ -120,7 +115,8 @@ function createTopics({ kafka, settings }: Stage, clusterArn: $util.Output<strin
           // Brokers store batches uncompressed: so a batch is never larger for a mapping's pollers than this limit.
           'compression.type': 'uncompressed',
           'retention.ms': String(kafka.retentionHours * 3_600_000),
-          'min.insync.replicas': String(replicationFactor - 1),
+          // Express brokers have their own value, two, and protect it.
+          ...(kafka.kind === 'provisioned' && { 'min.insync.replicas': String(replicationFactor - 1) }),
         }),
       }),
   );

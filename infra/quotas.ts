@@ -1,6 +1,6 @@
 import { mostNodes } from './kubernetes.ts';
 import { canaryOf } from './scaling.ts';
-import { COMPACTING, deployedStages, functionsOf, runsAsTasks, type Stage } from './stages.ts';
+import { COMPACTING, deployedStages, functionsOf, HOST_SIZES, runsAsTasks, type Stage } from './stages.ts';
 
 /** One of AWS's quotas, and the stage's share of it. */
 export interface Quota {
@@ -19,6 +19,12 @@ export interface Quota {
 /** vCPUs of a GPU node, an xlarge. */
 const GPU_NODE_VCPU = 4;
 const TEST_CAMERA_VCPU = 0.25;
+/** Small nodes that Auto Mode starts for KEDA and the add-ons, with one that replaces another, and vCPUs of each. */
+const OTHER_NODES = { count: 3, vcpu: 2 };
+/** vCPUs of a NAT instance, a t4g.nano. */
+const NAT_VCPU = 2;
+/** Quotas of SageMaker's instances. */
+const ENDPOINT_CODES = { 'ml.g5.xlarge': 'L-1928E07B', 'ml.g6.xlarge': 'L-D470D954' };
 /** Concurrency that Lambda keeps for functions without a reservation. */
 const UNRESERVED = 100;
 
@@ -36,6 +42,11 @@ export function quotasOf(stage: Stage, cameras: number): Quota[] {
   const spotGpu = inference.backend === 'eks' && inference.gpu.capacity.includes('spot');
   const nodes = inference.backend === 'eks' ? mostNodes({ inference, canary: canaryOf(inference) }) : 0;
   const gpuVcpu = nodes * GPU_NODE_VCPU;
+  const hostsVcpu = ingest.capacity === 'ec2' ? ingest.maxInstances * HOST_SIZES[ingest.instance].vcpu : 0;
+  const otherVcpu =
+    (inference.backend === 'eks' ? OTHER_NODES.count * OTHER_NODES.vcpu : 0) +
+    (network.nat === 'ec2' ? network.zones * NAT_VCPU : 0) +
+    hostsVcpu;
   const quotas: Quota[] = [
     { name: 'EC2-VPC Elastic IPs', service: 'ec2', code: 'L-0263D0A3', usual: 5, need: network.zones },
     // A region has one VPC by default: it counts as in use.
@@ -48,6 +59,13 @@ export function quotasOf(stage: Stage, cameras: number): Quota[] {
       // Each function reserves one invocation for each partition.
       need: functionsOf(stage).length * kafka.partitions + COMPACTING,
       besides: UNRESERVED,
+    },
+    {
+      name: 'Running On-Demand Standard instances',
+      service: 'ec2',
+      code: 'L-1216C47A',
+      usual: 5,
+      need: otherVcpu,
     },
     {
       name: 'Running On-Demand G and VT instances',
@@ -77,6 +95,28 @@ export function quotasOf(stage: Stage, cameras: number): Quota[] {
       usual: 6,
       need: fargateVcpu('spot'),
     },
+    ...sageMakerQuotas(inference),
   ];
   return quotas.filter(({ need }) => need > 0);
+}
+
+function sageMakerQuotas(inference: Stage['inference']): Quota[] {
+  if (inference.backend === 'eks') return [];
+  const service = 'sagemaker';
+  if (inference.backend === 'sagemaker-serverless')
+    return [
+      {
+        name: 'Concurrency of serverless endpoints',
+        service,
+        code: 'L-96300102',
+        usual: 10,
+        need: inference.maxConcurrency,
+      },
+    ];
+  const { instance, replicas } = inference;
+  // An update runs the new instances beside the old ones.
+  const need = 2 * replicas.max;
+  return [
+    { name: `${instance} for endpoint usage`, service, code: ENDPOINT_CODES[instance], usual: 0, need },
+  ];
 }

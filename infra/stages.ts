@@ -1,3 +1,4 @@
+import { ConfigError } from '@video-pipeline/config';
 import { isWithin, type PipelineStage, STAGES, type StageName, stagesOf } from '@video-pipeline/stages';
 import { settingsOf } from './settings.ts';
 import type { Lambda, Row, Stage } from './stage.ts';
@@ -117,8 +118,15 @@ export const rows: Record<string, Row> = { production, staging };
 const ON_GPU = { INFERENCE_DEVICE: 'cuda', MAX_QUEUED_FRAMES: 4096 } as const;
 const rentsGpu = ({ inference }: Pick<Row, 'inference'>) => inference.backend !== 'sagemaker-serverless';
 
+/** Names that ECR takes in a repository, and that fit with ours into the 60 characters of a log delivery. */
+const STAGE_NAME = /^(?=.{1,30}$)[a-z0-9]+(-[a-z0-9]+)*$/;
+
 /** @throws ConfigError when a setting can't be used */
 export function stageOf(name: string): Stage {
+  if (!STAGE_NAME.test(name))
+    throw new ConfigError(
+      `stage '${name}': its name must be lower-case letters, digits and single hyphens, 30 at most (--stage)`,
+    );
   const own = Object.hasOwn(rows, name) ? rows[name] : undefined;
   const row = own ?? personal;
   const settings = settingsOf({ ...(rentsGpu(row) && ON_GPU), ...row.settings });

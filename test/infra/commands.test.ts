@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { DEPLOY_CIDR, graphOf, ofType } from './graphs.ts';
 import { evaluate, type Graph, prepare } from './offline/evaluate.ts';
+import { POLICIES, policyOf } from './rights.ts';
 import { createSandbox } from './stand-ins.ts';
 
 let dir: string;
@@ -33,11 +34,12 @@ describe.each(['us-east-1', 'eu-west-1'])('in a fresh clone, in %s, npm run depl
   test('-- build makes the repositories, pushes both images, and keeps which they are', async () => {
     await rm(join(dir, '.sst'), { recursive: true, force: true });
     const { calls, regions } = await run('deploy.ts', ['build', '--stage', 'mine'], { AWS_REGION: region });
-    const images = JSON.parse(await readFile(join(dir, '.sst/images.json'), 'utf8'));
+    const images = JSON.parse(await readFile(join(dir, '.sst/images-mine.json'), 'utf8'));
+    // Of its own, or pushes for one stage would expire what another one runs.
     const registry = `123456789012.dkr.ecr.${region}.amazonaws.com/video-pipeline`;
     expect(images).toEqual({
-      MODEL_IMAGE: `${registry}/model@sha256:abc`,
-      INGEST_IMAGE: `${registry}/ingest@sha256:abc`,
+      MODEL_IMAGE: `${registry}/model-mine@sha256:abc`,
+      INGEST_IMAGE: `${registry}/ingest-mine@sha256:abc`,
     });
     const made = calls.filter((call) => /aws ecr (create-repository|put-lifecycle-policy)/.test(call));
     expect(made).toHaveLength(4);
@@ -101,11 +103,51 @@ describe('npm run deploy -- check', () => {
     const failed = checked(['--stage', 'staging'], { QUOTA: '3', AWS_REGION: 'eu-west-1' });
     await expect(failed).rejects.toMatchObject({
       stdout: expect.stringContaining(
-        'aws service-quotas request-service-quota-increase --region eu-west-1 --service-code ec2 --quota-code L-0263D0A3 --desired-value 4',
+        'aws service-quotas request-service-quota-increase --region eu-west-1 --service-code ec2 --quota-code L-0263D0A3 --desired-value 5',
       ),
       stderr: expect.stringMatching(/^deploy: EC2-VPC Elastic IPs: 4 needed, 3 there.*\n$/),
     });
   });
+
+  test('asks Lambda itself for its limit, which a new account has far below the default', async () => {
+    const fresh = { CONCURRENCY: '10', RESERVED: '0' };
+    await expect(checked(['--stage', 'mine'], fresh)).rejects.toMatchObject({
+      // AWS takes no request below its default.
+      stdout: expect.stringContaining('--service-code lambda --quota-code L-B99A9384 --desired-value 1000\n'),
+      stderr: expect.stringContaining('Concurrent executions: 110 needed, 10 there'),
+    });
+  });
+
+  test('says where no GPU instance can start: none in the region, or no role for spot', async () => {
+    await expect(checked(['--stage', 'production'], { NO_GPU: 'none' })).rejects.toMatchObject({
+      stderr: expect.stringContaining('us-east-1 has none of g6.xlarge,g5.xlarge'),
+    });
+    await expect(checked(['--stage', 'staging'], { NO_SPOT: 'none' })).rejects.toMatchObject({
+      stdout: expect.stringContaining(
+        'aws iam create-service-linked-role --aws-service-name spot.amazonaws.com\n',
+      ),
+      stderr: expect.stringContaining('AWSServiceRoleForEC2Spot'),
+    });
+    await checked(['--stage', 'production'], { NO_SPOT: 'none' });
+  });
+
+  test('says which versions AWS offers no longer', async () => {
+    const old = { KAFKA_STATUS: 'DEPRECATED', INSIGHTS: 'v9.0.0-eksbuild.1' };
+    await expect(checked(['--stage', 'staging'], old)).rejects.toMatchObject({
+      stderr: expect.stringMatching(
+        /MSK does not offer Kafka 3\.8\.x.*EKS has no amazon-cloudwatch-observability v5\.0\.0-eksbuild\.1 for Kubernetes 1\.\d+/,
+      ),
+    });
+  });
+
+  test.each(['Alice', 'a--b', 'john.doe', 'x'.repeat(31), '-', ''])(
+    'and every command refuses a stage that AWS could not name: %s',
+    async (stage) => {
+      await expect(run('deploy.ts', ['infra', '--stage', stage])).rejects.toMatchObject({
+        stderr: expect.stringMatching(/^deploy: stage '.*': its name must be lower-case/),
+      });
+    },
+  );
 
   test('names what the shell leaves out', async () => {
     await expect(checked(['--stage', 'staging'], { DEPLOY_CIDRS: '' })).rejects.toMatchObject({
@@ -123,7 +165,7 @@ describe('npm run deploy -- check', () => {
 
 describe('npm run deploy', () => {
   const REGISTRY = '123456789012.dkr.ecr.us-east-1.amazonaws.com/video-pipeline';
-  const MODEL = `${REGISTRY}/model@sha256:abc`;
+  const modelOf = (stage: string) => `${REGISTRY}/model-${stage}@sha256:abc`;
 
   test('-- full builds both images, deploys the stage with them, and shows what runs', async () => {
     const { calls, stdout } = await run('deploy.ts', ['full', '--stage', 'staging']);
@@ -135,7 +177,7 @@ describe('npm run deploy', () => {
     // SageMaker takes no OCI index, which attestations make of an image.
     for (const build of builds)
       expect(build).toMatch(/--provenance=false --output type=image,push=true,oci-mediatypes=false/);
-    const deploy = calls.indexOf(`npx sst deploy --stage staging MODEL_IMAGE=${MODEL}`);
+    const deploy = calls.indexOf(`npx sst deploy --stage staging MODEL_IMAGE=${modelOf('staging')}`);
     expect(deploy).toBeGreaterThan(calls.indexOf(builds[1] ?? ''));
     expect(calls.slice(deploy + 1)).toEqual([
       expect.stringContaining('aws eks update-kubeconfig --name video-pipeline-staging'),
@@ -145,10 +187,32 @@ describe('npm run deploy', () => {
     expect([stdout, ...calls].join('\n')).not.toContain('pass-of-the-registry');
   });
 
-  test('-- k8s deploys the Kubernetes objects alone, by a name that the app has, with the image built last', async () => {
+  test('-- full asks AWS for nothing that docs/iam does not allow', async () => {
+    const { calls } = await run('deploy.ts', ['full', '--stage', 'staging']);
+    const other: Record<string, string> = {
+      'ecr get-login-password': 'ecr:GetAuthorizationToken',
+      'eks update-kubeconfig': 'eks:DescribeCluster',
+    };
+    const asked = calls.flatMap((call) => {
+      const [program, service = '', operation = ''] = call.split(' ');
+      const pascal = operation.replaceAll(/(?:^|-)(\w)/g, (_, first) => first.toUpperCase());
+      const action = other[`${service} ${operation}`] ?? `${service.replace('-', '')}:${pascal}`;
+      return program === 'aws' ? [action] : [];
+    });
+    const allowed = Object.values(POLICIES).flatMap((services) =>
+      policyOf(services, []).Statement.flatMap((statement: { Action?: string[] }) => statement.Action ?? []),
+    );
+    expect(asked.length).toBeGreaterThan(15);
+    expect(asked.filter((action) => !allowed.includes(action))).toEqual([]);
+  });
+
+  test('-- k8s deploys the Kubernetes objects alone, by a name that the app has, with the image built last for it', async () => {
+    await run('deploy.ts', ['build', '--stage', 'production']);
+    // Without a GPU, so for no other stage.
+    await run('deploy.ts', ['build', '--stage', 'mine']);
     const { calls } = await run('deploy.ts', ['k8s', '--stage', 'production']);
     expect(calls).toEqual([
-      `npx sst deploy --stage production --target KubernetesDeployment MODEL_IMAGE=${MODEL}`,
+      `npx sst deploy --stage production --target KubernetesDeployment MODEL_IMAGE=${modelOf('production')}`,
     ]);
     const { resources } = await graphOf('production');
     expect(resources.map(({ name }) => name)).toContain('KubernetesDeployment');
@@ -170,7 +234,9 @@ describe('npm run deploy', () => {
   test('-- build tells the jobs that come after it which images it made', async () => {
     const file = join(dir, 'output');
     await run('deploy.ts', ['build', '--stage', 'mine'], { GITHUB_OUTPUT: file });
-    expect(await readFile(file, 'utf8')).toBe(`model=${MODEL}\ningest=${REGISTRY}/ingest@sha256:abc\n`);
+    expect(await readFile(file, 'utf8')).toBe(
+      `model=${modelOf('mine')}\ningest=${REGISTRY}/ingest-mine@sha256:abc\n`,
+    );
   });
 
   test('-- build of a stage without a GPU takes no CUDA image', async () => {
@@ -194,15 +260,15 @@ describe('npm run deploy -- canary', () => {
   const OLD = 'registry.example/model@sha256:old';
   const canary = async (env: NodeJS.ProcessEnv = {}, ...args: string[]) => {
     await mkdir(join(dir, '.sst'), { recursive: true });
-    await writeFile(join(dir, '.sst/outputs.json'), JSON.stringify({ bucket: 'store' }));
-    await writeFile(join(dir, '.sst/images.json'), JSON.stringify({ MODEL_IMAGE: OLD }));
+    await writeFile(join(dir, '.sst/outputs.json'), JSON.stringify({ stage: 'staging', bucket: 'store' }));
+    await writeFile(join(dir, '.sst/images-staging.json'), JSON.stringify({ MODEL_IMAGE: OLD }));
     const done = run('deploy.ts', ['canary', NEW, '--minutes', '0.001', '--stage', 'staging', ...args], env);
     const failed = await done.then(
       () => undefined,
       (error) => error as { stderr: string; code: number },
     );
     const calls = (await readFile(join(dir, 'calls'), 'utf8')).trim().split('\n');
-    const { MODEL_IMAGE } = JSON.parse(await readFile(join(dir, '.sst/images.json'), 'utf8'));
+    const { MODEL_IMAGE } = JSON.parse(await readFile(join(dir, '.sst/images-staging.json'), 'utf8'));
     const deploys = calls.filter((call) => call.startsWith('npx sst deploy'));
     return { failed, calls, deploys, kept: MODEL_IMAGE };
   };
@@ -250,6 +316,8 @@ describe('npm run deploy -- canary', () => {
     [['--share', '2'], 'must be a number above 0, 1 at most'],
     [['--share', '1'], '--share 1 leaves no batch to compare with'],
     [['--stage', 'mine'], "stage 'mine' has no EKS"],
+    // The outputs here are another stage's: its bucket is not where this stage's canary is stopped.
+    [['--stage', 'production'], "stage 'production' has no outputs here"],
   ])('refuses %s before anything is changed', async (args, why) => {
     const { failed, calls } = await canary({}, ...args);
     expect(failed?.stderr).toContain(why);

@@ -48,7 +48,6 @@ const logGroups: string[] = [];
 beforeAll(async () => {
   dir = await createSandbox();
   await mkdir(join(dir, '.sst'));
-  await writeFile(join(dir, '.sst/outputs.json'), JSON.stringify({ bucket: 'store' }));
   for (const deployed of DEPLOYED) {
     const groups = ofType(await graphOf(deployed), 'aws:cloudwatch/logGroup:LogGroup');
     const ours = new RegExp(`\\b${EVALUATIONS[deployed].stage}\\b`);
@@ -63,6 +62,8 @@ async function type(command: string): Promise<string[][]> {
   expect(filled).not.toMatch(/<[a-z ]+>/);
   const calls = join(dir, 'calls');
   await writeFile(`${calls}.words`, '');
+  const [, stage = 'staging'] = /--stage (\w+)/.exec(filled) ?? [];
+  await writeFile(join(dir, '.sst/outputs.json'), JSON.stringify({ stage, bucket: 'store' }));
   const { AWS_REGION, STAGE, MODEL_IMAGE, ...rest } = process.env;
   const env = {
     ...rest,
@@ -121,6 +122,8 @@ async function problemsOfAws([, service = '', operation = '', ...words]: string[
 
 /** The shorthand of AWS's command line: `Name=service,Value=detect`. */
 function structured(value: unknown): unknown {
+  const [, Name, Values] = /^Name=([^,]+),Values=(.+)$/.exec(String(value)) ?? [];
+  if (Name) return [{ Name, Values: Values?.split(',') }];
   if (typeof value !== 'string' || !/^\w+=[^,]*(,\w+=[^,]*)*$/.test(value)) return value;
   return Object.fromEntries(value.split(',').map((pair) => pair.split('=')));
 }

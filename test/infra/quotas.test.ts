@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { quotasOf } from '../../infra/quotas.ts';
 import { stageOf } from '../../infra/stages.ts';
-import { graphOf, ofType } from './graphs.ts';
+import { graphOf, ofType, one } from './graphs.ts';
 import { ROOT } from './offline/platform.ts';
 
 const NAMES = ['production', 'staging', 'personal'] as const;
@@ -26,6 +26,25 @@ test.each(NAMES)('what %s takes of the quotas is what its resources take', async
     need(name, quota),
   );
   expect(Math.max(...vcpus)).toBe(4 * gpus);
+  const natVcpus = 2 * ofType(graph, 'aws:ec2/instance:Instance').length;
+  const standard = need(name, 'Running On-Demand Standard instances');
+  // Auto Mode starts nodes for KEDA and the add-ons too.
+  if (pools.length === 0) expect(standard).toBe(natVcpus);
+  else expect(standard).toBeGreaterThan(natVcpus);
+});
+
+test('an endpoint on GPUs is counted with the instances that an update starts beside it', async () => {
+  const { inputs } = one(await graphOf('hosted'), 'aws:appautoscaling/target:Target', 'InferenceInstances');
+  expect(quotasOf(stageOf('hosted'), 10)).toContainEqual(
+    expect.objectContaining({
+      name: 'ml.g6.xlarge for endpoint usage',
+      code: 'L-D470D954',
+      need: 2 * inputs.maxCapacity,
+    }),
+  );
+  const hosts = quotasOf(stageOf('hosted'), 10).find(({ code }) => code === 'L-1216C47A');
+  // Four m7g.xlarge.
+  expect(hosts?.need).toBe(16);
 });
 
 test('all stages together are more than the addresses that an account begins with', () => {

@@ -115,7 +115,9 @@ export const RIGHTS: Record<string, string> = {
   'aws:lb/targetGroup:TargetGroup':
     'elasticloadbalancing:CreateTargetGroup elasticloadbalancing:DescribeTargetGroups elasticloadbalancing:DescribeTargetGroupAttributes elasticloadbalancing:ModifyTargetGroup elasticloadbalancing:ModifyTargetGroupAttributes elasticloadbalancing:DeleteTargetGroup elasticloadbalancing:AddTags elasticloadbalancing:DescribeTags',
   'aws:msk/cluster:Cluster':
-    'kafka:CreateCluster kafka:DescribeCluster kafka:DescribeClusterV2 kafka:DescribeClusterOperation kafka:GetBootstrapBrokers kafka:UpdateBrokerCount kafka:UpdateBrokerStorage kafka:UpdateBrokerType kafka:UpdateClusterConfiguration kafka:UpdateClusterKafkaVersion kafka:UpdateMonitoring kafka:UpdateSecurity kafka:DeleteCluster kafka:TagResource kafka:UntagResource kafka:ListTagsForResource',
+    'kafka:CreateCluster kafka:DescribeCluster kafka:DescribeClusterV2 kafka:DescribeClusterOperation kafka:GetBootstrapBrokers kafka:UpdateBrokerCount kafka:UpdateBrokerStorage kafka:UpdateBrokerType kafka:UpdateClusterConfiguration kafka:UpdateClusterKafkaVersion kafka:UpdateMonitoring kafka:UpdateSecurity kafka:DeleteCluster kafka:TagResource kafka:UntagResource kafka:ListTagsForResource ' +
+    // MSK uses the caller's rights to make its grant of the key, and the delivery of the brokers' logs.
+    'kms:CreateGrant kms:DescribeKey logs:CreateLogDelivery logs:GetLogDelivery logs:UpdateLogDelivery logs:DeleteLogDelivery logs:ListLogDeliveries logs:DescribeResourcePolicies logs:PutResourcePolicy',
   'aws:msk/configuration:Configuration':
     'kafka:CreateConfiguration kafka:DescribeConfiguration kafka:DescribeConfigurationRevision kafka:UpdateConfiguration kafka:DeleteConfiguration',
   'aws:msk/topic:Topic':
@@ -169,7 +171,9 @@ export const BESIDE =
   'ecr:GetAuthorizationToken ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetDownloadUrlForLayer ' +
   'ecr:InitiateLayerUpload ecr:UploadLayerPart ecr:CompleteLayerUpload ecr:PutImage ecr:DescribeImages ' +
   'secretsmanager:GetRandomPassword eks:DescribeClusterVersions lambda:ListEventSourceMappings ' +
-  'ecs:ListTasks ecs:DescribeTasks cloudwatch:GetMetricStatistics';
+  'ecs:ListTasks ecs:DescribeTasks cloudwatch:GetMetricStatistics ' +
+  'lambda:GetAccountSettings lambda:ListFunctions lambda:GetFunctionConcurrency ' +
+  'ec2:DescribeInstanceTypeOfferings iam:ListRoles kafka:ListKafkaVersions eks:DescribeAddonVersions';
 
 /** Actions that are called otherwise than the calls that they allow. */
 const RENAMED: Record<string, string> = {
@@ -197,7 +201,7 @@ export const POLICIES: Record<string, readonly string[]> = {
     ...['cloudwatch', 'ecr', 'events', 'glue', 'kafka', 'kafka-cluster', 'logs', 's3', 'secretsmanager'],
     ...['sns', 'ssm'],
   ],
-  'deploy-roles': ['iam'],
+  'deploy-roles': ['iam', 'kms'],
 };
 
 /** What has names of ours, and holds what others must not be changed by: roles, secrets, buckets, images. */
@@ -215,11 +219,13 @@ const OURS: Record<string, string[]> = {
     ]),
   ],
   secretsmanager: ['arn:aws:secretsmanager:*:*:secret:video-pipeline/*'],
-  ssm: ['arn:aws:ssm:*:*:parameter/sst/*'],
+  // Launch templates name AWS's newest image for ECS by its parameter.
+  ssm: ['arn:aws:ssm:*:*:parameter/sst/*', 'arn:aws:ssm:*::parameter/aws/service/ecs/*'],
 };
 /** Actions of those services that have no resource. */
 const OF_NO_RESOURCE = [
   'ecr:GetAuthorizationToken',
+  'iam:ListRoles',
   'secretsmanager:GetRandomPassword',
   'ssm:DescribeParameters',
 ];
@@ -234,7 +240,11 @@ const SERVICE_LINKED = [
   'kafka',
   'kafka.application-autoscaling',
   'sagemaker.application-autoscaling',
+  'spot',
 ].map((service) => `${service}.amazonaws.com`);
+
+/** Keys are used by MSK alone. */
+const THROUGH_KAFKA = { StringLike: { 'kms:ViaService': 'kafka.*.amazonaws.com' } };
 
 /** A policy as JSON. @param passedTo the services that roles of the graphs are for */
 export function policyOf(services: readonly string[], passedTo: readonly string[]) {
@@ -247,6 +257,7 @@ export function policyOf(services: readonly string[], passedTo: readonly string[
     Effect: 'Allow',
     Action,
     Resource: resources.split(' '),
+    ...(Action.every((action) => serviceOf(action) === 'kms') && { Condition: THROUGH_KAFKA }),
   }));
   if (services.includes('iam')) {
     const pass = { Effect: 'Allow', Action: ['iam:PassRole'], Resource: [OURS.iam?.[0]] };

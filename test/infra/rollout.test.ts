@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { manifests } from '../../infra/kubernetes.ts';
 import type { KubernetesObject } from '../../infra/kubernetes-object.ts';
-import { KUBERNETES_VERSION, STANDARD_SUPPORT_ENDS } from '../../infra/kubernetes-versions.ts';
 import { type Stage, stageOf } from '../../infra/stages.ts';
+import { KUBERNETES_VERSION, STANDARD_SUPPORT_ENDS } from '../../infra/versions.ts';
 import { DEPLOY_CIDR, DEPLOYED, type Deployed, graphOf, ofType, one } from './graphs.ts';
 import { evaluate, prepare } from './offline/evaluate.ts';
 

@@ -16,7 +16,16 @@ case "$(basename "$0") $*" in
   "aws service-quotas get-service-quota"*) echo '{"Quota":{"Value":'\${QUOTA:-1000}'}}' ;;
   "aws ec2 describe-addresses"*) echo '{"Addresses":[{"Tags":[{"Key":"stage","Value":"production"}]},{}]}' ;;
   "aws ec2 describe-vpcs"*) echo '{"Vpcs":[{}]}' ;;
-  "aws lambda get-account-settings"*) echo '{"AccountLimit":{"ConcurrentExecutions":1000,"UnreservedConcurrentExecutions":928}}' ;;
+  "aws ec2 describe-instance-type-offerings"*) echo '{"InstanceTypeOfferings":['\${NO_GPU:-'{}'}']}' | sed s/none// ;;
+  "aws kafka list-kafka-versions"*)
+    for version in 3.8.x 3.9.x.kraft; do echo '{"Version":"'$version'","Status":"'\${KAFKA_STATUS:-ACTIVE}'"}'; done |
+      paste -sd, | sed 's/.*/{"KafkaVersions":[&]}/' ;;
+  "aws eks describe-addon-versions"*)
+    echo '{"addons":[{"addonVersions":[{"addonVersion": "'\${INSIGHTS:-v5.0.0-eksbuild.1}'"}]}]}' ;;
+  "aws iam list-roles"*) echo '{"Roles":['\${NO_SPOT:-'{}'}']}' | sed s/none// ;;
+  "aws lambda get-account-settings"*)
+    limit=\${CONCURRENCY:-1000}
+    echo '{"AccountLimit":{"ConcurrentExecutions":'$limit',"UnreservedConcurrentExecutions":'$((limit - \${RESERVED:-72}))'}}' ;;
   "aws lambda list-functions"*) echo '{"Functions":[]}' ;;
   "aws s3api list-objects-v2"*) echo "\${STOPPED:+config/canary-stopped.json}" ;;
   "aws s3 cp s3://store/config/canary-stopped.json -"*) echo '{"alarm":"Alarm-CanaryErrors","reason":"0.5 over 0.05"}' ;;
