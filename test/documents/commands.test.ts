@@ -34,6 +34,7 @@ const ELSEWHERE: Record<string, readonly [file: string, has: string]> = {
     'profilesOf(',
   ],
   'npm run bench:search': ['package.json', '"bench:search"'],
+  'npm run bench:search-page': ['package.json', '"bench:search-page"'],
 };
 
 interface Run {

@@ -21,8 +21,15 @@ export interface Limits {
   keptBytes: number;
   /** The tables' files, bytes. As many are kept on the disk. */
   fileBytes: number;
+  /** Longest time of a query, milliseconds. */
+  deadlineMs: number;
 }
-export const LIMITS: Limits = { readingMs: 2_000, keptBytes: 1024 ** 3, fileBytes: 1024 ** 3 };
+export const LIMITS: Limits = {
+  readingMs: 2_000,
+  keptBytes: 1024 ** 3,
+  fileBytes: 1024 ** 3,
+  deadlineMs: 20_000,
+};
 export const ASK_LESS = 'ask for fewer streams or a shorter time';
 /** Hours that are listed at the same time. */
 const AHEAD = 3;

@@ -596,7 +596,7 @@ test('open hours that there is no room for are left for the next page, and nothi
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1, 2, 3], 6);
   // Space for two hours.
-  const tables = new Tables(bucket, NOT_KEPT, { readingMs: 60_000, keptBytes: 160_000, fileBytes: 1e9 });
+  const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, keptBytes: 160_000 });
   const asked = { confidence: 0, from: START, to: START + 5 * HOUR_MS, limit: 2_000 };
   const first = await tables.search(asked);
   expect(first.total).toBeUndefined();
@@ -613,7 +613,7 @@ test('open hours that there is no room for are left for the next page, and nothi
 test('an hour that there is no room for is refused with what to ask instead, and a stream of it is found', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0], 9);
-  const tables = new Tables(bucket, NOT_KEPT, { readingMs: 60_000, keptBytes: 60_000, fileBytes: 1e9 });
+  const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, keptBytes: 60_000 });
   const asked = { confidence: 0, from: START, to: START + 2 * HOUR_MS, limit: 500 };
   await expect(tables.search(asked)).rejects.toThrow(
     'not in the tables yet of what was stored since 2026-10-25T00:00:00.000Z: ask for fewer streams or a shorter time',
@@ -635,6 +635,24 @@ test('files that are too many for a page are left for the next one, and a questi
   await expect(tables.search({ ...asked, perTrack: true })).rejects.toThrow(refused);
   await expect(tables.parquet(asked)).rejects.toThrow(refused);
   await expect(tables.histogram(asked, HOUR_MS)).rejects.toThrow(refused);
+  await tables.close();
+});
+
+test('a question that takes too long says what to ask instead', async () => {
+  const bucket = new MemoryBucket();
+  await storeHours(bucket, [0, 1], 6);
+  await compact(bucket, { now: START + 5 * HOUR_MS });
+  const tables = new Tables(bucket, NOT_KEPT, { ...LIMITS, deadlineMs: 500 });
+  await tables.warm();
+  const asked = { confidence: 0, from: START, to: START + 5 * HOUR_MS, limit: 5 };
+  const { save } = bucket;
+  bucket.save = async (...args) => {
+    await sleep(600);
+    return save.apply(bucket, args);
+  };
+  await expect(tables.search(asked)).rejects.toThrow(
+    new QueryError('no answer within 0.5 s: ask for fewer streams or a shorter time'),
+  );
   await tables.close();
 });
 
@@ -738,7 +756,7 @@ test('of a file that is written anew within a second, the new content is read', 
 test('what a question reads stays until it is answered, whatever others ask', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1, 2, 3], 6);
-  const tables = new Tables(bucket, NOT_KEPT, { readingMs: 60_000, keptBytes: 160_000, fileBytes: 1e9 });
+  const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, keptBytes: 160_000 });
   const ask = async (hour: number) => {
     const asked = {
       confidence: 0,
@@ -761,7 +779,7 @@ test('a page that ends within an hour holds the frames of a batch that began in 
     body: [at(29, 1), at(31, 2)].map((shot) => `${lineOf(shot, 0)}\n`).join(''),
   });
   await store(bucket, [at(40, 3)], 2);
-  const tables = new Tables(bucket, NOT_KEPT, { readingMs: 0, keptBytes: 10_000, fileBytes: 1e9 });
+  const tables = new Tables(bucket, NOT_KEPT, { ...LIMITS, readingMs: 0, keptBytes: 10_000 });
   const asked = { confidence: 0, from: START, to: START + HOUR_MS, limit: 500 };
   expect((await everyPage(tables, asked)).frames).toEqual(plainScan(bucket, asked));
   await tables.close();

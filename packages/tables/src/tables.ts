@@ -55,9 +55,6 @@ export interface Bins {
   binMs: number;
 }
 
-/** Longest time of a query. */
-const DEADLINE_MS = 20_000;
-
 interface Engine {
   database: Database;
   files: FileCache;
@@ -92,10 +89,10 @@ export class Tables {
     return this.#kept.streams.folders('detections/');
   }
 
-  /** @throws QueryError; TimeoutError after 20 s, or whatever `signal` is aborted with */
+  /** @throws QueryError, also after the longest time of a query; or whatever `signal` is aborted with */
   async search(query: Query, signal?: AbortSignal): Promise<Page> {
     const cursor = cursorOf(query);
-    const until = bounded(signal);
+    const until = this.#bounded(signal);
     // The best frame of a track can only be chosen from the whole range.
     const to = query.perTrack ? query.to : endOf(query, cursor);
     using sources = await this.#sources({ ...query, to }, until, query.perTrack);
@@ -131,7 +128,7 @@ export class Tables {
     range: Bins,
     signal?: AbortSignal,
   ): Promise<{ counts: Counts; complete: boolean }> {
-    const until = bounded(signal);
+    const until = this.#bounded(signal);
     const query = { streams, confidence: 0, limit: 0, ...range };
     using sources = await this.#sources(query, until);
     return { counts: await countsOf(sources, query, until), complete: sources.from <= range.from };
@@ -139,7 +136,7 @@ export class Tables {
 
   /** Number of frames that a search finds in each bin, all bins of equal length. */
   async histogram(query: Query, binMs: number, signal?: AbortSignal): Promise<number[]> {
-    const until = bounded(signal);
+    const until = this.#bounded(signal);
     using sources = await this.#whole(query, until);
     return await hitCounts(sources, { ...query, binMs }, until);
   }
@@ -153,7 +150,7 @@ export class Tables {
     longerMs: number,
     signal?: AbortSignal,
   ): Promise<{ counts: Counts; frames: FrameCounts; gaps: Gap[]; complete: boolean }> {
-    const until = bounded(signal);
+    const until = this.#bounded(signal);
     const query = { streams, confidence: 0, limit: 0, ...range };
     using sources = await this.#sources(query, until);
     return {
@@ -169,7 +166,7 @@ export class Tables {
    * it
    */
   async parquet(query: Query, signal?: AbortSignal): Promise<string> {
-    const until = bounded(signal);
+    const until = this.#bounded(signal);
     using sources = await this.#whole(query, until);
     const { database, rows, from } = sources;
     const hits = `SELECT * FROM (${await hitsOf(query, rows)}) ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit)}`;
@@ -185,10 +182,10 @@ export class Tables {
     return path;
   }
 
-  /** @throws QueryError; TimeoutError after 20 s, or whatever `signal` is aborted with */
+  /** @throws QueryError, also after the longest time of a query; or whatever `signal` is aborted with */
   async events(query: EventQuery, signal?: AbortSignal): Promise<EventPage> {
     const cursor = cursorOf(query);
-    const until = bounded(signal);
+    const until = this.#bounded(signal);
     // This query covers only what the page before left.
     const range = cursor?.stream_id === undefined ? { ...query, to: endOf(query, cursor) } : query;
     const [engine, held] = await Promise.all([this.#open(), listHeld(this.#kept.manifests, range)]);
@@ -283,9 +280,13 @@ export class Tables {
     const read = stack.move();
     return { ...sources, [Symbol.dispose]: () => read.dispose() };
   }
-}
 
-function bounded(signal: AbortSignal | undefined): AbortSignal {
-  const late = AbortSignal.timeout(DEADLINE_MS);
-  return signal ? AbortSignal.any([signal, late]) : late;
+  /** Ends a query that takes too long. Files that it has read stay, so that the next one needs less time. */
+  #bounded(signal: AbortSignal | undefined): AbortSignal {
+    const { deadlineMs } = this.#limits;
+    const late = new AbortController();
+    const reason = new QueryError(`no answer within ${deadlineMs / 1_000} s: ${ASK_LESS}`);
+    setTimeout(() => late.abort(reason), deadlineMs).unref();
+    return signal ? AbortSignal.any([signal, late.signal]) : late.signal;
+  }
 }
