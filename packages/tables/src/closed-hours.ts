@@ -133,6 +133,8 @@ export async function readJson<Value extends object>(
     return JSON.parse((await bucket.read(key)).toString());
   } catch (error) {
     if (isMissing(error)) return {} as Value;
+    // Without it, a run reads the NDJSON again, and comes to the same rows.
+    if (error instanceof SyntaxError) throw new Error(`${key} is no JSON: remove it`, { cause: error });
     throw error;
   }
 }

@@ -1,8 +1,9 @@
-import { rm } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type FolderReader, inParallel, isMissing, type ListedObject } from '@video-pipeline/storage';
 
 const READS = 16;
+const REMEDY = "remove it and its day's manifests, and run compact with --all";
 
 interface Kept {
   path: string;
@@ -69,6 +70,7 @@ export class FileCache {
     const path = join(this.#folder, `file-${this.#count++}.parquet`);
     try {
       const bytes = await this.#bucket.save(key, path);
+      if (!(await isParquet(path, bytes))) throw new Error(`${key} is no whole Parquet file: ${REMEDY}`);
       this.#bytes += bytes;
       return { path, bytes };
     } catch (error) {
@@ -89,6 +91,13 @@ export class FileCache {
       await rm(kept.path, { force: true });
     }
   }
+}
+
+/** The database would name its copy, not the object. */
+async function isParquet(path: string, bytes: number): Promise<boolean> {
+  await using file = await open(path);
+  const { buffer } = await file.read(Buffer.alloc(4), 0, 4, Math.max(0, bytes - 4));
+  return buffer.toString() === 'PAR1';
 }
 
 /** One version of an object. */

@@ -638,6 +638,25 @@ test('files that are too many for a page are left for the next one, and a questi
   await tables.close();
 });
 
+test('a table that was cut off is named with the remedy, and the remedy brings all frames back', async () => {
+  const bucket = new MemoryBucket();
+  await storeHours(bucket, [0], 6);
+  await compact(bucket, { now: START + 5 * HOUR_MS });
+  const asked = { confidence: 0, from: START, to: START + 5 * HOUR_MS, limit: 500 };
+  const key = `tables/frames/date=2026-10-25/hour=00/part-${partOf('yard')}.parquet`;
+  await bucket.put({ key, body: bucket.objects.get(key)?.body.subarray(0, -9) ?? '' });
+  const tables = new Tables(bucket, NOT_KEPT);
+  await expect(tables.search(asked)).rejects.toThrow(
+    `${key} is no whole Parquet file: remove it and its day's manifests, and run compact with --all`,
+  );
+  bucket.objects.delete(key);
+  for (const one of [...bucket.objects.keys()])
+    if (one.startsWith('tables/manifests/date=2026-10-25/')) bucket.objects.delete(one);
+  await compact(bucket, { now: START + 5 * HOUR_MS, all: true });
+  expect((await everyPage(tables, asked)).frames).toEqual(plainScan(bucket, asked));
+  await tables.close();
+});
+
 test('a question that takes too long says what to ask instead', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1], 6);
@@ -699,7 +718,7 @@ test('what comes into the tables between two questions is missing in neither', a
 
 test('files that a question reads stay until it is answered, whatever others ask', async () => {
   const bucket = new MemoryBucket();
-  for (const key of ['a', 'b']) await bucket.put({ key, body: key });
+  for (const key of ['a', 'b']) await bucket.put({ key, body: `${key}PAR1` });
   const { objects } = await bucket.page('');
   const folder = await mkdtemp(join(tmpdir(), 'file-cache-'));
   onTestFinished(() => rm(folder, { recursive: true }));
@@ -709,7 +728,7 @@ test('files that a question reads stay until it is answered, whatever others ask
   const [path = ''] = await first.paths(objects.slice(0, 1), signal);
   using second = files.use();
   await second.paths(objects.slice(1), signal);
-  expect(await readFile(path, 'utf8')).toBe('a');
+  expect(await readFile(path, 'utf8')).toBe('aPAR1');
   first[Symbol.dispose]();
   await second.paths(objects.slice(1), signal);
   // Nor does what was fetched by half stay.
