@@ -95,6 +95,16 @@ test('a segment is one fragment of CMAF; each picture is shown at its time of th
   expect(await encodeSegment(pictures)).toEqual(segment);
 });
 
+test('a segment says its size beside its pictures: a player may keep the head of another one', async () => {
+  const [small, large] = await Promise.all([
+    encodeSegment(await picturesAt([5_000, 5_100])),
+    encodeSegment(await picturesAt([6_000, 6_100, 6_200], 128, 96)),
+  ]);
+  const fragment = large.subarray(large.indexOf('moof') - 4);
+  const seen = await decoded(Buffer.concat([small, fragment]));
+  expect([seen.width, seen.height, seen.times.length]).toEqual([128, 96, 5]);
+});
+
 test('the index comes before the pictures, and the same pictures give the same bytes', async () => {
   const pictures = await picturesAt([0, 100, 200]);
   const mp4 = await encodeClip(pictures);

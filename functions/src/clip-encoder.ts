@@ -101,7 +101,9 @@ const SEGMENT = {
   gop: 1_000,
   movflags: '+cmaf+empty_moov+default_base_moof+frag_custom+frag_discont+skip_trailer',
   // As sharp as `veryfast` at 26 for as many bytes, in half the time: `npm run bench:video`.
-  encoder: { preset: 'ultrafast', crf: '27' },
+  // Parameter sets also beside the pictures: FFmpeg's HLS reader takes those of the hour's first segment for all. A
+  // stream may change its size within an hour.
+  encoder: { preset: 'ultrafast', crf: '27', 'x264-params': 'repeat-headers=1' },
 };
 
 async function encode(pictures: readonly TimedPicture[], making: Making): Promise<Buffer> {
