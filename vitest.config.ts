@@ -20,20 +20,6 @@ const endToEnd = {
   testTimeout: 120_000,
   hookTimeout: 240_000,
 };
-/** Of the code alone: no server of others. */
-const unit = {
-  // Vitest leaves one core alone, which of two is half of them.
-  maxWorkers: Math.max(2, availableParallelism() - 1),
-  testTimeout: 20_000,
-};
-/** They replace modules, or settings that a module reads once: a worker that others share has loaded it already. */
-const ALONE = [
-  'functions/src/**/*.test.ts',
-  'model/src/{device,faster-runtime}.test.ts',
-  'packages/local/src/stack.test.ts',
-  'packages/local/src/servers/java.test.ts',
-  'test/{stage-contract,tracing,variables}.test.ts',
-];
 /** They measure how far apart pictures come: with three files at a time on two cores, some came late. */
 const CAMERAS = ['test/e2e/{ingest,attacks-camera}*.test.ts'];
 
@@ -50,17 +36,12 @@ export default defineConfig({
     projects: [
       {
         test: {
-          ...unit,
           name: 'unit',
           include: ['{packages,functions,ingest-host,model}/**/src/**/*.test.ts', 'test/*.test.ts'],
-          exclude: ['**/node_modules/**', ...ALONE],
-          // A process for each of 200 files, and its imports, took half of the time of all.
-          isolate: false,
-          setupFiles: './test/support/clean-slate.ts',
+          // Vitest leaves one core alone, which of two is half of them.
+          maxWorkers: Math.max(2, availableParallelism() - 1),
+          testTimeout: 20_000,
         },
-      },
-      {
-        test: { ...unit, name: 'unit-alone', include: ALONE },
       },
       {
         test: {
