@@ -161,7 +161,8 @@ function startProcess(
     scenes,
     store: {
       put: async ({ key, body }) => {
-        topics.kept.set(key, JSON.parse(String(body)));
+        // The note of what came late has no body.
+        if (body !== '') topics.kept.set(key, JSON.parse(String(body)));
       },
     },
     putFailed: async () => {},

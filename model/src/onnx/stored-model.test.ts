@@ -66,7 +66,7 @@ test.each([
   ['/etc/hostname', undefined, "'/etc/hostname', which is no file beside it"],
   ['../weights.data', undefined, 'which is no file beside it'],
   ['a/../../weights.data', undefined, 'which is no file beside it'],
-  ['.', undefined, "lie in '.', which is no file"],
+  ['.', undefined, "lie in '.', which can't be read: it is a folder"],
   ['weights.data', 1e6, "end beyond 'weights.data'"],
   ['weights.data', -1, "end beyond 'weights.data'"],
   // Of another size than the tensor.
