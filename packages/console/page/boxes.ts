@@ -36,7 +36,6 @@ function colourOf(hue: number): string {
   return `hsl(${hue} ${SATURATION}% ${LIGHTNESS}%)`;
 }
 
-/** The detections that pass the filter. */
 export function visible(detections: readonly Detection[], filter: BoxFilter): Detection[] {
   return detections.filter(
     ({ class_name, confidence }) => confidence >= filter.confidence && !filter.hidden.has(class_name),

@@ -28,7 +28,6 @@ export function pointOf(
   return inside([(clientX - left) / width, (clientY - top) / height]);
 }
 
-/** Whether the pointer selects this point of the picture. */
 export function isNear(
   canvas: HTMLCanvasElement,
   [x, y]: Point,

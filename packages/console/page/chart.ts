@@ -49,10 +49,8 @@ const CLICK_PX = 4;
 
 /** Callbacks for the pointer; times in epoch ms. */
 interface ChartPointer {
-  /** Called with the time range that was selected with the pointer. */
   select: (from: number, to: number) => void;
   hover?: (time: number) => void;
-  /** Called with the time at which the chart was clicked. */
   pick?: (time: number) => void;
 }
 

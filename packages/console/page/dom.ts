@@ -3,7 +3,6 @@ type Child = Node | string;
 /** Path of the server's API, relative to the page's own path, since a proxy may add a prefix. */
 export const API = `${new URL('.', document.baseURI).pathname}api`;
 
-/** Path of a stream in the server's API. */
 export function streamPath(streamId: string): string {
   return `${API}/streams/${encodeURIComponent(streamId)}`;
 }
@@ -62,12 +61,6 @@ export function tableOf(columns: readonly string[], properties: Record<string, u
   const body = h('tbody');
   const head = columns.map((text) => h('th', { scope: 'col' }, text));
   return { table: h('table', properties, h('thead', {}, h('tr', {}, ...head)), body), body };
-}
-
-/** The address of a view with the values of its form. */
-export function addressOf(view: string, form: HTMLFormElement): string {
-  const entries = [...new FormData(form)].filter(([, value]) => value !== '') as [string, string][];
-  return `#/${view}?${new URLSearchParams(entries)}`;
 }
 
 /** Sets text only if it differs. So unchanged text is not laid out, or read aloud, again. */

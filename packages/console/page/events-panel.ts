@@ -55,9 +55,7 @@ export function eventItem(event: SceneEvent): HTMLElement {
   );
 }
 
-/**
- * Plays the stored clip here. Without one, it links to a clip that is made on request from the pictures of that time.
- */
+/** Plays the stored clip here. Without one, it links to a clip that is made on request from that time's pictures. */
 export function clipElement(event: SceneEvent): HTMLElement {
   if (event.clip_key === undefined) return h('a', { href: madeClipUrl(event), target: '_blank' }, 'Clip');
   const play = button('Play clip');

@@ -1,5 +1,6 @@
 import type { FailedBulk, FailedBulkResult, FailedEntry, FailedPage } from '../src/api.ts';
-import { API, addressOf, button, getJson, h, sendJson, setText, tableOf } from './dom.ts';
+import { API, button, getJson, h, sendJson, setText, tableOf } from './dom.ts';
+import { addressForm, fieldsOf } from './form.ts';
 import { timeOf } from './format.ts';
 
 const RETRY_MS = 3_000;
@@ -30,7 +31,7 @@ export function failedView(root: HTMLElement, asked: URLSearchParams): () => voi
       { className: 'dim' },
       'Putting a record back sends it through its topic again, once the cause is gone.',
     ),
-    filterForm(choice),
+    filterForm(asked),
     forAll,
     status,
     table,
@@ -84,22 +85,11 @@ export function failedView(root: HTMLElement, asked: URLSearchParams): () => voi
   };
 }
 
-function filterForm(choice: Record<string, string>): HTMLElement {
-  const fields = FILTERS.map((name) => {
-    const text = { stage: 'Stage', stream: 'Stream', code: 'Kind' }[name];
-    return h('label', {}, text, h('input', { name, value: choice[name] ?? '', placeholder: 'any' }));
-  });
-  const form = h(
-    'form',
-    { className: 'filters', role: 'search' },
-    ...fields,
-    h('button', { type: 'submit' }, 'Filter'),
-  );
-  form.onsubmit = (event) => {
-    event.preventDefault();
-    location.hash = addressOf('failed', form);
-  };
-  return form;
+function filterForm(asked: URLSearchParams): HTMLElement {
+  const { input } = fieldsOf(asked);
+  const text = { stage: 'Stage', stream: 'Stream', code: 'Kind' };
+  const fields = FILTERS.map((name) => input(text[name], name, { placeholder: 'any' }));
+  return addressForm('failed', ...fields, h('button', { type: 'submit' }, 'Filter'));
 }
 
 function row(entry: FailedEntry, status: HTMLElement): HTMLElement {

@@ -87,11 +87,7 @@ export function flowView(root: HTMLElement, live: LiveFeed): () => void {
 
 const pipe = (where: string) => h('li', { className: 'pipe dim' }, `\u2193 ${where}`);
 
-function createStage({ name, does, reads, carriesFrames }: StageFlow): {
-  element: HTMLElement;
-  update: (stage: StageFlow, minutes: number) => void;
-  end: () => void;
-} {
+function createStage({ name, does, reads, carriesFrames }: StageFlow) {
   const ofRecords = carriesFrames ? [RATE, LAG, LATENCY] : [{ ...RATE, text: 'Events a second' }, LAG];
   const metrics = reads ? ofRecords : [RATE];
   const charts = metrics.map((metric) => {
@@ -114,7 +110,7 @@ function createStage({ name, does, reads, carriesFrames }: StageFlow): {
     end: () => {
       for (const { chart } of charts) chart.end();
     },
-    update(stage, minutes) {
+    update(stage: StageFlow, minutes: number): void {
       element.className = `card stage ${stage.state}`;
       state.className = `state ${stage.state}`;
       setText(state, STATES[stage.state]);

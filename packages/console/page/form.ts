@@ -11,7 +11,8 @@ export function fieldsOf(asked: URLSearchParams) {
     name: string,
     values: readonly (readonly [value: string, text: string])[],
   ) => {
-    const field = h('select', { name }, h('option', { value: '' }, 'all'), ...values.map(optionOf));
+    const options = values.map(([value, text]) => h('option', { value }, text));
+    const field = h('select', { name }, h('option', { value: '' }, 'all'), ...options);
     field.value = asked.get(name) ?? '';
     return label(text, field);
   };
@@ -53,10 +54,6 @@ export function fieldsOf(asked: URLSearchParams) {
       return [named('Stream', 'stream', 'streams'), named('Class', 'class', 'classes'), streams, classes];
     },
   };
-}
-
-function optionOf([value, text]: readonly [string, string]): HTMLOptionElement {
-  return h('option', { value }, text);
 }
 
 /** The form of a view. Submitting it changes the address. Submitting the same values again repeats the query. */

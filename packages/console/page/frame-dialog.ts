@@ -23,9 +23,7 @@ export interface Large<Item> {
   key?: (key: string, item: Item) => boolean;
 }
 
-/**
- * Shows one of several items large. Arrow keys, j and k go to the others. It has its own address, and Back closes it.
- */
+/** Shows one of several items large. Arrow keys, j and k go to the others. It has an address, and Back closes it. */
 export function openLarge<Item>(large: Large<Item>, index: number): void {
   const { label, items, address, render, shown, key } = large;
   const body = h('div');
@@ -80,7 +78,6 @@ export async function openNamed(name: string): Promise<void> {
   openFrame([await getJson<FrameFacts>(path)], 0);
 }
 
-/** Shows one of the found frames large. */
 export function openFrame(frames: readonly FrameFacts[], index: number): void {
   openLarge(
     {

@@ -44,12 +44,11 @@ function row(name: string, { ok, since, error, note, before }: PartHealth): HTML
     ? `away for ${duration(since - before.since)} from ${clock(before.since)}: ${before.error}`
     : '';
   const why = ok ? note : error;
-  const cells = [why ? `: ${why}` : '', clock(since), was];
   return h(
     'tr',
     {},
     h('th', { scope: 'row' }, nameOf(name)),
-    h('td', {}, h('span', { className: `state ${state}` }, word), cells[0] ?? ''),
-    ...cells.slice(1).map((cell) => h('td', { className: 'num' }, cell)),
+    h('td', {}, h('span', { className: `state ${state}` }, word), why ? `: ${why}` : ''),
+    ...[clock(since), was].map((cell) => h('td', { className: 'num' }, cell)),
   );
 }

@@ -4,9 +4,7 @@ import { clock } from './format.ts';
 import { Playout } from './playout.ts';
 
 const SILENT_MS = 30_000;
-/**
- * Without a health message for this long, the server or the way to it hangs, milliseconds. It sends one each second.
- */
+/** Without a health message for this long, the server or the way to it hangs, milliseconds. It sends one a second. */
 const LOST_MS = 8_000;
 /** A picture older than this is not called live, milliseconds. */
 const LIVE_MS = 5_000;
@@ -95,9 +93,7 @@ export class LiveFeed extends EventTarget {
     this.#close();
     // If the session has expired, this request leads to the log-in.
     getJson<Session>(`${API}/session`).catch(() => {});
-    setTimeout(() => {
-      if (!document.hidden) this.#open();
-    }, 2_000);
+    setTimeout(() => document.hidden || this.#open(), 2_000);
   }
 }
 

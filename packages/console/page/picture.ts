@@ -8,7 +8,6 @@ export function frameId(frame: FrameFacts): string {
   return `${frame.captured_at}-${frame.frame_number}`;
 }
 
-/** Address of a frame's picture or data. */
 export function frameUrl(frame: FrameFacts, what: 'frames' | 'annotated', extension: 'jpg' | 'json'): string {
   return `${streamPath(frame.stream_id)}/${what}/${frameId(frame)}.${extension}`;
 }
@@ -71,7 +70,6 @@ export class Picture {
     this.#overlay = overlay;
   }
 
-  /** The frame on the canvas. */
   get frame(): FrameFacts | undefined {
     return this.#shown?.frame;
   }

@@ -2,13 +2,8 @@ import type { FrameFacts, Session } from '../src/api.ts';
 import { drawBoxes, SHOW_ALL } from './boxes.ts';
 import { API, getJson, h } from './dom.ts';
 
-let drawn: Promise<boolean> | undefined;
-
 /** Whether stored pictures have their boxes already. */
-function areDrawn(): Promise<boolean> {
-  drawn ??= getJson<Session>(`${API}/session`).then((session) => session.drawn);
-  return drawn;
-}
+let drawn: Promise<boolean> | undefined;
 
 /**
  * Boxes over a stored picture or video, which a checkbox switches on and off. At first they are on if pictures are
@@ -26,9 +21,10 @@ export function storedBoxes(...media: HTMLElement[]) {
     if (context && frame && box.checked) drawBoxes(context, frame.detections, SHOW_ALL, 1);
   };
   box.onchange = draw;
-  areDrawn().then(
-    (are) => {
-      box.checked = !are;
+  drawn ??= getJson<Session>(`${API}/session`).then((session) => session.drawn);
+  drawn.then(
+    (areDrawn) => {
+      box.checked = !areDrawn;
       draw();
     },
     () => {},

@@ -31,8 +31,10 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
     asked = new AbortController();
     const { signal } = asked;
     const hour = Math.floor(time / HOUR_MS) * HOUR_MS;
-    const folder = folderOf(streamId, hour);
-    const segments = segmentsOf(await read(`${folder}/index.m3u8`, signal, 'text'));
+    const [date, clock = ''] = new Date(hour).toISOString().split('T');
+    const folder = `${streamPath(streamId)}/video/date=${date}/hour=${clock.slice(0, 2)}`;
+    const playlist = await request(`${folder}/index.m3u8`, signal);
+    const segments = segmentsOf(await playlist.text());
     const first = segments.findIndex(({ to }) => to >= time);
     if (first < 0) throw new Error('no video of this time is stored');
     ended.abort();
@@ -54,17 +56,31 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
     await happened(source, 'sourceopen', signal);
     const buffer = source.addSourceBuffer(TYPE);
     const append = async ({ name }: Segment) => {
-      const track = read(`${folder}/${name.replace(/mp4$/, 'vtt')}`, signal, 'text').catch(() => '');
-      buffer.appendBuffer(await read(`${folder}/${name}`, signal, 'arrayBuffer'));
+      const track = request(`${folder}/${name.replace(/mp4$/, 'vtt')}`, signal)
+        .then((response) => response.text())
+        .catch(() => '');
+      const media = await request(`${folder}/${name}`, signal);
+      buffer.appendBuffer(await media.arrayBuffer());
       await happened(buffer, 'updateend', signal);
-      for (const frame of framesIn(await track)) seen.set(frame.captured_at, frame);
+      // Each cue is a line of JSON.
+      for (const cue of (await track).split('\n').filter((line) => line.startsWith('{'))) {
+        const frame: FrameFacts = JSON.parse(cue);
+        seen.set(frame.captured_at, frame);
+      }
       skipGap(video);
     };
     const [begin, ...rest] = segments.slice(first) as [Segment, ...Segment[]];
     await append(begin);
     video.currentTime = (Math.max(time, begin.from) - hour) / 1000;
     void video.play().catch(() => {});
-    void feed(rest, append, video, signal, () => source.endOfStream()).catch(() => {});
+    const feed = async () => {
+      for (const segment of rest) {
+        while (endOf(video) - video.currentTime > AHEAD) await happened(video, 'timeupdate', signal);
+        await append(segment);
+      }
+      source.endOfStream();
+    };
+    void feed().catch(() => {});
   }
 
   function stop(): void {
@@ -74,21 +90,6 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
     video.hidden = true;
   }
   return { video, play, stop };
-}
-
-/** Appends segments one after another, never far ahead of what is shown. */
-async function feed(
-  segments: readonly Segment[],
-  append: (segment: Segment) => Promise<void>,
-  video: HTMLVideoElement,
-  signal: AbortSignal,
-  done: () => void,
-): Promise<void> {
-  for (const segment of segments) {
-    while (endOf(video) - video.currentTime > AHEAD) await happened(video, 'timeupdate', signal);
-    await append(segment);
-  }
-  done();
 }
 
 function endOf({ buffered }: HTMLVideoElement): number {
@@ -106,12 +107,6 @@ function skipGap(video: HTMLVideoElement): void {
   }
 }
 
-/** Address of the folder of an hour. */
-function folderOf(streamId: string, hour: number): string {
-  const [date, time = ''] = new Date(hour).toISOString().split('T');
-  return `${streamPath(streamId)}/video/date=${date}/hour=${time.slice(0, 2)}`;
-}
-
 /** The segments of a playlist. Their names begin with their capture times. */
 function segmentsOf(playlist: string): Segment[] {
   const names = playlist.split('\n').filter((line) => line.endsWith('.mp4'));
@@ -121,20 +116,10 @@ function segmentsOf(playlist: string): Segment[] {
   });
 }
 
-/** The frames of a side track: each cue is a line of JSON. */
-function framesIn(track: string): FrameFacts[] {
-  const lines = track.split('\n').filter((line) => line.startsWith('{'));
-  return lines.map((line) => JSON.parse(line));
-}
-
-async function read<As extends 'text' | 'arrayBuffer'>(
-  path: string,
-  signal: AbortSignal,
-  as: As,
-): Promise<As extends 'text' ? string : ArrayBuffer> {
+async function request(path: string, signal: AbortSignal): Promise<Response> {
   const response = await fetch(path, { signal });
   if (!response.ok) throw new Error((await response.json()).error ?? response.statusText);
-  return response[as]() as never;
+  return response;
 }
 
 /** Resolves at the next event of this name, and rejects when the signal aborts. */

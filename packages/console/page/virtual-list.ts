@@ -3,23 +3,8 @@ import { h } from './dom.ts';
 /** Number of rows beyond the window that exist already. */
 const MARGIN = 6;
 
-/** A list of any length. Only the visible rows are elements. */
-interface VirtualList<Item> {
-  element: HTMLElement;
-  readonly items: Item[];
-  /** Draws added and removed items; `changed`: an item whose row is drawn again. */
-  refresh(changed?: Item): void;
-  /** Scrolls to a row, and focuses its first control. */
-  focus(index: number): void;
-  /** Index of the row that has the focus; -1 if none has. */
-  focused(): number;
-  /** Index of the row at the top of the window. */
-  first(): number;
-  /** Scrolls a row to the top of the window. */
-  scrollTo(index: number): void;
-}
-
 /**
+ * A list of any length. Only the visible rows are elements.
  * @param height of each row, pixels
  * @param row makes the contents of a row
  * @param near called when the last row becomes visible
@@ -31,7 +16,7 @@ export function virtualList<Item>(
   row: (item: Item, index: number) => HTMLElement,
   near: () => void,
   scrolled: () => void,
-): VirtualList<Item> {
+) {
   const list = h('ul', { className: 'rows', ariaLabel: label });
   const element = h('div', { className: 'virtual' }, list);
   const items: Item[] = [];
@@ -69,12 +54,12 @@ export function virtualList<Item>(
   }
   element.addEventListener('scroll', () => requestAnimationFrame(draw), { passive: true });
   element.addEventListener('scrollend', scrolled);
-  const observer = new ResizeObserver(draw);
-  observer.observe(element);
+  new ResizeObserver(draw).observe(element);
   return {
     element,
     items,
-    refresh(changed) {
+    /** Draws added and removed items; `changed`: an item whose row is drawn again. */
+    refresh(changed?: Item): void {
       const old = changed && rows.get(changed);
       if (changed && old) {
         const had = old.contains(document.activeElement);
@@ -87,7 +72,8 @@ export function virtualList<Item>(
       }
       draw();
     },
-    focus(index) {
+    /** Scrolls to a row, and focuses its first control. */
+    focus(index: number): void {
       const item = items[index];
       if (!item) return;
       const [top, bottom] = [index * height, (index + 1) * height];
@@ -97,9 +83,12 @@ export function virtualList<Item>(
       draw();
       control(rows.get(item))?.focus({ preventScroll: true });
     },
+    /** Index of the row that has the focus; -1 if none has. */
     focused: () => items.findIndex((item) => rows.get(item)?.contains(document.activeElement)),
+    /** Index of the row at the top of the window. */
     first: () => Math.floor(element.scrollTop / height),
-    scrollTo(index) {
+    /** Scrolls a row to the top of the window. */
+    scrollTo(index: number): void {
       list.style.height = `${items.length * height}px`;
       element.scrollTop = index * height;
       draw();

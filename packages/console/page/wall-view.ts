@@ -5,17 +5,7 @@ import { dateTime, duration, rate, summary } from './format.ts';
 import { type LiveFeed, streamState } from './live.ts';
 import { frameUrl, onMissing, Picture } from './picture.ts';
 
-interface Tile {
-  item: HTMLLIElement;
-  picture: Picture;
-  /** The last stored picture, while there is no live one. */
-  stored: HTMLImageElement;
-  name: HTMLElement;
-  state: HTMLElement;
-  fps: HTMLElement;
-  age: HTMLElement;
-  seen: HTMLElement;
-}
+type Tile = ReturnType<typeof createTile>;
 
 /** All streams, side by side. @returns ends the view */
 export function wallView(root: HTMLElement, live: LiveFeed): () => void {
@@ -92,8 +82,9 @@ function tileSize(grid: HTMLElement): HTMLElement {
   return h('label', { className: 'bar dim' }, 'Width of a tile, pixels ', input);
 }
 
-function createTile(streamId: string, frame: LiveFrame | undefined): Tile {
+function createTile(streamId: string, frame: LiveFrame | undefined) {
   const canvas = h('canvas', { role: 'img', width: 320, height: 180, ariaLabel: streamId });
+  /** The last stored picture, while there is no live one. */
   const stored = h('img', { alt: '', hidden: true });
   const name = h('span', { className: 'name' }, streamId);
   const state = h('span', { className: 'state' });
@@ -108,16 +99,8 @@ function createTile(streamId: string, frame: LiveFrame | undefined): Tile {
     h('div', { className: 'facts' }, name, state, fps, age),
     h('div', { className: 'facts' }, seen),
   );
-  const tile = {
-    item: h('li', {}, link),
-    picture: new Picture(canvas, () => SHOW_ALL, true),
-    stored,
-    name,
-    state,
-    fps,
-    age,
-    seen,
-  };
+  const picture = new Picture(canvas, () => SHOW_ALL, true);
+  const tile = { item: h('li', {}, link), picture, stored, name, state, fps, age, seen };
   if (frame) tile.picture.show(frame);
   else showStored(tile, streamId);
   return tile;

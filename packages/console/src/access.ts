@@ -9,7 +9,6 @@ const MAX_SESSIONS = 1_000;
 
 type Headed = Pick<IncomingMessage, 'headers'>;
 
-/** Access control of the console. */
 export interface Access {
   /** Whether the console asks for a token. */
   hasLogin: boolean;

@@ -35,14 +35,9 @@ export function addAnnotatedRoute(
     if (frame.capturedAt > MAX_TIME) throw new HttpError(404, 'no such frame');
     const body = await bucket.read(annotatedKey(prefix, frame)).catch(async (error) => {
       if (!isMissing(error)) throw error;
-      const age = Date.now() - frame.capturedAt;
-      const isNew = age < SETTLE_MS;
-      throw new HttpError(
-        404,
-        isNew
-          ? 'This picture is not stored yet.'
-          : whyMissing(frame.capturedAt, await oldestOf(frame.streamId), keeping),
-      );
+      if (Date.now() - frame.capturedAt < SETTLE_MS)
+        throw new HttpError(404, 'This picture is not stored yet.');
+      throw new HttpError(404, whyMissing(frame.capturedAt, await oldestOf(frame.streamId), keeping));
     });
     return reply.type('image/jpeg').header('cache-control', 'private, max-age=3600').send(body);
   });

@@ -130,7 +130,6 @@ export interface ExportSize {
   bytes: number;
 }
 
-/** A stored event with its review mark. */
 export type StoredEvent = SceneEvent & { reviewed: boolean };
 
 export interface EventsPage {
@@ -142,7 +141,6 @@ export interface EventsPage {
   total: number;
 }
 
-/** Marks events as reviewed, or not. */
 export interface ReviewDraft {
   events: { at: number; event_id: string }[];
   reviewed: boolean;
@@ -273,7 +271,6 @@ export interface CameraDraft {
   version?: string;
 }
 
-/** Result of a camera test. */
 export interface CameraTest {
   codec: string;
   width: number;

@@ -42,10 +42,8 @@ export function addCameraRoutes(app: FastifyInstance, { streamsFile, log }: Came
     const { transport, ...draft } = draftOf<CameraDraft>(request);
     const url = addressOf(list.text, list.where, draft);
     log.info('tested a camera', { stream: String(draft.id), by: request.ip });
-    return testCamera(
-      checkAddress(url),
-      TRANSPORTS.find((name) => name === transport),
-    );
+    const known = TRANSPORTS.find((name) => name === transport);
+    return testCamera(checkAddress(url), known);
   });
   app.post<Asked>('/api/cameras/:stream/disabled', (request) => {
     const id = streamOf(request);

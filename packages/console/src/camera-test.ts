@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expandVariables } from '@video-pipeline/config';
 import { HttpError } from '@video-pipeline/http';
 import type { CameraTest } from './api.ts';
@@ -42,20 +43,14 @@ export async function testCamera(url: string, transport = 'tcp'): Promise<Camera
 
 async function runProbe(url: string, args: readonly string[]): Promise<Omit<CameraTest, 'picture'>> {
   const bounds = ['--json', '--seconds', String(WATCH_SECONDS), '--timeout', String(PICTURE_SECONDS)];
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
   // In a variable, since ps shows the arguments of a command.
   const env = { ...process.env, CAMERA_URL: url };
   const options = { env, timeout: END_MS, killSignal: 'SIGKILL', maxBuffer: 1_000_000 } as const;
-  execFile(
-    process.execPath,
-    [PROBE, `\${CAMERA_URL}`, ...args, ...bounds],
-    options,
-    (error, stdout, stderr) => {
-      const said = stderr.trim().split('\n').at(-1);
-      if (error) reject(new HttpError(422, said || `no picture within ${END_MS / 1000} s`));
-      else resolve(stdout);
-    },
-  );
-  const { codec, width, height, measuredFps, announcedFps, bitsPerSecond } = JSON.parse(await promise);
+  const command = [PROBE, `\${CAMERA_URL}`, ...args, ...bounds];
+  const { stdout } = await promisify(execFile)(process.execPath, command, options).catch(({ stderr }) => {
+    const said = stderr.trim().split('\n').at(-1);
+    throw new HttpError(422, said || `no picture within ${END_MS / 1000} s`);
+  });
+  const { codec, width, height, measuredFps, announcedFps, bitsPerSecond } = JSON.parse(stdout);
   return { codec, width, height, fps: measuredFps ?? announcedFps, bits_per_second: bitsPerSecond };
 }

@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http';
 import { archiveSpanOf, clipKey, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import {
@@ -37,9 +36,10 @@ export function addClipRoutes(app: FastifyInstance, options: ClipRoutesOptions):
   const stored = new SharedWork<Buffer>(STORED_AT_ONCE, MAX_QUEUED);
   const path = '/api/streams/:stream/clips/:time(^\\d{1,16})';
   app.get<Asked>(`${path}.webp`, (request, reply) => sendMade(options, made, request, reply));
-  app.get<Asked>(`${path}-:event(^[0-9a-f]{32}).mp4`, (request, reply) =>
-    sendStored(options, stored, clipKeyOf(request), request, reply),
-  );
+  app.get<Asked>(`${path}-:event(^[0-9a-f]{32}).mp4`, (request, reply) => {
+    const event = { stream_id: streamOf(request), at: timeOf(request), event_id: request.params.event ?? '' };
+    return sendStored(options, stored, clipKey(event), request, reply);
+  });
   addVideoRoutes(app, options, stored);
 }
 
@@ -58,17 +58,9 @@ async function sendMade(
   const at = timeOf(request);
   const stretch = stretchAround(streamOf(request), at, clipSettings);
   const work = (signal: AbortSignal) => clipOf(bucket, prefix, stretch, signal);
-  const body = await shared(made, `${stretch.streamId}/${at}`, work, reply.raw);
+  const body = await made.do(`${stretch.streamId}/${at}`, work, goneOf(reply));
   if (!body) throw new HttpError(404, 'no picture of that time is stored');
   return reply.type('image/webp').send(body);
-}
-
-function clipKeyOf(request: AskedRequest): string {
-  return clipKey({
-    stream_id: streamOf(request),
-    at: timeOf(request),
-    event_id: request.params.event ?? '',
-  });
 }
 
 /** Longest time of a side track, milliseconds; a segment is shorter. */
@@ -84,7 +76,7 @@ function addVideoRoutes(app: FastifyInstance, options: ClipRoutesOptions, stored
   app.get<Asked>(`${path}/index.m3u8`, async (request, reply) => {
     const folder = folderOf(request);
     const work = (signal: AbortSignal) => playlistIn(bucket, folder, signal);
-    const playlist = await shared(playlists, folder, work, reply.raw);
+    const playlist = await playlists.do(folder, work, goneOf(reply));
     if (!playlist) throw new HttpError(404, 'no video of this hour is stored');
     return reply.type('application/vnd.apple.mpegurl').send(playlist);
   });
@@ -119,7 +111,7 @@ async function sendStored(
   request: AskedRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const body = await shared(stored, key, () => bucket.read(key), reply.raw).catch((error) => {
+  const body = await stored.do(key, () => bucket.read(key), goneOf(reply)).catch((error) => {
     if (isMissing(error)) throw new HttpError(404, 'no such video is stored');
     throw error;
   });
@@ -129,21 +121,4 @@ async function sendStored(
     .status(part.status ?? 200)
     .headers(part.headers)
     .send(part.body);
-}
-
-/** Work that other clients may wait for, too. It goes on without this client once it has disconnected. */
-async function shared<Value>(
-  all: SharedWork<Value>,
-  name: string,
-  work: (signal: AbortSignal) => Promise<Value>,
-  response: ServerResponse,
-): Promise<Value> {
-  const gone = new AbortController();
-  const leave = () => gone.abort(new HttpError(499, 'the client has gone'));
-  response.once('close', leave);
-  try {
-    return await all.do(name, work, gone.signal);
-  } finally {
-    response.off('close', leave);
-  }
 }

@@ -119,10 +119,9 @@ export async function startConsole(options: {
   );
   const tables = new Tables(bucket);
   addGuard(app, access, origin, page);
-  serveMetrics(
-    app,
-    consoleMetrics(monitor, live, () => events.followers),
-  );
+  const metrics = consoleMetrics(monitor, live, () => events.followers);
+  serveMetrics(app, metrics);
+  const topics = STAGES.map((stage) => topicOf(stage, config));
   addRoutes(app, {
     page,
     access,
@@ -141,12 +140,7 @@ export async function startConsole(options: {
     drawn: config.DRAW_BOXES === 'on',
     flow: () => monitor.flow(),
     redrive: async (key) => {
-      await putBack(
-        key,
-        bucket,
-        producer,
-        STAGES.map((stage) => topicOf(stage, config)),
-      );
+      await putBack(key, bucket, producer, topics);
       log.info('put a failed record back', { key });
     },
     recountFailed: () => monitor.recountFailed(),

@@ -1,6 +1,5 @@
 import type { Detection, FrameFacts } from '@video-pipeline/frame';
 
-/** A model of the inference server. */
 export interface ServedModel {
   name: string;
   /** Names of its classes, by id. */

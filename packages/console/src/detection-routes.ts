@@ -55,7 +55,6 @@ async function save(options: DetectionRoutesOptions, request: AskedRequest): Pro
   return detectionOf(options, stream);
 }
 
-/** The newest picture with its current detections, and with those that the draft would give. */
 async function preview(options: DetectionRoutesOptions, request: AskedRequest): Promise<DetectionPreview> {
   const { streamsFile, live, inferenceUrl } = options;
   const stream = streamOf(request);
@@ -71,13 +70,11 @@ async function preview(options: DetectionRoutesOptions, request: AskedRequest): 
     frames: [{ frame_number: frame.frame_number, frame_data: held.jpeg.toString('base64') }],
     model: config.model,
   });
-  const { model, results } = answer as { model: string; results?: { detections?: FrameDetections }[] };
+  const { model, results } = answer as { model: string; results?: Partial<DetectionPreview>[] };
   const detections = results?.[0]?.detections;
   if (!detections) throw new HttpError(502, 'the inference server could not read the picture');
   return { frame, model, detections: filterDetections(filtersOf(config), { ...frame, detections }).kept };
 }
-
-type FrameDetections = DetectionPreview['detections'];
 
 function choiceOf(request: AskedRequest): DetectionDraft {
   const { model, classes, min_confidence } = draftOf<DetectionDraft>(request);

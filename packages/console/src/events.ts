@@ -40,12 +40,11 @@ export class Events {
     this.#health = health;
     this.#unsubscribe = live.subscribe((streamId, json) => this.#note(streamId, json));
     this.#timers = [
-      setInterval(() => this.#flushAll(), FLUSH_MS),
+      setInterval(() => this.#clients.forEach(flush), FLUSH_MS),
       setInterval(() => this.#sendHealth(), HEALTH_MS),
     ];
   }
 
-  /** Number of connected browsers. */
   get followers(): number {
     return this.#clients.size;
   }
@@ -90,10 +89,6 @@ export class Events {
       if (frames.length > MAX_PENDING) frames.shift();
       pending.set(streamId, frames);
     }
-  }
-
-  #flushAll(): void {
-    for (const client of this.#clients) flush(client);
   }
 
   #sendHealth(): void {

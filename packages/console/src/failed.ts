@@ -75,10 +75,7 @@ async function take(keys: AsyncGenerator<string>, most: number): Promise<string[
   return taken;
 }
 
-/**
- * Acts on all selected entries, or counts them.
- * @param act left out: they are only counted
- */
+/** Acts on all selected entries. @param act left out: they are only counted */
 export async function bulk(
   bucket: Bucket,
   choice: FailedChoice,

@@ -47,7 +47,6 @@ function isOpen({ routeOptions, params }: FastifyRequest): boolean {
   return routeOptions.url === LOGIN;
 }
 
-/** Answers with the log-in page. */
 export function sendLogin(reply: FastifyReply, page: Page, isWrong = false): FastifyReply {
   const login = page.get('login.html');
   if (!login) throw new Error('the page has no login.html');

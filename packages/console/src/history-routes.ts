@@ -101,12 +101,8 @@ export function addHistoryRoutes(
     const bin_ms = binMsOf(range, MAX_BINS);
     const bins = Math.ceil((range.to - range.from) / bin_ms);
     const signal = goneOf(reply);
-    const { counts, frames, gaps, complete } = await tables.history(
-      streams,
-      { ...range, binMs: bin_ms },
-      SILENT_MS,
-      signal,
-    );
+    const binned = { ...range, binMs: bin_ms };
+    const { counts, frames, gaps, complete } = await tables.history(streams, binned, SILENT_MS, signal);
     const { events, total } = await tables.events({ ...range, streams, limit: SHOWN }, signal);
     const classes: Timeline['classes'] = Object.create(null);
     for (const { bin, class_name, count } of counts) binsOf(classes, class_name, bins)[bin] = count;
@@ -120,11 +116,9 @@ export function addHistoryRoutes(
       const at = Math.min(Number(request.params.time), MAX_TIME - 1);
       const range = { from: Math.max(0, at - NEAR_MS), to: at + 1 };
       const asked = { streams: [streamOf(request)], confidence: 0, limit: 1, ...range };
-      const {
-        frames: [frame],
-      } = await tables.search(asked, goneOf(reply));
-      if (!frame) throw new HttpError(404, 'no frame of the minute before is stored');
-      return frame;
+      const { frames } = await tables.search(asked, goneOf(reply));
+      if (!frames[0]) throw new HttpError(404, 'no frame of the minute before is stored');
+      return frames[0];
     },
   );
 }

@@ -57,7 +57,6 @@ export class LiveFrames {
     for (const listener of this.#listeners) listener(frame.streamId, json);
   }
 
-  /** The newest frame of each stream. */
   newest(): LiveFrame[] {
     return this.streams().flatMap((streamId) => {
       const frame = this.newestOf(streamId);
@@ -136,13 +135,8 @@ export class LiveFrames {
   #noteArrival(streamId: string, now: number): void {
     const arrivals = this.#arrivals.get(streamId) ?? [];
     arrivals.push(now);
-    arrivals.splice(
-      0,
-      Math.max(
-        arrivals.length - MAX_ARRIVALS,
-        arrivals.findIndex((at) => at > now - FPS_WINDOW_MS),
-      ),
-    );
+    const old = arrivals.findIndex((at) => at > now - FPS_WINDOW_MS);
+    arrivals.splice(0, Math.max(arrivals.length - MAX_ARRIVALS, old));
     this.#arrivals.set(streamId, arrivals);
   }
 

@@ -87,7 +87,6 @@ export class Monitor {
     };
   }
 
-  /** State of each part, by its name. */
   get parts(): Health['parts'] {
     const note = lowRateNote(this.#lowRates());
     const { parts } = this.#health;

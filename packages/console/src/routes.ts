@@ -52,7 +52,6 @@ export interface RoutesOptions {
   log: Pick<Logger, 'info'>;
 }
 
-/** All routes of the console: page and API. */
 export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   const { access, tables, live } = options;
   const past = pastCounts(tables);
@@ -142,11 +141,6 @@ function followLive(events: Events, { query, method }: AskedRequest, reply: Fast
   return reply;
 }
 
-function frameOf(request: AskedRequest): { streamId: string; capturedAt: number; frameNumber: number } {
-  const { time, number } = request.params;
-  return { streamId: streamOf(request), capturedAt: Number(time), frameNumber: Number(number) };
-}
-
 function sendPicture({ live }: RoutesOptions, request: AskedRequest, reply: FastifyReply): FastifyReply {
   const { time, number } = request.params;
   const frame = live.frame(streamOf(request), `${time}-${number}`);
@@ -156,9 +150,10 @@ function sendPicture({ live }: RoutesOptions, request: AskedRequest, reply: Fast
 
 async function frameFacts({ live, tables }: RoutesOptions, request: AskedRequest): Promise<FrameFacts> {
   const { time, number } = request.params;
-  const { streamId, capturedAt, frameNumber } = frameOf(request);
+  const streamId = streamOf(request);
   const held = live.frame(streamId, `${time}-${number}`);
-  const facts = held ? factsOf(held) : await findStored(tables, { streamId, capturedAt, frameNumber });
+  const name = { streamId, capturedAt: Number(time), frameNumber: Number(number) };
+  const facts = held ? factsOf(held) : await findStored(tables, name);
   if (!facts) throw new HttpError(404, 'no such frame');
   return facts;
 }

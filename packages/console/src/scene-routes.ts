@@ -6,7 +6,7 @@ import type { Reader } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ScenePreview, ShapeDraft, StreamScene } from './api.ts';
-import { type Asked, type AskedRequest, draftOf, streamOf } from './params.ts';
+import { type Asked, type AskedRequest, draftOf, goneOf, streamOf } from './params.ts';
 import type { Edit, StreamsFile } from './streams-file.ts';
 
 interface SceneRoutesOptions {
@@ -74,9 +74,8 @@ async function previewShape(
   const config = options.streamsFile.sceneAfter(stream, (text, where) =>
     putShape(text, stream, shape, where),
   );
-  const gone = new AbortController();
-  reply.raw.on('close', () => gone.abort());
-  const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(options.previewMs ?? PREVIEW_BUDGET_MS)]);
+  const late = AbortSignal.timeout(options.previewMs ?? PREVIEW_BUDGET_MS);
+  const signal = AbortSignal.any([goneOf(reply), late]);
   const to = Date.now();
   const range = { streamId: stream, from: to - DAY_MS, to };
   const { frames, events, until } = await replayScene(storedDetections(options.bucket, range, signal), {

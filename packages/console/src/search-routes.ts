@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { HttpError } from '@video-pipeline/http';
 import type { Bucket } from '@video-pipeline/recovery/bucket';
-import { exported, FORMATS, mediaTypeOf, type Query, type Tables } from '@video-pipeline/tables';
+import { exported, FORMATS, MEDIA_TYPES, type Query, type Tables } from '@video-pipeline/tables';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ExportSize, Histogram, Names, SearchResult } from './api.ts';
 import type { LiveFrames } from './live.ts';
@@ -38,10 +38,8 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
     return { from: asked.from, bin_ms, counts } satisfies Histogram;
   });
   app.get<Asked>('/api/search/size', async ({ query }, reply): Promise<ExportSize> => {
-    const { frames, total = frames.length } = await tables.search(
-      { ...queryOf(query), limit: SAMPLE },
-      goneOf(reply),
-    );
+    const asked = { ...queryOf(query), limit: SAMPLE };
+    const { frames, total = frames.length } = await tables.search(asked, goneOf(reply));
     const sizes = await Promise.all(
       frames.map(({ annotated_key, archive }) => {
         if (archive) return archive.length;
@@ -66,7 +64,7 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
     reply.raw.once('close', () => {
       exports -= 1;
     });
-    const { type, extension } = mediaTypeOf(format);
+    const [type, extension] = MEDIA_TYPES[format];
     const pieces = exported(tables, asked, format, { reader: bucket, signal: goneOf(reply) });
     const name = `search-${new Date(asked.from).toISOString().slice(0, 19).replaceAll(':', '')}Z.${extension}`;
     return reply

@@ -17,10 +17,7 @@ const MAX_BODY_BYTES = 4_096;
 /** Long, since a path may name a zone in percent-encoding. */
 const MAX_PART_LENGTH = 1_000;
 
-/**
- * The console's HTTP server without its routes.
- * @param prefix path prefix that a proxy may add
- */
+/** The console's HTTP server without its routes. @param prefix path prefix that a proxy may add */
 export function createServer(prefix: string, onError: (error: Error, path: string) => void): FastifyInstance {
   const app = createHttp({
     requestMs: STALLED_MS,

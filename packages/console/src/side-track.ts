@@ -20,8 +20,7 @@ export function sideTrackOf(frames: readonly FrameFacts[], from: number): string
   return ['WEBVTT\n', ...cues].join('\n');
 }
 
+/** `00:59:59.900`; a segment is shorter than a day. */
 function timeOf(ms: number): string {
-  const [minutes, seconds] = [Math.floor(ms / 60_000), (ms % 60_000) / 1000];
-  const two = (value: number) => String(value).padStart(2, '0');
-  return `${two(Math.floor(minutes / 60))}:${two(minutes % 60)}:${seconds.toFixed(3).padStart(6, '0')}`;
+  return new Date(ms).toISOString().slice(11, 23);
 }

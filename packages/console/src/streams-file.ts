@@ -54,7 +54,6 @@ export class StreamsFile {
     return this.#streams;
   }
 
-  /** Streams whose objects are tracked. */
   tracked(): readonly string[] {
     this.streams();
     return this.#tracked;

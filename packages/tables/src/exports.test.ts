@@ -6,7 +6,8 @@ import { expect, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
 import { openDatabase } from './duckdb.ts';
 import { exported, type Format } from './exports.ts';
-import { type FoundFrame, Tables } from './tables.ts';
+import type { FoundFrame } from './found-frame.ts';
+import { Tables } from './tables.ts';
 
 const START = Date.UTC(2026, 10, 25, 7);
 

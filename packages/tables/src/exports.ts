@@ -4,14 +4,16 @@ import { rm } from 'node:fs/promises';
 import { isMissing, type Reader } from '@video-pipeline/storage';
 import { createTar } from 'nanotar';
 import { COCO_ANNOTATIONS, COCO_IMAGES, CocoEntries, labelledPoints, textOf } from './formats.ts';
+import type { FoundFrame } from './found-frame.ts';
 import { inPieces, Spool } from './spool.ts';
-import type { FoundFrame, Query, Tables } from './tables.ts';
+import type { Query } from './sql.ts';
+import type { Tables } from './tables.ts';
 
 /** Formats of an export. The last two are TARs with the annotated pictures. */
 export const FORMATS = ['ndjson', 'csv', 'parquet', 'coco', 'coco-tar', 'yolo-tar'] as const;
 export type Format = (typeof FORMATS)[number];
 
-const MEDIA_TYPES: Record<Format, [type: string, extension: string]> = {
+export const MEDIA_TYPES: Record<Format, [type: string, extension: string]> = {
   ndjson: ['application/x-ndjson', 'ndjson'],
   csv: ['text/csv; charset=utf-8', 'csv'],
   parquet: ['application/vnd.apache.parquet', 'parquet'],
@@ -19,11 +21,6 @@ const MEDIA_TYPES: Record<Format, [type: string, extension: string]> = {
   'coco-tar': ['application/x-tar', 'coco.tar'],
   'yolo-tar': ['application/x-tar', 'yolo.tar'],
 };
-
-export function mediaTypeOf(format: Format): { type: string; extension: string } {
-  const [type, extension] = MEDIA_TYPES[format];
-  return { type, extension };
-}
 
 /** Frames of one search. */
 const PAGE = 1_000;
@@ -72,10 +69,8 @@ async function* pagesOf(
   let count = 0;
   let { cursor } = query;
   do {
-    const page = await tables.search(
-      { ...query, limit: Math.min(PAGE, query.limit - count), cursor },
-      signal,
-    );
+    const asked = { ...query, limit: Math.min(PAGE, query.limit - count), cursor };
+    const page = await tables.search(asked, signal);
     count += page.frames.length;
     found(count);
     yield page.frames;

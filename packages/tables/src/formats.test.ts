@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { TEXTS, type TextFormat, textOf as texts } from './formats.ts';
+import type { FoundFrame } from './found-frame.ts';
 import { inPieces } from './spool.ts';
-import type { FoundFrame } from './tables.ts';
 
 const frame = (frame_number: number, names: string[]): FoundFrame => ({
   stream_id: 'yard',

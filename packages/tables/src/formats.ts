@@ -1,9 +1,8 @@
 import { surePoints } from '@video-pipeline/frame/keypoints';
 import { areaOf } from '@video-pipeline/scene/zones';
+import type { FoundFrame } from './found-frame.ts';
 import { Spool } from './spool.ts';
-import type { FoundFrame } from './tables.ts';
 
-/** Formats that are text. */
 export const TEXTS = ['ndjson', 'csv', 'coco'] as const;
 export type TextFormat = (typeof TEXTS)[number];
 

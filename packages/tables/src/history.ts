@@ -32,42 +32,30 @@ export interface Gap {
 const MAX_GAPS = 500;
 const BIN = '(captured_at - $from::BIGINT) // $bin::BIGINT AS bin';
 
-/** A range in bins of equal length. */
 type Binned = Query & { binMs: number };
 
-const binned = (query: Binned) => ({
-  ...valuesOf(query, query.from, query.to),
-  bin: String(query.binMs),
-});
+const binned = (query: Binned) => ({ ...valuesOf(query, query.from, query.to), bin: String(query.binMs) });
 const whereOf = ({ streams }: Query) => `${IN_RANGE} AND ${oneOf('stream_id', 'stream', streams)}`;
 
+type Asked = [Sources, Binned, AbortSignal];
+
 /** How many rows of a table there are in each bin, by the name in one of its columns. */
-async function countBy(
-  column: string,
-  table: FrameTable,
-  { database, rows }: Sources,
-  query: Binned,
-  signal: AbortSignal,
-): Promise<{ bin: number; name: string; count: number }[]> {
+async function countBy(column: string, table: FrameTable, ...[{ database, rows }, query, signal]: Asked) {
   const found = await database.run(
     `SELECT ${BIN}, ${column} AS name, count(*) AS count FROM (${await rows(table)})
      WHERE ${whereOf(query)} GROUP BY ALL ORDER BY ALL`,
     binned(query),
     signal,
   );
-  return found.map(({ bin, name, count }) => ({
-    bin: Number(bin),
-    name: String(name),
-    count: Number(count),
-  }));
+  return found.map((row) => ({ bin: Number(row.bin), name: String(row.name), count: Number(row.count) }));
 }
 
-export async function countsOf(...asked: [Sources, Binned, AbortSignal]): Promise<Counts> {
+export async function countsOf(...asked: Asked): Promise<Counts> {
   const counted = await countBy('class_name', 'detections', ...asked);
   return counted.map(({ bin, name, count }) => ({ bin, class_name: name, count }));
 }
 
-export async function framesOf(...asked: [Sources, Binned, AbortSignal]): Promise<FrameCounts> {
+export async function framesOf(...asked: Asked): Promise<FrameCounts> {
   const counted = await countBy('stream_id', 'frames', ...asked);
   return counted.map(({ bin, name, count }) => ({ bin, stream_id: name, frames: count }));
 }

@@ -1,16 +1,8 @@
 export { type Compacted, compact } from './compact.ts';
-export { exported, FORMATS, type Format, mediaTypeOf } from './exports.ts';
+export { QueryError } from './cursor.ts';
+export { exported, FORMATS, type Format, MEDIA_TYPES } from './exports.ts';
+export type { FoundFrame } from './found-frame.ts';
+export type { Counts } from './history.ts';
 export { KEPT, listHours } from './listings.ts';
-export {
-  type Counts,
-  type EventPage,
-  type EventQuery,
-  type FoundFrame,
-  type FrameCounts,
-  type Gap,
-  type Page,
-  type Query,
-  QueryError,
-  type SearchBucket,
-  Tables,
-} from './tables.ts';
+export type { Query } from './sql.ts';
+export { Tables } from './tables.ts';

@@ -11,9 +11,6 @@ import {
 import { sizeOf } from './lines.ts';
 import { dateFolder, EVENTS, type FrameTable, HOURS, manifestKey, partOf } from './schema.ts';
 
-/** The bucket as a search needs it. */
-export type SearchBucket = FolderReader;
-
 /** Epoch ms, `from` included, `to` not. */
 export interface Range {
   from: number;
@@ -26,10 +23,8 @@ export interface Root {
   part: string;
 }
 
-/** The folder of all events. */
 export const EVENT_ROOT: Root = { folder: 'events/', part: EVENTS };
 
-/** The folder of a stream's detections. */
 export function rootOf(streamId: string): Root {
   return { folder: `detections/${streamId}/`, part: partOf(streamId) };
 }
@@ -62,15 +57,11 @@ export const KEPT = {
 };
 
 /** The same bucket with its listings cached for `ms` milliseconds. */
-export function remembering(bucket: SearchBucket, ms: number): SearchBucket {
-  const folders = cached((prefix) => bucket.folders(prefix), ms, MAX_LISTINGS);
-  const pages = cached(
-    (name) => bucket.page(...(JSON.parse(name) as [string, PageOptions])),
-    ms,
-    MAX_LISTINGS,
-  );
+export function remembering(bucket: FolderReader, ms: number): FolderReader {
+  const list = (name: string) => bucket.page(...(JSON.parse(name) as [string, PageOptions]));
+  const pages = cached(list, ms, MAX_LISTINGS);
   return {
-    folders,
+    folders: cached((prefix) => bucket.folders(prefix), ms, MAX_LISTINGS),
     page: (prefix, options = {}) => pages(JSON.stringify([prefix, options])),
     read: (key, range) => bucket.read(key, range),
     save: (key, path) => bucket.save(key, path),
@@ -180,11 +171,8 @@ async function hoursThere(
 ): Promise<string[]> {
   const dates = stepsOf(range, DAY_MS, FEW)?.map(dateFolder) ?? (await bucket.folders(folder));
   const [first, last] = [dateFolder(range.from), lastHourOf(range)];
-  return hoursIn(
-    bucket,
-    folder,
-    dates.filter((date) => date >= first && date <= last && isOpenDate(date)),
-  );
+  const open = dates.filter((date) => date >= first && date <= last && isOpenDate(date));
+  return hoursIn(bucket, folder, open);
 }
 
 /** Hours of these dates that exist in a folder of dates. */

@@ -21,10 +21,8 @@ import {
   tableKey,
 } from './schema.ts';
 
-/** The bucket as the compactor needs it. */
 export type TableBucket = FolderReader & VersionedStore;
 
-/** What a merge works with. */
 export interface Merging {
   bucket: TableBucket;
   database: Database;
@@ -58,11 +56,8 @@ export async function mergeHours(merging: Merging): Promise<number> {
 /** Merges the rows of `fresh` into the files of their days. Events are few: a file for each hour would be small. */
 export async function mergeDays(merging: Merging): Promise<void> {
   const { database, signal } = merging;
-  const days = await database.run(
-    'SELECT DISTINCT "at" // 86400000 AS day FROM fresh ORDER BY 1',
-    {},
-    signal,
-  );
+  const sql = 'SELECT DISTINCT "at" // 86400000 AS day FROM fresh ORDER BY 1';
+  const days = await database.run(sql, {}, signal);
   for (const { day } of days) await untilWritten(merging, () => mergeDay(merging, Number(day)));
 }
 
@@ -115,18 +110,10 @@ async function mergeDay(merging: Merging, day: number): Promise<boolean> {
   );
   const key = eventsKey(day * DAY_MS);
   const { objects } = await bucket.page(key, { limit: 1 });
-  const former = await fetchFormer(
-    merging,
-    'events',
-    objects.find((one) => one.key === key),
-  );
-  return mergeFile(merging, {
-    table: 'events',
-    key,
-    rows: 'FROM part',
-    former,
-    same: 'part.event_id = old.event_id',
-  });
+  const object = objects.find((one) => one.key === key);
+  const former = await fetchFormer(merging, 'events', object);
+  const same = 'part.event_id = old.event_id';
+  return mergeFile(merging, { table: 'events', key, rows: 'FROM part', former, same });
 }
 
 /** A file in the version that was read. */

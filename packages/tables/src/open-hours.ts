@@ -1,17 +1,9 @@
 import { HOUR_MS } from '@video-pipeline/frame';
-import type { ListedObject } from '@video-pipeline/storage';
+import type { FolderReader, ListedObject } from '@video-pipeline/storage';
 import { QueryError } from './cursor.ts';
 import type { Database } from './duckdb.ts';
 import { byStored, insertLines, KINDS, type Kind, loadsOf, sizeOf } from './lines.ts';
-import {
-  begun,
-  type Folder,
-  listNdjson,
-  openFolders,
-  type Range,
-  type Root,
-  type SearchBucket,
-} from './listings.ts';
+import { begun, type Folder, listNdjson, openFolders, type Range, type Root } from './listings.ts';
 
 /** Limits on what a page reads. The rest is left to the next page. */
 export interface Limits {
@@ -62,7 +54,7 @@ interface Reading {
 
 /** Objects that the tables don't hold yet, as a database table for each hour. Each object is read once. */
 export class OpenHours {
-  readonly #bucket: SearchBucket;
+  readonly #bucket: FolderReader;
   readonly #database: Database;
   readonly #kind: Kind;
   readonly #limits: Limits;
@@ -71,7 +63,7 @@ export class OpenHours {
   #tables = 0;
   #work: Promise<unknown> = Promise.resolve();
 
-  constructor(bucket: SearchBucket, database: Database, kind: Kind, limits: Limits) {
+  constructor(bucket: FolderReader, database: Database, kind: Kind, limits: Limits) {
     this.#bucket = bucket;
     this.#database = database;
     this.#kind = kind;
@@ -122,8 +114,10 @@ export class OpenHours {
     const lists: Promise<ListedObject[]>[] = [];
     for (const [index, [hour]] of hours.entries()) {
       // The next hours are listed while this one is read.
-      for (const [, folders] of hours.slice(lists.length, index + AHEAD))
-        lists.push(begun(this.#list(folders, reading)));
+      for (const [, ahead] of hours.slice(lists.length, index + AHEAD)) {
+        const prefixes = ahead.map(({ prefix }) => prefix);
+        lists.push(begun(listNdjson(this.#bucket, prefixes, reading.signal)));
+      }
       const objects = (await lists[index]) ?? [];
       const work = this.#work.then(() => this.#load(hour, objects, reading));
       this.#work = work.catch(() => {});
@@ -141,19 +135,10 @@ export class OpenHours {
     return range.from;
   }
 
-  #list(folders: readonly Folder[], { signal }: Reading): Promise<ListedObject[]> {
-    return listNdjson(
-      this.#bucket,
-      folders.map(({ prefix }) => prefix),
-      signal,
-    );
-  }
-
   #isAskedByOthers({ hours }: Reading): boolean {
     return [...this.#hours.values()].some((one) => one.users > (hours.has(one) ? 1 : 0));
   }
 
-  /** Reads objects of an hour into its table. */
   async #load(
     name: string,
     objects: readonly ListedObject[],
@@ -163,12 +148,8 @@ export class OpenHours {
     const known = this.#hours.get(name);
     const missing = objects.filter(({ key, etag }) => known?.objects.get(key) !== etag).sort(byStored);
     if (!known && missing.length === 0) return 'read';
-    const hour = known ?? {
-      table: `${this.#kind}_${this.#tables++}`,
-      objects: new Map(),
-      bytes: 0,
-      users: 0,
-    };
+    const table = known?.table ?? `${this.#kind}_${this.#tables++}`;
+    const hour = known ?? { table, objects: new Map(), bytes: 0, users: 0 };
     if (!known) await database.run(`CREATE TABLE ${hour.table} (${KINDS[this.#kind].columns})`);
     this.#hours.delete(name);
     this.#hours.set(name, hour);
@@ -179,13 +160,8 @@ export class OpenHours {
       reading.begun = true;
       const bytes = sizeOf(portion);
       if (!(await this.#makeRoom(bytes))) return 'no room';
-      const { table } = hour;
-      await insertLines(
-        this.#bucket,
-        database,
-        { table, kind: this.#kind, objects: portion },
-        reading.signal,
-      );
+      const into = { table: hour.table, kind: this.#kind, objects: portion };
+      await insertLines(this.#bucket, database, into, reading.signal);
       hour.bytes += bytes;
       for (const { key, etag } of portion) hour.objects.set(key, etag);
     }

@@ -172,7 +172,6 @@ export function partOf(streamId: string): string {
  * cameras.
  */
 const PARTS = 16;
-/** All parts of an hour. */
 export const PART_NAMES: readonly string[] = Array.from({ length: PARTS }, (_, part) => part.toString(16));
 
 /** Name of the part that holds the events of all streams. */

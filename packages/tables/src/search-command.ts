@@ -6,7 +6,8 @@ import { parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { createReader, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { exported, FORMATS, type Format } from './exports.ts';
-import { type Query, Tables } from './tables.ts';
+import type { Query } from './sql.ts';
+import { Tables } from './tables.ts';
 
 interface Options {
   stream: string[];

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { DAY_MS } from '@video-pipeline/frame';
+import type { FolderReader } from '@video-pipeline/storage';
 import { type Cursor, cursorOf, encodeCursor, endOf, QueryError } from './cursor.ts';
 import { type Database, openDatabase } from './duckdb.ts';
 import { type EventPage, type EventQuery, eventsOf } from './events.ts';
@@ -28,16 +29,12 @@ import {
   type Range,
   remembering,
   rootOf,
-  type SearchBucket,
 } from './listings.ts';
 import { ASK_LESS, LIMITS, OpenHours } from './open-hours.ts';
 import { COLUMNS, FRAME_ID, type FrameTable, ORDER } from './schema.ts';
 import { hitsOf, NEWEST_FIRST, pageOf, type Query, storedRows, valuesOf, withRaw } from './sql.ts';
 
-export type { Counts, EventPage, EventQuery, FoundFrame, FrameCounts, Gap, Query, SearchBucket };
-export { QueryError };
-
-export interface Page {
+interface Page {
   /** The newest first. */
   frames: FoundFrame[];
   /** Present when there is more. */
@@ -48,12 +45,8 @@ export interface Page {
   searched_to: number;
 }
 
-/** A range in bins of equal length, epoch ms; `to` is not included. */
-export interface Bins {
-  from: number;
-  to: number;
-  binMs: number;
-}
+/** A range in bins of equal length. */
+type Bins = Range & { binMs: number };
 
 interface Engine {
   database: Database;
@@ -68,13 +61,13 @@ interface Engine {
  * text.
  */
 export class Tables {
-  readonly #bucket: SearchBucket;
+  readonly #bucket: FolderReader;
   /** The same bucket with listings that are kept. */
-  readonly #kept: { manifests: SearchBucket; streams: SearchBucket; open: SearchBucket };
+  readonly #kept: Record<'manifests' | 'streams' | 'open', FolderReader>;
   readonly #limits: typeof LIMITS;
   #engine: Promise<Engine> | undefined;
 
-  constructor(bucket: SearchBucket, kept = KEPT, limits = LIMITS) {
+  constructor(bucket: FolderReader, kept = KEPT, limits = LIMITS) {
     this.#bucket = bucket;
     this.#kept = {
       manifests: remembering(bucket, kept.manifestsMs),
@@ -141,9 +134,7 @@ export class Tables {
     return await hitCounts(sources, { ...query, binMs }, until);
   }
 
-  /**
-   * What is stored over time. No streams: all. @param longerMs only longer gaps are returned, and only for one stream
-   */
+  /** What is stored over time. No streams: all. @param longerMs only longer gaps are returned, for one stream only */
   async history(
     streams: readonly string[],
     range: Bins,
@@ -199,16 +190,10 @@ export class Tables {
     const paths = await files.paths(await listed, until);
     const { events, total } = await eventsOf(database, range, { paths, open, cursor }, until);
     const shown = events.slice(0, query.limit);
-    const last = shown.at(-1);
-    if (last && events.length > query.limit)
-      return {
-        events: shown,
-        total,
-        cursor: encodeCursor({ captured_at: last.at, stream_id: last.event_id, frame_number: 0 }),
-      };
-    return from <= query.from
-      ? { events: shown, total }
-      : { events: shown, total, cursor: encodeCursor({ captured_at: from }) };
+    const last = events.length > query.limit ? shown.at(-1) : undefined;
+    const unread = from <= query.from ? undefined : { captured_at: from };
+    const next = last ? { captured_at: last.at, stream_id: last.event_id, frame_number: 0 } : unread;
+    return { events: shown, total, ...(next && { cursor: encodeCursor(next) }) };
   }
 
   /** Loads the database, so that the first query doesn't wait for it. */
