@@ -25,8 +25,6 @@ interface Target {
   json?: boolean;
 }
 
-type Edit = (text: string, where: string) => string;
-
 const program = new Command('npm run cameras --')
   .description('list and change the cameras; ingest and the console follow within seconds')
   .addHelpText(
@@ -143,7 +141,7 @@ async function createList(target: Target): Promise<void> {
   if (!existsSync(STREAMS_FILE)) await writeFile(STREAMS_FILE, empty, { mode: 0o600, flag: 'wx' });
 }
 
-function change(target: Target, said: string, edit: Edit): void {
+function change(target: Target, said: string, edit: (text: string, where: string) => string): void {
   const list = listOf(target);
   changeStreamsText(list, edit);
   console.log(

@@ -141,14 +141,13 @@ export function sentence(line: string): string {
   } = Object(entry);
   if (typeof level !== 'string' || typeof message !== 'string') return line;
   const reason = (error as { message?: unknown } | undefined)?.message;
-  const parts = [...(reason === undefined ? [] : [String(reason)]), ...Object.entries(facts).map(fact)];
+  const named = Object.entries(facts).map(
+    ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  );
+  const parts = [...(reason === undefined ? [] : [String(reason)]), ...named];
   const time = new Date(String(timestamp));
   const clock = Number.isNaN(time.getTime()) ? '' : `${time.toTimeString().slice(0, 8)} `;
   return `${clock}${level} ${message}${parts.length > 0 ? `; ${parts.join(', ')}` : ''}`;
-}
-
-function fact([name, value]: [string, unknown]): string {
-  return `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`;
 }
 
 // By polling: file system events differ between systems, and a full log is renamed.

@@ -30,7 +30,6 @@ export function stackCommand(name: string, description: string): Command {
     .option('--json', 'print one JSON object');
 }
 
-/** The option of every command that works on a stack. */
 export function dataDirOption(): Option {
   return new Option('--data-dir <folder>', 'the folder of the stack')
     .default(join(ROOT, '.data'))
@@ -84,10 +83,7 @@ export async function answerOf<T>(server: string, answer: Promise<T>): Promise<T
   }
 }
 
-/**
- * Variables for the S3 API. None are needed on AWS: the SDK finds its settings there.
- * @throws StartError, ConfigError
- */
+/** Variables for the S3 API. None are needed on AWS, where the SDK finds its own. @throws StartError, ConfigError */
 export async function s3Variables(target: Target): Promise<NodeJS.ProcessEnv> {
   if (target.stage) return {};
   const url = await serverOf('s3', target);

@@ -78,9 +78,7 @@ async function newestFirst(s3: S3Client, bucket: string, prefix: string): Promis
   return objects.sort((a, b) => b.modified.localeCompare(a.modified) || b.key.localeCompare(a.key));
 }
 
-/**
- * Copies the pictures of an archive, or only its last one, to the keys that they would have as objects of their own.
- */
+/** Copies the pictures of an archive, or only its last one, to the keys that they would have as objects. */
 async function unpack(
   s3: S3Client,
   bucket: string,
@@ -100,7 +98,7 @@ async function unpack(
 
 async function download(s3: S3Client, bucket: string, key: string, folder: string): Promise<string> {
   const { Body } = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
-  return await save(Body as Readable, folder, key);
+  return save(Body as Readable, folder, key);
 }
 
 /** Writes one object to `folder/<key>`, whole or not at all. */

@@ -23,7 +23,6 @@ export function targetCommand(name: string, description: string): Command {
   return stackCommand(name, description).addOption(stageOption());
 }
 
-/** The option of every command that can also work on a stage on AWS. */
 export function stageOption(): Option {
   return new Option(
     '--stage <name>',

@@ -95,7 +95,6 @@ function inWords({ ok, since, error, before }: PartHealth): string {
 }
 
 interface CameraState {
-  /** The state that ingest reports. */
   state: string;
   /** Why it sends no frames. */
   error?: string;

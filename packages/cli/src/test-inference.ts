@@ -9,9 +9,8 @@ import { serverOf, type Target } from './running.ts';
 import { targetCommand } from './stage.ts';
 
 /** What `/predict` answers for one frame. */
-type Result =
-  | { frame_number: number; width: number; height: number; detections: Detection[] }
-  | { frame_number: number; error: string };
+type Result = Seen | { frame_number: number; error: string };
+type Seen = { frame_number: number; width: number; height: number; detections: Detection[] };
 
 interface Options extends Target {
   picture?: string;
@@ -91,14 +90,7 @@ async function predict(server: string, jpeg: Buffer): Promise<{ model: string; r
   return { model, result: results[0] };
 }
 
-function describe(answer: {
-  model: string;
-  milliseconds: number;
-  width: number;
-  height: number;
-  detections: Detection[];
-  annotated: string;
-}): string {
+function describe(answer: Seen & { model: string; milliseconds: number; annotated: string }): string {
   const { model, milliseconds, width, height, detections, annotated } = answer;
   const rows = detections.map(({ class_name, confidence, bbox }) => [
     class_name,

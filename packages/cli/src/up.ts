@@ -5,27 +5,19 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { State } from '@video-pipeline/local';
 import { errorIn, ROOT, StartError, signalProcess, supervisorOf } from '@video-pipeline/local/place';
-import { Command } from 'commander';
-import { dataDirOption, runningState } from './running.ts';
+import type { Command } from 'commander';
+import { runningState, stackCommand, type Target } from './running.ts';
 
 /** Long, since the first start installs Kafka, S3Proxy and the model. */
 const UP_MS = 600_000;
 /** A stop takes 5 s at most. */
 const DOWN_MS = 15_000;
 
-interface Options {
-  dataDir: string;
-  json?: boolean;
-}
-
 export function upCommand(): Command {
-  return new Command('up')
-    .description("start the pipeline in the background, as 'npm start' does, and wait until it runs")
+  return stackCommand('up', "start the pipeline in the background, as 'npm start' does, and wait until it runs")
     .argument('[options...]', "options of 'npm start', such as --source, --model or --no-ingest")
     .allowUnknownOption()
-    .addOption(dataDirOption())
-    .option('--json', 'print one JSON object')
-    .action(async (args: string[], { dataDir, json }: Options) => {
+    .action(async (args: string[], { dataDir, json }: Target) => {
       const state = (await runningState(dataDir)) ?? (await start(dataDir, args));
       console.log(json ? JSON.stringify(state) : describe(state));
     });
@@ -48,15 +40,11 @@ async function start(dataDir: string, args: string[]): Promise<State> {
   for (const end = Date.now() + UP_MS; Date.now() < end; ) {
     if (await Promise.race([exited, sleep(200, false)])) break;
     const state = await runningState(dataDir);
-    if (state && isComplete(state)) return state;
+    // The console is the last service to start.
+    if (state && (state.endpoints.console === undefined || 'console' in state.services)) return state;
   }
   const said = errorIn((await readFile(logFile, 'utf8')).split('\n'));
   throw new StartError(`the pipeline did not start: ${said}; see ${logFile}`);
-}
-
-/** The console is the last service to start. */
-function isComplete({ endpoints, services }: State): boolean {
-  return endpoints.console === undefined || 'console' in services;
 }
 
 function describe({ pid, endpoints }: State): string {
@@ -65,16 +53,13 @@ function describe({ pid, endpoints }: State): string {
 }
 
 export function downCommand(): Command {
-  return new Command('down')
-    .description('stop the pipeline and wait until it has ended; its data stays')
-    .addOption(dataDirOption())
-    .option('--json', 'print one JSON object')
-    .action(async ({ dataDir, json }: Options) => {
-      const pid = await supervisorOf(join(dataDir, 'run'));
-      if (pid) await stop(pid);
-      const said = pid ? 'stopped' : `nothing ran on ${dataDir}`;
-      console.log(json ? JSON.stringify({ stopped: pid ?? null }) : said);
-    });
+  const command = stackCommand('down', 'stop the pipeline and wait until it has ended; its data stays');
+  return command.action(async ({ dataDir, json }: Target) => {
+    const pid = await supervisorOf(join(dataDir, 'run'));
+    if (pid) await stop(pid);
+    const said = pid ? 'stopped' : `nothing ran on ${dataDir}`;
+    console.log(json ? JSON.stringify({ stopped: pid ?? null }) : said);
+  });
 }
 
 async function stop(pid: number): Promise<void> {

@@ -17,12 +17,8 @@ const REACH_MS = 5_000;
  * @throws ConfigError; StartError naming the variable whose server doesn't answer
  */
 export async function givenServers(note: (line: string) => void): Promise<Given> {
-  const config = readConfig([
-    'KAFKA_BOOTSTRAP_SERVERS',
-    'AWS_ENDPOINT_URL',
-    'INFERENCE_SERVICE_URL',
-    'S3_BUCKET',
-  ]);
+  const servers = ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'INFERENCE_SERVICE_URL'] as const;
+  const config = readConfig([...servers, 'S3_BUCKET']);
   const given: Given = {};
   if (process.env.KAFKA_BOOTSTRAP_SERVERS) {
     const kafka = config.KAFKA_BOOTSTRAP_SERVERS;
@@ -43,11 +39,8 @@ export async function givenServers(note: (line: string) => void): Promise<Given>
   if (process.env.INFERENCE_SERVICE_URL) {
     const inference = config.INFERENCE_SERVICE_URL;
     note(`using the inference server at ${inference}`);
-    await reach(
-      'INFERENCE_SERVICE_URL',
-      inference,
-      async () => (await fetch(urlBelow(inference, 'health'))).ok,
-    );
+    const ask = async () => (await fetch(urlBelow(inference, 'health'))).ok;
+    await reach('INFERENCE_SERVICE_URL', inference, ask);
     given.inference = inference;
   }
   return given;

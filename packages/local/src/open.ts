@@ -1,9 +1,6 @@
 import { spawn } from 'node:child_process';
 
-/**
- * Opens a page in the user's browser.
- * @param note receives the address where no browser can be opened
- */
+/** Opens a page in the user's browser. @param note receives the address where no browser can be opened */
 export function openBrowser(url: string, note: (line: string) => void): void {
   const command = process.platform === 'darwin' ? 'open' : 'xdg-open';
   const opener = spawn(command, [url], { detached: true, stdio: 'ignore' });

@@ -105,7 +105,7 @@ export async function runModel({ options: { model }, given, ports, launcher, not
   }
   if (!model) await buildModel(note);
   const args = ['--port', String(ports.model), ...(model ? ['--model', model] : [])];
-  await launcher.node('model', 'model', 'model/src/main.ts', () => ({ args }));
+  await launcher.node('model', 'model', 'model/src/main.ts', { args });
 }
 
 /** Address at which this process reaches servers that listen on HOST. */
@@ -134,7 +134,7 @@ export async function runCameras(
   const clips = await fetched;
   if (clips.length === 0) return;
   const args = ['--port', String(ports.cameras), ...clips.map(({ id, url }) => `${id}=${url}`)];
-  await launcher.node('cameras', 'ends', 'packages/camera/src/main.ts', () => ({ args }));
+  await launcher.node('cameras', 'ends', 'packages/camera/src/main.ts', { args });
 }
 
 export function runStage(
@@ -151,11 +151,8 @@ export function runStage(
   const { METRICS_PORT: first } = readConfig(['METRICS_PORT']);
   const place = STAGES.findIndex(({ name }) => name === stage.name);
   const own = { ...env, ...(first && { METRICS_PORT: String(first + place) }) };
-  return launcher.node(stage.name, 'stages', 'packages/event-source/src/main.ts', () => ({
-    args,
-    env: own,
-    begin: () => servers,
-  }));
+  const inputs = { args, env: own, begin: () => servers };
+  return launcher.node(stage.name, 'stages', 'packages/event-source/src/main.ts', inputs);
 }
 
 /** Whether a run ends by itself. If so, it needs no compactor: it ends before an hour is over. */
@@ -164,10 +161,7 @@ export function endsByItself({ frames, sources }: StackOptions): boolean {
 }
 
 export function runCompact({ launcher }: Context, env: NodeJS.ProcessEnv): Promise<Service> {
-  return launcher.node('compact', 'stages', 'packages/tables/src/main.ts', () => ({
-    env,
-    inBackground: true,
-  }));
+  return launcher.node('compact', 'stages', 'packages/tables/src/main.ts', { env, inBackground: true });
 }
 
 export function runIngest(
@@ -192,20 +186,14 @@ export function runIngest(
     HEALTH_PORT: String(ports.health),
     ...(frameRate ? { FRAME_RATE: String(frameRate) } : {}),
   };
-  return launcher.node(
-    'ingest',
-    'ends',
-    'ingest-host/src/main.ts',
+  const begin = async () => {
+    await asked;
     // After a crash, only the rest of the frames is missing.
-    () => ({
-      env: own,
-      begin: async () => {
-        await asked;
-        return frames ? { MAX_FRAMES: String(await missing()) } : undefined;
-      },
-    }),
-    async (saidSo) => (frames ? (await missing()) <= 0 : saidSo || endByThemselves(sources)),
-  );
+    return frames ? { MAX_FRAMES: String(await missing()) } : undefined;
+  };
+  const isDone = async (saidSo: boolean) =>
+    frames ? (await missing()) <= 0 : saidSo || endByThemselves(sources);
+  return launcher.node('ingest', 'ends', 'ingest-host/src/main.ts', { env: own, begin }, isDone);
 }
 
 export function runConsole(
@@ -215,8 +203,6 @@ export function runConsole(
 ): Promise<Service> {
   const ingest = options.ingest ? { INGEST_URL: `http://${here()}:${ports.health}` } : {};
   const own = { ...env, ...ingest, CONSOLE_PORT: String(ports.console) };
-  return launcher.node('console', 'ends', 'packages/console/src/main.ts', () => ({
-    env: own,
-    begin: () => asked,
-  }));
+  const inputs = { env: own, begin: () => asked };
+  return launcher.node('console', 'ends', 'packages/console/src/main.ts', inputs);
 }

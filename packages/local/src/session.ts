@@ -61,13 +61,8 @@ const STALL_MS = 60_000;
  * are annotated or in `failed/`. With video files alone, it is done once all their frames are. Otherwise it never ends.
  * @throws the errors of {@link startStack}; StartError for a run that makes no progress, naming the stage at fault
  */
-export async function runSession(
-  options: StackOptions,
-  hooks: SessionHooks,
-  signal: AbortSignal,
-): Promise<Summary> {
-  return new Session(options, hooks).run(signal);
-}
+export const runSession = (options: StackOptions, hooks: SessionHooks, signal: AbortSignal) =>
+  new Session(options, hooks).run(signal);
 
 class Session {
   readonly #options: StackOptions;
@@ -143,10 +138,8 @@ class Session {
     let progress = '';
     let progressAt = Date.now();
     const { note } = this.#hooks;
-    const health = new HealthWatch(
-      stackProbes(stack, (lag) => (this.#lag = lag)),
-      { info: note, warn: note },
-    );
+    const probes = stackProbes(stack, (lag) => (this.#lag = lag));
+    const health = new HealthWatch(probes, { info: note, warn: note });
     signal.addEventListener('abort', () => health.stop(), { once: true });
     while (!signal.aborted) {
       await this.#usage.sample();

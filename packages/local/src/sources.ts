@@ -119,7 +119,6 @@ export function endsByItself(url: string): boolean {
   return !SCHEME.test(url) && !url.endsWith('?loop');
 }
 
-/** Whether all sources end by themselves. */
 export function endByThemselves(sources: readonly Source[]): boolean {
   return sources.every((source) => source.finite);
 }

@@ -29,7 +29,6 @@ import type { Service } from './supervisor/supervise.ts';
 /** MAX_LATENCY_SECONDS of a local stack, unless it is set. */
 const MAX_LATENCY_DEFAULT = 5;
 
-/** Addresses of the parts of the stack. */
 export interface Endpoints {
   kafka: string;
   s3: string;

@@ -49,9 +49,7 @@ interface AuditOptions {
   framesTopic: string;
   detectionsTopic: string;
   s3Prefix: string;
-  /**
-   * Consumer groups whose offsets show which frames are on their way (KAFKA_GROUP_ID). Left out: none is on its way.
-   */
+  /** Consumer groups whose offsets show which frames are on their way (KAFKA_GROUP_ID). Left out: none is. */
   groupId?: string;
   /** Also compares each stored picture with its frame: reads every object. */
   pixels: boolean;
@@ -88,7 +86,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   const unlisted: { name: string; key: string | undefined; folder: string | undefined }[] = [];
   await readTopic(options.kafka, options.framesTopic, async (record) => {
     report.published++;
-    const frame = tryDecode(record);
+    const frame = tryDecode(record, decodeFrame);
     if (frame) addNumber(held, frame);
     const seen = frame && detected.get(idOf(frame));
     const isFailed = isIn(failed, record) || (seen?.records.some((one) => isIn(failed, one)) ?? false);
@@ -114,10 +112,8 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
       if (!(await samePicture(frame.jpeg, picture, seen?.detections ?? []))) report.wrongPixels.push(name);
     }
   });
-  const notKept = await keysNotKept(
-    options.bucket,
-    unlisted.flatMap(({ folder }) => folder ?? []),
-  );
+  const folders = unlisted.flatMap(({ folder }) => folder ?? []);
+  const notKept = await keysNotKept(options.bucket, folders);
   for (const { name, key } of unlisted) {
     if (key && notKept.has(key)) {
       report.notKept++;
@@ -249,7 +245,7 @@ async function readDetected({ kafka, detectionsTopic }: AuditOptions) {
   const claims = new Map<string, string>();
   await readTopic(kafka, detectionsTopic, (record) => {
     // The detections may be what is wrong with the record. It still belongs to a frame.
-    const frame = tryDecode(record, decodeSeenFrame) ?? tryDecode(record);
+    const frame = tryDecode(record, decodeSeenFrame) ?? tryDecode(record, decodeFrame);
     if (!frame) return;
     const id = idOf(frame);
     const records = detected.get(id)?.records ?? [];
@@ -261,9 +257,7 @@ async function readDetected({ kafka, detectionsTopic }: AuditOptions) {
   return { detected, claims };
 }
 
-function tryDecode(record: PlacedRecord): Frame | undefined;
-function tryDecode<T>(record: PlacedRecord, decode: (record: PlacedRecord) => T): T | undefined;
-function tryDecode(record: PlacedRecord, decode: (record: PlacedRecord) => unknown = decodeFrame): unknown {
+function tryDecode<T>(record: PlacedRecord, decode: (record: PlacedRecord) => T): T | undefined {
   try {
     return decode(record);
   } catch {

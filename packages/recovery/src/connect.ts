@@ -1,9 +1,9 @@
-import { type Config, readConfig } from '@video-pipeline/config';
-import { connectKafka, type Kafka, SILENT, withAdmin } from '@video-pipeline/kafka';
+import { readConfig } from '@video-pipeline/config';
+import { connectKafka, SILENT, withAdmin } from '@video-pipeline/kafka';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
 import { STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { createLogger, messageOf, within } from '@video-pipeline/telemetry';
-import { type Bucket, openBucket } from './bucket.ts';
+import { openBucket } from './bucket.ts';
 
 const NAMES = [
   ...STORAGE_VARIABLES,
@@ -23,21 +23,12 @@ Looks at the pipeline that runs on this machine (--data-dir <folder> for another
 /** Longest wait before a server counts as not answering. */
 const REACH_MS = 4_500;
 
-export interface Connections {
-  config: Config<(typeof NAMES)[number]>;
-  bucket: Bucket;
-  kafka: Kafka;
-}
-
 /**
  * Connects one command to Kafka and to the bucket that the environment names.
  * @param needs servers that must answer before the command begins
  * @throws Error naming the server that does not answer; ConfigError
  */
-export async function connectEnvironment(
-  name: string,
-  needs: readonly ('kafka' | 'bucket')[] = ['bucket'],
-): Promise<Connections> {
+export async function connectEnvironment(name: string, needs: readonly ('kafka' | 'bucket')[] = ['bucket']) {
   const config = readConfig(NAMES);
   const bucket = openBucket(config);
   const kafka = connectKafka(name, createLogger(name));

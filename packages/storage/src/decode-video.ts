@@ -13,10 +13,7 @@ import { Scaler, type Size } from './scaler.ts';
 /** Quantizer of FFmpeg's JPEG encoder, from 1, the best, to 31. It is close to libjpeg's quality 90. */
 const QUANTIZER = 3;
 
-/**
- * All pictures of a video as JPEGs of this size, pixels, in display order.
- * @throws FFmpegError
- */
+/** All pictures of a video as JPEGs of this size, pixels, in display order. @throws FFmpegError */
 export async function decodeVideo(video: Buffer, size: Size): Promise<Buffer[]> {
   // FFmpeg reads a file on its own threads.
   const folder = await mkdtemp(join(tmpdir(), 'segment-'));
@@ -60,7 +57,6 @@ async function decodeFile(path: string, size: Size): Promise<Buffer[]> {
   return all;
 }
 
-/** Makes JPEGs of one size. */
 class JpegWriter implements Disposable {
   readonly #encoder = new CodecContext();
   readonly #packet = new Packet();

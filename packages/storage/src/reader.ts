@@ -31,7 +31,6 @@ export interface PageOptions {
   limit?: number;
 }
 
-/** Lists and reads the objects of one bucket. */
 export interface Reader {
   /** Objects whose keys begin with `prefix`, in key order. */
   page(prefix: string, options?: PageOptions): Promise<ListPage>;
@@ -47,11 +46,7 @@ export interface Reader {
 export interface FolderReader extends Reader {
   /** Names of the folders directly under `prefix`, without slashes. */
   folders(prefix: string): Promise<string[]>;
-  /**
-   * Writes an object to a file, however large it is.
-   * @returns its bytes
-   * @throws an error that {@link isMissing} knows
-   */
+  /** Writes an object of any size to a file. @returns its bytes. @throws an error that {@link isMissing} knows */
   save(key: string, path: string): Promise<number>;
 }
 

@@ -21,10 +21,7 @@ interface SegmentIndex {
   frames: [capturedAt: number, frameNumber: number][];
 }
 
-/**
- * Puts the index into a fragmented MP4.
- * @throws Error if what describes the stream leaves no room for it
- */
+/** Puts the index into a fragmented MP4. @throws Error if what describes the stream leaves no room for it */
 export function packSegment(mp4: Buffer, index: SegmentIndex): Buffer {
   const at = boxesOf(mp4).find(({ type }) => type === 'moof')?.offset ?? mp4.length;
   const text = JSON.stringify(index);

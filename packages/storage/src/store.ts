@@ -22,7 +22,6 @@ export interface StoredObject {
   storageClass?: 'STANDARD' | 'STANDARD_IA' | 'ONEZONE_IA' | 'INTELLIGENT_TIERING' | 'GLACIER_IR' | undefined;
 }
 
-/** Writes objects into one bucket. */
 export interface Store {
   /** Resolves once the bucket has acknowledged the object; an object of the same key is overwritten. */
   put(object: StoredObject): Promise<void>;

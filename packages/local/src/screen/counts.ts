@@ -65,7 +65,6 @@ interface Stream {
 /** Adds up the stages' metrics by stream: of this run's sources, and of a limited number of other streams. */
 export class Counts {
   readonly #streams = new Map<string, Stream>();
-  /** Ids of this run's sources. */
   #sources: ReadonlySet<string> = new Set();
   #others = 0;
   #latency = createHistogram();

@@ -68,7 +68,6 @@ export class Screen {
   }
 }
 
-/** The state as lines of text. */
 export function tableLines(state: State, paint: (style: Style, text: string) => string): string[] {
   const rows = Object.entries(state.streams).map(([id, one]) => [
     id,
@@ -118,7 +117,6 @@ export function lagLine(lag: Record<string, number>): string {
     .join(', ')}`;
 }
 
-/** The summary for a person. */
 export function summaryLines(summary: Summary): string[] {
   const { p50, p95, p99 } = summary.latency_ms;
   const frames = Object.entries(summary.frames).map(([id, one]) => [id, ...Object.values(one).map(String)]);

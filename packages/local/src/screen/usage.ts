@@ -20,7 +20,6 @@ interface Tracked {
 export class UsageMeter {
   readonly #tracked = new Map<string, Tracked>();
 
-  /** Sets the process id of a name. */
   track(name: string, pid: number): void {
     const before = this.#tracked.get(name);
     this.#tracked.set(name, {
@@ -75,10 +74,7 @@ async function fromProc(pid: number): Promise<Usage> {
   // The command is field 2, in parentheses, and may hold any character. utime and stime are fields 14 and 15.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? [];
   const peakKib = Number(/^VmHWM:\s+(\d+) kB/m.exec(status ?? '')?.[1] ?? 0);
-  return {
-    cpu_seconds: (Number(fields[11]) + Number(fields[12])) / USER_HZ,
-    peak_rss_bytes: peakKib * 1024,
-  };
+  return { cpu_seconds: (Number(fields[11]) + Number(fields[12])) / USER_HZ, peak_rss_bytes: peakKib * 1024 };
 }
 
 async function fromPs(pid: number): Promise<Usage> {

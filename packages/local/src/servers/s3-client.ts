@@ -20,7 +20,6 @@ export function connectS3(
   });
 }
 
-/** Creates the bucket unless it is there. */
 export async function ensureBucket(s3: S3Client, bucket: string): Promise<void> {
   try {
     await s3.send(new HeadBucketCommand({ Bucket: bucket }));

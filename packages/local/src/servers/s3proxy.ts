@@ -30,9 +30,7 @@ export async function startS3Proxy(options: {
   /** Left out: the credentials in `<dataDir>/credentials`, which are made if there are none. */
   credentials?: S3Credentials;
   note?: (line: string) => void;
-  /**
-   * How long after the start its classes are archived, milliseconds, if they are not yet; see {@link sharedClasses}.
-   */
+  /** Milliseconds from the start until its classes are archived, if they are not yet; see {@link sharedClasses}. */
   archiveAfterMs?: number;
   /** Ends S3Proxy before it is ready. */
   stop?: AbortSignal;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { within } from '@video-pipeline/telemetry';
 import { ROOT } from '../place.ts';
-import { startChild } from './child.ts';
+import { type ChildProgram, startChild } from './child.ts';
 import { type LocalServer, StartError } from './processes.ts';
 import { type Service, supervise } from './supervise.ts';
 
@@ -14,19 +14,6 @@ export interface LauncherHooks {
   onStart: (name: string, pid: number) => void;
 }
 
-/** Arguments and variables of a Node process. */
-export interface Inputs {
-  args?: readonly string[];
-  env?: NodeJS.ProcessEnv;
-  /**
-   * Resolves when what the process needs is up, with variables that are known only then. Until then, the process only
-   * loads its modules.
-   */
-  begin?: () => Promise<NodeJS.ProcessEnv | undefined>;
-  /** Whether all other processes go before it. */
-  inBackground?: boolean;
-}
-
 /** Services that still run this long after the stop began are killed, milliseconds. */
 const STOP_MS = 3_600;
 /**
@@ -36,7 +23,6 @@ const STOP_MS = 3_600;
  */
 const STOP_ORDER = { ends: 1_200, stages: 2_600, model: 2_800, servers: STOP_MS } as const;
 
-/** Place of a service in the order of the stop. */
 export type Place = keyof typeof STOP_ORDER;
 
 /** Starts the services of a stack, keeps them running, and stops them in order. */
@@ -86,7 +72,7 @@ export class Launcher {
 
   /**
    * Runs a Node process of the pipeline.
-   * @param inputs called at each start
+   * @param inputs its `begin` is called at each start
    * @param isDone called when the process ended with exit code 0, or reported that it is finished
    * @throws StartError
    */
@@ -94,15 +80,14 @@ export class Launcher {
     name: string,
     place: Place,
     script: string,
-    inputs: () => Inputs | Promise<Inputs>,
+    { begin, ...inputs }: Pick<ChildProgram, 'args' | 'env' | 'begin' | 'inBackground'>,
     isDone?: (saidSo: boolean) => Promise<boolean>,
   ): Promise<Service> {
-    const launch = async (stop: AbortSignal) => {
-      const { begin, ...given } = await inputs();
-      return startChild({
+    const launch = (stop: AbortSignal) =>
+      startChild({
         name,
         script: join(ROOT, script),
-        ...given,
+        ...inputs,
         // A process that still waits when the stop begins has nothing to finish.
         begin: begin && (() => Promise.race([begin(), this.#stopping.promise])),
         pidFile: join(this.#dataDir, 'run', `${name}.pid`),
@@ -110,7 +95,6 @@ export class Launcher {
         onLine: this.#hooks.onLine,
         stop,
       });
-    };
     return this.run(name, place, launch, isDone);
   }
 

@@ -27,10 +27,8 @@ export class StartError extends Error {
   override readonly name = 'StartError';
 }
 
-type AwaitedAll<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> };
-
 /** Waits for all, and then throws the first error: a part that is still starting can't be stopped yet. */
-export async function all<T extends readonly unknown[] | []>(work: T): Promise<AwaitedAll<T>> {
+export async function all<T extends readonly unknown[] | []>(work: T) {
   await Promise.allSettled(work);
   return Promise.all(work);
 }
@@ -83,9 +81,6 @@ export async function startProblem(
     over.abort();
   }
 }
-
-/** Suffix of the files that hold the process ids of a running stack. */
-const PID_SUFFIX = '.pid';
 
 /** The process id in a pid file, if the file exists. */
 export function readPid(pidFile: string): number | undefined {
@@ -150,11 +145,11 @@ export async function endLeftover(pidFile: string): Promise<void> {
 
 /** Ends every process that an earlier run left behind in `runDir`. */
 export async function endLeftovers(runDir: string): Promise<void> {
-  const names = (await readdir(runDir)).filter((name) => name.endsWith(PID_SUFFIX) && name !== LOCK);
+  const names = (await readdir(runDir)).filter((name) => name.endsWith('.pid') && name !== LOCK);
   await Promise.all(names.map((name) => endLeftover(join(runDir, name))));
 }
 
-const LOCK = `supervisor${PID_SUFFIX}`;
+const LOCK = 'supervisor.pid';
 
 /** The supervisor that runs on `runDir` now, if there is one. */
 export function supervisorOf(runDir: string): Promise<number | undefined> {

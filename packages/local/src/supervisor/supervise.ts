@@ -8,7 +8,6 @@ export type ServiceState = 'running' | 'restarting' | 'finished' | 'stopped';
 export interface Service {
   readonly name: string;
   readonly state: ServiceState;
-  /** Process id of the current process. */
   readonly pid: number | undefined;
   readonly restarts: number;
   /** Resolves when the process ended by itself, with its work done. */
@@ -52,6 +51,7 @@ class Supervised implements Service {
   readonly #options: SuperviseOptions;
   readonly #stopping = new AbortController();
   readonly #finish = Promise.withResolvers<void>();
+  readonly finished = this.#finish.promise;
   #server: Awaited<ReturnType<SuperviseOptions['launch']>> | undefined;
   #watching: Promise<void> = Promise.resolve();
   state: ServiceState = 'running';
@@ -70,10 +70,6 @@ class Supervised implements Service {
     return this.#server?.pid;
   }
 
-  get finished(): Promise<void> {
-    return this.#finish.promise;
-  }
-
   async begin(): Promise<void> {
     await this.#launch();
     this.#watching = this.#watch();
@@ -81,7 +77,7 @@ class Supervised implements Service {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#endCurrent();
+    await this.#server?.stop();
     await this.#watching;
   }
 
@@ -89,10 +85,6 @@ class Supervised implements Service {
     this.#stopping.abort();
     await this.#server?.kill();
     await this.#watching;
-  }
-
-  async #endCurrent(): Promise<void> {
-    await this.#server?.stop();
   }
 
   async #launch(): Promise<void> {
@@ -126,7 +118,7 @@ class Supervised implements Service {
       this.restarts++;
       await this.#launch().catch((error) => signal.aborted || note(error.message));
       // A stop began meanwhile, and did not know this process yet: it ends here.
-      if (signal.aborted) await this.#endCurrent();
+      if (signal.aborted) await this.#server?.stop();
     }
     this.state = 'stopped';
   }
