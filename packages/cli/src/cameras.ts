@@ -15,14 +15,11 @@ import {
 import { redact } from '@video-pipeline/telemetry';
 import { Command, Option } from 'commander';
 import { runInForeground } from './foreground.ts';
-import { answerOf, dataDirOption } from './running.ts';
+import { answerOf, dataDirOption, type Target as StackTarget } from './running.ts';
 import { stageOption, useStage } from './stage.ts';
 
-interface Target {
-  dataDir: string;
-  stage?: string;
+interface Target extends StackTarget {
   streams?: string;
-  json?: boolean;
 }
 
 const program = new Command('npm run cameras --')

@@ -70,10 +70,7 @@ function readOutputs(file: string): Partial<Outputs> {
   }
 }
 
-/**
- * Replaces the servers of this machine by those of a stage, for all that reads variables from now on.
- * @returns the stage's name
- */
+/** From now on, variables name the servers of a stage instead of this machine's. @returns the stage's name */
 export function useStage(given: string): string {
   const { stage, variables } = findStage(given);
   for (const [name, value] of Object.entries(variables)) {

@@ -14,7 +14,10 @@ const UP_MS = 600_000;
 const DOWN_MS = 15_000;
 
 export function upCommand(): Command {
-  return stackCommand('up', "start the pipeline in the background, as 'npm start' does, and wait until it runs")
+  return stackCommand(
+    'up',
+    "start the pipeline in the background, as 'npm start' does, and wait until it runs",
+  )
     .argument('[options...]', "options of 'npm start', such as --source, --model or --no-ingest")
     .allowUnknownOption()
     .action(async (args: string[], { dataDir, json }: Target) => {

@@ -1,5 +1,5 @@
 import type { CameraDraft, CameraEntry, CameraList, CameraTest } from '../src/api.ts';
-import { API, button, during, getJson, h, sendJson, setText, tableOf } from './dom.ts';
+import { API, button, during, getJson, h, selectOf, sendJson, setText, tableOf } from './dom.ts';
 import { type LiveFeed, streamState } from './live.ts';
 
 const UNWRITABLE =
@@ -8,9 +8,7 @@ const UNWRITABLE =
 /** Longest wait for a camera test, milliseconds. */
 const TEST_MS = 20_000;
 
-/**
- * The cameras of the list of streams with their states; to add, change, disable and remove them. @returns ends the view
- */
+/** The cameras of the list of streams and their states: add, change, disable, remove. @returns ends the view */
 export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
   const status = h('p', { role: 'status' });
   const columns = ['Camera', 'State', 'Address', 'Frames a second', ''];
@@ -107,13 +105,8 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
     step: 'any',
     placeholder: 'as set',
   });
-  const transport = h(
-    'select',
-    {},
-    ...['tcp', 'udp', 'udp_multicast', 'http', 'auto'].map((value) =>
-      h('option', { value }, value.replace('_', ' ').toUpperCase()),
-    ),
-  );
+  const transports = ['tcp', 'udp', 'udp_multicast', 'http', 'auto'];
+  const transport = selectOf(transports.map((name) => [name, name.replace('_', ' ').toUpperCase()]));
   const submit = h('button', { type: 'submit' }, 'Save camera');
   const test = button('Test');
   const found = h('p', { role: 'status' });

@@ -28,6 +28,13 @@ export function button(text: string, properties: Record<string, unknown> = {}): 
   return h('button', { type: 'button', ...properties }, text);
 }
 
+export function selectOf(
+  options: readonly (readonly [value: string, text: string])[],
+  properties: Record<string, unknown> = {},
+): HTMLSelectElement {
+  return h('select', properties, ...options.map(([value, text]) => h('option', { value }, text)));
+}
+
 /** Buttons of which one is pressed. @param choose receives the value of the button that is pressed now */
 export function choiceOf<Value>(
   options: readonly (readonly [Value, string])[],
@@ -78,11 +85,7 @@ export function noteOutages(now: readonly string[]): void {
 /** Longest wait for an answer, milliseconds. */
 export const DEADLINE_MS = 10_000;
 
-/**
- * The JSON that the server sends for `path`.
- * @param ms longest wait, milliseconds
- * @throws Error with the server's own message
- */
+/** The JSON that the server sends for `path`, within `ms` milliseconds. @throws Error with the server's own message */
 export async function getJson<Value>(
   path: string,
   options: RequestInit = {},

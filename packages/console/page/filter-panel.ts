@@ -41,9 +41,7 @@ export function filterPanel(
   return { element, addClasses };
 
   function toggleOf(text: string, name: 'boxes' | 'labels' | 'zones' | 'tracks'): HTMLElement {
-    return toggle(text, (on) => {
-      filter[name] = on;
-    });
+    return toggle(text, (on) => (filter[name] = on));
   }
 
   function toggle(text: string, set: (on: boolean) => void, ...before: Node[]): HTMLElement {

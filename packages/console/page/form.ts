@@ -1,5 +1,5 @@
 import type { Names } from '../src/api.ts';
-import { API, getJson, h } from './dom.ts';
+import { API, getJson, h, selectOf } from './dom.ts';
 import { localTime, timeOfField } from './times.ts';
 
 /** Fields of a form whose values are kept in the address. Each field starts with the value from there. */
@@ -11,8 +11,7 @@ export function fieldsOf(asked: URLSearchParams) {
     name: string,
     values: readonly (readonly [value: string, text: string])[],
   ) => {
-    const options = values.map(([value, text]) => h('option', { value }, text));
-    const field = h('select', { name }, h('option', { value: '' }, 'all'), ...options);
+    const field = selectOf([['', 'all'], ...values], { name });
     field.value = asked.get(name) ?? '';
     return label(text, field);
   };

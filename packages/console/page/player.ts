@@ -2,10 +2,7 @@ import type { FrameFacts } from '../src/api.ts';
 import { button, getJson, h, setText, streamPath } from './dom.ts';
 import { frameId } from './picture.ts';
 
-/**
- * Pause, and steps back and forth through the frames that the server still holds. @param current the frame on the
- * screen
- */
+/** Pause, and steps through the frames that the server still holds. @param current the frame on the screen */
 export function createPlayer(
   streamId: string,
   show: (frame: FrameFacts) => Promise<void>,

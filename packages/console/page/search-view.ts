@@ -1,6 +1,6 @@
 import type { ExportSize, FrameFacts, Histogram, SearchResult } from '../src/api.ts';
 import { drawTimeline } from './chart.ts';
-import { API, button, getJson, h, setText } from './dom.ts';
+import { API, button, getJson, h, selectOf, setText } from './dom.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { dateTime, summary, timeOf } from './format.ts';
 import { openFrame, openNamed } from './frame-dialog.ts';
@@ -145,8 +145,7 @@ const FORMATS = [
 
 /** A download of the whole result. Its size is shown first. */
 function exportBar(query: URLSearchParams): HTMLElement {
-  const format = h('select', { ariaLabel: 'Format of the export' });
-  format.append(...FORMATS.map(([value, text]) => h('option', { value }, text)));
+  const format = selectOf(FORMATS, { ariaLabel: 'Format of the export' });
   const link = h('a', { download: '' }, 'Download');
   const size = h('span', { className: 'dim' });
   format.onchange = async () => {

@@ -1,6 +1,6 @@
 import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { ShapeDraft, StreamScene } from '../src/api.ts';
-import { button, h, setText } from './dom.ts';
+import { button, h, selectOf, setText } from './dom.ts';
 
 /** Texts for the shapes, and how many points each has. */
 export const KINDS = {
@@ -77,11 +77,7 @@ export function shapeForm() {
   const count = number('0');
   count.step = '1';
   const exclude = h('input', { type: 'checkbox' });
-  const direction = h(
-    'select',
-    {},
-    ...Object.entries(DIRECTIONS).map(([value, text]) => h('option', { value }, text)),
-  );
+  const direction = selectOf(Object.entries(DIRECTIONS));
   const ofZone = h(
     'span',
     { className: 'rules' },

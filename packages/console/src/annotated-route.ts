@@ -1,7 +1,7 @@
 import type { Config } from '@video-pipeline/config';
 import { annotatedKey, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
-import { cached, isMissing, type Reader } from '@video-pipeline/storage';
+import { cached, ifThere, type Reader } from '@video-pipeline/storage';
 import type { FastifyInstance } from 'fastify';
 import { type Asked, FRAME, streamOf } from './params.ts';
 
@@ -33,13 +33,11 @@ export function addAnnotatedRoute(
     const { time, number } = request.params;
     const frame = { streamId: streamOf(request), capturedAt: Number(time), frameNumber: Number(number) };
     if (frame.capturedAt > MAX_TIME) throw new HttpError(404, 'no such frame');
-    const body = await bucket.read(annotatedKey(prefix, frame)).catch(async (error) => {
-      if (!isMissing(error)) throw error;
-      if (Date.now() - frame.capturedAt < SETTLE_MS)
-        throw new HttpError(404, 'This picture is not stored yet.');
-      throw new HttpError(404, whyMissing(frame.capturedAt, await oldestOf(frame.streamId), keeping));
-    });
-    return reply.type('image/jpeg').header('cache-control', 'private, max-age=3600').send(body);
+    const body = await ifThere(bucket.read(annotatedKey(prefix, frame)));
+    if (body) return reply.type('image/jpeg').header('cache-control', 'private, max-age=3600').send(body);
+    if (Date.now() - frame.capturedAt < SETTLE_MS)
+      throw new HttpError(404, 'This picture is not stored yet.');
+    throw new HttpError(404, whyMissing(frame.capturedAt, await oldestOf(frame.streamId), keeping));
   });
 }
 

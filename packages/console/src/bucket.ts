@@ -2,10 +2,7 @@ import { S3Client } from '@aws-sdk/client-s3';
 import { type Bucket, openBucket } from '@video-pipeline/recovery/bucket';
 import { type StorageSettings, s3Config } from '@video-pipeline/storage';
 
-/**
- * The bucket that the settings name, with short timeouts, since a person waits for the page. Nothing is sent before it
- * is used.
- */
+/** The bucket that the settings name, with short timeouts: a person waits for the page. Nothing is sent before use. */
 export function openArchiveBucket(settings: StorageSettings): Bucket {
   const client = new S3Client({
     ...s3Config(settings),

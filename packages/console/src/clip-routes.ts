@@ -2,7 +2,7 @@ import { archiveSpanOf, clipKey, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import {
   type ClipSettings,
-  isMissing,
+  ifThere,
   objectsOf,
   playlistOf,
   type Reader,
@@ -111,10 +111,8 @@ async function sendStored(
   request: AskedRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const body = await stored.do(key, () => bucket.read(key), goneOf(reply)).catch((error) => {
-    if (isMissing(error)) throw new HttpError(404, 'no such video is stored');
-    throw error;
-  });
+  const body = await ifThere(stored.do(key, () => bucket.read(key), goneOf(reply)));
+  if (!body) throw new HttpError(404, 'no such video is stored');
   const headers = { 'cache-control': 'private, max-age=3600', 'content-type': 'video/mp4' };
   const part = ranged({ body, headers }, request.headers.range);
   return reply

@@ -65,10 +65,7 @@ async function follow(options: FeedOptions, signal: AbortSignal): Promise<void> 
   }
 }
 
-/**
- * Resolves when `stop` aborts; rejects when the consumer crashes. @param over aborts when the result is no longer
- * needed
- */
+/** Resolves when `stop` aborts; rejects when the consumer crashes. @param over aborts when nobody waits any more */
 function endOf(consumer: Consumer, stop: AbortSignal, over: AbortSignal): Promise<void> {
   const ended = new Promise<void>((resolve, reject) => {
     consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));

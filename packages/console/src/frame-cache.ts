@@ -77,10 +77,7 @@ export class FrameCache {
     return this.#forgotten;
   }
 
-  /**
-   * Removes the oldest frame of the streams with several frames. If there are none, it empties the oldest of the newest
-   * frames.
-   */
+  /** Removes the oldest frame of streams with several frames. Without any, it empties the oldest of the newest. */
   #dropOldest(): boolean {
     let oldest: { frames: Map<string, DetectedFrame>; frame: DetectedFrame } | undefined;
     for (const frames of this.#streams.values()) {

@@ -54,9 +54,7 @@ export function sendLogin(reply: FastifyReply, page: Page, isWrong = false): Fas
   return reply.status(401).type(login.type).send(body);
 }
 
-/**
- * @throws HttpError for a request that a page of another site made the browser send, unless it is a link to the console
- */
+/** @throws HttpError for a request that a page of another site made the browser send, except a link to the console */
 function refuseForeign(request: FastifyRequest, origin: Origin): void {
   const { method, routeOptions } = request;
   const source = origin.sourceOf(request);

@@ -1,7 +1,7 @@
 import { eventKey, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import { parseSceneEvent } from '@video-pipeline/scene';
-import { isMissing, type Reader } from '@video-pipeline/storage';
+import { ifThere, type Reader } from '@video-pipeline/storage';
 import type { Tables } from '@video-pipeline/tables';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
@@ -72,9 +72,8 @@ export function addHistoryRoutes(
     async ({ params }): Promise<StoredEvent> => {
       const ref = { at: Number(params.time), event_id: params.id ?? '' };
       if (ref.at > MAX_TIME) throw new HttpError(404, 'no such event');
-      const event = await bucket.read(eventKey(ref)).then(parseSceneEvent, (error) => {
-        if (!isMissing(error)) throw error;
-      });
+      const body = await ifThere(bucket.read(eventKey(ref)));
+      const event = body && parseSceneEvent(body);
       if (!event) throw new HttpError(404, 'no such event');
       const marked = await reviews.marked({ from: ref.at, to: ref.at });
       return { ...event, reviewed: marked.includes(ref.event_id) };

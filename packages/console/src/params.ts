@@ -46,17 +46,6 @@ export function severalOf(query: URLSearchParams, name: string): string[] {
   return query.getAll(name).filter(Boolean).slice(0, MOST_NAMES);
 }
 
-/** @throws HttpError when the query's value is none of these */
-export function oneOf<Value extends string>(
-  query: URLSearchParams,
-  name: string,
-  values: readonly Value[],
-): Value {
-  const value = values.find((one) => one === query.get(name));
-  if (value === undefined) throw new HttpError(400, `${name} must be one of ${values.join(', ')}`);
-  return value;
-}
-
 /** Length of the bins of a range, ms, so that there are at most `most`. At least one second. */
 export function binMsOf({ from, to }: { from: number; to: number }, most: number): number {
   return Math.max(1_000, Math.ceil((to - from) / most));

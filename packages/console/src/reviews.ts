@@ -1,6 +1,6 @@
 import { hourFolder } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
-import { inParallel, isMissing, type MergingStore, objectsOf, type Reader } from '@video-pipeline/storage';
+import { ifThere, inParallel, type MergingStore, objectsOf, type Reader } from '@video-pipeline/storage';
 
 /** Event id -> when somebody reviewed the event, epoch ms. */
 type Marks = Record<string, number>;
@@ -96,10 +96,7 @@ export class Reviews {
   async #read(key: string, etag: string): Promise<string[]> {
     const known = this.#hours.get(key);
     if (known?.etag === etag) return known.ids;
-    const text = await this.#bucket.read(key).catch((error) => {
-      if (isMissing(error)) return '{}';
-      throw error;
-    });
+    const text = (await ifThere(this.#bucket.read(key))) ?? '{}';
     const ids = Object.keys(JSON.parse(text.toString()));
     this.#hours.delete(key);
     this.#hours.set(key, { etag, ids });

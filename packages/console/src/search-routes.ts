@@ -5,7 +5,7 @@ import { exported, FORMATS, MEDIA_TYPES, type Query, type Tables } from '@video-
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ExportSize, Histogram, Names, SearchResult } from './api.ts';
 import type { LiveFrames } from './live.ts';
-import { type Asked, binMsOf, goneOf, number, oneOf, rangeOf, severalOf, streamId } from './params.ts';
+import { type Asked, binMsOf, goneOf, number, rangeOf, severalOf, streamId } from './params.ts';
 import type { StreamsFile } from './streams-file.ts';
 
 /** Frames of one page. */
@@ -57,7 +57,8 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
     };
   });
   app.get<Asked>('/api/search/export', async ({ query }, reply) => {
-    const format = oneOf(query, 'format', FORMATS);
+    const format = FORMATS.find((one) => one === query.get('format'));
+    if (!format) throw new HttpError(400, `format must be one of ${FORMATS.join(', ')}`);
     const asked = { ...queryOf(query), limit: MOST_EXPORTED };
     if (exports >= EXPORTS_AT_ONCE) throw new HttpError(503, 'two exports are under way: try again later');
     exports += 1;

@@ -8,10 +8,7 @@ import { StartError } from './supervisor/processes.ts';
 /** One stream that ingest reads. */
 export interface Source {
   id: string;
-  /**
-   * The URL of a camera, or the path of a video file. A file is played once, or with `?loop` again and again in real
-   * time.
-   */
+  /** The URL of a camera, or the path of a video file: played once, or with `?loop` over and over in real time. */
   url: string;
   /** Whether it ends by itself. */
   finite: boolean;

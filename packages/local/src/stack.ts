@@ -107,10 +107,7 @@ async function begin(
   return startAll({ options, given, ports, launcher, note, named });
 }
 
-/**
- * Starts all parts at once. A part that needs another one gets its address, loads, and begins when the other part is
- * up.
- */
+/** Starts all parts at once. A part that needs another gets its address, loads, and begins when the other is up. */
 async function startAll(context: Context): Promise<Stack> {
   const { options, ports, launcher } = context;
   const [kafka, s3] = [await planKafka(context), await planS3(context)];

@@ -129,10 +129,7 @@ function checked(options: Options): StackOptions {
   };
 }
 
-/**
- * Aborts at the first SIGINT, SIGTERM or SIGHUP, or when the parent has ended: npm, or the process with the IPC
- * channel.
- */
+/** Aborts at the first SIGINT, SIGTERM or SIGHUP, or when the parent has ended: npm, or the IPC channel's process. */
 function stopSignal(note: (line: string) => void): AbortSignal {
   const stop = new AbortController();
   stop.signal.addEventListener('abort', () => endWithin(END_MS, note, 1), { once: true });

@@ -13,7 +13,7 @@ import {
 } from '@video-pipeline/frame';
 import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, POLLER, type TopicVariable } from '@video-pipeline/stages';
-import { isMissing, pictureKeys } from '@video-pipeline/storage';
+import { ifThere, pictureKeys } from '@video-pipeline/storage';
 import type { Bucket } from './bucket.ts';
 import { readLostBatch } from './lost-batches.ts';
 import { samePicture } from './pixels.ts';
@@ -119,8 +119,8 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
       report.notKept++;
       continue;
     }
-    const isLeftOut = unlisted.length <= MAX_LEFT_OUT && key && (await isThere(options.bucket, key));
-    if (isLeftOut) report.annotated++;
+    const isLookedFor = unlisted.length <= MAX_LEFT_OUT && key;
+    if (isLookedFor && (await ifThere(options.bucket.read(key)))) report.annotated++;
     else report.missing.push(name);
   }
   if (options.counted) report.lostBeforeKafka = lostBeforeKafka(options.counted, held);
@@ -150,16 +150,6 @@ async function keysNotKept(bucket: Bucket, folders: readonly string[]): Promise<
 
 /** A listing takes time, and may miss an object. At most this many pictures are read before they count as missing. */
 const MAX_LEFT_OUT = 1_000;
-
-async function isThere(bucket: Bucket, key: string): Promise<boolean> {
-  try {
-    await bucket.read(key);
-    return true;
-  } catch (error) {
-    if (isMissing(error)) return false;
-    throw error;
-  }
-}
 
 function addNumber(held: Map<string, Set<number>>, { streamId, session, frameNumber }: Frame): void {
   const name = `${streamId}/${session}`;

@@ -12,10 +12,7 @@ import {
 export interface Bucket extends FolderReader {
   /** Keys that begin with `prefix`, in order. */
   list(prefix: string): AsyncIterable<string>;
-  /**
-   * The first bytes of an object, `most` at most, and the size of the whole object.
-   * @throws an error that `isMissing` recognises
-   */
+  /** The first `most` bytes of an object, and its whole size. @throws an error that `isMissing` recognises */
   head(key: string, most: number): Promise<{ bytes: Buffer; size: number }>;
   remove(keys: string[]): Promise<void>;
   close(): void;

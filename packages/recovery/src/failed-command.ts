@@ -3,7 +3,7 @@ import { type Kafka, orderedProducer } from '@video-pipeline/kafka';
 import { runCommand } from '@video-pipeline/lifecycle';
 import { parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
-import { FAILURES } from '@video-pipeline/storage';
+import { FAILURES, ifThere } from '@video-pipeline/storage';
 import { Command, Option } from 'commander';
 import type { Bucket } from './bucket.ts';
 import { connectEnvironment, TARGET_HELP } from './connect.ts';
@@ -38,7 +38,12 @@ program
   .command('show <key>')
   .description('print one failed record whole')
   .action((key) =>
-    withBucket(async (bucket) => console.log(JSON.stringify(await show(bucket, key), undefined, 2))),
+    withBucket(async (bucket) => {
+      const entry = await ifThere(readFailed(bucket, key));
+      if (!entry)
+        throw new FailedEntryError(`there is no ${key}: 'npm run failed -- list' says what there is`);
+      console.log(JSON.stringify(entry, undefined, 2));
+    }),
   );
 
 selection('redrive', 'put records back on their topic, and then delete them from failed/')
@@ -105,15 +110,6 @@ async function each(
 
 function warn(error: FailedEntryError): void {
   process.stderr.write(`${error.message}\n`);
-}
-
-async function show(bucket: Bucket, key: string): Promise<FailedEntry> {
-  try {
-    return await readFailed(bucket, key);
-  } catch (error) {
-    if ((error as Error).name !== 'NoSuchKey') throw error;
-    throw new FailedEntryError(`there is no ${key}: 'npm run failed -- list' says what there is`);
-  }
 }
 
 function line({ key, time: at, code, reason, record }: FailedEntry): string {

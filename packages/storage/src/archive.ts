@@ -148,10 +148,7 @@ export function endOf(key: string): number {
   return archiveSpanOf(key)?.to ?? capturedAtOf(key);
 }
 
-/**
- * Finds an archived picture by the key that it would have as an object of its own.
- * @returns undefined if no archive holds it
- */
+/** Finds an archived picture by the key that it would have as an object. @returns undefined if no archive holds it */
 export async function findArchived(reader: Reader, key: string): Promise<ArchivedPicture | undefined> {
   const [, folder = '', time, number] = /^(.+\/)date=[\d-]+\/hour=\d\d\/(\d+)-(\d+)\.jpg$/.exec(key) ?? [];
   if (time === undefined) return undefined;

@@ -1,7 +1,7 @@
 import type { Config } from '@video-pipeline/config';
 import { annotatedSince, archiveSpanOf, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
 import { endOf, keyOf, objectsAround, picturesIn } from './archive.ts';
-import { isMissing, type Part, type Reader } from './reader.ts';
+import { ifThere, type Part, type Reader } from './reader.ts';
 
 /** A time range of a stream: capture times in epoch milliseconds, both included. */
 export interface Stretch {
@@ -98,10 +98,6 @@ function thinned<Item>(items: readonly Item[], most: number): Item[] {
 
 /** @returns nothing for a picture that has expired since it was listed */
 async function readStored(reader: Reader, { key, capturedAt, part }: Place): Promise<StoredPicture[]> {
-  try {
-    return [{ capturedAt, jpeg: await reader.read(key, part) }];
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
-  }
+  const jpeg = await ifThere(reader.read(key, part));
+  return jpeg ? [{ capturedAt, jpeg }] : [];
 }

@@ -73,3 +73,13 @@ export class ObjectTooLargeError extends Error {
 export function isMissing(error: unknown): boolean {
   return error instanceof NoSuchKey;
 }
+
+/** The result of a read; `undefined` if there is no such object. */
+export async function ifThere<Result>(read: Promise<Result>): Promise<Result | undefined> {
+  try {
+    return await read;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}

@@ -51,10 +51,7 @@ export function indexOfSegment(head: Buffer, key: string): SegmentIndex {
   }
 }
 
-/**
- * Gap between two segments, milliseconds, from which on a discontinuity is written: players then don't wait for
- * pictures.
- */
+/** Gap between segments, milliseconds, from which on there is a discontinuity: players don't wait for pictures then. */
 const GAP_MS = 1_000;
 /** How long after the end of an hour its last batches may still be stored, milliseconds. */
 const LATE_MS = 600_000;

@@ -6,7 +6,7 @@ import {
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
 import { type Config, readConfig } from '@video-pipeline/config';
-import { isMissing } from './reader.ts';
+import { ifThere, isMissing } from './reader.ts';
 
 /** Variables that say where objects go. Credentials come from the environment as the AWS SDK reads it. */
 export const STORAGE_VARIABLES = ['S3_BUCKET', 'AWS_REGION', 'AWS_ENDPOINT_URL'] as const;
@@ -113,14 +113,9 @@ export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIA
       throw error;
     }
   };
-  const read = async (key: string): Promise<{ text: string; etag: string | undefined } | undefined> => {
-    try {
-      const { Body, ETag } = await client.send(new GetObjectCommand({ Bucket, Key: key }));
-      return { text: (await Body?.transformToString()) ?? '', etag: ETag };
-    } catch (error) {
-      if (isMissing(error)) return undefined;
-      throw error;
-    }
+  const read = async (key: string) => {
+    const found = await ifThere(client.send(new GetObjectCommand({ Bucket, Key: key })));
+    return found && { text: (await found.Body?.transformToString()) ?? '', etag: found.ETag };
   };
   return {
     put: (object) => put(object),

@@ -56,7 +56,9 @@ export async function closedHours(
       date >= (known?.before ?? '') || !isFinal(`${date}/${HOURS[0]}`, root.part);
     return { ...root, dates, left: isKnown ? dates.filter(isLeft) : dates };
   });
-  const held = await manifestsFrom(bucket, dated.flatMap(({ left }) => left).sort()[0] ?? open);
+  const since = dated.flatMap(({ left }) => left).sort()[0] ?? open;
+  const manifests = objectsOf(bucket, 'tables/manifests/', `tables/manifests/${since}/`);
+  const held = new Set((await Array.fromAsync(manifests)).map(({ key }) => key));
   const isDone = (hour: string, of: string) => isFinal(hour, of) && held.has(manifestKey(hour, of));
   const found = await inParallel(dated, LISTINGS, async ({ folder, part: of, left }) => {
     const dates = left.filter((date) => !HOURS.every((hour) => isDone(`${date}/${hour}`, of)));
@@ -106,13 +108,6 @@ async function lateNotes(bucket: Pick<Reader, 'page'>, part: string | undefined,
       notes.push({ key, unit: { hour, part: of, folders: [folder] } });
   }
   return notes;
-}
-
-async function manifestsFrom(bucket: Pick<Reader, 'page'>, date: string): Promise<Set<string>> {
-  const keys = new Set<string>();
-  for await (const { key } of objectsOf(bucket, 'tables/manifests/', `tables/manifests/${date}/`))
-    keys.add(key);
-  return keys;
 }
 
 function countBefore(dates: readonly string[], before: string): number {

@@ -27,10 +27,7 @@ export interface CompactOptions {
   all?: boolean;
   /** Only this part of the hours. */
   part?: string | undefined;
-  /**
-   * NDJSON of detections that the tables hold is removed this many days after it was stored, at least 3. Left out:
-   * never.
-   */
+  /** Days after storing that NDJSON of detections is removed, if the tables hold it; at least 3. Left out: never. */
   expireDays?: number | undefined;
   /** A file takes further hours of its day while it is smaller than this, bytes. */
   fileBytes?: number;

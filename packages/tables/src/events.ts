@@ -5,9 +5,7 @@ import type { OpenRows } from './open-hours.ts';
 import { COLUMNS } from './schema.ts';
 import { inRange, named, oneOf, storedRows } from './sql.ts';
 
-/**
- * Filter of events; times in epoch ms, `from` included, `to` not. A list that is left out or empty accepts all values.
- */
+/** Filter of events; times in epoch ms, `from` included, `to` not. A list that is left out or empty accepts all. */
 export interface EventQuery {
   streams?: readonly string[] | undefined;
   types?: readonly string[] | undefined;

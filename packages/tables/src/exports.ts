@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { isMissing, type Reader } from '@video-pipeline/storage';
+import { ifThere, type Reader } from '@video-pipeline/storage';
 import { createTar } from 'nanotar';
 import { COCO_ANNOTATIONS, COCO_IMAGES, CocoEntries, labelledPoints, textOf } from './formats.ts';
 import type { FoundFrame } from './found-frame.ts';
@@ -51,9 +51,10 @@ export async function* exported(
     return;
   }
   const pages = pagesOf(tables, query, found, signal);
-  if (format === 'coco-tar') yield* tarOf(pages, reader, cocoSet);
-  else if (format === 'yolo-tar') yield* tarOf(pages, reader, yoloSet);
-  else yield* inPieces(textOf[format](framesOf(pages)));
+  if (format === 'coco-tar' || format === 'yolo-tar') {
+    yield* (format === 'coco-tar' ? cocoSet : yoloSet)(picturedOf(pages, reader));
+    yield Buffer.alloc(2 * BLOCK); // the end of the archive
+  } else yield* inPieces(textOf[format](framesOf(pages)));
 }
 
 async function* framesOf(pages: AsyncIterable<FoundFrame[]>): AsyncGenerator<FoundFrame> {
@@ -86,18 +87,6 @@ interface Pictured {
   picture: Buffer;
 }
 
-/** A data set as the members of a TAR: the pictures and the files beside them. */
-type DataSet = (frames: AsyncIterable<Pictured>) => AsyncGenerator<Buffer>;
-
-async function* tarOf(
-  pages: AsyncIterable<FoundFrame[]>,
-  reader: Pick<Reader, 'read'>,
-  set: DataSet,
-): AsyncGenerator<Buffer> {
-  yield* set(picturedOf(pages, reader));
-  yield Buffer.alloc(2 * BLOCK);
-}
-
 async function* picturedOf(
   pages: AsyncIterable<FoundFrame[]>,
   reader: Pick<Reader, 'read'>,
@@ -115,16 +104,8 @@ async function* picturedOf(
   }
 }
 
-async function pictureOf(
-  { annotated_key, archive }: FoundFrame,
-  reader: Pick<Reader, 'read'>,
-): Promise<Buffer | undefined> {
-  try {
-    return await (archive ? reader.read(archive.key, archive) : reader.read(annotated_key));
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
+function pictureOf({ annotated_key, archive }: FoundFrame, reader: Pick<Reader, 'read'>) {
+  return ifThere(archive ? reader.read(archive.key, archive) : reader.read(annotated_key));
 }
 
 /** The names in a TAR's header have at most 100 bytes. */
@@ -167,9 +148,7 @@ function headerOf(name: string, size: number): Buffer {
   return header;
 }
 
-/**
- * The annotations name the pictures as they lie in the TAR. They are written last, since only then their size is known.
- */
+/** The annotations name the pictures as they lie in the TAR. They come last: only then their size is known. */
 async function* cocoSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer> {
   await using images = await Spool.open();
   await using annotations = await Spool.open();

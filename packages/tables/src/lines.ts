@@ -37,10 +37,7 @@ export function loadsOf(objects: readonly ListedObject[]): Generator<ListedObjec
   return portionsOf(objects, LOAD_BYTES, LOAD_OBJECTS);
 }
 
-/**
- * The objects in their order, in portions of at most `most` objects and `bytes` bytes. A larger object is a portion
- * alone.
- */
+/** The objects in their order, in portions of at most `most` objects and `bytes` bytes, or of one larger object. */
 export function* portionsOf(
   objects: readonly ListedObject[],
   bytes: number,

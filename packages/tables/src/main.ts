@@ -7,10 +7,7 @@ import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError } from 'commander';
 import { compact, LEAST_EXPIRE_DAYS } from './compact.ts';
 
-/**
- * How long after a full hour a run begins: its last batches are stored by then, and the clocks of all machines passed
- * it.
- */
+/** How long after a full hour a run begins: its last batches are stored, and the clocks of all machines passed it. */
 const AFTER_HOUR_MS = 180_000;
 /** Wait after a run that failed. */
 const RETRY_MS = 60_000;

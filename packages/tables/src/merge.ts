@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DAY_MS, HOUR_MS, hourFolder } from '@video-pipeline/frame';
 import {
   type FolderReader,
-  isMissing,
+  ifThere,
   type ListedObject,
   objectsOf,
   type VersionedStore,
@@ -192,11 +192,6 @@ async function fetchFormer(
 ): Promise<Former | undefined> {
   if (!object) return undefined;
   const path = join(database.folder, `former-${table}.parquet`);
-  try {
-    await bucket.save(object.key, path);
-    return { etag: object.etag, path: fileList([path]) };
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
+  const bytes = await ifThere(bucket.save(object.key, path));
+  return bytes === undefined ? undefined : { etag: object.etag, path: fileList([path]) };
 }

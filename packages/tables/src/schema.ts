@@ -167,10 +167,7 @@ export function partOf(streamId: string): string {
   return (hash % PARTS).toString(16);
 }
 
-/**
- * Parts of an hour. All rows of a stream lie in one part, and a Lambda function can process a part of a thousand
- * cameras.
- */
+/** Parts of an hour. All rows of a stream lie in one; a Lambda function can process one of a thousand cameras. */
 const PARTS = 16;
 export const PART_NAMES: readonly string[] = Array.from({ length: PARTS }, (_, part) => part.toString(16));
 

@@ -1,9 +1,8 @@
 import { once } from 'node:events';
-import { readConfig } from '@video-pipeline/config';
 import { DAY_MS, isStreamId } from '@video-pipeline/frame';
 import { exitWithError, runCommand } from '@video-pipeline/lifecycle';
 import { parseTime } from '@video-pipeline/lifecycle/parse-time';
-import { createReader, STORAGE_VARIABLES } from '@video-pipeline/storage';
+import { createReader } from '@video-pipeline/storage';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { exported, FORMATS, type Format } from './exports.ts';
 import type { Query } from './sql.ts';
@@ -74,7 +73,7 @@ Looks at the pipeline that runs on this machine (--data-dir <folder> for another
     )
     .action(async (options: Options) => {
       const query = queryOf(options);
-      const reader = createReader(readConfig(STORAGE_VARIABLES));
+      const reader = createReader();
       const tables = new Tables(reader);
       let count = 0;
       const found = (frames: number) => {

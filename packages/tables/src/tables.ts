@@ -113,9 +113,7 @@ export class Tables {
     };
   }
 
-  /**
-   * Detections by class, in bins of equal length from `from` on, and whether the whole range was read. No streams: all.
-   */
+  /** Detections by class, in bins of equal length from `from` on; whether the whole range was read. No streams: all. */
   async counts(
     streams: readonly string[],
     range: Bins,
@@ -152,10 +150,7 @@ export class Tables {
     };
   }
 
-  /**
-   * The result of a search as a Parquet file with the columns of the detections. @returns its path; the caller removes
-   * it
-   */
+  /** The result of a search as a Parquet file with the detections' columns. @returns its path; the caller removes it */
   async parquet(query: Query, signal?: AbortSignal): Promise<string> {
     const until = this.#bounded(signal);
     using sources = await this.#whole(query, until);

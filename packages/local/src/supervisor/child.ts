@@ -10,9 +10,7 @@ import { HELD } from '@video-pipeline/lifecycle';
 import { errorIn, LogFile } from './log.ts';
 import { endLeftover, type LocalServer, StartError, startProblem } from './processes.ts';
 
-/**
- * A Node process of the pipeline. It reports over the IPC channel that it is ready, and ends when the channel closes.
- */
+/** A Node process of the pipeline. It reports by IPC that it is ready, and ends when the channel closes. */
 export interface ChildProgram {
   name: string;
   script: string;

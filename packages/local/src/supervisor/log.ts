@@ -2,10 +2,7 @@ import { closeSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 
 const MAX_BYTES = 5_000_000;
 
-/**
- * A log file of limited size. At 5 MB it is renamed to `<path>.1`, which replaces the one before, and a new file
- * begins.
- */
+/** A log file of limited size: at 5 MB it is renamed to `<path>.1`, which is overwritten, and a new file begins. */
 export class LogFile {
   readonly #path: string;
   #fd: number;

@@ -88,10 +88,7 @@ export function readPid(pidFile: string): number | undefined {
   return Number.parseInt(readFileSync(pidFile, 'utf8'), 10) || undefined;
 }
 
-/**
- * The process that wrote `pidFile`, if it still runs. A process that started after the file was written only reuses the
- * id.
- */
+/** The process that wrote `pidFile`, if it still runs. A process that started later only reuses the id. */
 export async function ownerOf(pidFile: string): Promise<number | undefined> {
   const pid = readPid(pidFile);
   if (!pid) return undefined;
@@ -182,9 +179,7 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
   return () => rm(file, { force: true });
 }
 
-/**
- * Below the ports that systems use for outgoing connections: such a port could be taken before a server listens on it.
- */
+/** Below the ports of outgoing connections: such a port could be taken before a server listens on it. */
 const PORTS = { from: 20_000, to: 32_768 };
 
 /** Ports that were given, or tried, before: the servers may not listen yet. */

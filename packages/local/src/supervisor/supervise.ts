@@ -37,10 +37,7 @@ const MAX_DELAY_MS = 30_000;
 /** A process that ran this long has recovered: the next delay is the first one again. */
 const RECOVERED_MS = 60_000;
 
-/**
- * Starts a process, and restarts it whenever it ends unasked, with growing delays.
- * @throws the error of the first `launch`
- */
+/** Starts a process, and restarts it when it ends unasked, after growing delays. @throws the first `launch`'s error */
 export async function supervise(options: SuperviseOptions): Promise<Service> {
   const service = new Supervised(options);
   await service.begin();
@@ -77,7 +74,7 @@ class Supervised implements Service {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#server?.stop();
+    await this.#endCurrent();
     await this.#watching;
   }
 
@@ -85,6 +82,10 @@ class Supervised implements Service {
     this.#stopping.abort();
     await this.#server?.kill();
     await this.#watching;
+  }
+
+  async #endCurrent(): Promise<void> {
+    await this.#server?.stop();
   }
 
   async #launch(): Promise<void> {
@@ -118,7 +119,7 @@ class Supervised implements Service {
       this.restarts++;
       await this.#launch().catch((error) => signal.aborted || note(error.message));
       // A stop began meanwhile, and did not know this process yet: it ends here.
-      if (signal.aborted) await this.#server?.stop();
+      if (signal.aborted) await this.#endCurrent();
     }
     this.state = 'stopped';
   }
