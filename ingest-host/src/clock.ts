@@ -21,10 +21,9 @@ export function isPlausible(claimed: number, arrival: number, maxDelayMs = MAX_D
 
 /**
  * Computes when pictures of one stream were captured, epoch milliseconds. It uses the camera's clock if RTCP sender
- * reports give it (RFC 3550, 6.4.1) and it is plausible. Otherwise it uses the time of arrival. For a file it adds the
- * picture's position to the file's start. If the correct time is behind the last one, the clock runs slowly until the
- * correct time has caught up. It steps back only if this host's clock was set back by more than a camera's clock may be
- * off.
+ * reports give it (RFC 3550, 6.4.1) and it is plausible, and otherwise the time of arrival. For a file it adds the
+ * picture's position to the file's start. If the correct time is behind the last one, the clock runs slowly until that
+ * has caught up. It steps back only if this host's clock was set back by more than a camera's clock may be off.
  */
 export class CaptureClock {
   /** Wall clock minus presentation time. */

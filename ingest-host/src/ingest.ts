@@ -85,10 +85,7 @@ export class Ingest {
     return this.#publisher.waitingBytes;
   }
 
-  /**
-   * Reads the streams until all have ended, MAX_FRAMES are published, or {@link Ingest.stop} is called. Then it
-   * flushes.
-   */
+  /** Reads until all streams have ended, MAX_FRAMES are published, or {@link stop} is called. Then it flushes. */
   async run(specs: StreamSpec[], problems: StreamProblem[] = []): Promise<void> {
     await this.reload(specs, problems);
     await Promise.race([this.#allEnded(), this.#limit.reached]);

@@ -35,10 +35,7 @@ export class JpegError extends Error {
   override readonly name = 'JpegError';
 }
 
-/**
- * Encodes decoded pictures as JPEGs with FFmpeg's encoder, from YUV, within a byte budget. One instance for each
- * stream.
- */
+/** Encodes decoded pictures as JPEGs with FFmpeg's encoder, from YUV, within a byte budget. One for each stream. */
 export class JpegEncoder {
   readonly #budget: JpegBudget;
   readonly #filter = new PictureFilter();

@@ -8,8 +8,7 @@ export class PublishError extends Error {
 
 /**
  * Sends records to `topic`; connects with the first send.
- * @returns `send`, which throws TooLargeError, and PublishError for every other failure; `laneOf`, the partition of a
- *   stream
+ * @returns `send`, which throws TooLargeError, else PublishError; `laneOf`, the partition of a stream
  */
 export function kafkaSend(
   producer: Pick<Producer, 'send' | 'partitionOf'>,

@@ -20,17 +20,14 @@ interface Sample {
 }
 
 /**
- * Computes the delay of the pipeline from offsets of topics and consumer groups that are sampled regularly. A record
- * was written between the samples before and after its offset. So no record has to be read, and every Kafka is
- * supported.
+ * Computes the pipeline's delay from offsets of topics and consumer groups, sampled regularly. A record was written
+ * between the samples before and after its offset. So no record has to be read, and every Kafka is supported.
  */
 export class PipelineDelay {
   readonly #stages = new Map<string, StageDelay>();
   readonly #windowMs: number;
 
-  /**
-   * @param windowMs span for mean rates, milliseconds. It covers several batches: a stage finishes a batch as a whole.
-   */
+  /** @param windowMs span for mean rates, milliseconds; several batches, as a stage finishes a batch as a whole */
   constructor(windowMs: number) {
     this.#windowMs = windowMs;
   }

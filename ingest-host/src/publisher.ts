@@ -38,9 +38,7 @@ export interface PublisherOptions {
 /** Most bytes of one send. kafkajs makes one record batch of it, and brokers accept 1 MiB by default. */
 const MAX_BATCH_BYTES = 900_000;
 
-/**
- * Sends the frames of all streams, each stream in order, with one send at a time in each lane. Its memory is bounded.
- */
+/** Sends the frames of all streams, each stream in order, one send at a time in each lane. Its memory is bounded. */
 export class Publisher {
   readonly #send: Send;
   readonly #events: PublisherEvents;
@@ -67,10 +65,7 @@ export class Publisher {
     this.#sendNext(this.#options.laneOf(frame.streamId));
   }
 
-  /**
-   * Queues a frame of a stream that can wait, and drops no frame. Resolves once the next frame may be queued, or
-   * `signal` aborts.
-   */
+  /** Queues a frame of a stream that can wait; drops none. Resolves once the next may be queued, or `signal` aborts. */
   async put(frame: Frame, signal: AbortSignal): Promise<void> {
     const buffer = this.#bufferOf(frame.streamId, Number.POSITIVE_INFINITY);
     buffer.push(frame);

@@ -15,8 +15,7 @@ export class Restream {
 
   /**
    * @param user `name:password`
-   * @throws ConfigError when other machines could connect without a password; the error of node:net when the port is
-   *   taken
+   * @throws ConfigError when other machines could connect without a password; node:net's error when the port is taken
    */
   static async start(host: string, port: number, user: string | undefined): Promise<Restream> {
     if (user === undefined && !isLoopback(host))

@@ -4,9 +4,7 @@
 const TOLERANCE = 0.002;
 /** Pictures over which the source's own interval is measured. */
 const WINDOW = 50;
-/**
- * Pictures at each end of a window that may belong to its neighbour: B-frames come after pictures that they precede.
- */
+/** Pictures at each end of a window that may belong to its neighbour: B-frames follow pictures that they precede. */
 const REORDERED = 8;
 /** A longer step, or a step back, means that the clock was set, not that a picture was late; seconds. */
 const MAX_STEP = 10;

@@ -20,9 +20,7 @@ export interface StreamStats {
   published: number;
   /** Dropped frames, for any reason. */
   dropped: number;
-  /**
-   * Dropped because no JPEG within MAX_FRAME_BYTES was possible. Kafka did not accept the other dropped ones in time.
-   */
+  /** Dropped because no JPEG within MAX_FRAME_BYTES was possible. Kafka did not accept the others in time. */
   unfit: number;
   /** Coded pictures that were left out, by the kind of damage to them or to pictures that they refer to. */
   damaged: Damage;

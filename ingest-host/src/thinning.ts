@@ -26,10 +26,7 @@ export function windowOf({ maxLatencySeconds }: Pick<ThinningSettings, 'maxLaten
   return Math.max(MIN_WINDOW_MS, 1000 * maxLatencySeconds);
 }
 
-/**
- * Limits the frames of each live stream so that the pipeline keeps its latency bound (backpressure): fewer frames when
- * the stages are late, more when they are not.
- */
+/** Limits the frames of each live stream so that the pipeline keeps its latency bound (backpressure). */
 export class Thinning {
   readonly #settings: ThinningSettings;
   readonly #gates = new Map<string, ThinningGate>();
@@ -88,9 +85,7 @@ export class Thinning {
     }
   }
 
-  /**
-   * Frames a second before the pipeline has finished any: one batch fills within the bound; none more if it is late.
-   */
+  /** Frames a second before the pipeline has finished any: one batch fills within the bound; no more if it is late. */
   #first({ delaySeconds }: PipelineState): number {
     const { maxLatencySeconds, batchSize } = this.#settings;
     return delaySeconds < TARGET * maxLatencySeconds ? batchSize / maxLatencySeconds : 0;

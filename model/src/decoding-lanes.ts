@@ -8,16 +8,11 @@ interface DecodingLanesOptions<Item> {
   run(item: Item): Promise<void>;
 }
 
-/**
- * Samples from which a picture is large: more than an 8K camera sends in 4:2:0. A large picture occupies a thread for
- * long.
- */
+/** Samples from which a picture is large, more than an 8K camera's in 4:2:0. It occupies a thread for long. */
 const LARGE = 50_000_000;
 /** Number of libuv's threads, which decode: its own variable and its own default. */
 const THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
-/**
- * Large pictures in work at the same time. The limit bounds their memory, and leaves most threads to other pictures.
- */
+/** Large pictures in work at the same time. The limit bounds their memory, and leaves most threads to others. */
 const LARGE_PLACES = Math.max(1, Math.floor(Math.min(THREADS, availableParallelism()) / 4));
 
 interface Lane<Item> {
@@ -26,10 +21,7 @@ interface Lane<Item> {
   underWay: number;
 }
 
-/**
- * Pictures that wait for a thread. Large ones have a lane of their own, so that they never occupy all threads. Clients
- * are served in turn.
- */
+/** Pictures that wait for a thread. Large ones have their own lane, never all threads. Clients are served in turn. */
 export class DecodingLanes<Item> {
   readonly #run: (item: Item) => Promise<void>;
   readonly #ordinary: Lane<Item>;

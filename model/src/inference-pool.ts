@@ -77,10 +77,7 @@ export interface Runtime {
   run(job: Omit<WorkerJob, 'id'>): Promise<InferenceResult>;
   /** @returns the raw outputs. @throws InferenceError, also when the graph chooses candidates itself */
   ask(frames: Uint8Array, dims: WorkerJob['dims']): Promise<OutputTensor[]>;
-  /**
-   * Runs batches on one thread, one after another. Meanwhile {@link run} does not use this thread, unless it is the
-   * only one.
-   */
+  /** Runs batches on one thread, one after another. {@link run} then uses it only if it is the only one. */
   runOn(thread: number, jobs: Iterable<Omit<WorkerJob, 'id'>>): Promise<void>;
   /** Ends each thread once its batch is done. */
   close(): Promise<void>;

@@ -17,10 +17,7 @@ export interface LoadOptions {
   device: Device;
   /** Inference threads on a CPU; 0 means one for each core. */
   threads: number;
-  /**
-   * Number format on a CPU. `bf16` is faster with OpenVINO on a CPU that supports it. `int8` refuses models that are
-   * not quantised.
-   */
+  /** Number format on a CPU. `bf16` is faster with OpenVINO where supported. `int8` refuses unquantised models. */
   precision: Precision;
   /** Preferred batch sizes, ascending; left out, those of the device. */
   batchSizes?: readonly number[];

@@ -26,9 +26,7 @@ export interface Picture {
 export interface DecodeOptions {
   /** @returns the place of a picture of this width and height in the model's input */
   place(width: number, height: number): Letterbox;
-  /**
-   * `opencv`: equal to `cv2.resize`, bit for bit. `fast`: JPEGs of four times the size are decoded at a reduced size.
-   */
+  /** `opencv`: equal to `cv2.resize`, bit for bit. `fast`: JPEGs of four times the size are decoded smaller. */
   resize: 'fast' | 'opencv';
   /** {@link resizeLinear}, or a function that runs it on another thread. */
   scale(...picture: Parameters<typeof resizeLinear>): Uint8Array | Promise<Uint8Array>;

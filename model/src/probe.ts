@@ -17,10 +17,7 @@ interface ProbeSetup {
 interface ProbeResult {
   /** Outputs for each synthetic picture alone. */
   alone: OutputTensor[][];
-  /**
-   * Whether different pictures in a batch give the same outputs as each alone. Some exports mix the pictures of a
-   * batch, or always return one result.
-   */
+  /** Whether pictures in a batch give the same outputs as alone. Some exports mix them, or always return one result. */
   batches: { keepsApart?: boolean };
 }
 
@@ -89,9 +86,7 @@ function isClose(one: Float32Array, other: Float32Array): boolean {
   });
 }
 
-/**
- * Two synthetic pictures with clearly different outputs: noise, and bright bars on dark. uint8 `[height, width, 3]`.
- */
+/** Two made pictures with clearly different outputs: noise, and bright bars on dark. uint8 `[height, width, 3]`. */
 export function madePictures(width: number, height: number): [Uint8Array, Uint8Array] {
   const noise = new Uint8Array(width * height * 3);
   let state = 1;

@@ -32,9 +32,7 @@ const NOTHING = Buffer.alloc(0);
 interface DecoderOptions {
   /** Whether the video comes from a network. Then only the codecs of cameras are decoded, within limits. */
   foreign: boolean;
-  /**
-   * Whether it comes in segments. Each restarts its packet counters, so that FFmpeg marks the packet before as damaged.
-   */
+  /** Whether it comes in segments. Each restarts its packet counters: FFmpeg marks the packet before as damaged. */
   inSegments: boolean;
   damage: Damage | undefined;
   hwaccel: Hwaccel | undefined;
@@ -65,9 +63,7 @@ export class VideoDecoder {
   #interval = Number.POSITIVE_INFINITY;
   /** Whether an undamaged picture has been returned. */
   #started = false;
-  /**
-   * Whether FFmpeg's mark of corrupt pictures is ignored: {@link #references} knows better which ones are undamaged.
-   */
+  /** Whether FFmpeg's mark of corrupt pictures is ignored: {@link #references} knows better which are undamaged. */
   #isTolerant = false;
   /** Whether a packet may be one field of a picture: then none is skipped, so that no picture lacks one. */
   #hasFields = false;
@@ -169,10 +165,7 @@ export class VideoDecoder {
     return { packets: pictures > 0 ? pictures : Number.POSITIVE_INFINITY, isKey };
   }
 
-  /**
-   * The picture is decoded, since the order of later pictures depends on it, but not returned. H.265 needs a flag for
-   * it.
-   */
+  /** The picture is decoded, as the order of later ones needs it, but not returned. H.265 needs a flag for it. */
   #smear(packet: Packet): void {
     packet.setFlags(AV_PKT_FLAG_DISCARD);
     if (this.#started && this.#damage) this.#damage.lost += 1;

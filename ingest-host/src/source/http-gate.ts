@@ -22,9 +22,8 @@ const DEFAULT_PERIOD = 1;
 const MAX_STILL_MS = 5_000;
 
 /**
- * A local proxy for FFmpeg's HTTP requests of one source. The gate does TLS and authentication. Redirects, segments and
- * keys must be on hosts that {@link AllowedHosts} allows. It limits the received bytes and the requests, since FFmpeg
- * has no such limits.
+ * A local proxy for FFmpeg's HTTP requests of one source. It does TLS and authentication. Redirects, segments and keys
+ * must be on hosts that {@link AllowedHosts} allows. It limits bytes and requests, which FFmpeg does not.
  */
 export class HttpGate implements Gate {
   readonly #url: URL;
@@ -248,9 +247,7 @@ export class HttpGate implements Gate {
     });
   }
 
-  /**
-   * Requests a snapshot again after its period. An unchanged one is not downloaded, and sent again every few seconds.
-   */
+  /** Requests a snapshot again after its period. One that did not change is only sent again every few seconds. */
   #again(exchange: Exchange, { statusCode = 502, headers }: IncomingMessage): void {
     const { answer, last } = exchange;
     // Without this check a source that FFmpeg has closed would be requested for ever.

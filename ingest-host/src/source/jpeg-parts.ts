@@ -3,9 +3,7 @@ const START = Buffer.from([0xff, 0xd8, 0xff]);
 /** Markers without a length (ITU-T T.81, B.1.1.3): restarts, TEM, and a fill byte. */
 const isAlone = (marker: number) => (marker >= 0xd0 && marker <= 0xd7) || marker === 0x01 || marker === 0xff;
 
-/**
- * Finds whole JPEGs in bytes with anything between them: multipart boundaries and lengths of cameras are unreliable.
- */
+/** Finds whole JPEGs in bytes with anything between them: cameras' multipart boundaries and lengths are unreliable. */
 export class JpegSplitter {
   readonly #onJpeg: (jpeg: Buffer) => void;
   #bytes: Buffer = Buffer.alloc(64 * 1024);

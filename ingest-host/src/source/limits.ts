@@ -5,10 +5,7 @@ import { SourceError } from './source-error.ts';
 
 /** Limits for one camera. Its address is trusted; its data is not. */
 
-/**
- * Most pixels of a picture. A decoder may hold 17 pictures, since H.264 and H.265 refer to up to 16 others: 510 MB at
- * 1.5 bytes a pixel.
- */
+/** Most pixels of a picture. A decoder may hold 17 (H.264 and H.265 refer to 16 others): 510 MB at 1.5 bytes each. */
 export const MAX_PIXELS = 20_000_000;
 /** Most scans of a JPEG: each costs as much as a picture. Cameras use one or three, progressive JPEGs about ten. */
 const MAX_JPEG_SCANS = 32;

@@ -69,8 +69,7 @@ const MAX_UNITS = 1_000;
 
 /**
  * NAL units of a coded picture with start codes (Annex B), until its first slice.
- * @param isSlice decides by the first byte. The end of a slice is not needed, and its search would take most of the
- *   time.
+ * @param isSlice decides by the first byte. A slice's end is not needed, and its search would take most of the time.
  */
 export function* nalUnits(picture: Buffer, isSlice: (header: number) => boolean): Generator<Buffer> {
   for (let [at, left] = [picture.indexOf(START), MAX_UNITS]; at >= 0 && left > 0; left -= 1) {

@@ -39,10 +39,7 @@ const MAX_REFERENCES = 16;
 /** Most bytes of a parameter set, with lists of scaling factors. */
 const MAX_SET_BYTES = 4_096;
 
-/**
- * Finds the pictures of an H.265 stream that refer to a lost picture. Each picture lists its references (ITU-T H.265,
- * 8.3.2).
- */
+/** Finds the pictures of an H.265 stream that refer to a lost one. Each lists its references (ITU-T H.265, 8.3.2). */
 export class ReferenceSets implements ReferenceCheck {
   readonly #sequences = new Map<number, Sequence>();
   readonly #parameters = new Map<number, Parameters>();

@@ -124,10 +124,7 @@ export class RtpPictures {
     return mark;
   }
 
-  /**
-   * Whether it belongs to a key frame, from the header of its slice, whole or a fragment (RFC 6184, 5.3 and 5.8; RFC
-   * 7798, 4.4.3).
-   */
+  /** Whether it is of a key frame, by its slice's header, whole or in parts (RFC 6184, 5.3, 5.8; RFC 7798, 4.4.3). */
   #isKey(packet: Buffer): boolean {
     const { codec, byte } = this.#payload(packet);
     if (codec === 'H265') {
@@ -150,9 +147,7 @@ export class RtpPictures {
     return codec === 'H264' && [6, 7, 8, 9].includes(byte(0) & 31);
   }
 
-  /**
-   * Whether a NAL unit begins here (RFC 6184, 5.8; RFC 7798, 4.4.3). If it is not the first, the decoder reports it.
-   */
+  /** Whether a NAL unit begins here (RFC 6184, 5.8; RFC 7798, 4.4.3). If it isn't the first, the decoder reports it. */
   #isStart(packet: Buffer): boolean {
     const { codec, byte } = this.#payload(packet);
     if (codec === 'H264') return (byte(0) & 31) !== 28 || (byte(1) & 0x80) !== 0;

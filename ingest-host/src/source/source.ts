@@ -10,9 +10,7 @@ export interface Picture {
   frame: RawFrame;
   /** Presentation time by the source's clock, seconds; the time of arrival if the source has no times. */
   time: number;
-  /**
-   * Time of capture by the camera's clock, epoch milliseconds, from RTCP or the date in an HLS list; absent without.
-   */
+  /** Time of capture by the camera's clock, epoch milliseconds, from RTCP or a date in an HLS list; absent without. */
   wallClock?: number;
   /** Time of decoding since the former picture, including the wait for a thread of the pool, milliseconds. */
   decodeMs: number;
@@ -35,10 +33,7 @@ export type MayWant = (time: number, packet: Packet) => boolean;
 export interface Source {
   /** Format of the video; complete once a picture has been returned. */
   readonly format: VideoFormat;
-  /**
-   * Whether the pictures come in real time: then its end is a failure. A source that is not live can wait, and its end
-   * is final.
-   */
+  /** Whether pictures come in real time: then its end is a failure. Another source can wait, and its end is final. */
   readonly live: boolean;
   /** Time of capture of the first picture, epoch milliseconds, from a file's name or container; absent without. */
   readonly recordedAt?: number | undefined;
@@ -62,9 +57,7 @@ export interface Source {
 export { TRANSPORTS };
 export type Transport = (typeof TRANSPORTS)[number];
 
-/**
- * Hardware that may decode instead of the CPU. Defined here, because a deploy reads the streams file without FFmpeg.
- */
+/** Hardware that may decode instead of the CPU. Defined here, as a deploy reads the streams file without FFmpeg. */
 export const HWACCELS = ['cuda', 'vaapi', 'auto'] as const;
 export type Hwaccel = (typeof HWACCELS)[number];
 

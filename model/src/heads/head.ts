@@ -100,10 +100,7 @@ export interface Head {
   /** Whether overlapping candidates of one object remain, so that non-maximum suppression must follow. */
   needsSuppression: boolean;
   preprocessing: Preprocessing;
-  /**
-   * Only for families with anchors. Without a task beyond detection, the best anchors can be chosen inside the model's
-   * graph.
-   */
+  /** Only for families with anchors. Without a task beyond detection, the best can be chosen inside the graph. */
   anchors?: AnchorLayout;
   /**
    * Where boxes lie as two corners: in the first columns of a `list`, before score and class, or in an `output` of their

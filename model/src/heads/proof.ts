@@ -208,10 +208,7 @@ const CENTRE_SHARES: readonly HeadName[] = ['rtdetr', 'rtdetr-top', 'detr', 'det
 /** How far a box may extend beyond the picture, as a share of the picture's side. */
 const SLACK = 0.02;
 
-/**
- * Two corners read as centre and size: the size is never smaller than the centre's coordinates, and most
- * boxes extend beyond the picture.
- */
+/** Two corners read as centre and size: the size is never under the centre's coordinates, and most boxes reach out. */
 function reachProblem(
   objects: readonly Candidate[],
   width: number,
@@ -240,9 +237,7 @@ function correlation(one: readonly number[], other: readonly number[]): number {
   return product(a, b) / Math.sqrt(product(a, a) * product(b, b));
 }
 
-/**
- * An angle in radians is hardly ever larger than a whole turn. An untrained YOLO26 gives such, but for noise alone.
- */
+/** An angle in radians is hardly ever larger than a whole turn. An untrained YOLO26 gives such, but for noise alone. */
 const DEGREES = 0.8;
 
 function anglesProblem(objects: readonly Candidate[]): string | undefined {

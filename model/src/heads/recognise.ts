@@ -104,9 +104,7 @@ export const SAID_ONLY: Partial<Record<HeadName, string>> = {
     "'input' what its infer_cfg.yml has, unless that is RGB from 0 to 1",
 };
 
-/**
- * All families that fit the names and sizes of a model's outputs. `prove` in proof.ts then checks the values.
- */
+/** All families that fit the names and sizes of a model's outputs. `prove` in proof.ts then checks the values. */
 export function possibleHeads(model: ModelFacts): HeadName[] {
   const { outputs } = model;
   const masks = outputs.length === 2 && outputs.find(({ dims }) => dims.length === 4);

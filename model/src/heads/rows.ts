@@ -30,9 +30,7 @@ export function argMax(values: Float32Array, start = 0): number {
   return best;
 }
 
-/**
- * Lower scores count for a row's best class only: otherwise a low threshold would turn every value into a candidate.
- */
+/** Lower scores count for a row's best class only: a low threshold would make every value a candidate. */
 const LEAST_OF_SEVERAL = 1e-3;
 
 /**

@@ -59,9 +59,7 @@ export function readInferRequest(body: Buffer, headerLength: number | undefined)
   };
 }
 
-/**
- * Reads a tensor. Its values must be binary, and so are those of the answer: as text they would be many times longer.
- */
+/** Reads a tensor. Its values must be binary, and so must the answer's: as text they would be many times longer. */
 function tensorOf(
   { name, shape, parameters }: Record<string, unknown>,
   binary: Buffer,

@@ -91,9 +91,7 @@ async function readUnits(input: FormatContext, stream: Stream, lengthSize: numbe
   }
 }
 
-/**
- * NAL units of a length-prefixed sample (ISO/IEC 14496-15, 5.3.4.2), without parameter sets, which are sent separately.
- */
+/** NAL units of a length-prefixed sample (ISO/IEC 14496-15, 5.3.4.2), without parameter sets: those are sent apart. */
 function splitNals(sample: Buffer, lengthSize: number): Buffer[] {
   const nals: Buffer[] = [];
   for (let at = 0; at + lengthSize < sample.length; ) {

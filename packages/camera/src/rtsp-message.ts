@@ -15,9 +15,7 @@ export class MalformedRequestError extends Error {
 const MAX_HEADER_BYTES = 8 * 1024;
 const MAX_BODY_BYTES = 16 * 1024;
 
-/**
- * Splits a client's bytes into requests, and skips interleaved packets, which are its RTCP reports (RFC 2326, 10.12).
- */
+/** Splits a client's bytes into requests, and skips interleaved packets: its RTCP reports (RFC 2326, 10.12). */
 export class RequestReader {
   #pending: Buffer = Buffer.alloc(0);
 

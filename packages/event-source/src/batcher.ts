@@ -54,8 +54,7 @@ export function payloadBytes(record: MSKRecord): number {
 
 /**
  * Gathers records into batches as Lambda's poller does. It uses neither Kafka nor a clock: its callers pass the time. A
- * partition that fills a batch alone gets a batch of its own, so that batches of other partitions can be processed at
- * the same time.
+ * partition that fills a batch alone gets one of its own, so that others' batches can be processed meanwhile.
  */
 export class Batcher {
   readonly #limits: BatchLimits;
@@ -67,9 +66,7 @@ export class Batcher {
     this.#limits = limits;
   }
 
-  /**
-   * Sets the assigned partitions, and drops what was buffered of all others. Partitions that stay keep their records.
-   */
+  /** Sets the assigned partitions, and drops what was buffered of others. Partitions that stay keep their records. */
   assign(partitions: readonly number[]): void {
     for (const [partition] of this.#partitions) {
       if (!partitions.includes(partition)) this.#partitions.delete(partition);

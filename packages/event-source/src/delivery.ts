@@ -41,10 +41,7 @@ export interface DeliveryOptions {
   onTooLarge: OnFailure;
   /** Destination of records that can't be read, and of those that fail whenever they are delivered alone. */
   putFailed?: PutFailed;
-  /**
-   * The record that the handler took last, of any batch. It is delivered again to tell a fault of one record from a
-   * fault of the handler.
-   */
+  /** The record that the handler took last, of any batch. Sent again to tell a record's fault from the handler's. */
   lastGood?: { record?: MSKRecord | undefined };
   /** Notes of the records in work, for the next process. Left out, none are written or read. */
   inProgress?: InProgress;

@@ -34,8 +34,7 @@ export const KAFKA_RETRY = { initialRetryTime: 200, maxRetryTime: 3_000, retries
 
 /**
  * Short waits, since frames are awaited. The broker keeps a member that ended without leaving for `sessionTimeout`; 6 s
- * is the least that brokers accept by default. If a member was killed on this machine, the next process tells the
- * broker earlier.
+ * is the least that brokers accept by default. If a member was killed here, the next process tells the broker earlier.
  */
 const CONSUMER = {
   sessionTimeout: 6_000,
@@ -185,9 +184,7 @@ class Poller implements EventSource {
     this.#pump();
   }
 
-  /**
-   * Delivers closed batches, as many as may run at once, and sets a timer for the next batch that closes by its age.
-   */
+  /** Delivers closed batches, as many as may run at once, and sets a timer for the next one that closes by its age. */
   #pump(): void {
     clearTimeout(this.#timer);
     if (this.#stopping.signal.aborted) return;
@@ -232,10 +229,7 @@ class Poller implements EventSource {
     this.#batcher.release(batch);
   }
 
-  /**
-   * Commits what is done, until a broker has accepted it: these records do not come again, so nothing else commits
-   * them.
-   */
+  /** Commits what is done, until a broker has accepted it: these records don't come again to be committed. */
   async #commit(): Promise<void> {
     if (this.#uncommitted.size === 0) return;
     const { topic, logger } = this.#options;

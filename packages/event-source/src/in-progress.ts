@@ -82,9 +82,7 @@ export class InProgress {
     return `its process ended ${suspect.ends} times while it worked on it`;
   }
 
-  /**
-   * Does the work, and notes its records meanwhile. Whether the work succeeds or fails, the process has survived it.
-   */
+  /** Does the work, and notes its records meanwhile. Whether it succeeds or fails, the process has survived it. */
   async during<Result>(records: readonly MSKRecord[], work: () => Promise<Result>): Promise<Result> {
     const positions = records.map(positionOf);
     this.#work.add(positions);
@@ -108,9 +106,7 @@ export class InProgress {
     this.#write();
   }
 
-  /**
-   * Notes the member id of this process: if it is killed, or can't reach a broker, it ends without leaving the group.
-   */
+  /** Notes this process's member id: if it is killed, or can't reach a broker, it ends without leaving the group. */
   joinAs(member: string): void {
     this.#member = member;
     this.#write();

@@ -36,10 +36,7 @@ const RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 8 };
  */
 const CONNECT_MS = 3_000;
 
-/**
- * Makes clients of kafkajs, each with its own connections. It makes no producer, since kafkajs' producer loses records:
- * use `orderedProducer`.
- */
+/** Makes kafkajs' clients, each with its own connections. No producer, as kafkajs' loses records: `orderedProducer`. */
 export type Kafka = Pick<Client, 'admin' | 'consumer'>;
 
 /** Message of the error that ends a send of no records, made to learn a topic's partitions. It is not logged. */

@@ -16,9 +16,8 @@ export interface Guardable {
 
 /**
  * The connections of one producer, consumer or admin client. `disconnect` of kafkajs 2.2.4 does not end them all. A
- * retry at that moment opens new connections, which nothing closes any more (tulios/kafkajs#1148). A request without an
- * answer keeps `disconnect` waiting (#1167). The process then stays alive, and each client made for one question leaves
- * connections behind.
+ * retry at that moment opens new connections, which nothing closes (tulios/kafkajs#1148). A request without an answer
+ * keeps `disconnect` waiting (#1167). The process stays alive, and each client for one question leaves connections.
  */
 export class Connections {
   readonly #sockets = new Set<Socket>();

@@ -2,16 +2,14 @@ import { KafkaJSConnectionClosedError, KafkaJSConnectionError } from 'kafkajs/sr
 import Connection from 'kafkajs/src/network/connection.js';
 
 /**
- * Longest wait for an answer, milliseconds: slightly longer than the cluster waits for a broker's heartbeat (9 s). By
- * then another broker leads the partition, or the leader has removed a hung replica from the in-sync replicas and
- * answers.
+ * Longest wait for an answer, milliseconds: longer than the cluster waits for a broker's heartbeat (9 s). By then
+ * another broker leads the partition, or the leader has removed a hung replica from the in-sync replicas and answers.
  */
 export const REQUEST_TIMEOUT_MS = 10_000;
 
 /**
  * How long no new connection is made to a broker that did not answer, milliseconds. kafkajs makes an idempotent
- * producer's partitions wait for each other at their leader. Without this pause, each of them would wait for a timeout
- * of its own.
+ * producer's partitions wait for each other at their leader: without this pause, each would wait for a timeout.
  */
 const RECONNECT_AFTER_MS = 1_000;
 /** Bytes of the length with which an answer begins. */

@@ -11,9 +11,7 @@ export interface PartitionLag {
   lag: number;
 }
 
-/**
- * How far a consumer group is behind on each partition of a topic. A group that never committed lags by all records.
- */
+/** How far a consumer group is behind on each partition of a topic; by all records if it never committed. */
 export async function consumerLag(admin: Admin, groupId: string, topic: string): Promise<PartitionLag[]> {
   const [ends, groups] = await Promise.all([
     admin.fetchTopicOffsets(topic),

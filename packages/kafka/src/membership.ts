@@ -10,8 +10,7 @@ export function noteFormerMember(groupId: string, memberId: string): void {
 
 /**
  * A broker keeps the partitions of a killed member until its session ends, after 6 s or more, and lets no other member
- * join meanwhile. Here a consumer first leaves the group on behalf of the members that are known to have ended. Then it
- * joins.
+ * join meanwhile. Here a consumer first leaves the group on behalf of members that are known to have ended.
  */
 export function leaveForFormerMembers(): void {
   const { joinAndSync } = ConsumerGroup.prototype;

@@ -88,10 +88,7 @@ const tracks = z
     if (new_confidence < high_confidence) problem('new_confidence', 'is under high_confidence');
   });
 
-/**
- * The section `scene` of a stream in the streams file. The package's README explains each field. Absent fields have
- * defaults that change nothing.
- */
+/** The section `scene` of a stream: the README explains each field. Absent fields have defaults that change nothing. */
 export const sceneConfigSchema = z
   .strictObject({
     model: z.string().min(1).max(200).optional(),

@@ -1,8 +1,6 @@
 import { childMap, editScene } from './edit-scene.ts';
 
-/**
- * A choice of model and detections for a stream. Its values are checked here. A field that is left out keeps its value.
- */
+/** A choice of model and detections for a stream. Its values are checked here. A field left out keeps its value. */
 export interface DetectionDraft {
   /** Name of a model of the inference server; `null`: the server's default model. */
   model?: unknown;

@@ -38,10 +38,7 @@ export const eventStateSchema = z.object({
   lines: z.record(z.string(), z.record(z.string(), crossingSchema)),
   /** Classes of the tracks named above. */
   classes: z.record(z.string(), z.string()),
-  /**
-   * Rules `count_over` that were reported. `under` is since when the count is not over any more, ms of the scene's
-   * time.
-   */
+  /** Reported rules `count_over`. `under` is since when the count is not over any more, ms of the scene's time. */
   over: z.array(z.object({ rule: z.string(), under: z.number().optional() })),
 });
 type EventState = z.infer<typeof eventStateSchema>;
@@ -156,10 +153,7 @@ export class EventDetector {
     return due.map((rule) => this.#event(rule, now, [since, now], trackId, { zone, seconds }));
   }
 
-  /**
-   * Includes objects that were seen once, although no rule reports them yet: they may be across the line in the next
-   * frame.
-   */
+  /** Includes objects that were seen once: no rule reports them yet, but they may cross the line in the next frame. */
   #watchLines(seen: Seen[], now: FrameRef): SceneEvent[] {
     return Object.entries(this.#config.lines).flatMap(([line, config]) => {
       const segment: Segment = [config.from, config.to];
@@ -187,10 +181,7 @@ export class EventDetector {
       .map((rule) => this.#event(rule, at, [before, at], trackId, { line, direction }));
   }
 
-  /**
-   * A count is reported when it exceeds the limit. It is reported again only after it was within the limit for as long
-   * as an object may be hidden.
-   */
+  /** Reports a count over the limit, and again only after it was within it for as long as an object may be hidden. */
   #watchCounts(seen: Seen[], now: FrameRef, lostMs: number): SceneEvent[] {
     const visible = new Set(seen.map(({ trackId }) => trackId));
     return this.#config.events.flatMap((rule) => {

@@ -18,10 +18,7 @@ export interface Filters {
   include: readonly Zone[];
   /** A detection must belong to none of these zones. */
   exclude: readonly Zone[];
-  /**
-   * Of boxes that overlap by more than this (IoU, 0..1), of any class, only the one with the highest confidence is
-   * kept.
-   */
+  /** Of boxes of any class that overlap by more than this (IoU, 0..1), only the most confident one is kept. */
   one_per_object?: number | undefined;
 }
 

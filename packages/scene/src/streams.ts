@@ -75,10 +75,7 @@ export function parseStreamList<Entry extends { id: string }>(
   return entries;
 }
 
-/**
- * Parses the list. Accepts a byte order mark, which some editors write, and merge keys (`<<`). An empty text is an
- * empty list.
- */
+/** Parses the list. A byte order mark, which some editors write, and merge keys (`<<`) are fine; so is no text. */
 export function parseStreamsDocument(text: string, lineCounter = new LineCounter()): Document.Parsed {
   // Pretty errors quote the text, which may hold a password, and their time grows with the square of their number.
   const document: Document = parseDocument(text.replace(/^\uFEFF/, ''), {

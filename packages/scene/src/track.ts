@@ -7,10 +7,7 @@ import type { Box } from './pairing.ts';
 const coordinate = z.tuple([z.number(), z.number(), z.number(), z.number(), z.number()]);
 
 export const trackSchema = z.object({
-  /**
-   * Unique within a stream for all time: when the track began (epoch ms, base 36), and the index of its first
-   * detection.
-   */
+  /** Unique within a stream for all time: when it began (epoch ms, base 36), and the index of its first detection. */
   id: z.string(),
   /** The class that most of its boxes have, weighted by their confidence. */
   class_name: z.string(),

@@ -12,9 +12,7 @@ export interface Zone {
   polygon: Polygon;
   /** Parts cut out of the polygon: inside it, not overlapping each other. */
   holes: readonly Polygon[];
-  /**
-   * How a box belongs to it: by its bottom centre (where an object stands), or by the share of the box that overlaps.
-   */
+  /** How a box belongs to it: by its bottom centre (where an object stands), or by the share of it that overlaps. */
   membership: 'bottom_centre' | 'overlap';
   /** Share of the box's own area that must lie in the zone when `membership` is `overlap`, 0..1. */
   min_overlap: number;
@@ -152,9 +150,7 @@ function placeProblem(hole: Polygon, outer: Polygon, others: readonly Polygon[])
   return other >= 0 ? `overlaps hole ${other + 1}` : undefined;
 }
 
-/**
- * Whether the polygons' areas overlap, given that their borders don't cross: whether some corner or middle is inside.
- */
+/** Whether the polygons' areas overlap, if their borders don't cross: whether some corner or middle is inside. */
 function insideOf(inner: Polygon, outer: Polygon): boolean {
   const middles = edgesOf(inner).map(([a, b]): Point => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2]);
   const places = [...inner, ...middles].map((point) => position(outer, point));

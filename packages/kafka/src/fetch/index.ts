@@ -6,9 +6,7 @@ import { decodeRecordSet } from './record-batch.ts';
 export type { Refusal } from './record.ts';
 export { MAX_BATCH_BYTES } from './record-batch.ts';
 
-/**
- * Most bytes that the batches of one answer inflate to together. The batch that reaches this limit is still inflated.
- */
+/** Most bytes that the batches of one answer inflate to. The batch that reaches this limit is still inflated. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 /** The first version that carries record batches of today's format; what brokers of Kafka 4 begin with. */
 const FIRST_VERSION = 4;

@@ -20,9 +20,7 @@ interface Budget {
 
 /** Most bytes that one batch is inflated to, more than twice a topic's limit. The rest of a larger batch is refused. */
 export const MAX_BATCH_BYTES = 16 * 1024 * 1024;
-/**
- * Most records of one batch; librdkafka's default. A record may have only a few bytes, but takes far more as an object.
- */
+/** Most records of one batch; librdkafka's default. A record of a few bytes takes far more as an object. */
 const MAX_BATCH_RECORDS = 10_000;
 /** Memory that a record takes besides its bytes, bytes. */
 const RECORD_BYTES = 512;

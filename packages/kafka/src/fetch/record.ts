@@ -44,10 +44,7 @@ interface BatchFacts {
   attributes: number;
 }
 
-/**
- * @returns the record and the memory that an event takes for it, bytes; the record is refused where no event can carry
- * it
- */
+/** @returns the record, refused where no event can carry it, and the memory that an event takes for it, bytes */
 export function decodeRecord(
   record: Buffer,
   { first, firstTime, maxTime, attributes: ofBatch }: BatchFacts,
