@@ -30,7 +30,7 @@ export class FrameBuffer {
     this.#frames.push(frame);
     const kept = this.#frames.findIndex((one) => one.capturedAt >= frame.capturedAt - this.#maxMs);
     const dropped = this.#frames.splice(0, kept);
-    this.#bytes += frame.jpeg.length - bytesOf(dropped);
+    this.#bytes += frame.jpeg.length - dropped.reduce((sum, { jpeg }) => sum + jpeg.length, 0);
     return dropped;
   }
 
@@ -62,8 +62,4 @@ export function dropOverflow(buffers: Iterable<FrameBuffer>, maxBytes: number): 
     over -= frame.jpeg.length;
   }
   return dropped;
-}
-
-function bytesOf(frames: Frame[]): number {
-  return frames.reduce((sum, { jpeg }) => sum + jpeg.length, 0);
 }

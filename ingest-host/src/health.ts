@@ -102,10 +102,7 @@ export class IngestMetrics {
   }
 }
 
-export interface HealthServer {
-  url: string;
-  close(): Promise<void>;
-}
+export type HealthServer = Awaited<ReturnType<typeof startHealthServer>>;
 
 /**
  * Serves `GET /health` with each stream's state, and `GET /metrics` for Prometheus. The status of /health is 200 while
@@ -115,7 +112,7 @@ export async function startHealthServer(
   address: { host: string; port: number },
   stats: ReadonlyMap<string, StreamStats>,
   registry: Registry,
-): Promise<HealthServer> {
+) {
   const app = metricsServer(address.host, registry);
   app.get('/health', (_request, reply) => {
     const states = [...stats.values()].map(({ state }) => state);

@@ -42,7 +42,6 @@ export interface StreamContext {
   relay?: SourceOptions['relay'];
 }
 
-const ALWAYS = () => true;
 /** How often the clock is checked outside a stream's active hours, milliseconds. */
 const INACTIVE_MS = 1_000;
 
@@ -74,7 +73,7 @@ export class IngestStream {
   constructor(spec: StreamSpec, context: StreamContext) {
     this.spec = spec;
     this.#context = context;
-    this.#isActive = spec.activeHours ? activeHours(spec.activeHours) : ALWAYS;
+    this.#isActive = spec.activeHours ? activeHours(spec.activeHours) : () => true;
     this.#failover = new Failover(spec.url, spec.fallback, spec.fallbackSeconds);
   }
 
@@ -157,7 +156,7 @@ export class IngestStream {
     let source: Source | undefined;
     try {
       stats.state = 'connecting';
-      const own = { damage: stats.damaged, ...(this.#context.relay ? { relay: this.#context.relay } : {}) };
+      const own = { damage: stats.damaged, relay: this.#context.relay };
       source = await this.#open(this.#failover.url, stallSeconds, signal, own);
       stats.decoder = source.device;
       const start = source.live ? undefined : (spec.fileStart ?? source.recordedAt ?? Date.now());
@@ -172,7 +171,8 @@ export class IngestStream {
       if (back.signal.aborted) return 'first is back';
       const problem = stall.signal.aborted ? new SourceError(`no picture for ${stallSeconds} s`) : error;
       // No retry of a file: the pictures before the error would be published twice.
-      if (problem instanceof SourceError) return source?.live === false ? asFinal(problem) : problem;
+      if (problem instanceof SourceError)
+        return source?.live === false ? new SourceError(problem.message, true, true) : problem;
       return new SourceError(redact(problem instanceof Error ? problem.message : String(problem)));
     } finally {
       endWatch();
@@ -226,8 +226,9 @@ export class IngestStream {
         if (source.live) continue;
         break;
       }
+      const { width, height } = picture.frame;
       if (stats.state !== 'flowing')
-        log.info('stream flows', { stream: this.spec.id, ...sizeOf(picture), decoder: stats.decoder });
+        log.info('stream flows', { stream: this.spec.id, width, height, decoder: stats.decoder });
       stats.state = 'flowing';
       const frame = await this.#capture(picture, encoder);
       if (!frame) {
@@ -288,12 +289,4 @@ export class IngestStream {
       return undefined;
     }
   }
-}
-
-function asFinal({ message }: SourceError): SourceError {
-  return new SourceError(message, true, true);
-}
-
-function sizeOf({ frame }: Picture): { width: number; height: number } {
-  return { width: frame.width, height: frame.height };
 }

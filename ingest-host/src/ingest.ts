@@ -165,7 +165,7 @@ export class Ingest {
     const thinning = this.#options.thinning?.gate(spec.id, spec);
     const settings = { stats, log, maxFrameBytes, stallSeconds, thinning, fileTurns: this.#fileTurns };
     const relay = this.#options.restream?.relayOf(spec);
-    const stream = new IngestStream(spec, { ...context, ...settings, ...(relay ? { relay } : {}) });
+    const stream = new IngestStream(spec, { ...context, ...settings, relay });
     this.#streams.set(spec.id, stream);
     void stream.run();
   }

@@ -1,5 +1,3 @@
-/** Chooses quality and size so that JPEGs stay within a byte budget, without frequent changes. */
-
 /** Coarsest quantizer. Blocks are visible beyond it: the picture is made smaller instead. */
 const MAX_QUANTIZER = 12;
 /** Sizes that are tried, as shares of the original's sides. */

@@ -14,9 +14,8 @@ import type { RawFrame } from './raw-frame.ts';
 
 export interface Jpeg {
   jpeg: Buffer;
-  /** Pixels. */
+  /** Width and height, pixels. */
   width: number;
-  /** Pixels. */
   height: number;
 }
 

@@ -138,7 +138,7 @@ function conversion(
   const isFull = picture.colorRange === AVCOL_RANGE_JPEG || FULL_RANGE_FORMATS.includes(picture.format);
   // RGB has neither a matrix nor a range of YUV: both are set for YUV formats only.
   const isYuv = /^(yuv|nv|p0|y2|uyv|ayuv|vuy)/.test(name);
-  const matrix = matrixOf(picture);
+  const matrix = MATRICES.get(picture.colorSpace) ?? (picture.height >= HD_ROWS ? 'bt709' : 'bt470bg');
   // The scaler refuses an unknown matrix, even if it does not have to convert colours.
   const known = isYuv && !SCALED.has(picture.colorSpace) ? ['setparams=colorspace=bt470bg'] : [];
   if (PLANAR.test(name) || (isYuv && matrix === 'ycgco')) {
@@ -174,10 +174,6 @@ const SCALED = new Set<number>([
   AVCOL_SPC_SMPTE240M,
   AVCOL_SPC_BT2020_NCL,
 ]);
-
-function matrixOf({ colorSpace, height }: RawFrame): string {
-  return MATRICES.get(colorSpace) ?? (height >= HD_ROWS ? 'bt709' : 'bt470bg');
-}
 
 // Primaries and transfer are set to the same value on both sides: to convert them would take much longer, and would not
 // change a model's detections.

@@ -20,9 +20,8 @@ export interface ViewOptions {
 export interface View {
   /** FFmpeg's filters for this view, without the aspect ratio. */
   filters: string[];
-  /** Width after the filters, pixels. */
+  /** Width and height after the filters, pixels. */
   width: number;
-  /** Height after the filters, pixels. */
   height: number;
   /** Factor for the width of a pixel. */
   aspect: number;
@@ -37,18 +36,15 @@ export function viewOf(
   const { width, height } = picture;
   const isLate = deinterlace && picture.hasFlags(AV_FRAME_FLAG_INTERLACED);
   const turns = turnsOf(picture.getSideData(AV_FRAME_DATA_DISPLAYMATRIX));
-  const filters = isLate ? [firstField(picture), ...turns] : turns;
+  const parity = picture.hasFlags(AV_FRAME_FLAG_TOP_FIELD_FIRST) ? 'tff' : 'bff';
+  // Deinterlaced from one field: the rows of the other are 20 ms apart, and motion would show as a comb.
+  const filters = isLate ? [`estdif=mode=frame:parity=${parity}`, ...turns] : turns;
   const { num, den } = picture.sampleAspectRatio;
   const ratio = num / den;
   const aspect = squarePixels && ratio >= 1 / MAX_ASPECT && ratio <= MAX_ASPECT ? ratio : 1;
   return turns.some((turn) => turn.startsWith('transpose'))
     ? { filters, width: height, height: width, aspect: 1 / aspect, isLate }
     : { filters, width, height, aspect, isLate };
-}
-
-/** Deinterlaces from one field: the rows of the other are 20 ms apart, and motion would show as a comb. */
-function firstField(picture: RawFrame): string {
-  return `estdif=mode=frame:parity=${picture.hasFlags(AV_FRAME_FLAG_TOP_FIELD_FIRST) ? 'tff' : 'bff'}`;
 }
 
 /** @param matrix 3x3 fixed-point numbers, 16.16 (ISO/IEC 14496-12, 6.2.2); only quarter turns and mirrors are read */

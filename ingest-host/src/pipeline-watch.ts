@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from '@video-pipeline/config';
 import { type Admin, consumerLag, type Kafka } from '@video-pipeline/kafka';
 import { frameStagesOf, groupOf, type STAGE_VARIABLES, topicOf } from '@video-pipeline/stages';
+import type { StreamContext } from './ingest-stream.ts';
 import { PipelineDelay } from './pipeline-delay.ts';
 import { type Thinning, windowOf } from './thinning.ts';
 
@@ -11,10 +12,7 @@ const LOG_INTERVAL_MS = 60_000;
 
 interface WatchOptions {
   config: Config<(typeof STAGE_VARIABLES)[number] | 'MAX_LATENCY_SECONDS'>;
-  log: {
-    info(message: string, extra: Record<string, unknown>): void;
-    warn(message: string, extra: Record<string, unknown>): void;
-  };
+  log: StreamContext['log'];
   signal: AbortSignal;
 }
 
@@ -27,7 +25,7 @@ export async function watchPipeline(kafka: Kafka, thinning: Thinning, options: W
   const pipeline = new PipelineDelay(windowOf({ maxLatencySeconds: config.MAX_LATENCY_SECONDS }));
   const admin = kafka.admin();
   const logChange = thinningLogger(thinning, log);
-  for (let isKnown = true; !signal.aborted; await sleep(signal)) {
+  for (let isKnown = true; !signal.aborted; await delay(LOOK_MS, undefined, { signal }).catch(() => {})) {
     try {
       await admin.connect();
       // Not the time of day, which may be set back.
@@ -66,8 +64,4 @@ function thinningLogger(thinning: Thinning, log: WatchOptions['log']): (at: numb
     if (logged) log.warn('the pipeline is slower than the cameras: streams are thinned', extra);
     else log.info('the pipeline keeps up again: streams are not thinned any more', extra);
   };
-}
-
-async function sleep(signal: AbortSignal): Promise<void> {
-  await delay(LOOK_MS, undefined, { signal }).catch(() => {});
 }

@@ -65,7 +65,9 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   void producer.connect().catch(() => {});
   const { send, laneOf } = kafkaSend(producer, config.KAFKA_TOPIC);
   const thinning = thinningOf(config);
-  const restream = await restreamOf(config);
+  const { HOST, RESTREAM_PORT, RESTREAM_USER } = config;
+  const restream =
+    RESTREAM_PORT === undefined ? undefined : await Restream.start(HOST, RESTREAM_PORT, RESTREAM_USER);
   const ingest = new Ingest(send, {
     laneOf,
     maxFrameBytes: config.MAX_FRAME_BYTES,
@@ -80,11 +82,8 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     onPublished: (frames, milliseconds) => metrics.observe(frames, milliseconds),
   });
   const metrics = new IngestMetrics(ingest);
-  const health = await startHealthServer(
-    { host: config.HOST, port: config.HEALTH_PORT },
-    ingest.stats,
-    metrics.registry,
-  );
+  const address = { host: HOST, port: config.HEALTH_PORT };
+  const health = await startHealthServer(address, ingest.stats, metrics.registry);
   const report = metricsReporter(ingest.stats, ingest.session);
   const timer = setInterval(report, 1000);
 
@@ -119,12 +118,6 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   // A stream without any frame is a failure of the run.
   if (failed.length > 0) process.exitCode = 1;
   await shutdown();
-}
-
-/** @throws ConfigError; the error of node:net when the port is taken */
-async function restreamOf(config: Config<(typeof VARIABLES)[number]>): Promise<Restream | undefined> {
-  const { HOST, RESTREAM_PORT, RESTREAM_USER } = config;
-  return RESTREAM_PORT === undefined ? undefined : await Restream.start(HOST, RESTREAM_PORT, RESTREAM_USER);
 }
 
 function thinningOf(config: Config<(typeof VARIABLES)[number]>): Thinning | undefined {

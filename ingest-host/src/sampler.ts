@@ -1,5 +1,3 @@
-/** Samples pictures of a stream by presentation time, so that they are evenly spaced. */
-
 /** Containers round presentation times: a picture that is early by less is on time, seconds. */
 const TOLERANCE = 0.002;
 /** Pictures over which the source's own interval is measured. */

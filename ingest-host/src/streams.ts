@@ -13,11 +13,13 @@ import { z } from 'zod';
 import { type ActiveHours, HOURS_PATTERN, isTimeZone } from './active-hours.ts';
 import type { JpegShape } from './jpeg.ts';
 import type { MotionSettings } from './motion-gate.ts';
-import { type FFmpegOptions, ffmpegOptions } from './source/ffmpeg-options.ts';
-import { HWACCELS, type Hwaccel, TRANSPORTS, type Transport } from './source/source.ts';
+import { ffmpegOptions } from './source/ffmpeg-options.ts';
+import { HWACCELS, type SourceOptions, TRANSPORTS } from './source/source.ts';
+
+type SpecOptions = Pick<SourceOptions, 'transport' | 'hwaccel' | 'ffmpeg' | 'period' | 'hosts' | 'track'>;
 
 /** One camera of the streams file. */
-export interface StreamSpec extends JpegShape {
+export interface StreamSpec extends JpegShape, SpecOptions {
   id: string;
   /** rtsp(s), http(s), srt, rtmp, file URL or path. It may hold credentials, so it must be redacted before logging. */
   url: string;
@@ -29,19 +31,8 @@ export interface StreamSpec extends JpegShape {
   frameRate: number;
   /** Initial JPEG quality, 1..100. */
   quality: number;
-  transport: Transport;
-  /** Hardware for decoding; default: the CPU. */
-  hwaccel?: Hwaccel;
-  /** Options of FFmpeg's demuxer and protocol. */
-  ffmpeg?: FFmpegOptions;
   /** A source without a packet for this long is opened again, seconds; default STALL_SECONDS. */
   stallSeconds?: number;
-  /** How often a snapshot is requested, seconds; default 1. */
-  period?: number;
-  /** Further hosts that redirects and lists may refer to: `host` or `host:port`. */
-  hosts?: readonly string[];
-  /** Number of the video track, from 0; default: FFmpeg's choice of the best. */
-  track?: number;
   /** Time of capture of a file's first picture, epoch milliseconds; default: from its name, its container, or now. */
   fileStart?: number;
   /** Default: always. */
@@ -53,6 +44,8 @@ export interface StreamSpec extends JpegShape {
 }
 
 const part = z.number().min(0).max(1);
+const point = z.tuple([part, part]);
+const polygon = z.array(point).min(3).max(100);
 const sourceUrl = z.string().min(1, 'must not be empty').transform(withSecrets);
 /** One entry of the streams file, as ingest reads it. */
 export const streamEntrySchema = z.strictObject({
@@ -72,15 +65,7 @@ export const streamEntrySchema = z.strictObject({
     .tuple([part, part, part, part])
     .refine(([x1, y1, x2, y2]) => x1 < x2 && y1 < y2, 'must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2')
     .optional(),
-  masks: z
-    .array(
-      z
-        .array(z.tuple([part, part]))
-        .min(3)
-        .max(100),
-    )
-    .max(50)
-    .optional(),
+  masks: z.array(polygon).max(50).optional(),
   deinterlace: z.boolean().optional(),
   square_pixels: z.boolean().optional(),
   max_width: z.int().min(16).max(16_384).optional(),

@@ -38,7 +38,12 @@ interface Prepared {
 
 /** Turns encoded pictures into detections. It decodes the next pictures while the runtime processes the former ones. */
 export class Detector {
+  // As in the options.
   readonly model: ModelFile;
+  readonly device: string;
+  readonly precision: Precision;
+  readonly fallback: string | undefined;
+  readonly maxQueue: number;
   readonly #options: DetectorOptions;
   readonly #batcher: Batcher<Prepared, Candidate[]>;
   readonly #lanes: DecodingLanes<Job>;
@@ -53,6 +58,10 @@ export class Detector {
   constructor(options: DetectorOptions) {
     const { model, pool, batchSizes, tunesShapes } = options;
     this.model = model;
+    this.device = options.device;
+    this.precision = options.precision;
+    this.fallback = options.fallback;
+    this.maxQueue = options.maxQueue;
     this.#options = options;
     this.#rungs = rungsOf(options);
     this.#inputSizes = new InputSizes({
@@ -86,11 +95,6 @@ export class Detector {
     return this.#lanes.waiting + this.#tensors.waiting;
   }
 
-  /** Most pictures that may wait. */
-  get maxQueue(): number {
-    return this.#options.maxQueue;
-  }
-
   /** Pictures a second, measured while there was work lately; `Infinity` before the first picture. */
   get framesPerSecond(): number {
     return this.#rate.perSecond;
@@ -109,10 +113,8 @@ export class Detector {
     const results = pictures.map((bytes) => {
       const result = Promise.withResolvers<PictureResult>();
       try {
-        const header = readPictureHeader(bytes, {
-          maxPixels: this.#options.maxPixels,
-          limit: 'MAX_FRAME_PIXELS',
-        });
+        const { maxPixels } = this.#options;
+        const header = readPictureHeader(bytes, { maxPixels, limit: 'MAX_FRAME_PIXELS' });
         this.#lanes.push(client, { bytes, header, request, since, result }, header.work);
       } catch (error) {
         result.resolve({ error: pictureError(error).message });
@@ -156,29 +158,13 @@ export class Detector {
   }
 
   #checkRoom(pictures: number): void {
-    const { queued } = this;
-    const { maxQueue } = this.#options;
+    const { queued, maxQueue } = this;
     if (queued + pictures > maxQueue)
       throw new OverloadedError(`${queued} pictures wait already and the queue holds ${maxQueue}`);
   }
 
   get isHealthy(): boolean {
     return this.#options.pool.isHealthy;
-  }
-
-  /** Where the model runs. */
-  get device(): string {
-    return this.#options.device;
-  }
-
-  /** What the runtime computes with. */
-  get precision(): Precision {
-    return this.#options.precision;
-  }
-
-  /** Why `auto` chose the CPU and no GPU, in one line. */
-  get fallback(): string | undefined {
-    return this.#options.fallback;
   }
 
   /** Waits until all pictures are done, then ends the threads. */
@@ -238,11 +224,9 @@ export class Detector {
     // The runtime may get padding after the items: its contents do not matter.
     const size = this.#rungs ? rungUp(items.length, this.#rungs) : items.length;
     const frames = this.#takeFrames(size * frameBytes(box));
-    layOut(
-      items.map(({ picture }) => picture),
-      frames,
-    );
-    for (const { picture } of items) giveBack(picture.rgb);
+    const pictures = items.map(({ picture }) => picture);
+    layOut(pictures, frames);
+    for (const { rgb } of pictures) giveBack(rgb);
     const result = await this.#options.pool.run({
       frames,
       dims: [size, box.inputHeight, box.inputWidth, 3],

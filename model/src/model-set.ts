@@ -97,11 +97,8 @@ export class ModelSet {
     const before = this.#loaded.get(path)?.detector;
     this.#loaded.set(path, { stamp, detector });
     this.#publish();
-    this.#options.log.info('model loaded', {
-      path,
-      version: detector.model.version,
-      replaces: before?.model.version,
-    });
+    const { version } = detector.model;
+    this.#options.log.info('model loaded', { path, version, replaces: before?.model.version });
     await before?.close();
   }
 

@@ -5,9 +5,8 @@ import type { InferencePool } from './inference-pool.ts';
 interface ProbeSetup {
   /** Fixed batch size of the model; `undefined` if any size is allowed. */
   batchSize: number | undefined;
-  /** Pixels. */
+  /** Size of the input, pixels. */
   width: number;
-  /** Pixels. */
   height: number;
   /** Batch sizes that will be used. */
   batchSizes: readonly number[];

@@ -89,16 +89,8 @@ export async function quantise(file: string, options: QuantiseOptions): Promise<
 }
 
 /** The comparison as text. */
-export function costReport({
-  output,
-  pictures,
-  before,
-  after,
-  both,
-  boxes,
-  scores,
-  ms,
-}: QuantiseCost): string {
+export function costReport(cost: QuantiseCost): string {
+  const { output, pictures, before, after, both, boxes, scores, ms } = cost;
   return [
     `${output}: int8, calibrated on ${pictures} pictures`,
     `objects       ${before} before, ${after} after, ${both} the same`,

@@ -10,25 +10,19 @@ import { Dictionary, FFmpegError, FormatContext, Packet, type Stream } from 'nod
 import { RawFrame } from '../raw-frame.ts';
 import { VideoDecoder } from './decoder.ts';
 import { recordedTimes, reportedOffset, stampOf } from './packet-times.ts';
-import type { Damage, Hwaccel, MayWant, Picture, Source } from './source.ts';
+import type { MayWant, Picture, Source, SourceOptions } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 import { type VideoFormat, videoFormat } from './video-format.ts';
 
 /** What FFmpeg opens, and what is known before. */
-export interface Input {
+export interface Input extends Pick<SourceOptions, 'track' | 'damage' | 'hwaccel'> {
   url: string;
   /** Options of FFmpeg's demuxer and protocol. FFmpeg ignores unknown ones. */
   options: Record<string, string>;
   /** Whether the video comes over a network: then only {@link checkDecoder}'s decoders are used. */
   foreign: boolean;
-  /** Number of the video track, from 0. */
-  track?: number;
   /** Time of capture of the first picture, epoch milliseconds, if known better than from the container. */
   recordedAt?: number | undefined;
-  /** Counters of damaged pictures. */
-  damage?: Damage;
-  /** Hardware for decoding; default: the CPU. */
-  hwaccel?: Hwaccel;
   /** Called for each packet. */
   onPacket?(): void;
   /** Whether the source is finite. Called once it is open. @param duration seconds @param container FFmpeg's demuxer */

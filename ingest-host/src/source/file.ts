@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { optionsOf } from './ffmpeg-options.ts';
 import { FFmpegSource } from './ffmpeg-source.ts';
 import { timeOfName } from './name-time.ts';
+import { liveAs } from './paced.ts';
 import type { MayWant, Opener, Picture, Source } from './source.ts';
 import { SourceError } from './source-error.ts';
 
@@ -23,34 +24,18 @@ export function fileOf(url: string): FileAddress | undefined {
 
 export const openFile: Opener = async (url, { track, damage, hwaccel, ffmpeg }, signal) => {
   const { path, loop } = fileOf(url) ?? { path: url, loop: false };
-  const from = {
-    url: path,
-    options: optionsOf(ffmpeg),
-    foreign: false,
-    recordedAt: timeOfName(path),
-    ...(track === undefined ? {} : { track }),
-    ...(damage ? { damage } : {}),
-    ...(hwaccel ? { hwaccel } : {}),
-  };
-  const source = await FFmpegSource.open({ ...from, hasEnd: () => true }, signal).catch((error: Error) => {
+  const known = { recordedAt: timeOfName(path), track, damage, hwaccel };
+  const from = { url: path, options: optionsOf(ffmpeg), foreign: false, hasEnd: () => true, ...known };
+  const source = await FFmpegSource.open(from, signal).catch((error: Error) => {
     // A missing file may appear later. An existing file that is no video remains an error.
     throw existsSync(path) && !signal?.aborted ? new SourceError(error.message, true, true) : error;
   });
-  return loop ? new LoopedFile(source, signal) : source;
+  return loop ? looped(source, signal) : source;
 };
 
 /** A file that is played in real time, again and again, with presentation times that always rise. */
-class LoopedFile implements Source {
-  readonly #file: FFmpegSource;
-  readonly #signal: AbortSignal | undefined;
-  readonly live = true;
-
-  constructor(file: FFmpegSource, signal: AbortSignal | undefined) {
-    this.#file = file;
-    this.#signal = signal;
-  }
-
-  async *pictures(mayWant: MayWant = () => true): AsyncGenerator<Picture, void> {
+function looped(file: FFmpegSource, signal: AbortSignal | undefined): Source {
+  async function* pictures(mayWant: MayWant = () => true): AsyncGenerator<Picture, void> {
     const started = performance.now();
     let roundStart = 0;
     for (;;) {
@@ -58,37 +43,22 @@ class LoopedFile implements Source {
       let previous = 0;
       let end = 0;
       const shifted: MayWant = (time, packet) => mayWant(roundStart + time - (first ?? time), packet);
-      for await (const picture of this.#file.pictures(shifted)) {
+      for await (const picture of file.pictures(shifted)) {
         first ??= picture.time;
         const sinceFirst = picture.time - first;
         end = sinceFirst + (sinceFirst - previous);
         previous = sinceFirst;
         const time = roundStart + sinceFirst;
         const early = started + time * 1000 - performance.now();
-        if (early > 1) await delay(early, undefined, this.#signal ? { signal: this.#signal } : {});
+        if (early > 1) await delay(early, undefined, { signal });
         yield { frame: picture.frame, time, decodeMs: picture.decodeMs };
       }
       // A file without a picture can't be played again.
       if (first === undefined) return;
       // A file with a single picture must not loop without a wait.
       roundStart += Math.max(end, 0.04);
-      await this.#file.rewind();
+      await file.rewind();
     }
   }
-
-  get format() {
-    return this.#file.format;
-  }
-  get device() {
-    return this.#file.device;
-  }
-  get awaited() {
-    return this.#file.awaited;
-  }
-  interrupt(): void {
-    this.#file.interrupt();
-  }
-  close(): Promise<void> {
-    return this.#file.close();
-  }
+  return liveAs(file, pictures);
 }

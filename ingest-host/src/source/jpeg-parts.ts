@@ -35,7 +35,10 @@ export class JpegSplitter {
     }
     if (this.#isInScan) {
       const marker = bytes.indexOf(0xff, this.#at);
-      if (marker < 0 || marker + 1 >= this.#length) return this.#wait(marker < 0 ? this.#length : marker);
+      if (marker < 0 || marker + 1 >= this.#length) {
+        this.#at = marker < 0 ? this.#length : marker;
+        return false;
+      }
       const isData = bytes[marker + 1] === 0 || isAlone(bytes[marker + 1] ?? 0);
       this.#at = isData ? marker + (bytes[marker + 1] === 0xff ? 1 : 2) : marker;
       this.#isInScan = isData;
@@ -60,11 +63,6 @@ export class JpegSplitter {
       this.#isInScan = marker === 0xda;
     }
     return true;
-  }
-
-  #wait(at: number): false {
-    this.#at = at;
-    return false;
   }
 
   /** Drops the bytes before `end`, and the JPEG that had begun. */

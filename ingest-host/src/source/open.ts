@@ -4,7 +4,7 @@ import { FFmpegSource } from './ffmpeg-source.ts';
 import { openFile } from './file.ts';
 import { HttpGate } from './http-gate.ts';
 import { DEMUXERS, MAX_TRACKS } from './limits.ts';
-import { PacedSource } from './paced.ts';
+import { paced } from './paced.ts';
 import { isMulticast } from './rtp-udp.ts';
 import { RtspGate } from './rtsp-gate.ts';
 import type { Opener, Source, SourceOptions } from './source.ts';
@@ -21,10 +21,10 @@ const OPENERS = new Map<string, Opener>([
   ['https', openHttp],
   ['rtsp', openRtsp],
   ['rtsps', openRtsp],
-  ['rtmp', (url, options, signal) => openPlain('rtmp,tcp', url, options, signal)],
-  ['rtmps', (url, options, signal) => openPlain('rtmps,tls,tcp', url, options, signal)],
+  ['rtmp', openerOf('rtmp,tcp')],
+  ['rtmps', openerOf('rtmps,tls,tcp')],
   ['udp', openUdp],
-  ['srt', (url, options, signal) => openPlain('srt', url, options, signal)],
+  ['srt', openerOf('srt')],
 ]);
 
 /** Supported schemes of URLs. */
@@ -64,7 +64,7 @@ async function openHttp(url: string, options: SourceOptions, signal?: AbortSigna
     },
     signal,
   );
-  return source.live && source.format.container === 'hls' ? new PacedSource(source, signal) : source;
+  return source.live && source.format.container === 'hls' ? paced(source, signal) : source;
 }
 
 async function openRtsp(given: string, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
@@ -143,14 +143,12 @@ async function checkHost(hostname: string): Promise<void> {
   });
 }
 
-async function openPlain(
-  protocols: string,
-  url: string,
-  options: SourceOptions,
-  signal?: AbortSignal,
-): Promise<Source> {
-  await checkHost(parsed(url).hostname);
-  return await FFmpegSource.open(foreign(url, protocols, options, {}), signal);
+/** Opens what FFmpeg reads without help. @param protocols of FFmpeg */
+function openerOf(protocols: string): Opener {
+  return async (url, options, signal) => {
+    await checkHost(parsed(url).hostname);
+    return await FFmpegSource.open(foreign(url, protocols, options, {}), signal);
+  };
 }
 
 /** Input from a network, with FFmpeg restricted to what it needs. */
@@ -173,14 +171,7 @@ function foreign(
     ...optionsOf(ffmpeg),
     ...more,
   };
-  return {
-    url,
-    options,
-    foreign: true,
-    ...(track === undefined ? {} : { track }),
-    ...(damage ? { damage } : {}),
-    ...(hwaccel ? { hwaccel } : {}),
-  };
+  return { url, options, foreign: true, track, damage, hwaccel };
 }
 
 function parsed(url: string): URL {

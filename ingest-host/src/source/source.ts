@@ -38,7 +38,7 @@ export interface Source {
   /** Time of capture of the first picture, epoch milliseconds, from a file's name or container; absent without. */
   readonly recordedAt?: number | undefined;
   /** Longest plausible time from capture to arrival, milliseconds; default: that of a camera. */
-  readonly maxDelayMs?: number;
+  readonly maxDelayMs?: number | undefined;
   /** The decoder: `software`, `cuda` or `vaapi`; with the reason if the wanted device is missing. */
   readonly device: string;
   /** What the decoder waits for while packets arrive but no picture is returned. */
@@ -71,15 +71,16 @@ export interface SourceOptions {
   /** Further hosts that redirects and lists may refer to: `host` or `host:port`. */
   hosts?: readonly string[];
   /** Number of the video track, from 0; default: FFmpeg's choice of the best. */
-  track?: number;
+  track?: number | undefined;
   /** How often a snapshot is requested, seconds; default 1. */
   period?: number;
   /** Counters of damaged pictures. */
-  damage?: Damage;
+  damage?: Damage | undefined;
   /** Passes the packets of an RTSP camera on to clients of the restream. */
-  relay?: Relay;
+  relay?: Relay | undefined;
   /** Hardware for decoding; default: the CPU. */
-  hwaccel?: Hwaccel;
+  hwaccel?: Hwaccel | undefined;
+  /** Options of FFmpeg's demuxer and protocol. */
   ffmpeg?: FFmpegOptions;
 }
 

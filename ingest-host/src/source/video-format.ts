@@ -18,9 +18,8 @@ export interface VideoFormat {
   profile?: string;
   /** `4.1` */
   level?: string;
-  /** Pixels. */
+  /** Width and height, pixels. */
   width: number;
-  /** Pixels. */
   height: number;
   /** `yuv420p` */
   pixelFormat?: string;

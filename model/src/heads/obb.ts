@@ -9,10 +9,8 @@ import { decodeAnchors, yolov8 } from './yolov8.ts';
  * @see https://docs.ultralytics.com/tasks/obb/
  */
 export const yolov8Obb: Head = {
+  ...yolov8,
   task: 'obb',
-  needsSuppression: true,
-  preprocessing: yolov8.preprocessing,
-  anchors: yolov8.anchors,
   decode: ([output], image, { threshold }) => decodeAnchors(output, image, threshold, 1).map(orient),
 };
 

@@ -8,24 +8,15 @@ import { decodeAnchors, yolov8 } from './yolov8.ts';
  * @see https://docs.ultralytics.com/tasks/pose/
  */
 export const yolov8Pose: Head = {
+  ...yolov8,
   task: 'pose',
-  needsSuppression: true,
-  preprocessing: yolov8.preprocessing,
-  anchors: yolov8.anchors,
   decode: ([output], image, options) =>
     decodeAnchors(output, image, options.threshold, valuesOf(options.keypoints)),
   finish: withKeypoints,
 };
 
 /** The same with suppression inside, or YOLO26 without: `[N, 300, 6 + K * D]`. */
-export const end2endPose: Head = {
-  task: 'pose',
-  needsSuppression: false,
-  preprocessing: end2end.preprocessing,
-  corners: 'list',
-  decode: decodeList,
-  finish: withKeypoints,
-};
+export const end2endPose: Head = { ...end2end, task: 'pose', decode: decodeList, finish: withKeypoints };
 
 /** Number of values of all key points of an object. */
 export function valuesOf([points, values]: DecodeOptions['keypoints'] = [0, 0]): number {

@@ -10,9 +10,8 @@ type OutputShape = Omit<OutputTensor, 'data'>;
 /** Facts about a model after its first run. */
 export interface ModelFacts {
   outputs: readonly OutputShape[];
-  /** Pixels. */
+  /** Size of the input, pixels. */
   inputWidth: number;
-  /** Pixels. */
   inputHeight: number;
   /** Number of classes, if their names are known. */
   classes?: number | undefined;

@@ -9,10 +9,8 @@ import { decodeAnchors, yolov8 } from './yolov8.ts';
  * @see https://docs.ultralytics.com/tasks/segment/
  */
 export const yolov8Segment: Head = {
+  ...yolov8,
   task: 'segment',
-  needsSuppression: true,
-  preprocessing: yolov8.preprocessing,
-  anchors: yolov8.anchors,
   decode: (outputs, image, { threshold }) =>
     decodeAnchors(matricesOf(outputs)[0], image, threshold, protosOf(outputs)?.dims[1]),
   finish: withMask,
@@ -20,10 +18,8 @@ export const yolov8Segment: Head = {
 
 /** The same with suppression inside, or YOLO26 without: `[N, 300, 6 + M]`, and the prototypes. */
 export const end2endSegment: Head = {
+  ...end2end,
   task: 'segment',
-  needsSuppression: false,
-  preprocessing: end2end.preprocessing,
-  corners: 'list',
   decode: (outputs, image, options) => decodeList(matricesOf(outputs), image, options),
   finish: withMask,
 };

@@ -50,8 +50,8 @@ interface Names {
 /** Reads boxes, scores and classes from separate outputs. An optional output says how many objects there are. */
 function inOutputs(
   names: Names,
-  toBox: (box: Float32Array, width: number, height: number) => Candidate['box'],
-  firstClass: number,
+  toBox: (box: Float32Array, width: number, height: number) => Candidate['box'] = asCorners,
+  firstClass = 0,
 ): Head['decode'] {
   return (outputs, image, { threshold, inputWidth, inputHeight }) => {
     const find = (pattern: RegExp) => outputs.find(({ name }) => pattern.test(name));
@@ -83,11 +83,7 @@ export const efficientNms: Head = {
   needsSuppression: false,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
   corners: 'output',
-  decode: inOutputs(
-    { count: /num_?det/i, boxes: /boxes/i, scores: /scores/i, classes: /classes/i },
-    asCorners,
-    0,
-  ),
+  decode: inOutputs({ count: /num_?det/i, boxes: /boxes/i, scores: /scores/i, classes: /classes/i }),
 };
 
 /**
@@ -95,10 +91,8 @@ export const efficientNms: Head = {
  * @see https://pytorch.org/vision/stable/models.html#object-detection
  */
 export const torchvision: Head = {
-  needsSuppression: false,
-  preprocessing: { normalisation: 'unit', fit: 'centre' },
-  corners: 'output',
-  decode: inOutputs({ boxes: /boxes/i, scores: /scores/i, classes: /labels/i }, asCorners, 0),
+  ...efficientNms,
+  decode: inOutputs({ boxes: /boxes/i, scores: /scores/i, classes: /labels/i }),
 };
 
 /**

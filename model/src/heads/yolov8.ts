@@ -30,12 +30,8 @@ export function decodeAnchors(
       const at = (row: number) => data[row * anchors + anchor] ?? 0;
       const box = corners(at(0), at(1), at(2), at(3));
       if (extra === 0) return { classId, score, box };
-      return {
-        classId,
-        score,
-        box,
-        extra: Float32Array.from({ length: extra }, (_, row) => at(classes + row)),
-      };
+      const values = Float32Array.from({ length: extra }, (_, row) => at(classes + row));
+      return { classId, score, box, extra: values };
     },
   );
 }

@@ -85,12 +85,7 @@ function tensorOf(
   if (new Set(names).size < names.length) throw new HttpError(400, 'an output is asked for twice');
   // Copied to an address that is aligned for floats.
   const values = new Float32Array(new Uint8Array(binary).buffer);
-  return {
-    name,
-    shape,
-    values,
-    ...(names.length > 0 && { outputs: names }),
-  };
+  return { name, shape, values, ...(names.length > 0 && { outputs: names }) };
 }
 
 /** A request may name the outputs that it wants. Only {@link OUTPUT_NAME} exists. */

@@ -40,7 +40,9 @@ export async function loadClip(path: string): Promise<Clip> {
   for (const other of input.streams) if (other.index !== stream.index) other.discard = AVDISCARD_ALL;
 
   const { sps, pps, lengthSize } = parameterSets(stream.codecpar.extradata, path);
-  const units = fromFirstKeyframe(await readUnits(input, stream, lengthSize, path));
+  const all = await readUnits(input, stream, lengthSize, path);
+  const start = all.findIndex(({ keyframe }) => keyframe);
+  const units = start < 0 ? [] : all.slice(start);
   const first = units[0];
   const last = units.at(-1);
   if (!first || !last) throw new Error(`'${path}' has no key frame`);
@@ -103,9 +105,4 @@ function splitNals(sample: Buffer, lengthSize: number): Buffer[] {
     at += length;
   }
   return nals;
-}
-
-function fromFirstKeyframe(units: AccessUnit[]): AccessUnit[] {
-  const start = units.findIndex((unit) => unit.keyframe);
-  return start < 0 ? [] : units.slice(start);
 }

@@ -43,7 +43,10 @@ export class Connection {
     socket.setNoDelay(true);
     socket.on('data', (bytes) => this.#receive(bytes));
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.#end());
+    socket.on('close', () => {
+      clearTimeout(this.#timeout);
+      this.#teardown();
+    });
     this.#timeout = setTimeout(() => socket.destroy(), shared.sessionTimeoutSeconds * 1000);
   }
 
@@ -140,11 +143,6 @@ export class Connection {
     this.#session?.playing.stop();
     this.#session = undefined;
     this.#playing = false;
-  }
-
-  #end(): void {
-    clearTimeout(this.#timeout);
-    this.#teardown();
   }
 }
 

@@ -169,9 +169,9 @@ export class Batcher {
     const partitionsOf = new Set<number>();
     const count = () => batch.records.length + refused.length;
     while (count() < this.#limits.maxRecords) {
-      const from = longestWaiting(partitions);
-      const item = from?.queue[0];
-      if (!from || !item) break;
+      const from = partitions.reduce((one, other) => (sinceOf(other) < sinceOf(one) ? other : one));
+      const item = from.queue[0];
+      if (!item) break;
       if (count() > 0 && batch.bytes + item.bytes > this.#limits.maxBytes) break;
       from.queue.shift();
       from.bytes -= item.bytes;
@@ -188,8 +188,4 @@ export class Batcher {
 
 function sinceOf({ queue }: Partition): number {
   return queue[0]?.since ?? Number.POSITIVE_INFINITY;
-}
-
-function longestWaiting(partitions: readonly Partition[]): Partition | undefined {
-  return partitions.reduce((one, other) => (sinceOf(other) < sinceOf(one) ? other : one));
 }

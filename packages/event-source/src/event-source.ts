@@ -79,12 +79,9 @@ export interface EventSource {
  * @throws when no broker answers, or the topic is not there
  */
 export async function startEventSource(options: EventSourceOptions): Promise<EventSource> {
-  for (const member of options.inProgress?.formerMembers ?? []) noteFormerMember(options.groupId, member);
-  const consumer = options.kafka.consumer({
-    groupId: options.groupId,
-    rackId: options.rack ?? '',
-    ...CONSUMER,
-  });
+  const { groupId, rack: rackId = '' } = options;
+  for (const member of options.inProgress?.formerMembers ?? []) noteFormerMember(groupId, member);
+  const consumer = options.kafka.consumer({ groupId, rackId, ...CONSUMER });
   const source = new Poller(options, consumer);
   await consumer.connect();
   await consumer.subscribe({ topic: options.topic, fromBeginning: true }).catch((cause) => {

@@ -75,10 +75,6 @@ const TOO_LARGE = /MESSAGE_TOO_LARGE|RECORD_LIST_TOO_LARGE/;
 /** Once a producer gets such an error, it gets it for ever: the broker has lost, or ended, its sequence. */
 const SEQUENCE_LOST = /OUT_OF_ORDER_SEQUENCE_NUMBER|UNKNOWN_PRODUCER_ID|INVALID_PRODUCER_EPOCH/;
 
-function needsNewClient(error: unknown): boolean {
-  return error instanceof UnconfirmedError || SEQUENCE_LOST.test(typeOf(error));
-}
-
 /** Kafka's name of an error. */
 function typeOf(error: unknown): string {
   return (error as { type?: string }).type ?? '';
@@ -142,7 +138,8 @@ class OrderedProducer implements Producer {
       return await this.#sendLeft(topic, messages);
     } catch (error) {
       this.#connected = undefined;
-      if (needsNewClient(error)) this.#beginAnew(client, messages);
+      if (error instanceof UnconfirmedError || SEQUENCE_LOST.test(typeOf(error)))
+        this.#beginAnew(client, messages);
       throw error;
     }
   }

@@ -4,13 +4,10 @@ import type { Admin } from 'kafkajs';
 interface TopicSpec {
   topic: string;
   partitions: number;
-  /** Left out: as many as the brokers make by default. */
-  replication?: number;
-  /** Largest record batch, bytes. A send of 25 frames is one batch. */
-  maxMessageBytes?: number;
-  retentionMs?: number;
 }
 
+/** Largest record batch, bytes. A send of 25 frames is one batch. */
+const MAX_MESSAGE_BYTES = 6 * 1024 * 1024;
 /** How long the brokers may take to elect leaders for new partitions, and how often they are asked, milliseconds. */
 const LEADERS_MS = 10_000;
 const ASK_MS = 100;
@@ -26,15 +23,15 @@ export async function ensureTopics(admin: Admin, specs: TopicSpec[]): Promise<vo
   await admin.createTopics({
     // kafkajs would wait for the end of an error that `leaderless.ts` hides.
     waitForLeaders: false,
-    topics: missing.map((spec) => ({
-      topic: spec.topic,
-      numPartitions: spec.partitions,
-      replicationFactor: spec.replication ?? -1,
+    topics: missing.map(({ topic, partitions }) => ({
+      topic,
+      numPartitions: partitions,
+      // As many as the brokers make by default.
+      replicationFactor: -1,
       configEntries: [
-        { name: 'max.message.bytes', value: String(spec.maxMessageBytes ?? 6 * 1024 * 1024) },
+        { name: 'max.message.bytes', value: String(MAX_MESSAGE_BYTES) },
         // The broker stores batches uncompressed: so the limit above is of the bytes that any reader gets.
         { name: 'compression.type', value: 'uncompressed' },
-        ...(spec.retentionMs ? [{ name: 'retention.ms', value: String(spec.retentionMs) }] : []),
       ],
     })),
   });

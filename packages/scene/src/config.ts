@@ -142,11 +142,6 @@ export function tracksObjects(config: SceneConfig): boolean {
 /** The filters with their zones. @param allowedClasses for streams that name no classes themselves */
 export function filtersOf(config: SceneConfig, allowedClasses?: readonly string[]): Filters {
   const zones = (names: string[]) => names.flatMap((one): Zone | [] => config.zones[one] ?? []);
-  const { include, exclude, ...rest } = config.filters;
-  return {
-    ...rest,
-    classes: rest.classes ?? allowedClasses,
-    include: zones(include),
-    exclude: zones(exclude),
-  };
+  const { include, exclude, classes = allowedClasses, ...rest } = config.filters;
+  return { ...rest, classes, include: zones(include), exclude: zones(exclude) };
 }

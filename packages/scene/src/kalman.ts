@@ -13,13 +13,8 @@ const single = Math.fround;
 
 /** State of a coordinate that is seen for the first time at `z`, with unknown velocity. @param size of the object */
 export function initiate(z: number, size: number): Coordinate {
-  return [
-    single(z),
-    0,
-    single((2 * POSITION_NOISE * size) ** 2),
-    0,
-    single((10 * VELOCITY_NOISE * size) ** 2),
-  ];
+  const [xx, vv] = [(2 * POSITION_NOISE * size) ** 2, (10 * VELOCITY_NOISE * size) ** 2];
+  return [single(z), 0, single(xx), 0, single(vv)];
 }
 
 /**

@@ -33,9 +33,8 @@ export interface SceneFrame {
   frameNumber: number;
   /** The ingest run that numbered the frame. Without it, all frames belong to one run. */
   session?: string | undefined;
-  /** Pixels. */
+  /** Width and height, pixels. */
   width: number;
-  /** Pixels. */
   height: number;
   detections: readonly Detection[];
   /** Colours of detections, as far as they are known; see {@link Scene.looksAtColours}. */
@@ -105,11 +104,8 @@ export class Scene {
     const { kept, removed } = filterDetections(this.#filters, frame);
     const tracker = this.#tracker;
     if (!tracker) return { detections: this.#placed(kept, frame), removed, events: [] };
-    const tick = this.#clock.take(
-      { ...frame, session: frame.session ?? '' },
-      tracker.interval,
-      tracker.lostMs,
-    );
+    const stamp = { ...frame, session: frame.session ?? '' };
+    const tick = this.#clock.take(stamp, tracker.interval, tracker.lostMs);
     if (!tick) return { detections: this.#placed(kept, frame), removed, events: [] };
     const { time, ...told } = tick;
     const { ids, tracks, ended, dropped } = tracker.update({
@@ -130,13 +126,8 @@ export class Scene {
     });
     const gone = [...ended, ...dropped];
     const events = this.#events.update({ ...frame, time, sightings, ended: gone, lostMs: tracker.lostMs });
-    return {
-      detections: this.#placed(detections, frame),
-      removed,
-      events,
-      intervalMs: tracker.interval,
-      ...told,
-    };
+    const placed = this.#placed(detections, frame);
+    return { detections: placed, removed, events, intervalMs: tracker.interval, ...told };
   }
 
   /** Adds to each detection the zones that it is in. */
@@ -157,8 +148,7 @@ function shareOf([x1, y1, x2, y2]: Detection['bbox'], { width, height }: SceneFr
 
 /** The state for a Kafka header. It is compressed: the state of a crowd is long and repetitive. */
 function pack(state: SceneState): string {
-  const text = JSON.stringify(state, packed);
-  return deflateRawSync(text, { level: 1 }).toString('base64');
+  return deflateRawSync(JSON.stringify(state, packed), { level: 1 }).toString('base64');
 }
 
 function unpack(text: string | undefined): SceneState | undefined {

@@ -24,15 +24,10 @@ const EPSILON = 1e-9;
 /** The box relative to the frame, cut at its borders. */
 export function relativeBox(
   [x1, y1, x2, y2]: Detection['bbox'],
-  frame: { width: number; height: number },
+  { width, height }: { width: number; height: number },
 ): RelativeBox {
   const clamp = (value: number) => Math.min(1, Math.max(0, value));
-  return [
-    clamp(x1 / frame.width),
-    clamp(y1 / frame.height),
-    clamp(x2 / frame.width),
-    clamp(y2 / frame.height),
-  ];
+  return [clamp(x1 / width), clamp(y1 / height), clamp(x2 / width), clamp(y2 / height)];
 }
 
 /** Where an object stands: the middle of its box's lower side. */

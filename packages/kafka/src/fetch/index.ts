@@ -69,22 +69,17 @@ function readArray<Item>(reader: Reader, read: () => Item): Item[] {
   return Array.from({ length: Math.max(0, length) }, read);
 }
 
+/** The fields in the order in which they lie there. */
 function readPartition(reader: Reader, version: number) {
-  const [partition, errorCode] = [reader.int32(), reader.int16()];
-  const [highWatermark, lastStableOffset] = [reader.int64(), reader.int64()];
-  const lastStartOffset = version < 5 ? undefined : reader.int64();
-  const aborted = readArray(reader, () => ({ producerId: reader.int64(), firstOffset: reader.int64() }));
-  const preferredReadReplica = version < 11 ? undefined : reader.int32();
-  const set = reader.bytes(Math.max(0, reader.int32()));
   return {
-    partition,
-    errorCode,
-    highWatermark,
-    lastStableOffset,
-    lastStartOffset,
-    preferredReadReplica,
-    aborted,
-    set,
+    partition: reader.int32(),
+    errorCode: reader.int16(),
+    highWatermark: reader.int64(),
+    lastStableOffset: reader.int64(),
+    lastStartOffset: version < 5 ? undefined : reader.int64(),
+    aborted: readArray(reader, () => ({ producerId: reader.int64(), firstOffset: reader.int64() })),
+    preferredReadReplica: version < 11 ? undefined : reader.int32(),
+    set: reader.bytes(Math.max(0, reader.int32())),
   };
 }
 

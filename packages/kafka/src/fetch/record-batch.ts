@@ -76,14 +76,10 @@ interface Context {
 
 async function decodeBatch(batch: Buffer, context: Context): Promise<FetchedMessage[]> {
   const { first, from, end, isAborted, budget } = context;
-  const refuse = (reason: string, last: number) =>
-    refused({
-      code: 'BATCH_UNREADABLE',
-      first: Math.max(first, from),
-      last: Math.max(last, from),
-      reason,
-      bytes: batch.length,
-    });
+  const refuse = (reason: string, last: number) => {
+    const offsets = { first: Math.max(first, from), last: Math.max(last, from) };
+    return refused({ code: 'BATCH_UNREADABLE', ...offsets, reason, bytes: batch.length });
+  };
   const magic = batch.readInt8(MAGIC_AT);
   // Other formats have their last offset elsewhere: only the first one is refused.
   if (magic !== MAGIC) return [refuse(`the record batch has format ${magic}, only ${MAGIC} is known`, first)];
@@ -110,38 +106,24 @@ async function decodeBatch(batch: Buffer, context: Context): Promise<FetchedMess
   }
 }
 
-interface BatchHeader {
-  crc: number;
-  /** The bytes that the checksum covers. */
-  checked: Buffer;
-  attributes: number;
-  /** Offset of the last record, relative to the batch's first offset. */
-  lastDelta: number;
-  firstTime: number;
-  maxTime: number;
-  producerId: number;
-  count: number;
-  records: Buffer;
-}
+type BatchHeader = ReturnType<typeof readHeader>;
 
-function readHeader(batch: Buffer): BatchHeader {
+/** The fields in the order in which they lie there. */
+function readHeader(batch: Buffer) {
   const reader = new Reader(batch);
   reader.bytes(MAGIC_AT + 1);
-  const crc = reader.uint32();
-  const checked = batch.subarray(reader.at);
-  const [attributes, lastDelta] = [reader.int16(), reader.int32()];
-  const [firstTime, maxTime, producerId] = [reader.int64(), reader.int64(), reader.int64()];
-  reader.bytes(2 + 4); // Epoch and sequence of the producer.
-  const count = reader.int32();
   return {
-    crc,
-    checked,
-    attributes,
-    lastDelta,
-    firstTime,
-    maxTime,
-    producerId,
-    count,
+    crc: reader.uint32(),
+    /** The bytes that the checksum covers. */
+    checked: batch.subarray(reader.at),
+    attributes: reader.int16(),
+    /** Offset of the last record, relative to the batch's first offset. */
+    lastDelta: reader.int32(),
+    firstTime: reader.int64(),
+    maxTime: reader.int64(),
+    producerId: reader.int64(),
+    epochAndSequence: reader.bytes(2 + 4),
+    count: reader.int32(),
     records: reader.bytes(reader.left),
   };
 }

@@ -64,18 +64,9 @@ export function decodeRecord(
         ? `the record has ${count} headers, over ${MAX_HEADERS}`
         : undefined;
   if (problem) {
-    const short = key && Buffer.from(key.subarray(0, MAX_KEY_BYTES));
-    return {
-      message: refused({
-        code: 'RECORD_TOO_LARGE',
-        first: offset,
-        last: offset,
-        reason: problem,
-        bytes: record.length,
-        key: short ?? undefined,
-      }),
-      weight: 0,
-    };
+    const short = key ? Buffer.from(key.subarray(0, MAX_KEY_BYTES)) : undefined;
+    const facts = { first: offset, last: offset, bytes: record.length, key: short };
+    return { message: refused({ code: 'RECORD_TOO_LARGE', reason: problem, ...facts }), weight: 0 };
   }
   const message = {
     offset: String(offset),
