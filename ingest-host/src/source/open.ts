@@ -143,7 +143,7 @@ async function checkHost(hostname: string): Promise<void> {
   });
 }
 
-/** Opens what FFmpeg reads without help. @param protocols of FFmpeg */
+/** For what FFmpeg reads directly. @param protocols FFmpeg's, those that it may use */
 function openerOf(protocols: string): Opener {
   return async (url, options, signal) => {
     await checkHost(parsed(url).hostname);

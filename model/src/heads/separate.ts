@@ -47,6 +47,8 @@ interface Names {
   classes: RegExp;
 }
 
+const asCorners = ([x1 = 0, y1 = 0, x2 = 0, y2 = 0]: Float32Array): Candidate['box'] => [x1, y1, x2, y2];
+
 /** Reads boxes, scores and classes from separate outputs. An optional output says how many objects there are. */
 function inOutputs(
   names: Names,
@@ -71,8 +73,6 @@ function inOutputs(
     return found;
   };
 }
-
-const asCorners = ([x1 = 0, y1 = 0, x2 = 0, y2 = 0]: Float32Array): Candidate['box'] => [x1, y1, x2, y2];
 
 /**
  * Exports with TensorRT's EfficientNMS: `num_dets` `[N, 1]`, `det_boxes` `[N, Q, 4]` in pixels, `det_scores`,
