@@ -122,16 +122,24 @@ test("an image's name is valid for an owner with capital letters", () => {
 
 test('a job deploys, and compares, with every variable that a deploying shell may set', () => {
   const { jobs } = parse(read('.github/workflows/deploy.yaml'));
-  // An operator starts a canary by hand. CAMERAS_FILE is written from a secret, in the deploying job alone.
-  const elsewhere = ['CAMERAS_FILE', 'MODEL_CANARY', 'INFERENCE_CANARY_SHARE', 'INFERENCE_CANARY_MODE'];
-  const expected = DEPLOYMENT_VARIABLES.filter((name) => !elsewhere.includes(name));
-  for (const [job, command] of [
-    ['diff', 'sst diff'],
-    ['deploy', 'npm run deploy -- infra'],
-  ] as const) {
-    const { env } = jobs[job].steps.find(({ run }: { run?: string }) => run?.includes(command));
-    expect(Object.keys(env), job).toEqual(expect.arrayContaining(expected));
-  }
+  /** What a job tells the command, by its own variables and those of the step that writes the cameras before it. */
+  const inputsOf = (job: string, command: string) => {
+    const steps: { run?: string; if?: string; env?: Record<string, string> }[] = jobs[job].steps;
+    const at = steps.findIndex(({ run }) => run?.includes(command));
+    const cameras = steps.slice(0, at).find(({ run }) => run?.includes('CAMERAS_FILE='));
+    const { STAGE, MODEL_IMAGE, INGEST_IMAGE, ...env } = steps[at]?.env ?? {};
+    expect([MODEL_IMAGE, INGEST_IMAGE], job).not.toContain(undefined);
+    return { ...env, CAMERAS_FILE: cameras };
+  };
+  const compared = inputsOf('diff', 'sst diff');
+  expect(compared).toEqual(inputsOf('deploy', 'npm run deploy -- infra'));
+  expect(compared.CAMERAS_FILE).toMatchObject({
+    env: { CAMERAS: expect.stringContaining('secrets.CAMERAS') },
+  });
+  // An operator starts a canary by hand. Each job has images of its own.
+  const elsewhere = /CANARY|_IMAGE$/;
+  const expected = DEPLOYMENT_VARIABLES.filter((name) => !elsewhere.test(name));
+  expect(Object.keys(compared)).toEqual(expect.arrayContaining(expected));
 });
 
 test("credentials of a job outlive the job, and a pipe's failure is the step's", () => {
