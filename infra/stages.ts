@@ -1,5 +1,6 @@
 import { ConfigError } from '@video-pipeline/config';
 import { isWithin, type PipelineStage, STAGES, type StageName, stagesOf } from '@video-pipeline/stages';
+import { LEAST_EXPIRE_DAYS } from '../packages/tables/src/schema.ts';
 import { settingsOf } from './settings.ts';
 import type { Lambda, Row, Stage } from './stage.ts';
 
@@ -121,7 +122,7 @@ const rentsGpu = ({ inference }: Pick<Row, 'inference'>) => inference.backend !=
 /** Names that ECR takes in a repository, and that fit with ours into the 60 characters of a log delivery. */
 const STAGE_NAME = /^(?=.{1,30}$)[a-z0-9]+(-[a-z0-9]+)*$/;
 
-/** @throws ConfigError when a setting can't be used */
+/** @throws ConfigError when a name, a number of days or a setting can't be used */
 export function stageOf(name: string): Stage {
   if (!STAGE_NAME.test(name))
     throw new ConfigError(
@@ -129,6 +130,11 @@ export function stageOf(name: string): Stage {
     );
   const own = Object.hasOwn(rows, name) ? rows[name] : undefined;
   const row = own ?? personal;
+  const { ndjsonDays = LEAST_EXPIRE_DAYS } = row.store;
+  if (!(ndjsonDays >= LEAST_EXPIRE_DAYS))
+    throw new ConfigError(
+      `stage '${name}': store.ndjsonDays must be ${LEAST_EXPIRE_DAYS} or more, not ${ndjsonDays} (infra/stages.ts)`,
+    );
   const settings = settingsOf({ ...(rentsGpu(row) && ON_GPU), ...row.settings });
   return {
     ...row,

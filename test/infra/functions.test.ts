@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { variables } from '@video-pipeline/config';
 import { describe, expect, test } from 'vitest';
-import { COMPACTING, stageOf } from '../../infra/stages.ts';
+import { COMPACTING, type Row, rows, stageOf } from '../../infra/stages.ts';
 import { DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
 import type { Build, Graph } from './offline/evaluate.ts';
 import { ROOT } from './offline/platform.ts';
@@ -122,6 +122,23 @@ test('each part of an hour, and its events, is brought into the tables every hou
     maximumEventAgeInSeconds: 2_700,
   });
   expect(ofType(graph, 'aws:lambda/permission:Permission')).toHaveLength(rules.length);
+});
+
+test('NDJSON expires after as many days as the stage says, at least three, and otherwise never', async () => {
+  for (const deployed of DEPLOYED) {
+    const graph = await graphOf(deployed);
+    const { ndjsonDays } = stageOf(EVALUATIONS[deployed].stage).store;
+    expect(ndjsonDays, deployed).toBe(deployed === 'hosted' ? 14 : undefined);
+    for (const { inputs } of ofType(graph, 'aws:cloudwatch/eventTarget:EventTarget'))
+      expect(JSON.parse(inputs.input).expireDays, deployed).toBe(ndjsonDays);
+    const policies = JSON.stringify(one(graph, 'aws:iam/role:Role', 'CompactRole').inputs.inlinePolicies);
+    const deletes = /s3:DeleteObject[^}]*\/detections\/\*/.test(policies);
+    expect(deletes, deployed).toBe(ndjsonDays !== undefined);
+  }
+  const hosted = rows.hosted as Row;
+  rows.hasty = { ...hosted, store: { ...hosted.store, ndjsonDays: 2 } };
+  expect(() => stageOf('hasty')).toThrow(/^stage 'hasty': store.ndjsonDays must be 3 or more, not 2/);
+  delete rows.hasty;
 });
 
 test('detect reaches the inference backend that its stage has', async () => {

@@ -4,7 +4,7 @@ import { type Row, stageOf } from '../../infra/stages.ts';
 /** What no stage has as it stands and every stage can be given: each option once, in as few rows as hold them all. */
 const { name: _name, tags: _tags, settings: _settings, ...production } = stageOf('production');
 
-/** Express brokers, clips of events, SageMaker on a GPU, ingest on EC2, the console on the web. */
+/** Express brokers, clips, NDJSON that expires, SageMaker on a GPU, ingest on EC2, the console on the web. */
 export const hosted: Row = {
   ...production,
   kafka: {
@@ -17,6 +17,7 @@ export const hosted: Row = {
   inference: { backend: 'sagemaker', instance: 'ml.g6.xlarge', replicas: { min: 1, max: 4 } },
   ingest: { ...production.ingest, capacity: 'ec2', instance: 'm7g.xlarge', maxInstances: 4 },
   functions: { ...production.functions, clip: { memoryMb: 1769, timeoutSeconds: 300 } },
+  store: { ...production.store, ndjsonDays: 14 },
   console: { domain: 'cameras.example.com', allowedCidrs: ['203.0.113.0/24', '198.51.100.0/28'] },
 };
 

@@ -235,6 +235,9 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
       const destination = /^(Detect|Annotate|Notify|Clip)Role$/.test(role.name) && !waits ? DESTINATION : [];
       const extra = [
         ...destination,
+        ...(deployed === 'hosted' && role.name === 'CompactRole'
+          ? ['s3:DeleteObject store/detections/*']
+          : []),
         ...(deployed === 'dev' && lambda ? LIVE : []),
         ...(['personal', 'hosted'].includes(deployed) && role.name === 'DetectRole' ? SAGEMAKER : []),
       ];

@@ -5,7 +5,7 @@ import { openDatabase } from './duckdb.ts';
 import { byStored, insertLines, KINDS, loadsOf, portionsOf } from './lines.ts';
 import { listNdjson } from './listings.ts';
 import { type Merging, mergeDays, mergeHours, type TableBucket } from './merge.ts';
-import { EVENTS, manifestKey, newestOf } from './schema.ts';
+import { EVENTS, LEAST_EXPIRE_DAYS, manifestKey, newestOf } from './schema.ts';
 
 export type { TableBucket };
 
@@ -42,7 +42,6 @@ type Manifest = Record<string, string>;
 const SETTLE_MS = 120_000;
 /** Redriven and replayed frames come late: each run looks again at the hours of this long, milliseconds. */
 const LOOK_BACK_MS = 48 * HOUR_MS;
-export const LEAST_EXPIRE_DAYS = 3;
 /** Smaller files cost a search more requests; larger ones cost more to write again each hour. */
 const FILE_BYTES = 16 * 1024 ** 2;
 /** NDJSON that is merged at once, bytes. The database spills to the disk what exceeds its memory. */

@@ -5,7 +5,8 @@ import { onShutdown, reportReady, runCommand, waitForParent } from '@video-pipel
 import { createReader, createStore, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError } from 'commander';
-import { compact, LEAST_EXPIRE_DAYS } from './compact.ts';
+import { compact } from './compact.ts';
+import { LEAST_EXPIRE_DAYS } from './schema.ts';
 
 /** How long after a full hour a run begins: its last batches are stored, and the clocks of all machines passed it. */
 const AFTER_HOUR_MS = 180_000;

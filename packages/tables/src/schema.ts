@@ -174,6 +174,9 @@ export const PART_NAMES: readonly string[] = Array.from({ length: PARTS }, (_, p
 /** Name of the part that holds the events of all streams. */
 export const EVENTS = 'events';
 
+/** Fewest days for which NDJSON is kept. Each run looks again at the hours of two days. */
+export const LEAST_EXPIRE_DAYS = 3;
+
 /** @param hour `date=.../hour=..` */
 export function tableKey(table: FrameTable, hour: string, part: string): string {
   return `tables/${table}/${hour}/part-${part}.parquet`;
