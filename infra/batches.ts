@@ -3,7 +3,7 @@ import video from '../docs/measured/video.json' with { type: 'json' };
 import { FRAMES_IN_WORK } from '../functions/src/frames-in-work.ts';
 import { MEASURED } from './one-machine.ts';
 import type { Saving } from './savings.ts';
-import { isPacked, memoryOf, type Stage } from './stages.ts';
+import { CPU_TARGET, isPacked, memoryOf, type Stage } from './stages.ts';
 
 /** How many frames a batch has, how long an invocation takes with it, and how long a frame waits for both. */
 
@@ -24,7 +24,7 @@ export interface Workload {
 }
 
 /** Planned average load of every part, as a share of its capacity. */
-export const TARGET = 0.7;
+export const TARGET = CPU_TARGET / 100;
 /** Memory that gives a Lambda one vCPU. */
 const MB_PER_VCPU = 1769;
 /** Fixed time of one invocation: network, and Kafka's acknowledgement. An assumption. */

@@ -5,6 +5,7 @@ import { classOf, PRICE, tiered, usualClass } from './prices.ts';
 import {
   BROKER_SIZES,
   type BrokerSize,
+  CPU_TARGET,
   deployedStages,
   HOST_SIZES,
   isPacked,
@@ -12,7 +13,6 @@ import {
   memoryOf,
   runsAsTasks,
   type Stage,
-  WORKERS_CPU_TARGET,
   type Workers,
 } from './stages.ts';
 import { transferUsd } from './transfer.ts';
@@ -171,7 +171,7 @@ function ingestCost({ ingest, load }: Stage): number {
  * @param cpuMs CPU milliseconds for a frame in this stage
  */
 export function workerTasks(framesPerSecond: number, { cpu, tasks }: Workers, cpuMs: number): number {
-  const vcpus = (framesPerSecond * cpuMs) / 1000 / (WORKERS_CPU_TARGET / 100);
+  const vcpus = (framesPerSecond * cpuMs) / 1000 / (CPU_TARGET / 100);
   return Math.max(tasks.min, Math.ceil(vcpus / Number.parseFloat(cpu)));
 }
 

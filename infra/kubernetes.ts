@@ -13,7 +13,7 @@ import {
   NAMESPACE,
   SERVICE,
 } from './kubernetes-object.ts';
-import { horizontalPodAutoscaler, keda } from './scaling.ts';
+import { GPU_POD, horizontalPodAutoscaler, keda } from './scaling.ts';
 import { environmentOf, MODEL_VARIABLES } from './settings.ts';
 
 const selector = (name: string) => ({ 'app.kubernetes.io/name': name });
@@ -193,7 +193,7 @@ function deployment({ settings }: Manifests, { name, image, replicas }: Variant)
               envFrom: [{ configMapRef: { name: SERVICE } }],
               lifecycle: { preStop: { sleep: { seconds: DRAIN.beforeStop } } },
               resources: {
-                requests: { cpu: '2', memory: '4Gi', 'nvidia.com/gpu': '1' },
+                requests: { cpu: String(GPU_POD.vcpus), memory: '4Gi', 'nvidia.com/gpu': '1' },
                 limits: { memory: '8Gi', 'nvidia.com/gpu': '1' },
               },
               securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },

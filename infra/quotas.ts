@@ -1,5 +1,5 @@
 import { mostNodes } from './kubernetes.ts';
-import { canaryOf } from './scaling.ts';
+import { canaryOf, GPU_NODE } from './scaling.ts';
 import { COMPACTING, deployedStages, functionsOf, HOST_SIZES, runsAsTasks, type Stage } from './stages.ts';
 
 /** One of AWS's quotas, and the stage's share of it. */
@@ -16,8 +16,6 @@ export interface Quota {
   besides?: number;
 }
 
-/** vCPUs of a GPU node, an xlarge. */
-const GPU_NODE_VCPU = 4;
 const TEST_CAMERA_VCPU = 0.25;
 /** Small nodes that Auto Mode starts for KEDA and the add-ons, with one that replaces another, and vCPUs of each. */
 const OTHER_NODES = { count: 3, vcpu: 2 };
@@ -41,7 +39,7 @@ export function quotasOf(stage: Stage, cameras: number): Quota[] {
     (ingest.capacity === capacity ? taskVcpu : 0) + (workers?.capacity === capacity ? workersVcpu : 0);
   const spotGpu = inference.backend === 'eks' && inference.gpu.capacity.includes('spot');
   const nodes = inference.backend === 'eks' ? mostNodes({ inference, canary: canaryOf(inference) }) : 0;
-  const gpuVcpu = nodes * GPU_NODE_VCPU;
+  const gpuVcpu = nodes * GPU_NODE.vcpus;
   const hostsVcpu = ingest.capacity === 'ec2' ? ingest.maxInstances * HOST_SIZES[ingest.instance].vcpu : 0;
   const otherVcpu =
     (inference.backend === 'eks' ? OTHER_NODES.count * OTHER_NODES.vcpu : 0) +

@@ -66,8 +66,8 @@ export interface Workers {
   tasks: { min: number; max: number };
   capacity: 'fargate' | 'spot';
 }
-/** Percent of CPU use at which ECS adds a worker's task. */
-export const WORKERS_CPU_TARGET = 70;
+/** Percent of CPU use at which ECS adds a worker's task, and Kubernetes a GPU pod. Every part is planned for it. */
+export const CPU_TARGET = 70;
 
 /** EC2 instances for ingest tasks. Each task needs a network interface, and the instance itself needs one too. */
 export interface IngestHosts {

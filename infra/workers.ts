@@ -6,7 +6,7 @@ import { logGroupName } from './logs.ts';
 import { connect, reachAws } from './network.ts';
 import { KAFKA_IAM_PORT } from './settings.ts';
 import { kafkaEnvironment, nearestRack, type Parts, type StageFunction } from './stage-function.ts';
-import { beforeForgotten, MOST_RETRIES, WORKERS_CPU_TARGET, type Workers } from './stages.ts';
+import { beforeForgotten, CPU_TARGET, MOST_RETRIES, type Workers } from './stages.ts';
 import { objects } from './storage.ts';
 
 /** Batches that a task has in work at a time for each vCPU: one waits for the model while the other is drawn. */
@@ -30,7 +30,7 @@ export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Ou
     cpu,
     memory,
     capacity: capacity === 'spot' ? 'spot' : undefined,
-    scaling: { ...tasks, cpuUtilization: WORKERS_CPU_TARGET, memoryUtilization: false },
+    scaling: { ...tasks, cpuUtilization: CPU_TARGET, memoryUtilization: false },
     image,
     command: command(parts, spec, Number.parseFloat(cpu)),
     logging: { name: logs, retention: stage.logRetention },

@@ -15,6 +15,7 @@ import { ServiceAccount } from 'kubernetes-models/v1/ServiceAccount';
 import { describe, expect, test } from 'vitest';
 import { manifests } from '../../infra/kubernetes.ts';
 import type { KubernetesObject, Manifests } from '../../infra/kubernetes-object.ts';
+import { GPU_FPS, GPU_NODE, GPU_POD } from '../../infra/scaling.ts';
 import { type Stage, stageOf } from '../../infra/stages.ts';
 import { graphOf, ofType } from './graphs.ts';
 import { ROOT } from './offline/platform.ts';
@@ -132,6 +133,16 @@ describe('the model server and its objects agree', () => {
   test('on the image: the GPU that it is made for, not whatever there is', () => {
     const [, device] = /INFERENCE_DEVICE=(\w+)/.exec(readFileSync('model/Dockerfile.cuda', 'utf8')) ?? [];
     expect(find('ConfigMap').data.INFERENCE_DEVICE).toBe(device);
+  });
+
+  test('on its CPUs: the capacity model plans with them, and they are left of a node beside its agents', () => {
+    const { vcpus, reserved, agents } = GPU_NODE;
+    const requested = Number(container.resources.requests.cpu);
+    expect(requested).toBe(GPU_POD.vcpus);
+    expect(GPU_FPS * GPU_POD.cpuMs).toBeLessThanOrEqual(1000 * requested);
+    expect(requested + reserved + agents).toBeLessThanOrEqual(vcpus);
+    // Pods are added by the request, so a much smaller one would add more of them than were planned.
+    expect(requested).toBeGreaterThan(0.7 * vcpus);
   });
 
   test('on labels: everything selects the pods', () => {

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { CPU_TARGET, GPU_FPS, lagPerPod } from '../../infra/scaling.ts';
-import { stageOf } from '../../infra/stages.ts';
+import { capacityOf } from '../../infra/capacity.ts';
+import { GPU_FPS, GPU_POD, lagPerPod } from '../../infra/scaling.ts';
+import { CPU_TARGET, stageOf } from '../../infra/stages.ts';
 
-/** CPU seconds of a pod's request, and of a frame on it: its JPEG decoded. */
-const POD_CPU = 2;
-const FRAME_CPU = 0.008;
+/** CPU seconds of a frame on a pod: its JPEG decoded. */
+const FRAME_CPU = GPU_POD.cpuMs / 1000;
 /** One batch in detect, seconds, while a pod is free. */
 const BATCH = { size: 25, window: 5, seconds: 0.6 };
 const STEP = 0.1;
@@ -55,7 +55,7 @@ function simulate({ cameras, fps, lagThreshold, replicas, partitions, outage = 0
     }
     lag = state.reduce((sum, { waiting, inWork }) => sum + waiting + inWork, 0);
     if (Math.round(now / STEP) % (SYNC / STEP) !== 0 || now === 0) continue;
-    const cpu = ((decoded / SYNC) * FRAME_CPU) / (pods * POD_CPU) / (CPU_TARGET / 100);
+    const cpu = ((decoded / SYNC) * FRAME_CPU) / (pods * GPU_POD.vcpus) / (CPU_TARGET / 100);
     decoded = 0;
     const byCpu = Math.abs(cpu - 1) > TOLERANCE ? Math.ceil(pods * cpu) : pods;
     const byLag = Math.ceil(lag / lagThreshold);
@@ -75,9 +75,19 @@ describe('pods against load, as production scales', () => {
     [1, 2],
     [10, 2],
     [20, 2],
-    [40, 3],
+    [40, 2],
+    [80, 3],
   ])('%i cameras at 10 frames a second have %i pods', (cameras, pods) => {
     expect(simulate({ cameras, fps: 10, lagThreshold, replicas, partitions }).pods).toBe(pods);
+  });
+
+  test.each([50, 100, 200])('%i cameras have as many pods as the capacity model plans', (cameras) => {
+    const planned = capacityOf({ cameras, fps: 10, gpuFps: GPU_FPS, store: 'frames' }).gpuPods;
+    // With enough partitions, and no limit to the pods.
+    const plenty = { partitions: cameras, replicas: { min: 1, max: 100 } };
+    const lagThreshold = lagPerPod(cameras, BATCH.size, GPU_FPS);
+    const { pods } = simulate({ cameras, fps: 10, lagThreshold, ...plenty });
+    expect(Math.abs(pods - planned)).toBeLessThanOrEqual(1);
   });
 
   test('what normal work leaves waiting is no backlog, as a threshold of four batches has it', () => {
