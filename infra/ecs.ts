@@ -1,3 +1,4 @@
+import { arnHere } from './arn.ts';
 import type { createNetwork, Group } from './network.ts';
 import type { Stage } from './stages.ts';
 
@@ -96,17 +97,16 @@ export function taskRole(statements: sst.aws.FunctionPermissionArgs[]) {
 
 /** Permissions of ECS to start a task. SST's own role allows every parameter, every secret and every log group. */
 export function executionRole(logs: string, secrets: $util.Output<string>[]) {
-  const here = $interpolate`${aws.getRegionOutput().region}:${aws.getCallerIdentityOutput().accountId}`;
   const statements = [
     // A registry token has no narrower resource.
     { actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
     {
       actions: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
-      resources: [$interpolate`arn:aws:ecr:${here}:repository/${$app.name}/*`],
+      resources: [arnHere('ecr', `repository/${$app.name}/*`)],
     },
     {
       actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
-      resources: [$interpolate`arn:aws:logs:${here}:log-group:${logs}:*`],
+      resources: [arnHere('logs', `log-group:${logs}:*`)],
     },
     { actions: ['secretsmanager:GetSecretValue'], resources: secrets },
   ].filter(({ resources }) => resources.length > 0);

@@ -1,3 +1,4 @@
+import { policyOfAws } from './arn.ts';
 import type { InferenceTarget } from './inference-target.ts';
 import { type KafkaCluster, kafkaArn, kafkaStatement } from './kafka.ts';
 import { createKubeconfig } from './kubeconfig.ts';
@@ -113,14 +114,27 @@ function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>) 
         endpointPublicAccess: true,
         publicAccessCidrs: DEPLOY_CIDRS,
       },
+      // Who made the cluster: EKS does not tell later.
+      tags: { creator: deployer() },
     },
-    { dependsOn: [logs] },
+    { dependsOn: [logs], ignoreChanges: ['tags.creator'] },
   );
   letIn(cluster);
   return { cluster, addons: watch(stage, cluster) };
 }
 
-/** Grants further roles access to the cluster. Otherwise only the role that creates the cluster has access. */
+/** Who deploys. A role is `arn:aws:sts::<account>:assumed-role/<name>`, whatever its path and session are. */
+const deployer = () =>
+  // A tag can't have a comma.
+  aws.getCallerIdentityOutput().arn.apply((arn) => arn.split('/', 2).join('/').replaceAll(',', '_'));
+
+/** The same for the ARN of a role. */
+const asDeployer = (role: string) => role.replace(/:iam:(.*):role\/(?:.*\/)?/, ':sts:$1:assumed-role/');
+
+/**
+ * Grants further roles access to the cluster. The role that creates the cluster gets all rights from EKS, and EKS takes
+ * no second entry for it: ResourceInUseException.
+ */
 function letIn(cluster: aws.eks.Cluster): void {
   const { CLUSTER_ADMINS = [], CLUSTER_VIEWERS = [] } = deployment();
   const grant = (
@@ -133,14 +147,19 @@ function letIn(cluster: aws.eks.Cluster): void {
     new aws.eks.AccessPolicyAssociation(name, {
       clusterName: cluster.name,
       principalArn: entry.principalArn,
-      policyArn: `arn:aws:eks::aws:cluster-access-policy/${policy}`,
+      policyArn: policyOfAws('eks', policy),
       accessScope: scope,
     });
   };
-  for (const role of CLUSTER_ADMINS) grant(role, 'AmazonEKSClusterAdminPolicy', { type: 'cluster' });
-  for (const role of CLUSTER_VIEWERS) {
-    grant(role, 'AmazonEKSViewPolicy', { type: 'namespace', namespaces: [NAMESPACE, KEDA_NAMESPACE] });
-  }
+  const namespaces = [NAMESPACE, KEDA_NAMESPACE];
+  cluster.tags.apply((tags) => {
+    for (const role of new Set([...CLUSTER_ADMINS, ...CLUSTER_VIEWERS])) {
+      if (asDeployer(role) === tags?.creator)
+        console.log(`${role} made the Kubernetes cluster, and has all rights in it without being named`);
+      else if (CLUSTER_ADMINS.includes(role)) grant(role, 'AmazonEKSClusterAdminPolicy', { type: 'cluster' });
+      else grant(role, 'AmazonEKSViewPolicy', { type: 'namespace', namespaces });
+    }
+  });
 }
 
 /** A role for an AWS service, with AWS's managed policies. */
@@ -159,7 +178,7 @@ function createRole(name: string, service: string, policies: string[]): aws.iam.
         },
       ],
     }).json,
-    managedPolicyArns: policies.map((policy) => `arn:aws:iam::aws:policy/${policy}`),
+    managedPolicyArns: policies.map((policy) => policyOfAws('iam', policy)),
   });
 }
 

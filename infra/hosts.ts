@@ -1,3 +1,4 @@
+import { arnHere } from './arn.ts';
 import { inline } from './ecs.ts';
 import { createGroup, type createNetwork, type Group, reachAws, reachS3 } from './network.ts';
 import { rolePrefix } from './role-prefix.ts';
@@ -107,7 +108,6 @@ END
  * @see https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
  */
 function createAgentRole(clusterName: string): aws.iam.Role {
-  const here = $interpolate`arn:aws:ecs:${aws.getRegionOutput().region}:${aws.getCallerIdentityOutput().accountId}`;
   const ecs = (resource: $util.Input<string>, ...actions: string[]) => ({
     actions: actions.map((action) => `ecs:${action}`),
     resources: [resource],
@@ -118,7 +118,7 @@ function createAgentRole(clusterName: string): aws.iam.Role {
     inlinePolicies: [
       inline([
         ecs(
-          $interpolate`${here}:cluster/${clusterName}`,
+          arnHere('ecs', `cluster/${clusterName}`),
           'DeregisterContainerInstance',
           'RegisterContainerInstance',
           'SubmitAttachmentStateChanges',
@@ -126,7 +126,7 @@ function createAgentRole(clusterName: string): aws.iam.Role {
           'SubmitTaskStateChange',
         ),
         ecs(
-          $interpolate`${here}:container-instance/${clusterName}/*`,
+          arnHere('ecs', `container-instance/${clusterName}/*`),
           'Poll',
           'StartTelemetrySession',
           'UpdateContainerInstancesState',

@@ -1,5 +1,6 @@
 import { LOST_BATCHES } from '@video-pipeline/frame';
 import { ALARM_PERIOD, type Alarm, alarms, pageOf, RUNBOOKS, stopsCanary } from './alarms.ts';
+import { arnHere } from './arn.ts';
 import { createStopCanary, letAlarmStop } from './canary.ts';
 import type { Compactor } from './compact.ts';
 import type { createConsole } from './console.ts';
@@ -108,7 +109,6 @@ export function createObservation({
  * policy of SST's `store.notify` would allow S3 only, and so block all alarms.
  */
 function notifyLostBatches(topic: sst.aws.SnsTopic, store: sst.aws.Bucket): void {
-  const here = $interpolate`${aws.getRegionOutput().region}:${aws.getCallerIdentityOutput().accountId}`;
   const publish = (service: string, from: $util.Input<string>) => ({
     actions: ['sns:Publish'],
     resources: [topic.arn],
@@ -119,7 +119,7 @@ function notifyLostBatches(topic: sst.aws.SnsTopic, store: sst.aws.Bucket): void
     arn: topic.arn,
     policy: aws.iam.getPolicyDocumentOutput({
       statements: [
-        publish('cloudwatch.amazonaws.com', $interpolate`arn:aws:cloudwatch:${here}:alarm:*`),
+        publish('cloudwatch.amazonaws.com', arnHere('cloudwatch', 'alarm:*')),
         publish('s3.amazonaws.com', store.arn),
       ],
     }).json,

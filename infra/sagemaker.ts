@@ -1,3 +1,4 @@
+import { arnHere } from './arn.ts';
 import { inline } from './ecs.ts';
 import type { InferenceTarget } from './inference-target.ts';
 import { type createNetwork, reachAws } from './network.ts';
@@ -108,7 +109,6 @@ function scale(endpoint: aws.sagemaker.Endpoint, { min, max }: { min: number; ma
 }
 
 function createExecutionRole(): aws.iam.Role {
-  const here = $interpolate`${aws.getRegionOutput().region}:${aws.getCallerIdentityOutput().accountId}`;
   return new aws.iam.Role('InferenceRole', {
     namePrefix: rolePrefix(),
     assumeRolePolicy: aws.iam.assumeRolePolicyForPrincipal({ Service: 'sagemaker.amazonaws.com' }),
@@ -116,7 +116,7 @@ function createExecutionRole(): aws.iam.Role {
       inline([
         {
           actions: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
-          resources: [$interpolate`arn:aws:ecr:${here}:repository/${$app.name}/*`],
+          resources: [arnHere('ecr', `repository/${$app.name}/*`)],
         },
         // A registry token and a metric have no narrower resource.
         { actions: ['ecr:GetAuthorizationToken', 'cloudwatch:PutMetricData'], resources: ['*'] },
@@ -127,7 +127,7 @@ function createExecutionRole(): aws.iam.Role {
             'logs:DescribeLogStreams',
             'logs:PutLogEvents',
           ],
-          resources: [$interpolate`arn:aws:logs:${here}:log-group:/aws/sagemaker/Endpoints/*`],
+          resources: [arnHere('logs', 'log-group:/aws/sagemaker/Endpoints/*')],
         },
       ]),
     ],

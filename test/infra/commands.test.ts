@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { globSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -6,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { DEPLOY_CIDR, graphOf, ofType } from './graphs.ts';
 import { evaluate, type Graph, prepare } from './offline/evaluate.ts';
+import { ROOT } from './offline/platform.ts';
 import { POLICIES, policyOf } from './rights.ts';
 import { createSandbox } from './stand-ins.ts';
 
@@ -62,7 +64,7 @@ describe('what the shell names is what is deployed', () => {
   beforeAll(async () => {
     await prepare();
     const env = {
-      AWS_REGION: 'eu-west-1',
+      AWS_REGION: 'us-gov-west-1',
       DEPLOY_CIDRS: DEPLOY_CIDR,
       MODEL_IMAGE: 'registry/model@sha256:1',
       INGEST_IMAGE: 'registry/ingest@sha256:1',
@@ -70,12 +72,21 @@ describe('what the shell names is what is deployed', () => {
     graph = await evaluate({ stage: 'production', env });
   });
 
-  test('the region, and no other', () => {
+  test('the region and its partition, and no other', () => {
     const { app, ...rest } = graph;
-    expect(app.providers.aws.region).toBe('eu-west-1');
+    expect(app.providers.aws.region).toBe('us-gov-west-1');
     const text = JSON.stringify(rest);
-    expect(text).toContain('eu-west-1');
+    expect(text).toContain('us-gov-west-1');
     expect(text).not.toContain('us-east-1');
+    expect(text).toContain('arn:aws-us-gov:');
+    expect(text).not.toContain('arn:aws:');
+    for (const file of globSync('infra/*.ts', { cwd: ROOT })) {
+      const lines = readFileSync(join(ROOT, file), 'utf8').split('\n');
+      expect(
+        lines.filter((line) => /^(?! *(\/\/|\/?\*)).*arn:aws:/.test(line)),
+        file,
+      ).toEqual([]);
+    }
   });
 
   test('images that are built already, which takes no repository away', async () => {

@@ -9,10 +9,11 @@ import { hosted, thrifty } from './options.ts';
 /** The account of every evaluation. */
 export const ACCOUNT = '123456789012';
 
-/** Who may use the Kubernetes clusters. */
-const ACCESS = {
-  CLUSTER_ADMINS: `arn:aws:iam::${ACCOUNT}:role/operate`,
-  CLUSTER_VIEWERS: `arn:aws:iam::${ACCOUNT}:role/look`,
+/** Who may use the Kubernetes clusters: the role that makes them is named too, and one of both lists. */
+const role = (name: string) => `arn:aws:iam::${ACCOUNT}:role/${name}`;
+export const ACCESS = {
+  CLUSTER_ADMINS: [role('operate'), role('ci/deploy')].join(),
+  CLUSTER_VIEWERS: [role('look'), role('operate')].join(),
 };
 
 const CAMERAS = { CAMERAS_FILE: 'test/infra/cameras.yaml' };

@@ -3,7 +3,7 @@ import { manifests } from '../../infra/kubernetes.ts';
 import type { KubernetesObject } from '../../infra/kubernetes-object.ts';
 import { type Stage, stageOf } from '../../infra/stages.ts';
 import { KUBERNETES_VERSION, STANDARD_SUPPORT_ENDS } from '../../infra/versions.ts';
-import { DEPLOY_CIDR, DEPLOYED, type Deployed, graphOf, ofType, one } from './graphs.ts';
+import { ACCESS, ACCOUNT, DEPLOY_CIDR, DEPLOYED, type Deployed, graphOf, ofType, one } from './graphs.ts';
 import { evaluate, prepare } from './offline/evaluate.ts';
 
 type Eks = Extract<Stage['inference'], { backend: 'eks' }>;
@@ -100,8 +100,10 @@ describe.each(EKS)('the cluster of %s', (name) => {
     ).toBeGreaterThan(60);
   });
 
-  test('lets in the roles that the deploying shell names, and no one else but its maker', async () => {
+  test('lets in the roles that the deploying shell names, once each, and no one else but its maker', async () => {
     const graph = await graphOf(name);
+    // EKS made an entry for its maker already, and refuses another one.
+    expect(ACCESS.CLUSTER_ADMINS).toContain('role/ci/deploy');
     const policies = ofType(graph, 'aws:eks/accessPolicyAssociation:AccessPolicyAssociation').map(
       ({ inputs }) => [
         inputs.principalArn.split('/').at(-1),
@@ -153,6 +155,21 @@ describe.each(EKS)('the cluster of %s', (name) => {
       expect(names).toContain(`/aws/${made.replace('STAGE', name)}`);
     }
   });
+});
+
+test('a role that deploys to a cluster which another one made keeps its entry', async () => {
+  await prepare();
+  const creator = `arn:aws:sts::${ACCOUNT}:assumed-role/other`;
+  const graph = await evaluate({
+    stage: 'staging',
+    env: { DEPLOY_CIDRS: DEPLOY_CIDR, ...ACCESS },
+    answers: { 'aws:eks/cluster:Cluster': { tags: { creator } } },
+  });
+  const entries = ofType(graph, 'aws:eks/accessEntry:AccessEntry').map(({ inputs }) => inputs.principalArn);
+  expect(entries).toContain(`arn:aws:iam::${ACCOUNT}:role/ci/deploy`);
+  // The tag stays what it was when the cluster was made.
+  const { ignoreChanges } = one(graph, 'aws:eks/cluster:Cluster', 'InferenceCluster');
+  expect(ignoreChanges).toEqual(['tags.creator']);
 });
 
 describe('a rollout of tasks on ECS', () => {

@@ -13,6 +13,8 @@ const ZONES = [
 
 type Fields = Record<string, any>;
 
+const partitionOf = (region: string) => (region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws');
+
 /** AWS's outputs for resources whose outputs the program uses. All other resources get an id and an ARN only. */
 const computed: Record<string, (name: string, inputs: Fields, region: string) => Fields> = {
   'aws:msk/cluster:Cluster': (name, _inputs, region) => ({
@@ -26,7 +28,7 @@ const computed: Record<string, (name: string, inputs: Fields, region: string) =>
     vpcConfig: { clusterSecurityGroupId: `${name}ClusterSecurityGroup` },
   }),
   'aws:ecs/taskDefinition:TaskDefinition': (_name, { family }, region) => ({
-    arn: `arn:aws:ecs:${region}:${ACCOUNT}:task-definition/${family}:1`,
+    arn: `arn:${partitionOf(region)}:ecs:${region}:${ACCOUNT}:task-definition/${family}:1`,
   }),
   'aws:ecr/repository:Repository': (name, inputs, region) => ({
     repositoryUrl: `${ACCOUNT}.dkr.ecr.${region}.amazonaws.com/${inputs.name ?? name}`,
@@ -56,8 +58,14 @@ const computed: Record<string, (name: string, inputs: Fields, region: string) =>
 
 /** AWS's results for look-ups. */
 const lookups: Record<string, (inputs: Fields, region: string) => Fields> = {
-  'aws:index/getCallerIdentity:getCallerIdentity': () => ({ accountId: ACCOUNT }),
-  'aws:index/getPartition:getPartition': () => ({ partition: 'aws', dnsSuffix: 'amazonaws.com' }),
+  'aws:index/getCallerIdentity:getCallerIdentity': (_, region) => ({
+    accountId: ACCOUNT,
+    arn: `arn:${partitionOf(region)}:sts::${ACCOUNT}:assumed-role/deploy/session`,
+  }),
+  'aws:index/getPartition:getPartition': (_, region) => ({
+    partition: partitionOf(region),
+    dnsSuffix: 'amazonaws.com',
+  }),
   'aws:index/getRegion:getRegion': (_, region) => ({ region, name: region, id: region }),
   'aws:index/getAvailabilityZones:getAvailabilityZones': ({ excludeZoneIds = [], filters = [] }, region) => {
     const standard = filters.some(({ name }: Fields) => name === 'opt-in-status');
@@ -110,10 +118,11 @@ const RESOURCE_OF: Record<string, (name: string) => string> = {
 
 function arnOf(type: string, name: string, region: string): string {
   const plain = type.split(':')[1]?.split('/')[0] ?? '';
-  if (plain === 's3') return `arn:aws:s3:::${name}`;
-  if (plain === 'iam') return `arn:aws:iam::${ACCOUNT}:role/${name}`;
+  const arn = `arn:${partitionOf(region)}`;
+  if (plain === 's3') return `${arn}:s3:::${name}`;
+  if (plain === 'iam') return `${arn}:iam::${ACCOUNT}:role/${name}`;
   const [service = '', ...rest] = (RESOURCE_OF[type]?.(name) ?? `${plain}:${name}`).split(':');
-  return `arn:aws:${service}:${region}:${ACCOUNT}:${rest.join(':')}`;
+  return `${arn}:${service}:${region}:${ACCOUNT}:${rest.join(':')}`;
 }
 
 /** The policy document in the form of AWS's provider: a list with one value becomes that value. */
