@@ -105,7 +105,8 @@ export async function runModel({ options: { model }, given, ports, launcher, not
   }
   if (!model) await buildModel(note);
   const args = ['--port', String(ports.model), ...(model ? ['--model', model] : [])];
-  await launcher.node('model', 'model', 'model/src/main.ts', { args });
+  // As in its image, see model/entrypoint.sh.
+  await launcher.node('model', 'model', 'model/src/main.ts', { args, semiSpaceMiB: 4 });
 }
 
 /** Address at which this process reaches servers that listen on HOST. */

@@ -23,6 +23,18 @@ async function program(code: string) {
 }
 
 describe('a child process', () => {
+  it.each([
+    [undefined, '16'],
+    [4, '4'],
+  ])('with %s MiB for each half of the new space has %s', async (semiSpaceMiB, size) => {
+    const lines: string[] = [];
+    const code = await program(`console.log(process.execArgv.at(-1)); ${READY}`);
+    const child = await startChild({ ...code, semiSpaceMiB, onLine: (line) => lines.push(line) });
+    await child.stop();
+    await child.exited;
+    expect(lines).toEqual([`--max-semi-space-size=${size}`]);
+  });
+
   it('is up once it says so; its lines are kept and given on', async () => {
     const lines: string[] = [];
     const child = await startChild({

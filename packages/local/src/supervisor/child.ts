@@ -23,6 +23,8 @@ export interface ChildProgram {
   begin?: (() => Promise<NodeJS.ProcessEnv | undefined>) | undefined;
   /** Whether all other processes go before it. */
   inBackground?: boolean | undefined;
+  /** Most memory of each half of V8's new space, MiB. Each thread has one. */
+  semiSpaceMiB?: number | undefined;
   pidFile: string;
   logFile: string;
   /** Receives each line of stdout. */
@@ -62,7 +64,7 @@ export async function startChild(program: ChildProgram): Promise<Child> {
       ...program.env,
       ...(program.begin && { [HELD]: '1' }),
     },
-    execArgv: [...process.execArgv, '--max-semi-space-size=16'],
+    execArgv: [...process.execArgv, `--max-semi-space-size=${program.semiSpaceMiB ?? 16}`],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   if (program.inBackground && child.pid) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL);

@@ -80,7 +80,7 @@ export class Launcher {
     name: string,
     place: Place,
     script: string,
-    { begin, ...inputs }: Pick<ChildProgram, 'args' | 'env' | 'begin' | 'inBackground'>,
+    { begin, ...inputs }: Pick<ChildProgram, 'args' | 'env' | 'begin' | 'inBackground' | 'semiSpaceMiB'>,
     isDone?: (saidSo: boolean) => Promise<boolean>,
   ): Promise<Service> {
     const launch = (stop: AbortSignal) =>
