@@ -9,6 +9,9 @@ import { addPredict } from './predict.ts';
 import { addSageMaker } from './sagemaker.ts';
 import type { Service } from './service.ts';
 
+/** No fault of the server: it is still loading, or the client's own deadline has passed. */
+const NO_FAULT = new Set([503, 504]);
+
 /** The HTTP server, not listening yet. */
 export async function createApp(service: Service, logger: Logger): Promise<FastifyInstance> {
   const { maxBodyBytes, requestMs } = service.limits;
@@ -17,9 +20,10 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
     maxBodyBytes,
     bodySetting: 'MAX_BODY_BYTES',
     explain,
-    onError(error, { statusCode, limit }, { method, url }) {
+    onError(error, { statusCode, limit, message }, { method, url }) {
       service.metrics.errors.inc({ kind: limit ?? error.name });
-      if (statusCode >= 500) logger.error(`${method} ${url} failed`, error);
+      if (NO_FAULT.has(statusCode)) logger.warn(`${method} ${url}: ${message}`);
+      else if (statusCode >= 500) logger.error(`${method} ${url} failed`, error);
     },
     fastify: { forceCloseConnections: 'idle' },
   });

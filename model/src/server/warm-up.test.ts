@@ -148,6 +148,7 @@ test('more sizes at once than are tuned for are served without a wait, and the s
 });
 
 test('pictures of a client that disconnects, or whose deadline passes, are dropped, and others get theirs', async () => {
+  const [warn, error] = [vi.spyOn(log, 'warn'), vi.spyOn(log, 'error')];
   const jpeg = await picture(128, 72);
   const url = await app.listen({ port: 0, host: '127.0.0.1' });
   runtime.pause();
@@ -169,6 +170,9 @@ test('pictures of a client that disconnects, or whose deadline passes, are dropp
   expect((await other).body.results).toHaveLength(26);
   // Two batches for each thread had begun before.
   expect(runtime.frames - before).toBeLessThanOrEqual(26 + 4 * 50 + 50);
+  // That a client has no more time is no fault of the server.
+  expect(warn.mock.calls).toEqual([['POST /predict: the deadline of the request has passed']]);
+  expect(error).not.toHaveBeenCalled();
   expect(awaited()).toEqual([]);
 });
 
