@@ -169,7 +169,7 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
       putAllFailed('annotate', failures, dependencies),
     ]);
     choice?.commit();
-    report(drawn);
+    report(drawn, boxes);
     count?.(drawn.map(({ frame }) => frame));
   };
 }
@@ -240,13 +240,13 @@ function storedFacts({ frame, key, isKept }: Drawn) {
   return { ...factsOf(frame), annotated_key: key, ...(!isKept && { picture: null }) };
 }
 
-function report(drawn: readonly Drawn[]): void {
+function report(drawn: readonly Drawn[], boxes: boolean): void {
   for (const [stream, frames] of byStream(drawn)) {
-    const undrawn = frames.map(
-      ({ frame }) => frame.detections.length - drawable(frame, frame.detections).length,
-    );
-    const notDrawn = undrawn.reduce((sum, count) => sum + count, 0);
-    const notKept = frames.filter(({ isKept }) => !isKept).length;
+    const kept = frames.filter(({ isKept }) => isKept);
+    const notDrawn = (boxes ? kept : [])
+      .map(({ frame }) => frame.detections.length - drawable(frame, frame.detections).length)
+      .reduce((sum, count) => sum + count, 0);
+    const notKept = frames.length - kept.length;
     emitMetrics('annotate', stream, {
       ...(notDrawn > 0 ? { BoxesNotDrawn: notDrawn } : {}),
       FramesAnnotated: frames.length,

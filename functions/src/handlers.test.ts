@@ -490,6 +490,28 @@ describe('annotate', () => {
     ]);
   });
 
+  test('boxes that are not drawn are counted where boxes are to be drawn: on pictures that are kept', async () => {
+    const crowd = Array.from({ length: 302 }, () => frame('gate', 0).detections).flat();
+    const crowded = [1, 2].map((number) => ({ ...frame('gate', number), detections: crowd }));
+    const event = eventOf('detections', [crowded.map(encodeDetectedFrame)]);
+    const keepFirst: Keeping = async ([first]) => ({
+      kept: new Set(first ? [first.frame] : []),
+      earlier: [],
+      commit() {},
+    });
+    const counted = () => metrics.splice(0).map(({ values }) => values.BoxesNotDrawn);
+    await setUp().handler(event);
+    expect(counted()).toEqual([[4]]);
+    await setUp(undefined, 'events', keepFirst).handler(event);
+    expect(counted()).toEqual([[2]]);
+    const { store } = memoryStore();
+    const putFailed = createPutFailed(store, 'annotate');
+    await createAnnotate({ store, prefix: 'annotated', form: 'frames', boxes: false, putFailed, logger })(
+      event,
+    );
+    expect(counted()).toEqual([undefined]);
+  });
+
   test('an archive is not replaced by a shorter one after a clock was set back', async () => {
     const { handler, objects } = setUp(undefined, 'archive');
     const [first, last] = [frame('gate', 0), frame('gate', 2)];

@@ -46,7 +46,7 @@ export const metricUnits = {
   FramesAnnotated: MetricUnit.Count,
   /** Frames of which only the detections were stored: STORE=events does not keep their pictures. */
   FramesNotKept: MetricUnit.Count,
-  /** Detections that were stored but not drawn: the picture has too many, or they cover too much. */
+  /** Detections that were not drawn on a picture that is kept: it has too many, or they cover too much. */
   BoxesNotDrawn: MetricUnit.Count,
   /** From capture to stored object, one value a frame. */
   CaptureToStored: MetricUnit.Milliseconds,
