@@ -32,6 +32,26 @@ test('marks of several people are kept by the hour, and can be taken back', asyn
   expect(await ben.markedOf([])).toEqual([]);
 });
 
+test.each(['{"id-0":', '', 'null', '[1]'])(
+  'marks that were damaged to %j are named, and not written over',
+  async (text) => {
+    const bucket = new MemoryBucket();
+    const key = `reviews/${hourFolder(START)}/marks.json`;
+    const merged: string[] = [];
+    const store = {
+      async merge({ merge }: { merge: (before?: string) => string }) {
+        merged.push(merge(text));
+      },
+    };
+    await bucket.put({ key, body: text });
+    const reviews = new Reviews(bucket, store);
+    const event = { at: START, event_id: 'id-1' };
+    await expect(reviews.markedOf([event])).rejects.toThrow(`${key} holds no marks: remove it`);
+    await expect(reviews.mark([event], true)).rejects.toThrow(`${key} holds no marks: remove it`);
+    expect(merged).toEqual([]);
+  },
+);
+
 /** A bucket with marks in many hours. Each read takes a while. */
 function marksOf(hours: number) {
   const bucket = new MemoryBucket();

@@ -81,7 +81,7 @@ export class Reviews {
           contentType: 'application/json',
           exists: true,
           merge(before) {
-            const marks: Marks = before ? JSON.parse(before) : {};
+            const marks = before === undefined ? {} : marksIn(key, before);
             for (const { event_id } of list) {
               if (isReviewed) marks[event_id] ??= now;
               else delete marks[event_id];
@@ -97,10 +97,19 @@ export class Reviews {
     const known = this.#hours.get(key);
     if (known?.etag === etag) return known.ids;
     const text = (await ifThere(this.#bucket.read(key))) ?? '{}';
-    const ids = Object.keys(JSON.parse(text.toString()));
+    const ids = Object.keys(marksIn(key, text.toString()));
     this.#hours.delete(key);
     this.#hours.set(key, { etag, ids });
     if (this.#hours.size > MAX_HOURS) this.#hours.delete(this.#hours.keys().next().value ?? '');
     return ids;
   }
+}
+
+/** @throws Error that names the object and the remedy */
+function marksIn(key: string, text: string): Marks {
+  try {
+    const marks = JSON.parse(text);
+    if (typeof marks === 'object' && marks !== null && !Array.isArray(marks)) return marks;
+  } catch {}
+  throw new Error(`${key} holds no marks: remove it, and the events of its hour count as not reviewed`);
 }
