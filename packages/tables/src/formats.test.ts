@@ -42,6 +42,14 @@ test('CSV has a line for each detection, quotes what must be, and begins no fiel
   expect(lines[4]).toContain(`"'=HYPERLINK(""x"")"`);
 });
 
+test.each(['=1+1', '+1', '-1+1', '-x', '@SUM(A1)', '\t=1'])(
+  'a class %j is text to a spreadsheet',
+  async (name) => {
+    const [, line = ''] = (await textOf('csv', [frame(0, [name])])).split('\r\n');
+    expect(line.split(',')[5]).toBe(`'${name}`);
+  },
+);
+
 test('COCO has images, annotations that name them, and categories from 1', async () => {
   const coco = JSON.parse(await textOf('coco', frames));
   expect(coco.images.map(({ id, file_name }: { id: number; file_name: string }) => [id, file_name])).toEqual([

@@ -42,8 +42,11 @@ function csvLines({ stream_id, session, frame_number, captured_at, annotated_key
     .join('');
 }
 
-/** A spreadsheet takes a text that begins with one of these for a formula. */
-const FORMULA = /^[=+@\t\r]|^-(?![\d.])/;
+/**
+ * A spreadsheet takes a text that begins with one of these for a formula:
+ * https://owasp.org/www-community/attacks/CSV_Injection
+ */
+const FORMULA = /^[=+\-@\t\r\n]/;
 
 function csvField(value: string | number): string {
   const text = typeof value === 'string' && FORMULA.test(value) ? `'${value}` : String(value);
