@@ -416,6 +416,32 @@ test('what comes late to an hour of long ago is taken up by the next run, whatev
   expect(await everything(bucket)).toHaveLength(3);
 });
 
+test('a clock that is ten years behind costs each run the same, however long it runs', async () => {
+  const bucket = new MemoryBucket();
+  const store = async (hour: number, offset: number) => {
+    const capturedAt = Date.UTC(2016, 9, 24, hour);
+    const shot: Shot = { stream: 'yard', minute: (capturedAt - START) / 60_000, number: offset, seen: [] };
+    const key = detectionsKey({ streamId: 'yard', capturedAt }, { topic: 'd', partition: 0, offset });
+    const body = lineOf(shot, offset);
+    await bucket.put({ key, body });
+    await bucket.put({ key: String(lateKey({ key, body }, capturedAt)), body: '' });
+  };
+  const methods = ['page', 'folders', 'read', 'save', 'put', 'putOver', 'remove'] as const;
+  const asked = methods.map((method) => vi.spyOn(bucket, method));
+  const costs: number[] = [];
+  for (let hour = 1; hour <= 8; hour++) {
+    // The rest of the hour before, and the begin of this one.
+    await store(hour - 1, 2 * hour);
+    await store(hour, 2 * hour + 1);
+    for (const one of asked) one.mockClear();
+    const done = await compact(bucket, { now: START + (3 + hour) * HOUR_MS, part: partOf('yard') });
+    expect(done).toMatchObject({ objects: 2, frames: 2 });
+    costs.push(asked.reduce((sum, { mock }) => sum + mock.calls.length, 0));
+  }
+  expect(costs.at(-1)).toBe(costs[2]);
+  expect([...bucket.objects.keys()].filter((key) => key.startsWith('late/'))).toEqual([]);
+});
+
 test('an hour that is not over is left, and seen all the same', async () => {
   const bucket = new MemoryBucket();
   const seen = [{ class_name: 'cat', confidence: 0.9, track: false }];
