@@ -32,6 +32,8 @@ export async function folderOnce(
     });
     await rm(archive, { force: true });
   } catch (cause) {
+    // Another process was faster, and removed the archive while this one read it.
+    if (existsSync(folder)) return;
     if (cause instanceof AssetError) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw diskError(name, cause as Error) ?? new AssetError(`can't unpack ${name}: ${reason}`, { cause });
