@@ -40,8 +40,7 @@ function expectChroma({ planes }: Pixels, index: number, isIn: IsIn): void {
     const [x, y] = [2 * (at % 24), 2 * Math.floor(at / 24)];
     const own = [x, x + 1].flatMap((column) => [y, y + 1].map((row) => isIn(column, row)));
     const full = YUV[index] ?? 0;
-    // Where two strokes share a sample, a little of what was there remains.
-    if (own.every(Boolean)) return Math.max(0.9 * full, Math.min(value, full));
+    if (own.every(Boolean)) return full;
     return own.some(Boolean) ? Math.max(1, Math.min(value, full - 1)) : 0;
   });
   expect(samples).toEqual(expected);
@@ -71,5 +70,7 @@ test('a stroked rectangle is what lies within a line of its edge, never outside 
         (x, y) => isIn(x, y) && isEdge(x, y),
       );
     }),
+    // Two columns that share their chroma samples.
+    { examples: [[{ left: 2, top: -2, right: 4, bottom: 20 }, 1]] },
   );
 });

@@ -105,10 +105,15 @@ function mix(samples: Uint8Array, at: number, value: number, share: number): voi
 /** Draws the rectangle's border inside the rectangle, `line` pixels wide. */
 export function strokeRectangle(pixels: Pixels, rectangle: Rectangle, line: number, colour: Colour): void {
   const { left, top, right, bottom } = rectangle;
-  fillRectangle(pixels, { ...rectangle, bottom: Math.min(top + line, bottom) }, colour);
-  fillRectangle(pixels, { ...rectangle, top: Math.max(bottom - line, top) }, colour);
-  fillRectangle(pixels, { ...rectangle, right: Math.min(left + line, right) }, colour);
-  fillRectangle(pixels, { ...rectangle, left: Math.max(right - line, left) }, colour);
+  // Borders that meet: each would mix only its half into a sample of both.
+  const isFull = Math.min(right - left, bottom - top) <= 2 * line;
+  const borders = [
+    { bottom: top + line },
+    { top: bottom - line },
+    { right: left + line },
+    { left: right - line },
+  ];
+  for (const border of isFull ? [{}] : borders) fillRectangle(pixels, { ...rectangle, ...border }, colour);
 }
 
 /** In pixels of the picture; may lie outside. */
