@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { startStack } from './stack.ts';
 import type { ChildProgram } from './supervisor/child.ts';
-import { StartError } from './supervisor/processes.ts';
+import { aborted, StartError } from './supervisor/processes.ts';
 
 /** Running processes of the stack, by name, and those of them that do their work. */
 const loaded = new Set<string>();
@@ -15,10 +15,11 @@ const server = () => {
   return { pid: 1, exited, stop: end, kill: end };
 };
 vi.mock('./supervisor/child.ts', () => ({
-  async startChild({ name, begin, stop }: ChildProgram) {
+  async startChild({ name, begin, stop = new AbortController().signal }: ChildProgram) {
     loaded.add(name);
-    stop?.addEventListener('abort', () => loaded.delete(name));
-    await begin?.();
+    stop.addEventListener('abort', () => loaded.delete(name));
+    await Promise.race([begin?.(), aborted(stop)]);
+    stop.throwIfAborted();
     begun.add(name);
     if (name === 'detect') await group.joined.promise;
     return server();

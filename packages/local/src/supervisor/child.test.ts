@@ -107,6 +107,17 @@ describe('a child process', () => {
     expect(existsSync(code.pidFile)).toBe(false);
   });
 
+  it('that is held back when it is told to stop is ended, whatever it waits for', async () => {
+    const code = await program(HELD);
+    const stop = new AbortController();
+    const begin = () => {
+      stop.abort();
+      return new Promise<undefined>(() => {});
+    };
+    await expect(startChild({ ...code, begin, stop: stop.signal })).rejects.toThrow('was told to stop');
+    expect(existsSync(code.pidFile)).toBe(false);
+  });
+
   it('that ends as it is to begin is said to have ended', async () => {
     const code = await program(HELD);
     const begin = async () => {

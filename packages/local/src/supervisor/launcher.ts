@@ -35,12 +35,10 @@ export class Launcher {
   readonly #starting = new Set<Promise<Service>>();
   /** Aborts when the stop begins. */
   readonly #stop = new AbortController();
-  readonly #stopping = Promise.withResolvers<never>();
 
   constructor(dataDir: string, hooks: LauncherHooks) {
     this.#dataDir = dataDir;
     this.#hooks = hooks;
-    this.#stopping.promise.catch(() => {});
   }
 
   /** @throws the error of the first `launch` */
@@ -80,7 +78,7 @@ export class Launcher {
     name: string,
     place: Place,
     script: string,
-    { begin, ...inputs }: Pick<ChildProgram, 'args' | 'env' | 'begin' | 'inBackground' | 'semiSpaceMiB'>,
+    inputs: Pick<ChildProgram, 'args' | 'env' | 'begin' | 'inBackground' | 'semiSpaceMiB'>,
     isDone?: (saidSo: boolean) => Promise<boolean>,
   ): Promise<Service> {
     const launch = (stop: AbortSignal) =>
@@ -88,8 +86,6 @@ export class Launcher {
         name,
         script: join(ROOT, script),
         ...inputs,
-        // A process that still waits when the stop begins has nothing to finish.
-        begin: begin && (() => Promise.race([begin(), this.#stopping.promise])),
         pidFile: join(this.#dataDir, 'run', `${name}.pid`),
         logFile: join(this.#dataDir, 'logs', `${name}.log`),
         onLine: this.#hooks.onLine,
@@ -101,7 +97,6 @@ export class Launcher {
   /** Ends everything within slightly more than {@link STOP_MS}: in order, and then by force. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    this.#stopping.reject(new StartError('was told to stop'));
     const began = performance.now();
     // A process that is still loading notices neither a signal nor the end of this process: its start kills it.
     const unstarted = Promise.allSettled(this.#starting);
