@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig, urlBelow } from '@video-pipeline/config';
 import { type Detection, decodeFrame, type Frame } from '@video-pipeline/frame';
-import { aligned, DIRECTORY, StartError } from '@video-pipeline/local';
+import { aligned, DIRECTORY, StartError } from '@video-pipeline/local/place';
 import type { Command } from 'commander';
 import { serverOf, type Target } from './running.ts';
 import { targetCommand } from './stage.ts';
