@@ -104,6 +104,6 @@ async function isOurStore(url: string, { dataDir }: Target): Promise<boolean> {
 /** @throws StartError, ConfigError */
 export async function openS3(target: Target): Promise<S3Client> {
   const variables = await s3Variables(target);
-  const { connectS3 } = await import('@video-pipeline/local');
+  const { connectS3 } = await import('@video-pipeline/local/s3-client');
   return connectS3(variables.AWS_ENDPOINT_URL, variables);
 }

@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { GetObjectCommand, paginateListObjectsV2, type S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { archiveSpanOf } from '@video-pipeline/frame';
-import { aligned, DIRECTORY, positiveInteger, StartError } from '@video-pipeline/local';
+import { aligned, DIRECTORY, positiveInteger, StartError } from '@video-pipeline/local/place';
 import { createReader, keyOf, picturesIn, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import type { Command } from 'commander';
 import { answerOf, openS3, type Target } from './running.ts';
