@@ -6,14 +6,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { openArchiveBucket } from '@video-pipeline/console';
 import { hourFolder } from '@video-pipeline/frame';
-import { createStore } from '@video-pipeline/storage';
 import { Tables } from '@video-pipeline/tables';
 import { openDatabase } from '../../packages/tables/src/duckdb.ts';
 import { manifestKey, partOf, tableKey } from '../../packages/tables/src/schema.ts';
+import { startBucket } from './bucket.ts';
 import { npmScript, positiveInteger } from './options.ts';
-import { start } from './processes.ts';
 
 const { hours } = npmScript(
   'bench:search-page',
@@ -38,15 +36,7 @@ const STREAMS = [
   ).values(),
 ].map(([first]) => String(first));
 
-Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
-const server = await start('s3', [join(import.meta.dirname, 's3-server.ts')]);
-const settings = {
-  S3_BUCKET: 'video-pipeline-output',
-  AWS_REGION: 'us-east-1',
-  AWS_ENDPOINT_URL: server.url,
-};
-const bucket = openArchiveBucket(settings);
-const store = createStore(settings);
+const { bucket, store, stop } = await startBucket();
 
 const FRAME = `'s' AS "session", f AS frame_number, $begin::BIGINT + 100 * f AS captured_at, 'nanodet-g' AS model,
   format('annotated/{}/{}/{}-{}.jpg', $stream, $hour, $begin::BIGINT + 100 * f, f) AS annotated_key`;
@@ -119,5 +109,4 @@ for (const [name, ask] of Object.entries(questions)) {
     `| ${name} | ${costs.join(' | ')} | ${Math.round(process.memoryUsage.rss() / 1024 ** 2)} MiB |`,
   );
 }
-bucket.close();
-await server.stop();
+await stop();

@@ -8,15 +8,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { DuckDBInstance } from '@duckdb/node-api';
-import { openArchiveBucket } from '@video-pipeline/console';
 import { annotatedKey, detectionsKey } from '@video-pipeline/frame';
-import { createStore } from '@video-pipeline/storage';
 import { compact, KEPT, type Query, Tables } from '@video-pipeline/tables';
 import { InvalidArgumentError } from 'commander';
 import pipelineRun from '../../docs/measured/pipeline.json' with { type: 'json' };
 import { randomOf } from '../support/random.ts';
+import { startBucket } from './bucket.ts';
 import { npmScript } from './options.ts';
-import { start } from './processes.ts';
 
 const whole = (text: string) => {
   if (/^[1-9]\d*$/.test(text)) return Number(text);
@@ -47,15 +45,7 @@ const STREAM = 'camera-0';
 /** Seen once in all. */
 const RARE = { camera: 0, frame: Math.floor((hours * 3_600 * rate) / 5) };
 
-Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
-const server = await start('s3', [join(import.meta.dirname, 's3-server.ts')]);
-const settings = {
-  S3_BUCKET: 'video-pipeline-output',
-  AWS_REGION: 'us-east-1',
-  AWS_ENDPOINT_URL: server.url,
-};
-const bucket = openArchiveBucket(settings);
-const store = createStore(settings);
+const { bucket, store, stop } = await startBucket();
 
 function textOf(camera: number, first: number): string {
   const random = randomOf(camera * 1_000_003 + first);
@@ -291,8 +281,7 @@ if (hours > half) {
   await bringIn(half, hours);
   extrapolate(smaller, await measure(hours));
 }
-bucket.close();
-await server.stop();
+await stop();
 
 /** By the line through both sizes. */
 function extrapolate(one: ReadonlyMap<string, Measured>, two: ReadonlyMap<string, Measured>): void {
