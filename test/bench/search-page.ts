@@ -6,7 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { hourFolder } from '@video-pipeline/frame';
+import { HOUR_MS, hourFolder } from '@video-pipeline/frame';
 import { Tables } from '@video-pipeline/tables';
 import { openDatabase } from '../../packages/tables/src/duckdb.ts';
 import { manifestKey, partOf, tableKey } from '../../packages/tables/src/schema.ts';
@@ -26,7 +26,6 @@ const { hours } = npmScript(
   .parse()
   .opts<{ hours: number }>();
 
-const HOUR_MS = 3_600_000;
 const START = Date.UTC(2026, 10, 25);
 /** One for each part of an hour. */
 const STREAMS = [

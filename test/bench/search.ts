@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { DuckDBInstance } from '@duckdb/node-api';
-import { annotatedKey, detectionsKey } from '@video-pipeline/frame';
+import { annotatedKey, detectionsKey, HOUR_MS } from '@video-pipeline/frame';
 import { compact, KEPT, type Query, Tables } from '@video-pipeline/tables';
 import { InvalidArgumentError } from 'commander';
 import pipelineRun from '../../docs/measured/pipeline.json' with { type: 'json' };
@@ -31,7 +31,6 @@ const { cameras, hours, rate, boxes } = npmScript(
   .parse()
   .opts<{ cameras: number; hours: number; rate: number; boxes: number }>();
 
-const HOUR_MS = 3_600_000;
 /** CPU milliseconds of a frame. */
 const DETECTING_MS = pipelineRun.fromKafka.cpuMs.detect + pipelineRun.fromKafka.cpuMs.model;
 const BATCH = 25;

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { HOUR_MS } from '@video-pipeline/frame';
 import type { ClusterView } from './brokers.ts';
 import { electLeaders } from './elect-leaders.ts';
 import { anyBroker, type Fault, type Scene } from './faults.ts';
@@ -7,7 +8,6 @@ import { DETECTIONS_TOPIC, FRAMES_TOPIC, INGEST_TOPIC, PARTITIONS, type StageNam
 /** Longer than the others wait for a broker's heartbeat (9 s), and than kafkajs waits for an answer (30 s). */
 const PAUSED_MS = 40_000;
 const CUT_MS = 15_000;
-const HOUR_MS = 3_600_000;
 /** Kafka never takes a partition away. */
 const MAX_PARTITIONS = PARTITIONS + 4;
 /** Longer than the broker waits for a member of a group. */

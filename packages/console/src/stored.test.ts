@@ -1,4 +1,4 @@
-import { detectionsKey } from '@video-pipeline/frame';
+import { detectionsKey, HOUR_MS } from '@video-pipeline/frame';
 import { compact, Tables } from '@video-pipeline/tables';
 import { expect, onTestFinished, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
@@ -7,7 +7,6 @@ import { LiveFrames } from './live.ts';
 import { addRoutes, type RoutesOptions } from './routes.ts';
 import { createServer } from './server.ts';
 
-const HOUR_MS = 3_600_000;
 const NOW = Date.now();
 
 /** The line that annotate stored of one frame. */

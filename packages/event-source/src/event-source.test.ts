@@ -1,9 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
+import { HOUR_MS } from '@video-pipeline/frame';
 import type { Kafka } from '@video-pipeline/kafka';
 import { expect, test } from 'vitest';
 import { type Handler, startEventSource } from './index.ts';
-
-const HOUR_MS = 3_600_000;
 
 /** A broker with one partition, whose records come when they are told to. */
 function brokerOf(topic: string) {

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { annotatedKey, DAY_MS, detectionsKey, eventKey, lateKey } from '@video-pipeline/frame';
+import { annotatedKey, DAY_MS, detectionsKey, eventKey, HOUR_MS, lateKey } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -25,7 +25,6 @@ import { portionsOf } from './lines.ts';
 import { LIMITS } from './open-hours.ts';
 import { manifestKey, partOf } from './schema.ts';
 
-const HOUR_MS = 3_600_000;
 /** Half an hour before midnight: frames lie on both sides of it. */
 const START = Date.UTC(2026, 9, 24, 23, 30);
 /** Half an hour before clocks change at some place, a whole hour or half of one: where the day has no midnight, or two. */
