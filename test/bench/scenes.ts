@@ -1,4 +1,5 @@
 import type { Detection } from '@video-pipeline/frame';
+import { gaussian, randomOf } from '../support/random.ts';
 
 /** A synthetic scene whose truth is known, and what a fallible detector made of it. Boxes in px. */
 export interface SyntheticScene {
@@ -100,7 +101,7 @@ function crossing(count: number): Script['walkers'] {
 }
 
 function play(script: Script, seed: number): SyntheticScene {
-  const random = mulberry32(seed);
+  const { next: random } = randomOf(seed);
   const walkers = script.walkers(random);
   const frames = Array.from({ length: Math.round(script.seconds * script.fps) }, () => {
     for (const walker of walkers) walk(walker, 1 / script.fps, random);
@@ -180,20 +181,4 @@ function falseBox(random: () => number): Detection {
 
 function person(confidence: number, bbox: Detection['bbox']): Detection {
   return { class_id: 0, class_name: 'person', confidence, bbox };
-}
-
-/** Tommy Ettinger's generator of 32 bits of state: the same seed gives the same scene everywhere. */
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Box and Muller, 1958. */
-function gaussian(random: () => number): number {
-  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }

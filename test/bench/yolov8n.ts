@@ -4,6 +4,7 @@ import { cacheDir } from '@video-pipeline/assets';
 import { COCO_CLASSES } from '../../model/src/nanodet/coco.ts';
 import { addDetectionOutput } from '../../model/src/onnx/detection-output.ts';
 import { GraphBuilder } from '../../model/src/onnx/graph-builder.ts';
+import { gaussian, randomOf } from '../support/random.ts';
 
 /** Bins of the distribution over distances: YOLOv8's `reg_max`. */
 const BINS = 16;
@@ -164,14 +165,8 @@ class Layers {
   }
 }
 
-/** Normal random numbers, the same for the same seed: mulberry32 through the Box-Muller transform. */
+/** Normal random numbers, the same for the same seed. */
 function normals(seed: number): () => number {
-  let state = seed;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+  const { next } = randomOf(seed);
+  return () => gaussian(next);
 }

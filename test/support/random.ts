@@ -8,7 +8,7 @@ export interface Random {
   shuffle<T>(list: readonly T[]): T[];
 }
 
-/** mulberry32: 32 bits of state, good enough to draw schedules with. */
+/** Tommy Ettinger's mulberry32: 32 bits of state, good enough to draw schedules with. */
 export function randomOf(seed: number): Random {
   let state = seed | 0;
   const next = () => {
@@ -24,4 +24,9 @@ export function randomOf(seed: number): Random {
       .sort((one, other) => one.order - other.order)
       .map(({ item }) => item);
   return { next, integer, shuffle };
+}
+
+/** A normal random number, made of two uniform ones by the transform of Box and Muller, 1958. */
+export function gaussian(random: () => number): number {
+  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }
