@@ -1,5 +1,5 @@
 import { LATE_ROOT } from '@video-pipeline/frame';
-import { inParallel, isMissing, objectsOf, type Reader } from '@video-pipeline/storage';
+import { ifThere, inParallel, objectsOf, type Reader } from '@video-pipeline/storage';
 import { EVENT_ROOT, hoursIn, LISTINGS, type Root, rootOf } from './listings.ts';
 import type { TableBucket } from './merge.ts';
 import { EVENTS, HOURS, manifestKey, partOf } from './schema.ts';
@@ -124,12 +124,11 @@ export async function readJson<Value extends object>(
   bucket: Pick<Reader, 'read'>,
   key: string,
 ): Promise<Value> {
+  const body = await ifThere(bucket.read(key));
   try {
-    return JSON.parse((await bucket.read(key)).toString());
-  } catch (error) {
-    if (isMissing(error)) return {} as Value;
+    return JSON.parse(String(body ?? '{}'));
+  } catch (cause) {
     // Without it, a run reads the NDJSON again, and comes to the same rows.
-    if (error instanceof SyntaxError) throw new Error(`${key} is no JSON: remove it`, { cause: error });
-    throw error;
+    throw new Error(`${key} is no JSON: remove it`, { cause });
   }
 }
