@@ -1,5 +1,4 @@
 export * from './backlog.ts';
-export * from './open.ts';
 export * from './place.ts';
 export * from './prepare.ts';
 export * from './screen/screen.ts';
