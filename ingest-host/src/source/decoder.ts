@@ -146,11 +146,11 @@ export class VideoDecoder {
   #check(packet: Packet, gaps: number): Verdict {
     const isGap = gaps !== this.#gaps;
     this.#gaps = gaps;
-    if (!this.#foreign) return 'whole';
+    // The packet's data is read only if references are followed.
+    if (!this.#references) return isGap ? 'broken' : 'whole';
     const picture = packet.data ?? NOTHING;
     const hole = this.#holeBefore(packet);
-    if (this.#references) return this.#references.check(picture, gapOf(picture) ?? hole);
-    return isGap ? 'broken' : 'whole';
+    return this.#references.check(picture, gapOf(picture) ?? hole);
   }
 
   /** What was lost with damaged pictures before `packet`: as many pictures as the time since the last one has room for. */
