@@ -70,6 +70,8 @@ export class FFmpegSource implements Source {
   #decoder: VideoDecoder | undefined;
   #closed = false;
   #live = true;
+  /** Whether the container has no times. */
+  #isUntimed = false;
   /** Seconds; not above 0 if it is unknown. */
   #duration = 0;
   /** Presentation time of the last packet, seconds. */
@@ -110,6 +112,7 @@ export class FFmpegSource implements Source {
     const container = this.#input.iformat?.name ?? '';
     this.#duration = Number(this.#input.duration) / 1e6;
     this.#live = !hasEnd?.(this.#duration, container);
+    this.#isUntimed = container === UNTIMED || hasFlag(this.#input, AVFMT_NOTIMESTAMPS);
     this.#decoder = await VideoDecoder.open(stream, {
       foreign: this.#from.foreign,
       inSegments: container.startsWith('hls'),
@@ -225,10 +228,6 @@ export class FFmpegSource implements Source {
     const interval = 1 / (rate > 0 && rate < Number.POSITIVE_INFINITY ? rate : USUAL_RATE);
     const maxStep = hasFlag(this.#input, AVFMT_TS_DISCONT) ? MAX_STEP : Number.POSITIVE_INFINITY;
     return recordedTimes(this.#isUntimed ? 0 : seconds, interval, maxStep);
-  }
-
-  get #isUntimed(): boolean {
-    return this.#input.iformat?.name === UNTIMED || hasFlag(this.#input, AVFMT_NOTIMESTAMPS);
   }
 
   /** Whether it is a recording over RTSP that was read whole: some servers are silent then. */
