@@ -55,3 +55,10 @@ test.each([
   const url = new URL(from);
   expect(redirected(to, url, new AllowedHosts(url, ['cam', 'other'])).username).toBe(user);
 });
+
+test('another port of the host, however it is written, is named as such', () => {
+  const url = new URL('rtsp://cam/x');
+  expect(() => redirected('rtsp://CAM:8554/y', url, new AllowedHosts(url))).toThrow(
+    'another port of its host',
+  );
+});

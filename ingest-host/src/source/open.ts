@@ -98,18 +98,17 @@ export function redirected(location: string, from: URL, hosts: AllowedHosts): UR
   const to = URL.parse(location, from.href);
   if (!to) throw new SourceError('open: it redirects to what is not a URL', true);
   const place = `open: it leads to ${to.protocol}//${to.host}`;
+  const isOwn = to.hostname.toLowerCase() === from.hostname.toLowerCase();
   if (!hosts.allows(to.hostname, portOf(to))) {
-    const which =
-      to.hostname === from.hostname
-        ? "another port of its host, which is not among 'hosts'"
-        : "which is neither its own host nor among 'hosts'";
+    const which = isOwn
+      ? "another port of its host, which is not among 'hosts'"
+      : "which is neither its own host nor among 'hosts'";
     throw new SourceError(`${place}, ${which}`, true);
   }
   if (!/^rtsps?:$/.test(to.protocol)) throw new SourceError(`${place}, which is not RTSP`, true);
   // A password that was sent over TLS is not sent without it.
   const isSafe = from.protocol === 'rtsp:' || to.protocol === 'rtsps:';
-  if (to.hostname.toLowerCase() === from.hostname.toLowerCase() && isSafe && !to.username)
-    [to.username, to.password] = [from.username, from.password];
+  if (isOwn && isSafe && !to.username) [to.username, to.password] = [from.username, from.password];
   return to;
 }
 
