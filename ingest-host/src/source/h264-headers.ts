@@ -142,13 +142,19 @@ export function isRecovery(nal: Buffer): boolean {
   const bits = new Bits(nal, 1, MAX_HEADER_BYTES);
   try {
     for (;;) {
-      const [type, size] = [bits.read(8), bits.read(8)];
+      const [type, size] = [readLong(bits), readLong(bits)];
       if (type === 6) return bits.golomb() === 0;
       bits.skip(8 * size);
     }
   } catch {
     return false;
   }
+}
+
+/** A type or a size of supplemental information: each byte of 255 is followed by another (7.3.2.3.1). */
+function readLong(bits: Bits): number {
+  const byte = bits.read(8);
+  return byte === 255 ? byte + readLong(bits) : byte;
 }
 
 /** Reads the marking (7.3.3.3). @returns references that become unused; undefined for other operations */

@@ -172,4 +172,8 @@ test('fields: after a loss, or joined late, all are missed until a key frame or 
   expect(verdicts(group.slice(10))).toBe('s'.repeat(6));
   const [first, ...others] = group.slice(10);
   expect(verdicts([Buffer.concat([recovery, first as Buffer]), ...others])).toBe('w'.repeat(6));
+  // 300 bytes of user data come first in the same unit: types and sizes from 255 on take several bytes (7.3.2.3.1).
+  const userData = ['00000101', '11111111', '00101101', '10101010'.repeat(300)];
+  const after = unit(6, ...userData, '0000011000000001', ue(0));
+  expect(verdicts([Buffer.concat([after, first as Buffer]), ...others])).toBe('w'.repeat(6));
 });
