@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtempDisposable, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HOUR_MS } from '@video-pipeline/frame';
@@ -108,14 +108,10 @@ const SEGMENT = {
 
 async function encode(pictures: readonly TimedPicture[], making: Making): Promise<Buffer> {
   // A file, since the muxer seeks back in its output.
-  const folder = await mkdtemp(join(tmpdir(), 'clip-'));
-  try {
-    const path = join(folder, 'clip.mp4');
-    await write(path, pictures, making);
-    return await readFile(path);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'clip-'));
+  const path = join(folder.path, 'clip.mp4');
+  await write(path, pictures, making);
+  return await readFile(path);
 }
 
 async function write(path: string, pictures: readonly TimedPicture[], making: Making): Promise<void> {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtempDisposable, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -30,14 +30,13 @@ export async function testCamera(url: string, transport = 'tcp'): Promise<Camera
     throw new HttpError(422, `its address needs the variable ${name}, which is not set`);
   });
   isBusy = true;
-  const folder = await mkdtemp(join(tmpdir(), 'camera-test-'));
   try {
-    const picture = join(folder, 'picture.jpg');
+    await using folder = await mkdtempDisposable(join(tmpdir(), 'camera-test-'));
+    const picture = join(folder.path, 'picture.jpg');
     const facts = await runProbe(full, ['--jpeg', picture, '--transport', transport]);
     return { ...facts, picture: (await readFile(picture)).toString('base64') };
   } finally {
     isBusy = false;
-    await rm(folder, { recursive: true, force: true });
   }
 }
 

@@ -75,10 +75,14 @@ async function take(keys: AsyncGenerator<string>, most: number): Promise<string[
   return taken;
 }
 
-/** Acts on all selected entries. @param act left out: they are only counted */
+/**
+ * Acts on all selected entries.
+ * @param signal ends it between two entries @param act left out: they are only counted
+ */
 export async function bulk(
   bucket: Bucket,
   choice: FailedChoice,
+  signal: AbortSignal,
   act?: (key: string) => Promise<void>,
 ): Promise<FailedBulkResult> {
   const result: FailedBulkResult = { count: 0, more: false, problems: [] };
@@ -86,6 +90,7 @@ export async function bulk(
     if (result.problems.length < SHOWN_PROBLEMS) result.problems.push(text);
   };
   for await (const { key } of listFailed(bucket, choice, ({ message }) => problem(message))) {
+    signal.throwIfAborted();
     if (result.count === BULK) return { ...result, more: true };
     try {
       await act?.(key);

@@ -1,7 +1,7 @@
 import { readConfig } from '@video-pipeline/config';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
-import { expect, test } from 'vitest';
-import { FlowHistory, flowStages, stateOf, type TopicOffsets } from './flow.ts';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { FlowHistory, flowStages, readOffsets, stateOf, type TopicOffsets } from './flow.ts';
 
 const CONFIG = readConfig(STAGE_VARIABLES, {});
 const SETTINGS = { stages: flowStages(CONFIG, {}), bucket: 'b', batchSize: 25 };
@@ -27,6 +27,24 @@ test('rates are means over ten seconds, as stages finish a batch at a time', () 
   expect(detect).toMatchObject({ state: 'ok', failed: 3 });
   expect(annotate?.samples.at(-1)).toMatchObject({ rate: 0, lag: 600 });
   expect(annotate?.state).toBe('stopped');
+});
+
+test('rates hold when the clock of the host is set back', async () => {
+  const history = new FlowHistory(SETTINGS);
+  const admin = (written: number) =>
+    ({
+      fetchOffsets: async () => [],
+      fetchTopicOffsets: async () => [{ partition: 0, low: '0', high: `${written}`, offset: `${written}` }],
+    }) as never;
+  const start = performance.now();
+  vi.spyOn(performance, 'now')
+    .mockReturnValueOnce(start)
+    .mockReturnValueOnce(start + 2_000);
+  onTestFinished(() => void vi.restoreAllMocks());
+  history.add(await readOffsets(admin(0), SETTINGS), {});
+  vi.spyOn(Date, 'now').mockReturnValue(Date.now() - 3_600_000);
+  history.add(await readOffsets(admin(60), SETTINGS), {});
+  expect(history.flow(new Map()).stages[0]?.samples.at(-1)?.rate).toBeCloseTo(30);
 });
 
 test('while Kafka can not be asked, nothing is known; later rates reach over the gap', () => {

@@ -33,6 +33,7 @@ export interface TopicOffsets {
 
 /** Progress of each stage that reads a topic, at one time. */
 export interface Offsets {
+  /** By a clock that nobody sets, milliseconds. */
   time: number;
   stages: ReadonlyMap<string, TopicOffsets>;
 }
@@ -60,7 +61,7 @@ export async function readOffsets(admin: Admin, { stages }: FlowSettings): Promi
   const read = stages.map(async ({ name, reads, group }) =>
     reads && group ? [[name, await topicOffsets(admin, group, reads)] as const] : [],
   );
-  return { time: Date.now(), stages: new Map((await Promise.all(read)).flat()) };
+  return { time: performance.now(), stages: new Map((await Promise.all(read)).flat()) };
 }
 
 async function topicOffsets(admin: Admin, group: string, topic: string): Promise<TopicOffsets> {

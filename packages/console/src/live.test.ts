@@ -25,6 +25,18 @@ const frame = (streamId: string, frameNumber: number, capturedAt = NOW + frameNu
   model: 'm',
 });
 
+test('frames a second and latency hold when the clock of the host is set back', () => {
+  const live = new LiveFrames();
+  const back = NOW - 3_600_000;
+  for (const [start, latency] of [
+    [NOW, 9_000],
+    [back, 1_000],
+  ] as const)
+    for (let i = 0; i < 300; i++) live.add(frame('yard', i), NOW + i * 100 + latency, start + i * 100);
+  expect(live.newest()[0]?.fps).toBeCloseTo(10, 0);
+  expect(live.latency(back + 30_000)).toEqual({ p50: 1_000, p95: 1_000 });
+});
+
 test('the cache lets the oldest frame go, of whichever stream, but keeps the newest of each', () => {
   const cache = new FrameCache(400, 10);
   cache.add(frame('quiet', 0));

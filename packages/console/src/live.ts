@@ -116,7 +116,7 @@ export class LiveFrames {
 
   /** From capture to published detections, over the last 30 s; `null` without frames. */
   latency(now = Date.now()): Percentiles | null {
-    this.#latencies = this.#latencies.filter(({ at }) => at > now - LATENCY_WINDOW_MS);
+    this.#latencies = this.#latencies.filter(({ at }) => at > now - LATENCY_WINDOW_MS && at <= now);
     return percentiles(this.#latencies.map(({ ms }) => ms));
   }
 
@@ -133,11 +133,10 @@ export class LiveFrames {
   }
 
   #noteArrival(streamId: string, now: number): void {
-    const arrivals = this.#arrivals.get(streamId) ?? [];
-    arrivals.push(now);
-    const old = arrivals.findIndex((at) => at > now - FPS_WINDOW_MS);
-    arrivals.splice(0, Math.max(arrivals.length - MAX_ARRIVALS, old));
-    this.#arrivals.set(streamId, arrivals);
+    // After the clock was set back, former arrivals lie in the future.
+    const isRecent = (at: number) => at > now - FPS_WINDOW_MS && at <= now;
+    const arrivals = [...(this.#arrivals.get(streamId) ?? []), now].filter(isRecent);
+    this.#arrivals.set(streamId, arrivals.slice(-MAX_ARRIVALS));
   }
 
   #countClasses(frame: DetectedFrame): void {

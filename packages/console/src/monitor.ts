@@ -17,6 +17,7 @@ const STORED_EVERY_MS = 4_000;
 const RECENT_MS = 60_000;
 /** The bucket is listed for latencies only while someone watches, since listing costs money on AWS. */
 const WATCHED_MS = 15_000;
+const LONG_AGO = Number.NEGATIVE_INFINITY;
 
 /** Variables that name what is watched. */
 export const MONITOR_VARIABLES = [
@@ -41,11 +42,12 @@ export class Monitor {
   readonly #stopCounting: () => Promise<void>;
   #failed = new Map<string, number>();
   #stored: Percentiles | null = null;
-  #lastAsked = 0;
-  #lastFailed = 0;
-  #lastLooked = 0;
-  #lastStored = 0;
-  #lastWatched = 0;
+  // Times of a clock that nobody sets, milliseconds.
+  #lastAsked = LONG_AGO;
+  #lastFailed = LONG_AGO;
+  #lastLooked = LONG_AGO;
+  #lastStored = LONG_AGO;
+  #lastWatched = LONG_AGO;
 
   constructor(options: {
     kafka: Kafka;
@@ -109,12 +111,12 @@ export class Monitor {
   health(): Health {
     const failed = [...this.#failed.values()].reduce((sum, count) => sum + count, 0);
     const { forgotten } = this.#live;
-    this.#lastLooked = Date.now();
+    this.#lastLooked = performance.now();
     return { now: Date.now(), parts: this.parts, failed, forgotten };
   }
 
   flow(): Flow {
-    this.#lastWatched = Date.now();
+    this.#lastWatched = performance.now();
     const flow = this.#history.flow(this.#failed);
     // Offsets show what ingest has published, not whether it runs.
     const isAway = this.#health.isAway('ingest');
@@ -132,7 +134,7 @@ export class Monitor {
 
   /** Counts failed records again at the next look, since somebody has put some back or deleted them. */
   recountFailed(): void {
-    this.#lastFailed = 0;
+    this.#lastFailed = LONG_AGO;
   }
 
   async #ask<Answer>(question: (admin: Admin) => Promise<Answer>): Promise<Answer> {
@@ -152,7 +154,7 @@ export class Monitor {
 
   // Listing costs money on AWS. While nobody watches, S3 is asked less often as long as it answers.
   async #askS3(): Promise<undefined> {
-    const now = Date.now();
+    const now = performance.now();
     const isLookedAt = now - this.#lastLooked < WATCHED_MS;
     if (!isLookedAt && !this.#health.isAway('s3') && now - this.#lastAsked < FAILED_EVERY_MS) return;
     this.#lastAsked = now;
@@ -161,14 +163,14 @@ export class Monitor {
 
   /** Updates the counts of failed records and the latency of stored frames. Errors of S3 show in its health. */
   async #count(): Promise<void> {
-    const now = Date.now();
+    const now = performance.now();
     const isWatched = now - this.#lastWatched < WATCHED_MS;
     if (now - this.#lastFailed >= FAILED_EVERY_MS) {
       this.#failed = await failedCounts(this.#bucket, FAILED_FOLDERS);
       this.#lastFailed = now;
     }
     if (isWatched && now - this.#lastStored >= STORED_EVERY_MS) {
-      const recent = this.#live.newest().filter(({ arrived_at }) => arrived_at > now - RECENT_MS);
+      const recent = this.#live.newest().filter(({ arrived_at }) => arrived_at > Date.now() - RECENT_MS);
       this.#stored = await storedLatency(this.#bucket, this.#settings.prefix, recent);
       this.#lastStored = now;
     }

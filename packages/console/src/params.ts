@@ -41,9 +41,12 @@ export function number(
 /** Most names of one kind in a query. */
 const MOST_NAMES = 100;
 
-/** @returns all values of the query's field, without empty ones */
+/** @returns all values of the query's field, without empty ones. @throws HttpError for too many */
 export function severalOf(query: URLSearchParams, name: string): string[] {
-  return query.getAll(name).filter(Boolean).slice(0, MOST_NAMES);
+  const values = query.getAll(name).filter(Boolean);
+  if (values.length > MOST_NAMES)
+    throw new HttpError(400, `${name} is there ${values.length} times, at most ${MOST_NAMES} are read`);
+  return values;
 }
 
 /** Length of the bins of a range, ms, so that there are at most `most`. At least one second. */

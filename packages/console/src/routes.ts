@@ -19,7 +19,16 @@ import { sendLogin } from './guard.ts';
 import { addHistoryRoutes } from './history-routes.ts';
 import type { LiveFrames } from './live.ts';
 import type { Page } from './page-files.ts';
-import { type Asked, type AskedRequest, draftOf, FRAME, number, streamId, streamOf } from './params.ts';
+import {
+  type Asked,
+  type AskedRequest,
+  draftOf,
+  FRAME,
+  goneOf,
+  number,
+  streamId,
+  streamOf,
+} from './params.ts';
 import type { Reviews } from './reviews.ts';
 import { addSceneRoutes } from './scene-routes.ts';
 import { addSearchRoutes } from './search-routes.ts';
@@ -63,7 +72,7 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   app.get<Asked>('/api/failed', ({ query }) =>
     failedPage(options.bucket, choiceOf(Object.fromEntries(query)), query.get('cursor') ?? undefined),
   );
-  app.post<Asked>('/api/failed/bulk', (request) => failedBulk(options, request));
+  app.post<Asked>('/api/failed/bulk', (request, reply) => failedBulk(options, request, goneOf(reply)));
   app.post<Asked>('/api/failed/redrive', (request) => redriveEntry(options, request));
   const stream = '/api/streams/:stream';
   app.get<Asked>(`${stream}/frames`, (request) => live.recent(streamOf(request)));
@@ -169,15 +178,16 @@ function choiceOf({ stage, stream, code }: Record<string, unknown>): FailedChoic
 function failedBulk(
   { bucket, redrive, recountFailed, log }: RoutesOptions,
   request: AskedRequest,
+  gone: AbortSignal,
 ): Promise<FailedBulkResult> {
   const { action, confirmed, ...draft } = draftOf<FailedBulk>(request);
   if (action !== 'redrive' && action !== 'delete')
     throw new HttpError(400, 'action must be redrive or delete');
   const choice = choiceOf(draft);
-  if (confirmed !== true) return bulk(bucket, choice);
+  if (confirmed !== true) return bulk(bucket, choice, gone);
   log.info(`${action} of failed records`, { ...choice, by: request.ip });
   const apply = action === 'redrive' ? redrive : (key: string) => bucket.remove([key]);
-  return bulk(bucket, choice, apply).finally(recountFailed);
+  return bulk(bucket, choice, gone, apply).finally(recountFailed);
 }
 
 async function redriveEntry(

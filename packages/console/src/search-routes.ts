@@ -51,10 +51,8 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
       }),
     );
     const sum = sizes.reduce((bytes, size) => bytes + size, 0);
-    return {
-      frames: Math.min(total, MOST_EXPORTED),
-      bytes: Math.round((sum / Math.max(1, sizes.length)) * total),
-    };
+    const count = Math.min(total, MOST_EXPORTED);
+    return { frames: count, bytes: Math.round((sum / Math.max(1, sizes.length)) * count) };
   });
   app.get<Asked>('/api/search/export', async ({ query }, reply) => {
     const format = FORMATS.find((one) => one === query.get('format'));

@@ -1,6 +1,15 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { annotatedKey, annotatedSince, capturedAtOf, clipKey, detectionsKey, failedKey } from './s3-keys.ts';
+import { MAX_TIME } from './kafka-record.ts';
+import {
+  annotatedKey,
+  annotatedSince,
+  capturedAtOf,
+  clipKey,
+  detectionsKey,
+  failedKey,
+  hourFolder,
+} from './s3-keys.ts';
 
 const frame = { streamId: 'gate-1', capturedAt: Date.UTC(2026, 10, 25, 7, 59, 59, 999), frameNumber: 12 };
 const record = { topic: 'detections', partition: 3, offset: 4711 };
@@ -25,6 +34,10 @@ test('a listing that begins at a time has what was captured then and later, in o
       expect(key > annotatedSince('a', 'gate-1', since)).toBe(later >= 0);
     }),
   );
+});
+
+test('the folder of a time beyond the year 9999 sorts after all others', () => {
+  expect(hourFolder(MAX_TIME)).toBe('date=9999-12-31/hour=23');
 });
 
 test('every time that a record may carry gives a key', () => {

@@ -38,9 +38,9 @@ function bucketOf(batches: [offset: number, number: number, count: number][]): R
     ]),
   );
   return {
-    page: async (prefix) => ({
+    page: async (prefix, { after = '' } = {}) => ({
       objects: [...objects.keys()]
-        .filter((key) => key.startsWith(prefix))
+        .filter((key) => key.startsWith(prefix) && key > after)
         .sort()
         .map((key) => ({ key, stored: 0, etag: '', size: 0 })),
     }),
@@ -60,6 +60,23 @@ test('stored detections give the events that they would have given, whatever the
   expect(events.map(({ type, rule, at, direction }) => ({ type, rule, at, direction }))).toEqual([
     { type: 'line_crossed', rule: 'through', at: START + 2_100, direction: 'right' },
   ]);
+});
+
+test('only the hours are read that have a time asked for', async () => {
+  const hour = (name: string) => `detections/door/date=2026-11-25/hour=${name}/detections-0-7.ndjson`;
+  const listed: string[] = [];
+  const bucket: Reader = {
+    async page(prefix, { after = '' } = {}) {
+      listed.push(prefix);
+      const keys = ['04', '05', '06', '07', '08'].map(hour).filter((key) => key > after);
+      return { objects: keys.map((key) => ({ key, stored: 0, etag: '', size: 0 })) };
+    },
+    read: async () => Buffer.alloc(0),
+  };
+  const range = { streamId: 'door', from: Date.UTC(2026, 10, 25, 5, 30), to: Date.UTC(2026, 10, 25, 7) };
+  const texts = await Array.fromAsync(storedDetections(bucket, range));
+  expect(texts.map(({ where }) => where)).toEqual([hour('05'), hour('06')]);
+  expect(listed).toHaveLength(1);
 });
 
 test('only the time asked for, and only the stream', async () => {

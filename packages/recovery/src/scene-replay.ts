@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { detectionsFolder, HOUR_MS } from '@video-pipeline/frame';
+import { hourFolder } from '@video-pipeline/frame';
 import { Scene, type SceneConfig, type SceneEvent, type SceneFrame } from '@video-pipeline/scene';
 import { objectsOf, type Reader } from '@video-pipeline/storage';
 import { z } from 'zod';
@@ -92,7 +92,8 @@ function parseJson(line: string): unknown {
 const READS = 16;
 
 /**
- * The stream's stored detections of the hours from `from` to `to`, epoch ms. A batch may begin in the hour before.
+ * The stream's stored detections of the hours that have a time from `from` to `to`, epoch ms, `to` not included. An
+ * object holds frames of one hour, that of its key.
  * @param signal ends the reading early
  */
 export async function* storedDetections(
@@ -100,15 +101,29 @@ export async function* storedDetections(
   { streamId, from, to }: Pick<SceneReplay, 'streamId' | 'from' | 'to'>,
   signal?: AbortSignal,
 ): Texts {
-  for (let hour = from - HOUR_MS; hour < to + HOUR_MS; hour += HOUR_MS) {
-    const prefix = detectionsFolder({ streamId, capturedAt: hour });
-    const keys = (await Array.fromAsync(objectsOf(bucket, prefix))).map(({ key }) => key);
-    keys.sort((a, b) => offsetOf(a) - offsetOf(b));
-    for (let first = 0; first < keys.length; first += READS) {
-      if (signal?.aborted) return;
-      const read = async (key: string) => ({ text: (await bucket.read(key)).toString(), where: key });
-      yield* await Promise.all(keys.slice(first, first + READS).map(read));
+  const root = `detections/${streamId}/`;
+  const last = `${root}${hourFolder(to - 1)}/~`;
+  let hour: string[] = [];
+  for await (const { key } of objectsOf(bucket, root, `${root}${hourFolder(from)}/`)) {
+    if (key > last || signal?.aborted) break;
+    if (folderOf(key) !== folderOf(hour[0] ?? key)) {
+      yield* textsOf(bucket, hour, signal);
+      hour = [];
     }
+    hour.push(key);
+  }
+  yield* textsOf(bucket, hour, signal);
+}
+
+const folderOf = (key: string) => key.slice(0, key.lastIndexOf('/'));
+
+/** The objects of an hour, in the order of their offsets. */
+async function* textsOf(bucket: Reader, hour: readonly string[], signal: AbortSignal | undefined): Texts {
+  const keys = hour.toSorted((a, b) => offsetOf(a) - offsetOf(b));
+  const read = async (key: string) => ({ text: (await bucket.read(key)).toString(), where: key });
+  for (let first = 0; first < keys.length; first += READS) {
+    if (signal?.aborted) return;
+    yield* await Promise.all(keys.slice(first, first + READS).map(read));
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtempDisposable, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -16,14 +16,10 @@ const QUANTIZER = 3;
 /** All pictures of a video as JPEGs of this size, pixels, in display order. @throws FFmpegError */
 export async function decodeVideo(video: Buffer, size: Size): Promise<Buffer[]> {
   // FFmpeg reads a file on its own threads.
-  const folder = await mkdtemp(join(tmpdir(), 'segment-'));
-  try {
-    const path = join(folder, 'segment.mp4');
-    await writeFile(path, video);
-    return await decodeFile(path, size);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'segment-'));
+  const path = join(folder.path, 'segment.mp4');
+  await writeFile(path, video);
+  return await decodeFile(path, size);
 }
 
 async function decodeFile(path: string, size: Size): Promise<Buffer[]> {

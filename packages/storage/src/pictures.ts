@@ -1,6 +1,7 @@
 import type { Config } from '@video-pipeline/config';
 import { annotatedSince, archiveSpanOf, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
 import { endOf, keyOf, objectsAround, picturesIn } from './archive.ts';
+import { inParallel } from './in-parallel.ts';
 import { ifThere, type Part, type Reader } from './reader.ts';
 
 /** A time range of a stream: capture times in epoch milliseconds, both included. */
@@ -45,12 +46,7 @@ export async function picturesOf(
   most: number,
 ): Promise<StoredPicture[]> {
   const places = thinned(await placesOf(reader, prefix, stretch), most);
-  const pictures: StoredPicture[] = [];
-  for (let at = 0; at < places.length; at += IN_WORK) {
-    const some = places.slice(at, at + IN_WORK);
-    pictures.push(...(await Promise.all(some.map((place) => readStored(reader, place)))).flat());
-  }
-  return pictures;
+  return (await inParallel(places, IN_WORK, (place) => readStored(reader, place))).flat();
 }
 
 /** Whether a picture captured at `time` or later is stored. If so, all earlier ones are stored or about to be. */
@@ -91,7 +87,8 @@ async function placesOf(reader: Reader, prefix: string, { streamId, from, to }: 
     .sort((a, b) => a.capturedAt - b.capturedAt);
 }
 
-function thinned<Item>(items: readonly Item[], most: number): Item[] {
+/** @returns the items, or of more than `most`, so many at even distances */
+export function thinned<Item>(items: readonly Item[], most: number): Item[] {
   const step = Math.max(1, items.length / most);
   return items.filter((_, i) => Math.floor(i / step) !== Math.floor((i - 1) / step));
 }

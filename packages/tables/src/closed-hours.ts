@@ -37,12 +37,12 @@ type Notes = Record<string, Note>;
  * folders of other parts, dates of which each hour is done, and dates that a former run has noted: the bucket grows for
  * years. Where a folder has more old dates than were noted, all of them are looked at. Hours that something came to late
  * are named by the stages' notes.
- * @returns the hours, and what notes that they are done
+ * @returns the hours, and what notes that they are done, but for those that failed
  */
 export async function closedHours(
   bucket: TableBucket,
   { part, open, recent, isFinal }: Look,
-): Promise<{ units: Unit[]; note(): Promise<void> }> {
+): Promise<{ units: Unit[]; note(failed: ReadonlySet<Unit>): Promise<void> }> {
   const [roots, late] = await Promise.all([rootsOf(bucket, part), lateNotes(bucket, part, open)]);
   const noted = new Map<string, Notes>();
   await inParallel([...new Set(roots.map((root) => root.part))], LISTINGS, async (of) => {
@@ -75,8 +75,10 @@ export async function closedHours(
         folders: [...new Set(units.flatMap(({ folders }) => folders))],
       }))
       .sort((a, b) => (a.hour < b.hour ? -1 : 1)),
-    async note() {
+    async note(failed) {
+      const left = [...failed];
       for (const [of, those] of Map.groupBy(dated, (root) => root.part)) {
+        if (left.some((unit) => unit.part === of)) continue;
         const notes = those.map(({ folder, dates }) => [
           folder,
           { before, dates: countBefore(dates, before) },
@@ -85,7 +87,10 @@ export async function closedHours(
         if (body !== JSON.stringify(noted.get(of)))
           await bucket.put({ key: notesKey(of), body, contentType: 'application/json' });
       }
-      if (late.length > 0) await bucket.remove(late.map(({ key }) => key));
+      const isLeft = ({ hour, part: of }: Unit) =>
+        left.some((unit) => unit.hour === hour && unit.part === of);
+      const done = late.filter(({ unit }) => !isLeft(unit));
+      if (done.length > 0) await bucket.remove(done.map(({ key }) => key));
     },
   };
 }

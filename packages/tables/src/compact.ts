@@ -31,6 +31,8 @@ export interface CompactOptions {
   expireDays?: number | undefined;
   /** A file takes further hours of its day while it is smaller than this, bytes. */
   fileBytes?: number;
+  /** A file that is larger is not written again, bytes. */
+  maxFileBytes?: number;
   /** Ends the run where it is. The next run goes on. */
   signal?: AbortSignal;
 }
@@ -44,6 +46,8 @@ const SETTLE_MS = 120_000;
 const LOOK_BACK_MS = 48 * HOUR_MS;
 /** Smaller files cost a search more requests; larger ones cost more to write again each hour. */
 const FILE_BYTES = 16 * 1024 ** 2;
+/** 25 times the hour of a part with a thousand cameras. Only a clock that stands still fills an hour like that. */
+const MAX_FILE_BYTES = 512 * 1024 ** 2;
 /** NDJSON that is merged at once, bytes. The database spills to the disk what exceeds its memory. */
 const MERGE_BYTES = 512 * 1024 ** 2;
 
@@ -54,10 +58,9 @@ const MERGE_BYTES = 512 * 1024 ** 2;
  * part may overlap: a file is only written over the version that was read, and the slower run merges again.
  * @throws the first error of an hour, once the others are done; the signal's reason, at once
  */
-export async function compact(
-  bucket: TableBucket,
-  { now = Date.now(), all = false, part, expireDays, fileBytes = FILE_BYTES, signal }: CompactOptions = {},
-): Promise<Compacted> {
+export async function compact(bucket: TableBucket, options: CompactOptions = {}): Promise<Compacted> {
+  const { now = Date.now(), all = false, part, expireDays, signal } = options;
+  const { fileBytes = FILE_BYTES, maxFileBytes = MAX_FILE_BYTES } = options;
   if (expireDays !== undefined && !(expireDays >= LEAST_EXPIRE_DAYS))
     throw new RangeError(`NDJSON is kept for ${LEAST_EXPIRE_DAYS} days at least, not ${expireDays}`);
   const done: Compacted = { objects: 0, frames: 0, written: 0, expired: 0 };
@@ -70,27 +73,29 @@ export async function compact(
   signal?.throwIfAborted();
   const look = { part, open: hourFolder(now - SETTLE_MS), recent, isFinal };
   const { units, note } = await closedHours(bucket, look);
+  const failures = new Map<Unit, Error>();
   if (units.length === 0) {
-    await note();
+    await note(new Set());
     return done;
   }
   const database = await openDatabase();
-  const failures: Error[] = [];
   try {
     for (const unit of units) {
+      const merging = { bucket, database, part: unit.part, fileBytes, maxFileBytes, signal };
       try {
-        await compactUnit(unit, { bucket, database, part: unit.part, fileBytes, signal }, done, storedBefore);
+        await compactUnit(unit, merging, done, storedBefore);
       } catch (error) {
         signal?.throwIfAborted();
         const { message } = error as Error;
-        failures.push(new Error(`part ${unit.part} of ${unit.hour}: ${message}`, { cause: error }));
+        failures.set(unit, new Error(`part ${unit.part} of ${unit.hour}: ${message}`, { cause: error }));
       }
     }
   } finally {
     await database.close();
   }
-  if (failures[0]) throw failures[0];
-  await note();
+  await note(new Set(failures.keys()));
+  const [failure] = failures.values();
+  if (failure) throw failure;
   return done;
 }
 

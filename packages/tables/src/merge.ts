@@ -29,6 +29,8 @@ export interface Merging {
   part: string;
   /** A file takes the following hours, too, while it and the other table's file of the same name are smaller, bytes. */
   fileBytes: number;
+  /** A larger file is not written again, bytes. */
+  maxFileBytes: number;
   signal: AbortSignal | undefined;
 }
 
@@ -119,6 +121,7 @@ async function mergeDay(merging: Merging, day: number): Promise<boolean> {
 /** A file in the version that was read. */
 interface Former {
   etag: string;
+  bytes: number;
   /** Its path as an SQL list. */
   path: string;
 }
@@ -166,11 +169,15 @@ interface Merge {
   same: string;
 }
 
-/** @returns whether the file was still the one that was read */
+/** @returns whether the file was still the one that was read. @throws Error if that is too large to be written again */
 async function mergeFile(
-  { bucket, database, signal }: Merging,
+  { bucket, database, maxFileBytes, signal }: Merging,
   { table, key, rows, former, same }: Merge,
 ): Promise<boolean> {
+  if (former && former.bytes > maxFileBytes)
+    throw new Error(
+      `${key} has ${former.bytes} bytes and takes no more: does a clock stand still, so that its hour never ends?`,
+    );
   const merged = join(database.folder, 'merged.parquet');
   const old = former
     ? ` UNION ALL BY NAME SELECT * FROM read_parquet(${former.path}) AS old WHERE NOT EXISTS (FROM part WHERE ${same})`
@@ -193,5 +200,5 @@ async function fetchFormer(
   if (!object) return undefined;
   const path = join(database.folder, `former-${table}.parquet`);
   const bytes = await ifThere(bucket.save(object.key, path));
-  return bytes === undefined ? undefined : { etag: object.etag, path: fileList([path]) };
+  return bytes === undefined ? undefined : { etag: object.etag, bytes, path: fileList([path]) };
 }

@@ -958,6 +958,31 @@ test('an hour that fails does not keep the others from the tables, and is named'
   expect(await compact(bucket, { now })).toMatchObject({ objects: 1, frames: 1 });
 });
 
+test('an hour without end stops growing, is named, and keeps no other hour from the tables', async () => {
+  const bucket = new MemoryBucket();
+  const now = START + 90 * DAY_MS;
+  const redrive = async (minute: number, number: number) => {
+    await store(bucket, [{ stream: 'yard', minute, number, seen: seenAs('cat') }], number);
+    const key = detectionsKey(
+      { streamId: 'yard', capturedAt: START + minute * 60_000 + number },
+      { topic: 'd', partition: 0, offset: number },
+    );
+    await bucket.put({ key: String(lateKey({ key, body: String(number) }, 0)), body: '' });
+  };
+  const run = () => compact(bucket, { now, fileBytes: 1, maxFileBytes: 100 });
+  await redrive(1, 0);
+  await run();
+  const size = () => [...bucket.objects.keys()].filter((key) => key.startsWith('tables/frames/')).length;
+  const before = await everything(tablesAlone(bucket));
+  await redrive(2, 1);
+  await redrive(61, 2);
+  await expect(run()).rejects.toThrow(/frames\/date=2026-10-24\/hour=23.* does a clock stand still/);
+  expect(await everything(tablesAlone(bucket))).toHaveLength(before.length + 1);
+  expect(size()).toBe(2);
+  const notes = [...bucket.objects.keys()].filter((key) => key.startsWith('late/'));
+  expect(notes).toEqual([expect.stringContaining('hour=23/')]);
+});
+
 test('loads are cut by bytes, and by objects where these are small', () => {
   const object = (size: number) => ({ key: 'k', etag: '', stored: 0, size });
   const sizes = (of: number[], bytes: number, most?: number) =>

@@ -1,0 +1,31 @@
+import type { Query } from '@video-pipeline/tables';
+import { expect, onTestFinished, test } from 'vitest';
+import { addSearchRoutes } from './search-routes.ts';
+import { createServer } from './server.ts';
+
+function serve(total: number) {
+  const app = createServer('', (error) => expect.unreachable(error.message));
+  onTestFinished(() => void app.close());
+  const frames = [{ archive: { key: 'k', offset: 0, length: 1_000 } }];
+  const tables = { search: async (_: Query) => ({ frames, total, searched_to: 0 }) };
+  addSearchRoutes(app, { tables } as never);
+  return async (path: string) => {
+    const answer = await app.inject(path);
+    return [answer.statusCode, answer.json()];
+  };
+}
+
+test('the size of an export is that of the frames it holds, not of all there are', async () => {
+  const get = serve(1_000_000);
+  expect(await get('/api/search/size')).toEqual([200, { frames: 100_000, bytes: 100_000_000 }]);
+});
+
+test('more names than are read are refused, not left out', async () => {
+  const get = serve(0);
+  const names = (count: number) => Array.from({ length: count }, (_, i) => `stream=s${i}`).join('&');
+  expect(await get(`/api/search/size?${names(100)}`)).toMatchObject([200, {}]);
+  expect(await get(`/api/search/size?${names(101)}`)).toEqual([
+    400,
+    { error: 'stream is there 101 times, at most 100 are read' },
+  ]);
+});
