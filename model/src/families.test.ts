@@ -455,6 +455,25 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
     { outputs: [transposed(table(CELLS, 84, withClasses(inShares, 80)))] },
   ],
   [
+    'boxes in shares beside an objectness, not taken for YOLOX',
+    /as yolox, its boxes go from 0 to 1: .*a card beside it that says \{ family: yolov5, boxes: centre-shares \}/,
+    { outputs: [table(CELLS, 85, withClasses((one) => [...inShares(one), 1], 80))] },
+  ],
+  [
+    'two corners in shares beside an objectness, under the name that YOLOX gives',
+    /as yolox, its boxes go from 0 to 1: .*a card beside it that says \{ family: yolox-decoded, boxes: corner-shares \}/,
+    {
+      outputs: [
+        table(
+          CELLS,
+          85,
+          withClasses(({ box }) => [...shares(box), 1], 80),
+          { name: 'output' },
+        ),
+      ],
+    },
+  ],
+  [
     'a list of two corners in shares, which is no RT-DETR',
     /as rtdetr-top, its boxes reach out of the picture/,
     { outputs: [table(300, 6, ({ box, score, classId }) => [...shares(box), score, classId])] },

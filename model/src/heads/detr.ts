@@ -1,5 +1,5 @@
 import type { Candidate, Head } from './head.ts';
-import { argMax, boxesOf, classesOf, corners, rowsOf } from './rows.ts';
+import { argMax, boxesOf, classesOf, fromShares, rowsOf } from './rows.ts';
 
 /**
  * D-FINE, RT-DETR and others of the DETR family exported with raw outputs: boxes `[N, Q, 4]`, cx, cy, w, h as shares of
@@ -17,14 +17,15 @@ const sigmoid = (logit: number) => 1 / (1 + Math.exp(-logit));
 
 /** Reads boxes and logits, query by query. @param read turns a query's logits into classes and their scores */
 function decodeQueries(read: (logits: Float32Array, threshold: number) => Classes): Head['decode'] {
-  return (outputs, image, { threshold, inputWidth, inputHeight }) => {
+  return (outputs, image, options) => {
+    const { threshold } = options;
     const boxes = boxesOf(outputs);
     const logits = outputs.find((output) => output !== boxes);
     const found: Candidate[] = [];
     const boxRows = rowsOf(boxes, image);
     for (const row of rowsOf(logits, image)) {
       const [x = 0, y = 0, w = 0, h = 0] = boxRows.next().value ?? [];
-      const box = corners(x * inputWidth, y * inputHeight, w * inputWidth, h * inputHeight);
+      const box = fromShares([x, y, w, h], 0, options);
       for (const one of read(row, threshold)) if (one.score >= threshold) found.push({ ...one, box });
     }
     return found;

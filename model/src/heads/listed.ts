@@ -1,5 +1,5 @@
-import type { Candidate, Head } from './head.ts';
-import { corners, rowsOf } from './rows.ts';
+import type { AnchorLayout, Candidate, Head } from './head.ts';
+import { fromShares, rowsOf } from './rows.ts';
 
 /** Meaning of the columns in a list of objects. */
 interface Columns {
@@ -7,27 +7,24 @@ interface Columns {
   box: number;
   score: number;
   classId: number;
-  /** Corners in pixels, or centre and size as shares of the input's sides. */
-  form: 'corners' | 'centre shares';
+  /** Left out, the columns are corners in pixels. */
+  toBox?: AnchorLayout['toBox'];
   /** First of the values of a task beyond detection, up to the last column. */
   extra?: number;
 }
 
 /** One output `[N, rows, columns]`: each row an object with its box, one score and one class. */
 function listOf(columns: Columns): Head['decode'] {
-  return ([output], image, { threshold, inputWidth, inputHeight }) =>
-    Array.from(rowsOf(output, image, columns.score, threshold), (row): Candidate => {
+  return ([output], image, options) =>
+    Array.from(rowsOf(output, image, columns.score, options.threshold), (row): Candidate => {
       const [a = 0, b = 0, c = 0, d = 0] = row.subarray(columns.box);
-      const box: Candidate['box'] =
-        columns.form === 'corners'
-          ? [a, b, c, d]
-          : corners(a * inputWidth, b * inputHeight, c * inputWidth, d * inputHeight);
+      const box: Candidate['box'] = columns.toBox?.([a, b, c, d], 0, options) ?? [a, b, c, d];
       const one = { classId: row[columns.classId] as number, score: row[columns.score] as number, box };
       return columns.extra === undefined ? one : { ...one, extra: row.subarray(columns.extra) };
     });
 }
 
-const END2END: Columns = { box: 0, score: 4, classId: 5, form: 'corners' };
+const END2END: Columns = { box: 0, score: 4, classId: 5 };
 
 /**
  * YOLOv10, YOLO26 and exports with suppression inside: one output `[N, 300, 6]`, for each object x1, y1, x2, y2 in
@@ -57,7 +54,7 @@ export const deepstream: Head = { ...end2end, needsSuppression: true };
 export const rtdetrTop: Head = {
   needsSuppression: false,
   preprocessing: { normalisation: 'unit', fit: 'stretch' },
-  decode: listOf({ box: 0, score: 4, classId: 5, form: 'centre shares' }),
+  decode: listOf({ box: 0, score: 4, classId: 5, toBox: fromShares }),
 };
 
 /**
@@ -73,6 +70,6 @@ export const yolov7Nms: Head = {
     const rows = [...rowsOf(output, 0)].filter(([picture]) => picture === image);
     const dims = [1, rows.length, 7];
     const data = new Float32Array(rows.flatMap((row) => [...row]));
-    return listOf({ box: 1, score: 6, classId: 5, form: 'corners' })([{ ...output, dims, data }], 0, options);
+    return listOf({ box: 1, score: 6, classId: 5 })([{ ...output, dims, data }], 0, options);
   },
 };

@@ -53,6 +53,7 @@ export function prove(
     scoreProblem(all, classes) ??
     negativeProblem(head, batches) ??
     listProblem(head, batches) ??
+    sharesProblem(head, batches) ??
     boxProblem(objects, inputWidth, inputHeight) ??
     cornersProblem(head, sound) ??
     reachProblem(
@@ -169,6 +170,14 @@ function listProblem(head: HeadName, batches: readonly (readonly OutputTensor[])
     sure.every((row) => Number.isInteger(row[4])) &&
     sure.some((row) => (row[4] as number) > 0 && !Number.isInteger(row[5]));
   return isSwapped ? 'the column before its last has only whole numbers: classes, it seems' : undefined;
+}
+
+/** Boxes in shares, read as YOLOX's offsets and logarithms, of which many are under 0 or over 1. */
+function sharesProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
+  if (head !== 'yolox') return undefined;
+  const seen = batches.flatMap(([output]) => [...rowsOf(output, 0, 4, SEEN)]);
+  const areShares = seen.every((row) => row.subarray(0, 4).every((side) => side > -SLACK && side < 1 + SLACK));
+  return seen.length > 1 && areShares ? 'its boxes go from 0 to 1: shares of the picture, it seems' : undefined;
 }
 
 function boxProblem(objects: readonly Candidate[], width: number, height: number): string | undefined {

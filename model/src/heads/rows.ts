@@ -1,4 +1,4 @@
-import type { Candidate, OutputTensor } from './head.ts';
+import type { AnchorLayout, Candidate, Head, OutputTensor } from './head.ts';
 
 /**
  * The rows of one picture in an output `[N, rows, columns]`. For `[rows, columns]` pass `image` 0.
@@ -62,6 +62,37 @@ export function boxesOf<T extends { name: string; dims: readonly number[] }>(
   const four = outputs.filter(({ dims }) => dims.at(-1) === 4);
   return four.length > 1 ? four.find(({ name }) => /box|dets/i.test(name)) : four[0];
 }
+
+/**
+ * Reads an output `[N, anchors, columns]`: in each row the box, in some families its objectness, and the classes' scores.
+ * The best class counts. Its score is multiplied by the objectness.
+ */
+export function decodeRows({ hasObjectness, toBox }: Omit<AnchorLayout, 'isChannelsFirst'>): Head['decode'] {
+  const firstClass = hasObjectness ? 5 : 4;
+  return ([output], image, options) => {
+    const found: Candidate[] = [];
+    if (!output) return found;
+    const { data, dims } = output;
+    const [, anchors = 0, columns = 0] = dims;
+    for (let anchor = 0; anchor < anchors; anchor++) {
+      const at = (image * anchors + anchor) * columns;
+      const objectness = hasObjectness ? (data[at + 4] as number) : 1;
+      // A score is never higher than the objectness, so that most rows can be skipped here.
+      if (!(objectness >= options.threshold)) continue;
+      const row = data.subarray(at, at + columns);
+      const best = argMax(row, firstClass);
+      const score = objectness * (row[best] as number);
+      if (!(score >= options.threshold)) continue;
+      const [a = 0, b = 0, c = 0, d = 0] = row;
+      found.push({ classId: best - firstClass, score, box: toBox([a, b, c, d], anchor, options) });
+    }
+    return found;
+  };
+}
+
+/** The box of a centre and a size that are shares of the input's sides. */
+export const fromShares: AnchorLayout['toBox'] = ([x, y, w, h], _anchor, { inputWidth, inputHeight }) =>
+  corners(x * inputWidth, y * inputHeight, w * inputWidth, h * inputHeight);
 
 /** @returns corners `[x1, y1, x2, y2]` */
 export function corners(x: number, y: number, w: number, h: number): [number, number, number, number] {

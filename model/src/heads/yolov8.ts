@@ -1,5 +1,5 @@
-import type { Candidate, Head, OutputTensor } from './head.ts';
-import { argMax, corners, rowsOf } from './rows.ts';
+import type { AnchorLayout, Candidate, Head, OutputTensor } from './head.ts';
+import { corners, decodeRows } from './rows.ts';
 
 /**
  * YOLOv8, YOLO11 and NanoDet-g as converted here: one output `[N, 4 + C, A]`, for each of A anchors cx, cy, w, h in
@@ -36,21 +36,10 @@ export function decodeAnchors(
   );
 }
 
+const rows: AnchorLayout = { ...yolov8.anchors, isChannelsFirst: false };
+
 /** The same output transposed: `[N, A, 4 + C]`, as some exporters write it. */
-export const yolov8Rows: Head = {
-  ...yolov8,
-  anchors: { isChannelsFirst: false, hasObjectness: false, toBox: (values) => corners(...values) },
-  decode([output], image, { threshold }) {
-    const found: Candidate[] = [];
-    for (const row of rowsOf(output, image)) {
-      const at = argMax(row, 4);
-      const score = row[at] as number;
-      const [x = 0, y = 0, w = 0, h = 0] = row;
-      if (score >= threshold) found.push({ classId: at - 4, score, box: corners(x, y, w, h) });
-    }
-    return found;
-  },
-};
+export const yolov8Rows: Head = { ...yolov8, anchors: rows, decode: decodeRows(rows) };
 
 interface Best {
   anchor: number;
