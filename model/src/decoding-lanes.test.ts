@@ -8,14 +8,14 @@ const SMALL = 1_000_000;
 function start(places: number) {
   const begun: string[] = [];
   const finish = new Map<string, () => void>();
-  const lanes = new DecodingLanes<string>({
+  const lanes = new DecodingLanes<string>(
     places,
-    run: (item) =>
+    (item) =>
       new Promise((resolve) => {
         begun.push(item);
         finish.set(item, resolve);
       }),
-  });
+  );
   return { lanes, begun, finish };
 }
 

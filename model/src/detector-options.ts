@@ -1,5 +1,5 @@
 import type { Detection } from '@video-pipeline/frame';
-import type { Runtime } from './inference-pool.ts';
+import type { Runtime, WorkerJob } from './inference-pool.ts';
 import type { ModelFile } from './model-file.ts';
 import type { DecodeOptions } from './picture.ts';
 import type { Precision } from './session.ts';
@@ -16,6 +16,9 @@ export interface DetectRequest {
   /** Ends the request. Its pictures that have not begun are dropped. */
   signal: AbortSignal;
 }
+
+/** Frames in the size of the model's input, for which the raw outputs are wanted. */
+export type TensorRequest = Pick<WorkerJob, 'dims' | 'frames'> & Pick<DetectRequest, 'client' | 'signal'>;
 
 export interface DetectorOptions extends Pick<DecodeOptions, 'resize'> {
   model: ModelFile;

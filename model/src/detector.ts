@@ -1,8 +1,8 @@
 import { PictureError, type PictureHeader, readPictureHeader } from '@video-pipeline/picture';
 import { giveBack } from '@video-pipeline/picture/codec';
 import { Batcher, rungsUpTo, rungUp } from './batcher.ts';
-import { DecodingLanes } from './decoding-lanes.ts';
-import type { DetectorOptions, DetectRequest, PictureResult } from './detector-options.ts';
+import { DecodingLanes, Lane } from './decoding-lanes.ts';
+import type { DetectorOptions, DetectRequest, PictureResult, TensorRequest } from './detector-options.ts';
 import type { Candidate, OutputTensor } from './heads/index.ts';
 import { InputSizes } from './input-sizes.ts';
 import type { ModelFile } from './model-file.ts';
@@ -11,7 +11,6 @@ import { resizeLinear } from './resize.ts';
 import { resizeElsewhere } from './resize-pool.ts';
 import { ServiceRate } from './service-rate.ts';
 import type { Precision } from './session.ts';
-import { TensorQueue, type TensorRequest } from './tensor-queue.ts';
 import { toDetection } from './to-detection.ts';
 import { untilEnd } from './until-end.ts';
 
@@ -28,6 +27,11 @@ interface Job {
   request: DetectRequest;
   since: number;
   result: PromiseWithResolvers<PictureResult>;
+}
+
+interface TensorJob {
+  request: TensorRequest;
+  result: PromiseWithResolvers<OutputTensor[]>;
 }
 
 interface Prepared {
@@ -51,7 +55,8 @@ export class Detector {
   /** The only batch sizes of the runtime; `undefined` when every size is allowed. */
   readonly #rungs: readonly number[] | undefined;
   readonly #rate = new ServiceRate();
-  readonly #tensors: TensorQueue;
+  /** As many requests for raw outputs as there are threads: a thread could not drop one whose client has gone. */
+  readonly #tensors: Lane<TensorJob>;
   /** Memory of finished batches, for reuse. */
   #free: Uint8Array[] = [];
 
@@ -74,11 +79,11 @@ export class Detector {
     });
     // Two batches for each thread: it starts the second at once, without waiting for this thread.
     const concurrency = 2 * pool.size;
-    this.#lanes = new DecodingLanes({
-      places: (concurrency + 1) * Math.max(...batchSizes) + 1,
-      run: (job) => this.#begin(job),
-    });
-    this.#tensors = new TensorQueue(pool);
+    const places = (concurrency + 1) * Math.max(...batchSizes) + 1;
+    this.#lanes = new DecodingLanes(places, (job) => this.#begin(job));
+    this.#tensors = new Lane(pool.size, ({ request: { frames, dims }, result }) =>
+      pool.ask(frames, dims).then(result.resolve, result.reject),
+    );
     this.#batcher = new Batcher({
       sizes: batchSizes,
       maxDelayMs: options.batchDelayMs,
@@ -92,7 +97,8 @@ export class Detector {
 
   /** Pictures that wait and have not begun. */
   get queued(): number {
-    return this.#lanes.waiting + this.#tensors.waiting;
+    const tensors = [...this.#tensors.waiting].reduce((sum, { request }) => sum + request.dims[0], 0);
+    return this.#lanes.waiting + tensors;
   }
 
   /** Pictures a second, measured while there was work lately; `Infinity` before the first picture. */
@@ -152,9 +158,14 @@ export class Detector {
    *   InferenceError when the runtime fails, also where its graph chooses candidates
    */
   async ask(request: TensorRequest): Promise<OutputTensor[]> {
-    request.signal.throwIfAborted();
-    this.#checkRoom(request.dims[0]);
-    return this.#tensors.ask(request);
+    const { client, signal, dims } = request;
+    signal.throwIfAborted();
+    this.#checkRoom(dims[0]);
+    const result = Promise.withResolvers<OutputTensor[]>();
+    this.#tensors.push(client, { request, result });
+    return untilEnd(result.promise, signal, () => {
+      this.#tensors.waiting.remove(client, (job) => job.request === request);
+    });
   }
 
   #checkRoom(pictures: number): void {

@@ -81,12 +81,14 @@ async function startOpenvino(options: StartOptions): Promise<DeviceUse> {
 async function startOnCpu(options: StartOptions, fallback: string): Promise<DeviceUse> {
   const onnxruntime = await startOnnxruntime(options);
   if (options.precision !== 'bf16' && !isOpenvinoCached()) return { ...onnxruntime, fallback };
+  let openvino: DeviceUse | undefined;
   try {
-    const openvino = await startOpenvino(options);
+    openvino = await startOpenvino(options);
     const [taken, other] = await fasterOf(onnxruntime, openvino, options);
     await other.pool.close();
     return { ...taken, fallback };
   } catch (error) {
+    await openvino?.pool.close();
     return { ...onnxruntime, fallback: `${fallback}; ${oneLine((error as Error).message)}` };
   }
 }

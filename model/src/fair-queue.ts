@@ -8,6 +8,10 @@ export class FairQueue<Item> {
     return this.#size;
   }
 
+  *[Symbol.iterator](): Generator<Item> {
+    for (const items of this.#items.values()) yield* items;
+  }
+
   push(client: string, item: Item): void {
     const items = this.#items.get(client);
     if (items) items.push(item);

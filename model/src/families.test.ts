@@ -457,7 +457,15 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
   [
     'boxes in shares beside an objectness, not taken for YOLOX',
     /as yolox, its boxes go from 0 to 1: .*a card beside it that says \{ family: yolov5, boxes: centre-shares \}/,
-    { outputs: [table(CELLS, 85, withClasses((one) => [...inShares(one), 1], 80))] },
+    {
+      outputs: [
+        table(
+          CELLS,
+          85,
+          withClasses((one) => [...inShares(one), 1], 80),
+        ),
+      ],
+    },
   ],
   [
     'two corners in shares beside an objectness, under the name that YOLOX gives',

@@ -76,3 +76,10 @@ test('a file that is cut off is written anew', async () => {
   expect(counted.frames).toBeGreaterThan(0);
   expect(Object.keys(JSON.parse(await readFile(file(), 'utf8')))).toHaveLength(1);
 });
+
+test('where nothing can be written, it is measured all the same', async () => {
+  vi.stubEnv('VIDEO_PIPELINE_CACHE', process.execPath);
+  const [a, b] = [runtime('cpu', 20), runtime('openvino', 5)];
+  expect((await fasterOf(a.use, b.use, options('1'), 100))[0]).toBe(b.use);
+  vi.unstubAllEnvs();
+});

@@ -31,8 +31,10 @@ export async function fasterOf(
   const key = [options.model.version, cpus()[0]?.model.trim(), first.pool.size, second.precision].join(' | ');
   const measured = known[key] ?? (await measure([first, second], options, measureMs));
   if (!known[key]) {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, `${JSON.stringify({ ...known, [key]: measured }, undefined, 2)}\n`);
+    // A container may have a read-only root: it measures at each start.
+    await mkdir(dirname(path), { recursive: true })
+      .then(() => writeFile(path, `${JSON.stringify({ ...known, [key]: measured }, undefined, 2)}\n`))
+      .catch(() => {});
   }
   const rates = [first, second].map(({ device, precision }) => {
     const rate = measured[device] ?? 0;

@@ -65,27 +65,12 @@ export class InferenceError extends Error {
   override readonly name = 'InferenceError';
 }
 
-/** Runs batches on several threads. */
-export interface Runtime {
-  /** Number of threads. */
-  readonly size: number;
-  readonly isHealthy: boolean;
-  /**
-   * Runs one batch on the thread with the fewest waiting batches. `job.frames` is transferred to the thread.
-   * @throws InferenceError
-   */
-  run(job: Omit<WorkerJob, 'id'>): Promise<InferenceResult>;
-  /** @returns the raw outputs. @throws InferenceError, also when the graph chooses candidates itself */
-  ask(frames: Uint8Array, dims: WorkerJob['dims']): Promise<OutputTensor[]>;
-  /** Runs batches on one thread, one after another. {@link run} then uses it only if it is the only one. */
-  runOn(thread: number, jobs: Iterable<Omit<WorkerJob, 'id'>>): Promise<void>;
-  /** Ends each thread once its batch is done. */
-  close(): Promise<void>;
-}
+/** What runs batches on several threads. */
+export type Runtime = Pick<InferencePool, 'size' | 'isHealthy' | 'run' | 'ask' | 'runOn' | 'close'>;
 
 interface Member {
   worker: Worker;
-  /** Number of running {@link Runtime.runOn} calls on this thread. */
+  /** Number of running {@link InferencePool.runOn} calls on this thread. */
   reserved: number;
   pending: Map<number, PromiseWithResolvers<InferenceResult>>;
 }
@@ -94,7 +79,7 @@ interface Member {
 const RESERVED = 1_000_000;
 
 /** Worker threads, each with a session of its own. */
-export class InferencePool implements Runtime {
+export class InferencePool {
   readonly #members: Member[];
   #nextId = 0;
   #isClosing = false;
@@ -123,6 +108,7 @@ export class InferencePool implements Runtime {
     return new InferencePool(workers.map((worker) => ({ worker, reserved: 0, pending: new Map() })));
   }
 
+  /** Number of threads. */
   get size(): number {
     return this.#members.length;
   }
@@ -132,6 +118,7 @@ export class InferencePool implements Runtime {
     for (const { worker } of this.#members) worker.postMessage(reading);
   }
 
+  /** @returns the raw outputs. @throws InferenceError, also when the graph chooses candidates itself */
   async ask(frames: Uint8Array, dims: WorkerJob['dims']): Promise<OutputTensor[]> {
     const { outputs } = await this.run({ frames, dims, thresholds: [], raw: true });
     return outputs ?? [];
@@ -142,12 +129,17 @@ export class InferencePool implements Runtime {
     return !this.#isClosing && this.#members.every(({ worker }) => worker.threadId !== -1);
   }
 
+  /**
+   * Runs one batch on the thread with the fewest waiting batches. `job.frames` is transferred to the thread.
+   * @throws InferenceError
+   */
   run(job: Omit<WorkerJob, 'id'>): Promise<InferenceResult> {
     const load = ({ reserved, pending }: Member) => pending.size + (reserved > 0 ? RESERVED : 0);
     const [member] = this.#members.toSorted((a, b) => load(a) - load(b));
     return this.#send(member, job);
   }
 
+  /** Runs batches on one thread, one after another. {@link run} then uses it only if it is the only one. */
   async runOn(thread: number, jobs: Iterable<Omit<WorkerJob, 'id'>>): Promise<void> {
     const member = this.#members[thread];
     if (member) member.reserved++;
@@ -168,6 +160,7 @@ export class InferencePool implements Runtime {
     return result.promise;
   }
 
+  /** Ends each thread once its batch is done. */
   async close(): Promise<void> {
     this.#isClosing = true;
     await Promise.all(this.#members.map(({ worker }) => end(worker)));

@@ -1,10 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeConstantModel } from '../test/constant-model.ts';
 import { inspect, report } from './inspect.ts';
+import { decodeModel, encodeModel } from './onnx/schema.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -53,4 +54,15 @@ test('a family that is named is not read twice', async () => {
   const path = await writeConstantModel(join(folder, 'named.onnx'), { outputs: [yolov8], metadata });
   const { verdicts } = await inspect(path, { ...options, head: 'yolov5' });
   expect(verdicts).toEqual([{ head: 'yolov8' }]);
+});
+
+test('of a model that the runtime refuses, what it says of itself is shown all the same', async () => {
+  const path = await writeConstantModel(join(folder, 'strange.onnx'), { outputs: [yolov8], metadata });
+  const model = decodeModel(await readFile(path));
+  for (const node of model.graph.node) node.opType = 'OfAnotherRuntime';
+  await writeFile(path, encodeModel(model));
+  const said = report(await inspect(path, options));
+  expect(said).toMatch(
+    /metadata +names 80 classes\n.*inputs +images \[1, 3, 160, 160\]\n.*refused: .*No Op registered/s,
+  );
 });

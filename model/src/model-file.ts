@@ -156,7 +156,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
         return { onnx, pool, proof };
       } catch (cause) {
         const why = `${path}: the runtime can't run it: ${runtimeReason(cause as Error)}`;
-        throw new UnsupportedModelError(why, { cause });
+        throw new UnsupportedModelError(why, { cause, evidence: found });
       }
     };
     const facts = {

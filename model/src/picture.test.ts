@@ -217,3 +217,10 @@ function plainBlue(width: number, height: number): Promise<Buffer> {
     .png()
     .toBuffer();
 }
+
+test('a fault of the server while it scales is none of the picture', async () => {
+  const bytes = await plain(128, 72).jpeg().toBuffer();
+  const header = readPictureHeader(bytes, { maxPixels: MAX_PIXELS });
+  const scale = () => Promise.reject(new RangeError('Array buffer allocation failed'));
+  await expect(decodePicture(bytes, header, { place, resize: 'opencv', scale })).rejects.toThrow(RangeError);
+});

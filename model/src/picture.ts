@@ -43,22 +43,23 @@ export async function decodePicture(
   header: PictureHeader,
   { place, resize, scale }: DecodeOptions,
 ): Promise<Picture> {
-  try {
-    const divisor = resize === 'fast' && decoderOf(header) === 'turbo' ? divisorFor(header, place) : 1;
-    const { data, ...decoded } = await decodeRgb(bytes, header, { divisor, cmyk: 'as-opencv' });
-    const { width, height } = divisor === 1 ? decoded : header;
-    const box = place(width, height);
-    const fits = decoded.width === box.width && decoded.height === box.height;
-    const rgb = fits
-      ? data
-      : box.isCropped
-        ? resizeAndCrop(data, decoded, box)
-        : await scale(data, decoded, box.width, box.height);
-    if (!fits) giveBack(data);
-    return { width, height, box, rgb };
-  } catch (cause) {
-    throw pictureError(cause);
-  }
+  const divisor = resize === 'fast' && decoderOf(header) === 'turbo' ? divisorFor(header, place) : 1;
+  // Not what follows: a fault there is none of the picture.
+  const { data, ...decoded } = await decodeRgb(bytes, header, { divisor, cmyk: 'as-opencv' }).catch(
+    (cause) => {
+      throw pictureError(cause);
+    },
+  );
+  const { width, height } = divisor === 1 ? decoded : header;
+  const box = place(width, height);
+  const fits = decoded.width === box.width && decoded.height === box.height;
+  const rgb = fits
+    ? data
+    : box.isCropped
+      ? resizeAndCrop(data, decoded, box)
+      : await scale(data, decoded, box.width, box.height);
+  if (!fits) giveBack(data);
+  return { width, height, box, rgb };
 }
 
 /**

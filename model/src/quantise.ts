@@ -11,6 +11,7 @@ import type { PictureResult } from './detector.ts';
 import { intersectionOverUnion } from './heads/index.ts';
 import { letterbox } from './letterbox.ts';
 import { forTool, type LoadOptions, loadDetector, openModel } from './load-detector.ts';
+import { cardPath } from './model-card.ts';
 import type { ModelFile } from './model-file.ts';
 import { decodePicture, frameBytes, layOut } from './picture.ts';
 import { resizeLinear } from './resize.ts';
@@ -59,8 +60,8 @@ export async function quantise(file: string, options: QuantiseOptions): Promise<
     names.slice(0, MAX_PICTURES).map((name) => readFile(join(folder, name))),
   );
   const python = await installPython(note);
-  const scratch = await mkdtemp(join(tmpdir(), 'quantise-'));
   const model = await openModel(file, { ...options, device: 'cpu', threads: 1 });
+  const scratch = await mkdtemp(join(tmpdir(), 'quantise-'));
   try {
     await model.pool.close();
     const frames = await writeFrames(model, pictures, scratch, maxPixels);
@@ -76,8 +77,7 @@ export async function quantise(file: string, options: QuantiseOptions): Promise<
     await model.close();
     await rm(scratch, { recursive: true });
   }
-  const card = file.replace(/\.onnx$/, '.yaml');
-  if (existsSync(card)) await copyFile(card, output.replace(/\.onnx$/, '.yaml'));
+  if (existsSync(cardPath(file))) await copyFile(cardPath(file), cardPath(output));
   note('comparing');
   const [before, after] = [await see(file, pictures, options), await see(output, pictures, options)];
   return {

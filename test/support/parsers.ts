@@ -129,7 +129,7 @@ export const parsers: Record<string, Parser> = {
     }),
   },
   'an Open Inference request in JSON': {
-    parse: (body) => readInferRequest(body, undefined),
+    parse: (body) => readInferRequest(body, undefined, 128),
     errors: [HttpError],
     good: JSON.stringify({
       id: '1',
@@ -137,7 +137,7 @@ export const parsers: Record<string, Parser> = {
     }),
   },
   'a binary Open Inference request': {
-    parse: (body) => readInferRequest(body, Math.min(body.length, binaryHeader.length)),
+    parse: (body) => readInferRequest(body, Math.min(body.length, binaryHeader.length), 128),
     errors: [HttpError],
     good: `${binaryHeader}\x04\0\0\0jpeg`,
   },

@@ -176,8 +176,12 @@ function listProblem(head: HeadName, batches: readonly (readonly OutputTensor[])
 function sharesProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
   if (head !== 'yolox') return undefined;
   const seen = batches.flatMap(([output]) => [...rowsOf(output, 0, 4, SEEN)]);
-  const areShares = seen.every((row) => row.subarray(0, 4).every((side) => side > -SLACK && side < 1 + SLACK));
-  return seen.length > 1 && areShares ? 'its boxes go from 0 to 1: shares of the picture, it seems' : undefined;
+  const areShares = seen.every((row) =>
+    row.subarray(0, 4).every((side) => side > -SLACK && side < 1 + SLACK),
+  );
+  return seen.length > 1 && areShares
+    ? 'its boxes go from 0 to 1: shares of the picture, it seems'
+    : undefined;
 }
 
 function boxProblem(objects: readonly Candidate[], width: number, height: number): string | undefined {

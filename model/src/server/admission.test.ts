@@ -133,3 +133,31 @@ test('metrics count what was refused, by the setting', async () => {
   const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
   expect(metrics).toContain('inference_errors_total{kind="MAX_QUEUED_FRAMES"} 1');
 });
+
+test('clients that go while they are made to wait take no room', async () => {
+  state.queued = 100;
+  for (let client = 0; client < 8; client++) {
+    const { socket, answers } = open();
+    socket.write(`${headers(10)}{}        `);
+    await answered(answers);
+    socket.write(headers());
+  }
+  await sleep(100);
+  for (const socket of sockets) socket.destroy();
+  state.queued = 0;
+  await sleep(1_200);
+  expect(await isLetIn(headers())).toBe(true);
+});
+
+test.each([
+  ['application/vnd.sagemaker-triton.binary+json', 'x', 'the header is not a JSON object'],
+  ['image/JPEG', '', 'the body is empty'],
+  [undefined, '', 'the body is empty'],
+])(
+  "an invocation of type %s with the body '%s' is malformed, no fault of the server",
+  async (type, body, error) => {
+    const headers = type === undefined ? {} : { 'content-type': type };
+    const { statusCode, json } = await app.inject({ method: 'POST', url: '/invocations', headers, body });
+    expect([statusCode, json()]).toEqual([400, { error }]);
+  },
+);

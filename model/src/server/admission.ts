@@ -39,6 +39,8 @@ export function admitAtHeaders(app: FastifyInstance, service: Service): void {
     // A client that ignores Retry-After has to wait here for the rest of that time, with its body unread.
     const left = (refusedAt.get(socket) ?? -Infinity) + RETRY_AFTER_SECONDS * 1000 - performance.now();
     if (left > 0 && admission.refusal(request)) await sleep(left);
+    // A client that went meanwhile would never give its place back.
+    if (socket.destroyed) throw new HttpError(499, 'the client has gone');
     const refusal = admission.refusal(request);
     if (!refusal) return admission.enter(request, reply);
     refusedAt.set(socket, performance.now());

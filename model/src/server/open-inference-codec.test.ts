@@ -24,13 +24,13 @@ test('pictures, id and threshold of a binary request', () => {
     { id: '7', inputs: [input([2], 23)], parameters: { threshold: 0.3 } },
     pictures,
   );
-  expect(readInferRequest(body, headerLength)).toEqual({ id: '7', threshold: 0.3, pictures });
+  expect(readInferRequest(body, headerLength, 8)).toEqual({ id: '7', threshold: 0.3, pictures });
 });
 
 test('a request without binary data has its pictures in base64', () => {
   const data = pictures.map((picture) => picture.toString('base64'));
   const body = Buffer.from(JSON.stringify({ inputs: [{ ...input([2]), data }] }));
-  expect(readInferRequest(body, undefined)).toEqual({ pictures });
+  expect(readInferRequest(body, undefined, 8)).toEqual({ pictures });
 });
 
 test.each([
@@ -49,11 +49,21 @@ test.each([
   ],
 ] as const)('%s is refused', (_name, header, elements, length, message) => {
   const { body, headerLength } = binary(header, [...elements]);
-  expect(() => readInferRequest(body, length ?? headerLength)).toThrow(message);
+  expect(() => readInferRequest(body, length ?? headerLength, 8)).toThrow(message);
 });
 
 test('an element that is longer than what follows is refused', () => {
   const { body, headerLength } = binary({ inputs: [input([2], 23)] }, pictures);
   body.writeUInt32LE(1000, headerLength);
-  expect(() => readInferRequest(body, headerLength)).toThrow('element 0 is longer');
+  expect(() => readInferRequest(body, headerLength, 8)).toThrow('element 0 is longer');
+});
+
+test('a body of millions of empty elements is refused at the first too many', () => {
+  const zeros = Buffer.alloc(32_000_000);
+  const header = Buffer.from(JSON.stringify({ inputs: [input([8_000_000], zeros.length)] }));
+  const began = process.cpuUsage();
+  expect(() => readInferRequest(Buffer.concat([header, zeros]), header.length, 8)).toThrow(
+    '9 frames in a request',
+  );
+  expect(process.cpuUsage(began).user).toBeLessThan(200_000);
 });

@@ -1,5 +1,6 @@
 import { HttpError, refuseDenseJson } from '@video-pipeline/http';
 import { fromBase64 } from './base64.ts';
+import { checkFrames } from './service.ts';
 import type { TensorInput } from './tensors.ts';
 
 /** An inference request: encoded pictures, and options for all of them. */
@@ -22,9 +23,13 @@ export const OUTPUT_NAME = 'detections';
  * @param headerLength bytes of JSON before the binary data. In it, 4 bytes with the length, little endian, come before
  *   each element. `undefined` when the body is JSON only, with base64 in `data`
  * @see https://github.com/kserve/open-inference-protocol and Triton's `extension_binary_data.md`
- * @throws HttpError 400
+ * @throws HttpError 400; 413 for more than `maxFrames` pictures
  */
-export function readInferRequest(body: Buffer, headerLength: number | undefined): InferRequest {
+export function readInferRequest(
+  body: Buffer,
+  headerLength: number | undefined,
+  maxFrames: number,
+): InferRequest {
   const end = headerLength ?? body.length;
   if (!Number.isInteger(end) || end < 0 || end > body.length) {
     throw new HttpError(400, `the JSON header can't have ${headerLength} of the body's ${body.length} bytes`);
@@ -40,7 +45,9 @@ export function readInferRequest(body: Buffer, headerLength: number | undefined)
     throw new HttpError(400, `there must be one input, '${INPUT_NAME}' of type BYTES`);
   }
   const pictures =
-    input.data === undefined ? elements(body.subarray(end), input.parameters) : picturesIn(input.data);
+    input.data === undefined
+      ? elements(body.subarray(end), input.parameters, maxFrames)
+      : picturesIn(input.data);
   const { shape } = input;
   if (!Array.isArray(shape) || shape.length !== 1 || shape[0] !== pictures.length) {
     throw new HttpError(
@@ -140,7 +147,7 @@ function checkSize(binary: Buffer, parameters: unknown): void {
   }
 }
 
-function elements(binary: Buffer, parameters: unknown): Buffer[] {
+function elements(binary: Buffer, parameters: unknown, maxFrames: number): Buffer[] {
   checkSize(binary, parameters);
   const found: Buffer[] = [];
   for (let at = 0; at < binary.length; ) {
@@ -149,6 +156,8 @@ function elements(binary: Buffer, parameters: unknown): Buffer[] {
     if (end > binary.length)
       throw new HttpError(400, `element ${found.length} is longer than the binary data`);
     found.push(binary.subarray(start, end));
+    // At once: a body of zeros would be millions of empty elements.
+    checkFrames(found.length, maxFrames);
     at = end;
   }
   return found;

@@ -104,7 +104,11 @@ export async function infer(
 ): Promise<object> {
   const detector = detectorFor(service, model);
   if (!Buffer.isBuffer(request.body)) throw new HttpError(400, 'the body is empty');
-  const { id, pictures, threshold, tensor } = readInferRequest(request.body, headerLength);
+  const { id, pictures, threshold, tensor } = readInferRequest(
+    request.body,
+    headerLength,
+    service.limits.maxFrames,
+  );
   const model_name = detector.model.name;
   const model_version = detector.model.version;
   if (tensor) {

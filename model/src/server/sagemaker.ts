@@ -1,3 +1,4 @@
+import { HttpError } from '@video-pipeline/http';
 import type { FastifyInstance } from 'fastify';
 import { infer } from './open-inference.ts';
 import { errorAnswers } from './openapi.ts';
@@ -42,12 +43,12 @@ export function addSageMaker(app: FastifyInstance, service: Service): void {
       },
     },
     (request, reply) => {
+      if (!request.body) throw new HttpError(400, 'the body is empty');
+      if (!Buffer.isBuffer(request.body)) return predict(service, request, reply);
       const type = request.headers['content-type'] ?? '';
-      if (PICTURE_TYPES.some((one) => type.startsWith(one))) return predictPicture(service, request, reply);
-      const headerLength = HEADER_SIZE.exec(type)?.[1];
-      return headerLength
-        ? infer(service, request, reply, Number(headerLength))
-        : predict(service, request, reply);
+      if (!type.toLowerCase().startsWith(BINARY_TYPE)) return predictPicture(service, request, reply);
+      const size = HEADER_SIZE.exec(type)?.[1];
+      return infer(service, request, reply, size === undefined ? undefined : Number(size));
     },
   );
 }

@@ -57,6 +57,12 @@ export function detectorFor(service: Service, name?: string): Detector {
   throw new HttpError(404, `no model '${name}'; there are: ${[...detectors.keys()].join(', ')}`);
 }
 
+/** @throws HttpError 413 for more frames than a request may have */
+export function checkFrames(frames: number, most: number): void {
+  if (frames > most)
+    throw new HttpError(413, `${frames} frames in a request, over ${most}`, 'MAX_REQUEST_FRAMES');
+}
+
 /**
  * Runs the pictures of one request, until its deadline or until the client disconnects.
  * @throws HttpError 413 naming the limit when there are too many
@@ -68,14 +74,7 @@ export async function detect(
   pictures: readonly Uint8Array[],
   threshold = service.threshold,
 ): Promise<PictureResult[]> {
-  const { maxFrames } = service.limits;
-  if (pictures.length > maxFrames) {
-    throw new HttpError(
-      413,
-      `${pictures.length} frames in a request, over ${maxFrames}`,
-      'MAX_REQUEST_FRAMES',
-    );
-  }
+  checkFrames(pictures.length, service.limits.maxFrames);
   http.request.hasArrived?.(pictures.length);
   const signal = endOf(http.request, http.reply);
   const client = clientOf(http.request);

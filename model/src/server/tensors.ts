@@ -2,6 +2,7 @@ import { HttpError } from '@video-pipeline/http';
 import { heads, type OutputTensor } from '../heads/index.ts';
 import { type InputSize, longestSide, type Rectangle } from '../letterbox.ts';
 import type { ModelFile } from '../model-file.ts';
+import { checkFrames } from './service.ts';
 
 /** The model's own input, RGB from 0 to 1, from a client that prepares pictures itself, as Ultralytics' does. */
 export interface TensorInput {
@@ -54,7 +55,7 @@ export function framesOf(
   const isBatch = n > 0 && (batchSize === undefined || n === batchSize);
   if (shape.length !== 4 || channels !== 3 || !isSize || !isBatch)
     throw refuse(`has the shape [${shape}], and the model takes [${input.shape}]${boundsOf(inputSize)}`);
-  if (n > maxFrames) throw new HttpError(413, `${n} frames, over ${maxFrames}`, 'MAX_REQUEST_FRAMES');
+  checkFrames(n, maxFrames);
   const pixels = height * width;
   if (values.length !== n * pixels * 3) throw refuse(`has ${values.length} values for its shape`);
   const frames = new Uint8Array(values.length);
