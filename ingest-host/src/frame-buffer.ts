@@ -1,20 +1,11 @@
 import type { Frame } from '@video-pipeline/frame';
 
-/** Frames of one stream that wait for Kafka: those of the newest `maxMs`, oldest first. */
+/** Frames of one stream that wait for Kafka, oldest first. */
 export class FrameBuffer {
-  readonly #maxMs: number;
   readonly #frames: Frame[] = [];
   #bytes = 0;
-
-  /** @param maxMs longest span between the oldest and the newest frame kept, milliseconds; infinite to keep all */
-  constructor(maxMs: number) {
-    this.#maxMs = maxMs;
-  }
-
-  /** Whether frames may be dropped: those of a camera may. A file can wait instead. */
-  get live(): boolean {
-    return this.#maxMs < Number.POSITIVE_INFINITY;
-  }
+  /** Whether frames may be dropped: those of a camera may. A file can wait instead. A stream may be now one, now the other. */
+  live = false;
 
   get length(): number {
     return this.#frames.length;
@@ -25,10 +16,15 @@ export class FrameBuffer {
     return this.#bytes;
   }
 
-  /** Adds a frame. @returns the frames that are dropped for it, oldest first */
-  push(frame: Frame): Frame[] {
+  /**
+   * Adds a frame.
+   * @param maxMs longest span between the oldest and the newest frame kept, milliseconds; left out, all are kept
+   * @returns the frames that are dropped for it, oldest first
+   */
+  push(frame: Frame, maxMs = Number.POSITIVE_INFINITY): Frame[] {
+    this.live = maxMs < Number.POSITIVE_INFINITY;
     this.#frames.push(frame);
-    const kept = this.#frames.findIndex((one) => one.capturedAt >= frame.capturedAt - this.#maxMs);
+    const kept = this.#frames.findIndex((one) => one.capturedAt >= frame.capturedAt - maxMs);
     const dropped = this.#frames.splice(0, kept);
     this.#bytes += frame.jpeg.length - dropped.reduce((sum, { jpeg }) => sum + jpeg.length, 0);
     return dropped;

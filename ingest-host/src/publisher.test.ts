@@ -191,3 +191,25 @@ test('frames that are too large for the topic are dropped and counted, and those
   expect([published, dropped, sends]).toEqual([[0, 1, 3, 4], [2], 2]);
   expect(errors[0]).toContain("'yard' of 500 bytes");
 });
+
+test.each(['a file after its camera', 'a camera after its file'])(
+  '%s, while Kafka is away: the frames of a file are kept, those of a camera bounded',
+  async (which) => {
+    let away = true;
+    const { publisher, published, dropped } = setup(async () => {
+      if (away) throw new Error('away');
+    });
+    const { signal } = new AbortController();
+    const isFile = (number: number) => number > 0 && which.startsWith('a file') === number > 1;
+    publisher.offer(frame(0));
+    await delay(1);
+    for (const number of numbers(1, 100)) {
+      if (isFile(number)) void publisher.put(frame(number), signal);
+      else publisher.offer(frame(number));
+    }
+    away = false;
+    await publisher.flush();
+    const kept = which.startsWith('a file') ? numbers(0, 100) : [0, ...numbers(89, 100)];
+    expect([published, dropped.length]).toEqual([kept, 100 - kept.length]);
+  },
+);

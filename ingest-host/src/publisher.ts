@@ -59,15 +59,16 @@ export class Publisher {
 
   /** Queues a frame of a live stream. While Kafka is away, the oldest frames are dropped. */
   offer(frame: Frame): void {
-    const tooOld = this.#bufferOf(frame.streamId).push(frame);
-    const dropped = [...tooOld, ...dropOverflow(this.#buffers.values(), this.#options.bufferBytes)];
+    const { bufferMs, bufferBytes } = this.#options;
+    const tooOld = this.#bufferOf(frame.streamId).push(frame, bufferMs);
+    const dropped = [...tooOld, ...dropOverflow(this.#buffers.values(), bufferBytes)];
     if (dropped.length > 0) this.#events.dropped(dropped);
     this.#sendNext(this.#options.laneOf(frame.streamId));
   }
 
   /** Queues a frame of a stream that can wait; drops none. Resolves once the next may be queued, or `signal` aborts. */
   async put(frame: Frame, signal: AbortSignal): Promise<void> {
-    const buffer = this.#bufferOf(frame.streamId, Number.POSITIVE_INFINITY);
+    const buffer = this.#bufferOf(frame.streamId);
     buffer.push(frame);
     this.#sendNext(this.#options.laneOf(frame.streamId));
     while (buffer.length >= this.#options.maxWaiting && !signal.aborted) {
@@ -103,12 +104,9 @@ export class Publisher {
     if (left.length > 0) this.#events.dropped(left);
   }
 
-  #bufferOf(streamId: string, maxMs = this.#options.bufferMs): FrameBuffer {
-    let buffer = this.#buffers.get(streamId);
-    if (!buffer) {
-      buffer = new FrameBuffer(maxMs);
-      this.#buffers.set(streamId, buffer);
-    }
+  #bufferOf(streamId: string): FrameBuffer {
+    const buffer = this.#buffers.get(streamId) ?? new FrameBuffer();
+    this.#buffers.set(streamId, buffer);
     return buffer;
   }
 

@@ -66,6 +66,8 @@ test.each([
   ['- id: yard\n  url: x\n  max_width: 0\n', "line 3: 'max_width' "],
   ['- id: "a b"\n  url: y\n', "streams.yaml: line 1: 'id' must be letters"],
   ['- id: yard\n', "streams.yaml: line 1: 'url' is invalid"],
+  ['- id: yard\n  url: file://yard.mp4?loop\n', "line 2: 'url' must be file:///folder/name"],
+  ['- id: yard\n  url: x\n  fallback: [file:///a%2Fb]\n', "line 3: 'fallback.0' must be file:///folder/name"],
   ['- id: yard\n  url: x\n  frame_rate: 0\n', "line 3: 'frame_rate' "],
   ['- id: yard\n  url: x\n  colour: red\n', 'line 3: Unrecognized key: "colour"'],
   ['- id: yard\n  url: x\n  scene:\n    filters:\n      min_area: 2\n', "line 5: 'scene.filters.min_area' "],

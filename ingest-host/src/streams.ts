@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { expandVariables } from '@video-pipeline/config';
 import { isStreamId } from '@video-pipeline/frame';
 import {
@@ -46,7 +47,11 @@ export interface StreamSpec extends JpegShape, SpecOptions {
 const part = z.number().min(0).max(1);
 const point = z.tuple([part, part]);
 const polygon = z.array(point).min(3).max(100);
-const sourceUrl = z.string().min(1, 'must not be empty').transform(withSecrets);
+const sourceUrl = z
+  .string()
+  .min(1, 'must not be empty')
+  .transform(withSecrets)
+  .refine(isNoHost, 'must be file:///folder/name with three slashes, or a path');
 /** One entry of the streams file, as ingest reads it. */
 export const streamEntrySchema = z.strictObject({
   id: z.string().refine(isStreamId, 'must be letters, digits, ".", "_", "-", at most 128 of them'),
@@ -87,6 +92,15 @@ export const streamEntrySchema = z.strictObject({
   // Used by detect only. It is checked here to report errors before the first frame.
   scene: sceneConfigSchema.optional(),
 });
+
+/** In `file://yard.mp4` the file's name is a host. The URL is checked here, since FFmpeg is not needed for it. */
+function isNoHost(url: string): boolean {
+  try {
+    return !url.startsWith('file:') || fileURLToPath(url) !== '';
+  } catch {
+    return false;
+  }
+}
 
 function withSecrets(url: string, context: z.RefinementCtx<string>): string {
   return expandVariables(url, (name) => context.addIssue(`needs the variable ${name}, which is not set`));

@@ -11,3 +11,10 @@ test.each([
 ])('%s', (url, file) => {
   expect(fileOf(url)).toEqual(file);
 });
+
+test.each(['file://yard.mp4', 'file://nas/yard.mp4?loop', 'file:///a%2Fb.mp4'])(
+  '%s is named as no URL of a file',
+  (url) => {
+    expect(() => fileOf(url)).toThrow('three slashes');
+  },
+);

@@ -18,8 +18,17 @@ interface FileAddress {
 export function fileOf(url: string): FileAddress | undefined {
   const loop = url.endsWith('?loop');
   const address = loop ? url.slice(0, -'?loop'.length) : url;
-  if (address.startsWith('file:')) return { path: fileURLToPath(address), loop };
+  if (address.startsWith('file:')) return { path: pathOf(address), loop };
   return /^[a-z][a-z0-9+.-]+:/i.test(address) ? undefined : { path: address, loop };
+}
+
+/** @throws SourceError */
+function pathOf(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch {
+    throw new SourceError('open: not a URL of a file: it has three slashes, file:///folder/name', true, true);
+  }
 }
 
 export const openFile: Opener = async (url, { track, damage, hwaccel, ffmpeg }, signal) => {

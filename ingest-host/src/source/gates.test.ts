@@ -214,3 +214,21 @@ test.each(['GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', PAGE, '\x16\x03\x01\r\n\
     expect(gate.problem).toBeUndefined();
   },
 );
+
+test('a snapshot is asked for again, whatever a camera calls its version', async () => {
+  const jpeg = Buffer.from('ffd8ffd9', 'hex').toString('latin1');
+  const camera = await startCamera();
+  const gate = await HttpGate.open(new URL(`http://${camera.place}/x`), { period: 0.05 });
+  onTestFinished(() => gate.close());
+  const ffmpeg = connect(Number(new URL(gate.proxy).port), '127.0.0.1').on('error', () => {});
+  onTestFinished(() => void ffmpeg.destroy());
+  ffmpeg.write(`GET http://${camera.place}/x HTTP/1.0\r\nHost: ${camera.place}\r\n\r\n`);
+  const head = 'HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nETag: "a\x01b"\r\nContent-Length: 4\r\n\r\n';
+  for (const client of [0, 1]) {
+    await vi.waitUntil(() => camera.clients.length > client);
+    camera.clients[client]?.write(head + jpeg, 'latin1');
+  }
+  const [again] = await once(camera.clients[1] as Socket, 'data');
+  expect(String(again)).toContain('if-none-match: "ab"');
+  expect(gate.problem).toBeUndefined();
+});

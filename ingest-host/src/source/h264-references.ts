@@ -49,14 +49,14 @@ export class H264References implements ReferenceCheck {
   #low = 0;
 
   check(picture: Buffer, gap?: Gap): Verdict {
-    let isStart = false;
+    let recovers = false;
     try {
       for (const nal of nalUnits(picture, isSlice)) {
         const type = (nal[0] ?? 0) & 31;
         if (type === 7) this.#sequences.set(...readSequence(nal));
         if (type === 8) this.#parameters.set(...readParameters(nal));
-        if (type === 6) isStart ||= isRecovery(nal);
-        if (isSlice(type)) return this.#follow(nal, picture, gap, isStart);
+        if (type === 6) recovers ||= isRecovery(nal);
+        if (isSlice(type)) return this.#follow(nal, picture, gap, recovers);
       }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
@@ -66,12 +66,12 @@ export class H264References implements ReferenceCheck {
     return gap?.isKey ? this.#break() : 'whole';
   }
 
-  #follow(nal: Buffer, picture: Buffer, gap: Gap | undefined, isRecovery: boolean): Verdict {
+  #follow(nal: Buffer, picture: Buffer, gap: Gap | undefined, recovers: boolean): Verdict {
     const [sequence, parameters] = this.#setsOf(nal);
     if (!sequence || parameters.hasGroups) return gap ? this.#break() : 'whole';
     const slice = readSlice(nal, sequence, parameters);
     const { isIdr, isReference } = slice;
-    const isStart = isIdr || (isRecovery && slice.isField);
+    const isStart = isIdr || (recovers && slice.isField);
     this.#hasFields ||= slice.isField;
     if (isStart) this.#doubt = 0;
     else if (slice.isField && this.#number === undefined) this.#doubt = MAX_DOUBT;

@@ -248,11 +248,11 @@ export class HttpGate implements Gate {
   }
 
   /** Requests a snapshot again after its period. One that did not change is only sent again every few seconds. */
-  #again(exchange: Exchange, { statusCode = 502, headers }: IncomingMessage): void {
+  #again(exchange: Exchange, came: IncomingMessage): void {
     const { answer, last } = exchange;
     // Without this check a source that FFmpeg has closed would be requested for ever.
-    if (statusCode >= 400 || answer.destroyed) return void answer.destroy();
-    const { etag, 'last-modified': modified } = headers;
+    if ((came.statusCode ?? 502) >= 400 || answer.destroyed) return void answer.destroy();
+    const { etag, 'last-modified': modified } = pickHeaders(came, ['etag', 'last-modified']);
     exchange.validators = {
       ...exchange.validators,
       ...(etag ? { 'if-none-match': etag } : {}),

@@ -23,6 +23,8 @@ export interface Shared {
   sessionTimeoutSeconds: number;
 }
 
+/** Most bytes that a client may leave unread when it asks for more: eight times what pictures may take. */
+const MAX_UNREAD = 8 * 1024 * 1024;
 const METHODS = 'OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, TEARDOWN';
 
 /**
@@ -55,6 +57,8 @@ export class Connection {
     try {
       for (const request of this.#reader.push(bytes)) {
         this.#socket.write(formatResponse(this.#answer(request), request.headers.cseq));
+        // A client that asks and never reads would fill the memory.
+        if (this.#socket.writableLength > MAX_UNREAD) return void this.#socket.destroy();
         if (request.method === 'TEARDOWN') this.#teardown();
       }
     } catch (error) {

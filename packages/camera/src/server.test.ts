@@ -196,6 +196,23 @@ test('a client that falls silent is let go', async () => {
 
 const md5 = (text: string) => createHash('md5').update(text).digest('hex');
 
+test('a client that asks on and on, and reads nothing, is let go', async () => {
+  const { socket } = await client(await start());
+  socket.pause();
+  const asked = Buffer.from('OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n'.repeat(10_000));
+  const gone = once(socket, 'close').catch(() => {});
+  let isGone = false;
+  void gone.then(() => {
+    isGone = true;
+  });
+  socket.on('error', () => {});
+  for (let sent = 0; sent < 60 && !isGone; sent++) {
+    socket.write(asked);
+    await delay(10);
+  }
+  await expect.poll(() => isGone).toBe(true);
+});
+
 test('with a user, Basic and Digest are asked for, and a wrong password is refused', async () => {
   const url = await start({ user: 'admin:p@ss:word' });
   const one = await client(url);
