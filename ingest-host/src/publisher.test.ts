@@ -200,12 +200,11 @@ test.each(['a file after its camera', 'a camera after its file'])(
       if (away) throw new Error('away');
     });
     const { signal } = new AbortController();
-    const isFile = (number: number) => number > 0 && which.startsWith('a file') === number > 1;
-    publisher.offer(frame(0));
-    await delay(1);
-    for (const number of numbers(1, 100)) {
+    const isFile = (number: number) => which.startsWith('a file') === number > 1;
+    for (const number of numbers(0, 100)) {
       if (isFile(number)) void publisher.put(frame(number), signal);
       else publisher.offer(frame(number));
+      if (number === 0) await delay(1);
     }
     away = false;
     await publisher.flush();

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 /** State of a GPU; `undefined` for values that the driver does not report. */
@@ -40,7 +41,7 @@ export class GpuReader {
   /** @returns the last reading when nvidia-smi takes too long for a new one */
   async read(): Promise<readonly GpuReading[]> {
     if (performance.now() - this.#readAt > FRESH_MS) this.#reading ??= this.#refresh();
-    await Promise.race([this.#reading, timeout(WAIT_MS)]);
+    await Promise.race([this.#reading, sleep(WAIT_MS, undefined, { ref: false })]);
     return this.#readings;
   }
 
@@ -74,8 +75,4 @@ function toReading(line: string): GpuReading {
     memoryTotalBytes: times(total, MIB),
     utilisation: times(percent, 0.01),
   };
-}
-
-function timeout(ms: number): Promise<void> {
-  return new Promise((resolve) => void setTimeout(resolve, ms).unref());
 }

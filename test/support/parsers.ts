@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { ConfigError, readConfig, type VariableName, variables } from '@video-pipeline/config';
 import { checkpointOf, decodeDetectedFrame, type Frame, InvalidRecordError } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
@@ -10,12 +11,8 @@ import { readMetadata } from '../../model/src/model-metadata.ts';
 import { decodeModel } from '../../model/src/onnx/schema.ts';
 import { readInferRequest } from '../../model/src/server/open-inference-codec.ts';
 import { createAuthenticator } from '../../packages/camera/src/auth.ts';
-import {
-  chooseTransport,
-  MalformedRequestError,
-  parseRequest,
-  RequestReader,
-} from '../../packages/camera/src/rtsp-message.ts';
+import { MalformedMessageError, parseRequest, RtspSplitter } from '../../packages/camera/src/rtsp-message.ts';
+import { acceptTransport, type UdpPair } from '../../packages/camera/src/session.ts';
 import { InferenceClientError } from '../../packages/inference-client/src/client.ts';
 import { decodeAnswer } from '../../packages/inference-client/src/open-inference.ts';
 import { decodePredict } from '../../packages/inference-client/src/predict.ts';
@@ -156,12 +153,20 @@ export const parsers: Record<string, Parser> = {
     good: '\x08\x08\x12\x01p\x3a\x03\x12\x01g',
   },
   'an RTSP connection': {
-    parse: (bytes) => new RequestReader().push(bytes),
-    errors: [MalformedRequestError],
+    parse(bytes) {
+      const requests: unknown[] = [];
+      const onMessage = ({ head }: { head: string }) => void requests.push(parseRequest(head));
+      new RtspSplitter(() => {}, onMessage).push(bytes);
+      return requests;
+    },
+    errors: [MalformedMessageError],
     good: rtsp,
   },
   'an RTSP transport': {
-    parse: (text) => chooseTransport(text.toString(), 0),
+    parse(text) {
+      const socket = { address: () => ({ port: 7000 }) };
+      return acceptTransport(text.toString(), {} as Socket, { rtp: socket, rtcp: socket } as UdpPair);
+    },
     errors: [],
     good: 'RTP/AVP;unicast;client_port=5000-5001',
   },

@@ -1,6 +1,5 @@
 import { PictureError, PictureTooLargeError, readPictureHeader } from '@video-pipeline/picture';
-import type { AVPixelFormat } from 'node-av/constants';
-import { avGetPixFmtName, type CodecContext } from 'node-av/lib';
+import { avImageGetBufferSize, type CodecContext } from 'node-av/lib';
 import { SourceError } from './source-error.ts';
 
 /** Limits for one camera. Its address is trusted; its data is not. */
@@ -56,20 +55,8 @@ const MAX_PICTURE_BYTES = MAX_PIXELS * 1.5;
  * @throws SourceError when the pictures are too large
  */
 export function checkMemory({ width, height, pixelFormat }: CodecContext): void {
-  if (width * height * bytesPerPixel(pixelFormat) > MAX_PICTURE_BYTES) throw tooLarge();
+  if (avImageGetBufferSize(pixelFormat, width, height, 1) > MAX_PICTURE_BYTES) throw tooLarge();
 }
-
-function bytesPerPixel(format: number): number {
-  let bytes = bytesOf.get(format);
-  if (bytes === undefined) {
-    const name = avGetPixFmtName(format as AVPixelFormat) ?? '';
-    const samples = name.includes('444') ? 3 : name.includes('422') ? 2 : name.startsWith('gray') ? 1 : 1.5;
-    bytes = /(p|gray)(9|1[0246])(le|be)?$/.test(name) ? samples * 2 : samples;
-    bytesOf.set(format, bytes);
-  }
-  return bytes;
-}
-const bytesOf = new Map<number, number>();
 
 export function tooLarge(): SourceError {
   return new SourceError(`its pictures are over ${MAX_PIXELS / 1e6} million pixels`, true);

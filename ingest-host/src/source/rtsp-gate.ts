@@ -1,21 +1,14 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { type Message, RtspSplitter } from '@video-pipeline/camera';
 import { connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
 import { codecsOf, FRAMING, isRecording, type RtpEvents, separateRtp } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
-import {
-  channelsOf,
-  type Message,
-  parseRequest,
-  type RequestMessage,
-  RtspSplitter,
-  valuesOf,
-  withTransport,
-} from './rtsp-splitter.ts';
+import { channelsOf, parseRequest, type RequestMessage, valuesOf, withTransport } from './rtsp-headers.ts';
 import { openTunnel } from './rtsp-tunnel.ts';
 import type { Damage, SourceOptions, Transport } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
@@ -145,7 +138,7 @@ export class RtspGate implements Gate {
     onMessage: (message: Message) => void | Promise<void>,
   ): void {
     const fail = (error: unknown) => {
-      this.#end(to, error as SourceError);
+      this.#end(to, connectionError(error as Error));
       from.destroy();
       to.destroy();
     };

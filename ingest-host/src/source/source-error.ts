@@ -1,13 +1,5 @@
 import { OutboundError } from '@video-pipeline/outbound';
-import {
-  AVERROR_EINVAL,
-  AVERROR_EIO,
-  AVERROR_EOF,
-  AVERROR_HTTP_FORBIDDEN,
-  AVERROR_HTTP_NOT_FOUND,
-  AVERROR_HTTP_UNAUTHORIZED,
-  AVERROR_INVALIDDATA,
-} from 'node-av/constants';
+import { AVERROR_EINVAL, AVERROR_EIO, AVERROR_EOF, AVERROR_INVALIDDATA } from 'node-av/constants';
 import { FFmpegError } from 'node-av/lib';
 
 /** A source that can't be opened, read or decoded. The message holds no credentials. */
@@ -25,14 +17,14 @@ export class SourceError extends Error {
   }
 }
 
-/** Error codes of HTTP and RTSP that only a person can fix. */
-const PERMANENT = new Map<number, string>([
-  [AVERROR_HTTP_UNAUTHORIZED, 'authentication failed (401): check user and password'],
-  [AVERROR_HTTP_FORBIDDEN, 'access denied (403)'],
-  [AVERROR_HTTP_NOT_FOUND, 'no such stream on the camera (404)'],
-]);
+/** Messages for statuses of HTTP and RTSP that only a person can fix. */
+const PERMANENT: Partial<Record<number, string>> = {
+  401: 'authentication failed (401): check user and password',
+  403: 'access denied (403)',
+  404: 'no such stream on the camera (404)',
+};
 
-/** Messages for other codes when a source is opened: FFmpeg's own messages are too vague. */
+/** Messages for codes when a source is opened: FFmpeg's own messages are too vague. */
 const OPEN_ERRORS = new Map<number, string>([
   [AVERROR_EIO, "the host is unknown or can't be reached"],
   [AVERROR_EOF, 'it ended before a picture came'],
@@ -42,14 +34,9 @@ const OPEN_ERRORS = new Map<number, string>([
 
 /** @throws SourceError when `code` is one of FFmpeg's errors */
 export function check(code: number, step: string): void {
-  if (code < 0) throw failure(code, step);
-}
-
-/** The SourceError for FFmpeg's error `code` in `step`. */
-export function failure(code: number, step: string): SourceError {
-  const permanent = PERMANENT.get(code);
-  const reason = permanent ?? (step === 'open' ? OPEN_ERRORS.get(code) : undefined);
-  return new SourceError(`${step}: ${reason ?? FFmpegError.strerror(code)}`, permanent !== undefined);
+  if (code >= 0) return;
+  const reason = step === 'open' ? OPEN_ERRORS.get(code) : undefined;
+  throw new SourceError(`${step}: ${reason ?? FFmpegError.strerror(code)}`);
 }
 
 /** The SourceError for an error of a connection. */
@@ -69,12 +56,7 @@ export function connectionError(error: NodeJS.ErrnoException): SourceError {
 
 /** The SourceError for an HTTP or RTSP status. @param text message for a status without one of its own */
 export function statusError(status: number, text: string): SourceError {
-  const codes = new Map([
-    [401, AVERROR_HTTP_UNAUTHORIZED],
-    [403, AVERROR_HTTP_FORBIDDEN],
-    [404, AVERROR_HTTP_NOT_FOUND],
-  ]);
-  const code = codes.get(status);
-  if (status === 461) return new SourceError(`open: ${text.trim()}: try another 'transport' of the stream`);
-  return code === undefined ? new SourceError(`open: ${text.trim()}`) : failure(code, 'open');
+  const own = PERMANENT[status];
+  const more = status === 461 ? ": try another 'transport' of the stream" : '';
+  return new SourceError(`open: ${own ?? text.trim() + more}`, own !== undefined);
 }

@@ -3,15 +3,15 @@ import type { Socket } from 'node:net';
 import type { Authenticator } from './auth.ts';
 import type { Channel, Playing } from './channel.ts';
 import {
-  chooseTransport,
   formatResponse,
-  MalformedRequestError,
-  RequestReader,
+  MalformedMessageError,
+  parseRequest,
   type RtspRequest,
   type RtspResponse,
+  RtspSplitter,
 } from './rtsp-message.ts';
 import { TRACK } from './sdp.ts';
-import { acceptTransport, interleavedOutlet, type UdpPair, udpOutlet } from './session.ts';
+import { acceptTransport, type UdpPair } from './session.ts';
 
 /** What all connections of one server share. */
 export interface Shared {
@@ -23,6 +23,8 @@ export interface Shared {
   sessionTimeoutSeconds: number;
 }
 
+/** Most bytes of a request. */
+const MAX_BYTES = { head: 8 * 1024, body: 16 * 1024 };
 /** Most bytes that a client may leave unread when it asks for more: eight times what pictures may take. */
 const MAX_UNREAD = 8 * 1024 * 1024;
 const METHODS = 'OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, TEARDOWN';
@@ -34,7 +36,12 @@ const METHODS = 'OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, T
 export class Connection {
   readonly #socket: Socket;
   readonly #shared: Shared;
-  readonly #reader = new RequestReader();
+  /** Interleaved packets are the client's RTCP reports, which are not read. */
+  readonly #reader = new RtspSplitter(
+    () => {},
+    ({ head }) => this.#respond(parseRequest(head)),
+    MAX_BYTES,
+  );
   #session: { id: string; playing: Playing } | undefined;
   #playing = false;
   #timeout: ReturnType<typeof setTimeout>;
@@ -55,18 +62,20 @@ export class Connection {
   #receive(bytes: Buffer): void {
     this.#timeout.refresh();
     try {
-      for (const request of this.#reader.push(bytes)) {
-        this.#socket.write(formatResponse(this.#answer(request), request.headers.cseq));
-        // A client that asks and never reads would fill the memory.
-        if (this.#socket.writableLength > MAX_UNREAD) return void this.#socket.destroy();
-        if (request.method === 'TEARDOWN') this.#teardown();
-      }
+      this.#reader.push(bytes);
     } catch (error) {
-      if (!(error instanceof MalformedRequestError)) throw error;
+      if (!(error instanceof MalformedMessageError)) throw error;
       this.#teardown();
       this.#socket.end(formatResponse({ status: 400, headers: { Connection: 'close' } }));
       this.#socket.removeAllListeners('data').resume();
     }
+  }
+
+  #respond(request: RtspRequest): void {
+    this.#socket.write(formatResponse(this.#answer(request), request.headers.cseq));
+    if (request.method === 'TEARDOWN') this.#teardown();
+    // A client that asks and never reads would fill the memory.
+    if (this.#socket.writableLength > MAX_UNREAD) this.#socket.destroy();
   }
 
   #answer(request: RtspRequest): RtspResponse {
@@ -108,15 +117,12 @@ export class Connection {
     const channel = channels.get(cameraOf(request.url));
     if (!channel) return { status: 404 };
     if (this.#session) return { status: 455 };
-    const transport = chooseTransport(request.headers.transport ?? '', 0);
+    const transport = acceptTransport(request.headers.transport ?? '', this.#socket, udp);
     if (!transport) return { status: 461 };
-    const outlet =
-      transport.kind === 'tcp'
-        ? interleavedOutlet(this.#socket, transport.channels)
-        : udpOutlet(udp, this.#socket.remoteAddress ?? '127.0.0.1', transport.ports);
-    const playing = channel.play(outlet, () => this.#socket.destroy());
+    const playing = channel.play(transport.outlet, () => this.#socket.destroy());
     this.#session = { id: randomUUID().replaceAll('-', ''), playing };
-    const accepted = acceptTransport(transport, udp, playing.ssrc);
+    const ssrc = playing.ssrc?.toString(16).padStart(8, '0').toUpperCase();
+    const accepted = ssrc === undefined ? transport.accepted : `${transport.accepted};ssrc=${ssrc}`;
     return { status: 200, headers: { ...this.#sessionHeader(), Transport: accepted } };
   }
 

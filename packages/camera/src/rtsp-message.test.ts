@@ -1,43 +1,83 @@
+import type { Socket } from 'node:net';
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { chooseTransport, MalformedRequestError, parseRequest, RequestReader } from './rtsp-message.ts';
+import { MalformedMessageError, type Message, parseRequest, RtspSplitter } from './rtsp-message.ts';
+import { acceptTransport, type UdpPair } from './session.ts';
 
-const REQUEST = 'OPTIONS rtsp://h/yard RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 3\r\n\r\nabc';
+const packet = (size: number) =>
+  Buffer.concat([Buffer.from([0x24, 0, size >> 8, size & 255]), Buffer.alloc(size, 0x52)]);
+const whole = Buffer.concat([
+  Buffer.from('RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: 4\r\n\r\nv=0\n'),
+  packet(3000),
+  packet(0),
+  Buffer.from('RTSP/1.0 200 OK\r\nCSeq: 2\r\n\r\n'),
+  packet(12),
+]);
 
-test('requests come out whole however the bytes are cut, and interleaved packets are skipped', () => {
-  const stream = Buffer.from(`${REQUEST}$\x01\x00\x04RTCP${REQUEST}`, 'latin1');
-  for (let size = 1; size <= stream.length; size += 1) {
-    const reader = new RequestReader();
-    const methods: string[] = [];
-    for (let at = 0; at < stream.length; at += size) {
-      methods.push(...reader.push(stream.subarray(at, at + size)).map(({ method }) => method));
-    }
-    expect(methods).toEqual(['OPTIONS', 'OPTIONS']);
-  }
+test('messages and packets are told apart, wherever the bytes are cut', () => {
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 1, max: 900 })), (sizes) => {
+      const messages: Message[] = [];
+      const packets: Buffer[] = [];
+      const splitter = new RtspSplitter(
+        (bytes) => packets.push(Buffer.from(bytes)),
+        (message) => messages.push(message),
+      );
+      let at = 0;
+      for (const size of [...sizes, whole.length]) {
+        splitter.push(whole.subarray(at, at + size));
+        at += size;
+        if (at >= whole.length) break;
+      }
+      expect(messages).toEqual([
+        { head: 'RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: 4', body: 'v=0\n' },
+        { head: 'RTSP/1.0 200 OK\r\nCSeq: 2', body: '' },
+      ]);
+      expect(Buffer.concat(packets)).toEqual(Buffer.concat([packet(3000), packet(0), packet(12)]));
+    }),
+  );
+});
+
+test.each([
+  ['a head', 'X: y\r\n'.repeat(10_000)],
+  ['a body', 'RTSP/1.0 200 OK\r\nContent-Length: 2147483000\r\n\r\n'],
+  ['a negative body', 'RTSP/1.0 200 OK\r\nContent-Length: -5\r\n\r\n'],
+])('%s without bounds is refused', (_name, text) => {
+  const splitter = new RtspSplitter(
+    () => {},
+    () => {},
+  );
+  expect(() => splitter.push(Buffer.from(text))).toThrow(MalformedMessageError);
 });
 
 test.each(['', 'GET / HTTP/1.1', 'PLAY', 'PLAY rtsp://h/x RTSP/1.0\r\nno colon'])(
   '%j is malformed',
   (text) => {
-    expect(() => parseRequest(text)).toThrow(MalformedRequestError);
+    expect(() => parseRequest(text)).toThrow(MalformedMessageError);
   },
 );
 
-test.each([
-  'x'.repeat(9000),
-  'PLAY rtsp://h/x RTSP/1.0\r\nContent-Length: 99999999\r\n\r\n',
-  'PLAY rtsp://h/x RTSP/1.0\r\nContent-Length: -1\r\n\r\n',
-])('too much, or nonsense, is refused', (text) => {
-  expect(() => new RequestReader().push(Buffer.from(text))).toThrow(MalformedRequestError);
+test('a server sets its own bounds', () => {
+  const splitter = new RtspSplitter(
+    () => {},
+    () => {},
+    { head: 8192, body: 0 },
+  );
+  expect(() => splitter.push(Buffer.from('x'.repeat(9000)))).toThrow(MalformedMessageError);
 });
 
+const TCP = 'RTP/AVP/TCP;unicast;interleaved=';
+const UDP = 'RTP/AVP;unicast;client_port=5000-5001;server_port=7000-7001';
 test.each([
-  ['RTP/AVP/TCP;unicast;interleaved=2-3', { kind: 'tcp', channels: [2, 3] }],
-  ['RTP/AVP/TCP;unicast', { kind: 'tcp', channels: [0, 1] }],
-  ['RTP/AVP;unicast;client_port=5000-5001', { kind: 'udp', ports: [5000, 5001] }],
-  ['RTP/AVP;multicast, RTP/AVP/UDP;unicast;client_port=5000', { kind: 'udp', ports: [5000, 5001] }],
+  ['RTP/AVP/TCP;unicast;interleaved=2-3', `${TCP}2-3`],
+  ['RTP/AVP/TCP;unicast', `${TCP}0-1`],
+  ['RTP/AVP;unicast;client_port=5000-5001', UDP],
+  ['RTP/AVP;multicast, RTP/AVP/UDP;unicast;client_port=5000', UDP],
   ['RTP/AVP;unicast', undefined],
   ['RTP/AVP/TCP;interleaved=300-301', undefined],
   ['', undefined],
-])('transport %j', (header, transport) => {
-  expect(chooseTransport(header, 0)).toEqual(transport);
+])('transport %j', (header, accepted) => {
+  const at = (port: number) => ({ address: () => ({ port }) });
+  const udp = { rtp: at(7000), rtcp: at(7001) } as unknown as UdpPair;
+  expect(acceptTransport(header, {} as Socket, udp)?.accepted).toBe(accepted);
 });

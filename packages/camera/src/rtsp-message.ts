@@ -7,64 +7,85 @@ export interface RtspRequest {
   headers: Record<string, string>;
 }
 
-/** The bytes are not an RTSP request, or exceed a limit. */
-export class MalformedRequestError extends Error {
-  override readonly name = 'MalformedRequestError';
+/** The bytes are not RTSP, or exceed a limit. */
+export class MalformedMessageError extends Error {
+  override readonly name = 'MalformedMessageError';
 }
 
-const MAX_HEADER_BYTES = 8 * 1024;
-const MAX_BODY_BYTES = 16 * 1024;
+/** A request or an answer; each character is a byte. */
+export interface Message {
+  /** Without the empty line after it. */
+  head: string;
+  body: string;
+}
 
-/** Splits a client's bytes into requests, and skips interleaved packets: its RTCP reports (RFC 2326, 10.12). */
-export class RequestReader {
+/** `$` begins a packet, then come its channel and its length (RFC 2326, 10.12). */
+const FRAMING = 4;
+/** Most bytes of a message. A session description of many tracks is long; that of a camera has two kilobytes. */
+const MAX_BYTES = { head: 32 * 1024, body: 256 * 1024 };
+
+/** Separates the messages of an RTSP connection from interleaved packets (RFC 2326, 10.12). */
+export class RtspSplitter {
+  readonly #onPacket: (framed: Buffer) => void;
+  readonly #onMessage: (message: Message) => void;
+  readonly #most: typeof MAX_BYTES;
+  /** The start of a message or a packet. */
   #pending: Buffer = Buffer.alloc(0);
 
-  /**
-   * @returns the requests that `bytes` complete
-   * @throws MalformedRequestError; the connection can't be read any further
-   */
-  push(bytes: Buffer): RtspRequest[] {
-    this.#pending = this.#pending.length > 0 ? Buffer.concat([this.#pending, bytes]) : bytes;
-    const requests: RtspRequest[] = [];
-    for (;;) {
-      const before = this.#pending.length;
-      const request = this.#next();
-      if (request) requests.push(request);
-      if (this.#pending.length === before) return requests;
-    }
+  /** @param onPacket called with whole packets and their four bytes of framing, in order */
+  constructor(onPacket: (framed: Buffer) => void, onMessage: (message: Message) => void, most = MAX_BYTES) {
+    this.#onPacket = onPacket;
+    this.#onMessage = onMessage;
+    this.#most = most;
   }
 
-  #next(): RtspRequest | undefined {
-    const bytes = this.#pending;
-    if (bytes[0] === 0x24) {
-      const end = bytes.length < 4 ? Number.POSITIVE_INFINITY : 4 + bytes.readUInt16BE(2);
-      if (bytes.length >= end) this.#pending = bytes.subarray(end);
-      return undefined;
+  /** @throws MalformedMessageError; the connection can't be read any further */
+  push(more: Buffer): void {
+    const bytes = this.#pending.length > 0 ? Buffer.concat([this.#pending, more]) : more;
+    let at = 0;
+    while (at < bytes.length) {
+      const end = bytes[at] === 0x24 ? this.#packet(bytes, at) : this.#message(bytes, at);
+      if (end === undefined) break;
+      at = end;
     }
-    const head = bytes.subarray(0, MAX_HEADER_BYTES).indexOf('\r\n\r\n');
-    if (head < 0) {
-      if (bytes.length >= MAX_HEADER_BYTES) throw new MalformedRequestError('request header is too long');
-      return undefined;
-    }
-    const request = parseRequest(bytes.toString('latin1', 0, head));
-    const length = Number(request.headers['content-length'] ?? 0);
-    if (!(length >= 0 && length <= MAX_BODY_BYTES)) throw new MalformedRequestError('body is too long');
-    const end = head + 4 + length;
-    if (bytes.length < end) return undefined;
-    this.#pending = bytes.subarray(end);
-    return request;
+    this.#pending = bytes.subarray(at);
+  }
+
+  /** @returns where the packet ends; undefined when it is not whole yet */
+  #packet(bytes: Buffer, start: number): number | undefined {
+    const end =
+      bytes.length - start < FRAMING ? bytes.length + 1 : start + FRAMING + bytes.readUInt16BE(start + 2);
+    if (end > bytes.length) return undefined;
+    this.#onPacket(bytes.subarray(start, end));
+    return end;
+  }
+
+  /** @returns where the message ends; undefined when it is not whole yet */
+  #message(bytes: Buffer, start: number): number | undefined {
+    const end = bytes.subarray(start, start + this.#most.head).indexOf('\r\n\r\n');
+    if (end < 0 && bytes.length - start >= this.#most.head)
+      throw new MalformedMessageError('what is there is not RTSP');
+    if (end < 0) return undefined;
+    const head = bytes.toString('latin1', start, start + end);
+    const length = Number(/\r\ncontent-length: *(\S+)/i.exec(head)?.[1] ?? 0);
+    if (!(length >= 0 && length <= this.#most.body))
+      throw new MalformedMessageError('its session description has no bounds');
+    const body = start + end + 4;
+    if (bytes.length < body + length) return undefined;
+    this.#onMessage({ head, body: bytes.toString('latin1', body, body + length) });
+    return body + length;
   }
 }
 
-/** @throws MalformedRequestError */
+/** @throws MalformedMessageError */
 export function parseRequest(text: string): RtspRequest {
   const [requestLine = '', ...lines] = text.replace(/^(\r\n)+/, '').split('\r\n');
   const match = /^([A-Z_]{1,32}) (\S{1,2048}) RTSP\/1\.\d$/.exec(requestLine);
-  if (!match) throw new MalformedRequestError('not a request line');
+  if (!match) throw new MalformedMessageError('not a request line');
   const headers: Record<string, string> = Object.create(null);
   for (const line of lines) {
     const colon = line.indexOf(':');
-    if (colon < 1) throw new MalformedRequestError('not a header line');
+    if (colon < 1) throw new MalformedMessageError('not a header line');
     headers[line.slice(0, colon).trim().toLowerCase()] = line.slice(colon + 1).trim();
   }
   return { method: match[1] ?? '', url: match[2] ?? '', headers };
@@ -98,34 +119,4 @@ export function formatResponse({ status, headers = {}, body = '' }: RtspResponse
     [value].flat().map((one) => `${name}: ${one}`),
   );
   return `RTSP/1.0 ${status} ${REASONS[status]}\r\n${lines.join('\r\n')}\r\n\r\n${body}`;
-}
-
-/** Transport that a client asks for (RFC 2326, 12.39). The first port or channel is for RTP, the second for RTCP. */
-export type Transport =
-  | { kind: 'tcp'; channels: [number, number] }
-  | { kind: 'udp'; ports: [number, number] };
-
-/** The first of the offered transports that is supported; `undefined` when there is none. */
-export function chooseTransport(header: string, freeChannel: number): Transport | undefined {
-  for (const offer of header.split(',')) {
-    const [profile = '', ...parameters] = offer.trim().split(';');
-    const value = (name: string) =>
-      parameters.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
-    if (/^RTP\/AVP\/TCP$/i.test(profile)) {
-      const channels = pair(value('interleaved') ?? `${freeChannel}-${freeChannel + 1}`, 255);
-      if (channels) return { kind: 'tcp', channels };
-    } else if (/^RTP\/AVP(\/UDP)?$/i.test(profile) && !parameters.includes('multicast')) {
-      const ports = pair(value('client_port') ?? '', 65_535);
-      if (ports) return { kind: 'udp', ports };
-    }
-  }
-  return undefined;
-}
-
-function pair(text: string, max: number): [number, number] | undefined {
-  const match = /^(\d+)(?:-(\d+))?$/.exec(text);
-  if (!match) return undefined;
-  const first = Number(match[1]);
-  const second = Number(match[2] ?? first + 1);
-  return first <= max && second <= max ? [first, second] : undefined;
 }

@@ -1,7 +1,6 @@
 import type { Socket as UdpSocket } from 'node:dgram';
 import type { Socket } from 'node:net';
 import type { Outlet } from './channel.ts';
-import type { Transport } from './rtsp-message.ts';
 
 /** Bytes that may wait in a client's TCP socket before pictures are skipped. */
 const MAX_BACKLOG = 1024 * 1024;
@@ -42,7 +41,7 @@ function interleave(packets: Buffer[], channel: number): Buffer {
 }
 
 /** Sends packets as datagrams. Packets that the network drops are lost, as usual with UDP. */
-export function udpOutlet(sockets: UdpPair, address: string, [rtp, rtcp]: [number, number]): Outlet {
+function udpOutlet(sockets: UdpPair, address: string, [rtp, rtcp]: [number, number]): Outlet {
   const ignore = () => {};
   return {
     sendRtp(packets) {
@@ -53,12 +52,39 @@ export function udpOutlet(sockets: UdpPair, address: string, [rtp, rtcp]: [numbe
   };
 }
 
-/** The Transport header that accepts `transport` (RFC 2326, 12.39). */
-export function acceptTransport(transport: Transport, udp: UdpPair, ssrc: number | undefined): string {
-  const source = ssrc === undefined ? '' : `;ssrc=${ssrc.toString(16).padStart(8, '0').toUpperCase()}`;
-  if (transport.kind === 'tcp') {
-    return `RTP/AVP/TCP;unicast;interleaved=${transport.channels.join('-')}${source}`;
+/**
+ * The first of the offered transports that is supported (RFC 2326, 12.39). The first port or channel is for RTP, the
+ * second for RTCP.
+ * @param header Transport of the request
+ * @returns where the packets go, and Transport of the answer
+ */
+export function acceptTransport(
+  header: string,
+  socket: Pick<Socket, 'writableLength' | 'write' | 'remoteAddress'>,
+  udp: UdpPair,
+): { outlet: Outlet; accepted: string } | undefined {
+  for (const offer of header.split(',')) {
+    const [profile = '', ...parameters] = offer.trim().split(';');
+    const value = (name: string) =>
+      parameters.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
+    if (/^RTP\/AVP\/TCP$/i.test(profile)) {
+      const channels = pair(value('interleaved') ?? '0-1', 255);
+      const accepted = `RTP/AVP/TCP;unicast;interleaved=${channels?.join('-')}`;
+      if (channels) return { outlet: interleavedOutlet(socket, channels), accepted };
+    } else if (/^RTP\/AVP(\/UDP)?$/i.test(profile) && !parameters.includes('multicast')) {
+      const ports = pair(value('client_port') ?? '', 65_535);
+      const own = [udp.rtp.address().port, udp.rtcp.address().port];
+      const accepted = `RTP/AVP;unicast;client_port=${ports?.join('-')};server_port=${own.join('-')}`;
+      if (ports) return { outlet: udpOutlet(udp, socket.remoteAddress ?? '127.0.0.1', ports), accepted };
+    }
   }
-  const ports = [udp.rtp.address().port, udp.rtcp.address().port];
-  return `RTP/AVP;unicast;client_port=${transport.ports.join('-')};server_port=${ports.join('-')}${source}`;
+  return undefined;
+}
+
+function pair(text: string, max: number): [number, number] | undefined {
+  const match = /^(\d+)(?:-(\d+))?$/.exec(text);
+  if (!match) return undefined;
+  const first = Number(match[1]);
+  const second = Number(match[2] ?? first + 1);
+  return first <= max && second <= max ? [first, second] : undefined;
 }

@@ -1,0 +1,39 @@
+import { SourceError } from './source-error.ts';
+
+export interface RequestMessage {
+  method: string;
+  uri: string;
+  /** The headers after the request line. */
+  rest: string;
+}
+
+/** @throws SourceError */
+export function parseRequest(head: string): RequestMessage {
+  const [, method, uri = '', rest = ''] = /^([A-Z_]+) (\S+) RTSP\/1\.\d\r\n(.*)$/s.exec(head) ?? [];
+  if (!method) throw new SourceError('open: a connection to the local proxy is not RTSP');
+  return { method, uri, rest: `\r\n${rest}\r\n\r\n` };
+}
+
+/** @param name in lower case */
+export function valuesOf(head: string, name: string): string[] {
+  return head
+    .split('\r\n')
+    .filter((line) => line.toLowerCase().startsWith(`${name}:`))
+    .map((line) => line.slice(name.length + 1).trim());
+}
+
+const TRANSPORT = /\r\ntransport:[^\r\n]*/i;
+
+/** @param head the start of a message, or its headers @returns it with another Transport header */
+export function withTransport(head: string, transport: string): string {
+  const header = `\r\nTransport: ${transport}`;
+  return TRANSPORT.test(head) ? head.replace(TRANSPORT, header) : head + header;
+}
+
+/** The two channels that a Transport header names, the smaller one first (RFC 2326, 12.39). */
+export function channelsOf(header: string): [number, number] | undefined {
+  const [, first, second] = /interleaved=(\d+)(?:-(\d+))?/i.exec(header) ?? [];
+  if (first === undefined) return undefined;
+  const [one, other] = [Number(first), Number(second ?? Number(first) + 1)];
+  return one < other ? [one, other] : [other, one];
+}
