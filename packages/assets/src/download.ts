@@ -161,33 +161,23 @@ const FULL = ['ENOSPC', 'EDQUOT', 'EFBIG'];
 // ENOENT comes for a folder that can't be created on a read-only file system.
 const CLOSED = ['EROFS', 'EACCES', 'EPERM', 'ENOENT', 'ENOTDIR'];
 
-function isOfDisk(error: unknown): boolean {
+function isOfDisk(error: unknown): error is Error & { code: string } {
   return [...FULL, ...CLOSED].includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
 function explain({ name, repository }: RemoteFile, cause: Error): AssetError {
   if (cause instanceof AssetError) return cause;
-  return diskError(name, cause) ?? new AssetError(fetchLine(name, repository, cause), { cause });
-}
-
-function fetchLine(name: string, { url }: Repository, cause: Error): string {
   const remedy = cause instanceof RepositoryError ? `; ${cause.remedy}` : '';
-  return `can't fetch ${name} from ${url.host}: ${cause.message}${remedy}`;
+  const reason = `can't fetch ${name} from ${repository.url.host}: ${cause.message}${remedy}`;
+  return diskError(name, cause) ?? new AssetError(reason, { cause });
 }
 
 /** The error for a disk that can't store a file; `undefined` for any other error. */
 export function diskError(name: string, cause: Error): AssetError | undefined {
-  const { code = '' } = cause as NodeJS.ErrnoException;
-  const where = `name another folder with VIDEO_PIPELINE_CACHE`;
-  if (FULL.includes(code)) {
-    return new AssetError(`can't store ${name}: ${cacheDir()} is full; make room there, or ${where}`, {
-      cause,
-    });
-  }
-  if (CLOSED.includes(code)) {
-    return new AssetError(`can't store ${name}: ${cacheDir()} can't be written; ${where}`, {
-      cause,
-    });
-  }
-  return undefined;
+  if (!isOfDisk(cause)) return undefined;
+  const problem = FULL.includes(cause.code) ? 'is full; make room there, or' : "can't be written;";
+  return new AssetError(
+    `can't store ${name}: ${cacheDir()} ${problem} name another folder with VIDEO_PIPELINE_CACHE`,
+    { cause },
+  );
 }

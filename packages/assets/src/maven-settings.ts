@@ -1,8 +1,8 @@
-import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { DOMParser, type Element } from '@xmldom/xmldom';
-import type { Repository } from './repository.ts';
+import { baseUrl, basicAuth, type Repository, settingsIn } from './repository.ts';
 
 const REMEDY = {
   address: 'the mirrors in ~/.m2/settings.xml',
@@ -36,7 +36,7 @@ export function mavenSettings(): MavenSettings {
   const proxies = all('proxies', 'proxy').filter((one) => text(one, 'active') !== 'false');
   return {
     central: {
-      url: new URL(address.endsWith('/') ? address : `${address}/`),
+      url: baseUrl(address),
       headers: server ? headersOf(server) : {},
       ...(proxies[0] ? { proxy: proxyOf(proxies) } : {}),
       remedy: REMEDY,
@@ -58,10 +58,8 @@ function installations(): string[] {
 }
 
 function readSettings(file: string): Element[] {
-  if (!existsSync(file)) return [];
-  const source = readFileSync(file, 'utf8').replace(
-    /\$\{(?:env\.(\w+)|user\.home)\}/g,
-    (whole, name?: string) => (name ? (process.env[name] ?? whole) : homedir()),
+  const source = settingsIn(file).replace(/\$\{(?:env\.(\w+)|user\.home)\}/g, (whole, name?: string) =>
+    name ? (process.env[name] ?? whole) : homedir(),
   );
   try {
     const root = new DOMParser({ onError: () => {} }).parseFromString(source, 'text/xml').documentElement;
@@ -99,7 +97,7 @@ function headersOf(server: Element): Record<string, string> {
     headers[text(property, 'name').toLowerCase()] = text(property, 'value');
   }
   const [user, password] = [text(server, 'username'), text(server, 'password')];
-  if (user) headers.authorization = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+  if (user) headers.authorization = basicAuth(user, password);
   return headers;
 }
 

@@ -48,9 +48,9 @@ export async function fetchAsset(
   const folder = join(cacheDir(), 'npm', spec.replace('/', '-'));
   await folderOnce(folder, spec, async (partial) => {
     const archive = `${folder}.tgz`;
-    const name = spec.slice(0, spec.lastIndexOf('@'));
+    const [, name = '', version = ''] = /^(.+)@(.+)$/.exec(spec) ?? [];
     const repository = npmRegistry(name, PROJECT);
-    const address = () => tarballAddress(repository, spec);
+    const address = () => tarballAddress(repository, name, version);
     await download({ name: spec, repository, address, integrity }, archive, new Progress(spec, note));
     await unpackTar(await readFile(archive), partial, files);
     return archive;
@@ -59,9 +59,7 @@ export async function fetchAsset(
 }
 
 /** Address of the tarball, from the registry's index of the package. */
-async function tarballAddress(repository: Repository, spec: string): Promise<URL> {
-  const at = spec.lastIndexOf('@');
-  const [name, version] = [spec.slice(0, at), spec.slice(at + 1)];
+async function tarballAddress(repository: Repository, name: string, version: string): Promise<URL> {
   const index = new URL(name.replace('/', '%2f'), repository.url);
   const text = await requestText(
     repository,
@@ -69,7 +67,8 @@ async function tarballAddress(repository: Repository, spec: string): Promise<URL
     'application/vnd.npm.install-v1+json, application/json;q=0.8',
   );
   const tarball = JSON.parse(text).versions?.[version]?.dist?.tarball;
-  if (!tarball) throw new RepositoryError(`it has no ${spec}`, `check ${repository.remedy.address}`);
+  if (!tarball)
+    throw new RepositoryError(`it has no ${name}@${version}`, `check ${repository.remedy.address}`);
   const url = new URL(tarball);
   // As npm does: a mirror may return addresses of the registry that it mirrors.
   if (url.hostname !== 'registry.npmjs.org') return url;

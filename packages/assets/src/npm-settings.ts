@@ -1,8 +1,8 @@
-import { accessSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { parse } from 'ini';
-import type { Repository } from './repository.ts';
+import { baseUrl, basicAuth, type Repository, settingsIn } from './repository.ts';
 
 type Settings = Record<string, string | string[]>;
 
@@ -23,7 +23,7 @@ export function npmRegistry(packageName: string, project: string): Repository {
   const text = (key: string) => (typeof settings[key] === 'string' ? settings[key] : undefined) || undefined;
   const scope = packageName.startsWith('@') ? packageName.slice(0, packageName.indexOf('/')) : '';
   const address = (scope && text(`${scope}:registry`)) || text('registry') || 'https://registry.npmjs.org/';
-  const url = new URL(address.endsWith('/') ? address : `${address}/`);
+  const url = baseUrl(address);
   const own = ownSettings(settings, url);
   const file = (path: string | undefined) => (path ? readFileSync(path, 'utf8') : undefined);
   const ca = file(text('cafile')) ?? settings.ca;
@@ -56,14 +56,8 @@ function npmSettings(project: string): Settings {
 }
 
 function readSettings(file: string): Settings {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch {
-    return {};
-  }
   const settings: Settings = {};
-  for (const [key, value] of Object.entries(parse(text))) {
+  for (const [key, value] of Object.entries(parse(settingsIn(file)))) {
     settings[key] = Array.isArray(value) ? value.map(withEnvironment) : withEnvironment(String(value));
   }
   return settings;
@@ -89,14 +83,7 @@ function npmPrefix(): string {
   const folders = (process.env.PATH ?? '')
     .split(delimiter)
     .filter((folder) => !folder.includes('node_modules'));
-  const own = folders.find((folder) => {
-    try {
-      accessSync(join(folder, 'npm'));
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  const own = folders.find((folder) => existsSync(join(folder, 'npm')));
   return own ? dirname(own) : '/usr/local';
 }
 
@@ -118,6 +105,5 @@ function authorization(own: Record<string, string>): Record<string, string> {
   if (_authToken) return { authorization: `Bearer ${_authToken}` };
   if (_auth) return { authorization: `Basic ${_auth}` };
   if (!username || !_password) return {};
-  const pair = `${username}:${Buffer.from(_password, 'base64')}`;
-  return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
+  return { authorization: basicAuth(username, String(Buffer.from(_password, 'base64'))) };
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { Repository } from './repository.ts';
+import { baseUrl, basicAuth, type Repository, settingsIn } from './repository.ts';
 
 const REMEDY = {
   address: "pip's index-url (PIP_INDEX_URL)",
@@ -25,7 +25,7 @@ export function pipIndexes(): Repository[] {
   const ca = settings.get('cert') || REQUESTS_CA_BUNDLE || CURL_CA_BUNDLE;
   const clientCertificate = settings.get('client-cert');
   return [main, ...words('extra-index-url')].map((address) => {
-    const url = new URL(address.endsWith('/') ? address : `${address}/`);
+    const url = baseUrl(address);
     const headers = authorization(url);
     url.username = url.password = '';
     return {
@@ -92,15 +92,9 @@ function settingsFiles(): string[] {
 
 /** `[global]`, then `[install]`, which overrides it. A line that begins with a blank continues the value before it. */
 function readSettings(file: string): [string, string][] {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch {
-    return [];
-  }
   const sections: Record<'global' | 'install', [string, string][]> = { global: [], install: [] };
   let current: [string, string][] | undefined;
-  for (const line of text.split(/\r?\n/)) {
+  for (const line of settingsIn(file).split(/\r?\n/)) {
     const header = /^\[(\w+)\]/.exec(line)?.[1];
     const [, key, value = ''] = /^([\w-]+)\s*[=:]\s*(.*)$/.exec(line) ?? [];
     const last = current?.at(-1);
@@ -116,17 +110,12 @@ function authorization(url: URL): Record<string, string> {
     ? [decodeURIComponent(url.username), decodeURIComponent(url.password)]
     : netrc(url.hostname);
   if (!user) return {};
-  return { authorization: `Basic ${Buffer.from(`${user}:${password ?? ''}`).toString('base64')}` };
+  return { authorization: basicAuth(user, password ?? '') };
 }
 
 /** Login and password of a host in ~/.netrc. */
 function netrc(host: string): (string | undefined)[] {
-  let words: string[];
-  try {
-    words = readFileSync(process.env.NETRC || join(homedir(), '.netrc'), 'utf8').split(/\s+/);
-  } catch {
-    return [];
-  }
+  const words = settingsIn(process.env.NETRC || join(homedir(), '.netrc')).split(/\s+/);
   const start = words.findIndex((word, index) => word === 'machine' && words[index + 1] === host);
   if (start < 0) return [];
   const end = words.indexOf('machine', start + 1);

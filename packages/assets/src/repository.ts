@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import tls, { type SecureContextOptions } from 'node:tls';
@@ -13,6 +14,22 @@ export interface Repository {
   tls?: SecureContextOptions & { rejectUnauthorized?: boolean };
   /** Where a person changes these settings. */
   remedy: { address: string; credentials: string; proxy: string; certificate: string };
+}
+
+/** The base of a repository, from an address with or without a slash at its end. */
+export const baseUrl = (address: string) => new URL(address.endsWith('/') ? address : `${address}/`);
+
+/** Value of the header `authorization`. */
+export const basicAuth = (user: string, password: string) =>
+  `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+
+/** A file of settings; empty if there is none. */
+export function settingsIn(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 /** A request without a usable answer. */
