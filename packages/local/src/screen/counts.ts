@@ -1,17 +1,20 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { LowRates, type MetricName, parseMetrics } from '@video-pipeline/telemetry';
 
+/** The metric that each count of a stream's frames is added up from. */
+const COUNTED = {
+  captured: 'FramesCaptured',
+  published: 'FramesPublished',
+  thinned: 'FramesThinned',
+  dropped: 'FramesDropped',
+  detected: 'FramesDetected',
+  annotated: 'FramesAnnotated',
+  failed: 'FramesFailed',
+} as const satisfies Record<string, MetricName>;
+const STATES = Object.keys(COUNTED) as (keyof typeof COUNTED)[];
+
 /** Counts of one stream's frames, by their state. */
-export interface StreamCounts {
-  captured: number;
-  published: number;
-  /** Frames that ingest left out, since the pipeline was behind. */
-  thinned: number;
-  dropped: number;
-  detected: number;
-  annotated: number;
-  failed: number;
-}
+export type StreamCounts = Record<keyof typeof COUNTED, number>;
 
 /** Milliseconds from capture to stored object; `null` before the first one. */
 export interface Latency {
@@ -27,27 +30,6 @@ export interface StreamView extends StreamCounts {
   latency: Latency;
 }
 
-const COUNTED = {
-  FramesCaptured: 'captured',
-  FramesPublished: 'published',
-  FramesThinned: 'thinned',
-  FramesDropped: 'dropped',
-  FramesDetected: 'detected',
-  FramesAnnotated: 'annotated',
-  FramesFailed: 'failed',
-  Reconnects: 'reconnects',
-} as const satisfies Partial<Record<MetricName, keyof StreamCounts | 'reconnects'>>;
-
-const NONE: StreamCounts = {
-  captured: 0,
-  published: 0,
-  thinned: 0,
-  dropped: 0,
-  detected: 0,
-  annotated: 0,
-  failed: 0,
-};
-
 const FPS_WINDOW_MS = 10_000;
 /** Most streams that are counted one by one without being sources of this run: anyone may publish to Kafka. */
 const MAX_OTHERS = 32;
@@ -55,7 +37,8 @@ const MAX_OTHERS = 32;
 export const FURTHER = '(further streams)';
 
 interface Stream {
-  counts: StreamCounts & { reconnects: number };
+  counts: StreamCounts;
+  reconnects: number;
   latency: RecordableHistogram;
   since: number;
   /** Frames annotated, with the times, for the rate. */
@@ -77,11 +60,9 @@ export class Counts {
     for (const interval of metrics.values.SparseInterval ?? [])
       this.lowRates.add(metrics.stream, interval, now);
     const stream = this.#stream(metrics.stream, now);
-    for (const [name, field] of Object.entries(COUNTED)) {
-      const values = metrics.values[name as MetricName];
-      if (values) stream.counts[field] += values.reduce((sum, value) => sum + value, 0);
-    }
-    const annotated = metrics.values.FramesAnnotated?.reduce((sum, value) => sum + value, 0);
+    for (const state of STATES) stream.counts[state] += sum(metrics.values[COUNTED[state]]);
+    stream.reconnects += sum(metrics.values.Reconnects);
+    const annotated = sum(metrics.values.FramesAnnotated);
     if (annotated) stream.recent.push({ at: now, frames: annotated });
     for (const ms of metrics.values.CaptureToStored ?? []) {
       // The histogram accepts only whole numbers from 1 on.
@@ -103,19 +84,16 @@ export class Counts {
   streams(now = Date.now()): Record<string, StreamView> {
     const byName = [...this.#streams].sort(([a], [b]) => a.localeCompare(b));
     return Object.fromEntries(
-      byName.map(([id, stream]) => [
-        id,
-        { ...stream.counts, fps: rate(stream, now), latency: percentiles(stream.latency) },
-      ]),
+      byName.map(([id, stream]) => {
+        const { counts, reconnects, latency } = stream;
+        return [id, { ...counts, reconnects, fps: rate(stream, now), latency: percentiles(latency) }];
+      }),
     );
   }
 
   total(): StreamCounts {
-    const total = { ...NONE };
-    for (const { counts } of this.#streams.values()) {
-      for (const field of Object.keys(total) as (keyof StreamCounts)[]) total[field] += counts[field];
-    }
-    return total;
+    const streams = [...this.#streams.values()];
+    return countsBy((state) => sum(streams.map(({ counts }) => counts[state])));
   }
 
   latency(): Latency {
@@ -129,17 +107,25 @@ export class Counts {
       this.#others += 1;
     }
     if (!stream) {
-      const counts = { ...NONE, reconnects: 0 };
-      stream = { counts, latency: createHistogram(), since, recent: [] };
+      const counts = countsBy(() => 0);
+      stream = { counts, reconnects: 0, latency: createHistogram(), since, recent: [] };
       this.#streams.set(id, stream);
     }
     return stream;
   }
 }
 
+function countsBy(count: (state: keyof StreamCounts) => number): StreamCounts {
+  return Object.fromEntries(STATES.map((state) => [state, count(state)])) as StreamCounts;
+}
+
+function sum(values: readonly number[] = []): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
 function rate(stream: Stream, now: number): number {
   stream.recent = stream.recent.filter(({ at }) => at > now - FPS_WINDOW_MS);
-  const frames = stream.recent.reduce((sum, one) => sum + one.frames, 0);
+  const frames = sum(stream.recent.map((one) => one.frames));
   const seconds = Math.min(FPS_WINDOW_MS, Math.max(1_000, now - stream.since)) / 1_000;
   return Math.round((frames / seconds) * 10) / 10;
 }

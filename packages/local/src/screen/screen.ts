@@ -5,19 +5,8 @@ import type { State, Summary } from '../session.ts';
 type Style = Parameters<typeof styleText>[0];
 
 const PLAIN_MS = 5_000;
-const HEADER = [
-  'stream',
-  'captured',
-  'thinned',
-  'dropped',
-  'detected',
-  'annotated',
-  'failed',
-  'waiting',
-  'fps',
-  'p50',
-  'p95',
-];
+const COUNTS = ['captured', 'thinned', 'dropped', 'detected', 'annotated', 'failed'] as const;
+const HEADER = ['stream', ...COUNTS, 'waiting', 'fps', 'p50', 'p95'];
 
 /** The output for the user: a table rewritten in place on a terminal, otherwise lines every few seconds. */
 export class Screen {
@@ -71,7 +60,7 @@ export class Screen {
 export function tableLines(state: State, paint: (style: Style, text: string) => string): string[] {
   const rows = Object.entries(state.streams).map(([id, one]) => [
     id,
-    ...[one.captured, one.thinned, one.dropped, one.detected, one.annotated, one.failed].map(String),
+    ...COUNTS.map((name) => String(one[name])),
     String(Math.max(0, one.published - one.annotated - one.failed)),
     one.fps.toFixed(1),
     duration(one.latency.p50),

@@ -11,9 +11,10 @@ export interface Usage {
 
 interface Tracked {
   pid: number;
-  earlierCpuSeconds: number;
-  current: Usage;
-  peakRssBytes: number;
+  /** CPU seconds of its earlier processes, and of this one. */
+  earlier: number;
+  current: number;
+  peak: number;
 }
 
 /** Samples CPU time and memory of processes by name. A process that has ended keeps its last sample. */
@@ -24,9 +25,9 @@ export class UsageMeter {
     const before = this.#tracked.get(name);
     this.#tracked.set(name, {
       pid,
-      earlierCpuSeconds: before ? before.earlierCpuSeconds + before.current.cpu_seconds : 0,
-      current: { cpu_seconds: 0, peak_rss_bytes: 0 },
-      peakRssBytes: before?.peakRssBytes ?? 0,
+      earlier: before ? before.earlier + before.current : 0,
+      current: 0,
+      peak: before?.peak ?? 0,
     });
   }
 
@@ -35,20 +36,17 @@ export class UsageMeter {
       [...this.#tracked.values()].map(async (tracked) => {
         const usage = await usageOf(tracked.pid);
         if (!usage) return;
-        tracked.current = usage;
-        tracked.peakRssBytes = Math.max(tracked.peakRssBytes, usage.peak_rss_bytes);
+        tracked.current = usage.cpu_seconds;
+        tracked.peak = Math.max(tracked.peak, usage.peak_rss_bytes);
       }),
     );
   }
 
   report(): Record<string, Usage> {
     return Object.fromEntries(
-      [...this.#tracked].map(([name, { earlierCpuSeconds, current, peakRssBytes }]) => [
+      [...this.#tracked].map(([name, { earlier, current, peak }]) => [
         name,
-        {
-          cpu_seconds: Math.round((earlierCpuSeconds + current.cpu_seconds) * 100) / 100,
-          peak_rss_bytes: peakRssBytes,
-        },
+        { cpu_seconds: Math.round((earlier + current) * 100) / 100, peak_rss_bytes: peak },
       ]),
     );
   }
