@@ -27,11 +27,15 @@ test.each<[VariableName, string]>([
   ['INFERENCE_CONFIDENCE_THRESHOLD', '1.01'],
   ['S3_PREFIX', '/secret-7'],
   ['LOG_LEVEL', 'secret-7'],
+  ['DEPLOY_CIDRS', '300.0.113.7/32'],
+  ['DEPLOY_CIDRS', '203.0.113.7'],
+  ['DEPLOY_CIDRS', '203.0.113.7/32,10.0.0.0/33'],
+  ['CLUSTER_ADMINS', 'arn:aws:iam::123456789012:role/one,secret-7'],
 ])('%s=%s is refused: the error names the variable and keeps the value to itself', (name, value) => {
   const read = () => readConfig([name], { [name]: value });
   expect(read).toThrow(ConfigError);
   expect(read).toThrow(new RegExp(`^${name} `));
-  expect(read).not.toThrow(/secret-7|2\.5|1\.01/);
+  expect(read).not.toThrow(/secret-7|2\.5|1\.01|\.113\./);
 });
 
 test('sizes of batches come sorted, and without a zero, a fraction or a gap', () => {

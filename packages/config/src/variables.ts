@@ -12,21 +12,16 @@ const path = z
   .min(1)
   .transform((file) => (/^[a-z0-9+.-]+:\/\//i.test(file) ? file : resolve(process.env.INIT_CWD ?? '.', file)))
   .optional();
-const roles = z
-  .string()
-  .regex(
-    /^arn:[\w-]+:iam::\d{12}:role\/[^,\s]+(,arn:[\w-]+:iam::\d{12}:role\/[^,\s]+)*$/,
-    'must be ARNs of IAM roles',
-  )
-  .transform((list) => list.split(','))
-  .optional();
-
-const classes = z
-  .string()
-  .min(1)
-  .transform((list) => list.split(',').map((name) => name.trim()))
-  .pipe(z.array(z.string().min(1, 'has an empty name')))
-  .optional();
+/** Items separated by commas. */
+const list = (item: z.ZodType<string, string>) =>
+  z
+    .string()
+    .min(1)
+    .transform((text) => text.split(',').map((one) => one.trim()))
+    .pipe(z.array(item))
+    .optional();
+const roles = list(z.string().regex(/^arn:[\w-]+:iam::\d{12}:role\/\S+$/, 'must be ARNs of IAM roles'));
+const classes = list(z.string().min(1, 'has an empty name'));
 
 /** The only table of environment variables: form, default and purpose of each. */
 export const variables = {
@@ -280,12 +275,9 @@ export const variables = {
     'console: base URL of the ingest host, whose /health reports the state of the cameras',
   ),
   CONSOLE_URL: httpUrl.describe('URL of the console for browsers behind a proxy, `https://host[/prefix]`'),
-  DEPLOY_CIDRS: z
-    .string()
-    .regex(/^[\d.]+\/\d+(,[\d.]+\/\d+)*$/, 'must be CIDR blocks, separated by commas')
-    .transform((list) => list.split(','))
-    .optional()
-    .describe('deploying: addresses that may reach the Kubernetes API or the tunnel, `a.b.c.d/n[,...]`'),
+  DEPLOY_CIDRS: list(z.cidrv4('must be CIDR blocks, separated by commas')).describe(
+    'deploying: addresses that may reach the Kubernetes API or the tunnel, `a.b.c.d/n[,...]`',
+  ),
   CLUSTER_ADMINS: roles.describe(
     'deploying: ARNs of the roles that may do everything in the Kubernetes cluster',
   ),
