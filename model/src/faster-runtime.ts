@@ -1,7 +1,7 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
-import { cacheDir } from '@video-pipeline/assets';
+import { cacheDir, makeFolder } from '@video-pipeline/assets';
 import type { DeviceUse, StartOptions } from './device-use.ts';
 import type { Runtime, WorkerJob } from './inference-pool.ts';
 import { letterbox } from './letterbox.ts';
@@ -32,7 +32,7 @@ export async function fasterOf(
   const measured = known[key] ?? (await measure([first, second], options, measureMs));
   if (!known[key]) {
     // A container may have a read-only root: it measures at each start.
-    await mkdir(dirname(path), { recursive: true })
+    await makeFolder(dirname(path))
       .then(() => writeFile(path, `${JSON.stringify({ ...known, [key]: measured }, undefined, 2)}\n`))
       .catch(() => {});
   }

@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheDir } from '@video-pipeline/assets';
+import { cacheDir, makeFolder } from '@video-pipeline/assets';
 import type { Detection } from '@video-pipeline/frame';
 import { readPictureHeader } from '@video-pipeline/picture';
 import type { PictureResult } from './detector.ts';
@@ -106,7 +106,7 @@ async function installPython(note: (line: string) => void): Promise<string> {
   const marker = join(folder, 'installed');
   if ((await readFile(marker, 'utf8').catch(() => '')) === PACKAGES.join('\n')) return python;
   note(`installing ${PACKAGES.join(', ')} from PyPI`);
-  await mkdir(cacheDir(), { recursive: true });
+  await makeFolder(cacheDir());
   try {
     await run('python3', ['-m', 'venv', '--clear', folder]);
     await run(python, ['-m', 'pip', 'install', '--quiet', ...PACKAGES]);

@@ -58,6 +58,7 @@ describe('npm start', () => {
     [['--source', 'none.mp4'], '--source none.mp4: there is no file'],
     [['--model', 'none.onnx'], '--model: there is no file'],
     [['--ports', 'some'], 'Allowed choices are default, auto'],
+    [['--data-dir', '/proc/none'], "/proc/none/run can't be written"],
   ])('refuses %j in one line', async (args, message) => {
     const { code, stdout, stderr } = await start(args);
     expect(code).toBe(1);

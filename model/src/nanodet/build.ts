@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { defaultModelPath, fetchAsset, NANODET } from '@video-pipeline/assets';
+import { defaultModelPath, fetchAsset, makeFolder, NANODET } from '@video-pipeline/assets';
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 import { convertNanodet } from './convert.ts';
@@ -26,7 +26,7 @@ export async function buildNanodet(
 // Written to another name and then renamed, so that an interrupted build leaves no partial model.
 async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   const partial = `${path}.${randomUUID()}`;
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   try {
     await writeFile(partial, bytes);
     await rename(partial, path);

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { serveFiles, serveProxy, type TestServer } from '../../../test/support/repository-server.ts';
+import { keepCompiled } from './cache.ts';
 import { fetchJars, type Jar } from './jars.ts';
 
 const CONTENT = randomBytes(300_000);
@@ -267,6 +268,20 @@ describe('a download', () => {
     expect(requests).toEqual([]);
   });
 });
+
+// Where Node's own recursive mkdir never returns.
+it.runIf(process.platform === 'linux')(
+  'a cache where no folder can be made is named with the remedy',
+  async () => {
+    vi.stubEnv('VIDEO_PIPELINE_CACHE', '/proc/none/cache');
+    const { url } = await serve({ [`/${PATH}`]: CONTENT });
+    await settings(url);
+    await keepCompiled();
+    await expect(fetched()).rejects.toThrow(
+      "can't store it-1.0.jar: /proc/none/cache can't be written; name another folder with VIDEO_PIPELINE_CACHE",
+    );
+  },
+);
 
 /** Whether this user may make a file system of its own, as Linux lets most. */
 const mayMount = await promisify(execFile)('unshare', ['-rm', 'true']).then(

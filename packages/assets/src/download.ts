@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AssetError, cacheDir, isOffline } from './cache.ts';
+import { AssetError, cacheDir, isOffline, makeFolder } from './cache.ts';
 import type { Progress } from './progress.ts';
 import { type Repository, RepositoryError, request } from './repository.ts';
 
@@ -31,7 +31,7 @@ export async function download(file: RemoteFile, path: string, progress: Progres
   if (isOffline()) throw offlineError(file.name);
   let partial = '';
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     partial = await claimPartial(path);
     await fill(file, partial, progress);
     await rename(partial, path);

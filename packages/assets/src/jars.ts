@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
+import { copyFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { cacheDir } from './cache.ts';
+import { cacheDir, makeFolder } from './cache.ts';
 import { diskError, download, integrityOf } from './download.ts';
 import type { MavenSettings } from './maven-settings.ts';
 import { Progress } from './progress.ts';
@@ -58,7 +58,7 @@ async function fetchJar(jar: Jar, settings: MavenSettings, progress: Progress): 
 }
 
 async function copyWhole(from: string, to: string): Promise<void> {
-  await mkdir(dirname(to), { recursive: true });
+  await makeFolder(dirname(to));
   const partial = `${to}.copy-${process.pid}`;
   try {
     await copyFile(from, partial);

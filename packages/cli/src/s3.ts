@@ -1,9 +1,10 @@
 import { createWriteStream } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { GetObjectCommand, paginateListObjectsV2, type S3Client } from '@aws-sdk/client-s3';
+import { makeFolder } from '@video-pipeline/assets/cache';
 import { readConfig } from '@video-pipeline/config';
 import { archiveSpanOf } from '@video-pipeline/frame';
 import { aligned, DIRECTORY, positiveInteger, StartError } from '@video-pipeline/local/place';
@@ -107,7 +108,7 @@ async function save(body: Readable, folder: string, key: string): Promise<string
   // A key may contain `..`, and anybody may have written the object.
   if (!file.startsWith(folder + sep))
     throw new StartError(`the key ${JSON.stringify(key)} leads out of ${folder}`);
-  await mkdir(dirname(file), { recursive: true });
+  await makeFolder(dirname(file));
   const partial = join(dirname(file), `.${process.pid}.part`);
   try {
     await pipeline(body, createWriteStream(partial));

@@ -1,6 +1,6 @@
-import { copyFile, mkdir } from 'node:fs/promises';
+import { copyFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { CLIPS, fetchAsset } from '@video-pipeline/assets';
+import { CLIPS, fetchAsset, makeFolder } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import { Backlog, DIRECTORY, ensureBucket } from '@video-pipeline/local';
 import type { Command } from 'commander';
@@ -26,7 +26,7 @@ export function setupCommand(): Command {
 }
 
 async function copyClips(folder: string): Promise<string[]> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   return Promise.all(
     (await fetchAsset(CLIPS, console.error)).map(async (clip) => {
       const file = join(folder, basename(clip));

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, open, readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeFolder } from '@video-pipeline/assets/cache';
 import type { State } from '@video-pipeline/local';
 import { errorIn, ROOT, StartError, signalProcess, supervisorOf } from '@video-pipeline/local/place';
 import type { Command } from 'commander';
@@ -28,7 +29,7 @@ export function upCommand(): Command {
 
 async function start(dataDir: string, args: string[]): Promise<State> {
   const logFile = join(dataDir, 'logs', 'supervisor.log');
-  await mkdir(join(dataDir, 'logs'), { recursive: true });
+  await makeFolder(join(dataDir, 'logs'));
   const log = await open(logFile, 'w');
   const script = join(ROOT, 'packages/local/src/main.ts');
   const child = spawn(process.execPath, [...process.execArgv, script, '--data-dir', dataDir, ...args], {

@@ -2,11 +2,12 @@ import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { makeFolder } from '@video-pipeline/assets/cache';
 import { signalProcess } from '@video-pipeline/lifecycle';
 
 export { signalProcess };
@@ -163,7 +164,7 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
   const take = () => writeFile(file, String(process.pid), { flag: 'wx' });
   const another = 'choose another folder with --data-dir';
   try {
-    await mkdir(runDir, { recursive: true });
+    await makeFolder(runDir);
     await take().catch(async ({ code }) => {
       const owner = code === 'EEXIST' ? await ownerOf(file) : undefined;
       if (owner && owner !== process.pid) {
