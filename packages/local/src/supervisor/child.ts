@@ -67,7 +67,7 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     execArgv: [...process.execArgv, `--max-semi-space-size=${program.semiSpaceMiB ?? 16}`],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
-  if (program.inBackground && child.pid) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL);
+  if (program.inBackground && child.pid) stepBack(child.pid);
   // Nothing is awaited before the listeners below: a process that ends at once would be waited for without end.
   writeFileSync(pidFile, String(child.pid));
   const lines: string[] = [];
@@ -120,6 +120,16 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     lastError: () => errorIn(lines),
     isFinished: () => finished,
   };
+}
+
+function stepBack(pid: number): void {
+  setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL);
+  try {
+    // Linux of a desktop shares its cores among process groups first: a priority counts within such a group only.
+    writeFileSync(`/proc/${pid}/autogroup`, String(constants.priority.PRIORITY_BELOW_NORMAL));
+  } catch {
+    // Other systems have no such groups.
+  }
 }
 
 async function letBegin(
