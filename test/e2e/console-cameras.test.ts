@@ -48,6 +48,12 @@ describeInChromium('the cameras', () => {
     await expect
       .poll(() => stored.evaluate((img) => (img as HTMLImageElement).naturalWidth), TELLING)
       .toBe(400);
+    // A search through what is stored costs much: none is made for a stream that sends.
+    const asked = await page.evaluate(() =>
+      performance.getEntriesByType('resource').map(({ name }) => new URL(name).pathname),
+    );
+    expect(asked).toContain('/api/streams/roof/last');
+    expect(asked).not.toContain('/api/streams/yard/last');
     expect(await tile(page, 'shed').locator('.state').textContent()).toBe('disabled');
     expect(await tile(page, LONG).locator('.state').textContent()).toBe('starting');
     await expect.poll(() => page.locator('.state.live').count(), TELLING).toBe(2);

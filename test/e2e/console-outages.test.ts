@@ -63,6 +63,14 @@ describeInChromium('an outage', () => {
     await page.getByRole('link', { name: 'Live' }).click();
     await nextFrame(page, YARD, await shownFrame(page, YARD));
     await expect.poll(() => outages.textContent(), TELLING).toBe('');
+    // What the table tells of it does not make a phone scroll sideways.
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.getByRole('link', { name: 'Flow' }).click();
+    await page
+      .getByRole('cell', { name: /^away for / })
+      .first()
+      .waitFor(TELLING);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
   });
 
   test('of an S3 that hangs is said within ten seconds, and what waited for it goes on by itself', async () => {

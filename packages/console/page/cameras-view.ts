@@ -1,6 +1,6 @@
 import type { CameraDraft, CameraEntry, CameraList, CameraTest } from '../src/api.ts';
 import { API, button, during, getJson, h, selectOf, sendJson, setText, tableOf } from './dom.ts';
-import { type LiveFeed, streamState } from './live.ts';
+import { type Opened, streamState } from './live.ts';
 
 const UNWRITABLE =
   'To add and change cameras here, start the console with STREAMS_FILE, the list of the streams.';
@@ -9,7 +9,7 @@ const UNWRITABLE =
 const TEST_MS = 20_000;
 
 /** The cameras of the list of streams and their states: add, change, disable, remove. @returns ends the view */
-export function camerasView(root: HTMLElement, live: LiveFeed): () => void {
+export function camerasView(root: HTMLElement, { live }: Opened): () => void {
   const status = h('p', { role: 'status' });
   const columns = ['Camera', 'State', 'Address', 'Frames a second', ''];
   const { table, body } = tableOf(columns, { className: 'wrap stack', hidden: true });

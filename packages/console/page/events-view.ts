@@ -4,6 +4,7 @@ import { annotatedUrl, clipElement, clipUrl, sentence } from './events-panel.ts'
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { timeOf } from './format.ts';
 import { openLarge } from './frame-dialog.ts';
+import type { Opened } from './live.ts';
 import { restingImage, storedImage } from './picture.ts';
 import { virtualList } from './virtual-list.ts';
 
@@ -27,7 +28,7 @@ interface Place {
 }
 
 /** The events of all streams, to be reviewed. @param asked the filters in the address. @returns ends the view */
-export function eventsView(root: HTMLElement, asked: URLSearchParams): () => void {
+export function eventsView(root: HTMLElement, { query: asked }: Opened): () => void {
   const status = h('p', { role: 'status', className: 'dim' });
   const fresh = h('button', { type: 'button', hidden: true });
   const query = queryOf(asked, 'stream', 'class', 'type', 'zone', 'reviewed');

@@ -2,6 +2,7 @@ import type { FailedBulk, FailedBulkResult, FailedEntry, FailedPage } from '../s
 import { API, button, getJson, h, sendJson, setText, tableOf } from './dom.ts';
 import { addressForm, fieldsOf } from './form.ts';
 import { timeOf } from './format.ts';
+import type { Opened } from './live.ts';
 
 const RETRY_MS = 3_000;
 /** Longest wait for a change of many records, milliseconds. */
@@ -13,7 +14,7 @@ const FILTERS = ['stage', 'stream', 'code'] as const;
  * @param asked filters in the address: stage, stream, code
  * @returns ends the view
  */
-export function failedView(root: HTMLElement, asked: URLSearchParams): () => void {
+export function failedView(root: HTMLElement, { query: asked }: Opened): () => void {
   const status = h('p', { role: 'status', className: 'dim' });
   const columns = ['Stage', 'Stream', 'Kind', 'Record', 'Reason', 'Since', ''];
   const { table, body } = tableOf(columns, { className: 'wrap stack', hidden: true });

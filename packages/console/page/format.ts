@@ -48,3 +48,8 @@ export function rate(value: number | null): string {
   if (value === null) return '-';
   return value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString('en');
 }
+
+/** The address without the frame or event that is shown large: that part does not change the view. */
+export function viewOf(hash: string): string {
+  return hash.replace(/[?&](frame|event)=[^&]*/, '');
+}

@@ -1,14 +1,9 @@
 import type { FrameFacts } from '../src/api.ts';
 import { button, getJson, h, streamPath } from './dom.ts';
-import { summary } from './format.ts';
+import { summary, viewOf } from './format.ts';
 import { frameId, frameUrl, storedImage } from './picture.ts';
 import { storedBoxes } from './stored-boxes.ts';
 import { frameLinks } from './stream-view.ts';
-
-/** The address without the frame or event that is shown large: that part does not change the view. */
-export function viewOf(hash: string): string {
-  return hash.replace(/[?&](frame|event)=[^&]*/, '');
-}
 
 /** A large view of one of several items. */
 export interface Large<Item> {

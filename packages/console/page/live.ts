@@ -14,6 +14,17 @@ interface LiveStream {
   playout: Playout;
 }
 
+/** Shows one view of the page in `root`. @returns ends the view */
+export type View = (root: HTMLElement, opened: Opened) => (() => void) | undefined;
+
+/** What a view may need: the live messages, and what its address names. */
+export interface Opened {
+  live: LiveFeed;
+  /** Empty where the address names none. */
+  stream: string;
+  query: URLSearchParams;
+}
+
 /** The server's live messages. It is closed while the page is hidden, so that a forgotten tab costs nothing. */
 export class LiveFeed extends EventTarget {
   readonly streams = new Map<string, LiveStream>();

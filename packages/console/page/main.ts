@@ -1,16 +1,8 @@
 import type { Session } from '../src/api.ts';
-import { camerasView } from './cameras-view.ts';
 import { API, DEADLINE_MS, getJson, h, noteOutages, setText } from './dom.ts';
-import { eventsView } from './events-view.ts';
-import { failedView } from './failed-view.ts';
-import { flowView } from './flow-view.ts';
-import { clock } from './format.ts';
-import { viewOf } from './frame-dialog.ts';
+import { clock, viewOf } from './format.ts';
 import { outagesOf } from './health.ts';
-import { LiveFeed } from './live.ts';
-import { searchView } from './search-view.ts';
-import { streamView } from './stream-view.ts';
-import { timelineView } from './timeline-view.ts';
+import { LiveFeed, type View } from './live.ts';
 import { wallView } from './wall-view.ts';
 
 const live = new LiveFeed();
@@ -25,24 +17,32 @@ function byId(id: string): HTMLElement {
   return element;
 }
 
-/** Shows the view that the address names: `#/`, `#/stream/<id>`, `#/cameras`, `#/flow`, `#/search?...`,
- * `#/events?...`, `#/timeline?...`, `#/failed`. */
-function route(): void {
-  const [path = '', query = ''] = location.hash.slice(1).split('?');
-  const [, name = '', id = ''] = path.split('/');
-  shown = viewOf(location.hash);
+/** The views by the first part of their address: `#/`, `#/stream/<id>`, `#/search?...`. Each loads its own code. */
+const VIEWS = new Map<string, () => Promise<View>>([
+  ['', async () => wallView],
+  ['stream', async () => (await import('./stream-view.ts')).streamView],
+  ['cameras', async () => (await import('./cameras-view.ts')).camerasView],
+  ['flow', async () => (await import('./flow-view.ts')).flowView],
+  ['search', async () => (await import('./search-view.ts')).searchView],
+  ['events', async () => (await import('./events-view.ts')).eventsView],
+  ['timeline', async () => (await import('./timeline-view.ts')).timelineView],
+  ['failed', async () => (await import('./failed-view.ts')).failedView],
+]);
+/** How much later the code of the other views is fetched, milliseconds: the first pictures do not wait for it. */
+const REST_MS = 5_000;
+
+async function route(): Promise<void> {
+  const [path = '', text = ''] = location.hash.slice(1).split('?');
+  const [first, name = '', id = ''] = path.split('/');
+  const address = viewOf(location.hash);
+  shown = address;
+  const [stream, query] = [decoded(id) ?? '', new URLSearchParams(text)];
+  const load = first === '' && (name !== 'stream' || stream) ? VIEWS.get(name) : undefined;
+  const view = load ? await load().catch(() => unreachable) : nowhere;
+  if (address !== shown) return;
   endView?.();
   content.replaceChildren();
-  const stream = name === 'stream' ? decoded(id) : undefined;
-  if (stream) endView = streamView(content, live, stream);
-  else if (name === 'cameras') endView = camerasView(content, live);
-  else if (name === 'flow') endView = flowView(content, live);
-  else if (name === 'search') endView = searchView(content, new URLSearchParams(query));
-  else if (name === 'events') endView = eventsView(content, new URLSearchParams(query));
-  else if (name === 'timeline') endView = timelineView(content, new URLSearchParams(query));
-  else if (name === 'failed') endView = failedView(content, new URLSearchParams(query));
-  else if (path === '' || path === '/') endView = wallView(content, live);
-  else endView = nowhere(content);
+  endView = view(content, { live, stream, query });
   document.title = `${content.querySelector('h1')?.textContent ?? ''} - Video pipeline`;
   for (const link of document.querySelectorAll('nav a')) {
     const isCurrent = link.getAttribute('href') === `#/${name}`;
@@ -65,6 +65,11 @@ function nowhere(root: HTMLElement): undefined {
     h('h1', {}, 'Not found'),
     h('p', {}, 'There is nothing at this address. ', h('a', { href: '#/' }, 'All streams')),
   );
+}
+
+/** A browser may not ask again for code that it could not load. */
+function unreachable(root: HTMLElement): undefined {
+  root.append(h('h1', {}, 'Not loaded'), h('p', {}, "The console's server did not answer: reload the page."));
 }
 
 /** Shows which parts can't be reached, since when, and how many records failed. */
@@ -120,3 +125,6 @@ addEventListener('hashchange', ({ isTrusted }) => {
   scrollTo(0, 0);
 });
 route();
+setTimeout(() => {
+  for (const load of VIEWS.values()) load().catch(() => {});
+}, REST_MS);

@@ -5,14 +5,14 @@ import { button, h, repeat, setText, tableOf } from './dom.ts';
 import { eventsPanel } from './events-panel.ts';
 import { filterPanel } from './filter-panel.ts';
 import { duration, rate, timeOf } from './format.ts';
-import { type LiveFeed, streamState } from './live.ts';
+import { type Opened, streamState } from './live.ts';
 import { frameId, frameUrl, Picture } from './picture.ts';
 import { createPlayer } from './player.ts';
 import { scenePanel } from './scene-panel.ts';
 import { timelinePanel } from './timeline-panel.ts';
 
 /** One stream, live or frame by frame. @returns ends the view */
-export function streamView(root: HTMLElement, live: LiveFeed, streamId: string): () => void {
+export function streamView(root: HTMLElement, { live, stream: streamId }: Opened): () => void {
   const filter: BoxFilter & { hidden: Set<string> } = { ...SHOW_ALL, hidden: new Set() };
   const canvas = h('canvas', {
     className: 'screen',

@@ -2,13 +2,16 @@ import type { FrameFacts, LiveFrame } from '../src/api.ts';
 import { SHOW_ALL } from './boxes.ts';
 import { getJson, h, setText, streamPath } from './dom.ts';
 import { dateTime, duration, rate, summary } from './format.ts';
-import { type LiveFeed, streamState } from './live.ts';
+import { type LiveFeed, type Opened, streamState } from './live.ts';
 import { frameUrl, onMissing, Picture } from './picture.ts';
+
+/** A stream that sends shows its first live picture within this time. A stored picture is searched only then, milliseconds. */
+const LIVE_WITHIN_MS = 3_000;
 
 type Tile = ReturnType<typeof createTile>;
 
 /** All streams, side by side. @returns ends the view */
-export function wallView(root: HTMLElement, live: LiveFeed): () => void {
+export function wallView(root: HTMLElement, { live }: Opened): () => void {
   const grid = h('ul', { className: 'grid' });
   const empty = h('p', { className: 'empty' }, 'No stream yet: waiting for the first frame with detections.');
   const forgotten = h('p', { className: 'dim', hidden: true });
@@ -43,8 +46,8 @@ export function wallView(root: HTMLElement, live: LiveFeed): () => void {
   };
   const play = () => {
     for (const [streamId, tile] of tiles) {
-      const due = live.streams.get(streamId)?.playout.due(Date.now());
-      if (due && onScreen.has(tile.item)) tile.picture.show(due);
+      const due = onScreen.has(tile.item) && live.streams.get(streamId)?.playout.due(Date.now());
+      if (due) tile.picture.show(due);
     }
     frameRequest = requestAnimationFrame(play);
   };
@@ -102,12 +105,13 @@ function createTile(streamId: string, frame: LiveFrame | undefined) {
   const picture = new Picture(canvas, () => SHOW_ALL, true);
   const tile = { item: h('li', {}, link), picture, stored, name, state, fps, age, seen };
   if (frame) tile.picture.show(frame);
-  else showStored(tile, streamId);
+  else setTimeout(() => showStored(tile, streamId), LIVE_WITHIN_MS);
   return tile;
 }
 
 /** Shows the last stored frame of a stream that does not send now. */
-async function showStored({ picture, stored, age }: Tile, streamId: string): Promise<void> {
+async function showStored({ item, picture, stored, age }: Tile, streamId: string): Promise<void> {
+  if (picture.frame || !item.isConnected) return;
   try {
     const frame = await getJson<FrameFacts>(`${streamPath(streamId)}/last`);
     if (picture.frame) return;

@@ -65,8 +65,9 @@ export class Events {
     });
     response.on('close', () => this.#clients.delete(client));
     write(client, 'health', JSON.stringify(this.#health()));
-    sendStreams(client, JSON.stringify(this.#streams()));
+    // Before the list of streams: so a tile is made with its first picture.
     flush(client);
+    sendStreams(client, JSON.stringify(this.#streams()));
   }
 
   close(): void {
