@@ -67,6 +67,18 @@ export function cpuMs(pid: number): number | undefined {
   }
 }
 
+/** CPU milliseconds of a process and of all that it started and that still run. Linux only. */
+export function treeCpuMs(pid = 0): number {
+  let children = '';
+  try {
+    children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  } catch {
+    // It has just ended.
+  }
+  const started = children.split(' ').filter(Boolean).map(Number);
+  return started.reduce((sum, child) => sum + treeCpuMs(child), cpuMs(pid) ?? 0);
+}
+
 /** Meters the CPU time of processes from now on, those that end meanwhile included. Linux only. */
 export function meterCpu(processes: readonly { name: string; pid: number }[]) {
   const before = new Map(processes.map(({ name, pid }) => [name, cpuMs(pid) ?? 0]));

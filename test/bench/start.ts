@@ -1,6 +1,6 @@
 // How long a newcomer waits for the first picture: `npm run bench:start -- --help`. Times count from `npm start` on an empty data
-// folder, with what is fetched once in the cache or, with --cold, fetched too; the page is opened in real Chromium as soon as
-// its address is known.
+// folder, with what is fetched once in the cache or, with --cold, fetched too. Each checkout starts without a browser, and with
+// the page opened in real Chromium as soon as its address is known.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
@@ -12,6 +12,7 @@ import type { State } from '../../packages/local/src/session.ts';
 import { supervisorOf } from '../../packages/local/src/supervisor/processes.ts';
 import { launchChromium } from '../e2e/chromium.ts';
 import { npmScript, positiveInteger } from './options.ts';
+import { median, treeCpuMs } from './processes.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 /** As a person has it: without what npm told this script. */
@@ -33,10 +34,15 @@ const {
 const checkouts = beside ? [beside, ROOT] : [ROOT];
 const browser = await launchChromium();
 if (!cold) for (const checkout of checkouts) await warm(checkout);
-const runs = [];
-for (let run = 0; run < count; run++) for (const checkout of checkouts) runs.push(await measure(checkout));
+const runs: Awaited<ReturnType<typeof measure>>[] = [];
+for (let run = 0; run < count; run++)
+  for (const opened of [false, true])
+    for (const checkout of checkouts) runs.push(await measure(checkout, opened));
 await browser.close();
 console.table(runs);
+console.log('first frame stored, median, s');
+for (const [of, those] of Object.entries(Object.groupBy(runs, (run) => `${run.checkout}, ${run.browser}`)))
+  console.log(`${of}: ${median(those?.map((run) => run['first frame stored, s']) ?? [])}`);
 
 /** Resolves once a picture lies there: the state tells it up to a second later. */
 async function firstPicture(folder: string): Promise<void> {
@@ -68,6 +74,7 @@ async function start(checkout: string) {
     stdio: 'ignore',
   });
   return {
+    npm,
     dataDir,
     async stop() {
       npm.kill('SIGTERM');
@@ -78,36 +85,43 @@ async function start(checkout: string) {
   };
 }
 
-async function measure(checkout: string) {
+async function measure(checkout: string, isOpened: boolean) {
   const began = performance.now();
   const seconds = () => Number(((performance.now() - began) / 1000).toFixed(1));
-  const { dataDir, stop } = await start(checkout);
+  const { npm, dataDir, stop } = await start(checkout);
+  // From the start on: the first frame may be stored before the page is there.
+  const stored = firstPicture(join(dataDir, 's3')).then(() => ({
+    'first frame stored, s': seconds(),
+    'CPU of all processes until then, s': Math.round(treeCpuMs(npm.pid) / 100) / 10,
+  }));
   try {
-    const until = async (is: (state: State) => boolean) => {
-      for (; ; await sleep(50)) {
-        const state = await runningState(dataDir);
-        if (state && is(state)) return state;
-      }
-    };
-    const { endpoints } = await until(({ services }) => 'console' in services);
-    const consoleAnswers = seconds();
-    const page = await browser.newPage();
-    await page.goto(endpoints.console ?? '');
-    const paint = await page.evaluate(
-      () => performance.getEntriesByName('first-contentful-paint')[0]?.startTime,
-    );
-    const isAnnotated = firstPicture(endpoints.output).then(seconds);
-    await page.locator('canvas[data-frame]').first().waitFor({ timeout: 120_000 });
-    const livePicture = seconds();
-    await page.close();
-    return {
-      checkout,
-      'console answers, s': consoleAnswers,
-      'first paint, ms': Math.round(paint ?? Number.NaN),
-      'live picture in the browser, s': livePicture,
-      'annotated frame stored, s': await isAnnotated,
-    };
+    const page = isOpened ? await openPage(dataDir, seconds, stored) : {};
+    return { checkout, browser: isOpened ? 'with a browser' : 'without', ...page, ...(await stored) };
   } finally {
     await stop();
   }
+}
+
+/** Opens the page once its address is known, as a person does. It stays open until `over`. */
+async function openPage(dataDir: string, seconds: () => number, over: Promise<unknown>) {
+  let state: State | undefined;
+  while (!state || !('console' in state.services)) {
+    await sleep(50);
+    state = await runningState(dataDir);
+  }
+  const consoleAnswers = seconds();
+  const page = await browser.newPage();
+  await page.goto(state.endpoints.console ?? '');
+  const paint = await page.evaluate(
+    () => performance.getEntriesByName('first-contentful-paint')[0]?.startTime,
+  );
+  await page.locator('canvas[data-frame]').first().waitFor({ timeout: 120_000 });
+  const livePicture = seconds();
+  await over;
+  await page.close();
+  return {
+    'console answers, s': consoleAnswers,
+    'first paint, ms': Math.round(paint ?? Number.NaN),
+    'live picture in the browser, s': livePicture,
+  };
 }
