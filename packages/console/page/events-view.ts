@@ -97,8 +97,7 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
     const event = items[index];
     if (!event || place) return;
     // A reader at the top of the list wants to see new events, so no place is kept.
-    const kept: Place | undefined = index > 0 ? { event, index } : undefined;
-    history.replaceState({ ...history.state, place: kept }, '');
+    history.replaceState({ ...history.state, place: index > 0 ? { event, index } : undefined }, '');
   }
   /** Loads events until the reader's place is found. If its event is gone, the nearest one is used. */
   function findPlace(): void {
