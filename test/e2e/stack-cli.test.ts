@@ -85,6 +85,12 @@ describe('npm run local --', () => {
     expect(stderr).toContain(message);
   });
 
+  it('up names a folder that cannot be written, with the remedy', async () => {
+    const { code, stderr } = await local(['up', '--data-dir', '/proc/none']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^\/proc\/none can't be written \(.*\): choose another folder with --data-dir$/m);
+  });
+
   const up = () =>
     local(['up', ...data(), '--json', '--ports', 'auto', '--no-ingest'], { BATCH_TIMEOUT_SECONDS: '1' });
 

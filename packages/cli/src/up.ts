@@ -1,11 +1,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeFolder } from '@video-pipeline/assets/cache';
 import type { State } from '@video-pipeline/local';
-import { errorIn, ROOT, StartError, signalProcess, supervisorOf } from '@video-pipeline/local/place';
+import {
+  errorIn,
+  ROOT,
+  StartError,
+  signalProcess,
+  supervisorOf,
+  unwritable,
+} from '@video-pipeline/local/place';
 import type { Command } from 'commander';
 import { runningState, stackCommand, type Target } from './running.ts';
 
@@ -29,8 +36,11 @@ export function upCommand(): Command {
 
 async function start(dataDir: string, args: string[]): Promise<State> {
   const logFile = join(dataDir, 'logs', 'supervisor.log');
-  await makeFolder(join(dataDir, 'logs'));
-  const log = await open(logFile, 'w');
+  const log = await makeFolder(dirname(logFile))
+    .then(() => open(logFile, 'w'))
+    .catch((cause) => {
+      throw unwritable(dataDir, cause);
+    });
   const script = join(ROOT, 'packages/local/src/main.ts');
   const child = spawn(process.execPath, [...process.execArgv, script, '--data-dir', dataDir, ...args], {
     detached: true,

@@ -9,7 +9,7 @@ export { openBrowser } from './open.ts';
 export { fallbackCredentials, localCredentials, s3Environment } from './servers/credentials.ts';
 export { parseSources, type Source } from './sources.ts';
 export { errorIn } from './supervisor/log.ts';
-export { StartError, signalProcess, supervisorOf } from './supervisor/processes.ts';
+export { StartError, signalProcess, supervisorOf, unwritable } from './supervisor/processes.ts';
 
 /** The root of the repository: processes are started by their path in it. */
 export const ROOT = join(import.meta.dirname, '../../..');

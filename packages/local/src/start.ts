@@ -106,7 +106,7 @@ async function run(options: Options): Promise<void> {
   } catch (error) {
     throw await withDisk(error as Error, stackOptions.dataDir);
   } finally {
-    await rm(stateFile(stackOptions.dataDir), { force: true });
+    await rm(stateFile(stackOptions.dataDir), { force: true }).catch(() => {});
     await release();
   }
 }

@@ -19,6 +19,7 @@ const state: State = {
   services: {
     detect: { state: 'restarting', restarts: 1 },
     kafka: { state: 'running', pid: 2, restarts: 0 },
+    console: { state: 'running', pid: 3, restarts: 0 },
   },
   streams: {
     yard: {
@@ -52,9 +53,10 @@ describe('the table', () => {
     ]);
   });
 
-  it('names no console where there is none', () => {
+  it('names no console where there is none, or before it answers', () => {
     const { console: _, ...endpoints } = state.endpoints;
     expect(tableLines({ ...state, endpoints }, plain).join()).not.toContain('console');
+    expect(tableLines({ ...state, services: {} }, plain).join()).not.toContain('console');
   });
 
   it('names each part that does not answer, since when and why', () => {

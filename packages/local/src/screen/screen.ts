@@ -78,7 +78,7 @@ export function tableLines(state: State, paint: (style: Style, text: string) => 
     ...body,
     `${clock(seconds)}  ${lag}`,
     `frames: ${output}`,
-    ...(page ? [`console: ${page}`] : []),
+    ...(page && state.services.console ? [`console: ${page}`] : []),
     ...services.map(([name]) => paint('red', `${name} is down, starting it again`)),
     ...outageLines(state).map((line) => paint('red', line)),
     ...Object.entries(state.health).flatMap(([name, { note }]) =>

@@ -16,7 +16,11 @@ export class LogFile {
 
   write(line: string): void {
     if (this.#bytes >= MAX_BYTES) this.#rotate();
-    this.#bytes += writeSync(this.#fd, `${line}\n`);
+    try {
+      this.#bytes += writeSync(this.#fd, `${line}\n`);
+    } catch {
+      // A full disk: what a service says is lost, and the service goes on.
+    }
   }
 
   close(): void {

@@ -39,10 +39,16 @@ const NO_ROOM = 64 * 1024;
 
 /** An error with what a full disk under `folder` adds to it: servers on such a disk end without a word. */
 export async function withDisk(error: Error, folder: string): Promise<Error> {
-  const { bavail, bsize } = await statfs(folder);
-  if (bavail * bsize >= NO_ROOM) return error;
+  const disk = await statfs(folder).catch(() => undefined);
+  if (!disk || disk.bavail * disk.bsize >= NO_ROOM) return error;
   const remedy = 'make room there, or choose another folder with --data-dir';
   return new StartError(`${error.message}; the disk of ${folder} is full: ${remedy}`, { cause: error });
+}
+
+/** The error for a folder of a stack's data that can't be written. */
+export function unwritable(folder: string, cause: Error): StartError {
+  const remedy = 'choose another folder with --data-dir';
+  return new StartError(`${folder} can't be written (${cause.message}): ${remedy}`, { cause });
 }
 
 /** Resolves when `signal` aborts. */
@@ -162,22 +168,22 @@ export function supervisorOf(runDir: string): Promise<number | undefined> {
 export async function lock(runDir: string): Promise<() => Promise<void>> {
   const file = join(runDir, LOCK);
   const take = () => writeFile(file, String(process.pid), { flag: 'wx' });
-  const another = 'choose another folder with --data-dir';
   try {
     await makeFolder(runDir);
     await take().catch(async ({ code }) => {
       const owner = code === 'EEXIST' ? await ownerOf(file) : undefined;
       if (owner && owner !== process.pid) {
-        throw new StartError(`process ${owner} already runs on ${runDir}: stop it, or ${another}`);
+        throw new StartError(
+          `process ${owner} already runs on ${runDir}: stop it, or choose another folder with --data-dir`,
+        );
       }
       await rm(file, { force: true });
       await take();
     });
   } catch (cause) {
-    if (cause instanceof StartError) throw cause;
-    throw new StartError(`${runDir} can't be written (${(cause as Error).message}): ${another}`, { cause });
+    throw cause instanceof StartError ? cause : unwritable(runDir, cause as Error);
   }
-  return () => rm(file, { force: true });
+  return () => rm(file, { force: true }).catch(() => {});
 }
 
 /** Below the ports of outgoing connections: such a port could be taken before a server listens on it. */
