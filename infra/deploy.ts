@@ -23,7 +23,7 @@ program
   .option(
     '--stage <name>',
     'stage: production, staging, or a name of your own',
-    process.env.STAGE ?? process.env.USER ?? 'dev',
+    process.env.STAGE || process.env.USER || 'dev',
   )
   .addHelpText(
     'after',
@@ -47,7 +47,7 @@ program
   .action(checkStage);
 program
   .command('infra')
-  .description('deploy everything; SST builds the images that no variable names')
+  .description('deploy everything, with the images built last; SST builds those that were not')
   .action(deployAll);
 program.command('build').description('build the images and push them to ECR').action(build);
 program.command('k8s').description('deploy the Kubernetes objects alone').action(deployKubernetes);
@@ -63,7 +63,7 @@ program
   .action(deployCanary);
 program
   .command('status')
-  .description('print what runs: outputs, pods, mappings, the newest objects')
+  .description('print what runs: outputs, pods, mappings, the streams that have frames')
   .action(showStatus);
 
 try {
@@ -94,7 +94,7 @@ async function deployCanary(
   await runCanary(
     { stage: stageOf(stage()), image, minutes, share, shadow, bucket },
     {
-      aws: (...args) => read('aws', [...args, '--region', REGION]),
+      aws,
       deploy: deployStage,
       note: (line) => process.stderr.write(`${line}\n`),
       keep: (MODEL_IMAGE) => keepImages({ ...readJson<Images>(imagesFile()), MODEL_IMAGE }),
@@ -135,6 +135,11 @@ function read(command: string, args: string[], env: NodeJS.ProcessEnv = {}): str
   return start(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }, env);
 }
 
+/** Asks the AWS command line. @returns its answer, JSON unless it copies an object */
+function aws(...args: string[]): string {
+  return read('aws', [...args, '--region', REGION, '--output', 'json']);
+}
+
 function readJson<Value>(file: string): Partial<Value> {
   return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
 }
@@ -146,16 +151,15 @@ function outputsOf(): { stage?: string; bucket?: string; dashboard?: string } {
 }
 
 function checkStage(): void {
-  check(stageOf(stage()), REGION, (...args) =>
-    read('aws', [...args, '--region', REGION, '--output', 'json']),
-  );
+  check(stageOf(stage()), REGION, aws);
 }
 
 function build(): void {
-  const account = read('aws', ['sts', 'get-caller-identity', '--query', 'Account', '--output', 'text']);
-  const REGISTRY = `${account}.dkr.ecr.${REGION}.amazonaws.com`;
-  const password = read('aws', ['ecr', 'get-login-password', '--region', REGION]);
-  start('docker', ['login', '--username', 'AWS', '--password-stdin', REGISTRY], { input: password });
+  const [login] = JSON.parse(aws('ecr', 'get-authorization-token')).authorizationData;
+  // Its domain depends on the partition.
+  const REGISTRY = new URL(login.proxyEndpoint).host;
+  const [user = '', input] = Buffer.from(login.authorizationToken, 'base64').toString().split(':');
+  start('docker', ['login', '--username', user, '--password-stdin', REGISTRY], { input });
   const image = (name: string, dockerfile: string, platform: string) =>
     read('bash', ['infra/build-image.sh', `${name}-${stage()}`, dockerfile, platform], { REGISTRY }).replace(
       /^image=/,
@@ -184,8 +188,9 @@ function deployAll(): void {
 }
 
 function deployStage(variables: NodeJS.ProcessEnv = {}, options: string[] = []): void {
-  const images = { ...readJson<Images>(imagesFile()), ...given() };
-  run('npx', ['sst', 'deploy', '--stage', stage(), ...options], { ...images, ...variables });
+  const images = { ...readJson<Images>(imagesFile()), ...given(), ...variables };
+  for (const [name, image] of Object.entries(images)) process.stderr.write(`${name}=${image}\n`);
+  run('npx', ['sst', 'deploy', '--stage', stage(), ...options], images);
 }
 
 function deployKubernetes(): void {
@@ -213,21 +218,22 @@ function showStatus(): void {
   const outputs = outputsOf();
   console.log(outputs);
   const name = `video-pipeline-${stage()}`;
-  if (stageOf(stage()).inference.backend === 'eks') {
+  const { inference, settings } = stageOf(stage());
+  if (inference.backend === 'eks') {
+    const kinds = `pods,svc,hpa${inference.autoscaler === 'keda' ? ',scaledobject' : ''}`;
     run('aws', ['eks', 'update-kubeconfig', '--name', name, '--region', REGION]);
-    run('kubectl', ['get', 'pods,svc,hpa,scaledobject', '--namespace', 'video-pipeline']);
+    run('kubectl', ['get', kinds, '--namespace', 'video-pipeline']);
   }
-  const query = `EventSourceMappings[?contains(FunctionArn, '${name}')].[FunctionArn,State,LastProcessingResult]`;
-  run('aws', [
-    'lambda',
-    'list-event-source-mappings',
-    '--query',
-    query,
-    '--output',
-    'table',
-    '--region',
-    REGION,
-  ]);
+  const list = (call: string, query: string) =>
+    run('aws', [...call.split(' '), '--query', query, '--output', 'table', '--region', REGION]);
+  list(
+    'lambda list-event-source-mappings',
+    `EventSourceMappings[?contains(FunctionArn, ':${name}-')].[FunctionArn,State,LastProcessingResult]`,
+  );
+  // The folders alone: listing the objects would take hours where there are millions of them.
   if (outputs.bucket)
-    run('bash', ['-c', `aws s3 ls "s3://${outputs.bucket}/annotated/" --recursive | tail -5`]);
+    list(
+      `s3api list-objects-v2 --bucket ${outputs.bucket} --prefix ${settings.S3_PREFIX}/ --delimiter /`,
+      'CommonPrefixes[].Prefix',
+    );
 }

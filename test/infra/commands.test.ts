@@ -32,13 +32,14 @@ async function run(script: string, args: string[], env: NodeJS.ProcessEnv = {}) 
   return { stdout, calls: await lines(calls), regions: await lines(`${calls}.regions`) };
 }
 
-describe.each(['us-east-1', 'eu-west-1'])('in a fresh clone, in %s, npm run deploy', (region) => {
+describe.each(['us-east-1', 'cn-north-1'])('in a fresh clone, in %s, npm run deploy', (region) => {
   test('-- build makes the repositories, pushes both images, and keeps which they are', async () => {
     await rm(join(dir, '.sst'), { recursive: true, force: true });
     const { calls, regions } = await run('deploy.ts', ['build', '--stage', 'mine'], { AWS_REGION: region });
     const images = JSON.parse(await readFile(join(dir, '.sst/images-mine.json'), 'utf8'));
     // Of its own, or pushes for one stage would expire what another one runs.
-    const registry = `123456789012.dkr.ecr.${region}.amazonaws.com/video-pipeline`;
+    const domain = region === 'cn-north-1' ? 'amazonaws.com.cn' : 'amazonaws.com';
+    const registry = `123456789012.dkr.ecr.${region}.${domain}/video-pipeline`;
     expect(images).toEqual({
       MODEL_IMAGE: `${registry}/model-mine@sha256:abc`,
       INGEST_IMAGE: `${registry}/ingest-mine@sha256:abc`,
@@ -201,7 +202,6 @@ describe('npm run deploy', () => {
   test('-- full asks AWS for nothing that docs/iam does not allow', async () => {
     const { calls } = await run('deploy.ts', ['full', '--stage', 'staging']);
     const other: Record<string, string> = {
-      'ecr get-login-password': 'ecr:GetAuthorizationToken',
       'eks update-kubeconfig': 'eks:DescribeCluster',
     };
     const asked = calls.flatMap((call) => {
@@ -258,6 +258,17 @@ describe('npm run deploy', () => {
   test('-- status of a stage without EKS asks no cluster', async () => {
     const { calls } = await run('deploy.ts', ['status', '--stage', 'mine']);
     expect(calls).toEqual([expect.stringContaining('aws lambda list-event-source-mappings')]);
+  });
+
+  test('-- status lists no objects, of which there may be millions', async () => {
+    await mkdir(join(dir, '.sst'), { recursive: true });
+    await writeFile(join(dir, '.sst/outputs.json'), JSON.stringify({ stage: 'mine', bucket: 'store' }));
+    const { calls } = await run('deploy.ts', ['status', '--stage', 'mine'], { S3_PREFIX: 'pictures' });
+    expect(calls.at(-1)).toMatch(
+      /^aws s3api list-objects-v2 --bucket store --prefix pictures\/ --delimiter \/ /,
+    );
+    expect(calls.join()).not.toContain('--recursive');
+    await rm(join(dir, '.sst/outputs.json'));
   });
 
   test('-- build ends with an error where AWS lets nobody in, before anything is built', async () => {

@@ -11,7 +11,10 @@ echo "$(basename "$0") $AWS_REGION $AWS_DEFAULT_REGION" >> "$CALLS.regions"
 { printf '%s\\037' "$(basename "$0")" "$@" | tr '\\n' ' '; echo; } >> "$CALLS.words"
 case "$(basename "$0") $*" in
   "aws sts"*) test -z "$NO_AWS" && echo 123456789012 ;;
-  "aws ecr get-login-password"*) echo pass-of-the-registry ;;
+  "aws ecr get-authorization-token"*)
+    case "$AWS_REGION" in cn-*) domain=amazonaws.com.cn ;; *) domain=amazonaws.com ;; esac
+    test -z "$NO_AWS" && echo '{"authorizationData":[{"authorizationToken":"'$(printf AWS:pass-of-the-registry | base64)'",
+      "proxyEndpoint":"https://123456789012.dkr.ecr.'$AWS_REGION.$domain'"}]}' ;;
   "aws ecr describe-repositories"*) test -n "$HAS_REPOSITORIES" ;;
   "aws service-quotas get-service-quota"*) echo '{"Quota":{"Value":'\${QUOTA:-1000}'}}' ;;
   "aws ec2 describe-addresses"*) echo '{"Addresses":[{"Tags":[{"Key":"stage","Value":"production"}]},{}]}' ;;
