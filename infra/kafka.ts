@@ -1,13 +1,20 @@
+import { HOUR_MS } from '@video-pipeline/frame';
 import { STAGES, topicOf } from '@video-pipeline/stages';
+import { MAX_MESSAGE_BYTES } from '../packages/kafka/src/topics.ts';
 import { createLogGroup } from './logs.ts';
-import type { createNetwork } from './network.ts';
-import { acceptTunnel, connect, createGroup, type Group, reachAws, reachS3 } from './network.ts';
+import {
+  acceptTunnel,
+  connect,
+  createGroup,
+  type Group,
+  type Network,
+  reachAws,
+  reachS3,
+} from './network.ts';
 import { KAFKA_IAM_PORT } from './settings.ts';
 import type { Stage } from './stages.ts';
 import { kafkaVersionOf } from './versions.ts';
 
-/** Enough for a record batch of the 25 largest frames with their headers. */
-const MAX_MESSAGE_BYTES = 6 * 1024 * 1024;
 /** Used share of the brokers' volumes above which MSK enlarges them. */
 const STORAGE_TARGET_PERCENT = 60;
 
@@ -28,7 +35,7 @@ export interface KafkaCluster {
 }
 
 /** MSK, with IAM authentication over TLS only, and its topics. */
-export function createKafka(stage: Stage, network: ReturnType<typeof createNetwork>): KafkaCluster {
+export function createKafka(stage: Stage, network: Network): KafkaCluster {
   const group = createGroup(network.vpc, 'Kafka');
   // A mapping's pollers run in the cluster's subnets and group: they must reach the brokers, Lambda, STS and S3.
   connect(group, group, KAFKA_IAM_PORT);
@@ -40,7 +47,7 @@ export function createKafka(stage: Stage, network: ReturnType<typeof createNetwo
   return { ...cluster, group, topics: createTopics(stage, cluster.arn) };
 }
 
-function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>, group: Group) {
+function createCluster(stage: Stage, network: Network, group: Group) {
   const { kafka } = stage;
   const configuration = new aws.msk.Configuration('KafkaConfiguration', {
     // Without Kafka versions: an upgrade would have to replace the configuration under the same name.
@@ -114,7 +121,7 @@ function createTopics({ kafka, settings }: Stage, clusterArn: $util.Output<strin
           'max.message.bytes': String(MAX_MESSAGE_BYTES),
           // Brokers store batches uncompressed: so a batch is never larger for a mapping's pollers than this limit.
           'compression.type': 'uncompressed',
-          'retention.ms': String(kafka.retentionHours * 3_600_000),
+          'retention.ms': String(kafka.retentionHours * HOUR_MS),
           // Express brokers have their own value, two, and protect it.
           ...(kafka.kind === 'provisioned' && { 'min.insync.replicas': String(replicationFactor - 1) }),
         }),
@@ -127,7 +134,7 @@ interface KafkaAccess {
   read?: string[];
   groups?: string[];
   /** Topics and consumer groups whose offsets are read. */
-  watch?: { topics: string[]; groups: string[] } | undefined;
+  watch?: { topics?: string[]; groups: string[] } | undefined;
   /** Topics to produce to. */
   write?: string[];
   /** Whether the producer is idempotent. */
@@ -157,11 +164,11 @@ export function kafkaPermissions(
   ].filter(({ resources }) => resources.length > 0);
 }
 
-export function kafkaStatement(resources: $util.Output<string>[], ...actions: string[]) {
+function kafkaStatement(resources: $util.Output<string>[], ...actions: string[]) {
   return { actions: actions.map((action) => `kafka-cluster:${action}`), resources };
 }
 
 /** arn:...:cluster/name/uuid names the cluster; its topics are arn:...:topic/name/uuid/topic, its groups likewise. */
-export function kafkaArn(cluster: KafkaCluster, kind: 'topic' | 'group', name: string): $util.Output<string> {
+function kafkaArn(cluster: KafkaCluster, kind: 'topic' | 'group', name: string): $util.Output<string> {
   return cluster.arn.apply((arn) => `${arn.replace(':cluster/', `:${kind}/`)}/${name}`);
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { capturedAtOf } from '@video-pipeline/frame';
-import { connectKafka, type Kafka } from '@video-pipeline/kafka';
+import { connectKafka, type Kafka, MAX_MESSAGE_BYTES } from '@video-pipeline/kafka';
 import { readTopic } from '@video-pipeline/recovery';
 import type { FailedRecord } from '@video-pipeline/storage';
 import type { StreamStats } from '../../ingest-host/src/stats.ts';
@@ -17,7 +17,7 @@ const GOOD = ['cap12_edit', 'cap13_edit2', 'franck'];
 const BUCKET = 'video-pipeline-output';
 const TOPICS = ['video-frames', 'detections'];
 const RAW_TOPIC = [
-  { name: 'max.message.bytes', value: String(6 * 1024 * 1024) },
+  { name: 'max.message.bytes', value: String(MAX_MESSAGE_BYTES) },
   { name: 'compression.type', value: 'producer' },
 ];
 /** Kafka's number for a topic among what has a configuration. */

@@ -6,6 +6,7 @@ import {
   type ConsumerGroupJoinEvent,
   type EachBatchPayload,
   type Kafka,
+  MAX_EVENT_BYTES,
   noteFormerMember,
   refusalOf,
 } from '@video-pipeline/kafka';
@@ -13,11 +14,9 @@ import type { Logger } from '@video-pipeline/telemetry';
 import { type Batch, Batcher } from './batcher.ts';
 import { type DeliveryOptions, deliver } from './delivery.ts';
 
-/** The largest event that a Lambda invocation carries, bytes of JSON. */
-const MAX_PAYLOAD_BYTES = 6 * 1024 * 1024;
 /** Most bytes of an event besides its records: names, ARN, brokers. */
 const ENVELOPE_BYTES = 1024;
-const MAX_BYTES = MAX_PAYLOAD_BYTES - ENVELOPE_BYTES;
+const MAX_BYTES = MAX_EVENT_BYTES - ENVELOPE_BYTES;
 
 /** How long a stop waits for invocations that run, and then for the group to be left, milliseconds. */
 const STOP_WAIT_MS = 2_400;

@@ -9,7 +9,7 @@ export type {
 } from 'kafkajs';
 export * from './admin.ts';
 export * from './connect.ts';
-export { MAX_BATCH_BYTES, type Refusal, refusalOf } from './fetch/index.ts';
+export { MAX_BATCH_BYTES, MAX_EVENT_BYTES, type Refusal, refusalOf } from './fetch/index.ts';
 export * from './lag.ts';
 export { noteFormerMember } from './membership.ts';
 export * from './producer.ts';

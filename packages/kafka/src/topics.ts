@@ -6,8 +6,8 @@ interface TopicSpec {
   partitions: number;
 }
 
-/** Largest record batch, bytes. A send of 25 frames is one batch. */
-const MAX_MESSAGE_BYTES = 6 * 1024 * 1024;
+/** Largest record batch, bytes: enough for a send of the 25 largest frames with their headers, which is one batch. */
+export const MAX_MESSAGE_BYTES = 6 * 1024 * 1024;
 /** How long the brokers may take to elect leaders for new partitions, and how often they are asked, milliseconds. */
 const LEADERS_MS = 10_000;
 const ASK_MS = 100;

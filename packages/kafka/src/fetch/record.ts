@@ -27,8 +27,11 @@ export interface FetchedMessage {
   refusal?: Refusal;
 }
 
-/** Limit of a Lambda event. It has the value in base64, and headers as byte numbers of up to 4 characters each. */
-const MAX_EVENT_BYTES = 6 * 1024 * 1024;
+/**
+ * The largest event that a Lambda invocation carries, bytes of JSON. It has the value in base64, and headers as byte
+ * numbers of up to 4 characters each.
+ */
+export const MAX_EVENT_BYTES = 6 * 1024 * 1024;
 const MAX_HEADERS = 256;
 /** Most bytes that are kept of a refused record's key. */
 const MAX_KEY_BYTES = 128;
