@@ -1,5 +1,6 @@
 import { readCameras } from './cameras.ts';
 import { type Quota, quotasOf } from './quotas.ts';
+import { GPU_NODE } from './scaling.ts';
 import { deployment } from './settings.ts';
 import type { Stage } from './stages.ts';
 import { INSIGHTS, KUBERNETES_VERSION, kafkaVersionOf } from './versions.ts';
@@ -68,7 +69,7 @@ function shellProblems({ name, network, inference }: Stage): string[] {
 function gpuProblems({ inference }: Stage, region: string, ask: Ask): string[] {
   if (inference.backend !== 'eks') return [];
   const { families, capacity } = inference.gpu;
-  const types = families.map((family) => `${family}.xlarge`).join();
+  const types = families.map((family) => `${family}.${GPU_NODE.size}`).join();
   const offered = ask(
     'ec2',
     'describe-instance-type-offerings',

@@ -13,7 +13,7 @@ import {
   NAMESPACE,
   SERVICE,
 } from './kubernetes-object.ts';
-import { GPU_POD, horizontalPodAutoscaler, keda } from './scaling.ts';
+import { GPU_NODE, GPU_POD, horizontalPodAutoscaler, keda } from './scaling.ts';
 import { environmentOf, MODEL_VARIABLES } from './settings.ts';
 
 const selector = (name: string) => ({ 'app.kubernetes.io/name': name });
@@ -100,7 +100,8 @@ function nodePool(input: Manifests): KubernetesObject {
           nodeClassRef: { group: 'eks.amazonaws.com', kind: 'NodeClass', name: 'default' },
           requirements: [
             requirement('eks.amazonaws.com/instance-family', gpu.families),
-            requirement('eks.amazonaws.com/instance-gpu-count', ['1']),
+            // Larger ones have one GPU, too: they would cost more, and take more of the vCPU quota than is planned.
+            requirement('eks.amazonaws.com/instance-size', [GPU_NODE.size]),
             requirement('karpenter.sh/capacity-type', gpu.capacity),
             requirement('kubernetes.io/arch', ['amd64']),
           ],

@@ -4,13 +4,13 @@ import { deployment } from './settings.ts';
 import { CPU_TARGET } from './stages.ts';
 
 /**
- * vCPUs of a GPU node, an `xlarge`, and those of them that a pod can't have. EKS Auto Mode reserves 0.24 on a node with
+ * Size and vCPUs of a GPU node, and those of them that a pod can't have. EKS Auto Mode reserves 0.24 on a node with
  * 8 vCPUs, as one was described in public; no figure for 4 was found. Container Insights requests 0.25 for its agent,
  * 0.25 for DCGM's exporter and 0.05 for Fluent Bit.
  * @see https://github.com/aws-samples/appmod-blueprints/pull/235
  * @see https://github.com/aws-observability/helm-charts, values.yaml
  */
-export const GPU_NODE = { vcpus: 4, reserved: 0.24, agents: 0.55 };
+export const GPU_NODE = { size: 'xlarge', vcpus: 4, reserved: 0.24, agents: 0.55 };
 /**
  * Limits of a GPU pod. `vcpus` is what it requests, whole vCPUs: a pod that does not fit its node would get one twice as
  * large. `cpuMs` is the CPU time of a frame: decoding and scaling of 720p JPEGs (`npm run bench:pictures`), and 2 ms for

@@ -71,6 +71,12 @@ describe.each(VARIANTS)('the Kubernetes objects with %s', (_, change) => {
     for (const object of objects) expect(() => validate(object), object.kind).not.toThrow();
   });
 
+  test('take GPU nodes of one size, that of the quotas, the prices and the capacity', () => {
+    const pool = objects.find(({ kind }) => kind === 'NodePool') as any;
+    const size = { key: 'eks.amazonaws.com/instance-size', operator: 'In', values: ['xlarge'] };
+    expect(pool.spec.template.spec.requirements).toContainEqual(size);
+  });
+
   test('leave one autoscaler to own the deployment', () => {
     const scalers = objects.filter(({ kind }) => ['ScaledObject', 'HorizontalPodAutoscaler'].includes(kind));
     expect(scalers).toHaveLength(1);
