@@ -36,9 +36,9 @@ export default $config({
     const { createDevCommands } = await import('./infra/dev.ts');
 
     const stage = stageOf($app.stage);
-    const { DEPLOY_CIDRS, CAMERAS_FILE } = deployment();
+    const { CAMERAS_FILE } = deployment();
     const cameras = CAMERAS_FILE ? readCameras(CAMERAS_FILE) : [];
-    const network = createNetwork(stage, DEPLOY_CIDRS);
+    const network = createNetwork(stage, cameras);
     const kafka = createKafka(stage, network);
     const store = createStore(stage);
     const list = createStreamList(store, cameras);

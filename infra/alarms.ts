@@ -1,10 +1,11 @@
 import { groupOf, isWithin, STAGES, topicOf } from '@video-pipeline/stages';
 import type { MetricName, VariantName } from '@video-pipeline/telemetry';
+import type { Watched as Names } from './dashboard.ts';
 import { awsMetric, namespaceOf, ON_DEMAND_NODES, type Service } from './metrics.ts';
 import { title } from './settings.ts';
-import type { Stage } from './stages.ts';
 
-const MINUTE = 60;
+/** Period of each alarm, seconds. */
+export const ALARM_PERIOD = 60;
 /** A consumer group this far behind raises an alarm. */
 const MAX_SECONDS_BEHIND = 60;
 /** From capture to stored object, p95. Two batch windows of 5 s are part of it. */
@@ -33,19 +34,13 @@ export const RUNBOOKS = 'docs/runbooks.md';
 /** The heading of an alarm's runbook. The alarms of all cameras share it. */
 export const pageOf = ({ key }: Pick<Alarm, 'key'>) => key.split('-')[0] ?? key;
 
-interface Watched {
-  stage: Pick<Stage, 'name' | 'settings'>;
-  clusterName: string;
-  /** Names of the Lambda functions, by stage; empty for a stage that runs as tasks. */
-  functions: Record<string, string>;
+interface Watched extends Names {
   /** Name of the function that writes the tables. */
   compactor: string;
   /** S3 metric of the batches that Lambda gave up on. */
   lostBatches: { bucket: string; filter: string };
-  endpoint?: string | undefined;
   hasCanary?: boolean | undefined;
   fallsBack?: boolean | undefined;
-  page?: { loadBalancer: string; targetGroup: string } | undefined;
   streams: string[];
 }
 
@@ -221,6 +216,3 @@ function fromAws(...metric: Parameters<typeof awsMetric>) {
   for (let at = 0; at < pairs.length; at += 2) dimensions[pairs[at] ?? ''] = pairs[at + 1] ?? '';
   return { namespace, name, dimensions };
 }
-
-/** Period of each alarm, seconds. */
-export const ALARM_PERIOD = MINUTE;

@@ -3,6 +3,7 @@ import { parseStreamList } from '@video-pipeline/scene';
 import type { z } from 'zod';
 import { streamEntrySchema } from '../ingest-host/src/streams.ts';
 import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
+import type { Stage } from './stages.ts';
 
 /** One entry of the ingest host's STREAMS, checked as the ingest host and detect will. */
 export type Camera = z.output<typeof streamEntrySchema>;
@@ -14,13 +15,25 @@ interface Way {
 }
 
 /** The connections that ingest opens to a camera. */
-export function waysTo({ url, fallback = [], transport }: Camera): Way[] {
+function waysTo({ url, fallback = [], transport }: Camera): Way[] {
   return [url, ...fallback].map((one) => {
     const to = new URL(one);
     // RTSP in HTTP, as FFmpeg opens it.
     const port = transport === 'http' && to.port === '' ? 80 : portOf(to);
     return { protocol: to.protocol === 'srt:' ? 'udp' : 'tcp', port };
   });
+}
+
+/** Ports of cameras that are added later, beside those of the cameras' addresses. */
+const CAMERA_PORTS = [554, 8554];
+
+/** The connections that a stage's ingest may open: to its cameras' addresses alone. */
+export function waysToCameras({ ingest }: Stage, cameras: readonly Camera[]): (Way & { cidr: string })[] {
+  const later = CAMERA_PORTS.map((port): Way => ({ protocol: 'tcp', port }));
+  const ways = new Map(
+    [...later, ...cameras.flatMap(waysTo)].map((way) => [`${way.protocol}${way.port}`, way]),
+  );
+  return ingest.cameraCidrs.flatMap((cidr) => Array.from(ways.values(), (way) => ({ ...way, cidr })));
 }
 
 /** An address that a task can open a connection to: no file, and no port of its own that a camera sends to. */

@@ -1,5 +1,5 @@
 import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
-import { createLogGroup } from './logs.ts';
+import { createLambda } from './lambda.ts';
 import type { Stage } from './stages.ts';
 import { objects } from './storage.ts';
 
@@ -8,22 +8,16 @@ import { objects } from './storage.ts';
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions.html
  */
 export function createStopCanary(stage: Stage, store: sst.aws.Bucket): sst.aws.Function {
-  const logs = createLogGroup(stage, 'stop-canary');
-  return new sst.aws.Function('StopCanary', {
+  return createLambda({
+    stage,
+    part: 'stop-canary',
+    name: 'StopCanary',
     handler: 'functions/src/stop-canary.handler',
-    runtime: 'nodejs24.x',
-    architecture: 'arm64',
-    memory: '256 MB',
-    timeout: '30 seconds',
-    logging: { logGroup: logs.name, format: 'json' },
+    memoryMb: 256,
+    timeoutSeconds: 30,
     environment: { S3_BUCKET: store.name },
-    permissions: [
-      objects(store, 's3:PutObject', [CANARY_STOPPED_KEY]),
-      { actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [$interpolate`${logs.arn}:*`] },
-    ],
-    nodejs: { minify: true },
-    transform: { role: { managedPolicyArns: [] } },
-  });
+    permissions: [objects(store, 's3:PutObject', [CANARY_STOPPED_KEY])],
+  }).fn;
 }
 
 /** Allows one alarm to call the function. */

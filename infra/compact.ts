@@ -1,10 +1,11 @@
 import tablesPackage from '../packages/tables/package.json' with { type: 'json' };
 import { EVENTS, PART_NAMES } from '../packages/tables/src/schema.ts';
-import { createLogGroup } from './logs.ts';
+import { createLambda } from './lambda.ts';
 import { metricsEnvironment } from './metrics.ts';
-import { createGroup, type createNetwork, reachS3 } from './network.ts';
+import { createGroup, reachS3 } from './network.ts';
 import { environmentOf } from './settings.ts';
-import { COMPACTING, type Stage } from './stages.ts';
+import type { Parts } from './stage-function.ts';
+import { COMPACTING } from './stages.ts';
 import { objects } from './storage.ts';
 
 /** Most targets of an EventBridge rule. */
@@ -14,29 +15,22 @@ const SCHEDULE = 'cron(3 * * * ? *)';
 /** Together with the run's 14 minutes it is less than the hour until the next run. */
 const LONGEST_WAIT_SECONDS = 2_700;
 
-interface Parts {
-  stage: Stage;
-  network: ReturnType<typeof createNetwork>;
-  store: sst.aws.Bucket;
-}
-
 export type Compactor = ReturnType<typeof createCompactor>;
 
 /** The function that writes each past hour into the tables, with one call for each part of the hour. */
-export function createCompactor({ stage, network, store }: Parts) {
+export function createCompactor({ stage, network, store }: Pick<Parts, 'stage' | 'network' | 'store'>) {
   const group = createGroup(network.vpc, 'Compact');
   reachS3(network, group);
-  const logs = createLogGroup(stage, 'compact');
   const { ndjsonDays } = stage.store;
-  const fn = new sst.aws.Function('Compact', {
+  const { fn, logs } = createLambda({
+    stage,
+    part: 'compact',
+    within: { network, group },
     handler: 'packages/tables/src/lambda.handler',
-    runtime: 'nodejs24.x',
-    architecture: 'arm64',
     // DuckDB gets half of it. The text of an object is in memory while it is read.
-    memory: '3008 MB',
-    timeout: '14 minutes',
+    memoryMb: 3008,
+    timeoutSeconds: 840,
     storage: '4 GB',
-    logging: { logGroup: logs.name, format: 'json' },
     environment: {
       ...environmentOf(stage, ['LOG_LEVEL']),
       ...metricsEnvironment(stage),
@@ -47,28 +41,10 @@ export function createCompactor({ stage, network, store }: Parts) {
       objects(store, 's3:PutObject', ['tables/*']),
       objects(store, 's3:DeleteObject', ['late/*', ...(ndjsonDays ? ['detections/*'] : [])]),
       { actions: ['s3:ListBucket'], resources: [store.arn] },
-      // For Lambda's network interfaces in the VPC. AWS supports no narrower resource for these actions.
-      {
-        actions: [
-          'ec2:AssignPrivateIpAddresses',
-          'ec2:UnassignPrivateIpAddresses',
-          'ec2:CreateNetworkInterface',
-          'ec2:DeleteNetworkInterface',
-          'ec2:DescribeNetworkInterfaces',
-          'ec2:DescribeSubnets',
-        ],
-        resources: ['*'],
-      },
-      { actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [$interpolate`${logs.arn}:*`] },
     ],
     concurrency: { reserved: COMPACTING },
     // DuckDB's native code, 70 MB, is installed for the architecture of the function.
-    nodejs: {
-      install: { '@duckdb/node-api': tablesPackage.dependencies['@duckdb/node-api'] },
-      minify: true,
-    },
-    vpc: $dev ? undefined : { securityGroups: [group.id], privateSubnets: network.vpc.privateSubnets },
-    transform: { role: { managedPolicyArns: [] } },
+    install: { '@duckdb/node-api': tablesPackage.dependencies['@duckdb/node-api'] },
   });
   // The next hour's run repeats what failed. Two concurrent runs of a part would do its work twice: so a run that waits
   // for a free place is dropped before the next hour.

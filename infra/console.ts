@@ -1,16 +1,8 @@
 import { LOST_BATCHES } from '@video-pipeline/frame';
-import {
-  createCluster,
-  createSecret,
-  executionRole,
-  giveTmp,
-  harden,
-  refuseRollback,
-  taskRole,
-} from './ecs.ts';
+import { createCluster, createSecret, createService as createTasks } from './ecs.ts';
 import type { Functions } from './functions.ts';
 import { createImage } from './images.ts';
-import { type KafkaCluster, kafkaArn, kafkaPermissions, kafkaStatement } from './kafka.ts';
+import { kafkaPermissions } from './kafka.ts';
 import { logGroupName } from './logs.ts';
 import {
   ANYWHERE,
@@ -18,24 +10,19 @@ import {
   connect,
   connectOut,
   createGroup,
-  type createNetwork,
   type Group,
   HTTPS,
+  type Network,
   reachAws,
   reachS3,
 } from './network.ts';
 import { environmentOf, KAFKA_IAM_PORT } from './settings.ts';
-import { kafkaEnvironment } from './stage-function.ts';
+import { type Parts as Inputs, kafkaEnvironment } from './stage-function.ts';
 import type { Console, Stage } from './stages.ts';
-import { objects, type StreamList } from './storage.ts';
+import { objects } from './storage.ts';
 
-interface Parts {
-  stage: Stage;
-  network: ReturnType<typeof createNetwork>;
-  kafka: KafkaCluster;
-  store: sst.aws.Bucket;
+interface Parts extends Omit<Inputs, 'inference'> {
   functions: Functions;
-  list: StreamList;
 }
 
 /** TLS 1.2 with forward secrecy, or 1.3. */
@@ -86,12 +73,7 @@ export function createConsole(parts: Parts) {
 }
 
 /** The load balancer's security group: inbound from the stage's addresses only, outbound to the console and Cognito. */
-function createDoor(
-  { settings }: Stage,
-  network: Parts['network'],
-  { allowedCidrs }: Console,
-  group: Group,
-): Group {
+function createDoor({ settings }: Stage, network: Network, { allowedCidrs }: Console, group: Group): Group {
   if (allowedCidrs.some((cidr) => cidr.endsWith('/0'))) {
     throw new OpenConsoleError('console.allowedCidrs must name who may reach the console, not everyone');
   }
@@ -129,13 +111,15 @@ function createService(parts: ServiceParts): sst.aws.Service {
     if (name.startsWith('Console'))
       args.actions = $output(args.actions).apply((actions) => [refuse, ...actions]);
   });
-  const service = new sst.aws.Service('Console', {
+  return createTasks('Console', {
+    stage,
+    logs,
     wait: true,
     cluster: createCluster(network, group, {
       name: 'ConsoleCluster',
       loadBalancerSubnets: network.vpc.publicSubnets,
     }),
-    architecture: 'arm64',
+    spot: false,
     cpu: '0.5 vCPU',
     memory: '1 GB',
     image: createImage({
@@ -143,8 +127,10 @@ function createService(parts: ServiceParts): sst.aws.Service {
       dockerfile: 'packages/console/Dockerfile',
       platform: 'linux/arm64',
     }),
-    logging: { name: logs, retention: stage.logRetention },
     ssm: { CONSOLE_TOKEN: token.version },
+    secrets: [token.arn],
+    permissions: permissions(parts),
+    tmp: true,
     // Zones are shown, and changed where the list of cameras is kept.
     environment: {
       ...kafkaEnvironment(stage, kafka),
@@ -173,13 +159,6 @@ function createService(parts: ServiceParts): sst.aws.Service {
       health: { [forward]: { path: '/health', interval: '10 seconds', healthyThreshold: 2 } },
     },
     transform: {
-      taskRole: taskRole(permissions(parts)),
-      executionRole: executionRole(logs, [token.arn]),
-      taskDefinition: (args) => {
-        harden(args);
-        giveTmp(args);
-      },
-      service: { enableExecuteCommand: false },
       // SST's own security group allows everyone. It stays without rules, and ours replaces it.
       loadBalancerSecurityGroup: { ingress: [], egress: [] },
       loadBalancer: {
@@ -195,8 +174,6 @@ function createService(parts: ServiceParts): sst.aws.Service {
       },
     },
   });
-  refuseRollback('Console', service);
-  return service;
 }
 
 /** A user pool in which only an administrator creates users, each with a second factor. */
@@ -253,12 +230,9 @@ function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.F
       ],
       // The console's consumer groups have random suffixes.
       groups: [`${KAFKA_GROUP_ID}-console-*`],
+      watch: { groups: Object.values(functions).map(({ group }) => group) },
       write: [KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC],
     }),
-    kafkaStatement(
-      Object.values(functions).map(({ group }) => kafkaArn(kafka, 'group', group)),
-      'DescribeGroup',
-    ),
     objects(store, 's3:GetObject', [
       `${S3_PREFIX}/*`,
       'detections/*',

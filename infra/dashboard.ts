@@ -5,17 +5,21 @@ import { acrossStreams, awsMetric, type Service } from './metrics.ts';
 import { title } from './settings.ts';
 import type { Stage } from './stages.ts';
 
-/** Names of the resources whose metrics the dashboard shows. */
-export interface Names {
-  region: string;
+/** Names of the resources whose metrics alarms watch. */
+export interface Watched {
   stage: Pick<Stage, 'name' | 'settings'>;
   clusterName: string;
   /** Names of the Lambda functions, by stage; empty for a stage that runs as tasks. */
   functions: Record<string, string>;
-  eksCluster?: string | undefined;
   endpoint?: string | undefined;
   /** The console's load balancer, if the stage has one. */
   page?: { loadBalancer: string; targetGroup: string } | undefined;
+}
+
+/** Names of the resources whose metrics the dashboard shows. */
+interface Names extends Watched {
+  region: string;
+  eksCluster?: string | undefined;
 }
 
 type Line =
@@ -135,7 +139,7 @@ function placeRow(widgets: object[], row: number): object[] {
   }));
 }
 
-function graph({ region, stage }: Names, title: string, lines: Line[]): object {
+function graph({ region }: Names, title: string, lines: Line[]): object {
   return {
     type: 'metric',
     properties: {
@@ -147,8 +151,6 @@ function graph({ region, stage }: Names, title: string, lines: Line[]): object {
         'metric' in line ? withOptions(line) : [{ ...line, id: `e${index}` }],
       ),
       yAxis: { left: { min: 0 } },
-      annotations: { horizontal: [] },
-      liveData: stage.name !== 'production',
     },
   };
 }

@@ -1,16 +1,8 @@
-import type { KafkaCluster } from './kafka.ts';
 import { environmentOf, MODEL_VARIABLES } from './settings.ts';
-import { kafkaEnvironment } from './stage-function.ts';
-import type { Stage } from './stages.ts';
-
-interface Parts {
-  stage: Stage;
-  kafka: KafkaCluster;
-  store: sst.aws.Bucket;
-}
+import { kafkaEnvironment, type Parts } from './stage-function.ts';
 
 /** Commands that `sst dev` starts beside the live Lambda functions. The ingest service's own `dev` starts ingest. */
-export function createDevCommands({ stage, kafka, store }: Parts): void {
+export function createDevCommands({ stage, kafka, store }: Pick<Parts, 'stage' | 'kafka' | 'store'>): void {
   new sst.x.DevCommand('Model', {
     dev: { title: 'Model', command: 'npm run model', autostart: true },
     environment: environmentOf(stage, ['PORT', ...MODEL_VARIABLES]),

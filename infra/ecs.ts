@@ -1,8 +1,7 @@
 import { arnHere } from './arn.ts';
-import type { createNetwork, Group } from './network.ts';
+import type { Group, Network } from './network.ts';
+import { inline } from './roles.ts';
 import type { Stage } from './stages.ts';
-
-type Network = ReturnType<typeof createNetwork>;
 
 /** A cluster whose tasks run in private subnets and in one security group. */
 export function createCluster(
@@ -46,20 +45,65 @@ export function createSecret(
   return { arn: secret.arn, version: $interpolate`${secret.arn}:::${version.versionId}` };
 }
 
-/** Runs a task's containers with a read-only root file system and without Linux capabilities. */
-export function harden(args: aws.ecs.TaskDefinitionArgs): undefined {
-  changeContainers(args, ({ linuxParameters }) => ({
-    readonlyRootFilesystem: true,
-    linuxParameters: { ...linuxParameters, capabilities: { drop: ['ALL'] } },
-  }));
+interface ServiceSpec
+  extends Omit<sst.aws.ServiceArgs, 'architecture' | 'capacity' | 'logging' | 'transform'> {
+  stage: Stage;
+  /** Name of its log group. */
+  logs: string;
+  /** Whether it runs on spare capacity, which AWS may take away. */
+  spot: boolean;
+  /** Permissions of the task itself: only these. */
+  permissions?: sst.aws.FunctionPermissionArgs[];
+  /** ARNs of the secrets that ECS passes to the task. */
+  secrets?: $util.Output<string>[];
+  /** Whether its containers may write to `/tmp`. The image must declare it as a volume, or only root can. */
+  tmp?: boolean;
+  /** Changes what SST has no option for. */
+  changeTask?: (args: aws.ecs.TaskDefinitionArgs) => void;
+  changeService?: (args: aws.ecs.ServiceArgs, options: $util.CustomResourceOptions) => void;
+  transform?: Omit<NonNullable<sst.aws.ServiceArgs['transform']>, 'service' | 'taskDefinition'>;
 }
 
-function changeContainers(
-  args: aws.ecs.TaskDefinitionArgs,
-  change: (container: Record<string, any>) => Record<string, unknown>,
-): void {
+/**
+ * A service whose tasks have a read-only root file system, no Linux capabilities, and no shell from outside. A deploy
+ * fails if its tasks do not get healthy, unless nobody waits for them.
+ */
+export function createService(name: string, spec: ServiceSpec): sst.aws.Service {
+  const { stage, logs, spot, permissions = [], secrets = [], tmp, changeTask, changeService, ...args } = spec;
+  const service = new sst.aws.Service(name, {
+    ...args,
+    architecture: 'arm64',
+    capacity: spot ? 'spot' : undefined,
+    logging: { name: logs, retention: stage.logRetention },
+    transform: {
+      ...args.transform,
+      taskRole: { inlinePolicies: permissions.length > 0 ? [inline(permissions)] : [] },
+      executionRole: executionRole(logs, secrets),
+      taskDefinition: (task) => {
+        harden(task, tmp);
+        changeTask?.(task);
+      },
+      service: (service, options) => {
+        service.enableExecuteCommand = false;
+        changeService?.(service, options);
+      },
+    },
+  });
+  if (args.wait) refuseRollback(name, service);
+  return service;
+}
+
+function harden(args: aws.ecs.TaskDefinitionArgs, tmp = false): void {
+  if (tmp) args.volumes = [{ name: 'tmp' }];
   args.containerDefinitions = $output(args.containerDefinitions).apply((json) =>
-    JSON.stringify(JSON.parse(json).map((one: Record<string, any>) => ({ ...one, ...change(one) }))),
+    JSON.stringify(
+      JSON.parse(json).map((one: Record<string, any>) => ({
+        ...one,
+        readonlyRootFilesystem: true,
+        linuxParameters: { ...one.linuxParameters, capabilities: { drop: ['ALL'] } },
+        ...(tmp && { mountPoints: [{ sourceVolume: 'tmp', containerPath: '/tmp' }] }),
+      })),
+    ),
   );
 }
 
@@ -73,7 +117,7 @@ export class RolledBackError extends Error {
  * and the old tasks reach one.
  * @see https://github.com/hashicorp/terraform-provider-aws/issues/20858
  */
-export function refuseRollback(name: string, service: sst.aws.Service): void {
+function refuseRollback(name: string, service: sst.aws.Service): void {
   if ($dev) return;
   const { nodes } = service;
   $resolve([nodes.service.taskDefinition, nodes.taskDefinition.arn]).apply(([runs, wanted]) => {
@@ -84,19 +128,8 @@ export function refuseRollback(name: string, service: sst.aws.Service): void {
   });
 }
 
-/** Gives a task's containers a writable `/tmp`. The image must declare it as a volume, or only root can write to it. */
-export function giveTmp(args: aws.ecs.TaskDefinitionArgs): void {
-  args.volumes = [{ name: 'tmp' }];
-  changeContainers(args, () => ({ mountPoints: [{ sourceVolume: 'tmp', containerPath: '/tmp' }] }));
-}
-
-/** Permissions of a task itself: only these statements. */
-export function taskRole(statements: sst.aws.FunctionPermissionArgs[]) {
-  return { inlinePolicies: statements.length > 0 ? [inline(statements)] : [] };
-}
-
 /** Permissions of ECS to start a task. SST's own role allows every parameter, every secret and every log group. */
-export function executionRole(logs: string, secrets: $util.Output<string>[]) {
+function executionRole(logs: string, secrets: $util.Output<string>[]) {
   const statements = [
     // A registry token has no narrower resource.
     { actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
@@ -111,9 +144,4 @@ export function executionRole(logs: string, secrets: $util.Output<string>[]) {
     { actions: ['secretsmanager:GetSecretValue'], resources: secrets },
   ].filter(({ resources }) => resources.length > 0);
   return { managedPolicyArns: [], inlinePolicies: [inline(statements)] };
-}
-
-/** The only policy of a role. */
-export function inline(statements: unknown[]) {
-  return { name: 'inline', policy: aws.iam.getPolicyDocumentOutput({ statements: statements as any }).json };
 }

@@ -1,24 +1,22 @@
 import { policyOfAws } from './arn.ts';
 import type { InferenceTarget } from './inference-target.ts';
-import { type KafkaCluster, kafkaArn, kafkaStatement } from './kafka.ts';
+import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
 import { createKubeconfig } from './kubeconfig.ts';
 import { manifests, NODE_POOL } from './kubernetes.ts';
 import { applyAll } from './kubernetes-apply.ts';
 import { CANARY, NAMESPACE, SERVICE } from './kubernetes-object.ts';
 import { keepLogs } from './logs.ts';
-import { connect, createGroup, type createNetwork, reachAws } from './network.ts';
-import { rolePrefix } from './role-prefix.ts';
+import { connect, createGroup, type Network, reachAws } from './network.ts';
+import { createRole } from './roles.ts';
 import { canaryOf } from './scaling.ts';
 import { deployment, KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
 import { watchSpot } from './spot.ts';
+import type { Parts as Inputs } from './stage-function.ts';
 import type { Inference, Stage } from './stages.ts';
 import { INSIGHTS, KUBERNETES_VERSION } from './versions.ts';
 
-interface Parts {
-  stage: Stage;
+interface Parts extends Pick<Inputs, 'stage' | 'network' | 'kafka'> {
   inference: Extract<Inference, { backend: 'eks' }>;
-  network: ReturnType<typeof createNetwork>;
-  kafka: KafkaCluster;
   image: $util.Output<string>;
 }
 
@@ -72,24 +70,25 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
   };
 }
 
-function createCluster(stage: Stage, network: ReturnType<typeof createNetwork>) {
+function createCluster(stage: Stage, network: Network) {
   const { DEPLOY_CIDRS } = deployment();
   if (!DEPLOY_CIDRS) {
     throw new Error(
       `DEPLOY_CIDRS is not set: stage '${stage.name}' has a Kubernetes API, which must know who may call it`,
     );
   }
-  const clusterRole = createRole('InferenceClusterRole', 'eks.amazonaws.com', [
-    'AmazonEKSClusterPolicy',
-    'AmazonEKSComputePolicy',
-    'AmazonEKSBlockStoragePolicy',
-    'AmazonEKSLoadBalancingPolicy',
-    'AmazonEKSNetworkingPolicy',
-  ]);
-  const nodeRole = createRole('InferenceNodeRole', 'ec2.amazonaws.com', [
-    'AmazonEKSWorkerNodeMinimalPolicy',
-    'AmazonEC2ContainerRegistryPullOnly',
-  ]);
+  const clusterRole = createRole('InferenceClusterRole', 'eks.amazonaws.com', {
+    managed: [
+      'AmazonEKSClusterPolicy',
+      'AmazonEKSComputePolicy',
+      'AmazonEKSBlockStoragePolicy',
+      'AmazonEKSLoadBalancingPolicy',
+      'AmazonEKSNetworkingPolicy',
+    ],
+  });
+  const nodeRole = createRole('InferenceNodeRole', 'ec2.amazonaws.com', {
+    managed: ['AmazonEKSWorkerNodeMinimalPolicy', 'AmazonEC2ContainerRegistryPullOnly'],
+  });
   // The first writer of a log group would create it without a retention: so the groups are created before their
   // writers.
   const logs = keepLogs(stage, 'ControlPlaneLogs', `/aws/eks/${$app.name}-${$app.stage}/cluster`);
@@ -162,32 +161,14 @@ function letIn(cluster: aws.eks.Cluster): void {
   });
 }
 
-/** A role for an AWS service, with AWS's managed policies. */
-function createRole(name: string, service: string, policies: string[]): aws.iam.Role {
-  return new aws.iam.Role(name, {
-    namePrefix: rolePrefix(),
-    assumeRolePolicy: aws.iam.getPolicyDocumentOutput({
-      statements: [
-        {
-          // Auto Mode tags the sessions of the cluster's role.
-          actions:
-            service.startsWith('eks') || service.startsWith('pods')
-              ? ['sts:AssumeRole', 'sts:TagSession']
-              : ['sts:AssumeRole'],
-          principals: [{ type: 'Service', identifiers: [service] }],
-        },
-      ],
-    }).json,
-    managedPolicyArns: policies.map((policy) => policyOfAws('iam', policy)),
-  });
-}
-
 /** Container Insights: the pods' logs, and GPU, CPU and memory by pod. */
 function watch(stage: Stage, cluster: aws.eks.Cluster): aws.eks.Addon[] {
   const groups = INSIGHTS_GROUPS.map((group) =>
     keepLogs(stage, `Insights-${group}`, `/aws/containerinsights/${$app.name}-${$app.stage}/${group}`),
   );
-  const role = createRole('InferenceInsightsRole', 'pods.eks.amazonaws.com', ['CloudWatchAgentServerPolicy']);
+  const role = createRole('InferenceInsightsRole', 'pods.eks.amazonaws.com', {
+    managed: ['CloudWatchAgentServerPolicy'],
+  });
   const insights = new aws.eks.Addon(
     'InferenceInsights',
     {
@@ -211,17 +192,9 @@ function installKeda(
   kafka: KafkaCluster,
   provider: kubernetes.Provider,
 ) {
-  const role = new aws.iam.Role('KedaRole', {
-    namePrefix: rolePrefix(),
-    assumeRolePolicy: aws.iam.getPolicyDocumentOutput({
-      statements: [
-        {
-          actions: ['sts:AssumeRole', 'sts:TagSession'],
-          principals: [{ type: 'Service', identifiers: ['pods.eks.amazonaws.com'] }],
-        },
-      ],
-    }).json,
-    inlinePolicies: [{ name: 'lag', policy: lagPolicy(stage, kafka) }],
+  const { KAFKA_TOPIC, KAFKA_GROUP_ID } = stage.settings;
+  const role = createRole('KedaRole', 'pods.eks.amazonaws.com', {
+    statements: kafkaPermissions(kafka, { watch: { topics: [KAFKA_TOPIC], groups: [KAFKA_GROUP_ID] } }),
   });
   const identity = new aws.eks.PodIdentityAssociation('KedaIdentity', {
     clusterName: cluster.name,
@@ -243,14 +216,4 @@ function installKeda(
     },
     { provider, dependsOn: [identity] },
   );
-}
-
-function lagPolicy({ settings }: Stage, kafka: KafkaCluster): $util.Output<string> {
-  return aws.iam.getPolicyDocumentOutput({
-    statements: [
-      kafkaStatement([kafka.arn], 'Connect'),
-      kafkaStatement([kafkaArn(kafka, 'topic', settings.KAFKA_TOPIC)], 'DescribeTopic'),
-      kafkaStatement([kafkaArn(kafka, 'group', settings.KAFKA_GROUP_ID)], 'DescribeGroup'),
-    ],
-  }).json;
 }

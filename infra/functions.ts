@@ -3,7 +3,7 @@ import type { PipelineStage } from '@video-pipeline/stages';
 import functionsPackage from '../functions/package.json' with { type: 'json' };
 import picturePackage from '../packages/picture/package.json' with { type: 'json' };
 import type { KafkaCluster } from './kafka.ts';
-import { createLogGroup } from './logs.ts';
+import { createLambda } from './lambda.ts';
 import {
   type Environment,
   type Parts,
@@ -55,33 +55,24 @@ function installed(
 
 function createFunction(parts: Parts, spec: StageFunction) {
   const { stage, network, kafka, store } = parts;
-  const logs = createLogGroup(stage, spec.of.name);
-  const fn = new sst.aws.Function(spec.name, {
-    handler: spec.of.handler.replace(/\.ts$/, '.handler'),
-    runtime: 'nodejs24.x',
-    architecture: 'arm64',
-    memory: `${spec.size.memoryMb} MB`,
-    timeout: `${spec.size.timeoutSeconds} seconds`,
-    logging: { logGroup: logs.name, format: 'json' },
-    environment: spec.environment,
-    permissions: [
-      ...spec.permissions,
-      ...pollerPermissions(stage, kafka, store),
-      { actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [$interpolate`${logs.arn}:*`] },
-    ],
+  const { of, group, size, environment } = spec;
+  const created = createLambda({
+    ...size,
+    stage,
+    part: of.name,
+    within: { network, group },
+    handler: of.handler.replace(/\.ts$/, '.handler'),
+    environment,
+    permissions: [...spec.permissions, ...pollerPermissions(stage, kafka, store)],
     // Each partition has one batch at a time: more concurrency would be idle.
     concurrency: { reserved: stage.kafka.partitions },
-    nodejs: { install: installed(spec.of.lambda, stage.settings), minify: true },
-    // In `sst dev` the function only forwards its events to the developer's machine, over the public internet.
-    vpc: $dev ? undefined : { securityGroups: [spec.group.id], privateSubnets: network.vpc.privateSubnets },
-    // SST's managed policies allow every log group. The permissions above are enough.
-    transform: { role: { managedPolicyArns: [] } },
+    install: installed(of.lambda, stage.settings),
   });
-  createMapping(parts, spec, fn);
-  return { fn, logs };
+  createMapping(parts, spec, created.fn);
+  return created;
 }
 
-/** Permissions that the mapping's pollers, and Lambda for its network interfaces, use through the function's role. */
+/** Permissions that the mapping's pollers use through the function's role, beside those for network interfaces. */
 function pollerPermissions(stage: Stage, kafka: KafkaCluster, store: sst.aws.Bucket): Permissions {
   return [
     {
@@ -90,17 +81,7 @@ function pollerPermissions(stage: Stage, kafka: KafkaCluster, store: sst.aws.Buc
     },
     // AWS supports no narrower resource for these actions.
     {
-      actions: [
-        'kafka:GetBootstrapBrokers',
-        'ec2:AssignPrivateIpAddresses',
-        'ec2:UnassignPrivateIpAddresses',
-        'ec2:CreateNetworkInterface',
-        'ec2:DeleteNetworkInterface',
-        'ec2:DescribeNetworkInterfaces',
-        'ec2:DescribeSecurityGroups',
-        'ec2:DescribeSubnets',
-        'ec2:DescribeVpcs',
-      ],
+      actions: ['kafka:GetBootstrapBrokers', 'ec2:DescribeSecurityGroups', 'ec2:DescribeVpcs'],
       resources: ['*'],
     },
     ...(stage.functions.pollers ? [objects(store, 's3:PutObject', [`${LOST_BATCHES}/*`])] : []),

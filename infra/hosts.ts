@@ -1,7 +1,6 @@
 import { arnHere } from './arn.ts';
-import { inline } from './ecs.ts';
-import { createGroup, type createNetwork, type Group, reachAws, reachS3 } from './network.ts';
-import { rolePrefix } from './role-prefix.ts';
+import { createGroup, type Group, type Network, reachAws, reachS3 } from './network.ts';
+import { createRole, rolePrefix } from './roles.ts';
 import type { IngestHosts, Stage } from './stages.ts';
 
 /** Amazon Linux for ECS on Graviton: each new instance gets the newest image. */
@@ -20,7 +19,7 @@ export interface Hosts {
 /** The instances of one ECS cluster, in private subnets, without inbound rules. */
 export function createHosts(
   stage: Stage,
-  network: ReturnType<typeof createNetwork>,
+  network: Network,
   { instance, maxInstances }: IngestHosts,
   clusterName: string,
 ): Hosts {
@@ -112,28 +111,24 @@ function createAgentRole(clusterName: string): aws.iam.Role {
     actions: actions.map((action) => `ecs:${action}`),
     resources: [resource],
   });
-  return new aws.iam.Role('IngestHostsRole', {
-    namePrefix: rolePrefix(),
-    assumeRolePolicy: aws.iam.assumeRolePolicyForPrincipal({ Service: 'ec2.amazonaws.com' }),
-    inlinePolicies: [
-      inline([
-        ecs(
-          arnHere('ecs', `cluster/${clusterName}`),
-          'DeregisterContainerInstance',
-          'RegisterContainerInstance',
-          'SubmitAttachmentStateChanges',
-          'SubmitContainerStateChange',
-          'SubmitTaskStateChange',
-        ),
-        ecs(
-          arnHere('ecs', `container-instance/${clusterName}/*`),
-          'Poll',
-          'StartTelemetrySession',
-          'UpdateContainerInstancesState',
-        ),
-        // This action has no narrower resource.
-        ecs('*', 'DiscoverPollEndpoint'),
-      ]),
+  return createRole('IngestHostsRole', 'ec2.amazonaws.com', {
+    statements: [
+      ecs(
+        arnHere('ecs', `cluster/${clusterName}`),
+        'DeregisterContainerInstance',
+        'RegisterContainerInstance',
+        'SubmitAttachmentStateChanges',
+        'SubmitContainerStateChange',
+        'SubmitTaskStateChange',
+      ),
+      ecs(
+        arnHere('ecs', `container-instance/${clusterName}/*`),
+        'Poll',
+        'StartTelemetrySession',
+        'UpdateContainerInstancesState',
+      ),
+      // This action has no narrower resource.
+      ecs('*', 'DiscoverPollEndpoint'),
     ],
   });
 }

@@ -2,17 +2,13 @@ import { createEks } from './eks.ts';
 import { createImage } from './images.ts';
 import type { InferenceTarget } from './inference-target.ts';
 import type { KafkaCluster } from './kafka.ts';
-import type { createNetwork } from './network.ts';
+import type { Network } from './network.ts';
 import { createSageMaker } from './sagemaker.ts';
 import { deployment } from './settings.ts';
 import { modelDockerfile, type Stage } from './stages.ts';
 
 /** The stage's inference backend. In `sst dev` it is the model server on the developer's machine, without a GPU. */
-export function createInference(
-  stage: Stage,
-  network: ReturnType<typeof createNetwork>,
-  kafka: KafkaCluster,
-): InferenceTarget {
+export function createInference(stage: Stage, network: Network, kafka: KafkaCluster): InferenceTarget {
   if ($dev) {
     const url = `http://127.0.0.1:${stage.settings.PORT}`;
     return {

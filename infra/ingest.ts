@@ -1,50 +1,41 @@
 import { frameStagesOf, groupOf, topicOf } from '@video-pipeline/stages';
-import { type Camera, chunk, waysTo } from './cameras.ts';
-import { createCluster, createSecret, executionRole, harden, refuseRollback, taskRole } from './ecs.ts';
+import { type Camera, chunk, waysToCameras } from './cameras.ts';
+import { createCluster, createSecret, createService } from './ecs.ts';
 import { createHosts, type Hosts } from './hosts.ts';
 import { createImage } from './images.ts';
-import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
+import { kafkaPermissions } from './kafka.ts';
 import { logGroupName } from './logs.ts';
 import { metricsEnvironment } from './metrics.ts';
 import {
   connect,
   connectOut,
   createGroup,
-  type createNetwork,
   type Group,
   reachAws,
   reachCollector,
   reachS3,
 } from './network.ts';
 import { deployment, environmentOf, INGEST_VARIABLES, KAFKA_IAM_PORT } from './settings.ts';
-import { kafkaEnvironment, nearestRack } from './stage-function.ts';
+import { kafkaEnvironment, nearestRack, type Parts } from './stage-function.ts';
 import type { Stage } from './stages.ts';
 
 const CLUSTER = 'IngestCluster';
 const RTSP_PORT = 8554;
-/** Ports of cameras that are added later, beside those of the cameras' addresses. */
-const CAMERA_PORTS = [554, RTSP_PORT];
 const TEST_CAMERA: Camera = { id: 'test-camera', url: '' };
 
-interface Parts {
-  stage: Stage;
-  network: ReturnType<typeof createNetwork>;
-  kafka: KafkaCluster;
-}
+type Where = Pick<Parts, 'stage' | 'network' | 'kafka'>;
 
 /**
  * ECS services that read the cameras and publish their frames, with `streamsPerTask` cameras in each task.
  * @returns ids of the enabled streams, and the names of the log groups
  */
-export function createIngest(parts: Parts, cameras: Camera[]) {
+export function createIngest(parts: Where, cameras: Camera[]) {
   const { stage, network, kafka } = parts;
   const group = createGroup(network.vpc, 'Ingest');
   connect(group, kafka.group, KAFKA_IAM_PORT);
   reachCollector(stage, group);
-  for (const cidr of stage.ingest.cameraCidrs) {
-    for (const port of CAMERA_PORTS) connectOut(group, cidr, port);
-    for (const { port, protocol } of cameras.flatMap(waysTo)) connectOut(group, cidr, port, protocol);
-  }
+  for (const { cidr, port, protocol } of waysToCameras(stage, cameras))
+    connectOut(group, cidr, port, protocol);
 
   const clusterName = `${$app.name}-${$app.stage}-ingest`;
   const hosts =
@@ -89,7 +80,7 @@ function useCapacity({ provider }: Hosts): void {
   });
 }
 
-interface Task extends Parts {
+interface Task extends Where {
   name: string;
   cluster: sst.aws.Cluster;
   hosts: Hosts | undefined;
@@ -108,17 +99,18 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     value: list,
   });
   const thins = stage.settings.MAX_LATENCY_SECONDS > 0;
-  const service = new sst.aws.Service(name, {
+  createService(name, {
+    stage,
+    logs,
     cluster,
-    architecture: 'arm64',
     wait: true,
     cpu: stage.ingest.cpu,
     memory: stage.ingest.memory,
-    capacity: stage.ingest.capacity === 'spot' ? 'spot' : undefined,
+    spot: stage.ingest.capacity === 'spot',
     image: image ?? '',
-    logging: { name: logs, retention: stage.logRetention },
     // The ARN of the version, so that a changed list starts a new task.
     ssm: { STREAMS: secret.version },
+    secrets: [secret.arn],
     environment: {
       ...kafkaEnvironment(stage, kafka),
       ...nearestRack(stage),
@@ -130,32 +122,24 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     },
     health: { command: ['CMD', 'node', '-e', alive(stage.settings.HEALTH_PORT)], startPeriod: '60 seconds' },
     dev: { command: 'node ingest-host/src/main.ts' },
-    transform: {
-      taskRole: taskRole(
-        kafkaPermissions(kafka, {
-          write: [stage.settings.KAFKA_TOPIC],
-          idempotent: true,
-          watch: thins ? watchedStages(stage) : undefined,
-        }),
-      ),
-      executionRole: executionRole(logs, [secret.arn]),
-      taskDefinition: (args) => {
-        harden(args);
-        if (hosts) args.requiresCompatibilities = ['EC2'];
-      },
-      service: (args, options) => {
-        args.enableExecuteCommand = false;
-        // The old task ends before the new one starts: two tasks on one camera would publish each picture twice, and
-        // many cameras refuse a second session. Each camera gives no pictures for about a minute.
-        args.deploymentMinimumHealthyPercent = 0;
-        args.deploymentMaximumPercent = 100;
-        if (hosts) placeOn(hosts, args);
-        // The cluster with its capacity providers.
-        options.dependsOn = cluster;
-      },
+    permissions: kafkaPermissions(kafka, {
+      write: [stage.settings.KAFKA_TOPIC],
+      idempotent: true,
+      watch: thins ? watchedStages(stage) : undefined,
+    }),
+    changeTask: (args) => {
+      if (hosts) args.requiresCompatibilities = ['EC2'];
+    },
+    changeService: (args, options) => {
+      // The old task ends before the new one starts: two tasks on one camera would publish each picture twice, and
+      // many cameras refuse a second session. Each camera gives no pictures for about a minute.
+      args.deploymentMinimumHealthyPercent = 0;
+      args.deploymentMaximumPercent = 100;
+      if (hosts) placeOn(hosts, args);
+      // The cluster with its capacity providers.
+      options.dependsOn = cluster;
     },
   });
-  refuseRollback(name, service);
   return logs;
 }
 
@@ -180,32 +164,25 @@ const alive = (port: number) =>
   `fetch('http://127.0.0.1:${port}/health').then(() => process.exit(0), () => process.exit(1))`;
 
 /** A camera for tests: MediaMTX plays a clip in a loop. It gives frames before the first real camera is connected. */
-function createTestCamera({ stage, network }: Parts, cluster: sst.aws.Cluster, ingest: Group): Camera {
+function createTestCamera({ stage, network }: Where, cluster: sst.aws.Cluster, ingest: Group): Camera {
   const group = createGroup(network.vpc, 'TestCamera');
   connect(ingest, group, RTSP_PORT);
   reachAws(network, group);
   reachS3(network, group);
-  const logs = logGroupName('test-camera');
-  new sst.aws.Service('TestCamera', {
+  createService('TestCamera', {
+    stage,
+    logs: logGroupName('test-camera'),
     cluster,
-    architecture: 'arm64',
     cpu: '0.25 vCPU',
     memory: '0.5 GB',
-    capacity: 'spot',
+    spot: true,
     image: createImage({
       name: 'camera',
       dockerfile: 'infra/test-camera/Dockerfile',
       platform: 'linux/arm64',
     }),
-    logging: { name: logs, retention: stage.logRetention },
-    transform: {
-      taskRole: taskRole([]),
-      executionRole: executionRole(logs, []),
-      taskDefinition: harden,
-      service: (args) => {
-        args.enableExecuteCommand = false;
-        args.networkConfiguration = { subnets: network.vpc.privateSubnets, securityGroups: [group.id] };
-      },
+    changeService: (args) => {
+      args.networkConfiguration = { subnets: network.vpc.privateSubnets, securityGroups: [group.id] };
     },
   });
   // The name that SST registers in Cloud Map for a service.

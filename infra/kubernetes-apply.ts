@@ -27,31 +27,29 @@ const AFTER: Record<string, string[]> = {
 
 const asList = (value: $util.CustomResourceOptions['dependsOn']) => [value ?? []].flat() as $util.Resource[];
 
+/** Classes of Kubernetes' own kinds. Those of an extension have none. */
+const classes = (): Record<string, new (...args: any[]) => $util.CustomResource> => ({
+  Namespace: kubernetes.core.v1.Namespace,
+  ServiceAccount: kubernetes.core.v1.ServiceAccount,
+  ConfigMap: kubernetes.core.v1.ConfigMap,
+  Service: kubernetes.core.v1.Service,
+  Deployment: kubernetes.apps.v1.Deployment,
+  PodDisruptionBudget: kubernetes.policy.v1.PodDisruptionBudget,
+  NetworkPolicy: kubernetes.networking.v1.NetworkPolicy,
+  HorizontalPodAutoscaler: kubernetes.autoscaling.v2.HorizontalPodAutoscaler,
+});
+
+const OPTIONS: Record<string, $util.CustomResourceOptions> = {
+  Deployment: {
+    ignoreChanges: ['spec.replicas'],
+    customTimeouts: { create: `${ROLLOUT_SECONDS}s`, update: `${ROLLOUT_SECONDS}s` },
+  },
+  Service: { customTimeouts: { create: '20m' } },
+};
+
 function applyObject(object: KubernetesObject, options: $util.CustomResourceOptions): $util.CustomResource {
-  const name = `Kubernetes${object.kind}${object.metadata.name === SERVICE ? '' : `-${object.metadata.name}`}`;
-  const args = object as any;
-  switch (object.kind) {
-    case 'Namespace':
-      return new kubernetes.core.v1.Namespace(name, args, options);
-    case 'ServiceAccount':
-      return new kubernetes.core.v1.ServiceAccount(name, args, options);
-    case 'ConfigMap':
-      return new kubernetes.core.v1.ConfigMap(name, args, options);
-    case 'Deployment':
-      return new kubernetes.apps.v1.Deployment(name, args, {
-        ...options,
-        ignoreChanges: ['spec.replicas'],
-        customTimeouts: { create: `${ROLLOUT_SECONDS}s`, update: `${ROLLOUT_SECONDS}s` },
-      });
-    case 'Service':
-      return new kubernetes.core.v1.Service(name, args, { ...options, customTimeouts: { create: '20m' } });
-    case 'PodDisruptionBudget':
-      return new kubernetes.policy.v1.PodDisruptionBudget(name, args, options);
-    case 'NetworkPolicy':
-      return new kubernetes.networking.v1.NetworkPolicy(name, args, options);
-    case 'HorizontalPodAutoscaler':
-      return new kubernetes.autoscaling.v2.HorizontalPodAutoscaler(name, args, options);
-    default:
-      return new kubernetes.apiextensions.CustomResource(name, args, options);
-  }
+  const { kind, metadata } = object;
+  const name = `Kubernetes${kind}${metadata.name === SERVICE ? '' : `-${metadata.name}`}`;
+  const Class = classes()[kind] ?? kubernetes.apiextensions.CustomResource;
+  return new Class(name, object, { ...options, ...OPTIONS[kind] });
 }

@@ -1,4 +1,5 @@
 import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
+import { type Camera, waysToCameras } from './cameras.ts';
 import { endpointsOf } from './endpoints.ts';
 import { deployment, KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
 import type { Stage } from './stages.ts';
@@ -9,7 +10,7 @@ export interface Group {
   id: $util.Input<string>;
 }
 
-type Network = ReturnType<typeof createNetwork>;
+export type Network = ReturnType<typeof createNetwork>;
 
 export const HTTPS = 443;
 const SSH = 22;
@@ -22,14 +23,16 @@ const EVERY_PORT = { protocol: '-1', fromPort: 0, toPort: 0 };
 const REFUSED_ZONES = ['use1-az3', 'usw1-az2', 'cac1-az3'];
 
 /** VPC with private subnets, access to AWS's APIs, and security groups that start without rules. */
-export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
+export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   const { zones, nat, tunnel } = stage.network;
   const endpoints = endpointsOf(stage);
-  if (tunnel && !deployCidrs) {
+  const { DEPLOY_CIDRS } = deployment();
+  if (tunnel && !DEPLOY_CIDRS) {
     throw new Error(
       `DEPLOY_CIDRS is not set: stage '${stage.name}' has a tunnel, which must know who may use it`,
     );
   }
+  const ssh = tunnel ? [{ ...toPort(SSH, VPC_CIDR), cidrBlocks: DEPLOY_CIDRS }] : [];
   const vpc = new sst.aws.Vpc('Network', {
     az: zonesOf(zones),
     nat,
@@ -40,15 +43,15 @@ export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
       privateSubnet: (args) => tagSubnet(args, 'internal-elb'),
       publicSubnet: (args) => tagSubnet(args, 'elb'),
       natSecurityGroup: (args) => {
-        args.ingress = [
-          { ...EVERY_PORT, cidrBlocks: [VPC_CIDR] },
-          { protocol: 'tcp', fromPort: SSH, toPort: SSH, cidrBlocks: tunnel ? deployCidrs : [] },
-        ];
+        args.ingress = [{ ...EVERY_PORT, cidrBlocks: [VPC_CIDR] }, ...ssh];
         args.egress = [
           ...[...new Set([HTTPS, ...portsOutside(stage)])].map((port) => toPort(port, ANYWHERE)),
+          ...waysToCameras(stage, cameras).map(({ cidr, port, protocol }) => toPort(port, cidr, protocol)),
           toPort(KAFKA_IAM_PORT, VPC_CIDR),
         ];
       },
+      // Beside NAT gateways the bastion is an instance of its own, which SST would open to everyone.
+      bastionSecurityGroup: { ingress: ssh, egress: [toPort(KAFKA_IAM_PORT, VPC_CIDR)] },
     },
   });
   const region = aws.getRegionOutput().region;
@@ -63,8 +66,8 @@ export function createNetwork(stage: Stage, deployCidrs: string[] | undefined) {
   return { vpc, s3PrefixList: s3.prefixListId, endpointGroup };
 }
 
-const toPort = (port: number, cidr: string) => ({
-  protocol: 'tcp',
+const toPort = (port: number, cidr: string, protocol: 'tcp' | 'udp' = 'tcp') => ({
+  protocol,
   fromPort: port,
   toPort: port,
   cidrBlocks: [cidr],
@@ -195,7 +198,7 @@ export function reachAws(network: Network, from: Group): void {
   else connectOut(from, ANYWHERE, HTTPS);
 }
 
-/** Allows connections from a personal stage's bastion, for `sst tunnel`. Its outbound rules are those of the NAT. */
+/** Allows connections from the stage's bastion, for `sst tunnel`. */
 export function acceptTunnel(network: Network, stage: Stage, to: Group, port: number): void {
   if (!stage.network.tunnel) return;
   const bastion = network.vpc.nodes.bastionSecurityGroup.apply((group) => $output(group?.id ?? ''));

@@ -6,20 +6,14 @@ import type { Compactor } from './compact.ts';
 import type { createConsole } from './console.ts';
 import { dashboardBody } from './dashboard.ts';
 import type { Functions } from './functions.ts';
-import type { InferenceTarget } from './inference-target.ts';
 import type { createIngest } from './ingest.ts';
-import type { KafkaCluster } from './kafka.ts';
 import { deployment } from './settings.ts';
-import type { Stage } from './stages.ts';
+import type { Parts as Inputs } from './stage-function.ts';
 
-interface Parts {
-  stage: Stage;
-  kafka: KafkaCluster;
+interface Parts extends Pick<Inputs, 'stage' | 'kafka' | 'inference' | 'store'> {
   functions: Functions;
   compactor: Compactor;
   ingest: ReturnType<typeof createIngest>;
-  inference: InferenceTarget;
-  store: sst.aws.Bucket;
   page: ReturnType<typeof createConsole>;
 }
 

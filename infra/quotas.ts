@@ -19,7 +19,7 @@ export interface Quota {
 const TEST_CAMERA_VCPU = 0.25;
 /** Small nodes that Auto Mode starts for KEDA and the add-ons, with one that replaces another, and vCPUs of each. */
 const OTHER_NODES = { count: 3, vcpu: 2 };
-/** vCPUs of a NAT instance, a t4g.nano. */
+/** vCPUs of a NAT instance or bastion, a t4g.nano. */
 const NAT_VCPU = 2;
 /** Quotas of SageMaker's instances. */
 const ENDPOINT_CODES = { 'ml.g5.xlarge': 'L-1928E07B', 'ml.g6.xlarge': 'L-D470D954' };
@@ -43,7 +43,8 @@ export function quotasOf(stage: Stage, cameras: number): Quota[] {
   const hostsVcpu = ingest.capacity === 'ec2' ? ingest.maxInstances * HOST_SIZES[ingest.instance].vcpu : 0;
   const otherVcpu =
     (inference.backend === 'eks' ? OTHER_NODES.count * OTHER_NODES.vcpu : 0) +
-    (network.nat === 'ec2' ? network.zones * NAT_VCPU : 0) +
+    // Without NAT instances the bastion is an instance of its own.
+    (network.nat === 'ec2' ? network.zones : network.tunnel ? 1 : 0) * NAT_VCPU +
     hostsVcpu;
   const quotas: Quota[] = [
     { name: 'EC2-VPC Elastic IPs', service: 'ec2', code: 'L-0263D0A3', usual: 5, need: network.zones },

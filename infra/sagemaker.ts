@@ -1,17 +1,15 @@
 import { arnHere } from './arn.ts';
-import { inline } from './ecs.ts';
 import type { InferenceTarget } from './inference-target.ts';
-import { type createNetwork, reachAws } from './network.ts';
-import { rolePrefix } from './role-prefix.ts';
+import { reachAws } from './network.ts';
+import { createRole } from './roles.ts';
 import { environmentOf, MODEL_VARIABLES } from './settings.ts';
-import type { Inference, Stage } from './stages.ts';
+import type { Parts as Inputs } from './stage-function.ts';
+import type { Inference } from './stages.ts';
 
 type SageMaker = Exclude<Inference, { backend: 'eks' }>;
 
-interface Parts {
-  stage: Stage;
+interface Parts extends Pick<Inputs, 'stage' | 'network'> {
   inference: SageMaker;
-  network: ReturnType<typeof createNetwork>;
   image: $util.Output<string>;
 }
 
@@ -109,27 +107,23 @@ function scale(endpoint: aws.sagemaker.Endpoint, { min, max }: { min: number; ma
 }
 
 function createExecutionRole(): aws.iam.Role {
-  return new aws.iam.Role('InferenceRole', {
-    namePrefix: rolePrefix(),
-    assumeRolePolicy: aws.iam.assumeRolePolicyForPrincipal({ Service: 'sagemaker.amazonaws.com' }),
-    inlinePolicies: [
-      inline([
-        {
-          actions: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
-          resources: [arnHere('ecr', `repository/${$app.name}/*`)],
-        },
-        // A registry token and a metric have no narrower resource.
-        { actions: ['ecr:GetAuthorizationToken', 'cloudwatch:PutMetricData'], resources: ['*'] },
-        {
-          actions: [
-            'logs:CreateLogGroup',
-            'logs:CreateLogStream',
-            'logs:DescribeLogStreams',
-            'logs:PutLogEvents',
-          ],
-          resources: [arnHere('logs', 'log-group:/aws/sagemaker/Endpoints/*')],
-        },
-      ]),
+  return createRole('InferenceRole', 'sagemaker.amazonaws.com', {
+    statements: [
+      {
+        actions: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
+        resources: [arnHere('ecr', `repository/${$app.name}/*`)],
+      },
+      // A registry token and a metric have no narrower resource.
+      { actions: ['ecr:GetAuthorizationToken', 'cloudwatch:PutMetricData'], resources: ['*'] },
+      {
+        actions: [
+          'logs:CreateLogGroup',
+          'logs:CreateLogStream',
+          'logs:DescribeLogStreams',
+          'logs:PutLogEvents',
+        ],
+        resources: [arnHere('logs', 'log-group:/aws/sagemaker/Endpoints/*')],
+      },
     ],
   });
 }

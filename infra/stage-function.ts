@@ -10,8 +10,8 @@ import {
   connect,
   connectOut,
   createGroup,
-  type createNetwork,
   type Group,
+  type Network,
   reachAws,
   reachCollector,
   reachS3,
@@ -26,9 +26,10 @@ import { objects, type StreamList } from './storage.ts';
 export type Permissions = sst.aws.FunctionPermissionArgs[];
 export type Environment = Record<string, $util.Input<string>>;
 
+/** What the parts of a stage are made from. */
 export interface Parts {
   stage: Stage;
-  network: ReturnType<typeof createNetwork>;
+  network: Network;
   kafka: KafkaCluster;
   store: sst.aws.Bucket;
   inference: InferenceTarget;

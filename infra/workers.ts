@@ -1,6 +1,6 @@
 import { LOST_BATCHES } from '@video-pipeline/frame';
 import { POLLER } from '@video-pipeline/stages';
-import { createCluster, executionRole, giveTmp, harden, refuseRollback, taskRole } from './ecs.ts';
+import { createCluster, createService } from './ecs.ts';
 import { createImage } from './images.ts';
 import { logGroupName } from './logs.ts';
 import { connect, reachAws } from './network.ts';
@@ -23,38 +23,30 @@ export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Ou
   connect(group, kafka.group, KAFKA_IAM_PORT);
   reachAws(network, group);
   const logs = logGroupName(of.name);
-  const service = new sst.aws.Service(name, {
+  createService(name, {
+    stage,
+    logs,
     cluster: createCluster(network, group, { name: `${name}Cluster` }),
-    architecture: 'arm64',
     wait: true,
     cpu,
     memory,
-    capacity: capacity === 'spot' ? 'spot' : undefined,
+    spot: capacity === 'spot',
     scaling: { ...tasks, cpuUtilization: CPU_TARGET, memoryUtilization: false },
     image,
     command: command(parts, spec, Number.parseFloat(cpu)),
-    logging: { name: logs, retention: stage.logRetention },
     environment: {
       ...kafkaEnvironment(stage, kafka),
       ...nearestRack(stage),
       ...spec.environment,
       AWS_REGION: aws.getRegionOutput().region,
     },
-    transform: {
-      taskRole: taskRole([
-        ...spec.permissions,
-        objects(store, 's3:PutObject', [`${LOST_BATCHES}/*`, `failed/${POLLER}/*`]),
-        { actions: ['s3:ListBucket'], resources: [store.arn] },
-      ]),
-      executionRole: executionRole(logs, []),
-      taskDefinition: (args) => {
-        harden(args);
-        giveTmp(args);
-      },
-      service: { enableExecuteCommand: false },
-    },
+    permissions: [
+      ...spec.permissions,
+      objects(store, 's3:PutObject', [`${LOST_BATCHES}/*`, `failed/${POLLER}/*`]),
+      { actions: ['s3:ListBucket'], resources: [store.arn] },
+    ],
+    tmp: true,
   });
-  refuseRollback(name, service);
   return { logs: { name: logs } };
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { stageOf } from '../../infra/stages.ts';
-import { DEPLOY_CIDR, DEPLOYED, type Deployed, EVALUATIONS, graphOf, ofType } from './graphs.ts';
+import { DEPLOY_CIDR, DEPLOYED, type Deployed, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
 import type { Graph } from './offline/evaluate.ts';
 
 const EGRESS = 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule';
@@ -106,6 +106,8 @@ const PAIRS: Record<Deployed, string[]> = {
     'KafkaGroup -> EndpointsGroup:443',
     'KafkaGroup -> KafkaGroup:9098',
     'KafkaGroup -> S3:443',
+    // For `sst tunnel`: it reaches the brokers and nothing else.
+    'NetworkBastionSecurityGroup -> KafkaGroup:9098',
     'NotifyGroup -> EndpointsGroup:443',
     'NotifyGroup -> S3:443',
   ],
@@ -194,6 +196,32 @@ describe.each(DEPLOYED)('the network of %s', (deployed) => {
       );
     }
   });
+});
+
+/** Rules within a security group of SST's: whom it lets in, or out to where, and on which port. */
+async function rulesOf(deployed: Parameters<typeof graphOf>[0], name: string, side: 'ingress' | 'egress') {
+  const { inputs } = one(await graphOf(deployed), 'aws:ec2/securityGroup:SecurityGroup', name);
+  return inputs[side].map((rule: any) => `${rule.protocol} ${rule.cidrBlocks.join()} ${rule.fromPort}`);
+}
+
+test('a bastion of its own is reached by the deployer alone, and reaches the brokers alone', async () => {
+  expect(await rulesOf('hosted', 'NetworkBastionSecurityGroup', 'ingress')).toEqual([
+    `tcp ${DEPLOY_CIDR} 22`,
+  ]);
+  expect(await rulesOf('hosted', 'NetworkBastionSecurityGroup', 'egress')).toEqual(['tcp 10.0.0.0/16 9098']);
+});
+
+test('a NAT instance lets ingest out to the cameras, and without a tunnel nobody in', async () => {
+  expect(await rulesOf('thrifty', 'NetworkNatInstanceSecurityGroup', 'egress')).toEqual([
+    'tcp 0.0.0.0/0 443',
+    'tcp 10.64.0.0/10 554',
+    'tcp 10.64.0.0/10 8554',
+    'tcp 10.0.0.0/16 9098',
+  ]);
+  // AWS refuses a rule without an address.
+  expect(await rulesOf('thrifty', 'NetworkNatInstanceSecurityGroup', 'ingress')).toEqual([
+    '-1 10.0.0.0/16 0',
+  ]);
 });
 
 /** Every pair for which both sides have a rule: `from -> to:port`. */

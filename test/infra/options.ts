@@ -4,9 +4,10 @@ import { type Row, stageOf } from '../../infra/stages.ts';
 /** What no stage has as it stands and every stage can be given: each option once, in as few rows as hold them all. */
 const { name: _name, tags: _tags, settings: _settings, ...production } = stageOf('production');
 
-/** Express brokers, clips, NDJSON that expires, SageMaker on a GPU, ingest on EC2, the console on the web. */
+/** Express brokers, clips, NDJSON that expires, SageMaker on a GPU, ingest on EC2, the console on the web, a tunnel. */
 export const hosted: Row = {
   ...production,
+  network: { ...production.network, tunnel: true },
   kafka: {
     kind: 'express',
     instance: 'express.m7g.large',
@@ -21,7 +22,10 @@ export const hosted: Row = {
   console: { domain: 'cameras.example.com', allowedCidrs: ['203.0.113.0/24', '198.51.100.0/28'] },
 };
 
-/** Production with every option that docs/capacity.md counts as a saving, as the capacity model reckons with them. */
+/**
+ * Production with every option that docs/capacity.md counts as a saving, as the capacity model reckons with them, and NAT
+ * instances.
+ */
 const saving = ALL_SAVINGS.reduce((plan, name) => SAVINGS[name].apply(plan), {
   stage: stageOf('production'),
   partitionsPerCamera: 0,
@@ -29,6 +33,7 @@ const saving = ALL_SAVINGS.reduce((plan, name) => SAVINGS[name].apply(plan), {
 const { name: _saving, tags: _tagged, settings: saved, ...thriftyStage } = saving;
 export const thrifty: Row = {
   ...thriftyStage,
+  network: { ...thriftyStage.network, nat: 'ec2' },
   kafka: { ...production.kafka, retentionHours: saving.kafka.retentionHours },
   settings: {
     STORE: 'archive',

@@ -214,6 +214,7 @@ const MANAGED: Record<string, string[]> = {
   InferenceNodeRole: ['AmazonEKSWorkerNodeMinimalPolicy', 'AmazonEC2ContainerRegistryPullOnly'],
   InferenceInsightsRole: ['CloudWatchAgentServerPolicy'],
   NetworkNatInstanceRole: ['AmazonSSMManagedInstanceCore'],
+  NetworkBastionRole: ['AmazonSSMManagedInstanceCore'],
 };
 
 /** Actions for which AWS knows no resource narrower than `*`. */

@@ -1,0 +1,27 @@
+import { policyOfAws } from './arn.ts';
+
+/** Prefix of all roles, so that a deployer's policy (docs/iam) allows only these. IAM allows 38 characters. */
+export const rolePrefix = () => `${$app.name}-${$app.stage}-`.slice(0, 38);
+
+/** A role for an AWS service, with these statements or with AWS's managed policies. */
+export function createRole(
+  name: string,
+  service: string,
+  { statements, managed }: { statements?: unknown[]; managed?: string[] },
+): aws.iam.Role {
+  // EKS tags the sessions of a cluster's role, and of the pods' roles.
+  const actions = /^(eks|pods)/.test(service) ? ['sts:AssumeRole', 'sts:TagSession'] : ['sts:AssumeRole'];
+  return new aws.iam.Role(name, {
+    namePrefix: rolePrefix(),
+    assumeRolePolicy: aws.iam.getPolicyDocumentOutput({
+      statements: [{ actions, principals: [{ type: 'Service', identifiers: [service] }] }],
+    }).json,
+    inlinePolicies: statements && [inline(statements)],
+    managedPolicyArns: managed?.map((policy) => policyOfAws('iam', policy)),
+  });
+}
+
+/** The only policy of a role. */
+export function inline(statements: unknown[]) {
+  return { name: 'inline', policy: aws.iam.getPolicyDocumentOutput({ statements: statements as any }).json };
+}
