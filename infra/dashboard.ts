@@ -39,7 +39,7 @@ export function dashboardBody(names: Names): string {
   const lambdas = stages.filter(({ name }) => names.functions[name]);
   const others = stages.filter(({ carriesFrames }) => !carriesFrames);
   const ofLambda = (stage: StageName, metric: 'Errors' | 'Invocations' | 'Duration') => ({
-    metric: awsMetric('AWS/Lambda', metric, names.functions[stage]),
+    metric: awsMetric('AWS/Lambda', metric, names.functions[stage] ?? ''),
     stat: 'Sum',
     label: `${stage} ${metric}`,
   });
