@@ -48,7 +48,7 @@ interface StageNeed {
   pollers: number;
 }
 
-export interface Limit {
+interface Limit {
   what: string;
   need: number;
   limit: number;
