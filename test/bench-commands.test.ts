@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { peerPython } from './bench/peers/python.ts';
 import { staysFlat, thirds } from './bench/processes.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -58,3 +59,11 @@ test.each(['0', '-3', 'many', '1e999'])(
     expect(code).toBe(1);
   },
 );
+
+test('a peer is not fetched where that is forbidden', async () => {
+  vi.stubEnv('VIDEO_PIPELINE_OFFLINE', '1');
+  await expect(peerPython({ name: 'absent', packages: ['absent==1'] })).rejects.toThrow(
+    'absent is not installed, and VIDEO_PIPELINE_OFFLINE forbids to fetch it',
+  );
+  vi.unstubAllEnvs();
+});

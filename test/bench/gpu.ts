@@ -1,13 +1,16 @@
 // What a GPU gives: YOLOv8n by batch size and precision, bare and through the server, beside its peers, in one run.
 //   npm run bench:gpu -- --help
 // Needs an NVIDIA driver of version 580 or newer. Fetches onnxruntime's CUDA provider, and CUDA's libraries with Python's
-// onnxruntime. Without PyPI the provider has to be in the cache; the libraries of Python's `nvidia-*` packages are used,
-// and what needs Python's onnxruntime is left out. `--device cpu` tries the script.
+// onnxruntime. With VIDEO_PIPELINE_OFFLINE=1 nothing is fetched: the provider, the pictures and the model in fp16 have to
+// be in the cache (`--device cpu` on another machine makes the last two), and the libraries of the machine's own
+// `nvidia-*` packages are used. What needs Python's onnxruntime is then left out. `--device cpu` tries the script.
 import { execFile, spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { exitWithError } from '@video-pipeline/lifecycle';
@@ -18,7 +21,7 @@ import { installCudaProvider } from '../../model/src/cuda-provider.ts';
 import { readModelFile } from '../../model/src/model-file.ts';
 import { jpegs720p } from './footage.ts';
 import { measure } from './model-load.ts';
-import { npmScript, positiveInteger } from './options.ts';
+import { npmScript, positiveInteger, positiveNumber } from './options.ts';
 import { type PythonPeer, peerPython, servePeer, ULTRALYTICS } from './peers/python.ts';
 import { quantile, start } from './processes.ts';
 import { buildYolov8n } from './yolov8n.ts';
@@ -34,9 +37,10 @@ const options = npmScript('bench:gpu', 'YOLOv8n on a GPU: bare, through the serv
     new Option('--device <device>', '`cpu` tries the script itself').choices(['cuda', 'cpu']).default('cuda'),
   )
   .option('--frames <n>', 'frames of one measurement', positiveInteger, 3000)
+  .option('--minutes <n>', 'longest time of all, but for what is fetched', positiveNumber, 9)
   .option('--peer', 'beside FastAPI + ultralytics too, installed from PyPI', false)
   .parse()
-  .opts<{ device: 'cuda' | 'cpu'; frames: number; peer: boolean }>();
+  .opts<{ device: 'cuda' | 'cpu'; frames: number; minutes: number; peer: boolean }>();
 const BATCHES = [1, 8, 25, 64];
 /** Most batches of one measurement: small ones would take minutes. */
 const MOST_BATCHES = 200;
@@ -50,7 +54,11 @@ const PEERS: Record<typeof options.device, PythonPeer> = {
   },
   cpu: { name: 'onnxruntime', packages: ['onnxruntime==1.30.0', 'onnx==1.23.2', 'sympy'] },
 };
-const run = promisify(execFile);
+/** Longest time of a program that measures, and half of a step's, milliseconds. */
+const STEP_MS = 120_000;
+const execute = promisify(execFile);
+const run = (program: string, args: string[] = [], more: { env?: NodeJS.ProcessEnv } = {}) =>
+  execute(program, args, { timeout: STEP_MS, ...more });
 // Before anything is fetched.
 if (options.device === 'cuda')
   await run('nvidia-smi').catch(() =>
@@ -68,23 +76,43 @@ const env = options.device === 'cuda' ? await cudaEnvironment() : process.env;
 const folder = join(cacheDir(), 'bench');
 const fp32 = join(folder, 'yolov8n-random.onnx');
 await buildYolov8n(fp32);
-const models = { fp32, ...(python && { fp16: join(folder, 'yolov8n-fp16.onnx') }) };
-if (python && models.fp16) await run(python, [script, 'convert', fp32, models.fp16]);
+const fp16 = join(folder, 'yolov8n-fp16.onnx');
+if (python) await run(python, [script, 'convert', fp32, fp16]);
+const models = { fp32, ...(existsSync(fp16) && { fp16 }) };
 const jpegs = await jpegs720p(25);
-console.log('frames/s of 720p JPEGs decoded, and CPU ms of each');
-console.table([await decoding()]);
+const ends = performance.now() + 60_000 * options.minutes;
+await step('frames/s of 720p JPEGs decoded, and CPU ms of each', decoding);
 for (const [precision, model] of Object.entries(models)) {
-  console.log(`YOLOv8n ${precision} on ${options.device}, 640x384, frames/s by batch`);
-  const selecting = await withSelection(model);
-  const rows = [];
-  for (const batch of BATCHES) rows.push(await compare(model, selecting, batch));
-  console.table(rows);
-  console.log('JPEGs in, detections out');
-  console.table([await throughServer(model)]);
+  await step(`YOLOv8n ${precision}: JPEGs in, detections out`, () => throughServer(model));
+  let selecting: Promise<string> | undefined;
+  for (const batch of BATCHES)
+    await step(`YOLOv8n ${precision} on ${options.device}, 640x384, frames/s`, async () => {
+      selecting ??= withSelection(model);
+      return compare(model, await selecting, batch);
+    });
 }
-if (options.peer) {
-  console.log('FastAPI + ultralytics');
-  console.table([await throughPeer(fp32)]);
+if (options.peer) await step('FastAPI + ultralytics', () => throughPeer(fp32));
+// A server that was given up may still be starting.
+process.exit();
+
+/** Prints at once what a step gives. One that fails or hangs ends no other: the machine may be lent for minutes. */
+async function step(title: string, work: () => Promise<object>): Promise<void> {
+  console.log(title);
+  const left = Math.min(ends - performance.now(), 2 * STEP_MS);
+  if (left <= 0) return console.log(`left out: the ${options.minutes} minutes are over`);
+  const late = new AbortController();
+  const tooLong = sleep(left, undefined, { signal: late.signal }).then(() => {
+    throw new Error(`gave nothing in ${Math.round(left / 1000)} s`);
+  });
+  try {
+    console.table([await Promise.race([work(), tooLong])]);
+  } catch (error) {
+    process.exitCode = 1;
+    console.log(`failed: ${(error as Error).message}`);
+  } finally {
+    tooLong.catch(() => {}); // Ended by the next line, or thrown above.
+    late.abort();
+  }
 }
 
 /** The model as the server gives it to a GPU: uint8 frames in, the best candidates out. */

@@ -1,6 +1,7 @@
 // Whether the memory of the model server stays flat, and whether it answers in bounded time under overload. If not, it
 // ends with 1.
 //   npm run bench:model-soak -- --help
+import { setTimeout as sleep } from 'node:timers/promises';
 import { jpegs720p } from './footage.ts';
 import { type Load, measure, type Target } from './model-load.ts';
 import { npmScript, positiveInteger } from './options.ts';
@@ -10,12 +11,14 @@ const options = npmScript(
   'bench:model-soak',
   'Memory of the model server over many frames, and its answers under overload.',
 )
-  .option('--frames <n>', 'frames sent, rounded down to thousands', positiveInteger, 20_000)
+  .option('--frames <n>', 'frames that are answered, at least', positiveInteger, 20_000)
   .option('--model <file.onnx>', 'the model; NanoDet-g without it')
   .parse()
   .opts<{ frames: number; model?: string }>();
 /** Frames between two readings of the memory. */
 const STEP = 1000;
+/** Wait after requests were refused, milliseconds. */
+const REFUSED_MS = 2_000;
 const STEADY: Load = { framesPerRequest: 25, concurrency: 4, frames: STEP };
 /** More at once than the queue below has room for. */
 const OVERLOAD: Load = { framesPerRequest: 25, concurrency: 40, frames: 5 * STEP };
@@ -37,12 +40,16 @@ try {
   };
   const jpegs = await jpegs720p(25);
   const readings: number[] = [];
-  for (let frames = STEP; frames <= options.frames; frames += STEP) {
-    const { framesPerSecond } = await measure(target, STEADY, jpegs);
+  let frames = 0;
+  while (frames < options.frames) {
+    const { latencies, refused, framesPerSecond } = await measure(target, STEADY, jpegs);
+    frames += latencies.length * STEADY.framesPerRequest;
     readings.push(residentMiB());
     process.stderr.write(
       `${frames} frames: ${readings.at(-1)} MiB resident, ${framesPerSecond.toFixed(1)} frames/s\n`,
     );
+    // The machine is too busy: what the server refuses does not count.
+    if (refused > 0) await sleep(REFUSED_MS);
   }
   const memory = thirds(readings);
   const isFlat = staysFlat(memory);

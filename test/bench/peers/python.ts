@@ -4,7 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { cacheDir } from '@video-pipeline/assets';
+import { cacheDir, isOffline } from '@video-pipeline/assets';
 import { freePort } from '../../../packages/local/src/supervisor/processes.ts';
 
 /** Packages of PyPI that a peer is made of, pinned. */
@@ -59,6 +59,8 @@ export async function installedPython(peer: PythonPeer): Promise<string | undefi
 export async function peerPython(peer: PythonPeer): Promise<string> {
   const installed = await installedPython(peer);
   if (installed) return installed;
+  if (isOffline())
+    throw new Error(`${peer.name} is not installed, and VIDEO_PIPELINE_OFFLINE forbids to fetch it`);
   console.error(`installing ${peer.packages.join(', ')} from PyPI`);
   await run('python3', ['-m', 'venv', '--clear', '--without-pip', folderOf(peer)]);
   const [program, ...pip] = await pipFor(pythonOf(peer));
@@ -97,8 +99,8 @@ export interface PeerServer {
   stop(): Promise<void>;
 }
 
-/** Longest wait for a server to answer GET /health. */
-const START_TIMEOUT_MS = 120_000;
+/** Longest wait for a server to answer GET /health. ultralytics exports the model first, for minutes on a busy machine. */
+const START_TIMEOUT_MS = 600_000;
 
 /**
  * Runs `python <args> <port>` on a free port of 127.0.0.1.
