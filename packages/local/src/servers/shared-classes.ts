@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { cacheDir } from '@video-pipeline/assets';
+import { readPid, signalProcess } from '../supervisor/processes.ts';
 import { spawnGuard } from './guarded.ts';
 import type { JavaCommand } from './java.ts';
 
@@ -65,7 +66,11 @@ async function make(java: JavaCommand, list: string, archive: string, signal: Ab
     pidFile: `${partial}.pid`,
     logFile: `${partial}.log`,
   });
-  signal.addEventListener('abort', () => guard.stdin?.destroy());
+  // Half an archive is of no use. At its low priority the JVM would take seconds to end in order.
+  signal.addEventListener('abort', () => {
+    signalProcess(readPid(`${partial}.pid`) ?? 0, 'SIGKILL');
+    guard.stdin?.destroy();
+  });
   await new Promise((resolve) => guard.once('exit', resolve));
   if (existsSync(partial) && !signal.aborted) await rename(partial, archive);
   for (const left of ['', '.list', '.pid', '.log']) await rm(`${partial}${left}`, { force: true });

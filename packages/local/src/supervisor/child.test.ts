@@ -197,6 +197,15 @@ describe('supervision', () => {
     await service.stop();
   });
 
+  it('calls finished what says so, before it has ended', async () => {
+    const code = await program(`${READY}; process.send({ finished: true });`);
+    const service = await supervise({ name: 'it', launch: () => startChild(code), note: () => {} });
+    await expect.poll(() => service.state).toBe('finished');
+    expect(signalProcess(service.pid ?? 0, 0)).toBe(true);
+    await service.stop();
+    expect(service.state).toBe('stopped');
+  });
+
   it('lets finish what has done its work', async () => {
     const code = await program('process.send({ ready: {} }); setTimeout(() => process.exit(0), 50);');
     const service = await supervise({

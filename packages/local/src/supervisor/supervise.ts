@@ -51,12 +51,17 @@ class Supervised implements Service {
   readonly finished = this.#finish.promise;
   #server: Awaited<ReturnType<SuperviseOptions['launch']>> | undefined;
   #watching: Promise<void> = Promise.resolve();
-  state: ServiceState = 'running';
+  #state: ServiceState = 'running';
   restarts = 0;
   failure: string | undefined;
 
   constructor(options: SuperviseOptions) {
     this.#options = options;
+  }
+
+  /** A process whose work is done answers no more, although it takes a while to end. */
+  get state(): ServiceState {
+    return this.#state === 'running' && this.#server?.isFinished?.() ? 'finished' : this.#state;
   }
 
   get name(): string {
@@ -90,7 +95,7 @@ class Supervised implements Service {
 
   async #launch(): Promise<void> {
     this.#server = await this.#options.launch(this.#stopping.signal);
-    this.state = 'running';
+    this.#state = 'running';
     this.#options.onStart?.(this.#server.pid);
   }
 
@@ -105,13 +110,13 @@ class Supervised implements Service {
       const saidSo = this.#server?.isFinished?.() ?? false;
       if ((how === '0' || saidSo) && (await isDone?.(saidSo))) {
         if (how !== '0') this.failure = this.#server?.lastError?.();
-        this.state = 'finished';
+        this.#state = 'finished';
         this.#finish.resolve();
         return;
       }
       if (Date.now() - began > RECOVERED_MS) delay = firstDelayMs;
       note(this.#endMessage(how, delay));
-      this.state = 'restarting';
+      this.#state = 'restarting';
       this.#server = undefined;
       await sleep(delay, undefined, { signal }).catch(() => {});
       if (signal.aborted) break;
@@ -121,7 +126,7 @@ class Supervised implements Service {
       // A stop began meanwhile, and did not know this process yet: it ends here.
       if (signal.aborted) await this.#endCurrent();
     }
-    this.state = 'stopped';
+    this.#state = 'stopped';
   }
 
   #endMessage(how: string | undefined, delay: number): string {
