@@ -1,37 +1,52 @@
-import type { DetectedFrame } from '@video-pipeline/frame';
-import { inParallel, type Part, type Store, type StoredObject } from '@video-pipeline/storage';
+import { archiveKey, type DetectedFrame, type MSKRecord, segmentKey } from '@video-pipeline/frame';
+import {
+  cutForArchives,
+  cutForSegments,
+  inParallel,
+  type Part,
+  packArchive,
+  packSegment,
+  type Store,
+  type StoredObject,
+} from '@video-pipeline/storage';
 import { asSpan, type Logger, sharedSpan } from '@video-pipeline/telemetry';
 import { FRAMES_IN_WORK } from './frames-in-work.ts';
-import { type Packable, type PackedForm, packs } from './pack.ts';
+
+/** How several pictures are stored as one object: values of STORE. */
+type PackedForm = 'archive' | 'video';
 
 /** An annotated picture, and the key that it has as an object of its own. */
-export interface Picture {
+interface Picture {
   frame: DetectedFrame;
   key: string;
   jpeg: Buffer;
 }
 
-/** Writes a picture as an object of its own. */
-export function putPicture(store: Store, { frame, key, jpeg: body }: Picture): Promise<void> {
-  return store.put({ key, body, contentType: 'image/jpeg', metadata: metadataOf(frame) });
+/** A picture that is to be a part of an object. */
+interface Packable extends Picture {
+  record: MSKRecord;
+  /** The frame's facts and detections, one line of JSON. */
+  line: string;
 }
 
-function metadataOf({ streamId, frameNumber, session, capturedAt }: DetectedFrame): Record<string, string> {
-  return {
-    stream_id: streamId,
-    frame_number: String(frameNumber),
-    session,
-    captured_at: String(capturedAt),
+/** Writes a picture as an object of its own. */
+export function putPicture(store: Store, { frame, key, jpeg: body }: Picture): Promise<void> {
+  const metadata = {
+    stream_id: frame.streamId,
+    frame_number: String(frame.frameNumber),
+    session: frame.session,
+    captured_at: String(frame.capturedAt),
   };
+  return store.put({ key, body, contentType: 'image/jpeg', metadata });
 }
 
 /** For each frame's key: the object that holds its picture, and the part of it. The NDJSON lines carry this. */
 export type Places = ReadonlyMap<string, Partial<Record<PackedForm, Part & { key: string }>>>;
 
-/** Writes the pictures of one stream in the batch as few objects. */
+/** Writes the pictures of one stream in the batch as few objects. Pictures that make no video are stored each by itself. */
 export async function putPacks(
   form: PackedForm,
-  pictures: readonly (Picture & Packable)[],
+  pictures: readonly Packable[],
   to: {
     store: Store;
     prefix: string;
@@ -41,21 +56,48 @@ export async function putPacks(
 ): Promise<Places> {
   const { store, prefix, storageClass, logger } = to;
   const places = new Map();
-  for await (const packed of packs(form, prefix, pictures)) {
-    const { items } = packed;
-    const span = sharedSpan(items.map(({ frame }) => frame));
-    if ('object' in packed) {
-      const { object, parts } = packed;
-      await asSpan('annotate', 's3.put', span, () => store.put({ ...object, storageClass }));
-      for (const [i, part] of parts.entries())
-        places.set(items[i]?.key, { [form]: { key: object.key, ...part } });
-    } else {
-      const { reason } = packed;
-      logger.warn('pictures that make no video are stored each by itself', { reason, frames: items.length });
-      await asSpan('annotate', 's3.put', span, () =>
-        inParallel(items, FRAMES_IN_WORK, (one) => putPicture(store, one)),
-      );
-    }
+  for (const run of form === 'archive' ? cutForArchives(pictures) : cutForSegments(pictures)) {
+    const noVideo = ({ message: reason }: Error) =>
+      logger.warn('pictures that make no video are stored each by itself', { reason, frames: run.length });
+    const packed = form === 'archive' ? archiveOf(prefix, run) : await segmentOf(prefix, run).catch(noVideo);
+    await asSpan('annotate', 's3.put', sharedSpan(run.map(({ frame }) => frame)), async () => {
+      if (packed) await store.put({ ...packed.object, storageClass });
+      else await inParallel(run, FRAMES_IN_WORK, (one) => putPicture(store, one));
+    });
+    for (const [i, part] of packed?.parts.entries() ?? [])
+      places.set(run[i]?.key, { [form]: { key: packed?.object.key, ...part } });
   }
   return places;
+}
+
+/** Some pictures of a stream as one object, and for each of them its part of the object. */
+interface Packed {
+  parts: Part[];
+  object: StoredObject;
+}
+
+function archiveOf(prefix: string, run: readonly Packable[]): Packed {
+  const { body, ranges } = packArchive(run);
+  const object = { key: archiveKey(prefix, ...placeOf(run)), body, contentType: 'application/x-tar' };
+  return { parts: ranges, object };
+}
+
+/** @throws Error when the pictures can't be encoded */
+async function segmentOf(prefix: string, run: readonly Packable[]): Promise<Packed> {
+  // Loaded only here: an installation without video has no FFmpeg.
+  const { encodeSegment } = await import('./clip-encoder.ts');
+  const mp4 = await encodeSegment(run.map(({ frame, jpeg }) => ({ capturedAt: frame.capturedAt, jpeg })));
+  const [first] = placeOf(run);
+  const frames = run.map(({ frame }): [number, number] => [frame.capturedAt, frame.frameNumber]);
+  const body = packSegment(mp4, { width: first.width, height: first.height, frames });
+  const key = segmentKey(prefix, ...placeOf(run));
+  return { parts: run.map((_, index) => ({ index })), object: { key, body, contentType: 'video/mp4' } };
+}
+
+/** First and last frame of pictures in order, and the first and last of their records, which are of one partition. */
+function placeOf(run: readonly Packable[]) {
+  const [first, last] = [run[0], run.at(-1)] as [Packable, Packable];
+  const offsets = run.map(({ record }) => record.offset);
+  const records = { ...first.record, offset: Math.min(...offsets), last: Math.max(...offsets) };
+  return [first.frame, last.frame, records] as const;
 }

@@ -1,19 +1,9 @@
-import type { Config } from '@video-pipeline/config';
 import { annotatedKey, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
-import { cached, ifThere, type Reader } from '@video-pipeline/storage';
+import { cached, ifThere } from '@video-pipeline/storage';
 import type { FastifyInstance } from 'fastify';
 import { type Asked, FRAME, streamOf } from './params.ts';
-
-/** How the pipeline keeps pictures. */
-export type Keeping = Config<'STORE' | 'STORE_CLASSES'>;
-
-interface AnnotatedRouteOptions {
-  bucket: Reader;
-  /** First folder of annotated frames. */
-  prefix: string;
-  keeping: Keeping;
-}
+import type { RoutesOptions } from './routes-options.ts';
 
 /** How long a frame may take to be stored, milliseconds. */
 const SETTLE_MS = 60_000;
@@ -23,7 +13,7 @@ const OLDEST_TTL_MS = 60_000;
 /** The stored picture of a frame, or the reason why there is none. */
 export function addAnnotatedRoute(
   app: FastifyInstance,
-  { bucket, prefix, keeping }: AnnotatedRouteOptions,
+  { bucket, prefix, keeping }: Pick<RoutesOptions, 'bucket' | 'prefix' | 'keeping'>,
 ): void {
   const oldestOf = cached(async (streamId) => {
     const [oldest] = (await bucket.page(`${prefix}/${streamId}/`, { limit: 1 })).objects;
@@ -45,7 +35,7 @@ export function addAnnotatedRoute(
 export function whyMissing(
   capturedAt: number,
   oldest: number | undefined,
-  { STORE, STORE_CLASSES }: Keeping,
+  { STORE, STORE_CLASSES }: RoutesOptions['keeping'],
 ): string {
   if (oldest !== undefined && capturedAt < oldest)
     return `This picture has expired: the oldest one of its stream is of ${new Date(oldest).toISOString()}.`;

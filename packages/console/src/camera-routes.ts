@@ -9,20 +9,19 @@ import {
   setDisabled,
   TRANSPORTS,
 } from '@video-pipeline/scene';
-import { type Logger, redact } from '@video-pipeline/telemetry';
+import { redact } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
 import type { CameraDraft, CameraEntry, CameraList } from './api.ts';
 import { testCamera } from './camera-test.ts';
 import { type Asked, type AskedRequest, draftOf, streamOf } from './params.ts';
+import type { RoutesOptions } from './routes-options.ts';
 import type { Edit, StreamsFile } from './streams-file.ts';
 
-interface CameraRoutesOptions {
-  streamsFile: StreamsFile;
-  log: Pick<Logger, 'info'>;
-}
-
 /** Routes for the cameras of the list of streams: list, save, disable, remove. Each answers with the new list. */
-export function addCameraRoutes(app: FastifyInstance, { streamsFile, log }: CameraRoutesOptions): void {
+export function addCameraRoutes(
+  app: FastifyInstance,
+  { streamsFile, log }: Pick<RoutesOptions, 'streamsFile' | 'log'>,
+): void {
   const change = (request: AskedRequest, what: string, id: string, edit: Edit, version?: unknown) => {
     streamsFile.change(edit, typeof version === 'string' ? version : undefined);
     // The address shows who made the change, since all users share one token.

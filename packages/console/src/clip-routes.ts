@@ -1,7 +1,6 @@
 import { archiveSpanOf, clipKey, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import {
-  type ClipSettings,
   ifThere,
   objectsOf,
   playlistOf,
@@ -9,11 +8,11 @@ import {
   SEGMENT_PICTURES,
   stretchAround,
 } from '@video-pipeline/storage';
-import type { Tables } from '@video-pipeline/tables';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { clipOf } from './clip.ts';
 import { type Asked, type AskedRequest, goneOf, streamOf } from './params.ts';
 import { ranged } from './ranged.ts';
+import type { RoutesOptions } from './routes-options.ts';
 import { SharedWork } from './shared-work.ts';
 import { sideTrackOf } from './side-track.ts';
 
@@ -22,13 +21,10 @@ const CLIPS_AT_ONCE = 1;
 const STORED_AT_ONCE = 4;
 const MAX_QUEUED = 32;
 
-interface ClipRoutesOptions {
+type ClipRoutesOptions = Pick<RoutesOptions, 'prefix' | 'clipSettings'> & {
   bucket: Reader;
-  tables: Pick<Tables, 'search'>;
-  /** First folder of annotated frames. */
-  prefix: string;
-  clipSettings: ClipSettings;
-}
+  tables: Pick<RoutesOptions['tables'], 'search'>;
+};
 
 /** Routes for clips: made from the annotated pictures around a moment, or stored for an event. */
 export function addClipRoutes(app: FastifyInstance, options: ClipRoutesOptions): void {

@@ -2,20 +2,13 @@ import { urlBelow } from '@video-pipeline/config';
 import { factsOf } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import { type DetectionDraft, filterDetections, filtersOf, putDetection } from '@video-pipeline/scene';
-import { type Logger, messageOf } from '@video-pipeline/telemetry';
+import { messageOf } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
 import type { DetectionPreview, ServedModel, StreamDetection } from './detection-api.ts';
-import type { LiveFrames } from './live.ts';
 import { type Asked, type AskedRequest, draftOf, streamOf } from './params.ts';
-import type { StreamsFile } from './streams-file.ts';
+import type { RoutesOptions } from './routes-options.ts';
 
-interface DetectionRoutesOptions {
-  streamsFile: StreamsFile;
-  live: Pick<LiveFrames, 'newestOf'>;
-  /** Base URL of the inference server; `undefined` if it is not known. */
-  inferenceUrl: string | undefined;
-  log: Pick<Logger, 'info'>;
-}
+type DetectionRoutesOptions = Pick<RoutesOptions, 'streamsFile' | 'live' | 'inferenceUrl' | 'log'>;
 
 /** Longest wait for the inference server, milliseconds. */
 const INFERENCE_MS = 8_000;

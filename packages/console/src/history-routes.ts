@@ -1,9 +1,7 @@
 import { eventKey, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import { parseSceneEvent } from '@video-pipeline/scene';
-import { ifThere, type Reader } from '@video-pipeline/storage';
-import type { Tables } from '@video-pipeline/tables';
-import type { Logger } from '@video-pipeline/telemetry';
+import { ifThere } from '@video-pipeline/storage';
 import type { FastifyInstance } from 'fastify';
 import type { EventsPage, FrameFacts, History, ReviewDraft, StoredEvent, Timeline } from './api.ts';
 import {
@@ -17,7 +15,8 @@ import {
   streamId,
   streamOf,
 } from './params.ts';
-import type { EventRef, Reviews } from './reviews.ts';
+import type { EventRef } from './reviews.ts';
+import type { RoutesOptions } from './routes-options.ts';
 
 /** Events of one page, and most events that a request may ask for. */
 const PAGE = 100;
@@ -32,17 +31,10 @@ const NEAR_MS = 60_000;
 /** Most marks of one request. */
 const MOST_MARKS = 50;
 
-interface HistoryRoutesOptions {
-  tables: Tables;
-  bucket: Reader;
-  reviews: Reviews;
-  log: Pick<Logger, 'info'>;
-}
-
 /** Routes for stored data: events with their review marks, and a day of one stream or of all. */
 export function addHistoryRoutes(
   app: FastifyInstance,
-  { tables, bucket, reviews, log }: HistoryRoutesOptions,
+  { tables, bucket, reviews, log }: Pick<RoutesOptions, 'tables' | 'bucket' | 'reviews' | 'log'>,
 ): void {
   app.get<Asked>('/api/events', async ({ query }, reply): Promise<EventsPage> => {
     const range = rangeOf(query);

@@ -1,15 +1,10 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import { type FrameFacts, factsOf } from '@video-pipeline/frame';
-import { HttpError, type Origin } from '@video-pipeline/http';
-import type { Bucket } from '@video-pipeline/recovery/bucket';
+import { HttpError } from '@video-pipeline/http';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
-import type { ClipSettings } from '@video-pipeline/storage';
-import type { Tables } from '@video-pipeline/tables';
-import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Access } from './access.ts';
-import { addAnnotatedRoute, type Keeping } from './annotated-route.ts';
-import type { FailedBulk, FailedBulkResult, Flow, SceneEvent, Session } from './api.ts';
+import { addAnnotatedRoute } from './annotated-route.ts';
+import type { FailedBulk, FailedBulkResult, Session } from './api.ts';
 import { addCameraRoutes } from './camera-routes.ts';
 import { addClipRoutes } from './clip-routes.ts';
 import { addDetectionRoutes } from './detection-routes.ts';
@@ -17,7 +12,6 @@ import type { Events } from './events.ts';
 import { bulk, type FailedChoice, failedPage } from './failed.ts';
 import { sendLogin } from './guard.ts';
 import { addHistoryRoutes } from './history-routes.ts';
-import type { LiveFrames } from './live.ts';
 import type { Page } from './page-files.ts';
 import {
   type Asked,
@@ -29,37 +23,10 @@ import {
   streamId,
   streamOf,
 } from './params.ts';
-import type { Reviews } from './reviews.ts';
+import type { RoutesOptions } from './routes-options.ts';
 import { addSceneRoutes } from './scene-routes.ts';
 import { addSearchRoutes } from './search-routes.ts';
 import { findStored, lastStored, pastCounts, withPast } from './stored.ts';
-import type { StreamsFile } from './streams-file.ts';
-
-export interface RoutesOptions {
-  page: Page;
-  access: Access;
-  origin: Origin;
-  live: LiveFrames;
-  tables: Tables;
-  bucket: Bucket;
-  events: Events;
-  reviews: Reviews;
-  sceneEvents: (streamId: string) => Promise<SceneEvent[]>;
-  streamsFile: StreamsFile;
-  /** Base URL of the inference server; `undefined` if it is not known. */
-  inferenceUrl: string | undefined;
-  /** First folder of annotated frames. */
-  prefix: string;
-  clipSettings: ClipSettings;
-  keeping: Keeping;
-  /** Whether pictures are stored with boxes drawn on them. */
-  drawn: boolean;
-  flow: () => Flow;
-  redrive: (key: string) => Promise<void>;
-  /** Called when the number of objects in `failed/` has decreased. */
-  recountFailed: () => void;
-  log: Pick<Logger, 'info'>;
-}
 
 export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   const { access, tables, live } = options;

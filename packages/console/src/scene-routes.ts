@@ -3,21 +3,17 @@ import { HttpError } from '@video-pipeline/http';
 import { replayScene, storedDetections } from '@video-pipeline/recovery/scene-replay';
 import { putShape, removeShape, type Shape, type ShapeKind } from '@video-pipeline/scene';
 import type { Reader } from '@video-pipeline/storage';
-import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ScenePreview, ShapeDraft, StreamScene } from './api.ts';
 import { type Asked, type AskedRequest, draftOf, goneOf, streamOf } from './params.ts';
-import type { Edit, StreamsFile } from './streams-file.ts';
+import type { RoutesOptions } from './routes-options.ts';
+import type { Edit } from './streams-file.ts';
 
-interface SceneRoutesOptions {
-  streamsFile: StreamsFile;
+type SceneRoutesOptions = Pick<RoutesOptions, 'streamsFile' | 'prefix' | 'log'> & {
   bucket: Reader;
-  /** First folder of annotated frames. */
-  prefix: string;
   /** How long a preview may read, milliseconds. */
   previewMs?: number;
-  log: Pick<Logger, 'info'>;
-}
+};
 
 /** Routes for the zones and lines of a stream: read, save, remove. Each answers with the new scene. */
 export function addSceneRoutes(app: FastifyInstance, options: SceneRoutesOptions): void {

@@ -1,12 +1,10 @@
 import { Readable } from 'node:stream';
 import { HttpError } from '@video-pipeline/http';
-import type { Bucket } from '@video-pipeline/recovery/bucket';
-import { exported, FORMATS, MEDIA_TYPES, type Query, type Tables } from '@video-pipeline/tables';
+import { exported, FORMATS, MEDIA_TYPES, type Query } from '@video-pipeline/tables';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ExportSize, Histogram, Names, SearchResult } from './api.ts';
-import type { LiveFrames } from './live.ts';
 import { type Asked, binMsOf, goneOf, number, rangeOf, severalOf, streamId } from './params.ts';
-import type { StreamsFile } from './streams-file.ts';
+import type { RoutesOptions } from './routes-options.ts';
 
 /** Frames of one page. */
 const PAGE = 24;
@@ -18,12 +16,7 @@ const EXPORTS_AT_ONCE = 2;
 /** Number of pictures by which the size of an export is estimated. */
 const SAMPLE = 8;
 
-interface SearchRoutesOptions {
-  live: LiveFrames;
-  tables: Tables;
-  bucket: Bucket;
-  streamsFile: StreamsFile;
-}
+type SearchRoutesOptions = Pick<RoutesOptions, 'live' | 'tables' | 'bucket' | 'streamsFile'>;
 
 /** Routes for the search in stored detections: frames, counts over time, exports. */
 export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptions): void {

@@ -4,7 +4,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
 import type { SearchResult, Timeline } from './api.ts';
 import { LiveFrames } from './live.ts';
-import { addRoutes, type RoutesOptions } from './routes.ts';
+import { addRoutes } from './routes.ts';
+import type { RoutesOptions } from './routes-options.ts';
 import { createServer } from './server.ts';
 
 const NOW = Date.now();
