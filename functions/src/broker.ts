@@ -135,17 +135,15 @@ export function brokerOfEnvironment(
   publishesAvailability = false,
 ): { broker: Broker; prefix: string } | undefined {
   const config = readConfig(['MQTT_URL', 'MQTT_USERNAME', 'MQTT_PASSWORD', 'MQTT_TOPIC_PREFIX']);
-  const {
-    MQTT_URL: url,
-    MQTT_USERNAME: username,
-    MQTT_PASSWORD: password,
-    MQTT_TOPIC_PREFIX: prefix,
-  } = config;
+  const { MQTT_URL: url, MQTT_TOPIC_PREFIX: prefix } = config;
   if (url === undefined) return undefined;
-  const isLambda = process.env.AWS_LAMBDA_FUNCTION_NAME !== undefined;
-  const settings = { url, username, password, prefix, logger };
-  return {
-    broker: connectBroker({ ...settings, publishesAvailability: publishesAvailability && !isLambda }),
+  const broker = connectBroker({
+    url,
+    username: config.MQTT_USERNAME,
+    password: config.MQTT_PASSWORD,
     prefix,
-  };
+    publishesAvailability: publishesAvailability && process.env.AWS_LAMBDA_FUNCTION_NAME === undefined,
+    logger,
+  });
+  return { broker, prefix };
 }

@@ -9,7 +9,7 @@ import {
   InferenceClientError,
 } from '@video-pipeline/inference-client';
 import { fromCorners, iou } from '@video-pipeline/scene';
-import { createReader, isMissing, type Reader } from '@video-pipeline/storage';
+import { createReader, ifThere, type Reader } from '@video-pipeline/storage';
 import { emitVariant, type Logger, type VariantValues } from '@video-pipeline/telemetry';
 
 /** Variables of the canary: a second model server, beside the one in use. */
@@ -45,7 +45,7 @@ interface CanaryOptions {
  */
 export function withCanary(options: CanaryOptions): InferenceClient {
   const { main, mode, share, isStopped, logger, random = Math.random } = options;
-  const ask = { main: counted('main', main), canary: counted('canary', checked(options.canary)) };
+  const ask = { main: counted('main', main.detect), canary: counted('canary', checked(options.canary)) };
   const failed = (error: unknown) => logger.warn('the canary model gave no answer', error as Error);
   // One comparison at a time: a slow shadow gets fewer batches, and keeps the frames of at most one in memory.
   let isComparing = false;
@@ -79,7 +79,7 @@ export function withCanary(options: CanaryOptions): InferenceClient {
 }
 
 /** Counts the calls, errors, frames, detections and time of a server. */
-function counted(variant: 'main' | 'canary', { detect }: InferenceClient): InferenceClient['detect'] {
+function counted(variant: 'main' | 'canary', detect: InferenceClient['detect']): InferenceClient['detect'] {
   return async (frames) => {
     const started = performance.now();
     const count = (values: VariantValues) => emitVariant('detect', variant, { VariantCalls: 1, ...values });
@@ -100,19 +100,17 @@ function counted(variant: 'main' | 'canary', { detect }: InferenceClient): Infer
  * Rejects a canary's answer in which any frame is missing, refused or of another size. Otherwise that frame would go to
  * failed/, although the model in use may read it without error.
  */
-function checked({ detect }: InferenceClient): InferenceClient {
-  return {
-    async detect(frames) {
-      const results = await detect(frames);
-      for (const [index, frame] of frames.entries()) {
-        const result = results[index];
-        if (!result) throw new InferenceClientError('gave fewer results than frames');
-        if ('error' in result) throw new InferenceClientError(`refused a frame: ${result.error}`);
-        if (result.width !== frame.width || result.height !== frame.height)
-          throw new InferenceClientError(`took a frame for ${result.width}x${result.height} pixels`);
-      }
-      return results;
-    },
+function checked({ detect }: InferenceClient): InferenceClient['detect'] {
+  return async (frames) => {
+    const results = await detect(frames);
+    for (const [index, frame] of frames.entries()) {
+      const result = results[index];
+      if (!result) throw new InferenceClientError('gave fewer results than frames');
+      if ('error' in result) throw new InferenceClientError(`refused a frame: ${result.error}`);
+      if (result.width !== frame.width || result.height !== frame.height)
+        throw new InferenceClientError(`took a frame for ${result.width}x${result.height} pixels`);
+    }
+    return results;
   };
 }
 
@@ -141,15 +139,14 @@ export function agreed(used: readonly FrameResult[], seen: readonly FrameResult[
 export function canaryStopped({ read }: Pick<Reader, 'read'>, everyMs = STOPPED_AGE_MS): () => boolean {
   let stopped = true;
   let askedAt = Number.NEGATIVE_INFINITY;
-  const setStopped = (is: boolean) => {
-    stopped = is;
-  };
   return () => {
     if (performance.now() - askedAt < everyMs) return stopped;
     askedAt = performance.now();
-    read(CANARY_STOPPED_KEY).then(
-      () => setStopped(true),
-      (error) => setStopped(isMissing(error) ? false : stopped),
+    ifThere(read(CANARY_STOPPED_KEY)).then(
+      (body) => {
+        stopped = body !== undefined;
+      },
+      () => {},
     );
     return stopped;
   };

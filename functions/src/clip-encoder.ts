@@ -22,19 +22,14 @@ import {
   Packet,
   Rational,
 } from 'node-av/lib';
-import { ClipEncodingError, PictureReader } from './picture-reader.ts';
+import { ClipEncodingError, pictureReader } from './picture-reader.ts';
 
-/** A picture of a clip or a segment. */
 interface TimedPicture {
   /** When it is shown, epoch milliseconds. */
   capturedAt: number;
   jpeg: Buffer;
 }
 
-/** Wider pictures are scaled down to this width, pixels. The labels can still be read at it. */
-const MAX_WIDTH = 1280;
-/** Most pixels of a picture. */
-const MAX_PIXELS = 50_000_000;
 const TICKS_PER_SECOND = 1000;
 const TIME_BASE = { num: 1, den: TICKS_PER_SECOND };
 /** How long a clip's only picture is shown, milliseconds. */
@@ -70,7 +65,6 @@ export async function encodeSegment(pictures: readonly TimedPicture[]): Promise<
   return encode(rising, { ...SEGMENT, begin });
 }
 
-/** Settings of one kind of video. */
 interface Making {
   /** Origin of media time, epoch milliseconds. */
   begin: number;
@@ -82,13 +76,13 @@ interface Making {
   gop: number;
   /** The option `movflags` of FFmpeg's MP4 muxer. */
   movflags: string;
-  /** Options of libx264. */
   encoder: Readonly<Record<string, string>>;
 }
 
 const CLIP = {
-  maxWidth: MAX_WIDTH,
-  maxPixels: MAX_PIXELS,
+  // The labels can still be read at it.
+  maxWidth: 1280,
+  maxPixels: 50_000_000,
   gop: 20,
   movflags: '+faststart',
   // Sharp enough for labels, at about 1 MB for 6 s of 720p.
@@ -117,7 +111,7 @@ async function encode(pictures: readonly TimedPicture[], making: Making): Promis
 async function write(path: string, pictures: readonly TimedPicture[], making: Making): Promise<void> {
   const [first] = pictures;
   if (!first) throw new ClipEncodingError('there are no pictures');
-  using reader = new PictureReader(making.maxPixels);
+  using reader = pictureReader(making.maxPixels);
   const { width, height } = await reader.decode(first.jpeg);
   const scale = Math.min(1, making.maxWidth / width);
   const size = { width: even(width * scale), height: even(height * scale) };
@@ -137,7 +131,6 @@ async function write(path: string, pictures: readonly TimedPicture[], making: Ma
 /** To the nearest even number: 4:2:0 has one colour for two by two pixels. */
 const even = (side: number) => Math.max(2, 2 * Math.round(side / 2));
 
-/** Encodes pictures into an MP4 file. */
 class ClipWriter implements AsyncDisposable {
   readonly #encoder = new CodecContext();
   readonly #output = new FormatContext();

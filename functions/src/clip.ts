@@ -37,7 +37,6 @@ interface ClipDependencies extends FailureDependencies {
   sleep?: (ms: number) => Promise<unknown>;
 }
 
-/** What became of an event. */
 type Outcome = 'stored' | 'missing' | Failure;
 
 /** Events in work at the same time: most of them wait for frames. */

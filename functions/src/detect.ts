@@ -21,7 +21,6 @@ import {
   asSpan,
   createLogger,
   emitMetrics,
-  type SpanOptions,
   sharedSpan,
   startSpan,
   tracedHandler,
@@ -48,7 +47,6 @@ import {
 import { followScenes, SCENE_VARIABLES, scenesReader } from './scene-configs.ts';
 import { createScenes, type Scenes } from './scenes.ts';
 
-/** Events that are stored at the same time. */
 const EVENTS_IN_WORK = 16;
 
 interface DetectDependencies extends FailureDependencies {
@@ -99,15 +97,11 @@ export function createDetect(dependencies: DetectDependencies) {
     }
     return results;
   }
-  const infer = (frames: Frame[], batch: SpanOptions) =>
-    asSpan('detect', 'infer', batch, () => inferAll(frames));
 
   async function detect(event: MSKEvent, received: Received[], failures: Failure[], parent?: string) {
     const started = performance.now();
-    const results = await infer(
-      received.map(({ frame }) => frame),
-      { parent },
-    );
+    const frames = received.map(({ frame }) => frame);
+    const results = await asSpan('detect', 'infer', { parent }, () => inferAll(frames));
     const inferenceMs = performance.now() - started;
 
     const detected: Received<DetectedFrame>[] = [];
@@ -116,16 +110,16 @@ export function createDetect(dependencies: DetectDependencies) {
       if ('code' in seen) failures.push({ record, ...seen });
       else detected.push({ record, frame: seen });
     }
-    const { frames, events } = scenes
+    const { frames: seen, events } = scenes
       ? await scenes.process(event, detected)
       : { frames: detected as Received<PublishedFrame>[], events: [] };
-    for (const { frame } of frames) {
+    for (const { frame } of seen) {
       const ids = events.filter((one) => one.stream_id === frame.streamId && one.at === frame.capturedAt);
       if (ids.length > 0) frame.events = ids.map(({ event_id }) => event_id);
     }
-    if (once) for (const one of frames) one.frame.picture = pictureIn(one, once.prefix);
+    if (once) for (const one of seen) one.frame.picture = pictureIn(one, once.prefix);
     const [tooLarge] = await Promise.all([
-      publishAll(frames, publish),
+      publishAll(seen, publish),
       putAllFailed('detect', failures, dependencies),
     ]);
     await putAllFailed('detect', tooLarge, dependencies);
@@ -134,8 +128,8 @@ export function createDetect(dependencies: DetectDependencies) {
     if (store) await inParallel(events, EVENTS_IN_WORK, (one) => keepEvent(one, store));
     await scenes?.publishEvents(events);
     const notPublished = new Set(tooLarge.map(({ record }) => record));
-    await once?.annotate(frames.filter(({ record }) => !notPublished.has(record)));
-    report(frames, inferenceMs);
+    await once?.annotate(seen.filter(({ record }) => !notPublished.has(record)));
+    report(seen, inferenceMs);
   }
 
   return async (event: MSKEvent): Promise<void> => {

@@ -29,7 +29,6 @@ interface FrigateMessage {
   event: SceneEvent;
 }
 
-/** Most objects in memory. */
 const MOST_OBJECTS = 10_000;
 
 /**

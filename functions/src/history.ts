@@ -9,7 +9,6 @@ export interface Span {
   last: number;
 }
 
-/** The parts of a batch, by source. */
 export function spansOf(records: readonly Place[]): Map<string, Span> {
   const spans = new Map<string, Span>();
   for (const { topic, partition, offset } of records) {
@@ -32,29 +31,27 @@ const KEPT = 4;
  * before. Each batch may run in another process. So a state is valid only if the batch begins at an offset where a
  * batch in this process began or ended, with no gap since.
  */
-export class History {
+export function createHistory() {
   /** By source: where its last batches began, and where the newest ended; ascending. */
-  readonly #boundaries = new Map<string, number[]>();
-  readonly #checkpoints = new Map<string, Checkpoint[]>();
-
-  /** Announces the records of the next batch. Drops every state of the source that does not lead up to them. */
-  enter({ source, first, last }: Span): void {
-    const before = (this.#boundaries.get(source) ?? []).filter((offset) => offset <= first);
-    const leadsHere = before.at(-1) === first;
-    this.#boundaries.set(source, [...(leadsHere ? before : [first]), last + 1].slice(-KEPT));
-    for (const [streamId, list] of this.#checkpoints) {
-      const kept = list.filter((one) => one.source !== source || (leadsHere && one.offset < first));
-      this.#checkpoints.set(streamId, kept);
-    }
-  }
-
-  /** The newest state of the stream; undefined when this process has none. */
-  newest(streamId: string, source: string): string | undefined {
-    return this.#checkpoints.get(streamId)?.findLast((one) => one.source === source)?.state;
-  }
-
-  /** Adds a state that is newer than all before it. */
-  add(streamId: string, checkpoint: Checkpoint): void {
-    this.#checkpoints.set(streamId, [...(this.#checkpoints.get(streamId) ?? []), checkpoint].slice(-KEPT));
-  }
+  const boundaries = new Map<string, number[]>();
+  const checkpoints = new Map<string, Checkpoint[]>();
+  return {
+    /** Announces the records of the next batch. Drops every state of the source that does not lead up to them. */
+    enter({ source, first, last }: Span): void {
+      const before = (boundaries.get(source) ?? []).filter((offset) => offset <= first);
+      const leadsHere = before.at(-1) === first;
+      boundaries.set(source, [...(leadsHere ? before : [first]), last + 1].slice(-KEPT));
+      for (const [streamId, list] of checkpoints) {
+        const kept = list.filter((one) => one.source !== source || (leadsHere && one.offset < first));
+        checkpoints.set(streamId, kept);
+      }
+    },
+    /** The newest state of the stream; undefined when this process has none. */
+    newest: (streamId: string, source: string) =>
+      checkpoints.get(streamId)?.findLast((one) => one.source === source)?.state,
+    /** Adds a state that is newer than all before it. */
+    add(streamId: string, checkpoint: Checkpoint): void {
+      checkpoints.set(streamId, [...(checkpoints.get(streamId) ?? []), checkpoint].slice(-KEPT));
+    },
+  };
 }

@@ -16,7 +16,6 @@ export interface KeepRule {
   afterMs: number;
 }
 
-/** Reads frames of earlier batches. */
 export interface Earlier {
   /** Frames of the stream that were captured from `since` up to before `first`, in any order. Some may be missing. */
   since(first: Received<DetectedFrame>, since: number): Promise<SeenFrame[]>;
@@ -24,7 +23,6 @@ export interface Earlier {
   withPictures(frames: readonly SeenFrame[]): Promise<DetectedFrame[]>;
 }
 
-/** Which pictures of a batch are kept. */
 export interface Choice {
   kept: ReadonlySet<DetectedFrame>;
   /** Frames of earlier batches that are kept because of this batch. */
@@ -54,7 +52,7 @@ export type Keeping = (received: readonly Received<DetectedFrame>[]) => Promise<
 const REMEMBERED_MS = 60_000;
 
 export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
-  const memory = new Memory();
+  const memory = createMemory();
   const isOfInterest = ({ events = [], detections }: Pick<DetectedFrame, 'events' | 'detections'>) =>
     events.length > 0 ||
     detections.some(({ class_name }) => rule.classes === 'any' || rule.classes.has(class_name));
@@ -100,38 +98,36 @@ export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
  * Times of interest of each stream, as far as this process has seen every batch of the stream's partition since it began.
  * Each batch may run in another process: after a gap nothing is known.
  */
-class Memory {
+function createMemory() {
   /** By source: from which offset on, and before which, this process has stored every batch. */
-  readonly #ranges = new Map<string, { from: number; next: number }>();
-  readonly #times = new Map<string, { source: string; times: number[] }>();
-
-  /** Forgets the sources that this batch does not continue. */
-  enter(received: readonly Received[]): void {
-    for (const { source, first } of spansOf(received.map(({ record }) => record)).values()) {
-      const range = this.#ranges.get(source);
-      if (range && range.from <= first && first <= range.next) continue;
-      this.#ranges.delete(source);
-      for (const [streamId, one] of this.#times) if (one.source === source) this.#times.delete(streamId);
-    }
-  }
-
-  /** @param times of interest, by stream */
-  commit(received: readonly Received[], times: ReadonlyMap<string, number[]>): void {
-    for (const { source, first, last } of spansOf(received.map(({ record }) => record)).values()) {
-      const { from, next } = this.#ranges.get(source) ?? { from: first, next: first };
-      this.#ranges.set(source, { from, next: Math.max(next, last + 1) });
-    }
-    for (const { record, frame } of received) {
-      const source = sourceOf(record);
-      this.#times.set(frame.streamId, { source, times: times.get(frame.streamId) ?? [] });
-    }
-  }
-
-  /** Undefined if this process does not know all of them. */
-  timesOf({ record, frame }: Received): number[] | undefined {
-    const known = this.#times.get(frame.streamId);
-    return known?.source === sourceOf(record) ? known.times : undefined;
-  }
+  const ranges = new Map<string, { from: number; next: number }>();
+  const timesBy = new Map<string, { source: string; times: number[] }>();
+  const spansIn = (received: readonly Received[]) => spansOf(received.map(({ record }) => record)).values();
+  return {
+    /** Forgets the sources that this batch does not continue. */
+    enter(received: readonly Received[]): void {
+      for (const { source, first } of spansIn(received)) {
+        const range = ranges.get(source);
+        if (range && range.from <= first && first <= range.next) continue;
+        ranges.delete(source);
+        for (const [streamId, one] of timesBy) if (one.source === source) timesBy.delete(streamId);
+      }
+    },
+    /** @param times of interest, by stream */
+    commit(received: readonly Received[], times: ReadonlyMap<string, number[]>): void {
+      for (const { source, first, last } of spansIn(received)) {
+        const { from, next } = ranges.get(source) ?? { from: first, next: first };
+        ranges.set(source, { from, next: Math.max(next, last + 1) });
+      }
+      for (const { record, frame } of received)
+        timesBy.set(frame.streamId, { source: sourceOf(record), times: times.get(frame.streamId) ?? [] });
+    },
+    /** Undefined if this process does not know all of them. */
+    timesOf({ record, frame }: Received): number[] | undefined {
+      const known = timesBy.get(frame.streamId);
+      return known?.source === sourceOf(record) ? known.times : undefined;
+    },
+  };
 }
 
 /** Most records that are read back. */

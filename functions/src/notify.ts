@@ -28,7 +28,6 @@ interface NotifyDependencies extends FailureDependencies {
   bus?: Bus | undefined;
 }
 
-/** Events that a sink delivers at the same time. */
 const IN_WORK = 8;
 /** Most entries of one PutEvents request. */
 const BUS_ENTRIES = 10;

@@ -66,9 +66,7 @@ function sizeOf({ value, headers = {} }: Parameters<Send>[1][number]): number {
   return texts.reduce((sum, text = '') => sum + Buffer.byteLength(text), Buffer.byteLength(value ?? ''));
 }
 
-/** A frame for `detections`. */
 export interface PublishedFrame extends DetectedFrame {
-  /** The state of the stream after this frame. */
   checkpoint?: Checkpoint;
   /** Where the picture is. The record then does not carry it. */
   picture?: PictureReference;
@@ -88,7 +86,6 @@ export class FramesTooLargeError extends Error {
 /** Publishes frames, in order; resolves once every in-sync replica has them. @throws FramesTooLargeError */
 export type Publish = (frames: readonly PublishedFrame[]) => Promise<void>;
 
-/** Publishes to a topic. */
 export function createPublish(send: Send, topic: string): Publish {
   return async (frames) => {
     const records = frames.map(encode);

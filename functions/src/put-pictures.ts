@@ -22,7 +22,6 @@ interface Picture {
   jpeg: Buffer;
 }
 
-/** A picture that is to be a part of an object. */
 interface Packable extends Picture {
   record: MSKRecord;
   /** The frame's facts and detections, one line of JSON. */

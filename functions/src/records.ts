@@ -1,5 +1,6 @@
 import {
   claimedStream,
+  DAY_MS,
   type Frame,
   fromLambdaRecord,
   InvalidRecordError,
@@ -13,7 +14,6 @@ import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
 import { type FailureCode, inParallel, type PutFailed } from '@video-pipeline/storage';
 import { emitFailures, emitMetrics, type Logger } from '@video-pipeline/telemetry';
 
-/** A frame and the record it came in. */
 export interface Received<F extends Frame = Frame> {
   record: MSKRecord;
   frame: F;
@@ -58,7 +58,7 @@ const OTHER_PICTURES = [
 /** Earliest valid time of capture, epoch milliseconds. A time in seconds by mistake would be in January 1970. */
 const EARLIEST = Date.UTC(2000, 0, 1);
 /** How far a camera's clock may be ahead, milliseconds. */
-const AHEAD_MS = 24 * 3_600_000;
+const AHEAD_MS = DAY_MS;
 
 /**
  * Refuses a record that decodes as a frame but is not a JPEG, or has an impossible time.
@@ -78,7 +78,6 @@ function refuseNonsense({ jpeg, capturedAt }: Frame): void {
   }
 }
 
-/** An event and the record it came in. */
 export interface ReceivedEvent {
   record: MSKRecord;
   event: SceneEvent;
@@ -96,10 +95,8 @@ export function decodeEvents(batch: MSKEvent): { events: ReceivedEvent[]; failur
   return { events, failures };
 }
 
-/** Records that are put into failed/ at the same time. */
 const PUTS_IN_WORK = 16;
 
-/** What {@link putAllFailed} needs. */
 export interface FailureDependencies {
   putFailed: PutFailed;
   logger: Pick<Logger, 'warn'>;

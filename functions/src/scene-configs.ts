@@ -10,7 +10,6 @@ import { readScenes, type SceneConfig } from '@video-pipeline/scene';
 import { followText } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 
-/** Variables that configure the streams' scenes. */
 export const SCENE_VARIABLES = ['STREAMS', 'STREAMS_FILE', 'ALLOWED_CLASSES'] as const;
 
 /**
@@ -24,15 +23,9 @@ export function scenesReader(
 ): () => ReadonlyMap<string, SceneConfig> {
   const file = streamsFileOf(config);
   const read = goingOn(log);
-  let scenes = read(() => readStreamsText(config));
-  if (file === undefined) return () => scenes;
-  let version = versionOfFile(file);
-  return () => {
-    const now = versionOfFile(file);
-    if (now !== version) scenes = read(() => readStreamsText(config));
-    version = now;
-    return scenes;
-  };
+  const now = () => read(file && versionOfFile(file), () => readStreamsText(config));
+  now();
+  return now;
 }
 
 /** How often the streams file in S3 is read again, milliseconds. */
@@ -51,20 +44,22 @@ export function followScenes(
   }),
 ): () => Promise<ReadonlyMap<string, SceneConfig>> {
   const read = goingOn(log);
-  let before: string | undefined;
-  let scenes: ReadonlyMap<string, SceneConfig> = new Map();
   return async () => {
     const now = await text();
-    if (now !== before) scenes = read(() => ({ text: now, where: url }));
-    before = now;
-    return scenes;
+    return read(now, () => ({ text: now, where: url }));
   };
 }
 
-/** @returns a function that reads scenes. From its second call on, an invalid list leaves the former scenes in use. */
+/**
+ * @returns a function that reads scenes when the version of their list is another one. From then on, an invalid list
+ *   leaves the former scenes in use
+ */
 function goingOn(log: Pick<Logger, 'info' | 'error'>) {
   let scenes: ReadonlyMap<string, SceneConfig> | undefined;
-  return (list: () => StreamsText | undefined): ReadonlyMap<string, SceneConfig> => {
+  let known: string | undefined;
+  return (version: string | undefined, list: () => StreamsText | undefined) => {
+    if (scenes && version === known) return scenes;
+    known = version;
     try {
       const streams = list();
       const now = streams ? scenesIn(streams, scenes ?? new Map(), log) : new Map();

@@ -20,7 +20,7 @@ import {
 } from '@video-pipeline/scene';
 import { emitMetrics, type Logger, rateOf } from '@video-pipeline/telemetry';
 import { appearancesOf } from './appearances.ts';
-import { History, type Span, sourceOf, spansOf } from './history.ts';
+import { createHistory, type Span, sourceOf, spansOf } from './history.ts';
 import type { PublishedFrame, Send } from './publish.ts';
 import { byStream, type Received } from './records.ts';
 
@@ -70,7 +70,7 @@ const PLAIN = sceneConfigSchema.parse({});
 
 export function createScenes(dependencies: ScenesDependencies): Scenes {
   const { configs, allowedClasses, prefix, eventsTopic, clips, send, logger } = dependencies;
-  const history = new History();
+  const history = createHistory();
   /** Streams whose rate was found too low to follow what moves. */
   const sparse = new Set<string>();
 

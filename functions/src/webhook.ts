@@ -4,7 +4,6 @@ import { fetchOnce, OutboundError } from '@video-pipeline/outbound';
 import type { SceneEvent } from '@video-pipeline/scene';
 
 interface WebhookSettings {
-  /** http(s) URL. */
   url: string;
   /** `whsec_` and the key in base64. Without it requests are not signed. */
   secret: string | undefined;

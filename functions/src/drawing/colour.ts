@@ -6,12 +6,10 @@ export type Colour = readonly [number, number, number];
 const BLACK: Colour = [0, 0, 0];
 const WHITE: Colour = [255, 255, 255];
 
-/** The colour of a class. */
 export function classColour(classId: number): Colour {
   return fromHue(classHue(classId));
 }
 
-/** The colour of a track. */
 export function trackColour(trackId: string): Colour {
   return fromHue(trackHue(trackId));
 }

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { Gate } from './gate.ts';
+import { gateOf } from './gate.ts';
 
 test('as much is in work as the limit allows, in order, and what is heavier than it is done alone', async () => {
-  const gate = new Gate(10);
+  const gate = gateOf(10);
   let [inWork, most] = [0, 0];
   const ended: number[] = [];
   const work = (weight: number, index: number) =>
-    gate.run(weight, async () => {
+    gate(weight, async () => {
       inWork += weight;
       most = Math.max(most, weight > 10 ? inWork - weight : inWork);
       await sleep(5);

@@ -1,33 +1,28 @@
+/** Runs work that has a weight. Work that is heavier than the limit runs alone. */
+type Gate = <Result>(weight: number, work: () => Promise<Result>) => Promise<Result>;
+
 /** Limits the total weight of the work that runs at the same time. Other work waits in its order. */
-export class Gate {
-  readonly #limit: number;
-  readonly #waiting: { weight: number; begin: () => void }[] = [];
-  #inWork = 0;
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  /** Runs the work once its weight fits into the limit. Work that is heavier than the limit runs alone. */
-  async run<Result>(weight: number, work: () => Promise<Result>): Promise<Result> {
+export function gateOf(limit: number): Gate {
+  const waiting: { weight: number; begin: () => void }[] = [];
+  let inWork = 0;
+  const admit = () => {
+    for (let next = waiting[0]; next; next = waiting[0]) {
+      if (inWork > 0 && inWork + next.weight > limit) return;
+      waiting.shift();
+      inWork += next.weight;
+      next.begin();
+    }
+  };
+  return async (weight, work) => {
     await new Promise<void>((begin) => {
-      this.#waiting.push({ weight, begin });
-      this.#admit();
+      waiting.push({ weight, begin });
+      admit();
     });
     try {
       return await work();
     } finally {
-      this.#inWork -= weight;
-      this.#admit();
+      inWork -= weight;
+      admit();
     }
-  }
-
-  #admit(): void {
-    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
-      if (this.#inWork > 0 && this.#inWork + next.weight > this.#limit) return;
-      this.#waiting.shift();
-      this.#inWork += next.weight;
-      next.begin();
-    }
-  }
+  };
 }

@@ -3,7 +3,6 @@ import { edgesOf } from '@video-pipeline/scene/zones';
 import type { Colour } from './colour.ts';
 import { type Glyphs, UNKNOWN } from './glyphs.ts';
 
-/** A picture to draw on. */
 export interface Pixels {
   width: number;
   height: number;

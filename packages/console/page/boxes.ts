@@ -2,7 +2,6 @@ import type { Detection } from '@video-pipeline/frame';
 import { classHue, LIGHTNESS, SATURATION, trackHue } from '@video-pipeline/frame/hues';
 import { skeletonOf, surePoints } from '@video-pipeline/frame/keypoints';
 
-/** Which detections are shown, and how. */
 export interface BoxFilter {
   boxes: boolean;
   labels: boolean;

@@ -1,5 +1,17 @@
 import type { CameraDraft, CameraEntry, CameraList, CameraTest } from '../src/api.ts';
-import { API, button, during, getJson, h, selectOf, sendJson, setText, tableOf } from './dom.ts';
+import {
+  API,
+  button,
+  during,
+  getJson,
+  h,
+  numbers,
+  rowOf,
+  selectOf,
+  sendJson,
+  setText,
+  tableOf,
+} from './dom.ts';
 import { type Opened, streamState } from './live.ts';
 
 const UNWRITABLE =
@@ -44,14 +56,12 @@ export function camerasView(root: HTMLElement, { live }: Opened): () => void {
           change(() => sendJson('DELETE', path), `${id} is removed.`);
       }),
     ];
-    return h(
-      'tr',
-      {},
+    return rowOf(
       h('td', {}, h('a', { href: `#/stream/${id}` }, id), name ? ` (${name})` : ''),
-      states.get(id) ?? h('td'),
-      h('td', {}, url),
-      h('td', { className: 'num' }, frame_rate === undefined ? 'as FRAME_RATE says' : String(frame_rate)),
-      h('td', {}, h('div', { className: 'bar' }, ...(isWritable ? buttons : []))),
+      states.get(id) ?? '',
+      url,
+      numbers(frame_rate === undefined ? 'as FRAME_RATE says' : String(frame_rate)),
+      h('div', { className: 'bar' }, ...(isWritable ? buttons : [])),
     );
   }
   function showStates(): void {
@@ -136,22 +146,17 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
     ...(rate.input.value === '' ? {} : { frame_rate: Number(rate.input.value) }),
     ...(transport.value === 'tcp' ? {} : { transport: transport.value }),
   });
-  test.onclick = async () => {
-    if (!url.input.reportValidity()) return;
-    test.disabled = true;
+  async function look(): Promise<void> {
     picture.hidden = true;
     setText(found, 'Looking at what it sends');
-    try {
-      const sent = await sendJson<CameraTest>('POST', `${API}/cameras/test`, draft(), TEST_MS);
-      setText(found, `It sends ${inWords(sent)}.`);
-      picture.src = URL.createObjectURL(blobOf(sent.picture));
-      picture.alt = 'Its first picture';
-      picture.hidden = false;
-    } catch (error) {
-      setText(found, `It gives no picture: ${(error as Error).message}`);
-    }
-    test.disabled = false;
-  };
+    const sent = await sendJson<CameraTest>('POST', `${API}/cameras/test`, draft(), TEST_MS);
+    setText(found, `It sends ${inWords(sent)}.`);
+    URL.revokeObjectURL(picture.src);
+    picture.src = URL.createObjectURL(blobOf(sent.picture));
+    picture.alt = 'Its first picture';
+    picture.hidden = false;
+  }
+  test.onclick = () => url.input.reportValidity() && during(test, found, look, 'It gives no picture: ');
   const clear = () => {
     for (const { input } of fields) input.value = '';
     transport.value = 'tcp';

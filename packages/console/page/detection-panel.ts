@@ -3,7 +3,7 @@ import type { DetectionPreview, StreamDetection } from '../src/detection-api.ts'
 import { SHOW_ALL } from './boxes.ts';
 import { button, during, getJson, h, sendJson, setText, streamPath } from './dom.ts';
 import { summary } from './format.ts';
-import { Picture } from './picture.ts';
+import { pictureOn } from './picture.ts';
 
 /** The server may ask the inference server twice, for 8 s each. */
 const PATIENCE_MS = 20_000;
@@ -100,7 +100,7 @@ export function detectionPanel(streamId: string) {
 function sideOf(title: string) {
   const canvas = h('canvas', { role: 'img', width: 640, height: 360, ariaLabel: title });
   const caption = h('figcaption', {}, title);
-  const picture = new Picture(canvas, () => SHOW_ALL, true);
+  const picture = pictureOn(canvas, () => SHOW_ALL, true);
   return {
     element: h('figure', {}, canvas, caption),
     async show(frame: FrameFacts): Promise<void> {

@@ -52,18 +52,29 @@ export function choiceOf<Value>(
   return h('div', { className: 'bar' }, ...buttons);
 }
 
-/** Disables a button until its work is done. An error of the work is shown as the status. */
+/** Disables a button until its work is done. An error of the work is shown as the status, after `said`. */
 export async function during(
   control: HTMLButtonElement,
   status: Element,
   work: () => Promise<void>,
+  said = '',
 ): Promise<void> {
   control.disabled = true;
-  await work().catch(({ message }: Error) => setText(status, message));
+  await work().catch(({ message }: Error) => setText(status, `${said}${message}`));
   control.disabled = false;
 }
 
-/** A table with named columns, and its body. */
+/** A row of a table. What is no cell becomes one. */
+export function rowOf(...cells: Child[]): HTMLTableRowElement {
+  const isCell = (cell: Child) => cell instanceof HTMLTableCellElement;
+  return h('tr', {}, ...cells.map((cell) => (isCell(cell) ? cell : h('td', {}, cell))));
+}
+
+/** A cell with digits of one width. */
+export function numbers(text: string): HTMLTableCellElement {
+  return h('td', { className: 'num' }, text);
+}
+
 export function tableOf(columns: readonly string[], properties: Record<string, unknown> = {}) {
   const body = h('tbody');
   const head = columns.map((text) => h('th', { scope: 'col' }, text));

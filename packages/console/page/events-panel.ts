@@ -3,7 +3,6 @@ import { button, getJson, h, streamPath } from './dom.ts';
 import { timeOf } from './format.ts';
 import { storedImage } from './picture.ts';
 
-/** The newest events of a stream, with the frames that prove them. */
 export function eventsPanel(streamId: string): { element: HTMLElement; refresh: () => Promise<void> } {
   const list = h('ul', { className: 'events' });
   const empty = h(
@@ -35,7 +34,6 @@ export function eventsPanel(streamId: string): { element: HTMLElement; refresh: 
   };
 }
 
-/** An event as a sentence, with its pictures. */
 export function eventItem(event: SceneEvent): HTMLElement {
   const frames = event.frames.map((key, i) => {
     const link = h('a', { href: annotatedUrl(event, key), target: '_blank' });
@@ -101,7 +99,6 @@ export function annotatedUrl({ stream_id }: SceneEvent, key: string): string {
   return `${streamPath(stream_id)}/annotated/${key.split('/').at(-1)}`;
 }
 
-/** Address of a clip that is made from the pictures of that time. */
 function madeClipUrl({ stream_id, at }: SceneEvent): string {
   return `${streamPath(stream_id)}/clips/${at}.webp`;
 }

@@ -1,5 +1,5 @@
 import type { FailedBulk, FailedBulkResult, FailedEntry, FailedPage } from '../src/api.ts';
-import { API, button, getJson, h, sendJson, setText, tableOf } from './dom.ts';
+import { API, button, during, getJson, h, rowOf, sendJson, setText, tableOf } from './dom.ts';
 import { addressForm, fieldsOf } from './form.ts';
 import { timeOf } from './format.ts';
 import type { Opened } from './live.ts';
@@ -95,25 +95,20 @@ function filterForm(asked: URLSearchParams): HTMLElement {
 
 function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
   const again = button('Put back', { ariaLabel: `Put back ${entry.position}` });
-  const cells = [
+  const element = rowOf(
     entry.stage,
     entry.stream,
     entry.code ?? '',
     `${entry.position} (${entry.bytes.toLocaleString('en')} bytes)`,
     entry.reason,
     timeOf(Date.parse(entry.time)),
-  ];
-  const element = h('tr', {}, ...cells.map((cell) => h('td', {}, cell)), h('td', {}, again));
-  again.onclick = async () => {
-    again.disabled = true;
-    try {
-      await sendJson('POST', `${API}/failed/redrive`, { key: entry.key });
-      element.remove();
-      setText(status, `${entry.position} is back on its topic.`);
-    } catch (error) {
-      again.disabled = false;
-      setText(status, `${entry.position}: ${(error as Error).message}`);
-    }
+    again,
+  );
+  const putBack = async () => {
+    await sendJson('POST', `${API}/failed/redrive`, { key: entry.key });
+    element.remove();
+    setText(status, `${entry.position} is back on its topic.`);
   };
+  again.onclick = () => during(again, status, putBack, `${entry.position}: `);
   return element;
 }

@@ -64,7 +64,6 @@ export function filterPanel(
   }
 }
 
-/** A small area in the class's colour. */
 export function swatch(classId: number): HTMLElement {
   const element = h('span', { className: 'swatch', ariaHidden: 'true' });
   element.style.background = classColour(classId);

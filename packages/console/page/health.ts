@@ -1,5 +1,5 @@
 import type { Health, PartHealth } from '../src/api.ts';
-import { h, tableOf } from './dom.ts';
+import { h, numbers, rowOf, tableOf } from './dom.ts';
 import { clock, duration } from './format.ts';
 
 const NAMES: Record<string, string> = { s3: 'S3', model: 'The model server' };
@@ -44,11 +44,10 @@ function row(name: string, { ok, since, error, note, before }: PartHealth): HTML
     ? `away for ${duration(since - before.since)} from ${clock(before.since)}: ${before.error}`
     : '';
   const why = ok ? note : error;
-  return h(
-    'tr',
-    {},
+  return rowOf(
     h('th', { scope: 'row' }, nameOf(name)),
     h('td', {}, h('span', { className: `state ${state}` }, word), why ? `: ${why}` : ''),
-    ...[clock(since), was].map((cell) => h('td', { className: 'num' }, cell)),
+    numbers(clock(since)),
+    numbers(was),
   );
 }

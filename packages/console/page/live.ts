@@ -85,6 +85,8 @@ export class LiveFeed extends EventTarget {
 
   #takeStreams(streams: StreamStatus[]): void {
     this.statuses = new Map(streams.map((stream) => [stream.stream_id, stream]));
+    // What the server has forgotten would fill the memory of a page that stays open.
+    for (const id of this.streams.keys()) if (!this.statuses.has(id)) this.streams.delete(id);
     this.dispatchEvent(new Event('streams'));
   }
 

@@ -50,69 +50,60 @@ export function onMissing(image: HTMLImageElement, tell: (reason: string) => voi
 type Overlay = (context: CanvasRenderingContext2D, frame: FrameFacts) => void;
 
 /**
- * A canvas that shows frames of one stream with their boxes. It fetches one picture at a time: while one is under way,
+ * Shows frames of one stream with their boxes on a canvas. It fetches one picture at a time: while one is under way,
  * only the newest frame asked for is remembered, so that a slow browser shows fewer frames instead of old ones.
+ * @param fit decode only at the canvas's size on the screen, for a wall of many
  */
-export class Picture {
-  readonly canvas: HTMLCanvasElement;
-  readonly #filter: () => BoxFilter;
-  readonly #fit: boolean;
-  readonly #overlay: Overlay | undefined;
-  #shown: { frame: FrameFacts; bitmap: ImageBitmap } | undefined;
-  #wanted: FrameFacts | undefined;
-  #isBusy = false;
+export function pictureOn(
+  canvas: HTMLCanvasElement,
+  filter: () => BoxFilter,
+  fit: boolean,
+  overlay?: Overlay,
+) {
+  let shown: { frame: FrameFacts; bitmap: ImageBitmap } | undefined;
+  let wanted: FrameFacts | undefined;
+  let isBusy = false;
 
-  /** @param fit decode only at the canvas's size on the screen, for a wall of many */
-  constructor(canvas: HTMLCanvasElement, filter: () => BoxFilter, fit: boolean, overlay?: Overlay) {
-    this.canvas = canvas;
-    this.#filter = filter;
-    this.#fit = fit;
-    this.#overlay = overlay;
-  }
-
-  get frame(): FrameFacts | undefined {
-    return this.#shown?.frame;
-  }
-
-  /** Requests a frame. Resolves when no request is left. */
-  async show(frame: FrameFacts): Promise<void> {
-    this.#wanted = frame;
-    if (this.#isBusy) return;
-    this.#isBusy = true;
-    while (this.#wanted) {
-      const next: FrameFacts = this.#wanted;
-      this.#wanted = undefined;
-      await this.#load(next).catch(() => {});
-    }
-    this.#isBusy = false;
-  }
-
-  /** Draws the current frame again, after the filter has changed. */
-  redraw(): void {
-    if (!this.#shown) return;
-    const { frame, bitmap } = this.#shown;
-    const { canvas } = this;
-    if (canvas.width !== bitmap.width) canvas.width = bitmap.width;
-    if (canvas.height !== bitmap.height) canvas.height = bitmap.height;
-    const context = canvas.getContext('2d');
-    if (!context) return;
-    const filter = this.#filter();
-    context.drawImage(bitmap, 0, 0);
-    this.#overlay?.(context, frame);
-    drawBoxes(context, frame.detections, filter, bitmap.width / frame.width);
-    canvas.dataset.frame = frameId(frame);
-    canvas.ariaLabel = `${frame.stream_id}: ${summary(visible(frame.detections, filter))}`;
-  }
-
-  async #load(frame: FrameFacts): Promise<void> {
+  async function load(frame: FrameFacts): Promise<void> {
     const signal = AbortSignal.timeout(DEADLINE_MS);
     const response = await fetch(frameUrl(frame, 'frames', 'jpg'), { signal });
     if (!response.ok) return;
-    const wide = Math.round(this.canvas.clientWidth * devicePixelRatio);
-    const size = this.#fit && wide > 0 && wide < frame.width ? { resizeWidth: wide } : {};
+    const wide = Math.round(canvas.clientWidth * devicePixelRatio);
+    const size = fit && wide > 0 && wide < frame.width ? { resizeWidth: wide } : {};
     const bitmap = await createImageBitmap(await response.blob(), size);
-    this.#shown?.bitmap.close();
-    this.#shown = { frame, bitmap };
-    this.redraw();
+    shown?.bitmap.close();
+    shown = { frame, bitmap };
+    redraw();
   }
+  /** Draws the current frame again, after the filter has changed. */
+  function redraw(): void {
+    const context = shown && canvas.getContext('2d');
+    if (!shown || !context) return;
+    const { frame, bitmap } = shown;
+    if (canvas.width !== bitmap.width) canvas.width = bitmap.width;
+    if (canvas.height !== bitmap.height) canvas.height = bitmap.height;
+    const boxes = filter();
+    context.drawImage(bitmap, 0, 0);
+    overlay?.(context, frame);
+    drawBoxes(context, frame.detections, boxes, bitmap.width / frame.width);
+    canvas.dataset.frame = frameId(frame);
+    canvas.ariaLabel = `${frame.stream_id}: ${summary(visible(frame.detections, boxes))}`;
+  }
+  return {
+    canvas,
+    redraw,
+    frame: () => shown?.frame,
+    /** Requests a frame. Resolves when no request is left. */
+    async show(frame: FrameFacts): Promise<void> {
+      wanted = frame;
+      if (isBusy) return;
+      isBusy = true;
+      while (wanted) {
+        const next: FrameFacts = wanted;
+        wanted = undefined;
+        await load(next).catch(() => {});
+      }
+      isBusy = false;
+    },
+  };
 }

@@ -8,7 +8,6 @@ export const ZONE_COLOUR = 'rgb(0 229 255)';
 const LINE_COLOUR = 'rgb(255 214 10)';
 const HALO = 'rgb(0 0 0 / 0.6)';
 
-/** Draws zones with their holes, and lines. */
 export function drawScene(context: CanvasRenderingContext2D, { zones, lines }: StreamScene): void {
   for (const [name, { polygon, holes }] of Object.entries(zones)) {
     const path = pathOf(context, [polygon, ...holes], true);
@@ -24,7 +23,6 @@ export function drawScene(context: CanvasRenderingContext2D, { zones, lines }: S
   }
 }
 
-/** Draws the trails of the tracks that the filter shows. */
 export function drawTrails(
   context: CanvasRenderingContext2D,
   trails: Trails,

@@ -15,7 +15,6 @@ interface Known {
   kind: ShapeKind;
   name: string;
   points: readonly Point[];
-  /** Names of its rules. */
   rules: string[];
 }
 

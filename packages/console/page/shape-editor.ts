@@ -135,7 +135,6 @@ export function shapeEditor(options: {
     setText(form.status, `${title} ${draft.name} is saved.`);
   }
 
-  /** Shows the events that the shape would have given. */
   async function preview(): Promise<void> {
     const { signal } = editing ?? {};
     form.preview.disabled = true;

@@ -29,7 +29,6 @@ const KEYBOARD =
 
 const DIRECTIONS = { any: 'either way', right: 'to its right', left: 'to its left' };
 
-/** The current settings of a zone or a line. */
 export interface KnownSettings {
   events: boolean;
   classes: readonly string[];
@@ -39,7 +38,6 @@ export interface KnownSettings {
   direction?: string;
 }
 
-/** The rules of a zone or a line. */
 export function rulesOf(rules: StreamScene['rules'], kind: ShapeKind, name: string) {
   return rules.filter((rule) => (rule as { zone?: string; line?: string })[kind] === name);
 }
@@ -62,7 +60,6 @@ export function settingsOf({ rules, excluded }: StreamScene, kind: ShapeKind, na
   };
 }
 
-/** The form for a zone or a line that is being drawn. */
 export function shapeForm() {
   let was: string | undefined;
   const help = h('p', { className: 'dim' });

@@ -40,5 +40,4 @@ export function storedBoxes(...media: HTMLElement[]) {
   };
 }
 
-/** What the boxes of a frame need. */
 export type FrameSize = Pick<FrameFacts, 'width' | 'height' | 'detections'>;

@@ -1,12 +1,12 @@
 import type { FrameFacts } from '../src/api.ts';
 import { type BoxFilter, SHOW_ALL, visible } from './boxes.ts';
 import { detectionPanel } from './detection-panel.ts';
-import { button, h, repeat, setText, tableOf } from './dom.ts';
+import { button, h, numbers, repeat, rowOf, setText, tableOf } from './dom.ts';
 import { eventsPanel } from './events-panel.ts';
 import { filterPanel } from './filter-panel.ts';
 import { duration, rate, timeOf } from './format.ts';
 import { type Opened, streamState } from './live.ts';
-import { frameId, frameUrl, Picture } from './picture.ts';
+import { frameId, frameUrl, pictureOn } from './picture.ts';
 import { createPlayer } from './player.ts';
 import { scenePanel } from './scene-panel.ts';
 import { timelinePanel } from './timeline-panel.ts';
@@ -22,7 +22,7 @@ export function streamView(root: HTMLElement, { live, stream: streamId }: Opened
     ariaLabel: streamId,
   });
   const scene = scenePanel({ streamId, canvas, filter, redraw: () => picture.redraw() });
-  const picture = new Picture(canvas, () => filter, false, scene.draw);
+  const picture = pictureOn(canvas, () => filter, false, scene.draw);
   const unknown = h(
     'p',
     { role: 'status', hidden: true },
@@ -34,14 +34,14 @@ export function streamView(root: HTMLElement, { live, stream: streamId }: Opened
   const { table, body } = tableOf(columns, { ariaLabel: 'Detections of this frame' });
   const refresh = () => {
     picture.redraw();
-    if (picture.frame) showFrame(picture.frame);
+    showDrawn();
   };
   const panel = filterPanel(filter, refresh);
   const detection = detectionPanel(streamId);
   const timeline = timelinePanel(streamId);
   const events = eventsPanel(streamId);
   const links = h('span', { className: 'bar' });
-  const player = createPlayer(streamId, show, () => picture.frame);
+  const player = createPlayer(streamId, show, picture.frame);
 
   const title = h('h1', {}, streamId);
   const others = h('span', { className: 'bar' });
@@ -84,17 +84,13 @@ export function streamView(root: HTMLElement, { live, stream: streamId }: Opened
     timeline.addClasses(frame.detections);
     scene.addFrame(frame);
     await picture.show(frame);
-    if (picture.frame) showFrame(picture.frame);
+    showDrawn();
   }
-  function showFrame(frame: FrameFacts): void {
+  function showDrawn(): void {
+    const frame = picture.frame();
+    if (!frame) return;
     const rows = visible(frame.detections, filter).map(({ class_name, confidence, bbox }) =>
-      h(
-        'tr',
-        {},
-        ...[class_name, confidence.toFixed(2), bbox.map(Math.round).join(', ')].map((text) =>
-          h('td', { className: 'num' }, text),
-        ),
-      ),
+      rowOf(...[class_name, confidence.toFixed(2), bbox.map(Math.round).join(', ')].map(numbers)),
     );
     body.replaceChildren(...rows);
     links.replaceChildren(...frameLinks(frame));
@@ -102,7 +98,7 @@ export function streamView(root: HTMLElement, { live, stream: streamId }: Opened
   function showState(): void {
     const newest = live.streams.get(streamId)?.newest;
     const now = live.now();
-    const { frame } = picture;
+    const frame = picture.frame();
     const { state: is, why } = streamState(live.statuses?.get(streamId), newest, now, frame);
     state.className = `state ${is}`;
     setText(state, why ? `${is}: ${why}` : is);
@@ -153,7 +149,6 @@ function showOthers(element: HTMLElement, ids: readonly string[], streamId: stri
   );
 }
 
-/** Links to the stored objects of a frame. */
 export function frameLinks(frame: FrameFacts): HTMLElement[] {
   const name = `${frame.stream_id}-${frameId(frame)}`;
   const picture = frameUrl(frame, 'annotated', 'jpg');

@@ -11,7 +11,6 @@ const SPANS = [
   [360, '6 hours'],
 ] as const;
 
-/** Detections by class over the last minutes or hours. */
 export function timelinePanel(streamId: string) {
   const ids = new Map<string, number>();
   let minutes: number = SPANS[0][0];

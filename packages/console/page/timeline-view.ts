@@ -1,6 +1,6 @@
 import type { Gap, History } from '../src/api.ts';
 import { drawTimeline } from './chart.ts';
-import { API, button, getJson, h, setText, tableOf } from './dom.ts';
+import { API, button, getJson, h, numbers, rowOf, setText, tableOf } from './dom.ts';
 import { sentence } from './events-panel.ts';
 import { addressOf } from './events-view.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
@@ -127,13 +127,8 @@ function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): 
     }
     strip.ariaLabel = `${sumOf(counts)} frames in ${duration(some.length * bin_ms)} of ${duration(to - from)}`;
     const query = new URLSearchParams({ stream: name, from: exactTime(from), to: exactTime(to) });
-    return h(
-      'tr',
-      {},
-      h('th', { scope: 'row' }, h('a', { href: `#/timeline?${query}` }, name)),
-      h('td', {}, strip),
-      h('td', { className: 'num' }, sumOf(counts).toLocaleString('en')),
-    );
+    const row = h('th', { scope: 'row' }, h('a', { href: `#/timeline?${query}` }, name));
+    return rowOf(row, strip, numbers(sumOf(counts).toLocaleString('en')));
   });
   const { table, body } = tableOf(['Stream', 'Over time', 'Frames'], { className: 'strips' });
   body.append(...rows);
@@ -159,13 +154,7 @@ function reasonOf({ missing, restarted }: Gap): string {
 function gapsOf(gaps: readonly Gap[]): HTMLElement[] {
   if (gaps.length === 0) return [];
   const rows = gaps.map((gap) =>
-    h(
-      'tr',
-      {},
-      h('td', {}, timeOf(gap.from)),
-      h('td', { className: 'num' }, duration(gap.to - gap.from)),
-      h('td', {}, reasonOf(gap)),
-    ),
+    rowOf(timeOf(gap.from), numbers(duration(gap.to - gap.from)), reasonOf(gap)),
   );
   const { table, body } = tableOf(['From', 'How long', 'Why']);
   body.append(...rows);

@@ -3,7 +3,7 @@ import { SHOW_ALL } from './boxes.ts';
 import { getJson, h, setText, streamPath } from './dom.ts';
 import { dateTime, duration, rate, summary } from './format.ts';
 import { type LiveFeed, type Opened, streamState } from './live.ts';
-import { frameUrl, onMissing, Picture } from './picture.ts';
+import { frameUrl, onMissing, pictureOn } from './picture.ts';
 
 /** A stream that sends shows its first live picture within this time. A stored picture is searched only then, milliseconds. */
 const LIVE_WITHIN_MS = 3_000;
@@ -102,7 +102,7 @@ function createTile(streamId: string, frame: LiveFrame | undefined) {
     h('div', { className: 'facts' }, name, state, fps, age),
     h('div', { className: 'facts' }, seen),
   );
-  const picture = new Picture(canvas, () => SHOW_ALL, true);
+  const picture = pictureOn(canvas, () => SHOW_ALL, true);
   const tile = { item: h('li', {}, link), picture, stored, name, state, fps, age, seen };
   if (frame) tile.picture.show(frame);
   else setTimeout(() => showStored(tile, streamId), LIVE_WITHIN_MS);
@@ -111,10 +111,10 @@ function createTile(streamId: string, frame: LiveFrame | undefined) {
 
 /** Shows the last stored frame of a stream that does not send now. */
 async function showStored({ item, picture, stored, age }: Tile, streamId: string): Promise<void> {
-  if (picture.frame || !item.isConnected) return;
+  if (picture.frame() || !item.isConnected) return;
   try {
     const frame = await getJson<FrameFacts>(`${streamPath(streamId)}/last`);
-    if (picture.frame) return;
+    if (picture.frame()) return;
     const when = dateTime(frame.captured_at);
     onMissing(stored, (reason) => {
       stored.hidden = true;
@@ -135,7 +135,7 @@ function updateTile(tile: Tile, live: LiveFeed, streamId: string): void {
   const status = live.statuses?.get(streamId);
   const newest = live.streams.get(streamId)?.newest;
   const now = live.now();
-  const { frame } = tile.picture;
+  const frame = tile.picture.frame();
   const { state, why } = streamState(status, newest, now, frame);
   setText(tile.name, status?.name ?? streamId);
   tile.state.className = `state ${state}`;

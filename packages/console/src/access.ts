@@ -9,18 +9,7 @@ const MAX_SESSIONS = 1_000;
 
 type Headed = Pick<IncomingMessage, 'headers'>;
 
-export interface Access {
-  /** Whether the console asks for a token. */
-  hasLogin: boolean;
-  /** Whether the request has the token as a bearer. No web page can make a browser send that. */
-  isBearer(request: Headed): boolean;
-  /** Whether the request comes from a browser with a session. */
-  isLoggedIn(request: Headed): boolean;
-  /** The cookie of a new session; `undefined` when the token is wrong. */
-  login(token: string, at: CookieSettings): string | undefined;
-  /** Ends the browser's session. @returns the cookie that replaces the session's cookie */
-  logout(request: Headed, at: CookieSettings): string;
-}
+export type Access = ReturnType<typeof createAccess>;
 
 interface CookieSettings {
   /** The browser uses TLS: the cookie must never be sent without TLS. */
@@ -30,25 +19,28 @@ interface CookieSettings {
 }
 
 /** With a token: clients that send it as a bearer, or have logged in with it. Without one: everybody. */
-export function createAccess(token: string | undefined): Access {
+export function createAccess(token: string | undefined) {
   /** Cookie value -> end of its session by the monotonic clock, ms. The oldest come first. */
   const sessions = new Map<string, number>();
   const isToken = (given: string) => token !== undefined && isEqual(given, token);
   return {
     hasLogin: token !== undefined,
-    isBearer(request) {
+    /** Whether the request has the token as a bearer. No web page can make a browser send that. */
+    isBearer(request: Headed): boolean {
       const bearer = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
       return bearer !== undefined && isToken(bearer);
     },
-    isLoggedIn: (request) => (sessions.get(cookieOf(request)) ?? 0) > performance.now(),
-    login(given, at) {
+    isLoggedIn: (request: Headed) => (sessions.get(cookieOf(request)) ?? 0) > performance.now(),
+    /** The cookie of a new session; `undefined` when the token is wrong. */
+    login(given: string, at: CookieSettings): string | undefined {
       if (!isToken(given)) return undefined;
       const session = randomBytes(24).toString('base64url');
       sessions.set(session, performance.now() + SESSION_SECONDS * 1_000);
       if (sessions.size > MAX_SESSIONS) sessions.delete(sessions.keys().next().value ?? '');
       return cookie(session, SESSION_SECONDS, at);
     },
-    logout(request, at) {
+    /** Ends the browser's session. @returns the cookie that replaces the session's cookie */
+    logout(request: Headed, at: CookieSettings): string {
       sessions.delete(cookieOf(request));
       return cookie('', 0, at);
     },

@@ -9,11 +9,9 @@ export type { FrameFacts, PartHealth, SceneEvent };
 export interface Session {
   /** Whether the console asks for a token. Then the page offers to log out. */
   login: boolean;
-  /** Whether pictures are stored with boxes drawn on them. */
   drawn: boolean;
 }
 
-/** A frame of the live stream. */
 export interface LiveFrame extends FrameFacts {
   /** When the console received it. */
   arrived_at: number;
@@ -209,7 +207,6 @@ export interface FailedBulkResult {
   problems: string[];
 }
 
-/** Suggestions for forms. */
 export interface Names {
   streams: string[];
   classes: string[];
@@ -227,7 +224,6 @@ export interface StreamScene {
   writable: boolean;
 }
 
-/** A zone or a line to save. */
 export type ShapeDraft = {
   name: string;
   /** Whether rules report objects that enter and leave the zone, or cross the line. */
@@ -258,7 +254,6 @@ export interface CameraList {
   version?: string;
 }
 
-/** A camera to save. */
 export interface CameraDraft {
   id: string;
   name?: string;

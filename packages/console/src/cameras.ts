@@ -12,36 +12,27 @@ interface IngestStream {
   thinnedTo?: unknown;
 }
 
-/** State of the cameras, by `/health` of ingest. */
-export class Cameras {
-  readonly #url: URL | undefined;
-  #states: ReadonlyMap<string, CameraStatus> = new Map();
+/**
+ * State of the cameras, by `/health` of ingest.
+ * @param base base address of the ingest host; left out: no states are known
+ */
+export function watchCameras(base: string | undefined) {
+  let states: ReadonlyMap<string, CameraStatus> = new Map();
+  return {
+    /** Last state of a camera; `undefined` when ingest does not know the stream, or does not answer. */
+    of: (streamId: string) => states.get(streamId),
+    /** Updates the states. @throws Error when ingest does not answer */
+    sample: base === undefined ? undefined : sample.bind(undefined, urlBelow(base, 'health')),
+  };
 
-  /** @param url base address of the ingest host; left out: no states are known */
-  constructor(url: string | undefined) {
-    this.#url = url === undefined ? undefined : urlBelow(url, 'health');
-  }
-
-  get isKnown(): boolean {
-    return this.#url !== undefined;
-  }
-
-  /** Last state of a camera; `undefined` when ingest does not know the stream, or does not answer. */
-  of(streamId: string): CameraStatus | undefined {
-    return this.#states.get(streamId);
-  }
-
-  /** Updates the states. @throws Error when ingest does not answer */
-  async sample(): Promise<undefined> {
-    if (!this.#url) return;
+  async function sample(url: URL): Promise<undefined> {
     try {
       // 503 means that no camera sends. The body says why.
-      const answer = await fetch(this.#url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-      const text = await textOf(answer);
-      const { streams } = JSON.parse(text) as { streams?: Record<string, IngestStream> };
-      this.#states = new Map(Object.entries(Object(streams)).map(([id, one]) => [id, statusOf(Object(one))]));
+      const answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+      const { streams } = JSON.parse(await textOf(answer)) as { streams?: Record<string, IngestStream> };
+      states = new Map(Object.entries(Object(streams)).map(([id, one]) => [id, statusOf(Object(one))]));
     } catch (error) {
-      this.#states = new Map();
+      states = new Map();
       throw error;
     }
   }

@@ -13,7 +13,7 @@ import { clipOf } from './clip.ts';
 import { type Asked, type AskedRequest, goneOf, streamOf } from './params.ts';
 import { ranged } from './ranged.ts';
 import type { RoutesOptions } from './routes-options.ts';
-import { SharedWork } from './shared-work.ts';
+import { sharedWork } from './shared-work.ts';
 import { sideTrackOf } from './side-track.ts';
 
 /** Making a clip takes a core for about a second, and up to 150 MB. */
@@ -28,8 +28,8 @@ type ClipRoutesOptions = Pick<RoutesOptions, 'prefix' | 'clipSettings'> & {
 
 /** Routes for clips: made from the annotated pictures around a moment, or stored for an event. */
 export function addClipRoutes(app: FastifyInstance, options: ClipRoutesOptions): void {
-  const made = new SharedWork<Buffer | undefined>(CLIPS_AT_ONCE, MAX_QUEUED);
-  const stored = new SharedWork<Buffer>(STORED_AT_ONCE, MAX_QUEUED);
+  const made = sharedWork<Buffer | undefined>(CLIPS_AT_ONCE, MAX_QUEUED);
+  const stored = sharedWork<Buffer>(STORED_AT_ONCE, MAX_QUEUED);
   const path = '/api/streams/:stream/clips/:time(^\\d{1,16})';
   app.get<Asked>(`${path}.webp`, (request, reply) => sendMade(options, made, request, reply));
   app.get<Asked>(`${path}-:event(^[0-9a-f]{32}).mp4`, (request, reply) => {
@@ -47,14 +47,14 @@ function timeOf({ params }: AskedRequest): number {
 
 async function sendMade(
   { bucket, prefix, clipSettings }: ClipRoutesOptions,
-  made: SharedWork<Buffer | undefined>,
+  made: ReturnType<typeof sharedWork<Buffer | undefined>>,
   request: AskedRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const at = timeOf(request);
   const stretch = stretchAround(streamOf(request), at, clipSettings);
   const work = (signal: AbortSignal) => clipOf(bucket, prefix, stretch, signal);
-  const body = await made.do(`${stretch.streamId}/${at}`, work, goneOf(reply));
+  const body = await made(`${stretch.streamId}/${at}`, work, goneOf(reply));
   if (!body) throw new HttpError(404, 'no picture of that time is stored');
   return reply.type('image/webp').send(body);
 }
@@ -63,16 +63,20 @@ async function sendMade(
 const SIDE_TRACK_MS = 60_000;
 
 /** An hour of stored video as an HLS playlist, its segments, and what was seen in them. */
-function addVideoRoutes(app: FastifyInstance, options: ClipRoutesOptions, stored: SharedWork<Buffer>): void {
+function addVideoRoutes(
+  app: FastifyInstance,
+  options: ClipRoutesOptions,
+  stored: ReturnType<typeof sharedWork<Buffer>>,
+): void {
   const { bucket, prefix } = options;
-  const playlists = new SharedWork<string | undefined>(STORED_AT_ONCE, MAX_QUEUED);
+  const playlists = sharedWork<string | undefined>(STORED_AT_ONCE, MAX_QUEUED);
   const path = '/api/streams/:stream/video/:date(^date=\\d{4}-\\d\\d-\\d\\d$)/:hour(^hour=\\d\\d$)';
   const folderOf = (request: AskedRequest) =>
     `${prefix}/${streamOf(request)}/${request.params.date}/${request.params.hour}/`;
   app.get<Asked>(`${path}/index.m3u8`, async (request, reply) => {
     const folder = folderOf(request);
     const work = (signal: AbortSignal) => playlistIn(bucket, folder, signal);
-    const playlist = await playlists.do(folder, work, goneOf(reply));
+    const playlist = await playlists(folder, work, goneOf(reply));
     if (!playlist) throw new HttpError(404, 'no video of this hour is stored');
     return reply.type('application/vnd.apple.mpegurl').send(playlist);
   });
@@ -102,12 +106,12 @@ async function playlistIn(bucket: Reader, folder: string, signal: AbortSignal): 
 /** Sends a video that is stored under this key, or the part of it that the client asks for. */
 async function sendStored(
   { bucket }: ClipRoutesOptions,
-  stored: SharedWork<Buffer>,
+  stored: ReturnType<typeof sharedWork<Buffer>>,
   key: string,
   request: AskedRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const body = await ifThere(stored.do(key, () => bucket.read(key), goneOf(reply)));
+  const body = await ifThere(stored(key, () => bucket.read(key), goneOf(reply)));
   if (!body) throw new HttpError(404, 'no such video is stored');
   const headers = { 'cache-control': 'private, max-age=3600', 'content-type': 'video/mp4' };
   const part = ranged({ body, headers }, request.headers.range);

@@ -15,21 +15,20 @@ import { type Logger, messageOf, rateOf } from '@video-pipeline/telemetry';
 import { createAccess } from './access.ts';
 import { openArchiveBucket } from './bucket.ts';
 import { followDetections } from './detections-feed.ts';
-import { Events } from './events.ts';
+import { sendEvents } from './events.ts';
 import { putBack } from './failed.ts';
 import { addGuard } from './guard.ts';
 import { LiveFrames } from './live.ts';
 import { consoleMetrics } from './metrics.ts';
-import { inferenceUrlOf, MONITOR_VARIABLES, Monitor } from './monitor.ts';
+import { inferenceUrlOf, MONITOR_VARIABLES, startMonitor } from './monitor.ts';
 import { loadPage } from './page-files.ts';
-import { Reviews } from './reviews.ts';
+import { keepReviews } from './reviews.ts';
 import { addRoutes } from './routes.ts';
 import { sceneEvents } from './scene-events.ts';
 import { createServer } from './server.ts';
 import { streamStatuses } from './stream-statuses.ts';
 import { StreamsFile } from './streams-file.ts';
 
-/** Variables that the console reads. */
 const CONSOLE_VARIABLES = [
   ...KAFKA_VARIABLES,
   ...STORAGE_VARIABLES,
@@ -98,7 +97,7 @@ export async function startConsole(options: {
         .filter(([, interval]) => interval >= SPARSE_FRAMES_MS)
         .map(([id, interval]) => [id, rateOf(interval)]),
     );
-  const monitor = new Monitor({ kafka, bucket, live, lowRates, config, log, env: options.env });
+  const monitor = startMonitor({ kafka, bucket, live, lowRates, config, log, env: options.env });
   const tail = createTail(kafka);
   const stopFeed = followDetections({
     kafka,
@@ -110,7 +109,7 @@ export async function startConsole(options: {
   });
   const producer = orderedProducer(kafka);
   const streams = () => streamStatuses(streamsFile.streams(), live.streams(), monitor.cameras);
-  const events = new Events(live, () => monitor.health(), streams);
+  const events = sendEvents(live, () => monitor.health(), streams);
   const page = loadPage();
   const access = createAccess(token);
   const origin = createOrigin(host, config.CONSOLE_URL);
@@ -119,7 +118,7 @@ export async function startConsole(options: {
   );
   const tables = new Tables(bucket);
   addGuard(app, access, origin, page);
-  const metrics = consoleMetrics(monitor, live, () => events.followers);
+  const metrics = consoleMetrics(monitor, live, events.followers);
   serveMetrics(app, metrics);
   const topics = STAGES.map((stage) => topicOf(stage, config));
   addRoutes(app, {
@@ -130,7 +129,7 @@ export async function startConsole(options: {
     tables,
     bucket,
     events,
-    reviews: new Reviews(bucket, createStore(config)),
+    reviews: keepReviews(bucket, createStore(config)),
     sceneEvents: sceneEvents(tail, config.KAFKA_EVENTS_TOPIC),
     streamsFile,
     inferenceUrl: inferenceUrlOf(config, options.env),
@@ -138,12 +137,12 @@ export async function startConsole(options: {
     clipSettings: config,
     keeping: config,
     drawn: config.DRAW_BOXES === 'on',
-    flow: () => monitor.flow(),
+    flow: monitor.flow,
     redrive: async (key) => {
       await putBack(key, bucket, producer, topics);
       log.info('put a failed record back', { key });
     },
-    recountFailed: () => monitor.recountFailed(),
+    recountFailed: monitor.recountFailed,
     log,
   });
   return {

@@ -9,6 +9,7 @@ import {
   withPictures,
 } from '@video-pipeline/frame';
 import type { Consumer, EachBatchPayload, Kafka } from '@video-pipeline/kafka';
+import { untilStopped } from './flow.ts';
 
 const RETRY_MS = 1_000;
 /** Longest wait for a consumer to leave its group, milliseconds. */
@@ -23,14 +24,7 @@ const MAX_LAG = 2_000;
  * @param options.onFrame receives each frame, with the time its detections were published
  * @returns stops it
  */
-export function followDetections(options: FeedOptions): () => Promise<void> {
-  const stopping = new AbortController();
-  const stopped = follow(options, stopping.signal);
-  return () => {
-    stopping.abort();
-    return stopped;
-  };
-}
+export const followDetections = (options: FeedOptions) => untilStopped((signal) => follow(options, signal));
 
 interface FeedOptions {
   kafka: Kafka;

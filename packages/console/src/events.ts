@@ -22,62 +22,17 @@ interface Client {
   streams: string;
 }
 
+export type Events = ReturnType<typeof sendEvents>;
+
 /**
  * Sends new frames and the pipeline's health to browsers, as server-sent events. A browser that reads slowly gets fewer
  * frames, always the newest ones. Its queue is limited, and it delays no other browser.
  */
-export class Events {
-  readonly #clients = new Set<Client>();
-  readonly #live: LiveFrames;
-  readonly #health: () => Health;
-  readonly #streams: () => StreamStatus[];
-  readonly #timers: NodeJS.Timeout[];
-  readonly #unsubscribe: () => void;
+export function sendEvents(live: LiveFrames, health: () => Health, streams: () => StreamStatus[]) {
+  const clients = new Set<Client>();
 
-  constructor(live: LiveFrames, health: () => Health, streams: () => StreamStatus[]) {
-    this.#streams = streams;
-    this.#live = live;
-    this.#health = health;
-    this.#unsubscribe = live.subscribe((streamId, json) => this.#note(streamId, json));
-    this.#timers = [
-      setInterval(() => this.#clients.forEach(flush), FLUSH_MS),
-      setInterval(() => this.#sendHealth(), HEALTH_MS),
-    ];
-  }
-
-  get followers(): number {
-    return this.#clients.size;
-  }
-
-  get isFull(): boolean {
-    return this.#clients.size >= MAX_CLIENTS;
-  }
-
-  /** Takes over the response. @param stream the only stream to send; left out: all */
-  connect(response: ServerResponse, headers: OutgoingHttpHeaders, stream?: string): void {
-    response.writeHead(200, headers);
-    const newest = this.#live.newest().filter((frame) => stream === undefined || frame.stream_id === stream);
-    const pending = new Map(newest.map((frame) => [frame.stream_id, [JSON.stringify(frame)]]));
-    const client: Client = { response, stream, pending, length: 0, isBlocked: false, streams: '' };
-    this.#clients.add(client);
-    response.on('drain', () => {
-      client.isBlocked = false;
-    });
-    response.on('close', () => this.#clients.delete(client));
-    write(client, 'health', JSON.stringify(this.#health()));
-    // Before the list of streams: so a tile is made with its first picture.
-    flush(client);
-    sendStreams(client, JSON.stringify(this.#streams()));
-  }
-
-  close(): void {
-    this.#unsubscribe();
-    for (const timer of this.#timers) clearInterval(timer);
-    for (const { response } of this.#clients) response.end();
-  }
-
-  #note(streamId: string, json: string): void {
-    for (const client of this.#clients) {
+  function note(streamId: string, json: string): void {
+    for (const client of clients) {
       const { stream, pending } = client;
       if (stream !== undefined && stream !== streamId) continue;
       client.length += json.length;
@@ -87,21 +42,47 @@ export class Events {
       }
       const frames = pending.get(streamId) ?? [];
       frames.push(json);
-      if (frames.length > MAX_PENDING) frames.shift();
+      if (frames.length > MAX_PENDING) client.length -= frames.shift()?.length ?? 0;
       pending.set(streamId, frames);
     }
   }
-
-  #sendHealth(): void {
-    if (this.#clients.size === 0) return;
-    const health = JSON.stringify(this.#health());
-    const streams = JSON.stringify(this.#streams());
-    for (const client of this.#clients) {
+  function sendHealth(): void {
+    if (clients.size === 0) return;
+    const [healthNow, streamsNow] = [JSON.stringify(health()), JSON.stringify(streams())];
+    for (const client of clients) {
       if (client.isBlocked) continue;
-      write(client, 'health', health);
-      sendStreams(client, streams);
+      write(client, 'health', healthNow);
+      sendStreams(client, streamsNow);
     }
   }
+
+  const unsubscribe = live.subscribe(note);
+  const timers = [setInterval(() => clients.forEach(flush), FLUSH_MS), setInterval(sendHealth, HEALTH_MS)];
+  return {
+    followers: () => clients.size,
+    isFull: () => clients.size >= MAX_CLIENTS,
+    /** Takes over the response. @param stream the only stream to send; left out: all */
+    connect(response: ServerResponse, headers: OutgoingHttpHeaders, stream?: string): void {
+      response.writeHead(200, headers);
+      const newest = live.newest().filter((frame) => stream === undefined || frame.stream_id === stream);
+      const pending = new Map(newest.map((frame) => [frame.stream_id, [JSON.stringify(frame)]]));
+      const client: Client = { response, stream, pending, length: 0, isBlocked: false, streams: '' };
+      clients.add(client);
+      response.on('drain', () => {
+        client.isBlocked = false;
+      });
+      response.on('close', () => clients.delete(client));
+      write(client, 'health', JSON.stringify(health()));
+      // Before the list of streams: so a tile is made with its first picture.
+      flush(client);
+      sendStreams(client, JSON.stringify(streams()));
+    },
+    close(): void {
+      unsubscribe();
+      for (const timer of timers) clearInterval(timer);
+      for (const { response } of clients) response.end();
+    },
+  };
 }
 
 function flush(client: Client): void {

@@ -9,7 +9,7 @@ import {
   readFailedHead,
   redrive,
 } from '@video-pipeline/recovery/failed';
-import { isMissing } from '@video-pipeline/storage';
+import { ifThere, objectsOf } from '@video-pipeline/storage';
 import type { FailedBulkResult, FailedEntry, FailedPage } from './api.ts';
 
 const PAGE = 20;
@@ -56,12 +56,7 @@ async function* keysFrom(
   for (const folder of [`${LOST_BATCHES}/`, stage ? `failed/${stage}/` : 'failed/']) {
     const isWithin = after?.startsWith(folder) === true;
     if (after && !isWithin && after > folder) continue;
-    for (let from = isWithin ? after : undefined, isDone = false; !isDone; ) {
-      const { objects, next } = await bucket.page(folder, { after: from, limit: PAGE });
-      for (const { key } of objects) yield key;
-      from = next;
-      isDone = next === undefined;
-    }
+    for await (const { key } of objectsOf(bucket, folder, isWithin ? after : undefined)) yield key;
   }
 }
 
@@ -124,38 +119,33 @@ export async function putBack(
   topics: readonly string[],
 ): Promise<void> {
   if (!FAILED_KEY.test(key) && !BATCH_KEY.test(key)) throw new FailedEntryError('not a key of failed/');
-  const entry = await readFailedHead(bucket, key).catch(asGone(key));
+  const entry = await ifThere(readFailedHead(bucket, key));
+  if (!entry) throw new FailedEntryError(`${key} is not there any more`);
   if (!topics.includes(entry.record.topic)) {
     throw new FailedEntryError(
       `${key} came from ${entry.record.topic}, which is not a topic of this pipeline`,
     );
   }
-  await redrive(bucket, producer, entry).catch(asGone(key));
+  await redrive(bucket, producer, entry);
 }
-
-const asGone = (key: string) => (error: unknown) => {
-  throw isMissing(error) ? new FailedEntryError(`${key} is not there any more`, { cause: error }) : error;
-};
 
 /** @returns `undefined` for an entry that is not selected, or is gone since it was listed */
 async function describe(bucket: Bucket, key: string, choice: FailedChoice): Promise<FailedEntry | undefined> {
   try {
-    const entry = await readFailedHead(bucket, key);
-    if (!isChosen(entry, choice)) return undefined;
+    const entry = await ifThere(readFailedHead(bucket, key));
+    if (!entry || !isChosen(entry, choice)) return undefined;
     const { stage, code, reason, time, record, bytes } = entry;
-    const stream = claimedStream(record);
-    return {
+    const facts = {
       key,
       stage,
-      stream,
-      ...(code ? { code } : {}),
+      stream: claimedStream(record),
       reason,
       time,
       position: positionOf(record),
       bytes,
     };
+    return code ? { ...facts, code } : facts;
   } catch (error) {
-    if (isMissing(error)) return undefined;
     if (!(error instanceof FailedEntryError)) throw error;
     if (Object.values(choice).some(Boolean)) return undefined;
     return { key, stage: '', stream: 'unknown', reason: error.message, time: '', position: key, bytes: 0 };

@@ -1,7 +1,7 @@
 import { readConfig } from '@video-pipeline/config';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { FlowHistory, flowStages, readOffsets, stateOf, type TopicOffsets } from './flow.ts';
+import { flowHistory, flowStages, readOffsets, stateOf, type TopicOffsets } from './flow.ts';
 
 const CONFIG = readConfig(STAGE_VARIABLES, {});
 const SETTINGS = { stages: flowStages(CONFIG, {}), bucket: 'b', batchSize: 25 };
@@ -12,7 +12,7 @@ const offsets = (time: number, detect: TopicOffsets, annotate: TopicOffsets) => 
 });
 
 test('rates are means over ten seconds, as stages finish a batch at a time', () => {
-  const history = new FlowHistory(SETTINGS);
+  const history = flowHistory(SETTINGS);
   for (let second = 0; second <= 20; second += 2) {
     const written = second * 30;
     // Detect finishes 25 frames at a time.
@@ -30,7 +30,7 @@ test('rates are means over ten seconds, as stages finish a batch at a time', () 
 });
 
 test('rates hold when the clock of the host is set back', async () => {
-  const history = new FlowHistory(SETTINGS);
+  const history = flowHistory(SETTINGS);
   const admin = (written: number) =>
     ({
       fetchOffsets: async () => [],
@@ -41,14 +41,14 @@ test('rates hold when the clock of the host is set back', async () => {
     .mockReturnValueOnce(start)
     .mockReturnValueOnce(start + 2_000);
   onTestFinished(() => void vi.restoreAllMocks());
-  history.add(await readOffsets(admin(0), SETTINGS), {});
+  history.add(await readOffsets(admin(0), SETTINGS.stages), {});
   vi.spyOn(Date, 'now').mockReturnValue(Date.now() - 3_600_000);
-  history.add(await readOffsets(admin(60), SETTINGS), {});
+  history.add(await readOffsets(admin(60), SETTINGS.stages), {});
   expect(history.flow(new Map()).stages[0]?.samples.at(-1)?.rate).toBeCloseTo(30);
 });
 
 test('while Kafka can not be asked, nothing is known; later rates reach over the gap', () => {
-  const history = new FlowHistory(SETTINGS);
+  const history = flowHistory(SETTINGS);
   const written = (time: number, written: number) => {
     const topic = { written, finished: written, lag: 0 };
     return offsets(time, topic, topic);

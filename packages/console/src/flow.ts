@@ -16,7 +16,7 @@ const BEHIND_SECONDS = 10;
 /** A part of the flow: ingest first, then the stages that read topics. */
 type FlowStage = Pick<StageFlow, 'name' | 'does' | 'reads' | 'carriesFrames'> & { group?: string };
 
-export interface FlowSettings {
+interface FlowSettings {
   stages: readonly FlowStage[];
   bucket: string;
   /** Records of one batch. */
@@ -32,7 +32,7 @@ export interface TopicOffsets {
 }
 
 /** Progress of each stage that reads a topic, at one time. */
-export interface Offsets {
+interface Offsets {
   /** By a clock that nobody sets, milliseconds. */
   time: number;
   stages: ReadonlyMap<string, TopicOffsets>;
@@ -57,7 +57,7 @@ export function flowStages(
 }
 
 /** @throws kafkajs' errors, or one that names a missing topic */
-export async function readOffsets(admin: Admin, { stages }: FlowSettings): Promise<Offsets> {
+export async function readOffsets(admin: Admin, stages: readonly FlowStage[]): Promise<Offsets> {
   const read = stages.map(async ({ name, reads, group }) =>
     reads && group ? [[name, await topicOffsets(admin, group, reads)] as const] : [],
   );
@@ -76,59 +76,48 @@ async function topicOffsets(admin: Admin, group: string, topic: string): Promise
 }
 
 /** Derives rates and states from offsets that are read every two seconds. Keeps the last ten minutes. */
-export class FlowHistory {
-  readonly #offsets: Offsets[] = [];
-  readonly #samples: ReadonlyMap<FlowStage, StageSample[]>;
-  readonly #settings: FlowSettings;
-
-  constructor(settings: FlowSettings) {
-    this.#settings = settings;
-    this.#samples = new Map(settings.stages.map((stage) => [stage, []]));
-  }
-
-  /** @param offsets `undefined` when Kafka did not answer */
-  add(
-    offsets: Offsets | undefined,
-    latency: Readonly<Record<string, Percentiles | null>>,
-    time = Date.now(),
-  ): void {
-    const offsetsBefore = this.#remember(offsets);
-    const rate = (pick: (of: Offsets) => number | undefined) => {
-      if (!offsets || !offsetsBefore) return null;
-      const [now, before] = [pick(offsets), pick(offsetsBefore)];
-      if (now === undefined || before === undefined) return null;
-      return Math.max(0, ((now - before) * 1000) / (offsets.time - offsetsBefore.time));
-    };
-    for (const [{ name, reads }, samples] of this.#samples) {
-      samples.push({
-        time,
-        // The rate of ingest is the rate at which the first topic is written.
-        rate: rate(({ stages }) => (reads ? stages.get(name)?.finished : [...stages.values()][0]?.written)),
-        lag: offsets?.stages.get(name)?.lag ?? null,
-        latency: latency[name] ?? null,
-      });
-      if (samples.length > MAX_SAMPLES) samples.shift();
-    }
-  }
-
-  /** @param failed records in `failed/` by stage */
-  flow(failed: ReadonlyMap<string, number>): Flow {
-    const { bucket, batchSize } = this.#settings;
-    const stages = Array.from(this.#samples, ([{ group: _, ...facts }, samples]): StageFlow => {
-      const state = stateOf(samples, batchSize);
-      return { ...facts, state, failed: failed.get(facts.name) ?? 0, samples };
-    });
-    return { bucket, stages };
-  }
+export function flowHistory({ stages, bucket, batchSize }: FlowSettings) {
+  const recent: Offsets[] = [];
+  const samplesOf = new Map(stages.map((stage) => [stage, [] as StageSample[]]));
 
   /** @returns the oldest offsets within the window for rates */
-  #remember(offsets: Offsets | undefined): Offsets | undefined {
+  function remember(offsets: Offsets | undefined): Offsets | undefined {
     if (!offsets) return undefined;
-    while ((this.#offsets[0]?.time ?? offsets.time) < offsets.time - RATE_WINDOW_MS) this.#offsets.shift();
-    const [first] = this.#offsets;
-    this.#offsets.push(offsets);
+    while ((recent[0]?.time ?? offsets.time) < offsets.time - RATE_WINDOW_MS) recent.shift();
+    const [first] = recent;
+    recent.push(offsets);
     return first;
   }
+  return {
+    /** @param offsets `undefined` when Kafka did not answer */
+    add(offsets: Offsets | undefined, latency: Readonly<Record<string, Percentiles | null>>): void {
+      const offsetsBefore = remember(offsets);
+      const rate = (pick: (of: Offsets) => number | undefined) => {
+        if (!offsets || !offsetsBefore) return null;
+        const [now, before] = [pick(offsets), pick(offsetsBefore)];
+        if (now === undefined || before === undefined) return null;
+        return Math.max(0, ((now - before) * 1000) / (offsets.time - offsetsBefore.time));
+      };
+      for (const [{ name, reads }, samples] of samplesOf) {
+        samples.push({
+          time: Date.now(),
+          // The rate of ingest is the rate at which the first topic is written.
+          rate: rate(({ stages }) => (reads ? stages.get(name)?.finished : [...stages.values()][0]?.written)),
+          lag: offsets?.stages.get(name)?.lag ?? null,
+          latency: latency[name] ?? null,
+        });
+        if (samples.length > MAX_SAMPLES) samples.shift();
+      }
+    },
+    /** @param failed records in `failed/` by stage */
+    flow(failed: ReadonlyMap<string, number>): Flow {
+      const flows = Array.from(samplesOf, ([{ group: _, ...facts }, samples]): StageFlow => {
+        const state = stateOf(samples, batchSize);
+        return { ...facts, state, failed: failed.get(facts.name) ?? 0, samples };
+      });
+      return { bucket, stages: flows };
+    },
+  };
 }
 
 /** State of a stage, by its last samples. @param batchSize records of one batch */
@@ -145,16 +134,18 @@ export function stateOf(samples: readonly StageSample[], batchSize: number): Sta
 }
 
 /** Runs `sample` every two seconds, never two at a time. @returns stops it */
-export function everySample(sample: () => Promise<void>): () => Promise<void> {
-  const stopping = new AbortController();
-  const { signal } = stopping;
-  const go = async () => {
+export const everySample = (sample: () => Promise<void>) =>
+  untilStopped(async (signal) => {
     while (!signal.aborted) {
       await sample();
       await sleep(SAMPLE_MS, undefined, { signal }).catch(() => {});
     }
-  };
-  const running = go();
+  });
+
+/** Begins a run. @returns aborts its signal, and resolves at its end */
+export function untilStopped(run: (signal: AbortSignal) => Promise<void>): () => Promise<void> {
+  const stopping = new AbortController();
+  const running = run(stopping.signal);
   return () => {
     stopping.abort();
     return running;

@@ -2,8 +2,9 @@ import { eventKey, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import { parseSceneEvent } from '@video-pipeline/scene';
 import { ifThere } from '@video-pipeline/storage';
+import type { Counts } from '@video-pipeline/tables';
 import type { FastifyInstance } from 'fastify';
-import type { EventsPage, FrameFacts, History, ReviewDraft, StoredEvent, Timeline } from './api.ts';
+import type { EventsPage, FrameFacts, History, ReviewDraft, StoredEvent } from './api.ts';
 import {
   type Asked,
   binMsOf,
@@ -95,10 +96,7 @@ export function addHistoryRoutes(
     const binned = { ...range, binMs: bin_ms };
     const { counts, frames, gaps, complete } = await tables.history(streams, binned, SILENT_MS, signal);
     const { events, total } = await tables.events({ ...range, streams, limit: SHOWN }, signal);
-    const classes: Timeline['classes'] = Object.create(null);
-    for (const { bin, class_name, count } of counts) binsOf(classes, class_name, bins)[bin] = count;
-    const stored: History['stored'] = Object.create(null);
-    for (const { bin, stream_id, frames: count } of frames) binsOf(stored, stream_id, bins)[bin] = count;
+    const [classes, stored] = [byName(counts, bins), byName(frames, bins)];
     return { from: range.from, bin_ms, bins, classes, stored, gaps, events, total_events: total, complete };
   });
   app.get<Asked>(
@@ -114,9 +112,14 @@ export function addHistoryRoutes(
   );
 }
 
-function binsOf(table: Record<string, number[]>, name: string, bins: number): number[] {
-  table[name] ??= new Array<number>(bins).fill(0);
-  return table[name];
+/** For each name its count in each bin. */
+function byName(counts: Counts, bins: number): Record<string, number[]> {
+  const table: Record<string, number[]> = Object.create(null);
+  for (const { bin, name, count } of counts) {
+    table[name] ??= new Array<number>(bins).fill(0);
+    table[name][bin] = count;
+  }
+  return table;
 }
 
 /** @throws HttpError */

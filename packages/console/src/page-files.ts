@@ -15,7 +15,6 @@ const TYPES: Record<string, string> = {
 /** Modules of packages/frame by which the page draws as annotate does. */
 const SHARED = ['hues', 'keypoints'];
 
-/** The page's files by name. */
 export type Page = ReadonlyMap<string, { type: string; body: string; etag: string }>;
 
 /** All files of the page, read once, with the types stripped from TypeScript. No other file is served. */

@@ -2,7 +2,6 @@ import { DAY_MS, isStreamId, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
-/** Type of the requests to the console's routes. */
 export interface Asked {
   Params: Record<string, string>;
   Querystring: URLSearchParams;

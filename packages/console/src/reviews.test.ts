@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { hourFolder } from '@video-pipeline/frame';
 import { expect, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
-import { Reviews } from './reviews.ts';
+import { keepReviews } from './reviews.ts';
 
 const START = Date.UTC(2026, 10, 25, 7);
 
@@ -15,7 +15,7 @@ test('marks of several people are kept by the hour, and can be taken back', asyn
       await bucket.put({ key, body: merge(before) });
     },
   };
-  const [anna, ben] = [new Reviews(bucket, store), new Reviews(bucket, store)];
+  const [anna, ben] = [keepReviews(bucket, store), keepReviews(bucket, store)];
   const events = [0, 1, 90].map((minute) => ({
     at: Date.UTC(2026, 10, 25, 7, minute),
     event_id: `id-${minute}`,
@@ -44,7 +44,7 @@ test.each(['{"id-0":', '', 'null', '[1]'])(
       },
     };
     await bucket.put({ key, body: text });
-    const reviews = new Reviews(bucket, store);
+    const reviews = keepReviews(bucket, store);
     const event = { at: START, event_id: 'id-1' };
     await expect(reviews.markedOf([event])).rejects.toThrow(`${key} holds no marks: remove it`);
     await expect(reviews.mark([event], true)).rejects.toThrow(`${key} holds no marks: remove it`);
@@ -73,7 +73,7 @@ function marksOf(hours: number) {
       return bucket.read(key);
     },
   };
-  const reviews = new Reviews(slow, { merge: async () => {} });
+  const reviews = keepReviews(slow, { merge: async () => {} });
   return { reviews, keys, bucket, most: () => most };
 }
 

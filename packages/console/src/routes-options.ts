@@ -12,7 +12,6 @@ import type { Page } from './page-files.ts';
 import type { Reviews } from './reviews.ts';
 import type { StreamsFile } from './streams-file.ts';
 
-/** What the console's routes need. */
 export interface RoutesOptions {
   page: Page;
   access: Access;
@@ -31,7 +30,6 @@ export interface RoutesOptions {
   clipSettings: ClipSettings;
   /** How the pipeline keeps pictures. */
   keeping: Config<'STORE' | 'STORE_CLASSES'>;
-  /** Whether pictures are stored with boxes drawn on them. */
   drawn: boolean;
   flow: () => Flow;
   redrive: (key: string) => Promise<void>;

@@ -6,7 +6,6 @@ import type { ExportSize, Histogram, Names, SearchResult } from './api.ts';
 import { type Asked, binMsOf, goneOf, number, rangeOf, severalOf, streamId } from './params.ts';
 import type { RoutesOptions } from './routes-options.ts';
 
-/** Frames of one page. */
 const PAGE = 24;
 const MAX_BINS = 120;
 /** Most frames of one export. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
-import { BusyError, SharedWork } from './shared-work.ts';
+import { BusyError, sharedWork } from './shared-work.ts';
 
 const waiting = () => new AbortController();
 
@@ -18,36 +18,36 @@ function work() {
 }
 
 test('what sixty ask for at once is done once, and then anew', async () => {
-  const shared = new SharedWork<string>(1, 4);
+  const shared = sharedWork<string>(1, 4);
   const { run, end } = work();
-  const asked = Array.from({ length: 60 }, () => shared.do('clip', run, waiting().signal));
+  const asked = Array.from({ length: 60 }, () => shared('clip', run, waiting().signal));
   await sleep(1);
   end('made');
   expect(await Promise.all(asked)).toEqual(Array(60).fill('made'));
   expect(run).toHaveBeenCalledTimes(1);
-  await shared.do('clip', run, waiting().signal);
+  await shared('clip', run, waiting().signal);
   expect(run).toHaveBeenCalledTimes(2);
 });
 
 test('a few are in work at a time, a few wait, and the rest is refused', async () => {
-  const shared = new SharedWork<string>(2, 3);
+  const shared = sharedWork<string>(2, 3);
   const jobs = Array.from({ length: 5 }, work);
-  const asked = jobs.map(({ run }, i) => shared.do(`clip ${i}`, run, waiting().signal));
+  const asked = jobs.map(({ run }, i) => shared(`clip ${i}`, run, waiting().signal));
   expect(jobs.map(({ run }) => run.mock.calls.length)).toEqual([1, 1, 0, 0, 0]);
-  await expect(shared.do('another', work().run, waiting().signal)).rejects.toThrow(BusyError);
+  await expect(shared('another', work().run, waiting().signal)).rejects.toThrow(BusyError);
   for (const { end } of jobs) end('made');
   expect(await Promise.all(asked)).toHaveLength(5);
 });
 
 test('what nobody waits for any more is stopped, and what waits in the queue is never begun', async () => {
-  const shared = new SharedWork<string>(1, 4);
+  const shared = sharedWork<string>(1, 4);
   const [first, second, third] = [work(), work(), work()];
   const [one, other, queued] = [waiting(), waiting(), waiting()];
   const asked = [
-    shared.do('first', first.run, one.signal),
-    shared.do('first', first.run, other.signal),
-    shared.do('second', second.run, queued.signal),
-    shared.do('third', third.run, waiting().signal),
+    shared('first', first.run, one.signal),
+    shared('first', first.run, other.signal),
+    shared('second', second.run, queued.signal),
+    shared('third', third.run, waiting().signal),
   ];
   await sleep(1);
   queued.abort();
@@ -63,17 +63,17 @@ test('what nobody waits for any more is stopped, and what waits in the queue is 
 });
 
 test('who asks for what is being stopped gets it made anew; an error reaches all who wait', async () => {
-  const shared = new SharedWork<string>(1, 4);
+  const shared = sharedWork<string>(1, 4);
   const [stopped, anew] = [work(), work()];
   const gone = waiting();
-  const first = shared.do('clip', stopped.run, gone.signal);
+  const first = shared('clip', stopped.run, gone.signal);
   await sleep(1);
   gone.abort();
   await expect(first).rejects.toThrow('aborted');
-  const second = shared.do('clip', anew.run, waiting().signal);
+  const second = shared('clip', anew.run, waiting().signal);
   anew.end('made');
   expect(await second).toBe('made');
   const failing = () => Promise.reject(new Error('no pictures'));
-  const both = [1, 2].map(() => shared.do('bad', failing, waiting().signal));
+  const both = [1, 2].map(() => shared('bad', failing, waiting().signal));
   for (const one of both) await expect(one).rejects.toThrow('no pictures');
 });

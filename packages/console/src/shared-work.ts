@@ -1,4 +1,3 @@
-/** The queue is full. */
 export class BusyError extends Error {
   override readonly name = 'BusyError';
 }
@@ -6,7 +5,6 @@ export class BusyError extends Error {
 interface Job<Value> {
   work: (signal: AbortSignal) => Promise<Value>;
   stop: AbortController;
-  /** Number of callers that wait for it. */
   waiting: number;
   done: PromiseWithResolvers<Value>;
 }
@@ -14,28 +12,50 @@ interface Job<Value> {
 /**
  * Costly work. Callers that ask for the same work at the same time share it, and only a few jobs run at once. A job
  * without callers leaves the queue, or is aborted.
+ * @param concurrency most jobs that run at the same time
+ * @returns a function that does work, or waits for the same work of another caller. Its `name` is the same for the same
+ * work, and `signal` aborts when this caller no longer waits. It throws BusyError when the queue is full, the errors of
+ * `work`, and the signal's reason.
  */
-export class SharedWork<Value> {
+export function sharedWork<Value>(concurrency: number, maxQueued: number) {
   /** Jobs that run or wait, by name. */
-  readonly #jobs = new Map<string, Job<Value>>();
-  readonly #queue = new Set<string>();
-  readonly #concurrency: number;
-  readonly #maxQueued: number;
-  #running = 0;
+  const jobs = new Map<string, Job<Value>>();
+  const queue = new Set<string>();
+  let running = 0;
 
-  constructor(concurrency: number, maxQueued: number) {
-    this.#concurrency = concurrency;
-    this.#maxQueued = maxQueued;
+  function add(name: string, work: Job<Value>['work']): Job<Value> {
+    if (queue.size >= maxQueued)
+      throw new BusyError('too many clips are asked for: try again in a few seconds');
+    const job = { work, stop: new AbortController(), waiting: 0, done: Promise.withResolvers<Value>() };
+    job.done.promise.catch(() => {}); // no caller may be left to handle it
+    jobs.set(name, job);
+    queue.add(name);
+    next();
+    return job;
   }
-
-  /**
-   * @param name the same for the same work
-   * @param signal aborts when this caller no longer waits
-   * @throws BusyError when the queue is full; the errors of `work`; the signal's reason
-   */
-  async do(name: string, work: Job<Value>['work'], signal: AbortSignal): Promise<Value> {
+  function next(): void {
+    for (const name of queue) {
+      if (running >= concurrency) return;
+      queue.delete(name);
+      const job = jobs.get(name);
+      if (job) void run(name, job);
+    }
+  }
+  async function run(name: string, job: Job<Value>): Promise<void> {
+    running += 1;
+    try {
+      job.done.resolve(await job.work(job.stop.signal));
+    } catch (error) {
+      job.done.reject(error);
+    }
+    running -= 1;
+    // Later callers start the work again.
+    if (jobs.get(name) === job) jobs.delete(name);
+    next();
+  }
+  return async (name: string, work: Job<Value>['work'], signal: AbortSignal): Promise<Value> => {
     signal.throwIfAborted();
-    const job = this.#jobs.get(name) ?? this.#add(name, work);
+    const job = jobs.get(name) ?? add(name, work);
     job.waiting += 1;
     const gone = Promise.withResolvers<never>();
     const leave = () => gone.reject(signal.reason);
@@ -45,47 +65,13 @@ export class SharedWork<Value> {
     } finally {
       signal.removeEventListener('abort', leave);
       job.waiting -= 1;
-      if (job.waiting === 0) this.#drop(name, job);
+      if (job.waiting === 0) {
+        job.stop.abort();
+        if (jobs.get(name) === job) {
+          jobs.delete(name);
+          queue.delete(name);
+        }
+      }
     }
-  }
-
-  #add(name: string, work: Job<Value>['work']): Job<Value> {
-    if (this.#queue.size >= this.#maxQueued)
-      throw new BusyError('too many clips are asked for: try again in a few seconds');
-    const job = { work, stop: new AbortController(), waiting: 0, done: Promise.withResolvers<Value>() };
-    job.done.promise.catch(() => {}); // no caller may be left to handle it
-    this.#jobs.set(name, job);
-    this.#queue.add(name);
-    this.#next();
-    return job;
-  }
-
-  #drop(name: string, job: Job<Value>): void {
-    job.stop.abort();
-    if (this.#jobs.get(name) !== job) return;
-    this.#jobs.delete(name);
-    this.#queue.delete(name);
-  }
-
-  #next(): void {
-    for (const name of this.#queue) {
-      if (this.#running >= this.#concurrency) return;
-      this.#queue.delete(name);
-      const job = this.#jobs.get(name);
-      if (job) this.#run(name, job);
-    }
-  }
-
-  async #run(name: string, job: Job<Value>): Promise<void> {
-    this.#running += 1;
-    try {
-      job.done.resolve(await job.work(job.stop.signal));
-    } catch (error) {
-      job.done.reject(error);
-    }
-    this.#running -= 1;
-    // Later callers start the work again.
-    if (this.#jobs.get(name) === job) this.#jobs.delete(name);
-    this.#next();
-  }
+  };
 }

@@ -56,12 +56,12 @@ export function withPast(
   since: number,
 ): Timeline {
   const { from, bin_ms, bins, classes } = timeline;
-  for (const { bin, class_name, count } of past.counts) {
+  for (const { bin, name, count } of past.counts) {
     const start = past.from + bin * BUCKET_MS;
     const at = Math.floor((start - from) / bin_ms);
     if (start >= since || at < 0 || at >= bins) continue;
-    classes[class_name] ??= new Array<number>(bins).fill(0);
-    classes[class_name][at] = (classes[class_name][at] ?? 0) + count;
+    classes[name] ??= new Array<number>(bins).fill(0);
+    classes[name][at] = (classes[name][at] ?? 0) + count;
   }
   return timeline;
 }

@@ -1,6 +1,5 @@
 import type { ListedStream } from '@video-pipeline/scene';
-import type { StreamStatus } from './api.ts';
-import type { Cameras } from './cameras.ts';
+import type { CameraStatus, StreamStatus } from './api.ts';
 
 /**
  * All streams: those of the list of streams, whether they send or not, and those that send without being listed.
@@ -9,7 +8,7 @@ import type { Cameras } from './cameras.ts';
 export function streamStatuses(
   listed: ReadonlyMap<string, Omit<ListedStream, 'id'>> | undefined,
   seen: readonly string[],
-  cameras: Pick<Cameras, 'of'>,
+  cameras: { of(streamId: string): CameraStatus | undefined },
 ): StreamStatus[] {
   const ids = [...new Set([...(listed?.keys() ?? []), ...seen])].sort();
   return ids.map((id) => {

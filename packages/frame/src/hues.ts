@@ -14,10 +14,14 @@ export function classHue(classId: number): number {
 
 const utf8 = new TextEncoder();
 
+/** FNV-1a, 32 bits: Fowler, Noll and Vo. */
+export function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of utf8.encode(text)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash;
+}
+
 /** The hue of a track, degrees: always the same one, unrelated to that of the next track. */
 export function trackHue(trackId: string): number {
-  // FNV-1a, 32 bits: Fowler, Noll and Vo.
-  let hash = 0x811c9dc5;
-  for (const byte of utf8.encode(trackId)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  return hash % 360;
+  return hashOf(trackId) % 360;
 }

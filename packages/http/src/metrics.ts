@@ -13,7 +13,6 @@ export function processRegistry(): Registry {
   return registry;
 }
 
-/** A value with its labels. */
 export type Sample = readonly [labels: Record<string, string | number>, value: number];
 
 /**

@@ -164,7 +164,6 @@ function lostBeforeKafka(counted: ReadonlyMap<string, number>, held: Map<string,
     .map(({ name, published, found }) => `${name}: ${published} published, ${found} in Kafka`);
 }
 
-/** Whether every frame is accounted for. */
 export function isClean(report: AuditReport): boolean {
   const { missing, both, mixedUp, wrongPixels, lostBeforeKafka = [] } = report;
   return [missing, both, mixedUp, wrongPixels, lostBeforeKafka].every((list) => list.length === 0);
@@ -193,15 +192,11 @@ async function awaited({
   detectionsTopic,
 }: AuditOptions): Promise<(topic: TopicVariable, record: Place) => boolean> {
   if (groupId === undefined) return () => false;
-  const topics: Partial<Record<TopicVariable, string>> = {
-    KAFKA_TOPIC: framesTopic,
-    KAFKA_DETECTIONS_TOPIC: detectionsTopic,
-  };
   const committed = new Map<TopicVariable, Map<number, number>>();
   await withAdmin(kafka, async (admin) => {
     const existing = await admin.listTopics();
     for (const stage of FRAME_STAGES) {
-      const topic = topics[stage.reads] ?? '';
+      const topic = stage.reads === 'KAFKA_TOPIC' ? framesTopic : detectionsTopic;
       const group = groupOf(stage, { KAFKA_GROUP_ID: groupId });
       if (!existing.includes(topic) || !(await exists(admin, group))) continue;
       const partitions = await consumerLag(admin, group, topic);

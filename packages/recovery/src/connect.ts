@@ -15,7 +15,6 @@ const NAMES = [
   'BATCH_SIZE',
 ] as const;
 
-/** The end of each command's help. */
 export const TARGET_HELP = `
 Looks at the pipeline that runs on this machine (--data-dir <folder> for another than .data), at a deployed one with
 --stage <name>, or at the servers that KAFKA_BOOTSTRAP_SERVERS, AWS_ENDPOINT_URL and S3_BUCKET name.`;

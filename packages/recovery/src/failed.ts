@@ -1,6 +1,6 @@
 import { claimedStream, fromLambdaRecord, LOST_BATCHES, type MSKRecord } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
-import type { FailedRecord } from '@video-pipeline/storage';
+import { type FailedRecord, ifThere } from '@video-pipeline/storage';
 import type { Bucket } from './bucket.ts';
 import { FailedEntryError, isLostBatch, readLostBatch } from './lost-batches.ts';
 
@@ -120,14 +120,15 @@ export function parseFailed(key: string, text: string): FailedEntry {
 /**
  * Sends the entry's record, or all records of its batch, to the topic they came from. Once Kafka has confirmed them, it
  * deletes the entry. After a crash in between, the records are in both places, never in none.
- * @throws FailedEntryError for an entry that holds only a reference
+ * @throws FailedEntryError for an entry that holds only a reference, or is gone
  */
 export async function redrive(
   bucket: Bucket,
   producer: Producer,
   { key: entryKey }: Pick<FailedEntry, 'key'>,
 ): Promise<void> {
-  const entry = await readFailed(bucket, entryKey);
+  const entry = await ifThere(readFailed(bucket, entryKey));
+  if (!entry) throw new FailedEntryError(`${entryKey} is not there any more`);
   if (entry.reference) {
     const { first_offset: first, last_offset: last } = entry.reference;
     const { topic, partition } = entry.record;

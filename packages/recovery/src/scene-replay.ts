@@ -88,7 +88,6 @@ function parseJson(line: string): unknown {
   }
 }
 
-/** Objects that are read at the same time. */
 const READS = 16;
 
 /**

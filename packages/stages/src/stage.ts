@@ -4,7 +4,6 @@ import type { MetricName } from '@video-pipeline/telemetry';
 /** What a stage's Lambda may need besides its topic and its objects. */
 export type Need = 'bus' | 'inference' | 'kafka' | 'mqtt' | 'scenes' | 'webhook';
 
-/** Variables that name a topic. */
 export type TopicVariable = 'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'KAFKA_EVENTS_TOPIC';
 
 /** One stage of the pipeline: a Lambda handler that reads a Kafka topic as a consumer group of its own. */
@@ -15,7 +14,6 @@ export interface PipelineStage {
   does: string;
   /** Module that exports `handler`, from the repository's root. */
   handler: string;
-  /** The variable that names the topic it reads. */
   reads: TopicVariable;
   /** Suffix of its consumer group, after KAFKA_GROUP_ID. */
   groupSuffix: string;
@@ -68,12 +66,10 @@ export const STAGE_VARIABLES = [
   'PICTURES',
 ] as const;
 
-/** The topic that a stage reads. */
 export function topicOf({ reads }: PipelineStage, config: Config<TopicVariable>): string {
   return config[reads];
 }
 
-/** The consumer group of a stage. */
 export function groupOf({ groupSuffix }: PipelineStage, config: Config<'KAFKA_GROUP_ID'>): string {
   return `${config.KAFKA_GROUP_ID}${groupSuffix}`;
 }

@@ -131,5 +131,4 @@ export function frameStagesOf(config: Config<'PICTURES'>): readonly NamedStage[]
 /** Stage name under which the poller puts records into `failed/` that are too large for any invocation. */
 export const POLLER = 'event-source';
 
-/** The folders of `failed/`. */
 export const FAILED_FOLDERS: readonly string[] = [...STAGES.map(({ name }) => name), POLLER];

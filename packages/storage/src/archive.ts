@@ -14,7 +14,6 @@ const HEAD_BYTES = 16 * 1024;
 /** Longest time span of an archive, milliseconds. A search for a picture begins this long before its capture time. */
 const ARCHIVE_SPAN_MS = 60_000;
 
-/** One picture to be archived. */
 export interface Archivable {
   frame: Pick<Frame, 'streamId' | 'capturedAt' | 'frameNumber'>;
   jpeg: Buffer;

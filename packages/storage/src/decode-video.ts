@@ -34,14 +34,23 @@ async function decodeFile(path: string, size: Size): Promise<Buffer[]> {
   FFmpegError.throwIfError(decoder.parametersToContext(stream.codecpar), 'open the decoder');
   decoder.threadCount = 1;
   FFmpegError.throwIfError(await decoder.open2(codec), 'open the decoder');
-  using jpegs = new JpegWriter(size);
+  using encoder = jpegEncoder(size);
+  using scaler = new Scaler(AV_PIX_FMT_YUVJ420P);
   using packet = new Packet();
+  using coded = new Packet();
   using picture = new Frame();
-  packet.alloc();
-  picture.alloc();
+  for (const one of [packet, coded, picture]) one.alloc();
   const all: Buffer[] = [];
   const drain = async () => {
-    while ((await decoder.receiveFrame(picture)) >= 0) all.push(await jpegs.encode(picture));
+    while ((await decoder.receiveFrame(picture)) >= 0) {
+      const scaled = await scaler.scale(picture, size);
+      scaled.quality = QUANTIZER * FF_QP2LAMBDA;
+      scaled.pts = picture.pts;
+      FFmpegError.throwIfError(await encoder.sendFrame(scaled), 'encode a JPEG');
+      FFmpegError.throwIfError(await encoder.receivePacket(coded), 'encode a JPEG');
+      all.push(Buffer.from(coded.data ?? []));
+      coded.unref();
+    }
   };
   while ((await input.readFrame(packet)) >= 0) {
     FFmpegError.throwIfError(await decoder.sendPacket(packet), 'decode');
@@ -53,43 +62,19 @@ async function decodeFile(path: string, size: Size): Promise<Buffer[]> {
   return all;
 }
 
-class JpegWriter implements Disposable {
-  readonly #encoder = new CodecContext();
-  readonly #packet = new Packet();
-  readonly #scaler = new Scaler(AV_PIX_FMT_YUVJ420P);
-  readonly #size: Size;
-
-  constructor(size: Size) {
-    this.#size = size;
-    const codec = Codec.findEncoder(AV_CODEC_ID_MJPEG);
-    if (!codec) throw new Error('this build of FFmpeg has no JPEG encoder');
-    this.#encoder.allocContext3(codec);
-    Object.assign(this.#encoder, {
-      ...size,
-      pixelFormat: AV_PIX_FMT_YUVJ420P,
-      timeBase: new Rational(1, 1000),
-      threadCount: 1,
-      qMin: 1,
-    });
-    this.#encoder.setFlags(AV_CODEC_FLAG_QSCALE);
-    FFmpegError.throwIfError(this.#encoder.open2Sync(codec), 'open the JPEG encoder');
-    this.#packet.alloc();
-  }
-
-  async encode(picture: Frame): Promise<Buffer> {
-    const scaled = await this.#scaler.scale(picture, this.#size);
-    scaled.quality = QUANTIZER * FF_QP2LAMBDA;
-    scaled.pts = picture.pts;
-    FFmpegError.throwIfError(await this.#encoder.sendFrame(scaled), 'encode a JPEG');
-    FFmpegError.throwIfError(await this.#encoder.receivePacket(this.#packet), 'encode a JPEG');
-    const jpeg = Buffer.from(this.#packet.data ?? []);
-    this.#packet.unref();
-    return jpeg;
-  }
-
-  [Symbol.dispose](): void {
-    this.#scaler[Symbol.dispose]();
-    this.#packet.free();
-    this.#encoder.freeContext();
-  }
+function jpegEncoder(size: Size): CodecContext {
+  const codec = Codec.findEncoder(AV_CODEC_ID_MJPEG);
+  if (!codec) throw new Error('this build of FFmpeg has no JPEG encoder');
+  const encoder = new CodecContext();
+  encoder.allocContext3(codec);
+  Object.assign(encoder, {
+    ...size,
+    pixelFormat: AV_PIX_FMT_YUVJ420P,
+    timeBase: new Rational(1, 1000),
+    threadCount: 1,
+    qMin: 1,
+  });
+  encoder.setFlags(AV_CODEC_FLAG_QSCALE);
+  FFmpegError.throwIfError(encoder.open2Sync(codec), 'open the JPEG encoder');
+  return encoder;
 }

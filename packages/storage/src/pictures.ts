@@ -31,7 +31,6 @@ export interface StoredPicture {
   jpeg: Buffer;
 }
 
-/** Reads at the same time. */
 const IN_WORK = 8;
 
 /**

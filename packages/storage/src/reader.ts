@@ -42,7 +42,6 @@ export interface Reader {
   read(key: string, part?: Part): Promise<Buffer>;
 }
 
-/** Also lists folders, and saves objects as files. */
 export interface FolderReader extends Reader {
   /** Names of the folders directly under `prefix`, without slashes. */
   folders(prefix: string): Promise<string[]>;
@@ -64,12 +63,10 @@ export async function* objectsOf(
   } while (from);
 }
 
-/** The object is larger than a read may be. */
 export class ObjectTooLargeError extends Error {
   override readonly name = 'ObjectTooLargeError';
 }
 
-/** Whether an error says that there is no such object. */
 export function isMissing(error: unknown): boolean {
   return error instanceof NoSuchKey;
 }

@@ -35,7 +35,6 @@ export interface MergedObject extends Omit<StoredObject, 'body' | 'metadata' | '
   merge(before: string | undefined): string;
 }
 
-/** Writes objects, and adds to stored ones. */
 export interface MergingStore extends Store {
   /**
    * Resolves once the bucket has acknowledged the object. If another process writes the same key meanwhile, the object

@@ -7,9 +7,6 @@ import { listNdjson } from './listings.ts';
 import { type Merging, mergeDays, mergeHours, type TableBucket } from './merge.ts';
 import { EVENTS, LEAST_EXPIRE_DAYS, manifestKey, newestOf } from './schema.ts';
 
-export type { TableBucket };
-
-/** Result of a run. */
 export interface Compacted {
   /** Objects that the tables hold now and didn't hold before. */
   objects: number;

@@ -1,4 +1,3 @@
-/** The query is not valid. */
 export class QueryError extends Error {
   override readonly name = 'QueryError';
 }

@@ -15,9 +15,7 @@ export interface EventQuery {
   ids?: { only: boolean; of: readonly string[] } | undefined;
   from: number;
   to: number;
-  /** Events of one page. */
   limit: number;
-  /** The cursor of the page before. */
   cursor?: string | undefined;
 }
 

@@ -79,7 +79,6 @@ async function* pagesOf(
   } while (cursor !== undefined && count < query.limit);
 }
 
-/** A frame with its picture. */
 interface Pictured {
   frame: FoundFrame;
   /** The picture's name without its extension. */

@@ -4,7 +4,6 @@ import type { Sources } from './history.ts';
 import { FRAME_ID, type FrameTable } from './schema.ts';
 import { IN_RANGE } from './sql.ts';
 
-/** What is known of a stored frame. */
 export interface FoundFrame extends FrameFacts {
   annotated_key: string;
   /** Where the picture lies, with `STORE=archive`. */

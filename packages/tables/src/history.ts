@@ -12,10 +12,8 @@ export interface Sources extends Disposable {
   from: number;
 }
 
-/** Detections by class over time. */
-export type Counts = { bin: number; class_name: string; count: number }[];
-/** Stored frames by stream over time. */
-export type FrameCounts = { bin: number; stream_id: string; frames: number }[];
+/** Rows by a name over time: detections by class, or frames by stream. */
+export type Counts = { bin: number; name: string; count: number }[];
 
 /** A time without stored frames of a stream, between two of its frames; epoch ms. */
 export interface Gap {
@@ -37,10 +35,14 @@ type Binned = Query & { binMs: number };
 const binned = (query: Binned) => ({ ...valuesOf(query, query.from, query.to), bin: String(query.binMs) });
 const whereOf = ({ streams }: Query) => `${IN_RANGE} AND ${oneOf('stream_id', 'stream', streams)}`;
 
-type Asked = [Sources, Binned, AbortSignal];
-
 /** How many rows of a table there are in each bin, by the name in one of its columns. */
-async function countBy(column: string, table: FrameTable, ...[{ database, rows }, query, signal]: Asked) {
+export async function countBy(
+  column: string,
+  table: FrameTable,
+  { database, rows }: Sources,
+  query: Binned,
+  signal: AbortSignal,
+): Promise<Counts> {
   const found = await database.run(
     `SELECT ${BIN}, ${column} AS name, count(*) AS count FROM (${await rows(table)})
      WHERE ${whereOf(query)} GROUP BY ALL ORDER BY ALL`,
@@ -48,16 +50,6 @@ async function countBy(column: string, table: FrameTable, ...[{ database, rows }
     signal,
   );
   return found.map((row) => ({ bin: Number(row.bin), name: String(row.name), count: Number(row.count) }));
-}
-
-export async function countsOf(...asked: Asked): Promise<Counts> {
-  const counted = await countBy('class_name', 'detections', ...asked);
-  return counted.map(({ bin, name, count }) => ({ bin, class_name: name, count }));
-}
-
-export async function framesOf(...asked: Asked): Promise<FrameCounts> {
-  const counted = await countBy('stream_id', 'frames', ...asked);
-  return counted.map(({ bin, name, count }) => ({ bin, stream_id: name, frames: count }));
 }
 
 /** Number of frames that a search finds in each bin. */

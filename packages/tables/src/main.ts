@@ -10,7 +10,6 @@ import { LEAST_EXPIRE_DAYS } from './schema.ts';
 
 /** How long after a full hour a run begins: its last batches are stored, and the clocks of all machines passed it. */
 const AFTER_HOUR_MS = 180_000;
-/** Wait after a run that failed. */
 const RETRY_MS = 60_000;
 
 const logger = createLogger('compact');

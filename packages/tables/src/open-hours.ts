@@ -23,7 +23,6 @@ export const LIMITS: Limits = {
   deadlineMs: 20_000,
 };
 export const ASK_LESS = 'ask for fewer streams or a shorter time';
-/** Hours that are listed at the same time. */
 const AHEAD = 3;
 
 /** An open hour as a table of the database. */

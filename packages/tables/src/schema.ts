@@ -1,4 +1,5 @@
 import { hourFolder, MAX_TIME } from '@video-pipeline/frame';
+import { hashOf } from '@video-pipeline/frame/hues';
 
 /**
  * The columns of the tables, in their order, with their types in Parquet. They are published in docs/tables.md. A
@@ -160,11 +161,9 @@ export const ROWS_OF: Record<FrameTable, (from: string) => string> = {
     FROM (SELECT line, unnest(line.detections) AS d, unnest(range(len(line.detections))) AS i FROM ${from})`,
 };
 
-/** The part of an hour that a stream belongs to, one hexadecimal digit. FNV-1a, 32 bits. */
+/** The part of an hour that a stream belongs to, one hexadecimal digit. */
 export function partOf(streamId: string): string {
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(streamId)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  return (hash % PARTS).toString(16);
+  return (hashOf(streamId) % PARTS).toString(16);
 }
 
 /** Parts of an hour. All rows of a stream lie in one; a Lambda function can process one of a thousand cameras. */

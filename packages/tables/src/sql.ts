@@ -26,9 +26,7 @@ export interface Query {
   confidence: number;
   from: number;
   to: number;
-  /** Frames of one page. */
   limit: number;
-  /** The cursor of the page before. */
   cursor?: string | undefined;
 }
 

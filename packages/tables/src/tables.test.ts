@@ -9,7 +9,7 @@ import type { SceneEvent } from '@video-pipeline/scene';
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
-import type { CompactOptions, TableBucket } from './compact.ts';
+import type { CompactOptions } from './compact.ts';
 import { openDatabase } from './duckdb.ts';
 import { FileCache } from './file-cache.ts';
 import {
@@ -22,6 +22,7 @@ import {
   Tables,
 } from './index.ts';
 import { portionsOf } from './lines.ts';
+import type { TableBucket } from './merge.ts';
 import { LIMITS } from './open-hours.ts';
 import { manifestKey, partOf } from './schema.ts';
 
@@ -494,9 +495,9 @@ test('counts by class lie in bins, over open and closed hours', async () => {
     binMs: 30 * 60_000,
   });
   expect(counts).toEqual([
-    { bin: 0, class_name: 'cat', count: 2 },
-    { bin: 1, class_name: 'cat', count: 1 },
-    { bin: 3, class_name: 'cat', count: 1 },
+    { bin: 0, name: 'cat', count: 2 },
+    { bin: 1, name: 'cat', count: 1 },
+    { bin: 3, name: 'cat', count: 1 },
   ]);
   await tables.close();
 });
@@ -576,9 +577,9 @@ test('a gap says whether the camera was silent, frames are missing, or ingest be
     { stream_id: 'yard', from: START + 60_001, to: START + 9 * 60_000 + 102, missing: 100, restarted: false },
   ]);
   expect(frames).toEqual([
-    { bin: 0, stream_id: 'yard', frames: 2 },
-    { bin: 1, stream_id: 'yard', frames: 1 },
-    { bin: 2, stream_id: 'yard', frames: 1 },
+    { bin: 0, name: 'yard', count: 2 },
+    { bin: 1, name: 'yard', count: 1 },
+    { bin: 2, name: 'yard', count: 1 },
   ]);
   await tables.close();
 });

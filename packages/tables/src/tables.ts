@@ -7,16 +7,7 @@ import { type Database, openDatabase } from './duckdb.ts';
 import { type EventPage, type EventQuery, eventsOf } from './events.ts';
 import { FileCache } from './file-cache.ts';
 import { detailsOf, type FoundFrame } from './found-frame.ts';
-import {
-  type Counts,
-  countsOf,
-  type FrameCounts,
-  framesOf,
-  type Gap,
-  gapsOf,
-  hitCounts,
-  type Sources,
-} from './history.ts';
+import { type Counts, countBy, type Gap, gapsOf, hitCounts, type Sources } from './history.ts';
 import {
   begun,
   EVENT_ROOT,
@@ -122,7 +113,8 @@ export class Tables {
     const until = this.#bounded(signal);
     const query = { streams, confidence: 0, limit: 0, ...range };
     using sources = await this.#sources(query, until);
-    return { counts: await countsOf(sources, query, until), complete: sources.from <= range.from };
+    const counts = await countBy('class_name', 'detections', sources, query, until);
+    return { counts, complete: sources.from <= range.from };
   }
 
   /** Number of frames that a search finds in each bin, all bins of equal length. */
@@ -138,13 +130,13 @@ export class Tables {
     range: Bins,
     longerMs: number,
     signal?: AbortSignal,
-  ): Promise<{ counts: Counts; frames: FrameCounts; gaps: Gap[]; complete: boolean }> {
+  ): Promise<{ counts: Counts; frames: Counts; gaps: Gap[]; complete: boolean }> {
     const until = this.#bounded(signal);
     const query = { streams, confidence: 0, limit: 0, ...range };
     using sources = await this.#sources(query, until);
     return {
-      counts: await countsOf(sources, query, until),
-      frames: await framesOf(sources, query, until),
+      counts: await countBy('class_name', 'detections', sources, query, until),
+      frames: await countBy('stream_id', 'frames', sources, query, until),
       gaps: streams.length === 1 ? await gapsOf(sources, query, longerMs, until) : [],
       complete: sources.from <= range.from,
     };
