@@ -56,7 +56,7 @@ test.each([...packages])('%s/package.json depends on what it imports, and on not
   const shared = [
     'vitest',
     'fast-check',
-    '@tensorflow/tfjs-backend-cpu',
+    '@tensorflow/tfjs-backend-wasm',
     '@tensorflow/tfjs-converter',
     '@tensorflow/tfjs-core',
     'aws-lambda',

@@ -1,6 +1,6 @@
 import '../../model/src/no-telemetry.ts';
 import { readFile } from 'node:fs/promises';
-import '@tensorflow/tfjs-backend-cpu';
+import '@tensorflow/tfjs-backend-wasm';
 import { type GraphModel, loadGraphModel } from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import { fetchAsset, NANODET } from '@video-pipeline/assets';
@@ -17,6 +17,7 @@ test('the ONNX model sees in real frames what its TensorFlow.js source sees', as
   const json = JSON.parse(await readFile(graphPath, 'utf8'));
   const weights = await readFile(weightsPath);
   const session = await ort.InferenceSession.create(convertNanodet(json, weights));
+  await tf.setBackend('wasm');
   const source = await loadGraphModel(
     tf.io.fromMemory({
       modelTopology: json.modelTopology,
