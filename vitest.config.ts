@@ -25,6 +25,7 @@ const CAMERAS = ['test/e2e/{ingest,attacks-camera}*.test.ts'];
 
 export default defineConfig({
   test: {
+    setupFiles: './test/support/cpu-seconds.ts',
     // By `npm run test:coverage`: what the tests beside the code reach of it.
     coverage: {
       include: ['{packages,functions,ingest-host,model}/**/src/**/*.ts'],

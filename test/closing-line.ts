@@ -11,7 +11,8 @@ export default class ClosingLine implements Reporter {
       tests.filter((test) => test.result().state === state).length;
     // A file that could not even be loaded, and an error outside of any test, have failed as well.
     const broken = modules.filter((module) => module.errors().length > 0).length + unhandledErrors.length;
-    if (modules.length > 1) console.log(`\nslowest files, seconds:\n${slowest(modules).join('\n')}`);
+    if (modules.length > 1)
+      console.log(`\nslowest files, seconds and processor seconds:\n${slowest(modules).join('\n')}`);
     console.log(`\n${count('passed')} passed, ${count('failed') + broken} failed`);
   }
 }
@@ -19,12 +20,17 @@ export default class ClosingLine implements Reporter {
 function slowest(modules: readonly TestModule[]): string[] {
   const took = modules.map((module) => {
     const { collectDuration, duration } = module.diagnostic();
-    return { file: module.relativeModuleId, seconds: (collectDuration + duration) / 1000 };
+    const cpuSeconds = module.meta().cpuSeconds ?? 0;
+    return { file: module.relativeModuleId, seconds: (collectDuration + duration) / 1000, cpuSeconds };
   });
-  const all = took.reduce((sum, { seconds }) => sum + seconds, 0);
-  return took
-    .sort((one, other) => other.seconds - one.seconds)
-    .slice(0, SLOWEST)
-    .map(({ file, seconds }) => `${seconds.toFixed(1).padStart(7)}  ${file}`)
-    .concat(`${all.toFixed(1).padStart(7)}  all ${took.length} files, one after another`);
+  const sumOf = (part: 'seconds' | 'cpuSeconds') => took.reduce((sum, file) => sum + file[part], 0);
+  const all = {
+    file: `all ${took.length} files, one after another`,
+    seconds: sumOf('seconds'),
+    cpuSeconds: sumOf('cpuSeconds'),
+  };
+  const cells = (numbers: number[]) => numbers.map((number) => number.toFixed(1).padStart(7)).join(' ');
+  return [...took.sort((one, other) => other.seconds - one.seconds).slice(0, SLOWEST), all].map(
+    ({ file, seconds, cpuSeconds }) => `${cells([seconds, cpuSeconds])}  ${file}`,
+  );
 }

@@ -1,0 +1,30 @@
+import { readFileSync } from 'node:fs';
+import { afterAll } from 'vitest';
+
+declare module 'vitest' {
+  interface TaskMeta {
+    /** Seconds of processor time of a test file: its worker's, and of the processes that the worker has waited for. */
+    cpuSeconds?: number;
+  }
+}
+
+/** What the files that ran in this worker before had used. Each file loads this module anew. */
+const worker = globalThis as { cpuSecondsBefore?: number };
+
+// biome-ignore lint/correctness/noEmptyPattern: vitest takes nothing else for a hook that uses no fixture
+afterAll(({}, file) => {
+  const now = usedSeconds();
+  file.meta.cpuSeconds = now - (worker.cpuSecondsBefore ?? 0);
+  worker.cpuSecondsBefore = now;
+});
+
+function usedSeconds(): number {
+  try {
+    // Hundredths of seconds, as user and as system, of the process and of its children.
+    const fields = readFileSync('/proc/self/stat', 'latin1').split(') ').at(-1)?.split(' ') ?? [];
+    return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / 100;
+  } catch {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
+  }
+}
