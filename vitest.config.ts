@@ -12,14 +12,33 @@ if (Number(node) < 24)
 // As the local stack has it: what the tests start, and the workers themselves, are loaded in half the processor time.
 process.env.NODE_COMPILE_CACHE ??= compileCacheDir();
 
-/** Real Kafka, S3 and RTSP. */
-const endToEnd = {
-  globalSetup: './test/support/share-servers.ts',
+/** Whatever starts processes. */
+const patient = {
   // A shared runner may stand still for seconds. What fails twice is broken, and the report names what did once.
   retry: process.env.CI ? 1 : 0,
   testTimeout: 120_000,
   hookTimeout: 240_000,
 };
+/** Real Kafka, S3 and RTSP. */
+const endToEnd = { ...patient, globalSetup: './test/support/share-servers.ts' };
+/** Of the code alone: no server of others. */
+const unit = {
+  // Vitest leaves one core alone, which of two is half of them.
+  maxWorkers: Math.max(2, availableParallelism() - 1),
+  testTimeout: 20_000,
+};
+/** A process for each file, and its imports, took half of the time of all. */
+const sharing = {
+  isolate: false,
+  setupFiles: ['./test/support/cpu-seconds.ts', './test/support/clean-slate.ts'],
+};
+const SHARED = ['{packages,ingest-host}/**/src/**/*.test.ts'];
+/** They replace modules, count what a process has counted, or leave something running: each has a worker of its own. */
+const ALONE = [
+  'packages/{camera,local}/src/**/*.test.ts',
+  'packages/event-source/src/metrics.test.ts',
+  'ingest-host/src/report.test.ts',
+];
 /** They measure how far apart pictures come: with three files at a time on two cores, some came late. */
 const CAMERAS = ['test/e2e/{ingest,attacks-camera}*.test.ts'];
 
@@ -37,11 +56,18 @@ export default defineConfig({
     projects: [
       {
         test: {
+          ...unit,
           name: 'unit',
-          include: ['{packages,functions,ingest-host,model}/**/src/**/*.test.ts', 'test/*.test.ts'],
-          // Vitest leaves one core alone, which of two is half of them.
-          maxWorkers: Math.max(2, availableParallelism() - 1),
-          testTimeout: 20_000,
+          include: SHARED,
+          exclude: ALONE,
+          ...sharing,
+        },
+      },
+      {
+        test: {
+          ...unit,
+          name: 'unit-alone',
+          include: [...ALONE, '{functions,model}/**/src/**/*.test.ts', 'test/*.test.ts'],
         },
       },
       {
@@ -58,8 +84,18 @@ export default defineConfig({
         test: {
           ...endToEnd,
           name: 'e2e',
-          include: ['test/{e2e,faults,hostile,infra}/**/*.test.ts'],
+          include: ['test/{e2e,faults,hostile}/**/*.test.ts'],
           exclude: CAMERAS,
+          maxWorkers: 3,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...patient,
+          ...sharing,
+          name: 'e2e-infra',
+          include: ['test/infra/**/*.test.ts'],
           maxWorkers: 3,
           sequence: { groupOrder: 2 },
         },

@@ -8,13 +8,13 @@ declare module 'vitest' {
   }
 }
 
-/** What the files that ran in this worker before had used. Each file loads this module anew. */
+/** What had been used when this worker was last asked. Each file loads this module anew. */
 const worker = globalThis as { cpuSecondsBefore?: number };
 
 // biome-ignore lint/correctness/noEmptyPattern: vitest takes nothing else for a hook that uses no fixture
 afterAll(({}, file) => {
   const now = usedSeconds();
-  file.meta.cpuSeconds = now - (worker.cpuSecondsBefore ?? 0);
+  file.meta.cpuSeconds = (file.meta.cpuSeconds ?? 0) + now - (worker.cpuSecondsBefore ?? 0);
   worker.cpuSecondsBefore = now;
 });
 

@@ -1,0 +1,14 @@
+import { afterAll, vi } from 'vitest';
+
+/** The environment as it was before the file. */
+const before = { ...process.env };
+
+/** Files that share a worker: each leaves the process as it found it. */
+afterAll(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+  vi.unstubAllEnvs();
+  for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
+  Object.assign(process.env, before);
+});
