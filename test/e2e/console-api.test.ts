@@ -25,6 +25,7 @@ import {
   beforeEach,
   describe,
   expect,
+  inject,
   onTestFinished,
   test,
   vi,
@@ -46,7 +47,7 @@ let fixture: ConsoleFixture;
 let clips: Buffer[][];
 
 beforeAll(async () => {
-  [fixture, clips] = await Promise.all([startConsoleFixture(), clipJpegs(10)]);
+  [fixture, clips] = await Promise.all([startConsoleFixture({ kafka: inject('kafka') }), clipJpegs(10)]);
 });
 afterAll(() => fixture?.stop());
 
@@ -84,7 +85,7 @@ describe('live', () => {
       (frames) => frames.length > 0,
     );
     // The console begins at the end of the topic: it has to be there first, so they go on until it is.
-    const cameras = startCameras(fixture.producer, ['yard'], 5, clips);
+    const cameras = startCameras(fixture, ['yard'], 5, clips);
     onTestFinished(cameras.stop);
     const frame = (await announced).at(-1);
     await cameras.stop();
@@ -107,12 +108,12 @@ describe('live', () => {
 });
 
 test('the flow tells rates, lag, latency and failed records of each stage', async () => {
-  const detect = fixture.client.consumer({ groupId: 'frame-consumer-group' });
+  const detect = fixture.client.consumer({ groupId: fixture.groupId });
   await detect.connect();
-  await detect.subscribe({ topic: 'video-frames', fromBeginning: true });
+  await detect.subscribe({ topic: fixture.topics.frames, fromBeginning: true });
   await detect.run({ autoCommitInterval: 200, eachMessage: async () => {} });
   onTestFinished(() => detect.disconnect());
-  const cameras = startCameras(fixture.producer, ['gate'], 5, clips);
+  const cameras = startCameras(fixture, ['gate'], 5, clips);
   onTestFinished(cameras.stop);
   await vi.waitFor(
     async () => {
@@ -295,11 +296,15 @@ test('metrics for Prometheus tell of the parts, of what waits and of what came',
 });
 
 describe('failed records', () => {
-  const record = toLambdaRecord(
-    { topic: 'video-frames', partition: 0, offset: '12345', timestamp: 1 },
-    { key: 'yard', value: Buffer.from('no picture'), headers: { stream_id: 'yard' } },
-  );
-  const key = failedKey('detect', record);
+  let record: ReturnType<typeof toLambdaRecord>;
+  let key: string;
+  beforeAll(() => {
+    record = toLambdaRecord(
+      { topic: fixture.topics.frames, partition: 0, offset: '12345', timestamp: 1 },
+      { key: 'yard', value: Buffer.from('no picture'), headers: { stream_id: 'yard' } },
+    );
+    key = failedKey('detect', record);
+  });
   const redrive = (body: unknown, headers: Record<string, string> = {}) =>
     get('/api/failed/redrive', {
       method: 'POST',
@@ -321,7 +326,7 @@ describe('failed records', () => {
       stream: 'yard',
       reason: 'not a JPEG',
       time: '2026-11-25T07:00:00Z',
-      position: 'video-frames-0-12345',
+      position: `${fixture.topics.frames}-0-12345`,
       bytes: 10,
     });
     expect(entries).toHaveLength(2);
@@ -330,7 +335,7 @@ describe('failed records', () => {
   });
 
   test('of every stage are counted, and of the poller before it; those of events can be put back too', async () => {
-    const told = { ...record, topic: 'events' };
+    const told = { ...record, topic: fixture.topics.events };
     const keys = ['notify', 'clip', 'event-source'].map((stage) => failedKey(stage, told));
     const failed = { stage: 'notify', reason: 'no answer', time: '2026-11-25T07:00:00Z', record: told };
     for (const one of keys)
@@ -356,7 +361,7 @@ describe('failed records', () => {
     };
     const keys = ['7', '8'].map((offset) => `failed/clip/events-0-${offset}`);
     for (const one of keys) {
-      const body = JSON.stringify({ ...failed, record: { ...record, topic: 'events' } });
+      const body = JSON.stringify({ ...failed, record: { ...record, topic: fixture.topics.events } });
       await fixture.store.put({ key: one, body, contentType: 'application/json' });
     }
     expect(await keysOf('stage=clip')).toEqual(keys);
@@ -400,7 +405,7 @@ describe('failed records', () => {
   });
 
   async function ends(): Promise<number> {
-    const partitions = await fixture.admin.fetchTopicOffsets('video-frames');
+    const partitions = await fixture.admin.fetchTopicOffsets(fixture.topics.frames);
     return partitions.reduce((sum, { high }) => sum + Number(high), 0);
   }
 });
@@ -512,7 +517,7 @@ describe('the scene of a stream', () => {
     const told = [yard, gate, yard].map((stream, i) => sceneEvent(stream, i));
     const messages = told.map((event) => ({ key: event.stream_id, value: JSON.stringify(event) }));
     await fixture.producer.send({
-      topic: 'events',
+      topic: fixture.topics.events,
       messages: [...messages, { key: yard, value: 'no event' }],
     });
     const events = await getJson<SceneEvent[]>(`/api/streams/${yard}/events`);

@@ -29,7 +29,7 @@ describeInChromium('the cameras', () => {
   });
   beforeAll(async () => {
     ingest = await startHealthServer({ host: '127.0.0.1', port: 0 }, stats, new Registry());
-    tabs = await openConsole({ INGEST_URL: ingest.url }, LIST);
+    tabs = await openConsole({ env: { INGEST_URL: ingest.url }, list: LIST });
     await annotate(tabs.fixture.store, [detectedFrame('roof', 3, yesterday, tabs.jpeg)]);
   });
   afterAll(async () => {

@@ -7,7 +7,7 @@ import { createReader } from '@video-pipeline/storage';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
 import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { findChromium, launchChromium } from './chromium.ts';
 import {
   annotate,
@@ -38,7 +38,7 @@ let browser: Browser | undefined;
 beforeAll(async () => {
   let clips: Buffer[][];
   [fixture, browser, clips] = await Promise.all([
-    startConsoleFixture(),
+    startConsoleFixture({ kafka: inject('kafka') }),
     hasChromium ? launchChromium() : undefined,
     clipJpegs(10),
   ]);
@@ -67,7 +67,7 @@ beforeAll(async () => {
     records: { 'events-0': [record] },
   });
   await fixture.producer.send({
-    topic: 'events',
+    topic: fixture.topics.events,
     messages: [stored, awaited].map((event) => ({ key: 'dock', value: JSON.stringify(event) })),
   });
 });

@@ -38,7 +38,7 @@ describeInChromium('drawing on a stream', () => {
   let model: Awaited<ReturnType<typeof startFakeServer>>;
   beforeAll(async () => {
     model = await startFakeServer(sees);
-    tabs = await openConsole({ INFERENCE_SERVICE_URL: model.url });
+    tabs = await openConsole({ env: { INFERENCE_SERVICE_URL: model.url } });
     list = await savedList();
   });
   beforeEach(() => writeFile(tabs.fixture.streamsFile, list));

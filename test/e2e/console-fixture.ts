@@ -25,6 +25,7 @@ import { type KafkaServer, startKafka } from '@video-pipeline/local';
 import type { SceneEvent } from '@video-pipeline/scene';
 import { createPutFailed, createStore, type MergingStore } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
+import { unique } from '../support/unique.ts';
 import { clipFrames } from './model-clips.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../packages/console/src/main.ts');
@@ -50,7 +51,11 @@ const STREAMS = `# The cameras.
 export interface ConsoleFixture {
   url: string;
   child: ChildProcess;
-  kafka: KafkaServer;
+  /** Its own Kafka, unless it was given one. */
+  kafka: KafkaServer | undefined;
+  topics: Topics;
+  /** Of the group that detects. */
+  groupId: string;
   client: Kafka;
   admin: Admin;
   producer: Producer;
@@ -60,19 +65,42 @@ export interface ConsoleFixture {
   storage: { S3_BUCKET: string; AWS_REGION: string; AWS_ENDPOINT_URL: string };
   /** Where its list of streams lies: {@link STREAMS}. */
   streamsFile: string;
-  /** Starts Kafka again on its port and data, after `kafka.kill()`. */
+  /** Starts its own Kafka again on its port and data, after `kafka.kill()`. */
   restartKafka(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** @param env further variables for the console, @param args its arguments besides the port */
-export async function startConsoleFixture(
-  args: readonly string[] = [],
-  env: NodeJS.ProcessEnv = {},
+/** Names of topics. */
+interface Topics {
+  frames: string;
+  detections: string;
+  events: string;
+}
+
+export interface ConsoleOptions {
+  /** Further variables for the console. */
+  env?: NodeJS.ProcessEnv;
+  /** Of streams. Left out: {@link STREAMS}. */
+  list?: string | undefined;
+  /** `host:port` of a Kafka that others use too, with topics and a group that are the console's alone. Left out: its own. */
+  kafka?: string | undefined;
+}
+
+export async function startConsoleFixture({
+  env = {},
   list = STREAMS,
-): Promise<ConsoleFixture> {
+  kafka,
+}: ConsoleOptions = {}): Promise<ConsoleFixture> {
   const dataDir = await mkdtemp(join(tmpdir(), 'console-'));
-  let server = await startKafka({ dataDir });
+  let server = kafka === undefined ? await startKafka({ dataDir }) : undefined;
+  const bootstrap = kafka ?? server?.bootstrap ?? '';
+  const named = (name: string) => (kafka === undefined ? name : unique(name));
+  const topics = {
+    frames: named('video-frames'),
+    detections: named('detections'),
+    events: named('events'),
+  };
+  const groupId = named('frame-consumer-group');
   const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
   s3.createBucket(BUCKET);
   const storage = {
@@ -82,25 +110,28 @@ export async function startConsoleFixture(
   };
   const credentials = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
   Object.assign(process.env, credentials);
-  const client = connectClient(server.bootstrap);
+  const client = connectClient(bootstrap);
   const admin = client.admin();
   await admin.connect();
-  await ensureTopics(admin, [
-    { topic: 'video-frames', partitions: 4 },
-    { topic: 'detections', partitions: 4 },
-    { topic: 'events', partitions: 4 },
-  ]);
+  await ensureTopics(
+    admin,
+    Object.values(topics).map((topic) => ({ topic, partitions: 4 })),
+  );
   const producer = orderedProducer(client);
   await producer.connect();
   const streamsFile = join(dataDir, 'streams.yaml');
   await writeFile(streamsFile, list);
-  const child = fork(MAIN, ['--port', '0', ...args], {
+  const child = fork(MAIN, ['--port', '0'], {
     execArgv: ['--disable-warning=ExperimentalWarning'],
     env: {
       ...process.env,
       ...credentials,
       ...storage,
-      KAFKA_BOOTSTRAP_SERVERS: server.bootstrap,
+      KAFKA_BOOTSTRAP_SERVERS: bootstrap,
+      KAFKA_TOPIC: topics.frames,
+      KAFKA_DETECTIONS_TOPIC: topics.detections,
+      KAFKA_EVENTS_TOPIC: topics.events,
+      KAFKA_GROUP_ID: groupId,
       STREAMS_FILE: streamsFile,
       ...env,
     },
@@ -113,6 +144,8 @@ export async function startConsoleFixture(
     get kafka() {
       return server;
     },
+    topics,
+    groupId,
     client,
     admin,
     producer,
@@ -121,13 +154,13 @@ export async function startConsoleFixture(
     storage,
     streamsFile,
     async restartKafka() {
-      server = await startKafka({ dataDir, port: Number(server.bootstrap.split(':')[1]) });
+      server = await startKafka({ dataDir, port: Number(bootstrap.split(':')[1]) });
     },
     async stop() {
       const exited = once(child, 'exit');
       child.kill();
       await Promise.all([exited, producer.disconnect(), admin.disconnect()]);
-      await Promise.all([server.stop(), s3.stop()]);
+      await Promise.all([server?.stop(), s3.stop()]);
       await rm(dataDir, { recursive: true, force: true });
     },
   };
@@ -201,10 +234,15 @@ export function sceneEvent(
   };
 }
 
+type Topical = Pick<ConsoleFixture, 'producer' | 'topics'>;
+
 /** What detect does with a batch: the same records, with detections, on the next topic. */
-export async function publish(producer: Producer, frames: readonly DetectedFrame[]): Promise<void> {
-  await producer.send({ topic: 'video-frames', messages: frames.map(encodeFrame) });
-  await producer.send({ topic: 'detections', messages: frames.map(encodeDetectedFrame) });
+export async function publish(
+  { producer, topics }: Topical,
+  frames: readonly DetectedFrame[],
+): Promise<void> {
+  await producer.send({ topic: topics.frames, messages: frames.map(encodeFrame) });
+  await producer.send({ topic: topics.detections, messages: frames.map(encodeDetectedFrame) });
 }
 
 /** Has the annotate handler store frames, a batch of 25 at a time. */
@@ -243,7 +281,7 @@ export async function annotate(
 
 /** Cameras that send until stopped: one frame each, `fps` times a second. */
 export function startCameras(
-  producer: Producer,
+  fixture: Topical,
   streams: readonly string[],
   fps: number,
   clips: readonly Buffer[][],
@@ -257,7 +295,7 @@ export function startCameras(
       return detectedFrame(streamId, frameNumber, now, clip[frameNumber % clip.length] ?? Buffer.of(0));
     });
     frameNumber += 1;
-    sending = sending.then(() => publish(producer, frames)).catch(() => {});
+    sending = sending.then(() => publish(fixture, frames)).catch(() => {});
   }, 1000 / fps);
   return {
     sent: () => frameNumber * streams.length,

@@ -58,7 +58,7 @@ describeInChromium('the page', () => {
   /** The one record that lies in `failed/`. */
   async function putFailed(): Promise<void> {
     const record = toLambdaRecord(
-      { topic: 'video-frames', partition: 0, offset: '12345', timestamp: 1 },
+      { topic: tabs.fixture.topics.frames, partition: 0, offset: '12345', timestamp: 1 },
       { key: 'yard', value: Buffer.from('no picture'), headers: { stream_id: 'yard' } },
     );
     const failed = { stage: 'detect', reason: 'not a JPEG', time: '2026-11-25T07:00:00Z', record };
@@ -296,7 +296,7 @@ describeInChromium('the page', () => {
     const time = page.locator('td time');
     expect(await time.textContent()).toMatch(/^2026-11-2\d \d\d:\d\d:\d\d\.0 \S+$/);
     expect(await time.getAttribute('title')).toBe('2026-11-25T07:00:00.000Z');
-    await page.getByRole('button', { name: 'Put back video-frames-0-12345' }).press('Enter');
+    await page.getByRole('button', { name: `Put back ${tabs.fixture.topics.frames}-0-12345` }).press('Enter');
     await page.getByRole('status').filter({ hasText: 'back on its topic' }).waitFor();
     expect(await page.locator('tbody tr').count()).toBe(0);
   });

@@ -12,7 +12,10 @@ const NOT_KEPT = 'This picture was not kept: STORE=events keeps those around eve
 describeInChromium('stored pictures on the page', () => {
   let tabs: ConsoleTabs;
   beforeAll(async () => {
-    tabs = await openConsole({ STORE: 'events', STORE_CLASSES: 'cat', DRAW_BOXES: 'off' }, LISTED);
+    tabs = await openConsole({
+      env: { STORE: 'events', STORE_CLASSES: 'cat', DRAW_BOXES: 'off' },
+      list: LISTED,
+    });
   });
   afterAll(() => tabs?.close());
 

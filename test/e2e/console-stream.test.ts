@@ -105,7 +105,7 @@ describeInChromium('the page of a stream', () => {
     expect(await isNear(yard, onLine, [255, 214, 10])).toBe(false);
 
     const walked = unique('path');
-    await publish(tabs.fixture.producer, walk(walked, 't-1'));
+    await publish(tabs.fixture, walk(walked, 't-1'));
     const path = await tabs.open(`#/stream/${walked}`);
     await nextFrame(path, 'canvas.screen', null);
     await path.getByRole('button', { name: 'Pause' }).click();
@@ -128,7 +128,7 @@ describeInChromium('the page of a stream', () => {
     const seen = [event.at - 100, event.at].map((time, i) => detectedFrame(dock, i, time, tabs.jpeg));
     await annotate(tabs.fixture.store, seen);
     await tabs.fixture.producer.send({
-      topic: 'events',
+      topic: tabs.fixture.topics.events,
       messages: [{ key: dock, value: JSON.stringify(event) }],
     });
     const item = page.getByRole('listitem').filter({ hasText: 'person t-1 entered lawn' });

@@ -1,8 +1,9 @@
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { describe, expect, onTestFinished } from 'vitest';
+import { describe, expect, inject, onTestFinished } from 'vitest';
 import { findChromium, launchChromium } from './chromium.ts';
 import {
   type ConsoleFixture,
+  type ConsoleOptions,
   clipJpegs,
   HEIGHT,
   startCameras,
@@ -27,14 +28,14 @@ export interface ConsoleTabs {
   close(): Promise<void>;
 }
 
-/** @param env further variables for the console, @param list of streams, left out: that of the fixture */
-export async function openConsole(env: NodeJS.ProcessEnv = {}, list?: string): Promise<ConsoleTabs> {
+/** On the Kafka that all test files share, where there is one and `options` don't say otherwise. */
+export async function openConsole(options: ConsoleOptions = {}): Promise<ConsoleTabs> {
   const [fixture, browser, clips] = await Promise.all([
-    startConsoleFixture([], env, list),
+    startConsoleFixture({ kafka: inject('kafka'), ...options }),
     launchChromium(),
     clipJpegs(10),
   ]);
-  const cameras = startCameras(fixture.producer, ['yard', 'gate'], 5, clips);
+  const cameras = startCameras(fixture, ['yard', 'gate'], 2, clips);
   return {
     fixture,
     browser,
