@@ -185,12 +185,35 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
     const stored = await Array.fromAsync(glob(join(s3.folder, `*/annotated/${id}/**/*.jpg`)));
     expect(stored).toHaveLength(30);
   });
+
+  it('ends when npm is killed', async () => {
+    const dataDir = join(folder, unique('npm'));
+    const args = ['start', '--', '--ports', 'auto', '--no-ingest', '--no-console', '--data-dir', dataDir];
+    const servers = { KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap, AWS_ENDPOINT_URL: s3.url, ...s3.credentials };
+    const npm = spawn('npm', args, {
+      cwd: join(import.meta.dirname, '../..'),
+      env: { ...process.env, ...servers },
+      stdio: 'ignore',
+    });
+    onTestFinished(() => void npm.kill('SIGKILL'));
+    let state: State | undefined;
+    for (let tries = 600; !state && tries > 0; tries--) {
+      await sleep(100);
+      state = await runningState(dataDir);
+    }
+    if (!state) throw new Error('never came up');
+    npm.kill('SIGKILL');
+    const pids = pidsOf(state);
+    for (let tenths = 150; tenths > 0 && pids.some((pid) => signalProcess(pid, 0)); tenths--)
+      await sleep(100);
+    expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
+  });
 });
 
 describe('a running npm start', () => {
   it('lets no second one use its folder, and stops within 5 s', async () => {
     const dataDir = join(folder, unique('running'));
-    const stack = startStackProcess(dataDir, [], QUICK);
+    const stack = startStackProcess(dataDir, ['--frame-rate', '2'], QUICK);
     onTestFinished(stack.stop);
     const flowing = await stack.until(
       ({ streams }) => Object.values(streams).some(({ annotated }) => annotated > 0),
@@ -207,23 +230,5 @@ describe('a running npm start', () => {
     expect(code, stack.output.stderr).toBe(0);
     expect(pidsOf(flowing).filter((pid) => signalProcess(pid, 0))).toEqual([]);
     expect(stack.output.stdout).toContain('annotated frames: ');
-  });
-
-  it('ends when npm is killed', async () => {
-    const dataDir = join(folder, unique('npm'));
-    const args = ['start', '--', '--ports', 'auto', '--no-ingest', '--data-dir', dataDir];
-    const npm = spawn('npm', args, { cwd: join(import.meta.dirname, '../..'), stdio: 'ignore' });
-    onTestFinished(() => void npm.kill('SIGKILL'));
-    let state: State | undefined;
-    for (let tries = 600; !state && tries > 0; tries--) {
-      await sleep(100);
-      state = await runningState(dataDir);
-    }
-    if (!state) throw new Error('never came up');
-    npm.kill('SIGKILL');
-    const pids = pidsOf(state);
-    for (let tenths = 150; tenths > 0 && pids.some((pid) => signalProcess(pid, 0)); tenths--)
-      await sleep(100);
-    expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
   });
 });

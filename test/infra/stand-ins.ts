@@ -5,11 +5,12 @@ import { ROOT } from './offline/platform.ts';
 
 /** AWS, Docker, SST and kubectl, out of reach here: each writes down how it was called, and answers as far as is needed. */
 const STAND_IN = `#!/bin/sh
-echo "$(basename "$0") $*\${MODEL_IMAGE:+ MODEL_IMAGE=$MODEL_IMAGE}\${MODEL_CANARY:+ MODEL_CANARY=$MODEL_CANARY $INFERENCE_CANARY_MODE $INFERENCE_CANARY_SHARE}" >> "$CALLS"
-echo "$(basename "$0") $AWS_REGION $AWS_DEFAULT_REGION" >> "$CALLS.regions"
+name=\${0##*/}
+echo "$name $*\${MODEL_IMAGE:+ MODEL_IMAGE=$MODEL_IMAGE}\${MODEL_CANARY:+ MODEL_CANARY=$MODEL_CANARY $INFERENCE_CANARY_MODE $INFERENCE_CANARY_SHARE}" >> "$CALLS"
+echo "$name $AWS_REGION $AWS_DEFAULT_REGION" >> "$CALLS.regions"
 # One line a call, with whatever is in it.
-{ printf '%s\\037' "$(basename "$0")" "$@" | tr '\\n' ' '; echo; } >> "$CALLS.words"
-case "$(basename "$0") $*" in
+{ printf '%s\\037' "$name" "$@" | tr '\\n' ' '; echo; } >> "$CALLS.words"
+case "$name $*" in
   "aws sts"*) test -z "$NO_AWS" && echo 123456789012 ;;
   "aws ecr get-authorization-token"*)
     case "$AWS_REGION" in cn-*) domain=amazonaws.com.cn ;; *) domain=amazonaws.com ;; esac
