@@ -42,6 +42,8 @@ const ALONE = [
 /** They measure how far apart pictures come: with three files at a time on two cores, some came late. */
 const CAMERAS = ['test/e2e/{ingest,attacks-camera}*.test.ts'];
 
+const isShuffled = process.argv.some((arg) => arg.startsWith('--sequence.shuffle'));
+
 export default defineConfig({
   test: {
     setupFiles: './test/support/cpu-seconds.ts',
@@ -51,7 +53,7 @@ export default defineConfig({
       exclude: ['**/*.test.ts'],
       reporter: ['text-summary'],
     },
-    sequence: { sequencer: LongestFirst },
+    sequence: isShuffled ? {} : { sequencer: LongestFirst },
     reporters: ['default', './test/closing-line.ts'],
     projects: [
       {

@@ -13,6 +13,7 @@ const LONG = [
   ...['infra/scenes', 'e2e/handlers', 'e2e/ingest', 'e2e/console-stream', 'e2e/stage-cli'],
   ...['test/npm-scripts', 'src/families', 'test/source-contract', 'test/bench-commands', 'src/download'],
   ...['e2e/ingest-reload', 'e2e/console-clip', 'e2e/console-draw', 'e2e/events', 'e2e/event-source'],
+  ...['e2e/history-python', 'e2e/archive-webdataset'],
 ].map((name) => `/${name}.test.ts`);
 
 /** Runs what takes longest first, so that no worker is idle at the end; vitest alone goes by size, and learns by running. */
