@@ -20,17 +20,13 @@ for (const [net, prefix] of [
   ['192.0.0.192', 32],
   ['224.0.0.0', 4],
   ['255.255.255.255', 32],
-] as const) {
-  forbidden.addSubnet(net, prefix, 'ipv4');
-}
-for (const [net, prefix] of [
   ['::', 128],
   ['fd00:ec2::254', 128],
   ['fd20:ce::254', 128],
   ['fe80::', 10],
   ['ff00::', 8],
 ] as const) {
-  forbidden.addSubnet(net, prefix, 'ipv6');
+  forbidden.addSubnet(net, prefix, net.includes(':') ? 'ipv6' : 'ipv4');
 }
 /** NAT64 (RFC 6052), 6to4 (RFC 3056) and IPv4-compatible addresses: the first byte of the IPv4 address inside. */
 const EMBEDDED = [

@@ -115,30 +115,17 @@ const MAX_VALUES = 99;
  */
 export function emitMetrics(service: string, stream: string, values: MetricValues, session?: string): void {
   observer?.metrics(service, nameOf(stream), values);
-  let rest: [MetricName, number[]][] = Object.entries(values).map(([name, value]) => [
-    name as MetricName,
-    [value].flat(),
-  ]);
-  while (rest.length > 0) {
-    writeDocument(service, stream, rest, session);
-    rest = rest
-      .filter(([, list]) => list.length > MAX_VALUES)
-      .map(([name, list]) => [name, list.slice(MAX_VALUES)]);
+  const lists = Object.entries(values).map(([name, value]) => [name as MetricName, [value].flat()] as const);
+  const longest = Math.max(...lists.map(([, list]) => list.length));
+  for (let from = 0; from < longest; from += MAX_VALUES) {
+    publish(service, 'stream', nameOf(stream), (metrics) => {
+      if (session !== undefined) metrics.addMetadata('session', session);
+      for (const [name, list] of lists) {
+        for (const value of list.slice(from, from + MAX_VALUES))
+          metrics.addMetric(name, metricUnits[name], value);
+      }
+    });
   }
-}
-
-function writeDocument(
-  service: string,
-  stream: string,
-  values: [MetricName, number[]][],
-  session: string | undefined,
-): void {
-  publish(service, 'stream', nameOf(stream), (metrics) => {
-    if (session !== undefined) metrics.addMetadata('session', session);
-    for (const [name, list] of values) {
-      for (const value of list.slice(0, MAX_VALUES)) metrics.addMetric(name, metricUnits[name], value);
-    }
-  });
 }
 
 /** Writes one document. Not to a terminal: a person cannot read it, and nothing else reads it there. */
