@@ -18,6 +18,7 @@ import {
   stagesOf,
   topicOf,
 } from '@video-pipeline/stages';
+import { sum } from './sum.ts';
 
 export type { PartitionLag } from '@video-pipeline/kafka';
 
@@ -136,8 +137,4 @@ export class Backlog {
     const admin = connectKafka('video-pipeline-local', SILENT, settings).admin();
     return { admin, connected: admin.connect() };
   }
-}
-
-function sum(values: number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }

@@ -1,5 +1,6 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { LowRates, type MetricName, parseMetrics } from '@video-pipeline/telemetry';
+import { sum } from '../sum.ts';
 
 /** The metric that each count of a stream's frames is added up from. */
 const COUNTED = {
@@ -117,10 +118,6 @@ export class Counts {
 
 function countsBy(count: (state: keyof StreamCounts) => number): StreamCounts {
   return Object.fromEntries(STATES.map((state) => [state, count(state)])) as StreamCounts;
-}
-
-function sum(values: readonly number[] = []): number {
-  return values.reduce((total, value) => total + value, 0);
 }
 
 function rate(stream: Stream, now: number): number {
