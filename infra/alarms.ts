@@ -62,7 +62,7 @@ export function alarms(watched: Watched): Alarm[] {
         MAX_SECONDS_BEHIND,
         5,
         {
-          ...fromAws('AWS/Kafka', 'EstimatedMaxTimeLag', watched.clusterName, group, topic),
+          ...awsMetric('AWS/Kafka', 'EstimatedMaxTimeLag', watched.clusterName, group, topic),
           statistic: 'Maximum',
         },
       ),
@@ -77,22 +77,22 @@ export function alarms(watched: Watched): Alarm[] {
       .filter((service) => watched.functions[service])
       .map((service) =>
         above(`${title(service)}Errors`, `${title(service)} fails again and again; its batches wait.`, 0, 3, {
-          ...fromAws('AWS/Lambda', 'Errors', watched.functions[service] ?? ''),
+          ...awsMetric('AWS/Lambda', 'Errors', watched.functions[service] ?? ''),
           statistic: 'Sum',
         }),
       ),
     above('LostBatches', 'Lambda gave batches up: they lie under aws/lambda/, to be put back.', 0, 1, {
-      ...fromAws('AWS/S3', 'PutRequests', watched.lostBatches.bucket, watched.lostBatches.filter),
+      ...awsMetric('AWS/S3', 'PutRequests', watched.lostBatches.bucket, watched.lostBatches.filter),
       statistic: 'Sum',
     }),
     above('CompactErrors', 'An hour was not brought into the tables; the next run tries again.', 0, 1, {
-      ...fromAws('AWS/Lambda', 'Errors', watched.compactor),
+      ...awsMetric('AWS/Lambda', 'Errors', watched.compactor),
       statistic: 'Sum',
     }),
     ...(watched.endpoint
       ? [
           above('InferenceErrors', 'The SageMaker endpoint answers with errors.', 0, 3, {
-            ...fromAws('AWS/SageMaker', 'Invocation5XXErrors', watched.endpoint, 'main'),
+            ...awsMetric('AWS/SageMaker', 'Invocation5XXErrors', watched.endpoint, 'main'),
             statistic: 'Sum',
           }),
         ]
@@ -158,7 +158,7 @@ export const stopsCanary = ({ key }: Pick<Alarm, 'key'>) => key.startsWith('Cana
 
 function consoleAlarm({ loadBalancer, targetGroup }: NonNullable<Watched['page']>): Alarm {
   return silent('ConsoleDown', 'The console has not answered its load balancer for 3 minutes.', {
-    ...fromAws('AWS/ApplicationELB', 'HealthyHostCount', loadBalancer, targetGroup),
+    ...awsMetric('AWS/ApplicationELB', 'HealthyHostCount', loadBalancer, targetGroup),
     statistic: 'Maximum',
   });
 }
@@ -208,11 +208,4 @@ function silent(key: string, description: string, metric: Alarm['metric']): Alar
 
 function fromUs(namespace: string, service: Service, name: MetricName, stream: string) {
   return { namespace, name, dimensions: { service, stream } };
-}
-
-function fromAws(...metric: Parameters<typeof awsMetric>) {
-  const [namespace = '', name = '', ...pairs] = awsMetric(...metric);
-  const dimensions: Record<string, string> = {};
-  for (let at = 0; at < pairs.length; at += 2) dimensions[pairs[at] ?? ''] = pairs[at + 1] ?? '';
-  return { namespace, name, dimensions };
 }

@@ -24,7 +24,7 @@ interface Names extends Watched {
 
 type Line =
   | { expression: string; label: string }
-  | { metric: string[]; stat: string; label: string; id?: string; visible?: boolean };
+  | { metric: ReturnType<typeof awsMetric>; stat: string; label: string; id?: string; visible?: boolean };
 const WIDTH = 24;
 const HEIGHT = 5;
 
@@ -147,16 +147,14 @@ function graph({ region }: Names, title: string, lines: Line[]): object {
       region,
       view: 'timeSeries',
       period: 60,
-      metrics: lines.map((line, index) =>
-        'metric' in line ? withOptions(line) : [{ ...line, id: `e${index}` }],
-      ),
+      metrics: lines.map((line, index) => {
+        if ('expression' in line) return [{ ...line, id: `e${index}` }];
+        const { metric, ...options } = line;
+        return [metric.namespace, metric.name, ...Object.entries(metric.dimensions).flat(), options];
+      }),
       yAxis: { left: { min: 0 } },
     },
   };
-}
-
-function withOptions({ metric, ...options }: Extract<Line, { metric: string[] }>): unknown[] {
-  return [...metric, options];
 }
 
 /** Frames of all streams divided by invocations. */

@@ -60,12 +60,13 @@ export function acrossStreams(stage: string, service: Service, name: MetricName,
   return `SEARCH('{"${namespaceOf(stage)}",service,stream} MetricName="${name}" service="${service}"', '${statistic}', 60)`;
 }
 
-/** One of AWS's metrics in the form of a dashboard widget: namespace, name, dimension, value, ... */
+/** One of AWS's metrics. @param values those of its dimensions, in their order */
 export function awsMetric<Namespace extends AwsNamespace>(
   namespace: Namespace,
   name: AwsMetricName<Namespace>,
   ...values: string[]
-): string[] {
-  const dimensions: readonly string[] = awsMetrics[namespace].dimensions;
-  return [namespace, name, ...values.flatMap((value, index) => [dimensions[index] ?? '', value])];
+) {
+  const keys: readonly string[] = awsMetrics[namespace].dimensions;
+  const dimensions: Record<string, string> = Object.fromEntries(values.map((value, at) => [keys[at], value]));
+  return { namespace, name, dimensions };
 }
