@@ -4,7 +4,6 @@ import type { StreamStats } from './stats.ts';
 
 type Row = [name: string, help: string, read: (one: StreamStats) => number];
 
-/** Counters for each stream. */
 const COUNTERS: readonly Row[] = [
   [
     'ingest_pictures_decoded_total',
@@ -37,7 +36,6 @@ const GAUGES: readonly Row[] = [
   ],
 ];
 
-/** Counters for each stream and reason. */
 const COUNTERS_BY_REASON: readonly [
   name: string,
   help: string,
@@ -92,7 +90,6 @@ export class IngestMetrics {
     for (const [name, help, read] of GAUGES) addGauge(registry, name, help, ['stream'], () => samples(read));
   }
 
-  /** Records one acknowledged send. */
   observe(frames: { streamId: string; capturedAt: number }[], milliseconds: number): void {
     this.#publish.observe(milliseconds / 1000);
     const now = Date.now();

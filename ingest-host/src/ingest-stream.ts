@@ -38,7 +38,6 @@ export interface StreamContext {
   thinning: ThinningGate | undefined;
   /** Limits how many files are read at once: each uses as much memory and CPU as it can. */
   fileTurns: Turns;
-  /** Passes the packets of an RTSP camera on to clients of the restream. */
   relay?: SourceOptions['relay'];
 }
 

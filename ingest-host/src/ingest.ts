@@ -16,7 +16,6 @@ import type { Thinning } from './thinning.ts';
 import { Turns } from './turns.ts';
 
 export interface IngestOptions {
-  /** Largest JPEG, bytes. */
   maxFrameBytes: number;
   /** Span of the newest frames of each stream that is kept while Kafka is away, seconds. */
   bufferSeconds: number;
@@ -35,7 +34,6 @@ export interface IngestOptions {
   /** RTSP server that offers the cameras to other clients; default: none. */
   restream?: Pick<Restream, 'relayOf' | 'forget'>;
   log: StreamContext['log'] & { error(message: string, extra: Record<string, unknown>): void };
-  /** Called for each send that Kafka acknowledged. */
   onPublished?: (frames: Frame[], milliseconds: number) => void;
 }
 
@@ -80,7 +78,6 @@ export class Ingest {
     );
   }
 
-  /** JPEG bytes that wait for Kafka, without the sends in progress. */
   get waitingBytes(): number {
     return this.#publisher.waitingBytes;
   }

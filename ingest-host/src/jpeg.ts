@@ -22,11 +22,11 @@ export interface Jpeg {
 /** Which part of a picture becomes the JPEG, and how. */
 export interface JpegShape extends ViewOptions {
   /** Region of interest, `[x1, y1, x2, y2]` as shares of the picture's sides, 0..1; default: the whole picture. */
-  region?: readonly [number, number, number, number];
+  region?: readonly [number, number, number, number] | undefined;
   /** A wider picture or region is scaled down to this width, pixels; its sides keep their ratio. */
   maxWidth?: number;
   /** Privacy masks: polygons that are painted over. Corners are shares of the region's sides, like those of zones. */
-  masks?: readonly Polygon[];
+  masks?: readonly Polygon[] | undefined;
 }
 
 /** A picture that could not be made into a JPEG within the budget. */

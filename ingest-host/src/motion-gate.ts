@@ -57,7 +57,6 @@ export class MotionGate {
   }
 }
 
-/** Number of cells whose luma differs by more than `most`. */
 function changedCells(before: Buffer, after: Buffer, most: number): number {
   let changed = 0;
   for (let at = 0; at < after.length; at += 1) {

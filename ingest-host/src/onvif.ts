@@ -11,11 +11,9 @@ import { decoded } from './source/authorization.ts';
 const EVERYONE = { host: '239.255.255.250', port: 3702 };
 const CALL_MS = 5_000;
 
-/** An ONVIF device that has answered. */
 export interface Device {
   /** URL of its device service. */
   address: string;
-  /** Name that the device reports. */
   name: string | undefined;
   hardware: string | undefined;
 }

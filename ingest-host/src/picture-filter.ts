@@ -38,7 +38,6 @@ export interface Crop {
   height: number;
 }
 
-/** A picture that FFmpeg's filters can't process. */
 export class FilterError extends Error {
   override readonly name = 'FilterError';
 }

@@ -11,7 +11,7 @@ const MAX_ASPECT = 4;
 /** How a picture's side data is applied. */
 export interface ViewOptions {
   /** Default true; false leaves interlaced pictures unchanged. */
-  deinterlace?: boolean;
+  deinterlace?: boolean | undefined;
   /** True scales pictures so that their pixels are square. */
   squarePixels?: boolean;
 }

@@ -1,7 +1,6 @@
 import type { PartitionLag } from '@video-pipeline/kafka';
 import { sum } from './sum.ts';
 
-/** State of the stages after ingest. */
 export interface PipelineState {
   /** As `performance.now` tells it. */
   at: number;

@@ -18,7 +18,6 @@ export interface StreamStats {
   /** Sampled frames; also the number of the next frame. */
   captured: number;
   published: number;
-  /** Dropped frames, for any reason. */
   dropped: number;
   /** Dropped because no JPEG within MAX_FRAME_BYTES was possible. Kafka did not accept the others in time. */
   unfit: number;

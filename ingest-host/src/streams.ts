@@ -25,7 +25,7 @@ export interface StreamSpec extends JpegShape, SpecOptions {
   /** rtsp(s), http(s), srt, rtmp, file URL or path. It may hold credentials, so it must be redacted before logging. */
   url: string;
   /** Further URLs of the same scene, in this order: each is read while those before it give no pictures. */
-  fallback?: readonly string[];
+  fallback?: readonly string[] | undefined;
   /** How often the first URL is tried while a fallback is read, seconds; default 60. */
   fallbackSeconds?: number;
   /** Frames a second. */
@@ -41,7 +41,7 @@ export interface StreamSpec extends JpegShape, SpecOptions {
   /** Default: every frame is sent. */
   motion?: MotionSettings;
   /** When frames must be thinned, streams with a lower priority lose frames first; default 0. */
-  priority?: number;
+  priority?: number | undefined;
 }
 
 const part = z.number().min(0).max(1);
@@ -144,32 +144,21 @@ export function parseStreams(text: string, defaults: StreamDefaults, where: stri
 }
 
 function withDefaults(item: z.output<typeof streamEntrySchema>, defaults: StreamDefaults): StreamSpec {
+  const { name, disabled, scene, fallback_seconds, frame_rate, square_pixels, max_width, ...rest } = item;
+  const { stall_seconds, file_start, active_hours, time_zone, motion_threshold, ...same } = rest;
   const { threshold: usual, keepaliveSeconds } = defaults.motion ?? NO_GATE;
-  const threshold = item.motion_threshold ?? usual;
+  const threshold = motion_threshold ?? usual;
   return {
-    id: item.id,
-    url: item.url,
-    ...(item.fallback ? { fallback: item.fallback } : {}),
-    ...(item.fallback_seconds ? { fallbackSeconds: item.fallback_seconds } : {}),
-    frameRate: item.frame_rate ?? defaults.frameRate,
+    ...same,
+    frameRate: frame_rate ?? defaults.frameRate,
     quality: item.quality ?? defaults.quality,
     transport: item.transport ?? 'tcp',
-    ...(item.hwaccel ? { hwaccel: item.hwaccel } : {}),
-    ...(item.ffmpeg ? { ffmpeg: item.ffmpeg } : {}),
-    ...(item.region ? { region: item.region } : {}),
-    ...(item.masks ? { masks: item.masks } : {}),
-    ...(item.deinterlace === undefined ? {} : { deinterlace: item.deinterlace }),
-    ...(item.square_pixels === undefined ? {} : { squarePixels: item.square_pixels }),
-    ...(item.max_width ? { maxWidth: item.max_width } : {}),
-    ...(item.stall_seconds ? { stallSeconds: item.stall_seconds } : {}),
-    ...(item.period ? { period: item.period } : {}),
-    ...(item.hosts ? { hosts: item.hosts } : {}),
-    ...(item.track === undefined ? {} : { track: item.track }),
-    ...(item.file_start ? { fileStart: Date.parse(item.file_start) } : {}),
-    ...(item.active_hours
-      ? { activeHours: { span: item.active_hours, timeZone: item.time_zone ?? 'UTC' } }
-      : {}),
-    ...(item.priority === undefined ? {} : { priority: item.priority }),
-    ...(threshold === 'safe' || threshold > 0 ? { motion: { threshold, keepaliveSeconds } } : {}),
+    ...(fallback_seconds && { fallbackSeconds: fallback_seconds }),
+    ...(square_pixels !== undefined && { squarePixels: square_pixels }),
+    ...(max_width && { maxWidth: max_width }),
+    ...(stall_seconds && { stallSeconds: stall_seconds }),
+    ...(file_start && { fileStart: Date.parse(file_start) }),
+    ...(active_hours && { activeHours: { span: active_hours, timeZone: time_zone ?? 'UTC' } }),
+    ...((threshold === 'safe' || threshold > 0) && { motion: { threshold, keepaliveSeconds } }),
   };
 }

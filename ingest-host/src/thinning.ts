@@ -46,7 +46,6 @@ export class Thinning {
     return this.#isThinning;
   }
 
-  /** Current delay after ingest, seconds. */
   get delaySeconds(): number {
     return this.#delaySeconds;
   }
@@ -56,7 +55,7 @@ export class Thinning {
    * be more than a slow pipeline finishes within the bound.
    * @param stream.frameRate sampled frames a second
    */
-  gate(streamId: string, stream: { priority?: number; frameRate: number }): ThinningGate {
+  gate(streamId: string, stream: { priority?: number | undefined; frameRate: number }): ThinningGate {
     const { priority = 0, frameRate } = stream;
     const gate = this.#gates.get(streamId) ?? new ThinningGate(frameRate, this.#settings.minFrameRate);
     gate.priority = priority;

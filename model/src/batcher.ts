@@ -6,7 +6,6 @@ interface BatcherOptions<Item, Result> {
   sizes: readonly number[];
   /** Longest wait of an item for others to reach a preferred size, milliseconds; then a batch of any size starts. */
   maxDelayMs: number;
-  /** Batches that run at the same time. */
   concurrency: number;
   /**
    * The only sizes that a batch should have, ascending, for a runtime to which other sizes are expensive. A batch is

@@ -25,7 +25,6 @@ export class Lane<Item> {
     return this.#underWay.size;
   }
 
-  /** Waits until no item is in work. */
   async idle(): Promise<void> {
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
   }

@@ -23,9 +23,7 @@ export type TensorRequest = Pick<WorkerJob, 'dims' | 'frames'> & Pick<DetectRequ
 export interface DetectorOptions extends Pick<DecodeOptions, 'resize'> {
   model: ModelFile;
   pool: Runtime;
-  /** Where the pool's threads run the model. */
   device: string;
-  /** Number format that the runtime computes with. */
   precision: Precision;
   /** Why `auto` chose the CPU and no GPU, in one line. */
   fallback?: string;
@@ -41,9 +39,7 @@ export interface DetectorOptions extends Pick<DecodeOptions, 'resize'> {
   maxPixels: number;
   /** Most pictures that may wait. A request that would exceed it is refused. */
   maxQueue: number;
-  /** Called after each step of each picture. */
   observe(step: 'queue' | 'picture' | 'batch' | 'inference' | 'head', seconds: number): void;
-  /** Called with the size of each batch. */
   observeBatch(size: number): void;
   /** Called with the number of pictures of a batch that may have had more candidates than the model's graph returns. */
   observeCut(pictures: number): void;

@@ -13,12 +13,10 @@ export type Device = (typeof devices)[number];
 /** A device and the best settings for it. */
 export interface DeviceUse {
   device: Exclude<Device, 'auto'>;
-  /** What the runtime computes with. */
   precision: Precision;
   pool: InferencePool;
   /** Preferred numbers of pictures that the runtime gets at once, ascending. */
   batchSizes: readonly number[];
-  /** Longest wait for a batch to fill, milliseconds. */
   batchDelayMs: number;
   /** Whether the runtime tunes itself to each input shape at its first use. */
   tunesShapes: boolean;
@@ -38,10 +36,8 @@ export interface StartOptions {
   /** The model. Its pool is used if it suits the device; otherwise the pool is closed. */
   model: ModelFile;
   suppression: SuppressionOptions;
-  /** Most candidates of a picture that the graph returns. */
   candidates: number;
   select: Select;
-  /** Inference threads on a CPU; 0 means one a core. */
   cpuThreads: number;
   /** `bf16` allows OpenVINO to compute with it, if that is faster. */
   precision: Precision;

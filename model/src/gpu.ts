@@ -4,7 +4,6 @@ import { promisify } from 'node:util';
 
 /** State of a GPU; `undefined` for values that the driver does not report. */
 export interface GpuReading {
-  /** The driver's index of the GPU. */
   index: string;
   memoryUsedBytes: number | undefined;
   memoryTotalBytes: number | undefined;

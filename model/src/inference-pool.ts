@@ -39,7 +39,6 @@ export interface WorkerJob {
   raw?: boolean;
 }
 
-/** A message to a worker thread. */
 export type WorkerMessage = WorkerJob | Reading | typeof END;
 
 export type WorkerReply =
@@ -47,7 +46,6 @@ export type WorkerReply =
   | ({ id: number } & InferenceResult)
   | { id: number; error: string; frames: Uint8Array };
 
-/** Result of one batch. */
 export interface InferenceResult {
   /** One list for each frame, in pixels of the model's input. */
   candidates: Candidate[][];
@@ -56,7 +54,6 @@ export interface InferenceResult {
   /** The memory of the frames, to be used again. */
   frames: Uint8Array;
   milliseconds: { inference: number; decoding: number };
-  /** The raw outputs, if `raw` was set. */
   outputs?: OutputTensor[];
 }
 

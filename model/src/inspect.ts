@@ -9,11 +9,9 @@ import { madePictures } from './probe.ts';
 export interface InspectOptions extends Pick<LoadOptions, 'head' | 'names'> {
   /** Picture that the detections are drawn on; left out, a synthetic one. */
   picture?: string;
-  /** Path of the drawn picture. */
   output?: string;
   /** Objects with a lower confidence are left out, 0..1. */
   confidence: number;
-  /** A picture with more pixels is refused. */
   maxPixels: number;
 }
 
@@ -27,10 +25,8 @@ interface Inspection extends Partial<Evidence> {
   weights?: number;
   /** The model's input for a picture of 16 to 9, pixels. */
   input?: string;
-  /** Why it is refused, and what to do. */
   refusal?: string;
   detections?: readonly Detection[];
-  /** Path of the picture with the detections. */
   drawn?: string;
 }
 
@@ -66,7 +62,6 @@ export async function inspect(file: string, options: InspectOptions): Promise<In
   }
 }
 
-/** Text with one fact a line. */
 export function report(inspection: Inspection): string {
   const { metadata, card, verdicts = [], keepsApart, detections, drawn, head, refusal } = inspection;
   const { names, ...facts } = metadata ?? {};

@@ -28,7 +28,6 @@ export class UnsupportedModelError extends Error {
   }
 }
 
-/** The facts found in a model. */
 export interface Evidence {
   /** Name and sizes of each input and output, as the file declares them. */
   inputs: readonly string[];
@@ -60,7 +59,6 @@ export interface ModelFile {
   properties: Readonly<Record<string, string>>;
   /** Bytes of its weights. */
   weights: number;
-  /** Whether it computes with int8. */
   isQuantised: boolean;
   /** A pool on the CPU that has loaded the model. */
   pool: InferencePool;
@@ -264,7 +262,6 @@ const formOf = ({ scores, boxes }: ModelCard): OutputForm => ({
   ...(scores && { scores }),
   ...(boxes && { boxes }),
 });
-/** Operators of quantised models. */
 const QUANTISED = ['QuantizeLinear', 'QLinearConv', 'ConvInteger', 'DynamicQuantizeLinear'];
 const FED_TYPES: readonly number[] = [
   ...[DataType.float32, DataType.float16, DataType.bfloat16, DataType.float64, DataType.uint8],

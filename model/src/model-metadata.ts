@@ -70,7 +70,6 @@ export function taskOf(name: string): Task | undefined {
   return TASKS.find(([pattern]) => pattern.test(name))?.[1];
 }
 
-/** Names of the tasks that are served. */
 export const TASK_NAMES = TASKS.map(([, task]) => task);
 
 function isSide(pixels: number | undefined): pixels is number {

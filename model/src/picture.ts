@@ -22,7 +22,6 @@ export interface Picture {
   rgb: Uint8Array;
 }
 
-/** How pictures are scaled. */
 export interface DecodeOptions {
   /** @returns the place of a picture of this width and height in the model's input */
   place(width: number, height: number): Letterbox;
@@ -104,7 +103,6 @@ export function layOut(pictures: readonly Pick<Picture, 'box' | 'rgb'>[], frames
   }
 }
 
-/** Bytes of one frame of the model's input. */
 export function frameBytes(box: Letterbox): number {
   return box.inputWidth * box.inputHeight * 3;
 }

@@ -1,25 +1,6 @@
 import type { OutputTensor } from './heads/index.ts';
 import type { InferencePool } from './inference-pool.ts';
 
-/** The runs of a model before it serves. */
-interface ProbeSetup {
-  /** Fixed batch size of the model; `undefined` if any size is allowed. */
-  batchSize: number | undefined;
-  /** Size of the input, pixels. */
-  width: number;
-  height: number;
-  /** Batch sizes that will be used. */
-  batchSizes: readonly number[];
-}
-
-/** The outputs of a model in these runs. */
-interface ProbeResult {
-  /** Outputs for each synthetic picture alone. */
-  alone: OutputTensor[][];
-  /** Whether pictures in a batch give the same outputs as alone. Some exports mix them, or always return one result. */
-  batches: { keepsApart?: boolean };
-}
-
 /** Tolerated difference of values: sums in another order differ, also in half precision. */
 const TOLERANCE = 0.02;
 /** Smallest batch that is tried: with two pictures, a model that reads only the first could stay unnoticed. */
@@ -30,12 +11,16 @@ const MAX_PIXELS = 4_000_000;
 
 /**
  * Runs a model on synthetic pictures.
+ * @param size of the input, pixels; `batchSize` is the model's fixed one, `batchSizes` are those that will be used
+ * @returns the outputs for each picture `alone`, and whether pictures in a batch give the same outputs. Some exports mix
+ *   them, or always return one result.
  * @throws InferenceError when the runtime can't run it
  */
 export async function probe(
   pool: Pick<InferencePool, 'ask'>,
-  { batchSize, width, height, batchSizes }: ProbeSetup,
-): Promise<ProbeResult> {
+  size: { width: number; height: number; batchSize: number | undefined; batchSizes: readonly number[] },
+): Promise<{ alone: OutputTensor[][]; batches: { keepsApart?: boolean } }> {
+  const { width, height, batchSize, batchSizes } = size;
   const pictures = madePictures(width, height);
   const answer = (order: readonly number[]) =>
     pool.ask(new Uint8Array(Buffer.concat(order.map((index) => pictures[index] as Uint8Array))), [

@@ -88,7 +88,6 @@ export async function quantise(file: string, options: QuantiseOptions): Promise<
   };
 }
 
-/** The comparison as text. */
 export function costReport(cost: QuantiseCost): string {
   const { output, pictures, before, after, both, boxes, scores, ms } = cost;
   return [

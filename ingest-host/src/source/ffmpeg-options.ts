@@ -37,7 +37,6 @@ export const ffmpegOptions = z
   .partial();
 export type FFmpegOptions = z.output<typeof ffmpegOptions>;
 
-/** The options as strings, for FFmpeg. */
 export function optionsOf(values: FFmpegOptions = {}): Record<string, string> {
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, String(value)]));
 }

@@ -23,7 +23,6 @@ export interface Input extends Pick<SourceOptions, 'track' | 'damage' | 'hwaccel
   foreign: boolean;
   /** Time of capture of the first picture, epoch milliseconds, if known better than from the container. */
   recordedAt?: number | undefined;
-  /** Called for each packet. */
   onPacket?(): void;
   /** Whether the source is finite. Called once it is open. @param duration seconds @param container FFmpeg's demuxer */
   hasEnd?(duration: number, container: string): boolean;
@@ -70,7 +69,6 @@ export class FFmpegSource implements Source {
   #decoder: VideoDecoder | undefined;
   #closed = false;
   #live = true;
-  /** Whether the container has no times. */
   #isUntimed = false;
   /** Seconds; not above 0 if it is unknown. */
   #duration = 0;

@@ -18,7 +18,6 @@ export interface Sequence {
   hasPlanes: boolean;
   hasColours: boolean;
   hasFields: boolean;
-  /** Most reference pictures at a time. */
   maxReferences: number;
   /** Whether gaps in frame_num are allowed. */
   hasGaps: boolean;

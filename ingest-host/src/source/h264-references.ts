@@ -10,7 +10,6 @@ import {
 } from './h264-headers.ts';
 import { type Gap, nalUnits, type ReferenceCheck, type Verdict } from './nal-units.ts';
 
-/** A reference picture. */
 interface Reference {
   number: number;
   /** Position in output order; undefined for a lost picture. */

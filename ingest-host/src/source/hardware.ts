@@ -11,7 +11,6 @@ import type { Hwaccel } from './source.ts';
 const TYPES = { cuda: AV_HWDEVICE_TYPE_CUDA, vaapi: AV_HWDEVICE_TYPE_VAAPI };
 type Kind = keyof typeof TYPES;
 
-/** A device of this machine that can decode. */
 export interface Hardware {
   kind: Kind;
   device: HardwareDeviceContext;

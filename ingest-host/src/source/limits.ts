@@ -15,7 +15,6 @@ export const MAX_LIST_BYTES = 1024 * 1024;
 export const MAX_MASTER_LIST_BYTES = 64 * 1024;
 /** Most connections of a source before one of them gives a packet. */
 export const MAX_CONNECTIONS_WITHOUT_PACKET = 64;
-/** Most tracks of one source. */
 export const MAX_TRACKS = 32;
 
 /**

@@ -27,7 +27,6 @@ const OPENERS = new Map<string, Opener>([
   ['srt', openerOf('srt')],
 ]);
 
-/** Supported schemes of URLs. */
 export const SCHEMES: readonly string[] = [...OPENERS.keys()];
 
 /**

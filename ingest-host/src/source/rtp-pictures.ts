@@ -13,7 +13,6 @@ export interface RtpEvents {
    * @returns whether the picture was passed on
    */
   picture(packets: Buffer[], mark: Buffer | undefined): boolean;
-  /** Packets were lost. */
   gap(): void;
   /** A picture was left out, because packets of it were lost. */
   lost(): void;

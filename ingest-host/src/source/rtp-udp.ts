@@ -37,8 +37,8 @@ export class UdpTrack {
    */
   static async open(camera: string): Promise<UdpTrack> {
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
-      const rtp = await bound(camera, 0);
-      const rtcp = rtp && (await bound(camera, rtp.address().port + 1));
+      const rtp = await bound(camera, 0).catch(() => undefined);
+      const rtcp = rtp && (await bound(camera, rtp.address().port + 1).catch(() => undefined));
       if (rtp && rtcp) return new UdpTrack(rtp, rtcp, camera);
       rtp?.close();
     }
@@ -151,32 +151,29 @@ export function isMulticast(address: string): boolean {
 
 /** @throws SourceError */
 async function joined(group: string, port: number, network: string | undefined): Promise<Socket> {
-  const socket = createSocket({ type: isIP(group) === 6 ? 'udp6' : 'udp4', reuseAddr: true });
+  // Bound to the group's address, so that other packets to this port are not received. Windows can't do that.
+  const address = process.platform === 'win32' ? undefined : group;
+  return await bound(group, port, address, (socket) => socket.addMembership(group, network)).catch(
+    (error) => {
+      throw new SourceError(`open: can't join ${group}: ${error.message}`);
+    },
+  );
+}
+
+/** @param peer an address of the wanted family */
+async function bound(peer: string, port: number, address?: string, prepare?: (socket: Socket) => void) {
+  const type = peer.includes(':') ? 'udp6' : 'udp4';
+  const socket = createSocket({ type, reuseAddr: address !== undefined });
   try {
-    // Bound to the group's address, so that other packets to this port are not received. Windows can't do that.
-    socket.bind(port, process.platform === 'win32' ? undefined : group);
+    socket.bind(port, address);
     await once(socket, 'listening');
     socket.on('error', () => {});
-    socket.addMembership(group, network);
+    prepare?.(socket);
     socket.setRecvBufferSize(RECEIVE_BUFFER);
     return socket;
   } catch (error) {
     socket.close();
-    throw new SourceError(`open: can't join ${group}: ${(error as Error).message}`);
-  }
-}
-
-async function bound(camera: string, port: number): Promise<Socket | undefined> {
-  const socket = createSocket({ type: camera.includes(':') ? 'udp6' : 'udp4' });
-  socket.on('error', () => {});
-  try {
-    socket.bind(port);
-    await once(socket, 'listening');
-    socket.setRecvBufferSize(RECEIVE_BUFFER);
-    return socket;
-  } catch {
-    socket.close();
-    return undefined;
+    throw error;
   }
 }
 

@@ -39,7 +39,6 @@ export function check(code: number, step: string): void {
   throw new SourceError(`${step}: ${reason ?? FFmpegError.strerror(code)}`);
 }
 
-/** The SourceError for an error of a connection. */
 export function connectionError(error: NodeJS.ErrnoException): SourceError {
   if (error instanceof SourceError) return error;
   if (error instanceof OutboundError) return new SourceError(`open: ${error.message}`, true);

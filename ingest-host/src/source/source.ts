@@ -69,19 +69,17 @@ export interface SourceOptions {
   /** Whether RTSP cameras send audio too, so that {@link Source.format} lists it. The audio is discarded. */
   audio?: boolean;
   /** Further hosts that redirects and lists may refer to: `host` or `host:port`. */
-  hosts?: readonly string[];
+  hosts?: readonly string[] | undefined;
   /** Number of the video track, from 0; default: FFmpeg's choice of the best. */
   track?: number | undefined;
   /** How often a snapshot is requested, seconds; default 1. */
-  period?: number;
-  /** Counters of damaged pictures. */
+  period?: number | undefined;
   damage?: Damage | undefined;
   /** Passes the packets of an RTSP camera on to clients of the restream. */
   relay?: Relay | undefined;
   /** Hardware for decoding; default: the CPU. */
   hwaccel?: Hwaccel | undefined;
-  /** Options of FFmpeg's demuxer and protocol. */
-  ffmpeg?: FFmpegOptions;
+  ffmpeg?: FFmpegOptions | undefined;
 }
 
 /** @throws SourceError */

@@ -8,7 +8,6 @@ export interface Decision {
   /** One for each family whose outputs have these sizes. */
   verdicts: readonly Verdict[];
   head?: HeadName;
-  /** Why there is no head. */
   refusal?: string;
 }
 

@@ -6,7 +6,6 @@ export interface SuppressionOptions {
   iou: number;
   /** Boxes of different classes suppress each other too. */
   classAgnostic: boolean;
-  /** Most objects in a picture. */
   maxDetections: number;
 }
 

@@ -4,7 +4,6 @@ import { valuesOf } from './pose.ts';
 import { boxesOf } from './rows.ts';
 import { STRIDES } from './yolox.ts';
 
-/** Name and sizes of an output. */
 type OutputShape = Omit<OutputTensor, 'data'>;
 
 /** Facts about a model after its first run. */

@@ -128,26 +128,28 @@ class Converter {
     const [side = 0, , inputs = 0, outputs = 0] = kernel.shape;
     const isFirst = this.#graph.node(from).op === 'Placeholder';
     const weights = toOihw(kernel.values, side * side, inputs, outputs, isFirst);
-    const source = this.activation(from);
-    const stride = strideOf(node);
-    const name = this.#g.node(
-      'Conv',
-      [
-        source.name,
-        this.#g.constant(weights, [outputs, inputs, side, side]),
-        this.#g.constant(Float32Array.from(this.#graph.constant(bias).values)),
-      ],
-      { kernel_shape: [side, side], strides: [stride, stride], pads: [pad, pad, pad, pad] },
-    );
-    return { name, side: ((source.side + 2 * pad - side) / stride + 1) | 0 };
+    const constants = [
+      this.#g.constant(weights, [outputs, inputs, side, side]),
+      this.#g.constant(Float32Array.from(this.#graph.constant(bias).values)),
+    ];
+    return this.#slide('Conv', node, { from, pad, side }, constants);
   }
 
   #maxPool(node: TfNode): Activation {
-    const { from, pad } = this.#padded(node);
     const side = Number(node.attr?.ksize?.list?.i?.[1]);
-    const stride = strideOf(node);
+    return this.#slide('MaxPool', node, { ...this.#padded(node), side });
+  }
+
+  /** Slides a square window over an activation. */
+  #slide(
+    type: 'Conv' | 'MaxPool',
+    node: TfNode,
+    { from, pad, side }: { from: string; pad: number; side: number },
+    constants: string[] = [],
+  ): Activation {
     const source = this.activation(from);
-    const name = this.#g.node('MaxPool', [source.name], {
+    const stride = Number(node.attr?.strides?.list?.i?.[1]);
+    const name = this.#g.node(type, [source.name, ...constants], {
       kernel_shape: [side, side],
       strides: [stride, stride],
       pads: [pad, pad, pad, pad],
@@ -204,10 +206,6 @@ class Converter {
     const attributes = { mode: 'linear', coordinate_transformation_mode: 'half_pixel' };
     return { name: this.#g.node('Resize', [source.name, '', scales], attributes), side };
   }
-}
-
-function strideOf(node: TfNode): number {
-  return Number(node.attr?.strides?.list?.i?.[1]);
 }
 
 /**

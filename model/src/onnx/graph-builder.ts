@@ -34,7 +34,6 @@ export class GraphBuilder {
     this.#prefix = prefix;
   }
 
-  /** Declares an input of the graph. */
   input(name: string, type: keyof typeof DataType, shape: readonly Size[]): string {
     this.#inputs.push(valueInfo(name, DataType[type], shape));
     return name;

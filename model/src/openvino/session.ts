@@ -17,7 +17,6 @@ type Call = ReturnType<LibraryHandle['func']>;
 export interface OpenvinoOptions {
   /** Paths from `openvinoLibraries`. */
   libraries: readonly string[];
-  /** Path of the model. */
   onnx: string;
   /** Number of threads for one run. */
   threads?: number;

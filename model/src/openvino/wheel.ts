@@ -46,7 +46,6 @@ export async function openvinoLibraries(note?: (line: string) => void): Promise<
   });
 }
 
-/** Whether the libraries have been downloaded already. */
 export function isOpenvinoCached(): boolean {
   const { file } = OPENVINO.files[platformKey()] ?? {};
   return (

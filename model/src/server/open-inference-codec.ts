@@ -3,23 +3,13 @@ import { fromBase64 } from './base64.ts';
 import { checkFrames } from './service.ts';
 import type { TensorInput } from './tensors.ts';
 
-/** An inference request: encoded pictures, and options for all of them. */
-interface InferRequest {
-  id?: string;
-  pictures: Buffer[];
-  /** 0..1 */
-  threshold?: number;
-  /** A tensor for the model's own input, instead of pictures. */
-  tensor?: TensorInput;
-}
-
 /** Name of the only input and of the only output. */
 export const INPUT_NAME = 'image';
 export const OUTPUT_NAME = 'detections';
 
 /**
  * Reads a request of the Open Inference Protocol v2: one input `image` of type BYTES. Each element is an encoded
- * picture.
+ * picture. Instead of pictures it may have a tensor for the model's own input.
  * @param headerLength bytes of JSON before the binary data. In it, 4 bytes with the length, little endian, come before
  *   each element. `undefined` when the body is JSON only, with base64 in `data`
  * @see https://github.com/kserve/open-inference-protocol and Triton's `extension_binary_data.md`
@@ -29,7 +19,7 @@ export function readInferRequest(
   body: Buffer,
   headerLength: number | undefined,
   maxFrames: number,
-): InferRequest {
+): { pictures: Buffer[]; id?: string; threshold?: number; tensor?: TensorInput } {
   const end = headerLength ?? body.length;
   if (!Number.isInteger(end) || end < 0 || end > body.length) {
     throw new HttpError(400, `the JSON header can't have ${headerLength} of the body's ${body.length} bytes`);

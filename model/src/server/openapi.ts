@@ -72,7 +72,6 @@ const health = (description: string) => ({
   },
 });
 
-/** The answers of `GET /health`. */
 export const healthAnswers = {
   200: health('the models run'),
   503: health('the models are being warmed up, the server stops, or a model does not run'),
@@ -155,7 +154,6 @@ const inferBody = {
   },
 };
 
-/** Error answers of every inference route. */
 export const errorAnswers = {
   400: errorAnswer('a request that is malformed'),
   404: errorAnswer('no such model'),

@@ -32,7 +32,6 @@ export const predictBody = {
   },
 } as const;
 
-/** `POST /predict` */
 export function addPredict(app: FastifyInstance, service: Service): void {
   app.post<{ Body: PredictRequest }>(
     '/predict',

@@ -20,9 +20,7 @@ export interface Service {
 export interface Limits {
   /** Largest body of a request, bytes. */
   maxBodyBytes: number;
-  /** Most frames of one request. */
   maxFrames: number;
-  /** Most requests at the same time. */
   maxRequests: number;
   /** Longest time a client may take to send a request, milliseconds. */
   requestMs: number;
@@ -84,7 +82,6 @@ export async function detect(
   return results;
 }
 
-/** Id of the client: its header, or its address. */
 export const clientOf = ({ headers, ip }: FastifyRequest) => String(headers[CLIENT_HEADER] ?? ip);
 
 /** A signal that aborts when the client disconnects, or at the deadline of the request. */

@@ -13,7 +13,6 @@ import {
 import { TRACK } from './sdp.ts';
 import { acceptTransport, type UdpPair } from './session.ts';
 
-/** What all connections of one server share. */
 export interface Shared {
   /** Channels, by the first part of the URL's path. */
   channels: ReadonlyMap<string, Channel>;

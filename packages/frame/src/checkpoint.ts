@@ -10,7 +10,6 @@ export interface Checkpoint {
   state: string;
 }
 
-/** Adds a checkpoint to a record. */
 export function addCheckpoint(record: EncodedRecord, { source, offset, state }: Checkpoint): void {
   Object.assign(record.headers, { checkpoint_at: `${source}:${offset}`, checkpoint: state });
 }

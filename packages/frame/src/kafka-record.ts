@@ -162,7 +162,6 @@ function detections(record: ReceivedRecord): Detection[] {
   return parsed;
 }
 
-/** Whether `value` has a detection's shape and ranges. */
 export function isDetection(value: unknown): value is Detection {
   if (typeof value !== 'object' || value === null) return false;
   const { class_id, class_name, confidence, bbox, polygon, keypoints, track_id, zones } =

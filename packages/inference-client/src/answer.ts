@@ -1,7 +1,6 @@
 import { type Detection, isDetection } from '@video-pipeline/frame';
 import { type FrameResult, InferenceClientError } from './client.ts';
 
-/** An error for an answer of the inference server that is not valid. */
 export function badAnswer(problem: string, cause?: unknown): InferenceClientError {
   return new InferenceClientError(`the inference server's answer ${problem}`, { cause });
 }

@@ -3,19 +3,14 @@ import type { Frame } from '@video-pipeline/frame';
 import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
 import type { FrameResult } from './client.ts';
 
-/** One request body: `headerLength` bytes of JSON, then the JPEGs, each after its length in 4 bytes little-endian. */
-interface BinaryRequest {
-  headerLength: number;
-  body: Buffer;
-}
-
 /**
  * An inference request of the Open Inference Protocol v2 with the binary tensor extension, which spares base64: one
  * input `image` of datatype BYTES, shape `[frames]`.
  * @param threshold least confidence, 0..1
+ * @returns the body: `headerLength` bytes of JSON, then the JPEGs, each after its length in 4 bytes little-endian
  * @see https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
  */
-export function encodeRequest(frames: readonly Frame[], threshold: number): BinaryRequest {
+export function encodeRequest(frames: readonly Frame[], threshold: number) {
   const elements = frames.flatMap(({ jpeg }) => {
     const length = Buffer.alloc(4);
     length.writeUInt32LE(jpeg.length);

@@ -5,9 +5,7 @@ import { decodeAnswer, encodeRequest } from './open-inference.ts';
 interface SageMakerClientOptions {
   endpointName: string;
   region: string;
-  /** Longest wait for one answer, milliseconds. */
   timeoutMs: number;
-  /** Least confidence of a detection, 0..1. */
   threshold: number;
   client?: Pick<SageMakerRuntimeClient, 'send'>;
 }

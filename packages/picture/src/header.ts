@@ -13,9 +13,7 @@ export interface PictureHeader {
   jpeg?: JpegHeader;
 }
 
-/** Limits on a picture. */
 interface PictureLimits {
-  /** Most pixels. */
   maxPixels: number;
   /** The variable that sets this limit, for the error. */
   limit?: string;

@@ -20,7 +20,6 @@ export interface JpegHeader {
 
 interface Component {
   id: number;
-  /** Samples of the component. */
   samples: number;
 }
 

@@ -24,12 +24,6 @@ const ALIGNMENT = 1;
 
 type Handle = unknown;
 
-/** Limits for the library itself. It refuses pictures beyond them, even if the header's check has missed them. */
-interface TurboLimits {
-  scans: number;
-  pixels: number;
-}
-
 export const turbo = load();
 
 /** @returns `undefined` on platforms for which the package has no library: macOS, Windows */
@@ -96,13 +90,14 @@ export type SampleForm = 'rgb' | 'yuv';
 /**
  * Decodes a JPEG at `1 / divisor` of its sides, rounded up, on libuv's threads.
  * @param target at least as large as the picture in this form
+ * @param limits for the library itself: it refuses pictures beyond them, even if the header's check has missed them
  * @throws PictureError also where libjpeg only warns: parts of a picture that is cut off or corrupt would be grey
  */
 export async function decompress(
   jpeg: Buffer,
   target: Buffer,
   divisor: 1 | 2 | 4 | 8,
-  limits: TurboLimits,
+  limits: { scans: number; pixels: number },
   form: SampleForm = 'rgb',
 ): Promise<void> {
   const library = turbo;

@@ -53,47 +53,32 @@ function solve(costs: Float64Array, rows: number, columns: number): Int32Array {
       if (num(rowOf, nearest) < 0) sink = nearest;
       else row = num(rowOf, nearest);
     }
-    raisePrices(start, reached, { done, pathCost, rowOf, rowPrice, columnPrice });
-    augment(start, sink, { previousRow, rowOf, columnOf });
+    // Reduced costs stay non-negative, and those of assigned pairs zero.
+    rowPrice[start] = num(rowPrice, start) + reached;
+    for (let column = 0; column < columns; column++) {
+      if (!done[column]) continue;
+      const slack = reached - num(pathCost, column);
+      columnPrice[column] = num(columnPrice, column) - slack;
+      const paired = num(rowOf, column);
+      if (paired >= 0) rowPrice[paired] = num(rowPrice, paired) + slack;
+    }
+    flip(start, sink, previousRow, rowOf, columnOf);
   }
   return columnOf;
 }
 
-interface Search {
-  done: Uint8Array;
-  pathCost: Float64Array;
-  rowOf: Int32Array;
-  rowPrice: Float64Array;
-  columnPrice: Float64Array;
-}
-
-/** Keeps the reduced costs non-negative, and zero for assigned pairs. */
-function raisePrices(start: number, reached: number, search: Search): void {
-  const { done, pathCost, rowOf, rowPrice, columnPrice } = search;
-  rowPrice[start] = num(rowPrice, start) + reached;
-  for (let column = 0; column < done.length; column++) {
-    if (!done[column]) continue;
-    const slack = reached - num(pathCost, column);
-    columnPrice[column] = num(columnPrice, column) - slack;
-    const row = num(rowOf, column);
-    if (row >= 0) rowPrice[row] = num(rowPrice, row) + slack;
-  }
-}
-
 /** Flips the path that was found: each row on it gets the column by which it was reached. */
-function augment(
+function flip(
   start: number,
   sink: number,
-  pairs: { previousRow: Int32Array; rowOf: Int32Array; columnOf: Int32Array },
+  before: Int32Array,
+  rowOf: Int32Array,
+  columnOf: Int32Array,
 ): void {
-  let column = sink;
-  let row = -1;
-  while (row !== start) {
-    row = num(pairs.previousRow, column);
-    pairs.rowOf[column] = row;
-    const before = num(pairs.columnOf, row);
-    pairs.columnOf[row] = column;
-    column = before;
+  for (let [row, column] = [-1, sink]; row !== start; ) {
+    row = num(before, column);
+    rowOf[column] = row;
+    [columnOf[row], column] = [column, num(columnOf, row)];
   }
 }
 

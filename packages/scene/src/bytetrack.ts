@@ -3,7 +3,6 @@ import { fromCorners, iou, overlappingPairs, type Pair, pairAtLeastCost } from '
 import { goneOf, goneSchema, returned, stillGone } from './reappearance.ts';
 import { advance, begin, boxOf, type Candidate, type Sight, see, type Track, trackSchema } from './track.ts';
 
-/** Settings of the tracker. */
 interface TrackerSettings {
   /** Detections with at least this confidence are paired first, and may begin a track, 0..1. */
   high_confidence: number;

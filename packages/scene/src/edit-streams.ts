@@ -10,7 +10,6 @@ const SCHEMES = ['rtsp', 'rtsps', 'http', 'https', 'srt', 'rtmp', 'rtmps', 'udp'
 /** How RTSP carries the packets. */
 export const TRANSPORTS = ['tcp', 'udp', 'udp_multicast', 'http', 'auto'] as const;
 
-/** Display name of a camera. */
 export const streamName = z.string().min(1).max(100);
 
 const address = z

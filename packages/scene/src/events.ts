@@ -26,7 +26,6 @@ import {
   sizeOf,
 } from './zones.ts';
 
-/** An object in a frame. */
 interface Sighting {
   track: Track;
   detection: Detection;

@@ -23,7 +23,6 @@ export const clockStateSchema = z.object({
 });
 type ClockState = z.infer<typeof clockStateSchema>;
 
-/** Time and number of a frame. */
 interface Stamp {
   /** Capture time, epoch milliseconds. */
   capturedAt: number;

@@ -47,7 +47,6 @@ export const SPARSE_FRAMES_MS = 1_500;
 export interface SceneResult {
   /** Detections that passed the filters, with `track_id` if the object has one. */
   detections: Detection[];
-  /** Detections left out, by reason. */
   removed: Filtered['removed'];
   events: SceneEvent[];
   /** By how much the clock of the camera or its host was set back with this frame, milliseconds. */

@@ -29,7 +29,6 @@ export interface Sight extends Detection {
   appearance?: Appearance | undefined;
 }
 
-/** A detection for the tracker. */
 export interface Candidate {
   /** Its index among the frame's detections. */
   index: number;
