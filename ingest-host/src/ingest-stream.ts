@@ -5,6 +5,7 @@ import { redact } from '@video-pipeline/telemetry';
 import { activeHours } from './active-hours.ts';
 import { CaptureClock } from './clock.ts';
 import { Failover } from './failover.ts';
+import type { IngestOptions } from './ingest.ts';
 import { JpegEncoder, JpegError } from './jpeg.ts';
 import type { FrameLimit } from './limit.ts';
 import { MotionGate } from './motion-gate.ts';
@@ -22,7 +23,7 @@ import type { ThinningGate } from './thinning.ts';
 import type { Turns } from './turns.ts';
 import { Watchdog } from './watchdog.ts';
 
-export interface StreamContext {
+export interface StreamContext extends Pick<IngestOptions, 'maxFrameBytes' | 'stallSeconds'> {
   publisher: Pick<Publisher, 'offer' | 'put'>;
   limit: FrameLimit;
   stats: StreamStats;
@@ -31,9 +32,6 @@ export interface StreamContext {
     warn(message: string, extra: Record<string, unknown>): void;
   };
   session: string;
-  maxFrameBytes: number;
-  /** A source without a packet for this long is opened again, seconds. */
-  stallSeconds: number;
   /** Decides which frames of a live source are published, so that the pipeline keeps its latency. */
   thinning: ThinningGate | undefined;
   /** Limits how many files are read at once: each uses as much memory and CPU as it can. */

@@ -10,18 +10,18 @@ const LOOK_MS = 1_000;
 /** Least time between two log lines about thinning, milliseconds. */
 const LOG_INTERVAL_MS = 60_000;
 
-interface WatchOptions {
-  config: Config<(typeof STAGE_VARIABLES)[number] | 'MAX_LATENCY_SECONDS'>;
-  log: StreamContext['log'];
-  signal: AbortSignal;
-}
+type WatchConfig = Config<(typeof STAGE_VARIABLES)[number] | 'MAX_LATENCY_SECONDS'>;
+type Log = StreamContext['log'];
 
 /**
  * Updates `thinning` once a second from the lag of the stages' consumer groups, until `signal` aborts. While Kafka does
  * not answer, the rates of the streams stay unchanged.
  */
-export async function watchPipeline(kafka: Kafka, thinning: Thinning, options: WatchOptions): Promise<void> {
-  const { config, log, signal } = options;
+export async function watchPipeline(
+  kafka: Kafka,
+  thinning: Thinning,
+  { config, log, signal }: { config: WatchConfig; log: Log; signal: AbortSignal },
+): Promise<void> {
   const pipeline = new PipelineDelay(windowOf({ maxLatencySeconds: config.MAX_LATENCY_SECONDS }));
   const admin = kafka.admin();
   const logChange = thinningLogger(thinning, log);
@@ -44,7 +44,7 @@ export async function watchPipeline(kafka: Kafka, thinning: Thinning, options: W
   await admin.disconnect().catch(() => {});
 }
 
-async function readLags(admin: Admin, config: WatchOptions['config']) {
+async function readLags(admin: Admin, config: WatchConfig) {
   const lags = frameStagesOf(config).map(
     async (stage) =>
       [stage.name, await consumerLag(admin, groupOf(stage, config), topicOf(stage, config))] as const,
@@ -53,7 +53,7 @@ async function readLags(admin: Admin, config: WatchOptions['config']) {
 }
 
 /** Logs begin and end of thinning, at most once a minute. The first minute is not logged: all streams start thinned. */
-function thinningLogger(thinning: Thinning, log: WatchOptions['log']): (at: number) => void {
+function thinningLogger(thinning: Thinning, log: Log): (at: number) => void {
   let logged = false;
   let loggedAt = performance.now();
   return (at) => {

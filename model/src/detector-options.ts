@@ -1,8 +1,8 @@
 import type { Detection } from '@video-pipeline/frame';
+import type { DeviceUse } from './device-use.ts';
 import type { Runtime, WorkerJob } from './inference-pool.ts';
 import type { ModelFile } from './model-file.ts';
 import type { DecodeOptions } from './picture.ts';
-import type { Precision } from './session.ts';
 
 /** The detections of one picture, or the reason why there are none. `width` and `height` in pixels. */
 export type PictureResult = { width: number; height: number; detections: Detection[] } | { error: string };
@@ -20,21 +20,13 @@ export interface DetectRequest {
 /** Frames in the size of the model's input, for which the raw outputs are wanted. */
 export type TensorRequest = Pick<WorkerJob, 'dims' | 'frames'> & Pick<DetectRequest, 'client' | 'signal'>;
 
-export interface DetectorOptions extends Pick<DecodeOptions, 'resize'> {
+/** A model on its runtime, and what limits and observes its detector. */
+export interface DetectorOptions extends Omit<DeviceUse, 'device' | 'pool'>, Pick<DecodeOptions, 'resize'> {
   model: ModelFile;
   pool: Runtime;
   device: string;
-  precision: Precision;
-  /** Why `auto` chose the CPU and no GPU, in one line. */
-  fallback?: string;
   /** Thresholds by class name, 0..1. They replace the threshold of the request. */
   classThresholds: ReadonlyMap<string, number>;
-  /** Preferred batch sizes of the runtime, ascending. The largest is the limit of a batch. */
-  batchSizes: readonly number[];
-  /** Longest wait for a batch to fill, milliseconds. */
-  batchDelayMs: number;
-  /** Whether the runtime tunes itself to each input shape at its first use, as GPUs do. */
-  tunesShapes: boolean;
   /** Pictures with more pixels are refused before they are decoded. */
   maxPixels: number;
   /** Most pictures that may wait. A request that would exceed it is refused. */

@@ -29,11 +29,6 @@ interface Job {
   result: PromiseWithResolvers<PictureResult>;
 }
 
-interface TensorJob {
-  request: TensorRequest;
-  result: PromiseWithResolvers<OutputTensor[]>;
-}
-
 interface Prepared {
   picture: Picture;
   threshold: number;
@@ -48,15 +43,15 @@ export class Detector {
   readonly precision: Precision;
   readonly fallback: string | undefined;
   readonly maxQueue: number;
+  readonly inputSizes: InputSizes;
   readonly #options: DetectorOptions;
   readonly #batcher: Batcher<Prepared, Candidate[]>;
   readonly #lanes: DecodingLanes<Job>;
-  readonly #inputSizes: InputSizes;
   /** The only batch sizes of the runtime; `undefined` when every size is allowed. */
   readonly #rungs: readonly number[] | undefined;
   readonly #rate = new ServiceRate();
   /** As many requests for raw outputs as there are threads: a thread could not drop one whose client has gone. */
-  readonly #tensors: Lane<TensorJob>;
+  readonly #tensors: Lane<{ request: TensorRequest; result: PromiseWithResolvers<OutputTensor[]> }>;
   /** Memory of finished batches, for reuse. */
   #free: Uint8Array[] = [];
 
@@ -69,7 +64,7 @@ export class Detector {
     this.maxQueue = options.maxQueue;
     this.#options = options;
     this.#rungs = rungsOf(options);
-    this.#inputSizes = new InputSizes({
+    this.inputSizes = new InputSizes({
       runtime: pool,
       inputSize: model.inputSize,
       fit: model.fit,
@@ -134,25 +129,6 @@ export class Detector {
   }
 
   /**
-   * Runs the model once on every thread with each expected input shape: a GPU's runtime tunes itself to a shape at its
-   * first use.
-   * @throws InferenceError when the runtime fails
-   */
-  warmUp(): Promise<void> {
-    return this.#inputSizes.warmUp();
-  }
-
-  /** Number of input sizes that the runtime is tuned to. */
-  get inputSizes(): number {
-    return this.#inputSizes.count;
-  }
-
-  /** Whether the runtime accepts frames of these sizes without tuning itself first. */
-  isReadyFor(dims: TensorRequest['dims']): boolean {
-    return this.#inputSizes.isReadyFor(dims);
-  }
-
-  /**
    * Returns the model's raw output tensors.
    * @throws OverloadedError when too many pictures wait already, `signal.reason` once the signal ends the request,
    *   InferenceError when the runtime fails, also where its graph chooses candidates
@@ -181,7 +157,7 @@ export class Detector {
   /** Waits until all pictures are done, then ends the threads. */
   async close(): Promise<void> {
     await this.#lanes.idle();
-    await this.#inputSizes.close();
+    await this.inputSizes.close();
     await this.#tensors.idle();
     await this.#options.pool.close();
   }
@@ -205,7 +181,7 @@ export class Detector {
         resize: this.#options.resize,
         // A GPU needs more frames a second than one thread can scale.
         scale: this.#options.tunesShapes ? resizeElsewhere : resizeLinear,
-        place: (width, height) => this.#inputSizes.place(width, height),
+        place: (width, height) => this.inputSizes.place(width, height),
       });
       decoded = this.#observe('picture', started);
       request.signal.throwIfAborted();

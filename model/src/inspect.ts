@@ -2,17 +2,13 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Detection } from '@video-pipeline/frame';
 import sharp from 'sharp';
-import { forTool, type LoadOptions, loadDetector } from './load-detector.ts';
+import { forTool, loadDetector, type ToolOptions } from './load-detector.ts';
 import { type Evidence, UnsupportedModelError } from './model-file.ts';
 import { madePictures } from './probe.ts';
 
-export interface InspectOptions extends Pick<LoadOptions, 'head' | 'names'> {
+export interface InspectOptions extends ToolOptions {
   /** Picture that the detections are drawn on; left out, a synthetic one. */
   picture?: string;
-  output?: string;
-  /** Objects with a lower confidence are left out, 0..1. */
-  confidence: number;
-  maxPixels: number;
 }
 
 /** The facts about a model, and whether it can be served. */

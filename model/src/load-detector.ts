@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { rungsUpTo } from './batcher.ts';
 import { Detector, type DetectorOptions } from './detector.ts';
 import { CPU_BATCH, GPU_BATCH, isOnGpu, startOn } from './device.ts';
-import type { Device, Select } from './device-use.ts';
+import type { Device, DeviceUse, Select } from './device-use.ts';
 import type { HeadName } from './heads/index.ts';
 import { inLittleMemory } from './memory.ts';
 import { type ModelFile, readModelFile, UnsupportedModelError } from './model-file.ts';
@@ -32,17 +32,16 @@ export interface LoadOptions {
   /** Called with a line for each download and measurement. */
   note?: (line: string) => void;
   maxDetections: number;
-  detector: Pick<
-    DetectorOptions,
-    | 'maxQueue'
-    | 'maxPixels'
-    | 'resize'
-    | 'classThresholds'
-    | 'observe'
-    | 'observeBatch'
-    | 'observeCut'
-    | 'onWarmUpError'
-  >;
+  detector: Omit<DetectorOptions, keyof DeviceUse | 'model'>;
+}
+
+/** What the tools for models have in common. */
+export interface ToolOptions extends Pick<LoadOptions, 'head' | 'names'> {
+  /** Path of what is written. */
+  output?: string;
+  /** Objects with a lower confidence are left out, 0..1. */
+  confidence: number;
+  maxPixels: number;
 }
 
 /** Options for a tool: on the CPU, with the most exact settings. @param observe called with the time of each step */
@@ -97,7 +96,7 @@ async function load(path: string, options: LoadOptions): Promise<Detector> {
       batchSizes: model.batchSize ? [model.batchSize] : (options.batchSizes ?? use.batchSizes),
       batchDelayMs: options.batchDelay ?? use.batchDelayMs,
     });
-    await detector.warmUp().catch(async (error) => {
+    await detector.inputSizes.warmUp().catch(async (error) => {
       await detector.close();
       throw error;
     });

@@ -11,19 +11,14 @@ interface ModelSetOptions {
   log: Pick<Logger, 'info' | 'error'>;
 }
 
-interface Loaded {
-  /** Size, time and inode of the file, its card and its weights. A different stamp means that one of them has changed. */
-  stamp: string;
-  detector: Detector;
-}
-
 /** The models of a folder, kept up to date. A changed file is loaded beside the old model, and then replaces it. */
 export class ModelSet {
   /** By model name, in alphabetic order; the first is the default one. */
   detectors: ReadonlyMap<string, Detector> = new Map();
   readonly #folder: string;
   readonly #options: ModelSetOptions;
-  readonly #loaded = new Map<string, Loaded>();
+  /** By path. A stamp is size, time and inode of the file, its card and its weights: another means that one has changed. */
+  readonly #loaded = new Map<string, { stamp: string; detector: Detector }>();
   /** Stamps of files that could not be loaded, so that each is tried and reported once. */
   readonly #failed = new Map<string, string>();
   readonly #stopped = new AbortController();

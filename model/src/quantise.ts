@@ -10,19 +10,15 @@ import { readPictureHeader } from '@video-pipeline/picture';
 import type { PictureResult } from './detector.ts';
 import { intersectionOverUnion } from './heads/index.ts';
 import { letterbox } from './letterbox.ts';
-import { forTool, type LoadOptions, loadDetector, openModel } from './load-detector.ts';
+import { forTool, loadDetector, openModel, type ToolOptions } from './load-detector.ts';
 import { cardPath } from './model-card.ts';
 import type { ModelFile } from './model-file.ts';
 import { decodePicture, frameBytes, layOut } from './picture.ts';
 import { resizeLinear } from './resize.ts';
 
-export interface QuantiseOptions extends Pick<LoadOptions, 'head' | 'names'> {
+export interface QuantiseOptions extends ToolOptions {
   /** Folder of pictures that the model is calibrated on and compared with. */
   pictures: string;
-  output?: string;
-  /** Objects with a lower confidence are not compared, 0..1. */
-  confidence: number;
-  maxPixels: number;
   note(line: string): void;
 }
 

@@ -34,12 +34,6 @@ export interface Parameters {
   isRedundant: boolean;
 }
 
-/** A change of a reference list's order. `op` 0 and 1 select a picture by frame_num distance, down and up (7.4.3.1). */
-export interface Change {
-  op: number;
-  value: number;
-}
-
 export interface Slice {
   isIdr: boolean;
   isReference: boolean;
@@ -47,8 +41,11 @@ export interface Slice {
   /** Low bits of its output order. */
   low: number | undefined;
   isB: boolean;
-  /** The slice's reference lists: number of references, and changes of the default order. Empty for an I slice. */
-  lists: { count: number; changes: Change[] }[];
+  /**
+   * The slice's reference lists: number of references, and changes of the default order. Empty for an I slice. `op` 0
+   * and 1 select a picture by frame_num distance, down and up (7.4.3.1).
+   */
+  lists: { count: number; changes: { op: number; value: number }[] }[];
   /** References that the slice marks as unused, by frame_num distance. Undefined: the oldest is removed. */
   unused: number[] | undefined;
   isField: boolean;
@@ -173,7 +170,7 @@ function readLists(bits: Bits, isB: boolean, usual: [number, number]): Slice['li
   const isOwn = bits.flag();
   const counts = (isB ? [0, 1] : [0]).map((list) => (isOwn ? bits.golomb() + 1 : (usual[list] ?? 1)));
   return counts.map((count) => {
-    const changes: Change[] = [];
+    const changes: Slice['lists'][number]['changes'] = [];
     for (let isChanged = bits.flag(); isChanged; ) {
       const op = bits.golomb();
       isChanged = op !== 3;

@@ -25,12 +25,6 @@ interface Sequence {
   longTerm: { low: number; isUsed: boolean }[];
 }
 
-interface Parameters {
-  sequence: number;
-  hasOutputFlag: boolean;
-  extraBits: number;
-}
-
 /** Larger numbers are invalid in H.265 (7.4.3.2.1, 7.4.3.3.1, 7.4.8). */
 const MAX_SEQUENCE_ID = 15;
 const MAX_PARAMETERS_ID = 63;
@@ -42,7 +36,7 @@ const MAX_SET_BYTES = 4_096;
 /** Finds the pictures of an H.265 stream that refer to a lost one. Each lists its references (ITU-T H.265, 8.3.2). */
 export class ReferenceSets implements ReferenceCheck {
   readonly #sequences = new Map<number, Sequence>();
-  readonly #parameters = new Map<number, Parameters>();
+  readonly #parameters = new Map<number, { sequence: number; hasOutputFlag: boolean; extraBits: number }>();
   /** Output order of the undamaged references; undefined before the first key frame. */
   #kept: Set<number> | undefined;
   /** Output order of the last picture of the lowest temporal layer. */

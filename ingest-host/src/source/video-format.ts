@@ -15,16 +15,16 @@ export interface VideoFormat {
   /** FFmpeg's name: `h264`, `hevc`, `mjpeg`. */
   codec: string;
   /** `High`, `Main 10`. */
-  profile?: string;
+  profile?: string | undefined;
   /** `4.1` */
-  level?: string;
+  level?: string | undefined;
   /** Width and height, pixels. */
   width: number;
   height: number;
   /** `yuv420p` */
-  pixelFormat?: string;
+  pixelFormat?: string | undefined;
   /** Frames a second stated by the container or the codec's headers. */
-  announcedFps?: number;
+  announcedFps?: number | undefined;
   /** Codecs of the audio beside it. */
   audio: string[];
 }
@@ -35,12 +35,12 @@ export function videoFormat(input: FormatContext, stream: Stream, decoder: Codec
   return {
     container: input.iformat?.name ?? 'unknown',
     codec: avGetCodecName(codecId) ?? 'unknown',
-    ...defined({
-      profile: Codec.findDecoder(codecId)?.profiles?.find(({ profile }) => profile === decoder.profile)?.name,
-      level: levelName(codecId, decoder.level),
-      pixelFormat: avGetPixFmtName(decoder.pixelFormat) ?? undefined,
-      announcedFps: ratio(stream.avgFrameRate) ?? ratio(decoder.framerate),
-    }),
+    profile:
+      Codec.findDecoder(codecId)?.profiles?.find(({ profile }) => profile === decoder.profile)?.name ??
+      undefined,
+    level: levelName(codecId, decoder.level),
+    pixelFormat: avGetPixFmtName(decoder.pixelFormat) ?? undefined,
+    announcedFps: ratio(stream.avgFrameRate) ?? ratio(decoder.framerate),
     width: decoder.width,
     height: decoder.height,
     audio: audio.map(({ codecpar }) => avGetCodecName(codecpar.codecId) ?? 'unknown'),
@@ -54,11 +54,4 @@ function levelName(codecId: number, level: number): string | undefined {
 
 function ratio({ num, den }: { num: number; den: number }): number | undefined {
   return num > 0 && den > 0 ? num / den : undefined;
-}
-
-/** `values` without those that are undefined. */
-function defined<T extends object>(values: T): { [K in keyof T]?: NonNullable<T[K]> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: NonNullable<T[K]>;
-  };
 }

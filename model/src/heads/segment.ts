@@ -49,20 +49,12 @@ function withMask(
   return polygon.length < 3 ? kept : { ...kept, polygon };
 }
 
-/** A part of the model's input, whole pixels. */
-interface Window {
-  left: number;
-  top: number;
-  width: number;
-  height: number;
-}
-
 /**
- * The mask in a part of the model's input, row by row: 1 where the weighted sum of the prototypes, scaled up between
+ * The mask in a window of the model's input, whole pixels, row by row: 1 where the weighted sum of the prototypes, scaled up between
  * their pixels' centres, is over 0.
  */
 function maskIn(
-  window: Window,
+  window: Record<'left' | 'top' | 'width' | 'height', number>,
   { dims, data }: OutputTensor,
   image: number,
   coefficients: Float32Array,

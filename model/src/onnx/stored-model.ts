@@ -1,6 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { constants } from 'node:fs';
-import { access, type FileHandle, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -116,11 +115,8 @@ async function readWhole(path: string): Promise<Buffer> {
 async function scratchFolder(): Promise<string> {
   const places = [tmpdir(), cacheDir(), '/dev/shm'];
   for (const place of places) {
-    const isWritable = await access(place, constants.W_OK).then(
-      () => true,
-      () => false,
-    );
-    if (isWritable) return mkdtemp(join(place, 'video-pipeline-model-'));
+    const folder = await mkdtemp(join(place, 'video-pipeline-model-')).catch(() => undefined);
+    if (folder) return folder;
   }
   throw new Error(
     `no writable folder for its weights: none of ${places.join(', ')} can be written to; set TMPDIR`,

@@ -20,7 +20,7 @@ const state = { queued: 0, maxQueue: 100, framesPerSecond: 25 };
 beforeEach(async () => {
   Object.assign(state, { queued: 0, maxQueue: 100, framesPerSecond: 25 });
   const detector = {
-    ...{ model: { name: 'm', version: '1' }, device: 'cpu', isHealthy: true, inputSizes: 1 },
+    ...{ model: { name: 'm', version: '1' }, device: 'cpu', isHealthy: true, inputSizes: { count: 1 } },
     detect: async ({ pictures }: { pictures: readonly Uint8Array[] }) =>
       pictures.map(() => ({ width: 1, height: 1, detections: [] })),
   };

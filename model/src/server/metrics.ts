@@ -83,7 +83,7 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gp
     'inference_input_sizes',
     'Sizes of input that the runtime has been made ready for',
     ['model'],
-    (model, { inputSizes }) => [{ model }, inputSizes],
+    (model, { inputSizes }) => [{ model }, inputSizes.count],
   );
   if (gpus) addGpuMetrics(gpus, registry);
   const observers: Pick<DetectorOptions, 'observe' | 'observeBatch' | 'observeCut'> = {

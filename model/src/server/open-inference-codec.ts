@@ -19,16 +19,16 @@ export function readInferRequest(
   body: Buffer,
   headerLength: number | undefined,
   maxFrames: number,
-): { pictures: Buffer[]; id?: string; threshold?: number; tensor?: TensorInput } {
+): { pictures: Buffer[]; id: string | undefined; threshold?: number | undefined; tensor?: TensorInput } {
   const end = headerLength ?? body.length;
   if (!Number.isInteger(end) || end < 0 || end > body.length) {
     throw new HttpError(400, `the JSON header can't have ${headerLength} of the body's ${body.length} bytes`);
   }
-  const { inputs, outputs, parameters, id } = parseHeader(body.subarray(0, end));
+  const { inputs, outputs, parameters, ...header } = parseHeader(body.subarray(0, end));
+  const id = typeof header.id === 'string' ? header.id : undefined;
   const [input] = Array.isArray(inputs) && inputs.length === 1 ? inputs : [];
   if (isRecord(input) && input.datatype === 'FP32') {
-    const tensor = tensorOf(input, body.subarray(end), outputs, parameters);
-    return { pictures: [], tensor, ...(typeof id === 'string' ? { id } : {}) };
+    return { pictures: [], id, tensor: tensorOf(input, body.subarray(end), outputs, parameters) };
   }
   checkOutputs(outputs);
   if (!isRecord(input) || input.name !== INPUT_NAME || input.datatype !== 'BYTES') {
@@ -49,11 +49,7 @@ export function readInferRequest(
   if (threshold !== undefined && !(typeof threshold === 'number' && threshold >= 0 && threshold <= 1)) {
     throw new HttpError(400, 'parameter threshold must be a number from 0 to 1');
   }
-  return {
-    pictures,
-    ...(typeof id === 'string' ? { id } : {}),
-    ...(threshold === undefined ? {} : { threshold }),
-  };
+  return { pictures, id, threshold };
 }
 
 /** Reads a tensor. Its values must be binary, and so must the answer's: as text they would be many times longer. */

@@ -115,7 +115,7 @@ export async function infer(
     const { frames, dims } = framesOf(detector.model, tensor, service.limits.maxFrames);
     // 0: a tensor has a hundred times the bytes of a picture, and must not enter the estimate of a picture's size.
     request.hasArrived?.(0);
-    if (!detector.isReadyFor(dims))
+    if (!detector.inputSizes.isReadyFor(dims))
       throw new HttpError(
         400,
         `this device is prepared for each shape, and was not for [${tensor.shape}]: send pictures`,

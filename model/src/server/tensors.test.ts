@@ -152,7 +152,7 @@ test('an output that is asked for twice is given not even once', async () => {
 test('a device that is prepared for each shape gets none that it was not prepared for', async () => {
   await app.close();
   await serve(true);
-  await detector.warmUp();
+  await detector.inputSizes.warmUp();
   for (const size of [
     [1, 32, 32],
     [3, SIDE, SIDE],

@@ -75,7 +75,7 @@ const awaited = () => runtime.tunings.filter(({ isAwaited }) => isAwaited);
 test('while it warms up, /health says so and requests are told', async () => {
   expect((await app.inject('/health')).json()).toEqual({ status: 'warming up' });
   expect(await predict([await picture(64, 36)])).toMatchObject({ status: 503 });
-  const warming = detector.warmUp();
+  const warming = detector.inputSizes.warmUp();
   await sleep(TUNING_MS);
   expect(await health()).toBe(503);
   await warming;
@@ -105,15 +105,15 @@ test('once /health is 200, no request of any size, number or shape of pictures w
 });
 
 test('another shape of input is made ready in the background, and counted', async () => {
-  const before = detector.inputSizes;
+  const before = detector.inputSizes.count;
   const upright = await picture(36, 128);
   await predict([upright]);
   const isReady = (shape: string) => runtime.tunings.filter((tuning) => tuning.shape === shape).length === 2;
-  while (!isReady('50x64x32x3') || detector.inputSizes === before) await sleep(5);
+  while (!isReady('50x64x32x3') || detector.inputSizes.count === before) await sleep(5);
   await predict([upright]);
   expect(awaited()).toEqual([]);
   const { body } = await app.inject('/metrics');
-  expect(body).toContain(`inference_input_sizes{model="m"} ${detector.inputSizes}`);
+  expect(body).toContain(`inference_input_sizes{model="m"} ${detector.inputSizes.count}`);
 });
 
 test('a batch waits for the pictures of its request that are being decoded, and for nothing else', async () => {
@@ -187,7 +187,7 @@ test('a model that is swapped under load is tuned before the first request gets 
   };
   const clients = [1, 5, 26, 50].map(client);
   // As a folder of models does: loaded and tuned beside the old one, which ends when its pictures are done.
-  await swapped.warmUp();
+  await swapped.inputSizes.warmUp();
   detectors.set('m', swapped);
   isSwapped = true;
   await detector.close();

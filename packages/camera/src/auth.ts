@@ -3,15 +3,14 @@ import type { RtspRequest } from './rtsp-message.ts';
 
 const REALM = 'camera';
 
-/** Basic and Digest authentication of one server (RFC 2326, 4.4 and RFC 2617). */
-export interface Authenticator {
-  accepts(request: RtspRequest): boolean;
-  /** Values of WWW-Authenticate. */
-  challenges: string[];
-}
+export type Authenticator = ReturnType<typeof createAuthenticator>;
 
-/** @param user `name:password` */
-export function createAuthenticator(user: string): Authenticator {
+/**
+ * Basic and Digest authentication of one server (RFC 2326, 4.4 and RFC 2617).
+ * @param user `name:password`
+ * @returns whether a request is let in, and the values of WWW-Authenticate
+ */
+export function createAuthenticator(user: string) {
   const [name, ...rest] = user.split(':');
   const password = rest.join(':');
   const nonce = randomBytes(16).toString('hex');

@@ -3,12 +3,6 @@ import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError } from 'commander';
 import { startCameras } from './server.ts';
 
-interface Options {
-  host: string;
-  port: number;
-  user?: string;
-}
-
 const command = new Command('camera')
   .description('Plays H.264 video files as RTSP cameras, in a loop and in real time.')
   .argument('<id=file...>', 'cameras: yard=/path/yard.mp4 plays at rtsp://host:port/yard')
@@ -32,7 +26,7 @@ function parseClips(cameras: string[]): Record<string, string> {
   return Object.fromEntries(entries);
 }
 
-async function run(cameras: string[], options: Options): Promise<void> {
+async function run(cameras: string[], options: { host: string; port: number; user?: string }): Promise<void> {
   const log = createLogger('camera');
   const server = await startCameras({ ...options, clips: parseClips(cameras) });
   onShutdown(() => server.close(), log);

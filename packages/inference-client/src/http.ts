@@ -97,11 +97,6 @@ function modelName(health: string | undefined): string | undefined {
   }
 }
 
-interface Post {
-  headers: Record<string, string>;
-  body: Buffer | string;
-}
-
 /** @returns a call that gives the answer's text, or `undefined` when the server has no such path. */
 function caller({
   url,
@@ -118,7 +113,10 @@ function caller({
   });
   let answeredAt = Number.POSITIVE_INFINITY;
 
-  return async (path: string, post?: Post): Promise<string | undefined> => {
+  return async (
+    path: string,
+    post?: { headers: Record<string, string>; body: Buffer | string },
+  ): Promise<string | undefined> => {
     const target = urlBelow(url, path);
     const signal = AbortSignal.timeout(timeoutMs);
     const ask = async () => {

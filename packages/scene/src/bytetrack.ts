@@ -3,23 +3,8 @@ import { fromCorners, iou, overlappingPairs, type Pair, pairAtLeastCost } from '
 import { goneOf, goneSchema, returned, stillGone } from './reappearance.ts';
 import { advance, begin, boxOf, type Candidate, type Sight, see, type Track, trackSchema } from './track.ts';
 
-interface TrackerSettings {
-  /** Detections with at least this confidence are paired first, and may begin a track, 0..1. */
-  high_confidence: number;
-  /** Detections with at least this confidence may continue a track, 0..1. Weaker ones are never paired. */
-  low_confidence: number;
-  /** Least confidence to begin a track, 0..1. */
-  new_confidence: number;
-  /** How long an unseen object is remembered, seconds; at least the time of {@link LOST_FRAMES} frames. */
-  lost_seconds: number;
-  /** Whether a track only takes boxes of its own class. */
-  strict_classes: boolean;
-  /** How long an object that left can be recognised by its colours, seconds. 0: never. */
-  appearance_seconds: number;
-}
-
 /** Lower than the paper's confidences (0.6, 0.1, 0.7), since small detectors are less confident than its YOLOX. */
-export const DEFAULT_TRACKER: TrackerSettings = {
+export const DEFAULT_TRACKER = {
   high_confidence: 0.3,
   low_confidence: 0.1,
   new_confidence: 0.5,
@@ -27,6 +12,7 @@ export const DEFAULT_TRACKER: TrackerSettings = {
   strict_classes: false,
   appearance_seconds: 0,
 };
+type TrackerSettings = typeof DEFAULT_TRACKER;
 
 /** The whole state of a tracker, as JSON. Another tracker with this state continues where this one was. */
 export const trackerStateSchema = z.object({

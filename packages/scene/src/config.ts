@@ -69,15 +69,21 @@ const rule = z.discriminatedUnion('type', [
 
 const tracks = z
   .strictObject({
+    /** Detections with at least this confidence are paired first, and may begin a track. */
     high_confidence: share.default(DEFAULT_TRACKER.high_confidence),
+    /** Detections with at least this confidence may continue a track. Weaker ones are never paired. */
     low_confidence: share.default(DEFAULT_TRACKER.low_confidence),
+    /** Least confidence to begin a track. */
     new_confidence: share.default(DEFAULT_TRACKER.new_confidence),
+    /** How long an unseen object is remembered; at least the time of three frames. */
     lost_seconds: z
       .number()
       .gt(0, 'must be over 0: no object would be known in the next frame')
       .max(600)
       .default(DEFAULT_TRACKER.lost_seconds),
+    /** Whether a track only takes boxes of its own class. */
     strict_classes: z.boolean().default(DEFAULT_TRACKER.strict_classes),
+    /** How long an object that left can be recognised by its colours. 0: never. */
     appearance_seconds: seconds(DEFAULT_TRACKER.appearance_seconds, 600),
   })
   .superRefine(({ high_confidence, low_confidence, new_confidence }, context) => {
@@ -95,12 +101,16 @@ export const sceneConfigSchema = z
     filters: z
       .strictObject({
         classes,
+        /** Least confidence by class name, and of a class without its own. */
         confidence: z.record(z.string(), share).default({}),
         min_confidence: share.default(0),
+        /** Shares of the frame that a box covers. */
         min_area: share.default(0),
         max_area: share.default(1),
+        /** A detection must belong to one of these zones, if there are any, and to none of those. */
         include: z.array(name).default([]),
         exclude: z.array(name).default([]),
+        /** Of boxes of any class that overlap by more than this (IoU), only the most confident one is kept. */
         one_per_object: share.gt(0).optional(),
       })
       .prefault({}),

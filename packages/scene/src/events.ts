@@ -1,4 +1,4 @@
-import { annotatedKey, type Detection } from '@video-pipeline/frame';
+import { annotatedKey, type Detection, type Frame } from '@video-pipeline/frame';
 import { z } from 'zod';
 import type { Rule, SceneConfig } from './config.ts';
 import { eventId, type SceneEvent } from './event.ts';
@@ -26,11 +26,6 @@ import {
   sizeOf,
 } from './zones.ts';
 
-interface Sighting {
-  track: Track;
-  detection: Detection;
-}
-
 /** State of the rules, as JSON: by zone or line, then by track. */
 export const eventStateSchema = z.object({
   zones: z.record(z.string(), z.record(z.string(), presenceSchema)),
@@ -52,14 +47,10 @@ interface Seen {
   box: RelativeBox;
 }
 
-export interface SeenFrame {
-  capturedAt: number;
-  frameNumber: number;
+export interface SeenFrame extends Pick<Frame, 'capturedAt' | 'frameNumber' | 'width' | 'height'> {
   /** The scene's own time, milliseconds. */
   time: number;
-  width: number;
-  height: number;
-  sightings: readonly Sighting[];
+  sightings: readonly { track: Track; detection: Detection }[];
   /** Tracks that ended with this frame. */
   ended: readonly Track[];
   /** How long an unseen object is remembered, milliseconds. */

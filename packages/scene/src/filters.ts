@@ -1,26 +1,14 @@
 import type { Detection } from '@video-pipeline/frame';
+import type { SceneConfig } from './config.ts';
 import { type Box, fromCorners, iou, overlappingPairs, type Pair } from './pairing.ts';
 import { inZone, relativeBox, type Zone } from './zones.ts';
 
-/** Filters of detections. A filter that is absent or empty removes nothing. */
-export interface Filters {
-  /** Allowed class names. */
+/** Filters of detections, with their zones. A filter that is absent or empty removes nothing. */
+export type Filters = Omit<SceneConfig['filters'], 'classes' | 'include' | 'exclude'> & {
   classes?: readonly string[] | undefined;
-  /** Least confidence by class name, 0..1. */
-  confidence: Readonly<Record<string, number>>;
-  /** Least confidence of a class without its own, 0..1. */
-  min_confidence?: number;
-  /** Least share of the frame that a box covers, 0..1. */
-  min_area: number;
-  /** Largest share of the frame that a box covers, 0..1. */
-  max_area: number;
-  /** A detection must belong to one of these zones, if there are any. */
   include: readonly Zone[];
-  /** A detection must belong to none of these zones. */
   exclude: readonly Zone[];
-  /** Of boxes of any class that overlap by more than this (IoU, 0..1), only the most confident one is kept. */
-  one_per_object?: number | undefined;
-}
+};
 
 /** Why a detection was left out: the first filter that it fails, in this order. */
 type FilterReason = 'class' | 'confidence' | 'area' | 'zone' | 'overlap';
@@ -73,7 +61,7 @@ function reasonToRemove(
 ): FilterReason | undefined {
   if (filters.classes && !filters.classes.includes(class_name)) return 'class';
   const own = Object.hasOwn(filters.confidence, class_name) ? filters.confidence[class_name] : undefined;
-  if (confidence < (own ?? filters.min_confidence ?? 0)) return 'confidence';
+  if (confidence < (own ?? filters.min_confidence)) return 'confidence';
   const box = relativeBox(bbox, frame);
   const area = (box[2] - box[0]) * (box[3] - box[1]);
   if (area < filters.min_area || area > filters.max_area) return 'area';

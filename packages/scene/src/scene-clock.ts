@@ -1,3 +1,4 @@
+import type { Frame } from '@video-pipeline/frame';
 import { z } from 'zod';
 
 /** State of a clock, as JSON. */
@@ -23,13 +24,7 @@ export const clockStateSchema = z.object({
 });
 type ClockState = z.infer<typeof clockStateSchema>;
 
-interface Stamp {
-  /** Capture time, epoch milliseconds. */
-  capturedAt: number;
-  frameNumber: number;
-  /** The ingest run that numbered the frame. */
-  session: string;
-}
+type Stamp = Pick<Frame, 'capturedAt' | 'frameNumber' | 'session'>;
 
 interface Tick {
   /** The scene's own time, milliseconds. It always rises, and equals the capture time until a clock is set back. */

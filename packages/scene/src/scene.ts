@@ -1,5 +1,5 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import type { Detection } from '@video-pipeline/frame';
+import type { Detection, Frame } from '@video-pipeline/frame';
 import { z } from 'zod';
 import type { Appearance } from './appearance.ts';
 import { ByteTracker, DEFAULT_TRACKER, trackerStateSchema } from './bytetrack.ts';
@@ -27,15 +27,9 @@ const MAX_STATE_BYTES = 16 * 1024 * 1024;
 const MAX_ZONED = 256;
 const MAX_ZONES = 8;
 
-export interface SceneFrame {
-  /** Epoch ms. */
-  capturedAt: number;
-  frameNumber: number;
+export interface SceneFrame extends Pick<Frame, 'capturedAt' | 'frameNumber' | 'width' | 'height'> {
   /** The ingest run that numbered the frame. Without it, all frames belong to one run. */
   session?: string | undefined;
-  /** Width and height, pixels. */
-  width: number;
-  height: number;
   detections: readonly Detection[];
   /** Colours of detections, as far as they are known; see {@link Scene.looksAtColours}. */
   appearances?: ReadonlyMap<Detection, Appearance> | undefined;

@@ -29,13 +29,10 @@ export interface Sight extends Detection {
   appearance?: Appearance | undefined;
 }
 
-export interface Candidate {
+export interface Candidate extends Pick<Sight, 'class_name' | 'confidence' | 'appearance'> {
   /** Its index among the frame's detections. */
   index: number;
-  class_name: string;
-  confidence: number;
   box: Box;
-  appearance?: Appearance | undefined;
 }
 
 /** Smallest size for relative noise, so that no variance is zero. It is far below a pixel in every unit used. */
