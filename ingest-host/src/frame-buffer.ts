@@ -34,6 +34,11 @@ export class FrameBuffer {
     return this.#frames[0];
   }
 
+  takeAll(): Frame[] {
+    this.#bytes = 0;
+    return this.#frames.splice(0);
+  }
+
   shift(): Frame | undefined {
     const frame = this.#frames.shift();
     this.#bytes -= frame?.jpeg.length ?? 0;

@@ -42,16 +42,6 @@ export interface StreamContext extends Pick<IngestOptions, 'maxFrameBytes' | 'st
 /** How often the clock is checked outside a stream's active hours, milliseconds. */
 const INACTIVE_MS = 1_000;
 
-/** The parts of one reading of a source. */
-interface Reading {
-  source: Source;
-  sampler: Sampler;
-  encoder: JpegEncoder;
-  gate: MotionGate | undefined;
-  stall: Watchdog;
-  patience: Patience;
-}
-
 type Outcome = SourceError | 'ended' | 'inactive' | 'first is back';
 
 const EMPTY = 'it ended without a picture';
@@ -120,6 +110,11 @@ export class IngestStream {
     stats.state = 'ended';
   }
 
+  /** How long a source may be without a packet. */
+  get #stallSeconds(): number {
+    return (this.spec.stallSeconds ?? this.#context.stallSeconds) + (this.spec.period ?? 0);
+  }
+
   async #sleep(milliseconds: number): Promise<void> {
     await delay(milliseconds, undefined, { signal: this.#abort.signal }).catch(() => {});
   }
@@ -140,7 +135,7 @@ export class IngestStream {
   async #readOnce(): Promise<Outcome> {
     const { stats, maxFrameBytes } = this.#context;
     const { spec } = this;
-    const stallSeconds = (spec.stallSeconds ?? this.#context.stallSeconds) + (spec.period ?? 0);
+    const stallSeconds = this.#stallSeconds;
     const stall = new Watchdog(stallSeconds * 1000);
     const back = new AbortController();
     const signal = AbortSignal.any([this.#abort.signal, stall.signal, back.signal]);
@@ -158,9 +153,7 @@ export class IngestStream {
       stats.decoder = source.device;
       const start = source.live ? undefined : (spec.fileStart ?? source.recordedAt ?? Date.now());
       this.#clock.restart(start, source.maxDelayMs);
-      const patience = new Patience(stallSeconds, (reason) => this.#wait(reason));
-      const sampler = new Sampler(spec.frameRate);
-      const frames = await this.#readPictures({ source, sampler, encoder, gate, stall, patience });
+      const frames = await this.#readPictures(source, encoder, gate, stall);
       if (!this.#isActive(Date.now())) return 'inactive';
       if (source.live) return new SourceError(frames > 0 ? 'the camera ended the stream' : EMPTY);
       return frames > 0 ? 'ended' : new SourceError(EMPTY, true, true);
@@ -199,8 +192,15 @@ export class IngestStream {
   }
 
   /** @returns how many pictures were sampled, without those that could not be encoded */
-  async #readPictures({ source, sampler, encoder, gate, stall, patience }: Reading): Promise<number> {
+  async #readPictures(
+    source: Source,
+    encoder: JpegEncoder,
+    gate: MotionGate | undefined,
+    stall: Watchdog,
+  ): Promise<number> {
     const { stats, limit, publisher, log } = this.#context;
+    const patience = new Patience(this.#stallSeconds, (reason) => this.#wait(reason));
+    const sampler = new Sampler(this.spec.frameRate);
     let frames = 0;
     const mayWant = (time: number) => {
       stall.feed();

@@ -38,10 +38,8 @@ export async function runOnvif(url: string, json: boolean): Promise<void> {
 async function ask(device: Device, user: string): Promise<Found> {
   const address = new URL(device.address);
   const [name = '', ...password] = user.split(':');
-  [address.username, address.password] = [name, password.join(':')].map(encodeURIComponent) as [
-    string,
-    string,
-  ];
+  address.username = encodeURIComponent(name);
+  address.password = encodeURIComponent(password.join(':'));
   try {
     return { ...device, streams: await profilesOf(address) };
   } catch (error) {

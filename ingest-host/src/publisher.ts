@@ -100,7 +100,7 @@ export class Publisher {
   #abandon(): void {
     this.#givenUp = true;
     const inFlight = [...this.#inFlight.values()].flatMap(({ frames }) => frames);
-    const left = [...inFlight, ...this.#takeAll()];
+    const left = [...inFlight, ...[...this.#buffers.values()].flatMap((buffer) => buffer.takeAll())];
     if (left.length > 0) this.#events.dropped(left);
   }
 
@@ -193,13 +193,5 @@ export class Publisher {
       }
     }
     return batch;
-  }
-
-  #takeAll(): Frame[] {
-    return [...this.#buffers.values()].flatMap((buffer) => {
-      const frames: Frame[] = [];
-      for (let frame = buffer.shift(); frame; frame = buffer.shift()) frames.push(frame);
-      return frames;
-    });
   }
 }

@@ -31,23 +31,16 @@ export class Thinning {
   readonly #settings: ThinningSettings;
   readonly #gates = new Map<string, ThinningGate>();
   readonly #kept: { at: number; frames: number }[] = [];
-  #isThinning = false;
+  isThinning = false;
   /** Whether the pipeline has finished frames. Before that its capacity is unknown. */
   #isKnown = false;
   /** Whether the pipeline has had spare capacity ever since. */
   #isRising = true;
-  #delaySeconds = 0;
+  /** Current delay after ingest. */
+  delaySeconds = 0;
 
   constructor(settings: ThinningSettings) {
     this.#settings = settings;
-  }
-
-  get isThinning(): boolean {
-    return this.#isThinning;
-  }
-
-  get delaySeconds(): number {
-    return this.#delaySeconds;
   }
 
   /**
@@ -69,15 +62,15 @@ export class Thinning {
 
   /** Sets each stream's limit from the state of the pipeline; called about once a second. */
   update(state: PipelineState): void {
-    this.#delaySeconds = state.delaySeconds;
+    this.delaySeconds = state.delaySeconds;
     const gates = [...this.#gates.values()];
     for (const gate of gates) gate.measure(state.at);
     const kept = this.#keptRate(gates, state.at);
     this.#isKnown ||= kept !== undefined && state.progress > 0;
     const total = this.#isKnown && kept !== undefined ? this.#next(state, kept) : this.#first(state);
     const demand = sum(gates.map(({ demand }) => demand));
-    this.#isThinning = total < demand;
-    if (!this.#isThinning) for (const gate of gates) gate.limit = undefined;
+    this.isThinning = total < demand;
+    if (!this.isThinning) for (const gate of gates) gate.limit = undefined;
     else {
       const shares = fairShares(total, gates, this.#settings.minFrameRate);
       for (const [index, gate] of gates.entries()) gate.limit = shares[index];

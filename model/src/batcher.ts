@@ -20,12 +20,7 @@ interface BatcherOptions<Item, Result> {
   run(items: Item[]): Promise<Result[]>;
 }
 
-interface Waiting<Item, Result> {
-  item: Item;
-  since: number;
-  resolve(result: Result): void;
-  reject(error: unknown): void;
-}
+type Waiting<Item, Result> = PromiseWithResolvers<Result> & { item: Item; since: number };
 
 /**
  * Groups items that come one by one into batches, oldest first.
@@ -55,13 +50,13 @@ export class Batcher<Item, Result> {
 
   /** @returns the item's own result; rejects with the error of its batch */
   add(item: Item): Promise<Result> {
-    const { promise, resolve, reject } = Promise.withResolvers<Result>();
+    const result = Promise.withResolvers<Result>();
     const key = this.#options.keyOf(item);
     const waiting = this.#waiting.get(key) ?? [];
-    waiting.push({ item, since: performance.now(), resolve, reject });
+    waiting.push({ item, since: performance.now(), ...result });
     this.#waiting.set(key, waiting);
     this.#startReady();
-    return promise;
+    return result.promise;
   }
 
   #startReady(): void {

@@ -27,7 +27,10 @@ export async function fasterOf(
   measureMs = MEASURE_MS,
 ) {
   const path = join(cacheDir(), 'model', 'runtimes.json');
-  const known = await read(path);
+  // Without a file, or with one that was cut off, a new measurement follows.
+  const known: Record<string, Measured> = await readFile(path, 'utf8')
+    .then(JSON.parse)
+    .catch(() => ({}));
   const key = [options.model.version, cpus()[0]?.model.trim(), first.pool.size, second.precision].join(' | ');
   const measured = known[key] ?? (await measure([first, second], options, measureMs));
   if (!known[key]) {
@@ -71,13 +74,4 @@ async function runRound(pool: Runtime, dims: WorkerJob['dims']): Promise<number>
     pool.run({ frames: new Uint8Array(bytes).fill(114), dims, thresholds: [1] }),
   );
   return (await Promise.all(jobs)).length;
-}
-
-async function read(path: string): Promise<Record<string, Measured>> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8'));
-  } catch {
-    // Not measured yet, or the file is not JSON: a new measurement follows.
-    return {};
-  }
 }

@@ -62,6 +62,7 @@ export function report(inspection: Inspection): string {
   const { metadata, card, verdicts = [], keepsApart, detections, drawn, head, refusal } = inspection;
   const { names, ...facts } = metadata ?? {};
   const said = Object.entries({ ...facts, ...(names && { names: `${names.length} classes` }) });
+  const apart = keepsApart ? 'pictures keep apart' : 'pictures mix: it gets them one by one';
   const lines: [string, string | undefined][] = [
     ['file', inspection.version ? `${inspection.file}, version ${inspection.version}` : inspection.file],
     ['metadata', said.map(([key, value]) => `${key} ${value}`).join(', ') || 'none'],
@@ -73,14 +74,7 @@ export function report(inspection: Inspection): string {
       `as ${family}`,
       problem ?? 'its answers to made pictures look like detections',
     ]),
-    [
-      'batches',
-      keepsApart === undefined
-        ? undefined
-        : keepsApart
-          ? 'pictures keep apart'
-          : 'pictures mix: it gets them one by one',
-    ],
+    ['batches', keepsApart === undefined ? undefined : apart],
     ['fed', inspection.input],
     ['verdict', head ? `served as ${head} (--head ${head})` : `refused: ${refusal}`],
     ['seen', detections && `${detections.length} objects, drawn in ${drawn}`],

@@ -22,7 +22,7 @@ import { RawFrame } from '../raw-frame.ts';
 import { H264References } from './h264-references.ts';
 import { findHardware } from './hardware.ts';
 import { checkDecoder, checkJpeg, checkMemory, MAX_PIXELS, tooLarge } from './limits.ts';
-import { type Gap, gapOf, type ReferenceCheck, type Verdict } from './nal-units.ts';
+import { type Gap, gapOf, type Verdict } from './nal-units.ts';
 import { ReferenceSets } from './reference-sets.ts';
 import type { Damage, Hwaccel } from './source.ts';
 import { check, SourceError } from './source-error.ts';
@@ -46,7 +46,7 @@ export class VideoDecoder {
   readonly #damage: Damage | undefined;
   readonly #foreign: boolean;
   /** Only for video from a network, where pictures may be lost. */
-  readonly #references: ReferenceCheck | undefined;
+  readonly #references: H264References | ReferenceSets | undefined;
   readonly #inSegments: boolean;
   #skipping: AVDiscard = AVDISCARD_DEFAULT;
   /** No picture is returned until the next key frame. */

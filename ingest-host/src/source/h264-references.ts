@@ -8,7 +8,7 @@ import {
   type Sequence,
   type Slice,
 } from './h264-headers.ts';
-import { type Gap, nalUnits, type ReferenceCheck, type Verdict } from './nal-units.ts';
+import { type Gap, nalUnits, type Verdict } from './nal-units.ts';
 
 interface Reference {
   number: number;
@@ -30,7 +30,7 @@ const MAX_KEPT = 32;
  * references only frame_num is followed (7.4.3): there, all pictures after a loss count as damaged until a key frame, or
  * with fields until a recovery point.
  */
-export class H264References implements ReferenceCheck {
+export class H264References {
   readonly #sequences = new Map<number, Sequence>();
   readonly #parameters = new Map<number, Parameters>();
   /** In decoding order. Undefined before the first key frame, and after a loss that all later pictures refer to. */
@@ -47,6 +47,7 @@ export class H264References implements ReferenceCheck {
   #high = 0;
   #low = 0;
 
+  /** @param picture with start codes (Annex B), in decoding order; other formats are ignored @param gap before it */
   check(picture: Buffer, gap?: Gap): Verdict {
     let recovers = false;
     try {

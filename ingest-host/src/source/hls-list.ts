@@ -31,9 +31,8 @@ export function datedSegments(list: string, base: string): Map<string, DatedSegm
     before -= segment.duration * 1000;
     segment.date = before;
   }
-  const counts = new Map<string, number>();
-  for (const { url } of all) counts.set(url, (counts.get(url) ?? 0) + 1);
-  const dated = all.filter((segment) => counts.get(segment.url) === 1 && !Number.isNaN(segment.date));
+  const byUrl = Map.groupBy(all, ({ url }) => url);
+  const dated = all.filter(({ url, date }) => byUrl.get(url)?.length === 1 && !Number.isNaN(date));
   return new Map(dated.map(({ url, ...segment }) => [url, segment]));
 }
 

@@ -46,15 +46,12 @@ export function checkJpeg(jpeg: Buffer): void {
   }
 }
 
-/** Most bytes of one decoded picture: {@link MAX_PIXELS} at 1.5 bytes. */
-const MAX_PICTURE_BYTES = MAX_PIXELS * 1.5;
-
 /**
  * Checks the size of the pictures of a decoder that has read the headers of its video.
  * @throws SourceError when the pictures are too large
  */
 export function checkMemory({ width, height, pixelFormat }: CodecContext): void {
-  if (avImageGetBufferSize(pixelFormat, width, height, 1) > MAX_PICTURE_BYTES) throw tooLarge();
+  if (avImageGetBufferSize(pixelFormat, width, height, 1) > 1.5 * MAX_PIXELS) throw tooLarge();
 }
 
 export function tooLarge(): SourceError {

@@ -93,17 +93,6 @@ export interface Gap {
   isKey: boolean;
 }
 
-/** Detects in the coded pictures of a stream that a reference picture was lost. */
-export interface ReferenceCheck {
-  /**
-   * @param picture with start codes (Annex B), in decoding order; other formats are ignored
-   * @param gap what was lost before it
-   */
-  check(picture: Buffer, gap?: Gap): Verdict;
-  /** Forgets all references: no earlier picture is available any more. */
-  forget(): void;
-}
-
 /** Begins the user data of our mark. A UUID is expected there, which may be any 16 bytes (H.264, D.2.7). */
 const MARK = Buffer.from('pictures are lost');
 const MARK_END = MARK.length + 5;

@@ -1,13 +1,4 @@
-import {
-  atMost,
-  Bits,
-  type Gap,
-  isKeyOfH265,
-  nalUnits,
-  type ReferenceCheck,
-  typeOfH265,
-  type Verdict,
-} from './nal-units.ts';
+import { atMost, Bits, type Gap, isKeyOfH265, nalUnits, typeOfH265, type Verdict } from './nal-units.ts';
 
 /** A reference, by its distance in output order. */
 interface Reference {
@@ -34,7 +25,7 @@ const MAX_REFERENCES = 16;
 const MAX_SET_BYTES = 4_096;
 
 /** Finds the pictures of an H.265 stream that refer to a lost one. Each lists its references (ITU-T H.265, 8.3.2). */
-export class ReferenceSets implements ReferenceCheck {
+export class ReferenceSets {
   readonly #sequences = new Map<number, Sequence>();
   readonly #parameters = new Map<number, { sequence: number; hasOutputFlag: boolean; extraBits: number }>();
   /** Output order of the undamaged references; undefined before the first key frame. */
@@ -46,6 +37,7 @@ export class ReferenceSets implements ReferenceCheck {
   /** Longest distance in output order between neighbours in decoding order. */
   #step = 1;
 
+  /** @param picture with start codes (Annex B), in decoding order; other formats are ignored @param gap before it */
   check(picture: Buffer, gap?: Gap): Verdict {
     try {
       for (const nal of nalUnits(picture, isSlice)) {

@@ -62,11 +62,8 @@ const matrices: [HeadName, (matrix: Matrix) => boolean][] = [
     (matrix) => hasClasses(matrix.columns, 4, matrix.classes) && areAnchors(matrix.rows, matrix),
   ],
   ['yolov5', (matrix) => hasClasses(matrix.columns, 5, matrix.classes) && areAnchors(matrix.rows, matrix)],
-  ['yolox', ({ rows, columns, cells, classes }) => rows === cells[0] && hasClasses(columns, 5, classes)],
-  [
-    'yolox-decoded',
-    ({ rows, columns, cells, classes }) => rows === cells[0] && hasClasses(columns, 5, classes),
-  ],
+  ['yolox', isYolox],
+  ['yolox-decoded', isYolox],
   ['end2end', ({ rows, columns, isList }) => columns === 6 && (rows <= MAX_QUERIES || isList)],
   ['rtdetr-top', ({ rows, columns }) => columns === 6 && rows <= MAX_QUERIES],
   ['deepstream', ({ rows, columns }) => columns === 6 && rows > MAX_QUERIES],
@@ -87,6 +84,10 @@ export const BEFORE_CLASSES: Partial<Record<HeadName, number>> = {
   yolox: 5,
   'yolox-decoded': 5,
 };
+
+function isYolox({ rows, columns, cells, classes }: Matrix): boolean {
+  return rows === cells[0] && hasClasses(columns, 5, classes);
+}
 
 const TF_OUTPUTS = [/detection_boxes/, /detection_scores/, /detection_classes/];
 

@@ -131,14 +131,9 @@ export const paddle: Head = {
   decode(outputs, image, { threshold }) {
     const counts = [...(outputs.find(({ dims }) => dims.length === 1)?.data ?? [])];
     const before = counts.slice(0, image).reduce((sum, count) => sum + count, 0);
-    const rows = [
-      ...rowsOf(
-        outputs.find(({ dims }) => dims.length === 2),
-        0,
-      ),
-    ];
+    const objects = outputs.find(({ dims }) => dims.length === 2);
     // A picture without objects may have one row with class -1.
-    return rows
+    return [...rowsOf(objects, 0)]
       .slice(before, before + (counts[image] ?? 0))
       .flatMap(([classId = -1, score = 0, x1 = 0, y1 = 0, x2 = 0, y2 = 0]) =>
         score >= threshold && classId >= 0 ? [{ classId, score, box: [x1, y1, x2, y2] }] : [],

@@ -54,6 +54,26 @@ export function createOpenvinoSession({ libraries, onnx, precision, threads = 1 
   const request = make(api.createRequest, compiled);
   // Names in the file's order. OpenVINO names outputs after the node that computes them.
   const names = decodeModel(readFileSync(onnx)).graph.output.map(({ name }) => name);
+  const readOutput = (name: string, index: number): OutputTensor => {
+    const tensor = make(api.getOutput, request, index);
+    try {
+      const type: number[] = [0];
+      check(api.tensorType(tensor, type));
+      if (type[0] !== ELEMENT.f32) throw new Error(`output ${name} is of type ${type[0]}, not float32`);
+      const shape: { rank?: number | bigint; dims?: Pointer } = {};
+      check(api.tensorShape(tensor, shape));
+      const dims = Array.from(
+        koffi.decode(shape.dims, 'int64_t', Number(shape.rank)) as ArrayLike<bigint | number>,
+        Number,
+      );
+      api.freeShape(shape);
+      const values = dims.reduce((a, b) => a * b, 1);
+      // The memory belongs to the request and is valid until its next run. Decoding ends before that.
+      return { name, dims, data: new Float32Array(koffi.view(make(api.tensorData, tensor), 4 * values)) };
+    } finally {
+      api.freeTensor(tensor);
+    }
+  };
   return {
     async run(frames, dims) {
       const shape = { rank: BigInt(dims.length), dims: BigInt64Array.from(dims, BigInt) };
@@ -61,43 +81,13 @@ export function createOpenvinoSession({ libraries, onnx, precision, threads = 1 
       try {
         check(api.setInput(request, 0, input));
         check(api.infer(request));
-        return names.map((name, index) => readOutput(api, make, check, request, name, index));
+        return names.map(readOutput);
       } finally {
         api.freeTensor(input);
       }
     },
   };
 }
-
-function readOutput(
-  api: Api,
-  make: (call: Call, ...args: unknown[]) => Pointer,
-  check: (status: number) => void,
-  request: Pointer,
-  name: string,
-  index: number,
-): OutputTensor {
-  const tensor = make(api.getOutput, request, index);
-  try {
-    const type: number[] = [0];
-    check(api.tensorType(tensor, type));
-    if (type[0] !== ELEMENT.f32) throw new Error(`output ${name} is of type ${type[0]}, not float32`);
-    const shape: { rank?: number | bigint; dims?: Pointer } = {};
-    check(api.tensorShape(tensor, shape));
-    const dims = Array.from(
-      koffi.decode(shape.dims, 'int64_t', Number(shape.rank)) as ArrayLike<bigint | number>,
-      Number,
-    );
-    api.freeShape(shape);
-    const values = dims.reduce((a, b) => a * b, 1);
-    // The memory belongs to the request and is valid until its next run. Decoding ends before that.
-    return { name, dims, data: new Float32Array(koffi.view(make(api.tensorData, tensor), 4 * values)) };
-  } finally {
-    api.freeTensor(tensor);
-  }
-}
-
-type Api = ReturnType<typeof load>;
 
 function load(libraries: readonly string[]) {
   const [c = '', ...before] = libraries.toReversed();

@@ -103,10 +103,9 @@ const REASONS = {
   501: 'Not Implemented',
   503: 'Service Unavailable',
 } as const;
-export type Status = keyof typeof REASONS;
 
 export interface RtspResponse {
-  status: Status;
+  status: keyof typeof REASONS;
   headers?: Record<string, string | string[]>;
   body?: string;
 }

@@ -1,5 +1,4 @@
-import type { Clip } from './clip.ts';
-import { CLOCK_RATE } from './clip.ts';
+import { CLOCK_RATE, type Clip } from './clip.ts';
 import { PAYLOAD_TYPE } from './rtp.ts';
 
 /** Name of the one track, after the camera's URL. */

@@ -18,24 +18,18 @@ export interface StreamProblem {
   text: string;
 }
 
-/** The readable part of a list of streams. */
-export interface StreamList<Entry> {
-  /** Entries without an error. */
-  entries: Entry[];
-  problems: StreamProblem[];
-}
-
 /**
  * Reads a list of streams, YAML or JSON: `[{id, ...}, ...]`. An error in one entry does not affect the others.
  * @param entry the schema of one stream
  * @param where name of the variable or file, for errors
+ * @returns the entries without an error, and the errors of the others
  * @throws StreamsError if the text is not a list
  */
 export function readStreamList<Entry extends { id: string }>(
   text: string,
   entry: z.ZodType<Entry>,
   where: string,
-): StreamList<Entry> {
+): { entries: Entry[]; problems: StreamProblem[] } {
   const lines = new LineCounter();
   const document = parseStreamsDocument(text, lines);
   const [syntax] = document.errors;
