@@ -5,7 +5,6 @@ import { redact } from '@video-pipeline/telemetry';
 import { activeHours } from './active-hours.ts';
 import { CaptureClock } from './clock.ts';
 import { Failover } from './failover.ts';
-import type { IngestOptions } from './ingest.ts';
 import { JpegEncoder, JpegError } from './jpeg.ts';
 import type { FrameLimit } from './limit.ts';
 import { MotionGate } from './motion-gate.ts';
@@ -23,7 +22,10 @@ import type { ThinningGate } from './thinning.ts';
 import type { Turns } from './turns.ts';
 import { Watchdog } from './watchdog.ts';
 
-export interface StreamContext extends Pick<IngestOptions, 'maxFrameBytes' | 'stallSeconds'> {
+export interface StreamContext {
+  maxFrameBytes: number;
+  /** A source without a packet for this long is opened again, seconds. */
+  stallSeconds: number;
   publisher: Pick<Publisher, 'offer' | 'put'>;
   limit: FrameLimit;
   stats: StreamStats;

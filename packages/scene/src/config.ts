@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { DEFAULT_TRACKER } from './bytetrack.ts';
-import type { Filters } from './filters.ts';
-import { type Zone, zoneProblem } from './zones.ts';
+import { zoneProblem } from './zones.ts';
 
 const share = z.number().min(0).max(1);
 const seconds = (fallback: number, max = 86_400) => z.number().min(0).max(max).default(fallback);
@@ -147,11 +146,4 @@ export type Rule = SceneConfig['events'][number];
 /** Whether a stream's detections must be tracked. */
 export function tracksObjects(config: SceneConfig): boolean {
   return config.tracks !== undefined || config.events.length > 0;
-}
-
-/** The filters with their zones. @param allowedClasses for streams that name no classes themselves */
-export function filtersOf(config: SceneConfig, allowedClasses?: readonly string[]): Filters {
-  const zones = (names: string[]) => names.flatMap((one): Zone | [] => config.zones[one] ?? []);
-  const { include, exclude, classes = allowedClasses, ...rest } = config.filters;
-  return { ...rest, classes, include: zones(include), exclude: zones(exclude) };
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { filtersOf, sceneConfigSchema } from './config.ts';
-import { filterDetections } from './filters.ts';
+import { sceneConfigSchema } from './config.ts';
+import { filterDetections, filtersOf } from './filters.ts';
 
 const seen = (class_name: string, confidence: number, bbox: [number, number, number, number]) => ({
   class_id: 0,

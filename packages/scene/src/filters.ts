@@ -10,6 +10,13 @@ export type Filters = Omit<SceneConfig['filters'], 'classes' | 'include' | 'excl
   exclude: readonly Zone[];
 };
 
+/** The filters with their zones. @param allowedClasses for streams that name no classes themselves */
+export function filtersOf(config: SceneConfig, allowedClasses?: readonly string[]): Filters {
+  const zones = (names: string[]) => names.flatMap((one): Zone | [] => config.zones[one] ?? []);
+  const { include, exclude, classes = allowedClasses, ...rest } = config.filters;
+  return { ...rest, classes, include: zones(include), exclude: zones(exclude) };
+}
+
 /** Why a detection was left out: the first filter that it fails, in this order. */
 type FilterReason = 'class' | 'confidence' | 'area' | 'zone' | 'overlap';
 
